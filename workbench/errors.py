@@ -1,0 +1,87 @@
+"""Named errors. Each says what was expected, what came, where (file, record) and what to do about it, on one line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class WorkbenchError(Exception):
+    """Base of every error that the workbench raises on purpose; the command line prints it as one line and exits 2."""
+
+    def __init__(self, problem: str, *, file: str | Path | None = None, record: object = None, remedy: str | None = None):
+        self.problem, self.remedy = problem, remedy
+        self.file = None if file is None else str(file)
+        self.record = None if record is None else str(record)
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        where = ", ".join(part for part in (self.file, self.record) if part)
+        text = f"{type(self).__name__}: " + (f"{where}: " if where else "") + self.problem
+        if self.remedy:
+            text = text.rstrip(".") + f". Remedy: {self.remedy}"
+        return " ".join(text.split())
+
+    def __reduce__(self):  # keeps file, record and remedy when an error crosses a process boundary
+        return _rebuild, (type(self), self.problem, self.file, self.record, self.remedy)
+
+
+def _rebuild(kind, problem, file, record, remedy):
+    return kind(problem, file=file, record=record, remedy=remedy)
+
+
+class MissingFile(WorkbenchError):
+    """A file or folder that was named does not exist."""
+
+
+class EmptyFile(WorkbenchError):
+    """A file of zero bytes."""
+
+
+class BadFile(WorkbenchError):
+    """A file that is not what it says it is: truncated, not UTF-8, not JSON, a wrong layout."""
+
+
+class BadRecord(WorkbenchError):
+    """One record inside a readable file breaks the format; `record` names it."""
+
+
+class UnsafeFile(WorkbenchError):
+    """A file that would execute code or write outside its folder; nothing of it was run or written."""
+
+
+class ChecksumMismatch(WorkbenchError):
+    """A file's sha256 is not the one its manifest states."""
+
+
+class MissingData(WorkbenchError):
+    """A data set that is not on this machine; the remedy says how the user gets it."""
+
+
+class UnknownName(WorkbenchError):
+    """A name (data set, skeleton, tap, notebook, model, parameter) that nothing answers to."""
+
+
+class BadParameter(WorkbenchError):
+    """A parameter of the wrong type or outside its range."""
+
+
+class CheckpointMismatch(WorkbenchError):
+    """Weights that do not fit the model; the message lists missing, unexpected and misshapen keys."""
+
+
+class TapError(WorkbenchError):
+    """A tap that was asked for but never fired, or an edit that changed a tensor's shape."""
+
+
+class RunFailed(WorkbenchError):
+    """A notebook run that did not finish; the partial copy is kept and named."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str], **where) -> UnknownName:
+    """An `UnknownName` that suggests near matches, or lists what there is."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    remedy = f"did you mean {', '.join(map(repr, near))}?" if near else f"choose one of: {', '.join(known) or '(none)'}"
+    return UnknownName(f"unknown {kind} {name!r}", remedy=remedy, **where)
