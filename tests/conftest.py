@@ -1,0 +1,65 @@
+"""Fixtures for data that a machine may or may not have, and the switch that forbids their tests to skip.
+
+WORKBENCH_DATA and WORKBENCH_PARITY are absolute paths to real samples and to outputs of the public implementations.
+WORKBENCH_REQUIRE is a comma-separated list of markers whose tests must run: there a skip is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jaxtyping
+import numpy as np
+import pytest
+
+if not os.environ.get("WORKBENCH_NO_TYPECHECK"):  # the compile test runs without it: checked calls break the graph
+    jaxtyping.install_import_hook("workbench", "beartype.beartype")
+
+ROOT = Path(__file__).resolve().parents[1]
+REQUIRED = {name for name in os.environ.get("WORKBENCH_REQUIRE", "").split(",") if name}
+
+
+def _folder(variable: str) -> Path:
+    value = os.environ.get(variable)
+    if not value:
+        pytest.skip(f"{variable} is not set")
+    path = Path(value)
+    if not path.is_absolute() or not path.is_dir():
+        pytest.fail(f"{variable}={value} is not an absolute path of a folder")
+    return path
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    return _folder("WORKBENCH_DATA")
+
+
+@pytest.fixture(scope="session")
+def parity_root() -> Path:
+    return _folder("WORKBENCH_PARITY")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    required = REQUIRED & {mark.name for mark in item.iter_markers()}
+    if report.skipped and required:
+        report.outcome = "failed"
+        report.longrepr = f"skipped although {', '.join(sorted(required))} is required here: {report.longrepr}"
+    return report
+
+
+def pytest_collection_modifyitems(config, items):
+    import torch
+
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="no accelerator"))

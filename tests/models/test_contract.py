@@ -1,0 +1,101 @@
+"""What holds for every registered model in every configuration: written once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from workbench import checkpoint
+from workbench.models import MODELS, build, entry
+from workbench.taps import record, tap_table
+
+CASES = [(name, config) for name, e in MODELS.items() for config in e.configs]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+def made(name, config, device="cpu", batch=3):
+    torch.manual_seed(11)
+    model = build(name, config).to(device)
+    inputs = entry(name).example(entry(name).configs[config], batch, torch.Generator().manual_seed(5))
+    return model, {k: v.to(device) for k, v in inputs.items()}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("name", "config"), CASES)
+def test_observing_changes_nothing_and_every_tap_fires(name, config, device):
+    model, inputs = made(name, config, device)
+    model.eval()
+    plain = model(**inputs)
+    with record(model) as taps:
+        seen = model(**inputs)
+    assert plain.keys() == seen.keys()
+    for key in plain:
+        assert torch.equal(plain[key], seen[key]), key
+    table = tap_table(model)
+    assert set(taps) == set(table) and table
+    for tap, axes in table.items():
+        assert axes and taps[tap].dim() == len(axes), f"{tap} has axes {axes} and shape {tuple(taps[tap].shape)}"
+        assert not taps[tap].requires_grad and len(taps.calls(tap)) == 1
+    assert not any(m._forward_hooks for m in model.modules())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("name", "config"), CASES)
+def test_every_parameter_gets_a_gradient(name, config, device):
+    model, inputs = made(name, config, device)
+    model.train()
+    losses = {k: v for k, v in model(**inputs).items() if k.startswith("loss.")}
+    assert losses and all(v.dim() == 0 for v in losses.values())
+    sum(losses.values()).backward()
+    unused = entry(name).unused_parameters(entry(name).configs[config])
+    without = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
+    assert without == unused
+
+
+@pytest.mark.parametrize(("name", "config"), CASES)
+def test_a_batch_is_its_rows(name, config):
+    model, inputs = made(name, config)
+    model.eval()
+    whole = model(**inputs)
+    alone = model(**{k: v[1:2] for k, v in inputs.items()})
+    for key in whole:
+        if not key.startswith("loss."):
+            torch.testing.assert_close(whole[key][1:2], alone[key], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "config"), CASES)
+def test_weights_travel(name, config, tmp_path):
+    model, inputs = made(name, config)
+    path = checkpoint.save(tmp_path / "w.safetensors", model, {"model": name})
+    torch.manual_seed(12)
+    other = build(name, config)
+    report = checkpoint.load(path, other)
+    assert report.complete and checkpoint.read_card(path) == {"model": name}
+    for key, value in model(**inputs).items():
+        assert torch.equal(value, other(**inputs)[key])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_tiny_compiles_to_one_graph_and_is_seen_through_it(name):
+    """In a process of its own, without shape checking, which would break the graph."""
+    code = f"""
+import torch
+from workbench.models import build, entry
+from workbench.taps import record, tap_table
+model = build({name!r}, "tiny").eval()
+inputs = entry({name!r}).example(entry({name!r}).configs["tiny"], 3, torch.Generator().manual_seed(5))
+compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+for key, value in model(**inputs).items():
+    torch.testing.assert_close(compiled(**inputs)[key], value)
+with record(compiled) as taps:
+    compiled(**inputs)
+assert set(taps) == set(tap_table(model))
+print("compiled")
+"""
+    env = {**os.environ, "WORKBENCH_NO_TYPECHECK": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
+    assert done.returncode == 0 and "compiled" in done.stdout, done.stderr[-2000:]

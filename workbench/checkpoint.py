@@ -1,0 +1,148 @@
+"""Weights in and out as safetensors, with a card in the header and a report of every key. Nothing in a file can execute."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .errors import BadFile, CheckpointMismatch, EmptyFile, MissingFile
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class KeyReport:
+    """What became of every key when weights met a model."""
+
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]  # the model has them, the file does not
+    unexpected: tuple[str, ...]  # the file has them, the model does not
+    misshapen: tuple[str, ...]  # "key: file (3, 4), model (3, 5)"
+
+    @property
+    def complete(self) -> bool:
+        return not (self.missing or self.unexpected or self.misshapen)
+
+    def __str__(self) -> str:
+        parts = [f"{len(self.loaded)} loaded"]
+        for name in ("missing", "unexpected", "misshapen"):
+            keys = getattr(self, name)
+            if keys:
+                more = f", ... and {len(keys) - 5} more" if len(keys) > 5 else ""
+                parts.append(f"{len(keys)} {name} ({'; '.join(keys[:5])}{more})")
+        return ", ".join(parts)
+
+
+def write_beside(path: Path, write: Callable[[Path], object]) -> Path:
+    """Calls write(temporary path in the same folder), flushes it to disk and renames it: a reader sees all or nothing."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(beside)
+        with open(beside, "rb") as f:
+            os.fsync(f.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
+
+
+def save(path: str | Path, model: nn.Module, card: Mapping | None = None) -> Path:
+    """Writes a model's state with its card (any JSON: model name, config, recipe, seed, data, metrics) in the header."""
+    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    header = {"schema_version": str(SCHEMA_VERSION), "card": json.dumps(dict(card or {}), sort_keys=True)}
+    return write_beside(Path(path), lambda beside: save_file(state, beside, metadata=header))
+
+
+def _open(path: str | Path):
+    path = Path(path)
+    if not path.exists():
+        raise MissingFile("no such weight file", file=path)
+    if path.stat().st_size == 0:
+        raise EmptyFile("weight file of 0 bytes", file=path, remedy="fetch or train it again")
+    try:
+        return safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise BadFile(
+            f"not a whole safetensors file: {error}", file=path, remedy="fetch or train it again; other formats are not read"
+        ) from None
+
+
+def read_header(path: str | Path) -> dict[str, str]:
+    """The metadata of a safetensors file, {} if it has none."""
+    with _open(path) as f:
+        return dict(f.metadata() or {})
+
+
+def read_card(path: str | Path) -> dict:
+    """The card that `save` wrote; {} for files of others."""
+    try:
+        return json.loads(read_header(path).get("card", "{}"))
+    except json.JSONDecodeError as error:
+        raise BadFile(f"the card in the header is not JSON: {error}", file=path) from None
+
+
+def read_tensors(path: str | Path, prefix: str = "") -> dict[str, Tensor]:
+    """The tensors whose names begin with prefix, without it."""
+    with _open(path) as f:
+        return {k.removeprefix(prefix): f.get_tensor(k) for k in f.keys() if k.startswith(prefix)}  # noqa: SIM118
+
+
+def compare_keys(model: nn.Module, tensors: Mapping[str, Tensor]) -> KeyReport:
+    """How these tensors fit the model, by name and shape."""
+    own = model.state_dict()
+    misshapen = {k for k in own.keys() & tensors.keys() if own[k].shape != tensors[k].shape}
+    return KeyReport(
+        loaded=tuple(k for k in own if k in tensors and k not in misshapen),
+        missing=tuple(k for k in own if k not in tensors),
+        unexpected=tuple(k for k in tensors if k not in own),
+        misshapen=tuple(
+            f"{k}: file {tuple(tensors[k].shape)}, model {tuple(own[k].shape)}" for k in own if k in misshapen
+        ),
+    )
+
+
+def load_into(
+    model: nn.Module,
+    tensors: Mapping[str, Tensor],
+    *,
+    key_map: Callable[[str], str | None] | None = None,
+    partial: bool = False,
+    file: str | Path | None = None,
+) -> KeyReport:
+    """Copies tensors into a model and reports every key.
+
+    key_map: their name -> ours; None drops the key on purpose. partial: load what fits, and say so in the report;
+    without it anything that does not fit raises `CheckpointMismatch` and the model is left as it was.
+    """
+    if key_map is not None:
+        mapped: dict[str, Tensor] = {}
+        for name, tensor in tensors.items():
+            ours = key_map(name)
+            if ours in mapped:
+                raise CheckpointMismatch(f"two keys map to {ours!r}, the second is {name!r}", file=file)
+            if ours is not None:
+                mapped[ours] = tensor
+        tensors = mapped
+    report = compare_keys(model, tensors)
+    if not report.complete and not partial:
+        raise CheckpointMismatch(
+            f"weights do not fit {type(model).__name__}: {report}",
+            file=file,
+            remedy="build the model from the file's card, or ask for partial=True",
+        )
+    model.load_state_dict({k: tensors[k] for k in report.loaded}, strict=False)
+    return report
+
+
+def load(path: str | Path, model: nn.Module, **options) -> KeyReport:
+    """`load_into` from a safetensors file."""
+    return load_into(model, read_tensors(path), file=path, **options)

@@ -1,0 +1,234 @@
+"""Procedural hands and bodies: forward kinematics inside joint limits, a random camera, self-occlusion. No file is read.
+
+Every hand and body is drawn from the generator that the caller passes: the same seed gives the same arrays. Lengths are
+mm, angles degrees; coordinates named `xyz_camera_mm` are camera space (x right, y down, z away from the camera) and
+`xy_frame` px. Synthetic people are synthetic: numbers taken on them say so.
+
+Sources. Hand bones: Buryanov and Kotiuk, "Proportions of hand segments", Int. J. Morphol. 28(3), 2010 (means of X-rays).
+Finger limits and the DIP-PIP coupling of 2/3: Lin, Wu and Huang, "Modeling the constraints of human hand motion", 2000,
+after Rijpkema and Girard, 1991. Body segments: Drillis and Contini, 1966, as fractions of stature in Winter,
+"Biomechanics and Motor Control of Human Movement", Fig. 4.1. What is marked `unstated; ours` is our choice.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.spatial.transform import Rotation
+
+from ..errors import BadParameter, unknown
+from ..records import Pose
+from ..skeletons import RHD_FROM_HAND21, skeleton
+
+FRAME_WH = (1280, 720)  # px
+
+# --- hands --------------------------------------------------------------------------------------------------------
+# Hand frame of a right hand: x radial (towards the thumb), y distal (wrist to fingers), z palmar; the wrist is the origin.
+
+# mm, thumb to little finger: metacarpal; proximal, middle, distal phalanx (the thumb has no middle one).
+_METACARPAL = np.array([46.2, 68.1, 64.6, 58.0, 53.7])
+_PHALANGES = np.array([[31.6, 21.7, 0.0], [39.8, 22.4, 15.8], [44.6, 26.3, 17.4], [41.4, 25.7, 17.3], [32.7, 18.1, 16.0]])
+# People mark the knuckle, which is the metacarpal's head and not the centre of rotation, and the middle of the fingertip.
+_KNUCKLE, _TIP = 4.5, np.array([4.0, 1.0, 0.5, -0.5, -1.0])  # mm; unstated, ours
+_CARPUS = np.array([[20.0, 25.0, 10.0], [10.0, 25.0, 0.0], [2.0, 25.0, 0.0], [-6.0, 24.0, 0.0], [-13.0, 23.0, 2.0]])  # ours
+_FAN = np.array([8.0, 0.0, -12.0, -23.0])  # direction of the metacarpals in the palm plane, unstated; ours
+_REST = np.array([3.0, 0.0, -3.0, -8.0])  # direction of the straight fingers at no abduction, unstated; ours
+_TILT = np.array([-6.0, 0.0, 8.0, 16.0])  # how far a flexing finger turns towards the scaphoid, unstated; ours
+_CUP = np.array([3.0, 0.0, 8.0, 17.0])  # palmar turn of the metacarpals when the palm cups, unstated; ours
+_MCP_LIMITS, _PIP_LIMITS, _DIP_LIMITS, _SPREAD_LIMIT = (-25.0, 90.0), (-5.0, 110.0), (-10.0, 90.0), 17.0
+# thumb: radial and palmar abduction of the metacarpal, pronation, flexion of MCP and IP
+_THUMB_LIMITS = np.array([[5.0, 65.0], [-10.0, 60.0], [-25.0, 50.0], [-10.0, 60.0], [-20.0, 80.0]])
+
+# Families, blended continuously: MCP and PIP of the four fingers, spread, the five thumb angles. Unstated; ours.
+_HAND_FAMILIES = np.array(
+    [
+        # MCP                PIP                spread  thumb
+        [-2, 0, 0, -2, 4, 4, 4, 6, 9, 48, 12, 15, 5, 0],  # open
+        [-8, -8, -8, -10, 8, 8, 8, 10, 15, 60, 15, 15, 0, -5],  # spread
+        [22, 28, 34, 38, 28, 34, 38, 38, 0, 35, 30, 10, 15, 15],  # relaxed
+        [72, 78, 80, 80, 98, 100, 100, 95, -2, 22, 38, 25, 38, 42],  # fist
+        [3, 76, 80, 78, 6, 98, 100, 95, 0, 22, 40, 25, 38, 40],  # pointing
+        [0, 0, 78, 76, 6, 6, 98, 92, 9, 18, 42, 25, 40, 45],  # two fingers
+        [45, 30, 28, 22, 50, 38, 32, 28, 2, 35, 45, -12, 25, 20],  # pinch
+        [52, 55, 58, 58, 42, 45, 45, 42, -1, 32, 48, -8, 22, 25],  # all tips together
+        [5, 5, 8, 8, 85, 88, 85, 80, 1, 40, 25, 10, 15, 20],  # hook
+        [65, 68, 68, 66, 10, 10, 10, 12, 0, 30, 35, 0, 15, 10],  # flat, bent at the knuckles
+        [75, 80, 82, 80, 95, 98, 98, 92, -2, 58, 8, 15, 0, -8],  # thumb up
+    ],
+    dtype=float,
+)
+_HAND_JOINT_RADIUS, _PALM_RADIUS, _THENAR_RADIUS = 8.0, 11.0, 12.0  # mm of flesh around a bone, unstated; ours
+
+
+def _weights(n: int, families: int, rng: np.random.Generator) -> np.ndarray:
+    """Blending weights [n families]: mostly one or two families, the rest in between (Dirichlet 0.15; ours)."""
+    return rng.dirichlet(np.full(families, 0.15), n)
+
+
+def hand_joints_mm(n: int, rng: np.random.Generator) -> Float[np.ndarray, "n 21 3"]:
+    """n hands in their own frame (mm, wrist at the origin, hand21 order), left and right in equal parts.
+
+    Right hands: x towards the thumb, y from wrist to middle finger, z out of the palm; left hands are mirrored in x.
+    """
+    families = np.concatenate([np.repeat(_HAND_FAMILIES[None], n, 0), _free_hands(n, rng)[:, None]], 1)
+    w = _weights(n, families.shape[1], rng)
+    free = rng.random(n) < 0.3  # of all hands, each finger on its own, as in finger spelling; unstated, ours
+    w[free] = 0.35 * w[free]
+    w[free, -1] += 0.65
+    angles = np.einsum("nf,nfa->na", w, families)
+    shared, own = rng.normal(0, 5, (n, 1, 2)), rng.normal(0, 7, (n, 4, 2))  # unstated; ours
+    curl = angles[:, :8].reshape(n, 2, 4).transpose(0, 2, 1) + shared + own
+    mcp, pip = np.clip(curl[..., 0], *_MCP_LIMITS), np.clip(curl[..., 1], *_PIP_LIMITS)
+    dip = np.clip(2 / 3 * pip + rng.normal(0, 7, (n, 4)), *_DIP_LIMITS)
+    # A flexed knuckle cannot abduct (Lin et al.), and fingers do not cross: one spread and a little of each finger's own.
+    spread = (angles[:, 8] + rng.normal(0, 4, n))[:, None] * np.array([1.0, 0.1, -0.7, -1.4]) + rng.normal(0, 2, (n, 4))
+    spread = np.clip(spread, -_SPREAD_LIMIT, _SPREAD_LIMIT) * np.cos(np.radians(np.maximum(mcp, 0)))
+
+    size = 1 + 0.08 * rng.standard_normal((n, 1))
+    bones = _PHALANGES + [[_KNUCKLE, 0, 0]] * 5
+    bones[0, 1] += _TIP[0]
+    bones[1:, 2] += _TIP[1:]
+    metacarpal = (_METACARPAL - _KNUCKLE) * size * np.exp(0.04 * rng.standard_normal((n, 5)))
+    phalanx = bones * (size * np.exp(0.05 * rng.standard_normal((n, 5))))[..., None]
+    phalanx = phalanx * np.exp(0.04 * rng.standard_normal((n, 5, 3)))
+    base = _CARPUS * size[..., None] * np.exp(0.1 * rng.standard_normal((n, 1, 3)))
+
+    xyz = np.zeros((n, 21, 3))
+    # Four fingers: metacarpal in the cupped palm, then flexion in the plane of (direction d, pad p).
+    closed = (mcp.mean(1) + pip.mean(1)) / 200
+    cup = np.clip(0.2 + 0.6 * closed + 0.2 * rng.standard_normal(n), -0.2, 1.2)
+    fan = np.radians(_FAN) * np.exp(0.12 * rng.standard_normal((n, 1)))
+    rise = np.radians(_CUP) * cup[:, None]
+    along = np.stack([np.sin(fan) * np.cos(rise), np.cos(fan) * np.cos(rise), np.sin(rise)], -1)
+    knuckle = base[:, 1:] + metacarpal[:, 1:, None] * along
+    turn, tilt = np.radians(_REST + np.array([1, 1, 1, 1]) * spread), np.radians(_TILT)
+    d = np.stack([np.sin(turn), np.cos(turn), np.zeros_like(turn)], -1)
+    side = np.stack([np.cos(turn), -np.sin(turn), np.zeros_like(turn)], -1)
+    p = np.sin(tilt)[:, None] * side + np.cos(tilt)[:, None] * np.array([0.0, 0.0, 1.0])
+    xyz[:, 5::4] = knuckle
+    bend = rise
+    for i, flexion in enumerate((mcp, pip, dip)):
+        bend = bend + np.radians(flexion)
+        knuckle = knuckle + phalanx[:, 1:, i, None] * (np.cos(bend)[..., None] * d + np.sin(bend)[..., None] * p)
+        xyz[:, 6 + i :: 4] = knuckle
+
+    # Thumb: its metacarpal leaves the palm by two abductions, and its pad faces the fingers, turned by pronation.
+    thumb = angles[:, 9:] + rng.normal(0, (7, 7, 7, 9, 10), (n, 5))  # unstated; ours
+    thumb = np.radians(np.clip(thumb, *_THUMB_LIMITS.T))
+    radial, palmar, pronation, mcp, ip = thumb.T
+    d = np.stack([np.sin(radial) * np.cos(palmar), np.cos(radial) * np.cos(palmar), np.sin(palmar)], -1)
+    ulnar = np.stack([-np.cos(radial), np.sin(radial), np.zeros(n)], -1)
+    out = np.cross(ulnar, d)
+    out *= np.sign(out[:, 2:])
+    p = np.cos(pronation)[:, None] * ulnar + np.sin(pronation)[:, None] * out
+    xyz[:, 1] = base[:, 0]
+    bend = np.zeros(n)
+    for i, (length, flexion) in enumerate(zip((metacarpal[:, 0], phalanx[:, 0, 0], phalanx[:, 0, 1]), (0, mcp, ip))):
+        bend = bend + flexion
+        xyz[:, 2 + i] = xyz[:, 1 + i] + length[:, None] * (np.cos(bend)[:, None] * d + np.sin(bend)[:, None] * p)
+    xyz[rng.random(n) < 0.5, :, 0] *= -1
+    return xyz
+
+
+def _free_hands(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Angles of one more family [n 14]: each finger straight, curled or between, on its own; a random thumb."""
+    curl = rng.beta(0.5, 0.5, (n, 1, 4))
+    flexion = curl * np.array([[78.0], [100.0]]) + rng.normal(0, 12, (n, 2, 4))
+    low, high = _THUMB_LIMITS.T
+    return np.concatenate([flexion.reshape(n, 8), rng.normal(3, 6, (n, 1)), rng.uniform(low, high, (n, 5))], 1)
+
+
+def sample_hands(
+    n: int, rng: np.random.Generator, *, skeleton: str = "hand21", occlusion: bool = True
+) -> Pose:
+    """n hands as a camera sees them: any view direction, boxes 40 to 300 px long in a 1280x720 frame.
+
+    skeleton: hand21 (palm outwards) or hand21_rhd (tip inwards). occlusion=False skips the self-occlusion test, calls every
+    joint visible and sets `occlusion_known` false; coordinates are the same either way.
+    Raises `UnknownName` for another skeleton and `BadParameter` for a negative n.
+    """
+    order = {"hand21": slice(None), "hand21_rhd": list(RHD_FROM_HAND21)}
+    if skeleton not in order:
+        raise unknown("hand skeleton", skeleton, order)
+    _check_count(n)
+    xyz = hand_joints_mm(n, rng)
+    quaternion = rng.standard_normal((n, 4))
+    rotation = Rotation.from_quat(quaternion).as_matrix() if n else np.zeros((0, 3, 3))
+    xyz_camera, xy_frame = _photograph(xyz, rotation, rng, (40.0, 300.0))
+    hidden = _hidden(xyz_camera, *_hand_capsules(xyz_camera)) if occlusion else np.zeros(xy_frame.shape[:2], bool)
+    return _pose(skeleton, xy_frame[:, order[skeleton]], hidden[:, order[skeleton]], occlusion)
+
+
+def _hand_capsules(xyz: np.ndarray):
+    """Ends [n 20 3] twice and radii [20] of the flesh around the bones; the palm is the five bones from the wrist."""
+    edges = np.array(_skeleton_edges("hand21"))
+    radius = np.where(edges[:, 0] == 0, _PALM_RADIUS, _HAND_JOINT_RADIUS)
+    radius[edges[:, 0] == 1] = _THENAR_RADIUS
+    return xyz[:, edges[:, 0]], xyz[:, edges[:, 1]], radius, _HAND_JOINT_RADIUS
+
+
+def _skeleton_edges(name: str):
+    return skeleton(name).edges
+
+
+# --- camera, occlusion --------------------------------------------------------------------------------------------
+
+
+def _check_count(n: int) -> None:
+    if n < 0:
+        raise BadParameter(f"n is {n}, expected a count of samples", remedy="ask for 0 or more")
+
+
+def _photograph(
+    xyz: Float[np.ndarray, "n k 3"], rotation: Float[np.ndarray, "n 3 3"], rng: np.random.Generator, long_side_px
+) -> tuple[Float[np.ndarray, "n k 3"], Float[np.ndarray, "n k 2"]]:
+    """Camera space (mm) and picture (px): a pinhole 3 to 30 object sizes away (log-uniform: strong to weak perspective).
+
+    The focal length is whatever makes the joints' box as long as drawn (log-uniform), the principal point whatever puts
+    the box at a uniform place wholly inside the frame.
+    """
+    n = len(xyz)
+    xyz = xyz - (xyz.max(1, keepdims=True) + xyz.min(1, keepdims=True)) / 2
+    extent = np.linalg.norm(xyz, axis=-1).max(1, initial=1e-9)
+    distance = 2 * extent * np.exp(rng.uniform(np.log(3), np.log(30), n))  # unstated; ours
+    xyz = xyz @ rotation.transpose(0, 2, 1)
+    xyz[..., 2] += distance[:, None]
+    xy = xyz[..., :2] / xyz[..., 2:]
+    low, span = xy.min(1), np.ptp(xy, axis=1)
+    size = np.exp(rng.uniform(*np.log(long_side_px), n)) / span.max(1, initial=1e-9)
+    span = span * size[:, None]
+    corner = rng.random((n, 2)) * np.maximum(np.array(FRAME_WH) - 1 - span, 0)
+    return xyz, (xy - low[:, None]) * size[:, None, None] + corner[:, None]
+
+
+def _hidden(xyz, start, end, radius, joint_radius, chunk: int = 2048) -> Bool[np.ndarray, "n k"]:
+    """Whether a capsule [start, end] of that radius stands in front of a joint along its ray.
+
+    In the picture plane of the object's mean depth: the part of the bone that lies within 0.8 radius of the joint; the joint
+    is hidden where the nearest point of that part is nearer by the capsule's radius plus half the joint's own flesh.
+    """
+    out = np.zeros(xyz.shape[:2], bool)
+    for i in range(0, len(xyz), chunk):
+        rows = slice(i, i + chunk)
+        depth = xyz[rows, :, 2].mean(1)[:, None]
+        (p, zp), (a, za), (b, zb) = (
+            (v[rows, :, :2] / v[rows, :, 2:] * depth[..., None], v[rows, :, 2]) for v in (xyz, start, end)
+        )
+        bone = b - a
+        length2 = np.maximum((bone**2).sum(-1), 1e-6)[:, None]  # [n 1 bones]
+        to = p[:, :, None] - a[:, None]  # [n k bones 2]
+        middle = np.einsum("nkbc,nbc->nkb", to, bone) / length2
+        off2 = (0.8 * radius) ** 2 - np.maximum((to**2).sum(-1) - middle**2 * length2, 0)
+        half = np.sqrt(np.maximum(off2, 0) / length2)
+        first, last = np.maximum(middle - half, 0), np.minimum(middle + half, 1)
+        za, zb = za[:, None], zb[:, None]
+        nearest = np.minimum(za + first * (zb - za), za + last * (zb - za))
+        front = (off2 > 0) & (first <= last) & (nearest < zp[..., None] - (radius + 0.5 * joint_radius))
+        out[rows] = front.any(-1)
+    return out
+
+
+def _pose(name: str, xy_frame: np.ndarray, hidden: np.ndarray, known: bool) -> Pose:
+    boxes = np.concatenate([xy_frame.min(1), xy_frame.max(1)], -1)
+    ids = tuple(f"synthetic{i}" for i in range(len(xy_frame)))
+    return Pose(name, xy_frame, np.where(hidden, 1, 2), boxes, known, ids=ids, groups=ids)

@@ -1,0 +1,124 @@
+"""Frame <-> crop <-> heatmap transforms and boxes. The only home of a half pixel.
+
+Points are (x, y) px, integer = pixel centre. Boxes are xyxy. Affine maps are [2 3], applied to column vectors (x, y, 1).
+Alignments say how a picture of W pixels covers a box of width w, and how a heatmap covers a crop:
+    centre   edges on edges: the box's left edge is half a pixel left of pixel 0's centre
+    udp      centres on centres: the box's edges fall on the centres of the first and last pixel (Huang et al. 2020)
+    msra     one scale W / w from the corner, as SimpleBaseline and HRNet were trained (Xiao et al. 2018)
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from .errors import BadParameter
+
+Alignment = Literal["centre", "udp", "msra"]
+Boxes = Float[np.ndarray, "*n 4"]
+Affine = Float[np.ndarray, "*n 2 3"]
+
+
+def xywh_to_xyxy(boxes: Boxes) -> Boxes:
+    """(x, y, width, height) -> (x0, y0, x1, y1)."""
+    boxes = np.asarray(boxes)
+    return np.concatenate((boxes[..., :2], boxes[..., :2] + boxes[..., 2:]), -1)
+
+
+def xyxy_to_xywh(boxes: Boxes) -> Boxes:
+    """(x0, y0, x1, y1) -> (x, y, width, height)."""
+    boxes = np.asarray(boxes)
+    return np.concatenate((boxes[..., :2], boxes[..., 2:] - boxes[..., :2]), -1)
+
+
+def cxcywh_to_xyxy(boxes: Boxes) -> Boxes:
+    """(centre x, centre y, width, height) -> (x0, y0, x1, y1)."""
+    boxes = np.asarray(boxes)
+    half = boxes[..., 2:] / 2
+    return np.concatenate((boxes[..., :2] - half, boxes[..., :2] + half), -1)
+
+
+def box_of_points(xy: Float[np.ndarray, "*n k 2"], use: np.ndarray | None = None) -> Boxes:
+    """Tightest box around the points in `use` (all by default)."""
+    xy = np.asarray(xy)
+    if use is None:
+        return np.concatenate((xy.min(-2), xy.max(-2)), -1)
+    use = np.asarray(use)[..., None]
+    return np.concatenate((np.where(use, xy, np.inf).min(-2), np.where(use, xy, -np.inf).max(-2)), -1)
+
+
+def enlarge(boxes: Boxes, factor: float, aspect: float | None = None) -> Boxes:
+    """Box about its own centre, first grown to the aspect ratio width / height if given, then times factor."""
+    boxes = np.asarray(boxes, np.float64)
+    centre, size = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
+    if aspect is not None:
+        w, h = size[..., 0], size[..., 1]
+        size = np.stack((np.maximum(w, h * aspect), np.maximum(h, w / aspect)), -1)
+    return cxcywh_to_xyxy(np.concatenate((centre, size * factor), -1))
+
+
+def _axis(extent, pixels: int, alignment: str):
+    """Scale and shift that map [0, extent] of a box onto `pixels` pixels."""
+    if alignment == "centre":
+        return pixels / extent, -0.5
+    if alignment == "udp":
+        return (pixels - 1) / extent, 0.0
+    if alignment == "msra":
+        return pixels / extent, 0.0
+    raise BadParameter(f"alignment is {alignment!r}", remedy="choose centre, udp or msra")
+
+
+def frame_to_crop(boxes: Boxes, size: tuple[int, int], alignment: Alignment = "centre") -> Affine:
+    """Affine map xy_frame -> xy_crop that fills a crop of size (width, height) px with each box."""
+    boxes = np.asarray(boxes, np.float64)
+    extent = boxes[..., 2:] - boxes[..., :2]
+    if not (extent > 0).all():
+        raise BadParameter("a box has no area", remedy="drop boxes of width or height <= 0")
+    affine = np.zeros((*boxes.shape[:-1], 2, 3))
+    for axis in (0, 1):
+        scale, shift = _axis(extent[..., axis], size[axis], alignment)
+        # In `centre`, box coordinates are those of edges: x0 - 0.5 is the edge left of pixel x0's centre.
+        origin = boxes[..., axis] - (0.5 if alignment == "centre" else 0.0)
+        affine[..., axis, axis] = scale
+        affine[..., axis, 2] = shift - scale * origin
+    return affine
+
+
+def crop_to_heatmap(crop: tuple[int, int], heatmap: tuple[int, int], alignment: Alignment = "centre") -> Affine:
+    """Affine map xy_crop -> xy_heatmap between two grids over the same area; sizes are (width, height)."""
+    affine = np.zeros((2, 3))
+    for axis in (0, 1):
+        if alignment == "udp":
+            affine[axis, axis] = (heatmap[axis] - 1) / (crop[axis] - 1)
+        else:
+            scale, shift = _axis(crop[axis], heatmap[axis], alignment)
+            affine[axis, axis] = scale
+            affine[axis, 2] = shift + (0.5 * scale if alignment == "centre" else 0.0)
+    return affine
+
+
+def invert(affine: Affine) -> Affine:
+    """The affine map that undoes this one."""
+    affine = np.asarray(affine, np.float64)
+    inverse = np.linalg.inv(affine[..., :2])
+    return np.concatenate((inverse, -inverse @ affine[..., 2:]), -1)
+
+
+def compose(second: Affine, first: Affine) -> Affine:
+    """The map that applies `first`, then `second`."""
+    linear = second[..., :2] @ first[..., :2]
+    return np.concatenate((linear, second[..., :2] @ first[..., 2:] + second[..., 2:]), -1)
+
+
+def apply(affine: Affine, xy: Float[np.ndarray, "*n k 2"]) -> Float[np.ndarray, "*n k 2"]:
+    """The points after the map."""
+    affine = np.asarray(affine)
+    return np.asarray(xy) @ affine[..., :2].swapaxes(-1, -2) + affine[..., None, :, 2]
+
+
+def rotation(angle: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n 2 2"]:
+    """Matrices that turn (x, y) by an angle in radians, from x towards y (clockwise on a screen, where y points down)."""
+    c, s = np.cos(angle), np.sin(angle)
+    return np.stack((np.stack((c, -s), -1), np.stack((s, c), -1)), -2)

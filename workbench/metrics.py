@@ -1,0 +1,107 @@
+"""Errors of poses against ground truth, one value an instance, in the units of the input; no plotting.
+
+Distances are computed in float64. Averages over instances are the caller's: a protocol says what it averages.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import scipy.stats
+from jaxtyping import Bool, Float
+
+from .errors import BadParameter
+
+Points = Float[np.ndarray, "n k d"]
+
+
+def _joint_mean(values: np.ndarray, use: np.ndarray | None) -> np.ndarray:
+    if use is None:
+        return values.mean(-1)
+    if not use.any(-1).all():
+        raise BadParameter("an instance has no joint to average over", remedy="drop instances without labelled joints")
+    return (values * use).sum(-1) / use.sum(-1)
+
+
+def joint_distances(pred: Points, truth: Points) -> Float[np.ndarray, "n k"]:
+    """Euclidean distance of each joint."""
+    return np.linalg.norm(np.asarray(pred, np.float64) - np.asarray(truth, np.float64), axis=-1)
+
+
+def epe(
+    pred: Points, truth: Points, *, root: int | None = None, use: Bool[np.ndarray, "n k"] | None = None
+) -> Float[np.ndarray, "n"]:
+    """End point error: mean joint distance of each instance. PORT Sec. IV.
+
+    root: joint index subtracted from both first (root-relative, PORT's Table I: the wrist); None compares as they stand.
+    use: joints that count, e.g. the labelled ones.
+    """
+    pred, truth = np.asarray(pred, np.float64), np.asarray(truth, np.float64)
+    if root is not None:
+        pred, truth = pred - pred[:, root : root + 1], truth - truth[:, root : root + 1]
+    return _joint_mean(joint_distances(pred, truth), use)
+
+
+def procrustes(source: Points, target: Points, use: Bool[np.ndarray, "n k"] | None = None) -> Float[np.ndarray, "n k d"]:
+    """Source after the similarity (rotation, translation, scale; no reflection) that brings it nearest to the target.
+
+    Least squares over the joints in `use` (all by default), in any dimension d. Source: Umeyama 1991.
+    """
+    source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    w = np.ones(source.shape[:2]) if use is None else use.astype(np.float64)
+    w = w[..., None] / w.sum(-1)[:, None, None]
+    source_mean, target_mean = (w * source).sum(1, keepdims=True), (w * target).sum(1, keepdims=True)
+    s, t = source - source_mean, target - target_mean
+    u, d, vt = np.linalg.svd((w * t).swapaxes(-1, -2) @ s)
+    sign = np.ones_like(d)
+    sign[:, -1] = np.sign(np.linalg.det(u) * np.linalg.det(vt))
+    rotation = (u * sign[:, None]) @ vt
+    spread = (w * s * s).sum((1, 2))
+    scale = (d * sign).sum(-1) / np.where(spread > 0, spread, 1)
+    return scale[:, None, None] * (s @ rotation.swapaxes(-1, -2)) + target_mean
+
+
+def p_epe(
+    pred: Points,
+    truth: Points,
+    *,
+    align: Literal["truth_to_pred", "pred_to_truth"] = "truth_to_pred",
+    use: Bool[np.ndarray, "n k"] | None = None,
+) -> Float[np.ndarray, "n"]:
+    """Procrustes-aligned end point error of each instance. PORT Sec. IV.
+
+    "truth_to_pred" is what PORT's tables use: the truth is brought onto the prediction, WITH scale, so that smaller
+    predictions get smaller errors without being better. "pred_to_truth" does not move when predictions are scaled.
+    """
+    if align == "truth_to_pred":
+        return _joint_mean(joint_distances(procrustes(truth, pred, use), pred), use)
+    if align == "pred_to_truth":
+        return _joint_mean(joint_distances(procrustes(pred, truth, use), truth), use)
+    raise BadParameter(f"align is {align!r}", remedy="choose truth_to_pred or pred_to_truth")
+
+
+def bootstrap_interval(
+    values: Float[np.ndarray, "n"],
+    groups: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+) -> tuple[float, float]:
+    """Percentile interval of the mean, resampling whole groups (videos, pictures, people): rows of one are not independent."""
+    _, index = np.unique(np.asarray(groups), return_inverse=True)
+    sums, counts = np.bincount(index, weights=values), np.bincount(index).astype(float)
+    if len(sums) < 2:
+        raise BadParameter(f"{len(sums)} group, an interval needs two or more")
+    result = scipy.stats.bootstrap(
+        (sums, counts),
+        lambda s, c, axis: s.sum(axis) / c.sum(axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=resamples,
+        confidence_level=level,
+        method="percentile",
+        rng=rng,
+    )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)

@@ -1,0 +1,72 @@
+"""The models by name, each with its configurations and the inputs that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import unknown
+from ..skeletons import skeleton
+from .port import Port, PortConfig
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A registered model: how it is built, and one made-up batch of inputs for tests and benchmarks."""
+
+    build: Callable[[Any], nn.Module]
+    configs: Mapping[str, Any]
+    example: Callable[[Any, int, torch.Generator], dict[str, Tensor]]  # (config, batch size, generator) -> forward's kwargs
+    unused_parameters: Callable[[Any], set[str]] = lambda config: set()  # that a released configuration names as unused
+
+
+def _port_example(config: PortConfig, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+    n = len(skeleton(config.skeleton))
+    xy = torch.randn(batch, n, 2, generator=generator)
+    mask = torch.zeros(batch, n, dtype=torch.bool)
+    mask[:, ::3] = True
+    return {"xy": xy, "mask": mask, "truth": xy + 0.1 * torch.randn(batch, n, 2, generator=generator)}
+
+
+PORT_TINY = PortConfig(dim=12, depth=2, heads=2, head_dim=6)
+
+MODELS: dict[str, Entry] = {
+    "port": Entry(
+        Port,
+        {
+            "tiny": PORT_TINY,
+            "paper": PortConfig(),
+            "denoise": PortConfig(denoise=True, residual=True),
+        },
+        _port_example,
+    ),
+}
+
+
+def entry(name: str) -> Entry:
+    """The registered model of that name; `UnknownName` with near matches otherwise."""
+    if name not in MODELS:
+        raise unknown("model", name, MODELS)
+    return MODELS[name]
+
+
+def config_of(name: str, config: str = "paper", **overrides) -> Any:
+    """A named configuration, with fields replaced; unknown fields are refused by name."""
+    known = entry(name).configs
+    if config not in known:
+        raise unknown(f"configuration of {name}", config, known)
+    base = known[config]
+    for key in overrides:
+        if key not in base.__dataclass_fields__:
+            raise unknown(f"field of {type(base).__name__}", key, base.__dataclass_fields__)
+    return replace(base, **overrides)
+
+
+def build(name: str, config: str | Any = "paper", **overrides) -> nn.Module:
+    """A model with fresh weights, from a configuration's name or a configuration."""
+    made = config_of(name, config, **overrides) if isinstance(config, str) else replace(config, **overrides)
+    return entry(name).build(made)

@@ -1,0 +1,64 @@
+"""Building blocks that more than one method uses."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from ..taps import Tap
+
+
+def attention_weights(
+    q: Float[Tensor, "b h q d"],
+    k: Float[Tensor, "b h k d"],
+    scale: float,
+    blocked: Bool[Tensor, "b #h #q k"] | None = None,
+) -> Float[Tensor, "b h q k"]:
+    """Softmax(scale * q k^T) over the keys; `blocked` keys get weight 0. PORT Eq. 7 without V, with scale = D**-0.5."""
+    logits = (q @ k.transpose(-2, -1)) * scale
+    if blocked is not None:
+        logits = logits.masked_fill(blocked, float("-inf"))
+    return logits.softmax(-1)
+
+
+class Attention(nn.Module):
+    """Attention whose softmax is open: the weights pass a tap, recorded or not, so that looking changes no kernel."""
+
+    def __init__(self, scale: float, axes: str = "b head query key"):
+        super().__init__()
+        self.scale = scale
+        self.map = Tap(axes)
+
+    def forward(
+        self,
+        q: Float[Tensor, "b h q d"],
+        k: Float[Tensor, "b h k d"],
+        v: Float[Tensor, "b h k e"],
+        blocked: Bool[Tensor, "b #h #q k"] | None = None,
+    ) -> Float[Tensor, "b h q e"]:
+        return self.map(attention_weights(q, k, self.scale, blocked)) @ v
+
+
+def split_heads(x: Float[Tensor, "b n hd"], heads: int) -> Float[Tensor, "b h n d"]:
+    """[b n (h d)] -> [b h n d]: heads are contiguous blocks of channels."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def merge_heads(x: Float[Tensor, "b h n d"]) -> Float[Tensor, "b n hd"]:
+    """Inverse of `split_heads`."""
+    return x.transpose(1, 2).flatten(-2)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of learnable values."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def forward_flops(model: nn.Module, *inputs, **kwargs) -> int:
+    """Floating-point operations (multiply and add counted apart) of one forward call, counted by torch."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(*inputs, **kwargs)
+    return counter.get_total_flops()

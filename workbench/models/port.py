@@ -1,0 +1,225 @@
+"""PORT: a transformer over joints that fills in the ones that a detector could not see.
+
+Chi, Chi, Chan, Ramani: Pose Relation Transformer Refine Occlusions for Human Pose Estimation (ICRA 2023).
+Equations 1 and 2 (heatmap to joint and confidence) stand in `workbench.codecs`; Eq. 3 only defines masked language modelling.
+Coordinates here are normalised poses (a few units across); `workbench.predict` maps px in and out.
+The authors never released the model; where the paper is silent the choice is marked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from ..errors import BadParameter
+from ..skeletons import skeleton
+from ..taps import Tap
+from .layers import Attention, merge_heads, split_heads
+
+
+@dataclass(frozen=True)
+class PortConfig:
+    """`PortConfig()` is the paper's; the fields after `se` are our variants, off by default."""
+
+    skeleton: str = "hand21"
+    dim: int = 64  # D, PORT Sec. IV-B
+    depth: int = 4  # L, PORT Sec. IV-B
+    heads: int = 4  # PORT Sec. IV-B
+    head_dim: int = 64  # unstated; ours: Eq. 7 divides by sqrt(D), and heads of width D give Table II's 0.5 M parameters
+    mlp_ratio: int = 2  # unstated; ours: with the two lines around it, 0.52 M
+    exponents: tuple[int, ...] = (1, 2)  # K, PORT Sec. IV-B; () is the plain linear layer of Table III
+    shared_weight: bool = False  # one W for all powers as Eq. 4 prints it; False: one for each, see the ledger
+    se: bool = True  # PORT Eq. 10
+    se_reduction: int = 4  # unstated; ours
+    leak_free: bool = False  # remove masked joints before Eq. 5 mixes neighbours; the paper's embedding leaks
+    denoise: bool = False  # masked joints keep their noisy coordinates: the mask embedding is added, not put in
+    residual: bool = False  # predict an offset from the input instead of a position
+
+    def __post_init__(self):
+        if any(k < 1 for k in self.exponents):
+            raise BadParameter(f"exponents {self.exponents} must be 1 or more", remedy="use () for a plain linear layer")
+
+
+def normalised_adjacency(adjacency: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
+    """D^-1/2 (A + I) D^-1/2: the symmetric normalisation of PORT Sec. III-B (Kipf and Welling 2017)."""
+    a = adjacency + torch.eye(len(adjacency), dtype=adjacency.dtype, device=adjacency.device)
+    inverse_root = a.sum(-1).rsqrt()
+    return inverse_root[:, None] * a * inverse_root
+
+
+def adjacency_powers(adjacency: Float[Tensor, "n n"], exponents: Sequence[int]) -> Float[Tensor, "p n n"]:
+    """Powers of the normalised adjacency; the identity alone for no exponents, which makes MSGC a linear layer."""
+    a = normalised_adjacency(adjacency)
+    return torch.stack([torch.linalg.matrix_power(a, k) for k in exponents or (0,)])
+
+
+def msgc(
+    powers: Float[Tensor, "p n n"], x: Float[Tensor, "b n c"], weight: Float[Tensor, "p c d"]
+) -> Float[Tensor, "b n d"]:
+    """Multi-scale graph convolution, mean over k of A~^k X W_k. PORT Eq. 4.
+
+    The paper prints one W for all k; pass it expanded over p. With one W, the sum could be taken before the product.
+    """
+    mixed = torch.einsum("pnm,bmc->bnpc", powers, x)
+    return mixed.flatten(-2) @ weight.flatten(0, 1) / len(powers)  # one product over (k, channel)
+
+
+def leak_free_embedding(
+    powers: Float[Tensor, "p n n"],
+    xy: Float[Tensor, "b n 2"],
+    weight: Float[Tensor, "p 2 d"],
+    mask: Bool[Tensor, "b n"],
+) -> Float[Tensor, "b n d"]:
+    """Eq. 5 over visible neighbours only: each row is rescaled to the weight it would have had.  # ours, not the paper's"""
+    seen = (~mask)[..., None].to(xy.dtype)
+    total = powers.sum(-1)  # [p n]
+    left = torch.einsum("pnm,bmo->bnp", powers, seen)
+    rescale = torch.where(left > 1e-6, total.T / left.clamp_min(1e-6), torch.zeros_like(left))
+    mixed = torch.einsum("pnm,bmc->bnpc", powers, xy * seen) * rescale[..., None]
+    return mixed.flatten(-2) @ weight.flatten(0, 1) / len(powers)
+
+
+def squeeze_excitation_input(z: Float[Tensor, "b n d"]) -> Float[Tensor, "b d"]:
+    """Mean over joints, what Eq. 10 squeezes."""
+    return z.mean(-2)
+
+
+def masked_joint_nll(
+    recon: Float[Tensor, "b n 2"], truth: Float[Tensor, "b n 2"], mask: Bool[Tensor, "b n"]
+) -> Float[Tensor, ""]:
+    """Squared distance averaged over the masked joints of the batch: Gaussian likelihood with sigma = 1. PORT Eq. 12."""
+    squared = (recon - truth).square().sum(-1)
+    return (squared * mask).sum() / mask.sum().clamp_min(1)
+
+
+def occluded_joints(confidence: Float[Tensor, "b n"], delta: float | Float[Tensor, "n"]) -> Bool[Tensor, "b n"]:
+    """m_n: joints whose confidence is below delta. PORT Eq. 13."""
+    return confidence < delta
+
+
+def replace_occluded(
+    xy: Float[Tensor, "b n 2"], recon: Float[Tensor, "b n 2"], mask: Bool[Tensor, "b n"]
+) -> Float[Tensor, "b n 2"]:
+    """(1 - M) * J + M * J_recon. PORT Eq. 14."""
+    return torch.where(mask[..., None], recon, xy)
+
+
+class MSGC(nn.Module):
+    """PORT Eq. 4 with its learned weights; a bias is added.  # unstated; ours"""
+
+    def __init__(self, powers: Tensor, d_in: int, d_out: int, shared: bool):
+        super().__init__()
+        self.register_buffer("powers", powers, persistent=False)
+        self.weight = nn.Parameter(torch.empty(1 if shared else len(powers), d_in, d_out))
+        self.bias = nn.Parameter(torch.zeros(d_out))
+        for w in self.weight:
+            nn.init.xavier_uniform_(w)
+
+    def expanded_weight(self) -> Tensor:
+        return self.weight.expand(len(self.powers), -1, -1)
+
+    def forward(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n d"]:
+        return msgc(self.powers, x, self.expanded_weight()) + self.bias
+
+
+class JointEmbedding(nn.Module):
+    """PORT Eq. 5 and the mask embedding of Sec. III-D."""
+
+    def __init__(self, powers: Tensor, config: PortConfig):
+        super().__init__()
+        self.leak_free, self.denoise = config.leak_free, config.denoise
+        self.project = MSGC(powers, 2, config.dim, config.shared_weight)
+        self.mask_embedding = nn.Parameter(torch.randn(config.dim) * 0.02)
+        self.out = Tap("b joint channel")
+
+    def forward(self, xy: Float[Tensor, "b n 2"], mask: Bool[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
+        p = self.project
+        if self.leak_free:
+            z = leak_free_embedding(p.powers, xy, p.expanded_weight(), mask) + p.bias
+        else:
+            z = p(xy)
+        m = mask[..., None]
+        z = z + m * self.mask_embedding if self.denoise else torch.where(m, self.mask_embedding, z)
+        return self.out(z)
+
+
+class EncoderLayer(nn.Module):
+    """PORT Eq. 6 to 9: Q, K, V by graph convolution, multi-head attention, MLP; layer norm before each."""
+
+    def __init__(self, powers: Tensor, config: PortConfig):
+        super().__init__()
+        width = config.heads * config.head_dim
+        self.heads = config.heads
+        self.norm1, self.norm2 = nn.LayerNorm(config.dim), nn.LayerNorm(config.dim)
+        self.qkv = MSGC(powers, config.dim, 3 * width, config.shared_weight)  # Eq. 6
+        self.attention = Attention(config.head_dim**-0.5, "b head joint joint")  # Eq. 7
+        self.project = nn.Linear(width, config.dim)
+        self.mlp = nn.Sequential(
+            nn.Linear(config.dim, config.mlp_ratio * config.dim),
+            nn.ReLU(),
+            nn.Linear(config.mlp_ratio * config.dim, config.dim),
+        )
+        self.out = Tap("b joint channel")
+
+    def forward(self, z: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+        q, k, v = (split_heads(t, self.heads) for t in self.qkv(self.norm1(z)).chunk(3, -1))
+        z = z + self.project(merge_heads(self.attention(q, k, v)))  # Eq. 8
+        return self.out(z + self.mlp(self.norm2(z)))  # Eq. 9
+
+
+class RegressionHead(nn.Module):
+    """PORT Eq. 10 and 11: channels weighed by squeeze-and-excitation, then a linear map to x, y."""
+
+    def __init__(self, config: PortConfig):
+        super().__init__()
+        hidden = max(config.dim // config.se_reduction, 1)
+        self.excite = (
+            nn.Sequential(nn.Linear(config.dim, hidden), nn.ReLU(), nn.Linear(hidden, config.dim), nn.Sigmoid())
+            if config.se
+            else None
+        )
+        self.gate = Tap("b channel")
+        self.project = nn.Linear(config.dim, 2)
+
+    def forward(self, z: Float[Tensor, "b n d"]) -> Float[Tensor, "b n 2"]:
+        if self.excite is not None:
+            z = self.gate(self.excite(squeeze_excitation_input(z)))[:, None] * z
+        return self.project(z)
+
+
+class Port(nn.Module):
+    """The whole of PORT: embedding, encoder, regression head."""
+
+    def __init__(self, config: PortConfig = PortConfig()):  # noqa: B008  frozen
+        super().__init__()
+        self.config = config
+        powers = adjacency_powers(torch.tensor(skeleton(config.skeleton).adjacency), config.exponents)
+        self.embedding = JointEmbedding(powers, config)
+        self.encoder = nn.ModuleList(EncoderLayer(powers, config) for _ in range(config.depth))
+        self.head = RegressionHead(config)
+        self.recon = Tap("b joint xy")
+
+    def forward(
+        self,
+        xy: Float[Tensor, "b n 2"],
+        mask: Bool[Tensor, "b n"],
+        truth: Float[Tensor, "b n 2"] | None = None,
+    ) -> dict[str, Tensor]:
+        """Reconstructs every joint from the unmasked ones.
+
+        xy: normalised coordinates; mask: True where the joint is hidden from the model (or, with `denoise`, known to be
+        unreliable). Returns "xy" and, when the truth is given, "loss.nll" (Eq. 12).
+        """
+        z = self.embedding(xy, mask)
+        for layer in self.encoder:
+            z = layer(z)
+        out = self.head(z)
+        recon = self.recon(xy + out if self.config.residual else out)
+        result = {"xy": recon}
+        if truth is not None:
+            result["loss.nll"] = masked_joint_nll(recon, truth, mask)
+        return result

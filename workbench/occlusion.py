@@ -1,0 +1,310 @@
+"""Occlusion made on purpose: which joints are masked, and what a keypoint detector makes of a pose. Takes a generator.
+
+Sizes inside are in units of the object: the long side of the tight box around the labelled joints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.optimize import minimize
+from scipy.sparse.csgraph import shortest_path
+from scipy.special import gammaln
+from scipy.stats import beta, norm, rankdata
+
+from .errors import BadParameter, BadRecord
+from .records import Detections, Pose
+from .skeletons import Skeleton, skeleton
+
+
+def _check_ratio(ratio: float) -> None:
+    if not 0 <= ratio <= 1:
+        raise BadParameter(f"masking ratio is {ratio}, expected 0 to 1")
+
+
+def mask_joints(
+    n: int, k: int, ratio: float, rng: np.random.Generator, *, exact: bool = True
+) -> Bool[np.ndarray, "n k"]:
+    """Random joint masks (True = masked), as PORT Sec. III-D masks joints.
+
+    exact: round(ratio * k) joints of every pose; otherwise each joint on its own with probability `ratio`.
+    Raises `BadParameter` for a ratio outside 0 to 1.
+    """
+    _check_ratio(ratio)
+    scores = rng.random((n, k))
+    if not exact:
+        return scores < ratio
+    return scores.argsort(1).argsort(1) < round(ratio * k)
+
+
+def mask_runs(
+    n: int, skeleton: Skeleton, ratio: float, rng: np.random.Generator, *, runs: int = 1
+) -> Bool[np.ndarray, "n k"]:
+    """Masks of round(ratio * k) joints that hang together along bones, as one occluder hides them (True = masked).
+
+    Each pose gets up to `runs` random seeds; then joints beside masked ones are added at random until the count is reached.
+    A run that has swallowed its whole component goes on from a new seed. Raises `BadParameter` for a ratio outside 0 to 1.
+    """
+    _check_ratio(ratio)
+    k = len(skeleton)
+    count = round(ratio * k)
+    mask = mask_joints(n, k, min(runs, count) / k, rng)
+    for _ in range(count - min(runs, count)):
+        beside = (mask @ skeleton.adjacency > 0) & ~mask
+        score = np.where(mask, -1.0, rng.random((n, k)) + beside)
+        mask[np.arange(n), score.argmax(1)] = True
+    return mask
+
+
+@dataclass(frozen=True)
+class DetectorNoise:
+    """A generative model of a keypoint detector: pose -> detections whose confidence falls with error and occlusion.
+
+    Each joint has a latent difficulty z, standard normal over joints: a part that the instance shares, a part correlated
+    along the bones, a shift outwards from the root and a shift where the joint is occluded. Given z,
+    - confidence is the quantile Phi(-z) of a Beta distribution, so its order is the order of difficulty and no more;
+    - the error is usually a jitter: a two-dimensional Student t of scale `scale * exp(slope * z)`, correlated between
+      joints that are near each other in the picture;
+    - with probability Phi(miss + miss_slope * z) it is a miss instead: the detector answers near another joint, a near one
+      (the neighbour on the finger, the next finger) rather than a far one, or the joint's left/right partner.
+    So confidence orders errors, but noisily, as measured on real detectors. Lengths are fractions of the object's long side.
+    The defaults are ours: rounded to what a light hand detector does on real hands, no table of data behind them.
+    """
+
+    confidence_mean: float = 0.5
+    confidence_std: float = 0.22
+    shared: float = 0.55  # share of the variance of z that the instance has in common
+    chain: float = 0.7  # correlation of the rest of z from one joint to the next on a bone
+    outward: float = 0.1  # how much harder each joint is than the one before it on the way out from the root
+    occlusion: float = 1.0  # how much harder an occluded joint is than a visible one
+    scale: float = 0.05
+    slope: float = 0.5
+    dof: float = 4.0
+    root_scale: float = 1.2  # the root's jitter over that of another joint as difficult
+    reach: float = 0.25  # distance over which the correlation of jitters falls to 1/e
+    miss: float = -1.5
+    miss_slope: float = 0.8
+    miss_reach: float = 0.3  # distance over which the weight of a wrong target falls to 1/e
+    miss_blur: float = 0.12  # spread around the wrong target
+    swap: float = 0.3  # weight of the left/right partner as a wrong target; one joint at no distance has weight 1
+
+    def __post_init__(self):
+        for f in fields(self):
+            if not np.isfinite(getattr(self, f.name)):
+                raise BadParameter(f"DetectorNoise.{f.name} is {getattr(self, f.name)}, expected a finite number")
+        positive = ("scale", "dof", "root_scale", "reach", "miss_reach", "miss_blur", "confidence_std")
+        for name in positive:
+            if not getattr(self, name) > 0:
+                raise BadParameter(f"DetectorNoise.{name} is {getattr(self, name)}, expected above 0")
+        for name in ("confidence_mean", "shared", "chain"):
+            if not 0 <= getattr(self, name) < 1:
+                raise BadParameter(f"DetectorNoise.{name} is {getattr(self, name)}, expected 0 to below 1")
+        if self.confidence_std**2 >= self.confidence_mean * (1 - self.confidence_mean):
+            raise BadParameter(f"confidence_std {self.confidence_std} is too wide for mean {self.confidence_mean}")
+
+    def to_dict(self) -> dict[str, float]:
+        """Plain numbers, for JSON and for the hash of a benchmark world."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, float]) -> DetectorNoise:
+        """The inverse of `to_dict`; `BadParameter` for a field that does not exist."""
+        extra = set(values) - {f.name for f in fields(cls)}
+        if extra:
+            raise BadParameter(f"DetectorNoise has no {', '.join(sorted(extra))}")
+        return cls(**{name: float(value) for name, value in values.items()})
+
+    def apply(self, pose: Pose, rng: np.random.Generator) -> Detections:
+        """What the detector says about these poses (px, the frame of the pose); every row gets one detection.
+
+        Occlusion counts only where `pose.occlusion_known`. A joint that is not labelled is answered near the middle of the
+        box, as the hardest joints are.
+        """
+        joints = skeleton(pose.skeleton)
+        n, k = pose.visibility.shape
+        size, unit = _units(pose)
+        hops = _hops(joints)
+        occluded = (pose.visibility < 2) if pose.occlusion_known else np.zeros((n, k), bool)
+        shift = self.outward * _outwardness(joints) + self.occlusion * pose.occlusion_known * (occluded - _OCCLUDED_SHARE)
+        z = shift + self._rest(pose.occlusion_known) * (self._latent(n, hops, rng))
+        z = np.where(pose.labelled, z, np.maximum(z, 2.0))
+
+        near = np.linalg.cholesky(np.exp(-_distances(unit) / self.reach) + 1e-5 * np.eye(k))
+        tail = np.sqrt(self.dof / rng.chisquare(self.dof, (n, k)))
+        spread = self.scale * np.exp(self.slope * z) * np.where(np.arange(k) == joints.root, self.root_scale, 1) * tail
+        error = spread[..., None] * (near @ rng.standard_normal((n, k, 2)))
+
+        missed = norm.cdf(self._latent(n, hops, rng)) < norm.cdf(self.miss + self.miss_slope * z)
+        weights = self._targets(unit, joints)
+        pick = (weights.cumsum(-1) < rng.random((n, k, 1)) * weights.sum(-1, keepdims=True)).sum(-1).clip(max=k - 1)
+        there = np.take_along_axis(unit, pick[..., None], 1) - unit + self.miss_blur * rng.standard_normal((n, k, 2))
+        error = np.where(missed[..., None], there, error)
+        middle = (pose.boxes_xyxy[:, :2] + pose.boxes_xyxy[:, 2:])[:, None] / 2
+        truth = np.where(pose.labelled[..., None], pose.xy_frame, middle)
+        return Detections(
+            pose.skeleton,
+            truth + size[:, None, None] * error,
+            self._confidence(z),
+            pose.boxes_xyxy,
+            images=pose.images,
+            ids=pose.ids,
+            source="DetectorNoise (synthetic)",
+        )
+
+    def _rest(self, occlusion_known: bool) -> float:
+        """Scale of the random part of z, so that z has unit variance at the usual share of occluded joints."""
+        explained = _OCCLUDED_SHARE * (1 - _OCCLUDED_SHARE) * self.occlusion**2 if occlusion_known else 0.0
+        return np.sqrt(max(1 - explained, 0.1))
+
+    def _latent(self, n: int, hops: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Standard normal [n k]: an instance's share and a part that is correlated along the bones."""
+        factor = np.linalg.cholesky(self.chain**hops + 1e-6 * np.eye(len(hops)))
+        own = rng.standard_normal((n, len(hops))) @ factor.T
+        return np.sqrt(self.shared) * rng.standard_normal((n, 1)) + np.sqrt(1 - self.shared) * own
+
+    def _confidence(self, z: np.ndarray) -> np.ndarray:
+        m = self.confidence_mean
+        both = m * (1 - m) / self.confidence_std**2 - 1
+        grid = np.linspace(-4, 4, 257)
+        return np.interp(-z, grid, beta.ppf(norm.cdf(grid), m * both, (1 - m) * both))
+
+    def _targets(self, unit: np.ndarray, joints: Skeleton) -> np.ndarray:
+        """Weight of joint j being mistaken for joint i, [n k k], zero on the diagonal."""
+        weights = np.exp(-_distances(unit) / self.miss_reach)
+        for left, right in joints.flip_pairs:
+            weights[:, [left, right], [right, left]] += self.swap
+        weights[:, np.arange(len(joints)), np.arange(len(joints))] = 0
+        return weights
+
+    @classmethod
+    def fit(cls, pose: Pose, detections: Detections) -> DetectorNoise:
+        """The model that makes these detections of these poses likely; rows are matched, unlabelled joints are left out.
+
+        Sizes are each pose's own long side. Difficulty is the normal score of the confidence's rank; jitter and misses follow
+        by maximum likelihood given it, correlations by moments along bones. `occlusion` is fitted only where the poses know it;
+        `swap` keeps its default. Raises `BadRecord` where rows, joints or sizes do not fit.
+        """
+        joints = skeleton(pose.skeleton)
+        if detections.xy_frame.shape != pose.xy_frame.shape or detections.skeleton != pose.skeleton:
+            raise BadRecord(
+                f"{len(detections)} {detections.skeleton} detections against {len(pose)} {pose.skeleton} poses",
+                remedy="match the rows first",
+            )
+        size, unit = _units(pose)
+        use = pose.labelled & (size > 0)[:, None]
+        if use.sum() < 100:
+            raise BadRecord(f"{use.sum()} labelled joints are too few to fit a detector's noise", remedy="give 100 or more")
+        error = (detections.xy_frame.astype(float) - pose.xy_frame) / np.where(size > 0, size, 1)[:, None, None]
+        confidence = detections.confidence.astype(float)
+        z = np.zeros_like(confidence)
+        z[use] = -norm.ppf((rankdata(confidence[use]) - 0.5) / use.sum())
+        found = cls._fit_difficulty(z, use, pose, joints)
+        values = confidence[use].clip(0, 1)
+        found |= {"confidence_mean": values.mean(), "confidence_std": values.std()}
+        base = cls._fit_error(replace(cls(), **found), unit, error, z, use, joints)
+        return replace(base, reach=_fit_reach(base, unit, error, z, use, joints))
+
+    @staticmethod
+    def _fit_difficulty(z, use, pose: Pose, joints: Skeleton) -> dict[str, float]:
+        found = {}
+        outwards = np.broadcast_to(_outwardness(joints), z.shape)
+        away = use & (np.arange(len(joints)) != joints.root)
+        found["outward"] = np.polyfit(outwards[away], z[away], 1)[0]
+        rest = z - found["outward"] * outwards
+        if pose.occlusion_known and 0 < (use & (pose.visibility == 1)).sum():
+            hidden = use & (pose.visibility == 1)
+            found["occlusion"] = rest[hidden].mean() - rest[use & ~hidden].mean()
+            rest = rest - found["occlusion"] * (hidden - hidden[use].mean())
+        hops = _hops(joints)
+        pair = use[:, :, None] & use[:, None]
+        moment = np.where(pair, rest[:, :, None] * rest[:, None], 0).sum(0) / np.maximum(pair.sum(0), 1) / rest[use].var()
+        reached = np.arange(1, int(hops.max()) + 1)
+        weight = np.array([(hops == h).sum() for h in reached])
+        by_hop = np.array([moment[hops == h].mean() for h in reached])
+
+        def miss(p):
+            return (weight * (p[0] + (1 - p[0]) * p[1] ** reached - by_hop) ** 2).sum()
+
+        found["shared"], found["chain"] = minimize(miss, (0.4, 0.6), bounds=[(0, 0.99), (0, 0.99)]).x
+        return found
+
+    def _fit_error(self, unit, error, z, use, joints: Skeleton) -> DetectorNoise:
+        names = ("scale", "slope", "dof", "root_scale", "miss", "miss_slope", "miss_reach", "miss_blur")
+        log = np.array([name in ("scale", "dof", "root_scale", "miss_reach", "miss_blur") for name in names])
+        apart = _distances(unit)[use]
+        from_target = np.linalg.norm((unit[:, :, None] + error[:, :, None]) - unit[:, None], axis=-1)[use]
+        length, z = np.linalg.norm(error, axis=-1)[use], z[use]
+        row, joint = np.nonzero(use)
+        root = joint == joints.root
+        valid = use[row] & (np.arange(len(joints)) != joint[:, None])
+
+        def model(p):
+            return dict(zip(names, np.where(log, np.exp(p), p)))
+
+        def loss(p):
+            m = model(p)
+            s = m["scale"] * np.exp(m["slope"] * z) * np.where(root, m["root_scale"], 1)
+            nu = m["dof"]
+            jitter = (1 + (length / s) ** 2 / nu) ** (-nu / 2 - 1) / (2 * np.pi * s**2)
+            weight = np.where(valid, np.exp(-apart / m["miss_reach"]), 0)
+            blur = m["miss_blur"]
+            there = (weight * np.exp(-((from_target / blur) ** 2) / 2)).sum(1) / (2 * np.pi * blur**2 * weight.sum(1))
+            rate = norm.cdf(m["miss"] + m["miss_slope"] * z)
+            return -np.log((1 - rate) * jitter + rate * there + 1e-12).mean()
+
+        start = np.array([getattr(self, name) for name in names])
+        bounds = [{"dof": (np.log(2.0), np.log(60.0))}.get(name, (-6, 4)) for name in names]
+        p = minimize(loss, np.where(log, np.log(np.maximum(start, 1e-9)), start), method="L-BFGS-B", bounds=bounds).x
+        return replace(self, **{name: float(value) for name, value in model(p).items()})
+
+
+_OCCLUDED_SHARE = 0.3  # of joints in pictures of people and hands that handle things, unstated; ours
+
+
+def _units(pose: Pose) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n k 2"]]:
+    """Long side (px) of the labelled joints' box, and the joints in units of it; unlabelled joints lie in its middle."""
+    xy = pose.xy_frame.astype(float)
+    labelled = pose.labelled[..., None]
+    low = np.where(labelled, xy, np.inf).min(1)
+    high = np.where(labelled, xy, -np.inf).max(1)
+    some = pose.labelled.any(1)
+    box = pose.boxes_xyxy.astype(float)
+    low, high = np.where(some[:, None], low, box[:, :2]), np.where(some[:, None], high, box[:, 2:])
+    size = (high - low).max(1)
+    xy = np.where(labelled, xy, ((low + high) / 2)[:, None])
+    return size, (xy - low[:, None]) / np.where(size > 0, size, 1)[:, None, None]
+
+
+def _distances(unit: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(unit[:, :, None] - unit[:, None], axis=-1)
+
+
+def _hops(joints: Skeleton) -> np.ndarray:
+    hops = shortest_path(joints.adjacency, unweighted=True)
+    return np.where(np.isfinite(hops), hops, len(joints))
+
+
+def _outwardness(joints: Skeleton) -> np.ndarray:
+    """Bones between each joint and the root, less their mean over the joints but the root; 0 at the root itself."""
+    out = _hops(joints)[joints.root]
+    away = np.arange(len(joints)) != joints.root
+    return np.where(away, out - out[away].mean(), 0)
+
+
+def _fit_reach(noise: DetectorNoise, unit, error, z, use, joints: Skeleton) -> float:
+    """Distance at which the correlation of jitters along bones falls to 1/e; errors above three scales are left out."""
+    scale = noise.scale * np.exp(noise.slope * z)
+    white = error / scale[..., None]
+    use = use & (np.linalg.norm(white, axis=-1) < 3)
+    i, j = np.array(joints.edges).T
+    pair = use[:, i] & use[:, j]
+    apart = np.linalg.norm(unit[:, i] - unit[:, j], axis=-1)[pair]
+    product = (white[:, i] * white[:, j]).sum(-1)[pair]
+    power = (white[use] ** 2).sum(-1).mean()
+
+    def miss(log_reach):
+        return ((product / power - np.exp(-apart / np.exp(log_reach[0]))) ** 2).mean()
+
+    return float(np.exp(minimize(miss, [np.log(0.25)], bounds=[(-4, 2)]).x[0]))

@@ -1,0 +1,384 @@
+"""Notebooks executed by papermill into runs/<id>/, with everything that is needed to do it again in run.json.
+
+A run folder holds `run.json` (always whole: written beside and renamed), `notebooks/<stem>.ipynb` (executed copies,
+partial where a notebook failed) and what `report` writes. A notebook's outcome stands in run.json alone, never in its
+copy. A run that was killed still says `running` there, but its process is gone: it reads as `interrupted` and can be
+resumed.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import math
+import os
+import platform
+import secrets
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import distributions
+from pathlib import Path
+
+import nbformat
+import papermill
+import psutil
+from jupyter_client.kernelspec import NoSuchKernel
+from papermill.exceptions import PapermillException, PapermillExecutionError
+from tqdm.auto import tqdm
+
+from .errors import BadFile, BadParameter, unknown
+from .resources import resource
+
+SCHEMA_VERSION = 1
+METRICS_MIME = "application/x.workbench.metrics+json"
+PROFILES = ("fast", "full", "paper")
+DEVICES = ("auto", "cpu", "cuda")
+# A cell's failure, a dead kernel and a cell's time-out are a RuntimeError or TimeoutError of nbclient; papermill's own
+# metadata calls the last two "completed", so only the exception counts.
+FAILURES = (PapermillException, NoSuchKernel, RuntimeError, TimeoutError)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder and its run.json as last read."""
+
+    folder: Path
+    record: dict
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @property
+    def status(self) -> str:
+        """`running`, `completed`, `failed`, or `interrupted`: run.json says running but that process is gone."""
+        said = self.record["status"]
+        return "interrupted" if said == "running" and not _alive(self.record["process"]) else said
+
+    def notebooks(self, *status: str) -> list[str]:
+        """Names of the notebooks in any of these states (all of them if none is given)."""
+        return [name for name, entry in self.record["notebooks"].items() if not status or entry["status"] in status]
+
+    @property
+    def left(self) -> list[str]:
+        """Notebooks that have not completed: what `resume` would run."""
+        return self.notebooks("pending", "running", "failed")
+
+
+def notebook_paths(source: Path | None = None) -> dict[str, Path]:
+    """The notebooks by name (file stem), in order. `source` is the clone's or wheel's folder unless given."""
+    return {path.stem: path for path in sorted((source or resource("notebooks")).glob("*.ipynb"))}
+
+
+def find_notebook(name: str, source: Path | None = None) -> str:
+    """The full name for `02_port`, `02_port.ipynb` or `port`; `UnknownName` with near matches for anything else."""
+    known = notebook_paths(source)
+    short = {stem.partition("_")[2]: stem for stem in known}
+    stem = name.removesuffix(".ipynb")
+    if stem in known:
+        return stem
+    if stem in short:
+        return short[stem]
+    raise unknown("notebook", name, known)
+
+
+def notebook_parameters(path: Path) -> dict[str, object]:
+    """Name and default of every parameter that a notebook's `parameters` cell declares; defaults must be literals."""
+    found = {}
+    for name, parameter in papermill.inspect_notebook(str(path)).items():
+        try:
+            found[name] = ast.literal_eval(parameter["default"])
+        except (ValueError, SyntaxError):
+            raise BadFile(f"the default {parameter['default']} is not a literal", file=path, record=name) from None
+    return found
+
+
+def _typed(value: object, default: object, where: dict) -> object:
+    """`value` as the type of `default`: text is parsed, anything else must fit. The default None takes any literal."""
+    expected = type(default)
+    if isinstance(value, str) and expected is not str:
+        text = value.strip()
+        try:
+            value = ast.literal_eval({"true": "True", "false": "False"}.get(text.lower(), text))
+        except (ValueError, SyntaxError):
+            pass  # still text: refused below, unless anything goes
+    if expected is float and type(value) is int:
+        value = float(value)
+    fits = default is None or type(value) is expected
+    if not fits or (isinstance(value, float) and not math.isfinite(value)):
+        raise BadParameter(f"expected {expected.__name__}, as in {default!r}", **where)
+    return list(value) if isinstance(value, tuple) else value  # JSON and papermill know no tuples
+
+
+def check_parameters(path: Path, given: Mapping[str, object]) -> dict[str, object]:
+    """A notebook's given parameters in their declared types; `BadParameter` names what is unknown or ill-typed."""
+    declared = notebook_parameters(path)
+    for name in given:
+        if name not in declared:
+            hint = unknown("parameter", name, declared)
+            raise BadParameter(hint.problem, file=path.stem, record=name, remedy=hint.remedy)
+    return {name: _typed(v, declared[name], {"file": path.stem, "record": f"{name}={v}"}) for name, v in given.items()}
+
+
+def _plan(names: Iterable[str], given: Mapping[str, object], settings: Mapping[str, str], source: Path | None) -> dict:
+    """Notebook -> its entry in run.json. A parameter goes to every chosen notebook that declares it, one at least."""
+    paths = notebook_paths(source)
+    chosen = sorted({find_notebook(name, source) for name in names})
+    declared = {name: notebook_parameters(paths[name]) for name in chosen}
+    plan = {}
+    for name in chosen:
+        others = set().union(*(declared[other] for other in chosen if other != name))
+        wanted = {k: v for k, v in given.items() if k in declared[name] or k not in others}
+        wanted |= {k: v for k, v in settings.items() if k in declared[name]}
+        given_here = check_parameters(paths[name], wanted)
+        every = {**declared[name], **given_here}
+        plan[name] = {"status": "pending", "seed": every.get("seed"), "parameters": every, "given": given_here}
+    return plan
+
+
+def run_notebooks(
+    names: Iterable[str],
+    parameters: Mapping[str, object] | None = None,
+    *,
+    profile: str = "fast",
+    device: str = "auto",
+    out: Path | str = "runs",
+    cell_timeout_s: float | None = 1800,
+    source: Path | None = None,
+    report: Callable[[Run], None] | None = None,
+    progress: bool = True,
+) -> Run:
+    """Executes notebooks one after another into a new folder `out/<id>`; a failing one does not stop the others.
+
+    Everything is checked before the first kernel starts. `profile` and `device` reach the notebooks that declare a
+    parameter of that name. `report` is called with the run at the start and after every notebook (it writes the pages).
+    Raises `UnknownName`, `BadParameter`; how the notebooks fared is in the returned run.
+    """
+    given = dict(parameters or {})
+    for name, value, allowed in (("profile", profile, PROFILES), ("device", device, DEVICES)):
+        if name in given:
+            raise BadParameter(
+                f"{name} is a setting of the whole run", record=name, remedy=f"use --{name} {given[name]}"
+            )
+        if value not in allowed:
+            raise BadParameter(f"{name} {value!r} is none of {', '.join(allowed)}", record=name)
+    if device == "cuda":
+        _require_cuda()
+    plan = _plan(names, given, {"profile": profile, "device": device}, source)
+    folder = Path(out).resolve() / f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    (folder / "notebooks").mkdir(parents=True)
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "status": "running",
+        "profile": profile,
+        "device": device,
+        "cell_timeout_s": cell_timeout_s,
+        "started": _now(),
+        "duration_s": 0.0,
+        "earlier": [],  # process and provenance of the starts that were interrupted
+        "notebooks": plan,
+    }
+    return _execute(Run(folder, record), source, report, progress)
+
+
+def resume_run(
+    run_id: str,
+    *,
+    out: Path | str = "runs",
+    source: Path | None = None,
+    report: Callable[[Run], None] | None = None,
+    progress: bool = True,
+) -> Run:
+    """Runs again, with the same parameters, the notebooks of an earlier run that have not completed."""
+    run = load_run(run_id, out)
+    if run.status == "running":
+        process = run.record["process"]
+        raise BadParameter(f"still running as process {process['pid']} on {process['host']}", file=run.folder)
+    for name in run.left:
+        find_notebook(name, source)  # before anything starts
+    run.record["earlier"].append({"process": run.record["process"], "provenance": run.record["provenance"]})
+    return _execute(run, source, report, progress)
+
+
+def load_run(run_id: str, out: Path | str = "runs") -> Run:
+    """The run with this id in folder `out`; `UnknownName` with near matches, `BadFile` if its run.json is not ours."""
+    folder = Path(out).resolve() / run_id
+    if not (folder / "run.json").is_file():
+        raise unknown("run", run_id, (path.parent.name for path in Path(out).glob("*/run.json")), file=out)
+    try:
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadFile(f"not JSON: {error}", file=folder / "run.json") from None
+    if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
+        raise BadFile(f"not a run.json of schema_version {SCHEMA_VERSION}", file=folder / "run.json")
+    return Run(folder, record)
+
+
+def list_runs(out: Path | str = "runs") -> list[Run]:
+    """All runs in folder `out`, oldest first."""
+    return [load_run(path.parent.name, out) for path in sorted(Path(out).glob("*/run.json"))]
+
+
+def _execute(run: Run, source: Path | None, report: Callable[[Run], None] | None, progress: bool) -> Run:
+    record, todo = run.record, run.left
+    process = {"pid": os.getpid(), "host": socket.gethostname(), "created": psutil.Process().create_time()}
+    record.update(status="running", process=process, provenance=provenance())
+    _save(run, report)
+    try:
+        for name in (bar := tqdm(todo, unit="notebook", disable=not progress)):
+            bar.set_description(name)
+            entry, start = record["notebooks"][name], time.perf_counter()
+            entry.update(status="running", started=_now(), error=None)
+            _save(run)
+            entry.update(_execute_one(run, name, notebook_paths(source)[name], progress))
+            entry["duration_s"] = round(time.perf_counter() - start, 3)
+            record["duration_s"] = round(sum(e.get("duration_s", 0.0) for e in record["notebooks"].values()), 3)
+            _save(run, report)
+        record.update(status="failed" if run.left else "completed", finished=_now())
+    finally:
+        if record["status"] == "running":
+            record["status"] = "interrupted"
+        _save(run, report)
+    return run
+
+
+def _execute_one(run: Run, name: str, notebook: Path, progress: bool) -> dict:
+    """Executes one notebook; its status, error, metrics and inputs for run.json."""
+    copy, error = run.folder / "notebooks" / notebook.name, None
+    try:
+        with _kernel_environment():
+            papermill.execute_notebook(
+                notebook,
+                copy,
+                parameters=run.record["notebooks"][name]["given"],
+                kernel_name="python3",
+                cwd=copy.parent,
+                execution_timeout=run.record["cell_timeout_s"],
+                progress_bar={"desc": "  cells", "leave": False, "position": 1} if progress else False,
+            )
+    except FAILURES as failure:
+        error = _describe(failure)
+    metrics = read_metrics(copy) if copy.exists() else {}
+    inputs = metrics.pop("inputs", {})
+    return {"status": "failed" if error else "completed", "error": error, "metrics": metrics, "inputs": inputs}
+
+
+def _save(run: Run, report: Callable[[Run], None] | None = None) -> None:
+    """Writes run.json beside itself and renames it, so that nobody ever reads half of it."""
+    beside = run.folder / "run.json.part"
+    beside.write_text(json.dumps(run.record, indent=1, allow_nan=False), encoding="utf-8")
+    beside.replace(run.folder / "run.json")
+    if report:
+        report(run)
+
+
+@contextmanager
+def _kernel_environment() -> Iterator[None]:
+    """A kernel inherits this process's environment: inline figures, and the `python3` of this installation."""
+    wanted = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "JUPYTER_PREFER_ENV_PATH": "1"}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+def _describe(error: BaseException) -> dict:
+    if isinstance(error, PapermillExecutionError):
+        return {"type": error.ename, "message": error.evalue, "cell": error.cell_index}
+    return {"type": type(error).__name__, "message": str(error), "cell": None}
+
+
+def read_metrics(path: Path) -> dict:
+    """What a notebook displayed as metrics, merged in cell order; a number that is not finite becomes null.
+
+    A notebook says `display({METRICS_MIME: {...}}, raw=True)`; the key `inputs` there maps file to sha256.
+    """
+    metrics: dict = {}
+    for cell in nbformat.read(path, 4).cells:
+        for output in cell.get("outputs", []):
+            metrics |= output.get("data", {}).get(METRICS_MIME, {})
+    return _finite(metrics)
+
+
+def _finite(value):
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def provenance() -> dict:
+    """Where a result comes from: code, packages, machine, shipped weights."""
+    package = Path(__file__).resolve().parent
+    memory = psutil.virtual_memory().total
+    return {
+        "git": _git(package.parent),
+        "python": platform.python_version(),
+        "packages": dict(sorted({d.name: d.version for d in distributions()}.items(), key=lambda p: p[0].lower())),
+        "hardware": {
+            "platform": platform.platform(),
+            "cpu": _cpu(),
+            "cores": len(psutil.Process().cpu_affinity())
+            if hasattr(psutil.Process, "cpu_affinity")
+            else os.cpu_count(),
+            "memory_gb": round(memory / 1e9, 1),
+            "gpu": _said("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"),
+        },
+        "weights": {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted((package / "checkpoints").glob("*.safetensors"))
+        },
+    }
+
+
+def _git(root: Path) -> dict | None:
+    """Commit and dirtiness of a clone; None for an installed wheel, even inside somebody else's repository."""
+    if not (root / ".git").exists() or (commit := _said("git", "-C", str(root), "rev-parse", "HEAD")) is None:
+        return None
+    return {"commit": commit, "dirty": bool(_said("git", "-C", str(root), "status", "--porcelain"))}
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else _said("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
+
+
+def _said(*command: str) -> str | None:
+    """What a command printed, or None where it does not exist or fails."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _alive(process: Mapping) -> bool:
+    """Whether the process that wrote run.json still exists (a reused pid has another creation time)."""
+    if process["host"] != socket.gethostname():
+        return False  # another machine, or a container that is gone: nothing here still writes
+    try:
+        return abs(psutil.Process(process["pid"]).create_time() - process["created"]) < 1
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _require_cuda() -> None:
+    import torch  # a second to import; only this question needs it
+
+    if not torch.cuda.is_available():
+        raise BadParameter("no CUDA device is available", record="device", remedy="use --device auto or cpu")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,164 @@
+"""Named identity modules at the places one wants to look at, and `record()`, which catches what passes through them.
+
+    self.attention_map = Tap("b head joint joint")
+    with record(model, ["encoder.0.attention_map"]) as taps:
+        model(xy, mask)
+    taps["encoder.0.attention_map"]          # detached tensor
+
+Without `record()` a tap is nothing: the compiled graph has the same operations with and without it.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+
+from .errors import TapError, unknown
+
+
+class Tap(nn.Module):
+    """Identity. `axes` names the axes of what passes, e.g. "b head joint joint": views draw bones only between joints."""
+
+    def __init__(self, axes: str):
+        super().__init__()
+        self.axes = tuple(axes.split())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+    def extra_repr(self) -> str:
+        return " ".join(self.axes)
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """The module behind `torch.compile` and data-parallel wrappers."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if inner is None and type(model).__name__ in ("DistributedDataParallel", "DataParallel"):
+            inner = model.module
+        if inner is None:
+            return model
+        model = inner
+
+
+def tap_table(model: nn.Module) -> dict[str, tuple[str, ...]]:
+    """Name -> axes of every tap of a model, in the order of definition."""
+    return {name: m.axes for name, m in unwrap(model).named_modules() if isinstance(m, Tap)}
+
+
+class Recording(Mapping):
+    """What `record()` caught. `rec[name]` is the last call's output, `rec.calls(name)` all of them, in order."""
+
+    def __init__(self, axes: dict[str, tuple[str, ...]]):
+        self.axes = axes
+        self._calls: dict[str, list] = {name: [] for name in axes}
+
+    def calls(self, name: str) -> list:
+        if name not in self._calls:
+            raise unknown("recorded tap", name, self._calls)
+        return self._calls[name]
+
+    def __getitem__(self, name: str):
+        calls = self.calls(name)
+        if not calls:
+            raise TapError(f"tap {name!r} has not fired yet", remedy="run the model inside the `with record(...)` block")
+        return calls[-1]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._calls
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._calls)
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes each tap's last tensor, and its axes under "<name>:axes", to an npz (no pickle in it)."""
+        path = Path(path).with_suffix(".npz")
+        arrays = {}
+        for name in self:
+            value = self[name]
+            if not isinstance(value, Tensor):
+                raise TapError(f"{name!r} gave {type(value).__name__}, only tensors are saved")
+            value = value.float() if value.dtype == torch.bfloat16 else value
+            arrays[name] = value.cpu().numpy()
+            arrays[f"{name}:axes"] = np.array(" ".join(self.axes[name]))
+        beside = path.with_name(f".{path.stem}.{os.getpid()}.npz")
+        np.savez_compressed(beside, **arrays)
+        os.replace(beside, path)
+        return path
+
+
+def _resolve(modules: dict[str, nn.Module], names: Iterable[str] | None) -> list[str]:
+    taps = [n for n, m in modules.items() if isinstance(m, Tap)]
+    if names is None:
+        return taps
+    if isinstance(names, str):
+        names = [names]
+    chosen = []
+    for name in names:
+        found = [name] if name in modules else fnmatch.filter(taps, name)
+        if not found:
+            raise unknown("tap or submodule", name, taps or modules)
+        chosen += [f for f in found if f not in chosen]
+    return chosen
+
+
+@contextmanager
+def record(
+    model: nn.Module,
+    names: Iterable[str] | None = None,
+    *,
+    edit: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+) -> Iterator[Recording]:
+    """Catches the outputs of taps, or of any submodule by name, while the model runs inside the block.
+
+    names: tap names, submodule names, or patterns over tap names ("encoder.*.attention_map"); None means every tap.
+    edit: name -> function of the tensor, applied before it goes on; it must keep the shape. What is recorded is edited.
+    Compiled models are unwrapped and run eagerly inside the block, because hooks added after `torch.compile` record
+    nothing. Tensors are detached. Hooks are removed whatever happens.
+    Raises `UnknownName` (with near matches) for a name that does not exist, `TapError` if a named one never fired.
+    """
+    edit = dict(edit or {})
+    modules = dict(unwrap(model).named_modules())
+    recorded = _resolve(modules, names)
+    edited = {name: edit[pattern] for pattern in edit for name in _resolve(modules, [pattern])}
+    caught = Recording({name: getattr(modules[name], "axes", ()) for name in [*recorded, *edited]})
+    handles = []
+
+    def hook(name):
+        def catch(_module, _inputs, output):
+            if name in edited:
+                changed = edited[name](output)
+                if not isinstance(changed, Tensor) or changed.shape != output.shape:
+                    came = tuple(changed.shape) if isinstance(changed, Tensor) else type(changed).__name__
+                    raise TapError(f"the edit of {name!r} gave {came}, expected shape {tuple(output.shape)}")
+                output = changed
+            caught._calls[name].append(tree_map_only(Tensor, Tensor.detach, output))
+            return output if name in edited else None
+
+        return catch
+
+    try:
+        for name in caught:
+            handles.append(modules[name].register_forward_hook(hook(name)))
+        with torch.compiler.set_stance("force_eager"):
+            yield caught
+        silent = [name for name in caught if not caught.calls(name)]
+        if silent:
+            raise TapError(
+                f"never fired: {', '.join(silent)}",
+                remedy="run the model inside the block, with a configuration that uses this part",
+            )
+    finally:
+        for handle in handles:
+            handle.remove()

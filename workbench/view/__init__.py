@@ -1,0 +1,1 @@
+"""What people look at: figures, live explorers and the pages of a run."""
