@@ -7,16 +7,20 @@ WORKBENCH_REQUIRE is a comma-separated list of markers whose tests must run: the
 from __future__ import annotations
 
 import os
+import pkgutil
 from pathlib import Path
 
 import jaxtyping
 import numpy as np
 import pytest
 
-if not os.environ.get("WORKBENCH_NO_TYPECHECK"):  # the compile test runs without it: checked calls break the graph
-    jaxtyping.install_import_hook("workbench", "beartype.beartype")
-
 ROOT = Path(__file__).resolve().parents[1]
+# Shapes in signatures are checked in every test. Records check themselves, with named errors; the compile test runs
+# without the hook, because checked calls break the graph.
+if not os.environ.get("WORKBENCH_NO_TYPECHECK"):
+    modules = (m.name for m in pkgutil.iter_modules([str(ROOT / "workbench")], "workbench."))
+    jaxtyping.install_import_hook([name for name in modules if name != "workbench.records"], "beartype.beartype")
+
 REQUIRED = {name for name in os.environ.get("WORKBENCH_REQUIRE", "").split(",") if name}
 
 

@@ -72,7 +72,9 @@ def _open(path: str | Path):
         return safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
         raise BadFile(
-            f"not a whole safetensors file: {error}", file=path, remedy="fetch or train it again; other formats are not read"
+            f"not a whole safetensors file: {error}",
+            file=path,
+            remedy="fetch or train it again; other formats are not read",
         ) from None
 
 

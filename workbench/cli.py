@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from .errors import WorkbenchError
+from .errors import BadParameter, WorkbenchError
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="The Occlusion Workbench."
@@ -16,9 +19,167 @@ app.add_typer(data_app, name="data")
 
 # --- data ---------------------------------------------------------------------------------------------------------
 
+
+@data_app.command("list")
+def data_list(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
+    """Every data set and weight file that has a manifest, and whether it is on this machine."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from .data import manifest as m
+    from .errors import MissingData
+
+    rows = []
+    for found in m.manifests().values():
+        try:
+            place = str(m.locate(found.name)[1]) if found.layout else ""
+        except MissingData:
+            place = None
+        row = found.model_dump(include={"name", "kind", "access", "licence", "title"})
+        rows.append(row | {"present": place is not None, "place": place})
+    if as_json:
+        print(json.dumps({"schema_version": 1, "data": rows}, indent=1))
+        return
+    table = Table("name", "kind", "access", "licence", "present here?")
+    for row in rows:
+        place = (row["place"] or "yes, needs no files") if row["present"] else "no"
+        table.add_row(row["name"], row["kind"], row["access"], row["licence"], place)
+    Console().print(table)
+
+
+@data_app.command("show")
+def data_show(name: str, as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
+    """One manifest: licence, how to get it, files, checksums, reader."""
+    import yaml
+
+    from .data import manifest as m
+
+    content = m.manifest(name).model_dump()
+    text = json.dumps(content, indent=1) if as_json else yaml.safe_dump(content, sort_keys=False, width=110)
+    print(text.rstrip())
+
+
+def _print_checks(spec: str, checks: list, as_json: bool) -> None:
+    if as_json:
+        rows = [{"path": str(c.path), "status": c.status, "detail": c.detail, "required": c.required} for c in checks]
+        print(json.dumps({"schema_version": 1, "data": spec, "files": rows}, indent=1))
+    else:
+        for check in checks:
+            print(f"{check.status:10} {check.path}" + (f"  ({check.detail})" if check.detail else ""))
+        if not checks:
+            print(f"{spec} has no files: nothing to fetch or verify")
+    if any(check.bad for check in checks):
+        raise typer.Exit(1)
+
+
+@data_app.command("fetch")
+def data_fetch(name: str, as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
+    """Download what is not there yet into the user's cache, and check it; exit 1 if anything is missing or differs."""
+    from .data import manifest as m
+
+    _print_checks(name, m.fetch(name), as_json)
+
+
+@data_app.command("verify")
+def data_verify(
+    spec: Annotated[str, typer.Argument(metavar="NAME[:PATH]")],
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
+    """Check every file against its manifest where it lies; exit 1 if anything is missing or differs."""
+    from .data import manifest as m
+
+    _print_checks(spec, m.verify(spec, progress=True), as_json)
+
+
 # --- train, evaluate, bench ---------------------------------------------------------------------------------------
 
 # --- run, runs, lab -----------------------------------------------------------------------------------------------
+
+runs_app = typer.Typer(no_args_is_help=True, help="Earlier runs: list, show.")
+app.add_typer(runs_app, name="runs")
+Out = Annotated[Path, typer.Option("--out", help="Folder of the run folders.")]
+
+
+@app.command()
+def run(
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME...", help="Notebooks, as 02_port or port.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every notebook.")] = False,
+    parameters: Annotated[list[str] | None, typer.Option("-p", metavar="KEY=VALUE", help="A parameter.")] = None,
+    profile: Annotated[str, typer.Option(help="fast, full or paper.")] = "fast",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    out: Out = Path("runs"),
+    cell_timeout: Annotated[float, typer.Option("--cell-timeout", metavar="S", help="Seconds for one cell.")] = 1800,
+    resume: Annotated[str | None, typer.Option(metavar="ID", help="Finish an earlier run.")] = None,
+) -> None:
+    """Execute notebooks into runs/<id>/ and write its index.html; exit code 1 when a notebook failed."""
+    from .runs import notebook_paths, resume_run, run_notebooks
+    from .view.html import publish
+
+    if (bool(names) + every + bool(resume)) != 1:
+        there = ", ".join(notebook_paths())
+        raise BadParameter("name notebooks, or say --all, or --resume ID", remedy=f"there are {there}")
+    pairs = [text.partition("=") for text in parameters or []]
+    if lone := [key for key, equals, _ in pairs if not equals]:
+        raise BadParameter("expected KEY=VALUE", record=f"-p {lone[0]}")
+    if resume and pairs:
+        raise BadParameter("a resumed run keeps its parameters", record=f"-p {parameters[0]}")
+    if resume:
+        done = resume_run(resume, out=out, report=publish)
+    else:
+        given = {key: value for key, _, value in pairs}
+        chosen = list(notebook_paths()) if every else names
+        settings = {"profile": profile, "device": device, "cell_timeout_s": cell_timeout}
+        done = run_notebooks(chosen, given, out=out, report=publish, **settings)
+    _show(done)
+    if done.status != "completed":
+        raise typer.Exit(1)
+
+
+@runs_app.command("list")
+def runs_list(out: Out = Path("runs")) -> None:
+    """Every run with its state, and what is left of it."""
+    from .runs import list_runs
+
+    for item in list_runs(out):
+        left = f"  left: {', '.join(item.left)}" if item.left else ""
+        typer.echo(f"{item.id}  {item.status:<12}{len(item.notebooks('completed'))}/{len(item.notebooks())}{left}")
+
+
+@runs_app.command("show")
+def runs_show(run_id: Annotated[str, typer.Argument(metavar="ID")], out: Out = Path("runs")) -> None:
+    """One run: notebooks, parameters, metrics, and how to finish it if it was interrupted."""
+    from .runs import load_run
+
+    _show(load_run(run_id, out))
+
+
+def _show(item) -> None:
+    for name, entry in item.record["notebooks"].items():
+        seconds = f"{entry['duration_s']:8.1f} s" if "duration_s" in entry else ""
+        typer.echo(f"{name:<28}{entry['status']:<12}{seconds}")
+        for key, value in entry["parameters"].items():
+            typer.echo(f"    {key} = {value!r}")
+        if entry.get("metrics"):
+            typer.echo(f"    metrics {json.dumps(entry['metrics'])}")
+        if entry.get("error"):
+            typer.echo(f"    {entry['error']['type']}: {entry['error']['message']}")
+    typer.echo(f"{item.status}: {item.folder / 'index.html'}")
+    if item.left and item.status != "running":
+        typer.echo(f"to run what is left: workbench run --resume {item.id}")
+
+
+@app.command()
+def lab(
+    port: Annotated[int, typer.Option(help="The next free one is taken if it is in use.")] = 8888,
+    browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
+) -> None:
+    """Open JupyterLab on 127.0.0.1, its token on, at the notebooks."""
+    import os
+
+    from .runs import lab_command
+
+    command = lab_command(port=port) + ([] if browser else ["--no-browser"])
+    os.execv(command[0], command)
 
 
 def main() -> None:

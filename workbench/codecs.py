@@ -22,9 +22,7 @@ def soft_argmax(heatmaps: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k 2"]:
     return torch.stack((x, y), -1)
 
 
-def heatmap_confidence(
-    heatmaps: Float[Tensor, "b k h w"], xy_heatmap: Float[Tensor, "b k 2"]
-) -> Float[Tensor, "b k"]:
+def heatmap_confidence(heatmaps: Float[Tensor, "b k h w"], xy_heatmap: Float[Tensor, "b k 2"]) -> Float[Tensor, "b k"]:
     """Value of each heatmap at its joint, rounded to the nearest pixel inside the picture. PORT Eq. 2.
 
     Halves round up (the paper's brackets do not say).  # unstated; ours

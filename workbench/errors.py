@@ -10,7 +10,9 @@ from pathlib import Path
 class WorkbenchError(Exception):
     """Base of every error that the workbench raises on purpose; the command line prints it as one line and exits 2."""
 
-    def __init__(self, problem: str, *, file: str | Path | None = None, record: object = None, remedy: str | None = None):
+    def __init__(
+        self, problem: str, *, file: str | Path | None = None, record: object = None, remedy: str | None = None
+    ):
         self.problem, self.remedy = problem, remedy
         self.file = None if file is None else str(file)
         self.record = None if record is None else str(record)

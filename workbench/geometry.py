@@ -9,40 +9,34 @@ Alignments say how a picture of W pixels covers a box of width w, and how a heat
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from .errors import BadParameter
 
-Alignment = Literal["centre", "udp", "msra"]
-Boxes = Float[np.ndarray, "*n 4"]
-Affine = Float[np.ndarray, "*n 2 3"]
+Alignment = str  # "centre", "udp" or "msra"
+Boxes = Num[np.ndarray, "*n 4"]
+Affine = Float[np.ndarray, "*#n 2 3"]
 
 
 def xywh_to_xyxy(boxes: Boxes) -> Boxes:
     """(x, y, width, height) -> (x0, y0, x1, y1)."""
-    boxes = np.asarray(boxes)
     return np.concatenate((boxes[..., :2], boxes[..., :2] + boxes[..., 2:]), -1)
 
 
 def xyxy_to_xywh(boxes: Boxes) -> Boxes:
     """(x0, y0, x1, y1) -> (x, y, width, height)."""
-    boxes = np.asarray(boxes)
     return np.concatenate((boxes[..., :2], boxes[..., 2:] - boxes[..., :2]), -1)
 
 
 def cxcywh_to_xyxy(boxes: Boxes) -> Boxes:
     """(centre x, centre y, width, height) -> (x0, y0, x1, y1)."""
-    boxes = np.asarray(boxes)
     half = boxes[..., 2:] / 2
     return np.concatenate((boxes[..., :2] - half, boxes[..., :2] + half), -1)
 
 
-def box_of_points(xy: Float[np.ndarray, "*n k 2"], use: np.ndarray | None = None) -> Boxes:
+def box_of_points(xy: Num[np.ndarray, "*n k 2"], use: np.ndarray | None = None) -> Boxes:
     """Tightest box around the points in `use` (all by default)."""
-    xy = np.asarray(xy)
     if use is None:
         return np.concatenate((xy.min(-2), xy.max(-2)), -1)
     use = np.asarray(use)[..., None]
@@ -101,7 +95,6 @@ def crop_to_heatmap(crop: tuple[int, int], heatmap: tuple[int, int], alignment: 
 
 def invert(affine: Affine) -> Affine:
     """The affine map that undoes this one."""
-    affine = np.asarray(affine, np.float64)
     inverse = np.linalg.inv(affine[..., :2])
     return np.concatenate((inverse, -inverse @ affine[..., 2:]), -1)
 
@@ -112,13 +105,12 @@ def compose(second: Affine, first: Affine) -> Affine:
     return np.concatenate((linear, second[..., :2] @ first[..., 2:] + second[..., 2:]), -1)
 
 
-def apply(affine: Affine, xy: Float[np.ndarray, "*n k 2"]) -> Float[np.ndarray, "*n k 2"]:
+def apply(affine: Affine, xy: Num[np.ndarray, "*#n k 2"]) -> Float[np.ndarray, "*m k 2"]:
     """The points after the map."""
-    affine = np.asarray(affine)
-    return np.asarray(xy) @ affine[..., :2].swapaxes(-1, -2) + affine[..., None, :, 2]
+    return xy @ affine[..., :2].swapaxes(-1, -2) + affine[..., None, :, 2]
 
 
-def rotation(angle: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n 2 2"]:
+def rotation(angle: Float[np.ndarray, "*n"] | float) -> Float[np.ndarray, "*n 2 2"]:
     """Matrices that turn (x, y) by an angle in radians, from x towards y (clockwise on a screen, where y points down)."""
     c, s = np.cos(angle), np.sin(angle)
     return np.stack((np.stack((c, -s), -1), np.stack((s, c), -1)), -2)

@@ -5,8 +5,6 @@ Distances are computed in float64. Averages over instances are the caller's: a p
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import scipy.stats
 from jaxtyping import Bool, Float
@@ -43,7 +41,9 @@ def epe(
     return _joint_mean(joint_distances(pred, truth), use)
 
 
-def procrustes(source: Points, target: Points, use: Bool[np.ndarray, "n k"] | None = None) -> Float[np.ndarray, "n k d"]:
+def procrustes(
+    source: Points, target: Points, use: Bool[np.ndarray, "n k"] | None = None
+) -> Float[np.ndarray, "n k d"]:
     """Source after the similarity (rotation, translation, scale; no reflection) that brings it nearest to the target.
 
     Least squares over the joints in `use` (all by default), in any dimension d. Source: Umeyama 1991.
@@ -66,7 +66,7 @@ def p_epe(
     pred: Points,
     truth: Points,
     *,
-    align: Literal["truth_to_pred", "pred_to_truth"] = "truth_to_pred",
+    align: str = "truth_to_pred",
     use: Bool[np.ndarray, "n k"] | None = None,
 ) -> Float[np.ndarray, "n"]:
     """Procrustes-aligned end point error of each instance. PORT Sec. IV.

@@ -127,7 +127,9 @@ class DetectorNoise:
         size, unit = _units(pose)
         hops = _hops(joints)
         occluded = (pose.visibility < 2) if pose.occlusion_known else np.zeros((n, k), bool)
-        shift = self.outward * _outwardness(joints) + self.occlusion * pose.occlusion_known * (occluded - _OCCLUDED_SHARE)
+        shift = self.outward * _outwardness(joints) + self.occlusion * pose.occlusion_known * (
+            occluded - _OCCLUDED_SHARE
+        )
         z = shift + self._rest(pose.occlusion_known) * (self._latent(n, hops, rng))
         z = np.where(pose.labelled, z, np.maximum(z, 2.0))
 
@@ -195,7 +197,9 @@ class DetectorNoise:
         size, unit = _units(pose)
         use = pose.labelled & (size > 0)[:, None]
         if use.sum() < 100:
-            raise BadRecord(f"{use.sum()} labelled joints are too few to fit a detector's noise", remedy="give 100 or more")
+            raise BadRecord(
+                f"{use.sum()} labelled joints are too few to fit a detector's noise", remedy="give 100 or more"
+            )
         error = (detections.xy_frame.astype(float) - pose.xy_frame) / np.where(size > 0, size, 1)[:, None, None]
         confidence = detections.confidence.astype(float)
         z = np.zeros_like(confidence)
@@ -219,7 +223,9 @@ class DetectorNoise:
             rest = rest - found["occlusion"] * (hidden - hidden[use].mean())
         hops = _hops(joints)
         pair = use[:, :, None] & use[:, None]
-        moment = np.where(pair, rest[:, :, None] * rest[:, None], 0).sum(0) / np.maximum(pair.sum(0), 1) / rest[use].var()
+        moment = (
+            np.where(pair, rest[:, :, None] * rest[:, None], 0).sum(0) / np.maximum(pair.sum(0), 1) / rest[use].var()
+        )
         reached = np.arange(1, int(hops.max()) + 1)
         weight = np.array([(hops == h).sum() for h in reached])
         by_hop = np.array([moment[hops == h].mean() for h in reached])

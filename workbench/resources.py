@@ -14,4 +14,6 @@ def resource(name: str) -> Path:
     for root in (_PACKAGE / "_resources", _PACKAGE.parent):
         if (root / name).exists():
             return root / name
-    raise MissingFile("not part of this installation", file=name, remedy="install the package again, or work in a clone")
+    raise MissingFile(
+        "not part of this installation", file=name, remedy="install the package again, or work in a clone"
+    )

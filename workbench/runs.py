@@ -17,6 +17,7 @@ import platform
 import secrets
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -225,6 +226,16 @@ def list_runs(out: Path | str = "runs") -> list[Run]:
     return [load_run(path.parent.name, out) for path in sorted(Path(out).glob("*/run.json"))]
 
 
+def lab_command(*, port: int = 8888) -> list[str]:
+    """The command that serves JupyterLab at the notebooks: loopback only, and Jupyter's own random token stays on."""
+    notebooks = resource("notebooks")
+    command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"]
+    command += [f"--ServerApp.root_dir={notebooks.parent}", "--LabApp.news_url=None"]
+    for first in list(notebook_paths())[:1]:
+        command.append(f"--LabApp.default_url=/lab/tree/{notebooks.name}/{first}.ipynb")
+    return [*command, "--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else command
+
+
 def _execute(run: Run, source: Path | None, report: Callable[[Run], None] | None, progress: bool) -> Run:
     record, todo = run.record, run.left
     process = {"pid": os.getpid(), "host": socket.gethostname(), "created": psutil.Process().create_time()}
@@ -259,6 +270,7 @@ def _execute_one(run: Run, name: str, notebook: Path, progress: bool) -> dict:
                 parameters=run.record["notebooks"][name]["given"],
                 kernel_name="python3",
                 cwd=copy.parent,
+                extra_arguments=["--Application.log_level=40"],  # the kernel's errors, not its advice
                 execution_timeout=run.record["cell_timeout_s"],
                 progress_bar={"desc": "  cells", "leave": False, "position": 1} if progress else False,
             )
@@ -294,7 +306,7 @@ def _kernel_environment() -> Iterator[None]:
 def _describe(error: BaseException) -> dict:
     if isinstance(error, PapermillExecutionError):
         return {"type": error.ename, "message": error.evalue, "cell": error.cell_index}
-    return {"type": type(error).__name__, "message": str(error), "cell": None}
+    return {"type": type(error).__name__, "message": str(error).partition("\n")[0], "cell": None}
 
 
 def read_metrics(path: Path) -> dict:
@@ -314,6 +326,8 @@ def _finite(value):
         return {key: _finite(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_finite(inner) for inner in value]
+    if value in ("nan", "inf", "-inf"):  # how a kernel sends them
+        return None
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

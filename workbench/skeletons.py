@@ -200,7 +200,11 @@ SKELETONS: dict[str, Skeleton] = {
             root="pelvis",
             order_source="MPII Human Pose",
         ),
-        _hand("hand21", True, "CMU Panoptic, FreiHAND and FPHB as PORT uses them: wrist, then each finger from the palm outwards"),
+        _hand(
+            "hand21",
+            True,
+            "CMU Panoptic, FreiHAND and FPHB as PORT uses them: wrist, then each finger from the palm outwards",
+        ),
         _hand("hand21_rhd", False, "RHD: wrist, then each finger from the tip inwards"),
     )
 }

@@ -69,7 +69,9 @@ class Recording(Mapping):
     def __getitem__(self, name: str):
         calls = self.calls(name)
         if not calls:
-            raise TapError(f"tap {name!r} has not fired yet", remedy="run the model inside the `with record(...)` block")
+            raise TapError(
+                f"tap {name!r} has not fired yet", remedy="run the model inside the `with record(...)` block"
+            )
         return calls[-1]
 
     def __contains__(self, name: object) -> bool:

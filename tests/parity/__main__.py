@@ -26,12 +26,16 @@ def main(paths: list[str]) -> int:
             continue
         print(f"{path}: {name}")
         for line in sorted(lines, key=lambda line: -line.excess):
-            print(f"  {'ok  ' if line.ok else 'FAIL'} {line.name:<40} worst |a-b| {line.worst:.3g}  {line.note}".rstrip())
+            print(
+                f"  {'ok  ' if line.ok else 'FAIL'} {line.name:<40} worst |a-b| {line.worst:.3g}  {line.note}".rstrip()
+            )
         for key, reason in sorted(left_out.items()):
             print(f"  not compared {key}: {reason}")
         if lines:
             worst = max(lines, key=lambda line: line.excess)
-            print(f"  worst of {len(lines)}: {worst.name}, {worst.excess:.3g} of what is allowed; {len(left_out)} not compared")
+            print(
+                f"  worst of {len(lines)}: {worst.name}, {worst.excess:.3g} of what is allowed; {len(left_out)} not compared"
+            )
         if not lines or not all(line.ok for line in lines):
             status = max(status, 1)
     return status

@@ -52,4 +52,6 @@ def compute(header: dict[str, str], t: dict[str, np.ndarray]) -> Result:
     return Result(out, left_out)
 
 
-CHECK = Check("port_metrics", lambda h: "PORT" in h.get("repo", "") and "functions/loss.py" in h.get("cls", ""), compute)
+CHECK = Check(
+    "port_metrics", lambda h: "PORT" in h.get("repo", "") and "functions/loss.py" in h.get("cls", ""), compute
+)

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import lzma
 import os
+import re
 import shutil
 import stat
 import tarfile
@@ -34,7 +35,6 @@ from ..errors import (
     MissingFile,
     UnknownName,
     UnsafeFile,
-    WorkbenchError,
     unknown,
 )
 from ..resources import resource
@@ -85,7 +85,17 @@ class Download(_Strict):
     url: Annotated[str, Field(pattern=r"^https?://")]
     bytes: Annotated[int, Field(ge=0)] | None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
-    unpack: bool = False  # into a folder beside it, named as the archive without its suffixes
+    unpack: bool = False  # into a folder beside it, named as the archive without its suffix
+
+    @property
+    def folder(self) -> str:
+        return re.sub(r"\.(tar\.\w+|\w+)$", "", self.path)
+
+    @model_validator(mode="after")
+    def _archive_and_folder_differ(self):
+        if self.unpack and self.folder == self.path:
+            raise ValueError(f"{self.path!r} has no suffix, so there is no name for the folder to unpack into")
+        return self
 
 
 class Layout(_Strict):
@@ -161,9 +171,7 @@ def manifest(name: str) -> Manifest:
     """The manifest of that name; `UnknownName` with near matches otherwise."""
     known = manifests()
     if name not in known:
-        raise unknown("data set", name, known, remedy_command="workbench data list") if False else unknown(
-            "data set", name, known
-        )
+        raise unknown("data set", name, known)
     return known[name]
 
 
@@ -318,8 +326,7 @@ def fetch(name: str, *, root: str | Path | None = None, progress: bool = True) -
         return []
     root = Path(root) if root else _cache(found.layout)
     for item in found.downloads:
-        target = root / item.path
-        unpacked = target.with_name(target.name.removesuffix("".join(target.suffixes[-2:])) or target.stem)
+        target, unpacked = root / item.path, root / item.folder
         if item.unpack and unpacked.exists():
             continue
         if _check(target, item, True, progress).status in ("missing", "mismatch"):
@@ -368,7 +375,9 @@ def _members(archive: Path) -> Iterator[Iterator[_Member]]:
         zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError,
         RuntimeError, ValueError, KeyError, IndexError, OverflowError, MemoryError,
     ) as error:  # fmt: skip
-        raise BadFile(f"not a whole zip or tar file: {error or type(error).__name__}", file=archive) from None
+        raise BadFile(
+            f"cannot be unpacked as a zip or tar file: {error or type(error).__name__}", file=archive
+        ) from None
 
 
 def _refuse(archive: Path, max_bytes: int, max_ratio: float) -> int:

@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from ..errors import BadParameter, unknown
 from ..records import Pose
-from ..skeletons import RHD_FROM_HAND21, skeleton
+from ..skeletons import RHD_FROM_HAND21, SKELETONS
 
 FRAME_WH = (1280, 720)  # px
 
@@ -31,9 +31,9 @@ _PHALANGES = np.array([[31.6, 21.7, 0.0], [39.8, 22.4, 15.8], [44.6, 26.3, 17.4]
 # People mark the knuckle, which is the metacarpal's head and not the centre of rotation, and the middle of the fingertip.
 _KNUCKLE, _TIP = 4.5, np.array([4.0, 1.0, 0.5, -0.5, -1.0])  # mm; unstated, ours
 _CARPUS = np.array([[20.0, 25.0, 10.0], [10.0, 25.0, 0.0], [2.0, 25.0, 0.0], [-6.0, 24.0, 0.0], [-13.0, 23.0, 2.0]])  # ours
-_FAN = np.array([8.0, 0.0, -12.0, -23.0])  # direction of the metacarpals in the palm plane, unstated; ours
-_REST = np.array([3.0, 0.0, -3.0, -8.0])  # direction of the straight fingers at no abduction, unstated; ours
-_TILT = np.array([-6.0, 0.0, 8.0, 16.0])  # how far a flexing finger turns towards the scaphoid, unstated; ours
+_FAN = np.array([11.0, 0.0, -14.0, -28.0])  # direction of the metacarpals in the palm plane, unstated; ours
+_REST = np.array([4.0, 0.0, -4.0, -10.0])  # direction of the straight fingers at no abduction, unstated; ours
+_TILT = np.array([-4.0, 0.0, 5.0, 10.0])  # how far a flexing finger turns towards the scaphoid, unstated; ours
 _CUP = np.array([3.0, 0.0, 8.0, 17.0])  # palmar turn of the metacarpals when the palm cups, unstated; ours
 _MCP_LIMITS, _PIP_LIMITS, _DIP_LIMITS, _SPREAD_LIMIT = (-25.0, 90.0), (-5.0, 110.0), (-10.0, 90.0), 17.0
 # thumb: radial and palmar abduction of the metacarpal, pronation, flexion of MCP and IP
@@ -43,17 +43,17 @@ _THUMB_LIMITS = np.array([[5.0, 65.0], [-10.0, 60.0], [-25.0, 50.0], [-10.0, 60.
 _HAND_FAMILIES = np.array(
     [
         # MCP                PIP                spread  thumb
-        [-2, 0, 0, -2, 4, 4, 4, 6, 9, 48, 12, 15, 5, 0],  # open
-        [-8, -8, -8, -10, 8, 8, 8, 10, 15, 60, 15, 15, 0, -5],  # spread
-        [22, 28, 34, 38, 28, 34, 38, 38, 0, 35, 30, 10, 15, 15],  # relaxed
-        [72, 78, 80, 80, 98, 100, 100, 95, -2, 22, 38, 25, 38, 42],  # fist
-        [3, 76, 80, 78, 6, 98, 100, 95, 0, 22, 40, 25, 38, 40],  # pointing
-        [0, 0, 78, 76, 6, 6, 98, 92, 9, 18, 42, 25, 40, 45],  # two fingers
-        [45, 30, 28, 22, 50, 38, 32, 28, 2, 35, 45, -12, 25, 20],  # pinch
-        [52, 55, 58, 58, 42, 45, 45, 42, -1, 32, 48, -8, 22, 25],  # all tips together
-        [5, 5, 8, 8, 85, 88, 85, 80, 1, 40, 25, 10, 15, 20],  # hook
-        [65, 68, 68, 66, 10, 10, 10, 12, 0, 30, 35, 0, 15, 10],  # flat, bent at the knuckles
-        [75, 80, 82, 80, 95, 98, 98, 92, -2, 58, 8, 15, 0, -8],  # thumb up
+        [-2, 0, 0, -2, 4, 4, 4, 6, 9, 48, 6, 15, 5, 0],  # open
+        [-8, -8, -8, -10, 8, 8, 8, 10, 15, 60, 9, 15, 0, -5],  # spread
+        [22, 28, 34, 38, 28, 34, 38, 38, 0, 35, 24, 10, 15, 15],  # relaxed
+        [72, 78, 80, 80, 98, 100, 100, 95, -2, 22, 32, 25, 38, 42],  # fist
+        [3, 76, 80, 78, 6, 98, 100, 95, 0, 22, 34, 25, 38, 40],  # pointing
+        [0, 0, 78, 76, 6, 6, 98, 92, 9, 18, 36, 25, 40, 45],  # two fingers
+        [45, 30, 28, 22, 50, 38, 32, 28, 2, 35, 39, -12, 25, 20],  # pinch
+        [52, 55, 58, 58, 42, 45, 45, 42, -1, 32, 42, -8, 22, 25],  # all tips together
+        [5, 5, 8, 8, 85, 88, 85, 80, 1, 40, 19, 10, 15, 20],  # hook
+        [65, 68, 68, 66, 10, 10, 10, 12, 0, 30, 29, 0, 15, 10],  # flat, bent at the knuckles
+        [75, 80, 82, 80, 95, 98, 98, 92, -2, 58, 2, 15, 0, -8],  # thumb up
     ],
     dtype=float,
 )
@@ -101,7 +101,7 @@ def hand_joints_mm(n: int, rng: np.random.Generator) -> Float[np.ndarray, "n 21 
     rise = np.radians(_CUP) * cup[:, None]
     along = np.stack([np.sin(fan) * np.cos(rise), np.cos(fan) * np.cos(rise), np.sin(rise)], -1)
     knuckle = base[:, 1:] + metacarpal[:, 1:, None] * along
-    turn, tilt = np.radians(_REST + np.array([1, 1, 1, 1]) * spread), np.radians(_TILT)
+    turn, tilt = np.radians(_REST + spread), np.radians(_TILT)
     d = np.stack([np.sin(turn), np.cos(turn), np.zeros_like(turn)], -1)
     side = np.stack([np.cos(turn), -np.sin(turn), np.zeros_like(turn)], -1)
     p = np.sin(tilt)[:, None] * side + np.cos(tilt)[:, None] * np.array([0.0, 0.0, 1.0])
@@ -161,14 +161,163 @@ def sample_hands(
 
 def _hand_capsules(xyz: np.ndarray):
     """Ends [n 20 3] twice and radii [20] of the flesh around the bones; the palm is the five bones from the wrist."""
-    edges = np.array(_skeleton_edges("hand21"))
+    edges = np.array(SKELETONS["hand21"].edges)
     radius = np.where(edges[:, 0] == 0, _PALM_RADIUS, _HAND_JOINT_RADIUS)
     radius[edges[:, 0] == 1] = _THENAR_RADIUS
     return xyz[:, edges[:, 0]], xyz[:, edges[:, 1]], radius, _HAND_JOINT_RADIUS
 
 
-def _skeleton_edges(name: str):
-    return skeleton(name).edges
+# --- bodies -------------------------------------------------------------------------------------------------------
+# Body frame: x to the subject's left, y up, z forward. Segments hang down from their joint; angles in degrees.
+
+# Fractions of stature, Winter Fig. 4.1 (shoulder 0.818, hip 0.530, knee 0.285, ankle 0.039; eye 0.936; chin 0.870). The joints
+# that people mark lie inside the widths given there (shoulders 0.259, hips 0.191): 0.21 and 0.12, unstated; ours.
+_BODY = {"trunk": 0.288, "neck": 0.052, "shoulder": 0.105, "hip": 0.06}
+_BODY |= {"arm": 0.186, "forearm": 0.146, "thigh": 0.245, "shank": 0.246}
+# From the top of the neck, in the head's frame: x left, y up, z forward (fractions of stature, after head length 0.11 and
+# breadth 0.09 of Drillis and Contini; unstated in this form, ours).
+_HEAD = {
+    "nose": (0.0, 0.036, 0.068),
+    "left_eye": (0.018, 0.058, 0.052),
+    "right_eye": (-0.018, 0.058, 0.052),
+    "left_ear": (0.044, 0.047, -0.002),
+    "right_ear": (-0.044, 0.047, -0.002),
+    "head_top": (0.0, 0.13, 0.0),
+    "skull_base": (0.0, 0.015, 0.01),
+    "skull": (0.0, 0.055, 0.005),
+}
+# Angles, with (low, high) after AAOS ranges of motion (Norkin and White), narrowed to what a standing person does with ease.
+_BODY_LIMITS = {
+    "lean": (-15, 60), "trunk_bend": (-15, 60), "trunk_side": (-25, 25), "trunk_twist": (-40, 40),
+    "head_nod": (-35, 45), "head_side": (-30, 30), "head_turn": (-70, 70),
+    "shoulder_flexion": (-45, 175), "shoulder_abduction": (-5, 170), "shoulder_rotation": (-70, 80), "elbow": (0, 145),
+    "hip_flexion": (-20, 120), "hip_abduction": (-15, 45), "hip_rotation": (-35, 40), "knee": (0, 140),
+}  # fmt: skip
+_AXIAL = tuple(_BODY_LIMITS)[:7]
+_LIMB = tuple(_BODY_LIMITS)[7:]  # once for each side
+# Families: lean, trunk_bend, head_nod; then one limb set for the left and one for the right side. Unstated; ours.
+_BODY_FAMILIES = np.array(
+    [  # axial     left: arm           leg              right: arm         leg
+        [0, 3, 5, 0, 8, 0, 15, 2, 5, 5, 4, 0, 8, 0, 15, 2, 5, 5, 4],  # standing
+        [4, 3, 3, 25, 8, 0, 30, -10, 2, 0, 15, -20, 8, 0, 25, 30, 2, 0, 12],  # walking
+        [12, 8, -5, 45, 10, 10, 90, -12, 3, 0, 75, -35, 10, 10, 90, 60, 3, 0, 75],  # running
+        [3, 12, 8, 35, 12, 25, 60, 85, 12, 5, 88, 35, 12, 25, 60, 85, 12, 5, 88],  # sitting
+        [0, 0, -8, 150, 25, 0, 20, 3, 8, 5, 5, 150, 25, 0, 20, 3, 8, 5, 5],  # both arms up
+        [0, 2, 0, 5, 10, 0, 15, 2, 6, 5, 5, 130, 40, 0, 60, 2, 6, 5, 5],  # one arm up
+        [0, 0, 0, 5, 85, 0, 10, 3, 12, 8, 5, 5, 85, 0, 10, 3, 12, 8, 5],  # arms out
+        [0, 4, 8, 15, 25, 60, 105, 2, 7, 5, 5, 15, 25, 60, 105, 2, 7, 5, 5],  # hands on hips, arms crossed
+        [0, 4, 10, 35, 8, 30, 100, 2, 5, 5, 5, 35, 8, 30, 100, 2, 5, 5, 5],  # holding something
+        [30, 25, -15, 40, 10, 0, 30, 105, 15, 10, 120, 40, 10, 0, 30, 105, 15, 10, 120],  # crouching
+        [45, 35, -10, 75, 10, 0, 20, 50, 6, 5, 15, 75, 10, 0, 20, 50, 6, 5, 15],  # bending down
+        [10, 5, -5, 60, 20, 10, 70, 65, 12, 5, 85, 20, 20, 10, 60, -15, 8, 5, 40],  # lunge, kick
+    ],
+    dtype=float,
+)
+_BODY_NOISE = np.array([5, 6, 6, 8, 10, 10, 18, *(15, 10, 20, 18, 10, 6, 10, 10) * 2], dtype=float)  # unstated; ours
+
+# COCO's own joints come first from kinematics; these join them. Made up from others rather than anatomy: see sample_bodies.
+_BODY_SKELETONS = {
+    "coco17": {},
+    "crowdpose14": {"head": "head_top"},
+    "posetrack15": {"head_bottom": "neck"},
+    "jhmdb15": {"head": "skull"},
+    "h36m17": {"root": "pelvis", "neck_base": "skull_base", "head": "head_top", "left_foot": "left_ankle", "right_foot": "right_ankle"},
+}
+
+
+def body_joints_mm(n: int, rng: np.random.Generator) -> dict[str, Float[np.ndarray, "n 3"]]:
+    """Joints of n bodies by name (mm; x to the subject's left, y up, z forward; pelvis at the origin)."""
+    stature = rng.normal(1690, 95, (n, 1))  # mm, adults of both sexes; unstated, ours
+    width, length = np.exp(0.07 * rng.standard_normal((2, n, 1)))
+    bone = {b: f * stature * np.exp(0.04 * rng.standard_normal((n, 1))) for b, f in _BODY.items()}
+    bone = {b: v * (width if b in ("shoulder", "hip") else length**0.5) for b, v in bone.items()}
+
+    blend = _weights(n, len(_BODY_FAMILIES), rng) @ _BODY_FAMILIES
+    blend = np.insert(blend, [2, 2, 3, 3], 0.0, axis=1)  # families are straight: no side bend, twist, turn of their own
+    low, high = np.array([_BODY_LIMITS[a] for a in (*_AXIAL, *_LIMB, *_LIMB)]).T
+    angles = np.clip(blend + _BODY_NOISE * rng.standard_normal(blend.shape), low, high)
+    swapped = np.concatenate([angles[:, :7] * [1, 1, -1, -1, 1, -1, -1], angles[:, 15:], angles[:, 7:15]], 1)
+    angles = np.where(rng.random((n, 1)) < 0.5, swapped, angles)  # left and right in equal parts
+    axial = dict(zip(_AXIAL, angles.T))
+
+    def turn(order: str, *degrees):
+        return Rotation.from_euler(order, np.stack(degrees, -1), degrees=True)
+
+    pelvis = turn("X", axial["lean"])
+    trunk = pelvis * turn("XZY", axial["trunk_bend"], axial["trunk_side"], axial["trunk_twist"])
+    head = trunk * turn("YXZ", axial["head_turn"], axial["head_nod"], axial["head_side"])
+    up, down, left = np.eye(3)[1], -np.eye(3)[1], np.eye(3)[0]
+    joints = {"pelvis": np.zeros((n, 3))}
+    half = pelvis.apply(up * bone["trunk"] * 0.35)  # the lower trunk moves with the pelvis
+    joints["belly"] = half
+    joints["thorax"] = half + trunk.apply(up * bone["trunk"] * 0.65)
+    joints["spine"] = (joints["pelvis"] + joints["thorax"]) / 2
+    joints["neck"] = joints["thorax"] + (trunk.apply(up * bone["neck"]) + head.apply(up * bone["neck"])) / 2
+    for name, offset in _HEAD.items():
+        joints[name] = joints["neck"] + head.apply(np.array(offset) * stature * np.exp(0.03 * rng.standard_normal((n, 3))))
+    for side, sign, first in (("left", 1, 7), ("right", -1, 15)):
+        limb = dict(zip(_LIMB, angles[:, first : first + 8].T))
+        # Flexion swings forward about x, abduction away from the body about z, rotation about the bone itself.
+        # A raised arm shrugs its shoulder: up to 0.03 of stature at full elevation (ours).
+        raised = np.clip(np.maximum(limb["shoulder_flexion"], limb["shoulder_abduction"]) / 170, 0, 1)[:, None]
+        joint = joints["thorax"] + trunk.apply(sign * left * bone["shoulder"] + up * 0.03 * stature * raised)
+        arm = trunk * turn("XZY", -limb["shoulder_flexion"], sign * limb["shoulder_abduction"], -sign * limb["shoulder_rotation"])
+        forearm = arm * turn("X", -limb["elbow"])
+        joints[f"{side}_shoulder"] = joint
+        joints[f"{side}_elbow"] = elbow = joint + arm.apply(down * bone["arm"])
+        joints[f"{side}_wrist"] = elbow + forearm.apply(down * bone["forearm"])
+        joint = pelvis.apply(sign * left * bone["hip"])
+        thigh = pelvis * turn("XZY", -limb["hip_flexion"], sign * limb["hip_abduction"], sign * limb["hip_rotation"])
+        shank = thigh * turn("X", limb["knee"])
+        joints[f"{side}_hip"] = joint
+        joints[f"{side}_knee"] = knee = joint + thigh.apply(down * bone["thigh"])
+        joints[f"{side}_ankle"] = knee + shank.apply(down * bone["shank"])
+    return joints
+
+
+def sample_bodies(n: int, rng: np.random.Generator, *, skeleton: str = "coco17", occlusion: bool = True) -> Pose:
+    """n bodies as an upright camera sees them: standing, walking, sitting, reaching, boxes 80 to 600 px long in 1280x720.
+
+    skeleton: coco17, crowdpose14, posetrack15, jhmdb15 or h36m17. Joints without a bone of their own are made up: `thorax`
+    is the middle between the shoulders at rest, `spine` the middle between pelvis and thorax, `belly` where the trunk bends;
+    CrowdPose's `neck` and PoseTrack's `head_bottom` are the top of the neck, JHMDB's `head` is the middle of the skull,
+    H36M's `neck_base` the base of the skull and its feet the ankles. The same seed gives the same bodies in every skeleton.
+    occlusion=False skips the self-occlusion test, calls every joint visible and sets `occlusion_known` false.
+    Raises `UnknownName` for another skeleton and `BadParameter` for a negative n.
+    """
+    if skeleton not in _BODY_SKELETONS:
+        raise unknown("body skeleton", skeleton, _BODY_SKELETONS)
+    _check_count(n)
+    joints = body_joints_mm(n, rng)
+    names = tuple(joints)
+    # The camera stands upright, looks at any side of the person and a little down (unstated; ours). One in 20 lies down.
+    yaw, pitch, roll = rng.uniform(-180, 180, n), rng.normal(8, 10, n), rng.normal(0, 5, n)
+    roll = np.where(rng.random(n) < 0.05, rng.choice([-90, 90], n) + 3 * roll, roll)
+    camera = np.array([1.0, -1.0, -1.0])[:, None] * Rotation.from_euler("ZXY", np.stack([roll, pitch, yaw], -1), degrees=True).as_matrix()
+    xyz_camera, xy_frame = _photograph(np.stack([joints[j] for j in names], 1), camera, rng, (80.0, 600.0))
+    hidden = np.zeros(xy_frame.shape[:2], bool)
+    if occlusion:
+        hidden = _hidden(xyz_camera, *_body_capsules(xyz_camera, names))
+        face = [names.index(j) for j in ("nose", "left_eye", "right_eye", "left_ear", "right_ear")]
+        outward = xyz_camera[:, face] - xyz_camera[:, [names.index("skull")]]  # these lie on the surface of the head
+        hidden[:, face] |= outward[..., 2] > 0.3 * np.linalg.norm(outward, axis=-1)
+    rename = _BODY_SKELETONS[skeleton]
+    order = [names.index(rename.get(j, j)) for j in SKELETONS[skeleton].joints]
+    return _pose(skeleton, xy_frame[:, order], hidden[:, order], occlusion)
+
+
+# Flesh around each bone, mm: unstated; ours.
+_BODY_CAPSULES = {
+    "left_shoulder-left_elbow": 45, "left_elbow-left_wrist": 38, "left_hip-left_knee": 75, "left_knee-left_ankle": 50,
+    "right_shoulder-right_elbow": 45, "right_elbow-right_wrist": 38, "right_hip-right_knee": 75, "right_knee-right_ankle": 50,
+    "left_shoulder-left_hip": 85, "right_shoulder-right_hip": 85, "thorax-pelvis": 95, "neck-thorax": 50, "skull-skull_base": 72,
+}  # fmt: skip
+_BODY_FLESH = 25.0  # mm between a joint and the surface where it counts as seen; unstated, ours
+
+
+def _body_capsules(xyz: np.ndarray, names: tuple[str, ...]):
+    ends = np.array([[names.index(j) for j in bone.split("-")] for bone in _BODY_CAPSULES])
+    return xyz[:, ends[:, 0]], xyz[:, ends[:, 1]], np.array([*_BODY_CAPSULES.values()], float), _BODY_FLESH
 
 
 # --- camera, occlusion --------------------------------------------------------------------------------------------

@@ -20,7 +20,9 @@ class Entry:
 
     build: Callable[[Any], nn.Module]
     configs: Mapping[str, Any]
-    example: Callable[[Any, int, torch.Generator], dict[str, Tensor]]  # (config, batch size, generator) -> forward's kwargs
+    example: Callable[
+        [Any, int, torch.Generator], dict[str, Tensor]
+    ]  # (config, batch size, generator) -> forward's kwargs
     unused_parameters: Callable[[Any], set[str]] = lambda config: set()  # that a released configuration names as unused
 
 

@@ -29,7 +29,9 @@ class PortConfig:
     dim: int = 64  # D, PORT Sec. IV-B
     depth: int = 4  # L, PORT Sec. IV-B
     heads: int = 4  # PORT Sec. IV-B
-    head_dim: int = 64  # unstated; ours: Eq. 7 divides by sqrt(D), and heads of width D give Table II's 0.5 M parameters
+    head_dim: int = (
+        64  # unstated; ours: Eq. 7 divides by sqrt(D), and heads of width D give Table II's 0.5 M parameters
+    )
     mlp_ratio: int = 2  # unstated; ours: with the two lines around it, 0.52 M
     exponents: tuple[int, ...] = (1, 2)  # K, PORT Sec. IV-B; () is the plain linear layer of Table III
     shared_weight: bool = False  # one W for all powers as Eq. 4 prints it; False: one for each, see the ledger
@@ -41,7 +43,9 @@ class PortConfig:
 
     def __post_init__(self):
         if any(k < 1 for k in self.exponents):
-            raise BadParameter(f"exponents {self.exponents} must be 1 or more", remedy="use () for a plain linear layer")
+            raise BadParameter(
+                f"exponents {self.exponents} must be 1 or more", remedy="use () for a plain linear layer"
+            )
 
 
 def normalised_adjacency(adjacency: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:

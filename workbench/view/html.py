@@ -1,4 +1,4 @@
-"""A run as HTML that needs nothing but the file itself: executed notebooks, and the index of the run folder.
+"""A run as HTML that needs nothing but the files themselves: a page for each executed notebook, and an index.
 
 Figures are drawn by one plotly.js inside the page, formulas are MathML, widgets show the static twin that was displayed
 with them. A content security policy in every page forbids the browser any request, whatever an output contains.
@@ -7,28 +7,272 @@ with them. A content security policy in every page forbids the browser any reque
 from __future__ import annotations
 
 import re
-from html import escape
+from html import escape, unescape
 from pathlib import Path
+from urllib.parse import quote
+from xml.etree.ElementTree import tostring
 
 import nbformat
 import plotly.io as pio
-from latex2mathml.converter import convert
-from latex2mathml.exceptions import (
-    DenominatorNotFoundError,
-    DoubleSubscriptsError,
-    DoubleSuperscriptsError,
-    ExtraLeftOrMissingRightError,
-    InvalidAlignmentError,
-    InvalidStyleForGenfracError,
-    InvalidWidthError,
-    LimitsMustFollowMathOperatorError,
-    MissingEndError,
-    MissingSuperScriptOrSubscriptError,
-    NoAvailableTokensError,
-    NumeratorNotFoundError,
-)
+from latex2mathml import exceptions as latex_exceptions
+from latex2mathml.converter import convert_to_element
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from plotly.offline import get_plotlyjs
 
 from ..runs import METRICS_MIME, Run
+
+PLOTLY_MIME = "application/vnd.plotly.v1+json"
+WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
+LATEX_ERRORS = tuple(kind for kind in vars(latex_exceptions).values() if isinstance(kind, type))
+LIMITS = {"msub": "munder", "msup": "mover", "msubsup": "munderover"}
+SECTIONS_SLOT = "<!-- sections -->"
+PAPERMILL_TAG = "papermill-error-cell-tag"  # red headings that papermill adds; the page has its own
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; "
+    "media-src data: blob:; font-src data:; worker-src blob:"
+)
+
+CSS = """
+:root { --ink: #1d2733; --soft: #5d6b7a; --line: #dfe4ea; --tint: #f6f8fa; --accent: #0b6b75; --bad: #b3261e; }
+* { box-sizing: border-box }
+body { margin: 0; color: var(--ink); background: #fff; font: 16px/1.62 "Inter", "Segoe UI", system-ui, sans-serif }
+main { max-width: 60rem; margin: 0 auto; padding: 2.5rem 1.5rem 6rem }
+h1 { font-size: 2rem; line-height: 1.2; margin: .6rem 0 1rem; letter-spacing: -.015em }
+h2 { font-size: 1.4rem; margin: 2.6rem 0 .6rem; padding-top: 1rem; border-top: 1px solid var(--line) }
+h3 { font-size: 1.1rem; margin: 1.8rem 0 .4rem }
+a { color: var(--accent); text-underline-offset: .18em } a.anchor-link { display: none }
+nav { font-size: .88rem; color: var(--soft); display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; align-items: baseline }
+nav a { text-decoration: none } nav label { margin-left: auto; cursor: pointer }
+code, pre { font: .86em/1.55 "JetBrains Mono", "DejaVu Sans Mono", ui-monospace, Menlo, Consolas, monospace }
+p code, li code, td code { background: var(--tint); padding: .1em .32em; border-radius: .25em }
+pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere }
+blockquote { margin: 1rem 0; padding: .1rem 1.1rem; border-left: 3px solid var(--accent); color: var(--soft) }
+math { font-size: 1.08em } math[display=block] { margin: 1.1rem 0; overflow-x: auto; overflow-y: hidden }
+mtd { padding: .2em .35em } mtd[columnalign=left] { text-align: left } mtd[columnalign=right] { text-align: right }
+[mathvariant^=bold] { font-weight: 700 } [mathvariant$=italic] { font-style: italic }
+img, svg, video { max-width: 100%; height: auto }
+details { margin: .8rem 0 } summary { cursor: pointer; color: var(--soft) }
+.input { margin: 1.1rem 0 .5rem; background: var(--tint); border: 1px solid var(--line); border-radius: 6px }
+.input_area { padding: .7rem 1rem; overflow-x: auto } .prompt { display: none }
+body:has(#hide:checked) .input { display: none }
+.output_wrapper { margin: .5rem 0 1.4rem } .output_area { overflow-x: auto; margin: .5rem 0 }
+.output_text pre, .output_stdout pre { color: #33404d } .output_stderr pre { color: var(--soft) }
+.output_stderr { border-left: 3px solid #d9a400; padding-left: .9rem }
+.output_error, .failure { border-left: 3px solid var(--bad); background: #fdf3f2; padding: .6rem .9rem }
+.static { font-size: .82rem; color: var(--soft) }
+caption { text-align: left; color: var(--soft) }
+table { border: 0; border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; margin: .6rem 0 }
+th, td { padding: .3rem .8rem; text-align: left; border: 0; border-bottom: 1px solid var(--line); vertical-align: top }
+thead th { border-bottom: 1.5px solid var(--ink) } td.number, .dataframe td { text-align: right }
+.state { font-size: .8rem; font-weight: 600; padding: .12rem .55rem; border-radius: 1rem; background: var(--tint) }
+.completed { color: #14602f; background: #e5f4ea } .failed, .interrupted { color: var(--bad); background: #fce9e7 }
+.running { color: #7a5800; background: #fdf3d7 } .soft { color: var(--soft) }
+.c1, .c, .sd { color: #6a7785; font-style: italic } .k, .kn, .kc, .ow { color: #8a2f7c }
+.s1, .s2, .sa, .si { color: #1f6f43 }
+.mi, .mf { color: #9a4a00 } .nf, .nc, .nd { color: #1d5fa8 } .nb, .bp { color: #0b6b75 }
+.ansi-red-fg, .ansi-red-intense-fg { color: var(--bad) } .ansi-green-fg, .ansi-green-intense-fg { color: #14602f }
+.ansi-cyan-fg, .ansi-blue-fg, .ansi-blue-intense-fg { color: #1d5fa8 } .ansi-yellow-fg { color: #7a5800 }
+@media print { nav, #hide { display: none } .input, .output_area { break-inside: avoid } }
+"""
+
+HEAD = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">
+<title>{title}</title><style>{css}</style></head><body><main>
+"""
+NAV = f"""<nav><a href="index.html">← all notebooks</a>{SECTIONS_SLOT}
+<label><input type="checkbox" id="hide"> hide code</label></nav>
+"""
+NOTEBOOK = """{%- extends 'classic/base.html.j2' -%}
+{%- block header -%}{{ resources.head }}{%- endblock -%}
+{%- block footer -%}</main></body></html>{%- endblock -%}
+"""
+
+
+def formula(latex: str, *, block: bool = False) -> str:
+    """LaTeX as MathML; what the converter does not know stays visible as its source."""
+    source = re.sub(r"\\(begin|end)\{aligned\}", r"\\\1{split}", latex.strip())
+    source = re.sub(r"\\arg\s*\\(max|min)\b", r"\\arg\1", source)
+    try:
+        root = convert_to_element(source, display="block" if block else "inline")
+    except LATEX_ERRORS:
+        return f"<code>{escape(latex)}</code>"
+    for element in root.iter():
+        element.text = unescape(element.text or "")
+        if element.tag in LIMITS and unescape(element[0].text or "") in tuple("∑∏⋃⋂"):
+            element.tag = LIMITS[element.tag]  # limits stand below and above a displayed sum
+    mathml = tostring(root, encoding="unicode", short_empty_elements=False)
+    return f"<code>{escape(latex)}</code>" if "\\" in mathml else mathml
+
+
+class _Renderer(IPythonRenderer):
+    """Markdown whose formulas are MathML and whose links to notebooks lead to their pages."""
+
+    def inline_math(self, body):
+        return formula(body)
+
+    def block_math(self, body):
+        return formula(body, block=True)
+
+    def latex_environment(self, name, body):
+        return formula(rf"\begin{{{name}}}{body}\end{{{name}}}", block=True)
+
+    def link(self, text, url, title=None):
+        return super().link(text, re.sub(r"^([\w./-]+)\.ipynb(?=#|$)", r"\1.html", url), title)
+
+
+def _markdown(source: str, attachments: dict | None = None) -> str:
+    return MarkdownWithMath(renderer=_Renderer(escape=False, attachments=attachments)).render(source)
+
+
+class _Exporter(HTMLExporter):
+    def default_filters(self):
+        yield from super().default_filters()
+        yield "markdown2html", _markdown
+
+
+def _static(data: dict) -> dict:
+    """One output's mime bundle as something that a page without a kernel can show."""
+    if PLOTLY_MIME in data:
+        figure = data[PLOTLY_MIME]
+        config = {**figure.get("config", {}), "showSendToCloud": False, "displaylogo": False, "responsive": True}
+        figure = {"data": figure["data"], "layout": figure.get("layout", {})}
+        return {
+            "text/html": pio.to_html(
+                figure, config=config, full_html=False, include_plotlyjs=False, include_mathjax=False, validate=False
+            )
+        }
+    if METRICS_MIME in data:
+        return {"text/html": _table({key: value for key, value in data[METRICS_MIME].items() if key != "inputs"})}
+    if "text/latex" in data and "text/html" not in data:
+        latex = data["text/latex"].strip()
+        return {"text/html": formula(latex.strip("$"), block=not re.match(r"\$[^$]", latex))}
+    shown = {mime: value for mime, value in data.items() if mime not in (WIDGET_MIME, "application/javascript")}
+    if WIDGET_MIME in data and not any(mime.startswith(("image/", "text/html", "text/markdown")) for mime in shown):
+        return {"text/html": '<p class="static">A live control stands here in JupyterLab.</p>'}
+    return shown
+
+
+def _title(notebook: nbformat.NotebookNode, default: str) -> str:
+    titles = (re.search(r"^# (.+)$", c.source, re.M) for c in notebook.cells if c.cell_type == "markdown")
+    return next((re.sub(r"[`*$]", "", found[1]).strip() for found in titles if found), default)
+
+
+def notebook_page(path: Path, *, error: dict | None = None) -> str:
+    """An executed notebook as one self-contained page; `error` is the run's word on why it stopped."""
+    notebook = nbformat.read(path, 4)
+    notebook.cells = [c for c in notebook.cells if PAPERMILL_TAG not in c.metadata.get("tags", [])]
+    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
+        if "data" in output:
+            output.data = nbformat.from_dict(_static(output.data))
+    head = HEAD.format(policy=POLICY, title=escape(_title(notebook, path.stem)), css=CSS) + NAV + _failure(error)
+    page, _ = _Exporter(template_name="basic", raw_template=NOTEBOOK).from_notebook_node(notebook, {"head": head})
+    sections = re.findall(r'<h2 id="([^"]*)">(.*?)<a class="anchor-link"', page)
+    page = page.replace(SECTIONS_SLOT, "".join(f'<a href="#{anchor}">{text}</a>' for anchor, text in sections), 1)
+    script = f"<script>{get_plotlyjs()}</script></head>"
+    return page.replace("</head>", script, 1) if 'class="plotly-graph-div"' in page else page
+
+
+def _failure(error: dict | None) -> str:
+    return f'<p class="failure">{escape(error["type"])}: {escape(error["message"])}</p>' if error else ""
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_text, value))
+    return "–" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def _cell(value: object) -> str:
+    kind = ' class="number"' if isinstance(value, int | float) else ""
+    return f"<td{kind}>{escape(_text(value))}</td>"
+
+
+def _flat(values: dict, prefix: str = "") -> dict:
+    """Nested dictionaries as one with dotted names."""
+    flat = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _table(values: dict) -> str:
+    """Names and values; a list of records becomes a table of its own below."""
+    flat = _flat(values)
+    records = {k: v for k, v in flat.items() if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)}
+    rows = "".join(f"<tr><th>{escape(k)}</th>{_cell(v)}</tr>" for k, v in flat.items() if k not in records)
+    return (f"<table>{rows}</table>" if rows else "") + "".join(_records(k, v) for k, v in records.items())
+
+
+def _records(name: str, records: list[dict]) -> str:
+    flat = [_flat(record) for record in records]
+    columns = list(dict.fromkeys(key for record in flat for key in record))
+    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    body = "".join(f"<tr>{''.join(_cell(record.get(c)) for c in columns)}</tr>" for record in flat)
+    return f"<table><caption>{escape(name)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _folded(summary: str, values: dict) -> str:
+    return f"<details><summary>{summary}</summary>{_table(values)}</details>" if values else ""
+
+
+def _state(status: str) -> str:
+    return f'<span class="state {status}">{status}</span>'
+
+
+def _seconds(entry: dict) -> str:
+    return f"{entry['duration_s']:.1f} s" if "duration_s" in entry else ""
+
+
+def index_page(run: Run) -> str:
+    """The run at a glance: every notebook with its outcome, metrics and parameters, and where it all comes from."""
+    record, provenance = run.record, run.record["provenance"]
+    machine, git = provenance["hardware"], provenance["git"]
+    rows, cards = "", ""
+    for name, entry in record["notebooks"].items():
+        done, copy = entry["status"] in ("completed", "failed"), run.folder / "notebooks" / f"{name}.ipynb"
+        title, links = escape(name), ""
+        if done and copy.exists():
+            title = escape(_title(nbformat.read(copy, 4), name))
+            page, source = quote(f"{name}.html"), quote(f"notebooks/{name}.ipynb")
+            title, links = f'<a href="{page}">{title}</a>', f'<a href="{source}">{escape(name)}.ipynb</a>'
+        state, took = _state(entry["status"]), _seconds(entry)
+        rows += f"<tr><td>{title}</td><td>{state}</td><td class=number>{took}</td><td>{links}</td></tr>"
+        cards += f"<h2>{title} {state}</h2>{_failure(entry.get('error'))}{_table(entry.get('metrics', {}))}"
+        cards += _folded("parameters", entry["parameters"]) + _folded("input files, sha256", entry.get("inputs", {}))
+    changed = ", with uncommitted changes" if git and git["dirty"] else ""
+    facts = {
+        "started": record["started"],
+        "duration": _seconds(record),
+        "profile": record["profile"],
+        "device": record["device"],
+        "code": git["commit"][:12] + changed if git else "not from a clone",
+        "machine": f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB",
+        "gpu": machine["gpu"] or "none",
+        "system": f"{machine['platform']}, Python {provenance['python']}",
+    }
+    head = HEAD.format(policy=POLICY, title=f"Run {escape(run.id)}", css=CSS)
+    return (
+        f"{head}<h1>Occlusion Workbench</h1><p class=soft>Run {escape(run.id)} {_state(run.status)}</p>"
+        "<table><thead><tr><th>notebook</th><th>outcome</th><th>time</th><th>executed copy</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table>{cards}<h2>Where this comes from</h2>{_table(facts)}"
+        f"{_folded('shipped weights, sha256', provenance['weights'])}{_folded('packages', provenance['packages'])}"
+        '<p class=soft>The same as data: <a href="run.json">run.json</a></p></main></body></html>'
+    )
+
+
+def publish(run: Run) -> None:
+    """Writes the page of every notebook that has ended since, and `index.html`, into the run folder."""
+    for name, entry in run.record["notebooks"].items():
+        copy, page = run.folder / "notebooks" / f"{name}.ipynb", run.folder / f"{name}.html"
+        fresh = page.exists() and page.stat().st_mtime > copy.stat().st_mtime
+        if entry["status"] in ("completed", "failed") and copy.exists() and not fresh:
+            _write(page, notebook_page(copy, error=entry.get("error")))
+    _write(run.folder / "index.html", index_page(run))
+
+
+def _write(path: Path, text: str) -> None:
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)

@@ -1,0 +1,371 @@
+from __future__ import annotations
+
+import builtins
+import io
+import json
+import os
+import pickle
+import struct
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from workbench.data.detections import read_detections, safe_unpickle
+from workbench.errors import BadFile, BadRecord, EmptyFile, MissingFile, UnknownName, UnsafeFile, WorkbenchError
+
+K = 21
+
+
+def batch(rng, ids):
+    n = len(ids)
+    return {
+        "preds": rng.uniform(0, 100, (n, K, 3)).astype(np.float32),
+        "boxes": np.tile(np.array([50, 60, 0.5, 0.25, 5000, 0.5], np.float32), (n, 1)),
+        "image_paths": [f"set/{i}.jpg" for i in ids],
+        "bbox_ids": list(ids),
+        "output_heatmap": None,
+    }
+
+
+def write(path, content, protocol=2):
+    path.write_bytes(pickle.dumps(content, protocol))
+    return path
+
+
+@pytest.fixture
+def batches(rng):
+    return [batch(rng, [3, 1, 4]), batch(rng, [0, 2])]
+
+
+def npz_of(path, batches):
+    columns = {key: np.concatenate([b[key] for b in batches]) for key in ("preds", "boxes", "image_paths", "bbox_ids")}
+    np.savez_compressed(path, **columns)
+    return path
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_rows_come_in_the_order_of_bbox_ids(batches, tmp_path, protocol):
+    found = read_detections(write(tmp_path / "d.pkl", batches, protocol))
+    assert found.ids == ("0", "1", "2", "3", "4")
+    assert found.images[3] == "set/3.jpg"
+    assert found.skeleton == "hand21"
+    np.testing.assert_array_equal(found.xy_frame[3], batches[0]["preds"][0, :, :2])
+    np.testing.assert_array_equal(found.confidence[0], batches[1]["preds"][0, :, 2])
+    np.testing.assert_allclose(found.boxes_xyxy[0], [0, 35, 100, 85])  # 50 -+ 200 * 0.5 / 2, 60 -+ 200 * 0.25 / 2
+    np.testing.assert_allclose(found.scores, found.confidence.mean(1) / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_both_numpy_spellings(batches, tmp_path, old):
+    raw = pickle.dumps([*batches, batch(np.random.default_rng(1), [9])], 2)
+    assert b"numpy._core.multiarray" in raw or b"numpy.core.multiarray" in raw
+    raw = raw.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    path = tmp_path / "d.pickle"
+    path.write_bytes(raw if old else raw.replace(b"numpy.core.multiarray", b"numpy._core.multiarray"))
+    assert len(read_detections(path)) == 6
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_plain_data_and_arrays_survive(tmp_path, protocol):
+    content = {
+        ("S1", "54138969"): {"R": np.arange(6.0).reshape(2, 3), "F": np.asfortranarray(np.arange(6).reshape(2, 3))},
+        "scalar": np.float64(2.5),
+        "text": np.array(["a", "bcd"]),
+        "big": np.arange(5, dtype=">i4"),
+        "flag": (True, None, -7, 1 << 70, b"\xff", "\xfc"),
+        "empty": np.zeros((0, 7), np.int16),
+    }
+    found = safe_unpickle(write(tmp_path / "c.pkl", content, protocol))
+    assert found["flag"] == content["flag"] and found["scalar"] == 2.5
+    for key in ("text", "big", "empty"):
+        np.testing.assert_array_equal(found[key], content[key])
+        assert found[key].dtype == content[key].dtype and found[key].shape == content[key].shape
+    for key in "RF":
+        np.testing.assert_array_equal(found["S1", "54138969"][key], content["S1", "54138969"][key])
+    assert found["big"].astype(int).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_dtype_of_the_file_never_changes_numpys_own(tmp_path):
+    hostile = (  # dtype("f8", False, False) is numpy's shared one; BUILD would turn its byte order
+        b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00f8\x89\x89\x87R(K\x03X\x01\x00\x00\x00>NNNJ\xff\xff\xff\xffJ"
+        b"\xff\xff\xff\xffK\x00tb."
+    )
+    (tmp_path / "d.pkl").write_bytes(hostile)
+    assert safe_unpickle(tmp_path / "d.pkl") == np.dtype(">f8")
+    assert np.dtype("f8") == np.dtype("<f8") and np.zeros(1)[0] == 0
+
+
+class _Reduce:
+    def __init__(self, *value):
+        self.value = value
+
+    def __reduce__(self):
+        return self.value
+
+
+def _marker_calls(marker):
+    command = f"touch {marker}"
+    return {
+        "os.system": _Reduce(os.system, (command,)),
+        "eval": _Reduce(eval, (f"open({str(marker)!r}, 'w')",)),
+        "exec": _Reduce(exec, (f"open({str(marker)!r}, 'w')",)),
+        "getattr chain": _Reduce(_Reduce(builtins.getattr, (os, "system")) if False else builtins.getattr, (str, "join")),
+        "numpy.load": _Reduce(np.load, (str(marker), None, True)),
+        "nested": [{"preds": _Reduce(np.dtype, (_Reduce(os.system, (command,)),))}],
+        "as state": _Reduce(np.ndarray, (1,), {"x": _Reduce(os.system, (command,))}),
+        "as dict key": {("a", _Reduce(os.system, (command,))): 1},
+        "list items": _Reduce(list, (), None, iter([_Reduce(os.system, (command,))])),
+        "numpy class itself": _Reduce(np.ndarray, ((10**9,),)),
+        "bytearray": _Reduce(bytearray, (10**9,)),
+        "object array": np.array([{}, 1], object),
+        "structured array": np.zeros(2, [("a", "f4")]),
+        "datetime": np.zeros(2, "M8[s]"),
+        "set": {1, 2},
+    }
+
+
+def _with_os(marker):
+    module = os.system.__module__.encode()
+    command = b"touch " + os.fsencode(marker)
+    short = bytes([len(command)]) + command
+    return {
+        "codecs rot13": b"c_codecs\nencode\n(Vx\nVrot13\ntR.",
+        "codecs no encoding": b"c_codecs\nencode\n(Vx\ntR.",
+        "codecs decode": b"c_codecs\ndecode\n(Vx\nVlatin1\ntR.",
+        "stack_global": b"\x80\x04\x8c" + bytes([len(module)]) + module + b"\x8c\x06system\x8c" + short + b"\x85R.",
+        "dotted name": b"\x80\x04\x8c\x05numpy\x8c\x0dndarray.__new__\x85R.",
+        "dotted through numpy": b"\x80\x04\x8c\x05numpy\x8c\x10os.system\x00\x00\x00\x00\x00\x00\x00\x93.",
+        "module in name": b"\x80\x04\x8c\x16numpy.core.multiarray \x8c\x0c_reconstruct\x93.",
+        "stack_global of a reduced name": b"\x80\x04c_codecs\nencode\n\x8c\x02os\x8c\x06latin1\x86R\x8c\x06system\x93.",
+        "inst": b"(V" + command + b"\ni" + module + b"\nsystem\n.",
+        "inst of an allowed global": b"(inumpy\ndtype\n.",
+        "obj": b"(cnumpy\ndtype\nVO\no.",
+        "newobj": b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00f8\x85\x81.",
+        "ext": b"\x80\x02\x82\x01.",
+        "persid": b"Pabc\n.",
+        "binpersid": b"Vabc\nQ.",
+        "global called twice": b"cnumpy\ndtype\n(Vf8\nI0\nI1\ntR(VO8\ntR.",
+        "build on a global": b"cnumpy\nndarray\n}b.",
+        "build on a list": b"](K\x01Vx\ntb.",
+        "subarray dtype": b"cnumpy\ndtype\n(V(1000000,)f8\nI0\nI1\ntR.",
+        "memo of 64 GiB": b"\x80\x02]r\xff\xff\xff\xff.",
+        "frame of 2**62": b"\x80\x04\x95" + struct.pack("<Q", 2**62) + b"].",
+        "bytes of 2**40": b"\x80\x04\x8e" + struct.pack("<Q", 2**40) + b".",
+        "bytearray of 2**40": b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b".",
+        "hash bomb": b"\x80\x02)" + b"2\x86" * 64 + b"q\x00}h\x00K\x01s.",
+        "deep tuple": b"\x80\x02)" + b"\x85" * 100_000 + b".",
+        "numbers without end": b"I" + b"9" * 5000 + b"\n.",
+        "shape beyond data": b"",
+    }
+
+
+def test_hostile_pickles_never_run(tmp_path):
+    marker = tmp_path / "ran"
+    for name, value in _marker_calls(marker).items():
+        for protocol in range(6):
+            try:
+                path = write(tmp_path / "bad.pkl", value, protocol)
+            except (TypeError, pickle.PicklingError):  # some of them cannot be written in old protocols
+                continue
+            with pytest.raises(UnsafeFile):
+                safe_unpickle(path)
+                pytest.fail(f"{name} in protocol {protocol} was read")
+            assert not marker.exists(), name
+
+
+@pytest.mark.parametrize("name", _with_os("x"))
+def test_hand_made_pickles_end_as_named_errors(tmp_path, name):
+    marker = tmp_path / "ran"
+    path = tmp_path / "bad.pkl"
+    path.write_bytes(_with_os(marker)[name])
+    with pytest.raises(WorkbenchError) as caught:
+        read_detections(path)
+    assert str(path) in str(caught.value)
+    assert not marker.exists()
+
+
+def test_repeated_data_is_bounded(tmp_path):
+    raw = pickle.dumps(np.zeros(100_000, np.uint8), 2)
+    start, stop = raw.index(b"c_codecs"), len(raw) - 1  # one array, read again and again from the memo
+    assert start < stop
+    array = np.zeros(100_000, np.uint8).tobytes()
+    bomb = b"\x80\x03]B" + struct.pack("<I", len(array)) + array + b"q\x01a("
+    bomb += b"cnumpy.core.numeric\n_frombuffer\n(h\x01cnumpy\ndtype\nX\x02\x00\x00\x00u1\x89\x88\x87R(J\xa0\x86\x01\x00t"
+    bomb += b"X\x01\x00\x00\x00CtR" * 1
+    one = bomb[bomb.index(b"cnumpy.core.numeric") :]
+    path = tmp_path / "bomb.pkl"
+    path.write_bytes(bomb + one * 50 + b"e.")
+    with pytest.raises(UnsafeFile, match="more data than the file holds"):
+        safe_unpickle(path)
+    path.write_bytes(bomb + b"e.")
+    assert safe_unpickle(path)[1].nbytes == 100_000
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "text"),
+    [
+        (lambda b: b[1].pop("boxes"), BadRecord, "batch 1: boxes is missing"),
+        (lambda b: b[1].update(preds=b[1]["preds"][:, :19]), BadRecord, r"batch 1: preds has shape \(2, 19, 3\)"),
+        (lambda b: b[0].update(preds=b[0]["preds"][0]), BadRecord, "batch 0: preds has shape"),
+        (lambda b: b[0]["preds"].__setitem__((1, 2, 0), np.nan), BadRecord, r"preds .* not finite at \(1, 2, 0\)"),
+        (lambda b: b[0]["boxes"].__setitem__((1, 2), np.inf), BadRecord, "boxes .* not finite"),
+        (lambda b: b[0]["boxes"].__setitem__((1, 2), 0), BadRecord, "box of bbox_id 1 has size <= 0"),
+        (lambda b: b[0]["bbox_ids"].__setitem__(0, 2), BadRecord, "bbox_id 2: 1 bbox_ids stand more than once"),
+        (lambda b: b[0]["image_paths"].pop(), BadRecord, "image_paths has 2 entries, 3 expected"),
+        (lambda b: b[0].update(image_paths=[1, 2, 3]), BadRecord, "image_paths is not a list of names"),
+        (lambda b: b.__setitem__(0, "x"), BadRecord, "batch 0: str"),
+        (lambda b: b.clear(), BadFile, "no batches"),
+    ],
+)
+def test_bad_batches_are_named(batches, tmp_path, change, kind, text):
+    change(batches)
+    path = write(tmp_path / "d.pkl", batches)
+    with pytest.raises(kind, match=text) as caught:
+        read_detections(path)
+    assert caught.value.file == str(path)
+
+
+def test_bad_files_are_named(batches, tmp_path):
+    path = write(tmp_path / "d.pkl", batches)
+    with pytest.raises(BadRecord, match="21 joints, 17 expected by coco17"):
+        read_detections(path, skeleton="coco17")
+    with pytest.raises(UnknownName, match="hand21"):
+        read_detections(path, skeleton="hand22")
+    whole = path.read_bytes()
+    for cut in (1, len(whole) // 3, len(whole) - 1):
+        path.write_bytes(whole[:cut])
+        with pytest.raises(BadFile, match="truncated"):
+            read_detections(path)
+    path.write_bytes(b"")
+    with pytest.raises(EmptyFile):
+        read_detections(path)
+    with pytest.raises(MissingFile):
+        read_detections(tmp_path / "none.pkl")
+    with pytest.raises(BadFile, match=r"\.csv"):
+        read_detections(tmp_path / "d.csv")
+    with pytest.raises(BadFile, match="holds a dict"):
+        read_detections(write(path, {}))
+
+
+def test_npz_is_the_same_as_the_pickle(batches, tmp_path):
+    a = read_detections(write(tmp_path / "d.pkl", batches))
+    b = read_detections(npz_of(tmp_path / "d.npz", batches))
+    assert a.ids == b.ids and a.images == b.images
+    for field in ("xy_frame", "confidence", "boxes_xyxy", "scores"):
+        np.testing.assert_array_equal(getattr(a, field), getattr(b, field))
+
+
+def test_npz_with_objects_or_damage_is_refused(batches, tmp_path):
+    path = npz_of(tmp_path / "d.npz", batches)
+    whole = path.read_bytes()
+    np.savez(path, preds=np.array([{}], object))
+    with pytest.raises(BadFile, match="allow_pickle"):
+        read_detections(path)
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BadFile, match="not a whole npz"):
+        read_detections(path)
+    np.savez(path, preds=np.zeros((1, K, 3)))
+    with pytest.raises(BadRecord, match="boxes is missing"):
+        read_detections(path)
+
+
+RESULT = {"image_id": 7, "category_id": 1, "score": 0.5, "keypoints": [float(v) for v in range(1, 52)]}
+
+
+def results(path, *changes):
+    path.write_text(json.dumps([{**RESULT, **change} for change in changes]))
+    return path
+
+
+def test_coco_results(tmp_path):
+    found = read_detections(results(tmp_path / "r.json", {}, {"bbox": [10, 20, 30, 50], "image_id": "a"}))
+    assert found.skeleton == "coco17" and found.images == ("7", "a")
+    np.testing.assert_array_equal(found.boxes_xyxy, [[1, 2, 49, 50], [10, 20, 40, 70]])
+    np.testing.assert_array_equal(found.xy_frame[0, :2], [[1, 2], [4, 5]])
+    np.testing.assert_array_equal(found.confidence[0, :2], [3, 6])
+    np.testing.assert_array_equal(found.scores, [0.5, 0.5])
+    assert len(read_detections(results(tmp_path / "e.json"), skeleton="coco17")) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"keypoints": RESULT["keypoints"][:-1]}, r"length 50 \(51 expected\)"),
+        ({"keypoints": [float("nan"), *RESULT["keypoints"][1:]]}, "not finite at 0"),
+        ({"keypoints": [10**400, *RESULT["keypoints"][1:]]}, "not finite"),
+        ({"keypoints": ["1", *RESULT["keypoints"][1:]]}, "str, number expected"),
+        ({"score": None}, "score"),
+        ({"image_id": [1]}, "image_id is list"),
+        ({"bbox": [1, 2, -3, 4]}, "bbox width <= 0: -3"),
+    ],
+)
+def test_bad_coco_results_are_named(tmp_path, change, text):
+    path = results(tmp_path / "r.json", {}, change)
+    with pytest.raises(BadRecord, match=text) as caught:
+        read_detections(path)
+    assert (caught.value.file, caught.value.record) == (str(path), "result 1")
+
+
+def test_annotations_are_not_results(tmp_path):
+    (tmp_path / "r.json").write_text("{}")
+    with pytest.raises(BadFile, match="read_coco"):
+        read_detections(tmp_path / "r.json")
+    (tmp_path / "r.json").write_text("[]")
+    with pytest.raises(BadFile, match="empty list"):
+        read_detections(tmp_path / "r.json")
+
+
+def _bases() -> dict[str, bytes]:
+    rng, small = np.random.default_rng(0), io.BytesIO()
+    content = [batch(rng, [0, 1])]
+    np.savez(small, **{k: np.asarray(v) for k, v in content[0].items() if v is not None})
+    bases = {f"{p}.pkl": pickle.dumps([{**content[0], "x": np.float32(1)}], p) for p in range(6)}
+    return bases | {"d.npz": small.getvalue(), "r.json": json.dumps([RESULT, RESULT]).encode()}
+
+
+BASES = _bases()
+EDITS = st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=5), st.integers(0, 5)), min_size=1, max_size=4)
+
+
+@pytest.mark.parametrize("base", BASES)
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(edits=EDITS, head=st.booleans())
+def test_mutated_files_end_as_named_errors(tmp_path, base, edits, head):
+    raw = BASES[base]
+    for where, new, removed in edits:  # near the head, where the structure is, or anywhere
+        at = int(where * min(len(raw), 400 if head else len(raw)))
+        raw = raw[:at] + new + raw[at + removed :]
+    path = tmp_path / base
+    path.write_bytes(raw or b"x")
+    try:
+        found = read_detections(path)
+    except WorkbenchError:
+        return
+    assert np.isfinite(found.xy_frame).all() and np.isfinite(found.boxes_xyxy).all()
+
+
+@pytest.mark.realdata
+def test_the_bad_pickle_is_refused_and_does_not_run(data_root):
+    with pytest.raises(UnsafeFile, match="posix.system"):
+        read_detections(data_root / "bad" / "executes_on_load.pkl")
+    assert not os.path.exists("/tmp/pose_bad_pickle_ran_shared")
+
+
+@pytest.mark.realdata
+def test_human36m_cameras(data_root):
+    folder = data_root / "mmpose_samples" / "h36m"
+    cameras = safe_unpickle(folder / "cameras.pkl")
+    same = json.loads((folder / "cameras.json").read_text())
+    assert len(cameras) == 44
+    for key, camera in cameras.items():
+        for field in "RTfckp":
+            np.testing.assert_allclose(np.ravel(camera[field]), np.ravel(same[".".join(key)][field]))
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(("name", "skeleton", "n"), [("coco", "coco17", 55), ("crowdpose", "crowdpose14", 6)])
+def test_real_coco_results(data_root, name, skeleton, n):
+    found = read_detections(data_root / "eval_examples" / f"{name}_preds.json", skeleton=skeleton)
+    assert len(found) == n

@@ -1,0 +1,141 @@
+"""PORT's equations on values that can be checked by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from workbench.errors import BadParameter
+from workbench.models import build
+from workbench.models.layers import attention_weights, count_parameters, merge_heads, split_heads
+from workbench.models.port import (
+    MSGC, JointEmbedding, Port, PortConfig, RegressionHead, adjacency_powers, leak_free_embedding, masked_joint_nll,
+    msgc, normalised_adjacency, occluded_joints, replace_occluded,
+)  # fmt: skip
+
+CHAIN = torch.tensor([[0.0, 1, 0], [1, 0, 1], [0, 1, 0]])  # three joints in a row
+
+
+def test_adjacency_is_normalised_symmetrically():
+    a = normalised_adjacency(CHAIN)
+    s = 1 / math.sqrt(6)
+    torch.testing.assert_close(a, torch.tensor([[1 / 2, s, 0], [s, 1 / 3, s], [0, s, 1 / 2]]))
+    powers = adjacency_powers(CHAIN, (1, 2))
+    torch.testing.assert_close(powers[1], a @ a)
+    assert powers[1, 0, 2] > 0 and powers[0, 0, 2] == 0, "the second power reaches two bones away"
+    torch.testing.assert_close(adjacency_powers(CHAIN, ()), torch.eye(3)[None])
+
+
+def test_msgc_is_the_mean_over_powers_as_printed():
+    """PORT Eq. 4, summed term by term."""
+    torch.manual_seed(1)
+    powers, x, w = adjacency_powers(CHAIN, (1, 3)), torch.randn(2, 3, 5), torch.randn(2, 5, 7)
+    expected = (powers[0] @ x @ w[0] + powers[1] @ x @ w[1]) / 2
+    torch.testing.assert_close(msgc(powers, x, w), expected)
+    one = w[:1].expand(2, -1, -1)
+    torch.testing.assert_close(msgc(powers, x, one), ((powers[0] + powers[1]) @ x @ w[0]) / 2)
+    linear = msgc(adjacency_powers(CHAIN, ()), x, w[:1])
+    torch.testing.assert_close(linear, x @ w[0])
+
+
+def test_attention_is_softmax_over_keys():
+    """PORT Eq. 7 on two joints: logits (0, ln 3) give weights 1/4 and 3/4."""
+    q = torch.tensor([[[[2.0]]]])
+    k = torch.tensor([[[[0.0], [math.log(3)]]]])
+    torch.testing.assert_close(attention_weights(q, k, 0.5), torch.tensor([[[[0.25, 0.75]]]]))
+    blocked = torch.tensor([[[[False, True]]]])
+    torch.testing.assert_close(attention_weights(q, k, 0.5, blocked), torch.tensor([[[[1.0, 0.0]]]]))
+    x = torch.randn(2, 5, 12)
+    torch.testing.assert_close(merge_heads(split_heads(x, 3)), x)
+
+
+def test_heads_divide_by_the_root_of_the_dimension():
+    model = Port()
+    assert {layer.attention.scale for layer in model.encoder} == {1 / 8.0}
+
+
+def test_table_ii_half_a_million_parameters():
+    """PORT Table II prints 0.5 M; heads of width D / heads with one W give a quarter of it."""
+    assert round(count_parameters(Port()) / 1e6, 1) == 0.5
+    assert count_parameters(Port(PortConfig(head_dim=16, shared_weight=True))) / 1e6 == pytest.approx(0.13, abs=0.03)
+
+
+def test_nll_is_over_masked_joints_only():
+    """PORT Eq. 12: (5^2 + 1^2) / 2."""
+    truth = torch.zeros(1, 3, 2)
+    recon = torch.tensor([[[3.0, 4.0], [100.0, 0.0], [0.0, 1.0]]])
+    mask = torch.tensor([[True, False, True]])
+    assert masked_joint_nll(recon, truth, mask).item() == 13.0
+    assert masked_joint_nll(recon, truth, torch.zeros_like(mask)).item() == 0.0
+
+
+def test_refinement_replaces_below_delta_only():
+    """PORT Eq. 13 and 14."""
+    confidence = torch.tensor([[0.1, 0.3, 0.29]])
+    mask = occluded_joints(confidence, 0.3)
+    assert mask.tolist() == [[True, False, True]]
+    assert occluded_joints(confidence, torch.tensor([0.0, 0.5, 0.5])).tolist() == [[False, True, True]]
+    xy, recon = torch.zeros(1, 3, 2), torch.ones(1, 3, 2)
+    assert replace_occluded(xy, recon, mask)[0, :, 0].tolist() == [1.0, 0.0, 1.0]
+
+
+def test_the_mask_embedding_takes_the_row():
+    torch.manual_seed(1)
+    config = PortConfig(dim=8)
+    embed = JointEmbedding(adjacency_powers(CHAIN, (1,)), config)
+    mask = torch.tensor([[False, True, False]])
+    z = embed(torch.randn(1, 3, 2), mask)
+    assert torch.equal(z[0, 1], embed.mask_embedding)
+
+
+@pytest.mark.parametrize(("leak_free", "leaks"), [(False, True), (True, False)])
+def test_a_masked_joint_leaks_into_its_neighbours_unless_told(leak_free, leaks):
+    """Eq. 5 mixes neighbours before the mask embedding is put in: moving a masked joint changes the others' rows."""
+    torch.manual_seed(1)
+    model = build("port", "paper", leak_free=leak_free).eval()
+    xy = torch.randn(1, 21, 2)
+    mask = torch.zeros(1, 21, dtype=torch.bool)
+    mask[0, 7] = True
+    moved = xy.clone()
+    moved[0, 7] += 5
+    assert (not torch.equal(model(xy, mask)["xy"], model(moved, mask)["xy"])) == leaks
+
+
+def test_leak_free_rows_keep_their_weight():
+    """With nothing hidden it is Eq. 5; with one neighbour hidden the rest stand for it."""
+    torch.manual_seed(1)
+    powers, xy, w = adjacency_powers(CHAIN, (1, 2)), torch.randn(1, 3, 2), torch.randn(2, 2, 5)
+    none = torch.zeros(1, 3, dtype=torch.bool)
+    torch.testing.assert_close(leak_free_embedding(powers, xy, w, none), msgc(powers, xy, w))
+    same = xy[:, :1].expand(1, 3, 2)
+    hidden = torch.tensor([[False, False, True]])
+    torch.testing.assert_close(leak_free_embedding(powers, same, w, hidden), msgc(powers, same, w))
+    everything = torch.ones(1, 3, dtype=torch.bool)
+    assert torch.equal(leak_free_embedding(powers, xy, w, everything), torch.zeros(1, 3, 5))
+
+
+def test_squeeze_and_excitation_weighs_channels():
+    """PORT Eq. 10 and 11: with the gate forced to one half, the head is half of the plain linear map."""
+    torch.manual_seed(1)
+    head = RegressionHead(PortConfig(dim=8))
+    torch.nn.init.zeros_(head.excite[2].weight), torch.nn.init.zeros_(head.excite[2].bias)
+    torch.nn.init.zeros_(head.project.bias)
+    z = torch.randn(2, 3, 8)
+    torch.testing.assert_close(head(z), 0.5 * head.project(z))
+
+
+def test_residual_starts_from_the_input():
+    model = build("port", "denoise").eval()
+    torch.nn.init.zeros_(model.head.project.weight), torch.nn.init.zeros_(model.head.project.bias)
+    xy = torch.randn(1, 21, 2)
+    assert torch.equal(model(xy, torch.zeros(1, 21, dtype=torch.bool))["xy"], xy)
+
+
+def test_powers_are_not_weights():
+    model = Port()
+    assert not [k for k in model.state_dict() if "powers" in k]
+    assert isinstance(model.embedding.project, MSGC)
+    with pytest.raises(BadParameter, match="exponents"):
+        PortConfig(exponents=(0, 1))

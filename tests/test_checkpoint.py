@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from workbench import checkpoint
+from workbench.errors import BadFile, CheckpointMismatch, EmptyFile, MissingFile
+
+
+def test_card_and_weights_round_trip(tmp_path):
+    model = nn.Linear(3, 2)
+    path = checkpoint.save(tmp_path / "deep" / "w.safetensors", model, {"seed": 5, "data": ["a"]})
+    other = nn.Linear(3, 2)
+    report = checkpoint.load(path, other)
+    assert torch.equal(model.weight, other.weight) and report.loaded == ("weight", "bias")
+    assert checkpoint.read_card(path) == {"seed": 5, "data": ["a"]}
+    assert [p.name for p in path.parent.iterdir()] == ["w.safetensors"]
+
+
+def test_nothing_loads_by_halves_unasked(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_file({"weight": torch.ones(2, 3), "extra": torch.ones(1)}, path)
+    model = nn.Linear(3, 2)
+    before = model.weight.detach().clone()
+    with pytest.raises(CheckpointMismatch, match=r"1 missing \(bias\), 1 unexpected \(extra\)"):
+        checkpoint.load(path, model)
+    assert torch.equal(model.weight, before)
+    report = checkpoint.load(path, model, partial=True)
+    assert report.loaded == ("weight",) and report.missing == ("bias",) and not report.complete
+    assert torch.equal(model.weight, torch.ones(2, 3))
+
+
+def test_misshapen_keys_show_both_shapes(tmp_path):
+    path = checkpoint.save(tmp_path / "w.safetensors", nn.Linear(5, 2))
+    with pytest.raises(CheckpointMismatch, match=r"weight: file \(2, 5\), model \(2, 3\)"):
+        checkpoint.load(path, nn.Linear(3, 2))
+
+
+def test_key_maps_rename_drop_and_never_merge():
+    tensors = {"w": torch.ones(2, 3), "b": torch.zeros(2), "step": torch.ones(1)}
+    model = nn.Linear(3, 2)
+    names = {"w": "weight", "b": "bias", "step": None}
+    assert checkpoint.load_into(model, tensors, key_map=names.get).complete
+    with pytest.raises(CheckpointMismatch, match="two keys map to 'weight'"):
+        checkpoint.load_into(model, tensors, key_map=lambda name: "weight")
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path):
+    path = tmp_path / "f"
+    path.write_text("old")
+
+    def fails(beside):
+        beside.write_text("ha")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        checkpoint.write_beside(path, fails)
+    assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_files_that_are_no_checkpoints_are_named(tmp_path):
+    model = nn.Linear(3, 2)
+    with pytest.raises(MissingFile, match="absent"):
+        checkpoint.load(tmp_path / "absent", model)
+    (tmp_path / "empty").touch()
+    with pytest.raises(EmptyFile, match="empty"):
+        checkpoint.load(tmp_path / "empty", model)
+    whole = checkpoint.save(tmp_path / "whole", model).read_bytes()
+    (tmp_path / "cut").write_bytes(whole[:-5])
+    with pytest.raises(BadFile, match="cut"):
+        checkpoint.load(tmp_path / "cut", model)
+    torch.save(model.state_dict(), tmp_path / "pickle.pt")
+    with pytest.raises(BadFile, match="not a whole safetensors"):
+        checkpoint.load(tmp_path / "pickle.pt", model)

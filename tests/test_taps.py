@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from workbench.errors import TapError, UnknownName
+from workbench.taps import Tap, record, tap_table
+
+
+class Toy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 3, bias=False)
+        nn.init.eye_(self.linear.weight)
+        self.maps = nn.ModuleDict({k: Tap("b channel") for k in ("first", "second")})
+        self.unused = Tap("b")
+
+    def forward(self, x):
+        return self.maps["second"](self.linear(self.maps["first"](x)) * 2)
+
+
+X = torch.arange(6.0).reshape(2, 3)
+
+
+def test_record_catches_detaches_and_removes():
+    model = Toy()
+    x = X.clone().requires_grad_()
+    with record(model, ["maps.*"]) as taps:
+        out = model(x)
+    assert torch.equal(taps["maps.first"], X) and torch.equal(taps["maps.second"], 2 * X)
+    assert not taps["maps.second"].requires_grad and out.requires_grad
+    assert not any(m._forward_hooks for m in model.modules())
+    assert tap_table(model) == {"maps.first": ("b", "channel"), "maps.second": ("b", "channel"), "unused": ("b",)}
+
+
+def test_an_edit_goes_on_and_is_what_is_recorded():
+    model = Toy()
+    with record(model, ["maps.second"], edit={"maps.first": torch.zeros_like}) as taps:
+        out = model(X)
+    assert torch.equal(out, torch.zeros(2, 3)) and torch.equal(taps["maps.first"], torch.zeros(2, 3))
+    assert torch.equal(model(X), 2 * X)
+
+
+def test_edit_must_keep_the_shape():
+    model = Toy()
+    with (
+        pytest.raises(TapError, match=r"'maps.first' gave \(3,\)"),
+        record(model, [], edit={"maps.first": lambda x: x[0]}),
+    ):
+        model(X)
+    assert not any(m._forward_hooks for m in model.modules())
+
+
+def test_hooks_go_when_the_body_fails():
+    model = Toy()
+    with pytest.raises(ZeroDivisionError), record(model, ["maps.first"]):
+        1 / 0
+    assert not any(m._forward_hooks for m in model.modules())
+
+
+def test_a_tap_that_never_fired_is_named():
+    model = Toy()
+    with pytest.raises(TapError, match="never fired: unused"), record(model, ["unused", "maps.first"]):
+        model(X)
+
+
+def test_unknown_names_get_suggestions():
+    with pytest.raises(UnknownName, match=r"did you mean 'maps\.first'"), record(Toy(), ["maps.frist"]):
+        pass
+
+
+def test_any_submodule_by_name_and_every_call():
+    model = Toy()
+    with record(model, ["linear"]) as taps:
+        model(X)
+        model(2 * X)
+    assert [c.sum().item() for c in taps.calls("linear")] == [15.0, 30.0]
+    assert torch.equal(taps["linear"], 2 * X)
+
+
+def test_compiled_models_are_seen_through():
+    model = Toy()
+    compiled = torch.compile(model, backend="aot_eager")
+    compiled(X)  # compiled before the hooks are there: they would record nothing
+    with record(compiled, ["maps.second"]) as taps:
+        compiled(X)
+    assert torch.equal(taps["maps.second"], 2 * X)
+
+
+def test_taps_add_no_operation_to_a_compiled_graph():
+    def operations(model):
+        counts = []
+
+        def backend(graph, _inputs):
+            counts.append(sum(node.op.startswith("call") for node in graph.graph.nodes))
+            return graph
+
+        torch.compile(model, backend=backend, fullgraph=True)(X)
+        return counts
+
+    class Bare(Toy):
+        def forward(self, x):
+            return self.linear(x) * 2
+
+    assert operations(Toy()) == operations(Bare()) == [2]
+
+
+def test_what_was_caught_saves_to_npz(tmp_path):
+    model = Toy()
+    with record(model, ["maps.*"]) as taps:
+        model(X)
+    path = taps.save(tmp_path / "caught")
+    with np.load(path, allow_pickle=False) as saved:
+        np.testing.assert_array_equal(saved["maps.second"], 2 * X.numpy())
+        assert str(saved["maps.second:axes"]) == "b channel"
+    assert [p.name for p in tmp_path.iterdir()] == ["caught.npz"]

@@ -1,0 +1,144 @@
+"""The loop on a problem whose answer is known: a line through noiseless points."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from workbench import checkpoint
+from workbench.errors import BadFile, BadParameter, CheckpointMismatch
+from workbench.train import TrainConfig, learning_rate, train
+
+
+class Line(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3, 1)
+
+    def forward(self, x, y):
+        out = self.layer(x)
+        return {"y": out, "loss.squared": (out - y).square().mean()}
+
+
+def batches(step, rng):
+    x = torch.tensor(rng.normal(size=(17, 3)), dtype=torch.float32)
+    return {"x": x, "y": x @ torch.tensor([[1.0], [-2.0], [0.5]]) + 3}
+
+
+CONFIG = TrainConfig(steps=60, batch_size=17, lr=0.1, warmup_steps=5, save_every=20, seed=3)
+
+
+def run(out, config=CONFIG, source=batches, seed=1, **kw):
+    torch.manual_seed(seed)
+    model = Line()
+    return model, train(model, source, config, out, loss_weights={"squared": 1.0}, device="cpu", progress=False, **kw)
+
+
+def test_it_learns_the_line(tmp_path):
+    model, result = run(tmp_path, replace(CONFIG, steps=300))
+    assert result.history[-1]["loss"] < 1e-3
+    torch.testing.assert_close(model.layer.bias, torch.tensor([3.0]), atol=0.05, rtol=0)
+    assert checkpoint.read_card(result.weights)["train"]["steps"] == 300
+    assert not (tmp_path / "state.pt").exists()
+
+
+class Killed(Exception):
+    pass
+
+
+def dies_at(step_of_death):
+    def source(step, rng):
+        if step == step_of_death:
+            raise Killed
+        return batches(step, rng)
+
+    return source
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, ema):
+    config = replace(CONFIG, ema=ema)
+    whole, _ = run(tmp_path / "whole", config)
+    with pytest.raises(Killed):
+        run(tmp_path / "cut", config, dies_at(47))
+    assert not (tmp_path / "cut" / "model.safetensors").exists()
+    resumed, result = run(tmp_path / "cut", config, seed=99)
+    assert result.resumed_from == 40
+    for a, b in zip(whole.parameters(), resumed.parameters()):
+        assert torch.equal(a, b)
+
+
+def test_a_finished_training_is_reused_and_other_settings_are_not(tmp_path):
+    first, _ = run(tmp_path)
+    again, result = run(tmp_path, source=dies_at(0), seed=99)
+    assert result.resumed_from == CONFIG.steps and result.seconds == 0
+    assert torch.equal(first.layer.weight, again.layer.weight)
+    with pytest.raises(Killed):  # a new lr is another training
+        run(tmp_path, replace(CONFIG, lr=0.2), dies_at(0))
+
+
+def test_a_state_of_other_settings_is_refused(tmp_path):
+    with pytest.raises(Killed):
+        run(tmp_path, source=dies_at(30))
+    with pytest.raises(CheckpointMismatch, match="other settings"):
+        run(tmp_path, replace(CONFIG, lr=0.2))
+
+
+def test_half_a_state_is_named_not_read(tmp_path):
+    with pytest.raises(Killed):
+        run(tmp_path, source=dies_at(30))
+    state = tmp_path / "state.pt"
+    state.write_bytes(state.read_bytes()[:100])
+    with pytest.raises(BadFile, match=r"state\.pt"):
+        run(tmp_path)
+
+
+def test_a_loss_that_is_not_finite_stops_by_name(tmp_path):
+    with pytest.raises(BadParameter, match="loss is"):
+        run(tmp_path, replace(CONFIG, lr=1e30))
+
+
+def test_schedule():
+    config = TrainConfig(steps=104, lr=2.0, warmup_steps=4)
+    assert [learning_rate(s, config) for s in range(4)] == [0.5, 1.0, 1.5, 2.0]
+    assert learning_rate(4, config) == 2.0
+    assert learning_rate(54, config) == pytest.approx(1.0)
+    assert learning_rate(103, config) == pytest.approx(1 - math.cos(math.pi / 100), abs=1e-9)
+
+
+def test_cuda_is_refused_where_there_is_none(tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("there is an accelerator")
+    with pytest.raises(BadParameter, match="no accelerator"):
+        train(Line(), batches, CONFIG, tmp_path, loss_weights={"squared": 1.0}, device="cuda")
+
+
+def test_two_processes_train_one_model(tmp_path):
+    """Two gloo processes by torchrun: half a batch each, one result."""
+    script = tmp_path / "two.py"
+    script.write_text(
+        f"""
+import sys; sys.path.insert(0, {str(os.getcwd())!r})
+from tests.test_train import Line, batches
+from workbench.train import TrainConfig, train
+import torch
+torch.manual_seed(1)
+config = TrainConfig(steps=40, batch_size=34, lr=0.1, seed=3)
+result = train(Line(), batches, config, {str(tmp_path / "out")!r}, loss_weights={{"squared": 1.0}}, device="cpu", progress=False)
+print("loss", result.history[-1]["loss"])
+"""
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    env = {**os.environ, "WORKBENCH_NO_TYPECHECK": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    losses = {line for line in done.stdout.splitlines() if line.startswith("loss")}
+    assert len(losses) == 1  # both processes report the same mean
+    assert (tmp_path / "out" / "model.safetensors").exists()
