@@ -1,1 +1,16 @@
-"""Workbench."""
+"""The Occlusion Workbench: look inside occlusion-aware pose estimators.
+
+import workbench
+refiner = workbench.load("port")              # shipped weights
+prediction = refiner.refine(detections)       # records.Detections -> records.Prediction
+"""
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    if name == "load":  # torch is imported only by those who need it
+        from .predict import load
+
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

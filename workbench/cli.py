@@ -108,7 +108,7 @@ def run(
     profile: Annotated[str, typer.Option(help="fast, full or paper.")] = "fast",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     out: Out = Path("runs"),
-    cell_timeout: Annotated[float, typer.Option("--cell-timeout", metavar="S", help="Seconds for one cell.")] = 1800,
+    cell_timeout: Annotated[int, typer.Option("--cell-timeout", metavar="S", help="Seconds for one cell.")] = 1800,
     resume: Annotated[str | None, typer.Option(metavar="ID", help="Finish an earlier run.")] = None,
 ) -> None:
     """Execute notebooks into runs/<id>/ and write its index.html; exit code 1 when a notebook failed."""

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.optimize import minimize
 from scipy.sparse.csgraph import shortest_path
-from scipy.special import gammaln
-from scipy.stats import beta, norm, rankdata
+from scipy.special import ndtr, ndtri
+from scipy.stats import beta, chi2, rankdata
 
 from .errors import BadParameter, BadRecord
 from .records import Detections, Pose
@@ -40,19 +40,20 @@ def mask_joints(
 
 
 def mask_runs(
-    n: int, skeleton: Skeleton, ratio: float, rng: np.random.Generator, *, runs: int = 1
+    n: int, joints: Skeleton, ratio: float, rng: np.random.Generator, *, runs: int = 1
 ) -> Bool[np.ndarray, "n k"]:
     """Masks of round(ratio * k) joints that hang together along bones, as one occluder hides them (True = masked).
 
-    Each pose gets up to `runs` random seeds; then joints beside masked ones are added at random until the count is reached.
-    A run that has swallowed its whole component goes on from a new seed. Raises `BadParameter` for a ratio outside 0 to 1.
+    Each pose gets up to `runs` random seeds; then joints beside masked ones are added at random until the count is
+    reached; a run that has swallowed all that hangs together goes on from a new seed.
+    Raises `BadParameter` for a ratio outside 0 to 1.
     """
     _check_ratio(ratio)
-    k = len(skeleton)
+    k = len(joints)
     count = round(ratio * k)
     mask = mask_joints(n, k, min(runs, count) / k, rng)
     for _ in range(count - min(runs, count)):
-        beside = (mask @ skeleton.adjacency > 0) & ~mask
+        beside = (mask @ joints.adjacency > 0) & ~mask
         score = np.where(mask, -1.0, rng.random((n, k)) + beside)
         mask[np.arange(n), score.argmax(1)] = True
     return mask
@@ -62,15 +63,17 @@ def mask_runs(
 class DetectorNoise:
     """A generative model of a keypoint detector: pose -> detections whose confidence falls with error and occlusion.
 
-    Each joint has a latent difficulty z, standard normal over joints: a part that the instance shares, a part correlated
-    along the bones, a shift outwards from the root and a shift where the joint is occluded. Given z,
+    Each joint has a latent difficulty z, about standard normal over joints: a part that the instance shares, a part
+    correlated along the bones, a shift outwards from the root and a shift where the joint is occluded. Given z,
     - confidence is the quantile Phi(-z) of a Beta distribution, so its order is the order of difficulty and no more;
     - the error is usually a jitter: a two-dimensional Student t of scale `scale * exp(slope * z)`, correlated between
       joints that are near each other in the picture;
-    - with probability Phi(miss + miss_slope * z) it is a miss instead: the detector answers near another joint, a near one
-      (the neighbour on the finger, the next finger) rather than a far one, or the joint's left/right partner.
-    So confidence orders errors, but noisily, as measured on real detectors. Lengths are fractions of the object's long side.
-    The defaults are ours: rounded to what a light hand detector does on real hands, no table of data behind them.
+    - with probability Phi(miss + miss_slope * z) it is a miss instead: the detector answers near another joint, a near
+      one (the neighbour on the finger, the next finger) rather than a far one, or the joint's left/right partner.
+    Tails, misses and wrong targets go along the bones as difficulty does: a finger is lost as a whole. So confidence
+    orders errors, but noisily. Lengths are fractions of the object's long side.
+
+    The defaults are ours: round numbers, chosen in sight of what `fit` finds for a light hand detector on real hands.
     """
 
     confidence_mean: float = 0.5
@@ -79,15 +82,15 @@ class DetectorNoise:
     chain: float = 0.7  # correlation of the rest of z from one joint to the next on a bone
     outward: float = 0.1  # how much harder each joint is than the one before it on the way out from the root
     occlusion: float = 1.0  # how much harder an occluded joint is than a visible one
-    scale: float = 0.05
+    scale: float = 0.055
     slope: float = 0.5
-    dof: float = 4.0
-    root_scale: float = 1.2  # the root's jitter over that of another joint as difficult
+    dof: float = 5.0
+    root_scale: float = 1.1  # the root's jitter over that of another joint as difficult
     reach: float = 0.25  # distance over which the correlation of jitters falls to 1/e
-    miss: float = -1.5
+    miss: float = -1.4
     miss_slope: float = 0.8
-    miss_reach: float = 0.3  # distance over which the weight of a wrong target falls to 1/e
-    miss_blur: float = 0.12  # spread around the wrong target
+    miss_reach: float = 0.6  # distance over which the weight of a wrong target falls to 1/e
+    miss_blur: float = 0.15  # spread around the wrong target
     swap: float = 0.3  # weight of the left/right partner as a wrong target; one joint at no distance has weight 1
 
     def __post_init__(self):
@@ -109,7 +112,7 @@ class DetectorNoise:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, float]) -> DetectorNoise:
+    def from_dict(cls, values: dict[str, float | int]) -> DetectorNoise:
         """The inverse of `to_dict`; `BadParameter` for a field that does not exist."""
         extra = set(values) - {f.name for f in fields(cls)}
         if extra:
@@ -119,29 +122,28 @@ class DetectorNoise:
     def apply(self, pose: Pose, rng: np.random.Generator) -> Detections:
         """What the detector says about these poses (px, the frame of the pose); every row gets one detection.
 
-        Occlusion counts only where `pose.occlusion_known`. A joint that is not labelled is answered near the middle of the
-        box, as the hardest joints are.
+        Occlusion counts only where `pose.occlusion_known`. A joint that is not labelled is answered near the middle of
+        the box, with the confidence of a very hard joint.
         """
         joints = skeleton(pose.skeleton)
         n, k = pose.visibility.shape
         size, unit = _units(pose)
         hops = _hops(joints)
-        occluded = (pose.visibility < 2) if pose.occlusion_known else np.zeros((n, k), bool)
-        shift = self.outward * _outwardness(joints) + self.occlusion * pose.occlusion_known * (
-            occluded - _OCCLUDED_SHARE
-        )
-        z = shift + self._rest(pose.occlusion_known) * (self._latent(n, hops, rng))
+        z = self.outward * _outwardness(joints) + self._rest(pose.occlusion_known) * self._latent(n, hops, rng)
+        if pose.occlusion_known:
+            z = z + self.occlusion * ((pose.visibility < 2) - _OCCLUDED_SHARE)
         z = np.where(pose.labelled, z, np.maximum(z, 2.0))
 
         near = np.linalg.cholesky(np.exp(-_distances(unit) / self.reach) + 1e-5 * np.eye(k))
-        tail = np.sqrt(self.dof / rng.chisquare(self.dof, (n, k)))
+        tail = np.sqrt(self.dof / _through(chi2(self.dof).ppf, self._latent(n, hops, rng)))
         spread = self.scale * np.exp(self.slope * z) * np.where(np.arange(k) == joints.root, self.root_scale, 1) * tail
         error = spread[..., None] * (near @ rng.standard_normal((n, k, 2)))
 
-        missed = norm.cdf(self._latent(n, hops, rng)) < norm.cdf(self.miss + self.miss_slope * z)
-        weights = self._targets(unit, joints)
-        pick = (weights.cumsum(-1) < rng.random((n, k, 1)) * weights.sum(-1, keepdims=True)).sum(-1).clip(max=k - 1)
-        there = np.take_along_axis(unit, pick[..., None], 1) - unit + self.miss_blur * rng.standard_normal((n, k, 2))
+        missed = self._latent(n, hops, rng) < self.miss + self.miss_slope * z
+        weights = (self._targets(unit, joints) * pose.labelled[:, None]).cumsum(-1)
+        pick = (weights < ndtr(self._latent(n, hops, rng))[..., None] * weights[..., -1:]).sum(-1).clip(max=k - 1)
+        there = np.take_along_axis(unit, pick[..., None], 1) - unit
+        there = there + self.miss_blur * (near @ rng.standard_normal((n, k, 2)))
         error = np.where(missed[..., None], there, error)
         middle = (pose.boxes_xyxy[:, :2] + pose.boxes_xyxy[:, 2:])[:, None] / 2
         truth = np.where(pose.labelled[..., None], pose.xy_frame, middle)
@@ -169,8 +171,7 @@ class DetectorNoise:
     def _confidence(self, z: np.ndarray) -> np.ndarray:
         m = self.confidence_mean
         both = m * (1 - m) / self.confidence_std**2 - 1
-        grid = np.linspace(-4, 4, 257)
-        return np.interp(-z, grid, beta.ppf(norm.cdf(grid), m * both, (1 - m) * both))
+        return _through(beta(m * both, (1 - m) * both).ppf, -z)
 
     def _targets(self, unit: np.ndarray, joints: Skeleton) -> np.ndarray:
         """Weight of joint j being mistaken for joint i, [n k k], zero on the diagonal."""
@@ -182,11 +183,12 @@ class DetectorNoise:
 
     @classmethod
     def fit(cls, pose: Pose, detections: Detections) -> DetectorNoise:
-        """The model that makes these detections of these poses likely; rows are matched, unlabelled joints are left out.
+        """The model that makes these detections of these poses likely; rows match, unlabelled joints are left out.
 
-        Sizes are each pose's own long side. Difficulty is the normal score of the confidence's rank; jitter and misses follow
-        by maximum likelihood given it, correlations by moments along bones. `occlusion` is fitted only where the poses know it;
-        `swap` keeps its default. Raises `BadRecord` where rows, joints or sizes do not fit.
+        Errors are measured in each pose's own long side. Difficulty is the normal score of the confidence's rank;
+        jitter and misses follow by maximum likelihood given it, correlations by moments along bones. `occlusion` is
+        fitted only where the poses know it; `swap` keeps its default.
+        Raises `BadRecord` where rows or joints do not match or fewer than 100 joints are labelled.
         """
         joints = skeleton(pose.skeleton)
         if detections.xy_frame.shape != pose.xy_frame.shape or detections.skeleton != pose.skeleton:
@@ -197,18 +199,16 @@ class DetectorNoise:
         size, unit = _units(pose)
         use = pose.labelled & (size > 0)[:, None]
         if use.sum() < 100:
-            raise BadRecord(
-                f"{use.sum()} labelled joints are too few to fit a detector's noise", remedy="give 100 or more"
-            )
+            raise BadRecord(f"{use.sum()} labelled joints are too few for a fit", remedy="give 100 or more")
         error = (detections.xy_frame.astype(float) - pose.xy_frame) / np.where(size > 0, size, 1)[:, None, None]
         confidence = detections.confidence.astype(float)
         z = np.zeros_like(confidence)
-        z[use] = -norm.ppf((rankdata(confidence[use]) - 0.5) / use.sum())
+        z[use] = -ndtri((rankdata(confidence[use]) - 0.5) / use.sum())
         found = cls._fit_difficulty(z, use, pose, joints)
         values = confidence[use].clip(0, 1)
         found |= {"confidence_mean": values.mean(), "confidence_std": values.std()}
-        base = cls._fit_error(replace(cls(), **found), unit, error, z, use, joints)
-        return replace(base, reach=_fit_reach(base, unit, error, z, use, joints))
+        noise = cls.from_dict(found)._fit_error(unit, error, z, use, joints)
+        return replace(noise, reach=_fit_reach(noise, unit, error, z, use, joints))
 
     @staticmethod
     def _fit_difficulty(z, use, pose: Pose, joints: Skeleton) -> dict[str, float]:
@@ -223,10 +223,9 @@ class DetectorNoise:
             rest = rest - found["occlusion"] * (hidden - hidden[use].mean())
         hops = _hops(joints)
         pair = use[:, :, None] & use[:, None]
-        moment = (
-            np.where(pair, rest[:, :, None] * rest[:, None], 0).sum(0) / np.maximum(pair.sum(0), 1) / rest[use].var()
-        )
-        reached = np.arange(1, int(hops.max()) + 1)
+        product = np.where(pair, rest[:, :, None] * rest[:, None], 0).sum(0)
+        moment = product / np.maximum(pair.sum(0), 1) / rest[use].var()
+        reached = np.unique(hops[hops > 0])
         weight = np.array([(hops == h).sum() for h in reached])
         by_hop = np.array([moment[hops == h].mean() for h in reached])
 
@@ -247,7 +246,7 @@ class DetectorNoise:
         valid = use[row] & (np.arange(len(joints)) != joint[:, None])
 
         def model(p):
-            return dict(zip(names, np.where(log, np.exp(p), p)))
+            return dict(zip(names, np.where(log, np.exp(p), p).tolist()))
 
         def loss(p):
             m = model(p)
@@ -256,21 +255,29 @@ class DetectorNoise:
             jitter = (1 + (length / s) ** 2 / nu) ** (-nu / 2 - 1) / (2 * np.pi * s**2)
             weight = np.where(valid, np.exp(-apart / m["miss_reach"]), 0)
             blur = m["miss_blur"]
-            there = (weight * np.exp(-((from_target / blur) ** 2) / 2)).sum(1) / (2 * np.pi * blur**2 * weight.sum(1))
-            rate = norm.cdf(m["miss"] + m["miss_slope"] * z)
+            there = (weight * np.exp(-((from_target / blur) ** 2) / 2)).sum(1) / (2 * np.pi * blur**2)
+            there = there / np.maximum(weight.sum(1), 1e-12)
+            rate = ndtr(m["miss"] + m["miss_slope"] * z)
             return -np.log((1 - rate) * jitter + rate * there + 1e-12).mean()
 
         start = np.array([getattr(self, name) for name in names])
-        bounds = [{"dof": (np.log(2.0), np.log(60.0))}.get(name, (-6, 4)) for name in names]
-        p = minimize(loss, np.where(log, np.log(np.maximum(start, 1e-9)), start), method="L-BFGS-B", bounds=bounds).x
-        return replace(self, **{name: float(value) for name, value in model(p).items()})
+        start[log] = np.log(start[log])
+        bounds = [(np.log(2), np.log(60)) if name == "dof" else (-6, 4) for name in names]
+        p = minimize(loss, start, method="L-BFGS-B", bounds=bounds).x
+        return replace(self, **model(p))
 
 
 _OCCLUDED_SHARE = 0.3  # of joints in pictures of people and hands that handle things, unstated; ours
 
 
+def _through(quantile, normal: np.ndarray) -> np.ndarray:
+    """Standard normal values mapped to another distribution by its quantile function (by a table of 257 points)."""
+    grid = np.linspace(-4, 4, 257)
+    return np.interp(normal, grid, quantile(ndtr(grid)))
+
+
 def _units(pose: Pose) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n k 2"]]:
-    """Long side (px) of the labelled joints' box, and the joints in units of it; unlabelled joints lie in its middle."""
+    """Long side (px) of the labelled joints' box, and the joints in units of it; unlabelled ones lie in its middle."""
     xy = pose.xy_frame.astype(float)
     labelled = pose.labelled[..., None]
     low = np.where(labelled, xy, np.inf).min(1)

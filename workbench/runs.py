@@ -29,7 +29,6 @@ from pathlib import Path
 import nbformat
 import papermill
 import psutil
-from jupyter_client.kernelspec import NoSuchKernel
 from papermill.exceptions import PapermillException, PapermillExecutionError
 from tqdm.auto import tqdm
 
@@ -42,7 +41,7 @@ PROFILES = ("fast", "full", "paper")
 DEVICES = ("auto", "cpu", "cuda")
 # A cell's failure, a dead kernel and a cell's time-out are a RuntimeError or TimeoutError of nbclient; papermill's own
 # metadata calls the last two "completed", so only the exception counts.
-FAILURES = (PapermillException, NoSuchKernel, RuntimeError, TimeoutError)
+FAILURES = (PapermillException, RuntimeError, TimeoutError)
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ def run_notebooks(
     profile: str = "fast",
     device: str = "auto",
     out: Path | str = "runs",
-    cell_timeout_s: float | None = 1800,
+    cell_timeout_s: int | None = 1800,
     source: Path | None = None,
     report: Callable[[Run], None] | None = None,
     progress: bool = True,

@@ -139,3 +139,26 @@ def test_powers_are_not_weights():
     assert isinstance(model.embedding.project, MSGC)
     with pytest.raises(BadParameter, match="exponents"):
         PortConfig(exponents=(0, 1))
+
+
+def test_queries_keys_and_values_are_graph_convolutions():
+    """PORT Eq. 6: the three come from MSGC of the normalised layer input, 4 heads of 64 each."""
+    torch.manual_seed(1)
+    layer = Port().encoder[0]
+    assert isinstance(layer.qkv, MSGC) and tuple(layer.qkv.weight.shape) == (2, 64, 3 * 4 * 64)
+    z = torch.randn(1, 21, 64)
+    seen = {}
+    layer.qkv.register_forward_hook(lambda module, args, out: seen.update(x=args[0], out=out))
+    layer(z)
+    torch.testing.assert_close(seen["x"], layer.norm1(z))
+    by_hand = sum(a @ seen["x"] @ w for a, w in zip(layer.qkv.powers, layer.qkv.weight)) / 2 + layer.qkv.bias
+    torch.testing.assert_close(seen["out"], by_hand)
+
+
+def test_an_encoder_layer_is_eq_8_then_eq_9():
+    torch.manual_seed(1)
+    layer = Port().encoder[0]
+    z = torch.randn(2, 21, 64)
+    q, k, v = (split_heads(t, 4) for t in layer.qkv(layer.norm1(z)).chunk(3, -1))
+    middle = z + layer.project(merge_heads(attention_weights(q, k, 1 / 8) @ v))
+    torch.testing.assert_close(layer(z), middle + layer.mlp(layer.norm2(middle)))

@@ -43,6 +43,7 @@ _GLOBALS = {
     ("numpy", "ndarray"): "ndarray",
     ("numpy", "dtype"): "dtype",
     ("_codecs", "encode"): "encode",
+    ("__builtin__", "bytes"): "bytes",  # how protocols 0 to 2 write an empty array: bytes()
     **{(f"numpy.{core}.multiarray", "_reconstruct"): "reconstruct" for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): "scalar" for core in ("core", "_core")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): "frombuffer" for core in ("core", "_core")},
@@ -54,9 +55,9 @@ _PLAIN_OPCODES = (
     "BINBYTES SHORT_BINBYTES BINBYTES8 "
     "EMPTY_LIST LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_DICT GLOBAL STACK_GLOBAL"
 ).split()
-_OTHER_OPCODES = [
-    getattr(pickle, name)[0] for name in "INST OBJ NEWOBJ NEWOBJ_EX EXT1 EXT2 EXT4 PERSID BINPERSID".split()
-]
+_OTHER_OPCODES = (  # build objects, reach outside the file, or hash whatever they are given
+    "INST OBJ NEWOBJ NEWOBJ_EX EXT1 EXT2 EXT4 PERSID BINPERSID NEXT_BUFFER READONLY_BUFFER EMPTY_SET ADDITEMS FROZENSET"
+).split()
 _MALFORMED = (
     pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError,
     OverflowError, MemoryError, RecursionError, NameError, struct.error,
@@ -119,6 +120,8 @@ class _DataUnpickler(pickle._Unpickler):
                 made = np.dtype(code, copy=True)
             case "dtype", (code, *_):
                 self.refuse(f"it holds an array of dtype {str(code)[:40]!r}, only numbers and text are read")
+            case "bytes", ():
+                made = b""
             case "reconstruct", (_Global(_name="ndarray"), *_):
                 made = np.empty(0, np.uint8)
             case "frombuffer", (data, dtype, shape, "C" | "F" as order):
@@ -179,7 +182,7 @@ class _DataUnpickler(pickle._Unpickler):
     def load_other(self):
         self.refuse("it has an opcode that builds objects or reaches outside the file")
 
-    dispatch.update(dict.fromkeys(_OTHER_OPCODES, load_other))
+    dispatch.update(dict.fromkeys((getattr(pickle, name)[0] for name in _OTHER_OPCODES), load_other))
     dispatch[pickle.BYTEARRAY8[0]] = pickle._Unpickler.load_binbytes8  # as bytes: no allocation by a stated length
 
 
@@ -240,7 +243,7 @@ def _names(batch: dict, key: str, n: int, kinds: str, types: tuple[type, ...], *
     return list(value)
 
 
-def _from_batches(batches: list[tuple[str, dict]], path: Path) -> _Columns:
+def _from_batches(batches: list[tuple[str, object]], path: Path) -> _Columns:
     """Rows of all batches in the order of bbox_ids."""
     parts, k, n_bytes = [], None, 0
     for record, batch in batches:

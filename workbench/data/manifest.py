@@ -359,6 +359,8 @@ def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
     for info in archive:
         kind = "folder" if info.isdir() else "file" if info.isreg() else "link or device"
         yield _Member(info.name, info.size, kind, lambda info=info: archive.extractfile(info))
+    while archive.fileobj.read(_CHUNK):  # on to the compressor's own checksum, which tarfile leaves unread
+        pass
 
 
 @contextlib.contextmanager
@@ -380,7 +382,7 @@ def _members(archive: Path) -> Iterator[Iterator[_Member]]:
         ) from None
 
 
-def _refuse(archive: Path, max_bytes: int, max_ratio: float) -> int:
+def _refuse(archive: Path, max_bytes: int, max_ratio: int) -> int:
     """Reads the list of members only; `UnsafeFile` at the first that must not be unpacked. Returns the total bytes."""
     packed, total, seen = archive.stat().st_size, 0, set()
     with _members(archive) as members:
@@ -418,7 +420,7 @@ def unpack(
     target: str | Path,
     *,
     max_bytes: int = MAX_UNPACKED_BYTES,
-    max_ratio: float = MAX_UNPACKED_RATIO,
+    max_ratio: int = MAX_UNPACKED_RATIO,
     progress: bool = False,
 ) -> Path:
     """Unpacks a zip or tar file into `target`, a folder that must not exist yet; it appears whole or not at all.

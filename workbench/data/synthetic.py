@@ -1,13 +1,14 @@
-"""Procedural hands and bodies: forward kinematics inside joint limits, a random camera, self-occlusion. No file is read.
+"""Procedural hands and bodies: forward kinematics inside joint limits, random camera, self-occlusion. Reads no file.
 
 Every hand and body is drawn from the generator that the caller passes: the same seed gives the same arrays. Lengths are
 mm, angles degrees; coordinates named `xyz_camera_mm` are camera space (x right, y down, z away from the camera) and
 `xy_frame` px. Synthetic people are synthetic: numbers taken on them say so.
 
-Sources. Hand bones: Buryanov and Kotiuk, "Proportions of hand segments", Int. J. Morphol. 28(3), 2010 (means of X-rays).
-Finger limits and the DIP-PIP coupling of 2/3: Lin, Wu and Huang, "Modeling the constraints of human hand motion", 2000,
-after Rijpkema and Girard, 1991. Body segments: Drillis and Contini, 1966, as fractions of stature in Winter,
-"Biomechanics and Motor Control of Human Movement", Fig. 4.1. What is marked `unstated; ours` is our choice.
+Sources, numbers as commonly quoted from them. Hand bones: Buryanov and Kotiuk, "Proportions of hand segments", Int. J.
+Morphol. 28(3), 2010 (means of X-rays). Finger limits and the DIP-PIP coupling of 2/3: Lin, Wu and Huang, "Modeling the
+constraints of human hand motion", 2000, after Rijpkema and Girard, 1991. Body segments: Drillis and Contini, 1966, as
+fractions of stature in Winter, "Biomechanics and Motor Control of Human Movement", Fig. 4.1. What is marked
+`unstated; ours` is our choice, the marked joints' offsets and thumb angles in sight of real hands' labels.
 """
 
 from __future__ import annotations
@@ -23,14 +24,19 @@ from ..skeletons import RHD_FROM_HAND21, SKELETONS
 FRAME_WH = (1280, 720)  # px
 
 # --- hands --------------------------------------------------------------------------------------------------------
-# Hand frame of a right hand: x radial (towards the thumb), y distal (wrist to fingers), z palmar; the wrist is the origin.
+# Hand frame of a right hand: x radial (towards the thumb), y distal (wrist to fingers), z palmar; origin at the wrist.
 
 # mm, thumb to little finger: metacarpal; proximal, middle, distal phalanx (the thumb has no middle one).
 _METACARPAL = np.array([46.2, 68.1, 64.6, 58.0, 53.7])
-_PHALANGES = np.array([[31.6, 21.7, 0.0], [39.8, 22.4, 15.8], [44.6, 26.3, 17.4], [41.4, 25.7, 17.3], [32.7, 18.1, 16.0]])
-# People mark the knuckle, which is the metacarpal's head and not the centre of rotation, and the middle of the fingertip.
+_PHALANGES = np.array(
+    [[31.6, 21.7, 0.0], [39.8, 22.4, 15.8], [44.6, 26.3, 17.4], [41.4, 25.7, 17.3], [32.7, 18.1, 16.0]]
+)
+# People mark the knuckle, which lies short of the joint's centre of rotation, and the middle of the fingertip.
 _KNUCKLE, _TIP = 4.5, np.array([4.0, 1.0, 0.5, -0.5, -1.0])  # mm; unstated, ours
-_CARPUS = np.array([[20.0, 25.0, 10.0], [10.0, 25.0, 0.0], [2.0, 25.0, 0.0], [-6.0, 24.0, 0.0], [-13.0, 23.0, 2.0]])  # ours
+# mm from the wrist to where the metacarpals begin; unstated, ours
+_CARPUS = np.array(
+    [[20.0, 25.0, 10.0], [10.0, 25.0, 0.0], [2.0, 25.0, 0.0], [-6.0, 24.0, 0.0], [-13.0, 23.0, 2.0]]
+)  # ours
 _FAN = np.array([11.0, 0.0, -14.0, -28.0])  # direction of the metacarpals in the palm plane, unstated; ours
 _REST = np.array([4.0, 0.0, -4.0, -10.0])  # direction of the straight fingers at no abduction, unstated; ours
 _TILT = np.array([-4.0, 0.0, 5.0, 10.0])  # how far a flexing finger turns towards the scaphoid, unstated; ours
@@ -69,7 +75,9 @@ def hand_joints_mm(n: int, rng: np.random.Generator) -> Float[np.ndarray, "n 21 
     """n hands in their own frame (mm, wrist at the origin, hand21 order), left and right in equal parts.
 
     Right hands: x towards the thumb, y from wrist to middle finger, z out of the palm; left hands are mirrored in x.
+    Raises `BadParameter` for n below 1.
     """
+    _check_count(n)
     families = np.concatenate([np.repeat(_HAND_FAMILIES[None], n, 0), _free_hands(n, rng)[:, None]], 1)
     w = _weights(n, families.shape[1], rng)
     free = rng.random(n) < 0.3  # of all hands, each finger on its own, as in finger spelling; unstated, ours
@@ -80,7 +88,7 @@ def hand_joints_mm(n: int, rng: np.random.Generator) -> Float[np.ndarray, "n 21 
     curl = angles[:, :8].reshape(n, 2, 4).transpose(0, 2, 1) + shared + own
     mcp, pip = np.clip(curl[..., 0], *_MCP_LIMITS), np.clip(curl[..., 1], *_PIP_LIMITS)
     dip = np.clip(2 / 3 * pip + rng.normal(0, 7, (n, 4)), *_DIP_LIMITS)
-    # A flexed knuckle cannot abduct (Lin et al.), and fingers do not cross: one spread and a little of each finger's own.
+    # A flexed knuckle cannot abduct (Lin et al.); fingers do not cross: one spread and a little of each finger's own.
     spread = (angles[:, 8] + rng.normal(0, 4, n))[:, None] * np.array([1.0, 0.1, -0.7, -1.4]) + rng.normal(0, 2, (n, 4))
     spread = np.clip(spread, -_SPREAD_LIMIT, _SPREAD_LIMIT) * np.cos(np.radians(np.maximum(mcp, 0)))
 
@@ -118,9 +126,7 @@ def hand_joints_mm(n: int, rng: np.random.Generator) -> Float[np.ndarray, "n 21 
     radial, palmar, pronation, mcp, ip = thumb.T
     d = np.stack([np.sin(radial) * np.cos(palmar), np.cos(radial) * np.cos(palmar), np.sin(palmar)], -1)
     ulnar = np.stack([-np.cos(radial), np.sin(radial), np.zeros(n)], -1)
-    out = np.cross(ulnar, d)
-    out *= np.sign(out[:, 2:])
-    p = np.cos(pronation)[:, None] * ulnar + np.sin(pronation)[:, None] * out
+    p = np.cos(pronation)[:, None] * ulnar + np.sin(pronation)[:, None] * np.cross(d, ulnar)
     xyz[:, 1] = base[:, 0]
     bend = np.zeros(n)
     for i, (length, flexion) in enumerate(zip((metacarpal[:, 0], phalanx[:, 0, 0], phalanx[:, 0, 1]), (0, mcp, ip))):
@@ -138,23 +144,29 @@ def _free_hands(n: int, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([flexion.reshape(n, 8), rng.normal(3, 6, (n, 1)), rng.uniform(low, high, (n, 5))], 1)
 
 
-def sample_hands(
-    n: int, rng: np.random.Generator, *, skeleton: str = "hand21", occlusion: bool = True
-) -> Pose:
+def hands_in_camera(
+    n: int, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, "n 21 3"], Float[np.ndarray, "n 21 2"]]:
+    """n hands in 3D (mm, camera space) and in the picture (px), in hand21 order: those of `sample_hands`, same seed.
+
+    Raises `BadParameter` for n below 1.
+    """
+    xyz = hand_joints_mm(n, rng)
+    rotation = Rotation.from_quat(rng.standard_normal((n, 4))).as_matrix()  # uniform over rotations
+    return _photograph(xyz, rotation, rng, (40.0, 300.0))
+
+
+def sample_hands(n: int, rng: np.random.Generator, *, skeleton: str = "hand21", occlusion: bool = True) -> Pose:
     """n hands as a camera sees them: any view direction, boxes 40 to 300 px long in a 1280x720 frame.
 
-    skeleton: hand21 (palm outwards) or hand21_rhd (tip inwards). occlusion=False skips the self-occlusion test, calls every
-    joint visible and sets `occlusion_known` false; coordinates are the same either way.
-    Raises `UnknownName` for another skeleton and `BadParameter` for a negative n.
+    skeleton: hand21 (palm outwards) or hand21_rhd (tip inwards). occlusion=False skips the self-occlusion test, calls
+    every joint visible and sets `occlusion_known` false; coordinates are the same either way.
+    Raises `UnknownName` for another skeleton and `BadParameter` for n below 1.
     """
     order = {"hand21": slice(None), "hand21_rhd": list(RHD_FROM_HAND21)}
     if skeleton not in order:
         raise unknown("hand skeleton", skeleton, order)
-    _check_count(n)
-    xyz = hand_joints_mm(n, rng)
-    quaternion = rng.standard_normal((n, 4))
-    rotation = Rotation.from_quat(quaternion).as_matrix() if n else np.zeros((0, 3, 3))
-    xyz_camera, xy_frame = _photograph(xyz, rotation, rng, (40.0, 300.0))
+    xyz_camera, xy_frame = hands_in_camera(n, rng)
     hidden = _hidden(xyz_camera, *_hand_capsules(xyz_camera)) if occlusion else np.zeros(xy_frame.shape[:2], bool)
     return _pose(skeleton, xy_frame[:, order[skeleton]], hidden[:, order[skeleton]], occlusion)
 
@@ -170,12 +182,12 @@ def _hand_capsules(xyz: np.ndarray):
 # --- bodies -------------------------------------------------------------------------------------------------------
 # Body frame: x to the subject's left, y up, z forward. Segments hang down from their joint; angles in degrees.
 
-# Fractions of stature, Winter Fig. 4.1 (shoulder 0.818, hip 0.530, knee 0.285, ankle 0.039; eye 0.936; chin 0.870). The joints
-# that people mark lie inside the widths given there (shoulders 0.259, hips 0.191): 0.21 and 0.12, unstated; ours.
+# Fractions of stature, Winter Fig. 4.1 (shoulder 0.818, hip 0.530, knee 0.285, ankle 0.039, eye 0.936, chin 0.870). The
+# joints that people mark lie inside the widths given there (shoulders 0.259, hips 0.191): 0.21 and 0.12, ours.
 _BODY = {"trunk": 0.288, "neck": 0.052, "shoulder": 0.105, "hip": 0.06}
 _BODY |= {"arm": 0.186, "forearm": 0.146, "thigh": 0.245, "shank": 0.246}
-# From the top of the neck, in the head's frame: x left, y up, z forward (fractions of stature, after head length 0.11 and
-# breadth 0.09 of Drillis and Contini; unstated in this form, ours).
+# From the top of the neck, in the head's frame: x left, y up, z forward (fractions of stature, for a head about 0.11
+# long and 0.09 broad; unstated, ours).
 _HEAD = {
     "nose": (0.0, 0.036, 0.068),
     "left_eye": (0.018, 0.058, 0.052),
@@ -186,7 +198,7 @@ _HEAD = {
     "skull_base": (0.0, 0.015, 0.01),
     "skull": (0.0, 0.055, 0.005),
 }
-# Angles, with (low, high) after AAOS ranges of motion (Norkin and White), narrowed to what a standing person does with ease.
+# Angles, (low, high) after AAOS ranges of motion (Norkin and White), narrowed to what people do with ease.
 _BODY_LIMITS = {
     "lean": (-15, 60), "trunk_bend": (-15, 60), "trunk_side": (-25, 25), "trunk_twist": (-40, 40),
     "head_nod": (-35, 45), "head_side": (-30, 30), "head_turn": (-70, 70),
@@ -215,18 +227,28 @@ _BODY_FAMILIES = np.array(
 )
 _BODY_NOISE = np.array([5, 6, 6, 8, 10, 10, 18, *(15, 10, 20, 18, 10, 6, 10, 10) * 2], dtype=float)  # unstated; ours
 
-# COCO's own joints come first from kinematics; these join them. Made up from others rather than anatomy: see sample_bodies.
+# Joints that a skeleton calls by another name than `body_joints_mm`.
 _BODY_SKELETONS = {
     "coco17": {},
     "crowdpose14": {"head": "head_top"},
     "posetrack15": {"head_bottom": "neck"},
     "jhmdb15": {"head": "skull"},
-    "h36m17": {"root": "pelvis", "neck_base": "skull_base", "head": "head_top", "left_foot": "left_ankle", "right_foot": "right_ankle"},
+    "h36m17": {
+        "root": "pelvis",
+        "neck_base": "skull_base",
+        "head": "head_top",
+        "left_foot": "left_ankle",
+        "right_foot": "right_ankle",
+    },
 }
 
 
 def body_joints_mm(n: int, rng: np.random.Generator) -> dict[str, Float[np.ndarray, "n 3"]]:
-    """Joints of n bodies by name (mm; x to the subject's left, y up, z forward; pelvis at the origin)."""
+    """Joints of n bodies by name (mm; x to the subject's left, y up, z forward; pelvis at the origin).
+
+    Raises `BadParameter` for n below 1.
+    """
+    _check_count(n)
     stature = rng.normal(1690, 95, (n, 1))  # mm, adults of both sexes; unstated, ours
     width, length = np.exp(0.07 * rng.standard_normal((2, n, 1)))
     bone = {b: f * stature * np.exp(0.04 * rng.standard_normal((n, 1))) for b, f in _BODY.items()}
@@ -254,14 +276,16 @@ def body_joints_mm(n: int, rng: np.random.Generator) -> dict[str, Float[np.ndarr
     joints["spine"] = (joints["pelvis"] + joints["thorax"]) / 2
     joints["neck"] = joints["thorax"] + (trunk.apply(up * bone["neck"]) + head.apply(up * bone["neck"])) / 2
     for name, offset in _HEAD.items():
-        joints[name] = joints["neck"] + head.apply(np.array(offset) * stature * np.exp(0.03 * rng.standard_normal((n, 3))))
+        vary = stature * np.exp(0.03 * rng.standard_normal((n, 3)))
+        joints[name] = joints["neck"] + head.apply(np.array(offset) * vary)
     for side, sign, first in (("left", 1, 7), ("right", -1, 15)):
         limb = dict(zip(_LIMB, angles[:, first : first + 8].T))
-        # Flexion swings forward about x, abduction away from the body about z, rotation about the bone itself.
-        # A raised arm shrugs its shoulder: up to 0.03 of stature at full elevation (ours).
+        # Flexion swings forward about x, abduction away from the body about z, rotation turns about the bone itself.
+        # A raised arm lifts its shoulder by up to 0.03 of stature (unstated; ours).
         raised = np.clip(np.maximum(limb["shoulder_flexion"], limb["shoulder_abduction"]) / 170, 0, 1)[:, None]
         joint = joints["thorax"] + trunk.apply(sign * left * bone["shoulder"] + up * 0.03 * stature * raised)
-        arm = trunk * turn("XZY", -limb["shoulder_flexion"], sign * limb["shoulder_abduction"], -sign * limb["shoulder_rotation"])
+        flexion, abduction, rotation = (limb[f"shoulder_{a}"] for a in ("flexion", "abduction", "rotation"))
+        arm = trunk * turn("XZY", -flexion, sign * abduction, -sign * rotation)
         forearm = arm * turn("X", -limb["elbow"])
         joints[f"{side}_shoulder"] = joint
         joints[f"{side}_elbow"] = elbow = joint + arm.apply(down * bone["arm"])
@@ -276,24 +300,25 @@ def body_joints_mm(n: int, rng: np.random.Generator) -> dict[str, Float[np.ndarr
 
 
 def sample_bodies(n: int, rng: np.random.Generator, *, skeleton: str = "coco17", occlusion: bool = True) -> Pose:
-    """n bodies as an upright camera sees them: standing, walking, sitting, reaching, boxes 80 to 600 px long in 1280x720.
+    """n bodies as an upright camera sees them: standing, walking, sitting, reaching; 80 to 600 px long in 1280x720.
 
-    skeleton: coco17, crowdpose14, posetrack15, jhmdb15 or h36m17. Joints without a bone of their own are made up: `thorax`
-    is the middle between the shoulders at rest, `spine` the middle between pelvis and thorax, `belly` where the trunk bends;
-    CrowdPose's `neck` and PoseTrack's `head_bottom` are the top of the neck, JHMDB's `head` is the middle of the skull,
-    H36M's `neck_base` the base of the skull and its feet the ankles. The same seed gives the same bodies in every skeleton.
+    skeleton: coco17, crowdpose14, posetrack15, jhmdb15 or h36m17. Joints without a bone of their own are made up:
+    `thorax` is the middle between the shoulders at rest, `spine` the middle between pelvis and thorax, `belly` where
+    the trunk bends; the `neck` of CrowdPose and JHMDB and the `head_bottom` of PoseTrack are the top of the neck; the
+    `head` of JHMDB is the middle of the skull; H36M's `neck_base` is the base of the skull, its feet are the ankles.
+    The same seed gives the same bodies in every skeleton.
     occlusion=False skips the self-occlusion test, calls every joint visible and sets `occlusion_known` false.
-    Raises `UnknownName` for another skeleton and `BadParameter` for a negative n.
+    Raises `UnknownName` for another skeleton and `BadParameter` for n below 1.
     """
     if skeleton not in _BODY_SKELETONS:
         raise unknown("body skeleton", skeleton, _BODY_SKELETONS)
-    _check_count(n)
     joints = body_joints_mm(n, rng)
     names = tuple(joints)
-    # The camera stands upright, looks at any side of the person and a little down (unstated; ours). One in 20 lies down.
+    # An upright camera looks at any side of the person, a little from above; one person in 20 lies. Unstated; ours.
     yaw, pitch, roll = rng.uniform(-180, 180, n), rng.normal(8, 10, n), rng.normal(0, 5, n)
     roll = np.where(rng.random(n) < 0.05, rng.choice([-90, 90], n) + 3 * roll, roll)
-    camera = np.array([1.0, -1.0, -1.0])[:, None] * Rotation.from_euler("ZXY", np.stack([roll, pitch, yaw], -1), degrees=True).as_matrix()
+    turned = Rotation.from_euler("ZXY", np.stack([roll, pitch, yaw], -1), degrees=True).as_matrix()
+    camera = np.diag([1.0, -1.0, -1.0]) @ turned  # y down, z away from the camera
     xyz_camera, xy_frame = _photograph(np.stack([joints[j] for j in names], 1), camera, rng, (80.0, 600.0))
     hidden = np.zeros(xy_frame.shape[:2], bool)
     if occlusion:
@@ -309,8 +334,9 @@ def sample_bodies(n: int, rng: np.random.Generator, *, skeleton: str = "coco17",
 # Flesh around each bone, mm: unstated; ours.
 _BODY_CAPSULES = {
     "left_shoulder-left_elbow": 45, "left_elbow-left_wrist": 38, "left_hip-left_knee": 75, "left_knee-left_ankle": 50,
-    "right_shoulder-right_elbow": 45, "right_elbow-right_wrist": 38, "right_hip-right_knee": 75, "right_knee-right_ankle": 50,
-    "left_shoulder-left_hip": 85, "right_shoulder-right_hip": 85, "thorax-pelvis": 95, "neck-thorax": 50, "skull-skull_base": 72,
+    "right_shoulder-right_elbow": 45, "right_elbow-right_wrist": 38, "right_hip-right_knee": 75,
+    "right_knee-right_ankle": 50, "left_shoulder-left_hip": 85, "right_shoulder-right_hip": 85, "thorax-pelvis": 95,
+    "neck-thorax": 50, "skull-skull_base": 72,
 }  # fmt: skip
 _BODY_FLESH = 25.0  # mm between a joint and the surface where it counts as seen; unstated, ours
 
@@ -324,14 +350,14 @@ def _body_capsules(xyz: np.ndarray, names: tuple[str, ...]):
 
 
 def _check_count(n: int) -> None:
-    if n < 0:
-        raise BadParameter(f"n is {n}, expected a count of samples", remedy="ask for 0 or more")
+    if n < 1:
+        raise BadParameter(f"n is {n}, expected a count of samples", remedy="ask for 1 or more")
 
 
 def _photograph(
     xyz: Float[np.ndarray, "n k 3"], rotation: Float[np.ndarray, "n 3 3"], rng: np.random.Generator, long_side_px
 ) -> tuple[Float[np.ndarray, "n k 3"], Float[np.ndarray, "n k 2"]]:
-    """Camera space (mm) and picture (px): a pinhole 3 to 30 object sizes away (log-uniform: strong to weak perspective).
+    """Camera space (mm) and picture (px): a pinhole 3 to 30 object sizes away (log-uniform: strong to weak).
 
     The focal length is whatever makes the joints' box as long as drawn (log-uniform), the principal point whatever puts
     the box at a uniform place wholly inside the frame.
@@ -353,8 +379,8 @@ def _photograph(
 def _hidden(xyz, start, end, radius, joint_radius, chunk: int = 2048) -> Bool[np.ndarray, "n k"]:
     """Whether a capsule [start, end] of that radius stands in front of a joint along its ray.
 
-    In the picture plane of the object's mean depth: the part of the bone that lies within 0.8 radius of the joint; the joint
-    is hidden where the nearest point of that part is nearer by the capsule's radius plus half the joint's own flesh.
+    In the picture plane of the object's mean depth: of the part of the bone within 0.8 radius of the joint, the point
+    nearest to the camera hides the joint if it is nearer by the capsule's radius plus half the joint's own flesh.
     """
     out = np.zeros(xyz.shape[:2], bool)
     for i in range(0, len(xyz), chunk):

@@ -49,6 +49,7 @@ p code, li code, td code { background: var(--tint); padding: .1em .32em; border-
 pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere }
 blockquote { margin: 1rem 0; padding: .1rem 1.1rem; border-left: 3px solid var(--accent); color: var(--soft) }
 math { font-size: 1.08em } math[display=block] { margin: 1.1rem 0; overflow-x: auto; overflow-y: hidden }
+math[display=block] .sum { font-size: 1.5em } .sum + * { padding-top: .25em } .sum + * + * { padding-bottom: .25em }
 mtd { padding: .2em .35em } mtd[columnalign=left] { text-align: left } mtd[columnalign=right] { text-align: right }
 [mathvariant^=bold] { font-weight: 700 } [mathvariant$=italic] { font-style: italic }
 img, svg, video { max-width: 100%; height: auto }
@@ -93,15 +94,17 @@ NOTEBOOK = """{%- extends 'classic/base.html.j2' -%}
 def formula(latex: str, *, block: bool = False) -> str:
     """LaTeX as MathML; what the converter does not know stays visible as its source."""
     source = re.sub(r"\\(begin|end)\{aligned\}", r"\\\1{split}", latex.strip())
-    source = re.sub(r"\\arg\s*\\(max|min)\b", r"\\arg\1", source)
+    source = re.sub(r"\\arg\s*\\(max|min)(?![a-z])", r"\\arg\1", source)
     try:
         root = convert_to_element(source, display="block" if block else "inline")
     except LATEX_ERRORS:
         return f"<code>{escape(latex)}</code>"
+    del root.attrib["xmlns"]  # not needed in HTML, and nbconvert would turn it into prefixes in headings
     for element in root.iter():
         element.text = unescape(element.text or "")
-        if element.tag in LIMITS and unescape(element[0].text or "") in tuple("∑∏⋃⋂"):
-            element.tag = LIMITS[element.tag]  # limits stand below and above a displayed sum
+        if element.tag in {*LIMITS, *LIMITS.values()} and unescape(element[0].text or "") in tuple("∑∏⋃⋂"):
+            element.tag = LIMITS.get(element.tag, element.tag)  # limits stand below and above a displayed sum
+            element[0].set("class", "sum")
     mathml = tostring(root, encoding="unicode", short_empty_elements=False)
     return f"<code>{escape(latex)}</code>" if "\\" in mathml else mathml
 

@@ -1,0 +1,400 @@
+from __future__ import annotations
+
+import functools
+import hashlib
+import http.server
+import io
+import stat
+import tarfile
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+from workbench.data import manifest as m
+from workbench.errors import (
+    BadFile,
+    BadParameter,
+    ChecksumMismatch,
+    MissingData,
+    MissingFile,
+    UnknownName,
+    UnsafeFile,
+    WorkbenchError,
+)
+from workbench.resources import resource
+
+PAYLOAD = {"a.txt": b"seven bytes"[:7], "sub/b.bin": b"\0" * 11}
+
+
+def sha(raw: bytes) -> str:
+    return hashlib.sha256(raw).hexdigest()
+
+
+def plain(name="toy", url="http://127.0.0.1:9", **changes) -> dict:
+    files = {
+        "first": {"path": "a.txt", "url": f"{url}/a.txt", "bytes": 7, "sha256": sha(PAYLOAD["a.txt"])},
+        "second": {"path": "sub/b.bin", "url": f"{url}/sub/b.bin", "bytes": None, "sha256": None},
+    }
+    return {
+        "schema_version": 1,
+        "name": name,
+        "title": "Toy",
+        "kind": "dataset",
+        "licence": "CC0",
+        "access": "direct",
+        "layout": {"root": "toys/toy", "files": {key: file["path"] for key, file in files.items()}},
+        "downloads": list(files.values()),
+        "skeleton": "coco17",
+        **changes,
+    }
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """Manifests, cache and served files under a folder of the test's own; `add` writes a manifest."""
+    folders = {name: tmp_path / name for name in ("manifests", "cache", "served")}
+    for folder in folders.values():
+        folder.mkdir()
+    monkeypatch.setattr(m, "resource", lambda name: folders["manifests"])
+    monkeypatch.setattr(m.pooch, "os_cache", lambda project: folders["cache"])
+    monkeypatch.delenv("WORKBENCH_DATA", raising=False)
+    for name, raw in PAYLOAD.items():
+        (folders["served"] / name).parent.mkdir(exist_ok=True)
+        (folders["served"] / name).write_bytes(raw)
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folders["served"]))
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def add(value=None, **changes):
+        value = value or plain(url=f"http://127.0.0.1:{server.server_port}", **changes)
+        (folders["manifests"] / f"{value['name']}.yaml").write_text(yaml.safe_dump(value))
+        return value
+
+    yield add, folders
+    server.shutdown()
+    server.server_close()
+
+
+def statuses(checks):
+    return {c.path.name: c.status for c in checks}
+
+
+def test_the_shipped_manifests_are_whole():
+    known = m.manifests()
+    assert {"port_panoptic", "synthetic"} <= set(known)
+    assert m.manifest("synthetic").layout is None and m.verify("synthetic") == [] and m.fetch("synthetic") == []
+    assert m.locate("synthetic") == (known["synthetic"], Path())
+    port = known["port_panoptic"]
+    assert all("aa17778263274417815ead29ac61dbf43de01fb5" in d.url and d.sha256 for d in port.downloads)
+    assert port.skeleton == "hand21"
+    with pytest.raises(UnknownName, match="did you mean 'port_panoptic'"):
+        m.locate("port_panoptc")
+    with pytest.raises(BadParameter, match="reads no files"):
+        m.locate("synthetic:here")
+    with pytest.raises(MissingFile, match="no_such_thing"):
+        resource("no_such_thing")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"colour": "red"}, "colour"),
+        ({"schema_version": 2}, "schema_version"),
+        ({"schema_version": "1"}, "schema_version"),
+        ({"name": "Toy Set"}, "name"),
+        ({"title": 7}, "title"),
+        ({"kind": "film"}, "kind"),
+        ({"access": "begging"}, "access"),
+        ({"access": "request"}, "instructions"),
+        ({"skeleton": "coco71"}, "did you mean 'coco17'"),
+        ({"layout": None}, "layout"),
+        ({"layout": {"root": "../up", "files": {}}}, r"layout\.root"),
+        ({"layout": {"root": "r", "files": {"x": "/etc/passwd"}}}, r"layout\.files\.x"),
+        ({"layout": {"root": "r", "files": {"x": "a"}, "optional": ["y"]}}, "optional names"),
+        ({"downloads": []}, "direct access needs downloads"),
+        ({"downloads": [{"path": "a", "url": "ftp://x", "bytes": 1, "sha256": None}]}, r"downloads\.0\.url"),
+        ({"downloads": [{"path": "a", "url": "http://x", "bytes": -1, "sha256": None}]}, r"downloads\.0\.bytes"),
+        ({"downloads": [{"path": "a", "url": "http://x", "bytes": 1, "sha256": "F" * 64}]}, r"downloads\.0\.sha256"),
+        ({"downloads": [{"path": "a", "url": "http://x", "bytes": 1}]}, r"downloads\.0\.sha256"),
+        ({"downloads": [{"path": "../a", "url": "http://x", "bytes": 1, "sha256": None}]}, r"downloads\.0\.path"),
+        (
+            {"downloads": [{"path": "a", "url": "http://x", "bytes": 1, "sha256": None, "unpack": True}]},
+            "has no suffix",
+        ),
+    ],
+)
+def test_what_the_schema_does_not_know_is_refused_by_field(tmp_path, change, field):
+    path = tmp_path / "toy.yaml"
+    path.write_text(yaml.safe_dump(plain(**change)))
+    with pytest.raises(BadFile, match=field) as caught:
+        m.read_manifest(path)
+    assert caught.value.file == str(path)
+
+
+@pytest.mark.parametrize("text", ["", "- 1", "a: [", "!!python/object/apply:os.system [true]", "\xff: \x00"])
+def test_files_that_are_no_manifest(tmp_path, text):
+    path = tmp_path / "toy.yaml"
+    path.write_bytes(text.encode("latin1"))
+    with pytest.raises(BadFile, match=r"toy\.yaml"):
+        m.read_manifest(path)
+
+
+def test_a_manifest_is_named_as_its_file(tmp_path):
+    path = tmp_path / "other.yaml"
+    path.write_text(yaml.safe_dump(plain()))
+    with pytest.raises(BadFile, match="name is 'toy'"):
+        m.read_manifest(path)
+
+
+def test_places_are_tried_in_order(world, tmp_path, monkeypatch):
+    add, folders = world
+    add()
+
+    def lay(root):
+        for name, raw in PAYLOAD.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(raw)
+        return root
+
+    with pytest.raises(MissingData, match=r"lacks a\.txt, sub/b\.bin.*workbench data fetch toy"):
+        m.locate("toy")
+    cached = lay(folders["cache"] / "toys" / "toy")
+    assert m.locate("toy")[1] == cached
+    monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path / "shared"))
+    assert m.locate("toy")[1] == cached
+    shared = lay(tmp_path / "shared" / "toys" / "toy")
+    assert m.locate("toy")[1] == shared
+    own = lay(tmp_path / "own")
+    assert m.locate(f"toy:{own}")[1] == own
+    assert m.locate(f"toy:{tmp_path / 'shared'}")[1] == shared  # the folder above layout.root will do too
+    (own / "a.txt").unlink()
+    with pytest.raises(MissingData, match=r"own lacks a\.txt"):  # a named place is never left for another
+        m.locate(f"toy:{own}")
+    with pytest.raises(MissingFile, match="no such folder"):
+        m.locate("toy:")
+
+
+def test_one_of_several_alternatives_and_optional_files(world, tmp_path):
+    add, _ = world
+    layout = {"root": "toy", "files": {"d": ["d.pkl", "d.npz"], "train": "t.json"}, "optional": ["train"]}
+    add(layout=layout)
+    (tmp_path / "own").mkdir()
+    with pytest.raises(MissingData, match=r"lacks d\.pkl or d\.npz"):
+        m.locate(f"toy:{tmp_path / 'own'}")
+    (tmp_path / "own" / "d.npz").write_bytes(b"x")
+    assert m.locate(f"toy:{tmp_path / 'own'}")[1] == tmp_path / "own"
+    checks = m.verify(f"toy:{tmp_path / 'own'}")
+    assert statuses(checks) == {"d.npz": "unverified", "t.json": "missing", "a.txt": "missing", "b.bin": "missing"}
+    assert [c.bad for c in checks] == [False, False, True, True]
+
+
+def test_fetch_and_verify(world):
+    add, folders = world
+    add()
+    assert statuses(m.verify("toy")) == {"a.txt": "missing", "b.bin": "missing"}
+    checks = m.fetch("toy", progress=False)
+    assert statuses(checks) == {"a.txt": "ok", "b.bin": "unverified"}
+    root = folders["cache"] / "toys" / "toy"
+    assert {p.name for p in root.rglob("*")} == {"a.txt", "sub", "b.bin"}  # nothing of the way there is left
+    (folders["served"] / "a.txt").unlink()
+    assert statuses(m.fetch("toy", progress=False)) == {"a.txt": "ok", "b.bin": "unverified"}  # what is there stays
+
+    (root / "a.txt").write_bytes(b"SEVEN b")
+    checks = m.verify("toy")
+    assert statuses(checks)["a.txt"] == "mismatch" and "sha256" in checks[0].detail and checks[0].bad
+    (root / "a.txt").write_bytes(b"short")
+    assert m.verify("toy")[0].detail == "5 bytes, 7 expected"
+
+
+@pytest.mark.parametrize("served", [b"SEVEN b", b"short", b""])
+def test_a_download_that_differs_leaves_nothing(world, served):
+    add, folders = world
+    add()
+    (folders["served"] / "a.txt").write_bytes(served)
+    with pytest.raises(ChecksumMismatch, match=r"a\.txt.*expected"):
+        m.fetch("toy", progress=False)
+    assert not [p for p in folders["cache"].rglob("*") if p.is_file()]
+
+
+def test_a_source_that_does_not_answer(world):
+    add, folders = world
+    add(plain())  # port 9, where nobody listens
+    with pytest.raises(MissingData, match="could not be fetched"):
+        m.fetch("toy", progress=False)
+    add()
+    (folders["served"] / "a.txt").unlink()
+    with pytest.raises(MissingData, match="404"):
+        m.fetch("toy", progress=False)
+    assert not [p for p in folders["cache"].rglob("*") if p.is_file()]
+
+
+def test_access_that_only_the_user_has(world):
+    add, _ = world
+    add(access="registration", instructions="sign the form at the publisher's page")
+    for act in (m.fetch, m.locate):
+        with pytest.raises(MissingData, match="sign the form"):
+            act("toy")
+
+
+def test_a_fetched_archive_is_unpacked_beside(world):
+    add, folders = world
+    with zipfile.ZipFile(folders["served"] / "v1.2.zip", "w") as z:
+        z.writestr("in/x.txt", "hello")
+    raw = (folders["served"] / "v1.2.zip").read_bytes()
+    value = add()
+    item = {"path": "v1.2.zip", "url": value["downloads"][0]["url"].replace("a.txt", "v1.2.zip")}
+    add({
+        **value,
+        "layout": {"root": "toy", "files": {"x": "v1.2/in/x.txt"}},
+        "downloads": [{**item, "bytes": len(raw), "sha256": sha(raw), "unpack": True}],
+    })  # fmt: skip
+    assert statuses(m.fetch("toy", progress=False)) == {"x.txt": "unverified", "v1.2.zip": "ok"}
+    root = m.locate("toy")[1]
+    (root / "v1.2.zip").unlink()
+    assert not any(c.bad for c in m.fetch("toy", progress=False))  # unpacked once, the archive may go
+    assert not (root / "v1.2.zip").exists()
+
+
+def test_sha256_in_pieces(tmp_path):
+    raw = bytes(range(251)) * 8363  # 2 MiB and a bit, two pieces and a rest
+    (tmp_path / "x").write_bytes(raw)
+    assert m.sha256_of(tmp_path / "x") == sha(raw)
+
+
+# --- archives -----------------------------------------------------------------------------------------------------
+
+
+def make_zip(path, members):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as z:
+        for name, content in members:
+            if isinstance(content, bytes):
+                z.writestr(zipfile.ZipInfo(name) if name.endswith("/") else name, content)
+            else:
+                info = zipfile.ZipInfo(name)
+                info.create_system, info.external_attr = 3, (content | 0o777) << 16
+                z.writestr(info, "/etc/passwd")
+    return path
+
+
+def make_tar(path, members, mode="w:gz"):
+    with tarfile.open(path, mode) as t:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            if isinstance(content, bytes):
+                info.size = len(content)
+                t.addfile(info, io.BytesIO(content))
+            else:
+                info.type, info.linkname = content.encode(), "../outside"
+                t.addfile(info)
+    return path
+
+
+GOOD = [("in/a.txt", b"hello"), ("in/deep/b.bin", b"\0\1"), ("c", b"")]
+
+
+@pytest.mark.parametrize("kind", ["zip", "w:gz", "w:bz2", "w:xz", "w"])
+def test_unpack(tmp_path, kind):
+    archive = tmp_path / "x.archive"
+    (make_zip(archive, GOOD) if kind == "zip" else make_tar(archive, GOOD, kind))
+    target = m.unpack(archive, tmp_path / "deep" / "target")
+    assert {str(p.relative_to(target)): p.read_bytes() for p in target.rglob("*") if p.is_file()} == dict(GOOD)
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["target"]
+    with pytest.raises(BadParameter, match="exists already"):
+        m.unpack(archive, target)
+
+
+ESCAPES = ["../out.txt", "in/../../out.txt", "/tmp/abs.txt", "..\\out.txt", "C:\\out.txt", "C:/out.txt", ".."]
+
+
+@pytest.mark.parametrize("name", ESCAPES)
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_paths_that_climb_out_refuse_the_whole_archive(tmp_path, make, name):
+    archive = make(tmp_path / "x", [*GOOD, (name, b"evil")])
+    with pytest.raises(UnsafeFile, match="leaves the target folder") as caught:
+        m.unpack(archive, tmp_path / "sub" / "target")
+    assert caught.value.record == repr(name)
+    assert [p.name for p in tmp_path.rglob("*")] == ["x"]  # not even the folder above was made
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (make_zip, stat.S_IFLNK),
+        (make_zip, stat.S_IFIFO),
+        (make_tar, tarfile.SYMTYPE.decode()),
+        (make_tar, tarfile.LNKTYPE.decode()),
+        (make_tar, tarfile.CHRTYPE.decode()),
+        (make_tar, tarfile.FIFOTYPE.decode()),
+    ],
+)
+def test_links_and_devices_refuse_the_whole_archive(tmp_path, make, kind):
+    archive = make(tmp_path / "x", [*GOOD, ("in/link", kind)])
+    with pytest.raises(UnsafeFile, match=r"'in/link'.*is a link or device"):
+        m.unpack(archive, tmp_path / "target")
+    assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_bombs_and_doubles_refuse_the_whole_archive(tmp_path, make):
+    archive = make(tmp_path / "x", [*GOOD, ("zeros", b"\0" * 5_000_000)])
+    with pytest.raises(UnsafeFile, match="above 200 times"):
+        m.unpack(archive, tmp_path / "target")
+    with pytest.raises(UnsafeFile, match="above 4999999 bytes"):
+        m.unpack(archive, tmp_path / "target", max_bytes=4_999_999, max_ratio=10**9)
+    assert not (tmp_path / "target").exists()
+    assert m.unpack(archive, tmp_path / "target", max_ratio=10**9).is_dir()
+    with pytest.raises(UnsafeFile, match="stands twice"):
+        m.unpack(make_tar(tmp_path / "y", [("a", b"1"), ("./a", b"2")]), tmp_path / "target2")
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+def test_damaged_archives_leave_nothing(tmp_path, make):
+    raw = make(tmp_path / "x", [("a", bytes(range(256)) * 7), ("b", b"2" * 99)]).read_bytes()
+    for cut in (0, 10, len(raw) // 2, len(raw) - 9):
+        (tmp_path / "cut").write_bytes(raw[:cut])
+        with pytest.raises(BadFile, match="cut"):
+            m.unpack(tmp_path / "cut", tmp_path / "target")
+        assert {p.name for p in tmp_path.iterdir()} == {"x", "cut"}
+    clash = make(tmp_path / "clash", [("a", b"1"), ("a/b", b"2")])
+    with pytest.raises(BadFile, match="clash"):
+        m.unpack(clash, tmp_path / "target")
+    assert {p.name for p in tmp_path.iterdir()} == {"x", "cut", "clash"}
+    with pytest.raises(MissingFile):
+        m.unpack(tmp_path / "none", tmp_path / "target")
+
+
+def test_flipped_bytes_end_as_named_errors(tmp_path, rng):
+    for make in (make_zip, make_tar):
+        raw = make(tmp_path / "x", GOOD).read_bytes()
+        for i in range(100):
+            bad = bytearray(raw)
+            for at in rng.integers(0, len(raw), 3):
+                bad[at] = rng.integers(0, 256)
+            (tmp_path / "bad").write_bytes(bad)
+            try:
+                m.unpack(tmp_path / "bad", tmp_path / f"{make.__name__}{i}")
+            except WorkbenchError:
+                assert not (tmp_path / f"{make.__name__}{i}").exists()
+
+
+@pytest.mark.realdata
+def test_the_bad_archive_is_refused(data_root, tmp_path):
+    with pytest.raises(UnsafeFile, match="pose_zip_escape_shared"):
+        m.unpack(data_root / "bad" / "path_traversal.zip", tmp_path / "a" / "b")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.realdata
+def test_the_published_hands_verify(data_root, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_DATA", str(data_root))
+    checks = m.verify("port_panoptic")
+    assert statuses(checks)["panoptic_test.json"] == "ok"
+    assert statuses(checks)["mobilenetv2_panoptic_256x256_test.pkl"] == "ok"
+    assert not any(c.bad for c in checks)

@@ -1,0 +1,98 @@
+"""Notebooks as they are committed: thin, without outputs, and each runs in the fast profile."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from workbench.runs import notebook_parameters, notebook_paths, run_notebooks
+from workbench.view.html import formula, publish
+
+NOTEBOOKS = notebook_paths(Path(__file__).parents[1] / "notebooks")
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS.values(), ids=list(NOTEBOOKS))
+
+
+def _code(path: Path) -> list[nbformat.NotebookNode]:
+    return [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+
+
+@every_notebook
+def test_committed_without_outputs(path):
+    notebook = nbformat.read(path, 4)
+    left = [c.id for c in _code(path) if c.outputs or c.execution_count is not None or "execution" in c.metadata]
+    assert not left, "run `jupyter nbconvert --clear-output --inplace`"
+    assert not {"papermill", "widgets", "signature"} & set(notebook.metadata)
+    assert not [c.id for c in notebook.cells if "papermill" in c.metadata]
+
+
+@every_notebook
+def test_committed_with_stable_cell_ids_and_the_common_kernel(path):
+    notebook = nbformat.read(path, 4)
+    assert (notebook.nbformat, notebook.nbformat_minor >= 5) == (4, True)
+    ids = [cell.id for cell in notebook.cells]
+    assert len(set(ids)) == len(ids)
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+@every_notebook
+def test_committed_cells_are_thin(path):
+    for cell in _code(path):
+        assert len(cell.source.splitlines()) <= 15, cell.source
+        for node in ast.walk(ast.parse(re.sub(r"^[%!].*$", "", cell.source, flags=re.M))):
+            assert not isinstance(node, ast.ClassDef), cell.source
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 5, cell.source
+
+
+@every_notebook
+def test_committed_parameters_are_plain_literals(path):
+    tagged = [c for c in _code(path) if "parameters" in c.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    assigned = {node.targets[0].id for node in ast.parse(tagged[0].source).body if isinstance(node, ast.Assign)}
+    defaults = notebook_parameters(path)
+    assert set(defaults) == assigned
+    assert {"profile", "seed"} <= assigned
+    assert all(isinstance(value, bool | int | float | str | list | None) for value in defaults.values())
+
+
+@every_notebook
+def test_committed_formulas_can_be_shown_offline(path):
+    text = "\n".join(c.source for c in nbformat.read(path, 4).cells if c.cell_type == "markdown")
+    text = re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.S)
+    found = re.findall(r"\$\$(.+?)\$\$", text, re.S) + re.findall(r"(?<!\$)\$([^$\n]+)\$(?!\$)", text)
+    assert [latex for latex in found if "<math" not in formula(latex)] == []
+
+
+def _finite(value) -> bool:
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+@pytest.mark.notebook
+@every_notebook
+def test_runs_in_the_fast_profile(path, tmp_path):
+    _executes(path, tmp_path, "cpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.notebook
+@every_notebook
+def test_runs_on_the_gpu(path, tmp_path):
+    _executes(path, tmp_path, "cuda")
+
+
+def _executes(path: Path, out: Path, device: str) -> None:
+    run = run_notebooks([path.stem], device=device, source=path.parent, out=out, report=publish, progress=False)
+    entry = run.record["notebooks"][path.stem]
+    assert entry["error"] is None
+    assert entry["metrics"], "the notebook displays no metrics"
+    assert _finite(entry["metrics"])
+    assert (run.folder / f"{path.stem}.html").stat().st_size > 0

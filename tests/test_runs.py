@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from typer.testing import CliRunner
+
+from tests.notebooks import write_notebook
+from workbench import cli, runs
+from workbench.errors import BadFile, BadParameter, UnknownName
+from workbench.runs import check_parameters, find_notebook, lab_command, load_run, resume_run, run_notebooks
+
+PARAMETERS = (
+    "n = 3\nscale = 0.5  # px\nname = 'a'\nflag = False\nsizes = [2, 3]\nlimit = None\nseed = 11\nprofile = 'fast'"
+)
+METRICS = "display({'application/x.workbench.metrics+json': %s}, raw=True)"
+
+
+@pytest.fixture
+def source(tmp_path):
+    folder = tmp_path / "the notebooks"
+    folder.mkdir()
+    write_notebook(
+        folder / "01_good.ipynb",
+        "# Good",
+        METRICS % "{'twice': 2 * n, 'profile': profile}",
+        METRICS % "{'bad': [float('nan'), 1.5], 'inputs': {'hands.npz': 'ab'}}",
+        parameters=PARAMETERS,
+    )
+    write_notebook(folder / "02_bad.ipynb", "print('before')", "1 / 0", "print('after')", parameters="n = 5")
+    return folder
+
+
+def _run(source, *names, **options):
+    return run_notebooks(
+        names, options.pop("given", None), source=source, out=source / "runs", progress=False, **options
+    )
+
+
+# --- before anything starts
+
+
+def test_names_are_found_short_or_whole(source):
+    assert [find_notebook(name, source) for name in ("good", "01_good", "01_good.ipynb")] == ["01_good"] * 3
+    with pytest.raises(UnknownName, match="did you mean '01_good'"):
+        find_notebook("01_god", source)
+
+
+def test_text_takes_the_type_of_the_default(source):
+    text = {"n": "7", "scale": "2", "name": "7", "flag": "true", "sizes": "[5]", "limit": "none at all"}
+    typed = check_parameters(source / "01_good.ipynb", text)
+    assert typed == {"n": 7, "scale": 2.0, "name": "7", "flag": True, "sizes": [5], "limit": "none at all"}
+    assert type(typed["scale"]) is float
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("n", "2.5", "int"),
+        ("n", True, "int"),
+        ("scale", "wide", "float"),
+        ("scale", "1e999", "float"),
+        ("scale", float("nan"), "float"),
+        ("name", 5, "str"),
+        ("name", Path("a"), "str"),
+        ("flag", "1", "bool"),
+        ("sizes", "5", "list"),
+    ],
+)
+def test_ill_typed_parameters_are_refused_with_notebook_and_type(source, name, value, expected):
+    with pytest.raises(BadParameter, match=f"01_good, {name}=.*expected {expected}"):
+        check_parameters(source / "01_good.ipynb", {name: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"given": {"sead": 1}}, "01_good, sead: unknown parameter .* did you mean 'seed'"),
+        ({"given": {"profile": "full"}}, "use --profile full"),
+        ({"profile": "quick"}, "none of fast, full, paper"),
+        ({"device": "tpu"}, "none of auto, cpu, cuda"),
+    ],
+)
+def test_a_refused_run_leaves_nothing(source, options, message):
+    with pytest.raises(BadParameter, match=message):
+        _run(source, "good", **options)
+    assert not (source / "runs").exists()
+
+
+def test_a_parameter_that_is_no_literal_is_refused(source):
+    path = write_notebook(source / "03_odd.ipynb", parameters="n = max(1, 2)")
+    with pytest.raises(BadFile, match="not a literal"):
+        check_parameters(path, {})
+
+
+# --- executed
+
+
+@pytest.mark.notebook
+def test_a_run_keeps_going_past_a_failure_and_records_everything(source):
+    seen = []
+    run = _run(source, "bad", "good", given={"n": "4"}, profile="full", report=lambda r: seen.append(r.status))
+    record = json.loads((run.folder / "run.json").read_text())
+    assert (run.status, record["status"], run.left) == ("failed", "failed", ["02_bad"])
+    assert seen == ["running", "running", "running", "failed"]
+    good, bad = record["notebooks"]["01_good"], record["notebooks"]["02_bad"]
+    assert good["metrics"] == {"twice": 8, "profile": "full", "bad": [None, 1.5]}
+    assert good["inputs"] == {"hands.npz": "ab"}
+    assert (good["status"], good["seed"], good["parameters"]["n"], good["parameters"]["scale"]) == (
+        "completed",
+        11,
+        4,
+        0.5,
+    )
+    assert (bad["status"], bad["error"]["type"]) == ("failed", "ZeroDivisionError")
+    partial = nbformat.read(run.folder / "notebooks" / "02_bad.ipynb", 4)
+    assert "before" in str(partial)
+    assert not [c for c in partial.cells if c.source == "print('after')" and c.outputs]
+    provenance = record["provenance"]
+    assert provenance["packages"]["papermill"]
+    assert provenance["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert provenance["hardware"]["cores"] >= 1
+    assert provenance["git"] is None or len(provenance["git"]["commit"]) == 40
+
+
+@pytest.mark.notebook
+def test_kernels_see_the_run_folder_the_package_and_inline_figures(source, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    write_notebook(
+        source / "03_where.ipynb",
+        "import os, workbench, matplotlib.pyplot as plt\nplt.plot([1, 2])",
+        METRICS % "{'cwd': os.getcwd(), 'package': workbench.__file__}",
+    )
+    run = _run(source, "where")
+    metrics = run.record["notebooks"]["03_where"]["metrics"]
+    assert metrics == {"cwd": str(run.folder / "notebooks"), "package": str(Path(runs.__file__).parent / "__init__.py")}
+    assert "image/png" in str(nbformat.read(run.folder / "notebooks" / "03_where.ipynb", 4))
+    assert os.environ["MPLBACKEND"] == "agg"
+
+
+@pytest.mark.notebook
+def test_a_slow_cell_and_a_dead_kernel_are_failures(source):
+    write_notebook(source / "03_slow.ipynb", "import time\ntime.sleep(30)")
+    write_notebook(source / "04_dead.ipynb", "import os\nos._exit(3)")
+    entries = _run(source, "slow", "dead", cell_timeout_s=1).record["notebooks"]
+    assert [(e["status"], e["error"]["type"]) for e in entries.values()] == [
+        ("failed", "CellTimeoutError"),
+        ("failed", "DeadKernelError"),
+    ]
+
+
+@pytest.mark.notebook
+def test_a_killed_run_says_what_is_left_and_resumes(source, tmp_path):
+    """The second notebook waits for a file, so that the kill lands between the first one's end and its own."""
+    flag = tmp_path / "flag"
+    write_notebook(
+        source / "02_bad.ipynb", f"import os, time\nwhile not os.path.exists({str(flag)!r}): time.sleep(.05)"
+    )
+    call = f"run_notebooks(['good', 'bad'], {{'n': 2}}, source=Path({str(source)!r}), out='runs')"
+    code = f"from workbench.runs import *; {call}"
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    out = tmp_path / "runs"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        time.sleep(0.05)
+        found = runs.list_runs(out)
+        if found and found[0].record["notebooks"]["02_bad"]["status"] == "running":
+            break
+    assert found[0].status == "running"
+    with pytest.raises(BadParameter, match="still running"):
+        resume_run(found[0].id, out=out, source=source, progress=False)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    run = load_run(found[0].id, out)
+    assert (run.status, run.left) == ("interrupted", ["02_bad"])
+    listed = CliRunner().invoke(cli.app, ["runs", "list", "--out", str(out)])
+    assert f"{run.id}  interrupted 1/2  left: 02_bad" in listed.output
+    flag.touch()
+    first = run.record["notebooks"]["01_good"]
+    done = resume_run(run.id, out=out, source=source, progress=False)
+    assert done.status == "completed"
+    assert done.record["notebooks"]["01_good"] == first
+    assert done.record["earlier"][0]["process"]["pid"] == process.pid
+    assert done.record["notebooks"]["02_bad"]["status"] == "completed"
+
+
+def test_a_run_stopped_by_an_error_reads_as_interrupted(source, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs.papermill, "execute_notebook", stop)
+    with pytest.raises(KeyboardInterrupt):
+        _run(source, "good")
+    assert [(run.status, run.left) for run in runs.list_runs(source / "runs")] == [("interrupted", ["01_good"])]
+
+
+# --- run folders
+
+
+def test_unknown_and_foreign_runs_are_refused(tmp_path):
+    folder = tmp_path / "20260101-000000-abcd"
+    folder.mkdir()
+    (folder / "run.json").write_text('{"schema_version": 99}')
+    with pytest.raises(BadFile, match="schema_version 1"):
+        load_run(folder.name, tmp_path)
+    (folder / "run.json").write_text('{"schema_ver')
+    with pytest.raises(BadFile, match="not JSON"):
+        load_run(folder.name, tmp_path)
+    with pytest.raises(UnknownName, match="did you mean '20260101-000000-abcd'"):
+        load_run("20260101-000000-abce", tmp_path)
+
+
+def test_a_wheel_inside_somebody_elses_clone_claims_no_commit(tmp_path):
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    (tmp_path / "site-packages").mkdir()
+    assert runs._git(tmp_path / "site-packages") is None
+
+
+# --- command line
+
+
+@pytest.mark.notebook
+def test_the_command_exits_1_when_a_notebook_failed_and_writes_the_pages(source, monkeypatch):
+    monkeypatch.setattr(runs, "resource", lambda _: source)
+    result = CliRunner().invoke(cli.app, ["run", "--all", "-p", "scale=0.25", "--out", str(source / "runs")])
+    assert result.exit_code == 1
+    (folder,) = (source / "runs").iterdir()
+    assert {"index.html", "01_good.html", "02_bad.html", "run.json", "notebooks"} == {p.name for p in folder.iterdir()}
+    assert "ZeroDivisionError: division by zero" in result.output
+    assert f"workbench run --resume {folder.name}" in result.output
+    shown = CliRunner().invoke(cli.app, ["runs", "show", folder.name, "--out", str(source / "runs")])
+    assert "scale = 0.25" in shown.output
+
+
+@pytest.mark.parametrize(
+    "words", [["run"], ["run", "good", "--all"], ["run", "good", "-p", "n"], ["run", "good", "-p", "n=x"]]
+)
+def test_the_command_refuses_bad_input_before_it_starts(source, monkeypatch, words):
+    monkeypatch.setattr(runs, "resource", lambda _: source)
+    result = CliRunner().invoke(cli.app, [*words, "--out", str(source / "runs")])
+    assert isinstance(result.exception, BadParameter)
+    assert not (source / "runs").exists()
+
+
+def test_lab_stays_on_loopback_with_its_token():
+    command = lab_command(port=8899)
+    assert "--ServerApp.ip=127.0.0.1" in command
+    assert not [word for word in command if "token" in word.lower() or "password" in word.lower()]

@@ -1,0 +1,176 @@
+"""The set-up files agree with each other, and `make` never takes an environment for whole when it is not."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+DECLARED = [Requirement(r) for r in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]]
+IMPORTED_AS = {"opencv-python": "cv2", "pyyaml": "yaml"}
+
+
+def _pins() -> dict[str, Version]:
+    lines = (line.partition("#")[0].strip() for line in (ROOT / "constraints.txt").read_text().splitlines())
+    pairs = (line.split("==") for line in lines if line)
+    return {canonicalize_name(name): Version(version) for name, version in pairs}
+
+
+def test_environment_yml_holds_python_pip_and_the_project_alone():
+    python, pip, project = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert pip == "pip"
+    assert project == {"pip": ["-e .[test]"]}
+    assert SpecifierSet(python.removeprefix("python")) == SpecifierSet(PROJECT["requires-python"])
+
+
+def test_the_makefile_takes_the_same_pythons():
+    fits = SpecifierSet(PROJECT["requires-python"])
+    assert [minor for minor in range(30) if f"3.{minor}.1" in fits] == [11, 12, 13]
+    assert "(3, 11) <= sys.version_info[:2] <= (3, 13)" in (ROOT / "Makefile").read_text()
+
+
+def test_every_pin_satisfies_its_declared_range():
+    pins = _pins()
+    wrong = [
+        r
+        for r in DECLARED
+        if canonicalize_name(r.name) not in pins or pins[canonicalize_name(r.name)] not in r.specifier
+    ]
+    assert not wrong
+
+
+def test_every_import_is_declared():
+    declared = {IMPORTED_AS.get(r.name, r.name.replace("-", "_")) for r in DECLARED} | {"workbench", "tests"}
+    files = [*(ROOT / "workbench").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
+    missing = {(path.relative_to(ROOT).as_posix(), name) for path in files for name in _imports(path) - declared}
+    assert not missing
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found - sys.stdlib_module_names
+
+
+# A python that answers the Makefile's three questions and records installations instead of making them.
+FAKE = """#!/bin/sh
+case "$1 $2" in
+  "-c import"*) [ -n "$UNFIT" ] && exit 1; echo "$0" ;;
+  "-m venv") [ "$3" = --clear ] && rm -rf "$4"; mkdir -p "$4/bin"; cp "$0" "$4/bin/python"; echo venv >> log ;;
+  "-m pip") echo pip >> log; exit "${PIP_FAILS:-0}" ;;
+  "-m workbench.cli") echo "workbench $3 $4" >> log ;;
+esac
+"""
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A folder with a space in its name that holds what `make` reads, and a stand-in for Python."""
+    folder = tmp_path / "a clone"
+    folder.mkdir()
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, folder)
+    fake = folder / "fake python"
+    fake.write_text(FAKE)
+    fake.chmod(0o755)
+    return folder
+
+
+def _make(folder: Path, *words: str, **env: str) -> tuple[int, list[str]]:
+    """Exit status of make, and what the stand-in was asked to do since the last call."""
+    log = folder / "log"
+    log.unlink(missing_ok=True)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS", "PYTHON"))}
+    command = ["make", *words, f"PYTHON={folder / 'fake python'}"]
+    done = subprocess.run(command, cwd=folder, env={**environment, **env}, capture_output=True, text=True)
+    return done.returncode, log.read_text().splitlines() if log.exists() else []
+
+
+def test_make_installs_once_and_again_when_the_pins_change(clone):
+    assert _make(clone, "run") == (0, ["venv", "pip", "workbench run --all"])
+    assert _make(clone, "run") == (0, ["workbench run --all"])
+    with open(clone / "constraints.txt", "a") as file:
+        file.write("something==1\n")
+    assert _make(clone, "lab") == (0, ["pip", "workbench lab "])
+
+
+def test_an_interrupted_installation_is_made_anew(clone):
+    status, log = _make(clone, "run", PIP_FAILS="1")
+    assert status != 0
+    assert log == ["venv", "pip"]
+    assert _make(clone, "run") == (0, ["venv", "pip", "workbench run --all"])
+
+
+def test_an_interrupted_update_is_made_anew(clone):
+    _make(clone, "run")
+    with open(clone / "pyproject.toml", "a") as file:
+        file.write("\n# changed\n")
+    assert _make(clone, "run", PIP_FAILS="1")[0] != 0
+    assert _make(clone, "run") == (0, ["venv", "pip", "workbench run --all"])
+
+
+def test_a_moved_environment_is_made_anew(clone):
+    _make(clone, "run")
+    assert _make(clone.rename(clone.with_name("moved")), "run") == (0, ["venv", "pip", "workbench run --all"])
+
+
+def test_a_python_that_does_not_fit_is_refused_in_words(clone):
+    done = subprocess.run(
+        ["make", "run", f"PYTHON={clone / 'fake python'}"],
+        cwd=clone,
+        env={"PATH": os.environ["PATH"], "UNFIT": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert "No working Python 3.11, 3.12 or 3.13" in done.stderr
+    assert not (clone / ".venv").exists()
+
+
+def test_a_shim_that_only_fails_is_passed_over(clone, tmp_path):
+    shims = tmp_path / "shims"
+    shims.mkdir()
+    for name, text in (
+        ("python3", "#!/bin/sh\nexit 127\n"),
+        ("python3.13", "#!/bin/sh\nexit 127\n"),
+        ("python3.12", FAKE),
+    ):
+        (shims / name).write_text(text)
+        (shims / name).chmod(0o755)
+    command = ["make", "-s", "interpreter"]
+    env = {"PATH": f"{shims}:{os.environ['PATH']}"}
+    assert subprocess.run(command, cwd=clone, env=env, capture_output=True, text=True).stdout.strip() == str(
+        shims / "python3.12"
+    )
+
+
+def test_licence_is_apache_2():
+    text = (ROOT / "LICENSE").read_text()
+    assert PROJECT["license"] == "Apache-2.0"
+    assert "Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_continuous_integration_lets_nothing_skip():
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    text = script.read_text()
+    for line in ("set -euo pipefail", "WORKBENCH_REQUIRE=realdata,parity,browser", "make test", "chromium"):
+        assert line in text

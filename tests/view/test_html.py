@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from tests.browser.lab import CHROMIUM, chromium
+from workbench.runs import Run
+from workbench.view.html import PLOTLY_MIME, WIDGET_MIME, formula, index_page, notebook_page, publish
+
+FIGURE = json.loads(go.Figure(go.Heatmap(z=np.eye(5)), layout={"height": 211}).to_json())
+WIDGET = {"model_id": "1", "version_major": 2, "version_minor": 0}
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+
+def _shown(data: dict) -> nbformat.NotebookNode:
+    return new_code_cell("show()", outputs=[new_output("display_data", data=data)])
+
+
+def _page(tmp_path: Path, *cells, error: dict | None = None) -> str:
+    path = tmp_path / "07_page.ipynb"
+    nbformat.write(new_notebook(cells=list(cells)), path)
+    return notebook_page(path, error=error)
+
+
+# --- formulas
+
+
+def test_a_formula_becomes_mathml():
+    assert re.search(r"<mfrac><mrow><mn>1</mn></mrow><mrow><mi>K</mi></mrow></mfrac>", formula(r"\frac{1}{K}"))
+    assert 'display="block"' in formula("x", block=True)
+
+
+def test_limits_of_a_sum_stand_below_and_above():
+    assert "<munderover>" in formula(r"\sum_{k=0}^{K} A^k", block=True)
+    assert "<msup>" in formula(r"\sum_{k=0}^{K} A^k", block=True)
+
+
+def test_aligned_equations_become_rows_and_columns():
+    mathml = formula(r"\begin{aligned} a &= b \\ c &= \arg\max_d e \end{aligned}", block=True)
+    assert (mathml.count("<mtr>"), mathml.count("<mtd")) == (2, 4)
+    assert "&amp;" not in mathml
+
+
+def test_a_less_than_sign_stays_text():
+    assert "&lt;" in formula(r"c_i < \delta")
+
+
+@pytest.mark.parametrize("latex", [r"\unheardof{x}", r"\bad{", r"a^b^c"])
+def test_what_cannot_be_converted_stays_readable(latex):
+    assert formula(latex) == f"<code>{latex}</code>"
+
+
+# --- pages
+
+
+def test_one_plotly_script_serves_all_figures_and_the_upload_button_is_off(tmp_path):
+    widget_with_twin = {WIDGET_MIME: WIDGET, PLOTLY_MIME: FIGURE, "text/plain": "FigureWidget({...})"}
+    page = _page(tmp_path, _shown({PLOTLY_MIME: FIGURE}), _shown(widget_with_twin))
+    assert page.count('class="plotly-graph-div"') == 2
+    assert page.count("plotly.js v") == 1
+    assert page.count('"showSendToCloud": false') == 2
+    assert "FigureWidget" not in page
+
+
+def test_a_page_without_figures_carries_no_script(tmp_path):
+    assert len(_page(tmp_path, new_markdown_cell("# Small"))) < 20_000
+
+
+def test_widgets_keep_their_static_twin_or_say_where_they_live(tmp_path):
+    twin = {WIDGET_MIME: WIDGET, "image/png": PIXEL, "text/plain": "Image()"}
+    page = _page(tmp_path, _shown(twin), _shown({WIDGET_MIME: WIDGET, "text/plain": "FloatSlider(value=0.5)"}))
+    assert f"data:image/png;base64,{PIXEL}" in page
+    assert page.count("A live control stands here") == 1
+    assert "FloatSlider" not in page
+
+
+def test_markdown_keeps_formulas_links_and_folded_solutions(tmp_path):
+    text = "# Hands $x$\n\n## Eq. 4\n\nSee [next](03_hanet.ipynb#a) and [out](https://a.org/b.ipynb).\n\n"
+    text += "$$\\hat{A}^k$$\n\n<details><summary>Solution</summary>\n\n**Seven.**\n\n</details>"
+    page = _page(tmp_path, new_markdown_cell(text))
+    assert "<title>Hands x</title>" in page
+    assert 'href="03_hanet.html#a"' in page
+    assert 'href="https://a.org/b.ipynb"' in page
+    assert page.count("<math") == 2
+    assert "<details><summary>Solution</summary>" in page
+    assert "<strong>Seven.</strong>" in page
+    assert '<a href="#Eq.-4">Eq. 4</a>' in page
+
+
+def test_metrics_are_readable_and_inputs_stay_in_the_record(tmp_path):
+    metrics = {"epe": 15.270199, "rows": [{"method": "port", "metrics": {"n": 846}}], "inputs": {"a.npz": "ff"}}
+    page = _page(tmp_path, _shown({"application/x.workbench.metrics+json": metrics}))
+    assert '<th>epe</th><td class="number">15.27</td>' in page
+    assert "<th>metrics.n</th>" in page
+    assert "a.npz" not in page
+
+
+def test_latex_output_becomes_mathml(tmp_path):
+    assert "<mfrac>" in _page(tmp_path, _shown({"text/latex": r"$\displaystyle \frac{a}{b}$", "text/plain": "a/b"}))
+
+
+def test_a_failure_stands_on_top_escaped(tmp_path):
+    page = _page(tmp_path, new_markdown_cell("# T"), error={"type": "ValueError", "message": "<b>", "cell": 1})
+    assert '<p class="failure">ValueError: &lt;b&gt;</p>' in page
+
+
+# --- the run folder
+
+
+@pytest.fixture
+def run(tmp_path):
+    entry = {"parameters": {"n": 3, "profile": "fast"}, "seed": None, "given": {}}
+    record = {
+        "schema_version": 1,
+        "status": "failed",
+        "profile": "fast",
+        "device": "cpu",
+        "started": "2026-01-01T00:00:00+00:00",
+        "duration_s": 2.5,
+        "notebooks": {
+            "01_a": {
+                **entry,
+                "status": "completed",
+                "duration_s": 2.0,
+                "metrics": {"epe": 15.25},
+                "inputs": {"x": "ab"},
+            },
+            "02_b": {**entry, "status": "failed", "duration_s": 0.5, "error": {"type": "E", "message": "a < b"}},
+            "03_c": {**entry, "status": "pending"},
+        },
+        "provenance": {
+            "git": {"commit": "0123456789abcdef", "dirty": True},
+            "python": "3.12.1",
+            "packages": {"torch": "2.15.0"},
+            "hardware": {"platform": "Linux", "cpu": "some", "cores": 2, "memory_gb": 8.0, "gpu": None},
+            "weights": {},
+        },
+    }
+    (tmp_path / "notebooks").mkdir()
+    for name, title in (("01_a", "# First"), ("02_b", "# Second")):
+        nbformat.write(new_notebook(cells=[new_markdown_cell(title)]), tmp_path / "notebooks" / f"{name}.ipynb")
+    return Run(tmp_path, record)
+
+
+def test_the_index_says_what_ended_how_and_where_it_comes_from(run):
+    page = index_page(run)
+    for text in (
+        '<a href="01_a.html">First</a>',
+        '<span class="state failed">failed</span>',
+        "E: a &lt; b",
+        '<span class="state pending">pending</span>',
+        "15.25",
+        "0123456789ab, with uncommitted changes",
+        "2.15.0",
+    ):
+        assert text in page
+    assert 'href="03_c.html"' not in page
+
+
+def test_publish_writes_the_pages_that_ended_and_leaves_no_parts(run):
+    publish(run)
+    assert {path.name for path in run.folder.iterdir()} == {"notebooks", "01_a.html", "02_b.html", "index.html"}
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"no chromium at {CHROMIUM}; CHROMIUM names another")
+def test_a_page_draws_everything_offline_and_asks_for_nothing(tmp_path):
+    cells = [
+        new_markdown_cell("# Offline\n\n$$\\sum_{k=0}^{K} \\hat{A}^k$$"),
+        _shown({PLOTLY_MIME: FIGURE}),
+        _shown({"image/png": PIXEL}),
+    ]
+    (tmp_path / "page.html").write_text(_page(tmp_path, *cells), encoding="utf-8")
+    with chromium() as (page, outside):
+        complaints: list[str] = []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto((tmp_path / "page.html").as_uri())
+        page.wait_for_selector(".js-plotly-plot .heatmaplayer image, .js-plotly-plot .hm")
+        assert page.locator(".js-plotly-plot").bounding_box()["height"] == pytest.approx(211, abs=2)
+        assert page.locator("math").bounding_box()["height"] > 40
+        assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+        assert (outside, complaints) == ([], [])
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"no chromium at {CHROMIUM}; CHROMIUM names another")
+def test_the_policy_stops_what_an_output_asks_for(tmp_path):
+    hostile = "<script src='https://example.invalid/x.js'></script><script>fetch('https://example.invalid/y')</script>"
+    (tmp_path / "page.html").write_text(_page(tmp_path, _shown({"text/html": hostile})), encoding="utf-8")
+    with chromium() as (page, _):
+        failures: list[str] = []
+        page.context.on("requestfailed", lambda request: failures.append(request.failure))
+        page.goto((tmp_path / "page.html").as_uri())
+        page.wait_for_timeout(500)
+        assert set(failures) <= {"csp"}
+        assert failures

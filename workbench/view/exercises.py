@@ -1,0 +1,77 @@
+"""Checks that diagnose: they say what an answer seems to have done, not only that it is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from IPython.display import Markdown, display
+from torch import Tensor
+
+from ..models.port import masked_joint_nll, normalised_adjacency
+
+
+def _say(verdict: str, text: str) -> bool:
+    display(Markdown(f"**{verdict}.** {text}"))
+    return verdict == "Right"
+
+
+def _compare(answer, expected: Tensor, mistakes: dict[str, Tensor], tolerance: float = 1e-5) -> bool:
+    """Right, a known mistake by its name, or the largest difference."""
+    if answer is None:
+        return _say("Not tried yet", "The function returns None: write its body, run the cell again.")
+    if not isinstance(answer, Tensor):
+        return _say("Not yet", f"Expected a tensor, got {type(answer).__name__}.")
+    if answer.shape != expected.shape:
+        return _say("Not yet", f"Expected shape {tuple(expected.shape)}, got {tuple(answer.shape)}.")
+    if torch.allclose(answer, expected, atol=tolerance, rtol=tolerance):
+        return _say("Right", "It agrees with the workbench's own function.")
+    for text, wrong in mistakes.items():
+        if wrong.shape == answer.shape and torch.allclose(answer, wrong, atol=tolerance, rtol=tolerance):
+            return _say("Not yet", text)
+    return _say("Not yet", f"The largest difference is {(answer - expected).abs().max():.3g}.")
+
+
+def check_adjacency(function: Callable[[Tensor], Tensor | None]) -> bool:
+    """Exercise of chapter 02: the symmetric normalisation behind PORT Eq. 4."""
+    a = torch.tensor([[0.0, 1, 0, 0], [1, 0, 1, 1], [0, 1, 0, 0], [0, 1, 0, 0]])
+    loops = a + torch.eye(4)
+    degree = loops.sum(1)
+    bare = a.sum(1)
+    return _compare(
+        function(a.clone()),
+        normalised_adjacency(a),
+        {
+            "Every joint must also keep itself: add the identity to A before counting neighbours.": a
+            / (bare[:, None] * bare).sqrt(),
+            "This divides each row by its sum. Symmetric normalisation shares the root between row and column.": loops
+            / degree[:, None],
+            "This divides each column by its sum. Symmetric normalisation shares the root between row and column.": loops
+            / degree,
+            "The product of both degrees stands without its square root.": loops / (degree[:, None] * degree),
+            "The degrees were counted on A, but A + I is what is normalised.": loops / (bare[:, None] * bare).sqrt(),
+            "A + I is right, its normalisation is still missing.": loops,
+        },
+    )
+
+
+def check_masked_loss(function: Callable[[Tensor, Tensor, Tensor], Tensor | None]) -> bool:
+    """Exercise of chapter 02: PORT Eq. 12, function(recon, truth, mask)."""
+    generator = torch.Generator().manual_seed(3)
+    recon, truth = torch.randn(2, 5, 2, generator=generator), torch.randn(2, 5, 2, generator=generator)
+    mask = torch.tensor([[True, False, True, False, False], [False, True, True, False, False]])
+    squared = (recon - truth).square().sum(-1)
+    return _compare(
+        function(recon.clone(), truth.clone(), mask.clone()),
+        masked_joint_nll(recon, truth, mask),
+        {
+            "This averages over all joints, as the public program does; Eq. 12 divides by the masked ones.": (
+                squared * mask
+            ).mean(),
+            "The mask is the wrong way round: Eq. 12 sums over the hidden joints.": squared[~mask].mean(),
+            "Every joint counts here; Eq. 12 sums over the hidden ones only.": squared.mean(),
+            "This is the distance, not its square: look at the two bars and the 2 in Eq. 12.": squared[mask].sqrt().mean(),
+            "This also divides by the two coordinates; the norm in Eq. 12 sums over x and y.": squared[mask].mean() / 2,
+            "This is the sum over masked joints; divide by how many there are.": squared[mask].sum(),
+        },
+    )

@@ -1,0 +1,125 @@
+"""What every chapter does first and last: one set-up call, tables, and metrics that a run can read."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import Markdown, display
+
+from ..data.manifest import manifest, sha256_of
+from ..errors import BadParameter, MissingData
+from ..ledger import paper
+from ..predict import SHIPPED, weights_path
+from .explorers import quiet_plotly
+
+METRICS = "application/x.workbench.metrics+json"
+SHOWN = ("torch", "torchvision", "timm", "numpy", "opencv-python", "plotly", "ipywidgets", "jupyterlab", "papermill")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the set-up call found."""
+
+    device: str
+    profile: str
+    seed: int
+    rng: np.random.Generator
+
+    @property
+    def full(self) -> bool:
+        return self.profile != "fast"
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
+
+
+def _opencv() -> str:
+    try:
+        import cv2
+    except ImportError as error:  # the wheel links system libraries that slim containers lack
+        return f"does not import ({error}); on Debian and Ubuntu: apt-get install libgl1 libglib2.0-0"
+    return cv2.__version__
+
+
+def choose_device(device: str) -> str:
+    """"auto" becomes the accelerator when there is one; an accelerator that is not there is refused by name."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise BadParameter(f"device is {device!r}", remedy="choose auto, cpu or cuda")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BadParameter("device is 'cuda', but torch sees no accelerator here", remedy="use auto or cpu")
+    return device
+
+
+def data_place(name: str) -> Path | None:
+    """Folder of a data set on this machine, or None when it is not there."""
+    from ..data.manifest import locate
+
+    try:
+        return locate(name)[1]
+    except MissingData:
+        return None
+
+
+def setup(*, device: str = "auto", profile: str = "fast", seed: int = 0, data: Sequence[str] = ()) -> Setup:
+    """Seeds, chooses the device, quiets plotly, and shows versions, device, data and weights once."""
+    if profile not in ("fast", "full", "paper"):
+        raise BadParameter(f"profile is {profile!r}", remedy="choose fast, full or paper")
+    device = choose_device(device)
+    torch.manual_seed(seed)
+    quiet_plotly()
+    name = torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} cores, {platform.machine()}"
+    rows = [("device", f"{device} ({name})"), ("profile", profile), ("python", platform.python_version())]
+    rows += [(p, _opencv() if p == "opencv-python" else _version(p)) for p in SHOWN]
+    for d in data:
+        place = data_place(d)
+        found = manifest(d)
+        state = "generated here" if found.kind == "synthetic" else "present" if place else f"not here ({found.access})"
+        rows.append((f"data: {d}", state))
+    for method in SHIPPED:
+        path = weights_path(method)
+        rows.append((f"weights: {method}", f"{path.stem}, {path.stat().st_size / 1e6:.1f} MB" if path.exists() else "missing"))
+    table = " &nbsp;·&nbsp; ".join(f"**{k}** {v}" for k, v in rows)
+    display(Markdown(table))
+    return Setup(device, profile, seed, np.random.default_rng(seed))
+
+
+def table(rows: Sequence[Mapping], caption: str, digits: int = 3) -> None:
+    """A table with a caption, rounded; missing entries are blank. The caption states the protocol."""
+    frame = pd.DataFrame(rows)
+    numbers = {c: f"{{:.{digits}f}}".format for c in frame.select_dtypes("float").columns}
+    style = frame.style.hide(axis="index").format(numbers, na_rep="").set_caption(caption)
+    style = style.set_table_styles(
+        [
+            {"selector": "caption", "props": "caption-side: top; text-align: left; font-weight: 600; padding: 6px 0"},
+            {"selector": "th, td", "props": "text-align: left; padding: 3px 14px 3px 0"},
+        ]
+    )
+    display(style)
+
+
+def paper_table(key: str, which: str) -> None:
+    """A paper's published rows from the ledger, marked as the paper's."""
+    found = paper(key).table(which)
+    table(found.rows, f"{paper(key).title}, {which}: {found.title} (paper)", digits=2)
+
+
+def report(metrics: Mapping[str, float], *, protocol: str, inputs: Sequence[str | Path] = ()) -> None:
+    """Shows metrics with their protocol and leaves them where `workbench run` reads them."""
+    values = {k: (None if v is None or not np.isfinite(v) else float(v)) for k, v in metrics.items()}
+    bundle = {"protocol": protocol, "metrics": values, "inputs": {Path(p).name: sha256_of(p) for p in inputs}}
+    text = f"**{protocol}**\n\n" + "\n".join(f"- {k}: {v:.4g}" for k, v in values.items() if v is not None)
+    display({METRICS: bundle, "text/markdown": text, "text/plain": text}, raw=True)
