@@ -95,6 +95,24 @@ def test_without_jitter_every_error_is_a_miss_onto_another_joint(rng):
     np.testing.assert_allclose(swapped, body.xy_frame[:, skeleton("coco17").flip_index][:, 5:], atol=1.0)
 
 
+def test_structured_errors_keep_a_limb_together(rng):
+    pose = sample_hands(1009, rng)
+    quiet = {"scale": 1e-6, "miss": -9.0, "miss_slope": 0.0}
+    alone = DetectorNoise(**quiet).apply(pose, rng).xy_frame - pose.xy_frame
+    assert np.abs(alone).max() < 0.1
+    turned = DetectorNoise(**quiet, limb=0.5).apply(pose, rng)
+    error = turned.xy_frame - pose.xy_frame
+    assert np.abs(error[:, [0, 1, 5, 9, 13, 17]]).max() < 0.1, "the wrist and the base of each finger stay"
+    tip, before = error[:, 8].ravel(), error[:, 7].ravel()
+    assert np.corrcoef(tip, before)[0, 1] > 0.9 and tip.std() > before.std()
+    swapped = DetectorNoise(**quiet, limb_swap=1e6).apply(pose, rng)
+    hard = swapped.confidence[:, 5:9].mean(1) < 0.3
+    there = np.linalg.norm(swapped.xy_frame[hard][:, 6, None] - pose.xy_frame[hard][:, [2, 10, 14, 18]], axis=-1)
+    assert np.median(there.min(1)) < 0.1, "the whole finger is answered at another one"
+    moved = DetectorNoise(**quiet, shift=0.2).apply(pose, rng).xy_frame - pose.xy_frame
+    assert np.ptp(moved, axis=1).max() < 0.1 < np.abs(moved).mean()
+
+
 def test_an_unlabelled_joint_is_answered_in_the_box_with_low_confidence(rng):
     pose = sample_hands(211, rng)
     flags, xy = pose.visibility.copy(), pose.xy_frame.copy()

@@ -72,6 +72,8 @@ def test_text_takes_the_type_of_the_default(source):
         ("name", Path("a"), "str"),
         ("flag", "1", "bool"),
         ("sizes", "5", "list"),
+        ("sizes", "[1e999]", "list"),
+        ("limit", "{1, 2}", "NoneType"),
     ],
 )
 def test_ill_typed_parameters_are_refused_with_notebook_and_type(source, name, value, expected):
@@ -92,6 +94,11 @@ def test_a_refused_run_leaves_nothing(source, options, message):
     with pytest.raises(BadParameter, match=message):
         _run(source, "good", **options)
     assert not (source / "runs").exists()
+
+
+def test_no_notebook_is_no_run(source):
+    with pytest.raises(BadParameter, match="no notebook to run"):
+        _run(source)
 
 
 def test_a_parameter_that_is_no_literal_is_refused(source):

@@ -73,6 +73,9 @@ class DetectorNoise:
     Tails, misses and wrong targets go along the bones as difficulty does: a finger is lost as a whole. So confidence
     orders errors, but noisily. Lengths are fractions of the object's long side.
 
+    Beyond that, errors may keep a limb together (`limb`, `limb_swap`) or the whole pose (`whole`, `shift`); these four are
+    off by default, are not fitted, and make training data from which a model learns more than from joints that err alone.
+
     The defaults are ours: round numbers, chosen in sight of what `fit` finds for a light hand detector on real hands.
     """
 
@@ -92,6 +95,10 @@ class DetectorNoise:
     miss_reach: float = 0.6  # distance over which the weight of a wrong target falls to 1/e
     miss_blur: float = 0.15  # spread around the wrong target
     swap: float = 0.3  # weight of the left/right partner as a wrong target; one joint at no distance has weight 1
+    limb: float = 0.0  # whole limbs turned and stretched about their base: std of the map's entries for the hardest
+    limb_swap: float = 0.0  # whole limbs answered at a like one: probability for the hardest, times 0.45
+    whole: float = 0.0  # the whole pose turned and stretched: std of the map's entries for the hardest
+    shift: float = 0.0  # the whole pose moved, for the hardest
 
     def __post_init__(self):
         for f in fields(self):
@@ -145,6 +152,8 @@ class DetectorNoise:
         there = np.take_along_axis(unit, pick[..., None], 1) - unit
         there = there + self.miss_blur * (near @ rng.standard_normal((n, k, 2)))
         error = np.where(missed[..., None], there, error)
+        if self.limb or self.limb_swap or self.whole or self.shift:
+            error = self._structured(error, unit, z, joints, rng)
         middle = (pose.boxes_xyxy[:, :2] + pose.boxes_xyxy[:, 2:])[:, None] / 2
         truth = np.where(pose.labelled[..., None], pose.xy_frame, middle)
         return Detections(
@@ -156,6 +165,31 @@ class DetectorNoise:
             ids=pose.ids,
             source="DetectorNoise (synthetic)",
         )
+
+    def _structured(self, error, unit, z, joints: Skeleton, rng: np.random.Generator) -> np.ndarray:
+        """Errors that keep a limb together, as detectors make them: a finger turned, or answered at the next finger."""
+        n, error = len(z), error.copy()
+        hard = (0.5 + 0.22 * z).clip(0, 1)
+        chains = joints.chains
+        centres = np.stack([unit[:, list(c)].mean(1) for c in chains], 1)
+        for i, chain in enumerate(chains):
+            chain = list(chain)
+            level = hard[:, chain].mean(1)
+            spread = self.limb * (level - 0.1).clip(0.05, 1) ** 1.5
+            turn = spread[:, None, None] * rng.standard_normal((n, 2, 2))
+            error[:, chain] += (unit[:, chain] - unit[:, chain[:1]]) @ turn
+            like = [j for j, other in enumerate(chains) if j != i and len(other) == len(chain)]
+            swapped = rng.random(n) < self.limb_swap * (level - 0.55).clip(0, 0.45)
+            if like:
+                away = np.linalg.norm(centres[:, like] - centres[:, [i]], axis=-1)
+                weights = np.exp(-away / self.miss_reach).cumsum(1)
+                pick = (weights < rng.random((n, 1)) * weights[:, -1:]).sum(1)
+                there = unit[np.arange(n)[:, None], np.array([chains[j] for j in like])[pick]] - unit[:, chain]
+                error[:, chain] = np.where(swapped[:, None, None], there + 0.5 * error[:, chain], error[:, chain])
+        level = hard.mean(1) ** 1.5
+        turn = self.whole * level[:, None, None] * rng.standard_normal((n, 2, 2))
+        error += (unit - unit.mean(1, keepdims=True)) @ turn
+        return error + self.shift * level[:, None, None] * rng.standard_normal((n, 1, 2))
 
     def _rest(self, occlusion_known: bool) -> float:
         """Scale of the random part of z, so that z has unit variance at the usual share of occluded joints."""

@@ -110,8 +110,12 @@ def _typed(value: object, default: object, where: dict) -> object:
             pass  # still text: refused below, unless anything goes
     if expected is float and type(value) is int:
         value = float(value)
-    fits = default is None or type(value) is expected
-    if not fits or (isinstance(value, float) and not math.isfinite(value)):
+    try:
+        json.dumps(value, allow_nan=False)  # what run.json cannot hold is refused too: NaN, infinity, objects
+        fits = default is None or type(value) is expected
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
         raise BadParameter(f"expected {expected.__name__}, as in {default!r}", **where)
     return list(value) if isinstance(value, tuple) else value  # JSON and papermill know no tuples
 
@@ -130,6 +134,8 @@ def _plan(names: Iterable[str], given: Mapping[str, object], settings: Mapping[s
     """Notebook -> its entry in run.json. A parameter goes to every chosen notebook that declares it, one at least."""
     paths = notebook_paths(source)
     chosen = sorted({find_notebook(name, source) for name in names})
+    if not chosen:
+        raise BadParameter("there is no notebook to run", record=source)
     declared = {name: notebook_parameters(paths[name]) for name in chosen}
     plan = {}
     for name in chosen:

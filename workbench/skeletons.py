@@ -48,6 +48,29 @@ class Skeleton:
         return a
 
     @cached_property
+    def chains(self) -> tuple[tuple[int, ...], ...]:
+        """Fingers or limbs: what hangs together once joints with three or more bones are gone, each from its base outwards."""
+        a = self.adjacency > 0
+        left = set(np.flatnonzero(a.sum(1) < 3).tolist())
+        hops = {self.root: 0}
+        queue = [self.root]
+        for i in queue:
+            for j in np.flatnonzero(a[i]).tolist():
+                if j not in hops:
+                    hops[j] = hops[i] + 1
+                    queue.append(j)
+        chains = []
+        while left:
+            piece, queue = set(), [min(left)]
+            while queue:
+                i = queue.pop()
+                piece.add(i)
+                queue += [j for j in np.flatnonzero(a[i]).tolist() if j in left and j not in piece]
+            left -= piece
+            chains.append(tuple(sorted(piece, key=lambda i: (hops[i], i))))
+        return tuple(chains)
+
+    @cached_property
     def flip_index(self) -> np.ndarray:
         """Permutation [k]: joint i of the mirrored picture is joint flip_index[i] of the original."""
         index = np.arange(len(self))

@@ -91,6 +91,8 @@ def chromium(*, width: int = 1400, height: int = 1300, home: str = "") -> Iterat
         outside: list[str] = []
         local = (*HOME, home) if home else HOME
         page.context.on("request", lambda r: None if r.url.startswith(local) else outside.append(r.url))
+        sockets = home.replace("http", "ws", 1) or None
+        page.on("websocket", lambda w: None if sockets and w.url.startswith(sockets) else outside.append(w.url))
         try:
             yield page, outside
         finally:

@@ -255,9 +255,10 @@ def index_page(run: Run) -> str:
         "gpu": machine["gpu"] or "none",
         "system": f"{machine['platform']}, Python {provenance['python']}",
     }
+    stale = " when this page was written; see <code>workbench runs list</code>" if run.status == "running" else ""
     head = HEAD.format(policy=POLICY, title=f"Run {escape(run.id)}", css=CSS)
     return (
-        f"{head}<h1>Occlusion Workbench</h1><p class=soft>Run {escape(run.id)} {_state(run.status)}</p>"
+        f"{head}<h1>Occlusion Workbench</h1><p class=soft>Run {escape(run.id)} {_state(run.status)}{stale}</p>"
         "<table><thead><tr><th>notebook</th><th>outcome</th><th>time</th><th>executed copy</th></tr></thead>"
         f"<tbody>{rows}</tbody></table>{cards}<h2>Where this comes from</h2>{_table(facts)}"
         f"{_folded('shipped weights, sha256', provenance['weights'])}{_folded('packages', provenance['packages'])}"
