@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .errors import BadParameter, WorkbenchError
+from .errors import BadParameter, WorkbenchError, unknown
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="The Occlusion Workbench."
@@ -92,6 +92,97 @@ def data_verify(
 
 
 # --- train, evaluate, bench ---------------------------------------------------------------------------------------
+
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the rows to this file.", dir_okay=False)]
+
+
+def _recipe(method: str):
+    """The recipe module of a method; importing one pulls in torch, so it waits until it is asked for."""
+    from importlib import import_module
+
+    known = sorted(p.stem for p in (Path(__file__).parent / "recipes").glob("[a-z]*.py"))
+    if method not in known:
+        raise unknown("method", method, known)
+    return import_module(f"workbench.recipes.{method}")
+
+
+def _print_rows(rows: list[dict]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    for column in columns:
+        table.add_column(column, justify="right" if any(isinstance(r.get(column), int | float) for r in rows) else "left")
+    for row in rows:
+        cells = (row.get(c) for c in columns)
+        table.add_row(*("" if v is None else f"{v:,.3f}" if isinstance(v, float) else str(v) for v in cells))
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _write_json(path: Path | None, content: dict) -> None:
+    if path is not None:
+        from .checkpoint import write_beside
+
+        write_beside(path, lambda beside: beside.write_text(json.dumps(content, indent=1), encoding="utf-8"))
+
+
+@app.command()
+def train(
+    method: str,
+    out: Annotated[Path | None, typer.Option(help="Weight file to write; the shipped one's name in . by default.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Fewer steps than the recipe's.", min=1)] = None,
+    seed: int = 0,
+    device: Device = "auto",
+):
+    """Train what the workbench ships for METHOD, from data that it makes itself. A killed training goes on where it was."""
+    from dataclasses import replace
+
+    from .predict import weights_path
+
+    recipe = _recipe(method)
+    settings = replace(recipe.SHIPPED_TRAIN, seed=seed)
+    if steps is not None:
+        settings = replace(settings, steps=steps, warmup_steps=min(settings.warmup_steps, steps // 5))
+    typer.echo(recipe.ship(out or Path(weights_path(method).name), settings, device=device))
+
+
+@app.command()
+def evaluate(
+    method: str,
+    data: Annotated[str, typer.Option(help="NAME or NAME:PATH; see `workbench data list`.")] = "synthetic",
+    json_file: JsonFile = None,
+    variants: Annotated[str | None, typer.Option(help="Comma-separated; all by default.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Cap every training; for trying out.", min=1)] = None,
+    seed: int = 0,
+    device: Device = "auto",
+):
+    """Run METHOD's protocol on a data set and print its rows, the paper's beside them. Trained folds are kept and reused."""
+    recipe = _recipe(method)
+    chosen = recipe.VARIANTS if variants is None else tuple(v.strip() for v in variants.split(",") if v.strip())
+    result = recipe.evaluate(data, variants=chosen, steps=steps, seed=seed, device=device)
+    _write_json(json_file, result)
+    typer.echo(result["protocol"])
+    _print_rows(recipe.flat(result))
+
+
+@app.command()
+def bench(
+    method: str = "port",
+    seconds: Annotated[float, typer.Option(help="Time for each number.", min=0.1)] = 3.0,
+    json_file: JsonFile = None,
+    device: Device = "auto",
+):
+    """Measure training and inference rates of METHOD on this machine, with parameters and FLOPs."""
+    from .bench import bench as measure
+
+    result = measure(method, device=device, seconds=seconds)
+    _write_json(json_file, result)
+    typer.echo(f"{result['hardware']}; {result['protocol']}")
+    _print_rows(result["rows"])
+
 
 # --- run, runs, lab -----------------------------------------------------------------------------------------------
 

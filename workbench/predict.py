@@ -20,18 +20,28 @@ from .skeletons import Skeleton, skeleton
 from .taps import Recording, record
 
 
-def pose_frame(
-    xy_frame: Float[np.ndarray, "n k 2"], use: Bool[np.ndarray, "n k"]
-) -> tuple[Float[np.ndarray, "n 1 2"], Float[np.ndarray, "n 1 1"]]:
-    """Centre and size (root mean square distance from it) of the joints in `use`; of all joints where fewer than 3 are.
+def pose_weights(
+    mask: Bool[np.ndarray, "n k"], confidence: Float[np.ndarray, "n k"], frame: str
+) -> Float[np.ndarray, "n k"]:
+    """How much each joint counts in the frame of its pose.
 
-    PORT does not say how it normalises; so that a hidden joint cannot move the frame, hidden joints do not count.
-    # unstated; ours
+    PORT does not say how it normalises.  # unstated; ours
+    "visible": joints that are not masked, so that a hidden joint cannot move the frame; all where fewer than 3 are left.
+    "confidence": the square of the confidence, masked or not.
     """
-    use = np.where(use.sum(1, keepdims=True) >= 3, use, True)[..., None]
-    count = use.sum(1, keepdims=True)
-    centre = (xy_frame * use).sum(1, keepdims=True) / count
-    size = np.sqrt((np.square(xy_frame - centre) * use).sum((1, 2), keepdims=True) / count)
+    if frame == "confidence":
+        return np.square(confidence) + 1e-6
+    seen = ~mask
+    return np.where(seen.sum(1, keepdims=True) >= 3, seen, True).astype(np.float32)
+
+
+def pose_frame(
+    xy: Float[np.ndarray, "n k 2"], weights: Float[np.ndarray, "n k"]
+) -> tuple[Float[np.ndarray, "n 1 2"], Float[np.ndarray, "n 1 1"]]:
+    """Weighted centre of each pose, and its size: root mean square distance from it, never 0."""
+    w = (weights / weights.sum(1, keepdims=True))[..., None]
+    centre = (xy * w).sum(1, keepdims=True)
+    size = np.sqrt((np.square(xy - centre) * w).sum((1, 2), keepdims=True))
     return centre, np.maximum(size, 1e-3)
 
 
@@ -40,11 +50,13 @@ class RefineRule:
     """Which joints PORT replaces and how far it moves them; every number comes from training statistics.
 
     delta: confidence threshold a joint (PORT Eq. 13; the paper has one for all). blend: share of the reconstruction
-    in the replaced joint; 1 is PORT Eq. 14. source: where the numbers come from.
+    in the replaced joint; 1 is PORT Eq. 14. mirror: average over the pose and its mirror image. source: where the numbers
+    come from.
     """
 
     delta: tuple[float, ...]
     blend: float = 1.0
+    mirror: bool = False
     source: str = ""
 
 
@@ -65,11 +77,12 @@ class PortRefiner:
         self.model.to(device)
         return self
 
-    def _check(self, k: int, name: str) -> None:
-        if k != len(self.skeleton) or name != self.skeleton.name:
+    def _check(self, detections: Detections) -> None:
+        if skeleton(detections.skeleton) is not self.skeleton:
             raise BadParameter(
-                f"detections are {name} with {k} joints, the model knows {self.skeleton.name}",
-                remedy=f"load weights trained for {name}",
+                f"detections are {detections.skeleton}, the model knows {self.skeleton.name}",
+                file=detections.source or None,
+                remedy=f"load weights trained for {detections.skeleton}",
             )
 
     def mask(self, detections: Detections, delta: float | None = None) -> Bool[np.ndarray, "n k"]:
@@ -77,23 +90,31 @@ class PortRefiner:
         limit = np.array(self.rule.delta if delta is None else [delta] * len(self.skeleton), np.float32)
         return occluded_joints(torch.tensor(detections.confidence), torch.tensor(limit)).numpy()
 
-    def _inputs(self, xy_frame: np.ndarray, mask: np.ndarray) -> tuple[dict[str, Tensor], np.ndarray, np.ndarray]:
-        centre, size = pose_frame(xy_frame, ~mask)
-        xy = torch.tensor((xy_frame - centre) / size, dtype=torch.float32, device=self.device)
-        return {"xy": xy, "mask": torch.tensor(mask, device=self.device)}, centre, size
+    def _inputs(
+        self, detections: Detections, mask: np.ndarray
+    ) -> tuple[dict[str, Tensor], Float[np.ndarray, "n 1 2"], Float[np.ndarray, "n 1 1"]]:
+        weights = pose_weights(mask, detections.confidence, self.model.config.frame)
+        centre, size = pose_frame(detections.xy_frame, weights)
+        arrays = {"xy": (detections.xy_frame - centre) / size, "mask": mask, "confidence": detections.confidence}
+        return {k: torch.tensor(v, device=self.device) for k, v in arrays.items()}, centre, size
 
     def reconstruct(
-        self, xy_frame: Float[np.ndarray, "n k 2"], mask: Bool[np.ndarray, "n k"], batch: int = 4096
+        self, detections: Detections, mask: Bool[np.ndarray, "n k"], batch: int = 128
     ) -> Float[np.ndarray, "n k 2"]:
         """What PORT makes of every joint, px, hidden or not."""
-        parts = []
-        for start in range(0, len(xy_frame), batch):
+        self._check(detections)
+        parts = [np.zeros((0, len(self.skeleton), 2), np.float32)]
+        flip = torch.tensor([-1.0, 1.0], device=self.device)
+        for start in range(0, len(detections), batch):
             rows = slice(start, start + batch)
-            inputs, centre, size = self._inputs(xy_frame[rows], mask[rows])
+            inputs, centre, size = self._inputs(detections.select(rows), mask[rows])
             with torch.inference_mode():
-                recon = self.model(**inputs)["xy"].float().cpu().numpy()
-            parts.append(recon * size + centre)
-        return np.concatenate(parts).astype(np.float32) if parts else xy_frame
+                recon = self.model(**inputs)["xy"]
+                if self.rule.mirror:
+                    mirrored = self.model(**{**inputs, "xy": inputs["xy"] * flip})["xy"] * flip
+                    recon = (recon + mirrored) / 2
+            parts.append(recon.float().cpu().numpy() * size + centre)
+        return np.concatenate(parts).astype(np.float32)
 
     def refine(
         self,
@@ -103,22 +124,23 @@ class PortRefiner:
         mask: Bool[np.ndarray, "n k"] | None = None,
     ) -> Prediction:
         """Replaces joints below delta, or those of an explicit mask, by their reconstruction (PORT Eq. 14)."""
-        self._check(detections.xy_frame.shape[1], detections.skeleton)
+        self._check(detections)
         mask = self.mask(detections, delta) if mask is None else mask
-        recon = self.reconstruct(detections.xy_frame, mask)
+        recon = self.reconstruct(detections, mask)
         moved = detections.xy_frame + self.rule.blend * (recon - detections.xy_frame)
         xy = replace_occluded(*(torch.tensor(a) for a in (detections.xy_frame, moved, mask))).numpy()
         return Prediction(self.skeleton.name, xy, detections.confidence, mask, self.name, detections)
 
     def look(
         self,
-        xy_frame: Float[np.ndarray, "n k 2"],
+        detections: Detections,
         mask: Bool[np.ndarray, "n k"],
         names: Iterable[str] | None = None,
         edit: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
     ) -> tuple[Float[np.ndarray, "n k 2"], Recording]:
-        """`reconstruct` with the taps recorded, and edited if asked: (px, recording)."""
-        inputs, centre, size = self._inputs(xy_frame, mask)
+        """One pass (without the mirror image) with the taps recorded, and edited if asked: (px, recording)."""
+        self._check(detections)
+        inputs, centre, size = self._inputs(detections, mask)
         with torch.no_grad(), record(self.model, names, edit=edit) as taps:
             recon = self.model(**inputs)["xy"].float().cpu().numpy()
         return (recon * size + centre).astype(np.float32), taps

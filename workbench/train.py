@@ -11,6 +11,7 @@ import json
 import math
 import os
 import pickle
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -188,7 +189,10 @@ def train(
     )
     started, window = time.perf_counter(), []
     show = progress and engine.is_main_process
-    with tqdm(total=config.steps, initial=first, desc=label, unit="step", disable=not show, leave=False) as bar:
+    calm = 0.1 if sys.stderr.isatty() else 10.0  # seconds between lines in a log
+    with tqdm(
+        total=config.steps, initial=first, desc=label, unit="step", disable=not show, leave=False, mininterval=calm
+    ) as bar:
         for step, batch in zip(range(first, config.steps), loader):
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(step, config)

@@ -11,7 +11,8 @@ from workbench.errors import BadParameter
 from workbench.models import build
 from workbench.models.layers import attention_weights, count_parameters, merge_heads, split_heads
 from workbench.models.port import (
-    MSGC, JointEmbedding, Port, PortConfig, RegressionHead, adjacency_powers, leak_free_embedding, masked_joint_nll,
+    MSGC, JointEmbedding, Port, PortConfig, RegressionHead, adjacency_powers, leak_free_embedding, masked_joint_distance,
+    masked_joint_nll,
     msgc, normalised_adjacency, occluded_joints, replace_occluded,
 )  # fmt: skip
 
@@ -69,6 +70,24 @@ def test_nll_is_over_masked_joints_only():
     mask = torch.tensor([[True, False, True]])
     assert masked_joint_nll(recon, truth, mask).item() == 13.0
     assert masked_joint_nll(recon, truth, torch.zeros_like(mask)).item() == 0.0
+
+
+def test_the_distance_loss_is_a_distance():
+    truth = torch.zeros(1, 2, 2)
+    recon = torch.tensor([[[3.0, 4.0], [99.0, 0.0]]])
+    mask = torch.tensor([[True, False]])
+    assert masked_joint_distance(recon, truth, mask).item() == pytest.approx(5.0, abs=1e-4)
+
+
+def test_confidence_is_a_channel_only_where_configured():
+    torch.manual_seed(1)
+    xy, mask = torch.randn(1, 21, 2), torch.zeros(1, 21, dtype=torch.bool)
+    for config, matters in (("paper", False), ("denoise", True)):
+        model = build("port", config).eval()
+        a, b = (model(xy, mask, confidence=torch.full((1, 21), c))["xy"] for c in (0.2, 0.9))
+        assert torch.equal(a, b) != matters
+    with pytest.raises(BadParameter, match="frame is 'box'"):
+        PortConfig(frame="box")
 
 
 def test_refinement_replaces_below_delta_only():

@@ -31,7 +31,8 @@ def _port_example(config: PortConfig, batch: int, generator: torch.Generator) ->
     xy = torch.randn(batch, n, 2, generator=generator)
     mask = torch.zeros(batch, n, dtype=torch.bool)
     mask[:, ::3] = True
-    return {"xy": xy, "mask": mask, "truth": xy + 0.1 * torch.randn(batch, n, 2, generator=generator)}
+    truth = xy + 0.1 * torch.randn(batch, n, 2, generator=generator)
+    return {"xy": xy, "mask": mask, "truth": truth, "confidence": torch.rand(batch, n, generator=generator)}
 
 
 PORT_TINY = PortConfig(dim=12, depth=2, heads=2, head_dim=6)
@@ -42,7 +43,7 @@ MODELS: dict[str, Entry] = {
         {
             "tiny": PORT_TINY,
             "paper": PortConfig(),
-            "denoise": PortConfig(denoise=True, residual=True),
+            "denoise": PortConfig(denoise=True, residual=True, confidence=True, frame="confidence"),
         },
         _port_example,
     ),

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -29,9 +30,7 @@ class PortConfig:
     dim: int = 64  # D, PORT Sec. IV-B
     depth: int = 4  # L, PORT Sec. IV-B
     heads: int = 4  # PORT Sec. IV-B
-    head_dim: int = (
-        64  # unstated; ours: Eq. 7 divides by sqrt(D), and heads of width D give Table II's 0.5 M parameters
-    )
+    head_dim: int = 64  # unstated; ours: Eq. 7 divides by sqrt(D); heads of width D give Table II's 0.5 M parameters
     mlp_ratio: int = 2  # unstated; ours: with the two lines around it, 0.52 M
     exponents: tuple[int, ...] = (1, 2)  # K, PORT Sec. IV-B; () is the plain linear layer of Table III
     shared_weight: bool = False  # one W for all powers as Eq. 4 prints it; False: one for each, see the ledger
@@ -40,12 +39,16 @@ class PortConfig:
     leak_free: bool = False  # remove masked joints before Eq. 5 mixes neighbours; the paper's embedding leaks
     denoise: bool = False  # masked joints keep their noisy coordinates: the mask embedding is added, not put in
     residual: bool = False  # predict an offset from the input instead of a position
+    confidence: bool = False  # the detector's confidence is a third input channel beside x and y
+    frame: str = "visible"  # unstated; ours: poses are normalised by their unmasked joints, or weighted by "confidence"
 
     def __post_init__(self):
         if any(k < 1 for k in self.exponents):
             raise BadParameter(
                 f"exponents {self.exponents} must be 1 or more", remedy="use () for a plain linear layer"
             )
+        if self.frame not in ("visible", "confidence"):
+            raise BadParameter(f"frame is {self.frame!r}", remedy="choose visible or confidence")
 
 
 def normalised_adjacency(adjacency: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
@@ -62,29 +65,31 @@ def adjacency_powers(adjacency: Float[Tensor, "n n"], exponents: Sequence[int]) 
 
 
 def msgc(
-    powers: Float[Tensor, "p n n"], x: Float[Tensor, "b n c"], weight: Float[Tensor, "p c d"]
+    powers: Float[Tensor, "p n n"],
+    x: Float[Tensor, "b n c"],
+    weight: Float[Tensor, "p c d"],
+    bias: Float[Tensor, "d"] | None = None,
 ) -> Float[Tensor, "b n d"]:
     """Multi-scale graph convolution, mean over k of A~^k X W_k. PORT Eq. 4.
 
-    The paper prints one W for all k; pass it expanded over p. With one W, the sum could be taken before the product.
+    The paper prints one W for all k; pass it expanded over p. The bias is ours.
     """
-    mixed = torch.einsum("pnm,bmc->bnpc", powers, x)
-    return mixed.flatten(-2) @ weight.flatten(0, 1) / len(powers)  # one product over (k, channel)
+    mixed = torch.einsum("pnm,bmc->bnpc", powers / len(powers), x)
+    return F.linear(mixed.flatten(-2), weight.flatten(0, 1).T, bias)  # one product over (k, channel)
 
 
 def leak_free_embedding(
     powers: Float[Tensor, "p n n"],
-    xy: Float[Tensor, "b n 2"],
-    weight: Float[Tensor, "p 2 d"],
+    x: Float[Tensor, "b n c"],
+    weight: Float[Tensor, "p c d"],
     mask: Bool[Tensor, "b n"],
 ) -> Float[Tensor, "b n d"]:
     """Eq. 5 over visible neighbours only: each row is rescaled to the weight it would have had.  # ours, not the paper's"""
-    seen = (~mask)[..., None].to(xy.dtype)
-    total = powers.sum(-1)  # [p n]
+    seen = (~mask)[..., None].to(x.dtype)
     left = torch.einsum("pnm,bmo->bnp", powers, seen)
-    rescale = torch.where(left > 1e-6, total.T / left.clamp_min(1e-6), torch.zeros_like(left))
-    mixed = torch.einsum("pnm,bmc->bnpc", powers, xy * seen) * rescale[..., None]
-    return mixed.flatten(-2) @ weight.flatten(0, 1) / len(powers)
+    rescale = torch.where(left > 1e-6, powers.sum(-1).T / left.clamp_min(1e-6), torch.zeros_like(left))
+    mixed = torch.einsum("pnm,bmc->bnpc", powers, x * seen) * rescale[..., None] / len(powers)
+    return F.linear(mixed.flatten(-2), weight.flatten(0, 1).T)
 
 
 def squeeze_excitation_input(z: Float[Tensor, "b n d"]) -> Float[Tensor, "b d"]:
@@ -98,6 +103,14 @@ def masked_joint_nll(
     """Squared distance averaged over the masked joints of the batch: Gaussian likelihood with sigma = 1. PORT Eq. 12."""
     squared = (recon - truth).square().sum(-1)
     return (squared * mask).sum() / mask.sum().clamp_min(1)
+
+
+def masked_joint_distance(
+    recon: Float[Tensor, "b n 2"], truth: Float[Tensor, "b n 2"], mask: Bool[Tensor, "b n"], smooth: float = 0.01
+) -> Float[Tensor, ""]:
+    """Distance (not squared) averaged over the masked joints, smooth at 0: far misses count less.  # ours, not the paper's"""
+    distance = ((recon - truth).square().sum(-1) + smooth**2).sqrt()
+    return (distance * mask).sum() / mask.sum().clamp_min(1)
 
 
 def occluded_joints(confidence: Float[Tensor, "b n"], delta: float | Float[Tensor, "n"]) -> Bool[Tensor, "b n"]:
@@ -127,25 +140,25 @@ class MSGC(nn.Module):
         return self.weight.expand(len(self.powers), -1, -1)
 
     def forward(self, x: Float[Tensor, "b n c"]) -> Float[Tensor, "b n d"]:
-        return msgc(self.powers, x, self.expanded_weight()) + self.bias
+        return msgc(self.powers, x, self.expanded_weight(), self.bias)
 
 
 class JointEmbedding(nn.Module):
-    """PORT Eq. 5 and the mask embedding of Sec. III-D."""
+    """PORT Eq. 5 and the mask embedding of Sec. III-D; x holds x, y and, if so configured, the confidence."""
 
     def __init__(self, powers: Tensor, config: PortConfig):
         super().__init__()
         self.leak_free, self.denoise = config.leak_free, config.denoise
-        self.project = MSGC(powers, 2, config.dim, config.shared_weight)
+        self.project = MSGC(powers, 3 if config.confidence else 2, config.dim, config.shared_weight)
         self.mask_embedding = nn.Parameter(torch.randn(config.dim) * 0.02)
         self.out = Tap("b joint channel")
 
-    def forward(self, xy: Float[Tensor, "b n 2"], mask: Bool[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
+    def forward(self, x: Float[Tensor, "b n c"], mask: Bool[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
         p = self.project
         if self.leak_free:
-            z = leak_free_embedding(p.powers, xy, p.expanded_weight(), mask) + p.bias
+            z = leak_free_embedding(p.powers, x, p.expanded_weight(), mask) + p.bias
         else:
-            z = p(xy)
+            z = p(x)
         m = mask[..., None]
         z = z + m * self.mask_embedding if self.denoise else torch.where(m, self.mask_embedding, z)
         return self.out(z)
@@ -212,18 +225,25 @@ class Port(nn.Module):
         xy: Float[Tensor, "b n 2"],
         mask: Bool[Tensor, "b n"],
         truth: Float[Tensor, "b n 2"] | None = None,
+        confidence: Float[Tensor, "b n"] | None = None,
     ) -> dict[str, Tensor]:
         """Reconstructs every joint from the unmasked ones.
 
         xy: normalised coordinates; mask: True where the joint is hidden from the model (or, with `denoise`, known to be
-        unreliable). Returns "xy" and, when the truth is given, "loss.nll" (Eq. 12).
+        unreliable); confidence: the detector's, used where the configuration says so (absent: 0 where masked, else 1).
+        Returns "xy" and, when the truth is given, "loss.nll" (Eq. 12) and "loss.distance".
         """
-        z = self.embedding(xy, mask)
+        x = xy
+        if self.config.confidence:
+            c = (~mask).to(xy.dtype) if confidence is None else confidence
+            x = torch.cat((xy, (2 * c - 1)[..., None]), -1)
+        z = self.embedding(x, mask)
         for layer in self.encoder:
             z = layer(z)
-        out = self.head(z)
+        out = self.head(z).to(xy.dtype)
         recon = self.recon(xy + out if self.config.residual else out)
         result = {"xy": recon}
         if truth is not None:
-            result["loss.nll"] = masked_joint_nll(recon, truth, mask)
+            result["loss.nll"] = masked_joint_nll(recon.float(), truth, mask)
+            result["loss.distance"] = masked_joint_distance(recon.float(), truth, mask)
         return result
