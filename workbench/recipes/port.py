@@ -521,14 +521,14 @@ def sweep_settings(full: bool) -> tuple[list[str], list[float]]:
 
 def sweep_protocol(full: bool) -> str:
     """What a point of the sweep is, in words."""
-    return "synthetic hands, 3,000 steps, 3 seeds" if full else "synthetic hands, 120 steps, 1 seed"
+    return "3,000 steps, 3 seeds" if full else "200 steps, 1 seed"
 
 
 def sweep(
     projections: Sequence[str], ratios: Sequence[float], *, full: bool, device: str = "auto", seed: int = 0
 ) -> dict[str, dict]:
     """Masked joint modelling on procedural hands for each setting; P-EPE (truth to prediction) of refined test hands."""
-    settings = replace(FAITHFUL_TRAIN, steps=3_000 if full else 120, warmup_steps=300 if full else 20, lr=5e-4 if full else 1e-3)
+    settings = replace(FAITHFUL_TRAIN, steps=3_000 if full else 200, warmup_steps=300 if full else 20, lr=5e-4 if full else 1e-3)
     settings = replace(settings, batch_size=128 if full else 64)
     truth, detected = pairs("synthetic", n=2_000 if full else 500, seed=TEST_SEED)
     rule = quantile_rule(pairs("synthetic", n=2_000, seed=seed + 1)[1].confidence, 0, 0.1, 0.0, source="lowest 10 %")

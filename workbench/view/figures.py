@@ -48,6 +48,7 @@ def pose_traces(
     replaced: Bool[np.ndarray, "k"] | None = None,
     show_legend: bool = True,
     width: float = 2,
+    colour_bar: bool = False,
 ) -> list[go.Scatter]:
     """Two traces, bones and joints; joints coloured by confidence if given, replaced ones as open diamonds."""
     x, y = bones(xy_frame, skeleton)
@@ -58,12 +59,13 @@ def pose_traces(
     marker = {"size": 8, "color": colour}
     if confidence is not None:
         marker = {
-            "size": 9, "color": confidence, "colorscale": CONFIDENCE_SCALE, "cmin": 0, "cmax": 1,
+            "size": 9, "color": confidence, "colorscale": CONFIDENCE_SCALE, "cmin": 0, "cmax": 1, "showscale": colour_bar,
+            "colorbar": {"title": "detector<br>confidence", "len": 0.7, "thickness": 12, "y": 0.4}, "opacity": 1,
             "line": {"width": 1, "color": colour},
         }  # fmt: skip
     if replaced is not None:
         marker["symbol"] = np.where(replaced, "diamond", "circle").tolist()
-        marker["size"] = np.where(replaced, 11, 7).tolist()
+        marker["size"] = np.where(replaced, 13, 9).tolist()
     line = go.Scatter(
         x=x, y=y, mode="lines", name=name, legendgroup=name, showlegend=show_legend, hoverinfo="skip",
         line={"color": colour, "width": width},
@@ -114,10 +116,10 @@ def refinement_grid(
 ) -> go.Figure:
     """Arrows from each replaced joint to its new place, coloured by confidence. Counterpart of PORT Fig. 3."""
     n = len(detected)
-    cols = min(n, 4)
+    cols = min(n, 3)
     rows = -(-n // cols)
     titles = list(captions) + [""] * (n - len(captions))
-    figure = make_subplots(rows, cols, subplot_titles=titles, horizontal_spacing=0.02, vertical_spacing=0.08)
+    figure = make_subplots(rows, cols, subplot_titles=titles, horizontal_spacing=0.02, vertical_spacing=0.1)
     for i in range(n):
         row, col = i // cols + 1, i % cols + 1
         first = i == 0
@@ -145,7 +147,7 @@ def refinement_grid(
                 ), row, col,
             )  # fmt: skip
         shown = [detected[i], refined[i]] + ([] if truth is None else [truth[i]])
-        _picture_axes(figure, np.concatenate(shown), row, col)
+        _picture_axes(figure, np.concatenate(shown), row, col, pad=0.03)
     figure.add_trace(
         go.Scatter(
             x=[None], y=[None], mode="markers", name="moved by PORT",
@@ -163,7 +165,7 @@ def refinement_grid(
             },
         )
     )  # fmt: skip
-    return _layout(figure, title, 90 + 290 * rows, legend={"orientation": "h", "y": -0.03})
+    return _layout(figure, title, 110 + 310 * rows, legend={"orientation": "h", "y": -0.03})
 
 
 def error_by_confidence(
@@ -179,30 +181,33 @@ def error_by_confidence(
     """Boxes of joint error in bins of confidence without and with refinement, with delta. Counterpart of PORT Fig. 4."""
     edges = np.linspace(0, 1, bins + 1)
     which = np.clip(np.digitize(confidence, edges) - 1, 0, bins - 1)
-    middle = (edges[:-1] + edges[1:]) / 2
+    filled = np.unique(which)
+    middle, top = (edges[:-1] + edges[1:])[filled] / 2, 0.0
     figure = go.Figure()
-    for name, error, colour in (("detector", before, DETECTED), ("with PORT", after, REFINED)):
+    for name, error, colour, side in (("detector", before, DETECTED, -1), ("with PORT", after, REFINED, 1)):
+        at = middle + side * 0.21 / bins
+        groups = [error[which == b] for b in filled]
+        low, q1, median, q3, high = np.array([np.percentile(g, [5, 25, 50, 75, 95]) for g in groups]).T
+        means = np.array([g.mean() for g in groups])
         figure.add_trace(
             go.Box(
-                x=middle[which], y=error, name=name, marker_color=colour, boxpoints=False, line={"width": 1},
-                offsetgroup=name, width=0.4 / bins,
+                x=at, lowerfence=low, q1=q1, median=median, q3=q3, upperfence=high, name=name, marker_color=colour,
+                line={"width": 1}, width=0.36 / bins,
             )
         )  # fmt: skip
-        means = [error[which == b].mean() if (which == b).any() else None for b in range(bins)]
-        shift = -0.22 / bins if name == "detector" else 0.22 / bins
         figure.add_trace(
             go.Scatter(
-                x=middle + shift, y=means, mode="lines+markers", name=f"mean, {name}",
-                line={"color": colour, "width": 2}, marker={"size": 6},
+                x=at, y=means, mode="lines+markers", name=f"mean, {name}", line={"color": colour, "width": 2},
+                marker={"size": 6},
             )
         )  # fmt: skip
+        top = max(top, high.max())
     figure.add_vline(
-        x=delta, line={"color": "#b00020", "width": 2, "dash": "dash"}, annotation_text=f"delta = {delta:.3f}"
+        x=delta, line={"color": "#b00020", "width": 2, "dash": "dash"}, annotation_text=f"delta = {delta:.2f}", annotation_position="top right"
     )
-    top = float(np.percentile(np.concatenate((before, after)), 99.5))
     figure.update_xaxes(title="confidence", range=[0, 1])
-    figure.update_yaxes(title=f"joint error ({unit})", range=[0, top])
-    return _layout(figure, title, 430, boxmode="group", legend={"orientation": "h", "y": 1.08, "x": 0.0})
+    figure.update_yaxes(title=f"joint error, {unit} (boxes 25 to 75 %, whiskers 5 to 95 %)", range=[0, 1.05 * top])
+    return _layout(figure, title, 460, legend={"orientation": "h", "y": -0.15, "x": 0.0})
 
 
 def change_by_occlusions(
@@ -224,7 +229,7 @@ def change_by_occlusions(
         )  # fmt: skip
     figure.add_hline(y=0, line={"color": GREY, "width": 1})
     figure.update_xaxes(title="joints below delta in one pose", type="category")
-    figure.update_yaxes(title=f"error with PORT minus detector ({unit}); below 0 is better")
+    figure.update_yaxes(title=f"P-EPE change, {unit} (below 0 is better)")
     return _layout(figure, title, 400)
 
 
@@ -239,12 +244,12 @@ def attention_and_adjacency(
 ) -> go.Figure:
     """Two joint-by-joint matrices; rows of masked joints are framed. Counterpart of PORT Fig. 6."""
     names = list(skeleton.joints)
-    figure = make_subplots(1, 2, subplot_titles=titles, horizontal_spacing=0.16)
+    figure = make_subplots(1, 2, subplot_titles=titles, horizontal_spacing=0.14, shared_yaxes=True)
     for col, matrix in ((1, attention), (2, adjacency)):
         figure.add_trace(
             go.Heatmap(
                 z=matrix, x=names, y=names, colorscale="Cividis", zmin=0,
-                colorbar={"x": 0.43 if col == 1 else 1.0, "len": 0.9, "thickness": 10, "title": "weight"},
+                colorbar={"x": 0.44 if col == 1 else 1.01, "len": 0.9, "thickness": 10, "title": "weight"},
                 hovertemplate="row (asks): %{y}<br>column (answers): %{x}<br>%{z:.3f}<extra></extra>",
             ), 1, col,
         )  # fmt: skip
@@ -267,10 +272,10 @@ def sweep(
     x_title: str,
     y_title: str,
     title: str,
-    measured_name: str = "measured",
+    names: tuple[str, str] = ("measured", "paper"),
 ) -> go.Figure:
-    """One measured value a setting, with intervals, and the paper's on an axis of its own: other data, other scale."""
-    figure = make_subplots(specs=[[{"secondary_y": paper is not None}]])
+    """One measured value a setting, with intervals; beside it the paper's in a panel of its own: other data, other scale."""
+    figure = make_subplots(1, 1 if paper is None else 2, subplot_titles=names, horizontal_spacing=0.12)
     spread = None
     if intervals is not None:
         spread = {
@@ -278,23 +283,17 @@ def sweep(
             "array": [hi - m for (_, hi), m in zip(intervals, measured)],
             "arrayminus": [m - lo for (lo, _), m in zip(intervals, measured)],
         }  # fmt: skip
-    figure.add_trace(
-        go.Scatter(
-            x=list(labels), y=list(measured), error_y=spread, name=measured_name, mode="lines+markers",
-            line={"color": REFINED}, marker={"size": 9},
-        )
-    )  # fmt: skip
-    figure.update_yaxes(title=y_title)
-    if paper is not None:
+    panels = [(measured, spread, REFINED, "circle")] + ([] if paper is None else [(paper, None, GREY, "square-open")])
+    for col, (values, error, colour, symbol) in enumerate(panels, 1):
         figure.add_trace(
             go.Scatter(
-                x=list(labels), y=list(paper), name="paper (right axis, its own data)", mode="lines+markers",
-                line={"color": GREY, "dash": "dot"}, marker={"size": 8, "symbol": "square-open"},
-            ), secondary_y=True,
+                x=list(labels), y=list(values), error_y=error, mode="lines+markers", name=names[col - 1],
+                line={"color": colour}, marker={"size": 9, "symbol": symbol}, showlegend=False,
+            ), 1, col,
         )  # fmt: skip
-        figure.update_yaxes(title="paper", secondary_y=True, showgrid=False)
+    figure.update_yaxes(title=y_title, col=1)
     figure.update_xaxes(title=x_title, type="category")
-    return _layout(figure, title, 380, legend={"orientation": "h", "y": 1.12, "x": 0.0})
+    return _layout(figure, title, 360)
 
 
 def loss_curve(steps: Sequence[int], loss: Sequence[float], *, title: str, unit: str) -> go.Figure:

@@ -85,10 +85,7 @@ def setup(*, device: str = "auto", profile: str = "fast", seed: int = 0, data: S
     rows = [("device", f"{device} ({name})"), ("profile", profile), ("python", platform.python_version())]
     rows += [(p, _opencv() if p == "opencv-python" else _version(p)) for p in SHOWN]
     for d in data:
-        place = data_place(d)
-        found = manifest(d)
-        state = "generated here" if found.kind == "synthetic" else "present" if place else f"not here ({found.access})"
-        rows.append((f"data: {d}", state))
+        rows.append((f"data: {d}", presence(d)))
     for method in SHIPPED:
         path = weights_path(method)
         rows.append((f"weights: {method}", f"{path.stem}, {path.stat().st_size / 1e6:.1f} MB" if path.exists() else "missing"))
@@ -104,7 +101,10 @@ def table(rows: Sequence[Mapping], caption: str, digits: int = 3) -> None:
     style = frame.style.hide(axis="index").format(numbers, na_rep="").set_caption(caption)
     style = style.set_table_styles(
         [
-            {"selector": "caption", "props": "caption-side: top; text-align: left; font-weight: 600; padding: 6px 0"},
+            {
+                "selector": "caption",
+                "props": "caption-side: top; text-align: left; font-weight: 600; padding: 6px 0; white-space: nowrap",
+            },
             {"selector": "th, td", "props": "text-align: left; padding: 3px 14px 3px 0"},
         ]
     )
@@ -114,12 +114,18 @@ def table(rows: Sequence[Mapping], caption: str, digits: int = 3) -> None:
 def paper_table(key: str, which: str) -> None:
     """A paper's published rows from the ledger, marked as the paper's."""
     found = paper(key).table(which)
-    table(found.rows, f"{paper(key).title}, {which}: {found.title} (paper)", digits=2)
+    table(found.rows, f"{which}: {found.title} (paper)", digits=2)
 
 
 def report(metrics: Mapping[str, float], *, protocol: str, inputs: Sequence[str | Path] = ()) -> None:
-    """Shows metrics with their protocol and leaves them where `workbench run` reads them."""
+    """States the protocol and leaves the metrics where `workbench run` reads them."""
     values = {k: (None if v is None or not np.isfinite(v) else float(v)) for k, v in metrics.items()}
-    bundle = {"protocol": protocol, "metrics": values, "inputs": {Path(p).name: sha256_of(p) for p in inputs}}
-    text = f"**{protocol}**\n\n" + "\n".join(f"- {k}: {v:.4g}" for k, v in values.items() if v is not None)
+    bundle = {**values, "protocol": protocol, "inputs": {Path(p).name: sha256_of(p) for p in inputs}}
+    text = f"*Protocol: {protocol}. {len(values)} metrics go to the run's record.*"
     display({METRICS: bundle, "text/markdown": text, "text/plain": text}, raw=True)
+
+
+def presence(name: str) -> str:
+    """"yes", "made on the spot" or how it is to be had, for a table of data sets."""
+    found = manifest(name)
+    return "made on the spot" if found.kind == "synthetic" else "yes" if data_place(name) else f"no ({found.access})"
