@@ -49,6 +49,9 @@ def write_beside(path: Path, write: Callable[[Path], object]) -> Path:
         write(beside)
         with open(beside, "rb") as f:
             os.fsync(f.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        beside.chmod(0o666 & ~umask)  # safetensors writes files that only their owner can read
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)

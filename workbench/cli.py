@@ -170,7 +170,7 @@ def evaluate(
 
 @app.command()
 def bench(
-    method: str = "port",
+    method: Annotated[str, typer.Option(help="Which method.")] = "port",
     seconds: Annotated[float, typer.Option(help="Time for each number.", min=0.1)] = 3.0,
     json_file: JsonFile = None,
     device: Device = "auto",

@@ -38,6 +38,7 @@ SCHEMA_VERSION = 1
 FOLDS = 5
 MASK_RATIO = 0.4  # PORT Sec. IV-B
 TEST_SEED, TEST_HANDS = 20_261, 2_000  # the synthetic test set of `evaluate port --data synthetic`
+SHIP_HANDS = 4_000  # hands on which the shipped rule is chosen
 
 # Sec. IV-B: Adam, 5e-4, batch 128, 1,000 warm-up steps, cosine. 100 epochs of about 16,000 hands are 12,500 steps.
 PAPER_TRAIN = TrainConfig(steps=12_500, batch_size=128, lr=5e-4, warmup_steps=1_000)
@@ -358,9 +359,12 @@ def evaluate_refiner(refiner: PortRefiner, truth: Pose, detected: Detections, *,
 
 def flat(result: Mapping) -> list[dict]:
     """Rows for a table: method, variant and metrics side by side."""
-    shown = ("epe", "p_epe", "p_epe_pred_to_gt", "replaced_error_detector", "replaced_error", "size_change")
+    shown = {
+        "epe": "EPE", "p_epe": "P-EPE", "p_epe_pred_to_gt": "P-EPE, pred. to truth", "replaced_error_detector": "replaced, before",
+        "replaced_error": "replaced, after", "size_change": "size",
+    }  # fmt: skip
     return [
-        {"method": r["method"], "variant": r.get("variant"), **{m: r["metrics"].get(m) for m in shown}}
+        {"method": r["method"], "variant": r.get("variant"), **{text: r["metrics"].get(m) for m, text in shown.items()}}
         | {"n": r["n"], "kind": r["kind"]}
         for r in result["rows"]
     ]
@@ -478,13 +482,13 @@ def _procedural_start(settings: TrainConfig, whole: bool, options: Mapping) -> P
 
 
 def ship(out: str | Path, settings: TrainConfig = PROCEDURAL_TRAIN, *, device: str = "auto", progress: bool = True) -> Path:
-    """Trains on procedural hands, chooses the rule on 4,000 of them, and writes one file with its card."""
+    """Trains on procedural hands, chooses the rule on SHIP_HANDS others, and writes one file with its card."""
     from .. import checkpoint
 
     out = Path(out)
     trained = train_procedural(settings, out=out.with_suffix(".training"), device=device, progress=progress)
-    truth, detected = pairs("synthetic", n=4_000, seed=settings.seed + 1)
-    rule = choose_rule(trained.model, truth, detected, "4,000 procedural hands with simulated detections")
+    truth, detected = pairs("synthetic", n=SHIP_HANDS, seed=settings.seed + 1)
+    rule = choose_rule(trained.model, truth, detected, f"{SHIP_HANDS:,} procedural hands with simulated detections")
     test = pairs("synthetic", seed=TEST_SEED)
     rows = evaluate_refiner(PortRefiner(trained.model, rule), *test, data="synthetic")["rows"]
     card = checkpoint.read_card(trained.result.weights)
@@ -519,24 +523,28 @@ def sweep_settings(full: bool) -> tuple[list[str], list[float]]:
     return (list(PROJECTIONS), list(PAPER_MASKING)) if full else (["linear", "{1,2}"], [0.1, 0.4])
 
 
+SWEEP = {False: (200, 1, 500), True: (1_500, 3, 2_000)}  # full -> steps, seeds, test hands
+
+
 def sweep_protocol(full: bool) -> str:
     """What a point of the sweep is, in words."""
-    return "3,000 steps, 3 seeds" if full else "200 steps, 1 seed"
+    steps, seeds, hands = SWEEP[full]
+    return f"{steps:,} steps, {seeds} seed{'s' if seeds > 1 else ''}, {hands:,} test hands"
 
 
 def sweep(
     projections: Sequence[str], ratios: Sequence[float], *, full: bool, device: str = "auto", seed: int = 0
 ) -> dict[str, dict]:
     """Masked joint modelling on procedural hands for each setting; P-EPE (truth to prediction) of refined test hands."""
-    settings = replace(FAITHFUL_TRAIN, steps=3_000 if full else 200, warmup_steps=300 if full else 20, lr=5e-4 if full else 1e-3)
-    settings = replace(settings, batch_size=128 if full else 64)
-    truth, detected = pairs("synthetic", n=2_000 if full else 500, seed=TEST_SEED)
+    steps, seeds, hands = SWEEP[full]
+    settings = replace(FAITHFUL_TRAIN, steps=steps, warmup_steps=steps // 10, batch_size=128 if full else 64)
+    truth, detected = pairs("synthetic", n=hands, seed=TEST_SEED)
     rule = quantile_rule(pairs("synthetic", n=2_000, seed=seed + 1)[1].confidence, 0, 0.1, 0.0, source="lowest 10 %")
 
     def point(exponents: tuple[int, ...], ratio: float) -> tuple[float, tuple[float, float]]:
         values = []
         config = PortConfig(exponents=exponents)
-        for s in range(seed, seed + (3 if full else 1)):
+        for s in range(seed, seed + seeds):
             source = masked_batches(lambda n, rng: sample_hands(n, rng, occlusion=False).xy_frame, config, settings.batch_size, ratio)
             card = {"recipe": "masked joint modelling, procedural hands", "ratio": ratio}
             trained = _train(config, source, replace(settings, seed=s), "nll", card, device=device, progress=False)

@@ -62,7 +62,9 @@ class PortExplorer:
         )  # fmt: skip
         self.clear = widgets.Button(description="undo clicks", layout={"width": "110px"})
         self.readout = widgets.HTML()
-        self.figure = go.FigureWidget(self._build())
+        first = self._build()
+        self._fill(first, self.compute())
+        self.figure = go.FigureWidget(first.update_layout(width=980))
         self.figure._config = dict(figures.CONFIG)
         self._dots = next(t for t in self.figure.data if t.name == "detector" and t.mode == "markers")
         self._dots.on_click(self._on_click)
@@ -74,7 +76,7 @@ class PortExplorer:
             [widgets.HBox([self.hand, self.delta, self.clear]), widgets.HBox([self.layer, self.head]), self.readout]
         )
         self.widget = widgets.VBox([controls, self.figure])
-        self._redraw()
+        self.readout.value = self._sentence(self.compute())
 
     # --- state ---------------------------------------------------------------------------------------------------
 
@@ -104,16 +106,16 @@ class PortExplorer:
     def _build(self) -> go.Figure:
         names = list(self.skeleton.joints)
         figure = make_subplots(
-            1, 2, column_widths=[0.5, 0.5], horizontal_spacing=0.14,
+            1, 2, column_widths=[0.48, 0.52], horizontal_spacing=0.12,
             subplot_titles=("click a joint to hide or show it", "attention: row asks, column answers"),
         )  # fmt: skip
         blank = np.zeros((len(names), 2), np.float32)
         if self.truth is not None:
             figure.add_traces(figures.pose_traces(blank, self.skeleton, "ground truth", figures.TRUTH), 1, 1)
+        figure.add_traces(figures.pose_traces(blank, self.skeleton, "refined", figures.REFINED), 1, 1)
         figure.add_traces(
             figures.pose_traces(blank, self.skeleton, "detector", figures.GREY, confidence=blank[:, 0]), 1, 1
         )
-        figure.add_traces(figures.pose_traces(blank, self.skeleton, "refined", figures.REFINED), 1, 1)
         figure.add_trace(
             go.Heatmap(
                 z=np.zeros((len(names),) * 2), x=names, y=names, colorscale="Cividis", zmin=0, name="attention",
@@ -133,35 +135,48 @@ class PortExplorer:
         figure.update_yaxes(autorange="reversed", tickfont={"size": 10}, row=1, col=2)
         return figures._layout(figure, "PORT explorer", 620, legend={"orientation": "h", "y": -0.06})
 
-    def _fill(self, figure: go.Figure, state: dict) -> None:
-        traces = {(t.name, t.mode if t.type == "scatter" else t.type): t for t in figure.data}
+    def _updates(self, state: dict) -> list[dict[tuple[str, str], dict]]:
+        """What changes, in groups of traces with the same properties.
+
+        One `batch_update` over traces with different properties reaches the browser with the missing ones reset, so
+        each group is sent by itself.
+        """
+        names, mask = self.skeleton.joints, state["mask"]
         poses = {"detector": state["xy"], "refined": state["refined"]}
         if "truth" in state:
             poses["ground truth"] = state["truth"]
+        places = {}
         for name, xy in poses.items():
-            line, dots = traces[name, "lines"], traces[name, "markers"]
-            line.x, line.y = figures.bones(xy, self.skeleton)
-            dots.x, dots.y = xy[:, 0], xy[:, 1]
-            dots.hovertext = list(self.skeleton.joints)
-        dots = traces["detector", "markers"]
-        dots.hovertext = [
-            f"{j}<br>confidence {c:.2f}{'<br>hidden from PORT' if m else ''}"
-            for j, c, m in zip(self.skeleton.joints, state["confidence"], state["mask"])
-        ]
-        dots.marker.color = state["confidence"]
-        dots.marker.symbol = ["x" if m else "circle" for m in state["mask"]]
-        dots.marker.size = [13 if m else 9 for m in state["mask"]]
-        moved = traces["refined", "markers"]
-        moved.marker.size = [10 if m else 5 for m in state["mask"]]
-        traces["attention", "heatmap"].z = state["attention"]
-        rows = [j for j, m in zip(self.skeleton.joints, state["mask"]) if m]
-        arrows = traces["hidden joint", "markers"]
-        arrows.x, arrows.y = [self.skeleton.joints[0]] * len(rows), rows
-        points = np.concatenate(list(poses.values()))
+            places[name, "lines"] = dict(zip("xy", figures.bones(xy, self.skeleton)))
+            places[name, "markers"] = {"x": xy[:, 0], "y": xy[:, 1]}
+        hidden = [j for j, m in zip(names, mask) if m]
+        places["hidden joint", "markers"] = {"x": [names[0]] * len(hidden), "y": hidden}
+        looks = {
+            "marker.color": state["confidence"],
+            "marker.symbol": ["x" if m else "circle" for m in mask],
+            "marker.size": [13 if m else 9 for m in mask],
+            "hovertext": [
+                f"{j}<br>confidence {c:.2f}{'<br>hidden from PORT' if m else ''}"
+                for j, c, m in zip(names, state["confidence"], mask)
+            ],
+        }
+        return [places, {("detector", "markers"): looks}, {("attention", "heatmap"): {"z": state["attention"]}}]
+
+    def _ranges(self, state: dict) -> dict:
+        points = np.concatenate([state[k] for k in ("xy", "refined", "truth") if k in state])
         low, high = points.min(0), points.max(0)
         middle, half = (low + high) / 2, (high - low).max() * 0.6 + 1
-        figure.layout.xaxis.range = [middle[0] - half, middle[0] + half]
-        figure.layout.yaxis.range = [middle[1] + half, middle[1] - half]
+        x, y = (middle[0] - half, middle[0] + half), (middle[1] + half, middle[1] - half)
+        return {"xaxis.range": x, "yaxis.range": y}
+
+    def _fill(self, figure: go.Figure, state: dict) -> None:
+        traces = {(t.name, t.mode if t.type == "scatter" else t.type): t for t in figure.data}
+        with figure.batch_update():
+            figure.update_layout(self._ranges(state))
+        for group in self._updates(state):
+            with figure.batch_update():
+                for key, values in group.items():
+                    traces[key].update(values)
 
     def _sentence(self, state: dict) -> str:
         hidden = [j for j, m in zip(self.skeleton.joints, state["mask"]) if m]
@@ -181,8 +196,7 @@ class PortExplorer:
 
     def _redraw(self, _change=None) -> None:
         state = self.compute()
-        with self.figure.batch_update():
-            self._fill(self.figure, state)
+        self._fill(self.figure, state)
         self.readout.value = self._sentence(state)
 
     def _new_hand(self, _change=None) -> None:
@@ -196,8 +210,7 @@ class PortExplorer:
 
     def static(self) -> go.Figure:
         """The present picture as a plain figure."""
-        figure = self._build()
-        state = self.compute()
+        figure, state = self._build(), self.compute()
         self._fill(figure, state)
         figure.layout.title.text = f"PORT explorer (static copy): hand {self.hand.value}, delta {self.delta.value:.2f}"
         return figure

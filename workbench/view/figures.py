@@ -14,7 +14,7 @@ from ..skeletons import Skeleton
 
 # Okabe and Ito's palette, told apart with every kind of colour vision.
 TRUTH, DETECTED, REFINED, MASKED, GREY = "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#7f7f7f"
-CONFIDENCE_SCALE = "Viridis"
+CONFIDENCE_SCALE = "Cividis"
 LAYOUT = {
     "template": "plotly_white",
     "font": {"size": 13, "family": "system-ui, sans-serif"},
@@ -178,7 +178,10 @@ def error_by_confidence(
     unit: str = "px",
     title: str = "Joint error by the detector's confidence",
 ) -> go.Figure:
-    """Boxes of joint error in bins of confidence without and with refinement, with delta. Counterpart of PORT Fig. 4."""
+    """Boxes of joint error in bins of confidence without and with refinement, with delta. Counterpart of PORT Fig. 4.
+
+    Boxes span 25 to 75 %, whiskers 5 to 95 % of a bin.
+    """
     edges = np.linspace(0, 1, bins + 1)
     which = np.clip(np.digitize(confidence, edges) - 1, 0, bins - 1)
     filled = np.unique(which)
@@ -205,9 +208,9 @@ def error_by_confidence(
     figure.add_vline(
         x=delta, line={"color": "#b00020", "width": 2, "dash": "dash"}, annotation_text=f"delta = {delta:.2f}", annotation_position="top right"
     )
-    figure.update_xaxes(title="confidence", range=[0, 1])
-    figure.update_yaxes(title=f"joint error, {unit} (boxes 25 to 75 %, whiskers 5 to 95 %)", range=[0, 1.05 * top])
-    return _layout(figure, title, 460, legend={"orientation": "h", "y": -0.15, "x": 0.0})
+    figure.update_xaxes(title="confidence (boxes 25 to 75 %, whiskers 5 to 95 % of the joints in a bin)", range=[0, 1])
+    figure.update_yaxes(title=f"joint error, {unit}", range=[0, 1.05 * top])
+    return _layout(figure, title, 460, legend={"orientation": "h", "y": -0.2, "x": 0.0})
 
 
 def change_by_occlusions(
@@ -307,14 +310,14 @@ def loss_curve(steps: Sequence[int], loss: Sequence[float], *, title: str, unit:
 def flow_of_shapes(names: Sequence[str], shapes: Sequence[str], axes: Sequence[str], *, title: str) -> go.Figure:
     """Boxes from left to right with what passes between them: the way of a tensor. Counterpart of PORT Fig. 2."""
     figure = go.Figure()
-    per_row = 4
+    per_row = 6
     for i, (name, shape, axis) in enumerate(zip(names, shapes, axes)):
         x, y = i % per_row, -(i // per_row)
         figure.add_shape(
             type="rect", x0=x - 0.42, x1=x + 0.42, y0=y - 0.3, y1=y + 0.3, line={"color": DETECTED, "width": 1.5},
             fillcolor="#eef5fb", layer="below",
         )  # fmt: skip
-        figure.add_annotation(x=x, y=y, text=f"<b>{name}</b><br>{shape}<br><i>{axis}</i>", showarrow=False, font={"size": 12})
+        figure.add_annotation(x=x, y=y, text=f"<b>{name}</b><br>{shape}<br><i>{axis}</i>", showarrow=False, font={"size": 11})
         if i + 1 < len(names):
             nx, ny = (i + 1) % per_row, -((i + 1) // per_row)
             ends = (x + 0.42, y, nx - 0.42, ny) if ny == y else (x, y - 0.3, nx, ny + 0.3)

@@ -1,0 +1,208 @@
+"""PORT's recipe: what the batches hold, that folds do not leak, what the rows say. Trainings here take 50 steps at most."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from workbench import checkpoint, predict
+from workbench.data.synthetic import sample_hands
+from workbench.errors import MissingData, UnknownName
+from workbench.models import config_of
+from workbench.occlusion import DetectorNoise
+from workbench.predict import PortRefiner, RefineRule
+from workbench.recipes import port as recipe
+from workbench.train import TrainConfig
+
+SHORT = TrainConfig(steps=50, batch_size=32, lr=1e-3, warmup_steps=5)
+
+
+@pytest.fixture(scope="module")
+def synthetic():
+    return recipe.pairs("synthetic", n=211, seed=5)
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe, "cache_folder", lambda: tmp_path / "cache")
+    return tmp_path / "cache"
+
+
+def test_pairs_are_rows_of_each_other(synthetic):
+    truth, detected = synthetic
+    assert len(truth) == len(detected) == 211 and truth.skeleton == detected.skeleton == "hand21"
+    again = recipe.pairs("synthetic", n=211, seed=5)
+    np.testing.assert_array_equal(again[1].xy_frame, detected.xy_frame)
+    assert not np.array_equal(recipe.pairs("synthetic", n=211, seed=6)[0].xy_frame, truth.xy_frame)
+    with pytest.raises(UnknownName, match="port_panoptic"):
+        recipe.pairs("port_panoptc")
+
+
+def test_folds_keep_groups_whole_and_are_balanced():
+    groups = ["video"] * 40 + [f"picture{i // 2}" for i in range(60)]
+    fold = recipe.fold_of(groups)
+    assert {len(set(fold[np.array(groups) == g])) for g in groups} == {1}
+    assert np.bincount(fold).tolist() == [40, 16, 16, 14, 14]
+
+
+def test_masked_batches_hide_the_ratio_and_answer_the_truth(synthetic):
+    truth, _ = synthetic
+    config = config_of("port", "paper")
+    source = recipe.masked_batches(lambda n, rng: truth.xy_frame[:n], config, 17, 0.4)
+    batch = source(0, np.random.default_rng(1))
+    assert batch["mask"].sum(1).tolist() == [8] * 17
+    assert torch.equal(batch["xy"], batch["truth"])
+    seen = torch.where(batch["mask"][..., None], torch.nan, batch["xy"])
+    torch.testing.assert_close(seen.nanmean(1), torch.zeros(17, 2), atol=1e-5, rtol=0)  # centred on visible joints
+    again = source(0, np.random.default_rng(1))
+    assert torch.equal(batch["xy"], again["xy"])
+
+
+def test_noisy_batches_mark_the_least_confident(synthetic):
+    config = config_of("port", "denoise")
+    batch = recipe.noisy_batches(sample_hands, config, 64)(0, np.random.default_rng(1))
+    error = (batch["xy"] - batch["truth"]).norm(dim=-1)
+    mask = batch["mask"]
+    assert mask.any(1).all() and 0.1 < mask.float().mean() < 0.6
+    assert error[mask].mean() > 1.5 * error[~mask].mean()
+    lowest_seen = torch.where(mask, 2.0, batch["confidence"]).amin(1)
+    highest_hidden = torch.where(mask, batch["confidence"], -1.0).amax(1)
+    assert (highest_hidden <= lowest_seen).all()
+    assert all(torch.isfinite(v.float()).all() for v in batch.values())
+
+
+def test_the_rule_comes_from_quantiles_of_the_training_rows():
+    confidence = np.tile(np.linspace(0, 1, 101)[:, None], (1, 21))
+    rule = recipe.quantile_rule(confidence, 0, 0.1, 0.3, source="here")
+    assert rule.delta[5] == pytest.approx(0.1) and rule.delta[0] == pytest.approx(0.3) and rule.blend == 1.0
+    assert recipe.quantile_rule(confidence, 0, 0.1, 0.0, source="").delta[0] == 0.0
+
+
+def test_a_perfect_detector_gets_no_credit_and_shrinking_is_exposed(synthetic):
+    truth, _ = synthetic
+    perfect = DetectorNoise(scale=1e-6, miss=-9.0, miss_slope=0.0).apply(truth, np.random.default_rng(1))
+    values, intervals = recipe.score(perfect.xy_frame, truth, truth.groups)
+    assert max(values.values()) < 0.01 and set(intervals) == {"epe", "p_epe", "p_epe_pred_to_gt"}
+    _, detected = synthetic
+    plain, _ = recipe.score(detected.xy_frame, truth, truth.groups)
+    small, _ = recipe.score(recipe.shrunk(detected, 0.9), truth, truth.groups)
+    assert small["p_epe"] == pytest.approx(0.9 * plain["p_epe"], rel=1e-4)
+    assert small["p_epe_pred_to_gt"] == pytest.approx(plain["p_epe_pred_to_gt"], rel=1e-4)
+
+
+def test_shipped_weights_repair_synthetic_hands(synthetic):
+    """The row of the card, on other hands: replaced joints get better, beyond what shrinking gives."""
+    truth, detected = synthetic
+    result = recipe.evaluate_refiner(predict.load("port"), truth, detected, data="synthetic")
+    rows = {r["method"]: r["metrics"] for r in result["rows"]}
+    assert rows["port"]["replaced_error"] < 0.9 * rows["port"]["replaced_error_detector"]
+    assert rows["port"]["p_epe_pred_to_gt"] < rows["shrink_control"]["p_epe_pred_to_gt"] - 0.3
+    assert rows["port"]["epe"] < rows["shrink_control"]["epe"] < 1.05 * rows["detector"]["epe"]
+    assert rows["shrink_control"]["size_change"] == rows["port"]["size_change"]
+    assert "synthetic" in result["protocol"] and result["schema_version"] == 1
+    json.dumps(result, allow_nan=False)
+
+
+def test_random_weights_do_not(synthetic):
+    truth, detected = synthetic
+    control = recipe.random_control(predict.load("port"), seed=3)
+    values, _ = recipe.replaced_error(control.refine(detected), truth, detected)
+    assert values["replaced_error"] > values["replaced_error_detector"]
+
+
+def test_the_shipped_card_says_how_it_was_made():
+    card = checkpoint.read_card(predict.weights_path("port"))
+    assert card["command"].startswith("workbench train port --seed") and card["train"]["steps"] == recipe.SHIPPED_TRAIN.steps
+    assert card["noise"] == recipe.NOISE.to_dict(), "the recipe has changed: train again"
+    assert card["train"] == json.loads(json.dumps(recipe.asdict(recipe.SHIPPED_TRAIN)))
+    assert predict.weights_path("port").stat().st_size < 4e6
+    truth, detected = recipe.pairs("synthetic", seed=recipe.TEST_SEED)
+    values, _ = recipe.score(predict.load("port").refine(detected).xy_frame, truth, truth.groups)
+    assert values["epe"] == pytest.approx(card["metrics"]["port"]["epe"], rel=1e-3)
+
+
+def test_shipping_trains_chooses_and_writes_one_file(tmp_path, own_cache, monkeypatch):
+    monkeypatch.setattr(recipe, "CANDIDATES", [(0.1, 0.1), (0.2, 0.1)])
+    monkeypatch.setattr(recipe, "SHIP_HANDS", 101)
+    monkeypatch.setattr(recipe, "TEST_HANDS", 101)
+    path = recipe.ship(tmp_path / "w.safetensors", replace(SHORT, steps=5), device="cpu", progress=False)
+    refiner = predict.load(str(path))
+    assert refiner.rule.source.endswith("procedural hands with simulated detections")
+    assert checkpoint.read_card(path)["train"]["steps"] == 5
+
+
+@pytest.mark.realdata
+def test_rows_on_real_hands_with_capped_training(data_root, own_cache, monkeypatch):
+    """50 steps a fold: the numbers mean nothing yet, the protocol does. Folds are cached and reused."""
+    monkeypatch.setenv("WORKBENCH_DATA", str(data_root))
+    monkeypatch.setattr(recipe, "CANDIDATES", [(0.1, 0.1)])
+    monkeypatch.setattr(recipe, "FAITHFUL_TRAIN", replace(SHORT, steps=50))
+    monkeypatch.setattr(recipe, "FINETUNE_TRAIN", replace(SHORT, steps=10))
+    asked = {"variants": ("denoise", "faithful"), "device": "cpu", "progress": False}
+    result = recipe.evaluate("port_panoptic", **asked)
+    rows = result["rows"]
+    assert [(r["method"], r.get("variant")) for r in rows if r["kind"] == "measured"] == [
+        ("detector", None), ("port", "denoise"), ("shrink_control", "denoise"), ("port", "faithful"), ("shrink_control", "faithful"),
+    ]  # fmt: skip
+    detector = rows[0]
+    assert detector["metrics"]["epe"] == pytest.approx(15.2702, abs=5e-5) and detector["n"] == 846
+    assert detector["metrics"]["p_epe"] == pytest.approx(7.7593, abs=5e-5)
+    assert detector["metrics"]["p_epe_pred_to_gt"] == pytest.approx(7.7372, abs=5e-5)
+    low, high = detector["intervals"]["epe"]
+    assert low < 15.27 < high and high - low > 1, "whole videos are resampled"
+    assert {r["kind"] for r in rows} == {"measured", "paper"} and "grouped by 220" in result["protocol"]
+    assert len(rows[1]["rules"]) == 5
+    made = sorted(p.name for p in own_cache.iterdir())
+    assert len(made) == 10
+    again = recipe.evaluate("port_panoptic", **asked)
+    assert again["rows"] == rows and sorted(p.name for p in own_cache.iterdir()) == made
+
+
+@pytest.mark.realdata
+def test_the_user_s_training_annotations_are_used(data_root, own_cache, tmp_path, monkeypatch):
+    """With panoptic_train.json present the paper's protocol runs: here a copy of the test file stands in for it."""
+    root = tmp_path / "panoptic"
+    shutil.copytree(data_root / "port_panoptic", root)
+    shutil.copy(root / "annotations" / "panoptic_test.json", root / "annotations" / "panoptic_train.json")
+    monkeypatch.setattr(recipe, "PAPER_TRAIN", replace(SHORT, steps=3))
+    result = recipe.evaluate(f"port_panoptic:{root}", variants=("faithful",), device="cpu", progress=False)
+    assert "Trained on panoptic_train.json" in result["protocol"]
+    assert len(list(own_cache.iterdir())) == 1, "one training for all rows, not one a fold"
+
+
+def test_missing_data_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.delenv("WORKBENCH_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(MissingData, match="workbench data fetch port_panoptic"):
+        recipe.evaluate("port_panoptic")
+
+
+def test_sweep_compares_settings(own_cache, monkeypatch):
+    monkeypatch.setattr(recipe, "FAITHFUL_TRAIN", replace(SHORT, steps=4))
+    monkeypatch.setattr(recipe, "SWEEP", {False: (3, 1, 23), True: (3, 2, 23)})
+    found = recipe.sweep(["linear", "{1,2}"], [0.1, 0.4], full=True, device="cpu")
+    assert found["projection"]["labels"] == ["linear", "{1,2}"] and found["masking"]["labels"] == ["10%", "40%"]
+    assert found["projection"]["p_epe"][1] == found["masking"]["p_epe"][1], "the same setting is trained once"
+    low, high = found["projection"]["intervals"][0]
+    assert low <= found["projection"]["p_epe"][0] <= high
+    assert recipe.sweep_settings(full=True)[0] == list(recipe.PROJECTIONS)
+
+
+def test_a_refiner_is_its_equations(synthetic):
+    """Eq. 14 with blend 1: masked joints are the reconstruction, the others are untouched."""
+    truth, detected = synthetic
+    torch.manual_seed(2)
+    from workbench.models import build
+
+    refiner = PortRefiner(build("port"), RefineRule((0.3,) * 21))
+    found = refiner.refine(detected)
+    hidden = detected.confidence < 0.3
+    np.testing.assert_array_equal(found.replaced, hidden)
+    np.testing.assert_array_equal(found.xy_frame[~hidden], detected.xy_frame[~hidden])
+    recon = refiner.reconstruct(detected, hidden)
+    np.testing.assert_allclose(found.xy_frame[hidden], recon[hidden], atol=1e-3)

@@ -1,0 +1,77 @@
+"""The commands as a user meets them: rows, files, and one line for what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from workbench import predict
+from workbench.cli import app
+from workbench.errors import WorkbenchError
+from workbench.recipes import port as recipe
+
+run = CliRunner().invoke
+
+
+def test_evaluate_prints_and_writes_its_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe, "TEST_HANDS", 101)
+    found = run(app, ["evaluate", "port", "--data", "synthetic", "--json", str(tmp_path / "rows.json")])
+    assert found.exit_code == 0, found.output
+    assert "shrink_control" in found.output and "synthetic hands" in found.output
+    written = json.loads((tmp_path / "rows.json").read_text())
+    assert written["schema_version"] == 1 and {r["method"] for r in written["rows"]} == {"detector", "port", "shrink_control"}
+    assert all(r["kind"] == "measured" and r["n"] == 101 for r in written["rows"])
+
+
+def test_train_writes_weights_that_load(tmp_path, monkeypatch):
+    for name in ("SHIP_HANDS", "TEST_HANDS"):
+        monkeypatch.setattr(recipe, name, 53)
+    out = tmp_path / "w.safetensors"
+    found = run(app, ["train", "port", "--steps", "3", "--out", str(out), "--device", "cpu"])
+    assert found.exit_code == 0, found.output
+    assert predict.load(str(out)).skeleton.name == "hand21"
+
+
+def test_bench_measures_rates(tmp_path):
+    found = run(app, ["bench", "--seconds", "0.1", "--device", "cpu", "--json", str(tmp_path / "bench.json")])
+    assert found.exit_code == 0, found.output
+    rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    assert {r["configuration"] for r in rows} == {"paper", "denoise"}
+    assert all(r["train steps/s, batch 128"] > 0 and r["parameters"] > 500_000 for r in rows)
+    assert any(r.get("refined hands/s", 0) > 0 for r in rows)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["evaluate", "prot"], "did you mean 'port'"),
+        (["evaluate", "port", "--data", "cooc"], "unknown data set 'cooc'"),
+        (["evaluate", "port", "--variants", "best"], "unknown variant of PORT 'best'"),
+        (["evaluate", "port", "--device", "tpu"], "choose auto, cpu or cuda"),
+        (["train", "hanet"], "unknown method 'hanet'"),
+        (["bench", "--method", "prot"], "unknown benchmark 'prot'"),
+    ],
+)
+def test_what_is_refused_is_named(command, said):
+    found = run(app, command)
+    assert isinstance(found.exception, WorkbenchError) and said in str(found.exception)
+
+
+def test_the_program_itself_ends_in_one_line_and_exit_2():
+    env = {**os.environ, "WORKBENCH_NO_TYPECHECK": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "workbench.cli", "evaluate", "prot"], capture_output=True, text=True, env=env, check=False
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("UnknownName: unknown method 'prot'. Remedy:")
+
+
+def test_importing_the_package_imports_no_torch():
+    code = "import sys, workbench, workbench.cli; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from workbench import checkpoint, load
+from workbench.errors import BadParameter, CheckpointMismatch, MissingFile
+from workbench.geometry import rotation
+from workbench.models import build
+from workbench.predict import PortRefiner, RefineRule, pose_frame, pose_weights
+from workbench.records import Detections
+
+
+def detections(rng, n=5, skeleton="hand21", k=21):
+    return Detections(skeleton, rng.normal(300, 40, (n, k, 2)), rng.random((n, k)), np.tile([0.0, 0, 9, 9], (n, 1)))
+
+
+def test_the_frame_follows_visible_joints_only():
+    xy = np.array([[[0.0, 0], [2, 0], [0, 2], [2, 2], [99, 99]]])
+    hidden = np.array([[False, False, False, False, True]])
+    centre, size = pose_frame(xy, pose_weights(hidden, np.ones((1, 5)), "visible"))
+    np.testing.assert_allclose(centre[0, 0], [1, 1])
+    assert size.item() == pytest.approx(np.sqrt(2))
+    few = np.array([[False, False, True, True, True]])
+    assert pose_weights(few, np.ones((1, 5)), "visible").tolist() == [[1.0] * 5], "two joints make no frame"
+    weights = pose_weights(hidden, np.array([[1.0, 1, 1, 1, 0]]), "confidence")
+    np.testing.assert_allclose(pose_frame(xy, weights)[0][0, 0], [1, 1], atol=1e-3)
+
+
+@pytest.mark.parametrize("config", ["paper", "denoise"])
+def test_refinement_moves_and_scales_with_the_picture(rng, config):
+    """Coordinates are normalised and back: a shifted, enlarged picture gives the shifted, enlarged answer."""
+    torch.manual_seed(1)
+    refiner = PortRefiner(build("port", config), RefineRule((0.4,) * 21))
+    one = detections(rng)
+    other = Detections("hand21", 3 * one.xy_frame + (50, -20), one.confidence, one.boxes_xyxy)
+    a, b = refiner.refine(one).xy_frame, refiner.refine(other).xy_frame
+    np.testing.assert_allclose(b, 3 * a + (50, -20), atol=0.05)
+
+
+def test_the_mirror_makes_the_answer_symmetric(rng):
+    torch.manual_seed(1)
+    refiner = PortRefiner(build("port"), RefineRule((0.4,) * 21, mirror=True))
+    one = detections(rng)
+    flipped = Detections("hand21", one.xy_frame * (-1, 1), one.confidence, one.boxes_xyxy)
+    a, b = refiner.refine(one).xy_frame, refiner.refine(flipped).xy_frame
+    np.testing.assert_allclose(b, a * (-1, 1), atol=0.01)
+    plain = PortRefiner(refiner.model, RefineRule((0.4,) * 21))
+    assert np.abs(plain.refine(flipped).xy_frame - plain.refine(one).xy_frame * (-1, 1)).max() > 0.1
+
+
+def test_blend_stops_on_the_way(rng):
+    torch.manual_seed(1)
+    model, one = build("port"), detections(rng)
+    whole, half = (PortRefiner(model, RefineRule((0.4,) * 21, blend=b)).refine(one).xy_frame for b in (1.0, 0.5))
+    np.testing.assert_allclose(half, (one.xy_frame + whole) / 2, atol=1e-3)
+
+
+def test_batches_do_not_matter(rng):
+    refiner, one = load("port"), detections(rng, 11)
+    mask = refiner.mask(one)
+    np.testing.assert_allclose(refiner.reconstruct(one, mask, batch=3), refiner.reconstruct(one, mask), atol=1e-2)
+    nobody = one.select([])
+    assert refiner.refine(nobody).xy_frame.shape == (0, 21, 2)
+
+
+def test_delta_given_by_hand_wins(rng):
+    refiner, one = load("port"), detections(rng)
+    assert not refiner.refine(one, delta=0.0).replaced.any() and refiner.refine(one, delta=1.0).replaced.all()
+    chosen = np.zeros((5, 21), bool)
+    chosen[2, 7] = True
+    np.testing.assert_array_equal(refiner.refine(one, mask=chosen).replaced, chosen)
+
+
+def test_another_skeleton_is_refused_by_name(rng):
+    with pytest.raises(BadParameter, match="detections are coco17, the model knows hand21"):
+        load("port").refine(detections(rng, skeleton="coco17", k=17))
+    with pytest.raises(BadParameter, match="3 deltas"):
+        PortRefiner(build("port"), RefineRule((0.1,) * 3))
+
+
+def test_looking_gives_what_refining_gives(rng):
+    refiner, one = load("port"), detections(rng)
+    mask = refiner.mask(one)
+    xy, taps = refiner.look(one, mask, ["recon"])
+    assert taps["recon"].shape == (5, 21, 2)
+    single = PortRefiner(refiner.model, RefineRule(refiner.rule.delta))
+    np.testing.assert_allclose(xy, single.reconstruct(one, mask), atol=1e-3)
+    moved, _ = refiner.look(one, mask, [], {"encoder.0.attention.map": torch.zeros_like})
+    assert np.abs(moved - xy).max() > 0.1
+
+
+def test_files_that_are_no_refiner_are_named(tmp_path):
+    with pytest.raises(MissingFile, match="prot"):
+        load("prot")
+    bare = checkpoint.save(tmp_path / "bare.safetensors", build("port"))
+    with pytest.raises(CheckpointMismatch, match=r"bare\.safetensors.*does not describe"):
+        load(str(bare))
+
+
+def test_rotation_is_learned_not_built_in(rng):
+    """A turned picture gives a nearly turned answer: the recipe turns its training hands."""
+    refiner, one = load("port"), detections(rng)
+    turn = rotation(0.7).T
+    turned = Detections("hand21", one.xy_frame @ turn, one.confidence, one.boxes_xyxy)
+    a, b = refiner.refine(one).xy_frame @ turn, refiner.refine(turned).xy_frame
+    assert np.linalg.norm(a - b, axis=-1).mean() < 0.2 * np.linalg.norm(one.xy_frame @ turn - a, axis=-1).max()

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from workbench.errors import BadParameter
+from workbench.view import notebook
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    caught = []
+    monkeypatch.setattr(notebook, "display", lambda thing, raw=False: caught.append(thing))
+    return caught
+
+
+def test_setup_says_what_is_here(shown):
+    here = notebook.setup(device="cpu", profile="full", seed=3, data=["synthetic"])
+    assert here.device == "cpu" and here.full and here.seed == 3
+    text = shown[0].data
+    for word in ("torch", "cpu", "made on the spot", "port_hand21_synthetic", "full"):
+        assert word in text
+    assert here.rng.random() == np.random.default_rng(3).random()
+
+
+@pytest.mark.parametrize("bad", [{"profile": "quick"}, {"device": "tpu"}])
+def test_setup_refuses_by_name(shown, bad):
+    with pytest.raises(BadParameter, match="choose"):
+        notebook.setup(**bad)
+
+
+def test_report_leaves_metrics_for_the_run(shown, tmp_path):
+    (tmp_path / "w").write_bytes(b"abc")
+    notebook.report({"epe": np.float32(1.5), "gone": float("nan")}, protocol="two hands", inputs=[tmp_path / "w"])
+    bundle = shown[0][notebook.METRICS]
+    assert bundle["epe"] == 1.5 and bundle["gone"] is None and bundle["protocol"] == "two hands"
+    assert bundle["inputs"]["w"].startswith("ba7816bf")
+    assert "two hands" in shown[0]["text/markdown"]
+
+
+def test_tables_round_and_leave_gaps(shown):
+    notebook.table([{"a": 1.23456, "b": "x"}, {"a": None, "b": "y"}], "caption", digits=2)
+    page = shown[0].to_html()
+    assert "1.23" in page and "1.2345" not in page and "nan" not in page.lower().replace("nan_", "") and "caption" in page
+
+
+def test_paper_rows_are_marked_as_the_paper_s(shown):
+    notebook.paper_table("port", "Table II")
+    page = shown[0].to_html()
+    assert "(paper)" in page and "63.60" in page
