@@ -116,3 +116,46 @@ def test_what_was_caught_saves_to_npz(tmp_path):
         np.testing.assert_array_equal(saved["maps.second"], 2 * X.numpy())
         assert str(saved["maps.second:axes"]) == "b channel"
     assert [p.name for p in tmp_path.iterdir()] == ["caught.npz"]
+
+
+def test_what_was_caught_survives_operations_in_place():
+    model = nn.Sequential(Tap("b channel"), nn.ReLU(inplace=True))
+    with record(model, ["0"]) as taps:
+        out = model(X - 3)
+    assert torch.equal(taps["0"], X - 3) and out.min() == 0
+    x = X.clone()
+    with record(model, [], edit={"0": torch.Tensor.zero_}):
+        model(x)
+    assert torch.equal(x, X), "an edit in place does not reach the caller's input"
+
+
+def test_shared_and_compiled_children_answer_to_their_names():
+    model = Toy()
+    model.again = model.linear
+    with record(model, ["again"]) as taps:
+        model(X)
+    assert torch.equal(taps["again"], X)
+    outer = nn.Sequential(torch.compile(Toy(), backend="aot_eager"))
+    with record(outer, ["0.maps.second"]) as taps:
+        outer(X)
+    assert torch.equal(taps["0.maps.second"], 2 * X) and "0.maps.first" in tap_table(outer)
+
+
+def test_edits_that_cannot_be_are_named():
+    class Pair(nn.Module):
+        def forward(self, x):
+            return x, x
+
+    model = nn.Sequential(Pair())
+    with pytest.raises(TapError, match="'0' gives tuple"), record(model, [], edit={"0": torch.zeros_like}):
+        model(X)
+    both = {"maps.*": torch.zeros_like, "maps.first": torch.ones_like}
+    with pytest.raises(TapError, match="two edits change 'maps.first'"), record(Toy(), [], edit=both):
+        pass
+
+
+def test_saving_keeps_dots_in_names_and_makes_folders(tmp_path):
+    model = Toy()
+    with record(model, ["maps.first"]) as taps:
+        model(X)
+    assert taps.save(tmp_path / "deep" / "v1.2") == tmp_path / "deep" / "v1.2.npz"

@@ -103,6 +103,11 @@ class PortRefiner:
     ) -> Float[np.ndarray, "n k 2"]:
         """What PORT makes of every joint, px, hidden or not."""
         self._check(detections)
+        if mask.shape != detections.confidence.shape or mask.dtype != bool:
+            raise BadParameter(
+                f"the mask is {mask.dtype} {mask.shape}, expected bool {detections.confidence.shape}",
+                remedy="one truth value for each joint of each row",
+            )
         parts = [np.zeros((0, len(self.skeleton), 2), np.float32)]
         flip = torch.tensor([-1.0, 1.0], device=self.device)
         for start in range(0, len(detections), batch):

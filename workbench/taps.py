@@ -51,7 +51,7 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 def tap_table(model: nn.Module) -> dict[str, tuple[str, ...]]:
     """Name -> axes of every tap of a model, in the order of definition."""
-    return {name: m.axes for name, m in unwrap(model).named_modules() if isinstance(m, Tap)}
+    return {name: m.axes for name, m in _modules(model).items() if isinstance(m, Tap)}
 
 
 class Recording(Mapping):
@@ -85,7 +85,9 @@ class Recording(Mapping):
 
     def save(self, path: str | Path) -> Path:
         """Writes each tap's last tensor, and its axes under "<name>:axes", to an npz (no pickle in it)."""
-        path = Path(path).with_suffix(".npz")
+        path = Path(path)
+        path = path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
+        path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {}
         for name in self:
             value = self[name]
@@ -100,6 +102,28 @@ class Recording(Mapping):
         return path
 
 
+def _edited(name: str, edit: Callable[[Tensor], Tensor], output: object) -> Tensor:
+    if not isinstance(output, Tensor):
+        raise TapError(f"{name!r} gives {type(output).__name__}, only tensors can be edited")
+    changed = edit(output.clone())
+    came = _describe(changed) if isinstance(changed, Tensor) else type(changed).__name__
+    if came != _describe(output):
+        raise TapError(f"the edit of {name!r} gave {came}, expected {_describe(output)}")
+    return changed
+
+
+def _describe(t: Tensor) -> str:
+    return f"{tuple(t.shape)} {t.dtype} on {t.device}"
+
+
+def _modules(model: nn.Module) -> dict[str, nn.Module]:
+    """Every module by name, shared ones under each of their names, without the names that compiling inserts."""
+    found = {}
+    for name, module in unwrap(model).named_modules(remove_duplicate=False):
+        found.setdefault(".".join(part for part in name.split(".") if part != "_orig_mod"), module)
+    return {name: unwrap(module) for name, module in found.items()}
+
+
 def _resolve(modules: dict[str, nn.Module], names: Iterable[str] | None) -> list[str]:
     taps = [n for n, m in modules.items() if isinstance(m, Tap)]
     if names is None:
@@ -109,7 +133,7 @@ def _resolve(modules: dict[str, nn.Module], names: Iterable[str] | None) -> list
     chosen = []
     for name in names:
         found = [name] if name in modules else fnmatch.filter(taps, name)
-        if not found:
+        if not found:  # patterns choose among taps; other submodules are named one by one
             raise unknown("tap or submodule", name, taps or modules)
         chosen += [f for f in found if f not in chosen]
     return chosen
@@ -131,21 +155,23 @@ def record(
     Raises `UnknownName` (with near matches) for a name that does not exist, `TapError` if a named one never fired.
     """
     edit = dict(edit or {})
-    modules = dict(unwrap(model).named_modules())
+    modules = _modules(model)
     recorded = _resolve(modules, names)
-    edited = {name: edit[pattern] for pattern in edit for name in _resolve(modules, [pattern])}
+    edited = {}
+    for pattern, change in edit.items():
+        for name in _resolve(modules, [pattern]):
+            if name in edited:
+                raise TapError(f"two edits change {name!r}", remedy="make the patterns disjoint")
+            edited[name] = change
     caught = Recording({name: getattr(modules[name], "axes", ()) for name in [*recorded, *edited]})
     handles = []
 
     def hook(name):
         def catch(_module, _inputs, output):
             if name in edited:
-                changed = edited[name](output)
-                if not isinstance(changed, Tensor) or changed.shape != output.shape:
-                    came = tuple(changed.shape) if isinstance(changed, Tensor) else type(changed).__name__
-                    raise TapError(f"the edit of {name!r} gave {came}, expected shape {tuple(output.shape)}")
-                output = changed
-            caught._calls[name].append(tree_map_only(Tensor, Tensor.detach, output))
+                output = _edited(name, edited[name], output)
+            # a copy, because an operation in place (ReLU) may follow
+            caught._calls[name].append(tree_map_only(Tensor, lambda t: t.detach().clone(), output))
             return output if name in edited else None
 
         return catch

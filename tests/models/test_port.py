@@ -9,7 +9,7 @@ import torch
 
 from workbench.errors import BadParameter
 from workbench.models import build
-from workbench.models.layers import attention_weights, count_parameters, merge_heads, split_heads
+from workbench.models.layers import Attention, attention_weights, count_parameters, merge_heads, split_heads
 from workbench.models.port import (
     MSGC, JointEmbedding, Port, PortConfig, RegressionHead, adjacency_powers, leak_free_embedding, masked_joint_distance,
     masked_joint_nll,
@@ -50,6 +50,9 @@ def test_attention_is_softmax_over_keys():
     torch.testing.assert_close(attention_weights(q, k, 0.5, blocked), torch.tensor([[[[1.0, 0.0]]]]))
     x = torch.randn(2, 5, 12)
     torch.testing.assert_close(merge_heads(split_heads(x, 3)), x)
+    attend = Attention(scale=0.5)
+    v = torch.tensor([[[[4.0], [8.0]]]])
+    torch.testing.assert_close(attend(q, k, v), torch.tensor([[[[0.25 * 4 + 0.75 * 8]]]]))
 
 
 def test_heads_divide_by_the_root_of_the_dimension():
@@ -59,7 +62,7 @@ def test_heads_divide_by_the_root_of_the_dimension():
 
 def test_table_ii_half_a_million_parameters():
     """PORT Table II prints 0.5 M; heads of width D / heads with one W give a quarter of it."""
-    assert round(count_parameters(Port()) / 1e6, 1) == 0.5
+    assert count_parameters(Port()) == 532_050
     assert count_parameters(Port(PortConfig(head_dim=16, shared_weight=True))) / 1e6 == pytest.approx(0.13, abs=0.03)
 
 
@@ -105,8 +108,12 @@ def test_the_mask_embedding_takes_the_row():
     config = PortConfig(dim=8)
     embed = JointEmbedding(adjacency_powers(CHAIN, (1,)), config)
     mask = torch.tensor([[False, True, False]])
-    z = embed(torch.randn(1, 3, 2), mask)
+    x = torch.randn(1, 3, 2)
+    torch.nn.init.normal_(embed.project.bias)
+    z = embed(x, mask)
     assert torch.equal(z[0, 1], embed.mask_embedding)
+    by_hand = normalised_adjacency(CHAIN) @ x[0] @ embed.project.weight[0] + embed.project.bias
+    torch.testing.assert_close(z[0, [0, 2]], by_hand[[0, 2]])
 
 
 @pytest.mark.parametrize(("leak_free", "leaks"), [(False, True), (True, False)])
@@ -135,14 +142,20 @@ def test_leak_free_rows_keep_their_weight():
     assert torch.equal(leak_free_embedding(powers, xy, w, everything), torch.zeros(1, 3, 5))
 
 
-def test_squeeze_and_excitation_weighs_channels():
-    """PORT Eq. 10 and 11: with the gate forced to one half, the head is half of the plain linear map."""
+def test_the_head_is_eq_10_then_eq_11():
+    """Written out: Sigmoid(W2 ReLU(W1 mean)) weighs the channels, then a linear map; without SE only the map."""
     torch.manual_seed(1)
     head = RegressionHead(PortConfig(dim=8))
-    torch.nn.init.zeros_(head.excite[2].weight), torch.nn.init.zeros_(head.excite[2].bias)
-    torch.nn.init.zeros_(head.project.bias)
-    z = torch.randn(2, 3, 8)
-    torch.testing.assert_close(head(z), 0.5 * head.project(z))
+    z = torch.randn(3, 5, 8)
+    first, second = head.excite[0], head.excite[2]
+    squeezed = sum(z[:, n] for n in range(5)) / 5
+    hidden = (squeezed @ first.weight.T + first.bias).clamp_min(0)
+    gate = 1 / (1 + (-(hidden @ second.weight.T + second.bias)).exp())
+    expected = (gate[:, None] * z) @ head.project.weight.T + head.project.bias
+    torch.testing.assert_close(head(z), expected)
+    assert (squeezed @ first.weight.T + first.bias).min() < 0, "the ReLU is at work"
+    plain = RegressionHead(PortConfig(dim=8, se=False))
+    torch.testing.assert_close(plain(z), plain.project(z))
 
 
 def test_residual_starts_from_the_input():
@@ -158,6 +171,8 @@ def test_powers_are_not_weights():
     assert isinstance(model.embedding.project, MSGC)
     with pytest.raises(BadParameter, match="exponents"):
         PortConfig(exponents=(0, 1))
+    with pytest.raises(BadParameter, match="leak_free"):
+        PortConfig(leak_free=True, residual=True)
 
 
 def test_queries_keys_and_values_are_graph_convolutions():
@@ -180,4 +195,6 @@ def test_an_encoder_layer_is_eq_8_then_eq_9():
     z = torch.randn(2, 21, 64)
     q, k, v = (split_heads(t, 4) for t in layer.qkv(layer.norm1(z)).chunk(3, -1))
     middle = z + layer.project(merge_heads(attention_weights(q, k, 1 / 8) @ v))
-    torch.testing.assert_close(layer(z), middle + layer.mlp(layer.norm2(middle)))
+    first, second = layer.mlp[0], layer.mlp[2]
+    hidden = (layer.norm2(middle) @ first.weight.T + first.bias).clamp_min(0)
+    torch.testing.assert_close(layer(z), middle + hidden @ second.weight.T + second.bias)

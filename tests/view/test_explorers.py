@@ -33,7 +33,7 @@ def test_delta_hides_what_is_below_it(explorer):
 def test_the_live_figure_follows(explorer):
     explorer.delta.value = 0.0
     before = np.array(traces(explorer.figure)["attention", "heatmap"].z)
-    explorer.delta.value = 0.6
+    explorer.delta.value = 1.0
     after = traces(explorer.figure)
     assert np.abs(np.array(after["attention", "heatmap"].z) - before).max() > 1e-4
     state = explorer.compute()

@@ -47,6 +47,10 @@ class PortConfig:
             raise BadParameter(
                 f"exponents {self.exponents} must be 1 or more", remedy="use () for a plain linear layer"
             )
+        if self.leak_free and (self.denoise or self.residual):
+            raise BadParameter(
+                "leak_free hides masked coordinates, denoise and residual use them", remedy="choose one or the other"
+            )
         if self.frame not in ("visible", "confidence"):
             raise BadParameter(f"frame is {self.frame!r}", remedy="choose visible or confidence")
 
@@ -100,7 +104,10 @@ def squeeze_excitation_input(z: Float[Tensor, "b n d"]) -> Float[Tensor, "b d"]:
 def masked_joint_nll(
     recon: Float[Tensor, "b n 2"], truth: Float[Tensor, "b n 2"], mask: Bool[Tensor, "b n"]
 ) -> Float[Tensor, ""]:
-    """Squared distance averaged over the masked joints of the batch: Gaussian likelihood with sigma = 1. PORT Eq. 12."""
+    """Squared distance averaged over the masked joints of the batch. PORT Eq. 12.
+
+    As printed: the negative Gaussian log-likelihood up to constants, sigma = 1 in the units of the coordinates.
+    """
     squared = (recon - truth).square().sum(-1)
     return (squared * mask).sum() / mask.sum().clamp_min(1)
 
@@ -199,7 +206,7 @@ class RegressionHead(nn.Module):
             if config.se
             else None
         )
-        self.gate = Tap("b channel")
+        self.gate = Tap("b channel") if config.se else None
         self.project = nn.Linear(config.dim, 2)
 
     def forward(self, z: Float[Tensor, "b n d"]) -> Float[Tensor, "b n 2"]:

@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 import plotly.io as pio
 from IPython.display import display
+from plotly.basedatatypes import BaseFigure
 from plotly.subplots import make_subplots
 
 from ..metrics import joint_distances, p_epe
@@ -169,7 +170,7 @@ class PortExplorer:
         x, y = (middle[0] - half, middle[0] + half), (middle[1] + half, middle[1] - half)
         return {"xaxis.range": x, "yaxis.range": y}
 
-    def _fill(self, figure: go.Figure, state: dict) -> None:
+    def _fill(self, figure: BaseFigure, state: dict) -> None:
         traces = {(t.name, t.mode if t.type == "scatter" else t.type): t for t in figure.data}
         with figure.batch_update():
             figure.update_layout(self._ranges(state))

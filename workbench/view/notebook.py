@@ -117,7 +117,7 @@ def paper_table(key: str, which: str) -> None:
     table(found.rows, f"{which}: {found.title} (paper)", digits=2)
 
 
-def report(metrics: Mapping[str, float], *, protocol: str, inputs: Sequence[str | Path] = ()) -> None:
+def report(metrics: Mapping, *, protocol: str, inputs: Sequence[str | Path] = ()) -> None:
     """States the protocol and leaves the metrics where `workbench run` reads them."""
     values = {k: (None if v is None or not np.isfinite(v) else float(v)) for k, v in metrics.items()}
     bundle = {**values, "protocol": protocol, "inputs": {Path(p).name: sha256_of(p) for p in inputs}}
