@@ -24,7 +24,8 @@ def test_evaluate_prints_and_writes_its_rows(tmp_path, monkeypatch):
     assert found.exit_code == 0, found.output
     assert "shrink_control" in found.output and "synthetic hands" in found.output
     written = json.loads((tmp_path / "rows.json").read_text())
-    assert written["schema_version"] == 1 and {r["method"] for r in written["rows"]} == {"detector", "port", "shrink_control"}
+    methods = {r["method"] for r in written["rows"]}
+    assert written["schema_version"] == 1 and methods == {"detector", "port", "shrink_control", "shrink_control_each"}
     assert all(r["kind"] == "measured" and r["n"] == 101 for r in written["rows"])
 
 

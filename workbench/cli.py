@@ -161,11 +161,11 @@ def evaluate(
 ):
     """Run METHOD's protocol on a data set and print its rows, the paper's beside them. Trained folds are kept and reused."""
     recipe = _recipe(method)
-    chosen = recipe.VARIANTS if variants is None else tuple(v.strip() for v in variants.split(",") if v.strip())
+    chosen = None if variants is None else tuple(v.strip() for v in variants.split(",") if v.strip())
     result = recipe.evaluate(data, variants=chosen, steps=steps, seed=seed, device=device)
-    _write_json(json_file, result)
     typer.echo(result["protocol"])
     _print_rows(recipe.flat(result))
+    _write_json(json_file, result)
 
 
 @app.command()

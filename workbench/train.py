@@ -90,15 +90,23 @@ class _Steps(Dataset):
         return self.source(step, np.random.default_rng((self.seed, step, self.rank)))
 
 
+def choose_device(device: str) -> str:
+    """`auto` becomes the accelerator when there is one; an accelerator that is not there is refused by name."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise BadParameter(f"device is {device!r}", remedy="choose auto, cpu or cuda")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BadParameter("device is 'cuda', but torch sees no accelerator here", remedy="use auto or cpu")
+    return device
+
+
 def accelerator(device: str = "auto", precision: str = "no"):
     """An accelerate engine on "auto", "cpu" or "cuda"; it stands for all processes that torchrun started."""
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    if device not in ("auto", "cpu", "cuda"):
-        raise BadParameter(f"device is {device!r}", remedy="choose auto, cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise BadParameter("device is 'cuda', but torch sees no accelerator here", remedy="use --device auto or cpu")
+    device = choose_device(device)
     AcceleratorState._reset_state(reset_partial_state=True)  # it is a singleton; one process may train on both devices
     engine = Accelerator(cpu=device == "cpu", mixed_precision=precision)
     started = int(os.environ.get("WORLD_SIZE", "1"))

@@ -12,7 +12,7 @@ import torch
 
 from workbench import checkpoint, predict
 from workbench.data.synthetic import sample_hands
-from workbench.errors import MissingData, UnknownName
+from workbench.errors import BadParameter, BadRecord, MissingData, UnknownName
 from workbench.models import config_of
 from workbench.occlusion import DetectorNoise
 from workbench.predict import PortRefiner, RefineRule
@@ -143,12 +143,14 @@ def test_rows_on_real_hands_with_capped_training(data_root, own_cache, monkeypat
     monkeypatch.setattr(recipe, "CANDIDATES", [(0.1, 0.1)])
     monkeypatch.setattr(recipe, "FAITHFUL_TRAIN", replace(SHORT, steps=50))
     monkeypatch.setattr(recipe, "FINETUNE_TRAIN", replace(SHORT, steps=10))
-    asked = {"variants": ("denoise", "faithful"), "device": "cpu", "progress": False}
+    asked = {"device": "cpu", "progress": False}
     result = recipe.evaluate("port_panoptic", **asked)
+    json.dumps(result, allow_nan=False)
     rows = result["rows"]
     assert [(r["method"], r.get("variant")) for r in rows if r["kind"] == "measured"] == [
-        ("detector", None), ("port", "denoise"), ("shrink_control", "denoise"), ("port", "faithful"), ("shrink_control", "faithful"),
-    ]  # fmt: skip
+        ("detector", None),
+        *((method, v) for v in recipe.VARIANTS for method in ("port", "shrink_control", "shrink_control_each")),
+    ]
     detector = rows[0]
     assert detector["metrics"]["epe"] == pytest.approx(15.2702, abs=5e-5) and detector["n"] == 846
     assert detector["metrics"]["p_epe"] == pytest.approx(7.7593, abs=5e-5)
@@ -156,23 +158,52 @@ def test_rows_on_real_hands_with_capped_training(data_root, own_cache, monkeypat
     low, high = detector["intervals"]["epe"]
     assert low < 15.27 < high and high - low > 1, "whole videos are resampled"
     assert {r["kind"] for r in rows} == {"measured", "paper"} and "grouped by 220" in result["protocol"]
-    assert len(rows[1]["rules"]) == 5
+    port = rows[1]
+    assert len(port["rules"]) == 5 and all("training folds" in rule for rule in port["rules"])
+    change = port["metrics"]["epe"] - detector["metrics"]["epe"]
+    assert port["metrics"]["epe_change"] == pytest.approx(change, abs=1e-6)
+    low, high = port["intervals"]["epe_change"]
+    assert low <= change <= high and high - low < 1, "changes are paired"
+    each = rows[3]["metrics"]
+    assert port["metrics"]["p_epe_against_shrink"] == pytest.approx(port["metrics"]["p_epe"] - each["p_epe"], abs=1e-6)
     made = sorted(p.name for p in own_cache.iterdir())
-    assert len(made) == 10
+    assert len(made) == 15, "three variants are trained in five folds, the fourth is shipped"
     again = recipe.evaluate("port_panoptic", **asked)
     assert again["rows"] == rows and sorted(p.name for p in own_cache.iterdir()) == made
 
 
 @pytest.mark.realdata
 def test_the_user_s_training_annotations_are_used(data_root, own_cache, tmp_path, monkeypatch):
-    """With panoptic_train.json present the paper's protocol runs: here a copy of the test file stands in for it."""
+    """With panoptic_train.json present its hands train, once for all folds; one that holds test pictures is refused."""
     root = tmp_path / "panoptic"
     shutil.copytree(data_root / "port_panoptic", root)
-    shutil.copy(root / "annotations" / "panoptic_test.json", root / "annotations" / "panoptic_train.json")
+    test, train = (root / "annotations" / f"panoptic_{part}.json" for part in ("test", "train"))
+    train.write_bytes(test.read_bytes())
+    asked = {"variants": ("faithful",), "device": "cpu", "progress": False}
+    with pytest.raises(BadRecord, match="220 of its videos and pictures are also in the test set"):
+        recipe.evaluate(f"port_panoptic:{root}", **asked)
+    content = json.loads(test.read_text())
+    for image in content["images"]:  # made: the test hands under names of other pictures stand in for training hands
+        image["file_name"] = f"hand_labels/manual_train/9{image['id']}_01_l.jpg"
+    train.write_text(json.dumps(content))
     monkeypatch.setattr(recipe, "PAPER_TRAIN", replace(SHORT, steps=3))
-    result = recipe.evaluate(f"port_panoptic:{root}", variants=("faithful",), device="cpu", progress=False)
-    assert "Trained on panoptic_train.json" in result["protocol"]
+    result = recipe.evaluate(f"port_panoptic:{root}", **asked)
+    assert "Trained on the 846 hands of panoptic_train.json" in result["protocol"] and "3 steps" in result["protocol"]
     assert len(list(own_cache.iterdir())) == 1, "one training for all rows, not one a fold"
+
+
+def test_on_synthetic_hands_nothing_is_trained():
+    for asked in ({"steps": 5}, {"variants": ("faithful",)}):
+        with pytest.raises(BadParameter, match="nothing is trained"):
+            recipe.evaluate("synthetic", **asked)
+
+
+def test_shrinking_each_hand_by_its_own_factor(synthetic):
+    _, detected = synthetic
+    factor = np.linspace(0.5, 1.5, len(detected))
+    small = recipe.shrunk(detected, factor)
+    np.testing.assert_array_equal(small[:, 0], detected.xy_frame[:, 0])
+    np.testing.assert_allclose(recipe.size_change(recipe.Prediction("hand21", small, detected.confidence, detected.confidence > 2), detected), factor, rtol=1e-4)
 
 
 def test_missing_data_says_what_to_do(tmp_path, monkeypatch):

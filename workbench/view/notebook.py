@@ -18,6 +18,7 @@ from ..data.manifest import manifest, sha256_of
 from ..errors import BadParameter, MissingData
 from ..ledger import paper
 from ..predict import SHIPPED, weights_path
+from ..train import choose_device
 from .explorers import quiet_plotly
 
 METRICS = "application/x.workbench.metrics+json"
@@ -53,17 +54,6 @@ def _opencv() -> str:
     return cv2.__version__
 
 
-def choose_device(device: str) -> str:
-    """"auto" becomes the accelerator when there is one; an accelerator that is not there is refused by name."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise BadParameter(f"device is {device!r}", remedy="choose auto, cpu or cuda")
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise BadParameter("device is 'cuda', but torch sees no accelerator here", remedy="use auto or cpu")
-    return device
-
-
 def data_place(name: str) -> Path | None:
     """Folder of a data set on this machine, or None when it is not there."""
     from ..data.manifest import locate
@@ -97,7 +87,7 @@ def setup(*, device: str = "auto", profile: str = "fast", seed: int = 0, data: S
 def table(rows: Sequence[Mapping], caption: str, digits: int = 3) -> None:
     """A table with a caption, rounded; missing entries are blank. The caption states the protocol."""
     frame = pd.DataFrame(rows)
-    numbers = {c: f"{{:.{digits}f}}".format for c in frame.select_dtypes("float").columns}
+    numbers = dict.fromkeys(frame.select_dtypes("float").columns, f"{{:.{digits}f}}".format)
     style = frame.style.hide(axis="index").format(numbers, na_rep="").set_caption(caption)
     style = style.set_table_styles(
         [

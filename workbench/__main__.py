@@ -1,0 +1,5 @@
+"""`python -m workbench`, also under torchrun."""
+
+from .cli import main
+
+main()
