@@ -43,15 +43,18 @@ clean:  ## remove the environment and caches; runs/ stays
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A name on PATH may be a shim that only fails, so every candidate is executed.
+# A name on PATH may be a shim that only fails, so every candidate is executed. Text and no sub-make: a recipe line that
+# holds the name of make's own variable is executed even by `make -n`.
+INTERPRETER = for candidate in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python); do \
+  if "$$candidate" -c '$(FITS)' 2>/dev/null; then exit 0; fi; done; \
+  echo "No working Python 3.11, 3.12 or 3.13 with venv and pip was found$(if $(PYTHON), at $(PYTHON))." >&2; \
+  echo "Install one (Debian, Ubuntu: python3 and python3-venv), or name it: make PYTHON=/path/to/python3.12" >&2; exit 1
+
 interpreter:
-	@for candidate in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python); do \
-	  if "$$candidate" -c '$(FITS)' 2>/dev/null; then exit 0; fi; done; \
-	echo "No working Python 3.11, 3.12 or 3.13 with venv and pip was found$(if $(PYTHON), at $(PYTHON))." >&2; \
-	echo "Install one (Debian, Ubuntu: python3 and python3-venv), or name it: make PYTHON=/path/to/python3.12" >&2; exit 1
+	@$(INTERPRETER)
 
 $(STAMP): pyproject.toml constraints.txt
-	@python="$$($(MAKE) --no-print-directory -s interpreter PYTHON="$(PYTHON)")" || exit 1; \
+	@python="$$($(INTERPRETER))" || exit 1; \
 	if grep -qxF "$$(pwd)" .venv/installed-* 2>/dev/null && $(PY) -c '$(FITS)' >/dev/null; then rm .venv/installed-*; \
 	else echo "Creating .venv with $$python"; "$$python" -m venv --clear .venv || exit 1; fi; \
 	echo "Installing: a few minutes and some 6 GB, the first time."; \

@@ -63,10 +63,44 @@ def test_what_is_refused_is_named(command, said):
     assert isinstance(found.exception, WorkbenchError) and said in str(found.exception)
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["evaluate", "port", "--json", "{folder}"], "BadParameter: {folder}: is a folder. Remedy: name a file"),
+        (
+            ["train", "port", "--steps", "1", "--out", "{folder}"],
+            "BadParameter: {folder}: is a folder. Remedy: name a file",
+        ),
+        (["evaluate", "port", "--json", "/dev/null/x.json"], "/dev/null"),
+        (["run", "start_here", "--out", "/dev/null/x"], "/dev/null"),
+    ],
+)
+def test_places_that_cannot_be_written_are_refused_before_the_work(tmp_path, command, said):
+    words = [word.format(folder=tmp_path) for word in command]
+    env = {**os.environ, "WORKBENCH_NO_TYPECHECK": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "workbench", *words], capture_output=True, text=True, env=env, check=False
+    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and said.format(folder=tmp_path) in done.stderr
+
+
+def test_options_out_of_range_are_refused():
+    for command in (
+        ["evaluate", "port", "--seed", "-3"],
+        ["run", "--all", "--cell-timeout", "0"],
+        ["lab", "--port", "0"],
+    ):
+        assert run(app, command).exit_code == 2
+
+
 def test_the_program_itself_ends_in_one_line_and_exit_2():
     env = {**os.environ, "WORKBENCH_NO_TYPECHECK": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "workbench.cli", "evaluate", "prot"], capture_output=True, text=True, env=env, check=False
+        [sys.executable, "-m", "workbench.cli", "evaluate", "prot"],
+        capture_output=True,
+        text=True,
+        env=env,
+        check=False,
     )
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("UnknownName: unknown method 'prot'. Remedy:")

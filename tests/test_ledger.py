@@ -70,6 +70,8 @@ def test_it_claims_what_its_kind_allows(key, kind, item):
             assert item.needs, "a table says what data it needs"
         if item.status == "reproduced":
             assert item.test
+        if item.status == "waiting":
+            assert item.note
 
 
 def test_every_numbered_item_is_there():

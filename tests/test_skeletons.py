@@ -67,7 +67,13 @@ def test_names_are_found_or_refused():
 
 
 def test_chains_are_fingers_and_limbs():
-    assert skeleton("hand21").chains == ((1, 2, 3, 4), (5, 6, 7, 8), (9, 10, 11, 12), (13, 14, 15, 16), (17, 18, 19, 20))
+    assert skeleton("hand21").chains == (
+        (1, 2, 3, 4),
+        (5, 6, 7, 8),
+        (9, 10, 11, 12),
+        (13, 14, 15, 16),
+        (17, 18, 19, 20),
+    )
     assert skeleton("hand21_rhd").chains[0] == (4, 3, 2, 1)
     names = [[skeleton("jhmdb15").joints[i] for i in c] for c in skeleton("jhmdb15").chains]
     assert ["right_shoulder", "right_elbow", "right_wrist"] in names and ["head"] in names

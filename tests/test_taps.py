@@ -150,7 +150,7 @@ def test_edits_that_cannot_be_are_named():
     with pytest.raises(TapError, match="'0' gives tuple"), record(model, [], edit={"0": torch.zeros_like}):
         model(X)
     both = {"maps.*": torch.zeros_like, "maps.first": torch.ones_like}
-    with pytest.raises(TapError, match="two edits change 'maps.first'"), record(Toy(), [], edit=both):
+    with pytest.raises(TapError, match=r"two edits change 'maps\.first'"), record(Toy(), [], edit=both):
         pass
 
 

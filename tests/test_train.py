@@ -91,13 +91,43 @@ def test_a_state_of_other_settings_is_refused(tmp_path):
         run(tmp_path, replace(CONFIG, lr=0.2))
 
 
-def test_half_a_state_is_named_not_read(tmp_path):
+def edited(change):
+    def damage(path):
+        state = torch.load(path, weights_only=True)
+        torch.save(change(state) or state, path)
+
+    return damage
+
+
+def flip_bytes(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 64] = bytes(255 - b for b in data[len(data) // 2 : len(data) // 2 + 64])
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:100]),
+        flip_bytes,
+        edited(lambda s: [1, 2]),
+        edited(lambda s: s.pop("history") and None),
+        edited(lambda s: s.update(step=10**6)),
+        edited(lambda s: s.update(step=-3)),
+        edited(lambda s: s.update(step="x")),
+        edited(lambda s: s.update(model={})),
+        edited(lambda s: s.update(optimiser={})),
+        edited(lambda s: s["model"]["layer.bias"].fill_(math.nan) and None),
+    ],
+    ids=["cut", "flipped", "list", "key", "late", "early", "text", "empty", "optimiser", "nan"],
+)
+def test_a_damaged_state_is_named_not_read(tmp_path, damage):
     with pytest.raises(Killed):
         run(tmp_path, source=dies_at(30))
-    state = tmp_path / "state.pt"
-    state.write_bytes(state.read_bytes()[:100])
-    with pytest.raises(BadFile, match=r"state\.pt"):
+    damage(tmp_path / "state.pt")
+    with pytest.raises(BadFile, match=r"state\.pt.*delete it to start over"):
         run(tmp_path)
+    assert not (tmp_path / "model.safetensors").exists()
 
 
 def test_a_loss_that_is_not_finite_stops_by_name(tmp_path):

@@ -41,13 +41,15 @@ def _bench_port(device: str, seconds: float) -> list[dict]:
         model = Port(config).to(device)
         optimiser = torch.optim.Adam(model.parameters())
         sources = {
-            "paper": port_recipe.masked_batches(lambda n, rng: truth.xy_frame[rng.integers(len(truth), size=n)], config, 128),
+            "paper": port_recipe.masked_batches(
+                lambda n, rng: truth.xy_frame[rng.integers(len(truth), size=n)], config, 128
+            ),
             "denoise": port_recipe.noisy_batches(port_recipe.sample_hands, config, 128),
         }
         count = iter(range(10_000_000))
         for precision in ("fp32", "bf16"):
 
-            def make_batch(source=sources[name]):
+            def make_batch(source=sources[name], count=count):
                 return source(0, np.random.default_rng(next(count)))
 
             batch = {k: v.to(device) for k, v in make_batch().items()}
@@ -67,7 +69,9 @@ def _bench_port(device: str, seconds: float) -> list[dict]:
                 }
             )  # fmt: skip
         refiner = PortRefiner(model, RefineRule((0.3,) * 21), name)
-        rows[-2]["refined hands/s"] = len(detected) * _median_rate(lambda r=refiner: r.refine(detected), device, seconds)
+        rows[-2]["refined hands/s"] = len(detected) * _median_rate(
+            lambda r=refiner: r.refine(detected), device, seconds
+        )
         one = {k: v[:1].to(device) for k, v in batch.items() if k != "truth"}
         for row in rows[-2:]:
             row["parameters"] = count_parameters(model)
@@ -83,6 +87,9 @@ def bench(name: str = "port", *, device: str = "auto", seconds: float = 3.0) -> 
     if name not in BENCHES:
         raise unknown("benchmark", name, BENCHES)
     device = accelerator(device).device.type
-    hardware = torch.cuda.get_device_name() if device == "cuda" else f"{platform.processor() or platform.machine()}, CPU"
-    protocol = f"median of calls in about {seconds:g} s after two to warm up, torch {torch.__version__}, {torch.get_num_threads()} threads"
+    hardware = (
+        torch.cuda.get_device_name() if device == "cuda" else f"{platform.processor() or platform.machine()}, CPU"
+    )
+    protocol = f"median of calls in about {seconds:g} s after two to warm up, torch {torch.__version__}"
+    protocol += f", {torch.get_num_threads()} threads"
     return {"schema_version": 1, "protocol": protocol, "hardware": hardware, "rows": BENCHES[name](device, seconds)}

@@ -98,7 +98,7 @@ def read_card(path: str | Path) -> dict:
 def read_tensors(path: str | Path, prefix: str = "") -> dict[str, Tensor]:
     """The tensors whose names begin with prefix, without it."""
     with _open(path) as f:
-        return {k.removeprefix(prefix): f.get_tensor(k) for k in f.keys() if k.startswith(prefix)}  # noqa: SIM118
+        return {k.removeprefix(prefix): f.get_tensor(k) for k in f.keys() if k.startswith(prefix)}
 
 
 def compare_keys(model: nn.Module, tensors: Mapping[str, Tensor]) -> KeyReport:

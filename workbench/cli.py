@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -94,7 +96,8 @@ def data_verify(
 # --- train, evaluate, bench ---------------------------------------------------------------------------------------
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the rows to this file.", dir_okay=False)]
+Seed = Annotated[int, typer.Option(min=0)]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the rows to this file.")]
 
 
 def _recipe(method: str):
@@ -115,11 +118,24 @@ def _print_rows(rows: list[dict]) -> None:
     table = Table(box=SIMPLE_HEAD)
     columns = list(dict.fromkeys(key for row in rows for key in row))
     for column in columns:
-        table.add_column(column, justify="right" if any(isinstance(r.get(column), int | float) for r in rows) else "left")
+        table.add_column(
+            column, justify="right" if any(isinstance(r.get(column), int | float) for r in rows) else "left"
+        )
     for row in rows:
         cells = (row.get(c) for c in columns)
         table.add_row(*("" if v is None else f"{v:,.3f}" if isinstance(v, float) else str(v) for v in cells))
     Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _writable(path: Path | None) -> None:
+    """Refuses a file that cannot be written before work starts, not after it."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise BadParameter("is a folder", file=path, remedy="name a file")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(path.parent, os.W_OK):
+        raise BadParameter("its folder cannot be written", file=path, remedy="choose another place")
 
 
 def _write_json(path: Path | None, content: dict) -> None:
@@ -132,9 +148,11 @@ def _write_json(path: Path | None, content: dict) -> None:
 @app.command()
 def train(
     method: str,
-    out: Annotated[Path | None, typer.Option(help="Weight file to write; the shipped one's name in . by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Weight file to write; the shipped one's name in . by default.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Fewer steps than the recipe's.", min=1)] = None,
-    seed: int = 0,
+    seed: Seed = 0,
     device: Device = "auto",
 ):
     """Train what the workbench ships for METHOD, from data that it makes itself. A killed training goes on where it was."""
@@ -143,6 +161,7 @@ def train(
     from .predict import weights_path
 
     recipe = _recipe(method)
+    _writable(out)
     settings = replace(recipe.SHIPPED_TRAIN, seed=seed)
     if steps is not None:
         settings = replace(settings, steps=steps, warmup_steps=min(settings.warmup_steps, steps // 5))
@@ -156,11 +175,12 @@ def evaluate(
     json_file: JsonFile = None,
     variants: Annotated[str | None, typer.Option(help="Comma-separated; all by default.")] = None,
     steps: Annotated[int | None, typer.Option(help="Cap every training; for trying out.", min=1)] = None,
-    seed: int = 0,
+    seed: Seed = 0,
     device: Device = "auto",
 ):
     """Run METHOD's protocol on a data set and print its rows, the paper's beside them. Trained folds are kept and reused."""
     recipe = _recipe(method)
+    _writable(json_file)
     chosen = None if variants is None else tuple(v.strip() for v in variants.split(",") if v.strip())
     result = recipe.evaluate(data, variants=chosen, steps=steps, seed=seed, device=device)
     typer.echo(result["protocol"])
@@ -178,6 +198,7 @@ def bench(
     """Measure training and inference rates of METHOD on this machine, with parameters and FLOPs."""
     from .bench import bench as measure
 
+    _writable(json_file)
     result = measure(method, device=device, seconds=seconds)
     _write_json(json_file, result)
     typer.echo(f"{result['hardware']}; {result['protocol']}")
@@ -199,11 +220,13 @@ def run(
     profile: Annotated[str, typer.Option(help="fast, full or paper.")] = "fast",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     out: Out = Path("runs"),
-    cell_timeout: Annotated[int, typer.Option("--cell-timeout", metavar="S", help="Seconds for one cell.")] = 1800,
+    cell_timeout: Annotated[
+        int, typer.Option("--cell-timeout", metavar="S", help="Seconds for one cell.", min=1)
+    ] = 1800,
     resume: Annotated[str | None, typer.Option(metavar="ID", help="Finish an earlier run.")] = None,
 ) -> None:
     """Execute notebooks into runs/<id>/ and write its index.html; exit code 1 when a notebook failed."""
-    from .runs import notebook_paths, resume_run, run_notebooks
+    from .runs import list_runs, notebook_paths, resume_run, run_notebooks
     from .view.html import publish
 
     if (bool(names) + every + bool(resume)) != 1:
@@ -217,6 +240,13 @@ def run(
     if resume:
         done = resume_run(resume, out=out, report=publish)
     else:
+        for earlier in list_runs(out):
+            if earlier.status == "interrupted":
+                left = ", ".join(earlier.left) or "nothing"
+                print(
+                    f"run {earlier.id} was interrupted; left: {left}. `--resume {earlier.id}` finishes it",
+                    file=sys.stderr,
+                )
         given = {key: value for key, _, value in pairs}
         chosen = list(notebook_paths()) if every else names
         settings = {"profile": profile, "device": device, "cell_timeout_s": cell_timeout}
@@ -256,17 +286,18 @@ def _show(item) -> None:
             typer.echo(f"    {entry['error']['type']}: {entry['error']['message']}")
     typer.echo(f"{item.status}: {item.folder / 'index.html'}")
     if item.left and item.status != "running":
-        typer.echo(f"to run what is left: workbench run --resume {item.id}")
+        elsewhere = (
+            "" if item.folder.parent == Path("runs").resolve() else f" --out {shlex.quote(str(item.folder.parent))}"
+        )
+        typer.echo(f"to run what is left: workbench run --resume {item.id}{elsewhere}")
 
 
 @app.command()
 def lab(
-    port: Annotated[int, typer.Option(help="The next free one is taken if it is in use.")] = 8888,
+    port: Annotated[int, typer.Option(help="The next free one is taken if it is in use.", min=1, max=65535)] = 8888,
     browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
 ) -> None:
     """Open JupyterLab on 127.0.0.1, its token on, at the notebooks."""
-    import os
-
     from .runs import lab_command
 
     command = lab_command(port=port) + ([] if browser else ["--no-browser"])
@@ -279,6 +310,10 @@ def main() -> None:
         app()
     except WorkbenchError as error:
         print(error, file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:  # the file system's own refusals: no permission, disk full, not a folder
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{type(error).__name__}: {where}{error.strerror or error}", file=sys.stderr)
         sys.exit(2)
 
 

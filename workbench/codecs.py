@@ -14,7 +14,7 @@ def soft_argmax(heatmaps: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k 2"]:
     `logits.flatten(2).softmax(-1).view_as(logits)` for raw scores. An all-zero heatmap gives the middle of the picture.
     The paper counts pixels from 1, we from 0.
     """
-    b, k, h, w = heatmaps.shape
+    h, w = heatmaps.shape[-2:]
     total = heatmaps.sum((-2, -1), keepdim=True)
     weights = torch.where(total > 0, heatmaps / total.clamp_min(torch.finfo(heatmaps.dtype).tiny), 1 / (h * w))
     x = (weights.sum(-2) * torch.arange(w, dtype=heatmaps.dtype, device=heatmaps.device)).sum(-1)

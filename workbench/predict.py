@@ -67,7 +67,9 @@ class PortRefiner:
         self.model, self.rule, self.name = model.eval(), rule, name
         self.skeleton: Skeleton = skeleton(model.config.skeleton)
         if len(rule.delta) != len(self.skeleton):
-            raise BadParameter(f"the rule has {len(rule.delta)} deltas, {self.skeleton.name} has {len(self.skeleton)} joints")
+            raise BadParameter(
+                f"the rule has {len(rule.delta)} deltas, {self.skeleton.name} has {len(self.skeleton)} joints"
+            )
 
     @property
     def device(self) -> torch.device:
@@ -88,6 +90,8 @@ class PortRefiner:
     def mask(self, detections: Detections, delta: float | None = None) -> Bool[np.ndarray, "n k"]:
         """Joints below delta (PORT Eq. 13), the rule's own when none is given."""
         limit = np.array(self.rule.delta if delta is None else [delta] * len(self.skeleton), np.float32)
+        if not np.isfinite(limit).all():
+            raise BadParameter(f"delta is {delta}", remedy="give a finite number, usually between 0 and 1")
         return occluded_joints(torch.tensor(detections.confidence), torch.tensor(limit)).numpy()
 
     def _inputs(
@@ -157,7 +161,11 @@ SHIPPED = {"port": "port_hand21_synthetic"}
 def weights_path(name: str = "port") -> Path:
     """The shipped weight file of a method, or the file that is named."""
     path = Path(name)
-    return path if path.suffix == ".safetensors" else Path(__file__).with_name("checkpoints") / f"{SHIPPED.get(name, name)}.safetensors"
+    return (
+        path
+        if path.suffix == ".safetensors"
+        else Path(__file__).with_name("checkpoints") / f"{SHIPPED.get(name, name)}.safetensors"
+    )
 
 
 def load(name: str = "port", *, device: str | torch.device = "cpu") -> PortRefiner:
@@ -174,7 +182,9 @@ def load(name: str = "port", *, device: str | torch.device = "cpu") -> PortRefin
         rule = RefineRule(**{**card["rule"], "delta": tuple(card["rule"]["delta"])})
     except (KeyError, TypeError) as error:
         raise CheckpointMismatch(
-            f"the card does not describe a PORT refiner: {error}", file=path, remedy="train it with `workbench train port`"
+            f"the card does not describe a PORT refiner: {error}",
+            file=path,
+            remedy="train it with `workbench train port`",
         ) from None
     model = build("port", config)
     checkpoint.load(path, model)

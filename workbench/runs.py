@@ -25,11 +25,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import Annotated, Literal
 
 import nbformat
 import papermill
 import psutil
 from papermill.exceptions import PapermillException, PapermillExecutionError
+from pydantic import BaseModel, Field, ValidationError
 from tqdm.auto import tqdm
 
 from .errors import BadFile, BadParameter, unknown
@@ -44,12 +46,52 @@ DEVICES = ("auto", "cpu", "cuda")
 FAILURES = (PapermillException, RuntimeError, TimeoutError)
 
 
+# --- what of run.json this package reads; anything more is kept as it is --------------------------------------------
+
+
+class _Failure(BaseModel):
+    type: str
+    message: str
+
+
+class _Entry(BaseModel):
+    status: Literal["pending", "running", "completed", "failed"]
+    parameters: dict
+    given: dict
+    start: int | None = None
+    duration_s: float = 0.0
+    error: _Failure | None = None
+    metrics: dict = {}
+    inputs: dict = {}
+
+
+class _Process(BaseModel):
+    pid: Annotated[int, Field(ge=0, lt=2**31)]
+    host: str
+    created: float
+
+
+class _Record(BaseModel):
+    schema_version: Literal[SCHEMA_VERSION]
+    status: Literal["running", "completed", "failed", "interrupted"]
+    profile: str
+    device: str
+    cell_timeout_s: int | None
+    started: str
+    duration_s: float
+    earlier: list[dict]
+    process: _Process
+    provenance: dict
+    notebooks: dict[str, _Entry]
+
+
 @dataclass(frozen=True)
 class Run:
     """One run folder and its run.json as last read."""
 
     folder: Path
     record: dict
+    problem: str | None = None  # why run.json cannot be used (`list_runs` alone gives such runs)
 
     @property
     def id(self) -> str:
@@ -57,7 +99,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`running`, `completed`, `failed`, or `interrupted`: run.json says running but that process is gone."""
+        """`running`, `completed`, `failed`, `damaged`, or `interrupted`: run.json says running, its process is gone."""
         said = self.record["status"]
         return "interrupted" if said == "running" and not _alive(self.record["process"]) else said
 
@@ -90,8 +132,12 @@ def find_notebook(name: str, source: Path | None = None) -> str:
 
 def notebook_parameters(path: Path) -> dict[str, object]:
     """Name and default of every parameter that a notebook's `parameters` cell declares; defaults must be literals."""
+    try:
+        declared = papermill.inspect_notebook(str(path))
+    except (ValueError, LookupError, AttributeError, TypeError, nbformat.ValidationError) as error:
+        raise BadFile(f"not a notebook that can be run: {str(error).partition(chr(10))[0]}", file=path) from None
     found = {}
-    for name, parameter in papermill.inspect_notebook(str(path)).items():
+    for name, parameter in declared.items():
         try:
             found[name] = ast.literal_eval(parameter["default"])
         except (ValueError, SyntaxError):
@@ -106,14 +152,14 @@ def _typed(value: object, default: object, where: dict) -> object:
         text = value.strip()
         try:
             value = ast.literal_eval({"true": "True", "false": "False"}.get(text.lower(), text))
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
             pass  # still text: refused below, unless anything goes
-    if expected is float and type(value) is int:
-        value = float(value)
     try:
+        if expected is float and type(value) is int:
+            value = float(value)
         json.dumps(value, allow_nan=False)  # what run.json cannot hold is refused too: NaN, infinity, objects
         fits = default is None or type(value) is expected
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         fits = False
     if not fits:
         raise BadParameter(f"expected {expected.__name__}, as in {default!r}", **where)
@@ -144,7 +190,10 @@ def _plan(names: Iterable[str], given: Mapping[str, object], settings: Mapping[s
         wanted |= {k: v for k, v in settings.items() if k in declared[name]}
         given_here = check_parameters(paths[name], wanted)
         every = {**declared[name], **given_here}
-        plan[name] = {"status": "pending", "seed": every.get("seed"), "parameters": every, "given": given_here}
+        seed = every.get("seed")
+        if type(seed) is int and not 0 <= seed < 2**63:
+            raise BadParameter("a seed is an integer from 0 to 2**63 - 1", file=name, record=f"seed={seed}")
+        plan[name] = {"status": "pending", "seed": seed, "parameters": every, "given": given_here}
     return plan
 
 
@@ -187,7 +236,7 @@ def run_notebooks(
         "cell_timeout_s": cell_timeout_s,
         "started": _now(),
         "duration_s": 0.0,
-        "earlier": [],  # process and provenance of the starts that were interrupted
+        "earlier": [],  # process and provenance of earlier starts; an entry's `start` counts them, then the last one
         "notebooks": plan,
     }
     return _execute(Run(folder, record), source, report, progress)
@@ -201,34 +250,56 @@ def resume_run(
     report: Callable[[Run], None] | None = None,
     progress: bool = True,
 ) -> Run:
-    """Runs again, with the same parameters, the notebooks of an earlier run that have not completed."""
+    """Runs again, with the same parameters, the notebooks of an earlier run that have not completed.
+
+    The entry of every notebook says in `start` which start ran it: n of `earlier`, or one more for the last.
+    Raises `BadParameter` where nothing is left or the run still goes on, `UnknownName`, and what `load_run` raises.
+    """
     run = load_run(run_id, out)
     if run.status == "running":
         process = run.record["process"]
         raise BadParameter(f"still running as process {process['pid']} on {process['host']}", file=run.folder)
-    for name in run.left:
-        find_notebook(name, source)  # before anything starts
+    if not run.left:
+        raise BadParameter("nothing is left to run", file=run.folder, remedy="start a new run")
+    known = notebook_paths(source)
+    for name in run.left:  # before anything starts
+        if name not in known:
+            raise unknown("notebook", name, known, file=run.folder / "run.json")
     run.record["earlier"].append({"process": run.record["process"], "provenance": run.record["provenance"]})
     return _execute(run, source, report, progress)
 
 
 def load_run(run_id: str, out: Path | str = "runs") -> Run:
     """The run with this id in folder `out`; `UnknownName` with near matches, `BadFile` if its run.json is not ours."""
-    folder = Path(out).resolve() / run_id
-    if not (folder / "run.json").is_file():
+    file = Path(out).resolve() / run_id / "run.json"
+    if Path(run_id).name != run_id or not os.path.lexists(file):
         raise unknown("run", run_id, (path.parent.name for path in Path(out).glob("*/run.json")), file=out)
     try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise BadFile(f"not JSON: {error}", file=folder / "run.json") from None
-    if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
-        raise BadFile(f"not a run.json of schema_version {SCHEMA_VERSION}", file=folder / "run.json")
-    return Run(folder, record)
+        record = json.loads(file.read_text(encoding="utf-8"))
+        json.dumps(record, allow_nan=False)  # what could not be written again
+        _Record.model_validate(record, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or None
+        raise BadFile(
+            f"not a run.json of schema_version {SCHEMA_VERSION}: {first['msg']}", file=file, record=where
+        ) from None
+    except OSError as error:
+        raise BadFile(f"cannot be read: {error.strerror}", file=file) from None
+    except (ValueError, RecursionError) as error:
+        raise BadFile(f"not JSON: {error}", file=file, remedy="remove the run's folder, or restore the file") from None
+    return Run(file.parent, record)
 
 
 def list_runs(out: Path | str = "runs") -> list[Run]:
-    """All runs in folder `out`, oldest first."""
-    return [load_run(path.parent.name, out) for path in sorted(Path(out).glob("*/run.json"))]
+    """All runs in folder `out`, oldest first; one whose run.json cannot be used is `damaged` and says its `problem`."""
+    found = []
+    for path in sorted(Path(out).glob("*/run.json")):
+        try:
+            found.append(load_run(path.parent.name, out))
+        except BadFile as error:
+            found.append(Run(path.parent, {"status": "damaged", "notebooks": {}}, error.problem))
+    return found
 
 
 def lab_command(*, port: int = 8888) -> list[str]:
@@ -250,7 +321,7 @@ def _execute(run: Run, source: Path | None, report: Callable[[Run], None] | None
         for name in (bar := tqdm(todo, unit="notebook", disable=not progress)):
             bar.set_description(name)
             entry, start = record["notebooks"][name], time.perf_counter()
-            entry.update(status="running", started=_now(), error=None)
+            entry.update(status="running", started=_now(), start=len(record["earlier"]), error=None)
             _save(run)
             entry.update(_execute_one(run, name, notebook_paths(source)[name], progress))
             entry["duration_s"] = round(time.perf_counter() - start, 3)
@@ -281,7 +352,11 @@ def _execute_one(run: Run, name: str, notebook: Path, progress: bool) -> dict:
             )
     except FAILURES as failure:
         error = _describe(failure)
-    metrics = read_metrics(copy) if copy.exists() else {}
+    metrics = {}
+    try:
+        metrics = read_metrics(copy) if copy.exists() else {}
+    except BadFile as problem:
+        error = error or _describe(problem)
     inputs = metrics.pop("inputs", {})
     return {"status": "failed" if error else "completed", "error": error, "metrics": metrics, "inputs": inputs}
 
@@ -309,20 +384,25 @@ def _kernel_environment() -> Iterator[None]:
 
 
 def _describe(error: BaseException) -> dict:
+    kind, message, cell = type(error).__name__, str(error).partition("\n")[0], None
     if isinstance(error, PapermillExecutionError):
-        return {"type": error.ename, "message": error.evalue, "cell": error.cell_index}
-    return {"type": type(error).__name__, "message": str(error).partition("\n")[0], "cell": None}
+        kind, message, cell = error.ename, error.evalue, error.cell_index
+    return {"type": kind, "message": message.removeprefix(f"{kind}: "), "cell": cell}  # named errors say their kind
 
 
 def read_metrics(path: Path) -> dict:
     """What a notebook displayed as metrics, merged in cell order; a number that is not finite becomes null.
 
     A notebook says `display({METRICS_MIME: {...}}, raw=True)`; the key `inputs` there maps file to sha256.
+    `BadFile` names the cell where either is not an object.
     """
     metrics: dict = {}
-    for cell in nbformat.read(path, 4).cells:
+    for i, cell in enumerate(nbformat.read(path, 4).cells):
         for output in cell.get("outputs", []):
-            metrics |= output.get("data", {}).get(METRICS_MIME, {})
+            shown = output.get("data", {}).get(METRICS_MIME, {})
+            if not isinstance(shown, dict) or not isinstance(shown.get("inputs", {}), dict):
+                raise BadFile("displayed metrics and their inputs must be objects", file=path, record=f"cell {i}")
+            metrics |= shown
     return _finite(metrics)
 
 

@@ -13,6 +13,7 @@ import os
 import pickle
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -48,8 +49,8 @@ class TrainConfig:
     workers: int = 0  # processes that make batches
 
     def __post_init__(self):
-        if self.steps < 1 or self.batch_size < 1 or self.save_every < 1:
-            raise BadParameter("steps, batch_size and save_every must be 1 or more")
+        if self.steps < 1 or self.batch_size < 1 or self.save_every < 1 or self.seed < 0:
+            raise BadParameter("steps, batch_size and save_every must be 1 or more, the seed 0 or more")
 
 
 @dataclass(frozen=True)
@@ -122,25 +123,36 @@ def _save_state(path: Path, state: dict) -> None:
     checkpoint.write_beside(path, lambda beside: torch.save(state, beside))
 
 
-def _load_state(path: Path, key: str) -> dict:
+STATE_KEYS = {"fingerprint", "step", "model", "optimiser", "average", "history"}
+
+
+def _load_state(path: Path, key: str, config: TrainConfig) -> dict:
+    """A state of this training, whole and sound; anything else is a named error, never a start from nonsense."""
+    remedy = "delete it to start over"
     try:
+        with zipfile.ZipFile(path) as archive:  # torch itself does not check the sums
+            if archive.testzip() is not None:
+                raise BadFile("training state is damaged: a checksum inside is wrong", file=path, remedy=remedy)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (
-        RuntimeError,
-        pickle.UnpicklingError,
-        EOFError,
-        ValueError,
-        KeyError,
-    ) as error:  # what torch raises for junk
-        raise BadFile(
-            f"training state cannot be read: {type(error).__name__}", file=path, remedy="delete it to start over"
-        ) from error
-    if state.get("fingerprint") != key:
+    except (zipfile.BadZipFile, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
+        raise BadFile(f"training state cannot be read: {type(error).__name__}", file=path, remedy=remedy) from error
+    if not isinstance(state, dict) or set(state) != STATE_KEYS:
+        raise BadFile("not a training state", file=path, remedy=remedy)
+    if state["fingerprint"] != key:
         raise CheckpointMismatch(
             "this training state belongs to other settings",
             file=path,
             remedy="choose another folder, or delete it to start over",
         )
+    weights = [state["model"]] + ([state["average"]] if config.ema is not None else [])
+    sound = (
+        isinstance(state["step"], int)
+        and 0 < state["step"] < config.steps
+        and isinstance(state["history"], list)
+        and all(isinstance(w, dict) and all(torch.isfinite(t).all() for t in w.values()) for w in weights)
+    )
+    if not sound:
+        raise BadFile("training state holds a step, history or weights that cannot be", file=path, remedy=remedy)
     return state
 
 
@@ -179,9 +191,14 @@ def train(
     first, history = 0, []
     average = {k: v.detach().clone() for k, v in model.state_dict().items()} if config.ema is not None else None
     if state_path.exists():
-        state = _load_state(state_path, key)
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
+        state = _load_state(state_path, key, config)
+        try:
+            model.load_state_dict(state["model"])
+            optimiser.load_state_dict(state["optimiser"])
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BadFile(
+                f"training state does not fit the model: {error}", file=state_path, remedy="delete it to start over"
+            ) from error
         average = state["average"]
         first, history = state["step"], state["history"]
     model.train()

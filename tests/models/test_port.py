@@ -11,9 +11,19 @@ from workbench.errors import BadParameter
 from workbench.models import build
 from workbench.models.layers import Attention, attention_weights, count_parameters, merge_heads, split_heads
 from workbench.models.port import (
-    MSGC, JointEmbedding, Port, PortConfig, RegressionHead, adjacency_powers, leak_free_embedding, masked_joint_distance,
+    MSGC,
+    JointEmbedding,
+    Port,
+    PortConfig,
+    RegressionHead,
+    adjacency_powers,
+    leak_free_embedding,
+    masked_joint_distance,
     masked_joint_nll,
-    msgc, normalised_adjacency, occluded_joints, replace_occluded,
+    msgc,
+    normalised_adjacency,
+    occluded_joints,
+    replace_occluded,
 )  # fmt: skip
 
 CHAIN = torch.tensor([[0.0, 1, 0], [1, 0, 1], [0, 1, 0]])  # three joints in a row

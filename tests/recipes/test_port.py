@@ -117,7 +117,10 @@ def test_random_weights_do_not(synthetic):
 
 def test_the_shipped_card_says_how_it_was_made():
     card = checkpoint.read_card(predict.weights_path("port"))
-    assert card["command"].startswith("workbench train port --seed") and card["train"]["steps"] == recipe.SHIPPED_TRAIN.steps
+    assert (
+        card["command"].startswith("workbench train port --seed")
+        and card["train"]["steps"] == recipe.SHIPPED_TRAIN.steps
+    )
     assert card["noise"] == recipe.NOISE.to_dict(), "the recipe has changed: train again"
     assert card["train"] == json.loads(json.dumps(recipe.asdict(recipe.SHIPPED_TRAIN)))
     assert predict.weights_path("port").stat().st_size < 4e6
@@ -203,7 +206,11 @@ def test_shrinking_each_hand_by_its_own_factor(synthetic):
     factor = np.linspace(0.5, 1.5, len(detected))
     small = recipe.shrunk(detected, factor)
     np.testing.assert_array_equal(small[:, 0], detected.xy_frame[:, 0])
-    np.testing.assert_allclose(recipe.size_change(recipe.Prediction("hand21", small, detected.confidence, detected.confidence > 2), detected), factor, rtol=1e-4)
+    np.testing.assert_allclose(
+        recipe.size_change(recipe.Prediction("hand21", small, detected.confidence, detected.confidence > 2), detected),
+        factor,
+        rtol=1e-4,
+    )
 
 
 def test_missing_data_says_what_to_do(tmp_path, monkeypatch):
@@ -217,16 +224,18 @@ def test_sweep_compares_settings(own_cache, monkeypatch):
     monkeypatch.setattr(recipe, "FAITHFUL_TRAIN", replace(SHORT, steps=4))
     monkeypatch.setattr(recipe, "SWEEP", {False: (3, 1, 23), True: (3, 2, 23)})
     found = recipe.sweep(["linear", "{1,2}"], [0.1, 0.4], full=True, device="cpu")
-    assert found["projection"]["labels"] == ["linear", "{1,2}"] and found["masking"]["labels"] == ["10%", "40%"]
-    assert found["projection"]["p_epe"][1] == found["masking"]["p_epe"][1], "the same setting is trained once"
-    low, high = found["projection"]["intervals"][0]
-    assert low <= found["projection"]["p_epe"][0] <= high
+    assert [r["setting"] for r in found["projection"]] == ["linear", "{1,2}"]
+    assert [r["setting"] for r in found["masking"]] == ["10%", "40%"]
+    assert found["projection"][1]["p_epe"] == found["masking"][1]["p_epe"], "the same setting is trained once"
+    first = found["projection"][0]
+    assert first["low"] < first["p_epe"] < first["high"] and first["paper"] == 7.65 and first["size"] != 1
+    assert found["detector"][0]["p_epe"] > 0
     assert recipe.sweep_settings(full=True)[0] == list(recipe.PROJECTIONS)
 
 
 def test_a_refiner_is_its_equations(synthetic):
     """Eq. 14 with blend 1: masked joints are the reconstruction, the others are untouched."""
-    truth, detected = synthetic
+    _, detected = synthetic
     torch.manual_seed(2)
     from workbench.models import build
 

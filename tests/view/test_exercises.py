@@ -51,3 +51,18 @@ def test_adjacency_mistakes_are_diagnosed(said, answer, diagnosis):
 def test_loss_mistakes_are_diagnosed(said, answer, diagnosis):
     assert not exercises.check_masked_loss(answer)
     assert diagnosis in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "diagnosis"),
+    [
+        (lambda xy, f: None, "Not tried yet"),
+        (lambda xy, f: xy[:, :1] + f * (xy - xy[:, :1]), "prediction aligned to truth"),
+        (lambda xy, f: xy.mean(1, keepdims=True) + f * (xy - xy.mean(1, keepdims=True)), "about the mean"),
+        (lambda xy, f: f * xy, "corner"),
+        (lambda xy, f: f * (xy - xy[:, :1]), "never added back"),
+    ],
+)
+def test_shrink_mistakes_are_diagnosed(said, answer, diagnosis):
+    assert exercises.check_shrink(answer) == (diagnosis == "prediction aligned to truth")
+    assert diagnosis in said[-1]

@@ -58,20 +58,23 @@ def test_change_by_occlusions_groups_by_count():
 def test_attention_frames_masked_rows_and_names_joints():
     masked = np.zeros(21, bool)
     masked[[3, 7]] = True
-    figure = figures.attention_and_adjacency(np.eye(21), HAND.adjacency.copy(), HAND, masked)
+    figure = figures.joint_matrices({"a": np.eye(21), "b": HAND.adjacency.copy()}, HAND, masked=masked, title="t")
     assert figure.data[0].x[3] == "thumb3" and len(figure.layout.shapes) == 4
     assert {s.y0 for s in figure.layout.shapes} == {2.5, 6.5}
 
 
 def test_sweep_keeps_the_paper_in_a_panel_of_its_own():
-    figure = figures.sweep(
-        ["a", "b"], [1.0, 2.0], intervals=[(0.5, 1.25), (1.5, 3.0)], paper=[7.0, 8.0], x_title="K", y_title="P-EPE, px", title="t"
-    )  # fmt: skip
+    rows = [
+        {"setting": "a", "v": 1.0, "low": 0.5, "high": 1.25, "paper": 7.0},
+        {"setting": "b", "v": 2.0, "low": 1.5, "high": 3.0, "paper": 8.0},
+    ]
+    figure = figures.sweep(rows, "v", x_title="K", y_title="P-EPE, px", title="t", baseline=4.0)
     measured, paper = figure.data
     assert list(measured.error_y.array) == [0.25, 1.0] and list(measured.error_y.arrayminus) == [0.5, 0.5]
-    assert (measured.yaxis, paper.yaxis) == ("y", "y2") and paper.error_y.array is None
-    assert [a.text for a in figure.layout.annotations] == ["measured", "paper"]
-    assert len(figures.sweep(["a"], [1.0], x_title="", y_title="", title="").data) == 1
+    assert (measured.yaxis, paper.yaxis) == ("y", "y2") and paper.error_y.array is None and list(paper.y) == [7.0, 8.0]
+    assert [a.text for a in figure.layout.annotations] == ["measured", "paper", "detector"]
+    alone = figures.sweep([{"setting": "a", "v": 1.0}], "v", x_title="", y_title="", title="")
+    assert len(alone.data) == 1 and alone.data[0].error_y.array is None
 
 
 def test_every_figure_has_a_title_and_readable_text(hands):

@@ -41,7 +41,9 @@ def test_report_leaves_metrics_for_the_run(shown, tmp_path):
 def test_tables_round_and_leave_gaps(shown):
     notebook.table([{"a": 1.23456, "b": "x"}, {"a": None, "b": "y"}], "caption", digits=2)
     page = shown[0].to_html()
-    assert "1.23" in page and "1.2345" not in page and "nan" not in page.lower().replace("nan_", "") and "caption" in page
+    assert (
+        "1.23" in page and "1.2345" not in page and "nan" not in page.lower().replace("nan_", "") and "caption" in page
+    )
 
 
 def test_paper_rows_are_marked_as_the_paper_s(shown):

@@ -6,6 +6,7 @@ Also the two doors that every reader of user files goes through: `read_bytes` an
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -14,7 +15,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from ..errors import BadFile, BadRecord, EmptyFile, MissingFile
+from ..errors import BadFile, BadParameter, BadRecord, EmptyFile, MissingFile, UnknownName
 from ..records import Pose
 from ..skeletons import skeleton as skeleton_by_name
 from ..skeletons import skeleton_of_joints
@@ -23,16 +24,19 @@ MAX_FILE_BYTES = 2**30  # COCO train2017 keypoints take 240 MB
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """A whole file. `MissingFile`, `EmptyFile`, or `BadFile` above `MAX_FILE_BYTES`."""
+    """A whole file. `MissingFile`, `EmptyFile`, or `BadFile` where it may not be read or is above `MAX_FILE_BYTES`."""
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file, no error for a name too long
         raise MissingFile("no such file", file=path, remedy="check the path")
     size = path.stat().st_size
     if not size:
         raise EmptyFile("zero bytes", file=path, remedy="get the file again")
     if size > MAX_FILE_BYTES:
         raise BadFile(f"{size} bytes, at most {MAX_FILE_BYTES} are read at once", file=path, remedy="split the file")
-    return path.read_bytes()
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadFile(f"cannot be read: {error.strerror}", file=path, remedy="check its permissions") from None
 
 
 def read_json(path: str | Path):
@@ -58,7 +62,7 @@ def numbers(item: Mapping, key: str, n: int, **where) -> Float[np.ndarray, "n"]:
     values = item.get(key)
     if type(values) is not list:
         raise BadRecord(f"{key} is {'missing' if values is None else type(values).__name__}, list expected", **where)
-    if values and all(type(v) is list for v in values):
+    if n > 1 and values and all(type(v) is list for v in values):
         values = [number for row in values for number in row]
     if len(values) != n:
         raise BadRecord(f"{key} has length {len(values)} ({n} expected)", **where)
@@ -75,11 +79,24 @@ def numbers(item: Mapping, key: str, n: int, **where) -> Float[np.ndarray, "n"]:
 
 
 def xyxy_from_xywh(box_xywh: Float[np.ndarray, "4"], **where) -> Float[np.ndarray, "4"]:
-    """Corners of a box given by its corner, width and height, px; `BadRecord` where width or height is not positive."""
+    """Corners of a box given by its corner, width and height, px; `BadRecord` where width or height is not positive, or
+    not positive any more in float32.
+    """
     for side, length in zip(("width", "height"), box_xywh[2:]):
         if length <= 0:
             raise BadRecord(f"bbox {side} <= 0: {length:g}", remedy="correct the box or drop the record", **where)
-    return np.concatenate([box_xywh[:2], box_xywh[:2] + box_xywh[2:]])
+    x, y, width, height = box_xywh.astype(np.float64)
+    return _corners(np.array([x, y, x + width, y + height]), **where)
+
+
+def _corners(box_xyxy: Float[np.ndarray, "4"], **where) -> Float[np.ndarray, "4"]:
+    """A box as float32; `BadRecord` where it is not finite or has no area there."""
+    with np.errstate(over="ignore"):
+        box = box_xyxy.astype(np.float32)
+    if not (np.isfinite(box).all() and (box[2:] > box[:2]).all()):
+        stated = ", ".join(f"{v:g}" for v in box_xyxy)
+        raise BadRecord(f"box ({stated}) has no area, or none that float32 can hold", **where)
+    return box
 
 
 def identifier(item: Mapping, key: str, **where) -> int | str:
@@ -98,8 +115,10 @@ def _joints_of(categories, path: Path) -> str:
             record="categories",
             remedy="name the skeleton explicitly",
         )
-    # "root (pelvis)" of Human3.6M conversions is the joint "root"
-    return skeleton_of_joints([re.sub(r"\s*\(.*\)$", "", str(joint)) for joint in stated[0]]).name
+    try:  # "root (pelvis)" of Human3.6M conversions is the joint "root"
+        return skeleton_of_joints([re.sub(r"\s*\(.*\)$", "", str(joint)) for joint in stated[0]]).name
+    except UnknownName as error:
+        raise UnknownName(error.problem, file=path, record="categories", remedy=error.remedy) from None
 
 
 def _table(content, key: str, path: Path) -> list:
@@ -128,7 +147,7 @@ def _check_picture(name: str, folder: Path, **where) -> None:
     pure = PurePosixPath(name)
     if pure.is_absolute() or ".." in pure.parts:
         raise BadRecord(f"image {name!r} leaves the images folder", **where)
-    if not (folder / name).is_file():
+    if not os.path.isfile(folder / name):
         raise BadRecord(f"missing image {name}", remedy=f"put it into {folder}, or drop the record", **where)
 
 
@@ -150,14 +169,16 @@ def read_coco(
     also crowds and persons without a labelled joint: `pose.select(pose.labelled.any(1))` leaves the others.
     Groups are the video id where images state one, else the picture.
     Errors: `BadRecord` with file and annotation id (`on_bad="raise"`: the first, with the count), `BadFile`,
-    `EmptyFile`, `MissingFile`, `UnknownName`.
+    `EmptyFile`, `MissingFile`, `UnknownName`, `BadParameter`.
     """
+    if on_bad not in ("raise", "report"):
+        raise BadParameter(f"on_bad is {on_bad!r}, 'raise' or 'report' expected")
     path, folder = Path(path), None if images is None else Path(images)
-    if folder and not folder.is_dir():
+    if folder and not os.path.isdir(folder):
         raise MissingFile("no such images folder", file=folder)
     content = read_json(path)
     annotations, pictures = _table(content, "annotations", path), _images(content, path)
-    name = skeleton or _joints_of(_table(content, "categories", path), path)
+    name = _joints_of(_table(content, "categories", path), path) if skeleton is None else skeleton
     k = len(skeleton_by_name(name))
 
     kept, bad = {}, []
@@ -166,7 +187,7 @@ def read_coco(
         try:
             if type(annotation) is not dict:
                 raise BadRecord(f"{type(annotation).__name__}, object expected", **where)
-            key = identifier(annotation, "id", **where)
+            key = str(identifier(annotation, "id", **where))  # 7 and "7" would be one id of the pose
             where["record"] = f"annotation {key}"
             if key in kept:
                 raise BadRecord("duplicate annotation id", remedy="keep one of them", **where)
@@ -179,10 +200,11 @@ def read_coco(
                 raise BadRecord(f"image id {annotation['image_id']} does not exist", **where)
             if folder:
                 _check_picture(picture["file_name"], folder, **where)
-            kept[key] = keypoints, box_xyxy, picture["file_name"], str(picture.get("vid_id", picture["file_name"]))
+            group = "file_name" if picture.get("vid_id") is None else "vid_id"
+            kept[key] = keypoints, box_xyxy, picture["file_name"], str(identifier(picture, group, **where))
         except BadRecord as error:
             bad.append(error)
-    if bad and on_bad != "report":
+    if bad and on_bad == "raise":
         count = f"{len(bad)} of {len(annotations)} annotations are bad; on_bad='report' keeps the others"
         remedy = f"{bad[0].remedy}. {count}" if bad[0].remedy else count
         raise BadRecord(bad[0].problem, file=path, record=bad[0].record, remedy=remedy)
@@ -196,7 +218,7 @@ def read_coco(
         visibility=flags.astype(np.int8) if occlusion_known else 2 * (flags > 0).astype(np.int8),
         boxes_xyxy=np.array(boxes, np.float32).reshape(-1, 4),
         occlusion_known=occlusion_known,
-        ids=tuple(map(str, kept)),
+        ids=tuple(kept),
         images=files,
         groups=groups,
     )

@@ -24,6 +24,7 @@ from ..skeletons import skeleton as skeleton_by_name
 from .coco import MAX_FILE_BYTES, identifier, numbers, read_bytes, read_json, xyxy_from_xywh
 
 BOX_UNIT_PX = 200  # MMPose states box sizes in units of 200 px
+CONFIDENCE = (-0.01, 10.0)  # what is read: heat map peaks dip below 0 and rise above 1, percent and logits do not fit
 USUAL_SKELETON = {17: "coco17", 21: "hand21"}  # what a file without joint names most often means
 
 
@@ -262,11 +263,19 @@ def _from_batches(batches: list[tuple[str, object]], path: Path) -> _Columns:
         ids = _names(batch, "bbox_ids", n, "iu", (int, np.int32, np.int64), **where)
         if (boxes[:, 2:4] <= 0).any():
             raise BadRecord(f"box of bbox_id {ids[int((boxes[:, 2:4] <= 0).any(1).argmax())]} has size <= 0", **where)
-        parts.append((preds, boxes, images, ids))
+        with np.errstate(over="ignore"):
+            half = BOX_UNIT_PX / 2 * boxes[:, 2:4]
+            corners = np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
+            scores = boxes[:, 5] * preds[:, :, 2].mean(1)
+        whole = np.isfinite(corners).all(1) & (corners[:, 2:] > corners[:, :2]).all(1)
+        for name, good in (("box", whole), ("score", np.isfinite(scores))):
+            if not good.all():
+                raise BadRecord(f"{name} of bbox_id {ids[int(good.argmin())]} is beyond what float32 can hold", **where)
+        parts.append((preds, corners, scores, images, ids))
     if not parts:
         raise BadFile("holds no batches", file=path, remedy="get or export the file again")
-    preds, boxes = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
-    images, ids = ([value for part in parts for value in part[i]] for i in (2, 3))
+    preds, corners, scores = (np.concatenate([part[i] for part in parts]) for i in (0, 1, 2))
+    images, ids = ([value for part in parts for value in part[i]] for i in (3, 4))
     order = sorted(range(len(ids)), key=ids.__getitem__)
     ids = [int(ids[i]) for i in order]
     if doubles := sorted({a for a, b in itertools.pairwise(ids) if a == b}):
@@ -276,12 +285,10 @@ def _from_batches(batches: list[tuple[str, object]], path: Path) -> _Columns:
             record=f"bbox_id {doubles[0]}",
             remedy="keep one row of each (distributed evaluation pads its last batch with repeats)",
         )
-    preds, boxes = preds[order], boxes[order]
-    half = BOX_UNIT_PX / 2 * boxes[:, 2:4]
     return _Columns(
-        preds,
-        np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1),
-        boxes[:, 5] * preds[:, :, 2].mean(1),
+        preds[order],
+        corners[order],
+        scores[order],
         tuple(images[i] for i in order),
         tuple(map(str, ids)),
     )
@@ -355,7 +362,8 @@ def read_detections(path: str | Path, *, skeleton: str | None = None) -> Detecti
     skeleton: its name; None means coco17 for 17 joints and hand21 for 21, other counts must be named.
     Coordinates px in the frame. MMPose boxes (centre, size in 200 px) and COCO boxes (xywh) become xyxy; a result
     without a box gets the one around its joints. Scores: of COCO results as stated, of MMPose batches box score times
-    mean joint confidence. Rows stand in the order of bbox_ids, of results in the file's own.
+    mean joint confidence. Rows stand in the order of bbox_ids, of results in the file's own. Confidences must lie in
+    `CONFIDENCE`.
     Errors: `UnsafeFile`, `BadFile`, `EmptyFile`, `MissingFile`, `UnknownName`, `BadRecord` with batch or row.
     """
     path = Path(path)
@@ -371,6 +379,15 @@ def read_detections(path: str | Path, *, skeleton: str | None = None) -> Detecti
             raise BadFile(
                 f"suffix {suffix!r} is none of .pkl, .pickle, .npz, .json", file=path, remedy="rename or export"
             )
+    outside = (columns.keypoints[:, :, 2] < CONFIDENCE[0]) | (columns.keypoints[:, :, 2] > CONFIDENCE[1])
+    if outside.any():
+        row, joint = np.argwhere(outside)[0]
+        raise BadRecord(
+            f"confidence {columns.keypoints[row, joint, 2]:g} of joint {joint} is outside {list(CONFIDENCE)}",
+            file=path,
+            record=f"{'result' if path.suffix.lower() == '.json' else 'bbox_id'} {columns.ids[row]}",
+            remedy="export confidences from 0 to about 1",
+        )
     k = columns.keypoints.shape[1]
     name = skeleton or USUAL_SKELETON.get(k)
     if name is None or expected not in (None, k):

@@ -33,8 +33,18 @@ def panoptic_source(file_name: str) -> str:
 
 
 def read_panoptic(path: str | Path) -> Pose:
-    """Hands of a Panoptic annotation file (test or train); flags say nothing about occlusion, groups are sources."""
+    """Hands of a Panoptic annotation file (test or train); flags say nothing about occlusion, groups are sources.
+
+    Errors: those of `read_coco`; `BadRecord` for a hand with a joint that is not labelled (Panoptic labels all 21).
+    """
     pose, _ = read_coco(path, skeleton="hand21", occlusion_known=False)
+    if (gaps := ~pose.labelled.all(1)).any():
+        raise BadRecord(
+            f"{gaps.sum()} hands have joints that are not labelled (flag 0), 21 labelled joints expected",
+            file=path,
+            record=f"annotation {pose.ids[int(gaps.argmax())]}",
+            remedy="drop these annotations",
+        )
     return replace(pose, groups=tuple(map(panoptic_source, pose.images)))
 
 

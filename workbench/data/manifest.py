@@ -1,6 +1,7 @@
 """Manifests: what a data set or weight file is, who may have it, where it lies, how it is fetched, checked, unpacked.
 
-Places, in this order: the PATH of `NAME:PATH`; `$WORKBENCH_DATA/<layout.root>`; the user's cache, where `fetch` writes.
+Places, in this order: the PATH of `NAME:PATH`; `$WORKBENCH_DATA/<layout.root>` (an absolute path); the user's cache,
+where `fetch` writes.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ class Manifest(_Strict):
     layout: Layout | None = None
     downloads: list[Download] = []
     skeleton: Annotated[str, AfterValidator(_known_skeleton)] | None = None
-    reader: str | None = None  # "module:function"
+    reader: Annotated[str, Field(pattern=r"^workbench\.data(\.\w+)+:\w+$")] | None = None
     notes: str | None = None
 
     @model_validator(mode="after")
@@ -145,14 +146,29 @@ class Manifest(_Strict):
         return self
 
 
+class _Loader(yaml.SafeLoader):
+    """The safe loader, which would take the last of two equal keys without a word."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [key.value for key, _ in node.value]
+        if double := [key for key in keys if keys.count(key) > 1]:
+            raise yaml.constructor.ConstructorError(None, None, f"the key {double[0]} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def read_manifest(path: str | Path) -> Manifest:
-    """The manifest in a YAML file; `BadFile` naming file and field for anything outside the schema."""
+    """The manifest in a YAML file; `MissingFile`, or `BadFile` naming file and field for anything outside the schema."""
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except FileNotFoundError:
+        raise MissingFile("no such manifest", file=path) from None
+    except OSError as error:
+        raise BadFile(f"cannot be read: {error.strerror}", file=path) from None
+    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError, TypeError) as error:
+        raise BadFile(f"not YAML: {error}", file=path) from None  # the last four: values that are none of their type
+    try:
         result = Manifest.model_validate(content)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise BadFile(f"not YAML: {error}", file=path) from None
     except ValidationError as error:
         fields = [".".join(map(str, e["loc"])) or "manifest" for e in error.errors()]
         problems = [f"{field}: {e['msg']}" for field, e in zip(fields, error.errors(), strict=True)]
@@ -190,12 +206,15 @@ def _places(spec: str) -> tuple[Manifest, list[Path]]:
             raise BadParameter(f"{name} reads no files, so {spec!r} names no place", remedy=f"say {name}")
         return found, []
     if colon:
-        given = Path(path).expanduser()
-        if not path or not given.is_dir():
+        given = Path(os.path.abspath(os.path.expanduser(path)))
+        if not path or not os.path.isdir(given):
             raise MissingFile("no such folder", file=path or spec, remedy=f"say {name}:PATH with the folder of {name}")
         return found, [given, given / found.layout.root]
-    shared = os.environ.get("WORKBENCH_DATA")
-    return found, ([Path(shared).expanduser() / found.layout.root] if shared else []) + [_cache(found.layout)]
+    shared = os.path.expanduser(os.environ.get("WORKBENCH_DATA", ""))
+    if shared and not os.path.isabs(shared):  # a notebook runs in a folder of its own
+        remedy = "set it to an absolute path"
+        raise BadParameter(f"{shared!r} is not an absolute path", record="WORKBENCH_DATA", remedy=remedy)
+    return found, ([Path(shared) / found.layout.root] if shared else []) + [_cache(found.layout)]
 
 
 def _missing(layout: Layout, root: Path) -> list[str]:
@@ -203,7 +222,7 @@ def _missing(layout: Layout, root: Path) -> list[str]:
     return [
         " or ".join(layout.alternatives(key))
         for key in layout.files
-        if key not in layout.optional and not any((root / p).exists() for p in layout.alternatives(key))
+        if key not in layout.optional and not any(os.path.isfile(root / p) for p in layout.alternatives(key))
     ]
 
 
@@ -256,16 +275,19 @@ def sha256_of(path: str | Path, *, progress: bool = False) -> str:
 
 
 def _check(path: Path, expected: Download | None, required: bool, progress: bool) -> FileCheck:
-    if path.is_dir():
-        return FileCheck(path, "unverified", "a folder", required)
-    if not path.exists():
+    if os.path.isdir(path):
+        return FileCheck(path, "mismatch", "a folder, a file expected", required)
+    if not os.path.exists(path):
         return FileCheck(path, "missing", "" if required else "optional", required)
     size = path.stat().st_size
     if expected and expected.bytes not in (None, size):
         return FileCheck(path, "mismatch", f"{size} bytes, {expected.bytes} expected", required)
     if expected is None or expected.sha256 is None:
         return FileCheck(path, "unverified", "no checksum is known", required)
-    got = sha256_of(path, progress=progress)
+    try:
+        got = sha256_of(path, progress=progress)
+    except OSError as error:
+        return FileCheck(path, "mismatch", f"cannot be read: {error.strerror}", required)
     if got != expected.sha256:
         return FileCheck(path, "mismatch", f"sha256 {got}, {expected.sha256} expected", required)
     return FileCheck(path, "ok", "", required)
@@ -277,7 +299,7 @@ def _checks(found: Manifest, root: Path, progress: bool) -> list[FileCheck]:
     for key in found.layout.files:
         paths = found.layout.alternatives(key)
         named.update(paths)
-        here = [p for p in paths if (root / p).exists()] or paths[:1]
+        here = [p for p in paths if os.path.exists(root / p)] or paths[:1]
         checks += [_check(root / p, expected.get(p), key not in found.layout.optional, progress) for p in here]
     loose = [d for d in found.downloads if d.path not in named]
     return checks + [_check(root / d.path, d, not d.unpack, progress) for d in loose]
@@ -294,6 +316,8 @@ def verify(spec: str, *, progress: bool = False) -> list[FileCheck]:
 
 def _download(item: Download, target: Path, progress: bool) -> None:
     """One file, written beside its place and renamed once size and checksum hold."""
+    if target.is_dir():
+        raise BadFile("a folder stands where the file belongs", file=target, remedy="remove it and fetch again")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder:
         part = Path(folder) / target.name
@@ -429,7 +453,7 @@ def unpack(
     `max_bytes` in all or `max_ratio` times the archive's size raise `UnsafeFile`; damage raises `BadFile`.
     """
     archive, target = Path(archive), Path(target)
-    if not archive.is_file():
+    if not os.path.isfile(archive):
         raise MissingFile("no such archive", file=archive)
     if target.exists():
         raise BadParameter("the target exists already", file=target, remedy="remove it, or name another folder")

@@ -42,7 +42,9 @@ MODELS: dict[str, Entry] = {
         Port,
         {
             "tiny": PORT_TINY,
-            "tiny_plain": replace(PORT_TINY, se=False, exponents=(), shared_weight=True),  # the other ends of the switches
+            "tiny_plain": replace(
+                PORT_TINY, se=False, exponents=(), shared_weight=True
+            ),  # the other ends of the switches
             "tiny_leak_free": replace(PORT_TINY, leak_free=True),
             "paper": PortConfig(),
             "denoise": PortConfig(denoise=True, residual=True, confidence=True, frame="confidence"),

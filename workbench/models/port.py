@@ -218,7 +218,7 @@ class RegressionHead(nn.Module):
 class Port(nn.Module):
     """The whole of PORT: embedding, encoder, regression head."""
 
-    def __init__(self, config: PortConfig = PortConfig()):  # noqa: B008  frozen
+    def __init__(self, config: PortConfig = PortConfig()):
         super().__init__()
         self.config = config
         powers = adjacency_powers(torch.tensor(skeleton(config.skeleton).adjacency), config.exponents)

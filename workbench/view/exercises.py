@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from IPython.display import Markdown, display
 from torch import Tensor
 
+from ..metrics import p_epe
 from ..models.port import masked_joint_nll, normalised_adjacency
 
 
@@ -70,8 +72,41 @@ def check_masked_loss(function: Callable[[Tensor, Tensor, Tensor], Tensor | None
             ).mean(),
             "The mask is the wrong way round: Eq. 12 sums over the hidden joints.": squared[~mask].mean(),
             "Every joint counts here; Eq. 12 sums over the hidden ones only.": squared.mean(),
-            "This is the distance, not its square: look at the two bars and the 2 in Eq. 12.": squared[mask].sqrt().mean(),
+            "This is the distance, not its square: look at the two bars and the 2 in Eq. 12.": squared[mask]
+            .sqrt()
+            .mean(),
             "This also divides by the two coordinates; the norm in Eq. 12 sums over x and y.": squared[mask].mean() / 2,
             "This is the sum over masked joints; divide by how many there are.": squared[mask].sum(),
         },
     )
+
+
+def check_shrink(function: Callable[[np.ndarray, float], np.ndarray | None]) -> bool:
+    """Exercise of chapter 02: function(xy [n, 21, 2], factor) scales hands about their wrists."""
+    rng = np.random.default_rng(3)
+    truth = rng.normal(300, 40, (7, 21, 2))
+    xy = truth + rng.normal(0, 8, truth.shape)
+    answer = function(xy.copy(), 0.97)
+    wrist, mean = xy[:, :1], xy.mean(1, keepdims=True)
+    right = _compare(
+        answer if answer is None else torch.as_tensor(np.asarray(answer)),
+        torch.tensor(wrist + 0.97 * (xy - wrist)),
+        {
+            "This scales about the mean of the joints, so the wrist moves: root-relative EPE is not the same.": torch.tensor(
+                mean + 0.97 * (xy - mean)
+            ),
+            "This scales about the picture's corner: the hand wanders off towards (0, 0).": torch.tensor(0.97 * xy),
+            "The wrist is subtracted and never added back.": torch.tensor(0.97 * (xy - wrist)),
+            "This enlarges: multiply by the factor, do not divide.": torch.tensor(wrist + (xy - wrist) / 0.97),
+        },
+    )
+    if right:
+        before, after = (
+            [p_epe(x, truth, align=a).mean() for a in ("truth_to_pred", "pred_to_truth")]
+            for x in (xy, np.asarray(answer))
+        )
+        _say(
+            "Look",
+            f"P-EPE {before[0]:.3f} to {after[0]:.3f}; prediction aligned to truth {before[1]:.3f} to {after[1]:.3f}.",
+        )
+    return right

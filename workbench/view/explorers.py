@@ -1,4 +1,4 @@
-"""Records and taps become widgets. Every explorer has `static()`, the same picture as a plain figure for copies without a kernel."""
+"""Records and taps become widgets. `static()` of each is the same picture as a plain figure, for copies without a kernel."""
 
 from __future__ import annotations
 
@@ -186,9 +186,7 @@ class PortExplorer:
             truth = state["truth"]
             before, after = (joint_distances(state[k][None], truth[None])[0] for k in ("xy", "refined"))
             own = [float(e[state["mask"]].mean()) if hidden else 0.0 for e in (before, after)]
-            whole = [
-                float(p_epe(state[k][None], truth[None], align="pred_to_truth")[0]) for k in ("xy", "refined")
-            ]
+            whole = [float(p_epe(state[k][None], truth[None], align="pred_to_truth")[0]) for k in ("xy", "refined")]
             text += (
                 f"<br>hidden joints' error {own[0]:.2f} &rarr; {own[1]:.2f} px ({own[1] - own[0]:+.2f}); "
                 f"P-EPE, prediction aligned to truth, {whole[0]:.2f} &rarr; {whole[1]:.2f} px ({whole[1] - whole[0]:+.2f})"

@@ -25,7 +25,9 @@ CONFIG = {"showSendToCloud": False, "displaylogo": False, "responsive": True}
 
 
 def _layout(figure: go.Figure, title: str, height: int, width: int | None = None, **kw) -> go.Figure:
-    figure.update_layout(**LAYOUT, title={"text": title, "x": 0.01, "xanchor": "left"}, height=height, width=width, **kw)
+    figure.update_layout(
+        **LAYOUT, title={"text": title, "x": 0.01, "xanchor": "left"}, height=height, width=width, **kw
+    )
     return figure
 
 
@@ -54,7 +56,9 @@ def pose_traces(
     x, y = bones(xy_frame, skeleton)
     hover = [
         f"{joint}<br>({px:.1f}, {py:.1f}) px" + (f"<br>confidence {c:.2f}" if confidence is not None else "")
-        for joint, (px, py), c in zip(skeleton.joints, xy_frame, confidence if confidence is not None else xy_frame[:, 0])
+        for joint, (px, py), c in zip(
+            skeleton.joints, xy_frame, confidence if confidence is not None else xy_frame[:, 0]
+        )
     ]
     marker = {"size": 8, "color": colour}
     if confidence is not None:
@@ -77,7 +81,9 @@ def pose_traces(
     return [line, dots]
 
 
-def _picture_axes(figure: go.Figure, points: np.ndarray, row: int | None = None, col: int | None = None, pad: float = 0.12):
+def _picture_axes(
+    figure: go.Figure, points: np.ndarray, row: int | None = None, col: int | None = None, pad: float = 0.12
+):
     """Equal axes with y down around the points; no ticks, the hover says px."""
     low, high = points.reshape(-1, 2).min(0), points.reshape(-1, 2).max(0)
     middle, half = (low + high) / 2, (high - low).max() / 2 * (1 + 2 * pad) + 1e-6
@@ -206,7 +212,10 @@ def error_by_confidence(
         )  # fmt: skip
         top = max(top, high.max())
     figure.add_vline(
-        x=delta, line={"color": "#b00020", "width": 2, "dash": "dash"}, annotation_text=f"delta = {delta:.2f}", annotation_position="top right"
+        x=delta,
+        line={"color": "#b00020", "width": 2, "dash": "dash"},
+        annotation_text=f"delta = {delta:.2f}",
+        annotation_position="top right",
     )
     figure.update_xaxes(title="confidence (boxes 25 to 75 %, whiskers 5 to 95 % of the joints in a bin)", range=[0, 1])
     figure.update_yaxes(title=f"joint error, {unit}", range=[0, 1.05 * top])
@@ -236,64 +245,78 @@ def change_by_occlusions(
     return _layout(figure, title, 400)
 
 
-def attention_and_adjacency(
-    attention: Float[np.ndarray, "q k"],
-    adjacency: Float[np.ndarray, "q k"],
+def joint_matrices(
+    matrices: Mapping[str, Float[np.ndarray, "q k"]],
     skeleton: Skeleton,
-    masked: Bool[np.ndarray, "k"],
     *,
-    titles: tuple[str, str] = ("attention", "2-hop adjacency"),
-    title: str = "Who looks at whom, beside the bone graph",
+    masked: Bool[np.ndarray, "k"] | None = None,
+    title: str,
 ) -> go.Figure:
-    """Two joint-by-joint matrices; rows of masked joints are framed. Counterpart of PORT Fig. 6."""
-    names = list(skeleton.joints)
-    figure = make_subplots(1, 2, subplot_titles=titles, horizontal_spacing=0.14, shared_yaxes=True)
-    for col, matrix in ((1, attention), (2, adjacency)):
+    """Joint-by-joint matrices side by side; rows of masked joints are framed. Counterpart of PORT Fig. 6.
+
+    A row asks, a column answers. Each panel has its own colour scale.
+    """
+    names, n = list(skeleton.joints), len(matrices)
+    gap = 0.14 if n == 2 else 0.09
+    figure = make_subplots(1, n, subplot_titles=list(matrices), horizontal_spacing=gap, shared_yaxes=True)
+    for col, matrix in enumerate(matrices.values(), 1):
+        bar = {
+            "x": figure.get_subplot(1, col).xaxis.domain[1] + 0.005,
+            "xanchor": "left",
+            "len": 0.9,
+            "thickness": 9,
+            "nticks": 4,
+        }
         figure.add_trace(
             go.Heatmap(
                 z=matrix, x=names, y=names, colorscale="Cividis", zmin=0,
-                colorbar={"x": 0.44 if col == 1 else 1.01, "len": 0.9, "thickness": 10, "title": "weight"},
+                colorbar=bar | {"title": "weight" if col == n else ""},
                 hovertemplate="row (asks): %{y}<br>column (answers): %{x}<br>%{z:.3f}<extra></extra>",
             ), 1, col,
         )  # fmt: skip
-        for j in np.flatnonzero(masked):
+        for j in np.flatnonzero(masked) if masked is not None else ():
             figure.add_shape(
                 type="rect", x0=-0.5, x1=len(names) - 0.5, y0=j - 0.5, y1=j + 0.5,
                 line={"color": MASKED, "width": 2}, row=1, col=col,
             )  # fmt: skip
     figure.update_yaxes(autorange="reversed", tickfont={"size": 10})
-    figure.update_xaxes(tickangle=-60, tickfont={"size": 10})
-    return _layout(figure, title, 560)
+    figure.update_xaxes(tickangle=-60, tickfont={"size": 9})
+    return _layout(figure, title, 560 if n == 2 else 480)
 
 
 def sweep(
-    labels: Sequence[str],
-    measured: Sequence[float],
+    rows: Sequence[Mapping],
+    value: str,
     *,
-    intervals: Sequence[tuple[float, float]] | None = None,
-    paper: Sequence[float | None] | None = None,
     x_title: str,
     y_title: str,
     title: str,
     names: tuple[str, str] = ("measured", "paper"),
+    baseline: float | None = None,
 ) -> go.Figure:
-    """One measured value a setting, with intervals; beside it the paper's in a panel of its own: other data, other scale."""
-    figure = make_subplots(1, 1 if paper is None else 2, subplot_titles=names, horizontal_spacing=0.12)
-    spread = None
-    if intervals is not None:
-        spread = {
-            "type": "data", "symmetric": False,
-            "array": [hi - m for (_, hi), m in zip(intervals, measured)],
-            "arrayminus": [m - lo for (lo, _), m in zip(intervals, measured)],
-        }  # fmt: skip
-    panels = [(measured, spread, REFINED, "circle")] + ([] if paper is None else [(paper, None, GREY, "square-open")])
-    for col, (values, error, colour, symbol) in enumerate(panels, 1):
+    """One measured value a setting; beside it the paper's in a panel of its own: other data, other scale.
+
+    rows: each has "setting" and the value; "low" and "high" draw its interval where they differ, "paper" fills the panel.
+    """
+    labels, measured = [r["setting"] for r in rows], [r[value] for r in rows]
+    paper = [r.get("paper") for r in rows]
+    panels = [(measured, REFINED, "circle")]
+    if any(v is not None for v in paper):
+        panels.append((paper, GREY, "square-open"))
+    figure = make_subplots(1, len(panels), subplot_titles=names, horizontal_spacing=0.12)
+    for col, (values, colour, symbol) in enumerate(panels, 1):
         figure.add_trace(
             go.Scatter(
-                x=list(labels), y=list(values), error_y=error, mode="lines+markers", name=names[col - 1],
-                line={"color": colour}, marker={"size": 9, "symbol": symbol}, showlegend=False,
+                x=labels, y=values, mode="lines+markers", name=names[col - 1], line={"color": colour},
+                marker={"size": 9, "symbol": symbol}, showlegend=False,
             ), 1, col,
         )  # fmt: skip
+    if any(r.get("low", 0) < r.get("high", 0) for r in rows):
+        up, down = [r["high"] - r[value] for r in rows], [r[value] - r["low"] for r in rows]
+        figure.data[0].error_y = {"type": "data", "symmetric": False, "array": up, "arrayminus": down}
+    if baseline is not None:
+        line = {"color": DETECTED, "dash": "dash", "width": 1.5}
+        figure.add_hline(y=baseline, line=line, annotation_text="detector", row=1, col=1)
     figure.update_yaxes(title=y_title, col=1)
     figure.update_xaxes(title=x_title, type="category")
     return _layout(figure, title, 360)
@@ -314,13 +337,15 @@ def flow_of_shapes(names: Sequence[str], shapes: Sequence[str], axes: Sequence[s
     for i, (name, shape, axis) in enumerate(zip(names, shapes, axes)):
         x, y = i % per_row, -(i // per_row)
         figure.add_shape(
-            type="rect", x0=x - 0.42, x1=x + 0.42, y0=y - 0.3, y1=y + 0.3, line={"color": DETECTED, "width": 1.5},
+            type="rect", x0=x - 0.44, x1=x + 0.44, y0=y - 0.3, y1=y + 0.3, line={"color": DETECTED, "width": 1.5},
             fillcolor="#eef5fb", layer="below",
         )  # fmt: skip
-        figure.add_annotation(x=x, y=y, text=f"<b>{name}</b><br>{shape}<br><i>{axis}</i>", showarrow=False, font={"size": 11})
+        figure.add_annotation(
+            x=x, y=y, text=f"<b>{name}</b><br>{shape}<br><i>{axis}</i>", showarrow=False, font={"size": 10}
+        )
         if i + 1 < len(names):
             nx, ny = (i + 1) % per_row, -((i + 1) // per_row)
-            ends = (x + 0.42, y, nx - 0.42, ny) if ny == y else (x, y - 0.3, nx, ny + 0.3)
+            ends = (x + 0.44, y, nx - 0.44, ny) if ny == y else (x, y - 0.3, nx, ny + 0.3)
             figure.add_annotation(
                 x=ends[2], y=ends[3], ax=ends[0], ay=ends[1], xref="x", yref="y", axref="x", ayref="y", showarrow=True,
                 arrowhead=2, arrowcolor=GREY, text="",

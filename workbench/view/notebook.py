@@ -78,7 +78,9 @@ def setup(*, device: str = "auto", profile: str = "fast", seed: int = 0, data: S
         rows.append((f"data: {d}", presence(d)))
     for method in SHIPPED:
         path = weights_path(method)
-        rows.append((f"weights: {method}", f"{path.stem}, {path.stat().st_size / 1e6:.1f} MB" if path.exists() else "missing"))
+        rows.append(
+            (f"weights: {method}", f"{path.stem}, {path.stat().st_size / 1e6:.1f} MB" if path.exists() else "missing")
+        )
     table = " &nbsp;·&nbsp; ".join(f"**{k}** {v}" for k, v in rows)
     display(Markdown(table))
     return Setup(device, profile, seed, np.random.default_rng(seed))
@@ -116,6 +118,6 @@ def report(metrics: Mapping, *, protocol: str, inputs: Sequence[str | Path] = ()
 
 
 def presence(name: str) -> str:
-    """"yes", "made on the spot" or how it is to be had, for a table of data sets."""
+    """ "yes", "made on the spot" or how it is to be had, for a table of data sets."""
     found = manifest(name)
     return "made on the spot" if found.kind == "synthetic" else "yes" if data_place(name) else f"no ({found.access})"
