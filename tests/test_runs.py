@@ -67,6 +67,8 @@ def test_text_takes_the_type_of_the_default(source):
         ("n", True, "int"),
         ("scale", "wide", "float"),
         ("scale", "1e999", "float"),
+        ("scale", "9" * 400, "float"),
+        ("n", "-" * 50_000 + "1", "int"),
         ("scale", float("nan"), "float"),
         ("name", 5, "str"),
         ("name", Path("a"), "str"),
@@ -86,6 +88,7 @@ def test_ill_typed_parameters_are_refused_with_notebook_and_type(source, name, v
     [
         ({"given": {"sead": 1}}, "01_good, sead: unknown parameter .* did you mean 'seed'"),
         ({"given": {"profile": "full"}}, "use --profile full"),
+        ({"given": {"seed": "-1"}}, "01_good, seed=-1: a seed is an integer from 0"),
         ({"profile": "quick"}, "none of fast, full, paper"),
         ({"device": "tpu"}, "none of auto, cpu, cuda"),
     ],
@@ -105,6 +108,15 @@ def test_a_parameter_that_is_no_literal_is_refused(source):
     path = write_notebook(source / "03_odd.ipynb", parameters="n = max(1, 2)")
     with pytest.raises(BadFile, match="not a literal"):
         check_parameters(path, {})
+
+
+def test_files_that_cannot_run_as_notebooks_are_named(source):
+    path = write_notebook(source / "03_odd.ipynb", parameters="n = 1")
+    no_kernel = json.loads(path.read_text()) | {"metadata": {}}
+    for text in ("", "{", "[]", "{}", json.dumps(no_kernel)):
+        path.write_text(text)
+        with pytest.raises(BadFile, match=r"03_odd\.ipynb: not a notebook that can be run"):
+            _run(source, "odd")
 
 
 # --- executed
@@ -164,6 +176,19 @@ def test_a_slow_cell_and_a_dead_kernel_are_failures(source):
 
 
 @pytest.mark.notebook
+def test_metrics_that_are_no_object_and_named_errors_are_failures_in_words(source):
+    write_notebook(source / "03_list.ipynb", METRICS % "[1]")
+    write_notebook(source / "04_named.ipynb", "from workbench.errors import BadParameter\nraise BadParameter('n is 0')")
+    entries = _run(source, "list", "named").record["notebooks"]
+    listed, named = (entry["error"] for entry in entries.values())
+    assert (
+        listed["type"] == "BadFile"
+        and "cell 0: displayed metrics and their inputs must be objects" in listed["message"]
+    )
+    assert (named["type"], named["message"]) == ("BadParameter", "n is 0")
+
+
+@pytest.mark.notebook
 def test_a_killed_run_says_what_is_left_and_resumes(source, tmp_path):
     """The second notebook waits for a file, so that the kill lands between the first one's end and its own."""
     flag = tmp_path / "flag"
@@ -196,16 +221,11 @@ def test_a_killed_run_says_what_is_left_and_resumes(source, tmp_path):
     assert done.record["notebooks"]["01_good"] == first
     assert done.record["earlier"][0]["process"]["pid"] == process.pid
     assert done.record["notebooks"]["02_bad"]["status"] == "completed"
-
-
-def test_a_run_stopped_by_an_error_reads_as_interrupted(source, monkeypatch):
-    def stop(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(runs.papermill, "execute_notebook", stop)
-    with pytest.raises(KeyboardInterrupt):
-        _run(source, "good")
-    assert [(run.status, run.left) for run in runs.list_runs(source / "runs")] == [("interrupted", ["01_good"])]
+    assert [entry["start"] for entry in done.record["notebooks"].values()] == [0, 1]
+    before = (done.folder / "run.json").read_bytes()
+    with pytest.raises(BadParameter, match="nothing is left to run"):
+        resume_run(run.id, out=out, source=source, progress=False)
+    assert (done.folder / "run.json").read_bytes() == before
 
 
 # --- run folders
@@ -222,6 +242,77 @@ def test_unknown_and_foreign_runs_are_refused(tmp_path):
         load_run(folder.name, tmp_path)
     with pytest.raises(UnknownName, match="did you mean '20260101-000000-abcd'"):
         load_run("20260101-000000-abce", tmp_path)
+
+
+@pytest.fixture
+def stopped(source, monkeypatch):
+    """An interrupted run and its record."""
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs.papermill, "execute_notebook", stop)
+        with pytest.raises(KeyboardInterrupt):
+            _run(source, "good")
+    (run,) = runs.list_runs(source / "runs")
+    return run
+
+
+def test_a_run_stopped_by_an_error_reads_as_interrupted(stopped):
+    assert (stopped.status, stopped.left) == ("interrupted", ["01_good"])
+
+
+def _without(record, *keys):
+    return {key: value for key, value in record.items() if key not in keys}
+
+
+DAMAGE = {
+    "nearly empty": lambda record: {"schema_version": 1},
+    "list": lambda record: [],
+    "no process": lambda record: _without(record, "process"),
+    "process": lambda record: record | {"process": {"pid": -1, "host": "x", "created": 0}},
+    "status": lambda record: record | {"status": "fine"},
+    "notebooks": lambda record: record | {"notebooks": []},
+    "entry": lambda record: record | {"notebooks": {"01_good": {}}},
+    "error": lambda record: record | {"notebooks": {"01_good": record["notebooks"]["01_good"] | {"error": "x"}}},
+    "not finite": lambda record: record | {"more": float("nan")},
+}
+
+
+@pytest.mark.parametrize("name", [*DAMAGE, "nested", "folder"])
+def test_a_damaged_run_is_named_and_hides_no_other(source, stopped, name):
+    out = source / "runs"
+    bad = out / "20000101-000000-0000" / "run.json"
+    bad.parent.mkdir()
+    if name == "folder":
+        bad.mkdir()
+    else:
+        bad.write_text("[" * 200_000 if name == "nested" else json.dumps(DAMAGE[name](stopped.record)))
+    for act in (load_run, lambda name, out: resume_run(name, out=out, source=source, progress=False)):
+        with pytest.raises(BadFile) as caught:
+            act(bad.parent.name, out)
+        assert caught.value.file == str(bad)
+    assert [(run.status, bool(run.problem)) for run in runs.list_runs(out)] == [
+        ("damaged", True),
+        ("interrupted", False),
+    ]
+    listed = CliRunner().invoke(cli.app, ["runs", "list", "--out", str(out)])
+    assert listed.exit_code == 0 and "damaged" in listed.output and stopped.id in listed.output
+
+
+@pytest.mark.parametrize("name", ["", ".", "../runs", "x" * 5000, "a\0b"])
+def test_what_names_no_run_is_unknown(source, stopped, name):
+    with pytest.raises(UnknownName):
+        load_run(name, source / "runs")
+
+
+def test_a_run_whose_notebook_is_gone_does_not_start(source, stopped):
+    before = (stopped.folder / "run.json").read_bytes()
+    (source / "01_good.ipynb").unlink()
+    with pytest.raises(UnknownName, match="01_good"):
+        resume_run(stopped.id, out=source / "runs", source=source, progress=False)
+    assert (stopped.folder / "run.json").read_bytes() == before
 
 
 def test_a_wheel_inside_somebody_elses_clone_claims_no_commit(tmp_path):

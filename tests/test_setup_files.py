@@ -111,6 +111,12 @@ def test_make_installs_once_and_again_when_the_pins_change(clone):
     assert _make(clone, "lab") == (0, ["pip", "workbench lab "])
 
 
+def test_a_dry_run_does_nothing(clone):
+    before = {path.name for path in clone.iterdir()}
+    assert _make(clone, "-n", "run") == (0, [])
+    assert {path.name for path in clone.iterdir()} == before
+
+
 def test_an_interrupted_installation_is_made_anew(clone):
     status, log = _make(clone, "run", PIP_FAILS="1")
     assert status != 0

@@ -30,7 +30,7 @@ delta.observe(redraw, 'value')
 W.VBox([delta, image])"""
 
 
-def _move_delta(folder: Path, name: str, tmp_path: Path, *, within_s: float = 20) -> None:
+def _move_delta(folder: Path, name: str, tmp_path: Path, *, within_s: float = 20, then=None) -> None:
     """Runs all cells of a notebook, moves its `delta` by the keyboard and holds the page to what the module says."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with jupyterlab(folder, tmp_path / "private") as address:
@@ -47,6 +47,8 @@ def _move_delta(folder: Path, name: str, tmp_path: Path, *, within_s: float = 20
             value = slider.locator(".widget-readout").inner_text()
             assert notebook.press(slider, "ArrowRight") != value
             notebook.wait(lambda: notebook.pixels_without(output, slider) != before, within_s, "change of the figure")
+            if then is not None:
+                then(page, notebook)
             page.screenshot(path=SCREENSHOTS / f"{Path(name).stem}.png")
             assert notebook.errors() == []
             assert outside == []
@@ -74,4 +76,27 @@ def test_delta_moves_the_port_chapter(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     shutil.copy(notebook_paths()["02_port"], folder)
-    _move_delta(folder, "02_port.ipynb", tmp_path)
+    _move_delta(folder, "02_port.ipynb", tmp_path, then=_click_a_joint)
+
+
+LIVE = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')][0]"
+
+
+def _click_a_joint(page, notebook: OpenNotebook) -> None:
+    """The live figure is whole after an update, and a click on a joint changes who is hidden."""
+    drawn = page.evaluate(f"() => {LIVE}._fullData.map(t => [t.name, t.type, (t.z || t.x || []).length])")
+    assert ["attention", "heatmap", 21] in drawn and ["detector", "scatter", 21] in drawn
+    readout = page.locator(".port-readout")
+    before = readout.inner_text()
+    joint = f"""() => {{
+        const traces = [...{LIVE}.querySelectorAll('.scatterlayer .trace')];
+        const detector = traces.filter(t => t.querySelectorAll('path.point').length == 21).at(-1);
+        const box = detector.querySelectorAll('path.point')[12].getBoundingClientRect();
+        return [box.x + box.width / 2, box.y + box.height / 2];
+    }}"""
+    x, y = page.evaluate(joint)
+    page.mouse.move(x, y)
+    page.wait_for_timeout(500)  # plotly finds the joint under a resting pointer
+    page.mouse.click(x, y)
+    notebook.wait(lambda: readout.inner_text() != before, 20, "answer to the click")
+    assert "middle_finger4" in before + readout.inner_text()

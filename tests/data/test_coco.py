@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from workbench.data.coco import read_coco
-from workbench.errors import BadFile, BadRecord, EmptyFile, MissingFile, UnknownName, WorkbenchError
+from workbench.errors import BadFile, BadParameter, BadRecord, EmptyFile, MissingFile, UnknownName, WorkbenchError
 from workbench.skeletons import skeleton
 
 K = 15
@@ -79,7 +79,10 @@ BAD = {
     "bbox height <= 0: 0": {"bbox": [277, 45, 5, 0]},
     "bbox has a value that is not finite": {"bbox": [0, 0, float("nan"), 1]},
     r"bbox has length 3 \(4 expected\)": {"bbox": [1, 2, 3]},
+    "bbox .* none that float32 can hold": {"bbox": [1e38, 1e38, 3e38, 3e38]},
+    "bbox .* has no area": {"bbox": [1e10, 0, 1e-3, 5]},
     "duplicate annotation id": {"id": 1},
+    "duplicate annotation id.*keep": {"id": "1"},
     "image id 9 does not exist": {"image_id": 9},
     "image_id is list": {"image_id": [7]},
     "id is float": {"id": float("nan")},
@@ -96,6 +99,41 @@ def test_bad_records_are_named_and_the_good_ones_can_be_kept(tmp_path, text):
     assert caught.value.record == name
     pose, bad = read_coco(path, on_bad="report")
     assert pose.ids == ("1", "3") and [b.record for b in bad] == [name]
+
+
+def test_a_video_id_of_null_is_no_group(tmp_path):
+    picture = {"id": 7, "file_name": "a.jpg"}
+    assert read_coco(write(tmp_path, content(images=[picture | {"vid_id": None}])))[0].groups == ("a.jpg",)
+    with pytest.raises(BadRecord, match="annotation 1: vid_id is list"):
+        read_coco(write(tmp_path, content(images=[picture | {"vid_id": [1]}])))
+
+
+def test_options_that_are_none_are_refused(tmp_path):
+    path = write(tmp_path, content())
+    with pytest.raises(BadParameter, match="on_bad is 'foo'"):
+        read_coco(path, on_bad="foo")
+    with pytest.raises(UnknownName, match="skeleton ''"):
+        read_coco(path, skeleton="")
+    with pytest.raises(UnknownName, match="no known skeleton") as caught:
+        read_coco(write(tmp_path, content(categories=[{"keypoints": ["a", "b"]}])))
+    assert caught.value.file == str(path)
+
+
+def test_names_too_long_and_files_that_may_not_be_read_are_named(tmp_path, monkeypatch):
+    path = write(tmp_path, content(images=[{"id": 7, "file_name": "x" * 5000}]))
+    with pytest.raises(BadRecord, match="annotation 1: missing image xxx"):
+        read_coco(path, images=tmp_path)
+    with pytest.raises(MissingFile):
+        read_coco("x" * 5000)
+    with pytest.raises(MissingFile, match="images folder"):
+        read_coco(path, images="x" * 5000)
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(path), "read_bytes", refuse)
+    with pytest.raises(BadFile, match=r"a\.json: cannot be read: Permission denied"):
+        read_coco(path)
 
 
 def test_pictures_must_exist_where_a_folder_is_given(tmp_path):

@@ -21,7 +21,7 @@ K = 21
 def batch(rng, ids):
     n = len(ids)
     return {
-        "preds": rng.uniform(0, 100, (n, K, 3)).astype(np.float32),
+        "preds": (rng.uniform(0, 100, (n, K, 3)) / [1, 1, 100]).astype(np.float32),
         "boxes": np.tile(np.array([50, 60, 0.5, 0.25, 5000, 0.5], np.float32), (n, 1)),
         "image_paths": [f"set/{i}.jpg" for i in ids],
         "bbox_ids": list(ids),
@@ -216,6 +216,15 @@ def test_repeated_data_is_bounded(tmp_path):
         (lambda b: b[0]["preds"].__setitem__((1, 2, 0), np.nan), BadRecord, r"preds .* not finite at \(1, 2, 0\)"),
         (lambda b: b[0]["boxes"].__setitem__((1, 2), np.inf), BadRecord, "boxes .* not finite"),
         (lambda b: b[0]["boxes"].__setitem__((1, 2), 0), BadRecord, "box of bbox_id 1 has size <= 0"),
+        (lambda b: b[0]["boxes"].__setitem__((1, 2), 3e38), BadRecord, "batch 0: box of bbox_id 1 is beyond"),
+        (
+            lambda b: b[0]["boxes"].__setitem__((1, slice(0, 3)), [1e9, 0, 1e-3]),
+            BadRecord,
+            "box of bbox_id 1 is beyond",
+        ),
+        (lambda b: (b[0]["boxes"][1:, 5:].fill(3e38), b[0]["preds"][..., 2].fill(2)), BadRecord, "score of bbox_id 1"),
+        (lambda b: b[0]["preds"].__setitem__((1, 2, 2), -0.02), BadRecord, "bbox_id 1: confidence -0.02 of joint 2"),
+        (lambda b: b[0]["preds"].__setitem__((1, 2, 2), 10.1), BadRecord, "bbox_id 1: confidence 10.1 of joint 2"),
         (lambda b: b[0]["bbox_ids"].__setitem__(0, 2), BadRecord, "bbox_id 2: 1 bbox_ids stand more than once"),
         (lambda b: b[0]["image_paths"].pop(), BadRecord, "image_paths has 2 entries, 3 expected"),
         (lambda b: b[0].update(image_paths=[1, 2, 3]), BadRecord, "image_paths is not a list of names"),
@@ -275,7 +284,12 @@ def test_npz_with_objects_or_damage_is_refused(batches, tmp_path):
         read_detections(path)
 
 
-RESULT = {"image_id": 7, "category_id": 1, "score": 0.5, "keypoints": [float(v) for v in range(1, 52)]}
+RESULT = {
+    "image_id": 7,
+    "category_id": 1,
+    "score": 0.5,
+    "keypoints": [v / (1 + 99 * (v % 3 == 0)) for v in range(1, 52)],
+}
 
 
 def results(path, *changes):
@@ -288,7 +302,7 @@ def test_coco_results(tmp_path):
     assert found.skeleton == "coco17" and found.images == ("7", "a")
     np.testing.assert_array_equal(found.boxes_xyxy, [[1, 2, 49, 50], [10, 20, 40, 70]])
     np.testing.assert_array_equal(found.xy_frame[0, :2], [[1, 2], [4, 5]])
-    np.testing.assert_array_equal(found.confidence[0, :2], [3, 6])
+    np.testing.assert_allclose(found.confidence[0, :2], [0.03, 0.06])
     np.testing.assert_array_equal(found.scores, [0.5, 0.5])
     assert len(read_detections(results(tmp_path / "e.json"), skeleton="coco17")) == 0
 
@@ -300,7 +314,10 @@ def test_coco_results(tmp_path):
         ({"keypoints": [float("nan"), *RESULT["keypoints"][1:]]}, "not finite at 0"),
         ({"keypoints": [10**400, *RESULT["keypoints"][1:]]}, "not finite"),
         ({"keypoints": ["1", *RESULT["keypoints"][1:]]}, "str, number expected"),
+        ({"keypoints": [*RESULT["keypoints"][:2], 99.5, *RESULT["keypoints"][3:]]}, "confidence 99.5 of joint 0"),
         ({"score": None}, "score"),
+        ({"score": [1]}, r"score\[0\] is list, number expected"),
+        ({"bbox": [3e38, 0, 3e38, 1]}, "none that float32 can hold"),
         ({"image_id": [1]}, "image_id is list"),
         ({"bbox": [1, 2, -3, 4]}, "bbox width <= 0: -3"),
     ],

@@ -35,7 +35,7 @@ def small(tmp_path):
     order = [2, 0, 1]
 
     def save(order=tuple(order), prefix="data/panoptic/"):
-        preds = np.array([np.full((21, 3), 10 * i) for i in order], np.float32)
+        preds = np.array([np.full((21, 3), 10 * i) for i in order], np.float32) / np.float32([1, 1, 100])
         np.savez(
             tmp_path / DETECTIONS[1],
             preds=preds,
@@ -55,6 +55,17 @@ def test_rows_are_matched_by_file_name(small):
     np.testing.assert_array_equal(detections.xy_frame[:, 0, 0], [0, 10, 20])
     assert pose.groups == ("000000", "000001", "000002") and not pose.occlusion_known
     assert (pose.visibility == 2).all()
+
+
+def test_a_hand_with_an_unlabelled_joint_is_named(small):
+    root, _ = small
+    file = root / "annotations" / "panoptic_test.json"
+    content = json.loads(file.read_text())
+    content["annotations"][1]["keypoints"][5] = 0
+    file.write_text(json.dumps(content))
+    with pytest.raises(BadRecord, match=r"annotation 1: 1 hands have joints that are not labelled.*drop") as caught:
+        read_port_panoptic(root)
+    assert caught.value.file == str(file)
 
 
 def test_hands_without_a_match_are_named(small):

@@ -118,6 +118,7 @@ def test_the_shipped_manifests_are_whole():
         ({"layout": {"root": "../up", "files": {}}}, r"layout\.root"),
         ({"layout": {"root": "r", "files": {"x": "/etc/passwd"}}}, r"layout\.files\.x"),
         ({"layout": {"root": "r", "files": {"x": "a"}, "optional": ["y"]}}, "optional names"),
+        ({"reader": "os:system"}, "reader"),
         ({"downloads": []}, "direct access needs downloads"),
         ({"downloads": [{"path": "a", "url": "ftp://x", "bytes": 1, "sha256": None}]}, r"downloads\.0\.url"),
         ({"downloads": [{"path": "a", "url": "http://x", "bytes": -1, "sha256": None}]}, r"downloads\.0\.bytes"),
@@ -136,6 +137,35 @@ def test_what_the_schema_does_not_know_is_refused_by_field(tmp_path, change, fie
     with pytest.raises(BadFile, match=field) as caught:
         m.read_manifest(path)
     assert caught.value.file == str(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "title: 2020-99-99",
+        "title: " + "9" * 5000,
+        "title: !!int ''",
+        "title: !!bool x",
+        "title: !!timestamp x",
+        "? [1]",
+    ],
+)
+def test_values_that_yaml_cannot_make(tmp_path, text):
+    path = tmp_path / "toy.yaml"
+    path.write_text(text)
+    with pytest.raises(BadFile, match=r"toy\.yaml: not YAML"):
+        m.read_manifest(path)
+
+
+def test_manifests_that_are_not_there_or_say_a_thing_twice(tmp_path):
+    path = tmp_path / "toy.yaml"
+    with pytest.raises(MissingFile, match=r"toy\.yaml"):
+        m.read_manifest(path)
+    with pytest.raises(BadFile, match="cannot be read"):
+        m.read_manifest(tmp_path)
+    path.write_text(yaml.safe_dump(plain()) + "licence: other\n")
+    with pytest.raises(BadFile, match="the key licence stands twice"):
+        m.read_manifest(path)
 
 
 @pytest.mark.parametrize("text", ["", "- 1", "a: [", "!!python/object/apply:os.system [true]", "\xff: \x00"])
@@ -179,6 +209,52 @@ def test_places_are_tried_in_order(world, tmp_path, monkeypatch):
         m.locate(f"toy:{own}")
     with pytest.raises(MissingFile, match="no such folder"):
         m.locate("toy:")
+
+
+def test_places_are_absolute_whatever_the_current_folder(world, tmp_path, monkeypatch):
+    add, _ = world
+    add(layout={"root": "toy", "files": {"x": "a.txt"}})
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "a.txt").write_bytes(PAYLOAD["a.txt"])
+    monkeypatch.chdir(tmp_path)
+    assert m.locate("toy:own")[1] == tmp_path / "own"
+    for path in ("~nouser_at_all", "x" * 5000, "a\0b"):
+        with pytest.raises(MissingFile, match="no such folder"):
+            m.locate(f"toy:{path}")
+    for path in ("own", "~nouser_at_all/own"):
+        monkeypatch.setenv("WORKBENCH_DATA", path)
+        with pytest.raises(BadParameter, match=r"WORKBENCH_DATA: .* is not an absolute path"):
+            m.locate("toy")
+    monkeypatch.setenv("WORKBENCH_DATA", "/" + "x" * 5000)
+    with pytest.raises(MissingData):
+        m.locate("toy")
+
+
+def test_a_folder_is_no_file(world, tmp_path):
+    add, folders = world
+    add()
+    root = folders["cache"] / "toys" / "toy"
+    (root / "a.txt").mkdir(parents=True)
+    (root / "sub").mkdir()
+    (root / "sub" / "b.bin").write_bytes(b"")
+    assert statuses(m.verify("toy")) == {"a.txt": "mismatch", "b.bin": "unverified"}
+    with pytest.raises(MissingData, match=r"lacks a\.txt"):
+        m.locate("toy")
+    with pytest.raises(BadFile, match=r"a\.txt: a folder stands where"):
+        m.fetch("toy", progress=False)
+
+
+def test_a_file_that_may_not_be_read_does_not_verify(world, monkeypatch):
+    add, _ = world
+    add()
+    m.fetch("toy", progress=False)
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(m, "sha256_of", refuse)
+    check = m.verify("toy")[0]
+    assert (check.status, check.detail) == ("mismatch", "cannot be read: Permission denied")
 
 
 def test_one_of_several_alternatives_and_optional_files(world, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from workbench.checkpoint import read_header, read_tensors
-from workbench.errors import UnknownName
+from workbench.errors import BadFile, UnknownName
 
 ABSOLUTE, RELATIVE = 1e-5, 1e-6
 
@@ -64,8 +64,14 @@ def compare_file(path: str | Path, checks: list[Check]) -> tuple[str, list[Line]
             file=path,
             remedy=f"known kinds: {', '.join(c.name for c in checks)}",
         )
-    tensors = {k: v.numpy() for k, v in read_tensors(path).items()}
-    result = check.compute(header, tensors)
+    try:
+        tensors = {k: v.numpy() for k, v in read_tensors(path).items()}
+        result = check.compute(header, tensors)
+    except KeyError as error:
+        raise BadFile(f"a fixture of {check.name} needs the tensor {error}", file=path) from None
+    except (ValueError, TypeError, RuntimeError, IndexError, np.linalg.LinAlgError) as error:
+        problem = f"{check.name} cannot be computed from these tensors: {type(error).__name__}: {error}"
+        raise BadFile(problem[:300], file=path) from None
     wanted = {k for k in tensors if k.startswith(("out.", "mid."))}
     lines = [compare(k, result.computed[k], tensors[k]) for k in sorted(wanted & result.computed.keys())]
     lines += [

@@ -54,6 +54,11 @@ def test_a_click_flips_a_joint_and_a_new_hand_forgets_it(explorer):
     assert not explorer.clicked.any()
 
 
+def test_only_the_detector_s_joints_answer_to_the_mouse(explorer):
+    answering = [key for key, t in traces(explorer.figure).items() if t.type == "scatter" and t.hoverinfo != "skip"]
+    assert answering == [("detector", "markers")]
+
+
 def test_heads_and_layers_choose_the_map(explorer):
     mean = explorer.compute()["attention"]
     maps = []

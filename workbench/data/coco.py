@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -86,16 +85,10 @@ def xyxy_from_xywh(box_xywh: Float[np.ndarray, "4"], **where) -> Float[np.ndarra
         if length <= 0:
             raise BadRecord(f"bbox {side} <= 0: {length:g}", remedy="correct the box or drop the record", **where)
     x, y, width, height = box_xywh.astype(np.float64)
-    return _corners(np.array([x, y, x + width, y + height]), **where)
-
-
-def _corners(box_xyxy: Float[np.ndarray, "4"], **where) -> Float[np.ndarray, "4"]:
-    """A box as float32; `BadRecord` where it is not finite or has no area there."""
     with np.errstate(over="ignore"):
-        box = box_xyxy.astype(np.float32)
+        box = np.array([x, y, x + width, y + height]).astype(np.float32)
     if not (np.isfinite(box).all() and (box[2:] > box[:2]).all()):
-        stated = ", ".join(f"{v:g}" for v in box_xyxy)
-        raise BadRecord(f"box ({stated}) has no area, or none that float32 can hold", **where)
+        raise BadRecord(f"bbox {box_xywh.tolist()} has no area, or none that float32 can hold", **where)
     return box
 
 
@@ -157,13 +150,14 @@ def read_coco(
     skeleton: str | None = None,
     images: str | Path | None = None,
     occlusion_known: bool = True,
-    on_bad: Literal["raise", "report"] = "raise",
+    on_bad: str = "raise",
 ) -> tuple[Pose, list[BadRecord]]:
     """Annotated poses of a COCO-style file, and the records that were left out (empty unless `on_bad="report"`).
 
     skeleton: its name; None takes it from the category's joint names. RHD's files carry the Panoptic names in another
         order, so they need "hand21_rhd".
     images: the folder of the pictures, where each must exist; None looks for none.
+    on_bad: "raise" at a bad record, or "report" it and keep the others.
     occlusion_known: False for sets whose flags say only "labelled" (PoseTrack, JHMDB, hands): labelled joints become 2.
     Coordinates px in the frame as stated, boxes xywh to xyxy; joints of flag 0 become (0, 0). Every annotation is kept,
     also crowds and persons without a labelled joint: `pose.select(pose.labelled.any(1))` leaves the others.

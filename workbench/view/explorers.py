@@ -117,6 +117,9 @@ class PortExplorer:
         figure.add_traces(
             figures.pose_traces(blank, self.skeleton, "detector", figures.GREY, confidence=blank[:, 0]), 1, 1
         )
+        for trace in figure.data:
+            if trace.name != "detector":  # a click reaches the joint under it, not what lies there too
+                trace.hoverinfo = "skip"
         figure.add_trace(
             go.Heatmap(
                 z=np.zeros((len(names),) * 2), x=names, y=names, colorscale="Cividis", zmin=0, name="attention",
