@@ -263,6 +263,7 @@ def runs_list(out: Out = Path("runs")) -> None:
 
     for item in list_runs(out):
         left = f"  left: {', '.join(item.left)}" if item.left else ""
+        left = f"  {item.problem}" if item.problem else left
         typer.echo(f"{item.id}  {item.status:<12}{len(item.notebooks('completed'))}/{len(item.notebooks())}{left}")
 
 

@@ -84,6 +84,6 @@ class RunFailed(WorkbenchError):
 def unknown(kind: str, name: str, known: Iterable[str], **where) -> UnknownName:
     """An `UnknownName` that suggests near matches, or lists what there is."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
     remedy = f"did you mean {', '.join(map(repr, near))}?" if near else f"choose one of: {', '.join(known) or '(none)'}"
     return UnknownName(f"unknown {kind} {name!r}", remedy=remedy, **where)

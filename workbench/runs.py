@@ -101,7 +101,9 @@ class Run:
     def status(self) -> str:
         """`running`, `completed`, `failed`, `damaged`, or `interrupted`: run.json says running, its process is gone."""
         said = self.record["status"]
-        return "interrupted" if said == "running" and not _alive(self.record["process"]) else said
+        if said == "running" and not _alive(self.record["process"]):
+            said = "interrupted"
+        return "completed" if said == "interrupted" and not self.left else said  # stopped after its last notebook
 
     def notebooks(self, *status: str) -> list[str]:
         """Names of the notebooks in any of these states (all of them if none is given)."""
