@@ -62,6 +62,7 @@ def pytest_runtest_makereport(item, call):
 def pytest_collection_modifyitems(config, items):
     import torch
 
+    torch.set_num_threads(1)  # these models are tiny: threads gain nothing, and stall each other on a busy machine
     if torch.cuda.is_available():
         return
     for item in items:
