@@ -10,6 +10,9 @@ import os
 import pkgutil
 from pathlib import Path
 
+# These models are tiny: threads gain nothing, and stall each other on a busy machine. Kernels and commands inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import jaxtyping
 import numpy as np
 import pytest
@@ -62,7 +65,6 @@ def pytest_runtest_makereport(item, call):
 def pytest_collection_modifyitems(config, items):
     import torch
 
-    torch.set_num_threads(1)  # these models are tiny: threads gain nothing, and stall each other on a busy machine
     if torch.cuda.is_available():
         return
     for item in items:

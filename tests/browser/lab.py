@@ -121,7 +121,7 @@ class OpenNotebook:
                 dialog.first.click()
             self.page.wait_for_timeout(100)
 
-    def run_all(self, timeout_s: float = 300) -> None:
+    def run_all(self, timeout_s: float = 600) -> None:
         """Runs every cell and waits until none is waiting and the kernel has been idle for half a second."""
         self.page.locator('#jp-MainMenu .lm-MenuBar-item:has-text("Run")').first.click()
         item = '.lm-Menu .lm-Menu-item:has(.lm-Menu-itemLabel:text-is("Run All Cells"))'
