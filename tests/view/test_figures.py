@@ -82,7 +82,6 @@ def test_every_figure_has_a_title_and_readable_text(hands):
     made = [
         figures.pose_figure({"p": {"xy_frame": detected[0], "colour": "red"}}, HAND, "t"),
         figures.refinement_grid(detected, refined, confidence, replaced, HAND),
-        figures.loss_curve([1, 2], [3.0, 2.0], title="t", unit="px"),
         figures.flow_of_shapes(["a", "b"], ["1", "2"], ["x", "y"], title="t"),
     ]
     for figure in made:

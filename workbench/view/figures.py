@@ -322,14 +322,6 @@ def sweep(
     return _layout(figure, title, 360)
 
 
-def loss_curve(steps: Sequence[int], loss: Sequence[float], *, title: str, unit: str) -> go.Figure:
-    """Training loss over steps, logarithmic."""
-    figure = go.Figure(go.Scatter(x=list(steps), y=list(loss), mode="lines", line={"color": REFINED}, name="loss"))
-    figure.update_xaxes(title="step")
-    figure.update_yaxes(title=f"loss ({unit})", type="log")
-    return _layout(figure, title, 320)
-
-
 def flow_of_shapes(names: Sequence[str], shapes: Sequence[str], axes: Sequence[str], *, title: str) -> go.Figure:
     """Boxes from left to right with what passes between them: the way of a tensor. Counterpart of PORT Fig. 2."""
     figure = go.Figure()
