@@ -72,13 +72,13 @@ def test_detections_score_defaults_to_mean_confidence():
 
 
 def test_a_clip_checks_its_tracks():
-    video = Video("v.mp4", 64, 48, 5, 30.0)
+    video = Video("v.mp4", 5, 64, 48, 30.0)
     track = Track("jhmdb15", 7, np.zeros((5, 15, 2)), np.ones((5, 15)), np.ones(5), np.zeros((5, 4)))
     assert Clip(video, [track]).tracks == (track,)
     with pytest.raises(BadRecord, match=r"v\.mp4, track 7: track spans 5 frames, the video has 4"):
-        Clip(Video("v.mp4", 64, 48, 4, 30.0), [track])
+        Clip(Video("v.mp4", 4, 64, 48, 30.0), [track])
     with pytest.raises(BadRecord, match="0 frames"):
-        Video("v.mp4", 64, 48, 0, 30.0)
+        Video("v.mp4", 0, 64, 48, 30.0)
 
 
 def test_errors_are_one_line_and_cross_processes():

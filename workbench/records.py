@@ -7,13 +7,13 @@ coordinates: 0 not labelled, 1 labelled but occluded, 2 visible. An occluded joi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from .errors import BadRecord
+from .errors import BadRecord, WorkbenchError
 from .skeletons import skeleton
 
 
@@ -37,6 +37,11 @@ def _array(owner, name: str, shape: tuple[int | None, ...], dtype, record=None) 
     array.setflags(write=False)
     object.__setattr__(owner, name, array)
     return array
+
+
+def _optional(owner, name: str, shape: tuple[int | None, ...], dtype, record=None) -> None:
+    if getattr(owner, name) is not None:
+        _array(owner, name, shape, dtype, record)
 
 
 def _strings(owner, name: str, n: int) -> None:
@@ -79,6 +84,10 @@ class Pose(_Rows):
     ids: tuple[str, ...] = ()  # annotation ids, as strings
     images: tuple[str, ...] = ()  # file names as the annotation states them
     groups: tuple[str, ...] = ()  # source video or picture; a split never divides a group
+    areas: Float[np.ndarray, "n"] | None = None  # px^2 of the segmented person, as the annotation states it
+    crowd: Bool[np.ndarray, "n"] | None = None  # a group marked as one (COCO iscrowd)
+    head_boxes_xyxy: Float[np.ndarray, "n 4"] | None = None  # px; zeros where none is stated
+    xyz_camera_mm: Float[np.ndarray, "n k 3"] | None = None
 
     def __post_init__(self):
         k = len(skeleton(self.skeleton))
@@ -88,6 +97,10 @@ class Pose(_Rows):
         _array(self, "boxes_xyxy", (n, 4), np.float32)
         if ((flags < 0) | (flags > 2)).any():
             raise BadRecord(f"visibility has values outside 0, 1, 2: {np.unique(flags).tolist()}")
+        _optional(self, "areas", (n,), np.float32)
+        _optional(self, "crowd", (n,), bool)
+        _optional(self, "head_boxes_xyxy", (n, 4), np.float32)
+        _optional(self, "xyz_camera_mm", (n, k, 3), np.float32)
         for name in ("ids", "images", "groups"):
             _strings(self, name, n)
 
@@ -108,10 +121,14 @@ class Detections(_Rows):
     images: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
     source: str = ""  # file or model
+    frames: Int[np.ndarray, "n"] | None = None  # index of the video frame, from 0
+    tracks: Int[np.ndarray, "n"] | None = None  # which person of the video, from 0
 
     def __post_init__(self):
         k = len(skeleton(self.skeleton))
         n = len(self.xy_frame)
+        _optional(self, "frames", (n,), np.int64)
+        _optional(self, "tracks", (n,), np.int64)
         _array(self, "xy_frame", (n, k, 2), np.float32)
         confidence = _array(self, "confidence", (n, k), np.float32)
         _array(self, "boxes_xyxy", (n, 4), np.float32)
@@ -142,17 +159,56 @@ class Prediction(_Rows):
 
 
 @dataclass(frozen=True, eq=False)
-class Video:
-    """A source of frames, described and not opened: readers fetch pixels lazily."""
+class PersonBoxes(_Rows):
+    """n detected persons without joints: what a person detector says."""
 
-    source: str
-    width: int
-    height: int
-    n_frames: int
-    fps: float
+    boxes_xyxy: Float[np.ndarray, "n 4"]  # px
+    scores: Float[np.ndarray, "n"]
+    images: tuple[str, ...] = ()  # picture ids or file names as the file states them
 
     def __post_init__(self):
-        if min(self.width, self.height, self.n_frames) < 1 or not self.fps > 0:
+        n = len(self.boxes_xyxy)
+        _array(self, "boxes_xyxy", (n, 4), np.float32)
+        _array(self, "scores", (n,), np.float32)
+        _strings(self, "images", n)
+
+    def __len__(self) -> int:
+        return len(self.boxes_xyxy)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A picture or frame as its annotation describes it; pixels are fetched by `data.frames`, lazily."""
+
+    name: str  # file name as the annotation states it
+    id: str = ""
+    size_wh: tuple[int, int] | None = None  # px, where stated
+    labelled: bool = True  # False: a frame between sparse labels
+    crowd_index: float | None = None  # CrowdPose: how much persons cover each other, 0 to 1 and a little above
+    ignore: tuple[Float[np.ndarray, "m 2"], ...] = ()  # polygons, px, in which nobody was labelled
+
+    def __post_init__(self):
+        polygons = tuple(np.array(polygon, np.float32) for polygon in self.ignore)
+        for polygon in polygons:
+            if polygon.ndim != 2 or polygon.shape[1] != 2 or not np.isfinite(polygon).all():
+                raise BadRecord("an ignore region is not a polygon of finite points", record=self.name)
+            polygon.setflags(write=False)
+        object.__setattr__(self, "ignore", polygons)
+
+
+@dataclass(frozen=True, eq=False)
+class Video:
+    """A source of frames, described and not opened; what a data set does not state is None."""
+
+    source: str  # a video file, or the folder that the clip's pictures are named in
+    n_frames: int
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+
+    def __post_init__(self):
+        stated = [v for v in (self.n_frames, self.width, self.height, self.fps) if v is not None]
+        if not all(v > 0 for v in stated):
             raise BadRecord(
                 f"video of {self.width}x{self.height} px, {self.n_frames} frames, {self.fps} fps", record=self.source
             )
@@ -167,9 +223,10 @@ class Track:
     xy_frame: Float[np.ndarray, "t k 2"]  # px
     visibility: Int[np.ndarray, "t k"]
     labelled: Bool[np.ndarray, "t"]
-    boxes_xyxy: Float[np.ndarray, "t 4"]  # px
+    boxes_xyxy: Float[np.ndarray, "t 4"]  # px; zeros where the frame is not labelled
     occlusion_known: bool = True
     xyz_camera_mm: Float[np.ndarray, "t k 3"] | None = None
+    head_boxes_xyxy: Float[np.ndarray, "t 4"] | None = None  # px; zeros where none is stated
 
     def __post_init__(self):
         k = len(skeleton(self.skeleton))
@@ -179,8 +236,8 @@ class Track:
         _array(self, "visibility", (t, k), np.int8, record)
         _array(self, "labelled", (t,), bool, record)
         _array(self, "boxes_xyxy", (t, 4), np.float32, record)
-        if self.xyz_camera_mm is not None:
-            _array(self, "xyz_camera_mm", (t, k, 3), np.float32, record)
+        _optional(self, "xyz_camera_mm", (t, k, 3), np.float32, record)
+        _optional(self, "head_boxes_xyxy", (t, 4), np.float32, record)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,13 +246,83 @@ class Clip:
 
     video: Video
     tracks: Sequence[Track] = ()
+    pictures: tuple[Picture, ...] = ()  # one a frame where frames are files; empty for a video file
+    name: str = ""  # the sequence as the data set calls it; a split never divides a name
 
     def __post_init__(self):
         object.__setattr__(self, "tracks", tuple(self.tracks))
+        object.__setattr__(self, "pictures", tuple(self.pictures))
+        frames = self.video.n_frames
+        if self.pictures and len(self.pictures) != frames:
+            raise BadRecord(f"{len(self.pictures)} pictures for {frames} frames", file=self.video.source)
         for track in self.tracks:
-            if len(track.xy_frame) != self.video.n_frames:
+            if len(track.xy_frame) != frames:
                 raise BadRecord(
-                    f"track spans {len(track.xy_frame)} frames, the video has {self.video.n_frames}",
+                    f"track spans {len(track.xy_frame)} frames, the video has {frames}",
                     file=self.video.source,
                     record=f"track {track.track_id}",
                 )
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """A pinhole with lens distortion: x_camera = rotation (x_world - position), px = focal * distorted(x / z) + centre."""
+
+    rotation: Float[np.ndarray, "3 3"]  # world to camera; camera x right, y down, z away
+    position_mm: Float[np.ndarray, "3"]  # of the camera, in the world
+    focal: Float[np.ndarray, "2"]  # px
+    centre: Float[np.ndarray, "2"]  # px
+    radial: Float[np.ndarray, "3"] = field(default_factory=lambda: np.zeros(3))  # k1, k2, k3
+    tangential: Float[np.ndarray, "2"] = field(default_factory=lambda: np.zeros(2))  # p1, p2
+    size_wh: tuple[int, int] | None = None
+    name: str = ""
+
+    def __post_init__(self):
+        _array(self, "rotation", (3, 3), np.float64, self.name or None)
+        for name, n in (("position_mm", 3), ("focal", 2), ("centre", 2), ("radial", 3), ("tangential", 2)):
+            _array(self, name, (n,), np.float64, self.name or None)
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """Joints in space through t frames, with no picture behind them: motion capture and 3D pose files.
+
+    joints: names, of a known skeleton or the file's own; parents: index of each joint's parent, -1 at the root.
+    """
+
+    joints: tuple[str, ...]
+    parents: tuple[int, ...]
+    xyz_mm: Float[np.ndarray, "t k 3"]
+    fps: float | None = None
+    space: str = "world"  # world, camera or root (relative to the root joint)
+    name: str = ""
+    labels: tuple[str, ...] = ()  # what is done and how, as the data set says: ("walk", "tired")
+    detected: Float[np.ndarray, "t k 3"] | None = None  # an estimator's answer for the same frames, mm
+
+    def __post_init__(self):
+        k = len(self.joints)
+        t = len(self.xyz_mm)
+        _array(self, "xyz_mm", (t, k, 3), np.float64, self.name or None)
+        _optional(self, "detected", (t, k, 3), np.float64, self.name or None)
+        if len(self.parents) != k or any(not -1 <= p < k for p in self.parents):
+            raise BadRecord(f"{len(self.parents)} parents for {k} joints, or one outside", record=self.name or None)
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What a reader found in a file or folder; what there is none of is None or empty.
+
+    Rows of `poses` and `detections` match one another only where the reader says so. `warnings` are records that were
+    left out or are incomplete, each with file and record: nothing is skipped in silence.
+    """
+
+    reader: str
+    source: str
+    poses: Pose | None = None
+    detections: Detections | None = None
+    boxes: PersonBoxes | None = None
+    clips: tuple[Clip, ...] = ()
+    motions: tuple[Motion, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    cameras: Mapping[str, Camera] = field(default_factory=dict)
+    warnings: tuple[WorkbenchError, ...] = ()

@@ -474,3 +474,21 @@ def test_the_published_hands_verify(data_root, monkeypatch):
     assert statuses(checks)["panoptic_test.json"] == "ok"
     assert statuses(checks)["mobilenetv2_panoptic_256x256_test.pkl"] == "ok"
     assert not any(c.bad for c in checks)
+
+
+def test_patterns_folders_and_several_roots(tmp_path):
+    from workbench.data.manifest import Layout, _checks, _missing
+
+    files = {"annotations": "annotations/*.json", "pictures": "images/"}
+    layout = Layout(root=["published", "sample/part"], files=files)
+    assert layout.roots == ["published", "sample/part"]
+    assert _missing(layout, tmp_path) == ["annotations/*.json", "images/"]
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "images").write_text("a file is no folder")
+    assert _missing(layout, tmp_path) == ["annotations/*.json", "images/"]
+    for name in ("a.json", "b.json", "c.txt"):
+        (tmp_path / "annotations" / name).write_text("{}")
+    assert _missing(layout, tmp_path) == ["images/"]
+    found = m.manifest("port_panoptic").model_copy(update={"layout": layout})
+    checks = [(c.path.name, c.status) for c in _checks(found, tmp_path, False)][:3]
+    assert checks == [("a.json", "unverified"), ("b.json", "unverified"), ("images", "missing")]

@@ -100,11 +100,19 @@ class Download(_Strict):
 
 
 class Layout(_Strict):
-    """Where files lie below the data set's root; a list names alternatives, any one of which will do."""
+    """Where files lie below the data set's root; a list names alternatives, any one of which will do.
 
-    root: RelativePath
+    root: the folder's usual names below `$WORKBENCH_DATA`; the first is its name in the cache. A file may be a pattern
+    with `*`, which at least one file must match, or the name of a folder with a slash at its end.
+    """
+
+    root: RelativePath | list[RelativePath]
     files: dict[str, RelativePath | list[RelativePath]]
     optional: list[str] = []
+
+    @property
+    def roots(self) -> list[str]:
+        return [self.root] if isinstance(self.root, str) else self.root
 
     @model_validator(mode="after")
     def _optional_files_exist(self):
@@ -133,6 +141,7 @@ class Manifest(_Strict):
     downloads: list[Download] = []
     skeleton: Annotated[str, AfterValidator(_known_skeleton)] | None = None
     reader: Annotated[str, Field(pattern=r"^workbench\.data(\.\w+)+:\w+$")] | None = None
+    visibility: str | None = None  # what the labels' flags mean, and how they become 0, 1, 2
     notes: str | None = None
 
     @model_validator(mode="after")
@@ -195,7 +204,7 @@ def manifest(name: str) -> Manifest:
 
 
 def _cache(layout: Layout) -> Path:
-    return Path(pooch.os_cache("occlusion-workbench")) / layout.root
+    return Path(pooch.os_cache("occlusion-workbench")) / layout.roots[0]
 
 
 def _places(spec: str) -> tuple[Manifest, list[Path]]:
@@ -209,12 +218,20 @@ def _places(spec: str) -> tuple[Manifest, list[Path]]:
         given = Path(os.path.abspath(os.path.expanduser(path)))
         if not path or not os.path.isdir(given):
             raise MissingFile("no such folder", file=path or spec, remedy=f"say {name}:PATH with the folder of {name}")
-        return found, [given, given / found.layout.root]
+        return found, [given, *(given / root for root in found.layout.roots)]
     shared = os.path.expanduser(os.environ.get("WORKBENCH_DATA", ""))
     if shared and not os.path.isabs(shared):  # a notebook runs in a folder of its own
         remedy = "set it to an absolute path"
         raise BadParameter(f"{shared!r} is not an absolute path", record="WORKBENCH_DATA", remedy=remedy)
-    return found, ([Path(shared) / found.layout.root] if shared else []) + [_cache(found.layout)]
+    return found, [Path(shared) / root for root in found.layout.roots if shared] + [_cache(found.layout)]
+
+
+def _here(root: Path, path: str) -> list[Path]:
+    """What stands under `root` for a path of a layout: a file, a folder (path/), or all files that match a pattern."""
+    if "*" in path:
+        return sorted(found for found in root.glob(path) if found.is_file())
+    there = root / path
+    return [there] if (os.path.isdir(there) if path.endswith("/") else os.path.isfile(there)) else []
 
 
 def _missing(layout: Layout, root: Path) -> list[str]:
@@ -222,7 +239,7 @@ def _missing(layout: Layout, root: Path) -> list[str]:
     return [
         " or ".join(layout.alternatives(key))
         for key in layout.files
-        if key not in layout.optional and not any(os.path.isfile(root / p) for p in layout.alternatives(key))
+        if key not in layout.optional and not any(_here(root, p) for p in layout.alternatives(key))
     ]
 
 
@@ -299,8 +316,15 @@ def _checks(found: Manifest, root: Path, progress: bool) -> list[FileCheck]:
     for key in found.layout.files:
         paths = found.layout.alternatives(key)
         named.update(paths)
-        here = [p for p in paths if os.path.exists(root / p)] or paths[:1]
-        checks += [_check(root / p, expected.get(p), key not in found.layout.optional, progress) for p in here]
+        required = key not in found.layout.optional
+        several = [p for p in paths if "*" in p or p.endswith("/")]
+        checks += [
+            FileCheck(f, "unverified", "no checksum is known", required) for p in several for f in _here(root, p)
+        ]
+        if here := [p for p in paths if p not in several and os.path.exists(root / p)]:
+            checks += [_check(root / p, expected.get(p), required, progress) for p in here]
+        elif not any(_here(root, p) for p in several):
+            checks.append(FileCheck(root / paths[0], "missing", "" if required else "optional", required))
     loose = [d for d in found.downloads if d.path not in named]
     return checks + [_check(root / d.path, d, not d.unpack, progress) for d in loose]
 
