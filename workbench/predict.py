@@ -99,7 +99,9 @@ class PortRefiner:
     ) -> tuple[dict[str, Tensor], Float[np.ndarray, "n 1 2"], Float[np.ndarray, "n 1 1"]]:
         weights = pose_weights(mask, detections.confidence, self.model.config.frame)
         centre, size = pose_frame(detections.xy_frame, weights)
-        arrays = {"xy": (detections.xy_frame - centre) / size, "mask": mask, "confidence": detections.confidence}
+        # what a detector did not find at all has no coordinates worth reading: it starts at the pose's centre
+        xy = np.where(detections.confidence[..., None] > 0, detections.xy_frame, centre)
+        arrays = {"xy": (xy - centre) / size, "mask": mask, "confidence": detections.confidence}
         return {k: torch.tensor(v, device=self.device) for k, v in arrays.items()}, centre, size
 
     def reconstruct(
@@ -113,15 +115,17 @@ class PortRefiner:
                 remedy="one truth value for each joint of each row",
             )
         parts = [np.zeros((0, len(self.skeleton), 2), np.float32)]
-        flip = torch.tensor([-1.0, 1.0], device=self.device)
+        sign = torch.tensor([-1.0, 1.0], device=self.device)
+        other = torch.tensor(self.skeleton.flip_index, device=self.device)
         for start in range(0, len(detections), batch):
             rows = slice(start, start + batch)
             inputs, centre, size = self._inputs(detections.select(rows), mask[rows])
             with torch.inference_mode():
                 recon = self.model(**inputs)["xy"]
                 if self.rule.mirror:
-                    mirrored = self.model(**{**inputs, "xy": inputs["xy"] * flip})["xy"] * flip
-                    recon = (recon + mirrored) / 2
+                    mirrored = {key: value[:, other] for key, value in inputs.items()}
+                    mirrored["xy"] = mirrored["xy"] * sign
+                    recon = (recon + self.model(**mirrored)["xy"][:, other] * sign) / 2
             parts.append(recon.float().cpu().numpy() * size + centre)
         return np.concatenate(parts).astype(np.float32)
 
@@ -155,27 +159,28 @@ class PortRefiner:
         return (recon * size + centre).astype(np.float32), taps
 
 
-SHIPPED = {"port": "port_hand21_synthetic"}
+SHIPPED = {"port": ("hand21", "coco17")}  # method -> skeletons with weights of their own, the usual one first
 
 
-def weights_path(name: str = "port") -> Path:
-    """The shipped weight file of a method, or the file that is named."""
+def weights_path(name: str = "port", skeleton: str | None = None) -> Path:
+    """The shipped weight file of a method for a skeleton (None: the method's usual one), or the file that is named."""
     path = Path(name)
-    return (
-        path
-        if path.suffix == ".safetensors"
-        else Path(__file__).with_name("checkpoints") / f"{SHIPPED.get(name, name)}.safetensors"
-    )
+    if path.suffix == ".safetensors":
+        return path
+    stem = f"{name}_{skeleton or SHIPPED.get(name, ('',))[0]}_synthetic"
+    return Path(__file__).with_name("checkpoints") / f"{stem}.safetensors"
 
 
-def load(name: str = "port", *, device: str | torch.device = "cpu") -> PortRefiner:
+def load(name: str = "port", *, skeleton: str | None = None, device: str | torch.device = "cpu") -> PortRefiner:
     """The refiner of a method from its shipped weights, or from a safetensors file that the workbench wrote.
 
+    skeleton: which of the shipped ones, as `detections.skeleton` says; None is the method's usual one.
     Its card holds the model's configuration and the rule for delta, so nothing else needs to be named.
     """
-    path = weights_path(name)
+    path = weights_path(name, skeleton)
     if not path.exists():
-        raise MissingFile("no such weights", file=path, remedy=f"shipped ones: {', '.join(SHIPPED)}; or name a file")
+        shipped = "; ".join(f"{method} for {', '.join(known)}" for method, known in SHIPPED.items())
+        raise MissingFile("no such weights", file=path, remedy=f"shipped: {shipped}; or name a file")
     card = checkpoint.read_card(path)
     try:
         config = PortConfig(**{**card["config"], "exponents": tuple(card["config"]["exponents"])})

@@ -25,7 +25,7 @@ from jaxtyping import Float, Int
 from .. import checkpoint, metrics
 from ..data.hands import read_panoptic, read_port_panoptic
 from ..data.manifest import locate
-from ..data.synthetic import sample_hands
+from ..data.synthetic import sample_bodies, sample_hands
 from ..errors import BadParameter, BadRecord, unknown
 from ..geometry import rotation
 from ..models import build, config_of
@@ -41,6 +41,8 @@ FOLDS = 5
 MASK_RATIO = 0.4  # PORT Sec. IV-B
 TEST_SEED, TEST_HANDS = 20_261, 2_000  # the synthetic test set of `evaluate port --data synthetic`
 SHIP_HANDS = 4_000  # hands on which the shipped rule is chosen
+SAMPLERS = {"hand21": sample_hands, "coco17": sample_bodies}  # skeletons with shipped weights -> procedural poses
+_KIND = {"hand21": "hands", "coco17": "bodies"}
 
 # Sec. IV-B: Adam, 5e-4, batch 128, 1,000 warm-up steps, cosine. 100 epochs of about 16,000 hands are 12,500 steps.
 PAPER_TRAIN = TrainConfig(steps=12_500, batch_size=128, lr=5e-4, warmup_steps=1_000)
@@ -61,15 +63,18 @@ RECIPE = 2  # part of what a cached training is; raise it when batches change in
 # --- data ---------------------------------------------------------------------------------------------------------
 
 
-def pairs(data: str = "synthetic", *, n: int | None = None, seed: int = 0) -> tuple[Pose, Detections]:
+def pairs(
+    data: str = "synthetic", *, n: int | None = None, seed: int = 0, skeleton: str = "hand21"
+) -> tuple[Pose, Detections]:
     """Truth and detections, row by row: procedural hands and a simulated detector, or a data set's own.
 
     data: "synthetic", "port_panoptic" or "port_panoptic:PATH". n: how many procedural hands, or rows drawn at random.
+    skeleton: of the procedural poses, hand21 or coco17.
     """
     found, root = locate(data)
     rng = np.random.default_rng((seed, 1, 7))  # no training step's stream
     if found.name == "synthetic":
-        truth = sample_hands(n or TEST_HANDS, rng)
+        truth = SAMPLERS[skeleton](n or TEST_HANDS, rng)
         return truth, NOISE.apply(truth, rng)
     if found.name != "port_panoptic":
         raise unknown("data set of PORT", found.name, ["synthetic", "port_panoptic"])
@@ -96,8 +101,12 @@ def fold_of(groups: Sequence[str], folds: int = FOLDS) -> Int[np.ndarray, "n"]:
 # --- batches ------------------------------------------------------------------------------------------------------
 
 
-def _augmented(xy: Float[np.ndarray, "b k 2"], rng: np.random.Generator, shear: float) -> Float[np.ndarray, "b 2 2"]:
-    """A random turn, mirror and (with `shear`) small linear distortion for each pose."""
+def _augmented(
+    xy: Float[np.ndarray, "b k 2"], rng: np.random.Generator, shear: float, upright: bool = False
+) -> Float[np.ndarray, "b 2 2"]:
+    """A random turn, mirror and (with `shear`) small linear distortion for each pose; the last alone where `upright`."""
+    if upright:  # bodies: the sampler mirrors and tilts them as they come
+        return np.eye(2) + shear * rng.standard_normal((len(xy), 2, 2))
     turn = rotation(rng.uniform(0, 2 * np.pi, len(xy)))
     turn[rng.random(len(xy)) < 0.5, 0] *= -1
     return turn @ (np.eye(2) + shear * rng.standard_normal((len(xy), 2, 2)))
@@ -135,7 +144,7 @@ def noisy_batches(
         pose = poses(size, rng)
         found = noise.apply(pose, rng)
         confidence = found.confidence.copy()
-        linear = _augmented(pose.xy_frame, rng, 0.15)
+        linear = _augmented(pose.xy_frame, rng, 0.15, upright=bool(skeleton(pose.skeleton).flip_pairs))
         truth = pose.xy_frame @ linear
         error = (found.xy_frame - pose.xy_frame) @ linear * np.exp(0.25 * rng.standard_normal((size, 1, 1)))
         # some joints get the error and confidence of a bad joint of another pose: isolated misses on easy hands
@@ -213,13 +222,14 @@ def _train(
 def train_procedural(
     settings: TrainConfig = PROCEDURAL_TRAIN, *, config: PortConfig | None = None, **options
 ) -> Trained:
-    """The `denoise` training on procedural hands alone: no file is read, no real hand is seen."""
+    """The `denoise` training on procedural poses alone: no file is read, no real hand or body is seen."""
     config = config or config_of("port", "denoise")
-    source = noisy_batches(sample_hands, config, settings.batch_size)
+    sampler = SAMPLERS[config.skeleton]
+    source = noisy_batches(sampler, config, settings.batch_size)
     card = {
-        "recipe": "denoise on procedural hands",
+        "recipe": f"denoise on procedural {_KIND[config.skeleton]}",
         "noise": NOISE.to_dict(),
-        "data": "workbench.data.synthetic:sample_hands",
+        "data": f"workbench.data.synthetic:{sampler.__name__}",
     }
     return _train(config, source, settings, "distance", card, label="procedural", **options)
 
@@ -283,7 +293,7 @@ def choose_rule(model: Port, truth: Pose, detected: Detections, name: str) -> Re
     )
     best = (np.inf, None)
     for joints, of_root in CANDIDATES:
-        source = f"lowest {joints:.0%} of the joints and {of_root:.0%} of the wrists by confidence, {name}"
+        source = f"lowest {joints:.0%} of the joints and {of_root:.0%} of the root's by confidence, {name}"
         rule = quantile_rule(detected.confidence, root, joints, of_root, source=source, mirror=True)
         best = min(best, (cost(PortRefiner(model, rule).refine(detected).xy_frame), rule), key=lambda t: t[0])
     return best[1]
@@ -412,8 +422,9 @@ def _result(protocol: str, rows: Iterable[dict], groups: str) -> dict:
 def evaluate_refiner(refiner: PortRefiner, truth: Pose, detected: Detections, *, data: str, seed: int = 0) -> dict:
     """Rows of one refiner as it stands, with the rule that its card holds."""
     made = data == "synthetic"
-    kind = "synthetic hands, simulated detector" if made else f"{data} hands, published detections"
-    protocol = f"PORT ({refiner.name}) on {len(truth)} {kind}; weights and delta from procedural hands alone"
+    what = _KIND.get(truth.skeleton, truth.skeleton)
+    kind = f"synthetic {what}, simulated detector" if made else f"{data} {what}, published detections"
+    protocol = f"PORT ({refiner.name}) on {len(truth)} {kind}; weights and delta from procedural {what} alone"
     if not made:
         protocol += f". {DISCLOSURE}"
     rows = rows_of(refiner.refine(detected), truth, detected, variant="procedural", data=data, seed=seed)
@@ -607,25 +618,32 @@ class _Study:
 
 
 def ship(
-    out: str | Path, settings: TrainConfig = PROCEDURAL_TRAIN, *, device: str = "auto", progress: bool = True
+    out: str | Path,
+    settings: TrainConfig = PROCEDURAL_TRAIN,
+    *,
+    skeleton: str = "hand21",
+    device: str = "auto",
+    progress: bool = True,
 ) -> Path:
-    """Trains on procedural hands, chooses the rule on SHIP_HANDS others, and writes one file with its card."""
-    out = Path(out)
+    """Trains on procedural hands or bodies, chooses the rule on SHIP_HANDS others, and writes one file with its card."""
+    if skeleton not in SAMPLERS:
+        raise unknown("skeleton with procedural poses", skeleton, SAMPLERS)
+    out, what = Path(out), _KIND[skeleton]
     folder = out.with_suffix(".training")
-    trained = train_procedural(settings, out=folder, device=device, progress=progress)
+    config = config_of("port", "denoise", skeleton=skeleton)
+    trained = train_procedural(settings, config=config, out=folder, device=device, progress=progress)
     card = checkpoint.read_card(trained.result.weights)
-    truth, detected = pairs("synthetic", n=SHIP_HANDS, seed=settings.seed + 1)
-    rule = choose_rule(trained.model, truth, detected, f"{SHIP_HANDS:,} procedural hands with simulated detections")
-    rows = evaluate_refiner(PortRefiner(trained.model, rule), *pairs("synthetic", seed=TEST_SEED), data="synthetic")[
-        "rows"
-    ]
+    truth, detected = pairs("synthetic", n=SHIP_HANDS, seed=settings.seed + 1, skeleton=skeleton)
+    rule = choose_rule(trained.model, truth, detected, f"{SHIP_HANDS:,} procedural {what} with simulated detections")
+    test = pairs("synthetic", seed=TEST_SEED, skeleton=skeleton)
+    rows = evaluate_refiner(PortRefiner(trained.model, rule), *test, data="synthetic")["rows"]
     card |= {
         "rule": asdict(rule),
         "history": card["history"][:: max(len(card["history"]) // 100, 1)],
         "metrics": {r["method"]: r["metrics"] for r in rows},
-        "metrics_data": f"synthetic, {TEST_HANDS} hands, seed {TEST_SEED}",
-        "command": f"workbench train port --seed {settings.seed} --steps {settings.steps}",
-        "licence": "Apache-2.0; trained on procedural hands alone, under a simulated detector whose round constants were "
+        "metrics_data": f"synthetic, {TEST_HANDS} {what}, seed {TEST_SEED}",
+        "command": f"workbench train port --skeleton {skeleton} --seed {settings.seed} --steps {settings.steps}",
+        "licence": f"Apache-2.0; trained on procedural {what} alone, under a simulated detector whose round constants were "
         "chosen in sight of public detections",
     }
     checkpoint.save(out, trained.model, card)

@@ -76,11 +76,10 @@ def setup(*, device: str = "auto", profile: str = "fast", seed: int = 0, data: S
     rows += [(p, _opencv() if p == "opencv-python" else _version(p)) for p in SHOWN]
     for d in data:
         rows.append((f"data: {d}", presence(d)))
-    for method in SHIPPED:
-        path = weights_path(method)
-        rows.append(
-            (f"weights: {method}", f"{path.stem}, {path.stat().st_size / 1e6:.1f} MB" if path.exists() else "missing")
-        )
+    for method, joints in SHIPPED.items():
+        paths = [weights_path(method, name) for name in joints]
+        there = [f"{path.stem}, {path.stat().st_size / 1e6:.1f} MB" if path.exists() else "missing" for path in paths]
+        rows.append((f"weights: {method}", "; ".join(there)))
     table = " &nbsp;·&nbsp; ".join(f"**{k}** {v}" for k, v in rows)
     display(Markdown(table))
     return Setup(device, profile, seed, np.random.default_rng(seed))
