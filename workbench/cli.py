@@ -152,6 +152,7 @@ def train(
         Path | None, typer.Option(help="Weight file to write; the shipped one's name in . by default.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Fewer steps than the recipe's.", min=1)] = None,
+    skeleton: Annotated[str | None, typer.Option(help="Whose joints; the method's usual one by default.")] = None,
     seed: Seed = 0,
     device: Device = "auto",
 ):
@@ -165,7 +166,8 @@ def train(
     settings = replace(recipe.SHIPPED_TRAIN, seed=seed)
     if steps is not None:
         settings = replace(settings, steps=steps, warmup_steps=min(settings.warmup_steps, steps // 5))
-    typer.echo(recipe.ship(out or Path(weights_path(method).name), settings, device=device))
+    chosen = {} if skeleton is None else {"skeleton": skeleton}
+    typer.echo(recipe.ship(out or Path(weights_path(method, skeleton).name), settings, **chosen, device=device))
 
 
 @app.command()
