@@ -6,10 +6,10 @@ import sys
 
 from workbench.errors import WorkbenchError
 
-from . import port
+from . import hanet, port
 from .harness import compare_file
 
-CHECKS = [port.CHECK]
+CHECKS = [port.CHECK, hanet.NETWORK, hanet.LOSS]
 
 
 def main(paths: list[str]) -> int:

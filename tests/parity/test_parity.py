@@ -12,7 +12,8 @@ from workbench.checkpoint import read_header
 
 pytestmark = pytest.mark.parity
 
-COVERED = {"port_metrics"}
+COVERED = {"port_metrics", "hanet", "hanet_loss"}
+EXPLAINED = {"out.final_legacy_int_mask"}  # outputs that are explained instead of followed
 
 
 def test_covered_fixtures_agree(parity_root):
@@ -22,7 +23,7 @@ def test_covered_fixtures_agree(parity_root):
             name, lines, left_out = compare_file(path, CHECKS)
             seen.add(name)
             assert len(lines) >= 1 and [line for line in lines if not line.ok] == [], path.name
-            assert set(left_out) == set(), "every output of this fixture has a counterpart"
+            assert set(left_out) <= EXPLAINED, "every other output of this fixture has a counterpart"
     assert seen == COVERED
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import unknown
 from ..skeletons import skeleton
+from .hanet import RELEASED, HANet, HANetConfig
 from .port import Port, PortConfig
 
 
@@ -35,6 +36,15 @@ def _port_example(config: PortConfig, batch: int, generator: torch.Generator) ->
     return {"xy": xy, "mask": mask, "truth": truth, "confidence": torch.rand(batch, n, generator=generator)}
 
 
+def _hanet_example(config: HANetConfig, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+    t = 2 * config.interval + 1
+    truth = torch.randn(batch, t, config.channels, generator=generator)
+    xy = truth + 0.3 * torch.randn(batch, t, config.channels, generator=generator)
+    weight = (torch.rand(batch, t, config.channels // config.coordinates, generator=generator) > 0.1).float()
+    return {"xy": xy, "truth": truth, "weight": weight}
+
+
+HANET_TINY = HANetConfig(channels=10, interval=3, dim=8, levels=2, decoder_levels=2, heads=2)
 PORT_TINY = PortConfig(dim=12, depth=2, heads=2, head_dim=6)
 
 MODELS: dict[str, Entry] = {
@@ -50,6 +60,26 @@ MODELS: dict[str, Entry] = {
             "denoise": PortConfig(denoise=True, residual=True, confidence=True, frame="confidence"),
         },
         _port_example,
+    ),
+    "hanet": Entry(
+        HANet,
+        {
+            "tiny": HANET_TINY,
+            "tiny_released": replace(HANET_TINY, **RELEASED),
+            "tiny_plain": replace(
+                HANET_TINY,
+                hierarchical=False,
+                flow=False,
+                velocity=False,
+                acceleration=False,
+                affine=False,
+                neighbours=False,
+                norms=(),
+            ),
+            "paper": HANetConfig(),
+            "released": HANetConfig(**RELEASED),  # the released Sub-JHMDB weights have dim 256: 287 M parameters
+        },
+        _hanet_example,
     ),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -13,7 +14,7 @@ def attention_weights(
     q: Float[Tensor, "b h q d"],
     k: Float[Tensor, "b h k d"],
     scale: float,
-    blocked: Bool[Tensor, "b #h #q k"] | None = None,
+    blocked: Bool[Tensor, "#b #h #q k"] | None = None,
 ) -> Float[Tensor, "b h q k"]:
     """Softmax(scale * q k^T) over the keys; `blocked` keys get weight 0. PORT Eq. 7 without V, with scale = D**-0.5."""
     logits = (q @ k.transpose(-2, -1)) * scale
@@ -35,7 +36,7 @@ class Attention(nn.Module):
         q: Float[Tensor, "b h q d"],
         k: Float[Tensor, "b h k d"],
         v: Float[Tensor, "b h k e"],
-        blocked: Bool[Tensor, "b #h #q k"] | None = None,
+        blocked: Bool[Tensor, "#b #h #q k"] | None = None,
     ) -> Float[Tensor, "b h q e"]:
         return self.map(attention_weights(q, k, self.scale, blocked)) @ v
 
@@ -48,6 +49,28 @@ def split_heads(x: Float[Tensor, "b n hd"], heads: int) -> Float[Tensor, "b h n 
 def merge_heads(x: Float[Tensor, "b h n d"]) -> Float[Tensor, "b n hd"]:
     """Inverse of `split_heads`."""
     return x.transpose(1, 2).flatten(-2)
+
+
+class MultiheadAttention(nn.Module):
+    """Attention with one projection for q, k, v (stacked as in torch's own module) and one out; its weights are tapped."""
+
+    def __init__(self, width: int, heads: int, axes: str = "b head query key"):
+        super().__init__()
+        self.heads = heads
+        self.in_proj = nn.Linear(width, 3 * width)
+        self.attention = Attention((width // heads) ** -0.5, axes)
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(
+        self,
+        q: Float[Tensor, "b q d"],
+        k: Float[Tensor, "b k d"],
+        v: Float[Tensor, "b k d"],
+        blocked: Bool[Tensor, "#b #h #q k"] | None = None,
+    ) -> Float[Tensor, "b q d"]:
+        weights, biases = self.in_proj.weight.chunk(3), self.in_proj.bias.chunk(3)
+        parts = (split_heads(F.linear(x, w, b), self.heads) for x, w, b in zip((q, k, v), weights, biases))
+        return self.out_proj(merge_heads(self.attention(*parts, blocked)))
 
 
 def count_parameters(model: nn.Module) -> int:

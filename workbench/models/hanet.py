@@ -1,0 +1,436 @@
+"""HANet: pose sequences refined by kinematics, a hierarchical encoder and online mutual learning.
+
+Jin, Lim, Lee, Kang, Lee: Kinematic-aware Hierarchical Attention Network for Human Pose Estimation in Videos (WACV 2023).
+A pose is a vector of K x D channels (2D, 3D or SMPL parameters), a sequence [b t c]; coordinates are in the caller's units.
+Where the released program disagrees with the paper, a switch of the configuration says so; `released` sets them all.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from ..errors import BadParameter
+from ..taps import Tap
+from .layers import MultiheadAttention
+
+
+@dataclass(frozen=True)
+class HANetConfig:
+    """`HANetConfig()` reads the paper as printed; the last group is what the released program does instead."""
+
+    channels: int = 30  # K x D: 15 joints in 2D
+    coordinates: int = 2  # D
+    interval: int = 5  # N: every N-th frame is read  # unstated; ours
+    step: int = 1  # d_t of Eq. 1 and 2, in read frames  # unstated; ours
+    dim: int = 64  # C  # unstated; ours
+    levels: int = 5  # N_L of the encoder, HANet Table 4
+    decoder_levels: int = 5  # and of the decoder, Sec. 4.6
+    heads: int = 4  # unstated; ours
+    mlp_ratio: float = 1.0  # width of each MLP over its level's  # unstated; ours
+    slope: float = 0.01  # of the leaky ReLU  # unstated; ours
+    kernel: int = 5  # Conv1D of Eq. 8  # unstated; ours
+    hierarchical: bool = True  # HANet Table 4: otherwise C channels at every level, offsets from the last alone
+    flow: bool = True  # HANet Table 5
+    velocity: bool = True  # HANet Table 5
+    acceleration: bool = True  # HANet Table 5
+    affine: bool = True  # HANet Table 5, WB: weight and bias of velocity and acceleration
+    neighbours: bool = True  # HANet Table 5, last row: the encoder sees previous and next poses
+    top_weight: float = 0.5  # lambda of Eq. 9, Sec. 4.4
+    final_weight: float = 1.0  # lambda_s of Eq. 11  # unstated; ours
+    norms: tuple[int, ...] = (1, 2)  # of the online loss, HANet Table 4; () is without mutual learning
+    # --- paper | released
+    pre_norm: bool = True  # Eq. 5 | False in the released Sub-JHMDB configuration
+    first_level: int = 1  # Eq. 4: widths C 2^l from l = 1 on, offsets also from Z_0 | from l = 0 on
+    position_in_values: bool = True  # Eq. 4 adds E_pos to Q, K and V | to Q and K alone
+    blind: bool = False  # | True: an encoder token may attend to every token but itself
+    dense_neighbours: bool = False  # | True: previous and next are frames t - 1 and t + 1 of the whole sequence
+    depthwise: bool = (
+        False  # Eq. 7: w_v, w_a mix channels | one number a channel, and acceleration from embedded velocities
+    )
+    shared_offset: bool = False  # Eq. 6: each level to K D channels | to C, averaged, then one linear map for all
+
+    def __post_init__(self):
+        if self.channels % self.coordinates or min(self.interval, self.step, self.levels) < 1:
+            raise BadParameter(
+                f"{self.channels} channels of {self.coordinates} coordinates, interval {self.interval}, step {self.step}, "
+                f"{self.levels} levels",
+                remedy="whole joints, and 1 or more of the others",
+            )
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each level's attention."""
+        return tuple(self.dim * 2 ** (self.first_level + i if self.hierarchical else 0) for i in range(self.levels))
+
+
+RELEASED = dict(
+    pre_norm=False, first_level=0, position_in_values=False, blind=True, dense_neighbours=True, depthwise=True, shared_offset=True
+)  # fmt: skip
+
+
+# --- kinematics ---------------------------------------------------------------------------------------------------
+
+
+def neighbours(x: Float[Tensor, "b t c"], step: int = 1) -> tuple[Float[Tensor, "b t c"], Float[Tensor, "b t c"]]:
+    """Poses `step` frames earlier and later; the first and last repeat at the ends.  # unstated; ours, as released"""
+    t = torch.arange(x.shape[1], device=x.device)
+    return x[:, (t - step).clamp_min(0)], x[:, (t + step).clamp_max(x.shape[1] - 1)]
+
+
+def keypoint_flow(
+    x: Float[Tensor, "b t c"], previous: Float[Tensor, "b t c"], following: Float[Tensor, "b t c"]
+) -> Float[Tensor, "b t c"]:
+    """Mean of current, next and previous pose. HANet Eq. 1."""
+    return (x + following + previous) / 3
+
+
+def velocity(x: Float[Tensor, "b t c"], previous: Float[Tensor, "b t c"], step: int = 1) -> Float[Tensor, "b t c"]:
+    """(P_t - P_{t-d}) / d. HANet Eq. 2; of the next frame's pose and this one's it is the next velocity (Sec. 4.4)."""
+    return (x - previous) / step
+
+
+def acceleration(v: Float[Tensor, "b t c"], previous: Float[Tensor, "b t c"], step: int = 1) -> Float[Tensor, "b t c"]:
+    """(v_t - v_{t-d}) / d. HANet Eq. 2, of next and previous velocity."""
+    return (v - previous) / step
+
+
+def sine_position(at: Int[Tensor, "n"], length: int, width: int) -> Float[Tensor, "n w"]:
+    """E_pos of Eq. 4: sines and cosines, interleaved, of frame numbers scaled so that the window spans one turn.
+
+    The paper does not say which code; as released.  # unstated; ours
+    """
+    turn = at.float() / (length - 1 + 1e-6) * 2 * math.pi
+    power = torch.arange(width // 2, device=at.device) / (width // 2)
+    angle = turn[:, None] * 10_000.0 ** (-2 * power)
+    return torch.stack((angle.sin(), angle.cos()), -1).flatten(1)
+
+
+def interpolate(x: Float[Tensor, "b n c"], interval: int, length: int) -> Float[Tensor, "b t c"]:
+    """Straight lines between poses `interval` frames apart: W_P of Eq. 8. Past the last one it stands still."""
+    at = torch.arange(length, device=x.device) / interval
+    low = at.long()
+    share = (at - low).to(x.dtype)[:, None]
+    return x[:, low] * (1 - share) + x[:, (low + 1).clamp_max(x.shape[1] - 1)] * share
+
+
+# --- losses -------------------------------------------------------------------------------------------------------
+
+
+def joint_errors(
+    prediction: Float[Tensor, "b t c"],
+    target: Float[Tensor, "b t c"],
+    weight: Float[Tensor, "b t k"],
+    norm: int = 1,
+) -> Float[Tensor, "k"]:
+    """v_j ||G_j - P_j|| averaged over the frames in which joint j is visible; norm 1, or 2 (squared)."""
+    error = (prediction - target).abs() ** norm
+    error = error.unflatten(-1, (weight.shape[-1], -1)).sum(-1) * weight
+    return error.sum((0, 1)) / weight.sum((0, 1)).clamp_min(1)
+
+
+def weighted_loss(errors: Float[Tensor, "k"], top_weight: float = 0.5) -> Float[Tensor, ""]:
+    """Mean over the joints plus lambda times the mean over the worse half. HANet Eq. 9 (N_k: Sec. 4.4)."""
+    worst = errors.topk(max(len(errors) // 2, 1)).values
+    return errors.mean() + top_weight * worst.mean()
+
+
+def online_errors(
+    final: Float[Tensor, "b t c"],
+    refined: Float[Tensor, "b t c"],
+    truth: Float[Tensor, "b t c"],
+    weight: Float[Tensor, "b t k"],
+    norm: int = 1,
+) -> Float[Tensor, "k"]:
+    """Joint by joint, the worse of the two learns from the better, which is a target and gets no gradient. HANet Eq. 10.
+
+    In the released program nothing is detached, so that its choice of a target has no effect.
+    """
+    with torch.no_grad():
+        better = joint_errors(final, truth, weight, norm) < joint_errors(refined, truth, weight, norm)
+    return torch.where(
+        better,
+        joint_errors(refined, final.detach(), weight, norm),
+        joint_errors(final, refined.detach(), weight, norm),
+    )
+
+
+def released_terms(
+    final: Float[Tensor, "b t c"],
+    refined: Float[Tensor, "b t c"],
+    truth: Float[Tensor, "b t c"],
+    read: Bool[Tensor, "b t"],
+    real: Bool[Tensor, "b t"],
+    norm: int = 1,
+) -> Float[Tensor, "c 3"]:
+    """The released program's loss by channel: final, refined (read frames), mutual (read frames), not detached.
+
+    All three are divided by the count of ALL real values, as it does; Eq. 9 divides each by its own.
+    """
+    pairs = ((final, truth, real), (refined, truth, real & read), (final, refined, real & read))
+    terms = [((a - b).abs() ** norm * use[..., None]).sum((0, 1)) for a, b, use in pairs]
+    return torch.stack(terms, -1) / (real.sum() * final.shape[-1])
+
+
+def released_loss(
+    terms: Float[Tensor, "c 3"], final_weight: float, refined_weight: float
+) -> tuple[Float[Tensor, "c"], Float[Tensor, ""]]:
+    """By channel, and the mean of the largest: single channels, 2 (C // 4) of them. The loss is their sum's sum.
+
+    Eq. 9 takes joints, half of them, with lambda; being means of terms already divided by all values, these weigh C times less.
+    """
+    by_channel = terms @ terms.new_tensor([final_weight, refined_weight, refined_weight])
+    return by_channel, by_channel.topk(2 * (len(by_channel) // 4)).values.mean()
+
+
+# --- modules ------------------------------------------------------------------------------------------------------
+
+
+class MLP(nn.Sequential):
+    def __init__(self, width: int, config: HANetConfig):
+        hidden = round(width * config.mlp_ratio)
+        super().__init__(nn.Linear(width, hidden), nn.LeakyReLU(config.slope), nn.Linear(hidden, width))
+
+
+class EncoderLevel(nn.Module):
+    """HANet Eq. 4 and 5: widen, add the position, attend from frame to frame, MLP."""
+
+    def __init__(self, before: int, width: int, config: HANetConfig):
+        super().__init__()
+        self.config = config
+        self.widen = None if before == width and config.first_level == 0 else nn.Linear(before, width)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = MultiheadAttention(width, config.heads, "b head frame frame")
+        self.mlp = MLP(width, config)
+        self.out = Tap("b frame channel")
+
+    def forward(self, z: Tensor, position: Tensor, blocked: Tensor) -> Tensor:
+        z = z if self.widen is None else self.widen(z)
+        if self.config.position_in_values:
+            z, position = z + position, torch.zeros_like(position)
+        if self.config.pre_norm:
+            h = self.norm1(z)
+            z = z + self.attention(h + position, h + position, h, blocked)
+            return self.out(z + self.mlp(self.norm2(z)))
+        z = self.norm1(z + self.attention(z + position, z + position, z, blocked))
+        return self.out(self.norm2(z + self.mlp(z)))
+
+
+class DecoderLayer(nn.Module):
+    """A transformer decoder layer of Eq. 8: attention within the sequence, then to the read frames' motion, MLP."""
+
+    def __init__(self, config: HANetConfig):
+        super().__init__()
+        self.pre_norm = config.pre_norm
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(config.dim) for _ in range(3))
+        self.self_attention = MultiheadAttention(config.dim, config.heads, "b head frame frame")
+        self.cross_attention = MultiheadAttention(config.dim, config.heads, "b head frame read_frame")
+        self.mlp = MLP(config.dim, config)
+
+    def forward(self, v, memory, at, memory_at, blocked, memory_blocked) -> Tensor:
+        norm1, norm2, norm3 = (n if self.pre_norm else nn.Identity() for n in (self.norm1, self.norm2, self.norm3))
+        after1, after2, after3 = (nn.Identity() if self.pre_norm else n for n in (self.norm1, self.norm2, self.norm3))
+        h = norm1(v)
+        v = after1(v + self.self_attention(h + at, h + at, h, blocked))
+        h = norm2(v)
+        v = after2(v + self.cross_attention(h + at, memory + memory_at, memory, memory_blocked))
+        return after3(v + self.mlp(norm3(v)))
+
+
+class Motion(nn.Module):
+    """HANet Eq. 7: previous and next velocity and squared acceleration, each with a weight and bias."""
+
+    def __init__(self, config: HANetConfig):
+        super().__init__()
+        self.config, c = config, config.channels
+        kinds = ["previous", "following"] * config.velocity + ["acceleration"] * config.acceleration
+        groups = c if config.depthwise else 1
+        self.embed = nn.ModuleDict({k: nn.Conv1d(c, c, 1, groups=groups) for k in kinds if config.affine})
+        self.velocity = Tap("b frame channel")
+        self.acceleration = Tap("b frame channel")
+
+    def forward(self, x: Tensor, previous: Tensor, following: Tensor) -> list[Tensor]:
+        d = self.config.step
+        v, v_next = self.velocity(velocity(x, previous, d)), velocity(following, x, d)
+        embedded = [self._affine("previous", v), self._affine("following", v_next)]
+        pair = embedded if self.config.depthwise else [v, v_next]
+        a = self.acceleration(acceleration(pair[1], pair[0], d))
+        parts = embedded if self.config.velocity else []
+        return parts + ([self._affine("acceleration", a.square())] if self.config.acceleration else [])
+
+    def _affine(self, kind: str, x: Tensor) -> Tensor:
+        return self.embed[kind](x.transpose(1, 2)).transpose(1, 2) if kind in self.embed else x
+
+
+class HANet(nn.Module):
+    """The whole of HANet: kinematics, hierarchical encoder, decoder."""
+
+    def __init__(self, config: HANetConfig = HANetConfig()):
+        super().__init__()
+        self.config, c = config, config.channels
+        parts = 1 + config.flow + 2 * config.neighbours
+        self.embed = nn.Linear(parts * c, config.dim)  # W_0 of Eq. 3
+        before = (config.dim, *config.widths[:-1])
+        self.levels = nn.ModuleList(EncoderLevel(b, w, config) for b, w in zip(before, config.widths))
+        sources = config.widths if config.hierarchical else config.widths[-1:]
+        sources = (config.dim, *sources) if config.hierarchical and config.first_level else sources
+        self.offsets = nn.ModuleList(nn.Conv1d(w, config.dim if config.shared_offset else c, 1) for w in sources)
+        self.offset_taps = nn.ModuleList(Tap("b frame channel") for _ in sources)
+        self.to_pose = nn.Linear(config.dim, c) if config.shared_offset else None
+        self.motion = Motion(config)
+        width = config.dim if config.shared_offset else c
+        self.motion_embed = nn.Linear(width + c * (2 * config.velocity + config.acceleration), config.dim)  # W_M
+        self.value_embed = nn.Conv1d(c, config.dim, config.kernel, padding=config.kernel // 2)
+        self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_levels))
+        self.decoder_norm = nn.LayerNorm(config.dim)
+        self.head = nn.Linear(config.dim, c)  # W_D
+        self.volume, self.embedded = Tap("b frame channel"), Tap("b frame channel")
+        self.motion_in, self.memory = Tap("b frame channel"), Tap("b frame channel")
+        self.line, self.value, self.decoded = (Tap("b frame channel") for _ in range(3))
+        self.flow, self.refined, self.final = (Tap("b frame channel") for _ in range(3))
+
+    def forward(
+        self,
+        xy: Float[Tensor, "b t c"],
+        valid: Bool[Tensor, "b t"] | None = None,
+        truth: Float[Tensor, "b t c"] | None = None,
+        weight: Float[Tensor, "b t k"] | None = None,
+        dense: bool = False,
+    ) -> dict[str, Tensor]:
+        """Refines a window of poses, of which every N-th frame is read.
+
+        valid: False marks padding of a sequence shorter than the window; its first frame must be real. weight: visibility
+        of each joint in each frame, 0 where there is no label (sparse labels); 1 everywhere by default.
+        dense: carry the frames that are not read through the encoder too, as the released program does: the same final
+        poses at several times the cost, and "refined" for every frame instead of the read ones.
+        Returns "xy" [b t c], "refined" [b n c] and, when the truth is given, the terms of Eq. 11: "loss.refined",
+        "loss.final", "loss.online".
+        """
+        config, (batch, t, _) = self.config, xy.shape
+        frames = torch.arange(t, device=xy.device)
+        read = frames[:: config.interval]
+        if config.blind and len(read) < 2:
+            raise BadParameter(
+                f"a window of {t} frames has one read frame", remedy="longer windows: a token cannot see itself"
+            )
+        valid = torch.ones(batch, t, dtype=torch.bool, device=xy.device) if valid is None else valid
+        at = frames if dense else read
+        x, previous, following = self._read(xy, read, at)
+        z, offset = self._encode(x, previous, following, at, t, valid[:, at] & (at % config.interval == 0))
+        refined = self.refined(x + (self.to_pose(offset) if self.to_pose else offset))  # Eq. 6
+
+        rows = slice(None, None, config.interval if dense else 1)
+        motion = self.motion_in(torch.cat((offset, *self.motion(x, previous, following)), -1))
+        memory = self.memory(self.motion_embed(motion))
+        final = self._decode(refined[:, rows], memory[:, rows], read, valid)
+        result = {"xy": final, "refined": refined}
+        if truth is not None:
+            result |= self._losses(final, refined[:, rows], truth, weight, valid, read)
+        return result
+
+    def _read(self, xy: Tensor, read: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Pose, previous and next at the frames `at`; zeros in frames that are not read."""
+        if self.config.dense_neighbours:
+            three = [part[:, read] for part in (xy, *neighbours(xy))]
+        else:
+            three = [xy[:, read], *neighbours(xy[:, read], self.config.step)]
+        if len(at) == len(read):
+            return tuple(three)
+        return tuple(torch.zeros_like(xy).index_copy(1, read, part) for part in three)
+
+    def _encode(self, x, previous, following, at, length: int, usable) -> tuple[Tensor, Tensor]:
+        """Last level's features, and the mean offset (C or K D channels). HANet Eq. 3 to 6."""
+        config = self.config
+        flow = self.flow(keypoint_flow(x, previous, following))
+        parts = [flow] * config.flow + [x] + [previous, following] * config.neighbours
+        z = self.embedded(self.embed(self.volume(torch.cat(parts, -1))))
+        blocked = ~usable[:, None, None]
+        if config.blind:
+            blocked = blocked | torch.eye(len(at), dtype=torch.bool, device=z.device)
+        features = [z]
+        for level in self.levels:
+            z = level(z, sine_position(at, length, level.norm1.normalized_shape[0]).to(z.dtype), blocked)
+            features.append(z)
+        offsets = [
+            tap(conv(f.transpose(1, 2)).transpose(1, 2))
+            for conv, f, tap in zip(self.offsets, features[-len(self.offsets) :], self.offset_taps)
+        ]
+        return z, sum(offsets) / (config.levels if config.hierarchical else 1)
+
+    def _decode(self, refined: Tensor, memory: Tensor, read: Tensor, valid: Tensor) -> Tensor:
+        """Final poses of every frame from the refined read ones, interpolated in time, and their motion. HANet Eq. 8.
+
+        Eq. 8 prints no sum with the interpolated poses; the released program adds them, and so do we.
+        """
+        config, t = self.config, valid.shape[1]
+        line = self.line(interpolate(refined, config.interval, t))
+        v = self.value(self.value_embed(line.transpose(1, 2)).transpose(1, 2))
+        at = sine_position(torch.arange(t, device=v.device), t, config.dim).to(v.dtype)
+        if config.position_in_values:
+            v = v + at
+        own = torch.zeros_like(at) if config.position_in_values else at
+        blocked, memory_blocked = ~valid[:, None, None], ~valid[:, read][:, None, None]
+        for layer in self.decoder:
+            v = layer(v, memory, own, at[read], blocked, memory_blocked)
+        return self.final(self.head(self.decoded(self.decoder_norm(v))) + line)
+
+    def _losses(self, final, refined, truth, weight, valid, read) -> dict[str, Tensor]:
+        """The three terms of Eq. 11, each with its weight; the mutual one in every norm of the configuration."""
+        config = self.config
+        if weight is None:
+            joints = config.channels // config.coordinates
+            weight = torch.ones(*truth.shape[:2], joints, dtype=truth.dtype, device=truth.device)
+        weight = weight * valid[..., None]
+        then = truth[:, read], weight[:, read]
+        norms = config.norms or (1,)
+
+        def total(errors) -> Tensor:
+            return sum(weighted_loss(errors(norm), config.top_weight) for norm in norms)
+
+        losses = {
+            "loss.refined": total(lambda norm: joint_errors(refined, *then, norm)),
+            "loss.final": config.final_weight * total(lambda norm: joint_errors(final, truth, weight, norm)),
+        }
+        if config.norms:
+            losses["loss.online"] = total(lambda norm: online_errors(final[:, read], refined, *then, norm))
+        return losses
+
+
+_RENAMED = (
+    (r"^encoder\.(\d+)\.layers\.0\.", r"levels.\1."),
+    (r"^decoder\.layers\.", "decoder."),
+    (r"^decoder\.norm\.", "decoder_norm."),
+    (r"\.self_attn\.", ".self_attention."),
+    (r"\.multihead_attn\.", ".cross_attention."),
+    (r"^(levels\.\d+)\.self_attention\.", r"\1.attention."),
+    (r"\.in_proj_(weight|bias)$", r".in_proj.\1"),
+    (r"\.linear1\.", ".mlp.0."),
+    (r"\.linear2\.", ".mlp.2."),
+    (r"^encoder_embed\.", "embed."),
+    (r"^offset_refine\.", "offsets."),
+    (r"^encoder_joints_embed\.", "to_pose."),
+    (r"^decoder_embed\.", "value_embed."),
+    (r"^decoder_joints_embed\.", "head."),
+    (r"^prev_v_embed\.", "motion.embed.previous."),
+    (r"^next_v_embed\.", "motion.embed.following."),
+    (r"^acc_embed\.", "motion.embed.acceleration."),
+)
+
+
+def released_key(name: str, levels: int) -> str | None:
+    """Our name of a weight of the released program; None for those that it never uses (last widening, encoder norm)."""
+    name = name.removeprefix("module.").removeprefix("transformer.")
+    if found := re.fullmatch(r"projection\.(\d+)\.(\w+)", name):
+        level = int(found[1]) + 1
+        return f"levels.{level}.widen.{found[2]}" if level < levels else None
+    if name.startswith(("encoder_norm.", "encoder_pos", "pos_embed")):
+        return None
+    for old, new in _RENAMED:
+        name = re.sub(old, new, name)
+    return name
