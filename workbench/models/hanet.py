@@ -12,7 +12,6 @@ import re
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -70,9 +69,10 @@ class HANetConfig:
         return tuple(self.dim * 2 ** (self.first_level + i if self.hierarchical else 0) for i in range(self.levels))
 
 
-RELEASED = dict(
-    pre_norm=False, first_level=0, position_in_values=False, blind=True, dense_neighbours=True, depthwise=True, shared_offset=True
-)  # fmt: skip
+RELEASED = {
+    "pre_norm": False, "first_level": 0, "position_in_values": False, "blind": True, "dense_neighbours": True,
+    "depthwise": True, "shared_offset": True,
+}  # fmt: skip
 
 
 # --- kinematics ---------------------------------------------------------------------------------------------------
@@ -322,7 +322,7 @@ class HANet(nn.Module):
         valid = torch.ones(batch, t, dtype=torch.bool, device=xy.device) if valid is None else valid
         at = frames if dense else read
         x, previous, following = self._read(xy, read, at)
-        z, offset = self._encode(x, previous, following, at, t, valid[:, at] & (at % config.interval == 0))
+        offset = self._encode(x, previous, following, at, t, valid[:, at] & (at % config.interval == 0))
         refined = self.refined(x + (self.to_pose(offset) if self.to_pose else offset))  # Eq. 6
 
         rows = slice(None, None, config.interval if dense else 1)
@@ -344,8 +344,8 @@ class HANet(nn.Module):
             return tuple(three)
         return tuple(torch.zeros_like(xy).index_copy(1, read, part) for part in three)
 
-    def _encode(self, x, previous, following, at, length: int, usable) -> tuple[Tensor, Tensor]:
-        """Last level's features, and the mean offset (C or K D channels). HANet Eq. 3 to 6."""
+    def _encode(self, x, previous, following, at, length: int, usable) -> Tensor:
+        """Mean offset, C or K D channels. HANet Eq. 3 to 6."""
         config = self.config
         flow = self.flow(keypoint_flow(x, previous, following))
         parts = [flow] * config.flow + [x] + [previous, following] * config.neighbours
@@ -361,7 +361,7 @@ class HANet(nn.Module):
             tap(conv(f.transpose(1, 2)).transpose(1, 2))
             for conv, f, tap in zip(self.offsets, features[-len(self.offsets) :], self.offset_taps)
         ]
-        return z, sum(offsets) / (config.levels if config.hierarchical else 1)
+        return sum(offsets) / (config.levels if config.hierarchical else 1)
 
     def _decode(self, refined: Tensor, memory: Tensor, read: Tensor, valid: Tensor) -> Tensor:
         """Final poses of every frame from the refined read ones, interpolated in time, and their motion. HANet Eq. 8.
