@@ -10,6 +10,7 @@ from workbench.geometry import rotation
 from workbench.models import build
 from workbench.predict import PortRefiner, RefineRule, pose_frame, pose_weights
 from workbench.records import Detections
+from workbench.skeletons import skeleton
 
 
 def detections(rng, n=5, skeleton="hand21", k=21):
@@ -78,6 +79,26 @@ def test_another_skeleton_is_refused_by_name(rng):
         load("port").refine(detections(rng, skeleton="coco17", k=17))
     with pytest.raises(BadParameter, match="3 deltas"):
         PortRefiner(build("port"), RefineRule((0.1,) * 3))
+
+
+def test_a_mirrored_body_exchanges_left_and_right(rng):
+    refiner, other = load("port", skeleton="coco17"), skeleton("coco17").flip_index
+    assert refiner.rule.mirror
+    one = detections(rng, skeleton="coco17", k=17)
+    flipped = (one.xy_frame * [-1, 1])[:, other]
+    mirrored = Detections("coco17", flipped, one.confidence[:, other], one.boxes_xyxy)
+    mask = refiner.mask(one)
+    answer = refiner.reconstruct(mirrored, mask[:, other])
+    np.testing.assert_allclose(answer[:, other] * [-1, 1], refiner.reconstruct(one, mask), atol=2e-2)
+
+
+def test_a_joint_without_confidence_has_no_say(rng):
+    refiner, one = load("port"), detections(rng)
+    confidence, far = one.confidence.copy(), one.xy_frame.copy()
+    confidence[:, 4], far[:, 4] = 0, -9999
+    lost = [Detections("hand21", xy, confidence, one.boxes_xyxy) for xy in (one.xy_frame, far)]
+    near, away = (refiner.reconstruct(d, refiner.mask(d)) for d in lost)
+    np.testing.assert_allclose(near, away, atol=0.5)
 
 
 def test_looking_gives_what_refining_gives(rng):

@@ -115,17 +115,18 @@ def test_random_weights_do_not(synthetic):
     assert values["replaced_error"] > values["replaced_error_detector"]
 
 
-def test_the_shipped_card_says_how_it_was_made():
-    card = checkpoint.read_card(predict.weights_path("port"))
+@pytest.mark.parametrize("skeleton", predict.SHIPPED["port"])
+def test_the_shipped_card_says_how_it_was_made(skeleton):
+    card = checkpoint.read_card(predict.weights_path("port", skeleton))
     assert (
-        card["command"].startswith("workbench train port --seed")
-        and card["train"]["steps"] == recipe.SHIPPED_TRAIN.steps
+        card["command"].startswith("workbench train port --s") and card["train"]["steps"] == recipe.SHIPPED_TRAIN.steps
     )
     assert card["noise"] == recipe.NOISE.to_dict(), "the recipe has changed: train again"
     assert card["train"] == json.loads(json.dumps(recipe.asdict(recipe.SHIPPED_TRAIN)))
-    assert predict.weights_path("port").stat().st_size < 4e6
-    truth, detected = recipe.pairs("synthetic", seed=recipe.TEST_SEED)
-    values, _ = recipe.score(predict.load("port").refine(detected).xy_frame, truth, truth.groups)
+    assert predict.weights_path("port", skeleton).stat().st_size < 4e6
+    truth, detected = recipe.pairs("synthetic", seed=recipe.TEST_SEED, skeleton=skeleton)
+    refiner = predict.load("port", skeleton=skeleton)
+    values, _ = recipe.score(refiner.refine(detected).xy_frame, truth, truth.groups)
     assert values["epe"] == pytest.approx(card["metrics"]["port"]["epe"], rel=1e-3)
 
 
