@@ -79,7 +79,8 @@ def test_the_public_detections_score_as_published(data_root):
     """PORT Table I, MobileNetV2 on CMU Panoptic: 15.27 / 7.76; aligned the other way 7.7372."""
     from workbench.data.hands import read_port_panoptic
 
-    truth, detected = read_port_panoptic(data_root / "port_panoptic")
+    hands = read_port_panoptic(data_root / "port_panoptic")
+    truth, detected = hands.poses, hands.detections
     args = detected.xy_frame, truth.xy_frame
     assert metrics.epe(*args, root=0).mean() == pytest.approx(15.2702, abs=5e-5)
     assert metrics.epe(*args).mean() == pytest.approx(9.7497, abs=5e-5)
@@ -94,3 +95,31 @@ def test_the_public_detections_score_as_published(data_root):
 
 def test_rotation_turns_x_towards_y():
     np.testing.assert_allclose(geometry.rotation(np.array(np.pi / 2)) @ [1, 0], [0, 1], atol=1e-12)
+
+
+def test_pck_counts_the_limit_and_leaves_out_what_has_no_label():
+    truth = np.zeros((3, 2, 2))
+    pred = np.zeros((3, 2, 2))
+    pred[:, 0, 0] = 4.0, 5.0, 5.001  # box 100 px: 0.05 of it is 5
+    use = np.array([[True, False], [True, False], [True, False]])
+    sizes = metrics.box_sizes(np.array([[0, 0, 100, 40]] * 3))
+    np.testing.assert_array_equal(sizes, [100, 100, 100])
+    by_joint = metrics.pck(pred, truth, sizes, 0.05, use)
+    assert by_joint[0] == pytest.approx(2 / 3) and np.isnan(by_joint[1])
+    assert metrics.torso_sizes(np.array([[[0.0, 0], [3, 4], [9, 9]]]), 0, 1) == 5
+
+
+def test_accel_is_zero_for_a_constant_drift_and_has_units():
+    t = np.arange(7.0)
+    truth = np.stack((t**2, t), -1)[:, None]
+    assert np.abs(metrics.accel(truth + 3 * t[:, None, None], truth)).max() < 1e-12
+    bent = truth + np.stack((0.5 * 2.0 * t**2, 0 * t), -1)[:, None]  # acceleration 2 a frame squared
+    np.testing.assert_allclose(metrics.accel(bent, truth), [2.0] * 5)
+    np.testing.assert_allclose(metrics.accel(bent, truth, fps=10.0), [200.0] * 5)
+
+
+def test_windows_average_where_they_overlap():
+    windows = np.array([[0.0, 1, 2], [10, 11, 12]])[..., None]
+    np.testing.assert_allclose(metrics.average_windows(windows, 2)[:, 0], [0, 1, 6, 11, 12])
+    with pytest.raises(BadParameter, match="leave gaps"):
+        metrics.average_windows(windows, 4)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.stats
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Num
 
 from .errors import BadParameter
 
@@ -105,3 +105,62 @@ def bootstrap_interval(
         rng=rng,
     )
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+# --- sequences ----------------------------------------------------------------------------------------------------
+
+
+def box_sizes(boxes_xyxy: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, "n"]:
+    """Longer side of each box: what HANet's PCK is a share of. The public program cuts the corners to whole pixels first."""
+    boxes = np.asarray(boxes_xyxy, np.float64)
+    return (boxes[:, 2:] - boxes[:, :2]).max(-1)
+
+
+def torso_sizes(xy: Float[np.ndarray, "n k 2"], a: int, b: int) -> Float[np.ndarray, "n"]:
+    """Distance of two joints of the truth, such as left shoulder and right hip: PCK "by torso"."""
+    return np.linalg.norm(np.asarray(xy, np.float64)[:, a] - np.asarray(xy, np.float64)[:, b], axis=-1)
+
+
+def hits(pred: Points, truth: Points, sizes: Float[np.ndarray, "n"], threshold: float) -> Bool[np.ndarray, "n k"]:
+    """Joints within `threshold` sizes of the truth, the limit included, as HANet counts (MMPose leaves it out)."""
+    return joint_distances(pred, truth) <= threshold * np.asarray(sizes)[:, None]
+
+
+def pck(
+    pred: Points,
+    truth: Points,
+    sizes: Float[np.ndarray, "n"],
+    threshold: float,
+    use: Bool[np.ndarray, "n k"] | None = None,
+) -> Float[np.ndarray, "k"]:
+    """Percentage of correct keypoints by joint, 0 to 1; NaN where a joint is never labelled.
+
+    sizes: of each instance, px (`box_sizes`, `torso_sizes`). Padding of short sequences does not belong in here: the public
+    program counts it, and there the untouched input hits and every prediction misses.
+    """
+    good = hits(pred, truth, sizes, threshold)
+    use = np.ones_like(good) if use is None else use
+    with np.errstate(invalid="ignore"):
+        return (good & use).sum(0) / use.sum(0)
+
+
+def accel(
+    pred: Float[np.ndarray, "t k d"], truth: Float[np.ndarray, "t k d"], fps: float | None = None
+) -> Float[np.ndarray, "u"]:
+    """Acceleration error of frames 1 to t - 2: mean joint distance of the second differences, in units a frame squared;
+    a second squared with fps (the papers' tables have no fps factor).
+    """
+    difference = np.asarray(pred, np.float64) - np.asarray(truth, np.float64)
+    return np.linalg.norm(np.diff(difference, 2, axis=0), axis=-1).mean(-1) * (1 if fps is None else fps**2)
+
+
+def average_windows(windows: Float[np.ndarray, "n w *s"], step: int) -> Float[np.ndarray, "t *s"]:
+    """One sequence from windows that begin `step` frames apart: the mean of all that cover a frame."""
+    n, w = windows.shape[:2]
+    total, count = np.zeros((w + (n - 1) * step, *windows.shape[2:])), np.zeros(w + (n - 1) * step)
+    for i, window in enumerate(np.asarray(windows, np.float64)):
+        total[i * step : i * step + w] += window
+        count[i * step : i * step + w] += 1
+    if not count.all():
+        raise BadParameter(f"windows of {w} frames every {step} frames leave gaps", remedy="step at most the window")
+    return total / count.reshape(-1, *(1,) * (windows.ndim - 2))

@@ -9,7 +9,7 @@ from workbench.errors import WorkbenchError
 from . import hanet, port
 from .harness import compare_file
 
-CHECKS = [port.CHECK, hanet.NETWORK, hanet.LOSS]
+CHECKS = [port.CHECK, hanet.NETWORK, hanet.LOSS, hanet.METRICS]
 
 
 def main(paths: list[str]) -> int:

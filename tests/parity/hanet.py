@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
-from workbench import checkpoint
+from workbench import checkpoint, metrics
 from workbench.models.hanet import (
     RELEASED,
     HANet,
     HANetConfig,
+    interpolate,
     released_key,
     released_loss,
     released_terms,
@@ -72,3 +74,82 @@ def compute_loss(header: dict[str, str], t: dict) -> Result:
 
 
 LOSS = Check("hanet_loss", lambda h: h.get("cls") == "lib.core.loss.HANetLoss", compute_loss)
+
+
+def _sequence(windows: np.ndarray, step: int) -> np.ndarray:
+    return metrics.average_windows(windows.astype(np.float64), step)
+
+
+def _lines(windows: np.ndarray, step: int) -> np.ndarray:
+    """Every window from its read frames alone, by straight lines."""
+    return interpolate(torch.tensor(windows[:, ::step]).double(), step, windows.shape[1]).numpy()
+
+
+def compute_metrics(header: dict[str, str], t: dict) -> Result:
+    step = int(header["N"])
+    pred, truth = t["in.3d.pred"], t["in.3d.gt"]
+    out = {
+        "out.3d.mpjpe": metrics.epe(pred, truth),
+        "out.3d.pampjpe": metrics.p_epe(pred, truth, align="pred_to_truth"),
+        "out.3d.accel": metrics.accel(pred, truth),
+        "out.sequence": _sequence(t["in.windows"], step),
+    }
+    size = t["in.pck.imgshape"][0][::-1]
+    for threshold in (0.05, 0.1, 0.2):
+        two = (t[f"in.pck.{k}"].astype(np.float64) * size for k in ("pred", "gt"))
+        out[f"out.pck.{threshold:g}"] = metrics.pck(*two, metrics.box_sizes(t["in.pck.bbox"]), threshold)
+    reason = "output minus a row of the input's read frames that is neither their mean over frames nor over sequences"
+    left = dict.fromkeys((f"out.eval3d.relative_improvement_{kind}" for kind in ("mpjpe", "pampjpe")), reason)
+    return Result(out | _table_2d(t, step) | _table_3d(t, step), left)
+
+
+def _sequences(t: dict, kind: str):
+    for i in range(sum(k.startswith(f"in.{kind}.seq") and k.endswith(".final") for k in t)):
+        yield {k.rsplit(".", 1)[1]: v for k, v in t.items() if k.startswith(f"in.{kind}.seq{i}.")}
+
+
+def _table_2d(t: dict, step: int) -> dict:
+    """Means over sequences of PCK: input, its straight lines, refined read frames (`denosie`), final (`output`)."""
+    rows: dict[str, list[float]] = {}
+    for s in _sequences(t, "eval2d"):
+        size = s["imgshape"][0][::-1].astype(np.float64)
+        windows = {"input": s["pred"][0], "linear_interp": _lines(s["pred"][0], step), "output": s["final"]}
+        made = {k: _sequence(w, step) for k, w in windows.items()}
+        made |= {"denosie": _sequence(s["refined"], step)[::step], "read": made["input"][::step]}
+        truth = _sequence(s["gt"][0], step)
+        boxes = metrics.box_sizes(_sequence(s["bbox"][0], step).astype(int))
+        for name, values in made.items():
+            every = step if name in ("denosie", "read") else 1
+            two = [v.reshape(len(v), -1, 2) * size for v in (values, truth[::every])]
+            for threshold, short in ((0.05, "005"), (0.1, "01"), (0.2, "02")):
+                rows.setdefault(f"{name}_pck_{short}", []).append(metrics.pck(*two, boxes[::every], threshold).mean())
+    out = {k: np.mean(v) for k, v in rows.items()}
+    for short in ("005", "01", "02"):
+        gain = out[f"output_pck_{short}"] - out[f"input_pck_{short}"]
+        out[f"improvement_pck_{short}"] = gain
+        out[f"relative_improvement_pck_{short}"] = out[f"output_pck_{short}"] - out.pop(f"read_pck_{short}")
+    return {f"out.eval2d.{k}": v for k, v in out.items()}
+
+
+def _table_3d(t: dict, step: int) -> dict:
+    """Means over the frames of all sequences, root joint subtracted, mm."""
+    rows: dict[str, list[np.ndarray]] = {}
+    for s in _sequences(t, "eval3d"):
+        windows = {"input": s["pred"][0], "linear_interp": _lines(s["pred"][0], step), "output": s["final"]}
+        made = {k: _sequence(w, step) for k, w in windows.items()} | {"decoder": _sequence(s["refined"], step)[::step]}
+        truth = _sequence(s["gt"][0], step)
+        for name, values in made.items():
+            every = step if name == "decoder" else 1
+            p, g = (v.reshape(len(v), -1, 3) * 1000 for v in (values, truth[::every]))
+            p, g = p - p[:, :1], g - g[:, :1]
+            found = metrics.epe(p, g), metrics.p_epe(p, g, align="pred_to_truth"), metrics.accel(p, g)
+            for kind, value in zip(("mpjpe", "pampjpe", "accel"), found):
+                rows.setdefault(f"{name}_{kind}", []).append(value)
+    out = {k: np.concatenate(v).mean() for k, v in rows.items()}
+    out["decoder_interp_pampjpe"] = out["decoder_pampjpe"]
+    for kind in ("mpjpe", "pampjpe", "accel"):
+        out[f"improvement_{kind}"] = out[f"output_{kind}"] - out[f"input_{kind}"]
+    return {f"out.eval3d.{k}": v for k, v in out.items()}
+
+
+METRICS = Check("hanet_metrics", lambda h: h.get("cls") == "lib.utils.eval_metrics", compute_metrics)
