@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from workbench import geometry as g
 from workbench.errors import BadParameter
+from workbench.records import Camera
 
 A = np.array
 
@@ -52,3 +54,35 @@ def test_refusals():
         g.frame_to_crop(np.array([5.0, 5.0, 5.0, 9.0]), (8, 8))
     with pytest.raises(BadParameter, match="alignment is 'edge'"):
         g.frame_to_crop(np.array([0.0, 0.0, 5.0, 9.0]), (8, 8), "edge")
+
+
+def camera(**kw):
+    turn = A([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])  # looks along world x
+    return Camera(turn, A([100.0, 0, 0]), A([1000.0, 2000]), A([500.0, 400]), **kw)
+
+
+def test_projection_by_hand():
+    # 3 right, 4 down, 10 away; from the world: x = 100 + 10, y = 4, z = -3
+    expected = [1000 * 0.3 + 500, 2000 * 0.4 + 400]
+    np.testing.assert_allclose(g.project(camera(), A([[3.0, 4, 10]])), [expected])
+    np.testing.assert_allclose(g.project(camera(), A([110.0, 4, -3]), "world"), expected)
+    # r^2 = 0.25; 1 + k1 r^2 + k2 r^4 + k3 r^6 = 1.25 + 0.125 + 0.0625, p1 y + p2 x = 0.04 + 0.06
+    lens = camera(radial=A([1.0, 2, 4]), tangential=A([0.1, 0.2]))
+    factor = 1.4375 + 0.1
+    expected = [1000 * (0.3 * factor + 0.2 * 0.25) + 500, 2000 * (0.4 * factor + 0.1 * 0.25) + 400]
+    np.testing.assert_allclose(g.project(lens, A([[[3.0, 4, 10]]])), [[expected]])
+
+
+def test_radial_projection_is_that_of_opencv(rng):
+    xyz = rng.uniform(-1, 1, (7, 3)) + A([0, 0, 5])
+    lens = camera(radial=A([-0.2, 0.24, -0.003]))
+    matrix = A([[1000.0, 0, 500], [0, 2000, 400], [0, 0, 1]])
+    expected, _ = cv2.projectPoints(xyz, np.zeros(3), np.zeros(3), matrix, A([-0.2, 0.24, 0, 0, -0.003]))
+    np.testing.assert_allclose(g.project(lens, xyz), expected[:, 0], atol=1e-9)
+
+
+def test_projection_refuses():
+    with pytest.raises(BadParameter, match="1 points are not in front"):
+        g.project(camera(), A([[0.0, 0, 5], [0, 0, 0]]))
+    with pytest.raises(BadParameter, match="space is 'root'"):
+        g.project(camera(), A([0.0, 0, 5]), "root")

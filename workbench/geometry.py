@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from .errors import BadParameter
+from .records import Camera
 
 Alignment = str  # "centre", "udp" or "msra"
 Boxes = Num[np.ndarray, "*n 4"]
@@ -64,8 +65,14 @@ def _axis(extent, pixels: int, alignment: str):
     raise BadParameter(f"alignment is {alignment!r}", remedy="choose centre, udp or msra")
 
 
-def frame_to_crop(boxes: Boxes, size: tuple[int, int], alignment: Alignment = "centre") -> Affine:
-    """Affine map xy_frame -> xy_crop that fills a crop of size (width, height) px with each box."""
+def frame_to_crop(
+    boxes: Boxes, size: tuple[int, int], alignment: Alignment = "centre", angle: float = 0.0, mirror: bool = False
+) -> Affine:
+    """Affine map xy_frame -> xy_crop that fills a crop of size (width, height) px with each box.
+
+    angle: radians by which the picture then turns about the crop's middle, from x towards y; mirror: left and right
+    change sides first. Both want boxes of the crop's aspect, or shapes shear.
+    """
     boxes = np.asarray(boxes, np.float64)
     extent = boxes[..., 2:] - boxes[..., :2]
     if not (extent > 0).all():
@@ -77,6 +84,10 @@ def frame_to_crop(boxes: Boxes, size: tuple[int, int], alignment: Alignment = "c
         origin = boxes[..., axis] - (0.5 if alignment == "centre" else 0.0)
         affine[..., axis, axis] = scale
         affine[..., axis, 2] = shift - scale * origin
+    if angle or mirror:
+        linear = rotation(angle) * (-1.0 if mirror else 1.0, 1.0)
+        middle = np.array(size) / 2 - (0.0 if alignment == "msra" else 0.5)
+        affine = compose(np.concatenate((linear, (middle - linear @ middle)[:, None]), -1), affine)
     return affine
 
 
@@ -114,3 +125,26 @@ def rotation(angle: Float[np.ndarray, "*n"] | float) -> Float[np.ndarray, "*n 2 
     """Matrices that turn (x, y) by an angle in radians, from x towards y (clockwise on a screen, where y points down)."""
     c, s = np.cos(angle), np.sin(angle)
     return np.stack((np.stack((c, -s), -1), np.stack((s, c), -1)), -2)
+
+
+def project(camera: Camera, xyz_mm: Num[np.ndarray, "*n 3"], space: str = "camera") -> Float[np.ndarray, "*n 2"]:
+    """Where points in mm, given in the camera's space or in the "world", appear: px in the frame, also outside of it.
+
+    The lens model is that of Human3.6M's own code (`ProjectPointRadial`; also in 3d-pose-baseline and MMPose): with x, y
+    at unit depth and d = p1 y + p2 x,
+        x' = x (1 + k1 r^2 + k2 r^4 + k3 r^6 + d) + p2 r^2,   y' = y (1 + k1 r^2 + k2 r^4 + k3 r^6 + d) + p1 r^2
+    OpenCV has 2 d where this has d. On real Human3.6M labels this errs by 4e-5 px, OpenCV's by up to 0.22 px; without
+    tangential terms they are one.
+    `BadParameter` for another space, or where a point does not lie in front of the camera.
+    """
+    if space not in ("camera", "world"):
+        raise BadParameter(f"space is {space!r}", remedy="choose camera or world")
+    if space == "world":
+        xyz_mm = (xyz_mm - camera.position_mm) @ camera.rotation.T
+    if not (depth := xyz_mm[..., 2:] > 0).all():
+        raise BadParameter(f"{(~depth).sum()} points are not in front of the camera", remedy="leave them out")
+    xy = xyz_mm[..., :2] / xyz_mm[..., 2:]
+    r2 = (xy**2).sum(-1, keepdims=True)
+    k1, k2, k3 = camera.radial
+    factor = 1 + r2 * (k1 + r2 * (k2 + r2 * k3)) + (xy * camera.tangential[::-1]).sum(-1, keepdims=True)
+    return camera.focal * (xy * factor + r2 * camera.tangential[::-1]) + camera.centre

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workbench.data.coco import read_coco
+from workbench.data.coco import (
+    CROWD_EDGES_EVALUATOR,
+    CROWD_EDGES_PAPER,
+    crowd_bins,
+    find_pictures,
+    read_coco,
+    read_json,
+    read_person_boxes,
+)
 from workbench.errors import BadFile, BadParameter, BadRecord, EmptyFile, MissingFile, UnknownName, WorkbenchError
 from workbench.skeletons import skeleton
 
@@ -33,8 +41,11 @@ def write(tmp_path, value):
 
 
 def test_a_record_becomes_a_pose(tmp_path):
-    pose, bad = read_coco(write(tmp_path, content({}, {"image_id": 8, "id": "x"})))
-    assert (pose.skeleton, bad, pose.occlusion_known) == ("jhmdb15", [], True)
+    value = content({}, {"image_id": 8, "id": "x"})
+    reading = read_coco(write(tmp_path, value), occlusion_known=True)
+    pose = reading.poses
+    assert (pose.skeleton, reading.warnings, pose.occlusion_known) == ("jhmdb15", (), True)
+    assert (reading.reader, reading.source) == ("coco", str(tmp_path / "a.json"))
     assert pose.ids == ("1", "x") and pose.images == ("a.jpg", "b/c.jpg") and pose.groups == ("a.jpg", "5")
     np.testing.assert_array_equal(pose.boxes_xyxy[0], [10, 20, 40, 70])
     np.testing.assert_array_equal(pose.visibility[0], [i % 3 for i in range(K)])
@@ -42,15 +53,21 @@ def test_a_record_becomes_a_pose(tmp_path):
 
 
 def test_flags_that_say_nothing_about_occlusion_become_2(tmp_path):
-    pose, _ = read_coco(write(tmp_path, content()), occlusion_known=False)
+    path = write(tmp_path, content())
+    pose = read_coco(path).poses  # known by the skeleton: JHMDB says nothing
+    assert not pose.occlusion_known and read_coco(path, occlusion_known=True).poses.occlusion_known
     np.testing.assert_array_equal(pose.visibility[0], [2 * (i % 3 > 0) for i in range(K)])
-    assert not pose.occlusion_known
+    for name, k in (("coco17", 17), ("crowdpose14", 14)):
+        value = content({"keypoints": [5, 6, 1] * k}, skeleton_name=name)
+        reading = read_coco(write(tmp_path, value))
+        assert reading.poses.occlusion_known and (reading.poses.visibility == 1).all()
+    assert reading.reader == "crowdpose"
 
 
 def test_nested_keypoints_and_a_named_skeleton(tmp_path):
     rows = [[float(i), 2.0 * i, 1] for i in range(21)]
     value = content({"keypoints": rows}, categories=[])
-    pose, _ = read_coco(write(tmp_path, value), skeleton="hand21_rhd")
+    pose = read_coco(write(tmp_path, value), skeleton="hand21_rhd").poses
     np.testing.assert_array_equal(pose.xy_frame[0], [[i, 2 * i] for i in range(21)])
     with pytest.raises(BadFile, match="0 categories name keypoints"):
         read_coco(write(tmp_path, value))
@@ -61,8 +78,9 @@ def test_nested_keypoints_and_a_named_skeleton(tmp_path):
 
 
 def test_no_annotations_are_no_poses(tmp_path):
-    pose, bad = read_coco(write(tmp_path, content(annotations=[])))
-    assert len(pose) == 0 and pose.xy_frame.shape == (0, K, 2) and not bad
+    reading = read_coco(write(tmp_path, content(annotations=[])))
+    assert reading.poses.xy_frame.shape == (0, K, 2) and not reading.warnings
+    assert [p.id for p in reading.pictures] == ["7", "8"]  # pictures without a person stay
 
 
 BAD = {
@@ -86,6 +104,10 @@ BAD = {
     "image id 9 does not exist": {"image_id": 9},
     "image_id is list": {"image_id": [7]},
     "id is float": {"id": float("nan")},
+    "area has a value that is not finite": {"area": float("inf")},
+    r"area\[0\] is str": {"area": "5"},
+    "iscrowd is 2": {"iscrowd": 2},
+    r"bbox_head has length 1 \(4 expected\)": {"bbox_head": [1]},
 }
 
 
@@ -95,17 +117,155 @@ def test_bad_records_are_named_and_the_good_ones_can_be_kept(tmp_path, text):
     with pytest.raises(BadRecord, match=text) as caught:
         read_coco(path)
     assert caught.value.file == str(path) and "1 of 3 annotations are bad" in str(caught.value)
-    name = "annotations[1]" if "id is float" in text else "annotation 1" if "duplicate" in text else "annotation 2"
+    name = "annotations[1]" if text == "id is float" else "annotation 1" if "duplicate" in text else "annotation 2"
     assert caught.value.record == name
-    pose, bad = read_coco(path, on_bad="report")
-    assert pose.ids == ("1", "3") and [b.record for b in bad] == [name]
+    reading = read_coco(path, on_bad="report")
+    assert reading.poses.ids == ("1", "3") and [w.record for w in reading.warnings] == [name]
+    np.testing.assert_array_equal(reading.poses.xy_frame[0], reading.poses.xy_frame[1])
 
 
-def test_a_video_id_of_null_is_no_group(tmp_path):
-    picture = {"id": 7, "file_name": "a.jpg"}
-    assert read_coco(write(tmp_path, content(images=[picture | {"vid_id": None}])))[0].groups == ("a.jpg",)
-    with pytest.raises(BadRecord, match="annotation 1: vid_id is list"):
-        read_coco(write(tmp_path, content(images=[picture | {"vid_id": [1]}])))
+def test_pictures_carry_what_is_stated(tmp_path):
+    picture = {
+        "id": 7, "file_name": "v/000003.jpg", "width": 31, "height": 17, "crowdIndex": 1.25, "is_labeled": False, "nframes": 5,
+        "ignore_regions_x": [[1, 2, 3.5], []], "ignore_regions_y": [[4, 5, 6], []],
+    }  # fmt: skip
+    reading = read_coco(write(tmp_path, content({}, images=[picture])))
+    (found,) = reading.pictures
+    assert (found.name, found.id, found.size_wh, found.crowd_index) == ("v/000003.jpg", "7", (31, 17), 1.25)
+    assert not found.labelled and len(found.ignore) == 1
+    np.testing.assert_array_equal(found.ignore[0], [[1, 4], [2, 5], [3.5, 6]])
+    assert reading.poses.groups == ("v",)  # frames of one folder belong together
+    assert read_coco(write(tmp_path, content(images=[{"id": 7, "file_name": "a.jpg"}]))).pictures[0].size_wh is None
+
+
+BAD_PICTURES = {
+    "vid_id is list": {"vid_id": [1]},
+    "crowdIndex .* not finite": {"crowdIndex": float("nan")},
+    "a picture of width and height": {"width": 0, "height": 5},
+    "differ in length": {"ignore_regions_x": [[1]], "ignore_regions_y": [[1, 2]]},
+    "no lists of lists": {"ignore_regions_x": [1], "ignore_regions_y": [1]},
+    "ignore region.*number expected": {"ignore_regions_x": [["a"]], "ignore_regions_y": [[1]]},
+    "an object with file_name": {"file_name": 5},
+    "leaves the images folder": {"file_name": "../a.jpg"},
+    "image '/a.jpg' leaves": {"file_name": "/a.jpg"},
+}
+
+
+@pytest.mark.parametrize("text", BAD_PICTURES)
+def test_bad_pictures_are_named_and_take_their_poses_along(tmp_path, text):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "c.jpg").write_bytes(b"x")
+    images = [{"id": 7, "file_name": "a.jpg"} | BAD_PICTURES[text], {"id": 8, "file_name": "b/c.jpg", "vid_id": None}]
+    path = write(tmp_path, content({}, {"image_id": 8}, images=images))
+    with pytest.raises(BadRecord, match=text) as caught:
+        read_coco(path, images=tmp_path)
+    assert caught.value.record == "images[0]"
+    reading = read_coco(path, images=tmp_path, on_bad="report")
+    assert [w.record for w in reading.warnings] == ["images[0]", "annotation 1"]
+    assert reading.poses.ids == ("2",) and reading.poses.groups == ("b/c.jpg",) and len(reading.pictures) == 1
+
+
+def test_areas_crowds_and_heads(tmp_path):
+    a = {"area": 12.5, "iscrowd": 1, "bbox_head": [3, 4, 5, 6], "segmentation": {"counts": [3, 4], "size": [5, 7]}}
+    b = {"area": 2, "head_box": [9, 8, 7, 6]}  # its corners exchanged
+    pose = read_coco(write(tmp_path, content(a, b))).poses
+    assert pose.areas.tolist() == [12.5, 2] and pose.crowd.tolist() == [True, False]
+    np.testing.assert_array_equal(pose.head_boxes_xyxy, [[3, 4, 8, 10], [7, 6, 9, 8]])
+    pose = read_coco(write(tmp_path, content(a, {}))).poses
+    assert pose.areas is None  # never a made-up area
+    np.testing.assert_array_equal(pose.head_boxes_xyxy[1], np.zeros(4))
+    assert read_coco(write(tmp_path, content())).poses.head_boxes_xyxy is None
+
+
+def test_posetrack_persons_may_lack_joints_or_a_box(tmp_path):
+    points = [0, 0, 0] * 13 + [10, 20, 1, 30, 60, 0]  # the second has coordinates: labelled, and occluded
+    base = {"bbox": [], "keypoints": points}
+    value = content(base, {"keypoints": []}, {**base, "keypoints": [0] * 45}, skeleton_name="posetrack15")
+    reading = read_coco(write(tmp_path, value))
+    pose = reading.poses
+    np.testing.assert_allclose(pose.boxes_xyxy[0], [20 - 13, 40 - 26, 20 + 13, 40 + 26])  # 20 x 40 times 1.3
+    assert pose.visibility[0, 13:].tolist() == [2, 2] and not pose.occlusion_known
+    assert not pose.labelled[1].any() and pose.boxes_xyxy[1].tolist() == [10, 20, 40, 70]
+    assert "neither a box nor joints" in str(reading.warnings[0]) and reading.warnings[0].record == "annotation 3"
+    known = read_coco(write(tmp_path, value), occlusion_known=True).poses
+    assert known.visibility[0, 13:].tolist() == [2, 1] and known.occlusion_known
+    with pytest.raises(BadRecord, match="bbox has length 0"):  # nowhere else
+        read_coco(write(tmp_path, content({"bbox": []})))
+
+
+def test_a_folder_is_read_as_released(tmp_path):
+    with pytest.raises(MissingFile, match="person_keypoints"):
+        read_coco(tmp_path)
+    (tmp_path / "annotations").mkdir()
+    for i, split in enumerate(("train", "val", "trainval")):
+        value = content({"id": 10 + i, "keypoints": [1, 2, 2] * 14}, skeleton_name="crowdpose14")
+        (tmp_path / "annotations" / f"crowdpose_{split}.json").write_text(json.dumps(value))
+    reading = read_coco(tmp_path)
+    assert reading.poses.ids == ("10", "11") and len(reading.pictures) == 4  # trainval repeats the others
+    assert [name.rsplit("/")[-1] for name in reading.source.split(", ")] == [
+        "crowdpose_train.json",
+        "crowdpose_val.json",
+    ]
+    double = content({"id": 10, "keypoints": [1, 2, 2] * 14}, skeleton_name="crowdpose14")
+    (tmp_path / "annotations" / "crowdpose_val.json").write_text(json.dumps(double))
+    with pytest.raises(BadRecord, match="annotation 10: stands in two of"):
+        read_coco(tmp_path)
+    (tmp_path / "annotations" / "crowdpose_val.json").write_text(json.dumps(content()))
+    with pytest.raises(BadFile, match="different skeletons"):
+        read_coco(tmp_path)
+
+
+def test_a_parsed_file_is_not_read_again(tmp_path):
+    value = content({}, {})
+    assert len(read_coco(tmp_path / "never_opened.json", content=value).poses) == 2
+    assert value == content({}, {})
+
+
+def test_pictures_are_found_where_releases_lay_them(tmp_path):
+    path = tmp_path / "set" / "annotations" / "val" / "a.json"
+    path.parent.mkdir(parents=True)
+    names = ["x/1.jpg", "x/2.jpg"]
+    assert find_pictures(path, names) is None
+    for folder in (tmp_path / "set" / "val2017", tmp_path / "set", path.parent):
+        (folder / "x").mkdir(parents=True)
+        (folder / "x" / "2.jpg").write_bytes(b"x")
+        assert find_pictures(path, names) == folder  # the nearest wins
+
+
+def test_detected_persons(tmp_path):
+    rows = [
+        {"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 5], "score": 0.75},
+        {"image_id": 8, "category_id": 62, "bbox": [1, 2, 3, 5], "score": 0.5},
+        {"image_id": "9", "category_id": 1, "bbox": [0, 0, 7, 11], "score": 1},
+    ]
+    path = write(tmp_path, rows)
+    reading = read_person_boxes(path)
+    assert reading.boxes.images == ("7", "9") and reading.boxes.scores.tolist() == [0.75, 1]
+    np.testing.assert_array_equal(reading.boxes.boxes_xyxy, [[1, 2, 4, 7], [0, 0, 7, 11]])
+    assert "1 detections of other categories" in str(reading.warnings[0])
+    for change, text in (
+        ({"bbox": [1, 2, 0, 5]}, "width <= 0"),
+        ({"score": None}, "score is missing"),
+        ({"score": float("nan")}, "score .* not finite"),
+        ({"image_id": None}, "image_id is NoneType"),
+    ):
+        path = write(tmp_path, [*rows[::2], rows[0] | change])
+        with pytest.raises(BadRecord, match=f"detection 2: .*{text}.*1 of 3 detections"):
+            read_person_boxes(path)
+        reading = read_person_boxes(path, on_bad="report")
+        assert len(reading.boxes) == 2 and len(reading.warnings) == 1
+    assert len(read_person_boxes(write(tmp_path, [])).boxes) == 0
+    with pytest.raises(BadFile, match="a list of detections"):
+        read_person_boxes(write(tmp_path, {}))
+    with pytest.raises(BadRecord, match="detection 0: int"):
+        read_person_boxes(write(tmp_path, [5]))
+
+
+def test_crowd_bins_leave_the_edge_to_the_harder_side():
+    index = np.array([0.0, 0.1, 0.19, 0.2, 0.79, 0.8, 3.02])
+    assert crowd_bins(index).tolist() == [0, 0, 0, 1, 1, 2, 2]
+    assert crowd_bins(index, CROWD_EDGES_PAPER).tolist() == [0, 1, 1, 1, 1, 2, 2]
+    assert CROWD_EDGES_EVALUATOR == (0.2, 0.8)
 
 
 def test_options_that_are_none_are_refused(tmp_path):
@@ -121,8 +281,7 @@ def test_options_that_are_none_are_refused(tmp_path):
 
 def test_names_too_long_and_files_that_may_not_be_read_are_named(tmp_path, monkeypatch):
     path = write(tmp_path, content(images=[{"id": 7, "file_name": "x" * 5000}]))
-    with pytest.raises(BadRecord, match="annotation 1: missing image xxx"):
-        read_coco(path, images=tmp_path)
+    assert "missing image xxx" in str(read_coco(path, images=tmp_path).warnings[0])
     with pytest.raises(MissingFile):
         read_coco("x" * 5000)
     with pytest.raises(MissingFile, match="images folder"):
@@ -136,19 +295,16 @@ def test_names_too_long_and_files_that_may_not_be_read_are_named(tmp_path, monke
         read_coco(path)
 
 
-def test_pictures_must_exist_where_a_folder_is_given(tmp_path):
+def test_a_picture_that_is_not_there_is_a_warning(tmp_path):
     (tmp_path / "a.jpg").write_bytes(b"x")
-    path = write(tmp_path, content({}, {"image_id": 8}))
-    assert len(read_coco(path)[0]) == 2
-    pose, bad = read_coco(path, images=tmp_path, on_bad="report")
-    assert pose.images == ("a.jpg",) and "missing image b/c.jpg" in str(bad[0])
+    path = write(tmp_path, content({}, {"image_id": 8}, {"image_id": 8}))
+    assert len(read_coco(path).poses) == 3
+    reading = read_coco(path, images=tmp_path)  # incomplete, not damaged: nothing is raised
+    assert reading.poses.images == ("a.jpg",) and len(reading.pictures) == 2
+    (warning,) = reading.warnings
+    assert "missing image b/c.jpg, 2 poses left out (1 of 2 images are missing)" in str(warning)
     with pytest.raises(MissingFile, match="images folder"):
         read_coco(path, images=tmp_path / "none")
-    for name in ("../a.jpg", str(tmp_path / "a.jpg")):
-        _, bad = read_coco(
-            write(tmp_path, content(images=[{"id": 7, "file_name": name}])), images=tmp_path, on_bad="report"
-        )
-        assert "leaves the images folder" in str(bad[0])
 
 
 @pytest.mark.parametrize(
@@ -182,27 +338,37 @@ def test_other_encodings_are_named_with_byte_and_offset(tmp_path):
     with pytest.raises(BadFile, match="not UTF-8: byte 0xdc at offset 7"):
         read_coco(path)
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(content()).encode())
-    assert len(read_coco(path)[0]) == 1  # a byte order mark is UTF-8 too
+    assert len(read_coco(path).poses) == 1  # a byte order mark is UTF-8 too
     with pytest.raises(MissingFile):
         read_coco(tmp_path / "none.json")
 
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "bbox", "keypoints"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "bbox", "keypoints", "file_name"]), inner)
+    ),
     max_leaves=5,
 )
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    field=st.sampled_from(["id", "image_id", "bbox", "keypoints", "images", "annotations", "categories"]), value=JSON
+    field=st.sampled_from(
+        "id image_id bbox keypoints area iscrowd bbox_head images annotations categories "
+        "width vid_id crowdIndex ignore_regions_x is_labeled nframes".split()
+    ),
+    value=JSON,
 )
 def test_any_value_in_any_field_ends_as_a_named_error_or_a_finite_pose(tmp_path, field, value):
-    top = field in ("images", "annotations", "categories")
-    path = write(tmp_path, content(**{field: value}) if top else content({field: value}))
+    where = content({field: value})
+    if field in ("images", "annotations", "categories"):
+        where = content(**{field: value})
+    elif field in ("width", "vid_id", "crowdIndex", "ignore_regions_x", "is_labeled", "nframes"):
+        where["images"][0][field] = value
+    path = write(tmp_path, where)
     try:
-        pose, _ = read_coco(path, on_bad="report")
+        pose = read_coco(path, on_bad="report").poses
     except WorkbenchError:
         return
     assert np.isfinite(pose.xy_frame).all() and np.isfinite(pose.boxes_xyxy).all()
@@ -229,7 +395,6 @@ def test_mutated_files_end_as_named_errors(tmp_path, where, new, removed):
         ("nan_coordinates", "annotation 442619: .*not finite"),
         ("negative_bbox", "annotation 442619: bbox width <= 0"),
         ("duplicate_annotation_ids", "annotation 442619: duplicate"),
-        ("missing_image", r"annotation 1: missing image does_not_exist\.jpg.*1 of 2"),
         ("latin1", "not UTF-8: byte 0xdc"),
         ("expected", "no list of annotations"),
     ],
@@ -243,33 +408,68 @@ def test_the_bad_files(data_root, name, text):
 @pytest.mark.realdata
 def test_the_control_and_the_good_record_beside_a_missing_image(data_root):
     for name, n_bad in (("control_ok", 0), ("missing_image", 1), ("duplicate_annotation_ids", 1)):
-        pose, bad = read_coco(data_root / "bad" / f"{name}.json", images=data_root / "bad", on_bad="report")
-        assert (len(pose), len(bad), pose.ids) == (1, n_bad, ("442619",))
+        reading = read_coco(data_root / "bad" / f"{name}.json", images=data_root / "bad", on_bad="report")
+        assert (reading.poses.ids, len(reading.warnings)) == (("442619",), n_bad)
+    reading = read_coco(data_root / "bad" / "missing_image.json", images=data_root / "bad")
+    assert "missing image does_not_exist.jpg, 1 poses left out (1 of 2" in str(reading.warnings[0])
 
 
 @pytest.mark.realdata
 @pytest.mark.parametrize(
-    ("path", "skeleton_name", "n", "flags"),  # flags: joints of visibility 0, 1, 2, as the files count them
+    ("path", "skeleton_name", "n", "pictures", "flags"),  # flags: joints of visibility 0, 1, 2
     [
-        ("crowdpose/annotations/crowdpose_val.json", "crowdpose14", 8527, (40747, 51590, 27041)),
-        ("coco_mini/annotations/person_keypoints_val2017.json", "coco17", 118, (1354, 92, 560)),
-        ("mmpose_samples/posetrack18/annotations/val/012834_mpii_test.json", "posetrack17", 11, (45, 142, 0)),
-        ("mmpose_samples/jhmdb/test_jhmdb_sub1.json", "jhmdb15", 2, (0, 0, 30)),
-        ("mmpose_samples/h36m/h36m_coco.json", "h36m17", 3, (0, 51, 0)),
-        ("mmpose_samples/panoptic/test_panoptic.json", "hand21", 2, (0, 42, 0)),
+        ("crowdpose", "crowdpose14", 8527, 2000, (40747, 51590, 27041)),
+        ("coco_mini", "coco17", 118, 42, (1354, 92, 560)),
+        ("mmpose_samples/coco/test_coco.json", "coco17", 9, 3, (48, 7, 98)),
+        ("mmpose_samples/crowdpose/test_crowdpose.json", "crowdpose14", 3, 1, (23, 8, 11)),
+        ("mmpose_samples/posetrack18/annotations/val/012834_mpii_test.json", "posetrack17", 11, 1, (45, 0, 142)),
+        ("mmpose_samples/posetrack18/annotations/test_posetrack18_val.json", "posetrack17", 12, 2, (51, 0, 153)),
+        ("mmpose_samples/jhmdb/test_jhmdb_sub1.json", "jhmdb15", 2, 2, (0, 0, 30)),
+        ("mmpose_samples/h36m/h36m_coco.json", "h36m17", 3, 3, (0, 0, 51)),
+        ("mmpose_samples/panoptic/test_panoptic.json", "hand21", 2, 2, (0, 0, 42)),
+        ("mmpose_samples/rhd/test_rhd.json", "hand21", 2, 2, (0, 0, 42)),
     ],
 )
-def test_real_files(data_root, path, skeleton_name, n, flags):
-    pose, _ = read_coco(data_root / path)
-    assert (pose.skeleton, len(pose)) == (skeleton_name, n)
+def test_real_files(data_root, path, skeleton_name, n, pictures, flags):
+    reading = read_coco(data_root / path)
+    pose = reading.poses
+    assert (pose.skeleton, len(pose), len(reading.pictures), reading.warnings) == (skeleton_name, n, pictures, ())
     assert tuple(np.bincount(pose.visibility.ravel(), minlength=3)) == flags
+    assert pose.occlusion_known == (skeleton_name in ("coco17", "crowdpose14"))
+
+
+@pytest.mark.realdata
+def test_real_coco(data_root):
+    reading = read_coco(data_root / "coco_mini", images=data_root / "coco_mini" / "val2017")
+    pose = reading.poses
+    assert pose.labelled.any(1).sum() == 68 and pose.crowd.sum() == 1 and (pose.areas > 0).all()
+    assert len({p.name for p in reading.pictures} - set(pose.images)) == 3 and not reading.warnings
+    assert find_pictures(data_root / "coco_mini", [p.name for p in reading.pictures]) == data_root / "coco_mini/val2017"
+    assert read_coco(data_root / "mmpose_samples/coco/test_coco.json").poses.labelled.any(1).sum() == 7
+    boxes = read_person_boxes(data_root / "mmpose_samples/coco/test_coco_det_AP_H_56.json").boxes
+    assert len(boxes) == 81 and set(boxes.images) == {"785", "40083", "196141"}
+    path = data_root / "mmpose_samples/posetrack18/annotations/test_posetrack18_human_detections.json"
+    assert len(read_person_boxes(path).boxes) == 200
+
+
+@pytest.mark.realdata
+def test_real_crowdpose(data_root):
+    path = data_root / "crowdpose" / "annotations" / "crowdpose_val.json"
+    content = read_json(path)
+    reading = read_coco(path, content=content)
+    assert (reading.poses.crowd.sum(), reading.poses.areas) == (106, None)
+    counted = np.array([a["num_keypoints"] for a in content["annotations"]])
+    np.testing.assert_array_equal(reading.poses.labelled[:, :12].sum(1), counted)  # without head and neck
+    index = np.array([p.crowd_index for p in reading.pictures])
+    assert np.bincount(crowd_bins(index)).tolist() == [411, 1240, 349]
+    assert (index.max(), (index > 1).sum()) == (3.02, 96)
+    assert find_pictures(path, [p.name for p in reading.pictures]) is None
 
 
 @pytest.mark.realdata
 def test_rhd_counts_fingers_from_the_tip(data_root):
-    pose, _ = read_coco(
-        data_root / "mmpose_samples" / "rhd" / "test_rhd.json", skeleton="hand21_rhd", occlusion_known=False
-    )
+    pose = read_coco(data_root / "mmpose_samples" / "rhd" / "test_rhd.json", skeleton="hand21_rhd").poses
+    assert not pose.occlusion_known
     lengths = {}
     for order in ("hand21_rhd", "hand21"):
         start, end = np.transpose(skeleton(order).edges)

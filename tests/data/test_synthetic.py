@@ -8,13 +8,18 @@ import numpy as np
 import pytest
 
 from workbench.data.synthetic import (
-    _BODY_SKELETONS,
+    BODY_LIMITS,
+    BODY_SKELETONS,
     _hidden,
+    body_bones_mm,
     body_joints_mm,
     hand_joints_mm,
     hands_in_camera,
+    head_offsets_mm,
+    pose_body,
     sample_bodies,
     sample_hands,
+    skeleton_joints,
 )
 from workbench.errors import BadParameter, UnknownName
 from workbench.skeletons import RHD_FROM_HAND21, skeleton
@@ -160,7 +165,35 @@ def test_bodies_stand_upright_and_show_their_left_on_the_right_when_they_face_us
     assert 0.2 < behind.mean() < 0.6
 
 
-@pytest.mark.parametrize("name", sorted(_BODY_SKELETONS))
+def test_bodies_are_the_same_people_in_every_version():
+    pose = sample_bodies(13, np.random.default_rng(5))
+    expected = [[512.8695, 403.7081], [484.8476, 405.5151], [550.1091, 474.2792]]  # px: nose, left wrist, right ankle
+    np.testing.assert_allclose(pose.xy_frame[7, [0, 9, 16]], expected, atol=1e-3)
+    assert (pose.visibility == 1).sum() == 58
+
+
+def test_a_body_is_posed_by_its_angles():
+    rng = np.random.default_rng(3)
+    bone = body_bones_mm(1, rng)
+    head = head_offsets_mm(bone["stature"], rng)
+    angles = {name: np.zeros(5) for name in BODY_LIMITS}
+    angles["left_elbow"] = np.array([0.0, 30, 60, 90, 120])
+    angles["right_hip_flexion"] = np.full(5, 90.0)
+    joints = pose_body(bone, head, angles)
+    assert set(joints) == set(body_joints_mm(1, rng)) and joints["nose"].shape == (5, 3)
+    forearm = joints["left_wrist"] - joints["left_elbow"]
+    length = bone["forearm"][0, 0]
+    np.testing.assert_allclose(forearm[0], [0, -length, 0], atol=1e-9)  # hangs down
+    np.testing.assert_allclose(forearm[3], [0, 0, length], atol=1e-9)  # points ahead
+    np.testing.assert_allclose(joints["right_knee"] - joints["right_hip"], [[0, 0, bone["thigh"][0, 0]]] * 5, atol=1e-9)
+    in_order = skeleton_joints(joints, "jhmdb15")
+    for i, name in enumerate(skeleton("jhmdb15").joints):
+        np.testing.assert_array_equal(in_order[:, i], joints["skull" if name == "head" else name])
+    with pytest.raises(UnknownName, match="jhmdb15"):
+        skeleton_joints(joints, "jhmdb")
+
+
+@pytest.mark.parametrize("name", sorted(BODY_SKELETONS))
 def test_every_skeleton_shows_the_same_bodies(name):
     coco, other = (sample_bodies(13, np.random.default_rng(5), skeleton=s) for s in ("coco17", name))
     shared = [j for j in skeleton("coco17").joints if j in skeleton(name).joints]

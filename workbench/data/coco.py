@@ -1,4 +1,4 @@
-"""COCO-style keypoint annotations (COCO, CrowdPose, PoseTrack, JHMDB, hand sets) into `Pose`, record by record.
+"""COCO-style keypoint annotations (COCO, CrowdPose, PoseTrack, JHMDB, hand sets) and person detections, record by record.
 
 Also the two doors that every reader of user files goes through: `read_bytes` and `read_json`.
 """
@@ -8,18 +8,31 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from ..errors import BadFile, BadParameter, BadRecord, EmptyFile, MissingFile, UnknownName
-from ..records import Pose
+from ..geometry import box_of_points, enlarge, xywh_to_xyxy
+from ..records import PersonBoxes, Picture, Pose, Reading
 from ..skeletons import skeleton as skeleton_by_name
 from ..skeletons import skeleton_of_joints
 
 MAX_FILE_BYTES = 2**30  # COCO train2017 keypoints take 240 MB
+OCCLUSION_STATED = ("coco17", "crowdpose14")  # sets whose flag 1 means occluded; elsewhere it means labelled
+POSETRACK_BOX = 1.3  # PoseTrack's boxes are its joints' extent times this (holds for the published files)
+CROWD_EDGES_EVALUATOR = (0.2, 0.8)  # CrowdPose API: easy below, medium below, hard the rest
+CROWD_EDGES_PAPER = (0.1, 0.8)  # Li et al., CVPR 2019, in the text
+ANNOTATION_FILES = (  # below a data set's folder, as released
+    "annotations/person_keypoints_*.json", "annotations_trainval2017/annotations/person_keypoints_*.json",
+    "annotations/crowdpose_*.json", "json/crowdpose_*.json", "person_keypoints_*.json", "crowdpose_*.json",
+)  # fmt: skip
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+_PICTURE_FOLDERS = (".", "images", "val2017", "train2017", "test2017", "val", "train", "test")
 
 
 def read_bytes(path: str | Path) -> bytes:
@@ -77,6 +90,38 @@ def numbers(item: Mapping, key: str, n: int, **where) -> Float[np.ndarray, "n"]:
     return array
 
 
+def _columns(records: Sequence, key: str, n: int) -> tuple[Float[np.ndarray, "m n"], Bool[np.ndarray, "m"]]:
+    """`numbers` of all records at once, and whether it has nothing to object to; where it has, ask it for the error."""
+    values = [record.get(key) if type(record) is dict else None for record in records]
+    good = np.array([type(v) is list and len(v) == n and {*map(type, v)} <= {int, float} for v in values], bool)
+    rows = np.zeros((len(values), n), np.float32)
+    try:
+        with np.errstate(over="ignore"):
+            rows[good] = np.array([v for v, whole in zip(values, good) if whole], np.float32).reshape(-1, n)
+    except OverflowError:  # an integer beyond float64
+        good[:] = False
+    return rows, good & np.isfinite(rows).all(1)
+
+
+def _box_columns(records: Sequence) -> tuple[Float[np.ndarray, "m 4"], Bool[np.ndarray, "m"]]:
+    """`xyxy_from_xywh` of all records at once, and whether it has nothing to object to."""
+    xywh, good = _columns(records, "bbox", 4)
+    with np.errstate(over="ignore", invalid="ignore"):
+        boxes = xywh_to_xyxy(xywh.astype(np.float64)).astype(np.float32)
+    area = (xywh[:, 2:] > 0).all(1) & np.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1)
+    return boxes, good & area
+
+
+def number(item: Mapping, key: str, **where) -> float | None:
+    """The finite number under `key`, None where it is missing or null; `BadRecord` for anything else."""
+    value = item.get(key)
+    if value is None or (
+        type(value) in (int, float) and abs(value) < _FLOAT32_MAX
+    ):  # the common case, without an array
+        return None if value is None else float(value)
+    return float(numbers({key: [value]}, key, 1, **where)[0])
+
+
 def xyxy_from_xywh(box_xywh: Float[np.ndarray, "4"], **where) -> Float[np.ndarray, "4"]:
     """Corners of a box given by its corner, width and height, px; `BadRecord` where width or height is not positive, or
     not positive any more in float32.
@@ -124,24 +169,117 @@ def _table(content, key: str, path: Path) -> list:
     return content[key]
 
 
-def _images(content, path: Path) -> dict[int | str, dict]:
-    found = {}
+def settle(bad: Sequence[BadRecord], n: int, what: str, on_bad: str, path: Path) -> None:
+    """Raises the first bad record with the count of all, unless they are to be reported. `BadParameter` for `on_bad`."""
+    if on_bad not in ("raise", "report"):
+        raise BadParameter(f"on_bad is {on_bad!r}, 'raise' or 'report' expected")
+    if bad and on_bad == "raise":
+        count = f"{len(bad)} of {n} {what} are bad; on_bad='report' keeps the others"
+        remedy = f"{bad[0].remedy}. {count}" if bad[0].remedy else count
+        raise BadRecord(bad[0].problem, file=path, record=bad[0].record, remedy=remedy)
+
+
+def _polygons(image: Mapping, **where) -> tuple[Float[np.ndarray, "m 2"], ...]:
+    """PoseTrack's ignore_regions_x and _y, lists of lists, as polygons."""
+    sides = [image.get(f"ignore_regions_{axis}") or [] for axis in "xy"]
+    if not all(type(side) is list and all(type(line) is list for line in side) for side in sides):
+        raise BadRecord("ignore regions are no lists of lists", **where)
+    if [*map(len, sides[0])] != [*map(len, sides[1])]:
+        raise BadRecord("ignore_regions_x and ignore_regions_y differ in length", **where)
+    return tuple(
+        np.stack([numbers({"ignore region": side}, "ignore region", len(x), **where) for side in (x, y)], 1)
+        for x, y in zip(*sides)
+        if x
+    )
+
+
+def _picture(image: object, **where) -> tuple[Picture, str]:
+    """A picture, and its group: the video id where one is stated, else the folder of a frame, else the picture."""
+    if type(image) is not dict or type(name := image.get("file_name")) is not str:
+        raise BadRecord("an object with file_name expected", **where)
+    size_wh = tuple(number(image, side, **where) for side in ("width", "height"))
+    if any(side is not None and side < 1 for side in size_wh):
+        raise BadRecord(f"a picture of width and height {size_wh}", **where)
+    picture = Picture(
+        name=name,
+        id=str(identifier(image, "id", **where)),
+        size_wh=None if None in size_wh else (int(size_wh[0]), int(size_wh[1])),
+        labelled=bool(image.get("is_labeled", True)),
+        crowd_index=number(image, "crowdIndex", **where),
+        ignore=_polygons(image, **where),
+    )
+    if image.get("vid_id") is not None:
+        return picture, str(identifier(image, "vid_id", **where))
+    return picture, str(PurePosixPath(name).parent) if "nframes" in image else name
+
+
+def _pictures(content, folder: Path | None, path: Path) -> tuple[dict, list[BadRecord], dict[str, str]]:
+    """Pictures with their groups by id; the bad ones; id and name of those that are not in the folder."""
+    found, bad, absent = {}, [], {}
     for i, image in enumerate(_table(content, "images", path)):
         where = {"file": path, "record": f"images[{i}]"}
-        if type(image) is not dict or type(image.get("file_name")) is not str:
-            raise BadRecord("an object with file_name expected", **where)
-        key = identifier(image, "id", **where)
-        if found.setdefault(key, image)["file_name"] != image["file_name"]:
-            raise BadRecord(f"image id {key} stands for two files", **where)
+        try:
+            picture, group = _picture(image, **where)
+            if found.setdefault(picture.id, (picture, group))[0].name != picture.name:
+                raise BadRecord(f"image id {picture.id} stands for two files", **where)
+            if folder and (PurePosixPath(picture.name).is_absolute() or ".." in PurePosixPath(picture.name).parts):
+                del found[picture.id]
+                raise BadRecord(f"image {picture.name!r} leaves the images folder", **where)
+            if folder and not os.path.isfile(folder / picture.name):
+                absent[picture.id] = picture.name
+        except BadRecord as error:
+            bad.append(error)
+    return found, bad, absent
+
+
+def _head_box(annotation: Mapping, **where) -> Float[np.ndarray, "4"]:
+    """xyxy of the head: bbox_head is xywh (PoseTrack18, 21), head_box xyxy (PoseTrack17 converted); zeros without one."""
+    key = "bbox_head" if annotation.get("bbox_head") else "head_box"
+    if not annotation.get(key):
+        return np.zeros(4, np.float32)
+    head = numbers(annotation, key, 4, **where)
+    with np.errstate(over="ignore"):
+        head = xywh_to_xyxy(head) if key == "bbox_head" else head
+    if not np.isfinite(head).all():
+        raise BadRecord(f"{key} is beyond what float32 can hold", **where)
+    return np.concatenate([np.minimum(head[:2], head[2:]), np.maximum(head[:2], head[2:])])
+
+
+def annotation_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
+    """The files of the first pattern that any matches; `MissingFile` where none does."""
+    found = next((found for pattern in patterns if (found := sorted(folder.glob(pattern)))), None)
+    if found is None:
+        raise MissingFile(f"none of {', '.join(patterns)}", file=folder, remedy="name the annotation file itself")
     return found
 
 
-def _check_picture(name: str, folder: Path, **where) -> None:
-    pure = PurePosixPath(name)
-    if pure.is_absolute() or ".." in pure.parts:
-        raise BadRecord(f"image {name!r} leaves the images folder", **where)
-    if not os.path.isfile(folder / name):
-        raise BadRecord(f"missing image {name}", remedy=f"put it into {folder}, or drop the record", **where)
+def _read_folder(path: Path, **options) -> Reading:
+    """All annotation files of the folder as one reading."""
+    files = annotation_files(path, ANNOTATION_FILES)
+    files = [f for f in files if "trainval" not in f.name] or files  # CrowdPose's trainval repeats the others
+    names = ", ".join(f.name for f in files)
+    readings = [read_coco(file, **options) for file in files]
+    poses = [reading.poses for reading in readings]
+    if len({p.skeleton for p in poses}) > 1:
+        raise BadFile(f"files of different skeletons: {names}", file=path, remedy="name one of them")
+    if double := [key for key, n in Counter(key for p in poses for key in p.ids).items() if n > 1]:
+        raise BadRecord(f"stands in two of {names}", file=path, record=f"annotation {double[0]}")
+    joined = {}
+    for f in fields(Pose):
+        values = [getattr(p, f.name) for p in poses]
+        if any(value is None for value in values):
+            joined[f.name] = None
+        elif isinstance(values[0], np.ndarray):
+            joined[f.name] = np.concatenate(values)
+        else:
+            joined[f.name] = sum(values, ()) if isinstance(values[0], tuple) else values[0]
+    return Reading(
+        reader=readings[0].reader,
+        source=", ".join(map(str, files)),
+        poses=Pose(**joined),
+        pictures=tuple(p for reading in readings for p in reading.pictures),
+        warnings=tuple(w for reading in readings for w in reading.warnings),
+    )
 
 
 def read_coco(
@@ -149,33 +287,48 @@ def read_coco(
     *,
     skeleton: str | None = None,
     images: str | Path | None = None,
-    occlusion_known: bool = True,
+    occlusion_known: bool | None = None,
     on_bad: str = "raise",
-) -> tuple[Pose, list[BadRecord]]:
-    """Annotated poses of a COCO-style file, and the records that were left out (empty unless `on_bad="report"`).
+    content: object = None,
+) -> Reading:
+    """Annotated poses and pictures of a COCO-style file, or of all that a data set's folder holds (`source` names them).
 
     skeleton: its name; None takes it from the category's joint names. RHD's files carry the Panoptic names in another
         order, so they need "hand21_rhd".
-    images: the folder of the pictures, where each must exist; None looks for none.
-    on_bad: "raise" at a bad record, or "report" it and keep the others.
+    images: the folder of the pictures. A picture that is not there is a warning, and its poses are left out; None looks
+        for none.
     occlusion_known: False for sets whose flags say only "labelled" (PoseTrack, JHMDB, hands): labelled joints become 2.
-    Coordinates px in the frame as stated, boxes xywh to xyxy; joints of flag 0 become (0, 0). Every annotation is kept,
-    also crowds and persons without a labelled joint: `pose.select(pose.labelled.any(1))` leaves the others.
-    Groups are the video id where images state one, else the picture.
+        None decides by the skeleton (`OCCLUSION_STATED`). With True, PoseTrack's joints of flag 0 that have
+        coordinates become 1: releases 17 and 21 mark occluded joints so, and the evaluators count them as labelled.
+    on_bad: "raise" at a bad record, or "report" it in `warnings` and keep the others.
+    content: the parsed file, where the caller has it.
+    Coordinates px in the frame as stated, boxes xywh to xyxy; joints that are not labelled become (0, 0). Every
+    annotation is kept, also crowds and persons without a labelled joint: `poses.select(poses.labelled.any(1))` leaves
+    the others. PoseTrack states persons without joints or without a box: the box is then the joints' extent times
+    `POSETRACK_BOX`, and who has neither is left out with a warning. Areas are there where every pose states one
+    (CrowdPose states none).
+    Groups are the video id where pictures state one, the folder of frames, else the picture.
     Errors: `BadRecord` with file and annotation id (`on_bad="raise"`: the first, with the count), `BadFile`,
     `EmptyFile`, `MissingFile`, `UnknownName`, `BadParameter`.
     """
-    if on_bad not in ("raise", "report"):
-        raise BadParameter(f"on_bad is {on_bad!r}, 'raise' or 'report' expected")
+    settle((), 0, "", on_bad, Path(path))
     path, folder = Path(path), None if images is None else Path(images)
     if folder and not os.path.isdir(folder):
         raise MissingFile("no such images folder", file=folder)
-    content = read_json(path)
-    annotations, pictures = _table(content, "annotations", path), _images(content, path)
+    if os.path.isdir(path):
+        options = {"skeleton": skeleton, "images": images, "occlusion_known": occlusion_known, "on_bad": on_bad}
+        return _read_folder(path, **options)
+    content = read_json(path) if content is None else content
+    annotations, (pictures, bad, absent) = _table(content, "annotations", path), _pictures(content, folder, path)
     name = _joints_of(_table(content, "categories", path), path) if skeleton is None else skeleton
     k = len(skeleton_by_name(name))
+    posetrack = name.startswith("posetrack")
 
-    kept, bad = {}, []
+    rows, whole = _columns(annotations, "keypoints", 3 * k)
+    keypoints = rows.reshape(-1, k, 3)  # a view: rows that are mended below are mended in both
+    whole &= np.isin(keypoints[:, :, 2], (0, 1, 2)).all(1)
+    boxes, boxed = _box_columns(annotations)
+    kept, incomplete, lost, seen = {}, [], Counter(), set()
     for i, annotation in enumerate(annotations):
         where = {"file": path, "record": f"annotations[{i}]"}
         try:
@@ -183,37 +336,124 @@ def read_coco(
                 raise BadRecord(f"{type(annotation).__name__}, object expected", **where)
             key = str(identifier(annotation, "id", **where))  # 7 and "7" would be one id of the pose
             where["record"] = f"annotation {key}"
-            if key in kept:
+            if key in seen:
                 raise BadRecord("duplicate annotation id", remedy="keep one of them", **where)
-            keypoints = numbers(annotation, "keypoints", 3 * k, **where).reshape(k, 3)
-            if not np.isin(keypoints[:, 2], (0, 1, 2)).all():
-                raise BadRecord(f"visibility flags {np.unique(keypoints[:, 2]).tolist()}, 0, 1, 2 expected", **where)
-            box_xyxy = xyxy_from_xywh(numbers(annotation, "bbox", 4, **where), **where)
-            picture = pictures.get(identifier(annotation, "image_id", **where))
+            seen.add(key)
+            if not whole[i] and not (posetrack and annotation.get("keypoints", []) == []):
+                rows[i] = numbers(annotation, "keypoints", 3 * k, **where)
+                if not np.isin(flags := keypoints[i, :, 2], (0, 1, 2)).all():
+                    raise BadRecord(f"visibility flags {np.unique(flags).tolist()}, 0, 1, 2 expected", **where)
+            if not boxed[i] and not (posetrack and annotation.get("bbox", []) == []):
+                boxes[i] = xyxy_from_xywh(numbers(annotation, "bbox", 4, **where), **where)
+            elif not boxed[i]:
+                extent = box_of_points(keypoints[i, :, :2], keypoints[i].any(1))
+                if not (extent[2:] > extent[:2]).all():
+                    incomplete.append(BadRecord("neither a box nor joints enough to draw one", **where))
+                    continue
+                boxes[i] = np.clip(enlarge(extent, POSETRACK_BOX), -_FLOAT32_MAX, _FLOAT32_MAX)
+            picture, group = pictures.get(image := str(identifier(annotation, "image_id", **where)), (None, None))
             if picture is None:
-                raise BadRecord(f"image id {annotation['image_id']} does not exist", **where)
-            if folder:
-                _check_picture(picture["file_name"], folder, **where)
-            group = "file_name" if picture.get("vid_id") is None else "vid_id"
-            kept[key] = keypoints, box_xyxy, picture["file_name"], str(identifier(picture, group, **where))
+                raise BadRecord(f"image id {image} does not exist, or is bad", **where)
+            head, area = _head_box(annotation, **where), number(annotation, "area", **where)
+            if (crowd := annotation.get("iscrowd", 0)) not in (0, 1):
+                raise BadRecord(f"iscrowd is {crowd!r}, 0 or 1 expected"[:80], **where)
+            if image in absent:
+                lost[image] += 1
+            else:
+                kept[key] = i, head, area, bool(crowd), picture.name, group
         except BadRecord as error:
             bad.append(error)
-    if bad and on_bad == "raise":
-        count = f"{len(bad)} of {len(annotations)} annotations are bad; on_bad='report' keeps the others"
-        remedy = f"{bad[0].remedy}. {count}" if bad[0].remedy else count
-        raise BadRecord(bad[0].problem, file=path, record=bad[0].record, remedy=remedy)
+    settle(bad, len(annotations), "annotations", on_bad, path)
 
-    keypoints, boxes, files, groups = zip(*kept.values()) if kept else ((), (), (), ())
-    keypoints = np.array(keypoints, np.float32).reshape(-1, k, 3)
-    flags = keypoints[:, :, 2]
-    pose = Pose(
+    known = name in OCCLUSION_STATED if occlusion_known is None else occlusion_known
+    use, heads, areas, crowd, files, groups = map(list, zip(*kept.values())) if kept else [[] for _ in range(6)]
+    keypoints, boxes = keypoints[use], boxes[use]
+    flags = keypoints[:, :, 2].astype(np.int8)
+    if posetrack:  # poseval: labelled is whatever is not 0, 0, 0
+        flags = keypoints.any(2) * (1 + (flags > 0)).astype(np.int8)
+    heads = np.array(heads, np.float32).reshape(-1, 4)
+    poses = Pose(
         skeleton=name,
         xy_frame=np.where(flags[:, :, None] > 0, keypoints[:, :, :2], 0),
-        visibility=flags.astype(np.int8) if occlusion_known else 2 * (flags > 0).astype(np.int8),
-        boxes_xyxy=np.array(boxes, np.float32).reshape(-1, 4),
-        occlusion_known=occlusion_known,
+        visibility=flags if known else 2 * (flags > 0).astype(np.int8),
+        boxes_xyxy=boxes,
+        occlusion_known=known,
         ids=tuple(kept),
         images=files,
         groups=groups,
+        areas=None if None in areas else np.array(areas, np.float32),
+        crowd=np.array(crowd, bool),
+        head_boxes_xyxy=heads if heads.any() else None,
     )
-    return pose, bad
+    missing = [
+        MissingFile(
+            f"missing image {image}, {lost[key]} poses left out ({len(absent)} of {len(pictures)} images are missing)",
+            file=path,
+            record=f"image {key}",
+            remedy=f"put it into {folder}",
+        )
+        for key, image in absent.items()
+    ]
+    return Reading(
+        reader="crowdpose" if name == "crowdpose14" else "coco",
+        source=str(path),
+        poses=poses,
+        pictures=tuple(picture for picture, _ in pictures.values()),
+        warnings=(*bad, *incomplete, *missing),
+    )
+
+
+def read_person_boxes(path: str | Path, *, on_bad: str = "raise", content: object = None) -> Reading:
+    """Detected persons of a COCO results file without joints: [{image_id, category_id, bbox xywh, score}].
+
+    Boxes px in the frame, `images` the picture ids as text. Detections of other categories than 1 (person) are left out
+    with a warning. Errors as of `read_coco`, records named `detection i`.
+    """
+    path = Path(path)
+    content = read_json(path) if content is None else content
+    if type(content) is not list:
+        raise BadFile(f"holds a {type(content).__name__}, a list of detections expected", file=path)
+    (boxes, boxed), bad, kept = _box_columns(content), [], []
+    for i, detection in enumerate(content):
+        where = {"file": path, "record": f"detection {i}"}
+        try:
+            if type(detection) is not dict:
+                raise BadRecord(f"{type(detection).__name__}, object expected", **where)
+            score = number(detection, "score", **where)
+            if score is None:
+                raise BadRecord("score is missing", **where)
+            image = str(identifier(detection, "image_id", **where))
+            if not boxed[i]:
+                boxes[i] = xyxy_from_xywh(numbers(detection, "bbox", 4, **where), **where)
+            if detection.get("category_id", 1) == 1:
+                kept.append((i, score, image))
+        except BadRecord as error:
+            bad.append(error)
+    settle(bad, len(content), "detections", on_bad, path)
+    rows, scores, images = zip(*kept) if kept else ((), (), ())
+    if others := len(content) - len(kept) - len(bad):
+        bad.append(BadRecord(f"{others} detections of other categories than 1 (person) are left out", file=path))
+    found = PersonBoxes(boxes[list(rows)], np.array(scores, np.float32), images)
+    return Reading(reader="person_boxes", source=str(path), boxes=found, warnings=tuple(bad))
+
+
+def crowd_bins(
+    crowd_index: Float[np.ndarray, "n"], edges: tuple[float, float] = CROWD_EDGES_EVALUATOR
+) -> Int[np.ndarray, "n"]:
+    """0 easy, 1 medium, 2 hard: how CrowdPose splits its pictures by crowdIndex, an edge belonging to the harder side.
+
+    The evaluator that makes published numbers cuts at 0.2 and 0.8; the paper's text says 0.1 and 0.8.
+    """
+    return np.digitize(crowd_index, edges)
+
+
+def find_pictures(path: str | Path, names: Iterable[str]) -> Path | None:
+    """The folder below which the pictures of an annotation file lie: beside it, up to three levels above, or in one of
+    the usual subfolders there. None where not one of up to 20 names, evenly spread, is found.
+    """
+    path = Path(os.path.abspath(path))
+    names = list(names)
+    names = names[:: max(len(names) // 20, 1)][:20]
+    bases = ([path] if os.path.isdir(path) else []) + list(path.parents)[:3]
+    folders = [base / sub for base in bases for sub in _PICTURE_FOLDERS]
+    return next((f for f in folders if any(os.path.isfile(f / n) for n in names)), None)

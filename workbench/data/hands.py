@@ -1,20 +1,202 @@
-"""Hand sets: CMU Panoptic with the detections that PORT's authors published."""
+"""Hand sets: RHD, CMU Panoptic (with the detections that PORT's authors published) and FPHB, in their own layouts and
+in MMPose's COCO-style conversions.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import BadRecord, MissingFile
-from ..records import Detections, Pose
-from .coco import read_coco
-from .detections import read_detections
+import numpy as np
+from jaxtyping import Float
+
+from ..errors import BadFile, BadRecord, MissingFile, WorkbenchError
+from ..geometry import box_of_points, project
+from ..records import Camera, Clip, Picture, Pose, Reading, Track, Video
+from .coco import numbers, read_bytes, read_coco, read_json, settle
+from .detections import read_detections, safe_unpickle
 
 DETECTIONS = (
     "mobilenetv2_panoptic_256x256_test.pkl",
     "mobilenetv2_panoptic_256x256_test.npz",
 )  # as published, converted
+RHD_SIZE_WH = (320, 320)  # px, every picture of RHD
+# FPHB's text files go wrist, the five knuckles, then by finger PIP, DIP, TIP: this index of a file's joints is hand21's i.
+FPHB_TO_HAND21 = (0, *(j for f in range(5) for j in (1 + f, 6 + 3 * f, 7 + 3 * f, 8 + 3 * f)))
+_FPHB_ROTATION = np.array(
+    [
+        [0.999988496304, -0.00468848412856, 0.000982563360594],
+        [0.00469115935266, 0.999985218048, -0.00273845880292],
+        [-0.000969709653873, 0.00274303671904, 0.99999576807],
+    ]
+)
+FPHB_CAMERA = Camera(  # the colour sensor; from the set's own page, github.com/guiggh/hand_pose_action
+    rotation=_FPHB_ROTATION,
+    position_mm=-_FPHB_ROTATION.T @ np.array([25.7, 1.22, 3.902]),
+    focal=np.array([1395.749023, 1395.749268]),
+    centre=np.array([935.732544, 540.681030]),
+    size_wh=(1920, 1080),
+    name="color",
+)
+
+
+def _each(items: Iterable, read: Callable, on_bad: str, file: Path, noun: str) -> tuple[list, list[BadRecord]]:
+    """The rows that `read` makes of each item, and the `BadRecord`s of those left out; the first is raised by "raise"."""
+    settle((), 0, noun, on_bad, file)
+    kept, bad, n = [], [], 0
+    for item in items:
+        n += 1
+        try:
+            kept += read(item)
+        except BadRecord as error:
+            bad.append(error)
+    settle(bad, n, noun, on_bad, file)
+    return kept, bad
+
+
+def _inside(xy: Float[np.ndarray, "*n k 2"], size_wh: tuple[int, int]) -> np.ndarray:
+    """Which points a picture of that size shows."""
+    return ((xy > -0.5) & (xy < np.array(size_wh) - 0.5)).all(-1)
+
+
+def _boxes(xy: Float[np.ndarray, "n k 2"], labelled: np.ndarray) -> np.ndarray:
+    """Tight boxes around labelled joints; zeros where there is none."""
+    return np.where(labelled.any(-1)[:, None], np.nan_to_num(box_of_points(xy, labelled), posinf=0, neginf=0), 0)
+
+
+def _poses(rows: list[dict], skeleton: str, occlusion_known: bool) -> Pose:
+    """Rows of xy [k 2], visibility [k], id, image, group, and xyz [k 3] mm where the set has it, as one `Pose`."""
+    k = 21
+    xy = np.array([row["xy"] for row in rows], np.float32).reshape(-1, k, 2)
+    flags = np.array([row["visibility"] for row in rows], np.int8).reshape(-1, k)
+    with_xyz = bool(rows) and "xyz" in rows[0]
+    return Pose(
+        skeleton=skeleton,
+        xy_frame=np.where(flags[..., None] > 0, xy, 0),
+        visibility=flags,
+        boxes_xyxy=_boxes(xy, flags > 0),
+        occlusion_known=occlusion_known,
+        **{f"{name}s": tuple(row[name] for row in rows) for name in ("id", "image", "group")},
+        xyz_camera_mm=np.array([row["xyz"] for row in rows]) if with_xyz else None,
+    )
+
+
+def _pictures(poses: Pose, size_wh: tuple[int, int] | None = None) -> tuple[Picture, ...]:
+    return tuple(Picture(name, size_wh=size_wh) for name in dict.fromkeys(poses.images))
+
+
+def _files(root: Path, patterns: tuple[str, ...], what: str, data: str) -> list[Path]:
+    """The files under `root` by the first pattern that any matches; `root` itself where it is a file."""
+    if root.is_file():
+        return [root]
+    if not root.is_dir():
+        raise MissingFile("no such file or folder", file=root, remedy="check the path")
+    for pattern in patterns:
+        if found := sorted(path for path in root.glob(pattern) if path.is_file()):
+            return found
+    raise MissingFile(f"no {what}", file=root, remedy=f"see `workbench data show {data}` for the layout")
+
+
+def _join(readings: list[Reading], reader: str, source: Path) -> Reading:
+    """Several files of poses of one set as one reading; ids are unique by file, so they get its folder in front."""
+    if len(readings) == 1:
+        return replace(readings[0], reader=reader)
+    named = {}
+    for name in ("ids", "images", "groups"):
+        parts = ((Path(r.source).stem, value) for r in readings for value in getattr(r.poses, name))
+        named[name] = tuple(f"{part}/{value}" if name == "ids" else value for part, value in parts)
+    arrays = ("xy_frame", "visibility", "boxes_xyxy", "xyz_camera_mm")
+    columns = {name: [getattr(r.poses, name) for r in readings] for name in arrays}
+    joined = {
+        name: None if any(v is None for v in values) else np.concatenate(values) for name, values in columns.items()
+    }
+    return Reading(
+        reader=reader,
+        source=str(source),
+        poses=replace(readings[0].poses, **joined, **named, areas=None, crowd=None, head_boxes_xyxy=None),
+        pictures=tuple(picture for r in readings for picture in r.pictures),
+        warnings=tuple(warning for r in readings for warning in r.warnings),
+    )
+
+
+# --- RHD ----------------------------------------------------------------------------------------------------------
+
+
+def _rhd_array(sample: dict, key: str, shape: tuple[int, int], **where) -> np.ndarray:
+    value = sample.get(key)
+    if not isinstance(value, np.ndarray) or value.shape != shape or value.dtype.kind not in "fiu":
+        got = f"of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
+        raise BadRecord(f"{key} is {got}, numbers of shape {shape} expected", **where)
+    if not (np.abs(value) < 1e9).all():
+        raise BadRecord(f"{key} has a value that is not finite", **where)
+    return value.astype(np.float64)
+
+
+def _read_rhd_release(path: Path, on_bad: str) -> Reading:
+    content = safe_unpickle(path)
+    if type(content) is not dict or not content:
+        raise BadFile(f"holds a {type(content).__name__}, a dict of samples expected", file=path)
+    folder = path.parent.name
+
+    def hands(item) -> list[dict]:
+        key, sample = item
+        where = {"file": path, "record": f"sample {str(key)[:40]}"}
+        if type(key) is not int or type(sample) is not dict:
+            raise BadRecord("a number and a dict with xyz, uv_vis, K expected", **where)
+        xyz = 1000 * _rhd_array(sample, "xyz", (42, 3), **where)
+        uv_vis = _rhd_array(sample, "uv_vis", (42, 3), **where)
+        if not np.isin(uv_vis[:, 2], (0, 1)).all():
+            raise BadRecord("visibility flags other than 0 and 1", **where)
+        flags = np.where(_inside(uv_vis[:, :2], RHD_SIZE_WH), 1 + uv_vis[:, 2].astype(int), 0)
+        image = f"{folder}/color/{key:05d}.png"
+        rows = []
+        for side, s in (("left", slice(0, 21)), ("right", slice(21, 42))):
+            row = {"xy": uv_vis[s, :2], "visibility": flags[s], "xyz": xyz[s], "image": image, "group": image}
+            rows += [row | {"id": f"{key:05d}_{side}"}] if flags[s].any() else []
+        return rows
+
+    rows, bad = _each(content.items(), hands, on_bad, path, "samples")
+    poses = _poses(rows, "hand21_rhd", True)
+    return Reading("rhd", str(path), poses=poses, pictures=_pictures(poses, RHD_SIZE_WH), warnings=tuple(bad))
+
+
+def _read_rhd_coco(path: Path, on_bad: str, content: object) -> Reading:
+    content = read_json(path) if content is None else content
+    found = read_coco(path, skeleton="hand21_rhd", occlusion_known=False, on_bad=on_bad, content=content)
+    by_id = {str(a.get("id")): a for a in content["annotations"] if type(a) is dict}
+
+    def joints_mm(key: str) -> list:
+        where = {"file": path, "record": f"annotation {key}"}
+        return [(key, numbers(by_id[key], "joint_cam", 63, **where).reshape(21, 3))]
+
+    kept, bad = _each(found.poses.ids, joints_mm, on_bad, path, "annotations")
+    rows = [found.poses.ids.index(key) for key, _ in kept] if bad else slice(None)
+    xyz = np.array([joints for _, joints in kept]).reshape(-1, 21, 3)
+    poses = replace(found.poses.select(rows), xyz_camera_mm=xyz)
+    return replace(found, reader="rhd", poses=poses, warnings=(*found.warnings, *bad))
+
+
+def read_rhd(path: str | Path, *, on_bad: str = "raise", content: object = None) -> Reading:
+    """Rendered hands: `anno_training.pickle` and `anno_evaluation.pickle` of the release, or MMPose's JSON of one hand
+    a picture; a folder gives what it holds of the former, else of the latter.
+
+    The release flags each joint as visible or not: visible is 2, hidden inside the picture 1, outside of it 0; a hand
+    wholly outside has no row. Rows are "<sample>_left" and "<sample>_right". The conversion kept "labelled" only: 2,
+    and occlusion is not known. Both count fingers from the tip inwards ("hand21_rhd") and have `xyz_camera_mm`.
+    Errors: those of `safe_unpickle` and `read_coco`; `BadRecord` naming the sample or annotation.
+    """
+    path = Path(path)
+    patterns = ("anno_*.pickle", "*/anno_*.pickle", "*/*/*/anno_*.pickle", "annotations/rhd_*.json", "*rhd*.json")
+    files = _files(path, patterns, "anno_*.pickle or rhd_*.json", "rhd")
+    readings = [
+        _read_rhd_coco(f, on_bad, content) if f.suffix == ".json" else _read_rhd_release(f, on_bad) for f in files
+    ]
+    return _join(readings, "rhd", path)
+
+
+# --- CMU Panoptic -------------------------------------------------------------------------------------------------
 
 
 def panoptic_source(file_name: str) -> str:
@@ -32,38 +214,179 @@ def panoptic_source(file_name: str) -> str:
     return found[1] or found[2]
 
 
-def read_panoptic(path: str | Path) -> Pose:
+def read_panoptic(path: str | Path, *, on_bad: str = "raise", content: object = None) -> Reading:
     """Hands of a Panoptic annotation file (test or train); flags say nothing about occlusion, groups are sources.
 
-    Errors: those of `read_coco`; `BadRecord` for a hand with a joint that is not labelled (Panoptic labels all 21).
+    Errors: those of `read_coco`; `BadRecord` for a hand with a joint that is not labelled (Panoptic labels all 21), or
+    whose file name is none of Panoptic's.
     """
-    pose, _ = read_coco(path, skeleton="hand21", occlusion_known=False)
-    if (gaps := ~pose.labelled.all(1)).any():
-        raise BadRecord(
-            f"{gaps.sum()} hands have joints that are not labelled (flag 0), 21 labelled joints expected",
-            file=path,
-            record=f"annotation {pose.ids[int(gaps.argmax())]}",
-            remedy="drop these annotations",
-        )
-    return replace(pose, groups=tuple(map(panoptic_source, pose.images)))
+    path = Path(path)
+    found = read_coco(path, skeleton="hand21", occlusion_known=False, on_bad=on_bad, content=content)
+    poses = found.poses
+
+    def whole(row: int) -> list:
+        where = {"file": path, "record": f"annotation {poses.ids[row]}"}
+        if gaps := int((~poses.labelled[row]).sum()):
+            raise BadRecord(
+                f"{gaps} joints are not labelled (flag 0), 21 expected", remedy="drop this annotation", **where
+            )
+        try:
+            return [(row, panoptic_source(poses.images[row]))]
+        except BadRecord as error:
+            raise BadRecord(f"{poses.images[row]}: {error.problem}", remedy=error.remedy, **where) from None
+
+    kept, bad = _each(range(len(poses)), whole, on_bad, path, "annotations")
+    poses = replace(poses.select([row for row, _ in kept]), groups=tuple(group for _, group in kept))
+    return replace(found, reader="panoptic", poses=poses, warnings=(*found.warnings, *bad))
 
 
-def read_port_panoptic(root: str | Path) -> tuple[Pose, Detections]:
-    """The 846 annotated hands and, row by row, what the MobileNetV2 detector saw, matched by file name.
+def _cmu_hand(hand: object, points: str, image: object, **where) -> list[dict]:
+    """One hand of CMU's own files: 21 x, y, flag, where only flag 1 is a label."""
+    if type(hand) is not dict or type(image) is not str:
+        raise BadRecord(f"an object with {points} and the picture's name expected", **where)
+    joints = numbers(hand, points, 63, **where).reshape(21, 3)
+    group = re.sub(r"_[lr]$|_\d+_[lr]$", "", Path(image).stem)
+    flags = 2 * (joints[:, 2] == 1)
+    return [{"xy": joints[:, :2], "visibility": flags, "id": where["record"], "image": image, "group": group}]
+
+
+def read_cmu_hands(path: str | Path, *, on_bad: str = "raise", content: object = None) -> Reading:
+    """CMU's own files: `hand_labels/manual_train|manual_test/*.json` (a hand each, `hand_pts`), or
+    `hand143_panopticdb/hands_v143_14817.json` (a list `root`, `joint_self`); a folder gives all that it holds.
+
+    Labelled joints are 2, occlusion is not known. Errors: `BadRecord` naming the file or the entry of `root`.
+    """
+    path = Path(path)
+    patterns = ("hands_v*.json", "*/hands_v*.json", "*_l.json", "*.json", "manual_*/*.json", "*/manual_*/*.json")
+    files = _files(path, (*patterns, "*/*/manual_*/*.json"), "hand_labels or hand143_panopticdb", "cmu_panoptic_hands")
+    base = path.parent if path.is_file() else path
+
+    def hands(file: Path) -> list[dict]:
+        found = read_json(file) if content is None or file != path else content
+        if type(found) is dict and type(found.get("root")) is list:
+            rows, bad = _each(enumerate(found["root"]), lambda item: entry(file, *item), on_bad, file, "hands")
+            warnings.extend(bad)
+            return rows
+        name = str(file.relative_to(base))
+        return _cmu_hand(found, "hand_pts", name[: -len("json")] + "jpg", file=file, record=name[: -len(".json")])
+
+    def entry(file: Path, i: int, record: dict) -> list[dict]:
+        image = record.get("img_paths") if type(record) is dict else None
+        return _cmu_hand(record, "joint_self", image, file=file, record=f"root[{i}]")
+
+    warnings: list[WorkbenchError] = []
+    rows, bad = _each(files, hands, on_bad, path, "files")
+    poses = _poses(rows, "hand21", False)
+    return Reading("cmu_hands", str(path), poses=poses, pictures=_pictures(poses), warnings=(*warnings, *bad))
+
+
+def read_port_panoptic(root: str | Path, *, on_bad: str = "raise") -> Reading:
+    """The 846 annotated hands and, row by row, what the MobileNetV2 detector saw, matched by file name: row i of
+    `poses` and of `detections` is the same hand.
 
     root: the folder of the manifest `port_panoptic`. The published pickle is preferred to its npz copy.
     Errors: `MissingFile`; `BadRecord` where a hand has no detection, or a file name stands twice.
     """
     root = Path(root)
-    pose = read_panoptic(root / "annotations" / "panoptic_test.json")
+    found = read_panoptic(root / "annotations" / "panoptic_test.json", on_bad=on_bad)
     path = next((root / name for name in DETECTIONS if (root / name).is_file()), None)
     if path is None:
         raise MissingFile(f"none of {', '.join(DETECTIONS)}", file=root, remedy="workbench data fetch port_panoptic")
     detections = read_detections(path, skeleton="hand21")
     row_of = {image[max(image.find("hand_labels/"), 0) :]: row for row, image in enumerate(detections.images)}
-    for names, rows, file in ((set(pose.images), pose, root), (row_of, detections, path)):
+    images = found.poses.images
+    for names, rows, file in ((set(images), images, root), (row_of, detections, path)):
         if len(names) != len(rows):
             raise BadRecord("a file name stands twice, so rows cannot be matched", file=file)
-    if lost := [image for image in pose.images if image not in row_of]:
-        raise BadRecord(f"{len(lost)} of {len(pose)} hands have no detection", file=path, record=lost[0])
-    return pose, detections.select([row_of[image] for image in pose.images])
+
+    def row(image: str) -> list:
+        if image not in row_of:
+            lost = sum(image not in row_of for image in images)
+            raise BadRecord(f"{lost} of {len(images)} hands have no detection", file=path, record=image)
+        return [image]
+
+    kept, bad = _each(images, row, on_bad, path, "hands")
+    poses = found.poses.select([images.index(image) for image in kept]) if bad else found.poses
+    return replace(
+        found,
+        reader="port_panoptic",
+        source=str(root),
+        poses=poses,
+        detections=detections.select([row_of[image] for image in kept]),
+        warnings=(*found.warnings, *bad),
+    )
+
+
+# --- FPHB ---------------------------------------------------------------------------------------------------------
+
+
+def _read_skeleton(path: Path, on_bad: str) -> tuple[Clip | None, list[WorkbenchError]]:
+    """One `skeleton.txt`: a line a frame, its number and 21 joints in world mm."""
+    try:
+        lines = read_bytes(path).decode("ascii").splitlines()
+    except UnicodeDecodeError as error:
+        raise BadFile(f"not a text file: byte 0x{error.object[error.start]:02x}", file=path) from None
+    seen: set[int] = set()
+
+    def row(item) -> list:
+        number, line = item
+        where = {"file": path, "record": f"line {number}"}
+        words = line.split()
+        if not words:
+            return []
+        if len(words) != 64:
+            raise BadRecord(f"{len(words)} numbers, 64 expected: the frame and 21 joints", **where)
+        try:
+            values = np.array(words, np.float64)
+        except ValueError as error:
+            raise BadRecord(f"not numbers: {error}", **where) from None
+        if not (np.abs(values) < 1e9).all() or values[0] < 0 or values[0] % 1:
+            raise BadRecord("a value that is not finite, or a frame that is not a whole number", **where)
+        if values[0] in seen:
+            raise BadRecord(f"frame {int(values[0])} stands twice", remedy="keep one of them", **where)
+        seen.add(values[0])
+        return [values]
+
+    rows, bad = _each(enumerate(lines, 1), row, on_bad, path, "lines")
+    if not rows:
+        return None, bad or [BadFile("holds no frame", file=path)]
+    rows = np.array(sorted(rows, key=lambda values: values[0]))
+    xyz_world = rows[:, 1:].reshape(-1, 21, 3)[:, FPHB_TO_HAND21]
+    xyz_camera = (xyz_world - FPHB_CAMERA.position_mm) @ FPHB_CAMERA.rotation.T
+    front = xyz_camera[..., 2] > 1
+    xy = project(FPHB_CAMERA, np.where(front[..., None], xyz_camera, (0, 0, 1)))
+    shown = front & _inside(xy, FPHB_CAMERA.size_wh)
+    track = Track(
+        skeleton="hand21",
+        track_id=0,
+        xy_frame=np.where(shown[..., None], xy, 0),
+        visibility=2 * shown,
+        labelled=np.ones(len(rows), bool),
+        boxes_xyxy=_boxes(xy, shown),
+        occlusion_known=False,
+        xyz_camera_mm=xyz_camera,
+    )
+    name = "/".join(path.parts[-4:-1])
+    width, height = FPHB_CAMERA.size_wh
+    pictures = tuple(Picture(f"color_{int(i):04d}.jpeg", size_wh=FPHB_CAMERA.size_wh) for i in rows[:, 0])
+    return Clip(Video(f"Video_files/{name}/color", len(rows), width, height), (track,), pictures, name), bad
+
+
+def read_fphb(path: str | Path, *, on_bad: str = "raise") -> Reading:
+    """First-person hands: one `skeleton.txt`, or the data set's folder with `Hand_pose_annotation_v1*/Subject_k/action/n`.
+
+    Joints were measured by magnetic sensors, in world mm; they are projected into the colour picture by the published
+    calibration, and those outside of it are 0. Sensors say nothing about occlusion: the others are 2. Joints come in
+    our order (each finger from the palm outwards), frames in the order of their numbers.
+    Errors: `BadRecord` naming the line; `BadFile` where a file holds no frame.
+    """
+    path = Path(path)
+    patterns = ("Hand_pose_annotation_v1*/*/*/*/skeleton.txt", "*/*/*/skeleton.txt", "**/skeleton.txt")
+    clips, warnings = [], []
+    for file in _files(path, patterns, "Hand_pose_annotation_v1/Subject_k/action/n/skeleton.txt", "fphb"):
+        clip, bad = _read_skeleton(file, on_bad)
+        if clip is None and (on_bad == "raise" or file == path):
+            raise bad[0]
+        clips += [clip] if clip else []
+        warnings += bad
+    return Reading("fphb", str(path), clips=tuple(clips), cameras={"color": FPHB_CAMERA}, warnings=tuple(warnings))

@@ -13,6 +13,8 @@ fractions of stature in Winter, "Biomechanics and Motor Control of Human Movemen
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.spatial.transform import Rotation
@@ -186,9 +188,10 @@ def _hand_capsules(xyz: np.ndarray):
 # joints that people mark lie inside the widths given there (shoulders 0.259, hips 0.191): 0.21 and 0.12, ours.
 _BODY = {"trunk": 0.288, "neck": 0.052, "shoulder": 0.105, "hip": 0.06}
 _BODY |= {"arm": 0.186, "forearm": 0.146, "thigh": 0.245, "shank": 0.246}
+LEG_OF_STATURE = _BODY["thigh"] + _BODY["shank"]
 # From the top of the neck, in the head's frame: x left, y up, z forward (fractions of stature, for a head about 0.11
 # long and 0.09 broad; unstated, ours).
-_HEAD = {
+HEAD_OFFSETS = {
     "nose": (0.0, 0.036, 0.068),
     "left_eye": (0.018, 0.058, 0.052),
     "right_eye": (-0.018, 0.058, 0.052),
@@ -199,14 +202,15 @@ _HEAD = {
     "skull": (0.0, 0.055, 0.005),
 }
 # Angles, (low, high) after AAOS ranges of motion (Norkin and White), narrowed to what people do with ease.
-_BODY_LIMITS = {
+_AXIAL = {
     "lean": (-15, 60), "trunk_bend": (-15, 60), "trunk_side": (-25, 25), "trunk_twist": (-40, 40),
     "head_nod": (-35, 45), "head_side": (-30, 30), "head_turn": (-70, 70),
+}  # fmt: skip
+_LIMB = {
     "shoulder_flexion": (-45, 175), "shoulder_abduction": (-5, 170), "shoulder_rotation": (-70, 80), "elbow": (0, 145),
     "hip_flexion": (-20, 120), "hip_abduction": (-15, 45), "hip_rotation": (-35, 40), "knee": (0, 140),
 }  # fmt: skip
-_AXIAL = tuple(_BODY_LIMITS)[:7]
-_LIMB = tuple(_BODY_LIMITS)[7:]  # once for each side
+BODY_LIMITS = _AXIAL | {f"{side}_{name}": limits for side in ("left", "right") for name, limits in _LIMB.items()}
 # Families: lean, trunk_bend, head_nod; then one limb set for the left and one for the right side. Unstated; ours.
 _BODY_FAMILIES = np.array(
     [  # axial     left: arm           leg              right: arm         leg
@@ -228,7 +232,7 @@ _BODY_FAMILIES = np.array(
 _BODY_NOISE = np.array([5, 6, 6, 8, 10, 10, 18, *(15, 10, 20, 18, 10, 6, 10, 10) * 2], dtype=float)  # unstated; ours
 
 # Joints that a skeleton calls by another name than `body_joints_mm`.
-_BODY_SKELETONS = {
+BODY_SKELETONS = {
     "coco17": {},
     "crowdpose14": {"head": "head_top"},
     "posetrack15": {"head_bottom": "neck"},
@@ -243,47 +247,73 @@ _BODY_SKELETONS = {
 }
 
 
+def body_bones_mm(n: int, rng: np.random.Generator) -> dict[str, Float[np.ndarray, "n 1"]]:
+    """Lengths of the bones of n bodies by name, with their `stature` (mm)."""
+    stature = rng.normal(1690, 95, (n, 1))  # mm, adults of both sexes; unstated, ours
+    width, length = np.exp(0.07 * rng.standard_normal((2, n, 1)))
+    bone = {b: f * stature * np.exp(0.04 * rng.standard_normal((n, 1))) for b, f in _BODY.items()}
+    bone = {b: v * (width if b in ("shoulder", "hip") else length**0.5) for b, v in bone.items()}
+    return bone | {"stature": stature}
+
+
+def head_offsets_mm(
+    stature_mm: Float[np.ndarray, "n 1"], rng: np.random.Generator
+) -> dict[str, Float[np.ndarray, "n 3"]]:
+    """Points of n heads by name, from the top of the neck in the head's own frame (mm; x left, y up, z forward)."""
+    shape = (len(stature_mm), 3)
+    return {
+        j: np.array(xyz) * (stature_mm * np.exp(0.03 * rng.standard_normal(shape))) for j, xyz in HEAD_OFFSETS.items()
+    }
+
+
 def body_joints_mm(n: int, rng: np.random.Generator) -> dict[str, Float[np.ndarray, "n 3"]]:
     """Joints of n bodies by name (mm; x to the subject's left, y up, z forward; pelvis at the origin).
 
     Raises `BadParameter` for n below 1.
     """
     _check_count(n)
-    stature = rng.normal(1690, 95, (n, 1))  # mm, adults of both sexes; unstated, ours
-    width, length = np.exp(0.07 * rng.standard_normal((2, n, 1)))
-    bone = {b: f * stature * np.exp(0.04 * rng.standard_normal((n, 1))) for b, f in _BODY.items()}
-    bone = {b: v * (width if b in ("shoulder", "hip") else length**0.5) for b, v in bone.items()}
-
+    bone = body_bones_mm(n, rng)
     blend = _weights(n, len(_BODY_FAMILIES), rng) @ _BODY_FAMILIES
     blend = np.insert(blend, [2, 2, 3, 3], 0.0, axis=1)  # families are straight: no side bend, twist, turn of their own
-    low, high = np.array([_BODY_LIMITS[a] for a in (*_AXIAL, *_LIMB, *_LIMB)]).T
+    low, high = np.array([*BODY_LIMITS.values()]).T
     angles = np.clip(blend + _BODY_NOISE * rng.standard_normal(blend.shape), low, high)
     swapped = np.concatenate([angles[:, :7] * [1, 1, -1, -1, 1, -1, -1], angles[:, 15:], angles[:, 7:15]], 1)
     angles = np.where(rng.random((n, 1)) < 0.5, swapped, angles)  # left and right in equal parts
-    axial = dict(zip(_AXIAL, angles.T))
+    return pose_body(bone, head_offsets_mm(bone["stature"], rng), dict(zip(BODY_LIMITS, angles.T)))
+
+
+def pose_body(
+    bone: Mapping[str, Float[np.ndarray, "#n 1"]],
+    head_offset: Mapping[str, Float[np.ndarray, "#n 3"]],
+    angles: Mapping[str, Float[np.ndarray, "n"]],
+) -> dict[str, Float[np.ndarray, "n 3"]]:
+    """Forward kinematics of bodies: joints by name (mm; x to the subject's left, y up, z forward; pelvis at the origin).
+
+    bone, head_offset: of `body_bones_mm` and `head_offsets_mm`; one row where all n poses are the same person's.
+    angles: degrees, every name of `BODY_LIMITS`.
+    """
 
     def turn(order: str, *degrees):
         return Rotation.from_euler(order, np.stack(degrees, -1), degrees=True)
 
-    pelvis = turn("X", axial["lean"])
-    trunk = pelvis * turn("XZY", axial["trunk_bend"], axial["trunk_side"], axial["trunk_twist"])
-    head = trunk * turn("YXZ", axial["head_turn"], axial["head_nod"], axial["head_side"])
+    pelvis = turn("X", angles["lean"])
+    trunk = pelvis * turn("XZY", angles["trunk_bend"], angles["trunk_side"], angles["trunk_twist"])
+    head = trunk * turn("YXZ", angles["head_turn"], angles["head_nod"], angles["head_side"])
     up, down, left = np.eye(3)[1], -np.eye(3)[1], np.eye(3)[0]
-    joints = {"pelvis": np.zeros((n, 3))}
+    joints = {"pelvis": np.zeros((len(angles["lean"]), 3))}
     half = pelvis.apply(up * bone["trunk"] * 0.35)  # the lower trunk moves with the pelvis
     joints["belly"] = half
     joints["thorax"] = half + trunk.apply(up * bone["trunk"] * 0.65)
     joints["spine"] = (joints["pelvis"] + joints["thorax"]) / 2
     joints["neck"] = joints["thorax"] + (trunk.apply(up * bone["neck"]) + head.apply(up * bone["neck"])) / 2
-    for name, offset in _HEAD.items():
-        vary = stature * np.exp(0.03 * rng.standard_normal((n, 3)))
-        joints[name] = joints["neck"] + head.apply(np.array(offset) * vary)
-    for side, sign, first in (("left", 1, 7), ("right", -1, 15)):
-        limb = dict(zip(_LIMB, angles[:, first : first + 8].T))
+    for name, offset in head_offset.items():
+        joints[name] = joints["neck"] + head.apply(offset)
+    for side, sign in (("left", 1), ("right", -1)):
+        limb = {name: angles[f"{side}_{name}"] for name in _LIMB}
         # Flexion swings forward about x, abduction away from the body about z, rotation turns about the bone itself.
         # A raised arm lifts its shoulder by up to 0.03 of stature (unstated; ours).
         raised = np.clip(np.maximum(limb["shoulder_flexion"], limb["shoulder_abduction"]) / 170, 0, 1)[:, None]
-        joint = joints["thorax"] + trunk.apply(sign * left * bone["shoulder"] + up * 0.03 * stature * raised)
+        joint = joints["thorax"] + trunk.apply(sign * left * bone["shoulder"] + up * 0.03 * bone["stature"] * raised)
         flexion, abduction, rotation = (limb[f"shoulder_{a}"] for a in ("flexion", "abduction", "rotation"))
         arm = trunk * turn("XZY", -flexion, sign * abduction, -sign * rotation)
         forearm = arm * turn("X", -limb["elbow"])
@@ -299,6 +329,17 @@ def body_joints_mm(n: int, rng: np.random.Generator) -> dict[str, Float[np.ndarr
     return joints
 
 
+def skeleton_joints(joints: Mapping[str, Float[np.ndarray, "n 3"]], skeleton: str) -> Float[np.ndarray, "n k 3"]:
+    """Joints by name, as `body_joints_mm` calls them, in the order and under the names of one of `BODY_SKELETONS`.
+
+    Raises `UnknownName` for another skeleton.
+    """
+    if skeleton not in BODY_SKELETONS:
+        raise unknown("body skeleton", skeleton, BODY_SKELETONS)
+    rename = BODY_SKELETONS[skeleton]
+    return np.stack([joints[rename.get(j, j)] for j in SKELETONS[skeleton].joints], 1)
+
+
 def sample_bodies(n: int, rng: np.random.Generator, *, skeleton: str = "coco17", occlusion: bool = True) -> Pose:
     """n bodies as an upright camera sees them: standing, walking, sitting, reaching; 80 to 600 px long in 1280x720.
 
@@ -310,8 +351,8 @@ def sample_bodies(n: int, rng: np.random.Generator, *, skeleton: str = "coco17",
     occlusion=False skips the self-occlusion test, calls every joint visible and sets `occlusion_known` false.
     Raises `UnknownName` for another skeleton and `BadParameter` for n below 1.
     """
-    if skeleton not in _BODY_SKELETONS:
-        raise unknown("body skeleton", skeleton, _BODY_SKELETONS)
+    if skeleton not in BODY_SKELETONS:
+        raise unknown("body skeleton", skeleton, BODY_SKELETONS)
     joints = body_joints_mm(n, rng)
     names = tuple(joints)
     # An upright camera looks at any side of the person, a little from above; one person in 20 lies. Unstated; ours.
@@ -326,7 +367,7 @@ def sample_bodies(n: int, rng: np.random.Generator, *, skeleton: str = "coco17",
         face = [names.index(j) for j in ("nose", "left_eye", "right_eye", "left_ear", "right_ear")]
         outward = xyz_camera[:, face] - xyz_camera[:, [names.index("skull")]]  # these lie on the surface of the head
         hidden[:, face] |= outward[..., 2] > 0.3 * np.linalg.norm(outward, axis=-1)
-    rename = _BODY_SKELETONS[skeleton]
+    rename = BODY_SKELETONS[skeleton]
     order = [names.index(rename.get(j, j)) for j in SKELETONS[skeleton].joints]
     return _pose(skeleton, xy_frame[:, order], hidden[:, order], occlusion)
 

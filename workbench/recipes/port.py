@@ -78,7 +78,8 @@ def pairs(
         return truth, NOISE.apply(truth, rng)
     if found.name != "port_panoptic":
         raise unknown("data set of PORT", found.name, ["synthetic", "port_panoptic"])
-    truth, detected = read_port_panoptic(root)
+    hands = read_port_panoptic(root)
+    truth, detected = hands.poses, hands.detections
     if n is not None and n < len(truth):
         rows = np.sort(rng.choice(len(truth), n, replace=False))
         return truth.select(rows), detected.select(rows)
@@ -518,7 +519,7 @@ def _training_set(path: Path, truth: Pose) -> Pose | None:
     """The user's panoptic_train.json; refused where it shares a video or picture with the test hands."""
     if not path.exists():
         return None
-    found = read_panoptic(path)
+    found = read_panoptic(path).poses
     shared = sorted(set(found.groups) & set(truth.groups))
     if shared:
         raise BadRecord(

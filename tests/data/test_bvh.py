@@ -1,0 +1,269 @@
+"""BVH: hand-checkable trees, damaged files, the real Bandai Namco clips, and bodies out of them."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from workbench.data.bvh import MADE_UP, body_joints, read_bvh
+from workbench.data.manifest import locate
+from workbench.data.synthetic import body_joints_mm, skeleton_joints
+from workbench.errors import BadFile, BadParameter, BadRecord, EmptyFile, MissingFile, WorkbenchError
+from workbench.records import Motion
+
+TREE = """HIERARCHY
+ROOT hips
+{
+  OFFSET 1 2 3
+  CHANNELS 3 Zrotation Xrotation Yrotation
+  JOINT upper arm {
+    OFFSET 0 5 0
+    CHANNELS 6 Yrotation Xposition Yposition Zposition Zrotation Xrotation
+    JOINT hand
+    {
+      OFFSET 7 0 0
+      CHANNELS 1 Xrotation
+      End Site
+      {
+        OFFSET 0 0 1
+      }
+    }
+  }
+}
+"""
+ROWS = ["0 0 0 0 0 5 0 0 0 0", "90 0 0 0 0 5 0 0 0 0", "0 0 0 90 2 3 4 0 0 0"]
+
+
+def bvh(tree=TREE, rows=ROWS, frames=None, seconds="0.04"):
+    count = len(rows) if frames is None else frames
+    return f"{tree}MOTION\nFrames: {count}\nFrame Time:\t{seconds}\n" + "\n".join(rows) + "\n"
+
+
+def read(tmp_path, text, **options):
+    file = tmp_path / "some.bvh"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return read_bvh(file, **options).motions[0]
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_positions_by_hand(tmp_path, ending):
+    motion = read(tmp_path, bvh().replace("\n", ending))
+    assert motion.joints == ("hips", "upper arm", "hand") and motion.parents == (-1, 0, 1)
+    assert motion.fps == 25 and motion.space == "world" and motion.name == "some" and motion.labels == ()
+    expected = [
+        [[1, 2, 3], [1, 7, 3], [8, 7, 3]],
+        [[1, 2, 3], [-4, 2, 3], [-4, 9, 3]],  # the root turns by 90 degrees about z
+        [[1, 2, 3], [3, 5, 7], [3, 5, 0]],  # the arm's position replaces its offset; it turns about y
+    ]
+    np.testing.assert_allclose(motion.xyz_mm, 10 * np.array(expected, float), atol=1e-9)
+    np.testing.assert_allclose(read(tmp_path, bvh(), unit_mm=25.4).xyz_mm, 25.4 * np.array(expected, float), atol=1e-9)
+
+
+def test_rotations_are_intrinsic_in_the_order_of_the_channels(tmp_path):
+    tree = "HIERARCHY\nROOT a\n{\nOFFSET 0 0 0\nCHANNELS 3 {}\nJOINT b\n{{\nOFFSET 1 0 0\n}}\n}}\n".replace(
+        "{\n", "{{\n", 1
+    )
+    zx = read(tmp_path, bvh(tree.format("Zrotation Xrotation Yrotation"), ["90 90 0"])).xyz_mm[0, 1]
+    np.testing.assert_allclose(zx, [0, 10, 0], atol=1e-9)  # first x (no change), then z: to +y
+    xz = read(tmp_path, bvh(tree.format("Xrotation Zrotation Yrotation"), ["90 90 0"])).xyz_mm[0, 1]
+    np.testing.assert_allclose(xz, [0, 0, 10], atol=1e-9)  # first z to +y, then x on to +z
+
+
+def test_labels_come_by_name_or_by_number(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/some.json").write_text('{"content": 1, "style": 0}')
+    assert read(tmp_path / "data", bvh()).labels == ("1", "0")
+    (tmp_path / "cfg").mkdir()
+    (tmp_path / "cfg/content_label.txt").write_text("dataset-1_walk\ndataset-1_walk-back")
+    (tmp_path / "cfg/style_label.txt").write_text("dataset-1_old_man")
+    assert read(tmp_path / "data", bvh()).labels == ("walk-back", "old_man")
+    (tmp_path / "data/some.json").write_text('{"content": "x"}')
+    with pytest.raises(BadRecord, match=r"some.json: content is 'x'"):
+        read_bvh(tmp_path / "data/some.bvh")
+
+
+DAMAGE = {
+    "a broken last row": (bvh(rows=[*ROWS[:2], "0 0 0"], frames=5), r"line 25: Frames: says 5, 2 whole rows .* row of 3"),
+    "rows are missing": (bvh(frames=4), "Frames: says 4, 3 whole rows"),
+    "a row too many": (bvh(frames=2), "Frames: says 2, 3 whole rows"),
+    "a huge claim": (bvh(frames=10**15), "Frames: says 1000000000000000, 3 whole rows"),
+    "no frames": (bvh(rows=[]), "0 frames of 0.04 s"),
+    "a long row": (bvh(rows=[ROWS[0] + " 1"]), "row of 11 values where 10"),
+    "NaN": (bvh(rows=[ROWS[0], ROWS[0].replace("5", "nan")]), "frame 1: a value that is not finite"),
+    "a word": (bvh(rows=[ROWS[0].replace("5", "five")]), "line 23: .*five"),
+    "overflow": (bvh(rows=[ROWS[0].replace("5", "1e308")]), "too large"),
+    "a frame time of zero": (bvh(seconds="0"), "frames of 0 s"),
+    "a negative frame time": (bvh(seconds="-0.04"), "Frame Time: and a number expected"),
+    "no frame time": (bvh().replace("Frame Time", "Time"), "Frame Time: and a number expected"),
+    "no MOTION": (TREE, "no line MOTION"),
+    "a fraction of a frame": (bvh(frames=2.5), "2.5 frames of"),
+    "an open brace": (bvh(TREE.rstrip()[:-1]), "1 brackets are not closed"),
+    "a brace too many": (bvh(TREE + "}\n"), "line 20: '}' is not expected"),
+    "no brace": (bvh(TREE.replace("hips\n{", "hips")), "line 3: 'OFFSET 1 2 3', a { expected"),
+    "a short offset": (bvh(TREE.replace("1 2 3", "1 2")), "line 4: OFFSET '1 2', three numbers"),
+    "an infinite offset": (bvh(TREE.replace("1 2 3", "1 2 inf")), "line 4: OFFSET"),
+    "no offset": (bvh(TREE.replace("OFFSET 7 0 0", "")), "hand: a joint without OFFSET"),
+    "too few channels": (bvh(TREE.replace("CHANNELS 3", "CHANNELS 4")), "line 5: CHANNELS"),
+    "one channel twice": (bvh(TREE.replace("Zrotation Xrotation Y", "Zrotation Zrotation Y")), "line 5: CHANNELS"),
+    "an unknown channel": (bvh(TREE.replace("3 Zrotation", "3 Zscale")), "unknown channel 'Zscale'"),
+    "no channels at all": (bvh("HIERARCHY\nROOT a\n{\nOFFSET 0 0 0\n}\n"), "no joint has channels"),
+    "one name twice": (bvh(TREE.replace("JOINT hand", "JOINT hips")), "two joints are called 'hips'"),
+    "a joint in an end site": (bvh(TREE.replace("OFFSET 0 0 1", "JOINT x")), "line 15: 'JOINT x' is not expected"),
+    "too many joints": (
+        bvh("HIERARCHY\nROOT a\n{\n" + "".join(f"JOINT j{i} {{\n" for i in range(100_000))), "more than 1000 joints",
+    ),
+    "not BVH": ("solid thing\nfacet", "does not begin with HIERARCHY"),
+    "not text": (b"\xff\xfe\x00\x01", "not UTF-8"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_a_damaged_file_is_named_with_the_place(tmp_path, case):
+    text, message = DAMAGE[case]
+    start = time.perf_counter()
+    with pytest.raises(BadFile, match=message) as raised:
+        read(tmp_path, text)
+    assert "some.bvh" in str(raised.value) and "\n" not in str(raised.value)
+    assert time.perf_counter() - start < 2
+
+
+def test_files_cut_or_changed_anywhere_raise_named_errors_only(tmp_path):
+    whole, rng = bvh().encode(), np.random.default_rng(0)
+    for i in range(400):
+        raw = bytearray(whole[: rng.integers(1, len(whole))] if i % 2 else whole)
+        for at in rng.integers(0, len(raw), rng.integers(0, 4)):
+            raw[at] = rng.choice(list(b"\x00\xff {}\n0e-9._:Ax"))
+        try:
+            read(tmp_path, bytes(raw))
+        except WorkbenchError as error:
+            assert "some.bvh" in str(error)
+
+
+def test_a_folder_is_all_its_clips_and_bad_ones_are_reported(tmp_path):
+    for name, text in (("b", bvh()), ("c", bvh(frames=9)), ("a", ""), ("d", bvh(seconds="0.01"))):
+        (tmp_path / f"{name}.bvh").write_text(text)
+    with pytest.raises(BadRecord, match=r"a.bvh: zero bytes.*2 of 4 files are bad"):
+        read_bvh(tmp_path)
+    reading = read_bvh(tmp_path, on_bad="report")
+    assert [(m.name, m.fps) for m in reading.motions] == [("b", 25), ("d", 100)]
+    assert [type(w) for w in reading.warnings] == [EmptyFile, BadFile] and reading.reader == "bvh"
+    (tmp_path / "empty").mkdir()
+    for missing in (tmp_path / "empty", tmp_path / "none.bvh"):
+        with pytest.raises(MissingFile):
+            read_bvh(missing)
+    for options in ({"on_bad": "skip"}, {"unit_mm": 0.0}, {"unit_mm": float("nan")}):
+        with pytest.raises(BadParameter):
+            read_bvh(tmp_path / "b.bvh", **options)
+
+
+# --- real clips ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bandai(data_root):
+    return read_bvh(data_root / "bandai_namco").motions
+
+
+def named(motion: Motion) -> dict[str, np.ndarray]:
+    return dict(zip(motion.joints, motion.xyz_mm.transpose(1, 0, 2)))
+
+
+@pytest.mark.realdata
+def test_bandai_namco_is_as_described(bandai):
+    lengths = [len(m.xyz_mm) for m in bandai]
+    assert (len(bandai), sum(lengths), min(lengths), max(lengths)) == (40, 8508, 20, 1901)
+    assert {(len(m.joints), m.fps, len(m.labels)) for m in bandai} == {(22, 30.0, 2)}
+    assert len({m.joints for m in bandai}) == len({m.parents for m in bandai}) == 1
+    assert {m.labels for m in bandai if "walk-left" in m.name} == {("walk-left", "chimpira")}
+    bones = {"LowerLeg": 39.08, "Foot": 40.99, "LowerArm": 24.33, "Hand": 22.29}  # cm, from the joint above
+    for motion in bandai:
+        length = np.linalg.norm(motion.xyz_mm - motion.xyz_mm[:, motion.parents], axis=-1) / 10
+        assert np.ptp(length[:, 2:], axis=0).max() < 1e-6
+        for name, cm in bones.items():
+            for side in "LR":
+                assert abs(length[0, motion.joints.index(f"{name}_{side}")] - cm) < 0.01
+        joints = named(motion)
+        assert 1230 <= np.median(joints["Head"][:, 1]) <= 1420
+        assert min(joints["Toes_L"][:, 1].min(), joints["Toes_R"][:, 1].min()) > 24.5
+
+
+@pytest.mark.realdata
+def test_the_subject_walks_along_z_with_its_left_at_x(bandai):
+    (walk,) = [m for m in bandai if m.name == "dataset-1_walk_normal_001"]
+    joints = named(walk)
+    way = joints["Hips"][-1] - joints["Hips"][0]
+    assert way[2] > 1000 and abs(way[0]) < 0.2 * way[2]
+    assert (joints["UpperLeg_L"][:, 0] > joints["UpperLeg_R"][:, 0]).all()
+
+
+@pytest.mark.realdata
+def test_a_cut_file_says_what_is_there(data_root):
+    with pytest.raises(BadFile, match=r"cut_mid_motion.bvh, line 150: Frames: says 24, 15 whole rows .* a row of 26"):
+        read_bvh(data_root / "bad/cut_mid_motion.bvh")
+
+
+@pytest.mark.realdata
+def test_the_longest_clip_is_read_at_once(data_root, bandai):
+    (file,) = data_root.glob(f"bandai_namco/*/data/{max(bandai, key=lambda m: len(m.xyz_mm)).name}.bvh")
+    times = []
+    for _ in range(3):
+        start = time.process_time()
+        read_bvh(file)
+        times.append(time.process_time() - start)
+    assert min(times) < 0.1  # s; measured 0.04
+
+
+@pytest.mark.realdata
+def test_the_manifest_finds_the_samples(data_root):
+    manifest, place = locate("bandai_namco")
+    assert place == data_root / "bandai_namco" and manifest.reader == "workbench.data.bvh:read_bvh"
+
+
+@pytest.mark.realdata
+def test_bodies_have_the_joints_of_synthetic_people(bandai):
+    synthetic = set(body_joints_mm(1, np.random.default_rng(0)))
+    for motion in bandai[::3]:
+        joints = body_joints(motion)
+        assert set(joints) == synthetic | {"left_toes", "right_toes"} and set(MADE_UP) < synthetic
+        np.testing.assert_allclose(joints["left_wrist"], named(motion)["Hand_L"], atol=1e-9)
+        assert skeleton_joints(joints, "jhmdb15").shape == (len(motion.xyz_mm), 15, 3)
+        assert 1500 < np.quantile(joints["head_top"][:, 1], 0.9) < 1750
+    walk = body_joints(next(m for m in bandai if m.name == "dataset-1_walk_normal_001"))
+    assert (walk["nose"] - walk["skull"])[:, 2].min() > 50  # it looks where it goes
+    assert (walk["left_ear"] - walk["right_ear"])[:, 0].min() > 50
+
+
+@pytest.mark.realdata
+def test_other_proportions_keep_limbs_rigid_and_feet_in_place(bandai):
+    motion = next(m for m in bandai if m.name == "dataset-1_walk_normal_001")
+    old, new = body_joints(motion), body_joints(motion, np.random.default_rng(3))
+    again = body_joints(motion, np.random.default_rng(3))
+    assert all((new[j] == again[j]).all() for j in new)
+    ratio = {}
+    for a, b in (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist")):
+        length = [np.linalg.norm(j[f"left_{a}"] - j[f"left_{b}"], axis=1) for j in (old, new)]
+        assert np.ptp(length[1]) < 1e-6
+        ratio[b] = (length[1] / length[0]).mean()
+    assert abs(ratio["knee"] - 1) > 0.005 and ratio["knee"] == pytest.approx(ratio["ankle"])
+    assert ratio["elbow"] == pytest.approx(ratio["wrist"]) and abs(ratio["elbow"] - ratio["knee"]) > 0.005
+    stands = old["left_toes"][:, 1] < 50
+    slide = [np.linalg.norm(np.diff(j["left_toes"][:, ::2], axis=0), axis=1)[stands[1:]] for j in (old, new)]
+    assert slide[1].mean() < 1.1 * slide[0].mean() + 1  # mm a frame
+    assert 25 < new["left_toes"][:, 1].min() < 55
+
+
+# --- other skeletons ----------------------------------------------------------------------------------------------
+
+
+def test_mixamo_names_are_known_and_what_lacks_is_listed():
+    names = "Hips Spine Spine1 Spine2 Neck Head".split()
+    for side in ("Left", "Right"):
+        names += [f"{side}{j}" for j in "Arm ForeArm Hand UpLeg Leg Foot ToeBase".split()]
+    xyz = np.random.default_rng(0).normal(size=(3, len(names), 3)) * 100
+    motion = Motion(tuple(f"mixamorig:{n}" for n in names), (-1,) + (0,) * (len(names) - 1), xyz)
+    joints = body_joints(motion)
+    np.testing.assert_allclose(joints["right_knee"], xyz[:, names.index("RightLeg")], atol=1e-9)
+    with pytest.raises(BadRecord, match=r"left_knee \(lowerlegl or leftleg\) missing, 1 in all"):
+        body_joints(Motion(tuple(n.replace("LeftLeg", "Tail") for n in names), motion.parents, xyz))
