@@ -1,20 +1,33 @@
-"""How fast the models are here: rates with parameters and FLOPs, and the machine that they were taken on."""
+"""How fast models and their data are here: rates with parameters and FLOPs, and the machine that they were taken on."""
 
 from __future__ import annotations
 
+import itertools
 import platform
+import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
 
+import cv2
 import numpy as np
+import psutil
 import torch
 
+from .data.frames import open_frames
+from .data.windows import WindowConfig, Windows, loader
+from .data.worlds import WORLDS, World, sample_clip
 from .errors import unknown
 from .models import config_of
 from .models.layers import count_parameters, forward_flops
 from .models.port import Port
 from .predict import PortRefiner, RefineRule
 from .recipes import port as port_recipe
+from .records import Clip, Picture, Track, Video
 from .train import accelerator
 
 
@@ -79,7 +92,85 @@ def _bench_port(device: str, seconds: float) -> list[dict]:
     return rows
 
 
-BENCHES = {"port": _bench_port}
+def _filmed(recipe: World, index: int) -> tuple[int, int]:
+    """Frames and people in frames of one clip, rendered here."""
+    made = sample_clip(recipe, "train", index)
+    return len(made.frames), sum(int(track.labelled.sum()) for track in made.clip.tracks)
+
+
+def _bench_synthetic(device: str, seconds: float) -> list[dict]:
+    """Frames a second of the world "synthetic", on the processor whatever the device; clips differ in cost."""
+    rows = []
+    for workers, blur, crowd in ((1, True, None), (1, False, None), (1, False, 3), (2, True, None)):
+        recipe = replace(WORLDS["synthetic"], **({} if blur else {"sub_frames": 1}))
+        recipe = replace(recipe, people=(crowd, crowd)) if crowd else recipe
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+            film = partial(_filmed, recipe)
+            list(pool.map(film, range(2 * workers)))  # to warm up
+            frames, people, index, start = 0, 0, 8, time.perf_counter()
+            while time.perf_counter() < start + 2 * seconds:
+                for made in pool.map(film, range(index, index + 4 * workers)):
+                    frames, people = frames + made[0], people + made[1]
+                index += 4 * workers
+            rate = frames / (time.perf_counter() - start)
+        size = "x".join(map(str, recipe.size_wh))
+        rows.append(
+            {
+                "world": recipe.name, "size": size, "processes": workers, "motion blur": blur,
+                "people a frame": people / frames, "frames/s": rate, "frames": frames,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _made_clips(folder: str, clips: int = 6, t: int = 16, size: tuple[int, int] = (640, 480)) -> list:
+    """(clip, folder) of JPEG pictures that a detector's box covers half of, written on the spot."""
+    rng = np.random.default_rng(0)
+    pairs = []
+    for name in map(str, range(clips)):
+        (Path(folder) / name).mkdir()
+        scene = cv2.resize(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8), size, interpolation=cv2.INTER_CUBIC)
+        for i in range(t):
+            noise = rng.integers(0, 16, scene.shape, dtype=np.uint8)
+            cv2.imwrite(f"{folder}/{name}/{i}.jpg", cv2.add(np.roll(scene, 5 * i, 1), noise))
+        box_xyxy = np.tile([180.0, 60, 440, 440], (t, 1))
+        xy_frame = rng.uniform((200, 80), (420, 420), (t, 17, 2))
+        track = Track("coco17", 0, xy_frame, np.full((t, 17), 2), np.ones(t, bool), box_xyxy)
+        pictures = tuple(Picture(f"{i}.jpg", size_wh=size) for i in range(t))
+        pairs.append((Clip(Video(name, t, *size), [track], pictures), folder))
+    return pairs
+
+
+def _bench_windows(device: str, seconds: float) -> list[dict]:
+    process, rows = psutil.Process(), []
+    with tempfile.TemporaryDirectory() as folder:
+        files = _made_clips(folder)
+        arrays = [(clip, np.stack(list(open_frames(clip, root)))) for clip, root in files]
+        cases = itertools.product(
+            (("JPEG 640x480", files), ("array 640x480", arrays)), ((288, 384), (96, 128)), ((0,), (-2, -1, 0, 1, 2)), (0, 1, 2)
+        )  # fmt: skip
+        for (source, pairs), size, offsets, workers in cases:
+            config = WindowConfig(size, offsets, heatmap=(size[0] // 4, size[1] // 4))
+            windows, made, epoch, start = Windows(pairs, config), 0, 0, None
+            while start is None or time.perf_counter() - start < seconds:
+                for batch in loader(windows, 16, seed=(0, epoch), workers=workers, device=device):
+                    made += 0 if start is None else len(batch["index"])
+                    del batch
+                if start is None:  # the first epoch warms up
+                    start, resident = time.perf_counter(), process.memory_info().rss
+                epoch += 1
+            rows.append(
+                {
+                    "source": source, "crop": f"{size[0]}x{size[1]}", "frames a window": len(offsets), "threads": workers,
+                    "person windows/s, mean of whole epochs": made / (time.perf_counter() - start), "epochs": epoch,
+                    "resident MB": process.memory_info().rss / 1e6,
+                    "resident MB grown since the first epoch": (process.memory_info().rss - resident) / 1e6,
+                }
+            )  # fmt: skip
+    return rows
+
+
+BENCHES = {"windows": _bench_windows, "port": _bench_port, "synthetic": _bench_synthetic}
 
 
 def bench(name: str = "port", *, device: str = "auto", seconds: float = 3.0) -> dict:

@@ -1,9 +1,9 @@
-"""Heatmaps to coordinates and confidence. No models."""
+"""Coordinates to heatmaps and SimCC vectors, and back with confidence. No models."""
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor
 
 
@@ -31,3 +31,50 @@ def heatmap_confidence(heatmaps: Float[Tensor, "b k h w"], xy_heatmap: Float[Ten
     x, y = (xy_heatmap + 0.5).floor().long().unbind(-1)
     index = y.clamp(0, h - 1) * w + x.clamp(0, w - 1)
     return heatmaps.flatten(2).gather(-1, index[..., None]).squeeze(-1)
+
+
+def encode_heatmaps(
+    xy_heatmap: Float[Tensor, "*b k 2"],
+    weights: Num[Tensor, "*b k"],
+    size: tuple[int, int],
+    sigma: float = 2.0,
+    quantised: bool = False,
+) -> Float[Tensor, "*b k h w"]:
+    """A Gaussian of peak 1 around each joint on a grid of size (width, height); zeros where the weight is 0.
+
+    sigma: heatmap px. quantised: the peak stands on the nearest pixel (halves round up), as models of the `msra`
+    alignment were trained; else it stands between pixels where the joint does.
+    """
+    if quantised:
+        xy_heatmap = (xy_heatmap + 0.5).floor()
+    x, y = (
+        torch.exp((torch.arange(n, device=xy.device) - xy[..., None]) ** 2 / (-2 * sigma**2))
+        for n, xy in zip(size, xy_heatmap.unbind(-1))
+    )
+    return (y * (weights[..., None] > 0))[..., :, None] * x[..., None, :]
+
+
+def encode_simcc(
+    xy_crop: Float[Tensor, "*b k 2"],
+    size: tuple[int, int],
+    split: float = 2.0,
+    sigma: float | None = 6.0,
+    smoothing: float = 0.0,
+) -> tuple[Float[Tensor, "*b k nx"], Float[Tensor, "*b k ny"]]:
+    """Distributions over the bins of each axis, sum 1: bin i stands for i / split px of a crop of `size` (width, height).
+
+    sigma: bins, a Gaussian around the joint; None puts all on the nearest bin, less `smoothing` that the others share.
+    Joints outside the crop get the nearest bins: give them weight 0 in the loss. SimCC (Li et al. 2022) Sec. 3.2;
+    sigma 6 at 192x256 is MMPose's configuration.
+    """
+
+    def axis(pixels: int, position: Float[Tensor, "*b k"]) -> Tensor:
+        n = round(pixels * split)
+        at = (position * split).clamp(0, n - 1)
+        if sigma is not None:
+            gaps = torch.arange(n, device=at.device) - at[..., None]
+            return torch.softmax(gaps**2 / (-2 * sigma**2), -1)
+        hot = torch.nn.functional.one_hot((at + 0.5).floor().long().clamp_max(n - 1), n).to(at.dtype)
+        return hot * (1 - smoothing) + (1 - hot) * (smoothing / (n - 1))
+
+    return axis(size[0], xy_crop[..., 0]), axis(size[1], xy_crop[..., 1])

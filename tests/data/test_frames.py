@@ -1,0 +1,310 @@
+"""Pictures and videos: what is read, what is refused by name, and that frame i is always the same frame."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import struct
+import subprocess
+import sys
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from workbench.data import frames as module
+from workbench.data.frames import Frames, open_frames, read_picture
+from workbench.errors import BadFile, BadParameter, EmptyFile, MissingFile, UnsafeFile, WorkbenchError
+from workbench.records import Clip, Picture, Video
+
+
+def noise(h=11, w=7, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (h, w, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def video(tmp_path):
+    """71 frames of 56x48; stripe b of frame i is white where bit b of i is set, so each tells its number."""
+    path = tmp_path / "count.webm"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"VP90"), 25, (56, 48))
+    for i in range(71):
+        writer.write(np.broadcast_to(255 * (i >> np.arange(56)[:, None] // 8 & 1), (48, 56, 3)).astype(np.uint8))
+    writer.release()
+    return path
+
+
+def number(frame):
+    return int(((frame[24, 4::8, 0] > 127) << np.arange(7)).sum())
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tiff", "webp", "ppm"])
+def test_pictures_come_as_stored(tmp_path, suffix):
+    path = tmp_path / f"x.{suffix}"
+    Image.fromarray(noise()).save(path, lossless=True)
+    np.testing.assert_array_equal(read_picture(path), noise())
+
+
+def test_every_kind_of_pixel_becomes_rgb_bytes(tmp_path):
+    grey = noise()[..., 0]
+    for name, image in {
+        "grey": Image.fromarray(grey),
+        "alpha": Image.fromarray(np.dstack((np.repeat(grey[..., None], 3, -1), noise(seed=1)[..., 0]))),
+        "palette": Image.fromarray(grey).convert("P"),
+        "wide": Image.fromarray(grey.astype(np.uint16) * 256 + 255),
+    }.items():
+        image.save(tmp_path / f"{name}.png")
+        np.testing.assert_array_equal(read_picture(tmp_path / f"{name}.png"), np.repeat(grey[..., None], 3, -1), name)
+    Image.fromarray(grey.astype(np.float32)).save(tmp_path / "float.tiff")
+    with pytest.raises(BadFile, match="32-bit"):
+        read_picture(tmp_path / "float.tiff")
+
+
+def test_the_orientation_tag_is_ignored_because_annotations_refer_to_stored_pixels(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees
+    Image.fromarray(noise()).save(tmp_path / "x.jpg", exif=exif)
+    assert read_picture(tmp_path / "x.jpg").shape == (11, 7, 3)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tiff", "webp", "gif", "ppm"])
+def test_a_picture_cut_anywhere_is_a_named_error(tmp_path, suffix):
+    path = tmp_path / f"x.{suffix}"
+    Image.fromarray(noise(31, 37)).save(path)
+    raw, whole = path.read_bytes(), read_picture(path)
+    for cut in {1, 2, 9, 13, len(raw) // 3, len(raw) // 2, len(raw) - 3, len(raw) - 1}:
+        path.write_bytes(raw[:-cut])
+        try:
+            np.testing.assert_array_equal(read_picture(path), whole)
+            assert cut < 3 and suffix in ("gif", "bmp")  # a trailer, or padding: no pixel is lost
+        except BadFile as error:
+            assert error.file == str(path) and ("truncated" in error.problem or "cut" in error.problem)
+
+
+def test_bytes_after_the_end_of_a_jpeg_do_no_harm(tmp_path):
+    path = tmp_path / "x.jpg"
+    Image.fromarray(noise()).save(path)
+    whole = read_picture(path)
+    path.write_bytes(path.read_bytes() + b"\0" * 13)
+    np.testing.assert_array_equal(read_picture(path), whole)
+
+
+def test_what_is_no_picture_is_refused_by_name(tmp_path):
+    with pytest.raises(MissingFile):
+        read_picture(tmp_path / "none.jpg")
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(EmptyFile):
+        read_picture(tmp_path / "empty.png")
+    (tmp_path / "text.jpg").write_text("hello")
+    with pytest.raises(BadFile, match="not a picture"):
+        read_picture(tmp_path / "text.jpg")
+    (tmp_path / "program.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    with pytest.raises(BadFile, match="not a picture"):
+        read_picture(tmp_path / "program.eps")
+
+
+@pytest.mark.parametrize("side", [9100, 60000])
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_bomb_is_refused_by_its_header(tmp_path, side):
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    path = tmp_path / "bomb.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
+    with pytest.raises(BadFile, match="pixels"):
+        read_picture(path)
+
+
+def test_mutated_pictures_give_pictures_or_named_errors(tmp_path, rng):
+    path = tmp_path / "x"
+    for kind in ("JPEG", "PNG", "GIF", "BMP", "WEBP"):
+        Image.fromarray(noise(13, 17)).save(path, kind)
+        raw = np.frombuffer(path.read_bytes(), np.uint8)
+        for _ in range(60):
+            changed = raw.copy()
+            changed[rng.integers(len(raw), size=3)] = rng.integers(256, size=3)
+            path.write_bytes(changed.tobytes())
+            try:
+                assert read_picture(path).dtype == np.uint8
+            except WorkbenchError:
+                pass
+
+
+def test_a_folder_is_read_in_natural_order(tmp_path):
+    for i in (10, 2, 1):
+        Image.fromarray(np.full((5, 7, 3), i, np.uint8)).save(tmp_path / f"f{i}.png")
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "._f0.png").write_text("what a Mac leaves behind")
+    with open_frames(tmp_path) as frames:
+        assert [frame[0, 0, 0] for frame in frames] == [1, 2, 10]
+        assert frames.video == frames.video and (frames.video.width, frames.video.height) == (7, 5)
+        assert frames[-1][0, 0, 0] == 10 and len(frames) == 3
+        with pytest.raises(IndexError):
+            frames[3]
+        with pytest.raises(ValueError, match="read-only"):
+            frames[0][0] = 0
+    with pytest.raises(BadFile, match="no pictures"):
+        open_frames(tmp_path / "..", root=tmp_path / "f1.png" / "..").video  # a folder that holds folders only
+
+
+def test_a_clip_finds_its_pictures_and_checks_their_size(tmp_path):
+    (tmp_path / "seq").mkdir()
+    Image.fromarray(noise()).save(tmp_path / "seq" / "0.png")
+    for source, name in (("seq", "0.png"), ("seq", "seq/0.png"), ("", "seq/0.png")):
+        clip = Clip(Video(source, 1), pictures=(Picture(name, size_wh=(7, 11)),))
+        np.testing.assert_array_equal(open_frames(clip, tmp_path)[0], noise())
+    turned = Clip(Video("seq", 1), pictures=(Picture("0.png", size_wh=(11, 7)),))
+    with pytest.raises(BadFile, match="7x11 px, its annotation says 11x7"):
+        open_frames(turned, tmp_path)[0]
+    lost = open_frames(Clip(Video("seq", 1), pictures=(Picture("1.png"),)), tmp_path)
+    with pytest.raises(MissingFile, match=r"1\.png"):
+        lost[0]
+    with pytest.raises(UnsafeFile, match="leaves"):
+        open_frames(Clip(Video("seq", 1), pictures=(Picture("../x.png"),)), tmp_path)
+
+
+def test_a_video_gives_the_same_frame_however_it_is_reached(video, rng):
+    with open_frames(video) as frames:
+        assert (frames.video.n_frames, frames.video.fps) == (71, 25)
+        assert (frames.video.width, frames.video.height) == (56, 48)
+        assert number(frames[40]) == 40  # before anything else was seen
+        assert [number(frame) for frame in frames] == list(range(71))
+        for i in rng.permutation(71):
+            assert number(frames[i]) == i
+        frames.close()
+        assert number(frames[69]) == 69 and number(frames[-71]) == 0
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(lambda i: number(frames[i]), range(70, 0, -7))) == list(range(70, 0, -7))
+        assert number(pickle.loads(pickle.dumps(frames))[5]) == 5
+
+
+def _first_number(frames, queue):
+    queue.put(number(frames[3]))
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_process_reads_for_itself(video):
+    frames = open_frames(video)
+    assert number(frames[7]) == 7
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    child = context.Process(target=_first_number, args=(frames, queue))
+    child.start()
+    child.join(10)
+    alive = child.is_alive()
+    child.kill()
+    assert not alive and queue.get() == 3  # releasing the parent's decoder would wait for ever
+    assert number(frames[8]) == 8
+
+
+class Claims:
+    """A capture whose header claims another count than there is."""
+
+    def __init__(self, real, claim):
+        self.real, self.claim = real, claim
+
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
+    def get(self, what):
+        return self.claim if what == cv2.CAP_PROP_FRAME_COUNT else self.real.get(what)
+
+
+@pytest.mark.parametrize("claim", [83.0, 59.0, 0.0, -9e18])
+def test_the_count_that_a_header_claims_is_checked(video, monkeypatch, claim):
+    make = module._capture
+    monkeypatch.setattr(module, "_capture", lambda *a: Claims(make(*a), claim))
+    if claim > 71:
+        strict = open_frames(video)
+        assert len(strict) == 83  # a claim, until it is tried
+        with pytest.raises(BadFile, match="83 frames by its header, 71 can be decoded"):
+            list(strict)
+        with pytest.raises(BadFile, match="83 frames by its header, 71 can be decoded"):
+            strict[80]
+    frames = open_frames(video, on_bad="report")
+    assert sum(1 for _ in frames) == 71 == len(frames) == frames.video.n_frames
+    assert len(frames.warnings) == (claim > 71)
+
+
+def test_what_is_no_video_is_refused_by_name(tmp_path):
+    with pytest.raises(MissingFile):
+        open_frames(tmp_path / "none.mp4")
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(EmptyFile):
+        open_frames(tmp_path / "empty.mp4")
+    (tmp_path / "text.mp4").write_text("hello")
+    with pytest.raises(BadFile, match="cannot be opened"):
+        open_frames(tmp_path / "text.mp4")
+    with pytest.raises(BadParameter, match="on_bad"):
+        open_frames(tmp_path, on_bad="maybe")
+    with pytest.raises(MissingFile, match="no camera 97"):
+        open_frames(97)
+
+
+def test_a_camera_is_read_in_order_and_has_no_length(video, monkeypatch):
+    make = module._capture
+    monkeypatch.setattr(module, "_capture", lambda index, backend: make(str(video), cv2.CAP_FFMPEG))
+    with open_frames(0) as frames:
+        assert frames.video.source == "camera 0" and frames.video.n_frames is None
+        assert [number(frame) for frame, _ in zip(frames, range(5))] == list(range(5))
+        with pytest.raises(BadParameter, match="no length"):
+            frames[0]
+
+
+def test_a_refused_source_leaves_no_noise_of_the_decoder(tmp_path):
+    (tmp_path / "half.mp4").write_bytes(b"\0\0\0\x20ftypisom" + bytes(99))
+    code = """if True:
+        import sys
+        from workbench.data.frames import open_frames
+        from workbench.errors import WorkbenchError
+        for source in (sys.argv[1], 97):
+            try:
+                open_frames(source)
+            except WorkbenchError as error:
+                print(type(error).__name__)
+    """
+    # a process of its own: the decoder asks for its log level once
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "half.mp4")], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout.split(), done.stderr) == (["BadFile", "MissingFile"], "")
+
+
+@pytest.mark.realdata
+def test_real_videos(data_root):
+    folder = data_root / "mmpose_samples" / "posetrack18" / "videos" / "000001_mpiinew_test"
+    for path, facts in {
+        data_root / "clips" / "two_people_hug.mp4": (72, 1920, 1080, 28.05),
+        data_root / "clips" / "street_pedestrians.mp4": (5, 960, 540, 5.0),
+        folder: (5, 1280, 720, None),
+        folder / "000001_mpiinew_test.mp4": (5, 1280, 720, 30.0),
+    }.items():
+        frames = open_frames(path)
+        video = frames.video
+        assert (video.n_frames, video.width, video.height, video.fps and round(video.fps, 2)) == facts
+        assert sum(1 for frame in frames if frame.shape == (video.height, video.width, 3)) == facts[0]
+    pictures, same = open_frames(folder), open_frames(folder / "000001_mpiinew_test.mp4")
+    for i in (4, 0):
+        others = [np.abs(pictures[i].astype(int) - same[j]).mean() for j in range(5)]
+        assert np.argmin(others) == i and others[i] < 5
+
+
+@pytest.mark.realdata
+def test_real_bad_files(data_root):
+    bad = data_root / "bad"
+    assert open_frames(bad / "000000000785.jpg")[0].shape == (425, 640, 3)
+    with pytest.raises(BadFile, match="truncated image"):
+        read_picture(bad / "truncated.jpg")
+    with pytest.raises(EmptyFile):
+        read_picture(bad / "zero_byte.png")
+    with pytest.raises(BadFile, match="video cannot be opened / no frames"):
+        open_frames(bad / "half.mp4")
+
+
+def test_frames_are_a_base_class_only():
+    with pytest.raises(NotImplementedError):
+        Frames(Video("x", 1), ())[0]

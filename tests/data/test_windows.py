@@ -1,0 +1,343 @@
+"""Windows: the right pixels, the right joints, the same sample for a seed, and nothing lost in silence."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from workbench import geometry
+from workbench.data import windows as module
+from workbench.data.frames import open_frames
+from workbench.data.windows import Augment, WindowConfig, Windows, clips_of, loader, normalised, prefetched
+from workbench.errors import BadFile, BadParameter, BadRecord, MissingFile, WorkbenchError
+from workbench.records import Clip, Picture, Pose, Reading, Track, Video
+from workbench.skeletons import skeleton
+
+COCO = skeleton("coco17")
+SIZE = (96, 128)
+STILL = Augment((1.0, 1.0), 0.0, 0.0, flip=0.0)
+
+
+def ramps(t=7, w=211, h=173, k=17):
+    """Joints, and pixels that say where they are: red = x, green = y, blue = 10 times the frame."""
+    rng = np.random.default_rng(5)
+    xy = rng.uniform((60, 40), (150, 130), (1, k, 2)) + rng.uniform(-5, 5, (t, k, 2))
+    frames = np.stack([np.dstack((*np.meshgrid(range(w), range(h)), np.full((h, w), 10 * i))) for i in range(t)])
+    boxes = np.concatenate((xy.min(1) - 7, xy.max(1) + 7), -1)
+    return xy.astype(np.float32), frames.astype(np.uint8), boxes
+
+
+def clip_of(xy, boxes, labelled=None, visibility=None, track_id=3):
+    t, k = xy.shape[:2]
+    labelled = np.ones(t, bool) if labelled is None else np.asarray(labelled)
+    visibility = np.full((t, k), 2) * labelled[:, None] if visibility is None else visibility
+    boxes, xy = boxes * labelled[:, None], xy * labelled[:, None, None]
+    return Clip(Video("made", t), [Track("coco17", track_id, xy, visibility, labelled, boxes)], name="made")
+
+
+@pytest.fixture
+def pair():
+    xy, frames, boxes = ramps()
+    return clip_of(xy, boxes), frames
+
+
+def config(**kw):
+    return WindowConfig(**{"size": SIZE, "augment": STILL, **kw})
+
+
+def test_windows_repeat_the_border_and_say_so(pair):
+    windows = Windows([pair], config())
+    assert len(windows) == 7 and windows.id(2) == "made track 3 frame 2"
+    first, last = windows.sample(0), windows.sample(6)
+    assert first.frames.tolist() == [0, 0, 0, 1, 2] and first.repeated.tolist() == [True, True, False, False, False]
+    assert last.frames.tolist() == [4, 5, 6, 6, 6] and last.repeated.tolist() == [False, False, False, True, True]
+    np.testing.assert_array_equal(first.crops[0], first.crops[2])
+    assert windows.sample(3).frames.tolist() == [1, 2, 3, 4, 5] and not windows.sample(3).repeated.any()
+
+
+def test_one_box_grown_to_the_aspect_and_enlarged_serves_all_frames(pair):
+    clip, _ = pair
+    for alignment in ("centre", "udp", "msra"):
+        window = Windows([pair], config(alignment=alignment)).sample(3)
+        box = geometry.enlarge(clip.tracks[0].boxes_xyxy[3], 1.25, 96 / 128)
+        np.testing.assert_allclose(window.affine, geometry.frame_to_crop(box, SIZE, alignment))
+        assert np.ptp(box[[0, 2]]) / np.ptp(box[[1, 3]]) == pytest.approx(0.75)
+        xy_frame = clip.tracks[0].xy_frame[window.frames]
+        np.testing.assert_allclose(window.xy_crop, geometry.apply(window.affine, xy_frame), atol=1e-4)
+
+
+@pytest.mark.parametrize("alignment", ["centre", "udp", "msra"])
+def test_joints_stay_on_their_pixels_under_every_augmentation(pair, alignment):
+    windows = Windows([pair], config(alignment=alignment, augment=Augment(half_body=0.5)))
+    track, kinds = pair[0].tracks[0], set()
+    for seed in range(11):
+        window = windows.sample(3, np.random.default_rng(seed))
+        kinds.add(window.mirrored)
+        names = COCO.flip_index if window.mirrored else np.arange(17)
+        px = (
+            0.5 * np.abs(geometry.invert(window.affine)[:, :2]).sum(1) + 1
+        )  # half a crop pixel in the frame, and rounding
+        for i, frame in enumerate(window.frames):
+            seen = np.flatnonzero(window.visibility[i])
+            x, y = window.xy_crop[i, seen].round().astype(int).clip(0, (95, 127)).T
+            found = window.crops[i, y, x].astype(float)
+            assert len(seen) >= 3 and (found[:, 2] == 10 * frame).all()
+            assert (np.abs(found[:, :2] - track.xy_frame[frame, names[seen]]) <= px).all()
+    assert kinds == {True, False}
+
+
+def test_the_augmentation_is_that_of_the_configuration(pair):
+    windows = Windows([pair], config(augment=Augment()))
+    base = windows.sample(3).affine
+    unit = np.sqrt(np.linalg.det(base[:, :2]))
+    scales, angles, flips = [], [], []
+    for seed in range(200):
+        window = windows.sample(3, np.random.default_rng(seed))
+        linear = window.affine[:, :2] / unit
+        scales.append(np.sqrt(abs(np.linalg.det(linear))))
+        flips.append(np.linalg.det(linear) < 0)
+        assert flips[-1] == window.mirrored
+        turn = linear * (-1 if window.mirrored else 1, 1)
+        angles.append(np.degrees(np.arctan2(turn[1, 0], turn[0, 0])))
+    assert 40 < np.max(np.abs(angles)) <= 45 and abs(np.mean(angles)) < 6
+    assert 0.4 < np.mean(flips) < 0.6
+    assert max(scales) > 1 / 0.65 + 1e-6  # only a half body comes closer than the nearest scale
+    whole = Windows([pair], config(augment=Augment(half_body=0.0)))
+    scales = [abs(np.linalg.det(whole.sample(3, np.random.default_rng(s)).affine[:, :2])) ** 0.5 for s in range(99)]
+    assert unit / 1.35 - 1e-6 <= min(scales) and max(scales) <= unit / 0.65 + 1e-6
+
+
+def test_a_half_body_is_the_upper_or_the_lower_one(pair):
+    windows = Windows([pair], config(augment=replace(STILL, half_body=1.0)))
+    xy = pair[0].tracks[0].xy_frame[3]
+    expected = []
+    for joints in (slice(0, 11), slice(11, 17)):
+        box = geometry.enlarge(geometry.box_of_points(xy[joints]), 1.5, 96 / 128)
+        expected.append(geometry.frame_to_crop(box, SIZE, "udp"))
+    found = {int(np.argmin([np.abs(windows.sample(3, np.random.default_rng(s)).affine - e).max() for e in expected]))
+             for s in range(12)}  # fmt: skip
+    assert found == {0, 1}
+    assert min(np.abs(windows.sample(3, np.random.default_rng(0)).affine - e).max() for e in expected) < 1e-5
+
+
+def test_joints_outside_the_crop_weigh_nothing_and_unlabelled_ones_have_no_place(pair):
+    clip, frames = pair
+    track = clip.tracks[0]
+    xy, flags = track.xy_frame.copy(), track.visibility.copy()
+    xy[3, 5] = 208, 5
+    flags[3, 6], xy[3, 6] = 0, 0
+    flags[:, 7] = 1
+    clip = Clip(clip.video, [replace(track, xy_frame=xy, visibility=flags)], name="made")
+    window = Windows([(clip, frames)], config()).sample(3)
+    assert window.visibility[2, 5] == 0 and window.visibility[1, 5] == 2 and window.visibility[2, 7] == 1
+    assert (window.xy_crop[2, 5] != 0).all() and (window.xy_crop[2, 6] == 0).all()
+    batch = Windows([(clip, frames)], config(heatmap=(24, 32))).batch([3])
+    assert batch["weights"][0, 2].tolist() == [1, 1, 1, 1, 1, 0, 0] + [1] * 10
+    assert batch["heatmaps"].amax((-1, -2))[0, 5:8].gt(0.5).tolist() == [False, False, True]
+
+
+def test_a_window_at_an_interval_holds_the_labelled_neighbours():
+    xy, frames, boxes = ramps(t=23)
+    clip = clip_of(xy, boxes, labelled=np.arange(23) >= 2)
+    windows = Windows([(clip, frames)], config(interval=7))  # labels at 2, 9, 16 stay; 23 would lie outside
+    assert windows.items[:, 2].tolist() == [*range(3, 9), *range(10, 16), *range(17, 23)]
+    window = windows.sample(0)
+    assert window.frames.tolist() == [2, 3, 9] and not window.repeated.any() and windows.config.key == 1
+    last = windows.sample(len(windows) - 1)
+    assert last.frames.tolist() == [16, 22, 16] and last.repeated.tolist() == [False, False, True]
+    sparse = clip_of(xy, boxes, labelled=np.arange(23) % 4 == 1)
+    windows = Windows([(sparse, frames)], config(interval=4, keys="all"))
+    assert windows.items[:, 2].tolist() == [i for i in range(2, 21) if i % 4 != 1]
+    window = windows.sample(1)  # key 3, halfway from 1 to 5
+    assert window.frames.tolist() == [1, 3, 5] and window.visibility.any(1).tolist() == [True, False, True]
+    between = (sparse.tracks[0].boxes_xyxy[1] + sparse.tracks[0].boxes_xyxy[5].astype(float)) / 2
+    np.testing.assert_allclose(
+        window.affine, geometry.frame_to_crop(geometry.enlarge(between, 1.25, 0.75), SIZE, "udp"), rtol=1e-6
+    )
+
+
+def test_the_same_seed_gives_the_same_batch_whatever_the_workers(pair):
+    windows = Windows([pair], config(augment=Augment(), heatmap=(24, 32), simcc_split=2.0))
+    one, two, three = (list(loader(windows, 3, seed=11, workers=n)) for n in (0, 1, 2))
+    assert [len(b["index"]) for b in one] == [3, 3, 1]
+    assert sorted(torch.cat([b["index"] for b in one]).tolist()) == list(range(7))
+    for a, b, c in zip(one, two, three, strict=True):
+        for name in a:
+            assert torch.equal(a[name], b[name]) and torch.equal(a[name], c[name]), name
+    other = next(loader(windows, 3, seed=12))
+    assert not torch.equal(one[0]["images"], other["images"])
+    plain = list(loader(windows, 3, shuffle=False, augment=False))
+    assert plain[0]["index"].tolist() == [0, 1, 2] and not plain[0]["mirrored"].any()
+
+
+def test_batches_are_what_training_takes(pair):
+    windows = Windows([pair], config(augment=Augment(), heatmap=(24, 32), simcc_split=2.0))
+    whole = windows.batch([1, 5], np.random.default_rng(0))
+    shapes = {name: tuple(value.shape) for name, value in whole.items()}
+    assert shapes == {
+        "images": (2, 5, 3, 128, 96), "xy_crop": (2, 5, 17, 2), "visibility": (2, 5, 17), "weights": (2, 5, 17),
+        "affine": (2, 2, 3), "mirrored": (2,), "frames": (2, 5), "repeated": (2, 5), "index": (2,),
+        "heatmaps": (2, 17, 32, 24), "simcc_x": (2, 17, 192), "simcc_y": (2, 17, 256),
+    }  # fmt: skip
+    inside = whole["weights"][:, 2].bool()
+    xy = whole["xy_crop"][:, 2]
+    peaks = whole["heatmaps"].flatten(2).argmax(-1)
+    udp = torch.tensor([23 / 95, 31 / 127])
+    assert (torch.stack((peaks % 24, peaks // 24), -1) - xy * udp)[inside].abs().max() <= 0.5 + 1e-4
+    assert (whole["simcc_x"].argmax(-1) / 2 - xy[..., 0])[inside].abs().max() <= 0.25 + 1e-4
+    source = windows.batches(2, ("images", "heatmaps"))
+    a, b = (source(4, np.random.default_rng((0, 4, 0))) for _ in range(2))
+    assert set(a) == {"images", "heatmaps"} and all(torch.equal(a[name], b[name]) for name in a)
+    with pytest.raises(BadParameter, match="no windows"):
+        Windows([]).batches(2)
+
+
+class Steps:
+    def __init__(self, source):
+        self.source = source
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, step):
+        return self.source(step, np.random.default_rng((0, step)))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_worker_processes_make_the_same_batches(pair):
+    steps = Steps(Windows([pair], config(offsets=(0,))).batches(2))
+    for step, batch in enumerate(DataLoader(steps, batch_size=None, sampler=range(3), num_workers=1)):
+        assert all(torch.equal(value, steps[step][name]) for name, value in batch.items())
+    again = pickle.loads(pickle.dumps(steps.source))
+    assert torch.equal(
+        again(0, np.random.default_rng(1))["images"], steps.source(0, np.random.default_rng(1))["images"]
+    )
+
+
+def test_pixels_are_normalised_channel_by_channel():
+    pixels = torch.tensor([[[[0, 128, 255]]]], dtype=torch.uint8)
+    expected = [(0 - 0.485) / 0.229, (128 / 255 - 0.456) / 0.224, (1 - 0.406) / 0.225]
+    torch.testing.assert_close(normalised(pixels).flatten(), torch.tensor(expected))
+
+
+def test_an_edit_changes_training_windows_only(pair):
+    windows = Windows([pair], config(), edit=lambda window, rng: replace(window, crops=window.crops * 0))
+    black = (0 - 0.485) / 0.229
+    assert windows.batch([3], np.random.default_rng(0))["images"][:, :, 0].max().item() == pytest.approx(black)
+    assert windows.batch([3])["images"].max() > 0
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Five pictures, the third cut, the fourth missing, as a reading of single pictures."""
+    for i in range(5):
+        if i != 3:
+            Image.fromarray(np.full((37, 31, 3), 50 * i, np.uint8)).save(tmp_path / f"{i}.jpg")
+    (tmp_path / "2.jpg").write_bytes((tmp_path / "2.jpg").read_bytes()[:-90])
+    names = tuple(f"{i}.jpg" for i in (0, 1, 1, 2, 3, 4, 4))
+    n = len(names)
+    poses = Pose(
+        "coco17", np.full((n, 17, 2), 13.0), np.full((n, 17), 2), np.tile([5.0, 5, 25, 30], (n, 1)),
+        ids=tuple(f"a{i}" for i in range(n)), images=names, groups=names, crowd=np.arange(n) == 6,
+    )  # fmt: skip
+    pictures = tuple(Picture(f"{i}.jpg", size_wh=(31, 37)) for i in range(5))
+    return tmp_path, Reading("coco", str(tmp_path), poses=poses, pictures=pictures)
+
+
+def test_every_picture_with_people_is_a_clip_of_one_frame(folder):
+    root, reading = folder
+    clips = clips_of(reading)
+    assert [(c.pictures[0].name, len(c.tracks), c.video.n_frames) for c in clips] == [
+        ("0.jpg", 1, 1), ("1.jpg", 2, 1), ("2.jpg", 1, 1), ("3.jpg", 1, 1), ("4.jpg", 1, 1),
+    ]  # fmt: skip
+    assert [t.track_id for c in clips for t in c.tracks] == [0, 1, 2, 3, 4, 5]  # rows of the poses, without the crowd
+    assert (clips[1].video.width, clips[1].name) == (31, "1.jpg")
+    pixels = open_frames(clips[1], root)[0]
+    assert pixels.shape == (37, 31, 3) and abs(int(pixels[5, 5, 0]) - 50) < 3
+    assert clips_of(replace(reading, poses=None, clips=tuple(clips))) == clips
+    with pytest.raises(BadParameter, match="which pictures"):
+        clips_of(replace(reading, poses=replace(reading.poses, images=())))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_record_is_named_and_counted_and_takes_no_epoch_down(folder, workers):
+    root, reading = folder
+    pairs = [(clip, root) for clip in clips_of(reading)]
+    strict = Windows(pairs, config(offsets=(0,)))
+    with pytest.raises(BadFile, match=r"2\.jpg.*truncated") as caught:
+        list(loader(strict, 2, shuffle=False, workers=workers))
+    assert caught.value.file.endswith("2.jpg") and "track 3 frame 0" in caught.value.record
+    windows = Windows(pairs, config(offsets=(0,)), on_bad="report")
+    with pytest.warns(UserWarning, match="left out") as warned:
+        for _ in range(2):  # epochs; what was reported once is not reported again
+            got = [i for b in loader(windows, 3, shuffle=False, workers=workers) for i in b["index"].tolist()]
+            assert got == [0, 1, 2, 5]
+    assert len(warned) == 2 and {i: type(e) for i, e in windows.bad.items()} == {3: BadFile, 4: MissingFile}
+    with pytest.raises(BadFile, match="truncated"):
+        windows.batch([3])
+    with pytest.raises(BadParameter, match="on_bad"):
+        Windows(pairs, on_bad="skip")
+
+
+def test_frames_that_a_clip_only_claims_are_named(pair):
+    clip, frames = pair
+    with pytest.raises(BadRecord, match=r"made track 3 frame 4.*frame 6 of 5"):
+        Windows([(clip, frames[:5])], config()).sample(4)
+
+
+def test_few_sources_stay_open(folder, monkeypatch):
+    root, reading = folder
+    monkeypatch.setattr(module, "OPEN_CLIPS", 2)
+    windows = Windows([(clip, root) for clip in clips_of(reading)], config(offsets=(0,)), on_bad="report")
+    with pytest.warns(UserWarning, match="left out"):
+        list(loader(windows, 3, workers=0))
+    assert len(windows._open) == 2
+
+
+def test_sets_that_make_no_sense_are_refused(pair):
+    clip, frames = pair
+    hand = Track("hand21", 1, np.zeros((7, 21, 2)), np.zeros((7, 21)), np.zeros(7, bool), np.zeros((7, 4)))
+    with pytest.raises(BadParameter, match="several skeletons: coco17, hand21"):
+        Windows([(clip, frames), (Clip(Video("x", 7), [hand]), frames)])
+    assert len(Windows([(Clip(Video("x", 7), [hand]), frames)])) == 0
+    for bad in ({"keys": "some"}, {"offsets": (1, 2)}, {"interval": 0}, {"size": (1, 9)}):
+        with pytest.raises(BadParameter):
+            WindowConfig(**bad)
+
+
+def test_prefetching_stays_a_bounded_way_ahead_and_stops_when_left():
+    made = []
+    steps = prefetched(lambda step: made.append(step) or {"step": torch.tensor(step)}, iter(range(1000)), 2)
+    assert [next(steps)["step"].item() for _ in range(3)] == [0, 1, 2]
+    assert len(made) <= 8
+    steps.close()
+    assert len(made) <= 8
+
+
+def test_an_error_in_a_worker_reaches_the_caller():
+    def make(step):
+        if step == 3:
+            raise BadFile("cut")
+        return {}
+
+    with pytest.raises(WorkbenchError, match="cut"):
+        list(prefetched(make, range(9), 2))
+
+
+@pytest.mark.realdata
+def test_real_pictures_and_video_make_windows(data_root):
+    from workbench.data.coco import read_coco
+
+    root = data_root / "coco_mini"
+    reading = read_coco(root / "annotations" / "person_keypoints_val2017.json")
+    windows = Windows([(c, root / "val2017") for c in clips_of(reading)], WindowConfig(offsets=(0,), heatmap=(72, 96)))
+    assert len(windows) == 68
+    batch = next(loader(windows, 5, seed=1))
+    assert batch["images"].shape == (5, 1, 3, 384, 288) and torch.isfinite(batch["images"]).all()
+    assert batch["heatmaps"].amax((-1, -2))[batch["weights"][:, 0] > 0].min() > 0.9

@@ -1,0 +1,337 @@
+"""Pixels of pictures, videos, folders and cameras, read when they are asked for. Frames are RGB uint8, read-only."""
+
+from __future__ import annotations
+
+import io
+import math
+import operator
+import os
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import SupportsIndex
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, UnidentifiedImageError
+
+from ..errors import BadFile, BadParameter, EmptyFile, MissingFile, UnsafeFile
+from ..records import Clip, Video
+from .coco import read_bytes
+
+MAX_PIXELS = 80_000_000  # a larger picture is refused by its header, before it is decoded; ours
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm")
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")  # EPS and others would start programs
+CACHED_FRAMES = 5  # a window of the longest kind
+_SEEK_AFTER = 32  # frames: a nearer one is reached by decoding on
+_INHERITED: list[
+    cv2.VideoCapture
+] = []  # from the process that forked this one: releasing them would wait for its threads
+_EARLIER = 8  # frames: seeks aim before the frame that is wanted, because they may land late
+
+Frame = UInt8[np.ndarray, "h w 3"]
+
+
+def _checked_size(width: int, height: int, path: Path) -> None:
+    if not 0 < width * height <= MAX_PIXELS:
+        raise BadFile(f"{width}x{height} px, at most {MAX_PIXELS} pixels are read", file=path, remedy="scale it down")
+
+
+def _opened(path: Path) -> Image.Image:
+    """The picture with its header read and nothing decoded."""
+    raw = read_bytes(path)
+    try:
+        image = Image.open(io.BytesIO(raw), formats=_FORMATS)
+    except Image.DecompressionBombError as error:
+        raise BadFile(str(error), file=path, remedy="scale it down") from None
+    except UnidentifiedImageError:
+        raise BadFile(f"not a picture, or cut in its header; read are {', '.join(_FORMATS)}", file=path) from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise BadFile(f"truncated or damaged image: {error}", file=path, remedy="get the file again") from None
+    _checked_size(*image.size, path)
+    if image.format == "PNG" and b"IEND\xaeB`\x82" not in raw:
+        raise BadFile("truncated image: no IEND chunk", file=path, remedy="get the file again")
+    return image
+
+
+def read_picture(path: str | Path) -> Frame:
+    """A picture as stored, RGB. Grey, palette and 16-bit pictures are converted, alpha is dropped, of an animation the
+    first picture is read. EXIF orientation is NOT applied: annotations refer to the stored pixels.
+
+    Errors: `MissingFile`, `EmptyFile`, `BadFile` where it is truncated, damaged, no picture, or above `MAX_PIXELS`.
+    """
+    path = Path(path)
+    with _opened(path) as image:
+        try:
+            if image.mode.startswith("I;16"):  # conversion by the library would clip at 255
+                return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, -1)
+            if image.mode in ("I", "F"):
+                raise BadFile("32-bit pixels, 8 or 16 expected", file=path, remedy="save it as an 8-bit picture")
+            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            kind = "truncated" if "truncated" in str(error).lower() else "damaged or truncated"
+            raise BadFile(f"{kind} image: {error}", file=path, remedy="get the file again") from None
+
+
+class Frames:
+    """Frames of one source by index or in order; only the last few are kept, so memory stays flat.
+
+    `video` describes the source; `warnings` holds what `on_bad="report"` let pass. Several threads may read; a frame
+    is theirs to look at, not to write into. `close` lets go of files and memory; a later read opens them again.
+    """
+
+    def __init__(self, video: Video, reopen: tuple):
+        self.video = video
+        self.warnings: tuple[BadFile, ...] = ()
+        self._reopen = reopen
+        self._lock = threading.RLock()
+        self._cached = lru_cache(CACHED_FRAMES)(self._frame)
+
+    def __reduce__(self):  # another process opens the source for itself
+        return open_frames, self._reopen
+
+    def _read(self, i: int) -> Frame:
+        raise NotImplementedError
+
+    def _frame(self, i: int) -> Frame:
+        frame = self._read(i)
+        frame.setflags(write=False)
+        return frame
+
+    def __len__(self) -> int:
+        return self.video.n_frames
+
+    def __getitem__(self, i: SupportsIndex) -> Frame:
+        """Frame i, from 0 (negative: from the end); IndexError outside, as sequences do."""
+        i = operator.index(i)
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"frame {i} of {len(self)}")
+        return self._cached(i % len(self))
+
+    def __iter__(self) -> Iterator[Frame]:
+        i = 0
+        while i < len(self):
+            try:
+                frame = self[i]
+            except BadFile:
+                if i < len(self):
+                    raise
+                return  # a video that was found to end here, and may
+            yield frame
+            i += 1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self) -> None:
+        self._cached.cache_clear()
+
+
+class _Pictures(Frames):
+    def __init__(self, video: Video, paths: list[Path], sizes: list[tuple[int, int] | None], reopen: tuple):
+        super().__init__(video, reopen)
+        self._paths, self._sizes = paths, sizes
+
+    def _read(self, i: int) -> Frame:
+        frame, stated = read_picture(self._paths[i]), self._sizes[i]
+        size = frame.shape[1::-1]
+        if stated is not None and size != tuple(stated):
+            raise BadFile(
+                f"{size[0]}x{size[1]} px, its annotation says {stated[0]}x{stated[1]}",
+                file=self._paths[i],
+                remedy="use the original picture: joints are given in its pixels",
+            )
+        return frame
+
+
+def _capture(source: str | int, backend: int) -> cv2.VideoCapture:
+    # Read by OpenCV at the first video; its libraries would write their own lines beside our one error.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        return cv2.VideoCapture(source, backend)
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+def _fps(capture) -> float | None:
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    return fps if math.isfinite(fps) and 0 < fps <= 1000 else None  # 90000 is a clock, not a rate; ours
+
+
+class _VideoFile(Frames):
+    """Frame i is the i-th that decodes. A seek is trusted only so far as the time stamp of the frame where it landed is
+    one that was seen before, so the first visit of a frame decodes all frames before it, later ones do not.
+    """
+
+    def __init__(self, path: Path, on_bad: str, reopen: tuple):
+        if not os.path.isfile(path):
+            raise MissingFile("no such video", file=path, remedy="check the path")
+        if not path.stat().st_size:
+            raise EmptyFile("zero bytes", file=path, remedy="get the file again")
+        super().__init__(Video(str(path), 1), reopen)
+        self._path, self._on_bad, self._capture = path, on_bad, None
+        self._times: list[float] = []  # ms, of the frames seen so far
+        self._index: dict[float, int] = {}
+        self._open()
+        first = self._grab() and self._capture.retrieve()
+        if not first or not first[0]:
+            raise BadFile("video cannot be opened / no frames", file=path, remedy="get the file again, it may be cut")
+        height, width = first[1].shape[:2]
+        claimed = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self._claimed = int(claimed) if 0 < claimed < 2**31 else None
+        fps = _fps(self._capture)
+        if self._claimed is None:  # a recording that was never finalised: there is no other way than to count
+            while self._grab():
+                pass
+        self.video = Video(str(path), self._claimed or len(self._times), width, height, fps)
+
+    def _open(self) -> None:
+        self._drop()
+        self._capture, self._at, self._pid = _capture(str(self._path), cv2.CAP_FFMPEG), -1, os.getpid()
+        if self._capture.isOpened():
+            _checked_size(
+                *(int(self._capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)), self._path
+            )
+
+    def _grab(self) -> bool:
+        """Decodes one frame on; False at the end."""
+        if not self._capture.grab():
+            return False
+        self._at += 1
+        if self._at == len(self._times):
+            time = self._capture.get(cv2.CAP_PROP_POS_MSEC)
+            self._index[time] = -1 if time in self._index else self._at  # a stamp that comes twice says nothing
+            self._times.append(time)
+        return True
+
+    def _seek(self, i: int) -> None:
+        """Somewhere at or before frame i, which was seen before; at worst the start."""
+        if i > _SEEK_AFTER and self._capture.set(cv2.CAP_PROP_POS_FRAMES, i - _EARLIER) and self._capture.grab():
+            self._at = self._index.get(self._capture.get(cv2.CAP_PROP_POS_MSEC), -1)
+            if 0 <= self._at <= i:
+                return
+        self._open()
+
+    def _read(self, i: int) -> Frame:
+        with self._lock:
+            if self._capture is None or self._pid != os.getpid():  # closed, or inherited by a forked process
+                self._open()
+            if i < self._at or self._at + _SEEK_AFTER < i < len(self._times):
+                self._seek(i)
+            while self._at < i and self._grab():
+                pass
+            ok, frame = self._capture.retrieve() if self._at == i else (False, None)
+            if not ok:
+                raise self._short(min(self._at + 1, i))
+            if i + 1 == len(self) == len(self._times) and self._grab():  # the header counted too few
+                self.video = replace(self.video, n_frames=i + 2)
+            return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+
+    def _short(self, n: int) -> BadFile:
+        """The error of a video that ends after n frames, fewer than its header says."""
+        error = BadFile(
+            f"{self._claimed} frames by its header, {n} can be decoded",
+            file=self._path,
+            record=f"frame {n}",
+            remedy="get the file again, or read with on_bad='report' to go on with what there is",
+        )
+        if self._on_bad == "report":
+            self.video, self.warnings = replace(self.video, n_frames=n), (error,)
+        return error
+
+    def close(self) -> None:
+        super().close()
+        with self._lock:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._capture is not None and self._pid == os.getpid():
+            self._capture.release()
+        elif self._capture is not None:
+            _INHERITED.append(self._capture)
+        self._capture = None
+
+
+class _Camera(Frames):
+    """Frames as they come; there is no going back and no length."""
+
+    def __init__(self, index: int):
+        self._capture = _capture(index, cv2.CAP_ANY)
+        if not self._capture.isOpened():
+            raise MissingFile(f"no camera {index}", remedy="check that it is plugged in and that no program uses it")
+        size = (int(self._capture.get(p)) or None for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        super().__init__(Video(f"camera {index}", None, *size, _fps(self._capture)), (index,))
+
+    def __len__(self) -> int:
+        raise BadParameter(f"{self.video.source} has no length and no index", remedy="iterate over it")
+
+    def __iter__(self) -> Iterator[Frame]:
+        while (read := self._capture.read())[0]:
+            yield cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
+
+    def close(self) -> None:
+        super().close()
+        self._capture.release()
+
+
+def natural_key(name: str) -> list:
+    """Sorts "frame2" before "frame10"."""
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
+
+
+def _picture_path(name: str, folders: list[Path]) -> Path:
+    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        raise UnsafeFile(f"picture {name!r} leaves its folder", file=folders[0], remedy="correct the annotation")
+    return next((folder / name for folder in folders if os.path.isfile(folder / name)), folders[0] / name)
+
+
+def open_frames(source: str | Path | int | Clip, root: str | Path | None = None, on_bad: str = "raise") -> Frames:
+    """Frames of a video file, a picture, a folder of pictures (natural order), a `Clip` or a camera (its number).
+
+    root: the folder below which a clip's pictures or video lie, with or without the clip's own folder between.
+    on_bad: what a video does that ends before its header says: "raise" at the first frame that is not there, or
+        "report" it in `warnings`, correct `video.n_frames` and end.
+    A video's length is its header's until it was read to the end; where the header says none, opening counts. A clip's
+    pictures are not touched before they are read. Pictures of a folder may differ in size: `video` states the first
+    one's; a clip's must have the size that its annotation states.
+    Errors: `MissingFile`, `EmptyFile`, `BadFile`, `UnsafeFile` (a picture's name leads out of its folder).
+    """
+    if on_bad not in ("raise", "report"):
+        raise BadParameter(f"on_bad is {on_bad!r}, 'raise' or 'report' expected")
+    reopen = (source, root, on_bad)
+    if isinstance(source, int):
+        return _Camera(source)
+    if isinstance(source, Clip):
+        folder = Path(root or "")
+        path = folder / source.video.source
+        if source.pictures:
+            paths = [_picture_path(p.name, [path, folder]) for p in source.pictures]
+            return _Pictures(source.video, paths, [p.size_wh for p in source.pictures], reopen)
+    else:
+        path = Path(root or "") / source
+    if os.path.isdir(path):
+        names = (n for n in os.listdir(path) if n.lower().endswith(PICTURE_SUFFIXES) and not n.startswith("."))
+        paths = [path / name for name in sorted(names, key=natural_key)]
+        if not paths:
+            raise BadFile(f"no pictures in this folder; looked for {' '.join(PICTURE_SUFFIXES)}", file=path)
+    elif path.suffix.lower() in PICTURE_SUFFIXES:
+        paths = [path]
+    else:
+        paths = []
+    if paths:
+        with _opened(paths[0]) as image:
+            frames = _Pictures(Video(str(path), len(paths), *image.size), paths, [None] * len(paths), reopen)
+    else:
+        frames = _VideoFile(path, on_bad, reopen)
+    if isinstance(source, Clip) and len(frames) < source.video.n_frames:
+        raise BadFile(f"{len(frames)} frames, its annotation says {source.video.n_frames}", file=path)
+    return frames

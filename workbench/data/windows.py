@@ -1,0 +1,388 @@
+"""Windows of a clip around one person: the same crop of a key frame and its neighbours, with targets, in batches."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from .. import geometry
+from ..codecs import encode_heatmaps, encode_simcc
+from ..errors import BadParameter, BadRecord, WorkbenchError
+from ..records import Clip, Picture, Reading, Track, Video
+from ..skeletons import Skeleton, skeleton
+from .frames import Frames, open_frames
+
+Batch = dict[str, Tensor]
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB of ImageNet, as every backbone here was trained
+OPEN_CLIPS = 8  # sources that a set of windows keeps open at a time
+_LOWER = ("hip", "knee", "ankle", "foot")
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Drawn once a window, the same for all its frames. STDPose App. A; OTPose Sec. IV-B names the same four."""
+
+    scale: tuple[float, float] = (0.65, 1.35)  # of the box; uniform: unstated; ours
+    rotation_degrees: float = 45.0  # either way, uniform: unstated; ours
+    half_body: float = 0.3  # probability of cutting to the upper or lower half; HRNet's
+    half_body_joints: int = 8  # cut only people with more labelled joints than this; HRNet's
+    half_body_padding: float = 1.5  # of the tight box around that half, in place of `padding`; HRNet's
+    flip: float = 0.5  # probability
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """What a window holds; sizes are (width, height) px."""
+
+    size: tuple[int, int] = (288, 384)
+    offsets: tuple[int, ...] = (-2, -1, 0, 1, 2)  # frames from the key frame; OTPose Sec. IV-B
+    interval: int | None = None  # instead: (labelled frame before, key, labelled frame after), STDPose Sec. 3, T
+    keys: str = "labelled"  # key frames with labelled joints; "all": every frame from a person's first box to the last
+    padding: float = 1.25  # of the key frame's box, once it has the crop's aspect; OTPose Sec. IV-B, STDPose Sec. 3
+    alignment: str = "udp"
+    heatmap: tuple[int, int] | None = None  # grid of `heatmaps` of the key frame; None makes none
+    sigma: float = 2.0  # heatmap px
+    simcc_split: float | None = None  # bins a pixel of `simcc_x`, `simcc_y` of the key frame; None makes none
+    simcc_sigma: float | None = 6.0  # bins
+    augment: Augment = field(default_factory=Augment)  # used wherever a generator is given
+
+    def __post_init__(self):
+        if self.keys not in ("labelled", "all"):
+            raise BadParameter(f"keys is {self.keys!r}, 'labelled' or 'all' expected")
+        if self.interval is None and 0 not in self.offsets:
+            raise BadParameter(f"offsets {self.offsets} leave out the key frame, 0")
+        if min(self.size) < 2 or (self.interval is not None and self.interval < 1):
+            raise BadParameter(f"size {self.size} or interval {self.interval} is too small")
+
+    @property
+    def key(self) -> int:
+        """Where in the window the key frame stands."""
+        return 1 if self.interval is not None else self.offsets.index(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """t crops of one person by one affine map. `repeated` marks frames that stand in for one beyond the clip's border."""
+
+    crops: UInt8[np.ndarray, "t h w 3"]
+    xy_crop: Float[np.ndarray, "t k 2"]  # px; zeros where nothing is labelled
+    visibility: Int[np.ndarray, "t k"]  # 0 also where the joint lies outside the crop
+    affine: Float[np.ndarray, "2 3"]  # xy_frame -> xy_crop; mirrored pictures also exchange left and right joints
+    mirrored: bool
+    frames: Int[np.ndarray, "t"]  # numbers in the clip
+    repeated: Bool[np.ndarray, "t"]
+
+
+def clips_of(reading: Reading) -> list[Clip]:
+    """The reading's clips, and one clip of one frame for each picture with people; groups marked as crowd are no people.
+
+    `track_id` is the row in `reading.poses`. Open a clip's frames below the folder that the file names start from.
+    """
+    clips, poses = list(reading.clips), reading.poses
+    if poses is None:
+        return clips
+    if not poses.images:
+        raise BadParameter(f"the poses of {reading.source} do not say to which pictures they belong")
+    known = {picture.name: picture for picture in reading.pictures}
+    rows: dict[str, list[int]] = {}
+    for row, name in enumerate(poses.images):
+        if poses.crowd is None or not poses.crowd[row]:
+            rows.setdefault(name, []).append(row)
+    for name, of_picture in rows.items():
+        picture = known.get(name) or Picture(name)
+        tracks = [
+            Track(
+                poses.skeleton, row, poses.xy_frame[row : row + 1], poses.visibility[row : row + 1], [True],
+                poses.boxes_xyxy[row : row + 1], poses.occlusion_known,
+            )
+            for row in of_picture
+        ]  # fmt: skip
+        group = poses.groups[of_picture[0]] if poses.groups else name
+        clips.append(Clip(Video("", 1, *(picture.size_wh or ())), tracks, (picture,), group))
+    return clips
+
+
+def _half_body(
+    xy_frame: Float[np.ndarray, "k 2"], labelled: Bool[np.ndarray, "k"], joints: Skeleton, config: Augment, rng
+) -> Float[np.ndarray, "4"] | None:
+    """Box around the labelled joints above or below the hips (whichever is drawn), None where that is too little."""
+    lower = np.array([any(part in name for part in _LOWER) for name in joints.joints])
+    chosen = labelled & (lower if rng.random() < 0.5 else ~lower)
+    if rng.random() >= config.half_body or labelled.sum() <= config.half_body_joints or chosen.sum() < 3:
+        return None
+    box = geometry.box_of_points(xy_frame, chosen)
+    return box if (box[2:] > box[:2]).all() else None
+
+
+class Windows:
+    """All windows of (clip, frames) pairs, by index; nothing is read before a window is asked for.
+
+    frames: anything indexable by frame number that gives uint8 [h w 3] (`Frames`, an array [t h w 3]), or the folder
+        below which the clip's frames lie, which is then opened when needed and closed again (`OPEN_CLIPS` at a time).
+    edit: changes a window before it becomes part of a batch, such as painting an occluder into its crops.
+    on_bad: "raise" at a window whose pixels cannot be read; "report" leaves it out of its batch, warns once and keeps
+        the error in `bad` by index (batches made in another process bring back the warning only).
+    """
+
+    def __init__(
+        self,
+        pairs: Iterable[tuple[Clip, object]],
+        config: WindowConfig | None = None,
+        *,
+        edit: Callable[[Window, np.random.Generator], Window] | None = None,
+        on_bad: str = "raise",
+    ):
+        if on_bad not in ("raise", "report"):
+            raise BadParameter(f"on_bad is {on_bad!r}, 'raise' or 'report' expected")
+        self.pairs, self.config, self.edit, self.on_bad = list(pairs), config or WindowConfig(), edit, on_bad
+        self.bad: dict[int, WorkbenchError] = {}
+        self._open: OrderedDict[int, object] = OrderedDict()
+        self._lock = threading.Lock()
+        tracks = [(p, n, track) for p, (clip, _) in enumerate(self.pairs) for n, track in enumerate(clip.tracks)]
+        names = sorted({track.skeleton for _, _, track in tracks})
+        if len(names) > 1:
+            raise BadParameter(f"windows of several skeletons: {', '.join(names)}", remedy="make one set of each")
+        self.skeleton = skeleton(names[0]) if names else None
+        found = [(p, n, key) for p, n, track in tracks for key in self._keys(track)]
+        self.items: Int[np.ndarray, "n 3"] = np.array(found, np.int64).reshape(-1, 3)  # pair, track, key frame
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getstate__(self):  # another process opens the sources for itself
+        return {**self.__dict__, "_open": OrderedDict(), "_lock": None}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state, _lock=threading.Lock())
+
+    def id(self, index: int) -> str:
+        """Clip, person and frame of a window, for people."""
+        pair, n, key = self.items[index]
+        clip = self.pairs[pair][0]
+        picture = f" {clip.pictures[key].name}" if clip.pictures else ""
+        return f"{clip.name or clip.video.source}{picture} track {clip.tracks[n].track_id} frame {key}"
+
+    def _grid(self, track: Track) -> Int[np.ndarray, "m"]:
+        """Frames whose labels a window at an interval may use: every T-th from the person's first labelled one."""
+        labelled = np.flatnonzero(track.labelled)
+        return labelled[(labelled - labelled[:1]) % self.config.interval == 0]
+
+    def _keys(self, track: Track) -> Int[np.ndarray, "m"]:
+        boxed = track.labelled & (track.boxes_xyxy[:, 2:] > track.boxes_xyxy[:, :2]).all(1)
+        if self.config.keys == "all" and boxed.any():
+            first, last = np.flatnonzero(boxed)[[0, -1]]
+            keys = np.arange(first, last + 1)
+        else:
+            keys = np.flatnonzero(boxed & (track.visibility > 0).any(1))
+        return keys if self.config.interval is None else np.setdiff1d(keys, self._grid(track))
+
+    def _neighbours(self, track: Track, key: int) -> tuple[Int[np.ndarray, "t"], Bool[np.ndarray, "t"]]:
+        """Frame numbers of a window and which of them repeat a frame because there is none further out."""
+        if self.config.interval is None:
+            wanted = key + np.array(self.config.offsets)
+            frames = wanted.clip(0, len(track.labelled) - 1)
+            return frames, frames != wanted
+        grid = self._grid(track)
+        after = int(np.searchsorted(grid, key))
+        frames = np.array([grid[max(after - 1, 0)], key, grid[min(after, len(grid) - 1)]])
+        return frames, np.array([after == 0, False, after == len(grid)])
+
+    def _box(self, track: Track, key: int) -> Float[np.ndarray, "4"]:
+        """The person's box in the key frame, between labelled frames on the line between theirs.  # unstated; ours"""
+        boxed = np.flatnonzero(track.labelled & (track.boxes_xyxy[:, 2:] > track.boxes_xyxy[:, :2]).all(1))
+        return np.array([np.interp(key, boxed, side) for side in track.boxes_xyxy[boxed].T])
+
+    def _frames(self, pair: int):
+        """The pair's pixels, opened; the source that waited longest is closed."""
+        with self._lock:
+            frames = self._open.pop(pair, None)
+            if frames is None:
+                clip, frames = self.pairs[pair]
+                if isinstance(frames, str | Path):
+                    frames = open_frames(clip, frames)
+            self._open[pair] = frames
+            old = self._open.popitem(last=False)[1] if len(self._open) > OPEN_CLIPS else None
+        if isinstance(old, Frames):
+            old.close()
+        return frames
+
+    def sample(self, index: int, rng: np.random.Generator | None = None) -> Window:
+        """Window `index`, augmented if a generator is given: the same state of it gives the same window.
+
+        Errors: what reading its frames raises (`BadFile`, `MissingFile`, ...), with the window's id as the record.
+        """
+        config, augment = self.config, self.config.augment
+        pair, n, key = (int(v) for v in self.items[index])
+        track = self.pairs[pair][0].tracks[n]
+        numbers, repeated = self._neighbours(track, key)
+        box, padding, angle, mirror = self._box(track, key), config.padding, 0.0, False
+        aspect = config.size[0] / config.size[1]
+        if rng is not None:
+            labelled = track.visibility[key] > 0
+            half = _half_body(track.xy_frame[key], labelled, self.skeleton, augment, rng)
+            if half is not None:
+                box, padding = half, augment.half_body_padding
+            padding *= rng.uniform(*augment.scale)
+            angle = np.deg2rad(rng.uniform(-augment.rotation_degrees, augment.rotation_degrees))
+            mirror = bool(rng.random() < augment.flip)
+        box = geometry.enlarge(box, padding, aspect)
+        affine = geometry.frame_to_crop(box, config.size, config.alignment, float(angle), mirror)
+        try:
+            frames = self._frames(pair)
+            if numbers.max() >= len(frames):
+                raise BadRecord(f"frame {numbers.max()} of {len(frames)} frames")
+            crops = {i: cv2.warpAffine(frames[i], affine, config.size) for i in dict.fromkeys(numbers.tolist())}
+        except WorkbenchError as error:
+            record = ", ".join(filter(None, (self.id(index), error.record)))
+            raise type(error)(error.problem, file=error.file, record=record, remedy=error.remedy) from error
+        xy, visibility = geometry.apply(affine, track.xy_frame[numbers]), track.visibility[numbers]
+        if mirror:
+            xy, visibility = xy[:, self.skeleton.flip_index], visibility[:, self.skeleton.flip_index]
+        inside = ((xy >= -0.5) & (xy <= np.array(config.size) - 0.5)).all(-1)
+        return Window(
+            crops=np.stack([crops[i] for i in numbers.tolist()]),
+            xy_crop=np.where((visibility > 0)[..., None], xy, 0).astype(np.float32),
+            visibility=visibility * inside,
+            affine=affine,
+            mirrored=mirror,
+            frames=numbers,
+            repeated=repeated,
+        )
+
+    def _kept(self, index: int, seed: int | None) -> Window | None:
+        rng = None if seed is None else np.random.default_rng(seed)
+        try:
+            window = self.sample(index, rng)
+        except WorkbenchError as error:
+            if self.on_bad == "raise":
+                raise
+            if index not in self.bad:
+                self.bad[index] = error
+                warnings.warn(f"window {index} left out: {error}", stacklevel=2)
+            return None
+        return window if self.edit is None or rng is None else self.edit(window, rng)
+
+    def batch(
+        self,
+        indices: Sequence[int] | Int[np.ndarray, "b"],
+        rng: np.random.Generator | None = None,
+        device: str | torch.device = "cpu",
+    ) -> Batch:
+        """Windows as tensors on the device, where pixels are normalised and targets made; augmented if `rng` is given.
+
+        images [b t 3 h w] normalised RGB, xy_crop [b t k 2], visibility [b t k], weights [b t k] (1 labelled and inside
+        the crop), affine [b 2 3] frame to crop, mirrored [b], frames [b t], repeated [b t], index [b]; as configured
+        heatmaps [b k h w], simcc_x [b k nx], simcc_y [b k ny] of the key frame. Windows that `on_bad="report"` leaves
+        out are missing: `index` says who is there. Their error is raised where nobody is left.
+        """
+        seeds = [None] * len(indices) if rng is None else rng.integers(2**63, size=len(indices)).tolist()
+        found = [(int(i), self._kept(int(i), seed)) for i, seed in zip(indices, seeds)]
+        kept = [(i, window) for i, window in found if window is not None]
+        if not kept:
+            raise self.bad[found[0][0]] if found else BadParameter("a batch of no windows")
+
+        def stacked(name: str, dtype=None) -> Tensor:
+            return torch.from_numpy(np.stack([getattr(w, name) for _, w in kept])).to(device, dtype)
+
+        batch = {name: stacked(name) for name in ("xy_crop", "visibility", "frames", "repeated")}
+        batch["images"] = normalised(stacked("crops"))
+        batch["weights"] = (batch["visibility"] > 0).to(torch.float32)
+        batch["affine"] = stacked("affine", torch.float32)
+        batch["mirrored"] = torch.tensor([w.mirrored for _, w in kept], device=device)
+        batch["index"] = torch.tensor([i for i, _ in kept], device=device)
+        return {**batch, **self._targets(batch)}
+
+    def _targets(self, batch: Batch) -> Batch:
+        config, made = self.config, {}
+        xy, weights = batch["xy_crop"][:, config.key], batch["weights"][:, config.key]
+        if config.heatmap is not None:
+            affine = torch.as_tensor(
+                geometry.crop_to_heatmap(config.size, config.heatmap, config.alignment), dtype=xy.dtype
+            ).to(xy.device)
+            xy_heatmap = xy @ affine[:, :2].T + affine[:, 2]
+            quantised = config.alignment == "msra"
+            made["heatmaps"] = encode_heatmaps(xy_heatmap, weights, config.heatmap, config.sigma, quantised)
+        if config.simcc_split is not None:
+            made["simcc_x"], made["simcc_y"] = encode_simcc(xy, config.size, config.simcc_split, config.simcc_sigma)
+        return made
+
+    def batches(
+        self, size: int, names: Sequence[str] | None = None, augment: bool = True
+    ) -> Callable[[int, np.random.Generator], Batch]:
+        """(step, generator) -> a batch of `size` windows drawn at random, a pure function: what `train` takes.
+
+        names: the entries that the model's forward takes; None gives all.
+        """
+        if not len(self):
+            raise BadParameter("no windows to draw from", remedy="check that the clips have boxes and labelled joints")
+        return partial(_drawn, self, size, names, augment)
+
+
+def _drawn(windows: Windows, size: int, names, augment: bool, step: int, rng: np.random.Generator) -> Batch:
+    batch = windows.batch(rng.integers(len(windows), size=size), rng if augment else None)
+    return batch if names is None else {name: batch[name] for name in names}
+
+
+def normalised(pixels: UInt8[Tensor, "*b h w 3"]) -> Float[Tensor, "*b 3 h w"]:
+    """RGB pixels as backbones take them, on whatever device they lie."""
+    shift, scale = (torch.tensor(v, device=pixels.device)[:, None, None] * 255 for v in (MEAN, STD))
+    planes = pixels.movedim(-1, -3)
+    # one copy that converts and lays the channels apart: three times as fast as arithmetic on the interleaved ones
+    return torch.empty(planes.shape, device=pixels.device).copy_(planes).sub_(shift).div_(scale)
+
+
+def prefetched(make: Callable[[int], Batch], steps: Iterable[int], workers: int) -> Iterator[Batch]:
+    """make(step) for each step, in order, made by that many threads at most two batches a thread ahead; 0: here and now.
+
+    Decoding, warping and tensors let other threads run, so threads do; a process each would hold its own open files.
+    """
+    if workers < 1:
+        yield from map(make, steps)
+        return
+    waiting = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for step in steps:
+            waiting.append(pool.submit(make, step))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def loader(
+    windows: Windows,
+    batch_size: int,
+    *,
+    seed: int | Sequence[int] = 0,
+    workers: int = 0,
+    shuffle: bool = True,
+    augment: bool = True,
+    device: str | torch.device = "cpu",
+) -> Iterator[Batch]:
+    """Every window once, in batches (the last may be smaller): the same for a seed whatever the number of workers.
+
+    For another epoch give another seed, such as (seed, epoch). An evaluation sets shuffle and augment to False.
+    """
+    order = np.random.default_rng(seed).permutation(len(windows)) if shuffle else np.arange(len(windows))
+    entropy = np.atleast_1d(np.asarray(seed, np.int64)).tolist()
+
+    def make(step: int) -> Batch:
+        rng = np.random.default_rng([*entropy, step, 1]) if augment else None
+        return windows.batch(order[step * batch_size : (step + 1) * batch_size], rng, device)
+
+    return prefetched(make, range(-(-len(windows) // batch_size)), workers)
