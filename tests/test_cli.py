@@ -7,13 +7,18 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from workbench import predict
 from workbench.cli import app
+from workbench.data import frames, people
+from workbench.data.detections import read_detections
+from workbench.data.frames import open_frames
 from workbench.errors import WorkbenchError
 from workbench.recipes import port as recipe
+from workbench.view.overlay import write_video
 
 run = CliRunner().invoke
 
@@ -56,6 +61,7 @@ def test_bench_measures_rates(tmp_path):
         (["evaluate", "port", "--device", "tpu"], "choose auto, cpu or cuda"),
         (["train", "hanet"], "unknown method 'hanet'"),
         (["bench", "--method", "prot"], "unknown benchmark 'prot'"),
+        (["predict", "prot", "x.mp4"], "did you mean 'port'"),
     ],
 )
 def test_what_is_refused_is_named(command, said):
@@ -82,6 +88,60 @@ def test_places_that_cannot_be_written_are_refused_before_the_work(tmp_path, com
         [sys.executable, "-m", "workbench", *words], capture_output=True, text=True, env=env, check=False
     )
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and said.format(folder=tmp_path) in done.stderr
+
+
+def _film(folder, n=3):
+    pictures = np.random.default_rng(0).integers(0, 255, (n, 81, 103, 3), np.uint8)
+    return str(write_video(folder / "film.webm", pictures))
+
+
+def _results(folder, frames=(0, 1, 1, 2)):
+    flat = [v for j in range(17) for v in (20 + 3 * j, 10 + 4 * j, 0.05 if j in (3, 9) else 0.9)]
+    items = [
+        {"image_id": f, "category_id": 1, "keypoints": flat, "score": 0.7, "mine": i} for i, f in enumerate(frames)
+    ]
+    (folder / "mine.json").write_text(json.dumps(items))
+    return str(folder / "mine.json")
+
+
+def test_predict_writes_video_results_and_table(tmp_path):
+    command = ["predict", "port", _film(tmp_path), "--keypoints", _results(tmp_path), "--out", str(tmp_path / "out")]
+    found = run(app, [*command, "--device", "cpu"])
+    assert found.exit_code == 0, found.output
+    assert "replaced" in found.output and "film_overlay.webm" in found.output
+    new = json.loads((tmp_path / "out" / "film_refined.json").read_text())
+    old = json.loads((tmp_path / "mine.json").read_text())
+    changed = {i for a, b in zip(new, old) for i in range(51) if a["keypoints"][i] != b["keypoints"][i]}
+    assert changed == {9, 10, 27, 28} and [r["mine"] for r in new] == [0, 1, 2, 3]
+    assert len((tmp_path / "out" / "film_joints.csv").read_text().splitlines()) == 1 + 4 * 17
+    assert len(list(open_frames(tmp_path / "out" / "film_overlay.webm"))) == 3
+
+
+def test_predict_without_keypoints_finds_people_also_before_a_camera(tmp_path, monkeypatch):
+    real, film = frames.open_frames, _film(tmp_path, n=7)
+    monkeypatch.setattr(frames, "open_frames", lambda source: real(film if source == 0 else source))
+    monkeypatch.setattr(people, "load_finder", lambda device: None)
+    monkeypatch.setattr(people, "find_people", lambda video, finder, progress: read_detections(_results(tmp_path)))
+    found = run(app, ["predict", "port", "0", "--frames", "5", "--out", str(tmp_path / "out"), "--device", "cpu"])
+    assert found.exit_code == 0, found.output
+    assert len(list(real(tmp_path / "out" / "camera_0.webm"))) == 5
+    assert len(json.loads((tmp_path / "out" / "camera_0_refined.json").read_text())) == 4
+
+
+def test_predict_names_what_is_wrong(tmp_path, monkeypatch):
+    film, mine = _film(tmp_path), _results(tmp_path, frames=(0, 9))
+    monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / name)
+    for command, said in (
+        ([film, "--keypoints", mine], "result 1: frame 9, the video has 3"),
+        (["none.mp4", "--keypoints", mine], "no such video"),
+        ([film, "--keypoints", "none.json"], "no such file"),
+        ([film, "--keypoints", mine, "--skeleton", "hand21"], "length 51 (63 expected)"),
+        ([film], "workbench data fetch torchvision_keypointrcnn"),
+    ):
+        found = run(app, ["predict", "port", *command, "--out", str(tmp_path / "out")])
+        assert isinstance(found.exception, WorkbenchError) and said in str(found.exception), found.exception
+    assert not (tmp_path / "out").exists()
 
 
 def test_options_out_of_range_are_refused():

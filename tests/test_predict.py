@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,8 @@ from workbench import checkpoint, load
 from workbench.errors import BadParameter, CheckpointMismatch, MissingFile
 from workbench.geometry import rotation
 from workbench.models import build
-from workbench.predict import PortRefiner, RefineRule, pose_frame, pose_weights
+from workbench.predict import PortRefiner, RefineRule, place_missing, pose_frame, pose_weights, refine_people
+from workbench.recipes import port as recipe
 from workbench.records import Detections
 from workbench.skeletons import skeleton
 
@@ -127,3 +130,42 @@ def test_rotation_is_learned_not_built_in(rng):
     turned = Detections("hand21", one.xy_frame @ turn, one.confidence, one.boxes_xyxy)
     a, b = refiner.refine(one).xy_frame @ turn, refiner.refine(turned).xy_frame
     assert np.linalg.norm(a - b, axis=-1).mean() < 0.2 * np.linalg.norm(one.xy_frame @ turn - a, axis=-1).max()
+
+
+def _hands_with_a_lost_finger(rng):
+    hands = load("port")
+    found = recipe.pairs("synthetic", n=3, seed=1)[1]
+    xy, confidence = found.xy_frame.copy(), found.confidence.clip(0.01)
+    finger = [5, 6, 7, 8]  # forefinger, from the palm out
+    xy[0, finger], confidence[0, finger] = 0, 0
+    confidence[2, 2:] = 0
+    return hands, replace(found, xy_frame=xy, confidence=confidence), finger
+
+
+def test_missing_joints_start_from_their_neighbours(rng):
+    _, found, finger = _hands_with_a_lost_finger(rng)
+    placed = place_missing(found)
+    np.testing.assert_allclose(
+        placed.xy_frame[0, finger], np.tile(found.xy_frame[0, 0], (4, 1)), rtol=1e-6
+    )  # the wrist's
+    np.testing.assert_array_equal(placed.xy_frame[1], found.xy_frame[1])
+    middle = found.select([1])
+    gap = np.where(np.arange(21) == 6, 0, middle.confidence)
+    between = (middle.xy_frame[0, 5] + middle.xy_frame[0, 7]) / 2
+    np.testing.assert_allclose(place_missing(replace(middle, confidence=gap)).xy_frame[0, 6], between, rtol=1e-6)
+    nothing = replace(middle, confidence=np.zeros((1, 21)))
+    np.testing.assert_array_equal(place_missing(nothing).xy_frame, middle.xy_frame)
+
+
+def test_missing_joints_are_refined_and_their_old_place_does_not_matter(rng):
+    hands, found, finger = _hands_with_a_lost_finger(rng)
+    refined = refine_people(hands, found)
+    assert refined.replaced[0, finger].all() and refined.detections is found
+    assert not refined.replaced[2].any()  # two known joints are too few
+    np.testing.assert_array_equal(refined.xy_frame[~refined.replaced], found.xy_frame[~refined.replaced])
+    np.testing.assert_array_equal(refined.xy_frame[1], hands.refine(found).xy_frame[1])
+    elsewhere = found.xy_frame.copy()
+    elsewhere[0, finger] = 5000
+    again = refine_people(hands, replace(found, xy_frame=elsewhere))
+    np.testing.assert_array_equal(again.xy_frame[0], refined.xy_frame[0])
+    assert len(refine_people(hands, found.select([]))) == 0

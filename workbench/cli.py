@@ -93,6 +93,72 @@ def data_verify(
     _print_checks(spec, m.verify(spec, progress=True), as_json)
 
 
+_SHOWN_WARNINGS = 20
+
+
+@data_app.command("inspect")
+def data_inspect(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A file, a folder, or NAME[:PATH] of a data set.")],
+    reader: Annotated[str | None, typer.Option(help="Which reader; recognised by default.")] = None,
+    on_bad: Annotated[str, typer.Option(help="raise at a bad record, or report them and read the others.")] = "raise",
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, with every warning.")] = False,
+) -> None:
+    """Read whatever it is, and say what it is and what is in it; exit 2 with one line where it is damaged."""
+    import warnings
+
+    from .data.readers import describe
+
+    warnings.filterwarnings("ignore", module="PIL")  # what its decoders say of a damaged picture, beside our one line
+    found = describe(path, reader, on_bad=on_bad)
+    if as_json:
+        print(json.dumps(found, indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    for key, value in found.items():
+        if key == "labelled_images" and value == found["images"]:
+            continue
+        if key == "occlusion_known" and value is False:
+            value = "no, 2 means labelled"
+        if key not in ("schema_version", "warnings") and value not in (None, False, [], {}):
+            table.add_row(key.replace("_", " "), Text(_printable(_cell(value))))
+    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
+    told = found["warnings"]
+    for w in told["records"][:_SHOWN_WARNINGS]:
+        file = None if w["file"] == found["path"] else w["file"]
+        print(_printable("warning: " + ", ".join(part for part in (file, w["record"], w["problem"]) if part)))
+    if told["count"] > _SHOWN_WARNINGS:
+        print(f"and {told['count'] - _SHOWN_WARNINGS:,} more of {told['count']:,} warnings; --json has all")
+
+
+def _printable(text: str) -> str:
+    """Names from files of others, without what would move a terminal's cursor."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _cell(value) -> str:
+    """A value of `describe` in words: a range as 3-5, joints by what their flags mean, a dict as key value."""
+    match value:
+        case {"min": low, "max": high}:
+            return _cell(low) if low == high else f"{_cell(low)}-{_cell(high)}"
+        case {"0": unlabelled, "1": occluded, "2": visible}:
+            return f"{unlabelled:,} not labelled (0), {occluded:,} occluded (1), {visible:,} visible (2)"
+        case dict():
+            return ", ".join(f"{key} {_cell(v)}" for key, v in value.items() if v not in (None, []))
+        case list():
+            return ", ".join(map(_cell, value[:20])) + (", ..." if len(value) > 20 else "")
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:g}"
+    return str(value)
+
+
 # --- train, evaluate, bench ---------------------------------------------------------------------------------------
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
@@ -205,6 +271,77 @@ def bench(
     _write_json(json_file, result)
     typer.echo(f"{result['hardware']}; {result['protocol']}")
     _print_rows(result["rows"])
+
+
+# --- predict ------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def predict(
+    method: str,
+    source: Annotated[
+        str, typer.Argument(metavar="VIDEO|FOLDER|CAMERA", help="A video, pictures, or a camera's number.")
+    ],
+    keypoints: Annotated[
+        Path | None,
+        typer.Option(help="Your own results: COCO results, MMPose or OpenPose JSON, a folder of them, or CSV."),
+    ] = None,
+    skeleton: Annotated[
+        str | None, typer.Option(help="Of the results; told by the number of joints if left out.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the video, the results and the table.")] = Path("predictions"),
+    delta: Annotated[
+        float | None, typer.Option(help="Replace joints below this confidence; the weights' own rule.")
+    ] = None,
+    frames: Annotated[int, typer.Option(help="How many frames to record from a camera.", min=1)] = 150,
+    device: Device = "auto",
+):
+    """Refine the people of a video: an overlay video, results in the format of the input, and a table of all joints.
+
+    Without --keypoints, people are found by torchvision's keypoint detector (`workbench data fetch torchvision_keypointrcnn`).
+    """
+    from itertools import islice
+    from time import perf_counter
+
+    from .data.detections import read_detections
+    from .data.frames import open_frames
+    from .data.people import find_people, link, load_finder, on_frames, picture_names
+    from .metrics import joint_distances
+    from .predict import load, refine_people
+    from .train import choose_device
+    from .view.overlay import save_results, write_video
+
+    if method != "port":
+        raise unknown("method for a video", method, ["port"])
+    device, start = choose_device(device), perf_counter()
+    finder = None if keypoints else load_finder(device=device)
+    if source.isdecimal():
+        with open_frames(int(source)) as camera:
+            stream = islice(camera, frames)
+            fps = camera.video.fps
+            source = str(write_video(out / f"camera_{source}.webm", stream, fps=fps, total=frames, progress=True))
+    with open_frames(source) as video:
+        if keypoints:
+            size_wh = (video.video.width, video.video.height)
+            found = read_detections(keypoints, skeleton=skeleton, size_wh=size_wh)
+            found = on_frames(found, len(video), picture_names(source))
+        else:
+            found = find_people(video, finder, progress=True)
+        found = found if found.tracks is not None else link(found)
+        refined = refine_people(load(method, skeleton=found.skeleton, device=device), found, delta=delta)
+        written = save_results(out, video, refined, like=keypoints, progress=True)
+        n, seconds = len(video), perf_counter() - start
+    moved = joint_distances(refined.xy_frame, found.xy_frame)[refined.replaced & (found.confidence > 0)]
+    row = {
+        "frames": n,
+        "persons": len(set(found.tracks.tolist())),
+        "poses": len(found),
+        "joints": found.confidence.size,
+    }
+    row |= {"replaced": int(refined.replaced.sum()), "moved, px": float(moved.mean()) if moved.size else 0.0}
+    _print_rows([row | {"device": device, "frames/s": n / seconds}])
+    for path in written.values():
+        typer.echo(path)
 
 
 # --- run, runs, lab -----------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +157,34 @@ class PortRefiner:
         with torch.no_grad(), record(self.model, names, edit=edit) as taps:
             recon = self.model(**inputs)["xy"].float().cpu().numpy()
         return (recon * size + centre).astype(np.float32), taps
+
+
+def place_missing(detections: Detections) -> Detections:
+    """Joints of confidence 0, which a file calls missing, moved to the mean of their known neighbours on the bones.
+
+    A refiner looks at the place of a joint that it replaces, and files put missing joints at (0, 0).  # unstated; ours
+    A pose without any known joint stays as it is.
+    """
+    bones, known = skeleton(detections.skeleton).adjacency, detections.confidence > 0
+    xy = np.where(known[..., None], detections.xy_frame, 0)
+    for _ in bones:
+        count = known @ bones
+        new = ~known & (count > 0)
+        xy = np.where(new[..., None], np.einsum("jk,nkc->njc", bones, xy) / np.maximum(count, 1)[..., None], xy)
+        known = known | new
+    return replace(detections, xy_frame=np.where(known.any(1)[:, None, None], xy, detections.xy_frame))
+
+
+def refine_people(refiner: PortRefiner, detections: Detections, *, delta: float | None = None) -> Prediction:
+    """`refiner.refine` for results as users have them: missing joints are replaced too, from where `place_missing` puts
+    them; poses of fewer than three known joints are left alone. `Prediction.detections` are those that were given.
+    """
+    known = detections.confidence > 0
+    placed = place_missing(detections)
+    mask = (refiner.mask(placed, delta) | ~known) & (known.sum(1) >= 3)[:, None]
+    found = refiner.refine(placed, mask=mask)
+    xy = np.where(mask[..., None], found.xy_frame, detections.xy_frame)
+    return replace(found, xy_frame=xy, detections=detections)
 
 
 SHIPPED = {"port": ("hand21", "coco17")}  # method -> skeletons with weights of their own, the usual one first

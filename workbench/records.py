@@ -201,7 +201,7 @@ class Video:
     """A source of frames, described and not opened; what a data set does not state is None."""
 
     source: str  # a video file, or the folder that the clip's pictures are named in
-    n_frames: int
+    n_frames: int | None  # None: a camera
     width: int | None = None
     height: int | None = None
     fps: float | None = None

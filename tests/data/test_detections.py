@@ -256,8 +256,8 @@ def test_bad_files_are_named(batches, tmp_path):
         read_detections(path)
     with pytest.raises(MissingFile):
         read_detections(tmp_path / "none.pkl")
-    with pytest.raises(BadFile, match=r"\.csv"):
-        read_detections(tmp_path / "d.csv")
+    with pytest.raises(BadFile, match=r"\.txt"):
+        read_detections(tmp_path / "d.txt")
     with pytest.raises(BadFile, match="holds a dict"):
         read_detections(write(path, {}))
 

@@ -1,31 +1,38 @@
-"""Detector results as people have them: MMPose result pickles, npz, COCO results JSON. Nothing in them is executed."""
+"""Detector results as people have them: MMPose pickles and JSON, npz, COCO results, OpenPose folders, landmark tables.
+
+Nothing in them is executed.
+"""
 
 from __future__ import annotations
 
 import io
 import itertools
 import lzma
+import os
 import pickle
 import re
 import struct
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ..errors import BadFile, BadRecord, UnsafeFile
+from ..geometry import box_of_points
 from ..records import Detections
 from ..skeletons import SKELETONS
 from ..skeletons import skeleton as skeleton_by_name
-from .coco import MAX_FILE_BYTES, identifier, numbers, read_bytes, read_json, xyxy_from_xywh
+from .coco import MAX_FILE_BYTES, read_bytes
+from .results import COCO17, Row, parse, rows
 
 BOX_UNIT_PX = 200  # MMPose states box sizes in units of 200 px
 CONFIDENCE = (-0.01, 10.0)  # what is read: heat map peaks dip below 0 and rise above 1, percent and logits do not fit
-USUAL_SKELETON = {17: "coco17", 21: "hand21"}  # what a file without joint names most often means
+USUAL_SKELETON = {14: "crowdpose14", 17: "coco17", 21: "hand21"}  # what a file without joint names most often means
 
 
 # --- pickles as plain data ----------------------------------------------------------------------------------------
@@ -214,6 +221,8 @@ class _Columns(NamedTuple):
     scores: Float[np.ndarray, "n"]
     images: tuple[str, ...]
     ids: tuple[str, ...]
+    frames: Int[np.ndarray, "n"] | None = None
+    tracks: Int[np.ndarray, "n"] | None = None
 
 
 def _column(batch: dict, key: str, shape: tuple[int | None, ...], **where) -> np.ndarray:
@@ -255,6 +264,8 @@ def _from_batches(batches: list[tuple[str, object]], path: Path) -> _Columns:
             )
         preds = _column(batch, "preds", (None, k, 3), **where)
         n, k = preds.shape[:2]
+        if not k:
+            raise BadRecord("preds have no joints", **where)
         n_bytes += preds.nbytes
         if n_bytes > 4 * MAX_FILE_BYTES:
             raise BadFile("more rows than a file of its size can hold", **where)
@@ -320,72 +331,85 @@ def _from_npz(path: Path) -> _Columns:
     return _from_batches([("arrays", content)], path)
 
 
-def _from_json(path: Path, k: int | None) -> _Columns:
-    content = read_json(path)
-    if type(content) is not list or (not content and k is None):
-        raise BadFile(
-            "empty list" if content == [] else f"holds a {type(content).__name__}, a list of COCO results expected",
-            file=path,
-            remedy="name the skeleton" if content == [] else "annotations are read by read_coco",
-        )
-    rows = []
-    for i, result in enumerate(content):
-        where = {"file": path, "record": f"result {i}"}
-        if type(result) is not dict:
-            raise BadRecord(f"{type(result).__name__}, object expected", **where)
-        values = result.get("keypoints")
-        k = k or (max(len(values) // 3, 1) if type(values) is list else 1)
-        keypoints = numbers(result, "keypoints", 3 * k, **where).reshape(k, 3)
-        score = numbers({"score": [result.get("score")]}, "score", 1, **where)[0]
-        if "bbox" in result:
-            box = xyxy_from_xywh(numbers(result, "bbox", 4, **where), **where)
-        else:
-            box = np.concatenate([keypoints[:, :2].min(0), keypoints[:, :2].max(0)])
-        rows.append((keypoints, box, score, str(identifier(result, "image_id", **where)), str(i)))
-    keypoints, boxes, scores, images, ids = zip(*rows) if rows else ((), (), (), (), ())
+def _from_rows(found: Iterable[Row], k: int | None, path: Path) -> _Columns:
+    """Rows of a results file; a row without a box gets the one around its known joints."""
+    found = list(found)
+    k = len(found[0].keypoints) if found else k or len(COCO17)
+    boxes = np.zeros((len(found), 4), np.float32)
+    for box, row in zip(boxes, found):
+        known = row.keypoints[:, 2] > 0
+        around = box_of_points(row.keypoints[known if known.any() else slice(None), :2])
+        box[:] = around if row.box_xyxy is None else row.box_xyxy
+    tracked = [row.track is not None for row in found]
+    if any(tracked) and not all(tracked):
+        remedy = "give every detection a track_id, or none"
+        raise BadRecord("no track_id, others have one", file=path, record=found[tracked.index(False)].id, remedy=remedy)
+    framed = all(row.frame is not None for row in found)
+    with np.errstate(over="ignore"):
+        scores = [row.keypoints[:, 2].mean() if row.score is None else row.score for row in found]
     return _Columns(
-        np.array(keypoints, np.float32).reshape(-1, k, 3),
-        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array([row.keypoints for row in found], np.float32).reshape(-1, k, 3),
+        boxes,
         np.array(scores, np.float32),
-        images,
-        ids,
+        tuple(row.image for row in found),
+        tuple(row.id for row in found),
+        np.array([row.frame for row in found], np.int64) if framed else None,
+        np.array([row.track for row in found]) if any(tracked) else None,
     )
 
 
-def read_detections(path: str | Path, *, skeleton: str | None = None) -> Detections:
-    """Detected poses of one file, by its suffix:
+def read_detections(
+    path: str | Path,
+    *,
+    skeleton: str | None = None,
+    size_wh: tuple[int, int] | None = None,
+    content: object = None,
+) -> Detections:
+    """Detected poses of one file or folder, told apart by suffix and content:
 
-    .pkl, .pickle  MMPose results: a list of batches {preds [b k 3], boxes [b 6], image_paths, bbox_ids}
+    .pkl, .pickle  MMPose 0.x results: a list of batches {preds [b k 3], boxes [b 6], image_paths, bbox_ids}
     .npz           the same four arrays, once
-    .json          COCO results: [{image_id, category_id, keypoints [3k], score, bbox?}]
+    .json          COCO results: [{image_id, category_id, keypoints [3k], score, bbox?, track_id?}]
+                   MMPose 1.x: [{frame_id, instances: [{keypoints [k 2], keypoint_scores [k], bbox?, bbox_score?}]}], the
+                   same in {meta_info, instance_info}, or one picture's list of instances
+                   OpenPose: {people: [{pose_keypoints_2d}]} of BODY_25 or COCO-18
+    a folder       one OpenPose file a frame (*_000000000012_keypoints.json), or one MMPose file a picture
+    .csv           one line a landmark: frame (from 0), person (optional; 0), landmark (name, or MediaPipe's number 0 to
+                   32), x and y (fractions of the picture, which need size_wh) or x_px and y_px, visibility; further
+                   columns are left alone; our own tables with joint and confidence are read too
 
-    skeleton: its name; None means coco17 for 17 joints and hand21 for 21, other counts must be named.
+    skeleton: its name; None means crowdpose14, coco17 or hand21 for as many joints, other counts must be named. OpenPose,
+        BlazePose, Halpe-26 and COCO-WholeBody joints are reduced to coco17 (no neck, mid-hip, feet, face, hands).
+    size_wh: px of the pictures. content: the JSON, if it has been parsed already.
     Coordinates px in the frame. MMPose boxes (centre, size in 200 px) and COCO boxes (xywh) become xyxy; a result
-    without a box gets the one around its joints. Scores: of COCO results as stated, of MMPose batches box score times
-    mean joint confidence. Rows stand in the order of bbox_ids, of results in the file's own. Confidences must lie in
-    `CONFIDENCE`.
-    Errors: `UnsafeFile`, `BadFile`, `EmptyFile`, `MissingFile`, `UnknownName`, `BadRecord` with batch or row.
+    without a box gets the one around its joints of confidence above 0. Scores: as stated, of batches box score times
+    mean joint confidence, else the mean confidence. Rows stand in the order of bbox_ids, of other files in their own.
+    frames: frame_id from 0 (files wrapped with meta_info count from 1), the number in an OpenPose file's name, COCO's
+    image_id or the last number in it. A joint that the file calls missing keeps its coordinates, with confidence 0.
+    Confidences must lie in `CONFIDENCE`.
+    Errors: `UnsafeFile`, `BadFile`, `EmptyFile`, `MissingFile`, `UnknownName`, `BadRecord` with batch or row,
+    `BadParameter` for fractions without size_wh.
     """
     path = Path(path)
     expected = None if skeleton is None else len(skeleton_by_name(skeleton))
-    match path.suffix.lower():
-        case ".pkl" | ".pickle":
-            columns = _from_pickle(path)
-        case ".npz":
-            columns = _from_npz(path)
-        case ".json":
-            columns = _from_json(path, expected)
-        case suffix:
-            raise BadFile(
-                f"suffix {suffix!r} is none of .pkl, .pickle, .npz, .json", file=path, remedy="rename or export"
-            )
+    kind, suffix = "bbox_id", path.suffix.lower()
+    if suffix in (".pkl", ".pickle"):
+        columns = _from_pickle(path)
+    elif suffix == ".npz":
+        columns = _from_npz(path)
+    elif suffix in (".json", ".csv") or os.path.isdir(path):
+        kind = "result"
+        columns = _from_rows(rows(parse(path, content, empty=expected is not None), skeleton, size_wh), expected, path)
+    else:
+        known = ".pkl, .pickle, .npz, .json, .csv"
+        raise BadFile(f"suffix {suffix!r} is none of {known}", file=path, remedy="rename or export")
     outside = (columns.keypoints[:, :, 2] < CONFIDENCE[0]) | (columns.keypoints[:, :, 2] > CONFIDENCE[1])
     if outside.any():
         row, joint = np.argwhere(outside)[0]
         raise BadRecord(
             f"confidence {columns.keypoints[row, joint, 2]:g} of joint {joint} is outside {list(CONFIDENCE)}",
             file=path,
-            record=f"{'result' if path.suffix.lower() == '.json' else 'bbox_id'} {columns.ids[row]}",
+            record=f"{kind} {columns.ids[row]}",
             remedy="export confidences from 0 to about 1",
         )
     k = columns.keypoints.shape[1]
@@ -407,4 +431,6 @@ def read_detections(path: str | Path, *, skeleton: str | None = None) -> Detecti
         images=columns.images,
         ids=columns.ids,
         source=str(path),
+        frames=columns.frames,
+        tracks=columns.tracks,
     )

@@ -1,0 +1,144 @@
+"""The finder with random weights, frames of results, and tracks through crossings and gaps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from workbench.data import people
+from workbench.data.people import build_finder, find_people, link, load_finder, on_frames, poses_of
+from workbench.errors import BadParameter, BadRecord, ChecksumMismatch, MissingData
+from workbench.records import Clip, Detections, Track, Video
+
+POSE = np.stack((np.arange(17) % 5 * 4.0, np.arange(17) * 6.0), 1)  # 16 x 96 px
+
+
+def walkers(centres, frames=None, skeleton="coco17", **fields) -> Detections:
+    """One row a (frame, person): centres [t p 2] px; NaN where the person is not seen."""
+    t, p = centres.shape[:2]
+    seen = ~np.isnan(centres[..., 0])
+    xy = (POSE + centres[..., None, :])[seen]
+    index = np.broadcast_to(np.arange(t)[:, None] if frames is None else frames[:, None], (t, p))[seen]
+    boxes = np.concatenate((xy.min(1) - 3, xy.max(1) + 3), 1)
+    return Detections(skeleton, xy, np.full((len(xy), 17), 0.9), boxes, frames=index, **fields)
+
+
+def paths(*ends, n=41):
+    step = np.linspace(0, 1, n)[:, None]
+    return np.stack([np.array(a) * (1 - step) + np.array(b) * step for a, b in ends], 1)
+
+
+def test_people_who_cross_keep_their_numbers():
+    centres = paths(((0, 50), (200, 56)), ((200, 50), (0, 44)), ((90, 300), (110, 300)))
+    found = link(walkers(centres))
+    assert found.tracks.reshape(41, 3).tolist() == [[0, 1, 2]] * 41
+
+
+def test_a_person_hidden_for_a_while_goes_on_and_one_away_for_long_is_new():
+    centres = paths(((0, 50), (200, 50)), ((90, 300), (110, 300)))
+    centres[20:30, 0] = np.nan
+    assert link(walkers(centres)).tracks[-2:].tolist() == [0, 1]
+    assert set(link(walkers(centres), max_gap=9).tracks.tolist()) == {0, 1, 2}
+    assert set(link(walkers(centres), max_gap=10).tracks.tolist()) == {0, 1}
+
+
+def test_the_order_of_rows_and_numbers_of_frames_do_not_matter(rng):
+    found = walkers(paths(((0, 50), (200, 56)), ((200, 50), (0, 44))), frames=np.arange(41) + 1000)
+    shuffled = rng.permutation(len(found))
+    tracks = link(found.select(shuffled)).tracks
+    who = np.arange(len(found))[shuffled] % 2
+    assert len(set(zip(who.tolist(), tracks.tolist()))) == 2
+
+
+def test_joints_of_confidence_0_do_not_count():
+    found = walkers(paths(((0, 50), (2, 50)), n=3))
+    lost = np.zeros((3, 17), bool)
+    lost[1, 5:] = True
+    xy, confidence = np.where(lost[..., None], 0, found.xy_frame), np.where(lost, 0, found.confidence)
+    assert link(replace(found, xy_frame=xy, confidence=confidence), min_similarity=0.5).tracks.tolist() == [0, 0, 0]
+
+
+def test_skeletons_without_sigmas_are_linked_by_boxes_and_empty_results_stay_empty():
+    centres = paths(((0, 50), (40, 50)), ((300, 50), (260, 44)))
+    assert link(walkers(centres, skeleton="h36m17")).tracks.reshape(41, 2).tolist() == [[0, 1]] * 41
+    assert len(link(walkers(centres).select([])).tracks) == 0
+    one_joint = replace(walkers(centres), boxes_xyxy=np.zeros((82, 4)))  # boxes without area overlap nothing
+    assert link(one_joint).tracks[:2].tolist() == [0, 1]
+    with pytest.raises(BadParameter, match="without frames"):
+        link(replace(walkers(centres), frames=None))
+
+
+def rows(frames, images=()):
+    return replace(walkers(np.zeros((len(frames), 1, 2)), frames=np.array(frames)), images=images)
+
+
+def test_results_that_count_from_1_are_shifted():
+    assert on_frames(rows([0, 3]), 5).frames.tolist() == [0, 3]
+    assert on_frames(rows([1, 5]), 5).frames.tolist() == [0, 4]
+    with pytest.raises(BadRecord, match=r"result 1: frame 5, the video has 5"):
+        on_frames(rows([0, 5]), 5)
+    with pytest.raises(BadRecord, match="do not say which frame"):
+        on_frames(replace(rows([0]), frames=None), 5)
+
+
+def test_results_of_a_folder_are_matched_by_name_or_number():
+    names = ["shot_8.jpg", "shot_9.jpg", "shot_10.jpg"]
+    assert on_frames(rows([8, 10]), 3, names).frames.tolist() == [0, 2]
+    assert on_frames(rows([0, 1], ("shot_9", "shot_10.jpg")), 3, names).frames.tolist() == [1, 2]
+    assert on_frames(rows([0, 2]), 3, names).frames.tolist() == [0, 2]
+
+
+@pytest.fixture(scope="module")
+def finder():
+    torch.manual_seed(0)
+    return build_finder(
+        min_size=48, max_size=64, box_detections_per_img=3, rpn_post_nms_top_n_test=20, box_score_thresh=0.0
+    )
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4])
+def test_found_people_are_detections(finder, batch, rng):
+    frames = rng.integers(0, 256, (3, 47, 61, 3), np.uint8)
+    one = find_people(frames, finder, batch=batch, min_score=0.0)
+    assert one.skeleton == "coco17" and one.frames.tolist() == sorted(one.frames.tolist()) and one.frames.max() == 2
+    assert len(one.ids) == len(one) > 3 and 0 <= one.confidence.min() < one.confidence.max() <= 1
+    with torch.inference_mode():
+        raw = finder([torch.tensor(frames[1]).permute(2, 0, 1) / 255])[0]
+    np.testing.assert_allclose(one.xy_frame[one.frames == 1], raw["keypoints"][..., :2], rtol=1e-3, atol=0.1)
+    assert len(find_people(frames, finder, min_score=1.1)) == 0 == len(find_people(frames[:0], finder))
+
+
+def test_weights_that_are_not_here_are_named_with_both_ways_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(people, "locate", lambda spec: (_ for _ in ()).throw(MissingData("x lacks y", remedy="fetch")))
+    with pytest.raises(MissingData, match="fetch; or bring your own results with --keypoints"):
+        load_finder()
+
+
+def test_weights_must_have_the_digits_of_their_name(tmp_path):
+    (tmp_path / "keypointrcnn_resnet50_fpn_coco-fc266e95.pth").write_bytes(b"x")
+    with pytest.raises(ChecksumMismatch, match=r"fc266e95\.\.\. expected"):
+        load_finder(f"{people.FINDER}:{tmp_path}")
+
+
+def test_weights_load(finder, tmp_path, monkeypatch):
+    path = tmp_path / "keypointrcnn_resnet50_fpn_coco-fc266e95.pth"
+    torch.save(finder.state_dict(), path)
+    monkeypatch.setattr(people, "sha256_of", lambda p: "fc266e95" + 56 * "0")
+    loaded = load_finder(f"{people.FINDER}:{tmp_path}").state_dict()
+    assert all(torch.equal(v, loaded[k]) for k, v in finder.state_dict().items())
+
+
+def test_labelled_poses_of_a_clip_come_frame_by_frame():
+    flags = np.array([[2] * 17, [0] * 17, [1] * 17])
+    tracks = [
+        Track(
+            "coco17", who, np.full((3, 17, 2), 10 * who) * (f > 0)[..., None], f, f.any(1), np.zeros((3, 4)), who == 0
+        )
+        for who, f in enumerate((flags, flags[::-1]))
+    ]
+    truth, frame = poses_of(Clip(Video("v", 3), tracks))
+    assert frame.tolist() == [0, 0, 2, 2] and truth.xy_frame[:, 0, 0].tolist() == [0, 10, 0, 10]
+    assert truth.visibility[:, 0].tolist() == [2, 1, 1, 2] and not truth.occlusion_known

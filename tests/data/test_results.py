@@ -1,0 +1,318 @@
+"""Users' results in every format: read, written back with nothing else changed, and damaged."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from workbench.data.detections import read_detections
+from workbench.data.results import BLAZEPOSE, COCO17, write_coco_results, write_like, write_table
+from workbench.errors import BadFile, BadParameter, BadRecord, MissingFile, WorkbenchError
+from workbench.records import Detections, Prediction
+
+SIZE = (200, 100)
+# OpenPose's own lists of body parts, in the words of its documentation.
+PARTS_18 = (
+    "Nose Neck RShoulder RElbow RWrist LShoulder LElbow LWrist RHip RKnee RAnkle LHip LKnee LAnkle REye LEye REar LEar"
+)
+PARTS_25 = (
+    "Nose Neck RShoulder RElbow RWrist LShoulder LElbow LWrist MidHip RHip RKnee RAnkle LHip LKnee LAnkle REye LEye REar LEar "
+    "LBigToe LSmallToe LHeel RBigToe RSmallToe RHeel"
+)
+
+
+def _triples(n: int) -> list[float]:
+    return [v for j in range(n) for v in (10 + j, 20 + 2 * j, round(0.1 + j / 100, 2))]
+
+
+def coco(path):
+    result = {"image_id": 3, "category_id": 1, "keypoints": _triples(17), "score": 0.5, "mine": {"kept": [1]}}
+    path.write_text(json.dumps([result, {**result, "image_id": 5, "bbox": [1, 2, 30, 40], "score": 0.25}]))
+    return path
+
+
+def _instance(n: int) -> dict:
+    flat = _triples(n)
+    points = [[x, y] for x, y in zip(flat[::3], flat[1::3])]
+    return {"keypoints": points, "keypoint_scores": flat[2::3], "bbox": [[1, 2, 30, 40]], "bbox_score": 0.75}
+
+
+def mmpose(path, n=17, wrapped=False):
+    frames = [{"frame_id": i + wrapped, "instances": [_instance(n)] * (i != 1)} for i in range(3)]
+    content = {"meta_info": {"dataset_name": "coco"}, "instance_info": frames} if wrapped else frames
+    path.write_text(json.dumps(content))
+    return path
+
+
+def openpose(path, n=25):
+    path.mkdir()
+    for frame in (0, 1, 12):
+        person = {"person_id": [-1], "pose_keypoints_2d": _triples(n), "face_keypoints_2d": []}
+        person["pose_keypoints_2d"][3 * 4 : 3 * 4 + 3] = [0, 0, 0]  # the right wrist was not found
+        people = [] if frame == 1 else [person]
+        name = f"my_video_{frame:012d}_keypoints.json"
+        (path / name).write_text(json.dumps({"version": 1.3, "people": people}))
+    return path
+
+
+def landmarks(path, px=False, person=True):
+    lines = ["frame,person,landmark,x,y,z,visibility".replace("x,y", "x_px,y_px" if px else "x,y")]
+    for frame, who in ((4, 0), (4, 1), (6, 0)):
+        for i, name in enumerate(BLAZEPOSE):
+            label = str(i) if frame == 6 else name.upper()
+            xy = "," if (frame, name) == (6, "nose") else f"{i + 1},{2 * i}" if px else f"{(i + 1) / 200},{2 * i / 100}"
+            lines.append(f"{frame},{who},{label},{xy},0.1,0.{10 + i}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+FORMATS = {
+    "coco": lambda folder: coco(folder / "r.json"),
+    "mmpose": lambda folder: mmpose(folder / "r.json"),
+    "mmpose demo": lambda folder: mmpose(folder / "r.json", wrapped=True),
+    "wholebody": lambda folder: mmpose(folder / "r.json", n=133),
+    "openpose 25": lambda folder: openpose(folder / "r"),
+    "openpose 18": lambda folder: openpose(folder / "r", n=18),
+    "csv": lambda folder: landmarks(folder / "r.csv"),
+    "csv px": lambda folder: landmarks(folder / "r.csv", px=True),
+}
+every_format = pytest.mark.parametrize("name", FORMATS)
+
+
+def read(path, **options):
+    return read_detections(path, size_wh=SIZE, **options)
+
+
+def same(a: Detections, b: Detections, exactly=True):
+    for field in ("xy_frame", "confidence", "boxes_xyxy", "scores", "frames", "tracks"):
+        x, y = getattr(a, field), getattr(b, field)
+        assert (x is None) == (y is None), field
+        if x is not None:
+            np.testing.assert_allclose(x, y, rtol=0 if exactly else 1e-6, err_msg=field)
+
+
+def moved(found: Detections) -> Prediction:
+    """A third of the joints replaced by other places, and one that the file calls missing."""
+    replaced = (np.arange(17) % 3 == 0) ^ (found.confidence < 0)
+    xy = np.where(replaced[..., None], found.xy_frame + np.float32(1.7), found.xy_frame)
+    return Prediction("coco17", xy, found.confidence, replaced, "test", found)
+
+
+@every_format
+def test_written_and_read_again_it_is_the_same(name, tmp_path):
+    path = FORMATS[name](tmp_path)
+    found = read(path)
+    untouched = replace(moved(found), xy_frame=found.xy_frame, replaced=np.zeros_like(found.confidence, bool))
+    copied = write_like(tmp_path / f"out{path.suffix}", untouched, path, SIZE)
+    same(read(copied), found)
+    if path.suffix == ".json":
+        assert json.loads(copied.read_text()) == json.loads(path.read_text())
+
+    prediction = moved(found)
+    written = read(write_like(tmp_path / f"new{path.suffix}", prediction, path, SIZE))
+    np.testing.assert_array_equal(written.xy_frame, prediction.xy_frame)
+    np.testing.assert_array_equal(written.confidence, found.confidence)
+    same(read(path), found)  # the user's own file stays as it was
+
+
+def test_coco_frames_and_fields(tmp_path):
+    path = coco(tmp_path / "r.json")
+    found = read(path)
+    assert found.frames.tolist() == [3, 5] and found.tracks is None and found.scores.tolist() == [0.5, 0.25]
+    np.testing.assert_array_equal(found.boxes_xyxy, [[10, 20, 26, 52], [1, 2, 31, 42]])
+    new = json.loads(write_like(tmp_path / "n.json", moved(found), path).read_text())
+    assert new[0]["mine"] == {"kept": [1]} and new[0]["keypoints"][:6] == [11.7, 21.7, 0.1, 11, 22, 0.11]
+    path.write_text(json.dumps([{**new[0], "track_id": 4, "image_id": "clip_07/frame_000000000012.jpg"}]))
+    found = read(path)
+    assert (found.frames.tolist(), found.tracks.tolist()) == ([12], [4])
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_mmpose_counts_frames_from_0_whatever_the_file_does(tmp_path, wrapped):
+    found = read(mmpose(tmp_path / "r.json", wrapped=wrapped))
+    assert found.frames.tolist() == [0, 2] and found.ids == ("0.0", "2.0")
+    np.testing.assert_array_equal(found.boxes_xyxy, [[1, 2, 30, 40]] * 2)
+    np.testing.assert_array_equal(found.scores, [0.75] * 2)
+    np.testing.assert_array_equal(found.xy_frame[0, 16], [26, 52])
+
+
+def test_mmpose_pictures_are_frames_in_the_order_of_their_names(tmp_path):
+    for name, n in (("b", 2), ("a", 1), ("c", 0)):
+        (tmp_path / f"{name}.json").write_text(json.dumps([_instance(17)] * n))
+    found = read(tmp_path)
+    assert found.images == ("a", "b", "b") and found.frames.tolist() == [0, 1, 1]
+    assert len(read(tmp_path / "a.json")) == 1
+
+
+@pytest.mark.parametrize("parts", [PARTS_18, PARTS_25], ids=["COCO-18", "BODY_25"])
+def test_openpose_joints_are_those_of_the_same_name(tmp_path, parts):
+    parts = parts.split()
+    found = read(openpose(tmp_path / "r", n=len(parts)))
+    assert found.frames.tolist() == [0, 12] and found.tracks is None
+    for j, joint in enumerate(COCO17):
+        side, _, part = joint.partition("_")
+        i = parts.index((side[0].upper() + part.title()) if part else joint.title())
+        expected = (0, 0, 0) if i == 4 else (10 + i, 20 + 2 * i, round(0.1 + i / 100, 2))
+        np.testing.assert_allclose([*found.xy_frame[0, j], found.confidence[0, j]], expected, rtol=1e-6)
+    assert (found.boxes_xyxy[:, 0] == 10).all()  # the missing wrist at (0, 0) does not stretch the box
+
+
+def test_openpose_tracks(tmp_path):
+    path = openpose(tmp_path / "r")
+    for file in path.iterdir():
+        file.write_text(file.read_text().replace("[-1]", "[8]"))
+    assert read(path).tracks.tolist() == [8, 8]
+
+
+def test_landmarks_become_px(tmp_path):
+    found, px = read(landmarks(tmp_path / "a.csv")), read_detections(landmarks(tmp_path / "b.csv", px=True))
+    assert found.frames.tolist() == [4, 4, 6] and found.tracks is None
+    shoulder = BLAZEPOSE.index("left_shoulder")
+    np.testing.assert_allclose(found.xy_frame[0, 5], [shoulder + 1 - 0.5, 2 * shoulder - 0.5], rtol=1e-6)
+    np.testing.assert_allclose(px.xy_frame[2, 5], [shoulder + 1, 2 * shoulder])
+    np.testing.assert_allclose(found.confidence[0, :2], [0.10, 0.12])
+    assert (*found.xy_frame[2, 0], found.confidence[2, 0]) == (0, 0, 0)  # empty cells: missing
+    with pytest.raises(BadParameter, match="size is not known"):
+        read_detections(tmp_path / "a.csv")
+
+
+def test_own_table_and_results_are_read_back(tmp_path):
+    found = replace(read(coco(tmp_path / "r.json")), tracks=[2, 0])
+    prediction = moved(found)
+    table = write_table(tmp_path / "t.csv", prediction)
+    assert table.read_text().splitlines()[:2] == [
+        "frame,person,joint,x_px,y_px,confidence,replaced",
+        "3,2,nose,11.7,21.7,0.1,1",
+    ]
+    again = read_detections(table)
+    np.testing.assert_array_equal(again.xy_frame, prediction.xy_frame)
+    again = read_detections(write_coco_results(tmp_path / "c.json", found))
+    same(again, found, exactly=False)
+
+
+def test_the_users_own_file_is_not_written_over(tmp_path):
+    path = coco(tmp_path / "r.json")
+    with pytest.raises(BadParameter, match="write over"):
+        write_like(path, moved(read(path)), path)
+
+
+def _edit(change):
+    def made(folder):
+        path = mmpose(folder / "r.json")
+        content = json.loads(path.read_text())
+        change(content)
+        path.write_text(json.dumps(content))
+        return path
+
+    return made
+
+
+def _lines(change):
+    def made(folder):
+        path = landmarks(folder / "r.csv")
+        path.write_text("\n".join(change(path.read_text().splitlines())))
+        return path
+
+    return made
+
+
+def _pose(change, name="my_video_000000000012_keypoints.json"):
+    def made(folder):
+        path = openpose(folder / "r")
+        content = json.loads((path / name).read_text())
+        change(content["people"][0], content)
+        (path / name).write_text(json.dumps(content))
+        return path
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("made", "record", "text"),
+    [
+        (_edit(lambda c: c[1].update(frame_id=0)), "entry 1", "frame_id 0 stands twice"),
+        (_edit(lambda c: c[1].pop("frame_id")), "entry 1", "frame_id is None"),
+        (_edit(lambda c: c[2].update(instances=3)), "entry 2", "not a list"),
+        (_edit(lambda c: c[2]["instances"][0]["keypoints"].pop()), "frame_id 2, instance 0", r"length 17 \(16 expected\)"),
+        (_edit(lambda c: c[2]["instances"][0]["keypoints"][3].append(1)), "frame_id 2, instance 0", r"list of \[x, y\]"),
+        (_edit(lambda c: c[2]["instances"][0].update(bbox=[[9, 2, 3, 4]])), "frame_id 2, instance 0", "has no area"),
+        (_edit(lambda c: c[2]["instances"][0].update(bbox_score="x")), "frame_id 2, instance 0", "number expected"),
+        (_edit(lambda c: c[2]["instances"][0].update(track_id=1)), "0.0", "no track_id, others have one"),
+        (_edit(lambda c: c[2]["instances"][0].update(track_id=-1)), "frame_id 2, instance 0", "track_id is -1"),
+        (_pose(lambda p, c: p["pose_keypoints_2d"].pop()), "person 0", r"24 joints, 25 or 18 expected|length 74"),
+        (_pose(lambda p, c: p.update(pose_keypoints_2d=_triples(15))), "person 0", "15 joints, 25 or 18 expected"),
+        (_pose(lambda p, c: p.update(pose_keypoints_2d=[0.5] * 75)), "person 0", "keypoint_scale 0"),
+        (_pose(lambda p, c: c.update(people=None)), "top level", "people is not a list"),
+        (_lines(lambda s: [*s, s[-1]]), "line 101", "right_foot_index of frame 6, person 0 stands twice"),
+        (_lines(lambda s: [s[0], *s[2:]]), "frame 4, person 0", "no nose"),
+        (_lines(lambda s: [*s[:4], s[4].replace("LEFT", "LEFF"), *s[5:]]), "line 5", "landmark is 'leff_eye_outer'"),
+        (_lines(lambda s: [*s[:7], s[7] + ",9", *s[8:]]), "line 8", "cells"),
+        (_lines(lambda s: [*s[:3], s[3].replace("0.1", "a"), *s[4:]]), "line 4", "number expected"),
+        (_lines(lambda s: [*s[:7], s[7].replace("4,", "-4,", 1), *s[8:]]), "line 8", "frame is -4"),
+    ],
+)  # fmt: skip
+def test_bad_records_are_named(tmp_path, made, record, text):
+    with pytest.raises(BadRecord, match=text) as caught:
+        read(made(tmp_path))
+    assert caught.value.record == record and str(tmp_path) in caught.value.file
+
+
+def test_bad_files_are_named(tmp_path):
+    with pytest.raises(MissingFile, match=r"no \.json files"):
+        read(tmp_path)
+    path = openpose(tmp_path / "r")
+    (path / "notes.json").write_text(json.dumps({"people": []}))
+    with pytest.raises(BadFile, match="which frame it is"):
+        read(path)
+    (path / "notes.json").write_text("[1]")
+    with pytest.raises(BadFile, match="file a frame expected"):
+        read(path)
+    (tmp_path / "videos").mkdir()
+    mmpose(tmp_path / "videos" / "a.json")
+    with pytest.raises(BadFile, match="the one file that holds the whole video"):
+        read(tmp_path / "videos")
+    table = landmarks(tmp_path / "r.csv")
+    table.write_text(table.read_text().replace("visibility", "presence"))
+    with pytest.raises(BadFile, match="no column visibility or confidence"):
+        read(table)
+    table.write_bytes(b"frame,\xff")
+    with pytest.raises(BadFile, match="not UTF-8 at offset 6"):
+        read(table)
+
+
+@every_format
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_mutated_values_end_as_named_errors(tmp_path_factory, name, data):
+    """A value anywhere in the file becomes another, or bytes are cut in or out."""
+    folder = tmp_path_factory.mktemp("f")
+    path = FORMATS[name](folder)
+    file = sorted(path.iterdir())[-1] if path.is_dir() else path
+    odd = st.sampled_from([None, [], {}, "x", "", -1, 1e39, 10**400, True, [[1]], [None], {"a": 1}, float("nan"), "7"])
+    if file.suffix == ".json" and data.draw(st.booleans()):
+        content = json.loads(file.read_text())
+        target, key = [content], 0
+        while type(target[key]) in (list, dict) and target[key] and data.draw(st.integers(0, 5)):
+            target = target[key]
+            key = data.draw(st.sampled_from(list(target) if type(target) is dict else range(len(target))))
+        target[key] = copy.deepcopy(data.draw(odd))
+        file.write_text(json.dumps(content[0] if type(content) is list and target is content else content))
+    else:
+        raw = file.read_bytes()
+        for _ in range(data.draw(st.integers(1, 3))):
+            at = data.draw(st.integers(0, len(raw)))
+            raw = raw[:at] + data.draw(st.binary(max_size=4)) + raw[at + data.draw(st.integers(0, 5)) :]
+        file.write_bytes(raw or b" ")
+    try:
+        found = read(path)
+    except WorkbenchError:
+        return
+    assert np.isfinite(found.xy_frame).all()
+    if found.skeleton == "coco17":
+        write_like(folder / f"out{path.suffix}", moved(found), path, SIZE)
