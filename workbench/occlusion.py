@@ -1,27 +1,36 @@
-"""Occlusion made on purpose: which joints are masked, and what a keypoint detector makes of a pose. Takes a generator.
+"""Occlusion made on purpose: masked joints, occluders on pictures, and what a keypoint detector makes of a pose.
 
-Sizes inside are in units of the object: the long side of the tight box around the labelled joints.
+Occluders take frames and give new ones with a mask of what they cover; `cover` and `cover_clip` turn that mask into
+visibility. Sizes inside `DetectorNoise` are in units of the object: the long side of the box around its labelled joints.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
 
+import cv2
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, UInt8
+from scipy.ndimage import uniform_filter1d
 from scipy.optimize import minimize
 from scipy.sparse.csgraph import shortest_path
 from scipy.special import ndtr, ndtri
 from scipy.stats import beta, chi2, rankdata
 
 from .errors import BadParameter, BadRecord
-from .records import Detections, Pose
+from .records import Clip, Detections, Pose
 from .skeletons import Skeleton, skeleton
+
+Frames = UInt8[np.ndarray, "t h w 3"]
+Covered = Bool[np.ndarray, "t h w"]
 
 
 def _check_ratio(ratio: float) -> None:
     if not 0 <= ratio <= 1:
         raise BadParameter(f"masking ratio is {ratio}, expected 0 to 1")
+
+
+# --- masks over joints --------------------------------------------------------------------------------------------
 
 
 def mask_joints(
@@ -57,6 +66,200 @@ def mask_runs(
         score = np.where(mask, -1.0, rng.random((n, k)) + beside)
         mask[np.arange(n), score.argmax(1)] = True
     return mask
+
+
+# --- occluders on pictures ----------------------------------------------------------------------------------------
+
+
+def cover(
+    visibility: Int[np.ndarray, "*#n k"], xy_frame: Float[np.ndarray, "*#n k 2"], covered: Bool[np.ndarray, "*#n h w"]
+) -> Int[np.ndarray, "*m k"]:
+    """Visibility once the pixels in `covered` show something else: a visible joint (2) under them becomes hidden (1).
+
+    Nothing becomes 2; what is hidden, not labelled or outside the picture stays as it is. xy_frame: px, the joint lies
+    in the pixel that it rounds to. Frames, and persons before them, broadcast: [p t k] under one cover [t h w].
+    """
+    h, w = covered.shape[-2:]
+    x, y = np.moveaxis(np.rint(xy_frame).clip(-1, max(h, w)).astype(int), -1, 0)
+    inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
+    flat = covered.reshape((1,) * (x.ndim + 1 - covered.ndim) + (*covered.shape[:-2], h * w))
+    under = np.take_along_axis(flat, np.where(inside, y * w + x, 0), -1) & inside
+    return np.where(under & (visibility == 2), visibility.dtype.type(1), visibility)
+
+
+def cover_clip(clip: Clip, covered: Covered) -> Clip:
+    """The clip with `cover` applied to every track."""
+    tracks = (replace(track, visibility=cover(track.visibility, track.xy_frame, covered)) for track in clip.tracks)
+    return replace(clip, tracks=tuple(tracks))
+
+
+def colour_patches(
+    frames: Frames,
+    xy_frame: Float[np.ndarray, "*people t k 2"],
+    rng: np.random.Generator,
+    *,
+    labelled: Bool[np.ndarray, "*people t k"] | None = None,
+    size_px: int = 30,
+    probability: float = 0.02,
+) -> tuple[Frames, Covered]:
+    """Squares of a random colour centred on random joints: how PORT (Sec. IV-A) makes H36M_masked out of H36M.
+
+    Every joint of every frame gets one with the same probability on its own, so that a frame has Binomial(k, probability)
+    of them; the defaults are the paper's. Joints that are not `labelled` get none.
+    Raises `BadParameter` for a probability outside 0 to 1.
+    """
+    _check_ratio(probability)
+    chosen = rng.random(xy_frame.shape[:-1]) < probability
+    if labelled is not None:
+        chosen &= labelled
+    out, covered = frames.copy(), np.zeros(frames.shape[:3], bool)
+    for index in np.argwhere(chosen):
+        x, y = np.rint(xy_frame[tuple(index)]).astype(int) - size_px // 2
+        place = (index[-2], slice(max(y, 0), max(y + size_px, 0)), slice(max(x, 0), max(x + size_px, 0)))
+        out[place] = rng.integers(0, 256, 3)
+        covered[place] = True
+    return out, covered
+
+
+def polygon_mask(polygon: Float[np.ndarray, "m 2"], size_wh: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
+    """Pixels of a picture inside a polygon of (x, y) px, its outline included: the mask of an object to cut out."""
+    mask = np.zeros(size_wh[::-1], np.uint8)
+    return cv2.fillPoly(mask, [np.rint(polygon).astype(np.int32)], 1) > 0
+
+
+def cut_out(frames: Frames, mask: Covered) -> UInt8[np.ndarray, "t a b 4"]:
+    """What the mask marks, as RGBA pictures of one size: the box around everything that is marked in any frame.
+
+    A person comes out of a rendered clip by `rendered.owner == track_id`, an object out of a picture by `polygon_mask`.
+    Raises `BadParameter` where nothing is marked.
+    """
+    if not mask.any():
+        raise BadParameter("the mask marks no pixel", remedy="mark what is to be cut out")
+    rows, columns = (np.flatnonzero(mask.any((0, axis))) for axis in (2, 1))
+    rgba = np.concatenate((frames, np.where(mask, np.uint8(255), np.uint8(0))[..., None]), -1)
+    return rgba[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def crossing(
+    n_frames: int, size_wh: tuple[int, int], rng: np.random.Generator, *, speed_px: tuple[float, float] = (2.0, 8.0)
+) -> Float[np.ndarray, "t 2"]:
+    """A straight way through the window, (x, y) px by frame: at a random point in mid-clip, any direction.
+
+    speed_px: lowest and highest speed, px a frame (unstated; ours).
+    """
+    angle = rng.uniform(0, 2 * np.pi)
+    step = rng.uniform(*speed_px) * np.array([np.cos(angle), np.sin(angle)])
+    return rng.uniform(0, size_wh) + (np.arange(n_frames) - (n_frames - 1) / 2)[:, None] * step
+
+
+def paste(
+    frames: Frames,
+    cutout: UInt8[np.ndarray, "s a b 4"],
+    centre_frame: Float[np.ndarray, "t 2"],
+    *,
+    scale: float = 1.0,
+) -> tuple[Frames, Covered]:
+    """An object (s = 1) or a moving person (s RGBA pictures, repeated) in front of everything.
+
+    centre_frame: where the cutout's centre lies in each frame, px, also between pixels or outside. Covered is what is
+    at least half opaque. Raises `BadParameter` for a scale that is not positive.
+    """
+    if not scale > 0:
+        raise BadParameter(f"scale is {scale}, expected above 0")
+    _, h, w, _ = frames.shape
+    layers = cutout.astype(np.float32)
+    layers[..., :3] *= layers[..., 3:] / 255  # weighted by opacity, so that no hidden colour bleeds in at the rim
+    middle = scale * (np.array(cutout.shape[2:0:-1]) - 1) / 2
+    out, covered = np.empty_like(frames), np.empty(frames.shape[:3], bool)
+    for t, corner in enumerate(centre_frame - middle):
+        affine = np.array([[scale, 0, corner[0]], [0, scale, corner[1]]])
+        layer = cv2.warpAffine(layers[t % len(layers)], affine, (w, h))
+        out[t] = np.rint(frames[t] * (1 - layer[..., 3:] / 255) + layer[..., :3]).clip(0, 255)
+        covered[t] = layer[..., 3] >= 127.5
+    return out, covered
+
+
+def cut_window(
+    box_xyxy: Float[np.ndarray, "4"],
+    size_wh: tuple[int, int],
+    rng: np.random.Generator,
+    *,
+    keep: tuple[float, float] = (0.4, 0.8),
+) -> tuple[int, int, int, int]:
+    """A window (x0, y0, x1, y1 px) for `cut_frames` that leaves a share `keep` of the box, cut from a random side."""
+    axis, from_start = int(rng.integers(2)), bool(rng.integers(2))
+    low, high = np.clip(box_xyxy[[axis, axis + 2]], 0, size_wh[axis])
+    share = rng.uniform(*keep)
+    window = [0, 0, *size_wh]
+    if from_start:
+        window[axis] = min(round(high - share * (high - low)), size_wh[axis] - 1)
+    else:
+        window[axis + 2] = max(round(low + share * (high - low)), 1)
+    return tuple(int(v) for v in window)
+
+
+def cut_frames(
+    clip: Clip, frames: Frames, window_xyxy: tuple[int, int, int, int]
+) -> tuple[Clip, UInt8[np.ndarray, "t a b 3"]]:
+    """Clip and frames seen through a window (px, the last column and row not included): who stands outside is cut off.
+
+    A joint outside becomes not labelled, at (0, 0); boxes are clipped, and zeros where nothing is left. Ignore regions
+    move along. Raises `BadParameter` for a window that does not lie in the picture.
+    """
+    _, h, w, _ = frames.shape
+    x0, y0, x1, y1 = window_xyxy
+    if not (0 <= x0 < x1 <= w and 0 <= y0 < y1 <= h):
+        raise BadParameter(f"window {window_xyxy} does not lie in a picture of {w}x{h} px")
+    corner, size = np.array([x0, y0]), np.array([x1 - x0, y1 - y0])
+
+    def clipped(boxes):
+        if boxes is None:
+            return None
+        moved = (boxes - np.tile(corner, 2)).clip(0, np.tile(size - 1, 2))
+        return np.where((moved[:, 2:] > moved[:, :2]).all(1, keepdims=True), moved, 0)
+
+    def cut_track(track):
+        pixel = np.rint(track.xy_frame) - corner
+        left = (track.visibility > 0) & ((pixel >= 0) & (pixel < size)).all(-1)
+        return replace(
+            track,
+            xy_frame=np.where(left[..., None], track.xy_frame - corner, 0),
+            visibility=np.where(left, track.visibility, 0),
+            boxes_xyxy=clipped(track.boxes_xyxy),
+            head_boxes_xyxy=clipped(track.head_boxes_xyxy),
+        )
+
+    pictures = (replace(p, size_wh=tuple(size.tolist()), ignore=[q - corner for q in p.ignore]) for p in clip.pictures)
+    video = replace(clip.video, width=int(size[0]), height=int(size[1]))
+    cut = replace(clip, video=video, tracks=tuple(map(cut_track, clip.tracks)), pictures=tuple(pictures))
+    return cut, frames[:, y0:y1, x0:x1].copy()
+
+
+def motion_blur(frames: Frames, angle_deg: float, length_px: float) -> Frames:
+    """Every frame smeared along a line, as by a shaken camera; nobody is covered by it.
+
+    angle_deg: from x towards y (clockwise on a screen). Raises `BadParameter` for a length below 1.
+    """
+    if not length_px >= 1:
+        raise BadParameter(f"blur length is {length_px} px, expected 1 or more")
+    half, angle = int(np.ceil(length_px / 2)), np.deg2rad(angle_deg)
+    y, x = np.mgrid[-half : half + 1, -half : half + 1]
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    kernel = ((length_px + 1) / 2 - np.abs(along)).clip(0, 1) * (1 - np.abs(across)).clip(0, 1)
+    return np.stack([cv2.filter2D(f, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE) for f in frames])
+
+
+def frame_blur(frames: Frames, n: int) -> Frames:
+    """Every frame as the mean of n neighbouring ones, itself in the middle: what moves is smeared; borders repeat.
+
+    Raises `BadParameter` where n is not an odd number from 1.
+    """
+    if n < 1 or n % 2 == 0:
+        raise BadParameter(f"n is {n}, expected an odd number of frames")
+    return np.rint(uniform_filter1d(frames, n, axis=0, output=np.float32, mode="nearest")).astype(np.uint8)
+
+
+# --- detectors ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -243,6 +446,38 @@ class DetectorNoise:
         found |= {"confidence_mean": values.mean(), "confidence_std": values.std()}
         noise = cls.from_dict(found)._fit_error(unit, error, z, use, joints)
         return replace(noise, reach=_fit_reach(noise, unit, error, z, use, joints))
+
+    def diagnose(
+        self, pose: Pose, real: Detections, rng: np.random.Generator, *, draws: int = 8, bins: int = 20
+    ) -> dict[str, np.ndarray]:
+        """How well this model stands for a detector on the poses that it saw; rows match, as in `fit`.
+
+        `error_real` and `error_simulated` [10 5]: quantiles `quantiles` (percent) of the joint error, in long sides of
+        the object, in each tenth of the joints by confidence, lowest first, whose mean confidence is `confidence_tenths`
+        [2 10] (real, simulated); `share_real` and `share_simulated` [bins]: share of the joints by confidence between
+        `confidence_edges`. Simulated is the mean of `draws`.
+        """
+        at, edges = np.array([25, 50, 75, 90, 95]), np.linspace(0, 1, bins + 1)
+        size, _ = _units(pose)
+        use = pose.labelled & (size > 0)[:, None]
+
+        def measure(found: Detections):
+            error = (np.linalg.norm(found.xy_frame - pose.xy_frame, axis=-1) / np.where(size > 0, size, 1)[:, None])[
+                use
+            ]
+            confidence = found.confidence[use].astype(float)
+            tenths = np.array_split(confidence.argsort(kind="stable"), 10)
+            rows = np.array([[*np.percentile(error[r], at), confidence[r].mean()] for r in tenths])
+            return rows, np.histogram(confidence.clip(0, 1), edges)[0] / len(confidence)
+
+        real_rows, real_share = measure(real)
+        made = [measure(self.apply(pose, rng)) for _ in range(draws)]
+        rows, share = (np.mean(values, 0) for values in zip(*made, strict=True))
+        return {
+            "quantiles": at, "error_real": real_rows[:, :-1], "error_simulated": rows[:, :-1],
+            "confidence_tenths": np.stack((real_rows[:, -1], rows[:, -1])), "confidence_edges": edges,
+            "share_real": real_share, "share_simulated": share,
+        }  # fmt: skip
 
     @staticmethod
     def _fit_difficulty(z, use, pose: Pose, joints: Skeleton) -> dict[str, float]:

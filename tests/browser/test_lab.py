@@ -100,3 +100,51 @@ def _click_a_joint(page, notebook: OpenNotebook) -> None:
     page.mouse.click(x, y)
     notebook.wait(lambda: readout.inner_text() != before, 20, "answer to the click")
     assert "middle_finger4" in before + readout.inner_text()
+
+
+BRUSH = """from workbench.data.worlds import sample_clip
+from workbench.view.explorers import OcclusionBrush
+made = sample_clip("synthetic_tiny", "train", 0)
+brush = OcclusionBrush(made.clip, made.frames, zoom=5.0, size_px=24)
+brush.x.value = brush.y.value = 0
+brush.show()"""
+
+
+def test_the_brush_paints_and_flags_follow(tmp_path):
+    """Drawn with the mouse, over the whole picture: no joint stays visible; the sliders and the button answer too."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    write_notebook(folder / "brush.ipynb", BRUSH)
+    with jupyterlab(folder, tmp_path / "private") as address:
+        home = address.partition("/doc/")[0]
+        with chromium(home=home) as (page, outside):
+            notebook = OpenNotebook(page, address.format(path="brush.ipynb"))
+            notebook.run_all()
+            assert notebook.errors() == []
+            said, canvas = page.locator(".clip-readout"), page.locator("canvas.workbench-canvas")
+            unpainted, blank = said.inner_text(), canvas.screenshot()
+            assert "visible (2): 0" not in unpainted
+            box = canvas.bounding_box()
+            assert (box["width"], box["height"]) == (480, 400)
+            page.mouse.move(box["x"] + 1, box["y"] + 1)
+            page.mouse.down()
+            for y in range(1, 400, 99):
+                for x in (1, 240, 479, 1):
+                    page.mouse.move(box["x"] + x, box["y"] + y, steps=3)
+            page.mouse.up()
+            notebook.wait(lambda: "visible (2): 0" in said.inner_text(), 20, "answer to the mouse")
+            assert (
+                page.locator(".brush-readout")
+                .inner_text()
+                .startswith(unpainted.split("visible (2): ")[1].split("\n")[0])
+            )
+            page.screenshot(path=SCREENSHOTS / "brush.png")
+            page.locator('button:has-text("remove paint")').click()
+            for label in ("patch x", "patch y"):
+                notebook.press(notebook.slider(label), "Home")
+            notebook.wait(lambda: said.inner_text() == unpainted, 20, "picture without paint")
+            notebook.wait(lambda: canvas.screenshot() == blank, 20, "first picture again")
+            notebook.press(notebook.slider("patch size"), "End")
+            notebook.wait(lambda: said.inner_text() != unpainted, 20, "answer to the slider")
+            assert notebook.errors() == [] and outside == []

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from workbench.models.port import masked_joint_nll, normalised_adjacency
+from workbench.occlusion import cover
 from workbench.view import exercises
 
 
@@ -65,4 +67,48 @@ def test_loss_mistakes_are_diagnosed(said, answer, diagnosis):
 )
 def test_shrink_mistakes_are_diagnosed(said, answer, diagnosis):
     assert exercises.check_shrink(answer) == (diagnosis == "prediction aligned to truth")
+    assert diagnosis in said[-1]
+
+
+def looked_up(covered, xy, *, rounded=np.rint, wrap=False):
+    x, y = rounded(xy).T.astype(int)
+    h, w = covered.shape
+    inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
+    return covered[y, x] if wrap else covered[y.clip(0, h - 1), x.clip(0, w - 1)] & inside
+
+
+@pytest.mark.parametrize(
+    ("answer", "diagnosis"),
+    [
+        (cover, "Right"),
+        (lambda v, xy, c: None, "Not tried yet"),
+        (lambda v, xy, c: v, "Nothing has changed"),
+        (lambda v, xy, c: np.where(looked_up(c, xy), 1, v), "nobody labelled"),
+        (lambda v, xy, c: np.where(looked_up(c, xy, wrap=True) & (v == 2), 1, v), "counts from the other end"),
+        (lambda v, xy, c: np.where(looked_up(c, xy, rounded=np.floor) & (v == 2), 1, v), "not rounded"),
+        (lambda v, xy, c: np.where(looked_up(c.T, xy[:, ::-1].clip(0)) & (v == 2), 1, v), "Right"),
+        (lambda v, xy, c: np.where(looked_up(c.T, xy.clip(0)) & (v == 2), 1, v), "Rows are y"),
+        (lambda v, xy, c: np.where(looked_up(c, xy) & (v == 2), 0, v), "not 0"),
+        (lambda v, xy, c: np.where(~looked_up(c, xy) & (v == 2), 1, v), "outside the cover"),
+        (lambda v, xy, c: v[:3], "Expected shape"),
+    ],
+)
+def test_cover_mistakes_are_diagnosed(said, answer, diagnosis):
+    assert exercises.check_cover(answer) == (diagnosis == "Right")
+    assert diagnosis in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "diagnosis"),
+    [
+        (lambda k: 2 * (k[:, 2] > 0), "Right"),
+        (lambda k: None, "Not tried yet"),
+        (lambda k: k[:, 2], "would count as occluded"),
+        (lambda k: np.full(len(k), 2), "they stay 0"),
+        (lambda k: np.where(np.isin(np.arange(17), (3, 4)), 0, 2), "Only the ears"),
+        (lambda k: np.where(k[:, 2] > 0, 0, 2), "other way round"),
+    ],
+)
+def test_posetrack_mistakes_are_diagnosed(said, answer, diagnosis):
+    assert exercises.check_posetrack_flags(answer) == (diagnosis == "Right")
     assert diagnosis in said[-1]

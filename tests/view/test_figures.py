@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+
+import cv2
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from workbench.data.synthetic import sample_hands
+from workbench.occlusion import DetectorNoise
 from workbench.skeletons import skeleton
 from workbench.view import figures
 
@@ -77,9 +82,108 @@ def test_sweep_keeps_the_paper_in_a_panel_of_its_own():
     assert len(alone.data) == 1 and alone.data[0].error_y.array is None
 
 
-def test_every_figure_has_a_title_and_readable_text(hands):
+def test_a_label_has_a_state():
+    states = figures.joint_states(np.array([0, 1, 2, 1]), np.array([0, 1, 2, 2]))
+    assert states.tolist() == ["", figures.HIDDEN, figures.VISIBLE, figures.NEWLY_HIDDEN]
+    assert figures.joint_states(np.array([2, 0]), known=False).tolist() == [figures.UNSTATED, ""]
+
+
+def test_people_are_drawn_where_they_stand_and_only_where_they_are_labelled():
+    picture, xy = np.full((30, 40, 3), 90, np.uint8), np.zeros((1, 21, 2), np.float32)
+    xy[0, 0] = 20, 10
+    states = np.full((1, 21), "", object)
+    assert (figures.draw_people(picture, xy, states, HAND, zoom=2.0) == 90).all()
+    states[0, 0] = figures.VISIBLE
+    drawn = figures.draw_people(picture, xy, states, HAND, zoom=2.0)
+    assert drawn.shape == (60, 80, 3) and (picture == 90).all()
+    rows, columns = np.nonzero((drawn == tuple(bytes.fromhex(figures.TRUTH[1:]))).all(-1))
+    assert abs(rows.mean() - 20.5) < 0.6 and abs(columns.mean() - 40.5) < 0.6, "pixel centres go on pixel centres"
+
+
+@pytest.fixture
+def panel(rng):
+    picture = rng.integers(0, 255, (30, 50, 3)).astype(np.uint8)
+    flags = np.tile([2, 1, 0], (2, 7))
+    return {
+        "picture": picture,
+        "caption": "c",
+        "skeleton": HAND,
+        "xy_frame": rng.uniform(5, 25, (2, 21, 2)),
+        "visibility": flags,
+    }
+
+
+def test_pictures_carry_their_labels(panel):
+    after = panel | {
+        "before": np.where(panel["visibility"] == 1, 2, panel["visibility"]),
+        "box": np.array([1, 2, 9, 8]),
+    }
+    blind = {**panel, "picture": None, "known": False, "number": True}
+    figure = figures.annotated_pictures(
+        [panel, after, {"picture": panel["picture"], "caption": "nobody"}, blind], "t", cols=3
+    )
+    assert [a.text for a in figure.layout.annotations] == ["c", "c", "nobody", "c"]
+    count = {t.name: len(t.x) for t in figure.data if t.name}
+    assert count == dict.fromkeys((figures.VISIBLE, figures.HIDDEN, figures.NEWLY_HIDDEN, figures.UNSTATED), 14)
+    assert names(figure) == set(figures.LOOKS), "each state once in the legend"
+    assert (
+        figure.data[-1].hovertext[0] == f"{HAND.joints[0]}, person 0: {figures.UNSTATED}"
+        and figure.data[-1].text[1] == 3
+    )
+    lines = next(t for t in figure.data if t.mode == "lines")
+    both = (panel["visibility"] > 0)[:, np.array(HAND.edges)].all(-1).sum()
+    assert len(lines.x) == 3 * both and np.isnan(lines.x[2::3]).all()
+    assert len(figure.layout.images) == 3 and figure.layout.shapes[0].x1 == 9
+    assert figure.layout.yaxis.range == (29.5, -0.5) and figure.layout.xaxis.range == (-0.5, 49.5)
+    raw = base64.b64decode(figure.layout.images[0].source.split(",")[1])
+    back = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+    assert np.abs(back.mean((0, 1)) - panel["picture"].mean((0, 1))).max() < 3, "red stays red"
+
+
+def test_statistics_split_only_what_is_known():
+    known = np.tile(np.array([2, 1, 0], np.int8), (5, 7))
+    labels = {"a": (HAND, known, True), "b": (HAND, 2 * (known > 0), False)}
+    bars = {t.name: dict(zip(t.y, t.x)) for t in figures.visibility_shares(labels, "t").data}
+    third = pytest.approx(1 / 3)
+    assert bars[figures.VISIBLE] == {"a": third} and bars[figures.UNSTATED] == {"b": pytest.approx(2 / 3)}
+    assert bars[figures.HIDDEN] == {"a": third, "b": 0} and bars["not labelled (0)"] == {"a": third, "b": third}
+    shares = figures.hidden_by_joint(labels, "t").data[0]
+    assert list(shares.x) == ["a"] and list(shares.y[:4]) == ["wrist", "thumb1", "thumb2", "thumb3"]
+    np.testing.assert_array_equal(np.ravel(shares.z[:4]), [0, 1, np.nan, 0])  # thumb2 has no label
+
+
+def test_left_and_right_are_one_kind_of_joint():
+    flags = np.full((3, 17), 2)
+    flags[0, skeleton("coco17").index("left_wrist")] = 1
+    flags[:2, skeleton("coco17").index("right_wrist")] = 0
+    shares = figures.hidden_by_joint({"a": (skeleton("coco17"), flags, True)}, "t").data[0]
+    assert len(shares.y) == 9 and shares.z[list(shares.y).index("wrist")][0] == pytest.approx(1 / 4)
+
+
+def test_crowd_bars_hold_every_picture_once():
+    index = np.array([0.0, 0.1999, 0.2, 0.79, 0.8, 1.19, 1.2, 3.02])
+    figure = figures.crowd_histogram(index, {"paper": (0.1, 0.8), "evaluator": (0.2, 0.8)}, "t")
+    assert [t.name for t in figure.data] == ["easy: 2 pictures", "medium: 2 pictures", "hard: 4 pictures"]
+    assert [len(t.x) for t in figure.data] == [2, 2, 4] and max(figure.data[2].x) < 1.25 == figure.data[2].xbins.end
+    assert [a.text for a in figure.layout.annotations] == ["0.1 paper", "0.8 paper", "0.2 evaluator", "0.8 evaluator"]
+
+
+def test_noise_figures_show_what_was_diagnosed(rng):
+    pose = sample_hands(53, rng)
+    found = DetectorNoise().diagnose(pose, DetectorNoise().apply(pose, rng), rng, draws=2)
+    lines = {t.name: t for t in figures.noise_errors(found, "t").data}
+    assert len(lines) == 10
+    np.testing.assert_allclose(lines["simulated, 50 %"].y, found["error_simulated"][:, 1])
+    real, simulated = figures.noise_confidence(found, "t").data
+    np.testing.assert_allclose(real.y, found["share_real"])
+    assert (real.name, simulated.name) == ("real", "simulated")
+
+
+def test_every_figure_has_a_title_and_readable_text(hands, panel):
     detected, refined, confidence, replaced = hands
     made = [
+        figures.annotated_pictures([panel], "t"),
+        figures.crowd_histogram(np.array([0.5]), {"paper": (0.1, 0.8)}, "t"),
         figures.pose_figure({"p": {"xy_frame": detected[0], "colour": "red"}}, HAND, "t"),
         figures.refinement_grid(detected, refined, confidence, replaced, HAND),
         figures.flow_of_shapes(["a", "b"], ["1", "2"], ["x", "y"], title="t"),

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from ..metrics import p_epe
 from ..models.port import masked_joint_nll, normalised_adjacency
+from ..occlusion import cover
+from ..skeletons import skeleton
 
 
 def _say(verdict: str, text: str) -> bool:
@@ -110,3 +112,70 @@ def check_shrink(function: Callable[[np.ndarray, float], np.ndarray | None]) -> 
             f"P-EPE {before[0]:.3f} to {after[0]:.3f}; prediction aligned to truth {before[1]:.3f} to {after[1]:.3f}.",
         )
     return right
+
+
+def _compare_arrays(answer, expected: np.ndarray, mistakes: dict[str, np.ndarray]) -> bool:
+    """`_compare` for numpy answers; flags compare as numbers."""
+    if answer is not None:
+        answer = torch.as_tensor(np.asarray(answer, np.float64))
+    as_tensor = {text: torch.tensor(np.asarray(wrong, np.float64)) for text, wrong in mistakes.items()}
+    return _compare(answer, torch.tensor(np.asarray(expected, np.float64)), as_tensor)
+
+
+def check_cover(function: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray | None]) -> bool:
+    """Exercise of chapter 01: function(visibility [k], xy [k, 2] px, covered [h, w]) gives the new visibility."""
+    covered = np.zeros((5, 9), bool)
+    covered[1, 3:5] = True
+    xy = np.array([[3.0, 1.0], [2.6, 1.2], [4.0, 1.0], [3.0, 1.0], [1.0, 3.0], [3.4, 1.0], [-5.0, 1.0], [0.0, 0.0]])
+    flags = np.array([2, 2, 1, 0, 2, 2, 2, 2])  # the seventh joint lies left of the picture, where indices wrap
+    expected = cover(flags, xy, covered)
+    x, y = np.rint(xy.T).astype(int)
+    wrapped, floored = covered[y, x], covered[tuple(np.floor(xy.T).astype(int)[::-1].clip(0))]
+    under = wrapped & (x >= 0)
+    turned = covered[x.clip(0, 4), y.clip(0, 8)]
+    return _compare_arrays(
+        function(flags.copy(), xy.copy(), covered.copy()),
+        expected,
+        {
+            "A joint that nobody labelled (0) has become hidden (1): without a label there is nothing to hide.": np.where(
+                under, 1, flags
+            ),
+            "A joint left of the picture was looked up at a negative index, which counts from the other end.": np.where(
+                wrapped & (flags == 2), 1, flags
+            ),
+            "Coordinates were cut off, not rounded: integers are pixel centres, so 2.6 lies in pixel 3.": np.where(
+                floored & (x >= 0) & (flags == 2), 1, flags
+            ),
+            "Rows are y and columns are x: the picture is indexed as covered[y, x].": np.where(
+                turned & (flags == 2), 1, flags
+            ),
+            "A covered joint keeps its label and its coordinates: it becomes 1, not 0.": np.where(
+                under & (flags == 2), 0, flags
+            ),
+            "The joints outside the cover have changed, and those under it have not.": np.where(
+                ~under & (flags == 2), 1, flags
+            ),
+            "Nothing has changed yet.": flags,
+        },
+    )
+
+
+def check_posetrack_flags(function: Callable[[np.ndarray], np.ndarray | None]) -> bool:
+    """Exercise of chapter 01: function(keypoints [17, 3] of a PoseTrack18 file) gives 0, 1, 2 of these records."""
+    names = skeleton("posetrack17")
+    ears = [names.index(f"{side}_ear") for side in ("left", "right")]
+    keypoints = np.random.default_rng(3).uniform(20, 600, (17, 3)).round(1)
+    keypoints[:, 2] = 1
+    keypoints[[*ears, 9], :] = 0
+    stated = keypoints[:, 2].astype(int)
+    drawn = np.where(np.arange(17) == 9, 2, 2 * stated)
+    return _compare_arrays(
+        function(keypoints.copy()),
+        2 * stated,
+        {
+            "PoseTrack's 1 says labelled, not hidden. Copied as it stands, every joint would count as occluded.": stated,
+            "Joints at (0, 0) with flag 0 are not labelled: they stay 0.": np.full(17, 2),
+            "Only the ears were left out, but any joint may be without a label: look at the flag.": drawn,
+            "The labelled joints count as hidden and the others as visible: it is the other way round.": 2 - 2 * stated,
+        },
+    )

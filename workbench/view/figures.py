@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 
+import cv2
 import numpy as np
+import pandas as pd
+import plotly.express as px
 import plotly.graph_objects as go
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Bool, Float, Int, Num, UInt8
 from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
+from .. import geometry
 from ..skeletons import Skeleton
 
 # Okabe and Ito's palette, told apart with every kind of colour vision.
@@ -346,3 +351,230 @@ def flow_of_shapes(names: Sequence[str], shapes: Sequence[str], axes: Sequence[s
     figure.update_xaxes(visible=False, range=[-0.55, per_row - 0.45])
     figure.update_yaxes(visible=False, range=[-rows + 0.55, 0.45])
     return _layout(figure, title, 80 + 120 * rows)
+
+
+# --- pictures and labels --------------------------------------------------------------------------------------------
+
+PAGE_PX = 900  # width of figures that hold pictures: the column of a page
+# What a joint's label says, its colour, plotly's symbol and OpenCV's marker (None: a filled circle).
+VISIBLE, HIDDEN, NEWLY_HIDDEN, UNSTATED = "visible (2)", "hidden (1)", "newly hidden (2 → 1)", "labelled, nothing said"
+LOOKS = {
+    VISIBLE: (TRUTH, "circle", None),
+    HIDDEN: (REFINED, "x", cv2.MARKER_TILTED_CROSS),
+    NEWLY_HIDDEN: (MASKED, "diamond", cv2.MARKER_DIAMOND),
+    UNSTATED: (DETECTED, "square", cv2.MARKER_SQUARE),
+}
+
+
+def joint_states(
+    visibility: Int[np.ndarray, "*n k"], before: Int[np.ndarray, "*n k"] | None = None, *, known: bool = True
+) -> np.ndarray:
+    """Keys of LOOKS by joint, "" where there is no label; `before` are the flags ahead of an occlusion on purpose."""
+    states = np.where(visibility == 2, VISIBLE if known else UNSTATED, HIDDEN)
+    if before is not None:
+        states = np.where((visibility == 1) & (before == 2), NEWLY_HIDDEN, states)
+    return np.where(visibility > 0, states, "")
+
+
+def draw_people(
+    picture: UInt8[np.ndarray, "h w 3"],
+    xy_frame: Float[np.ndarray, "p k 2"],
+    states: np.ndarray,
+    skeleton: Skeleton,
+    *,
+    zoom: float = 1.0,
+) -> UInt8[np.ndarray, "a b 3"]:
+    """The picture enlarged, with bones between labelled joints and every joint marked by its state: pixels, not plotly."""
+    size = (round(picture.shape[1] * zoom), round(picture.shape[0] * zoom))
+    out = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA)
+    whole = np.array([0.0, 0.0, *picture.shape[1::-1]])
+    points = np.rint(geometry.apply(geometry.frame_to_crop(whole, size), xy_frame)).clip(-9999, 9999).astype(int)
+    for person, state in zip(points.tolist(), states):
+        for a, b in skeleton.edges:
+            if state[a] and state[b]:
+                cv2.line(out, person[a], person[b], (0, 0, 0), 3, cv2.LINE_AA)
+                cv2.line(out, person[a], person[b], (255, 255, 255), 1, cv2.LINE_AA)
+        for at, name in zip(person, state):
+            if name:
+                colour, _, marker = LOOKS[name]
+                for rim, c in ((2, (255, 255, 255)), (0, tuple(bytes.fromhex(colour[1:])))):
+                    if marker is None:
+                        cv2.circle(out, at, 4 + rim, c, -1, cv2.LINE_AA)
+                    else:
+                        cv2.drawMarker(out, at, c, marker, 10 + rim, 3 + rim, cv2.LINE_AA)
+    return out
+
+
+def annotated_pictures(panels: Sequence[Mapping], title: str, *, cols: int = 3) -> go.Figure:
+    """Pictures with the people that are labelled in them, joints by what their labels say; hover names the joint.
+
+    A panel: `picture` [h w 3] (None: joints alone), `caption`, and as far as there are people `skeleton`, `xy_frame`
+    [p k 2], `visibility` [p k]; optional `before` (flags ahead of an occlusion), `known` (False: the labels say nothing
+    about occlusion), `box` (xyxy px, drawn), `number` (True: joints show their index).
+    """
+    rows, gap = -(-len(panels) // cols), 36  # px between rows, for captions
+    shapes = [(4, 5) if p["picture"] is None else p["picture"].shape for p in panels]
+    aspects = [min(max(h / w for h, w, *_ in shapes[i : i + cols]), 1.4) for i in range(0, len(panels), cols)]
+    tall = (PAGE_PX - 20) / cols * np.array(aspects)  # px of each row
+    whole = tall.sum() + (rows - 1) * gap
+    figure = make_subplots(
+        rows, cols, subplot_titles=[p["caption"] for p in panels], row_heights=(tall / tall.sum()).tolist(),
+        horizontal_spacing=0.012, vertical_spacing=gap / whole,
+    )  # fmt: skip
+    shown = set()
+    for i, panel in enumerate(panels):
+        at = {"row": i // cols + 1, "col": i % cols + 1}
+        xy = panel.get("xy_frame", np.zeros((0, 0, 2)))
+        flags = panel.get("visibility", np.zeros(xy.shape[:2], int))
+        if panel["picture"] is not None:
+            h, w = panel["picture"].shape[:2]
+            picture = {"source": _data_uri(panel["picture"]), "x": -0.5, "y": -0.5, "sizex": w, "sizey": h}
+            figure.add_layout_image(picture | {"sizing": "stretch", "layer": "below"}, **at)
+            _picture_axes(figure, np.array([[0, 0], [w, h]]), **at)
+            figure.update_xaxes(range=[-0.5, w - 0.5], constrain="domain", **at)
+            figure.update_yaxes(range=[h - 0.5, -0.5], constrain="domain", constraintoward="top", **at)
+        else:
+            _picture_axes(figure, xy[flags > 0], **at, pad=0.1)
+        if (box := panel.get("box")) is not None:
+            figure.add_shape(
+                type="rect", x0=box[0], y0=box[1], x1=box[2], y1=box[3], line={"color": "#F0E442", "width": 2}, **at
+            )  # fmt: skip
+        if xy.size:
+            states = joint_states(flags, panel.get("before"), known=panel.get("known", True))
+            for trace in _people_traces(xy, states, panel["skeleton"], numbers=panel.get("number", False)):
+                trace.showlegend = trace.name in LOOKS and trace.name not in shown
+                shown.add(trace.name)
+                figure.add_trace(trace, **at)
+    figure.update_annotations(font_size=12)
+    legend = {"orientation": "h", "y": -12 / whole, "yanchor": "top"}
+    figure = _layout(figure, title, round(whole) + 130, PAGE_PX, legend=legend)
+    return figure.update_layout(margin={"l": 10, "r": 10, "t": 76, "b": 54})
+
+
+def _data_uri(picture: np.ndarray, longest: int = 640) -> str:
+    scale = min(1.0, longest / max(picture.shape[:2]))
+    if scale < 1:
+        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(picture)).decode()
+
+
+def jpeg(picture: UInt8[np.ndarray, "h w 3"], quality: int = 88) -> bytes:
+    """An RGB picture as the bytes of a JPEG file."""
+    return cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def _people_traces(xy, states, skeleton: Skeleton, *, numbers: bool) -> list[go.Scatter]:
+    ends = np.array(skeleton.edges)
+    segments = xy[:, ends][(states != "")[:, ends].all(-1)].astype(float)
+    gaps = np.full((len(segments), 1, 2), np.nan)
+    x, y = np.concatenate((segments, gaps), 1).reshape(-1, 2).T
+    traces = [
+        go.Scatter(x=x, y=y, mode="lines", name="", hoverinfo="skip", line={"color": c, "width": w})
+        for c, w in (("#000", 3), ("#fff", 1.5))
+    ]
+    for name, (colour, symbol, _) in LOOKS.items():
+        person, joint = np.nonzero(states == name)
+        if len(person):
+            at = xy[person, joint]
+            traces.append(
+                go.Scatter(
+                    x=at[:, 0], y=at[:, 1], mode="markers+text" if numbers else "markers", name=name, legendgroup=name,
+                    text=joint if numbers else None, textposition="top center", textfont={"size": 12, "color": colour},
+                    marker={"color": colour, "symbol": symbol, "size": 9, "line": {"color": "#fff", "width": 1}},
+                    hovertext=[f"{skeleton.joints[j]}, person {p}: {name}" for p, j in zip(person, joint)],
+                    hoverinfo="text",
+                )
+            )  # fmt: skip
+    return traces
+
+
+def visibility_shares(labels: Mapping[str, tuple[Skeleton, Int[np.ndarray, "n k"], bool]], title: str) -> go.Figure:
+    """Shares of the flags by data set. labels: name -> skeleton, flags [n k], whether they know about occlusion."""
+    colours = {VISIBLE: TRUTH, UNSTATED: DETECTED, HIDDEN: REFINED, "not labelled (0)": "#c9ced4"}
+    rows = [
+        {"data set": name, "label": label, "share of all joints": (flags == flag).mean()}
+        for name, (_, flags, known) in labels.items()
+        for flag, label in ((2, VISIBLE if known else UNSTATED), (1, HIDDEN), (0, "not labelled (0)"))
+    ]
+    order = {"data set": list(labels), "label": list(colours)}
+    figure = px.bar(
+        rows, x="share of all joints", y="data set", color="label", color_discrete_map=colours, category_orders=order
+    )
+    figure.update_xaxes(tickformat=".0%", range=[0, 1]).update_yaxes(title="")
+    return _layout(figure, title, 190 + 30 * len(labels), legend={"orientation": "h", "y": -0.3, "title": ""})
+
+
+def hidden_by_joint(labels: Mapping[str, tuple[Skeleton, Int[np.ndarray, "n k"], bool]], title: str) -> go.Figure:
+    """How many of the labelled joints are hidden, by kind of joint: left and right are one kind. labels as above."""
+    rows = [
+        {
+            "joint": joint.removeprefix("left_").removeprefix("right_"),
+            "set": name,
+            "hidden": (f == 1).sum(),
+            "all": (f > 0).sum(),
+        }
+        for name, (skeleton, flags, known) in labels.items()
+        for joint, f in zip(skeleton.joints, flags.T)
+        if known
+    ]
+    count = pd.DataFrame(rows).groupby(["joint", "set"], sort=False).sum()
+    share = (count["hidden"] / count["all"]).unstack(sort=False)
+    figure = px.imshow(share, text_auto=".0%", color_continuous_scale="Cividis", zmin=0, zmax=1, aspect="auto")
+    figure.update_xaxes(title="").update_yaxes(title="")
+    return _layout(figure, title, 460, coloraxis_colorbar={"title": "hidden", "tickformat": ".0%", "thickness": 10})
+
+
+def crowd_histogram(
+    crowd_index: Float[np.ndarray, "n"], edges: Mapping[str, tuple[float, float]], title: str, *, top: float = 1.25
+) -> go.Figure:
+    """Pictures by crowdIndex; edges: who publishes them -> ends of easy and medium, the last ones colour the bars.
+
+    The last bar holds all from `top` - 0.05 on.
+    """
+    names = ("easy", "medium", "hard")
+    which = np.digitize(crowd_index, list(edges.values())[-1])
+    labels = [f"{name}: {(which == i).sum():,} pictures" for i, name in enumerate(names)]
+    figure = px.histogram(
+        x=crowd_index.clip(max=top - 1e-6), color=np.array(labels)[which], category_orders={"color": labels},
+        color_discrete_sequence=(TRUTH, DETECTED, REFINED),
+    )  # fmt: skip
+    figure.update_traces(xbins={"start": 0, "end": top, "size": 0.05})
+    for i, (who, ends) in enumerate(edges.items()):
+        for edge in ends:
+            figure.add_vline(x=edge, line_dash="dot", annotation_text=f"{edge} {who}", annotation_yshift=-16 * i)
+    figure.update_xaxes(title=f"crowdIndex (last bar: from {top - 0.05:g})", range=[0, top]).update_yaxes(
+        title="pictures"
+    )
+    return _layout(figure, title, 400, bargap=0.06, legend={"orientation": "h", "y": -0.2, "title": ""})
+
+
+def noise_errors(diagnosis: Mapping[str, np.ndarray], title: str) -> go.Figure:
+    """Error quantiles by tenth of confidence, as `DetectorNoise.diagnose` found them."""
+    rows = [
+        {"tenth": tenth + 1, "error": error, "detector": which, "quantile": f"{percent} %"}
+        for which in ("real", "simulated")
+        for tenth, errors in enumerate(diagnosis[f"error_{which}"])
+        for percent, error in zip(diagnosis["quantiles"], errors)
+    ]
+    look = {"color_discrete_sequence": (DETECTED, REFINED), "symbol": "quantile", "markers": True, "log_y": True}
+    figure = px.line(rows, x="tenth", y="error", color="detector", **look)
+    figure.update_xaxes(title="tenth of the joints by confidence, least confident first", dtick=1)
+    figure.update_yaxes(
+        title="joint error, share of the long side (log)", tickvals=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]
+    )
+    return _layout(figure, title, 460)
+
+
+def noise_confidence(diagnosis: Mapping[str, np.ndarray], title: str) -> go.Figure:
+    """How often the detector is how sure, as `DetectorNoise.diagnose` found it."""
+    edges = diagnosis["confidence_edges"]
+    shares = {which: diagnosis[f"share_{which}"] for which in ("real", "simulated")}
+    figure = px.line(
+        x=(edges[1:] + edges[:-1]) / 2, y=list(shares.values()), line_shape="hvh", labels={"variable": "detector"}
+    )
+    for trace, name, colour in zip(figure.data, shares, (DETECTED, REFINED)):
+        trace.update(name=name, line_color=colour, hovertemplate=f"{name}: %{{y:.1%}}<extra></extra>")
+    figure.update_xaxes(title="confidence").update_yaxes(
+        title="share of the joints", tickformat=".0%", rangemode="tozero"
+    )
+    return _layout(figure, title, 360)
