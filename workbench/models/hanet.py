@@ -305,7 +305,7 @@ class HANet(nn.Module):
     ) -> dict[str, Tensor]:
         """Refines a window of poses, of which every N-th frame is read.
 
-        valid: False marks padding of a sequence shorter than the window; its first frame must be real. weight: visibility
+        valid: False marks padding behind a sequence shorter than the window; what it holds does not matter. weight: visibility
         of each joint in each frame, 0 where there is no label (sparse labels); 1 everywhere by default.
         dense: carry the frames that are not read through the encoder too, as the released program does: the same final
         poses at several times the cost, and "refined" for every frame instead of the read ones.
@@ -319,7 +319,11 @@ class HANet(nn.Module):
             raise BadParameter(
                 f"a window of {t} frames has one read frame", remedy="longer windows: a token cannot see itself"
             )
-        valid = torch.ones(batch, t, dtype=torch.bool, device=xy.device) if valid is None else valid
+        if valid is None:
+            valid = torch.ones(batch, t, dtype=torch.bool, device=xy.device)
+        else:  # padding stands still at the last real pose, whatever it holds
+            last = torch.where(valid, frames, 0).amax(1, keepdim=True)
+            xy = xy.gather(1, torch.minimum(frames[None], last)[..., None].expand_as(xy))
         at = frames if dense else read
         x, previous, following = self._read(xy, read, at)
         offset = self._encode(x, previous, following, at, t, valid[:, at] & (at % config.interval == 0))

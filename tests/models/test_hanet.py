@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from workbench.errors import BadParameter
+from workbench.models import build, config_of
+from workbench.models.hanet import (
+    RELEASED,
+    HANet,
+    HANetConfig,
+    acceleration,
+    interpolate,
+    joint_errors,
+    keypoint_flow,
+    neighbours,
+    online_errors,
+    released_key,
+    released_loss,
+    released_terms,
+    sine_position,
+    velocity,
+    weighted_loss,
+)
+from workbench.taps import record
+
+LINE = torch.tensor([0.0, 1.0, 4.0, 9.0, 16.0])[None, :, None]  # t squared
+
+
+def test_kinematics_of_a_parabola():
+    previous, following = neighbours(LINE)
+    assert previous.flatten().tolist() == [0, 0, 1, 4, 9] and following.flatten().tolist() == [1, 4, 9, 16, 16]
+    assert keypoint_flow(LINE, previous, following).flatten()[1:4].tolist() == pytest.approx([5 / 3, 14 / 3, 29 / 3])
+    v, v_next = velocity(LINE, previous), velocity(following, LINE)
+    assert v.flatten()[1:4].tolist() == [1, 3, 5] and v_next.flatten()[1:4].tolist() == [3, 5, 7]
+    assert acceleration(v_next, v).flatten()[1:4].tolist() == [2, 2, 2]
+    far, _ = neighbours(LINE, 2)
+    assert velocity(LINE, far, 2).flatten()[2:].tolist() == [2.0, 4.0, 6.0]  # Eq. 2 divides by d_t
+
+
+def test_positions_span_one_turn():
+    code = sine_position(torch.tensor([0, 3, 6]), 7, 8)
+    torch.testing.assert_close(code[0], torch.tensor([0.0, 1] * 4))
+    torch.testing.assert_close(code[1, :2], torch.tensor([0.0, -1.0]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(code[2, :2], torch.tensor([0.0, 1.0]), atol=1e-5, rtol=0)
+
+
+def test_straight_lines_between_read_poses():
+    x = torch.tensor([0.0, 6.0, 0.0])[None, :, None]
+    assert interpolate(x, 3, 8).flatten().tolist() == pytest.approx([0, 2, 4, 6, 4, 2, 0, 0])
+
+
+def test_the_weighted_loss_adds_the_worse_half():
+    prediction, target = torch.zeros(1, 2, 6), torch.zeros(1, 2, 6)
+    prediction[0, :, 0], prediction[0, 0, 2], prediction[0, :, 4] = 3.0, 8.0, 1.0
+    weight = torch.ones(1, 2, 3)
+    weight[0, 1, 1] = 0  # the second joint is seen once
+    errors = joint_errors(prediction, target, weight)
+    assert errors.tolist() == [3, 8, 1]
+    assert weighted_loss(errors, 0.5).item() == pytest.approx(4 + 0.5 * 8)  # half of three joints is one
+    assert joint_errors(prediction, target, weight, 2).tolist() == [9, 64, 1]
+
+
+def test_the_worse_learns_from_the_better_and_not_the_other_way():
+    truth = torch.zeros(1, 1, 4)
+    final = torch.tensor([[[1.0, 0, 5, 0]]], requires_grad=True)  # better at joint 0, worse at joint 1
+    refined = torch.tensor([[[2.0, 0, 4, 0]]], requires_grad=True)
+    errors = online_errors(final, refined, truth, torch.ones(1, 1, 2))
+    errors.sum().backward()
+    assert errors.tolist() == [1, 1]
+    assert final.grad.flatten().tolist() == [0, 0, 1, 0] and refined.grad.flatten().tolist() == [1, 0, 0, 0]
+    terms = released_terms(
+        final, refined, truth, torch.ones(1, 1, dtype=torch.bool), torch.ones(1, 1, dtype=torch.bool)
+    )
+    assert terms[:, 2].tolist() == [0.25, 0, 0.25, 0]
+    final.grad = refined.grad = None
+    terms[:, 2].sum().backward()
+    assert final.grad.flatten().tolist() == [-0.25, 0, 0.25, 0], "nothing is detached there: both move"
+    by_channel, top = released_loss(terms.detach(), 2.0, 1.0)
+    assert by_channel.shape == (4,) and top == by_channel.topk(2).values.mean()
+
+
+def test_unlabelled_joints_have_no_say():
+    model, config = build("hanet", "tiny"), config_of("hanet", "tiny")
+    truth = torch.randn(2, 7, config.channels)
+    weight = torch.ones(2, 7, 5)
+    weight[:, :, 3] = 0
+    other = truth.clone()
+    other[:, :, 6:8] += 100
+    a, b = (model(truth, truth=t, weight=weight) for t in (truth, other))
+    for key in ("loss.refined", "loss.final", "loss.online"):
+        torch.testing.assert_close(a[key], b[key])
+
+
+def test_padding_has_no_say():
+    model = build("hanet", "tiny").eval()
+    xy = torch.randn(1, 13, 10)
+    valid = torch.arange(13)[None] < 10
+    other = torch.where(valid[..., None], xy, xy + 50)
+    a, b = (model(x, valid=valid)["xy"] for x in (xy, other))
+    torch.testing.assert_close(a, b)
+    assert (a - model(other)["xy"]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("change", [{"interval": 3}, {"interval": 1}, {"interval": 3, "blind": True}])
+def test_reading_only_what_counts_gives_the_same_poses(change):
+    torch.manual_seed(3)
+    base = HANetConfig(channels=10, dim=8, levels=3, decoder_levels=2, heads=2)
+    config = replace(base, **{**RELEASED, "blind": False, **change})
+    model = HANet(config).eval()
+    xy = torch.randn(2, 11, 10)
+    fast, dense = model(xy), model(xy, dense=True)
+    torch.testing.assert_close(fast["xy"], dense["xy"], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(fast["refined"], dense["refined"][:, :: config.interval], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("switch", list(RELEASED))
+def test_every_switch_changes_what_comes_out(switch):
+    config = config_of("hanet", "tiny")
+    torch.manual_seed(1)
+    one = HANet(config).eval()
+    other = HANet(replace(config, **{switch: RELEASED[switch]})).eval()
+    same = {
+        k: v for k, v in one.state_dict().items() if k in other.state_dict() and v.shape == other.state_dict()[k].shape
+    }
+    other.load_state_dict({**other.state_dict(), **same})
+    xy = torch.randn(2, 7, 10)
+    assert (one(xy)["xy"] - other(xy)["xy"]).abs().max() > 1e-3
+
+
+def test_a_blind_token_does_not_see_itself():
+    config = replace(config_of("hanet", "tiny"), blind=True)
+    model = HANet(config).eval()
+    with record(model, ["levels.0.attention.attention.map"]) as taps:
+        model(torch.randn(1, 7, 10))
+    weights = taps["levels.0.attention.attention.map"]
+    assert weights.diagonal(dim1=-2, dim2=-1).abs().max() == 0 and weights.sum(-1).min() > 0.99
+    with pytest.raises(BadParameter, match="one read frame"):
+        model(torch.randn(1, 3, 10))
+
+
+def test_released_names():
+    assert (
+        released_key("transformer.encoder.1.layers.0.self_attn.in_proj_weight", 3)
+        == "levels.1.attention.in_proj.weight"
+    )
+    assert released_key("module.transformer.decoder.layers.2.multihead_attn.out_proj.bias", 3) == (
+        "decoder.2.cross_attention.out_proj.bias"
+    )
+    assert released_key("transformer.projection.0.weight", 3) == "levels.1.widen.weight"
+    assert released_key("transformer.projection.2.weight", 3) is None, "the last widening is never used"
+
+
+def test_parameters_that_make_no_sense_are_refused():
+    with pytest.raises(BadParameter, match="31 channels of 2 coordinates"):
+        HANetConfig(channels=31)
