@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from tests.data.seeds import SEEDS
 from workbench.cli import app, main
 from workbench.data import manifest as m
 
@@ -54,7 +58,8 @@ def test_an_unknown_name_is_one_line_and_exit_2(monkeypatch, capsys):
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 2
-    assert capsys.readouterr().err.strip().endswith("did you mean 'port_panoptic'?")
+    err = capsys.readouterr().err
+    assert "did you mean 'port_panoptic'" in err and err.count("\n") == 1
 
 
 @pytest.mark.realdata
@@ -63,3 +68,94 @@ def test_the_shared_hands_verify(data_root, monkeypatch):
     assert run("verify", "port_panoptic").exit_code == 0
     rows = {row["name"]: row for row in json.loads(run("list", "--json").stdout)["data"]}
     assert rows["port_panoptic"]["place"] == str(data_root / "port_panoptic")
+
+
+# --- inspect ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def inspect(monkeypatch, capsys):
+    """Exit code, stdout and stderr of `workbench data inspect`, as a user sees them."""
+
+    def run(*args):
+        monkeypatch.setattr("sys.argv", ["workbench", "data", "inspect", *map(str, args)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out = capsys.readouterr()
+        return caught.value.code or 0, out.out, out.err
+
+    return run
+
+
+def test_inspect_says_what_is_there(inspect, tmp_path):
+    path = tmp_path / "a.json"
+    path.write_bytes(SEEDS["crowdpose"].raw)
+    code, out, err = inspect(path)
+    assert (code, err) == (0, "")
+    assert "crowdpose14" in out and "28 visible (2)" in out and "warning: none of its 2 pictures is here" in out
+    code, out, _ = inspect(path, "--json")
+    found = json.loads(out)
+    assert code == 0 and found["schema_version"] == 1 and found["people"] == 2
+
+
+def test_inspect_tells_a_bad_file_in_one_line(inspect, tmp_path):
+    tree = json.loads(SEEDS["coco"].raw)
+    tree["annotations"][0]["keypoints"].pop()
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(tree))
+    for flags in ((), ("--json",)):
+        code, out, err = inspect(path, *flags)
+        assert (code, out) == (2, "") and err.count("\n") == 1
+        assert err.startswith(f"BadRecord: {path}, annotation 5: keypoints has length 50 (51 expected). Remedy: ")
+    code, out, _ = inspect(path, "--on-bad", "report")
+    assert code == 0 and "annotation 5" in out
+    assert inspect(path, "--reader", "cocoo")[2].endswith("did you mean 'coco'?\n")
+    assert inspect(tmp_path / "none")[0] == inspect(path, "--on-bad", "x")[0] == 2
+
+
+def test_inspect_shows_twenty_warnings_and_counts_all(inspect, tmp_path):
+    tree = json.loads(SEEDS["coco"].raw)
+    tree["annotations"] = [tree["annotations"][0] | {"id": i, "bbox": [0, 0, 0, 0]} for i in range(30)]
+    path = tmp_path / "a\x1b[31m.json"  # a name that would colour a terminal
+    path.write_text(json.dumps(tree))
+    code, out, _ = inspect(path, "--on-bad", "report")
+    assert code == 0 and out.count("warning: ") == 20 and "and 10 more of 30 warnings" in out and "\x1b" not in out
+    assert len(json.loads(inspect(path, "--on-bad", "report", "--json")[1])["warnings"]["records"]) == 30
+
+
+EXPECTED = {  # words of expected.json, and the exit code
+    "000000000785.jpg": (0, "picture"),
+    "control_ok.json": (0, "17 visible"),
+    "truncated.jpg": (2, "truncated image"),
+    "zero_byte.png": (2, "empty file"),
+    "half.mp4": (2, "video cannot be opened / no frames"),
+    "missing_image.json": (0, "missing image does_not_exist.jpg (1 of 2"),
+    "keypoints_wrong_length.json": (2, "annotation 442619: keypoints has length 50 (51 expected)"),
+    "nan_coordinates.json": (2, "annotation 442619: keypoints has a value that is not finite"),
+    "negative_bbox.json": (2, "annotation 442619: bbox width <= 0"),
+    "duplicate_annotation_ids.json": (2, "annotation 442619: duplicate annotation id"),
+    "latin1.json": (2, "latin1.json: not UTF-8: byte 0xdc"),
+    "executes_on_load.pkl": (2, "refused, nothing of it was run: it asks for the global 'posix.system'"),
+    "path_traversal.zip": (2, "'../../pose_zip_escape_shared.txt': refused as a whole, nothing was written"),
+    "cut_mid_motion.bvh": (2, "Frames: says 24, 15 whole rows"),
+}
+
+
+@pytest.mark.realdata
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_every_bad_file_does_what_is_expected_of_it(inspect, data_root, tmp_path, monkeypatch):
+    """Run in a folder of its own, on copies, so that whatever is written would be seen."""
+    assert set(json.loads((data_root / "bad" / "expected.json").read_text())) == set(EXPECTED)
+    inside = tmp_path / "a" / "b" / "c"
+    shutil.copytree(data_root / "bad", inside)
+    monkeypatch.chdir(inside)
+    before = sorted(tmp_path.rglob("*"))
+    for name, (expected_code, words) in EXPECTED.items():
+        code, out, err = inspect(name)
+        said = " ".join((out + err).split())
+        assert code == expected_code and words in said, (name, said)
+        assert code == 0 or (out == "" and err.count("\n") == 1)
+        json_code, json_out, _ = inspect(name, "--json")
+        assert json_code == code and (code or json.loads(json_out)["schema_version"] == 1)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert not list(Path(tempfile.gettempdir()).glob("pose_*_shared*"))

@@ -104,11 +104,14 @@ def data_inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, with every warning.")] = False,
 ) -> None:
     """Read whatever it is, and say what it is and what is in it; exit 2 with one line where it is damaged."""
+    import logging
     import warnings
 
     from .data.readers import describe
 
-    warnings.filterwarnings("ignore", module="PIL")  # what its decoders say of a damaged picture, beside our one line
+    # what decoders say of a damaged picture, beside our one line
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", module="PIL")
     found = describe(path, reader, on_bad=on_bad)
     if as_json:
         print(json.dumps(found, indent=1))

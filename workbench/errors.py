@@ -13,9 +13,9 @@ class WorkbenchError(Exception):
     def __init__(
         self, problem: str, *, file: str | Path | None = None, record: object = None, remedy: str | None = None
     ):
-        self.problem, self.remedy = problem, remedy
+        self.problem, self.remedy = problem[:1000], remedy  # names in files of others may be as long as the file
         self.file = None if file is None else str(file)
-        self.record = None if record is None else str(record)
+        self.record = None if record is None else str(record)[:200]
         super().__init__(str(self))
 
     def __str__(self) -> str:
@@ -23,7 +23,7 @@ class WorkbenchError(Exception):
         text = f"{type(self).__name__}: " + (f"{where}: " if where else "") + self.problem
         if self.remedy:
             text = text.rstrip(".") + f". Remedy: {self.remedy}"
-        return " ".join(text.split())
+        return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
     def __reduce__(self):  # keeps file, record and remedy when an error crosses a process boundary
         return _rebuild, (type(self), self.problem, self.file, self.record, self.remedy)

@@ -144,7 +144,7 @@ def test_files_cut_or_changed_anywhere_raise_named_errors_only(tmp_path):
 def test_a_folder_is_all_its_clips_and_bad_ones_are_reported(tmp_path):
     for name, text in (("b", bvh()), ("c", bvh(frames=9)), ("a", ""), ("d", bvh(seconds="0.01"))):
         (tmp_path / f"{name}.bvh").write_text(text)
-    with pytest.raises(BadRecord, match=r"a.bvh: zero bytes.*2 of 4 files are bad"):
+    with pytest.raises(EmptyFile, match=r"a.bvh: empty file, zero bytes.*2 of 4 files are bad"):
         read_bvh(tmp_path)
     reading = read_bvh(tmp_path, on_bad="report")
     assert [(m.name, m.fps) for m in reading.motions] == [("b", 25), ("d", 100)]

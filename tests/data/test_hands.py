@@ -161,7 +161,9 @@ def test_rhd_says_what_is_hidden(rhd, protocol):
     found = read_rhd(rhd({7: rhd_sample()}, protocol=protocol))
     poses = found.poses
     assert poses.skeleton == "hand21_rhd" and poses.occlusion_known
-    assert poses.ids == ("00007_left",) and poses.images == ("evaluation/color/00007.png",)  # the right one is outside
+    assert poses.ids == ("evaluation/00007_left",) and poses.images == (
+        "evaluation/color/00007.png",
+    )  # the right one is outside
     assert poses.visibility[0, :5].tolist() == [2, 2, 1, 0, 2]
     np.testing.assert_allclose(poses.xy_frame[0, :5, 0], [100, 106, 112, 0, 124], rtol=1e-5)
     np.testing.assert_allclose(poses.xyz_camera_mm[0, 1], [-90, 0, 500], rtol=1e-5)
@@ -173,7 +175,7 @@ def test_rhd_folder_holds_both_splits(rhd):
     rhd({0: rhd_sample()}, "training")
     root = rhd({0: rhd_sample(), 1: rhd_sample()}).parents[1]
     poses = read_rhd(root).poses
-    assert poses.ids == ("anno_evaluation/00000_left", "anno_evaluation/00001_left", "anno_training/00000_left")
+    assert poses.ids == ("evaluation/00000_left", "evaluation/00001_left", "training/00000_left")
     assert poses.xyz_camera_mm.shape == (3, 21, 3)
     (root / "none").mkdir()
     with pytest.raises(MissingFile, match="data show rhd"):
@@ -200,8 +202,8 @@ def test_rhd_conversion_has_joints_in_space(data_root):
     for row, focal in enumerate((299.0, 305.9)):  # as its own cam_param says, centre 160, 160
         x, y, z = poses.xyz_camera_mm[row].T
         np.testing.assert_allclose(focal * np.stack((x, y), 1) / z[:, None] + 160, poses.xy_frame[row], atol=0.1)
-    tip, knuckle = (np.linalg.norm(poses.xy_frame[:, j] - poses.xy_frame[:, 0], axis=1) for j in (5, 8))
-    assert (tip > knuckle).all()  # tips come first
+    bones = np.linalg.norm(np.diff(poses.xyz_camera_mm[:, 5:9], axis=1), axis=2)
+    assert (bones[:, 2] > 1.3 * bones[:, 0]).all()  # the forefinger's last bone stands first: it is the short one
 
 
 # --- CMU's own files ----------------------------------------------------------------------------------------------
@@ -221,7 +223,7 @@ def test_cmu_hand_labels(tmp_path):
     assert poses.boxes_xyxy[0].tolist() == [10, 5, 30, 5] and not poses.occlusion_known
 
     (folder / "b_l.json").write_text(json.dumps({"hand_pts": joints[:20]}))
-    with pytest.raises(BadRecord, match=r"manual_test/b_l: hand_pts has length 60 \(63 expected\).*1 of 3 files"):
+    with pytest.raises(BadRecord, match=r"manual_test/b_l.json: hand_pts has length 60 \(63 expected\).*1 of 3 hands"):
         read_cmu_hands(tmp_path / "hand_labels")
     assert len(read_cmu_hands(tmp_path / "hand_labels", on_bad="report").warnings) == 1
 

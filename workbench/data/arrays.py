@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import lzma
 import math
-import os
 import tokenize
 import zipfile
 import zlib
@@ -15,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Num, Shaped
 
-from ..errors import BadFile, BadRecord, EmptyFile, MissingFile
-from .coco import read_bytes
-from .detections import _MALFORMED, _DataUnpickler
+from ..errors import BadFile, BadRecord
+from .coco import file_size, read_bytes
+from .pickles import MALFORMED, DataUnpickler
 
 MAX_ARRAY_BYTES = 4 * 2**30  # unpacked; the largest published member, AIST++ training joints, takes 2 GB
 MAX_RATIO = 200  # unpacked over packed, above _RATIO_FREE_BYTES
@@ -29,10 +28,10 @@ _BROKEN_ZIP = (
 )  # fmt: skip
 
 
-class _Unpickler(_DataUnpickler):
+class _Unpickler(DataUnpickler):
     """Plain data, and arrays of objects as what they are in files: lists of plain data and of arrays."""
 
-    dispatch = dict(_DataUnpickler.dispatch)  # noqa: RUF012
+    dispatch = dict(DataUnpickler.dispatch)  # noqa: RUF012
 
     def load_reduce(self):
         match self.stack[-2:]:
@@ -77,7 +76,7 @@ def _array(raw: bytes, objects: bool, **where) -> np.ndarray | list:
         raise BadFile(f"holds Python objects (dtype {dtype})"[:200], remedy=remedy, **where)
     try:
         found = _Unpickler(raw[stream.tell() :], where["file"]).load()
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise BadFile(f"a broken array of objects: {error}"[:300], remedy=_REMEDY, **where) from None
     if not isinstance(found, np.ndarray) or found.ndim == 0:
         raise BadFile("an array of objects expected", remedy=_REMEDY, **where)
@@ -99,10 +98,7 @@ def read_npz(
     Errors: `MissingFile`, `EmptyFile`; `BadFile` for a broken file, a missing key, objects, a bomb; `UnsafeFile`.
     """
     path = Path(path)
-    if not os.path.isfile(path):
-        raise MissingFile("no such file", file=path, remedy="check the path")
-    if not (size := path.stat().st_size):
-        raise EmptyFile("zero bytes", file=path, remedy="get the file again")
+    size = file_size(path)
     try:
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}

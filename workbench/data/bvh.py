@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from ..errors import BadFile, BadParameter, BadRecord, EmptyFile, MissingFile
+from ..errors import BadFile, BadParameter, BadRecord, MissingFile
 from ..records import Motion, Reading
-from .coco import read_bytes, read_json
+from .coco import each, read_bytes, read_json, settle
 from .synthetic import HEAD_OFFSETS, LEG_OF_STATURE, head_offsets_mm
 
 MAX_JOINTS = 1000  # a body with fingers and a face has about 150
@@ -43,11 +43,10 @@ def read_bvh(path: str | Path, *, on_bad: str = "raise", unit_mm: float = 10.0) 
     the file has them. unit_mm: the length of the file's unit (10: centimetres). Labels (content, style) come from a JSON
     file beside it, `{"content": id, "style": id}`, by name where a folder `cfg` lists the names (Bandai Namco).
     on_bad: in a folder, "raise" at a bad file or "report" it and keep the others.
-    Errors: `BadFile` with the line, `EmptyFile`, `MissingFile`; in a folder `BadRecord` with file and line of the first
-    bad one and their count; `BadParameter`.
+    Errors: `BadFile` with the line, `EmptyFile`, `MissingFile`; in a folder that of the first bad file, with their
+    count; `BadParameter`.
     """
-    if on_bad not in ("raise", "report"):
-        raise BadParameter(f"on_bad is {on_bad!r}, 'raise' or 'report' expected")
+    settle((), 0, "files", on_bad, path)
     if not 0 < unit_mm < np.inf:
         raise BadParameter(f"unit_mm is {unit_mm}, a length above 0 expected")
     path = Path(path)
@@ -56,15 +55,7 @@ def read_bvh(path: str | Path, *, on_bad: str = "raise", unit_mm: float = 10.0) 
     files = sorted(path.rglob("*.bvh"))
     if not files:
         raise MissingFile("no .bvh file in this folder or below it", file=path)
-    motions, bad = [], []
-    for file in files:
-        try:
-            motions.append(_motion(file, unit_mm))
-        except (BadFile, BadRecord, EmptyFile) as error:
-            bad.append(error)
-    if bad and on_bad == "raise":
-        remedy = f"{len(bad)} of {len(files)} files are bad; on_bad='report' keeps the others"
-        raise BadRecord(bad[0].problem, file=bad[0].file, record=bad[0].record, remedy=remedy)
+    motions, bad = each(files, lambda file: _motion(file, unit_mm), "files", on_bad, path)
     return Reading("bvh", str(path), motions=tuple(motions), warnings=tuple(bad))
 
 
@@ -239,9 +230,11 @@ def _labels(path: Path) -> tuple[str, ...]:
     if not file.is_file():
         return ()
     content = read_json(file)
+    if type(content) is not dict or not {"content", "style"} & set(content):
+        return ()  # a file of another kind
     labels = []
     for key in ("content", "style"):
-        value = content.get(key) if type(content) is dict else None
+        value = content.get(key)
         if type(value) is not int or value < 0:
             raise BadRecord(f"{key} is {str(value)[:40]!r}, a number expected", file=file)
         listed = path.parent.parent / "cfg" / f"{key}_label.txt"

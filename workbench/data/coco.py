@@ -9,14 +9,14 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ..errors import BadFile, BadParameter, BadRecord, EmptyFile, MissingFile, UnknownName
+from ..errors import BadFile, BadParameter, BadRecord, EmptyFile, MissingFile, UnknownName, UnsafeFile, WorkbenchError
 from ..geometry import box_of_points, enlarge, xywh_to_xyxy
 from ..records import PersonBoxes, Picture, Pose, Reading
 from ..skeletons import skeleton as skeleton_by_name
@@ -35,15 +35,19 @@ _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _PICTURE_FOLDERS = (".", "images", "val2017", "train2017", "test2017", "val", "train", "test")
 
 
+def file_size(path: Path) -> int:
+    """Bytes of a file: `MissingFile` where there is none, `EmptyFile` where there are none."""
+    if not os.path.isfile(path):  # unlike Path.is_file, no error for a name too long
+        raise MissingFile("no such file", file=path, remedy="check the path")
+    if not (size := path.stat().st_size):
+        raise EmptyFile("empty file, zero bytes", file=path, remedy="get the file again")
+    return size
+
+
 def read_bytes(path: str | Path) -> bytes:
     """A whole file. `MissingFile`, `EmptyFile`, or `BadFile` where it may not be read or is above `MAX_FILE_BYTES`."""
     path = Path(path)
-    if not os.path.isfile(path):  # unlike Path.is_file, no error for a name too long
-        raise MissingFile("no such file", file=path, remedy="check the path")
-    size = path.stat().st_size
-    if not size:
-        raise EmptyFile("zero bytes", file=path, remedy="get the file again")
-    if size > MAX_FILE_BYTES:
+    if (size := file_size(path)) > MAX_FILE_BYTES:
         raise BadFile(f"{size} bytes, at most {MAX_FILE_BYTES} are read at once", file=path, remedy="split the file")
     try:
         return path.read_bytes()
@@ -51,22 +55,25 @@ def read_bytes(path: str | Path) -> bytes:
         raise BadFile(f"cannot be read: {error.strerror}", file=path, remedy="check its permissions") from None
 
 
+def read_text(path: str | Path) -> str:
+    """A whole file in UTF-8, with or without a mark in front; `BadFile` for anything else."""
+    try:
+        return read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        problem = f"not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}"
+        raise BadFile(problem, file=path, remedy="save the file as UTF-8") from None
+
+
 def read_json(path: str | Path):
     """The content of a JSON file in UTF-8; `BadFile` for anything else. NaN and Infinity come as floats: check them."""
-    raw = read_bytes(path)
+    text = read_text(path)
     try:
-        return json.loads(raw.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        at = error.start
-        raise BadFile(
-            f"not UTF-8: byte 0x{error.object[at]:02x} at offset {at}", file=path, remedy="save the file as UTF-8"
-        ) from None
+        return json.loads(text)
     except RecursionError:
         raise BadFile("not usable JSON: nested too deeply", file=path) from None
     except (ValueError, MemoryError) as error:  # JSONDecodeError, or an integer of thousands of digits
-        raise BadFile(
-            f"not JSON: {error or 'out of memory'}", file=path, remedy="get or export the file again"
-        ) from None
+        problem = f"not JSON: {error or 'out of memory'}"
+        raise BadFile(problem, file=path, remedy="get or export the file again") from None
 
 
 def numbers(item: Mapping, key: str, n: int, **where) -> Float[np.ndarray, "n"]:
@@ -169,14 +176,29 @@ def _table(content, key: str, path: Path) -> list:
     return content[key]
 
 
-def settle(bad: Sequence[BadRecord], n: int, what: str, on_bad: str, path: Path) -> None:
-    """Raises the first bad record with the count of all, unless they are to be reported. `BadParameter` for `on_bad`."""
+def settle(bad: Sequence[WorkbenchError], n: int, what: str, on_bad: str, path: Path) -> None:
+    """Raises the first error with the count of all, unless they are to be reported. `BadParameter` for `on_bad`."""
     if on_bad not in ("raise", "report"):
         raise BadParameter(f"on_bad is {on_bad!r}, 'raise' or 'report' expected")
     if bad and on_bad == "raise":
         count = f"{len(bad)} of {n} {what} are bad; on_bad='report' keeps the others"
         remedy = f"{bad[0].remedy}. {count}" if bad[0].remedy else count
-        raise BadRecord(bad[0].problem, file=path, record=bad[0].record, remedy=remedy)
+        raise type(bad[0])(bad[0].problem, file=bad[0].file or path, record=bad[0].record, remedy=remedy)
+
+
+def each(items: Sequence, read: Callable, what: str, on_bad: str, path: Path) -> tuple[list, list[WorkbenchError]]:
+    """What `read` makes of each file or sequence, and the errors of those that are left out; `settle`d."""
+    settle((), 0, what, on_bad, path)
+    kept, bad = [], []
+    for item in items:
+        try:
+            kept.append(read(item))
+        except (BadRecord, BadFile, EmptyFile, MissingFile, UnsafeFile) as error:
+            file = error.file or path  # records know neither file nor record
+            record = error.record or (item if str(item) != str(file) else None)
+            bad.append(type(error)(error.problem, file=file, record=record, remedy=error.remedy))
+    settle(bad, len(items), what, on_bad, path)
+    return kept, bad
 
 
 def _polygons(image: Mapping, **where) -> tuple[Float[np.ndarray, "m 2"], ...]:

@@ -72,7 +72,7 @@ def read_picture(path: str | Path) -> Frame:
             if image.mode in ("I", "F"):
                 raise BadFile("32-bit pixels, 8 or 16 expected", file=path, remedy="save it as an 8-bit picture")
             return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
+        except (OSError, SyntaxError, ValueError, EOFError, TypeError) as error:  # TypeError: a TIFF tag of another type
             kind = "truncated" if "truncated" in str(error).lower() else "damaged or truncated"
             raise BadFile(f"{kind} image: {error}", file=path, remedy="get the file again") from None
 
@@ -176,7 +176,7 @@ class _VideoFile(Frames):
         if not os.path.isfile(path):
             raise MissingFile("no such video", file=path, remedy="check the path")
         if not path.stat().st_size:
-            raise EmptyFile("zero bytes", file=path, remedy="get the file again")
+            raise EmptyFile("empty file, zero bytes", file=path, remedy="get the file again")
         super().__init__(Video(str(path), 1), reopen)
         self._path, self._on_bad, self._capture = path, on_bad, None
         self._times: list[float] = []  # ms, of the frames seen so far

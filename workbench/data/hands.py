@@ -4,6 +4,7 @@ in MMPose's COCO-style conversions.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -16,12 +17,14 @@ from ..errors import BadFile, BadRecord, MissingFile, WorkbenchError
 from ..geometry import box_of_points, project
 from ..records import Camera, Clip, Picture, Pose, Reading, Track, Video
 from .coco import numbers, read_bytes, read_coco, read_json, settle
-from .detections import read_detections, safe_unpickle
+from .detections import read_detections
+from .pickles import safe_unpickle
 
 DETECTIONS = (
     "mobilenetv2_panoptic_256x256_test.pkl",
     "mobilenetv2_panoptic_256x256_test.npz",
 )  # as published, converted
+_LARGEST = 1e9  # mm or px; what is above, NaN and infinity too, is no place
 RHD_SIZE_WH = (320, 320)  # px, every picture of RHD
 # FPHB's text files go wrist, the five knuckles, then by finger PIP, DIP, TIP: this index of a file's joints is hand21's i.
 FPHB_TO_HAND21 = (0, *(j for f in range(5) for j in (1 + f, 6 + 3 * f, 7 + 3 * f, 8 + 3 * f)))
@@ -66,59 +69,37 @@ def _boxes(xy: Float[np.ndarray, "n k 2"], labelled: np.ndarray) -> np.ndarray:
     return np.where(labelled.any(-1)[:, None], np.nan_to_num(box_of_points(xy, labelled), posinf=0, neginf=0), 0)
 
 
-def _poses(rows: list[dict], skeleton: str, occlusion_known: bool) -> Pose:
-    """Rows of xy [k 2], visibility [k], id, image, group, and xyz [k 3] mm where the set has it, as one `Pose`."""
-    k = 21
-    xy = np.array([row["xy"] for row in rows], np.float32).reshape(-1, k, 2)
-    flags = np.array([row["visibility"] for row in rows], np.int8).reshape(-1, k)
-    with_xyz = bool(rows) and "xyz" in rows[0]
-    return Pose(
+def _reading(
+    reader: str, path: Path, rows: list[dict], bad: list, skeleton: str, *, occlusion_known, size_wh
+) -> Reading:
+    """Rows of xy [21 2], visibility [21], id, image, and xyz [21 3] mm where the set has it; a picture is a group."""
+    xy = np.array([row["xy"] for row in rows], np.float32).reshape(-1, 21, 2)
+    flags = np.array([row["visibility"] for row in rows], np.int8).reshape(-1, 21)
+    images = tuple(row["image"] for row in rows)
+    poses = Pose(
         skeleton=skeleton,
         xy_frame=np.where(flags[..., None] > 0, xy, 0),
         visibility=flags,
         boxes_xyxy=_boxes(xy, flags > 0),
         occlusion_known=occlusion_known,
-        **{f"{name}s": tuple(row[name] for row in rows) for name in ("id", "image", "group")},
-        xyz_camera_mm=np.array([row["xyz"] for row in rows]) if with_xyz else None,
+        ids=tuple(row["id"] for row in rows),
+        images=images,
+        groups=tuple(row.get("group", row["image"]) for row in rows),
+        xyz_camera_mm=np.array([row["xyz"] for row in rows]) if rows and "xyz" in rows[0] else None,
     )
+    pictures = tuple(Picture(name, size_wh=size_wh) for name in dict.fromkeys(images))
+    return Reading(reader, str(path), poses=poses, pictures=pictures, warnings=tuple(bad))
 
 
-def _pictures(poses: Pose, size_wh: tuple[int, int] | None = None) -> tuple[Picture, ...]:
-    return tuple(Picture(name, size_wh=size_wh) for name in dict.fromkeys(poses.images))
-
-
-def _files(root: Path, patterns: tuple[str, ...], what: str, data: str) -> list[Path]:
+def _files(root: Path, patterns: tuple[str, ...], data: str) -> list[Path]:
     """The files under `root` by the first pattern that any matches; `root` itself where it is a file."""
-    if root.is_file():
+    if os.path.isfile(root):
         return [root]
-    if not root.is_dir():
-        raise MissingFile("no such file or folder", file=root, remedy="check the path")
-    for pattern in patterns:
-        if found := sorted(path for path in root.glob(pattern) if path.is_file()):
-            return found
-    raise MissingFile(f"no {what}", file=root, remedy=f"see `workbench data show {data}` for the layout")
-
-
-def _join(readings: list[Reading], reader: str, source: Path) -> Reading:
-    """Several files of poses of one set as one reading; ids are unique by file, so they get its folder in front."""
-    if len(readings) == 1:
-        return replace(readings[0], reader=reader)
-    named = {}
-    for name in ("ids", "images", "groups"):
-        parts = ((Path(r.source).stem, value) for r in readings for value in getattr(r.poses, name))
-        named[name] = tuple(f"{part}/{value}" if name == "ids" else value for part, value in parts)
-    arrays = ("xy_frame", "visibility", "boxes_xyxy", "xyz_camera_mm")
-    columns = {name: [getattr(r.poses, name) for r in readings] for name in arrays}
-    joined = {
-        name: None if any(v is None for v in values) else np.concatenate(values) for name, values in columns.items()
-    }
-    return Reading(
-        reader=reader,
-        source=str(source),
-        poses=replace(readings[0].poses, **joined, **named, areas=None, crowd=None, head_boxes_xyxy=None),
-        pictures=tuple(picture for r in readings for picture in r.pictures),
-        warnings=tuple(warning for r in readings for warning in r.warnings),
-    )
+    found = (sorted(root.glob(pattern)) for pattern in patterns)
+    if files := next(filter(None, found), None):
+        return files
+    remedy = f"see `workbench data show {data}` for the layout"
+    raise MissingFile(f"no such file, or a folder without {patterns[0]}", file=root, remedy=remedy)
 
 
 # --- RHD ----------------------------------------------------------------------------------------------------------
@@ -129,71 +110,64 @@ def _rhd_array(sample: dict, key: str, shape: tuple[int, int], **where) -> np.nd
     if not isinstance(value, np.ndarray) or value.shape != shape or value.dtype.kind not in "fiu":
         got = f"of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
         raise BadRecord(f"{key} is {got}, numbers of shape {shape} expected", **where)
-    if not (np.abs(value) < 1e9).all():
+    if not (np.abs(value.astype(np.float64)) < _LARGEST).all():
         raise BadRecord(f"{key} has a value that is not finite", **where)
     return value.astype(np.float64)
 
 
-def _read_rhd_release(path: Path, on_bad: str) -> Reading:
-    content = safe_unpickle(path)
-    if type(content) is not dict or not content:
-        raise BadFile(f"holds a {type(content).__name__}, a dict of samples expected", file=path)
-    folder = path.parent.name
-
-    def hands(item) -> list[dict]:
-        key, sample = item
-        where = {"file": path, "record": f"sample {str(key)[:40]}"}
-        if type(key) is not int or type(sample) is not dict:
-            raise BadRecord("a number and a dict with xyz, uv_vis, K expected", **where)
-        xyz = 1000 * _rhd_array(sample, "xyz", (42, 3), **where)
-        uv_vis = _rhd_array(sample, "uv_vis", (42, 3), **where)
-        if not np.isin(uv_vis[:, 2], (0, 1)).all():
-            raise BadRecord("visibility flags other than 0 and 1", **where)
-        flags = np.where(_inside(uv_vis[:, :2], RHD_SIZE_WH), 1 + uv_vis[:, 2].astype(int), 0)
-        image = f"{folder}/color/{key:05d}.png"
-        rows = []
-        for side, s in (("left", slice(0, 21)), ("right", slice(21, 42))):
-            row = {"xy": uv_vis[s, :2], "visibility": flags[s], "xyz": xyz[s], "image": image, "group": image}
-            rows += [row | {"id": f"{key:05d}_{side}"}] if flags[s].any() else []
-        return rows
-
-    rows, bad = _each(content.items(), hands, on_bad, path, "samples")
-    poses = _poses(rows, "hand21_rhd", True)
-    return Reading("rhd", str(path), poses=poses, pictures=_pictures(poses, RHD_SIZE_WH), warnings=tuple(bad))
+def _rhd_hands(item: tuple[Path, object, object]) -> list[dict]:
+    """The hands of a sample that show in its picture."""
+    file, key, sample = item
+    where = {"file": file, "record": f"sample {str(key)[:40]}"}
+    if type(key) is not int or type(sample) is not dict:
+        raise BadRecord("a number and a dict with xyz, uv_vis, K expected", **where)
+    xyz, uv_vis = (_rhd_array(sample, name, (42, 3), **where) for name in ("xyz", "uv_vis"))
+    if not np.isin(uv_vis[:, 2], (0, 1)).all():
+        raise BadRecord("visibility flags other than 0 and 1", **where)
+    flags = np.where(_inside(uv_vis[:, :2], RHD_SIZE_WH), 1 + uv_vis[:, 2].astype(int), 0)
+    rows, split = [], file.absolute().parent.name
+    for side, s in (("left", slice(0, 21)), ("right", slice(21, 42))):
+        row = {"xy": uv_vis[s, :2], "visibility": flags[s], "xyz": 1000 * xyz[s], "id": f"{split}/{key:05d}_{side}"}
+        rows += [row | {"image": f"{split}/color/{key:05d}.png"}] if flags[s].any() else []
+    return rows
 
 
 def _read_rhd_coco(path: Path, on_bad: str, content: object) -> Reading:
     content = read_json(path) if content is None else content
     found = read_coco(path, skeleton="hand21_rhd", occlusion_known=False, on_bad=on_bad, content=content)
-    by_id = {str(a.get("id")): a for a in content["annotations"] if type(a) is dict}
+    by_id = {str(a.get("id")): a for a in reversed(content["annotations"]) if type(a) is dict}
 
-    def joints_mm(key: str) -> list:
-        where = {"file": path, "record": f"annotation {key}"}
-        return [(key, numbers(by_id[key], "joint_cam", 63, **where).reshape(21, 3))]
+    def joints_mm(row: int) -> list:
+        where = {"file": path, "record": f"annotation {found.poses.ids[row]}"}
+        return [(row, numbers(by_id[found.poses.ids[row]], "joint_cam", 63, **where))]
 
-    kept, bad = _each(found.poses.ids, joints_mm, on_bad, path, "annotations")
-    rows = [found.poses.ids.index(key) for key, _ in kept] if bad else slice(None)
-    xyz = np.array([joints for _, joints in kept]).reshape(-1, 21, 3)
-    poses = replace(found.poses.select(rows), xyz_camera_mm=xyz)
+    kept, bad = _each(range(len(found.poses)), joints_mm, on_bad, path, "annotations")
+    poses = found.poses.select([row for row, _ in kept])
+    poses = replace(poses, xyz_camera_mm=np.array([joints for _, joints in kept]).reshape(-1, 21, 3))
     return replace(found, reader="rhd", poses=poses, warnings=(*found.warnings, *bad))
 
 
 def read_rhd(path: str | Path, *, on_bad: str = "raise", content: object = None) -> Reading:
-    """Rendered hands: `anno_training.pickle` and `anno_evaluation.pickle` of the release, or MMPose's JSON of one hand
-    a picture; a folder gives what it holds of the former, else of the latter.
+    """Rendered hands: `anno_training.pickle` and `anno_evaluation.pickle` of the release, all that a folder holds; or
+    MMPose's JSON of one hand a picture (of a folder with several, the test set's).
 
     The release flags each joint as visible or not: visible is 2, hidden inside the picture 1, outside of it 0; a hand
-    wholly outside has no row. Rows are "<sample>_left" and "<sample>_right". The conversion kept "labelled" only: 2,
-    and occlusion is not known. Both count fingers from the tip inwards ("hand21_rhd") and have `xyz_camera_mm`.
+    wholly outside has no row. Ids are "evaluation/00007_left". The conversion kept "labelled" only: 2, and occlusion is
+    not known. Both count fingers from the tip inwards ("hand21_rhd") and have `xyz_camera_mm`.
     Errors: those of `safe_unpickle` and `read_coco`; `BadRecord` naming the sample or annotation.
     """
     path = Path(path)
-    patterns = ("anno_*.pickle", "*/anno_*.pickle", "*/*/*/anno_*.pickle", "annotations/rhd_*.json", "*rhd*.json")
-    files = _files(path, patterns, "anno_*.pickle or rhd_*.json", "rhd")
-    readings = [
-        _read_rhd_coco(f, on_bad, content) if f.suffix == ".json" else _read_rhd_release(f, on_bad) for f in files
-    ]
-    return _join(readings, "rhd", path)
+    patterns = ("anno_*.pickle", "*/anno_*.pickle", "*/*/*/anno_*.pickle", "*/*/anno_*.pickle")
+    files = _files(path, (*patterns, "annotations/rhd_te*.json", "*rhd*.json", "annotations/rhd_*.json"), "rhd")
+    if files[0].suffix == ".json":
+        return _read_rhd_coco(files[0], on_bad, content)
+    samples = []
+    for file in files:
+        if type(found := safe_unpickle(file)) is not dict:
+            raise BadFile(f"holds a {type(found).__name__}, a dict of samples expected", file=file)
+        samples += [(file, *item) for item in found.items()]
+    rows, bad = _each(samples, _rhd_hands, on_bad, path, "samples")
+    return _reading("rhd", path, rows, bad, "hand21_rhd", occlusion_known=True, size_wh=RHD_SIZE_WH)
 
 
 # --- CMU Panoptic -------------------------------------------------------------------------------------------------
@@ -240,44 +214,36 @@ def read_panoptic(path: str | Path, *, on_bad: str = "raise", content: object = 
     return replace(found, reader="panoptic", poses=poses, warnings=(*found.warnings, *bad))
 
 
-def _cmu_hand(hand: object, points: str, image: object, **where) -> list[dict]:
+def _cmu_hand(item: tuple[Path, str, object, str, object]) -> list[dict]:
     """One hand of CMU's own files: 21 x, y, flag, where only flag 1 is a label."""
+    file, name, hand, points, image = item
+    where = {"file": file, "record": name}
     if type(hand) is not dict or type(image) is not str:
         raise BadRecord(f"an object with {points} and the picture's name expected", **where)
     joints = numbers(hand, points, 63, **where).reshape(21, 3)
-    group = re.sub(r"_[lr]$|_\d+_[lr]$", "", Path(image).stem)
-    flags = 2 * (joints[:, 2] == 1)
-    return [{"xy": joints[:, :2], "visibility": flags, "id": where["record"], "image": image, "group": group}]
+    row = {"xy": joints[:, :2], "visibility": 2 * (joints[:, 2] == 1), "id": name, "image": image}
+    return [row | {"group": re.sub(r"_\d+_[lr]$|_[lr]$", "", Path(image).stem)}]
 
 
 def read_cmu_hands(path: str | Path, *, on_bad: str = "raise", content: object = None) -> Reading:
     """CMU's own files: `hand_labels/manual_train|manual_test/*.json` (a hand each, `hand_pts`), or
-    `hand143_panopticdb/hands_v143_14817.json` (a list `root`, `joint_self`); a folder gives all that it holds.
+    `hand143_panopticdb/hands_v143_14817.json` (a list `root`, `joint_self`); a folder gives the former, else the latter.
 
     Labelled joints are 2, occlusion is not known. Errors: `BadRecord` naming the file or the entry of `root`.
     """
-    path = Path(path)
-    patterns = ("hands_v*.json", "*/hands_v*.json", "*_l.json", "*.json", "manual_*/*.json", "*/manual_*/*.json")
-    files = _files(path, (*patterns, "*/*/manual_*/*.json"), "hand_labels or hand143_panopticdb", "cmu_panoptic_hands")
-    base = path.parent if path.is_file() else path
-
-    def hands(file: Path) -> list[dict]:
-        found = read_json(file) if content is None or file != path else content
+    path, hands = Path(path), []
+    manual = ("manual_*/*.json", "*/manual_*/*.json", "*/*/manual_*/*.json", "*_[lr].json")
+    for file in _files(path, (*manual, "hands_v*.json", "*/hands_v*.json", "*/*/hands_v*.json"), "cmu_panoptic_hands"):
+        found = read_json(file) if content is None else content
         if type(found) is dict and type(found.get("root")) is list:
-            rows, bad = _each(enumerate(found["root"]), lambda item: entry(file, *item), on_bad, file, "hands")
-            warnings.extend(bad)
-            return rows
-        name = str(file.relative_to(base))
-        return _cmu_hand(found, "hand_pts", name[: -len("json")] + "jpg", file=file, record=name[: -len(".json")])
-
-    def entry(file: Path, i: int, record: dict) -> list[dict]:
-        image = record.get("img_paths") if type(record) is dict else None
-        return _cmu_hand(record, "joint_self", image, file=file, record=f"root[{i}]")
-
-    warnings: list[WorkbenchError] = []
-    rows, bad = _each(files, hands, on_bad, path, "files")
-    poses = _poses(rows, "hand21", False)
-    return Reading("cmu_hands", str(path), poses=poses, pictures=_pictures(poses), warnings=(*warnings, *bad))
+            images = (hand.get("img_paths") if type(hand) is dict else None for hand in found["root"])
+            rows = enumerate(zip(found["root"], images))
+            hands += [(file, f"root[{i}]", hand, "joint_self", image) for i, (hand, image) in rows]
+        else:
+            name = file.name if file == path else file.relative_to(path).as_posix()
+            hands.append((file, name, found, "hand_pts", f"{name[:-5]}.jpg"))
+    rows, bad = _each(hands, _cmu_hand, on_bad, path, "hands")
+    return _reading("cmu_hands", path, rows, bad, "hand21", occlusion_known=False, size_wh=None)
 
 
 def read_port_panoptic(root: str | Path, *, on_bad: str = "raise") -> Reading:
@@ -340,7 +306,7 @@ def _read_skeleton(path: Path, on_bad: str) -> tuple[Clip | None, list[Workbench
             values = np.array(words, np.float64)
         except ValueError as error:
             raise BadRecord(f"not numbers: {error}", **where) from None
-        if not (np.abs(values) < 1e9).all() or values[0] < 0 or values[0] % 1:
+        if not (np.abs(values) < _LARGEST).all() or values[0] < 0 or values[0] % 1:
             raise BadRecord("a value that is not finite, or a frame that is not a whole number", **where)
         if values[0] in seen:
             raise BadRecord(f"frame {int(values[0])} stands twice", remedy="keep one of them", **where)
@@ -383,7 +349,7 @@ def read_fphb(path: str | Path, *, on_bad: str = "raise") -> Reading:
     path = Path(path)
     patterns = ("Hand_pose_annotation_v1*/*/*/*/skeleton.txt", "*/*/*/skeleton.txt", "**/skeleton.txt")
     clips, warnings = [], []
-    for file in _files(path, patterns, "Hand_pose_annotation_v1/Subject_k/action/n/skeleton.txt", "fphb"):
+    for file in _files(path, patterns, "fphb"):
         clip, bad = _read_skeleton(file, on_bad)
         if clip is None and (on_bad == "raise" or file == path):
             raise bad[0]

@@ -44,6 +44,7 @@ MAX_UNPACKED_BYTES = 100 * 2**30
 MAX_UNPACKED_RATIO = 200  # unpacked over packed; annotations reach about 20, a bomb 1,000 and more
 MAX_MEMBERS = 2_000_000
 _RATIO_FREE_BYTES = 2**20  # below this size no ratio is too large
+_AFTER_BYTES = 2**26  # what may follow the last member of a tar file; writers pad by some kB
 _CHUNK = 2**20
 _BAR_FROM_BYTES = 64 * 2**20  # smaller files are hashed before a bar could be read
 
@@ -407,8 +408,11 @@ def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
     for info in archive:
         kind = "folder" if info.isdir() else "file" if info.isreg() else "link or device"
         yield _Member(info.name, info.size, kind, lambda info=info: archive.extractfile(info))
-    while archive.fileobj.read(_CHUNK):  # on to the compressor's own checksum, which tarfile leaves unread
-        pass
+    left = _AFTER_BYTES
+    while chunk := archive.fileobj.read(_CHUNK):  # on to the compressor's own checksum, which tarfile leaves unread
+        left -= len(chunk)
+        if left < 0:
+            raise tarfile.ReadError(f"more than {_AFTER_BYTES} bytes follow the last member")
 
 
 @contextlib.contextmanager

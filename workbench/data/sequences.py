@@ -13,7 +13,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -21,49 +21,23 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from ..errors import (
-    BadFile,
-    BadParameter,
-    BadRecord,
-    EmptyFile,
-    MissingFile,
-    UnsafeFile,
-    WorkbenchError,
-    unknown,
-)
+from ..errors import BadFile, BadParameter, BadRecord, MissingFile, WorkbenchError, unknown
 from ..geometry import box_of_points, cxcywh_to_xyxy, project
 from ..records import Camera, Clip, Detections, Motion, Picture, Pose, Reading, Track, Video
 from ..skeletons import skeleton
 from .arrays import numbers_of, read_npy, read_npz, texts_of
-from .coco import read_bytes, read_coco, read_json, settle
-from .detections import BOX_UNIT_PX, safe_unpickle
+from .coco import each, read_bytes, read_coco, read_json, settle
+from .detections import BOX_UNIT_PX
 from .matlab import read_variables
+from .pickles import safe_unpickle
 
 AIST_VIEWS = tuple(f"c{i:02}" for i in range(1, 10))
 # poses2d of 3DPW has the 18 joints of OpenPose's COCO model; its neck is no joint of COCO
 _COCO17_OF_OPENPOSE18 = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)
 _NEAR_MM = 1.0  # joints nearer to the camera's plane are not projected; unstated; ours
-_BAD = (BadRecord, BadFile, EmptyFile, MissingFile, UnsafeFile)
 
 
 # --- what all share -----------------------------------------------------------------------------------------------
-
-
-def _each(items: Sequence, read: Callable, on_bad: str, path: Path) -> tuple[list, list[WorkbenchError]]:
-    """What `read` makes of each item, and the errors of those that are left out."""
-    kept, bad = [], []
-    for item in items:
-        try:
-            kept.append(read(item))
-        except _BAD as error:
-            where = {"file": error.file or path, "record": error.record or item}  # records know neither
-            bad.append(type(error)(error.problem, remedy=error.remedy, **where))
-    settle((), 0, "", on_bad, path)
-    if bad and on_bad == "raise":  # as what it is, and where: an unsafe file stays one
-        first, count = bad[0], f"{len(bad)} of {len(items)} sequences are bad; on_bad='report' keeps the others"
-        remedy = f"{first.remedy}. {count}" if first.remedy else count
-        raise type(first)(first.problem, file=first.file, record=first.record, remedy=remedy)
-    return kept, bad
 
 
 def _files(path: Path, pattern: str, depth: int) -> tuple[Path, list[Path]]:
@@ -314,7 +288,7 @@ def read_jhmdb(path: str | Path, *, split: str | None = None, on_bad: str = "rai
         pictures = [f"{i + 1:05}.png" for i in range(t)]
         return _clip(root / "Rename_Images" / name, pictures, [track], name, bare, **size)
 
-    clips, warnings = _each(sorted(chosen & set(named)), clip, on_bad, path)
+    clips, warnings = each(sorted(chosen & set(named)), clip, "sequences", on_bad, path)
     warnings += [MissingFile("no joint_positions.mat", file=root, record=name) for name in sorted(chosen - set(named))]
     return Reading("jhmdb", str(path), clips=tuple(clips), warnings=(*warnings, *_absent(bare, len(clips), root)))
 
@@ -367,7 +341,7 @@ def read_threedpw(path: str | Path, *, split: str | None = None, on_bad: str = "
                 rows.append((seen[frames], None, person, frames, [f"{name}/{pictures[i]}" for i in frames]))
         return _clip(root / "imageFiles" / name, pictures, tracks, name, bare, fps=30), rows
 
-    found, warnings = _each(files, sequence, on_bad, path)
+    found, warnings = each(files, sequence, "sequences", on_bad, path)
     detections = _detections("coco17", [row for _, rows in found for row in rows], path)
     clips, warnings = tuple(clip for clip, _ in found), (*warnings, *_absent(bare, len(found), root))
     return Reading("threedpw", str(path), None, detections, clips=clips, cameras=cameras, warnings=warnings)
@@ -456,7 +430,7 @@ def read_aist(
         motions.extend(found)
         notes.extend(gaps)
 
-    _, warnings = _each(files, dance, on_bad, path)
+    _, warnings = each(files, dance, "sequences", on_bad, path)
     return Reading(
         "aist", str(path), None, _detections("coco17", rows, path), None, tuple(clips), tuple(motions), cameras=cameras,
         warnings=(*warnings, *notes, *_absent(bare, len(clips), root)),
@@ -476,7 +450,7 @@ def _held(
     """Columns with an entry for each of n sequences."""
     held = read_npz(file, keys, optional, objects=True)
     sizes = {key: len(column) if getattr(column, "ndim", 1) else -1 for key, column in held.items()}
-    if set(sizes.values()) != {sizes["imgname"] if n is None else n}:
+    if set(sizes.values()) != {sizes["imgname"] if n is None else n} or -1 in sizes.values():
         raise BadFile(f"sequences by column {sizes}, {'equally many' if n is None else n} expected", file=file)
     return held
 
@@ -546,7 +520,7 @@ def _deciwatch(name: str, file: Path, answer: Path | None, on_bad: str) -> tuple
         if guess is not None:  # no confidence is stated: 1; ours
             parts.append((np.insert(guess, 2, 1, axis=2), boxes, 0, np.arange(t), images))
 
-    _, warnings = _each(range(len(held["imgname"])), sequence, on_bad, file)
+    _, warnings = each(range(len(held["imgname"])), sequence, "sequences", on_bad, file)
     return clips, motions, parts, warnings + gaps
 
 
