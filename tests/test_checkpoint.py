@@ -47,19 +47,6 @@ def test_key_maps_rename_drop_and_never_merge():
         checkpoint.load_into(model, tensors, key_map=lambda name: "weight")
 
 
-def test_a_write_that_fails_leaves_the_old_file(tmp_path):
-    path = tmp_path / "f"
-    path.write_text("old")
-
-    def fails(beside):
-        beside.write_text("ha")
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"):
-        checkpoint.write_beside(path, fails)
-    assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["f"]
-
-
 def test_files_that_are_no_checkpoints_are_named(tmp_path):
     model = nn.Linear(3, 2)
     with pytest.raises(MissingFile, match="absent"):

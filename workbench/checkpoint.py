@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from .errors import BadFile, CheckpointMismatch, EmptyFile, MissingFile
+from .resources import write_beside
 
 SCHEMA_VERSION = 1
 
@@ -38,24 +38,6 @@ class KeyReport:
                 more = f", ... and {len(keys) - 5} more" if len(keys) > 5 else ""
                 parts.append(f"{len(keys)} {name} ({'; '.join(keys[:5])}{more})")
         return ", ".join(parts)
-
-
-def write_beside(path: Path, write: Callable[[Path], object]) -> Path:
-    """Calls write(temporary path in the same folder), flushes it to disk and renames it: a reader sees all or nothing."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(beside)
-        with open(beside, "rb") as f:
-            os.fsync(f.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        beside.chmod(0o666 & ~umask)  # safetensors writes files that only their owner can read
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    return path
 
 
 def save(path: str | Path, model: nn.Module, card: Mapping | None = None) -> Path:

@@ -209,7 +209,7 @@ def _writable(path: Path | None) -> None:
 
 def _write_json(path: Path | None, content: dict) -> None:
     if path is not None:
-        from .checkpoint import write_beside
+        from .resources import write_beside
 
         write_beside(path, lambda beside: beside.write_text(json.dumps(content, indent=1), encoding="utf-8"))
 

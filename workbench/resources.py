@@ -1,7 +1,9 @@
-"""Where files that travel with the package lie: at the repository root in a clone, inside the package in a wheel."""
+"""Where files that travel with the package lie, and how every file is written: beside its place, then renamed."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 from .errors import MissingFile
@@ -10,10 +12,31 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def resource(name: str) -> Path:
-    """Path of a file or folder that travels with the package, such as `data_manifests`; `MissingFile` otherwise."""
+    """Path of a file or folder that travels with the package, such as `data_manifests`; `MissingFile` otherwise.
+
+    In a clone they lie at the repository root, in a wheel inside the package.
+    """
     for root in (_PACKAGE / "_resources", _PACKAGE.parent):
         if (root / name).exists():
             return root / name
     raise MissingFile(
         "not part of this installation", file=name, remedy="install the package again, or work in a clone"
     )
+
+
+def write_beside(path: Path, write: Callable[[Path], object]) -> Path:
+    """Calls write(temporary path in the same folder), flushes it to disk and renames it: a reader sees all or nothing."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(beside)
+        with open(beside, "rb") as f:
+            os.fsync(f.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        beside.chmod(0o666 & ~umask)  # safetensors writes files that only their owner can read
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path

@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 
 from . import checkpoint
 from .errors import BadFile, BadParameter, CheckpointMismatch
+from .resources import write_beside
 
 Batch = dict[str, Tensor]
 BatchSource = Callable[[int, np.random.Generator], Batch]  # (step, generator) -> forward's keyword arguments
@@ -120,7 +121,7 @@ def accelerator(device: str = "auto", precision: str = "no"):
 
 
 def _save_state(path: Path, state: dict) -> None:
-    checkpoint.write_beside(path, lambda beside: torch.save(state, beside))
+    write_beside(path, lambda beside: torch.save(state, beside))
 
 
 STATE_KEYS = {"fingerprint", "step", "model", "optimiser", "average", "history"}

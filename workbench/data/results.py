@@ -18,11 +18,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from ..checkpoint import write_beside
+from ..resources import write_beside
 from ..errors import BadFile, BadParameter, BadRecord, MissingFile
 from ..records import Detections, Prediction
 from ..skeletons import SKELETONS, skeleton
-from .coco import identifier, numbers, read_bytes, read_json, xyxy_from_xywh
+from .coco import identifier, number, numbers, read_json, read_text, xyxy_from_xywh
 
 COCO17 = SKELETONS["coco17"].joints
 BLAZEPOSE = tuple(
@@ -63,10 +63,6 @@ def _count(value, what: str, **where) -> int:
     if type(value) is not int or not 0 <= value < 2**31:
         raise BadRecord(f"{what} is {str(value)[:40]}, a number from 0 expected", **where)
     return value
-
-
-def _optional(item: Mapping, key: str, **where) -> float | None:
-    return None if item.get(key) is None else float(numbers({key: [item[key]]}, key, 1, **where)[0])
 
 
 def _track(item: Mapping, **where) -> int | None:
@@ -122,7 +118,7 @@ def _mmpose_instance(item, ident: str, frame: int | None, image: str, k: int | N
         values[joints[j]][:] = x, y
 
     keypoints = np.column_stack((xy, confidence))[list(joints)]
-    return Row(ident, keypoints, put, box, _optional(item, "bbox_score", **where), image, frame, _track(item, **where))
+    return Row(ident, keypoints, put, box, number(item, "bbox_score", **where), image, frame, _track(item, **where))
 
 
 def _mmpose(content, path: Path, k: int | None, picture: int) -> Iterator[Row]:
@@ -185,11 +181,7 @@ _COLUMNS = {
 
 
 def _read_table(path: Path) -> _Table:
-    try:
-        text = read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadFile(f"not UTF-8 at offset {error.start}", file=path, remedy="save the file as UTF-8") from None
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
     try:
         columns, lines = list(reader.fieldnames or ()), list(reader)
     except csv.Error as error:
