@@ -59,7 +59,7 @@ def test_bench_measures_rates(tmp_path):
         (["evaluate", "port", "--data", "cooc"], "unknown data set 'cooc'"),
         (["evaluate", "port", "--variants", "best"], "unknown variant of PORT 'best'"),
         (["evaluate", "port", "--device", "tpu"], "choose auto, cpu or cuda"),
-        (["train", "hanet"], "unknown method 'hanet'"),
+        (["train", "hanett"], "unknown method 'hanett'"),
         (["bench", "--method", "prot"], "unknown benchmark 'prot'"),
         (["predict", "prot", "x.mp4"], "did you mean 'port'"),
     ],

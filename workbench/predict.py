@@ -14,6 +14,7 @@ from torch import Tensor
 from . import checkpoint
 from .errors import BadParameter, CheckpointMismatch, MissingFile
 from .models import build
+from .models.hanet import HANet
 from .models.port import Port, PortConfig, occluded_joints, replace_occluded
 from .records import Detections, Prediction
 from .skeletons import Skeleton, skeleton
@@ -185,6 +186,45 @@ def refine_people(refiner: PortRefiner, detections: Detections, *, delta: float 
     found = refiner.refine(placed, mask=mask)
     xy = np.where(mask[..., None], found.xy_frame, detections.xy_frame)
     return replace(found, xy_frame=xy, detections=detections)
+
+
+class SequenceRefiner:
+    """HANet with what it needs around it: windows, their frame, overlaps averaged, and the caller's units on both sides."""
+
+    def __init__(self, model: HANet, window: int, name: str = "hanet"):
+        self.model, self.window, self.name = model.eval(), window, name
+
+    @staticmethod
+    def frame(xy: Float[np.ndarray, "n t k d"]) -> tuple[Float[np.ndarray, "n 1 1 d"], Float[np.ndarray, "n 1 1 1"]]:
+        """Median place and size (longest side) of the poses of each window; misses cannot move them.  # unstated; ours"""
+        size = np.median(np.ptp(xy, axis=2).max(-1), axis=1)[:, None, None, None]
+        return np.median(xy, axis=(1, 2), keepdims=True), np.maximum(size, 1e-3)
+
+    def refine(
+        self, xy: Float[np.ndarray, "t k d"], *, stride: int | None = None, batch: int = 64
+    ) -> Float[np.ndarray, "t k d"]:
+        """The sequence after HANet. Windows begin every `stride` frames (an eighth of a window by default) and at the end,
+        and overlaps are averaged; a sequence shorter than the window stands still behind its end, and that is cut off.
+        """
+        t, (_, k, d) = self.window, xy.shape
+        longest = max(len(xy) - t, 0)
+        starts = np.unique([*range(0, longest, stride or max(t // 8, 1)), longest])
+        windows = xy[np.minimum(starts[:, None] + np.arange(t), len(xy) - 1)]
+        valid = torch.tensor(starts[:, None] + np.arange(t) < len(xy))
+        centre, size = self.frame(windows)
+        device = next(self.model.parameters()).device
+        flat = torch.tensor(((windows - centre) / size).reshape(len(starts), t, k * d), dtype=torch.float32)
+        with torch.inference_mode():
+            parts = [
+                self.model(x.to(device), v.to(device))["xy"].cpu()
+                for x, v in zip(flat.split(batch), valid.split(batch))
+            ]
+        refined = torch.cat(parts).double().numpy().reshape(windows.shape) * size + centre
+        total, count = np.zeros((max(len(xy), t), k, d)), np.zeros(max(len(xy), t))
+        for start, window in zip(starts, refined):
+            total[start : start + t] += window
+            count[start : start + t] += 1
+        return (total / count[:, None, None])[: len(xy)]
 
 
 SHIPPED = {"port": ("hand21", "coco17")}  # method -> skeletons with weights of their own, the usual one first
