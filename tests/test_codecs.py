@@ -73,12 +73,6 @@ def test_simcc_vectors_are_distributions_around_the_joint():
     assert x[0, 1].argmax() == 0 and y[0, 1].argmax() == 9  # outside: the nearest bin
 
 
-def test_simcc_without_a_gaussian_is_one_hot_with_smoothing():
-    x, _ = encode_simcc(torch.tensor([[[3.2, 0.0]]]), (7, 5), split=2.0, sigma=None, smoothing=0.13)
-    assert x[0, 0, 6].item() == pytest.approx(0.87)
-    torch.testing.assert_close(x[0, 0, [0, 13]], torch.full((2,), 0.01))
-
-
 @pytest.mark.parametrize(("split", "within"), [(1.0, 0.5), (2.0, 0.25), (3.0, 1 / 6)])
 def test_simcc_brings_joints_back_within_half_a_bin(split, within):
     xy = torch.rand(11, 5, 2, generator=torch.Generator().manual_seed(3)) * torch.tensor([95.0, 127.0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import numpy as np
@@ -30,11 +31,9 @@ from workbench.records import Clip, Detections, Picture, Pose, Track, Video
 from workbench.skeletons import skeleton
 
 
-def test_masks_have_the_exact_count_or_the_rate(rng):
+def test_masks_have_the_exact_count(rng):
     exact = mask_joints(101, 21, 0.4, rng)
     assert (exact.sum(1) == 8).all() and (exact.any(0)).all()
-    free = mask_joints(5003, 21, 0.4, rng, exact=False)
-    assert abs(free.mean() - 0.4) < 0.01 and free.sum(1).std() > 1.5
     assert not mask_joints(3, 21, 0.0, rng).any() and mask_joints(3, 21, 1.0, rng).all()
     with pytest.raises(BadParameter, match=r"1\.5"):
         mask_joints(3, 21, 1.5, rng)
@@ -51,8 +50,6 @@ def test_runs_hang_together_along_bones(rng):
     mask = mask_runs(101, hand, 0.25, rng)
     assert (mask.sum(1) == 5).all() and (pieces(mask, hand) == 1).all() and mask.any(0).all()
     assert (pieces(mask_joints(101, 21, 0.25, rng), hand) > 1).mean() > 0.9
-    two = mask_runs(101, hand, 0.25, rng, runs=2)
-    assert (two.sum(1) == 5).all() and (pieces(two, hand) <= 2).all() and (pieces(two, hand) == 2).any()
     assert not mask_runs(3, hand, 0.0, rng).any() and mask_runs(3, hand, 1.0, rng).all()
 
 
@@ -128,6 +125,8 @@ def test_a_cutout_lands_where_it_is_pasted_and_only_its_own_pixels():
         cut_out(source, np.zeros((1, 9, 9), bool))
     with pytest.raises(BadParameter, match="scale"):
         paste(frames, cutout, np.zeros((3, 2)), scale=0.0)
+    with pytest.raises(ValueError, match="shorter"):
+        inspect.unwrap(paste)(frames, cutout, np.zeros((2, 2)))  # outside of the tests nobody checks the shapes
 
 
 def test_a_pasted_person_moves_its_own_limbs():
@@ -166,6 +165,9 @@ def test_what_is_cut_off_is_not_labelled(rng):
     for bad in ((0, 0, 41, 30), (5, 5, 5, 9), (-1, 0, 9, 9)):
         with pytest.raises(BadParameter, match="does not lie"):
             cut_frames(clip, frames, bad)
+    for gone in (np.zeros(4), np.array([41.0, 5.0, 60.0, 25.0])):
+        with pytest.raises(BadParameter, match="no part of the box"):
+            cut_window(gone, (40, 30), rng)
     box = np.array([10.0, 5.0, 30.0, 25.0])
     for _ in range(31):
         x0, y0, x1, y1 = cut_window(box, (40, 30), rng, keep=(0.5, 0.5))
@@ -302,9 +304,7 @@ def test_fit_finds_the_parameters_that_made_the_detections(rng):
 
 def test_numbers_go_to_json_and_back_and_bad_ones_are_refused():
     noise = DetectorNoise(scale=0.031)
-    assert DetectorNoise.from_dict(json.loads(json.dumps(noise.to_dict()))) == noise
-    with pytest.raises(BadParameter, match="has no scal"):
-        DetectorNoise.from_dict({"scal": 0.1})
+    assert DetectorNoise(**json.loads(json.dumps(noise.to_dict()))) == noise
     for bad in ({"scale": 0.0}, {"shared": 1.0}, {"miss": float("nan")}, {"confidence_std": 0.6}):
         with pytest.raises(BadParameter, match=next(iter(bad))):
             DetectorNoise(**bad)

@@ -58,23 +58,18 @@ def encode_simcc(
     xy_crop: Float[Tensor, "*b k 2"],
     size: tuple[int, int],
     split: float = 2.0,
-    sigma: float | None = 6.0,
-    smoothing: float = 0.0,
+    sigma: float = 6.0,
 ) -> tuple[Float[Tensor, "*b k nx"], Float[Tensor, "*b k ny"]]:
     """Distributions over the bins of each axis, sum 1: bin i stands for i / split px of a crop of `size` (width, height).
 
-    sigma: bins, a Gaussian around the joint; None puts all on the nearest bin, less `smoothing` that the others share.
-    Joints outside the crop get the nearest bins: give them weight 0 in the loss. SimCC (Li et al. 2022) Sec. 3.2;
-    sigma 6 at 192x256 is MMPose's configuration.
+    sigma: bins, of a Gaussian around the joint. Joints outside the crop get the nearest bins: give them weight 0 in the
+    loss. SimCC (Li et al. 2022) Sec. 3.2; sigma 6 at 192x256 is MMPose's configuration.
     """
 
     def axis(pixels: int, position: Float[Tensor, "*b k"]) -> Tensor:
         n = round(pixels * split)
         at = (position * split).clamp(0, n - 1)
-        if sigma is not None:
-            gaps = torch.arange(n, device=at.device) - at[..., None]
-            return torch.softmax(gaps**2 / (-2 * sigma**2), -1)
-        hot = torch.nn.functional.one_hot((at + 0.5).floor().long().clamp_max(n - 1), n).to(at.dtype)
-        return hot * (1 - smoothing) + (1 - hot) * (smoothing / (n - 1))
+        gaps = torch.arange(n, device=at.device) - at[..., None]
+        return torch.softmax(gaps**2 / (-2 * sigma**2), -1)
 
     return axis(size[0], xy_crop[..., 0]), axis(size[1], xy_crop[..., 1])

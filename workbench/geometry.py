@@ -25,11 +25,6 @@ def xywh_to_xyxy(boxes: Boxes) -> Boxes:
     return np.concatenate((boxes[..., :2], boxes[..., :2] + boxes[..., 2:]), -1)
 
 
-def xyxy_to_xywh(boxes: Boxes) -> Boxes:
-    """(x0, y0, x1, y1) -> (x, y, width, height)."""
-    return np.concatenate((boxes[..., :2], boxes[..., 2:] - boxes[..., :2]), -1)
-
-
 def cxcywh_to_xyxy(boxes: Boxes) -> Boxes:
     """(centre x, centre y, width, height) -> (x0, y0, x1, y1)."""
     half = boxes[..., 2:] / 2

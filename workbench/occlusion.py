@@ -33,35 +33,27 @@ def _check_ratio(ratio: float) -> None:
 # --- masks over joints --------------------------------------------------------------------------------------------
 
 
-def mask_joints(
-    n: int, k: int, ratio: float, rng: np.random.Generator, *, exact: bool = True
-) -> Bool[np.ndarray, "n k"]:
-    """Random joint masks (True = masked), as PORT Sec. III-D masks joints.
+def mask_joints(n: int, k: int, ratio: float, rng: np.random.Generator) -> Bool[np.ndarray, "n k"]:
+    """Masks of round(ratio * k) random joints of every pose (True = masked), as PORT Sec. III-D masks joints.
 
-    exact: round(ratio * k) joints of every pose; otherwise each joint on its own with probability `ratio`.
     Raises `BadParameter` for a ratio outside 0 to 1.
     """
     _check_ratio(ratio)
-    scores = rng.random((n, k))
-    if not exact:
-        return scores < ratio
-    return scores.argsort(1).argsort(1) < round(ratio * k)
+    return rng.random((n, k)).argsort(1).argsort(1) < round(ratio * k)
 
 
-def mask_runs(
-    n: int, joints: Skeleton, ratio: float, rng: np.random.Generator, *, runs: int = 1
-) -> Bool[np.ndarray, "n k"]:
+def mask_runs(n: int, joints: Skeleton, ratio: float, rng: np.random.Generator) -> Bool[np.ndarray, "n k"]:
     """Masks of round(ratio * k) joints that hang together along bones, as one occluder hides them (True = masked).
 
-    Each pose gets up to `runs` random seeds; then joints beside masked ones are added at random until the count is
-    reached; a run that has swallowed all that hangs together goes on from a new seed.
+    From a random joint on, joints beside masked ones are added at random until the count is reached; a run that has
+    swallowed all that hangs together goes on from a new seed.
     Raises `BadParameter` for a ratio outside 0 to 1.
     """
     _check_ratio(ratio)
     k = len(joints)
     count = round(ratio * k)
-    mask = mask_joints(n, k, min(runs, count) / k, rng)
-    for _ in range(count - min(runs, count)):
+    mask = mask_joints(n, k, min(1, count) / k, rng)
+    for _ in range(count - 1):
         beside = (mask @ joints.adjacency > 0) & ~mask
         score = np.where(mask, -1.0, rng.random((n, k)) + beside)
         mask[np.arange(n), score.argmax(1)] = True
@@ -171,10 +163,10 @@ def paste(
     layers[..., :3] *= layers[..., 3:] / 255  # weighted by opacity, so that no hidden colour bleeds in at the rim
     middle = scale * (np.array(cutout.shape[2:0:-1]) - 1) / 2
     out, covered = np.empty_like(frames), np.empty(frames.shape[:3], bool)
-    for t, corner in enumerate(centre_frame - middle):
+    for t, (frame, corner) in enumerate(zip(frames, centre_frame - middle, strict=True)):
         affine = np.array([[scale, 0, corner[0]], [0, scale, corner[1]]])
         layer = cv2.warpAffine(layers[t % len(layers)], affine, (w, h))
-        out[t] = np.rint(frames[t] * (1 - layer[..., 3:] / 255) + layer[..., :3]).clip(0, 255)
+        out[t] = np.rint(frame * (1 - layer[..., 3:] / 255) + layer[..., :3]).clip(0, 255)
         covered[t] = layer[..., 3] >= 127.5
     return out, covered
 
@@ -186,9 +178,15 @@ def cut_window(
     *,
     keep: tuple[float, float] = (0.4, 0.8),
 ) -> tuple[int, int, int, int]:
-    """A window (x0, y0, x1, y1 px) for `cut_frames` that leaves a share `keep` of the box, cut from a random side."""
+    """A window (x0, y0, x1, y1 px) for `cut_frames` that leaves a share `keep` of the box, cut from a random side.
+
+    Raises `BadParameter` where no part of the box lies in the picture, such as that of a frame without labels.
+    """
+    box_xyxy = np.clip(box_xyxy, 0, np.tile(size_wh, 2))
+    if not (box_xyxy[2:] > box_xyxy[:2]).all():
+        raise BadParameter("no part of the box lies in the picture", remedy="choose a frame that shows the person")
     axis, from_start = int(rng.integers(2)), bool(rng.integers(2))
-    low, high = np.clip(box_xyxy[[axis, axis + 2]], 0, size_wh[axis])
+    low, high = box_xyxy[[axis, axis + 2]]
     share = rng.uniform(*keep)
     window = [0, 0, *size_wh]
     if from_start:
@@ -321,14 +319,6 @@ class DetectorNoise:
         """Plain numbers, for JSON and for the hash of a benchmark world."""
         return asdict(self)
 
-    @classmethod
-    def from_dict(cls, values: dict[str, float | int]) -> DetectorNoise:
-        """The inverse of `to_dict`; `BadParameter` for a field that does not exist."""
-        extra = set(values) - {f.name for f in fields(cls)}
-        if extra:
-            raise BadParameter(f"DetectorNoise has no {', '.join(sorted(extra))}")
-        return cls(**{name: float(value) for name, value in values.items()})
-
     def apply(self, pose: Pose, rng: np.random.Generator) -> Detections:
         """What the detector says about these poses (px, the frame of the pose); every row gets one detection.
 
@@ -444,7 +434,8 @@ class DetectorNoise:
         found = cls._fit_difficulty(z, use, pose, joints)
         values = confidence[use].clip(0, 1)
         found |= {"confidence_mean": values.mean(), "confidence_std": values.std()}
-        noise = cls.from_dict(found)._fit_error(unit, error, z, use, joints)
+        found = {name: float(value) for name, value in found.items()}
+        noise = cls(**found)._fit_error(unit, error, z, use, joints)
         return replace(noise, reach=_fit_reach(noise, unit, error, z, use, joints))
 
     def diagnose(

@@ -133,11 +133,12 @@ def test_mutated_pictures_give_pictures_or_named_errors(tmp_path, rng):
                 pass
 
 
-def test_a_folder_is_read_in_natural_order(tmp_path):
+def test_a_folder_is_read_in_natural_order(tmp_path, monkeypatch):
     for i in (10, 2, 1):
         Image.fromarray(np.full((5, 7, 3), i, np.uint8)).save(tmp_path / f"f{i}.png")
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "._f0.png").write_text("what a Mac leaves behind")
+    (tmp_path / "f3.png").mkdir()
     with open_frames(tmp_path) as frames:
         assert [frame[0, 0, 0] for frame in frames] == [1, 2, 10]
         assert frames.video == frames.video and (frames.video.width, frames.video.height) == (7, 5)
@@ -148,6 +149,13 @@ def test_a_folder_is_read_in_natural_order(tmp_path):
             frames[0][0] = 0
     with pytest.raises(BadFile, match="no pictures"):
         open_frames(tmp_path / "..", root=tmp_path / "f1.png" / "..").video  # a folder that holds folders only
+
+    def refused(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(module.os, "scandir", refused)
+    with pytest.raises(BadFile, match="cannot be read: Permission"):
+        open_frames(tmp_path)
 
 
 def test_a_clip_finds_its_pictures_and_checks_their_size(tmp_path):
@@ -187,6 +195,13 @@ def _first_number(frames, queue):
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", ["12:30.webm", "file:x.webm", "a%03d [1] ü.webm", "-i.webm"])
+def test_the_name_of_a_video_is_only_a_name(video, tmp_path, monkeypatch, name):
+    video.rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert number(open_frames(name)[2]) == 2
+
+
 def test_a_forked_process_reads_for_itself(video):
     frames = open_frames(video)
     assert number(frames[7]) == 7

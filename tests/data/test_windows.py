@@ -126,6 +126,13 @@ def test_a_half_body_is_the_upper_or_the_lower_one(pair):
     assert min(np.abs(windows.sample(3, np.random.default_rng(0)).affine - e).max() for e in expected) < 1e-5
 
 
+def test_a_hand_has_no_lower_half_to_cut():
+    xy, frames, boxes = ramps(t=1, k=21)
+    clip = Clip(Video("made", 1), [Track("hand21", 0, xy, np.full((1, 21), 2), [True], boxes)])
+    windows = Windows([(clip, frames)], config(offsets=(0,), augment=replace(STILL, half_body=1.0)))
+    assert all((windows.sample(0, np.random.default_rng(s)).affine == windows.sample(0).affine).all() for s in range(7))
+
+
 def test_joints_outside_the_crop_weigh_nothing_and_unlabelled_ones_have_no_place(pair):
     clip, frames = pair
     track = clip.tracks[0]

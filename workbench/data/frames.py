@@ -28,9 +28,7 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", "
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")  # EPS and others would start programs
 CACHED_FRAMES = 5  # a window of the longest kind
 _SEEK_AFTER = 32  # frames: a nearer one is reached by decoding on
-_INHERITED: list[
-    cv2.VideoCapture
-] = []  # from the process that forked this one: releasing them would wait for its threads
+_INHERITED: list[cv2.VideoCapture] = []  # from the process that forked this one: a release would wait for its threads
 _EARLIER = 8  # frames: seeks aim before the frame that is wanted, because they may land late
 
 Frame = UInt8[np.ndarray, "h w 3"]
@@ -72,7 +70,8 @@ def read_picture(path: str | Path) -> Frame:
             if image.mode in ("I", "F"):
                 raise BadFile("32-bit pixels, 8 or 16 expected", file=path, remedy="save it as an 8-bit picture")
             return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-        except (OSError, SyntaxError, ValueError, EOFError, TypeError) as error:  # TypeError: a TIFF tag of another type
+        # TypeError: a TIFF tag of another type
+        except (OSError, SyntaxError, ValueError, EOFError, TypeError) as error:
             kind = "truncated" if "truncated" in str(error).lower() else "damaged or truncated"
             raise BadFile(f"{kind} image: {error}", file=path, remedy="get the file again") from None
 
@@ -196,7 +195,7 @@ class _VideoFile(Frames):
 
     def _open(self) -> None:
         self._drop()
-        self._capture, self._at, self._pid = _capture(str(self._path), cv2.CAP_FFMPEG), -1, os.getpid()
+        self._capture, self._at, self._pid = _capture(os.path.abspath(self._path), cv2.CAP_FFMPEG), -1, os.getpid()
         if self._capture.isOpened():
             _checked_size(
                 *(int(self._capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)), self._path
@@ -242,7 +241,7 @@ class _VideoFile(Frames):
             f"{self._claimed} frames by its header, {n} can be decoded",
             file=self._path,
             record=f"frame {n}",
-            remedy="get the file again, or read with on_bad='report' to go on with what there is",
+            remedy="get the file again; on_bad='report' (--on-bad report) reads what there is",
         )
         if self._on_bad == "report":
             self.video, self.warnings = replace(self.video, n_frames=n), (error,)
@@ -283,9 +282,17 @@ class _Camera(Frames):
         self._capture.release()
 
 
-def natural_key(name: str) -> list:
-    """Sorts "frame2" before "frame10"."""
-    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
+def picture_names(folder: str | Path) -> list[str]:
+    """File names of a folder's pictures in natural order ("2.png" before "10.png"); none where it is no folder."""
+    if not os.path.isdir(folder):
+        return []
+    try:
+        with os.scandir(folder) as entries:  # files and links: a broken link is an error of its own when it is read
+            names = [e.name for e in entries if not e.is_dir(follow_symlinks=False)]
+    except OSError as error:
+        raise BadFile(f"cannot be read: {error.strerror}", file=folder, remedy="check its permissions") from None
+    names = (n for n in names if n.lower().endswith(PICTURE_SUFFIXES) and not n.startswith("."))
+    return sorted(names, key=lambda n: [int(p) if i % 2 else p for i, p in enumerate(re.split(r"(\d+)", n))])
 
 
 def _picture_path(name: str, folders: list[Path]) -> Path:
@@ -319,8 +326,7 @@ def open_frames(source: str | Path | int | Clip, root: str | Path | None = None,
     else:
         path = Path(root or "") / source
     if os.path.isdir(path):
-        names = (n for n in os.listdir(path) if n.lower().endswith(PICTURE_SUFFIXES) and not n.startswith("."))
-        paths = [path / name for name in sorted(names, key=natural_key)]
+        paths = [path / name for name in picture_names(path)]
         if not paths:
             raise BadFile(f"no pictures in this folder; looked for {' '.join(PICTURE_SUFFIXES)}", file=path)
     elif path.suffix.lower() in PICTURE_SUFFIXES:

@@ -55,7 +55,7 @@ class WindowConfig:
     heatmap: tuple[int, int] | None = None  # grid of `heatmaps` of the key frame; None makes none
     sigma: float = 2.0  # heatmap px
     simcc_split: float | None = None  # bins a pixel of `simcc_x`, `simcc_y` of the key frame; None makes none
-    simcc_sigma: float | None = 6.0  # bins
+    simcc_sigma: float = 6.0  # bins
     augment: Augment = field(default_factory=Augment)  # used wherever a generator is given
 
     def __post_init__(self):
@@ -117,10 +117,13 @@ def clips_of(reading: Reading) -> list[Clip]:
 def _half_body(
     xy_frame: Float[np.ndarray, "k 2"], labelled: Bool[np.ndarray, "k"], joints: Skeleton, config: Augment, rng
 ) -> Float[np.ndarray, "4"] | None:
-    """Box around the labelled joints above or below the hips (whichever is drawn), None where that is too little."""
+    """Box around the labelled joints above or below the hips (whichever is drawn), None where that is too little or a
+    skeleton, such as a hand's, has no lower half.
+    """
     lower = np.array([any(part in name for part in _LOWER) for name in joints.joints])
     chosen = labelled & (lower if rng.random() < 0.5 else ~lower)
-    if rng.random() >= config.half_body or labelled.sum() <= config.half_body_joints or chosen.sum() < 3:
+    drawn = rng.random() < config.half_body and labelled.sum() > config.half_body_joints
+    if not (drawn and lower.any() and chosen.sum() >= 3):
         return None
     box = geometry.box_of_points(xy_frame, chosen)
     return box if (box[2:] > box[:2]).all() else None

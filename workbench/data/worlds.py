@@ -755,7 +755,6 @@ def _store(recipe: World, split: str, target: Path) -> None:
         made, whole = sample_clip(recipe, split, int(target.name)), Path(folder) / "clip"
         whole.mkdir()
         np.save(whole / "frames.npy", made.frames)
-        np.save(whole / "owner.npy", made.owner)
         np.savez(whole / "tracks.npz", **{f: np.stack([getattr(t, f) for t in made.clip.tracks]) for f in _STORED})
         try:
             os.replace(whole, target)
