@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from workbench.data import people
+from workbench.data.frames import open_frames, picture_names
 from workbench.data.people import build_finder, find_people, link, load_finder, on_frames, poses_of
 from workbench.errors import BadParameter, BadRecord, ChecksumMismatch, MissingData
 from workbench.records import Clip, Detections, Track, Video
@@ -142,3 +144,12 @@ def test_labelled_poses_of_a_clip_come_frame_by_frame():
     truth, frame = poses_of(Clip(Video("v", 3), tracks))
     assert frame.tolist() == [0, 0, 2, 2] and truth.xy_frame[:, 0, 0].tolist() == [0, 10, 0, 10]
     assert truth.visibility[:, 0].tolist() == [2, 1, 1, 2] and not truth.occlusion_known
+
+
+def test_names_of_a_folder_are_its_frames(tmp_path):
+    for name in ("10.png", "9.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((7, 5, 3), np.uint8))
+    (tmp_path / "1.png").mkdir()  # a folder called like a picture is no frame
+    names = picture_names(tmp_path)
+    assert names == ["9.png", "10.png"] and len(open_frames(tmp_path)) == 2
+    assert on_frames(rows([9, 10]), 2, names).frames.tolist() == [0, 1] and picture_names(tmp_path / "9.png") == []

@@ -282,7 +282,7 @@ def test_bad_files_are_named(tmp_path):
     with pytest.raises(BadFile, match="no column visibility or confidence"):
         read(table)
     table.write_bytes(b"frame,\xff")
-    with pytest.raises(BadFile, match="not UTF-8 at offset 6"):
+    with pytest.raises(BadFile, match="not UTF-8: byte 0xff at offset 6"):
         read(table)
 
 

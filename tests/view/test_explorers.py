@@ -84,7 +84,7 @@ def test_the_static_twin_is_the_same_picture(explorer):
     for key in static:
         for axis in ("x", "y"):
             if key[1] != "heatmap":
-                assert list(static[key][axis]) == list(live[key][axis]), key
+                np.testing.assert_array_equal(static[key][axis], live[key][axis], str(key))
     assert "static copy" in explorer.static().layout.title.text
 
 

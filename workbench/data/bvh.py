@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from ..errors import BadFile, BadParameter, BadRecord, MissingFile
 from ..records import Motion, Reading
-from .coco import each, read_bytes, read_json, settle
+from .coco import check_on_bad, each, read_bytes, read_json
 from .synthetic import HEAD_OFFSETS, LEG_OF_STATURE, head_offsets_mm
 
 MAX_JOINTS = 1000  # a body with fingers and a face has about 150
@@ -46,7 +46,7 @@ def read_bvh(path: str | Path, *, on_bad: str = "raise", unit_mm: float = 10.0) 
     Errors: `BadFile` with the line, `EmptyFile`, `MissingFile`; in a folder that of the first bad file, with their
     count; `BadParameter`.
     """
-    settle((), 0, "files", on_bad, path)
+    check_on_bad(on_bad)
     if not 0 < unit_mm < np.inf:
         raise BadParameter(f"unit_mm is {unit_mm}, a length above 0 expected")
     path = Path(path)
@@ -72,9 +72,7 @@ def _motion(path: Path, unit_mm: float) -> Motion:
     if split is None:
         raise BadFile("no line MOTION: truncated", file=path, remedy="get the file again")
     joints = _hierarchy(text, path)
-    rows, fps = _rows(
-        raw[split.end() :], head.count(b"\n") + 1, sum(len(j.channels) for j in joints), len(joints), path
-    )
+    rows, fps = _rows(raw[split.end() :], head.count(b"\n") + 1, joints, path)
     with np.errstate(over="ignore", invalid="ignore"):
         xyz = _forward(joints, rows) * unit_mm
     if not np.isfinite(xyz).all():
@@ -151,9 +149,9 @@ def _hierarchy(text: str, path: Path) -> list[_Joint]:
     return joints
 
 
-def _rows(body: bytes, line: int, width: int, joints: int, path: Path) -> tuple[np.ndarray, float]:
-    """The rows [t width] below MOTION, and the frame rate. line: number of the line MOTION."""
-    if not width:
+def _rows(body: bytes, line: int, joints: list[_Joint], path: Path) -> tuple[np.ndarray, float]:
+    """The rows [t channels] below MOTION, and the frame rate. line: number of the line MOTION."""
+    if not (width := sum(len(joint.channels) for joint in joints)):
         raise BadFile("no joint has channels", file=path)
     lines = ((number, text) for number, text in enumerate(io.BytesIO(body), line) if text.strip())
     values = []
@@ -168,8 +166,8 @@ def _rows(body: bytes, line: int, width: int, joints: int, path: Path) -> tuple[
         raise BadFile(f"{frames:g} frames of {seconds:g} s each", file=path, record=f"line {number}")
     frames = int(frames)
     most = min(frames, len(body) // (2 * width) + 1)  # a value takes two bytes, so a claim alone costs no memory
-    if most * joints * 3 > MAX_COORDINATES:
-        raise BadFile(f"{frames} frames of {joints} joints are more than is read at once", file=path)
+    if most * len(joints) * 3 > MAX_COORDINATES:
+        raise BadFile(f"{frames} frames of {len(joints)} joints are more than is read at once", file=path)
     rows, whole, broken = np.empty((most, width)), 0, None
     for number, text in lines:
         words = text.split()
@@ -279,11 +277,9 @@ def body_joints(motion: Motion, rng: np.random.Generator | None = None) -> Joint
     }
     found = {part: next((names[n] for n in other if n in names), None) for part, other in _PARTS.items()}
     if missing := [f"{part} ({' or '.join(_PARTS[part])})" for part, i in found.items() if i is None]:
-        raise BadRecord(
-            f"not the joints of a body: {', '.join(missing[:5])} missing, {len(missing)} in all",
-            record=motion.name or None,
-            remedy="rename the file's joints as Bandai Namco, CMU or Mixamo do",
-        )
+        problem = f"not the joints of a body: {', '.join(missing[:5])} missing, {len(missing)} in all"
+        remedy = "rename the file's joints as Bandai Namco, CMU or Mixamo do"
+        raise BadRecord(problem, record=motion.name or None, remedy=remedy)
     part = {name: motion.xyz_mm[:, i] for name, i in found.items()}
     old = {name: part[name] for name in part if name not in ("chest", "throat")}
     old["pelvis"] = (part["left_hip"] + part["right_hip"]) / 2

@@ -122,10 +122,10 @@ def _box_columns(records: Sequence) -> tuple[Float[np.ndarray, "m 4"], Bool[np.n
 def number(item: Mapping, key: str, **where) -> float | None:
     """The finite number under `key`, None where it is missing or null; `BadRecord` for anything else."""
     value = item.get(key)
-    if value is None or (
-        type(value) in (int, float) and abs(value) < _FLOAT32_MAX
-    ):  # the common case, without an array
-        return None if value is None else float(value)
+    if value is None:
+        return None
+    if type(value) in (int, float) and abs(value) < _FLOAT32_MAX:  # the common case, without an array
+        return float(value)
     return float(numbers({key: [value]}, key, 1, **where)[0])
 
 
@@ -154,12 +154,8 @@ def identifier(item: Mapping, key: str, **where) -> int | str:
 def _joints_of(categories, path: Path) -> str:
     stated = [c.get("keypoints") for c in categories if isinstance(c, dict) and c.get("keypoints")]
     if len(stated) != 1 or type(stated[0]) is not list:
-        raise BadFile(
-            f"{len(stated)} categories name keypoints, one expected",
-            file=path,
-            record="categories",
-            remedy="name the skeleton explicitly",
-        )
+        problem, remedy = f"{len(stated)} categories name keypoints, one expected", "name the skeleton explicitly"
+        raise BadFile(problem, file=path, record="categories", remedy=remedy)
     try:  # "root (pelvis)" of Human3.6M conversions is the joint "root"
         return skeleton_of_joints([re.sub(r"\s*\(.*\)$", "", str(joint)) for joint in stated[0]]).name
     except UnknownName as error:
@@ -168,27 +164,29 @@ def _joints_of(categories, path: Path) -> str:
 
 def _table(content, key: str, path: Path) -> list:
     if type(content) is not dict or type(content.get(key)) is not list:
-        raise BadFile(
-            f"no list of {key} at the top level",
-            file=path,
-            remedy="a COCO annotation file is an object with images, annotations, categories",
-        )
+        remedy = "a COCO annotation file is an object with images, annotations, categories"
+        raise BadFile(f"no list of {key} at the top level", file=path, remedy=remedy)
     return content[key]
 
 
-def settle(bad: Sequence[WorkbenchError], n: int, what: str, on_bad: str, path: Path) -> None:
-    """Raises the first error with the count of all, unless they are to be reported. `BadParameter` for `on_bad`."""
+def check_on_bad(on_bad: str) -> None:
+    """`BadParameter` for anything but "raise" and "report"."""
     if on_bad not in ("raise", "report"):
         raise BadParameter(f"on_bad is {on_bad!r}, 'raise' or 'report' expected")
+
+
+def settle(bad: Sequence[WorkbenchError], n: int, what: str, on_bad: str, path: Path) -> None:
+    """Raises the first error with the count of all, unless they are to be reported."""
+    check_on_bad(on_bad)
     if bad and on_bad == "raise":
-        count = f"{len(bad)} of {n} {what} are bad; on_bad='report' keeps the others"
+        count = f"{len(bad)} of {n} {what} are bad; on_bad='report' (--on-bad report) keeps the others"
         remedy = f"{bad[0].remedy}. {count}" if bad[0].remedy else count
         raise type(bad[0])(bad[0].problem, file=bad[0].file or path, record=bad[0].record, remedy=remedy)
 
 
 def each(items: Sequence, read: Callable, what: str, on_bad: str, path: Path) -> tuple[list, list[WorkbenchError]]:
     """What `read` makes of each file or sequence, and the errors of those that are left out; `settle`d."""
-    settle((), 0, what, on_bad, path)
+    check_on_bad(on_bad)
     kept, bad = [], []
     for item in items:
         try:
@@ -333,7 +331,7 @@ def read_coco(
     Errors: `BadRecord` with file and annotation id (`on_bad="raise"`: the first, with the count), `BadFile`,
     `EmptyFile`, `MissingFile`, `UnknownName`, `BadParameter`.
     """
-    settle((), 0, "", on_bad, Path(path))
+    check_on_bad(on_bad)
     path, folder = Path(path), None if images is None else Path(images)
     if folder and not os.path.isdir(folder):
         raise MissingFile("no such images folder", file=folder)
@@ -407,14 +405,11 @@ def read_coco(
         crowd=np.array(crowd, bool),
         head_boxes_xyxy=heads if heads.any() else None,
     )
+    count = f"({len(absent)} of {len(pictures)} images are missing)"
+    where = {"file": path, "remedy": f"put it into {folder}"}
     missing = [
-        MissingFile(
-            f"missing image {image}, {lost[key]} poses left out ({len(absent)} of {len(pictures)} images are missing)",
-            file=path,
-            record=f"image {key}",
-            remedy=f"put it into {folder}",
-        )
-        for key, image in absent.items()
+        MissingFile(f"missing image {image}, {lost[i]} poses left out {count}", record=f"image {i}", **where)
+        for i, image in absent.items()
     ]
     return Reading(
         reader="crowdpose" if name == "crowdpose14" else "coco",

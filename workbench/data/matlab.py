@@ -18,9 +18,7 @@ import numpy as np
 from ..errors import BadFile
 from .coco import read_bytes
 
-MAX_UNPACKED_BYTES = (
-    2**24
-)  # 3,800 persons of PoseTrack17; the worst that a file can ask for is a dict for every 8 bytes
+MAX_UNPACKED_BYTES = 2**24  # 3,800 persons of PoseTrack17; at worst a file asks for a dict for every 8 bytes
 MAX_DEPTH = 16  # structures in structures; PoseTrack17 has 5
 _MATRIX, _COMPRESSED = 14, 15
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}

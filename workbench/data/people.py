@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -20,7 +19,6 @@ from tqdm.auto import tqdm
 from ..errors import BadParameter, BadRecord, ChecksumMismatch, MissingData
 from ..records import Clip, Detections, Pose
 from ..skeletons import skeleton
-from .frames import PICTURE_SUFFIXES, natural_key
 from .manifest import locate, sha256_of
 
 FINDER = "torchvision_keypointrcnn"
@@ -82,20 +80,16 @@ def find_people(
             pixels = [torch.tensor(p, device=device).permute(2, 0, 1).float() / 255 for p in pictures]
             for i, result in enumerate(finder(pixels), start):
                 sure = result["scores"] >= min_score
-                part = (
-                    result[key][sure].float().cpu().numpy()
-                    for key in ("keypoints", "keypoints_scores", "boxes", "scores")
-                )
+                keys = ("keypoints", "keypoints_scores", "boxes", "scores")
+                part = (result[key][sure].float().cpu().numpy() for key in keys)
                 found.append((*part, np.full(int(sure.sum()), i)))
             start += len(pictures)
             bar.update(len(pictures))
     empty = (np.zeros((0, 17, 3)), np.zeros((0, 17)), np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))
     keypoints, logits, boxes, scores, index = (np.concatenate(column) for column in zip(empty, *found))
     ids = tuple(map(str, range(len(index))))
-    confidence = expit(logits - 2)
-    return Detections(
-        "coco17", keypoints[:, :, :2], confidence, boxes, scores, ids=ids, source=source, frames=index
-    )  # fmt: skip
+    xy, confidence = keypoints[:, :, :2], expit(logits - 2)
+    return Detections("coco17", xy, confidence, boxes, scores, ids=ids, source=source, frames=index)
 
 
 # --- truth, for clips that have one ---
@@ -115,14 +109,6 @@ def poses_of(clip: Clip) -> tuple[Pose, Int[np.ndarray, "n"]]:
 def _number(name: str) -> int:
     found = re.findall(r"\d+", PurePath(name).stem)
     return int(found[-1]) if found else -1
-
-
-def picture_names(folder: str) -> list[str]:
-    """File names of a folder's pictures in the order of their frames; empty for a video file."""
-    if not os.path.isdir(folder):
-        return []
-    names = (n for n in os.listdir(folder) if n.lower().endswith(PICTURE_SUFFIXES) and not n.startswith("."))
-    return sorted(names, key=natural_key)
 
 
 def on_frames(detections: Detections, n_frames: int, names: Sequence[str] = ()) -> Detections:
@@ -147,12 +133,12 @@ def on_frames(detections: Detections, n_frames: int, names: Sequence[str] = ()) 
         frames = frames - 1
     if len(frames) and not 0 <= frames.max() < n_frames:
         row = int(frames.argmax())
-        raise BadRecord(
-            f"frame {frames[row]}, the video has {n_frames}",
-            file=detections.source or None,
-            record=f"result {detections.ids[row] if detections.ids else row}",
-            remedy="use the video that the results were made from; frames count from 0",
-        )
+        where = {
+            "file": detections.source or None,
+            "record": f"result {detections.ids[row] if detections.ids else row}",
+        }
+        remedy = "use the video that the results were made from; frames count from 0"
+        raise BadRecord(f"frame {frames[row]}, the video has {n_frames}", remedy=remedy, **where)
     return replace(detections, frames=frames)
 
 
@@ -187,11 +173,7 @@ def link(detections: Detections, *, max_gap: int = 15, min_similarity: float = 0
         raise BadParameter("detections without frames cannot be linked", remedy="state the frame of each")
     frames, boxes = detections.frames, detections.boxes_xyxy.astype(float)
     tracks = np.zeros(len(frames), np.int64)
-    last, velocity, count = (
-        np.zeros(0, np.int64),
-        np.zeros((0, 2)),
-        0,
-    )  # of the live tracks: row of the last pose, px a frame
+    last, velocity, count = np.zeros(0, np.int64), np.zeros((0, 2)), 0  # live tracks: row of the last pose, px a frame
     order = np.argsort(frames, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(frames[order])) + 1):
         if not len(rows):

@@ -18,9 +18,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from ..resources import write_beside
 from ..errors import BadFile, BadParameter, BadRecord, MissingFile
 from ..records import Detections, Prediction
+from ..resources import write_beside
 from ..skeletons import SKELETONS, skeleton
 from .coco import identifier, number, numbers, read_json, read_text, xyxy_from_xywh
 
@@ -266,22 +266,12 @@ def _json_format(content, path: Path) -> str:
     if first is not content and type(first) is not dict:
         return "coco"  # whose reader names the record
     if type(first) is not dict or (first is content and not {"people", "instance_info"} & set(content)):
-        raise BadFile(
-            "empty list" if content == [] else f"holds a {type(content).__name__}, a list of COCO results expected",
-            file=path,
-            remedy="name the skeleton"
-            if content == []
-            else "COCO results, MMPose and OpenPose files are known here; annotations are read by read_coco",
-        )
-    if "people" in first:
-        return "openpose"
-    return (
-        "mmpose"
-        if {"instance_info", "instances"} & set(first)
-        else "pictures"
-        if "keypoint_scores" in first
-        else "coco"
-    )
+        if content == []:
+            raise BadFile("empty list", file=path, remedy="name the skeleton")
+        remedy = "COCO results, MMPose and OpenPose files are known here; annotations are read by read_coco"
+        raise BadFile(f"holds a {type(content).__name__}, a list of COCO results expected", file=path, remedy=remedy)
+    marks = {"people": "openpose", "instance_info": "mmpose", "instances": "mmpose", "keypoint_scores": "pictures"}
+    return next((known for mark, known in marks.items() if mark in first), "coco")
 
 
 def parse(path: str | Path, content: object = None, *, empty: bool = False) -> Source:

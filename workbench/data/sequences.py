@@ -30,10 +30,9 @@ from .coco import each, read_bytes, read_coco, read_json, settle
 from .detections import BOX_UNIT_PX
 from .matlab import read_variables
 from .pickles import safe_unpickle
+from .results import OPENPOSE
 
 AIST_VIEWS = tuple(f"c{i:02}" for i in range(1, 10))
-# poses2d of 3DPW has the 18 joints of OpenPose's COCO model; its neck is no joint of COCO
-_COCO17_OF_OPENPOSE18 = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)
 _NEAR_MM = 1.0  # joints nearer to the camera's plane are not projected; unstated; ours
 
 
@@ -271,10 +270,8 @@ def read_jhmdb(path: str | Path, *, split: str | None = None, on_bad: str = "rai
 
     def clip(name: str) -> Clip:
         where = {"file": named[name], "record": name}
-        xy = (
-            numbers_of(read_variables(named[name]).get("pos_img"), "pos_img", (2, 15, None), **where).transpose(2, 1, 0)
-            - 1
-        )
+        stated = numbers_of(read_variables(named[name]).get("pos_img"), "pos_img", (2, 15, None), **where)
+        xy = stated.transpose(2, 1, 0) - 1
         if not (t := len(xy)):
             raise BadRecord("pos_img has no frames", **where)
         boxes, mask, size = box_of_points(xy), root / "puppet_mask" / name / "puppet_mask.mat", {}
@@ -334,9 +331,7 @@ def read_threedpw(path: str | Path, *, split: str | None = None, on_bad: str = "
             xyz = 1000 * (world @ poses[:, :3, :3].swapaxes(1, 2) + poses[:, None, :3, 3])
             tracks.append(_projected("smpl24", person, cameras[name], xyz, np.repeat(usable[:, None], 24, 1)))
             if type(found := content.get("poses2d")) is list and person < len(found):
-                seen = numbers_of(found[person], "poses2d", (t, 3, 18), **where).swapaxes(1, 2)[
-                    :, _COCO17_OF_OPENPOSE18
-                ]
+                seen = numbers_of(found[person], "poses2d", (t, 3, 18), **where).swapaxes(1, 2)[:, OPENPOSE[18]]
                 frames = np.flatnonzero(seen[..., 2].any(1))
                 rows.append((seen[frames], None, person, frames, [f"{name}/{pictures[i]}" for i in frames]))
         return _clip(root / "imageFiles" / name, pictures, tracks, name, bare, fps=30), rows
@@ -413,9 +408,8 @@ def read_aist(
         seen, usable = None, np.isfinite(world).all(2)
         if views and os.path.isfile(found := root / "keypoints2d" / file.name):
             content = _dict(safe_unpickle(found), found)
-            seen = numbers_of(
-                content.get("keypoints2d"), "keypoints2d", (9, t, 17, 3), gaps=True, file=found, record=name
-            )
+            own = {"gaps": True, "file": found, "record": name}
+            seen = numbers_of(content.get("keypoints2d"), "keypoints2d", (9, t, 17, 3), **own)
         for view in views:
             index, video = AIST_VIEWS.index(_choose("view", view, AIST_VIEWS, root)), name.replace("cAll", view)
             if seen is not None:

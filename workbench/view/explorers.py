@@ -59,8 +59,7 @@ class PortExplorer:
         self.refiner, self.detections, self.truth = refiner, detections, truth
         self.skeleton = refiner.skeleton
         self.clicked = np.zeros(len(self.skeleton), bool)
-        layers = len(refiner.model.encoder)
-        heads = refiner.model.config.heads
+        layers, heads = len(refiner.model.encoder), refiner.model.config.heads
         wide, tall = {"width": "340px"}, {"description_width": "70px"}
         self.delta = widgets.FloatSlider(
             float(np.median(refiner.rule.delta)), min=0, max=1, step=0.01, description="delta", readout_format=".2f",
@@ -84,10 +83,8 @@ class PortExplorer:
             control.observe(self._redraw, "value")
         self.hand.observe(self._new_hand, "value")
         self.clear.on_click(self._new_hand)
-        controls = widgets.VBox(
-            [widgets.HBox([self.hand, self.delta, self.clear]), widgets.HBox([self.layer, self.head]), self.readout]
-        )
-        self.widget = widgets.VBox([controls, self.figure])
+        rows = widgets.HBox([self.hand, self.delta, self.clear]), widgets.HBox([self.layer, self.head])
+        self.widget = widgets.VBox([*rows, self.readout, self.figure])
         self.readout.value = self._sentence(self.compute())
 
     # --- state ---------------------------------------------------------------------------------------------------
@@ -125,9 +122,8 @@ class PortExplorer:
         if self.truth is not None:
             figure.add_traces(figures.pose_traces(blank, self.skeleton, "ground truth", figures.TRUTH), 1, 1)
         figure.add_traces(figures.pose_traces(blank, self.skeleton, "refined", figures.REFINED), 1, 1)
-        figure.add_traces(
-            figures.pose_traces(blank, self.skeleton, "detector", figures.GREY, confidence=blank[:, 0]), 1, 1
-        )
+        sure = {"confidence": blank[:, 0]}
+        figure.add_traces(figures.pose_traces(blank, self.skeleton, "detector", figures.GREY, **sure), 1, 1)
         for trace in figure.data:
             if trace.name != "detector":  # a click reaches the joint under it, not what lies there too
                 trace.hoverinfo = "skip"
@@ -178,10 +174,7 @@ class PortExplorer:
         return [places, {("detector", "markers"): looks}, {("attention", "heatmap"): {"z": state["attention"]}}]
 
     def _ranges(self, state: dict) -> dict:
-        points = np.concatenate([state[k] for k in ("xy", "refined", "truth") if k in state])
-        low, high = points.min(0), points.max(0)
-        middle, half = (low + high) / 2, (high - low).max() * 0.6 + 1
-        x, y = (middle[0] - half, middle[0] + half), (middle[1] + half, middle[1] - half)
+        x, y = figures.around(np.concatenate([state[k] for k in ("xy", "refined", "truth") if k in state]))
         return {"xaxis.range": x, "yaxis.range": y}
 
     def _fill(self, figure: BaseFigure, state: dict) -> None:
@@ -298,10 +291,8 @@ class ClipPlayer:
         pace = round(1000 / (clip.video.fps or 10))
         self.play = widgets.Play(value=frame, min=0, max=end, interval=max(pace, 80), show_repeat=False)
         widgets.jslink((self.play, "value"), (self.frame, "value"))
-        self.canvas, self.readout = (
-            Canvas(paints=paints),
-            widgets.HTML(layout={"width": "330px", "margin": "0 0 0 16px"}),
-        )
+        self.canvas = Canvas(paints=paints)
+        self.readout = widgets.HTML(layout={"width": "330px", "margin": "0 0 0 16px"})
         self.frame.observe(self._redraw, "value")
         self.picture = widgets.HBox([self.canvas, self.readout])
         self.widget = widgets.VBox([widgets.HBox([self.play, self.frame]), self.picture])
@@ -404,9 +395,7 @@ class OcclusionBrush(ClipPlayer):
         gone = [", ".join(np.array(self.skeleton.joints)[row]) for row in states == figures.NEWLY_HIDDEN]
         people = "".join(f"<br>person {p}: {joints}" for p, joints in enumerate(gone) if joints)
         flags = [" / ".join(f"{(f == v).sum()}" for v in (0, 1, 2)) for f in (state["before"], state["visibility"])]
-        here, everywhere = (
-            int((a != b).sum()) for a, b in ((state["visibility"], state["before"]), (state["whole"], self.before))
-        )
+        here, everywhere = (state["visibility"] != state["before"]).sum(), (state["whole"] != self.before).sum()
         return (
             f"{super()._sentence(state, states)}<hr><div class='brush-readout'><b>{here} flags change</b>{people}"
             f"<br>flags 0 / 1 / 2: {flags[0]} &rarr; {flags[1]}<br>in all {self.before.shape[1]} frames "

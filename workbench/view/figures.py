@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 
 import cv2
@@ -36,13 +37,14 @@ def _layout(figure: go.Figure, title: str, height: int, width: int | None = None
     return figure
 
 
-def bones(xy: Float[np.ndarray, "k 2"], skeleton: Skeleton) -> tuple[list, list]:
-    """x and y of one line through all bones, with gaps (None) between them."""
-    x, y = [], []
-    for a, b in skeleton.edges:
-        x += [xy[a, 0], xy[b, 0], None]
-        y += [xy[a, 1], xy[b, 1], None]
-    return x, y
+def bones(
+    xy: Num[np.ndarray, "*p k 2"], skeleton: Skeleton, labelled: Bool[np.ndarray, "*p k"] | None = None
+) -> Num[np.ndarray, "2 m"]:
+    """x and y of one line through all bones, or those between labelled joints, with gaps (NaN) between them."""
+    ends = np.array(skeleton.edges)
+    segments = xy[..., ends, :] if labelled is None else xy[..., ends, :][labelled[..., ends].all(-1)]
+    segments = segments.reshape(-1, 2, 2).astype(float)
+    return np.concatenate((segments, np.full_like(segments[:, :1], np.nan)), 1).reshape(-1, 2).T
 
 
 def pose_traces(
@@ -59,14 +61,10 @@ def pose_traces(
 ) -> list[go.Scatter]:
     """Two traces, bones and joints; joints coloured by confidence if given, replaced ones as open diamonds."""
     x, y = bones(xy_frame, skeleton)
-    hover = [
-        f"{joint}<br>({px:.1f}, {py:.1f}) px" + (f"<br>confidence {c:.2f}" if confidence is not None else "")
-        for joint, (px, py), c in zip(
-            skeleton.joints, xy_frame, confidence if confidence is not None else xy_frame[:, 0]
-        )
-    ]
+    hover = [f"{joint}<br>({px:.1f}, {py:.1f}) px" for joint, (px, py) in zip(skeleton.joints, xy_frame)]
     marker = {"size": 8, "color": colour}
     if confidence is not None:
+        hover = [f"{text}<br>confidence {c:.2f}" for text, c in zip(hover, confidence)]
         marker = {
             "size": 9, "color": confidence, "colorscale": CONFIDENCE_SCALE, "cmin": 0, "cmax": 1, "showscale": colour_bar,
             "colorbar": {"title": "detector<br>confidence", "len": 0.7, "thickness": 12, "y": 0.4}, "opacity": 1,
@@ -86,31 +84,27 @@ def pose_traces(
     return [line, dots]
 
 
-def _picture_axes(
-    figure: go.Figure, points: np.ndarray, row: int | None = None, col: int | None = None, pad: float = 0.12
-):
-    """Equal axes with y down around the points; no ticks, the hover says px."""
+def around(points: Num[np.ndarray, "*n 2"], pad: float = 0.12) -> tuple[list, list]:
+    """Ranges of x, and of y pointing down, of a square about the points; pad: share of its side that stays free."""
     low, high = points.reshape(-1, 2).min(0), points.reshape(-1, 2).max(0)
-    middle, half = (low + high) / 2, (high - low).max() / 2 * (1 + 2 * pad) + 1e-6
-    kw = {} if row is None else {"row": row, "col": col}
-    figure.update_xaxes(range=[middle[0] - half, middle[0] + half], showgrid=False, zeroline=False, visible=False, **kw)
-    figure.update_yaxes(
-        range=[middle[1] + half, middle[1] - half], showgrid=False, zeroline=False, visible=False,
-        scaleanchor=None if row is None else f"x{'' if row == col == 1 else _axis_number(figure, row, col)}", **kw,
-    )  # fmt: skip
+    (x, y), half = (low + high) / 2, (high - low).max() * (0.5 + pad) + 1e-6
+    return [x - half, x + half], [y + half, y - half]
 
 
-def _axis_number(figure: go.Figure, row: int, col: int) -> str:
-    return figure.get_subplot(row, col).xaxis.plotly_name.removeprefix("xaxis")
+def _picture_axes(figure: go.Figure, x: list, y: list, row: int = 1, col: int = 1, **kw) -> None:
+    """Equal axes of these ranges; no ticks, the hover says px."""
+    anchor = figure.get_subplot(row, col).xaxis.plotly_name.replace("xaxis", "x")
+    at = {"row": row, "col": col, "visible": False, **kw}
+    figure.update_xaxes(range=x, **at)
+    figure.update_yaxes(range=y, scaleanchor=anchor, **at)
 
 
 def pose_figure(poses: Mapping[str, dict], skeleton: Skeleton, title: str, *, height: int = 480) -> go.Figure:
     """One picture frame with several poses over each other; poses: name -> keyword arguments of `pose_traces`."""
-    figure = go.Figure()
+    figure = make_subplots()
     for name, kw in poses.items():
         figure.add_traces(pose_traces(skeleton=skeleton, name=name, **kw))
-    _picture_axes(figure, np.concatenate([kw["xy_frame"] for kw in poses.values()]))
-    figure.update_yaxes(scaleanchor="x")
+    _picture_axes(figure, *around(np.concatenate([kw["xy_frame"] for kw in poses.values()])))
     return _layout(figure, title, height)
 
 
@@ -129,18 +123,15 @@ def refinement_grid(
     n = len(detected)
     cols = min(n, 3)
     rows = -(-n // cols)
-    titles = list(captions) + [""] * (n - len(captions))
-    figure = make_subplots(rows, cols, subplot_titles=titles, horizontal_spacing=0.02, vertical_spacing=0.1)
+    figure = make_subplots(rows, cols, subplot_titles=list(captions), horizontal_spacing=0.02, vertical_spacing=0.1)
     for i in range(n):
         row, col = i // cols + 1, i % cols + 1
-        first = i == 0
+        look = {"show_legend": i == 0, "width": 1.5}
         if truth is not None:
-            for t in pose_traces(truth[i], skeleton, "ground truth", TRUTH, show_legend=first, width=1.5):
+            for t in pose_traces(truth[i], skeleton, "ground truth", TRUTH, **look):
                 figure.add_trace(t.update(opacity=0.65), row, col)
-        for t in pose_traces(
-            detected[i], skeleton, "detector", GREY, confidence=confidence[i], show_legend=first, width=1.5
-        ):
-            figure.add_trace(t, row, col)
+        sure = {"confidence": confidence[i], "colour_bar": i == 0}
+        figure.add_traces(pose_traces(detected[i], skeleton, "detector", GREY, **sure, **look), row, col)
         for j in np.flatnonzero(replaced[i]):
             colour = sample_colorscale(CONFIDENCE_SCALE, [float(np.clip(confidence[i, j], 0, 1))])[0]
             ends = np.stack((detected[i, j], refined[i, j]))
@@ -158,24 +149,9 @@ def refinement_grid(
                 ), row, col,
             )  # fmt: skip
         shown = [detected[i], refined[i]] + ([] if truth is None else [truth[i]])
-        _picture_axes(figure, np.concatenate(shown), row, col, pad=0.03)
-    figure.add_trace(
-        go.Scatter(
-            x=[None], y=[None], mode="markers", name="moved by PORT",
-            marker={
-                "symbol": "arrow-right", "size": 11, "color": REFINED, "showscale": False,
-            },
-        )
-    )  # fmt: skip
-    figure.add_trace(
-        go.Scatter(
-            x=[None], y=[None], mode="markers", showlegend=False,
-            marker={
-                "color": [0], "colorscale": CONFIDENCE_SCALE, "cmin": 0, "cmax": 1, "showscale": True,
-                "colorbar": {"title": "detector<br>confidence", "len": 0.8, "thickness": 12},
-            },
-        )
-    )  # fmt: skip
+        _picture_axes(figure, *around(np.concatenate(shown), pad=0.03), row, col)
+    arrow = {"symbol": "arrow-right", "size": 11, "color": REFINED}
+    figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", name="moved by PORT", marker=arrow))
     return _layout(figure, title, 110 + 310 * rows, legend={"orientation": "h", "y": -0.03})
 
 
@@ -185,18 +161,16 @@ def error_by_confidence(
     after: Float[np.ndarray, "m"],
     delta: float,
     *,
-    bins: int = 10,
-    unit: str = "px",
     title: str = "Joint error by the detector's confidence",
 ) -> go.Figure:
     """Boxes of joint error in bins of confidence without and with refinement, with delta. Counterpart of PORT Fig. 4.
 
     Boxes span 25 to 75 %, whiskers 5 to 95 % of a bin.
     """
-    edges = np.linspace(0, 1, bins + 1)
-    which = np.clip(np.digitize(confidence, edges) - 1, 0, bins - 1)
+    bins, top = 10, 0.0
+    which = np.clip((confidence * bins).astype(int), 0, bins - 1)
     filled = np.unique(which)
-    middle, top = (edges[:-1] + edges[1:])[filled] / 2, 0.0
+    middle = (filled + 0.5) / bins
     figure = go.Figure()
     for name, error, colour, side in (("detector", before, DETECTED, -1), ("with PORT", after, REFINED, 1)):
         at = middle + side * 0.21 / bins
@@ -216,14 +190,10 @@ def error_by_confidence(
             )
         )  # fmt: skip
         top = max(top, high.max())
-    figure.add_vline(
-        x=delta,
-        line={"color": "#b00020", "width": 2, "dash": "dash"},
-        annotation_text=f"delta = {delta:.2f}",
-        annotation_position="top right",
-    )
+    line, text = {"color": "#b00020", "width": 2, "dash": "dash"}, f"delta = {delta:.2f}"
+    figure.add_vline(x=delta, line=line, annotation_text=text, annotation_position="top right")
     figure.update_xaxes(title="confidence (boxes 25 to 75 %, whiskers 5 to 95 % of the joints in a bin)", range=[0, 1])
-    figure.update_yaxes(title=f"joint error, {unit}", range=[0, 1.05 * top])
+    figure.update_yaxes(title="joint error, px", range=[0, 1.05 * top])
     return _layout(figure, title, 460, legend={"orientation": "h", "y": -0.2, "x": 0.0})
 
 
@@ -231,7 +201,6 @@ def change_by_occlusions(
     replaced_count: Num[np.ndarray, "n"],
     change: Float[np.ndarray, "n"],
     *,
-    unit: str = "px",
     title: str = "Error change by number of replaced joints",
 ) -> go.Figure:
     """Boxes of (error with refinement - detector error) by the number of replaced joints. Counterpart of PORT Fig. 5."""
@@ -241,12 +210,12 @@ def change_by_occlusions(
         figure.add_trace(
             go.Box(
                 y=of, x=np.full(len(of), str(int(count))), marker_color=REFINED, boxpoints="outliers", line={"width": 1},
-                showlegend=False, name=f"{int(count)} replaced, {len(of)} poses, mean {of.mean():+.2f} {unit}", boxmean=True,
+                showlegend=False, name=f"{int(count)} replaced, {len(of)} poses, mean {of.mean():+.2f} px", boxmean=True,
             )
         )  # fmt: skip
     figure.add_hline(y=0, line={"color": GREY, "width": 1})
     figure.update_xaxes(title="joints below delta in one pose", type="category")
-    figure.update_yaxes(title=f"P-EPE change, {unit} (below 0 is better)")
+    figure.update_yaxes(title="P-EPE change, px (below 0 is better)")
     return _layout(figure, title, 400)
 
 
@@ -265,13 +234,8 @@ def joint_matrices(
     gap = 0.14 if n == 2 else 0.09
     figure = make_subplots(1, n, subplot_titles=list(matrices), horizontal_spacing=gap, shared_yaxes=True)
     for col, matrix in enumerate(matrices.values(), 1):
-        bar = {
-            "x": figure.get_subplot(1, col).xaxis.domain[1] + 0.005,
-            "xanchor": "left",
-            "len": 0.9,
-            "thickness": 9,
-            "nticks": 4,
-        }
+        side = figure.get_subplot(1, col).xaxis.domain[1] + 0.005
+        bar = {"x": side, "xanchor": "left", "len": 0.9, "thickness": 9, "nticks": 4}
         figure.add_trace(
             go.Heatmap(
                 z=matrix, x=names, y=names, colorscale="Cividis", zmin=0,
@@ -428,13 +392,12 @@ def annotated_pictures(panels: Sequence[Mapping], title: str, *, cols: int = 3) 
         flags = panel.get("visibility", np.zeros(xy.shape[:2], int))
         if panel["picture"] is not None:
             h, w = panel["picture"].shape[:2]
-            picture = {"source": _data_uri(panel["picture"]), "x": -0.5, "y": -0.5, "sizex": w, "sizey": h}
+            picture = {"source": data_uri(panel["picture"]), "x": -0.5, "y": -0.5, "sizex": w, "sizey": h}
             figure.add_layout_image(picture | {"sizing": "stretch", "layer": "below"}, **at)
-            _picture_axes(figure, np.array([[0, 0], [w, h]]), **at)
-            figure.update_xaxes(range=[-0.5, w - 0.5], constrain="domain", **at)
-            figure.update_yaxes(range=[h - 0.5, -0.5], constrain="domain", constraintoward="top", **at)
+            _picture_axes(figure, [-0.5, w - 0.5], [h - 0.5, -0.5], **at, constrain="domain")
+            figure.update_yaxes(constraintoward="top", **at)
         else:
-            _picture_axes(figure, xy[flags > 0], **at, pad=0.1)
+            _picture_axes(figure, *around(xy[flags > 0], pad=0.1), **at)
         if (box := panel.get("box")) is not None:
             figure.add_shape(
                 type="rect", x0=box[0], y0=box[1], x1=box[2], y1=box[3], line={"color": "#F0E442", "width": 2}, **at
@@ -451,23 +414,20 @@ def annotated_pictures(panels: Sequence[Mapping], title: str, *, cols: int = 3) 
     return figure.update_layout(margin={"l": 10, "r": 10, "t": 76, "b": 54})
 
 
-def _data_uri(picture: np.ndarray, longest: int = 640) -> str:
-    scale = min(1.0, longest / max(picture.shape[:2]))
-    if scale < 1:
+def jpeg(picture: UInt8[np.ndarray, "h w 3"], longest: int | None = None) -> bytes:
+    """An RGB picture as the bytes of a JPEG file, scaled down to a longest side of so many px."""
+    if longest and (scale := longest / max(picture.shape[:2])) < 1:
         picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg(picture)).decode()
+    return cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
 
 
-def jpeg(picture: UInt8[np.ndarray, "h w 3"], quality: int = 88) -> bytes:
-    """An RGB picture as the bytes of a JPEG file."""
-    return cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+def data_uri(picture: UInt8[np.ndarray, "h w 3"], longest: int = 640) -> str:
+    """An RGB picture as text that stands in a page as its source."""
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(picture, longest)).decode()
 
 
 def _people_traces(xy, states, skeleton: Skeleton, *, numbers: bool) -> list[go.Scatter]:
-    ends = np.array(skeleton.edges)
-    segments = xy[:, ends][(states != "")[:, ends].all(-1)].astype(float)
-    gaps = np.full((len(segments), 1, 2), np.nan)
-    x, y = np.concatenate((segments, gaps), 1).reshape(-1, 2).T
+    (x, y), size = bones(xy, skeleton, states != ""), 9 if len(xy) < 5 else 6
     traces = [
         go.Scatter(x=x, y=y, mode="lines", name="", hoverinfo="skip", line={"color": c, "width": w})
         for c, w in (("#000", 3), ("#fff", 1.5))
@@ -480,7 +440,7 @@ def _people_traces(xy, states, skeleton: Skeleton, *, numbers: bool) -> list[go.
                 go.Scatter(
                     x=at[:, 0], y=at[:, 1], mode="markers+text" if numbers else "markers", name=name, legendgroup=name,
                     text=joint if numbers else None, textposition="top center", textfont={"size": 12, "color": colour},
-                    marker={"color": colour, "symbol": symbol, "size": 9, "line": {"color": "#fff", "width": 1}},
+                    marker={"color": colour, "symbol": symbol, "size": size, "line": {"color": "#fff", "width": 1}},
                     hovertext=[f"{skeleton.joints[j]}, person {p}: {name}" for p, j in zip(person, joint)],
                     hoverinfo="text",
                 )
@@ -501,18 +461,15 @@ def visibility_shares(labels: Mapping[str, tuple[Skeleton, Int[np.ndarray, "n k"
         rows, x="share of all joints", y="data set", color="label", color_discrete_map=colours, category_orders=order
     )
     figure.update_xaxes(tickformat=".0%", range=[0, 1]).update_yaxes(title="")
-    return _layout(figure, title, 190 + 30 * len(labels), legend={"orientation": "h", "y": -0.3, "title": ""})
+    return _layout(
+        figure, title, 190 + 30 * len(labels), legend={"orientation": "h", "y": 1, "yanchor": "bottom", "title": ""}
+    )
 
 
 def hidden_by_joint(labels: Mapping[str, tuple[Skeleton, Int[np.ndarray, "n k"], bool]], title: str) -> go.Figure:
     """How many of the labelled joints are hidden, by kind of joint: left and right are one kind. labels as above."""
     rows = [
-        {
-            "joint": joint.removeprefix("left_").removeprefix("right_"),
-            "set": name,
-            "hidden": (f == 1).sum(),
-            "all": (f > 0).sum(),
-        }
+        {"joint": re.sub("^(left|right)_", "", joint), "set": name, "hidden": (f == 1).sum(), "all": (f > 0).sum()}
         for name, (skeleton, flags, known) in labels.items()
         for joint, f in zip(skeleton.joints, flags.T)
         if known
@@ -542,39 +499,34 @@ def crowd_histogram(
     for i, (who, ends) in enumerate(edges.items()):
         for edge in ends:
             figure.add_vline(x=edge, line_dash="dot", annotation_text=f"{edge} {who}", annotation_yshift=-16 * i)
-    figure.update_xaxes(title=f"crowdIndex (last bar: from {top - 0.05:g})", range=[0, top]).update_yaxes(
-        title="pictures"
-    )
+    figure.update_xaxes(title=f"crowdIndex (last bar: from {top - 0.05:g})", range=[0, top])
+    figure.update_yaxes(title="pictures")
     return _layout(figure, title, 400, bargap=0.06, legend={"orientation": "h", "y": -0.2, "title": ""})
 
 
-def noise_errors(diagnosis: Mapping[str, np.ndarray], title: str) -> go.Figure:
-    """Error quantiles by tenth of confidence, as `DetectorNoise.diagnose` found them."""
+def noise_errors(diagnosis: Mapping[str, np.ndarray], title: str, *, given: str = "real") -> go.Figure:
+    """Error quantiles by tenth of confidence, as `DetectorNoise.diagnose` found them; given: what it was fitted to."""
     rows = [
-        {"tenth": tenth + 1, "error": error, "detector": which, "quantile": f"{percent} %"}
-        for which in ("real", "simulated")
+        {"tenth": tenth + 1, "error": error, "detector": name, "quantile": f"{percent} %"}
+        for which, name in (("real", given), ("simulated", "simulated"))
         for tenth, errors in enumerate(diagnosis[f"error_{which}"])
         for percent, error in zip(diagnosis["quantiles"], errors)
     ]
     look = {"color_discrete_sequence": (DETECTED, REFINED), "symbol": "quantile", "markers": True, "log_y": True}
     figure = px.line(rows, x="tenth", y="error", color="detector", **look)
     figure.update_xaxes(title="tenth of the joints by confidence, least confident first", dtick=1)
-    figure.update_yaxes(
-        title="joint error, share of the long side (log)", tickvals=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]
-    )
+    ticks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]
+    figure.update_yaxes(title="joint error, share of the long side (log)", tickvals=ticks)
     return _layout(figure, title, 460)
 
 
-def noise_confidence(diagnosis: Mapping[str, np.ndarray], title: str) -> go.Figure:
-    """How often the detector is how sure, as `DetectorNoise.diagnose` found it."""
+def noise_confidence(diagnosis: Mapping[str, np.ndarray], title: str, *, given: str = "real") -> go.Figure:
+    """How often the detector is how sure, as `DetectorNoise.diagnose` found it; given: what it was fitted to."""
     edges = diagnosis["confidence_edges"]
-    shares = {which: diagnosis[f"share_{which}"] for which in ("real", "simulated")}
+    shares = {given: diagnosis["share_real"], "simulated": diagnosis["share_simulated"]}
+    table = pd.DataFrame(shares, index=(edges[1:] + edges[:-1]) / 2).rename_axis("confidence")
     figure = px.line(
-        x=(edges[1:] + edges[:-1]) / 2, y=list(shares.values()), line_shape="hvh", labels={"variable": "detector"}
+        table, labels={"variable": "detector"}, line_shape="hvh", color_discrete_sequence=(DETECTED, REFINED)
     )
-    for trace, name, colour in zip(figure.data, shares, (DETECTED, REFINED)):
-        trace.update(name=name, line_color=colour, hovertemplate=f"{name}: %{{y:.1%}}<extra></extra>")
-    figure.update_xaxes(title="confidence").update_yaxes(
-        title="share of the joints", tickformat=".0%", rangemode="tozero"
-    )
+    figure.update_yaxes(title="share of the joints", tickformat=".0%", rangemode="tozero")
     return _layout(figure, title, 360)

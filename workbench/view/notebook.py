@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from IPython.display import Markdown, display
 
-from ..data.manifest import manifest, sha256_of
+from ..data.manifest import locate, manifest, sha256_of
 from ..errors import BadParameter, MissingData
 from ..ledger import paper
 from ..predict import SHIPPED, weights_path
@@ -56,8 +56,6 @@ def _opencv() -> str:
 
 def data_place(name: str) -> Path | None:
     """Folder of a data set on this machine, or None when it is not there."""
-    from ..data.manifest import locate
-
     try:
         return locate(name)[1]
     except MissingData:
@@ -74,8 +72,7 @@ def setup(*, device: str = "auto", profile: str = "fast", seed: int = 0, data: S
     name = torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} cores, {platform.machine()}"
     rows = [("device", f"{device} ({name})"), ("profile", profile), ("python", platform.python_version())]
     rows += [(p, _opencv() if p == "opencv-python" else _version(p)) for p in SHOWN]
-    for d in data:
-        rows.append((f"data: {d}", presence(d)))
+    rows += [(f"data: {d}", presence(d)) for d in data]
     for method, joints in SHIPPED.items():
         paths = [weights_path(method, name) for name in joints]
         there = [f"{path.stem}, {path.stat().st_size / 1e6:.1f} MB" if path.exists() else "missing" for path in paths]
@@ -90,16 +87,9 @@ def table(rows: Sequence[Mapping], caption: str, digits: int = 3) -> None:
     frame = pd.DataFrame(rows)
     numbers = dict.fromkeys(frame.select_dtypes("float").columns, f"{{:.{digits}f}}".format)
     style = frame.style.hide(axis="index").format(numbers, na_rep="").set_caption(caption)
-    style = style.set_table_styles(
-        [
-            {
-                "selector": "caption",
-                "props": "caption-side: top; text-align: left; font-weight: 600; padding: 6px 0; white-space: nowrap",
-            },
-            {"selector": "th, td", "props": "text-align: left; padding: 3px 14px 3px 0"},
-        ]
-    )
-    display(style)
+    top = "caption-side: top; text-align: left; font-weight: 600; padding: 6px 0; white-space: nowrap"
+    looks = {"caption": top, "th, td": "text-align: left; padding: 3px 14px 3px 0"}
+    display(style.set_table_styles([{"selector": place, "props": look} for place, look in looks.items()]))
 
 
 def paper_table(key: str, which: str) -> None:

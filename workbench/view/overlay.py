@@ -22,7 +22,7 @@ from ..data.results import write_coco_results, write_like, write_table
 from ..errors import BadFile, BadParameter
 from ..records import Prediction
 from ..skeletons import skeleton
-from .figures import jpeg
+from .figures import data_uri, jpeg
 
 Frame = UInt8[np.ndarray, "h w 3"]
 # Okabe and Ito's palette without black, RGB; persons take them in turn.
@@ -32,6 +32,7 @@ COLOURS = (
 LIGHT, DARK = (255, 255, 255), (20, 20, 20)
 LONG_SIDE = 1920  # px; larger pictures are written at this size
 USUAL_FPS = 25.0  # of a video made from pictures, unstated; ours
+SHOWN_PX = 960  # longest side in a notebook
 EMBED_MB = 16  # a longer video is shown by one picture and a link; ours
 LEGEND = "thick: refined   ring: replaced   thin white: as detected"
 _SUBPIXEL = 4  # bits
@@ -95,9 +96,8 @@ def _fitted(picture: Frame, width: int, height: int) -> UInt8[np.ndarray, "{heig
     if (w, h) == (width, height):
         return picture
     scale = min(width / w, height / h)
-    small = cv2.resize(
-        picture, (min(width, round(w * scale)), min(height, round(h * scale))), interpolation=cv2.INTER_AREA
-    )
+    size = min(width, round(w * scale)), min(height, round(h * scale))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     out = np.zeros((height, width, 3), np.uint8)
     out[: small.shape[0], : small.shape[1]] = small
     return out
@@ -155,7 +155,7 @@ def write_video(
 def write_overlay(path: str | Path, frames: Frames, prediction: Prediction, *, progress: bool = False) -> Path:
     """The whole video with its refined people, frame by frame, so that memory stays flat."""
     people = by_frame(prediction)
-    drawn = (draw_refined(frame, people(i), legend=f"{i}   {LEGEND}") for i, frame in enumerate(frames))
+    drawn = (draw_refined(frame, people(i), legend=f"frame {i}   {LEGEND}") for i, frame in enumerate(frames))
     return write_video(path, drawn, fps=frames.video.fps, total=frames.video.n_frames, progress=progress)
 
 
@@ -169,50 +169,45 @@ def save_results(
     """
     out, stem, video = Path(out), Path(frames.video.source).stem.replace(" ", "_"), frames.video
     size_wh = (video.width, video.height) if video.width else None
-    known = like is not None and (os.path.isdir(like) or Path(like).suffix.lower() in (".json", ".csv"))
-    results = out / f"{stem}_refined{Path(like).suffix.lower() if known and not os.path.isdir(like) else ''}"
+    suffix = "" if like is None or os.path.isdir(like) else Path(like).suffix.lower()
+    if like is not None and suffix in ("", ".json", ".csv"):
+        results = write_like(out / f"{stem}_refined{suffix}", prediction, like, size_wh)
+    else:
+        refined = replace(prediction.detections, xy_frame=prediction.xy_frame)
+        results = write_coco_results(out / f"{stem}_refined.json", refined)
     return {
-        "results": write_like(results, prediction, like, size_wh)
-        if known
-        else write_coco_results(
-            out / f"{stem}_refined.json", replace(prediction.detections, xy_frame=prediction.xy_frame)
-        ),
+        "results": results,
         "table": write_table(out / f"{stem}_joints.csv", prediction),
         "overlay": write_overlay(out / f"{stem}_overlay.webm", frames, prediction, progress=progress),
     }
 
 
-def small_jpeg(picture: Frame, width: int = 960) -> bytes:
-    """The picture at that width (or its own, if smaller) as a JPEG."""
-    height, own = picture.shape[:2]
-    return jpeg(_fitted(picture, width, round(height * width / own)) if width < own else picture)
-
-
-def show_pictures(*pictures: np.ndarray, width: int = 960) -> None:
+def show_pictures(*pictures: np.ndarray) -> None:
     """RGB pictures side by side, as one JPEG that every copy of a notebook shows."""
-    height, first = pictures[0].shape[:2]
-    display(Image(small_jpeg(np.hstack([_fitted(p, first, height) for p in pictures]), width)))
+    height, width = pictures[0].shape[:2]
+    display(Image(jpeg(np.hstack([_fitted(p, width, height) for p in pictures]), SHOWN_PX)))
 
 
 def show_video(path: str | Path, *, poster: Frame | None = None, limit_mb: float = EMBED_MB) -> None:
     """Plays a webm inside the notebook, its bytes in the page; above `limit_mb` the poster and a link stand there."""
     path, size = Path(path), os.path.getsize(path) / 1e6
-    still = "" if poster is None else f"data:image/jpeg;base64,{base64.b64encode(small_jpeg(poster)).decode()}"
+    still = "" if poster is None else data_uri(poster, SHOWN_PX)
     if size <= limit_mb:
         source = base64.b64encode(path.read_bytes()).decode()
         poster_is = f' poster="{still}"' if still else ""
-        tag = f'<video controls loop muted playsinline width="960"{poster_is} src="data:video/webm;base64,{source}"></video>'
+        tag = f'<video controls loop muted playsinline width="{SHOWN_PX}"{poster_is} src="data:video/webm;base64,{source}">'
+        tag += "</video>"
     else:
         name, link = html.escape(path.name), html.escape(os.path.relpath(path))
         tag = f'<p>{size:.0f} MB, too long to stand in the notebook: <a href="{link}">{name}</a></p>'
-        tag += f'<img width="960" alt="one frame of {name}" src="{still}">' if still else ""
+        tag += f'<img width="{SHOWN_PX}" alt="one frame of {name}" src="{still}">' if still else ""
     display(HTML(tag))
 
 
 class FrameExplorer:
     """A slider through a video with its refined people; copies without a kernel show the first picture."""
 
-    def __init__(self, frames: Frames, prediction: Prediction, *, index: int = 0, width: int = 960):
+    def __init__(self, frames: Frames, prediction: Prediction, *, index: int = 0, width: int = SHOWN_PX):
         self.frames, self.people, self.width = frames, by_frame(prediction), width
         self.slider = widgets.IntSlider(
             index, 0, len(frames) - 1, description="frame", layout={"width": f"{width}px"}, style={"description_width": "60px"}
@@ -223,7 +218,7 @@ class FrameExplorer:
 
     def picture(self, i: int) -> bytes:
         """Frame i with its people, as a JPEG."""
-        return small_jpeg(draw_refined(self.frames[i], self.people(i), legend=f"{i}   {LEGEND}"), self.width)
+        return jpeg(draw_refined(self.frames[i], self.people(i), legend=f"frame {i}   {LEGEND}"), self.width)
 
     def _redraw(self, _change) -> None:
         self.image.value = self.picture(self.slider.value)

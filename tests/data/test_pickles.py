@@ -1,0 +1,179 @@
+"""Pickles are read as data: what is plain survives, whatever else they ask for is refused and never runs."""
+
+from __future__ import annotations
+
+import builtins
+import json
+import os
+import pickle
+import struct
+
+import numpy as np
+import pytest
+
+from workbench.data.detections import read_detections
+from workbench.data.pickles import safe_unpickle
+from workbench.errors import UnsafeFile, WorkbenchError
+
+
+def write(path, content, protocol=2):
+    path.write_bytes(pickle.dumps(content, protocol))
+    return path
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_plain_data_and_arrays_survive(tmp_path, protocol):
+    content = {
+        ("S1", "54138969"): {"R": np.arange(6.0).reshape(2, 3), "F": np.asfortranarray(np.arange(6).reshape(2, 3))},
+        "scalar": np.float64(2.5),
+        "text": np.array(["a", "bcd"]),
+        "big": np.arange(5, dtype=">i4"),
+        "flag": (True, None, -7, 1 << 70, b"\xff", "\xfc"),
+        "empty": np.zeros((0, 7), np.int16),
+    }
+    found = safe_unpickle(write(tmp_path / "c.pkl", content, protocol))
+    assert found["flag"] == content["flag"] and found["scalar"] == 2.5
+    for key in ("text", "big", "empty"):
+        np.testing.assert_array_equal(found[key], content[key])
+        assert found[key].dtype.newbyteorder("=") == content[key].dtype.newbyteorder("=")
+        assert found[key].shape == content[key].shape
+    for key in "RF":
+        np.testing.assert_array_equal(found["S1", "54138969"][key], content["S1", "54138969"][key])
+    assert found["big"].astype(int).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_dtype_of_the_file_never_changes_numpys_own(tmp_path):
+    hostile = (  # dtype("f8", False, False) is numpy's shared one; BUILD would turn its byte order
+        b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00f8\x89\x89\x87R(K\x03X\x01\x00\x00\x00>NNNJ\xff\xff\xff\xffJ"
+        b"\xff\xff\xff\xffK\x00tb."
+    )
+    (tmp_path / "d.pkl").write_bytes(hostile)
+    assert safe_unpickle(tmp_path / "d.pkl") == np.dtype(">f8")
+    assert np.dtype("f8") == np.dtype("<f8") and np.zeros(1)[0] == 0
+
+
+class _Reduce:
+    def __init__(self, *value):
+        self.value = value
+
+    def __reduce__(self):
+        return self.value
+
+
+def _marker_calls(marker):
+    command = f"touch {marker}"
+    return {
+        "os.system": _Reduce(os.system, (command,)),
+        "eval": _Reduce(eval, (f"open({str(marker)!r}, 'w')",)),
+        "exec": _Reduce(exec, (f"open({str(marker)!r}, 'w')",)),
+        "getattr": _Reduce(builtins.getattr, (str, "join")),
+        "numpy.load": _Reduce(np.load, (str(marker), None, True)),
+        "nested": [{"preds": _Reduce(np.dtype, (_Reduce(os.system, (command,)),))}],
+        "as state": _Reduce(np.ndarray, (1,), {"x": _Reduce(os.system, (command,))}),
+        "as dict key": {("a", _Reduce(os.system, (command,))): 1},
+        "list items": _Reduce(list, (), None, iter([_Reduce(os.system, (command,))])),
+        "numpy class itself": _Reduce(np.ndarray, ((10**9,),)),
+        "bytearray": _Reduce(bytearray, (10**9,)),
+        "object array": np.array([{}, 1], object),
+        "structured array": np.zeros(2, [("a", "f4")]),
+        "datetime": np.zeros(2, "M8[s]"),
+        "set": {1, 2},
+    }
+
+
+def _with_os(marker):
+    module = os.system.__module__.encode()
+    command = b"touch " + os.fsencode(marker)
+    short = bytes([len(command)]) + command
+    return {
+        "codecs rot13": b"c_codecs\nencode\n(Vx\nVrot13\ntR.",
+        "codecs no encoding": b"c_codecs\nencode\n(Vx\ntR.",
+        "codecs decode": b"c_codecs\ndecode\n(Vx\nVlatin1\ntR.",
+        "stack_global": b"\x80\x04\x8c" + bytes([len(module)]) + module + b"\x8c\x06system\x8c" + short + b"\x85R.",
+        "dotted name": b"\x80\x04\x8c\x05numpy\x8c\x0dndarray.__new__\x85R.",
+        "dotted through numpy": b"\x80\x04\x8c\x05numpy\x8c\x10os.system\x00\x00\x00\x00\x00\x00\x00\x93.",
+        "module in name": b"\x80\x04\x8c\x16numpy.core.multiarray \x8c\x0c_reconstruct\x93.",
+        "stack_global of a reduced name": b"\x80\x04c_codecs\nencode\n\x8c\x02os\x8c\x06latin1\x86R\x8c\x06system\x93.",
+        "inst": b"(V" + command + b"\ni" + module + b"\nsystem\n.",
+        "inst of an allowed global": b"(inumpy\ndtype\n.",
+        "obj": b"(cnumpy\ndtype\nVO\no.",
+        "newobj": b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00f8\x85\x81.",
+        "ext": b"\x80\x02\x82\x01.",
+        "persid": b"Pabc\n.",
+        "binpersid": b"Vabc\nQ.",
+        "global called twice": b"cnumpy\ndtype\n(Vf8\nI0\nI1\ntR(VO8\ntR.",
+        "build on a global": b"cnumpy\nndarray\n}b.",
+        "build on a list": b"](K\x01Vx\ntb.",
+        "subarray dtype": b"cnumpy\ndtype\n(V(1000000,)f8\nI0\nI1\ntR.",
+        "memo of 64 GiB": b"\x80\x02]r\xff\xff\xff\xff.",
+        "frame of 2**62": b"\x80\x04\x95" + struct.pack("<Q", 2**62) + b"].",
+        "bytes of 2**40": b"\x80\x04\x8e" + struct.pack("<Q", 2**40) + b".",
+        "bytearray of 2**40": b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b".",
+        "hash bomb": b"\x80\x02)" + b"2\x86" * 64 + b"q\x00}h\x00K\x01s.",
+        "deep tuple": b"\x80\x02)" + b"\x85" * 100_000 + b".",
+        "numbers without end": b"I" + b"9" * 5000 + b"\n.",
+        "getattr chain": b"c__builtin__\ngetattr\n(c__builtin__\n__import__\n(Vos\ntRVsystem\ntR(V"
+        + command
+        + b"\ntR.",
+        "text as function": b"Vos.system\n(V" + command + b"\ntR.",
+        "shape beyond data": b"cnumpy.core.numeric\n_frombuffer\n(Vabcd\ncnumpy\ndtype\n(Vf4\nI0\nI1\ntR(I7\ntVC\ntR.",
+    }
+
+
+def test_hostile_pickles_never_run(tmp_path):
+    marker = tmp_path / "ran"
+    for name, value in _marker_calls(marker).items():
+        for protocol in range(6):
+            try:
+                path = write(tmp_path / "bad.pkl", value, protocol)
+            except (TypeError, pickle.PicklingError):  # some of them cannot be written in old protocols
+                continue
+            with pytest.raises(UnsafeFile):
+                safe_unpickle(path)
+                pytest.fail(f"{name} in protocol {protocol} was read")
+            assert not marker.exists(), name
+
+
+@pytest.mark.parametrize("name", _with_os("x"))
+def test_hand_made_pickles_end_as_named_errors(tmp_path, name):
+    marker = tmp_path / "ran"
+    path = tmp_path / "bad.pkl"
+    path.write_bytes(_with_os(marker)[name])
+    with pytest.raises(WorkbenchError) as caught:
+        read_detections(path)
+    assert str(path) in str(caught.value)
+    assert not marker.exists()
+
+
+def test_repeated_data_is_bounded(tmp_path):
+    array = np.zeros(100_000, np.uint8).tobytes()
+    bomb = b"\x80\x03]B" + struct.pack("<I", len(array)) + array + b"q\x01a("
+    bomb += (
+        b"cnumpy.core.numeric\n_frombuffer\n(h\x01cnumpy\ndtype\nX\x02\x00\x00\x00u1\x89\x88\x87R(J\xa0\x86\x01\x00t"
+    )
+    bomb += b"X\x01\x00\x00\x00CtR"
+    one = bomb[bomb.index(b"cnumpy.core.numeric") :]
+    path = tmp_path / "bomb.pkl"
+    path.write_bytes(bomb + one * 50 + b"e.")  # one buffer, made into arrays again and again from the memo
+    with pytest.raises(UnsafeFile, match="more data than the file holds"):
+        safe_unpickle(path)
+    path.write_bytes(bomb + b"e.")
+    assert safe_unpickle(path)[1].nbytes == 100_000
+
+
+@pytest.mark.realdata
+def test_the_bad_pickle_is_refused_and_does_not_run(data_root):
+    with pytest.raises(UnsafeFile, match=r"posix\.system"):
+        safe_unpickle(data_root / "bad" / "executes_on_load.pkl")
+    assert not os.path.exists("/tmp/pose_bad_pickle_ran_shared")
+
+
+@pytest.mark.realdata
+def test_human36m_cameras(data_root):
+    folder = data_root / "mmpose_samples" / "h36m"
+    cameras = safe_unpickle(folder / "cameras.pkl")
+    same = json.loads((folder / "cameras.json").read_text())
+    assert len(cameras) == 44
+    for key, camera in cameras.items():
+        for field in "RTfckp":
+            np.testing.assert_allclose(np.ravel(camera[field]), np.ravel(same[".".join(key)][field]))
