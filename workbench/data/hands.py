@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +15,8 @@ from jaxtyping import Float
 from ..errors import BadFile, BadRecord, MissingFile, WorkbenchError
 from ..geometry import box_of_points, project
 from ..records import Camera, Clip, Picture, Pose, Reading, Track, Video
-from .coco import numbers, read_bytes, read_coco, read_json, settle
+from .arrays import numbers_of
+from .coco import each, numbers, read_bytes, read_coco, read_json
 from .detections import read_detections
 from .pickles import safe_unpickle
 
@@ -43,20 +43,6 @@ FPHB_CAMERA = Camera(  # the colour sensor; from the set's own page, github.com/
     size_wh=(1920, 1080),
     name="color",
 )
-
-
-def _each(items: Iterable, read: Callable, on_bad: str, file: Path, noun: str) -> tuple[list, list[BadRecord]]:
-    """The rows that `read` makes of each item, and the `BadRecord`s of those left out; the first is raised by "raise"."""
-    settle((), 0, noun, on_bad, file)
-    kept, bad, n = [], [], 0
-    for item in items:
-        n += 1
-        try:
-            kept += read(item)
-        except BadRecord as error:
-            bad.append(error)
-    settle(bad, n, noun, on_bad, file)
-    return kept, bad
 
 
 def _inside(xy: Float[np.ndarray, "*n k 2"], size_wh: tuple[int, int]) -> np.ndarray:
@@ -105,23 +91,13 @@ def _files(root: Path, patterns: tuple[str, ...], data: str) -> list[Path]:
 # --- RHD ----------------------------------------------------------------------------------------------------------
 
 
-def _rhd_array(sample: dict, key: str, shape: tuple[int, int], **where) -> np.ndarray:
-    value = sample.get(key)
-    if not isinstance(value, np.ndarray) or value.shape != shape or value.dtype.kind not in "fiu":
-        got = f"of shape {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-        raise BadRecord(f"{key} is {got}, numbers of shape {shape} expected", **where)
-    if not (np.abs(value.astype(np.float64)) < _LARGEST).all():
-        raise BadRecord(f"{key} has a value that is not finite", **where)
-    return value.astype(np.float64)
-
-
 def _rhd_hands(item: tuple[Path, object, object]) -> list[dict]:
     """The hands of a sample that show in its picture."""
     file, key, sample = item
     where = {"file": file, "record": f"sample {str(key)[:40]}"}
     if type(key) is not int or type(sample) is not dict:
         raise BadRecord("a number and a dict with xyz, uv_vis, K expected", **where)
-    xyz, uv_vis = (_rhd_array(sample, name, (42, 3), **where) for name in ("xyz", "uv_vis"))
+    xyz, uv_vis = (numbers_of(sample.get(name), name, (42, 3), **where) for name in ("xyz", "uv_vis"))
     if not np.isin(uv_vis[:, 2], (0, 1)).all():
         raise BadRecord("visibility flags other than 0 and 1", **where)
     flags = np.where(_inside(uv_vis[:, :2], RHD_SIZE_WH), 1 + uv_vis[:, 2].astype(int), 0)
@@ -137,11 +113,11 @@ def _read_rhd_coco(path: Path, on_bad: str, content: object) -> Reading:
     found = read_coco(path, skeleton="hand21_rhd", occlusion_known=False, on_bad=on_bad, content=content)
     by_id = {str(a.get("id")): a for a in reversed(content["annotations"]) if type(a) is dict}
 
-    def joints_mm(row: int) -> list:
+    def joints_mm(row: int) -> tuple:
         where = {"file": path, "record": f"annotation {found.poses.ids[row]}"}
-        return [(row, numbers(by_id[found.poses.ids[row]], "joint_cam", 63, **where))]
+        return row, numbers(by_id[found.poses.ids[row]], "joint_cam", 63, **where)
 
-    kept, bad = _each(range(len(found.poses)), joints_mm, on_bad, path, "annotations")
+    kept, bad = each(range(len(found.poses)), joints_mm, "annotations", on_bad, path)
     poses = found.poses.select([row for row, _ in kept])
     poses = replace(poses, xyz_camera_mm=np.array([joints for _, joints in kept]).reshape(-1, 21, 3))
     return replace(found, reader="rhd", poses=poses, warnings=(*found.warnings, *bad))
@@ -166,8 +142,16 @@ def read_rhd(path: str | Path, *, on_bad: str = "raise", content: object = None)
         if type(found := safe_unpickle(file)) is not dict:
             raise BadFile(f"holds a {type(found).__name__}, a dict of samples expected", file=file)
         samples += [(file, *item) for item in found.items()]
-    rows, bad = _each(samples, _rhd_hands, on_bad, path, "samples")
-    return _reading("rhd", path, rows, bad, "hand21_rhd", occlusion_known=True, size_wh=RHD_SIZE_WH)
+    hands, bad = each(samples, _rhd_hands, "samples", on_bad, path)
+    return _reading(
+        "rhd",
+        path,
+        [hand for both in hands for hand in both],
+        bad,
+        "hand21_rhd",
+        occlusion_known=True,
+        size_wh=RHD_SIZE_WH,
+    )
 
 
 # --- CMU Panoptic -------------------------------------------------------------------------------------------------
@@ -198,23 +182,23 @@ def read_panoptic(path: str | Path, *, on_bad: str = "raise", content: object = 
     found = read_coco(path, skeleton="hand21", occlusion_known=False, on_bad=on_bad, content=content)
     poses = found.poses
 
-    def whole(row: int) -> list:
+    def whole(row: int) -> tuple:
         where = {"file": path, "record": f"annotation {poses.ids[row]}"}
         if gaps := int((~poses.labelled[row]).sum()):
             raise BadRecord(
                 f"{gaps} joints are not labelled (flag 0), 21 expected", remedy="drop this annotation", **where
             )
         try:
-            return [(row, panoptic_source(poses.images[row]))]
+            return row, panoptic_source(poses.images[row])
         except BadRecord as error:
             raise BadRecord(f"{poses.images[row]}: {error.problem}", remedy=error.remedy, **where) from None
 
-    kept, bad = _each(range(len(poses)), whole, on_bad, path, "annotations")
+    kept, bad = each(range(len(poses)), whole, "annotations", on_bad, path)
     poses = replace(poses.select([row for row, _ in kept]), groups=tuple(group for _, group in kept))
     return replace(found, reader="panoptic", poses=poses, warnings=(*found.warnings, *bad))
 
 
-def _cmu_hand(item: tuple[Path, str, object, str, object]) -> list[dict]:
+def _cmu_hand(item: tuple[Path, str, object, str, object]) -> dict:
     """One hand of CMU's own files: 21 x, y, flag, where only flag 1 is a label."""
     file, name, hand, points, image = item
     where = {"file": file, "record": name}
@@ -222,7 +206,7 @@ def _cmu_hand(item: tuple[Path, str, object, str, object]) -> list[dict]:
         raise BadRecord(f"an object with {points} and the picture's name expected", **where)
     joints = numbers(hand, points, 63, **where).reshape(21, 3)
     row = {"xy": joints[:, :2], "visibility": 2 * (joints[:, 2] == 1), "id": name, "image": image}
-    return [row | {"group": re.sub(r"_\d+_[lr]$|_[lr]$", "", Path(image).stem)}]
+    return row | {"group": re.sub(r"_\d+_[lr]$|_[lr]$", "", Path(image).stem)}
 
 
 def read_cmu_hands(path: str | Path, *, on_bad: str = "raise", content: object = None) -> Reading:
@@ -242,7 +226,7 @@ def read_cmu_hands(path: str | Path, *, on_bad: str = "raise", content: object =
         else:
             name = file.name if file == path else file.relative_to(path).as_posix()
             hands.append((file, name, found, "hand_pts", f"{name[:-5]}.jpg"))
-    rows, bad = _each(hands, _cmu_hand, on_bad, path, "hands")
+    rows, bad = each(hands, _cmu_hand, "hands", on_bad, path)
     return _reading("cmu_hands", path, rows, bad, "hand21", occlusion_known=False, size_wh=None)
 
 
@@ -265,13 +249,13 @@ def read_port_panoptic(root: str | Path, *, on_bad: str = "raise") -> Reading:
         if len(names) != len(rows):
             raise BadRecord("a file name stands twice, so rows cannot be matched", file=file)
 
-    def row(image: str) -> list:
+    def row(image: str) -> str:
         if image not in row_of:
             lost = sum(image not in row_of for image in images)
             raise BadRecord(f"{lost} of {len(images)} hands have no detection", file=path, record=image)
-        return [image]
+        return image
 
-    kept, bad = _each(images, row, on_bad, path, "hands")
+    kept, bad = each(images, row, "hands", on_bad, path)
     poses = found.poses.select([images.index(image) for image in kept]) if bad else found.poses
     return replace(
         found,
@@ -294,12 +278,12 @@ def _read_skeleton(path: Path, on_bad: str) -> tuple[Clip | None, list[Workbench
         raise BadFile(f"not a text file: byte 0x{error.object[error.start]:02x}", file=path) from None
     seen: set[int] = set()
 
-    def row(item) -> list:
+    def row(item) -> np.ndarray | None:
         number, line = item
         where = {"file": path, "record": f"line {number}"}
         words = line.split()
         if not words:
-            return []
+            return None
         if len(words) != 64:
             raise BadRecord(f"{len(words)} numbers, 64 expected: the frame and 21 joints", **where)
         try:
@@ -311,12 +295,13 @@ def _read_skeleton(path: Path, on_bad: str) -> tuple[Clip | None, list[Workbench
         if values[0] in seen:
             raise BadRecord(f"frame {int(values[0])} stands twice", remedy="keep one of them", **where)
         seen.add(values[0])
-        return [values]
+        return values
 
-    rows, bad = _each(enumerate(lines, 1), row, on_bad, path, "lines")
+    rows, bad = each([*enumerate(lines, 1)], row, "lines", on_bad, path)
+    rows = sorted((values for values in rows if values is not None), key=lambda values: values[0])
     if not rows:
         return None, bad or [BadFile("holds no frame", file=path)]
-    rows = np.array(sorted(rows, key=lambda values: values[0]))
+    rows = np.array(rows)
     xyz_world = rows[:, 1:].reshape(-1, 21, 3)[:, FPHB_TO_HAND21]
     xyz_camera = (xyz_world - FPHB_CAMERA.position_mm) @ FPHB_CAMERA.rotation.T
     front = xyz_camera[..., 2] > 1
