@@ -107,8 +107,16 @@ def test_inspect_tells_a_bad_file_in_one_line(inspect, tmp_path):
         code, out, err = inspect(path, *flags)
         assert (code, out) == (2, "") and err.count("\n") == 1
         assert err.startswith(f"BadRecord: {path}, annotation 5: keypoints has length 50 (51 expected). Remedy: ")
+    assert "(--on-bad report) keeps the others" in err
     code, out, _ = inspect(path, "--on-bad", "report")
     assert code == 0 and "annotation 5" in out
+    tree["annotations"] = tree["annotations"][:1]
+    path.write_text(json.dumps(tree))
+    rows = dict(line.split("  ", 1) for line in inspect(path, "--on-bad", "report")[1].splitlines() if "  " in line)
+    assert rows["people"].strip() == "0"  # said, not left out
+    path.write_bytes(SEEDS["posetrack18"].raw)
+    out = inspect(path)[1]
+    assert "labelled (2)" in out and "visible (2)" not in out  # where nothing is known of occlusion
     assert inspect(path, "--reader", "cocoo")[2].endswith("did you mean 'coco'?\n")
     assert inspect(tmp_path / "none")[0] == inspect(path, "--on-bad", "x")[0] == 2
 

@@ -20,7 +20,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DECLARED = [Requirement(r) for r in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]]
-IMPORTED_AS = {"ipython": "IPython", "opencv-python": "cv2", "pyyaml": "yaml"}
+IMPORTED_AS = {"pillow": "PIL", "ipython": "IPython", "opencv-python": "cv2", "pyyaml": "yaml"}
 
 
 def _pins() -> dict[str, Version]:

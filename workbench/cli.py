@@ -94,6 +94,7 @@ def data_verify(
 
 
 _SHOWN_WARNINGS = 20
+_TITLES = {"labelled": "people with joints", "in_space": "joints in 3D", "fps": "frames/s"}
 
 
 @data_app.command("inspect")
@@ -125,9 +126,12 @@ def data_inspect(
         if key == "labelled_images" and value == found["images"]:
             continue
         if key == "occlusion_known" and value is False:
-            value = "no, 2 means labelled"
-        if key not in ("schema_version", "warnings") and value not in (None, False, [], {}):
-            table.add_row(key.replace("_", " "), Text(_printable(_cell(value))))
+            value = "no, nothing is said about it"
+        if key == "joints" and found["occlusion_known"] is False:
+            value = {"not labelled (0)": value["0"], "labelled (2)": value["2"]}
+        if key not in ("schema_version", "warnings") and value is not False and value not in (None, [], {}):
+            title = _TITLES.get(key, key.replace("_", " "))
+            table.add_row(title, Text(_printable(_cell(value))))
     Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
     told = found["warnings"]
     for w in told["records"][:_SHOWN_WARNINGS]:
@@ -145,6 +149,8 @@ def _printable(text: str) -> str:
 def _cell(value) -> str:
     """A value of `describe` in words: a range as 3-5, joints by what their flags mean, a dict as key value."""
     match value:
+        case {"width": width, "height": height}:
+            return f"{_cell(width)} x {_cell(height)} px"
         case {"min": low, "max": high}:
             return _cell(low) if low == high else f"{_cell(low)}-{_cell(high)}"
         case {"0": unlabelled, "1": occluded, "2": visible}:
@@ -158,7 +164,7 @@ def _cell(value) -> str:
         case int():
             return f"{value:,}"
         case float():
-            return f"{value:g}"
+            return f"{value:.4g}"
     return str(value)
 
 
@@ -252,7 +258,7 @@ def evaluate(
     """Run METHOD's protocol on a data set and print its rows, the paper's beside them. Trained folds are kept and reused."""
     recipe = _recipe(method)
     _writable(json_file)
-    chosen = None if variants is None else tuple(v.strip() for v in variants.split(",") if v.strip())
+    chosen = None if variants is None else tuple(v.strip() for v in variants.split(","))
     result = recipe.evaluate(data, variants=chosen, steps=steps, seed=seed, device=device)
     typer.echo(result["protocol"])
     _print_rows(recipe.flat(result))
@@ -307,8 +313,8 @@ def predict(
     from time import perf_counter
 
     from .data.detections import read_detections
-    from .data.frames import open_frames
-    from .data.people import find_people, link, load_finder, on_frames, picture_names
+    from .data.frames import open_frames, picture_names
+    from .data.people import find_people, link, load_finder, on_frames
     from .metrics import joint_distances
     from .predict import load, refine_people
     from .train import choose_device
@@ -329,6 +335,7 @@ def predict(
             found = read_detections(keypoints, skeleton=skeleton, size_wh=size_wh)
             found = on_frames(found, len(video), picture_names(source))
         else:
+            _writable(out / "results")  # finding people takes long
             found = find_people(video, finder, progress=True)
         found = found if found.tracks is not None else link(found)
         refined = refine_people(load(method, skeleton=found.skeleton, device=device), found, delta=delta)
@@ -456,7 +463,10 @@ def main() -> None:
         sys.exit(2)
     except OSError as error:  # the file system's own refusals: no permission, disk full, not a folder
         where = f"{error.filename}: " if error.filename else ""
-        print(f"{type(error).__name__}: {where}{error.strerror or error}", file=sys.stderr)
+        print(
+            f"{type(error).__name__}: {where}{error.strerror or error}. Remedy: check the path and its permissions",
+            file=sys.stderr,
+        )
         sys.exit(2)
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 class WorkbenchError(Exception):
     """Base of every error that the workbench raises on purpose; the command line prints it as one line and exits 2."""
 
+    usual_remedy: str | None = None  # said where an error was given none of its own
+
     def __init__(
         self, problem: str, *, file: str | Path | None = None, record: object = None, remedy: str | None = None
     ):
@@ -21,8 +23,8 @@ class WorkbenchError(Exception):
     def __str__(self) -> str:
         where = ", ".join(part for part in (self.file, self.record) if part)
         text = f"{type(self).__name__}: " + (f"{where}: " if where else "") + self.problem
-        if self.remedy:
-            text = text.rstrip(".") + f". Remedy: {self.remedy}"
+        if remedy := self.remedy or self.usual_remedy:
+            text = text.rstrip(".") + f". Remedy: {remedy}"
         return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
     def __reduce__(self):  # keeps file, record and remedy when an error crosses a process boundary
@@ -44,9 +46,13 @@ class EmptyFile(WorkbenchError):
 class BadFile(WorkbenchError):
     """A file that is not what it says it is: truncated, not UTF-8, not JSON, a wrong layout."""
 
+    usual_remedy = "get or export the file again"
+
 
 class BadRecord(WorkbenchError):
     """One record inside a readable file breaks the format; `record` names it."""
+
+    usual_remedy = "correct or drop the record"
 
 
 class UnsafeFile(WorkbenchError):

@@ -16,6 +16,7 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.data.seeds import SEEDS, as_csv, as_json, coco, picture
 from workbench.data import readers
@@ -98,10 +99,13 @@ def test_what_nobody_knows(tmp_path):
         "b.json": b"17",
         "c.json": b"{}",
     }.items():
-        with pytest.raises(BadFile, match=r"nothing that a reader knows.*name a reader"):
+        with pytest.raises(BadFile, match=r"nothing that a reader knows.*name the reader"):
             read(put(tmp_path, name, raw))
-    with pytest.raises(MissingFile, match=r"check the path, or name a data set: .*port_panoptic"):
+    with pytest.raises(MissingFile, match=r"check the path, or name a data set: .*port_panoptic") as caught:
         read(tmp_path / "none")
+    assert "torchvision" not in caught.value.remedy  # weights are not read
+    with pytest.raises(BadFile, match="not a picture"):
+        read(put(tmp_path, "a.heic", b"\0\0\0\x18ftypheic" + bytes(99)))
     with pytest.raises(MissingFile):
         read("a\0b")
     with pytest.raises(WorkbenchError):
@@ -160,6 +164,16 @@ def test_a_folder_of_pictures_and_one_of_openpose_files(tmp_path):
         put(tmp_path / "p", f"{i}.png", picture("PNG"))
     found = describe(tmp_path / "p")
     assert (found["kind"], found["frames"], found["size"]["width"]) == ("video", 3, {"min": 17, "max": 17})
+    Image.new("RGB", (23, 29)).save(tmp_path / "p" / "3.png")
+    found = describe(tmp_path / "p")
+    assert (found["images"], found["labelled_images"]) == (4, 0)
+    assert found["size"] == {"width": {"min": 17, "max": 23}, "height": {"min": 13, "max": 29}}
+    put(tmp_path / "p", "4.png", picture("PNG")[:-12])
+    put(tmp_path / "p", "5.png", b"")
+    with pytest.raises(BadFile, match=r"4\.png: truncated"):
+        describe(tmp_path / "p")
+    found = describe(tmp_path / "p", on_bad="report")
+    assert [w["error"] for w in found["warnings"]["records"]] == ["BadFile", "EmptyFile"]
     for i in range(3):
         put(tmp_path / "o", f"v_{i:012d}_keypoints.json", SEEDS["openpose"].raw)
     assert describe(tmp_path / "o")["detections"]["frames"] == 3
@@ -172,7 +186,8 @@ def test_any_other_folder_is_listed(tmp_path):
     put(tmp_path, "d.txt", b"x")
     (tmp_path / "sub").mkdir()
     found = read(tmp_path)
-    assert isinstance(found, Contents) and found.members == ("a.json: coco", "b.jpg: picture", "d.txt: unknown", "sub/")
+    assert isinstance(found, Contents) and found.n_members == 5
+    assert found.members == ("a.json: coco", "b.jpg: picture", "c.json: BadFile", "d.txt: unknown", "sub/")
     assert len(found.warnings) == 1 and found.warnings[0].file.endswith("c.json")
     with pytest.raises(BadFile, match="an empty folder"):
         read(tmp_path / "sub")
@@ -217,8 +232,9 @@ def test_unsafe_archives_are_refused_as_a_whole(tmp_path):
     with pytest.raises(BadFile, match="follow the last member"):
         read(tmp_path / "zeros.tar.gz")
     raw = zipped(tmp_path / "cut.zip", a=os.urandom(500)).read_bytes()
-    with pytest.raises(BadFile, match="cannot be unpacked"):
+    with pytest.raises(BadFile, match="cannot be unpacked") as caught:
         read(put(tmp_path, "cut.zip", raw[:300]))
+    assert "method gz" not in str(caught.value) and "Remedy: get or export the file again" in str(caught.value)
 
 
 # --- damaged files ------------------------------------------------------------------------------------------------
@@ -228,8 +244,6 @@ def test_unsafe_archives_are_refused_as_a_whole(tmp_path):
 def test_truncated_pictures(kind, tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (97, 89, 3), np.uint8)
     stream = io.BytesIO()
-    from PIL import Image
-
     Image.fromarray(noise).save(stream, kind)
     raw = stream.getvalue()
     read(put(tmp_path, f"a.{kind.lower()}", raw))
@@ -246,6 +260,11 @@ def test_videos(tmp_path, monkeypatch):
     writer.release()
     found = describe(path)
     assert (found["kind"], found["frames"], found["fps"]) == ("video", 5, {"min": 7.0, "max": 7.0})
+    raw = path.read_bytes()
+    cut = put(tmp_path, "cut.webm", raw[: raw.rfind(b"\xa3")])
+    assert describe(cut, on_bad="report")["frames"] < 5
+    (warning,) = describe(cut, on_bad="report")["warnings"]["records"]
+    assert "5 frames by its header" in warning["problem"]
     monkeypatch.setattr(readers, "_DECODED", 3)
     assert [w["problem"] for w in describe(path)["warnings"]["records"]] == ["frames after 3 of 5 were not tried"]
     writer = cv2.VideoWriter(str(tmp_path / "none.webm"), cv2.VideoWriter_fourcc(*"VP80"), 7, (64, 48))
@@ -272,6 +291,10 @@ def test_a_bad_record_is_an_error_or_reported(tmp_path):
     path = put(tmp_path, "a.json", as_json(tree))
     with pytest.raises(BadRecord, match=r"annotation 6: bbox width <= 0.*1 of 2 annotations"):
         describe(path)
+    orphans = coco("coco17")
+    del orphans["images"][0]["file_name"]
+    with pytest.raises(BadRecord, match="2 of 3 records are bad"):  # the picture and who is in it
+        read(put(tmp_path, "b.json", as_json(orphans)))
     found = describe(path, on_bad="report")
     assert found["people"] == 1 and found["warnings"]["count"] == 2  # and the pictures that are not there
     assert found["warnings"]["records"][0]["record"] == "annotation 6"
@@ -347,11 +370,14 @@ def test_the_counts(tmp_path):
     assert found["joints"] == {"0": 15, "1": 1, "2": 12} and found["occlusion_known"] is True
     assert found["crowd_index"] == {"easy": 0, "medium": 1, "hard": 1, "edges": [0.2, 0.8]}
     assert "labelled but not visible" in found["visibility"]
+    assert found["sequences"] is None  # stills
 
 
 def test_tracks_and_motions(tmp_path):
     found = describe(put(tmp_path, "a.json", SEEDS["posetrack18"].raw))
     assert (found["sequences"], found["frames"], found["tracks"], found["people"]) == (1, 3, 1, 2)
+    (warning,) = found["warnings"]["records"]
+    assert warning["problem"].startswith("3 of the 3 pictures of its sequences are missing, ")
     found = describe(put(tmp_path, "b.bvh", SEEDS["bvh"].raw))
     assert (found["kind"], found["frames"], found["in_space"]) == ("motion", 3, True)
     assert found["motion"]["joints"] == [2] and found["motion"]["seconds"] == pytest.approx(0.1, abs=1e-4)

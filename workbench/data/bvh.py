@@ -159,7 +159,8 @@ def _rows(body: bytes, line: int, joints: list[_Joint], path: Path) -> tuple[np.
         number, text = next(lines, (line, b""))
         found = re.fullmatch(rb"%b:\s*((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)" % key.encode(), text.strip())
         if found is None:
-            raise BadFile(f"{key}: and a number expected, got {text[:40]!r}", file=path, record=f"line {number}")
+            got = text.strip()[:40].decode("latin1")
+            raise BadFile(f"{key}: and a number expected, got {got!r}", file=path, record=f"line {number}")
         values.append(float(found[1]))
     frames, seconds = values
     if not (1 <= frames < 1e18 and frames % 1 == 0 and 1e-6 <= seconds <= 1e6):

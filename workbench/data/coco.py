@@ -154,7 +154,7 @@ def identifier(item: Mapping, key: str, **where) -> int | str:
 def _joints_of(categories, path: Path) -> str:
     stated = [c.get("keypoints") for c in categories if isinstance(c, dict) and c.get("keypoints")]
     if len(stated) != 1 or type(stated[0]) is not list:
-        problem, remedy = f"{len(stated)} categories name keypoints, one expected", "name the skeleton explicitly"
+        problem, remedy = f"{len(stated)} categories name keypoints, one expected", "keep one, or say skeleton=..."
         raise BadFile(problem, file=path, record="categories", remedy=remedy)
     try:  # "root (pelvis)" of Human3.6M conversions is the joint "root"
         return skeleton_of_joints([re.sub(r"\s*\(.*\)$", "", str(joint)) for joint in stated[0]]).name
@@ -340,6 +340,7 @@ def read_coco(
         return _read_folder(path, **options)
     content = read_json(path) if content is None else content
     annotations, (pictures, bad, absent) = _table(content, "annotations", path), _pictures(content, folder, path)
+    n_pictures = len(bad)  # that are bad
     name = _joints_of(_table(content, "categories", path), path) if skeleton is None else skeleton
     k = len(skeleton_by_name(name))
     posetrack = name.startswith("posetrack")
@@ -383,7 +384,7 @@ def read_coco(
                 kept[key] = i, head, area, bool(crowd), picture.name, group
         except BadRecord as error:
             bad.append(error)
-    settle(bad, len(annotations), "annotations", on_bad, path)
+    settle(bad, len(annotations) + n_pictures, "records" if n_pictures else "annotations", on_bad, path)
 
     known = name in OCCLUSION_STATED if occlusion_known is None else occlusion_known
     use, heads, areas, crowd, files, groups = map(list, zip(*kept.values())) if kept else [[] for _ in range(6)]

@@ -429,9 +429,8 @@ def _members(archive: Path) -> Iterator[Iterator[_Member]]:
         zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError,
         RuntimeError, ValueError, KeyError, IndexError, OverflowError, MemoryError,
     ) as error:  # fmt: skip
-        raise BadFile(
-            f"cannot be unpacked as a zip or tar file: {error or type(error).__name__}", file=archive
-        ) from None
+        detail = str(error).partition("\n")[0] or type(error).__name__  # tarfile goes on with all that it tried
+        raise BadFile(f"cannot be unpacked as a zip or tar file: {detail}", file=archive) from None
 
 
 def _refuse(archive: Path, max_bytes: int, max_ratio: int) -> int:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import import_module
 from inspect import signature
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from ..errors import BadFile, BadParameter, BadRecord, MissingFile, WorkbenchErr
 from ..records import Clip, Picture, Reading
 from .coco import CROWD_EDGES_EVALUATOR, crowd_bins, find_pictures, read_bytes, read_json
 
-_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm")
+_PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".heic", ".heif", ".avif")
 _PICTURE_HEADS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"GIF8", b"P6")
 _VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ogv")
 _ARCHIVE_HEADS = (b"PK\3\4", b"PK\5\6", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
@@ -52,7 +51,8 @@ class Found:
         try:
             mode = os.stat(path).st_mode
         except (OSError, ValueError):  # not there, too long, a loop of links, a NUL
-            remedy = f"check the path, or name a data set: {', '.join(_manifests())}"
+            sets = (name for name, m in _manifests().items() if m.kind == "dataset" and m.reader)
+            remedy = f"check the path, or name a data set: {', '.join(sets)}"
             raise MissingFile("no such file or folder", file=path, remedy=remedy) from None
         self.folder = stat.S_ISDIR(mode)
         if not self.folder and not stat.S_ISREG(mode):
@@ -160,24 +160,31 @@ def read_one_picture(path: str | Path, *, on_bad: str = "raise") -> Reading:
 
 def read_video(path: str | Path, *, on_bad: str = "raise") -> Reading:
     """A video file or folder of pictures as a clip without people, decoded so that its length is true: to the end, or as
-    far as `_DECODED` frames, with a warning.
+    far as `_DECODED` frames, with a warning. Pictures are stated with their own sizes.
 
-    A video that ends before its header says is an error, or with "report" a warning and the length that there is.
+    A picture that is damaged, and a video that ends before its header says, are errors, or with "report" warnings: the
+    video is as long as it can be decoded.
     """
-    from .frames import open_frames
+    from .frames import open_frames, picture_names
 
-    warnings = []
+    warnings, sizes = [], {}
     with open_frames(path, on_bad=on_bad) as frames:
-        try:
-            for _ in islice(frames, _DECODED):
-                pass
-        except BadFile as error:
-            if on_bad == "raise":
-                raise
-            warnings.append(error)
-        if (n := frames.video.n_frames) > _DECODED:
+        i = 0
+        while i < min(len(frames), _DECODED):  # the length may change on the way
+            try:
+                height, width = frames[i].shape[:2]
+                sizes[i] = (width, height)
+            except WorkbenchError as error:
+                if on_bad == "raise":
+                    raise
+                warnings.append(error)
+            i += 1
+        if (n := len(frames)) > _DECODED:
             warnings.append(BadFile(f"frames after {_DECODED} of {n} were not tried", file=path))
-        return Reading("video", str(path), clips=(Clip(frames.video, name=Path(path).stem),), warnings=tuple(warnings))
+        names = enumerate(picture_names(path) if os.path.isdir(path) else ())
+        pictures = tuple(Picture(name, size_wh=sizes.get(i), labelled=False) for i, name in names)
+        clip = Clip(frames.video, pictures=pictures, name=Path(path).stem)
+        return Reading("video", str(path), clips=(clip,), warnings=tuple(warnings))
 
 
 def read_results(path: str | Path, *, on_bad: str = "raise", content: object = None) -> Reading:
@@ -211,7 +218,7 @@ def read_archive(path: str | Path, *, on_bad: str = "raise") -> Reading:
 
 
 def read_folder(path: str | Path, *, on_bad: str = "raise") -> Reading:
-    """Which reader each file of a folder needs; nothing more is read. A damaged file is a warning."""
+    """Which reader each file of a folder needs; nothing more is read. A file that cannot be read is a warning."""
     members, warnings = [], []
     for name in Found(Path(path)).names:
         try:
@@ -219,10 +226,13 @@ def read_folder(path: str | Path, *, on_bad: str = "raise") -> Reading:
             reader = None if found.folder or len(members) >= _LISTED else _recognised(found)
             members.append(f"{name}/" if found.folder else f"{name}: {reader.name if reader else 'unknown'}")
         except WorkbenchError as error:
+            members.append(f"{name}: {type(error).__name__}")
             warnings.append(error)
     if not members:
-        raise warnings[0] if warnings else BadFile("an empty folder", file=path, remedy="check the path")
-    return Contents("folder", str(path), members=tuple(members), n_members=len(members), warnings=tuple(warnings))
+        raise BadFile("an empty folder", file=path, remedy="check the path")
+    return Contents(
+        "folder", str(path), members=tuple(members[:_LISTED]), n_members=len(members), warnings=tuple(warnings)
+    )
 
 
 def read_contents(path: str | Path, *, on_bad: str = "raise") -> Reading:
@@ -361,7 +371,8 @@ def recognise(path: str | Path, reader: str | None = None) -> tuple[Found, Reade
     found = Found(place or Path(path))
     chosen = chosen or (_of_folder(found) if found.folder else None) or _recognised(found)
     if chosen is None:
-        raise BadFile("nothing that a reader knows", file=path, remedy=f"name a reader: {', '.join(READERS)}")
+        remedy = f"if it is one of these, name the reader (--reader): {', '.join(READERS)}"
+        raise BadFile("nothing that a reader knows", file=path, remedy=remedy)
     return found, chosen
 
 
@@ -387,7 +398,12 @@ def read(path: str | Path, reader: str | None = None, *, on_bad: str = "raise") 
 
 
 def _absent(reading: Reading, path: Path) -> list[WorkbenchError]:
-    """Pictures of annotated poses that are not beside the annotations: one warning where none is, else one each."""
+    """Pictures that are not beside the annotations: one warning for those of sequences, and where none is; else one each."""
+    frames = [Path(clip.video.source) / picture.name for clip in reading.clips for picture in clip.pictures]
+    if frames and (lost := [frame for frame in frames if not os.path.isfile(frame)]):
+        remedy = "labels are read without; lay the pictures beside them"
+        problem = f"{len(lost)} of the {len(frames)} pictures of its sequences are missing, {lost[0]} the first"
+        return [MissingFile(problem, file=path, remedy=remedy)]
     names = list(dict.fromkeys(reading.poses.images)) if reading.poses is not None else []
     if names and reading.poses.skeleton == "h36m17":  # pictures lie by subject and clip, names may leave that away
         names = [n if "/" in n else f"{n.partition('_')[0]}/{n.rpartition('_')[0]}/{n}" for n in names]
@@ -420,13 +436,15 @@ def _labels(reading: Reading) -> dict:
     counts = sum((np.bincount(f.ravel(), minlength=3) for f in flags), np.zeros(3, np.int64)).tolist()
     known = {r.occlusion_known for r in labelled}
     pictures = [*reading.pictures, *(picture for clip in clips for picture in clip.pictures)]
-    sizes = [p.size_wh for p in pictures if p.size_wh] + [(c.video.width, c.video.height) for c in clips]
+    sizes = [p.size_wh for p in pictures if p.size_wh]
+    sizes += [(c.video.width, c.video.height) for c in clips if c.video.width]
+    groups = poses.groups if poses is not None and poses.groups != poses.images else None  # a still is no sequence
     crowded = np.array([p.crowd_index for p in reading.pictures if p.crowd_index is not None])
     bins = np.bincount(crowd_bins(crowded), minlength=3).tolist()
     return {
         "images": len(pictures) or (_distinct(poses.images) if poses is not None else None),
         "labelled_images": sum(p.labelled for p in pictures) if pictures else None,
-        "sequences": len(clips) + len(reading.motions) or (_distinct(poses.groups) if poses is not None else None),
+        "sequences": len(clips) + len(reading.motions) or _distinct(groups),
         "frames": sum(c.video.n_frames for c in clips) + sum(len(m.xyz_mm) for m in reading.motions) or None,
         "people": sum(map(len, flags)) if labelled else None,
         "labelled": sum(int((f > 0).any(1).sum()) for f in flags) if labelled else None,
