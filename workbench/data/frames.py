@@ -8,6 +8,7 @@ import operator
 import os
 import re
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -28,10 +29,27 @@ PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", "
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")  # EPS and others would start programs
 CACHED_FRAMES = 5  # a window of the longest kind
 _SEEK_AFTER = 32  # frames: a nearer one is reached by decoding on
-_INHERITED: list[cv2.VideoCapture] = []  # from the process that forked this one: a release would wait for its threads
 _EARLIER = 8  # frames: seeks aim before the frame that is wanted, because they may land late
 
 Frame = UInt8[np.ndarray, "h w 3"]
+
+_ALIVE: weakref.WeakSet[Frames] = weakref.WeakSet()
+_INHERITED: list[cv2.VideoCapture] = []
+
+
+def _disown() -> None:
+    """In a forked process: every source is opened anew when it is read. A decoder that was inherited is kept for ever,
+    because its release would wait for threads that only the parent has.
+    """
+    for frames in list(_ALIVE):
+        frames._lock = threading.RLock()
+        if frames._capture is not None:
+            _INHERITED.append(frames._capture)
+            frames._capture = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown)
 
 
 def _checked_size(width: int, height: int, path: Path) -> None:
@@ -88,6 +106,8 @@ class Frames:
         self.warnings: tuple[BadFile, ...] = ()
         self._reopen = reopen
         self._lock = threading.RLock()
+        self._capture: cv2.VideoCapture | None = None
+        _ALIVE.add(self)
         self._cached = lru_cache(CACHED_FRAMES)(self._frame)
 
     def __reduce__(self):  # another process opens the source for itself
@@ -177,7 +197,7 @@ class _VideoFile(Frames):
         if not path.stat().st_size:
             raise EmptyFile("empty file, zero bytes", file=path, remedy="get the file again")
         super().__init__(Video(str(path), 1), reopen)
-        self._path, self._on_bad, self._capture = path, on_bad, None
+        self._path, self._on_bad = path, on_bad
         self._times: list[float] = []  # ms, of the frames seen so far
         self._index: dict[float, int] = {}
         self._open()
@@ -195,7 +215,7 @@ class _VideoFile(Frames):
 
     def _open(self) -> None:
         self._drop()
-        self._capture, self._at, self._pid = _capture(os.path.abspath(self._path), cv2.CAP_FFMPEG), -1, os.getpid()
+        self._capture, self._at = _capture(os.path.abspath(self._path), cv2.CAP_FFMPEG), -1
         if self._capture.isOpened():
             _checked_size(
                 *(int(self._capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)), self._path
@@ -222,7 +242,7 @@ class _VideoFile(Frames):
 
     def _read(self, i: int) -> Frame:
         with self._lock:
-            if self._capture is None or self._pid != os.getpid():  # closed, or inherited by a forked process
+            if self._capture is None:  # closed, or this process was forked
                 self._open()
             if i < self._at or self._at + _SEEK_AFTER < i < len(self._times):
                 self._seek(i)
@@ -253,10 +273,8 @@ class _VideoFile(Frames):
             self._drop()
 
     def _drop(self) -> None:
-        if self._capture is not None and self._pid == os.getpid():
+        if self._capture is not None:
             self._capture.release()
-        elif self._capture is not None:
-            _INHERITED.append(self._capture)
         self._capture = None
 
 
@@ -264,22 +282,27 @@ class _Camera(Frames):
     """Frames as they come; there is no going back and no length."""
 
     def __init__(self, index: int):
-        self._capture = _capture(index, cv2.CAP_ANY)
-        if not self._capture.isOpened():
+        capture = _capture(index, cv2.CAP_ANY)
+        if not capture.isOpened():
             raise MissingFile(f"no camera {index}", remedy="check that it is plugged in and that no program uses it")
-        size = (int(self._capture.get(p)) or None for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-        super().__init__(Video(f"camera {index}", None, *size, _fps(self._capture)), (index,))
+        size = (int(capture.get(p)) or None for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        super().__init__(Video(f"camera {index}", None, *size, _fps(capture)), (index,))
+        self._capture = capture
 
     def __len__(self) -> int:
         raise BadParameter(f"{self.video.source} has no length and no index", remedy="iterate over it")
 
     def __iter__(self) -> Iterator[Frame]:
+        if self._capture is None:
+            raise MissingFile(f"{self.video.source} is closed", remedy="open it again, in the process that reads it")
         while (read := self._capture.read())[0]:
             yield cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
 
     def close(self) -> None:
         super().close()
-        self._capture.release()
+        if self._capture is not None:
+            self._capture.release()
+        self._capture = None
 
 
 def picture_names(folder: str | Path) -> list[str]:
