@@ -14,7 +14,7 @@ from torch import Tensor
 from . import checkpoint
 from .errors import BadParameter, CheckpointMismatch, MissingFile
 from .models import build
-from .models.hanet import HANet
+from .models.hanet import HANet, HANetConfig
 from .models.port import Port, PortConfig, occluded_joints, replace_occluded
 from .records import Detections, Prediction
 from .skeletons import Skeleton, skeleton
@@ -194,6 +194,14 @@ class SequenceRefiner:
     def __init__(self, model: HANet, window: int, name: str = "hanet"):
         self.model, self.window, self.name = model.eval(), window, name
 
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def to(self, device: str | torch.device) -> SequenceRefiner:
+        self.model.to(device)
+        return self
+
     @staticmethod
     def frame(xy: Float[np.ndarray, "n t k d"]) -> tuple[Float[np.ndarray, "n 1 1 d"], Float[np.ndarray, "n 1 1 1"]]:
         """Median place and size (longest side) of the poses of each window; misses cannot move them.  # unstated; ours"""
@@ -212,11 +220,10 @@ class SequenceRefiner:
         windows = xy[np.minimum(starts[:, None] + np.arange(t), len(xy) - 1)]
         valid = torch.tensor(starts[:, None] + np.arange(t) < len(xy))
         centre, size = self.frame(windows)
-        device = next(self.model.parameters()).device
         flat = torch.tensor(((windows - centre) / size).reshape(len(starts), t, k * d), dtype=torch.float32)
         with torch.inference_mode():
             parts = [
-                self.model(x.to(device), v.to(device))["xy"].cpu()
+                self.model(x.to(self.device), v.to(self.device))["xy"].cpu()
                 for x, v in zip(flat.split(batch), valid.split(batch))
             ]
         refined = torch.cat(parts).double().numpy().reshape(windows.shape) * size + centre
@@ -227,7 +234,10 @@ class SequenceRefiner:
         return (total / count[:, None, None])[: len(xy)]
 
 
-SHIPPED = {"port": ("hand21", "coco17")}  # method -> skeletons with weights of their own, the usual one first
+SHIPPED = {  # method -> skeletons with weights of their own, the usual one first
+    "port": ("hand21", "coco17"),
+    "hanet": ("jhmdb15",),
+}
 
 
 def weights_path(name: str = "port", skeleton: str | None = None) -> Path:
@@ -239,26 +249,47 @@ def weights_path(name: str = "port", skeleton: str | None = None) -> Path:
     return Path(__file__).with_name("checkpoints") / f"{stem}.safetensors"
 
 
-def load(name: str = "port", *, skeleton: str | None = None, device: str | torch.device = "cpu") -> PortRefiner:
+def _port_refiner(card: Mapping, name: str) -> PortRefiner:
+    config = PortConfig(**{**card["config"], "exponents": tuple(card["config"]["exponents"])})
+    rule = RefineRule(**{**card["rule"], "delta": tuple(card["rule"]["delta"])})
+    return PortRefiner(build("port", config), rule, name)
+
+
+def _hanet_refiner(card: Mapping, name: str) -> SequenceRefiner:
+    config = HANetConfig(**{**card["config"], "norms": tuple(card["config"]["norms"])})
+    return SequenceRefiner(build("hanet", config), card["window"], name)
+
+
+_REFINERS = {"port": _port_refiner, "hanet": _hanet_refiner}
+
+
+def load(
+    name: str = "port", *, skeleton: str | None = None, device: str | torch.device = "cpu"
+) -> PortRefiner | SequenceRefiner:
     """The refiner of a method from its shipped weights, or from a safetensors file that the workbench wrote.
 
     skeleton: which of the shipped ones, as `detections.skeleton` says; None is the method's usual one.
-    Its card holds the model's configuration and the rule for delta, so nothing else needs to be named.
+    Its card holds the model's configuration and what is needed around it (PORT: the rule for delta; HANet: the window).
     """
     path = weights_path(name, skeleton)
     if not path.exists():
         shipped = "; ".join(f"{method} for {', '.join(known)}" for method, known in SHIPPED.items())
         raise MissingFile("no such weights", file=path, remedy=f"shipped: {shipped}; or name a file")
     card = checkpoint.read_card(path)
+    method = card.get("model")
+    if method not in _REFINERS:
+        raise CheckpointMismatch(
+            f"the card does not describe a refiner: its model is {method!r}",
+            file=path,
+            remedy=f"known are {', '.join(_REFINERS)}",
+        )
     try:
-        config = PortConfig(**{**card["config"], "exponents": tuple(card["config"]["exponents"])})
-        rule = RefineRule(**{**card["rule"], "delta": tuple(card["rule"]["delta"])})
+        refiner = _REFINERS[method](card, name)
     except (KeyError, TypeError) as error:
         raise CheckpointMismatch(
-            f"the card does not describe a PORT refiner: {error}",
+            f"the card does not describe a {method} refiner: {error}",
             file=path,
-            remedy="train it with `workbench train port`",
+            remedy=f"train it with `workbench train {method}`",
         ) from None
-    model = build("port", config)
-    checkpoint.load(path, model)
-    return PortRefiner(model, rule, name).to(device)
+    checkpoint.load(path, refiner.model)
+    return refiner.to(device)
