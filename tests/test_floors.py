@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 
 FLOORS = [
     {"errors", "skeletons", "records", "taps", "checkpoint", "ledger", "resources"},
-    {"geometry", "codecs", "occlusion", "metrics", "train"},
+    {"geometry", "codecs", "occlusion", "metrics", "keypoint_ap", "train"},
     {"data", "models"},
     {"predict", "runs"},
     {"recipes"},

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from workbench.cli import app
+from workbench.data.scoring import read_results, score, score_files
+from workbench.errors import BadFile, BadParameter, BadRecord
+from workbench.records import Detections, Picture, Pose
+from workbench.skeletons import skeleton
+
+
+def person(i, image, *, flag=2, shift=0, **fields):
+    """100 px tall, 50 px wide; joints on the diagonal."""
+    joints = [v for s in np.linspace(0, 1, 17) for v in (shift + 50 * s, 100 * s, flag)]
+    box = {"bbox": [shift, 0, 50, 100], "area": 2500, "iscrowd": 0, "num_keypoints": 17 if flag else 0}
+    return {"id": i, "image_id": image, "category_id": 1, "keypoints": joints, **box, **fields}
+
+
+def result(image, score=0.5, *, shift=0, **fields):
+    joints = [v for s in np.linspace(0, 1, 17) for v in (shift + 50 * s, 100 * s, 0.9)]
+    return {"image_id": image, "category_id": 1, "keypoints": joints, "score": score, **fields}
+
+
+@pytest.fixture
+def files(tmp_path):
+    def write(results, people, pictures=(1, 2), **content):
+        images = [
+            {"id": i, "file_name": f"{i}.jpg"} | (e if type(e) is dict else {}) for i, e in enumerate(pictures, 1)
+        ]
+        joints = list(skeleton("coco17").joints)
+        content = {"categories": [{"id": 1, "name": "person", "keypoints": joints}], **content}
+        content |= {"images": images, "annotations": people}
+        for name, value in (
+            ("results.json", results),
+            ("truth.json", {k: v for k, v in content.items() if v is not None}),
+        ):
+            (tmp_path / name).write_text(json.dumps(value))
+        return tmp_path / "results.json", tmp_path / "truth.json"
+
+    return write
+
+
+def first(found):
+    return found["rows"][0]["metrics"]
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("name", ["coco", "crowdpose"])
+def test_the_public_examples_score_as_the_public_evaluator_says(data_root, name):
+    folder = data_root / "eval_examples"
+    found = score_files(folder / f"{name}_preds.json", folder / f"{name}_gt.json", boxes="detector")
+    wanted = json.loads((folder / "reference.json").read_text())[name]
+    ours = {key: first(found).get(key) for key in ("AP", "AP50", "AP75", "AR", "AR50", "AR75")}
+    if name == "coco":
+        sizes = (("AP_medium", "AP_M"), ("AP_large", "AP_L"), ("AR_medium", "AR_M"), ("AR_large", "AR_L"))
+        ours |= {theirs: first(found)[key] for theirs, key in sizes}
+    else:
+        levels = {row["subset"]: row["metrics"]["AP"] for row in found["rows"]}
+        ours |= {f"AP_{level}": levels[f"{level} (evaluator's edges 0.2, 0.8)"] for level in ("easy", "medium", "hard")}
+    assert ours == pytest.approx(wanted, abs=1e-4)
+    assert found["boxes"] == "detector" and "boxes: detector" in found["protocol"] and not found["warnings"]
+
+
+def test_rows_say_what_they_are_of(files):
+    people = [person(1, 1, flag=1), person(2, 2)]
+    found = score_files(*files([result(1), result(2, 0.4, shift=5)], people), boxes="ground truth")
+    assert [(row["subset"], row["n"], row["kind"]) for row in found["rows"]] == [
+        ("all joints", 2, "measured"), ("visible joints", 1, "measured"), ("occluded joints", 1, "measured")
+    ]  # fmt: skip
+    assert [row["metrics"]["AP50"] for row in found["rows"]] == pytest.approx([1, 1, 1])
+    pck = [(key, value) for row in found["rows"] for key, value in row["metrics"].items() if key.startswith("PCK")]
+    assert pck == [("PCK-All", 1), ("PCK-Visible", 1), ("PCK-Occluded", 1)]
+    assert "boxes: ground truth" in found["protocol"] and "the stated area" in found["protocol"]
+    with pytest.raises(BadParameter, match="choose one of ground truth, detector"):
+        score_files(*files([], people), boxes="gt")
+
+
+def test_crowd_index_by_both_published_edges(files):
+    pictures = [{"crowdIndex": c} for c in (0.1, 0.2, 0.8, 3.02)]
+    people = [person(i, i) for i in (1, 2, 3, 4)]
+    found = score_files(*files([result(1), result(3)], people, pictures))
+    rows = {row["subset"]: (row["pictures"], row["metrics"]["AR"]) for row in found["rows"][3:]}
+    assert rows == {
+        "easy (evaluator's edges 0.2, 0.8)": (1, 1), "medium (evaluator's edges 0.2, 0.8)": (1, 0),
+        "hard (evaluator's edges 0.2, 0.8)": (2, 0.5), "easy (paper's edges 0.1, 0.8)": (0, -1),
+        "medium (paper's edges 0.1, 0.8)": (2, 0.5), "hard (paper's edges 0.1, 0.8)": (2, 0.5),
+    }  # fmt: skip
+
+
+def test_unknown_pictures_are_refused_or_reported(files):
+    both = files([result(7, 0.9), result("1")], [person(1, 1)])
+    with pytest.raises(BadRecord, match=r"result 0: image id 7 is not in .*truth.json.*1 of 2 results are bad"):
+        score_files(*both)
+    found = score_files(*both, on_bad="report")
+    assert first(found)["AP"] == pytest.approx(1) and "image id 7" in found["warnings"][0]
+
+
+def test_other_categories_are_passed_over_and_said(files):
+    alone = {k: v for k, v in result(1).items() if k != "category_id"}
+    both = files([result(1, 0.9, shift=300, category_id=2), alone], [person(1, 1)])
+    found = score_files(*both)
+    assert first(found)["AP"] == pytest.approx(1) and "1 results of other categories than 1" in found["warnings"][0]
+    with pytest.raises(BadFile, match="people of 2 categories"):
+        score_files(*files([result(1)], [person(1, 1), person(2, 1, category_id=3)]))
+
+
+def test_truth_without_joint_names_goes_by_their_number(files):
+    for categories in (None, [{"id": 1, "name": "person", "keypoints": [str(i) for i in range(17)]}]):
+        assert first(score_files(*files([result(1)], [person(1, 1)], categories=categories)))["AP"] == pytest.approx(1)
+    with pytest.raises(BadFile, match="no list of categories"):
+        score_files(*files([], [], categories=None))
+
+
+def test_stated_num_keypoints_decide_who_counts(files):
+    people = [person(1, 1), person(2, 1, shift=300, num_keypoints=0), person(3, 2, flag=0)]
+    found = score_files(*files([result(1)], people))
+    assert found["rows"][0]["n"] == 1 and first(found)["AR"] == 1
+    del people[1]["num_keypoints"]
+    assert first(score_files(*files([result(1)], people)))["AR"] == 0.5, "where it is not stated labels decide"
+
+
+def test_nothing_found_and_nobody_there(files):
+    found = score_files(*files([], [person(1, 1)]))
+    assert first(found)["AP"] == first(found)["AR"] == first(found)["PCK-All"] == 0
+    found = score_files(*files([result(1)], []))
+    assert first(found)["AP"] == -1 and "PCK-All" not in first(found)
+
+
+def test_false_alarms_in_empty_pictures_and_by_size(files):
+    big = result(2, 0.9, bbox=[0, 0, 300, 300])
+    people = [person(1, 1)]
+    half = score_files(*files([big, result(1)], people))
+    assert first(half)["AP"] == first(half)["AP_M"] == pytest.approx(0.5), (
+        "one result states no box: all by their joints"
+    )
+    boxed = score_files(*files([big, result(1, bbox=[0, 0, 50, 100])], people))
+    assert (first(boxed)["AP"], first(boxed)["AP_M"]) == pytest.approx((0.5, 1))
+
+
+def test_ties_go_by_image_id_and_position(files):
+    """pycocotools walks pictures by id, whatever their order in the file: picture 2's alarm comes before picture 10's."""
+    pictures = [{"id": 10, "file_name": "x"}, {"id": 2, "file_name": "y"}]
+    found = score_files(*files([result(10), result(2)], [person(1, 10)], pictures))
+    assert first(found)["AP"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"score": None}, "result 0: score is missing"),
+        ({"score": "high"}, "result 0: score"),
+        ({"keypoints": [1, 2, 3]}, "length 3 (51 expected)"),
+        ({"keypoints": [float("nan")] * 51}, "not finite"),
+        ({"image_id": None}, "image_id is NoneType"),
+    ],
+)
+def test_bad_results_are_named(files, change, said):
+    both = files([result(1) | change, result(1)], [person(1, 1)])
+    with pytest.raises(BadRecord) as caught:
+        score_files(*both)
+    assert said in str(caught.value) and "results.json" in str(caught.value)
+    found = score_files(*both, on_bad="report")
+    assert first(found)["AP"] == pytest.approx(1) and len(found["warnings"]) == 1
+
+
+def test_confidences_may_be_anything_finite(files):
+    path, _ = files([result(1, 12.5) | {"keypoints": [5, 6, -40] * 17}], [])
+    found, bad, stated = read_results(path, "coco17")
+    assert found.scores.tolist() == [12.5] and found.images == ("1",) and not bad and not stated
+    assert found.boxes_xyxy.tolist() == [[5, 6, 5, 6]]
+    path.write_text("{}")
+    with pytest.raises(BadFile, match="a list of results expected"):
+        read_results(path, "coco17")
+
+
+def test_missing_areas_are_refused_until_boxes_are_asked_for(files):
+    people = [person(1, 1), person(2, 2)]
+    del people[1]["area"]
+    both = files([result(1)], people)
+    with pytest.raises(BadParameter, match='say area="box"'):
+        score_files(*both)
+    assert "scale 0.53 of the box" in score_files(*both, area="box")["protocol"]
+
+
+def test_records_whose_occlusion_is_unknown_have_one_row():
+    xy = np.linspace(0, 100, 34).reshape(1, 17, 2)
+    box = np.array([[0, 0, 100, 100]])
+    truth = Pose("coco17", xy, np.full((1, 17), 2), box, occlusion_known=False, images=["a"], areas=[5000])
+    found = Detections("coco17", xy, np.ones((1, 17)), box, images=["a"])
+    scored = score(truth, found, boxes="ground truth", pictures=[Picture("a"), Picture("b")])
+    assert [row["subset"] for row in scored["rows"]] == ["all joints"] and first(scored)["AP"] == pytest.approx(1)
+    assert "does not say which joints are occluded" in scored["protocol"]
+
+
+def test_the_command(files, tmp_path):
+    predictions, truth = files([result(1), result(9)], [person(1, 1)])
+    options = ["--truth", str(truth), "--boxes", "detector", "--json", str(tmp_path / "out.json")]
+    done = CliRunner().invoke(app, ["score", str(predictions), *options])
+    assert isinstance(done.exception, BadRecord) and not (tmp_path / "out.json").exists()
+    done = CliRunner().invoke(app, ["score", str(predictions), *options, "--on-bad", "report"])
+    assert done.exit_code == 0 and "boxes: detector" in done.stdout and "warning: BadRecord" in done.stdout
+    assert json.loads((tmp_path / "out.json").read_text())["rows"][0]["metrics"]["AP"] == pytest.approx(1)
