@@ -6,17 +6,19 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from workbench import predict
+from workbench import bench, checkpoint, predict
 from workbench.cli import app
 from workbench.data import frames, people
 from workbench.data.detections import read_detections
 from workbench.data.frames import open_frames
 from workbench.errors import WorkbenchError
+from workbench.models import build, config_of
 from workbench.recipes import port as recipe
 from workbench.view.overlay import write_video
 
@@ -50,6 +52,18 @@ def test_bench_measures_rates(tmp_path):
     assert {r["configuration"] for r in rows} == {"paper", "denoise"}
     assert all(r["train steps/s, batch 128"] > 0 and r["parameters"] > 500_000 for r in rows)
     assert any(r.get("refined hands/s", 0) > 0 for r in rows)
+
+
+def test_bench_of_hanet_sets_the_fast_path_beside_the_dense_one(monkeypatch):
+    config = config_of("hanet", "tiny_released")
+    monkeypatch.setattr(bench, "HANET_CASES", {"tiny": (replace(config, channels=30), 13, 3)})
+    (row,) = bench.bench("hanet", device="cpu", seconds=0.1)["rows"]
+    assert row["configuration"] == "tiny" and row["stream delay, frames"] == 8
+    assert row["GFLOP a window, dense"] > 1.5 * row["GFLOP a window, fast"] > 0
+    for what in ("train", "forward"):
+        fast, dense = (row[f"{what} steps/s, {path}"] for path in ("fast", "dense"))
+        assert row[f"{what}, fast : dense"] == pytest.approx(fast / dense)
+    assert min(row[key] for key in ("batches made/s", "refined frames/s", "stream frames/s")) > 0
 
 
 @pytest.mark.parametrize(
@@ -117,6 +131,27 @@ def test_predict_writes_video_results_and_table(tmp_path):
     assert len(list(open_frames(tmp_path / "out" / "film_overlay.webm"))) == 3
 
 
+def test_predict_hanet_refines_tracks(tmp_path, monkeypatch):
+    config = replace(config_of("hanet", "tiny"), channels=30, interval=3)
+    card = {"model": "hanet", "config": asdict(config), "window": 13}
+    weights = checkpoint.save(tmp_path / "w.safetensors", build("hanet", config), card)
+    monkeypatch.setattr(predict, "weights_path", lambda name, skeleton: weights)
+    rng = np.random.default_rng(0)
+    items = [
+        {"image_id": f, "category_id": 1, "keypoints": np.c_[rng.uniform(9, 90, (15, 2)), np.ones(15)].ravel().tolist(),
+         "score": 0.7, "track_id": track} for track, f in ((1, 0), (1, 2), (5, 1), (5, 2))
+    ]  # fmt: skip
+    (tmp_path / "mine.json").write_text(json.dumps(items))
+    command = ["predict", "hanet", _film(tmp_path), "--keypoints", str(tmp_path / "mine.json"), "--skeleton", "jhmdb15"]
+    found = run(app, [*command, "--out", str(tmp_path / "out"), "--device", "cpu"])
+    assert found.exit_code == 0, found.output
+    new = json.loads((tmp_path / "out" / "film_refined.json").read_text())
+    assert [(r["image_id"], r["track_id"]) for r in new] == [(0, 1), (2, 1), (1, 5), (2, 5)]  # nothing in frame 1 of 1
+    assert all((np.reshape(a["keypoints"], (15, 3)) != np.reshape(b["keypoints"], (15, 3)))[:, :2].any(1).all()
+               for a, b in zip(new, items))  # fmt: skip
+    assert len(list(open_frames(tmp_path / "out" / "film_overlay.webm"))) == 3
+
+
 def test_predict_without_keypoints_finds_people_also_before_a_camera(tmp_path, monkeypatch):
     real, film = frames.open_frames, _film(tmp_path, n=7)
     monkeypatch.setattr(frames, "open_frames", lambda source: real(film if source == 0 else source))
@@ -140,6 +175,13 @@ def test_predict_names_what_is_wrong(tmp_path, monkeypatch):
         ([film], "workbench data fetch torchvision_keypointrcnn"),
     ):
         found = run(app, ["predict", "port", *command, "--out", str(tmp_path / "out")])
+        assert isinstance(found.exception, WorkbenchError) and said in str(found.exception), found.exception
+    for command, said in (
+        (["--keypoints", _results(tmp_path)], "hanet_coco17_synthetic.safetensors"),
+        ([], "hanet_coco17_synthetic.safetensors"),
+        (["--delta", "0.3"], "hanet has no delta"),
+    ):
+        found = run(app, ["predict", "hanet", film, *command, "--out", str(tmp_path / "out")])
         assert isinstance(found.exception, WorkbenchError) and said in str(found.exception), found.exception
     assert not (tmp_path / "out").exists()
 

@@ -23,27 +23,34 @@ from .data.windows import WindowConfig, Windows, loader
 from .data.worlds import WORLDS, World, sample_clip
 from .errors import unknown
 from .models import config_of
+from .models.hanet import HANet
 from .models.layers import count_parameters, forward_flops
 from .models.port import Port
-from .predict import PortRefiner, RefineRule
+from .predict import PortRefiner, RefineRule, SequenceRefiner
+from .recipes import hanet as hanet_recipe
 from .recipes import port as port_recipe
 from .records import Clip, Picture, Track, Video
 from .train import accelerator
 
 
-def _median_rate(step: Callable[[], object], device: str, seconds: float) -> float:
-    """Calls a second: median of at least five calls after two to warm up, in about `seconds`."""
-    times, stop = [], time.perf_counter() + seconds
+def _median_rates(steps: dict[str, Callable[[], object]], device: str, seconds: float) -> dict[str, float]:
+    """Calls a second of each, called in turn: median of at least five after two to warm up, in about `seconds` each."""
+    times, stop = {name: [] for name in steps}, time.perf_counter() + seconds * len(steps)
     for i in range(10_000):
-        start = time.perf_counter()
-        step()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        if i >= 2:
-            times.append(time.perf_counter() - start)
-        if len(times) >= 5 and time.perf_counter() > stop:
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            if device == "cuda":
+                torch.cuda.synchronize()
+            if i >= 2:
+                times[name].append(time.perf_counter() - start)
+        if i >= 6 and time.perf_counter() > stop:
             break
-    return 1 / float(np.median(times))
+    return {name: 1 / float(np.median(t)) for name, t in times.items()}
+
+
+def _median_rate(step: Callable[[], object], device: str, seconds: float) -> float:
+    return _median_rates({"": step}, device, seconds)[""]
 
 
 def _bench_port(device: str, seconds: float) -> list[dict]:
@@ -89,6 +96,53 @@ def _bench_port(device: str, seconds: float) -> list[dict]:
         for row in rows[-2:]:
             row["parameters"] = count_parameters(model)
             row["MFLOP a hand, forward"] = forward_flops(model, **one) / 1e6
+    return rows
+
+
+# The released program's MLPs are four times as wide as their level: the 287 M parameters of its Sub-JHMDB weights say so.
+HANET_CASES = {  # configuration, frames a window, batch
+    "released, 101 frames": (config_of("hanet", "released"), 101, 64),
+    f"recipe, {hanet_recipe.WINDOW} frames": (hanet_recipe.VARIANTS["hanet"], hanet_recipe.WINDOW, 64),
+}
+
+
+def _bench_hanet(device: str, seconds: float) -> list[dict]:
+    """The fast path, which carries the read frames alone through the encoder, beside the dense one, call by call in turn."""
+    rows, pool = [], [xyz for _, xyz in hanet_recipe.motions("synthetic", "train")]
+    for name, (config, window, size) in HANET_CASES.items():
+        torch.manual_seed(0)
+        model, source = HANet(config).to(device), hanet_recipe.window_batches(pool, window, size)
+        count = itertools.count()
+
+        def make_batch(source=source, count=count):
+            return source(0, np.random.default_rng(next(count)))
+
+        batch = {k: v.to(device) for k, v in make_batch().items()}
+
+        def forward(dense, model=model, xy=batch["xy"]):
+            with torch.inference_mode():
+                model(xy, dense=dense)
+
+        def train(dense, model=model, batch=batch):
+            model.zero_grad(set_to_none=True)
+            sum(v for k, v in model(**batch, dense=dense).items() if k.startswith("loss.")).backward()
+
+        row = {"method": "hanet", "configuration": name, "batch": size, "parameters": count_parameters(model)}
+        for path, dense in (("fast", False), ("dense", True)):
+            row[f"GFLOP a window, {path}"] = forward_flops(model, batch["xy"][:1], dense=dense) / 1e9
+        for what, step in (("forward", forward), ("train", train)):
+            rates = _median_rates({p: partial(step, p == "dense") for p in ("fast", "dense")}, device, seconds)
+            row |= {f"{what} steps/s, {path}": rate for path, rate in rates.items()}
+            row[f"{what}, fast : dense"] = rates["fast"] / rates["dense"]
+        row["batches made/s"] = _median_rate(make_batch, "cpu", seconds / 2)
+        refiner = SequenceRefiner(model, window)
+        xy = 100 * batch["xy"].cpu().double().numpy().reshape(-1, config.channels // 2, 2)[:1000]
+        row["refined frames/s"] = len(xy) * _median_rate(lambda r=refiner, xy=xy: r.refine(xy), device, seconds)
+        stream, poses = refiner.stream(8), itertools.cycle(xy)
+        for _ in range(window):
+            stream.push(next(poses))
+        row |= {"stream frames/s": _median_rate(lambda s=stream, p=poses: s.push(next(p)), device, seconds)}
+        rows.append(row | {"stream delay, frames": stream.delay})
     return rows
 
 
@@ -170,7 +224,7 @@ def _bench_windows(device: str, seconds: float) -> list[dict]:
     return rows
 
 
-BENCHES = {"windows": _bench_windows, "port": _bench_port, "synthetic": _bench_synthetic}
+BENCHES = {"windows": _bench_windows, "port": _bench_port, "hanet": _bench_hanet, "synthetic": _bench_synthetic}
 
 
 def bench(name: str = "port", *, device: str = "auto", seconds: float = 3.0) -> dict:

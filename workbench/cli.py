@@ -266,6 +266,34 @@ def evaluate(
 
 
 @app.command()
+def score(
+    predictions: Annotated[Path, typer.Argument(help="COCO results JSON with keypoints and scores.")],
+    truth: Annotated[Path, typer.Option(help="Annotation file: COCO, CrowdPose, or any in COCO's format.")],
+    boxes: Annotated[
+        str, typer.Option(help="What the poses were estimated from: ground truth, detector, none (bottom-up).")
+    ] = "not stated",
+    skeleton: Annotated[str | None, typer.Option(help="Told by the annotations if left out.")] = None,
+    area: Annotated[
+        str | None, typer.Option(help="OKS scale: stated, or box (0.53 of it; CrowdPose's default).")
+    ] = None,
+    on_bad: Annotated[str, typer.Option(help="raise at a bad record, or report them and score the others.")] = "raise",
+    json_file: JsonFile = None,
+):
+    """Score anybody's COCO results: AP and AR by OKS and PCK, of all, visible and occluded joints, and by crowdIndex."""
+    from .data.scoring import score_files
+
+    _writable(json_file)
+    result = score_files(predictions, truth, boxes=boxes, skeleton=skeleton, area=area, on_bad=on_bad)
+    typer.echo(result["protocol"])
+    _print_rows([{"subset": r["subset"], "people": r["n"], **r["metrics"]} for r in result["rows"]])
+    for warning in result["warnings"][:_SHOWN_WARNINGS]:
+        typer.echo(_printable(f"warning: {warning}"))
+    if (n := len(result["warnings"])) > _SHOWN_WARNINGS:
+        typer.echo(f"and {n - _SHOWN_WARNINGS:,} more of {n:,} warnings; --json has all")
+    _write_json(json_file, result)
+
+
+@app.command()
 def bench(
     method: Annotated[str, typer.Option(help="Which method.")] = "port",
     seconds: Annotated[float, typer.Option(help="Time for each number.", min=0.1)] = 3.0,
@@ -307,6 +335,7 @@ def predict(
 ):
     """Refine the people of a video: an overlay video, results in the format of the input, and a table of all joints.
 
+    port replaces joints below delta, pose by pose; hanet moves every joint, each person's track as one sequence.
     Without --keypoints, people are found by torchvision's keypoint detector (`workbench data fetch torchvision_keypointrcnn`).
     """
     from itertools import islice
@@ -316,13 +345,17 @@ def predict(
     from .data.frames import open_frames, picture_names
     from .data.people import find_people, link, load_finder, on_frames
     from .metrics import joint_distances
-    from .predict import load, refine_people
+    from .predict import SHIPPED, load, refine_people, refine_tracks
     from .train import choose_device
     from .view.overlay import save_results, write_video
 
-    if method != "port":
-        raise unknown("method for a video", method, ["port"])
+    if method not in SHIPPED:
+        raise unknown("method for a video", method, SHIPPED)
+    if delta is not None and method != "port":
+        raise BadParameter(f"{method} has no delta: it moves every joint", remedy="leave --delta out")
     device, start = choose_device(device), perf_counter()
+    if not keypoints:  # whoever finds people finds coco17: weights for it are wanted before the work
+        load(method, skeleton="coco17")
     finder = None if keypoints else load_finder(device=device)
     if source.isdecimal():
         with open_frames(int(source)) as camera:
@@ -338,7 +371,8 @@ def predict(
             _writable(out / "results")  # finding people takes long
             found = find_people(video, finder, progress=True)
         found = found if found.tracks is not None else link(found)
-        refined = refine_people(load(method, skeleton=found.skeleton, device=device), found, delta=delta)
+        refiner = load(method, skeleton=found.skeleton, device=device)
+        refined = refine_people(refiner, found, delta=delta) if method == "port" else refine_tracks(refiner, found)
         written = save_results(out, video, refined, like=keypoints, progress=True)
         n, seconds = len(video), perf_counter() - start
     moved = joint_distances(refined.xy_frame, found.xy_frame)[refined.replaced & (found.confidence > 0)]

@@ -5,6 +5,8 @@ Distances are computed in float64. Averages over instances are the caller's: a p
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import scipy.stats
 from jaxtyping import Bool, Float, Num
@@ -152,6 +154,44 @@ def accel(
     """
     difference = np.asarray(pred, np.float64) - np.asarray(truth, np.float64)
     return np.linalg.norm(np.diff(difference, 2, axis=0), axis=-1).mean(-1) * (1 if fps is None else fps**2)
+
+
+def head_sizes(boxes_xyxy: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, "n"]:
+    """0.6 of the diagonal of each head box: what PoseTrack's PCKh is a share of."""
+    boxes = np.asarray(boxes_xyxy, np.float64)
+    return 0.6 * np.linalg.norm(boxes[:, 2:] - boxes[:, :2], axis=1)
+
+
+def pckh_ap(frames: Iterable[tuple[np.ndarray, ...]], threshold: float = 0.5) -> Float[np.ndarray, "k"]:
+    """Average precision of each joint as PoseTrack defines it, 0 to 1; NaN for a joint that is never labelled. HANet Table 3.
+
+    frames: of each labelled frame what is predicted [p k 2] with scores [p k] (-inf: the pose lacks that joint), and the
+    truth [g k 2], which of it is labelled [g k], and head sizes [g] (`head_sizes`).
+    A joint is right within `threshold` head sizes. A prediction may only stand for the person of whose labelled joints it
+    has the largest share right, and a person takes the best of these; all joints of the other predictions are wrong. The
+    area lies under the highest precision at each recall or beyond; joints of equal score keep their order. Unlike PoseTrack's
+    program, which drops frames without people, such a frame counts if the caller gives it.
+    """
+    scores, right, labels = [], [], 0
+    for pred, score, truth, labelled, sizes in frames:
+        away = np.linalg.norm(np.asarray(pred, np.float64)[:, None] - truth[None], axis=-1)
+        hit = labelled & np.isfinite(score)[:, None] & (away <= threshold * sizes[:, None])
+        share = hit.sum(-1) / np.maximum(labelled.sum(-1), 1)
+        good = np.zeros(score.shape, bool)
+        if share.size:
+            share = np.where(np.arange(len(truth)) == share.argmax(1)[:, None], share, 0)
+            persons = np.flatnonzero(share.max(0) > 0)
+            good[share.argmax(0)[persons]] = hit[share.argmax(0)[persons], persons]
+        scores.append(score)
+        right.append(good)
+        labels = labels + labelled.sum(0)
+    scores, right = np.concatenate(scores), np.concatenate(right)
+    order = np.argsort(-scores, axis=0, kind="stable")
+    positive = (np.take_along_axis(right, order, 0) & np.isfinite(np.take_along_axis(scores, order, 0))).cumsum(0)
+    precision = positive / np.arange(1, len(positive) + 1)[:, None]
+    highest = np.maximum.accumulate(precision[::-1])[::-1]
+    with np.errstate(invalid="ignore"):
+        return (np.diff(positive, axis=0, prepend=0) * highest).sum(0) / labels
 
 
 def average_windows(windows: Float[np.ndarray, "n w *s"], step: int) -> Float[np.ndarray, "t *s"]:

@@ -553,7 +553,9 @@ def _units(pose: Pose) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n k 2
 
 def _distances(unit: np.ndarray) -> np.ndarray:
     x, y = unit[..., 0], unit[..., 1]
-    return np.sqrt((x[:, :, None] - x[:, None]) ** 2 + (y[:, :, None] - y[:, None]) ** 2)  # 4 times np.linalg.norm's rate
+    return np.sqrt(
+        (x[:, :, None] - x[:, None]) ** 2 + (y[:, :, None] - y[:, None]) ** 2
+    )  # 4 times np.linalg.norm's rate
 
 
 def _hops(joints: Skeleton) -> np.ndarray:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from . import checkpoint
-from .errors import BadParameter, CheckpointMismatch, MissingFile
+from .errors import BadParameter, BadRecord, CheckpointMismatch, MissingFile
 from .models import build
 from .models.hanet import HANet, HANetConfig
 from .models.port import Port, PortConfig, occluded_joints, replace_occluded
@@ -61,6 +63,15 @@ class RefineRule:
     source: str = ""
 
 
+def _check_skeleton(detections: Detections, known: Skeleton) -> None:
+    if skeleton(detections.skeleton) is not known:
+        raise BadParameter(
+            f"detections are {detections.skeleton}, the model knows {known.name}",
+            file=detections.source or None,
+            remedy=f"load weights trained for {detections.skeleton}",
+        )
+
+
 class PortRefiner:
     """PORT with what it needs around it: normalisation, the rule for delta, and px on both sides."""
 
@@ -79,14 +90,6 @@ class PortRefiner:
     def to(self, device: str | torch.device) -> PortRefiner:
         self.model.to(device)
         return self
-
-    def _check(self, detections: Detections) -> None:
-        if skeleton(detections.skeleton) is not self.skeleton:
-            raise BadParameter(
-                f"detections are {detections.skeleton}, the model knows {self.skeleton.name}",
-                file=detections.source or None,
-                remedy=f"load weights trained for {detections.skeleton}",
-            )
 
     def mask(self, detections: Detections, delta: float | None = None) -> Bool[np.ndarray, "n k"]:
         """Joints below delta (PORT Eq. 13), the rule's own when none is given."""
@@ -109,7 +112,7 @@ class PortRefiner:
         self, detections: Detections, mask: Bool[np.ndarray, "n k"], batch: int = 128
     ) -> Float[np.ndarray, "n k 2"]:
         """What PORT makes of every joint, px, hidden or not."""
-        self._check(detections)
+        _check_skeleton(detections, self.skeleton)
         if mask.shape != detections.confidence.shape or mask.dtype != bool:
             raise BadParameter(
                 f"the mask is {mask.dtype} {mask.shape}, expected bool {detections.confidence.shape}",
@@ -138,7 +141,7 @@ class PortRefiner:
         mask: Bool[np.ndarray, "n k"] | None = None,
     ) -> Prediction:
         """Replaces joints below delta, or those of an explicit mask, by their reconstruction (PORT Eq. 14)."""
-        self._check(detections)
+        _check_skeleton(detections, self.skeleton)
         mask = self.mask(detections, delta) if mask is None else mask
         recon = self.reconstruct(detections, mask)
         moved = detections.xy_frame + self.rule.blend * (recon - detections.xy_frame)
@@ -153,7 +156,7 @@ class PortRefiner:
         edit: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
     ) -> tuple[Float[np.ndarray, "n k 2"], Recording]:
         """One pass (without the mirror image) with the taps recorded, and edited if asked: (px, recording)."""
-        self._check(detections)
+        _check_skeleton(detections, self.skeleton)
         inputs, centre, size = self._inputs(detections, mask)
         with torch.no_grad(), record(self.model, names, edit=edit) as taps:
             recon = self.model(**inputs)["xy"].float().cpu().numpy()
@@ -191,8 +194,9 @@ def refine_people(refiner: PortRefiner, detections: Detections, *, delta: float 
 class SequenceRefiner:
     """HANet with what it needs around it: windows, their frame, overlaps averaged, and the caller's units on both sides."""
 
-    def __init__(self, model: HANet, window: int, name: str = "hanet"):
+    def __init__(self, model: HANet, window: int, name: str = "hanet", joints: str = "jhmdb15"):
         self.model, self.window, self.name = model.eval(), window, name
+        self.skeleton: Skeleton = skeleton(joints)  # of `refine_tracks`; sequences may hold anything
 
     @property
     def device(self) -> torch.device:
@@ -215,11 +219,13 @@ class SequenceRefiner:
         and overlaps are averaged; a sequence shorter than the window stands still behind its end, and that is cut off.
         """
         t, (_, k, d) = self.window, xy.shape
+        if k * d != self.model.config.channels:
+            raise BadParameter(f"poses of {k} x {d} numbers, the model knows {self.model.config.channels}")
         longest = max(len(xy) - t, 0)
         starts = np.unique([*range(0, longest, stride or max(t // 8, 1)), longest])
         windows = xy[np.minimum(starts[:, None] + np.arange(t), len(xy) - 1)]
         valid = torch.tensor(starts[:, None] + np.arange(t) < len(xy))
-        centre, size = self.frame(windows)
+        centre, size = self.frame(windows[:, : len(xy)])
         flat = torch.tensor(((windows - centre) / size).reshape(len(starts), t, k * d), dtype=torch.float32)
         with torch.inference_mode():
             parts = [
@@ -232,6 +238,102 @@ class SequenceRefiner:
             total[start : start + t] += window
             count[start : start + t] += 1
         return (total / count[:, None, None])[: len(xy)]
+
+    def stream(self, delay: int = 8, *, stride: int = 1) -> SequenceStream:
+        """A live sequence, pose by pose: each comes out refined `delay` frames after it went in."""
+        return SequenceStream(self, delay, stride)
+
+
+class SequenceStream:
+    """A sequence refined while it arrives, one person's, with a constant delay and bounded memory.
+
+    As soon as a pose is due, and then at every `stride`-th frame, the model reads the newest window, or all poses there are
+    while these are fewer, in the frame of those poses. A pose leaves `delay` frames after it came, as the mean over all
+    readings of it. So a delay of window - 1 gives what `refine(xy, stride=1)` gives; shorter ones see less of the future.
+    Errors: `BadParameter` for a delay outside 0..window - 1, or a stride beyond delay + 1, where poses would go unread.
+    """
+
+    def __init__(self, refiner: SequenceRefiner, delay: int, stride: int = 1):
+        if not 0 <= delay < refiner.window or not 1 <= stride <= delay + 1:
+            raise BadParameter(
+                f"delay {delay}, stride {stride}, window {refiner.window}",
+                remedy=f"a delay of 0 to {refiner.window - 1} frames, a stride of 1 to delay + 1",
+            )
+        self.refiner, self.delay, self.stride = refiner, delay, stride
+        self._reset()
+
+    def _reset(self) -> None:
+        self._poses: deque = deque(maxlen=self.refiner.window)
+        self._inside: deque = deque()  # the readings of every pose that has not left yet
+        self._wait = 0  # frames until the next reading
+
+    def push(self, xy: Float[np.ndarray, "k d"]) -> Float[np.ndarray, "n k d"]:
+        """Takes one pose, gives the one that came `delay` frames ago; none before there is one."""
+        self._poses.append(np.array(xy))
+        self._inside.append([])
+        if len(self._inside) <= self.delay:
+            return self._leave(0)
+        if self._wait == 0:
+            self._read()
+            self._wait = self.stride
+        self._wait -= 1
+        return self._leave(1)
+
+    def close(self) -> Float[np.ndarray, "n k d"]:
+        """The poses that are still inside, at most `delay` of them; what is pushed afterwards is another sequence."""
+        if self._inside and not self._inside[-1]:
+            self._read()
+        rest = self._leave(len(self._inside))
+        self._reset()
+        return rest
+
+    def _read(self) -> None:
+        refined = self.refiner.refine(np.stack(self._poses))
+        for readings, xy in zip(self._inside, refined[-len(self._inside) :]):
+            readings.append(xy)
+
+    def _leave(self, n: int) -> np.ndarray:
+        config = self.refiner.model.config
+        poses = [np.mean(self._inside.popleft(), axis=0) for _ in range(n)]
+        return np.reshape(poses, (n, config.channels // config.coordinates, config.coordinates))
+
+
+def refine_tracks(refiner: SequenceRefiner, detections: Detections) -> Prediction:
+    """A video's people refined, each track as a sequence. Every joint of a refined pose counts as replaced: all may move.
+
+    Missing joints start where `place_missing` puts them. Frames without a pose of at least three known joints are gaps:
+    straight lines fill them for the model, and nothing is made up for them: a pose goes in, a pose comes out, and those of
+    fewer joints are left alone. A gap as long as the window begins another sequence.  # unstated; ours
+    """
+    _check_skeleton(detections, refiner.skeleton)
+    frames, tracks = detections.frames, detections.tracks
+    if frames is None or tracks is None:
+        raise BadParameter(
+            "detections without frames and tracks are no sequences",
+            file=detections.source or None,
+            remedy="state both, or link frames with `data.people.link`",
+        )
+    placed = place_missing(detections).xy_frame.astype(float)
+    xy, used = placed.copy(), (detections.confidence > 0).sum(1) >= 3
+    for track in np.unique(tracks):
+        rows = np.flatnonzero((tracks == track) & used)
+        rows = rows[np.argsort(frames[rows], kind="stable")]
+        steps = np.diff(frames[rows])
+        if (steps == 0).any():
+            raise BadRecord(
+                f"two poses of track {track}",
+                file=detections.source or None,
+                record=f"frame {frames[rows[:-1][steps == 0][0]]}",
+                remedy="one pose a person and frame; without tracks, `data.people.link` makes them",
+            )
+        for part in np.split(rows, np.flatnonzero(steps > refiner.window) + 1):
+            if len(part):
+                at = frames[part] - frames[part[0]]
+                line = partial(np.interp, np.arange(at[-1] + 1), at)
+                xy[part] = refiner.refine(np.apply_along_axis(line, 0, placed[part]))[at]
+    xy = np.where(used[:, None, None], xy, detections.xy_frame)
+    replaced = np.broadcast_to(used[:, None], detections.confidence.shape)
+    return Prediction(detections.skeleton, xy, detections.confidence, replaced, refiner.name, detections)
 
 
 SHIPPED = {  # method -> skeletons with weights of their own, the usual one first
@@ -257,7 +359,7 @@ def _port_refiner(card: Mapping, name: str) -> PortRefiner:
 
 def _hanet_refiner(card: Mapping, name: str) -> SequenceRefiner:
     config = HANetConfig(**{**card["config"], "norms": tuple(card["config"]["norms"])})
-    return SequenceRefiner(build("hanet", config), card["window"], name)
+    return SequenceRefiner(build("hanet", config), card["window"], name, card.get("skeleton", "jhmdb15"))
 
 
 _REFINERS = {"port": _port_refiner, "hanet": _hanet_refiner}

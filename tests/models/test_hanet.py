@@ -130,6 +130,48 @@ def test_every_switch_changes_what_comes_out(switch):
     assert (one(xy)["xy"] - other(xy)["xy"]).abs().max() > 1e-3
 
 
+def test_the_network_is_the_paper_s_equations():
+    """Eq. 3 to 8 and 11 put together by hand from the modules, as printed: pre-norm, C 2^l from l = 1 on, offsets from Z_0 on."""
+    torch.manual_seed(2)
+    config = HANetConfig(channels=10, dim=8, levels=2, decoder_levels=1, heads=2, interval=3, final_weight=0.7)
+    model, xy, truth = HANet(config).eval(), torch.randn(2, 7, 10), torch.randn(2, 7, 10)
+    with torch.no_grad(), record(model) as taps:
+        out = model(xy, truth=truth)
+        x = xy[:, ::3]  # T / N poses
+        previous, following = neighbours(x)
+        flow = keypoint_flow(x, previous, following)
+        z = torch.cat((flow, x, following, previous), -1)  # Eq. 3; our W_0 has the last two the other way round
+        torch.testing.assert_close(taps["volume"], z[..., [*range(20), *range(30, 40), *range(20, 30)]])
+        features = [model.embed(taps["volume"])]
+        for i, level in enumerate(model.levels):  # Eq. 4 and 5
+            position = sine_position(torch.tensor([0, 3, 6]), 7, 8 * 2 ** (i + 1))
+            z = level.widen(features[-1]) + position
+            h = level.norm1(z)
+            z = z + level.attention(h, h, h, None)
+            features.append(z + level.mlp(level.norm2(z)))
+            torch.testing.assert_close(taps[f"levels.{i}.out"], features[-1])
+        offsets = [conv(f.transpose(1, 2)).transpose(1, 2) for conv, f in zip(model.offsets, features, strict=True)]
+        refined = x + sum(offsets) / 2  # Eq. 6: three offsets over N_L
+        torch.testing.assert_close(out["refined"], refined)
+        v, v_next = velocity(x, previous), velocity(following, x)
+        s = [model.motion._affine(k, m) for k, m in (("previous", v), ("following", v_next))]  # Eq. 7
+        s.append(model.motion._affine("acceleration", acceleration(v_next, v).square()))
+        torch.testing.assert_close(taps["motion_in"], torch.cat((sum(offsets) / 2, *s), -1))
+        line = interpolate(refined, 3, 7)  # Eq. 8: W_P, Conv1D, W_M, W_D
+        torch.testing.assert_close(taps["line"], line)
+        torch.testing.assert_close(taps["memory"], model.motion_embed(taps["motion_in"]))
+        torch.testing.assert_close(out["xy"], model.head(taps["decoded"]) + line)
+        weight = torch.ones(2, 7, 5)
+        both = [  # Eq. 11: truth in the norm of Eq. 9, the mutual term in both
+            weighted_loss(joint_errors(p, t, weight[:, : p.shape[1]]))
+            for p, t in ((refined, truth[:, ::3]), (out["xy"], truth))
+        ]
+        online = (online_errors(out["xy"][:, ::3], refined, truth[:, ::3], weight[:, :3], n) for n in (1, 2))
+    assert out["loss.refined"].item() == pytest.approx(both[0].item(), rel=1e-5)
+    assert out["loss.final"].item() == pytest.approx(0.7 * both[1].item(), rel=1e-5)
+    assert out["loss.online"].item() == pytest.approx(sum(weighted_loss(e) for e in online).item(), rel=1e-5)
+
+
 def test_a_blind_token_does_not_see_itself():
     config = replace(config_of("hanet", "tiny"), blind=True)
     model = HANet(config).eval()

@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -210,15 +212,15 @@ class EncoderLevel(nn.Module):
         self.mlp = MLP(width, config)
         self.out = Tap("b frame channel")
 
-    def forward(self, z: Tensor, position: Tensor, blocked: Tensor) -> Tensor:
+    def forward(self, z: Tensor, position: Tensor, blocked: Tensor | None) -> Tensor:
         z = z if self.widen is None else self.widen(z)
-        if self.config.position_in_values:
-            z, position = z + position, torch.zeros_like(position)
+        z = z + position if self.config.position_in_values else z
+        h = self.norm1(z) if self.config.pre_norm else z
+        at = h if self.config.position_in_values else h + position
+        z = z + self.attention(at, at, h, blocked)
         if self.config.pre_norm:
-            h = self.norm1(z)
-            z = z + self.attention(h + position, h + position, h, blocked)
             return self.out(z + self.mlp(self.norm2(z)))
-        z = self.norm1(z + self.attention(z + position, z + position, z, blocked))
+        z = self.norm1(z)
         return self.out(self.norm2(z + self.mlp(z)))
 
 
@@ -233,13 +235,14 @@ class DecoderLayer(nn.Module):
         self.cross_attention = MultiheadAttention(config.dim, config.heads, "b head frame read_frame")
         self.mlp = MLP(config.dim, config)
 
-    def forward(self, v, memory, at, memory_at, blocked, memory_blocked) -> Tensor:
+    def forward(self, v, memory, at, memory_keys, blocked, memory_blocked) -> Tensor:
         norm1, norm2, norm3 = (n if self.pre_norm else nn.Identity() for n in (self.norm1, self.norm2, self.norm3))
         after1, after2, after3 = (nn.Identity() if self.pre_norm else n for n in (self.norm1, self.norm2, self.norm3))
         h = norm1(v)
-        v = after1(v + self.self_attention(h + at, h + at, h, blocked))
+        placed = h if at is None else h + at
+        v = after1(v + self.self_attention(placed, placed, h, blocked))
         h = norm2(v)
-        v = after2(v + self.cross_attention(h + at, memory + memory_at, memory, memory_blocked))
+        v = after2(v + self.cross_attention(h if at is None else h + at, memory_keys, memory, memory_blocked))
         return after3(v + self.mlp(norm3(v)))
 
 
@@ -312,27 +315,31 @@ class HANet(nn.Module):
         Returns "xy" [b t c], "refined" [b n c] and, when the truth is given, the terms of Eq. 11: "loss.refined",
         "loss.final", "loss.online".
         """
-        config, (batch, t, _) = self.config, xy.shape
+        config, t = self.config, xy.shape[1]
         frames = torch.arange(t, device=xy.device)
         read = frames[:: config.interval]
         if config.blind and len(read) < 2:
             raise BadParameter(
                 f"a window of {t} frames has one read frame", remedy="longer windows: a token cannot see itself"
             )
-        if valid is None:
-            valid = torch.ones(batch, t, dtype=torch.bool, device=xy.device)
-        else:  # padding stands still at the last real pose, whatever it holds
+        if valid is not None:  # padding stands still at the last real pose, whatever it holds
             last = torch.where(valid, frames, 0).amax(1, keepdim=True)
             xy = xy.gather(1, torch.minimum(frames[None], last)[..., None].expand_as(xy))
         at = frames if dense else read
+        # masks only where there is something to mask: filling them is a seventh of a forward pass
+        padding = None if valid is None else ~valid[:, None, None]
+        masks = [] if valid is None else [padding[..., at]]
+        masks += [(at % config.interval != 0)[None, None, None]] * dense
+        masks += [torch.eye(len(at), dtype=torch.bool, device=xy.device)[None, None]] * config.blind
+        blocked = reduce(torch.logical_or, masks) if masks else None
         x, previous, following = self._read(xy, read, at)
-        offset = self._encode(x, previous, following, at, t, valid[:, at] & (at % config.interval == 0))
+        offset = self._encode(x, previous, following, at, t, blocked)
         refined = self.refined(x + (self.to_pose(offset) if self.to_pose else offset))  # Eq. 6
 
         rows = slice(None, None, config.interval if dense else 1)
         motion = self.motion_in(torch.cat((offset, *self.motion(x, previous, following)), -1))
         memory = self.memory(self.motion_embed(motion))
-        final = self._decode(refined[:, rows], memory[:, rows], read, valid)
+        final = self._decode(refined[:, rows], memory[:, rows], read, t, padding)
         result = {"xy": final, "refined": refined}
         if truth is not None:
             result |= self._losses(final, refined[:, rows], truth, weight, valid, read)
@@ -348,61 +355,56 @@ class HANet(nn.Module):
             return tuple(three)
         return tuple(torch.zeros_like(xy).index_copy(1, read, part) for part in three)
 
-    def _encode(self, x, previous, following, at, length: int, usable) -> Tensor:
+    def _encode(self, x, previous, following, at, length: int, blocked: Tensor | None) -> Tensor:
         """Mean offset, C or K D channels. HANet Eq. 3 to 6."""
         config = self.config
         flow = self.flow(keypoint_flow(x, previous, following))
         parts = [flow] * config.flow + [x] + [previous, following] * config.neighbours
         z = self.embedded(self.embed(self.volume(torch.cat(parts, -1))))
-        blocked = ~usable[:, None, None]
-        if config.blind:
-            blocked = blocked | torch.eye(len(at), dtype=torch.bool, device=z.device)
         features = [z]
         for level in self.levels:
             z = level(z, sine_position(at, length, level.norm1.normalized_shape[0]).to(z.dtype), blocked)
             features.append(z)
         offsets = [
-            tap(conv(f.transpose(1, 2)).transpose(1, 2))
+            tap(F.linear(f, conv.weight[..., 0], conv.bias))  # as a convolution of width 1, without its two transposes
             for conv, f, tap in zip(self.offsets, features[-len(self.offsets) :], self.offset_taps)
         ]
         return sum(offsets) / (config.levels if config.hierarchical else 1)
 
-    def _decode(self, refined: Tensor, memory: Tensor, read: Tensor, valid: Tensor) -> Tensor:
+    def _decode(self, refined: Tensor, memory: Tensor, read: Tensor, t: int, blocked: Tensor | None) -> Tensor:
         """Final poses of every frame from the refined read ones, interpolated in time, and their motion. HANet Eq. 8.
 
         Eq. 8 prints no sum with the interpolated poses; the released program adds them, and so do we.
         """
-        config, t = self.config, valid.shape[1]
+        config = self.config
         line = self.line(interpolate(refined, config.interval, t))
         v = self.value(self.value_embed(line.transpose(1, 2)).transpose(1, 2))
         at = sine_position(torch.arange(t, device=v.device), t, config.dim).to(v.dtype)
-        if config.position_in_values:
-            v = v + at
-        own = torch.zeros_like(at) if config.position_in_values else at
-        blocked, memory_blocked = ~valid[:, None, None], ~valid[:, read][:, None, None]
+        v, own = (v + at, None) if config.position_in_values else (v, at)
+        keys, keys_blocked = memory + at[read], None if blocked is None else blocked[..., read]
         for layer in self.decoder:
-            v = layer(v, memory, own, at[read], blocked, memory_blocked)
+            v = layer(v, memory, own, keys, blocked, keys_blocked)
         return self.final(self.head(self.decoded(self.decoder_norm(v))) + line)
 
     def _losses(self, final, refined, truth, weight, valid, read) -> dict[str, Tensor]:
-        """The three terms of Eq. 11, each with its weight; the mutual one in every norm of the configuration."""
+        """The three terms of Eq. 11: truth in L1 (Eq. 9), the mutual one in every norm of the configuration (Table 4)."""
         config = self.config
         if weight is None:
             joints = config.channels // config.coordinates
             weight = torch.ones(*truth.shape[:2], joints, dtype=truth.dtype, device=truth.device)
-        weight = weight * valid[..., None]
+        weight = weight if valid is None else weight * valid[..., None]
         then = truth[:, read], weight[:, read]
-        norms = config.norms or (1,)
 
         def total(errors) -> Tensor:
-            return sum(weighted_loss(errors(norm), config.top_weight) for norm in norms)
+            return weighted_loss(errors, config.top_weight)
 
         losses = {
-            "loss.refined": total(lambda norm: joint_errors(refined, *then, norm)),
-            "loss.final": config.final_weight * total(lambda norm: joint_errors(final, truth, weight, norm)),
+            "loss.refined": total(joint_errors(refined, *then)),
+            "loss.final": config.final_weight * total(joint_errors(final, truth, weight)),
         }
         if config.norms:
-            losses["loss.online"] = total(lambda norm: online_errors(final[:, read], refined, *then, norm))
+            online = (total(online_errors(final[:, read], refined, *then, norm)) for norm in config.norms)
+            losses["loss.online"] = sum(online)
         return losses
 
 
