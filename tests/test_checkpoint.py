@@ -61,3 +61,29 @@ def test_files_that_are_no_checkpoints_are_named(tmp_path):
     torch.save(model.state_dict(), tmp_path / "pickle.pt")
     with pytest.raises(BadFile, match="not a whole safetensors"):
         checkpoint.load(tmp_path / "pickle.pt", model)
+
+
+def test_published_torch_files_are_read_as_tensors_alone(tmp_path):
+    weights = {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}
+    torch.save({"state_dict": weights, "meta": {"epoch": 210}}, tmp_path / "whole.pth")
+    torch.save(weights, tmp_path / "plain.pth")
+    save_file(weights, tmp_path / "safe.safetensors")
+    for name in ("whole.pth", "plain.pth", "safe.safetensors"):
+        found = checkpoint.read_public(tmp_path / name)
+        assert found.keys() == weights.keys() and torch.equal(found["weight"], weights["weight"])
+    torch.save({"state_dict": weights, "meta": nn.Linear(1, 1)}, tmp_path / "code.pth")
+    whole = (tmp_path / "plain.pth").read_bytes()
+    (tmp_path / "cut.pth").write_bytes(whole[: len(whole) // 2])
+    torch.save([1, 2], tmp_path / "list.pth")
+    (tmp_path / "empty.pth").touch()
+    for name in ("code.pth", "cut.pth", "list.pth", "empty.pth"):
+        with pytest.raises((BadFile, EmptyFile), match=name):
+            checkpoint.read_public(tmp_path / name)
+    with pytest.raises(MissingFile, match="absent"):
+        checkpoint.read_public(tmp_path / "absent.pth")
+
+
+def test_the_counter_of_batch_norms_may_be_absent():
+    model = nn.BatchNorm1d(3)
+    tensors = {k: v for k, v in model.state_dict().items() if k != "num_batches_tracked"}
+    assert checkpoint.load_into(nn.Sequential(model), {f"0.{k}": v for k, v in tensors.items()}).complete

@@ -7,7 +7,19 @@ import pytest
 import torch
 
 from workbench import geometry
-from workbench.codecs import encode_heatmaps, encode_simcc, heatmap_confidence, soft_argmax
+from workbench.codecs import (
+    decode_heatmaps,
+    decode_simcc,
+    encode_heatmaps,
+    encode_simcc,
+    encode_simcc_released,
+    heatmap_confidence,
+    heatmap_loss,
+    mirror_heatmaps,
+    mirror_simcc,
+    simcc_loss,
+    soft_argmax,
+)
 
 
 def test_soft_argmax_is_the_weighted_mean_position():
@@ -78,3 +90,79 @@ def test_simcc_brings_joints_back_within_half_a_bin(split, within):
     xy = torch.rand(11, 5, 2, generator=torch.Generator().manual_seed(3)) * torch.tensor([95.0, 127.0])
     back = torch.stack([v.argmax(-1) / split for v in encode_simcc(xy, (96, 128), split)], -1)
     assert (back - xy).abs().max() <= within + 1e-4
+
+
+def test_released_simcc_labels_are_densities_cut_at_the_border():
+    xy = torch.tensor([[[3.0, 2.5], [-9.0, 2.5], [3.0, 2.5], [-3.0, 2.0]]])
+    labelled = torch.tensor([[True, True, False, True]])
+    x, y, weight = encode_simcc_released(xy, labelled, (7, 5), 2.0, 1.5)
+    assert weight.tolist() == [[1, 0, 0, 1]], (
+        "4.5 px are taken for 3 sigma: the last reaches 7 - 1.5 < 3 px into the crop"
+    )
+    assert x[0, 0, 6].item() == pytest.approx(1 / (1.5 * math.sqrt(2 * math.pi)))
+    assert not x[0, 1:3].any() and x[0, 3].sum() < 0.01 and y[0, 3].argmax() == 4
+
+
+def test_simcc_vectors_are_read_where_they_are_highest():
+    xy = torch.tensor([[[3.0, 2.5], [6.5, 0.0]]])
+    x, y = encode_simcc(xy, (7, 5), 2.0, 1.0)
+    back, confidence = decode_simcc(x, y, 2.0)
+    torch.testing.assert_close(back, xy)
+    torch.testing.assert_close(confidence, torch.minimum(x.amax(-1), y.amax(-1)))
+
+
+def test_heatmaps_are_read_a_quarter_towards_the_higher_neighbour():
+    maps = torch.zeros(1, 3, 5, 7)
+    maps[0, 0, 2, 3], maps[0, 0, 2, 4], maps[0, 0, 1, 3] = 1.0, 0.5, 0.25
+    maps[0, 1, 0, 6] = 2.0  # a corner stays
+    maps[0, 2, 4, 3], maps[0, 2, 4, 2] = 1.0, 0.5  # the lower border: along x alone
+    xy, value = decode_heatmaps(maps)
+    assert xy.tolist() == [[[3.25, 1.75], [6, 0], [2.75, 4]]] and value.tolist() == [[1, 2, 1]]
+
+
+@pytest.mark.parametrize("split", [1.0, 2.0, 3.0])
+def test_mirrored_simcc_vectors_come_back(split):
+    xy = torch.tensor([[[3.0, 2.0], [1.0, 4.0]]])
+    mirrored = torch.stack((6 - xy[..., 0], xy[..., 1]), -1)[:, [1, 0]]  # a picture 7 px wide; the joints change names
+    x, y = mirror_simcc(*encode_simcc(mirrored, (7, 5), split, 1.0), (1, 0), split)
+    torch.testing.assert_close(decode_simcc(x, y, split)[0], xy)
+
+
+@pytest.mark.parametrize(("alignment", "within"), [("centre", 1e-4), ("udp", 1e-4), ("msra", 0.3)])
+def test_mirrored_heatmaps_come_back(alignment, within):
+    crop, grid = (64, 48), (16, 12)
+    affine = torch.tensor(geometry.crop_to_heatmap(crop, grid, alignment), dtype=torch.float32)
+    xy = torch.tensor([[[30.0, 20.0], [25.0, 27.0]]])
+    mirrored = torch.stack((63 - xy[..., 0], xy[..., 1]), -1)[:, [1, 0]]
+    there, here = (p @ affine[:, :2].T + affine[:, 2] for p in (mirrored, xy))
+    maps = encode_heatmaps(there, torch.ones(1, 2), grid, sigma=1.0)
+    back = soft_argmax(mirror_heatmaps(maps, (1, 0), alignment))
+    assert (back - here).abs().max() < within, "in msra a pixel is a quarter too much, as the public programs have it"
+
+
+def test_heatmap_loss_sums_squares_of_labelled_joints():
+    maps, target = torch.zeros(2, 3, 5, 7), torch.zeros(2, 3, 5, 7)
+    maps[0, 0, 1, 1], maps[0, 1, 2, 2], maps[1, 2, 0, 0] = 3.0, 2.0, 1.0
+    weights = torch.tensor([[1.0, 0, 1], [1, 1, 1]])
+    assert heatmap_loss(maps, target, weights).item() == (9 + 1) / 2  # Eq. 1 over two people
+
+
+def test_simcc_loss_is_a_divergence():
+    torch.manual_seed(5)
+    target = encode_simcc(torch.rand(2, 3, 2) * 6, (7, 5))
+    weights = torch.ones(2, 3)
+    same = tuple(t.log() for t in target)
+    assert simcc_loss(same, target, weights).item() == pytest.approx(0, abs=1e-6)
+    flat = tuple(torch.zeros_like(t) for t in target)
+    by_joint = sum((t * (t * t.shape[-1]).log()).sum(-1) for t in target)  # against the uniform distribution
+    assert simcc_loss(flat, target, weights).item() == pytest.approx(by_joint.mean().item(), rel=1e-5)
+    weights[0] = 0
+    assert simcc_loss(flat, target, weights).item() == pytest.approx(by_joint[1].sum().item() / 6, rel=1e-5)
+    parts = [(t[1] * (t[1] * t.shape[-1]).log()).mean(-1).sum().item() / 6 for t in target]
+    assert simcc_loss(flat, target, weights, mean_bins=True).item() == pytest.approx(sum(parts), rel=1e-5)
+
+
+def test_cut_heatmaps_end_at_so_many_sigmas():
+    maps = encode_heatmaps(torch.tensor([[[10.0, 8.0], [-2.6, 3.0]]]), torch.ones(1, 2), (21, 17), 2.0, True, 3.0)
+    assert maps[0, 0, 8, 4] > 0 and not maps[0, 0, :, :4].any() and not maps[0, 0, 15:].any()
+    assert maps[0, 1, 3, 4] > 0 and not maps[0, 1, :, 5:].any(), "-2.6 is rounded towards the picture, to -2"

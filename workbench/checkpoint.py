@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import pickle
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -15,6 +18,7 @@ from .errors import BadFile, CheckpointMismatch, EmptyFile, MissingFile
 from .resources import write_beside
 
 SCHEMA_VERSION = 1
+_COUNTER = ".num_batches_tracked"  # of batch norms; nothing reads it, and published files may lack it
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,33 @@ def read_tensors(path: str | Path, prefix: str = "") -> dict[str, Tensor]:
         return {k.removeprefix(prefix): f.get_tensor(k) for k in f.keys() if k.startswith(prefix)}
 
 
+def read_public(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a published weight file: safetensors, or a torch file, of which nothing is executed.
+
+    Torch files of whole trainings keep them under "state_dict". Errors: `BadFile` for anything but tensors by name.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors" or not path.exists() or not path.stat().st_size:
+        return read_tensors(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = content.get("state_dict", content)
+        return {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
+    except (pickle.UnpicklingError, RuntimeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise BadFile(
+            f"no torch file of plain tensors: {str(error).splitlines()[0]}",
+            file=path,
+            remedy="save its state_dict as safetensors where you trust it; nothing of it was executed",
+        ) from None
+
+
 def compare_keys(model: nn.Module, tensors: Mapping[str, Tensor]) -> KeyReport:
     """How these tensors fit the model, by name and shape."""
     own = model.state_dict()
     misshapen = {k for k in own.keys() & tensors.keys() if own[k].shape != tensors[k].shape}
     return KeyReport(
         loaded=tuple(k for k in own if k in tensors and k not in misshapen),
-        missing=tuple(k for k in own if k not in tensors),
+        missing=tuple(k for k in own if k not in tensors and not k.endswith(_COUNTER)),
         unexpected=tuple(k for k in tensors if k not in own),
         misshapen=tuple(
             f"{k}: file {tuple(tensors[k].shape)}, model {tuple(own[k].shape)}" for k in own if k in misshapen

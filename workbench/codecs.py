@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
-from jaxtyping import Float, Num
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
 
@@ -39,18 +43,23 @@ def encode_heatmaps(
     size: tuple[int, int],
     sigma: float = 2.0,
     quantised: bool = False,
+    cut: float | None = None,
 ) -> Float[Tensor, "*b k h w"]:
     """A Gaussian of peak 1 around each joint on a grid of size (width, height); zeros where the weight is 0.
 
-    sigma: heatmap px. quantised: the peak stands on the nearest pixel (halves round up), as models of the `msra`
-    alignment were trained; else it stands between pixels where the joint does.
+    sigma: heatmap px. quantised: the peak stands on the nearest pixel (halves round up; outside towards 0), as models of
+    the `msra` alignment were trained; else it stands between pixels where the joint does. cut: zeros from so many sigmas
+    on (3 in those models), along either axis.
     """
     if quantised:
-        xy_heatmap = (xy_heatmap + 0.5).floor()
-    x, y = (
-        torch.exp((torch.arange(n, device=xy.device) - xy[..., None]) ** 2 / (-2 * sigma**2))
-        for n, xy in zip(size, xy_heatmap.unbind(-1))
-    )
+        xy_heatmap = (xy_heatmap + 0.5).trunc()
+
+    def axis(n: int, at: Tensor) -> Tensor:
+        gaps = torch.arange(n, device=at.device) - at[..., None]
+        values = torch.exp(gaps**2 / (-2 * sigma**2))
+        return values if cut is None else values * (gaps.abs() <= cut * sigma)
+
+    x, y = axis(size[0], xy_heatmap[..., 0]), axis(size[1], xy_heatmap[..., 1])
     return (y * (weights[..., None] > 0))[..., :, None] * x[..., None, :]
 
 
@@ -73,3 +82,100 @@ def encode_simcc(
         return torch.softmax(gaps**2 / (-2 * sigma**2), -1)
 
     return axis(size[0], xy_crop[..., 0]), axis(size[1], xy_crop[..., 1])
+
+
+def encode_simcc_released(
+    xy_crop: Float[Tensor, "*b k 2"],
+    labelled: Bool[Tensor, "*b k"],
+    size: tuple[int, int],
+    split: float = 2.0,
+    sigma: float = 6.0,
+) -> tuple[Float[Tensor, "*b k nx"], Float[Tensor, "*b k ny"], Float[Tensor, "*b k"]]:
+    """The public SimCC program's labels and their weights: Gaussian densities, cut off at the border and not renormalised.
+
+    A joint has weight 0, and zeros, where it is not labelled or where [xy - 3 sigma, xy + 3 sigma] misses the crop; there the
+    program takes sigma for px although it is in bins, so that joints outside keep weight 1.
+    """
+    low, high = (xy_crop - 3 * sigma).trunc(), (xy_crop + 3 * sigma + 1).trunc()
+    inside = (low < torch.tensor(size, device=xy_crop.device)) & (high >= 0)
+    weight = (labelled & inside.all(-1)).to(xy_crop.dtype)
+
+    def axis(pixels: int, at: Tensor) -> Tensor:
+        gaps = torch.arange(round(pixels * split), device=at.device) - (at * split)[..., None]
+        return torch.exp(gaps**2 / (-2 * sigma**2)) / (sigma * math.sqrt(2 * math.pi)) * weight[..., None]
+
+    return axis(size[0], xy_crop[..., 0]), axis(size[1], xy_crop[..., 1]), weight
+
+
+def decode_simcc(
+    x: Float[Tensor, "b k nx"], y: Float[Tensor, "b k ny"], split: float = 2.0
+) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
+    """`xy_crop` px at the highest bins, and confidence: the lower of the two probabilities. On the tensors' device."""
+    (px, ix), (py, iy) = x.max(-1), y.max(-1)
+    return torch.stack((ix, iy), -1).to(x.dtype) / split, torch.minimum(px, py)
+
+
+def decode_heatmaps(heatmaps: Float[Tensor, "b k h w"]) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
+    """`xy_heatmap` px at the highest pixel, moved a quarter of a pixel towards its higher neighbour along each axis, as
+    SimpleBaseline and HRNet do; and its value. Pixels of the border stay. On the tensors' device.
+    """
+    h, w = heatmaps.shape[-2:]
+    flat = heatmaps.flatten(2)
+    value, index = flat.max(-1)
+    at = torch.stack((index % w, index // w), -1)
+    last = torch.tensor((w - 1, h - 1), device=at.device)
+    step = torch.tensor((1, w), device=at.device)
+    around = [flat.gather(-1, (index[..., None] + s * step).clamp(0, h * w - 1)) for s in (1, -1)]
+    inner = (at > 0) & (at < last)
+    return at + 0.25 * (around[0] - around[1]).sign() * inner, value
+
+
+def mirror_simcc(
+    x: Float[Tensor, "b k nx"], y: Float[Tensor, "b k ny"], flip_index: Sequence[int], split: float = 2.0
+) -> tuple[Float[Tensor, "b k nx"], Float[Tensor, "b k ny"]]:
+    """Distributions of the mirrored crop put back: left and right exchanged, bin i of x to bin split (width - 1) - i.
+
+    Bins beyond the last pixel's centre take their neighbour's value, for the mirror of the first pixel has none there.
+    """
+    n, joints = x.shape[-1], torch.as_tensor(flip_index, device=x.device)
+    bins = (round(n - split) - torch.arange(n, device=x.device)).clamp_min(0)
+    return x[:, joints][..., bins], y[:, joints]
+
+
+def mirror_heatmaps(
+    heatmaps: Float[Tensor, "b k h w"], flip_index: Sequence[int], alignment: str = "centre"
+) -> Float[Tensor, "b k h w"]:
+    """Heatmaps of the mirrored crop put back. `msra` grids begin at a corner: theirs move by a pixel, as HRNet does."""
+    back = heatmaps[:, torch.as_tensor(flip_index, device=heatmaps.device)].flip(-1)
+    return torch.cat((back[..., :1], back[..., :-1]), -1) if alignment == "msra" else back
+
+
+def heatmap_loss(
+    heatmaps: Float[Tensor, "b k h w"],
+    target: Float[Tensor, "b k h w"],
+    weights: Num[Tensor, "b k"],
+) -> Float[Tensor, ""]:
+    """Squared distance summed over pixels and joints, mean over the batch. Visibility Eq. 1; joints of weight 0 are left out.
+
+    SimpleBaseline's program has half the mean over pixels and joints.
+    """
+    return ((heatmaps - target).square().sum((-2, -1)) * weights).sum(-1).mean()
+
+
+def simcc_loss(
+    logits: tuple[Float[Tensor, "b k nx"], Float[Tensor, "b k ny"]],
+    target: tuple[Float[Tensor, "b k nx"], Float[Tensor, "b k ny"]],
+    weights: Num[Tensor, "b k"],
+    mean_bins: bool = False,
+) -> Float[Tensor, ""]:
+    """KL divergence of the predicted from the labelled distributions of both axes, mean over joints and batch. Visibility Eq. 2.
+
+    Joints of weight 0 add nothing and are counted. mean_bins: averaged over the bins instead of summed, as the public
+    programs of SimCC and of the paper do, which makes the loss depend on the crop's size.
+    """
+
+    def axis(scores: Tensor, label: Tensor) -> Tensor:
+        divergence = F.kl_div(scores.log_softmax(-1), label, reduction="none")
+        return divergence.mean(-1) if mean_bins else divergence.sum(-1)
+
+    return ((axis(logits[0], target[0]) + axis(logits[1], target[1])) * weights).mean()

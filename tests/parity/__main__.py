@@ -6,10 +6,12 @@ import sys
 
 from workbench.errors import WorkbenchError
 
-from . import hanet, port
+from . import hanet, port, simcc, visibility, vitpose
 from .harness import compare_file
 
-CHECKS = [port.CHECK, hanet.NETWORK, hanet.LOSS, hanet.METRICS]
+CHECKS = [
+    port.CHECK, hanet.NETWORK, hanet.LOSS, hanet.METRICS, simcc.CHECK, vitpose.CHECK, visibility.CHECK
+]  # fmt: skip
 
 
 def main(paths: list[str]) -> int:

@@ -12,9 +12,10 @@ from workbench.checkpoint import read_header
 
 pytestmark = pytest.mark.parity
 
-COVERED = {"port_metrics", "hanet", "hanet_loss", "hanet_metrics"}
+COVERED = {"port_metrics", "hanet", "hanet_loss", "hanet_metrics", "simcc", "vitpose", "visibility"}
 EXPLAINED = {  # outputs that are explained instead of followed
     "out.final_legacy_int_mask", "out.eval3d.relative_improvement_mpjpe", "out.eval3d.relative_improvement_pampjpe",
+    "out.nmt_loss_ls0.1", "out.nmtnorm_loss_ls0.1", "out.simdr_int_target", "out.simdr_target_weight",
 }  # fmt: skip
 
 

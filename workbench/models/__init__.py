@@ -13,6 +13,8 @@ from ..errors import unknown
 from ..skeletons import skeleton
 from .hanet import RELEASED, HANet, HANetConfig
 from .port import Port, PortConfig
+from .vissimcc import RELEASED as VISIBILITY_RELEASED
+from .vissimcc import VisSimCC, VisSimCCConfig
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,33 @@ def _hanet_example(config: HANetConfig, batch: int, generator: torch.Generator) 
     return {"xy": xy, "truth": truth, "weight": weight}
 
 
+def _vissimcc_example(config: VisSimCCConfig, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+    (w, h), k = config.size, len(skeleton(config.skeleton))
+    return {
+        "images": torch.randn(batch, 3, h, w, generator=generator),
+        "visibility": torch.randint(0, 3, (batch, k), generator=generator),
+        "xy_crop": torch.rand(batch, k, 2, generator=generator) * torch.tensor([w - 1.0, h - 1.0]),
+    }
+
+
 HANET_TINY = HANetConfig(channels=10, interval=3, dim=8, levels=2, decoder_levels=2, heads=2)
 PORT_TINY = PortConfig(dim=12, depth=2, heads=2, head_dim=6)
+VISSIMCC_TINY = VisSimCCConfig(
+    size=(32, 64), backbone="resnet18", widths=(8, 8, 12, 16), depths=(1, 1, 1, 1), deconv=(11, 7), split=1.5, sigma=3.0,
+    dim=10, layers=2, visnet=(7, 5),
+)  # fmt: skip
+VISSIMCC_TINY_HRNET = replace(
+    VISSIMCC_TINY, skeleton="crowdpose14", backbone="hrnet_w18_small", widths=(4, 4, 6, 8, 10), depths=(1, 1, 1, 1, 1),
+    deconv=(), output="heatmap",
+)  # fmt: skip
+VISSIMCC_TINY_VIT = replace(
+    VISSIMCC_TINY, backbone="vit_tiny_patch16_224", widths=(12, 2), depths=(2,), deconv=(), head_kernel=3,
+    head_upsample=4, output="heatmap", reasoning=False,
+)  # fmt: skip
+VISSIMCC_SMALL = VisSimCCConfig(
+    size=(96, 128), backbone="hrnet_w18_small", widths=(16, 16, 32, 48, 64), depths=(1, 1, 1, 1, 1), deconv=(),
+    sigma=3.5, dim=64, visnet=(48, 24),
+)  # fmt: skip
 
 MODELS: dict[str, Entry] = {
     "port": Entry(
@@ -77,9 +104,24 @@ MODELS: dict[str, Entry] = {
                 norms=(),
             ),
             "paper": HANetConfig(),
-            "released": HANetConfig(**RELEASED),  # the released Sub-JHMDB weights have dim 256: 287 M parameters
+            "released": HANetConfig(mlp_ratio=4.0, **RELEASED),  # the Sub-JHMDB weights have dim 256: 287 M parameters
         },
         _hanet_example,
+    ),
+    "vissimcc": Entry(
+        VisSimCC,
+        {
+            "tiny": VISSIMCC_TINY,
+            "tiny_released": replace(VISSIMCC_TINY, **VISIBILITY_RELEASED),
+            "tiny_plain": replace(VISSIMCC_TINY, reasoning=False),
+            "tiny_naive": replace(VISSIMCC_TINY, visibility="none", residual="none"),
+            "tiny_hrnet": VISSIMCC_TINY_HRNET,
+            "tiny_vit": VISSIMCC_TINY_VIT,
+            "small": VISSIMCC_SMALL,
+            "paper": VisSimCCConfig(),
+            "released": VisSimCCConfig(**VISIBILITY_RELEASED),
+        },
+        _vissimcc_example,
     ),
 }
 

@@ -1,0 +1,348 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+
+from workbench import checkpoint
+from workbench.codecs import encode_heatmaps, encode_simcc
+from workbench.errors import BadParameter
+from workbench.models import MODELS, build, config_of, entry
+from workbench.models.layers import count_parameters
+from workbench.models.vissimcc import (
+    RELEASED,
+    VisibilityReasoning,
+    VisNet,
+    VisSimCC,
+    VisSimCCConfig,
+    label_mask,
+    load_public,
+    masked_features,
+    released_visibility_loss,
+    visibility_loss,
+    visibility_mask,
+)
+from workbench.skeletons import skeleton
+from workbench.taps import record, tap_table
+
+TINY = config_of("vissimcc", "tiny")
+LABELS = torch.tensor([[0, 1, 2]])
+MODULE = VisSimCCConfig(skeleton="crowdpose14", dim=6, layers=2, visnet=(5, 3))
+
+
+def example(config: VisSimCCConfig, batch: int = 3):
+    return entry("vissimcc").example(config, batch, torch.Generator().manual_seed(5))
+
+
+# --- equations ---
+
+
+def test_the_mask_keeps_visible_joints_although_eq_3_prints_the_opposite():
+    assert visibility_mask(torch.tensor([[0.49, 0.5, 0.9]])).tolist() == [[pytest.approx(0.01), 1, 1]]
+    assert visibility_mask(torch.tensor([[0.6, 0.8]]), 0.2, 0.7).tolist() == [[pytest.approx(0.2), 1]]
+    assert label_mask(LABELS).tolist() == [[pytest.approx(0.01), pytest.approx(0.01), 1]]
+    assert label_mask(LABELS, raw=True).tolist() == [[pytest.approx(0.01), 1, 0]], "as released: inverted"
+
+
+def test_masked_features_are_scaled_joint_by_joint():
+    feature = torch.ones(1, 3, 2)
+    assert masked_features(feature, torch.tensor([[1, 0.5, 0.25]]))[0, :, 1].tolist() == [1, 0.5, 0.25]
+
+
+def test_visibility_loss_is_binary_joint_by_joint():
+    logits, visible = torch.tensor([[0.0, 3.0]]), torch.tensor([[True, True]])
+    expected = (torch.tensor(2.0).log() + torch.tensor(1 + 0.049787068).log()) / 2
+    assert visibility_loss(logits, visible).item() == pytest.approx(expected.item(), rel=1e-5)
+    assert released_visibility_loss(logits, visible) > 0.6, "in a softmax both cannot be visible"
+
+
+def test_an_attention_head_is_eq_5_and_heads_are_joined_by_eq_6():
+    torch.manual_seed(3)
+    block = VisibilityReasoning(7, MODULE).blocks[0]
+    z = torch.randn(2, 14, 6)
+    heads = []
+    for i in range(2):  # d_h = 3: columns of the projections belong to one head
+        q, k, v = (z @ part.weight[3 * i : 3 * i + 3].T for part in (block.query, block.key, block.value))
+        heads.append(torch.softmax(q @ k.mT / 3**0.5, -1) @ v)
+    torch.testing.assert_close(block.attend(z), torch.cat(heads, -1) @ block.project.weight.T + block.project.bias)
+    y = z + block.attend(block.norm1(z))
+    torch.testing.assert_close(block(z), y + block.mlp(block.norm2(y)))
+
+
+def test_the_loss_is_eq_8():
+    config = replace(TINY, visibility_weight=3.0)
+    torch.manual_seed(1)
+    three = VisSimCC(config).eval()
+    one = VisSimCC(TINY).eval()
+    one.load_state_dict(three.state_dict())
+    a, b = three(**example(TINY)), one(**example(TINY))
+    assert a["loss.visibility"].item() == pytest.approx(3 * b["loss.visibility"].item(), rel=1e-5)
+    assert a["loss.pose"] == b["loss.pose"]
+
+
+# --- the module ---
+
+
+def test_visnet_at_the_papers_size_is_under_a_megabyte():
+    assert 4 * count_parameters(VisNet(48 * 64)) < 1e6
+
+
+def test_visnet_learns_without_moving_the_estimator():
+    model = build("vissimcc", "tiny")
+    found = model(**example(TINY))
+    found["loss.visibility"].backward()
+    moved = {name for name, p in model.named_parameters() if p.grad is not None}
+    assert moved and all(name.startswith("reasoning.visnet.") for name in moved)
+    model.zero_grad()
+    model(**example(TINY))["loss.pose"].backward()
+    assert all(p.grad is None or not p.grad.any() for p in model.reasoning.visnet.parameters())
+
+
+def test_three_sources_of_visibility():
+    torch.manual_seed(2)
+    module = VisibilityReasoning(7, MODULE).eval()
+    feature, labels = torch.randn(2, 14, 7), torch.randint(0, 3, (2, 14))
+
+    def mask(source):
+        with record(module, ["mask"]) as taps:
+            module(feature, labels, source)
+        return taps["mask"]
+
+    assert torch.equal(mask("truth"), label_mask(labels))
+    assert (mask("none") == 1).all()
+    assert torch.equal(mask("predicted"), visibility_mask(module(feature)["visibility"]))
+    assert torch.equal(mask(None), mask("predicted"))
+    with pytest.raises(BadParameter, match="no labels were given"):
+        module(feature, None, "truth")
+    blind = VisibilityReasoning(7, replace(MODULE, visibility="none"))
+    assert blind.visnet is None and "visibility" not in blind(feature)
+    with pytest.raises(BadParameter, match="no VisNet"):
+        blind(feature, labels, "predicted")
+
+
+def test_forcing_a_joint_hidden_keeps_its_feature_from_the_others():
+    """A switch of the explorer: what a hidden joint holds changes the others a hundred times less."""
+    torch.manual_seed(4)
+    module = VisibilityReasoning(7, MODULE).eval()
+    feature = torch.randn(1, 14, 7)
+    other = feature.clone()
+    other[0, 5] += 1
+    elsewhere = [i for i in range(14) if i != 5]
+    moved = {}
+    for name, value in (("seen", 1.0), ("hidden", 0.0)):
+
+        def force(p, value=value):
+            return torch.cat((p[:, :5], torch.full_like(p[:, 5:6], value), p[:, 6:]), 1)
+
+        with record(module, ["mask"], edit={"visibility": force}) as taps:
+            pair = [module(f)["feature"] for f in (feature, other)]
+        assert taps["mask"][0, 5].item() == pytest.approx(max(value, 0.01))
+        moved[name] = (pair[0] - pair[1])[0, elsewhere].abs().max().item()
+    assert moved["hidden"] < 0.05 * moved["seen"]
+
+
+def test_masked_joints_are_told_apart_by_their_embedding():
+    module = VisibilityReasoning(7, replace(MODULE, visibility="truth")).eval()
+    plain = VisibilityReasoning(7, replace(MODULE, visibility="truth", joint_embedding=False)).eval()
+    plain.load_state_dict({k: v for k, v in module.state_dict().items() if k != "joints"})
+    nothing, hidden = torch.zeros(1, 14, 7), torch.ones(1, 14, dtype=torch.long)
+    assert plain(nothing, hidden)["feature"].std(1).max() < 1e-6 < module(nothing, hidden)["feature"].std(1).min()
+
+
+@pytest.mark.parametrize("residual", ["masked", "none"])
+def test_no_way_round_the_mask_but_the_released_one(residual):
+    config = replace(MODULE, visibility="truth", hidden=0.0, residual=residual)
+    hidden = torch.ones(1, 14, dtype=torch.long)
+    a, b = torch.randn(2, 1, 14, 7).unbind()
+    module = VisibilityReasoning(7, config).eval()
+    assert torch.equal(module(a, hidden)["feature"], module(b, hidden)["feature"])
+    released = VisibilityReasoning(7, replace(config, unmasked_residual=True)).eval()
+    difference = released(a, hidden)["feature"] - released(b, hidden)["feature"]
+    torch.testing.assert_close(difference, a - b)
+
+
+# --- the estimator ---
+
+
+def test_without_reasoning_it_is_the_plain_estimator():
+    model = build("vissimcc", "tiny_plain").eval()
+    images = example(TINY)["images"]
+    found = model(images)
+    feature = model.maps(images).flatten(2)
+    torch.testing.assert_close(
+        found["x"], (feature @ model.classify["x"].weight.T + model.classify["x"].bias).softmax(-1)
+    )
+    plain = VisSimCC(replace(TINY, output="heatmap", reasoning=False)).eval()
+    assert torch.equal(plain(images)["heatmaps"], plain.maps(images))
+
+
+@pytest.mark.parametrize("name", ["coco17", "crowdpose14", "jhmdb15"])
+def test_any_number_of_joints(name):
+    config = replace(TINY, skeleton=name)
+    assert VisSimCC(config)(**example(config))["x"].shape[1] == len(skeleton(name))
+
+
+@pytest.mark.parametrize("config", ["tiny", "tiny_hrnet"])
+def test_a_few_steps_lower_both_terms(config):
+    torch.manual_seed(0)
+    model, inputs = build("vissimcc", config), example(config_of("vissimcc", config), 2)
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    terms = []
+    for _ in range(30):
+        found = model(**inputs)
+        terms.append([found[f"loss.{name}"].item() for name in ("pose", "visibility")])
+        optimizer.zero_grad()
+        (found["loss.pose"] + found["loss.visibility"]).backward()
+        optimizer.step()
+    assert all(last < 0.9 * first for first, last in zip(terms[0], terms[-1])), terms
+
+
+@pytest.mark.parametrize("config", ["tiny", "tiny_hrnet", "tiny_vit"])
+def test_the_truth_is_read_back(config):
+    """Outputs made from labels decode to the joints: targets, grids and alignment agree."""
+    model, chosen = build("vissimcc", config), config_of("vissimcc", config)
+    inputs = example(chosen)
+    xy = inputs["xy_crop"] = 4 + inputs["xy_crop"] * 0.7
+    made = {}
+    if chosen.output == "simcc":
+        made["x"], made["y"] = encode_simcc(xy, chosen.size, chosen.split, chosen.sigma)
+        scores = {axis: made[axis].clamp_min(1e-30).log() for axis in "xy"}
+        within = 0.5 / chosen.split
+    else:
+        at = xy @ model.to_heatmap[:, :2].T + model.to_heatmap[:, 2]
+        scores = made["heatmaps"] = encode_heatmaps(at, torch.ones(xy.shape[:2]), model.grid, chosen.heatmap_sigma)
+        within = 0.5 * chosen.size[0] / (model.grid[0] - 1)
+    assert (model.decode(made)[0] - xy).abs().max() <= within + 1e-3
+    loss = model._pose_loss(scores, xy, torch.ones(xy.shape[:2]))
+    assert loss.item() == pytest.approx(0, abs=1e-5)
+
+
+def test_unlabelled_joints_have_no_say_in_the_pose():
+    model, inputs = build("vissimcc", "tiny").eval(), example(TINY)
+    inputs["visibility"][:, 3] = 0
+    moved = inputs | {"xy_crop": inputs["xy_crop"].index_add(1, torch.tensor([3]), torch.ones(3, 1, 2))}
+    assert model(**inputs)["loss.pose"] == model(**moved)["loss.pose"]
+    seen = (inputs["visibility"] == 2).float()
+    assert model(**inputs, weights=seen)["loss.pose"] < model(**inputs)["loss.pose"], "Table 1: visible joints alone"
+    with pytest.raises(BadParameter, match="without visibility"):
+        model(inputs["images"], xy_crop=inputs["xy_crop"])
+
+
+@pytest.mark.parametrize("config", ["tiny", "tiny_hrnet"])
+def test_the_flip_test_does_not_care_which_side_it_sees_first(config):
+    chosen = replace(config_of("vissimcc", config), split=1.0)  # with more bins a px the last ones have no mirror image
+    model = VisSimCC(chosen).eval()
+    images, other = example(chosen)["images"], skeleton(chosen.skeleton).flip_index.tolist()
+    with torch.no_grad():
+        xy, _ = model.decode(model.flip_test(images))
+        mirrored, _ = model.decode(model.flip_test(images.flip(-1)))
+    mirrored = mirrored[:, other]
+    torch.testing.assert_close(mirrored[..., 0], chosen.size[0] - 1 - xy[..., 0], atol=1e-3, rtol=0)
+    torch.testing.assert_close(mirrored[..., 1], xy[..., 1], atol=1e-3, rtol=0)
+
+
+def test_the_flip_test_mirrors_the_labels_too():
+    model = VisSimCC(replace(TINY, visibility="truth")).eval()
+    inputs = example(TINY)
+    labels = inputs["visibility"]
+    with record(model, ["reasoning.mask"]) as taps:
+        model.flip_test(inputs["images"], labels)
+    here, there = taps.calls("reasoning.mask")
+    assert torch.equal(there, here[:, list(skeleton("coco17").flip_index)]) and not torch.equal(there, here)
+    released = VisSimCC(replace(TINY, visibility="truth", mirror_labels=False)).eval()
+    with record(released, ["reasoning.mask"]) as taps:
+        released.flip_test(inputs["images"], labels)
+    assert torch.equal(*taps.calls("reasoning.mask"))
+
+
+@pytest.mark.parametrize("switch", sorted(set(RELEASED) - {"mirror_labels", "alignment", "raw_labels"}))
+def test_every_switch_changes_what_comes_out(switch):
+    def made(config):
+        torch.manual_seed(1)
+        model = VisSimCC(config).eval()
+        state = {
+            k: v
+            for k, v in base.state_dict().items()
+            if k in model.state_dict() and v.shape == model.state_dict()[k].shape
+        }
+        model.load_state_dict(model.state_dict() | state)
+        return {k: v for k, v in model(**example(config)).items() if k in ("x", "loss.pose", "loss.visibility")}
+
+    torch.manual_seed(1)
+    base = VisSimCC(TINY)
+    one, other = made(TINY), made(replace(TINY, **{switch: RELEASED[switch]}))
+    assert any((one[k] - other[k]).abs().max() > 1e-5 for k in other)
+
+
+def test_released_heatmaps_are_trained_as_simple_baseline_was():
+    config = replace(
+        TINY,
+        output="heatmap",
+        reasoning=False,
+        mean_loss=True,
+        released_labels=True,
+        alignment="msra",
+        heatmap_sigma=2.0,
+    )
+    model, inputs = VisSimCC(config).eval(), example(TINY)
+    found = model(**inputs)
+    scale = inputs["xy_crop"] * torch.tensor([4 / 32, 8 / 64])
+    near = (scale + 0.5).floor()
+    grid = torch.stack(torch.meshgrid(torch.arange(4), torch.arange(8), indexing="xy"), -1)
+    gaps = grid - near[:, :, None, None]
+    target = torch.exp(-gaps.square().sum(-1) / 8) * (gaps.abs().amax(-1) <= 6)
+    weight = (inputs["visibility"] > 0)[..., None, None]
+    expected = ((found["heatmaps"] - target).square() * weight).mean() / 2
+    assert found["loss.pose"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_every_tap_of_the_explorer_says_what_its_axes_are():
+    table = tap_table(build("vissimcc", "tiny"))
+    assert table["maps.out"] == ("b", "joint", "y", "x")
+    assert table["reasoning.visibility"] == table["reasoning.mask"] == ("b", "joint")
+    assert table["reasoning.blocks.1.attention.map"] == ("b", "head", "joint", "joint")
+    assert table["distribution.x"] == ("b", "joint", "bin_x")
+    assert tap_table(build("vissimcc", "tiny_hrnet"))["heatmaps"] == ("b", "joint", "y", "x")
+
+
+def test_the_small_configuration_can_be_shipped(tmp_path):
+    path = checkpoint.save(tmp_path / "small.safetensors", build("vissimcc", "small"), {"model": "vissimcc"})
+    assert path.stat().st_size < 4e6
+
+
+@pytest.mark.parametrize("name", MODELS["vissimcc"].configs)
+def test_a_configuration_survives_its_card(name):
+    config = config_of("vissimcc", name)
+    again = json.loads(json.dumps(asdict(config)))
+    assert VisSimCCConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in again.items()}) == config
+
+
+def test_published_weights_load_into_a_model_with_reasoning():
+    torch.manual_seed(8)
+    source = build("vissimcc", "tiny_plain")
+    theirs = {}
+    for name, tensor in source.state_dict().items():
+        for ours, official in (("maps.backbone.net.", ""), ("maps.head.deconv.", "deconv_layers."),
+                               ("maps.head.final.", "final_layer."), ("classify.", "mlp_head_")):  # fmt: skip
+            name = official + name[len(ours) :] if name.startswith(ours) else name
+        theirs[name] = tensor
+    plain, whole = build("vissimcc", "tiny_plain"), build("vissimcc", "tiny")
+    assert load_public(plain, theirs).complete
+    assert torch.equal(plain(example(TINY)["images"])["x"], source(example(TINY)["images"])["x"])
+    report = load_public(whole, theirs, partial=True)
+    assert not report.unexpected and all(name.startswith("reasoning.") for name in report.missing)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"output": "voxels"}, "output is 'voxels'"),
+        ({"visibility": "guess"}, "visibility is"),
+        ({"heads": 3}, "3 heads"),
+    ],
+)
+def test_configurations_that_make_no_sense_are_refused(change, problem):
+    with pytest.raises(BadParameter, match=problem):
+        VisSimCCConfig(**change)

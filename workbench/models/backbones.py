@@ -1,0 +1,206 @@
+"""Images to one map a keypoint: ResNet, HRNet and ViT of timm, the heads of SimpleBaseline, HRNet and ViTPose.
+
+`public_weights` brings published weights of these networks to our names; nothing is fetched unless `pretrained` asks for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import timm
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from timm.models.hrnet import HighResolutionNetFeatures, cfg_cls
+from torch import Tensor, nn
+
+from ..errors import BadParameter, CheckpointMismatch
+from ..taps import Tap
+
+FAMILIES = {"hrnet": 32, "resnet": 32, "vit": 16}  # -> what width and height of an image must be multiples of
+
+
+def _hrnet(name: str, widths: tuple[int, ...], depths: tuple[int, ...], pretrained: bool) -> nn.Module:
+    options = {"out_indices": (1,), "feature_location": ""}  # the first branch before any classifier: stride 4
+    if widths or depths:
+        config = dict(cfg_cls[name])
+        stages = [dict(config[f"stage{i}"]) for i in (1, 2, 3, 4)]
+        for i, stage in enumerate(stages):
+            if widths:
+                stage["num_channels"] = widths[:1] if i == 0 else widths[1 : i + 2]
+            if depths:
+                stage["num_blocks"] = (depths[0],) if i == 0 else (depths[4],) * (i + 1)
+                stage["num_modules"] = 1 if i == 0 else depths[i]
+        config |= {f"stage{i}": stage for i, stage in enumerate(stages, 1)}
+        net = HighResolutionNetFeatures(config, **options)
+    else:
+        net = timm.create_model(name, pretrained, features_only=True, **options)
+    last = net.stage4[-1]
+    last.fuse_layers = last.fuse_layers[:1]  # the other branches' outputs are used by classifiers alone
+    return net
+
+
+class Backbone(nn.Module):
+    """A network of timm without its classifier, in `net`, and the map of features that pose heads take.
+
+    name: timm's, of a ResNet (the last stage, stride 32), an HRNet (the finest branch, stride 4) or a ViT with patches of
+    16 px (tokens as a map, stride 16; a margin of 2 px around the picture as ViTPose has it). size: (width, height) px.
+    widths, depths: another size than timm's, whose weights then do not fit.
+        ResNet: channels and blocks of each of the four stages
+        HRNet: channels of the first stage and of the four branches; blocks of the first stage, modules of the three
+            others, blocks of a branch
+        ViT: (channels, heads) and (blocks,)
+    pretrained: ImageNet weights, which timm fetches where they are not yet.
+    """
+
+    def __init__(
+        self,
+        name: str = "resnet50",
+        size: tuple[int, int] = (192, 256),
+        widths: tuple[int, ...] = (),
+        depths: tuple[int, ...] = (),
+        pretrained: bool = False,
+    ):
+        super().__init__()
+        self.family = next((f for f in FAMILIES if name.startswith(f)), "")
+        lengths = {"hrnet": (5, 5), "resnet": (4, 4), "vit": (2, 1)}.get(self.family)
+        if lengths is None or not timm.is_model(name):
+            raise BadParameter(f"the backbone is {name!r}", remedy=f"one of timm's {', '.join(FAMILIES)} networks")
+        if any(given and len(given) != n for given, n in zip((widths, depths), lengths)):
+            raise BadParameter(
+                f"{name} with widths {widths} and depths {depths}", remedy=f"give {lengths[0]} and {lengths[1]} or none"
+            )
+        if pretrained and (widths or depths):
+            raise BadParameter("pretrained weights fit timm's own widths and depths alone", remedy="leave one out")
+        multiple = FAMILIES[self.family]
+        if any(pixels % multiple for pixels in size):
+            raise BadParameter(f"images of {size} px for {name}", remedy=f"multiples of {multiple}")
+        bare = {"num_classes": 0, "global_pool": ""}
+        if self.family == "hrnet":
+            self.net = _hrnet(name, widths, depths, pretrained)
+            self.stride, self.channels = 4, self.net.feature_info.channels()[0]
+        elif self.family == "resnet":
+            given = {k: v for k, v in (("channels", widths), ("layers", depths)) if v}
+            self.net = timm.create_model(name, pretrained, zero_init_last=False, **bare, **given)
+            self.stride, self.channels = 32, self.net.num_features
+        else:
+            given = dict(zip(("embed_dim", "num_heads"), widths)) | dict(zip(("depth",), depths))
+            given |= {"img_size": (size[1], size[0])} | bare
+            self.net = timm.create_model(name, class_token=False, **given)
+            if pretrained:  # timm fits positions to the grid only beside a class token
+                weights = timm.create_model(name, pretrained, **given).state_dict()
+                del weights["cls_token"]
+                self.net.load_state_dict(weights | {"pos_embed": weights["pos_embed"][:, 1:]})
+            self.net.patch_embed.proj.padding = (2, 2)
+            self.stride, self.channels = 16, self.net.num_features
+        self.grid = (size[0] // self.stride, size[1] // self.stride)
+
+    def forward(self, images: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b c h w"]:
+        if self.family == "hrnet":
+            return self.net(images)[0]
+        features = self.net.forward_features(images)
+        return features.mT.unflatten(-1, self.grid[::-1]) if self.family == "vit" else features
+
+
+class HeatmapHead(nn.Module):
+    """Features to one map a keypoint: deconvolutions of these widths, each doubling the grid, then one convolution.
+
+    SimpleBaseline and SimCC's ResNet (256, 256, 256), ViTPose's classic head (256, 256), HRNet (). ViTPose's simple head:
+    (), kernel 3, and upsample 4, which doubles twice by bilinear interpolation after a ReLU.
+    """
+
+    def __init__(self, channels: int, joints: int, deconv: tuple[int, ...] = (), kernel: int = 1, upsample: int = 1):
+        super().__init__()
+        self.upsample, layers = upsample, []
+        for width in deconv:
+            layers += [nn.ConvTranspose2d(channels, width, 4, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(True)]
+            channels = width
+        self.deconv = nn.Sequential(*layers)
+        self.final = nn.Conv2d(channels, joints, kernel, padding=kernel // 2)
+
+    def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k hh ww"]:
+        x = self.deconv(features)
+        if self.upsample > 1:
+            x = F.interpolate(F.relu(x), scale_factor=self.upsample, mode="bilinear", align_corners=False)
+        return self.final(x)
+
+
+class KeypointMaps(nn.Module):
+    """A backbone and its heatmap head; `grid` is the (width, height) of the maps."""
+
+    def __init__(self, backbone: Backbone, head: HeatmapHead):
+        super().__init__()
+        self.backbone, self.head = backbone, head
+        scale = 2 ** (len(head.deconv) // 3) * head.upsample
+        self.grid = tuple(n * scale for n in backbone.grid)
+        self.features = Tap("b channel y x")
+        self.out = Tap("b joint y x")
+
+    def forward(self, images: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b k h w"]:
+        return self.out(self.head(self.features(self.backbone(images))))
+
+
+# --- published weights --------------------------------------------------------------------------------------------
+
+_POSE_NAMES = (
+    (r"^(module|backbone)\.", ""),
+    (r"^(keypoint_head|head)\.(deconv_head\.)?", ""),
+    (r"^deconv_layers\.", "head.deconv."),
+    (r"^final_layer\.", "head.final."),
+    (r"^mlp_head_([xy])\.", r"classify.\1."),
+)
+_VIT_NAMES = (
+    (r"^backbone\.embeddings\.patch_embeddings\.projection\.", "backbone.net.patch_embed.proj."),
+    (r"^backbone\.encoder\.layer\.", "backbone.net.blocks."),
+    (r"^backbone\.layernorm\.", "backbone.net.norm."),
+    (r"\.layernorm_before\.", ".norm1."),
+    (r"\.layernorm_after\.", ".norm2."),
+    (r"\.attention\.output\.dense\.", ".attn.proj."),
+    (r"^head\.conv\.", "head.final."),
+)
+_VIT_HEAD = {"deconv1": "0", "batchnorm1": "1", "deconv2": "3", "batchnorm2": "4"}
+_POSITIONS = "backbone.embeddings.position_embeddings"
+
+
+def _renamed(name: str, pairs) -> str:
+    for old, new in pairs:
+        name = re.sub(old, new, name)
+    return name
+
+
+def _vitpose(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as transformers names them: its q, k, v stacked, its position of the absent class token added to the others."""
+    ours = {}
+    for name, tensor in tensors.items():
+        if found := re.fullmatch(r"backbone\.encoder\.layer\.(\d+)\.attention\.attention\.query\.(\w+)", name):
+            parts = [tensors[name.replace(".query.", f".{part}.")] for part in ("query", "key", "value")]
+            ours[f"backbone.net.blocks.{found[1]}.attn.qkv.{found[2]}"] = torch.cat(parts)
+        elif name == _POSITIONS:
+            ours["backbone.net.pos_embed"] = tensor[:, 1:] + tensor[:, :1]
+        elif found := re.fullmatch(r"head\.(deconv\d|batchnorm\d)\.(\w+)", name):
+            ours[f"head.deconv.{_VIT_HEAD[found[1]]}.{found[2]}"] = tensor
+        elif not re.search(r"\.attention\.attention\.(key|value)\.", name):
+            ours[_renamed(name, _VIT_NAMES)] = tensor
+    return ours
+
+
+def public_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Published pose weights under the names of `KeypointMaps`; SimCC's classifiers as `classify.x` and `classify.y`.
+
+    Knows SimpleBaseline, HRNet and SimCC as their authors and as MMPose name them, and ViTPose as transformers does.
+    HRNet's names are timm's, so the map is the identity but for prefixes and the head; fusions into the coarse branches of
+    the last module, which some files carry, are left out. Errors: `CheckpointMismatch` for anything else.
+    """
+    if _POSITIONS in tensors:
+        return _vitpose(tensors)
+    named = {_renamed(name, _POSE_NAMES): tensor for name, tensor in tensors.items()}
+    if "head.final.weight" not in named or "conv1.weight" not in named:
+        raise CheckpointMismatch(
+            f"neither a ResNet, HRNet nor ViT pose network: {', '.join(list(tensors)[:3])}, ...",
+            remedy="name a file of SimpleBaseline, HRNet, SimCC (theirs or MMPose's) or of ViTPose (transformers')",
+        )
+    modules = [int(found[1]) for name in named if (found := re.match(r"stage4\.(\d+)\.", name))]
+    unused = re.compile(rf"stage4\.{max(modules, default=0)}\.fuse_layers\.[1-9]")
+    ours = {name: tensor for name, tensor in named.items() if not unused.match(name)}
+    return {k if k.startswith(("head.", "classify.")) else f"backbone.net.{k}": v for k, v in ours.items()}

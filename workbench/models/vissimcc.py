@@ -1,0 +1,361 @@
+"""Visibility: VisNet says which joints are seen, the others' features are masked, a transformer over joints reasons.
+
+Sun, Gu, Wang, Yang, Yao: Rethinking Visibility in Human Pose Estimation: Occluded Pose Reasoning via Transformers (WACV 2024).
+The losses of Eq. 1 and 2 stand in `workbench.codecs`. Visibility labels are 0 not labelled, 1 occluded, 2 visible; a joint
+counts as visible where they are 2. Where the released program disagrees with the paper, a switch of the configuration says so;
+`released` sets them all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from .. import codecs, geometry
+from ..checkpoint import KeyReport, load_into
+from ..errors import BadParameter
+from ..skeletons import skeleton
+from ..taps import Tap
+from .backbones import Backbone, HeatmapHead, KeypointMaps, public_weights
+from .layers import Attention, merge_heads, split_heads
+
+SOURCES = ("predicted", "truth", "none")
+
+
+@dataclass(frozen=True)
+class VisSimCCConfig:
+    """`VisSimCCConfig()` reads the paper as printed; the last group is what the released program does instead."""
+
+    skeleton: str = "coco17"
+    size: tuple[int, int] = (192, 256)  # (width, height) px of the crop; SimCC's
+    backbone: str = "resnet50"  # Visibility Table 2; HRNet-W32 has deconv ()
+    widths: tuple[int, ...] = ()  # another size than timm's, see `backbones.Backbone`
+    depths: tuple[int, ...] = ()
+    deconv: tuple[int, ...] = (256, 256, 256)  # of the heatmap head; SimpleBaseline's
+    head_kernel: int = 1
+    head_upsample: int = 1
+    output: str = "simcc"  # or "heatmap"
+    split: float = 2.0  # bins a px; SimCC's
+    sigma: float = 6.0  # bins, of the labels; SimCC's at 192 x 256
+    heatmap_sigma: float = 1.0  # heatmap px; Visibility Sec. 3.1
+    alignment: str = "udp"  # of heatmaps in the crop  # unstated; ours
+    reasoning: bool = True  # Visibility Table 5: False is the plain estimator
+    visibility: str = "predicted"  # Table 6: or "truth"; "none" is Table 5's reasoning without masking
+    dim: int = 512  # d  # unstated; ours, as released
+    layers: int = 3  # unstated; ours, as released
+    heads: int = 2  # h  # unstated; ours, as released
+    mlp_ratio: int = 2  # unstated; ours, as released
+    visnet: tuple[int, int] = (64, 32)  # hidden channels  # unstated; ours, as released
+    hidden: float = 0.01  # the mask of an occluded joint; Eq. 3
+    threshold: float = 0.5  # Eq. 3
+    visibility_weight: float = 1.0  # lambda of Eq. 8, Sec. 5.1
+    joint_embedding: bool = True  # a learned vector a joint, or masked joints could not be told apart  # unstated; ours
+    residual: str = "masked"  # added to the transformer's output; "none"  # unstated; ours
+    # --- paper | released
+    pre_norm: bool = True  # Sec. 4.3 | False: the norm follows each module (and there is no joint embedding)
+    shared_heads: bool = False  # Eq. 5: d x d | True: one d_h x d_h matrix each for Q, K, V serves all heads
+    unmasked_residual: bool = False  # | True: adds the feature before masking, so that occluded ones reach the head
+    softmax_visibility: bool = False  # Eq. 7 joint by joint | True: a softmax over joints of their probabilities
+    raw_labels: bool = False  # | True: masks made of labels 0, 1, 2 as if they were 0 and 1: visible joints become 0
+    mirror_labels: bool = True  # | False: the flip test gives the mirrored picture the labels of the other side
+    head_bias: bool = True  # SimCC's classifiers | False: none
+    mean_loss: bool = False  # Eq. 1 and 2 are sums | True: means over pixels (and half of it) or bins
+    released_labels: bool = False  # | True: SimCC's densities cut at the border, heatmaps cut at three sigmas
+
+    def __post_init__(self):
+        for field, known in (
+            ("output", ("simcc", "heatmap")), ("visibility", SOURCES), ("residual", ("masked", "none"))
+        ):  # fmt: skip
+            if getattr(self, field) not in known:
+                raise BadParameter(f"{field} is {getattr(self, field)!r}", remedy=f"choose {', '.join(known)}")
+        if self.dim % self.heads:
+            raise BadParameter(f"{self.heads} heads of {self.dim} channels", remedy="make dim a multiple of heads")
+
+
+RELEASED = {
+    "visibility": "truth", "joint_embedding": False, "pre_norm": False, "shared_heads": True, "unmasked_residual": True,
+    "softmax_visibility": True, "raw_labels": True, "mirror_labels": False, "head_bias": False, "mean_loss": True,
+    "released_labels": True, "alignment": "msra",
+}  # fmt: skip
+
+
+# --- equations ----------------------------------------------------------------------------------------------------
+
+
+def visibility_mask(
+    probability: Float[Tensor, "b k"], hidden: float = 0.01, threshold: float = 0.5
+) -> Float[Tensor, "b k"]:
+    """1 for joints as likely visible as the threshold or more, else `hidden`. Visibility Eq. 3, its inequality turned round:
+    as printed it would mask the visible joints, against Sec. 4.2 and the released program.
+    """
+    return torch.where(probability >= threshold, 1.0, hidden).to(probability.dtype)
+
+
+def label_mask(visibility: Int[Tensor, "b k"], hidden: float = 0.01, raw: bool = False) -> Float[Tensor, "b k"]:
+    """The mask of true labels: 1 for visible joints (2), else `hidden`. Visibility Table 6, Ground Truth.
+
+    raw: what the released program makes of labels that it takes for 0 and 1: 2 becomes 0, 1 becomes 1, 0 `hidden`.
+    """
+    seen = torch.where(visibility == (1 if raw else 2), 1.0, hidden)
+    return torch.where(visibility == 2, 0.0, seen) if raw else seen
+
+
+def masked_features(feature: Float[Tensor, "b k f"], mask: Float[Tensor, "b k"]) -> Float[Tensor, "b k f"]:
+    """Each joint's feature times its mask. Visibility Eq. 4."""
+    return feature * mask[..., None]
+
+
+def visibility_loss(logits: Float[Tensor, "b k"], visible: Bool[Tensor, "b k"]) -> Float[Tensor, ""]:
+    """Binary cross-entropy, mean over all joints: those without a label count as occluded. Visibility Eq. 7, footnote 1."""
+    return F.binary_cross_entropy_with_logits(logits, visible.to(logits.dtype))
+
+
+def released_visibility_loss(logits: Float[Tensor, "b k"], visible: Bool[Tensor, "b k"]) -> Float[Tensor, ""]:
+    """The released program's: joints compete in a softmax, whose scores are probabilities already."""
+    return F.cross_entropy(logits.sigmoid(), visible.to(logits.dtype))
+
+
+# --- modules ------------------------------------------------------------------------------------------------------
+
+
+class VisNet(nn.Sequential):
+    """The MLP V of Sec. 4.2, one for all joints: a feature to the logit of being visible."""
+
+    def __init__(self, features: int, hidden: tuple[int, int] = (64, 32)):
+        first, second = hidden
+        super().__init__(
+            nn.Linear(features, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU(), nn.Linear(second, 1)
+        )
+
+    def forward(self, feature: Float[Tensor, "b k f"]) -> Float[Tensor, "b k"]:
+        return super().forward(feature).squeeze(-1)
+
+
+class Block(nn.Module):
+    """Visibility Eq. 5 and 6 and an MLP, each with its residual; layer norm before each. The bias of W_P is ours."""
+
+    def __init__(self, config: VisSimCCConfig):
+        super().__init__()
+        d, self.heads, self.pre_norm = config.dim, config.heads, config.pre_norm
+        self.norm1, self.norm2 = nn.LayerNorm(d), nn.LayerNorm(d)
+        width = d // self.heads if config.shared_heads else d
+        self.query, self.key, self.value = (nn.Linear(width, width, bias=False) for _ in range(3))
+        self.attention = Attention((d // self.heads) ** -0.5, "b head joint joint")  # Eq. 5
+        self.project = nn.Linear(d, d)  # W_P
+        self.mlp = nn.Sequential(nn.Linear(d, config.mlp_ratio * d), nn.SiLU(), nn.Linear(config.mlp_ratio * d, d))
+        self.out = Tap("b joint channel")
+
+    def attend(self, z: Float[Tensor, "b k d"]) -> Float[Tensor, "b k d"]:
+        """Visibility Eq. 6."""
+        if self.query.in_features < z.shape[-1]:  # one small matrix for every head
+            heads = split_heads(z, self.heads)
+            parts = (self.query(heads), self.key(heads), self.value(heads))
+        else:
+            parts = (split_heads(part(z), self.heads) for part in (self.query, self.key, self.value))
+        return self.project(merge_heads(self.attention(*parts)))
+
+    def forward(self, z: Float[Tensor, "b k d"]) -> Float[Tensor, "b k d"]:
+        if self.pre_norm:
+            z = z + self.attend(self.norm1(z))
+            return self.out(z + self.mlp(self.norm2(z)))
+        z = self.norm1(z + self.attend(z))
+        return self.out(self.norm2(z + self.mlp(z)))
+
+
+class VisibilityReasoning(nn.Module):
+    """The module of the paper for any estimator that has a feature a joint: [b k f] in, [b k f] out.
+
+    VisNet, which is there where the configuration predicts visibility, sees the feature detached: it learns without
+    moving the estimator (Sec. 5.1).
+    """
+
+    def __init__(self, features: int, config: VisSimCCConfig = VisSimCCConfig()):
+        super().__init__()
+        self.config, d = config, config.dim
+        self.visnet = VisNet(features, config.visnet) if config.visibility == "predicted" else None
+        self.embed = nn.Sequential(nn.Linear(features, d), nn.ReLU())  # unstated; ours, as released
+        joints = len(skeleton(config.skeleton))
+        self.joints = nn.Parameter(0.02 * torch.randn(joints, d)) if config.joint_embedding else None
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.project = nn.Linear(d, features)
+        self.visibility = Tap("b joint") if self.visnet else None
+        self.mask, self.masked, self.out = Tap("b joint"), Tap("b joint feature"), Tap("b joint feature")
+
+    def forward(
+        self,
+        feature: Float[Tensor, "b k f"],
+        visibility: Int[Tensor, "b k"] | None = None,
+        source: str | None = None,
+    ) -> dict[str, Tensor]:
+        """ "feature" [b k f] after reasoning and, where there is a VisNet, "visibility" [b k] and its "logits".
+
+        source: what the mask follows, "predicted", "truth" (`visibility`) or "none"; the configuration's by default.
+        """
+        config, source, found = self.config, source or self.config.visibility, {}
+        if self.visnet is not None:
+            logits = self.visnet(feature.detach())
+            found = {"logits": logits, "visibility": self.visibility(logits.sigmoid())}
+        if source == "predicted" and found:
+            mask = visibility_mask(found["visibility"], config.hidden, config.threshold)
+        elif source == "truth" and visibility is not None:
+            mask = label_mask(visibility, config.hidden, config.raw_labels)
+        elif source == "none":
+            mask = torch.ones_like(feature[..., 0])
+        else:
+            raise BadParameter(
+                f"visibility by {source!r}: {'no labels were given' if source == 'truth' else 'no VisNet for that'}",
+                remedy="truth needs labels, predicted a model configured so; none needs nothing",
+            )
+        masked = self.masked(masked_features(feature, self.mask(mask.to(feature.dtype))))
+        z = self.embed(masked)
+        z = z if self.joints is None else z + self.joints
+        for block in self.blocks:
+            z = block(z)
+        kept = feature if config.unmasked_residual else masked if config.residual == "masked" else 0
+        return {"feature": self.out(self.project(z) + kept), **found}
+
+
+class VisSimCC(nn.Module):
+    """A pose estimator with the module between its keypoint features and its output.
+
+    The feature of a joint is its map, flattened. output "simcc": classifiers of both coordinates (SimCC); "heatmap": the
+    feature as a map again (SimpleBaseline, HRNet, ViTPose). Without reasoning it is the plain estimator.
+    pretrained: the backbone with ImageNet weights, which timm fetches.
+    """
+
+    def __init__(self, config: VisSimCCConfig = VisSimCCConfig(), pretrained: bool = False):
+        super().__init__()
+        self.config, joints = config, len(skeleton(config.skeleton))
+        backbone = Backbone(config.backbone, config.size, config.widths, config.depths, pretrained)
+        head = HeatmapHead(backbone.channels, joints, config.deconv, config.head_kernel, config.head_upsample)
+        self.maps = KeypointMaps(backbone, head)
+        self.grid = w, h = self.maps.grid
+        self.feature = Tap("b joint feature")
+        self.reasoning = VisibilityReasoning(w * h, config) if config.reasoning else None
+        if config.output == "simcc":
+            bins = {axis: round(n * config.split) for axis, n in zip("xy", config.size)}
+            self.classify = nn.ModuleDict({axis: nn.Linear(w * h, n, config.head_bias) for axis, n in bins.items()})
+            self.distribution = nn.ModuleDict({axis: Tap(f"b joint bin_{axis}") for axis in "xy"})
+        else:
+            self.heatmaps = Tap("b joint y x")
+        to_heatmap = geometry.crop_to_heatmap(config.size, self.grid, config.alignment)
+        for name, affine in (("to_heatmap", to_heatmap), ("to_crop", geometry.invert(to_heatmap))):
+            self.register_buffer(name, torch.tensor(affine, dtype=torch.float32), persistent=False)
+
+    def forward(
+        self,
+        images: Float[Tensor, "b 3 h w"],
+        visibility: Int[Tensor, "b k"] | None = None,
+        xy_crop: Float[Tensor, "b k 2"] | None = None,
+        weights: Float[Tensor, "b k"] | None = None,
+        source: str | None = None,
+    ) -> dict[str, Tensor]:
+        """Distributions "x" and "y" over the bins of each axis, or "heatmaps"; "visibility" where it is predicted.
+
+        images: normalised crops of the configured size. visibility: labels; with xy_crop (px) they give the terms of Eq. 8,
+        "loss.pose" and "loss.visibility". weights: of the joints in the pose loss, by default 1 where there is a label
+        (Table 1 trains on visible joints alone). source: see `VisibilityReasoning`.
+        """
+        feature = self.feature(self.maps(images).flatten(2))
+        found = {} if self.reasoning is None else self.reasoning(feature, visibility, source)
+        logits, feature = found.pop("logits", None), found.pop("feature", feature)
+        if self.config.output == "simcc":
+            scores = {axis: layer(feature) for axis, layer in self.classify.items()}
+            found |= {axis: self.distribution[axis](score.softmax(-1)) for axis, score in scores.items()}
+        else:
+            scores = found["heatmaps"] = self.heatmaps(feature.unflatten(-1, self.grid[::-1]))
+        if xy_crop is not None:
+            if visibility is None:
+                raise BadParameter("coordinates without visibility", remedy="give both: 0 says that there is no label")
+            weights = (visibility > 0).to(xy_crop.dtype) if weights is None else weights
+            found["loss.pose"] = self._pose_loss(scores, xy_crop, weights)
+            if logits is not None:
+                loss = released_visibility_loss if self.config.softmax_visibility else visibility_loss
+                found["loss.visibility"] = self.config.visibility_weight * loss(logits.float(), visibility == 2)
+        return found
+
+    def _pose_loss(self, scores, xy_crop: Tensor, weights: Tensor) -> Tensor:
+        """Visibility Eq. 1 or 2."""
+        config = self.config
+        if config.output == "simcc":
+            made = config.size, config.split, config.sigma
+            if config.released_labels:
+                *target, seen = codecs.encode_simcc_released(xy_crop, weights > 0, *made)
+                weights = weights * seen
+            else:
+                target = codecs.encode_simcc(xy_crop, *made)
+            logits = scores["x"].float(), scores["y"].float()
+            return codecs.simcc_loss(logits, tuple(target), weights, config.mean_loss)
+        xy_heatmap = xy_crop @ self.to_heatmap[:, :2].T + self.to_heatmap[:, 2]
+        target = codecs.encode_heatmaps(
+            xy_heatmap, weights, self.grid, config.heatmap_sigma, config.alignment == "msra",
+            3.0 if config.released_labels else None,
+        )  # fmt: skip
+        loss = codecs.heatmap_loss(scores.float(), target, weights)
+        return loss / (2 * scores[0].numel()) if config.mean_loss else loss
+
+    def decode(self, found: Mapping[str, Tensor]) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
+        """`xy_crop` px and confidence of what `forward` returned; no loop over joints, on the device."""
+        if self.config.output == "simcc":
+            return codecs.decode_simcc(found["x"], found["y"], self.config.split)
+        xy_heatmap, confidence = codecs.decode_heatmaps(found["heatmaps"])
+        return xy_heatmap @ self.to_crop[:, :2].T + self.to_crop[:, 2], confidence
+
+    def flip_test(
+        self,
+        images: Float[Tensor, "b 3 h w"],
+        visibility: Int[Tensor, "b k"] | None = None,
+        source: str | None = None,
+    ) -> dict[str, Tensor]:
+        """`forward` of the picture and of its mirror image, put back and averaged."""
+        config, other = self.config, skeleton(self.config.skeleton).flip_index.tolist()
+        mirrored = visibility if visibility is None or not config.mirror_labels else visibility[:, other]
+        here, there = self(images, visibility, source=source), self(images.flip(-1), mirrored, source=source)
+        if config.output == "simcc":
+            there["x"], there["y"] = codecs.mirror_simcc(there["x"], there["y"], other, config.split)
+        else:
+            there["heatmaps"] = codecs.mirror_heatmaps(there["heatmaps"], other, config.alignment)
+        if "visibility" in there:
+            there["visibility"] = there["visibility"][:, other]
+        return {key: (here[key] + there[key]) / 2 for key in here}
+
+
+# --- published weights --------------------------------------------------------------------------------------------
+
+
+def load_public(model: VisSimCC, tensors: Mapping[str, Tensor], *, partial: bool = False, file=None) -> KeyReport:
+    """Published weights of SimpleBaseline, HRNet, ViTPose or SimCC into the estimator; see `backbones.public_weights`.
+
+    partial: also into a model with reasoning, which stays as it is.
+    """
+    ours = public_weights(tensors)
+    named = {k if k.startswith("classify.") else f"maps.{k}": v for k, v in ours.items()}
+    return load_into(model, named, partial=partial, file=file)
+
+
+_RENAMED = (
+    (r"^visnet\.conv([123])\.", lambda found: f"reasoning.visnet.{2 * int(found[1]) - 2}."),
+    (r"^encoder\.embedding_layer\.embed\.(\d)\.", r"reasoning.embed.\1."),
+    (r"^encoder\.fc\.", "reasoning.project."),
+    (r"^encoder\.layers\.", "reasoning.blocks."),
+    (r"\.attention\.(query|key|value)_matrix\.", r".\1."),
+    (r"\.attention\.out\.", ".project."),
+    (r"\.feed_forward\.", ".mlp."),
+    (r"^output\.mlp_head_([xy])\.", r"classify.\1."),
+)
+
+
+def released_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights of the released module under our names; its convolutions over one position become linear maps."""
+    ours = {}
+    for name, tensor in tensors.items():
+        for old, new in _RENAMED:
+            name = re.sub(old, new, name)
+        ours[name] = tensor.squeeze(-1) if ".visnet." in name and name.endswith(".weight") else tensor
+    return ours
