@@ -102,6 +102,45 @@ def _click_a_joint(page, notebook: OpenNotebook) -> None:
     assert "middle_finger4" in before + readout.inner_text()
 
 
+OVER = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')].find(p => p._fullData.length > 9)"
+
+
+@pytest.mark.skipif("03_hanet" not in notebook_paths(), reason="the HANet chapter does not exist yet")
+def test_frame_and_drag_move_the_hanet_chapter(tmp_path):
+    """The scrubber moves line, pose and row; dragging over a plot hides the joint there, and the answer follows."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    shutil.copy(notebook_paths()["03_hanet"], folder)
+    with jupyterlab(folder, tmp_path / "private") as address:
+        with chromium(home=address.partition("/doc/")[0], height=1500) as (page, outside):
+            notebook = OpenNotebook(page, address.format(path="03_hanet.ipynb"))
+            notebook.run_all()
+            assert notebook.errors() == []
+            said, slider = page.locator(".hanet-readout"), notebook.slider("frame")
+            output = notebook.output_around(slider)
+            before, text = notebook.pixels_without(output, slider), said.inner_text()
+            for _ in range(4):
+                notebook.press(slider, "ArrowRight")
+            notebook.wait(lambda: said.inner_text() != text, 20, "other read frame in the readout")
+            notebook.wait(lambda: notebook.pixels_without(output, slider) != before, 20, "change of the figures")
+            text, final = said.inner_text(), f"() => [...{OVER}._fullData.find(t => t.name.startsWith('final')).y]"
+            answer = page.evaluate(final)
+            box = (
+                f"() => (b => [b.x, b.y, b.width, b.height])({OVER}.querySelector('.xy .drag').getBoundingClientRect())"
+            )
+            x, y, width, height = page.evaluate(box)
+            page.mouse.move(x + 0.3 * width, y + 0.5 * height)
+            page.mouse.down()
+            page.mouse.move(x + 0.6 * width, y + 0.6 * height, steps=5)
+            page.mouse.up()
+            notebook.wait(lambda: said.inner_text() != text, 30, "answer to the drag")
+            notebook.wait(lambda: page.evaluate(final) != answer, 30, "other final pose")
+            assert "hidden joints" in said.inner_text()
+            page.screenshot(path=SCREENSHOTS / "03_hanet.png")
+            assert notebook.errors() == [] and outside == []
+
+
 BRUSH = """from workbench.data.worlds import sample_clip
 from workbench.view.explorers import OcclusionBrush
 made = sample_clip("synthetic_tiny", "train", 0)

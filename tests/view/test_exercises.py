@@ -112,3 +112,45 @@ def test_cover_mistakes_are_diagnosed(said, answer, diagnosis):
 def test_posetrack_mistakes_are_diagnosed(said, answer, diagnosis):
     assert exercises.check_posetrack_flags(answer) == (diagnosis == "Right")
     assert diagnosis in said[-1]
+
+
+def shifted(x, step):
+    return x[(torch.arange(len(x)) + step).clamp(0, len(x) - 1)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "diagnosis"),
+    [
+        (lambda x: torch.stack((x - shifted(x, -1), shifted(x, 1) - 2 * x + shifted(x, -1))), "Right"),
+        (lambda x: None, "Not tried yet"),
+        (lambda x: torch.diff(x, dim=0), "Expected shape"),
+        (lambda x: torch.stack((shifted(x, 1) - x, shifted(x, 1) - 2 * x + shifted(x, -1))), "looks ahead"),
+        (lambda x: torch.stack((x - x.roll(1, 0), x.roll(-1, 0) - 2 * x + x.roll(1, 0))), "ends meet"),
+        (lambda x: torch.stack((shifted(x, -1) - x, 2 * x - shifted(x, 1) - shifted(x, -1))), "sign is turned"),
+    ],
+)
+def test_motion_mistakes_are_diagnosed(said, answer, diagnosis):
+    assert exercises.check_motion(answer) == (diagnosis == "Right")
+    assert diagnosis in said[-1]
+
+
+def choose(final, refined, truth, *, teach=torch.Tensor.detach, swap=False):
+    better = ((final - truth).abs() < (refined - truth).abs()) ^ swap
+    return torch.where(better, (refined - teach(final)).abs(), (final - teach(refined)).abs())
+
+
+@pytest.mark.parametrize(
+    ("answer", "diagnosis"),
+    [
+        (choose, "Right"),
+        (lambda f, r, t: None, "Not tried yet"),
+        (lambda f, r, t: choose(f, r, t, teach=lambda x: x), "detach the one that teaches"),
+        (lambda f, r, t: choose(f, r, t, swap=True), "wrong one learns"),
+        (lambda f, r, t: choose(f, r, t).detach(), "Nobody learns"),
+        (lambda f, r, t: choose(f, r, t).square(), "squared"),
+        (lambda f, r, t: choose(f, r, t).mean(), "Expected shape"),
+    ],
+)
+def test_online_mistakes_are_diagnosed(said, answer, diagnosis):
+    assert exercises.check_online(answer) == (diagnosis == "Right")
+    assert diagnosis in said[-1]

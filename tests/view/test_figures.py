@@ -190,3 +190,55 @@ def test_every_figure_has_a_title_and_readable_text(hands, panel):
     ]
     for figure in made:
         assert figure.layout.title.text and figure.layout.font.size >= 12 and figure.layout.height >= 150
+
+
+def test_runs_of_frames_have_ends():
+    assert figures.spans(np.array([1, 1, 0, 0, 1], bool)) == [(0, 1), (4, 4)]
+    assert figures.spans(np.zeros(3, bool)) == []
+    assert [(s["x0"], s["x1"]) for s in figures.shade([(0, 1), (4, 4)])] == [(-0.5, 1.5), (3.5, 4.5)]
+
+
+def test_panels_over_time_share_frames_and_colours():
+    frames = np.arange(5)
+    lines = {figures.REAL: (frames, frames * 2.0), "level 1": (frames[::2], frames[::2] + 1.0)}
+    figure = figures.time_panels(
+        {"x, px": lines, "v, px/frame": {figures.REAL: (frames, frames)}}, "t", shaded=[(1, 2)]
+    )
+    truth, level, again, key = figure.data
+    assert truth.line.color == again.line.color == figures.TRUTH and level.line.color != figures.TRUTH
+    assert list(level.x) == [0, 2, 4] and list(level.y) == [1, 3, 5]
+    assert names(figure) == {figures.REAL, "level 1", "burst of occlusion"} and key.marker.color == figures.MASKED
+    assert (figure.layout.yaxis.title.text, figure.layout.yaxis2.title.text) == ("x, px", "v, px/frame")
+    assert figure.layout.xaxis2.title.text == "frame" and figure.layout.shapes[0].x1 == 2.5
+
+
+def test_maps_of_frames_have_frames_on_their_axes_and_one_scale():
+    read = np.arange(0, 9, 3)
+    maps = {"a": (np.eye(3), read, read), "b": (np.full((3, 3), 1 / 3), read, read)}
+    figure = figures.frame_maps(maps, "t", shaded=[(3, 5)])
+    assert list(figure.data[0].x) == [0, 3, 6] and {t.zmax for t in figure.data} == {1.0}
+    assert "frame" in figure.layout.xaxis.title.text and "frame" in figure.layout.yaxis.title.text
+    assert [(s.x0, s.x1) for s in figure.layout.shapes] == [(2.5, 5.5)] * 2
+    assert [t.showscale for t in figure.data] == [True, False]
+
+
+def test_a_strip_of_poses_has_one_scale(hands):
+    strip = {
+        "frame 0": {figures.REAL: hands[0][0].astype(float), figures.FINAL: hands[1][0].astype(float)},
+        "frame 5": {figures.REAL: 0.1 * hands[0][1].astype(float)},
+    }
+    figure = figures.pose_strip(strip, HAND, "t")
+    widths = [figure.layout[axis].range[1] - figure.layout[axis].range[0] for axis in ("xaxis", "xaxis2")]
+    assert widths[0] == pytest.approx(widths[1]) and figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1]
+    assert names(figure) == {figures.REAL, figures.FINAL}
+    assert [a.text for a in figure.layout.annotations] == ["frame 0", "frame 5"]
+
+
+def test_arrows_start_at_the_last_pose():
+    early, late = np.zeros((21, 2)), np.ones((21, 2))
+    late[3] = 7.0
+    arrows = {"velocity, px/frame": (late - early, 2.0)}
+    figure = figures.kinematics_figure({"frame 0": early, "frame 1": late}, arrows, HAND, "t")
+    arrow = figure.data[-1]
+    assert (arrow.x[9], arrow.x[10]) == (7.0, 21.0) and np.isnan(arrow.x[11])
+    assert "2 times" in arrow.name and arrow.hovertext[9] == f"{HAND.joints[3]}: velocity, px/frame 9.9 px"

@@ -10,6 +10,7 @@ from IPython.display import Markdown, display
 from torch import Tensor
 
 from ..metrics import p_epe
+from ..models.hanet import acceleration, neighbours, online_errors, velocity
 from ..models.port import masked_joint_nll, normalised_adjacency
 from ..occlusion import cover
 from ..skeletons import skeleton
@@ -147,3 +148,58 @@ def check_posetrack_flags(function: Callable[[np.ndarray], np.ndarray | None]) -
         (2 - 2 * stated, "The labelled joints count as hidden and the others as visible: it is the other way round."),
     ]
     return _compare(function(keypoints.copy()), 2 * stated, mistakes)
+
+
+def check_motion(function: Callable[[Tensor], Tensor | None]) -> bool:
+    """Exercise of chapter 03: HANet Eq. 2 with d = 1, function(x [t, c]) gives velocity and acceleration [2, t, c]."""
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(3))
+    around = neighbours(x[None])
+    steps = velocity(x[None], around[0]), velocity(around[1], x[None])
+    v, v_next, a, previous, following = (part[0] for part in (*steps, acceleration(steps[1], steps[0]), *around))
+    zeros = torch.cat((torch.zeros(1, 3), x, torch.zeros(1, 3)))
+    out, wrapped = zeros[1:] - zeros[:-1], torch.cat((x[-1:], x, x[:1]))
+    ring = wrapped[1:] - wrapped[:-1]
+    mistakes = [
+        (
+            torch.stack((out[:-1], out.diff(dim=0))),
+            "Zeros stand beyond the ends: the body seems to come from the corner.",
+        ),
+        (torch.stack((ring[:-1], ring.diff(dim=0))), "The ends meet: before the first frame comes the last one."),
+        (torch.stack((v_next, v_next - v)), "This velocity looks ahead; Eq. 2 takes this pose minus the one before."),
+        (torch.stack((v, v - neighbours(v[None])[0][0])), "v(t) - v(t-1) is one frame late: ask for v(t+1) - v(t)."),
+        (torch.stack((-v, v - v_next)), "The sign is turned: later minus earlier."),
+        (torch.stack(((following - previous) / 2, v_next - v)), "This spans two frames; Eq. 2's velocity spans one."),
+    ]
+    return _compare(function(x.clone()), torch.stack((v, a)), mistakes)
+
+
+def check_online(function: Callable[[Tensor, Tensor, Tensor], Tensor | None]) -> bool:
+    """Exercise of chapter 03: HANet Eq. 10, function(final, refined, truth), each [k], gives the loss of each joint."""
+    truth, start = torch.zeros(4), ([1.0, -2.0, 0.5, 4.0], [3.0, 1.0, -0.25, 6.0])
+
+    def slopes(online) -> tuple[Tensor | None, Tensor | None]:
+        final, refined = (torch.tensor(values, requires_grad=True) for values in start)
+        loss = online(final, refined, truth)
+        if isinstance(loss, Tensor) and loss.requires_grad:
+            loss.sum().backward()
+        got = [torch.zeros(4) if x.grad is None else x.grad for x in (final, refined)]
+        return loss.detach() if isinstance(loss, Tensor) else loss, torch.stack(got)
+
+    def ours(final, refined, truth):
+        return online_errors(*(x[None, None] for x in (final, refined, truth)), torch.ones(1, 1, 4))
+
+    (loss, got), (expected, right) = slopes(function), slopes(ours)
+    if not isinstance(loss, Tensor) or loss.shape != expected.shape or not torch.allclose(loss, expected):
+        squared = (torch.tensor(start[0]) - torch.tensor(start[1])).square()
+        text = "Each distance is squared: Eq. 10 with the L1 norm takes it as it is."
+        return _compare(loss, expected, [(squared, text)])
+    both = (torch.tensor(start[1]) - torch.tensor(start[0])).sign()
+    mistakes = [
+        (
+            torch.stack((-both, both)),
+            "The values are right, but both answers get a gradient: detach the one that teaches.",
+        ),
+        (torch.zeros(2, 4), "Nobody learns: both sides are detached."),
+        (-right.flip(0), "The wrong one learns: the better answer is moved towards the worse."),
+    ]
+    return _compare(got, right, mistakes)

@@ -530,3 +530,164 @@ def noise_confidence(diagnosis: Mapping[str, np.ndarray], title: str, *, given: 
     )
     figure.update_yaxes(title="share of the joints", tickformat=".0%", rangemode="tozero")
     return _layout(figure, title, 360)
+
+
+# --- motion ---------------------------------------------------------------------------------------------------------
+
+# Who says where a joint is, and how its line looks over time.
+INPUT, ENCODED, FINAL, REAL = "input", "refined P'", "final P<sub>s</sub>", "truth"
+VOICES = {
+    REAL: (TRUTH, "lines", {"width": 3}, {}),
+    INPUT: (DETECTED, "lines+markers", {"width": 1}, {"size": 4}),
+    ENCODED: ("#222222", "markers", {}, {"size": 8, "symbol": "diamond-open"}),
+    FINAL: (REFINED, "lines", {"width": 2.5}, {}),
+}
+
+
+def spans(flags: Bool[np.ndarray, "t"]) -> list[tuple[int, int]]:
+    """First and last frame of every run of True."""
+    edges = np.flatnonzero(np.diff(np.pad(flags.astype(np.int8), 1)))
+    return [(int(a), int(b) - 1) for a, b in zip(edges[::2], edges[1::2])]
+
+
+def shade(spans: Sequence[tuple[int, int]], colour: str = MASKED) -> list[dict]:
+    """Shapes over frames first to last, from top to bottom of a figure whose panels share the x axis "x"."""
+    look = {"type": "rect", "yref": "paper", "y0": 0, "y1": 1, "layer": "below", "line_width": 0}
+    return [look | {"x0": a - 0.5, "x1": b + 0.5, "fillcolor": colour, "opacity": 0.22} for a, b in spans]
+
+
+def shade_key(name: str, colour: str = MASKED) -> go.Scatter:
+    """What shaded frames are, for the legend."""
+    mark = {"symbol": "square", "size": 12, "color": colour, "opacity": 0.4}
+    return go.Scatter(x=[None], y=[None], mode="markers", name=name, marker=mark)
+
+
+def time_traces(
+    lines: Mapping[str, tuple[Num[np.ndarray, "t"], Num[np.ndarray, "t"]]], *, legend: bool = True
+) -> list[go.Scatter]:
+    """Lines over frames: name -> (frames, values). Those of VOICES look the same everywhere, others run from dark to light."""
+    others = [name for name in lines if name not in VOICES]
+    colours = dict(zip(others, sample_colorscale("Viridis", np.linspace(0, 0.9, max(len(others), 2)).tolist())))
+    traces = []
+    for name, (frames, values) in lines.items():
+        colour, mode, line, marker = VOICES.get(name, (colours.get(name), "lines+markers", {"width": 2}, {"size": 5}))
+        traces.append(
+            go.Scatter(
+                x=frames, y=values, mode=mode, name=name, legendgroup=name, showlegend=legend, line=line | {"color": colour},
+                marker=marker | {"color": colour}, hovertemplate=f"{name}, frame %{{x}}: %{{y:.2f}}<extra></extra>",
+            )
+        )  # fmt: skip
+    return traces
+
+
+def time_panels(
+    panels: Mapping[str, Mapping[str, tuple[Num[np.ndarray, "t"], Num[np.ndarray, "t"]]]],
+    title: str,
+    *,
+    shaded: Sequence[tuple[int, int]] = (),
+    shaded_name: str = "burst of occlusion",
+) -> go.Figure:
+    """Panels over each other that share the frames: title of y -> name -> (frames, values). Counterpart of HANet Fig. 5.
+
+    shaded: first and last frames of spans that stand out.
+    """
+    figure = make_subplots(len(panels), 1, shared_xaxes=True, vertical_spacing=0.04)
+    seen = set()
+    for row, (y_title, lines) in enumerate(panels.items(), 1):
+        for trace in time_traces(lines):
+            trace.showlegend = trace.name not in seen
+            seen.add(trace.name)
+            figure.add_trace(trace, row, 1)
+        figure.update_yaxes(title=y_title, row=row, col=1)
+    if shaded:
+        figure.add_trace(shade_key(shaded_name))
+    figure.update_xaxes(title="frame", row=len(panels), col=1)
+    legend = {"orientation": "h", "y": 1.01, "yanchor": "bottom"}
+    figure = _layout(figure, title, 130 + 220 * len(panels), legend=legend, shapes=shade(shaded))
+    return figure.update_layout(margin_t=100, title={"y": 1 - 12 / figure.layout.height, "yanchor": "top"})
+
+
+def frame_map(
+    weights: Float[np.ndarray, "q k"], asks: Int[np.ndarray, "q"], answers: Int[np.ndarray, "k"], bar: Mapping
+) -> go.Heatmap:
+    """Attention from frame to frame: a row asks, a column answers; the axes are frame numbers of the window."""
+    return go.Heatmap(
+        z=weights, x=answers, y=asks, colorscale="Cividis", zmin=0, zmax=weights.max(), name="attention",
+        colorbar={"thickness": 9, "nticks": 4, **bar},
+        hovertemplate="frame %{y} looks at frame %{x}: %{z:.3f}<extra></extra>",
+    )  # fmt: skip
+
+
+def frame_maps(
+    maps: Mapping[str, tuple[Float[np.ndarray, "q k"], Int[np.ndarray, "q"], Int[np.ndarray, "k"]]],
+    title: str,
+    *,
+    cols: int = 3,
+    shaded: Sequence[tuple[int, int]] = (),
+) -> go.Figure:
+    """Attention maps, name -> (weights, frames that ask, frames that answer), with one colour scale; shaded columns framed.
+
+    Counterpart of the attention in HANet Fig. 3; a token is a read frame, never a joint.
+    """
+    rows, top = -(-len(maps) // cols), max(float(weights.max()) for weights, *_ in maps.values())
+    figure = make_subplots(
+        rows, cols, subplot_titles=list(maps), horizontal_spacing=0.07, vertical_spacing=0.22 / max(rows, 1)
+    )  # fmt: skip
+    for i, (weights, asks, answers) in enumerate(maps.values()):
+        at = {"row": i // cols + 1, "col": i % cols + 1}
+        figure.add_trace(frame_map(weights, asks, answers, {"title": "weight"}).update(zmax=top, showscale=not i), **at)
+        for a, b in shaded:
+            line = {"color": MASKED, "width": 2}
+            figure.add_shape(type="rect", x0=a - 0.5, x1=b + 0.5, y0=asks[0] - 1, y1=asks[-1] + 1, line=line, **at)
+        figure.update_yaxes(autorange="reversed", **at)
+        figure.update_xaxes(title="frame that answers" if at["row"] == rows else "", **at)
+        if at["col"] == 1:
+            figure.update_yaxes(title="frame that asks", **at)
+    return _layout(figure, title, 110 + 300 * rows)
+
+
+def pose_strip(
+    frames: Mapping[str, Mapping[str, Float[np.ndarray, "k 2"]]], skeleton: Skeleton, title: str, *, height: int = 330
+) -> go.Figure:
+    """Poses of several frames side by side on one scale: caption -> name of VOICES -> px. Counterpart of HANet Fig. 4."""
+    figure = make_subplots(1, len(frames), subplot_titles=list(frames), horizontal_spacing=0.01)
+    points = [np.stack(list(poses.values())) for poses in frames.values()]
+    side = max(np.ptp(p.reshape(-1, 2), 0).max() for p in points)
+    for col, (poses, xy) in enumerate(zip(frames.values(), points), 1):
+        for name, pose in poses.items():
+            for trace in pose_traces(pose, skeleton, name, VOICES[name][0], show_legend=col == 1, width=2.5):
+                figure.add_trace(trace.update(opacity=0.8, marker_size=5 if trace.mode == "markers" else None), 1, col)
+        middle = (xy.reshape(-1, 2).min(0) + xy.reshape(-1, 2).max(0)) / 2
+        (left, right), (low, high) = around(middle + np.array([[-side], [side]]) / 2, pad=0.04)
+        _picture_axes(figure, [left, right], [low, high], 1, col)
+    return _layout(figure, title, height, legend={"orientation": "h", "y": -0.02})
+
+
+def kinematics_figure(
+    poses: Mapping[str, Float[np.ndarray, "k 2"]],
+    arrows: Mapping[str, tuple[Float[np.ndarray, "k 2"], float]],
+    skeleton: Skeleton,
+    title: str,
+) -> go.Figure:
+    """Poses over each other, oldest first and lightest, and arrows from the last one. Counterpart of HANet Fig. 1.
+
+    arrows: name -> (vectors in px, how many times enlarged they are drawn).
+    """
+    figure, last = make_subplots(), list(poses.values())[-1]
+    shades = sample_colorscale("Blues", np.linspace(0.45, 0.95, len(poses)).tolist())
+    for (name, xy), colour in zip(poses.items(), shades):
+        figure.add_traces(pose_traces(xy, skeleton, name, colour))
+    for (name, (vectors, times)), colour in zip(arrows.items(), (REFINED, MASKED)):
+        ends = np.stack((last, last + times * vectors, np.full_like(last, np.nan)), 1).reshape(-1, 2)
+        sizes = np.linalg.norm(vectors, axis=-1)
+        figure.add_trace(
+            go.Scatter(
+                x=ends[:, 0], y=ends[:, 1], mode="lines+markers", name=f"{name}, drawn {times:g} times as long",
+                line={"color": colour, "width": 2}, hoverinfo="text",
+                marker={"symbol": ["circle", "arrow", "circle"] * len(last), "angleref": "previous", "color": colour,
+                        "size": [1, 11, 1] * len(last)},
+                hovertext=[f"{j}: {name} {s:.1f} px" for j, s in zip(skeleton.joints, sizes) for _ in range(3)],
+            )
+        )  # fmt: skip
+    _picture_axes(figure, *around(np.stack(list(poses.values()))))
+    return _layout(figure, title, 520)
