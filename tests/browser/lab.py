@@ -162,6 +162,26 @@ class OpenNotebook:
         """The cell output that the slider stands in."""
         return self.page.locator(".jp-OutputArea-child", has=slider).last
 
+    def settle(self, output: Locator, timeout_s: float = 60) -> None:
+        """Until the kernel is idle and the output looks the same for a second: what still redraws drops a drag."""
+        shots: list[bytes] = []
+
+        def still() -> bool:
+            shots.append(output.screenshot(animations="disabled", caret="hide"))
+            self.page.wait_for_timeout(300)
+            return len(shots) > 3 and len(set(shots[-4:])) == 1 and self._idle()
+
+        self.wait(still, timeout_s, "rest in the output")
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """With the mouse, from place to place on the page, px, as slowly as a hand."""
+        self.page.mouse.move(*start)
+        self.page.wait_for_timeout(200)
+        self.page.mouse.down()
+        self.page.mouse.move(*end, steps=8)
+        self.page.wait_for_timeout(200)
+        self.page.mouse.up()
+
     def pixels_without(self, output: Locator, slider: Locator) -> bytes:
         """The output as a picture with the slider masked: what is left changes only if the kernel redrew it."""
         return output.screenshot(mask=[slider], animations="disabled", caret="hide")

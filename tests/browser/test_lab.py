@@ -124,16 +124,14 @@ def test_frame_and_drag_move_the_hanet_chapter(tmp_path):
                 notebook.press(slider, "ArrowRight")
             notebook.wait(lambda: said.inner_text() != text, 20, "other read frame in the readout")
             notebook.wait(lambda: notebook.pixels_without(output, slider) != before, 20, "change of the figures")
+            notebook.settle(output)
             text, final = said.inner_text(), f"() => [...{OVER}._fullData.find(t => t.name.startsWith('final')).y]"
             answer = page.evaluate(final)
             box = (
                 f"() => (b => [b.x, b.y, b.width, b.height])({OVER}.querySelector('.xy .drag').getBoundingClientRect())"
             )
             x, y, width, height = page.evaluate(box)
-            page.mouse.move(x + 0.3 * width, y + 0.5 * height)
-            page.mouse.down()
-            page.mouse.move(x + 0.6 * width, y + 0.6 * height, steps=5)
-            page.mouse.up()
+            notebook.drag((x + 0.3 * width, y + 0.5 * height), (x + 0.6 * width, y + 0.6 * height))
             notebook.wait(lambda: said.inner_text() != text, 30, "answer to the drag")
             notebook.wait(lambda: page.evaluate(final) != answer, 30, "other final pose")
             assert "hidden joints" in said.inner_text()

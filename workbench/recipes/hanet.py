@@ -44,6 +44,7 @@ THRESHOLDS = (0.05, 0.1, 0.2)
 class MotionWorld:
     """How motion becomes detections. Every field is part of the digest; a change makes a new world."""
 
+    cameras: str = "right-handed, from above"  # the first world saw people mirrored, from below
     frame_wh: tuple[int, int] = (320, 240)  # Sub-JHMDB
     fps: int = 30
     pitch_deg: tuple[float, float] = (8.0, 6.0)  # mean, std of the camera's tilt
@@ -90,11 +91,11 @@ class Sequence2D:
 def turn(
     xyz_mm: Float[np.ndarray, "t k 3"], rng: np.random.Generator, world: MotionWorld = WORLD
 ) -> Float[np.ndarray, "t k 3"]:
-    """A body (world mm, y up) about the middle of its way, as a random standing camera sees it turned; y still up."""
+    """A body (world mm, y up) about the middle of its way in a random standing camera's axes: right, down, away, mm."""
     yaw, pitch = rng.uniform(-np.pi, np.pi), np.radians(rng.normal(*world.pitch_deg))
     about_y = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
-    about_x = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
-    return (xyz_mm - xyz_mm.reshape(-1, 3).mean(0)) @ (about_x @ about_y).T
+    down = np.array([[1, 0, 0], [0, np.cos(pitch), np.sin(pitch)], [0, -np.sin(pitch), np.cos(pitch)]])
+    return (xyz_mm - xyz_mm.reshape(-1, 3).mean(0)) @ (down @ about_y).T * [-1, -1, 1]
 
 
 def photograph(
@@ -104,8 +105,7 @@ def photograph(
     xyz = turn(xyz_mm, rng, world)
     distance = max(rng.uniform(*world.distance_mm), 1.5 * np.abs(xyz).max())
     focal = rng.uniform(*world.height_px) * distance / 2000
-    flat = focal * xyz[..., :2] / (distance + xyz[..., 2:])
-    return np.array(world.frame_wh) / 2 + flat * [1, -1]
+    return np.array(world.frame_wh) / 2 + focal * xyz[..., :2] / (distance + xyz[..., 2:])
 
 
 def bursts(n: int, t: int, rng: np.random.Generator, world: MotionWorld = WORLD) -> Bool[np.ndarray, "n t k"]:

@@ -252,7 +252,7 @@ def _task(read: Callable, measure: Callable, said: str, table: str, spec: str) -
 
 def camera_space(xyz_mm: Float[np.ndarray, "t k 3"], rng: np.random.Generator) -> Float[np.ndarray, "t k 3"]:
     """A body before a random camera (x right, y down, z away), relative to its root joint, mm."""
-    xyz = hanet.turn(xyz_mm, rng, WORLD_3D) * [-1, -1, 1]
+    xyz = hanet.turn(xyz_mm, rng, WORLD_3D)
     return xyz - xyz[:, hanet.JOINTS.root, None]
 
 
