@@ -13,8 +13,10 @@ from workbench.models import build
 from workbench.models.hanet import HANetConfig
 from workbench.predict import (
     PortRefiner,
+    PoseEstimator,
     RefineRule,
     SequenceRefiner,
+    estimate_people,
     place_missing,
     pose_frame,
     pose_weights,
@@ -300,3 +302,16 @@ def test_tracks_that_are_no_sequences_are_refused(sequences, rng):
         refine_tracks(sequences, replace(people, tracks=None))
     with pytest.raises(BadParameter, match="detections are posetrack15, the model knows jhmdb15"):
         refine_tracks(sequences, replace(people, skeleton="posetrack15"))
+
+
+def test_people_of_a_video_are_estimated_in_their_boxes(rng):
+    estimator = PoseEstimator(build("vissimcc", "tiny"))
+    frames = rng.integers(0, 255, (3, 60, 80, 3), np.uint8)
+    boxes = np.array([[10, 5, 40, 55], [20, 20, 20, 50], [30, 10, 70, 50]], float)
+    found = Detections("coco17", rng.uniform(0, 60, (3, 17, 2)), np.full((3, 17), 0.4), boxes, frames=[2, 0, 0])
+    made = estimate_people(estimator, frames, found)
+    np.testing.assert_allclose(made.xy_frame[0], estimator.estimate(frames[2], boxes[:1]).xy_frame[0], atol=1e-3)
+    np.testing.assert_array_equal(made.replaced.all(1), [True, False, True])
+    np.testing.assert_array_equal(made.xy_frame[1], found.xy_frame[1])
+    with pytest.raises(BadParameter, match="without frames"):
+        estimate_people(estimator, frames, replace(found, frames=None))

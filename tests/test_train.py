@@ -14,7 +14,7 @@ from torch import nn
 
 from workbench import checkpoint
 from workbench.errors import BadFile, BadParameter, CheckpointMismatch
-from workbench.train import TrainConfig, learning_rate, train
+from workbench.train import TrainConfig, learning_rate, settings_of, train
 
 
 class Line(nn.Module):
@@ -141,6 +141,14 @@ def test_schedule():
     assert learning_rate(4, config) == 2.0
     assert learning_rate(54, config) == pytest.approx(1.0)
     assert learning_rate(103, config) == pytest.approx(1 - math.cos(math.pi / 100), abs=1e-9)
+
+
+def test_the_rate_drops_at_shares_of_the_steps():
+    config = TrainConfig(steps=140, lr=1.0, warmup_steps=2, drops=(90 / 140, 120 / 140))
+    assert [learning_rate(s, config) for s in (0, 2, 89, 90, 119, 120, 139)] == pytest.approx(
+        [0.5, 1, 1, 0.1, 0.1, 0.01, 0.01]
+    )
+    assert "drops" in settings_of(config) and "drops" not in settings_of(replace(config, drops=()))
 
 
 def test_cuda_is_refused_where_there_is_none(tmp_path):

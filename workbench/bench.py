@@ -22,10 +22,11 @@ from .data.frames import open_frames
 from .data.windows import WindowConfig, Windows, loader
 from .data.worlds import WORLDS, World, sample_clip
 from .errors import unknown
-from .models import config_of
+from .models import config_of, entry
 from .models.hanet import HANet
 from .models.layers import count_parameters, forward_flops
 from .models.port import Port
+from .models.vissimcc import VisSimCC, VisSimCCConfig
 from .predict import PortRefiner, RefineRule, SequenceRefiner
 from .recipes import hanet as hanet_recipe
 from .recipes import port as port_recipe
@@ -33,8 +34,8 @@ from .records import Clip, Picture, Track, Video
 from .train import accelerator
 
 
-def _median_rates(steps: dict[str, Callable[[], object]], device: str, seconds: float) -> dict[str, float]:
-    """Calls a second of each, called in turn: median of at least five after two to warm up, in about `seconds` each."""
+def _times(steps: dict[str, Callable[[], object]], device: str, seconds: float) -> dict[str, np.ndarray]:
+    """Seconds of the calls of each, called in turn: at least five after two to warm up, in about `seconds` each."""
     times, stop = {name: [] for name in steps}, time.perf_counter() + seconds * len(steps)
     for i in range(10_000):
         for name, step in steps.items():
@@ -46,7 +47,12 @@ def _median_rates(steps: dict[str, Callable[[], object]], device: str, seconds: 
                 times[name].append(time.perf_counter() - start)
         if i >= 6 and time.perf_counter() > stop:
             break
-    return {name: 1 / float(np.median(t)) for name, t in times.items()}
+    return {name: np.array(t) for name, t in times.items()}
+
+
+def _median_rates(steps: dict[str, Callable[[], object]], device: str, seconds: float) -> dict[str, float]:
+    """Calls a second of each, of `_times`."""
+    return {name: 1 / float(np.median(t)) for name, t in _times(steps, device, seconds).items()}
 
 
 def _median_rate(step: Callable[[], object], device: str, seconds: float) -> float:
@@ -146,6 +152,57 @@ def _bench_hanet(device: str, seconds: float) -> list[dict]:
     return rows
 
 
+VISSIMCC_CASES = {"paper": 32, "small": 64}  # configuration -> people a step; on a GPU four times as many
+
+
+def _vissimcc_row(name: str, config: VisSimCCConfig, size: int, precision: str, device: str, seconds: float) -> dict:
+    torch.manual_seed(0)
+    example = entry("vissimcc").example(config, size, torch.Generator().manual_seed(0))
+    batch = {k: v.to(device) for k, v in example.items()}
+    batch["images"] = batch["images"].contiguous(memory_format=torch.channels_last)
+    models = {
+        kind: VisSimCC(replace(config, reasoning=kind == "module")).to(device, memory_format=torch.channels_last)
+        for kind in ("plain", "module")
+    }
+    optimisers = {kind: torch.optim.Adam(model.parameters()) for kind, model in models.items()}
+    mixed = partial(torch.autocast, device, torch.bfloat16, enabled=precision == "bf16")
+
+    def train(kind):
+        with mixed():
+            loss = sum(v for k, v in models[kind](**batch).items() if k.startswith("loss."))
+        optimisers[kind].zero_grad(set_to_none=True)
+        loss.backward()
+        optimisers[kind].step()
+
+    def infer(kind):
+        with torch.inference_mode(), mixed():
+            models[kind].decode(models[kind](batch["images"]))
+
+    row = {"method": "vissimcc", "configuration": name, "precision": precision, "batch": size}
+    for kind, model in models.items():
+        row[f"parameters, {kind}"] = count_parameters(model)
+        row[f"GFLOP an image, {kind}"] = forward_flops(model, batch["images"][:1]) / 1e9
+    row["VisNet, MB"] = 4e-6 * count_parameters(models["module"].reasoning.visnet)
+    for what, step in (("train", train), ("inference", infer)):
+        for model in models.values():
+            model.train(what == "train")
+        times = _times({kind: partial(step, kind) for kind in models}, device, seconds)
+        row |= {f"{what} images/s, {kind}": size / float(np.median(t)) for kind, t in times.items()}
+        # call against call: whatever else slows the machine for a while slows both
+        row[f"{what}, the module adds %"] = 100 * float(np.median(times["module"] / times["plain"]) - 1)
+    return row
+
+
+def _bench_vissimcc(device: str, seconds: float) -> list[dict]:
+    """SimCC with the module and without it, call by call in turn, channels-last; inference is forward and decoding."""
+    precisions, more = (("bf16",), 4) if device == "cuda" else (("fp32", "bf16"), 1)
+    return [
+        _vissimcc_row(name, config_of("vissimcc", name), more * size, precision, device, seconds)
+        for name, size in VISSIMCC_CASES.items()
+        for precision in precisions
+    ]
+
+
 def _filmed(recipe: World, index: int) -> tuple[int, int]:
     """Frames and people in frames of one clip, rendered here."""
     made = sample_clip(recipe, "train", index)
@@ -224,7 +281,10 @@ def _bench_windows(device: str, seconds: float) -> list[dict]:
     return rows
 
 
-BENCHES = {"windows": _bench_windows, "port": _bench_port, "hanet": _bench_hanet, "synthetic": _bench_synthetic}
+BENCHES = {
+    "windows": _bench_windows, "port": _bench_port, "hanet": _bench_hanet, "vissimcc": _bench_vissimcc,
+    "synthetic": _bench_synthetic,
+}  # fmt: skip
 
 
 def bench(name: str = "port", *, device: str = "auto", seconds: float = 3.0) -> dict:

@@ -8,16 +8,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from . import checkpoint
+from . import checkpoint, geometry
+from .data.windows import normalised
 from .errors import BadParameter, BadRecord, CheckpointMismatch, MissingFile
 from .models import build
 from .models.hanet import HANet, HANetConfig
 from .models.port import Port, PortConfig, occluded_joints, replace_occluded
+from .models.vissimcc import VisSimCC, VisSimCCConfig
 from .records import Detections, Prediction
 from .skeletons import Skeleton, skeleton
 from .taps import Recording, record
@@ -336,6 +339,97 @@ def refine_tracks(refiner: SequenceRefiner, detections: Detections) -> Predictio
     return Prediction(detections.skeleton, xy, detections.confidence, replaced, refiner.name, detections)
 
 
+@dataclass(frozen=True)
+class Estimated:
+    """n people, each in its crop."""
+
+    xy_crop: Float[np.ndarray, "n k 2"]  # px
+    confidence: Float[np.ndarray, "n k"]
+    visibility: Float[np.ndarray, "n k"] | None = None  # VisNet's probability of being visible
+
+
+class PoseEstimator:
+    """A single-frame estimator with what it needs around it: a picture and boxes in, px of the picture out.
+
+    padding: how far a box grows before it is cropped, as in training. mirror: the mean of the crop and its mirror image.
+    """
+
+    def __init__(self, model: VisSimCC, name: str = "vissimcc", padding: float = 1.25, mirror: bool = True):
+        self.model, self.name, self.padding, self.mirror = model.eval(), name, padding, mirror
+        self.skeleton: Skeleton = skeleton(model.config.skeleton)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def to(self, device: str | torch.device) -> PoseEstimator:
+        self.model.to(device)
+        return self
+
+    def crops(
+        self, frame: UInt8[np.ndarray, "h w 3"], boxes_xyxy: Float[np.ndarray, "n 4"]
+    ) -> tuple[Float[Tensor, "n 3 y x"], Float[np.ndarray, "n 2 3"]]:
+        """Normalised crops of an RGB picture, and their maps xy_frame -> xy_crop. `BadParameter` for a box without area."""
+        size, alignment = self.model.config.size, self.model.config.alignment
+        boxes = geometry.enlarge(np.asarray(boxes_xyxy, np.float64), self.padding, size[0] / size[1])
+        affine = geometry.frame_to_crop(boxes, size, alignment)
+        pixels = [cv2.warpAffine(frame, a, size) for a in affine]
+        return normalised(
+            torch.from_numpy(np.stack(pixels) if pixels else np.zeros((0, *size[::-1], 3), np.uint8))
+        ), affine
+
+    def read(
+        self, crops: Float[Tensor, "n 3 y x"], *, visibility: Int[np.ndarray, "n k"] | None = None,
+        source: str | None = None, batch: int = 128,
+    ) -> Estimated:  # fmt: skip
+        """Poses of crops. source and visibility: what the mask follows, see `VisibilityReasoning`; the model's own by default."""
+        k, parts = len(self.skeleton), []
+        flags = None if visibility is None else torch.as_tensor(np.asarray(visibility), device=self.device)
+        with torch.inference_mode():
+            for start in range(0, len(crops), batch):
+                rows = slice(start, start + batch)
+                given = None if flags is None else flags[rows]
+                images = crops[rows].to(self.device).contiguous(memory_format=torch.channels_last)
+                found = (self.model.flip_test if self.mirror else self.model)(images, given, source=source)
+                told = [found["visibility"]] if "visibility" in found else []
+                parts.append([part.float().cpu().numpy() for part in (*self.model.decode(found), *told)])
+        if not parts:
+            return Estimated(np.zeros((0, k, 2), np.float32), np.zeros((0, k), np.float32))
+        return Estimated(*(np.concatenate(part) for part in zip(*parts)))
+
+    def estimate(
+        self, frame: UInt8[np.ndarray, "h w 3"], boxes_xyxy: Float[np.ndarray, "n 4"], *, image: str = ""
+    ) -> Detections:
+        """The pose in each box of an RGB picture."""
+        crops, affine = self.crops(frame, boxes_xyxy)
+        found = self.read(crops)
+        xy = geometry.apply(geometry.invert(affine), found.xy_crop.astype(np.float64))
+        return Detections(
+            self.skeleton.name, xy, found.confidence, boxes_xyxy, images=(image,) * len(xy), source=self.name
+        )
+
+
+def estimate_people(
+    estimator: PoseEstimator, frames: Iterable[UInt8[np.ndarray, "h w 3"]], detections: Detections
+) -> Prediction:
+    """A video's people estimated anew, each in the box that was detected; all joints count as replaced.
+
+    frames: RGB, in order; the detections say in which they are. Boxes without area are left alone.
+    """
+    _check_skeleton(detections, estimator.skeleton)
+    if detections.frames is None:
+        raise BadParameter("detections without frames belong to no video", file=detections.source or None)
+    xy, confidence = detections.xy_frame.copy(), detections.confidence.copy()
+    boxed = (detections.boxes_xyxy[:, 2:] > detections.boxes_xyxy[:, :2]).all(1)
+    for i, frame in enumerate(frames):
+        rows = np.flatnonzero((detections.frames == i) & boxed)
+        if len(rows):
+            found = estimator.estimate(frame, detections.boxes_xyxy[rows])
+            xy[rows], confidence[rows] = found.xy_frame, found.confidence
+    replaced = np.broadcast_to(boxed[:, None], confidence.shape)
+    return Prediction(detections.skeleton, xy, confidence, replaced, estimator.name, detections)
+
+
 SHIPPED = {  # method -> skeletons with weights of their own, the usual one first
     "port": ("hand21", "coco17"),
     "hanet": ("jhmdb15",),
@@ -362,16 +456,22 @@ def _hanet_refiner(card: Mapping, name: str) -> SequenceRefiner:
     return SequenceRefiner(build("hanet", config), card["window"], name, card.get("skeleton", "jhmdb15"))
 
 
-_REFINERS = {"port": _port_refiner, "hanet": _hanet_refiner}
+def _estimator(card: Mapping, name: str) -> PoseEstimator:
+    config = {k: tuple(v) if isinstance(v, list) else v for k, v in card["config"].items()}
+    return PoseEstimator(build("vissimcc", VisSimCCConfig(**config)), name, card["padding"])
+
+
+_LOADERS = {"port": _port_refiner, "hanet": _hanet_refiner, "vissimcc": _estimator}
 
 
 def load(
     name: str = "port", *, skeleton: str | None = None, device: str | torch.device = "cpu"
-) -> PortRefiner | SequenceRefiner:
-    """The refiner of a method from its shipped weights, or from a safetensors file that the workbench wrote.
+) -> PortRefiner | SequenceRefiner | PoseEstimator:
+    """What a method does, from its shipped weights, or from a safetensors file that the workbench wrote.
 
     skeleton: which of the shipped ones, as `detections.skeleton` says; None is the method's usual one.
-    Its card holds the model's configuration and what is needed around it (PORT: the rule for delta; HANet: the window).
+    Its card holds the model's configuration and what is needed around it (PORT: the rule for delta; HANet: the window;
+    VisSimCC: the boxes' padding).
     """
     path = weights_path(name, skeleton)
     if not path.exists():
@@ -379,17 +479,17 @@ def load(
         raise MissingFile("no such weights", file=path, remedy=f"shipped: {shipped}; or name a file")
     card = checkpoint.read_card(path)
     method = card.get("model")
-    if method not in _REFINERS:
+    if method not in _LOADERS:
         raise CheckpointMismatch(
-            f"the card does not describe a refiner: its model is {method!r}",
+            f"the card does not describe a model of the workbench: it says {method!r}",
             file=path,
-            remedy=f"known are {', '.join(_REFINERS)}",
+            remedy=f"known are {', '.join(_LOADERS)}",
         )
     try:
-        refiner = _REFINERS[method](card, name)
+        refiner = _LOADERS[method](card, name)
     except (KeyError, TypeError) as error:
         raise CheckpointMismatch(
-            f"the card does not describe a {method} refiner: {error}",
+            f"the card does not describe {method}: {error}",
             file=path,
             remedy=f"train it with `workbench train {method}`",
         ) from None

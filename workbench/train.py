@@ -41,6 +41,7 @@ class TrainConfig:
     lr: float = 5e-4
     warmup_steps: int = 0  # linear, from lr / warmup_steps
     cosine: bool = True  # to 0 at the last step
+    drops: tuple[float, ...] = ()  # instead: a tenth of the rate after each of these shares of the steps
     weight_decay: float = 0.0  # decoupled (AdamW) when above 0, plain Adam otherwise
     clip_norm: float | None = None
     ema: float | None = None  # decay of the averaged weights that are kept; None keeps the last
@@ -65,9 +66,11 @@ class TrainResult:
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, then half a cosine to zero. PORT Sec. IV-B."""
+    """Linear warm-up, then half a cosine to zero (PORT Sec. IV-B), or drops by steps (Visibility Sec. 5.1)."""
     if step < config.warmup_steps:
         return config.lr * (step + 1) / config.warmup_steps
+    if config.drops:
+        return config.lr * 0.1 ** sum(step >= share * config.steps for share in config.drops)
     if not config.cosine:
         return config.lr
     done = (step - config.warmup_steps) / max(config.steps - config.warmup_steps, 1)
@@ -77,6 +80,11 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 def fingerprint(*parts) -> str:
     """Hash of JSON-able settings: what a training state belongs to."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def settings_of(config: TrainConfig) -> dict:
+    """The settings as a card keeps them; those that older cards do not know stand there only where they are used."""
+    return {k: v for k, v in asdict(config).items() if k != "drops" or v}
 
 
 class _Steps(Dataset):
@@ -178,7 +186,7 @@ def train(
     """
     out = Path(out)
     weights, state_path = out / "model.safetensors", out / "state.pt"
-    key = fingerprint(asdict(replace(config, save_every=1, workers=0)), dict(loss_weights), dict(card or {}))
+    key = fingerprint(settings_of(replace(config, save_every=1, workers=0)), dict(loss_weights), dict(card or {}))
     if weights.exists() and checkpoint.read_card(weights).get("fingerprint") == key:
         checkpoint.load(weights, model)
         history = tuple(checkpoint.read_card(weights).get("history", ()))
@@ -266,7 +274,7 @@ def train(
         model.load_state_dict(average)
     seconds = time.perf_counter() - started
     if engine.is_main_process:
-        full = {**(card or {}), "fingerprint": key, "train": asdict(config), "history": history}
+        full = {**(card or {}), "fingerprint": key, "train": settings_of(config), "history": history}
         checkpoint.save(weights, model, full)
         state_path.unlink(missing_ok=True)
     engine.wait_for_everyone()

@@ -154,3 +154,48 @@ def choose(final, refined, truth, *, teach=torch.Tensor.detach, swap=False):
 def test_online_mistakes_are_diagnosed(said, answer, diagnosis):
     assert exercises.check_online(answer) == (diagnosis == "Right")
     assert diagnosis in said[-1]
+
+
+def gate(feature, mask):
+    return feature * mask[:, None]
+
+
+@pytest.mark.parametrize(
+    ("answer", "diagnosis"),
+    [
+        (lambda x, p: gate(x, torch.where(p >= 0.5, 1.0, 0.01)), "Right"),
+        (lambda x, p: None, "Not tried yet"),
+        (lambda x, p: gate(x, torch.where(p < 0.5, 1.0, 0.01)), "as printed"),
+        (lambda x, p: gate(x, torch.where(p > 0.5, 1.0, 0.01)), ">= and not >"),
+        (lambda x, p: gate(x, (p >= 0.5).float()), "multiplied by 0"),
+        (lambda x, p: gate(x, p), "makes 0.01 or 1"),
+        (lambda x, p: gate(x, torch.where(p.sigmoid() >= 0.5, 1.0, 0.01)), "second sigmoid"),
+        (lambda x, p: torch.where(p >= 0.5, 1.0, 0.01)[:, None].expand_as(x), "mask alone"),
+        (lambda x, p: torch.where(p >= 0.5, 1.0, 0.01), "Expected shape"),
+        (lambda x, p: x, "Nothing is masked"),
+    ],
+)
+def test_mask_mistakes_are_diagnosed(said, answer, diagnosis):
+    assert exercises.check_mask(answer) == (diagnosis == "Right")
+    assert diagnosis in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "diagnosis"),
+    [
+        (lambda a, h: a[..., h].sum(-1).mean(), "Right"),
+        (lambda a, h: (a * h).sum() / a.sum(), "Right"),
+        (lambda a, h: None, "Not tried yet"),
+        (lambda a, h: a[:, h].sum() / a.sum(), "Columns answer"),
+        (lambda a, h: a[..., ~h].sum(-1).mean(), "visible joints receive"),
+        (lambda a, h: a[..., h].mean(), "adds them up"),
+        (lambda a, h: a[..., h].sum(), "over heads and joints"),
+        (lambda a, h: a[..., h].sum((1, 2)).mean(), "take their mean"),
+        (lambda a, h: a[0][:, h].sum(-1).mean(), "first head"),
+        (lambda a, h: a[:, ~h][..., h].sum(-1).mean(), "Only the visible joints ask"),
+        (lambda a, h: a[..., h].sum(-1).mean(0), "Expected shape"),
+    ],
+)
+def test_share_mistakes_are_diagnosed(said, answer, diagnosis):
+    assert exercises.check_hidden_share(answer) == (diagnosis == "Right")
+    assert diagnosis in said[-1]

@@ -242,3 +242,35 @@ def test_arrows_start_at_the_last_pose():
     arrow = figure.data[-1]
     assert (arrow.x[9], arrow.x[10]) == (7.0, 21.0) and np.isnan(arrow.x[11])
     assert "2 times" in arrow.name and arrow.hovertext[9] == f"{HAND.joints[3]}: velocity, px/frame 9.9 px"
+
+
+def test_matrices_in_groups_share_order_and_scale():
+    m, seen = np.arange(441.0).reshape(21, 21), np.arange(21) % 2 == 1
+    figure = figures.joint_matrices({"a": m, "b": m / 2}, HAND, groups=seen, title="t")
+    order = [*range(1, 21, 2), *range(0, 21, 2)]
+    assert list(figure.data[0].x) == [HAND.joints[j] for j in order] and figure.data[0].z[0][1] == m[1, 3]
+    assert {t.zmax for t in figure.data} == {440.0} and [t.showscale for t in figure.data] == [False, True]
+    assert {(s.x0, s.x1) for s in figure.layout.shapes if s.x0 == s.x1} == {(9.5, 9.5)} and len(
+        figure.layout.shapes
+    ) == 4
+
+
+def test_feature_maps_share_a_scale_about_zero():
+    maps = np.stack([np.full((4, 3), v) for v in (-2.0, 1.0, 0.0, 0.5, 1.5)])
+    figure = figures.map_grid(maps, list("abcde"), "t", cols=3)
+    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (-2, 2) and len(figure.data) == 5
+    caption = {a.text: (round(a.x, 1), round(a.y, 1)) for a in figure.layout.annotations}
+    assert set(caption) == set("abcde") and caption["a"][0] < caption["c"][0] and caption["a"][1] > caption["e"][1]
+
+
+def test_reliability_shows_counts_and_the_ideal():
+    bins = {"VisNet": (np.array([0.2, 0.9]), np.array([0.1, 1.0]), np.array([4, 1]))}
+    ideal, line = figures.reliability(bins, "t").data
+    assert list(ideal.x) == list(ideal.y) == [0, 1] and list(line.y) == [0.1, 1.0] and list(line.customdata) == [4, 1]
+    assert np.array(line.marker.size).tolist() == [30, 18], "areas by count"
+
+
+def test_bars_stand_by_joint():
+    figure = figures.joint_bars({"a": np.linspace(0, 1, 21), "b": np.zeros(21)}, HAND, "t", y_title="share")
+    assert [t.name for t in figure.data] == ["a", "b"] and figure.data[0].x[20] == HAND.joints[20]
+    assert figure.data[0].y[20] == 1 and figure.layout.yaxis.title.text == "share"

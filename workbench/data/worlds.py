@@ -19,6 +19,7 @@ import functools
 import hashlib
 import json
 import os
+import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -92,6 +93,9 @@ WORLDS = {
     for w in (
         World("synthetic"),
         World("synthetic_mocap", "mocap", "bandai_namco", n_frames=19, fps=30.0),
+        World(
+            "occluded_people", size_wh=(256, 192), n_frames=1, people=(2, 4), occluders=(1, 4), sub_frames=1
+        ),  # single pictures, about half of all joints hidden
         World("synthetic_tiny", size_wh=(96, 80), n_frames=3, people=(1, 2), occluders=(0, 1), sub_frames=3),
     )
 }
@@ -780,9 +784,11 @@ def cached_clips(
     folders = tuple(root / key / split / f"{i:06d}" for i in range(n))
     missing = [place for place in folders if not place.is_dir()]
     make = functools.partial(_store, recipe, split)
+    calm = 0.1 if sys.stderr.isatty() else 10.0  # seconds between lines in a log
     with tqdm(
-        total=len(missing), desc=f"{recipe.name} {split}", unit="clip", disable=not (progress and missing)
-    ) as bar:
+        total=len(missing), desc=f"{recipe.name} {split}", unit="clip", disable=not (progress and missing),
+        mininterval=calm,
+    ) as bar:  # fmt: skip
         if workers > 1 and missing:
             with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
                 for _ in pool.map(make, missing):

@@ -262,7 +262,7 @@ class VisSimCC(nn.Module):
         "loss.pose" and "loss.visibility". weights: of the joints in the pose loss, by default 1 where there is a label
         (Table 1 trains on visible joints alone). source: see `VisibilityReasoning`.
         """
-        feature = self.feature(self.maps(images).flatten(2))
+        feature = self.feature(self.maps(images).flatten(2).contiguous())  # linear maps are slow on channels-last
         found = {} if self.reasoning is None else self.reasoning(feature, visibility, source)
         logits, feature = found.pop("logits", None), found.pop("feature", feature)
         if self.config.output == "simcc":

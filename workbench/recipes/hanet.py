@@ -33,7 +33,7 @@ from ..occlusion import DetectorNoise, mask_runs
 from ..predict import SequenceRefiner
 from ..records import Pose
 from ..skeletons import skeleton
-from ..train import Batch, TrainConfig, fingerprint, train
+from ..train import Batch, TrainConfig, fingerprint, settings_of, train
 
 SCHEMA_VERSION = 1
 JOINTS = skeleton("jhmdb15")
@@ -282,7 +282,7 @@ def train_on(
         model,
         batches,
         settings,
-        cache_folder() / fingerprint(asdict(settings), card),
+        cache_folder() / fingerprint(settings_of(settings), card),
         loss_weights=weights,
         card=card,
         device=device,

@@ -34,7 +34,7 @@ from ..occlusion import DetectorNoise, mask_joints
 from ..predict import PortRefiner, RefineRule, load, pose_frame, pose_weights, weights_path
 from ..records import Detections, Pose, Prediction
 from ..skeletons import skeleton
-from ..train import Batch, TrainConfig, TrainResult, choose_device, fingerprint, train
+from ..train import Batch, TrainConfig, TrainResult, choose_device, fingerprint, settings_of, train
 
 SCHEMA_VERSION = 1
 FOLDS = 5
@@ -213,7 +213,7 @@ def _train(
     torch.manual_seed(settings.seed)
     model = build("port", config) if start is None else copy.deepcopy(start)
     card = {"model": "port", "config": asdict(config), "recipe_version": RECIPE, **card}
-    out = out or cache_folder() / fingerprint(asdict(settings), loss, card)
+    out = out or cache_folder() / fingerprint(settings_of(settings), loss, card)
     result = train(
         model, source, settings, out, loss_weights={loss: 1.0}, card=card, device=device, progress=progress, label=label
     )
@@ -548,7 +548,7 @@ class _Study:
         """Weights from procedural hands alone: the shipped ones where they are what would be trained."""
         settings = self.capped(PROCEDURAL_TRAIN)
         card = checkpoint.read_card(weights_path("port"))
-        if card.get("train") == asdict(settings) and card.get("noise") == NOISE.to_dict():
+        if card.get("train") == settings_of(settings) and card.get("noise") == NOISE.to_dict():
             return load("port").model
         return train_procedural(settings, **self.options).model
 

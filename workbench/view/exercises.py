@@ -12,6 +12,7 @@ from torch import Tensor
 from ..metrics import p_epe
 from ..models.hanet import acceleration, neighbours, online_errors, velocity
 from ..models.port import masked_joint_nll, normalised_adjacency
+from ..models.vissimcc import masked_features, visibility_mask
 from ..occlusion import cover
 from ..skeletons import skeleton
 
@@ -203,3 +204,46 @@ def check_online(function: Callable[[Tensor, Tensor, Tensor], Tensor | None]) ->
         (-right.flip(0), "The wrong one learns: the better answer is moved towards the worse."),
     ]
     return _compare(got, right, mistakes)
+
+
+def check_mask(function: Callable[[Tensor, Tensor], Tensor | None]) -> bool:
+    """Exercise of chapter 04: Visibility Eq. 3 and 4, function(feature [k, f], probability [k]) gives masked features."""
+    p = torch.tensor([0.9, 0.5, 0.2, 0.5001, 0.01])
+    feature = torch.randn(5, 7, generator=torch.Generator().manual_seed(3))
+
+    def masked(mask: Tensor) -> Tensor:
+        return masked_features(feature[None], mask[None])[0]
+
+    right, seen = visibility_mask(p[None])[0], (p >= 0.5).float()
+    mistakes = [
+        (
+            masked(torch.where(p < 0.5, 1.0, 0.01)),
+            "This is Eq. 3 as printed: it hides what is seen and shows what is not.",
+        ),
+        (masked(torch.where(p > 0.5, 1.0, 0.01)), "A joint at exactly 0.5 counts as visible: >= and not >."),
+        (masked(seen), "A hidden joint keeps a hundredth of its feature; here it is multiplied by 0."),
+        (masked(p), "The features are multiplied by the probability; Eq. 3 makes 0.01 or 1 of it first."),
+        (right[:, None].expand_as(feature), "This is the mask alone; Eq. 4 multiplies the features by it."),
+        (feature, "Nothing is masked: a second sigmoid would do that, since no probability is below 0."),
+    ]
+    return _compare(function(feature.clone(), p.clone()), masked(right), mistakes)
+
+
+def check_hidden_share(function: Callable[[Tensor, Tensor], Tensor | None]) -> bool:
+    """Exercise of chapter 04: function(attention [h, q, k], hidden [k]) gives the share that hidden joints receive."""
+    a = torch.randn(2, 5, 5, generator=torch.Generator().manual_seed(3)).mul(2).softmax(-1)
+    hidden = torch.tensor([True, False, False, True, False])
+    share = a[..., hidden].sum(-1).mean()
+    mistakes = [
+        (a[:, hidden].sum() / a.sum(), "These are the rows of the hidden joints: what they ask. Columns answer."),
+        (1 - share, "This is what the visible joints receive."),
+        (a[..., hidden].mean(), "The weights of several hidden joints are averaged; a share adds them up."),
+        (a[..., hidden].sum(), "This is a sum over heads and joints that ask; take its mean, every row sums to 1."),
+        (a[..., hidden].sum((1, 2)).mean(), "Summed over the joints that ask; take their mean, every row sums to 1."),
+        (a[0][:, hidden].sum(-1).mean(), "This is the first head alone."),
+        (
+            a[:, ~hidden][..., hidden].sum(-1).mean(),
+            "Only the visible joints ask here; the share is over all that ask.",
+        ),
+    ]
+    return _compare(function(a.clone(), hidden.clone()), share, mistakes)

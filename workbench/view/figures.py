@@ -224,13 +224,19 @@ def joint_matrices(
     skeleton: Skeleton,
     *,
     masked: Bool[np.ndarray, "k"] | None = None,
+    groups: Bool[np.ndarray, "k"] | None = None,
     title: str,
 ) -> go.Figure:
     """Joint-by-joint matrices side by side; rows of masked joints are framed. Counterpart of PORT Fig. 6.
 
-    A row asks, a column answers. Each panel has its own colour scale.
+    A row asks, a column answers. Each panel has its own colour scale. groups: joints that come first, ahead of lines that
+    part them from the others; all panels then have one scale. Counterpart of Visibility Fig. 2.
     """
-    names, n = list(skeleton.joints), len(matrices)
+    names, n, top = np.array(skeleton.joints), len(matrices), None
+    if groups is not None:
+        order, cut = np.argsort(~groups, kind="stable"), groups.sum() - 0.5
+        names, matrices = names[order], {name: m[order][:, order] for name, m in matrices.items()}
+        top = max(float(m.max()) for m in matrices.values())
     gap = 0.14 if n == 2 else 0.09
     figure = make_subplots(1, n, subplot_titles=list(matrices), horizontal_spacing=gap, shared_yaxes=True)
     for col, matrix in enumerate(matrices.values(), 1):
@@ -238,11 +244,14 @@ def joint_matrices(
         bar = {"x": side, "xanchor": "left", "len": 0.9, "thickness": 9, "nticks": 4}
         figure.add_trace(
             go.Heatmap(
-                z=matrix, x=names, y=names, colorscale="Cividis", zmin=0,
-                colorbar=bar | {"title": "weight" if col == n else ""},
+                z=matrix, x=names, y=names, colorscale="Cividis", zmin=0, zmax=top,
+                colorbar=bar | {"title": "weight" if col == n else ""}, showscale=top is None or col == n,
                 hovertemplate="row (asks): %{y}<br>column (answers): %{x}<br>%{z:.3f}<extra></extra>",
             ), 1, col,
         )  # fmt: skip
+        if groups is not None:
+            look = {"line": {"color": "#fff", "width": 2}, "row": 1, "col": col}
+            figure.add_vline(x=cut, **look).add_hline(y=cut, **look)
         for j in np.flatnonzero(masked) if masked is not None else ():
             figure.add_shape(
                 type="rect", x0=-0.5, x1=len(names) - 0.5, y0=j - 0.5, y1=j + 0.5,
@@ -251,6 +260,19 @@ def joint_matrices(
     figure.update_yaxes(autorange="reversed", tickfont={"size": 10})
     figure.update_xaxes(tickangle=-60, tickfont={"size": 9})
     return _layout(figure, title, 560 if n == 2 else 480)
+
+
+def map_grid(maps: Float[np.ndarray, "n y x"], captions: Sequence[str], title: str, *, cols: int) -> go.Figure:
+    """Feature maps side by side on one scale about 0."""
+    top = float(np.abs(maps).max())
+    figure = px.imshow(
+        maps, facet_col=0, facet_col_wrap=cols, color_continuous_scale="RdBu_r", zmin=-top, zmax=top,
+        facet_row_spacing=0.1, facet_col_spacing=0.01,
+    )  # fmt: skip
+    figure.for_each_annotation(lambda a: a.update(text=captions[int(a.text.split("=")[1])], font_size=11))
+    figure.update_xaxes(visible=False).update_yaxes(visible=False)
+    bar = {"title": "value", "thickness": 10, "len": 0.8}
+    return _layout(figure, title, 120 + 190 * -(-len(maps) // cols), coloraxis_colorbar=bar)
 
 
 def sweep(
@@ -374,7 +396,8 @@ def annotated_pictures(panels: Sequence[Mapping], title: str, *, cols: int = 3) 
 
     A panel: `picture` [h w 3] (None: joints alone), `caption`, and as far as there are people `skeleton`, `xy_frame`
     [p k 2], `visibility` [p k]; optional `before` (flags ahead of an occlusion), `known` (False: the labels say nothing
-    about occlusion), `box` (xyxy px, drawn), `number` (True: joints show their index).
+    about occlusion), `box` (xyxy px, drawn), `number` (True: joints show their index), `poses` (name -> [k 2],
+    colour, which joints are round and not crosses).
     """
     rows, gap = -(-len(panels) // cols), 36  # px between rows, for captions
     shapes = [(4, 5) if p["picture"] is None else p["picture"].shape for p in panels]
@@ -408,6 +431,11 @@ def annotated_pictures(panels: Sequence[Mapping], title: str, *, cols: int = 3) 
                 trace.showlegend = trace.name in LOOKS and trace.name not in shown
                 shown.add(trace.name)
                 figure.add_trace(trace, **at)
+        for name, (pose, colour, round_) in panel.get("poses", {}).items():
+            for trace in pose_traces(pose, panel["skeleton"], name, colour, show_legend=name not in shown):
+                trace.marker.symbol = np.where(round_, "circle", "x").tolist()
+                figure.add_trace(trace, **at)
+            shown.add(name)
     figure.update_annotations(font_size=12)
     legend = {"orientation": "h", "y": -12 / whole, "yanchor": "top"}
     figure = _layout(figure, title, round(whole) + 130, PAGE_PX, legend=legend)
@@ -479,6 +507,38 @@ def hidden_by_joint(labels: Mapping[str, tuple[Skeleton, Int[np.ndarray, "n k"],
     figure = px.imshow(share, text_auto=".0%", color_continuous_scale="Cividis", zmin=0, zmax=1, aspect="auto")
     figure.update_xaxes(title="").update_yaxes(title="")
     return _layout(figure, title, 460, coloraxis_colorbar={"title": "hidden", "tickformat": ".0%", "thickness": 10})
+
+
+def reliability(
+    bins: Mapping[str, tuple[Float[np.ndarray, "b"], Float[np.ndarray, "b"], Int[np.ndarray, "b"]]], title: str
+) -> go.Figure:
+    """Stated probability against frequency: name -> probability, frequency and count of bins, `keypoint_ap.calibration`'s.
+
+    The areas of the dots grow with the counts; on the dotted line one could take the probabilities at their word.
+    """
+    figure = go.Figure()
+    ideal = {"color": GREY, "dash": "dot"}
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name="taken at its word", line=ideal, hoverinfo="skip")
+    for (name, (probability, frequency, count)), colour in zip(bins.items(), (REFINED, DETECTED, MASKED)):
+        figure.add_scatter(
+            x=probability, y=frequency, mode="lines+markers", name=name, line={"color": colour}, customdata=count,
+            marker={"size": 6 + 24 * np.sqrt(count / count.max()), "opacity": 0.75},
+            hovertemplate="says %{x:.2f}, happens %{y:.2f}<br>%{customdata:,} joints<extra></extra>",
+        )  # fmt: skip
+    figure.update_xaxes(title="probability that the joint is visible", range=[-0.04, 1.04])
+    figure.update_yaxes(title="share of joints that are visible", range=[-0.04, 1.04])
+    return _layout(figure, title, 460, 640)
+
+
+def joint_bars(
+    bars: Mapping[str, Float[np.ndarray, "k"]], skeleton: Skeleton, title: str, *, y_title: str
+) -> go.Figure:
+    """One bar a joint and name, side by side; shares are shown in percent."""
+    table = pd.DataFrame(dict(bars), index=list(skeleton.joints))
+    colours = {"color_discrete_sequence": (REFINED, DETECTED, TRUTH, "#c9ced4")}
+    figure = px.bar(table, barmode="group", labels={"index": "", "variable": ""}, **colours)
+    figure.update_yaxes(title=y_title, tickformat=".0%").update_xaxes(tickangle=-50)
+    return _layout(figure, title, 420, legend={"orientation": "h", "y": 1, "yanchor": "bottom", "title": ""})
 
 
 def crowd_histogram(

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from workbench import bench
+from workbench.models import build
+from workbench.models.layers import count_parameters
+
+
+def test_bench_of_vissimcc_sets_the_module_beside_the_plain_estimator(monkeypatch):
+    monkeypatch.setattr(bench, "VISSIMCC_CASES", {"tiny": 3})
+    rows = bench.bench("vissimcc", device="cpu", seconds=0.1)["rows"]
+    assert [(row["configuration"], row["precision"], row["batch"]) for row in rows] == [
+        ("tiny", "fp32", 3),
+        ("tiny", "bf16", 3),
+    ]
+    module = build("vissimcc", "tiny").reasoning
+    for row in rows:
+        assert row["parameters, module"] - row["parameters, plain"] == count_parameters(module)
+        assert row["VisNet, MB"] == pytest.approx(4e-6 * count_parameters(module.visnet))
+        assert row["GFLOP an image, module"] > row["GFLOP an image, plain"] > 0
+        for what in ("train", "inference"):
+            assert min(row[f"{what} images/s, {kind}"] for kind in ("plain", "module")) > 0
+            assert f"{what}, the module adds %" in row
+
+
+def test_bench_of_vissimcc_compares_call_by_call(monkeypatch):
+    times = {"plain": np.array([1.0, 2, 2, 9, 9]), "module": np.array([1.1, 2.2, 2.4, 9, 9.9])}
+    monkeypatch.setattr(bench, "_times", lambda *_: times)
+    row = bench._vissimcc_row("tiny", bench.config_of("vissimcc", "tiny"), 6, "fp32", "cpu", 0.1)
+    assert row["train images/s, plain"] == 3 and row["inference images/s, module"] == pytest.approx(2.5)
+    assert row["train, the module adds %"] == pytest.approx(10)
+
+
+def test_bench_of_vissimcc_times_the_precision_that_it_names_and_channels_last(monkeypatch):
+    seen, forward = set(), bench.VisSimCC.forward
+
+    def spy(self, images, *rest, **labels):
+        if labels or not self.training:  # not the count of FLOPs
+            channels_last = images.is_contiguous(memory_format=torch.channels_last)
+            seen.add((self.training, self.maps(images).dtype, channels_last))
+        return forward(self, images, *rest, **labels)
+
+    monkeypatch.setattr(bench.VisSimCC, "forward", spy)
+    monkeypatch.setattr(
+        bench, "_times", lambda steps, *_: {name: np.array(step() or [1.0]) for name, step in steps.items()}
+    )
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        seen.clear()
+        bench._vissimcc_row("tiny", bench.config_of("vissimcc", "tiny"), 2, precision, "cpu", 0.1)
+        assert seen == {(True, dtype, True), (False, dtype, True)}
