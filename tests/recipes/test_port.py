@@ -122,7 +122,7 @@ def test_the_shipped_card_says_how_it_was_made(skeleton):
         card["command"].startswith("workbench train port --s") and card["train"]["steps"] == recipe.SHIPPED_TRAIN.steps
     )
     assert card["noise"] == recipe.NOISE.to_dict(), "the recipe has changed: train again"
-    assert card["train"] == json.loads(json.dumps(recipe.asdict(recipe.SHIPPED_TRAIN)))
+    assert card["train"] == json.loads(json.dumps(recipe.settings_of(recipe.SHIPPED_TRAIN)))
     assert predict.weights_path("port", skeleton).stat().st_size < 4e6
     truth, detected = recipe.pairs("synthetic", seed=recipe.TEST_SEED, skeleton=skeleton)
     refiner = predict.load("port", skeleton=skeleton)
