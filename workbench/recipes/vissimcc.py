@@ -334,7 +334,7 @@ def evaluate(
 
 def flat(result: Mapping) -> list[dict]:
     """Rows for a table."""
-    words = ("method", "variant", "subset", "boxes")
+    words = ("method", "variant", "subset", "data", "backbone", "boxes")
     return [
         {key: r[key] for key in words if key in r}
         | {**r["metrics"], "n": r.get("n"), "seed": r.get("seed"), "kind": r["kind"]}
