@@ -274,3 +274,14 @@ def test_bars_stand_by_joint():
     figure = figures.joint_bars({"a": np.linspace(0, 1, 21), "b": np.zeros(21)}, HAND, "t", y_title="share")
     assert [t.name for t in figure.data] == ["a", "b"] and figure.data[0].x[20] == HAND.joints[20]
     assert figure.data[0].y[20] == 1 and figure.layout.yaxis.title.text == "share"
+
+
+def test_the_front_has_a_point_a_setting():
+    points = [
+        {"method": "savgol", "setting": "(9, 1)", "accel": 3.0, "pck_0.05": 60.0},
+        {"method": "HANet", "setting": "", "accel": 0.8, "pck_0.05": 87.0},
+        {"method": "savgol", "setting": "(31, 1)", "accel": 1.0, "pck_0.05": 40.0},
+    ]
+    figure = figures.front(points, "made")
+    assert [t.name for t in figure.data] == ["savgol", "HANet"] and figure.layout.xaxis.type == "log"
+    assert figure.data[0].x == (1.0, 3.0) and figure.data[0].text == ("(31, 1)", "(9, 1)")

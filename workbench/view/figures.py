@@ -604,6 +604,21 @@ VOICES = {
 }
 
 
+def front(points: Sequence[Mapping], title: str) -> go.Figure:
+    """Accuracy against calm: points of "method", "setting", "accel" (px a frame squared) and "pck_0.05" (percent)."""
+    figure = go.Figure()
+    for method in dict.fromkeys(p["method"] for p in points):
+        own = sorted((p for p in points if p["method"] == method), key=lambda p: p["accel"])
+        figure.add_scatter(
+            x=[p["accel"] for p in own], y=[p["pck_0.05"] for p in own], name=method, text=[p["setting"] for p in own],
+            mode="markers", marker_size=9 if len(own) > 1 else 14,
+            hovertemplate="%{text}<br>Accel %{x:.2f}, PCK@0.05 %{y:.1f}<extra>" + method + "</extra>",
+        )  # fmt: skip
+    figure.update_xaxes(title="Accel, px/frame² (log scale; left is calmer)", type="log", tickvals=[0.2, 0.5, 1, 2, 5, 10, 20, 50])
+    figure.update_yaxes(title="PCK@0.05, % (up is nearer)")
+    return _layout(figure, title, 420, 760)
+
+
 def spans(flags: Bool[np.ndarray, "t"]) -> list[tuple[int, int]]:
     """First and last frame of every run of True."""
     edges = np.flatnonzero(np.diff(np.pad(flags.astype(np.int8), 1)))
