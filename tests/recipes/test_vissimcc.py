@@ -124,7 +124,7 @@ def test_rows_of_trained_variants(small_world):
         low, high = row["intervals"]["oks"]
         assert low <= row["metrics"]["oks"] <= high and row["seed"] == 0
     assert ["visibility_accuracy" in r["metrics"] for r in measured] == [i == 3 for i in range(12)]
-    assert recipe.WORLD.digest() in result["protocol"] and "2 steps" in result["protocol"]
+    assert recipe.WORLD.digest() in result["protocol"] and "2 steps of 5 people after 2 of" in result["protocol"]
     json.dumps(result)
     assert len(recipe.flat(result)) == len(result["rows"]) and any(r["kind"] == "paper" for r in result["rows"])
 
@@ -166,6 +166,8 @@ def test_shipping_writes_three_files_that_load(small_world, tmp_path):
 def test_names_that_are_none_are_refused(small_world):
     with pytest.raises(UnknownName, match="masking"):
         recipe.train_variant("maskin", recipe.TRAIN)
+    with pytest.raises(UnknownName, match="masking"):
+        recipe.evaluate(variants=("maskin",))
     with pytest.raises(UnknownName, match="crowdpose"):
         recipe.evaluate("crowdpos")
 

@@ -1,4 +1,4 @@
-"""Visibility-aware reasoning, trained and measured on rendered people: the rows of Tables 1, 3, 5 and 6, and the shipped weights.
+"""Visibility-aware reasoning, trained and measured on rendered people: the rows of Tables 1, 3, 5 and 6.
 
 The world "occluded_people" (`data.worlds`) is frozen: single pictures of two to four people among things, about half of
 all joints hidden, exact labels. Every network has the same size, budget and pictures; what differs stands in `VARIANTS`.
@@ -75,7 +75,9 @@ SHIPPED = {"masking": "vissimcc", "reasoning": "vissimcc-reasoning", "baseline":
 TRAIN = TrainConfig(steps=2_000, batch_size=64, lr=2e-3, warmup_steps=200, ema=0.995, precision="bf16", workers=1)
 SHIPPED_TRAIN = TRAIN
 KINDS = {"all joints": "labelled", "visible joints": "visible", "occluded joints": "occluded"}  # rows of `score`
-AUGMENT = Augment(scale=(0.75, 1.25), rotation_degrees=30.0, half_body=0.0)  # milder than the paper's: 20 times shorter
+AUGMENT = Augment(
+    scale=(0.75, 1.25), rotation_degrees=30.0, half_body=0.0
+)  # milder than HRNet's: trainings are shorter
 
 
 def cache_folder() -> Path:
@@ -132,16 +134,19 @@ def joint_batches(windows: Windows, size: int, joints: str = "labelled") -> Call
 
 
 def train_variant(
-    variant: str, settings: TrainConfig = TRAIN, *, device: str = "auto", progress: bool = True
+    variant: str, settings: TrainConfig = TRAIN, *, cap: int | None = None, device: str = "auto", progress: bool = True
 ) -> tuple[PoseEstimator, Path]:
-    """A variant trained on the world, and its weight file; cached. What it goes on from is trained first."""
+    """A variant trained on the world, and its weight file; cached. What it goes on from is trained first, with seed 0.
+
+    cap: the most steps that any training takes, for trying out.
+    """
     if variant not in VARIANTS:
         raise unknown("variant of VisSimCC", variant, VARIANTS)
     chosen = VARIANTS[variant]
     torch.manual_seed(settings.seed)
     model = build("vissimcc", chosen.config)
     if chosen.start is not None:
-        _, weights = train_variant(chosen.start, replace(settings, seed=0), device=device, progress=progress)
+        _, weights = train_variant(chosen.start, replace(settings, seed=0), cap=cap, device=device, progress=progress)
         checkpoint.load_into(model, checkpoint.read_tensors(weights), partial=True)
         if model.reasoning is not None:  # at first it changes no joint that counts as seen  # unstated; ours
             for part in model.reasoning.project.parameters():
@@ -150,10 +155,8 @@ def train_variant(
         "model": "vissimcc", "variant": variant, "config": asdict(chosen.config), "padding": PADDING, "world": WORLD.digest(),
         "pictures": chosen.pictures or PICTURES["train"], "joints": chosen.joints, "start": chosen.start, "data": WORLD.name,
     }  # fmt: skip
-    windows, settings = (
-        people("train", chosen.config, chosen.pictures),
-        replace(settings, steps=round(settings.steps * chosen.longer)),
-    )
+    windows, steps = people("train", chosen.config, chosen.pictures), round(settings.steps * chosen.longer)
+    settings = replace(settings, steps=min(steps, cap or steps))
     return train_on(
         windows, model, card, settings, joints=chosen.joints, device=device, progress=progress, label=variant
     )
@@ -305,16 +308,22 @@ def evaluate(
     estimators, learned = {}, False
     for variant in variants or SHIPPED:
         weights = None if variant in VARIANTS else variant
+        if weights and weights not in SHIPPED.values() and Path(weights).suffix != ".safetensors":
+            raise unknown("variant of VisSimCC", variant, VARIANTS)
         if variants is None and weights_path(SHIPPED[variant], WORLD.skeleton).exists():
             weights = str(weights_path(SHIPPED[variant], WORLD.skeleton))
         if weights:
             estimators[variant] = load(weights, device=choose_device(device))
         else:
-            estimators[variant] = train_variant(variant, settings, device=device, progress=progress)[0]
+            estimators[variant] = train_variant(variant, settings, cap=steps, device=device, progress=progress)[0]
             learned = True
     test = people("test")
+    begin = round(TRAIN.steps * VARIANTS["stem"].longer)
     networks = (
-        f"networks: {settings.steps:,} steps, {settings.batch_size} people a step" if learned else "shipped weights"
+        f"networks: {settings.steps:,} steps of {settings.batch_size} people after {min(begin, steps or begin):,} of one plain "
+        f"estimator, the same for all seeds"
+        if learned
+        else "shipped weights"
     )
     protocol = (
         f"{len(test)} people in {PICTURES['test']} rendered test pictures (world {WORLD.name} {WORLD.digest()}), boxes: ground "
