@@ -24,7 +24,7 @@ FAMILIES = {"hrnet": 32, "resnet": 32, "vit": 16}  # -> what width and height of
 def _hrnet(name: str, widths: tuple[int, ...], depths: tuple[int, ...], pretrained: bool) -> nn.Module:
     options = {"out_indices": (1,), "feature_location": ""}  # the first branch before any classifier: stride 4
     if widths or depths:
-        config = dict(cfg_cls[name])
+        config = dict(cfg_cls[name]) | ({"stem_width": widths[0]} if widths else {})
         stages = [dict(config[f"stage{i}"]) for i in (1, 2, 3, 4)]
         for i, stage in enumerate(stages):
             if widths:
@@ -48,7 +48,7 @@ class Backbone(nn.Module):
     16 px (tokens as a map, stride 16; a margin of 2 px around the picture as ViTPose has it). size: (width, height) px.
     widths, depths: another size than timm's, whose weights then do not fit.
         ResNet: channels and blocks of each of the four stages
-        HRNet: channels of the first stage and of the four branches; blocks of the first stage, modules of the three
+        HRNet: channels of the stem and first stage and of the four branches; blocks of the first stage, modules of the three
             others, blocks of a branch
         ViT: (channels, heads) and (blocks,)
     pretrained: ImageNet weights, which timm fetches where they are not yet.
