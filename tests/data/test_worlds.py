@@ -254,6 +254,7 @@ DIGESTS = {
     "synthetic_mocap": "c80dab7bcb2669d0",
     "synthetic_tiny": "fb4c1b56b4799b17",
     "occluded_people": "af45f58b54d0a528",
+    "crossing_people": "5277a08f60b4f063",
 }
 TINY = ("cfefd20f73a5a4dd", "d9e244da2f36f615")  # pixels and owners; labels
 
@@ -265,9 +266,26 @@ def test_recipes_and_pixels_are_frozen():
 
 
 def test_a_digest_says_every_part_of_the_recipe():
-    changes = {"name": "b", "n_frames": 5, "fps": 9.0, "people": (1, 9), "seed": 1, "sub_frames": 5, "label_stride": 2}
+    changes = {
+        "name": "b",
+        "n_frames": 5,
+        "fps": 9.0,
+        "people": (1, 9),
+        "seed": 1,
+        "sub_frames": 5,
+        "label_stride": 2,
+        "label_first": 1,
+    }
     digests = [World("a").digest(), *(replace(World("a"), **{k: v}).digest() for k, v in changes.items())]
     assert len(set(digests)) == len(digests) and World("a").digest() == World("a").digest()
+
+
+def test_labels_begin_where_the_recipe_says():
+    recipe = replace(WORLDS["synthetic_tiny"], n_frames=7, label_stride=3, label_first=2)
+    for track in sample_clip(recipe, "train", 0).clip.tracks:
+        assert track.labelled.nonzero()[0].tolist() == [2, 5]
+    with pytest.raises(BadParameter, match="label_first"):
+        replace(recipe, label_first=7)
 
 
 def test_splits_share_no_person_motion_or_room():

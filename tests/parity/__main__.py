@@ -6,11 +6,12 @@ import sys
 
 from workbench.errors import WorkbenchError
 
-from . import hanet, port, simcc, visibility, vitpose
+from . import hanet, otpose, port, simcc, visibility, vitpose
 from .harness import compare_file
 
 CHECKS = [
-    port.CHECK, hanet.NETWORK, hanet.LOSS, hanet.METRICS, simcc.CHECK, vitpose.CHECK, visibility.CHECK
+    port.CHECK, hanet.NETWORK, hanet.LOSS, hanet.METRICS, simcc.CHECK, vitpose.CHECK, visibility.CHECK,
+    *otpose.CHECKS,
 ]  # fmt: skip
 
 

@@ -6,15 +6,26 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from tests.parity import otpose
 from tests.parity.__main__ import CHECKS, main
 from tests.parity.harness import compare, compare_file
 from workbench.checkpoint import read_header
 
 pytestmark = pytest.mark.parity
 
-COVERED = {"port_metrics", "hanet", "hanet_loss", "hanet_metrics", "simcc", "vitpose", "visibility"}
+COVERED = {
+    "port_metrics",
+    "hanet",
+    "hanet_loss",
+    "hanet_metrics",
+    "simcc",
+    "vitpose",
+    "visibility",
+    *(check.name for check in otpose.CHECKS),
+}
 EXPLAINED = {  # outputs that are explained instead of followed
     "out.final_legacy_int_mask", "out.eval3d.relative_improvement_mpjpe", "out.eval3d.relative_improvement_pampjpe",
+    "out.feat1", "out.feat2", "mid.branch0_out", "mid.branch1_out",
     "out.nmt_loss_ls0.1", "out.nmtnorm_loss_ls0.1", "out.simdr_int_target", "out.simdr_target_weight",
 }  # fmt: skip
 

@@ -65,7 +65,8 @@ class World:
     sub_frames: int = 7  # at most so many are averaged within the shutter, as few as motion needs; 1: no motion blur
     shutter: tuple[float, float] = (0.05, 0.6)  # of the time between two frames
     skeleton: str = "coco17"
-    label_stride: int = 1  # every such frame is labelled, from the first
+    label_stride: int = 1  # every such frame is labelled
+    label_first: int = 0  # from this one on
     seed: int = 0
 
     def __post_init__(self):
@@ -75,6 +76,7 @@ class World:
         wrong = [name for name in ("n_frames", "fps", "label_stride") if not getattr(self, name) > 0]
         wrong += [name for name, (low, high) in ranges.items() if not (name == "people") <= low <= high]
         wrong += ["motion"] * (self.motion not in ("gaits", "mocap") or (self.motion == "mocap") != bool(self.data))
+        wrong += ["label_first"] * (not 0 <= self.label_first < self.n_frames)
         wrong += ["size_wh"] * (min(self.size_wh) < 16) + ["sub_frames"] * (self.sub_frames % 2 != 1)
         if wrong:
             raise BadParameter(
@@ -84,7 +86,8 @@ class World:
 
     def digest(self) -> str:
         """Hexadecimal hash of the recipe and the renderer: equal digests mean equal pixels and labels."""
-        recipe = json.dumps({"renderer": RENDERER, **asdict(self)}, sort_keys=True)
+        fields = asdict(self) if self.label_first else {k: v for k, v in asdict(self).items() if k != "label_first"}
+        recipe = json.dumps({"renderer": RENDERER, **fields}, sort_keys=True)  # a younger field counts where it is used
         return hashlib.sha256(recipe.encode()).hexdigest()[:16]
 
 
@@ -96,6 +99,19 @@ WORLDS = {
         World(
             "occluded_people", size_wh=(256, 192), n_frames=1, people=(2, 4), occluders=(1, 4), sub_frames=1
         ),  # single pictures, about half of all joints hidden
+        World(
+            "crossing_people",
+            size_wh=(256, 192),
+            n_frames=5,
+            fps=12.0,
+            people=(2, 4),
+            occluders=(1, 4),
+            sub_frames=5,
+            shutter=(0.2, 0.9),
+            skeleton="posetrack15",
+            label_stride=5,
+            label_first=2,
+        ),  # clips with blur, of which the middle frame alone is labelled
         World("synthetic_tiny", size_wh=(96, 80), n_frames=3, people=(1, 2), occluders=(0, 1), sub_frames=3),
     )
 }
@@ -683,7 +699,7 @@ def film(s: Scene, recipe: World, rng: np.random.Generator, title: str = "") -> 
     for person, joints in enumerate(s.joints):
         xy, flags, xyz = _labels(recipe, joints, person, actors, first, buffers)
         boxes, heads = (actors.person_box(person, part)[s.sub // 2 :: s.sub] for part in (True, head))
-        labelled = boxes.any(1) & (np.arange(len(boxes)) % recipe.label_stride == 0)
+        labelled = boxes.any(1) & ((np.arange(len(boxes)) - recipe.label_first) % recipe.label_stride == 0)
         keep = labelled[:, None]
         args = xy * keep[..., None], flags * keep, labelled, boxes * keep
         tracks.append(Track(recipe.skeleton, person, *args, xyz_camera_mm=xyz, head_boxes_xyxy=heads * keep))

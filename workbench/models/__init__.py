@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from ..errors import unknown
 from ..skeletons import skeleton
 from .hanet import RELEASED, HANet, HANetConfig
+from .otpose import RELEASED as OTPOSE_RELEASED
+from .otpose import OTPose, OTPoseConfig
 from .port import Port, PortConfig
 from .vissimcc import RELEASED as VISIBILITY_RELEASED
 from .vissimcc import VisSimCC, VisSimCCConfig
@@ -27,6 +29,7 @@ class Entry:
         [Any, int, torch.Generator], dict[str, Tensor]
     ]  # (config, batch size, generator) -> forward's kwargs
     unused_parameters: Callable[[Any], set[str]] = lambda config: set()  # that a released configuration names as unused
+    large: frozenset[str] = frozenset()  # configurations that want an accelerator: tests on a CPU leave them out
 
 
 def _port_example(config: PortConfig, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -55,6 +58,15 @@ def _vissimcc_example(config: VisSimCCConfig, batch: int, generator: torch.Gener
     }
 
 
+def _otpose_example(config: OTPoseConfig, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+    w, h = config.size
+    return {
+        "images": torch.randn(batch, 5, 3, h, w, generator=generator),
+        "xy_crop": torch.rand(batch, config.joints, 2, generator=generator) * torch.tensor([w - 1.0, h - 1.0]),
+        "weights": (torch.rand(batch, config.joints, generator=generator) > 0.1).float(),
+    }
+
+
 HANET_TINY = HANetConfig(channels=10, interval=3, dim=8, levels=2, decoder_levels=2, heads=2)
 PORT_TINY = PortConfig(dim=12, depth=2, heads=2, head_dim=6)
 VISSIMCC_TINY = VisSimCCConfig(
@@ -73,6 +85,14 @@ VISSIMCC_SMALL = VisSimCCConfig(
     size=(96, 128), backbone="hrnet_w18_small", widths=(16, 16, 32, 48, 64), depths=(1, 1, 1, 1, 1), deconv=(),
     sigma=3.5, dim=64, visnet=(48, 24),
 )  # fmt: skip
+OTPOSE_TINY = OTPoseConfig(
+    size=(32, 64), backbone="hrnet_w18_small", widths=(4, 4, 6, 8, 10), depths=(1, 1, 1, 1, 1), sigma=1.0,
+    occlusion_layers=1, layers=2, mlp_ratio=1, refine_channels=6, refine_blocks=1, dilations=(1, 2), initial_std=None,
+)  # fmt: skip
+OTPOSE_SMALL = OTPoseConfig(
+    size=(96, 128), backbone="hrnet_w18_small", widths=(16, 16, 32, 48, 64), depths=(1, 1, 1, 1, 1), sigma=1.5,
+    occlusion_layers=2, layers=2, mlp_ratio=2, refine_channels=12, refine_blocks=1, dilations=(1, 2, 3, 4, 5), initial_std=None,
+)  # fmt: skip  # a third of the paper's grid, and a third of its dilations
 
 MODELS: dict[str, Entry] = {
     "port": Entry(
@@ -122,6 +142,22 @@ MODELS: dict[str, Entry] = {
             "released": VisSimCCConfig(**VISIBILITY_RELEASED),
         },
         _vissimcc_example,
+    ),
+    "otpose": Entry(
+        OTPose,
+        {
+            "tiny": OTPOSE_TINY,
+            "tiny_released": replace(OTPOSE_TINY, **OTPOSE_RELEASED | {"layers": 2, "occlusion_layers": 1}),
+            "tiny_one_branch": replace(OTPOSE_TINY, branches=("prev",), occlusion_encoder=False),
+            "tiny_no_encoder": replace(OTPOSE_TINY, occlusion_encoder=False),
+            "tiny_flow_label": replace(OTPOSE_TINY, pseudo_label="flow"),
+            "tiny_window": replace(OTPOSE_TINY, window=19),
+            "small": OTPOSE_SMALL,
+            "paper": OTPoseConfig(),
+            "released": OTPoseConfig(**OTPOSE_RELEASED),
+        },
+        _otpose_example,
+        large=frozenset({"paper", "released"}),
     ),
 }
 

@@ -1,0 +1,379 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from workbench import codecs
+from workbench.errors import BadParameter
+from workbench.models import build, config_of, entry
+from workbench.models.otpose import (
+    FLOWS,
+    RELEASED,
+    Block,
+    Encoder,
+    OTPose,
+    OTPoseConfig,
+    Refine,
+    branch_features,
+    keypoint_flows,
+    occlusion_masks,
+    penalised,
+    pseudo_label,
+    released_errors,
+    released_loss,
+    sine_position,
+    steps_blocks,
+)
+from workbench.taps import record, tap_table
+
+TINY = config_of("otpose", "tiny")
+
+
+def example(config: OTPoseConfig = TINY, batch: int = 2):
+    return entry("otpose").example(config, batch, torch.Generator().manual_seed(5))
+
+
+def made(config: OTPoseConfig = TINY, scale: float = 1.0) -> OTPose:
+    torch.manual_seed(3)
+    model = OTPose(config).eval()
+    for name, p in model.named_parameters():
+        if "layer_scale" in name:
+            torch.nn.init.constant_(p, scale)
+    return model
+
+
+@pytest.fixture
+def maps():
+    return torch.rand(2, 5, 3, 4, 6, generator=torch.Generator().manual_seed(1))
+
+
+# --- equations ---
+
+
+def test_frames_are_penalised_by_their_distance(maps):
+    light = penalised(maps, torch.tensor([[2, 1, 0, 1, 2]]))
+    torch.testing.assert_close(light[:, 0], maps[:, 0] / 3)
+    torch.testing.assert_close(light[:, 3], maps[:, 3] / 2)
+    assert torch.equal(light[:, 2], maps[:, 2])
+    far = penalised(maps, torch.tensor([[2, 1, 0, 1, 2], [9, 4, 0, 1, 2]]))
+    torch.testing.assert_close(far[1, 0], maps[1, 0] / 10), "each window its own distances"
+
+
+def test_the_five_flows(maps):
+    flows = keypoint_flows(maps, torch.tensor([[2, 1, 0, 1, 2]]))
+    assert tuple(flows) == FLOWS
+    before, now, after = maps[:, 1] / 2, maps[:, 2], maps[:, 3] / 2
+    torch.testing.assert_close(flows["prev"], now + before + maps[:, 0] / 3)
+    torch.testing.assert_close(flows["sub"], now + after + maps[:, 4] / 3)
+    torch.testing.assert_close(flows["close"], now + before + after)
+    torch.testing.assert_close(flows["far"], now + maps[:, 0] / 3 + maps[:, 4] / 3)
+    torch.testing.assert_close(flows["total"], maps.sum(1)), "the total flow is not penalised"
+
+
+def test_masks_are_flows_times_everybodys_total(maps):
+    flows = keypoint_flows(maps, torch.tensor([[2, 1, 0, 1, 2]]))
+    masks = occlusion_masks(flows)
+    i, j, y, x = 1, 2, 3, 4
+    everyone = sum(maps[i, t, n, y, x] for t in range(5) for n in range(3))
+    for kind in FLOWS:
+        torch.testing.assert_close(masks[kind][i, j, y, x], flows[kind][i, j, y, x] * everyone)
+
+
+def test_the_pseudo_label_is_normalised_and_carries_no_gradient(maps):
+    truth, mask = maps[:, 0], (5 * maps[:, 1]).requires_grad_()
+    label = pseudo_label(truth, mask)
+    assert not label.requires_grad
+    assert torch.all(label.amax((-2, -1)) == 1) and torch.all(label.amin((-2, -1)) == 0)
+    flat = (truth + mask).flatten(2)
+    assert torch.equal(label.flatten(2).argmax(-1), flat.argmax(-1))
+    assert torch.equal(pseudo_label(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)), torch.zeros(1, 1, 2, 2))
+
+
+def test_eight_features_a_joint_and_their_order():
+    for kind in ("prev", "sub"):
+        features = branch_features(kind)
+        assert len(set(features)) == 8
+        assert set(features) == {("psi", "total"), ("mask", "total")} | {
+            (what, k) for what in ("flow", "mask") for k in ("close", "far", kind)
+        }
+    assert branch_features("prev", True) == branch_features("prev")
+    assert branch_features("sub", True)[2:5] == (("flow", "sub"), ("flow", "close"), ("flow", "far"))
+    names = made().channels["prev"]
+    assert len(names) == 120 and names[0][0] == names[7][0] == "nose" and names[8][0] != "nose"
+    assert [f for _, f in names[:8]] == [
+        "mask.total", "psi", "flow.prev", "flow.far", "flow.close", "mask.prev", "mask.far", "mask.close"
+    ]  # fmt: skip
+
+
+def test_channels_carry_what_their_names_say():
+    model, inputs = made(), example()
+    with torch.no_grad(), record(model, ["flow.*", "mask.*", "psi", "branch.sub"]) as taps:
+        caught = {}
+        handle = model.branch["sub"].register_forward_pre_hook(lambda _, given: caught.update(x=given[0]))
+        model(inputs["images"])
+        handle.remove()
+    for i, (joint, feature) in enumerate(model.channels["sub"]):
+        at = i // 8
+        assert torch.equal(caught["x"][:, i], taps[feature][:, at]), (joint, feature)
+
+
+def test_attention_is_softmax_over_channels_by_the_root_of_their_number():
+    torch.manual_seed(0)
+    block = Block(5, 1, replace(TINY, heads=1)).eval()
+    z = torch.randn(2, 3, 4, 5)
+    with torch.no_grad(), record(block, ["attention.map"]) as taps:
+        out = block.attend(z)
+        q, k, v = (p[0](z).flatten(1, 2) for p in (block.query, block.key, block.value))
+    expected = torch.softmax(torch.einsum("npc,npd->ncd", q, k) / 5**0.5, -1)
+    torch.testing.assert_close(taps["attention.map"][:, 0], expected)
+    torch.testing.assert_close(out.flatten(1, 2), torch.einsum("ncd,npd->npc", expected, v))
+
+
+def test_queries_of_a_joint_have_seen_no_other():
+    block = Block(6, 2, TINY)
+    z = torch.randn(1, 3, 4, 6, requires_grad=True)
+    grad = torch.autograd.grad(block.query[1](z)[..., 4].sum(), z)[0]
+    assert grad[..., 4].abs().sum() > 0 and grad[..., [0, 1, 2, 3, 5]].abs().sum() == 0
+
+
+def test_heads_that_share_out_the_channels_keep_the_joints_apart():
+    """The released program's split: the first half of the channels never hears the second."""
+    z = torch.randn(1, 3, 4, 6, requires_grad=True)
+    for config, apart in ((replace(TINY, split_joints=True), True), (TINY, False)):
+        torch.manual_seed(1)
+        block = Block(6, 2, replace(config, mixing=False))
+        out = block.attend(z)[..., :3].square().sum()
+        grad = torch.autograd.grad(out, z)[0]
+        assert bool(grad[..., 3:].abs().sum() == 0) == apart
+
+
+def test_scrambled_heads_put_channels_on_other_pixels():
+    torch.manual_seed(1)
+    plain = Block(8, 1, replace(TINY, heads=1, split_joints=True))
+    other = Block(8, 1, replace(TINY, heads=1, split_joints=True, scramble=True))
+    other.load_state_dict(plain.state_dict())
+    z = torch.randn(1, 2, 3, 8)
+    with torch.no_grad():
+        right, wrong = plain.attend(z).flatten(1, 2), other.attend(z).flatten(1, 2)
+    assert torch.equal(right.flatten().sort().values, wrong.flatten().sort().values), "the same values, elsewhere"
+    assert wrong[0, 1, 0] == right[0, 0, 1], "pixel 1 of channel 0 holds what channel 1 has at pixel 0"
+
+
+@pytest.mark.parametrize("window", [4, 5, 12, 40])
+def test_window_attention_stays_in_its_window(window):
+    torch.manual_seed(1)
+    block = Block(6, 2, replace(TINY, window=window))
+    for conv in (*block.query, *block.key, *block.value):  # without neighbours, to see the window alone
+        with torch.no_grad():
+            conv.weight[:, :, [0, 0, 0, 1, 1, 2, 2, 2], [0, 1, 2, 0, 2, 0, 1, 2]] = 0
+    z = torch.randn(2, 3, 4, 6, requires_grad=True)
+    with record(block, ["attention.map"]) as taps:
+        out = block.attend(z).flatten(1, 2)
+    seen = torch.autograd.grad(out[:, 4].square().sum(), z)[0].flatten(1, 2).abs().sum((0, 2)) > 0
+    begin = 4 // window * window
+    assert seen.nonzero().flatten().tolist() == list(range(begin, min(begin + window, 12)))
+    assert taps["attention.map"].shape == (2, 2, -(-12 // window), window, window)
+
+
+def test_an_encoder_begins_as_identity_and_its_scales_are_zero():
+    encoder = Encoder(10, 3, 2, OTPoseConfig(size=(24, 16)))
+    maps = torch.randn(2, 10, 4, 6)
+    assert torch.equal(encoder(maps), maps)
+    scales = [p for n, p in encoder.named_parameters() if "layer_scale" in n]
+    assert len(scales) == 6 and all(p.shape == (10,) and not p.any() for p in scales)
+
+
+def test_the_position_code_enters_the_first_layer_alone():
+    config = replace(TINY, size=(24, 16))
+    torch.manual_seed(2)
+    encoder = Encoder(10, 2, 2, config).eval()
+    for name, p in encoder.named_parameters():
+        if "layer_scale" in name:
+            torch.nn.init.ones_(p)
+    maps, given = torch.randn(1, 10, 4, 6), []
+    for block in encoder.blocks:
+        block.register_forward_pre_hook(lambda _, args: given.append(args[1]))
+    encoder(maps)
+    assert torch.equal(given[0], encoder.position) and given[1] is None
+
+
+def test_the_sine_code_tells_rows_from_columns():
+    code = sine_position(10, 4, 6)
+    assert code.shape == (10, 4, 6) and code.abs().max() <= 1
+    rows, columns = code[:6], code[6:]
+    assert torch.equal(rows[:, :, 0], rows[:, :, 5]) and torch.equal(columns[:, 0], columns[:, 3])
+    torch.testing.assert_close(rows[0, :, 0], torch.arange(4.0).sin())
+    flat = sine_position(120, 32, 24).flatten(1).T
+    assert torch.cdist(flat, flat).add(1e3 * torch.eye(len(flat))).min() > 0.1, "no two pixels alike"
+
+
+def test_offsets_move_the_maps_they_belong_to():
+    """With one tap of weight 1, a constant offset of (dy, dx) px and open masks, refinement is a shift of each joint."""
+    torch.manual_seed(0)
+    config = replace(TINY, dilations=(2,))
+    refine = Refine(config).eval()
+    k = config.joints
+    with torch.no_grad():
+        refine.weight[0].zero_()
+        refine.weight[0][torch.arange(k), torch.arange(k), 1, 1] = 1
+        refine.bias[0].zero_()
+    total, encoded = torch.rand(1, k, 16, 8), [torch.rand(1, k, 16, 8)] * 2
+
+    def shift(offsets):
+        offsets = torch.zeros_like(offsets)
+        offsets[:, :, 4, :, 0], offsets[:, :, 4, :, 1] = 2, -1  # joint 4: 2 px down, 1 px to the left
+        return offsets
+
+    with torch.no_grad(), record(refine, edit={"offsets": shift, "modulation": torch.ones_like}) as taps:
+        out = refine(total, encoded)
+    moved = taps["moved"]
+    assert torch.equal(out[:, 3], moved[:, 3]) and torch.equal(out[0, 4, 3, 4], moved[0, 4, 5, 3])
+    assert refine.offset[0].dilation == (2, 2) and refine.mask[0].dilation == (2, 2)
+
+
+def test_masks_are_probabilities_only_with_the_papers_sigmoid():
+    inputs = example()
+    for config, bounded in ((TINY, True), (replace(TINY, sigmoid=False), False)):
+        model = made(config)
+        for conv in model.refine.mask:
+            torch.nn.init.normal_(conv.weight, std=5.0)
+        with torch.no_grad(), record(model, ["refine.modulation"]) as taps:
+            model(inputs["images"])
+        mask = taps["refine.modulation"]
+        assert bool((mask >= 0).all() and (mask <= 1).all()) == bounded
+
+
+def test_residual_steps_have_the_published_size():
+    blocks = steps_blocks(15, 8, 2)
+    assert blocks[0].first[0].out_channels == 4 * 6 and len(blocks[0].steps[3]) == 4
+    assert isinstance(blocks[1].shortcut, torch.nn.Identity)
+
+
+# --- losses ---
+
+
+def test_the_losses_are_eq_7_and_8():
+    model, inputs = made(), example()
+    inputs["weights"][:, 4] = 0
+    found = model(**inputs)
+    at = inputs["xy_crop"] @ model.to_heatmap[:, :2].T + model.to_heatmap[:, 2]
+    truth = codecs.encode_heatmaps(at, inputs["weights"], model.config.grid, model.config.sigma)
+    v, k = inputs["weights"], model.config.joints
+    pred = 8 / k * (v * (found["heatmaps"] - truth).square().sum((-2, -1))).sum(1).mean()
+    with record(model, ["mask.total"]) as taps:
+        model(inputs["images"])
+    label = pseudo_label(truth, taps["mask.total"])
+    occ = 1 / k * (v * (found["psi"] - label).square().sum((-2, -1))).sum(1).mean()
+    torch.testing.assert_close(found["loss.prediction"], pred)
+    torch.testing.assert_close(found["loss.occlusion"], occ)
+
+
+def test_the_label_of_the_occlusion_encoder_moves_nobody():
+    """Detached, the occlusion loss reaches the estimator through psi alone; as released through its label too."""
+    inputs = example()
+    for config, moves in ((TINY, False), (replace(TINY, mean_label=True), True)):
+        model = made(config)
+        maps = model.heatmaps_of(inputs["images"]).detach().requires_grad_()
+        given = {k: v for k, v in inputs.items() if k != "images"}
+
+        def stop(x):
+            return x.detach()
+
+        with record(model, ["psi"], edit={"psi": stop}):
+            loss = model(heatmaps=maps, **given)["loss.occlusion"]
+        assert loss.requires_grad == moves
+
+
+def test_released_errors_learn_absent_joints_from_the_teacher():
+    maps, teacher = torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4)
+    target = torch.zeros(2, 3, 4, 4)
+    target[:, :2, 1, 1] = 1
+    errors = released_errors(maps, target, torch.ones(2, 3), teacher)
+    torch.testing.assert_close(errors, torch.tensor([[1 / 16, 1 / 16, 1.0]] * 2))
+    torch.testing.assert_close(released_loss(errors, 1), torch.tensor(0.5 + 1 + 2 / 16))
+
+
+# --- the model ---
+
+
+def test_heatmaps_from_elsewhere_take_the_place_of_pictures():
+    model, inputs = made(), example()
+    with torch.no_grad():
+        from_pictures = model(inputs["images"])
+        from_maps = model(heatmaps=from_pictures["rough"])
+    torch.testing.assert_close(from_maps["heatmaps"], from_pictures["heatmaps"])
+    for wrong in ({}, {"images": inputs["images"], "heatmaps": from_pictures["rough"]}):
+        with pytest.raises(BadParameter, match="give one of the two"):
+            model(**wrong)
+
+
+def test_the_released_frames_never_read_the_last_one():
+    inputs = example()
+    other = inputs["images"].clone()
+    other[:, 4] = 0
+    for config, reads in ((TINY, True), (replace(TINY, frames=RELEASED["frames"]), False)):
+        model = made(config)
+        with torch.no_grad():
+            a, b = (model(images)["heatmaps"] for images in (inputs["images"], other))
+        assert torch.equal(a, b) != reads
+
+
+def test_without_an_encoder_the_mask_stands_for_psi():
+    model, inputs = made(config_of("otpose", "tiny_no_encoder")), example()
+    with torch.no_grad(), record(model, ["mask.total"]) as taps:
+        found = model(**inputs)
+    assert torch.equal(found["psi"], taps["mask.total"])
+    assert "loss.occlusion" not in found and "psi" not in tap_table(model)
+
+
+def test_one_branch_is_half_the_encoders():
+    model = made(config_of("otpose", "tiny_one_branch"))
+    assert list(model.branch) == ["prev"] and list(model.channels) == ["prev"]
+    assert model.refine.combine[0].first[0].in_channels == 30
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"pseudo_label": "truth"}, "choose mask or flow"), ({"branches": ()}, "choose prev"),
+        ({"frames": (-3, -1, 0, 1, 2)}, "five offsets"), ({"window": 0}, "1 or more"),
+        ({"split_joints": True, "heads": 7}, "unequally"),
+    ],
+)  # fmt: skip
+def test_configurations_that_cannot_be(wrong, said):
+    with pytest.raises(BadParameter, match=said):
+        OTPoseConfig(**wrong)
+
+
+def test_a_few_steps_lower_both_terms():
+    torch.manual_seed(0)
+    model, inputs = OTPose(TINY).train(), example(batch=4)
+    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+    seen = []
+    for _ in range(12):
+        found = model(**inputs)
+        seen.append([found["loss.prediction"].item(), found["loss.occlusion"].item()])
+        optimiser.zero_grad()
+        (found["loss.prediction"] + found["loss.occlusion"]).backward()
+        optimiser.step()
+    assert seen[-1][0] < 0.9 * seen[0][0] and seen[-1][1] < 0.9 * seen[0][1]
+
+
+def test_the_papers_initialisation():
+    config = replace(TINY, initial_std=0.001)
+    torch.manual_seed(0)
+    model = OTPose(config)
+    head = model.head["prev"].weight
+    assert 0.0009 < head.std() < 0.0011 and not model.head["prev"].bias.any()
+    assert 0.0008 < model.refine.weight[0].std() < 0.0012
+    assert model.branch["prev"].blocks[0].norm1.weight.eq(1).all()
+    assert model.maps.backbone.net.conv1.weight.std() > 0.01, "the estimator keeps its own"
+
+
+def test_the_small_configuration_can_be_shipped(tmp_path):
+    from workbench import checkpoint
+
+    path = checkpoint.save(tmp_path / "small.safetensors", build("otpose", "small"), {"model": "otpose"})
+    assert path.stat().st_size <= 4_000_000

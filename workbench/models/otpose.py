@@ -1,0 +1,490 @@
+"""OTPose: five frames' heatmaps become flows and occlusion masks, two transformers over (joint, flow) channels encode past and
+future, deformable convolutions refine the key frame's joints.
+
+Jin, Lee, Lee: OTPose: Occlusion-Aware Transformer for Pose Estimation in Sparsely-Labeled Videos (SMC 2022). Maps lie in
+heatmap space; frames stand in the order of time, the key frame in the middle. Where the released program disagrees with the
+paper, a switch of the configuration says so; `released` sets them all but the two strided layers behind its temporal encoder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Num
+from torch import Tensor, nn
+from torchvision.ops import deform_conv2d
+
+from .. import codecs, geometry
+from ..errors import BadParameter
+from ..skeletons import skeleton
+from ..taps import Tap
+from .backbones import Backbone, HeatmapHead, KeypointMaps
+from .layers import Attention
+
+FLOWS = ("prev", "sub", "close", "far", "total")
+_MEMBERS = {
+    "prev": (-2, -1),
+    "sub": (1, 2),
+    "close": (-1, 1),
+    "far": (-2, 2),
+}  # offsets beside the key frame; Sec. III-A1
+N_FEATURES = 8  # N_f, Sec. III-D1
+
+
+@dataclass(frozen=True)
+class OTPoseConfig:
+    """`OTPoseConfig()` reads the paper as printed; the last group is what the released program does instead."""
+
+    skeleton: str = "posetrack15"
+    size: tuple[int, int] = (288, 384)  # (width, height) px of the crops; Sec. IV-C2
+    backbone: str = "hrnet_w48"  # Sec. IV-B
+    widths: tuple[int, ...] = ()  # another size than timm's, see `backbones.Backbone`
+    depths: tuple[int, ...] = ()
+    deconv: tuple[int, ...] = ()
+    sigma: float = 3.0  # heatmap px, of the labels; HRNet's at 288 x 384
+    alignment: str = "udp"  # of heatmaps in the crop  # unstated; ours
+    occlusion_layers: int = 8  # N_L
+    occlusion_heads: int = 1  # Sec. IV-B
+    layers: int = 8  # N_L of the temporal encoders; Table V
+    heads: int = 2  # Sec. IV-B
+    mlp_ratio: int = 4  # unstated; ours, as released
+    branches: tuple[str, ...] = ("prev", "sub")  # Table V rows 1 and 2: ("prev",)
+    occlusion_encoder: bool = True  # Table V rows 1 and 3: False puts M_total in the place of psi
+    pseudo_label: str = "mask"  # Eq. 3; "flow": Table V row 4
+    window: int | None = None  # Table V rows 8 and 9: pixels attend to pixels, so many to a window
+    refine_channels: int = 32  # of what offsets and masks are made from  # unstated; ours
+    refine_blocks: int = 2  # unstated; ours
+    dilations: tuple[int, ...] = (3, 6, 9, 12, 15)  # Sec. III-C
+    initial_std: float | None = 0.001  # of every weight, Sec. IV-B; None: torch's own
+    # --- paper | released
+    frames: tuple[int, ...] = (-2, -1, 0, 1, 2)  # | (-2, -1, 0, 1, 1): t+2 is never read, t+1 stands there too
+    split_joints: bool = False  # heads see all channels | True: each head sees its own share of them, the others never
+    scramble: bool = False  # | True: heads are joined with pixels and channels exchanged
+    mixing: bool = (
+        False  # q, k, v channel by channel | True: three pixels of the flattened rows, then all channels mixed
+    )
+    row_position: bool = False  # 2D sine code | True: 1D over the flattened pixels, divided by sqrt(D)
+    exchanged: bool = False  # | True: close and far change places in the subsequent branch
+    sigmoid: bool = True  # of modulation masks | False: none
+    mean_label: bool = False  # Eq. 3 normalised, detached | True: (G + M) / 2, gradients run through it
+    released_loss: bool = False  # Eq. 8 | True: see `released_loss`
+    layer_scale: float = 0.0  # Eq. 6 | 1e-4
+
+    def __post_init__(self):
+        if self.pseudo_label not in ("mask", "flow"):
+            raise BadParameter(f"pseudo_label is {self.pseudo_label!r}", remedy="choose mask or flow")
+        if not self.branches or set(self.branches) - {"prev", "sub"}:
+            raise BadParameter(f"branches are {self.branches}", remedy="choose prev, sub or both")
+        if len(self.frames) != 5 or set(self.frames) - {-2, -1, 0, 1, 2}:
+            raise BadParameter(f"frames are {self.frames}", remedy="five offsets from -2 to 2")
+        if self.window is not None and self.window < 1:
+            raise BadParameter(f"a window of {self.window} pixels", remedy="1 or more, or None")
+        if self.split_joints and (self.joints * N_FEATURES % self.heads or self.joints % self.occlusion_heads):
+            raise BadParameter(f"{self.heads} heads share {self.joints * N_FEATURES} channels unequally")
+
+    @property
+    def joints(self) -> int:
+        """N_j."""
+        return len(skeleton(self.skeleton))
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(width, height) of the heatmaps."""
+        return self.size[0] // 4, self.size[1] // 4
+
+
+RELEASED = {
+    "frames": (-2, -1, 0, 1, 1), "split_joints": True, "scramble": True, "mixing": True, "row_position": True,
+    "exchanged": True, "sigmoid": False, "mean_label": True, "released_loss": True, "layer_scale": 1e-4, "layers": 6,
+    "occlusion_layers": 6,
+}  # fmt: skip
+
+
+# --- equations ----------------------------------------------------------------------------------------------------
+
+
+def penalised(heatmaps: Float[Tensor, "b t k h w"], distance: Num[Tensor, "#b t"]) -> Float[Tensor, "b t k h w"]:
+    """Each frame's heatmaps by 1 / (d + 1), d its distance from the key frame in frames. OTPose Eq. 1."""
+    return heatmaps / (distance + 1)[..., None, None, None].to(heatmaps)
+
+
+def keypoint_flows(
+    heatmaps: Float[Tensor, "b 5 k h w"], distance: Num[Tensor, "#b 5"]
+) -> dict[str, Float[Tensor, "b k h w"]]:
+    """The five keypoint flows by kind: sums over frames, all but "total" of penalised heatmaps. OTPose Sec. III-A1, Fig. 2.
+
+    heatmaps: of t-2, t-1, t, t+1, t+2. The key frame belongs to every flow; the paper names it for prev and sub alone.
+    """
+    light = penalised(heatmaps, distance)
+    flows = {kind: heatmaps[:, 2] + sum(light[:, 2 + offset] for offset in _MEMBERS[kind]) for kind in FLOWS[:-1]}
+    return flows | {"total": heatmaps.sum(1)}
+
+
+def occlusion_masks(flows: Mapping[str, Float[Tensor, "b k h w"]]) -> dict[str, Float[Tensor, "b k h w"]]:
+    """Each flow times the sum over joints of the total flow. OTPose Eq. 2."""
+    everyone = flows["total"].sum(1, keepdim=True)
+    return {kind: flow * everyone for kind, flow in flows.items()}
+
+
+def pseudo_label(truth: Float[Tensor, "b k h w"], mask: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
+    """Label plus mask, each joint's map brought to 0 ... 1; carries no gradient. OTPose Eq. 3.
+
+    The paper's sigma is not said; from the lowest to the highest value of a map.  # unstated; ours
+    """
+    label = (truth + mask).detach()
+    low, high = label.amin((-2, -1), keepdim=True), label.amax((-2, -1), keepdim=True)
+    return (label - low) / (high - low).clamp_min(1e-6)
+
+
+def released_errors(
+    heatmaps: Float[Tensor, "b k h w"],
+    target: Float[Tensor, "b k h w"],
+    weights: Num[Tensor, "b k"],
+    teacher: Float[Tensor, "b k h w"] | None = None,
+) -> Float[Tensor, "b k"]:
+    """The released program's mean squared error of each map. Joints whose target peaks nowhere in the batch also learn from
+    the teacher, which is not detached.
+    """
+
+    def error(goal: Tensor) -> Tensor:
+        return ((heatmaps - goal) * weights[..., None, None]).square().mean((-2, -1))
+
+    return error(target) if teacher is None else error(target) + error(teacher) * (target.amax((0, 2, 3)) != 1)
+
+
+def released_loss(errors: Float[Tensor, "b k"], hardest: int = 8) -> Float[Tensor, ""]:
+    """The released program's: errors summed over joints, plus the mean of half the `hardest` joints' of each sample."""
+    return (0.5 * errors).topk(min(hardest, errors.shape[1])).values.mean() + errors.mean(0).sum()
+
+
+def sine_position(channels: int, h: int, w: int) -> Float[Tensor, "c h w"]:
+    """The 2D sine code: half of the channels count rows, half columns, in pairs of sine and cosine. OTPose Sec. III-D2.
+
+    Wavelengths from 2 pi to 20,000 pi px as in Vaswani et al.; the last channels are left out where they do not fit.
+    """
+    quarter = -(-channels // 4)
+    rate = 10_000 ** -(torch.arange(quarter) / quarter)
+    rows, columns = (torch.arange(n)[:, None] * rate for n in (h, w))
+    rows = torch.cat((rows.sin(), rows.cos()), -1).T[:, :, None].expand(-1, -1, w)
+    columns = torch.cat((columns.sin(), columns.cos()), -1).T[:, None].expand(-1, h, -1)
+    return torch.cat((rows, columns))[:channels].clone()
+
+
+def row_position(channels: int, h: int, w: int) -> Float[Tensor, "c h w"]:
+    """The released program's code: sine and cosine over the flattened pixels, by sqrt(channels)."""
+    at = torch.arange(h * w)[:, None] / 10_000 ** (2 * (torch.arange(channels) // 2) / channels)
+    code = torch.where(torch.arange(channels) % 2 == 0, at.sin(), at.cos())
+    return (code / math.sqrt(channels)).T.unflatten(-1, (h, w)).clone()
+
+
+# --- encoder ------------------------------------------------------------------------------------------------------
+
+
+class Mixed(nn.Module):
+    """The released program's q, k or v: three neighbours of the flattened rows, a norm, then all channels mixed."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv1d(channels, channels, 3, padding=1, groups=channels, bias=False)
+        self.norm, self.mix = nn.LayerNorm(channels), nn.Linear(channels, channels)
+
+    def forward(self, z: Float[Tensor, "b h w d"]) -> Float[Tensor, "b h w d"]:
+        rows = self.conv(z.flatten(1, 2).mT).mT
+        return self.mix(self.norm(rows)).unflatten(1, z.shape[1:3])
+
+
+class Depthwise(nn.Conv2d):
+    """3 x 3 pixels of each channel by itself: what attention calls a joint has seen no other."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels, channels, 3, padding=1, groups=channels, bias=False)
+
+    def forward(self, z: Float[Tensor, "b h w d"]) -> Float[Tensor, "b h w d"]:
+        return super().forward(z.movedim(-1, 1)).movedim(1, -1)
+
+
+class Block(nn.Module):
+    """OTPose Eq. 5 and 6. A token is one channel, a joint in a flow, and its feature all pixels of its map.
+
+    Every head has its own query, key and value of all channels, and their results are added up: A stays D x D as Eq. 5 has
+    it. (Heads that share out the channels would cut the joints in two groups that never meet: `split_joints`.)
+    """
+
+    def __init__(self, channels: int, heads: int, config: OTPoseConfig):
+        super().__init__()
+        self.heads, self.window, self.scramble = heads, config.window, config.scramble
+        self.split = config.split_joints and config.window is None
+        self.norm1, self.norm2 = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        sets = 1 if config.mixing else heads  # one q, k, v that heads share out, or one each
+        make = Mixed if config.mixing else Depthwise
+        self.query, self.key, self.value = (nn.ModuleList(make(channels) for _ in range(sets)) for _ in range(3))
+        width = channels // heads if self.split else channels
+        axes = "b head channel channel" if config.window is None else "b head window pixel pixel"
+        self.attention = Attention(width**-0.5, axes)  # 1 / sqrt(D), as printed
+        self.project = nn.Linear(channels, channels) if config.mixing else None
+        hidden = config.mlp_ratio * channels
+        self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels))
+        self.layer_scale1, self.layer_scale2 = (
+            nn.Parameter(torch.full((channels,), config.layer_scale)) for _ in range(2)
+        )
+        self.out = Tap("b y x channel")
+
+    def attend(
+        self, z: Float[Tensor, "b h w d"], position: Float[Tensor, "h w d"] | None = None
+    ) -> Float[Tensor, "b h w d"]:
+        """MSA. position: added to what queries and keys are made from, so that the values stay heatmaps."""
+        b, h, w, d = z.shape
+        placed = z if position is None else z + position
+        parts = [
+            torch.stack([layer(x).flatten(1, 2) for layer in layers], 1)
+            for layers, x in ((self.query, placed), (self.key, placed), (self.value, z))
+        ]  # [b sets pixels d]
+        if self.window is not None:
+            out = self.by_window(parts)
+        elif self.split:
+            q, k, v = (x[:, 0].mT.unflatten(1, (self.heads, -1)) for x in parts)  # [b head d/heads pixels]
+            out = self.attention(q, k, v)
+            out = out.transpose(2, 3).reshape(b, d, h * w).mT if self.scramble else out.flatten(1, 2).mT
+        else:
+            out = self.attention(*(x.mT.expand(-1, self.heads, -1, -1) for x in parts))
+            out = out.transpose(2, 3).reshape(b, -1, d, h * w).sum(1).mT if self.scramble else out.sum(1).mT
+        out = out.unflatten(1, (h, w))
+        return out if self.project is None else self.project(out)
+
+    def by_window(self, parts) -> Float[Tensor, "b n d"]:
+        """Pixels attend to the pixels of their own window, row by row; the last window is filled up by none."""
+        n = parts[0].shape[2]
+        missing = -n % self.window
+        q, k, v = (F.pad(x, (0, 0, 0, missing)).unflatten(2, (-1, self.window)) for x in parts)
+        blocked = (torch.arange(n + missing, device=q.device) >= n).view(-1, 1, self.window)
+        weights = (q @ k.mT * self.attention.scale).masked_fill(blocked, float("-inf")).softmax(-1)
+        return (self.attention.map(weights) @ v).flatten(2, 3)[:, :, :n].sum(1)
+
+    def forward(
+        self, z: Float[Tensor, "b h w d"], position: Float[Tensor, "h w d"] | None = None
+    ) -> Float[Tensor, "b h w d"]:
+        z = z + self.layer_scale1 * self.attend(self.norm1(z), position)
+        return self.out(z + self.layer_scale2 * self.mlp(self.norm2(z)))
+
+
+class Encoder(nn.Module):
+    """`layers` blocks over [b d h w]; the position code enters the first alone. OTPose Sec. III-D, patches of one pixel."""
+
+    def __init__(self, channels: int, layers: int, heads: int, config: OTPoseConfig):
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(channels, heads, config) for _ in range(layers))
+        w, h = config.grid
+        self.added = config.row_position
+        code = (row_position if self.added else sine_position)(channels, h, w)
+        self.register_buffer("position", code.movedim(0, -1).contiguous(), persistent=False)
+
+    def forward(self, maps: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h w"]:
+        z = maps.movedim(1, -1).contiguous()
+        if self.added:  # as released: into the maps themselves
+            z = z + self.position
+        for i, block in enumerate(self.blocks):
+            z = block(z, self.position if i == 0 and not self.added else None)
+        return z.movedim(-1, 1)
+
+
+# --- refinement ---------------------------------------------------------------------------------------------------
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution that keeps the size, batch norm, and ReLU unless told otherwise."""
+
+    def __init__(self, channels: int, out: int, kernel: int, relu: bool = True):
+        layers = [nn.Conv2d(channels, out, kernel, padding=kernel // 2), nn.BatchNorm2d(out)]
+        super().__init__(*layers, *([nn.ReLU(True)] if relu else []))
+
+
+class StepsBlock(nn.Module):
+    """Residual steps of RSN (Cai et al. 2020): the n-th of four parts of the channels passes n convolutions, each of which
+    also hears the one beside it. The paper says "a stack of 3 x 3 convolutions"; these are the released program's.
+    """
+
+    def __init__(self, channels: int, out: int, shortcut: bool):
+        super().__init__()
+        part = max(channels * 26 // 64, 1)
+        self.first, self.last = ConvNorm(channels, 4 * part, 1), ConvNorm(4 * part, out, 1, relu=False)
+        self.steps = nn.ModuleList(nn.ModuleList(ConvNorm(part, part, 3) for _ in range(n)) for n in range(1, 5))
+        self.shortcut = ConvNorm(channels, out, 1, relu=False) if shortcut else nn.Identity()
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b o h w"]:
+        beside: list[Tensor] = []
+        ends = []
+        for steps, at in zip(self.steps, self.first(x).chunk(4, 1)):
+            made = []
+            for i, step in enumerate(steps):
+                at = step(at + beside[i] if i < len(beside) else at)
+                made.append(at)
+            beside = made
+            ends.append(at)
+        return F.relu(self.last(torch.cat(ends, 1)) + self.shortcut(x))
+
+
+def steps_blocks(channels: int, out: int, blocks: int) -> nn.Sequential:
+    """So many residual steps, the first of which changes the width."""
+    return nn.Sequential(*(StepsBlock(channels if i == 0 else out, out, shortcut=i == 0) for i in range(blocks)))
+
+
+class Refine(nn.Module):
+    """OTPose Sec. III-C: offsets and modulation masks out of both branches move the flow's maps, once a dilation; their mean.
+
+    Taps `offsets` and `modulation` hold all dilations: (dy, dx) px of each joint's nine taps, row by row.
+    """
+
+    def __init__(self, config: OTPoseConfig, joints: int | None = None):
+        super().__init__()
+        k, wide, self.config = joints or config.joints, config.refine_channels, config
+        self.fuse = steps_blocks(k, k, config.refine_blocks)
+        self.combine = steps_blocks((len(config.branches) + 1) * k, wide, config.refine_blocks)
+
+        def dilated(out: int) -> nn.ModuleList:
+            return nn.ModuleList(nn.Conv2d(wide, out, 3, padding=d, dilation=d, bias=False) for d in config.dilations)
+
+        self.offset, self.mask = dilated(18 * k), dilated(9 * k)
+        self.weight = nn.ParameterList(nn.Parameter(torch.empty(k, k, 3, 3)) for _ in config.dilations)
+        self.bias = nn.ParameterList(nn.Parameter(torch.zeros(k)) for _ in config.dilations)
+        for weight in self.weight:
+            nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
+        self.offsets = Tap("b dilation joint tap yx y x")
+        self.modulation = Tap("b dilation joint tap y x")
+        self.moved, self.warped = Tap("b joint y x"), Tap("b dilation joint y x")
+
+    def forward(
+        self, total: Float[Tensor, "b k h w"], encoded: list[Float[Tensor, "b k h w"]]
+    ) -> Float[Tensor, "b k h w"]:
+        k = total.shape[1]
+        maps = self.moved(self.fuse(total))
+        mixed = self.combine(torch.cat((*encoded, maps), 1))
+        offsets = torch.stack([conv(mixed) for conv in self.offset], 1).unflatten(2, (k, 9, 2))
+        masks = torch.stack([conv(mixed) for conv in self.mask], 1).unflatten(2, (k, 9))
+        masks = masks.sigmoid() if self.config.sigmoid else masks
+        offsets, masks = self.offsets(offsets), self.modulation(masks)
+        warped = [
+            deform_conv2d(
+                maps, offsets[:, i].flatten(1, 3), weight, bias, padding=d, dilation=d, mask=masks[:, i].flatten(1, 2)
+            )
+            for i, (d, weight, bias) in enumerate(zip(self.config.dilations, self.weight, self.bias))
+        ]
+        return self.warped(torch.stack(warped, 1)).mean(1)
+
+
+# --- the model ----------------------------------------------------------------------------------------------------
+
+
+def branch_features(kind: str, exchanged: bool = False) -> tuple[tuple[str, str], ...]:
+    """("mask", "flow" or "psi", kind of flow) of a branch's eight features of a joint, in order. OTPose Eq. 4."""
+    two = ("close", "far") if exchanged and kind == "sub" else ("far", "close")
+    around = (kind, *two)
+    return (("mask", "total"), ("psi", "total"), *(("flow", n) for n in around), *(("mask", n) for n in around))
+
+
+class OTPose(nn.Module):
+    """The estimator: five crops of a person, or five heatmaps of any estimator, to the heatmaps of the middle one."""
+
+    def __init__(self, config: OTPoseConfig = OTPoseConfig(), pretrained: bool = False):
+        super().__init__()
+        self.config, k = config, config.joints
+        backbone = Backbone(config.backbone, config.size, config.widths, config.depths, pretrained)
+        self.maps = KeypointMaps(backbone, HeatmapHead(backbone.channels, k, config.deconv))
+        if self.maps.grid != config.grid:
+            raise BadParameter(f"{config.backbone} gives maps of {self.maps.grid}, {config.grid} expected")
+        self.flow = nn.ModuleDict({kind: Tap("b joint y x") for kind in FLOWS})
+        self.mask = nn.ModuleDict({kind: Tap("b joint y x") for kind in FLOWS})
+        self.occlusion = (
+            Encoder(k, config.occlusion_layers, config.occlusion_heads, config) if config.occlusion_encoder else None
+        )
+        self.psi = Tap("b joint y x") if config.occlusion_encoder else None
+        channels = k * N_FEATURES
+        self.branch = nn.ModuleDict(
+            {n: Encoder(channels, config.layers, config.heads, config) for n in config.branches}
+        )
+        self.head = nn.ModuleDict({n: nn.Conv2d(channels, k, 1) for n in config.branches})
+        self.phi = nn.ModuleDict({n: Tap("b joint y x") for n in config.branches})
+        self.refine = Refine(config)
+        self.out = Tap("b joint y x")
+        to_heatmap = geometry.crop_to_heatmap(config.size, config.grid, config.alignment)
+        for name, affine in (("to_heatmap", to_heatmap), ("to_crop", geometry.invert(to_heatmap))):
+            self.register_buffer(name, torch.tensor(affine, dtype=torch.float32), persistent=False)
+        self.register_buffer("distance", torch.tensor(config.frames).abs(), persistent=False)
+        if config.initial_std is not None:
+            own = {id(p) for p in self.maps.parameters()}
+            for part in self.modules():
+                if isinstance(part, (nn.Conv1d, nn.Conv2d, nn.Linear, Refine)):
+                    for name, p in part.named_parameters(recurse=isinstance(part, Refine)):
+                        if id(p) not in own and "norm" not in name and p.dim() > 1:
+                            nn.init.normal_(p, std=config.initial_std)
+                        elif id(p) not in own and name == "bias":
+                            nn.init.zeros_(p)
+
+    @property
+    def channels(self) -> dict[str, list[tuple[str, str]]]:
+        """Branch -> (joint, feature) of each channel of its encoder, as "left_wrist", "mask.total"."""
+        names = skeleton(self.config.skeleton).joints
+        features = {n: branch_features(n, self.config.exchanged) for n in self.config.branches}
+        label = {("psi", "total"): "psi"}
+        return {n: [(joint, label.get(f, ".".join(f))) for joint in names for f in features[n]] for n in features}
+
+    def heatmaps_of(self, images: Float[Tensor, "b 5 3 h w"]) -> Float[Tensor, "b 5 k hh ww"]:
+        """The single-frame estimator's maps of every crop."""
+        return self.maps(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+
+    def forward(
+        self,
+        images: Float[Tensor, "b 5 3 h w"] | None = None,
+        heatmaps: Float[Tensor, "b 5 k hh ww"] | None = None,
+        xy_crop: Float[Tensor, "b k 2"] | None = None,
+        weights: Num[Tensor, "b k"] | None = None,
+        distance: Num[Tensor, "b 5"] | None = None,
+    ) -> dict[str, Tensor]:
+        """ "heatmaps" of the key frame, "rough" [b 5 k hh ww] of the single-frame estimator and "psi".
+
+        images: normalised crops of t-2 ... t+2, or instead heatmaps of any estimator on this grid. With labels of the key
+        frame (px) and their weights there are "loss.prediction" and "loss.occlusion" (Eq. 8). distance: of the frames from
+        the key frame, in frames; by default 2, 1, 0, 1, 2.
+        """
+        config = self.config
+        if (images is None) == (heatmaps is None):
+            raise BadParameter("images or heatmaps", remedy="give one of the two")
+        rough = self.heatmaps_of(images) if heatmaps is None else heatmaps
+        used = rough[:, [2 + offset for offset in config.frames]]
+        distance = self.distance[None] if distance is None else distance
+        flows = {n: self.flow[n](x) for n, x in keypoint_flows(used, distance).items()}
+        masks = {n: self.mask[n](x) for n, x in occlusion_masks(flows).items()}
+        psi = masks["total"] if self.occlusion is None else self.psi(self.occlusion(flows["total"]))  # Eq. 3
+        known = {"mask": masks, "flow": flows, "psi": {"total": psi}}
+        encoded = []
+        for n, encoder in self.branch.items():  # Eq. 4
+            features = [known[what][kind] for what, kind in branch_features(n, config.exchanged)]
+            z = encoder(torch.stack(features, 2).flatten(1, 2))  # joint by joint
+            encoded.append(self.phi[n](self.head[n](z)))
+        found = {"heatmaps": self.out(self.refine(flows["total"], encoded)), "rough": rough, "psi": psi}
+        if xy_crop is not None:
+            weights = torch.ones_like(xy_crop[..., 0]) if weights is None else weights
+            at = xy_crop @ self.to_heatmap[:, :2].T + self.to_heatmap[:, 2]
+            truth = codecs.encode_heatmaps(at, weights, config.grid, config.sigma, config.alignment == "msra")
+            found |= self.losses(found, truth, weights, flows["total"], masks["total"])
+        return found
+
+    def losses(self, found, truth, weights, flow, mask) -> dict[str, Tensor]:
+        """OTPose Eq. 7 and 8."""
+        config = self.config
+        extra = flow if config.pseudo_label == "flow" else mask
+        label = (truth + extra) / 2 if config.mean_label else pseudo_label(truth, extra)
+        if config.released_loss:
+            errors = released_errors(found["heatmaps"], truth, weights, found["rough"][:, 2])
+            losses = {"loss.prediction": released_loss(errors)}
+            if self.occlusion is not None:
+                losses["loss.occlusion"] = released_loss(released_errors(found["psi"], label, weights))
+            return losses
+        each = 1 / config.joints
+        losses = {"loss.prediction": N_FEATURES * each * codecs.heatmap_loss(found["heatmaps"], truth, weights)}
+        if self.occlusion is not None:
+            losses["loss.occlusion"] = each * codecs.heatmap_loss(found["psi"], label, weights)
+        return losses
