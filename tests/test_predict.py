@@ -12,10 +12,12 @@ from workbench.geometry import rotation
 from workbench.models import build
 from workbench.models.hanet import HANetConfig
 from workbench.predict import (
+    ClipEstimator,
     PortRefiner,
     PoseEstimator,
     RefineRule,
     SequenceRefiner,
+    _with_neighbours,
     estimate_people,
     place_missing,
     pose_frame,
@@ -315,3 +317,37 @@ def test_people_of_a_video_are_estimated_in_their_boxes(rng):
     np.testing.assert_array_equal(made.xy_frame[1], found.xy_frame[1])
     with pytest.raises(BadParameter, match="without frames"):
         estimate_people(estimator, frames, replace(found, frames=None))
+
+
+@pytest.mark.parametrize(
+    ("n", "seen"),
+    [
+        (1, ["00000"]), (2, ["00011", "00111"]), (3, ["00012", "00122", "01222"]),
+        (6, ["00012", "00123", "01234", "12345", "23455", "34555"]), (0, []),
+    ],
+)  # fmt: skip
+def test_frames_among_their_neighbours_repeat_at_the_ends(n, seen):
+    frames = (np.full((1, 1, 3), i, np.uint8) for i in range(n))
+    found = ["".join(str(v) for v in window[:, 0, 0, 0]) for window in _with_neighbours(frames, 2)]
+    assert found == seen
+    assert [f[0, 0, 0] for f in _with_neighbours([np.full((1, 1, 3), 7)], 0)] == [7]
+
+
+def test_a_video_is_estimated_from_five_frames_at_a_time(rng):
+    estimator = ClipEstimator(build("otpose", "tiny"))
+    frames = rng.integers(0, 255, (4, 60, 80, 3), np.uint8)
+    boxes = np.array([[5, 5, 40, 55], [30, 2, 70, 58], [0, 0, 0, 0]], np.float32)
+    found = Detections(
+        "posetrack15",
+        np.zeros((3, 15, 2)),
+        np.full((3, 15), 0.5),
+        boxes,
+        frames=np.array([0, 3, 3]),
+        tracks=np.arange(3),
+    )
+    made = estimate_people(estimator, frames, found)
+    assert made.replaced.all(1).tolist() == [True, True, False] and made.method == "otpose"
+    own = estimator.estimate(frames[[1, 2, 3, 3, 3]], boxes[1:2])
+    np.testing.assert_allclose(made.xy_frame[1], own.xy_frame[0], atol=1e-3)
+    np.testing.assert_array_equal(made.xy_frame[2], found.xy_frame[2])
+    assert len(estimator.estimate(frames[[0, 0, 0, 1, 2]], boxes[:0])) == 0

@@ -20,7 +20,7 @@ from scipy.optimize import linear_sum_assignment
 
 from .errors import BadParameter, BadRecord
 from .geometry import box_of_points
-from .metrics import box_sizes, hits
+from .metrics import box_sizes, head_sizes, hits, pckh_ap
 from .records import Detections, Pose
 from .skeletons import skeleton
 
@@ -277,3 +277,40 @@ def calibration(probability: Float[np.ndarray, "*n"], happened: Bool[np.ndarray,
     some = count > 0
     sums = [np.bincount(which, weights=w, minlength=bins)[some] / count[some] for w in (p, happened)]
     return Calibration(*sums, count[some])
+
+
+# --- PoseTrack ----------------------------------------------------------------------------------------------------
+
+GROUPS = {  # columns of PoseTrack's tables, joints by their names without sides
+    "Head": ("nose", "head_bottom", "head_top"), "Shoulder": ("shoulder",), "Elbow": ("elbow",), "Wrist": ("wrist",),
+    "Hip": ("hip",), "Knee": ("knee",), "Ankle": ("ankle",),
+}  # fmt: skip
+
+
+def posetrack_ap(truth: Pose, found: Detections, joints: str = "labelled", threshold: float = 0.5) -> dict[str, float]:
+    """PoseTrack's AP by group of joints and their mean over all joints ("Mean"), 0 to 1. See `metrics.pckh_ap`.
+
+    Frames are told apart by `images`; the truth needs head boxes. joints: as in `joints_of`; for "visible" and "occluded"
+    the poses must be paired row by row with the truth, and their other joints are left out: they are no mistakes.
+    """
+    if truth.head_boxes_xyxy is None:
+        raise BadParameter(
+            "PoseTrack's AP needs head boxes", remedy="PoseTrack's annotations and rendered clips have them"
+        )
+    index = {name: i for i, name in enumerate(dict.fromkeys(truth.images))}
+    use, confidence = joints_of(truth, joints), np.asarray(found.confidence, np.float64)
+    if joints != "labelled":
+        if found.images != truth.images:
+            raise BadParameter(f"{joints} joints alone need poses that are paired row by row with the truth")
+        confidence = np.where(use, confidence, -np.inf)
+    heads = head_sizes(truth.head_boxes_xyxy)
+    rows = zip(_rows_by_picture(truth, index, "truth"), _rows_by_picture(found, index, "prediction"))
+    frames = [(found.xy_frame[b], confidence[b], truth.xy_frame[a], use[a], heads[a]) for a, b in rows]
+    by_joint, names = pckh_ap(frames, threshold), skeleton(truth.skeleton).joints
+    members = {
+        group: [
+            by_joint[i] for i, name in enumerate(names) if name.removeprefix("left_").removeprefix("right_") in parts
+        ]
+        for group, parts in GROUPS.items()
+    }
+    return {group: float(np.mean(values)) for group, values in members.items()} | {"Mean": float(np.mean(by_joint))}

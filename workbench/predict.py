@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from .data.windows import normalised
 from .errors import BadParameter, BadRecord, CheckpointMismatch, MissingFile
 from .models import build
 from .models.hanet import HANet, HANetConfig
+from .models.otpose import OTPose, OTPoseConfig
 from .models.port import Port, PortConfig, occluded_joints, replace_occluded
 from .models.vissimcc import VisSimCC, VisSimCCConfig
 from .records import Detections, Prediction
@@ -354,7 +355,9 @@ class PoseEstimator:
     padding: how far a box grows before it is cropped, as in training. mirror: the mean of the crop and its mirror image.
     """
 
-    def __init__(self, model: VisSimCC, name: str = "vissimcc", padding: float = 1.25, mirror: bool = True):
+    reach = 0  # frames that it looks at before and after its own
+
+    def __init__(self, model: VisSimCC | OTPose, name: str = "vissimcc", padding: float = 1.25, mirror: bool = True):
         self.model, self.name, self.padding, self.mirror = model.eval(), name, padding, mirror
         self.skeleton: Skeleton = skeleton(model.config.skeleton)
 
@@ -409,6 +412,60 @@ class PoseEstimator:
         )
 
 
+class ClipEstimator(PoseEstimator):
+    """OTPose with what it needs around it: five frames and boxes of the middle one in, px of the middle one out."""
+
+    reach = 2  # frames before and after
+
+    def __init__(self, model: OTPose, name: str = "otpose", padding: float = 1.25):
+        super().__init__(model, name, padding, mirror=False)
+
+    def rough(self, crops: Float[Tensor, "n 5 3 y x"]) -> Float[Tensor, "n 5 k h w"]:
+        """The single-frame estimator's heatmaps of every crop, on the model's device."""
+        flat = crops.to(self.device).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        return self.model.maps(flat).unflatten(0, crops.shape[:2])
+
+    def read(self, crops: Float[Tensor, "n 5 3 y x"], *, batch: int = 16) -> Estimated:
+        """Poses of the middle crops."""
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(crops), batch):
+                found = self.model(heatmaps=self.rough(crops[start : start + batch]))
+                parts.append([part.float().cpu().numpy() for part in self.model.decode(found)])
+        if not parts:
+            k = len(self.skeleton)
+            return Estimated(np.zeros((0, k, 2), np.float32), np.zeros((0, k), np.float32))
+        return Estimated(*(np.concatenate(part) for part in zip(*parts)))
+
+    def estimate(
+        self, frames: UInt8[np.ndarray, "5 h w 3"], boxes_xyxy: Float[np.ndarray, "n 4"], *, image: str = ""
+    ) -> Detections:
+        """The pose in each box of the middle one of five RGB frames."""
+        each = [self.crops(frame, boxes_xyxy) for frame in frames]
+        found = self.read(torch.stack([crops for crops, _ in each], 1))
+        xy = geometry.apply(geometry.invert(each[0][1]), found.xy_crop.astype(np.float64))
+        return Detections(
+            self.skeleton.name, xy, found.confidence, boxes_xyxy, images=(image,) * len(xy), source=self.name
+        )
+
+
+def _with_neighbours(frames: Iterable[np.ndarray], reach: int) -> Iterator[np.ndarray]:
+    """Each frame, or with a reach each frame among its neighbours [2 reach + 1 h w 3]; the first and last are repeated."""
+    if not reach:
+        yield from frames
+        return
+    held: deque = deque(maxlen=2 * reach + 1)
+    for frame in frames:
+        held.extend([frame] * (1 if held else reach + 1))
+        if len(held) == held.maxlen:
+            yield np.stack(held)
+    for _ in range(reach if held else 0):
+        short = held.maxlen - len(held)  # of a video that is shorter than a window
+        held.append(held[-1])
+        if short <= 1:
+            yield np.stack(held)
+
+
 def estimate_people(
     estimator: PoseEstimator, frames: Iterable[UInt8[np.ndarray, "h w 3"]], detections: Detections
 ) -> Prediction:
@@ -421,7 +478,7 @@ def estimate_people(
         raise BadParameter("detections without frames belong to no video", file=detections.source or None)
     xy, confidence = detections.xy_frame.copy(), detections.confidence.copy()
     boxed = (detections.boxes_xyxy[:, 2:] > detections.boxes_xyxy[:, :2]).all(1)
-    for i, frame in enumerate(frames):
+    for i, frame in enumerate(_with_neighbours(frames, estimator.reach)):
         rows = np.flatnonzero((detections.frames == i) & boxed)
         if len(rows):
             found = estimator.estimate(frame, detections.boxes_xyxy[rows])
@@ -461,7 +518,12 @@ def _estimator(card: Mapping, name: str) -> PoseEstimator:
     return PoseEstimator(build("vissimcc", VisSimCCConfig(**config)), name, card["padding"])
 
 
-_LOADERS = {"port": _port_refiner, "hanet": _hanet_refiner, "vissimcc": _estimator}
+def _clip_estimator(card: Mapping, name: str) -> ClipEstimator:
+    config = {k: tuple(v) if isinstance(v, list) else v for k, v in card["config"].items()}
+    return ClipEstimator(build("otpose", OTPoseConfig(**config)), name, card["padding"])
+
+
+_LOADERS = {"port": _port_refiner, "hanet": _hanet_refiner, "vissimcc": _estimator, "otpose": _clip_estimator}
 
 
 def load(

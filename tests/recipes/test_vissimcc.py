@@ -46,13 +46,13 @@ def small_world(monkeypatch, pictures, tmp_path):
 
 def test_the_world_is_frozen_and_hides_a_lot(small_world):
     assert recipe.WORLD.digest() == "af45f58b54d0a528", "a change makes a new world: new name, all rows anew"
-    flags = recipe.truth_of(recipe.people("test")).visibility
+    flags = recipe.people("test").poses().visibility
     assert len(flags) > 7 and 0.25 < (flags == 1).mean() < 0.7
 
 
 def test_truth_of_windows_follows_their_order(small_world):
     windows = recipe.people("test", TINY)
-    truth = recipe.truth_of(windows)
+    truth = windows.poses()
     assert len(truth) == len(windows) == len(truth.images) and len(set(truth.images)) <= 7
     pair, n, _ = windows.items[4]
     np.testing.assert_array_equal(truth.xy_frame[4], windows.pairs[pair][0].tracks[n].xy_frame[0])
@@ -71,7 +71,7 @@ def test_an_estimate_is_what_the_picture_and_its_box_give(small_world):
     """Windows and `PoseEstimator.estimate` cut the same crops and come back to the same pixels."""
     estimator, windows = PoseEstimator(build("vissimcc", TINY)), recipe.people("test", TINY)
     found, seen = recipe.estimate(estimator, windows)
-    truth = recipe.truth_of(windows)
+    truth = windows.poses()
     assert seen.shape == truth.visibility.shape and ((seen > 0) & (seen < 1)).all()
     rows = [i for i, image in enumerate(truth.images) if image == truth.images[0]]
     frame = windows.pairs[0][1][0]
@@ -99,7 +99,7 @@ def test_nobody_in_the_picture_is_nobody_found():
 
 
 def test_oks_of_each_person_with_the_own_pose(small_world, rng):
-    truth = recipe.truth_of(recipe.people("test", TINY))
+    truth = recipe.people("test", TINY).poses()
     xy = truth.xy_frame + rng.normal(0, 3, truth.xy_frame.shape).astype(np.float32)
     found = Detections(truth.skeleton, xy, np.ones(xy.shape[:2]), truth.boxes_xyxy, images=truth.images)
     own = recipe.person_oks(found, truth, "visible")

@@ -20,7 +20,7 @@ from torch import Tensor
 from .. import geometry
 from ..codecs import encode_heatmaps, encode_simcc
 from ..errors import BadParameter, BadRecord, WorkbenchError
-from ..records import Clip, Picture, Reading, Track, Video
+from ..records import Clip, Picture, Pose, Reading, Track, Video
 from ..skeletons import Skeleton, skeleton
 from .frames import Frames, open_frames
 
@@ -176,6 +176,34 @@ class Windows:
         clip = self.pairs[pair][0]
         picture = f" {clip.pictures[key].name}" if clip.pictures else ""
         return f"{clip.name or clip.video.source}{picture} track {clip.tracks[n].track_id} frame {key}"
+
+    def poses(self) -> Pose:
+        """The people of the key frames as poses, in the order of the windows; a group is a clip.
+
+        images: the picture's name; of a clip without pictures its own, with the frame's number where it has several.
+        """
+        clips = [self.pairs[pair][0] for pair, *_ in self.items]
+        rows = [(clip, clip.tracks[n], key) for clip, (_, n, key) in zip(clips, self.items)]
+        names = [clip.pictures[key].name if clip.pictures else clip.name for clip, _, key in rows]
+        several = [clip.video.n_frames > 1 and not clip.pictures for clip in clips]
+        images = tuple(f"{name}/{key}" if many else name for name, many, key in zip(names, several, self.items[:, 2]))
+        stack = {
+            name: np.stack([getattr(track, name)[key] for _, track, key in rows])
+            for name in ("xy_frame", "visibility", "boxes_xyxy", "head_boxes_xyxy")
+            if all(getattr(track, name) is not None for _, track, _ in rows)
+        }
+        known = all(track.occlusion_known for _, track, _ in rows)
+        groups = tuple(clip.name for clip in clips)
+        return Pose(self.skeleton.name, **stack, images=images, groups=groups, occlusion_known=known)
+
+    def affines(self) -> Float[np.ndarray, "n 2 3"]:
+        """xy_frame -> xy_crop of every window as it is cut where nothing is augmented; no pixel is read."""
+        config = self.config
+        boxes = np.array(
+            [self._box(self.pairs[pair][0].tracks[n], key) for pair, n, key in self.items.tolist()]
+        ).reshape(-1, 4)
+        boxes = geometry.enlarge(boxes, config.padding, config.size[0] / config.size[1])
+        return geometry.frame_to_crop(boxes, config.size, config.alignment)
 
     def _grid(self, track: Track) -> Int[np.ndarray, "m"]:
         """Frames whose labels a window at an interval may use: every T-th from the person's first labelled one."""

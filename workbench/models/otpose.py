@@ -367,8 +367,14 @@ class Refine(nn.Module):
         masks = masks.sigmoid() if self.config.sigmoid else masks
         offsets, masks = self.offsets(offsets), self.modulation(masks)
         warped = [
-            deform_conv2d(
-                maps, offsets[:, i].flatten(1, 3), weight, bias, padding=d, dilation=d, mask=masks[:, i].flatten(1, 2)
+            deform_conv2d(  # in float32, also where convolutions are bf16
+                maps.float(),
+                offsets[:, i].flatten(1, 3).float(),
+                weight,
+                bias,
+                padding=d,
+                dilation=d,
+                mask=masks[:, i].flatten(1, 2).float(),
             )
             for i, (d, weight, bias) in enumerate(zip(self.config.dilations, self.weight, self.bias))
         ]
@@ -471,6 +477,11 @@ class OTPose(nn.Module):
             truth = codecs.encode_heatmaps(at, weights, config.grid, config.sigma, config.alignment == "msra")
             found |= self.losses(found, truth, weights, flows["total"], masks["total"])
         return found
+
+    def decode(self, found: Mapping[str, Tensor]) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
+        """`xy_crop` px and confidence."""
+        xy, confidence = codecs.decode_heatmaps(found["heatmaps"])
+        return xy @ self.to_crop[:, :2].T + self.to_crop[:, 2], confidence
 
     def losses(self, found, truth, weights, flow, mask) -> dict[str, Tensor]:
         """OTPose Eq. 7 and 8."""

@@ -104,19 +104,6 @@ def people(split: str, config: VisSimCCConfig = SMALL, n: int | None = None) -> 
     return Windows(_rendered(split, PICTURES[split] if n is None else n), window_config(config))
 
 
-def truth_of(windows: Windows) -> Pose:
-    """The people of windows as poses, in the order of the windows."""
-    rows = [(windows.pairs[pair][0], windows.pairs[pair][0].tracks[n], key) for pair, n, key in windows.items]
-    stack = {
-        name: np.stack([getattr(track, name)[key] for _, track, key in rows])
-        for name in ("xy_frame", "visibility", "boxes_xyxy")
-    }
-    images = tuple(clip.name or clip.pictures[0].name for clip, *_ in rows)
-    return Pose(
-        windows.skeleton.name, **stack, images=images, occlusion_known=all(t.occlusion_known for _, t, _ in rows)
-    )
-
-
 def joint_batches(windows: Windows, size: int, joints: str = "labelled") -> Callable[[int, np.random.Generator], Batch]:
     """What `train` takes: crops, their labels and which joints count."""
 
@@ -214,7 +201,7 @@ def estimate(
     estimator: PoseEstimator, windows: Windows, *, source: str | None = None, progress: bool = False
 ) -> tuple[Detections, Float[np.ndarray, "n k"] | None]:
     """The pose in each window, px of its picture, and the probabilities of being visible where the model states them."""
-    truth, xy, confidence, seen = truth_of(windows), [], [], []
+    truth, xy, confidence, seen = windows.poses(), [], [], []
     batches = loader(windows, 128, shuffle=False, augment=False, workers=1)
     with tqdm(total=len(windows), desc=estimator.name, unit="person", disable=not progress, leave=False) as bar:
         for batch in batches:
@@ -275,7 +262,7 @@ def rows_on(
 ) -> list[dict]:
     """Rows of an estimator on windows, boxes: ground truth; one that learned with true visibility is given it."""
     found, seen = estimate(estimator, windows, progress=progress)
-    return rows_of(name, found, seen, truth_of(windows), boxes="ground truth", seed=seed)
+    return rows_of(name, found, seen, windows.poses(), boxes="ground truth", seed=seed)
 
 
 def paper_rows(*tables: str) -> list[dict]:

@@ -1,0 +1,350 @@
+"""OTPose trained and measured: on rendered clips of people who cross each other, and on PoseTrack where the user has it.
+
+The world "crossing_people" (`data.worlds`) is frozen: clips of five blurred frames, of which the middle one alone is
+labelled. A single-frame estimator learns first, from where VisSimCC's plain one stands; its heatmaps of all clips are made
+once, and the temporal part learns from them. Every variant has the same heatmaps and budget.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pooch
+import torch
+from jaxtyping import Float, Float16
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from .. import checkpoint, codecs, geometry, metrics
+from .. import keypoint_ap as kp
+from ..data.windows import Augment, WindowConfig, Windows, loader
+from ..data.worlds import WORLDS, cached_clips
+from ..errors import unknown
+from ..ledger import paper
+from ..models import build, config_of
+from ..models.otpose import OTPose, OTPoseConfig
+from ..models.vissimcc import VisSimCCConfig
+from ..predict import ClipEstimator, load, weights_path
+from ..records import Detections, Pose
+from ..skeletons import skeleton
+from ..train import Batch, TrainConfig, fingerprint, settings_of, train
+from . import vissimcc as single
+
+SCHEMA_VERSION = 1
+flat = single.flat  # rows for a table
+WORLD = WORLDS["crossing_people"]
+CLIPS = {"train": 2_000, "val": 120, "test": 400}
+PASSES = (
+    2  # how often the training clips are cropped anew, augmented, for the heatmaps that the temporal part learns from
+)
+PADDING = 1.25
+SMALL = config_of("otpose", "small")
+# The single-frame estimator: the plain network of VisSimCC with heatmaps of PoseTrack's joints.
+FRAME = replace(
+    config_of("vissimcc", "small"),
+    skeleton=SMALL.skeleton,
+    reasoning=False,
+    output="heatmap",
+    heatmap_sigma=SMALL.sigma,
+)
+VARIANTS = {
+    "otpose": SMALL,  # Table V row 10
+    "one_branch_no_encoder": replace(SMALL, branches=("prev",), occlusion_encoder=False),  # row 1
+    "one_branch": replace(SMALL, branches=("prev",)),  # row 2
+    "no_encoder": replace(SMALL, occlusion_encoder=False),  # row 3
+    "flow_label": replace(SMALL, pseudo_label="flow"),  # row 4
+    "window_19": replace(SMALL, window=19),  # row 8
+    "window_36": replace(SMALL, window=36),  # row 9
+}
+START = "vissimcc-baseline"  # the shipped weights whose backbone the single-frame estimator goes on from
+FRAME_TRAIN = TrainConfig(steps=2_000, batch_size=64, lr=1e-3, warmup_steps=200, ema=0.995, precision="bf16", workers=1)
+TRAIN = SHIPPED_TRAIN = TrainConfig(
+    steps=1_500, batch_size=16, lr=1e-3, warmup_steps=100, ema=0.995, clip_norm=1.0
+)  # unstated; ours
+AUGMENT = Augment(scale=(0.75, 1.25), rotation_degrees=30.0, half_body=0.0)
+
+
+def cache_folder() -> Path:
+    """Where trained models and their heatmaps are kept and reused."""
+    return Path(pooch.os_cache("occlusion-workbench")) / "trained" / "otpose"
+
+
+# --- data ---------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4)
+def _rendered(split: str, n: int) -> tuple:
+    clips = cached_clips(WORLD, split, n)
+    return tuple(clips[i] for i in range(n))
+
+
+def people(
+    split: str, config: OTPoseConfig | VisSimCCConfig | None = None, *, offsets: tuple[int, ...] = (-2, -1, 0, 1, 2),
+    n: int | None = None,
+) -> Windows:  # fmt: skip
+    """Everybody in the middle frames of the first n clips of a split (default: `CLIPS`), a window each."""
+    config = config or SMALL
+    cut = WindowConfig(size=config.size, offsets=offsets, padding=PADDING, alignment=config.alignment, augment=AUGMENT)
+    return Windows(_rendered(split, CLIPS[split] if n is None else n), cut)
+
+
+@dataclass(frozen=True, eq=False)
+class Rough:
+    """What the single-frame estimator sees in n windows: files of the cache, mapped."""
+
+    heatmaps: Float16[np.ndarray, "n 5 k h w"]
+    xy_crop: Float[np.ndarray, "n k 2"]  # of the key frame, px
+    weights: Float[np.ndarray, "n k"]
+
+    def __len__(self) -> int:
+        return len(self.heatmaps)
+
+
+def rough_heatmaps(
+    estimator, windows: Windows, folder: Path, *, passes: int = 0, seed: int = 0, progress: bool = True
+) -> Rough:
+    """Heatmaps of all frames of all windows by a single-frame estimator, made once and kept in `folder`.
+
+    passes: so many times over all windows, augmented anew; 0: once, as they are.
+    """
+    names, n = ("heatmaps", "xy_crop", "weights"), len(windows) * max(passes, 1)
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".maps-") as beside:
+            k, (w, h) = len(windows.skeleton), estimator.model.grid
+            shapes, whole = ((n, 5, k, h, w), (n, k, 2), (n, k)), Path(beside) / "whole"
+            whole.mkdir()
+            files = [
+                np.lib.format.open_memmap(
+                    whole / f"{name}.npy", "w+", np.float16 if name == "heatmaps" else np.float32, s
+                )
+                for name, s in zip(names, shapes)
+            ]
+            bar, at = tqdm(total=n, desc="heatmaps", unit="person", disable=not progress, leave=False), 0
+            for i in range(max(passes, 1)):
+                batches = loader(windows, 32, shuffle=False, augment=passes > 0, seed=seed + i, workers=1)
+                for batch in batches:
+                    images, rows = batch["images"].to(estimator.device), slice(at, at + len(batch["images"]))
+                    with torch.inference_mode():
+                        flat = images.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+                        maps = estimator.model(flat)["heatmaps"].unflatten(0, images.shape[:2])
+                    key = windows.config.key
+                    for file, value in zip(files, (maps, batch["xy_crop"][:, key], batch["weights"][:, key])):
+                        file[rows] = value.cpu().numpy()
+                    at = rows.stop
+                    bar.update(len(images))
+            bar.close()
+            for file in files:
+                file.flush()
+            shutil.move(whole, folder)
+    return Rough(*(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names))
+
+
+def heatmap_batches(rough: Rough, size: int, config: OTPoseConfig) -> Callable[[int, np.random.Generator], Batch]:
+    """What `train` takes: heatmaps of five frames and the key frame's labels, half of them mirrored."""
+    flip = skeleton(config.skeleton).flip_index.tolist()
+
+    def make(step: int, rng: np.random.Generator) -> Batch:
+        rows = np.sort(rng.integers(len(rough), size=size))
+        maps = torch.from_numpy(np.asarray(rough.heatmaps[rows], np.float32))
+        xy, weights = (torch.from_numpy(np.array(part[rows])) for part in (rough.xy_crop, rough.weights))
+        turned = torch.from_numpy(rng.random(size) < 0.5)
+        back = codecs.mirror_heatmaps(maps.flatten(0, 1), flip, config.alignment).unflatten(0, maps.shape[:2])
+        other = xy[:, flip] * torch.tensor([-1.0, 1.0]) + torch.tensor([config.size[0] - 1.0, 0.0])
+        return {
+            "heatmaps": torch.where(turned[:, None, None, None, None], back, maps),
+            "xy_crop": torch.where(turned[:, None, None], other, xy),
+            "weights": torch.where(turned[:, None], weights[:, flip], weights),
+        }
+
+    return make
+
+
+# --- training -----------------------------------------------------------------------------------------------------
+
+
+def train_frame(*, steps: int | None = None, device: str = "auto", progress: bool = True):
+    """The single-frame estimator (seed 0, the same for all variants), and its weight file; cached. steps: a cap, for tests."""
+    settings = replace(FRAME_TRAIN, steps=min(FRAME_TRAIN.steps, steps or FRAME_TRAIN.steps))
+    torch.manual_seed(settings.seed)
+    model = build("vissimcc", FRAME)
+    start = weights_path(START, "coco17")
+    tensors = {k: v for k, v in checkpoint.read_tensors(start).items() if k.startswith("maps.backbone.")}
+    checkpoint.load_into(model, tensors, partial=True)
+    card = {
+        "model": "vissimcc", "config": asdict(FRAME), "padding": PADDING, "world": WORLD.digest(), "data": WORLD.name,
+        "clips": CLIPS["train"], "start": START, "start_fingerprint": checkpoint.read_card(start).get("fingerprint"),
+    }  # fmt: skip
+    return single.train_on(
+        people("train", FRAME, offsets=(0,)), model, card, settings, device=device, progress=progress, label="frame"
+    )
+
+
+def rough_of(split: str, estimator, weights: Path, *, progress: bool = True) -> tuple[Windows, Rough]:
+    """A split's windows, and their heatmaps by the single-frame estimator; augmented for training alone."""
+    passes = PASSES if split == "train" else 0
+    windows = people(split)
+    made = {"weights": checkpoint.read_card(weights)["fingerprint"], "clips": CLIPS[split], "passes": passes}
+    folder = cache_folder() / f"heatmaps-{split}-{fingerprint(made, asdict(windows.config))}"
+    return windows, rough_heatmaps(estimator, windows, folder, passes=passes, progress=progress)
+
+
+def train_variant(
+    variant: str, settings: TrainConfig = TRAIN, *, cap: int | None = None, device: str = "auto", progress: bool = True
+) -> tuple[ClipEstimator, Path]:
+    """A variant trained on the heatmaps of the world's clips, and its weight file; cached. cap: most steps, for tests."""
+    if variant not in VARIANTS:
+        raise unknown("variant of OTPose", variant, VARIANTS)
+    estimator, weights = train_frame(steps=cap, device=device, progress=progress)
+    _, rough = rough_of("train", estimator, weights, progress=progress)
+    torch.manual_seed(settings.seed)
+    config = VARIANTS[variant]
+    model = build("otpose", config)
+    maps = {k: v for k, v in checkpoint.read_tensors(weights).items() if k.startswith("maps.")}
+    checkpoint.load_into(model, maps, partial=True)
+    model.maps.requires_grad_(False)  # and never called: heatmaps are given
+    card = {
+        "model": "otpose", "variant": variant, "config": asdict(config), "padding": PADDING, "world": WORLD.digest(),
+        "data": WORLD.name, "clips": CLIPS["train"], "passes": PASSES, "frame": checkpoint.read_card(weights)["fingerprint"],
+    }  # fmt: skip
+    settings = replace(settings, steps=min(settings.steps, cap or settings.steps))
+    losses = {"prediction": 1.0} | ({"occlusion": 1.0} if config.occlusion_encoder else {})
+    result = train(
+        model, heatmap_batches(rough, settings.batch_size, config), settings,
+        cache_folder() / fingerprint(settings_of(settings), card), loss_weights=losses, card=card, device=device,
+        progress=progress, label=variant,
+    )  # fmt: skip
+    return ClipEstimator(model.cpu(), variant, PADDING), result.weights
+
+
+# --- rows ---------------------------------------------------------------------------------------------------------
+
+
+def decoded(maps: Float[Tensor, "n k h w"], config: OTPoseConfig, windows: Windows) -> Detections:
+    """Heatmaps of all key frames as poses, px of their frames, in the order of the windows."""
+    truth, to_heatmap = windows.poses(), geometry.crop_to_heatmap(config.size, config.grid, config.alignment)
+    xy, confidence = codecs.decode_heatmaps(maps)
+    xy_crop = geometry.apply(geometry.invert(to_heatmap), xy.double().numpy())
+    xy_frame = geometry.apply(geometry.invert(windows.affines()), xy_crop)
+    return Detections(truth.skeleton, xy_frame, confidence.numpy(), truth.boxes_xyxy, images=truth.images)
+
+
+def rows_of(variant: str, found: Detections, truth: Pose, *, seed: int | None = None) -> list[dict]:
+    """PoseTrack AP by group of joints and mean, and the share of joints within half a head size ("PCKh", 95 % by clip),
+    of all, visible and occluded joints; percent.
+    """
+    rows, sizes = [], metrics.head_sizes(truth.head_boxes_xyxy)
+    right = metrics.hits(found.xy_frame, truth.xy_frame, sizes, 0.5)
+    for subset, joints in single.KINDS.items():
+        use = kp.joints_of(truth, joints)
+        values = {f"AP-{name}": 100 * v for name, v in kp.posetrack_ap(truth, found, joints).items()}
+        at = use.any(1)
+        share = 100 * (right & use).sum(1)[at] / use.sum(1)[at]
+        interval = metrics.bootstrap_interval(share, np.array(truth.groups)[at], np.random.default_rng(0))
+        rows.append({
+            "method": "otpose", "variant": variant, "subset": subset, "seed": seed, "kind": "measured", "n": int(use.sum()),
+            "metrics": values | {"PCKh": float(share.mean())}, "intervals": {"PCKh": interval},
+        })  # fmt: skip
+    return rows
+
+
+def paper_rows(*tables: str) -> list[dict]:
+    """The paper's rows, as `evaluate` prints them."""
+    rows = []
+    for own in (row for table in tables for row in paper("otpose").table(table).rows):
+        words = {key: v for key, v in own.items() if isinstance(v, str)}
+        rows.append({**words, "kind": "paper", "metrics": {f"AP-{k}": v for k, v in own.items() if k not in words}})
+    return rows
+
+
+def ship(
+    out: str | Path, settings: TrainConfig = TRAIN, *, skeleton: str = "posetrack15", device: str = "auto",
+    progress: bool = True,
+) -> Path:  # fmt: skip
+    """Trains OTPose, single-frame estimator included, measures it and writes its weight file."""
+    if skeleton != WORLD.skeleton:
+        raise unknown("skeleton of OTPose", skeleton, [WORLD.skeleton])
+    estimator, weights = train_variant("otpose", settings, device=device, progress=progress)
+    card = checkpoint.read_card(weights)
+    card |= {
+        "skeleton": skeleton,
+        "history": card["history"][:: max(len(card["history"]) // 100, 1)],
+        "metrics": {
+            f"{r['variant']}, {r['subset']}": r["metrics"]
+            for r in measured({"otpose": estimator.model}, progress=progress)
+        },
+        "metrics_data": f"{WORLD.name} {WORLD.digest()}, {CLIPS['test']} test clips, boxes: ground truth",
+        "command": f"workbench train otpose --seed {settings.seed} --steps {settings.steps}",
+        "licence": "Apache-2.0; trained on rendered people alone",
+    }
+    return checkpoint.save(Path(out), estimator.model, card)
+
+
+def measured(models: Mapping[str, OTPose], *, seed: int | None = None, progress: bool = True) -> list[dict]:
+    """Rows of the single frame, of the mean of five frames' heatmaps and of each model, on the test clips.
+
+    All models share the single-frame estimator of the first.
+    """
+    first = next(iter(models.values()))
+    windows = people("test", first.config)
+    estimator = ClipEstimator(first, "otpose", PADDING)
+    maps = {"single frame": [], "mean of five frames": []} | {name: [] for name in models}
+    batches = loader(windows, 32, shuffle=False, augment=False, workers=1)
+    with (
+        torch.inference_mode(),
+        tqdm(total=len(windows), desc="test", unit="person", disable=not progress, leave=False) as bar,
+    ):
+        for batch in batches:
+            rough = estimator.rough(batch["images"])
+            maps["single frame"].append(rough[:, 2])
+            maps["mean of five frames"].append(rough.mean(1))
+            for name, model in models.items():
+                maps[name].append(model.eval()(heatmaps=rough)["heatmaps"])
+            bar.update(len(rough))
+    truth = windows.poses()
+    return [
+        row
+        for name, parts in maps.items()
+        for row in rows_of(name, decoded(torch.cat(parts).float().cpu(), first.config, windows), truth, seed=seed)
+    ]
+
+
+def evaluate(
+    data: str = "synthetic", *, variants: Sequence[str] | None = None, seed: int = 0, steps: int | None = None,
+    device: str = "auto", progress: bool = True,
+) -> dict:  # fmt: skip
+    """The protocol on rendered clips: {schema_version, protocol, rows}, metrics in percent.
+
+    variants: names of `VARIANTS`, which are trained (and cached); by default the shipped weights. steps: caps every
+    training, for tests.
+    """
+    if data != "synthetic":
+        raise unknown("data of OTPose", data, ("synthetic",))
+    if variants is None:
+        models, networks = {"otpose": load("otpose").model}, "shipped weights"
+    else:
+        settings = replace(TRAIN, seed=seed)
+        models = {
+            name: train_variant(name, settings, cap=steps, device=device, progress=progress)[0].model
+            for name in variants
+        }
+        count = min(TRAIN.steps, steps or TRAIN.steps)
+        networks = f"networks: {count:,} steps of {TRAIN.batch_size} people on heatmaps of one single-frame estimator"
+    rows = measured(models, seed=seed, progress=progress)
+    protocol = (
+        f"{CLIPS['test']} rendered test clips (world {WORLD.name} {WORLD.digest()}), the middle one of five frames; boxes: "
+        f"ground truth; percent; AP-*: PoseTrack's average precision within half a head size; PCKh: joints within half a "
+        f"head size, mean over people, 95 % by clip; {networks}"
+    )
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "protocol": protocol,
+        "boxes": "ground truth",
+        "rows": rows + paper_rows("Table V"),
+    }
