@@ -51,3 +51,26 @@ def test_bench_of_vissimcc_times_the_precision_that_it_names_and_channels_last(m
         seen.clear()
         bench._vissimcc_row("tiny", bench.config_of("vissimcc", "tiny"), 2, precision, "cpu", 0.1)
         assert seen == {(True, dtype, True), (False, dtype, True)}
+
+
+def test_bench_of_otpose_sets_its_encoder_beside_a_matrix_product(monkeypatch):
+    monkeypatch.setattr(bench, "OTPOSE_ENCODERS", ("tiny",))
+    monkeypatch.setattr(bench, "OTPOSE_MODELS", {"tiny": 2})
+    rows = bench.bench("otpose", device="cpu", seconds=0.1)["rows"]
+    assert [(r["part"], r["precision"]) for r in rows] == [
+        ("temporal encoder", "fp32"), ("temporal encoder", "bf16"), ("whole model", "fp32"), ("whole model", "bf16")
+    ]  # fmt: skip
+    assert rows[0]["D"] == 120 and rows[0]["change against fp32, % of what is added"] == 0
+    assert 0 < rows[1]["change against fp32, % of what is added"] < 10
+    for row in rows[:2]:
+        assert row["GFLOP"] > 0 and row["share of the product's rate, %"] > 0
+    assert min(row["windows/s"] for row in rows[2:]) > 0
+
+
+def test_the_share_of_the_product_s_rate_is_taken_call_by_call(monkeypatch):
+    monkeypatch.setattr(bench, "forward_flops", lambda *_: 2 * 2048**3)
+    monkeypatch.setattr(
+        bench, "_times", lambda *_: {"encoder": np.array([2.0, 20, 4]), "product": np.array([1.0, 10, 2])}
+    )
+    row = bench._otpose_encoder_row("tiny", bench.config_of("otpose", "tiny"), "fp32", "cpu", 0.1)
+    assert row["share of the product's rate, %"] == pytest.approx(50)

@@ -25,6 +25,8 @@ from .errors import unknown
 from .models import config_of, entry
 from .models.hanet import HANet
 from .models.layers import count_parameters, forward_flops
+from .models.otpose import N_FEATURES, OTPose, OTPoseConfig
+from .models.otpose import Encoder as OTPoseEncoder
 from .models.port import Port
 from .models.vissimcc import VisSimCC, VisSimCCConfig
 from .predict import PortRefiner, RefineRule, SequenceRefiner
@@ -203,6 +205,73 @@ def _bench_vissimcc(device: str, seconds: float) -> list[dict]:
     ]
 
 
+OTPOSE_ENCODERS = ("paper", "small")  # the temporal encoder alone, one person
+OTPOSE_MODELS = {"paper": 1, "small": 16}  # configuration -> people a step; "paper" on a GPU alone, eight times as many
+
+
+def _otpose_encoder_row(name: str, config: OTPoseConfig, precision: str, device: str, seconds: float) -> dict:
+    """A temporal encoder beside a plain matrix product, call by call in turn: the share of that rate which it reaches."""
+    torch.manual_seed(0)
+    channels, (w, h) = config.joints * N_FEATURES, config.grid
+    encoder = OTPoseEncoder(channels, config.layers, config.heads, config).to(device).eval()
+    for parameter, value in encoder.named_parameters():
+        if "layer_scale" in parameter:
+            torch.nn.init.ones_(value)
+    x = torch.rand(1, channels, h, w, device=device)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = (torch.rand(2048, 2048, device=device, dtype=dtype) for _ in range(2))
+
+    def encode():
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+            return encoder(x).float()
+
+    times = _times({"encoder": encode, "product": lambda: a @ b}, device, seconds)
+    flops = forward_flops(encoder, x)
+    rates = {"encoder": flops / times["encoder"] / 1e9, "product": 2 * 2048**3 / times["product"] / 1e9}
+    with torch.inference_mode():
+        exact = encoder(x)
+        change = float((encode() - exact).norm() / (exact - x).norm())
+    return {
+        "part": "temporal encoder", "configuration": name, "precision": precision, "D": channels, "map": f"{w}x{h}",
+        "GFLOP": flops / 1e9, "s": float(np.median(times["encoder"])), "GFLOP/s": float(np.median(rates["encoder"])),
+        "GFLOP/s, matrix product": float(np.median(rates["product"])),
+        "share of the product's rate, %": 100 * float(np.median(rates["encoder"] / rates["product"])),
+        "change against fp32, % of what is added": 100 * change,
+    }  # fmt: skip
+
+
+def _otpose_model_row(name: str, config: OTPoseConfig, size: int, precision: str, device: str, seconds: float) -> dict:
+    torch.manual_seed(0)
+    example = entry("otpose").example(config, size, torch.Generator().manual_seed(0))
+    batch = {k: v.to(device) for k, v in example.items()}
+    model = OTPose(config).to(device, memory_format=torch.channels_last).eval()
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+
+    def infer():
+        with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+            model.decode(model(batch["images"]))
+
+    rate = size * _median_rate(infer, device, seconds)
+    memory = torch.cuda.max_memory_allocated() / 1e9 if device == "cuda" else psutil.Process().memory_info().rss / 1e9
+    return {
+        "part": "whole model", "configuration": name, "precision": precision, "batch": size, "windows/s": rate,
+        "parameters": count_parameters(model), "GB, of the GPU or resident": memory,
+    }  # fmt: skip
+
+
+def _bench_otpose(device: str, seconds: float) -> list[dict]:
+    """The temporal encoder against a matrix product, and the whole model from five crops to joints."""
+    precisions, more = (("bf16",), 8) if device == "cuda" else (("fp32", "bf16"), 1)
+    known = {name: config_of("otpose", name) for name in {*OTPOSE_ENCODERS, *OTPOSE_MODELS}}
+    rows = [_otpose_encoder_row(n, known[n], p, device, seconds) for n in OTPOSE_ENCODERS for p in ("fp32", "bf16")]
+    return rows + [
+        _otpose_model_row(name, known[name], more * size, precision, device, seconds)
+        for name, size in OTPOSE_MODELS.items() if device == "cuda" or name not in entry("otpose").large
+        for precision in precisions
+    ]  # fmt: skip
+
+
 def _filmed(recipe: World, index: int) -> tuple[int, int]:
     """Frames and people in frames of one clip, rendered here."""
     made = sample_clip(recipe, "train", index)
@@ -283,6 +352,7 @@ def _bench_windows(device: str, seconds: float) -> list[dict]:
 
 BENCHES = {
     "windows": _bench_windows, "port": _bench_port, "hanet": _bench_hanet, "vissimcc": _bench_vissimcc,
+    "otpose": _bench_otpose,
     "synthetic": _bench_synthetic,
 }  # fmt: skip
 

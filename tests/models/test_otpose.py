@@ -123,11 +123,11 @@ def test_attention_is_softmax_over_channels_by_the_root_of_their_number():
     torch.manual_seed(0)
     block = Block(5, 1, replace(TINY, heads=1)).eval()
     z = torch.randn(2, 3, 4, 5)
-    with torch.no_grad(), record(block, ["attention.map"]) as taps:
+    with torch.no_grad(), record(block, ["map"]) as taps:
         out = block.attend(z)
         q, k, v = (p[0](z).flatten(1, 2) for p in (block.query, block.key, block.value))
     expected = torch.softmax(torch.einsum("npc,npd->ncd", q, k) / 5**0.5, -1)
-    torch.testing.assert_close(taps["attention.map"][:, 0], expected)
+    torch.testing.assert_close(taps["map"][:, 0], expected)
     torch.testing.assert_close(out.flatten(1, 2), torch.einsum("ncd,npd->npc", expected, v))
 
 
@@ -169,12 +169,12 @@ def test_window_attention_stays_in_its_window(window):
         with torch.no_grad():
             conv.weight[:, :, [0, 0, 0, 1, 1, 2, 2, 2], [0, 1, 2, 0, 2, 0, 1, 2]] = 0
     z = torch.randn(2, 3, 4, 6, requires_grad=True)
-    with record(block, ["attention.map"]) as taps:
+    with record(block, ["map"]) as taps:
         out = block.attend(z).flatten(1, 2)
     seen = torch.autograd.grad(out[:, 4].square().sum(), z)[0].flatten(1, 2).abs().sum((0, 2)) > 0
     begin = 4 // window * window
     assert seen.nonzero().flatten().tolist() == list(range(begin, min(begin + window, 12)))
-    assert taps["attention.map"].shape == (2, 2, -(-12 // window), window, window)
+    assert taps["map"].shape == (2, 2, -(-12 // window), window, window)
 
 
 def test_an_encoder_begins_as_identity_and_its_scales_are_zero():

@@ -23,7 +23,6 @@ from ..errors import BadParameter
 from ..skeletons import skeleton
 from ..taps import Tap
 from .backbones import Backbone, HeatmapHead, KeypointMaps
-from .layers import Attention
 
 FLOWS = ("prev", "sub", "close", "far", "total")
 _MEMBERS = {
@@ -219,12 +218,12 @@ class Block(nn.Module):
         self.heads, self.window, self.scramble = heads, config.window, config.scramble
         self.split = config.split_joints and config.window is None
         self.norm1, self.norm2 = nn.LayerNorm(channels), nn.LayerNorm(channels)
-        sets = 1 if config.mixing else heads  # one q, k, v that heads share out, or one each
+        sets = 1 if self.split else heads  # one q, k, v that heads share out, or one each
         make = Mixed if config.mixing else Depthwise
         self.query, self.key, self.value = (nn.ModuleList(make(channels) for _ in range(sets)) for _ in range(3))
         width = channels // heads if self.split else channels
         axes = "b head channel channel" if config.window is None else "b head window pixel pixel"
-        self.attention = Attention(width**-0.5, axes)  # 1 / sqrt(D), as printed
+        self.scale, self.map = width**-0.5, Tap(axes)  # 1 / sqrt(D), as printed
         self.project = nn.Linear(channels, channels) if config.mixing else None
         hidden = config.mlp_ratio * channels
         self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels))
@@ -237,38 +236,43 @@ class Block(nn.Module):
         self, z: Float[Tensor, "b h w d"], position: Float[Tensor, "h w d"] | None = None
     ) -> Float[Tensor, "b h w d"]:
         """MSA. position: added to what queries and keys are made from, so that the values stay heatmaps."""
-        b, h, w, d = z.shape
+        b, h, w, _ = z.shape
         placed = z if position is None else z + position
-        parts = [
-            torch.stack([layer(x).flatten(1, 2) for layer in layers], 1)
+        q, k, v = (
+            [layer(x).flatten(1, 2) for layer in layers]
             for layers, x in ((self.query, placed), (self.key, placed), (self.value, z))
-        ]  # [b sets pixels d]
+        )  # a list over heads of [b pixels d]
         if self.window is not None:
-            out = self.by_window(parts)
-        elif self.split:
-            q, k, v = (x[:, 0].mT.unflatten(1, (self.heads, -1)) for x in parts)  # [b head d/heads pixels]
-            out = self.attention(q, k, v)
-            out = out.transpose(2, 3).reshape(b, d, h * w).mT if self.scramble else out.flatten(1, 2).mT
+            out = self.by_window(q, k, v)
         else:
-            out = self.attention(*(x.mT.expand(-1, self.heads, -1, -1) for x in parts))
-            out = out.transpose(2, 3).reshape(b, -1, d, h * w).sum(1).mT if self.scramble else out.sum(1).mT
+            if self.split:
+                q, k, v = (x[0].chunk(self.heads, -1) for x in (q, k, v))
+            weights = self.attend_to(torch.stack([one.mT @ other for one, other in zip(q, k)], 1))
+            each = [x @ a.mT for x, a in zip(v, weights.unbind(1))]  # [b pixels channels]
+            if self.scramble:
+                each = [x.reshape(b, -1, h * w).mT for x in each]
+            out = torch.cat(each, -1) if self.split else sum(each)
         out = out.unflatten(1, (h, w))
         return out if self.project is None else self.project(out)
 
-    def by_window(self, parts) -> Float[Tensor, "b n d"]:
+    def attend_to(self, products: Float[Tensor, "b h c d"]) -> Float[Tensor, "b h c d"]:
+        """OTPose Eq. 5. Sums over thousands of pixels make it sharp: weights too small for fast arithmetic become 0."""
+        return self.map(F.threshold((products * self.scale).softmax(-1), 1e-20, 0.0))
+
+    def by_window(self, q: list[Tensor], k: list[Tensor], v: list[Tensor]) -> Float[Tensor, "b n d"]:
         """Pixels attend to the pixels of their own window, row by row; the last window is filled up by none."""
-        n = parts[0].shape[2]
+        n = q[0].shape[1]
         missing = -n % self.window
-        q, k, v = (F.pad(x, (0, 0, 0, missing)).unflatten(2, (-1, self.window)) for x in parts)
+        q, k, v = (F.pad(torch.stack(x, 1), (0, 0, 0, missing)).unflatten(2, (-1, self.window)) for x in (q, k, v))
         blocked = (torch.arange(n + missing, device=q.device) >= n).view(-1, 1, self.window)
-        weights = (q @ k.mT * self.attention.scale).masked_fill(blocked, float("-inf")).softmax(-1)
-        return (self.attention.map(weights) @ v).flatten(2, 3)[:, :, :n].sum(1)
+        weights = (q @ k.mT * self.scale).masked_fill(blocked, float("-inf")).softmax(-1)
+        return (self.map(weights) @ v).flatten(2, 3)[:, :, :n].sum(1)
 
     def forward(
         self, z: Float[Tensor, "b h w d"], position: Float[Tensor, "h w d"] | None = None
     ) -> Float[Tensor, "b h w d"]:
-        z = z + self.layer_scale1 * self.attend(self.norm1(z), position)
-        return self.out(z + self.layer_scale2 * self.mlp(self.norm2(z)))
+        z = torch.addcmul(z, self.layer_scale1, self.attend(self.norm1(z), position))
+        return self.out(torch.addcmul(z, self.layer_scale2, self.mlp(self.norm2(z))))
 
 
 class Encoder(nn.Module):
@@ -367,14 +371,14 @@ class Refine(nn.Module):
         masks = masks.sigmoid() if self.config.sigmoid else masks
         offsets, masks = self.offsets(offsets), self.modulation(masks)
         warped = [
-            deform_conv2d(  # in float32, also where convolutions are bf16
-                maps.float(),
-                offsets[:, i].flatten(1, 3).float(),
+            deform_conv2d(  # as precise as its weights, also where convolutions are bf16
+                maps.to(weight.dtype),
+                offsets[:, i].flatten(1, 3).to(weight.dtype),
                 weight,
                 bias,
                 padding=d,
                 dilation=d,
-                mask=masks[:, i].flatten(1, 2).float(),
+                mask=masks[:, i].flatten(1, 2).to(weight.dtype),
             )
             for i, (d, weight, bias) in enumerate(zip(self.config.dilations, self.weight, self.bias))
         ]
