@@ -268,3 +268,27 @@ def test_calibration_by_hand():
     for bad in ([], [1.2], [np.nan]):
         with pytest.raises(BadParameter, match="from 0 to 1"):
             kp.calibration(np.array(bad, float), np.ones(len(bad), bool))
+
+
+def test_posetrack_ap_groups_joints_by_name():
+    k, names = 15, skeleton("posetrack15").joints
+    xy = np.stack([np.arange(2 * k, dtype=float).reshape(k, 2) * 9 + 300 * i for i in range(3)])
+    truth = Pose(
+        "posetrack15", xy, np.where(np.isin(names, ["nose", "left_wrist"]), [[1], [2], [2]], 2),
+        np.tile([0.0, 0, 900, 900], (3, 1)), images=("a", "a", "b"), head_boxes_xyxy=np.tile([0.0, 0, 30, 40], (3, 1)),
+    )  # fmt: skip
+    shift = np.zeros((3, k, 2))
+    shift[:, names.index("left_wrist"), 0] = 16  # half of 0.6 * 50 px is 15
+    found = Detections("posetrack15", xy + shift, np.ones((3, k)), truth.boxes_xyxy, images=truth.images)
+    ap = kp.posetrack_ap(truth, found)
+    assert list(ap) == ["Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle", "Mean"]
+    assert ap["Wrist"] == 0.5 and ap["Head"] == ap["Ankle"] == 1 and ap["Mean"] == pytest.approx(14 / 15)
+    occluded = kp.posetrack_ap(truth, found, "occluded")
+    assert occluded["Head"] == 1 and occluded["Wrist"] == 0 and np.isnan(occluded["Hip"]) and occluded["Mean"] == 0.5
+    with pytest.raises(BadParameter, match="paired row by row"):
+        kp.posetrack_ap(truth, found.select([0, 1]), "visible")
+    with pytest.raises(BadParameter, match="head boxes"):
+        kp.posetrack_ap(replace(truth, head_boxes_xyxy=None), found)
+    assert kp.posetrack_ap(truth, found.select([0]))["Head"] == pytest.approx(1 / 3), (
+        "two of three people are not found"
+    )

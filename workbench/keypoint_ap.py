@@ -287,11 +287,16 @@ GROUPS = {  # columns of PoseTrack's tables, joints by their names without sides
 }  # fmt: skip
 
 
-def posetrack_ap(truth: Pose, found: Detections, joints: str = "labelled", threshold: float = 0.5) -> dict[str, float]:
+def posetrack_ap(
+    truth: Pose, found: Detections, joints: str = "labelled", threshold: float = 0.5,
+    left_out: Bool[np.ndarray, "n k"] | None = None,
+) -> dict[str, float]:  # fmt: skip
     """PoseTrack's AP by group of joints and their mean over all joints ("Mean"), 0 to 1. See `metrics.pckh_ap`.
+    Joints that are never labelled have no part in either, and a group of none but such is NaN.
 
     Frames are told apart by `images`; the truth needs head boxes. joints: as in `joints_of`; for "visible" and "occluded"
     the poses must be paired row by row with the truth, and their other joints are left out: they are no mistakes.
+    left_out: more joints of `found` of which the same holds (those in regions where nobody was labelled).
     """
     if truth.head_boxes_xyxy is None:
         raise BadParameter(
@@ -303,6 +308,8 @@ def posetrack_ap(truth: Pose, found: Detections, joints: str = "labelled", thres
         if found.images != truth.images:
             raise BadParameter(f"{joints} joints alone need poses that are paired row by row with the truth")
         confidence = np.where(use, confidence, -np.inf)
+    if left_out is not None:
+        confidence = np.where(left_out, -np.inf, confidence)
     heads = head_sizes(truth.head_boxes_xyxy)
     rows = zip(_rows_by_picture(truth, index, "truth"), _rows_by_picture(found, index, "prediction"))
     frames = [(found.xy_frame[b], confidence[b], truth.xy_frame[a], use[a], heads[a]) for a, b in rows]
@@ -313,4 +320,5 @@ def posetrack_ap(truth: Pose, found: Detections, joints: str = "labelled", thres
         ]
         for group, parts in GROUPS.items()
     }
-    return {group: float(np.mean(values)) for group, values in members.items()} | {"Mean": float(np.mean(by_joint))}
+    means = {group: np.array(values) for group, values in members.items()} | {"Mean": by_joint}
+    return {group: float(v[np.isfinite(v)].mean()) if np.isfinite(v).any() else np.nan for group, v in means.items()}

@@ -3,13 +3,15 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from tests.data.test_posetrack import content, person, write
 from workbench import checkpoint, predict
 from workbench.data.worlds import cached_clips
-from workbench.errors import UnknownName
+from workbench.errors import MissingData, UnknownName
 from workbench.models import build, config_of
 from workbench.predict import ClipEstimator, PoseEstimator
 from workbench.recipes import otpose as recipe
@@ -173,3 +175,81 @@ def test_names_that_are_none_are_refused():
     ):  # fmt: skip
         with pytest.raises(UnknownName):
             call()
+
+
+@pytest.fixture
+def posetrack18(tmp_path):
+    """Two halves in the published layout: seven frames of noise, two people, labels in frames 2 and 3."""
+    root, rng = tmp_path / "posetrack18", np.random.default_rng(0)
+    for split in ("train", "val"):
+        sequence = f"000001_made_{split}"
+        value = content(
+            *(person(t, i, at=20 + 5 * i, bbox=[15, 15, 50, 60]) for t in (2, 3) for i in (0, 1)), sequence=sequence
+        )
+        for image in value["images"]:
+            image["file_name"] = f"images/{split}/{sequence}/{image['frame_id'] % 100:06d}.jpg"
+            (root / image["file_name"]).parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(root / image["file_name"]), rng.integers(0, 255, (96, 128, 3), np.uint8))
+        write(root / "annotations" / split, value, f"{sequence}.json")
+    return f"posetrack18:{root}"
+
+
+def test_posetrack_as_the_user_has_it(small_world, posetrack18, monkeypatch):
+    monkeypatch.setattr(recipe, "PAPER", TINY)
+    result = recipe.evaluate(posetrack18, variants=("one_branch",), steps=1, device="cpu", progress=False)
+    ours = [r for r in result["rows"] if r["kind"] == "measured"]
+    assert [(r["variant"], r["subset"]) for r in ours] == [
+        (name, "all joints") for name in ("single frame", "mean of five frames", "one_branch")
+    ]
+    assert "4 people" in result["protocol"] and "1 steps of 2 people from random weights" in result["protocol"]
+    assert {r["method"] for r in result["rows"] if r["kind"] == "paper"} >= {"OTPose", "DCPose"}
+    clips, folder = recipe.read_published(posetrack18, "val")
+    batch = recipe.window_batches(recipe.published_windows(clips, folder, TINY), 3)(0, np.random.default_rng(0))
+    assert batch["images"].shape == (3, 5, 3, 64, 32) and batch["xy_crop"].shape == (3, 15, 2)
+    assert batch["distance"].tolist() == [[2, 1, 0, 1, 2]] * 3
+
+
+def test_posetrack_without_its_training_half(small_world, posetrack18, tmp_path):
+    for file in (tmp_path / "posetrack18" / "annotations" / "train").iterdir():
+        file.unlink()
+    with pytest.raises(MissingData, match="no annotations of train"):
+        recipe.evaluate(posetrack18, variants=("otpose",), steps=1, device="cpu", progress=False)
+
+
+def test_ignored_regions_count_for_nobody(small_world, posetrack18):
+    clips, folder = recipe.read_published(posetrack18, "val")
+    truth = recipe.published_windows(clips, folder, TINY).poses()
+    region = np.array([[0.0, 0], [30, 0], [30, 200], [0, 200]], np.float32)
+    pictures = tuple(replace(p, ignore=(region,)) for p in clips[0].pictures)
+    inside = recipe.ignored(truth, [replace(clips[0], pictures=pictures)])
+    assert 0 < inside.sum() < inside.size
+    np.testing.assert_array_equal(inside, (truth.xy_frame[..., 0] < 30) & (truth.xy_frame > 0).all(-1))
+    found = Detections(
+        truth.skeleton,
+        truth.xy_frame + 500 * inside[..., None],
+        np.ones(inside.shape),
+        truth.boxes_xyxy,
+        images=truth.images,
+    )
+    kept = replace(truth, visibility=truth.visibility * ~inside)
+    assert recipe.rows_of("made", found, kept)[0]["metrics"]["AP-Mean"] < 99
+    assert recipe.rows_of("made", found, kept, left_out=inside)[0]["metrics"]["AP-Mean"] == pytest.approx(100)
+
+
+def test_public_weights_are_found_where_the_user_keeps_them(monkeypatch, tmp_path):
+    torch.manual_seed(0)
+    model, other = (build("otpose", "tiny") for _ in range(2))
+    folder = tmp_path / "hrnet_pose_coco"
+    folder.mkdir()
+    state = {
+        k.removeprefix("backbone.net."): v for k, v in model.maps.state_dict().items() if k.startswith("backbone.")
+    }
+    state |= {"final_layer.weight": torch.zeros(17, 4, 1, 1), "final_layer.bias": torch.zeros(17)}
+    for name in ("hrnet_w32_coco_256x192-c78dce93_20200708.pth", "pose_hrnet_w48_256x192.pth"):
+        torch.save(state, folder / name)
+    monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
+    assert recipe.start_weights(other) == "COCO (pose_hrnet_w48_256x192.pth)"
+    assert torch.equal(other.maps.backbone.net.conv1.weight, model.maps.backbone.net.conv1.weight)
+    monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path / "elsewhere"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert recipe.start_weights(other) == "ImageNet"

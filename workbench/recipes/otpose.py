@@ -7,6 +7,7 @@ once, and the temporal part learns from them. Every variant has the same heatmap
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -14,26 +15,31 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pooch
 import torch
-from jaxtyping import Float, Float16
+from jaxtyping import Bool, Float, Float16
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from .. import checkpoint, codecs, geometry, metrics
 from .. import keypoint_ap as kp
+from ..data.coco import annotation_files, find_pictures
+from ..data.manifest import locate
+from ..data.posetrack import read_posetrack
 from ..data.windows import Augment, WindowConfig, Windows, loader
 from ..data.worlds import WORLDS, cached_clips
-from ..errors import unknown
+from ..errors import MissingData, unknown
 from ..ledger import paper
 from ..models import build, config_of
+from ..models.backbones import public_weights
 from ..models.otpose import OTPose, OTPoseConfig
 from ..models.vissimcc import VisSimCCConfig
 from ..predict import ClipEstimator, load, weights_path
-from ..records import Detections, Pose
+from ..records import Clip, Detections, Pose, Track
 from ..skeletons import skeleton
-from ..train import Batch, TrainConfig, fingerprint, settings_of, train
+from ..train import Batch, TrainConfig, choose_device, fingerprint, settings_of, train
 from . import vissimcc as single
 
 SCHEMA_VERSION = 1
@@ -44,7 +50,7 @@ PASSES = (
     2  # how often the training clips are cropped anew, augmented, for the heatmaps that the temporal part learns from
 )
 PADDING = 1.25
-SMALL = config_of("otpose", "small")
+SMALL, PAPER = config_of("otpose", "small"), config_of("otpose", "paper")
 # The single-frame estimator: the plain network of VisSimCC with heatmaps of PoseTrack's joints.
 FRAME = replace(
     config_of("vissimcc", "small"),
@@ -235,21 +241,30 @@ def decoded(maps: Float[Tensor, "n k h w"], config: OTPoseConfig, windows: Windo
     return Detections(truth.skeleton, xy_frame, confidence.numpy(), truth.boxes_xyxy, images=truth.images)
 
 
-def rows_of(variant: str, found: Detections, truth: Pose, *, seed: int | None = None) -> list[dict]:
+def rows_of(
+    variant: str, found: Detections, truth: Pose, *, seed: int | None = None,
+    left_out: Bool[np.ndarray, "n k"] | None = None,
+) -> list[dict]:  # fmt: skip
     """PoseTrack AP by group of joints and mean, and the share of joints within half a head size ("PCKh", 95 % by clip),
-    of all, visible and occluded joints; percent.
+    of all, and where the truth says it of visible and occluded joints; percent.
     """
     rows, sizes = [], metrics.head_sizes(truth.head_boxes_xyxy)
     right = metrics.hits(found.xy_frame, truth.xy_frame, sizes, 0.5)
-    for subset, joints in single.KINDS.items():
+    for subset, joints in list(single.KINDS.items())[: None if truth.occlusion_known else 1]:
         use = kp.joints_of(truth, joints)
-        values = {f"AP-{name}": 100 * v for name, v in kp.posetrack_ap(truth, found, joints).items()}
+        values = {
+            f"AP-{name}": 100 * v
+            for name, v in kp.posetrack_ap(truth, found, joints, left_out=left_out).items()
+            if v >= 0
+        }
         at = use.any(1)
         share = 100 * (right & use).sum(1)[at] / use.sum(1)[at]
-        interval = metrics.bootstrap_interval(share, np.array(truth.groups)[at], np.random.default_rng(0))
+        groups = np.array(truth.groups)[at]
+        several = len(set(groups)) > 1
+        interval = metrics.bootstrap_interval(share, groups, np.random.default_rng(0)) if several else None
         rows.append({
             "method": "otpose", "variant": variant, "subset": subset, "seed": seed, "kind": "measured", "n": int(use.sum()),
-            "metrics": values | {"PCKh": float(share.mean())}, "intervals": {"PCKh": interval},
+            "metrics": values | {"PCKh": float(share.mean())}, "intervals": {"PCKh": interval} if several else {},
         })  # fmt: skip
     return rows
 
@@ -286,32 +301,38 @@ def ship(
     return checkpoint.save(Path(out), estimator.model, card)
 
 
-def measured(models: Mapping[str, OTPose], *, seed: int | None = None, progress: bool = True) -> list[dict]:
-    """Rows of the single frame, of the mean of five frames' heatmaps and of each model, on the test clips.
+def heatmaps_on(
+    windows: Windows, models: Mapping[str, OTPose], *, progress: bool = True
+) -> dict[str, Float[Tensor, "n k h w"]]:
+    """Heatmaps of the key frames: of the single frame, of the mean over five frames, and of each model.
 
     All models share the single-frame estimator of the first.
     """
-    first = next(iter(models.values()))
-    windows = people("test", first.config)
-    estimator = ClipEstimator(first, "otpose", PADDING)
+    estimator = ClipEstimator(next(iter(models.values())), "otpose", PADDING)
     maps = {"single frame": [], "mean of five frames": []} | {name: [] for name in models}
     batches = loader(windows, 32, shuffle=False, augment=False, workers=1)
-    with (
-        torch.inference_mode(),
-        tqdm(total=len(windows), desc="test", unit="person", disable=not progress, leave=False) as bar,
-    ):
+    with torch.inference_mode(), tqdm(
+        total=len(windows), desc="test", unit="person", disable=not progress, leave=False
+    ) as bar:  # fmt: skip
         for batch in batches:
             rough = estimator.rough(batch["images"])
-            maps["single frame"].append(rough[:, 2])
-            maps["mean of five frames"].append(rough.mean(1))
+            maps["single frame"].append(rough[:, 2].cpu())
+            maps["mean of five frames"].append(rough.mean(1).cpu())
             for name, model in models.items():
-                maps[name].append(model.eval()(heatmaps=rough)["heatmaps"])
+                maps[name].append(model.eval()(heatmaps=rough)["heatmaps"].cpu())
             bar.update(len(rough))
+    return {name: torch.cat(parts).float() for name, parts in maps.items()}
+
+
+def measured(models: Mapping[str, OTPose], *, seed: int | None = None, progress: bool = True) -> list[dict]:
+    """Rows of `heatmaps_on` the test clips."""
+    config = next(iter(models.values())).config
+    windows = people("test", config)
     truth = windows.poses()
     return [
         row
-        for name, parts in maps.items()
-        for row in rows_of(name, decoded(torch.cat(parts).float().cpu(), first.config, windows), truth, seed=seed)
+        for name, maps in heatmaps_on(windows, models, progress=progress).items()
+        for row in rows_of(name, decoded(maps, config, windows), truth, seed=seed)
     ]
 
 
@@ -319,13 +340,17 @@ def evaluate(
     data: str = "synthetic", *, variants: Sequence[str] | None = None, seed: int = 0, steps: int | None = None,
     device: str = "auto", progress: bool = True,
 ) -> dict:  # fmt: skip
-    """The protocol on rendered clips: {schema_version, protocol, rows}, metrics in percent.
+    """The protocol on rendered clips or on PoseTrack: {schema_version, protocol, rows}, metrics in percent.
 
-    variants: names of `VARIANTS`, which are trained (and cached); by default the shipped weights. steps: caps every
+    data: "synthetic", or "posetrack17[:PATH]" and so on: the paper's recipe on what the user has. variants: names of
+    `VARIANTS`, which are trained (and cached); by default the shipped weights, on PoseTrack "otpose". steps: caps every
     training, for tests.
     """
-    if data != "synthetic":
-        raise unknown("data of OTPose", data, ("synthetic",))
+    name = data.partition(":")[0]
+    if name not in ("synthetic", *PUBLISHED):
+        raise unknown("data of OTPose", name, ("synthetic", *PUBLISHED))
+    if name != "synthetic":
+        return _evaluate_published(data, variants or ("otpose",), seed, steps, device=device, progress=progress)
     if variants is None:
         models, networks = {"otpose": load("otpose").model}, "shipped weights"
     else:
@@ -348,3 +373,128 @@ def evaluate(
         "boxes": "ground truth",
         "rows": rows + paper_rows("Table V"),
     }
+
+
+# --- PoseTrack ----------------------------------------------------------------------------------------------------
+
+PUBLISHED = {"posetrack17": ("Table I",), "posetrack18": ("Table III",), "posetrack21": ()}
+EPOCHS, WARMUP, PEOPLE = 50, 12, 32  # 12 epochs of warm-up and 38 of half a cosine, people a step; Sec. IV-B
+WEIGHTS = "hrnet_pose_coco"  # where HRNet-W48 begins, if the user has it; else ImageNet's weights
+
+
+def _with_joints(clip: Clip, joints: str) -> Clip:
+    """A clip whose people have the joints of another skeleton, by name."""
+    wanted = skeleton(joints)
+
+    def chosen(track: Track) -> Track:
+        names = skeleton(track.skeleton).joints
+        at = [names.index(name) for name in wanted.joints]
+        return replace(track, skeleton=joints, xy_frame=track.xy_frame[:, at], visibility=track.visibility[:, at])
+
+    return replace(clip, tracks=[chosen(track) for track in clip.tracks])
+
+
+def read_published(data: str, split: str) -> tuple[list[Clip], Path]:
+    """Clips of the "train" or "val" half of PoseTrack with the paper's 15 joints, and the folder of their pictures.
+
+    `MissingData` where one of them is not on this machine.
+    """
+    found, root = locate(data)
+    files = [
+        f
+        for f in annotation_files(root, found.layout.files["annotations"])
+        if split in (f.parent.name, *f.stem.split("_"))
+    ]
+    if not files:
+        raise MissingData(f"no annotations of {split}", file=root, remedy=found.instructions)
+    clips = [_with_joints(clip, SMALL.skeleton) for f in files for clip in read_posetrack(f).clips]
+    folder = find_pictures(files[0], [picture.name for picture in clips[0].pictures])
+    if folder is None:
+        raise MissingData(f"the pictures of {files[0].name} are not here", file=root, remedy=found.instructions)
+    return clips, folder
+
+
+def published_windows(clips: Sequence[Clip], folder: Path, config: OTPoseConfig) -> Windows:
+    """Everybody in every labelled frame; scaling, truncating (half bodies), rotation and flipping in training (Sec. IV-B)."""
+    cut = WindowConfig(size=config.size, padding=PADDING, alignment=config.alignment)
+    return Windows([(clip, folder) for clip in clips], cut)
+
+
+def window_batches(windows: Windows, size: int) -> Callable[[int, np.random.Generator], Batch]:
+    """What `train` takes: five crops and the key frame's labels."""
+
+    def make(step: int, rng: np.random.Generator) -> Batch:
+        batch, key = windows.batch(rng.integers(len(windows), size=size), rng), windows.config.key
+        distance = (batch["frames"] - batch["frames"][:, key : key + 1]).abs()
+        return {"images": batch["images"], "xy_crop": batch["xy_crop"][:, key], "weights": batch["weights"][:, key],
+                "distance": distance}  # fmt: skip
+
+    return make
+
+
+def start_weights(model: OTPose) -> str:
+    """HRNet-W48 of COCO into the single-frame part, where the user has it, but for its last layer; what was found."""
+    try:
+        found, root = locate(WEIGHTS)
+        file = next(root / name for name in found.layout.files["w48"] if (root / name).is_file())
+    except (MissingData, StopIteration):
+        return "ImageNet"
+    tensors = public_weights(checkpoint.read_public(file))
+    checkpoint.load_into(
+        model.maps, {k: v for k, v in tensors.items() if k.startswith("backbone.")}, partial=True, file=file
+    )
+    return f"COCO ({file.name})"
+
+
+def ignored(owner: Detections | Pose, clips: Sequence[Clip]) -> Bool[np.ndarray, "n k"]:
+    """Joints inside the regions where nobody was labelled: PoseTrack's program counts them neither as found nor as labelled."""
+    regions = {picture.name: picture.ignore for clip in clips for picture in clip.pictures if picture.ignore}
+    inside = np.zeros(owner.xy_frame.shape[:2], bool)
+    for row, name in enumerate(owner.images):
+        for polygon in regions.get(name, ()):
+            at = [cv2.pointPolygonTest(np.float32(polygon), xy, False) > 0 for xy in owner.xy_frame[row].tolist()]
+            inside[row] |= at
+    return inside
+
+
+def _evaluate_published(data, variants, seed: int, steps: int | None, *, device: str, progress: bool) -> dict:
+    """The paper's settings: HRNet-W48, 384 x 288, AdamW at 1e-5; boxes: ground truth (the paper's are a detector's)."""
+    clips, folder = read_published(data, "val")
+    rows, told = [], "weights as named"
+    changed = ("branches", "occlusion_encoder", "pseudo_label", "window")
+    for variant in variants:
+        if variant not in VARIANTS:
+            model = load(variant, device=choose_device(device)).model
+        else:
+            config = replace(PAPER, **{name: getattr(VARIANTS[variant], name) for name in changed})
+            learn, pictures = read_published(data, "train")
+            windows = published_windows(learn, pictures, config)
+            epoch = max(len(windows) // PEOPLE, 1)
+            settings = TrainConfig(
+                steps=steps or EPOCHS * epoch, batch_size=PEOPLE if steps is None else 2, lr=1e-5, weight_decay=0.01,
+                warmup_steps=0 if steps else WARMUP * epoch, precision="bf16", seed=seed, workers=min(4, os.cpu_count() or 1),
+            )  # fmt: skip
+            torch.manual_seed(seed)
+            model = OTPose(config, pretrained=steps is None)
+            start = "random" if steps else start_weights(model)
+            card = {"model": "otpose", "variant": variant, "config": asdict(config), "padding": PADDING, "data": data,
+                    "start": start}  # fmt: skip
+            losses = {"prediction": 1.0} | ({"occlusion": 1.0} if config.occlusion_encoder else {})
+            train(
+                model, window_batches(windows, settings.batch_size), settings,
+                cache_folder() / fingerprint(settings_of(settings), card), loss_weights=losses, card=card, device=device,
+                progress=progress, label=variant,
+            )  # fmt: skip
+            told = f"{settings.steps:,} steps of {settings.batch_size} people from {start} weights, {len(windows)} to learn from"
+        test = published_windows(clips, folder, model.config)
+        truth = test.poses()
+        kept = replace(truth, visibility=truth.visibility * ~ignored(truth, clips))
+        for name, maps in heatmaps_on(test, {variant: model}, progress=progress).items():
+            found = decoded(maps, model.config, test)
+            rows += rows_of(name, found, kept, seed=seed, left_out=ignored(found, clips))
+    protocol = (
+        f"{data.partition(':')[0]}: {len(clips)} validation clips, {len(truth)} people in labelled frames; boxes: ground truth; "
+        f"percent; AP-*: PoseTrack's average precision within half a head size, ignored regions left out; {told}"
+    )
+    rows += paper_rows(*PUBLISHED[data.partition(":")[0]])
+    return {"schema_version": SCHEMA_VERSION, "protocol": protocol, "boxes": "ground truth", "rows": rows}
