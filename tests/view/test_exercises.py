@@ -199,3 +199,44 @@ def test_mask_mistakes_are_diagnosed(said, answer, diagnosis):
 def test_share_mistakes_are_diagnosed(said, answer, diagnosis):
     assert exercises.check_hidden_share(answer) == (diagnosis == "Right")
     assert diagnosis in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "diagnosis"),
+    [
+        (lambda x: x[2] + x[1] / 2 + x[0] / 3, "Right"),
+        (lambda x: None, "Not tried yet"),
+        (lambda x: x[2] + x[3] / 2 + x[4] / 3, "looks back"),
+        (lambda x: x[2] + (x[1] + x[3]) / 2, "close flow"),
+        (lambda x: x[:3].sum(0), "not penalised: each"),
+        (lambda x: x[2] + x[1] + x[0] / 2, "by d + 1"),
+        (lambda x: x[2] + x[1] / 3 + x[0] / 2, "nearer frame weighs less"),
+        (lambda x: x[1] / 2 + x[0] / 3, "key frame is missing"),
+        (lambda x: (x[2] + x[1] / 2 + x[0] / 3) / 3, "mean of the three"),
+        (lambda x: x.sum(0), "total flow"),
+        (lambda x: x[2:3], "Expected shape"),
+    ],
+)
+def test_flow_mistakes_are_diagnosed(said, answer, diagnosis):
+    assert exercises.check_flow(answer) == (diagnosis == "Right")
+    assert diagnosis in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "diagnosis"),
+    [
+        (lambda f, t: f * t.sum(0), "Right"),
+        (lambda f, t: f * t.sum(0, keepdim=True), "Right"),
+        (lambda f, t: None, "Not tried yet"),
+        (lambda f, t: f * t, "its own total flow"),
+        (lambda f, t: f * f.sum(0), "sums the flow itself"),
+        (lambda f, t: f * t.mean(0), "mean over the joints"),
+        (lambda f, t: f * t.sum((1, 2))[:, None, None], "sums over pixels"),
+        (lambda f, t: f + t.sum(0), "multiplies them"),
+        (lambda f, t: t * t.sum(0), "mask of the total flow"),
+        (lambda f, t: t.sum(0), "Expected shape"),
+    ],
+)
+def test_occlusion_mask_mistakes_are_diagnosed(said, answer, diagnosis):
+    assert exercises.check_occlusion_mask(answer) == (diagnosis == "Right")
+    assert diagnosis in said[-1]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..metrics import p_epe
 from ..models.hanet import acceleration, neighbours, online_errors, velocity
+from ..models.otpose import keypoint_flows, occlusion_masks
 from ..models.port import masked_joint_nll, normalised_adjacency
 from ..models.vissimcc import masked_features, visibility_mask
 from ..occlusion import cover
@@ -247,3 +248,40 @@ def check_hidden_share(function: Callable[[Tensor, Tensor], Tensor | None]) -> b
         ),
     ]
     return _compare(function(a.clone(), hidden.clone()), share, mistakes)
+
+
+def check_flow(function: Callable[[Tensor], Tensor | None]) -> bool:
+    """Exercise of chapter 05: OTPose Eq. 1, function(heatmaps [5, k, h, w]) gives the previous flow [k, h, w]."""
+    maps = torch.rand(5, 2, 3, 4, generator=torch.Generator().manual_seed(3))
+    flows = {kind: flow[0] for kind, flow in keypoint_flows(maps[None], torch.tensor([[2, 1, 0, 1, 2]])).items()}
+    two, one, now = maps[:3]
+    mistakes = [
+        (flows["sub"], "These are the frames after the key frame; the previous flow looks back."),
+        (flows["close"], "This is the close flow, one frame before and one after; the previous flow takes two before."),
+        (two + one + now, "The frames before are not penalised: each is divided by d + 1."),
+        (two / 2 + one + now, "This divides by the distance d; Eq. 1 divides by d + 1."),
+        (two / 2 + one / 3 + now, "The nearer frame weighs less: frames stand in the order of time, t-2 first."),
+        (two / 3 + one / 2, "The key frame is missing: it belongs to the flow, undivided."),
+        (flows["prev"] / 3, "This is the mean of the three; a flow is their sum."),
+        (maps.sum(0), "This is the total flow: all five frames, not penalised."),
+    ]
+    return _compare(function(maps.clone()), flows["prev"], mistakes)
+
+
+def check_occlusion_mask(function: Callable[[Tensor, Tensor], Tensor | None]) -> bool:
+    """Exercise of chapter 05: OTPose Eq. 2, function(flow [k, h, w], total [k, h, w]) gives the mask [k, h, w]."""
+    generator = torch.Generator().manual_seed(3)
+    flow, total = torch.rand(3, 2, 5, generator=generator), torch.rand(3, 2, 5, generator=generator)
+    mistakes = [
+        (flow * total, "Each joint is multiplied by its own total flow; Eq. 2 sums that over all joints first."),
+        (flow * flow.sum(0), "This sums the flow itself; Eq. 2 sums the total flow."),
+        (flow * total.mean(0), "A mean over the joints; Eq. 2 has their sum."),
+        (
+            flow * total.sum((-2, -1), keepdim=True),
+            "This sums over pixels; Eq. 2 sums over joints and leaves every pixel.",
+        ),
+        (flow + total.sum(0), "The two are added; Eq. 2 multiplies them pixel by pixel."),
+        (total * total.sum(0), "This is the mask of the total flow; take the flow that was given."),
+    ]
+    expected = occlusion_masks({"given": flow[None], "total": total[None]})["given"][0]
+    return _compare(function(flow.clone(), total.clone()), expected, mistakes)
