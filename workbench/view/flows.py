@@ -75,10 +75,10 @@ def look_inside(
     return Inside(xy.float().cpu().numpy(), found["heatmaps"].float().cpu().numpy(), arrays)
 
 
-def peaks(estimator: ClipEstimator, maps: Float[np.ndarray, "n k h w"]) -> Float[np.ndarray, "n k 2"]:
+def peaks(estimator: ClipEstimator, maps: Float[Tensor, "n k h w"]) -> Float[np.ndarray, "n k 2"]:
     """Where maps on the heatmaps' grid are highest, px of the crop."""
     to_crop = estimator.model.to_crop.cpu()
-    return (decode_heatmaps(torch.as_tensor(maps))[0] @ to_crop[:, :2].T + to_crop[:, 2]).numpy()
+    return (decode_heatmaps(maps.float().cpu())[0] @ to_crop[:, :2].T + to_crop[:, 2]).numpy()
 
 
 def switched(estimator: ClipEstimator, **changes) -> ClipEstimator:
@@ -356,7 +356,7 @@ class FlowExplorer:
         distance = self.distance.value * estimator.model.distance[None].to(self.used)
         self.inside = look_inside(estimator, self.used, self.names, distance=distance)
         truth = crop_panel(self.window, "", self.skeleton, {})["poses"][figures.REAL][0]
-        single = peaks(estimator, self.used[:, 2].cpu().numpy())[0]
+        single = peaks(estimator, self.used[:, 2])[0]
         self.poses = {figures.REAL: truth, SINGLE: single, FINAL: self.inside.xy_crop[0]}
         self._redraw()
 
@@ -421,7 +421,7 @@ class FlowExplorer:
             if use.any()
         ]
         maps = {n: self.inside.taps[n] for n in ("flow.total", "mask.total", "psi") if n in self.inside.taps}
-        tops = {n: peaks(self.models[False], grid)[0, j] for n, grid in maps.items()}
+        tops = {n: peaks(self.models[False], torch.from_numpy(grid))[0, j] for n, grid in maps.items()}
         tops |= {name: self.poses[name][j] for name in (SINGLE, FINAL)}
         near = "; ".join(f"{name} {np.linalg.norm(xy - truth[j]):.1f}" for name, xy in tops.items())
         row, names = self.attention("joint")[j], self.skeleton.joints
