@@ -30,12 +30,7 @@ from .explorers import PAINT, show_live
 SINGLE, MEAN, FINAL = "single frame", "mean of five frames", "OTPose"
 COLOURS = {figures.REAL: figures.TRUTH, SINGLE: figures.DETECTED, MEAN: figures.MASKED, FINAL: figures.REFINED}
 FRAMES = ("t-2", "t-1", "t", "t+1", "t+2")
-SOME = {
-    "the key frame": (2,),
-    "all but the key frame": (0, 1, 3, 4),
-    "the frames before": (0, 1),
-    "all five": (0, 1, 2, 3, 4),
-}
+SOME = {"the key frame": (2,), "all but it": (0, 1, 3, 4), "the frames before": (0, 1), "all five": (0, 1, 2, 3, 4)}
 # nothing where a map is 0, so that the picture stays; then from yellow to red
 SEE_THROUGH = [[0, "rgba(255,225,77,0)"], [0.4, "rgba(255,170,30,0.6)"], [1, "rgba(200,0,40,0.95)"]]
 Edits = Mapping[str, Callable[[Tensor], Tensor]]
@@ -174,10 +169,8 @@ def maps_over(
             mark = {"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": COLOURS[name]}}
             dot = go.Scatter(x=[x], y=[y], mode="markers", name=name, legendgroup=name, showlegend=i == 0, marker=mark)
             figure.add_trace(dot, i // cols + 1, i % cols + 1)
-    steps = [
-        {"label": f"{o / 10:g}", "method": "restyle", "args": [{"opacity": o / 10}, list(range(len(maps)))]}
-        for o in range(0, 11, 2)
-    ]
+    change, every = {"method": "restyle"}, list(range(len(maps)))
+    steps = [change | {"label": f"{o / 5:g}", "args": [{"opacity": o / 5}, every]} for o in range(6)]
     bar = {"prefix": "opacity of the maps: ", "font": {"size": 12}}
     bottom = -44 / (figure.layout.height - 130)
     slider = {"active": 4, "steps": steps, "currentvalue": bar, "len": 0.4, "y": bottom, "pad": {"t": 10}}
@@ -194,9 +187,7 @@ def fold_names(channels: Sequence[tuple[str, str]], by: str) -> tuple[list[str],
     """Names along an axis of `folded`; and of those that have a tick, and the ticks' texts."""
     joints, features = [joint for joint, _ in channels[::N_FEATURES]], [feature for _, feature in channels[:N_FEATURES]]
     names = {"joint": joints, "feature": features}.get(by, [" ".join(channel) for channel in channels])
-    return (
-        (names, names, names) if len(names) < len(channels) else (names, names[N_FEATURES // 2 :: N_FEATURES], joints)
-    )
+    return (names, names[N_FEATURES // 2 :: N_FEATURES], joints) if by == "all" else (names, names, names)
 
 
 def attention_trace(weights: Float[np.ndarray, "a a"], names: Sequence[str], **bar) -> go.Heatmap:
