@@ -185,3 +185,46 @@ def test_the_brush_paints_and_flags_follow(tmp_path):
             notebook.press(notebook.slider("patch size"), "End")
             notebook.wait(lambda: said.inner_text() != unpainted, 20, "answer to the slider")
             assert notebook.errors() == [] and outside == []
+
+
+FLOWS = """import torch
+from workbench.data.windows import WindowConfig, Windows
+from workbench.data.worlds import sample_clip
+from workbench.models import build
+from workbench.predict import ClipEstimator
+from workbench.view.flows import FlowExplorer
+torch.manual_seed(0)
+estimator = ClipEstimator(build("otpose", "small"))
+made = sample_clip("crossing_people", "test", 0)
+windows = Windows([(made.clip, made.frames)], WindowConfig(size=estimator.model.config.size))
+FlowExplorer(estimator, windows).show()"""
+DRAWN = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')].find(p => p._fullLayout.yaxis8)"
+
+
+def test_paint_and_opacity_move_the_flow_explorer(tmp_path):
+    """A patch over the key frame changes picture, maps, poses and readout; the opacity changes how maps are drawn."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    write_notebook(folder / "flows.ipynb", FLOWS)
+    with jupyterlab(folder, tmp_path / "private") as address:
+        with chromium(home=address.partition("/doc/")[0], width=1500, height=1500) as (page, outside):
+            notebook = OpenNotebook(page, address.format(path="flows.ipynb"))
+            notebook.run_all()
+            assert notebook.errors() == []
+            said, patch = page.locator(".flow-readout"), notebook.slider("patch size")
+            output, before = notebook.output_around(patch), said.inner_text()
+            state = f"() => (p => [p._fullData.map(t => (t.z || t.x).flat()), p._fullLayout.images[2].source])({DRAWN})"
+            traces, picture = page.evaluate(state)
+            assert [len(z) for z in traces[:8]] == [24 * 32] * 7 + [15 * 15] and len(traces[8]) == 27
+            notebook.press(patch, "End")
+            notebook.wait(lambda: said.inner_text() != before, 30, "answer to the patch")
+            notebook.wait(lambda: page.evaluate(state)[0][2] != traces[2], 30, "other map of the key frame")
+            notebook.settle(output)
+            painted, other = page.evaluate(state)
+            assert other != picture and painted[0] == traces[0] and painted[-1] != traces[-1]
+            notebook.press(notebook.slider("opacity"), "Home")
+            opaque = f"() => [...new Set({DRAWN}._fullData.slice(0, 7).map(t => t.opacity))]"
+            notebook.wait(lambda: page.evaluate(opaque) == [0], 30, "other opacity of all seven maps")
+            page.screenshot(path=SCREENSHOTS / "flows.png")
+            assert notebook.errors() == [] and outside == []

@@ -64,7 +64,7 @@ def look_inside(
     model = estimator.model
     names = [n for n in tap_table(model) if not n.startswith("maps.")] if names is None else names
     with torch.inference_mode(), record(model, names, edit=edit) as taps:
-        found = model(heatmaps=rough, distance=distance)
+        found = model(heatmaps=rough, distance=None if distance is None else distance.expand(len(rough), -1))
         xy, _ = model.decode(found)
     arrays = {name: taps[name].float().cpu().numpy() for name in taps}
     return Inside(xy.float().cpu().numpy(), found["heatmaps"].float().cpu().numpy(), arrays)
