@@ -89,9 +89,8 @@ def switched(estimator: ClipEstimator, **changes) -> ClipEstimator:
 def random_control(estimator: ClipEstimator, seed: int = 0) -> ClipEstimator:
     """The same model with fresh random weights behind the heatmaps: its pictures when nothing was learned."""
     torch.manual_seed(seed)
-    return ClipEstimator(build("otpose", estimator.model.config), "random weights", estimator.padding).to(
-        estimator.device
-    )
+    model = build("otpose", estimator.model.config)
+    return ClipEstimator(model, "random weights", estimator.padding).to(estimator.device)
 
 
 def degraded(
@@ -264,8 +263,8 @@ class FlowExplorer:
     """
 
     def __init__(
-        self, estimator: ClipEstimator, windows: Windows, *, index: int = 0, joint: str = "left_wrist", seed=0
-    ):
+        self, estimator: ClipEstimator, windows: Windows, *, index: int = 0, joint: str = "left_wrist", seed: int = 0
+    ):  # fmt: skip
         self.config, table = estimator.model.config, tap_table(estimator.model)
         if self.config.window is not None or self.config.split_joints:
             raise BadParameter("attention is not from channel to channel", remedy="window=None, split_joints=False")
@@ -289,10 +288,8 @@ class FlowExplorer:
             return control(widgets.FloatSlider, description, value=value, max=top, step=0.05, readout_format=".2f")
 
         (w, h), n = self.config.size, self.config.layers
-        self.person, self.joint = (
-            number("person", index, len(windows) - 1),
-            choice("joint", self.skeleton.joints, joint),
-        )
+        self.person = number("person", index, len(windows) - 1)
+        self.joint = choice("joint", self.skeleton.joints, joint)
         self.map, self.opacity = choice("map", maps, "mask.total"), share("opacity", 0.8)
         self.distance, self.weaken = share("distance x", 1.0, 2.0), share("degrade", 0.0)
         self.weights = choice("weights", [("trained", False), ("random (control)", True)])
