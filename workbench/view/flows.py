@@ -297,8 +297,8 @@ class FlowExplorer:
         self.frames, self.size = choice("harm in", SOME.items()), number("patch size", 0, w)
         self.x, self.y = number("patch x", w // 2, w - 1), number("patch y", h // 2, h - 1)
         self.branch = choice("branch", self.config.branches)
-        self.layer = choice("layer", range(n), n - 1)
-        self.head = choice("head", [("mean", -1), *range(self.config.heads)])
+        self.layer = choice("layer", [(str(i + 1), i) for i in range(n)], n - 1)
+        self.head = choice("head", [("mean", -1), *((str(i + 1), i) for i in range(self.config.heads))])
         self.fold = choice("fold by", [("nothing", "all"), "joint", "feature"], "joint")
         self.dilation = choice("dilation", [(str(d), i) for i, d in enumerate(self.config.dilations)])
         self.readout = widgets.HTML()
@@ -336,10 +336,8 @@ class FlowExplorer:
         self._run()
 
     def _run(self, _change=None) -> None:
-        estimator, of = (
-            self.models[self.weights.value],
-            self.skeleton.index(self.joint.value) if self.of.value else None,
-        )
+        estimator = self.models[self.weights.value]
+        of = self.skeleton.index(self.joint.value) if self.of.value else None
         self.used = degraded(self.rough[None], self.weaken.value, joint=of, frames=self.frames.value)
         distance = self.distance.value * estimator.model.distance[None].to(self.used)
         self.inside = look_inside(estimator, self.used, self.names, distance=distance)
