@@ -158,7 +158,7 @@ def test_arrows_start_on_the_regular_grid_and_end_where_it_reads():
     np.testing.assert_allclose(ends[8, :2], [[4 * 5 + 1, 4 * 6 + 1]] * 2)
     assert np.isnan(ends[:, 2]).all() and "moved (2.0, 1.0)" in line["hovertext"][0]
     sizes = line["marker"]["size"].reshape(9, 3)
-    assert sizes[8, 0] == 14 and (sizes[:8, 0] == 4).all()
+    assert sizes[8, 0] == 16 and (sizes[:8, 0] == 4).all()
 
 
 def test_maps_lie_over_their_pictures(windows, rough, estimator):
@@ -224,7 +224,8 @@ def test_map_joint_and_distance(explorer, rough):
     np.testing.assert_allclose(explorer.figure.data[5].z, twice, atol=1e-5)
     explorer.opacity.value = 0.3
     assert {t.opacity for t in explorer.figure.data[:7]} == {0.3}
-    assert explorer.figure.layout.annotations[5].text.startswith("flow.prev, up to")
+    titles = [a.text for a in explorer.figure.layout.annotations]
+    assert titles[:5] == list(flows.FRAMES) and titles[5].startswith("flow.prev, up to") and "reads" in titles[6]
 
 
 def test_attention_is_chosen_and_folded(explorer):

@@ -173,7 +173,7 @@ def maps_over(
     bar = {"prefix": "opacity of the maps: ", "font": {"size": 12}}
     bottom = -44 / (figure.layout.height - 130)
     slider = {"active": 4, "steps": steps, "currentvalue": bar, "len": 0.4, "y": bottom, "pad": {"t": 10}}
-    return figure.update_layout(sliders=[slider], height=figure.layout.height + 90, margin_b=144)
+    return figure.update_layout(sliders=[slider], height=figure.layout.height + 104, margin={"t": 90, "b": 144})
 
 
 def folded(weights: Float[np.ndarray, "c c"], by: str) -> Float[np.ndarray, "a a"]:
@@ -220,9 +220,10 @@ def arrows(inside: Inside, joint: int, which: int, dilation: int, to_crop: Float
     offsets, modulation = (part[..., y, x] for part in parts)  # (dy, dx) heatmap px
     grid = (x, y) + dilation * np.stack(np.meshgrid((-1, 0, 1), (-1, 0, 1)), -1).reshape(9, 2)
     ends = np.stack((grid, grid + offsets[:, ::-1], np.full((9, 2), np.nan)), 1).reshape(-1, 2)
-    size = np.stack((4 + 10 * modulation.clip(0, 1), np.full(9, 9.0), np.zeros(9)), 1).ravel()
+    size = np.stack((4 + 12 * modulation.clip(0, 1), np.full(9, 9.0), np.zeros(9)), 1).ravel()
     says = [f"modulation {m:.2f}<br>moved ({dx:.1f}, {dy:.1f}) heatmap px" for (dy, dx), m in zip(offsets, modulation)]
-    mark = {"symbol": ["circle", "arrow", "circle"] * 9, "size": size, "angleref": "previous", "color": figures.REFINED}
+    look = {"symbol": ["circle", "arrow", "circle"] * 9, "color": [figures.DETECTED, figures.REFINED, figures.GREY] * 9}
+    mark = look | {"size": size, "angleref": "previous", "opacity": 1, "line": {"width": 0}}
     x, y = (ends @ to_crop[:, :2].T + to_crop[:, 2]).T
     return {"x": x, "y": y, "marker": mark, "hovertext": np.repeat(says, 3)}
 
@@ -356,7 +357,7 @@ class FlowExplorer:
     def _build(self) -> go.Figure:
         figure = make_subplots(
             2, 15, specs=[[{"colspan": 3}, None, None] * 5, [{"colspan": 5}, *[None] * 4] * 3],
-            subplot_titles=[*FRAMES, "", "where the refinement reads", "attention: a row asks"], row_heights=[0.4, 0.6],
+            subplot_titles=[*FRAMES, "map", "where the refinement reads", "attention: a row asks"], row_heights=[0.4, 0.6],
             vertical_spacing=0.07, horizontal_spacing=0.01,
         )  # fmt: skip
         (w, h), blank = self.config.size, np.zeros((len(self.skeleton), 2))
