@@ -216,7 +216,7 @@ def test_paint_and_opacity_move_the_flow_explorer(tmp_path):
             output, before = notebook.output_around(patch), said.inner_text()
             state = f"() => (p => [p._fullData.map(t => (t.z || t.x).flat()), p._fullLayout.images[2].source])({DRAWN})"
             traces, picture = page.evaluate(state)
-            assert [len(z) for z in traces[:8]] == [24 * 32] * 7 + [15 * 15] and len(traces[8]) == 27
+            assert [len(z) for z in traces[:8]] == [24 * 32] * 7 + [15 * 15] and len(traces[8]) == 45
             notebook.press(patch, "End")
             notebook.wait(lambda: said.inner_text() != before, 30, "answer to the patch")
             notebook.wait(lambda: page.evaluate(state)[0][2] != traces[2], 30, "other map of the key frame")

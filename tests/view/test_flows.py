@@ -153,12 +153,12 @@ def test_arrows_start_on_the_regular_grid_and_end_where_it_reads():
     modulation[0, 1, 5, 8, 4, 3] = 1
     inside = flows.Inside(np.zeros((1, K, 2)), heat, {"refine.offsets": offsets, "refine.modulation": modulation})
     line = flows.arrows(inside, 5, 1, 2, np.array([[4.0, 0, 1], [0, 4, 1]]))
-    ends = np.stack((line["x"], line["y"]), -1).reshape(9, 3, 2)
-    np.testing.assert_allclose(ends[0, :2], [[4 * 1 + 1, 4 * 2 + 1], [4 * 3 + 1, 4 * 3 + 1]])
-    np.testing.assert_allclose(ends[8, :2], [[4 * 5 + 1, 4 * 6 + 1]] * 2)
-    assert np.isnan(ends[:, 2]).all() and "moved (2.0, 1.0)" in line["hovertext"][0]
-    sizes = line["marker"]["size"].reshape(9, 3)
-    assert sizes[8, 0] == 16 and (sizes[:8, 0] == 4).all()
+    ends = np.stack((line["x"], line["y"]), -1).reshape(9, 5, 2)
+    np.testing.assert_allclose(ends[0, [0, 3]], [[4 * 1 + 1, 4 * 2 + 1], [4 * 3 + 1, 4 * 3 + 1]])
+    np.testing.assert_allclose(ends[8, [0, 3]], [[4 * 5 + 1, 4 * 6 + 1]] * 2)
+    assert np.isnan(ends[:, 4]).all() and "moved (2.0, 1.0)" in line["hovertext"][0]
+    sizes = line["marker"]["size"].reshape(9, 5)
+    assert sizes[8, 1] == 16 and (sizes[:8, 1] == 4).all()
 
 
 def test_maps_lie_over_their_pictures(windows, rough, estimator):
@@ -186,7 +186,7 @@ def test_pictures_of_attention_and_offsets(estimator, windows, rough):
     to_crop = estimator.model.to_crop.numpy()
     figure = flows.offset_figure(windows.sample(0).crops[2], inside, 3, TINY.dilations, "made", to_crop)
     assert [t.type for t in figure.data] == ["heatmap"] * 2 + ["scatter"] * 2
-    gaps = [np.diff(np.reshape(t.x, (9, 3))[[0, 2], 0])[0] for t in figure.data[2:]]
+    gaps = [np.diff(np.reshape(t.x, (9, 5))[[0, 2], 0])[0] for t in figure.data[2:]]
     assert gaps[1] == pytest.approx(2 * gaps[0]), "the second grid is twice as wide"
 
 

@@ -219,13 +219,17 @@ def arrows(inside: Inside, joint: int, which: int, dilation: int, to_crop: Float
     y, x = np.unravel_index(inside.heatmaps[0, joint].argmax(), inside.heatmaps.shape[2:])
     offsets, modulation = (part[..., y, x] for part in parts)  # (dy, dx) heatmap px
     grid = (x, y) + dilation * np.stack(np.meshgrid((-1, 0, 1), (-1, 0, 1)), -1).reshape(9, 2)
-    ends = np.stack((grid, grid + offsets[:, ::-1], np.full((9, 2), np.nan)), 1).reshape(-1, 2)
-    size = np.stack((4 + 12 * modulation.clip(0, 1), np.full(9, 9.0), np.zeros(9)), 1).ravel()
+    read, none = grid + offsets[:, ::-1], np.zeros(9)
+    ends = np.stack((grid, read, grid, read, np.full((9, 2), np.nan)), 1).reshape(
+        -1, 2
+    )  # plotly hides a line's first mark
+    size = np.stack((none, 4 + 12 * modulation.clip(0, 1), none, none + 9, none), 1).ravel()
     says = [f"modulation {m:.2f}<br>moved ({dx:.1f}, {dy:.1f}) heatmap px" for (dy, dx), m in zip(offsets, modulation)]
-    look = {"symbol": ["circle", "arrow", "circle"] * 9, "color": [figures.DETECTED, figures.REFINED, figures.GREY] * 9}
-    mark = look | {"size": size, "angleref": "previous", "opacity": 1, "line": {"width": 0}}
+    dot, arrow = ("circle", figures.DETECTED), ("arrow", figures.REFINED)
+    symbol, colour = (list(part) * 9 for part in zip(dot, dot, dot, arrow, dot))
+    mark = {"symbol": symbol, "color": colour, "size": size, "angleref": "previous", "opacity": 1, "line": {"width": 0}}
     x, y = (ends @ to_crop[:, :2].T + to_crop[:, 2]).T
-    return {"x": x, "y": y, "marker": mark, "hovertext": np.repeat(says, 3)}
+    return {"x": x, "y": y, "marker": mark, "hovertext": np.repeat(says, 5)}
 
 
 ARROWS = {"mode": "lines+markers", "line": {"color": figures.REFINED}, "hoverinfo": "text", "showlegend": False}
