@@ -214,7 +214,8 @@ def test_paint_and_opacity_move_the_flow_explorer(tmp_path):
             assert notebook.errors() == []
             said, patch = page.locator(".flow-readout"), notebook.slider("patch size")
             output, before = notebook.output_around(patch), said.inner_text()
-            state = f"() => (p => [p._fullData.map(t => (t.z || t.x).flat()), p._fullLayout.images[2].source])({DRAWN})"
+            values = "t => Array.from(t.z || t.x, v => v.length ? [...v] : v).flat()"  # typed arrays, and rows of them
+            state = f"() => (p => [p._fullData.map({values}), p._fullLayout.images[2].source])({DRAWN})"
             traces, picture = page.evaluate(state)
             assert [len(z) for z in traces[:8]] == [24 * 32] * 7 + [15 * 15] and len(traces[8]) == 45
             notebook.press(patch, "End")
