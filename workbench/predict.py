@@ -490,6 +490,9 @@ def estimate_people(
 SHIPPED = {  # method -> skeletons with weights of their own, the usual one first
     "port": ("hand21", "coco17"),
     "hanet": ("jhmdb15",),
+    "vissimcc": ("coco17",),
+    "vissimcc-reasoning": ("coco17",),
+    "vissimcc-baseline": ("coco17",),
 }
 
 
