@@ -393,8 +393,8 @@ class VisibilityExplorer:
             xaxis3={"domain": [(w + GAP) / wide, (w + GAP + SIDE) / wide], "rangemode": "tozero", **hidden},
             yaxis3={"domain": down, "matches": "y", "anchor": "x3", **hidden},
         )  # fmt: skip
-        margin = {"l": 8, "r": 52 if attention else 8, "t": 62, "b": 92}
-        legend = {"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0}
+        margin = {"l": 8, "r": 52 if attention else 8, "t": 62, "b": 112}
+        legend = {"orientation": "h", "y": -0.16 if attention else -0.02, "yanchor": "top", "x": 0}
         size = high + margin["t"] + margin["b"], wide + margin["l"] + margin["r"]
         return figures._layout(figure, "", *size, legend=legend).update_layout(margin=margin)
 
