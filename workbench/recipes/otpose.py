@@ -285,7 +285,10 @@ def ship(
     """Trains OTPose, single-frame estimator included, measures it and writes its weight file."""
     if skeleton != WORLD.skeleton:
         raise unknown("skeleton of OTPose", skeleton, [WORLD.skeleton])
-    estimator, weights = train_variant("otpose", settings, device=device, progress=progress)
+    cap = (
+        settings.steps if settings.steps < TRAIN.steps else None
+    )  # fewer steps: for the single-frame estimator as well
+    estimator, weights = train_variant("otpose", settings, cap=cap, device=device, progress=progress)
     card = checkpoint.read_card(weights)
     card |= {
         "skeleton": skeleton,
