@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.data.test_posetrack import content, person, write
-from workbench import checkpoint, predict
+from workbench import checkpoint, codecs, predict
 from workbench.data.worlds import cached_clips
 from workbench.errors import MissingData, UnknownName
 from workbench.models import build, config_of
@@ -126,7 +126,7 @@ def test_decoding_comes_back_to_the_frame(small_world):
         at = batch["xy_crop"][0, 2].numpy() @ to_heatmap[:, :2].T + to_heatmap[:, 2]
         for j, (x, y) in enumerate(np.round(at).astype(int)):
             maps[i, j, min(max(y, 0), 31), min(max(x, 0), 23)] = 1
-    found = recipe.decoded(maps, config, windows)
+    found = recipe.detections(codecs.decode_heatmaps(maps), config, windows)
     use = windows.batch(range(len(windows)))["weights"][:, 2].numpy() > 0
     pixel = windows.affines()[:, 0, 0][:, None]  # crop px of a frame px
     away = np.linalg.norm(found.xy_frame - truth.xy_frame, axis=-1) * pixel
@@ -164,7 +164,9 @@ def test_shipping_writes_a_file_that_loads_and_estimates(small_world, tmp_path):
     with torch.inference_mode():
         maps = estimator.model(windows.batch(range(len(boxes)))["images"])["heatmaps"]
     np.testing.assert_allclose(
-        found.xy_frame, recipe.decoded(maps, TINY, recipe.people("test", n=1)).xy_frame, atol=1e-2
+        found.xy_frame,
+        recipe.detections(codecs.decode_heatmaps(maps), TINY, recipe.people("test", n=1)).xy_frame,
+        atol=1e-2,
     )
 
 
