@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import cv2
@@ -31,7 +31,6 @@ from ..data.posetrack import read_posetrack
 from ..data.windows import Augment, WindowConfig, Windows, loader
 from ..data.worlds import WORLDS, cached_clips
 from ..errors import MissingData, unknown
-from ..ledger import paper
 from ..models import build, config_of
 from ..models.backbones import public_weights
 from ..models.otpose import OTPose, OTPoseConfig
@@ -44,6 +43,7 @@ from . import vissimcc as single
 
 SCHEMA_VERSION = 1
 flat = single.flat  # rows for a table
+paper_rows = partial(single.paper_rows, of="otpose", prefix="AP-")
 WORLD = WORLDS["crossing_people"]
 CLIPS = {"train": 2_000, "val": 120, "test": 400}
 PASSES = 2  # how often the training clips are cropped anew, augmented, for the temporal part's heatmaps
@@ -265,15 +265,6 @@ def rows_of(
             "method": "otpose", "variant": variant, "subset": subset, "seed": seed, "kind": "measured", "n": int(use.sum()),
             "metrics": values | {"PCKh": float(share.mean())}, "intervals": {"PCKh": interval} if several else {},
         })  # fmt: skip
-    return rows
-
-
-def paper_rows(*tables: str) -> list[dict]:
-    """The paper's rows, as `evaluate` prints them."""
-    rows = []
-    for own in (row for table in tables for row in paper("otpose").table(table).rows):
-        words = {key: v for key, v in own.items() if isinstance(v, str)}
-        rows.append({**words, "kind": "paper", "metrics": {f"AP-{k}": v for k, v in own.items() if k not in words}})
     return rows
 
 

@@ -265,12 +265,13 @@ def rows_on(
     return rows_of(name, found, seen, windows.poses(), boxes="ground truth", seed=seed)
 
 
-def paper_rows(*tables: str) -> list[dict]:
-    """The paper's rows of tables, as `evaluate` prints them: words say what a row is, numbers are percent."""
+def paper_rows(*tables: str, of: str = "vissimcc", prefix: str = "") -> list[dict]:
+    """A paper's rows of tables, as `evaluate` prints them: words say what a row is, numbers are percent."""
     rows = []
-    for own in (row for table in tables for row in paper("vissimcc").table(table).rows):
+    for own in (row for table in tables for row in paper(of).table(table).rows):
         words = {key: v for key, v in own.items() if isinstance(v, str)}
-        rows.append({**words, "kind": "paper", "metrics": {key: v for key, v in own.items() if key not in words}})
+        numbers = {f"{prefix}{key}": v for key, v in own.items() if key not in words}
+        rows.append({**words, "kind": "paper", "metrics": numbers})
     return rows
 
 
