@@ -23,7 +23,7 @@ ITEMS = [
 EXPECTED = {
     "port": {"equations": 14, "tables": 3, "figures": 6},
     "hanet": {"equations": 11, "tables": 5, "figures": 7},
-    "vissimcc": {"equations": 0, "tables": 6, "figures": 0},
+    "vissimcc": {"equations": 8, "tables": 6, "figures": 5},
     "otpose": {"equations": 8, "tables": 5, "figures": 6},
 }
 

@@ -335,7 +335,8 @@ def predict(
 ):
     """Refine the people of a video: an overlay video, results in the format of the input, and a table of all joints.
 
-    port replaces joints below delta, pose by pose; hanet moves every joint, each person's track as one sequence.
+    port replaces joints below delta, pose by pose; hanet moves every joint, each person's track as one sequence; vissimcc
+    looks at the pictures again, in each person's box.
     Without --keypoints, people are found by torchvision's keypoint detector (`workbench data fetch torchvision_keypointrcnn`).
     """
     from itertools import islice
@@ -345,7 +346,7 @@ def predict(
     from .data.frames import open_frames, picture_names
     from .data.people import find_people, link, load_finder, on_frames
     from .metrics import joint_distances
-    from .predict import SHIPPED, load, refine_people, refine_tracks
+    from .predict import SHIPPED, PoseEstimator, estimate_people, load, refine_people, refine_tracks
     from .train import choose_device
     from .view.overlay import save_results, write_video
 
@@ -372,7 +373,10 @@ def predict(
             found = find_people(video, finder, progress=True)
         found = found if found.tracks is not None else link(found)
         refiner = load(method, skeleton=found.skeleton, device=device)
-        refined = refine_people(refiner, found, delta=delta) if method == "port" else refine_tracks(refiner, found)
+        if isinstance(refiner, PoseEstimator):
+            refined = estimate_people(refiner, video, found)
+        else:
+            refined = refine_people(refiner, found, delta=delta) if method == "port" else refine_tracks(refiner, found)
         written = save_results(out, video, refined, like=keypoints, progress=True)
         n, seconds = len(video), perf_counter() - start
     moved = joint_distances(refined.xy_frame, found.xy_frame)[refined.replaced & (found.confidence > 0)]

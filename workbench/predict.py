@@ -490,6 +490,9 @@ def estimate_people(
 SHIPPED = {  # method -> skeletons with weights of their own, the usual one first
     "port": ("hand21", "coco17"),
     "hanet": ("jhmdb15",),
+    "vissimcc": ("coco17",),
+    "vissimcc-reasoning": ("coco17",),
+    "vissimcc-baseline": ("coco17",),
 }
 
 
@@ -502,25 +505,27 @@ def weights_path(name: str = "port", skeleton: str | None = None) -> Path:
     return Path(__file__).with_name("checkpoints") / f"{stem}.safetensors"
 
 
+def _config(kind: type, card: Mapping):
+    """A model's configuration as a card holds it, where tuples have become lists."""
+    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in card["config"].items()})
+
+
 def _port_refiner(card: Mapping, name: str) -> PortRefiner:
-    config = PortConfig(**{**card["config"], "exponents": tuple(card["config"]["exponents"])})
     rule = RefineRule(**{**card["rule"], "delta": tuple(card["rule"]["delta"])})
-    return PortRefiner(build("port", config), rule, name)
+    return PortRefiner(build("port", _config(PortConfig, card)), rule, name)
 
 
 def _hanet_refiner(card: Mapping, name: str) -> SequenceRefiner:
-    config = HANetConfig(**{**card["config"], "norms": tuple(card["config"]["norms"])})
-    return SequenceRefiner(build("hanet", config), card["window"], name, card.get("skeleton", "jhmdb15"))
+    model = build("hanet", _config(HANetConfig, card))
+    return SequenceRefiner(model, card["window"], name, card.get("skeleton", "jhmdb15"))
 
 
 def _estimator(card: Mapping, name: str) -> PoseEstimator:
-    config = {k: tuple(v) if isinstance(v, list) else v for k, v in card["config"].items()}
-    return PoseEstimator(build("vissimcc", VisSimCCConfig(**config)), name, card["padding"])
+    return PoseEstimator(build("vissimcc", _config(VisSimCCConfig, card)), name, card["padding"])
 
 
 def _clip_estimator(card: Mapping, name: str) -> ClipEstimator:
-    config = {k: tuple(v) if isinstance(v, list) else v for k, v in card["config"].items()}
-    return ClipEstimator(build("otpose", OTPoseConfig(**config)), name, card["padding"])
+    return ClipEstimator(build("otpose", _config(OTPoseConfig, card)), name, card["padding"])
 
 
 _LOADERS = {"port": _port_refiner, "hanet": _hanet_refiner, "vissimcc": _estimator, "otpose": _clip_estimator}

@@ -139,6 +139,51 @@ def test_frame_and_drag_move_the_hanet_chapter(tmp_path):
             assert notebook.errors() == [] and outside == []
 
 
+SWITCHED = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')].find(p => p._fullLayout.yaxis4)"
+
+
+@pytest.mark.skipif("04_visibility" not in notebook_paths(), reason="the visibility chapter does not exist yet")
+def test_switch_and_click_move_the_visibility_chapter(tmp_path):
+    """A joint's switch moves readout, map and distributions; a click on a joint in the picture moves its switch."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    shutil.copy(notebook_paths()["04_visibility"], folder)
+    with jupyterlab(folder, tmp_path / "private") as address:
+        with chromium(home=address.partition("/doc/")[0], width=1500, height=1500) as (page, outside):
+            notebook = OpenNotebook(page, address.format(path="04_visibility.ipynb"))
+            notebook.run_all()
+            assert notebook.errors() == []
+            said, output = page.locator(".visibility-readout"), notebook.output_around(notebook.slider("arrows from"))
+            page.locator('button:has-text("all visible")').click()
+            notebook.wait(lambda: "Masked: 0 joints" in said.inner_text(), 20, "answer to the button")
+            notebook.settle(output)
+            drawn = f"() => [{SWITCHED}._fullLayout.yaxis4.ticktext[0], {SWITCHED}._fullData.at(-1).z.flat()]"
+            name, weights = page.evaluate(drawn)
+            nose = page.locator(".visibility-switches .widget-toggle-buttons").first
+            nose.locator("button").nth(2).click()
+            notebook.wait(lambda: "Masked: 1 joints" in said.inner_text(), 20, "answer to the switch")
+            notebook.wait(lambda: page.evaluate(drawn)[1] != weights, 20, "other attention")
+            assert name == "nose" and "✖ nose" in page.evaluate(drawn)[0]
+            notebook.settle(output)
+            visible = page.locator(".visibility-switches button.mod-active:nth-child(2)")
+            assert visible.count() == 16
+            joint = f"""() => {{
+                const points = [...{SWITCHED}.querySelectorAll('.scatterlayer .trace')]
+                    .map(t => [...t.querySelectorAll('path.point')]).filter(p => p.length == 17).at(-1);
+                const box = points[10].getBoundingClientRect();
+                return [box.x + box.width / 2, box.y + box.height / 2];
+            }}"""
+            x, y = page.evaluate(joint)
+            page.mouse.move(x, y)
+            page.wait_for_timeout(500)  # plotly finds the joint under a resting pointer
+            page.mouse.click(x, y)
+            notebook.wait(lambda: visible.count() != 16, 20, "other switch after the click")
+            notebook.settle(output)
+            page.screenshot(path=SCREENSHOTS / "04_visibility.png")
+            assert notebook.errors() == [] and outside == []
+
+
 BRUSH = """from workbench.data.worlds import sample_clip
 from workbench.view.explorers import OcclusionBrush
 made = sample_clip("synthetic_tiny", "train", 0)

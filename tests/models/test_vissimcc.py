@@ -346,3 +346,15 @@ def test_published_weights_load_into_a_model_with_reasoning():
 def test_configurations_that_make_no_sense_are_refused(change, problem):
     with pytest.raises(BadParameter, match=problem):
         VisSimCCConfig(**change)
+
+
+def test_maps_made_before_take_the_place_of_images():
+    torch.manual_seed(0)
+    model, inputs = build("vissimcc", "tiny").eval(), example(TINY)
+    with torch.no_grad():
+        whole = model(inputs["images"])
+        again = model(maps=model.maps(inputs["images"]))
+        assert all(torch.equal(whole[key], again[key]) for key in whole)
+    for wrong in ({}, {"images": inputs["images"], "maps": model.maps(inputs["images"])}):
+        with pytest.raises(BadParameter, match="give one of the two"):
+            model(**wrong)

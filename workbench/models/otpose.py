@@ -63,9 +63,7 @@ class OTPoseConfig:
     frames: tuple[int, ...] = (-2, -1, 0, 1, 2)  # | (-2, -1, 0, 1, 1): t+2 is never read, t+1 stands there too
     split_joints: bool = False  # heads see all channels | True: each head sees its own share of them, the others never
     scramble: bool = False  # | True: heads are joined with pixels and channels exchanged
-    mixing: bool = (
-        False  # q, k, v channel by channel | True: three pixels of the flattened rows, then all channels mixed
-    )
+    mixing: bool = False  # q, k, v channel by channel | True: three pixels of the flattened rows, then channels mixed
     row_position: bool = False  # 2D sine code | True: 1D over the flattened pixels, divided by sqrt(D)
     exchanged: bool = False  # | True: close and far change places in the subsequent branch
     sigmoid: bool = True  # of modulation masks | False: none

@@ -250,19 +250,24 @@ class VisSimCC(nn.Module):
 
     def forward(
         self,
-        images: Float[Tensor, "b 3 h w"],
+        images: Float[Tensor, "b 3 h w"] | None = None,
         visibility: Int[Tensor, "b k"] | None = None,
         xy_crop: Float[Tensor, "b k 2"] | None = None,
         weights: Float[Tensor, "b k"] | None = None,
         source: str | None = None,
+        maps: Float[Tensor, "b k y x"] | None = None,
     ) -> dict[str, Tensor]:
         """Distributions "x" and "y" over the bins of each axis, or "heatmaps"; "visibility" where it is predicted.
 
         images: normalised crops of the configured size. visibility: labels; with xy_crop (px) they give the terms of Eq. 8,
         "loss.pose" and "loss.visibility". weights: of the joints in the pose loss, by default 1 where there is a label
-        (Table 1 trains on visible joints alone). source: see `VisibilityReasoning`.
+        (Table 1 trains on visible joints alone). source: see `VisibilityReasoning`. maps: of the keypoints, made before,
+        instead of images.
         """
-        feature = self.feature(self.maps(images).flatten(2).contiguous())  # linear maps are slow on channels-last
+        if (images is None) == (maps is None):
+            raise BadParameter("images or maps", remedy="give one of the two")
+        maps = self.maps(images) if maps is None else maps
+        feature = self.feature(maps.flatten(2).contiguous())  # linear maps are slow on channels-last
         found = {} if self.reasoning is None else self.reasoning(feature, visibility, source)
         logits, feature = found.pop("logits", None), found.pop("feature", feature)
         if self.config.output == "simcc":

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import cv2
@@ -31,7 +31,6 @@ from ..data.posetrack import read_posetrack
 from ..data.windows import Augment, WindowConfig, Windows, loader
 from ..data.worlds import WORLDS, cached_clips
 from ..errors import MissingData, unknown
-from ..ledger import paper
 from ..models import build, config_of
 from ..models.backbones import public_weights
 from ..models.otpose import OTPose, OTPoseConfig
@@ -44,11 +43,10 @@ from . import vissimcc as single
 
 SCHEMA_VERSION = 1
 flat = single.flat  # rows for a table
+paper_rows = partial(single.paper_rows, of="otpose", prefix="AP-")
 WORLD = WORLDS["crossing_people"]
 CLIPS = {"train": 2_000, "val": 120, "test": 400}
-PASSES = (
-    2  # how often the training clips are cropped anew, augmented, for the heatmaps that the temporal part learns from
-)
+PASSES = 2  # how often the training clips are cropped anew, augmented, for the temporal part's heatmaps
 PADDING = 1.25
 SMALL, PAPER = config_of("otpose", "small"), config_of("otpose", "paper")
 # The single-frame estimator: the plain network of VisSimCC with heatmaps of PoseTrack's joints.
@@ -70,9 +68,8 @@ VARIANTS = {
 }
 START = "vissimcc-baseline"  # the shipped weights whose backbone the single-frame estimator goes on from
 FRAME_TRAIN = TrainConfig(steps=2_000, batch_size=64, lr=1e-3, warmup_steps=200, ema=0.995, precision="bf16", workers=1)
-TRAIN = SHIPPED_TRAIN = TrainConfig(
-    steps=1_500, batch_size=16, lr=1e-3, warmup_steps=100, ema=0.995, clip_norm=1.0
-)  # unstated; ours
+# unstated; ours
+TRAIN = SHIPPED_TRAIN = TrainConfig(steps=1_500, batch_size=16, lr=1e-3, warmup_steps=100, ema=0.995, clip_norm=1.0)
 AUGMENT = Augment(scale=(0.75, 1.25), rotation_degrees=30.0, half_body=0.0)
 
 
@@ -232,13 +229,15 @@ def train_variant(
 # --- rows ---------------------------------------------------------------------------------------------------------
 
 
-def decoded(maps: Float[Tensor, "n k h w"], config: OTPoseConfig, windows: Windows) -> Detections:
-    """Heatmaps of all key frames as poses, px of their frames, in the order of the windows."""
+Answers = tuple[Float[Tensor, "n k 2"], Float[Tensor, "n k"]]  # xy_heatmap px and confidence
+
+
+def detections(answers: Answers, config: OTPoseConfig, windows: Windows) -> Detections:
+    """Answers of all windows as poses, px of their key frames."""
     truth, to_heatmap = windows.poses(), geometry.crop_to_heatmap(config.size, config.grid, config.alignment)
-    xy, confidence = codecs.decode_heatmaps(maps)
-    xy_crop = geometry.apply(geometry.invert(to_heatmap), xy.double().numpy())
+    xy_crop = geometry.apply(geometry.invert(to_heatmap), answers[0].double().numpy())
     xy_frame = geometry.apply(geometry.invert(windows.affines()), xy_crop)
-    return Detections(truth.skeleton, xy_frame, confidence.numpy(), truth.boxes_xyxy, images=truth.images)
+    return Detections(truth.skeleton, xy_frame, answers[1].numpy(), truth.boxes_xyxy, images=truth.images)
 
 
 def rows_of(
@@ -269,15 +268,6 @@ def rows_of(
     return rows
 
 
-def paper_rows(*tables: str) -> list[dict]:
-    """The paper's rows, as `evaluate` prints them."""
-    rows = []
-    for own in (row for table in tables for row in paper("otpose").table(table).rows):
-        words = {key: v for key, v in own.items() if isinstance(v, str)}
-        rows.append({**words, "kind": "paper", "metrics": {f"AP-{k}": v for k, v in own.items() if k not in words}})
-    return rows
-
-
 def ship(
     out: str | Path, settings: TrainConfig = TRAIN, *, skeleton: str = "posetrack15", device: str = "auto",
     progress: bool = True,
@@ -285,7 +275,8 @@ def ship(
     """Trains OTPose, single-frame estimator included, measures it and writes its weight file."""
     if skeleton != WORLD.skeleton:
         raise unknown("skeleton of OTPose", skeleton, [WORLD.skeleton])
-    estimator, weights = train_variant("otpose", settings, device=device, progress=progress)
+    cap = settings.steps if settings.steps < TRAIN.steps else None  # of the single-frame estimator, too
+    estimator, weights = train_variant("otpose", settings, cap=cap, device=device, progress=progress)
     card = checkpoint.read_card(weights)
     card |= {
         "skeleton": skeleton,
@@ -301,39 +292,35 @@ def ship(
     return checkpoint.save(Path(out), estimator.model, card)
 
 
-def heatmaps_on(
-    windows: Windows, models: Mapping[str, OTPose], *, progress: bool = True
-) -> dict[str, Float[Tensor, "n k h w"]]:
-    """Heatmaps of the key frames: of the single frame, of the mean over five frames, and of each model.
+def estimate(windows: Windows, models: Mapping[str, OTPose], *, progress: bool = True) -> dict[str, Detections]:
+    """Poses by the single frame, by the mean of five frames' heatmaps, and by each model.
 
     All models share the single-frame estimator of the first.
     """
-    estimator = ClipEstimator(next(iter(models.values())), "otpose", PADDING)
-    maps = {"single frame": [], "mean of five frames": []} | {name: [] for name in models}
+    first = next(iter(models.values()))
+    estimator = ClipEstimator(first, "otpose", PADDING)
+    parts = {"single frame": [], "mean of five frames": []} | {name: [] for name in models}
     batches = loader(windows, 32, shuffle=False, augment=False, workers=1)
     with torch.inference_mode(), tqdm(
         total=len(windows), desc="test", unit="person", disable=not progress, leave=False
     ) as bar:  # fmt: skip
         for batch in batches:
             rough = estimator.rough(batch["images"])
-            maps["single frame"].append(rough[:, 2].cpu())
-            maps["mean of five frames"].append(rough.mean(1).cpu())
-            for name, model in models.items():
-                maps[name].append(model.eval()(heatmaps=rough)["heatmaps"].cpu())
+            maps = {"single frame": rough[:, 2], "mean of five frames": rough.mean(1)}
+            maps |= {name: model.eval()(heatmaps=rough)["heatmaps"] for name, model in models.items()}
+            for name, part in maps.items():  # heatmaps of a whole split would not fit memory
+                parts[name].append([v.float().cpu() for v in codecs.decode_heatmaps(part)])
             bar.update(len(rough))
-    return {name: torch.cat(parts).float() for name, parts in maps.items()}
+    whole = {name: tuple(torch.cat(v) for v in zip(*found)) for name, found in parts.items()}
+    return {name: detections(answers, first.config, windows) for name, answers in whole.items()}
 
 
 def measured(models: Mapping[str, OTPose], *, seed: int | None = None, progress: bool = True) -> list[dict]:
-    """Rows of `heatmaps_on` the test clips."""
-    config = next(iter(models.values())).config
-    windows = people("test", config)
+    """Rows of `estimate` on the test clips."""
+    windows = people("test", next(iter(models.values())).config)
     truth = windows.poses()
-    return [
-        row
-        for name, maps in heatmaps_on(windows, models, progress=progress).items()
-        for row in rows_of(name, decoded(maps, config, windows), truth, seed=seed)
-    ]
+    found = estimate(windows, models, progress=progress)
+    return [row for name, poses in found.items() for row in rows_of(name, poses, truth, seed=seed)]
 
 
 def evaluate(
@@ -489,8 +476,7 @@ def _evaluate_published(data, variants, seed: int, steps: int | None, *, device:
         test = published_windows(clips, folder, model.config)
         truth = test.poses()
         kept = replace(truth, visibility=truth.visibility * ~ignored(truth, clips))
-        for name, maps in heatmaps_on(test, {variant: model}, progress=progress).items():
-            found = decoded(maps, model.config, test)
+        for name, found in estimate(test, {variant: model}, progress=progress).items():
             rows += rows_of(name, found, kept, seed=seed, left_out=ignored(found, clips))
     protocol = (
         f"{data.partition(':')[0]}: {len(clips)} validation clips, {len(truth)} people in labelled frames; boxes: ground truth; "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ import plotly.graph_objects as go
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from plotly.basedatatypes import BaseFigure
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import geometry
 from ..data.windows import Windows, normalised
@@ -41,17 +40,6 @@ class Inside:
     attention: Float[np.ndarray, "n l h q k"] | None = None  # by block and head: row asks, column answers
 
 
-class _Known(nn.Module):
-    """Stands where the backbone stood: its maps are there already."""
-
-    def __init__(self, maps: Tensor):
-        super().__init__()
-        self.maps = maps
-
-    def forward(self, _images: Tensor) -> Tensor:
-        return self.maps
-
-
 def feature_maps(estimator: PoseEstimator, crops: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n k y x"]:
     """One map a joint: all that the rest of the network ever sees of normalised crops. The slow half of an estimate."""
     with torch.inference_mode():
@@ -69,16 +57,15 @@ def look_inside(
     """Everything behind `feature_maps`, with what the taps said. visibility, source: as of `VisibilityReasoning`, so that
     flags 2 and 1 with "truth" force a mask; edit: as in `taps.record`. `BadParameter` for an estimator of heatmaps.
     """
-    model = copy.copy(estimator.model)
+    model = estimator.model
     if model.config.output != "simcc":
         raise BadParameter(
             f"{estimator.name} answers with {model.config.output}s", remedy="look into a SimCC estimator"
         )
-    model._modules = {**model._modules, "maps": _Known(maps)}
     names = ["reasoning.mask", "reasoning.blocks.*.attention.map"] if model.reasoning is not None else []
     flags = None if visibility is None else torch.as_tensor(np.asarray(visibility), device=maps.device)
     with torch.inference_mode(), record(model, names, edit=edit) as taps:
-        found = model(maps.new_empty(len(maps), 3, 0, 0), flags, source=source)
+        found = model(maps=maps, visibility=flags, source=source)
         xy, confidence = model.decode(found)
     parts = {"xy_crop": xy, "confidence": confidence, "x": found["x"], "y": found["y"]}
     if names:
@@ -406,8 +393,8 @@ class VisibilityExplorer:
             xaxis3={"domain": [(w + GAP) / wide, (w + GAP + SIDE) / wide], "rangemode": "tozero", **hidden},
             yaxis3={"domain": down, "matches": "y", "anchor": "x3", **hidden},
         )  # fmt: skip
-        margin = {"l": 8, "r": 52 if attention else 8, "t": 62, "b": 92}
-        legend = {"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0}
+        margin = {"l": 8, "r": 52 if attention else 8, "t": 62, "b": 112}
+        legend = {"orientation": "h", "y": -0.16 if attention else -0.02, "yanchor": "top", "x": 0}
         size = high + margin["t"] + margin["b"], wide + margin["l"] + margin["r"]
         return figures._layout(figure, "", *size, legend=legend).update_layout(margin=margin)
 
