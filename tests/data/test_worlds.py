@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pooch
@@ -255,6 +256,7 @@ DIGESTS = {
     "synthetic_tiny": "fb4c1b56b4799b17",
     "occluded_people": "af45f58b54d0a528",
     "crossing_people": "5277a08f60b4f063",
+    "fast_people": "3ec4711c855d42d2",
 }
 TINY = ("cfefd20f73a5a4dd", "d9e244da2f36f615")  # pixels and owners; labels
 
@@ -275,6 +277,7 @@ def test_a_digest_says_every_part_of_the_recipe():
         "sub_frames": 5,
         "label_stride": 2,
         "label_first": 1,
+        "gaits": ("kick",),
     }
     digests = [World("a").digest(), *(replace(World("a"), **{k: v}).digest() for k, v in changes.items())]
     assert len(set(digests)) == len(digests) and World("a").digest() == World("a").digest()
@@ -286,6 +289,19 @@ def test_labels_begin_where_the_recipe_says():
         assert track.labelled.nonzero()[0].tolist() == [2, 5]
     with pytest.raises(BadParameter, match="label_first"):
         replace(recipe, label_first=7)
+
+
+def test_people_do_what_the_recipe_says():
+    asked = []
+    for recipe in (replace(WORLDS["synthetic_tiny"], gaits=("kick", "turn")), WORLDS["synthetic_tiny"]):
+        with patch.object(worlds, "gait_joints_mm", wraps=worlds.gait_joints_mm) as made:
+            for i in range(4):
+                scene(recipe, "train", i)
+        asked.append({call.args[3] for call in made.call_args_list})
+    assert asked == [{"kick", "turn"}, {None}]
+    for wrong in ({"gaits": ("fly",)}, {"gaits": ("kick",), "motion": "mocap", "data": "bandai_namco"}):
+        with pytest.raises(BadParameter, match="gaits"):
+            replace(WORLDS["synthetic_tiny"], **wrong)
 
 
 def test_splits_share_no_person_motion_or_room():

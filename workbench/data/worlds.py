@@ -40,7 +40,7 @@ from ..records import Clip, Track, Video
 from ..skeletons import skeleton
 from . import manifest, render
 from .bvh import body_joints, read_bvh
-from .gaits import gait_joints_mm
+from .gaits import GAITS, gait_joints_mm
 from .render import BALL, BOX, LIMB, OCCLUDER, Light, Projected, Room, Solids, Surfaces, View, join
 from .synthetic import BODY_SKELETONS, skeleton_joints
 
@@ -67,6 +67,7 @@ class World:
     skeleton: str = "coco17"
     label_stride: int = 1  # every such frame is labelled
     label_first: int = 0  # from this one on
+    gaits: tuple[str, ...] = ()  # what people do, of `gaits.GAITS`; empty: any of them
     seed: int = 0
 
     def __post_init__(self):
@@ -77,6 +78,7 @@ class World:
         wrong += [name for name, (low, high) in ranges.items() if not (name == "people") <= low <= high]
         wrong += ["motion"] * (self.motion not in ("gaits", "mocap") or (self.motion == "mocap") != bool(self.data))
         wrong += ["label_first"] * (not 0 <= self.label_first < self.n_frames)
+        wrong += ["gaits"] * (not set(self.gaits) <= set(GAITS) or bool(self.gaits and self.motion != "gaits"))
         wrong += ["size_wh"] * (min(self.size_wh) < 16) + ["sub_frames"] * (self.sub_frames % 2 != 1)
         if wrong:
             raise BadParameter(
@@ -86,8 +88,9 @@ class World:
 
     def digest(self) -> str:
         """Hexadecimal hash of the recipe and the renderer: equal digests mean equal pixels and labels."""
-        fields = asdict(self) if self.label_first else {k: v for k, v in asdict(self).items() if k != "label_first"}
-        recipe = json.dumps({"renderer": RENDERER, **fields}, sort_keys=True)  # a younger field counts where it is used
+        younger = ("label_first", "gaits")  # they count where they are used
+        fields = {name: value for name, value in asdict(self).items() if value or name not in younger}
+        recipe = json.dumps({"renderer": RENDERER, **fields}, sort_keys=True)
         return hashlib.sha256(recipe.encode()).hexdigest()[:16]
 
 
@@ -112,6 +115,19 @@ WORLDS = {
             label_stride=5,
             label_first=2,
         ),  # clips with blur, of which the middle frame alone is labelled
+        World(
+            "fast_people",
+            size_wh=(256, 192),
+            n_frames=16,
+            fps=12.0,
+            people=(1, 3),
+            occluders=(0, 3),
+            moving_camera=0.3,
+            sub_frames=5,
+            shutter=(0.3, 0.9),
+            skeleton="posetrack15",
+            gaits=("turn", "run", "dance", "kick", "punch", "jump", "wave", "side_step"),
+        ),  # longer clips of people who move fast and on curves, all frames labelled
         World("synthetic_tiny", size_wh=(96, 80), n_frames=3, people=(1, 2), occluders=(0, 1), sub_frames=3),
     )
 }
@@ -165,7 +181,8 @@ def _joints(recipe: World, split: str, rng: np.random.Generator) -> Joints:
     """One person's motion, world mm, with a frame more at either end than the clip has."""
     n = recipe.n_frames + 2
     if recipe.motion == "gaits":
-        return gait_joints_mm(n, recipe.fps, rng)
+        kind = recipe.gaits[int(rng.integers(len(recipe.gaits)))] if recipe.gaits else None
+        return gait_joints_mm(n, recipe.fps, rng, kind)
     files = motion_files(recipe.data, split)
     for i in rng.permutation(len(files)):
         motion = _motion(files[i])
