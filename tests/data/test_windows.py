@@ -169,6 +169,29 @@ def test_a_window_at_an_interval_holds_the_labelled_neighbours():
     )
 
 
+def test_keys_between_labels_know_only_the_boxes_of_these():
+    xy, frames, boxes = ramps(t=16)
+    boxes = boxes + np.where(np.arange(16)[:, None] == 3, [20, 0, 20, 0], 0)  # which nobody is to know
+    dense = Windows([(clip_of(xy, boxes), frames)], config(interval=7, keys="between"))
+    assert dense.items[:, 2].tolist() == [*range(1, 7), *range(8, 14)], "nothing after the last label"
+    sparse = clip_of(xy, boxes, labelled=np.isin(np.arange(16), (0, 7, 14)))
+    every = Windows([(sparse, frames)], config(interval=1, keys="between"))  # 1: as labels come
+    assert (every.items == dense.items).all()
+    for index in (2, 7):
+        one, other = dense.sample(index), every.sample(index)
+        assert (one.affine == other.affine).all() and one.frames.tolist() == other.frames.tolist()
+    assert one.frames.tolist() == [7, 9, 14]
+    plain = Windows([(clip_of(xy, boxes), frames)], config(interval=7)).sample(2)
+    assert (plain.affine != dense.sample(2).affine).any()
+    gone = boxes * (np.arange(16) != 7)[:, None]
+    assert Windows([(clip_of(xy, gone), frames)], config(interval=7, keys="between")).sample(0).frames.tolist() == [
+        0,
+        1,
+        14,
+    ]
+    assert not len(Windows([(clip_of(xy, 0 * boxes), frames)], config(interval=7, keys="between")))
+
+
 def test_the_same_seed_gives_the_same_batch_whatever_the_workers(pair):
     windows = Windows([pair], config(augment=Augment(), heatmap=(24, 32), simcc_split=2.0))
     one, two, three = (list(loader(windows, 3, seed=11, workers=n)) for n in (0, 1, 2))
@@ -313,7 +336,7 @@ def test_sets_that_make_no_sense_are_refused(pair):
     with pytest.raises(BadParameter, match="several skeletons: coco17, hand21"):
         Windows([(clip, frames), (Clip(Video("x", 7), [hand]), frames)])
     assert len(Windows([(Clip(Video("x", 7), [hand]), frames)])) == 0
-    for bad in ({"keys": "some"}, {"offsets": (1, 2)}, {"interval": 0}, {"size": (1, 9)}):
+    for bad in ({"keys": "some"}, {"keys": "between"}, {"offsets": (1, 2)}, {"interval": 0}, {"size": (1, 9)}):
         with pytest.raises(BadParameter):
             WindowConfig(**bad)
 

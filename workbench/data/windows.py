@@ -49,7 +49,8 @@ class WindowConfig:
     size: tuple[int, int] = (288, 384)
     offsets: tuple[int, ...] = (-2, -1, 0, 1, 2)  # frames from the key frame; OTPose Sec. IV-B
     interval: int | None = None  # instead: (labelled frame before, key, labelled frame after), STDPose Sec. 3, T
-    keys: str = "labelled"  # key frames with labelled joints; "all": every frame from a person's first box to the last
+    keys: str = "labelled"  # key frames with labelled joints; "all": every frame from a person's first box to the last;
+    # "between": at an interval, every frame between two frames whose labels may be used, and these two's boxes alone count
     padding: float = 1.25  # of the key frame's box, once it has the crop's aspect; OTPose Sec. IV-B, STDPose Sec. 3
     alignment: str = "udp"
     heatmap: tuple[int, int] | None = None  # grid of `heatmaps` of the key frame; None makes none
@@ -59,8 +60,10 @@ class WindowConfig:
     augment: Augment = field(default_factory=Augment)  # used wherever a generator is given
 
     def __post_init__(self):
-        if self.keys not in ("labelled", "all"):
-            raise BadParameter(f"keys is {self.keys!r}, 'labelled' or 'all' expected")
+        if self.keys not in ("labelled", "all", "between"):
+            raise BadParameter(f"keys is {self.keys!r}, 'labelled', 'all' or 'between' expected")
+        if self.keys == "between" and self.interval is None:
+            raise BadParameter("keys between labels want an interval", remedy="1 takes every labelled frame")
         if self.interval is None and 0 not in self.offsets:
             raise BadParameter(f"offsets {self.offsets} leave out the key frame, 0")
         if min(self.size) < 2 or (self.interval is not None and self.interval < 1):
@@ -127,6 +130,11 @@ def _half_body(
         return None
     box = geometry.box_of_points(xy_frame, chosen)
     return box if (box[2:] > box[:2]).all() else None
+
+
+def _boxed(track: Track) -> Bool[np.ndarray, "t"]:
+    """Labelled frames with a box that has an area."""
+    return track.labelled & (track.boxes_xyxy[:, 2:] > track.boxes_xyxy[:, :2]).all(1)
 
 
 class Windows:
@@ -207,11 +215,15 @@ class Windows:
 
     def _grid(self, track: Track) -> Int[np.ndarray, "m"]:
         """Frames whose labels a window at an interval may use: every T-th from the person's first labelled one."""
-        labelled = np.flatnonzero(track.labelled)
+        between = self.config.keys == "between"
+        labelled = np.flatnonzero(_boxed(track) if between else track.labelled)
         return labelled[(labelled - labelled[:1]) % self.config.interval == 0]
 
     def _keys(self, track: Track) -> Int[np.ndarray, "m"]:
-        boxed = track.labelled & (track.boxes_xyxy[:, 2:] > track.boxes_xyxy[:, :2]).all(1)
+        boxed = _boxed(track)
+        if self.config.keys == "between":
+            grid = self._grid(track)
+            return np.setdiff1d(np.arange(grid[0], grid[-1]) if len(grid) else grid, grid)
         if self.config.keys == "all" and boxed.any():
             first, last = np.flatnonzero(boxed)[[0, -1]]
             keys = np.arange(first, last + 1)
@@ -232,7 +244,7 @@ class Windows:
 
     def _box(self, track: Track, key: int) -> Float[np.ndarray, "4"]:
         """The person's box in the key frame, between labelled frames on the line between theirs.  # unstated; ours"""
-        boxed = np.flatnonzero(track.labelled & (track.boxes_xyxy[:, 2:] > track.boxes_xyxy[:, :2]).all(1))
+        boxed = self._grid(track) if self.config.keys == "between" else np.flatnonzero(_boxed(track))
         return np.array([np.interp(key, boxed, side) for side in track.boxes_xyxy[boxed].T])
 
     def _frames(self, pair: int):
