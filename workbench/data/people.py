@@ -106,7 +106,8 @@ def poses_of(clip: Clip) -> tuple[Pose, Int[np.ndarray, "n"]]:
 # --- frames of results --------------------------------------------------------------------------------------------
 
 
-def _number(name: str) -> int:
+def last_number(name: str) -> int:
+    """The last whole number in a file's name, -1 where there is none."""
     found = re.findall(r"\d+", PurePath(name).stem)
     return int(found[-1]) if found else -1
 
@@ -120,7 +121,7 @@ def on_frames(detections: Detections, n_frames: int, names: Sequence[str] = ()) 
     """
     frames, count = detections.frames, len(names)
     stems = {PurePath(name).stem: i for i, name in enumerate(names)}
-    numbers = {_number(name): i for i, name in enumerate(names)}
+    numbers = {last_number(name): i for i, name in enumerate(names)}
     stated = [PurePath(image).stem for image in detections.images]
     if names and stated and all(stem in stems for stem in stated):
         frames = np.array([stems[stem] for stem in stated])

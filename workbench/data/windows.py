@@ -204,13 +204,24 @@ class Windows:
         groups = tuple(clip.name for clip in clips)
         return Pose(self.skeleton.name, **stack, images=images, groups=groups, occlusion_known=known)
 
+    def boxes(self) -> Float[np.ndarray, "n 4"]:
+        """The box that every window is cut by, before it is enlarged; px."""
+        found = [self._box(self.pairs[pair][0].tracks[n], key) for pair, n, key in self.items.tolist()]
+        return np.array(found).reshape(-1, 4)
+
+    def frames_of(self, index: int) -> Int[np.ndarray, "t"]:
+        """Numbers of a window's frames in its clip."""
+        pair, n, key = self.items[index].tolist()
+        return self._neighbours(self.pairs[pair][0].tracks[n], key)[0]
+
+    def frame(self, pair: int, number: int) -> UInt8[np.ndarray, "h w 3"]:
+        """A whole frame of a clip."""
+        return self._frames(pair)[number]
+
     def affines(self) -> Float[np.ndarray, "n 2 3"]:
         """xy_frame -> xy_crop of every window as it is cut where nothing is augmented; no pixel is read."""
         config = self.config
-        boxes = np.array(
-            [self._box(self.pairs[pair][0].tracks[n], key) for pair, n, key in self.items.tolist()]
-        ).reshape(-1, 4)
-        boxes = geometry.enlarge(boxes, config.padding, config.size[0] / config.size[1])
+        boxes = geometry.enlarge(self.boxes(), config.padding, config.size[0] / config.size[1])
         return geometry.frame_to_crop(boxes, config.size, config.alignment)
 
     def _grid(self, track: Track) -> Int[np.ndarray, "m"]:
