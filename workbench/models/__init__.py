@@ -15,6 +15,7 @@ from .hanet import RELEASED, HANet, HANetConfig
 from .otpose import RELEASED as OTPOSE_RELEASED
 from .otpose import OTPose, OTPoseConfig
 from .port import Port, PortConfig
+from .stdpose import TABLE_4, STDPose, STDPoseConfig
 from .vissimcc import RELEASED as VISIBILITY_RELEASED
 from .vissimcc import VisSimCC, VisSimCCConfig
 
@@ -67,6 +68,20 @@ def _otpose_example(config: OTPoseConfig, batch: int, generator: torch.Generator
     }
 
 
+def _stdpose_example(config: STDPoseConfig, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+    w, h = config.size
+    xy_crop = torch.rand(batch, 3, config.joints, 2, generator=generator) * torch.tensor([w - 1.0, h - 1.0])
+    weights = (torch.rand(batch, 3, config.joints, generator=generator) > 0.1).float()
+    return {
+        "images": torch.randn(batch, 3, 3, h, w, generator=generator),
+        "auxiliary_xy_crop": xy_crop[:, ::2],
+        "auxiliary_weights": weights[:, ::2],
+        "distance": torch.randint(1, 7, (batch, 2), generator=generator),
+        "xy_crop": xy_crop[:, 1],
+        "weights": weights[:, 1],
+    }
+
+
 HANET_TINY = HANetConfig(channels=10, interval=3, dim=8, levels=2, decoder_levels=2, heads=2)
 PORT_TINY = PortConfig(dim=12, depth=2, heads=2, head_dim=6)
 VISSIMCC_TINY = VisSimCCConfig(
@@ -93,6 +108,14 @@ OTPOSE_SMALL = OTPoseConfig(
     size=(96, 128), backbone="hrnet_w18_small", widths=(16, 16, 32, 48, 64), depths=(1, 1, 1, 1, 1), sigma=1.5,
     occlusion_layers=2, layers=2, mlp_ratio=2, refine_channels=12, refine_blocks=1, dilations=(1, 2, 3, 4, 5), initial_std=None,
 )  # fmt: skip  # a third of the paper's grid, and a third of its dilations
+STDPOSE_TINY = STDPoseConfig(
+    size=(32, 48), backbone="vit_tiny_patch16_224", widths=(12, 2), depths=(1,), deconv=(7, 5), sigma=1.0, layers=1,
+    blocks=1, heads=2, mlp_ratio=1, joint_channels=1, tks_channels=6, mi_channels=8, frame_weight=1.0,
+)  # fmt: skip
+STDPOSE_SMALL = STDPoseConfig(
+    size=(96, 128), backbone="vit_tiny_patch16_224", widths=(96, 4), depths=(4,), deconv=(32, 32), sigma=1.5, layers=1,
+    blocks=1, heads=4, mlp_ratio=2, tks_channels=32, mi_channels=32, frame_weight=1.0,
+)  # fmt: skip
 
 MODELS: dict[str, Entry] = {
     "port": Entry(
@@ -158,6 +181,18 @@ MODELS: dict[str, Entry] = {
         },
         _otpose_example,
         large=frozenset({"paper", "released"}),
+    ),
+    "stdpose": Entry(
+        STDPose,
+        {
+            "tiny": STDPOSE_TINY,
+            **{f"tiny_{row}": replace(STDPOSE_TINY, **fields) for row, fields in TABLE_4.items() if row != "f"},
+            "tiny_padded": replace(STDPOSE_TINY, size=(24, 40), alignment="msra", frame_weight=0.0),
+            "small": STDPOSE_SMALL,
+            "paper": STDPoseConfig(),
+        },
+        _stdpose_example,
+        large=frozenset({"paper"}),
     ),
 }
 

@@ -1,0 +1,469 @@
+"""STDPose: three frames' features are fused and their heatmaps merged, a mask of what moves stresses the maps, and heatmap
+tokens attend to image tokens to give the key frame's joints.
+
+Jiao, Wang, Wu, Fan, Liu, Xu, Wu: SpatioTemporal Learning for Human Pose Estimation in Sparsely-Labeled Videos (AAAI 2025).
+No program was released. Frames stand in the order left, key, right; maps lie in heatmap space.
+
+One model serves both tasks. Estimation: three pictures. Propagation: the annotations of the left and right frame are given
+too, and their Gaussians take the place of the maps that the network itself made of those two frames, joint by joint; nothing
+else changes. The paper gives annotations at inference alone (Sec. 4.2); training may give them or not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Num
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from .. import codecs, geometry
+from ..errors import BadParameter
+from ..skeletons import skeleton
+from ..taps import Tap
+from .backbones import Backbone, HeatmapHead
+from .layers import MultiheadAttention
+
+PATCH = 16  # px of the crop to a token
+
+
+@dataclass(frozen=True)
+class STDPoseConfig:
+    """`STDPoseConfig()` is the paper's; 384 x 288 and 224 x 168 (height x width, Table 6) are other sizes.
+
+    16 does not divide 168: crops are padded to `padded` by zeros on the right and below, which the heatmaps cover too.
+    """
+
+    skeleton: str = "posetrack15"
+    size: tuple[int, int] = (192, 256)  # (width, height) px of the crops; Sec. 4.1
+    backbone: str = "vit_base_patch16_224"  # a standard ViT, Sec. 4.1; its size is  # unstated; ours
+    widths: tuple[int, ...] = ()  # another size than timm's, see `backbones.Backbone`
+    depths: tuple[int, ...] = ()
+    deconv: tuple[int, ...] = (256, 256)  # two layers of upsampling, Eq. 13; ViTPose's classic head
+    sigma: float = 2.0  # heatmap px, of labels and annotations  # unstated; ours, ViTPose's
+    alignment: str = "udp"  # of heatmaps in the crop  # unstated; ours, ViTPose's
+    tff: bool = True  # the parts of Table 4: see `TABLE_4`
+    tks: bool = True
+    dam: bool = True
+    stda: bool = True
+    mi: bool = True
+    layers: int = 2  # of TFF  # unstated; ours
+    blocks: int = 2  # N of Eq. 13  # unstated; ours
+    heads: int = 12  # of both, ViT-B's  # unstated; ours
+    mlp_ratio: int = 4  # unstated; ours, ViT's
+    joint_channels: int = 4  # of each joint while its three frames are merged  # unstated; ours
+    tks_channels: int = 64  # while joints are merged  # unstated; ours
+    k: float = 1.5  # Sec. 3.2, Table 5
+    theta: float = 0.5
+    forward_weight: float = 1.0  # of the residual to the left frame in the mask  # unstated; ours
+    backward_weight: float = 1.0  # of that to the right frame
+    alpha: float = 0.1  # Eq. 11, Sec. 4.1
+    beta: float = 0.01
+    mi_channels: int = 64  # hidden, of the estimator of information  # unstated; ours
+    frame_weight: float = (
+        0.0  # of a loss on the key frame's own heatmaps, for backbones that do not know poses; Eq. 5 has none
+    )
+
+    def __post_init__(self):
+        if self.tff and self.tks and not self.stda:
+            raise BadParameter(
+                "TFF and TKS without STDA", remedy="switch STDA on, which joins them, or one of them off"
+            )
+        if self.dam and not self.stda:
+            raise BadParameter("a mask without STDA, which uses it", remedy="switch both on or both off")
+        if self.mi and not (self.tff or self.tks):
+            raise BadParameter("information of nothing fused", remedy="switch TFF or TKS on, or the objective off")
+
+    @property
+    def joints(self) -> int:
+        """J."""
+        return len(skeleton(self.skeleton))
+
+    @property
+    def padded(self) -> tuple[int, int]:
+        """(width, height) px that the backbone sees: the size, or the next multiples of 16."""
+        return tuple(-(-n // PATCH) * PATCH for n in self.size)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(width, height) of the heatmaps."""
+        return tuple(n // PATCH * 2 ** len(self.deconv) for n in self.padded)
+
+
+TABLE_4 = {  # row -> fields; (f) is the whole model
+    "a": {"tff": False, "tks": False, "stda": False, "dam": False, "mi": False},  # the key frame's own heatmaps
+    "b": {"tks": False, "stda": False, "dam": False, "mi": False},  # the head reads the fused feature
+    "c": {"tff": False, "stda": False, "dam": False, "mi": False},  # the merged heatmaps are the result
+    "d": {"dam": False, "mi": False},
+    "e": {"mi": False},
+    "f": {},
+}
+
+
+# --- equations ----------------------------------------------------------------------------------------------------
+
+
+def modified_sigmoid(x: Float[Tensor, "*s"], k: float = 1.5, theta: float = 0.5) -> Float[Tensor, "*s"]:
+    """1 / (1 + exp(-k (|x| - theta))): small but not 0 at rest, alike for both signs. STDPose Eq. 3."""
+    return torch.sigmoid(k * (x.abs() - theta))
+
+
+def residuals(frames: Float[Tensor, "b 3 k h w"]) -> Float[Tensor, "b 2 k h w"]:
+    """Forward and backward pose residual: the key frame's heatmaps minus the left's, and minus the right's. STDPose Sec. 3.2.
+
+    Which is subtracted from which is not said, and the modified sigmoid does not care.  # unstated; ours
+    """
+    return frames[:, 1:2] - frames[:, ::2]
+
+
+def distance_weights(distance: Num[Tensor, "b 2"]) -> Float[Tensor, "b 2"]:
+    """Weights of left and right frame, sum 2: the nearer counts for more, in proportion, as DCPose has it.
+
+    1 and 1 where both are as far, also where both are missing and stand 0 frames away.  # unstated; ours
+    """
+    total = distance.sum(1, keepdim=True)
+    return torch.where(total > 0, 2 * distance.flip(1) / total.clamp_min(1), 1.0)
+
+
+def log_density(
+    y: Float[Tensor, "b n d"], mean: Float[Tensor, "b n d"], log_variance: Float[Tensor, "b n d"]
+) -> Float[Tensor, "b b n"]:
+    """[i, j, n] = log q(y_i | x_j) of Gaussians with independent coordinates, where j gave mean and variance."""
+    apart = (y[:, None] - mean).square() * torch.exp(-log_variance)
+    return -0.5 * (apart + log_variance + math.log(2 * math.pi)).sum(-1)
+
+
+def information_bound(log_q: Float[Tensor, "b b n"], upper: bool) -> Float[Tensor, ""]:
+    """Mutual information in nats, estimated from b independent pairs; [i, j, n] = log q(y_i | x_j), mean over n. STDPose Eq. 7.
+
+    p(y) is what the batch says: the mean of q(y_i | x_j) over j. Lower bound with j = i in that mean (InfoNCE, van den Oord
+    et al. 2018), whatever q is, and at most log b; upper bound without it (leave one out, Poole et al. 2019), as far as q is
+    the true density. 0 for a single pair, of which nothing is known.
+    """
+    b = len(log_q)
+    if b == 1:
+        return log_q.new_zeros(())
+    own = log_q.diagonal().mT
+    if upper:
+        log_q = log_q.masked_fill(torch.eye(b, dtype=torch.bool, device=log_q.device)[..., None], -torch.inf)
+    return (own - log_q.logsumexp(1) + math.log(b - upper)).mean()
+
+
+# --- mutual information -------------------------------------------------------------------------------------------
+
+
+class ConditionalGaussian(nn.Module):
+    """q(y | x), learned by its likelihood: mean and log variance of y, whose standard deviation is never below 0.05."""
+
+    def __init__(self, given: int, of: int, hidden: int = 64):
+        super().__init__()
+        self.first, self.last = nn.Linear(given, hidden), nn.Linear(hidden, 2 * of)
+
+    def forward(
+        self, x: Float[Tensor, "b n c"], frozen: bool = False
+    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n d"]]:
+        """frozen: gradients run to x and not to the weights."""
+        first, last = (
+            (part.weight.detach(), part.bias.detach()) if frozen else (part.weight, part.bias)
+            for part in (self.first, self.last)
+        )
+        mean, raw = F.linear(F.gelu(F.linear(x.to(first[0]), *first)), *last).float().chunk(2, -1)
+        return mean, F.softplus(raw + 6) - 6
+
+    def misfit(self, x: Float[Tensor, "b n c"], y: Float[Tensor, "b n d"]) -> Float[Tensor, ""]:
+        """What q learns by, and nothing else: minus the mean log density of y."""
+        mean, log_variance = self(x.detach())
+        return 0.5 * ((y.detach() - mean).square() * torch.exp(-log_variance) + log_variance).sum(-1).mean()
+
+    def information(self, x: Float[Tensor, "b n c"], y: Float[Tensor, "b n d"], upper: bool) -> Float[Tensor, ""]:
+        """`information_bound` of x and y at n places; what moves by its gradient is x and y."""
+        return information_bound(log_density(y, *self(x, frozen=True)), upper)
+
+
+class MutualInformation(nn.Module):
+    """STDPose Eq. 11, whose estimator the paper does not name.  # unstated; ours
+
+    Information is counted at every token's place, between people of the batch (as in Hjelm et al. 2018), in nats: heatmaps
+    and labels are averaged over the token's patch. What is to grow, I(y; fused), is a lower bound, and what is to shrink,
+    I(fused; key frame), an upper one. Of the fused feature the latter takes J fixed random directions (k-sliced
+    information, Goldfeld et al. 2022); the key frame's own feature and heatmaps stand still.
+    """
+
+    def __init__(self, channels: int, config: STDPoseConfig):
+        super().__init__()
+        self.config, k, hidden = config, config.joints, config.mi_channels
+        given = ({"feature": channels} if config.tff else {}) | ({"heatmap": k} if config.tks else {})
+        self.label = nn.ModuleDict({n: ConditionalGaussian(c, k, hidden) for n, c in given.items()})  # q(y | fused)
+        self.key = nn.ModuleDict(
+            {n: ConditionalGaussian(c, k, hidden) for n, c in given.items()}
+        )  # q(fused | key frame)
+        if config.tff:
+            self.register_buffer("directions", nn.init.orthogonal_(torch.empty(channels, k)))
+
+    def forward(
+        self,
+        truth: Float[Tensor, "b k h w"],
+        feature: tuple[Float[Tensor, "b c y x"], Float[Tensor, "b c y x"]],
+        heatmap: tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k h w"]],
+    ) -> dict[str, Tensor]:
+        """The two brackets of Eq. 11, and what the densities learn by. feature, heatmap: fused, and the key frame's own."""
+
+        def tokens(maps: Tensor) -> Tensor:
+            return F.avg_pool2d(maps.float(), 2 ** len(self.config.deconv)).flatten(2).mT
+
+        y, misfit, losses = tokens(truth), [], {}
+        for name, label in self.label.items():
+            if name == "feature":
+                fused, key = (F.layer_norm(x.flatten(2).mT.float(), x.shape[1:2]) for x in feature)
+                part, weight = fused @ self.directions.to(fused), self.config.alpha
+            else:
+                fused, key = (tokens(x) for x in heatmap)
+                part, weight = fused, self.config.beta
+            key = key.detach()
+            gain = label.information(fused, y, upper=False)
+            losses[f"loss.mutual_{name}"] = -weight * (gain - self.key[name].information(key, part, upper=True))
+            misfit += [label.misfit(fused, y), self.key[name].misfit(key, part)]
+        return losses | {"loss.density": sum(misfit)}
+
+
+# --- spatiotemporal representation encoder ------------------------------------------------------------------------
+
+
+class TemporalFeatureFusion(nn.Module):
+    """TFF, STDPose Sec. 3.1: tokens of all frames attend to each other, an MLP makes one token of a place's three.
+
+    The attention is timm's, with the fused kernel, over three times as many tokens as a frame has.
+    """
+
+    def __init__(self, channels: int, tokens: int, config: STDPoseConfig):
+        super().__init__()
+        self.position = nn.Parameter(0.02 * torch.randn(3, tokens, channels))
+        layers = (Block(channels, config.heads, config.mlp_ratio, qkv_bias=True) for _ in range(config.layers))
+        self.blocks, self.norm = nn.Sequential(*layers), nn.LayerNorm(channels)
+        self.mlp = nn.Sequential(nn.Linear(3 * channels, channels), nn.GELU(), nn.Linear(channels, channels))
+        self.out = Tap("b channel y x")
+
+    def forward(self, features: Float[Tensor, "b 3 c y x"]) -> Float[Tensor, "b c y x"]:
+        z = features.flatten(3).mT + self.position
+        z = self.norm(self.blocks(z.flatten(1, 2))).unflatten(1, z.shape[1:3])
+        fused = self.mlp(z.transpose(1, 2).flatten(2))
+        return self.out(fused.mT.unflatten(-1, features.shape[-2:]))
+
+
+def conv_block(channels: int, hidden: int, out: int, groups: int = 1) -> nn.Sequential:
+    """3 x 3 convolution, batch norm, ReLU, 3 x 3 convolution: Conv of Eq. 6.  # unstated; ours"""
+    return nn.Sequential(
+        nn.Conv2d(channels, hidden, 3, padding=1, groups=groups, bias=False),
+        nn.BatchNorm2d(hidden),
+        nn.ReLU(True),
+        nn.Conv2d(hidden, out, 3, padding=1, groups=groups),
+    )
+
+
+class TemporalKeypointsSynthesis(nn.Module):
+    """TKS, STDPose Eq. 6: each joint by itself in time, then all joints, then these beside the three frames.
+
+    Every joint has its own convolutions in time; they are groups of one.
+    """
+
+    def __init__(self, config: STDPoseConfig):
+        super().__init__()
+        k, wide = config.joints, config.tks_channels
+        self.in_time = conv_block(3 * k, config.joint_channels * k, k, groups=k)
+        self.in_space, self.synthesis = conv_block(k, wide, k), conv_block(4 * k, wide, k)
+        self.time, self.space, self.out = (Tap("b joint y x") for _ in range(3))
+
+    def forward(self, frames: Float[Tensor, "b 3 k h w"]) -> Float[Tensor, "b k h w"]:
+        time = self.time(self.in_time(frames.transpose(1, 2).flatten(1, 2)))
+        space = self.space(self.in_space(time))
+        return self.out(self.synthesis(torch.cat((space, frames.flatten(1, 2)), 1)))
+
+
+# --- pose decoder -------------------------------------------------------------------------------------------------
+
+
+class DynamicAwareMask(nn.Module):
+    """DAM, STDPose Sec. 3.2: both residuals, activated (Eq. 3), each to one channel, added with weights, and a softmax.
+
+    One 1 x 1 convolution serves both directions and begins as the sum over joints; the softmax runs over the pixels.
+    # unstated; ours
+    """
+
+    def __init__(self, config: STDPoseConfig):
+        super().__init__()
+        self.config = config
+        self.compress = nn.Conv2d(config.joints, 1, 1, bias=False)
+        nn.init.ones_(self.compress.weight)
+        weights = torch.tensor((config.forward_weight, config.backward_weight))
+        self.register_buffer("weights", weights, persistent=False)
+        self.residual, self.active = Tap("b direction joint y x"), Tap("b direction joint y x")
+        self.logits, self.out = Tap("b y x"), Tap("b y x")
+
+    def forward(
+        self, frames: Float[Tensor, "b 3 k h w"], distance: Num[Tensor, "b 2"] | None = None
+    ) -> Float[Tensor, "b h w"]:
+        """M, which sums to 1. distance: of the left and right frame from the key frame, see `distance_weights`."""
+        active = self.active(modified_sigmoid(self.residual(residuals(frames)), self.config.k, self.config.theta))
+        motion = self.compress(active.flatten(0, 1)).unflatten(0, active.shape[:2]).squeeze(2)
+        weights = self.weights if distance is None else self.weights * distance_weights(distance)
+        logits = self.logits((motion * weights.to(motion)[..., None, None]).sum(1))
+        return self.out(logits.flatten(1).softmax(-1).unflatten(1, logits.shape[1:]))
+
+
+class PoseAggregation(nn.Module):
+    """PA, STDPose Sec. 3.2: self-attention, cross-attention to image tokens (Eq. 12) and an MLP, a norm before each.
+
+    Eq. 12 is each head's, with the D of a head. The biases are ours.  # unstated; ours
+    """
+
+    def __init__(self, channels: int, config: STDPoseConfig):
+        super().__init__()
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(channels) for _ in range(3))
+        self.self_attention = MultiheadAttention(channels, config.heads, "b head token token")
+        self.cross_attention = MultiheadAttention(channels, config.heads, "b head token image_token")
+        hidden = config.mlp_ratio * channels
+        self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels))
+        self.out = Tap("b token channel")
+
+    def forward(self, z: Float[Tensor, "b n c"], image: Float[Tensor, "b m c"]) -> Float[Tensor, "b n c"]:
+        x = self.norm1(z)
+        z = z + self.self_attention(x, x, x)
+        z = z + self.cross_attention(self.norm2(z), image, image)
+        return self.out(z + self.mlp(self.norm3(z)))
+
+
+class SpatioTemporalDynamicsAggregation(nn.Module):
+    """STDA, STDPose Eq. 13. A token is a patch of the heatmaps where the backbone has one of the picture.
+
+    M is multiplied by the number of pixels, so that an even mask is 1: a factor that E_patch, being linear, could learn as
+    well, but not soon. Norms on the image tokens and before the head are ours.  # unstated; ours
+    """
+
+    def __init__(self, channels: int, tokens: int, config: STDPoseConfig):
+        super().__init__()
+        k, patch = config.joints, 2 ** len(config.deconv)
+        self.embed = nn.Conv2d((1 + config.dam) * k, channels, patch, patch)
+        self.position = nn.Parameter(0.02 * torch.randn(tokens, channels))
+        self.blocks = nn.ModuleList(PoseAggregation(channels, config) for _ in range(config.blocks))
+        self.norm_image, self.norm = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.head = HeatmapHead(channels, k, config.deconv)
+        self.masked = Tap("b joint y x") if config.dam else None
+        self.tokens = Tap("b token channel")
+
+    def forward(
+        self,
+        merged: Float[Tensor, "b k h w"],
+        mask: Float[Tensor, "b h w"] | None,
+        fused: Float[Tensor, "b c y x"],
+    ) -> Float[Tensor, "b k h w"]:
+        if mask is not None:
+            merged = torch.cat((self.masked(merged * mask[:, None] * mask[0].numel()), merged), 1)
+        z = self.tokens(self.embed(merged).flatten(2).mT + self.position)
+        image = self.norm_image(fused.flatten(2).mT)
+        for block in self.blocks:
+            z = block(z, image)
+        return self.head(self.norm(z).mT.unflatten(-1, fused.shape[-2:]))
+
+
+# --- the model ----------------------------------------------------------------------------------------------------
+
+
+class STDPose(nn.Module):
+    """The estimator and propagator: three crops of a person, or their features, to the heatmaps of the key frame.
+
+    Without TFF the key frame's feature stands for the fused one, without TKS its heatmaps for the merged ones. Without both
+    the left and right frame are not looked at; with TFF alone the annotations have no way in.
+    """
+
+    def __init__(self, config: STDPoseConfig = STDPoseConfig(), pretrained: bool = False):
+        super().__init__()
+        self.config = config
+        self.backbone = Backbone(config.backbone, config.padded, config.widths, config.depths, pretrained)
+        channels, tokens = self.backbone.channels, math.prod(self.backbone.grid)
+        if self.backbone.stride != PATCH:
+            raise BadParameter(f"{config.backbone} has no tokens of {PATCH} px", remedy="choose a ViT")
+        if channels % config.heads:
+            raise BadParameter(f"{config.heads} heads of {channels} channels", remedy="let heads divide channels")
+        self.head = HeatmapHead(channels, config.joints, config.deconv)
+        self.features, self.estimated = Tap("b frame channel y x"), Tap("b frame joint y x")
+        self.frames = Tap("b frame joint y x")  # the same, or annotations in their place
+        self.tff = TemporalFeatureFusion(channels, tokens, config) if config.tff else None
+        self.tks = TemporalKeypointsSynthesis(config) if config.tks else None
+        self.dam = DynamicAwareMask(config) if config.dam else None
+        self.stda = SpatioTemporalDynamicsAggregation(channels, tokens, config) if config.stda else None
+        self.mutual = MutualInformation(channels, config) if config.mi else None
+        self.out = Tap("b joint y x")
+        to_heatmap = geometry.crop_to_heatmap(config.padded, config.grid, config.alignment)
+        for name, affine in (("to_heatmap", to_heatmap), ("to_crop", geometry.invert(to_heatmap))):
+            self.register_buffer(name, torch.tensor(affine, dtype=torch.float32), persistent=False)
+
+    def features_of(self, images: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b t c y x"]:
+        """The backbone's features of every crop."""
+        (w, h), (wide, high) = self.config.size, self.config.padded
+        pixels = F.pad(images.flatten(0, 1), (0, wide - w, 0, high - h))
+        return self.backbone(pixels).unflatten(0, images.shape[:2])
+
+    def encode(self, xy_crop: Float[Tensor, "*b k 2"], weights: Num[Tensor, "*b k"]) -> Float[Tensor, "*b k h w"]:
+        """Heatmaps of labels, px."""
+        at = xy_crop @ self.to_heatmap[:, :2].T + self.to_heatmap[:, 2]
+        return codecs.encode_heatmaps(at, weights, self.config.grid, self.config.sigma, self.config.alignment == "msra")
+
+    def forward(
+        self,
+        images: Float[Tensor, "b 3 3 h w"] | None = None,
+        features: Float[Tensor, "b 3 c y x"] | None = None,
+        auxiliary_xy_crop: Float[Tensor, "b 2 k 2"] | None = None,
+        auxiliary_weights: Num[Tensor, "b 2 k"] | None = None,
+        distance: Num[Tensor, "b 2"] | None = None,
+        xy_crop: Float[Tensor, "b k 2"] | None = None,
+        weights: Num[Tensor, "b k"] | None = None,
+    ) -> dict[str, Tensor]:
+        """ "heatmaps" of the key frame, and "frames" [b 3 k h w], which they were made of.
+
+        images: normalised crops of the left, key and right frame, all by the key frame's box; or instead the features that
+        `features_of` makes. auxiliary_xy_crop: annotations of the left and right frame, px; joints of weight 0 keep the
+        network's own maps. distance: of the left and right frame from the key frame, in frames; the paper gives none.
+        With labels of the key frame (px) and their weights there are the terms of Eq. 5: "loss.heatmap" (Eq. 4),
+        "loss.mutual_feature" and "loss.mutual_heatmap" (Eq. 11) with "loss.density", which moves their estimator alone, and
+        "loss.frame" where it has a weight.
+        """
+        config = self.config
+        if (images is None) == (features is None):
+            raise BadParameter("images or features", remedy="give one of the two")
+        looks = slice(None) if config.tff or config.tks or config.dam else slice(1, 2)
+        features = self.features(self.features_of(images[:, looks]) if features is None else features[:, looks])
+        b, t = features.shape[:2]
+        key = t // 2
+        frames = self.estimated(self.head(features.flatten(0, 1)).unflatten(0, (b, t)))
+        own = frames[:, key]
+        if auxiliary_xy_crop is not None and t == 3:
+            known = torch.ones_like(auxiliary_xy_crop[..., 0]) if auxiliary_weights is None else auxiliary_weights
+            given = self.encode(auxiliary_xy_crop, known).to(frames)
+            left, right = torch.where(known[..., None, None] > 0, given, frames[:, ::2]).unbind(1)
+            frames = torch.stack((left, frames[:, 1], right), 1)
+        frames = self.frames(frames)
+        fused = features[:, key] if self.tff is None else self.tff(features)
+        merged = frames[:, key] if self.tks is None else self.tks(frames)
+        if self.stda is not None:
+            heatmaps = self.stda(merged, None if self.dam is None else self.dam(frames, distance), fused)
+        else:
+            heatmaps = merged if self.tff is None else self.head(fused)
+        found = {"heatmaps": self.out(heatmaps), "frames": frames}
+        if xy_crop is not None:
+            weights = torch.ones_like(xy_crop[..., 0]) if weights is None else weights
+            truth = self.encode(xy_crop, weights)
+            found["loss.heatmap"] = codecs.heatmap_loss(heatmaps.float(), truth, weights)
+            if config.frame_weight:
+                found["loss.frame"] = config.frame_weight * codecs.heatmap_loss(own.float(), truth, weights)
+            if self.mutual is not None:
+                found |= self.mutual(truth, (fused, features[:, key]), (merged, own))
+        return found
+
+    def decode(self, found: Mapping[str, Tensor]) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
+        """`xy_crop` px and confidence."""
+        xy, confidence = codecs.decode_heatmaps(found["heatmaps"])
+        return xy @ self.to_crop[:, :2].T + self.to_crop[:, 2], confidence
