@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,14 +13,16 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from . import checkpoint, geometry
-from .data.windows import normalised
+from .data.windows import WindowConfig, Windows, loader, normalised
 from .errors import BadParameter, BadRecord, CheckpointMismatch, MissingFile
 from .models import build
 from .models.hanet import HANet, HANetConfig
 from .models.otpose import OTPose, OTPoseConfig
 from .models.port import Port, PortConfig, occluded_joints, replace_occluded
+from .models.stdpose import STDPose, STDPoseConfig
 from .models.vissimcc import VisSimCC, VisSimCCConfig
 from .records import Detections, Prediction
 from .skeletons import Skeleton, skeleton
@@ -357,7 +359,9 @@ class PoseEstimator:
 
     reach = 0  # frames that it looks at before and after its own
 
-    def __init__(self, model: VisSimCC | OTPose, name: str = "vissimcc", padding: float = 1.25, mirror: bool = True):
+    def __init__(
+        self, model: VisSimCC | OTPose | STDPose, name: str = "vissimcc", padding: float = 1.25, mirror: bool = True
+    ):
         self.model, self.name, self.padding, self.mirror = model.eval(), name, padding, mirror
         self.skeleton: Skeleton = skeleton(model.config.skeleton)
 
@@ -449,6 +453,60 @@ class ClipEstimator(PoseEstimator):
         )
 
 
+def windows_between(pairs, size: tuple[int, int] = (96, 128), *, interval: int = 1, **options) -> Windows:
+    """Windows of all frames between labels. interval: 1 takes labels as they come, T every T-th frame's; pairs, options: as
+    of `Windows`, `WindowConfig`.
+    """
+    return Windows(pairs, WindowConfig(size=size, keys="between", interval=interval, **options))
+
+
+def poses_between(
+    windows: Windows, xy_frame: Sequence[np.ndarray], confidence: Sequence[np.ndarray], source: str
+) -> Detections:
+    """Poses in the order of the windows, with their frames, tracks and the boxes that were used."""
+    k, tracks = len(windows.skeleton), [windows.pairs[pair][0].tracks[n].track_id for pair, n, _ in windows.items]
+    return Detections(
+        windows.skeleton.name, np.reshape(xy_frame, (-1, k, 2)), np.reshape(confidence, (-1, k)), windows.boxes(),
+        images=windows.poses().images if len(windows) else (), frames=windows.items[:, 2], tracks=np.array(tracks, np.int64),
+        source=source,
+    )  # fmt: skip
+
+
+class Propagator(PoseEstimator):
+    """STDPose with what it needs around it: labelled frames on both sides in, the poses of the frames between them out."""
+
+    def __init__(self, model: STDPose, name: str = "stdpose", padding: float = 1.25):
+        super().__init__(model, name, padding, mirror=False)
+
+    def windows(self, pairs, *, interval: int = 1, **options) -> Windows:
+        """`windows_between`, as the network wants them."""
+        config = self.model.config
+        options = {"padding": self.padding, "alignment": config.alignment} | options
+        return windows_between(pairs, config.size, interval=interval, **options)
+
+    def carry(self, windows: Windows, *, given: bool = True, batch: int = 32, progress: bool = False) -> Detections:
+        """Poses of all windows' key frames. given: the labels at both sides are told (propagation), or not (estimation)."""
+        xy, told = [], []
+        bar = tqdm(total=len(windows), desc=self.name, unit="pose", disable=not progress, leave=False)
+        with torch.inference_mode(), bar:
+            for made in loader(windows, batch, shuffle=False, augment=False, workers=1):
+                found = self.model(**{n: v.to(self.device) for n, v in between_inputs(made, given).items()})
+                xy_crop, confidence = (part.float().cpu().numpy() for part in self.model.decode(found))
+                back = geometry.invert(made["affine"].double().numpy())
+                xy.extend(geometry.apply(back, xy_crop.astype(np.float64)))
+                told.extend(confidence)
+                bar.update(len(xy_crop))
+        return poses_between(windows, xy, told, self.name)
+
+
+def between_inputs(batch: Mapping[str, Tensor], given: bool = True) -> dict[str, Tensor]:
+    """What STDPose takes of a batch of windows between labels."""
+    inputs = {"images": batch["images"], "distance": (batch["frames"][:, ::2] - batch["frames"][:, 1:2]).abs()}
+    if given:
+        inputs |= {"auxiliary_xy_crop": batch["xy_crop"][:, ::2], "auxiliary_weights": batch["weights"][:, ::2]}
+    return inputs
+
+
 def _with_neighbours(frames: Iterable[np.ndarray], reach: int) -> Iterator[np.ndarray]:
     """Each frame, or with a reach each frame among its neighbours [2 reach + 1 h w 3]; the first and last are repeated."""
     if not reach:
@@ -528,7 +586,14 @@ def _clip_estimator(card: Mapping, name: str) -> ClipEstimator:
     return ClipEstimator(build("otpose", _config(OTPoseConfig, card)), name, card["padding"])
 
 
-_LOADERS = {"port": _port_refiner, "hanet": _hanet_refiner, "vissimcc": _estimator, "otpose": _clip_estimator}
+def _propagator(card: Mapping, name: str) -> Propagator:
+    return Propagator(build("stdpose", _config(STDPoseConfig, card)), name, card["padding"])
+
+
+_LOADERS = {
+    "port": _port_refiner, "hanet": _hanet_refiner, "vissimcc": _estimator, "otpose": _clip_estimator,
+    "stdpose": _propagator,
+}  # fmt: skip
 
 
 def load(

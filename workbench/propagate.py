@@ -15,7 +15,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
 from tqdm.auto import tqdm
 
@@ -23,10 +22,9 @@ from . import geometry
 from .data import coco
 from .data.frames import Frames, picture_names
 from .data.people import last_number, link, on_frames
-from .data.windows import WindowConfig, Windows, loader
+from .data.windows import Windows
 from .errors import BadRecord
-from .models.stdpose import STDPose
-from .predict import PoseEstimator
+from .predict import Propagator, poses_between, windows_between
 from .records import Clip, Detections, Pose, Track
 from .resources import write_beside
 from .skeletons import skeleton
@@ -34,27 +32,6 @@ from .skeletons import skeleton
 FARNEBACK = {"pyr_scale": 0.5, "levels": 3, "winsize": 15, "iterations": 3, "poly_n": 5, "poly_sigma": 1.2, "flags": 0}
 FLOW_SIDE, FLOWS_KEPT = 640, 64  # px of a frame's longer side; ours
 Places = tuple[Float[np.ndarray, "k 2"], Float[np.ndarray, "k"]]  # xy_frame, and how far the labels say so: 0, 0.5 or 1
-
-
-def sparse_windows(pairs, size: tuple[int, int] = (96, 128), **options) -> Windows:
-    """Windows of all frames between labels; interval 1 takes labels as they come, T every T-th frame's."""
-    return Windows(pairs, WindowConfig(size=size, keys="between", **{"interval": 1} | options))
-
-
-def detections(windows: Windows, found: Sequence[Places], source: str) -> Detections:
-    """Places in the order of the windows as poses, with their frames, tracks and the boxes that were used."""
-    xy, confidence = zip(*found) if found else ((), ())
-    k = len(windows.skeleton)
-    return Detections(
-        windows.skeleton.name,
-        np.reshape(xy, (-1, k, 2)),
-        np.reshape(confidence, (-1, k)),
-        windows.boxes(),
-        images=windows.poses().images if len(windows) else (),
-        frames=windows.items[:, 2],
-        tracks=[windows.pairs[pair][0].tracks[n].track_id for pair, n, _ in windows.items],
-        source=source,
-    )
 
 
 def joined(
@@ -80,7 +57,8 @@ def _each(windows: Windows, guess: Callable, source: str) -> Detections:
         middle = boxes[index].reshape(2, 2).mean(0)
         said = guess(pair, n, left, key, right)
         found.append(joined(*said, (key - left) / (right - left), labelled, middle))
-    return detections(windows, found, source)
+    xy, told = zip(*found) if found else ((), ())
+    return poses_between(windows, xy, told, source)
 
 
 def linear(windows: Windows) -> Detections:
@@ -129,42 +107,6 @@ def farneback(windows: Windows, *, progress: bool = True) -> Detections:
         return forward[key], backward[key]
 
     return _each(windows, guess, "farneback")
-
-
-class Propagator(PoseEstimator):
-    """STDPose with what it needs around it: labelled frames on both sides in, the poses of frames between them out."""
-
-    def __init__(self, model: STDPose, name: str = "stdpose", padding: float = 1.25):
-        super().__init__(model, name, padding, mirror=False)
-
-    def windows(self, pairs, **options) -> Windows:
-        """As the network wants them."""
-        config = self.model.config
-        return sparse_windows(pairs, config.size, padding=self.padding, alignment=config.alignment, **options)
-
-    def carry(self, windows: Windows, *, given: bool = True, batch: int = 32, progress: bool = True) -> Detections:
-        """Poses of all windows' key frames. given: the labels at both sides are told (propagation), else pictures alone
-        (estimation).
-        """
-        found: list[Places] = []
-        bar = tqdm(total=len(windows), desc=self.name, unit="pose", disable=not progress, leave=False)
-        with torch.inference_mode(), bar:
-            for made in loader(windows, batch, shuffle=False, augment=False, workers=1):
-                inputs = {
-                    "images": made["images"],
-                    "distance": (made["frames"][:, ::2] - made["frames"][:, 1:2]).abs(),
-                }
-                if given:
-                    inputs |= {
-                        "auxiliary_xy_crop": made["xy_crop"][:, ::2],
-                        "auxiliary_weights": made["weights"][:, ::2],
-                    }
-                output = self.model(**{name: value.to(self.device) for name, value in inputs.items()})
-                xy_crop, confidence = (part.float().cpu().numpy() for part in self.model.decode(output))
-                affine = geometry.invert(made["affine"].numpy().astype(np.float64))
-                found += zip(geometry.apply(affine, xy_crop.astype(np.float64)), confidence)
-                bar.update(len(xy_crop))
-        return detections(windows, found, self.name)
 
 
 # --- files of sparse labels ---------------------------------------------------------------------------------------
@@ -254,7 +196,7 @@ def propagate(clip: Clip, frames, way: str | Propagator = "linear", *, progress:
     way: "linear", "farneback" or a `Propagator`, which is told the joints that its skeleton knows by name; the others stay
     on the line. frames: of the clip, as for `Windows`.
     """
-    plain = sparse_windows([(clip, frames)])
+    plain = windows_between([(clip, frames)])
     if not isinstance(way, Propagator):
         return {"linear": linear, "farneback": partial(farneback, progress=progress)}[way](plain)
     known = replace(clip, tracks=[renamed(track, way.skeleton.name) for track in clip.tracks])

@@ -112,9 +112,13 @@ STDPOSE_TINY = STDPoseConfig(
     size=(32, 48), backbone="vit_tiny_patch16_224", widths=(12, 2), depths=(1,), deconv=(7, 5), sigma=1.0, layers=1,
     blocks=1, heads=2, mlp_ratio=1, joint_channels=1, tks_channels=6, mi_channels=8, frame_weight=1.0,
 )  # fmt: skip
+STDPOSE_TINY_HRNET = replace(
+    STDPOSE_TINY, size=(32, 64), backbone="hrnet_w18_small", widths=(4, 4, 6, 8, 10), depths=(1, 1, 1, 1, 1),
+    token_channels=12, frame_weight=0.0,
+)  # fmt: skip
 STDPOSE_SMALL = STDPoseConfig(
-    size=(96, 128), backbone="vit_tiny_patch16_224", widths=(96, 4), depths=(4,), deconv=(32, 32), sigma=1.5, layers=1,
-    blocks=1, heads=4, mlp_ratio=2, tks_channels=32, mi_channels=32, frame_weight=1.0,
+    size=(96, 128), backbone="hrnet_w18_small", widths=(16, 16, 32, 48, 64), depths=(1, 1, 1, 1, 1), token_channels=96,
+    frozen=True, deconv=(64, 32), sigma=1.5, layers=2, blocks=2, heads=4, mlp_ratio=2, tks_channels=32, mi_channels=32,
 )  # fmt: skip
 
 MODELS: dict[str, Entry] = {
@@ -188,6 +192,8 @@ MODELS: dict[str, Entry] = {
             "tiny": STDPOSE_TINY,
             **{f"tiny_{row}": replace(STDPOSE_TINY, **fields) for row, fields in TABLE_4.items() if row != "f"},
             "tiny_padded": replace(STDPOSE_TINY, size=(24, 40), alignment="msra", frame_weight=0.0),
+            "tiny_hrnet": STDPOSE_TINY_HRNET,
+            "tiny_hrnet_b": replace(STDPOSE_TINY_HRNET, **TABLE_4["b"]),
             "small": STDPOSE_SMALL,
             "paper": STDPoseConfig(),
         },

@@ -43,6 +43,10 @@ class STDPoseConfig:
     backbone: str = "vit_base_patch16_224"  # a standard ViT, Sec. 4.1; its size is  # unstated; ours
     widths: tuple[int, ...] = ()  # another size than timm's, see `backbones.Backbone`
     depths: tuple[int, ...] = ()
+    token_channels: int | None = (
+        None  # of image tokens cut from a backbone's finer maps, such as HRNet's; None: ViT's own
+    )
+    frozen: bool = False  # backbone and its head stay as they are in training: they know poses already
     deconv: tuple[int, ...] = (256, 256)  # two layers of upsampling, Eq. 13; ViTPose's classic head
     sigma: float = 2.0  # heatmap px, of labels and annotations  # unstated; ours, ViTPose's
     alignment: str = "udp"  # of heatmaps in the crop  # unstated; ours, ViTPose's
@@ -383,12 +387,19 @@ class STDPose(nn.Module):
         super().__init__()
         self.config = config
         self.backbone = Backbone(config.backbone, config.padded, config.widths, config.depths, pretrained)
-        channels, tokens = self.backbone.channels, math.prod(self.backbone.grid)
-        if self.backbone.stride != PATCH:
-            raise BadParameter(f"{config.backbone} has no tokens of {PATCH} px", remedy="choose a ViT")
+        fine, patch = self.backbone.channels, PATCH // self.backbone.stride
+        channels, tokens = config.token_channels or fine, math.prod(n // PATCH for n in config.padded)
+        if not patch or (patch == 1) != (config.token_channels is None):
+            remedy = "choose a ViT, or HRNet with token_channels"
+            raise BadParameter(f"{config.backbone} with token_channels {config.token_channels}", remedy=remedy)
         if channels % config.heads:
             raise BadParameter(f"{config.heads} heads of {channels} channels", remedy="let heads divide channels")
-        self.head = HeatmapHead(channels, config.joints, config.deconv)
+        cut = patch > 1  # finer maps: their own head needs no upsampling if they are as fine as the heatmaps
+        self.cut = nn.Conv2d(fine, channels, patch, patch) if cut and (config.tff or config.stda) else None
+        self.head = HeatmapHead(fine, config.joints, config.deconv[int(math.log2(patch)) :])
+        self.head_fused = (
+            HeatmapHead(channels, config.joints, config.deconv) if cut and config.tff and not config.stda else None
+        )
         self.features, self.estimated = Tap("b frame channel y x"), Tap("b frame joint y x")
         self.frames = Tap("b frame joint y x")  # the same, or annotations in their place
         self.tff = TemporalFeatureFusion(channels, tokens, config) if config.tff else None
@@ -400,6 +411,15 @@ class STDPose(nn.Module):
         to_heatmap = geometry.crop_to_heatmap(config.padded, config.grid, config.alignment)
         for name, affine in (("to_heatmap", to_heatmap), ("to_crop", geometry.invert(to_heatmap))):
             self.register_buffer(name, torch.tensor(affine, dtype=torch.float32), persistent=False)
+
+        for part in (self.backbone, self.head) if config.frozen else ():
+            part.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> STDPose:
+        super().train(mode)
+        for part in (self.backbone, self.head) if self.config.frozen else ():
+            part.eval()
+        return self
 
     def features_of(self, images: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b t c y x"]:
         """The backbone's features of every crop."""
@@ -446,12 +466,14 @@ class STDPose(nn.Module):
             left, right = torch.where(known[..., None, None] > 0, given, frames[:, ::2]).unbind(1)
             frames = torch.stack((left, frames[:, 1], right), 1)
         frames = self.frames(frames)
+        if self.cut is not None:
+            features = self.cut(features.flatten(0, 1)).unflatten(0, (b, t))
         fused = features[:, key] if self.tff is None else self.tff(features)
         merged = frames[:, key] if self.tks is None else self.tks(frames)
         if self.stda is not None:
             heatmaps = self.stda(merged, None if self.dam is None else self.dam(frames, distance), fused)
         else:
-            heatmaps = merged if self.tff is None else self.head(fused)
+            heatmaps = merged if self.tff is None else (self.head_fused or self.head)(fused)
         found = {"heatmaps": self.out(heatmaps), "frames": frames}
         if xy_crop is not None:
             weights = torch.ones_like(xy_crop[..., 0]) if weights is None else weights

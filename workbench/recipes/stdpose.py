@@ -1,0 +1,272 @@
+"""STDPose trained and measured: labels carried between labelled frames of rendered clips, and poses without any labels.
+
+The world "fast_people" (`data.worlds`) is frozen: clips of sixteen frames of people who kick, turn, punch and dance. A
+single-frame estimator learns first, from where OTPose's stands; everything behind it learns with it frozen, one network
+for all intervals and for both tasks. Every variant has the same windows and budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+import pooch
+import torch
+from jaxtyping import Bool
+
+from .. import checkpoint, metrics, propagate
+from ..data.windows import Augment, Windows
+from ..data.worlds import WORLDS, cached_clips
+from ..errors import unknown
+from ..models import build, config_of
+from ..models.stdpose import TABLE_4, STDPose, STDPoseConfig
+from ..predict import Propagator, between_inputs, load, weights_path
+from ..records import Pose
+from ..train import Batch, TrainConfig, fingerprint, settings_of, train
+from . import otpose
+from . import vissimcc as single
+
+SCHEMA_VERSION = 1
+flat = single.flat  # rows for a table
+paper_rows = partial(single.paper_rows, of="stdpose", prefix="AP-")
+WORLD = WORLDS["fast_people"]
+CLIPS = {"train": 600, "val": 40, "test": 120}
+INTERVALS = (2, 3, 5, 7, 9, 15)  # T
+TASKS = ("propagation", "estimation")
+PADDING = 1.25
+GIVEN = 0.7  # share of training windows whose neighbours' labels are told  # unstated; ours
+FAST = (
+    0.3  # head sizes from one frame to the next: a joint so fast is blurred, the shutter being open half the time or so
+)
+SMALL = config_of("stdpose", "small")
+FRAME = replace(SMALL, **TABLE_4["a"], frozen=False)
+VARIANTS = {"stdpose": SMALL} | {row: replace(SMALL, **TABLE_4[row]) for row in "bcde"}  # (a) is the frozen estimator
+START = "otpose"  # the shipped weights whose single-frame estimator this one goes on from
+FRAME_TRAIN = TrainConfig(steps=1_500, batch_size=64, lr=1e-3, warmup_steps=100, ema=0.995, precision="bf16", workers=1)
+# unstated; ours
+TRAIN = SHIPPED_TRAIN = TrainConfig(
+    steps=4_000, batch_size=16, lr=1e-3, warmup_steps=200, weight_decay=0.01, clip_norm=1.0, ema=0.998, precision="bf16",
+    workers=1,
+)  # fmt: skip
+AUGMENT = Augment(scale=(0.75, 1.25), rotation_degrees=30.0, half_body=0.0)
+
+
+def cache_folder() -> Path:
+    """Where trained models are kept and reused."""
+    return Path(pooch.os_cache("occlusion-workbench")) / "trained" / "stdpose"
+
+
+# --- data ---------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=4)
+def _rendered(split: str, n: int) -> tuple:
+    clips = cached_clips(WORLD, split, n)
+    return tuple(clips[i] for i in range(n))
+
+
+def people(split: str, interval: int, config: STDPoseConfig = SMALL, *, n: int | None = None) -> Windows:
+    """Everybody in all frames between labelled ones of the first n clips of a split (default: `CLIPS`), every `interval`-th
+    frame's labels and boxes being known; a window each.
+    """
+    options = {"padding": PADDING, "alignment": config.alignment, "augment": AUGMENT}
+    pairs = _rendered(split, CLIPS[split] if n is None else n)
+    return propagate.windows_between(pairs, config.size, interval=interval, **options)
+
+
+def single_batches(windows: Windows, size: int) -> Callable[[int, np.random.Generator], Batch]:
+    """What `train` takes for the single-frame estimator: crops by the boxes that a propagator knows."""
+
+    def make(step: int, rng: np.random.Generator) -> Batch:
+        batch = windows.batch(rng.integers(len(windows), size=size), rng)
+        return {"images": batch["images"], "xy_crop": batch["xy_crop"][:, 1], "weights": batch["weights"][:, 1]}
+
+    return make
+
+
+def gap_batches(sets: Sequence[Windows], size: int) -> Callable[[int, np.random.Generator], Batch]:
+    """What `train` takes for what lies behind: an interval a batch, the neighbours' labels told to `GIVEN` of its people."""
+
+    def make(step: int, rng: np.random.Generator) -> Batch:
+        windows = sets[int(rng.integers(len(sets)))]
+        batch = windows.batch(rng.integers(len(windows), size=size), rng)
+        inputs = between_inputs(batch)
+        inputs["auxiliary_weights"] *= torch.from_numpy(rng.random((size, 1, 1)) < GIVEN).float()
+        return inputs | {"xy_crop": batch["xy_crop"][:, 1], "weights": batch["weights"][:, 1]}
+
+    return make
+
+
+# --- training -----------------------------------------------------------------------------------------------------
+
+
+def _train(model: STDPose, batches, card: dict, settings: TrainConfig, *, device: str, progress: bool, label: str):
+    mutual = [f"mutual_{name}" for name in (model.mutual.label if model.mutual else ())]
+    losses = dict.fromkeys(["heatmap", *mutual, *(["density"] if mutual else [])], 1.0)  # Eq. 5
+    folder = cache_folder() / fingerprint(settings_of(settings), card)
+    result = train(
+        model, batches, settings, folder, loss_weights=losses, card=card, device=device, progress=progress, label=label
+    )
+    return Propagator(model.cpu(), label, PADDING), result.weights
+
+
+def _parts(weights: Path, *prefixes: str, cut: str = "") -> dict[str, torch.Tensor]:
+    tensors = checkpoint.read_tensors(weights)
+    return {k.removeprefix(cut): v for k, v in tensors.items() if k.removeprefix(cut).startswith(prefixes)}
+
+
+def _card(config: STDPoseConfig, **more) -> dict:
+    return {
+        "model": "stdpose", "config": asdict(config), "padding": PADDING, "world": WORLD.digest(), "data": WORLD.name,
+        "clips": CLIPS["train"], **more,
+    }  # fmt: skip
+
+
+def train_frame(*, steps: int | None = None, device: str = "auto", progress: bool = True) -> tuple[Propagator, Path]:
+    """The single-frame estimator (seed 0, the same for all variants), and its weight file; cached. steps: a cap, for tests."""
+    settings = replace(FRAME_TRAIN, steps=min(FRAME_TRAIN.steps, steps or FRAME_TRAIN.steps))
+    torch.manual_seed(settings.seed)
+    model, start = build("stdpose", FRAME), weights_path(START)
+    checkpoint.load_into(model, _parts(start, "backbone.", "head.", cut="maps."), partial=True)
+    model = model.to(memory_format=torch.channels_last)
+    card = _card(FRAME, start=START, frame=checkpoint.read_card(start).get("frame"))
+    batches = single_batches(people("train", 2, FRAME), settings.batch_size)
+    return _train(model, batches, card, settings, device=device, progress=progress, label="single frame")
+
+
+def train_variant(
+    variant: str, settings: TrainConfig = TRAIN, *, cap: int | None = None, device: str = "auto", progress: bool = True
+) -> tuple[Propagator, Path]:
+    """A variant trained behind the single-frame estimator, and its weight file; cached. cap: most steps, for tests."""
+    if variant not in VARIANTS:
+        raise unknown("variant of STDPose", variant, VARIANTS)
+    _, weights = train_frame(steps=cap, device=device, progress=progress)
+    torch.manual_seed(settings.seed)
+    config = VARIANTS[variant]
+    model = build("stdpose", config)
+    checkpoint.load_into(model, _parts(weights, "backbone.", "head."), partial=True)
+    settings = replace(settings, steps=min(settings.steps, cap or settings.steps))
+    card = _card(config, variant=variant, frame=checkpoint.read_card(weights)["fingerprint"], given=GIVEN)
+    sets = [people("train", interval, config) for interval in INTERVALS]
+    batches = gap_batches(sets, settings.batch_size)
+    return _train(model, batches, card, settings, device=device, progress=progress, label=variant)
+
+
+def single_frame(propagator: Propagator) -> Propagator:
+    """The estimator inside, by itself: Table 4 (a)."""
+    model = build("stdpose", replace(propagator.model.config, **TABLE_4["a"]))
+    weights = propagator.model.state_dict()
+    model.load_state_dict({name: weights[name] for name in model.state_dict()})
+    return Propagator(model, "single frame", propagator.padding).to(propagator.device)
+
+
+def ship(
+    out: str | Path, settings: TrainConfig = TRAIN, *, skeleton: str = "posetrack15", device: str = "auto",
+    progress: bool = True,
+) -> Path:  # fmt: skip
+    """Trains STDPose, single-frame estimator included, measures it and writes its weight file."""
+    if skeleton != WORLD.skeleton:
+        raise unknown("skeleton of STDPose", skeleton, [WORLD.skeleton])
+    cap = settings.steps if settings.steps < TRAIN.steps else None  # of the single-frame estimator, too
+    propagator, weights = train_variant("stdpose", settings, cap=cap, device=device, progress=progress)
+    card = checkpoint.read_card(weights)
+    rows = measured({"stdpose": propagator}, intervals=(7,), progress=progress)
+    card |= {
+        "skeleton": skeleton,
+        "history": card["history"][:: max(len(card["history"]) // 100, 1)],
+        "metrics": {f"{r['method']}, T = {r['T']}, {r['subset']}": r["metrics"] for r in rows},
+        "metrics_data": f"{WORLD.name} {WORLD.digest()}, {CLIPS['test']} test clips, labels of every 7th frame given",
+        "command": f"workbench train stdpose --seed {settings.seed} --steps {settings.steps}",
+        "licence": "Apache-2.0; trained on rendered people alone",
+    }
+    return checkpoint.save(Path(out), propagator.model, card)
+
+
+# --- rows ---------------------------------------------------------------------------------------------------------
+
+
+def fast_joints(windows: Windows, truth: Pose) -> Bool[np.ndarray, "n k"]:
+    """Labelled joints of the key frames that move by `FAST` head sizes or more a frame, on the mean of the step before and
+    the step after.
+    """
+    tracks = [windows.pairs[pair][0].tracks[n] for pair, n, _ in windows.items]
+    near = [
+        (track.xy_frame[t - 1], track.xy_frame[min(t + 1, len(track.xy_frame) - 1)])
+        for track, t in zip(tracks, windows.items[:, 2])
+    ]
+    step = np.array([np.linalg.norm(b - a, axis=-1) / 2 for a, b in near]).reshape(truth.visibility.shape)
+    return truth.labelled & (step >= FAST * metrics.head_sizes(truth.head_boxes_xyxy)[:, None])
+
+
+def measured(
+    models: Mapping[str, Propagator], *, task: str = "propagation", intervals: Sequence[int] = INTERVALS,
+    split: str = "test", seed: int | None = None, progress: bool = True,
+) -> list[dict]:  # fmt: skip
+    """Rows by interval and method: the straight line and optical flow (propagation alone), the single frame, and each model.
+
+    Subsets: all, visible, occluded and blurred (`fast_joints`) joints.
+    """
+    rows, given = [], task == "propagation"
+    single_one = single_frame(next(iter(models.values())))
+    for interval in intervals:
+        windows = people(split, interval, single_one.model.config)
+        truth = windows.poses()
+        found = (
+            {"linear": propagate.linear(windows), "farneback": propagate.farneback(windows, progress=progress)}
+            if given
+            else {}
+        )
+        found["single frame"] = single_one.carry(windows, given=False, progress=progress)
+        found |= {name: model.carry(windows, given=given, progress=progress) for name, model in models.items()}
+        blurred = replace(truth, visibility=truth.visibility * fast_joints(windows, truth))
+        for name, poses in found.items():
+            method = {"method": "stdpose" if name in models else name, "T": interval, "task": task}
+            of = otpose.rows_of(name, poses, truth, seed=seed)
+            fast = otpose.rows_of(name, poses, blurred, seed=seed)[0] | {"subset": "blurred joints"}
+            rows += [row | method for row in (*of, fast)]
+    return rows
+
+
+def evaluate(
+    data: str = "synthetic", *, task: str = "propagation", variants: Sequence[str] | None = None,
+    intervals: Sequence[int] | None = None, seed: int = 0, steps: int | None = None, device: str = "auto",
+    progress: bool = True,
+) -> dict:  # fmt: skip
+    """The protocol on rendered clips: {schema_version, protocol, rows}, metrics in percent.
+
+    task: "propagation", where labels of every T-th frame are given, or "estimation", where none are. variants: names of
+    `VARIANTS`, which are trained (and cached); by default the shipped weights. intervals: T, default `INTERVALS`, 7 for
+    variants and estimation. steps: caps every training, for tests.
+    """
+    if task not in TASKS:
+        raise unknown("task", task, TASKS)
+    if data.partition(":")[0] != "synthetic":
+        raise unknown("data of STDPose", data, ("synthetic",))
+    if intervals is None:
+        intervals = INTERVALS if variants is None and task == "propagation" else (7,)
+    if variants is None:
+        models, networks = {"stdpose": load("stdpose", device=device if device != "auto" else "cpu")}, "shipped weights"
+    else:
+        settings = replace(TRAIN, seed=seed)
+        models = {v: train_variant(v, settings, cap=steps, device=device, progress=progress)[0] for v in variants}
+        count = min(TRAIN.steps, steps or TRAIN.steps)
+        networks = f"networks: {count:,} steps of {TRAIN.batch_size} people behind one single-frame estimator"
+    rows = measured(models, task=task, intervals=intervals, seed=seed, progress=progress)
+    told = (
+        "labels and boxes of every T-th frame given"
+        if task == "propagation"
+        else "no labels given, boxes as in propagation"
+    )
+    protocol = (
+        f"{CLIPS['test']} rendered test clips of {WORLD.n_frames} frames (world {WORLD.name} {WORLD.digest()}), all frames "
+        f"between labelled ones; {told}, boxes on the line between; percent; AP-*: PoseTrack's average precision within half "
+        f"a head size; PCKh: joints within half a head size, mean over people, 95 % by clip; blurred: {FAST} head sizes a "
+        f"frame or faster; {networks}"
+    )
+    tables = ("Table 1", "Table 4") if task == "propagation" else ("Table 2",)
+    return {
+        "schema_version": SCHEMA_VERSION, "protocol": protocol, "boxes": "between labels", "rows": rows + paper_rows(*tables),
+    }  # fmt: skip
