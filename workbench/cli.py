@@ -251,6 +251,7 @@ def evaluate(
     data: Annotated[str, typer.Option(help="NAME or NAME:PATH; see `workbench data list`.")] = "synthetic",
     json_file: JsonFile = None,
     variants: Annotated[str | None, typer.Option(help="Comma-separated; all by default.")] = None,
+    task: Annotated[str | None, typer.Option(help="Of stdpose: propagation (the usual one) or estimation.")] = None,
     steps: Annotated[int | None, typer.Option(help="Cap every training; for trying out.", min=1)] = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -259,7 +260,10 @@ def evaluate(
     recipe = _recipe(method)
     _writable(json_file)
     chosen = None if variants is None else tuple(v.strip() for v in variants.split(","))
-    result = recipe.evaluate(data, variants=chosen, steps=steps, seed=seed, device=device)
+    if task is not None and not hasattr(recipe, "TASKS"):
+        raise BadParameter(f"{method} has one task", remedy="leave --task out")
+    tasks = {} if task is None else {"task": task}
+    result = recipe.evaluate(data, variants=chosen, steps=steps, seed=seed, device=device, **tasks)
     typer.echo(result["protocol"])
     _print_rows(recipe.flat(result))
     _write_json(json_file, result)
@@ -390,6 +394,57 @@ def predict(
     _print_rows([row | {"device": device, "frames/s": n / seconds}])
     for path in written.values():
         typer.echo(path)
+
+
+@app.command()
+def propagate(
+    source: Annotated[str, typer.Argument(help="The video: a file, or a folder of its pictures.")],
+    labels: Annotated[Path, typer.Option(help="COCO JSON with the poses of some of its frames.")],
+    out: Annotated[Path, typer.Option(help="COCO JSON to write.")] = Path("propagated.json"),
+    method: Annotated[str, typer.Option(help="stdpose, farneback (optical flow) or linear.")] = "stdpose",
+    skeleton: Annotated[str | None, typer.Option(help="Told by the labels if left out.")] = None,
+    overlay: Annotated[Path | None, typer.Option(help="Also write the video with all poses, .webm.")] = None,
+    device: Device = "auto",
+):
+    """Carry the labels of some frames of a video to every frame between them.
+
+    The labels come back as they were, with an annotation for each pose that was carried, marked "propagated", with the
+    confidence of every joint. Images find their frames by the names of the pictures, by frame_id, or by the number in
+    file_name; people by track_id, or by place and shape. Nothing is carried beyond a person's first and last label.
+    """
+    from .data.frames import open_frames, picture_names
+    from .predict import load
+    from .propagate import WAYS, all_poses, read_labels, write_propagated
+    from .propagate import propagate as carry
+    from .train import choose_device
+    from .view.overlay import write_overlay
+
+    if method not in ("stdpose", *WAYS):
+        raise unknown("method of propagation", method, ("stdpose", *WAYS))
+    for path in (out, overlay):
+        _writable(path)
+    if out.resolve() == labels.resolve():
+        raise BadParameter("would write over the labels", file=out, remedy="name another file")
+    with open_frames(source) as video:
+        content, clip, image_frames = read_labels(labels, video, skeleton)
+        way = load(method, device=choose_device(device)) if method == "stdpose" else method
+        found = carry(clip, video, way, progress=True)
+        names = picture_names(source) if os.path.isdir(source) else ()
+        write_propagated(out, content, clip, image_frames, found, names)
+        if overlay is not None:
+            marks = "discs: labels   rings: propagated"
+            write_overlay(overlay, video, all_poses(clip, found), legend=marks, progress=True)
+    given = sum(int(track.labelled.sum()) for track in clip.tracks)
+    row = {
+        "frames": clip.video.n_frames,
+        "persons": len(clip.tracks),
+        "labelled poses": given,
+        "propagated": len(found),
+    }
+    _print_rows([row | {"mean confidence": float(found.confidence.mean()) if len(found) else 0.0}])
+    typer.echo(out)
+    if overlay is not None:
+        typer.echo(overlay)
 
 
 # --- run, runs, lab -----------------------------------------------------------------------------------------------

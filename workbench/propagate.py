@@ -10,7 +10,7 @@ import copy
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -25,7 +25,7 @@ from .data.people import last_number, link, on_frames
 from .data.windows import Windows
 from .errors import BadRecord
 from .predict import Propagator, poses_between, windows_between
-from .records import Clip, Detections, Pose, Track
+from .records import Clip, Detections, Pose, Prediction, Track
 from .resources import write_beside
 from .skeletons import skeleton
 
@@ -44,7 +44,7 @@ def joined(
     weights = np.stack([labelled[0] * (1 - share), labelled[1] * share])
     total = weights.sum(0)
     mixed = np.einsum("sk,skc->kc", weights, np.stack([left, right])) / np.maximum(total, 1e-9)[:, None]
-    return np.where(total[:, None] > 0, mixed, middle), (labelled[0] + labelled[1]) / 2.0
+    return np.where(total[:, None] > 0, mixed, middle), (labelled[0] + labelled[1]) / 2
 
 
 def _each(windows: Windows, guess: Callable, source: str) -> Detections:
@@ -53,7 +53,7 @@ def _each(windows: Windows, guess: Callable, source: str) -> Detections:
     for index, (pair, n, key) in enumerate(windows.items.tolist()):
         track = windows.pairs[pair][0].tracks[n]
         left, _, right = windows.frames_of(index).tolist()
-        labelled = [track.visibility[t] > 0 for t in (left, right)]
+        labelled = [(track.visibility[t] > 0).astype(float) for t in (left, right)]
         middle = boxes[index].reshape(2, 2).mean(0)
         said = guess(pair, n, left, key, right)
         found.append(joined(*said, (key - left) / (right - left), labelled, middle))
@@ -61,7 +61,7 @@ def _each(windows: Windows, guess: Callable, source: str) -> Detections:
     return poses_between(windows, xy, told, source)
 
 
-def linear(windows: Windows) -> Detections:
+def linear(windows: Windows, *, progress: bool = True) -> Detections:
     """Every joint on the straight line between its labels: what annotation programs do."""
 
     def guess(pair, n, left, key, right):
@@ -107,6 +107,9 @@ def farneback(windows: Windows, *, progress: bool = True) -> Detections:
         return forward[key], backward[key]
 
     return _each(windows, guess, "farneback")
+
+
+WAYS = {"linear": linear, "farneback": farneback}
 
 
 # --- files of sparse labels ---------------------------------------------------------------------------------------
@@ -197,8 +200,11 @@ def propagate(clip: Clip, frames, way: str | Propagator = "linear", *, progress:
     on the line. frames: of the clip, as for `Windows`.
     """
     plain = windows_between([(clip, frames)])
+    if not len(plain):
+        remedy = "label a person in two frames or more, with frames between them"
+        raise BadRecord("there is nothing between labels", file=clip.name or clip.video.source, remedy=remedy)
     if not isinstance(way, Propagator):
-        return {"linear": linear, "farneback": partial(farneback, progress=progress)}[way](plain)
+        return WAYS[way](plain, progress=progress)
     known = replace(clip, tracks=[renamed(track, way.skeleton.name) for track in clip.tracks])
     found, out = way.carry(way.windows([(known, frames)]), progress=progress), linear(plain)
     xy, confidence = out.xy_frame.copy(), out.confidence / 2  # what the network does not know is worth less
@@ -207,6 +213,25 @@ def propagate(clip: Clip, frames, way: str | Propagator = "linear", *, progress:
             at = way.skeleton.index(name)
             xy[:, j], confidence[:, j] = found.xy_frame[:, at], found.confidence[:, at]
     return replace(out, xy_frame=xy, confidence=confidence, source=way.name)
+
+
+def all_poses(clip: Clip, found: Detections) -> Prediction:
+    """Labels and what was carried, for pictures; joints that were carried count as replaced."""
+    at = [(track, t) for track in clip.tracks for t in np.flatnonzero(track.labelled)]
+    given = Detections(
+        found.skeleton, [track.xy_frame[t] for track, t in at],
+        [(track.visibility[t] > 0).astype(np.float32) for track, t in at], [track.boxes_xyxy[t] for track, t in at],
+        frames=[t for _, t in at], tracks=[track.track_id for track, _ in at],
+    )  # fmt: skip
+    both = {
+        name: np.concatenate((getattr(given, name), getattr(found, name)))
+        for name in ("xy_frame", "confidence", "boxes_xyxy", "frames", "tracks")
+    }
+    carried = np.repeat(np.arange(len(at) + len(found)) >= len(at), len(skeleton(found.skeleton))).reshape(
+        both["confidence"].shape
+    )
+    poses = Detections(found.skeleton, **both)
+    return Prediction(found.skeleton, poses.xy_frame, poses.confidence, carried, found.source, poses)
 
 
 def write_propagated(

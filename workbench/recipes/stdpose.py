@@ -221,12 +221,13 @@ def measured(
         )
         found["single frame"] = single_one.carry(windows, given=False, progress=progress)
         found |= {name: model.carry(windows, given=given, progress=progress) for name, model in models.items()}
-        blurred = replace(truth, visibility=truth.visibility * fast_joints(windows, truth))
+        fast = fast_joints(windows, truth)
+        blurred = replace(truth, visibility=truth.visibility * fast)
         for name, poses in found.items():
             method = {"method": "stdpose" if name in models else name, "T": interval, "task": task}
             of = otpose.rows_of(name, poses, truth, seed=seed)
-            fast = otpose.rows_of(name, poses, blurred, seed=seed)[0] | {"subset": "blurred joints"}
-            rows += [row | method for row in (*of, fast)]
+            moving = otpose.rows_of(name, poses, blurred, seed=seed, left_out=truth.labelled & ~fast)[0]
+            rows += [row | method for row in (*of, moving | {"subset": "blurred joints"})]
     return rows
 
 

@@ -331,7 +331,7 @@ def evaluate(
 
 def flat(result: Mapping) -> list[dict]:
     """Rows for a table."""
-    words = ("method", "variant", "subset", "data", "backbone", "boxes")
+    words = ("method", "variant", "task", "T", "subset", "data", "backbone", "boxes")
     return [
         {key: r[key] for key in words if key in r}
         | {**r["metrics"], "n": r.get("n"), "seed": r.get("seed"), "kind": r["kind"]}

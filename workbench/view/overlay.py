@@ -152,10 +152,12 @@ def write_video(
     return path
 
 
-def write_overlay(path: str | Path, frames: Frames, prediction: Prediction, *, progress: bool = False) -> Path:
+def write_overlay(
+    path: str | Path, frames: Frames, prediction: Prediction, *, legend: str = LEGEND, progress: bool = False
+) -> Path:
     """The whole video with its refined people, frame by frame, so that memory stays flat."""
     people = by_frame(prediction)
-    drawn = (draw_refined(frame, people(i), legend=f"frame {i}   {LEGEND}") for i, frame in enumerate(frames))
+    drawn = (draw_refined(frame, people(i), legend=f"frame {i}   {legend}") for i, frame in enumerate(frames))
     return write_video(path, drawn, fps=frames.video.fps, total=frames.video.n_frames, progress=progress)
 
 

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from workbench import checkpoint, propagate
+from workbench.data.worlds import cached_clips
+from workbench.errors import UnknownName
+from workbench.models import build, config_of
+from workbench.models.stdpose import TABLE_4
+from workbench.predict import Propagator
+from workbench.recipes import stdpose as recipe
+
+TINY = replace(config_of("stdpose", "tiny_hrnet"), frozen=True)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    return tmp_path_factory.mktemp("worlds")
+
+
+@pytest.fixture
+def small_world(monkeypatch, clips, tmp_path):
+    """Two clips a split, models of a few thousand parameters, everything in temporary folders."""
+    frame = replace(TINY, **TABLE_4["a"], frozen=False)
+    torch.manual_seed(1)
+    estimator = torch.nn.ModuleDict({"maps": build("stdpose", frame)})
+    start = checkpoint.save(tmp_path / "start.safetensors", estimator, {"frame": "made"})
+    monkeypatch.setattr(recipe, "cached_clips", partial(cached_clips, folder=clips, progress=False))
+    monkeypatch.setattr(recipe, "cache_folder", lambda: tmp_path / "trained")
+    monkeypatch.setattr(recipe, "weights_path", lambda *_: start)
+    monkeypatch.setattr(recipe, "CLIPS", {"train": 2, "val": 1, "test": 2})
+    monkeypatch.setattr(recipe, "FRAME", frame)
+    monkeypatch.setattr(recipe, "SMALL", TINY)
+    monkeypatch.setattr(recipe, "VARIANTS", {"stdpose": TINY} | {row: replace(TINY, **TABLE_4[row]) for row in "bcde"})
+    quick = {"batch_size": 3, "workers": 0, "precision": "no"}
+    monkeypatch.setattr(recipe, "TRAIN", replace(recipe.TRAIN, **quick))
+    monkeypatch.setattr(recipe, "FRAME_TRAIN", replace(recipe.FRAME_TRAIN, **quick))
+    recipe._rendered.cache_clear()
+    yield
+    recipe._rendered.cache_clear()
+
+
+def test_windows_are_all_frames_between_labels(small_world):
+    assert recipe.WORLD.digest() == "3ec4711c855d42d2", "a change makes a new world: new name, all rows anew"
+    for interval, keys in ((7, {*range(1, 7), *range(8, 14)}), (15, set(range(1, 15))), (2, set(range(1, 14, 2)))):
+        windows = recipe.people("test", interval, TINY)
+        assert set(windows.items[:, 2].tolist()) <= keys and len(windows) >= 2 * len(keys) // 2
+        whole = [windows.frames_of(i).tolist() for i in range(len(windows))]
+        assert all(left < key < right for left, key, right in whole)
+        assert max(right - left for left, _, right in whole) >= interval
+
+
+def test_labels_are_told_to_most_people_and_the_keys_are_never(small_world):
+    sets = [recipe.people("train", interval, TINY) for interval in (7, 15)]
+    make, told = recipe.gap_batches(sets, 16), []
+    for step in range(12):
+        batch = make(step, np.random.default_rng(step))
+        assert batch["auxiliary_xy_crop"].shape == (16, 2, 15, 2) and batch["xy_crop"].shape == (16, 15, 2)
+        assert batch["distance"].sum(1).unique().numel() <= 2 and (batch["distance"] > 0).all()
+        told += (batch["auxiliary_weights"].flatten(1).sum(1) > 0).tolist()
+    assert 0.55 < np.mean(told) < 0.85
+    assert set(batch) == {"images", "distance", "auxiliary_xy_crop", "auxiliary_weights", "xy_crop", "weights"}
+
+
+def test_fast_joints_are_those_that_move(small_world):
+    windows = recipe.people("test", 7, TINY)
+    truth = windows.poses()
+    fast = recipe.fast_joints(windows, truth)
+    assert 0.02 < fast.mean() < 0.8 and not (fast & ~truth.labelled).any()
+    still = []
+    for clip, frames in windows.pairs:
+        tracks = [replace(t, xy_frame=t.xy_frame[:1].repeat(16, 0)) for t in clip.tracks]
+        still.append((replace(clip, tracks=tracks), frames))
+    frozen = propagate.windows_between(still, TINY.size, interval=7)
+    assert not recipe.fast_joints(frozen, frozen.poses()).any()
+
+
+def test_a_variant_learns_behind_a_frozen_estimator_and_is_measured(small_world, tmp_path):
+    propagator, weights = recipe.train_variant("stdpose", recipe.TRAIN, cap=2, progress=False)
+    _, frame = recipe.train_frame(steps=2, progress=False)
+    own, before = checkpoint.read_tensors(weights), checkpoint.read_tensors(frame)
+    shared = [name for name in before if name.startswith(("backbone.", "head."))]
+    assert shared and all(torch.equal(own[name], before[name]) for name in shared), "frozen, statistics too"
+    started = checkpoint.read_tensors(recipe.weights_path())
+    assert any(not torch.equal(before[name], started[f"maps.{name}"]) for name in shared), "the frame's own training"
+    rows = recipe.measured({"stdpose": propagator}, intervals=(7,), progress=False)
+    methods = ["linear", "farneback", "single frame", "stdpose"]
+    assert list(dict.fromkeys(r["method"] for r in rows)) == methods
+    subsets = ["all joints", "visible joints", "occluded joints", "blurred joints"]
+    assert [r["subset"] for r in rows[:4]] == subsets and {r["T"] for r in rows} == {7}
+    by = {(r["method"], r["subset"]): r for r in rows}
+    line = by["linear", "all joints"]
+    assert line["metrics"]["AP-Mean"] > 40 > by["stdpose", "all joints"]["metrics"]["AP-Mean"]
+    assert by["linear", "visible joints"]["n"] + by["linear", "occluded joints"]["n"] == line["n"]
+    assert 0 < by["linear", "blurred joints"]["n"] < line["n"]
+    assert by["linear", "blurred joints"]["metrics"]["PCKh"] < line["metrics"]["PCKh"], "a line is worst at fast joints"
+
+
+def test_the_single_frame_inside_is_the_estimator_itself(small_world):
+    propagator, _ = recipe.train_variant("stdpose", recipe.TRAIN, cap=1, progress=False)
+    frame, _ = recipe.train_frame(steps=1, progress=False)
+    windows = recipe.people("test", 15, TINY, n=1)
+    inside, own = (p.carry(windows, given=False) for p in (recipe.single_frame(propagator), frame))
+    np.testing.assert_allclose(inside.xy_frame, own.xy_frame, atol=1e-3)
+
+
+def test_evaluation_states_its_protocol(small_world):
+    result = recipe.evaluate(variants=["e"], intervals=(15,), steps=1, progress=False)
+    assert recipe.WORLD.digest() in result["protocol"] and "1 steps of 3 people" in result["protocol"]
+    kinds = {(r["kind"], r["method"] if r["kind"] == "measured" else "") for r in result["rows"]}
+    assert ("measured", "stdpose") in kinds and any(kind == "paper" for kind, _ in kinds)
+    estimation = recipe.evaluate(task="estimation", variants=["e"], steps=1, progress=False)
+    methods = {r["method"] for r in estimation["rows"] if r["kind"] == "measured"}
+    assert methods == {"single frame", "stdpose"}, "no labels, no line between them"
+    for wrong in ({"task": "guess"}, {"data": "nowhere"}, {"variants": ["z"]}):
+        with pytest.raises(UnknownName):
+            recipe.evaluate(**wrong, progress=False)
+
+
+def test_the_shipped_file_loads_as_a_propagator(small_world, tmp_path):
+    from workbench.predict import load
+
+    path = recipe.ship(tmp_path / "out" / "made.safetensors", replace(recipe.TRAIN, steps=2), progress=False)
+    loaded = load(str(path))
+    assert isinstance(loaded, Propagator) and loaded.model.config == TINY
+    card = checkpoint.read_card(path)
+    assert "stdpose, T = 7, occluded joints" in card["metrics"] and card["skeleton"] == "posetrack15"
