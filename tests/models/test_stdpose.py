@@ -1,0 +1,475 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from workbench import checkpoint, codecs
+from workbench.checkpoint import load_into
+from workbench.errors import BadParameter
+from workbench.models import build, config_of, entry
+from workbench.models.backbones import Backbone, HeatmapHead, KeypointMaps
+from workbench.models.layers import merge_heads, split_heads
+from workbench.models.stdpose import (
+    TABLE_4,
+    ConditionalGaussian,
+    DynamicAwareMask,
+    MutualInformation,
+    PoseAggregation,
+    SpatioTemporalDynamicsAggregation,
+    STDPose,
+    STDPoseConfig,
+    TemporalFeatureFusion,
+    TemporalKeypointsSynthesis,
+    distance_weights,
+    information_bound,
+    log_density,
+    modified_sigmoid,
+    residuals,
+)
+from workbench.taps import record, tap_table
+
+TINY = config_of("stdpose", "tiny")
+K = TINY.joints
+
+
+def example(config: STDPoseConfig = TINY, batch: int = 2):
+    return entry("stdpose").example(config, batch, torch.Generator().manual_seed(5))
+
+
+def made(config: STDPoseConfig = TINY) -> STDPose:
+    torch.manual_seed(3)
+    return STDPose(config).eval()
+
+
+def row(name: str) -> STDPoseConfig:
+    return replace(TINY, **TABLE_4[name])
+
+
+@pytest.fixture
+def frames():
+    return torch.rand(2, 3, K, 8, 12, generator=torch.Generator().manual_seed(1))
+
+
+# --- the mask ---
+
+
+def test_the_modified_sigmoid_is_eq_3():
+    x = torch.tensor([0.0, 0.5, -0.5, 1.0, -1.0])
+    by_hand = torch.tensor([0.3208, 0.5, 0.5, 0.6792, 0.6792])
+    torch.testing.assert_close(modified_sigmoid(x), by_hand, atol=5e-5, rtol=0)
+    rise = modified_sigmoid(torch.linspace(0, 3, 31))
+    assert (rise.diff() > 0).all() and rise.max() < 1
+    assert modified_sigmoid(torch.zeros(1), 5.0, 0.0).item() == 0.5, "theta and k together set the value at rest"
+    torch.testing.assert_close(modified_sigmoid(torch.zeros(1), 5.0, 0.7), torch.tensor([1 / (1 + math.exp(3.5))]))
+
+
+def test_residuals_are_the_key_frame_less_its_neighbours(frames):
+    forward, backward = residuals(frames).unbind(1)
+    assert torch.equal(forward, frames[:, 1] - frames[:, 0]) and torch.equal(backward, frames[:, 1] - frames[:, 2])
+    assert torch.equal(residuals(frames.flip(1)), residuals(frames).flip(1))
+
+
+def test_the_nearer_frame_counts_for_more():
+    weights = distance_weights(torch.tensor([[2, 5], [3, 3], [0, 0], [4, 0]]))
+    torch.testing.assert_close(weights, torch.tensor([[10 / 7, 4 / 7], [1, 1], [1, 1], [0, 2]]))
+
+
+def test_the_mask_is_a_softmax_over_pixels_of_what_moves(frames):
+    torch.manual_seed(0)
+    dam = DynamicAwareMask(replace(TINY, forward_weight=0.3, backward_weight=2.0, k=3.0, theta=0.2))
+    torch.nn.init.normal_(dam.compress.weight)
+    with torch.no_grad(), record(dam) as taps:
+        mask = dam(frames)
+    w = dam.compress.weight[0, :, 0, 0]
+    logits = sum(
+        weight * torch.einsum("k,bkyx->byx", w, 1 / (1 + torch.exp(-3.0 * ((frames[:, 1] - frames[:, t]).abs() - 0.2))))
+        for t, weight in ((0, 0.3), (2, 2.0))
+    )
+    torch.testing.assert_close(taps["logits"], logits)
+    torch.testing.assert_close(mask, logits.flatten(1).softmax(-1).view(2, 8, 12))
+    torch.testing.assert_close(mask.sum((1, 2)), torch.ones(2))
+
+
+def test_the_mask_is_even_at_rest_and_highest_where_a_joint_moves(frames):
+    dam = DynamicAwareMask(TINY)
+    still = frames[:, 1:2].expand_as(frames)
+    with torch.no_grad():
+        torch.testing.assert_close(dam(still), torch.full((2, 8, 12), 1 / 96))
+        moved = still.clone()
+        moved[:, 2, 4, 3, 7] += 0.8
+        away = moved.clone()
+        away[:, 2, 4, 3, 7] -= 1.6
+        assert (dam(moved).flatten(1).argmax(-1) == 3 * 12 + 7).all()
+        torch.testing.assert_close(dam(moved), dam(away)), "what leaves counts like what comes"
+
+
+def test_left_and_right_change_places_with_their_weights(frames):
+    one = DynamicAwareMask(replace(TINY, forward_weight=0.3, backward_weight=2.0))
+    other = DynamicAwareMask(replace(TINY, forward_weight=2.0, backward_weight=0.3))
+    with torch.no_grad():
+        torch.testing.assert_close(one(frames), other(frames.flip(1)))
+        assert not torch.allclose(one(frames), one(frames.flip(1)), atol=1e-6)
+        distance = torch.tensor([[1, 6], [2, 5]])
+        torch.testing.assert_close(one(frames, distance), other(frames.flip(1), distance.flip(1)))
+        assert not torch.allclose(one(frames, distance), one(frames), atol=1e-6)
+
+
+# --- the encoder ---
+
+
+def test_tks_is_eq_6_joint_by_joint(frames):
+    torch.manual_seed(0)
+    tks = TemporalKeypointsSynthesis(replace(TINY, joint_channels=2)).eval()
+    for norm in (tks.in_time[1], tks.in_space[1], tks.synthesis[1]):
+        torch.nn.init.uniform_(norm.running_mean), torch.nn.init.uniform_(norm.bias)
+    with torch.no_grad(), record(tks) as taps:
+        out = tks(frames)
+        first, norm, _, last = tks.in_time
+        merged = []
+        for j in range(K):
+            own = slice(2 * j, 2 * j + 2)
+            x = F.conv2d(frames[:, :, j], first.weight[own], padding=1)  # left, key and right map of joint j alone
+            x = F.batch_norm(x, norm.running_mean[own], norm.running_var[own], norm.weight[own], norm.bias[own])
+            merged.append(F.conv2d(x.relu(), last.weight[j : j + 1], last.bias[j : j + 1], padding=1))
+        merged = torch.cat(merged, 1)
+        space = tks.in_space(merged)
+        final = tks.synthesis(torch.cat((space, frames[:, 0], frames[:, 1], frames[:, 2]), 1))
+    torch.testing.assert_close(taps["time"], merged)
+    torch.testing.assert_close(taps["space"], space)
+    torch.testing.assert_close(out, final)
+
+
+def test_tff_joins_the_three_tokens_of_a_place():
+    torch.manual_seed(0)
+    tff = TemporalFeatureFusion(12, 6, replace(TINY, layers=0)).eval()
+    features = torch.randn(2, 3, 12, 3, 2)
+    with torch.no_grad():
+        out = tff(features)
+        placed = features.flatten(3).mT + tff.position
+        by_hand = tff.mlp(torch.cat([F.layer_norm(placed[:, t], (12,)) for t in range(3)], -1))
+    torch.testing.assert_close(out.flatten(2).mT, by_hand)
+
+
+def test_tff_attends_from_every_token_to_every_frame():
+    torch.manual_seed(0)
+    tff = TemporalFeatureFusion(12, 6, TINY).eval()
+    features = torch.randn(1, 3, 12, 3, 2, requires_grad=True)
+    grad = torch.autograd.grad(tff(features)[0, :, 2, 1].square().sum(), features)[0]
+    assert (grad.abs().sum(2) > 0).all()
+    assert tff.position.shape == (3, 6, 12), "each frame has its own"
+
+
+# --- the decoder ---
+
+
+def test_cross_attention_is_eq_12():
+    torch.manual_seed(0)
+    block = PoseAggregation(12, TINY).eval()
+    z, image = torch.randn(2, 5, 12), torch.randn(2, 7, 12)
+    with torch.no_grad(), record(block) as taps:
+        out = block(z, image)
+        x = block.norm1(z)
+        z = z + block.self_attention(x, x, x)
+        w, b = (part.chunk(3) for part in (block.cross_attention.in_proj.weight, block.cross_attention.in_proj.bias))
+        q, k, v = (split_heads(F.linear(x, *p), 2) for x, p in zip((block.norm2(z), image, image), zip(w, b)))
+        weights = torch.softmax(q @ k.mT / math.sqrt(6), -1)
+        z = z + block.cross_attention.out_proj(merge_heads(weights @ v))
+        z = z + block.mlp(block.norm3(z))
+    torch.testing.assert_close(taps["cross_attention.attention.map"], weights)
+    torch.testing.assert_close(out, z)
+    assert weights.shape == (2, 2, 5, 7) and tap_table(block)["cross_attention.attention.map"][-1] == "image_token"
+
+
+def test_tokens_are_made_of_masked_and_plain_heatmaps():
+    torch.manual_seed(0)
+    stda = SpatioTemporalDynamicsAggregation(12, 6, TINY).eval()
+    merged, mask, fused = torch.rand(2, K, 12, 8), torch.rand(2, 12, 8).flatten(1).softmax(-1), torch.randn(2, 12, 3, 2)
+    mask = mask.view(2, 12, 8)
+    with torch.no_grad(), record(stda) as taps:
+        out = stda(merged, mask, fused)
+    torch.testing.assert_close(taps["masked"], merged * mask[:, None] * 96)
+    both = torch.cat((taps["masked"], merged), 1)
+    token = torch.einsum("ckyx,bkyx->bc", stda.embed.weight, both[..., 4:8, 4:8]) + stda.embed.bias + stda.position[3]
+    torch.testing.assert_close(taps["tokens"][:, 3], token), "the fourth token is the patch at row 1, column 1"
+    assert out.shape == merged.shape
+    with torch.no_grad(), record(stda, ["masked"]) as taps:
+        stda(merged, torch.full((2, 12, 8), 1 / 96), fused)
+    torch.testing.assert_close(taps["masked"], merged), "an even mask changes nothing"
+
+
+def test_without_the_mask_only_the_merged_maps_are_embedded():
+    assert made(row("d")).stda.embed.in_channels == K and made(row("e")).stda.embed.in_channels == 2 * K
+
+
+# --- information ---
+
+
+def gaussians(nats: float, dim: int, pairs: int, generator: torch.Generator):
+    """Pairs whose mutual information is known: correlation rho in each of `dim` coordinates, -dim/2 log(1 - rho^2) = nats."""
+    rho = math.sqrt(1 - math.exp(-2 * nats / dim))
+    x, noise = torch.randn(2, pairs, dim, generator=generator)
+    return x, rho * x + math.sqrt(1 - rho**2) * noise
+
+
+@pytest.mark.parametrize(("nats", "dim"), [(0.5, 1), (1.0, 4), (2.0, 1), (2.0, 8)])
+def test_estimates_come_near_known_information(nats, dim):
+    """Learned in 150 steps; both bounds within 0.1 nats and a twentieth, on pairs that were not learned from."""
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    density = ConditionalGaussian(dim, dim, 32)
+    optimiser = torch.optim.Adam(density.parameters(), 2e-2)
+    for _ in range(150):
+        x, y = gaussians(nats, dim, 256, generator)
+        optimiser.zero_grad()
+        density.misfit(x[:, None], y[:, None]).backward()
+        optimiser.step()
+    x, y = (part.unflatten(0, (256, 8)) for part in gaussians(nats, dim, 8 * 256, generator))
+    with torch.no_grad():
+        lower, upper = (density.information(x, y, upper).item() for upper in (False, True))
+    assert lower <= upper
+    near = pytest.approx(nats, abs=0.1 + 0.05 * nats)
+    assert lower == near and upper == near
+
+
+def test_of_independent_pairs_neither_bound_finds_anything():
+    x, y = torch.randn(2, 64, 4, 3, generator=torch.Generator().manual_seed(0))
+    density = ConditionalGaussian(3, 3, 4)
+    torch.nn.init.zeros_(density.last.weight)  # what it would learn: nothing from x
+    torch.nn.init.zeros_(density.last.bias)
+    with torch.no_grad():
+        assert density.information(x, y, upper=False).item() == pytest.approx(0, abs=1e-6)
+        assert density.information(x, y, upper=True).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_the_bounds_by_hand():
+    q = torch.tensor([[0.6, 0.2], [0.1, 0.4]]).log()[..., None]  # [i, j]: y_i by what j says
+    lower = (math.log(0.6 / 0.4) + math.log(0.4 / 0.25)) / 2
+    upper = (math.log(0.6 / 0.2) + math.log(0.4 / 0.1)) / 2
+    assert information_bound(q, False).item() == pytest.approx(lower) and information_bound(q, True).item() == (
+        pytest.approx(upper)
+    )
+    sure = 100 * torch.eye(8)[..., None]
+    assert information_bound(sure, False).item() == pytest.approx(math.log(8)), "no more than log b"
+    assert information_bound(torch.ones(1, 1, 5), True).item() == 0, "of a single pair nothing is known"
+
+
+def test_densities_are_torchs_own():
+    y, mean, log_variance = torch.randn(3, 4, 2, 5, generator=torch.Generator().manual_seed(0))
+    found = log_density(y, mean, log_variance)
+    normal = torch.distributions.Normal(mean[2], torch.exp(0.5 * log_variance[2]))
+    torch.testing.assert_close(found[1, 2], normal.log_prob(y[1]).sum(-1))
+
+
+def test_information_moves_what_it_is_of_and_likelihood_the_density():
+    torch.manual_seed(0)
+    density, x, y = ConditionalGaussian(3, 2, 4), torch.randn(5, 1, 3), torch.randn(5, 1, 2)
+    x.requires_grad_(), y.requires_grad_()
+    density.information(x, y, upper=True).backward()
+    assert x.grad.any() and y.grad.any() and all(p.grad is None for p in density.parameters())
+    x.grad = y.grad = None
+    density.misfit(x, y).backward()
+    assert x.grad is None and y.grad is None and all(p.grad.any() for p in density.parameters())
+
+
+def test_the_signs_are_those_of_eq_11(monkeypatch):
+    """What is shared with the label is to grow by a lower bound, what is shared with the key frame to shrink by an upper one."""
+    torch.manual_seed(0)
+    mutual = MutualInformation(12, TINY)
+    values = iter((0.7, 0.2, 0.5, 0.1))
+    asked = []
+
+    def told(self, x, y, upper):
+        asked.append(upper)
+        return torch.tensor(next(values))
+
+    monkeypatch.setattr(ConditionalGaussian, "information", told)
+    maps, features = torch.rand(3, 2, K, 12, 8), torch.randn(2, 2, 12, 3, 2)
+    losses = mutual(maps[0], (features[0], features[1]), (maps[1], maps[2]))
+    assert asked == [False, True, False, True]
+    assert losses["loss.mutual_feature"].item() == pytest.approx(-0.1 * (0.7 - 0.2))
+    assert losses["loss.mutual_heatmap"].item() == pytest.approx(-0.01 * (0.5 - 0.1))
+
+
+def test_the_key_frames_own_stand_still():
+    torch.manual_seed(0)
+    mutual = MutualInformation(12, TINY)
+    maps, features = torch.rand(3, 2, K, 12, 8, requires_grad=True), torch.randn(2, 2, 12, 3, 2, requires_grad=True)
+    losses = mutual(maps[0], (features[0], features[1]), (maps[1], maps[2]))
+    (losses["loss.mutual_feature"] + losses["loss.mutual_heatmap"]).backward()
+    assert maps.grad[1].any() and features.grad[0].any(), "fused"
+    assert not maps.grad[2].any() and not features.grad[1].any(), "the key frame's own"
+
+
+# --- the model ---
+
+
+def test_annotations_take_the_place_of_the_maps_of_their_frames():
+    model, inputs = made(), example()
+    inputs["auxiliary_weights"][:, 0, 2] = 0
+    inputs["auxiliary_weights"][:, 0, 3] = 1
+    with torch.no_grad(), record(model, ["estimated", "frames"]) as taps:
+        found = model(**inputs)
+    own, used = taps["estimated"], taps["frames"]
+    assert torch.equal(used, found["frames"]) and torch.equal(used[:, 1], own[:, 1])
+    given = model.encode(inputs["auxiliary_xy_crop"], inputs["auxiliary_weights"])
+    assert torch.equal(used[:, 0, 3], given[:, 0, 3]) and torch.equal(used[:, 0, 2], own[:, 0, 2])
+    known = inputs["auxiliary_weights"] > 0
+    assert torch.equal(used[:, ::2][known], given[known]) and torch.equal(used[:, ::2][~known], own[:, ::2][~known])
+    with torch.no_grad():
+        assert torch.equal(model(inputs["images"])["frames"], own), "estimation: none are given"
+
+
+@pytest.mark.parametrize("name", TABLE_4)
+def test_rows_of_table_4_look_at_what_they_have(name):
+    """(a) sees the key frame alone, (b) also the other pictures, (c) to (f) the annotations too."""
+    model, inputs = made(row(name)), example()
+    other = inputs["images"].clone()
+    other[:, 2] = 0
+    with torch.no_grad():
+        plain = model(inputs["images"])["heatmaps"]
+        pictures = model(other)["heatmaps"]
+        told = model(inputs["images"], auxiliary_xy_crop=inputs["auxiliary_xy_crop"])["heatmaps"]
+    assert torch.equal(plain, pictures) == (name == "a")
+    assert torch.equal(plain, told) == (name in "ab")
+    parts = {part for part in ("tff", "tks", "dam", "stda", "mutual") if getattr(model, part) is not None}
+    ticks = {
+        "a": "",
+        "b": "tff",
+        "c": "tks",
+        "d": "tff tks stda",
+        "e": "tff tks stda dam",
+        "f": "tff tks stda dam mutual",
+    }
+    assert parts == set(ticks[name].split())
+
+
+def test_the_plain_rows_are_head_and_merged_maps():
+    inputs = example()
+    with torch.no_grad():
+        baseline = made(row("a"))
+        alone = baseline.head(baseline.backbone(inputs["images"][:, 1]))
+        torch.testing.assert_close(baseline(inputs["images"])["heatmaps"], alone)
+        fusing = made(row("b"))
+        fused = fusing.tff(fusing.features_of(inputs["images"]))
+        torch.testing.assert_close(fusing(inputs["images"])["heatmaps"], fusing.head(fused))
+        merging = made(row("c"))
+        found = merging(inputs["images"])
+        torch.testing.assert_close(found["heatmaps"], merging.tks(found["frames"]))
+
+
+def test_features_made_before_take_the_place_of_pictures():
+    model, inputs = made(), example()
+    images = inputs.pop("images")
+    with torch.no_grad():
+        features = model.features_of(images)
+        torch.testing.assert_close(model(features=features, **inputs)["heatmaps"], model(images, **inputs)["heatmaps"])
+    for wrong in ({}, {"images": images, "features": features}):
+        with pytest.raises(BadParameter, match="give one of the two"):
+            model(**wrong)
+
+
+def test_the_terms_are_eq_4_and_5():
+    config = replace(TINY, frame_weight=0.5)
+    model, inputs = made(config), example()
+    with torch.no_grad(), record(model, ["estimated"]) as taps:
+        found = model(**inputs)
+    at = inputs["xy_crop"] @ model.to_heatmap[:, :2].T + model.to_heatmap[:, 2]
+    v = inputs["weights"]
+    truth = codecs.encode_heatmaps(at, v, config.grid, config.sigma)
+    for name, maps, weight in (("heatmap", found["heatmaps"], 1), ("frame", taps["estimated"][:, 1], 0.5)):
+        expected = weight * (v * (maps - truth).square().sum((-2, -1))).sum(1).mean()
+        torch.testing.assert_close(found[f"loss.{name}"], expected)
+    assert {k for k in found if k.startswith("loss.")} == {
+        "loss.heatmap", "loss.frame", "loss.mutual_feature", "loss.mutual_heatmap", "loss.density"
+    }  # fmt: skip
+    assert "loss.frame" not in made(replace(TINY, frame_weight=0.0))(**inputs), "Eq. 5 as printed"
+
+
+@pytest.mark.parametrize(("size", "padded", "grid"), [
+    ((192, 256), (192, 256), (48, 64)), ((288, 384), (288, 384), (72, 96)), ((168, 224), (176, 224), (44, 56)),
+])  # fmt: skip
+def test_sizes_that_16_does_not_divide_are_padded(size, padded, grid):
+    config = STDPoseConfig(size=size)
+    assert config.padded == padded and config.grid == grid
+
+
+def test_padding_is_on_the_right_and_below_and_places_stay():
+    config = config_of("stdpose", "tiny_padded", alignment="udp")
+    model, inputs = made(config), example(config)
+    with torch.no_grad():
+        wide = F.pad(inputs["images"], (0, 8, 0, 8))
+        expected = model.backbone(wide.flatten(0, 1)).unflatten(0, (2, 3))
+        torch.testing.assert_close(model.features_of(inputs["images"]), expected)
+    xy = torch.tensor([[[3.0, 5.0], [23.0, 39.0]]])
+    found, confidence = model.decode({"heatmaps": model.encode(xy, torch.ones(1, 2))})
+    assert (found - xy).abs().max() < 2.1 and confidence.min() > 0.7, "to half a heatmap px"
+
+
+def test_vitpose_weights_fit_backbone_and_head():
+    torch.manual_seed(9)
+    other = KeypointMaps(
+        Backbone(TINY.backbone, TINY.padded, TINY.widths, TINY.depths), HeatmapHead(12, K, TINY.deconv)
+    )
+    model = made()
+    report = load_into(model, other.state_dict(), partial=True)
+    assert not report.unexpected
+    images = example()["images"]
+    with torch.no_grad():
+        found = model(images)["frames"][:, 0]
+        torch.testing.assert_close(found, other.eval()(images[:, 0]))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"stda": False, "dam": False}, "switch STDA on"), ({"stda": False, "tks": False, "mi": False}, "a mask without"),
+        ({"tff": False, "tks": False}, "information of nothing"),
+    ],
+)  # fmt: skip
+def test_configurations_that_cannot_be(wrong, said):
+    with pytest.raises(BadParameter, match=said):
+        STDPoseConfig(**wrong)
+
+
+def test_backbones_without_tokens_and_heads_that_do_not_fit_are_refused():
+    with pytest.raises(BadParameter, match="choose a ViT"):
+        STDPose(replace(TINY, size=(32, 64), backbone="resnet18", widths=(8, 8, 12, 16), depths=(1, 1, 1, 1)))
+    with pytest.raises(BadParameter, match="5 heads of 12"):
+        STDPose(replace(TINY, heads=5))
+
+
+def test_it_works_in_bf16_and_with_channels_last():
+    model, inputs = made(), example(batch=3)
+    plain = model(**inputs)
+    swapped = made().to(memory_format=torch.channels_last)(**inputs)
+    torch.testing.assert_close(swapped["heatmaps"], plain["heatmaps"])
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model(**inputs)
+    losses = {k: v for k, v in found.items() if k.startswith("loss.")}
+    assert all(v.dtype == torch.float32 and v.isfinite() for v in losses.values())
+    sum(losses.values()).backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters())
+    assert (found["heatmaps"] - plain["heatmaps"]).abs().max() < 0.1
+
+
+def test_a_few_steps_lower_the_loss():
+    torch.manual_seed(0)
+    model, inputs = STDPose(TINY).train(), example(batch=4)
+    optimiser = torch.optim.AdamW(model.parameters(), 3e-3)
+    seen = []
+    for _ in range(12):
+        found = model(**inputs)
+        seen.append([found[f"loss.{name}"].item() for name in ("heatmap", "frame", "density")])
+        optimiser.zero_grad()
+        sum(v for k, v in found.items() if k.startswith("loss.")).backward()
+        optimiser.step()
+    assert all(end < 0.9 * begin for begin, end in zip(*(seen[i] for i in (0, -1))))
+
+
+def test_the_small_configuration_can_be_shipped(tmp_path):
+    path = checkpoint.save(tmp_path / "small.safetensors", build("stdpose", "small"), {"model": "stdpose"})
+    assert path.stat().st_size <= 4_000_000
