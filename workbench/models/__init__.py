@@ -29,7 +29,7 @@ class Entry:
     example: Callable[
         [Any, int, torch.Generator], dict[str, Tensor]
     ]  # (config, batch size, generator) -> forward's kwargs
-    unused_parameters: Callable[[Any], set[str]] = lambda config: set()  # that a released configuration names as unused
+    unused_parameters: Callable[[Any], set[str]] = lambda config: set()  # by a released configuration, or frozen
     large: frozenset[str] = frozenset()  # configurations that want an accelerator: tests on a CPU leave them out
 
 
@@ -108,6 +108,14 @@ OTPOSE_SMALL = OTPoseConfig(
     size=(96, 128), backbone="hrnet_w18_small", widths=(16, 16, 32, 48, 64), depths=(1, 1, 1, 1, 1), sigma=1.5,
     occlusion_layers=2, layers=2, mlp_ratio=2, refine_channels=12, refine_blocks=1, dilations=(1, 2, 3, 4, 5), initial_std=None,
 )  # fmt: skip  # a third of the paper's grid, and a third of its dilations
+
+
+def _stdpose_frozen(config: STDPoseConfig) -> set[str]:
+    """What stays as it is in training."""
+    names = (name for name, _ in STDPose(config).named_parameters())
+    return {name for name in names if config.frozen and name.startswith(("backbone.", "head."))}
+
+
 STDPOSE_TINY = STDPoseConfig(
     size=(32, 48), backbone="vit_tiny_patch16_224", widths=(12, 2), depths=(1,), deconv=(7, 5), sigma=1.0, layers=1,
     blocks=1, heads=2, mlp_ratio=1, joint_channels=1, tks_channels=6, mi_channels=8, frame_weight=1.0,
@@ -118,7 +126,7 @@ STDPOSE_TINY_HRNET = replace(
 )  # fmt: skip
 STDPOSE_SMALL = STDPoseConfig(
     size=(96, 128), backbone="hrnet_w18_small", widths=(16, 16, 32, 48, 64), depths=(1, 1, 1, 1, 1), token_channels=96,
-    frozen=True, deconv=(64, 32), sigma=1.5, layers=2, blocks=2, heads=4, mlp_ratio=2, tks_channels=32, mi_channels=32,
+    frozen=True, deconv=(40, 24), sigma=1.5, layers=2, blocks=2, heads=4, mlp_ratio=2, tks_channels=32, mi_channels=32,
 )  # fmt: skip
 
 MODELS: dict[str, Entry] = {
@@ -193,11 +201,12 @@ MODELS: dict[str, Entry] = {
             **{f"tiny_{row}": replace(STDPOSE_TINY, **fields) for row, fields in TABLE_4.items() if row != "f"},
             "tiny_padded": replace(STDPOSE_TINY, size=(24, 40), alignment="msra", frame_weight=0.0),
             "tiny_hrnet": STDPOSE_TINY_HRNET,
-            "tiny_hrnet_b": replace(STDPOSE_TINY_HRNET, **TABLE_4["b"]),
+            "tiny_hrnet_b": replace(STDPOSE_TINY_HRNET, **TABLE_4["b"], frame_weight=1.0),
             "small": STDPOSE_SMALL,
             "paper": STDPoseConfig(),
         },
         _stdpose_example,
+        unused_parameters=_stdpose_frozen,
         large=frozenset({"paper"}),
     ),
 }
