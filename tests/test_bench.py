@@ -67,6 +67,13 @@ def test_bench_of_otpose_sets_its_encoder_beside_a_matrix_product(monkeypatch):
     assert min(row["windows/s"] for row in rows[2:]) > 0
 
 
+def test_bench_of_stdpose_learns_and_carries(monkeypatch):
+    monkeypatch.setattr(bench, "STDPOSE_MODELS", {"tiny": 2})
+    rows = bench.bench("stdpose", device="cpu", seconds=0.1)["rows"]
+    assert [r["precision"] for r in rows] == ["fp32", "bf16"] and rows[0]["parameters"] == rows[1]["parameters"] > 0
+    assert all(r["training windows/s"] > 0 and r["propagated windows/s"] > 0 for r in rows)
+
+
 def test_the_share_of_the_product_s_rate_is_taken_call_by_call(monkeypatch):
     monkeypatch.setattr(bench, "forward_flops", lambda *_: 2 * 2048**3)
     monkeypatch.setattr(

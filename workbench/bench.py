@@ -28,6 +28,7 @@ from .models.layers import count_parameters, forward_flops
 from .models.otpose import N_FEATURES, OTPose, OTPoseConfig
 from .models.otpose import Encoder as OTPoseEncoder
 from .models.port import Port
+from .models.stdpose import STDPose, STDPoseConfig
 from .models.vissimcc import VisSimCC, VisSimCCConfig
 from .predict import PortRefiner, RefineRule, SequenceRefiner
 from .recipes import hanet as hanet_recipe
@@ -272,6 +273,51 @@ def _bench_otpose(device: str, seconds: float) -> list[dict]:
     ]  # fmt: skip
 
 
+STDPOSE_MODELS = {
+    "paper": 4,
+    "small": 16,
+}  # configuration -> people a step; "paper" on a GPU alone, eight times as many
+
+
+def _stdpose_row(name: str, config: STDPoseConfig, size: int, precision: str, device: str, seconds: float) -> dict:
+    torch.manual_seed(0)
+    example = entry("stdpose").example(config, size, torch.Generator().manual_seed(0))
+    batch = {k: v.to(device) for k, v in example.items()}
+    given = {k: v for k, v in batch.items() if k not in ("xy_crop", "weights")}
+    model = STDPose(config).to(device, memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(p for p in model.parameters() if p.requires_grad)
+    mixed = partial(torch.autocast, device, torch.bfloat16, enabled=precision == "bf16")
+    row = {"configuration": name, "precision": precision, "batch": size, "parameters": count_parameters(model)}
+
+    def learn():
+        with mixed():
+            loss = sum(v for k, v in model(**batch).items() if k.startswith("loss."))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+
+    def carry():
+        with torch.inference_mode(), mixed():
+            model.decode(model(**given))
+
+    for what, step in (("training windows/s", learn), ("propagated windows/s", carry)):
+        model.train(step is learn)
+        row[what] = size * _median_rate(step, device, seconds)
+    if device == "cuda":
+        row["GB of the GPU"] = torch.cuda.max_memory_allocated() / 1e9
+    return row
+
+
+def _bench_stdpose(device: str, seconds: float) -> list[dict]:
+    """Three crops and the labels of two of them to the joints of the third; learning, and carrying."""
+    precisions, more = (("bf16",), 8) if device == "cuda" else (("fp32", "bf16"), 1)
+    return [
+        _stdpose_row(name, config_of("stdpose", name), more * size, precision, device, seconds)
+        for name, size in STDPOSE_MODELS.items() if device == "cuda" or name not in entry("stdpose").large
+        for precision in precisions
+    ]  # fmt: skip
+
+
 def _filmed(recipe: World, index: int) -> tuple[int, int]:
     """Frames and people in frames of one clip, rendered here."""
     made = sample_clip(recipe, "train", index)
@@ -352,8 +398,7 @@ def _bench_windows(device: str, seconds: float) -> list[dict]:
 
 BENCHES = {
     "windows": _bench_windows, "port": _bench_port, "hanet": _bench_hanet, "vissimcc": _bench_vissimcc,
-    "otpose": _bench_otpose,
-    "synthetic": _bench_synthetic,
+    "otpose": _bench_otpose, "stdpose": _bench_stdpose, "synthetic": _bench_synthetic,
 }  # fmt: skip
 
 
