@@ -3,13 +3,15 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from tests.data.test_posetrack import content, person, write
 from workbench import checkpoint, propagate
 from workbench.data.worlds import cached_clips
-from workbench.errors import UnknownName
+from workbench.errors import MissingData, UnknownName
 from workbench.models import build, config_of
 from workbench.models.stdpose import TABLE_4
 from workbench.predict import Propagator
@@ -130,3 +132,39 @@ def test_the_shipped_file_loads_as_a_propagator(small_world, tmp_path):
     assert isinstance(loaded, Propagator) and loaded.model.config == TINY
     card = checkpoint.read_card(path)
     assert "stdpose, T = 7, occluded joints" in card["metrics"] and card["skeleton"] == "posetrack15"
+
+
+@pytest.fixture
+def posetrack18(tmp_path):
+    """Two halves in the published layout: seven frames of noise, all labelled, two people."""
+    root, rng = tmp_path / "posetrack18", np.random.default_rng(0)
+    for split in ("train", "val"):
+        sequence = f"000001_made_{split}"
+        people = (person(t, i, at=20 + 5 * i + t, bbox=[15, 15, 50, 60]) for t in range(7) for i in (0, 1))
+        value = content(*people, labelled=range(7), sequence=sequence)
+        for image in value["images"]:
+            image["file_name"] = f"images/{split}/{sequence}/{image['frame_id'] % 100:06d}.jpg"
+            (root / image["file_name"]).parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(root / image["file_name"]), rng.integers(0, 255, (96, 128, 3), np.uint8))
+        write(root / "annotations" / split, value, f"{sequence}.json")
+    return f"posetrack18:{root}"
+
+
+def test_posetrack_as_the_user_has_it(small_world, posetrack18, monkeypatch):
+    monkeypatch.setattr(recipe, "PAPER", replace(TINY, frozen=False))
+    options = {"variants": ["stdpose"], "intervals": (3,), "steps": 1, "device": "cpu", "progress": False}
+    for task, methods in (
+        ("propagation", ["linear", "farneback", "single frame", "stdpose"]),
+        ("estimation", ["single frame", "stdpose"]),
+    ):
+        result = recipe.evaluate(posetrack18, task=task, **options)
+        ours = [r for r in result["rows"] if r["kind"] == "measured"]
+        assert [(r["method"], r["subset"], r["T"]) for r in ours] == [(name, "all joints", 3) for name in methods]
+        assert (
+            "8 people in labelled frames" in result["protocol"] and "random weights, 8 to learn" in result["protocol"]
+        )
+        assert "STDPose" in {r.get("method") for r in result["rows"] if r["kind"] == "paper"}
+        if task == "propagation":
+            assert ours[0]["metrics"]["AP-Mean"] > 90, "everybody moves on a line here"
+    with pytest.raises(MissingData, match="between labels 8 frames apart"):
+        recipe.evaluate(posetrack18, **options | {"intervals": (8,), "variants": ["e"]})

@@ -419,12 +419,19 @@ def window_batches(windows: Windows, size: int) -> Callable[[int, np.random.Gene
     return make
 
 
+def weights_at_hand(name: str, key: str) -> Path | None:
+    """The user's file of published weights, by the manifest's name, if it is on this machine."""
+    try:
+        found, root = locate(name)
+    except MissingData:
+        return None
+    return next((root / file for file in found.layout.alternatives(key) if (root / file).is_file()), None)
+
+
 def start_weights(model: OTPose) -> str:
     """HRNet-W48 of COCO into the single-frame part, where the user has it, but for its last layer; what was found."""
-    try:
-        found, root = locate(WEIGHTS)
-        file = next(root / name for name in found.layout.files["w48"] if (root / name).is_file())
-    except (MissingData, StopIteration):
+    file = weights_at_hand(WEIGHTS, "w48")
+    if file is None:
         return "ImageNet"
     tensors = public_weights(checkpoint.read_public(file))
     checkpoint.load_into(

@@ -7,6 +7,7 @@ for all intervals and for both tasks. Every variant has the same windows and bud
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache, partial
@@ -20,12 +21,13 @@ from jaxtyping import Bool
 from .. import checkpoint, metrics, propagate
 from ..data.windows import Augment, Windows
 from ..data.worlds import WORLDS, cached_clips
-from ..errors import unknown
+from ..errors import MissingData, unknown
 from ..models import build, config_of
+from ..models.backbones import public_weights
 from ..models.stdpose import TABLE_4, STDPose, STDPoseConfig
 from ..predict import Propagator, between_inputs, load, weights_path
-from ..records import Pose
-from ..train import Batch, TrainConfig, fingerprint, settings_of, train
+from ..records import Clip, Pose
+from ..train import Batch, TrainConfig, choose_device, fingerprint, settings_of, train
 from . import otpose
 from . import vissimcc as single
 
@@ -201,34 +203,47 @@ def fast_joints(windows: Windows, truth: Pose) -> Bool[np.ndarray, "n k"]:
     return truth.labelled & (step >= FAST * metrics.head_sizes(truth.head_boxes_xyxy)[:, None])
 
 
+def rows_at(
+    windows: Windows, models: Mapping[str, Propagator], *, task: str, interval: int, seed: int | None = None,
+    clips: Sequence[Clip] = (), progress: bool = True,
+) -> list[dict]:  # fmt: skip
+    """Rows of windows at an interval: the straight line and optical flow (propagation alone), the single frame, each model.
+
+    Subsets: all joints; where the truth tells occlusion, visible, occluded and blurred (`fast_joints`) ones. clips: whose
+    ignored regions count for nobody.
+    """
+    rows, given, truth = [], task == "propagation", windows.poses()
+    if given:
+        found = {"linear": propagate.linear(windows), "farneback": propagate.farneback(windows, progress=progress)}
+    else:
+        found = {}
+    found["single frame"] = single_frame(next(iter(models.values()))).carry(windows, given=False, progress=progress)
+    found |= {name: model.carry(windows, given=given, progress=progress) for name, model in models.items()}
+    kept = replace(truth, visibility=truth.visibility * ~otpose.ignored(truth, clips))
+    fast = fast_joints(windows, truth) if truth.occlusion_known else None
+    for name, poses in found.items():
+        of = otpose.rows_of(name, poses, kept, seed=seed, left_out=otpose.ignored(poses, clips))
+        if fast is not None:
+            blurred = replace(truth, visibility=truth.visibility * fast)
+            row = otpose.rows_of(name, poses, blurred, seed=seed, left_out=truth.labelled & ~fast)[0]
+            of.append(row | {"subset": "blurred joints"})
+        rows += [r | {"method": "stdpose" if name in models else name, "T": interval, "task": task} for r in of]
+    return rows
+
+
 def measured(
     models: Mapping[str, Propagator], *, task: str = "propagation", intervals: Sequence[int] = INTERVALS,
     split: str = "test", seed: int | None = None, progress: bool = True,
 ) -> list[dict]:  # fmt: skip
-    """Rows by interval and method: the straight line and optical flow (propagation alone), the single frame, and each model.
-
-    Subsets: all, visible, occluded and blurred (`fast_joints`) joints.
-    """
-    rows, given = [], task == "propagation"
-    single_one = single_frame(next(iter(models.values())))
-    for interval in intervals:
-        windows = people(split, interval, single_one.model.config)
-        truth = windows.poses()
-        found = (
-            {"linear": propagate.linear(windows), "farneback": propagate.farneback(windows, progress=progress)}
-            if given
-            else {}
+    """`rows_at` of rendered clips, by interval."""
+    config = next(iter(models.values())).model.config
+    return [
+        row
+        for interval in intervals
+        for row in rows_at(
+            people(split, interval, config), models, task=task, interval=interval, seed=seed, progress=progress
         )
-        found["single frame"] = single_one.carry(windows, given=False, progress=progress)
-        found |= {name: model.carry(windows, given=given, progress=progress) for name, model in models.items()}
-        fast = fast_joints(windows, truth)
-        blurred = replace(truth, visibility=truth.visibility * fast)
-        for name, poses in found.items():
-            method = {"method": "stdpose" if name in models else name, "T": interval, "task": task}
-            of = otpose.rows_of(name, poses, truth, seed=seed)
-            moving = otpose.rows_of(name, poses, blurred, seed=seed, left_out=truth.labelled & ~fast)[0]
-            rows += [row | method for row in (*of, moving | {"subset": "blurred joints"})]
-    return rows
+    ]
 
 
 def evaluate(
@@ -236,20 +251,25 @@ def evaluate(
     intervals: Sequence[int] | None = None, seed: int = 0, steps: int | None = None, device: str = "auto",
     progress: bool = True,
 ) -> dict:  # fmt: skip
-    """The protocol on rendered clips: {schema_version, protocol, rows}, metrics in percent.
+    """The protocol on rendered clips or on PoseTrack: {schema_version, protocol, rows}, metrics in percent.
 
-    task: "propagation", where labels of every T-th frame are given, or "estimation", where none are. variants: names of
-    `VARIANTS`, which are trained (and cached); by default the shipped weights. intervals: T, default `INTERVALS`, 7 for
-    variants and estimation. steps: caps every training, for tests.
+    data: "synthetic", or "posetrack17[:PATH]" and so on: the paper's recipe on what the user has. task: "propagation", where
+    labels of every T-th frame are given, or "estimation", where none are. variants: names of `VARIANTS`, which are trained
+    (and cached); by default the shipped weights, on PoseTrack "stdpose". intervals: T, default `INTERVALS`, 7 for variants,
+    estimation and PoseTrack. steps: caps every training, for tests.
     """
     if task not in TASKS:
         raise unknown("task", task, TASKS)
-    if data.partition(":")[0] != "synthetic":
-        raise unknown("data of STDPose", data, ("synthetic",))
+    name = data.partition(":")[0]
+    if name not in ("synthetic", *otpose.PUBLISHED):
+        raise unknown("data of STDPose", name, ("synthetic", *otpose.PUBLISHED))
+    if name != "synthetic":
+        given = {"seed": seed, "steps": steps, "device": device, "progress": progress}
+        return _evaluate_published(data, task, variants or ("stdpose",), intervals or (7,), **given)
     if intervals is None:
         intervals = INTERVALS if variants is None and task == "propagation" else (7,)
     if variants is None:
-        models, networks = {"stdpose": load("stdpose", device=device if device != "auto" else "cpu")}, "shipped weights"
+        models, networks = {"stdpose": load("stdpose", device=choose_device(device))}, "shipped weights"
     else:
         settings = replace(TRAIN, seed=seed)
         models = {v: train_variant(v, settings, cap=steps, device=device, progress=progress)[0] for v in variants}
@@ -271,3 +291,79 @@ def evaluate(
     return {
         "schema_version": SCHEMA_VERSION, "protocol": protocol, "boxes": "between labels", "rows": rows + paper_rows(*tables),
     }  # fmt: skip
+
+
+# --- PoseTrack ----------------------------------------------------------------------------------------------------
+
+PAPER = config_of("stdpose", "paper")
+EPOCHS, DROPS, PEOPLE = 20, (12 / 20, 16 / 20), 32  # App. B; people a step  # unstated; ours
+WEIGHTS = "vitpose_base_simple"  # a ViT-B that learned poses on COCO, if the user has it; else ImageNet's
+
+
+def published_windows(clips: Sequence[Clip], folder: Path, config: STDPoseConfig, interval: int) -> Windows:
+    """Everybody in every labelled frame between two labelled ones that are `interval` apart; augmented as App. B says."""
+    options = {"padding": PADDING, "alignment": config.alignment}
+    windows = propagate.windows_between([(c, folder) for c in clips], config.size, interval=interval, **options)
+    tracks = [windows.pairs[pair][0].tracks[n] for pair, n, _ in windows.items]
+    gaps = [int(np.ptp(windows.frames_of(i))) for i in range(len(windows))]
+    kept = [t.labelled[key] and gap == interval for t, gap, key in zip(tracks, gaps, windows.items[:, 2])]
+    windows.items = windows.items[np.array(kept, bool)]
+    if not len(windows):
+        remedy = "name a smaller interval"
+        raise MissingData(f"no labelled frame between labels {interval} frames apart", file=folder, remedy=remedy)
+    return windows
+
+
+def start_weights(model: STDPose) -> str:
+    """ViTPose-B of COCO into the backbone, where the user has it; what was found."""
+    file = otpose.weights_at_hand(WEIGHTS, "weights")
+    if file is None:
+        return "ImageNet"
+    tensors = public_weights(checkpoint.read_public(file))
+    backbone = {k: v for k, v in tensors.items() if k.startswith("backbone.")}
+    checkpoint.load_into(model, backbone, partial=True, file=file)
+    return f"COCO ({file.name})"
+
+
+def _trained_published(data, variant, interval, seed, steps, device, progress) -> tuple[Propagator, str]:
+    config = replace(PAPER, **TABLE_4["f" if variant == "stdpose" else variant])
+    windows = published_windows(*otpose.read_published(data, "train"), config, interval)
+    settings = TrainConfig(
+        steps=steps or EPOCHS * max(len(windows) // PEOPLE, 1), batch_size=PEOPLE if steps is None else 2, lr=2e-4,
+        drops=DROPS, weight_decay=0.01, precision="bf16", seed=seed, workers=min(4, os.cpu_count() or 1),
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    model = STDPose(config, pretrained=steps is None)
+    start = "random" if steps else start_weights(model)
+    card = {"model": "stdpose", "variant": variant, "config": asdict(config), "padding": PADDING, "data": data,
+            "interval": interval, "start": start}  # fmt: skip
+    batches = gap_batches([windows], settings.batch_size)
+    found, _ = _train(model, batches, card, settings, device=device, progress=progress, label=variant)
+    return (
+        found,
+        f"{settings.steps:,} steps of {settings.batch_size} people from {start} weights, {len(windows)} to learn from",
+    )
+
+
+def _evaluate_published(data, task, variants, intervals, *, seed, steps, device, progress) -> dict:
+    """The paper's settings: ViT-B, 256 x 192, AdamW at 2e-4; boxes on the line between the labelled ones."""
+    clips, folder = otpose.read_published(data, "val")
+    rows, told, n = [], "weights as named", 0
+    for variant in variants:
+        for interval in intervals:
+            if variant in VARIANTS:
+                model, told = _trained_published(data, variant, interval, seed, steps, device, progress)
+            else:
+                model = load(variant, device=choose_device(device))
+            test = published_windows(clips, folder, model.model.config, interval)
+            n += len(test)
+            rows += rows_at(
+                test, {variant: model}, task=task, interval=interval, seed=seed, clips=clips, progress=progress
+            )
+    protocol = (
+        f"{data.partition(':')[0]}: {len(clips)} validation clips, {n} people in labelled frames between labelled ones T frames "
+        f"apart; task {task}; boxes on the line between; percent; AP-*: PoseTrack's average precision within half a head "
+        f"size, ignored regions left out; {told}"
+    )
+    rows += paper_rows("Table 1" if task == "propagation" else "Table 2")
+    return {"schema_version": SCHEMA_VERSION, "protocol": protocol, "boxes": "between labels", "rows": rows}
