@@ -376,7 +376,8 @@ class STDPose(nn.Module):
     """The estimator and propagator: three crops of a person, or their features, to the heatmaps of the key frame.
 
     Without TFF the key frame's feature stands for the fused one, without TKS its heatmaps for the merged ones. Without both
-    the left and right frame are not looked at; with TFF alone the annotations have no way in.
+    the left and right frame are not looked at, and "frames" holds the key frame's maps alone; with TFF alone the annotations
+    have no way in.
     """
 
     def __init__(self, config: STDPoseConfig = STDPoseConfig(), pretrained: bool = False):
@@ -438,7 +439,13 @@ class STDPose(nn.Module):
         features = self.features(self.features_of(images[:, looks]) if features is None else features[:, looks])
         b, t = features.shape[:2]
         key = t // 2
-        frames = self.estimated(self.head(features.flatten(0, 1)).unflatten(0, (b, t)))
+        fused = features[:, key] if self.tff is None else self.tff(features)
+        alone = (
+            config.tff and not config.stda
+        )  # Table 4 (b): read in one call, or batch norm would mix up two statistics
+        seen = torch.cat((features, fused[:, None]), 1) if alone else features
+        maps = self.head(seen.flatten(0, 1)).unflatten(0, (b, -1))
+        frames = self.estimated(maps[:, :t])
         own = frames[:, key]
         if auxiliary_xy_crop is not None and t == 3:
             known = torch.ones_like(auxiliary_xy_crop[..., 0]) if auxiliary_weights is None else auxiliary_weights
@@ -446,13 +453,13 @@ class STDPose(nn.Module):
             left, right = torch.where(known[..., None, None] > 0, given, frames[:, ::2]).unbind(1)
             frames = torch.stack((left, frames[:, 1], right), 1)
         frames = self.frames(frames)
-        fused = features[:, key] if self.tff is None else self.tff(features)
         merged = frames[:, key] if self.tks is None else self.tks(frames)
         if self.stda is not None:
             heatmaps = self.stda(merged, None if self.dam is None else self.dam(frames, distance), fused)
         else:
-            heatmaps = merged if self.tff is None else self.head(fused)
-        found = {"heatmaps": self.out(heatmaps), "frames": frames}
+            heatmaps = maps[:, t] if alone else merged
+        heatmaps = self.out(heatmaps)
+        found = {"heatmaps": heatmaps, "frames": frames}
         if xy_crop is not None:
             weights = torch.ones_like(xy_crop[..., 0]) if weights is None else weights
             truth = self.encode(xy_crop, weights)
