@@ -361,6 +361,15 @@ def test_the_plain_rows_are_head_and_merged_maps():
         torch.testing.assert_close(found["heatmaps"], merging.tks(found["frames"]))
 
 
+@pytest.mark.parametrize("name", TABLE_4)
+def test_a_head_reads_all_it_reads_at_once(name):
+    """Two calls would leave batch norm with the statistics of neither."""
+    model, calls = made(row(name)), []
+    model.head.register_forward_hook(lambda *_: calls.append(1))
+    model.train()(example()["images"])
+    assert len(calls) == 1
+
+
 def test_features_made_before_take_the_place_of_pictures():
     model, inputs = made(), example()
     images = inputs.pop("images")

@@ -41,6 +41,9 @@ def _hrnet(name: str, widths: tuple[int, ...], depths: tuple[int, ...], pretrain
     return net
 
 
+HEATMAP_STD = 0.001  # heatmaps are next to nothing almost everywhere, and networks that begin far from that learn late
+
+
 class Backbone(nn.Module):
     """A network of timm without its classifier, in `net`, and the map of features that pose heads take.
 
@@ -108,9 +111,13 @@ class HeatmapHead(nn.Module):
 
     SimpleBaseline and SimCC's ResNet (256, 256, 256), ViTPose's classic head (256, 256), HRNet (). ViTPose's simple head:
     (), kernel 3, and upsample 4, which doubles twice by bilinear interpolation after a ReLU.
+    std: of the last layer's first weights, `HEATMAP_STD` where its answer is the heatmap; None: torch's own.
     """
 
-    def __init__(self, channels: int, joints: int, deconv: tuple[int, ...] = (), kernel: int = 1, upsample: int = 1):
+    def __init__(
+        self, channels: int, joints: int, deconv: tuple[int, ...] = (), kernel: int = 1, upsample: int = 1,
+        std: float | None = None,
+    ):  # fmt: skip
         super().__init__()
         self.upsample, layers = upsample, []
         for width in deconv:
@@ -118,6 +125,9 @@ class HeatmapHead(nn.Module):
             channels = width
         self.deconv = nn.Sequential(*layers)
         self.final = nn.Conv2d(channels, joints, kernel, padding=kernel // 2)
+        if std is not None:
+            nn.init.normal_(self.final.weight, std=std)
+            nn.init.zeros_(self.final.bias)
 
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k hh ww"]:
         x = self.deconv(features)

@@ -21,7 +21,7 @@ from .. import codecs, geometry
 from ..errors import BadParameter
 from ..skeletons import skeleton
 from ..taps import Tap
-from .backbones import Backbone, HeatmapHead, KeypointMaps
+from .backbones import HEATMAP_STD, Backbone, HeatmapHead, KeypointMaps
 
 FLOWS = ("prev", "sub", "close", "far", "total")
 _MEMBERS = {
@@ -410,7 +410,7 @@ class OTPose(nn.Module):
         super().__init__()
         self.config, k = config, config.joints
         backbone = Backbone(config.backbone, config.size, config.widths, config.depths, pretrained)
-        self.maps = KeypointMaps(backbone, HeatmapHead(backbone.channels, k, config.deconv))
+        self.maps = KeypointMaps(backbone, HeatmapHead(backbone.channels, k, config.deconv, std=HEATMAP_STD))
         if self.maps.grid != config.grid:
             raise BadParameter(f"{config.backbone} gives maps of {self.maps.grid}, {config.grid} expected")
         self.flow = nn.ModuleDict({kind: Tap("b joint y x") for kind in FLOWS})

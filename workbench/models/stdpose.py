@@ -25,7 +25,7 @@ from .. import codecs, geometry
 from ..errors import BadParameter
 from ..skeletons import skeleton
 from ..taps import Tap
-from .backbones import Backbone, HeatmapHead
+from .backbones import HEATMAP_STD, Backbone, HeatmapHead
 from .layers import MultiheadAttention
 
 PATCH = 16  # px of the crop to a token
@@ -354,7 +354,7 @@ class SpatioTemporalDynamicsAggregation(nn.Module):
         self.position = nn.Parameter(0.02 * torch.randn(tokens, channels))
         self.blocks = nn.ModuleList(PoseAggregation(channels, config) for _ in range(config.blocks))
         self.norm_image, self.norm = nn.LayerNorm(channels), nn.LayerNorm(channels)
-        self.head = HeatmapHead(channels, k, config.deconv)
+        self.head = HeatmapHead(channels, k, config.deconv, std=HEATMAP_STD)
         self.masked = Tap("b joint y x") if config.dam else None
         self.tokens = Tap("b token channel")
 
@@ -380,7 +380,8 @@ class STDPose(nn.Module):
     """The estimator and propagator: three crops of a person, or their features, to the heatmaps of the key frame.
 
     Without TFF the key frame's feature stands for the fused one, without TKS its heatmaps for the merged ones. Without both
-    the left and right frame are not looked at; with TFF alone the annotations have no way in.
+    the left and right frame are not looked at, and "frames" holds the key frame's maps alone; with TFF alone the annotations
+    have no way in.
     """
 
     def __init__(self, config: STDPoseConfig = STDPoseConfig(), pretrained: bool = False):
@@ -396,10 +397,9 @@ class STDPose(nn.Module):
             raise BadParameter(f"{config.heads} heads of {channels} channels", remedy="let heads divide channels")
         cut = patch > 1  # finer maps: their own head needs no upsampling if they are as fine as the heatmaps
         self.cut = nn.Conv2d(fine, channels, patch, patch) if cut and (config.tff or config.stda) else None
-        self.head = HeatmapHead(fine, config.joints, config.deconv[int(math.log2(patch)) :])
-        self.head_fused = (
-            HeatmapHead(channels, config.joints, config.deconv) if cut and config.tff and not config.stda else None
-        )
+        self.head = HeatmapHead(fine, config.joints, config.deconv[int(math.log2(patch)) :], std=HEATMAP_STD)
+        alone = config.tff and not config.stda  # Table 4 (b)
+        self.head_fused = HeatmapHead(channels, config.joints, config.deconv, std=HEATMAP_STD) if alone else None
         self.features, self.estimated = Tap("b frame channel y x"), Tap("b frame joint y x")
         self.frames = Tap("b frame joint y x")  # the same, or annotations in their place
         self.tff = TemporalFeatureFusion(channels, tokens, config) if config.tff else None
@@ -473,7 +473,7 @@ class STDPose(nn.Module):
         if self.stda is not None:
             heatmaps = self.stda(merged, None if self.dam is None else self.dam(frames, distance), fused)
         else:
-            heatmaps = merged if self.tff is None else (self.head_fused or self.head)(fused)
+            heatmaps = merged if self.head_fused is None else self.head_fused(fused)
         found = {"heatmaps": self.out(heatmaps), "frames": frames}
         if xy_crop is not None:
             weights = torch.ones_like(xy_crop[..., 0]) if weights is None else weights

@@ -22,7 +22,7 @@ from ..checkpoint import KeyReport, load_into
 from ..errors import BadParameter
 from ..skeletons import skeleton
 from ..taps import Tap
-from .backbones import Backbone, HeatmapHead, KeypointMaps, public_weights
+from .backbones import HEATMAP_STD, Backbone, HeatmapHead, KeypointMaps, public_weights
 from .layers import Attention, merge_heads, split_heads
 
 SOURCES = ("predicted", "truth", "none")
@@ -233,7 +233,8 @@ class VisSimCC(nn.Module):
         super().__init__()
         self.config, joints = config, len(skeleton(config.skeleton))
         backbone = Backbone(config.backbone, config.size, config.widths, config.depths, pretrained)
-        head = HeatmapHead(backbone.channels, joints, config.deconv, config.head_kernel, config.head_upsample)
+        std = HEATMAP_STD if config.output == "heatmap" else None
+        head = HeatmapHead(backbone.channels, joints, config.deconv, config.head_kernel, config.head_upsample, std)
         self.maps = KeypointMaps(backbone, head)
         self.grid = w, h = self.maps.grid
         self.feature = Tap("b joint feature")

@@ -67,9 +67,9 @@ VARIANTS = {
     "window_36": replace(SMALL, window=36),  # row 9
 }
 START = "vissimcc-baseline"  # the shipped weights whose backbone the single-frame estimator goes on from
-FRAME_TRAIN = TrainConfig(steps=2_000, batch_size=64, lr=1e-3, warmup_steps=200, ema=0.995, precision="bf16", workers=1)
+FRAME_TRAIN = TrainConfig(steps=2_000, batch_size=64, lr=2e-3, warmup_steps=200, ema=0.995, precision="bf16", workers=1)
 # unstated; ours
-TRAIN = SHIPPED_TRAIN = TrainConfig(steps=1_500, batch_size=16, lr=1e-3, warmup_steps=100, ema=0.995, clip_norm=1.0)
+TRAIN = SHIPPED_TRAIN = TrainConfig(steps=1_000, batch_size=16, lr=1e-3, warmup_steps=100, ema=0.995, clip_norm=1.0)
 AUGMENT = Augment(scale=(0.75, 1.25), rotation_degrees=30.0, half_body=0.0)
 
 
