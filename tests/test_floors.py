@@ -13,6 +13,7 @@ FLOORS = [
     {"geometry", "codecs", "occlusion", "metrics", "keypoint_ap", "train"},
     {"data", "models"},
     {"predict", "runs"},
+    {"propagate"},
     {"recipes"},
     {"view", "bench"},
     {"cli"},
