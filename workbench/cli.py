@@ -251,7 +251,7 @@ def evaluate(
     data: Annotated[str, typer.Option(help="NAME or NAME:PATH; see `workbench data list`.")] = "synthetic",
     json_file: JsonFile = None,
     variants: Annotated[str | None, typer.Option(help="Comma-separated; all by default.")] = None,
-    task: Annotated[str | None, typer.Option(help="Of stdpose: propagation (the usual one) or estimation.")] = None,
+    task: Annotated[str | None, typer.Option(help="Of stdpose: propagation (the usual one), estimation or pseudo.")] = None,
     steps: Annotated[int | None, typer.Option(help="Cap every training; for trying out.", min=1)] = None,
     seed: Seed = 0,
     device: Device = "auto",

@@ -134,6 +134,35 @@ def test_the_shipped_file_loads_as_a_propagator(small_world, tmp_path):
     assert "stdpose, T = 7, occluded joints" in card["metrics"] and card["skeleton"] == "posetrack15"
 
 
+def test_pseudo_labels_are_labels_and_what_is_carried_between(small_world):
+    propagator = Propagator(build("stdpose", TINY))
+    pairs = recipe._rendered("train", 2)
+    sparse = recipe.sparse_pairs(pairs, 7)
+    dense = recipe.carried_pairs(propagator, sparse, progress=False)
+    found = propagator.carry(propagator.windows(sparse))
+    rows = iter(range(len(found)))
+    for (whole, _), (few, _), (clip, _) in zip(pairs, sparse, dense):
+        for truth, kept, track in zip(whole.tracks, few.tracks, clip.tracks):
+            own = np.flatnonzero(kept.labelled)
+            assert set(own) <= {0, 7, 14} and not kept.xy_frame[~kept.labelled].any()
+            np.testing.assert_array_equal(track.xy_frame[own], truth.xy_frame[own])
+            for t in np.flatnonzero(track.labelled & ~kept.labelled):
+                row = next(rows)
+                known = track.visibility[t] > 0
+                np.testing.assert_allclose(track.xy_frame[t][known], found.xy_frame[row][known], rtol=1e-6)
+            assert truth.labelled.all() and not track.labelled[15], "nothing after the last label"
+
+
+def test_table_3_compares_labels_alone_with_pseudo_labels(small_world, monkeypatch):
+    monkeypatch.setattr(recipe, "NEW_CLIPS", 2)
+    monkeypatch.setattr(recipe, "PSEUDO_TRAIN", replace(recipe.PSEUDO_TRAIN, batch_size=3, workers=0, precision="no"))
+    rows = recipe.pseudo_rows(Propagator(build("stdpose", TINY)), intervals=(7,), steps=1, progress=False)
+    kinds = [(r["variant"], r["T"]) for r in rows if r["subset"] == "all joints"]
+    assert kinds == [("labels alone", 7), ("with pseudo-labels", 7), ("all labels", 1)]
+    shares = [r["metrics"]["labelled"] for r in rows if r["subset"] == "all joints"]
+    assert shares[0] == shares[1] == pytest.approx(100 * 3 / 16) and shares[2] == 100
+
+
 @pytest.fixture
 def posetrack18(tmp_path):
     """Two halves in the published layout: seven frames of noise, all labelled, two people."""
