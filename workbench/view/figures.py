@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import cv2
@@ -323,9 +324,9 @@ def flow_of_shapes(names: Sequence[str], shapes: Sequence[str], axes: Sequence[s
             type="rect", x0=x - 0.44, x1=x + 0.44, y0=y - 0.3, y1=y + 0.3, line={"color": DETECTED, "width": 1.5},
             fillcolor="#eef5fb", layer="below",
         )  # fmt: skip
-        figure.add_annotation(
-            x=x, y=y, text=f"<b>{name}</b><br>{shape}<br><i>{axis}</i>", showarrow=False, font={"size": 10}
-        )
+        name, shape, axis = ("<br>".join(textwrap.wrap(text, 18)) for text in (name, shape, axis))
+        text = f"<b>{name}</b><br>{shape}<br><i>{axis}</i>"
+        figure.add_annotation(x=x, y=y, text=text, showarrow=False, font={"size": 10})
         if i + 1 < len(names):
             nx, ny = (i + 1) % per_row, -((i + 1) // per_row)
             ends = (x + 0.44, y, nx - 0.44, ny) if ny == y else (x, y - 0.3, nx, ny + 0.3)

@@ -376,7 +376,7 @@ class FlowExplorer:
         small = {"tickfont": {"size": 9}}
         figure.update_layout(xaxis8={"tickangle": -60, "domain": [0.77, 1], **small})
         figure.update_layout(yaxis8={"autorange": "reversed", "domain": [0.16, 0.53], **small})
-        return figures._layout(figure, "", 760, 1000, legend={"orientation": "h", "y": -0.02})
+        return figures._layout(figure, "", 720, figures.PAGE_PX, legend={"orientation": "h", "y": -0.02})
 
     def _fill(self, figure: BaseFigure) -> None:
         """Brings a figure to the present state. Traces of one `batch_update` change the same properties, see `PortExplorer`."""
