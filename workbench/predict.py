@@ -551,6 +551,8 @@ SHIPPED = {  # method -> skeletons with weights of their own, the usual one firs
     "vissimcc": ("coco17",),
     "vissimcc-reasoning": ("coco17",),
     "vissimcc-baseline": ("coco17",),
+    "otpose": ("posetrack15",),
+    "stdpose": ("posetrack15",),
 }
 
 
