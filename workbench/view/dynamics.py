@@ -298,50 +298,50 @@ class _Between:
         truth, flags = self.window.xy_crop[1], self.window.visibility[1]
         return np.where(flags > 0, joint_distances(inside.xy_crop, truth[None])[0], np.nan)
 
-    def single(self) -> Float[np.ndarray, "k 2"]:
-        """The single frame's answer, px of the crop."""
-        return flows.peaks(self.models[False], torch.from_numpy(self.shipped.taps["estimated"][:, 1]))[0]
+    def poses(self, inside: Inside) -> dict[str, Float[np.ndarray, "k 2"]]:
+        """Truth, the single frame's answer and another, px of the crop."""
+        single = flows.peaks(self.models[False], torch.from_numpy(self.shipped.taps["estimated"][:, 1]))[0]
+        truth = crop_panel(self.window, "", self.skeleton, {})["poses"][figures.REAL][0]
+        return {figures.REAL: truth, SINGLE: single, FINAL: inside.xy_crop[0]}
 
-    def _panels(self, cols: int, names: Sequence[str], maps: Sequence[tuple[np.ndarray, tuple[int, int]]]) -> go.Figure:
-        """Crops below see-through maps (their affine and shape); where there are more names than maps, a plot is the last."""
+    def _panels(
+        self, cols: int, names: Sequence[str], maps: Sequence[tuple[np.ndarray, tuple[int, int]]], poses_in: int
+    ) -> go.Figure:
+        """Crops below see-through maps (their affine and shape); where there are more names than maps, a plot is the last.
+        Behind the maps stand the traces of the poses, in one of the panels.
+        """
         rows = -(-len(names) // cols)
         figure = make_subplots(rows, cols, subplot_titles=names, horizontal_spacing=0.02, vertical_spacing=0.08)
-        w, h = self.config.size
-        for i, (affine, shape) in enumerate(maps):
-            at = {"row": i // cols + 1, "col": i % cols + 1}
-            figure.add_trace(map_trace(affine, np.zeros(shape)), **at)
-            figures._picture_axes(figure, [-0.5, w - 0.5], [h - 0.5, -0.5], **at, constrain="domain")
+        (w, h), blank = self.config.size, np.zeros((len(self.skeleton), 2))
+        at = [{"row": i // cols + 1, "col": i % cols + 1} for i in range(len(maps))]
+        for (affine, shape), place in zip(maps, at):
+            figure.add_trace(map_trace(affine, np.zeros(shape)), **place)
+            figures._picture_axes(figure, [-0.5, w - 0.5], [h - 0.5, -0.5], **place, constrain="domain")
+        for name in (figures.REAL, SINGLE, FINAL):
+            for trace in figures.pose_traces(blank, self.skeleton, name, COLOURS[name], width=1.5):
+                figure.add_trace(trace.update(hoverinfo="skip"), **at[poses_in])  # a click reaches what lies under it
         return figures._layout(figure, "", 130 + 300 * rows, 1000, legend={"orientation": "h", "y": -0.03})
 
-    def _pictures(self, figure: BaseFigure, times: Sequence[int]) -> None:
+    def _draw(self, figure: BaseFigure, grids: Sequence[np.ndarray], times: Sequence[int]) -> None:
+        """Maps, poses and pictures. Traces of one `batch_update` change the same properties, see `PortExplorer`."""
+        with figure.batch_update():
+            for trace, grid in zip(figure.data, grids):
+                trace.update(z=grid, zmax=max(float(grid.max()), 1e-6), opacity=self.opacity.value)
+        lines = [part for xy in self.poses(self.inside).values() for part in (figures.bones(xy, self.skeleton), xy.T)]
+        with figure.batch_update():
+            for trace, (x, y) in zip(figure.data[len(grids) :], lines):
+                trace.update(x=x, y=y)
         w, h = self.config.size
         at = {"x": -0.5, "y": -0.5, "sizex": w, "sizey": h, "sizing": "stretch", "layer": "below"}
         axes = [{"xref": f"x{n}", "yref": f"y{n}"} for n in ("", *range(2, len(times) + 1))]
         sources = [figures.data_uri(self.window.crops[t]) for t in times]
         figure.layout.images = [at | refs | {"source": s} for refs, s in zip(axes, sources)]
 
-    def _maps(self, figure: BaseFigure, grids: Sequence[np.ndarray]) -> None:
-        """Traces of one `batch_update` change the same properties, see `PortExplorer`."""
-        with figure.batch_update():
-            for trace, grid in zip(figure.data, grids):
-                trace.update(z=grid, zmax=max(float(grid.max()), 1e-6), opacity=self.opacity.value)
-
-    def _poses(self, figure: BaseFigure, poses: Mapping[str, Float[np.ndarray, "k 2"]], first: int) -> None:
-        lines = [part for xy in poses.values() for part in (figures.bones(xy, self.skeleton), xy.T)]
-        with figure.batch_update():
-            for trace, (x, y) in zip(figure.data[first:], lines):
-                trace.update(x=x, y=y)
-
-    def _truth(self) -> Float[np.ndarray, "k 2"]:
-        return crop_panel(self.window, "", self.skeleton, {})["poses"][figures.REAL][0]
-
-    def _where(self) -> str:
+    def _redraw(self, _change=None) -> None:
         left, key, right = self.window.frames.tolist()
         flag = ("no label", "occluded", "visible")[self.window.visibility[1, self.skeleton.index(self.joint.value)]]
-        return f"Key frame {key} between labels {left} and {right}; <b>{self.joint.value}</b> is {flag} there."
-
-    def _redraw(self, _change=None) -> None:
-        self.readout.value = f"<div class='between-readout'>{self._where()}<br>{self._sentence()}</div>"
+        where = f"Key frame {key} between labels {left} and {right}; <b>{self.joint.value}</b>: {flag}."
+        self.readout.value = f"<div class='between-readout'>{where}<br>{self._sentence()}</div>"
         if hasattr(self, "figure"):
             self._fill(self.figure)
 
@@ -380,33 +380,26 @@ class MaskExplorer(_Between):
         names = ["dam.residual", "dam.out", "frames", "stda.masked"]
         self.inside = look_inside(own, self.seen, names, told=self.told.value)
         self.flat = look_inside(own, self.seen, (), told=self.told.value, edit={"dam.out": even})
-        self.poses = {figures.REAL: self._truth(), SINGLE: self.single(), FINAL: self.inside.xy_crop[0]}
         self._redraw()
 
     def _build(self) -> go.Figure:
         captions = [*(f"{name} frame" for name in FRAMES), "|forward residual|", "|backward residual|", "mask"]
         names = [*captions, "what the mask leaves", "modified sigmoid (Eq. 3)"]
-        figure = self._panels(4, names, [(self.to_crop, self.config.grid[::-1])] * 7)
+        figure = self._panels(4, names, [(self.to_crop, self.config.grid[::-1])] * 7, 5)
         figure.add_scatter(mode="lines", line_color=figures.REFINED, showlegend=False, row=2, col=4)
         dots = {"mode": "markers", "marker_size": 10, "name": "largest residuals", "showlegend": False}
         figure.add_scatter(**dots, marker_color=[figures.DETECTED, figures.MASKED], row=2, col=4)
-        blank = np.zeros((len(self.skeleton), 2))
-        for name in self.poses:
-            figure.add_traces(figures.pose_traces(blank, self.skeleton, name, COLOURS[name], width=1.5), 2, 2)
         return figure.update_layout(yaxis8={"range": [0, 1], "side": "right"}, xaxis8={"title": "residual"})
 
     def _fill(self, figure: BaseFigure) -> None:
         j, taps = self.skeleton.index(self.joint.value), {name: tap[0] for name, tap in self.inside.taps.items()}
         residual = np.abs(taps["dam.residual"][:, j])
         grids = [*taps["frames"][:, j], *residual, taps["dam.out"], taps["stda.masked"][j]]
-        self._maps(figure, grids)
+        self._draw(figure, grids, (0, 1, 2, 1, 1, 1, 1))
         x, largest = np.linspace(-1.2, 1.2, 121), residual.max((1, 2)).astype(float)
         with figure.batch_update():
-            for trace, at in zip(figure.data[7:9], (x, largest)):
-                y = modified_sigmoid(torch.from_numpy(at), self.k.value, self.theta.value)
-                trace.update(x=at, y=y.numpy())
-        self._poses(figure, self.poses, 9)
-        self._pictures(figure, (0, 1, 2, 1, 1, 1, 1))
+            for trace, at in zip(figure.data[-2:], (x, largest)):
+                trace.update(x=at, y=modified_sigmoid(torch.from_numpy(at), self.k.value, self.theta.value).numpy())
         times = taps["dam.out"] * taps["dam.out"].size
         figure.layout.annotations[5].text = f"mask: {times.min():.2f} to {times.max():.2f} times an even one"
 
@@ -460,34 +453,26 @@ class LookExplorer(_Between):
         order = order if self.of.value else np.random.default_rng(0).random(len(order))
         self.chosen = strongest(order[None], self.count.value)
         self.inside = self.look(False, (), edit=blanked(self.chosen))
-        self.poses = {figures.REAL: self._truth(), SINGLE: self.single(), FINAL: self.inside.xy_crop[0]}
         self._redraw()
 
     def _build(self) -> go.Figure:
         maps = [(self.to_crop, self.config.grid[::-1]), *[(tokens_to_crop(self.models[False].model), self.shape)] * 2]
-        figure = self._panels(3, ["click a token", *self.names], maps)
-        x, y = self.places.T
-        for col, name in enumerate(("token", "blanked out"), 1):
-            dots = {"x": x, "y": y, "mode": "markers", "name": name, "hoverinfo": "text", "showlegend": False}
-            mark = {"symbol": "square-open-dot" if col == 1 else "x", "size": 11}
-            text = [f"token {i}" for i in range(len(x))]
-            figure.add_scatter(**dots, hovertext=text, marker=mark, row=1, col=col)
-        blank = np.zeros((len(self.skeleton), 2))
-        for pose in self.poses:
-            for trace in figures.pose_traces(blank, self.skeleton, pose, COLOURS[pose], width=1.5):
-                figure.add_trace(trace.update(hoverinfo="skip"), 1, 1)  # a click reaches the token under it
-        return figure
+        figure = self._panels(3, ["click a token", *self.names], maps, 0)
+        figure.data[0].hoverinfo = "skip"
+        (x, y), text = self.places.T, [f"token {i}" for i in range(len(self.places))]
+        for col, symbol in ((1, "square-open-dot"), (2, "x")):
+            dots = {"x": x, "y": y, "mode": "markers", "showlegend": False, "hovertext": text, "hoverinfo": "text"}
+            figure.add_scatter(**dots, marker={"symbol": symbol, "size": 11}, row=1, col=col)
+        return figure.update_layout(hoverdistance=40)
 
     def _fill(self, figure: BaseFigure) -> None:
         maps = [self.attention(inside).reshape(self.shape) for inside in (self.shipped, self.blank)]
         own = self.shipped.taps["tks.out"][0, self.skeleton.index(self.joint.value)].clip(0)
-        self._maps(figure, [own, *maps])
-        here = np.arange(len(self.places)) == self.token.value
+        self._draw(figure, [own, *maps], (1, 1, 1))
+        here, plain = np.arange(len(self.places)) == self.token.value, ("rgba(255,255,255,0.6)", "rgba(0,0,0,0)")
         with figure.batch_update():
-            for trace, chosen, strong in ((figure.data[3], here, "#F0E442"), (figure.data[4], self.chosen[0], "#000")):
-                trace.update(marker={"color": np.where(chosen, strong, "rgba(255,255,255,0.1)").tolist()})
-        self._poses(figure, self.poses, 5)
-        self._pictures(figure, (1, 1, 1))
+            for trace, chosen, other in zip(figure.data[-2:], (here, self.chosen[0]), plain):
+                trace.update(marker={"color": np.where(chosen, "#0072B2", other).tolist()})
         for told, name, grid in zip(figure.layout.annotations[1:], self.names, maps):
             told.text = f"{name}: up to {grid.max():.3f}, even {1 / grid.size:.3f}"
 
@@ -502,11 +487,14 @@ class LookExplorer(_Between):
             f"joint's {before[j]:.1f} &rarr; {after[j]:.1f}; it moves by {moved[j]:.1f}, all by {moved.mean():.1f}."
         )
 
+    def clicked(self, _trace, points, _state) -> None:
+        """A click on one of the dots."""
+        for i in points.point_inds:
+            self.token.value = int(i)
+
     def show(self) -> None:
-        """Displays the live widget; clicks on the tokens of the first picture are heard from now on."""
-        self.figure.data[3].on_click(
-            lambda _t, points, _s: [self.token.set_trait("value", i) for i in points.point_inds]
-        )
+        """Displays the live widget, which hears clicks, with its static twin."""
+        self.figure.data[-2].on_click(self.clicked)
         super().show()
 
 
