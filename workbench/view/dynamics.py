@@ -590,5 +590,5 @@ class PropagationPlayer(ClipPlayer):
         figure.add_traces(self._time_line().data, rows=2, cols=1)
         figure.update_xaxes(title="frame", row=2, col=1)
         figure.update_yaxes(title="mean error, px", rangemode="tozero", row=2, col=1)
-        title = f"Labels of every {self.gap.value}th frame, carried (static copy, synthetic): clip {self.pair.value}"
+        title = f"Labels {self.gap.value} frames apart, carried (static copy, synthetic): clip {self.pair.value}"
         return figures._layout(figure, title, 560, figures.PAGE_PX)
