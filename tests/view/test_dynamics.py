@@ -14,7 +14,8 @@ from workbench.models import build, config_of
 from workbench.models.stdpose import TABLE_4, modified_sigmoid
 from workbench.predict import Propagator
 from workbench.records import Clip, Detections, Track, Video
-from workbench.view import dynamics, figures, flows
+from workbench.skeletons import skeleton
+from workbench.view import dynamics, figures
 
 TINY = config_of("stdpose", "tiny")
 K, (W, H), N = TINY.joints, TINY.grid, 7
@@ -161,20 +162,20 @@ def test_fast_joints_have_a_column():
 
 
 def test_poses_are_drawn_where_they_are():
-    skeleton = SimpleNamespace(edges=[(0, 1)])
-    poses = {dynamics.FINAL: np.array([[[4.0, 5.0], [12.0, 5.0]]])}
-    out = dynamics.draw_poses(np.zeros((20, 30, 3), np.uint8), poses, skeleton, zoom=3.0)
+    joints = skeleton("posetrack15")
+    poses = {dynamics.FINAL: np.array([[[4.0, 5.0]] * (K - 1) + [[12.0, 5.0]]])}  # one bone is longer than nothing
+    out = dynamics.draw_poses(np.zeros((20, 30, 3), np.uint8), poses, joints, zoom=3.0)
     orange = tuple(bytes.fromhex(figures.REFINED[1:]))
     assert (
         out.shape == (60, 90, 3) and tuple(out[16, 13]) == orange and tuple(out[16, 25]) == orange
     )  # the middle of a pixel
     assert not out[50].any() and not out[0].any()
-    rim = dynamics.draw_poses(np.zeros((20, 30, 3), np.uint8), poses, skeleton, labelled=True)
+    rim = dynamics.draw_poses(np.zeros((20, 30, 3), np.uint8), poses, joints, labelled=True)
     assert tuple(rim[0, 0]) == tuple(bytes.fromhex(figures.TRUTH[1:])) and tuple(rim[39, 59]) == tuple(rim[0, 0])
 
 
 def test_curves_and_paths_keep_their_colours():
-    rows = [{"": who, "T": t, "px": t + i} for i, who in enumerate((dynamics.LINE, dynamics.FINAL)) for t in (2, 7)]
+    rows = [{"who": who, "T": t, "px": t + i} for i, who in enumerate((dynamics.LINE, dynamics.FINAL)) for t in (2, 7)]
     figure = dynamics.curves(rows, "made")
     assert [(t.name, t.line.color, list(t.y)) for t in figure.data] == [
         (dynamics.LINE, "#222222", [2, 7]), (dynamics.FINAL, figures.REFINED, [3, 8]),
@@ -251,7 +252,7 @@ def test_gap_frame_person_and_labels(mask_explorer, propagator, sets):
 
 def test_a_token_asks_and_is_clicked(look_explorer, propagator, inside):
     explorer = look_explorer
-    at = int(dynamics.token_at(propagator.model, inside.xy_crop[0, explorer.skeleton.index("left_wrist")]))
+    at = int(dynamics.token_at(propagator.model, inside.xy_crop[0])[explorer.skeleton.index("left_wrist")])
     assert explorer.token.value == at
     asked = inside.taps[dynamics.CROSS.format(0)][0, :, at]
     np.testing.assert_allclose(np.ravel(explorer.figure.data[1].z), asked.mean(0), atol=1e-6)
@@ -279,8 +280,7 @@ def test_what_is_looked_at_is_taken_away(look_explorer):
     explorer.count.value = 6
     assert np.abs(explorer.inside.heatmaps - explorer.shipped.heatmaps).max() > 0
     explorer.joint.value = "nose"
-    nose = explorer.shipped.xy_crop[0, explorer.skeleton.index("nose")]
-    assert explorer.token.value == int(dynamics.token_at(explorer.models[False].model, nose))
+    assert explorer.token.value == dynamics.token_at(explorer.models[False].model, explorer.shipped.xy_crop[0])[0]
     assert np.shape(explorer.static().data[1].z) == (3, 2)
 
 

@@ -130,7 +130,7 @@ def token_places(model: STDPose) -> Float[np.ndarray, "token 2"]:
     return geometry.apply(tokens_to_crop(model), np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1).reshape(-1, 2))
 
 
-def token_at(model: STDPose, xy_crop: Float[np.ndarray, "*n 2"]) -> Int[np.ndarray, "*n"]:
+def token_at(model: STDPose, xy_crop: Float[np.ndarray, "*n k 2"]) -> Int[np.ndarray, "*n k"]:
     """Number of the token whose middle is nearest."""
     return np.linalg.norm(token_places(model) - np.asarray(xy_crop)[..., None, :], axis=-1).argmin(-1)
 
@@ -164,7 +164,7 @@ def by_distance(windows: Windows, poses: Mapping[str, Detections]) -> list[dict]
     for name, found in poses.items():
         error = errors(windows, found)
         for d in np.unique(away).tolist():
-            rows.append({"": name, "frames to the nearer label": d, "mean error, px": np.nanmean(error[away == d])})
+            rows.append({"who": name, "frames to the nearer label": d, "mean error, px": np.nanmean(error[away == d])})
     return rows
 
 
@@ -193,7 +193,7 @@ def sigmoids(settings: Mapping[str, tuple[float, float]], residual: Float[np.nda
     """Modified sigmoids, name -> (k, theta); below, how often pixels have which residual."""
     x = np.linspace(-1.2, 1.2, 241)
     rows = [
-        {"": name, "residual x": a, "Sig<sub>m</sub>(x)": b}
+        {"who": name, "residual x": a, "Sig<sub>m</sub>(x)": b}
         for name, setting in settings.items()
         for a, b in zip(x, modified_sigmoid(torch.from_numpy(x), *setting).tolist())
     ]
@@ -438,7 +438,7 @@ class LookExplorer(_Between):
         self._to_joint()
 
     def _to_joint(self, _change=None) -> None:
-        at = int(token_at(self.models[False].model, self.shipped.xy_crop[0, self.skeleton.index(self.joint.value)]))
+        at = int(token_at(self.models[False].model, self.shipped.xy_crop[0])[self.skeleton.index(self.joint.value)])
         moved, self.token.value = self.token.value != at, at
         if not (moved and hasattr(self, "figure")):  # else the slider has said so already
             self._run()
@@ -536,7 +536,7 @@ class PropagationPlayer(ClipPlayer):
     def labelled(self) -> Int[np.ndarray, "m"]:
         """Frames of the clip whose labels are given to somebody."""
         windows = self.carried[self.gap.value][0]
-        return np.unique([windows.frames_of(i)[::2] for i in self._rows()])
+        return np.unique([windows.frames_of(i)[::2] for i in self._rows().tolist()])
 
     def state(self, t: int | None = None) -> dict:
         """Of a frame, by default the shown one: picture, poses by name [p k 2], whether it is labelled, mean errors, px."""

@@ -21,7 +21,7 @@ from ..errors import BadParameter
 from ..metrics import joint_distances
 from ..models import build
 from ..models.otpose import N_FEATURES
-from ..predict import ClipEstimator
+from ..predict import ClipEstimator, PoseEstimator
 from ..skeletons import Skeleton
 from ..taps import record, tap_table
 from . import figures
@@ -70,7 +70,7 @@ def look_inside(
     return Inside(xy.float().cpu().numpy(), found["heatmaps"].float().cpu().numpy(), arrays)
 
 
-def peaks(estimator: ClipEstimator, maps: Float[Tensor, "n k h w"]) -> Float[np.ndarray, "n k 2"]:
+def peaks(estimator: PoseEstimator, maps: Float[Tensor, "n k h w"]) -> Float[np.ndarray, "n k 2"]:
     """Where maps on the heatmaps' grid are highest, px of the crop."""
     to_crop = estimator.model.to_crop.cpu()
     return (decode_heatmaps(maps.float().cpu())[0] @ to_crop[:, :2].T + to_crop[:, 2]).numpy()
