@@ -287,11 +287,11 @@ propagator = Propagator(build("stdpose", "small"))
 made = sample_clip("fast_people", "test", 0)
 sets = {7: propagator.windows([(made.clip, made.frames)], interval=7)}
 MaskExplorer(propagator, sets).show()""",
-    """LookExplorer(propagator, sets).show()""",
-    """
-PropagationPlayer({7: (sets[7], carry_all(propagator, propagator, sets[7]))}).show()""",
+    "LookExplorer(propagator, sets).show()",
+    "PropagationPlayer({7: (sets[7], carry_all(propagator, propagator, sets[7]))}).show()",
 )
-LOOKED = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')].find(p => p._fullLayout.yaxis3 && !p._fullLayout.yaxis4)"
+PLOTS = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')]"
+LOOKED = f"{PLOTS}.find(p => p._fullLayout.yaxis3 && !p._fullLayout.yaxis4)"
 
 
 def test_sliders_clicks_and_the_player_of_the_propagation_chapter(tmp_path):
