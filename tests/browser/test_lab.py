@@ -274,3 +274,70 @@ def test_paint_and_opacity_move_the_flow_explorer(tmp_path):
             notebook.wait(lambda: page.evaluate(opaque) == [0], 30, "other opacity of all seven maps")
             page.screenshot(path=SCREENSHOTS / "flows.png")
             assert notebook.errors() == [] and outside == []
+
+
+DYNAMICS = (
+    """import torch
+from workbench.data.worlds import sample_clip
+from workbench.models import build
+from workbench.predict import Propagator
+from workbench.view.dynamics import LookExplorer, MaskExplorer, PropagationPlayer, carry_all
+torch.manual_seed(0)
+propagator = Propagator(build("stdpose", "small"))
+made = sample_clip("fast_people", "test", 0)
+sets = {7: propagator.windows([(made.clip, made.frames)], interval=7)}
+MaskExplorer(propagator, sets).show()""",
+    "LookExplorer(propagator, sets).show()",
+    "PropagationPlayer({7: (sets[7], carry_all(propagator, propagator, sets[7]))}).show()",
+)
+PLOTS = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')]"
+LOOKED = f"{PLOTS}.find(p => p._fullLayout.yaxis3 && !p._fullLayout.yaxis4)"
+
+
+def test_sliders_clicks_and_the_player_of_the_propagation_chapter(tmp_path):
+    """k moves curve, mask and readout; a click on a token moves the slider and what it looks at; the player goes on."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    write_notebook(folder / "dynamics.ipynb", *DYNAMICS)
+    with jupyterlab(folder, tmp_path / "private") as address:
+        with chromium(home=address.partition("/doc/")[0], width=1500, height=1500) as (page, outside):
+            notebook = OpenNotebook(page, address.format(path="dynamics.ipynb"))
+            notebook.run_all()
+            assert notebook.errors() == []
+            said, steep = page.locator(".between-readout"), notebook.slider("k")
+            before = said.first.inner_text()
+            values = "t => Array.from(t.z || t.y, v => v.length ? [...v] : v).flat()"
+            state = f"() => {DRAWN}._fullData.map({values})"
+            traces = page.evaluate(state)
+            assert [len(t) for t in traces[:7]] == [24 * 32] * 7
+            notebook.press(steep, "End")
+            notebook.wait(lambda: said.first.inner_text() != before, 30, "answer to k")
+            notebook.wait(lambda: page.evaluate(state)[5] != traces[5], 30, "other mask")
+            notebook.wait(lambda: page.evaluate(state)[-2] != traces[-2], 30, "other curve")
+            assert page.evaluate(state)[:3] == traces[:3], "heatmaps stay"
+            token = notebook.slider("token")
+            notebook.settle(notebook.output_around(token))
+            weights = page.evaluate(f"() => [...{LOOKED}._fullData[1].z].map(row => [...row]).flat()")
+            place = f"""() => {{
+                const points = [...{LOOKED}.querySelectorAll('.scatterlayer .trace')]
+                    .map(t => [...t.querySelectorAll('path.point')]).find(p => p.length == 48);
+                const box = points[10].getBoundingClientRect();
+                return [box.x + box.width / 2, box.y + box.height / 2];
+            }}"""
+            x, y = page.evaluate(place)
+            page.mouse.move(x, y)
+            page.wait_for_timeout(500)  # plotly finds the dot under a resting pointer
+            page.mouse.click(x, y)
+            notebook.wait(lambda: token.locator(".widget-readout").inner_text() == "10", 20, "token that was clicked")
+            looked = f"() => [...{LOOKED}._fullData[1].z].map(row => [...row]).flat()"
+            notebook.wait(lambda: page.evaluate(looked) != weights, 20, "other attention")
+            player = page.locator(".player-readout")
+            assert "frame 0: labels are given here" in player.inner_text()
+            notebook.press(notebook.slider("frame"), "ArrowRight")  # of the mask's explorer: the player stands still
+            last = page.locator('.widget-slider:has(.widget-label:text-is("frame"))').last
+            last.scroll_into_view_if_needed()
+            notebook.press(last, "ArrowRight")
+            notebook.wait(lambda: "frame 1: mean error" in player.inner_text(), 20, "next frame of the player")
+            page.screenshot(path=SCREENSHOTS / "dynamics.png")
+            assert notebook.errors() == [] and outside == []

@@ -240,3 +240,41 @@ def test_flow_mistakes_are_diagnosed(said, answer, diagnosis):
 def test_occlusion_mask_mistakes_are_diagnosed(said, answer, diagnosis):
     assert exercises.check_occlusion_mask(answer) == (diagnosis == "Right")
     assert diagnosis in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "diagnosis"),
+    [
+        (lambda x, k, t: 1 / (1 + (-k * (x.abs() - t)).exp()), "Right"),
+        (lambda x, k, t: None, "Not tried yet"),
+        (lambda x, k, t: 1 / (1 + (-k * (x - t)).exp()), "both signs count"),
+        (lambda x, k, t: 1 / (1 + (-k * (x - t).abs()).exp()), "around x alone"),
+        (lambda x, k, t: 1 / (1 + (k * (x.abs() - t)).exp()), "exponent's sign"),
+        (lambda x, k, t: 1 / (1 + (-k * (x.abs() + t)).exp()), "theta is subtracted"),
+        (lambda x, k, t: 1 / (1 + (-k * x.abs() + t).exp()), "whole bracket"),
+        (lambda x, k, t: 1 / (1 + (t - x.abs()).exp()), "slope k is missing"),
+        (lambda x, k, t: k * (x.abs() - t), "This is the exponent"),
+        (lambda x, k, t: x.abs().mean(), "Expected shape"),
+    ],
+)
+def test_modified_sigmoid_mistakes_are_diagnosed(said, answer, diagnosis):
+    assert exercises.check_modified_sigmoid(answer) == (diagnosis == "Right")
+    assert diagnosis in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("answer", "diagnosis"),
+    [
+        (lambda a, b, f, t, n: a + (t - f) / (n - f) * (b - a), "Right"),
+        (lambda a, b, f, t, n: None, "Not tried yet"),
+        (lambda a, b, f, t, n: ((t - f) * a + (n - t) * b) / (n - f), "Shares are exchanged"),
+        (lambda a, b, f, t, n: (a + b) / 2, "the middle"),
+        (lambda a, b, f, t, n: a + t / n * (b - a), "not from 0"),
+        (lambda a, b, f, t, n: a + (t - f) * (b - a), "not divided"),
+        (lambda a, b, f, t, n: (t - f) / (n - f) * (b - a), "add it to"),
+        (lambda a, b, f, t, n: a[0], "Expected shape"),
+    ],
+)
+def test_line_mistakes_are_diagnosed(said, answer, diagnosis):
+    assert exercises.check_line(answer) == (diagnosis == "Right")
+    assert diagnosis in said[-1]

@@ -13,8 +13,10 @@ from ..metrics import p_epe
 from ..models.hanet import acceleration, neighbours, online_errors, velocity
 from ..models.otpose import keypoint_flows, occlusion_masks
 from ..models.port import masked_joint_nll, normalised_adjacency
+from ..models.stdpose import modified_sigmoid
 from ..models.vissimcc import masked_features, visibility_mask
 from ..occlusion import cover
+from ..propagate import joined
 from ..skeletons import skeleton
 
 
@@ -285,3 +287,40 @@ def check_occlusion_mask(function: Callable[[Tensor, Tensor], Tensor | None]) ->
     ]
     expected = occlusion_masks({"given": flow[None], "total": total[None]})["given"][0]
     return _compare(function(flow.clone(), total.clone()), expected, mistakes)
+
+
+def check_modified_sigmoid(function: Callable[[Tensor, float, float], Tensor | None]) -> bool:
+    """Exercise of chapter 06: STDPose Eq. 3, function(x, k, theta)."""
+    x, k, theta = torch.tensor([-1.0, -0.3, 0.0, 0.2, 0.9]), 3.0, 0.4
+    size = x.abs()
+    mistakes = [
+        (
+            (k * (x - theta)).sigmoid(),
+            "Without the bars |x| a joint that leaves counts as no motion: both signs count.",
+        ),
+        ((k * (x - theta).abs()).sigmoid(), "The bars stand around x alone, not around x - theta."),
+        ((-k * (size - theta)).sigmoid(), "The exponent's sign: this is high at rest and low where something moves."),
+        ((k * (size + theta)).sigmoid(), "theta is subtracted: it holds the value at rest down."),
+        ((k * size - theta).sigmoid(), "k multiplies the whole bracket, theta too."),
+        ((size - theta).sigmoid(), "The slope k is missing."),
+        (k * (size - theta), "This is the exponent; 1 / (1 + exp(-...)) is still missing."),
+    ]
+    return _compare(function(x.clone(), k, theta), modified_sigmoid(x, k, theta), mistakes)
+
+
+def check_line(function: Callable[[np.ndarray, np.ndarray, int, int, int], np.ndarray | None]) -> bool:
+    """Exercise of chapter 06: function(left [k, 2], right [k, 2], first, key, last), labels of two frames and the frames'
+    numbers, gives the pose [k, 2] on the straight line.
+    """
+    ends, first, key, last = np.random.default_rng(3).uniform(0, 90, (2, 4, 2)), 6, 8, 13
+    left, right = ends
+    here = (key - first) / (last - first)
+    mistakes = [
+        (right + here * (left - right), "Shares are exchanged: the nearer label counts for more."),
+        (ends.mean(0), "This is the middle; the key frame is nearer to one of the two."),
+        (left + key / last * (right - left), "Frames are counted from the label on the left, not from 0."),
+        (left + (key - first) * (right - left), "The way is not divided by the number of frames between the labels."),
+        (here * (right - left), "This is the way from the left label; add it to where that label is."),
+    ]
+    right_one = joined(left, right, here, [np.ones(len(left))] * 2, np.zeros(2))[0]
+    return _compare(function(left.copy(), right.copy(), first, key, last), right_one, mistakes)

@@ -21,7 +21,7 @@ from ..errors import BadParameter
 from ..metrics import joint_distances
 from ..models import build
 from ..models.otpose import N_FEATURES
-from ..predict import ClipEstimator
+from ..predict import ClipEstimator, PoseEstimator
 from ..skeletons import Skeleton
 from ..taps import record, tap_table
 from . import figures
@@ -70,7 +70,7 @@ def look_inside(
     return Inside(xy.float().cpu().numpy(), found["heatmaps"].float().cpu().numpy(), arrays)
 
 
-def peaks(estimator: ClipEstimator, maps: Float[Tensor, "n k h w"]) -> Float[np.ndarray, "n k 2"]:
+def peaks(estimator: PoseEstimator, maps: Float[Tensor, "n k h w"]) -> Float[np.ndarray, "n k 2"]:
     """Where maps on the heatmaps' grid are highest, px of the crop."""
     to_crop = estimator.model.to_crop.cpu()
     return (decode_heatmaps(maps.float().cpu())[0] @ to_crop[:, :2].T + to_crop[:, 2]).numpy()
@@ -247,8 +247,11 @@ def offset_figure(
     return figure
 
 
-def crop_panel(window: Window, caption: str, skeleton: Skeleton, poses: Mapping[str, Float[np.ndarray, "k 2"]]) -> dict:
-    """The key frame's crop with the true pose and others (px of the crop, by their names in COLOURS), for
+def crop_panel(
+    window: Window, caption: str, skeleton: Skeleton, poses: Mapping[str, Float[np.ndarray, "k 2"]],
+    colours: Mapping[str, str] = COLOURS,
+) -> dict:  # fmt: skip
+    """The key frame's crop with the true pose and others (px of the crop, by their names in `colours`), for
     `annotated_pictures`; crosses are occluded.
     """
     t = len(window.crops) // 2
@@ -256,8 +259,30 @@ def crop_panel(window: Window, caption: str, skeleton: Skeleton, poses: Mapping[
     drawn = {
         figures.REAL: (np.where((flags > 0)[:, None], window.xy_crop[t], np.nan), COLOURS[figures.REAL], flags == 2)
     }
-    drawn |= {name: (xy, COLOURS[name], np.ones(len(xy), bool)) for name, xy in poses.items()}
+    drawn |= {name: (xy, colours[name], np.ones(len(xy), bool)) for name, xy in poses.items()}
     return {"picture": window.crops[t], "caption": caption, "skeleton": skeleton, "poses": drawn}
+
+
+def control(kind, description: str, **kw):
+    """A widget as wide as the others."""
+    look = {"layout": {"width": "238px"}, "style": {"description_width": "78px"}}
+    return kind(description=description, **look, **kw)
+
+
+def choice(description: str, options, value=None) -> widgets.Dropdown:
+    """options: values, or (label, value); the first is taken where none is named."""
+    pairs = [o if isinstance(o, tuple) else (str(o), o) for o in options]
+    return control(widgets.Dropdown, description, options=pairs, value=pairs[0][1] if value is None else value)
+
+
+def number(description: str, value: int, top: int) -> widgets.IntSlider:
+    """From 0 to top."""
+    return control(widgets.IntSlider, description, value=value, max=top)
+
+
+def share(description: str, value: float, top: float = 1.0) -> widgets.FloatSlider:
+    """From 0 to top in twentieths."""
+    return control(widgets.FloatSlider, description, value=value, max=top, step=0.05, readout_format=".2f")
 
 
 class FlowExplorer:
@@ -277,20 +302,6 @@ class FlowExplorer:
         self.windows, self.skeleton, self.to_crop = windows, estimator.skeleton, estimator.model.to_crop.cpu().numpy()
         maps = [n for n in table if n.split(".")[0] in ("flow", "mask", "psi", "phi", "out")]
         self.names = [*maps, "branch.*.map", "refine.offsets", "refine.modulation", "refine.moved"]
-
-        def control(kind, description: str, **kw):
-            look = {"layout": {"width": "238px"}, "style": {"description_width": "78px"}}
-            return kind(description=description, **look, **kw)
-
-        def choice(description: str, options, value=None):
-            pairs = [o if isinstance(o, tuple) else (str(o), o) for o in options]
-            return control(widgets.Dropdown, description, options=pairs, value=pairs[0][1] if value is None else value)
-
-        def number(description: str, value: int, top: int):
-            return control(widgets.IntSlider, description, value=value, max=top)
-
-        def share(description: str, value: float, top: float = 1.0):
-            return control(widgets.FloatSlider, description, value=value, max=top, step=0.05, readout_format=".2f")
 
         (w, h), n = self.config.size, self.config.layers
         self.person = number("person", index, len(windows) - 1)

@@ -1,0 +1,594 @@
+"""STDPose between labelled frames: residuals, masks, attention and carried poses as pictures, and the widgets over them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import cv2
+import ipywidgets as widgets
+import numpy as np
+import plotly.express as px
+import plotly.graph_objects as go
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from plotly.basedatatypes import BaseFigure
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from .. import geometry, propagate
+from ..data.windows import Windows
+from ..metrics import joint_distances
+from ..models import build
+from ..models.stdpose import DynamicAwareMask, STDPose, modified_sigmoid
+from ..predict import Propagator, between_inputs
+from ..records import Detections
+from ..skeletons import Skeleton
+from ..taps import record, tap_table
+from . import figures, flows
+from .explorers import ClipPlayer, show_live
+from .flows import Edits, Inside, choice, crop_panel, map_trace, number, share
+
+LINE, FLOW, SINGLE, FINAL = "straight line", "optical flow", "single frame", "STDPose"
+COLOURS = {
+    figures.REAL: figures.TRUTH, LINE: "#222222", FLOW: figures.MASKED, SINGLE: figures.DETECTED, FINAL: figures.REFINED,
+}  # fmt: skip
+FRAMES = ("left", "key", "right")
+TOLD = {"both labels": (1, 1), "the left one": (1, 0), "the right one": (0, 1), "none (estimation)": (0, 0)}
+CROSS = "stda.blocks.{}.cross_attention.attention.map"
+Seen = Mapping[str, Tensor]  # what the network is given of n people, features in the place of pictures
+Carried = Mapping[int, tuple[Windows, Mapping[str, Detections]]]  # T -> windows, and by name what fills them
+
+
+# --- what the network does ----------------------------------------------------------------------------------------
+
+
+def see(propagator: Propagator, windows: Windows, rows: Sequence[int] | None = None) -> Seen:
+    """The network's arguments for windows (all by default), pictures read by the backbone: what is slow, once."""
+    rows, parts = np.arange(len(windows)) if rows is None else np.asarray(rows), []
+    with torch.inference_mode():
+        for part in np.array_split(rows, max(-(-len(rows) // 32), 1)):
+            inputs = {n: v.to(propagator.device) for n, v in between_inputs(windows.batch(part)).items()}
+            parts.append(inputs | {"features": propagator.model.features_of(inputs.pop("images"))})
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def look_inside(
+    propagator: Propagator,
+    seen: Seen,
+    names: Sequence[str] | None = None,
+    *,
+    told: Sequence[int] = (1, 1),
+    edit: Edits | None = None,
+) -> Inside:
+    """Everything behind the backbone. names: taps, None for all; told: whether the left and the right label are given; edit:
+    as in `taps.record`.
+    """
+    model, known = propagator.model, seen["auxiliary_weights"]
+    names = [n for n in tap_table(model) if not n.startswith("backbone.")] if names is None else names
+    known = known * torch.tensor(told, dtype=known.dtype, device=known.device)[:, None]
+    with torch.inference_mode(), record(model, names, edit=edit) as taps:
+        found = model(**{**seen, "auxiliary_weights": known})
+        xy, _ = model.decode(found)
+    arrays = {name: taps[name].float().cpu().numpy() for name in taps}
+    return Inside(xy.float().cpu().numpy(), found["heatmaps"].float().cpu().numpy(), arrays)
+
+
+def random_control(propagator: Propagator, seed: int = 0) -> Propagator:
+    """The same single-frame estimator with fresh random weights behind it: its pictures when nothing was learned."""
+    torch.manual_seed(seed)
+    model = build("stdpose", propagator.model.config)
+    for part in ("backbone", "head"):
+        getattr(model, part).load_state_dict(getattr(propagator.model, part).state_dict())
+    return Propagator(model, "random weights", propagator.padding).to(propagator.device)
+
+
+def changed_mask(model: STDPose, **changes: float) -> DynamicAwareMask:
+    """The model's mask module with another k, theta, forward_weight or backward_weight."""
+    mask = DynamicAwareMask(replace(model.config, **changes))
+    mask.load_state_dict(model.dam.state_dict())
+    return mask.to(next(model.dam.parameters()).device)
+
+
+def switched(propagator: Propagator, **changes: float) -> Propagator:
+    """The same weights behind another mask, see `changed_mask`; nothing is trained anew."""
+    model = copy.deepcopy(propagator.model)
+    model.dam = changed_mask(model, **changes)
+    return Propagator(model, propagator.name, propagator.padding)
+
+
+def even(x: Tensor) -> Tensor:
+    """An edit: the same everywhere, with the same sum."""
+    return x.mean((-2, -1), keepdim=True).expand_as(x)
+
+
+def blanked(chosen: Bool[np.ndarray, "n token"]) -> Edits:
+    """An edit: the image tokens of these places say no more than the mean of the picture's tokens."""
+
+    def edit(fused: Tensor) -> Tensor:
+        at = torch.as_tensor(chosen, device=fused.device).view(-1, 1, *fused.shape[2:])
+        return torch.where(at, fused.mean((2, 3), keepdim=True), fused)
+
+    return {"tff.out": edit}
+
+
+def strongest(weights: Float[np.ndarray, "n token"], count: int) -> Bool[np.ndarray, "n token"]:
+    """So many highest places of each row; negate the weights for the lowest."""
+    return weights.argsort(1).argsort(1) >= weights.shape[1] - count
+
+
+def tokens_to_crop(model: STDPose) -> Float[np.ndarray, "2 3"]:
+    """(column, row) of a token -> px of the crop, its middle."""
+    patch, out = 2 ** len(model.config.deconv), model.to_crop.double().cpu().numpy()
+    return np.column_stack((out[:, :2] * patch, out @ ((patch - 1) / 2, (patch - 1) / 2, 1)))
+
+
+def token_places(model: STDPose) -> Float[np.ndarray, "token 2"]:
+    """Middles of all tokens in the order of the network, px of the crop."""
+    w, h = (n // 2 ** len(model.config.deconv) for n in model.config.grid)
+    return geometry.apply(tokens_to_crop(model), np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1).reshape(-1, 2))
+
+
+def token_at(model: STDPose, xy_crop: Float[np.ndarray, "*n k 2"]) -> Int[np.ndarray, "*n k"]:
+    """Number of the token whose middle is nearest."""
+    return np.linalg.norm(token_places(model) - np.asarray(xy_crop)[..., None, :], axis=-1).argmin(-1)
+
+
+# --- what is carried ----------------------------------------------------------------------------------------------
+
+
+def carry_all(propagator: Propagator, single: Propagator, windows: Windows) -> dict[str, Detections]:
+    """The poses between labels by everybody; single: sees no labels and no other frames."""
+    return {
+        LINE: propagate.linear(windows), FLOW: propagate.farneback(windows, progress=False),
+        SINGLE: single.carry(windows, given=False), FINAL: propagator.carry(windows),
+    }  # fmt: skip
+
+
+def errors(windows: Windows, found: Detections) -> Float[np.ndarray, "n k"]:
+    """Distances from the truth, px of the picture; NaN where the truth has no label."""
+    truth = windows.poses()
+    return np.where(truth.labelled, joint_distances(found.xy_frame, truth.xy_frame), np.nan)
+
+
+def distances(windows: Windows) -> Int[np.ndarray, "n"]:
+    """Frames from each key frame to the nearer label."""
+    frames = np.array([windows.frames_of(i) for i in range(len(windows))]).reshape(-1, 3)
+    return np.abs(frames[:, ::2] - frames[:, 1:2]).min(1)
+
+
+def by_distance(windows: Windows, poses: Mapping[str, Detections]) -> list[dict]:
+    """Mean errors by distance from a label, for `curves`."""
+    away, rows = distances(windows), []
+    for name, found in poses.items():
+        error = errors(windows, found)
+        for d in np.unique(away).tolist():
+            rows.append({"who": name, "frames to the nearer label": d, "mean error, px": np.nanmean(error[away == d])})
+    return rows
+
+
+def error_rows(
+    answers: Mapping[str, Float[np.ndarray, "n k 2"]], truth: Float[np.ndarray, "n k 2"], flags: Int[np.ndarray, "n k"],
+    fast: Bool[np.ndarray, "n k"],
+) -> list[dict]:  # fmt: skip
+    """`flows.error_rows` with the joints that move fast."""
+    rows = flows.error_rows(answers, truth, flags)
+    for row, xy in zip(rows, answers.values()):
+        row["blurred joints, px"] = joint_distances(xy, truth)[fast].mean() if fast.any() else np.nan
+    return rows
+
+
+# --- pictures -----------------------------------------------------------------------------------------------------
+
+
+def curves(rows: Sequence[Mapping], title: str, *, height: int = 400) -> go.Figure:
+    """Lines of rows (who, x, y), in this order; their names are the titles of the axes."""
+    by, x, y = list(rows[0])[:3]
+    figure = px.line(rows, x=x, y=y, color=by, markers=True, color_discrete_map=COLOURS)
+    return figures._layout(figure, title, height, legend_title_text=by)
+
+
+def sigmoids(settings: Mapping[str, tuple[float, float]], residual: Float[np.ndarray, "..."], title: str) -> go.Figure:
+    """Modified sigmoids, name -> (k, theta); below, how often pixels have which residual."""
+    x = np.linspace(-1.2, 1.2, 241)
+    rows = [
+        {"who": name, "residual x": a, "Sig<sub>m</sub>(x)": b}
+        for name, setting in settings.items()
+        for a, b in zip(x, modified_sigmoid(torch.from_numpy(x), *setting).tolist())
+    ]
+    figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.7, 0.3], vertical_spacing=0.05)
+    figure.add_traces(curves(rows, "").update_traces(mode="lines").data, 1, 1)
+    counts, edges = np.histogram(residual, 60, (-1.2, 1.2))
+    bars = {"x": (edges[1:] + edges[:-1]) / 2, "y": counts / residual.size, "marker_color": figures.GREY}
+    figure.add_bar(name="pixels", **bars, row=2, col=1)
+    figure.update_xaxes(title="residual x", row=2, col=1)
+    figure.update_yaxes(title="Sig<sub>m</sub>(x)", range=[0, 1], row=1, col=1)
+    figure.update_yaxes(title="share (log)", type="log", row=2, col=1)
+    return figures._layout(figure, title, 520)
+
+
+def path_figure(
+    panels: Mapping[str, UInt8[np.ndarray, "h w 3"]], paths: Mapping[str, Float[np.ndarray, "t 2"]], frames: Sequence[int],
+    title: str,
+) -> go.Figure:  # fmt: skip
+    """Where a joint goes, frame by frame, by names of COLOURS, over pictures by their captions; px of the picture."""
+    named = [{"picture": picture, "caption": caption} for caption, picture in panels.items()]
+    figure = figures.annotated_pictures(named, title, cols=len(panels))
+    for col in range(len(panels)):
+        for name, xy in paths.items():
+            look = {"mode": "lines+markers", "name": name, "legendgroup": name, "showlegend": col == 0}
+            hover = {"text": [f"{name}, frame {t}" for t in frames], "hoverinfo": "text", "line_color": COLOURS[name]}
+            figure.add_scatter(x=xy[:, 0], y=xy[:, 1], **look, **hover, row=1, col=col + 1)
+    return figure
+
+
+def draw_poses(
+    picture: UInt8[np.ndarray, "h w 3"], poses: Mapping[str, Float[np.ndarray, "p k 2"]], skeleton: Skeleton, *,
+    zoom: float = 2.0, labelled: bool = False,
+) -> UInt8[np.ndarray, "a b 3"]:  # fmt: skip
+    """Poses by names of COLOURS over an enlarged picture; a frame with labels has a broad green rim."""
+    out = cv2.resize(picture, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
+    for name, people in poses.items():
+        colour = tuple(bytes.fromhex(COLOURS[name][1:]))
+        for xy in np.rint((people + 0.5) * zoom - 0.5).clip(-9999, 9999).astype(int).tolist():
+            for a, b in skeleton.edges:
+                cv2.line(out, xy[a], xy[b], colour, 2, cv2.LINE_AA)
+            for at in xy:
+                cv2.circle(out, at, 3, colour, -1, cv2.LINE_AA)
+    if labelled:
+        cv2.rectangle(out, (0, 0), (out.shape[1] - 1, out.shape[0] - 1), tuple(bytes.fromhex(figures.TRUTH[1:])), 6)
+    return out
+
+
+# --- explorers ----------------------------------------------------------------------------------------------------
+
+
+class _Between:
+    """A person in a frame between two labels. The backbone runs once a person, frame and gap; the rest with every change.
+
+    Who inherits has `_controls` (rows of widgets, and what answers them), `_run`, `_build`, `_fill` and `_sentence`.
+    """
+
+    title = ""
+
+    def __init__(
+        self, propagator: Propagator, sets: Mapping[int, Windows], *, interval: int = 7, index: int = 0,
+        joint: str = "left_wrist", seed: int = 0,
+    ):  # fmt: skip
+        self.sets, self.skeleton, self.config = sets, propagator.skeleton, propagator.model.config
+        self.models = {False: propagator, True: random_control(propagator, seed)}
+        self.to_crop, j = propagator.model.to_crop.cpu().numpy(), joint
+        common = set.intersection(*({tuple(item) for item in w.items[:, :2].tolist()} for w in sets.values()))
+        self.people = sorted(common)
+        pair, n, key = sets[interval].items[index].tolist()
+        last = int(max(w.items[:, 2].max() for w in sets.values()))
+        self.person = number("person", self.people.index((pair, n)), len(self.people) - 1)
+        self.gap, self.frame = choice("gap T", sets, interval), number("frame", key, last)
+        self.joint, self.told = choice("joint", self.skeleton.joints, j), choice("told", TOLD.items(), (1, 1))
+        self.opacity = share("opacity", 0.8)
+        rows, answers = self._controls()
+        self.readout = widgets.HTML()
+        self._new_window()
+        self.figure = go.FigureWidget(self.static().update_layout(title_text=""))
+        self.figure._config = dict(figures.CONFIG)
+        rows = [[self.person, self.gap, self.frame, self.joint], *rows]
+        answers |= dict.fromkeys((self.person, self.gap, self.frame), self._new_window) | {self.told: self._new_labels}
+        for each in (each for row in rows for each in row):
+            each.observe(answers.get(each, self._redraw), "value")
+        self.widget = widgets.VBox([*map(widgets.HBox, rows), self.readout, self.figure])
+
+    def _new_window(self, _change=None) -> None:
+        windows, person = self.sets[self.gap.value], self.people[self.person.value]
+        own = np.flatnonzero((windows.items[:, :2] == person).all(1))
+        row = int(own[np.abs(windows.items[own, 2] - self.frame.value).argmin()])  # labelled frames have no window
+        self.window, self.seen = windows.sample(row), see(self.models[False], windows, [row])
+        self._new_labels()
+
+    def _new_labels(self, _change=None) -> None:
+        self.shipped = self.look(False)
+        self._run()
+
+    def look(self, blank: bool, names: Sequence[str] | None = None, **kw) -> Inside:
+        """With trained or random weights."""
+        return look_inside(self.models[blank], self.seen, names, told=self.told.value, **kw)
+
+    def away(self, inside: Inside) -> Float[np.ndarray, "k"]:
+        """Errors of an answer, px of the crop; NaN without a label."""
+        truth, flags = self.window.xy_crop[1], self.window.visibility[1]
+        return np.where(flags > 0, joint_distances(inside.xy_crop, truth[None])[0], np.nan)
+
+    def poses(self, inside: Inside) -> dict[str, Float[np.ndarray, "k 2"]]:
+        """Truth, the single frame's answer and another, px of the crop."""
+        single = flows.peaks(self.models[False], torch.from_numpy(self.shipped.taps["estimated"][:, 1]))[0]
+        truth = crop_panel(self.window, "", self.skeleton, {})["poses"][figures.REAL][0]
+        return {figures.REAL: truth, SINGLE: single, FINAL: inside.xy_crop[0]}
+
+    def _panels(
+        self, cols: int, names: Sequence[str], maps: Sequence[tuple[np.ndarray, tuple[int, int]]], poses_in: int
+    ) -> go.Figure:
+        """Crops below see-through maps (their affine and shape); where there are more names than maps, a plot is the last.
+        Behind the maps stand the traces of the poses, in one of the panels.
+        """
+        rows = -(-len(names) // cols)
+        figure = make_subplots(rows, cols, subplot_titles=names, horizontal_spacing=0.02, vertical_spacing=0.08)
+        (w, h), blank = self.config.size, np.zeros((len(self.skeleton), 2))
+        at = [{"row": i // cols + 1, "col": i % cols + 1} for i in range(len(maps))]
+        for (affine, shape), place in zip(maps, at):
+            figure.add_trace(map_trace(affine, np.zeros(shape)), **place)
+            figures._picture_axes(figure, [-0.5, w - 0.5], [h - 0.5, -0.5], **place, constrain="domain")
+        for name in (figures.REAL, SINGLE, FINAL):
+            for trace in figures.pose_traces(blank, self.skeleton, name, COLOURS[name], width=1.5):
+                figure.add_trace(trace.update(hoverinfo="skip"), **at[poses_in])  # a click reaches what lies under it
+        return figures._layout(figure, "", 130 + 300 * rows, 1000, legend={"orientation": "h", "y": -0.03})
+
+    def _draw(self, figure: BaseFigure, grids: Sequence[np.ndarray], times: Sequence[int]) -> None:
+        """Maps, poses and pictures. Traces of one `batch_update` change the same properties, see `PortExplorer`."""
+        with figure.batch_update():
+            for trace, grid in zip(figure.data, grids):
+                trace.update(z=grid, zmax=max(float(grid.max()), 1e-6), opacity=self.opacity.value)
+        lines = [part for xy in self.poses(self.inside).values() for part in (figures.bones(xy, self.skeleton), xy.T)]
+        with figure.batch_update():
+            for trace, (x, y) in zip(figure.data[len(grids) :], lines):
+                trace.update(x=x, y=y)
+        w, h = self.config.size
+        at = {"x": -0.5, "y": -0.5, "sizex": w, "sizey": h, "sizing": "stretch", "layer": "below"}
+        axes = [{"xref": f"x{n}", "yref": f"y{n}"} for n in ("", *range(2, len(times) + 1))]
+        sources = [figures.data_uri(self.window.crops[t]) for t in times]
+        figure.layout.images = [at | refs | {"source": s} for refs, s in zip(axes, sources)]
+
+    def _redraw(self, _change=None) -> None:
+        left, key, right = self.window.frames.tolist()
+        flag = ("no label", "occluded", "visible")[self.window.visibility[1, self.skeleton.index(self.joint.value)]]
+        where = f"Key frame {key} between labels {left} and {right}; <b>{self.joint.value}</b>: {flag}."
+        self.readout.value = f"<div class='between-readout'>{where}<br>{self._sentence()}</div>"
+        if hasattr(self, "figure"):
+            self._fill(self.figure)
+
+    def static(self) -> go.Figure:
+        """The present picture as a plain figure."""
+        figure = self._build()
+        self._fill(figure)
+        about = f"person {self.person.value}, frame {self.window.frames[1]}, T = {self.gap.value}, {self.joint.value}"
+        return figure.update_layout(title_text=f"{self.title} (static copy, synthetic): {about}")
+
+    def show(self) -> None:
+        """Displays the live widget with its static twin for copies without a kernel."""
+        show_live(self.widget, self.static())
+
+
+class MaskExplorer(_Between):
+    """The dynamic-aware mask: k, theta, both weights and the gap, and what becomes of curve, residuals, mask and answer."""
+
+    title = "The dynamic-aware mask"
+
+    def _controls(self) -> tuple[list, dict]:
+        self.k, self.theta = share("k", self.config.k, 10.0), share("theta", self.config.theta)
+        self.forward, self.backward = (
+            share(f"{name} weight", getattr(self.config, f"{name}_weight"), 4.0) for name in ("forward", "backward")
+        )
+        self.weights = choice("weights", [("trained", False), ("random (control)", True)])
+        self.working = {blank: copy.deepcopy(p) for blank, p in self.models.items()}
+        rows = [[self.k, self.theta, self.forward, self.backward], [self.told, self.weights, self.opacity]]
+        return rows, dict.fromkeys((*rows[0], self.weights), self._run)
+
+    def _run(self, _change=None) -> None:
+        changes = {"k": self.k.value, "theta": self.theta.value}
+        changes |= {"forward_weight": self.forward.value, "backward_weight": self.backward.value}
+        own = self.working[self.weights.value]
+        own.model.dam = changed_mask(self.models[self.weights.value].model, **changes)
+        names = ["dam.residual", "dam.out", "frames", "stda.masked"]
+        self.inside = look_inside(own, self.seen, names, told=self.told.value)
+        self.flat = look_inside(own, self.seen, (), told=self.told.value, edit={"dam.out": even})
+        self._redraw()
+
+    def _build(self) -> go.Figure:
+        captions = [*(f"{name} frame" for name in FRAMES), "|forward residual|", "|backward residual|", "mask"]
+        names = [*captions, "what the mask leaves", "modified sigmoid (Eq. 3)"]
+        figure = self._panels(4, names, [(self.to_crop, self.config.grid[::-1])] * 7, 5)
+        figure.add_scatter(mode="lines", line_color=figures.REFINED, showlegend=False, row=2, col=4)
+        dots = {"mode": "markers", "marker_size": 10, "name": "largest residuals", "showlegend": False}
+        figure.add_scatter(**dots, marker_color=[figures.DETECTED, figures.MASKED], row=2, col=4)
+        return figure.update_layout(yaxis8={"range": [0, 1], "side": "right"}, xaxis8={"title": "residual"})
+
+    def _fill(self, figure: BaseFigure) -> None:
+        j, taps = self.skeleton.index(self.joint.value), {name: tap[0] for name, tap in self.inside.taps.items()}
+        residual = np.abs(taps["dam.residual"][:, j])
+        grids = [*taps["frames"][:, j], *residual, taps["dam.out"], taps["stda.masked"][j]]
+        self._draw(figure, grids, (0, 1, 2, 1, 1, 1, 1))
+        x, largest = np.linspace(-1.2, 1.2, 121), residual.max((1, 2)).astype(float)
+        with figure.batch_update():
+            for trace, at in zip(figure.data[-2:], (x, largest)):
+                trace.update(x=at, y=modified_sigmoid(torch.from_numpy(at), self.k.value, self.theta.value).numpy())
+        times = taps["dam.out"] * taps["dam.out"].size
+        figure.layout.annotations[5].text = f"mask: {times.min():.2f} to {times.max():.2f} times an even one"
+
+    def _sentence(self) -> str:
+        j, mask = self.skeleton.index(self.joint.value), self.inside.taps["dam.out"][0]
+        told = {"this mask": self.inside, "the mask as shipped": self.shipped, "an even mask": self.flat}
+        away = {name: self.away(inside) for name, inside in told.items()}
+        said = ", ".join(f"{name} <b>{np.nanmean(a):.2f}</b> ({a[j]:.1f})" for name, a in away.items())
+        information = -(mask * np.log(mask)).sum() / np.log(mask.size)
+        return (
+            f"Mean error (and this joint's), px of the crop: {said}.<br>The mask's entropy is {information:.1%} of an even "
+            f"one's; its highest place is {mask.max() * mask.size:.2f} times as high."
+        )
+
+
+class LookExplorer(_Between):
+    """Click a place (or move the token by joint and slider): a heatmap token, and the image tokens that it looks at."""
+
+    title, names = "Where a heatmap token looks", ("it looks at (trained)", "random weights (control)")
+
+    def _controls(self) -> tuple[list, dict]:
+        self.places = token_places(self.models[False].model)
+        self.shape = tuple(n // 2 ** len(self.config.deconv) for n in self.config.grid[::-1])
+        n, blocks = len(self.places), range(self.config.blocks)
+        self.token = number("token", 0, n - 1)
+        self.block = choice("block", [(str(i + 1), i) for i in blocks], blocks[-1])
+        self.head = choice("head", [("mean", -1), *((str(i + 1), i) for i in range(self.config.heads))])
+        self.count = number("blank out", 0, n)
+        self.of = choice("of them", [("most looked at", 1), ("least looked at", -1), ("at random", 0)])
+        rows = [[self.token, self.block, self.head, self.told], [self.count, self.of, self.opacity]]
+        run = dict.fromkeys((self.token, self.block, self.head, self.count, self.of), self._run)
+        return rows, run | {self.joint: self._to_joint}
+
+    def _new_labels(self, _change=None) -> None:
+        self.shipped, self.blank = self.look(False), self.look(True, [CROSS.format("*")])
+        self._to_joint()
+
+    def _to_joint(self, _change=None) -> None:
+        at = int(token_at(self.models[False].model, self.shipped.xy_crop[0])[self.skeleton.index(self.joint.value)])
+        moved, self.token.value = self.token.value != at, at
+        if not (moved and hasattr(self, "figure")):  # else the slider has said so already
+            self._run()
+
+    def attention(self, inside: Inside) -> Float[np.ndarray, "token"]:
+        """Of the chosen token, block and head to all image tokens."""
+        maps = inside.taps[CROSS.format(self.block.value)][0, :, self.token.value]
+        return maps.mean(0) if self.head.value < 0 else maps[self.head.value]
+
+    def _run(self, _change=None) -> None:
+        order = self.attention(self.shipped) * self.of.value
+        order = order if self.of.value else np.random.default_rng(0).random(len(order))
+        self.chosen = strongest(order[None], self.count.value)
+        self.inside = self.look(False, (), edit=blanked(self.chosen))
+        self._redraw()
+
+    def _build(self) -> go.Figure:
+        maps = [(self.to_crop, self.config.grid[::-1]), *[(tokens_to_crop(self.models[False].model), self.shape)] * 2]
+        figure = self._panels(3, ["click a token", *self.names], maps, 0)
+        figure.data[0].hoverinfo = "skip"
+        (x, y), text = self.places.T, [f"token {i}" for i in range(len(self.places))]
+        for col, symbol in ((1, "square-open-dot"), (2, "x")):
+            dots = {"x": x, "y": y, "mode": "markers", "showlegend": False, "hovertext": text, "hoverinfo": "text"}
+            figure.add_scatter(**dots, marker={"symbol": symbol, "size": 11}, row=1, col=col)
+        return figure.update_layout(hoverdistance=40)
+
+    def _fill(self, figure: BaseFigure) -> None:
+        maps = [self.attention(inside).reshape(self.shape) for inside in (self.shipped, self.blank)]
+        own = self.shipped.taps["tks.out"][0, self.skeleton.index(self.joint.value)].clip(0)
+        self._draw(figure, [own, *maps], (1, 1, 1))
+        here, plain = np.arange(len(self.places)) == self.token.value, ("rgba(255,255,255,0.6)", "rgba(0,0,0,0)")
+        with figure.batch_update():
+            for trace, chosen, other in zip(figure.data[-2:], (here, self.chosen[0]), plain):
+                trace.update(marker={"color": np.where(chosen, "#0072B2", other).tolist()})
+        for told, name, grid in zip(figure.layout.annotations[1:], self.names, maps):
+            told.text = f"{name}: up to {grid.max():.3f}, even {1 / grid.size:.3f}"
+
+    def _sentence(self) -> str:
+        j = self.skeleton.index(self.joint.value)
+        before, after = (self.away(inside) for inside in (self.shipped, self.inside))
+        moved = joint_distances(self.inside.xy_crop, self.shipped.xy_crop)[0]
+        weights = self.attention(self.shipped)
+        return (
+            f"{self.count.value} image tokens ({weights[self.chosen[0]].sum():.0%} of this token's attention) say no more than "
+            f"the picture's mean: mean error {np.nanmean(before):.2f} &rarr; <b>{np.nanmean(after):.2f}</b> px of the crop, this "
+            f"joint's {before[j]:.1f} &rarr; {after[j]:.1f}; it moves by {moved[j]:.1f}, all by {moved.mean():.1f}."
+        )
+
+    def clicked(self, _trace, points, _state) -> None:
+        """A click on one of the dots."""
+        for i in points.point_inds:
+            self.token.value = int(i)
+
+    def show(self) -> None:
+        """Displays the live widget, which hears clicks, with its static twin."""
+        self.figure.data[-2].on_click(self.clicked)
+        super().show()
+
+
+class PropagationPlayer(ClipPlayer):
+    """A clip with labels of every T-th frame: play it, choose whose poses are drawn, and see the error along the time line.
+
+    carried: T -> windows of the same clips, and who fills them.
+    """
+
+    def __init__(self, carried: Carried, *, interval: int = 7, pair: int = 0, frame: int = 0, zoom: float = 2.0):
+        self.carried, clips = carried, next(iter(carried.values()))[0].pairs
+        self.away = {t: {name: errors(w, found) for name, found in poses.items()} for t, (w, poses) in carried.items()}
+        self.gap, self.pair = choice("gap T", carried, interval), number("clip", pair, len(clips) - 1)
+        box = {"indent": False, "layout": {"width": "130px"}}
+        shown = (figures.REAL, LINE, FINAL)
+        self.who = {name: widgets.Checkbox(name in shown, description=name, **box) for name in COLOURS}
+        super().__init__(*clips[pair], frame=frame, zoom=zoom)
+        self.lines = go.FigureWidget(self._time_line())
+        self.lines._config = dict(figures.CONFIG)
+        for control in (self.gap, self.pair):
+            control.observe(self._new_clip, "value")
+        for control in self.who.values():
+            control.observe(self._redraw, "value")
+        rows = [[self.pair, self.gap], [self.play, self.frame], [*self.who.values()]]
+        self.widget.children = [*map(widgets.HBox, rows), self.picture, self.lines]
+
+    def _new_clip(self, _change=None) -> None:
+        self.clip = self.carried[self.gap.value][0].pairs[self.pair.value][0]
+        self.frame.max = self.play.max = self.clip.video.n_frames - 1
+        with self.lines.batch_update():
+            for trace, new in zip(self.lines.data, self._time_line().data):
+                trace.update(x=new.x, y=new.y)
+        self._redraw()
+
+    def _rows(self) -> Int[np.ndarray, "m"]:
+        """Windows of the clip."""
+        return np.flatnonzero(self.carried[self.gap.value][0].items[:, 0] == self.pair.value)
+
+    def labelled(self) -> Int[np.ndarray, "m"]:
+        """Frames of the clip whose labels are given to somebody."""
+        windows = self.carried[self.gap.value][0]
+        return np.unique([windows.frames_of(i)[::2] for i in self._rows().tolist()])
+
+    def state(self, t: int | None = None) -> dict:
+        """Of a frame, by default the shown one: picture, poses by name [p k 2], whether it is labelled, mean errors, px."""
+        t, (windows, poses) = self.frame.value if t is None else t, self.carried[self.gap.value]
+        own = self._rows()
+        own, given = own[windows.items[own, 2] == t], t in self.labelled()
+        shown = {name: found.xy_frame[own] for name, found in poses.items() if self.who[name].value and len(own)}
+        if given or self.who[figures.REAL].value:
+            people = [track.xy_frame[t] for track in self.clip.tracks if track.labelled[t]]
+            shown[figures.REAL] = np.reshape(people, (-1, len(self.skeleton), 2))
+        away = {name: float(np.nanmean(e[own])) for name, e in self.away[self.gap.value].items() if len(own)}
+        picture = draw_poses(windows.frame(self.pair.value, t), shown, self.skeleton, zoom=self.zoom, labelled=given)
+        return {"frame": t, "picture": picture, "poses": shown, "labelled": given, "errors": away}
+
+    def _time_line(self) -> go.Figure:
+        own, windows = self._rows(), self.carried[self.gap.value][0]
+        figure, times = go.Figure(), np.arange(self.clip.video.n_frames)
+        rows = [own[windows.items[own, 2] == t] for t in times]
+        for name, error in self.away[self.gap.value].items():
+            y = [np.nanmean(error[r]) if len(r) else None for r in rows]
+            figure.add_scatter(x=times, y=y, name=name, mode="lines+markers", line_color=COLOURS[name])
+        mark = {"symbol": "diamond", "size": 12, "color": figures.TRUTH}
+        labels = self.labelled()
+        figure.add_scatter(x=labels, y=0 * labels, name="labelled frames", mode="markers", marker=mark)
+        figure.add_vline(x=self.frame.value, line={"color": figures.GREY, "dash": "dot"})
+        figure.update_xaxes(title="frame", range=[-0.5, len(times) - 0.5])
+        figure.update_yaxes(title="mean error, px of the picture", rangemode="tozero")
+        return figures._layout(figure, "", 300, figures.PAGE_PX).update_layout(margin_t=20)
+
+    def _redraw(self, _change=None) -> None:
+        state = self.state()
+        self.canvas.picture = figures.jpeg(state["picture"])
+        said = [f"<b style='color:{COLOURS[n]}'>{n}</b>: {v:.1f} px" for n, v in state["errors"].items()]
+        kind = "labels are given here" if state["labelled"] else "mean error of all people between labels"
+        said = "<br>".join([f"frame {state['frame']}: {kind}", *said])
+        self.readout.value = f"<div class='player-readout'>{said}</div>"
+        if hasattr(self, "lines"):
+            self.lines.layout.shapes[0].update(x0=state["frame"], x1=state["frame"])
+
+    def static(self) -> go.Figure:
+        """Four frames from label to label, and the time line, as a plain figure."""
+        times = np.linspace(*self.labelled()[:2], 4).round().astype(int).tolist()
+        states = [self.state(t) for t in times]
+        names = [f"frame {s['frame']}{', labelled' if s['labelled'] else ''}" for s in states]
+        wide = [{"colspan": 4}, *[None] * 3]
+        figure = make_subplots(2, 4, specs=[[{}] * 4, wide], subplot_titles=names, horizontal_spacing=0.01)
+        for col, (h, w, _) in enumerate((s["picture"].shape for s in states), 1):
+            at = {"x": 0, "y": 0, "sizex": w, "sizey": h, "sizing": "stretch", "layer": "below"}
+            figure.add_layout_image(at | {"source": figures.data_uri(states[col - 1]["picture"])}, row=1, col=col)
+            figures._picture_axes(figure, [0, w], [h, 0], 1, col, constrain="domain")
+        figure.add_traces(self._time_line().data, rows=2, cols=1)
+        figure.update_xaxes(title="frame", row=2, col=1)
+        figure.update_yaxes(title="mean error, px", rangemode="tozero", row=2, col=1)
+        title = f"Labels {self.gap.value} frames apart, carried (static copy, synthetic): clip {self.pair.value}"
+        return figures._layout(figure, title, 560, figures.PAGE_PX)
