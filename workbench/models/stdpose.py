@@ -194,7 +194,8 @@ class MutualInformation(nn.Module):
     Information is counted at every token's place, between people of the batch (as in Hjelm et al. 2018), in nats: heatmaps
     and labels are averaged over the token's patch. What is to grow, I(y; fused), is a lower bound, and what is to shrink,
     I(fused; key frame), an upper one. Of the fused feature the latter takes J fixed random directions (k-sliced
-    information, Goldfeld et al. 2022); the key frame's own feature and heatmaps stand still.
+    information, Goldfeld et al. 2022); the key frame's own feature and heatmaps stand still. Information is never negative,
+    so an upper estimate below 0 counts as 0: a network that is paid for less makes features of which the density is wrong.
     """
 
     def __init__(self, channels: int, config: STDPoseConfig):
@@ -229,7 +230,8 @@ class MutualInformation(nn.Module):
                 part, weight = fused, self.config.beta
             key = key.detach()
             gain = label.information(fused, y, upper=False)
-            losses[f"loss.mutual_{name}"] = -weight * (gain - self.key[name].information(key, part, upper=True))
+            held = self.key[name].information(key, part, upper=True).clamp_min(0)  # below, features would fool the density
+            losses[f"loss.mutual_{name}"] = -weight * (gain - held)
             misfit += [label.misfit(fused, y), self.key[name].misfit(key, part)]
         return losses | {"loss.density": sum(misfit)}
 

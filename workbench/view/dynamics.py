@@ -320,7 +320,8 @@ class _Between:
         for name in (figures.REAL, SINGLE, FINAL):
             for trace in figures.pose_traces(blank, self.skeleton, name, COLOURS[name], width=1.5):
                 figure.add_trace(trace.update(hoverinfo="skip"), **at[poses_in])  # a click reaches what lies under it
-        return figures._layout(figure, "", 130 + 300 * rows, 1000, legend={"orientation": "h", "y": -0.03})
+        figure.update_annotations(font_size=12)
+        return figures._layout(figure, "", 130 + 300 * rows, figures.PAGE_PX, legend={"orientation": "h", "y": -0.03})
 
     def _draw(self, figure: BaseFigure, grids: Sequence[np.ndarray], times: Sequence[int]) -> None:
         """Maps, poses and pictures. Traces of one `batch_update` change the same properties, see `PortExplorer`."""
@@ -401,7 +402,7 @@ class MaskExplorer(_Between):
             for trace, at in zip(figure.data[-2:], (x, largest)):
                 trace.update(x=at, y=modified_sigmoid(torch.from_numpy(at), self.k.value, self.theta.value).numpy())
         times = taps["dam.out"] * taps["dam.out"].size
-        figure.layout.annotations[5].text = f"mask: {times.min():.2f} to {times.max():.2f} times an even one"
+        figure.layout.annotations[5].text = f"mask: {times.min():.1f} to {times.max():.1f} x even"
 
     def _sentence(self) -> str:
         j, mask = self.skeleton.index(self.joint.value), self.inside.taps["dam.out"][0]
@@ -474,7 +475,7 @@ class LookExplorer(_Between):
             for trace, chosen, other in zip(figure.data[-2:], (here, self.chosen[0]), plain):
                 trace.update(marker={"color": np.where(chosen, "#0072B2", other).tolist()})
         for told, name, grid in zip(figure.layout.annotations[1:], self.names, maps):
-            told.text = f"{name}: up to {grid.max():.3f}, even {1 / grid.size:.3f}"
+            told.text = f"{name}<br>up to {grid.max():.3f}, even {1 / grid.size:.3f}"
 
     def _sentence(self) -> str:
         j = self.skeleton.index(self.joint.value)
