@@ -479,3 +479,13 @@ def test_a_few_steps_lower_the_loss():
 def test_the_small_configuration_can_be_shipped(tmp_path):
     path = checkpoint.save(tmp_path / "small.safetensors", build("stdpose", "small"), {"model": "stdpose"})
     assert path.stat().st_size <= 4_000_000
+
+
+def test_information_held_back_is_never_below_nothing(monkeypatch):
+    """An upper estimate below 0 pays nothing: features that fool the density would be rewarded without end."""
+    model, inputs = made(TINY).train(), example()
+    for held, gain in ((-50.0, 1.0), (0.0, 1.0), (2.0, 1.0)):
+        answers = {True: torch.tensor(held), False: torch.tensor(gain)}
+        monkeypatch.setattr(ConditionalGaussian, "information", lambda self, x, y, upper, a=answers: a[upper])
+        loss = model(**inputs)["loss.mutual_feature"].item()
+        assert loss == pytest.approx(-TINY.alpha * (gain - max(held, 0.0)))

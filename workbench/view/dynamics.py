@@ -321,7 +321,8 @@ class _Between:
             for trace in figures.pose_traces(blank, self.skeleton, name, COLOURS[name], width=1.5):
                 figure.add_trace(trace.update(hoverinfo="skip"), **at[poses_in])  # a click reaches what lies under it
         figure.update_annotations(font_size=12)
-        return figures._layout(figure, "", 130 + 300 * rows, figures.PAGE_PX, legend={"orientation": "h", "y": -0.03})
+        figure = figures._layout(figure, "", 150 + 300 * rows, figures.PAGE_PX, legend={"orientation": "h", "y": -0.03})
+        return figure.update_layout(margin_t=90)
 
     def _draw(self, figure: BaseFigure, grids: Sequence[np.ndarray], times: Sequence[int]) -> None:
         """Maps, poses and pictures. Traces of one `batch_update` change the same properties, see `PortExplorer`."""
