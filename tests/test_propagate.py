@@ -276,6 +276,8 @@ def test_the_command_writes_the_file_and_a_video(video, tmp_path):
     for wrong, error in ((["--method", "guess"], UnknownName), (["--out", str(path)], BadParameter)):
         refused = CliRunner().invoke(cli.app, [*base, *wrong])
         assert isinstance(refused.exception, error)
+    refused = CliRunner().invoke(cli.app, ["predict", "stdpose", str(folder), "--keypoints", str(path)])
+    assert isinstance(refused.exception, BadParameter) and "workbench propagate" in str(refused.exception)
     path.write_text(json.dumps(labels(xy, (0,))))
     refused = CliRunner().invoke(cli.app, [*base, "--method", "linear"])
     assert isinstance(refused.exception, BadRecord) and "between labels" in str(refused.exception)

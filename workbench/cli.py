@@ -356,6 +356,8 @@ def predict(
 
     if method not in SHIPPED:
         raise unknown("method for a video", method, SHIPPED)
+    if method == "stdpose":
+        raise BadParameter("stdpose carries labels from frame to frame", remedy="use `workbench propagate`")
     if delta is not None and method != "port":
         raise BadParameter(f"{method} has no delta: every joint may move", remedy="leave --delta out")
     device, start = choose_device(device), perf_counter()
