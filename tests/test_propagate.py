@@ -121,6 +121,21 @@ def test_a_network_is_told_both_neighbours_labels_and_answers_in_the_frame(echo)
     assert echo.model.seen[1][2] is None
 
 
+def test_without_labels_it_looks_three_frames_back_and_ahead(monkeypatch):
+    propagator = Propagator(build("stdpose", "tiny"))
+    frames, xy = moving()
+    box = np.concatenate((xy[4].min(0) - 5, xy[4].max(0) + 5))[None]
+    seen, forward = [], propagator.model.forward
+    monkeypatch.setattr(propagator.model, "forward", lambda **kw: seen.append(kw) or forward(**kw))
+    found = propagator.estimate(frames[1:8], box)
+    crops = [propagator.crops(frames[i], box)[0] for i in (1, 4, 7)]
+    torch.testing.assert_close(seen[0]["images"], torch.stack(crops, 1))
+    assert seen[0]["distance"].tolist() == [[3, 3]] and "auxiliary_xy_crop" not in seen[0]
+    assert found.xy_frame.shape == (1, K, 2) and len(propagator.estimate(frames[1:8], box[:0])) == 0
+    with pytest.raises(BadParameter, match="3 frames, 7 expected"):
+        propagator.estimate(frames[:3], box)
+
+
 def test_joints_that_the_network_does_not_know_stay_on_the_line(echo):
     frames, xy = moving()
     coco = np.concatenate((xy, xy[:, :2] + 3), 1)
@@ -276,8 +291,6 @@ def test_the_command_writes_the_file_and_a_video(video, tmp_path):
     for wrong, error in ((["--method", "guess"], UnknownName), (["--out", str(path)], BadParameter)):
         refused = CliRunner().invoke(cli.app, [*base, *wrong])
         assert isinstance(refused.exception, error)
-    refused = CliRunner().invoke(cli.app, ["predict", "stdpose", str(folder), "--keypoints", str(path)])
-    assert isinstance(refused.exception, BadParameter) and "workbench propagate" in str(refused.exception)
     path.write_text(json.dumps(labels(xy, (0,))))
     refused = CliRunner().invoke(cli.app, [*base, "--method", "linear"])
     assert isinstance(refused.exception, BadRecord) and "between labels" in str(refused.exception)

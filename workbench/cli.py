@@ -251,7 +251,9 @@ def evaluate(
     data: Annotated[str, typer.Option(help="NAME or NAME:PATH; see `workbench data list`.")] = "synthetic",
     json_file: JsonFile = None,
     variants: Annotated[str | None, typer.Option(help="Comma-separated; all by default.")] = None,
-    task: Annotated[str | None, typer.Option(help="Of stdpose: propagation (the usual one), estimation or pseudo.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Of stdpose: propagation (the usual one), estimation or pseudo.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Cap every training; for trying out.", min=1)] = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -340,7 +342,7 @@ def predict(
     """Refine the people of a video: an overlay video, results in the format of the input, and a table of all joints.
 
     port replaces joints below delta, pose by pose; hanet moves every joint, each person's track as one sequence; vissimcc
-    looks at the pictures again, in each person's box.
+    looks at the pictures again, in each person's box, otpose and stdpose at the frames around them, too.
     Without --keypoints, people are found by torchvision's keypoint detector (`workbench data fetch torchvision_keypointrcnn`).
     """
     from itertools import islice
@@ -356,8 +358,6 @@ def predict(
 
     if method not in SHIPPED:
         raise unknown("method for a video", method, SHIPPED)
-    if method == "stdpose":
-        raise BadParameter("stdpose carries labels from frame to frame", remedy="use `workbench propagate`")
     if delta is not None and method != "port":
         raise BadParameter(f"{method} has no delta: every joint may move", remedy="leave --delta out")
     device, start = choose_device(device), perf_counter()

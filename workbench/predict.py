@@ -405,15 +405,29 @@ class PoseEstimator:
         return Estimated(*(np.concatenate(part) for part in zip(*parts)))
 
     def estimate(
-        self, frame: UInt8[np.ndarray, "h w 3"], boxes_xyxy: Float[np.ndarray, "n 4"], *, image: str = ""
+        self, frame: UInt8[np.ndarray, "*t h w 3"], boxes_xyxy: Float[np.ndarray, "n 4"], *, image: str = ""
     ) -> Detections:
-        """The pose in each box of an RGB picture."""
-        crops, affine = self.crops(frame, boxes_xyxy)
-        found = self.read(crops)
-        xy = geometry.apply(geometry.invert(affine), found.xy_crop.astype(np.float64))
+        """The pose in each box of an RGB picture, or of the middle one of 2 `reach` + 1 frames."""
+        frames = frame[None] if frame.ndim == 3 else frame
+        if len(frames) != 2 * self.reach + 1:
+            raise BadParameter(
+                f"{len(frames)} frames, {2 * self.reach + 1} expected", remedy="give the frames around it"
+            )
+        each = [self.crops(one, boxes_xyxy) for one in frames]
+        found = self.read(torch.stack([crops for crops, _ in each], 1) if self.reach else each[0][0])
+        xy = geometry.apply(geometry.invert(each[0][1]), found.xy_crop.astype(np.float64))
         return Detections(
             self.skeleton.name, xy, found.confidence, boxes_xyxy, images=(image,) * len(xy), source=self.name
         )
+
+    def _batched(self, run: Callable[[Tensor], Mapping[str, Tensor]], crops: Tensor, batch: int) -> Estimated:
+        """What run(crops) gives, decoded, so many crops at a time."""
+        k = len(self.skeleton)
+        parts = [[np.zeros((0, k, 2), np.float32), np.zeros((0, k), np.float32)]]
+        with torch.inference_mode():
+            for part in crops.split(batch) if len(crops) else ():
+                parts.append([value.float().cpu().numpy() for value in self.model.decode(run(part))])
+        return Estimated(*(np.concatenate(part) for part in zip(*parts)))
 
 
 class ClipEstimator(PoseEstimator):
@@ -431,26 +445,7 @@ class ClipEstimator(PoseEstimator):
 
     def read(self, crops: Float[Tensor, "n 5 3 y x"], *, batch: int = 16) -> Estimated:
         """Poses of the middle crops."""
-        parts = []
-        with torch.inference_mode():
-            for start in range(0, len(crops), batch):
-                found = self.model(heatmaps=self.rough(crops[start : start + batch]))
-                parts.append([part.float().cpu().numpy() for part in self.model.decode(found)])
-        if not parts:
-            k = len(self.skeleton)
-            return Estimated(np.zeros((0, k, 2), np.float32), np.zeros((0, k), np.float32))
-        return Estimated(*(np.concatenate(part) for part in zip(*parts)))
-
-    def estimate(
-        self, frames: UInt8[np.ndarray, "5 h w 3"], boxes_xyxy: Float[np.ndarray, "n 4"], *, image: str = ""
-    ) -> Detections:
-        """The pose in each box of the middle one of five RGB frames."""
-        each = [self.crops(frame, boxes_xyxy) for frame in frames]
-        found = self.read(torch.stack([crops for crops, _ in each], 1))
-        xy = geometry.apply(geometry.invert(each[0][1]), found.xy_crop.astype(np.float64))
-        return Detections(
-            self.skeleton.name, xy, found.confidence, boxes_xyxy, images=(image,) * len(xy), source=self.name
-        )
+        return self._batched(lambda part: self.model(heatmaps=self.rough(part)), crops, batch)
 
 
 def windows_between(pairs, size: tuple[int, int] = (96, 128), *, interval: int = 1, **options) -> Windows:
@@ -473,7 +468,11 @@ def poses_between(
 
 
 class Propagator(PoseEstimator):
-    """STDPose with what it needs around it: labelled frames on both sides in, the poses of the frames between them out."""
+    """STDPose with what it needs around it: labelled frames on both sides in, the poses of the frames between them out; or
+    with no labels, frames around one in, its poses out.
+    """
+
+    reach = 3  # frames before and after where nothing is labelled, the nearest to the paper's T of 7
 
     def __init__(self, model: STDPose, name: str = "stdpose", padding: float = 1.25):
         super().__init__(model, name, padding, mirror=False)
@@ -483,6 +482,16 @@ class Propagator(PoseEstimator):
         config = self.model.config
         options = {"padding": self.padding, "alignment": config.alignment} | options
         return windows_between(pairs, config.size, interval=interval, **options)
+
+    def read(self, crops: Float[Tensor, "n 7 3 y x"], *, batch: int = 32) -> Estimated:
+        """Poses of the middle crops, from these and the outermost."""
+        distance = torch.full((1, 2), self.reach, device=self.device)
+
+        def run(part: Tensor) -> dict[str, Tensor]:
+            images = part[:, :: self.reach].to(self.device)
+            return self.model(images=images, distance=distance.expand(len(images), -1))
+
+        return self._batched(run, crops, batch)
 
     def carry(self, windows: Windows, *, given: bool = True, batch: int = 32, progress: bool = False) -> Detections:
         """Poses of all windows' key frames. given: the labels at both sides are told (propagation), or not (estimation)."""

@@ -230,7 +230,8 @@ class MutualInformation(nn.Module):
                 part, weight = fused, self.config.beta
             key = key.detach()
             gain = label.information(fused, y, upper=False)
-            held = self.key[name].information(key, part, upper=True).clamp_min(0)  # below, features would fool the density
+            # below 0 the features would fool the density  # unstated; ours
+            held = self.key[name].information(key, part, upper=True).clamp_min(0)
             losses[f"loss.mutual_{name}"] = -weight * (gain - held)
             misfit += [label.misfit(fused, y), self.key[name].misfit(key, part)]
         return losses | {"loss.density": sum(misfit)}

@@ -7,6 +7,7 @@ for all intervals and for both tasks. Every variant has the same windows and bud
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -193,16 +194,19 @@ def ship(
 
 
 def fast_joints(windows: Windows, truth: Pose) -> Bool[np.ndarray, "n k"]:
-    """Labelled joints of the key frames that move by `FAST` head sizes or more a frame, on the mean of the step before and
-    the step after.
+    """Labelled joints of the key frames that move by `FAST` head sizes or more a frame: the mean of the step before and the
+    step after, as far as these frames label the joint; who has no head is not judged.
     """
-    tracks = [windows.pairs[pair][0].tracks[n] for pair, n, _ in windows.items]
-    near = [
-        (track.xy_frame[t - 1], track.xy_frame[min(t + 1, len(track.xy_frame) - 1)])
-        for track, t in zip(tracks, windows.items[:, 2])
-    ]
-    step = np.array([np.linalg.norm(b - a, axis=-1) / 2 for a, b in near]).reshape(truth.visibility.shape)
-    return truth.labelled & (step >= FAST * metrics.head_sizes(truth.head_boxes_xyxy)[:, None])
+    steps, known = np.zeros((2, *truth.visibility.shape)), np.zeros((2, *truth.visibility.shape), bool)
+    for row, (pair, n, t) in enumerate(windows.items.tolist()):
+        track = windows.pairs[pair][0].tracks[n]
+        for side, other in enumerate((t - 1, t + 1)):
+            if 0 <= other < len(track.labelled):
+                steps[side, row] = np.linalg.norm(track.xy_frame[other] - track.xy_frame[t], axis=-1)
+                known[side, row] = track.visibility[other] > 0
+    step = (steps * known).sum(0) / np.maximum(known.sum(0), 1)
+    heads = metrics.head_sizes(truth.head_boxes_xyxy)[:, None]
+    return truth.labelled & known.any(0) & (heads > 0) & (step >= FAST * heads)
 
 
 def rows_at(
@@ -296,7 +300,8 @@ def pseudo_rows(
         model = build("stdpose", FRAME)
         checkpoint.load_into(model, _parts(start, "backbone.", "head.", cut="maps."), partial=True)
         given = {"labels": kind, "interval": interval, "frame": checkpoint.read_card(start).get("frame")}
-        card = _card(FRAME, **given) | {"clips": NEW_CLIPS}
+        places = np.concatenate([track.xy_frame.ravel() for clip, _ in learn for track in clip.tracks])
+        card = _card(FRAME, **given) | {"clips": NEW_CLIPS, "places": hashlib.sha256(places.tobytes()).hexdigest()[:16]}
         batches = single_batches(Windows(learn, cut), settings.batch_size)
         label = f"{kind}, T = {interval}"
         found, _ = _train(model, batches, card, settings, device=device, progress=progress, label=label)
