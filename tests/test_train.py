@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -47,6 +48,15 @@ def test_it_learns_the_line(tmp_path):
     torch.testing.assert_close(model.layer.bias, torch.tensor([3.0]), atol=0.05, rtol=0)
     assert checkpoint.read_card(result.weights)["train"]["steps"] == 300
     assert not (tmp_path / "state.pt").exists()
+
+
+def test_a_model_fresh_from_mixed_precision_answers_as_its_file_does(tmp_path):
+    config = replace(CONFIG, precision="bf16")
+    (fresh, result), (read, again) = run(tmp_path, config), run(tmp_path, config, seed=2)
+    assert again.seconds == 0 and result.seconds > 0
+    x = batches(0, np.random.default_rng(0))
+    torch.testing.assert_close(fresh(**x)["y"], read(**x)["y"], rtol=0, atol=0)
+    torch.testing.assert_close(fresh(**x)["y"], fresh.layer(x["x"]), rtol=0, atol=0)
 
 
 class Killed(Exception):

@@ -270,6 +270,8 @@ def train(
                         "history": history,
                     },
                 )
+    for name in ("forward", "_original_forward"):  # accelerate's, which would go on in reduced precision
+        model.__dict__.pop(name, None)
     if average is not None:
         model.load_state_dict(average)
     seconds = time.perf_counter() - started
