@@ -10,10 +10,11 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import rich.console
 from typer.testing import CliRunner
 
 from workbench import bench, checkpoint, predict
-from workbench.cli import app
+from workbench.cli import _print_rows, app
 from workbench.data import frames, people
 from workbench.data.detections import read_detections
 from workbench.data.frames import open_frames
@@ -34,6 +35,36 @@ def test_evaluate_prints_and_writes_its_rows(tmp_path, monkeypatch):
     methods = {r["method"] for r in written["rows"]}
     assert written["schema_version"] == 1 and methods == {"detector", "port", "shrink_control", "shrink_control_each"}
     assert all(r["kind"] == "measured" and r["n"] == 101 for r in written["rows"])
+
+
+@pytest.mark.parametrize("width", [80, 160])
+def test_a_table_keeps_every_number_on_a_narrow_terminal(monkeypatch, capsys, width):
+    wide = rich.console.Console
+    monkeypatch.setattr(rich.console, "Console", lambda **_: wide(width=width))
+    names = [f"metric {i}" for i in range(12)]
+    rows = [
+        {
+            "method": "vissimcc",
+            "subset": "all joints",
+            "T": 7,
+            **{n: 10.25 + i for i, n in enumerate(names)},
+            "n": 1482,
+        },
+        {
+            "method": "a paper's",
+            "subset": "all joints",
+            "metric 0": 77.5,
+            "rate": 23456.7,
+            "kind": "paper",
+            "seed": None,
+        },
+    ]
+    _print_rows(rows)
+    told = capsys.readouterr().out
+    assert "…" not in told and max(map(len, told.splitlines())) <= width
+    assert [told.count(f"{10.25 + i:.2f}") for i in range(12)] == [1] * 12
+    assert "23,457" in told and "1482" in told and "seed" not in told
+    assert told.count("a paper's") == 2, "named beside its own numbers alone"
 
 
 def test_train_writes_weights_that_load(tmp_path, monkeypatch):

@@ -185,21 +185,57 @@ def _recipe(method: str):
     return import_module(f"workbench.recipes.{method}")
 
 
+# what says which row it is
+ROW_WORDS = (
+    "method",
+    "variant",
+    "configuration",
+    "precision",
+    "batch",
+    "task",
+    "T",
+    "subset",
+    "data",
+    "backbone",
+    "boxes",
+    "kind",
+)
+
+
 def _print_rows(rows: list[dict]) -> None:
+    """A table, its columns of numbers in as many parts as the terminal is narrow; what a row is stands in each part."""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=SIMPLE_HEAD)
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    for column in columns:
-        table.add_column(
-            column, justify="right" if any(isinstance(r.get(column), int | float) for r in rows) else "left"
-        )
-    for row in rows:
-        cells = (row.get(c) for c in columns)
-        table.add_row(*("" if v is None else f"{v:,.3f}" if isinstance(v, float) else str(v) for v in cells))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+
+    def text(value) -> str:
+        if isinstance(value, float):
+            return f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+        return "" if value is None else str(value)
+
+    cells = {}
+    for key in dict.fromkeys(key for row in rows for key in row):
+        values = [row.get(key) for row in rows]
+        if any(v is not None for v in values):
+            cells[key] = [text(v) for v in values]
+    words = [key for key in cells if key in ROW_WORDS]
+    numbers = [key for key in cells if key not in ROW_WORDS]
+    room = {key: max(map(len, [key, *values])) + 3 for key, values in cells.items()}
+    parts, left = [[]], console.width - sum(room[key] for key in words)
+    for key in numbers:
+        if parts[-1] and room[key] + sum(room[k] for k in parts[-1]) > left:
+            parts.append([])
+        parts[-1].append(key)
+    for part in parts:
+        table = Table(box=SIMPLE_HEAD)
+        for key in words + part:
+            table.add_column(key, justify="right" if key in part else "left", no_wrap=key in part)
+        for row in zip(*(cells[key] for key in words + part)):
+            if any(row[len(words) :]):
+                table.add_row(*row)
+        console.print(table)
 
 
 def _writable(path: Path | None) -> None:
