@@ -173,6 +173,12 @@ class OpenNotebook:
 
         self.wait(still, timeout_s, "rest in the output")
 
+    def click(self, place: tuple[float, float]) -> None:
+        """On a place on the page, px, after a rest there: plotly finds what is under a pointer that rests."""
+        self.page.mouse.move(*place)
+        self.page.wait_for_timeout(500)
+        self.page.mouse.click(*place)
+
     def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """With the mouse, from place to place on the page, px, as slowly as a hand."""
         self.page.mouse.move(*start)

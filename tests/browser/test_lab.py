@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,53 +32,57 @@ delta.observe(redraw, 'value')
 W.VBox([delta, image])"""
 
 
-def _move_delta(folder: Path, name: str, tmp_path: Path, *, within_s: float = 20, then=None) -> None:
-    """Runs all cells of a notebook, moves its `delta` by the keyboard and holds the page to what the module says."""
+@contextmanager
+def opened(tmp_path: Path, name: str, *cells: str, height: int = 1500) -> Iterator[tuple]:
+    """A chapter, or a notebook of this name with these cells, run in a page; afterwards it is photographed, and neither an
+    error nor a request to the outside may have come up.
+    """
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    if cells:
+        write_notebook(folder / f"{name}.ipynb", *cells)
+    else:
+        shutil.copy(notebook_paths()[name], folder)
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with jupyterlab(folder, tmp_path / "private") as address:
-        home = address.partition("/doc/")[0]
-        with chromium(home=home) as (page, outside):
-            notebook = OpenNotebook(page, address.format(path=name))
+        with chromium(home=address.partition("/doc/")[0], width=1500, height=height) as (page, outside):
+            notebook = OpenNotebook(page, address.format(path=f"{name}.ipynb"))
             notebook.run_all()
             assert notebook.errors() == []
-            slider = notebook.slider("delta")
-            output = notebook.output_around(slider)
-            before = notebook.pixels_without(output, slider)
-            page.wait_for_timeout(500)
-            assert notebook.pixels_without(output, slider) == before, "the figure moves by itself"
-            value = slider.locator(".widget-readout").inner_text()
-            assert notebook.press(slider, "ArrowRight") != value
-            notebook.wait(lambda: notebook.pixels_without(output, slider) != before, within_s, "change of the figure")
-            if then is not None:
-                then(page, notebook)
-            page.screenshot(path=SCREENSHOTS / f"{Path(name).stem}.png")
-            assert notebook.errors() == []
-            assert outside == []
+            yield page, notebook
+            page.screenshot(path=SCREENSHOTS / f"{name}.png")
+            assert notebook.errors() == [] and outside == []
+
+
+def _move_delta(tmp_path: Path, name: str, *cells: str, within_s: float = 20, then=None) -> None:
+    """Moves a notebook's `delta` by the keyboard and holds the page to what the module says."""
+    with opened(tmp_path, name, *cells, height=1300) as (page, notebook):
+        slider = notebook.slider("delta")
+        output = notebook.output_around(slider)
+        before = notebook.pixels_without(output, slider)
+        page.wait_for_timeout(500)
+        assert notebook.pixels_without(output, slider) == before, "the figure moves by itself"
+        value = slider.locator(".widget-readout").inner_text()
+        assert notebook.press(slider, "ArrowRight") != value
+        notebook.wait(lambda: notebook.pixels_without(output, slider) != before, within_s, "change of the figure")
+        if then is not None:
+            then(page, notebook)
 
 
 def test_the_driver_sees_the_kernel_redraw(tmp_path):
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    write_notebook(folder / "small.ipynb", "# Small", FIGURE, WIDGET)
-    _move_delta(folder, "small.ipynb", tmp_path)
+    _move_delta(tmp_path, "small", "# Small", FIGURE, WIDGET)
 
 
 def test_the_driver_sees_when_nothing_redraws(tmp_path):
     """The same page with the callback left out must fail, or the test above proves nothing."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
     deaf = WIDGET.replace("delta.observe(redraw, 'value')\n", "")
-    write_notebook(folder / "deaf.ipynb", FIGURE, deaf)
     with pytest.raises(TimeoutError, match="no change of the figure"):
-        _move_delta(folder, "deaf.ipynb", tmp_path, within_s=3)
+        _move_delta(tmp_path, "deaf", FIGURE, deaf, within_s=3)
 
 
 @pytest.mark.skipif("02_port" not in notebook_paths(), reason="the PORT chapter does not exist yet")
 def test_delta_moves_the_port_chapter(tmp_path):
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    shutil.copy(notebook_paths()["02_port"], folder)
-    _move_delta(folder, "02_port.ipynb", tmp_path, then=_click_a_joint)
+    _move_delta(tmp_path, "02_port", then=_click_a_joint)
 
 
 LIVE = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')][0]"
@@ -94,10 +100,7 @@ def _click_a_joint(page, notebook: OpenNotebook) -> None:
         const box = detector.querySelectorAll('path.point')[12].getBoundingClientRect();
         return [box.x + box.width / 2, box.y + box.height / 2];
     }}"""
-    x, y = page.evaluate(joint)
-    page.mouse.move(x, y)
-    page.wait_for_timeout(500)  # plotly finds the joint under a resting pointer
-    page.mouse.click(x, y)
+    notebook.click(page.evaluate(joint))
     notebook.wait(lambda: readout.inner_text() != before, 20, "answer to the click")
     assert "middle_finger4" in before + readout.inner_text()
 
@@ -108,35 +111,23 @@ OVER = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')].find(
 @pytest.mark.skipif("03_hanet" not in notebook_paths(), reason="the HANet chapter does not exist yet")
 def test_frame_and_drag_move_the_hanet_chapter(tmp_path):
     """The scrubber moves line, pose and row; dragging over a plot hides the joint there, and the answer follows."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    shutil.copy(notebook_paths()["03_hanet"], folder)
-    with jupyterlab(folder, tmp_path / "private") as address:
-        with chromium(home=address.partition("/doc/")[0], height=1500) as (page, outside):
-            notebook = OpenNotebook(page, address.format(path="03_hanet.ipynb"))
-            notebook.run_all()
-            assert notebook.errors() == []
-            said, slider = page.locator(".hanet-readout"), notebook.slider("frame")
-            output = notebook.output_around(slider)
-            before, text = notebook.pixels_without(output, slider), said.inner_text()
-            for _ in range(4):
-                notebook.press(slider, "ArrowRight")
-            notebook.wait(lambda: said.inner_text() != text, 20, "other read frame in the readout")
-            notebook.wait(lambda: notebook.pixels_without(output, slider) != before, 20, "change of the figures")
-            notebook.settle(output)
-            text, final = said.inner_text(), f"() => [...{OVER}._fullData.find(t => t.name.startsWith('final')).y]"
-            answer = page.evaluate(final)
-            box = (
-                f"() => (b => [b.x, b.y, b.width, b.height])({OVER}.querySelector('.xy .drag').getBoundingClientRect())"
-            )
-            x, y, width, height = page.evaluate(box)
-            notebook.drag((x + 0.3 * width, y + 0.5 * height), (x + 0.6 * width, y + 0.6 * height))
-            notebook.wait(lambda: said.inner_text() != text, 30, "answer to the drag")
-            notebook.wait(lambda: page.evaluate(final) != answer, 30, "other final pose")
-            assert "hidden joints" in said.inner_text()
-            page.screenshot(path=SCREENSHOTS / "03_hanet.png")
-            assert notebook.errors() == [] and outside == []
+    with opened(tmp_path, "03_hanet") as (page, notebook):
+        said, slider = page.locator(".hanet-readout"), notebook.slider("frame")
+        output = notebook.output_around(slider)
+        before, text = notebook.pixels_without(output, slider), said.inner_text()
+        for _ in range(4):
+            notebook.press(slider, "ArrowRight")
+        notebook.wait(lambda: said.inner_text() != text, 20, "other read frame in the readout")
+        notebook.wait(lambda: notebook.pixels_without(output, slider) != before, 20, "change of the figures")
+        notebook.settle(output)
+        text, final = said.inner_text(), f"() => [...{OVER}._fullData.find(t => t.name.startsWith('final')).y]"
+        answer = page.evaluate(final)
+        box = f"() => (b => [b.x, b.y, b.width, b.height])({OVER}.querySelector('.xy .drag').getBoundingClientRect())"
+        x, y, width, height = page.evaluate(box)
+        notebook.drag((x + 0.3 * width, y + 0.5 * height), (x + 0.6 * width, y + 0.6 * height))
+        notebook.wait(lambda: said.inner_text() != text, 30, "answer to the drag")
+        notebook.wait(lambda: page.evaluate(final) != answer, 30, "other final pose")
+        assert "hidden joints" in said.inner_text()
 
 
 SWITCHED = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')].find(p => p._fullLayout.yaxis4)"
@@ -145,43 +136,30 @@ SWITCHED = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')].f
 @pytest.mark.skipif("04_visibility" not in notebook_paths(), reason="the visibility chapter does not exist yet")
 def test_switch_and_click_move_the_visibility_chapter(tmp_path):
     """A joint's switch moves readout, map and distributions; a click on a joint in the picture moves its switch."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    shutil.copy(notebook_paths()["04_visibility"], folder)
-    with jupyterlab(folder, tmp_path / "private") as address:
-        with chromium(home=address.partition("/doc/")[0], width=1500, height=1500) as (page, outside):
-            notebook = OpenNotebook(page, address.format(path="04_visibility.ipynb"))
-            notebook.run_all()
-            assert notebook.errors() == []
-            said, output = page.locator(".visibility-readout"), notebook.output_around(notebook.slider("arrows from"))
-            page.locator('button:has-text("all visible")').click()
-            notebook.wait(lambda: "Masked: 0 joints" in said.inner_text(), 20, "answer to the button")
-            notebook.settle(output)
-            drawn = f"() => [{SWITCHED}._fullLayout.yaxis4.ticktext[0], {SWITCHED}._fullData.at(-1).z.flat()]"
-            name, weights = page.evaluate(drawn)
-            nose = page.locator(".visibility-switches .widget-toggle-buttons").first
-            nose.locator("button").nth(2).click()
-            notebook.wait(lambda: "Masked: 1 joints" in said.inner_text(), 20, "answer to the switch")
-            notebook.wait(lambda: page.evaluate(drawn)[1] != weights, 20, "other attention")
-            assert name == "nose" and "✖ nose" in page.evaluate(drawn)[0]
-            notebook.settle(output)
-            visible = page.locator(".visibility-switches button.mod-active:nth-child(2)")
-            assert visible.count() == 16
-            joint = f"""() => {{
-                const points = [...{SWITCHED}.querySelectorAll('.scatterlayer .trace')]
-                    .map(t => [...t.querySelectorAll('path.point')]).filter(p => p.length == 17).at(-1);
-                const box = points[10].getBoundingClientRect();
-                return [box.x + box.width / 2, box.y + box.height / 2];
-            }}"""
-            x, y = page.evaluate(joint)
-            page.mouse.move(x, y)
-            page.wait_for_timeout(500)  # plotly finds the joint under a resting pointer
-            page.mouse.click(x, y)
-            notebook.wait(lambda: visible.count() != 16, 20, "other switch after the click")
-            notebook.settle(output)
-            page.screenshot(path=SCREENSHOTS / "04_visibility.png")
-            assert notebook.errors() == [] and outside == []
+    with opened(tmp_path, "04_visibility") as (page, notebook):
+        said, output = page.locator(".visibility-readout"), notebook.output_around(notebook.slider("arrows from"))
+        page.locator('button:has-text("all visible")').click()
+        notebook.wait(lambda: "Masked: 0 joints" in said.inner_text(), 20, "answer to the button")
+        notebook.settle(output)
+        drawn = f"() => [{SWITCHED}._fullLayout.yaxis4.ticktext[0], {SWITCHED}._fullData.at(-1).z.flat()]"
+        name, weights = page.evaluate(drawn)
+        nose = page.locator(".visibility-switches .widget-toggle-buttons").first
+        nose.locator("button").nth(2).click()
+        notebook.wait(lambda: "Masked: 1 joints" in said.inner_text(), 20, "answer to the switch")
+        notebook.wait(lambda: page.evaluate(drawn)[1] != weights, 20, "other attention")
+        assert name == "nose" and "✖ nose" in page.evaluate(drawn)[0]
+        notebook.settle(output)
+        visible = page.locator(".visibility-switches button.mod-active:nth-child(2)")
+        assert visible.count() == 16
+        joint = f"""() => {{
+            const points = [...{SWITCHED}.querySelectorAll('.scatterlayer .trace')]
+                .map(t => [...t.querySelectorAll('path.point')]).filter(p => p.length == 17).at(-1);
+            const box = points[10].getBoundingClientRect();
+            return [box.x + box.width / 2, box.y + box.height / 2];
+        }}"""
+        notebook.click(page.evaluate(joint))
+        notebook.wait(lambda: visible.count() != 16, 20, "other switch after the click")
+        notebook.settle(output)
 
 
 BRUSH = """from workbench.data.worlds import sample_clip
@@ -194,42 +172,29 @@ brush.show()"""
 
 def test_the_brush_paints_and_flags_follow(tmp_path):
     """Drawn with the mouse, over the whole picture: no joint stays visible; the sliders and the button answer too."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    write_notebook(folder / "brush.ipynb", BRUSH)
-    with jupyterlab(folder, tmp_path / "private") as address:
-        home = address.partition("/doc/")[0]
-        with chromium(home=home) as (page, outside):
-            notebook = OpenNotebook(page, address.format(path="brush.ipynb"))
-            notebook.run_all()
-            assert notebook.errors() == []
-            said, canvas = page.locator(".clip-readout"), page.locator("canvas.workbench-canvas")
-            unpainted, blank = said.inner_text(), canvas.screenshot()
-            assert "visible (2): 0" not in unpainted
-            box = canvas.bounding_box()
-            assert (box["width"], box["height"]) == (480, 400)
-            page.mouse.move(box["x"] + 1, box["y"] + 1)
-            page.mouse.down()
-            for y in range(1, 400, 99):
-                for x in (1, 240, 479, 1):
-                    page.mouse.move(box["x"] + x, box["y"] + y, steps=3)
-            page.mouse.up()
-            notebook.wait(lambda: "visible (2): 0" in said.inner_text(), 20, "answer to the mouse")
-            assert (
-                page.locator(".brush-readout")
-                .inner_text()
-                .startswith(unpainted.split("visible (2): ")[1].split("\n")[0])
-            )
-            page.screenshot(path=SCREENSHOTS / "brush.png")
-            page.locator('button:has-text("remove paint")').click()
-            for label in ("patch x", "patch y"):
-                notebook.press(notebook.slider(label), "Home")
-            notebook.wait(lambda: said.inner_text() == unpainted, 20, "picture without paint")
-            notebook.wait(lambda: canvas.screenshot() == blank, 20, "first picture again")
-            notebook.press(notebook.slider("patch size"), "End")
-            notebook.wait(lambda: said.inner_text() != unpainted, 20, "answer to the slider")
-            assert notebook.errors() == [] and outside == []
+    with opened(tmp_path, "brush", BRUSH) as (page, notebook):
+        said, canvas = page.locator(".clip-readout"), page.locator("canvas.workbench-canvas")
+        unpainted, blank = said.inner_text(), canvas.screenshot()
+        assert "visible (2): 0" not in unpainted
+        box = canvas.bounding_box()
+        assert (box["width"], box["height"]) == (480, 400)
+        page.mouse.move(box["x"] + 1, box["y"] + 1)
+        page.mouse.down()
+        for y in range(1, 400, 99):
+            for x in (1, 240, 479, 1):
+                page.mouse.move(box["x"] + x, box["y"] + y, steps=3)
+        page.mouse.up()
+        notebook.wait(lambda: "visible (2): 0" in said.inner_text(), 20, "answer to the mouse")
+        assert (
+            page.locator(".brush-readout").inner_text().startswith(unpainted.split("visible (2): ")[1].split("\n")[0])
+        )
+        page.locator('button:has-text("remove paint")').click()
+        for label in ("patch x", "patch y"):
+            notebook.press(notebook.slider(label), "Home")
+        notebook.wait(lambda: said.inner_text() == unpainted, 20, "picture without paint")
+        notebook.wait(lambda: canvas.screenshot() == blank, 20, "first picture again")
+        notebook.press(notebook.slider("patch size"), "End")
+        notebook.wait(lambda: said.inner_text() != unpainted, 20, "answer to the slider")
 
 
 FLOWS = """import torch
@@ -248,32 +213,22 @@ DRAWN = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')].find
 
 def test_paint_and_opacity_move_the_flow_explorer(tmp_path):
     """A patch over the key frame changes picture, maps, poses and readout; the opacity changes how maps are drawn."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    write_notebook(folder / "flows.ipynb", FLOWS)
-    with jupyterlab(folder, tmp_path / "private") as address:
-        with chromium(home=address.partition("/doc/")[0], width=1500, height=1500) as (page, outside):
-            notebook = OpenNotebook(page, address.format(path="flows.ipynb"))
-            notebook.run_all()
-            assert notebook.errors() == []
-            said, patch = page.locator(".flow-readout"), notebook.slider("patch size")
-            output, before = notebook.output_around(patch), said.inner_text()
-            values = "t => Array.from(t.z || t.x, v => v.length ? [...v] : v).flat()"  # typed arrays, and rows of them
-            state = f"() => (p => [p._fullData.map({values}), p._fullLayout.images[2].source])({DRAWN})"
-            traces, picture = page.evaluate(state)
-            assert [len(z) for z in traces[:8]] == [24 * 32] * 7 + [15 * 15] and len(traces[8]) == 45
-            notebook.press(patch, "End")
-            notebook.wait(lambda: said.inner_text() != before, 30, "answer to the patch")
-            notebook.wait(lambda: page.evaluate(state)[0][2] != traces[2], 30, "other map of the key frame")
-            notebook.settle(output)
-            painted, other = page.evaluate(state)
-            assert other != picture and painted[0] == traces[0] and painted[-1] != traces[-1]
-            notebook.press(notebook.slider("opacity"), "Home")
-            opaque = f"() => [...new Set({DRAWN}._fullData.slice(0, 7).map(t => t.opacity))]"
-            notebook.wait(lambda: page.evaluate(opaque) == [0], 30, "other opacity of all seven maps")
-            page.screenshot(path=SCREENSHOTS / "flows.png")
-            assert notebook.errors() == [] and outside == []
+    with opened(tmp_path, "flows", FLOWS) as (page, notebook):
+        said, patch = page.locator(".flow-readout"), notebook.slider("patch size")
+        output, before = notebook.output_around(patch), said.inner_text()
+        values = "t => Array.from(t.z || t.x, v => v.length ? [...v] : v).flat()"  # typed arrays, and rows of them
+        state = f"() => (p => [p._fullData.map({values}), p._fullLayout.images[2].source])({DRAWN})"
+        traces, picture = page.evaluate(state)
+        assert [len(z) for z in traces[:8]] == [24 * 32] * 7 + [15 * 15] and len(traces[8]) == 45
+        notebook.press(patch, "End")
+        notebook.wait(lambda: said.inner_text() != before, 30, "answer to the patch")
+        notebook.wait(lambda: page.evaluate(state)[0][2] != traces[2], 30, "other map of the key frame")
+        notebook.settle(output)
+        painted, other = page.evaluate(state)
+        assert other != picture and painted[0] == traces[0] and painted[-1] != traces[-1]
+        notebook.press(notebook.slider("opacity"), "Home")
+        opaque = f"() => [...new Set({DRAWN}._fullData.slice(0, 7).map(t => t.opacity))]"
+        notebook.wait(lambda: page.evaluate(opaque) == [0], 30, "other opacity of all seven maps")
 
 
 DYNAMICS = (
@@ -296,48 +251,35 @@ LOOKED = f"{PLOTS}.find(p => p._fullLayout.yaxis3 && !p._fullLayout.yaxis4)"
 
 def test_sliders_clicks_and_the_player_of_the_propagation_chapter(tmp_path):
     """k moves curve, mask and readout; a click on a token moves the slider and what it looks at; the player goes on."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    write_notebook(folder / "dynamics.ipynb", *DYNAMICS)
-    with jupyterlab(folder, tmp_path / "private") as address:
-        with chromium(home=address.partition("/doc/")[0], width=1500, height=1500) as (page, outside):
-            notebook = OpenNotebook(page, address.format(path="dynamics.ipynb"))
-            notebook.run_all()
-            assert notebook.errors() == []
-            said, steep = page.locator(".between-readout"), notebook.slider("k")
-            before = said.first.inner_text()
-            values = "t => Array.from(t.z || t.y, v => v.length ? [...v] : v).flat()"
-            state = f"() => {DRAWN}._fullData.map({values})"
-            traces = page.evaluate(state)
-            assert [len(t) for t in traces[:7]] == [24 * 32] * 7
-            notebook.press(steep, "End")
-            notebook.wait(lambda: said.first.inner_text() != before, 30, "answer to k")
-            notebook.wait(lambda: page.evaluate(state)[5] != traces[5], 30, "other mask")
-            notebook.wait(lambda: page.evaluate(state)[-2] != traces[-2], 30, "other curve")
-            assert page.evaluate(state)[:3] == traces[:3], "heatmaps stay"
-            token = notebook.slider("token")
-            notebook.settle(notebook.output_around(token))
-            weights = page.evaluate(f"() => [...{LOOKED}._fullData[1].z].map(row => [...row]).flat()")
-            place = f"""() => {{
-                const points = [...{LOOKED}.querySelectorAll('.scatterlayer .trace')]
-                    .map(t => [...t.querySelectorAll('path.point')]).find(p => p.length == 48);
-                const box = points[10].getBoundingClientRect();
-                return [box.x + box.width / 2, box.y + box.height / 2];
-            }}"""
-            x, y = page.evaluate(place)
-            page.mouse.move(x, y)
-            page.wait_for_timeout(500)  # plotly finds the dot under a resting pointer
-            page.mouse.click(x, y)
-            notebook.wait(lambda: token.locator(".widget-readout").inner_text() == "10", 20, "token that was clicked")
-            looked = f"() => [...{LOOKED}._fullData[1].z].map(row => [...row]).flat()"
-            notebook.wait(lambda: page.evaluate(looked) != weights, 20, "other attention")
-            player = page.locator(".player-readout")
-            assert "frame 0: labels are given here" in player.inner_text()
-            notebook.press(notebook.slider("frame"), "ArrowRight")  # of the mask's explorer: the player stands still
-            last = page.locator('.widget-slider:has(.widget-label:text-is("frame"))').last
-            last.scroll_into_view_if_needed()
-            notebook.press(last, "ArrowRight")
-            notebook.wait(lambda: "frame 1: mean error" in player.inner_text(), 20, "next frame of the player")
-            page.screenshot(path=SCREENSHOTS / "dynamics.png")
-            assert notebook.errors() == [] and outside == []
+    with opened(tmp_path, "dynamics", *DYNAMICS) as (page, notebook):
+        said, steep = page.locator(".between-readout"), notebook.slider("k")
+        before = said.first.inner_text()
+        values = "t => Array.from(t.z || t.y, v => v.length ? [...v] : v).flat()"
+        state = f"() => {DRAWN}._fullData.map({values})"
+        traces = page.evaluate(state)
+        assert [len(t) for t in traces[:7]] == [24 * 32] * 7
+        notebook.press(steep, "End")
+        notebook.wait(lambda: said.first.inner_text() != before, 30, "answer to k")
+        notebook.wait(lambda: page.evaluate(state)[5] != traces[5], 30, "other mask")
+        notebook.wait(lambda: page.evaluate(state)[-2] != traces[-2], 30, "other curve")
+        assert page.evaluate(state)[:3] == traces[:3], "heatmaps stay"
+        token = notebook.slider("token")
+        notebook.settle(notebook.output_around(token))
+        weights = page.evaluate(f"() => [...{LOOKED}._fullData[1].z].map(row => [...row]).flat()")
+        place = f"""() => {{
+            const points = [...{LOOKED}.querySelectorAll('.scatterlayer .trace')]
+                .map(t => [...t.querySelectorAll('path.point')]).find(p => p.length == 48);
+            const box = points[10].getBoundingClientRect();
+            return [box.x + box.width / 2, box.y + box.height / 2];
+        }}"""
+        notebook.click(page.evaluate(place))
+        notebook.wait(lambda: token.locator(".widget-readout").inner_text() == "10", 20, "token that was clicked")
+        looked = f"() => [...{LOOKED}._fullData[1].z].map(row => [...row]).flat()"
+        notebook.wait(lambda: page.evaluate(looked) != weights, 20, "other attention")
+        player = page.locator(".player-readout")
+        assert "frame 0: labels are given here" in player.inner_text()
+        notebook.press(notebook.slider("frame"), "ArrowRight")  # of the mask's explorer: the player stands still
+        last = page.locator('.widget-slider:has(.widget-label:text-is("frame"))').last
+        last.scroll_into_view_if_needed()
+        notebook.press(last, "ArrowRight")
+        notebook.wait(lambda: "frame 1: mean error" in player.inner_text(), 20, "next frame of the player")
