@@ -87,17 +87,28 @@ def settings_of(config: TrainConfig) -> dict:
     return {k: v for k, v in asdict(config).items() if k != "drops" or v}
 
 
+def share(batch_size: int) -> int:
+    """How much of a batch this process makes, one of those that torchrun started."""
+    return batch_size // int(os.environ.get("WORLD_SIZE", "1"))
+
+
 class _Steps(Dataset):
     """Item i is batch i; the generator's seed is (seed, step, rank)."""
 
     def __init__(self, source: BatchSource, config: TrainConfig, rank: int):
         self.source, self.seed, self.steps, self.rank = source, config.seed, config.steps, rank
+        self.most = share(config.batch_size) if "WORLD_SIZE" in os.environ else math.inf
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, step: int) -> Batch:
-        return self.source(step, np.random.default_rng((self.seed, step, self.rank)))
+        batch = self.source(step, np.random.default_rng((self.seed, step, self.rank)))
+        if (n := len(next(iter(batch.values())))) > self.most:
+            raise BadParameter(
+                f"{n} samples, {self.most} expected of each process", remedy="make `train.share` of a batch"
+            )
+        return batch
 
 
 def choose_device(device: str) -> str:
@@ -180,7 +191,7 @@ def train(
     """Trains and writes `out/model.safetensors`; resumes from `out/state.pt`, reuses a finished training.
 
     model: `forward(**batch)` returns a dict with "loss.<name>" entries; their weighted sum is minimised.
-    batches: each process asks for its own share of `batch_size`, so several processes see a batch of the same size.
+    batches: each process asks for its own `share` of `batch_size`, so several processes see a batch of the same size.
     card: goes into the weight file's header, with the settings and the loss at the end; part of what "same training"
     means. The model itself is left with the final (averaged, if `ema`) weights.
     """
@@ -188,7 +199,7 @@ def train(
     weights, state_path = out / "model.safetensors", out / "state.pt"
     key = fingerprint(settings_of(replace(config, save_every=1, workers=0)), dict(loss_weights), dict(card or {}))
     if weights.exists() and checkpoint.read_card(weights).get("fingerprint") == key:
-        checkpoint.load(weights, model)
+        checkpoint.load(weights, model.to(choose_device(device)))
         history = tuple(checkpoint.read_card(weights).get("history", ()))
         return TrainResult(weights, history, config.steps, 0.0)
 

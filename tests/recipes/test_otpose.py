@@ -207,7 +207,7 @@ def test_posetrack_as_the_user_has_it(small_world, posetrack18, monkeypatch):
     assert [(r["variant"], r["subset"]) for r in ours] == [
         (name, "all joints") for name in ("single frame", "mean of five frames", "one_branch")
     ]
-    assert "4 people" in result["protocol"] and "1 steps of 2 people from random weights" in result["protocol"]
+    assert "4 people" in result["protocol"] and "1 steps of 2 people behind a single-frame" in result["protocol"]
     assert {r["method"] for r in result["rows"] if r["kind"] == "paper"} >= {"OTPose", "DCPose"}
     clips, folder = recipe.read_published(posetrack18, "val")
     batch = recipe.window_batches(recipe.published_windows(clips, folder, TINY), 3)(0, np.random.default_rng(0))
@@ -243,19 +243,26 @@ def test_ignored_regions_count_for_nobody(small_world, posetrack18):
 
 
 def test_public_weights_are_found_where_the_user_keeps_them(monkeypatch, tmp_path):
+    """Joints that both sets have begin with COCO's maps, the head's two points alone with nothing."""
     torch.manual_seed(0)
-    model, other = (build("otpose", "tiny") for _ in range(2))
+    whole, ours = (build("vissimcc", replace(FRAME, skeleton=name)) for name in ("coco17", "posetrack15"))
     folder = tmp_path / "hrnet_pose_coco"
     folder.mkdir()
     state = {
-        k.removeprefix("backbone.net."): v for k, v in model.maps.state_dict().items() if k.startswith("backbone.")
+        k.removeprefix("backbone.net.").replace("head.final.", "final_layer."): v
+        for k, v in whole.maps.state_dict().items()
     }
-    state |= {"final_layer.weight": torch.zeros(17, 4, 1, 1), "final_layer.bias": torch.zeros(17)}
     for name in ("hrnet_w32_coco_256x192-c78dce93_20200708.pth", "pose_hrnet_w48_256x192.pth"):
         torch.save(state, folder / name)
     monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
-    assert recipe.start_weights(other) == "COCO (pose_hrnet_w48_256x192.pth)"
-    assert torch.equal(other.maps.backbone.net.conv1.weight, model.maps.backbone.net.conv1.weight)
+    before = ours.maps.head.final.weight.detach().clone()
+    assert recipe.start_weights(ours) == "COCO (pose_hrnet_w48_256x192.pth)"
+    assert torch.equal(ours.maps.backbone.net.conv1.weight, whole.maps.backbone.net.conv1.weight)
+    names, theirs = skeleton("posetrack15").joints, skeleton("coco17").joints
+    for i, name in enumerate(names):
+        expected = whole.maps.head.final.weight[theirs.index(name)] if name in theirs else before[i]
+        assert torch.equal(ours.maps.head.final.weight[i], expected), name
+    assert len(set(names) & set(theirs)) == 13
     monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path / "elsewhere"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert recipe.start_weights(other) == "ImageNet"
+    assert recipe.start_weights(ours) is None

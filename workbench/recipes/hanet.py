@@ -33,7 +33,7 @@ from ..occlusion import DetectorNoise, mask_runs
 from ..predict import SequenceRefiner
 from ..records import Pose
 from ..skeletons import skeleton
-from ..train import Batch, TrainConfig, fingerprint, settings_of, train
+from ..train import Batch, TrainConfig, fingerprint, settings_of, share, train
 
 SCHEMA_VERSION = 1
 JOINTS = skeleton("jhmdb15")
@@ -268,7 +268,7 @@ def train_variant(
         "window": WINDOW,
     }
     card["motions"] = hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
-    batches = window_batches([xyz for _, xyz in moves], WINDOW, settings.batch_size)
+    batches = window_batches([xyz for _, xyz in moves], WINDOW, share(settings.batch_size))
     return train_on(batches, model, card, settings, device=device, progress=progress, label=variant)
 
 

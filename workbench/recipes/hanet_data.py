@@ -29,7 +29,7 @@ from ..ledger import paper
 from ..models import build
 from ..models.hanet import HANetConfig
 from ..predict import SequenceRefiner
-from ..train import Batch, TrainConfig
+from ..train import Batch, TrainConfig, share
 from . import hanet
 
 # Estimators: Sec. 4.2. T of 3D and SMPL: Table 2, T and N of sparse labels: Sec. 4.4. Other T and N are unstated; as released.
@@ -400,7 +400,7 @@ def evaluate(
             card = {"model": "hanet", "config": asdict(config), "window": window, "data": name, "key": task.key}
             torch.manual_seed(settings.seed)
             refiner, _ = hanet.train_on(
-                task.batches(window, settings.batch_size), build("hanet", config), card, settings,
+                task.batches(window, share(settings.batch_size)), build("hanet", config), card, settings,
                 device=device, progress=progress, label=f"{variant}, T = {window}",
             )  # fmt: skip
             add(variant, [refiner.refine(xy) for xy in detected], T=window)

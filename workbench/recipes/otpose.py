@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import pooch
 import torch
-from jaxtyping import Bool, Float, Float16
+from jaxtyping import Bool, Float, Float16, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -34,11 +34,11 @@ from ..errors import MissingData, unknown
 from ..models import build, config_of
 from ..models.backbones import public_weights
 from ..models.otpose import OTPose, OTPoseConfig
-from ..models.vissimcc import VisSimCCConfig
+from ..models.vissimcc import VisSimCC, VisSimCCConfig
 from ..predict import ClipEstimator, load, weights_path
 from ..records import Clip, Detections, Pose, Track
 from ..skeletons import skeleton
-from ..train import Batch, TrainConfig, choose_device, fingerprint, settings_of, train
+from ..train import Batch, TrainConfig, choose_device, fingerprint, settings_of, share, train
 from . import vissimcc as single
 
 SCHEMA_VERSION = 1
@@ -63,6 +63,9 @@ VARIANTS = {
     "one_branch": replace(SMALL, branches=("prev",)),  # row 2
     "no_encoder": replace(SMALL, occlusion_encoder=False),  # row 3
     "flow_label": replace(SMALL, pseudo_label="flow"),  # row 4
+    **{
+        f"layers_{n}": replace(SMALL, layers=n, occlusion_layers=n) for n in (5, 6, 7)
+    },  # rows 5 to 7, for the paper's 8
     "window_19": replace(SMALL, window=19),  # row 8
     "window_36": replace(SMALL, window=36),  # row 9
 }
@@ -219,11 +222,11 @@ def train_variant(
     settings = replace(settings, steps=min(settings.steps, cap or settings.steps))
     losses = {"prediction": 1.0} | ({"occlusion": 1.0} if config.occlusion_encoder else {})
     result = train(
-        model, heatmap_batches(rough, settings.batch_size, config), settings,
+        model, heatmap_batches(rough, share(settings.batch_size), config), settings,
         cache_folder() / fingerprint(settings_of(settings), card), loss_weights=losses, card=card, device=device,
         progress=progress, label=variant,
     )  # fmt: skip
-    return ClipEstimator(model.cpu(), variant, PADDING), result.weights
+    return ClipEstimator(model, variant, PADDING), result.weights
 
 
 # --- rows ---------------------------------------------------------------------------------------------------------
@@ -307,7 +310,9 @@ def estimate(windows: Windows, models: Mapping[str, OTPose], *, progress: bool =
         for batch in batches:
             rough = estimator.rough(batch["images"])
             maps = {"single frame": rough[:, 2], "mean of five frames": rough.mean(1)}
-            maps |= {name: model.eval()(heatmaps=rough)["heatmaps"] for name, model in models.items()}
+            distance = frame_distance(batch, windows.config.key).to(rough.device)
+            for name, model in models.items():
+                maps[name] = model.eval()(heatmaps=rough, distance=distance)["heatmaps"]
             for name, part in maps.items():  # heatmaps of a whole split would not fit memory
                 parts[name].append([v.float().cpu() for v in codecs.decode_heatmaps(part)])
             bar.update(len(rough))
@@ -339,7 +344,8 @@ def evaluate(
     if name != "synthetic":
         return _evaluate_published(data, variants or ("otpose",), seed, steps, device=device, progress=progress)
     if variants is None:
-        models, networks = {"otpose": load("otpose").model}, "shipped weights"
+        models, networks = {"otpose": load("otpose", device=choose_device(device)).model}, "shipped weights"
+        seed = single.seed_of(weights_path("otpose"))
     else:
         settings = replace(TRAIN, seed=seed)
         models = {
@@ -366,6 +372,7 @@ def evaluate(
 
 PUBLISHED = {"posetrack17": ("Table I",), "posetrack18": ("Table III",), "posetrack21": ()}
 EPOCHS, WARMUP, PEOPLE = 50, 12, 32  # 12 epochs of warm-up and 38 of half a cosine, people a step; Sec. IV-B
+FRAME_EPOCHS = 20
 WEIGHTS = "hrnet_pose_coco"  # where HRNet-W48 begins, if the user has it; else ImageNet's weights
 
 
@@ -407,14 +414,18 @@ def published_windows(clips: Sequence[Clip], folder: Path, config: OTPoseConfig)
     return Windows([(clip, folder) for clip in clips], cut)
 
 
+def frame_distance(batch: Batch, key: int) -> Int[Tensor, "b 5"]:
+    """How many frames a batch's crops are from the key frame: where a clip begins or ends, its first or last frame stands in."""
+    return (batch["frames"] - batch["frames"][:, key : key + 1]).abs()
+
+
 def window_batches(windows: Windows, size: int) -> Callable[[int, np.random.Generator], Batch]:
     """What `train` takes: five crops and the key frame's labels."""
 
     def make(step: int, rng: np.random.Generator) -> Batch:
         batch, key = windows.batch(rng.integers(len(windows), size=size), rng), windows.config.key
-        distance = (batch["frames"] - batch["frames"][:, key : key + 1]).abs()
         return {"images": batch["images"], "xy_crop": batch["xy_crop"][:, key], "weights": batch["weights"][:, key],
-                "distance": distance}  # fmt: skip
+                "distance": frame_distance(batch, key)}  # fmt: skip
 
     return make
 
@@ -428,16 +439,50 @@ def weights_at_hand(name: str, key: str) -> Path | None:
     return next((root / file for file in found.layout.alternatives(key) if (root / file).is_file()), None)
 
 
-def start_weights(model: OTPose) -> str:
-    """HRNet-W48 of COCO into the single-frame part, where the user has it, but for its last layer; what was found."""
+def start_weights(model: VisSimCC) -> str | None:
+    """HRNet-W48 of COCO into a single-frame estimator, where the user has it; its last layer for the joints that both have.
+
+    What was found; None: no file.
+    """
     file = weights_at_hand(WEIGHTS, "w48")
     if file is None:
-        return "ImageNet"
+        return None
     tensors = public_weights(checkpoint.read_public(file))
-    checkpoint.load_into(
-        model.maps, {k: v for k, v in tensors.items() if k.startswith("backbone.")}, partial=True, file=file
-    )
+    ours, theirs = skeleton(model.config.skeleton).joints, skeleton("coco17").joints
+    shared = [(i, theirs.index(name)) for i, name in enumerate(ours) if name in theirs]
+    for name, own in model.maps.head.final.named_parameters():
+        whole = own.detach().clone()
+        for i, j in shared:
+            whole[i] = tensors[f"head.final.{name}"][j]
+        tensors[f"head.final.{name}"] = whole
+    checkpoint.load_into(model.maps, tensors, file=file)
     return f"COCO ({file.name})"
+
+
+def train_published_frame(
+    clips: Sequence[Clip], folder: Path, config: OTPoseConfig, data: str, seed: int, steps: int | None, **how
+) -> tuple[Path, str]:
+    """The single-frame estimator on the labelled frames alone, before anything looks at its maps; what it began with.
+
+    20 epochs at 1e-4, a tenth after 10 and 15: HRNet's on PoseTrack; OTPose names the network alone.
+    """
+    frame = replace(
+        config_of("vissimcc", "paper"), skeleton=config.skeleton, size=config.size, backbone=config.backbone,
+        widths=config.widths, depths=config.depths, deconv=config.deconv, heatmap_sigma=config.sigma,
+        alignment=config.alignment, reasoning=False, output="heatmap",
+    )  # fmt: skip
+    windows = Windows([(clip, folder) for clip in clips], single.window_config(frame, Augment()))
+    settings = TrainConfig(
+        steps=steps or FRAME_EPOCHS * max(len(windows) // PEOPLE, 1), batch_size=PEOPLE if steps is None else 2, lr=1e-4,
+        drops=(0.5, 0.75), precision="bf16", seed=seed, workers=min(4, os.cpu_count() or 1),
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    model = build("vissimcc", frame)
+    start = "random" if steps else start_weights(model)
+    if start is None:
+        model, start = VisSimCC(frame, pretrained=True), "ImageNet"
+    card = {"model": "vissimcc", "config": asdict(frame), "padding": PADDING, "data": data, "start": start}
+    return single.train_on(windows, model, card, settings, label="single frame", **how)[1], start
 
 
 def ignored(owner: Detections | Pose, clips: Sequence[Clip]) -> Bool[np.ndarray, "n k"]:
@@ -456,12 +501,17 @@ def _evaluate_published(data, variants, seed: int, steps: int | None, *, device:
     clips, folder = read_published(data, "val")
     rows, told = [], "weights as named"
     changed = ("branches", "occlusion_encoder", "pseudo_label", "window")
+    deeper = {f"layers_{n}": {"layers": n, "occlusion_layers": n} for n in (5, 6, 7)}
     for variant in variants:
         if variant not in VARIANTS:
             model = load(variant, device=choose_device(device)).model
         else:
-            config = replace(PAPER, **{name: getattr(VARIANTS[variant], name) for name in changed})
+            config = replace(
+                PAPER, **{name: getattr(VARIANTS[variant], name) for name in changed}, **deeper.get(variant, {})
+            )
+            how = {"device": device, "progress": progress}
             learn, pictures = read_published(data, "train")
+            frame, start = train_published_frame(learn, pictures, config, data, seed, steps, **how)
             windows = published_windows(learn, pictures, config)
             epoch = max(len(windows) // PEOPLE, 1)
             settings = TrainConfig(
@@ -469,17 +519,20 @@ def _evaluate_published(data, variants, seed: int, steps: int | None, *, device:
                 warmup_steps=0 if steps else WARMUP * epoch, precision="bf16", seed=seed, workers=min(4, os.cpu_count() or 1),
             )  # fmt: skip
             torch.manual_seed(seed)
-            model = OTPose(config, pretrained=steps is None)
-            start = "random" if steps else start_weights(model)
+            model = build("otpose", config)
+            maps = {k: v for k, v in checkpoint.read_tensors(frame).items() if k.startswith("maps.")}
+            checkpoint.load_into(model, maps, partial=True)
             card = {"model": "otpose", "variant": variant, "config": asdict(config), "padding": PADDING, "data": data,
-                    "start": start}  # fmt: skip
+                    "frame": checkpoint.read_card(frame)["fingerprint"]}  # fmt: skip
             losses = {"prediction": 1.0} | ({"occlusion": 1.0} if config.occlusion_encoder else {})
             train(
-                model, window_batches(windows, settings.batch_size), settings,
-                cache_folder() / fingerprint(settings_of(settings), card), loss_weights=losses, card=card, device=device,
-                progress=progress, label=variant,
+                model, window_batches(windows, share(settings.batch_size)), settings,
+                cache_folder() / fingerprint(settings_of(settings), card), loss_weights=losses, card=card, label=variant, **how,
             )  # fmt: skip
-            told = f"{settings.steps:,} steps of {settings.batch_size} people from {start} weights, {len(windows)} to learn from"
+            told = (
+                f"{settings.steps:,} steps of {settings.batch_size} people behind a single-frame estimator that went on from "
+                f"{start} weights, {len(windows)} people to learn from"
+            )
         test = published_windows(clips, folder, model.config)
         truth = test.poses()
         kept = replace(truth, visibility=truth.visibility * ~ignored(truth, clips))

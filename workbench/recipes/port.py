@@ -34,7 +34,7 @@ from ..occlusion import DetectorNoise, mask_joints
 from ..predict import PortRefiner, RefineRule, load, pose_frame, pose_weights, weights_path
 from ..records import Detections, Pose, Prediction
 from ..skeletons import skeleton
-from ..train import Batch, TrainConfig, TrainResult, choose_device, fingerprint, settings_of, train
+from ..train import Batch, TrainConfig, TrainResult, choose_device, fingerprint, settings_of, share, train
 
 SCHEMA_VERSION = 1
 FOLDS = 5
@@ -226,7 +226,7 @@ def train_procedural(
     """The `denoise` training on procedural poses alone: no file is read, no real hand or body is seen."""
     config = config or config_of("port", "denoise")
     sampler = SAMPLERS[config.skeleton]
-    source = noisy_batches(sampler, config, settings.batch_size)
+    source = noisy_batches(sampler, config, share(settings.batch_size))
     card = {
         "recipe": f"denoise on procedural {_KIND[config.skeleton]}",
         "noise": NOISE.to_dict(),
@@ -239,7 +239,7 @@ def train_finetuned(
     start: Port, truth: Pose, noise: DetectorNoise, settings: TrainConfig = FINETUNE_TRAIN, **options
 ) -> Trained:
     """The `denoise` training continued on real truth under simulated noise, half a batch of it procedural."""
-    source = noisy_batches(_mixed(truth), start.config, settings.batch_size, noise)
+    source = noisy_batches(_mixed(truth), start.config, share(settings.batch_size), noise)
     card = {
         "recipe": "denoise, finetuned",
         "noise": noise.to_dict(),
@@ -254,7 +254,7 @@ def train_faithful(
 ) -> Trained:  # fmt: skip
     """Masked joint modelling on ground truth, as the paper prints it."""
     config = config or PortConfig(skeleton=truth.skeleton)
-    source = masked_batches(lambda n, rng: _drawn(truth)(n, rng).xy_frame, config, settings.batch_size, ratio)
+    source = masked_batches(lambda n, rng: _drawn(truth)(n, rng).xy_frame, config, share(settings.batch_size), ratio)
     card = {"recipe": "masked joint modelling", "ratio": ratio, "truth": _digest(truth)}
     return _train(config, source, settings, "nll", card, **options)
 

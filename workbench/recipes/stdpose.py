@@ -28,7 +28,7 @@ from ..models.backbones import public_weights
 from ..models.stdpose import TABLE_4, STDPose, STDPoseConfig
 from ..predict import Propagator, between_inputs, load, weights_path
 from ..records import Clip, Pose, Track
-from ..train import Batch, TrainConfig, choose_device, fingerprint, settings_of, train
+from ..train import Batch, TrainConfig, choose_device, fingerprint, settings_of, share, train
 from . import otpose
 from . import vissimcc as single
 
@@ -115,7 +115,7 @@ def _train(model: STDPose, batches, card: dict, settings: TrainConfig, *, device
     result = train(
         model, batches, settings, folder, loss_weights=losses, card=card, device=device, progress=progress, label=label
     )
-    return Propagator(model.cpu(), label, PADDING), result.weights
+    return Propagator(model, label, PADDING), result.weights
 
 
 def _parts(weights: Path, *prefixes: str, cut: str = "") -> dict[str, torch.Tensor]:
@@ -138,7 +138,7 @@ def train_frame(*, steps: int | None = None, device: str = "auto", progress: boo
     checkpoint.load_into(model, _parts(start, "backbone.", "head.", cut="maps."), partial=True)
     model = model.to(memory_format=torch.channels_last)
     card = _card(FRAME, start=START, frame=checkpoint.read_card(start).get("frame"))
-    batches = single_batches(people("train", 2, FRAME), settings.batch_size)
+    batches = single_batches(people("train", 2, FRAME), share(settings.batch_size))
     return _train(model, batches, card, settings, device=device, progress=progress, label="single frame")
 
 
@@ -156,7 +156,7 @@ def train_variant(
     settings = replace(settings, steps=min(settings.steps, cap or settings.steps))
     card = _card(config, variant=variant, frame=checkpoint.read_card(weights)["fingerprint"], given=GIVEN)
     sets = [people("train", interval, config) for interval in INTERVALS]
-    batches = gap_batches(sets, settings.batch_size)
+    batches = gap_batches(sets, share(settings.batch_size))
     return _train(model, batches, card, settings, device=device, progress=progress, label=variant)
 
 
@@ -302,13 +302,13 @@ def pseudo_rows(
         given = {"labels": kind, "interval": interval, "frame": checkpoint.read_card(start).get("frame")}
         places = np.concatenate([track.xy_frame.ravel() for clip, _ in learn for track in clip.tracks])
         card = _card(FRAME, **given) | {"clips": NEW_CLIPS, "places": hashlib.sha256(places.tobytes()).hexdigest()[:16]}
-        batches = single_batches(Windows(learn, cut), settings.batch_size)
+        batches = single_batches(Windows(learn, cut), share(settings.batch_size))
         label = f"{kind}, T = {interval}"
         found, _ = _train(model, batches, card, settings, device=device, progress=progress, label=label)
-        share = 100 * float(np.mean([track.labelled.mean() for clip, _ in labels for track in clip.tracks]))
+        labelled = 100 * float(np.mean([track.labelled.mean() for clip, _ in labels for track in clip.tracks]))
         poses = found.carry(test, given=False, progress=progress)
         for row in otpose.rows_of(kind, poses, test.poses(), seed=seed):
-            values = row["metrics"] | {"labelled": share}
+            values = row["metrics"] | {"labelled": labelled}
             rows.append(row | {"method": "single frame", "T": interval, "task": "pseudo", "metrics": values})
     return rows
 
@@ -422,7 +422,7 @@ def _trained_published(data, variant, interval, seed, steps, device, progress) -
     start = "random" if steps else start_weights(model)
     card = {"model": "stdpose", "variant": variant, "config": asdict(config), "padding": PADDING, "data": data,
             "interval": interval, "start": start}  # fmt: skip
-    batches = gap_batches([windows], settings.batch_size)
+    batches = gap_batches([windows], share(settings.batch_size))
     found, _ = _train(model, batches, card, settings, device=device, progress=progress, label=variant)
     return (
         found,

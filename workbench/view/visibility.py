@@ -185,8 +185,9 @@ def mean_and_interval(
 
 def columns(rows: Sequence[Mapping], *more: str) -> list[dict]:
     """Of rows of the recipe the columns that a page has room for."""
-    names = ("variant", "subset", "AP", "AP50", "AP75", "AR", "oks", "PCK-All", "PCK-Visible", "PCK-Occluded", *more)
-    return [{name: row.get(name) for name in names} for row in rows]
+    names = ("variant", "subset", "AP", "AP50", "AP75", "AR", "oks", "PCK", *more)
+    one_pck = [{"PCK" if name.startswith("PCK-") else name: v for name, v in row.items()} for row in rows]
+    return [{name: row.get(name) for name in names} for row in one_pck]
 
 
 def crop_panel(windows: Windows, index: int, caption: str, poses: Mapping[str, Float[np.ndarray, "k 2"]]) -> dict:
