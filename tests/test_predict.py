@@ -9,7 +9,7 @@ import torch
 from workbench import checkpoint, load
 from workbench.errors import BadParameter, BadRecord, CheckpointMismatch, MissingFile
 from workbench.geometry import rotation
-from workbench.models import build
+from workbench.models import build, config_of
 from workbench.models.hanet import HANetConfig
 from workbench.predict import (
     ClipEstimator,
@@ -317,6 +317,24 @@ def test_people_of_a_video_are_estimated_in_their_boxes(rng):
     np.testing.assert_array_equal(made.xy_frame[1], found.xy_frame[1])
     with pytest.raises(BadParameter, match="without frames"):
         estimate_people(estimator, frames, replace(found, frames=None))
+
+
+def test_joints_of_another_set_are_found_by_name(rng):
+    """OTPose's shoulders in COCO's people: eyes and ears stay; hands have nothing of it."""
+    estimator = PoseEstimator(build("vissimcc", replace(config_of("vissimcc", "tiny"), skeleton="posetrack15")))
+    frames, boxes = rng.integers(0, 255, (1, 60, 80, 3), np.uint8), np.array([[10, 5, 40, 55]], float)
+    found = Detections("coco17", rng.uniform(0, 60, (1, 17, 2)), np.full((1, 17), 0.4), boxes, frames=[0])
+    made, own = estimate_people(estimator, frames, found), estimator.estimate(frames[0], boxes)
+    names, theirs = skeleton("coco17").joints, skeleton("posetrack15").joints
+    np.testing.assert_allclose(
+        made.xy_frame[0, names.index("left_knee")], own.xy_frame[0, theirs.index("left_knee")], atol=1e-3
+    )
+    left = [name for name, moved in zip(names, made.replaced[0]) if not moved]
+    assert left == ["left_eye", "right_eye", "left_ear", "right_ear"]
+    np.testing.assert_array_equal(made.xy_frame[0, ~made.replaced[0]], found.xy_frame[0, ~made.replaced[0]])
+    hands = Detections("hand21", np.zeros((1, 21, 2)), np.zeros((1, 21)), boxes, frames=[0])
+    with pytest.raises(BadParameter, match="detections are hand21, the model knows posetrack15"):
+        estimate_people(estimator, frames, hands)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from torch import nn
 
 from workbench import checkpoint
 from workbench.errors import BadFile, BadParameter, CheckpointMismatch
-from workbench.train import TrainConfig, learning_rate, settings_of, train
+from workbench.train import TrainConfig, _Steps, learning_rate, settings_of, share, train
 
 
 class Line(nn.Module):
@@ -166,6 +166,16 @@ def test_cuda_is_refused_where_there_is_none(tmp_path):
         pytest.skip("there is an accelerator")
     with pytest.raises(BadParameter, match="no accelerator"):
         train(Line(), batches, CONFIG, tmp_path, loss_weights={"squared": 1.0}, device="cuda")
+
+
+def test_a_process_makes_its_share_of_a_batch(tmp_path, monkeypatch):
+    assert share(34) == 34
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert share(34) == 17
+    steps = _Steps(batches, replace(CONFIG, batch_size=34), 1)
+    assert len(steps[0]["x"]) == 17
+    with pytest.raises(BadParameter, match="17 samples, 8 expected of each process"):
+        _Steps(batches, CONFIG, 0)[0]
 
 
 def test_two_processes_train_one_model(tmp_path):

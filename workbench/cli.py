@@ -286,10 +286,11 @@ def evaluate(
     method: str,
     data: Annotated[str, typer.Option(help="NAME or NAME:PATH; see `workbench data list`.")] = "synthetic",
     json_file: JsonFile = None,
-    variants: Annotated[str | None, typer.Option(help="Comma-separated; all by default.")] = None,
+    variants: Annotated[str | None, typer.Option(help="Comma-separated; the shipped ones by default.")] = None,
     task: Annotated[
         str | None, typer.Option(help="Of stdpose: propagation (the usual one), estimation or pseudo.")
     ] = None,
+    intervals: Annotated[str | None, typer.Option(help="Of stdpose: T, comma-separated.")] = None,
     steps: Annotated[int | None, typer.Option(help="Cap every training; for trying out.", min=1)] = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -298,10 +299,14 @@ def evaluate(
     recipe = _recipe(method)
     _writable(json_file)
     chosen = None if variants is None else tuple(v.strip() for v in variants.split(","))
-    if task is not None and not hasattr(recipe, "TASKS"):
-        raise BadParameter(f"{method} has one task", remedy="leave --task out")
-    tasks = {} if task is None else {"task": task}
-    result = recipe.evaluate(data, variants=chosen, steps=steps, seed=seed, device=device, **tasks)
+    if (task or intervals) and not hasattr(recipe, "TASKS"):
+        raise BadParameter(f"{method} has neither tasks nor intervals", remedy="leave --task and --intervals out")
+    try:
+        gaps = tuple(int(n) for n in intervals.split(",")) if intervals else None
+    except ValueError as error:
+        raise BadParameter(f"intervals are {intervals!r}", remedy="whole numbers, as in 2,7") from error
+    more = {name: value for name, value in (("task", task), ("intervals", gaps)) if value}
+    result = recipe.evaluate(data, variants=chosen, steps=steps, seed=seed, device=device, **more)
     typer.echo(result["protocol"])
     _print_rows(recipe.flat(result))
     _write_json(json_file, result)
@@ -378,7 +383,8 @@ def predict(
     """Refine the people of a video: an overlay video, results in the format of the input, and a table of all joints.
 
     port replaces joints below delta, pose by pose; hanet moves every joint, each person's track as one sequence; vissimcc
-    looks at the pictures again, in each person's box, otpose and stdpose at the frames around them, too.
+    looks at the pictures again, in each person's box, otpose and stdpose at the frames around them, too; these three
+    find their joints in yours by name and leave the others.
     Without --keypoints, people are found by torchvision's keypoint detector (`workbench data fetch torchvision_keypointrcnn`).
     """
     from itertools import islice
@@ -388,7 +394,7 @@ def predict(
     from .data.frames import open_frames, picture_names
     from .data.people import find_people, link, load_finder, on_frames
     from .metrics import joint_distances
-    from .predict import SHIPPED, PoseEstimator, estimate_people, load, refine_people, refine_tracks
+    from .predict import OF_PICTURES, SHIPPED, PoseEstimator, estimate_people, load, refine_people, refine_tracks
     from .train import choose_device
     from .view.overlay import save_results, write_video
 
@@ -398,7 +404,7 @@ def predict(
         raise BadParameter(f"{method} has no delta: every joint may move", remedy="leave --delta out")
     device, start = choose_device(device), perf_counter()
     if not keypoints:  # whoever finds people finds coco17: weights for it are wanted before the work
-        load(method, skeleton="coco17")
+        load(method, skeleton=None if method in OF_PICTURES else "coco17")
     finder = None if keypoints else load_finder(device=device)
     if source.isdecimal():
         with open_frames(int(source)) as camera:
@@ -414,7 +420,7 @@ def predict(
             _writable(out / "results")  # finding people takes long
             found = find_people(video, finder, progress=True)
         found = found if found.tracks is not None else link(found)
-        refiner = load(method, skeleton=found.skeleton, device=device)
+        refiner = load(method, skeleton=None if method in OF_PICTURES else found.skeleton, device=device)
         if isinstance(refiner, PoseEstimator):
             refined = estimate_people(refiner, video, found)
         else:

@@ -536,21 +536,26 @@ def _with_neighbours(frames: Iterable[np.ndarray], reach: int) -> Iterator[np.nd
 def estimate_people(
     estimator: PoseEstimator, frames: Iterable[UInt8[np.ndarray, "h w 3"]], detections: Detections
 ) -> Prediction:
-    """A video's people estimated anew, each in the box that was detected; all joints count as replaced.
+    """A video's people estimated anew, each in the box that was detected; all joints that were count as replaced.
 
-    frames: RGB, in order; the detections say in which they are. Boxes without area are left alone.
+    frames: RGB, in order; the detections say in which they are. Boxes without area are left alone, and so are joints that
+    the estimator does not know. Errors: `BadParameter` where it knows less than half of them.
     """
-    _check_skeleton(detections, estimator.skeleton)
+    ours, theirs = estimator.skeleton.joints, skeleton(detections.skeleton).joints
+    shared = [name for name in theirs if name in ours]
+    if 2 * len(shared) < len(theirs):
+        _check_skeleton(detections, estimator.skeleton)
     if detections.frames is None:
         raise BadParameter("detections without frames belong to no video", file=detections.source or None)
+    to, own = [theirs.index(name) for name in shared], [ours.index(name) for name in shared]
     xy, confidence = detections.xy_frame.copy(), detections.confidence.copy()
     boxed = (detections.boxes_xyxy[:, 2:] > detections.boxes_xyxy[:, :2]).all(1)
     for i, frame in enumerate(_with_neighbours(frames, estimator.reach)):
         rows = np.flatnonzero((detections.frames == i) & boxed)
         if len(rows):
             found = estimator.estimate(frame, detections.boxes_xyxy[rows])
-            xy[rows], confidence[rows] = found.xy_frame, found.confidence
-    replaced = np.broadcast_to(boxed[:, None], confidence.shape)
+            xy[np.ix_(rows, to)], confidence[np.ix_(rows, to)] = found.xy_frame[:, own], found.confidence[:, own]
+    replaced = boxed[:, None] & np.isin(np.arange(len(theirs)), to)
     return Prediction(detections.skeleton, xy, confidence, replaced, estimator.name, detections)
 
 
@@ -563,6 +568,7 @@ SHIPPED = {  # method -> skeletons with weights of their own, the usual one firs
     "otpose": ("posetrack15",),
     "stdpose": ("posetrack15",),
 }
+OF_PICTURES = {name for name in SHIPPED if name not in ("port", "hanet")}  # joints of any set are found by name
 
 
 def weights_path(name: str = "port", skeleton: str | None = None) -> Path:

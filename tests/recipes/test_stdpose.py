@@ -203,12 +203,31 @@ def test_posetrack_as_the_user_has_it(small_world, posetrack18, monkeypatch):
     ):
         result = recipe.evaluate(posetrack18, task=task, **options)
         ours = [r for r in result["rows"] if r["kind"] == "measured"]
-        assert [(r["method"], r["subset"], r["T"]) for r in ours] == [(name, "all joints", 3) for name in methods]
-        assert (
-            "8 people in labelled frames" in result["protocol"] and "random weights, 8 to learn" in result["protocol"]
-        )
+        gap, people = (3, 8) if task == "propagation" else (1, 14)
+        assert [(r["method"], r["subset"], r["T"]) for r in ours] == [(name, "all joints", gap) for name in methods]
+        assert f"{people} people in labelled frames" in result["protocol"]
+        assert f"random weights, {people} to learn" in result["protocol"]
         assert "STDPose" in {r.get("method") for r in result["rows"] if r["kind"] == "paper"}
         if task == "propagation":
             assert ours[0]["metrics"]["AP-Mean"] > 90, "everybody moves on a line here"
     with pytest.raises(MissingData, match="between labels 8 frames apart"):
         recipe.evaluate(posetrack18, **options | {"intervals": (8,), "variants": ["e"]})
+
+
+def test_published_positions_are_fitted_to_the_grid(monkeypatch, tmp_path):
+    """Weights of crops of 192 x 256 in a network that reads 288 x 384."""
+    torch.manual_seed(0)
+    config = config_of("stdpose", "tiny")
+    net = {"size": (48, 64)}, {"size": (96, 128)}
+    small, large = (build("stdpose", replace(config, **size)) for size in net)
+    state = {k: v.clone() for k, v in small.state_dict().items() if k.startswith("backbone.")}
+    ramp = torch.arange(4.0)[:, None].expand(4, 3).reshape(1, 12, 1)
+    state["backbone.net.pos_embed"] = ramp.expand_as(state["backbone.net.pos_embed"]).clone()
+    monkeypatch.setattr(recipe.otpose, "weights_at_hand", lambda *_: tmp_path / "vitpose.pth")
+    monkeypatch.setattr(recipe.checkpoint, "read_public", lambda _: {})
+    monkeypatch.setattr(recipe, "public_weights", lambda _: state)
+    assert recipe.start_weights(large) == "COCO (vitpose.pth)"
+    rows = large.backbone.net.pos_embed.reshape(8, 6, -1)
+    assert (rows.diff(dim=0) > 0).all() and torch.allclose(rows[:, :1], rows, atol=1e-4)
+    monkeypatch.setattr(recipe.otpose, "weights_at_hand", lambda *_: None)
+    assert recipe.start_weights(large) is None

@@ -15,10 +15,20 @@ from jaxtyping import Float
 from timm.models.hrnet import HighResolutionNetFeatures, cfg_cls
 from torch import Tensor, nn
 
-from ..errors import BadParameter, CheckpointMismatch
+from ..errors import BadParameter, CheckpointMismatch, MissingData
 from ..taps import Tap
 
 FAMILIES = {"hrnet": 32, "resnet": 32, "vit": 16}  # -> what width and height of an image must be multiples of
+
+
+def _timm(name: str, pretrained: bool = False, **options) -> nn.Module:
+    try:
+        return timm.create_model(name, pretrained, **options)
+    except Exception as error:
+        if not pretrained:
+            raise
+        remedy = "connect once, or give weights of your own"
+        raise MissingData(f"ImageNet weights of {name} could not be fetched: {error}", remedy=remedy) from error
 
 
 def _hrnet(name: str, widths: tuple[int, ...], depths: tuple[int, ...], pretrained: bool) -> nn.Module:
@@ -35,7 +45,7 @@ def _hrnet(name: str, widths: tuple[int, ...], depths: tuple[int, ...], pretrain
         config |= {f"stage{i}": stage for i, stage in enumerate(stages, 1)}
         net = HighResolutionNetFeatures(config, **options)
     else:
-        net = timm.create_model(name, pretrained, features_only=True, **options)
+        net = _timm(name, pretrained, features_only=True, **options)
     last = net.stage4[-1]
     last.fuse_layers = last.fuse_layers[:1]  # the other branches' outputs are used by classifiers alone
     return net
@@ -85,14 +95,14 @@ class Backbone(nn.Module):
             self.stride, self.channels = 4, self.net.feature_info.channels()[0]
         elif self.family == "resnet":
             given = {k: v for k, v in (("channels", widths), ("layers", depths)) if v}
-            self.net = timm.create_model(name, pretrained, zero_init_last=False, **bare, **given)
+            self.net = _timm(name, pretrained, zero_init_last=False, **bare, **given)
             self.stride, self.channels = 32, self.net.num_features
         else:
             given = dict(zip(("embed_dim", "num_heads"), widths)) | dict(zip(("depth",), depths))
             given |= {"img_size": (size[1], size[0])} | bare
-            self.net = timm.create_model(name, class_token=False, **given)
+            self.net = _timm(name, class_token=False, **given)
             if pretrained:  # timm fits positions to the grid only beside a class token
-                weights = timm.create_model(name, pretrained, **given).state_dict()
+                weights = _timm(name, pretrained, **given).state_dict()
                 del weights["cls_token"]
                 self.net.load_state_dict(weights | {"pos_embed": weights["pos_embed"][:, 1:]})
             self.net.patch_embed.proj.padding = (2, 2)

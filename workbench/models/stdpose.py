@@ -68,9 +68,8 @@ class STDPoseConfig:
     alpha: float = 0.1  # Eq. 11, Sec. 4.1
     beta: float = 0.01
     mi_channels: int = 64  # hidden, of the estimator of information  # unstated; ours
-    frame_weight: float = (
-        0.0  # of a loss on the key frame's own heatmaps, for backbones that do not know poses; Eq. 5 has none
-    )
+    # of a loss on the key frame's own heatmaps, for backbones that do not know poses; Eq. 5 has none
+    frame_weight: float = 0.0
 
     def __post_init__(self):
         if self.tff and self.tks and not self.stda:
