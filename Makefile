@@ -18,8 +18,8 @@ help:  ## this list
 run: $(STAMP)  ## execute every notebook; results in runs/<id>/index.html
 	@$(PY) -m workbench.cli run --all
 
-test: $(STAMP)  ## run the tests
-	@$(PY) -m pytest
+test: $(STAMP)  ## run the tests, on two cores
+	@$(PY) -m pytest -n 2 --dist worksteal
 
 test-gpu: $(STAMP)  ## run what needs an accelerator: contract tests and all notebooks on the device
 	@$(PY) -m pytest -m gpu
