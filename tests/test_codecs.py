@@ -120,6 +120,14 @@ def test_heatmaps_are_read_a_quarter_towards_the_higher_neighbour():
     assert xy.tolist() == [[[3.25, 1.75], [6, 0], [2.75, 4]]] and value.tolist() == [[1, 2, 1]]
 
 
+def test_heatmaps_are_read_where_the_public_programs_leave_a_pixel_as_it_is():
+    maps = torch.full((1, 2, 5, 7), -3.0)
+    maps[0, 0, 1, 3], maps[0, 0, 1, 4] = 1.0, 0.5  # next to the border: (3, 1) there
+    maps[0, 1, 2, 3], maps[0, 1, 3, 3] = -1.0, -2.0  # nothing above 0: (0, 0) there
+    xy, value = decode_heatmaps(maps)
+    assert xy.tolist() == [[[3.25, 1], [3, 2.25]]] and value.tolist() == [[1, -1]]
+
+
 @pytest.mark.parametrize("split", [1.0, 2.0, 3.0])
 def test_mirrored_simcc_vectors_come_back(split):
     xy = torch.tensor([[[3.0, 2.0], [1.0, 4.0]]])

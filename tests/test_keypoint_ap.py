@@ -122,6 +122,18 @@ def test_groups_and_people_without_labels_are_left_out():
     assert kp.keypoint_ap(truth, found.select([1, 2, 3, 4]))["AP"] == pytest.approx(1)
 
 
+def test_who_has_no_label_may_still_be_a_miss():
+    flags = np.full((2, 17), 2)
+    flags[1] = 0
+    truth, near = people(flags, ["a", "a"]), whole(people(flags, ["a", "a"]))
+    nobody_out = np.zeros(2, bool)
+    alone, both = (detections(near[:n], [0.9, 0.8][:n], ["a"] * n) for n in (1, 2))
+    assert kp.keypoint_ap(truth, alone)["AR"] == 1
+    assert kp.keypoint_ap(truth, alone, ignore=nobody_out)["AR"] == 0.5
+    assert kp.keypoint_ap(truth, both, ignore=nobody_out)["AR"] == 1, "found by what lies within the widened box"
+    assert kp.keypoint_ap(truth, alone, joints="visible", ignore=nobody_out)["AR"] == 1
+
+
 def test_crowdpose_scales_by_boxes_and_leaves_out_heads_without_bodies():
     flags = np.full((2, 14), 1)
     flags[1, :12] = 0

@@ -116,8 +116,11 @@ def decode_simcc(
 
 
 def decode_heatmaps(heatmaps: Float[Tensor, "b k h w"]) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
-    """`xy_heatmap` px at the highest pixel, moved a quarter of a pixel towards its higher neighbour along each axis, as
-    SimpleBaseline and HRNet do; and its value. Pixels of the border stay. On the tensors' device.
+    """`xy_heatmap` px at the highest pixel, moved a quarter of a pixel towards its higher neighbour along each axis, after
+    SimpleBaseline and HRNet; and its value. On the tensors' device.
+
+    Along an axis at whose border it lies, a pixel stays. The public programs move it only where both its coordinates are
+    above 1 and below the last, and put a joint whose highest value is not above 0 at (0, 0); we do neither.
     """
     h, w = heatmaps.shape[-2:]
     flat = heatmaps.flatten(2)

@@ -174,12 +174,15 @@ def keypoint_ap(
         evaluator has neither).
     found_area: a false alarm counts for medium or large by the extent of its "joints", or by its "boxes", which is what
         pycocotools takes where a results file states them.
-    ignore: who is left out; `ignored` by default.
+    ignore: who is left out; `ignored` by default. Who is not, and has no labelled joint, is found by whatever lies within
+        the box taken three times as wide and high, as in pycocotools.
     Where nobody counts a number is -1, as COCO's evaluator says it. Sources: pycocotools; CrowdPose API for CrowdPose.
     Errors: `BadParameter`; `BadRecord` for a detection in a picture that is not among `images`.
     """
     areas, by_area = person_areas(truth, area), truth.skeleton != "crowdpose14"
-    left_out = (ignored(truth) if ignore is None else ignore) | ~joints_of(truth, joints).any(1)
+    left_out = ignored(truth) if ignore is None else ignore
+    if joints != "labelled":  # else a person without a joint is a miss where `ignore` says so
+        left_out = left_out | ~joints_of(truth, joints).any(1)
     crowd = np.zeros(len(truth), bool) if truth.crowd is None else truth.crowd
     corners = (box_of_points(found.xy_frame) if found_area == "joints" else found.boxes_xyxy).astype(np.float64)
     extent = (corners[:, 2:] - corners[:, :2]).prod(1)

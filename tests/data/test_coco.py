@@ -124,6 +124,41 @@ def test_bad_records_are_named_and_the_good_ones_can_be_kept(tmp_path, text):
     np.testing.assert_array_equal(reading.poses.xy_frame[0], reading.poses.xy_frame[1])
 
 
+def test_other_categories_need_no_joints(tmp_path):
+    value = content({}, {"category_id": 2, "keypoints": None, "bbox": None}, {"category_id": 3, "id": 1})
+    value["categories"] += [{"id": 2, "name": "car"}]
+    path = write(tmp_path, value)
+    with pytest.raises(BadRecord, match="annotation 1: duplicate annotation id"):
+        read_coco(path)
+    reading = read_coco(path, on_bad="report")
+    assert reading.poses.ids == ("1",) and "1 annotations of other categories" in str(reading.warnings[1])
+    value["categories"] = []
+    reading = read_coco(write(tmp_path, value), skeleton="jhmdb15", on_bad="report")
+    assert "1 annotations of other categories" in str(reading.warnings[1]), "the first with joints says which"
+
+
+@pytest.mark.parametrize("fields", [{"keypoints": [5, 6, 0] * K}, {"num_keypoints": 0}, {"iscrowd": 1}])
+def test_who_counts_for_nothing_may_have_a_box_without_area(tmp_path, fields):
+    path = write(tmp_path, content({}, {"bbox": [5, 6, 0, 7], **fields}))
+    reading = read_coco(path)
+    assert reading.poses.ids == ("1",) and reading.warnings[0].record == "annotation 2"
+    assert "has no area, the person is left out" in str(reading.warnings[0])
+    kept = read_coco(path, scoring=True)
+    assert kept.poses.boxes_xyxy[1].tolist() == [5, 6, 5, 13] and "is kept" in str(kept.warnings[0])
+    for box, text in (([5, 6, -1, 0], "width <= 0: -1"), ([3e38, 0, 3e38, 0], "float32")):
+        with pytest.raises(BadRecord, match=text):
+            read_coco(write(tmp_path, content({}, {"bbox": box, **fields})), scoring=True)
+
+
+def test_scoring_takes_flags_as_pycocotools_does(tmp_path):
+    flags = [3, -1, 0.5, 1, 2]
+    value = content({"keypoints": [v for f in flags * 3 for v in (5, 6, f)]}, {"image_id": 9}, {})
+    reading = read_coco(write(tmp_path, value), scoring=True, occlusion_known=True)
+    assert reading.poses.visibility[0, :5].tolist() == [2, 0, 2, 1, 2] and reading.poses.ids == ("1", "3")
+    assert [w.record for w in reading.warnings] == ["annotation 1", "annotation 2"]
+    assert value["annotations"][0]["keypoints"][2] == 3, "the caller's content is left alone"
+
+
 def test_pictures_carry_what_is_stated(tmp_path):
     picture = {
         "id": 7, "file_name": "v/000003.jpg", "width": 31, "height": 17, "crowdIndex": 1.25, "is_labeled": False, "nframes": 5,
@@ -248,12 +283,14 @@ def test_detected_persons(tmp_path):
         ({"score": None}, "score is missing"),
         ({"score": float("nan")}, "score .* not finite"),
         ({"image_id": None}, "image_id is NoneType"),
+        ({"image_id": 7.5}, "image_id is float"),
     ):
         path = write(tmp_path, [*rows[::2], rows[0] | change])
         with pytest.raises(BadRecord, match=f"detection 2: .*{text}.*1 of 3 detections"):
             read_person_boxes(path)
         reading = read_person_boxes(path, on_bad="report")
         assert len(reading.boxes) == 2 and len(reading.warnings) == 1
+    assert read_person_boxes(write(tmp_path, [rows[0] | {"image_id": 7.0}])).boxes.images == ("7",)
     assert len(read_person_boxes(write(tmp_path, [])).boxes) == 0
     with pytest.raises(BadFile, match="a list of detections"):
         read_person_boxes(write(tmp_path, {}))
@@ -354,13 +391,14 @@ JSON = st.recursive(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
+    scoring=st.booleans(),
     field=st.sampled_from(
         "id image_id bbox keypoints area iscrowd bbox_head images annotations categories "
-        "width vid_id crowdIndex ignore_regions_x is_labeled nframes".split()
+        "category_id num_keypoints width vid_id crowdIndex ignore_regions_x is_labeled nframes".split()
     ),
     value=JSON,
 )
-def test_any_value_in_any_field_ends_as_a_named_error_or_a_finite_pose(tmp_path, field, value):
+def test_any_value_in_any_field_ends_as_a_named_error_or_a_finite_pose(tmp_path, scoring, field, value):
     where = content({field: value})
     if field in ("images", "annotations", "categories"):
         where = content(**{field: value})
@@ -368,7 +406,7 @@ def test_any_value_in_any_field_ends_as_a_named_error_or_a_finite_pose(tmp_path,
         where["images"][0][field] = value
     path = write(tmp_path, where)
     try:
-        pose = read_coco(path, on_bad="report").poses
+        pose = read_coco(path, on_bad="report", scoring=scoring).poses
     except WorkbenchError:
         return
     assert np.isfinite(pose.xy_frame).all() and np.isfinite(pose.boxes_xyxy).all()

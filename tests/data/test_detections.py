@@ -156,6 +156,8 @@ def results(path, *changes):
 
 
 def test_coco_results(tmp_path):
+    floats = read_detections(results(tmp_path / "f.json", {"image_id": 7.0}))
+    assert (floats.images, floats.frames.tolist()) == (("7",), [7]), "as tables export it"
     found = read_detections(results(tmp_path / "r.json", {}, {"bbox": [10, 20, 30, 50], "image_id": "a"}))
     assert found.skeleton == "coco17" and found.images == ("7", "a")
     np.testing.assert_array_equal(found.boxes_xyxy, [[1, 2, 49, 50], [10, 20, 40, 70]])
@@ -177,6 +179,7 @@ def test_coco_results(tmp_path):
         ({"score": [1]}, r"score\[0\] is list, number expected"),
         ({"bbox": [3e38, 0, 3e38, 1]}, "none that float32 can hold"),
         ({"image_id": [1]}, "image_id is list"),
+        ({"image_id": 7.5}, "image_id is float"),
         ({"bbox": [1, 2, -3, 4]}, "bbox width <= 0: -3"),
     ],
 )

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 from typer.testing import CliRunner
 
 from workbench.cli import app
 from workbench.data.scoring import read_results, score, score_files
 from workbench.errors import BadFile, BadParameter, BadRecord
+from workbench.keypoint_ap import STATS
 from workbench.records import Detections, Picture, Pose
 from workbench.skeletons import skeleton
 
@@ -204,3 +209,195 @@ def test_the_command(files, tmp_path):
     done = CliRunner().invoke(app, ["score", str(predictions), *options, "--on-bad", "report"])
     assert done.exit_code == 0 and "boxes: detector" in done.stdout and "warning: BadRecord" in done.stdout
     assert json.loads((tmp_path / "out.json").read_text())["rows"][0]["metrics"]["AP"] == pytest.approx(1)
+
+
+# --- against pycocotools, on the same files -----------------------------------------------------------------------
+
+
+def theirs(results, truth, name="coco17"):
+    """pycocotools' numbers for person, category 1; CrowdPose's areas are 0.53 of the box and not told apart."""
+    content, crowdpose = json.loads(truth.read_text()), name == "crowdpose14"
+    for person in content["annotations"] if crowdpose else ():
+        person["area"] = person["bbox"][2] * person["bbox"][3] * 0.53
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco = COCO()
+        coco.dataset = content
+        coco.createIndex()
+        evaluation = COCOeval(coco, coco.loadRes(str(results)), "keypoints")
+        evaluation.params.kpt_oks_sigmas, evaluation.params.catIds = np.array(skeleton(name).oks_sigmas), [1]
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return {key: v for key, v in zip(STATS, evaluation.stats) if not (crowdpose and key[-2] == "_")}
+
+
+def agreed(both, name="coco17", **options):
+    """`score_files`, whose numbers are pycocotools'."""
+    found = score_files(*both, **options)
+    assert {key: first(found)[key] for key in theirs(*both, name)} == pytest.approx(theirs(*both, name), abs=1e-9)
+    return found
+
+
+def test_pictures_need_only_ids(files):
+    pictures = [{"file_name": None, "width": 0, "height": 0}, {"file_name": 5, "vid_id": []}]
+    found = agreed(files([result(1), result(2, 0.9)], [person(1, 1)], pictures))
+    assert first(found)["AP"] == pytest.approx(0.5) and not found["warnings"]
+    both = files([result(1)], [person(1, 1)])
+    both[1].write_text(json.dumps(json.loads(both[1].read_text()) | {"images": [{"id": 1}, {"id": 2}, {}]}))
+    with pytest.raises(BadRecord, match=r"images\[2\]: id is NoneType"):
+        score_files(*both)
+    found = score_files(*both, on_bad="report")
+    assert first(found)["AP"] == pytest.approx(1) and len(found["warnings"]) == 1
+
+
+FLAT = ([5, 5, 0, 0], [5, 5, 0, 9])
+
+
+@pytest.mark.parametrize("box", FLAT)
+@pytest.mark.parametrize("fields", [{"flag": 0}, {"num_keypoints": 0}, {"iscrowd": 1}, {}])
+def test_boxes_without_area_are_kept_where_they_decide_nothing(files, box, fields):
+    people = [person(1, 1), person(2, 2, **fields, bbox=box)]
+    both = files([result(1), result(2, 0.9), result(2, 0.8, shift=300)], people)
+    found = agreed(both)
+    assert "annotation 2: bbox [5.0, 5.0, 0.0" in found["warnings"][0] and first(found)["PCK-All"] == 1
+    if fields:
+        assert len(score_files(*both, area="box")["warnings"]) == len(found["warnings"])
+        return
+    with pytest.raises(BadRecord, match="annotation 2: bbox has no area, and OKS takes its scale from it"):
+        score_files(*both, area="box")
+    found = score_files(*both, area="box", on_bad="report")
+    assert found["rows"][0]["n"] == 1 and len(found["warnings"]) == 2
+    with pytest.raises(BadRecord, match="annotation 2: bbox width <= 0: -1"):
+        score_files(*files([result(1)], [person(1, 1), person(2, 2, bbox=[5, 5, -1, 0])]))
+
+
+def test_annotations_of_other_categories_are_passed_over(files):
+    joints = list(skeleton("coco17").joints)
+    categories = [{"id": 2, "name": "car"}, {"id": 1, "name": "person", "keypoints": joints}]
+    car = {"id": 1, "image_id": 1, "category_id": 2, "bbox": [0, 0, 5, 5], "area": 25, "iscrowd": 0}
+    people = [car, person(2, 1), person(3, 2, category_id=2, shift=50)]
+    found = agreed(files([result(1), result(2, 0.9, shift=50)], people, categories=categories))
+    assert first(found)["AP"] == pytest.approx(0.5) and found["rows"][0]["n"] == 1
+    assert "2 annotations of other categories than the one with joints" in found["warnings"][0]
+    both = files([result(1)], [car, person(2, 1)], categories=None)
+    assert first(score_files(*both))["AP"] == pytest.approx(1), "no names: the category that has joints"
+    found = score_files(
+        *files([result(1)], [car, car | {"id": 2}, person(2, 1)], categories=categories), on_bad="report"
+    )
+    assert "duplicate annotation id" in found["warnings"][0] and found["rows"][0]["n"] == 0
+    both = files([result(1)], [car | {"category_id": 1}, person(2, 1)], categories=categories)
+    with pytest.raises(BadRecord, match="annotation 1: keypoints is missing"):
+        score_files(*both)
+
+
+@pytest.mark.parametrize("flag", [3, 0.5, -1])
+def test_flags_above_0_are_labelled(files, flag):
+    some = person(1, 1)
+    some["keypoints"][2:9:3] = [flag] * 3
+    wrong = result(1)
+    wrong["keypoints"][:9] = [400] * 9
+    found = agreed(files([wrong], [some]))
+    assert "annotation 1: 1 annotations have visibility flags other than" in found["warnings"][0]
+    assert found["rows"][1]["n"] == 1 and (first(found)["PCK-All"] == 1) == (flag < 0)
+
+
+def test_joints_without_a_label_may_be_nowhere(files):
+    some = person(1, 1)
+    some["keypoints"][:3], some["keypoints"][3:6] = [float("nan"), 5, 0], [1e39, 5, 0]
+    found = agreed(files([result(1)], [some]))
+    assert first(found)["AP"] == pytest.approx(1) and "joints nowhere" in found["warnings"][0]
+    some["keypoints"][2] = 1
+    with pytest.raises(BadRecord, match="annotation 1: keypoints has a value that is not finite at 0"):
+        score_files(*files([result(1)], [some]))
+
+
+@pytest.mark.parametrize(
+    ("fields", "counts", "said"),
+    [
+        ({"flag": 0, "num_keypoints": 4}, 2, "state num_keypoints above 0 although no joint"),
+        ({"num_keypoints": 0}, 1, "state num_keypoints 0 although joints are labelled"),
+        ({"num_keypoints": 0.0, "flag": 0}, 1, None),
+    ],
+)
+@pytest.mark.parametrize("shift", [60, 900])
+def test_stated_num_keypoints_outdo_flags(files, fields, counts, said, shift):
+    """A person without flags who counts is found by whatever lies around the box, and missed by the rest."""
+    found = agreed(files([result(1), result(2, 0.9, shift=shift)], [person(1, 1), person(2, 2, **fields)]))
+    assert found["rows"][0]["n"] == counts and [said in w for w in found["warnings"]] == ([True] if said else [])
+
+
+def test_ids_may_be_integral_floats(files):
+    people = [person(1.0, 1.0, category_id=1.0), person(2, 2.0)]
+    both = files([result(1.0), result(2, 0.9)], people, ({"id": 1.0}, {"id": 2}))
+    found = agreed(both)
+    assert first(found)["AP"] == pytest.approx(1) and not found["warnings"]
+    with pytest.raises(BadRecord, match="image_id is float"):
+        score_files(*files([result(1.5)], people))
+    with pytest.raises(BadRecord, match="annotation 1: category_id is list"):
+        score_files(*files([result(1)], [person(1, 1, category_id=[1])]))
+
+
+def test_scores_that_differ_in_the_eighth_place_are_no_ties(files):
+    both = files([result(1, 0.9, shift=900), result(1, 0.9 + 1e-9)], [person(1, 1)])
+    assert first(agreed(both))["AP"] == pytest.approx(1)
+    assert first(agreed(files([result(1, shift=900), result(1)], [person(1, 1)])))["AP"] == pytest.approx(0.5)
+
+
+def test_pictures_are_walked_in_the_order_of_pycocotools(files):
+    for a, b in ((-1, 2), (10, 2), ("10", "2")):
+        both = files([result(a), result(b)], [person(1, a)], ({"id": a}, {"id": b}))
+        assert first(agreed(both))["AP"] == pytest.approx(1 if a in (-1, "10") else 0.5)
+
+
+def test_people_in_pictures_that_are_not_listed_are_passed_over(files):
+    found = agreed(files([result(1)], [person(1, 1), person(2, 7)]))
+    assert first(found)["AR"] == 1 and "annotation 2: 1 people in pictures that are not listed" in found["warnings"][0]
+
+
+def test_annotation_0_is_a_person(files):
+    both = files([result(1)], [person(0, 1)])
+    found = score_files(*both)
+    assert first(found)["AP"] == pytest.approx(1) and "annotation 0: pycocotools takes" in found["warnings"][0]
+    assert theirs(*both)["AP"] == 0, "its matches are ids, and 0 stands for none"
+
+
+def test_sizes_of_false_alarms_go_by_all_results(files):
+    """pycocotools asks the first result of the file for a box, also one of another category."""
+    car = result(1, 0.9, category_id=2)
+    found = agreed(files([car, result(1, bbox=[0, 0, 50, 100]), result(2, 0.9, bbox=[0, 0, 300, 300])], [person(1, 1)]))
+    assert first(found)["AP_M"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("seed", range(36))
+def test_random_files_score_as_in_pycocotools(files, seed):
+    """Several people, crowds, ties, crowded and empty pictures, other categories, boxes or none, odd records, no results."""
+    rng, name = np.random.default_rng(seed), ("coco17", "crowdpose14")[seed % 3 == 2]
+    joint_set, boxed = skeleton(name), bool(seed % 2)
+    k, pictures, people, results = len(joint_set), rng.permutation(rng.choice(50, 6, replace=False)), [], []
+    categories = [{"id": 1, "name": "person", "keypoints": list(joint_set.joints)}, {"id": 2, "name": "car"}]
+    for i in range(rng.integers(0, 15)):
+        corner, size = rng.uniform(0, 300, 2), rng.uniform(20, 200, 2) * rng.choice([1, 1, 2])
+        xy = corner + rng.random((k, 2)) * size
+        flags = rng.choice([0, 1, 2], k) * (rng.random() < 0.85)
+        stated = int((flags[:12] if name == "crowdpose14" else flags > 0).sum()) * int(rng.random() < 0.9)
+        person = {
+            "id": i + 1, "image_id": int(rng.choice(pictures[:4])), "category_id": 1 + int(rng.random() < 0.1),
+            "keypoints": np.column_stack((xy * (flags > 0)[:, None], flags)).ravel().tolist(), "num_keypoints": stated,
+            "bbox": [*corner, *(size * (rng.random() < 0.9 or name == "crowdpose14"))], "area": size.prod() * 0.6,
+            "iscrowd": int(rng.random() < 0.15),
+        }  # fmt: skip
+        people.append(person | ({"num_keypoints": 3} if rng.random() < 0.1 else {}))
+        for _ in range(rng.choice([0, 1, 2, 25], p=[0.3, 0.4, 0.25, 0.05])):
+            found = xy + rng.normal(size=(k, 2)) * rng.choice([0.5, 4, 60]) * np.sqrt(size.prod()) / 100
+            triples = np.column_stack((found, rng.random(k))).ravel().tolist()
+            box = {"bbox": [*found.min(0), *np.ptp(found, 0) * 1.2]} if boxed else {}
+            score = float(rng.integers(0, 6) / 5 if rng.random() < 0.7 else rng.normal())
+            results.append(person | {"keypoints": triples, "score": score, "bbox": None} | box)
+    wanted = ("image_id", "category_id", "keypoints", "score", *(("bbox",) if boxed else ()))
+    results += [results[0] | {"image_id": int(pictures[5])}] if results else []
+    results = [{key: results[i][key] for key in wanted} for i in rng.permutation(len(results))]
+    both = files(results, people, [{"id": int(i), "file_name": f"{i}"} for i in pictures], categories=categories)
+    if results:
+        agreed(both, name)
+    else:
+        assert first(score_files(*both))["AR"] in (0, -1)

@@ -129,19 +129,24 @@ def number(item: Mapping, key: str, **where) -> float | None:
     return float(numbers({key: [value]}, key, 1, **where)[0])
 
 
-def xyxy_from_xywh(box_xywh: Float[np.ndarray, "4"], **where) -> Float[np.ndarray, "4"]:
+def xyxy_from_xywh(box_xywh: Float[np.ndarray, "4"], flat: bool = False, **where) -> Float[np.ndarray, "4"]:
     """Corners of a box given by its corner, width and height, px; `BadRecord` where width or height is not positive, or
-    not positive any more in float32.
+    not positive any more in float32. flat: they may be 0.
     """
     for side, length in zip(("width", "height"), box_xywh[2:]):
-        if length <= 0:
+        if length < 0 or (length == 0 and not flat):
             raise BadRecord(f"bbox {side} <= 0: {length:g}", remedy="correct the box or drop the record", **where)
     x, y, width, height = box_xywh.astype(np.float64)
     with np.errstate(over="ignore"):
         box = np.array([x, y, x + width, y + height]).astype(np.float32)
-    if not (np.isfinite(box).all() and (box[2:] > box[:2]).all()):
+    if not (np.isfinite(box).all() and (flat or (box[2:] > box[:2]).all())):
         raise BadRecord(f"bbox {box_xywh.tolist()} has no area, or none that float32 can hold", **where)
     return box
+
+
+def integral(value):
+    """A float without a fraction as its integer, since tables export ids as 7.0; anything else as it is."""
+    return int(value) if type(value) is float and value.is_integer() else value
 
 
 def identifier(item: Mapping, key: str, **where) -> int | str:
@@ -149,6 +154,44 @@ def identifier(item: Mapping, key: str, **where) -> int | str:
     if type(item.get(key)) not in (int, str):
         raise BadRecord(f"{key} is {type(item.get(key)).__name__}, an integer or string expected", **where)
     return item[key]
+
+
+def image_id(result: Mapping, **where) -> str:
+    """The picture of a detection or result as text; 7.0 is 7. `BadRecord` where it is neither an integer nor a string."""
+    return str(identifier({"image_id": integral(result.get("image_id"))}, "image_id", **where))
+
+
+def _of_other_categories(content: Mapping) -> list[bool]:
+    """Which annotations are of another category than the one that has joints.
+
+    That category names keypoints; where none does, it is the one of the first annotation that has some. An annotation of a
+    category that is not listed is only passed over if it has no joints.
+    """
+    listed = content.get("categories")
+    listed = [c for c in listed if type(c) is dict and "id" in c] if type(listed) is list else []
+    named = [c["id"] for c in listed if c.get("keypoints")]
+    people = [a for a in content["annotations"] if type(a) is dict and a.get("keypoints")] if not named else []
+    wanted = named or [a["category_id"] for a in people[:1] if "category_id" in a]
+    unwanted = [c["id"] for c in listed] if named else []
+
+    def other(annotation) -> bool:
+        if not wanted or type(annotation) is not dict or annotation.get("category_id") in (None, *wanted):
+            return False
+        return not annotation.get("keypoints") or annotation["category_id"] in unwanted
+
+    return [other(annotation) for annotation in content["annotations"]]
+
+
+def _joints_as_scored(
+    keypoints: Float[np.ndarray, "n k 3"],
+) -> tuple[Float[np.ndarray, "n k 3"], Bool[np.ndarray, "n"]]:
+    """Joints as pycocotools sees them, and in whom that changes something: labelled by a flag above 0, else nowhere."""
+    flags = keypoints[:, :, 2]
+    odd = np.isfinite(flags) & ~np.isin(flags, (0, 1, 2))
+    nowhere = (flags <= 0) & ~np.isfinite(keypoints[:, :, :2]).all(2)
+    mended = np.where(nowhere[:, :, None], 0, keypoints)
+    mended[:, :, 2] = np.where(odd, 2 * (flags > 0), flags)
+    return mended, (odd | nowhere).any(1)
 
 
 def _joints_of(categories, path: Path) -> str:
@@ -310,6 +353,7 @@ def read_coco(
     occlusion_known: bool | None = None,
     on_bad: str = "raise",
     content: object = None,
+    scoring: bool = False,
 ) -> Reading:
     """Annotated poses and pictures of a COCO-style file, or of all that a data set's folder holds (`source` names them).
 
@@ -322,6 +366,11 @@ def read_coco(
         coordinates become 1: releases 17 and 21 mark occluded joints so, and the evaluators count them as labelled.
     on_bad: "raise" at a bad record, or "report" it in `warnings` and keep the others.
     content: the parsed file, where the caller has it.
+    scoring: True keeps with a warning what pycocotools scores, but is no label to learn from: boxes of no width or height,
+        joints of other flags than 0, 1, 2 (above 0 labelled, and then visible), joints of flag 0 with coordinates that are
+        not finite. People whose picture is not listed are left out with a warning.
+    Annotations of another category than the one with joints are left out with a warning, and so are people who count for
+    nothing (no labelled joint, num_keypoints 0, crowds) in a box of no width or height.
     Coordinates px in the frame as stated, boxes xywh to xyxy; joints that are not labelled become (0, 0). Every
     annotation is kept, also crowds and persons without a labelled joint: `poses.select(poses.labelled.any(1))` leaves
     the others. PoseTrack states persons without joints or without a box: the box is then the joints' extent times
@@ -347,9 +396,19 @@ def read_coco(
 
     rows, whole = _columns(annotations, "keypoints", 3 * k)
     keypoints = rows.reshape(-1, k, 3)  # a view: rows that are mended below are mended in both
+    kept, incomplete, lost, seen, unlisted = {}, [], Counter(), set(), []
+    others = _of_other_categories(content)
+    if scoring:
+        keypoints[:], mended = _joints_as_scored(keypoints)
+        whole |= mended & np.isfinite(rows).all(1)
+        if (some := np.flatnonzero(mended & whole & ~np.array(others, bool))).size:
+            problem = f"{some.size} annotations have visibility flags other than 0, 1, 2, or joints nowhere with flag 0"
+            record = f"annotation {annotations[some[0]].get('id')}"
+            remedy = "as in pycocotools, flags above 0 are labelled (and here visible), others not"
+            incomplete.append(BadRecord(problem, file=path, record=record, remedy=remedy))
     whole &= np.isin(keypoints[:, :, 2], (0, 1, 2)).all(1)
     boxes, boxed = _box_columns(annotations)
-    kept, incomplete, lost, seen = {}, [], Counter(), set()
+    listed = {str(image.get("id")) for image in content["images"] if type(image) is dict}
     for i, annotation in enumerate(annotations):
         where = {"file": path, "record": f"annotations[{i}]"}
         try:
@@ -360,12 +419,23 @@ def read_coco(
             if key in seen:
                 raise BadRecord("duplicate annotation id", remedy="keep one of them", **where)
             seen.add(key)
+            if others[i]:
+                continue
             if not whole[i] and not (posetrack and annotation.get("keypoints", []) == []):
                 rows[i] = numbers(annotation, "keypoints", 3 * k, **where)
                 if not np.isin(flags := keypoints[i, :, 2], (0, 1, 2)).all():
                     raise BadRecord(f"visibility flags {np.unique(flags).tolist()}, 0, 1, 2 expected", **where)
             if not boxed[i] and not (posetrack and annotation.get("bbox", []) == []):
-                boxes[i] = xyxy_from_xywh(numbers(annotation, "bbox", 4, **where), **where)
+                xywh = numbers(annotation, "bbox", 4, **where)
+                nobody = not keypoints[i, :, 2].any() or annotation.get("num_keypoints") == 0
+                nobody = nobody or annotation.get("iscrowd") == 1
+                flat = bool(xywh[2:].min() == 0 and (scoring or nobody))
+                boxes[i] = xyxy_from_xywh(xywh, flat, **where)
+                if flat:
+                    problem = f"bbox {xywh.tolist()} has no area, the person is {'kept' if scoring else 'left out'}"
+                    incomplete.append(BadRecord(problem, remedy="correct the box", **where))
+                    if not scoring:
+                        continue
             elif not boxed[i]:
                 extent = box_of_points(keypoints[i, :, :2], keypoints[i].any(1))
                 if not (extent[2:] > extent[:2]).all():
@@ -373,6 +443,9 @@ def read_coco(
                     continue
                 boxes[i] = np.clip(enlarge(extent, POSETRACK_BOX), -_FLOAT32_MAX, _FLOAT32_MAX)
             picture, group = pictures.get(image := str(identifier(annotation, "image_id", **where)), (None, None))
+            if picture is None and scoring and image not in listed:
+                unlisted.append(key)
+                continue
             if picture is None:
                 raise BadRecord(f"image id {image} does not exist, or is bad", **where)
             head, area = _head_box(annotation, **where), number(annotation, "area", **where)
@@ -385,6 +458,12 @@ def read_coco(
         except BadRecord as error:
             bad.append(error)
     settle(bad, len(annotations) + n_pictures, "records" if n_pictures else "annotations", on_bad, path)
+    if unlisted:
+        problem = f"{len(unlisted)} people in pictures that are not listed are left out"
+        incomplete.append(BadRecord(problem, file=path, record=f"annotation {unlisted[0]}"))
+    if any(others):
+        problem = f"{sum(others)} annotations of other categories than the one with joints are left out"
+        incomplete.append(BadRecord(problem, file=path))
 
     known = name in OCCLUSION_STATED if occlusion_known is None else occlusion_known
     use, heads, areas, crowd, files, groups = map(list, zip(*kept.values())) if kept else [[] for _ in range(6)]
@@ -440,7 +519,7 @@ def read_person_boxes(path: str | Path, *, on_bad: str = "raise", content: objec
             score = number(detection, "score", **where)
             if score is None:
                 raise BadRecord("score is missing", **where)
-            image = str(identifier(detection, "image_id", **where))
+            image = image_id(detection, **where)
             if not boxed[i]:
                 boxes[i] = xyxy_from_xywh(numbers(detection, "bbox", 4, **where), **where)
             if detection.get("category_id", 1) == 1:

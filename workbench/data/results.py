@@ -22,7 +22,7 @@ from ..errors import BadFile, BadParameter, BadRecord, MissingFile
 from ..records import Detections, Prediction
 from ..resources import write_beside
 from ..skeletons import SKELETONS, skeleton
-from .coco import identifier, number, numbers, read_json, read_text, xyxy_from_xywh
+from .coco import image_id, number, numbers, read_json, read_text, xyxy_from_xywh
 
 COCO17 = SKELETONS["coco17"].joints
 BLAZEPOSE = tuple(
@@ -94,10 +94,10 @@ def _coco(content: list, path: Path, k: int | None) -> Iterator[Row]:
         keypoints, put = _triples(result, "keypoints", k, range(k), **where)
         score = numbers({"score": [result.get("score")]}, "score", 1, **where)[0]
         box = xyxy_from_xywh(numbers(result, "bbox", 4, **where), **where) if "bbox" in result else None
-        image = identifier(result, "image_id", **where)
-        last = re.findall(r"-?\d+", str(image)[-40:])  # the frame: the id, or the last number of a file name
+        image = image_id(result, **where)
+        last = re.findall(r"-?\d+", image[-40:])  # the frame: the id, or the last number of a file name
         frame = int(last[-1]) if last and 0 <= int(last[-1]) < 2**31 else None
-        yield Row(str(i), keypoints, put, box, float(score), str(image), frame, _track(result, **where))
+        yield Row(str(i), keypoints, put, box, float(score), image, frame, _track(result, **where))
 
 
 def _mmpose_instance(item, ident: str, frame: int | None, image: str, k: int | None, **where) -> Row:

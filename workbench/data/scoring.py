@@ -21,6 +21,11 @@ BOXES = ("ground truth", "detector", "none", "not stated")  # from which the pos
 CROWD_EDGES = {"evaluator": coco.CROWD_EDGES_EVALUATOR, "paper": coco.CROWD_EDGES_PAPER}
 
 
+def _flat(truth: Pose) -> Bool[np.ndarray, "n"]:
+    """Whose box has no width or no height."""
+    return (truth.boxes_xyxy[:, 2:] <= truth.boxes_xyxy[:, :2]).any(1)
+
+
 def score(
     truth: Pose,
     found: Detections,
@@ -36,7 +41,8 @@ def score(
 
     Rows: all joints; visible and occluded joints where the truth tells them apart; where pictures state a crowdIndex,
     CrowdPose's easy, medium and hard by the edges of its evaluator (0.2, 0.8: published numbers) and of its paper (0.1, 0.8).
-    Metrics: `keypoint_ap`'s, and PCK of the people that `match` pairs, whom nobody found missed.
+    Metrics: `keypoint_ap`'s, and PCK of the people that `match` pairs, whom nobody found missed. Who has a box of no width
+    or height is left out of PCK.
     boxes: from which the poses were estimated, one of `BOXES`; always stated, never guessed.
     pictures: all that were looked at, in order of their ids; None: those with people in them.
     Other parameters and errors: as of `keypoint_ap`, `pck_by_visibility`.
@@ -56,7 +62,7 @@ def score(
             people, left_out = truth.select(some), out[some]
             detections = found.select(np.array([image in inside for image in found.images], bool))
         metrics = kp.keypoint_ap(people, detections, joints=joints, images=among, ignore=left_out, **options)
-        n = int((kp.joints_of(people, joints).any(1) & ~left_out).sum())
+        n = int(((kp.joints_of(people, joints).any(1) | (joints == "labelled")) & ~left_out).sum())
         return {"subset": subset, "kind": "measured", "n": n, "pictures": len(among), "metrics": metrics}
 
     rows = [row("all joints")]
@@ -64,7 +70,8 @@ def score(
         rows += [row("visible joints", "visible"), row("occluded joints", "occluded")]
     pair = kp.match(truth, found, images=names, area=area)
     xy = np.concatenate((found.xy_frame.astype(np.float64), np.full((1, *truth.xy_frame.shape[1:]), np.nan)))[pair]
-    pck = kp.pck_by_visibility(xy[~out], truth.select(~out), threshold)
+    sized = ~out & ~_flat(truth)  # PCK is a share of the box
+    pck = kp.pck_by_visibility(xy[sized], truth.select(sized), threshold)
     for kind, scored in zip(("PCK-All", "PCK-Visible", "PCK-Occluded"), rows):
         scored["metrics"] |= {kind: pck[kind]} if kind in pck else {}
     crowded = [p for p in pictures or () if p.crowd_index is not None]
@@ -114,7 +121,7 @@ def read_results(
                 keypoints[i] = coco.numbers(result, "keypoints", 3 * k, **where)
             if (value := coco.number(result, "score", **where)) is None:
                 raise BadRecord("score is missing", remedy="state one a result: AP goes by their order", **where)
-            image = str(coco.identifier(result, "image_id", **where))
+            image = coco.image_id(result, **where)
             kept.append((i, value, image))
         except BadRecord as error:
             bad.append(error)
@@ -122,7 +129,7 @@ def read_results(
     if others:
         bad.append(BadRecord(f"{others} results of other categories than {category} are left out", file=path))
     rows, scores, images = map(list, zip(*kept)) if kept else ([], [], [])
-    joints, stated = keypoints.reshape(-1, k, 3)[rows], bool(boxed[rows].all())
+    joints, stated = keypoints.reshape(-1, k, 3)[rows], bool(boxed.all())
     xy = joints[:, :, :2]
     corners = xywh_to_xyxy(xywh[rows]) if stated else box_of_points(xy)
     found = Detections(skeleton, xy, joints[:, :, 2], corners, scores, images, map(str, rows), str(path))
@@ -143,21 +150,39 @@ def score_files(
     skeleton: None takes it from the category's joint names, or from their number (17 coco17, 14 crowdpose14).
     on_bad: "raise" at a bad record or at a result in a picture that the annotations do not have (pycocotools refuses these
         too), or "report" them in the warnings and score the others.
-    People with num_keypoints 0 are left out, as the evaluators do, also where a joint has a flag. False alarms have the
-    size of their boxes if every result states one, else of their joints, as in pycocotools.
+    Where num_keypoints is stated it decides who is left out, as in the evaluators, also against the joints' flags. False
+    alarms have the size of their boxes if every result states one, else of their joints, as in pycocotools.
+    What pycocotools passes over is a warning: see `scoring` of `read_coco`; of pictures only the id is read, and crowdIndex.
+    AP and AR are pycocotools' own with three exceptions: it takes whoever finds the person of annotation id 0 for a false
+    alarm (warned of); coordinates and areas are float32 here, which matters within 1e-7 of a threshold; and a PoseTrack joint
+    of flag 0 that has coordinates is labelled here, see `read_coco`.
     """
     path, content = Path(annotations), coco.read_json(annotations)
     name = skeleton or _skeleton_of(content, path)
-    reading = coco.read_coco(path, skeleton=name, on_bad=on_bad, content=content)
-    stated = {str(a["id"]): a for a in content["annotations"] if type(a) is dict and "id" in a}
+    images, persons = (coco._table(content, key, path) for key in ("images", "annotations"))
+    content = content | {"images": [*map(_picture, images)], "annotations": [*map(_whole_ids, persons)]}
+    reading = coco.read_coco(path, skeleton=name, on_bad=on_bad, content=content, scoring=True)
+    stated = {str(a["id"]): a for a in reversed(content["annotations"]) if type(a) is dict and "id" in a}
     people = [stated[i] for i in reading.poses.ids]
-    if len(categories := {a.get("category_id", 1) for a in people}) > 1:
+    named = [{"category_id": 1} | a for a in people]
+    where = [{"file": path, "record": f"annotation {i}"} for i in reading.poses.ids]
+    if len(categories := {coco.identifier(a, "category_id", **w) for a, w in zip(named, where)}) > 1:
         remedy = "split the file: one category is scored at a time"
         raise BadFile(f"people of {len(categories)} categories", file=path, remedy=remedy)
     truth = replace(reading.poses, images=[str(a["image_id"]) for a in people])
-    empty = np.array([a.get("num_keypoints") == 0 for a in people], bool)
-    pictures = sorted((replace(p, name=p.id) for p in reading.pictures), key=lambda p: (len(p.id), p.id))
-    found, bad, boxed = read_results(predictions, name, category=next(iter(categories), None), on_bad=on_bad)
+    out, odd = _left_out(truth, people, path)
+    if (flat := _flat(truth) & ~out).any() and kp.uses_box(truth, area):
+        problem = "bbox has no area, and OKS takes its scale from it"
+        flat_boxes = [BadRecord(problem, remedy="correct the box", **where[i]) for i in np.flatnonzero(flat)]
+        coco.settle(flat_boxes, len(truth), "annotations", on_bad, path)
+        truth, out, odd = truth.select(~flat), out[~flat], [*odd, *flat_boxes]
+    names = any(type(i["id"]) is str for i in content["images"] if type(i) is dict)  # pycocotools sorts by the type
+    pictures = sorted((replace(p, name=p.id) for p in reading.pictures), key=lambda p: p.id if names else int(p.id))
+    results = coco.read_json(predictions)
+    category = next(iter(categories), None)
+    found, bad, boxed = read_results(predictions, name, category=category, content=results, on_bad=on_bad)
+    exact = np.array([results[int(i)]["score"] for i in found.ids], float)
+    found = replace(found, scores=np.unique(exact, return_inverse=True)[1])  # ranks: float32 would make ties
     known = np.isin(found.images, [p.name for p in pictures]) if len(found) else np.zeros(0, bool)
     unknown = [
         BadRecord(f"image id {found.images[i]} is not in {path}", file=predictions, record=f"result {found.ids[i]}")
@@ -171,9 +196,43 @@ def score_files(
         pictures=pictures,
         area=area,
         found_area="boxes" if boxed else "joints",
-        ignore=kp.ignored(truth) | empty,
+        ignore=out,
     )
-    return result | {"warnings": [str(warning) for warning in (*reading.warnings, *bad, *unknown)]}
+    return result | {"warnings": [str(warning) for warning in (*reading.warnings, *odd, *bad, *unknown)]}
+
+
+def _whole_ids(record: object) -> object:
+    """A picture or annotation whose ids 7.0 are 7."""
+    if type(record) is not dict:
+        return record
+    return record | {key: coco.integral(record[key]) for key in ("id", "image_id", "category_id") if key in record}
+
+
+def _picture(image: object) -> object:
+    """What is read of a picture: its id, as its name too where it states none, and CrowdPose's index."""
+    if type(image) is not dict:
+        return image
+    bare = _whole_ids({key: image.get(key) for key in ("id", "crowdIndex", "file_name")})
+    return bare if type(bare["file_name"]) is str else bare | {"file_name": str(bare["id"])}
+
+
+def _left_out(truth: Pose, people: Sequence[dict], path: Path) -> tuple[Bool[np.ndarray, "n"], list[BadRecord]]:
+    """Who is no miss: num_keypoints 0, or where it is not stated no joint that counts, and crowds. And what is odd there."""
+    silent = kp.ignored(replace(truth, crowd=np.zeros(len(truth), bool)))
+    stated = [a.get("num_keypoints") for a in people]
+    empty = np.array([s == 0 if type(s) in (int, float) else no for s, no in zip(stated, silent)], bool)
+    warnings = []
+    for rows, said in (
+        (empty & ~silent, "num_keypoints 0 although joints are labelled: left out"),
+        (~empty & silent, "num_keypoints above 0 although no joint that counts is labelled: not left out"),
+    ):
+        if (some := np.flatnonzero(rows & ~truth.crowd)).size:
+            problem, record = f"{some.size} people state {said}, as in pycocotools", f"annotation {truth.ids[some[0]]}"
+            warnings.append(BadRecord(problem, file=path, record=record, remedy="correct num_keypoints"))
+    if "0" in truth.ids:
+        problem = "pycocotools takes whoever finds this person for a false alarm, here it is a hit"
+        warnings.append(BadRecord(problem, file=path, record="annotation 0", remedy="count annotations from 1"))
+    return empty | truth.crowd, warnings
 
 
 def _skeleton_of(content: object, path: Path) -> str:
@@ -181,8 +240,8 @@ def _skeleton_of(content: object, path: Path) -> str:
     try:
         return coco._joints_of(coco._table(content, "categories", path), path)
     except (BadFile, UnknownName):
-        first = next(iter(coco._table(content, "annotations", path)), None)
-        n = len(first["keypoints"]) // 3 if type(first) is dict and type(first.get("keypoints")) is list else 0
+        rows = [a.get("keypoints") for a in coco._table(content, "annotations", path) if type(a) is dict]
+        n = next((len(row) // 3 for row in rows if type(row) is list and row), 0)
         if n not in USUAL_SKELETON:
             raise
         return USUAL_SKELETON[n]
