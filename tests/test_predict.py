@@ -319,6 +319,20 @@ def test_people_of_a_video_are_estimated_in_their_boxes(rng):
         estimate_people(estimator, frames, replace(found, frames=None))
 
 
+def test_heatmaps_of_another_estimator_are_read_from_a_file(rng, tmp_path):
+    estimator = ClipEstimator(build("otpose", "tiny"))
+    crops = torch.from_numpy(rng.normal(size=(3, 5, 3, *estimator.model.config.size[::-1])).astype(np.float32))
+    with torch.inference_mode():
+        maps = estimator.rough(crops).numpy()
+    np.save(tmp_path / "maps.npy", maps)
+    own, read = estimator.read(crops), estimator.read_heatmaps(tmp_path / "maps.npy", batch=2)
+    np.testing.assert_allclose(read.xy_crop, own.xy_crop, atol=1e-4)
+    np.testing.assert_allclose(estimator.read_heatmaps(maps).confidence, own.confidence, atol=1e-6)
+    np.save(tmp_path / "short.npy", maps[:, :4])
+    with pytest.raises(BadRecord, match="heatmaps"):
+        estimator.read_heatmaps(tmp_path / "short.npy")
+
+
 def test_joints_of_another_set_are_found_by_name(rng):
     """OTPose's shoulders in COCO's people: eyes and ears stay; hands have nothing of it."""
     estimator = PoseEstimator(build("vissimcc", replace(config_of("vissimcc", "tiny"), skeleton="posetrack15")))

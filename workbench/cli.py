@@ -307,6 +307,8 @@ def evaluate(
         raise BadParameter(f"intervals are {intervals!r}", remedy="whole numbers, as in 2,7") from error
     more = {name: value for name, value in (("task", task), ("intervals", gaps)) if value}
     result = recipe.evaluate(data, variants=chosen, steps=steps, seed=seed, device=device, **more)
+    if os.environ.get("RANK", "0") != "0":  # of several processes that torchrun started, the first one speaks
+        return
     typer.echo(result["protocol"])
     _print_rows(recipe.flat(result))
     _write_json(json_file, result)

@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from . import checkpoint, geometry
+from .data.arrays import numbers_of, read_npy
 from .data.windows import WindowConfig, Windows, loader, normalised
 from .errors import BadParameter, BadRecord, CheckpointMismatch, MissingFile
 from .models import build
@@ -446,6 +447,17 @@ class ClipEstimator(PoseEstimator):
     def read(self, crops: Float[Tensor, "n 5 3 y x"], *, batch: int = 16) -> Estimated:
         """Poses of the middle crops."""
         return self._batched(lambda part: self.model(heatmaps=self.rough(part)), crops, batch)
+
+    def read_heatmaps(self, heatmaps: Float[np.ndarray, "n 5 k h w"] | str | Path, *, batch: int = 16) -> Estimated:
+        """Poses from what any single-frame estimator saw in the five crops, on the model's grid, or from an npy file of that.
+
+        Errors: `BadRecord` for another shape or a value that is not finite, `BadFile` for what is no npy file of numbers.
+        """
+        (w, h), k, where = self.model.config.grid, len(self.skeleton), {}
+        if not isinstance(heatmaps, np.ndarray):
+            heatmaps, where = read_npy(heatmaps), {"file": Path(heatmaps)}
+        maps = numbers_of(heatmaps, "heatmaps", (None, 5, k, h, w), **where).astype(np.float32)
+        return self._batched(lambda part: self.model(heatmaps=part.to(self.device)), torch.from_numpy(maps), batch)
 
 
 def windows_between(pairs, size: tuple[int, int] = (96, 128), *, interval: int = 1, **options) -> Windows:

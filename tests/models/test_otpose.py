@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import resource
+import sys
 from dataclasses import replace
 from functools import partial
 
+import psutil
 import pytest
 import torch
 from torchvision.ops import deform_conv2d
@@ -404,3 +407,13 @@ def test_the_small_configuration_can_be_shipped(tmp_path):
 
     path = checkpoint.save(tmp_path / "small.safetensors", build("otpose", "small"), {"model": "otpose"})
     assert path.stat().st_size <= 4_000_000
+
+
+def test_the_paper_s_size_runs_on_a_cpu_within_24_gib():
+    """HRNet-W48, five crops of 288 x 384, eight layers of D = 120."""
+    before, model = psutil.Process().memory_info().rss, build("otpose", "paper").eval()
+    with torch.inference_mode():
+        found = model(images=torch.zeros(1, 5, 3, 384, 288))
+    assert found["heatmaps"].shape == (1, 15, 96, 72)
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - before < 24 * 2**30
