@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from workbench import cli, propagate
-from workbench.data.frames import open_frames
+from workbench.data.frames import _VideoFile, open_frames
 from workbench.errors import BadParameter, BadRecord, UnknownName
 from workbench.models import build
 from workbench.predict import Propagator, windows_between
@@ -517,6 +518,34 @@ def test_joints_that_only_moved_on_the_line_are_told(video, echo):
     made = json.loads(propagate.write_propagated(folder.parent / "o.json", given, found, line).read_text())
     assert all(a["interpolated"] == line[1:] and a["method"] == "stdpose" for a in new(made))
     assert new(made)[0]["scores"][5] == 1, "a heatmap's peak above 1 is 1"
+
+
+def test_a_video_is_decoded_once(tmp_path, monkeypatch, echo):
+    pictures, xy = moving()
+    n = 60
+    source = film(tmp_path / "v.avi", [pictures[i % 9] for i in range(n)])
+    there = np.tile(xy[4], (n, 1, 1))
+    tracks = [replace(clip_of(there, range(s, n, 7)).tracks[0], track_id=s) for s in (0, 3)]
+    grabbed, grab = [], _VideoFile._grab
+    monkeypatch.setattr(_VideoFile, "_grab", lambda self: grabbed.append(self._at) or grab(self))
+    with open_frames(source) as frames:
+        clip = Clip(frames.video, tracks, name="v")
+        del grabbed[:]
+        found = propagate.propagate(clip, frames, echo, progress=False)
+    assert len(found) > 90 and len(grabbed) <= n + 2 and found.frames.tolist() == sorted(found.frames.tolist())
+    by_hand = echo.carry(echo.windows([(clip, [pictures[i % 9] for i in range(n)])]))
+    order = np.argsort(by_hand.frames, kind="stable")
+    np.testing.assert_allclose(found.xy_frame, by_hand.xy_frame[order], atol=1e-4)
+    assert found.tracks.tolist() == by_hand.tracks[order].tolist()
+
+
+def test_few_kept_frames_give_the_same_pixels(tmp_path, monkeypatch):
+    monkeypatch.setattr(propagate, "KEPT_BYTES", 3 * 120 * 90 * 3)
+    source = film(tmp_path / "v.avi", moving()[0])
+    with open_frames(source) as frames, open_frames(source) as plain:
+        kept = propagate._Kept(frames)
+        for i in (0, 4, 1, 4, 2, 8, 3, 0):
+            assert (kept[i] == plain[i]).all() and len(kept.held) <= 3
 
 
 def test_the_command_writes_the_file_and_a_video(video, tmp_path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -33,6 +34,7 @@ from .skeletons import skeleton
 
 FARNEBACK = {"pyr_scale": 0.5, "levels": 3, "winsize": 15, "iterations": 3, "poly_n": 5, "poly_sigma": 1.2, "flags": 0}
 FLOW_SIDE, FLOWS_KEPT = 640, 64  # px of a frame's longer side; ours
+KEPT_BYTES = 2**28  # of decoded frames: 43 in full HD; ours
 Places = tuple[Float[np.ndarray, "k 2"], Float[np.ndarray, "k"]]  # xy_frame, and how far the labels say so: 0, 0.5 or 1
 
 
@@ -117,6 +119,29 @@ WAYS = {"linear": linear, "farneback": farneback}
 # --- carrying -----------------------------------------------------------------------------------------------------
 
 
+class _Kept:
+    """A video's frames, decoded once and in order as far as `KEPT_BYTES` reach: windows in the order of their key frames
+    look ahead to the next label and come back.
+    """
+
+    def __init__(self, frames: Frames):
+        self.frames, self.held, self.next = frames, OrderedDict(), 0
+        self.room = max(KEPT_BYTES // (3 * (frames.video.width or 1) * (frames.video.height or 1)), 2)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
+        if i not in self.held:
+            for t in range(self.next if 0 <= i - self.next < self.room else i, i + 1):
+                self.held[t] = self.frames[t]
+                if len(self.held) > self.room:
+                    self.held.popitem(last=False)
+            self.next = i + 1
+        self.held.move_to_end(i)
+        return self.held[i]
+
+
 def gaps(track: Track) -> list[tuple[int, int]]:
     """Labelled frames with frames between them to fill. A label without joints says that the person is absent: nothing is
     carried over it.
@@ -145,17 +170,19 @@ def unknown_joints(joints: str, way: str | Propagator) -> list[str]:
 def propagate(
     clip: Clip, frames, way: str | Propagator = "linear", *, max_gap: int | None = None, progress: bool = True
 ) -> Detections:
-    """Poses of everybody in all frames between their labels, in the joints of the labels.
+    """Poses of everybody in all frames between their labels, in the joints of the labels, frame by frame.
 
     way: "linear", "farneback" or a `Propagator`, which is told the joints that its skeleton knows by name; the others stay
     on the line. frames: of the clip, as for `Windows`. max_gap: at most so many frames between two labels are filled.
     """
+    frames = _Kept(frames) if isinstance(frames, Frames) else frames
     plain = windows_between([(clip, frames)])
     filled = np.zeros((len(clip.tracks), clip.video.n_frames), bool)
     for n, track in enumerate(clip.tracks):
         for left, right in gaps(track):
             filled[n, left + 1 : right] = max_gap is None or right - left - 1 <= max_gap
     rows = np.flatnonzero(filled[plain.items[:, 1], plain.items[:, 2]])
+    rows = rows[np.argsort(plain.items[rows, 2], kind="stable")]
     if not len(rows):
         remedy = "label a person in two frames or more, with frames between them"
         remedy += "" if max_gap is None else f", at most {max_gap}, or allow longer gaps (--max-gap)"
