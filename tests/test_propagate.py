@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 from typer.testing import CliRunner
 
 from workbench import cli, propagate
-from workbench.data.frames import open_frames
+from workbench.data.frames import _VideoFile, open_frames
 from workbench.errors import BadParameter, BadRecord, UnknownName
 from workbench.models import build
 from workbench.predict import Propagator, windows_between
@@ -183,99 +184,368 @@ def video(tmp_path):
     return folder, xy
 
 
-def test_a_file_comes_back_with_the_poses_between_and_nothing_else_changed(video, tmp_path):
-    folder, xy = video
-    path, content = tmp_path / "labels.json", labels(xy, (0, 4, 8))
-    content["images"].append({"id": "seen", "file_name": "clip/000002.jpg", "mine": 1})
+def film(path, frames):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (120, 90))
+    for frame in frames:
+        writer.write(np.ascontiguousarray(frame))
+    writer.release()
+    return path
+
+
+def read(source, content, **options):
+    path = source.parent / "labels.json"
     path.write_text(json.dumps(content))
-    with open_frames(folder) as frames:
-        read, clip, image_frames = propagate.read_labels(path, frames)
-        found = propagate.propagate(clip, frames)
-        names = [f"clip/{i:06d}.jpg" for i in range(9)]
-        out = propagate.write_propagated(tmp_path / "out.json", read, clip, image_frames, found, names)
-    assert image_frames == {"10": 0, "14": 4, "18": 8, "seen": 2}
-    made = json.loads(out.read_text())
+    with open_frames(source) as frames:
+        return propagate.read_labels(path, frames, **options)
+
+
+def carried(source, content, *, max_gap=None, **options):
+    """What is written, and the labels that were read."""
+    given = read(source, content, **options)
+    found = propagate.propagate(given.clip, source, max_gap=max_gap)
+    return json.loads(propagate.write_propagated(source.parent / "out.json", given, found).read_text()), given
+
+
+def new(made):
+    return [a for a in made["annotations"] if a.get("propagated")]
+
+
+def labelled(given):
+    return {t.track_id: np.flatnonzero(t.visibility.any(1)).tolist() for t in given.clip.tracks}
+
+
+def corrected(made):
+    """The file with every carried pose turned into a label."""
+    return made | {"annotations": [{k: v for k, v in a.items() if k != "propagated"} for a in made["annotations"]]}
+
+
+def test_a_file_comes_back_with_the_poses_between_and_nothing_else_changed(video):
+    folder, xy = video
+    content = labels(xy, (0, 4, 8))
+    content["images"].append({"id": "seen", "file_name": "clip/000002.jpg", "mine": 1})
+    made, given = carried(folder, content)
+    assert given.numbering.frames == {"10": 0, "14": 4, "18": 8, "seen": 2}
     assert made["annotations"][:3] == content["annotations"] and made["images"][:4] == content["images"]
     assert made["info"] == content["info"] and made["categories"] == content["categories"]
-    new = made["annotations"][3:]
-    assert len(new) == 6 and all(a["propagated"] and a["track_id"] == 4 and a["category_id"] == 5 for a in new)
-    assert [a["between"] for a in new] == [[0, 4]] * 3 + [[4, 8]] * 3 and new[0]["score"] == 1
+    rows = made["annotations"][3:]
+    assert len(rows) == 6 and all(a["propagated"] and a["track_id"] == 4 and a["category_id"] == 5 for a in rows)
+    assert [a["between"] for a in rows] == [[0, 4]] * 3 + [[4, 8]] * 3 and rows[0]["score"] == 1
     ids = [a["id"] for a in made["annotations"]]
     assert len(set(ids)) == 9 and len({str(i["id"]) for i in made["images"]}) == 9
     frame_of = {str(i["id"]): int(i["file_name"][-10:-4]) for i in made["images"]}
-    assert [frame_of[str(a["image_id"])] for a in new] == [1, 2, 3, 5, 6, 7] and new[1]["image_id"] == "seen"
-    np.testing.assert_allclose(np.reshape(new[1]["keypoints"], (K, 3))[:, :2], xy[2], atol=0.02)
-    again = propagate.read_labels(out, open_frames(folder))[1]
-    assert again.tracks[0].labelled.all(), "what was written is read as labels"
+    assert [frame_of[str(a["image_id"])] for a in rows] == [1, 2, 3, 5, 6, 7] and rows[1]["image_id"] == "seen"
+    np.testing.assert_allclose(np.reshape(rows[1]["keypoints"], (K, 3))[:, :2], xy[2], atol=0.02)
+    assert labelled(read(folder, corrected(made))) == {4: list(range(9))}
 
 
-def test_flags_of_a_carried_joint_are_the_lower_of_its_labels(video, tmp_path):
+def test_what_was_carried_is_no_label_until_its_mark_is_removed(video):
+    folder, xy = video
+    made, _ = carried(folder, labels(xy, (0, 8)))
+    given = read(folder, made)
+    assert labelled(given) == {4: [0, 8]} and "7 poses that were carried earlier" in " ".join(given.notes)
+    assert carried(folder, made)[0] == made, "a rerun makes the same"
+    mended = made["annotations"][5]
+    mended["propagated"] = False
+    mended["keypoints"][0] += 40
+    again, given = carried(folder, made)
+    frame = given.numbering.frames[str(mended["image_id"])]
+    assert labelled(given) == {4: [0, frame, 8]} and len(new(again)) == 6 and mended in again["annotations"]
+
+
+@pytest.mark.parametrize("joints", ["posetrack15", "coco17"])
+def test_flags_of_a_carried_joint_are_the_lower_of_its_labels_in_the_file(video, joints):
     folder, xy = video
     content = labels(xy, (0, 8))
-    for row, flags in enumerate(((2, 1, 0, 0), (1, 2, 2, 0))):
-        points = content["annotations"][row]["keypoints"]
-        points[2:12:3] = flags
-    path = tmp_path / "labels.json"
-    path.write_text(json.dumps(content))
-    frames = open_frames(folder)
-    read, clip, image_frames = propagate.read_labels(path, frames)
-    out = propagate.write_propagated(tmp_path / "o.json", read, clip, image_frames, propagate.propagate(clip, frames))
-    new = [a for a in json.loads(out.read_text())["annotations"] if a.get("propagated")]
-    joints = np.reshape(new[0]["keypoints"], (K, 3))
-    known = clip.tracks[0].visibility[[0, 8]][:, :4]
-    expected = np.where((known > 0).all(0), known.min(0), known.max(0))
-    assert joints[:4, 2].tolist() == expected.tolist() and (joints[joints[:, 2] == 0, :2] == 0).all()
-    assert new[0]["num_keypoints"] == (joints[:, 2] > 0).sum()
+    content["categories"][0]["keypoints"] = list(skeleton(joints).joints)
+    for a, flags in zip(content["annotations"], ((2, 1, 0, 0, 0), (1, 2, 2, 0, 1))):
+        a["keypoints"] += [50, 40, 2] * (len(skeleton(joints)) - K)
+        a["keypoints"][2:15:3] = flags
+        a["keypoints"][9:11] = 0, 0
+    made, _ = carried(folder, content)
+    points = np.reshape(new(made)[0]["keypoints"], (-1, 3))
+    # PoseTrack labels what has coordinates, also with flag 0
+    assert points[:5, 2].tolist() == ([1, 1, 0, 0, 0] if joints == "posetrack15" else [1, 1, 2, 0, 1])
+    assert points[:, :2].any(1).tolist() == [True] * 3 + [False] + [True] * (len(points) - 4)
+    assert new(made)[0]["num_keypoints"] == len(points) - 1
 
 
 @pytest.mark.parametrize("how", ["frame_id", "counted from 1", "numbers in names"])
-def test_images_find_their_frames(video, tmp_path, how):
-    _, xy = video
-    writer = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (120, 90))
-    for _ in range(9):
-        writer.write(np.zeros((90, 120, 3), np.uint8))
-    writer.release()
+def test_images_find_their_frames(tmp_path, how):
+    source, xy = film(tmp_path / "v.avi", moving()[0]), moving()[1]
     at = {"frame_id": (0, 4, 8), "counted from 1": (0, 4, 8), "numbers in names": (0, 3)}[how]
     name = {"frame_id": lambda i: "x.jpg", "counted from 1": lambda i: f"f{i + 1}.jpg"}.get(
         how, lambda i: f"a7_{i:02d}.png"
     )
-    content = labels(xy, at, file_name=name, **({"frame_id": lambda i: i} if how == "frame_id" else {}))
-    path = tmp_path / "labels.json"
-    path.write_text(json.dumps(content))
-    _, clip, image_frames = propagate.read_labels(path, open_frames(tmp_path / "v.avi"))
-    assert tuple(image_frames.values()) == at and np.flatnonzero(clip.tracks[0].labelled).tolist() == list(at)
+    given = read(source, labels(xy, at, file_name=name, **({"frame_id": lambda i: i} if how == "frame_id" else {})))
+    assert tuple(given.numbering.frames.values()) == at and labelled(given) == {4: list(at)}
+    assert not given.numbering.assumed
 
 
-def test_people_without_numbers_are_told_apart_by_place(video, tmp_path):
+def test_a_first_frame_that_nothing_tells_is_said_and_can_be_stated(tmp_path):
+    source, xy = film(tmp_path / "v.avi", moving()[0]), moving()[1]
+    content = labels(xy, (0, 3, 6), file_name=lambda i: f"f{i + 1}.jpg")
+    given = read(source, content)
+    assert labelled(given) == {4: [1, 4, 7]}
+    told = "taken: f1.jpg as frame 1, f7.jpg as frame 7 (the video has frames 0 to 8); assumed that the first frame is"
+    assert given.notes[0].startswith(told) and "--first-frame 1" in given.notes[0]
+    given = read(source, content, first_frame=1)
+    assert labelled(given) == {4: [0, 3, 6]} and "assumed" not in given.notes[0]
+    with pytest.raises(BadRecord, match=r"image 10 \(f0\.jpg\): belongs to no frame.*numbered 1 to 9.*--first-frame"):
+        read(source, labels(xy, (0, 8), file_name=lambda i: f"f{i}.jpg"), first_frame=1)
+
+
+NAMED = {
+    "counted from 1": ({"file_name": lambda i: f"f{i + 1}.jpg"}, ["f2.jpg", "f3.jpg"], [None, None], [1, 4]),
+    "a folder before": ({"file_name": lambda i: f"a/b{i:03d}_x.png"}, ["a/b001_x.png", "a/b002_x.png"], [None] * 2, [0, 3]),
+    "frame_id": (
+        {"file_name": lambda i: "x.jpg", "frame_id": lambda i: i},
+        ["frame_000001.jpg", "frame_000002.jpg"], [1, 2], [0, 3],
+    ),
+    "both": (
+        {"file_name": lambda i: f"x{i + 1:02d}.jpg", "frame_id": lambda i: i}, ["x02.jpg", "x03.jpg"], [1, 2], [0, 3],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", NAMED)
+def test_new_images_are_called_as_the_others_and_are_read_back(tmp_path, how):
+    source, xy = film(tmp_path / "v.avi", moving()[0]), moving()[1]
+    fields, names, ids, between = NAMED[how]
+    made, _ = carried(source, labels(xy, (0, 3, 6), **fields), first_frame=1 if "1" in how else None)
+    images = made["images"][3:]
+    assert [i["file_name"] for i in images[:2]] == names and [i.get("frame_id") for i in images[:2]] == ids
+    assert new(made)[0]["between"] == between and images[0]["width"] == 120
+    again = read(source, corrected(made))  # what --first-frame said is noted in the file
+    assert labelled(again) == {4: list(range(7))} and again.clip.tracks[0].track_id == 4
+    np.testing.assert_allclose(again.clip.tracks[0].xy_frame[:7], xy[:7], atol=0.02)
+
+
+@pytest.mark.parametrize("name", ["{:06d}.png", "shot_{:06d}.jpg"])
+def test_new_images_of_a_folder_that_counts_from_1_are_read_back(video, name):
+    folder, xy = video
+    for i in reversed(range(9)):
+        (folder / f"{i:06d}.jpg").rename(folder / f"{i + 1:06d}.jpg")
+    content = labels(xy, (0, 3, 6), file_name=lambda i: "clip/" + name.format(i + 1))
+    made, _ = carried(folder, content)
+    assert new(made)[0]["between"] == [1, 4]
+    assert made["images"][3]["file_name"] == ("clip/shot_000002.jpg" if "shot" in name else "clip/000002.jpg")
+    assert labelled(read(folder, corrected(made))) == {4: list(range(7))}
+
+
+def test_an_image_of_no_frame_moves_no_other(video):
+    folder, xy = video
+    for i in reversed(range(9)):
+        (folder / f"{i:06d}.jpg").rename(folder / f"{i + 1:06d}.jpg")
+    content = labels(xy, (0, 3, 6), file_name=lambda i: f"clip/{i + 1:06d}.jpg")
+    content["images"].append({"id": "x", "file_name": "cover.jpg"})
+    given = read(folder, content)
+    assert labelled(given) == {4: [0, 3, 6]} and "x" not in given.numbering.frames
+    assert "1 images without labels belong to no frame" in " ".join(given.notes)
+    content["annotations"].append(content["annotations"][0] | {"id": 99, "image_id": "x"})
+    with pytest.raises(BadRecord, match=r"image x \(cover.jpg\): belongs to no frame.*--on-bad report"):
+        read(folder, content)
+    given = read(folder, content, on_bad="report")
+    assert labelled(given) == {4: [0, 3, 6]} and "cover.jpg" in str(given.warnings[0])
+
+
+def with_other(content, shift=60):
+    """Everybody once more, to the right."""
+    for a in list(content["annotations"]):
+        other = json.loads(json.dumps(a)) | {"id": a["id"] + 100}
+        other["keypoints"] = [v + (shift if i % 3 == 0 else 0) for i, v in enumerate(a["keypoints"])]
+        other["bbox"][0] += shift
+        content["annotations"].insert(0, other)
+    return content
+
+
+def test_people_without_numbers_are_told_apart_by_place_and_it_is_said(video):
+    folder, xy = video
+    content = with_other(labels(xy, (0, 4, 8)))
+    for a in content["annotations"]:
+        del a["track_id"]
+    made, given = carried(folder, content)
+    assert [len(at) for at in labelled(given).values()] == [3, 3]
+    assert all(np.ptp(t.xy_frame[[0, 4, 8], 0, 0]) < 40 for t in given.clip.tracks)
+    assert all(type(a["track_id"]) is int for a in made["annotations"])
+    assert "linked by likeness, 6 poses into 2" in " ".join(given.notes)
+
+
+@pytest.mark.parametrize("ids", [("anna", "7"), (4.0, 5.0), (2**70, "x")])
+@pytest.mark.parametrize("place", ["track_id", "attributes"])
+def test_ids_stay_as_they_were_written(video, ids, place):
+    folder, xy = video
+    content = with_other(labels(xy, (0, 4, 8)))
+    for a in content["annotations"]:
+        del a["track_id"]
+        who = ids[a["id"] < 100]
+        a |= {"track_id": who} if place == "track_id" else {"attributes": {"track_id": who, "occluded": False}}
+    made, given = carried(folder, content)
+    assert len(given.clip.tracks) == 2 and not any("linked" in note for note in given.notes)
+    assert made["annotations"][:6] == content["annotations"]
+    told = [a["track_id"] if place == "track_id" else a["attributes"]["track_id"] for a in new(made)]
+    assert sorted(map(str, told)) == sorted(map(str, ids * 6)) and {*map(type, told)} == {*map(type, ids)}
+    assert len(labelled(read(folder, corrected(made)))) == 2
+
+
+@pytest.mark.parametrize("who", [None, 4.5, [4], True])
+def test_an_id_that_is_missing_or_none_beside_others_is_named(video, who):
     folder, xy = video
     content = labels(xy, (0, 4, 8))
-    for a in list(content["annotations"]):
-        del a["track_id"]
-        other = json.loads(json.dumps(a)) | {"id": a["id"] + 100}
-        other["keypoints"] = [v + (60 if i % 3 == 0 else 0) for i, v in enumerate(a["keypoints"])]
-        other["bbox"][0] += 60
-        content["annotations"].insert(0, other)
-    path = tmp_path / "labels.json"
-    path.write_text(json.dumps(content))
-    read, clip, _ = propagate.read_labels(path, open_frames(folder))
-    assert len(clip.tracks) == 2 and all(t.labelled.sum() == 3 for t in clip.tracks)
-    assert all(np.ptp(t.xy_frame[[0, 4, 8], 0, 0]) < 40 for t in clip.tracks)
-    assert all(type(a["track_id"]) is int for a in read["annotations"])
+    content["annotations"][1]["track_id"] = who
+    with pytest.raises(BadRecord, match=r"annotation 74: (no track_id, 2 others have one|track_id is)"):
+        read(folder, content)
+    made, given = carried(folder, content, on_bad="report")
+    assert (
+        labelled(given) == {4: [0, 8]} and len(given.warnings) == 1 and content["annotations"][1] in made["annotations"]
+    )
 
 
-def test_bad_labels_are_named(video, tmp_path):
+def test_nothing_is_carried_over_a_frame_where_the_person_is_absent(video):
     folder, xy = video
-    frames, path = open_frames(folder), tmp_path / "labels.json"
+    content = labels(xy, (0, 2, 5, 8))
+    content["annotations"][2].update(keypoints=[0] * (3 * K), bbox=[0, 0, 0, 0])
+    made, given = carried(folder, content)
+    assert labelled(given) == {4: [0, 2, 8]} and [a["between"] for a in new(made)] == [[0, 2]]
+    assert propagate.gaps(given.clip.tracks[0]) == [(0, 2)] and len(given.people) == 3
+    people = propagate.all_poses(given.clip, propagate.propagate(given.clip, folder))
+    assert sorted(people.detections.frames.tolist()) == [0, 1, 2, 8]
+    for a in content["annotations"]:
+        del a["track_id"]
+    given = read(folder, content)
+    assert labelled(given) == {0: [0, 2, 8]} and "1 annotations without joints have no" in " ".join(given.notes)
+    # one that cannot be read leaves its frame alone, too
+    for a in content["annotations"]:
+        a["track_id"] = 4
+    content["annotations"][2] |= {"keypoints": [1, 2]}
+    made, given = carried(folder, content, on_bad="report")
+    assert [a["between"] for a in new(made)] == [[0, 2]] and len(given.warnings) == 1
+
+
+def test_long_gaps_stay_open_where_that_is_asked(video):
+    folder, xy = video
+    content = labels(xy, (0, 3, 8))
+    assert propagate.gaps(read(folder, content).clip.tracks[0]) == [(0, 3), (3, 8)]
+    assert [len(new(carried(folder, content, max_gap=n)[0])) for n in (2, 3, 4)] == [2, 2, 6]
+    with pytest.raises(BadRecord, match="at most 1, or allow longer gaps"):
+        carried(folder, content, max_gap=1)
+
+
+def test_of_several_videos_in_a_file_the_one_called_so_is_read(video):
+    folder, xy = video
+    content, other = labels(xy, (0, 8)), labels(xy, (0, 4, 8), file_name=lambda i: f"b/clip/{i:06d}.jpg")
+    for image, a in zip(other["images"], other["annotations"]):
+        image["id"] += 100
+        a.update(id=a["id"] + 100, image_id=a["image_id"] + 100, propagated=True)
+    for image in content["images"]:
+        image["file_name"] = f"{folder.parent.name}/" + image["file_name"]
+    content["images"] += other["images"]
+    content["annotations"] += other["annotations"]
+    made, given = carried(folder, content)
+    assert labelled(given) == {4: [0, 8]} and "3 images of other videos" in " ".join(given.notes)
+    assert made["annotations"][:5] == content["annotations"], "of another video nothing is dropped"
+    moved = folder.rename(folder.parent / "away")
+    with pytest.raises(BadRecord, match=r"several videos, and none is called away: .*b/clip"):
+        read(moved, content)
+
+
+def test_another_picture_size_than_the_videos_is_named(video):
+    folder, xy = video
+    half = {"width": lambda i: 60, "height": lambda i: 45}
+    with pytest.raises(BadRecord, match=r"image 10 .*60x45 px are stated, the frame has 120x90.*Remedy"):
+        read(folder, labels(xy, (0, 8), **half))
+    content = labels(xy, (0, 2, 4, 8))
+    content["images"][2] |= {"width": 60, "height": 45}
+    made, given = carried(folder, content, on_bad="report")
+    assert [a["between"] for a in new(made)] == [[0, 2]] and len(given.warnings) == 1, "its frame is left alone"
+    with pytest.raises(BadRecord, match="60x45 px are stated, the frame has 120x90"):
+        read(film(folder.parent / "v.avi", moving()[0]), labels(xy, (0, 8), **half))
+    assert labelled(read(folder, labels(xy, (0, 8), width=lambda i: 120, height=lambda i: 90))) == {4: [0, 8]}
+    cv2.imwrite(str(folder / "000008.jpg"), np.zeros((45, 60, 3), np.uint8))  # pictures of a folder may differ
+    sizes = {"width": lambda i: 120 if i < 8 else 60, "height": lambda i: 90 if i < 8 else 45}
+    assert labelled(read(folder, labels(xy, (0, 8), **sizes))) == {4: [0, 8]}
+
+
+def test_labels_without_boxes_and_boxes_of_other_things_are_no_hindrance(video):
+    folder, xy = video
+    content = labels(xy, (0, 8))
+    content["categories"][0]["keypoints"] = list(skeleton("coco17").joints)
+    for a, box in zip(content["annotations"], (None, [0, 0, 0, 0])):
+        a["keypoints"] += [50, 40, 2, 52, 40, 1]
+        a["bbox"] = box
+    del content["annotations"][0]["bbox"]
+    content["categories"].append({"id": 6, "name": "ball"})
+    content["annotations"].append({"id": 500, "image_id": 10, "category_id": 6, "bbox": [1, 1, 5, 5], "track_id": 4})
+    made, given = carried(folder, content)
+    assert len(new(made)) == 7 and made["annotations"][:3] == content["annotations"]
+    extent = np.concatenate((xy[0].min(0), xy[0].max(0)))
+    box = given.clip.tracks[0].boxes_xyxy[0]
+    assert (box[:2] < extent[:2]).all() and (box[2:] > extent[2:]).all()
+    content["annotations"][0]["keypoints"][3:] = [0] * 48  # a single joint
+    assert len(new(carried(folder, content)[0])) == 7
+
+
+def test_bad_labels_are_named_or_reported(video):
+    folder, xy = video
     for change, words in (
-        (lambda c: c["images"][1].update(file_name="clip/000099.jpg"), "frame 99"),
-        (lambda c: c["annotations"].append(c["annotations"][0] | {"id": 3}), "two poses of track 4"),
+        (lambda c: c["images"][1].update(file_name="clip/000099.jpg"), r"000099\.jpg\): belongs to no frame"),
+        (lambda c: c["annotations"].append(c["annotations"][0] | {"id": 3}), "two annotations of track 4"),
+        (lambda c: c["annotations"][2].update(bbox=[1, 2, -3, 4]), "annotation 74"),
     ):
-        content = labels(xy, (0, 4, 8))
+        content = labels(xy, (0, 2, 4, 8))
         change(content)
-        path.write_text(json.dumps(content))
         with pytest.raises(BadRecord, match=words) as error:
-            propagate.read_labels(path, frames)
-        assert str(path) in str(error.value)
+            read(folder, content)
+        assert str(folder.parent / "labels.json") in str(error.value)
+        made, given = carried(folder, content, on_bad="report")
+        assert len(given.warnings) == 1 and made["annotations"][: len(content["annotations"])] == content["annotations"]
+
+
+def test_joints_that_only_moved_on_the_line_are_told(video, echo):
+    folder, xy = video
+    content = labels(xy, (0, 8))
+    content["categories"][0]["keypoints"] = list(skeleton("coco17").joints)
+    for a in content["annotations"]:
+        a["keypoints"] += [50, 40, 2, 52, 40, 1]
+        a["keypoints"][3:6] = 0, 0, 0  # left_eye: nobody labelled it
+    given = read(folder, content)
+    echo.model.decode = lambda found: (found["xy"], torch.full(found["xy"].shape[:2], 1.2))
+    with open_frames(folder) as frames:
+        found = propagate.propagate(given.clip, frames, echo, progress=False)
+    line = propagate.unknown_joints("coco17", echo)
+    assert line == ["left_eye", "right_eye", "left_ear", "right_ear"] and not propagate.unknown_joints(
+        "coco17", "linear"
+    )
+    made = json.loads(propagate.write_propagated(folder.parent / "o.json", given, found, line).read_text())
+    assert all(a["interpolated"] == line[1:] and a["method"] == "stdpose" for a in new(made))
+    assert new(made)[0]["scores"][5] == 1, "a heatmap's peak above 1 is 1"
+
+
+def test_a_video_is_decoded_once(tmp_path, monkeypatch, echo):
+    pictures, xy = moving()
+    n = 60
+    source = film(tmp_path / "v.avi", [pictures[i % 9] for i in range(n)])
+    there = np.tile(xy[4], (n, 1, 1))
+    tracks = [replace(clip_of(there, range(s, n, 7)).tracks[0], track_id=s) for s in (0, 3)]
+    grabbed, grab = [], _VideoFile._grab
+    monkeypatch.setattr(_VideoFile, "_grab", lambda self: grabbed.append(self._at) or grab(self))
+    with open_frames(source) as frames:
+        clip = Clip(frames.video, tracks, name="v")
+        del grabbed[:]
+        found = propagate.propagate(clip, frames, echo, progress=False)
+    assert len(found) > 90 and len(grabbed) <= n + 2 and found.frames.tolist() == sorted(found.frames.tolist())
+    by_hand = echo.carry(echo.windows([(clip, [pictures[i % 9] for i in range(n)])]))
+    order = np.argsort(by_hand.frames, kind="stable")
+    np.testing.assert_allclose(found.xy_frame, by_hand.xy_frame[order], atol=1e-4)
+    assert found.tracks.tolist() == by_hand.tracks[order].tolist()
+
+
+def test_few_kept_frames_give_the_same_pixels(tmp_path, monkeypatch):
+    monkeypatch.setattr(propagate, "KEPT_BYTES", 3 * 120 * 90 * 3)
+    source = film(tmp_path / "v.avi", moving()[0])
+    with open_frames(source) as frames, open_frames(source) as plain:
+        kept = propagate._Kept(frames)
+        for i in (0, 4, 1, 4, 2, 8, 3, 0):
+            assert (kept[i] == plain[i]).all() and len(kept.held) <= 3
 
 
 def test_the_command_writes_the_file_and_a_video(video, tmp_path):
@@ -291,6 +561,14 @@ def test_the_command_writes_the_file_and_a_video(video, tmp_path):
     for wrong, error in ((["--method", "guess"], UnknownName), (["--out", str(path)], BadParameter)):
         refused = CliRunner().invoke(cli.app, [*base, *wrong])
         assert isinstance(refused.exception, error)
+    assert "taken: clip/000000.jpg as frame 0, clip/000008.jpg as frame 8" in result.output
+    gap = CliRunner().invoke(cli.app, [*base, "--method", "linear", "--max-gap", "3", "--first-frame", "0"])
+    assert gap.exit_code == 0 and "longest gap" in gap.output
+    content = labels(xy, (0, 2, 4, 8))
+    content["annotations"][2]["bbox"] = [1, 2, -3, 4]
+    path.write_text(json.dumps(content))
+    told = CliRunner().invoke(cli.app, [*base, "--method", "linear", "--on-bad", "report"])
+    assert told.exit_code == 0 and "warning: " in told.output and "annotation 74" in told.output, told.output
     path.write_text(json.dumps(labels(xy, (0,))))
     refused = CliRunner().invoke(cli.app, [*base, "--method", "linear"])
     assert isinstance(refused.exception, BadRecord) and "between labels" in str(refused.exception)

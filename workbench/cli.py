@@ -450,17 +450,31 @@ def propagate(
     method: Annotated[str, typer.Option(help="stdpose, farneback (optical flow) or linear.")] = "stdpose",
     skeleton: Annotated[str | None, typer.Option(help="Told by the labels if left out.")] = None,
     overlay: Annotated[Path | None, typer.Option(help="Also write the video with all poses, .webm.")] = None,
+    first_frame: Annotated[
+        int | None, typer.Option(help="Number of the video's first frame in the labels, 0 or 1.", min=0, max=1)
+    ] = None,
+    max_gap: Annotated[
+        int | None, typer.Option(help="Leave gaps of more frames than this open; all are filled by default.", min=1)
+    ] = None,
+    on_bad: Annotated[str, typer.Option(help="raise at a bad record, or report them and carry the others.")] = "raise",
     device: Device = "auto",
 ):
     """Carry the labels of some frames of a video to every frame between them.
 
     The labels come back as they were, with an annotation for each pose that was carried, marked "propagated", with the
     confidence of every joint. Images find their frames by the names of the pictures, by frame_id, or by the number in
-    file_name; people by track_id, or by place and shape. Nothing is carried beyond a person's first and last label.
+    file_name, which counts from --first-frame where the file leaves it open. People are told apart by track_id (a number or
+    text); where nobody has one, they are linked by place and shape and get one; if some have one, all must.
+
+    Nothing is carried beyond a person's first and last label, nor across a frame where the person's annotation has no
+    joints (all v = 0): that says that the person is not there.
+
+    To correct and run again: move the joints of a carried pose in the written file and remove its "propagated" mark (or
+    set it to false). It then is a label; poses with the mark are none, they are carried anew.
     """
-    from .data.frames import open_frames, picture_names
+    from .data.frames import open_frames
     from .predict import load
-    from .propagate import WAYS, all_poses, read_labels, write_propagated
+    from .propagate import WAYS, all_poses, gaps, read_labels, unknown_joints, write_propagated
     from .propagate import propagate as carry
     from .train import choose_device
     from .view.overlay import write_overlay
@@ -472,22 +486,32 @@ def propagate(
     if out.resolve() == labels.resolve():
         raise BadParameter("would write over the labels", file=out, remedy="name another file")
     with open_frames(source) as video:
-        content, clip, image_frames = read_labels(labels, video, skeleton)
+        given = read_labels(labels, video, skeleton, first_frame=first_frame, on_bad=on_bad)
+        for line in (*given.notes, *(f"warning: {warning}" for warning in given.warnings[:_SHOWN_WARNINGS])):
+            typer.echo(_printable(line))
+        if (n := len(given.warnings)) > _SHOWN_WARNINGS:
+            typer.echo(f"and {n - _SHOWN_WARNINGS:,} more of {n:,} warnings")
         way = load(method, device=choose_device(device)) if method == "stdpose" else method
-        found = carry(clip, video, way, progress=True)
-        names = picture_names(source) if os.path.isdir(source) else ()
-        write_propagated(out, content, clip, image_frames, found, names)
+        found = carry(given.clip, video, way, max_gap=max_gap, progress=True)
+        line = unknown_joints(found.skeleton, way)
+        if line:
+            typer.echo(f"{method} does not know {', '.join(line)}: between their labels on a straight line")
+        write_propagated(out, given, found, line)
         if overlay is not None:
             marks = "discs: labels   rings: propagated"
-            write_overlay(overlay, video, all_poses(clip, found), legend=marks, progress=True)
-    given = sum(int(track.labelled.sum()) for track in clip.tracks)
+            write_overlay(overlay, video, all_poses(given.clip, found), legend=marks, progress=True)
+    lengths = [right - left - 1 for track in given.clip.tracks for left, right in gaps(track)]
+    if max_gap is not None and max(lengths) > max_gap:
+        typer.echo(f"{sum(n > max_gap for n in lengths)} gaps of more than {max_gap} frames are left open")
     row = {
-        "frames": clip.video.n_frames,
-        "persons": len(clip.tracks),
-        "labelled poses": given,
+        "frames": given.clip.video.n_frames,
+        "persons": len(given.clip.tracks),
+        "labelled poses": len(given.people),
         "propagated": len(found),
+        "longest gap": max(lengths),
+        "mean confidence": float(found.confidence.mean()),
     }
-    _print_rows([row | {"mean confidence": float(found.confidence.mean()) if len(found) else 0.0}])
+    _print_rows([row])
     typer.echo(out)
     if overlay is not None:
         typer.echo(overlay)

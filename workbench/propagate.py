@@ -6,12 +6,15 @@ sparse labels comes back with every pose between them added and marked.
 
 from __future__ import annotations
 
-import copy
 import json
+import os
+import re
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -21,16 +24,17 @@ from tqdm.auto import tqdm
 from . import geometry
 from .data import coco
 from .data.frames import Frames, picture_names
-from .data.people import last_number, link, on_frames
+from .data.people import last_number, link
 from .data.windows import Windows
-from .errors import BadRecord
+from .errors import BadRecord, WorkbenchError
 from .predict import Propagator, poses_between, windows_between
-from .records import Clip, Detections, Pose, Prediction, Track
+from .records import Clip, Detections, Picture, Pose, Prediction, Track
 from .resources import write_beside
 from .skeletons import skeleton
 
 FARNEBACK = {"pyr_scale": 0.5, "levels": 3, "winsize": 15, "iterations": 3, "poly_n": 5, "poly_sigma": 1.2, "flags": 0}
 FLOW_SIDE, FLOWS_KEPT = 640, 64  # px of a frame's longer side; ours
+KEPT_BYTES = 2**28  # of decoded frames: 43 in full HD; ours
 Places = tuple[Float[np.ndarray, "k 2"], Float[np.ndarray, "k"]]  # xy_frame, and how far the labels say so: 0, 0.5 or 1
 
 
@@ -112,76 +116,40 @@ def farneback(windows: Windows, *, progress: bool = True) -> Detections:
 WAYS = {"linear": linear, "farneback": farneback}
 
 
-# --- files of sparse labels ---------------------------------------------------------------------------------------
+# --- carrying -----------------------------------------------------------------------------------------------------
 
 
-def _tracks(poses: Pose, found: Detections, n_frames: int, path: Path) -> list[Track]:
-    """One a person, labelled where the file has a pose; a box that is missing is the joints' extent."""
-    shape, tracks = (n_frames, len(skeleton(poses.skeleton))), []
-    extent = geometry.box_of_points(poses.xy_frame, poses.visibility > 0)
-    area = (poses.boxes_xyxy[:, 2:] > poses.boxes_xyxy[:, :2]).all(1)
-    boxes_xyxy = np.where(area[:, None], poses.boxes_xyxy, extent)
-    for track in np.unique(found.tracks).tolist():
-        rows = np.flatnonzero(found.tracks == track)
-        at = found.frames[rows]
-        if len(set(at.tolist())) < len(at):
-            twice = poses.ids[rows[np.flatnonzero(np.bincount(at)[at] > 1)[0]]]
-            remedy = "give every person in a frame a track_id of their own"
-            raise BadRecord(
-                f"two poses of track {track} in a frame", file=path, record=f"annotation {twice}", remedy=remedy
-            )
-        xy, flags, boxes = np.zeros((*shape, 2)), np.zeros(shape, int), np.zeros((n_frames, 4))
-        xy[at], flags[at], boxes[at] = poses.xy_frame[rows], poses.visibility[rows], boxes_xyxy[rows]
-        labelled = np.isin(np.arange(n_frames), at)
-        tracks.append(Track(poses.skeleton, track, xy, flags, labelled, boxes, poses.occlusion_known))
-    return tracks
-
-
-def _image_frames(images: Sequence[dict], joints: str, frames: Frames, path: Path) -> dict[str, int]:
-    """Image id -> frame."""
-    names = picture_names(frames.video.source) if Path(frames.video.source).is_dir() else ()
-    files = [str(image.get("file_name", "")) for image in images]
-    numbers = [image.get("frame_id") for image in images]
-    if names or not all(type(n) is int and 0 <= n <= len(frames) for n in numbers):
-        numbers = [last_number(name) for name in files]
-    ids, n, k = [str(image["id"]) for image in images], len(images), len(skeleton(joints))
-    if not names and min(numbers, default=0) < 0:
-        remedy = "state frame_id, from 0, or number the files"
-        raise BadRecord("no frame is told", file=path, record=f"image {ids[int(np.argmin(numbers))]}", remedy=remedy)
-    nobody = Detections(
-        joints, np.zeros((n, k, 2)), np.zeros((n, k)), np.zeros((n, 4)), images=files, ids=ids,
-        frames=np.array(numbers, np.int64), source=str(path),
-    )  # fmt: skip
-    return dict(zip(ids, on_frames(nobody, len(frames), names).frames.tolist()))
-
-
-def read_labels(path: str | Path, frames: Frames, joints: str | None = None) -> tuple[dict, Clip, dict[str, int]]:
-    """A COCO file of labels of some frames of a video: its content, every person with a `track_id`; the people; and the
-    frame of each image by its id.
-
-    Images belong to frames by the names of the pictures where the video is a folder of them, else by a whole number
-    `frame_id`, or the last number in `file_name`; from 0, or from 1 where the last one is as high as there are frames.
-    People are told apart by `track_id`, or where that is missing by place and shape. joints: the skeleton; None: told by
-    the file. Errors: those of `read_coco`; `BadRecord`: an image of no frame, two poses of one person in a frame.
+class _Kept:
+    """A video's frames, decoded once and in order as far as `KEPT_BYTES` reach: windows in the order of their key frames
+    look ahead to the next label and come back.
     """
-    path = Path(path)
-    content = copy.deepcopy(coco.read_json(path))
-    poses = coco.read_coco(path, skeleton=joints, content=content).poses
-    poses = poses.select(poses.labelled.any(1))
-    image_frames = _image_frames(content["images"], poses.skeleton, frames, path)
-    people = {str(a["id"]): a for a in content["annotations"]}
-    people = [people[i] for i in poses.ids]
-    found = Detections(
-        poses.skeleton, poses.xy_frame, (poses.visibility > 0).astype(np.float32), poses.boxes_xyxy,
-        frames=np.array([image_frames[str(a["image_id"])] for a in people], np.int64),
-    )  # fmt: skip
-    if all(type(a.get("track_id")) is int for a in people):
-        found = replace(found, tracks=np.array([a["track_id"] for a in people], np.int64))
-    else:
-        found = link(found, max_gap=len(frames))
-    for annotation, track in zip(people, found.tracks.tolist()):
-        annotation["track_id"] = track
-    return content, Clip(frames.video, _tracks(poses, found, len(frames), path), name=path.stem), image_frames
+
+    def __init__(self, frames: Frames):
+        self.frames, self.held, self.next = frames, OrderedDict(), 0
+        self.room = max(KEPT_BYTES // (3 * (frames.video.width or 1) * (frames.video.height or 1)), 2)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, i: int) -> UInt8[np.ndarray, "h w 3"]:
+        if i not in self.held:
+            for t in range(self.next if 0 <= i - self.next < self.room else i, i + 1):
+                self.held[t] = self.frames[t]
+                if len(self.held) > self.room:
+                    self.held.popitem(last=False)
+            self.next = i + 1
+        self.held.move_to_end(i)
+        return self.held[i]
+
+
+def gaps(track: Track) -> list[tuple[int, int]]:
+    """Labelled frames with frames between them to fill. A label without joints says that the person is absent: nothing is
+    carried over it.
+    """
+    seen = (track.visibility > 0).any(1)
+    boxed = (track.boxes_xyxy[:, 2:] > track.boxes_xyxy[:, :2]).all(1)
+    at = np.flatnonzero(track.labelled & (boxed | ~seen)).tolist()
+    return [(left, right) for left, right in pairwise(at) if right - left > 1 and seen[left] and seen[right]]
 
 
 def renamed(track: Track, joints: str) -> Track:
@@ -193,31 +161,51 @@ def renamed(track: Track, joints: str) -> Track:
     return replace(track, skeleton=joints, xy_frame=xy, visibility=visibility, xyz_camera_mm=None)
 
 
-def propagate(clip: Clip, frames, way: str | Propagator = "linear", *, progress: bool = True) -> Detections:
-    """Poses of everybody in all frames between their labels, in the joints of the labels.
+def unknown_joints(joints: str, way: str | Propagator) -> list[str]:
+    """Joints that a network does not know by name, which therefore stay on the line."""
+    known = way.skeleton.joints if isinstance(way, Propagator) else skeleton(joints).joints
+    return [name for name in skeleton(joints).joints if name not in known]
+
+
+def propagate(
+    clip: Clip, frames, way: str | Propagator = "linear", *, max_gap: int | None = None, progress: bool = True
+) -> Detections:
+    """Poses of everybody in all frames between their labels, in the joints of the labels, frame by frame.
 
     way: "linear", "farneback" or a `Propagator`, which is told the joints that its skeleton knows by name; the others stay
-    on the line. frames: of the clip, as for `Windows`.
+    on the line. frames: of the clip, as for `Windows`. max_gap: at most so many frames between two labels are filled.
     """
+    frames = _Kept(frames) if isinstance(frames, Frames) else frames
     plain = windows_between([(clip, frames)])
-    if not len(plain):
+    filled = np.zeros((len(clip.tracks), clip.video.n_frames), bool)
+    for n, track in enumerate(clip.tracks):
+        for left, right in gaps(track):
+            filled[n, left + 1 : right] = max_gap is None or right - left - 1 <= max_gap
+    rows = np.flatnonzero(filled[plain.items[:, 1], plain.items[:, 2]])
+    rows = rows[np.argsort(plain.items[rows, 2], kind="stable")]
+    if not len(rows):
         remedy = "label a person in two frames or more, with frames between them"
+        remedy += "" if max_gap is None else f", at most {max_gap}, or allow longer gaps (--max-gap)"
         raise BadRecord("there is nothing between labels", file=clip.name or clip.video.source, remedy=remedy)
+    plain.items = plain.items[rows]
     if not isinstance(way, Propagator):
         return WAYS[way](plain, progress=progress)
-    known = replace(clip, tracks=[renamed(track, way.skeleton.name) for track in clip.tracks])
-    found, out = way.carry(way.windows([(known, frames)]), progress=progress), linear(plain)
+    windows = way.windows(
+        [(replace(clip, tracks=[renamed(track, way.skeleton.name) for track in clip.tracks]), frames)]
+    )
+    windows.items = windows.items[rows]
+    found, out = way.carry(windows, progress=progress), linear(plain)
     xy, confidence = out.xy_frame.copy(), out.confidence / 2  # what the network does not know is worth less
     for j, name in enumerate(plain.skeleton.joints if plain.skeleton else ()):
         if name in way.skeleton.joints:
             at = way.skeleton.index(name)
-            xy[:, j], confidence[:, j] = found.xy_frame[:, at], found.confidence[:, at]
+            xy[:, j], confidence[:, j] = found.xy_frame[:, at], found.confidence[:, at].clip(0, 1)
     return replace(out, xy_frame=xy, confidence=confidence, source=way.name)
 
 
 def all_poses(clip: Clip, found: Detections) -> Prediction:
     """Labels and what was carried, for pictures; joints that were carried count as replaced."""
-    at = [(track, t) for track in clip.tracks for t in np.flatnonzero(track.labelled)]
+    at = [(track, t) for track in clip.tracks for t in np.flatnonzero(track.visibility.any(1))]
     given = Detections(
         found.skeleton, [track.xy_frame[t] for track, t in at],
         [(track.visibility[t] > 0).astype(np.float32) for track, t in at], [track.boxes_xyxy[t] for track, t in at],
@@ -234,44 +222,347 @@ def all_poses(clip: Clip, found: Detections) -> Prediction:
     return Prediction(found.skeleton, poses.xy_frame, poses.confidence, carried, found.source, poses)
 
 
-def write_propagated(
-    path: str | Path, content: dict, clip: Clip, image_frames: dict[str, int], found: Detections,
-    names: Sequence[str] = (),
-) -> Path:  # fmt: skip
-    """What `read_labels` gave, with an annotation for each pose that was carried, and an image where a frame had none.
+# --- files of sparse labels ---------------------------------------------------------------------------------------
 
-    What was there stays as it was. New annotations say "propagated": true, the labelled frames that they lie between, the
-    confidence of each joint ("scores") and their mean ("score"); a joint's flag is the lower one of its two labels, the one
-    there is, or 0. names: of the pictures, in order.
+
+@dataclass(frozen=True)
+class Numbering:
+    """Which frame each image of a file shows, and how the file would number and name an image of every frame."""
+
+    frames: dict[str, int]  # by image id
+    numbers: list[int]
+    names: list[str]
+    assumed: bool = False  # nothing in the file says whether its first frame is number 0 or 1
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Sparse labels of a video, as `read_labels` gives them."""
+
+    content: dict  # of the file, without what was carried earlier
+    clip: Clip  # labelled without joints: the person is known to be absent
+    numbering: Numbering
+    people: dict[tuple[int, int], dict]  # annotations with joints by track and frame
+    like: dict  # what the video's images say alike, for new ones
+    frame_id: int | None  # of the first frame, where all images state theirs
+    notes: tuple[str, ...]
+    warnings: tuple[WorkbenchError, ...]
+
+
+def _path(picture: Picture) -> PurePosixPath:
+    return PurePosixPath(picture.name.replace("\\", "/"))
+
+
+def _of_video(pictures: Sequence[Picture], stated: dict, source: str, path: Path) -> list[Picture]:
+    """The pictures of one video, of several those whose folder is called as the source is, compared from its end."""
+    groups: dict[tuple, list[Picture]] = {}
+    for picture in pictures:
+        video = stated[picture.id].get("video_id", stated[picture.id].get("vid_id"))
+        key = _path(picture).parent.parts, None if video is None else str(video)
+        groups.setdefault(key, []).append(picture)
+    named = [key for key in groups if key != ((), None)]
+    if not named:
+        return list(pictures)
+    own = Path(os.path.abspath(source))
+    own = (own if own.is_dir() else own.with_suffix("")).parts
+
+    def shared(key: tuple) -> int:
+        same = [a == b for a, b in zip(reversed(key[0]), reversed(own))]
+        return [*same, False].index(False)
+
+    best = max(map(shared, named))
+    chosen = [key for key in named if shared(key) == best]
+    if len(chosen) > 1:
+        called = ", ".join(sorted({"/".join(folder) or f"video {video}" for folder, video in chosen}))
+        remedy = "call the video or its folder as the file does, or keep one video in the file"
+        raise BadRecord(f"images of several videos, and none is called {own[-1]}: {called}", file=path, remedy=remedy)
+    return [picture for key, members in groups.items() if key in chosen or key not in named for picture in members]
+
+
+def _numbering(pictures: Sequence[Picture], stated: dict, frames: Frames, first_frame: int | None) -> Numbering:
+    """By the names of the video's pictures, else by the numbers in them, else by frame_id or the numbers in file names."""
+    n, names = len(frames), picture_names(frames.video.source)
+    stems = {PurePosixPath(name).stem: i for i, name in enumerate(names)}
+    exact = {name: i for i, name in enumerate(names)}
+    found = {p.id: exact.get(_path(p).name, stems.get(_path(p).stem)) for p in pictures}
+    found = {key: frame for key, frame in found.items() if frame is not None}
+    counted = {last_number(name): i for i, name in enumerate(names)}
+    counted = counted if len(counted) == n and -1 not in counted else {}
+    if found:
+        folder = next(_path(p).parent for p in pictures if p.id in found)
+        return Numbering(found, list(counted or range(n)), [str(folder / name) for name in names])
+    told, assumed = {p.id: last_number(_path(p).name) for p in pictures}, False
+    written = told
+    if not (counted and set(told.values()) <= set(counted)):
+        ids = {p.id: stated[p.id].get("frame_id") for p in pictures}
+        if all(type(number) is int and 0 <= number <= n for number in ids.values()):
+            told = ids
+        certain = [base for base, number in ((0, 0), (1, n)) if number in told.values()]
+        assumed = first_frame is None and not certain
+        first = first_frame if first_frame is not None else min(certain, default=0)
+        counted = {first + i: i for i in range(n)}
+    found = {key: counted[number] for key, number in told.items() if number in counted}
+    numbers, shown = list(counted), [p for p in pictures if p.id in found]
+    if not shown:
+        return Numbering({}, numbers, [], assumed)
+    offsets = {written[key] - numbers[frame] for key, frame in found.items()}
+    parts = [re.fullmatch(r"(.*?)(\d+)(\D*)", _path(p).stem) for p in shown]
+    model = _path(shown[0])
+    if all(parts) and len(offsets) == 1:
+        before, _, after = parts[0].groups()
+        digits, offset = min(len(part[2]) for part in parts), offsets.pop()
+        called = [f"{before}{number + offset:0{digits}d}{after}" for number in numbers]
+    else:
+        called = [f"frame_{number:06d}" for number in numbers]
+    return Numbering(found, numbers, [str(model.with_name(name + model.suffix)) for name in called], assumed)
+
+
+def _with_box(annotation: object) -> object:
+    """The annotation; one without a box gets that around its joints, as PoseTrack draws them, at least a pixel."""
+    if type(annotation) is not dict or annotation.get("bbox") not in (None, [], [0, 0, 0, 0]):
+        return annotation
+    try:
+        points = np.reshape(np.array(annotation["keypoints"], float), (-1, 3))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return annotation  # whose joints are the first to be refused
+    if not points.any():
+        return annotation | {"bbox": [0, 0, 1, 1]}  # of nobody
+    seen = points[:, 2] > 0
+    extent = geometry.box_of_points(points[:, :2], seen if seen.any() else points.any(1))
+    x0, y0, x1, y1 = geometry.enlarge(extent, coco.POSETRACK_BOX).tolist()
+    return annotation | {"bbox": [x0, y0, max(x1 - x0, 1.0), max(y1 - y0, 1.0)]}
+
+
+def _who(annotation: dict, path: Path) -> str | None:
+    """The person's track_id, also from `attributes`; None where there is none."""
+    attributes = annotation.get("attributes")
+    who = annotation.get("track_id")
+    if who is None and type(attributes) is dict:
+        who = attributes.get("track_id")
+    if type(who) is float and who.is_integer():
+        who = int(who)
+    if who is not None and type(who) not in (int, str):
+        where = {"file": path, "record": f"annotation {annotation.get('id')}"}
+        raise BadRecord(f"track_id is {who!r}, an integer or text expected"[:80], **where)
+    return None if who is None else str(who)
+
+
+def _tracks(poses: Pose, rows: dict[tuple[int, int], int], absent: set, n_frames: int) -> list[Track]:
+    """One a person, labelled where the file has a pose (rows by track and frame), and without joints where it has none."""
+    shape, tracks = (n_frames, len(skeleton(poses.skeleton))), []
+    for track in sorted({track for track, _ in rows}):
+        at = [frame for who, frame in rows if who == track]
+        mine = [rows[track, frame] for frame in at]
+        xy, flags, boxes = np.zeros((*shape, 2)), np.zeros(shape, int), np.zeros((n_frames, 4))
+        xy[at], flags[at], boxes[at] = poses.xy_frame[mine], poses.visibility[mine], poses.boxes_xyxy[mine]
+        labelled = np.isin(np.arange(n_frames), at + [frame for who, frame in absent if who == track])
+        tracks.append(Track(poses.skeleton, track, xy, flags, labelled, boxes, poses.occlusion_known))
+    return tracks
+
+
+def _image_error(picture: Picture, numbering: Numbering, frames: Frames, path: Path) -> BadRecord | None:
+    """Of a labelled picture of no frame, or whose stated size is not the frame's: its joints are given in other pixels."""
+    where = {"file": path, "record": f"image {picture.id} ({picture.name})"}
+    if picture.id not in numbering.frames:
+        remedy = f"the video has {len(frames)} frames, here numbered {numbering.numbers[0]} to {numbering.numbers[-1]}"
+        remedy += "; name the image as its frame, state frame_id, or say --first-frame"
+        return BadRecord("belongs to no frame of the video", remedy=remedy, **where)
+    size = (frames.video.width, frames.video.height)
+    if picture.size_wh not in (None, size) and os.path.isdir(frames.video.source):  # whose pictures may differ
+        size = frames[numbering.frames[picture.id]].shape[1::-1]
+    if picture.size_wh in (None, size):
+        return None
+    problem = "{}x{} px are stated, the frame has {}x{}".format(*picture.size_wh, *size)
+    remedy = "use the video that was labelled, or scale the labels to this one and correct width and height"
+    return BadRecord(problem, remedy=remedy, **where)
+
+
+def _whose(
+    people: Sequence[dict], poses: Pose, row_of: dict[str, int], at: dict[str, int], n_frames: int, path: Path
+) -> tuple[dict[str, str], bool, list[BadRecord]]:
+    """The person of each annotation by its id, as far as it is told; whether those with a pose had to be linked, which then
+    get a track_id; and what is bad about the ids.
     """
-    content = copy.deepcopy(content)
-    images = {image_frames[str(image["id"])]: image["id"] for image in content["images"]}
+    whose, bad = {}, []
+    for a in people:
+        try:
+            whose[str(a["id"])] = _who(a, path)
+        except BadRecord as error:
+            bad.append(error)
+    posed = [a for a in people if str(a["id"]) in row_of and str(a["id"]) in whose]
+    nameless = [a for a in posed if whose[str(a["id"])] is None]
+    linked = bool(posed) and len(nameless) == len(posed)
+    if linked:
+        poses = poses.select([row_of[str(a["id"])] for a in posed])
+        found = Detections(
+            poses.skeleton, poses.xy_frame, (poses.visibility > 0).astype(np.float32), poses.boxes_xyxy,
+            frames=np.array([at[str(a["image_id"])] for a in posed], np.int64),
+        )  # fmt: skip
+        for a, track in zip(posed, link(found, max_gap=n_frames).tracks.tolist()):
+            a["track_id"], whose[str(a["id"])] = track, str(track)
+    else:
+        remedy = "give every person one, or nobody: people are then told apart by place and shape"
+        problem = f"no track_id, {len(posed) - len(nameless)} others have one"
+        bad += [BadRecord(problem, file=path, record=f"annotation {a['id']}", remedy=remedy) for a in nameless]
+    return {key: who for key, who in whose.items() if who is not None}, linked, bad
+
+
+def read_labels(
+    path: str | Path, frames: Frames, joints: str | None = None, *, first_frame: int | None = None, on_bad: str = "raise"
+) -> Labels:  # fmt: skip
+    """A COCO file of labels of some frames of a video.
+
+    Images belong to frames by the names of the pictures where the video is a folder of them, else by a whole number
+    `frame_id`, or the last number in `file_name`. Of a file of several videos, the images whose folder is called as the
+    video (or its folder) are read. People are told apart by `track_id` (a whole number or text, also in `attributes`), or
+    where nobody has one by place and shape: they then get one. Annotations that were carried earlier ("propagated") are
+    no labels and are dropped. An annotation without joints says that the person is absent; so does, with
+    `on_bad="report"`, one that is left out.
+    joints: the skeleton; None: told by the file. first_frame: the number of the first frame, 0 or 1; None: what an earlier
+    run noted; 0 or 1 where an image has number 0 or as high a one as there are frames; else 0, and `notes` say so.
+    Errors: those of `read_coco`; `BadRecord`: a labelled image of no frame or of another size, images of several videos
+    of which none is this one, people of whom some have a track_id, two annotations of one person in a frame.
+    """
+    path = Path(path)
+    content = coco.read_json(path)
+    images, annotations = (coco._table(content, key, path) for key in ("images", "annotations"))
+    categories = content["categories"] if type(content.get("categories")) is list else []
+    plain = [c.get("id") for c in categories if type(c) is dict and not c.get("keypoints")]
+
+    def of_person(a: object) -> bool:
+        carried = type(a) is dict and a.get("propagated")
+        other = type(a) is dict and not a.get("keypoints") and a.get("category_id") in plain
+        return not (carried or other)
+
+    given = [a for a in annotations if of_person(a)]
+    used = {**content, "annotations": [_with_box(a) for a in given]}
+    reading = coco.read_coco(path, skeleton=joints, content=used, on_bad=on_bad)
+    stated = {str(image.get("id")): image for image in reversed(images) if type(image) is dict}
+    own = _of_video(reading.pictures, stated, frames.video.source, path)
+    noted = content.get("propagation")
+    if first_frame is None and type(noted) is dict and noted.get("first_frame") in (0, 1):
+        first_frame = noted["first_frame"]
+    numbering = _numbering(own, stated, frames, first_frame)
+
+    at, labelled = numbering.frames, {str(a.get("image_id")) for a in given if type(a) is dict}
+    wrong = {p.id: _image_error(p, numbering, frames, path) for p in own if p.id in labelled}
+    wrong = {key: error for key, error in wrong.items() if error is not None}
+    row_of = {key: row for row, key in enumerate(reading.poses.ids) if reading.poses.labelled[row].any()}
+    mine = {}  # annotations of this video by id, of two with one id the first
+    for a in given:
+        if type(a) is dict and "id" in a and str(a.get("image_id")) in at:
+            mine.setdefault(str(a["id"]), a)
+    row_of = {key: row for key, row in row_of.items() if key in mine and str(mine[key]["image_id"]) not in wrong}
+    whose, linked, bad = _whose([*mine.values()], reading.poses, row_of, at, len(frames), path)
+    bad = [*wrong.values(), *bad]
+    known = dict.fromkeys(whose.values())
+    whole = all(who.isdecimal() and str(int(who)) == who and len(who) < 19 for who in known)
+    track_of = {who: int(who) if whole else i for i, who in enumerate(known)}
+    rows, people, absent = {}, {}, set()
+    for key in sorted(whose, key=lambda key: key not in row_of):  # poses first
+        who, a = whose[key], mine[key]
+        place = track_of[who], at[str(a["image_id"])]
+        if place in rows or place in absent:
+            remedy = "give every person in a frame a track_id of their own, or keep one of the two"
+            problem = f"two annotations of track {who} in a frame"
+            bad.append(BadRecord(problem, file=path, record=f"annotation {key}", remedy=remedy))
+        elif key in row_of:
+            rows[place], people[place] = row_of[key], a
+        else:
+            absent.add(place)
+    coco.settle(bad, len(images) + len(given), "images and annotations", on_bad, path)
+
+    notes, shown = [], sorted((at[str(a["image_id"])], str(a["image_id"])) for a in people.values())
+    if shown:
+        first, last = (f"{stated[key]['file_name']} as frame {frame}" for frame, key in (shown[0], shown[-1]))
+        note = f"taken: {first}, {last} (the video has frames 0 to {len(frames) - 1})"
+        if numbering.assumed:
+            note += "; assumed that the first frame is number 0: say --first-frame 1 if it is 1"
+        notes.append(note)
+    if linked:
+        n = len({track for track, _ in rows})
+        notes.append(
+            f"no track_id: people were linked by likeness, {len(rows)} poses into {n}; check them, or state ids"
+        )
+    if unknown := sum(key not in whose and key not in row_of for key in mine):
+        notes.append(f"{unknown} annotations without joints have no track_id: nobody is taken for absent by them")
+    if others := len(reading.pictures) - len(own):
+        notes.append(f"{others} images of other videos are left alone")
+    if stray := sum(picture.id not in at and picture.id not in labelled for picture in own):
+        notes.append(f"{stray} images without labels belong to no frame and are left alone")
+    kept = [
+        a for a in annotations if type(a) is not dict or not a.get("propagated") or str(a.get("image_id")) not in at
+    ]
+    if carried := len(annotations) - len(kept):
+        notes.append(f"{carried} poses that were carried earlier are no labels and are carried anew")
+    ours = [stated[picture.id] for picture in own if picture.id in at]
+    like = {} if os.path.isdir(frames.video.source) else {"width": frames.video.width, "height": frames.video.height}
+    for key in ("width", "height", "video_id", "vid_id", "nframes"):
+        if ours and key in ours[0] and all(image.get(key) == ours[0][key] for image in ours):
+            like[key] = ours[0][key]
+    ids = [(image.get("frame_id"), at[str(image["id"])]) for image in ours]
+    base = {number - frame if type(number) is int else None for number, frame in ids}
+    tracks = _tracks(reading.poses, rows, absent, len(frames))
+    return Labels(
+        content={**content, "annotations": kept}, clip=Clip(frames.video, tracks, name=path.stem),
+        numbering=numbering, people=people, like=like, frame_id=base.pop() if len(base) == 1 else None,
+        notes=tuple(notes), warnings=(*reading.warnings, *bad),
+    )  # fmt: skip
+
+
+def write_propagated(path: str | Path, labels: Labels, found: Detections, interpolated: Sequence[str] = ()) -> Path:
+    """The labels' file with an annotation for each pose that was carried, and an image where a frame had none.
+
+    What was there stays as it was. New annotations say "propagated": true, between which of the file's frames they lie, the
+    confidence of each joint ("scores") and their mean ("score"); a joint's flag is the lower one of its two labels as
+    the file has them, the one there is, or 0. Track ids, names and numbers follow the file's. interpolated: joints that
+    only moved on the line between their labels although the method is another.
+    """
+    content = {key: list(v) if key in ("images", "annotations") else v for key, v in labels.content.items()}
+    images, numbering = {}, labels.numbering
+    for image in content["images"]:
+        if type(image) is dict and (frame := numbering.frames.get(str(image.get("id")))) is not None:
+            images.setdefault(frame, image["id"])
     next_image, next_id = (
-        1 + max((r["id"] for r in content[kind] if type(r["id"]) is int), default=0)
+        1 + max((r["id"] for r in content[kind] if type(r) is dict and type(r.get("id")) is int), default=0)
         for kind in ("images", "annotations")
     )
-    category = next((a["category_id"] for a in content["annotations"] if "category_id" in a), 1)
-    tracks = {track.track_id: track for track in clip.tracks}
-    size = {"width": clip.video.width, "height": clip.video.height} if clip.video.width else {}
+    tracks = {track.track_id: track for track in labels.clip.tracks}
     for row, (frame, person) in enumerate(zip(found.frames.tolist(), found.tracks.tolist())):
         if frame not in images:
-            name = names[frame] if names else f"frame_{frame:06d}"
-            content["images"].append({"id": next_image, "file_name": name, **size, "frame_id": frame})
+            image = {"id": next_image, "file_name": numbering.names[frame], **labels.like}
+            content["images"].append(
+                image if labels.frame_id is None else image | {"frame_id": labels.frame_id + frame}
+            )
             images[frame], next_image = next_image, next_image + 1
-        track = tracks[person]
-        at = np.flatnonzero(track.labelled)
-        left, right = at[at < frame][-1], at[at > frame][0]
-        flags = track.visibility[[left, right]]
-        flags = np.where((flags > 0).all(0), flags.min(0), flags.max(0))
+        seen = tracks[person].visibility > 0
+        at = np.flatnonzero(seen.any(1))
+        sides = [int(at[at < frame][-1]), int(at[at > frame][0])]
+        left, right = (labels.people[person, side] for side in sides)
+        flags = np.stack([np.ravel(a["keypoints"]).reshape(-1, 3)[:, 2] for a in (left, right)]).astype(int)
+        flags = np.where(seen[sides].all(0), flags.min(0), (flags * seen[sides]).sum(0))
+        told = seen[sides].any(0)
         x0, y0, x1, y1 = (round(float(v), 2) for v in found.boxes_xyxy[row])
-        joints = np.concatenate((found.xy_frame[row].round(2) * (flags > 0)[:, None], flags[:, None]), 1)
+        joints = np.concatenate((found.xy_frame[row].round(2) * told[:, None], flags[:, None]), 1)
         scores = found.confidence[row].astype(float).round(4)
+        category = {"category_id": left["category_id"]} if "category_id" in left else {}
+        if left.get("track_id") is None:
+            who = {"attributes": {"track_id": left["attributes"]["track_id"]}}
+        else:
+            who = {"track_id": left["track_id"]}
+        line = [name for name, known in zip(skeleton(found.skeleton).joints, told) if known and name in interpolated]
         content["annotations"].append({
-            "id": next_id, "image_id": images[frame], "category_id": category, "track_id": person,
-            "keypoints": [round(float(v), 2) for v in joints.ravel()], "num_keypoints": int((flags > 0).sum()),
-            "bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "iscrowd": 0, "propagated": True,
-            "method": found.source, "between": [int(left), int(right)], "scores": scores.tolist(),
-            "score": round(float(scores[flags > 0].mean()) if (flags > 0).any() else 0.0, 4),
+            "id": next_id, "image_id": images[frame], **category, **who,
+            "keypoints": [round(float(v), 2) for v in joints.ravel()], "num_keypoints": int(told.sum()),
+            "bbox": [x0, y0, round(x1 - x0, 2), round(y1 - y0, 2)], "area": round((x1 - x0) * (y1 - y0), 2),
+            "iscrowd": 0, "propagated": True, "method": found.source,
+            "between": [numbering.numbers[side] for side in sides], "scores": scores.tolist(),
+            "score": round(float(scores[told].mean()) if told.any() else 0.0, 4),
+            **({"interpolated": line} if line else {}),
         })  # fmt: skip
         next_id += 1
+    if not os.path.isdir(labels.clip.video.source):
+        noted = content.get("propagation")
+        first = {"first_frame": numbering.numbers[0]}
+        content["propagation"] = noted | first if type(noted) is dict else first
     return write_beside(Path(path), lambda p: p.write_text(json.dumps(content), encoding="utf-8"))

@@ -82,6 +82,8 @@ def test_results_that_count_from_1_are_shifted():
     assert on_frames(rows([1, 5]), 5).frames.tolist() == [0, 4]
     with pytest.raises(BadRecord, match=r"result 1: frame 5, the video has 5"):
         on_frames(rows([0, 5]), 5)
+    with pytest.raises(BadRecord, match=r"result 0: frame -1, the video has 5"):
+        on_frames(rows([-1, 3]), 5)
     with pytest.raises(BadRecord, match="do not say which frame"):
         on_frames(replace(rows([0]), frames=None), 5)
 

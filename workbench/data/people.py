@@ -132,8 +132,8 @@ def on_frames(detections: Detections, n_frames: int, names: Sequence[str] = ()) 
         raise BadRecord("the results do not say which frame they belong to", file=detections.source, remedy=remedy)
     elif len(frames) and frames.min() >= 1 and frames.max() == n_frames:
         frames = frames - 1
-    if len(frames) and not 0 <= frames.max() < n_frames:
-        row = int(frames.argmax())
+    if (outside := np.flatnonzero((frames < 0) | (frames >= n_frames))).size:
+        row = int(outside[0])
         where = {
             "file": detections.source or None,
             "record": f"result {detections.ids[row] if detections.ids else row}",
