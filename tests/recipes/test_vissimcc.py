@@ -31,9 +31,10 @@ def small_world(monkeypatch, pictures, tmp_path):
     monkeypatch.setattr(recipe, "cached_clips", partial(cached_clips, folder=pictures, progress=False))
     monkeypatch.setattr(recipe, "cache_folder", lambda: tmp_path / "trained")
     monkeypatch.setattr(recipe, "PICTURES", {"train": 7, "val": 3, "test": 7})
+    kept = ("reasoning", "visibility", "output")
     tiny = {
         name: replace(
-            v, config=replace(TINY, reasoning=v.config.reasoning, visibility=v.config.visibility), pictures=None
+            v, config=replace(TINY, **{key: getattr(v.config, key) for key in kept}), pictures=v.pictures and 3
         )
         for name, v in recipe.VARIANTS.items()
     }
@@ -129,6 +130,26 @@ def test_rows_of_trained_variants(small_world):
     assert len(recipe.flat(result)) == len(result["rows"]) and any(r["kind"] == "paper" for r in result["rows"])
 
 
+def test_the_small_split_and_heatmaps_say_what_they_went_on_from(small_world):
+    """Table 1's small split, and the module in a heatmap estimator, each after its own plain start."""
+    result = recipe.evaluate(variants=("few_all", "heatmap_masking"), steps=2, device="cpu", progress=False)
+    assert "1 steps of 5 people after 2 of few_stem or 1 of heatmap_stem" in result["protocol"]
+    measured = [r for r in result["rows"] if r["kind"] == "measured"]
+    assert [r["variant"] for r in measured[::3]] == ["few_all", "heatmap_masking"]
+    assert {r["steps"] for r in measured} == {1} and "visibility_accuracy" in measured[3]["metrics"]
+    assert recipe.steps_of("few_all") == 750 and recipe.steps_of("masking") == recipe.steps_of("baseline") == 6_000
+
+
+def test_shipped_rows_bear_the_seed_of_their_weights(small_world, monkeypatch, tmp_path):
+    shipped = recipe.ship(
+        tmp_path / "vissimcc_coco17_synthetic.safetensors", replace(recipe.TRAIN, steps=2), device="cpu", progress=False
+    )
+    monkeypatch.setattr(recipe, "weights_path", lambda *_: shipped)
+    monkeypatch.setattr(recipe, "load", lambda *_, **__: predict.load(str(shipped)))
+    rows = recipe.evaluate(seed=7, progress=False)["rows"]
+    assert {r["seed"] for r in rows if r["kind"] == "measured"} == {0}
+
+
 def test_a_variant_goes_on_from_another(small_world):
     settings = replace(recipe.TRAIN, steps=1, lr=1e-9, warmup_steps=0, ema=None)
     before, first = recipe.train_variant("baseline", settings, device="cpu", progress=False)
@@ -195,6 +216,10 @@ def test_coco_as_the_user_has_it(tiny_paper, data_root, tmp_path):
     assert [r["subset"] for r in measured] == list(recipe.KINDS) and measured[0]["pictures"] == 9
     assert result["boxes"] == "ground truth" and "1 steps" in result["protocol"]
     assert {r["method"] for r in result["rows"] if r["kind"] == "paper"} >= {"SimCC"}
+    small = recipe.evaluate(f"coco:{tmp_path / 'coco'}", variants=("vissimcc",), device="cpu", progress=False)
+    shipped = [r for r in small["rows"] if r["kind"] == "measured"]
+    assert [r["variant"] for r in shipped] == ["vissimcc"] * 3, "on crops of its own size"
+    assert "visibility_accuracy" in shipped[0]["metrics"]
 
 
 def test_coco_without_its_training_half(tiny_paper, data_root):

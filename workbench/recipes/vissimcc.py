@@ -124,7 +124,7 @@ def joint_batches(windows: Windows, size: int, joints: str = "labelled") -> Call
 
 def steps_of(variant: str, settings: TrainConfig = TRAIN, cap: int | None = None) -> int:
     """How many steps a variant takes."""
-    steps = round(settings.steps * VARIANTS[variant].longer)
+    steps = max(round(settings.steps * VARIANTS[variant].longer), 1)
     return min(steps, cap or steps)
 
 
@@ -433,8 +433,11 @@ def _evaluate_published(data, variants, seed: int, steps: int | None, *, device:
         rows_at = [windows.pairs[pair][0].tracks[n].track_id for pair, n, _ in windows.items]
         found, seen = estimate(estimator, windows, progress=progress)
         found = replace(found, boxes_xyxy=reading.poses.boxes_xyxy[rows_at])
-        seen = seen if len(found) == len(reading.poses) else None
-        rows += rows_of(name, found, seen, reading.poses, boxes="ground truth", pictures=reading.pictures, seed=seed)
+        of = rows_of(name, found, None, reading.poses, boxes="ground truth", pictures=reading.pictures, seed=seed)
+        if seen is not None and reading.poses.occlusion_known:
+            right = kp.visibility_accuracy(seen, reading.poses.select(rows_at))
+            of[0]["metrics"]["visibility_accuracy"] = 100 * right
+        rows += of
     protocol = (
         f"{data.partition(':')[0]}: {len(reading.pictures)} pictures, boxes: ground truth, mean with the mirror image; percent; "
         f"{told}"
