@@ -226,6 +226,16 @@ def test_paint_and_opacity_move_the_flow_explorer(tmp_path):
         notebook.settle(output)
         painted, other = page.evaluate(state)
         assert other != picture and painted[0] == traces[0] and painted[-1] != traces[-1]
+        notebook.press(patch, "Home")
+        notebook.wait(lambda: page.evaluate(state)[0][2] == traces[2], 30, "map without a patch")
+        notebook.settle(output)
+        box = f"""() => {{
+            const box = {DRAWN}.querySelector('.x3y3 .drag').getBoundingClientRect();
+            return [box.x + box.width / 2, box.y + box.height / 4];
+        }}"""
+        notebook.click(page.evaluate(box))
+        notebook.wait(lambda: patch.locator(".widget-readout").inner_text() == "24", 30, "patch where the click was")
+        notebook.wait(lambda: page.evaluate(state)[0][2] != traces[2], 30, "map under the new patch")
         notebook.press(notebook.slider("opacity"), "Home")
         opaque = f"() => [...new Set({DRAWN}._fullData.slice(0, 7).map(t => t.opacity))]"
         notebook.wait(lambda: page.evaluate(opaque) == [0], 30, "other opacity of all seven maps")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -254,6 +255,16 @@ def test_the_backbone_is_asked_for_painted_frames_alone(explorer, monkeypatch):
     assert asked == [1, 5]
     explorer.size.value = 0
     np.testing.assert_allclose(explorer.inside.heatmaps, before.heatmaps, atol=1e-6)
+
+
+def test_a_click_paints_the_patch_there(explorer):
+    before, w = explorer.inside.heatmaps, explorer.config.size[0]
+    explorer.clicked(None, SimpleNamespace(xs=[3.4], ys=[5.0]), None)
+    assert (explorer.x.value, explorer.y.value, explorer.size.value) == (3, 5, w // 4)
+    assert np.abs(explorer.inside.heatmaps - before).max() > 0
+    explorer.size.value = w // 2
+    explorer.clicked(None, SimpleNamespace(xs=[6], ys=[2]), None)
+    assert (explorer.x.value, explorer.y.value, explorer.size.value) == (6, 2, w // 2)
 
 
 def test_degrading_one_joint_or_all(explorer):

@@ -164,7 +164,7 @@ class KeypointMaps(nn.Module):
 # --- published weights --------------------------------------------------------------------------------------------
 
 _POSE_NAMES = (
-    (r"^(module|backbone)\.", ""),
+    (r"^((module|backbone)\.)+", ""),
     (r"^(keypoint_head|head)\.(deconv_head\.)?", ""),
     (r"^deconv_layers\.", "head.deconv."),
     (r"^final_layer\.", "head.final."),

@@ -362,6 +362,12 @@ class FlowExplorer:
         self.poses = {figures.REAL: truth, SINGLE: single, FINAL: self.inside.xy_crop[0]}
         self._redraw()
 
+    def clicked(self, _trace, points, _state) -> None:
+        """A click on a crop, the chosen map or a joint in it paints the patch there, at first a quarter of the crop wide."""
+        for x, y in zip(points.xs, points.ys):
+            self.x.value, self.y.value = round(x), round(y)
+            self.size.value = self.size.value or self.config.size[0] // 4
+
     def attention(self, by: str) -> Float[np.ndarray, "a a"]:
         """Of the chosen branch, layer and head, folded."""
         maps = self.inside.taps[f"branch.{self.branch.value}.blocks.{self.layer.value}.map"][0]
@@ -448,5 +454,7 @@ class FlowExplorer:
         )
 
     def show(self) -> None:
-        """Displays the live widget with its static twin for copies without a kernel."""
+        """Displays the live widget, which hears clicks, with its static twin for copies without a kernel."""
+        for trace in (*self.figure.data[:6], *self.figure.data[9:]):
+            trace.on_click(self.clicked)
         show_live(self.widget, self.static())
