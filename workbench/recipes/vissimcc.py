@@ -68,9 +68,11 @@ VARIANTS = {
     "few_stem": Variant(PLAIN, None, pictures=FEW),  # Table 1's small split
     "few_all": Variant(PLAIN, "few_stem", pictures=FEW, longer=0.25),
     "few_visible": Variant(PLAIN, "few_stem", "visible", FEW, longer=0.25),
-    "heatmap_stem": Variant(replace(PLAIN, output="heatmap"), longer=0.5),  # the module in a heatmap estimator
-    "heatmap": Variant(replace(PLAIN, output="heatmap"), "heatmap_stem", longer=0.5),
-    "heatmap_masking": Variant(replace(SMALL, output="heatmap"), "heatmap_stem", longer=0.5),
+    "heatmap_stem": Variant(
+        replace(PLAIN, output="heatmap"), longer=1 / 6
+    ),  # the module in a heatmap estimator, in brief
+    "heatmap": Variant(replace(PLAIN, output="heatmap"), "heatmap_stem", longer=1 / 6),
+    "heatmap_masking": Variant(replace(SMALL, output="heatmap"), "heatmap_stem", longer=1 / 6),
 }
 SHIPPED = {"masking": "vissimcc", "reasoning": "vissimcc-reasoning", "baseline": "vissimcc-baseline"}
 # Adam: SimCC's. On a core that has bf16 the stem takes an hour, each of the three shipped ones half an hour.  # unstated; ours
