@@ -186,20 +186,7 @@ def _recipe(method: str):
 
 
 # what says which row it is
-ROW_WORDS = (
-    "method",
-    "variant",
-    "configuration",
-    "precision",
-    "batch",
-    "task",
-    "T",
-    "subset",
-    "data",
-    "backbone",
-    "boxes",
-    "kind",
-)
+ROW_WORDS = "method variant configuration precision batch task T subset data backbone boxes kind".split()
 
 
 def _print_rows(rows: list[dict]) -> None:

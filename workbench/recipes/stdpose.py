@@ -344,7 +344,6 @@ def evaluate(
         intervals = INTERVALS if variants is None and task == "propagation" else (7,)
     if variants is None:
         models, networks = {"stdpose": load("stdpose", device=choose_device(device))}, "shipped weights"
-        seed = single.seed_of(weights_path("stdpose"))
     else:
         settings = replace(TRAIN, seed=seed)
         models = {v: train_variant(v, settings, cap=steps, device=device, progress=progress)[0] for v in variants}
@@ -366,6 +365,7 @@ def evaluate(
             "boxes": "between labels",
             "rows": rows + paper_of,
         }
+    seed = single.seed_of(weights_path("stdpose")) if variants is None else seed
     rows = measured(models, task=task, intervals=intervals, seed=seed, progress=progress)
     told = (
         "labels and boxes of every T-th frame given"

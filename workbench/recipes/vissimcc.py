@@ -68,9 +68,8 @@ VARIANTS = {
     "few_stem": Variant(PLAIN, None, pictures=FEW),  # Table 1's small split
     "few_all": Variant(PLAIN, "few_stem", pictures=FEW, longer=0.25),
     "few_visible": Variant(PLAIN, "few_stem", "visible", FEW, longer=0.25),
-    "heatmap_stem": Variant(
-        replace(PLAIN, output="heatmap"), longer=1 / 6
-    ),  # the module in a heatmap estimator, in brief
+    # the module in a heatmap estimator, in brief
+    "heatmap_stem": Variant(replace(PLAIN, output="heatmap"), longer=1 / 6),
     "heatmap": Variant(replace(PLAIN, output="heatmap"), "heatmap_stem", longer=1 / 6),
     "heatmap_masking": Variant(replace(SMALL, output="heatmap"), "heatmap_stem", longer=1 / 6),
 }
