@@ -37,6 +37,12 @@ def test_evaluate_prints_and_writes_its_rows(tmp_path, monkeypatch):
     assert all(r["kind"] == "measured" and r["n"] == 101 for r in written["rows"])
 
 
+def test_precision_is_for_what_reads_pictures():
+    for words in (["evaluate", "port", "--precision", "bf16"], ["evaluate", "otpose", "--precision", "half"]):
+        with pytest.raises(WorkbenchError, match="choose fp32"):
+            run(app, words, catch_exceptions=False)
+
+
 @pytest.mark.parametrize("width", [80, 160])
 def test_a_table_keeps_every_number_on_a_narrow_terminal(monkeypatch, capsys, width):
     wide = rich.console.Console

@@ -19,6 +19,7 @@ from workbench.codecs import (
     mirror_simcc,
     simcc_loss,
     soft_argmax,
+    transform,
 )
 
 
@@ -174,3 +175,12 @@ def test_cut_heatmaps_end_at_so_many_sigmas():
     maps = encode_heatmaps(torch.tensor([[[10.0, 8.0], [-2.6, 3.0]]]), torch.ones(1, 2), (21, 17), 2.0, True, 3.0)
     assert maps[0, 0, 8, 4] > 0 and not maps[0, 0, :, :4].any() and not maps[0, 0, 15:].any()
     assert maps[0, 1, 3, 4] > 0 and not maps[0, 1, :, 5:].any(), "-2.6 is rounded towards the picture, to -2"
+
+
+def test_points_keep_their_precision_under_autocast(rng):
+    affine, xy = torch.tensor(rng.normal(size=(2, 3))).float(), torch.tensor(rng.uniform(0, 300, (4, 5, 2))).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = transform(affine, xy)
+    np.testing.assert_allclose(
+        found, geometry.apply(affine.double().numpy(), xy.double().numpy()), rtol=1e-5, atol=1e-4
+    )

@@ -304,3 +304,24 @@ def test_posetrack_ap_groups_joints_by_name():
     assert kp.posetrack_ap(truth, found.select([0]))["Head"] == pytest.approx(1 / 3), (
         "two of three people are not found"
     )
+
+
+def test_interval_of_posetrack_ap_draws_whole_groups(rng):
+    n, k = 60, 15
+    xy = rng.uniform(0, 200, (n, k, 2))
+    pictures, clips = tuple(f"p{i // 2}" for i in range(n)), tuple(f"c{i // 6}" for i in range(n))
+    truth = Pose(
+        "posetrack15", xy, np.full((n, k), 2), np.tile([0.0, 0, 200, 200], (n, 1)), images=pictures, groups=clips,
+        head_boxes_xyxy=np.tile([0.0, 0, 30, 40], (n, 1)),
+    )  # fmt: skip
+    bad = (np.arange(n) // 6 % 2 == 0)[:, None, None]  # every other clip is all wrong
+    found = Detections("posetrack15", xy + 500 * bad, rng.random((n, k)), truth.boxes_xyxy, images=pictures)
+    mean = kp.posetrack_ap(truth, found)["Mean"]
+    low, high = kp.posetrack_ap_interval(truth, found, rng=np.random.default_rng(0))
+    assert low < mean < high and high - low > 0.3, "five of ten clips: wide"
+    narrow = kp.posetrack_ap_interval(
+        replace(truth, groups=pictures), found, rng=np.random.default_rng(0), resamples=200
+    )
+    assert narrow[1] - narrow[0] < high - low, "thirty groups tell more than ten"
+    with pytest.raises(BadParameter, match="1 group"):
+        kp.posetrack_ap_interval(replace(truth, groups=("c",) * n), found, rng=rng)

@@ -133,6 +133,9 @@ def test_ap_of_sparse_labels_by_hand():
     np.testing.assert_allclose(metrics.pckh_ap([frame]), [5 / 6, 0])
     nobody = (pred[:1], np.array([[1.0, -np.inf]]), truth[:0], labelled[:0], np.zeros(0))
     np.testing.assert_allclose(metrics.pckh_ap([frame, nobody])[0], 1 / 2 * (2 / 4) + 1 / 2 * (2 / 4))
+    counts = np.array([[1, 1], [2, 1], [1, 3]])
+    copied = [metrics.pckh_ap([frame] * a + [nobody] * b) for a, b in counts]
+    np.testing.assert_allclose(metrics.pckh_ap([frame, nobody], counts=counts), copied)
     unseen = (pred[:0], score[:0], truth, np.array([[True, False]] * 2), np.array([10.0, 10]))
     by_joint = metrics.pckh_ap([unseen])
     assert by_joint[0] == 0 and np.isnan(by_joint[1])

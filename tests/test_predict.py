@@ -12,6 +12,7 @@ from workbench.geometry import rotation
 from workbench.models import build, config_of
 from workbench.models.hanet import HANetConfig
 from workbench.predict import (
+    OF_PICTURES,
     ClipEstimator,
     PortRefiner,
     PoseEstimator,
@@ -317,6 +318,25 @@ def test_people_of_a_video_are_estimated_in_their_boxes(rng):
     np.testing.assert_array_equal(made.xy_frame[1], found.xy_frame[1])
     with pytest.raises(BadParameter, match="without frames"):
         estimate_people(estimator, frames, replace(found, frames=None))
+
+
+@pytest.mark.parametrize("name", OF_PICTURES)
+def test_half_precision_changes_little_and_only_the_answers(rng, name):
+    exact, mixed = load(name), load(name, precision="bf16")
+    frames = rng.integers(0, 255, (2 * exact.reach + 1, 96, 128, 3), dtype=np.uint8)
+    boxes = np.array([[10.0, 5, 60, 90], [50, 10, 120, 90]])
+    one, other = (e.estimate(frames, boxes) for e in (exact, mixed))
+    assert not np.array_equal(one.confidence, other.confidence) and other.xy_frame.dtype == one.xy_frame.dtype
+    np.testing.assert_allclose(other.confidence, one.confidence, atol=0.1)
+    assert all(p.dtype == torch.float32 for p in mixed.model.parameters())
+    mixed.precision = "fp32"
+    np.testing.assert_array_equal(mixed.estimate(frames, boxes).xy_frame, one.xy_frame)
+
+
+def test_what_reads_no_pictures_has_one_precision():
+    for name, precision in (("port", "bf16"), ("hanet", "bf16"), ("otpose", "fp16")):
+        with pytest.raises(BadParameter, match=precision):
+            load(name, precision=precision)
 
 
 def test_heatmaps_of_another_estimator_are_read_from_a_file(rng, tmp_path):

@@ -172,6 +172,7 @@ def _cell(value) -> str:
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Seed = Annotated[int, typer.Option(min=0)]
+Precision = Annotated[str, typer.Option(help="Of answers: fp32, or bf16 for what reads pictures.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the rows to this file.")]
 
 
@@ -280,6 +281,7 @@ def evaluate(
     intervals: Annotated[str | None, typer.Option(help="Of stdpose: T, comma-separated.")] = None,
     steps: Annotated[int | None, typer.Option(help="Cap every training; for trying out.", min=1)] = None,
     seed: Seed = 0,
+    precision: Precision = "fp32",
     device: Device = "auto",
 ):
     """Run METHOD's protocol on a data set and print its rows, the paper's beside them. Trained folds are kept and reused."""
@@ -293,6 +295,10 @@ def evaluate(
     except ValueError as error:
         raise BadParameter(f"intervals are {intervals!r}", remedy="whole numbers, as in 2,7") from error
     more = {name: value for name, value in (("task", task), ("intervals", gaps)) if value}
+    if precision != "fp32":
+        if precision != "bf16" or method in ("port", "hanet"):
+            raise BadParameter(f"{method} in {precision!r}", remedy="choose fp32, or bf16 for what reads pictures")
+        more["precision"] = precision
     result = recipe.evaluate(data, variants=chosen, steps=steps, seed=seed, device=device, **more)
     if os.environ.get("RANK", "0") != "0":  # of several processes that torchrun started, the first one speaks
         return
@@ -367,6 +373,7 @@ def predict(
         float | None, typer.Option(help="Replace joints below this confidence; the weights' own rule.")
     ] = None,
     frames: Annotated[int, typer.Option(help="How many frames to record from a camera.", min=1)] = 150,
+    precision: Precision = "fp32",
     device: Device = "auto",
 ):
     """Refine the people of a video: an overlay video, results in the format of the input, and a table of all joints.
@@ -393,7 +400,7 @@ def predict(
         raise BadParameter(f"{method} has no delta: every joint may move", remedy="leave --delta out")
     device, start = choose_device(device), perf_counter()
     if not keypoints:  # whoever finds people finds coco17: weights for it are wanted before the work
-        load(method, skeleton=None if method in OF_PICTURES else "coco17")
+        load(method, skeleton=None if method in OF_PICTURES else "coco17", precision=precision)
     finder = None if keypoints else load_finder(device=device)
     if source.isdecimal():
         with open_frames(int(source)) as camera:
@@ -409,7 +416,8 @@ def predict(
             _writable(out / "results")  # finding people takes long
             found = find_people(video, finder, progress=True)
         found = found if found.tracks is not None else link(found)
-        refiner = load(method, skeleton=None if method in OF_PICTURES else found.skeleton, device=device)
+        joints = None if method in OF_PICTURES else found.skeleton
+        refiner = load(method, skeleton=joints, device=device, precision=precision)
         if isinstance(refiner, PoseEstimator):
             refined = estimate_people(refiner, video, found)
         else:

@@ -115,6 +115,11 @@ def decode_simcc(
     return torch.stack((ix, iy), -1).to(x.dtype) / split, torch.minimum(px, py)
 
 
+def transform(affine: Float[Tensor, "2 3"], xy: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n 2"]:
+    """Points through an affine map, element by element: a matrix product would round px to bf16 under autocast."""
+    return (xy[..., None, :] * affine[:, :2]).sum(-1) + affine[:, 2]
+
+
 def decode_heatmaps(heatmaps: Float[Tensor, "b k h w"]) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
     """`xy_heatmap` px at the highest pixel, moved a quarter of a pixel towards its higher neighbour along each axis, after
     SimpleBaseline and HRNet; and its value. On the tensors' device.

@@ -301,6 +301,40 @@ def posetrack_ap(
     the poses must be paired row by row with the truth, and their other joints are left out: they are no mistakes.
     left_out: more joints of `found` of which the same holds (those in regions where nobody was labelled).
     """
+    by_joint, names = pckh_ap(_frames(truth, found, joints, left_out), threshold), skeleton(truth.skeleton).joints
+    members = {
+        group: [
+            by_joint[i] for i, name in enumerate(names) if name.removeprefix("left_").removeprefix("right_") in parts
+        ]
+        for group, parts in GROUPS.items()
+    }
+    means = {group: np.array(values) for group, values in members.items()} | {"Mean": by_joint}
+    return {group: float(v[np.isfinite(v)].mean()) if np.isfinite(v).any() else np.nan for group, v in means.items()}
+
+
+def posetrack_ap_interval(
+    truth: Pose, found: Detections, joints: str = "labelled", threshold: float = 0.5,
+    left_out: Bool[np.ndarray, "n k"] | None = None, *, rng: np.random.Generator, level: float = 0.95, resamples: int = 500,
+) -> tuple[float, float]:  # fmt: skip
+    """Percentile interval of `posetrack_ap`'s "Mean", 0 to 1, resampling whole groups (videos, clips) of the truth.
+
+    Joints that a resample holds no label of have no part in its mean.
+    """
+    frames = _frames(truth, found, joints, left_out)
+    by_picture = dict(zip(truth.images, truth.groups))
+    names, group = np.unique(list(by_picture.values()), return_inverse=True)
+    if len(names) < 2:
+        raise BadParameter(f"{len(names)} group, an interval needs two or more")
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
+    means = np.nanmean(pckh_ap(frames, threshold, drawn[:, group]), 1)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _frames(
+    truth: Pose, found: Detections, joints: str, left_out: Bool[np.ndarray, "n k"] | None
+) -> list[tuple[np.ndarray, ...]]:
+    """What `pckh_ap` takes, a tuple a picture of the truth, in order of first appearance."""
     if truth.head_boxes_xyxy is None:
         raise BadParameter(
             "PoseTrack's AP needs head boxes", remedy="PoseTrack's annotations and rendered clips have them"
@@ -315,13 +349,4 @@ def posetrack_ap(
         confidence = np.where(left_out, -np.inf, confidence)
     heads = head_sizes(truth.head_boxes_xyxy)
     rows = zip(_rows_by_picture(truth, index, "truth"), _rows_by_picture(found, index, "prediction"))
-    frames = [(found.xy_frame[b], confidence[b], truth.xy_frame[a], use[a], heads[a]) for a, b in rows]
-    by_joint, names = pckh_ap(frames, threshold), skeleton(truth.skeleton).joints
-    members = {
-        group: [
-            by_joint[i] for i, name in enumerate(names) if name.removeprefix("left_").removeprefix("right_") in parts
-        ]
-        for group, parts in GROUPS.items()
-    }
-    means = {group: np.array(values) for group, values in members.items()} | {"Mean": by_joint}
-    return {group: float(v[np.isfinite(v)].mean()) if np.isfinite(v).any() else np.nan for group, v in means.items()}
+    return [(found.xy_frame[b], confidence[b], truth.xy_frame[a], use[a], heads[a]) for a, b in rows]

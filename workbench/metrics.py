@@ -162,18 +162,21 @@ def head_sizes(boxes_xyxy: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, "n"]:
     return 0.6 * np.linalg.norm(boxes[:, 2:] - boxes[:, :2], axis=1)
 
 
-def pckh_ap(frames: Iterable[tuple[np.ndarray, ...]], threshold: float = 0.5) -> Float[np.ndarray, "k"]:
+def pckh_ap(
+    frames: Iterable[tuple[np.ndarray, ...]], threshold: float = 0.5, counts: Num[np.ndarray, "r f"] | None = None
+) -> Float[np.ndarray, "*r k"]:
     """Average precision of each joint as PoseTrack defines it, 0 to 1; NaN for a joint that is never labelled. HANet Table 3.
 
     frames: of each labelled frame what is predicted [p k 2] with scores [p k] (-inf: the pose lacks that joint), and the
-    truth [g k 2], which of it is labelled [g k], and head sizes [g] (`head_sizes`).
+    truth [g k 2], which of it is labelled [g k], and head sizes [g] (`head_sizes`). counts: how often each frame counts, r
+    times over, for intervals; the answer is [r k] then.
     A joint is right within `threshold` head sizes. A prediction may only stand for the person of whose labelled joints it
     has the largest share right, and a person takes the best of these; all joints of the other predictions are wrong. The
     area lies under the highest precision at each recall or beyond; joints of equal score keep their order. Unlike PoseTrack's
     program, which drops frames without people, such a frame counts if the caller gives it.
     """
-    scores, right, labels = [], [], 0
-    for pred, score, truth, labelled, sizes in frames:
+    scores, right, labels, frame = [], [], [], []
+    for i, (pred, score, truth, labelled, sizes) in enumerate(frames):
         away = np.linalg.norm(np.asarray(pred, np.float64)[:, None] - truth[None], axis=-1)
         hit = labelled & np.isfinite(score)[:, None] & (away <= threshold * sizes[:, None])
         share = hit.sum(-1) / np.maximum(labelled.sum(-1), 1)
@@ -184,14 +187,23 @@ def pckh_ap(frames: Iterable[tuple[np.ndarray, ...]], threshold: float = 0.5) ->
             good[share.argmax(0)[persons]] = hit[share.argmax(0)[persons], persons]
         scores.append(score)
         right.append(good)
-        labels = labels + labelled.sum(0)
-    scores, right = np.concatenate(scores), np.concatenate(right)
+        labels.append(labelled.sum(0))
+        frame += [i] * len(score)
+    scores, right, labels = np.concatenate(scores), np.concatenate(right), np.array(labels)
     order = np.argsort(-scores, axis=0, kind="stable")
-    positive = (np.take_along_axis(right, order, 0) & np.isfinite(np.take_along_axis(scores, order, 0))).cumsum(0)
-    precision = positive / np.arange(1, len(positive) + 1)[:, None]
-    highest = np.maximum.accumulate(precision[::-1])[::-1]
-    with np.errstate(invalid="ignore"):
-        return (np.diff(positive, axis=0, prepend=0) * highest).sum(0) / labels
+    right = np.take_along_axis(right, order, 0)
+    exists, frame = np.isfinite(np.take_along_axis(scores, order, 0)), np.array(frame, int)[order]
+
+    def areas(count: np.ndarray) -> np.ndarray:
+        weight = count[frame] * exists
+        found = weight * right
+        positive, answers = found.cumsum(0), weight.cumsum(0)
+        precision = positive / np.maximum(answers, 1)
+        highest = np.maximum.accumulate(precision[::-1])[::-1]
+        with np.errstate(invalid="ignore"):
+            return (found * highest).sum(0) / (count @ labels)
+
+    return areas(np.ones(len(labels), int)) if counts is None else np.array([areas(count) for count in counts])
 
 
 def average_windows(windows: Float[np.ndarray, "n w *s"], step: int) -> Float[np.ndarray, "t *s"]:

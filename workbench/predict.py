@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -356,8 +357,10 @@ class PoseEstimator:
     """A single-frame estimator with what it needs around it: a picture and boxes in, px of the picture out.
 
     padding: how far a box grows before it is cropped, as in training. mirror: the mean of the crop and its mirror image.
+    `precision` is "fp32" or "bf16" (mixed).
     """
 
+    precision = "fp32"
     reach = 0  # frames that it looks at before and after its own
 
     def __init__(
@@ -373,6 +376,13 @@ class PoseEstimator:
     def to(self, device: str | torch.device) -> PoseEstimator:
         self.model.to(device)
         return self
+
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        """Where its model is called: no gradients, and its precision."""
+        mixed = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        with torch.inference_mode(), mixed:
+            yield
 
     def crops(
         self, frame: UInt8[np.ndarray, "h w 3"], boxes_xyxy: Float[np.ndarray, "n 4"]
@@ -393,7 +403,7 @@ class PoseEstimator:
         """Poses of crops. source and visibility: what the mask follows, see `VisibilityReasoning`; the model's own by default."""
         k, parts = len(self.skeleton), []
         flags = None if visibility is None else torch.as_tensor(np.asarray(visibility), device=self.device)
-        with torch.inference_mode():
+        with self.inference():
             for start in range(0, len(crops), batch):
                 rows = slice(start, start + batch)
                 given = None if flags is None else flags[rows]
@@ -425,7 +435,7 @@ class PoseEstimator:
         """What run(crops) gives, decoded, so many crops at a time."""
         k = len(self.skeleton)
         parts = [[np.zeros((0, k, 2), np.float32), np.zeros((0, k), np.float32)]]
-        with torch.inference_mode():
+        with self.inference():
             for part in crops.split(batch) if len(crops) else ():
                 parts.append([value.float().cpu().numpy() for value in self.model.decode(run(part))])
         return Estimated(*(np.concatenate(part) for part in zip(*parts)))
@@ -509,7 +519,7 @@ class Propagator(PoseEstimator):
         """Poses of all windows' key frames. given: the labels at both sides are told (propagation), or not (estimation)."""
         xy, told = [], []
         bar = tqdm(total=len(windows), desc=self.name, unit="pose", disable=not progress, leave=False)
-        with torch.inference_mode(), bar:
+        with self.inference(), bar:
             for made in loader(windows, batch, shuffle=False, augment=False, workers=1):
                 found = self.model(**{n: v.to(self.device) for n, v in between_inputs(made, given).items()})
                 xy_crop, confidence = (part.float().cpu().numpy() for part in self.model.decode(found))
@@ -626,11 +636,12 @@ _LOADERS = {
 
 
 def load(
-    name: str = "port", *, skeleton: str | None = None, device: str | torch.device = "cpu"
+    name: str = "port", *, skeleton: str | None = None, device: str | torch.device = "cpu", precision: str = "fp32"
 ) -> PortRefiner | SequenceRefiner | PoseEstimator:
     """What a method does, from its shipped weights, or from a safetensors file that the workbench wrote.
 
-    skeleton: which of the shipped ones, as `detections.skeleton` says; None is the method's usual one.
+    skeleton: which of the shipped ones, as `detections.skeleton` says; None is the method's usual one. precision: of
+    estimators that read pictures, "fp32" or "bf16" (mixed; faster where the hardware has it, README says what it changes).
     Its card holds the model's configuration and what is needed around it (PORT: the rule for delta; HANet: the window;
     VisSimCC: the boxes' padding).
     """
@@ -654,5 +665,9 @@ def load(
             file=path,
             remedy=f"train it with `workbench train {method}`",
         ) from None
+    if precision != "fp32":
+        if precision != "bf16" or not isinstance(refiner, PoseEstimator):
+            raise BadParameter(f"{method} in {precision!r}", remedy="choose fp32, or bf16 for what reads pictures")
+        refiner.precision = precision
     checkpoint.load(path, refiner.model)
     return refiner.to(device)

@@ -485,7 +485,7 @@ class OTPose(nn.Module):
         found = {"heatmaps": self.out(self.refine(flows["total"], encoded)), "rough": rough, "psi": psi}
         if xy_crop is not None:
             weights = torch.ones_like(xy_crop[..., 0]) if weights is None else weights
-            at = xy_crop @ self.to_heatmap[:, :2].T + self.to_heatmap[:, 2]
+            at = codecs.transform(self.to_heatmap, xy_crop)
             truth = codecs.encode_heatmaps(at, weights, config.grid, config.sigma, config.alignment == "msra")
             found |= self.losses(found, truth, weights, flows["total"], masks["total"])
         return found
@@ -493,7 +493,7 @@ class OTPose(nn.Module):
     def decode(self, found: Mapping[str, Tensor]) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
         """`xy_crop` px and confidence."""
         xy, confidence = codecs.decode_heatmaps(found["heatmaps"])
-        return xy @ self.to_crop[:, :2].T + self.to_crop[:, 2], confidence
+        return codecs.transform(self.to_crop, xy), confidence
 
     def losses(self, found, truth, weights, flow, mask) -> dict[str, Tensor]:
         """OTPose Eq. 7 and 8."""

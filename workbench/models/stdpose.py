@@ -431,7 +431,7 @@ class STDPose(nn.Module):
 
     def encode(self, xy_crop: Float[Tensor, "*b k 2"], weights: Num[Tensor, "*b k"]) -> Float[Tensor, "*b k h w"]:
         """Heatmaps of labels, px."""
-        at = xy_crop @ self.to_heatmap[:, :2].T + self.to_heatmap[:, 2]
+        at = codecs.transform(self.to_heatmap, xy_crop)
         return codecs.encode_heatmaps(at, weights, self.config.grid, self.config.sigma, self.config.alignment == "msra")
 
     def forward(
@@ -490,4 +490,4 @@ class STDPose(nn.Module):
     def decode(self, found: Mapping[str, Tensor]) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
         """`xy_crop` px and confidence."""
         xy, confidence = codecs.decode_heatmaps(found["heatmaps"])
-        return xy @ self.to_crop[:, :2].T + self.to_crop[:, 2], confidence
+        return codecs.transform(self.to_crop, xy), confidence

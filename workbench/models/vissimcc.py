@@ -298,7 +298,7 @@ class VisSimCC(nn.Module):
                 target = codecs.encode_simcc(xy_crop, *made)
             logits = scores["x"].float(), scores["y"].float()
             return codecs.simcc_loss(logits, tuple(target), weights, config.mean_loss)
-        xy_heatmap = xy_crop @ self.to_heatmap[:, :2].T + self.to_heatmap[:, 2]
+        xy_heatmap = codecs.transform(self.to_heatmap, xy_crop)
         target = codecs.encode_heatmaps(
             xy_heatmap, weights, self.grid, config.heatmap_sigma, config.alignment == "msra",
             3.0 if config.released_labels else None,
@@ -311,7 +311,7 @@ class VisSimCC(nn.Module):
         if self.config.output == "simcc":
             return codecs.decode_simcc(found["x"], found["y"], self.config.split)
         xy_heatmap, confidence = codecs.decode_heatmaps(found["heatmaps"])
-        return xy_heatmap @ self.to_crop[:, :2].T + self.to_crop[:, 2], confidence
+        return codecs.transform(self.to_crop, xy_heatmap), confidence
 
     def flip_test(
         self,

@@ -73,6 +73,9 @@ START = "vissimcc-baseline"  # the shipped weights whose backbone the single-fra
 FRAME_TRAIN = TrainConfig(steps=2_000, batch_size=64, lr=2e-3, warmup_steps=200, ema=0.995, precision="bf16", workers=1)
 # unstated; ours
 TRAIN = SHIPPED_TRAIN = TrainConfig(steps=1_000, batch_size=16, lr=1e-3, warmup_steps=100, ema=0.995, clip_norm=1.0)
+TABLE_TRAIN = replace(
+    TRAIN, steps=400, precision="bf16"
+)  # of each row of Table V: five rows, three seeds, two core-hours
 AUGMENT = Augment(scale=(0.75, 1.25), rotation_degrees=30.0, half_body=0.0)
 
 
@@ -247,8 +250,8 @@ def rows_of(
     variant: str, found: Detections, truth: Pose, *, seed: int | None = None,
     left_out: Bool[np.ndarray, "n k"] | None = None,
 ) -> list[dict]:  # fmt: skip
-    """PoseTrack AP by group of joints and mean, and the share of joints within half a head size ("PCKh", 95 % by clip),
-    of all, and where the truth says it of visible and occluded joints; percent.
+    """PoseTrack AP by group of joints and mean, and the share of joints within half a head size ("PCKh"), of all, and where
+    the truth says it of visible and occluded joints; percent. Intervals (95 % by clip) of AP-Mean and PCKh.
     """
     rows, sizes = [], metrics.head_sizes(truth.head_boxes_xyxy)
     right = metrics.hits(found.xy_frame, truth.xy_frame, sizes, 0.5)
@@ -262,11 +265,14 @@ def rows_of(
         at = use.any(1)
         share = 100 * (right & use).sum(1)[at] / use.sum(1)[at]
         groups = np.array(truth.groups)[at]
-        several = len(set(groups)) > 1
-        interval = metrics.bootstrap_interval(share, groups, np.random.default_rng(0)) if several else None
+        intervals = {}
+        if len(set(groups)) > 1:
+            ap = kp.posetrack_ap_interval(truth, found, joints, left_out=left_out, rng=np.random.default_rng(0))
+            intervals["AP-Mean"] = tuple(100 * v for v in ap)
+            intervals["PCKh"] = metrics.bootstrap_interval(share, groups, np.random.default_rng(0))
         rows.append({
             "method": "otpose", "variant": variant, "subset": subset, "seed": seed, "kind": "measured", "n": int(use.sum()),
-            "metrics": values | {"PCKh": float(share.mean())}, "intervals": {"PCKh": interval} if several else {},
+            "metrics": values | {"PCKh": float(share.mean())}, "intervals": intervals,
         })  # fmt: skip
     return rows
 
@@ -295,16 +301,19 @@ def ship(
     return checkpoint.save(Path(out), estimator.model, card)
 
 
-def estimate(windows: Windows, models: Mapping[str, OTPose], *, progress: bool = True) -> dict[str, Detections]:
+def estimate(
+    windows: Windows, models: Mapping[str, OTPose], *, precision: str = "fp32", progress: bool = True
+) -> dict[str, Detections]:
     """Poses by the single frame, by the mean of five frames' heatmaps, and by each model.
 
-    All models share the single-frame estimator of the first.
+    All models share the single-frame estimator of the first. precision: "fp32" or "bf16" (mixed).
     """
     first = next(iter(models.values()))
     estimator = ClipEstimator(first, "otpose", PADDING)
+    estimator.precision = precision
     parts = {"single frame": [], "mean of five frames": []} | {name: [] for name in models}
     batches = loader(windows, 32, shuffle=False, augment=False, workers=1)
-    with torch.inference_mode(), tqdm(
+    with estimator.inference(), tqdm(
         total=len(windows), desc="test", unit="person", disable=not progress, leave=False
     ) as bar:  # fmt: skip
         for batch in batches:
@@ -320,45 +329,51 @@ def estimate(windows: Windows, models: Mapping[str, OTPose], *, progress: bool =
     return {name: detections(answers, first.config, windows) for name, answers in whole.items()}
 
 
-def measured(models: Mapping[str, OTPose], *, seed: int | None = None, progress: bool = True) -> list[dict]:
+def measured(
+    models: Mapping[str, OTPose], *, seed: int | None = None, precision: str = "fp32", progress: bool = True
+) -> list[dict]:
     """Rows of `estimate` on the test clips."""
     windows = people("test", next(iter(models.values())).config)
     truth = windows.poses()
-    found = estimate(windows, models, progress=progress)
+    found = estimate(windows, models, precision=precision, progress=progress)
     return [row for name, poses in found.items() for row in rows_of(name, poses, truth, seed=seed)]
 
 
 def evaluate(
     data: str = "synthetic", *, variants: Sequence[str] | None = None, seed: int = 0, steps: int | None = None,
-    device: str = "auto", progress: bool = True,
+    precision: str = "fp32", device: str = "auto", progress: bool = True,
 ) -> dict:  # fmt: skip
     """The protocol on rendered clips or on PoseTrack: {schema_version, protocol, rows}, metrics in percent.
 
     data: "synthetic", or "posetrack17[:PATH]" and so on: the paper's recipe on what the user has. variants: names of
     `VARIANTS`, which are trained (and cached); by default the shipped weights, on PoseTrack "otpose". steps: caps every
-    training, for tests.
+    training, for tests. precision: of answers, "fp32" or "bf16" (mixed).
     """
     name = data.partition(":")[0]
     if name not in ("synthetic", *PUBLISHED):
         raise unknown("data of OTPose", name, ("synthetic", *PUBLISHED))
     if name != "synthetic":
-        return _evaluate_published(data, variants or ("otpose",), seed, steps, device=device, progress=progress)
+        given = {"precision": precision, "device": device, "progress": progress}
+        return _evaluate_published(data, variants or ("otpose",), seed, steps, **given)
     if variants is None:
         models, networks = {"otpose": load("otpose", device=choose_device(device)).model}, "shipped weights"
         seed = single.seed_of(weights_path("otpose"))
     else:
-        settings = replace(TRAIN, seed=seed)
+        settings = replace(TABLE_TRAIN, seed=seed)
         models = {
             name: train_variant(name, settings, cap=steps, device=device, progress=progress)[0].model
             for name in variants
         }
-        count = min(TRAIN.steps, steps or TRAIN.steps)
-        networks = f"networks: {count:,} steps of {TRAIN.batch_size} people on heatmaps of one single-frame estimator"
-    rows = measured(models, seed=seed, progress=progress)
+        count = min(TABLE_TRAIN.steps, steps or TABLE_TRAIN.steps)
+        networks = (
+            f"networks: {count:,} steps of {TABLE_TRAIN.batch_size} people in {TABLE_TRAIN.precision} on heatmaps of one "
+            f"single-frame estimator"
+        )
+    rows = measured(models, seed=seed, precision=precision, progress=progress)
     protocol = (
         f"{CLIPS['test']} rendered test clips (world {WORLD.name} {WORLD.digest()}), the middle one of five frames; boxes: "
         f"ground truth; percent; AP-*: PoseTrack's average precision within half a head size; PCKh: joints within half a "
-        f"head size, mean over people, 95 % by clip; {networks}"
+        f"head size, mean over people; intervals: 95 % by clip; answers in {precision}; {networks}"
     )
     return {
         "schema_version": SCHEMA_VERSION,
@@ -496,7 +511,7 @@ def ignored(owner: Detections | Pose, clips: Sequence[Clip]) -> Bool[np.ndarray,
     return inside
 
 
-def _evaluate_published(data, variants, seed: int, steps: int | None, *, device: str, progress: bool) -> dict:
+def _evaluate_published(data, variants, seed: int, steps: int | None, *, precision, device, progress) -> dict:
     """The paper's settings: HRNet-W48, 384 x 288, AdamW at 1e-5; boxes: ground truth (the paper's are a detector's)."""
     clips, folder = read_published(data, "val")
     rows, told = [], "weights as named"
@@ -536,11 +551,12 @@ def _evaluate_published(data, variants, seed: int, steps: int | None, *, device:
         test = published_windows(clips, folder, model.config)
         truth = test.poses()
         kept = replace(truth, visibility=truth.visibility * ~ignored(truth, clips))
-        for name, found in estimate(test, {variant: model}, progress=progress).items():
+        for name, found in estimate(test, {variant: model}, precision=precision, progress=progress).items():
             rows += rows_of(name, found, kept, seed=seed, left_out=ignored(found, clips))
     protocol = (
         f"{data.partition(':')[0]}: {len(clips)} validation clips, {len(truth)} people in labelled frames; boxes: ground truth; "
-        f"percent; AP-*: PoseTrack's average precision within half a head size, ignored regions left out; {told}"
+        f"percent; AP-*: PoseTrack's average precision within half a head size, ignored regions left out; "
+        f"answers in {precision}; {told}"
     )
     rows += paper_rows(*PUBLISHED[data.partition(":")[0]])
     return {"schema_version": SCHEMA_VERSION, "protocol": protocol, "boxes": "ground truth", "rows": rows}

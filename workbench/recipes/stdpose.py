@@ -169,7 +169,9 @@ def single_frame(propagator: Propagator) -> Propagator:
     model = build("stdpose", replace(propagator.model.config, **TABLE_4["a"]))
     weights = propagator.model.state_dict()
     model.load_state_dict({name: weights[name] for name in model.state_dict()})
-    return Propagator(model, "single frame", propagator.padding).to(propagator.device)
+    alone = Propagator(model, "single frame", propagator.padding).to(propagator.device)
+    alone.precision = propagator.precision
+    return alone
 
 
 def ship(
@@ -319,15 +321,16 @@ def pseudo_rows(
 
 def evaluate(
     data: str = "synthetic", *, task: str = "propagation", variants: Sequence[str] | None = None,
-    intervals: Sequence[int] | None = None, seed: int = 0, steps: int | None = None, device: str = "auto",
-    progress: bool = True,
+    intervals: Sequence[int] | None = None, seed: int = 0, steps: int | None = None, precision: str = "fp32",
+    device: str = "auto", progress: bool = True,
 ) -> dict:  # fmt: skip
     """The protocol on rendered clips or on PoseTrack: {schema_version, protocol, rows}, metrics in percent.
 
     data: "synthetic", or "posetrack17[:PATH]" and so on: the paper's recipe on what the user has. task: "propagation", where
     labels of every T-th frame are given, "estimation", where none are, or "pseudo": `pseudo_rows`. variants: names of
     `VARIANTS`, which are trained (and cached); by default the shipped weights, on PoseTrack "stdpose". intervals: T, default
-    `INTERVALS`, 7 for variants, estimation and PoseTrack. steps: caps every training, for tests.
+    `INTERVALS`, 7 for variants, estimation and PoseTrack. steps: caps every training, for tests. precision: of answers, "fp32" or
+    "bf16" (mixed).
     """
     if task not in TASKS:
         raise unknown("task", task, TASKS)
@@ -337,7 +340,7 @@ def evaluate(
     if name != "synthetic" and task == "pseudo":
         raise BadParameter("Table 3 on PoseTrack is not written", remedy="use --data synthetic")
     if name != "synthetic":
-        given = {"seed": seed, "steps": steps, "device": device, "progress": progress}
+        given = {"seed": seed, "steps": steps, "precision": precision, "device": device, "progress": progress}
         intervals = (1,) if task == "estimation" else intervals or (7,)
         return _evaluate_published(data, task, variants or ("stdpose",), intervals, **given)
     if intervals is None:
@@ -349,6 +352,8 @@ def evaluate(
         models = {v: train_variant(v, settings, cap=steps, device=device, progress=progress)[0] for v in variants}
         count = min(TRAIN.steps, steps or TRAIN.steps)
         networks = f"networks: {count:,} steps of {TRAIN.batch_size} people behind one single-frame estimator"
+    for model in models.values():
+        model.precision = precision
     if task == "pseudo":
         first = next(iter(models.values()))
         rows = pseudo_rows(first, seed=seed, steps=steps, device=device, progress=progress)
@@ -375,8 +380,8 @@ def evaluate(
     protocol = (
         f"{CLIPS['test']} rendered test clips of {WORLD.n_frames} frames (world {WORLD.name} {WORLD.digest()}), all frames "
         f"between labelled ones; {told}, boxes on the line between; percent; AP-*: PoseTrack's average precision within half "
-        f"a head size; PCKh: joints within half a head size, mean over people, 95 % by clip; blurred: {FAST} head sizes a "
-        f"frame or faster; {networks}"
+        f"a head size; PCKh: joints within half a head size, mean over people; intervals: 95 % by clip; blurred: {FAST} "
+        f"head sizes a frame or faster; answers in {precision}; {networks}"
     )
     tables = ("Table 1", "Table 4") if task == "propagation" else ("Table 2",)
     return {
@@ -451,7 +456,7 @@ def _trained_published(data, task, variant, interval, seed, steps, device, progr
     )
 
 
-def _evaluate_published(data, task, variants, intervals, *, seed, steps, device, progress) -> dict:
+def _evaluate_published(data, task, variants, intervals, *, seed, steps, precision, device, progress) -> dict:
     """The paper's settings: ViT-B, 256 x 192, AdamW at 2e-4; boxes on the line between the labelled ones, for estimation
     people's own.
     """
@@ -464,6 +469,7 @@ def _evaluate_published(data, task, variants, intervals, *, seed, steps, device,
                 model, told = _trained_published(data, task, variant, interval, seed, steps, device, progress)
             else:
                 model = load(variant, device=choose_device(device))
+            model.precision = precision
             test = published_windows(clips, folder, model.model.config, interval, task)
             n += len(test)
             rows += rows_at(
@@ -473,7 +479,7 @@ def _evaluate_published(data, task, variants, intervals, *, seed, steps, device,
     protocol = (
         f"{data.partition(':')[0]}: {len(clips)} validation clips, {n} people in labelled frames {among}; task {task}; boxes: "
         f"{boxes}; percent; AP-*: PoseTrack's average precision within half a head "
-        f"size, ignored regions left out; {told}"
+        f"size, ignored regions left out; answers in {precision}; {told}"
     )
     rows += paper_rows("Table 1" if task == "propagation" else "Table 2")
     return {"schema_version": SCHEMA_VERSION, "protocol": protocol, "boxes": boxes, "rows": rows}

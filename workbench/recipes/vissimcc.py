@@ -291,20 +291,22 @@ def paper_rows(*tables: str, of: str = "vissimcc", prefix: str = "") -> list[dic
 
 def evaluate(
     data: str = "synthetic", *, variants: Sequence[str] | None = None, seed: int = 0, steps: int | None = None,
-    device: str = "auto", progress: bool = True,
+    precision: str = "fp32", device: str = "auto", progress: bool = True,
 ) -> dict:  # fmt: skip
     """The protocol on rendered people or on COCO and CrowdPose: {schema_version, protocol, rows}, metrics in percent.
 
     data: "synthetic", "coco[:PATH]" or "crowdpose[:PATH]". variants: names of `VARIANTS`, which are trained (and cached), or
     weights as `load` names them, which are not; by default the shipped weights on rendered people where there are some, and
-    elsewhere baseline and masking at the paper's settings. steps: caps every training, for tests.
+    elsewhere baseline and masking at the paper's settings. steps: caps every training, for tests. precision: of answers,
+    "fp32" or "bf16" (mixed).
     """
     name = data.partition(":")[0]
     if name not in ("synthetic", *PUBLISHED):
         raise unknown("data of VisSimCC", name, ("synthetic", *PUBLISHED))
     settings = replace(TRAIN, seed=seed)
     if name != "synthetic":
-        return _evaluate_published(data, variants, seed, steps, device=device, progress=progress)
+        given = {"precision": precision, "device": device, "progress": progress}
+        return _evaluate_published(data, variants, seed, steps, **given)
     if steps is not None:
         settings = replace(settings, steps=steps, warmup_steps=min(settings.warmup_steps, steps // 5))
     estimators, seeds, learn = {}, {}, {}
@@ -332,10 +334,12 @@ def evaluate(
     protocol = (
         f"{len(test)} people in {PICTURES['test']} rendered test pictures (world {WORLD.name} {WORLD.digest()}), boxes: ground "
         f"truth, mean with the mirror image; percent; AP and AR by OKS with the scale 0.53 of the box; PCK within 5 % of "
-        f"the box's longer side; oks: mean over people, 95 % by picture; {networks}"
+        f"the box's longer side; oks: mean over people, 95 % by picture; answers in "
+        f"{precision}; {networks}"
     )
     rows = []
     for variant, estimator in estimators.items():
+        estimator.precision = precision
         own = rows_on(
             variant, estimator, people("test", estimator.model.config), seed=seeds[variant], progress=progress
         )
@@ -389,7 +393,7 @@ def published_windows(reading: Reading, folder: Path, config: VisSimCCConfig) ->
     return Windows([(clip, folder) for clip in clips_of(reading)], window_config(config, augment))
 
 
-def _evaluate_published(data, variants, seed: int, steps: int | None, *, device: str, progress: bool) -> dict:
+def _evaluate_published(data, variants, seed: int, steps: int | None, *, precision, device, progress) -> dict:
     """Table 2's recipe: ResNet-50, 256 x 192, 140 epochs, the rate a tenth after 90 and 120; boxes: ground truth."""
     reading, folder = read_published(data, "test")
     base = replace(config_of("vissimcc", "paper"), skeleton=reading.poses.skeleton)
@@ -430,6 +434,7 @@ def _evaluate_published(data, variants, seed: int, steps: int | None, *, device:
                 f"{name} has {estimator.skeleton.name}, {reading.poses.skeleton} expected",
                 remedy="name other weights or data",
             )
+        estimator.precision = precision
         windows = published_windows(reading, folder, estimator.model.config)
         rows_at = [windows.pairs[pair][0].tracks[n].track_id for pair, n, _ in windows.items]
         found, seen = estimate(estimator, windows, progress=progress)
@@ -441,7 +446,7 @@ def _evaluate_published(data, variants, seed: int, steps: int | None, *, device:
         rows += of
     protocol = (
         f"{data.partition(':')[0]}: {len(reading.pictures)} pictures, boxes: ground truth, mean with the mirror image; percent; "
-        f"{told}"
+        f"answers in {precision}; {told}"
     )
     rows += paper_rows(*(("Table 2", "Table 3") if data.startswith("coco") else ("Table 4",)))
     return {"schema_version": SCHEMA_VERSION, "protocol": protocol, "boxes": "ground truth", "rows": rows}

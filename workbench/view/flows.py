@@ -15,7 +15,7 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
-from ..codecs import decode_heatmaps
+from ..codecs import decode_heatmaps, transform
 from ..data.windows import Window, Windows, normalised
 from ..errors import BadParameter
 from ..metrics import joint_distances
@@ -72,8 +72,7 @@ def look_inside(
 
 def peaks(estimator: PoseEstimator, maps: Float[Tensor, "n k h w"]) -> Float[np.ndarray, "n k 2"]:
     """Where maps on the heatmaps' grid are highest, px of the crop."""
-    to_crop = estimator.model.to_crop.cpu()
-    return (decode_heatmaps(maps.float().cpu())[0] @ to_crop[:, :2].T + to_crop[:, 2]).numpy()
+    return transform(estimator.model.to_crop.cpu(), decode_heatmaps(maps.float().cpu())[0]).numpy()
 
 
 def switched(estimator: ClipEstimator, **changes) -> ClipEstimator:
