@@ -139,11 +139,13 @@ def test_attention_is_folded_by_hand(estimator):
     assert by.shape == (8, 8) and (by[:, 3] == 0.25).all() and (by[:, 1] == 0.75).all() and by.sum() == 8
     assert flows.folded(weights, "all") is weights
     channels = estimator.model.channels["sub"]
-    names, ticks, texts = flows.fold_names(channels, "all")
+    names, axis = flows.fold_names(channels, "all")
+    ticks, texts = axis["tickvals"], axis["ticktext"]
+    assert "psi" in axis["title"]["text"]
     assert len(set(names)) == 8 * K and set(ticks) < set(names) and len(ticks) == len(texts) == K
     assert ticks[3].startswith(texts[3])
     assert flows.fold_names(channels, "joint")[0] == list(estimator.skeleton.joints)
-    assert flows.fold_names(channels, "feature")[2][0] == "mask.total"
+    assert flows.fold_names(channels, "feature")[1]["ticktext"][0] == "mask.total"
 
 
 def test_arrows_start_on_the_regular_grid_and_end_where_it_reads():

@@ -181,11 +181,16 @@ def folded(weights: Float[np.ndarray, "c c"], by: str) -> Float[np.ndarray, "a a
     return {"joint": each.mean(1).sum(-1), "feature": each.mean(0).sum(1)}.get(by, weights)
 
 
-def fold_names(channels: Sequence[tuple[str, str]], by: str) -> tuple[list[str], list[str], list[str]]:
-    """Names along an axis of `folded`; and of those that have a tick, and the ticks' texts."""
+def fold_names(channels: Sequence[tuple[str, str]], by: str) -> tuple[list[str], dict]:
+    """Names along an axis of `folded`, and the axis: its ticks and, where all channels stand, their order within a joint."""
     joints, features = [joint for joint, _ in channels[::N_FEATURES]], [feature for _, feature in channels[:N_FEATURES]]
     names = {"joint": joints, "feature": features}.get(by, [" ".join(channel) for channel in channels])
-    return (names, names[N_FEATURES // 2 :: N_FEATURES], joints) if by == "all" else (names, names, names)
+    if by != "all":
+        return names, {"tickvals": names, "ticktext": names, "title": {"text": ""}}
+    half = N_FEATURES // 2
+    order = f"within each joint: {', '.join(features[:half])},<br>{', '.join(features[half:])}"
+    ticks = {"tickvals": names[N_FEATURES // 2 :: N_FEATURES], "ticktext": joints}
+    return names, ticks | {"title": {"text": order, "font": {"size": 9}}}
 
 
 def attention_trace(weights: Float[np.ndarray, "a a"], names: Sequence[str], **bar) -> go.Heatmap:
@@ -201,12 +206,12 @@ def attention_maps(
 ) -> go.Figure:
     """Attention among the channels of a branch, side by side, each on its own scale; by: see `folded`."""
     figure = make_subplots(1, len(maps), subplot_titles=list(maps), horizontal_spacing=0.14, shared_yaxes=True)
-    names, ticks, texts = fold_names(channels, by)
+    names, axis = fold_names(channels, by)
     for col, weights in enumerate(maps.values(), 1):
         side = figure.get_subplot(1, col).xaxis.domain[1] + 0.005
         figure.add_trace(attention_trace(folded(weights, by), names, x=side, xanchor="left"), 1, col)
-    figure.update_xaxes(tickvals=ticks, ticktext=texts, tickangle=-60, tickfont={"size": 9})
-    figure.update_yaxes(tickvals=ticks, ticktext=texts, autorange="reversed", tickfont={"size": 9})
+    figure.update_xaxes(axis, tickangle=-60, tickfont={"size": 9})
+    figure.update_yaxes(axis | {"title": {"text": ""}}, autorange="reversed", tickfont={"size": 9})
     return figures._layout(figure, title, 520)
 
 
@@ -401,7 +406,7 @@ class FlowExplorer:
         with figure.batch_update():
             for trace, grid in zip(figure.data, grids):
                 trace.update(z=grid, zmax=max(float(grid.max()), 1e-6), opacity=self.opacity.value)
-        names, ticks, texts = fold_names(self.models[False].model.channels[self.branch.value], self.fold.value)
+        names, axis = fold_names(self.models[False].model.channels[self.branch.value], self.fold.value)
         weights = self.attention(self.fold.value)
         figure.data[7].update(z=weights, x=names, y=names, zmax=float(weights.max()))
         figure.data[8].update(arrows(self.inside, j, i, self.config.dilations[i], self.to_crop))
@@ -416,8 +421,8 @@ class FlowExplorer:
         with figure.batch_update():
             figure.layout.images = [at | refs | {"source": s} for refs, s in zip(axes, sources)]
             figure.layout.annotations[5].text = f"{self.map.value}, up to {grids[5].max():.2g}"
-            for axis in (figure.layout.xaxis8, figure.layout.yaxis8):
-                axis.update(tickvals=ticks, ticktext=texts)
+            figure.layout.xaxis8.update(axis)
+            figure.layout.yaxis8.update(axis | {"title": {"text": ""}})
 
     def _sentence(self) -> str:
         truth, flags, j = self.poses[figures.REAL], self.window.visibility[2], self.skeleton.index(self.joint.value)
