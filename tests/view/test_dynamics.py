@@ -230,6 +230,16 @@ def test_k_theta_and_weights_change_mask_and_answer(mask_explorer, inside, monke
     np.testing.assert_allclose(explorer.inside.heatmaps, before.heatmaps, atol=1e-6)
 
 
+def test_each_step_of_the_synthesis_is_shown(mask_explorer):
+    explorer, j, seen = mask_explorer, mask_explorer.skeleton.index(mask_explorer.joint.value), []
+    for name, tap in explorer.MERGED.items():
+        explorer.merged.value = name
+        np.testing.assert_array_equal(explorer.figure.data[6].z, explorer.inside.taps[tap][0, j])
+        assert explorer.figure.layout.annotations[6].text == name
+        seen.append(np.asarray(explorer.figure.data[6].z))
+    assert not any(np.array_equal(a, b) for a, b in zip(seen, seen[1:]))
+
+
 def test_gap_frame_person_and_labels(mask_explorer, propagator, sets):
     explorer = mask_explorer
     explorer.gap.value = 6

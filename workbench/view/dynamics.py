@@ -360,9 +360,15 @@ class _Between:
 
 
 class MaskExplorer(_Between):
-    """The dynamic-aware mask: k, theta, both weights and the gap, and what becomes of curve, residuals, mask and answer."""
+    """The dynamic-aware mask: k, theta, both weights and the gap, and what becomes of curve, residuals, mask and answer;
+    and the steps of the keypoints' synthesis that the mask is laid on.
+    """
 
     title = "The dynamic-aware mask"
+    MERGED = {
+        "what the mask leaves": "stda.masked", "TKS: merged in time": "tks.time", "TKS: merged in space": "tks.space",
+        "TKS: synthesis": "tks.out",
+    }  # fmt: skip
 
     def _controls(self) -> tuple[list, dict]:
         self.k, self.theta = share("k", self.config.k, 10.0), share("theta", self.config.theta)
@@ -371,15 +377,16 @@ class MaskExplorer(_Between):
         )
         self.weights = choice("weights", [("trained", False), ("random (control)", True)])
         self.working = {blank: copy.deepcopy(p) for blank, p in self.models.items()}
-        rows = [[self.k, self.theta, self.forward, self.backward], [self.told, self.weights, self.opacity]]
-        return rows, dict.fromkeys((*rows[0], self.weights), self._run)
+        self.merged = choice("merged", list(self.MERGED))
+        rows = [[self.k, self.theta, self.forward, self.backward], [self.told, self.weights, self.merged, self.opacity]]
+        return rows, dict.fromkeys((*rows[0], self.weights), self._run) | {self.merged: self._redraw}
 
     def _run(self, _change=None) -> None:
         changes = {"k": self.k.value, "theta": self.theta.value}
         changes |= {"forward_weight": self.forward.value, "backward_weight": self.backward.value}
         own = self.working[self.weights.value]
         own.model.dam = changed_mask(self.models[self.weights.value].model, **changes)
-        names = ["dam.residual", "dam.out", "frames", "stda.masked"]
+        names = ["dam.residual", "dam.out", "frames", *self.MERGED.values()]
         self.inside = look_inside(own, self.seen, names, told=self.told.value)
         self.flat = look_inside(own, self.seen, (), told=self.told.value, edit={"dam.out": even})
         self._redraw()
@@ -396,7 +403,7 @@ class MaskExplorer(_Between):
     def _fill(self, figure: BaseFigure) -> None:
         j, taps = self.skeleton.index(self.joint.value), {name: tap[0] for name, tap in self.inside.taps.items()}
         residual = np.abs(taps["dam.residual"][:, j])
-        grids = [*taps["frames"][:, j], *residual, taps["dam.out"], taps["stda.masked"][j]]
+        grids = [*taps["frames"][:, j], *residual, taps["dam.out"], taps[self.MERGED[self.merged.value]][j]]
         self._draw(figure, grids, (0, 1, 2, 1, 1, 1, 1))
         x, largest = np.linspace(-1.2, 1.2, 121), residual.max((1, 2)).astype(float)
         with figure.batch_update():
@@ -404,6 +411,7 @@ class MaskExplorer(_Between):
                 trace.update(x=at, y=modified_sigmoid(torch.from_numpy(at), self.k.value, self.theta.value).numpy())
         times = taps["dam.out"] * taps["dam.out"].size
         figure.layout.annotations[5].text = f"mask: {times.min():.1f} to {times.max():.1f} x even"
+        figure.layout.annotations[6].text = self.merged.value
 
     def _sentence(self) -> str:
         j, mask = self.skeleton.index(self.joint.value), self.inside.taps["dam.out"][0]
