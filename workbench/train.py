@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import pooch
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -80,6 +81,11 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 def fingerprint(*parts) -> str:
     """Hash of JSON-able settings: what a training state belongs to."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def trained_folder(method: str) -> Path:
+    """Where a method's trained models are kept and reused."""
+    return Path(pooch.os_cache("occlusion-workbench")) / "trained" / method
 
 
 def settings_of(config: TrainConfig) -> dict:

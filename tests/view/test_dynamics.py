@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -232,12 +233,12 @@ def test_k_theta_and_weights_change_mask_and_answer(mask_explorer, inside, monke
 
 def test_each_step_of_the_synthesis_is_shown(mask_explorer):
     explorer, j, seen = mask_explorer, mask_explorer.skeleton.index(mask_explorer.joint.value), []
-    for name, tap in explorer.MERGED.items():
+    for name, tap in dynamics.MERGED.items():
         explorer.merged.value = name
         np.testing.assert_array_equal(explorer.figure.data[6].z, explorer.inside.taps[tap][0, j])
         assert explorer.figure.layout.annotations[6].text == name
         seen.append(np.asarray(explorer.figure.data[6].z))
-    assert not any(np.array_equal(a, b) for a, b in zip(seen, seen[1:]))
+    assert not any(np.array_equal(a, b) for a, b in pairwise(seen))
 
 
 def test_gap_frame_person_and_labels(mask_explorer, propagator, sets):

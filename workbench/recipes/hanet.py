@@ -12,11 +12,10 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-import pooch
 import torch
 from jaxtyping import Bool, Float
 from scipy.signal import savgol_filter
@@ -33,7 +32,7 @@ from ..occlusion import DetectorNoise, mask_runs
 from ..predict import SequenceRefiner
 from ..records import Pose
 from ..skeletons import skeleton
-from ..train import Batch, TrainConfig, fingerprint, settings_of, share, train
+from ..train import Batch, TrainConfig, fingerprint, settings_of, share, train, trained_folder
 
 SCHEMA_VERSION = 1
 JOINTS = skeleton("jhmdb15")
@@ -241,9 +240,7 @@ TRAIN = TrainConfig(
 )  # fmt: skip
 
 
-def cache_folder() -> Path:
-    """Where trained models are kept and reused."""
-    return Path(pooch.os_cache("occlusion-workbench")) / "trained" / "hanet"
+cache_folder = partial(trained_folder, "hanet")
 
 
 SHIPPED_TRAIN = TRAIN

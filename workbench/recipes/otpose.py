@@ -17,7 +17,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pooch
 import torch
 from jaxtyping import Bool, Float, Float16, Int
 from torch import Tensor
@@ -38,7 +37,7 @@ from ..models.vissimcc import VisSimCC, VisSimCCConfig
 from ..predict import ClipEstimator, load, weights_path
 from ..records import Clip, Detections, Pose, Track
 from ..skeletons import skeleton
-from ..train import Batch, TrainConfig, choose_device, fingerprint, settings_of, share, train
+from ..train import Batch, TrainConfig, choose_device, fingerprint, settings_of, share, train, trained_folder
 from . import vissimcc as single
 
 SCHEMA_VERSION = 1
@@ -79,9 +78,7 @@ TABLE_TRAIN = replace(
 AUGMENT = Augment(scale=(0.75, 1.25), rotation_degrees=30.0, half_body=0.0)
 
 
-def cache_folder() -> Path:
-    """Where trained models and their heatmaps are kept and reused."""
-    return Path(pooch.os_cache("occlusion-workbench")) / "trained" / "otpose"
+cache_folder = partial(trained_folder, "otpose")
 
 
 # --- data ---------------------------------------------------------------------------------------------------------
@@ -89,8 +86,7 @@ def cache_folder() -> Path:
 
 @lru_cache(maxsize=4)
 def _rendered(split: str, n: int) -> tuple:
-    clips = cached_clips(WORLD, split, n)
-    return tuple(clips[i] for i in range(n))
+    return tuple(cached_clips(WORLD, split, n))
 
 
 def people(

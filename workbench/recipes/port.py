@@ -14,11 +14,10 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 
 import numpy as np
-import pooch
 import torch
 from jaxtyping import Float, Int
 
@@ -34,7 +33,17 @@ from ..occlusion import DetectorNoise, mask_joints
 from ..predict import PortRefiner, RefineRule, load, pose_frame, pose_weights, weights_path
 from ..records import Detections, Pose, Prediction
 from ..skeletons import skeleton
-from ..train import Batch, TrainConfig, TrainResult, choose_device, fingerprint, settings_of, share, train
+from ..train import (
+    Batch,
+    TrainConfig,
+    TrainResult,
+    choose_device,
+    fingerprint,
+    settings_of,
+    share,
+    train,
+    trained_folder,
+)
 
 SCHEMA_VERSION = 1
 FOLDS = 5
@@ -193,9 +202,7 @@ class Trained:
     result: TrainResult
 
 
-def cache_folder() -> Path:
-    """Where trained folds are kept and reused."""
-    return Path(pooch.os_cache("occlusion-workbench")) / "trained" / "port"
+cache_folder = partial(trained_folder, "port")
 
 
 def _digest(pose: Pose) -> str:

@@ -15,7 +15,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
-import pooch
 import torch
 from jaxtyping import Bool
 from timm.layers import resample_abs_pos_embed
@@ -29,7 +28,7 @@ from ..models.backbones import public_weights
 from ..models.stdpose import TABLE_4, STDPose, STDPoseConfig
 from ..predict import Propagator, between_inputs, load, weights_path
 from ..records import Clip, Pose, Track
-from ..train import Batch, TrainConfig, choose_device, fingerprint, settings_of, share, train
+from ..train import Batch, TrainConfig, choose_device, fingerprint, settings_of, share, train, trained_folder
 from . import otpose
 from . import vissimcc as single
 
@@ -60,9 +59,7 @@ TRAIN = SHIPPED_TRAIN = TrainConfig(
 AUGMENT = Augment(scale=(0.75, 1.25), rotation_degrees=30.0, half_body=0.0)
 
 
-def cache_folder() -> Path:
-    """Where trained models are kept and reused."""
-    return Path(pooch.os_cache("occlusion-workbench")) / "trained" / "stdpose"
+cache_folder = partial(trained_folder, "stdpose")
 
 
 # --- data ---------------------------------------------------------------------------------------------------------
@@ -70,8 +67,7 @@ def cache_folder() -> Path:
 
 @lru_cache(maxsize=4)
 def _rendered(split: str, n: int) -> tuple:
-    clips = cached_clips(WORLD, split, n)
-    return tuple(clips[i] for i in range(n))
+    return tuple(cached_clips(WORLD, split, n))
 
 
 def people(split: str, interval: int, config: STDPoseConfig = SMALL, *, n: int | None = None) -> Windows:

@@ -10,11 +10,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
-import pooch
 import torch
 from jaxtyping import Float
 from tqdm.auto import tqdm
@@ -33,7 +32,7 @@ from ..models.vissimcc import VisSimCC, VisSimCCConfig
 from ..predict import PoseEstimator, load, weights_path
 from ..records import Detections, Pose, Reading
 from ..skeletons import skeleton
-from ..train import Batch, TrainConfig, choose_device, fingerprint, settings_of, share, train
+from ..train import Batch, TrainConfig, choose_device, fingerprint, settings_of, share, train, trained_folder
 
 SCHEMA_VERSION = 1
 WORLD = WORLDS["occluded_people"]
@@ -83,9 +82,7 @@ AUGMENT = Augment(
 )  # milder than HRNet's: trainings are shorter
 
 
-def cache_folder() -> Path:
-    """Where trained models are kept and reused."""
-    return Path(pooch.os_cache("occlusion-workbench")) / "trained" / "vissimcc"
+cache_folder = partial(trained_folder, "vissimcc")
 
 
 # --- data ---------------------------------------------------------------------------------------------------------
@@ -98,8 +95,7 @@ def window_config(config: VisSimCCConfig, augment: Augment = AUGMENT) -> WindowC
 
 @lru_cache(maxsize=8)
 def _rendered(split: str, n: int) -> tuple:
-    clips = cached_clips(WORLD, split, n)
-    return tuple(clips[i] for i in range(n))
+    return tuple(cached_clips(WORLD, split, n))
 
 
 def people(split: str, config: VisSimCCConfig = SMALL, n: int | None = None) -> Windows:

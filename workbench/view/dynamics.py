@@ -359,16 +359,20 @@ class _Between:
         show_live(self.widget, self.static())
 
 
+MERGED = {
+    "what the mask leaves": "stda.masked",
+    "TKS: merged in time": "tks.time",
+    "TKS: merged in space": "tks.space",
+    "TKS: synthesis": "tks.out",
+}
+
+
 class MaskExplorer(_Between):
     """The dynamic-aware mask: k, theta, both weights and the gap, and what becomes of curve, residuals, mask and answer;
     and the steps of the keypoints' synthesis that the mask is laid on.
     """
 
     title = "The dynamic-aware mask"
-    MERGED = {
-        "what the mask leaves": "stda.masked", "TKS: merged in time": "tks.time", "TKS: merged in space": "tks.space",
-        "TKS: synthesis": "tks.out",
-    }  # fmt: skip
 
     def _controls(self) -> tuple[list, dict]:
         self.k, self.theta = share("k", self.config.k, 10.0), share("theta", self.config.theta)
@@ -377,7 +381,7 @@ class MaskExplorer(_Between):
         )
         self.weights = choice("weights", [("trained", False), ("random (control)", True)])
         self.working = {blank: copy.deepcopy(p) for blank, p in self.models.items()}
-        self.merged = choice("merged", list(self.MERGED))
+        self.merged = choice("merged", list(MERGED))
         rows = [[self.k, self.theta, self.forward, self.backward], [self.told, self.weights, self.merged, self.opacity]]
         return rows, dict.fromkeys((*rows[0], self.weights), self._run) | {self.merged: self._redraw}
 
@@ -386,7 +390,7 @@ class MaskExplorer(_Between):
         changes |= {"forward_weight": self.forward.value, "backward_weight": self.backward.value}
         own = self.working[self.weights.value]
         own.model.dam = changed_mask(self.models[self.weights.value].model, **changes)
-        names = ["dam.residual", "dam.out", "frames", *self.MERGED.values()]
+        names = ["dam.residual", "dam.out", "frames", *MERGED.values()]
         self.inside = look_inside(own, self.seen, names, told=self.told.value)
         self.flat = look_inside(own, self.seen, (), told=self.told.value, edit={"dam.out": even})
         self._redraw()
@@ -403,7 +407,7 @@ class MaskExplorer(_Between):
     def _fill(self, figure: BaseFigure) -> None:
         j, taps = self.skeleton.index(self.joint.value), {name: tap[0] for name, tap in self.inside.taps.items()}
         residual = np.abs(taps["dam.residual"][:, j])
-        grids = [*taps["frames"][:, j], *residual, taps["dam.out"], taps[self.MERGED[self.merged.value]][j]]
+        grids = [*taps["frames"][:, j], *residual, taps["dam.out"], taps[MERGED[self.merged.value]][j]]
         self._draw(figure, grids, (0, 1, 2, 1, 1, 1, 1))
         x, largest = np.linspace(-1.2, 1.2, 121), residual.max((1, 2)).astype(float)
         with figure.batch_update():
