@@ -37,9 +37,15 @@ def test_evaluate_prints_and_writes_its_rows(tmp_path, monkeypatch):
     assert all(r["kind"] == "measured" and r["n"] == 101 for r in written["rows"])
 
 
-def test_precision_is_for_what_reads_pictures():
-    for words in (["evaluate", "port", "--precision", "bf16"], ["evaluate", "otpose", "--precision", "half"]):
-        with pytest.raises(WorkbenchError, match="choose fp32"):
+def test_options_of_other_methods_are_refused():
+    for words, told in (
+        (["evaluate", "port", "--precision", "bf16"], "has no --precision"),
+        (["evaluate", "otpose", "--precision", "half"], "choose fp32"),
+        (["evaluate", "hanet", "--task", "pseudo", "--boxes", "x.json"], "has no --task, --boxes"),
+        (["evaluate", "otpose", "--boxes", "x.json"], "no detector's boxes"),
+        (["evaluate", "vissimcc", "--boxes", "x.json"], "no detector's boxes"),
+    ):
+        with pytest.raises(WorkbenchError, match=told):
             run(app, words, catch_exceptions=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shlex
@@ -279,6 +280,9 @@ def evaluate(
         str | None, typer.Option(help="Of stdpose: propagation (the usual one), estimation or pseudo.")
     ] = None,
     intervals: Annotated[str | None, typer.Option(help="Of stdpose: T, comma-separated.")] = None,
+    boxes: Annotated[
+        Path | None, typer.Option(help="Of vissimcc and otpose, published data: a detector's boxes, COCO results JSON.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Cap every training; for trying out.", min=1)] = None,
     seed: Seed = 0,
     precision: Precision = "fp32",
@@ -288,17 +292,16 @@ def evaluate(
     recipe = _recipe(method)
     _writable(json_file)
     chosen = None if variants is None else tuple(v.strip() for v in variants.split(","))
-    if (task or intervals) and not hasattr(recipe, "TASKS"):
-        raise BadParameter(f"{method} has neither tasks nor intervals", remedy="leave --task and --intervals out")
     try:
         gaps = tuple(int(n) for n in intervals.split(",")) if intervals else None
     except ValueError as error:
         raise BadParameter(f"intervals are {intervals!r}", remedy="whole numbers, as in 2,7") from error
-    more = {name: value for name, value in (("task", task), ("intervals", gaps)) if value}
-    if precision != "fp32":
-        if precision != "bf16" or method in ("port", "hanet"):
-            raise BadParameter(f"{method} in {precision!r}", remedy="choose fp32, or bf16 for what reads pictures")
-        more["precision"] = precision
+    given = {"task": task, "intervals": gaps, "boxes": boxes, "precision": None if precision == "fp32" else precision}
+    more, known = {k: v for k, v in given.items() if v}, inspect.signature(recipe.evaluate).parameters
+    if precision not in ("fp32", "bf16"):
+        raise BadParameter(f"precision is {precision!r}", remedy="choose fp32 or bf16")
+    if unknown_here := [f"--{name}" for name in more if name not in known]:
+        raise BadParameter(f"{method} has no {', '.join(unknown_here)}", remedy="leave it out")
     result = recipe.evaluate(data, variants=chosen, steps=steps, seed=seed, device=device, **more)
     if os.environ.get("RANK", "0") != "0":  # of several processes that torchrun started, the first one speaks
         return

@@ -14,9 +14,18 @@ from torch.utils.data import DataLoader
 from workbench import geometry
 from workbench.data import windows as module
 from workbench.data.frames import open_frames
-from workbench.data.windows import Augment, WindowConfig, Windows, clips_of, loader, normalised, prefetched
+from workbench.data.windows import (
+    Augment,
+    WindowConfig,
+    Windows,
+    clips_of,
+    detected_windows,
+    loader,
+    normalised,
+    prefetched,
+)  # fmt: skip
 from workbench.errors import BadFile, BadParameter, BadRecord, MissingFile, WorkbenchError
-from workbench.records import Clip, Picture, Pose, Reading, Track, Video
+from workbench.records import Clip, PersonBoxes, Picture, Pose, Reading, Track, Video
 from workbench.skeletons import skeleton
 
 COCO = skeleton("coco17")
@@ -293,6 +302,31 @@ def test_every_picture_with_people_is_a_clip_of_one_frame(folder):
     assert clips_of(replace(reading, poses=None, clips=tuple(clips))) == clips
     with pytest.raises(BadParameter, match="which pictures"):
         clips_of(replace(reading, poses=replace(reading.poses, images=())))
+
+
+def test_a_detector_s_boxes_are_cut_where_somebody_is_labelled():
+    """Boxes by id or by file name, frame by frame; a frame that nobody labelled has none, another clip's none at all."""
+    people = Track("coco17", 0, np.ones((4, 17, 2)), np.ones((4, 17)), [True, False, True, False], np.ones((4, 4)))
+    pictures = tuple(Picture(f"{t}.jpg", id=str(70 + t)) for t in range(4))
+    clip, frames = (
+        Clip(Video("", 4), (people,), pictures, "c"),
+        np.stack([np.full((60, 80, 3), t, "u1") for t in range(4)]),
+    )
+    corners = np.array([[i, 2, 20 + i, 40] for i in range(6)], np.float32)
+    boxes = PersonBoxes(corners, np.arange(6) / 10, ("72", "70", "0.jpg", "71", "72", "99"))
+    windows, scores = detected_windows([(clip, frames)], boxes, "posetrack15", config(offsets=(-1, 0, 1)))
+    row = np.argsort(scores)
+    np.testing.assert_allclose(scores[row], [0, 0.1, 0.2, 0.4])
+    np.testing.assert_array_equal(windows.boxes()[row], corners[[0, 1, 2, 4]])
+    assert [windows.poses().images[i] for i in row] == ["2.jpg", "0.jpg", "0.jpg", "2.jpg"]
+    assert windows.poses().skeleton == "posetrack15" and windows.frames_of(int(row[0])).tolist() == [1, 2, 3]
+    alone = replace(clip, tracks=())
+    assert len(detected_windows([(alone, frames)], boxes, "coco17")[0]) == 5, (
+        "a false alarm is one in an empty picture, too"
+    )
+    with pytest.raises(BadRecord, match="none of 1 boxes") as told:
+        detected_windows([(clip, frames)], boxes.select([5]), "coco17", file="boxes.json")
+    assert "boxes.json" in str(told.value)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import partial
 
@@ -11,7 +12,7 @@ import torch
 from tests.data.test_posetrack import content, person, write
 from workbench import checkpoint, codecs, predict
 from workbench.data.worlds import cached_clips
-from workbench.errors import MissingData, UnknownName
+from workbench.errors import BadRecord, MissingData, UnknownName
 from workbench.models import build, config_of
 from workbench.predict import ClipEstimator, PoseEstimator
 from workbench.recipes import otpose as recipe
@@ -190,7 +191,7 @@ def posetrack18(tmp_path):
     for split in ("train", "val"):
         sequence = f"000001_made_{split}"
         value = content(
-            *(person(t, i, at=20 + 5 * i, bbox=[15, 15, 50, 60]) for t in (2, 3) for i in (0, 1)), sequence=sequence
+            *(person(t, i, at=20 + 5 * i, bbox=[15 + 5 * i, 15, 50, 60]) for t in (2, 3) for i in (0, 1)), sequence=sequence
         )
         for image in value["images"]:
             image["file_name"] = f"images/{split}/{sequence}/{image['frame_id'] % 100:06d}.jpg"
@@ -213,6 +214,47 @@ def test_posetrack_as_the_user_has_it(small_world, posetrack18, monkeypatch):
     batch = recipe.window_batches(recipe.published_windows(clips, folder, TINY), 3)(0, np.random.default_rng(0))
     assert batch["images"].shape == (3, 5, 3, 64, 32) and batch["xy_crop"].shape == (3, 15, 2)
     assert batch["distance"].tolist() == [[2, 1, 0, 1, 2]] * 3
+
+
+def test_posetrack_in_a_detector_s_boxes(small_world, posetrack18, tmp_path, monkeypatch):
+    """Of an estimator that knows everybody by the box: perfect boxes give AP 100; a false alarm counts by its score."""
+    weights = str(recipe.ship(tmp_path / "o.safetensors", replace(recipe.TRAIN, steps=2), device="cpu", progress=False))
+    clips, folder = recipe.read_published(posetrack18, "val")
+    truth, (clip,) = recipe.published_windows(clips, folder, TINY).poses(), clips
+    known = {(n, *map(round, box)): xy for n, box, xy in zip(truth.images, truth.boxes_xyxy.tolist(), truth.xy_frame)}
+
+    def knowing(windows, models, **_):
+        seen, boxes = windows.poses(), windows.boxes()
+        xy = np.stack([known.get((n, *map(round, b)), np.zeros((15, 2))) for n, b in zip(seen.images, boxes.tolist())])
+        return dict.fromkeys(models, Detections("posetrack15", xy, np.ones(xy.shape[:2]), boxes, images=seen.images))
+
+    monkeypatch.setattr(recipe, "estimate", knowing)
+    assert len(known) == len(truth) == 4
+    ids = {p.name: p.id for p in clip.pictures}
+    perfect = [
+        {"image_id": ids[name], "category_id": 1, "score": 0.5, "bbox": [x, y, right - x, bottom - y]}
+        for name, x, y, right, bottom in known
+    ]
+
+    def row(boxes=None):
+        file = None if boxes is None else tmp_path / "boxes.json"
+        if file:
+            file.write_text(json.dumps(boxes))
+        result = recipe.evaluate(posetrack18, variants=(weights,), boxes=file, device="cpu", progress=False)
+        assert result["boxes"] == ("detector" if file else "ground truth")
+        return result["rows"][0]["metrics"], result["protocol"]
+
+    (own, _), (found, told) = row(), row(perfect)
+    assert own["AP-Mean"] == found["AP-Mean"] == pytest.approx(100) and "4 of boxes.json" in told
+    assert own["PCKh"] == pytest.approx(100) and "PCKh" not in found
+    alarm = perfect[0] | {"bbox": [90, 2, 20, 20]}
+    assert row([*perfect, alarm | {"score": 0.1}])[0]["AP-Mean"] == pytest.approx(100)
+    assert row([*perfect, alarm | {"score": 0.9}])[0]["AP-Mean"] == pytest.approx(
+        80
+    )  # four right ones behind a wrong one
+    assert row(perfect[:3])[0]["AP-Mean"] == pytest.approx(75)
+    with pytest.raises(BadRecord, match="none of 1 boxes"):
+        row([perfect[0] | {"image_id": 5}])
 
 
 def test_posetrack_without_its_training_half(small_world, posetrack18, tmp_path):

@@ -220,6 +220,21 @@ def test_coco_as_the_user_has_it(tiny_paper, data_root, tmp_path):
     shipped = [r for r in small["rows"] if r["kind"] == "measured"]
     assert [r["variant"] for r in shipped] == ["vissimcc"] * 3, "on crops of its own size"
     assert "visibility_accuracy" in shipped[0]["metrics"]
+    reading, _ = recipe.read_published(f"coco:{tmp_path / 'coco'}", "test")
+    ids = {p.name: p.id for p in reading.pictures}
+    people = [i for i in range(len(reading.poses)) if reading.poses.labelled[i].any() and not reading.poses.crowd[i]]
+    corners = reading.poses.boxes_xyxy.astype(float)
+    perfect = [
+        {"image_id": int(ids[reading.poses.images[i]]), "category_id": 1, "score": 1.0,
+         "bbox": [*corners[i, :2], *(corners[i, 2:] - corners[i, :2])]}
+        for i in people
+    ]  # fmt: skip
+    (tmp_path / "boxes.json").write_text(json.dumps(perfect))
+    given = {"variants": ("vissimcc",), "device": "cpu", "progress": False}
+    detected = recipe.evaluate(f"coco:{tmp_path / 'coco'}", boxes=tmp_path / "boxes.json", **given)
+    assert detected["boxes"] == "detector" and "boxes: detector" in detected["protocol"]
+    for a, b in zip(shipped, (r for r in detected["rows"] if r["kind"] == "measured")):
+        assert "oks" not in b["metrics"] and a["metrics"]["AP"] == pytest.approx(b["metrics"]["AP"], abs=0.2)
 
 
 def test_coco_without_its_training_half(tiny_paper, data_root):

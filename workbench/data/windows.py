@@ -7,7 +7,7 @@ import warnings
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from torch import Tensor
 from .. import geometry
 from ..codecs import encode_heatmaps, encode_simcc
 from ..errors import BadParameter, BadRecord, WorkbenchError
-from ..records import Clip, Picture, Pose, Reading, Track, Video
+from ..records import Clip, PersonBoxes, Picture, Pose, Reading, Track, Video
 from ..skeletons import Skeleton, skeleton
 from .frames import Frames, open_frames
 
@@ -382,6 +382,46 @@ class Windows:
         if not len(self):
             raise BadParameter("no windows to draw from", remedy="check that the clips have boxes and labelled joints")
         return partial(_drawn, self, size, names, augment)
+
+
+def detected_windows(
+    pairs: Iterable[tuple[Clip, object]], boxes: PersonBoxes, joints: str, config: WindowConfig | None = None,
+    *, file: str | Path | None = None,
+) -> tuple[Windows, Float[np.ndarray, "n"]]:  # fmt: skip
+    """Windows in the boxes that a detector found, and their scores; what is in them is not known.
+
+    Boxes name pictures by id or file name; they count where somebody is labelled, in a clip without people in all frames.
+    `BadRecord` where no box belongs to such a picture, with the file that the boxes are from.
+    """
+    of_picture: dict[str, list[int]] = {}
+    for row, name in enumerate(boxes.images):
+        of_picture.setdefault(name, []).append(row)
+    config, made, scores, k = config or WindowConfig(), [], {}, len(skeleton(joints))
+    for pair, (clip, frames) in enumerate(pairs):
+        t = clip.video.n_frames
+        counts = np.any([track.labelled for track in clip.tracks] or [np.ones(t, bool)], 0)
+        rows = [
+            [row for name in dict.fromkeys((p.id, p.name)) for row in of_picture.get(name, ())] if c else []
+            for p, c in zip(clip.pictures, counts)
+        ]
+        shape = (max(map(len, rows), default=0), t)  # the n-th boxes of all frames share a track, but are nobody's
+        found, score, at = np.zeros((*shape, 4), np.float32), np.zeros(shape, np.float32), np.zeros(shape, bool)
+        for key, own in enumerate(rows):
+            n = len(own)
+            found[:n, key], score[:n, key], at[:n, key] = boxes.boxes_xyxy[own], boxes.scores[own], True
+        blank = np.zeros((t, k, 2)), np.zeros((t, k))
+        tracks = [Track(joints, n, *blank, has, box) for n, (has, box) in enumerate(zip(at, found))]
+        made.append((replace(clip, tracks=tracks), frames))
+        scores |= {(pair, n, key): score[n, key] for n, key in np.argwhere(at).tolist()}
+    windows = Windows(made, replace(config, keys="all"))
+    windows.items = windows.items[np.array([tuple(item) in scores for item in windows.items.tolist()], bool)]
+    if not len(windows):
+        raise BadRecord(
+            f"none of {len(boxes)} boxes belongs to a picture of these annotations",
+            file=file,
+            remedy="image_id must be the picture's id or its file name",
+        )
+    return windows, np.array([scores[tuple(item)] for item in windows.items.tolist()])
 
 
 def _drawn(windows: Windows, size: int, names, augment: bool, step: int, rng: np.random.Generator) -> Batch:

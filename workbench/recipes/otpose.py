@@ -24,12 +24,12 @@ from tqdm.auto import tqdm
 
 from .. import checkpoint, codecs, geometry, metrics
 from .. import keypoint_ap as kp
-from ..data.coco import annotation_files, find_pictures
+from ..data.coco import annotation_files, find_pictures, read_person_boxes
 from ..data.manifest import locate
 from ..data.posetrack import read_posetrack
-from ..data.windows import Augment, WindowConfig, Windows, loader
+from ..data.windows import Augment, WindowConfig, Windows, detected_windows, loader
 from ..data.worlds import WORLDS, cached_clips
-from ..errors import MissingData, unknown
+from ..errors import BadParameter, MissingData, unknown
 from ..models import build, config_of
 from ..models.backbones import public_weights
 from ..models.otpose import OTPose, OTPoseConfig
@@ -244,13 +244,14 @@ def detections(answers: Answers, config: OTPoseConfig, windows: Windows) -> Dete
 
 def rows_of(
     variant: str, found: Detections, truth: Pose, *, seed: int | None = None,
-    left_out: Bool[np.ndarray, "n k"] | None = None,
+    left_out: Bool[np.ndarray, "n k"] | None = None, paired: bool = True,
 ) -> list[dict]:  # fmt: skip
     """PoseTrack AP by group of joints and mean, and the share of joints within half a head size ("PCKh"), of all, and where
     the truth says it of visible and occluded joints; percent. Intervals (95 % by clip) of AP-Mean and PCKh.
+    paired: the poses belong to the people row by row; PCKh needs that.
     """
     rows, sizes = [], metrics.head_sizes(truth.head_boxes_xyxy)
-    right = metrics.hits(found.xy_frame, truth.xy_frame, sizes, 0.5)
+    right = metrics.hits(found.xy_frame, truth.xy_frame, sizes, 0.5) if paired else None
     for subset, joints in list(single.KINDS.items())[: None if truth.occlusion_known else 1]:
         use = kp.joints_of(truth, joints)
         values = {
@@ -258,17 +259,19 @@ def rows_of(
             for name, v in kp.posetrack_ap(truth, found, joints, left_out=left_out).items()
             if v >= 0
         }
-        at = use.any(1)
-        share = 100 * (right & use).sum(1)[at] / use.sum(1)[at]
-        groups = np.array(truth.groups)[at]
-        intervals = {}
-        if len(set(groups)) > 1:
+        several, intervals = len(set(truth.groups)) > 1, {}
+        if several:
             ap = kp.posetrack_ap_interval(truth, found, joints, left_out=left_out, rng=np.random.default_rng(0))
             intervals["AP-Mean"] = tuple(100 * v for v in ap)
-            intervals["PCKh"] = metrics.bootstrap_interval(share, groups, np.random.default_rng(0))
+        if paired:
+            at = use.any(1)
+            share, groups = 100 * (right & use).sum(1)[at] / use.sum(1)[at], np.array(truth.groups)[at]
+            values["PCKh"] = float(share.mean())
+            if len(set(groups)) > 1:
+                intervals["PCKh"] = metrics.bootstrap_interval(share, groups, np.random.default_rng(0))
         rows.append({
             "method": "otpose", "variant": variant, "subset": subset, "seed": seed, "kind": "measured", "n": int(use.sum()),
-            "metrics": values | {"PCKh": float(share.mean())}, "intervals": intervals,
+            "metrics": values, "intervals": intervals,
         })  # fmt: skip
     return rows
 
@@ -337,19 +340,22 @@ def measured(
 
 def evaluate(
     data: str = "synthetic", *, variants: Sequence[str] | None = None, seed: int = 0, steps: int | None = None,
-    precision: str = "fp32", device: str = "auto", progress: bool = True,
+    boxes: str | Path | None = None, precision: str = "fp32", device: str = "auto", progress: bool = True,
 ) -> dict:  # fmt: skip
     """The protocol on rendered clips or on PoseTrack: {schema_version, protocol, rows}, metrics in percent.
 
     data: "synthetic", or "posetrack17[:PATH]" and so on: the paper's recipe on what the user has. variants: names of
     `VARIANTS`, which are trained (and cached); by default the shipped weights, on PoseTrack "otpose". steps: caps every
-    training, for tests. precision: of answers, "fp32" or "bf16" (mixed).
+    training, for tests. boxes: a detector's results for PoseTrack, COCO JSON; None: ground truth. precision: of answers,
+    "fp32" or "bf16" (mixed).
     """
     name = data.partition(":")[0]
+    if boxes is not None and name == "synthetic":
+        raise BadParameter("rendered clips have no detector's boxes", remedy="leave boxes out, or name PoseTrack")
     if name not in ("synthetic", *PUBLISHED):
         raise unknown("data of OTPose", name, ("synthetic", *PUBLISHED))
     if name != "synthetic":
-        given = {"precision": precision, "device": device, "progress": progress}
+        given = {"boxes": boxes, "precision": precision, "device": device, "progress": progress}
         return _evaluate_published(data, variants or ("otpose",), seed, steps, **given)
     if variants is None:
         models, networks = {"otpose": load("otpose", device=choose_device(device)).model}, "shipped weights"
@@ -419,10 +425,14 @@ def read_published(data: str, split: str) -> tuple[list[Clip], Path]:
     return clips, folder
 
 
+def published_config(config: OTPoseConfig) -> WindowConfig:
+    """Scaling, truncating (half bodies), rotation and flipping in training (Sec. IV-B)."""
+    return WindowConfig(size=config.size, padding=PADDING, alignment=config.alignment)
+
+
 def published_windows(clips: Sequence[Clip], folder: Path, config: OTPoseConfig) -> Windows:
-    """Everybody in every labelled frame; scaling, truncating (half bodies), rotation and flipping in training (Sec. IV-B)."""
-    cut = WindowConfig(size=config.size, padding=PADDING, alignment=config.alignment)
-    return Windows([(clip, folder) for clip in clips], cut)
+    """Everybody in every labelled frame."""
+    return Windows([(clip, folder) for clip in clips], published_config(config))
 
 
 def frame_distance(batch: Batch, key: int) -> Int[Tensor, "b 5"]:
@@ -507,9 +517,15 @@ def ignored(owner: Detections | Pose, clips: Sequence[Clip]) -> Bool[np.ndarray,
     return inside
 
 
-def _evaluate_published(data, variants, seed: int, steps: int | None, *, precision, device, progress) -> dict:
-    """The paper's settings: HRNet-W48, 384 x 288, AdamW at 1e-5; boxes: ground truth (the paper's are a detector's)."""
+def _evaluate_published(data, variants, seed: int, steps: int | None, *, boxes, precision, device, progress) -> dict:
+    """The paper's settings: HRNet-W48, 384 x 288, AdamW at 1e-5; boxes: ground truth, or a detector's as the paper's are."""
     clips, folder = read_published(data, "val")
+    detected = None if boxes is None else read_person_boxes(boxes).boxes
+    told_boxes = (
+        "ground truth"
+        if boxes is None
+        else f"{len(detected)} of {Path(boxes).name}, their scores times the joints' confidences"
+    )
     rows, told = [], "weights as named"
     changed = ("branches", "occlusion_encoder", "pseudo_label", "window")
     deeper = {f"layers_{n}": {"layers": n, "occlusion_layers": n} for n in (5, 6, 7)}
@@ -545,14 +561,20 @@ def _evaluate_published(data, variants, seed: int, steps: int | None, *, precisi
                 f"{start} weights, {len(windows)} people to learn from"
             )
         test = published_windows(clips, folder, model.config)
-        truth = test.poses()
+        truth, scores = test.poses(), None
         kept = replace(truth, visibility=truth.visibility * ~ignored(truth, clips))
+        if boxes is not None:
+            pairs, config = [(clip, folder) for clip in clips], model.config
+            test, scores = detected_windows(pairs, detected, config.skeleton, published_config(config), file=boxes)
         for name, found in estimate(test, {variant: model}, precision=precision, progress=progress).items():
-            rows += rows_of(name, found, kept, seed=seed, left_out=ignored(found, clips))
+            if scores is not None:  # unstated; ours
+                found = replace(found, confidence=found.confidence * scores[:, None])
+            rows += rows_of(name, found, kept, seed=seed, left_out=ignored(found, clips), paired=scores is None)
     protocol = (
-        f"{data.partition(':')[0]}: {len(clips)} validation clips, {len(truth)} people in labelled frames; boxes: ground truth; "
+        f"{data.partition(':')[0]}: {len(clips)} validation clips, {len(truth)} people in labelled frames; boxes: {told_boxes}; "
         f"percent; AP-*: PoseTrack's average precision within half a head size, ignored regions left out; "
         f"answers in {precision}; {told}"
     )
     rows += paper_rows(*PUBLISHED[data.partition(":")[0]])
-    return {"schema_version": SCHEMA_VERSION, "protocol": protocol, "boxes": "ground truth", "rows": rows}
+    kind = "ground truth" if boxes is None else "detector"
+    return {"schema_version": SCHEMA_VERSION, "protocol": protocol, "boxes": kind, "rows": rows}
