@@ -281,7 +281,7 @@ def evaluate(
     ] = None,
     intervals: Annotated[str | None, typer.Option(help="Of stdpose: T, comma-separated.")] = None,
     boxes: Annotated[
-        Path | None, typer.Option(help="Of vissimcc and otpose, published data: a detector's boxes, COCO results JSON.")
+        Path | None, typer.Option(help="On published data, estimate in a detector's boxes: COCO results JSON.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Cap every training; for trying out.", min=1)] = None,
     seed: Seed = 0,

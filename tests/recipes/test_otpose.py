@@ -191,7 +191,8 @@ def posetrack18(tmp_path):
     for split in ("train", "val"):
         sequence = f"000001_made_{split}"
         value = content(
-            *(person(t, i, at=20 + 5 * i, bbox=[15 + 5 * i, 15, 50, 60]) for t in (2, 3) for i in (0, 1)), sequence=sequence
+            *(person(t, i, at=20 + 5 * i, bbox=[15 + 5 * i, 15, 50, 60]) for t in (2, 3) for i in (0, 1)),
+            sequence=sequence,
         )
         for image in value["images"]:
             image["file_name"] = f"images/{split}/{sequence}/{image['frame_id'] % 100:06d}.jpg"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import partial
 
@@ -11,7 +12,7 @@ import torch
 from tests.data.test_posetrack import content, person, write
 from workbench import checkpoint, propagate
 from workbench.data.worlds import cached_clips
-from workbench.errors import MissingData, UnknownName
+from workbench.errors import BadParameter, MissingData, UnknownName
 from workbench.models import build, config_of
 from workbench.models.stdpose import TABLE_4
 from workbench.predict import Propagator
@@ -212,6 +213,36 @@ def test_posetrack_as_the_user_has_it(small_world, posetrack18, monkeypatch):
             assert ours[0]["metrics"]["AP-Mean"] > 90, "everybody moves on a line here"
     with pytest.raises(MissingData, match="between labels 8 frames apart"):
         recipe.evaluate(posetrack18, **options | {"intervals": (8,), "variants": ["e"]})
+
+
+def test_estimation_in_a_detector_s_boxes(small_world, posetrack18, monkeypatch, tmp_path):
+    """Perfect boxes are the ground truth's, with poses and all; a box less is a person less."""
+    monkeypatch.setattr(recipe, "PAPER", replace(TINY, frozen=False))
+    clips, _ = recipe.otpose.read_published(posetrack18, "val")
+    (clip,), seen = clips, []
+    perfect = [
+        {"image_id": clip.pictures[t].id, "category_id": 1, "score": 0.5, "bbox": [15, 15, 50, 60]}
+        for t in range(7) for _ in clip.tracks
+    ]  # fmt: skip
+    rows_of = recipe.otpose.rows_of
+    monkeypatch.setattr(
+        recipe.otpose, "rows_of", lambda name, found, *a, **kw: seen.append(found) or rows_of(name, found, *a, **kw)
+    )
+    options = {"task": "estimation", "steps": 1, "device": "cpu", "progress": False}
+    kinds = [recipe.evaluate(posetrack18, **options)["boxes"]]
+    for boxes in (perfect, perfect[:-1]):
+        (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+        result = recipe.evaluate(posetrack18, boxes=tmp_path / "boxes.json", **options)
+        kinds.append(result["boxes"])
+        assert "PCKh" not in result["rows"][0]["metrics"]
+    assert kinds == ["ground truth", "detector", "detector"] and [len(f) for f in seen] == [14] * 4 + [13] * 2
+    order = [np.lexsort((f.frames, f.tracks)) for f in (seen[1], seen[3])]
+    own, other = (f.select(o) for f, o in zip((seen[1], seen[3]), order))
+    np.testing.assert_allclose(own.xy_frame, other.xy_frame, atol=1e-3)
+    np.testing.assert_allclose(0.5 * own.confidence, other.confidence, atol=1e-5)
+    for given in ({"task": "propagation"}, {"task": "estimation", "data": "synthetic"}):
+        with pytest.raises(BadParameter, match="detector's boxes"):
+            recipe.evaluate(**{"data": posetrack18, "boxes": "boxes.json"} | given)
 
 
 def test_published_positions_are_fitted_to_the_grid(monkeypatch, tmp_path):

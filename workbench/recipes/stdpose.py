@@ -20,7 +20,8 @@ from jaxtyping import Bool
 from timm.layers import resample_abs_pos_embed
 
 from .. import checkpoint, metrics, propagate
-from ..data.windows import Augment, WindowConfig, Windows
+from ..data.coco import read_person_boxes
+from ..data.windows import Augment, WindowConfig, Windows, detected_windows
 from ..data.worlds import WORLDS, cached_clips
 from ..errors import BadParameter, MissingData, unknown
 from ..models import build, config_of
@@ -213,14 +214,15 @@ def fast_joints(windows: Windows, truth: Pose) -> Bool[np.ndarray, "n k"]:
 
 def rows_at(
     windows: Windows, models: Mapping[str, Propagator], *, task: str, interval: int, seed: int | None = None,
-    clips: Sequence[Clip] = (), progress: bool = True,
+    clips: Sequence[Clip] = (), detected: tuple[Windows, np.ndarray] | None = None, progress: bool = True,
 ) -> list[dict]:  # fmt: skip
     """Rows of windows at an interval: the straight line and optical flow (propagation alone), the single frame, each model.
 
     Subsets: all joints; where the truth tells occlusion, visible, occluded and blurred (`fast_joints`) ones. clips: whose
-    ignored regions count for nobody.
+    ignored regions count for nobody. detected: windows in a detector's boxes and their scores, to estimate in instead.
     """
     rows, given, truth = [], task == "propagation", windows.poses()
+    windows, scores = (windows, None) if detected is None else detected
     if given:
         found = {"linear": propagate.linear(windows), "farneback": propagate.farneback(windows, progress=progress)}
     else:
@@ -230,7 +232,10 @@ def rows_at(
     kept = replace(truth, visibility=truth.visibility * ~otpose.ignored(truth, clips))
     fast = fast_joints(windows, truth) if truth.occlusion_known else None
     for name, poses in found.items():
-        of = otpose.rows_of(name, poses, kept, seed=seed, left_out=otpose.ignored(poses, clips))
+        if scores is not None:  # unstated; ours
+            poses = replace(poses, confidence=poses.confidence * scores[:, None])
+        left_out = otpose.ignored(poses, clips)
+        of = otpose.rows_of(name, poses, kept, seed=seed, left_out=left_out, paired=scores is None)
         if fast is not None:
             blurred = replace(truth, visibility=truth.visibility * fast)
             row = otpose.rows_of(name, poses, blurred, seed=seed, left_out=truth.labelled & ~fast)[0]
@@ -317,26 +322,35 @@ def pseudo_rows(
 
 def evaluate(
     data: str = "synthetic", *, task: str = "propagation", variants: Sequence[str] | None = None,
-    intervals: Sequence[int] | None = None, seed: int = 0, steps: int | None = None, precision: str = "fp32",
-    device: str = "auto", progress: bool = True,
+    intervals: Sequence[int] | None = None, seed: int = 0, steps: int | None = None, boxes: str | Path | None = None,
+    precision: str = "fp32", device: str = "auto", progress: bool = True,
 ) -> dict:  # fmt: skip
     """The protocol on rendered clips or on PoseTrack: {schema_version, protocol, rows}, metrics in percent.
 
     data: "synthetic", or "posetrack17[:PATH]" and so on: the paper's recipe on what the user has. task: "propagation", where
     labels of every T-th frame are given, "estimation", where none are, or "pseudo": `pseudo_rows`. variants: names of
     `VARIANTS`, which are trained (and cached); by default the shipped weights, on PoseTrack "stdpose". intervals: T, default
-    `INTERVALS`, 7 for variants, estimation and PoseTrack. steps: caps every training, for tests. precision: of answers, "fp32" or
-    "bf16" (mixed).
+    `INTERVALS`, 7 for variants, estimation and PoseTrack. steps: caps every training, for tests. boxes: a detector's
+    results for estimation on PoseTrack, COCO JSON; None: ground truth. precision: of answers, "fp32" or "bf16" (mixed).
     """
     if task not in TASKS:
         raise unknown("task", task, TASKS)
     name = data.partition(":")[0]
     if name not in ("synthetic", *otpose.PUBLISHED):
         raise unknown("data of STDPose", name, ("synthetic", *otpose.PUBLISHED))
+    if boxes is not None and (name == "synthetic" or task != "estimation"):
+        raise BadParameter("only estimation on PoseTrack looks into a detector's boxes", remedy="leave boxes out")
     if name != "synthetic" and task == "pseudo":
         raise BadParameter("Table 3 on PoseTrack is not written", remedy="use --data synthetic")
     if name != "synthetic":
-        given = {"seed": seed, "steps": steps, "precision": precision, "device": device, "progress": progress}
+        given = {
+            "seed": seed,
+            "steps": steps,
+            "boxes": boxes,
+            "precision": precision,
+            "device": device,
+            "progress": progress,
+        }
         intervals = (1,) if task == "estimation" else intervals or (7,)
         return _evaluate_published(data, task, variants or ("stdpose",), intervals, **given)
     if intervals is None:
@@ -392,6 +406,11 @@ EPOCHS, DROPS, PEOPLE = 20, (12 / 20, 16 / 20), 32  # App. B; people a step  # u
 WEIGHTS = "vitpose_base_simple"  # a ViT-B that learned poses on COCO, if the user has it; else ImageNet's
 
 
+def estimation_config(config: STDPoseConfig) -> WindowConfig:
+    """A labelled frame beside the frames before and after."""
+    return WindowConfig(size=config.size, offsets=(-1, 0, 1), padding=PADDING, alignment=config.alignment)
+
+
 def published_windows(
     clips: Sequence[Clip], folder: Path, config: STDPoseConfig, interval: int, task: str = "propagation"
 ) -> Windows:
@@ -400,7 +419,7 @@ def published_windows(
     """
     options, pairs = {"padding": PADDING, "alignment": config.alignment}, [(c, folder) for c in clips]
     if task == "estimation":
-        return Windows(pairs, WindowConfig(size=config.size, offsets=(-1, 0, 1), **options))
+        return Windows(pairs, estimation_config(config))
     windows = propagate.windows_between(pairs, config.size, interval=interval, **options)
     tracks = [windows.pairs[pair][0].tracks[n] for pair, n, _ in windows.items]
     gaps = [int(np.ptp(windows.frames_of(i))) for i in range(len(windows))]
@@ -452,11 +471,12 @@ def _trained_published(data, task, variant, interval, seed, steps, device, progr
     )
 
 
-def _evaluate_published(data, task, variants, intervals, *, seed, steps, precision, device, progress) -> dict:
+def _evaluate_published(data, task, variants, intervals, *, seed, steps, boxes, precision, device, progress) -> dict:
     """The paper's settings: ViT-B, 256 x 192, AdamW at 2e-4; boxes on the line between the labelled ones, for estimation
-    people's own.
+    people's own, or a detector's as in the paper.
     """
-    boxes = "between labels" if task == "propagation" else "ground truth"
+    kind = "between labels" if task == "propagation" else "ground truth" if boxes is None else "detector"
+    found = None if boxes is None else read_person_boxes(boxes).boxes
     clips, folder = otpose.read_published(data, "val")
     rows, told, n = [], "weights as named", 0
     for variant in variants:
@@ -467,15 +487,17 @@ def _evaluate_published(data, task, variants, intervals, *, seed, steps, precisi
                 model = load(variant, device=choose_device(device))
             model.precision = precision
             test = published_windows(clips, folder, model.model.config, interval, task)
-            n += len(test)
-            rows += rows_at(
-                test, {variant: model}, task=task, interval=interval, seed=seed, clips=clips, progress=progress
-            )
+            n, detected = n + len(test), None
+            if found is not None:
+                pairs, joints = [(clip, folder) for clip in clips], model.skeleton.name
+                detected = detected_windows(pairs, found, joints, estimation_config(model.model.config), file=boxes)
+            given = {"task": task, "interval": interval, "seed": seed, "clips": clips, "detected": detected}
+            rows += rows_at(test, {variant: model}, **given, progress=progress)
     among = "between labelled ones T frames apart" if task == "propagation" else "beside the frames before and after"
     protocol = (
         f"{data.partition(':')[0]}: {len(clips)} validation clips, {n} people in labelled frames {among}; task {task}; boxes: "
-        f"{boxes}; percent; AP-*: PoseTrack's average precision within half a head "
+        f"{kind}; percent; AP-*: PoseTrack's average precision within half a head "
         f"size, ignored regions left out; answers in {precision}; {told}"
     )
     rows += paper_rows("Table 1" if task == "propagation" else "Table 2")
-    return {"schema_version": SCHEMA_VERSION, "protocol": protocol, "boxes": boxes, "rows": rows}
+    return {"schema_version": SCHEMA_VERSION, "protocol": protocol, "boxes": kind, "rows": rows}
