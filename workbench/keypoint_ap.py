@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from pycocotools.cocoeval import COCOeval
@@ -21,7 +22,7 @@ from scipy.optimize import linear_sum_assignment
 from .errors import BadParameter, BadRecord
 from .geometry import box_of_points
 from .metrics import box_sizes, head_sizes, hits, pckh_ap
-from .records import Detections, Pose
+from .records import Detections, Picture, Pose
 from .skeletons import skeleton
 
 JOINTS = ("labelled", "visible", "occluded")
@@ -288,6 +289,17 @@ GROUPS = {  # columns of PoseTrack's tables, joints by their names without sides
     "Head": ("nose", "head_bottom", "head_top"), "Shoulder": ("shoulder",), "Elbow": ("elbow",), "Wrist": ("wrist",),
     "Hip": ("hip",), "Knee": ("knee",), "Ankle": ("ankle",),
 }  # fmt: skip
+
+
+def in_ignored(owner: Detections | Pose, pictures: Iterable[Picture]) -> Bool[np.ndarray, "n k"]:
+    """Joints inside the regions where nobody was labelled: PoseTrack's program counts them neither as found nor as labelled."""
+    regions = {picture.name: picture.ignore for picture in pictures if picture.ignore}
+    inside = np.zeros(owner.xy_frame.shape[:2], bool)
+    for row, name in enumerate(owner.images):
+        for polygon in regions.get(name, ()):
+            at = [cv2.pointPolygonTest(np.float32(polygon), xy, False) > 0 for xy in owner.xy_frame[row].tolist()]
+            inside[row] |= at
+    return inside
 
 
 def posetrack_ap(

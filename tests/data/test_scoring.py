@@ -401,3 +401,30 @@ def test_random_files_score_as_in_pycocotools(files, seed):
         agreed(both, name)
     else:
         assert first(score_files(*both))["AR"] in (0, -1)
+
+
+@pytest.mark.realdata
+def test_posetrack_s_own_score_where_heads_are_known(data_root, tmp_path):
+    """Perfect joints score 100 %, joints far away nothing."""
+    path = data_root / "mmpose_samples/posetrack18/annotations/test_posetrack18_val.json"
+    people = json.loads(path.read_text())["annotations"]
+    shown = [a for a in people if a["bbox_head"][2] > 0 and any(a["keypoints"][2::3])]
+
+    def scored(move):
+        results = [
+            {"image_id": a["image_id"], "category_id": 1, "score": 0.5, "keypoints": move(np.reshape(a["keypoints"], (-1, 3)) * 1.0)}
+            for a in shown
+        ]  # fmt: skip
+        (tmp_path / "results.json").write_text(json.dumps(results))
+        found = score_files(tmp_path / "results.json", path, area="box")
+        return {k: v for k, v in found["rows"][0]["metrics"].items() if k.startswith("PoseTrack")}, found["protocol"]
+
+    def sure(joints):
+        return (
+            np.column_stack((joints[:, :2], joints[:, 2] > 0)).ravel().tolist()
+        )  # a sure joint that nobody labelled is wrong
+
+    whole, told = scored(sure)
+    assert set(whole) == {f"PoseTrack AP-{n}" for n in "Head Shoulder Elbow Wrist Hip Knee Ankle Mean".split()}
+    assert whole == pytest.approx(dict.fromkeys(whole, 1.0)) and "half a head size" in told
+    assert all(v == 0 for v in scored(lambda joints: sure(joints + [1000, 0, 0]))[0].values())

@@ -26,6 +26,13 @@ def _flat(truth: Pose) -> Bool[np.ndarray, "n"]:
     return (truth.boxes_xyxy[:, 2:] <= truth.boxes_xyxy[:, :2]).any(1)
 
 
+def _posetrack_ap(truth: Pose, found: Detections, pictures: Sequence[Picture]) -> dict[str, float]:
+    seen = found.select(np.isin(found.images, list(set(truth.images))) if len(found) else np.zeros(0, bool))
+    kept = replace(truth, visibility=truth.visibility * ~kp.in_ignored(truth, pictures))
+    ap = kp.posetrack_ap(kept, seen, left_out=kp.in_ignored(seen, pictures))
+    return {f"PoseTrack AP-{name}": value for name, value in ap.items() if np.isfinite(value)}
+
+
 def score(
     truth: Pose,
     found: Detections,
@@ -42,7 +49,8 @@ def score(
     Rows: all joints; visible and occluded joints where the truth tells them apart; where pictures state a crowdIndex,
     CrowdPose's easy, medium and hard by the edges of its evaluator (0.2, 0.8: published numbers) and of its paper (0.1, 0.8).
     Metrics: `keypoint_ap`'s, and PCK of the people that `match` pairs, whom nobody found missed. Who has a box of no width
-    or height is left out of PCK.
+    or height is left out of PCK. Where people have head boxes, PoseTrack's AP too, by joints' own confidences, in the frames
+    with people, regions where nobody was labelled left out.
     boxes: from which the poses were estimated, one of `BOXES`; always stated, never guessed.
     pictures: all that were looked at, in order of their ids; None: those with people in them.
     Other parameters and errors: as of `keypoint_ap`, `pck_by_visibility`.
@@ -66,6 +74,8 @@ def score(
         return {"subset": subset, "kind": "measured", "n": n, "pictures": len(among), "metrics": metrics}
 
     rows = [row("all joints")]
+    if truth.head_boxes_xyxy is not None:
+        rows[0]["metrics"] |= _posetrack_ap(truth.select(~out), found, pictures or ())
     if truth.occlusion_known:
         rows += [row("visible joints", "visible"), row("occluded joints", "occluded")]
     pair = kp.match(truth, found, images=names, area=area)
@@ -87,6 +97,8 @@ def score(
         f"the 20 best detections a picture, {joint_set.name} with sigmas of {joint_set.sigma_source}, scale {scale}; "
         f"PCK within {threshold:g} of the box's longer side, mean of joints, people paired with detections by largest total OKS"
     )
+    if truth.head_boxes_xyxy is not None:
+        protocol += "; PoseTrack AP: joints within half a head size, by their own confidences, in frames with people"
     if not truth.occlusion_known:
         protocol += "; the truth does not say which joints are occluded, so nothing is split by visibility"
     return {"schema_version": 1, "protocol": protocol, "boxes": boxes, "rows": rows}
@@ -209,10 +221,10 @@ def _whole_ids(record: object) -> object:
 
 
 def _picture(image: object) -> object:
-    """What is read of a picture: its id, as its name too where it states none, and CrowdPose's index."""
+    """What is read of a picture: its id, as its name too where it states none, CrowdPose's index, PoseTrack's regions."""
     if type(image) is not dict:
         return image
-    bare = _whole_ids({key: image.get(key) for key in ("id", "crowdIndex", "file_name")})
+    bare = _whole_ids({key: image.get(key) for key in ("id", "crowdIndex", "file_name", "ignore_regions_x", "ignore_regions_y")})
     return bare if type(bare["file_name"]) is str else bare | {"file_name": str(bare["id"])}
 
 

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float16, Int
@@ -506,20 +505,10 @@ def train_published_frame(
     return single.train_on(windows, model, card, settings, label="single frame", **how)[1], start
 
 
-def ignored(owner: Detections | Pose, clips: Sequence[Clip]) -> Bool[np.ndarray, "n k"]:
-    """Joints inside the regions where nobody was labelled: PoseTrack's program counts them neither as found nor as labelled."""
-    regions = {picture.name: picture.ignore for clip in clips for picture in clip.pictures if picture.ignore}
-    inside = np.zeros(owner.xy_frame.shape[:2], bool)
-    for row, name in enumerate(owner.images):
-        for polygon in regions.get(name, ()):
-            at = [cv2.pointPolygonTest(np.float32(polygon), xy, False) > 0 for xy in owner.xy_frame[row].tolist()]
-            inside[row] |= at
-    return inside
-
-
 def _evaluate_published(data, variants, seed: int, steps: int | None, *, boxes, precision, device, progress) -> dict:
     """The paper's settings: HRNet-W48, 384 x 288, AdamW at 1e-5; boxes: ground truth, or a detector's as the paper's are."""
     clips, folder = read_published(data, "val")
+    shown = [picture for clip in clips for picture in clip.pictures]
     detected = None if boxes is None else read_person_boxes(boxes).boxes
     told_boxes = (
         "ground truth"
@@ -562,14 +551,15 @@ def _evaluate_published(data, variants, seed: int, steps: int | None, *, boxes, 
             )
         test = published_windows(clips, folder, model.config)
         truth, scores = test.poses(), None
-        kept = replace(truth, visibility=truth.visibility * ~ignored(truth, clips))
+        kept = replace(truth, visibility=truth.visibility * ~kp.in_ignored(truth, shown))
         if boxes is not None:
             pairs, config = [(clip, folder) for clip in clips], model.config
             test, scores = detected_windows(pairs, detected, config.skeleton, published_config(config), file=boxes)
         for name, found in estimate(test, {variant: model}, precision=precision, progress=progress).items():
             if scores is not None:  # unstated; ours
                 found = replace(found, confidence=found.confidence * scores[:, None])
-            rows += rows_of(name, found, kept, seed=seed, left_out=ignored(found, clips), paired=scores is None)
+            left_out = kp.in_ignored(found, shown)
+            rows += rows_of(name, found, kept, seed=seed, left_out=left_out, paired=scores is None)
     protocol = (
         f"{data.partition(':')[0]}: {len(clips)} validation clips, {len(truth)} people in labelled frames; boxes: {told_boxes}; "
         f"percent; AP-*: PoseTrack's average precision within half a head size, ignored regions left out; "

@@ -20,6 +20,7 @@ from jaxtyping import Bool
 from timm.layers import resample_abs_pos_embed
 
 from .. import checkpoint, metrics, propagate
+from .. import keypoint_ap as kp
 from ..data.coco import read_person_boxes
 from ..data.windows import Augment, WindowConfig, Windows, detected_windows
 from ..data.worlds import WORLDS, cached_clips
@@ -28,7 +29,7 @@ from ..models import build, config_of
 from ..models.backbones import public_weights
 from ..models.stdpose import TABLE_4, STDPose, STDPoseConfig
 from ..predict import Propagator, between_inputs, load, weights_path
-from ..records import Clip, Pose, Track
+from ..records import Clip, Picture, Pose, Track
 from ..train import Batch, TrainConfig, choose_device, fingerprint, settings_of, share, train, trained_folder
 from . import otpose
 from . import vissimcc as single
@@ -214,11 +215,11 @@ def fast_joints(windows: Windows, truth: Pose) -> Bool[np.ndarray, "n k"]:
 
 def rows_at(
     windows: Windows, models: Mapping[str, Propagator], *, task: str, interval: int, seed: int | None = None,
-    clips: Sequence[Clip] = (), detected: tuple[Windows, np.ndarray] | None = None, progress: bool = True,
+    pictures: Sequence[Picture] = (), detected: tuple[Windows, np.ndarray] | None = None, progress: bool = True,
 ) -> list[dict]:  # fmt: skip
     """Rows of windows at an interval: the straight line and optical flow (propagation alone), the single frame, each model.
 
-    Subsets: all joints; where the truth tells occlusion, visible, occluded and blurred (`fast_joints`) ones. clips: whose
+    Subsets: all joints; where the truth tells occlusion, visible, occluded and blurred (`fast_joints`) ones. pictures: whose
     ignored regions count for nobody. detected: windows in a detector's boxes and their scores, to estimate in instead.
     """
     rows, given, truth = [], task == "propagation", windows.poses()
@@ -229,12 +230,12 @@ def rows_at(
         found = {}
     found["single frame"] = single_frame(next(iter(models.values()))).carry(windows, given=False, progress=progress)
     found |= {name: model.carry(windows, given=given, progress=progress) for name, model in models.items()}
-    kept = replace(truth, visibility=truth.visibility * ~otpose.ignored(truth, clips))
+    kept = replace(truth, visibility=truth.visibility * ~kp.in_ignored(truth, pictures))
     fast = fast_joints(windows, truth) if truth.occlusion_known else None
     for name, poses in found.items():
         if scores is not None:  # unstated; ours
             poses = replace(poses, confidence=poses.confidence * scores[:, None])
-        left_out = otpose.ignored(poses, clips)
+        left_out = kp.in_ignored(poses, pictures)
         of = otpose.rows_of(name, poses, kept, seed=seed, left_out=left_out, paired=scores is None)
         if fast is not None:
             blurred = replace(truth, visibility=truth.visibility * fast)
@@ -478,6 +479,7 @@ def _evaluate_published(data, task, variants, intervals, *, seed, steps, boxes, 
     kind = "between labels" if task == "propagation" else "ground truth" if boxes is None else "detector"
     found = None if boxes is None else read_person_boxes(boxes).boxes
     clips, folder = otpose.read_published(data, "val")
+    pictures = [picture for clip in clips for picture in clip.pictures]
     rows, told, n = [], "weights as named", 0
     for variant in variants:
         for interval in intervals:
@@ -491,7 +493,7 @@ def _evaluate_published(data, task, variants, intervals, *, seed, steps, boxes, 
             if found is not None:
                 pairs, joints = [(clip, folder) for clip in clips], model.skeleton.name
                 detected = detected_windows(pairs, found, joints, estimation_config(model.model.config), file=boxes)
-            given = {"task": task, "interval": interval, "seed": seed, "clips": clips, "detected": detected}
+            given = {"task": task, "interval": interval, "seed": seed, "pictures": pictures, "detected": detected}
             rows += rows_at(test, {variant: model}, **given, progress=progress)
     among = "between labelled ones T frames apart" if task == "propagation" else "beside the frames before and after"
     protocol = (
