@@ -412,7 +412,7 @@ def test_posetrack_s_own_score_where_heads_are_known(data_root, tmp_path):
 
     def scored(move):
         results = [
-            {"image_id": a["image_id"], "category_id": 1, "score": 0.5, "keypoints": move(np.reshape(a["keypoints"], (-1, 3)) * 1.0)}
+            {"image_id": a["image_id"], "category_id": 1, "score": 0.5, "keypoints": move(np.reshape(a["keypoints"], (-1, 3)))}
             for a in shown
         ]  # fmt: skip
         (tmp_path / "results.json").write_text(json.dumps(results))
@@ -427,4 +427,4 @@ def test_posetrack_s_own_score_where_heads_are_known(data_root, tmp_path):
     whole, told = scored(sure)
     assert set(whole) == {f"PoseTrack AP-{n}" for n in "Head Shoulder Elbow Wrist Hip Knee Ankle Mean".split()}
     assert whole == pytest.approx(dict.fromkeys(whole, 1.0)) and "half a head size" in told
-    assert all(v == 0 for v in scored(lambda joints: sure(joints + [1000, 0, 0]))[0].values())
+    assert all(v == 0 for v in scored(lambda joints: sure(joints + np.array([1e5, 0, 0])))[0].values())
