@@ -45,6 +45,29 @@ def test_observing_changes_nothing_and_every_tap_fires(name, config, device):
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("name", "config"), CASES)
+def test_every_layer_in_bf16_is_near_itself(name, config, device):
+    """Kernels of half precision that are wrong do exist: a network learns around one, and answers differently in fp32."""
+    model, inputs = made(name, config, device, batch=8)
+    apart, kinds = {}, (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.Linear)
+
+    def compare(path):
+        def hook(layer, given, exact):
+            with torch.autocast(device, torch.bfloat16):
+                mixed = type(layer).forward(layer, *given).float()
+            apart[path] = ((mixed - exact).norm() / exact.norm().clamp_min(1e-6)).item()
+
+        return hook
+
+    for path, layer in model.named_modules():
+        if isinstance(layer, kinds):
+            layer.register_forward_hook(compare(path))
+    with torch.no_grad():
+        model(**inputs)
+    assert apart and not {path: value for path, value in apart.items() if value > 0.05}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("name", "config"), CASES)
 def test_every_parameter_gets_a_gradient(name, config, device):
     model, inputs = made(name, config, device)
     model.train()

@@ -224,7 +224,9 @@ def _picture(image: object) -> object:
     """What is read of a picture: its id, as its name too where it states none, CrowdPose's index, PoseTrack's regions."""
     if type(image) is not dict:
         return image
-    bare = _whole_ids({key: image.get(key) for key in ("id", "crowdIndex", "file_name", "ignore_regions_x", "ignore_regions_y")})
+    bare = _whole_ids(
+        {key: image.get(key) for key in ("id", "crowdIndex", "file_name", "ignore_regions_x", "ignore_regions_y")}
+    )
     return bare if type(bare["file_name"]) is str else bare | {"file_name": str(bare["id"])}
 
 

@@ -26,7 +26,7 @@ from ..errors import BadParameter
 from ..skeletons import skeleton
 from ..taps import Tap
 from .backbones import HEATMAP_STD, Backbone, HeatmapHead
-from .layers import MultiheadAttention
+from .layers import MultiheadAttention, Patches
 
 PATCH = 16  # px of the crop to a token
 
@@ -352,7 +352,7 @@ class SpatioTemporalDynamicsAggregation(nn.Module):
     def __init__(self, channels: int, tokens: int, config: STDPoseConfig):
         super().__init__()
         k, patch = config.joints, 2 ** len(config.deconv)
-        self.embed = nn.Conv2d((1 + config.dam) * k, channels, patch, patch)
+        self.embed = Patches((1 + config.dam) * k, channels, patch)
         self.position = nn.Parameter(0.02 * torch.randn(tokens, channels))
         self.blocks = nn.ModuleList(PoseAggregation(channels, config) for _ in range(config.blocks))
         self.norm_image, self.norm = nn.LayerNorm(channels), nn.LayerNorm(channels)
@@ -398,7 +398,7 @@ class STDPose(nn.Module):
         if channels % config.heads:
             raise BadParameter(f"{config.heads} heads of {channels} channels", remedy="let heads divide channels")
         cut = patch > 1  # finer maps: their own head needs no upsampling if they are as fine as the heatmaps
-        self.cut = nn.Conv2d(fine, channels, patch, patch) if cut and (config.tff or config.stda) else None
+        self.cut = Patches(fine, channels, patch) if cut and (config.tff or config.stda) else None
         self.head = HeatmapHead(fine, config.joints, config.deconv[int(math.log2(patch)) :], std=HEATMAP_STD)
         alone = config.tff and not config.stda  # Table 4 (b)
         self.head_fused = HeatmapHead(channels, config.joints, config.deconv, std=HEATMAP_STD) if alone else None
