@@ -358,7 +358,8 @@ def evaluate(
         return _evaluate_published(data, variants or ("otpose",), seed, steps, **given)
     if variants is None:
         models, networks = {"otpose": load("otpose", device=choose_device(device)).model}, "shipped weights"
-        seed = single.seed_of(weights_path("otpose"))
+        shipped = checkpoint.read_card(weights_path("otpose"))["train"]
+        seed, count = shipped["seed"], shipped["steps"]
     else:
         settings = replace(TABLE_TRAIN, seed=seed)
         models = {
@@ -370,7 +371,10 @@ def evaluate(
             f"networks: {count:,} steps of {TABLE_TRAIN.batch_size} people in {TABLE_TRAIN.precision} on heatmaps of one "
             f"single-frame estimator"
         )
-    rows = measured(models, seed=seed, precision=precision, progress=progress)
+    rows = [
+        row | ({"steps": count} if row["variant"] in models else {})
+        for row in measured(models, seed=seed, precision=precision, progress=progress)
+    ]
     protocol = (
         f"{CLIPS['test']} rendered test clips (world {WORLD.name} {WORLD.digest()}), the middle one of five frames; boxes: "
         f"ground truth; percent; AP-*: PoseTrack's average precision within half a head size; PCKh: joints within half a "
