@@ -320,7 +320,7 @@ def test_people_of_a_video_are_estimated_in_their_boxes(rng):
         estimate_people(estimator, frames, replace(found, frames=None))
 
 
-@pytest.mark.parametrize("name", OF_PICTURES)
+@pytest.mark.parametrize("name", sorted(OF_PICTURES))
 def test_half_precision_changes_little_and_only_the_answers(rng, name):
     exact, mixed = load(name), load(name, precision="bf16")
     frames = rng.integers(0, 255, (2 * exact.reach + 1, 96, 128, 3), dtype=np.uint8)
