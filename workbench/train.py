@@ -93,6 +93,11 @@ def settings_of(config: TrainConfig) -> dict:
     return {k: v for k, v in asdict(config).items() if k != "drops" or v}
 
 
+def training_key(config: TrainConfig, loss_weights: Mapping[str, float], card: Mapping | None = None) -> str:
+    """What a finished training is known by: all that changes its weights; its card says it as "fingerprint"."""
+    return fingerprint(settings_of(replace(config, save_every=1, workers=0)), dict(loss_weights), dict(card or {}))
+
+
 def share(batch_size: int) -> int:
     """How much of a batch this process makes, one of those that torchrun started."""
     return batch_size // int(os.environ.get("WORLD_SIZE", "1"))
@@ -203,7 +208,7 @@ def train(
     """
     out = Path(out)
     weights, state_path = out / "model.safetensors", out / "state.pt"
-    key = fingerprint(settings_of(replace(config, save_every=1, workers=0)), dict(loss_weights), dict(card or {}))
+    key = training_key(config, loss_weights, card)
     if weights.exists() and checkpoint.read_card(weights).get("fingerprint") == key:
         checkpoint.load(weights, model.to(choose_device(device)))
         history = tuple(checkpoint.read_card(weights).get("history", ()))

@@ -113,6 +113,30 @@ def test_a_variant_learns_behind_a_frozen_estimator_and_is_measured(small_world,
     assert by["linear", "blurred joints"]["metrics"]["PCKh"] < line["metrics"]["PCKh"], "a line is worst at fast joints"
 
 
+def test_what_the_shipped_file_holds_is_not_trained_again(small_world, monkeypatch, tmp_path):
+    """Neither the estimator in it nor the whole; what has other settings is, and so is all for `workbench train`."""
+    start, shipped = recipe.weights_path(), tmp_path / "shipped.safetensors"
+    settings = replace(recipe.TRAIN, steps=2)
+    recipe.ship(shipped, settings, progress=False)
+    monkeypatch.setattr(recipe, "weights_path", lambda name: shipped if name == "stdpose" else start)
+    monkeypatch.setattr(recipe, "cache_folder", lambda: tmp_path / "elsewhere")
+
+    def trained() -> list[str]:
+        cards = (checkpoint.read_card(p) for p in recipe.cache_folder().glob("*/model.safetensors"))
+        return sorted(card.get("variant", "frame") for card in cards)
+
+    _, weights = recipe.train_variant("stdpose", settings, cap=2, progress=False)
+    assert weights == shipped and trained() == []
+    _, weights = recipe.train_variant("e", settings, cap=2, progress=False)
+    own, before = checkpoint.read_tensors(weights), checkpoint.read_tensors(shipped)
+    assert all(torch.equal(own[name], before[name]) for name in own if name.startswith(("backbone.", "head.")))
+    assert trained() == ["e"], "behind the shipped estimator"
+    recipe.train_variant("stdpose", replace(settings, seed=1), cap=2, progress=False)
+    assert trained() == ["e", "stdpose"]
+    recipe.train_variant("stdpose", settings, cap=2, anew=True, progress=False)
+    assert trained() == ["e", "frame", "stdpose", "stdpose"]
+
+
 def test_the_single_frame_inside_is_the_estimator_itself(small_world):
     propagator, _ = recipe.train_variant("stdpose", recipe.TRAIN, cap=1, progress=False)
     frame, _ = recipe.train_frame(steps=1, progress=False)

@@ -30,7 +30,17 @@ from ..models.backbones import public_weights
 from ..models.stdpose import TABLE_4, STDPose, STDPoseConfig
 from ..predict import Propagator, between_inputs, load, weights_path
 from ..records import Clip, Picture, Pose, Track
-from ..train import Batch, TrainConfig, choose_device, fingerprint, settings_of, share, train, trained_folder
+from ..train import (
+    Batch,
+    TrainConfig,
+    choose_device,
+    fingerprint,
+    settings_of,
+    share,
+    train,
+    trained_folder,
+    training_key,
+)
 from . import otpose
 from . import vissimcc as single
 
@@ -109,15 +119,40 @@ def gap_batches(
 # --- training -----------------------------------------------------------------------------------------------------
 
 
-def _train(model: STDPose, batches, card: dict, settings: TrainConfig, *, device: str, progress: bool, label: str):
+def _key(model: STDPose, settings: TrainConfig, card: dict) -> tuple[dict[str, float], str]:
+    """The terms of Eq. 5 that the model has, and what the finished training is known by."""
     mutual = [f"mutual_{name}" for name in (model.mutual.label if model.mutual else ())]
     own = ["frame"] if model.config.frame_weight else []
-    losses = dict.fromkeys(["heatmap", *own, *mutual, *(["density"] if mutual else [])], 1.0)  # Eq. 5
-    folder = cache_folder() / fingerprint(settings_of(settings), card)
-    result = train(
-        model, batches, settings, folder, loss_weights=losses, card=card, device=device, progress=progress, label=label
-    )
-    return Propagator(model, label, PADDING), result.weights
+    losses = dict.fromkeys(["heatmap", *own, *mutual, *(["density"] if mutual else [])], 1.0)
+    return losses, training_key(settings, losses, card)
+
+
+def _shipped(what: str, key: str) -> Path | None:
+    """The shipped file, if its card says that "fingerprint" or "frame" is of this training."""
+    path = weights_path("stdpose")
+    return path if path.exists() and checkpoint.read_card(path).get(what) == key else None
+
+
+def _train(
+    model: STDPose, batches, card: dict, settings: TrainConfig, *, anew: bool = False, device: str, progress: bool, label: str
+):  # fmt: skip
+    folder, (losses, key) = cache_folder() / fingerprint(settings_of(settings), card), _key(model, settings, card)
+    weights = None if anew else _shipped("fingerprint", key)
+    if weights is not None:
+        checkpoint.load(weights, model.to(choose_device(device)))
+    else:
+        weights = train(
+            model,
+            batches,
+            settings,
+            folder,
+            loss_weights=losses,
+            card=card,
+            device=device,
+            progress=progress,
+            label=label,
+        ).weights
+    return Propagator(model, label, PADDING), weights
 
 
 def _parts(weights: Path, *prefixes: str, cut: str = "") -> dict[str, torch.Tensor]:
@@ -132,34 +167,49 @@ def _card(config: STDPoseConfig, **more) -> dict:
     }  # fmt: skip
 
 
-def train_frame(*, steps: int | None = None, device: str = "auto", progress: bool = True) -> tuple[Propagator, Path]:
-    """The single-frame estimator (seed 0, the same for all variants), and its weight file; cached. steps: a cap, for tests."""
-    settings = replace(FRAME_TRAIN, steps=min(FRAME_TRAIN.steps, steps or FRAME_TRAIN.steps))
+def _frame(steps: int | None) -> tuple[STDPose, TrainConfig, dict]:
+    """The single-frame estimator before its training (seed 0, the same for all variants), settings and card."""
+    settings, start = (
+        replace(FRAME_TRAIN, steps=min(FRAME_TRAIN.steps, steps or FRAME_TRAIN.steps)),
+        weights_path(START),
+    )
     torch.manual_seed(settings.seed)
-    model, start = build("stdpose", FRAME), weights_path(START)
+    model = build("stdpose", FRAME)
     checkpoint.load_into(model, _parts(start, "backbone.", "head.", cut="maps."), partial=True)
-    model = model.to(memory_format=torch.channels_last)
     card = _card(FRAME, start=START, frame=checkpoint.read_card(start).get("frame"))
+    return model.to(memory_format=torch.channels_last), settings, card
+
+
+def train_frame(*, steps: int | None = None, device: str = "auto", progress: bool = True) -> tuple[Propagator, Path]:
+    """The single-frame estimator, and its weight file; cached. steps: a cap, for tests."""
+    model, settings, card = _frame(steps)
     batches = single_batches(people("train", 2, FRAME), share(settings.batch_size))
     return _train(model, batches, card, settings, device=device, progress=progress, label="single frame")
 
 
 def train_variant(
-    variant: str, settings: TrainConfig = TRAIN, *, cap: int | None = None, device: str = "auto", progress: bool = True
-) -> tuple[Propagator, Path]:
-    """A variant trained behind the single-frame estimator, and its weight file; cached. cap: most steps, for tests."""
+    variant: str, settings: TrainConfig = TRAIN, *, cap: int | None = None, anew: bool = False, device: str = "auto",
+    progress: bool = True,
+) -> tuple[Propagator, Path]:  # fmt: skip
+    """A variant trained behind the single-frame estimator, and its weight file; cached. cap: most steps, for tests.
+
+    What the shipped file holds, the estimator or the whole, is trained again only if `anew`.
+    """
     if variant not in VARIANTS:
         raise unknown("variant of STDPose", variant, VARIANTS)
-    _, weights = train_frame(steps=cap, device=device, progress=progress)
+    _, frame = _key(*_frame(cap))
+    weights = None if anew else _shipped("frame", frame)
+    if weights is None:
+        _, weights = train_frame(steps=cap, device=device, progress=progress)
     torch.manual_seed(settings.seed)
     config = VARIANTS[variant]
     model = build("stdpose", config)
     checkpoint.load_into(model, _parts(weights, "backbone.", "head."), partial=True)
     settings = replace(settings, steps=min(settings.steps, cap or settings.steps))
-    card = _card(config, variant=variant, frame=checkpoint.read_card(weights)["fingerprint"], given=GIVEN)
+    card = _card(config, variant=variant, frame=frame, given=GIVEN)
     sets = [people("train", interval, config) for interval in INTERVALS]
     batches = gap_batches(sets, share(settings.batch_size))
-    return _train(model, batches, card, settings, device=device, progress=progress, label=variant)
+    return _train(model, batches, card, settings, anew=anew, device=device, progress=progress, label=variant)
 
 
 def single_frame(propagator: Propagator) -> Propagator:
@@ -180,7 +230,7 @@ def ship(
     if skeleton != WORLD.skeleton:
         raise unknown("skeleton of STDPose", skeleton, [WORLD.skeleton])
     cap = settings.steps if settings.steps < TRAIN.steps else None  # of the single-frame estimator, too
-    propagator, weights = train_variant("stdpose", settings, cap=cap, device=device, progress=progress)
+    propagator, weights = train_variant("stdpose", settings, cap=cap, anew=True, device=device, progress=progress)
     card = checkpoint.read_card(weights)
     rows = measured({"stdpose": propagator}, intervals=(7,), progress=progress)
     card |= {
