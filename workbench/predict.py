@@ -494,10 +494,12 @@ class Propagator(PoseEstimator):
     with no labels, frames around one in, its poses out.
     """
 
-    reach = 3  # frames before and after where nothing is labelled, the nearest to the paper's T of 7
+    # frames before and after where nothing is labelled: the nearest to the paper's T of 7  # unstated; ours
+    reach = 3
 
-    def __init__(self, model: STDPose, name: str = "stdpose", padding: float = 1.25):
+    def __init__(self, model: STDPose, name: str = "stdpose", padding: float = 1.25, reach: int = 3):
         super().__init__(model, name, padding, mirror=False)
+        self.reach = reach
 
     def windows(self, pairs, *, interval: int = 1, **options) -> Windows:
         """`windows_between`, as the network wants them."""
@@ -626,7 +628,8 @@ def _clip_estimator(card: Mapping, name: str) -> ClipEstimator:
 
 
 def _propagator(card: Mapping, name: str) -> Propagator:
-    return Propagator(build("stdpose", _config(STDPoseConfig, card)), name, card["padding"])
+    model = build("stdpose", _config(STDPoseConfig, card))
+    return Propagator(model, name, card["padding"], card.get("reach", Propagator.reach))
 
 
 _LOADERS = {

@@ -178,6 +178,17 @@ def test_a_window_at_an_interval_holds_the_labelled_neighbours():
     )
 
 
+def test_labelled_frames_can_be_those_of_the_video():
+    """Somebody who comes late is labelled in the frames in which the others are."""
+    xy, frames, boxes = ramps(t=23)
+    early, late = clip_of(xy, boxes), clip_of(xy, boxes, labelled=np.arange(23) >= 3)
+    both = replace(early, tracks=[*early.tracks, replace(late.tracks[0], track_id=1)])
+    own, common = (Windows([(both, frames)], config(interval=7, keys="between", common=c)) for c in (False, True))
+    keys = [windows.items[windows.items[:, 1] == 1, 2].tolist() for windows in (own, common)]
+    assert keys == [[*range(4, 10), *range(11, 17)], [*range(8, 14), *range(15, 21)]]
+    assert own.items[own.items[:, 1] == 0].tolist() == common.items[common.items[:, 1] == 0].tolist()
+
+
 def test_keys_between_labels_know_only_the_boxes_of_these():
     xy, frames, boxes = ramps(t=16)
     boxes = boxes + np.where(np.arange(16)[:, None] == 3, [20, 0, 20, 0], 0)  # which nobody is to know

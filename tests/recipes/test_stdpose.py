@@ -52,10 +52,10 @@ def test_windows_are_all_frames_between_labels(small_world):
     assert recipe.WORLD.digest() == "3ec4711c855d42d2", "a change makes a new world: new name, all rows anew"
     for interval, keys in ((7, {*range(1, 7), *range(8, 14)}), (15, set(range(1, 15))), (2, set(range(1, 14, 2)))):
         windows = recipe.people("test", interval, TINY)
-        assert set(windows.items[:, 2].tolist()) <= keys and len(windows) >= 2 * len(keys) // 2
+        assert set(windows.items[:, 2].tolist()) <= keys and len(windows) >= len(keys)
         whole = [windows.frames_of(i).tolist() for i in range(len(windows))]
         assert all(left < key < right for left, key, right in whole)
-        assert max(right - left for left, _, right in whole) >= interval
+        assert {right - left for left, _, right in whole} == {interval}
 
 
 def test_labels_are_told_to_most_people_and_the_keys_are_never(small_world):
@@ -66,6 +66,11 @@ def test_labels_are_told_to_most_people_and_the_keys_are_never(small_world):
         assert batch["auxiliary_xy_crop"].shape == (16, 2, 15, 2) and batch["xy_crop"].shape == (16, 15, 2)
         assert batch["distance"].sum(1).unique().numel() <= 2 and (batch["distance"] > 0).all()
         told += (batch["auxiliary_weights"].flatten(1).sum(1) > 0).tolist()
+        rng = np.random.default_rng(step)
+        windows = sets[int(rng.integers(2))]
+        whole = windows.batch(rng.integers(len(windows), size=16), rng)["xy_crop"]
+        torch.testing.assert_close(batch["auxiliary_xy_crop"], whole[:, ::2])
+        torch.testing.assert_close(batch["xy_crop"], whole[:, 1])
     assert 0.55 < np.mean(told) < 0.85
     assert set(batch) == {"images", "distance", "auxiliary_xy_crop", "auxiliary_weights", "xy_crop", "weights"}
 
@@ -172,7 +177,7 @@ def test_pseudo_labels_are_labels_and_what_is_carried_between(small_world):
     propagator = Propagator(build("stdpose", TINY))
     pairs = recipe._rendered("train", 2)
     sparse = recipe.sparse_pairs(pairs, 7)
-    dense = recipe.carried_pairs(propagator, sparse, progress=False)
+    dense = recipe.carried_pairs(propagator, sparse, 7, progress=False)
     found = propagator.carry(propagator.windows(sparse))
     rows = iter(range(len(found)))
     for (whole, _), (few, _), (clip, _) in zip(pairs, sparse, dense):
@@ -203,13 +208,53 @@ def test_table_3_compares_labels_alone_with_pseudo_labels(small_world, monkeypat
     assert shares[0] == shares[1] == pytest.approx(100 * 3 / 16) and shares[2] == 100
 
 
-@pytest.fixture
-def posetrack18(tmp_path):
-    """Two halves in the published layout: seven frames of noise, all labelled, two people."""
-    root, rng = tmp_path / "posetrack18", np.random.default_rng(0)
+def test_nothing_is_carried_over_a_labelled_frame_in_which_somebody_is_missing(small_world):
+    (clip, frames), *_ = recipe._rendered("train", 1)
+    away = np.isin(np.arange(16), [5, 6, 7, 8])
+    tracks = [replace(t, labelled=~away, visibility=t.visibility * ~away[:, None]) for t in clip.tracks]
+    (sparse,) = recipe.sparse_pairs([(replace(clip, tracks=tracks), frames)], 4)  # labels at 0, 4, 12
+    carrier = Propagator(build("stdpose", TINY))
+    ((dense, _),) = recipe.carried_pairs(carrier, [sparse], 4, progress=False)
+    assert np.flatnonzero(dense.tracks[0].labelled).tolist() == [0, 1, 2, 3, 4, 12]
+
+
+def test_sizes_of_table_6_have_estimators_of_their_own(small_world, monkeypatch):
+    wide = replace(TINY, size=(64, 96))
+    monkeypatch.setattr(recipe, "VARIANTS", recipe.VARIANTS | {"384x288": wide})
+    result = recipe.evaluate(variants=["e", "384x288"], steps=1, progress=False)
+    rows = [r for r in result["rows"] if r["kind"] == "measured" and r["subset"] == "all joints"]
+    assert [r["variant"] for r in rows] == [
+        "linear",
+        "farneback",
+        "single frame",
+        "e",
+        "single frame, 96 x 64",
+        "384x288",
+    ]
+    cards = [checkpoint.read_card(path) for path in recipe.cache_folder().glob("*/model.safetensors")]
+    assert sorted(card["config"]["size"] for card in cards) == [[32, 64], [32, 64], [64, 96], [64, 96]]
+
+
+def test_variants_are_the_rows_of_tables_4_to_6():
+    assert len(recipe.TABLE_5) == 19 and {"b", "c", "d", "e", "k5_theta0", "k0.5_theta0.7"} <= set(recipe.VARIANTS)
+    assert recipe.VARIANTS["k2_theta0.2"] == replace(recipe.SMALL, k=2.0, theta=0.2)
+    sizes = {name: recipe._published_config(name).size for name in ("stdpose", "224x168", "384x288", "k2_theta0.2")}
+    assert sizes == {"stdpose": (192, 256), "224x168": (168, 224), "384x288": (288, 384), "k2_theta0.2": (192, 256)}
+    assert recipe.VARIANTS["224x168"].size == (84, 112) and recipe.VARIANTS["224x168"].padded == (96, 112)
+    assert recipe._published_config("a").frame_weight == 0 and not recipe._published_config("e").mi
+
+
+def published(root, there=(range(7), range(7))):
+    """Two halves in PoseTrack18's layout: seven frames of noise, all labelled, people in these of them."""
+    rng = np.random.default_rng(0)
     for split in ("train", "val"):
         sequence = f"000001_made_{split}"
-        people = (person(t, i, at=20 + 5 * i + t, bbox=[15, 15, 50, 60]) for t in range(7) for i in (0, 1))
+        people = [
+            person(t, i, at=20 + 5 * i + t, bbox=[15, 15, 50, 60])
+            for t in range(7)
+            for i, at in enumerate(there)
+            if t in at
+        ]
         value = content(*people, labelled=range(7), sequence=sequence)
         for image in value["images"]:
             image["file_name"] = f"images/{split}/{sequence}/{image['frame_id'] % 100:06d}.jpg"
@@ -217,6 +262,50 @@ def posetrack18(tmp_path):
             cv2.imwrite(str(root / image["file_name"]), rng.integers(0, 255, (96, 128, 3), np.uint8))
         write(root / "annotations" / split, value, f"{sequence}.json")
     return f"posetrack18:{root}"
+
+
+@pytest.fixture
+def posetrack18(tmp_path):
+    return published(tmp_path / "posetrack18")
+
+
+def test_labels_of_posetrack_are_those_of_every_t_th_frame_of_the_video(small_world, monkeypatch, tmp_path):
+    """0, 3 and 6, whenever somebody comes; who is gone between two of them is looked for, and found by mistake."""
+    data = published(tmp_path / "posetrack18", (range(7), (0, 2, 3, 4, 5, 6), range(2, 7)))
+    windows = recipe.published_windows(*recipe.otpose.read_published(data, "val"), TINY, 3)
+    assert sorted(windows.items[:, 1:].tolist()) == [[0, 1], [0, 2], [0, 4], [0, 5], [1, 1], [1, 2], [1, 4], [1, 5],
+                                                     [2, 4], [2, 5]]  # fmt: skip
+    assert windows.poses().labelled.any(1).sum() == 9, "nobody in frame 1 is the second person"
+    monkeypatch.setattr(recipe, "PAPER", replace(TINY, frozen=False))
+    result = recipe.evaluate(data, variants=["stdpose", "d"], intervals=(3,), steps=1, device="cpu", progress=False)
+    assert "9 of 10 people in labelled frames" in result["protocol"], (
+        "the third one's first frame has no label before it"
+    )
+    ours = [r for r in result["rows"] if r["kind"] == "measured"]
+    assert [r["variant"] for r in ours] == ["linear", "farneback", "single frame", "stdpose", "d"], "others once"
+    assert 70 < ours[0]["metrics"]["AP-Mean"] < 99.9 and ours[0]["metrics"]["PCKh"] == 100, "a mistake, all else right"
+
+
+def test_table_3_on_posetrack(small_world, posetrack18, monkeypatch):
+    monkeypatch.setattr(recipe, "PAPER", replace(TINY, frozen=False))
+    options = {"task": "pseudo", "steps": 1, "device": "cpu", "progress": False}
+    result = recipe.evaluate(posetrack18, intervals=(3,), **options)
+    ours = [r for r in result["rows"] if r["kind"] == "measured"]
+    assert [(r["variant"], r["T"]) for r in ours] == [("labels alone", 3), ("with pseudo-labels", 3), ("all labels", 1)]
+    assert [r["metrics"]["labelled"] for r in ours] == [pytest.approx(300 / 7), pytest.approx(300 / 7), 100]
+    for told in (
+        "labels alone, T = 3: stdpose: 1 steps of 2 people from random weights, 6 to learn from",
+        "14 to learn",
+    ):
+        assert told in result["protocol"]
+    assert any(r["kind"] == "paper" and r.get("method") == "FAMI-Pose" for r in result["rows"])
+
+
+def test_labels_can_be_kept_from_the_training(small_world):
+    result = recipe.evaluate(variants=["e"], intervals=(15,), given=0.0, steps=1, progress=False)
+    assert "labels told to 0% of them" in result["protocol"]
+    with pytest.raises(BadParameter, match="share from 0 to 1"):
+        recipe.evaluate(given=1.5)
 
 
 def test_posetrack_as_the_user_has_it(small_world, posetrack18, monkeypatch):
@@ -228,10 +317,11 @@ def test_posetrack_as_the_user_has_it(small_world, posetrack18, monkeypatch):
     ):
         result = recipe.evaluate(posetrack18, task=task, **options)
         ours = [r for r in result["rows"] if r["kind"] == "measured"]
-        gap, people = (3, 8) if task == "propagation" else (1, 14)
+        gap, people, seen = (3, 8, "8 of 8 people") if task == "propagation" else (1, 14, "14 people")
         assert [(r["method"], r["subset"], r["T"]) for r in ours] == [(name, "all joints", gap) for name in methods]
-        assert f"{people} people in labelled frames" in result["protocol"]
-        assert f"random weights, {people} to learn" in result["protocol"]
+        assert f"{seen} in labelled frames" in result["protocol"]
+        assert f"random weights, {people} to learn from" in result["protocol"]
+        assert ("labels told to 70% of them" in result["protocol"]) == (task == "propagation")
         assert "STDPose" in {r.get("method") for r in result["rows"] if r["kind"] == "paper"}
         if task == "propagation":
             assert ours[0]["metrics"]["AP-Mean"] > 90, "everybody moves on a line here"

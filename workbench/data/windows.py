@@ -32,7 +32,7 @@ _LOWER = ("hip", "knee", "ankle", "foot")
 
 @dataclass(frozen=True)
 class Augment:
-    """Drawn once a window, the same for all its frames. STDPose App. A; OTPose Sec. IV-B names the same four."""
+    """Drawn once a window, the same for all its frames. STDPose App. B; OTPose Sec. IV-B names the same four."""
 
     scale: tuple[float, float] = (0.65, 1.35)  # of the box; uniform: unstated; ours
     rotation_degrees: float = 45.0  # either way, uniform: unstated; ours
@@ -51,6 +51,7 @@ class WindowConfig:
     interval: int | None = None  # instead: (labelled frame before, key, labelled frame after), STDPose Sec. 3, T
     keys: str = "labelled"  # key frames with labelled joints; "all": every frame from a person's first box to the last;
     # "between": at an interval, every frame between two frames whose labels may be used, and these two's boxes alone count
+    common: bool = False  # every T-th frame counts from the video's first labelled one, not from the person's
     padding: float = 1.25  # of the key frame's box, once it has the crop's aspect; OTPose Sec. IV-B, STDPose Sec. 3
     alignment: str = "udp"
     heatmap: tuple[int, int] | None = None  # grid of `heatmaps` of the key frame; None makes none
@@ -166,7 +167,8 @@ class Windows:
         if len(names) > 1:
             raise BadParameter(f"windows of several skeletons: {', '.join(names)}", remedy="make one set of each")
         self.skeleton = skeleton(names[0]) if names else None
-        found = [(p, n, key) for p, n, track in tracks for key in self._keys(track)]
+        self._grids: dict[tuple[int, int], np.ndarray] = {}
+        found = [(p, n, key) for p, n, _ in tracks for key in self._keys(p, n)]
         self.items: Int[np.ndarray, "n 3"] = np.array(found, np.int64).reshape(-1, 3)  # pair, track, key frame
 
     def __len__(self) -> int:
@@ -206,13 +208,12 @@ class Windows:
 
     def boxes(self) -> Float[np.ndarray, "n 4"]:
         """The box that every window is cut by, before it is enlarged; px."""
-        found = [self._box(self.pairs[pair][0].tracks[n], key) for pair, n, key in self.items.tolist()]
+        found = [self._box(*item) for item in self.items.tolist()]
         return np.array(found).reshape(-1, 4)
 
     def frames_of(self, index: int) -> Int[np.ndarray, "t"]:
         """Numbers of a window's frames in its clip."""
-        pair, n, key = self.items[index].tolist()
-        return self._neighbours(self.pairs[pair][0].tracks[n], key)[0]
+        return self._neighbours(*self.items[index].tolist())[0]
 
     def frame(self, pair: int, number: int) -> UInt8[np.ndarray, "h w 3"]:
         """A whole frame of a clip."""
@@ -224,38 +225,45 @@ class Windows:
         boxes = geometry.enlarge(self.boxes(), config.padding, config.size[0] / config.size[1])
         return geometry.frame_to_crop(boxes, config.size, config.alignment)
 
-    def _grid(self, track: Track) -> Int[np.ndarray, "m"]:
-        """Frames whose labels a window at an interval may use: every T-th from the person's first labelled one."""
-        between = self.config.keys == "between"
-        labelled = np.flatnonzero(_boxed(track) if between else track.labelled)
-        return labelled[(labelled - labelled[:1]) % self.config.interval == 0]
+    def _grid(self, pair: int, n: int) -> Int[np.ndarray, "m"]:
+        """Frames whose labels of this person a window at an interval may use: every T-th from the first labelled one."""
+        if (pair, n) not in self._grids:
+            use = _boxed if self.config.keys == "between" else (lambda track: track.labelled)
+            tracks = self.pairs[pair][0].tracks
+            labelled = np.flatnonzero(use(tracks[n]))
+            first = [np.flatnonzero(use(track))[:1] for track in (tracks if self.config.common else tracks[n : n + 1])]
+            start = min(np.concatenate(first), default=0)
+            self._grids[pair, n] = labelled[(labelled - start) % self.config.interval == 0]
+        return self._grids[pair, n]
 
-    def _keys(self, track: Track) -> Int[np.ndarray, "m"]:
+    def _keys(self, pair: int, n: int) -> Int[np.ndarray, "m"]:
+        track = self.pairs[pair][0].tracks[n]
         boxed = _boxed(track)
         if self.config.keys == "between":
-            grid = self._grid(track)
+            grid = self._grid(pair, n)
             return np.setdiff1d(np.arange(grid[0], grid[-1]) if len(grid) else grid, grid)
         if self.config.keys == "all" and boxed.any():
             first, last = np.flatnonzero(boxed)[[0, -1]]
             keys = np.arange(first, last + 1)
         else:
             keys = np.flatnonzero(boxed & (track.visibility > 0).any(1))
-        return keys if self.config.interval is None else np.setdiff1d(keys, self._grid(track))
+        return keys if self.config.interval is None else np.setdiff1d(keys, self._grid(pair, n))
 
-    def _neighbours(self, track: Track, key: int) -> tuple[Int[np.ndarray, "t"], Bool[np.ndarray, "t"]]:
+    def _neighbours(self, pair: int, n: int, key: int) -> tuple[Int[np.ndarray, "t"], Bool[np.ndarray, "t"]]:
         """Frame numbers of a window and which of them repeat a frame because there is none further out."""
         if self.config.interval is None:
             wanted = key + np.array(self.config.offsets)
-            frames = wanted.clip(0, len(track.labelled) - 1)
+            frames = wanted.clip(0, len(self.pairs[pair][0].tracks[n].labelled) - 1)
             return frames, frames != wanted
-        grid = self._grid(track)
+        grid = self._grid(pair, n)
         after = int(np.searchsorted(grid, key))
         frames = np.array([grid[max(after - 1, 0)], key, grid[min(after, len(grid) - 1)]])
         return frames, np.array([after == 0, False, after == len(grid)])
 
-    def _box(self, track: Track, key: int) -> Float[np.ndarray, "4"]:
+    def _box(self, pair: int, n: int, key: int) -> Float[np.ndarray, "4"]:
         """The person's box in the key frame, between labelled frames on the line between theirs.  # unstated; ours"""
-        boxed = self._grid(track) if self.config.keys == "between" else np.flatnonzero(_boxed(track))
+        track = self.pairs[pair][0].tracks[n]
+        boxed = self._grid(pair, n) if self.config.keys == "between" else np.flatnonzero(_boxed(track))
         return np.array([np.interp(key, boxed, side) for side in track.boxes_xyxy[boxed].T])
 
     def _frames(self, pair: int):
@@ -280,8 +288,8 @@ class Windows:
         config, augment = self.config, self.config.augment
         pair, n, key = (int(v) for v in self.items[index])
         track = self.pairs[pair][0].tracks[n]
-        numbers, repeated = self._neighbours(track, key)
-        box, padding, angle, mirror = self._box(track, key), config.padding, 0.0, False
+        numbers, repeated = self._neighbours(pair, n, key)
+        box, padding, angle, mirror = self._box(pair, n, key), config.padding, 0.0, False
         aspect = config.size[0] / config.size[1]
         if rng is not None:
             labelled = track.visibility[key] > 0

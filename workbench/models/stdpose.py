@@ -29,6 +29,7 @@ from .backbones import HEATMAP_STD, Backbone, HeatmapHead
 from .layers import MultiheadAttention, Patches
 
 PATCH = 16  # px of the crop to a token
+RIDGE = 1e-3  # added to variances of 1 where information is counted  # unstated; ours
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class STDPoseConfig:
     backward_weight: float = 1.0  # of that to the right frame
     alpha: float = 0.1  # Eq. 11, Sec. 4.1
     beta: float = 0.01
-    mi_channels: int = 64  # hidden, of the estimator of information  # unstated; ours
+    mi_channels: int = 64  # directions of features that information is counted in  # unstated; ours
     # of a loss on the key frame's own heatmaps, for backbones that do not know poses; Eq. 5 has none
     frame_weight: float = 0.0
 
@@ -126,87 +127,56 @@ def residuals(frames: Float[Tensor, "b 3 k h w"]) -> Float[Tensor, "b 2 k h w"]:
 def distance_weights(distance: Num[Tensor, "b 2"]) -> Float[Tensor, "b 2"]:
     """Weights of left and right frame, sum 2: the nearer counts for more, in proportion, as DCPose has it.
 
-    1 and 1 where both are as far, also where both are missing and stand 0 frames away.  # unstated; ours
+    1 and 1 where both are as far, also where one is missing and stands 0 frames away: its residual says nothing.
+    # unstated; ours
     """
     total = distance.sum(1, keepdim=True)
-    return torch.where(total > 0, 2 * distance.flip(1) / total.clamp_min(1), 1.0)
+    return torch.where((distance > 0).all(1, keepdim=True), 2 * distance.flip(1) / total.clamp_min(1), 1.0)
 
 
-def log_density(
-    y: Float[Tensor, "b n d"], mean: Float[Tensor, "b n d"], log_variance: Float[Tensor, "b n d"]
-) -> Float[Tensor, "b b n"]:
-    """[i, j, n] = log q(y_i | x_j) of Gaussians with independent coordinates, where j gave mean and variance."""
-    apart = (y[:, None] - mean).square() * torch.exp(-log_variance)
-    return -0.5 * (apart + log_variance + math.log(2 * math.pi)).sum(-1)
+def gaussian_information(x: Float[Tensor, "b n d"], y: Float[Tensor, "b n e"]) -> Float[Tensor, ""]:
+    """Mutual information of x and y in nats, from b independent pairs at each of n places: that of Gaussians with their
+    correlations. STDPose Eq. 7.
 
-
-def information_bound(log_q: Float[Tensor, "b b n"], upper: bool) -> Float[Tensor, ""]:
-    """Mutual information in nats, estimated from b independent pairs; [i, j, n] = log q(y_i | x_j), mean over n. STDPose Eq. 7.
-
-    p(y) is what the batch says: the mean of q(y_i | x_j) over j. Lower bound with j = i in that mean (InfoNCE, van den Oord
-    et al. 2018), whatever q is, and at most log b; upper bound without it (leave one out, Poole et al. 2019), as far as q is
-    the true density. 0 for a single pair, of which nothing is known.
+    Places have means of their own and share one covariance; scales do not matter. What correlations do not tell is not
+    counted. What chance adds to correlations of few pairs is taken off: the mean over many estimates is the truth where
+    pairs are Gaussian, an estimate of nothing may fall below 0. `RIDGE` bounds what one direction can hold to 3.1 nats.
+    0 where the pairs are too few for their covariance.
     """
-    b = len(log_q)
-    if b == 1:
-        return log_q.new_zeros(())
-    own = log_q.diagonal().mT
-    if upper:
-        log_q = log_q.masked_fill(torch.eye(b, dtype=torch.bool, device=log_q.device)[..., None], -torch.inf)
-    return (own - log_q.logsumexp(1) + math.log(b - upper)).mean()
+    b, n, d = x.shape
+    e, known = y.shape[-1], (b - 1) * n
+    if known < d + e:
+        return x.new_zeros(())
+    z = torch.cat((x.float(), y.float()), -1)
+    z = (z - z.mean(0)).flatten(0, 1)
+    z = z / z.square().mean(0).clamp_min(1e-12).sqrt()
+    r = z.mT @ z / len(z) + RIDGE * torch.eye(d + e, device=z.device)
+
+    def entropy(part: slice) -> Tensor:
+        size = len(r[part])
+        by_chance = torch.digamma((known - torch.arange(size, device=r.device)) / 2).sum()
+        return 0.5 * (torch.linalg.slogdet(r[part, part])[1] - by_chance)
+
+    return entropy(slice(d)) + entropy(slice(d, None)) - entropy(slice(None))
 
 
 # --- mutual information -------------------------------------------------------------------------------------------
 
 
-class ConditionalGaussian(nn.Module):
-    """q(y | x), learned by its likelihood: mean and log variance of y, whose standard deviation is never below 0.05."""
-
-    def __init__(self, given: int, of: int, hidden: int = 64):
-        super().__init__()
-        self.first, self.last = nn.Linear(given, hidden), nn.Linear(hidden, 2 * of)
-
-    def forward(
-        self, x: Float[Tensor, "b n c"], frozen: bool = False
-    ) -> tuple[Float[Tensor, "b n d"], Float[Tensor, "b n d"]]:
-        """frozen: gradients run to x and not to the weights."""
-        first, last = (
-            (part.weight.detach(), part.bias.detach()) if frozen else (part.weight, part.bias)
-            for part in (self.first, self.last)
-        )
-        mean, raw = F.linear(F.gelu(F.linear(x.to(first[0]), *first)), *last).float().chunk(2, -1)
-        return mean, F.softplus(raw + 6) - 6
-
-    def misfit(self, x: Float[Tensor, "b n c"], y: Float[Tensor, "b n d"]) -> Float[Tensor, ""]:
-        """What q learns by, and nothing else: minus the mean log density of y."""
-        mean, log_variance = self(x.detach())
-        return 0.5 * ((y.detach() - mean).square() * torch.exp(-log_variance) + log_variance).sum(-1).mean()
-
-    def information(self, x: Float[Tensor, "b n c"], y: Float[Tensor, "b n d"], upper: bool) -> Float[Tensor, ""]:
-        """`information_bound` of x and y at n places; what moves by its gradient is x and y."""
-        return information_bound(log_density(y, *self(x, frozen=True)), upper)
-
-
 class MutualInformation(nn.Module):
-    """STDPose Eq. 11, whose estimator the paper does not name.  # unstated; ours
+    """STDPose Eq. 11, whose estimator the paper does not name: `gaussian_information`.  # unstated; ours
 
-    Information is counted at every token's place, between people of the batch (as in Hjelm et al. 2018), in nats: heatmaps
-    and labels are averaged over the token's patch. What is to grow, I(y; fused), is a lower bound, and what is to shrink,
-    I(fused; key frame), an upper one. Of the fused feature the latter takes J fixed random directions (k-sliced
-    information, Goldfeld et al. 2022); the key frame's own feature and heatmaps stand still. Information is never negative,
-    so an upper estimate below 0 counts as 0: a network that is paid for less makes features of which the density is wrong.
+    Information is counted at every token's place, between people of the batch (as in Hjelm et al. 2018): heatmaps and
+    labels are averaged over the token's patch, features are seen in fixed random directions (k-sliced information, Goldfeld
+    et al. 2022). The key frame's own feature and heatmaps stand still. Nothing is learned here.
     """
 
     def __init__(self, channels: int, config: STDPoseConfig):
         super().__init__()
-        self.config, k, hidden = config, config.joints, config.mi_channels
-        given = ({"feature": channels} if config.tff else {}) | ({"heatmap": k} if config.tks else {})
-        self.label = nn.ModuleDict({n: ConditionalGaussian(c, k, hidden) for n, c in given.items()})  # q(y | fused)
-        self.key = nn.ModuleDict(
-            {n: ConditionalGaussian(c, k, hidden) for n, c in given.items()}
-        )  # q(fused | key frame)
+        self.config = config
         if config.tff:
-            self.register_buffer("directions", nn.init.orthogonal_(torch.empty(channels, k)))
+            directions = torch.empty(channels, min(channels, config.mi_channels))
+            self.register_buffer("directions", nn.init.orthogonal_(directions))
 
     def forward(
         self,
@@ -214,26 +184,25 @@ class MutualInformation(nn.Module):
         feature: tuple[Float[Tensor, "b c y x"], Float[Tensor, "b c y x"]],
         heatmap: tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k h w"]],
     ) -> dict[str, Tensor]:
-        """The two brackets of Eq. 11, and what the densities learn by. feature, heatmap: fused, and the key frame's own."""
+        """The two brackets of Eq. 11. feature, heatmap: fused, and the key frame's own."""
+        config = self.config
 
-        def tokens(maps: Tensor) -> Tensor:
-            return F.avg_pool2d(maps.float(), 2 ** len(self.config.deconv)).flatten(2).mT
+        def of_maps(maps: Tensor) -> Tensor:
+            return F.avg_pool2d(maps.float(), 2 ** len(config.deconv)).flatten(2).mT
 
-        y, misfit, losses = tokens(truth), [], {}
-        for name, label in self.label.items():
-            if name == "feature":
-                fused, key = (F.layer_norm(x.flatten(2).mT.float(), x.shape[1:2]) for x in feature)
-                part, weight = fused @ self.directions.to(fused), self.config.alpha
-            else:
-                fused, key = (tokens(x) for x in heatmap)
-                part, weight = fused, self.config.beta
-            key = key.detach()
-            gain = label.information(fused, y, upper=False)
-            # below 0 the features would fool the density  # unstated; ours
-            held = self.key[name].information(key, part, upper=True).clamp_min(0)
-            losses[f"loss.mutual_{name}"] = -weight * (gain - held)
-            misfit += [label.misfit(fused, y), self.key[name].misfit(key, part)]
-        return losses | {"loss.density": sum(misfit)}
+        def of_features(maps: Tensor) -> Tensor:
+            return maps.flatten(2).mT.float() @ self.directions
+
+        losses, kinds = {}, {"feature": (config.tff, of_features, feature, config.alpha)}
+        kinds |= {"heatmap": (config.tks, of_maps, heatmap, config.beta)}
+        with torch.autocast(truth.device.type, enabled=False):
+            label = of_maps(truth)
+            for name, (there, seen, pair, weight) in kinds.items():
+                if there:
+                    fused, key = seen(pair[0]), seen(pair[1].detach())
+                    gain = gaussian_information(label, fused) - gaussian_information(fused, key)
+                    losses[f"loss.mutual_{name}"] = -weight * gain
+        return losses
 
 
 # --- spatiotemporal representation encoder ------------------------------------------------------------------------
@@ -450,8 +419,7 @@ class STDPose(nn.Module):
         `features_of` makes. auxiliary_xy_crop: annotations of the left and right frame, px; joints of weight 0 keep the
         network's own maps. distance: of the left and right frame from the key frame, in frames; the paper gives none.
         With labels of the key frame (px) and their weights there are the terms of Eq. 5: "loss.heatmap" (Eq. 4),
-        "loss.mutual_feature" and "loss.mutual_heatmap" (Eq. 11) with "loss.density", which moves their estimator alone, and
-        "loss.frame" where it has a weight.
+        "loss.mutual_feature" and "loss.mutual_heatmap" (Eq. 11), and "loss.frame" where it has a weight.
         """
         config = self.config
         if (images is None) == (features is None):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 from timm.layers import resample_abs_pos_embed
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .. import checkpoint, metrics, propagate
 from .. import keypoint_ap as kp
@@ -51,6 +53,7 @@ WORLD = WORLDS["fast_people"]
 CLIPS = {"train": 600, "val": 40, "test": 120}
 NEW_CLIPS = 150  # of the training split, after those that the propagator has learned from: Table 3's
 INTERVALS = (2, 3, 5, 7, 9, 15)  # T
+RATIOS = (7, 4, 2)  # T of Table 3
 TASKS = ("propagation", "estimation", "pseudo")
 PADDING = 1.25
 GIVEN = 0.7  # share of training windows whose neighbours' labels are told  # unstated; ours
@@ -59,7 +62,16 @@ FAST = (
 )
 SMALL = config_of("stdpose", "small")
 FRAME = replace(SMALL, **TABLE_4["a"], frozen=False)
-VARIANTS = {"stdpose": SMALL} | {row: replace(SMALL, **TABLE_4[row]) for row in "bcde"}  # (a) is the frozen estimator
+SIZES = {"224x168": (168, 224), "384x288": (288, 384)}  # Table 6, height x width; small networks read half of it
+TABLE_5 = {
+    f"k{k:g}_theta{theta:g}": {"k": k, "theta": theta}
+    for theta in (0.0, 0.2, 0.5, 0.7)
+    for k in (0.5, 1.0, 1.5, 2.0, 5.0)
+}
+del TABLE_5["k1.5_theta0.5"]  # "stdpose"
+CHANGES = {"stdpose": {}} | {row: TABLE_4[row] for row in "bcde"} | TABLE_5  # (a) is the frozen estimator
+VARIANTS = {name: replace(SMALL, **change) for name, change in CHANGES.items()}
+VARIANTS |= {name: replace(SMALL, size=(w // 2, h // 2)) for name, (w, h) in SIZES.items()}
 START = "otpose"  # the shipped weights whose single-frame estimator this one goes on from
 FRAME_TRAIN = TrainConfig(steps=1_500, batch_size=64, lr=1e-3, warmup_steps=100, ema=0.995, precision="bf16", workers=1)
 PSEUDO_TRAIN = replace(FRAME_TRAIN, steps=500)  # an estimator of Table 3
@@ -85,10 +97,19 @@ def _rendered(split: str, n: int) -> tuple:
 def people(split: str, interval: int, config: STDPoseConfig = SMALL, *, n: int | None = None) -> Windows:
     """Everybody in all frames between labelled ones of the first n clips of a split (default: `CLIPS`), every `interval`-th
     frame's labels and boxes being known; a window each.
+
+    Beyond training, frames between labels of which one says that the person is out of sight are left out: nothing is carried
+    there, and a line would be judged by joints that nobody labelled.
     """
     options = {"padding": PADDING, "alignment": config.alignment, "augment": AUGMENT}
     pairs = _rendered(split, CLIPS[split] if n is None else n)
-    return propagate.windows_between(pairs, config.size, interval=interval, **options)
+    windows = propagate.windows_between(pairs, config.size, interval=interval, **options)
+    if split != "train":
+        sides = [
+            (pairs[p][0].tracks[n].visibility, windows.frames_of(i)[::2]) for i, (p, n, _) in enumerate(windows.items)
+        ]
+        windows.items = windows.items[np.array([(flags[at] > 0).any(1).all() for flags, at in sides], bool)]
+    return windows
 
 
 def single_batches(windows: Windows, size: int) -> Callable[[int, np.random.Generator], Batch]:
@@ -121,9 +142,13 @@ def gap_batches(
 
 def _key(model: STDPose, settings: TrainConfig, card: dict) -> tuple[dict[str, float], str]:
     """The terms of Eq. 5 that the model has, and what the finished training is known by."""
-    mutual = [f"mutual_{name}" for name in (model.mutual.label if model.mutual else ())]
-    own = ["frame"] if model.config.frame_weight else []
-    losses = dict.fromkeys(["heatmap", *own, *mutual, *(["density"] if mutual else [])], 1.0)
+    config = model.config
+    terms = {
+        "frame": config.frame_weight,
+        "mutual_feature": config.mi and config.tff,
+        "mutual_heatmap": config.mi and config.tks,
+    }
+    losses = dict.fromkeys(["heatmap", *(name for name, there in terms.items() if there)], 1.0)
     return losses, training_key(settings, losses, card)
 
 
@@ -141,17 +166,11 @@ def _train(
     if weights is not None:
         checkpoint.load(weights, model.to(choose_device(device)))
     else:
-        weights = train(
-            model,
-            batches,
-            settings,
-            folder,
-            loss_weights=losses,
-            card=card,
-            device=device,
-            progress=progress,
-            label=label,
-        ).weights
+        # in bf16 a CPU takes five times as long for the fused kernel's backward as for the open softmax's, at 144 tokens
+        plain = choose_device(device) == "cpu" and settings.precision == "bf16"
+        options = {"loss_weights": losses, "card": card, "device": device, "progress": progress, "label": label}
+        with sdpa_kernel(SDPBackend.MATH) if plain else nullcontext():
+            weights = train(model, batches, settings, folder, **options).weights
     return Propagator(model, label, PADDING), weights
 
 
@@ -167,29 +186,32 @@ def _card(config: STDPoseConfig, **more) -> dict:
     }  # fmt: skip
 
 
-def _frame(steps: int | None) -> tuple[STDPose, TrainConfig, dict]:
-    """The single-frame estimator before its training (seed 0, the same for all variants), settings and card."""
+def _frame(steps: int | None, size: tuple[int, int]) -> tuple[STDPose, TrainConfig, dict]:
+    """The single-frame estimator of a size before its training (seed 0, the same for all variants), settings and card."""
+    config = replace(FRAME, size=size)
     settings, start = (
         replace(FRAME_TRAIN, steps=min(FRAME_TRAIN.steps, steps or FRAME_TRAIN.steps)),
         weights_path(START),
     )
     torch.manual_seed(settings.seed)
-    model = build("stdpose", FRAME)
+    model = build("stdpose", config)
     checkpoint.load_into(model, _parts(start, "backbone.", "head.", cut="maps."), partial=True)
-    card = _card(FRAME, start=START, frame=checkpoint.read_card(start).get("frame"))
+    card = _card(config, start=START, frame=checkpoint.read_card(start).get("frame"))
     return model.to(memory_format=torch.channels_last), settings, card
 
 
-def train_frame(*, steps: int | None = None, device: str = "auto", progress: bool = True) -> tuple[Propagator, Path]:
-    """The single-frame estimator, and its weight file; cached. steps: a cap, for tests."""
-    model, settings, card = _frame(steps)
-    batches = single_batches(people("train", 2, FRAME), share(settings.batch_size))
+def train_frame(
+    *, size: tuple[int, int] | None = None, steps: int | None = None, device: str = "auto", progress: bool = True
+) -> tuple[Propagator, Path]:
+    """The single-frame estimator of crops of this size, and its weight file; cached. steps: a cap, for tests."""
+    model, settings, card = _frame(steps, size or FRAME.size)
+    batches = single_batches(people("train", 2, model.config), share(settings.batch_size))
     return _train(model, batches, card, settings, device=device, progress=progress, label="single frame")
 
 
 def train_variant(
-    variant: str, settings: TrainConfig = TRAIN, *, cap: int | None = None, anew: bool = False, device: str = "auto",
-    progress: bool = True,
+    variant: str, settings: TrainConfig = TRAIN, *, cap: int | None = None, anew: bool = False, given: float = GIVEN,
+    device: str = "auto", progress: bool = True,
 ) -> tuple[Propagator, Path]:  # fmt: skip
     """A variant trained behind the single-frame estimator, and its weight file; cached. cap: most steps, for tests.
 
@@ -197,18 +219,18 @@ def train_variant(
     """
     if variant not in VARIANTS:
         raise unknown("variant of STDPose", variant, VARIANTS)
-    _, frame = _key(*_frame(cap))
+    config = VARIANTS[variant]
+    _, frame = _key(*_frame(cap, config.size))
     weights = None if anew else _shipped("frame", frame)
     if weights is None:
-        _, weights = train_frame(steps=cap, device=device, progress=progress)
+        _, weights = train_frame(size=config.size, steps=cap, device=device, progress=progress)
     torch.manual_seed(settings.seed)
-    config = VARIANTS[variant]
     model = build("stdpose", config)
     checkpoint.load_into(model, _parts(weights, "backbone.", "head."), partial=True)
     settings = replace(settings, steps=min(settings.steps, cap or settings.steps))
-    card = _card(config, variant=variant, frame=frame, given=GIVEN)
+    card = _card(config, variant=variant, frame=frame, given=given)
     sets = [people("train", interval, config) for interval in INTERVALS]
-    batches = gap_batches(sets, share(settings.batch_size))
+    batches = gap_batches(sets, share(settings.batch_size), given)
     return _train(model, batches, card, settings, anew=anew, device=device, progress=progress, label=variant)
 
 
@@ -269,8 +291,9 @@ def rows_at(
 ) -> list[dict]:  # fmt: skip
     """Rows of windows at an interval: the straight line and optical flow (propagation alone), the single frame, each model.
 
-    Subsets: all joints; where the truth tells occlusion, visible, occluded and blurred (`fast_joints`) ones. pictures: whose
-    ignored regions count for nobody. detected: windows in a detector's boxes and their scores, to estimate in instead.
+    Subsets: all joints; where the truth tells occlusion, visible, occluded and blurred (`fast_joints`) ones. The single frame
+    is the first model's. pictures: whose ignored regions count for nobody. detected: windows in a detector's boxes and their
+    scores, to estimate in instead.
     """
     rows, given, truth = [], task == "propagation", windows.poses()
     windows, scores = (windows, None) if detected is None else detected
@@ -295,35 +318,57 @@ def rows_at(
     return rows
 
 
+def rows_by_size(
+    models: Mapping[str, Propagator], rows_of: Callable[[Mapping[str, Propagator]], list[dict]]
+) -> list[dict]:
+    """The rows of models of one size of crops after the other; line and flow, which read no crops, stand there once."""
+    rows, sizes = [], dict.fromkeys(m.model.config.size for m in models.values())
+    for i, size in enumerate(sizes):
+        of = rows_of({name: m for name, m in models.items() if m.model.config.size == size})
+        if i:
+            other = {"single frame": {"variant": "single frame, {1} x {0}".format(*size)}}
+            of = [r | other.get(r["method"], {}) for r in of if r["method"] not in propagate.WAYS]
+        rows += of
+    return rows
+
+
 def measured(
     models: Mapping[str, Propagator], *, task: str = "propagation", intervals: Sequence[int] = INTERVALS,
     split: str = "test", seed: int | None = None, progress: bool = True,
 ) -> list[dict]:  # fmt: skip
     """`rows_at` of rendered clips, by interval."""
-    config = next(iter(models.values())).model.config
-    return [
-        row
-        for interval in intervals
-        for row in rows_at(
-            people(split, interval, config), models, task=task, interval=interval, seed=seed, progress=progress
-        )
-    ]
+
+    def rows_of(group: Mapping[str, Propagator], interval: int) -> list[dict]:
+        windows = people(split, interval, next(iter(group.values())).model.config)
+        return rows_at(windows, group, task=task, interval=interval, seed=seed, progress=progress)
+
+    return [row for interval in intervals for row in rows_by_size(models, partial(rows_of, interval=interval))]
 
 
 def sparse_pairs(pairs: Sequence[tuple], interval: int) -> list[tuple]:
-    """The same clips with the labels of every `interval`-th frame alone."""
+    """The same clips with the labels of every `interval`-th frame alone, counted from the first labelled one."""
 
-    def every(track: Track) -> Track:
-        kept = track.labelled & (np.arange(len(track.labelled)) % interval == 0)
+    def every(track: Track, start: int) -> Track:
+        kept = track.labelled & ((np.arange(len(track.labelled)) - start) % interval == 0)
         hidden = {name: getattr(track, name) * kept[:, None] for name in ("visibility", "boxes_xyxy")}
         return replace(track, labelled=kept, xy_frame=track.xy_frame * kept[:, None, None], **hidden)
 
-    return [(replace(clip, tracks=[every(track) for track in clip.tracks]), frames) for clip, frames in pairs]
+    starts = [min((int(t.labelled.argmax()) for t in clip.tracks if t.labelled.any()), default=0) for clip, _ in pairs]
+    return [
+        (replace(clip, tracks=[every(t, start) for t in clip.tracks]), frames)
+        for (clip, frames), start in zip(pairs, starts)
+    ]
 
 
-def carried_pairs(propagator: Propagator, pairs: Sequence[tuple], *, progress: bool = True) -> list[tuple]:
-    """The same clips with the frames between labels labelled by the propagator: Table 3's pseudo-labels."""
+def carried_pairs(
+    propagator: Propagator, pairs: Sequence[tuple], interval: int, *, progress: bool = True
+) -> list[tuple]:
+    """Clips of `sparse_pairs` with the frames between labels labelled by the propagator: Table 3's pseudo-labels. Nothing is
+    carried over a labelled frame in which a person is missing.
+    """
     windows = propagator.windows(pairs)
+    near = [int(np.ptp(windows.frames_of(i))) <= interval for i in range(len(windows))]
+    windows.items = windows.items[np.array(near, bool)]
     found, out = propagator.carry(windows, progress=progress), []
     names = ("xy_frame", "visibility", "labelled", "boxes_xyxy")
     for pair, (clip, frames) in enumerate(windows.pairs):
@@ -338,8 +383,16 @@ def carried_pairs(propagator: Propagator, pairs: Sequence[tuple], *, progress: b
     return out
 
 
+def _labelled(pairs: Sequence[tuple]) -> tuple[float, str]:
+    """Share of people's frames with labels, percent, and a fingerprint of these."""
+    tracks = [track for clip, _ in pairs for track in clip.tracks]
+    places = np.concatenate([track.xy_frame.ravel() for track in tracks])
+    share_ = 100 * float(np.mean([track.labelled.mean() for track in tracks]))
+    return share_, hashlib.sha256(places.tobytes()).hexdigest()[:16]
+
+
 def pseudo_rows(
-    propagator: Propagator, *, intervals: Sequence[int] = (7, 4, 2), seed: int = 0, steps: int | None = None,
+    propagator: Propagator, *, intervals: Sequence[int] = RATIOS, seed: int = 0, steps: int | None = None,
     device: str = "auto", progress: bool = True,
 ) -> list[dict]:  # fmt: skip
     """Table 3 in small: single-frame estimators from OTPose's, trained on clips that the propagator never saw.
@@ -353,35 +406,35 @@ def pseudo_rows(
     cases = [(kind, interval) for interval in intervals for kind in ("labels alone", "with pseudo-labels")]
     for kind, interval in [*cases, ("all labels", 1)]:
         labels = sparse_pairs(pairs, interval)
-        learn = carried_pairs(propagator, labels, progress=progress) if kind == "with pseudo-labels" else labels
+        pseudo = kind == "with pseudo-labels"
+        learn = carried_pairs(propagator, labels, interval, progress=progress) if pseudo else labels
         torch.manual_seed(seed)
         model = build("stdpose", FRAME)
         checkpoint.load_into(model, _parts(start, "backbone.", "head.", cut="maps."), partial=True)
         given = {"labels": kind, "interval": interval, "frame": checkpoint.read_card(start).get("frame")}
-        places = np.concatenate([track.xy_frame.ravel() for clip, _ in learn for track in clip.tracks])
-        card = _card(FRAME, **given) | {"clips": NEW_CLIPS, "places": hashlib.sha256(places.tobytes()).hexdigest()[:16]}
+        card = _card(FRAME, **given) | {"clips": NEW_CLIPS, "places": _labelled(learn)[1]}
         batches = single_batches(Windows(learn, cut), share(settings.batch_size))
         label = f"{kind}, T = {interval}"
         found, _ = _train(model, batches, card, settings, device=device, progress=progress, label=label)
-        labelled = 100 * float(np.mean([track.labelled.mean() for clip, _ in labels for track in clip.tracks]))
         poses = found.carry(test, given=False, progress=progress)
         for row in otpose.rows_of(kind, poses, test.poses(), seed=seed):
-            values = row["metrics"] | {"labelled": labelled}
+            values = row["metrics"] | {"labelled": _labelled(labels)[0]}
             rows.append(row | {"method": "single frame", "T": interval, "task": "pseudo", "metrics": values})
     return rows
 
 
 def evaluate(
     data: str = "synthetic", *, task: str = "propagation", variants: Sequence[str] | None = None,
-    intervals: Sequence[int] | None = None, seed: int = 0, steps: int | None = None, boxes: str | Path | None = None,
-    precision: str = "fp32", device: str = "auto", progress: bool = True,
+    intervals: Sequence[int] | None = None, given: float = GIVEN, seed: int = 0, steps: int | None = None,
+    boxes: str | Path | None = None, precision: str = "fp32", device: str = "auto", progress: bool = True,
 ) -> dict:  # fmt: skip
     """The protocol on rendered clips or on PoseTrack: {schema_version, protocol, rows}, metrics in percent.
 
     data: "synthetic", or "posetrack17[:PATH]" and so on: the paper's recipe on what the user has. task: "propagation", where
-    labels of every T-th frame are given, "estimation", where none are, or "pseudo": `pseudo_rows`. variants: names of
-    `VARIANTS`, which are trained (and cached); by default the shipped weights, on PoseTrack "stdpose". intervals: T, default
-    `INTERVALS`, 7 for variants, estimation and PoseTrack. steps: caps every training, for tests. boxes: a detector's
+    labels of every T-th frame are given, "estimation", where none are, or "pseudo": Table 3. variants: names of `VARIANTS`,
+    which are trained (and cached); by default the shipped weights, on PoseTrack "stdpose". intervals: T, default
+    `INTERVALS`, 7 for variants, estimation and PoseTrack, for Table 3 its own. given: share of training windows that are
+    told the neighbours' labels; 0 is the paper's Sec. 4.2. steps: caps every training, for tests. boxes: a detector's
     results for estimation on PoseTrack, COCO JSON; None: ground truth. precision: of answers, "fp32" or "bf16" (mixed).
     """
     if task not in TASKS:
@@ -391,63 +444,62 @@ def evaluate(
         raise unknown("data of STDPose", name, ("synthetic", *otpose.PUBLISHED))
     if boxes is not None and (name == "synthetic" or task != "estimation"):
         raise BadParameter("only estimation on PoseTrack looks into a detector's boxes", remedy="leave boxes out")
-    if name != "synthetic" and task == "pseudo":
-        raise BadParameter("Table 3 on PoseTrack is not written", remedy="use --data synthetic")
+    if not 0 <= given <= 1:
+        raise BadParameter(f"labels are given to {given:g} of the training windows", remedy="a share from 0 to 1")
+    options = {"given": given, "seed": seed, "steps": steps, "device": device, "progress": progress}
     if name != "synthetic":
-        given = {
-            "seed": seed,
-            "steps": steps,
-            "boxes": boxes,
-            "precision": precision,
-            "device": device,
-            "progress": progress,
-        }
+        if task == "pseudo":
+            return _pseudo_published(data, intervals or RATIOS, precision=precision, **options)
         intervals = (1,) if task == "estimation" else intervals or (7,)
-        return _evaluate_published(data, task, variants or ("stdpose",), intervals, **given)
-    if intervals is None:
-        intervals = INTERVALS if variants is None and task == "propagation" else (7,)
+        return _evaluate_published(
+            data, task, variants or ("stdpose",), intervals, boxes=boxes, precision=precision, **options
+        )
     if variants is None:
         models, networks = {"stdpose": load("stdpose", device=choose_device(device))}, "shipped weights"
     else:
-        settings = replace(TRAIN, seed=seed)
-        models = {v: train_variant(v, settings, cap=steps, device=device, progress=progress)[0] for v in variants}
+        settings, train_options = replace(TRAIN, seed=seed), {"given": given, "device": device, "progress": progress}
+        models = {v: train_variant(v, settings, cap=steps, **train_options)[0] for v in variants}
         count = min(TRAIN.steps, steps or TRAIN.steps)
-        networks = f"networks: {count:,} steps of {TRAIN.batch_size} people behind one single-frame estimator"
+        networks = (
+            f"networks: {count:,} steps of {TRAIN.batch_size} people behind one single-frame estimator, labels told to "
+            f"{given:.0%} of them"
+        )
     for model in models.values():
         model.precision = precision
+    world = f"{WORLD.name} {WORLD.digest()}"
     if task == "pseudo":
         first = next(iter(models.values()))
-        rows = pseudo_rows(first, seed=seed, steps=steps, device=device, progress=progress)
+        rows = pseudo_rows(
+            first, intervals=intervals or RATIOS, seed=seed, steps=steps, device=device, progress=progress
+        )
         protocol = (
             f"single-frame estimators after {min(PSEUDO_TRAIN.steps, steps or PSEUDO_TRAIN.steps):,} steps of "
             f"{PSEUDO_TRAIN.batch_size} people of {NEW_CLIPS} rendered clips that the propagator ({networks}) never saw (world "
-            f"{WORLD.name} {WORLD.digest()}), {CLIPS['test']} test clips, every second frame; labelled: share of frames with "
-            f"labels of their own, percent"
+            f"{world}), {CLIPS['test']} test clips, every second frame; labelled: share of frames with labels of their own, "
+            "percent"
         )
-        paper_of = paper_rows("Table 3")
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "protocol": protocol,
-            "boxes": "between labels",
-            "rows": rows + paper_of,
-        }
+        return _result(protocol, "between labels", rows, "Table 3")
+    if intervals is None:
+        intervals = INTERVALS if variants is None and task == "propagation" else (7,)
     seed = single.seed_of(weights_path("stdpose")) if variants is None else seed
     rows = measured(models, task=task, intervals=intervals, seed=seed, progress=progress)
-    told = (
-        "labels and boxes of every T-th frame given"
-        if task == "propagation"
-        else "no labels given, boxes as in propagation"
-    )
+    told = "labels and boxes of every T-th frame given"
+    if task != "propagation":
+        told = "no labels given, boxes as in propagation"
     protocol = (
-        f"{CLIPS['test']} rendered test clips of {WORLD.n_frames} frames (world {WORLD.name} {WORLD.digest()}), all frames "
+        f"{CLIPS['test']} rendered test clips of {WORLD.n_frames} frames (world {world}), all frames "
         f"between labelled ones; {told}, boxes on the line between; percent; AP-*: PoseTrack's average precision within half "
         f"a head size; PCKh: joints within half a head size, mean over people; intervals: 95 % by clip; blurred: {FAST} "
         f"head sizes a frame or faster; answers in {precision}; {networks}"
     )
-    tables = ("Table 1", "Table 4") if task == "propagation" else ("Table 2",)
-    return {
-        "schema_version": SCHEMA_VERSION, "protocol": protocol, "boxes": "between labels", "rows": rows + paper_rows(*tables),
-    }  # fmt: skip
+    return _result(
+        protocol, "between labels", rows, *(("Table 1", "Table 4") if task == "propagation" else ("Table 2",))
+    )
+
+
+def _result(protocol: str, boxes: str, rows: list[dict], *tables: str) -> dict:
+    rows = rows + paper_rows(*tables)
+    return {"schema_version": SCHEMA_VERSION, "protocol": protocol, "boxes": boxes, "rows": rows}
 
 
 # --- PoseTrack ----------------------------------------------------------------------------------------------------
@@ -465,21 +517,35 @@ def estimation_config(config: STDPoseConfig) -> WindowConfig:
 def published_windows(
     clips: Sequence[Clip], folder: Path, config: STDPoseConfig, interval: int, task: str = "propagation"
 ) -> Windows:
-    """Everybody in every labelled frame between two labelled ones that are `interval` apart; for estimation everybody in
-    every labelled frame, in the own box, beside the frames before and after. Augmented as App. B says.
+    """Everybody in every labelled frame of a video between two labelled ones that are `interval` apart, every T-th from the
+    video's first, if labelled in both; for estimation everybody in every labelled frame, in the own box, beside the
+    frames before and after. Augmented as App. B says.
+
+    Who is labelled at both sides and not in between is looked for, too: what is found there is a mistake.
     """
-    options, pairs = {"padding": PADDING, "alignment": config.alignment}, [(c, folder) for c in clips]
+    pairs = [(clip, folder) for clip in clips]
     if task == "estimation":
         return Windows(pairs, estimation_config(config))
+    options = {"padding": PADDING, "alignment": config.alignment, "common": True}
     windows = propagate.windows_between(pairs, config.size, interval=interval, **options)
-    tracks = [windows.pairs[pair][0].tracks[n] for pair, n, _ in windows.items]
+    pictures = [windows.pairs[pair][0].pictures[key] for pair, _, key in windows.items.tolist()]
     gaps = [int(np.ptp(windows.frames_of(i))) for i in range(len(windows))]
-    kept = [t.labelled[key] and gap == interval for t, gap, key in zip(tracks, gaps, windows.items[:, 2])]
+    kept = [picture.labelled and gap == interval for picture, gap in zip(pictures, gaps)]
     windows.items = windows.items[np.array(kept, bool)]
     if not len(windows):
         remedy = "name a smaller interval"
         raise MissingData(f"no labelled frame between labels {interval} frames apart", file=folder, remedy=remedy)
     return windows
+
+
+def _people_between(clips: Sequence[Clip], interval: int) -> int:
+    """Labelled people in the frames whose labels are not given."""
+    count = 0
+    for clip in clips:
+        there = np.array([track.labelled & (track.visibility > 0).any(1) for track in clip.tracks])
+        if there.any():
+            count += there.sum() - there[:, int(there.any(0).argmax()) :: interval].sum()
+    return int(count)
 
 
 def start_weights(model: STDPose) -> str | None:
@@ -497,12 +563,17 @@ def start_weights(model: STDPose) -> str | None:
     return f"COCO ({file.name})"
 
 
-def _trained_published(data, task, variant, interval, seed, steps, device, progress) -> tuple[Propagator, str]:
+def _published_config(variant: str) -> STDPoseConfig:
+    change = {"size": SIZES[variant]} if variant in SIZES else TABLE_4["a"] if variant == "a" else CHANGES[variant]
     # the backbone does not know these joints, and Eq. 5 has no loss on the maps that DAM and TKS read  # unstated; ours
-    config = replace(
-        PAPER, **{"frame_weight": float(variant != "a")} | TABLE_4["f" if variant == "stdpose" else variant]
-    )
-    windows = published_windows(*otpose.read_published(data, "train"), config, interval, task)
+    return replace(PAPER, **{"frame_weight": float(variant != "a")} | change)
+
+
+def _trained_published(
+    variant: str, windows: Windows, task: str, card: dict, *, given: float, seed: int, steps: int | None, device: str,
+    progress: bool,
+) -> tuple[Propagator, str]:  # fmt: skip
+    config = _published_config(variant)
     settings = TrainConfig(
         steps=steps or EPOCHS * max(len(windows) // PEOPLE, 1), batch_size=PEOPLE if steps is None else 2, lr=2e-4,
         drops=DROPS, weight_decay=0.01, precision="bf16", seed=seed, workers=min(4, os.cpu_count() or 1),
@@ -512,44 +583,96 @@ def _trained_published(data, task, variant, interval, seed, steps, device, progr
     start = "random" if steps else start_weights(model)
     if start is None:
         model, start = STDPose(config, pretrained=True), "ImageNet"
-    card = {"model": "stdpose", "variant": variant, "config": asdict(config), "padding": PADDING, "data": data,
-            "task": task, "interval": interval, "start": start}  # fmt: skip
-    batches = gap_batches([windows], share(settings.batch_size), GIVEN if task == "propagation" else 0.0)
+    told = given if task == "propagation" else 0.0
+    card = {"model": "stdpose", "variant": variant, "config": asdict(config), "padding": PADDING, "task": task,
+            "start": start, "given": told, "reach": Propagator.reach if task == "propagation" else 1, **card}  # fmt: skip
+    batches = gap_batches([windows], share(settings.batch_size), told)
     found, _ = _train(model, batches, card, settings, device=device, progress=progress, label=variant)
-    return (
-        found,
-        f"{settings.steps:,} steps of {settings.batch_size} people from {start} weights, {len(windows)} to learn from",
+    labels = f", labels told to {told:.0%} of them" if task == "propagation" else ""
+    return found, (
+        f"{variant}: {settings.steps:,} steps of {settings.batch_size} people from {start} weights, {len(windows)} to learn "
+        f"from{labels}"
     )
 
 
-def _evaluate_published(data, task, variants, intervals, *, seed, steps, boxes, precision, device, progress) -> dict:
+def _evaluate_published(data, task, variants, intervals, *, boxes, precision, **options) -> dict:
     """The paper's settings: ViT-B, 256 x 192, AdamW at 2e-4; boxes on the line between the labelled ones, for estimation
     people's own, or a detector's as in the paper.
     """
     kind = "between labels" if task == "propagation" else "ground truth" if boxes is None else "detector"
-    found = None if boxes is None else read_person_boxes(boxes).boxes
+    boxed = None if boxes is None else read_person_boxes(boxes).boxes
     clips, folder = otpose.read_published(data, "val")
     pictures = [picture for clip in clips for picture in clip.pictures]
-    rows, told, n = [], "weights as named", 0
-    for variant in variants:
-        for interval in intervals:
+    rows, told, counts = [], {}, []
+
+    def rows_of(group: Mapping[str, Propagator], interval: int) -> list[dict]:
+        first, detected = next(iter(group.values())), None
+        test = published_windows(clips, folder, first.model.config, interval, task)
+        seen = int(test.poses().labelled.any(1).sum())
+        of = f" of {_people_between(clips, interval)}" if task == "propagation" else ""
+        counts.append(f"{seen}{of} people" + f" at T = {interval}" * (len(intervals) > 1))
+        if boxed is not None:
+            pairs, joints = [(clip, folder) for clip in clips], first.skeleton.name
+            detected = detected_windows(pairs, boxed, joints, estimation_config(first.model.config), file=boxes)
+        return rows_at(
+            test, group, task=task, interval=interval, seed=options["seed"], pictures=pictures, detected=detected,
+            progress=options["progress"],
+        )  # fmt: skip
+
+    for interval in intervals:
+        models = {}
+        for variant in variants:
             if variant in (*VARIANTS, "a"):
-                model, told = _trained_published(data, task, variant, interval, seed, steps, device, progress)
+                learn = published_windows(
+                    *otpose.read_published(data, "train"), _published_config(variant), interval, task
+                )
+                card = {"data": data, "interval": interval}
+                models[variant], told[variant] = _trained_published(variant, learn, task, card, **options)
             else:
-                model = load(variant, device=choose_device(device))
-            model.precision = precision
-            test = published_windows(clips, folder, model.model.config, interval, task)
-            n, detected = n + len(test), None
-            if found is not None:
-                pairs, joints = [(clip, folder) for clip in clips], model.skeleton.name
-                detected = detected_windows(pairs, found, joints, estimation_config(model.model.config), file=boxes)
-            given = {"task": task, "interval": interval, "seed": seed, "pictures": pictures, "detected": detected}
-            rows += rows_at(test, {variant: model}, **given, progress=progress)
+                models[variant] = load(variant, device=choose_device(options["device"]))
+                told[variant] = f"{variant}: weights as named"
+            models[variant].precision = precision
+        rows += rows_by_size(models, partial(rows_of, interval=interval))
     among = "between labelled ones T frames apart" if task == "propagation" else "beside the frames before and after"
     protocol = (
-        f"{data.partition(':')[0]}: {len(clips)} validation clips, {n} people in labelled frames {among}; task {task}; boxes: "
-        f"{kind}; percent; AP-*: PoseTrack's average precision within half a head "
-        f"size, ignored regions left out; answers in {precision}; {told}"
+        f"{data.partition(':')[0]}: {len(clips)} validation clips, {', '.join(dict.fromkeys(counts))} in labelled frames "
+        f"{among}; task {task}; boxes: {kind}; percent; AP-*: PoseTrack's average precision within half a head size, ignored "
+        f"regions left out; answers in {precision}; {'; '.join(told.values())}"
     )
-    rows += paper_rows("Table 1" if task == "propagation" else "Table 2")
-    return {"schema_version": SCHEMA_VERSION, "protocol": protocol, "boxes": kind, "rows": rows}
+    return _result(protocol, kind, rows, "Table 1" if task == "propagation" else "Table 2")
+
+
+def _pseudo_published(data, intervals, *, precision, **options) -> dict:
+    """Table 3: estimation by STDPose that learned from labels of every T-th frame, from these and what a propagator that
+    learned from them made of the frames between, and from all.
+    """
+    (clips, folder), (val, seen) = (otpose.read_published(data, split) for split in ("train", "val"))
+    config, pairs, rows, told = _published_config("stdpose"), [(clip, folder) for clip in clips], [], []
+    test = published_windows(val, seen, config, 1, "estimation")
+    pictures = [picture for clip in val for picture in clip.pictures]
+    cases = [(kind, interval) for interval in intervals for kind in ("labels alone", "with pseudo-labels")]
+    for kind, interval in [*cases, ("all labels", 1)]:
+        labels = sparse_pairs(pairs, interval)
+        learn, card = labels, {"data": data, "interval": interval}
+        if kind == "with pseudo-labels":
+            windows = published_windows(clips, folder, config, interval)
+            carrier, _ = _trained_published("stdpose", windows, "propagation", card, **options)
+            learn = carried_pairs(carrier, labels, interval, progress=options["progress"])
+        labelled, places = _labelled(labels)[0], _labelled(learn)[1]
+        windows = Windows(learn, estimation_config(config))
+        model, said = _trained_published(
+            "stdpose", windows, "estimation", card | {"labels": kind, "places": places}, **options
+        )
+        model.precision = precision
+        told.append(f"{kind}, T = {interval}: {said}")
+        of = rows_at(
+            test, {kind: model}, task="pseudo", interval=interval, seed=options["seed"], pictures=pictures,
+            progress=options["progress"],
+        )  # fmt: skip
+        rows += [r | {"metrics": r["metrics"] | {"labelled": labelled}} for r in of if r["method"] == "stdpose"]
+    protocol = (
+        f"{data.partition(':')[0]}: estimation in {len(val)} validation clips, {len(test)} people in labelled frames; boxes: "
+        f"ground truth; percent; labelled: share of people's frames with labels of their own; answers in {precision}; "
+        f"{'; '.join(told)}"
+    )
+    return _result(protocol, "ground truth", rows, "Table 3")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -82,10 +82,16 @@ def setup(*, device: str = "auto", profile: str = "fast", seed: int = 0, data: S
     return Setup(device, profile, seed, np.random.default_rng(seed))
 
 
-def table(rows: Sequence[Mapping], caption: str, digits: int = 3) -> None:
-    """A table with a caption, rounded; missing entries are blank. The caption states the protocol."""
+def table(rows: Sequence[Mapping], caption: str, digits: int | None = 3) -> None:
+    """A table with a caption, rounded; missing entries are blank. The caption states the protocol. digits: None: as they came."""
     frame = pd.DataFrame(rows)
-    numbers = dict.fromkeys(frame.select_dtypes("float").columns, f"{{:.{digits}f}}".format)
+
+    def form(column: str) -> Callable:
+        values = frame[column].dropna()
+        own = 0 if (values % 1 == 0).all() else max(len(repr(float(v)).partition(".")[2]) for v in values)
+        return f"{{:.{own if digits is None else digits}f}}".format
+
+    numbers = {column: form(column) for column in frame.select_dtypes("float").columns}
     style = frame.style.hide(axis="index").format(numbers, na_rep="").set_caption(caption)
     top = "caption-side: top; text-align: left; font-weight: 600; padding: 6px 0; white-space: nowrap"
     looks = {"caption": top, "th, td": "text-align: left; padding: 3px 14px 3px 0"}
@@ -95,7 +101,8 @@ def table(rows: Sequence[Mapping], caption: str, digits: int = 3) -> None:
 def paper_table(key: str, which: str) -> None:
     """A paper's published rows from the ledger, marked as the paper's."""
     found = paper(key).table(which)
-    table(found.rows, f"{which}: {found.title} (paper)", digits=2)
+    rows = [{name.replace("_", " "): value for name, value in row.items()} for row in found.rows]
+    table(rows, f"{which}: {found.title} (paper)", digits=None)
 
 
 def report(metrics: Mapping, *, protocol: str, inputs: Sequence[str | Path] = ()) -> None:
