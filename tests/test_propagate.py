@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from workbench import cli, propagate
 from workbench.data.frames import _VideoFile, open_frames
-from workbench.errors import BadParameter, BadRecord, UnknownName
+from workbench.errors import BadFile, BadParameter, BadRecord, UnknownName
 from workbench.models import build
 from workbench.predict import Propagator, windows_between
 from workbench.records import Clip, Track, Video
@@ -266,7 +266,7 @@ def test_flags_of_a_carried_joint_are_the_lower_of_its_labels_in_the_file(video,
     # PoseTrack labels what has coordinates, also with flag 0
     assert points[:5, 2].tolist() == ([1, 1, 0, 0, 0] if joints == "posetrack15" else [1, 1, 2, 0, 1])
     assert points[:, :2].any(1).tolist() == [True] * 3 + [False] + [True] * (len(points) - 4)
-    assert new(made)[0]["num_keypoints"] == len(points) - 1
+    assert new(made)[0]["num_keypoints"] == (points[:, 2] > 0).sum()
 
 
 @pytest.mark.parametrize("how", ["frame_id", "counted from 1", "numbers in names"])
@@ -558,7 +558,10 @@ def test_the_command_writes_the_file_and_a_video(video, tmp_path):
     assert sum(bool(a.get("propagated")) for a in json.loads(out.read_text())["annotations"]) == 6
     with open_frames(shown) as made:
         assert len(list(made)) == 9
-    for wrong, error in ((["--method", "guess"], UnknownName), (["--out", str(path)], BadParameter)):
+    for wrong, error in (
+        (["--method", "guess"], UnknownName), (["--out", str(path)], BadParameter),
+        (["--overlay", "x.mp4"], BadParameter), (["--overlay", str(out)], BadParameter),
+    ):  # fmt: skip
         refused = CliRunner().invoke(cli.app, [*base, *wrong])
         assert isinstance(refused.exception, error)
     assert "taken: clip/000000.jpg as frame 0, clip/000008.jpg as frame 8" in result.output
@@ -582,3 +585,262 @@ def test_pictures_show_labels_and_what_was_carried():
     frame_of = people.detections.frames
     assert sorted(frame_of.tolist()) == list(range(9)) and not people.replaced[np.isin(frame_of, (0, 8))].any()
     np.testing.assert_allclose(people.xy_frame[np.argsort(frame_of)], xy, atol=1e-3)
+
+
+# --- what other programs write ---
+
+
+def test_people_of_one_gap_share_its_flows(monkeypatch):
+    frames, xy = moving()
+    one, calls, flow = clip_of(xy, (0, 8)), [], cv2.calcOpticalFlowFarneback
+    other = replace(one.tracks[0], track_id=5, xy_frame=one.tracks[0].xy_frame[:, ::-1])
+    both = replace(one, tracks=[*one.tracks, other])
+    monkeypatch.setattr(propagate, "FLOWS_KEPT", 2)
+    monkeypatch.setattr(cv2, "calcOpticalFlowFarneback", lambda *a, **kw: calls.append(1) or flow(*a, **kw))
+    found = propagate.farneback(windows_between([(both, frames)]), progress=False)
+    assert len(calls) == 16, "eight forward, eight backward"
+    alone = propagate.farneback(windows_between([(one, frames)]), progress=False)
+    np.testing.assert_allclose(found.xy_frame[found.tracks == 4], alone.xy_frame, atol=1e-4)
+    np.testing.assert_allclose(found.xy_frame[found.tracks == 5], alone.xy_frame[:, ::-1], atol=1e-4)
+
+
+def test_flow_names_pictures_that_differ_in_size(video):
+    folder, xy = video
+    cv2.imwrite(str(folder / "000003.jpg"), np.zeros((45, 60, 3), np.uint8))
+    clip = read(folder, labels(xy, (0, 8))).clip
+    with open_frames(folder) as frames, pytest.raises(BadRecord, match=r"frames 2 and 3 differ in size.*Remedy: scale"):
+        propagate.propagate(clip, frames, "farneback", progress=False)
+
+
+SPELT = {
+    "Roboflow": (lambda i: f"f_{i:04d}_jpg.rf.8a1c{i}2e7f3b9.jpg", "f_0001.jpg", "000001.jpg"),
+    "Label Studio": (lambda i: f"{i}d3a2f1b-{i:06d}.jpg", "frame_000001.jpg", "000001.jpg"),
+    "another end each": (lambda i: f"f_{i:04d}_{'xyz'[i // 3]}.png", "frame_000001.png", "000001.jpg"),
+}
+
+
+@pytest.mark.parametrize("folder", [False, True])
+@pytest.mark.parametrize("how", SPELT)
+def test_names_of_other_programs_find_their_frames_and_no_such_name_is_invented(video, how, folder):
+    source, xy = video
+    spelt, name, own = SPELT[how]
+    source = source if folder else film(source.parent / "v.avi", moving()[0])
+    made, given = carried(source, labels(xy, (0, 3, 6), file_name=spelt))
+    assert labelled(given) == {4: [0, 3, 6]}
+    assert made["images"][3]["file_name"] == (own if folder and how != "Roboflow" else name)
+    assert carried(source, made)[0] == made and labelled(read(source, corrected(made))) == {4: list(range(7))}
+
+
+def two_videos(xy, fields):
+    """Labels of frames 0, 6 of one video and 2, 7 of another, which counts from 1; fields(video, number) of an image."""
+    content = {"images": [], "annotations": []}
+    for n, at in enumerate(((0, 6), (2, 7))):
+        part = labels(xy, at)
+        for i, image, a in zip(at, part["images"], part["annotations"]):
+            image |= {"id": 100 * n + i, "file_name": f"{n + i}.jpg"} | fields(n, n + i)
+            a |= {"id": 100 * n + i, "image_id": image["id"]}
+        content |= part | {key: content[key] + part[key] for key in ("images", "annotations")}
+    return content
+
+
+VIDEOS = {
+    "names": lambda n, i: {"file_name": f"{'vw'[n]}_{i:04d}.jpg"},
+    "folders": lambda n, i: {"file_name": f"{'vw'[n]}/{i}.jpg"},
+    "CocoVID": lambda n, i: {"video_id": 7 + n},
+}
+
+
+@pytest.mark.parametrize("how", VIDEOS)
+def test_two_videos_of_a_file_are_told_apart_and_what_is_noted_of_one_is_not_the_others(tmp_path, how):
+    content = two_videos(moving()[1], VIDEOS[how])
+    content["videos"] = [{"id": 7.0, "name": "v"}, {"id": 8, "name": "w.avi"}] if how == "CocoVID" else None
+    v, w, u = (film(tmp_path / f"{name}.avi", moving()[0]) for name in "vwu")
+    made, given = carried(v, content)
+    assert (
+        labelled(given) == {4: [0, 6]} and len(new(made)) == 5 and "2 images of other videos" in " ".join(given.notes)
+    )
+    assert labelled(read(v, corrected(made))) == {4: list(range(7))}
+    again, given = carried(w, made, first_frame=1)
+    assert labelled(given) == {4: [2, 7]} and len(new(again)) == 9
+    assert sorted(again["propagation"]["first_frame"].values()) == [0, 1]
+    assert labelled(read(w, again)) == {4: [2, 7]} and labelled(read(v, again)) == {4: [0, 6]}
+    if how == "names":  # of a folder, too
+        for i, frame in enumerate(moving()[0]):
+            (tmp_path / "v").mkdir(exist_ok=True)
+            cv2.imwrite(str(tmp_path / "v" / f"v_{i:04d}.jpg"), frame)
+        assert labelled(read(tmp_path / "v", content)) == {4: [0, 6]}
+    with pytest.raises(BadRecord, match=r"images of several videos, and none is called u: .*v.*w"):
+        read(u, content)
+
+
+@pytest.mark.parametrize("note", [1, 1.0, {"": 1.0}, 7, "x", None])
+def test_a_note_of_the_first_frame_counts_unless_the_images_know_better(tmp_path, note):
+    source, xy = film(tmp_path / "v.avi", moving()[0]), moving()[1]
+    known = {"propagation": {"first_frame": note}}
+    at = [2, 4] if note in (1, {"": 1}) else [3, 5]
+    assert labelled(read(source, labels(xy, (3, 5)) | known)) == {4: at}
+    assert labelled(read(source, labels(xy, (0, 5)) | known)) == {4: [0, 5]}
+
+
+def test_frame_id_and_a_stated_first_frame_come_before_numbers_in_names(video):
+    folder, xy = video
+    source = film(folder.parent / "v.avi", moving()[0])
+    content = labels(xy, (0, 3, 6), frame_id=float, file_name=lambda i: f"{i + 2}.jpg")
+    content["images"].append({"id": 1, "file_name": "0.jpg"})  # which holds no label
+    for one in (source, folder):
+        assert labelled(read(one, content)) == {4: [0, 3, 6]}
+    del content["images"][1]["frame_id"]
+    with pytest.raises(BadRecord, match=r"image 13 \(5.jpg\): states no frame_id, other labelled images do"):
+        read(source, content)
+    content = labels(xy, (1, 4), file_name=lambda i: f"shot_{i}.jpg")
+    assert labelled(read(folder, content)) == {4: [1, 4]}
+    made, given = carried(folder, content, first_frame=1)
+    assert labelled(given) == {4: [0, 3]} == labelled(read(folder, made))
+
+
+def test_two_images_of_one_frame_are_both_named(tmp_path):
+    source, xy = film(tmp_path / "v.avi", moving()[0]), moving()[1]
+    content = labels(xy, (0, 2, 8), file_name=lambda i: f"{i % 8}_{'ab'[i // 8]}.jpg")
+    with pytest.raises(BadRecord, match=r"image 18 \(0_b.jpg\): means frame 0, and so does image 10 \(0_a.jpg\)"):
+        read(source, content)
+    given = read(source, content, on_bad="report")
+    assert labelled(given) == {4: [0, 2]} and len(given.warnings) == 1
+
+
+def test_ids_may_be_text_or_floats_and_new_ones_are_others(video):
+    folder, xy = video
+    content = labels(xy, (0, 4))
+    for i, (image, a) in enumerate(zip(content["images"], content["annotations"])):
+        image["id"], a["id"], a["image_id"] = str(i), str(i), str(i)
+    made, _ = carried(folder, content)
+    assert [str(a["id"]) for a in made["annotations"]] == list("01234") == [str(i["id"]) for i in made["images"]]
+    content = labels(xy, (0, 4))
+    for a in content["annotations"]:
+        a |= {"id": float(a["id"]), "image_id": float(a["image_id"])}
+    content["images"][0]["id"] = 10.0
+    made, given = carried(folder, content)
+    assert labelled(given) == {4: [0, 4]} and len(new(made)) == 3 and type(made["images"][0]["id"]) is int
+
+
+@pytest.mark.parametrize("joints", ["posetrack15", "coco17"])
+def test_flags_of_0_alone_say_that_a_person_is_absent(video, joints):
+    folder, xy = video
+    content = labels(xy, (0, 2, 5, 8))
+    content["categories"][0]["keypoints"] = list(skeleton(joints).joints)
+    for a in content["annotations"]:
+        a["keypoints"] += [50, 40, 2] * (len(skeleton(joints)) - K)
+    content["annotations"][2]["keypoints"][2::3] = [0] * len(skeleton(joints))
+    given = read(folder, content)
+    assert propagate.gaps(given.clip.tracks[0]) == [(0, 2)]
+    assert "1 gaps stay open" in given.notes[-1] and "track 4 between frames 2 and 8" in given.notes[-1]
+    for a in content["annotations"]:
+        a["keypoints"][2::3] = [0] * len(skeleton(joints))  # PoseTrack: nobody set a flag
+    assert labelled(read(folder, content)) == ({4: [0, 2, 5, 8]} if joints == "posetrack15" else {})
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"bbox": [400, 300, 440, 380]}, "0 of 15 joints lie in or near its box"),
+        ({"bbox": [0.2, 0.3, 0.4, 0.6]}, "a box within the first pixel"),
+        ({"bbox": [0, 0, 1e30, 1e30]}, "coordinates beyond 1,000,000 px"),
+        ({"keypoints": [1e7, 5, 2] * K}, "coordinates beyond 1,000,000 px"),
+    ],
+)
+def test_numbers_that_are_no_pixels_are_named(video, change, words):
+    folder, xy = video
+    content = labels(xy, (0, 4, 8))
+    content["annotations"][1] |= change
+    with pytest.raises(BadRecord, match=f"annotation 74: {words}.*Remedy: state joints, and bbox"):
+        read(folder, content)
+    assert labelled(read(folder, content, on_bad="report")) == {4: [0, 8]}
+    content["annotations"][1] |= {"bbox": [50, 50, 0, 0], "keypoints": content["annotations"][0]["keypoints"]}
+    content["annotations"][0]["bbox"] = [*xy[0].mean(0), 1e-7, 0]
+    made, given = carried(folder, content)
+    assert labelled(given) == {4: [0, 4, 8]} and all(min(a["bbox"][2:]) >= 1 for a in new(made))
+    content["info"] = float("nan")
+    with pytest.raises(BadFile, match="holds NaN"):
+        read(folder, content)
+
+
+def test_hands_are_linked_within_their_category_and_instance_id_names_people(video):
+    folder, xy = video
+    content = with_other(labels(xy, (0, 8)), shift=10)
+    for a in content["annotations"]:  # left and right change places
+        del a["track_id"]
+        a["category_id"] = a["instance_id"] = 5 + ((a["id"] > 100) == (a["image_id"] == 10))
+    content["categories"].append(content["categories"][0] | {"id": 6})
+    made, given = carried(folder, content, joints="posetrack15")
+    assert labelled(given) == {5: [0, 8], 6: [0, 8]} and len(new(made)) == 14
+    assert all(a["instance_id"] == a["category_id"] and "track_id" not in a for a in new(made))
+    for a in content["annotations"]:
+        del a["instance_id"]
+    made, given = carried(folder, content, joints="posetrack15")
+    assert {(a["category_id"], a["track_id"]) for a in made["annotations"]} == {(5, 0), (6, 1)} and len(new(made)) == 14
+
+
+def test_what_cvat_put_between_keyframes_is_carried_anew(video):
+    folder, xy = video
+    content = labels(xy, range(9))
+    for i, a in enumerate(content["annotations"]):
+        del a["track_id"]
+        a["attributes"] = {"track_id": 0, "keyframe": i in (0, 8)}
+    made, given = carried(folder, content)
+    assert labelled(given) == {0: [0, 8]} and len(new(made)) == 7 and len(made["annotations"]) == 9
+    assert "7 poses between keyframes (keyframe: false) are no labels" in given.notes[-1]
+
+
+def test_added_images_go_when_nobody_is_in_them_any_more(video):
+    folder, xy = video
+    made, _ = carried(folder, labels(xy, (0, 4)))
+    assert [i.get("propagated") for i in made["images"]] == [None] * 2 + [True] * 3
+    del made["annotations"][1], made["annotations"][2]["propagated"]  # the label of frame 4; frame 2 becomes one
+    again, given = carried(folder, made)
+    assert labelled(given) == {4: [0, 2]}
+    assert [i["file_name"] for i in again["images"]] == [f"clip/{i:06d}.jpg" for i in (0, 4, 1, 2)]
+
+
+def test_a_cut_video_is_used_as_far_as_it_goes(tmp_path):
+    whole = film(tmp_path / "v.avi", [moving()[0][i % 9] for i in range(60)])
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    content = labels(np.tile(moving()[1], (9, 1, 1)), (0, 8, 58))
+    path, out = tmp_path / "labels.json", tmp_path / "out.json"
+    path.write_text(json.dumps(content))
+    base = ["propagate", str(cut), "--labels", str(path), "--out", str(out), "--method", "linear"]
+    made = CliRunner().invoke(cli.app, [*base, "--on-bad", "report", "--overlay", str(tmp_path / "o.webm")])
+    assert made.exit_code == 0 and len(new(json.loads(out.read_text()))) == 7, made.output
+    assert "60 frames by its header" in made.output and "image 68 (clip/000058.jpg): belongs to no frame" in made.output
+
+
+def test_nothing_that_is_there_is_destroyed(video, tmp_path):
+    folder, xy = video
+    path, out, film_ = tmp_path / "labels.json", tmp_path / "out.json", tmp_path / "v.webm"
+    film_.write_bytes(b"x")
+    content = labels(xy, (0, 8))
+    path.write_text(json.dumps(content))
+    check = propagate.check_places
+    check(str(folder), path, out, film_)
+    for source, a, b, said in (
+        (film_, film_, None, "over the video"), (film_, out, film_, "over the video"),
+        (folder, path, None, "over the labels"), (folder, tmp_path / "clip" / ".." / "out.json", out, "over --out"),
+        (folder, folder / "new.PNG", None, "among the video's pictures"), (folder, out, tmp_path / "x.mp4", "suffix '.mp4'"),
+        (folder, film_, None, "no COCO file"),
+    ):  # fmt: skip
+        with pytest.raises(BadParameter, match=said):
+            check(str(source), path, a, b)
+    made, _ = carried(folder, content)  # writes to out
+    content["annotations"][0]["keypoints"][0] += 1
+    path.write_text(json.dumps(content))
+    check(str(folder), path, out, None)
+    made["annotations"][3].pop("propagated")
+    out.write_text(json.dumps(made))
+    with pytest.raises(BadParameter, match=r"holds corrections\. Remedy: give it as --labels, or name another --out"):
+        check(str(folder), path, out, None)
+    mine = out.rename(tmp_path / "mine.json")
+    with open_frames(folder) as frames:
+        given = propagate.read_labels(mine, frames)
+        propagate.write_propagated(out, given, propagate.propagate(given.clip, frames))
+    check(str(folder), mine, out, None)
+    with pytest.raises(BadParameter, match="holds corrections"):
+        check(str(folder), path, out, None)

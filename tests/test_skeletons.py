@@ -58,6 +58,11 @@ def test_rhd_counts_from_the_tip():
 
 def test_names_are_found_or_refused():
     assert skeleton_of_joints(list(skeleton("posetrack17").joints)).name == "posetrack17"
+    coco = skeleton("coco17").joints
+    assert skeleton_of_joints([name.replace("_", " ").title() for name in coco]).name == "coco17"
+    with pytest.raises(UnknownName, match="coco17's joints in another order") as error:
+        skeleton_of_joints(sorted(coco))
+    assert error.value.remedy.startswith("write them as nose, left_eye")
     with pytest.raises(UnknownName, match="no known skeleton"):
         skeleton_of_joints(["a", "b"])
     with pytest.raises(UnknownName, match="did you mean 'coco17'"):

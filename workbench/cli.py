@@ -280,6 +280,9 @@ def evaluate(
         str | None, typer.Option(help="Of stdpose: propagation (the usual one), estimation or pseudo.")
     ] = None,
     intervals: Annotated[str | None, typer.Option(help="Of stdpose: T, comma-separated.")] = None,
+    given: Annotated[
+        float | None, typer.Option(help="Of stdpose: share of training windows that are told labels; the paper's is 0.")
+    ] = None,
     boxes: Annotated[
         Path | None, typer.Option(help="On published data, estimate in a detector's boxes: COCO results JSON.")
     ] = None,
@@ -296,8 +299,9 @@ def evaluate(
         gaps = tuple(int(n) for n in intervals.split(",")) if intervals else None
     except ValueError as error:
         raise BadParameter(f"intervals are {intervals!r}", remedy="whole numbers, as in 2,7") from error
-    given = {"task": task, "intervals": gaps, "boxes": boxes, "precision": None if precision == "fp32" else precision}
-    more, known = {k: v for k, v in given.items() if v}, inspect.signature(recipe.evaluate).parameters
+    asked = {"task": task, "intervals": gaps, "boxes": boxes, "precision": None if precision == "fp32" else precision}
+    asked |= {"given": given}
+    more, known = {k: v for k, v in asked.items() if v is not None}, inspect.signature(recipe.evaluate).parameters
     if precision not in ("fp32", "bf16"):
         raise BadParameter(f"precision is {precision!r}", remedy="choose fp32 or bf16")
     if unknown_here := [f"--{name}" for name in more if name not in known]:
@@ -461,18 +465,20 @@ def propagate(
 
     The labels come back as they were, with an annotation for each pose that was carried, marked "propagated", with the
     confidence of every joint. Images find their frames by the names of the pictures, by frame_id, or by the number in
-    file_name, which counts from --first-frame where the file leaves it open. People are told apart by track_id (a number or
-    text); where nobody has one, they are linked by place and shape and get one; if some have one, all must.
+    file_name; numbers count from --first-frame where the file leaves it open. People are told apart by track_id (a number
+    or text) or instance_id; where nobody has one, they are linked by place and shape and get one; if some have one, all
+    must.
 
     Nothing is carried beyond a person's first and last label, nor across a frame where the person's annotation has no
     joints (all v = 0): that says that the person is not there.
 
     To correct and run again: move the joints of a carried pose in the written file and remove its "propagated" mark (or
-    set it to false). It then is a label; poses with the mark are none, they are carried anew.
+    set it to false). It then is a label; poses with the mark are none, they are carried anew, and so are those that CVAT
+    put between its keyframes ("keyframe": false).
     """
     from .data.frames import open_frames
     from .predict import load
-    from .propagate import WAYS, all_poses, gaps, read_labels, unknown_joints, write_propagated
+    from .propagate import WAYS, all_poses, check_places, gaps, read_labels, unknown_joints, write_propagated
     from .propagate import propagate as carry
     from .train import choose_device
     from .view.overlay import write_overlay
@@ -481,9 +487,8 @@ def propagate(
         raise unknown("method of propagation", method, ("stdpose", *WAYS))
     for path in (out, overlay):
         _writable(path)
-    if out.resolve() == labels.resolve():
-        raise BadParameter("would write over the labels", file=out, remedy="name another file")
-    with open_frames(source) as video:
+    check_places(source, labels, out, overlay)
+    with open_frames(source, on_bad=on_bad) as video:
         given = read_labels(labels, video, skeleton, first_frame=first_frame, on_bad=on_bad)
         for line in (*given.notes, *(f"warning: {warning}" for warning in given.warnings[:_SHOWN_WARNINGS])):
             typer.echo(_printable(line))

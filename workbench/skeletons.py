@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -245,10 +246,17 @@ def skeleton(name: str) -> Skeleton:
 
 
 def skeleton_of_joints(joints: tuple[str, ...] | list[str]) -> Skeleton:
-    """The skeleton whose joint names are exactly these, as annotation files state them."""
+    """The skeleton whose joint names are these in its order, as annotation files state them; "Left Shoulder" is left_shoulder.
+
+    Errors: `UnknownName`, which says if they are a skeleton's in another order.
+    """
+    plain = tuple("_".join(re.split(r"[\W_]+", str(joint).strip().lower())) for joint in joints)
     for s in SKELETONS.values():
-        if s.joints == tuple(joints):
+        if s.joints in (tuple(joints), plain):
             return s
+    for s in SKELETONS.values():
+        if sorted(s.joints) == sorted(plain):
+            raise UnknownName(f"{s.name}'s joints in another order", remedy=f"write them as {', '.join(s.joints)}")
     raise UnknownName(
         f"no known skeleton has these {len(joints)} joints: {', '.join(map(str, joints[:5]))}, ...",
         remedy=f"name one of {', '.join(SKELETONS)} explicitly",

@@ -11,7 +11,7 @@ import torch
 
 from workbench.data import people
 from workbench.data.frames import open_frames, picture_names
-from workbench.data.people import build_finder, find_people, link, load_finder, on_frames, poses_of
+from workbench.data.people import build_finder, find_people, last_number, link, load_finder, on_frames, poses_of
 from workbench.errors import BadParameter, BadRecord, ChecksumMismatch, MissingData
 from workbench.records import Clip, Detections, Track, Video
 
@@ -37,6 +37,12 @@ def test_people_who_cross_keep_their_numbers():
     centres = paths(((0, 50), (200, 56)), ((200, 50), (0, 44)), ((90, 300), (110, 300)))
     found = link(walkers(centres))
     assert found.tracks.reshape(41, 3).tolist() == [[0, 1, 2]] * 41
+
+
+def test_a_velocity_that_is_believed_at_once_takes_few_labels_past_each_other():
+    sparse = walkers(paths(((0, 50), (40, 50)), ((40, 50), (0, 50)), n=6))
+    assert link(sparse, smoothing=1.0).tracks.reshape(6, 2).tolist() == [[0, 1]] * 6
+    assert link(sparse).tracks.reshape(6, 2)[-1].tolist() == [1, 0]
 
 
 def test_a_person_hidden_for_a_while_goes_on_and_one_away_for_long_is_new():
@@ -86,6 +92,11 @@ def test_results_that_count_from_1_are_shifted():
         on_frames(rows([-1, 3]), 5)
     with pytest.raises(BadRecord, match="do not say which frame"):
         on_frames(replace(rows([0]), frames=None), 5)
+
+
+def test_numbers_in_names_end_where_a_time_in_ns_does():
+    assert last_number("a1/t7_1403636579763555584.png") == 1403636579763555584
+    assert last_number("t.png") == last_number("t" + "1" * 5000 + ".png") == -1
 
 
 def test_results_of_a_folder_are_matched_by_name_or_number():

@@ -107,9 +107,9 @@ def poses_of(clip: Clip) -> tuple[Pose, Int[np.ndarray, "n"]]:
 
 
 def last_number(name: str) -> int:
-    """The last whole number in a file's name, -1 where there is none."""
+    """The last whole number in a file's name, -1 where there is none, or one of more digits than a time in ns has."""
     found = re.findall(r"\d+", PurePath(name).stem)
-    return int(found[-1]) if found else -1
+    return int(found[-1]) if found and len(found[-1]) < 20 else -1
 
 
 def on_frames(detections: Detections, n_frames: int, names: Sequence[str] = ()) -> Detections:
@@ -163,12 +163,15 @@ def _similarity(
     return (iou + oks.sum(-1) / np.maximum(both.sum(-1), 1)) / 2
 
 
-def link(detections: Detections, *, max_gap: int = 15, min_similarity: float = 0.05) -> Detections:
+def link(
+    detections: Detections, *, max_gap: int = 15, min_similarity: float = 0.05, smoothing: float = 0.2
+) -> Detections:
     """The detections with `tracks`: people numbered from 0 in the order in which they appear. Deterministic.
 
     Frame by frame, the best one-to-one assignment (Hungarian) between the last pose of every track, moved on at its
     velocity, and the new poses, by the mean of box overlap and keypoint similarity. A track ends after `max_gap` frames
-    without a pose; pairs below `min_similarity` are not linked.  # method and both numbers unstated; ours
+    without a pose; pairs below `min_similarity` are not linked. smoothing: the share of the newest step in the velocity;
+    low because detections jitter, 1 for exact labels.  # method and all three numbers unstated; ours
     """
     if detections.frames is None:
         raise BadParameter("detections without frames cannot be linked", remedy="state the frame of each")
@@ -190,7 +193,7 @@ def link(detections: Detections, *, max_gap: int = 15, min_similarity: float = 0
         good = similar[old, new] >= min_similarity
         old, new = old[good], new[good]
         step = (boxes[rows[new]] - boxes[last[old]]).reshape(-1, 2, 2).mean(1) / gap[old, None]
-        velocity[old] += 0.2 * (step - velocity[old])  # smooth, because detections jitter; ours
+        velocity[old] += smoothing * (step - velocity[old])
         tracks[rows[new]] = tracks[last[old]]
         last[old] = rows[new]
         fresh = np.delete(rows, new)
