@@ -212,7 +212,7 @@ def look_explorer(propagator, sets):
 def test_k_theta_and_weights_change_mask_and_answer(mask_explorer, inside, monkeypatch):
     explorer, asked = mask_explorer, []
     j = explorer.skeleton.index("left_wrist")
-    np.testing.assert_allclose(explorer.figure.data[5].z, inside.taps["dam.out"][0], atol=1e-6)
+    np.testing.assert_allclose(explorer.figure.data[5].z, inside.taps["dam.out"][0] * W * H, atol=1e-4)
     np.testing.assert_allclose(explorer.figure.data[3].z, np.abs(inside.taps["dam.residual"][0, 0, j]), atol=1e-5)
     monkeypatch.setattr(dynamics, "see", lambda *a: asked.append(a))
     before, curve = explorer.inside, explorer.figure.data[-2].y
@@ -224,6 +224,9 @@ def test_k_theta_and_weights_change_mask_and_answer(mask_explorer, inside, monke
     assert np.abs(y - curve).max() > 0.2
     np.testing.assert_array_equal(explorer.shipped.heatmaps, before.heatmaps)
     assert "the mask as shipped" in explorer.readout.value and "left_wrist" in explorer.readout.value
+    explorer.k.value = 0.0
+    explorer.theta.value = 0.2
+    assert np.ptp(explorer.figure.data[5].z) < 1e-4 and explorer.figure.data[5].zmax == 4, "an even mask is pale"
     explorer.weights.value = True
     assert np.abs(explorer.inside.heatmaps - before.heatmaps).max() > 0
     explorer.weights.value = False
@@ -235,10 +238,25 @@ def test_each_step_of_the_synthesis_is_shown(mask_explorer):
     explorer, j, seen = mask_explorer, mask_explorer.skeleton.index(mask_explorer.joint.value), []
     for name, tap in dynamics.MERGED.items():
         explorer.merged.value = name
-        np.testing.assert_array_equal(explorer.figure.data[6].z, explorer.inside.taps[tap][0, j])
-        assert explorer.figure.layout.annotations[6].text == name
+        np.testing.assert_array_equal(explorer.figure.data[6].z, np.abs(explorer.inside.taps[tap][0, j]))
+        assert explorer.figure.layout.annotations[6].text.startswith(f"|{name}|<br>up to ")
         seen.append(np.asarray(explorer.figure.data[6].z))
     assert not any(np.array_equal(a, b) for a, b in pairwise(seen))
+
+
+def test_a_change_is_one_message_and_an_even_mask_is_asked_once(mask_explorer, look_explorer, monkeypatch):
+    asked, sent, even = [], [], dynamics.even
+    monkeypatch.setattr(dynamics, "even", lambda x: asked.append(x) or even(x))
+    for explorer in (mask_explorer, look_explorer):
+        monkeypatch.setattr(explorer.figure, "_send_update_msg", lambda *a, **kw: sent.append(kw["relayout_data"]))
+    for control, value in ((mask_explorer.theta, 0.3), (mask_explorer.opacity, 0.3), (look_explorer.count, 1)):
+        control.value = value
+    assert len(sent) == 3 and not asked and not any("images" in layout for layout in sent)
+    mask_explorer.told.value = (1, 0)
+    mask_explorer.weights.value = True
+    mask_explorer.frame.value = 5
+    assert len(sent) == 6 and len(asked) == 3 and ["images" in layout for layout in sent[3:]] == [False, False, True]
+    mask_explorer.weights.value, mask_explorer.told.value, mask_explorer.frame.value = False, (1, 1), 1
 
 
 def test_gap_frame_person_and_labels(mask_explorer, propagator, sets):
@@ -248,7 +266,10 @@ def test_gap_frame_person_and_labels(mask_explorer, propagator, sets):
     explorer.frame.value = 4
     assert explorer.window.frames.tolist() == [0, 4, 6] and "between labels 0 and 6" in explorer.readout.value
     explorer.gap.value, explorer.frame.value = 3, 3
-    assert explorer.window.frames[1] in (2, 4), "a labelled frame has no window: the nearest that has one"
+    assert (
+        explorer.window.frames[1] == 2
+        and "Frame 3 is labelled; the nearest between labels is 2" in explorer.readout.value
+    )
     explorer.person.value, explorer.frame.value = 1, 1
     row = next(i for i, item in enumerate(sets[3].items.tolist()) if item == [0, 1, 1])
     right = dynamics.look_inside(propagator, dynamics.see(propagator, sets[3], [row]), ())
@@ -272,8 +293,10 @@ def test_a_token_asks_and_is_clicked(look_explorer, propagator, inside):
     explorer.head.value = 1
     asked = inside.taps[dynamics.CROSS.format(0)][0, 1, (at + 1) % 6]
     np.testing.assert_allclose(np.ravel(explorer.figure.data[1].z), asked, atol=1e-6)
-    marks = explorer.figure.data[-2].marker.color
-    assert marks[(at + 1) % 6] != marks[at] and len(set(marks)) == 2
+    marks = explorer.figure.data[-2].marker
+    assert [c == dynamics.CHOSEN for c in marks.color] == [s == "square" for s in marks.symbol]
+    assert marks.color.index(dynamics.CHOSEN) == (at + 1) % 6 and marks.color.count(dynamics.CHOSEN) == 1
+    assert explorer.figure.layout.annotations[0].text.startswith("|TKS| of left_wrist")
     assert (np.ravel(explorer.figure.data[2].z) != asked).any(), "the control asks with other weights"
 
 
@@ -284,12 +307,14 @@ def test_what_is_looked_at_is_taken_away(look_explorer):
     explorer.count.value = 2
     weights = explorer.attention(explorer.shipped)
     assert set(np.flatnonzero(explorer.chosen[0])) == set(np.argsort(weights)[-2:])
+    np.testing.assert_array_equal(explorer.figure.data[-1].marker.opacity, explorer.chosen[0])
     explorer.of.value = -1
     assert set(np.flatnonzero(explorer.chosen[0])) == set(np.argsort(weights)[:2])
     explorer.of.value = 0
     assert explorer.chosen.sum() == 2 and "2 image tokens" in explorer.readout.value
     explorer.count.value = 6
-    assert np.abs(explorer.inside.heatmaps - explorer.shipped.heatmaps).max() > 0
+    change = np.abs(explorer.inside.heatmaps - explorer.shipped.heatmaps).max()
+    assert change > 0 and f"heatmaps by up to {change:.2g}" in explorer.readout.value
     explorer.joint.value = "nose"
     assert explorer.token.value == dynamics.token_at(explorer.models[False].model, explorer.shipped.xy_crop[0])[0]
     assert np.shape(explorer.static().data[1].z) == (3, 2)
@@ -317,11 +342,15 @@ def test_the_player_shows_labels_and_gaps(carried):
 def test_the_player_s_time_line_follows_the_gap(carried):
     player = dynamics.PropagationPlayer(carried, interval=3)
     names = [t.name for t in player.lines.data]
-    assert names == [*list(dynamics.COLOURS)[1:], "labelled frames"] and list(player.lines.data[-1].x) == [0, 3, 6]
-    assert [y is None for y in player.lines.data[0].y] == [True, False, False, True, False, False, True]
+    assert names == [*dynamics.COLOURS, "labelled frames"] and list(player.lines.data[-1].x) == [0, 3, 6]
+    assert [y is None for y in player.lines.data[1].y] == [True, False, False, True, False, False, True]
+    player.frame.value = 5
+    captions = [a.text for a in player.static().layout.annotations]
+    assert captions == ["frame 3, labelled", "frame 5", "frame 6, labelled"], "the gap that holds the shown frame"
     player.gap.value = 6
     assert list(player.lines.data[-1].x) == [0, 6] and player.labelled().tolist() == [0, 6]
-    assert [y is None for y in player.lines.data[0].y] == [True, *[False] * 5, True]
+    assert [y is None for y in player.lines.data[1].y] == [True, *[False] * 5, True]
+    player.frame.value = 6
     twin = player.static()
-    assert len(twin.layout.images) == 4 and [t.name for t in twin.data] == names
-    assert twin.layout.annotations[0].text == "frame 0, labelled" and twin.layout.annotations[1].text == "frame 2"
+    assert len(twin.layout.images) == 3 and [t.name for t in twin.data] == names
+    assert [a.text for a in twin.layout.annotations] == ["frame 0, labelled", "frame 3", "frame 6, labelled"]

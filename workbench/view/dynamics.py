@@ -28,9 +28,10 @@ from ..skeletons import Skeleton
 from ..taps import record, tap_table
 from . import figures, flows
 from .explorers import ClipPlayer, show_live
-from .flows import Edits, Inside, choice, crop_panel, map_trace, number, share
+from .flows import Edits, Inside, choice, crop_panel, map_trace, number, share, side_by_side
 
 LINE, FLOW, SINGLE, FINAL = "straight line", "optical flow", "single frame", "STDPose"
+CHOSEN = "#FFD800"  # tokens, on any picture
 COLOURS = {
     figures.REAL: figures.TRUTH, LINE: "#222222", FLOW: figures.MASKED, SINGLE: figures.DETECTED, FINAL: figures.REFINED,
 }  # fmt: skip
@@ -247,7 +248,7 @@ def draw_poses(
 class _Between:
     """A person in a frame between two labels. The backbone runs once a person, frame and gap; the rest with every change.
 
-    Who inherits has `_controls` (rows of widgets, and what answers them), `_run`, `_build`, `_fill` and `_sentence`.
+    Who inherits has `_controls` (widgets, and what answers them), `_run`, `_build`, `_fill` and `_sentence`.
     """
 
     title = ""
@@ -267,22 +268,25 @@ class _Between:
         self.gap, self.frame = choice("gap T", sets, interval), number("frame", key, last)
         self.joint, self.told = choice("joint", self.skeleton.joints, j), choice("told", TOLD.items(), (1, 1))
         self.opacity = share("opacity", 0.8)
-        rows, answers = self._controls()
+        controls, answers = self._controls()
         self.readout = widgets.HTML()
         self._new_window()
-        self.figure = go.FigureWidget(self.static().update_layout(title_text=""))
+        first = self.static()
+        first.update_layout(title_text="", margin_t=50, height=first.layout.height - 40)
+        self.figure = go.FigureWidget(first)
         self.figure._config = dict(figures.CONFIG)
-        rows = [[self.person, self.gap, self.frame, self.joint], *rows]
+        controls = [self.person, self.gap, self.frame, self.joint, *controls]
         answers |= dict.fromkeys((self.person, self.gap, self.frame), self._new_window) | {self.told: self._new_labels}
-        for each in (each for row in rows for each in row):
+        for each in controls:
             each.observe(answers.get(each, self._redraw), "value")
-        self.widget = widgets.VBox([*map(widgets.HBox, rows), self.readout, self.figure])
+        self.widget = widgets.VBox([side_by_side(controls), self.readout, self.figure])
 
     def _new_window(self, _change=None) -> None:
         windows, person = self.sets[self.gap.value], self.people[self.person.value]
         own = np.flatnonzero((windows.items[:, :2] == person).all(1))
         row = int(own[np.abs(windows.items[own, 2] - self.frame.value).argmin()])  # labelled frames have no window
         self.window, self.seen = windows.sample(row), see(self.models[False], windows, [row])
+        self.sources = [figures.data_uri(crop) for crop in self.window.crops]
         self._new_labels()
 
     def _new_labels(self, _change=None) -> None:
@@ -324,28 +328,35 @@ class _Between:
         figure = figures._layout(figure, "", 150 + 300 * rows, figures.PAGE_PX, legend={"orientation": "h", "y": -0.03})
         return figure.update_layout(margin_t=90)
 
-    def _draw(self, figure: BaseFigure, grids: Sequence[np.ndarray], times: Sequence[int]) -> None:
-        """Maps, poses and pictures. Traces of one `batch_update` change the same properties, see `PortExplorer`."""
-        with figure.batch_update():
-            for trace, grid in zip(figure.data, grids):
-                trace.update(z=grid, zmax=max(float(grid.max()), 1e-6), opacity=self.opacity.value)
+    def _draw(
+        self, figure: BaseFigure, grids: Sequence[np.ndarray], times: Sequence[int], least: Mapping[int, float] = {}
+    ) -> None:
+        """Maps, poses and, where they are others, pictures. least: where a map's scale ends at the earliest.
+
+        Nothing is set twice: plotly drops the second value within a `batch_update` if it is the one before both.
+        """
+        for i, (trace, grid) in enumerate(zip(figure.data, grids)):
+            trace.update(z=grid, zmax=max(float(grid.max()), least.get(i, 1e-6)), opacity=self.opacity.value)
         lines = [part for xy in self.poses(self.inside).values() for part in (figures.bones(xy, self.skeleton), xy.T)]
-        with figure.batch_update():
-            for trace, (x, y) in zip(figure.data[len(grids) :], lines):
-                trace.update(x=x, y=y)
-        w, h = self.config.size
-        at = {"x": -0.5, "y": -0.5, "sizex": w, "sizey": h, "sizing": "stretch", "layer": "below"}
-        axes = [{"xref": f"x{n}", "yref": f"y{n}"} for n in ("", *range(2, len(times) + 1))]
-        sources = [figures.data_uri(self.window.crops[t]) for t in times]
-        figure.layout.images = [at | refs | {"source": s} for refs, s in zip(axes, sources)]
+        for trace, (x, y) in zip(figure.data[len(grids) :], lines):
+            trace.update(x=x, y=y)
+        (w, h), sources = self.config.size, [self.sources[t] for t in times]
+        if [image.source for image in figure.layout.images] != sources:
+            at = {"x": -0.5, "y": -0.5, "sizex": w, "sizey": h, "sizing": "stretch", "layer": "below"}
+            axes = [{"xref": f"x{n}", "yref": f"y{n}"} for n in ("", *range(2, len(times) + 1))]
+            figure.layout.images = [at | refs | {"source": s} for refs, s in zip(axes, sources)]
 
     def _redraw(self, _change=None) -> None:
-        left, key, right = self.window.frames.tolist()
+        (left, key, right), asked = self.window.frames.tolist(), self.frame.value
         flag = ("no label", "occluded", "visible")[self.window.visibility[1, self.skeleton.index(self.joint.value)]]
         where = f"Key frame {key} between labels {left} and {right}; <b>{self.joint.value}</b>: {flag}."
+        if asked != key:
+            why = "is labelled" if asked in (left, right) else "has no labels on both sides"
+            where = f"Frame {asked} {why}; the nearest between labels is {key}. {where}"
         self.readout.value = f"<div class='between-readout'>{where}<br>{self._sentence()}</div>"
         if hasattr(self, "figure"):
-            self._fill(self.figure)
+            with self.figure.batch_update():  # one message, one repaint
+                self._fill(self.figure)
 
     def static(self) -> go.Figure:
         """The present picture as a plain figure."""
@@ -382,17 +393,23 @@ class MaskExplorer(_Between):
         self.weights = choice("weights", [("trained", False), ("random (control)", True)])
         self.working = {blank: copy.deepcopy(p) for blank, p in self.models.items()}
         self.merged = choice("merged", list(MERGED))
-        rows = [[self.k, self.theta, self.forward, self.backward], [self.told, self.weights, self.merged, self.opacity]]
-        return rows, dict.fromkeys((*rows[0], self.weights), self._run) | {self.merged: self._redraw}
+        run = [self.k, self.theta, self.forward, self.backward, self.weights]
+        return [*run, self.told, self.merged, self.opacity], dict.fromkeys(run, self._run)
+
+    def _new_labels(self, _change=None) -> None:
+        self.flat = {}  # by weights: the answer of an even mask, whatever k, theta and the two weights are
+        super()._new_labels()
 
     def _run(self, _change=None) -> None:
         changes = {"k": self.k.value, "theta": self.theta.value}
         changes |= {"forward_weight": self.forward.value, "backward_weight": self.backward.value}
-        own = self.working[self.weights.value]
-        own.model.dam = changed_mask(self.models[self.weights.value].model, **changes)
+        blank = self.weights.value
+        own = self.working[blank]
+        own.model.dam = changed_mask(self.models[blank].model, **changes)
         names = ["dam.residual", "dam.out", "frames", *MERGED.values()]
         self.inside = look_inside(own, self.seen, names, told=self.told.value)
-        self.flat = look_inside(own, self.seen, (), told=self.told.value, edit={"dam.out": even})
+        if blank not in self.flat:
+            self.flat[blank] = self.look(blank, (), edit={"dam.out": even})
         self._redraw()
 
     def _build(self) -> go.Figure:
@@ -407,19 +424,19 @@ class MaskExplorer(_Between):
     def _fill(self, figure: BaseFigure) -> None:
         j, taps = self.skeleton.index(self.joint.value), {name: tap[0] for name, tap in self.inside.taps.items()}
         residual = np.abs(taps["dam.residual"][:, j])
-        grids = [*taps["frames"][:, j], *residual, taps["dam.out"], taps[MERGED[self.merged.value]][j]]
-        self._draw(figure, grids, (0, 1, 2, 1, 1, 1, 1))
+        times, merged = taps["dam.out"] * taps["dam.out"].size, np.abs(taps[MERGED[self.merged.value]][j])
+        maps = [*taps["frames"][:, j], *residual, times, merged]
+        self._draw(figure, maps, (0, 1, 2, 1, 1, 1, 1), {5: 4.0})  # an even mask is pale
         x, largest = np.linspace(-1.2, 1.2, 121), residual.max((1, 2)).astype(float)
-        with figure.batch_update():
-            for trace, at in zip(figure.data[-2:], (x, largest)):
-                trace.update(x=at, y=modified_sigmoid(torch.from_numpy(at), self.k.value, self.theta.value).numpy())
-        times = taps["dam.out"] * taps["dam.out"].size
+        for trace, at in zip(figure.data[-2:], (x, largest)):
+            trace.update(x=at, y=modified_sigmoid(torch.from_numpy(at), self.k.value, self.theta.value).numpy())
         figure.layout.annotations[5].text = f"mask: {times.min():.1f} to {times.max():.1f} x even"
-        figure.layout.annotations[6].text = self.merged.value
+        figure.layout.annotations[6].text = f"|{self.merged.value}|<br>up to {merged.max():.2g}"
 
     def _sentence(self) -> str:
         j, mask = self.skeleton.index(self.joint.value), self.inside.taps["dam.out"][0]
-        told = {"this mask": self.inside, "the mask as shipped": self.shipped, "an even mask": self.flat}
+        told = {"this mask": self.inside, "the mask as shipped": self.shipped}
+        told["an even mask"] = self.flat[self.weights.value]
         away = {name: self.away(inside) for name, inside in told.items()}
         said = ", ".join(f"{name} <b>{np.nanmean(a):.2f}</b> ({a[j]:.1f})" for name, a in away.items())
         information = -(mask * np.log(mask)).sum() / np.log(mask.size)
@@ -443,9 +460,8 @@ class LookExplorer(_Between):
         self.head = choice("head", [("mean", -1), *((str(i + 1), i) for i in range(self.config.heads))])
         self.count = number("blank out", 0, n)
         self.of = choice("of them", [("most looked at", 1), ("least looked at", -1), ("at random", 0)])
-        rows = [[self.token, self.block, self.head, self.told], [self.count, self.of, self.opacity]]
-        run = dict.fromkeys((self.token, self.block, self.head, self.count, self.of), self._run)
-        return rows, run | {self.joint: self._to_joint}
+        run = [self.token, self.block, self.head, self.count, self.of]
+        return [*run, self.told, self.opacity], dict.fromkeys(run, self._run) | {self.joint: self._to_joint}
 
     def _new_labels(self, _change=None) -> None:
         self.shipped, self.blank = self.look(False), self.look(True, [CROSS.format("*")])
@@ -471,22 +487,24 @@ class LookExplorer(_Between):
 
     def _build(self) -> go.Figure:
         maps = [(self.to_crop, self.config.grid[::-1]), *[(tokens_to_crop(self.models[False].model), self.shape)] * 2]
-        figure = self._panels(3, ["click a token", *self.names], maps, 0)
+        figure = self._panels(3, ["TKS", *self.names], maps, 0)
         figure.data[0].hoverinfo = "skip"
         (x, y), text = self.places.T, [f"token {i}" for i in range(len(self.places))]
         for col, symbol in ((1, "square-open-dot"), (2, "x")):
             dots = {"x": x, "y": y, "mode": "markers", "showlegend": False, "hovertext": text, "hoverinfo": "text"}
-            figure.add_scatter(**dots, marker={"symbol": symbol, "size": 11}, row=1, col=col)
+            look = {"symbol": symbol, "size": 11, "color": CHOSEN, "line": {"color": "#000000", "width": 1.5}}
+            figure.add_scatter(**dots, marker=look, row=1, col=col)
         return figure.update_layout(hoverdistance=40)
 
     def _fill(self, figure: BaseFigure) -> None:
         maps = [self.attention(inside).reshape(self.shape) for inside in (self.shipped, self.blank)]
-        own = self.shipped.taps["tks.out"][0, self.skeleton.index(self.joint.value)].clip(0)
+        own = np.abs(self.shipped.taps["tks.out"][0, self.skeleton.index(self.joint.value)])
         self._draw(figure, [own, *maps], (1, 1, 1))
-        here, plain = np.arange(len(self.places)) == self.token.value, ("rgba(255,255,255,0.6)", "rgba(0,0,0,0)")
-        with figure.batch_update():
-            for trace, chosen, other in zip(figure.data[-2:], (here, self.chosen[0]), plain):
-                trace.update(marker={"color": np.where(chosen, "#0072B2", other).tolist()})
+        here, (asks, blanked_out) = np.arange(len(self.places)) == self.token.value, figure.data[-2:]
+        asks.marker.color = np.where(here, CHOSEN, "rgba(255,255,255,0.6)").tolist()
+        asks.marker.symbol = np.where(here, "square", "square-open-dot").tolist()
+        blanked_out.marker.opacity = self.chosen[0].astype(float)
+        figure.layout.annotations[0].text = f"|TKS| of {self.joint.value}, up to {own.max():.2g};<br>click a token"
         for told, name, grid in zip(figure.layout.annotations[1:], self.names, maps):
             told.text = f"{name}<br>up to {grid.max():.3f}, even {1 / grid.size:.3f}"
 
@@ -494,11 +512,11 @@ class LookExplorer(_Between):
         j = self.skeleton.index(self.joint.value)
         before, after = (self.away(inside) for inside in (self.shipped, self.inside))
         moved = joint_distances(self.inside.xy_crop, self.shipped.xy_crop)[0]
-        weights = self.attention(self.shipped)
+        weights, change = self.attention(self.shipped), np.abs(self.inside.heatmaps - self.shipped.heatmaps).max()
         return (
-            f"{self.count.value} image tokens ({weights[self.chosen[0]].sum():.0%} of this token's attention) say no more than "
-            f"the picture's mean: mean error {np.nanmean(before):.2f} &rarr; <b>{np.nanmean(after):.2f}</b> px of the crop, this "
-            f"joint's {before[j]:.1f} &rarr; {after[j]:.1f}; it moves by {moved[j]:.1f}, all by {moved.mean():.1f}."
+            f"{self.count.value} image tokens ({weights[self.chosen[0]].sum():.0%} of its attention) blanked out: mean error "
+            f"{np.nanmean(before):.2f} &rarr; <b>{np.nanmean(after):.2f}</b> crop px, this joint's {before[j]:.1f} &rarr; "
+            f"{after[j]:.1f}, moved by {moved[j]:.1f}; heatmaps by up to {change:.2g}."
         )
 
     def clicked(self, _trace, points, _state) -> None:
@@ -526,6 +544,7 @@ class PropagationPlayer(ClipPlayer):
         shown = (figures.REAL, LINE, FINAL)
         self.who = {name: widgets.Checkbox(name in shown, description=name, **box) for name in COLOURS}
         super().__init__(*clips[pair], frame=frame, zoom=zoom)
+        self.play.interval = 250  # ms a frame: slow enough to watch
         self.lines = go.FigureWidget(self._time_line())
         self.lines._config = dict(figures.CONFIG)
         for control in (self.gap, self.pair):
@@ -533,7 +552,7 @@ class PropagationPlayer(ClipPlayer):
         for control in self.who.values():
             control.observe(self._redraw, "value")
         rows = [[self.pair, self.gap], [self.play, self.frame], [*self.who.values()]]
-        self.widget.children = [*map(widgets.HBox, rows), self.picture, self.lines]
+        self.widget.children = [*map(side_by_side, rows), self.picture, self.lines]
 
     def _new_clip(self, _change=None) -> None:
         self.clip = self.carried[self.gap.value][0].pairs[self.pair.value][0]
@@ -569,15 +588,17 @@ class PropagationPlayer(ClipPlayer):
         own, windows = self._rows(), self.carried[self.gap.value][0]
         figure, times = go.Figure(), np.arange(self.clip.video.n_frames)
         rows = [own[windows.items[own, 2] == t] for t in times]
+        figure.add_scatter(x=[None], y=[None], name=figures.REAL, mode="lines", line_color=figures.TRUTH)  # legend
         for name, error in self.away[self.gap.value].items():
             y = [np.nanmean(error[r]) if len(r) else None for r in rows]
             figure.add_scatter(x=times, y=y, name=name, mode="lines+markers", line_color=COLOURS[name])
         mark = {"symbol": "diamond", "size": 12, "color": figures.TRUTH}
         labels = self.labelled()
-        figure.add_scatter(x=labels, y=0 * labels, name="labelled frames", mode="markers", marker=mark)
+        look = {"mode": "markers", "marker": mark, "cliponaxis": False}
+        figure.add_scatter(x=labels, y=0 * labels, name="labelled frames", **look)
         figure.add_vline(x=self.frame.value, line={"color": figures.GREY, "dash": "dot"})
-        figure.update_xaxes(title="frame", range=[-0.5, len(times) - 0.5])
-        figure.update_yaxes(title="mean error, px of the picture", rangemode="tozero")
+        figure.update_xaxes(title="frame", range=[-0.5, len(times) - 0.5], ticklabelstandoff=6)
+        figure.update_yaxes(title="mean error, px", rangemode="tozero")
         return figures._layout(figure, "", 300, figures.PAGE_PX).update_layout(margin_t=20)
 
     def _redraw(self, _change=None) -> None:
@@ -591,18 +612,20 @@ class PropagationPlayer(ClipPlayer):
             self.lines.layout.shapes[0].update(x0=state["frame"], x1=state["frame"])
 
     def static(self) -> go.Figure:
-        """Four frames from label to label, and the time line, as a plain figure."""
-        times = np.linspace(*self.labelled()[:2], 4).round().astype(int).tolist()
-        states = [self.state(t) for t in times]
+        """The shown frame between its labels, or the middle of a gap, and the time line, as a plain figure."""
+        labels, t = self.labelled(), self.frame.value
+        gap = np.searchsorted(labels, t, "right").clip(1, len(labels) - 1)
+        left, right = labels[[gap - 1, gap]].tolist()
+        states = [self.state(at) for at in (left, t if left < t < right else (left + right) // 2, right)]
         names = [f"frame {s['frame']}{', labelled' if s['labelled'] else ''}" for s in states]
-        wide = [{"colspan": 4}, *[None] * 3]
-        figure = make_subplots(2, 4, specs=[[{}] * 4, wide], subplot_titles=names, horizontal_spacing=0.01)
+        spaces = {"horizontal_spacing": 0.01, "vertical_spacing": 0.06, "row_heights": [0.6, 0.4]}
+        figure = make_subplots(2, 3, specs=[[{}] * 3, [{"colspan": 3}, None, None]], subplot_titles=names, **spaces)
         for col, (h, w, _) in enumerate((s["picture"].shape for s in states), 1):
             at = {"x": 0, "y": 0, "sizex": w, "sizey": h, "sizing": "stretch", "layer": "below"}
             figure.add_layout_image(at | {"source": figures.data_uri(states[col - 1]["picture"])}, row=1, col=col)
             figures._picture_axes(figure, [0, w], [h, 0], 1, col, constrain="domain")
         figure.add_traces(self._time_line().data, rows=2, cols=1)
-        figure.update_xaxes(title="frame", row=2, col=1)
+        figure.update_xaxes(title="frame", ticklabelstandoff=6, row=2, col=1)
         figure.update_yaxes(title="mean error, px", rangemode="tozero", row=2, col=1)
         title = f"Labels {self.gap.value} frames apart, carried (static copy, synthetic): clip {self.pair.value}"
-        return figures._layout(figure, title, 560, figures.PAGE_PX)
+        return figures._layout(figure, title, 560, figures.PAGE_PX, legend={"orientation": "h", "y": -0.18})

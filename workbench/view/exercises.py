@@ -303,6 +303,10 @@ def check_modified_sigmoid(function: Callable[[Tensor, float, float], Tensor | N
         ((k * (size + theta)).sigmoid(), "theta is subtracted: it holds the value at rest down."),
         ((k * size - theta).sigmoid(), "k multiplies the whole bracket, theta too."),
         ((size - theta).sigmoid(), "The slope k is missing."),
+        ((k * size).sigmoid(), "theta is missing: rest, x = 0, would count for one half."),
+        ((theta * (size - k)).sigmoid(), "k and theta are exchanged: k is the slope, theta the threshold."),
+        ((k * (x.square() - theta)).sigmoid(), "x is squared; Eq. 3 has |x|, beside which small motion is not lost."),
+        ((-k * (x - theta)).sigmoid(), "Two things: the bars |x| are missing, and the exponent's sign is turned."),
         (k * (size - theta), "This is the exponent; 1 / (1 + exp(-...)) is still missing."),
     ]
     return _compare(function(x.clone(), k, theta), modified_sigmoid(x, k, theta), mistakes)
@@ -312,15 +316,22 @@ def check_line(function: Callable[[np.ndarray, np.ndarray, int, int, int], np.nd
     """Exercise of chapter 06: function(left [k, 2], right [k, 2], first, key, last), labels of two frames and the frames'
     numbers, gives the pose [k, 2] on the straight line.
     """
-    ends, first, key, last = np.random.default_rng(3).uniform(0, 90, (2, 4, 2)), 6, 8, 13
+    ends, first, key, last = np.random.default_rng(3).uniform(0, 90, (2, 4, 2)), 6, 11, 13
     left, right = ends
-    here = (key - first) / (last - first)
+    here, way = (key - first) / (last - first), right - left
+    short = "A gap from first to last is last - first frames long: {} is one too {}."
     mistakes = [
         (right + here * (left - right), "Shares are exchanged: the nearer label counts for more."),
         (ends.mean(0), "This is the middle; the key frame is nearer to one of the two."),
-        (left + key / last * (right - left), "Frames are counted from the label on the left, not from 0."),
-        (left + (key - first) * (right - left), "The way is not divided by the number of frames between the labels."),
-        (here * (right - left), "This is the way from the left label; add it to where that label is."),
+        (left + key / last * way, "Frames are counted from the label on the left, not from 0."),
+        (left + key / (last - first) * way, "The share starts at the label on the left: key - first, not key."),
+        (left + (key - first) * way, "The way is not divided by the number of frames from label to label."),
+        (left + (key - first) / (last - first - 1) * way, short.format("last - first - 1", "few")),
+        (left + (key - first) / (last - first + 1) * way, short.format("last - first + 1", "many")),
+        (left - here * way, "A sign is turned: this walks away from the label on the right."),
+        (here * way, "This is the way from the left label; add it to where that label is."),
+        (left, "This is the label on the left: // cuts every share between the labels to 0, take /."),
+        (right, "This is the nearer label; the pose lies between the two, by its share of the way."),
     ]
     right_one = joined(left, right, here, [np.ones(len(left))] * 2, np.zeros(2))[0]
     return _compare(function(left.copy(), right.copy(), first, key, last), right_one, mistakes)

@@ -268,9 +268,14 @@ def crop_panel(
 
 
 def control(kind, description: str, **kw):
-    """A widget as wide as the others."""
-    look = {"layout": {"width": "238px"}, "style": {"description_width": "78px"}}
+    """A widget as wide as the others, with room for its name and its text."""
+    look = {"layout": {"width": "300px"}, "style": {"description_width": "115px"}}
     return kind(description=description, **look, **kw)
+
+
+def side_by_side(controls: Sequence[widgets.Widget]) -> widgets.Box:
+    """Controls in rows as long as the page is wide."""
+    return widgets.Box(list(controls), layout={"flex_flow": "row wrap"})
 
 
 def choice(description: str, options, value=None) -> widgets.Dropdown:
@@ -325,15 +330,15 @@ class FlowExplorer:
         self._new_person()
         self.figure = go.FigureWidget(self.static().update_layout(title_text=""))
         self.figure._config = dict(figures.CONFIG)
-        rows = [
-            [self.person, self.joint, self.map, self.opacity], [self.distance, self.weights, self.of, self.weaken],
-            [self.frames, self.x, self.y, self.size], [self.branch, self.layer, self.head, self.fold, self.dilation],
+        controls = [
+            self.person, self.joint, self.map, self.opacity, self.distance, self.weights, self.of, self.weaken, self.frames,
+            self.x, self.y, self.size, self.branch, self.layer, self.head, self.fold, self.dilation,
         ]  # fmt: skip
         answers = dict.fromkeys((self.frames, self.x, self.y, self.size), self._paint) | {self.person: self._new_person}
         answers |= dict.fromkeys((self.distance, self.weights, self.of, self.weaken, self.joint), self._run)
-        for each in (each for row in rows for each in row):
+        for each in controls:
             each.observe(answers.get(each, self._redraw), "value")
-        self.widget = widgets.VBox([*map(widgets.HBox, rows), self.readout, self.figure])
+        self.widget = widgets.VBox([side_by_side(controls), self.readout, self.figure])
 
     # --- state ---------------------------------------------------------------------------------------------------
 
@@ -400,29 +405,26 @@ class FlowExplorer:
         return figures._layout(figure, "", 720, figures.PAGE_PX, legend={"orientation": "h", "y": -0.02})
 
     def _fill(self, figure: BaseFigure) -> None:
-        """Brings a figure to the present state. Traces of one `batch_update` change the same properties, see `PortExplorer`."""
+        """Brings a figure to the present state."""
         j, taps, i = self.skeleton.index(self.joint.value), self.inside.taps, self.dilation.value
         grids = [*self.used[0, :, j].cpu().numpy(), taps[self.map.value][0, j], taps["refine.moved"][0, j]]
-        with figure.batch_update():
-            for trace, grid in zip(figure.data, grids):
-                trace.update(z=grid, zmax=max(float(grid.max()), 1e-6), opacity=self.opacity.value)
+        for trace, grid in zip(figure.data, grids):
+            trace.update(z=grid, zmax=max(float(grid.max()), 1e-6), opacity=self.opacity.value)
         names, axis = fold_names(self.models[False].model.channels[self.branch.value], self.fold.value)
         weights = self.attention(self.fold.value)
         figure.data[7].update(z=weights, x=names, y=names, zmax=float(weights.max()))
         figure.data[8].update(arrows(self.inside, j, i, self.config.dilations[i], self.to_crop))
         lines = [part for xy in self.poses.values() for part in (figures.bones(xy, self.skeleton), xy.T)]
-        with figure.batch_update():
-            for trace, (x, y) in zip(figure.data[9:], lines):
-                trace.update(x=x, y=y)
+        for trace, (x, y) in zip(figure.data[9:], lines):
+            trace.update(x=x, y=y)
         w, h = self.config.size
         at = {"x": -0.5, "y": -0.5, "sizex": w, "sizey": h, "sizing": "stretch", "layer": "below"}
         sources = [figures.data_uri(self.crops[t]) for t in (0, 1, 2, 3, 4, 2, 2)]
         axes = [{"xref": f"x{n}", "yref": f"y{n}"} for n in ("", *range(2, 8))]
-        with figure.batch_update():
-            figure.layout.images = [at | refs | {"source": s} for refs, s in zip(axes, sources)]
-            figure.layout.annotations[5].text = f"{self.map.value}, up to {grids[5].max():.2g}"
-            figure.layout.xaxis8.update(axis)
-            figure.layout.yaxis8.update(axis | {"title": {"text": ""}})
+        figure.layout.images = [at | refs | {"source": s} for refs, s in zip(axes, sources)]
+        figure.layout.annotations[5].text = f"{self.map.value}, up to {grids[5].max():.2g}"
+        figure.layout.xaxis8.update(axis)
+        figure.layout.yaxis8.update(axis | {"title": {"text": ""}})
 
     def _sentence(self) -> str:
         truth, flags, j = self.poses[figures.REAL], self.window.visibility[2], self.skeleton.index(self.joint.value)
@@ -447,7 +449,8 @@ class FlowExplorer:
     def _redraw(self, _change=None) -> None:
         self.readout.value = self._sentence()
         if hasattr(self, "figure"):
-            self._fill(self.figure)
+            with self.figure.batch_update():  # one message, one repaint
+                self._fill(self.figure)
 
     def static(self) -> go.Figure:
         """The present picture as a plain figure."""
