@@ -33,6 +33,7 @@ from .models.vissimcc import VisSimCC, VisSimCCConfig
 from .predict import PortRefiner, RefineRule, SequenceRefiner
 from .recipes import hanet as hanet_recipe
 from .recipes import port as port_recipe
+from .recipes import stdpose as stdpose_recipe
 from .records import Clip, Picture, Track, Video
 from .train import accelerator
 
@@ -290,10 +291,11 @@ def _stdpose_row(name: str, config: STDPoseConfig, size: int, precision: str, de
     row = {"configuration": name, "precision": precision, "batch": size, "parameters": count_parameters(model)}
 
     def learn():
-        with mixed():
-            loss = sum(v for k, v in model(**batch).items() if k.startswith("loss."))
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        with stdpose_recipe.training_kernel(device, precision):
+            with mixed():
+                loss = sum(v for k, v in model(**batch).items() if k.startswith("loss."))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
         optimiser.step()
 
     def carry():

@@ -191,7 +191,7 @@ class MutualInformation(nn.Module):
             return F.avg_pool2d(maps.float(), 2 ** len(config.deconv)).flatten(2).mT
 
         def of_features(maps: Tensor) -> Tensor:
-            return maps.flatten(2).mT.float() @ self.directions
+            return maps.flatten(2).mT.float() @ self.directions.float()
 
         losses, kinds = {}, {"feature": (config.tff, of_features, feature, config.alpha)}
         kinds |= {"heatmap": (config.tks, of_maps, heatmap, config.beta)}

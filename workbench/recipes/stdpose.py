@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -158,6 +158,13 @@ def _shipped(what: str, key: str) -> Path | None:
     return path if path.exists() and checkpoint.read_card(path).get(what) == key else None
 
 
+def training_kernel(device: str, precision: str) -> AbstractContextManager:
+    """Attention by the open softmax where a CPU learns in bf16: the fused kernel's backward takes five times as long there, at
+    144 tokens; else as torch chooses.
+    """
+    return sdpa_kernel(SDPBackend.MATH) if (device, precision) == ("cpu", "bf16") else nullcontext()
+
+
 def _train(
     model: STDPose, batches, card: dict, settings: TrainConfig, *, anew: bool = False, device: str, progress: bool, label: str
 ):  # fmt: skip
@@ -166,10 +173,8 @@ def _train(
     if weights is not None:
         checkpoint.load(weights, model.to(choose_device(device)))
     else:
-        # in bf16 a CPU takes five times as long for the fused kernel's backward as for the open softmax's, at 144 tokens
-        plain = choose_device(device) == "cpu" and settings.precision == "bf16"
         options = {"loss_weights": losses, "card": card, "device": device, "progress": progress, "label": label}
-        with sdpa_kernel(SDPBackend.MATH) if plain else nullcontext():
+        with training_kernel(choose_device(device), settings.precision):
             weights = train(model, batches, settings, folder, **options).weights
     return Propagator(model, label, PADDING), weights
 
