@@ -49,4 +49,7 @@ def test_tables_round_and_leave_gaps(shown):
 def test_paper_rows_are_marked_as_the_paper_s(shown):
     notebook.paper_table("port", "Table II")
     page = shown[0].to_html()
-    assert "(paper)" in page and "63.60" in page
+    assert "(paper)" in page and ">63.6<" in page and "parameters million" in page, "digits as the paper has them"
+    notebook.paper_table("stdpose", "Table 4")
+    page = shown[1].to_html()
+    assert ">90.9<" in page and ">7<" in page and "7.0<" not in page.replace("16.7", ""), "T is a whole number"
