@@ -507,8 +507,8 @@ class Propagator(PoseEstimator):
         options = {"padding": self.padding, "alignment": config.alignment} | options
         return windows_between(pairs, config.size, interval=interval, **options)
 
-    def read(self, crops: Float[Tensor, "n 7 3 y x"], *, batch: int = 32) -> Estimated:
-        """Poses of the middle crops, from these and the outermost."""
+    def read(self, crops: Float[Tensor, "n t 3 y x"], *, batch: int = 32) -> Estimated:
+        """Poses of the middle crops, from these and the outermost; t = 2 reach + 1."""
         distance = torch.full((1, 2), self.reach, device=self.device)
 
         def run(part: Tensor) -> dict[str, Tensor]:

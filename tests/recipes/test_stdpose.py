@@ -15,7 +15,7 @@ from workbench.data.worlds import cached_clips
 from workbench.errors import BadParameter, MissingData, UnknownName
 from workbench.models import build, config_of
 from workbench.models.stdpose import TABLE_4
-from workbench.predict import Propagator
+from workbench.predict import Propagator, load
 from workbench.recipes import stdpose as recipe
 
 TINY = replace(config_of("stdpose", "tiny_hrnet"), frozen=True)
@@ -164,8 +164,6 @@ def test_evaluation_states_its_protocol(small_world):
 
 
 def test_the_shipped_file_loads_as_a_propagator(small_world, tmp_path):
-    from workbench.predict import load
-
     path = recipe.ship(tmp_path / "out" / "made.safetensors", replace(recipe.TRAIN, steps=2), progress=False)
     loaded = load(str(path))
     assert isinstance(loaded, Propagator) and loaded.model.config == TINY
@@ -299,6 +297,25 @@ def test_table_3_on_posetrack(small_world, posetrack18, monkeypatch):
     ):
         assert told in result["protocol"]
     assert any(r["kind"] == "paper" and r.get("method") == "FAMI-Pose" for r in result["rows"])
+    for data, variants in ((posetrack18, ["e"]), ("synthetic", ["e", "stdpose"])):
+        with pytest.raises(BadParameter, match="asks one network"):
+            recipe.evaluate(data, variants=variants, **options)
+
+
+def test_estimators_look_as_far_as_they_learned(small_world, posetrack18, monkeypatch):
+    monkeypatch.setattr(recipe, "PAPER", replace(TINY, frozen=False))
+    seen = {}
+    for task, intervals in (("propagation", (3,)), ("estimation", None)):
+        recipe.evaluate(posetrack18, task=task, intervals=intervals, steps=1, device="cpu", progress=False)
+        for path in recipe.cache_folder().glob("*/model.safetensors"):
+            seen[checkpoint.read_card(path)["task"]] = load(str(path))
+    assert {task: propagator.reach for task, propagator in seen.items()} == {"propagation": 3, "estimation": 1}
+    crops = torch.rand(2, 3, 3, *TINY.size[::-1], generator=torch.Generator().manual_seed(0))
+    found = seen["estimation"].read(crops)
+    inputs = {"images": crops, "distance": torch.ones(2, 2)}
+    with torch.inference_mode():
+        xy, _ = seen["estimation"].model.eval().decode(seen["estimation"].model(**inputs))
+    np.testing.assert_allclose(found.xy_crop, xy.numpy(), atol=1e-3)
 
 
 def test_labels_can_be_kept_from_the_training(small_world):

@@ -449,6 +449,8 @@ def evaluate(
         raise unknown("data of STDPose", name, ("synthetic", *otpose.PUBLISHED))
     if boxes is not None and (name == "synthetic" or task != "estimation"):
         raise BadParameter("only estimation on PoseTrack looks into a detector's boxes", remedy="leave boxes out")
+    if task == "pseudo" and len(variants or ()) > (name == "synthetic"):
+        raise BadParameter("Table 3 asks one network, on PoseTrack the whole", remedy="leave variants out")
     if not 0 <= given <= 1:
         raise BadParameter(f"labels are given to {given:g} of the training windows", remedy="a share from 0 to 1")
     options = {"given": given, "seed": seed, "steps": steps, "device": device, "progress": progress}
