@@ -1,7 +1,9 @@
-"""Fixtures for data that a machine may or may not have, and the switch that forbids their tests to skip.
+"""Fixtures for data that a machine may or may not have, and the switch that forbids their tests to
+skip.
 
-WORKBENCH_DATA and WORKBENCH_PARITY are absolute paths to real samples and to outputs of the public implementations.
-WORKBENCH_REQUIRE is a comma-separated list of markers whose tests must run: there a skip is a failure.
+WORKBENCH_DATA and WORKBENCH_PARITY are absolute paths to real samples and to outputs of the public
+implementations. WORKBENCH_REQUIRE is a comma-separated list of markers whose tests must run: there
+a skip is a failure.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ import os
 import pkgutil
 from pathlib import Path
 
-# These models are tiny: threads gain nothing, and stall each other on a busy machine. Kernels and commands inherit it.
+# These models are tiny: threads gain nothing, and stall each other on a busy machine. Kernels and
+# commands inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import jaxtyping
@@ -18,11 +21,13 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-# Shapes in signatures are checked in every test. Records check themselves, with named errors; the compile test runs
-# without the hook, because checked calls break the graph.
+# Shapes in signatures are checked in every test. Records check themselves, with named errors; the
+# compile test runs without the hook, because checked calls break the graph.
 if not os.environ.get("WORKBENCH_NO_TYPECHECK"):
     modules = (m.name for m in pkgutil.iter_modules([str(ROOT / "workbench")], "workbench."))
-    jaxtyping.install_import_hook([name for name in modules if name != "workbench.records"], "beartype.beartype")
+    jaxtyping.install_import_hook(
+        [name for name in modules if name != "workbench.records"], "beartype.beartype"
+    )
 
 REQUIRED = {name for name in os.environ.get("WORKBENCH_REQUIRE", "").split(",") if name}
 
@@ -58,7 +63,9 @@ def pytest_runtest_makereport(item, call):
     required = REQUIRED & {mark.name for mark in item.iter_markers()}
     if report.skipped and required:
         report.outcome = "failed"
-        report.longrepr = f"skipped although {', '.join(sorted(required))} is required here: {report.longrepr}"
+        report.longrepr = (
+            f"skipped although {', '.join(sorted(required))} is required here: {report.longrepr}"
+        )
     return report
 
 

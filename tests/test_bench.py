@@ -30,7 +30,9 @@ def test_bench_of_vissimcc_compares_call_by_call(monkeypatch):
     times = {"plain": np.array([1.0, 2, 2, 9, 9]), "module": np.array([1.1, 2.2, 2.4, 9, 9.9])}
     monkeypatch.setattr(bench, "_times", lambda *_: times)
     row = bench._vissimcc_row("tiny", bench.config_of("vissimcc", "tiny"), 6, "fp32", "cpu", 0.1)
-    assert row["train images/s, plain"] == 3 and row["inference images/s, module"] == pytest.approx(2.5)
+    assert row["train images/s, plain"] == 3 and row["inference images/s, module"] == pytest.approx(
+        2.5
+    )
     assert row["train, the module adds %"] == pytest.approx(10)
 
 
@@ -45,7 +47,9 @@ def test_bench_of_vissimcc_times_the_precision_that_it_names_and_channels_last(m
 
     monkeypatch.setattr(bench.VisSimCC, "forward", spy)
     monkeypatch.setattr(
-        bench, "_times", lambda steps, *_: {name: np.array(step() or [1.0]) for name, step in steps.items()}
+        bench,
+        "_times",
+        lambda steps, *_: {name: np.array(step() or [1.0]) for name, step in steps.items()},
     )
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         seen.clear()
@@ -58,8 +62,11 @@ def test_bench_of_otpose_sets_its_encoder_beside_a_matrix_product(monkeypatch):
     monkeypatch.setattr(bench, "OTPOSE_MODELS", {"tiny": 2})
     rows = bench.bench("otpose", device="cpu", seconds=0.1)["rows"]
     assert [(r["part"], r["precision"]) for r in rows] == [
-        ("temporal encoder", "fp32"), ("temporal encoder", "bf16"), ("whole model", "fp32"), ("whole model", "bf16")
-    ]  # fmt: skip
+        ("temporal encoder", "fp32"),
+        ("temporal encoder", "bf16"),
+        ("whole model", "fp32"),
+        ("whole model", "bf16"),
+    ]
     assert rows[0]["D"] == 120 and rows[0]["change against fp32, % of what is added"] == 0
     assert 0 < rows[1]["change against fp32, % of what is added"] < 10
     for row in rows[:2]:
@@ -70,14 +77,18 @@ def test_bench_of_otpose_sets_its_encoder_beside_a_matrix_product(monkeypatch):
 def test_bench_of_stdpose_learns_and_carries(monkeypatch):
     monkeypatch.setattr(bench, "STDPOSE_MODELS", {"tiny": 2})
     rows = bench.bench("stdpose", device="cpu", seconds=0.1)["rows"]
-    assert [r["precision"] for r in rows] == ["fp32", "bf16"] and rows[0]["parameters"] == rows[1]["parameters"] > 0
+    assert [r["precision"] for r in rows] == ["fp32", "bf16"] and rows[0]["parameters"] == rows[1][
+        "parameters"
+    ] > 0
     assert all(r["training windows/s"] > 0 and r["propagated windows/s"] > 0 for r in rows)
 
 
 def test_the_share_of_the_product_s_rate_is_taken_call_by_call(monkeypatch):
     monkeypatch.setattr(bench, "forward_flops", lambda *_: 2 * 2048**3)
     monkeypatch.setattr(
-        bench, "_times", lambda *_: {"encoder": np.array([2.0, 20, 4]), "product": np.array([1.0, 10, 2])}
+        bench,
+        "_times",
+        lambda *_: {"encoder": np.array([2.0, 20, 4]), "product": np.array([1.0, 10, 2])},
     )
     row = bench._otpose_encoder_row("tiny", bench.config_of("otpose", "tiny"), "fp32", "cpu", 0.1)
     assert row["share of the product's rate, %"] == pytest.approx(50)

@@ -86,4 +86,6 @@ def test_published_torch_files_are_read_as_tensors_alone(tmp_path):
 def test_the_counter_of_batch_norms_may_be_absent():
     model = nn.BatchNorm1d(3)
     tensors = {k: v for k, v in model.state_dict().items() if k != "num_batches_tracked"}
-    assert checkpoint.load_into(nn.Sequential(model), {f"0.{k}": v for k, v in tensors.items()}).complete
+    assert checkpoint.load_into(
+        nn.Sequential(model), {f"0.{k}": v for k, v in tensors.items()}
+    ).complete

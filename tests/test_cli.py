@@ -28,12 +28,19 @@ run = CliRunner().invoke
 
 def test_evaluate_prints_and_writes_its_rows(tmp_path, monkeypatch):
     monkeypatch.setattr(recipe, "TEST_HANDS", 101)
-    found = run(app, ["evaluate", "port", "--data", "synthetic", "--json", str(tmp_path / "rows.json")])
+    found = run(
+        app, ["evaluate", "port", "--data", "synthetic", "--json", str(tmp_path / "rows.json")]
+    )
     assert found.exit_code == 0, found.output
     assert "shrink_control" in found.output and "synthetic hands" in found.output
     written = json.loads((tmp_path / "rows.json").read_text())
     methods = {r["method"] for r in written["rows"]}
-    assert written["schema_version"] == 1 and methods == {"detector", "port", "shrink_control", "shrink_control_each"}
+    assert written["schema_version"] == 1 and methods == {
+        "detector",
+        "port",
+        "shrink_control",
+        "shrink_control_each",
+    }
     assert all(r["kind"] == "measured" and r["n"] == 101 for r in written["rows"])
 
 
@@ -89,7 +96,10 @@ def test_train_writes_weights_that_load(tmp_path, monkeypatch):
 
 
 def test_bench_measures_rates(tmp_path):
-    found = run(app, ["bench", "--seconds", "0.1", "--device", "cpu", "--json", str(tmp_path / "bench.json")])
+    found = run(
+        app,
+        ["bench", "--seconds", "0.1", "--device", "cpu", "--json", str(tmp_path / "bench.json")],
+    )
     assert found.exit_code == 0, found.output
     rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
     assert {r["configuration"] for r in rows} == {"paper", "denoise"}
@@ -129,7 +139,10 @@ def test_what_is_refused_is_named(command, said):
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (["evaluate", "port", "--json", "{folder}"], "BadParameter: {folder}: is a folder. Remedy: name a file"),
+        (
+            ["evaluate", "port", "--json", "{folder}"],
+            "BadParameter: {folder}: is a folder. Remedy: name a file",
+        ),
         (
             ["train", "port", "--steps", "1", "--out", "{folder}"],
             "BadParameter: {folder}: is a folder. Remedy: name a file",
@@ -142,9 +155,17 @@ def test_places_that_cannot_be_written_are_refused_before_the_work(tmp_path, com
     words = [word.format(folder=tmp_path) for word in command]
     env = {**os.environ, "WORKBENCH_NO_TYPECHECK": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "workbench", *words], capture_output=True, text=True, env=env, check=False
+        [sys.executable, "-m", "workbench", *words],
+        capture_output=True,
+        text=True,
+        env=env,
+        check=False,
     )
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and said.format(folder=tmp_path) in done.stderr
+    assert (
+        done.returncode == 2
+        and done.stderr.count("\n") == 1
+        and said.format(folder=tmp_path) in done.stderr
+    )
 
 
 def _film(folder, n=3):
@@ -155,20 +176,31 @@ def _film(folder, n=3):
 def _results(folder, frames=(0, 1, 1, 2)):
     flat = [v for j in range(17) for v in (20 + 3 * j, 10 + 4 * j, 0.05 if j in (3, 9) else 0.9)]
     items = [
-        {"image_id": f, "category_id": 1, "keypoints": flat, "score": 0.7, "mine": i} for i, f in enumerate(frames)
+        {"image_id": f, "category_id": 1, "keypoints": flat, "score": 0.7, "mine": i}
+        for i, f in enumerate(frames)
     ]
     (folder / "mine.json").write_text(json.dumps(items))
     return str(folder / "mine.json")
 
 
 def test_predict_writes_video_results_and_table(tmp_path):
-    command = ["predict", "port", _film(tmp_path), "--keypoints", _results(tmp_path), "--out", str(tmp_path / "out")]
+    command = [
+        "predict",
+        "port",
+        _film(tmp_path),
+        "--keypoints",
+        _results(tmp_path),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     found = run(app, [*command, "--device", "cpu"])
     assert found.exit_code == 0, found.output
     assert "replaced" in found.output and "film_overlay.webm" in found.output
     new = json.loads((tmp_path / "out" / "film_refined.json").read_text())
     old = json.loads((tmp_path / "mine.json").read_text())
-    changed = {i for a, b in zip(new, old) for i in range(51) if a["keypoints"][i] != b["keypoints"][i]}
+    changed = {
+        i for a, b in zip(new, old) for i in range(51) if a["keypoints"][i] != b["keypoints"][i]
+    }
     assert changed == {9, 10, 27, 28} and [r["mine"] for r in new] == [0, 1, 2, 3]
     assert len((tmp_path / "out" / "film_joints.csv").read_text().splitlines()) == 1 + 4 * 17
     assert len(list(open_frames(tmp_path / "out" / "film_overlay.webm"))) == 3
@@ -181,17 +213,36 @@ def test_predict_hanet_refines_tracks(tmp_path, monkeypatch):
     monkeypatch.setattr(predict, "weights_path", lambda name, skeleton: weights)
     rng = np.random.default_rng(0)
     items = [
-        {"image_id": f, "category_id": 1, "keypoints": np.c_[rng.uniform(9, 90, (15, 2)), np.ones(15)].ravel().tolist(),
-         "score": 0.7, "track_id": track} for track, f in ((1, 0), (1, 2), (5, 1), (5, 2))
-    ]  # fmt: skip
+        {
+            "image_id": f,
+            "category_id": 1,
+            "keypoints": np.c_[rng.uniform(9, 90, (15, 2)), np.ones(15)].ravel().tolist(),
+            "score": 0.7,
+            "track_id": track,
+        }
+        for track, f in ((1, 0), (1, 2), (5, 1), (5, 2))
+    ]
     (tmp_path / "mine.json").write_text(json.dumps(items))
-    command = ["predict", "hanet", _film(tmp_path), "--keypoints", str(tmp_path / "mine.json"), "--skeleton", "jhmdb15"]
+    command = [
+        "predict",
+        "hanet",
+        _film(tmp_path),
+        "--keypoints",
+        str(tmp_path / "mine.json"),
+        "--skeleton",
+        "jhmdb15",
+    ]
     found = run(app, [*command, "--out", str(tmp_path / "out"), "--device", "cpu"])
     assert found.exit_code == 0, found.output
     new = json.loads((tmp_path / "out" / "film_refined.json").read_text())
-    assert [(r["image_id"], r["track_id"]) for r in new] == [(0, 1), (2, 1), (1, 5), (2, 5)]  # nothing in frame 1 of 1
-    assert all((np.reshape(a["keypoints"], (15, 3)) != np.reshape(b["keypoints"], (15, 3)))[:, :2].any(1).all()
-               for a, b in zip(new, items))  # fmt: skip
+    # nothing in frame 1 of 1
+    assert [(r["image_id"], r["track_id"]) for r in new] == [(0, 1), (2, 1), (1, 5), (2, 5)]
+    assert all(
+        (np.reshape(a["keypoints"], (15, 3)) != np.reshape(b["keypoints"], (15, 3)))[:, :2]
+        .any(1)
+        .all()
+        for a, b in zip(new, items)
+    )
     assert len(list(open_frames(tmp_path / "out" / "film_overlay.webm"))) == 3
 
 
@@ -199,8 +250,23 @@ def test_predict_without_keypoints_finds_people_also_before_a_camera(tmp_path, m
     real, film = frames.open_frames, _film(tmp_path, n=7)
     monkeypatch.setattr(frames, "open_frames", lambda source: real(film if source == 0 else source))
     monkeypatch.setattr(people, "load_finder", lambda device: None)
-    monkeypatch.setattr(people, "find_people", lambda video, finder, progress: read_detections(_results(tmp_path)))
-    found = run(app, ["predict", "port", "0", "--frames", "5", "--out", str(tmp_path / "out"), "--device", "cpu"])
+    monkeypatch.setattr(
+        people, "find_people", lambda video, finder, progress: read_detections(_results(tmp_path))
+    )
+    found = run(
+        app,
+        [
+            "predict",
+            "port",
+            "0",
+            "--frames",
+            "5",
+            "--out",
+            str(tmp_path / "out"),
+            "--device",
+            "cpu",
+        ],
+    )
     assert found.exit_code == 0, found.output
     assert len(list(real(tmp_path / "out" / "camera_0.webm"))) == 5
     assert len(json.loads((tmp_path / "out" / "camera_0_refined.json").read_text())) == 4
@@ -218,14 +284,18 @@ def test_predict_names_what_is_wrong(tmp_path, monkeypatch):
         ([film], "workbench data fetch torchvision_keypointrcnn"),
     ):
         found = run(app, ["predict", "port", *command, "--out", str(tmp_path / "out")])
-        assert isinstance(found.exception, WorkbenchError) and said in str(found.exception), found.exception
+        assert isinstance(found.exception, WorkbenchError) and said in str(found.exception), (
+            found.exception
+        )
     for command, said in (
         (["--keypoints", _results(tmp_path)], "hanet_coco17_synthetic.safetensors"),
         ([], "hanet_coco17_synthetic.safetensors"),
         (["--delta", "0.3"], "hanet has no delta"),
     ):
         found = run(app, ["predict", "hanet", film, *command, "--out", str(tmp_path / "out")])
-        assert isinstance(found.exception, WorkbenchError) and said in str(found.exception), found.exception
+        assert isinstance(found.exception, WorkbenchError) and said in str(found.exception), (
+            found.exception
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -248,7 +318,9 @@ def test_the_program_itself_ends_in_one_line_and_exit_2():
         check=False,
     )
     assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.count("\n") == 1 and done.stderr.startswith("UnknownName: unknown method 'prot'. Remedy:")
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith(
+        "UnknownName: unknown method 'prot'. Remedy:"
+    )
 
 
 def test_importing_the_package_imports_no_torch():

@@ -70,7 +70,7 @@ def test_the_shared_hands_verify(data_root, monkeypatch):
     assert rows["port_panoptic"]["place"] == str(data_root / "port_panoptic")
 
 
-# --- inspect ------------------------------------------------------------------------------------------------------
+# --- inspect --------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -92,7 +92,11 @@ def test_inspect_says_what_is_there(inspect, tmp_path):
     path.write_bytes(SEEDS["crowdpose"].raw)
     code, out, err = inspect(path)
     assert (code, err) == (0, "")
-    assert "crowdpose14" in out and "28 visible (2)" in out and "warning: none of its 2 pictures is here" in out
+    assert (
+        "crowdpose14" in out
+        and "28 visible (2)" in out
+        and "warning: none of its 2 pictures is here" in out
+    )
     code, out, _ = inspect(path, "--json")
     found = json.loads(out)
     assert code == 0 and found["schema_version"] == 1 and found["people"] == 2
@@ -106,13 +110,19 @@ def test_inspect_tells_a_bad_file_in_one_line(inspect, tmp_path):
     for flags in ((), ("--json",)):
         code, out, err = inspect(path, *flags)
         assert (code, out) == (2, "") and err.count("\n") == 1
-        assert err.startswith(f"BadRecord: {path}, annotation 5: keypoints has length 50 (51 expected). Remedy: ")
+        assert err.startswith(
+            f"BadRecord: {path}, annotation 5: keypoints has length 50 (51 expected). Remedy: "
+        )
     assert "(--on-bad report) keeps the others" in err
     code, out, _ = inspect(path, "--on-bad", "report")
     assert code == 0 and "annotation 5" in out
     tree["annotations"] = tree["annotations"][:1]
     path.write_text(json.dumps(tree))
-    rows = dict(line.split("  ", 1) for line in inspect(path, "--on-bad", "report")[1].splitlines() if "  " in line)
+    rows = dict(
+        line.split("  ", 1)
+        for line in inspect(path, "--on-bad", "report")[1].splitlines()
+        if "  " in line
+    )
     assert rows["people"].strip() == "0"  # said, not left out
     path.write_bytes(SEEDS["posetrack18"].raw)
     out = inspect(path)[1]
@@ -123,12 +133,22 @@ def test_inspect_tells_a_bad_file_in_one_line(inspect, tmp_path):
 
 def test_inspect_shows_twenty_warnings_and_counts_all(inspect, tmp_path):
     tree = json.loads(SEEDS["coco"].raw)
-    tree["annotations"] = [tree["annotations"][0] | {"id": i, "bbox": [0, 0, 0, 0]} for i in range(30)]
+    tree["annotations"] = [
+        tree["annotations"][0] | {"id": i, "bbox": [0, 0, 0, 0]} for i in range(30)
+    ]
     path = tmp_path / "a\x1b[31m.json"  # a name that would colour a terminal
     path.write_text(json.dumps(tree))
     code, out, _ = inspect(path, "--on-bad", "report")
-    assert code == 0 and out.count("warning: ") == 20 and "and 10 more of 30 warnings" in out and "\x1b" not in out
-    assert len(json.loads(inspect(path, "--on-bad", "report", "--json")[1])["warnings"]["records"]) == 30
+    assert (
+        code == 0
+        and out.count("warning: ") == 20
+        and "and 10 more of 30 warnings" in out
+        and "\x1b" not in out
+    )
+    assert (
+        len(json.loads(inspect(path, "--on-bad", "report", "--json")[1])["warnings"]["records"])
+        == 30
+    )
 
 
 EXPECTED = {  # words of expected.json, and the exit code
@@ -143,8 +163,14 @@ EXPECTED = {  # words of expected.json, and the exit code
     "negative_bbox.json": (2, "annotation 442619: bbox width <= 0"),
     "duplicate_annotation_ids.json": (2, "annotation 442619: duplicate annotation id"),
     "latin1.json": (2, "latin1.json: not UTF-8: byte 0xdc"),
-    "executes_on_load.pkl": (2, "refused, nothing of it was run: it asks for the global 'posix.system'"),
-    "path_traversal.zip": (2, "'../../pose_zip_escape_shared.txt': refused as a whole, nothing was written"),
+    "executes_on_load.pkl": (
+        2,
+        "refused, nothing of it was run: it asks for the global 'posix.system'",
+    ),
+    "path_traversal.zip": (
+        2,
+        "'../../pose_zip_escape_shared.txt': refused as a whole, nothing was written",
+    ),
     "cut_mid_motion.bvh": (2, "Frames: says 24, 15 whole rows"),
 }
 

@@ -29,7 +29,8 @@ def test_soft_argmax_is_the_weighted_mean_position():
     maps[0, 1, 0, 0], maps[0, 1, 4, 6] = 1.0, 3.0
     xy = soft_argmax(maps)
     torch.testing.assert_close(xy[0, :2], torch.tensor([[3.0, 2.0], [4.5, 3.0]]))
-    torch.testing.assert_close(xy[0, 2], torch.tensor([3.0, 2.0]))  # nothing there: the middle, never NaN
+    # nothing there: the middle, never NaN
+    torch.testing.assert_close(xy[0, 2], torch.tensor([3.0, 2.0]))
 
 
 def test_confidence_reads_the_nearest_pixel():
@@ -49,7 +50,8 @@ def test_a_heatmap_is_a_gaussian_of_peak_one():
     assert maps[0, 0, 2, 3] == 1
     assert maps[0, 0, 2, 5].item() == pytest.approx(math.exp(-0.5))  # one sigma to the right
     assert maps[0, 0, 4, 1].item() == pytest.approx(math.exp(-1.0))  # one sigma both ways
-    assert maps[0, 1, 1, 4].item() == maps[0, 1, 1, 5].item() == pytest.approx(math.exp(-1 / 32))  # between pixels
+    # between pixels
+    assert maps[0, 1, 1, 4].item() == maps[0, 1, 1, 5].item() == pytest.approx(math.exp(-1 / 32))
     assert not maps[0, 2].any()
     rounded = encode_heatmaps(xy, torch.ones(1, 3), (7, 5), sigma=2.0, quantised=True)
     assert rounded[0, 1, 1, 5] == 1  # halves round up
@@ -72,9 +74,13 @@ def test_heatmaps_bring_joints_back_within_what_their_grid_allows(alignment):
     back = geometry.apply(geometry.invert(affine), soft_argmax(maps).numpy())
     assert np.abs(back - xy_crop).max() < 0.05  # px of the crop; the tails are cut by the border
     peak = encode_heatmaps(xy, ones, grid, sigma=1.0, quantised=True).flatten(2).argmax(-1)
-    coarse = geometry.apply(geometry.invert(affine), torch.stack((peak % 23, peak // 23), -1).double().numpy())
+    coarse = geometry.apply(
+        geometry.invert(affine), torch.stack((peak % 23, peak // 23), -1).double().numpy()
+    )
     half_pixel = 0.5 * np.array(crop) / (np.array(grid) - (alignment == "udp"))
-    assert (np.abs(coarse - xy_crop) <= half_pixel + 1e-6).all() and np.abs(coarse - xy_crop).max() > 1
+    assert (np.abs(coarse - xy_crop) <= half_pixel + 1e-6).all() and np.abs(
+        coarse - xy_crop
+    ).max() > 1
 
 
 def test_simcc_vectors_are_distributions_around_the_joint():
@@ -88,7 +94,9 @@ def test_simcc_vectors_are_distributions_around_the_joint():
 
 @pytest.mark.parametrize(("split", "within"), [(1.0, 0.5), (2.0, 0.25), (3.0, 1 / 6)])
 def test_simcc_brings_joints_back_within_half_a_bin(split, within):
-    xy = torch.rand(11, 5, 2, generator=torch.Generator().manual_seed(3)) * torch.tensor([95.0, 127.0])
+    xy = torch.rand(11, 5, 2, generator=torch.Generator().manual_seed(3)) * torch.tensor(
+        [95.0, 127.0]
+    )
     back = torch.stack([v.argmax(-1) / split for v in encode_simcc(xy, (96, 128), split)], -1)
     assert (back - xy).abs().max() <= within + 1e-4
 
@@ -132,7 +140,8 @@ def test_heatmaps_are_read_where_the_public_programs_leave_a_pixel_as_it_is():
 @pytest.mark.parametrize("split", [1.0, 2.0, 3.0])
 def test_mirrored_simcc_vectors_come_back(split):
     xy = torch.tensor([[[3.0, 2.0], [1.0, 4.0]]])
-    mirrored = torch.stack((6 - xy[..., 0], xy[..., 1]), -1)[:, [1, 0]]  # a picture 7 px wide; the joints change names
+    # a picture 7 px wide; the joints change names
+    mirrored = torch.stack((6 - xy[..., 0], xy[..., 1]), -1)[:, [1, 0]]
     x, y = mirror_simcc(*encode_simcc(mirrored, (7, 5), split, 1.0), (1, 0), split)
     torch.testing.assert_close(decode_simcc(x, y, split)[0], xy)
 
@@ -146,7 +155,9 @@ def test_mirrored_heatmaps_come_back(alignment, within):
     there, here = (p @ affine[:, :2].T + affine[:, 2] for p in (mirrored, xy))
     maps = encode_heatmaps(there, torch.ones(1, 2), grid, sigma=1.0)
     back = soft_argmax(mirror_heatmaps(maps, (1, 0), alignment))
-    assert (back - here).abs().max() < within, "in msra a pixel is a quarter too much, as the public programs have it"
+    assert (back - here).abs().max() < within, (
+        "in msra a pixel is a quarter too much, as the public programs have it"
+    )
 
 
 def test_heatmap_loss_sums_squares_of_labelled_joints():
@@ -163,22 +174,36 @@ def test_simcc_loss_is_a_divergence():
     same = tuple(t.log() for t in target)
     assert simcc_loss(same, target, weights).item() == pytest.approx(0, abs=1e-6)
     flat = tuple(torch.zeros_like(t) for t in target)
-    by_joint = sum((t * (t * t.shape[-1]).log()).sum(-1) for t in target)  # against the uniform distribution
-    assert simcc_loss(flat, target, weights).item() == pytest.approx(by_joint.mean().item(), rel=1e-5)
+    # against the uniform distribution
+    by_joint = sum((t * (t * t.shape[-1]).log()).sum(-1) for t in target)
+    assert simcc_loss(flat, target, weights).item() == pytest.approx(
+        by_joint.mean().item(), rel=1e-5
+    )
     weights[0] = 0
-    assert simcc_loss(flat, target, weights).item() == pytest.approx(by_joint[1].sum().item() / 6, rel=1e-5)
+    assert simcc_loss(flat, target, weights).item() == pytest.approx(
+        by_joint[1].sum().item() / 6, rel=1e-5
+    )
     parts = [(t[1] * (t[1] * t.shape[-1]).log()).mean(-1).sum().item() / 6 for t in target]
-    assert simcc_loss(flat, target, weights, mean_bins=True).item() == pytest.approx(sum(parts), rel=1e-5)
+    assert simcc_loss(flat, target, weights, mean_bins=True).item() == pytest.approx(
+        sum(parts), rel=1e-5
+    )
 
 
 def test_cut_heatmaps_end_at_so_many_sigmas():
-    maps = encode_heatmaps(torch.tensor([[[10.0, 8.0], [-2.6, 3.0]]]), torch.ones(1, 2), (21, 17), 2.0, True, 3.0)
+    maps = encode_heatmaps(
+        torch.tensor([[[10.0, 8.0], [-2.6, 3.0]]]), torch.ones(1, 2), (21, 17), 2.0, True, 3.0
+    )
     assert maps[0, 0, 8, 4] > 0 and not maps[0, 0, :, :4].any() and not maps[0, 0, 15:].any()
-    assert maps[0, 1, 3, 4] > 0 and not maps[0, 1, :, 5:].any(), "-2.6 is rounded towards the picture, to -2"
+    assert maps[0, 1, 3, 4] > 0 and not maps[0, 1, :, 5:].any(), (
+        "-2.6 is rounded towards the picture, to -2"
+    )
 
 
 def test_points_keep_their_precision_under_autocast(rng):
-    affine, xy = torch.tensor(rng.normal(size=(2, 3))).float(), torch.tensor(rng.uniform(0, 300, (4, 5, 2))).float()
+    affine, xy = (
+        torch.tensor(rng.normal(size=(2, 3))).float(),
+        torch.tensor(rng.uniform(0, 300, (4, 5, 2))).float(),
+    )
     with torch.autocast("cpu", torch.bfloat16):
         found = transform(affine, xy)
     np.testing.assert_allclose(

@@ -1,4 +1,6 @@
-"""Imports only go down the floors that CONTRIBUTING.md draws; data and models never meet; no model imports another."""
+"""Imports only go down the floors that CONTRIBUTING.md draws; data and models never meet; no
+model imports another.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ FILES = sorted((ROOT / "workbench").rglob("*.py"))
 
 
 def imported(path):
-    """Our own modules that a file imports, as paths below the package: "errors", "data.manifest"."""
+    """Our own modules that a file imports, as paths below the package: "errors",
+    "data.manifest".
+    """
     own = path.relative_to(ROOT / "workbench").with_suffix("").parts
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:
@@ -32,8 +36,12 @@ def imported(path):
             named = base + (node.module.split(".") if node.module else [])
             yield from [".".join(named)] if named else [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom | ast.Import):
-            names = [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
-            yield from [n.removeprefix("workbench.") for n in names if n and n.startswith("workbench.")]
+            names = (
+                [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+            )
+            yield from [
+                n.removeprefix("workbench.") for n in names if n and n.startswith("workbench.")
+            ]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT / "workbench")))
@@ -46,15 +54,25 @@ def test_imports_go_down(path):
         other = name.split(".")[0]
         if other == floor or other not in LEVEL:
             continue
-        down = LEVEL[other] < LEVEL[floor] or (LEVEL[other] == LEVEL[floor] and LEVEL[floor] in (0, 1))
-        assert down, f"{'.'.join(own)} imports {name}: data and models stand side by side, everything else points down"
+        down = LEVEL[other] < LEVEL[floor] or (
+            LEVEL[other] == LEVEL[floor] and LEVEL[floor] in (0, 1)
+        )
+        assert down, (
+            f"{'.'.join(own)} imports {name}: data and models stand side by side, everything else "
+            "points down"
+        )
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "workbench" / "models").glob("*.py")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "workbench" / "models").glob("*.py")), ids=lambda p: p.stem
+)
 def test_models_do_not_import_each_other(path):
     if path.stem == "__init__":
         return
-    others = {n for n in imported(path) if n.startswith("models.")} - {"models.layers", "models.backbones"}
+    others = {n for n in imported(path) if n.startswith("models.")} - {
+        "models.layers",
+        "models.backbones",
+    }
     assert others == set()
 
 

@@ -32,7 +32,9 @@ def test_conventions_by_hand():
     # centre: a crop of the box's own size is the picture, shifted by whole pixels
     assert_maps(g.frame_to_crop(box, (8, 8)), [[10.0, 20.0], [17.0, 27.0]], [[0, 0], [7, 7]])
     assert_maps(g.frame_to_crop(box, (4, 4), "udp"), [[10.0, 20.0], [18.0, 28.0]], [[0, 0], [3, 3]])
-    assert_maps(g.frame_to_crop(box, (4, 4), "msra"), [[10.0, 20.0], [18.0, 28.0]], [[0, 0], [4, 4]])
+    assert_maps(
+        g.frame_to_crop(box, (4, 4), "msra"), [[10.0, 20.0], [18.0, 28.0]], [[0, 0], [4, 4]]
+    )
     # a heatmap pixel of stride 4 covers crop pixels 0..3: its centre is at 1.5
     assert_maps(g.crop_to_heatmap((192, 256), (48, 64)), [[1.5, 5.5]], [[0, 1]])
     assert_maps(g.crop_to_heatmap((192, 256), (48, 64), "msra"), [[4.0, 8.0]], [[1, 2]])
@@ -44,8 +46,13 @@ def test_there_and_back(rng, alignment):
     corner = rng.uniform(0, 50, (5, 2))
     boxes = np.concatenate((corner, corner + rng.uniform(7, 60, (5, 2))), -1)
     xy_frame = rng.uniform(0, 100, (5, 11, 2))
-    whole = g.compose(g.crop_to_heatmap((192, 256), (48, 64), alignment), g.frame_to_crop(boxes, (192, 256), alignment))
-    np.testing.assert_allclose(g.apply(g.invert(whole), g.apply(whole, xy_frame)), xy_frame, atol=1e-9)
+    whole = g.compose(
+        g.crop_to_heatmap((192, 256), (48, 64), alignment),
+        g.frame_to_crop(boxes, (192, 256), alignment),
+    )
+    np.testing.assert_allclose(
+        g.apply(g.invert(whole), g.apply(whole, xy_frame)), xy_frame, atol=1e-9
+    )
 
 
 def test_refusals():
@@ -76,7 +83,9 @@ def test_radial_projection_is_that_of_opencv(rng):
     xyz = rng.uniform(-1, 1, (7, 3)) + A([0, 0, 5])
     lens = camera(radial=A([-0.2, 0.24, -0.003]))
     matrix = A([[1000.0, 0, 500], [0, 2000, 400], [0, 0, 1]])
-    expected, _ = cv2.projectPoints(xyz, np.zeros(3), np.zeros(3), matrix, A([-0.2, 0.24, 0, 0, -0.003]))
+    expected, _ = cv2.projectPoints(
+        xyz, np.zeros(3), np.zeros(3), matrix, A([-0.2, 0.24, 0, 0, -0.003])
+    )
     np.testing.assert_allclose(g.project(lens, xyz), expected[:, 0], atol=1e-9)
 
 

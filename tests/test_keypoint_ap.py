@@ -47,12 +47,17 @@ def test_oks_by_hand():
     pred = np.zeros((1, 17, 2))
     pred[0, 5] = (0, 2 * 0.079 * np.sqrt(2) * 30)  # exp(-1) at an area of 30^2
     pred[0, 7] = (1e4, 0)  # does not count
-    assert kp.oks(pred, truth, use, np.full(2, 900.0), SIGMAS, boxes)[0, 0] == pytest.approx((1 + np.exp(-1)) / 2)
-    # nobody's joints count: within [90, 120] x [80, 140] nothing is wrong, and from there on distance is measured
+    assert kp.oks(pred, truth, use, np.full(2, 900.0), SIGMAS, boxes)[0, 0] == pytest.approx(
+        (1 + np.exp(-1)) / 2
+    )
+    # nobody's joints count: within [90, 120] x [80, 140] nothing is wrong, and from there on
+    # distance is measured
     pred[0] = (90, 140)
     assert kp.oks(pred, truth, use, np.full(2, 900.0), SIGMAS, boxes)[0, 1] == 1
     pred[0, 0] = (90, 140 + 2 * 0.026 * np.sqrt(2) * 30)
-    assert kp.oks(pred, truth, use, np.full(2, 900.0), SIGMAS, boxes)[0, 1] == pytest.approx((16 + np.exp(-1)) / 17)
+    assert kp.oks(pred, truth, use, np.full(2, 900.0), SIGMAS, boxes)[0, 1] == pytest.approx(
+        (16 + np.exp(-1)) / 17
+    )
 
 
 def test_one_of_two_people_found():
@@ -74,7 +79,9 @@ def test_a_false_alarm_counts_by_its_score_and_size():
         assert kp.keypoint_ap(truth, found)["AP"] == pytest.approx(ap)
     big = detections([whole(truth)[0], whole(truth)[0] * 3 + (1000, 0)], [0.5, 0.6], ["a", "a"])
     scores = kp.keypoint_ap(truth, big)
-    assert (scores["AP"], scores["AP_M"]) == pytest.approx((0.5, 1)), "a large false alarm is none for medium people"
+    assert (scores["AP"], scores["AP_M"]) == pytest.approx((0.5, 1)), (
+        "a large false alarm is none for medium people"
+    )
     boxed = replace(big, boxes_xyxy=np.array([[0, 0, 50, 100], [1000, 0, 1050, 100]]))
     assert kp.keypoint_ap(truth, boxed, found_area="boxes")["AP_M"] == pytest.approx(0.5)
 
@@ -83,7 +90,9 @@ def test_pictures_without_people_count_when_they_are_named():
     truth = people(np.full((1, 17), 2), ["a"])
     found = detections([whole(truth)[0], whole(truth)[0]], [0.5, 0.6], ["a", "empty"])
     assert kp.keypoint_ap(truth, found, images=["a", "empty"])["AP"] == pytest.approx(0.5)
-    with pytest.raises(BadRecord, match=r"detections, row 1: picture 'empty' is none of the 1 evaluated"):
+    with pytest.raises(
+        BadRecord, match=r"detections, row 1: picture 'empty' is none of the 1 evaluated"
+    ):
         kp.keypoint_ap(truth, found)
     with pytest.raises(BadRecord, match="truth, row 0: picture 'a'"):
         kp.keypoint_ap(truth, found, images=["empty"])
@@ -114,11 +123,15 @@ def test_groups_and_people_without_labels_are_left_out():
     truth = people(flags, ["a"] * 3, crowd=[False, False, True])
     near = whole(truth)
     # both ignored people are found twice, within their widened boxes: neither hits nor false alarms
-    found = detections([near[1] + 1, near[1], near[2], near[2], near[0]], [0.9, 0.8, 0.7, 0.6, 0.5], ["a"] * 5)
+    found = detections(
+        [near[1] + 1, near[1], near[2], near[2], near[0]], [0.9, 0.8, 0.7, 0.6, 0.5], ["a"] * 5
+    )
     assert kp.ignored(truth).tolist() == [False, True, True]
     one = kp.keypoint_ap(truth, found)
     assert one["AR"] == 1
-    assert one["AP"] == pytest.approx(0.5), "a person without labels takes one detection, a group any number"
+    assert one["AP"] == pytest.approx(0.5), (
+        "a person without labels takes one detection, a group any number"
+    )
     assert kp.keypoint_ap(truth, found.select([1, 2, 3, 4]))["AP"] == pytest.approx(1)
 
 
@@ -130,7 +143,9 @@ def test_who_has_no_label_may_still_be_a_miss():
     alone, both = (detections(near[:n], [0.9, 0.8][:n], ["a"] * n) for n in (1, 2))
     assert kp.keypoint_ap(truth, alone)["AR"] == 1
     assert kp.keypoint_ap(truth, alone, ignore=nobody_out)["AR"] == 0.5
-    assert kp.keypoint_ap(truth, both, ignore=nobody_out)["AR"] == 1, "found by what lies within the widened box"
+    assert kp.keypoint_ap(truth, both, ignore=nobody_out)["AR"] == 1, (
+        "found by what lies within the widened box"
+    )
     assert kp.keypoint_ap(truth, alone, joints="visible", ignore=nobody_out)["AR"] == 1
 
 
@@ -142,7 +157,9 @@ def test_crowdpose_scales_by_boxes_and_leaves_out_heads_without_bodies():
     assert kp.person_areas(truth).tolist() == [2650, 2650]
     found = detections(whole(truth), [0.5, 0.9], ["a", "a"], "crowdpose14")
     scores = kp.keypoint_ap(truth, found)
-    assert list(scores) == ["AP", "AP50", "AP75", "AR", "AR50", "AR75"] and scores["AP"] == pytest.approx(1)
+    assert list(scores) == ["AP", "AP50", "AP75", "AR", "AR50", "AR75"] and scores[
+        "AP"
+    ] == pytest.approx(1)
     with pytest.raises(BadParameter, match="not every person states an area"):
         kp.keypoint_ap(truth, found, area="stated")
     with pytest.raises(BadParameter, match="choose stated or box"):
@@ -161,7 +178,9 @@ def test_table_3_scores_joints_of_one_visibility():
     assert occluded["AP"] == occluded["AR"] == 0, "only the first person counts, and is missed"
     xy[0] = whole(truth)[0]
     found = detections(xy, [0.5, 0.9], ["a", "a"])
-    assert kp.keypoint_ap(truth, found, joints="occluded")["AP"] == pytest.approx(1), "the second is no false alarm"
+    assert kp.keypoint_ap(truth, found, joints="occluded")["AP"] == pytest.approx(1), (
+        "the second is no false alarm"
+    )
     far = detections([*xy, xy[0] + (1000, 0)], [0.5, 0.9, 0.8], ["a"] * 3)
     assert kp.keypoint_ap(truth, far, joints="occluded")["AP"] == pytest.approx(0.5)
 
@@ -186,11 +205,15 @@ def test_skeletons_must_be_one_and_have_sigmas():
     with pytest.raises(BadParameter, match="crowdpose14 detections of coco17 people"):
         kp.keypoint_ap(truth, detections([], [], [], "crowdpose14"))
     with pytest.raises(BadParameter, match="no OKS sigmas"):
-        kp.keypoint_ap(replace(truth, skeleton="h36m17"), replace(detections([], [], []), skeleton="h36m17"))
+        kp.keypoint_ap(
+            replace(truth, skeleton="h36m17"), replace(detections([], [], []), skeleton="h36m17")
+        )
 
 
 def test_all_numbers_are_pycocotools_own(rng):
-    """Random pictures, scores with ties, groups, people without labels; and by visibility, with flags set to 0 by hand."""
+    """Random pictures, scores with ties, groups, people without labels; and by visibility, with
+    flags set to 0 by hand.
+    """
     k, n = 17, 60
     images = [str(i) for i in rng.integers(0, 20, n)]
     flags = rng.choice([0, 1, 2], (n, k)) * (rng.random((n, 1)) < 0.9)
@@ -199,9 +222,19 @@ def test_all_numbers_are_pycocotools_own(rng):
     all_xy = corner[:, None] + rng.random((n, k, 2)) * (boxes[:, None, 2:] - boxes[:, None, :2])
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(1) // 2
     crowd = rng.random(n) < 0.1
-    truth = Pose("coco17", all_xy * (flags > 0)[..., None], flags, boxes, images=images, areas=areas, crowd=crowd)
+    truth = Pose(
+        "coco17",
+        all_xy * (flags > 0)[..., None],
+        flags,
+        boxes,
+        images=images,
+        areas=areas,
+        crowd=crowd,
+    )
     rows = np.repeat(np.arange(n), rng.integers(0, 4, n))
-    xy = all_xy[rows] + rng.normal(size=(len(rows), k, 2)) * rng.choice([1, 5, 60], (len(rows), 1, 1))
+    xy = all_xy[rows] + rng.normal(size=(len(rows), k, 2)) * rng.choice(
+        [1, 5, 60], (len(rows), 1, 1)
+    )
     scores = rng.integers(0, 9, len(rows)) / 8
     found = detections(xy, scores, [images[r] for r in rows])
     for joints, wanted in (("labelled", (1, 2)), ("visible", (2,)), ("occluded", (1,))):
@@ -209,20 +242,33 @@ def test_all_numbers_are_pycocotools_own(rng):
         keypoints = np.concatenate((truth.xy_frame, kept[..., None]), -1).reshape(n, -1)
         gts = [
             {
-                "id": i + 1, "image_id": int(images[i]), "category_id": 1, "iscrowd": int(crowd[i]), "area": int(areas[i]),
-                "bbox": [*corner[i], *(boxes[i, 2:] - corner[i])], "keypoints": keypoints[i].tolist(),
+                "id": i + 1,
+                "image_id": int(images[i]),
+                "category_id": 1,
+                "iscrowd": int(crowd[i]),
+                "area": int(areas[i]),
+                "bbox": [*corner[i], *(boxes[i, 2:] - corner[i])],
+                "keypoints": keypoints[i].tolist(),
                 "num_keypoints": int((kept[i] > 0).sum()),
             }
             for i in range(n)
-        ]  # fmt: skip
-        points = np.concatenate((found.xy_frame, found.confidence[..., None]), -1).reshape(len(rows), -1).tolist()
+        ]
+        points = (
+            np.concatenate((found.xy_frame, found.confidence[..., None]), -1)
+            .reshape(len(rows), -1)
+            .tolist()
+        )
         results = [
             {"image_id": int(images[r]), "category_id": 1, "keypoints": p, "score": float(s)}
             for r, p, s in zip(rows, points, scores)
         ]
         with contextlib.redirect_stdout(io.StringIO()):
             coco = COCO()
-            coco.dataset = {"images": [{"id": i} for i in range(20)], "annotations": gts, "categories": [{"id": 1}]}
+            coco.dataset = {
+                "images": [{"id": i} for i in range(20)],
+                "annotations": gts,
+                "categories": [{"id": 1}],
+            }
             coco.createIndex()
             theirs = COCOeval(coco, coco.loadRes(results), "keypoints")
             theirs.evaluate()
@@ -233,14 +279,16 @@ def test_all_numbers_are_pycocotools_own(rng):
         assert 0.05 < ours["AP"] < 0.95
 
 
-# --- by visibility ------------------------------------------------------------------------------------------------
+# --- by visibility --------------------------------------------------------------------------------
 
 
 def test_match_pairs_for_the_largest_total():
     truth = people(np.full((3, 17), 2), ["a", "a", "b"])
     xy = whole(truth)
     found = detections([xy[1] + 3, xy[1], xy[0] + 2, xy[0]], [0.9, 0.1, 0.5, 0.4], ["a"] * 4)
-    assert kp.match(truth, found).tolist() == [3, 1, -1], "whatever the scores; nobody is left for the third"
+    assert kp.match(truth, found).tolist() == [3, 1, -1], (
+        "whatever the scores; nobody is left for the third"
+    )
 
 
 def test_pck_by_hand():
@@ -272,7 +320,9 @@ def test_visibility_accuracy_counts_unlabelled_joints_as_not_visible():
 
 
 def test_calibration_by_hand():
-    found = kp.calibration(np.array([0.0, 0.1, 0.9, 1.0, 1.0]), np.array([False, True, True, True, False]), bins=5)
+    found = kp.calibration(
+        np.array([0.0, 0.1, 0.9, 1.0, 1.0]), np.array([False, True, True, True, False]), bins=5
+    )
     np.testing.assert_allclose(found.probability, [0.05, 2.9 / 3])
     np.testing.assert_allclose(found.frequency, [0.5, 2 / 3])
     assert found.count.tolist() == [2, 3]
@@ -286,17 +336,32 @@ def test_posetrack_ap_groups_joints_by_name():
     k, names = 15, skeleton("posetrack15").joints
     xy = np.stack([np.arange(2 * k, dtype=float).reshape(k, 2) * 9 + 300 * i for i in range(3)])
     truth = Pose(
-        "posetrack15", xy, np.where(np.isin(names, ["nose", "left_wrist"]), [[1], [2], [2]], 2),
-        np.tile([0.0, 0, 900, 900], (3, 1)), images=("a", "a", "b"), head_boxes_xyxy=np.tile([0.0, 0, 30, 40], (3, 1)),
-    )  # fmt: skip
+        "posetrack15",
+        xy,
+        np.where(np.isin(names, ["nose", "left_wrist"]), [[1], [2], [2]], 2),
+        np.tile([0.0, 0, 900, 900], (3, 1)),
+        images=("a", "a", "b"),
+        head_boxes_xyxy=np.tile([0.0, 0, 30, 40], (3, 1)),
+    )
     shift = np.zeros((3, k, 2))
     shift[:, names.index("left_wrist"), 0] = 16  # half of 0.6 * 50 px is 15
-    found = Detections("posetrack15", xy + shift, np.ones((3, k)), truth.boxes_xyxy, images=truth.images)
+    found = Detections(
+        "posetrack15", xy + shift, np.ones((3, k)), truth.boxes_xyxy, images=truth.images
+    )
     ap = kp.posetrack_ap(truth, found)
     assert list(ap) == ["Head", "Shoulder", "Elbow", "Wrist", "Hip", "Knee", "Ankle", "Mean"]
-    assert ap["Wrist"] == 0.5 and ap["Head"] == ap["Ankle"] == 1 and ap["Mean"] == pytest.approx(14 / 15)
+    assert (
+        ap["Wrist"] == 0.5
+        and ap["Head"] == ap["Ankle"] == 1
+        and ap["Mean"] == pytest.approx(14 / 15)
+    )
     occluded = kp.posetrack_ap(truth, found, "occluded")
-    assert occluded["Head"] == 1 and occluded["Wrist"] == 0 and np.isnan(occluded["Hip"]) and occluded["Mean"] == 0.5
+    assert (
+        occluded["Head"] == 1
+        and occluded["Wrist"] == 0
+        and np.isnan(occluded["Hip"])
+        and occluded["Mean"] == 0.5
+    )
     with pytest.raises(BadParameter, match="paired row by row"):
         kp.posetrack_ap(truth, found.select([0, 1]), "visible")
     with pytest.raises(BadParameter, match="head boxes"):
@@ -311,11 +376,18 @@ def test_interval_of_posetrack_ap_draws_whole_groups(rng):
     xy = rng.uniform(0, 200, (n, k, 2))
     pictures, clips = tuple(f"p{i // 2}" for i in range(n)), tuple(f"c{i // 6}" for i in range(n))
     truth = Pose(
-        "posetrack15", xy, np.full((n, k), 2), np.tile([0.0, 0, 200, 200], (n, 1)), images=pictures, groups=clips,
+        "posetrack15",
+        xy,
+        np.full((n, k), 2),
+        np.tile([0.0, 0, 200, 200], (n, 1)),
+        images=pictures,
+        groups=clips,
         head_boxes_xyxy=np.tile([0.0, 0, 30, 40], (n, 1)),
-    )  # fmt: skip
+    )
     bad = (np.arange(n) // 6 % 2 == 0)[:, None, None]  # every other clip is all wrong
-    found = Detections("posetrack15", xy + 500 * bad, rng.random((n, k)), truth.boxes_xyxy, images=pictures)
+    found = Detections(
+        "posetrack15", xy + 500 * bad, rng.random((n, k)), truth.boxes_xyxy, images=pictures
+    )
     mean = kp.posetrack_ap(truth, found)["Mean"]
     low, high = kp.posetrack_ap_interval(truth, found, rng=np.random.default_rng(0))
     assert low < mean < high and high - low > 0.3, "five of ten clips: wide"

@@ -1,4 +1,6 @@
-"""The ledger may not name a symbol, test or cell that does not exist, nor claim more than its kind allows."""
+"""The ledger may not name a symbol, test or cell that does not exist, nor claim more than its
+kind allows.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ EXPECTED = {
 
 @cache
 def cell_ids(notebook: str) -> set[str]:
-    return {cell["id"] for cell in json.loads((ROOT / notebook).read_text(encoding="utf-8"))["cells"]}
+    return {
+        cell["id"] for cell in json.loads((ROOT / notebook).read_text(encoding="utf-8"))["cells"]
+    }
 
 
 @cache
@@ -81,10 +85,14 @@ def test_it_claims_what_its_kind_allows(key, kind, item):
 
 
 def test_every_numbered_item_is_there():
-    counts = {k: {kind: len(getattr(p, kind)) for kind in EXPECTED[k]} for k, p in ledger().papers.items()}
+    counts = {
+        k: {kind: len(getattr(p, kind)) for kind in EXPECTED[k]} for k, p in ledger().papers.items()
+    }
     assert counts == EXPECTED
     for p in ledger().papers.values():
-        assert [item.name for item in p.equations] == [f"Eq. {i}" for i in range(1, len(p.equations) + 1)]
+        assert [item.name for item in p.equations] == [
+            f"Eq. {i}" for i in range(1, len(p.equations) + 1)
+        ]
         assert all(e.where and e.says and e.follow for e in p.errata)
 
 

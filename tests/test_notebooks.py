@@ -24,7 +24,11 @@ def _code(path: Path) -> list[nbformat.NotebookNode]:
 @every_notebook
 def test_committed_without_outputs(path):
     notebook = nbformat.read(path, 4)
-    left = [c.id for c in _code(path) if c.outputs or c.execution_count is not None or "execution" in c.metadata]
+    left = [
+        c.id
+        for c in _code(path)
+        if c.outputs or c.execution_count is not None or "execution" in c.metadata
+    ]
     assert not left, "run `jupyter nbconvert --clear-output --inplace`"
     assert not {"papermill", "widgets", "signature"} & set(notebook.metadata)
     assert not [c.id for c in notebook.cells if "papermill" in c.metadata]
@@ -53,18 +57,26 @@ def test_committed_cells_are_thin(path):
 def test_committed_parameters_are_plain_literals(path):
     tagged = [c for c in _code(path) if "parameters" in c.metadata.get("tags", [])]
     assert len(tagged) == 1
-    assigned = {node.targets[0].id for node in ast.parse(tagged[0].source).body if isinstance(node, ast.Assign)}
+    assigned = {
+        node.targets[0].id
+        for node in ast.parse(tagged[0].source).body
+        if isinstance(node, ast.Assign)
+    }
     defaults = notebook_parameters(path)
     assert set(defaults) == assigned
     assert {"profile", "seed"} <= assigned
-    assert all(isinstance(value, bool | int | float | str | list | None) for value in defaults.values())
+    assert all(
+        isinstance(value, bool | int | float | str | list | None) for value in defaults.values()
+    )
 
 
 @every_notebook
 def test_committed_formulas_can_be_shown_offline(path):
     text = "\n".join(c.source for c in nbformat.read(path, 4).cells if c.cell_type == "markdown")
     text = re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.S)
-    found = re.findall(r"\$\$(.+?)\$\$", text, re.S) + re.findall(r"(?<!\$)\$([^$\n]+)\$(?!\$)", text)
+    found = re.findall(r"\$\$(.+?)\$\$", text, re.S) + re.findall(
+        r"(?<!\$)\$([^$\n]+)\$(?!\$)", text
+    )
     assert [latex for latex in found if "<math" not in formula(latex)] == []
 
 
@@ -90,7 +102,9 @@ def test_runs_on_the_gpu(path, tmp_path):
 
 
 def _executes(path: Path, out: Path, device: str) -> None:
-    run = run_notebooks([path.stem], device=device, source=path.parent, out=out, report=publish, progress=False)
+    run = run_notebooks(
+        [path.stem], device=device, source=path.parent, out=out, report=publish, progress=False
+    )
     entry = run.record["notebooks"][path.stem]
     assert entry["error"] is None
     assert entry["metrics"], "the notebook displays no metrics"

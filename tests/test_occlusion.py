@@ -1,4 +1,6 @@
-"""Joint masks, occluders and the detector's noise model, against hand-checkable cases and a real detector."""
+"""Joint masks, occluders and the detector's noise model, against hand-checkable cases and a real
+detector.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ def test_masks_have_the_exact_count(rng):
 def pieces(mask, joints):
     """Number of connected pieces of each mask along the bones."""
     edges = np.array(joints.edges)
-    return mask.sum(1) - (mask[:, edges[:, 0]] & mask[:, edges[:, 1]]).sum(1)  # a tree: vertices less edges
+    # a tree: vertices less edges
+    return mask.sum(1) - (mask[:, edges[:, 0]] & mask[:, edges[:, 1]]).sum(1)
 
 
 def test_runs_hang_together_along_bones(rng):
@@ -54,7 +57,10 @@ def test_runs_hang_together_along_bones(rng):
 
 
 def test_cover_hides_what_is_visible_and_nothing_else():
-    xy = np.array([[2.4, 1.0], [2.6, 1.0], [2.0, 1.0], [2.0, 1.0], [-1.0, 1.0], [5.0, 1.0], [1e9, 1.0]], np.float32)
+    xy = np.array(
+        [[2.4, 1.0], [2.6, 1.0], [2.0, 1.0], [2.0, 1.0], [-1.0, 1.0], [5.0, 1.0], [1e9, 1.0]],
+        np.float32,
+    )
     flags = np.array([2, 2, 1, 0, 2, 2, 2], np.int8)
     covered = np.zeros((3, 5), bool)
     covered[1, [2, 4]] = True  # column 4 is where x = -1 would wrap to
@@ -76,7 +82,9 @@ def test_cover_broadcasts_persons_over_frames():
 def make_clip(xy, visibility, boxes, **kw):
     t = len(visibility)
     track = Track("jhmdb15", 3, xy, visibility, np.ones(t, bool), boxes, **kw)
-    pictures = tuple(Picture(f"{i}.png", size_wh=(40, 30), ignore=(np.array([[5.0, 6.0]]),)) for i in range(t))
+    pictures = tuple(
+        Picture(f"{i}.png", size_wh=(40, 30), ignore=(np.array([[5.0, 6.0]]),)) for i in range(t)
+    )
     return Clip(Video("made", t, 40, 30, 5.0), (track,), pictures)
 
 
@@ -92,7 +100,9 @@ def test_patches_stand_on_joints_in_the_protocol_s_size_and_rate(rng):
     assert covered[hit][0, 15:45, 25:55].all(), "rows 15 to 44 are 30 px about y = 30"
     assert len(np.unique(out[hit][:, 30, 40], axis=0)) > 10, "each in a colour of its own"
     assert all((out[t][covered[t]] == out[t, 30, 40]).all() for t in np.flatnonzero(hit))
-    _, covered = colour_patches(frames[:1], np.zeros((1, 1, 2), np.float32), rng, size_px=11, probability=1.0)
+    _, covered = colour_patches(
+        frames[:1], np.zeros((1, 1, 2), np.float32), rng, size_px=11, probability=1.0
+    )
     assert covered.sum() == 36 and covered[0, :6, :6].all(), "cut by the picture's border"
     outside = colour_patches(frames[:1], np.full((1, 1, 2), -99, np.float32), rng, probability=1.0)
     assert not outside[1].any() and (outside[0] == 7).all()
@@ -105,7 +115,9 @@ def test_patches_stand_on_joints_in_the_protocol_s_size_and_rate(rng):
 def test_a_cutout_lands_where_it_is_pasted_and_only_its_own_pixels():
     frames = np.zeros((3, 20, 30, 3), np.uint8)
     source = np.full((1, 9, 9, 3), 200, np.uint8)
-    mask = polygon_mask(np.array([[2.0, 3.0], [6.0, 3.0], [6.0, 5.0], [2.0, 5.0]]), (9, 9))[None].copy()
+    mask = polygon_mask(np.array([[2.0, 3.0], [6.0, 3.0], [6.0, 5.0], [2.0, 5.0]]), (9, 9))[
+        None
+    ].copy()
     assert mask.sum() == 15
     mask[0, 4, 4] = False  # a hole in the middle
     cutout = cut_out(source, mask)
@@ -115,18 +127,23 @@ def test_a_cutout_lands_where_it_is_pasted_and_only_its_own_pixels():
     expected[6:9, 8:13] = True
     expected[7, 10] = False
     np.testing.assert_array_equal(covered[0], expected)
-    assert (out[0][expected] == 200).all() and (out[0][~expected] == 0).all() and (frames == 0).all()
+    assert (
+        (out[0][expected] == 200).all() and (out[0][~expected] == 0).all() and (frames == 0).all()
+    )
     assert covered[1].sum() == 2 * 3 - 1 and not covered[2].any()
     _, covered = paste(frames[:1], cutout, np.array([[10.0, 7.0]]), scale=2.0)
     assert 45 <= covered.sum() <= 77
     half, covered = paste(frames[:1], cutout, np.array([[10.5, 7.0]]))
-    assert half[0, 6, 8, 0] == 100 and half[0, 6, 9, 0] == 200, "between pixels the rim is a mixture"
+    assert half[0, 6, 8, 0] == 100 and half[0, 6, 9, 0] == 200, (
+        "between pixels the rim is a mixture"
+    )
     with pytest.raises(BadParameter, match="no pixel"):
         cut_out(source, np.zeros((1, 9, 9), bool))
     with pytest.raises(BadParameter, match="scale"):
         paste(frames, cutout, np.zeros((3, 2)), scale=0.0)
     with pytest.raises(ValueError, match="shorter"):
-        inspect.unwrap(paste)(frames, cutout, np.zeros((2, 2)))  # outside of the tests nobody checks the shapes
+        # outside of the tests nobody checks the shapes
+        inspect.unwrap(paste)(frames, cutout, np.zeros((2, 2)))
 
 
 def test_a_pasted_person_moves_its_own_limbs():
@@ -150,7 +167,9 @@ def test_what_is_cut_off_is_not_labelled(rng):
     flags = np.full((2, 15), 2)
     flags[0, 4], flags[0, 5], xy[0, 5] = 1, 0, 0
     boxes = np.array([[4, 2, 39, 20], [0, 0, 8, 8]], np.float32)
-    clip = make_clip(xy, flags, boxes, head_boxes_xyxy=np.array([[12, 7, 16, 9], [0, 0, 0, 0]], np.float32))
+    clip = make_clip(
+        xy, flags, boxes, head_boxes_xyxy=np.array([[12, 7, 16, 9], [0, 0, 0, 0]], np.float32)
+    )
     frames = np.arange(2 * 30 * 40 * 3).reshape(2, 30, 40, 3).astype(np.uint8)
     cut, cut_pixels = cut_frames(clip, frames, (10, 5, 31, 25))
     track = cut.tracks[0]
@@ -161,7 +180,10 @@ def test_what_is_cut_off_is_not_labelled(rng):
     assert track.boxes_xyxy.tolist() == [[0, 0, 20, 15], [0, 0, 0, 0]]
     assert track.head_boxes_xyxy.tolist() == [[2, 2, 6, 4], [0, 0, 0, 0]]
     assert cut.pictures[0].ignore[0].tolist() == [[-5, 1]]
-    assert clip.tracks[0].visibility[0, 1] == 2 and cut_frames(clip, frames, (0, 0, 40, 30))[1].shape == frames.shape
+    assert (
+        clip.tracks[0].visibility[0, 1] == 2
+        and cut_frames(clip, frames, (0, 0, 40, 30))[1].shape == frames.shape
+    )
     for bad in ((0, 0, 41, 30), (5, 5, 5, 9), (-1, 0, 9, 9)):
         with pytest.raises(BadParameter, match="does not lie"):
             cut_frames(clip, frames, bad)
@@ -181,7 +203,9 @@ def test_cover_clip_changes_every_track_and_no_coordinate(rng):
     covered = np.zeros((2, 30, 40), bool)
     covered[1] = True
     after = cover_clip(clip, covered)
-    assert (after.tracks[0].visibility == [[2], [1]]).all() and (after.tracks[0].xy_frame == 3).all()
+    assert (after.tracks[0].visibility == [[2], [1]]).all() and (
+        after.tracks[0].xy_frame == 3
+    ).all()
 
 
 def test_blur_smears_along_its_line_and_keeps_the_light():
@@ -216,7 +240,12 @@ def test_the_same_seed_gives_the_same_detections_and_the_pose_is_left_alone(rng)
     np.testing.assert_array_equal(a.confidence, b.confidence)
     assert np.abs(a.xy_frame - c.xy_frame).max() > 1
     np.testing.assert_array_equal(pose.xy_frame, before)
-    assert a.ids == pose.ids and a.skeleton == "hand21" and (0 <= a.confidence).all() and (a.confidence <= 1).all()
+    assert (
+        a.ids == pose.ids
+        and a.skeleton == "hand21"
+        and (0 <= a.confidence).all()
+        and (a.confidence <= 1).all()
+    )
 
 
 def error_of(pose, detections):
@@ -234,7 +263,9 @@ def test_confidence_falls_with_error_and_with_occlusion_but_noisily(sample, rng)
     hidden = pose.visibility == 1
     assert found.confidence[hidden].mean() < found.confidence[~hidden].mean() - 0.1
     assert np.median(error[hidden]) > 1.3 * np.median(error[~hidden])
-    blind = Pose(pose.skeleton, pose.xy_frame, np.full_like(pose.visibility, 2), pose.boxes_xyxy, False)
+    blind = Pose(
+        pose.skeleton, pose.xy_frame, np.full_like(pose.visibility, 2), pose.boxes_xyxy, False
+    )
     same = DetectorNoise().apply(blind, rng)
     assert abs(same.confidence[hidden].mean() - same.confidence[~hidden].mean()) < 0.05
 
@@ -259,7 +290,9 @@ def test_without_jitter_every_error_is_a_miss_onto_another_joint(rng):
     always = DetectorNoise(miss=9.0, miss_slope=0.0, miss_blur=1e-4, swap=1e6)
     body = sample_bodies(101, rng)
     swapped = always.apply(body, rng).xy_frame[:, 5:]
-    np.testing.assert_allclose(swapped, body.xy_frame[:, skeleton("coco17").flip_index][:, 5:], atol=1.0)
+    np.testing.assert_allclose(
+        swapped, body.xy_frame[:, skeleton("coco17").flip_index][:, 5:], atol=1.0
+    )
 
 
 def test_structured_errors_keep_a_limb_together(rng):
@@ -269,12 +302,16 @@ def test_structured_errors_keep_a_limb_together(rng):
     assert np.abs(alone).max() < 0.1
     turned = DetectorNoise(**quiet, limb=0.5).apply(pose, rng)
     error = turned.xy_frame - pose.xy_frame
-    assert np.abs(error[:, [0, 1, 5, 9, 13, 17]]).max() < 0.1, "the wrist and the base of each finger stay"
+    assert np.abs(error[:, [0, 1, 5, 9, 13, 17]]).max() < 0.1, (
+        "the wrist and the base of each finger stay"
+    )
     tip, before = error[:, 8].ravel(), error[:, 7].ravel()
     assert np.corrcoef(tip, before)[0, 1] > 0.9 and tip.std() > before.std()
     swapped = DetectorNoise(**quiet, limb_swap=1e6).apply(pose, rng)
     hard = swapped.confidence[:, 5:9].mean(1) < 0.3
-    there = np.linalg.norm(swapped.xy_frame[hard][:, 6, None] - pose.xy_frame[hard][:, [2, 10, 14, 18]], axis=-1)
+    there = np.linalg.norm(
+        swapped.xy_frame[hard][:, 6, None] - pose.xy_frame[hard][:, [2, 10, 14, 18]], axis=-1
+    )
     assert np.median(there.min(1)) < 0.1, "the whole finger is answered at another one"
     moved = DetectorNoise(**quiet, shift=0.2).apply(pose, rng).xy_frame - pose.xy_frame
     assert np.ptp(moved, axis=1).max() < 0.1 < np.abs(moved).mean()
@@ -292,14 +329,32 @@ def test_an_unlabelled_joint_is_answered_in_the_box_with_low_confidence(rng):
 
 
 def test_fit_finds_the_parameters_that_made_the_detections(rng):
-    made = DetectorNoise(scale=0.03, slope=0.7, miss=-1.2, miss_slope=0.6, root_scale=2.0, occlusion=0.8, dof=8.0)
+    made = DetectorNoise(
+        scale=0.03, slope=0.7, miss=-1.2, miss_slope=0.6, root_scale=2.0, occlusion=0.8, dof=8.0
+    )
     pose = sample_hands(3001, rng)
     found = DetectorNoise.fit(pose, made.apply(pose, rng))
-    tolerance = {"scale": 0.004, "slope": 0.06, "root_scale": 0.2, "occlusion": 0.1, "miss": 0.15, "miss_slope": 0.12}
-    tolerance |= {"outward": 0.05, "confidence_mean": 0.02, "confidence_std": 0.02, "miss_blur": 0.03, "reach": 0.1}
+    tolerance = {
+        "scale": 0.004,
+        "slope": 0.06,
+        "root_scale": 0.2,
+        "occlusion": 0.1,
+        "miss": 0.15,
+        "miss_slope": 0.12,
+    }
+    tolerance |= {
+        "outward": 0.05,
+        "confidence_mean": 0.02,
+        "confidence_std": 0.02,
+        "miss_blur": 0.03,
+        "reach": 0.1,
+    }
     tolerance |= {"shared": 0.15, "chain": 0.2}
     for name, within in tolerance.items():
-        assert abs(getattr(found, name) - getattr(made, name)) < within, (name, getattr(found, name))
+        assert abs(getattr(found, name) - getattr(made, name)) < within, (
+            name,
+            getattr(found, name),
+        )
 
 
 def test_numbers_go_to_json_and_back_and_bad_ones_are_refused():
@@ -321,7 +376,9 @@ def test_fit_refuses_rows_that_do_not_match(rng):
 
 @pytest.mark.realdata
 def test_the_model_makes_the_errors_of_a_real_detector(data_root):
-    """Quantiles of the error in each tenth of confidence, real against simulated on the same 846 hands."""
+    """Quantiles of the error in each tenth of confidence, real against simulated on the same 846
+    hands.
+    """
     root = data_root / "port_panoptic"
     hands = json.loads((root / "annotations/panoptic_test.json").read_text())["annotations"]
     xy = np.array([np.reshape(a["keypoints"], (21, 3))[:, :2] for a in hands])
@@ -334,7 +391,8 @@ def test_the_model_makes_the_errors_of_a_real_detector(data_root):
     assert fitted.occlusion == DetectorNoise().occlusion  # these labels say nothing about occlusion
     for noise, rms, worst in ((fitted, 0.11, 0.35), (DetectorNoise(), 0.08, 0.25)):
         said = noise.diagnose(pose, real, np.random.default_rng(0))
-        gap = np.log(said["error_simulated"] / said["error_real"])  # measured: rms 0.08, worst 0.28 fitted; 0.05, 0.10
+        # measured: rms 0.08, worst 0.28 fitted; 0.05, 0.10
+        gap = np.log(said["error_simulated"] / said["error_real"])
         assert np.sqrt((gap**2).mean()) < rms and np.abs(gap).max() < worst
         assert np.abs(said["share_real"] - said["share_simulated"]).sum() / 2 < 0.15
     wrong = DetectorNoise(scale=0.07).diagnose(pose, real, np.random.default_rng(0))
@@ -352,9 +410,15 @@ def test_a_diagnosis_counts_every_labelled_joint_once(rng):
     real = Detections("hand21", pose.xy_frame + np.array([3, 4]), confidence, pose.boxes_xyxy)
     said = DetectorNoise().diagnose(pose, real, rng, draws=2, bins=10)
     assert said["share_real"].sum() == pytest.approx(1) == said["share_simulated"].sum()
-    assert said["share_real"][1] == pytest.approx(1 / 20), "joints 2 and 3 are here, and 3 is not labelled"
+    assert said["share_real"][1] == pytest.approx(1 / 20), (
+        "joints 2 and 3 are here, and 3 is not labelled"
+    )
     tenths = said["confidence_tenths"]
-    assert tenths.shape == (2, 10) and (np.diff(tenths[0]) > 0).all() and said["error_real"].shape == (10, 5)
+    assert (
+        tenths.shape == (2, 10)
+        and (np.diff(tenths[0]) > 0).all()
+        and said["error_real"].shape == (10, 5)
+    )
     size = np.ptp(pose.xy_frame[:, np.arange(21) != 3], axis=1).max(1)
     assert said["error_real"].min() >= 5 / size.max() and said["error_real"].max() <= 5 / size.min()
     assert (np.diff(said["error_simulated"], axis=1) > 0).all()

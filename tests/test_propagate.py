@@ -28,7 +28,9 @@ def texture(seed=3, w=120, h=90):
 def moving(step=(2, 1), t=9):
     """A textured picture that moves by whole pixels, and joints that move with it."""
     big = texture(w=200, h=160)
-    frames = np.stack([np.dstack([big[40 - step[1] * i :, 40 - step[0] * i :][:90, :120]] * 3) for i in range(t)])
+    frames = np.stack(
+        [np.dstack([big[40 - step[1] * i :, 40 - step[0] * i :][:90, :120]] * 3) for i in range(t)]
+    )
     start = np.random.default_rng(1).uniform((40, 30), (80, 60), (K, 2))
     return frames, start + np.arange(t)[:, None, None] * np.array(step)
 
@@ -66,13 +68,18 @@ def test_a_joint_without_one_label_follows_the_other():
 
 
 def test_flow_follows_what_a_line_cannot():
-    """The picture goes two px a frame to the right and turns back in the middle: the line between the ends stands still."""
+    """The picture goes two px a frame to the right and turns back in the middle: the line
+    between the ends stands still.
+    """
     big, there = texture(w=240, h=180), [0, 2, 4, 6, 8, 6, 4, 2, 0]
     frames = np.stack([np.dstack([big[40:130, 40 - x : 160 - x]] * 3) for x in there])
-    xy = np.random.default_rng(1).uniform((40, 30), (80, 60), (K, 2)) + np.array(there)[:, None, None] * [1.0, 0.0]
+    xy = np.random.default_rng(1).uniform((40, 30), (80, 60), (K, 2)) + np.array(there)[
+        :, None, None
+    ] * [1.0, 0.0]
     windows = windows_between([(clip_of(xy, (0, 8)), frames)])
     flow, line = (
-        way.xy_frame - xy[1:8] for way in (propagate.farneback(windows, progress=False), propagate.linear(windows))
+        way.xy_frame - xy[1:8]
+        for way in (propagate.farneback(windows, progress=False), propagate.linear(windows))
     )
     assert np.abs(line[3, :, 0]).min() == pytest.approx(8, abs=1e-3)
     assert np.linalg.norm(flow, axis=-1).mean() < 0.7
@@ -80,13 +87,20 @@ def test_flow_follows_what_a_line_cannot():
 
 def test_flow_is_the_same_in_a_larger_picture():
     frames, xy = moving()
-    large = np.stack([cv2.resize(f, None, fx=8, fy=8, interpolation=cv2.INTER_CUBIC) for f in frames])  # 960 px wide
-    found = propagate.farneback(windows_between([(clip_of((xy + 0.5) * 8 - 0.5, (0, 8)), large)]), progress=False)
+    # 960 px wide
+    large = np.stack(
+        [cv2.resize(f, None, fx=8, fy=8, interpolation=cv2.INTER_CUBIC) for f in frames]
+    )
+    found = propagate.farneback(
+        windows_between([(clip_of((xy + 0.5) * 8 - 0.5, (0, 8)), large)]), progress=False
+    )
     assert np.linalg.norm((found.xy_frame + 0.5) / 8 - 0.5 - xy[1:8], axis=-1).mean() < 0.5
 
 
 class Echo(torch.nn.Module):
-    """Answers with the mean of the two labels that it is told, in heatmap space; a place far off where it is told none."""
+    """Answers with the mean of the two labels that it is told, in heatmap space; a place far off
+    where it is told none.
+    """
 
     def __init__(self, model):
         super().__init__()
@@ -94,7 +108,11 @@ class Echo(torch.nn.Module):
 
     def forward(self, images, distance, auxiliary_xy_crop=None, auxiliary_weights=None):
         self.seen.append((tuple(images.shape), distance, auxiliary_weights))
-        return {"xy": torch.zeros(len(images), K, 2) if auxiliary_xy_crop is None else auxiliary_xy_crop.mean(1)}
+        return {
+            "xy": torch.zeros(len(images), K, 2)
+            if auxiliary_xy_crop is None
+            else auxiliary_xy_crop.mean(1)
+        }
 
     def decode(self, found):
         return found["xy"], torch.full(found["xy"].shape[:2], 0.7)
@@ -146,7 +164,9 @@ def test_joints_that_the_network_does_not_know_stay_on_the_line(echo):
     assert found.skeleton == "coco17" and found.source == "stdpose" and len(found) == 7
     known = [name in skeleton("posetrack15").joints for name in skeleton("coco17").joints]
     np.testing.assert_allclose(found.xy_frame[:, known], np.stack([coco[4][known]] * 7), atol=1e-3)
-    np.testing.assert_allclose(found.xy_frame[:, ~np.array(known)], coco[1:8][:, ~np.array(known)], atol=1e-3)
+    np.testing.assert_allclose(
+        found.xy_frame[:, ~np.array(known)], coco[1:8][:, ~np.array(known)], atol=1e-3
+    )
     assert (found.confidence[:, known] == np.float32(0.7)).all() and (
         found.confidence[:, ~np.array(known)] == 0.5
     ).all()
@@ -161,16 +181,26 @@ def labels(xy, at, **image):
     content = {
         "info": {"by": "me"},
         "categories": [{"id": 5, "name": "person", "keypoints": names, "skeleton": []}],
-        "images": [{"id": 10 + i, "file_name": f"clip/{i:06d}.jpg"} | {k: v(i) for k, v in image.items()} for i in at],
+        "images": [
+            {"id": 10 + i, "file_name": f"clip/{i:06d}.jpg"} | {k: v(i) for k, v in image.items()}
+            for i in at
+        ],
         "annotations": [
             {
-                "id": 70 + i, "image_id": 10 + i, "category_id": 5, "track_id": 4, "note": "mine",
-                "keypoints": np.concatenate((xy[i], np.full((K, 1), 2)), 1).round(2).ravel().tolist(),
+                "id": 70 + i,
+                "image_id": 10 + i,
+                "category_id": 5,
+                "track_id": 4,
+                "note": "mine",
+                "keypoints": np.concatenate((xy[i], np.full((K, 1), 2)), 1)
+                .round(2)
+                .ravel()
+                .tolist(),
                 "bbox": [*(xy[i].min(0) - 5).tolist(), *(np.ptp(xy[i], axis=0) + 10).tolist()],
             }
             for i in at
         ],
-    }  # fmt: skip
+    }
     return content
 
 
@@ -203,7 +233,9 @@ def carried(source, content, *, max_gap=None, **options):
     """What is written, and the labels that were read."""
     given = read(source, content, **options)
     found = propagate.propagate(given.clip, source, max_gap=max_gap)
-    return json.loads(propagate.write_propagated(source.parent / "out.json", given, found).read_text()), given
+    return json.loads(
+        propagate.write_propagated(source.parent / "out.json", given, found).read_text()
+    ), given
 
 
 def new(made):
@@ -216,7 +248,11 @@ def labelled(given):
 
 def corrected(made):
     """The file with every carried pose turned into a label."""
-    return made | {"annotations": [{k: v for k, v in a.items() if k != "propagated"} for a in made["annotations"]]}
+    return made | {
+        "annotations": [
+            {k: v for k, v in a.items() if k != "propagated"} for a in made["annotations"]
+        ]
+    }
 
 
 def test_a_file_comes_back_with_the_poses_between_and_nothing_else_changed(video):
@@ -225,15 +261,22 @@ def test_a_file_comes_back_with_the_poses_between_and_nothing_else_changed(video
     content["images"].append({"id": "seen", "file_name": "clip/000002.jpg", "mine": 1})
     made, given = carried(folder, content)
     assert given.numbering.frames == {"10": 0, "14": 4, "18": 8, "seen": 2}
-    assert made["annotations"][:3] == content["annotations"] and made["images"][:4] == content["images"]
+    assert (
+        made["annotations"][:3] == content["annotations"]
+        and made["images"][:4] == content["images"]
+    )
     assert made["info"] == content["info"] and made["categories"] == content["categories"]
     rows = made["annotations"][3:]
-    assert len(rows) == 6 and all(a["propagated"] and a["track_id"] == 4 and a["category_id"] == 5 for a in rows)
+    assert len(rows) == 6 and all(
+        a["propagated"] and a["track_id"] == 4 and a["category_id"] == 5 for a in rows
+    )
     assert [a["between"] for a in rows] == [[0, 4]] * 3 + [[4, 8]] * 3 and rows[0]["score"] == 1
     ids = [a["id"] for a in made["annotations"]]
     assert len(set(ids)) == 9 and len({str(i["id"]) for i in made["images"]}) == 9
     frame_of = {str(i["id"]): int(i["file_name"][-10:-4]) for i in made["images"]}
-    assert [frame_of[str(a["image_id"])] for a in rows] == [1, 2, 3, 5, 6, 7] and rows[1]["image_id"] == "seen"
+    assert [frame_of[str(a["image_id"])] for a in rows] == [1, 2, 3, 5, 6, 7] and rows[1][
+        "image_id"
+    ] == "seen"
     np.testing.assert_allclose(np.reshape(rows[1]["keypoints"], (K, 3))[:, :2], xy[2], atol=0.02)
     assert labelled(read(folder, corrected(made))) == {4: list(range(9))}
 
@@ -242,14 +285,20 @@ def test_what_was_carried_is_no_label_until_its_mark_is_removed(video):
     folder, xy = video
     made, _ = carried(folder, labels(xy, (0, 8)))
     given = read(folder, made)
-    assert labelled(given) == {4: [0, 8]} and "7 poses that were carried earlier" in " ".join(given.notes)
+    assert labelled(given) == {4: [0, 8]} and "7 poses that were carried earlier" in " ".join(
+        given.notes
+    )
     assert carried(folder, made)[0] == made, "a rerun makes the same"
     mended = made["annotations"][5]
     mended["propagated"] = False
     mended["keypoints"][0] += 40
     again, given = carried(folder, made)
     frame = given.numbering.frames[str(mended["image_id"])]
-    assert labelled(given) == {4: [0, frame, 8]} and len(new(again)) == 6 and mended in again["annotations"]
+    assert (
+        labelled(given) == {4: [0, frame, 8]}
+        and len(new(again)) == 6
+        and mended in again["annotations"]
+    )
 
 
 @pytest.mark.parametrize("joints", ["posetrack15", "coco17"])
@@ -264,7 +313,9 @@ def test_flags_of_a_carried_joint_are_the_lower_of_its_labels_in_the_file(video,
     made, _ = carried(folder, content)
     points = np.reshape(new(made)[0]["keypoints"], (-1, 3))
     # PoseTrack labels what has coordinates, also with flag 0
-    assert points[:5, 2].tolist() == ([1, 1, 0, 0, 0] if joints == "posetrack15" else [1, 1, 2, 0, 1])
+    assert points[:5, 2].tolist() == (
+        [1, 1, 0, 0, 0] if joints == "posetrack15" else [1, 1, 2, 0, 1]
+    )
     assert points[:, :2].any(1).tolist() == [True] * 3 + [False] + [True] * (len(points) - 4)
     assert new(made)[0]["num_keypoints"] == (points[:, 2] > 0).sum()
 
@@ -276,7 +327,10 @@ def test_images_find_their_frames(tmp_path, how):
     name = {"frame_id": lambda i: "x.jpg", "counted from 1": lambda i: f"f{i + 1}.jpg"}.get(
         how, lambda i: f"a7_{i:02d}.png"
     )
-    given = read(source, labels(xy, at, file_name=name, **({"frame_id": lambda i: i} if how == "frame_id" else {})))
+    given = read(
+        source,
+        labels(xy, at, file_name=name, **({"frame_id": lambda i: i} if how == "frame_id" else {})),
+    )
     assert tuple(given.numbering.frames.values()) == at and labelled(given) == {4: list(at)}
     assert not given.numbering.assumed
 
@@ -290,30 +344,52 @@ def test_a_first_frame_that_nothing_tells_is_said_and_can_be_stated(tmp_path):
     assert given.notes[0].startswith(told) and "--first-frame 1" in given.notes[0]
     given = read(source, content, first_frame=1)
     assert labelled(given) == {4: [0, 3, 6]} and "assumed" not in given.notes[0]
-    with pytest.raises(BadRecord, match=r"image 10 \(f0\.jpg\): belongs to no frame.*numbered 1 to 9.*--first-frame"):
+    with pytest.raises(
+        BadRecord,
+        match=r"image 10 \(f0\.jpg\): belongs to no frame.*numbered 1 to 9.*--first-frame",
+    ):
         read(source, labels(xy, (0, 8), file_name=lambda i: f"f{i}.jpg"), first_frame=1)
 
 
 NAMED = {
-    "counted from 1": ({"file_name": lambda i: f"f{i + 1}.jpg"}, ["f2.jpg", "f3.jpg"], [None, None], [1, 4]),
-    "a folder before": ({"file_name": lambda i: f"a/b{i:03d}_x.png"}, ["a/b001_x.png", "a/b002_x.png"], [None] * 2, [0, 3]),
+    "counted from 1": (
+        {"file_name": lambda i: f"f{i + 1}.jpg"},
+        ["f2.jpg", "f3.jpg"],
+        [None, None],
+        [1, 4],
+    ),
+    "a folder before": (
+        {"file_name": lambda i: f"a/b{i:03d}_x.png"},
+        ["a/b001_x.png", "a/b002_x.png"],
+        [None] * 2,
+        [0, 3],
+    ),
     "frame_id": (
         {"file_name": lambda i: "x.jpg", "frame_id": lambda i: i},
-        ["frame_000001.jpg", "frame_000002.jpg"], [1, 2], [0, 3],
+        ["frame_000001.jpg", "frame_000002.jpg"],
+        [1, 2],
+        [0, 3],
     ),
     "both": (
-        {"file_name": lambda i: f"x{i + 1:02d}.jpg", "frame_id": lambda i: i}, ["x02.jpg", "x03.jpg"], [1, 2], [0, 3],
+        {"file_name": lambda i: f"x{i + 1:02d}.jpg", "frame_id": lambda i: i},
+        ["x02.jpg", "x03.jpg"],
+        [1, 2],
+        [0, 3],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("how", NAMED)
 def test_new_images_are_called_as_the_others_and_are_read_back(tmp_path, how):
     source, xy = film(tmp_path / "v.avi", moving()[0]), moving()[1]
     fields, names, ids, between = NAMED[how]
-    made, _ = carried(source, labels(xy, (0, 3, 6), **fields), first_frame=1 if "1" in how else None)
+    made, _ = carried(
+        source, labels(xy, (0, 3, 6), **fields), first_frame=1 if "1" in how else None
+    )
     images = made["images"][3:]
-    assert [i["file_name"] for i in images[:2]] == names and [i.get("frame_id") for i in images[:2]] == ids
+    assert [i["file_name"] for i in images[:2]] == names and [
+        i.get("frame_id") for i in images[:2]
+    ] == ids
     assert new(made)[0]["between"] == between and images[0]["width"] == 120
     again = read(source, corrected(made))  # what --first-frame said is noted in the file
     assert labelled(again) == {4: list(range(7))} and again.clip.tracks[0].track_id == 4
@@ -328,7 +404,9 @@ def test_new_images_of_a_folder_that_counts_from_1_are_read_back(video, name):
     content = labels(xy, (0, 3, 6), file_name=lambda i: "clip/" + name.format(i + 1))
     made, _ = carried(folder, content)
     assert new(made)[0]["between"] == [1, 4]
-    assert made["images"][3]["file_name"] == ("clip/shot_000002.jpg" if "shot" in name else "clip/000002.jpg")
+    assert made["images"][3]["file_name"] == (
+        "clip/shot_000002.jpg" if "shot" in name else "clip/000002.jpg"
+    )
     assert labelled(read(folder, corrected(made))) == {4: list(range(7))}
 
 
@@ -342,7 +420,9 @@ def test_an_image_of_no_frame_moves_no_other(video):
     assert labelled(given) == {4: [0, 3, 6]} and "x" not in given.numbering.frames
     assert "1 images without labels belong to no frame" in " ".join(given.notes)
     content["annotations"].append(content["annotations"][0] | {"id": 99, "image_id": "x"})
-    with pytest.raises(BadRecord, match=r"image x \(cover.jpg\): belongs to no frame.*--on-bad report"):
+    with pytest.raises(
+        BadRecord, match=r"image x \(cover.jpg\): belongs to no frame.*--on-bad report"
+    ):
         read(folder, content)
     given = read(folder, content, on_bad="report")
     assert labelled(given) == {4: [0, 3, 6]} and "cover.jpg" in str(given.warnings[0])
@@ -352,7 +432,9 @@ def with_other(content, shift=60):
     """Everybody once more, to the right."""
     for a in list(content["annotations"]):
         other = json.loads(json.dumps(a)) | {"id": a["id"] + 100}
-        other["keypoints"] = [v + (shift if i % 3 == 0 else 0) for i, v in enumerate(a["keypoints"])]
+        other["keypoints"] = [
+            v + (shift if i % 3 == 0 else 0) for i, v in enumerate(a["keypoints"])
+        ]
         other["bbox"][0] += shift
         content["annotations"].insert(0, other)
     return content
@@ -378,12 +460,20 @@ def test_ids_stay_as_they_were_written(video, ids, place):
     for a in content["annotations"]:
         del a["track_id"]
         who = ids[a["id"] < 100]
-        a |= {"track_id": who} if place == "track_id" else {"attributes": {"track_id": who, "occluded": False}}
+        a |= (
+            {"track_id": who}
+            if place == "track_id"
+            else {"attributes": {"track_id": who, "occluded": False}}
+        )
     made, given = carried(folder, content)
     assert len(given.clip.tracks) == 2 and not any("linked" in note for note in given.notes)
     assert made["annotations"][:6] == content["annotations"]
-    told = [a["track_id"] if place == "track_id" else a["attributes"]["track_id"] for a in new(made)]
-    assert sorted(map(str, told)) == sorted(map(str, ids * 6)) and {*map(type, told)} == {*map(type, ids)}
+    told = [
+        a["track_id"] if place == "track_id" else a["attributes"]["track_id"] for a in new(made)
+    ]
+    assert sorted(map(str, told)) == sorted(map(str, ids * 6)) and {*map(type, told)} == {
+        *map(type, ids)
+    }
     assert len(labelled(read(folder, corrected(made)))) == 2
 
 
@@ -392,11 +482,15 @@ def test_an_id_that_is_missing_or_none_beside_others_is_named(video, who):
     folder, xy = video
     content = labels(xy, (0, 4, 8))
     content["annotations"][1]["track_id"] = who
-    with pytest.raises(BadRecord, match=r"annotation 74: (no track_id, 2 others have one|track_id is)"):
+    with pytest.raises(
+        BadRecord, match=r"annotation 74: (no track_id, 2 others have one|track_id is)"
+    ):
         read(folder, content)
     made, given = carried(folder, content, on_bad="report")
     assert (
-        labelled(given) == {4: [0, 8]} and len(given.warnings) == 1 and content["annotations"][1] in made["annotations"]
+        labelled(given) == {4: [0, 8]}
+        and len(given.warnings) == 1
+        and content["annotations"][1] in made["annotations"]
     )
 
 
@@ -412,7 +506,9 @@ def test_nothing_is_carried_over_a_frame_where_the_person_is_absent(video):
     for a in content["annotations"]:
         del a["track_id"]
     given = read(folder, content)
-    assert labelled(given) == {0: [0, 2, 8]} and "1 annotations without joints have no" in " ".join(given.notes)
+    assert labelled(given) == {0: [0, 2, 8]} and "1 annotations without joints have no" in " ".join(
+        given.notes
+    )
     # one that cannot be read leaves its frame alone, too
     for a in content["annotations"]:
         a["track_id"] = 4
@@ -432,7 +528,10 @@ def test_long_gaps_stay_open_where_that_is_asked(video):
 
 def test_of_several_videos_in_a_file_the_one_called_so_is_read(video):
     folder, xy = video
-    content, other = labels(xy, (0, 8)), labels(xy, (0, 4, 8), file_name=lambda i: f"b/clip/{i:06d}.jpg")
+    content, other = (
+        labels(xy, (0, 8)),
+        labels(xy, (0, 4, 8), file_name=lambda i: f"b/clip/{i:06d}.jpg"),
+    )
     for image, a in zip(other["images"], other["annotations"]):
         image["id"] += 100
         a.update(id=a["id"] + 100, image_id=a["image_id"] + 100, propagated=True)
@@ -451,16 +550,23 @@ def test_of_several_videos_in_a_file_the_one_called_so_is_read(video):
 def test_another_picture_size_than_the_videos_is_named(video):
     folder, xy = video
     half = {"width": lambda i: 60, "height": lambda i: 45}
-    with pytest.raises(BadRecord, match=r"image 10 .*60x45 px are stated, the frame has 120x90.*Remedy"):
+    with pytest.raises(
+        BadRecord, match=r"image 10 .*60x45 px are stated, the frame has 120x90.*Remedy"
+    ):
         read(folder, labels(xy, (0, 8), **half))
     content = labels(xy, (0, 2, 4, 8))
     content["images"][2] |= {"width": 60, "height": 45}
     made, given = carried(folder, content, on_bad="report")
-    assert [a["between"] for a in new(made)] == [[0, 2]] and len(given.warnings) == 1, "its frame is left alone"
+    assert [a["between"] for a in new(made)] == [[0, 2]] and len(given.warnings) == 1, (
+        "its frame is left alone"
+    )
     with pytest.raises(BadRecord, match="60x45 px are stated, the frame has 120x90"):
         read(film(folder.parent / "v.avi", moving()[0]), labels(xy, (0, 8), **half))
-    assert labelled(read(folder, labels(xy, (0, 8), width=lambda i: 120, height=lambda i: 90))) == {4: [0, 8]}
-    cv2.imwrite(str(folder / "000008.jpg"), np.zeros((45, 60, 3), np.uint8))  # pictures of a folder may differ
+    assert labelled(read(folder, labels(xy, (0, 8), width=lambda i: 120, height=lambda i: 90))) == {
+        4: [0, 8]
+    }
+    # pictures of a folder may differ
+    cv2.imwrite(str(folder / "000008.jpg"), np.zeros((45, 60, 3), np.uint8))
     sizes = {"width": lambda i: 120 if i < 8 else 60, "height": lambda i: 90 if i < 8 else 45}
     assert labelled(read(folder, labels(xy, (0, 8), **sizes))) == {4: [0, 8]}
 
@@ -474,7 +580,9 @@ def test_labels_without_boxes_and_boxes_of_other_things_are_no_hindrance(video):
         a["bbox"] = box
     del content["annotations"][0]["bbox"]
     content["categories"].append({"id": 6, "name": "ball"})
-    content["annotations"].append({"id": 500, "image_id": 10, "category_id": 6, "bbox": [1, 1, 5, 5], "track_id": 4})
+    content["annotations"].append(
+        {"id": 500, "image_id": 10, "category_id": 6, "bbox": [1, 1, 5, 5], "track_id": 4}
+    )
     made, given = carried(folder, content)
     assert len(new(made)) == 7 and made["annotations"][:3] == content["annotations"]
     extent = np.concatenate((xy[0].min(0), xy[0].max(0)))
@@ -487,8 +595,14 @@ def test_labels_without_boxes_and_boxes_of_other_things_are_no_hindrance(video):
 def test_bad_labels_are_named_or_reported(video):
     folder, xy = video
     for change, words in (
-        (lambda c: c["images"][1].update(file_name="clip/000099.jpg"), r"000099\.jpg\): belongs to no frame"),
-        (lambda c: c["annotations"].append(c["annotations"][0] | {"id": 3}), "two annotations of track 4"),
+        (
+            lambda c: c["images"][1].update(file_name="clip/000099.jpg"),
+            r"000099\.jpg\): belongs to no frame",
+        ),
+        (
+            lambda c: c["annotations"].append(c["annotations"][0] | {"id": 3}),
+            "two annotations of track 4",
+        ),
         (lambda c: c["annotations"][2].update(bbox=[1, 2, -3, 4]), "annotation 74"),
     ):
         content = labels(xy, (0, 2, 4, 8))
@@ -497,7 +611,10 @@ def test_bad_labels_are_named_or_reported(video):
             read(folder, content)
         assert str(folder.parent / "labels.json") in str(error.value)
         made, given = carried(folder, content, on_bad="report")
-        assert len(given.warnings) == 1 and made["annotations"][: len(content["annotations"])] == content["annotations"]
+        assert (
+            len(given.warnings) == 1
+            and made["annotations"][: len(content["annotations"])] == content["annotations"]
+        )
 
 
 def test_joints_that_only_moved_on_the_line_are_told(video, echo):
@@ -512,10 +629,15 @@ def test_joints_that_only_moved_on_the_line_are_told(video, echo):
     with open_frames(folder) as frames:
         found = propagate.propagate(given.clip, frames, echo, progress=False)
     line = propagate.unknown_joints("coco17", echo)
-    assert line == ["left_eye", "right_eye", "left_ear", "right_ear"] and not propagate.unknown_joints(
-        "coco17", "linear"
+    assert line == [
+        "left_eye",
+        "right_eye",
+        "left_ear",
+        "right_ear",
+    ] and not propagate.unknown_joints("coco17", "linear")
+    made = json.loads(
+        propagate.write_propagated(folder.parent / "o.json", given, found, line).read_text()
     )
-    made = json.loads(propagate.write_propagated(folder.parent / "o.json", given, found, line).read_text())
     assert all(a["interpolated"] == line[1:] and a["method"] == "stdpose" for a in new(made))
     assert new(made)[0]["scores"][5] == 1, "a heatmap's peak above 1 is 1"
 
@@ -532,7 +654,11 @@ def test_a_video_is_decoded_once(tmp_path, monkeypatch, echo):
         clip = Clip(frames.video, tracks, name="v")
         del grabbed[:]
         found = propagate.propagate(clip, frames, echo, progress=False)
-    assert len(found) > 90 and len(grabbed) <= n + 2 and found.frames.tolist() == sorted(found.frames.tolist())
+    assert (
+        len(found) > 90
+        and len(grabbed) <= n + 2
+        and found.frames.tolist() == sorted(found.frames.tolist())
+    )
     by_hand = echo.carry(echo.windows([(clip, [pictures[i % 9] for i in range(n)])]))
     order = np.argsort(by_hand.frames, kind="stable")
     np.testing.assert_allclose(found.xy_frame, by_hand.xy_frame[order], atol=1e-4)
@@ -559,19 +685,25 @@ def test_the_command_writes_the_file_and_a_video(video, tmp_path):
     with open_frames(shown) as made:
         assert len(list(made)) == 9
     for wrong, error in (
-        (["--method", "guess"], UnknownName), (["--out", str(path)], BadParameter),
-        (["--overlay", "x.mp4"], BadParameter), (["--overlay", str(out)], BadParameter),
-    ):  # fmt: skip
+        (["--method", "guess"], UnknownName),
+        (["--out", str(path)], BadParameter),
+        (["--overlay", "x.mp4"], BadParameter),
+        (["--overlay", str(out)], BadParameter),
+    ):
         refused = CliRunner().invoke(cli.app, [*base, *wrong])
         assert isinstance(refused.exception, error)
     assert "taken: clip/000000.jpg as frame 0, clip/000008.jpg as frame 8" in result.output
-    gap = CliRunner().invoke(cli.app, [*base, "--method", "linear", "--max-gap", "3", "--first-frame", "0"])
+    gap = CliRunner().invoke(
+        cli.app, [*base, "--method", "linear", "--max-gap", "3", "--first-frame", "0"]
+    )
     assert gap.exit_code == 0 and "longest gap" in gap.output
     content = labels(xy, (0, 2, 4, 8))
     content["annotations"][2]["bbox"] = [1, 2, -3, 4]
     path.write_text(json.dumps(content))
     told = CliRunner().invoke(cli.app, [*base, "--method", "linear", "--on-bad", "report"])
-    assert told.exit_code == 0 and "warning: " in told.output and "annotation 74" in told.output, told.output
+    assert told.exit_code == 0 and "warning: " in told.output and "annotation 74" in told.output, (
+        told.output
+    )
     path.write_text(json.dumps(labels(xy, (0,))))
     refused = CliRunner().invoke(cli.app, [*base, "--method", "linear"])
     assert isinstance(refused.exception, BadRecord) and "between labels" in str(refused.exception)
@@ -583,7 +715,10 @@ def test_pictures_show_labels_and_what_was_carried():
     people = propagate.all_poses(clip, propagate.propagate(clip, frames))
     assert len(people) == 9 and people.replaced.all(1).sum() == 7
     frame_of = people.detections.frames
-    assert sorted(frame_of.tolist()) == list(range(9)) and not people.replaced[np.isin(frame_of, (0, 8))].any()
+    assert (
+        sorted(frame_of.tolist()) == list(range(9))
+        and not people.replaced[np.isin(frame_of, (0, 8))].any()
+    )
     np.testing.assert_allclose(people.xy_frame[np.argsort(frame_of)], xy, atol=1e-3)
 
 
@@ -596,26 +731,37 @@ def test_people_of_one_gap_share_its_flows(monkeypatch):
     other = replace(one.tracks[0], track_id=5, xy_frame=one.tracks[0].xy_frame[:, ::-1])
     both = replace(one, tracks=[*one.tracks, other])
     monkeypatch.setattr(propagate, "FLOWS_KEPT", 2)
-    monkeypatch.setattr(cv2, "calcOpticalFlowFarneback", lambda *a, **kw: calls.append(1) or flow(*a, **kw))
+    monkeypatch.setattr(
+        cv2, "calcOpticalFlowFarneback", lambda *a, **kw: calls.append(1) or flow(*a, **kw)
+    )
     found = propagate.farneback(windows_between([(both, frames)]), progress=False)
     assert len(calls) == 16, "eight forward, eight backward"
     alone = propagate.farneback(windows_between([(one, frames)]), progress=False)
     np.testing.assert_allclose(found.xy_frame[found.tracks == 4], alone.xy_frame, atol=1e-4)
-    np.testing.assert_allclose(found.xy_frame[found.tracks == 5], alone.xy_frame[:, ::-1], atol=1e-4)
+    np.testing.assert_allclose(
+        found.xy_frame[found.tracks == 5], alone.xy_frame[:, ::-1], atol=1e-4
+    )
 
 
 def test_flow_names_pictures_that_differ_in_size(video):
     folder, xy = video
     cv2.imwrite(str(folder / "000003.jpg"), np.zeros((45, 60, 3), np.uint8))
     clip = read(folder, labels(xy, (0, 8))).clip
-    with open_frames(folder) as frames, pytest.raises(BadRecord, match=r"frames 2 and 3 differ in size.*Remedy: scale"):
+    with (
+        open_frames(folder) as frames,
+        pytest.raises(BadRecord, match=r"frames 2 and 3 differ in size.*Remedy: scale"),
+    ):
         propagate.propagate(clip, frames, "farneback", progress=False)
 
 
 SPELT = {
     "Roboflow": (lambda i: f"f_{i:04d}_jpg.rf.8a1c{i}2e7f3b9.jpg", "f_0001.jpg", "000001.jpg"),
     "Label Studio": (lambda i: f"{i}d3a2f1b-{i:06d}.jpg", "frame_000001.jpg", "000001.jpg"),
-    "another end each": (lambda i: f"f_{i:04d}_{'xyz'[i // 3]}.png", "frame_000001.png", "000001.jpg"),
+    "another end each": (
+        lambda i: f"f_{i:04d}_{'xyz'[i // 3]}.png",
+        "frame_000001.png",
+        "000001.jpg",
+    ),
 }
 
 
@@ -628,11 +774,15 @@ def test_names_of_other_programs_find_their_frames_and_no_such_name_is_invented(
     made, given = carried(source, labels(xy, (0, 3, 6), file_name=spelt))
     assert labelled(given) == {4: [0, 3, 6]}
     assert made["images"][3]["file_name"] == (own if folder and how != "Roboflow" else name)
-    assert carried(source, made)[0] == made and labelled(read(source, corrected(made))) == {4: list(range(7))}
+    assert carried(source, made)[0] == made and labelled(read(source, corrected(made))) == {
+        4: list(range(7))
+    }
 
 
 def two_videos(xy, fields):
-    """Labels of frames 0, 6 of one video and 2, 7 of another, which counts from 1; fields(video, number) of an image."""
+    """Labels of frames 0, 6 of one video and 2, 7 of another, which counts from 1; fields(video,
+    number) of an image.
+    """
     content = {"images": [], "annotations": []}
     for n, at in enumerate(((0, 6), (2, 7))):
         part = labels(xy, at)
@@ -651,13 +801,19 @@ VIDEOS = {
 
 
 @pytest.mark.parametrize("how", VIDEOS)
-def test_two_videos_of_a_file_are_told_apart_and_what_is_noted_of_one_is_not_the_others(tmp_path, how):
+def test_two_videos_of_a_file_are_told_apart_and_what_is_noted_of_one_is_not_the_others(
+    tmp_path, how
+):
     content = two_videos(moving()[1], VIDEOS[how])
-    content["videos"] = [{"id": 7.0, "name": "v"}, {"id": 8, "name": "w.avi"}] if how == "CocoVID" else None
+    content["videos"] = (
+        [{"id": 7.0, "name": "v"}, {"id": 8, "name": "w.avi"}] if how == "CocoVID" else None
+    )
     v, w, u = (film(tmp_path / f"{name}.avi", moving()[0]) for name in "vwu")
     made, given = carried(v, content)
     assert (
-        labelled(given) == {4: [0, 6]} and len(new(made)) == 5 and "2 images of other videos" in " ".join(given.notes)
+        labelled(given) == {4: [0, 6]}
+        and len(new(made)) == 5
+        and "2 images of other videos" in " ".join(given.notes)
     )
     assert labelled(read(v, corrected(made))) == {4: list(range(7))}
     again, given = carried(w, made, first_frame=1)
@@ -690,7 +846,9 @@ def test_frame_id_and_a_stated_first_frame_come_before_numbers_in_names(video):
     for one in (source, folder):
         assert labelled(read(one, content)) == {4: [0, 3, 6]}
     del content["images"][1]["frame_id"]
-    with pytest.raises(BadRecord, match=r"image 13 \(5.jpg\): states no frame_id, other labelled images do"):
+    with pytest.raises(
+        BadRecord, match=r"image 13 \(5.jpg\): states no frame_id, other labelled images do"
+    ):
         read(source, content)
     content = labels(xy, (1, 4), file_name=lambda i: f"shot_{i}.jpg")
     assert labelled(read(folder, content)) == {4: [1, 4]}
@@ -701,7 +859,9 @@ def test_frame_id_and_a_stated_first_frame_come_before_numbers_in_names(video):
 def test_two_images_of_one_frame_are_both_named(tmp_path):
     source, xy = film(tmp_path / "v.avi", moving()[0]), moving()[1]
     content = labels(xy, (0, 2, 8), file_name=lambda i: f"{i % 8}_{'ab'[i // 8]}.jpg")
-    with pytest.raises(BadRecord, match=r"image 18 \(0_b.jpg\): means frame 0, and so does image 10 \(0_a.jpg\)"):
+    with pytest.raises(
+        BadRecord, match=r"image 18 \(0_b.jpg\): means frame 0, and so does image 10 \(0_a.jpg\)"
+    ):
         read(source, content)
     given = read(source, content, on_bad="report")
     assert labelled(given) == {4: [0, 2]} and len(given.warnings) == 1
@@ -713,13 +873,21 @@ def test_ids_may_be_text_or_floats_and_new_ones_are_others(video):
     for i, (image, a) in enumerate(zip(content["images"], content["annotations"])):
         image["id"], a["id"], a["image_id"] = str(i), str(i), str(i)
     made, _ = carried(folder, content)
-    assert [str(a["id"]) for a in made["annotations"]] == list("01234") == [str(i["id"]) for i in made["images"]]
+    assert (
+        [str(a["id"]) for a in made["annotations"]]
+        == list("01234")
+        == [str(i["id"]) for i in made["images"]]
+    )
     content = labels(xy, (0, 4))
     for a in content["annotations"]:
         a |= {"id": float(a["id"]), "image_id": float(a["image_id"])}
     content["images"][0]["id"] = 10.0
     made, given = carried(folder, content)
-    assert labelled(given) == {4: [0, 4]} and len(new(made)) == 3 and type(made["images"][0]["id"]) is int
+    assert (
+        labelled(given) == {4: [0, 4]}
+        and len(new(made)) == 3
+        and type(made["images"][0]["id"]) is int
+    )
 
 
 @pytest.mark.parametrize("joints", ["posetrack15", "coco17"])
@@ -732,7 +900,10 @@ def test_flags_of_0_alone_say_that_a_person_is_absent(video, joints):
     content["annotations"][2]["keypoints"][2::3] = [0] * len(skeleton(joints))
     given = read(folder, content)
     assert propagate.gaps(given.clip.tracks[0]) == [(0, 2)]
-    assert "1 gaps stay open" in given.notes[-1] and "track 4 between frames 2 and 8" in given.notes[-1]
+    assert (
+        "1 gaps stay open" in given.notes[-1]
+        and "track 4 between frames 2 and 8" in given.notes[-1]
+    )
     for a in content["annotations"]:
         a["keypoints"][2::3] = [0] * len(skeleton(joints))  # PoseTrack: nobody set a flag
     assert labelled(read(folder, content)) == ({4: [0, 2, 5, 8]} if joints == "posetrack15" else {})
@@ -754,7 +925,10 @@ def test_numbers_that_are_no_pixels_are_named(video, change, words):
     with pytest.raises(BadRecord, match=f"annotation 74: {words}.*Remedy: state joints, and bbox"):
         read(folder, content)
     assert labelled(read(folder, content, on_bad="report")) == {4: [0, 8]}
-    content["annotations"][1] |= {"bbox": [50, 50, 0, 0], "keypoints": content["annotations"][0]["keypoints"]}
+    content["annotations"][1] |= {
+        "bbox": [50, 50, 0, 0],
+        "keypoints": content["annotations"][0]["keypoints"],
+    }
     content["annotations"][0]["bbox"] = [*xy[0].mean(0), 1e-7, 0]
     made, given = carried(folder, content)
     assert labelled(given) == {4: [0, 4, 8]} and all(min(a["bbox"][2:]) >= 1 for a in new(made))
@@ -776,7 +950,10 @@ def test_hands_are_linked_within_their_category_and_instance_id_names_people(vid
     for a in content["annotations"]:
         del a["instance_id"]
     made, given = carried(folder, content, joints="posetrack15")
-    assert {(a["category_id"], a["track_id"]) for a in made["annotations"]} == {(5, 0), (6, 1)} and len(new(made)) == 14
+    assert {(a["category_id"], a["track_id"]) for a in made["annotations"]} == {
+        (5, 0),
+        (6, 1),
+    } and len(new(made)) == 14
 
 
 def test_what_cvat_put_between_keyframes_is_carried_anew(video):
@@ -794,7 +971,8 @@ def test_added_images_go_when_nobody_is_in_them_any_more(video):
     folder, xy = video
     made, _ = carried(folder, labels(xy, (0, 4)))
     assert [i.get("propagated") for i in made["images"]] == [None] * 2 + [True] * 3
-    del made["annotations"][1], made["annotations"][2]["propagated"]  # the label of frame 4; frame 2 becomes one
+    # the label of frame 4; frame 2 becomes one
+    del made["annotations"][1], made["annotations"][2]["propagated"]
     again, given = carried(folder, made)
     assert labelled(given) == {4: [0, 2]}
     assert [i["file_name"] for i in again["images"]] == [f"clip/{i:06d}.jpg" for i in (0, 4, 1, 2)]
@@ -808,9 +986,14 @@ def test_a_cut_video_is_used_as_far_as_it_goes(tmp_path):
     path, out = tmp_path / "labels.json", tmp_path / "out.json"
     path.write_text(json.dumps(content))
     base = ["propagate", str(cut), "--labels", str(path), "--out", str(out), "--method", "linear"]
-    made = CliRunner().invoke(cli.app, [*base, "--on-bad", "report", "--overlay", str(tmp_path / "o.webm")])
+    made = CliRunner().invoke(
+        cli.app, [*base, "--on-bad", "report", "--overlay", str(tmp_path / "o.webm")]
+    )
     assert made.exit_code == 0 and len(new(json.loads(out.read_text()))) == 7, made.output
-    assert "60 frames by its header" in made.output and "image 68 (clip/000058.jpg): belongs to no frame" in made.output
+    assert (
+        "60 frames by its header" in made.output
+        and "image 68 (clip/000058.jpg): belongs to no frame" in made.output
+    )
 
 
 def test_nothing_that_is_there_is_destroyed(video, tmp_path):
@@ -822,11 +1005,14 @@ def test_nothing_that_is_there_is_destroyed(video, tmp_path):
     check = propagate.check_places
     check(str(folder), path, out, film_)
     for source, a, b, said in (
-        (film_, film_, None, "over the video"), (film_, out, film_, "over the video"),
-        (folder, path, None, "over the labels"), (folder, tmp_path / "clip" / ".." / "out.json", out, "over --out"),
-        (folder, folder / "new.PNG", None, "among the video's pictures"), (folder, out, tmp_path / "x.mp4", "suffix '.mp4'"),
+        (film_, film_, None, "over the video"),
+        (film_, out, film_, "over the video"),
+        (folder, path, None, "over the labels"),
+        (folder, tmp_path / "clip" / ".." / "out.json", out, "over --out"),
+        (folder, folder / "new.PNG", None, "among the video's pictures"),
+        (folder, out, tmp_path / "x.mp4", "suffix '.mp4'"),
         (folder, film_, None, "no COCO file"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(BadParameter, match=said):
             check(str(source), path, a, b)
     made, _ = carried(folder, content)  # writes to out
@@ -835,7 +1021,10 @@ def test_nothing_that_is_there_is_destroyed(video, tmp_path):
     check(str(folder), path, out, None)
     made["annotations"][3].pop("propagated")
     out.write_text(json.dumps(made))
-    with pytest.raises(BadParameter, match=r"holds corrections\. Remedy: give it as --labels, or name another --out"):
+    with pytest.raises(
+        BadParameter,
+        match=r"holds corrections\. Remedy: give it as --labels, or name another --out",
+    ):
         check(str(folder), path, out, None)
     mine = out.rename(tmp_path / "mine.json")
     with open_frames(folder) as frames:

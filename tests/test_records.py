@@ -67,13 +67,17 @@ def test_unknown_skeleton_suggests():
 def test_detections_score_defaults_to_mean_confidence():
     made = Detections("hand21", np.zeros((2, 21, 2)), np.full((2, 21), 0.25), np.zeros((2, 4)))
     np.testing.assert_array_equal(made.scores, [0.25, 0.25])
-    prediction = Prediction("hand21", made.xy_frame, made.confidence, np.zeros((2, 21)), "none", made)
+    prediction = Prediction(
+        "hand21", made.xy_frame, made.confidence, np.zeros((2, 21)), "none", made
+    )
     assert len(prediction.select([1]).detections) == 1
 
 
 def test_a_clip_checks_its_tracks():
     video = Video("v.mp4", 5, 64, 48, 30.0)
-    track = Track("jhmdb15", 7, np.zeros((5, 15, 2)), np.ones((5, 15)), np.ones(5), np.zeros((5, 4)))
+    track = Track(
+        "jhmdb15", 7, np.zeros((5, 15, 2)), np.ones((5, 15)), np.ones(5), np.zeros((5, 4))
+    )
     assert Clip(video, [track]).tracks == (track,)
     with pytest.raises(BadRecord, match=r"v\.mp4, track 7: track spans 5 frames, the video has 4"):
         Clip(Video("v.mp4", 4, 64, 48, 30.0), [track])
@@ -82,7 +86,11 @@ def test_a_clip_checks_its_tracks():
 
 
 def test_errors_are_one_line_and_cross_processes():
-    error = BadRecord("length 50 (51 expected)", file="a.json", record="annotation 3", remedy="fix\nit")
+    error = BadRecord(
+        "length 50 (51 expected)", file="a.json", record="annotation 3", remedy="fix\nit"
+    )
     assert str(error) == "BadRecord: a.json, annotation 3: length 50 (51 expected). Remedy: fix it"
     again = pickle.loads(pickle.dumps(error))
-    assert type(again) is BadRecord and str(again) == str(error) and isinstance(again, WorkbenchError)
+    assert (
+        type(again) is BadRecord and str(again) == str(error) and isinstance(again, WorkbenchError)
+    )

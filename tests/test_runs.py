@@ -15,11 +15,16 @@ from typer.testing import CliRunner
 from tests.notebooks import write_notebook
 from workbench import cli, runs
 from workbench.errors import BadFile, BadParameter, UnknownName
-from workbench.runs import check_parameters, find_notebook, lab_command, load_run, resume_run, run_notebooks
-
-PARAMETERS = (
-    "n = 3\nscale = 0.5  # px\nname = 'a'\nflag = False\nsizes = [2, 3]\nlimit = None\nseed = 11\nprofile = 'fast'"
+from workbench.runs import (
+    check_parameters,
+    find_notebook,
+    lab_command,
+    load_run,
+    resume_run,
+    run_notebooks,
 )
+
+PARAMETERS = "n = 3\nscale = 0.5  # px\nname = 'a'\nflag = False\nsizes = [2, 3]\nlimit = None\nseed = 11\nprofile = 'fast'"
 METRICS = "display({'application/x.workbench.metrics+json': %s}, raw=True)"
 
 
@@ -34,13 +39,20 @@ def source(tmp_path):
         METRICS % "{'bad': [float('nan'), 1.5], 'inputs': {'hands.npz': 'ab'}}",
         parameters=PARAMETERS,
     )
-    write_notebook(folder / "02_bad.ipynb", "print('before')", "1 / 0", "print('after')", parameters="n = 5")
+    write_notebook(
+        folder / "02_bad.ipynb", "print('before')", "1 / 0", "print('after')", parameters="n = 5"
+    )
     return folder
 
 
 def _run(source, *names, **options):
     return run_notebooks(
-        names, options.pop("given", None), source=source, out=source / "runs", progress=False, **options
+        names,
+        options.pop("given", None),
+        source=source,
+        out=source / "runs",
+        progress=False,
+        **options,
     )
 
 
@@ -48,15 +60,31 @@ def _run(source, *names, **options):
 
 
 def test_names_are_found_short_or_whole(source):
-    assert [find_notebook(name, source) for name in ("good", "01_good", "01_good.ipynb")] == ["01_good"] * 3
+    assert [find_notebook(name, source) for name in ("good", "01_good", "01_good.ipynb")] == [
+        "01_good"
+    ] * 3
     with pytest.raises(UnknownName, match="did you mean '01_good'"):
         find_notebook("01_god", source)
 
 
 def test_text_takes_the_type_of_the_default(source):
-    text = {"n": "7", "scale": "2", "name": "7", "flag": "true", "sizes": "[5]", "limit": "none at all"}
+    text = {
+        "n": "7",
+        "scale": "2",
+        "name": "7",
+        "flag": "true",
+        "sizes": "[5]",
+        "limit": "none at all",
+    }
     typed = check_parameters(source / "01_good.ipynb", text)
-    assert typed == {"n": 7, "scale": 2.0, "name": "7", "flag": True, "sizes": [5], "limit": "none at all"}
+    assert typed == {
+        "n": 7,
+        "scale": 2.0,
+        "name": "7",
+        "flag": True,
+        "sizes": [5],
+        "limit": "none at all",
+    }
     assert type(typed["scale"]) is float
 
 
@@ -125,7 +153,14 @@ def test_files_that_cannot_run_as_notebooks_are_named(source):
 @pytest.mark.notebook
 def test_a_run_keeps_going_past_a_failure_and_records_everything(source):
     seen = []
-    run = _run(source, "bad", "good", given={"n": "4"}, profile="full", report=lambda r: seen.append(r.status))
+    run = _run(
+        source,
+        "bad",
+        "good",
+        given={"n": "4"},
+        profile="full",
+        report=lambda r: seen.append(r.status),
+    )
     record = json.loads((run.folder / "run.json").read_text())
     assert (run.status, record["status"], run.left) == ("failed", "failed", ["02_bad"])
     assert seen == ["running", "running", "running", "failed"]
@@ -159,7 +194,10 @@ def test_kernels_see_the_run_folder_the_package_and_inline_figures(source, monke
     )
     run = _run(source, "where")
     metrics = run.record["notebooks"]["03_where"]["metrics"]
-    assert metrics == {"cwd": str(run.folder / "notebooks"), "package": str(Path(runs.__file__).parent / "__init__.py")}
+    assert metrics == {
+        "cwd": str(run.folder / "notebooks"),
+        "package": str(Path(runs.__file__).parent / "__init__.py"),
+    }
     assert "image/png" in str(nbformat.read(run.folder / "notebooks" / "03_where.ipynb", 4))
     assert os.environ["MPLBACKEND"] == "agg"
 
@@ -178,7 +216,10 @@ def test_a_slow_cell_and_a_dead_kernel_are_failures(source):
 @pytest.mark.notebook
 def test_metrics_that_are_no_object_and_named_errors_are_failures_in_words(source):
     write_notebook(source / "03_list.ipynb", METRICS % "[1]")
-    write_notebook(source / "04_named.ipynb", "from workbench.errors import BadParameter\nraise BadParameter('n is 0')")
+    write_notebook(
+        source / "04_named.ipynb",
+        "from workbench.errors import BadParameter\nraise BadParameter('n is 0')",
+    )
     entries = _run(source, "list", "named").record["notebooks"]
     listed, named = (entry["error"] for entry in entries.values())
     assert (
@@ -190,14 +231,19 @@ def test_metrics_that_are_no_object_and_named_errors_are_failures_in_words(sourc
 
 @pytest.mark.notebook
 def test_a_killed_run_says_what_is_left_and_resumes(source, tmp_path):
-    """The second notebook waits for a file, so that the kill lands between the first one's end and its own."""
+    """The second notebook waits for a file, so that the kill lands between the first one's end
+    and its own.
+    """
     flag = tmp_path / "flag"
     write_notebook(
-        source / "02_bad.ipynb", f"import os, time\nwhile not os.path.exists({str(flag)!r}): time.sleep(.05)"
+        source / "02_bad.ipynb",
+        f"import os, time\nwhile not os.path.exists({str(flag)!r}): time.sleep(.05)",
     )
     call = f"run_notebooks(['good', 'bad'], {{'n': 2}}, source=Path({str(source)!r}), out='runs')"
     code = f"from workbench.runs import *; {call}"
-    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.DEVNULL
+    )
     out = tmp_path / "runs"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -277,7 +323,9 @@ DAMAGE = {
     "status": lambda record: record | {"status": "fine"},
     "notebooks": lambda record: record | {"notebooks": []},
     "entry": lambda record: record | {"notebooks": {"01_good": {}}},
-    "error": lambda record: record | {"notebooks": {"01_good": record["notebooks"]["01_good"] | {"error": "x"}}},
+    "error": lambda record: (
+        record | {"notebooks": {"01_good": record["notebooks"]["01_good"] | {"error": "x"}}}
+    ),
     "not finite": lambda record: record | {"more": float("nan")},
 }
 
@@ -290,8 +338,13 @@ def test_a_damaged_run_is_named_and_hides_no_other(source, stopped, name):
     if name == "folder":
         bad.mkdir()
     else:
-        bad.write_text("[" * 200_000 if name == "nested" else json.dumps(DAMAGE[name](stopped.record)))
-    for act in (load_run, lambda name, out: resume_run(name, out=out, source=source, progress=False)):
+        bad.write_text(
+            "[" * 200_000 if name == "nested" else json.dumps(DAMAGE[name](stopped.record))
+        )
+    for act in (
+        load_run,
+        lambda name, out: resume_run(name, out=out, source=source, progress=False),
+    ):
         with pytest.raises(BadFile) as caught:
             act(bad.parent.name, out)
         assert caught.value.file == str(bad)
@@ -329,18 +382,25 @@ def test_a_wheel_inside_somebody_elses_clone_claims_no_commit(tmp_path):
 @pytest.mark.notebook
 def test_the_command_exits_1_when_a_notebook_failed_and_writes_the_pages(source, monkeypatch):
     monkeypatch.setattr(runs, "resource", lambda _: source)
-    result = CliRunner().invoke(cli.app, ["run", "--all", "-p", "scale=0.25", "--out", str(source / "runs")])
+    result = CliRunner().invoke(
+        cli.app, ["run", "--all", "-p", "scale=0.25", "--out", str(source / "runs")]
+    )
     assert result.exit_code == 1
     (folder,) = (source / "runs").iterdir()
-    assert {"index.html", "01_good.html", "02_bad.html", "run.json", "notebooks"} == {p.name for p in folder.iterdir()}
+    assert {"index.html", "01_good.html", "02_bad.html", "run.json", "notebooks"} == {
+        p.name for p in folder.iterdir()
+    }
     assert "ZeroDivisionError: division by zero" in result.output
     assert f"workbench run --resume {folder.name}" in result.output
-    shown = CliRunner().invoke(cli.app, ["runs", "show", folder.name, "--out", str(source / "runs")])
+    shown = CliRunner().invoke(
+        cli.app, ["runs", "show", folder.name, "--out", str(source / "runs")]
+    )
     assert "scale = 0.25" in shown.output
 
 
 @pytest.mark.parametrize(
-    "words", [["run"], ["run", "good", "--all"], ["run", "good", "-p", "n"], ["run", "good", "-p", "n=x"]]
+    "words",
+    [["run"], ["run", "good", "--all"], ["run", "good", "-p", "n"], ["run", "good", "-p", "n=x"]],
 )
 def test_the_command_refuses_bad_input_before_it_starts(source, monkeypatch, words):
     monkeypatch.setattr(runs, "resource", lambda _: source)

@@ -1,4 +1,6 @@
-"""The set-up files agree with each other, and `make` never takes an environment for whole when it is not."""
+"""The set-up files agree with each other, and `make` never takes an environment for whole when
+it is not.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,17 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DECLARED = [Requirement(r) for r in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]]
+DECLARED = [
+    Requirement(r) for r in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
+]
 IMPORTED_AS = {"pillow": "PIL", "ipython": "IPython", "opencv-python": "cv2", "pyyaml": "yaml"}
 
 
 def _pins() -> dict[str, Version]:
-    lines = (line.partition("#")[0].strip() for line in (ROOT / "constraints.txt").read_text().splitlines())
+    lines = (
+        line.partition("#")[0].strip()
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+    )
     pairs = (line.split("==") for line in lines if line)
     return {canonicalize_name(name): Version(version) for name, version in pairs}
 
@@ -47,15 +54,23 @@ def test_every_pin_satisfies_its_declared_range():
     wrong = [
         r
         for r in DECLARED
-        if canonicalize_name(r.name) not in pins or pins[canonicalize_name(r.name)] not in r.specifier
+        if canonicalize_name(r.name) not in pins
+        or pins[canonicalize_name(r.name)] not in r.specifier
     ]
     assert not wrong
 
 
 def test_every_import_is_declared():
-    declared = {IMPORTED_AS.get(r.name, r.name.replace("-", "_")) for r in DECLARED} | {"workbench", "tests"}
+    declared = {IMPORTED_AS.get(r.name, r.name.replace("-", "_")) for r in DECLARED} | {
+        "workbench",
+        "tests",
+    }
     files = [*(ROOT / "workbench").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]
-    missing = {(path.relative_to(ROOT).as_posix(), name) for path in files for name in _imports(path) - declared}
+    missing = {
+        (path.relative_to(ROOT).as_posix(), name)
+        for path in files
+        for name in _imports(path) - declared
+    }
     assert not missing
 
 
@@ -69,7 +84,8 @@ def _imports(path: Path) -> set[str]:
     return found - sys.stdlib_module_names
 
 
-# A python that answers the Makefile's three questions and records installations instead of making them.
+# A python that answers the Makefile's three questions and records installations instead of making
+# them.
 FAKE = """#!/bin/sh
 case "$1 $2" in
   "-c import"*) [ -n "$UNFIT" ] && exit 1; echo "$0" ;;
@@ -97,9 +113,13 @@ def _make(folder: Path, *words: str, **env: str) -> tuple[int, list[str]]:
     """Exit status of make, and what the stand-in was asked to do since the last call."""
     log = folder / "log"
     log.unlink(missing_ok=True)
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS", "PYTHON"))}
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS", "PYTHON"))
+    }
     command = ["make", *words, f"PYTHON={folder / 'fake python'}"]
-    done = subprocess.run(command, cwd=folder, env={**environment, **env}, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=folder, env={**environment, **env}, capture_output=True, text=True
+    )
     return done.returncode, log.read_text().splitlines() if log.exists() else []
 
 
@@ -134,7 +154,10 @@ def test_an_interrupted_update_is_made_anew(clone):
 
 def test_a_moved_environment_is_made_anew(clone):
     _make(clone, "run")
-    assert _make(clone.rename(clone.with_name("moved")), "run") == (0, ["venv", "pip", "workbench run --all"])
+    assert _make(clone.rename(clone.with_name("moved")), "run") == (
+        0,
+        ["venv", "pip", "workbench run --all"],
+    )
 
 
 def test_a_python_that_does_not_fit_is_refused_in_words(clone):
@@ -162,9 +185,9 @@ def test_a_shim_that_only_fails_is_passed_over(clone, tmp_path):
         (shims / name).chmod(0o755)
     command = ["make", "-s", "interpreter"]
     env = {"PATH": f"{shims}:{os.environ['PATH']}"}
-    assert subprocess.run(command, cwd=clone, env=env, capture_output=True, text=True).stdout.strip() == str(
-        shims / "python3.12"
-    )
+    assert subprocess.run(
+        command, cwd=clone, env=env, capture_output=True, text=True
+    ).stdout.strip() == str(shims / "python3.12")
 
 
 def test_licence_is_apache_2():
@@ -178,5 +201,10 @@ def test_continuous_integration_lets_nothing_skip():
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     text = script.read_text()
-    for line in ("set -euo pipefail", "WORKBENCH_REQUIRE=realdata,parity,browser", "make test", "chromium"):
+    for line in (
+        "set -euo pipefail",
+        "WORKBENCH_REQUIRE=realdata,parity,browser",
+        "make test",
+        "chromium",
+    ):
         assert line in text

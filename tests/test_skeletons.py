@@ -7,9 +7,18 @@ from workbench.errors import UnknownName
 from workbench.skeletons import ALIASES, RHD_FROM_HAND21, SKELETONS, skeleton, skeleton_of_joints
 
 COUNTS = {
-    "coco17": 17, "posetrack17": 17, "posetrack15": 15, "crowdpose14": 14, "jhmdb15": 15, "h36m17": 17, "smpl24": 24,
-    "3dpw14": 14, "mpii16": 16, "hand21": 21, "hand21_rhd": 21,
-}  # fmt: skip
+    "coco17": 17,
+    "posetrack17": 17,
+    "posetrack15": 15,
+    "crowdpose14": 14,
+    "jhmdb15": 15,
+    "h36m17": 17,
+    "smpl24": 24,
+    "3dpw14": 14,
+    "mpii16": 16,
+    "hand21": 21,
+    "hand21_rhd": 21,
+}
 
 
 def test_every_skeleton_is_there():
@@ -34,7 +43,11 @@ def test_bones_and_pairs_are_sound(name):
     assert sum("right" in j for j in s.joints) == len(s.flip_pairs)
     np.testing.assert_array_equal(s.flip_index[s.flip_index], np.arange(len(s)))
     if s.oks_sigmas is not None:
-        assert len(s.oks_sigmas) == len(s) and min(s.oks_sigmas) > 0 and not s.sigma_source.startswith("none")
+        assert (
+            len(s.oks_sigmas) == len(s)
+            and min(s.oks_sigmas) > 0
+            and not s.sigma_source.startswith("none")
+        )
 
 
 def test_published_constants():
@@ -50,7 +63,11 @@ def test_published_constants():
 
 def test_rhd_counts_from_the_tip():
     panoptic, rhd = skeleton("hand21"), skeleton("hand21_rhd")
-    assert rhd.joints[1] == "thumb4" and rhd.joints[4] == "thumb1" and rhd.joints[20] == "pinky_finger1"
+    assert (
+        rhd.joints[1] == "thumb4"
+        and rhd.joints[4] == "thumb1"
+        and rhd.joints[20] == "pinky_finger1"
+    )
     assert tuple(panoptic.joints[i] for i in RHD_FROM_HAND21) == rhd.joints
     order = np.array(RHD_FROM_HAND21)
     np.testing.assert_array_equal(panoptic.adjacency[np.ix_(order, order)], rhd.adjacency)

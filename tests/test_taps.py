@@ -32,14 +32,20 @@ def test_record_catches_detaches_and_removes():
     assert torch.equal(taps["maps.first"], X) and torch.equal(taps["maps.second"], 2 * X)
     assert not taps["maps.second"].requires_grad and out.requires_grad
     assert not any(m._forward_hooks for m in model.modules())
-    assert tap_table(model) == {"maps.first": ("b", "channel"), "maps.second": ("b", "channel"), "unused": ("b",)}
+    assert tap_table(model) == {
+        "maps.first": ("b", "channel"),
+        "maps.second": ("b", "channel"),
+        "unused": ("b",),
+    }
 
 
 def test_an_edit_goes_on_and_is_what_is_recorded():
     model = Toy()
     with record(model, ["maps.second"], edit={"maps.first": torch.zeros_like}) as taps:
         out = model(X)
-    assert torch.equal(out, torch.zeros(2, 3)) and torch.equal(taps["maps.first"], torch.zeros(2, 3))
+    assert torch.equal(out, torch.zeros(2, 3)) and torch.equal(
+        taps["maps.first"], torch.zeros(2, 3)
+    )
     assert torch.equal(model(X), 2 * X)
 
 
@@ -62,12 +68,18 @@ def test_hooks_go_when_the_body_fails():
 
 def test_a_tap_that_never_fired_is_named():
     model = Toy()
-    with pytest.raises(TapError, match="never fired: unused"), record(model, ["unused", "maps.first"]):
+    with (
+        pytest.raises(TapError, match="never fired: unused"),
+        record(model, ["unused", "maps.first"]),
+    ):
         model(X)
 
 
 def test_unknown_names_get_suggestions():
-    with pytest.raises(UnknownName, match=r"did you mean 'maps\.first'"), record(Toy(), ["maps.frist"]):
+    with (
+        pytest.raises(UnknownName, match=r"did you mean 'maps\.first'"),
+        record(Toy(), ["maps.frist"]),
+    ):
         pass
 
 
@@ -147,10 +159,16 @@ def test_edits_that_cannot_be_are_named():
             return x, x
 
     model = nn.Sequential(Pair())
-    with pytest.raises(TapError, match="'0' gives tuple"), record(model, [], edit={"0": torch.zeros_like}):
+    with (
+        pytest.raises(TapError, match="'0' gives tuple"),
+        record(model, [], edit={"0": torch.zeros_like}),
+    ):
         model(X)
     both = {"maps.*": torch.zeros_like, "maps.first": torch.ones_like}
-    with pytest.raises(TapError, match=r"two edits change 'maps\.first'"), record(Toy(), [], edit=both):
+    with (
+        pytest.raises(TapError, match=r"two edits change 'maps\.first'"),
+        record(Toy(), [], edit=both),
+    ):
         pass
 
 

@@ -39,7 +39,16 @@ CONFIG = TrainConfig(steps=60, batch_size=17, lr=0.1, warmup_steps=5, save_every
 def run(out, config=CONFIG, source=batches, seed=1, **kw):
     torch.manual_seed(seed)
     model = Line()
-    return model, train(model, source, config, out, loss_weights={"squared": 1.0}, device="cpu", progress=False, **kw)
+    return model, train(
+        model,
+        source,
+        config,
+        out,
+        loss_weights={"squared": 1.0},
+        device="cpu",
+        progress=False,
+        **kw,
+    )
 
 
 def test_it_learns_the_line(tmp_path):
@@ -111,7 +120,9 @@ def edited(change):
 
 def flip_bytes(path):
     data = bytearray(path.read_bytes())
-    data[len(data) // 2 : len(data) // 2 + 64] = bytes(255 - b for b in data[len(data) // 2 : len(data) // 2 + 64])
+    data[len(data) // 2 : len(data) // 2 + 64] = bytes(
+        255 - b for b in data[len(data) // 2 : len(data) // 2 + 64]
+    )
     path.write_bytes(bytes(data))
 
 
@@ -193,9 +204,19 @@ result = train(Line(), batches, config, {str(tmp_path / "out")!r}, loss_weights=
 print("loss", result.history[-1]["loss"])
 """
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        str(script),
+    ]
     env = {**os.environ, "WORKBENCH_NO_TYPECHECK": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=120, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=env, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     losses = {line for line in done.stdout.splitlines() if line.startswith("loss")}
     assert len(losses) == 1  # both processes report the same mean

@@ -1,4 +1,6 @@
-"""Weights in and out as safetensors, with a card in the header and a report of every key. Nothing in a file can execute."""
+"""Weights in and out as safetensors, with a card in the header and a report of every key.
+Nothing in a file can execute.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ from .errors import BadFile, CheckpointMismatch, EmptyFile, MissingFile
 from .resources import write_beside
 
 SCHEMA_VERSION = 1
-_COUNTER = ".num_batches_tracked"  # of batch norms; nothing reads it, and published files may lack it
+# of batch norms; nothing reads it, and published files may lack it
+_COUNTER = ".num_batches_tracked"
 
 
 @dataclass(frozen=True)
@@ -45,9 +48,14 @@ class KeyReport:
 
 
 def save(path: str | Path, model: nn.Module, card: Mapping | None = None) -> Path:
-    """Writes a model's state with its card (any JSON: model name, config, recipe, seed, data, metrics) in the header."""
+    """Writes a model's state with its card (any JSON: model name, config, recipe, seed, data,
+    metrics) in the header.
+    """
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    header = {"schema_version": str(SCHEMA_VERSION), "card": json.dumps(dict(card or {}), sort_keys=True)}
+    header = {
+        "schema_version": str(SCHEMA_VERSION),
+        "card": json.dumps(dict(card or {}), sort_keys=True),
+    }
     return write_beside(Path(path), lambda beside: save_file(state, beside, metadata=header))
 
 
@@ -88,9 +96,11 @@ def read_tensors(path: str | Path, prefix: str = "") -> dict[str, Tensor]:
 
 
 def read_public(path: str | Path) -> dict[str, Tensor]:
-    """The tensors of a published weight file: safetensors, or a torch file, of which nothing is executed.
+    """The tensors of a published weight file: safetensors, or a torch file, of which nothing is
+    executed.
 
-    Torch files of whole trainings keep them under "state_dict". Errors: `BadFile` for anything but tensors by name.
+    Torch files of whole trainings keep them under "state_dict". Errors: `BadFile` for anything but
+    tensors by name.
     """
     path = Path(path)
     if path.suffix == ".safetensors" or not path.exists() or not path.stat().st_size:
@@ -99,7 +109,13 @@ def read_public(path: str | Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
         content = content.get("state_dict", content)
         return {name: tensor for name, tensor in content.items() if isinstance(tensor, Tensor)}
-    except (pickle.UnpicklingError, RuntimeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        AttributeError,
+        EOFError,
+        zipfile.BadZipFile,
+    ) as error:
         raise BadFile(
             f"no torch file of plain tensors: {str(error).splitlines()[0]}",
             file=path,
@@ -116,7 +132,9 @@ def compare_keys(model: nn.Module, tensors: Mapping[str, Tensor]) -> KeyReport:
         missing=tuple(k for k in own if k not in tensors and not k.endswith(_COUNTER)),
         unexpected=tuple(k for k in tensors if k not in own),
         misshapen=tuple(
-            f"{k}: file {tuple(tensors[k].shape)}, model {tuple(own[k].shape)}" for k in own if k in misshapen
+            f"{k}: file {tuple(tensors[k].shape)}, model {tuple(own[k].shape)}"
+            for k in own
+            if k in misshapen
         ),
     )
 
@@ -131,15 +149,18 @@ def load_into(
 ) -> KeyReport:
     """Copies tensors into a model and reports every key.
 
-    key_map: their name -> ours; None drops the key on purpose. partial: load what fits, and say so in the report;
-    without it anything that does not fit raises `CheckpointMismatch` and the model is left as it was.
+    key_map: their name -> ours; None drops the key on purpose. partial: load what fits, and say so
+    in the report; without it anything that does not fit raises `CheckpointMismatch` and the model
+    is left as it was.
     """
     if key_map is not None:
         mapped: dict[str, Tensor] = {}
         for name, tensor in tensors.items():
             ours = key_map(name)
             if ours in mapped:
-                raise CheckpointMismatch(f"two keys map to {ours!r}, the second is {name!r}", file=file)
+                raise CheckpointMismatch(
+                    f"two keys map to {ours!r}, the second is {name!r}", file=file
+                )
             if ours is not None:
                 mapped[ours] = tensor
         tensors = mapped

@@ -1,4 +1,6 @@
-"""The `workbench` command. Errors made on purpose end as one line on stderr and exit code 2; nothing else is caught."""
+"""The `workbench` command. Errors made on purpose end as one line on stderr and exit code 2;
+nothing else is caught.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +17,23 @@ import typer
 from .errors import BadParameter, WorkbenchError, unknown
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="The Occlusion Workbench."
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="The Occlusion Workbench.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Data sets and weights: list, show, fetch, verify.")
+data_app = typer.Typer(
+    no_args_is_help=True, help="Data sets and weights: list, show, fetch, verify."
+)
 app.add_typer(data_app, name="data")
 
-# --- data ---------------------------------------------------------------------------------------------------------
+# --- data -----------------------------------------------------------------------------------------
 
 
 @data_app.command("list")
-def data_list(as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
+def data_list(
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+) -> None:
     """Every data set and weight file that has a manifest, and whether it is on this machine."""
     from rich.console import Console
     from rich.table import Table
@@ -51,24 +60,35 @@ def data_list(as_json: Annotated[bool, typer.Option("--json", help="Machine-read
 
 
 @data_app.command("show")
-def data_show(name: str, as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
+def data_show(
+    name: str, as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False
+) -> None:
     """One manifest: licence, how to get it, files, checksums, reader."""
     import yaml
 
     from .data import manifest as m
 
     content = m.manifest(name).model_dump()
-    text = json.dumps(content, indent=1) if as_json else yaml.safe_dump(content, sort_keys=False, width=110)
+    text = (
+        json.dumps(content, indent=1)
+        if as_json
+        else yaml.safe_dump(content, sort_keys=False, width=110)
+    )
     print(text.rstrip())
 
 
 def _print_checks(spec: str, checks: list, as_json: bool) -> None:
     if as_json:
-        rows = [{"path": str(c.path), "status": c.status, "detail": c.detail, "required": c.required} for c in checks]
+        rows = [
+            {"path": str(c.path), "status": c.status, "detail": c.detail, "required": c.required}
+            for c in checks
+        ]
         print(json.dumps({"schema_version": 1, "data": spec, "files": rows}, indent=1))
     else:
         for check in checks:
-            print(f"{check.status:10} {check.path}" + (f"  ({check.detail})" if check.detail else ""))
+            print(
+                f"{check.status:10} {check.path}" + (f"  ({check.detail})" if check.detail else "")
+            )
         if not checks:
             print(f"{spec} has no files: nothing to fetch or verify")
     if any(check.bad for check in checks):
@@ -76,8 +96,12 @@ def _print_checks(spec: str, checks: list, as_json: bool) -> None:
 
 
 @data_app.command("fetch")
-def data_fetch(name: str, as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False) -> None:
-    """Download what is not there yet into the user's cache, and check it; exit 1 if anything is missing or differs."""
+def data_fetch(
+    name: str, as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False
+) -> None:
+    """Download what is not there yet into the user's cache, and check it; exit 1 if anything is
+    missing or differs.
+    """
     from .data import manifest as m
 
     _print_checks(name, m.fetch(name), as_json)
@@ -88,7 +112,9 @@ def data_verify(
     spec: Annotated[str, typer.Argument(metavar="NAME[:PATH]")],
     as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
 ) -> None:
-    """Check every file against its manifest where it lies; exit 1 if anything is missing or differs."""
+    """Check every file against its manifest where it lies; exit 1 if anything is missing or
+    differs.
+    """
     from .data import manifest as m
 
     _print_checks(spec, m.verify(spec, progress=True), as_json)
@@ -100,12 +126,20 @@ _TITLES = {"labelled": "people with joints", "in_space": "joints in 3D", "fps": 
 
 @data_app.command("inspect")
 def data_inspect(
-    path: Annotated[str, typer.Argument(metavar="PATH", help="A file, a folder, or NAME[:PATH] of a data set.")],
+    path: Annotated[
+        str, typer.Argument(metavar="PATH", help="A file, a folder, or NAME[:PATH] of a data set.")
+    ],
     reader: Annotated[str | None, typer.Option(help="Which reader; recognised by default.")] = None,
-    on_bad: Annotated[str, typer.Option(help="raise at a bad record, or report them and read the others.")] = "raise",
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, with every warning.")] = False,
+    on_bad: Annotated[
+        str, typer.Option(help="raise at a bad record, or report them and read the others.")
+    ] = "raise",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Machine-readable, with every warning.")
+    ] = False,
 ) -> None:
-    """Read whatever it is, and say what it is and what is in it; exit 2 with one line where it is damaged."""
+    """Read whatever it is, and say what it is and what is in it; exit 2 with one line where it
+    is damaged.
+    """
     import logging
     import warnings
 
@@ -130,16 +164,27 @@ def data_inspect(
             value = "no, nothing is said about it"
         if key == "joints" and found["occlusion_known"] is False:
             value = {"not labelled (0)": value["0"], "labelled (2)": value["2"]}
-        if key not in ("schema_version", "warnings") and value is not False and value not in (None, [], {}):
+        if (
+            key not in ("schema_version", "warnings")
+            and value is not False
+            and value not in (None, [], {})
+        ):
             title = _TITLES.get(key, key.replace("_", " "))
             table.add_row(title, Text(_printable(_cell(value))))
     Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
     told = found["warnings"]
     for w in told["records"][:_SHOWN_WARNINGS]:
         file = None if w["file"] == found["path"] else w["file"]
-        print(_printable("warning: " + ", ".join(part for part in (file, w["record"], w["problem"]) if part)))
+        print(
+            _printable(
+                "warning: " + ", ".join(part for part in (file, w["record"], w["problem"]) if part)
+            )
+        )
     if told["count"] > _SHOWN_WARNINGS:
-        print(f"and {told['count'] - _SHOWN_WARNINGS:,} more of {told['count']:,} warnings; --json has all")
+        print(
+            f"and {told['count'] - _SHOWN_WARNINGS:,} more of {told['count']:,} warnings; --json "
+            "has all"
+        )
 
 
 def _printable(text: str) -> str:
@@ -148,7 +193,9 @@ def _printable(text: str) -> str:
 
 
 def _cell(value) -> str:
-    """A value of `describe` in words: a range as 3-5, joints by what their flags mean, a dict as key value."""
+    """A value of `describe` in words: a range as 3-5, joints by what their flags mean, a dict as
+    key value.
+    """
     match value:
         case {"width": width, "height": height}:
             return f"{_cell(width)} x {_cell(height)} px"
@@ -169,7 +216,7 @@ def _cell(value) -> str:
     return str(value)
 
 
-# --- train, evaluate, bench ---------------------------------------------------------------------------------------
+# --- train, evaluate, bench -----------------------------------------------------------------------
 
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Seed = Annotated[int, typer.Option(min=0)]
@@ -178,7 +225,9 @@ JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the rows to
 
 
 def _recipe(method: str):
-    """The recipe module of a method; importing one pulls in torch, so it waits until it is asked for."""
+    """The recipe module of a method; importing one pulls in torch, so it waits until it is asked
+    for.
+    """
     from importlib import import_module
 
     known = sorted(p.stem for p in (Path(__file__).parent / "recipes").glob("[a-z]*.py"))
@@ -188,11 +237,15 @@ def _recipe(method: str):
 
 
 # what says which row it is
-ROW_WORDS = "method variant configuration precision batch task T subset data backbone boxes kind".split()
+ROW_WORDS = (
+    "method variant configuration precision batch task T subset data backbone boxes kind".split()
+)
 
 
 def _print_rows(rows: list[dict]) -> None:
-    """A table, its columns of numbers in as many parts as the terminal is narrow; what a row is stands in each part."""
+    """A table, its columns of numbers in as many parts as the terminal is narrow; what a row is
+    stands in each part.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
@@ -242,21 +295,28 @@ def _write_json(path: Path | None, content: dict) -> None:
     if path is not None:
         from .resources import write_beside
 
-        write_beside(path, lambda beside: beside.write_text(json.dumps(content, indent=1), encoding="utf-8"))
+        write_beside(
+            path, lambda beside: beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        )
 
 
 @app.command()
 def train(
     method: str,
     out: Annotated[
-        Path | None, typer.Option(help="Weight file to write; the shipped one's name in . by default.")
+        Path | None,
+        typer.Option(help="Weight file to write; the shipped one's name in . by default."),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Fewer steps than the recipe's.", min=1)] = None,
-    skeleton: Annotated[str | None, typer.Option(help="Whose joints; the method's usual one by default.")] = None,
+    skeleton: Annotated[
+        str | None, typer.Option(help="Whose joints; the method's usual one by default.")
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
 ):
-    """Train what the workbench ships for METHOD, from data that it makes itself. A killed training goes on where it was."""
+    """Train what the workbench ships for METHOD, from data that it makes itself. A killed
+    training goes on where it was.
+    """
     from dataclasses import replace
 
     from .predict import weights_path
@@ -265,49 +325,79 @@ def train(
     _writable(out)
     settings = replace(recipe.SHIPPED_TRAIN, seed=seed)
     if steps is not None:
-        settings = replace(settings, steps=steps, warmup_steps=min(settings.warmup_steps, steps // 5))
+        settings = replace(
+            settings, steps=steps, warmup_steps=min(settings.warmup_steps, steps // 5)
+        )
     chosen = {} if skeleton is None else {"skeleton": skeleton}
-    typer.echo(recipe.ship(out or Path(weights_path(method, skeleton).name), settings, **chosen, device=device))
+    typer.echo(
+        recipe.ship(
+            out or Path(weights_path(method, skeleton).name), settings, **chosen, device=device
+        )
+    )
 
 
 @app.command()
 def evaluate(
     method: str,
-    data: Annotated[str, typer.Option(help="NAME or NAME:PATH; see `workbench data list`.")] = "synthetic",
+    data: Annotated[
+        str, typer.Option(help="NAME or NAME:PATH; see `workbench data list`.")
+    ] = "synthetic",
     json_file: JsonFile = None,
-    variants: Annotated[str | None, typer.Option(help="Comma-separated; the shipped ones by default.")] = None,
+    variants: Annotated[
+        str | None, typer.Option(help="Comma-separated; the shipped ones by default.")
+    ] = None,
     task: Annotated[
-        str | None, typer.Option(help="Of stdpose: propagation (the usual one), estimation or pseudo.")
+        str | None,
+        typer.Option(help="Of stdpose: propagation (the usual one), estimation or pseudo."),
     ] = None,
     intervals: Annotated[str | None, typer.Option(help="Of stdpose: T, comma-separated.")] = None,
     given: Annotated[
-        float | None, typer.Option(help="Of stdpose: share of training windows that are told labels; the paper's is 0.")
+        float | None,
+        typer.Option(
+            help="Of stdpose: share of training windows that are told labels; the paper's is 0."
+        ),
     ] = None,
     boxes: Annotated[
-        Path | None, typer.Option(help="On published data, estimate in a detector's boxes: COCO results JSON.")
+        Path | None,
+        typer.Option(help="On published data, estimate in a detector's boxes: COCO results JSON."),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Cap every training; for trying out.", min=1)] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Cap every training; for trying out.", min=1)
+    ] = None,
     seed: Seed = 0,
     precision: Precision = "fp32",
     device: Device = "auto",
 ):
-    """Run METHOD's protocol on a data set and print its rows, the paper's beside them. Trained folds are kept and reused."""
+    """Run METHOD's protocol on a data set and print its rows, the paper's beside them. Trained
+    folds are kept and reused.
+    """
     recipe = _recipe(method)
     _writable(json_file)
     chosen = None if variants is None else tuple(v.strip() for v in variants.split(","))
     try:
         gaps = tuple(int(n) for n in intervals.split(",")) if intervals else None
     except ValueError as error:
-        raise BadParameter(f"intervals are {intervals!r}", remedy="whole numbers, as in 2,7") from error
-    asked = {"task": task, "intervals": gaps, "boxes": boxes, "precision": None if precision == "fp32" else precision}
+        raise BadParameter(
+            f"intervals are {intervals!r}", remedy="whole numbers, as in 2,7"
+        ) from error
+    asked = {
+        "task": task,
+        "intervals": gaps,
+        "boxes": boxes,
+        "precision": None if precision == "fp32" else precision,
+    }
     asked |= {"given": given}
-    more, known = {k: v for k, v in asked.items() if v is not None}, inspect.signature(recipe.evaluate).parameters
+    more, known = (
+        {k: v for k, v in asked.items() if v is not None},
+        inspect.signature(recipe.evaluate).parameters,
+    )
     if precision not in ("fp32", "bf16"):
         raise BadParameter(f"precision is {precision!r}", remedy="choose fp32 or bf16")
     if unknown_here := [f"--{name}" for name in more if name not in known]:
         raise BadParameter(f"{method} has no {', '.join(unknown_here)}", remedy="leave it out")
     result = recipe.evaluate(data, variants=chosen, steps=steps, seed=seed, device=device, **more)
-    if os.environ.get("RANK", "0") != "0":  # of several processes that torchrun started, the first one speaks
+    # of several processes that torchrun started, the first one speaks
+    if os.environ.get("RANK", "0") != "0":
         return
     typer.echo(result["protocol"])
     _print_rows(recipe.flat(result))
@@ -316,23 +406,39 @@ def evaluate(
 
 @app.command()
 def score(
-    predictions: Annotated[Path, typer.Argument(help="COCO results JSON with keypoints and scores.")],
-    truth: Annotated[Path, typer.Option(help="Annotation file: COCO, CrowdPose, or any in COCO's format.")],
+    predictions: Annotated[
+        Path, typer.Argument(help="COCO results JSON with keypoints and scores.")
+    ],
+    truth: Annotated[
+        Path, typer.Option(help="Annotation file: COCO, CrowdPose, or any in COCO's format.")
+    ],
     boxes: Annotated[
-        str, typer.Option(help="What the poses were estimated from: ground truth, detector, none (bottom-up).")
+        str,
+        typer.Option(
+            help="What the poses were estimated from: ground truth, detector, none (bottom-up)."
+        ),
     ] = "not stated",
-    skeleton: Annotated[str | None, typer.Option(help="Told by the annotations if left out.")] = None,
-    area: Annotated[
-        str | None, typer.Option(help="OKS scale: stated, or box (0.53 of it; CrowdPose's default).")
+    skeleton: Annotated[
+        str | None, typer.Option(help="Told by the annotations if left out.")
     ] = None,
-    on_bad: Annotated[str, typer.Option(help="raise at a bad record, or report them and score the others.")] = "raise",
+    area: Annotated[
+        str | None,
+        typer.Option(help="OKS scale: stated, or box (0.53 of it; CrowdPose's default)."),
+    ] = None,
+    on_bad: Annotated[
+        str, typer.Option(help="raise at a bad record, or report them and score the others.")
+    ] = "raise",
     json_file: JsonFile = None,
 ):
-    """Score anybody's COCO results: AP and AR by OKS and PCK, of all, visible and occluded joints, and by crowdIndex."""
+    """Score anybody's COCO results: AP and AR by OKS and PCK, of all, visible and occluded
+    joints, and by crowdIndex.
+    """
     from .data.scoring import score_files
 
     _writable(json_file)
-    result = score_files(predictions, truth, boxes=boxes, skeleton=skeleton, area=area, on_bad=on_bad)
+    result = score_files(
+        predictions, truth, boxes=boxes, skeleton=skeleton, area=area, on_bad=on_bad
+    )
     typer.echo(result["protocol"])
     _print_rows([{"subset": r["subset"], "people": r["n"], **r["metrics"]} for r in result["rows"]])
     for warning in result["warnings"][:_SHOWN_WARNINGS]:
@@ -359,36 +465,48 @@ def bench(
     _print_rows(result["rows"])
 
 
-# --- predict ------------------------------------------------------------------------------------------------------
+# --- predict --------------------------------------------------------------------------------------
 
 
 @app.command()
 def predict(
     method: str,
     source: Annotated[
-        str, typer.Argument(metavar="VIDEO|FOLDER|CAMERA", help="A video, pictures, or a camera's number.")
+        str,
+        typer.Argument(
+            metavar="VIDEO|FOLDER|CAMERA", help="A video, pictures, or a camera's number."
+        ),
     ],
     keypoints: Annotated[
         Path | None,
-        typer.Option(help="Your own results: COCO results, MMPose or OpenPose JSON, a folder of them, or CSV."),
+        typer.Option(
+            help="Your own results: COCO results, MMPose or OpenPose JSON, a folder of them, or CSV."
+        ),
     ] = None,
     skeleton: Annotated[
         str | None, typer.Option(help="Of the results; told by the number of joints if left out.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the video, the results and the table.")] = Path("predictions"),
+    out: Annotated[
+        Path, typer.Option(help="Folder for the video, the results and the table.")
+    ] = Path("predictions"),
     delta: Annotated[
-        float | None, typer.Option(help="Replace joints below this confidence; the weights' own rule.")
+        float | None,
+        typer.Option(help="Replace joints below this confidence; the weights' own rule."),
     ] = None,
-    frames: Annotated[int, typer.Option(help="How many frames to record from a camera.", min=1)] = 150,
+    frames: Annotated[
+        int, typer.Option(help="How many frames to record from a camera.", min=1)
+    ] = 150,
     precision: Precision = "fp32",
     device: Device = "auto",
 ):
-    """Refine the people of a video: an overlay video, results in the format of the input, and a table of all joints.
+    """Refine the people of a video: an overlay video, results in the format of the input, and a
+    table of all joints.
 
-    port replaces joints below delta, pose by pose; hanet moves every joint, each person's track as one sequence; vissimcc
-    looks at the pictures again, in each person's box, otpose and stdpose at the frames around them, too; these three
-    find their joints in yours by name and leave the others.
-    Without --keypoints, people are found by torchvision's keypoint detector (`workbench data fetch torchvision_keypointrcnn`).
+    port replaces joints below delta, pose by pose; hanet moves every joint, each person's track as
+    one sequence; vissimcc looks at the pictures again, in each person's box, otpose and stdpose at
+    the frames around them, too; these three find their joints in yours by name and leave the
+    others. Without --keypoints, people are found by torchvision's keypoint detector (`workbench
+    data fetch torchvision_keypointrcnn`).
     """
     from itertools import islice
     from time import perf_counter
@@ -397,23 +515,38 @@ def predict(
     from .data.frames import open_frames, picture_names
     from .data.people import find_people, link, load_finder, on_frames
     from .metrics import joint_distances
-    from .predict import OF_PICTURES, SHIPPED, PoseEstimator, estimate_people, load, refine_people, refine_tracks
+    from .predict import (
+        OF_PICTURES,
+        SHIPPED,
+        PoseEstimator,
+        estimate_people,
+        load,
+        refine_people,
+        refine_tracks,
+    )
     from .train import choose_device
     from .view.overlay import save_results, write_video
 
     if method not in SHIPPED:
         raise unknown("method for a video", method, SHIPPED)
     if delta is not None and method != "port":
-        raise BadParameter(f"{method} has no delta: every joint may move", remedy="leave --delta out")
+        raise BadParameter(
+            f"{method} has no delta: every joint may move", remedy="leave --delta out"
+        )
     device, start = choose_device(device), perf_counter()
-    if not keypoints:  # whoever finds people finds coco17: weights for it are wanted before the work
+    # whoever finds people finds coco17: weights for it are wanted before the work
+    if not keypoints:
         load(method, skeleton=None if method in OF_PICTURES else "coco17", precision=precision)
     finder = None if keypoints else load_finder(device=device)
     if source.isdecimal():
         with open_frames(int(source)) as camera:
             stream = islice(camera, frames)
             fps = camera.video.fps
-            source = str(write_video(out / f"camera_{source}.webm", stream, fps=fps, total=frames, progress=True))
+            source = str(
+                write_video(
+                    out / f"camera_{source}.webm", stream, fps=fps, total=frames, progress=True
+                )
+            )
     with open_frames(source) as video:
         if keypoints:
             size_wh = (video.video.width, video.video.height)
@@ -428,17 +561,26 @@ def predict(
         if isinstance(refiner, PoseEstimator):
             refined = estimate_people(refiner, video, found)
         else:
-            refined = refine_people(refiner, found, delta=delta) if method == "port" else refine_tracks(refiner, found)
+            refined = (
+                refine_people(refiner, found, delta=delta)
+                if method == "port"
+                else refine_tracks(refiner, found)
+            )
         written = save_results(out, video, refined, like=keypoints, progress=True)
         n, seconds = len(video), perf_counter() - start
-    moved = joint_distances(refined.xy_frame, found.xy_frame)[refined.replaced & (found.confidence > 0)]
+    moved = joint_distances(refined.xy_frame, found.xy_frame)[
+        refined.replaced & (found.confidence > 0)
+    ]
     row = {
         "frames": n,
         "persons": len(set(found.tracks.tolist())),
         "poses": len(found),
         "joints": found.confidence.size,
     }
-    row |= {"replaced": int(refined.replaced.sum()), "moved, px": float(moved.mean()) if moved.size else 0.0}
+    row |= {
+        "replaced": int(refined.replaced.sum()),
+        "moved, px": float(moved.mean()) if moved.size else 0.0,
+    }
     _print_rows([row | {"device": device, "frames/s": n / seconds}])
     for path in written.values():
         typer.echo(path)
@@ -449,36 +591,54 @@ def propagate(
     source: Annotated[str, typer.Argument(help="The video: a file, or a folder of its pictures.")],
     labels: Annotated[Path, typer.Option(help="COCO JSON with the poses of some of its frames.")],
     out: Annotated[Path, typer.Option(help="COCO JSON to write.")] = Path("propagated.json"),
-    method: Annotated[str, typer.Option(help="stdpose, farneback (optical flow) or linear.")] = "stdpose",
+    method: Annotated[
+        str, typer.Option(help="stdpose, farneback (optical flow) or linear.")
+    ] = "stdpose",
     skeleton: Annotated[str | None, typer.Option(help="Told by the labels if left out.")] = None,
-    overlay: Annotated[Path | None, typer.Option(help="Also write the video with all poses, .webm.")] = None,
+    overlay: Annotated[
+        Path | None, typer.Option(help="Also write the video with all poses, .webm.")
+    ] = None,
     first_frame: Annotated[
-        int | None, typer.Option(help="Number of the video's first frame in the labels, 0 or 1.", min=0, max=1)
+        int | None,
+        typer.Option(help="Number of the video's first frame in the labels, 0 or 1.", min=0, max=1),
     ] = None,
     max_gap: Annotated[
-        int | None, typer.Option(help="Leave gaps of more frames than this open; all are filled by default.", min=1)
+        int | None,
+        typer.Option(
+            help="Leave gaps of more frames than this open; all are filled by default.", min=1
+        ),
     ] = None,
-    on_bad: Annotated[str, typer.Option(help="raise at a bad record, or report them and carry the others.")] = "raise",
+    on_bad: Annotated[
+        str, typer.Option(help="raise at a bad record, or report them and carry the others.")
+    ] = "raise",
     device: Device = "auto",
 ):
     """Carry the labels of some frames of a video to every frame between them.
 
-    The labels come back as they were, with an annotation for each pose that was carried, marked "propagated", with the
-    confidence of every joint. Images find their frames by the names of the pictures, by frame_id, or by the number in
-    file_name; numbers count from --first-frame where the file leaves it open. People are told apart by track_id (a number
-    or text) or instance_id; where nobody has one, they are linked by place and shape and get one; if some have one, all
-    must.
+    The labels come back as they were, with an annotation for each pose that was carried, marked
+    "propagated", with the confidence of every joint. Images find their frames by the names of the
+    pictures, by frame_id, or by the number in file_name; numbers count from --first-frame where the
+    file leaves it open. People are told apart by track_id (a number or text) or instance_id; where
+    nobody has one, they are linked by place and shape and get one; if some have one, all must.
 
-    Nothing is carried beyond a person's first and last label, nor across a frame where the person's annotation has no
-    joints (all v = 0): that says that the person is not there.
+    Nothing is carried beyond a person's first and last label, nor across a frame where the person's
+    annotation has no joints (all v = 0): that says that the person is not there.
 
-    To correct and run again: move the joints of a carried pose in the written file and remove its "propagated" mark (or
-    set it to false). It then is a label; poses with the mark are none, they are carried anew, and so are those that CVAT
-    put between its keyframes ("keyframe": false).
+    To correct and run again: move the joints of a carried pose in the written file and remove its
+    "propagated" mark (or set it to false). It then is a label; poses with the mark are none, they
+    are carried anew, and so are those that CVAT put between its keyframes ("keyframe": false).
     """
     from .data.frames import open_frames
     from .predict import load
-    from .propagate import WAYS, all_poses, check_places, gaps, read_labels, unknown_joints, write_propagated
+    from .propagate import (
+        WAYS,
+        all_poses,
+        check_places,
+        gaps,
+        read_labels,
+        unknown_joints,
+        write_propagated,
+    )
     from .propagate import propagate as carry
     from .train import choose_device
     from .view.overlay import write_overlay
@@ -490,7 +650,10 @@ def propagate(
     check_places(source, labels, out, overlay)
     with open_frames(source, on_bad=on_bad) as video:
         given = read_labels(labels, video, skeleton, first_frame=first_frame, on_bad=on_bad)
-        for line in (*given.notes, *(f"warning: {warning}" for warning in given.warnings[:_SHOWN_WARNINGS])):
+        for line in (
+            *given.notes,
+            *(f"warning: {warning}" for warning in given.warnings[:_SHOWN_WARNINGS]),
+        ):
             typer.echo(_printable(line))
         if (n := len(given.warnings)) > _SHOWN_WARNINGS:
             typer.echo(f"and {n - _SHOWN_WARNINGS:,} more of {n:,} warnings")
@@ -498,14 +661,18 @@ def propagate(
         found = carry(given.clip, video, way, max_gap=max_gap, progress=True)
         line = unknown_joints(found.skeleton, way)
         if line:
-            typer.echo(f"{method} does not know {', '.join(line)}: between their labels on a straight line")
+            typer.echo(
+                f"{method} does not know {', '.join(line)}: between their labels on a straight line"
+            )
         write_propagated(out, given, found, line)
         if overlay is not None:
             marks = "discs: labels   rings: propagated"
             write_overlay(overlay, video, all_poses(given.clip, found), legend=marks, progress=True)
     lengths = [right - left - 1 for track in given.clip.tracks for left, right in gaps(track)]
     if max_gap is not None and max(lengths) > max_gap:
-        typer.echo(f"{sum(n > max_gap for n in lengths)} gaps of more than {max_gap} frames are left open")
+        typer.echo(
+            f"{sum(n > max_gap for n in lengths)} gaps of more than {max_gap} frames are left open"
+        )
     row = {
         "frames": given.clip.video.n_frames,
         "persons": len(given.clip.tracks),
@@ -520,7 +687,7 @@ def propagate(
         typer.echo(overlay)
 
 
-# --- run, runs, lab -----------------------------------------------------------------------------------------------
+# --- run, runs, lab -------------------------------------------------------------------------------
 
 runs_app = typer.Typer(no_args_is_help=True, help="Earlier runs: list, show.")
 app.add_typer(runs_app, name="runs")
@@ -529,9 +696,13 @@ Out = Annotated[Path, typer.Option("--out", help="Folder of the run folders.")]
 
 @app.command()
 def run(
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME...", help="Notebooks, as 02_port or port.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="NAME...", help="Notebooks, as 02_port or port.")
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every notebook.")] = False,
-    parameters: Annotated[list[str] | None, typer.Option("-p", metavar="KEY=VALUE", help="A parameter.")] = None,
+    parameters: Annotated[
+        list[str] | None, typer.Option("-p", metavar="KEY=VALUE", help="A parameter.")
+    ] = None,
     profile: Annotated[str, typer.Option(help="fast, full or paper.")] = "fast",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     out: Out = Path("runs"),
@@ -540,13 +711,17 @@ def run(
     ] = 1800,
     resume: Annotated[str | None, typer.Option(metavar="ID", help="Finish an earlier run.")] = None,
 ) -> None:
-    """Execute notebooks into runs/<id>/ and write its index.html; exit code 1 when a notebook failed."""
+    """Execute notebooks into runs/<id>/ and write its index.html; exit code 1 when a notebook
+    failed.
+    """
     from .runs import list_runs, notebook_paths, resume_run, run_notebooks
     from .view.html import publish
 
     if (bool(names) + every + bool(resume)) != 1:
         there = ", ".join(notebook_paths())
-        raise BadParameter("name notebooks, or say --all, or --resume ID", remedy=f"there are {there}")
+        raise BadParameter(
+            "name notebooks, or say --all, or --resume ID", remedy=f"there are {there}"
+        )
     pairs = [text.partition("=") for text in parameters or []]
     if lone := [key for key, equals, _ in pairs if not equals]:
         raise BadParameter("expected KEY=VALUE", record=f"-p {lone[0]}")
@@ -559,7 +734,8 @@ def run(
             if earlier.status == "interrupted":
                 left = ", ".join(earlier.left) or "nothing"
                 print(
-                    f"run {earlier.id} was interrupted; left: {left}. `--resume {earlier.id}` finishes it",
+                    f"run {earlier.id} was interrupted; left: {left}. `--resume {earlier.id}` "
+                    "finishes it",
                     file=sys.stderr,
                 )
         given = {key: value for key, _, value in pairs}
@@ -579,11 +755,16 @@ def runs_list(out: Out = Path("runs")) -> None:
     for item in list_runs(out):
         left = f"  left: {', '.join(item.left)}" if item.left else ""
         left = f"  {item.problem}" if item.problem else left
-        typer.echo(f"{item.id}  {item.status:<12}{len(item.notebooks('completed'))}/{len(item.notebooks())}{left}")
+        typer.echo(
+            f"{item.id}  "
+            f"{item.status:<12}{len(item.notebooks('completed'))}/{len(item.notebooks())}{left}"
+        )
 
 
 @runs_app.command("show")
-def runs_show(run_id: Annotated[str, typer.Argument(metavar="ID")], out: Out = Path("runs")) -> None:
+def runs_show(
+    run_id: Annotated[str, typer.Argument(metavar="ID")], out: Out = Path("runs")
+) -> None:
     """One run: notebooks, parameters, metrics, and how to finish it if it was interrupted."""
     from .runs import load_run
 
@@ -603,14 +784,18 @@ def _show(item) -> None:
     typer.echo(f"{item.status}: {item.folder / 'index.html'}")
     if item.left and item.status != "running":
         elsewhere = (
-            "" if item.folder.parent == Path("runs").resolve() else f" --out {shlex.quote(str(item.folder.parent))}"
+            ""
+            if item.folder.parent == Path("runs").resolve()
+            else f" --out {shlex.quote(str(item.folder.parent))}"
         )
         typer.echo(f"to run what is left: workbench run --resume {item.id}{elsewhere}")
 
 
 @app.command()
 def lab(
-    port: Annotated[int, typer.Option(help="The next free one is taken if it is in use.", min=1, max=65535)] = 8888,
+    port: Annotated[
+        int, typer.Option(help="The next free one is taken if it is in use.", min=1, max=65535)
+    ] = 8888,
     browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
 ) -> None:
     """Open JupyterLab on 127.0.0.1, its token on, at the notebooks."""
@@ -627,10 +812,12 @@ def main() -> None:
     except WorkbenchError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
-    except OSError as error:  # the file system's own refusals: no permission, disk full, not a folder
+    # the file system's own refusals: no permission, disk full, not a folder
+    except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(
-            f"{type(error).__name__}: {where}{error.strerror or error}. Remedy: check the path and its permissions",
+            f"{type(error).__name__}: {where}{error.strerror or error}. Remedy: check the path and "
+            "its permissions",
             file=sys.stderr,
         )
         sys.exit(2)

@@ -1,4 +1,6 @@
-"""Named errors. Each says what was expected, what came, where (file, record) and what to do about it, on one line."""
+"""Named errors. Each says what was expected, what came, where (file, record) and what to do
+about it, on one line.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,22 @@ from pathlib import Path
 
 
 class WorkbenchError(Exception):
-    """Base of every error that the workbench raises on purpose; the command line prints it as one line and exits 2."""
+    """Base of every error that the workbench raises on purpose; the command line prints it as
+    one line and exits 2.
+    """
 
     usual_remedy: str | None = None  # said where an error was given none of its own
 
     def __init__(
-        self, problem: str, *, file: str | Path | None = None, record: object = None, remedy: str | None = None
+        self,
+        problem: str,
+        *,
+        file: str | Path | None = None,
+        record: object = None,
+        remedy: str | None = None,
     ):
-        self.problem, self.remedy = problem[:1000], remedy  # names in files of others may be as long as the file
+        # names in files of others may be as long as the file
+        self.problem, self.remedy = problem[:1000], remedy
         self.file = None if file is None else str(file)
         self.record = None if record is None else str(record)[:200]
         super().__init__(str(self))
@@ -56,7 +66,9 @@ class BadRecord(WorkbenchError):
 
 
 class UnsafeFile(WorkbenchError):
-    """A file that would execute code or write outside its folder; nothing of it was run or written."""
+    """A file that would execute code or write outside its folder; nothing of it was run or
+    written.
+    """
 
 
 class ChecksumMismatch(WorkbenchError):
@@ -76,7 +88,9 @@ class BadParameter(WorkbenchError):
 
 
 class CheckpointMismatch(WorkbenchError):
-    """Weights that do not fit the model; the message lists missing, unexpected and misshapen keys."""
+    """Weights that do not fit the model; the message lists missing, unexpected and misshapen
+    keys.
+    """
 
 
 class TapError(WorkbenchError):
@@ -91,5 +105,9 @@ def unknown(kind: str, name: str, known: Iterable[str], **where) -> UnknownName:
     """An `UnknownName` that suggests near matches, or lists what there is."""
     known = sorted(known)
     near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)
-    remedy = f"did you mean {', '.join(map(repr, near))}?" if near else f"choose one of: {', '.join(known) or '(none)'}"
+    remedy = (
+        f"did you mean {', '.join(map(repr, near))}?"
+        if near
+        else f"choose one of: {', '.join(known) or '(none)'}"
+    )
     return UnknownName(f"unknown {kind} {name!r}", remedy=remedy, **where)

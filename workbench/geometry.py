@@ -1,10 +1,13 @@
 """Frame <-> crop <-> heatmap transforms and boxes. The only home of a half pixel.
 
-Points are (x, y) px, integer = pixel centre. Boxes are xyxy. Affine maps are [2 3], applied to column vectors (x, y, 1).
-Alignments say how a picture of W pixels covers a box of width w, and how a heatmap covers a crop:
+Points are (x, y) px, integer = pixel centre. Boxes are xyxy. Affine maps are [2 3], applied to
+column vectors (x, y, 1). Alignments say how a picture of W pixels covers a box of width w, and how
+a heatmap covers a crop:
     centre   edges on edges: the box's left edge is half a pixel left of pixel 0's centre
-    udp      centres on centres: the box's edges fall on the centres of the first and last pixel (Huang et al. 2020)
-    msra     one scale W / w from the corner, as SimpleBaseline and HRNet were trained (Xiao et al. 2018)
+    udp      centres on centres: the box's edges fall on the centres of the first and last pixel
+        (Huang et al. 2020)
+    msra     one scale W / w from the corner, as SimpleBaseline and HRNet were trained (Xiao et al.
+        2018)
 """
 
 from __future__ import annotations
@@ -36,11 +39,15 @@ def box_of_points(xy: Num[np.ndarray, "*n k 2"], use: np.ndarray | None = None) 
     if use is None:
         return np.concatenate((xy.min(-2), xy.max(-2)), -1)
     use = np.asarray(use)[..., None]
-    return np.concatenate((np.where(use, xy, np.inf).min(-2), np.where(use, xy, -np.inf).max(-2)), -1)
+    return np.concatenate(
+        (np.where(use, xy, np.inf).min(-2), np.where(use, xy, -np.inf).max(-2)), -1
+    )
 
 
 def enlarge(boxes: Boxes, factor: float, aspect: float | None = None) -> Boxes:
-    """Box about its own centre, first grown to the aspect ratio width / height if given, then times factor."""
+    """Box about its own centre, first grown to the aspect ratio width / height if given, then
+    times factor.
+    """
     boxes = np.asarray(boxes, np.float64)
     centre, size = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
     if aspect is not None:
@@ -61,12 +68,17 @@ def _axis(extent, pixels: int, alignment: str):
 
 
 def frame_to_crop(
-    boxes: Boxes, size: tuple[int, int], alignment: Alignment = "centre", angle: float = 0.0, mirror: bool = False
+    boxes: Boxes,
+    size: tuple[int, int],
+    alignment: Alignment = "centre",
+    angle: float = 0.0,
+    mirror: bool = False,
 ) -> Affine:
     """Affine map xy_frame -> xy_crop that fills a crop of size (width, height) px with each box.
 
-    angle: radians by which the picture then turns about the crop's middle, from x towards y; mirror: left and right
-    change sides first. Both want boxes of the crop's aspect, or shapes shear.
+    angle: radians by which the picture then turns about the crop's middle, from x towards y;
+    mirror: left and right change sides first. Both want boxes of the crop's aspect, or shapes
+    shear.
     """
     boxes = np.asarray(boxes, np.float64)
     extent = boxes[..., 2:] - boxes[..., :2]
@@ -75,7 +87,8 @@ def frame_to_crop(
     affine = np.zeros((*boxes.shape[:-1], 2, 3))
     for axis in (0, 1):
         scale, shift = _axis(extent[..., axis], size[axis], alignment)
-        # In `centre`, box coordinates are those of edges: x0 - 0.5 is the edge left of pixel x0's centre.
+        # In `centre`, box coordinates are those of edges: x0 - 0.5 is the edge left of pixel x0's
+        # centre.
         origin = boxes[..., axis] - (0.5 if alignment == "centre" else 0.0)
         affine[..., axis, axis] = scale
         affine[..., axis, 2] = shift - scale * origin
@@ -86,8 +99,12 @@ def frame_to_crop(
     return affine
 
 
-def crop_to_heatmap(crop: tuple[int, int], heatmap: tuple[int, int], alignment: Alignment = "centre") -> Affine:
-    """Affine map xy_crop -> xy_heatmap between two grids over the same area; sizes are (width, height)."""
+def crop_to_heatmap(
+    crop: tuple[int, int], heatmap: tuple[int, int], alignment: Alignment = "centre"
+) -> Affine:
+    """Affine map xy_crop -> xy_heatmap between two grids over the same area; sizes are (width,
+    height).
+    """
     affine = np.zeros((2, 3))
     for axis in (0, 1):
         if alignment == "udp":
@@ -117,29 +134,39 @@ def apply(affine: Affine, xy: Num[np.ndarray, "*#n k 2"]) -> Float[np.ndarray, "
 
 
 def rotation(angle: Float[np.ndarray, "*n"] | float) -> Float[np.ndarray, "*n 2 2"]:
-    """Matrices that turn (x, y) by an angle in radians, from x towards y (clockwise on a screen, where y points down)."""
+    """Matrices that turn (x, y) by an angle in radians, from x towards y (clockwise on a screen,
+    where y points down).
+    """
     c, s = np.cos(angle), np.sin(angle)
     return np.stack((np.stack((c, -s), -1), np.stack((s, c), -1)), -2)
 
 
-def project(camera: Camera, xyz_mm: Num[np.ndarray, "*n 3"], space: str = "camera") -> Float[np.ndarray, "*n 2"]:
-    """Where points in mm, given in the camera's space or in the "world", appear: px in the frame, also outside of it.
+def project(
+    camera: Camera, xyz_mm: Num[np.ndarray, "*n 3"], space: str = "camera"
+) -> Float[np.ndarray, "*n 2"]:
+    """Where points in mm, given in the camera's space or in the "world", appear: px in the frame,
+    also outside of it.
 
-    The lens model is that of Human3.6M's own code (`ProjectPointRadial`; also in 3d-pose-baseline and MMPose): with x, y
-    at unit depth and d = p1 y + p2 x,
-        x' = x (1 + k1 r^2 + k2 r^4 + k3 r^6 + d) + p2 r^2,   y' = y (1 + k1 r^2 + k2 r^4 + k3 r^6 + d) + p1 r^2
-    OpenCV has 2 d where this has d. On real Human3.6M labels this errs by 4e-5 px, OpenCV's by up to 0.22 px; without
-    tangential terms they are one.
-    `BadParameter` for another space, or where a point does not lie in front of the camera.
+    The lens model is that of Human3.6M's own code (`ProjectPointRadial`; also in 3d-pose-baseline
+    and MMPose): with x, y at unit depth and d = p1 y + p2 x,
+        x' = x (1 + k1 r^2 + k2 r^4 + k3 r^6 + d) + p2 r^2,   y' = y (1 + k1 r^2 + k2 r^4 + k3 r^6 +
+        d) + p1 r^2
+    OpenCV has 2 d where this has d. On real Human3.6M labels this errs by 4e-5 px, OpenCV's by up
+    to 0.22 px; without tangential terms they are one. `BadParameter` for another space, or where a
+    point does not lie in front of the camera.
     """
     if space not in ("camera", "world"):
         raise BadParameter(f"space is {space!r}", remedy="choose camera or world")
     if space == "world":
         xyz_mm = (xyz_mm - camera.position_mm) @ camera.rotation.T
     if not (depth := xyz_mm[..., 2:] > 0).all():
-        raise BadParameter(f"{(~depth).sum()} points are not in front of the camera", remedy="leave them out")
+        raise BadParameter(
+            f"{(~depth).sum()} points are not in front of the camera", remedy="leave them out"
+        )
     xy = xyz_mm[..., :2] / xyz_mm[..., 2:]
     r2 = (xy**2).sum(-1, keepdims=True)
     k1, k2, k3 = camera.radial
-    factor = 1 + r2 * (k1 + r2 * (k2 + r2 * k3)) + (xy * camera.tangential[::-1]).sum(-1, keepdims=True)
+    factor = (
+        1 + r2 * (k1 + r2 * (k2 + r2 * k3)) + (xy * camera.tangential[::-1]).sum(-1, keepdims=True)
+    )
     return camera.focal * (xy * factor + r2 * camera.tangential[::-1]) + camera.centre

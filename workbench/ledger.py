@@ -1,4 +1,6 @@
-"""`papers.yaml`: what of each paper stands where, which test pins it, where it is shown, and what was not run."""
+"""`papers.yaml`: what of each paper stands where, which test pins it, where it is shown, and
+what was not run.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +23,18 @@ class _Strict(BaseModel):
 class Item(_Strict):
     """An equation, table or figure.
 
-    symbol: "workbench.module:Name" that implements it. test: "tests/path.py::name" that pins it. shown: a notebook cell
-    ("notebooks/02_port.ipynb#cell-id") or a command ("workbench ..."). status, by kind:
-    equations are `implemented` or a mere `definition`; tables and figures are `reproduced` on the paper's own data,
-    shown in `direction` only (note says on what), `waiting` for data that the user must bring, or an `illustration`.
+    symbol: "workbench.module:Name" that implements it. test: "tests/path.py::name" that pins it.
+    shown: a notebook cell ("notebooks/02_port.ipynb#cell-id") or a command ("workbench ...").
+    status, by kind: equations are `implemented` or a mere `definition`; tables and figures are
+    `reproduced` on the paper's own data, shown in `direction` only (note says on what), `waiting`
+    for data that the user must bring, or an `illustration`.
     """
 
     name: str
     title: str
-    status: Literal["implemented", "definition", "reproduced", "direction", "waiting", "illustration"]
+    status: Literal[
+        "implemented", "definition", "reproduced", "direction", "waiting", "illustration"
+    ]
     symbol: str | None = None
     test: str | None = None
     shown: str | None = None
@@ -39,7 +44,9 @@ class Item(_Strict):
 
 
 class Erratum(_Strict):
-    """Where the paper and its released code, or the paper and itself, disagree; what we follow, and why."""
+    """Where the paper and its released code, or the paper and itself, disagree; what we follow,
+    and why.
+    """
 
     where: str
     says: str

@@ -1,6 +1,8 @@
-"""Errors of poses against ground truth, one value an instance, in the units of the input; no plotting.
+"""Errors of poses against ground truth, one value an instance, in the units of the input; no
+plotting.
 
-Distances are computed in float64. Averages over instances are the caller's: a protocol says what it averages.
+Distances are computed in float64. Averages over instances are the caller's: a protocol says what it
+averages.
 """
 
 from __future__ import annotations
@@ -20,7 +22,10 @@ def _joint_mean(values: np.ndarray, use: np.ndarray | None) -> np.ndarray:
     if use is None:
         return values.mean(-1)
     if not use.any(-1).all():
-        raise BadParameter("an instance has no joint to average over", remedy="drop instances without labelled joints")
+        raise BadParameter(
+            "an instance has no joint to average over",
+            remedy="drop instances without labelled joints",
+        )
     return (values * use).sum(-1) / use.sum(-1)
 
 
@@ -30,12 +35,16 @@ def joint_distances(pred: Points, truth: Points) -> Float[np.ndarray, "n k"]:
 
 
 def epe(
-    pred: Points, truth: Points, *, root: int | None = None, use: Bool[np.ndarray, "n k"] | None = None
+    pred: Points,
+    truth: Points,
+    *,
+    root: int | None = None,
+    use: Bool[np.ndarray, "n k"] | None = None,
 ) -> Float[np.ndarray, "n"]:
     """End point error: mean joint distance of each instance. PORT Sec. IV.
 
-    root: joint index subtracted from both first (root-relative, PORT's Table I: the wrist); None compares as they stand.
-    use: joints that count, e.g. the labelled ones.
+    root: joint index subtracted from both first (root-relative, PORT's Table I: the wrist); None
+    compares as they stand. use: joints that count, e.g. the labelled ones.
     """
     pred, truth = np.asarray(pred, np.float64), np.asarray(truth, np.float64)
     if root is not None:
@@ -46,14 +55,19 @@ def epe(
 def procrustes(
     source: Points, target: Points, use: Bool[np.ndarray, "n k"] | None = None
 ) -> Float[np.ndarray, "n k d"]:
-    """Source after the similarity (rotation, translation, scale; no reflection) that brings it nearest to the target.
+    """Source after the similarity (rotation, translation, scale; no reflection) that brings it
+    nearest to the target.
 
-    Least squares over the joints in `use` (all by default), in any dimension d. Source: Umeyama 1991.
+    Least squares over the joints in `use` (all by default), in any dimension d. Source: Umeyama
+    1991.
     """
     source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
     w = np.ones(source.shape[:2]) if use is None else use.astype(np.float64)
     w = w[..., None] / w.sum(-1)[:, None, None]
-    source_mean, target_mean = (w * source).sum(1, keepdims=True), (w * target).sum(1, keepdims=True)
+    source_mean, target_mean = (
+        (w * source).sum(1, keepdims=True),
+        (w * target).sum(1, keepdims=True),
+    )
     s, t = source - source_mean, target - target_mean
     u, d, vt = np.linalg.svd((w * t).swapaxes(-1, -2) @ s)
     sign = np.ones_like(d)
@@ -73,8 +87,9 @@ def p_epe(
 ) -> Float[np.ndarray, "n"]:
     """Procrustes-aligned end point error of each instance. PORT Sec. IV.
 
-    "truth_to_pred" is what PORT's tables use: the truth is brought onto the prediction, WITH scale, so that smaller
-    predictions get smaller errors without being better. "pred_to_truth" does not move when predictions are scaled.
+    "truth_to_pred" is what PORT's tables use: the truth is brought onto the prediction, WITH scale,
+    so that smaller predictions get smaller errors without being better. "pred_to_truth" does not
+    move when predictions are scaled.
     """
     if align == "truth_to_pred":
         return _joint_mean(joint_distances(procrustes(truth, pred, use), pred), use)
@@ -91,7 +106,9 @@ def bootstrap_interval(
     level: float = 0.95,
     resamples: int = 2000,
 ) -> tuple[float, float]:
-    """Percentile interval of the mean, resampling whole groups (videos, pictures, people): rows of one are not independent."""
+    """Percentile interval of the mean, resampling whole groups (videos, pictures, people): rows
+    of one are not independent.
+    """
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     sums, counts = np.bincount(index, weights=values), np.bincount(index).astype(float)
     if len(sums) < 2:
@@ -109,22 +126,30 @@ def bootstrap_interval(
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
-# --- sequences ----------------------------------------------------------------------------------------------------
+# --- sequences ------------------------------------------------------------------------------------
 
 
 def box_sizes(boxes_xyxy: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, "n"]:
-    """Longer side of each box: what HANet's PCK is a share of. The public program cuts the corners to whole pixels first."""
+    """Longer side of each box: what HANet's PCK is a share of. The public program cuts the
+    corners to whole pixels first.
+    """
     boxes = np.asarray(boxes_xyxy, np.float64)
     return (boxes[:, 2:] - boxes[:, :2]).max(-1)
 
 
 def torso_sizes(xy: Float[np.ndarray, "n k 2"], a: int, b: int) -> Float[np.ndarray, "n"]:
     """Distance of two joints of the truth, such as left shoulder and right hip: PCK "by torso"."""
-    return np.linalg.norm(np.asarray(xy, np.float64)[:, a] - np.asarray(xy, np.float64)[:, b], axis=-1)
+    return np.linalg.norm(
+        np.asarray(xy, np.float64)[:, a] - np.asarray(xy, np.float64)[:, b], axis=-1
+    )
 
 
-def hits(pred: Points, truth: Points, sizes: Float[np.ndarray, "n"], threshold: float) -> Bool[np.ndarray, "n k"]:
-    """Joints within `threshold` sizes of the truth, the limit included, as HANet counts (MMPose leaves it out)."""
+def hits(
+    pred: Points, truth: Points, sizes: Float[np.ndarray, "n"], threshold: float
+) -> Bool[np.ndarray, "n k"]:
+    """Joints within `threshold` sizes of the truth, the limit included, as HANet counts (MMPose
+    leaves it out).
+    """
     return joint_distances(pred, truth) <= threshold * np.asarray(sizes)[:, None]
 
 
@@ -137,8 +162,9 @@ def pck(
 ) -> Float[np.ndarray, "k"]:
     """Percentage of correct keypoints by joint, 0 to 1; NaN where a joint is never labelled.
 
-    sizes: of each instance, px (`box_sizes`, `torso_sizes`). Padding of short sequences does not belong in here: the public
-    program counts it, and there the untouched input hits and every prediction misses.
+    sizes: of each instance, px (`box_sizes`, `torso_sizes`). Padding of short sequences does not
+    belong in here: the public program counts it, and there the untouched input hits and every
+    prediction misses.
     """
     good = hits(pred, truth, sizes, threshold)
     use = np.ones_like(good) if use is None else use
@@ -149,11 +175,13 @@ def pck(
 def accel(
     pred: Float[np.ndarray, "t k d"], truth: Float[np.ndarray, "t k d"], fps: float | None = None
 ) -> Float[np.ndarray, "u"]:
-    """Acceleration error of frames 1 to t - 2: mean joint distance of the second differences, in units a frame squared;
-    a second squared with fps (the papers' tables have no fps factor).
+    """Acceleration error of frames 1 to t - 2: mean joint distance of the second differences, in
+    units a frame squared; a second squared with fps (the papers' tables have no fps factor).
     """
     difference = np.asarray(pred, np.float64) - np.asarray(truth, np.float64)
-    return np.linalg.norm(np.diff(difference, 2, axis=0), axis=-1).mean(-1) * (1 if fps is None else fps**2)
+    return np.linalg.norm(np.diff(difference, 2, axis=0), axis=-1).mean(-1) * (
+        1 if fps is None else fps**2
+    )
 
 
 def head_sizes(boxes_xyxy: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, "n"]:
@@ -163,17 +191,21 @@ def head_sizes(boxes_xyxy: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, "n"]:
 
 
 def pckh_ap(
-    frames: Iterable[tuple[np.ndarray, ...]], threshold: float = 0.5, counts: Num[np.ndarray, "r f"] | None = None
+    frames: Iterable[tuple[np.ndarray, ...]],
+    threshold: float = 0.5,
+    counts: Num[np.ndarray, "r f"] | None = None,
 ) -> Float[np.ndarray, "*r k"]:
-    """Average precision of each joint as PoseTrack defines it, 0 to 1; NaN for a joint that is never labelled. HANet Table 3.
+    """Average precision of each joint as PoseTrack defines it, 0 to 1; NaN for a joint that is
+    never labelled. HANet Table 3.
 
-    frames: of each labelled frame what is predicted [p k 2] with scores [p k] (-inf: the pose lacks that joint), and the
-    truth [g k 2], which of it is labelled [g k], and head sizes [g] (`head_sizes`). counts: how often each frame counts, r
-    times over, for intervals; the answer is [r k] then.
-    A joint is right within `threshold` head sizes. A prediction may only stand for the person of whose labelled joints it
-    has the largest share right, and a person takes the best of these; all joints of the other predictions are wrong. The
-    area lies under the highest precision at each recall or beyond; joints of equal score keep their order. Unlike PoseTrack's
-    program, which drops frames without people, such a frame counts if the caller gives it.
+    frames: of each labelled frame what is predicted [p k 2] with scores [p k] (-inf: the pose lacks
+    that joint), and the truth [g k 2], which of it is labelled [g k], and head sizes [g]
+    (`head_sizes`). counts: how often each frame counts, r times over, for intervals; the answer is
+    [r k] then. A joint is right within `threshold` head sizes. A prediction may only stand for the
+    person of whose labelled joints it has the largest share right, and a person takes the best of
+    these; all joints of the other predictions are wrong. The area lies under the highest precision
+    at each recall or beyond; joints of equal score keep their order. Unlike PoseTrack's program,
+    which drops frames without people, such a frame counts if the caller gives it.
     """
     scores, right, labels, frame = [], [], [], []
     for i, (pred, score, truth, labelled, sizes) in enumerate(frames):
@@ -203,16 +235,25 @@ def pckh_ap(
         with np.errstate(invalid="ignore"):
             return (found * highest).sum(0) / (count @ labels)
 
-    return areas(np.ones(len(labels), int)) if counts is None else np.array([areas(count) for count in counts])
+    return (
+        areas(np.ones(len(labels), int))
+        if counts is None
+        else np.array([areas(count) for count in counts])
+    )
 
 
 def average_windows(windows: Float[np.ndarray, "n w *s"], step: int) -> Float[np.ndarray, "t *s"]:
-    """One sequence from windows that begin `step` frames apart: the mean of all that cover a frame."""
+    """One sequence from windows that begin `step` frames apart: the mean of all that cover a
+    frame.
+    """
     n, w = windows.shape[:2]
     total, count = np.zeros((w + (n - 1) * step, *windows.shape[2:])), np.zeros(w + (n - 1) * step)
     for i, window in enumerate(np.asarray(windows, np.float64)):
         total[i * step : i * step + w] += window
         count[i * step : i * step + w] += 1
     if not count.all():
-        raise BadParameter(f"windows of {w} frames every {step} frames leave gaps", remedy="step at most the window")
+        raise BadParameter(
+            f"windows of {w} frames every {step} frames leave gaps",
+            remedy="step at most the window",
+        )
     return total / count.reshape(-1, *(1,) * (windows.ndim - 2))

@@ -1,7 +1,9 @@
-"""Occlusion made on purpose: masked joints, occluders on pictures, and what a keypoint detector makes of a pose.
+"""Occlusion made on purpose: masked joints, occluders on pictures, and what a keypoint detector
+makes of a pose.
 
-Occluders take frames and give new ones with a mask of what they cover; `cover` and `cover_clip` turn that mask into
-visibility. Sizes inside `DetectorNoise` are in units of the object: the long side of the box around its labelled joints.
+Occluders take frames and give new ones with a mask of what they cover; `cover` and `cover_clip`
+turn that mask into visibility. Sizes inside `DetectorNoise` are in units of the object: the long
+side of the box around its labelled joints.
 """
 
 from __future__ import annotations
@@ -30,11 +32,12 @@ def _check_ratio(ratio: float) -> None:
         raise BadParameter(f"masking ratio is {ratio}, expected 0 to 1")
 
 
-# --- masks over joints --------------------------------------------------------------------------------------------
+# --- masks over joints ----------------------------------------------------------------------------
 
 
 def mask_joints(n: int, k: int, ratio: float, rng: np.random.Generator) -> Bool[np.ndarray, "n k"]:
-    """Masks of round(ratio * k) random joints of every pose (True = masked), as PORT Sec. III-D masks joints.
+    """Masks of round(ratio * k) random joints of every pose (True = masked), as PORT Sec. III-D
+    masks joints.
 
     Raises `BadParameter` for a ratio outside 0 to 1.
     """
@@ -42,12 +45,15 @@ def mask_joints(n: int, k: int, ratio: float, rng: np.random.Generator) -> Bool[
     return rng.random((n, k)).argsort(1).argsort(1) < round(ratio * k)
 
 
-def mask_runs(n: int, joints: Skeleton, ratio: float, rng: np.random.Generator) -> Bool[np.ndarray, "n k"]:
-    """Masks of round(ratio * k) joints that hang together along bones, as one occluder hides them (True = masked).
+def mask_runs(
+    n: int, joints: Skeleton, ratio: float, rng: np.random.Generator
+) -> Bool[np.ndarray, "n k"]:
+    """Masks of round(ratio * k) joints that hang together along bones, as one occluder hides them
+    (True = masked).
 
-    From a random joint on, joints beside masked ones are added at random until the count is reached; a run that has
-    swallowed all that hangs together goes on from a new seed.
-    Raises `BadParameter` for a ratio outside 0 to 1.
+    From a random joint on, joints beside masked ones are added at random until the count is
+    reached; a run that has swallowed all that hangs together goes on from a new seed. Raises
+    `BadParameter` for a ratio outside 0 to 1.
     """
     _check_ratio(ratio)
     k = len(joints)
@@ -60,16 +66,20 @@ def mask_runs(n: int, joints: Skeleton, ratio: float, rng: np.random.Generator) 
     return mask
 
 
-# --- occluders on pictures ----------------------------------------------------------------------------------------
+# --- occluders on pictures ------------------------------------------------------------------------
 
 
 def cover(
-    visibility: Int[np.ndarray, "*#n k"], xy_frame: Float[np.ndarray, "*#n k 2"], covered: Bool[np.ndarray, "*#n h w"]
+    visibility: Int[np.ndarray, "*#n k"],
+    xy_frame: Float[np.ndarray, "*#n k 2"],
+    covered: Bool[np.ndarray, "*#n h w"],
 ) -> Int[np.ndarray, "*m k"]:
-    """Visibility once the pixels in `covered` show something else: a visible joint (2) under them becomes hidden (1).
+    """Visibility once the pixels in `covered` show something else: a visible joint (2) under them
+    becomes hidden (1).
 
-    Nothing becomes 2; what is hidden, not labelled or outside the picture stays as it is. xy_frame: px, the joint lies
-    in the pixel that it rounds to. Frames, and persons before them, broadcast: [p t k] under one cover [t h w].
+    Nothing becomes 2; what is hidden, not labelled or outside the picture stays as it is. xy_frame:
+    px, the joint lies in the pixel that it rounds to. Frames, and persons before them, broadcast:
+    [p t k] under one cover [t h w].
     """
     h, w = covered.shape[-2:]
     x, y = np.moveaxis(np.rint(xy_frame).clip(-1, max(h, w)).astype(int), -1, 0)
@@ -81,7 +91,10 @@ def cover(
 
 def cover_clip(clip: Clip, covered: Covered) -> Clip:
     """The clip with `cover` applied to every track."""
-    tracks = (replace(track, visibility=cover(track.visibility, track.xy_frame, covered)) for track in clip.tracks)
+    tracks = (
+        replace(track, visibility=cover(track.visibility, track.xy_frame, covered))
+        for track in clip.tracks
+    )
     return replace(clip, tracks=tuple(tracks))
 
 
@@ -94,11 +107,12 @@ def colour_patches(
     size_px: int = 30,
     probability: float = 0.02,
 ) -> tuple[Frames, Covered]:
-    """Squares of a random colour centred on random joints: how PORT (Sec. IV-A) makes H36M_masked out of H36M.
+    """Squares of a random colour centred on random joints: how PORT (Sec. IV-A) makes H36M_masked
+    out of H36M.
 
-    Every joint of every frame gets one with the same probability on its own, so that a frame has Binomial(k, probability)
-    of them; the defaults are the paper's. Joints that are not `labelled` get none.
-    Raises `BadParameter` for a probability outside 0 to 1.
+    Every joint of every frame gets one with the same probability on its own, so that a frame has
+    Binomial(k, probability) of them; the defaults are the paper's. Joints that are not `labelled`
+    get none. Raises `BadParameter` for a probability outside 0 to 1.
     """
     _check_ratio(probability)
     chosen = rng.random(xy_frame.shape[:-1]) < probability
@@ -107,23 +121,32 @@ def colour_patches(
     out, covered = frames.copy(), np.zeros(frames.shape[:3], bool)
     for index in np.argwhere(chosen):
         x, y = np.rint(xy_frame[tuple(index)]).astype(int) - size_px // 2
-        place = (index[-2], slice(max(y, 0), max(y + size_px, 0)), slice(max(x, 0), max(x + size_px, 0)))
+        place = (
+            index[-2],
+            slice(max(y, 0), max(y + size_px, 0)),
+            slice(max(x, 0), max(x + size_px, 0)),
+        )
         out[place] = rng.integers(0, 256, 3)
         covered[place] = True
     return out, covered
 
 
-def polygon_mask(polygon: Float[np.ndarray, "m 2"], size_wh: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
-    """Pixels of a picture inside a polygon of (x, y) px, its outline included: the mask of an object to cut out."""
+def polygon_mask(
+    polygon: Float[np.ndarray, "m 2"], size_wh: tuple[int, int]
+) -> Bool[np.ndarray, "h w"]:
+    """Pixels of a picture inside a polygon of (x, y) px, its outline included: the mask of an
+    object to cut out.
+    """
     mask = np.zeros(size_wh[::-1], np.uint8)
     return cv2.fillPoly(mask, [np.rint(polygon).astype(np.int32)], 1) > 0
 
 
 def cut_out(frames: Frames, mask: Covered) -> UInt8[np.ndarray, "t a b 4"]:
-    """What the mask marks, as RGBA pictures of one size: the box around everything that is marked in any frame.
+    """What the mask marks, as RGBA pictures of one size: the box around everything that is marked
+    in any frame.
 
-    A person comes out of a rendered clip by `rendered.owner == track_id`, an object out of a picture by `polygon_mask`.
-    Raises `BadParameter` where nothing is marked.
+    A person comes out of a rendered clip by `rendered.owner == track_id`, an object out of a
+    picture by `polygon_mask`. Raises `BadParameter` where nothing is marked.
     """
     if not mask.any():
         raise BadParameter("the mask marks no pixel", remedy="mark what is to be cut out")
@@ -133,9 +156,14 @@ def cut_out(frames: Frames, mask: Covered) -> UInt8[np.ndarray, "t a b 4"]:
 
 
 def crossing(
-    n_frames: int, size_wh: tuple[int, int], rng: np.random.Generator, *, speed_px: tuple[float, float] = (2.0, 8.0)
+    n_frames: int,
+    size_wh: tuple[int, int],
+    rng: np.random.Generator,
+    *,
+    speed_px: tuple[float, float] = (2.0, 8.0),
 ) -> Float[np.ndarray, "t 2"]:
-    """A straight way through the window, (x, y) px by frame: at a random point in mid-clip, any direction.
+    """A straight way through the window, (x, y) px by frame: at a random point in mid-clip, any
+    direction.
 
     speed_px: lowest and highest speed, px a frame (unstated; ours).
     """
@@ -153,14 +181,15 @@ def paste(
 ) -> tuple[Frames, Covered]:
     """An object (s = 1) or a moving person (s RGBA pictures, repeated) in front of everything.
 
-    centre_frame: where the cutout's centre lies in each frame, px, also between pixels or outside. Covered is what is
-    at least half opaque. Raises `BadParameter` for a scale that is not positive.
+    centre_frame: where the cutout's centre lies in each frame, px, also between pixels or outside.
+    Covered is what is at least half opaque. Raises `BadParameter` for a scale that is not positive.
     """
     if not scale > 0:
         raise BadParameter(f"scale is {scale}, expected above 0")
     _, h, w, _ = frames.shape
     layers = cutout.astype(np.float32)
-    layers[..., :3] *= layers[..., 3:] / 255  # weighted by opacity, so that no hidden colour bleeds in at the rim
+    # weighted by opacity, so that no hidden colour bleeds in at the rim
+    layers[..., :3] *= layers[..., 3:] / 255
     middle = scale * (np.array(cutout.shape[2:0:-1]) - 1) / 2
     out, covered = np.empty_like(frames), np.empty(frames.shape[:3], bool)
     for t, (frame, corner) in enumerate(zip(frames, centre_frame - middle, strict=True)):
@@ -178,13 +207,17 @@ def cut_window(
     *,
     keep: tuple[float, float] = (0.4, 0.8),
 ) -> tuple[int, int, int, int]:
-    """A window (x0, y0, x1, y1 px) for `cut_frames` that leaves a share `keep` of the box, cut from a random side.
+    """A window (x0, y0, x1, y1 px) for `cut_frames` that leaves a share `keep` of the box, cut from
+    a random side.
 
-    Raises `BadParameter` where no part of the box lies in the picture, such as that of a frame without labels.
+    Raises `BadParameter` where no part of the box lies in the picture, such as that of a frame
+    without labels.
     """
     box_xyxy = np.clip(box_xyxy, 0, np.tile(size_wh, 2))
     if not (box_xyxy[2:] > box_xyxy[:2]).all():
-        raise BadParameter("no part of the box lies in the picture", remedy="choose a frame that shows the person")
+        raise BadParameter(
+            "no part of the box lies in the picture", remedy="choose a frame that shows the person"
+        )
     axis, from_start = int(rng.integers(2)), bool(rng.integers(2))
     low, high = box_xyxy[[axis, axis + 2]]
     share = rng.uniform(*keep)
@@ -199,10 +232,12 @@ def cut_window(
 def cut_frames(
     clip: Clip, frames: Frames, window_xyxy: tuple[int, int, int, int]
 ) -> tuple[Clip, UInt8[np.ndarray, "t a b 3"]]:
-    """Clip and frames seen through a window (px, the last column and row not included): who stands outside is cut off.
+    """Clip and frames seen through a window (px, the last column and row not included): who stands
+    outside is cut off.
 
-    A joint outside becomes not labelled, at (0, 0); boxes are clipped, and zeros where nothing is left. Ignore regions
-    move along. Raises `BadParameter` for a window that does not lie in the picture.
+    A joint outside becomes not labelled, at (0, 0); boxes are clipped, and zeros where nothing is
+    left. Ignore regions move along. Raises `BadParameter` for a window that does not lie in the
+    picture.
     """
     _, h, w, _ = frames.shape
     x0, y0, x1, y1 = window_xyxy
@@ -227,9 +262,14 @@ def cut_frames(
             head_boxes_xyxy=clipped(track.head_boxes_xyxy),
         )
 
-    pictures = (replace(p, size_wh=tuple(size.tolist()), ignore=[q - corner for q in p.ignore]) for p in clip.pictures)
+    pictures = (
+        replace(p, size_wh=tuple(size.tolist()), ignore=[q - corner for q in p.ignore])
+        for p in clip.pictures
+    )
     video = replace(clip.video, width=int(size[0]), height=int(size[1]))
-    cut = replace(clip, video=video, tracks=tuple(map(cut_track, clip.tracks)), pictures=tuple(pictures))
+    cut = replace(
+        clip, video=video, tracks=tuple(map(cut_track, clip.tracks)), pictures=tuple(pictures)
+    )
     return cut, frames[:, y0:y1, x0:x1].copy()
 
 
@@ -244,47 +284,63 @@ def motion_blur(frames: Frames, angle_deg: float, length_px: float) -> Frames:
     y, x = np.mgrid[-half : half + 1, -half : half + 1]
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     kernel = ((length_px + 1) / 2 - np.abs(along)).clip(0, 1) * (1 - np.abs(across)).clip(0, 1)
-    return np.stack([cv2.filter2D(f, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE) for f in frames])
+    return np.stack(
+        [
+            cv2.filter2D(f, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE)
+            for f in frames
+        ]
+    )
 
 
 def frame_blur(frames: Frames, n: int) -> Frames:
-    """Every frame as the mean of n neighbouring ones, itself in the middle: what moves is smeared; borders repeat.
+    """Every frame as the mean of n neighbouring ones, itself in the middle: what moves is smeared;
+    borders repeat.
 
     Raises `BadParameter` where n is not an odd number from 1.
     """
     if n < 1 or n % 2 == 0:
         raise BadParameter(f"n is {n}, expected an odd number of frames")
-    return np.rint(uniform_filter1d(frames, n, axis=0, output=np.float32, mode="nearest")).astype(np.uint8)
+    return np.rint(uniform_filter1d(frames, n, axis=0, output=np.float32, mode="nearest")).astype(
+        np.uint8
+    )
 
 
-# --- detectors ----------------------------------------------------------------------------------------------------
+# --- detectors ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class DetectorNoise:
-    """A generative model of a keypoint detector: pose -> detections whose confidence falls with error and occlusion.
+    """A generative model of a keypoint detector: pose -> detections whose confidence falls with
+    error and occlusion.
 
-    Each joint has a latent difficulty z, about standard normal over joints: a part that the instance shares, a part
-    correlated along the bones, a shift outwards from the root and a shift where the joint is occluded. Given z,
-    - confidence is the quantile Phi(-z) of a Beta distribution, so its order is the order of difficulty and no more;
-    - the error is usually a jitter: a two-dimensional Student t of scale `scale * exp(slope * z)`, correlated between
-      joints that are near each other in the picture;
-    - with probability Phi(miss + miss_slope * z) it is a miss instead: the detector answers near another joint, a near
-      one (the neighbour on the finger, the next finger) rather than a far one, or the joint's left/right partner.
-    Tails, misses and wrong targets go along the bones as difficulty does: a finger is lost as a whole. So confidence
-    orders errors, but noisily. Lengths are fractions of the object's long side.
+    Each joint has a latent difficulty z, about standard normal over joints: a part that the
+    instance shares, a part correlated along the bones, a shift outwards from the root and a shift
+    where the joint is occluded. Given z,
+    - confidence is the quantile Phi(-z) of a Beta distribution, so its order is the order of
+      difficulty and no more;
+    - the error is usually a jitter: a two-dimensional Student t of scale `scale * exp(slope * z)`,
+      correlated between joints that are near each other in the picture;
+    - with probability Phi(miss + miss_slope * z) it is a miss instead: the detector answers near
+      another joint, a near one (the neighbour on the finger, the next finger) rather than a far
+      one, or the joint's left/right partner.
+    Tails, misses and wrong targets go along the bones as difficulty does: a finger is lost as a
+    whole. So confidence orders errors, but noisily. Lengths are fractions of the object's long
+    side.
 
-    Beyond that, errors may keep a limb together (`limb`, `limb_swap`) or the whole pose (`whole`, `shift`); these four are
-    off by default, are not fitted, and make training data from which a model learns more than from joints that err alone.
+    Beyond that, errors may keep a limb together (`limb`, `limb_swap`) or the whole pose (`whole`,
+    `shift`); these four are off by default, are not fitted, and make training data from which a
+    model learns more than from joints that err alone.
 
-    The defaults are ours: round numbers, chosen in sight of what `fit` finds for a light hand detector on real hands.
+    The defaults are ours: round numbers, chosen in sight of what `fit` finds for a light hand
+    detector on real hands.
     """
 
     confidence_mean: float = 0.5
     confidence_std: float = 0.22
     shared: float = 0.55  # share of the variance of z that the instance has in common
     chain: float = 0.7  # correlation of the rest of z from one joint to the next on a bone
-    outward: float = 0.1  # how much harder each joint is than the one before it on the way out from the root
+    # how much harder each joint is than the one before it on the way out from the root
+    outward: float = 0.1
     occlusion: float = 1.0  # how much harder an occluded joint is than a visible one
     scale: float = 0.055
     slope: float = 0.5
@@ -295,41 +351,64 @@ class DetectorNoise:
     miss_slope: float = 0.8
     miss_reach: float = 0.6  # distance over which the weight of a wrong target falls to 1/e
     miss_blur: float = 0.15  # spread around the wrong target
-    swap: float = 0.3  # weight of the left/right partner as a wrong target; one joint at no distance has weight 1
-    limb: float = 0.0  # whole limbs turned and stretched about their base: std of the map's entries for the hardest
-    limb_swap: float = 0.0  # whole limbs answered at a like one: probability for the hardest, times 0.45
-    whole: float = 0.0  # the whole pose turned and stretched: std of the map's entries for the hardest
+    # weight of the left/right partner as a wrong target; one joint at no distance has weight 1
+    swap: float = 0.3
+    # whole limbs turned and stretched about their base: std of the map's entries for the hardest
+    limb: float = 0.0
+    # whole limbs answered at a like one: probability for the hardest, times 0.45
+    limb_swap: float = 0.0
+    # the whole pose turned and stretched: std of the map's entries for the hardest
+    whole: float = 0.0
     shift: float = 0.0  # the whole pose moved, for the hardest
 
     def __post_init__(self):
         for f in fields(self):
             if not np.isfinite(getattr(self, f.name)):
-                raise BadParameter(f"DetectorNoise.{f.name} is {getattr(self, f.name)}, expected a finite number")
-        positive = ("scale", "dof", "root_scale", "reach", "miss_reach", "miss_blur", "confidence_std")
+                raise BadParameter(
+                    f"DetectorNoise.{f.name} is {getattr(self, f.name)}, expected a finite number"
+                )
+        positive = (
+            "scale",
+            "dof",
+            "root_scale",
+            "reach",
+            "miss_reach",
+            "miss_blur",
+            "confidence_std",
+        )
         for name in positive:
             if not getattr(self, name) > 0:
-                raise BadParameter(f"DetectorNoise.{name} is {getattr(self, name)}, expected above 0")
+                raise BadParameter(
+                    f"DetectorNoise.{name} is {getattr(self, name)}, expected above 0"
+                )
         for name in ("confidence_mean", "shared", "chain"):
             if not 0 <= getattr(self, name) < 1:
-                raise BadParameter(f"DetectorNoise.{name} is {getattr(self, name)}, expected 0 to below 1")
+                raise BadParameter(
+                    f"DetectorNoise.{name} is {getattr(self, name)}, expected 0 to below 1"
+                )
         if self.confidence_std**2 >= self.confidence_mean * (1 - self.confidence_mean):
-            raise BadParameter(f"confidence_std {self.confidence_std} is too wide for mean {self.confidence_mean}")
+            raise BadParameter(
+                f"confidence_std {self.confidence_std} is too wide for mean {self.confidence_mean}"
+            )
 
     def to_dict(self) -> dict[str, float]:
         """Plain numbers, for JSON and for the hash of a benchmark world."""
         return asdict(self)
 
     def apply(self, pose: Pose, rng: np.random.Generator) -> Detections:
-        """What the detector says about these poses (px, the frame of the pose); every row gets one detection.
+        """What the detector says about these poses (px, the frame of the pose); every row gets one
+        detection.
 
-        Occlusion counts only where `pose.occlusion_known`. A joint that is not labelled is answered near the middle of
-        the box, with the confidence of a very hard joint.
+        Occlusion counts only where `pose.occlusion_known`. A joint that is not labelled is answered
+        near the middle of the box, with the confidence of a very hard joint.
         """
         joints = skeleton(pose.skeleton)
         n, k = pose.visibility.shape
         size, unit = _units(pose)
         hops = _hops(joints)
-        z = self.outward * _outwardness(joints) + self._rest(pose.occlusion_known) * self._latent(n, hops, rng)
+        z = self.outward * _outwardness(joints) + self._rest(pose.occlusion_known) * self._latent(
+            n, hops, rng
+        )
         if pose.occlusion_known:
             z = z + self.occlusion * ((pose.visibility < 2) - _OCCLUDED_SHARE)
         z = np.where(pose.labelled, z, np.maximum(z, 2.0))
@@ -337,12 +416,21 @@ class DetectorNoise:
         away = _distances(unit)
         near = np.linalg.cholesky(np.exp(-away / self.reach) + 1e-5 * np.eye(k))
         tail = np.sqrt(self.dof / _through(chi2(self.dof).ppf, self._latent(n, hops, rng)))
-        spread = self.scale * np.exp(self.slope * z) * np.where(np.arange(k) == joints.root, self.root_scale, 1) * tail
+        spread = (
+            self.scale
+            * np.exp(self.slope * z)
+            * np.where(np.arange(k) == joints.root, self.root_scale, 1)
+            * tail
+        )
         error = spread[..., None] * (near @ rng.standard_normal((n, k, 2)))
 
         missed = self._latent(n, hops, rng) < self.miss + self.miss_slope * z
         weights = (self._targets(away, joints) * pose.labelled[:, None]).cumsum(-1)
-        pick = (weights < ndtr(self._latent(n, hops, rng))[..., None] * weights[..., -1:]).sum(-1).clip(max=k - 1)
+        pick = (
+            (weights < ndtr(self._latent(n, hops, rng))[..., None] * weights[..., -1:])
+            .sum(-1)
+            .clip(max=k - 1)
+        )
         there = np.take_along_axis(unit, pick[..., None], 1) - unit
         there = there + self.miss_blur * (near @ rng.standard_normal((n, k, 2)))
         error = np.where(missed[..., None], there, error)
@@ -361,7 +449,9 @@ class DetectorNoise:
         )
 
     def _structured(self, error, unit, z, joints: Skeleton, rng: np.random.Generator) -> np.ndarray:
-        """Errors that keep a limb together, as detectors make them: a finger turned, or answered at the next finger."""
+        """Errors that keep a limb together, as detectors make them: a finger turned, or answered
+        at the next finger.
+        """
         n, error = len(z), error.copy()
         hard = (0.5 + 0.22 * z).clip(0, 1)
         chains = joints.chains
@@ -378,20 +468,31 @@ class DetectorNoise:
                 away = np.linalg.norm(centres[:, like] - centres[:, [i]], axis=-1)
                 weights = np.exp(-away / self.miss_reach).cumsum(1)
                 pick = (weights < rng.random((n, 1)) * weights[:, -1:]).sum(1)
-                there = unit[np.arange(n)[:, None], np.array([chains[j] for j in like])[pick]] - unit[:, chain]
-                error[:, chain] = np.where(swapped[:, None, None], there + 0.5 * error[:, chain], error[:, chain])
+                there = (
+                    unit[np.arange(n)[:, None], np.array([chains[j] for j in like])[pick]]
+                    - unit[:, chain]
+                )
+                error[:, chain] = np.where(
+                    swapped[:, None, None], there + 0.5 * error[:, chain], error[:, chain]
+                )
         level = hard.mean(1) ** 1.5
         turn = self.whole * level[:, None, None] * rng.standard_normal((n, 2, 2))
         error += (unit - unit.mean(1, keepdims=True)) @ turn
         return error + self.shift * level[:, None, None] * rng.standard_normal((n, 1, 2))
 
     def _rest(self, occlusion_known: bool) -> float:
-        """Scale of the random part of z, so that z has unit variance at the usual share of occluded joints."""
-        explained = _OCCLUDED_SHARE * (1 - _OCCLUDED_SHARE) * self.occlusion**2 if occlusion_known else 0.0
+        """Scale of the random part of z, so that z has unit variance at the usual share of
+        occluded joints.
+        """
+        explained = (
+            _OCCLUDED_SHARE * (1 - _OCCLUDED_SHARE) * self.occlusion**2 if occlusion_known else 0.0
+        )
         return np.sqrt(max(1 - explained, 0.1))
 
     def _latent(self, n: int, hops: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Standard normal [n k]: an instance's share and a part that is correlated along the bones."""
+        """Standard normal [n k]: an instance's share and a part that is correlated along the
+        bones.
+        """
         factor = np.linalg.cholesky(self.chain**hops + 1e-6 * np.eye(len(hops)))
         own = rng.standard_normal((n, len(hops))) @ factor.T
         return np.sqrt(self.shared) * rng.standard_normal((n, 1)) + np.sqrt(1 - self.shared) * own
@@ -411,24 +512,31 @@ class DetectorNoise:
 
     @classmethod
     def fit(cls, pose: Pose, detections: Detections) -> DetectorNoise:
-        """The model that makes these detections of these poses likely; rows match, unlabelled joints are left out.
+        """The model that makes these detections of these poses likely; rows match, unlabelled
+        joints are left out.
 
-        Errors are measured in each pose's own long side. Difficulty is the normal score of the confidence's rank;
-        jitter and misses follow by maximum likelihood given it, correlations by moments along bones. `occlusion` is
-        fitted only where the poses know it; `swap` keeps its default.
-        Raises `BadRecord` where rows or joints do not match or fewer than 100 joints are labelled.
+        Errors are measured in each pose's own long side. Difficulty is the normal score of the
+        confidence's rank; jitter and misses follow by maximum likelihood given it, correlations by
+        moments along bones. `occlusion` is fitted only where the poses know it; `swap` keeps its
+        default. Raises `BadRecord` where rows or joints do not match or fewer than 100 joints are
+        labelled.
         """
         joints = skeleton(pose.skeleton)
         if detections.xy_frame.shape != pose.xy_frame.shape or detections.skeleton != pose.skeleton:
             raise BadRecord(
-                f"{len(detections)} {detections.skeleton} detections against {len(pose)} {pose.skeleton} poses",
+                f"{len(detections)} {detections.skeleton} detections against {len(pose)} "
+                f"{pose.skeleton} poses",
                 remedy="match the rows first",
             )
         size, unit = _units(pose)
         use = pose.labelled & (size > 0)[:, None]
         if use.sum() < 100:
-            raise BadRecord(f"{use.sum()} labelled joints are too few for a fit", remedy="give 100 or more")
-        error = (detections.xy_frame.astype(float) - pose.xy_frame) / np.where(size > 0, size, 1)[:, None, None]
+            raise BadRecord(
+                f"{use.sum()} labelled joints are too few for a fit", remedy="give 100 or more"
+            )
+        error = (detections.xy_frame.astype(float) - pose.xy_frame) / np.where(size > 0, size, 1)[
+            :, None, None
+        ]
         confidence = detections.confidence.astype(float)
         z = np.zeros_like(confidence)
         z[use] = -ndtri((rankdata(confidence[use]) - 0.5) / use.sum())
@@ -440,23 +548,32 @@ class DetectorNoise:
         return replace(noise, reach=_fit_reach(noise, unit, error, z, use, joints))
 
     def diagnose(
-        self, pose: Pose, real: Detections, rng: np.random.Generator, *, draws: int = 8, bins: int = 20
+        self,
+        pose: Pose,
+        real: Detections,
+        rng: np.random.Generator,
+        *,
+        draws: int = 8,
+        bins: int = 20,
     ) -> dict[str, np.ndarray]:
-        """How well this model stands for a detector on the poses that it saw; rows match, as in `fit`.
+        """How well this model stands for a detector on the poses that it saw; rows match, as in
+        `fit`.
 
-        `error_real` and `error_simulated` [10 5]: quantiles `quantiles` (percent) of the joint error, in long sides of
-        the object, in each tenth of the joints by confidence, lowest first, whose mean confidence is `confidence_tenths`
-        [2 10] (real, simulated); `share_real` and `share_simulated` [bins]: share of the joints by confidence between
-        `confidence_edges`. Simulated is the mean of `draws`.
+        `error_real` and `error_simulated` [10 5]: quantiles `quantiles` (percent) of the joint
+        error, in long sides of the object, in each tenth of the joints by confidence, lowest first,
+        whose mean confidence is `confidence_tenths` [2 10] (real, simulated); `share_real` and
+        `share_simulated` [bins]: share of the joints by confidence between `confidence_edges`.
+        Simulated is the mean of `draws`.
         """
         at, edges = np.array([25, 50, 75, 90, 95]), np.linspace(0, 1, bins + 1)
         size, _ = _units(pose)
         use = pose.labelled & (size > 0)[:, None]
 
         def measure(found: Detections):
-            error = (np.linalg.norm(found.xy_frame - pose.xy_frame, axis=-1) / np.where(size > 0, size, 1)[:, None])[
-                use
-            ]
+            error = (
+                np.linalg.norm(found.xy_frame - pose.xy_frame, axis=-1)
+                / np.where(size > 0, size, 1)[:, None]
+            )[use]
             confidence = found.confidence[use].astype(float)
             tenths = np.array_split(confidence.argsort(kind="stable"), 10)
             rows = np.array([[*np.percentile(error[r], at), confidence[r].mean()] for r in tenths])
@@ -466,10 +583,14 @@ class DetectorNoise:
         made = [measure(self.apply(pose, rng)) for _ in range(draws)]
         rows, share = (np.mean(values, 0) for values in zip(*made, strict=True))
         return {
-            "quantiles": at, "error_real": real_rows[:, :-1], "error_simulated": rows[:, :-1],
-            "confidence_tenths": np.stack((real_rows[:, -1], rows[:, -1])), "confidence_edges": edges,
-            "share_real": real_share, "share_simulated": share,
-        }  # fmt: skip
+            "quantiles": at,
+            "error_real": real_rows[:, :-1],
+            "error_simulated": rows[:, :-1],
+            "confidence_tenths": np.stack((real_rows[:, -1], rows[:, -1])),
+            "confidence_edges": edges,
+            "share_real": real_share,
+            "share_simulated": share,
+        }
 
     @staticmethod
     def _fit_difficulty(z, use, pose: Pose, joints: Skeleton) -> dict[str, float]:
@@ -493,14 +614,29 @@ class DetectorNoise:
         def miss(p):
             return (weight * (p[0] + (1 - p[0]) * p[1] ** reached - by_hop) ** 2).sum()
 
-        found["shared"], found["chain"] = minimize(miss, (0.4, 0.6), bounds=[(0, 0.99), (0, 0.99)]).x
+        found["shared"], found["chain"] = minimize(
+            miss, (0.4, 0.6), bounds=[(0, 0.99), (0, 0.99)]
+        ).x
         return found
 
     def _fit_error(self, unit, error, z, use, joints: Skeleton) -> DetectorNoise:
-        names = ("scale", "slope", "dof", "root_scale", "miss", "miss_slope", "miss_reach", "miss_blur")
-        log = np.array([name in ("scale", "dof", "root_scale", "miss_reach", "miss_blur") for name in names])
+        names = (
+            "scale",
+            "slope",
+            "dof",
+            "root_scale",
+            "miss",
+            "miss_slope",
+            "miss_reach",
+            "miss_blur",
+        )
+        log = np.array(
+            [name in ("scale", "dof", "root_scale", "miss_reach", "miss_blur") for name in names]
+        )
         apart = _distances(unit)[use]
-        from_target = np.linalg.norm((unit[:, :, None] + error[:, :, None]) - unit[:, None], axis=-1)[use]
+        from_target = np.linalg.norm(
+            (unit[:, :, None] + error[:, :, None]) - unit[:, None], axis=-1
+        )[use]
         length, z = np.linalg.norm(error, axis=-1)[use], z[use]
         row, joint = np.nonzero(use)
         root = joint == joints.root
@@ -516,7 +652,9 @@ class DetectorNoise:
             jitter = (1 + (length / s) ** 2 / nu) ** (-nu / 2 - 1) / (2 * np.pi * s**2)
             weight = np.where(valid, np.exp(-apart / m["miss_reach"]), 0)
             blur = m["miss_blur"]
-            there = (weight * np.exp(-((from_target / blur) ** 2) / 2)).sum(1) / (2 * np.pi * blur**2)
+            there = (weight * np.exp(-((from_target / blur) ** 2) / 2)).sum(1) / (
+                2 * np.pi * blur**2
+            )
             there = there / np.maximum(weight.sum(1), 1e-12)
             rate = ndtr(m["miss"] + m["miss_slope"] * z)
             return -np.log((1 - rate) * jitter + rate * there + 1e-12).mean()
@@ -528,17 +666,22 @@ class DetectorNoise:
         return replace(self, **model(p))
 
 
-_OCCLUDED_SHARE = 0.3  # of joints in pictures of people and hands that handle things, unstated; ours
+# of joints in pictures of people and hands that handle things, unstated; ours
+_OCCLUDED_SHARE = 0.3
 
 
 def _through(quantile, normal: np.ndarray) -> np.ndarray:
-    """Standard normal values mapped to another distribution by its quantile function (by a table of 257 points)."""
+    """Standard normal values mapped to another distribution by its quantile function (by a table
+    of 257 points).
+    """
     grid = np.linspace(-4, 4, 257)
     return np.interp(normal, grid, quantile(ndtr(grid)))
 
 
 def _units(pose: Pose) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n k 2"]]:
-    """Long side (px) of the labelled joints' box, and the joints in units of it; unlabelled ones lie in its middle."""
+    """Long side (px) of the labelled joints' box, and the joints in units of it; unlabelled ones
+    lie in its middle.
+    """
     xy = pose.xy_frame.astype(float)
     labelled = pose.labelled[..., None]
     low = np.where(labelled, xy, np.inf).min(1)
@@ -564,14 +707,18 @@ def _hops(joints: Skeleton) -> np.ndarray:
 
 
 def _outwardness(joints: Skeleton) -> np.ndarray:
-    """Bones between each joint and the root, less their mean over the joints but the root; 0 at the root itself."""
+    """Bones between each joint and the root, less their mean over the joints but the root; 0 at
+    the root itself.
+    """
     out = _hops(joints)[joints.root]
     away = np.arange(len(joints)) != joints.root
     return np.where(away, out - out[away].mean(), 0)
 
 
 def _fit_reach(noise: DetectorNoise, unit, error, z, use, joints: Skeleton) -> float:
-    """Distance at which the correlation of jitters along bones falls to 1/e; errors above three scales are left out."""
+    """Distance at which the correlation of jitters along bones falls to 1/e; errors above three
+    scales are left out.
+    """
     scale = noise.scale * np.exp(noise.slope * z)
     white = error / scale[..., None]
     use = use & (np.linalg.norm(white, axis=-1) < 3)

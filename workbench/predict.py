@@ -37,8 +37,8 @@ def pose_weights(
     """How much each joint counts in the frame of its pose.
 
     PORT does not say how it normalises.  # unstated; ours
-    "visible": joints that are not masked, so that a hidden joint cannot move the frame; all where fewer than 3 are left.
-    "confidence": the square of the confidence, masked or not.
+    "visible": joints that are not masked, so that a hidden joint cannot move the frame; all where
+    fewer than 3 are left. "confidence": the square of the confidence, masked or not.
     """
     if frame == "confidence":
         return np.square(confidence) + 1e-6
@@ -58,11 +58,12 @@ def pose_frame(
 
 @dataclass(frozen=True)
 class RefineRule:
-    """Which joints PORT replaces and how far it moves them; every number comes from training statistics.
+    """Which joints PORT replaces and how far it moves them; every number comes from training
+    statistics.
 
-    delta: confidence threshold a joint (PORT Eq. 13; the paper has one for all). blend: share of the reconstruction
-    in the replaced joint; 1 is PORT Eq. 14. mirror: average over the pose and its mirror image. source: where the numbers
-    come from.
+    delta: confidence threshold a joint (PORT Eq. 13; the paper has one for all). blend: share of
+    the reconstruction in the replaced joint; 1 is PORT Eq. 14. mirror: average over the pose and
+    its mirror image. source: where the numbers come from.
     """
 
     delta: tuple[float, ...]
@@ -81,14 +82,17 @@ def _check_skeleton(detections: Detections, known: Skeleton) -> None:
 
 
 class PortRefiner:
-    """PORT with what it needs around it: normalisation, the rule for delta, and px on both sides."""
+    """PORT with what it needs around it: normalisation, the rule for delta, and px on both
+    sides.
+    """
 
     def __init__(self, model: Port, rule: RefineRule, name: str = "port"):
         self.model, self.rule, self.name = model.eval(), rule, name
         self.skeleton: Skeleton = skeleton(model.config.skeleton)
         if len(rule.delta) != len(self.skeleton):
             raise BadParameter(
-                f"the rule has {len(rule.delta)} deltas, {self.skeleton.name} has {len(self.skeleton)} joints"
+                f"the rule has {len(rule.delta)} deltas, {self.skeleton.name} has "
+                f"{len(self.skeleton)} joints"
             )
 
     @property
@@ -101,9 +105,13 @@ class PortRefiner:
 
     def mask(self, detections: Detections, delta: float | None = None) -> Bool[np.ndarray, "n k"]:
         """Joints below delta (PORT Eq. 13), the rule's own when none is given."""
-        limit = np.array(self.rule.delta if delta is None else [delta] * len(self.skeleton), np.float32)
+        limit = np.array(
+            self.rule.delta if delta is None else [delta] * len(self.skeleton), np.float32
+        )
         if not np.isfinite(limit).all():
-            raise BadParameter(f"delta is {delta}", remedy="give a finite number, usually between 0 and 1")
+            raise BadParameter(
+                f"delta is {delta}", remedy="give a finite number, usually between 0 and 1"
+            )
         return occluded_joints(torch.tensor(detections.confidence), torch.tensor(limit)).numpy()
 
     def _inputs(
@@ -111,7 +119,8 @@ class PortRefiner:
     ) -> tuple[dict[str, Tensor], Float[np.ndarray, "n 1 2"], Float[np.ndarray, "n 1 1"]]:
         weights = pose_weights(mask, detections.confidence, self.model.config.frame)
         centre, size = pose_frame(detections.xy_frame, weights)
-        # what a detector did not find at all has no coordinates worth reading: it starts at the pose's centre
+        # what a detector did not find at all has no coordinates worth reading: it starts at the
+        # pose's centre
         xy = np.where(detections.confidence[..., None] > 0, detections.xy_frame, centre)
         arrays = {"xy": (xy - centre) / size, "mask": mask, "confidence": detections.confidence}
         return {k: torch.tensor(v, device=self.device) for k, v in arrays.items()}, centre, size
@@ -123,7 +132,8 @@ class PortRefiner:
         _check_skeleton(detections, self.skeleton)
         if mask.shape != detections.confidence.shape or mask.dtype != bool:
             raise BadParameter(
-                f"the mask is {mask.dtype} {mask.shape}, expected bool {detections.confidence.shape}",
+                f"the mask is {mask.dtype} {mask.shape}, expected bool "
+                f"{detections.confidence.shape}",
                 remedy="one truth value for each joint of each row",
             )
         parts = [np.zeros((0, len(self.skeleton), 2), np.float32)]
@@ -148,13 +158,19 @@ class PortRefiner:
         delta: float | None = None,
         mask: Bool[np.ndarray, "n k"] | None = None,
     ) -> Prediction:
-        """Replaces joints below delta, or those of an explicit mask, by their reconstruction (PORT Eq. 14)."""
+        """Replaces joints below delta, or those of an explicit mask, by their reconstruction
+        (PORT Eq. 14).
+        """
         _check_skeleton(detections, self.skeleton)
         mask = self.mask(detections, delta) if mask is None else mask
         recon = self.reconstruct(detections, mask)
         moved = detections.xy_frame + self.rule.blend * (recon - detections.xy_frame)
-        xy = replace_occluded(*(torch.tensor(a) for a in (detections.xy_frame, moved, mask))).numpy()
-        return Prediction(self.skeleton.name, xy, detections.confidence, mask, self.name, detections)
+        xy = replace_occluded(
+            *(torch.tensor(a) for a in (detections.xy_frame, moved, mask))
+        ).numpy()
+        return Prediction(
+            self.skeleton.name, xy, detections.confidence, mask, self.name, detections
+        )
 
     def look(
         self,
@@ -163,7 +179,9 @@ class PortRefiner:
         names: Iterable[str] | None = None,
         edit: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
     ) -> tuple[Float[np.ndarray, "n k 2"], Recording]:
-        """One pass (without the mirror image) with the taps recorded, and edited if asked: (px, recording)."""
+        """One pass (without the mirror image) with the taps recorded, and edited if asked: (px,
+        recording).
+        """
         _check_skeleton(detections, self.skeleton)
         inputs, centre, size = self._inputs(detections, mask)
         with torch.no_grad(), record(self.model, names, edit=edit) as taps:
@@ -172,24 +190,34 @@ class PortRefiner:
 
 
 def place_missing(detections: Detections) -> Detections:
-    """Joints of confidence 0, which a file calls missing, moved to the mean of their known neighbours on the bones.
+    """Joints of confidence 0, which a file calls missing, moved to the mean of their known
+    neighbours on the bones.
 
-    A refiner looks at the place of a joint that it replaces, and files put missing joints at (0, 0).  # unstated; ours
-    A pose without any known joint stays as it is.
+    A refiner looks at the place of a joint that it replaces, and files put missing joints at (0,
+    0).  # unstated; ours A pose without any known joint stays as it is.
     """
     bones, known = skeleton(detections.skeleton).adjacency, detections.confidence > 0
     xy = np.where(known[..., None], detections.xy_frame, 0)
     for _ in bones:
         count = known @ bones
         new = ~known & (count > 0)
-        xy = np.where(new[..., None], np.einsum("jk,nkc->njc", bones, xy) / np.maximum(count, 1)[..., None], xy)
+        xy = np.where(
+            new[..., None],
+            np.einsum("jk,nkc->njc", bones, xy) / np.maximum(count, 1)[..., None],
+            xy,
+        )
         known = known | new
-    return replace(detections, xy_frame=np.where(known.any(1)[:, None, None], xy, detections.xy_frame))
+    return replace(
+        detections, xy_frame=np.where(known.any(1)[:, None, None], xy, detections.xy_frame)
+    )
 
 
-def refine_people(refiner: PortRefiner, detections: Detections, *, delta: float | None = None) -> Prediction:
-    """`refiner.refine` for results as users have them: missing joints are replaced too, from where `place_missing` puts
-    them; poses of fewer than three known joints are left alone. `Prediction.detections` are those that were given.
+def refine_people(
+    refiner: PortRefiner, detections: Detections, *, delta: float | None = None
+) -> Prediction:
+    """`refiner.refine` for results as users have them: missing joints are replaced too, from where
+    `place_missing` puts them; poses of fewer than three known joints are left alone.
+    `Prediction.detections` are those that were given.
     """
     known = detections.confidence > 0
     placed = place_missing(detections)
@@ -200,11 +228,14 @@ def refine_people(refiner: PortRefiner, detections: Detections, *, delta: float 
 
 
 class SequenceRefiner:
-    """HANet with what it needs around it: windows, their frame, overlaps averaged, and the caller's units on both sides."""
+    """HANet with what it needs around it: windows, their frame, overlaps averaged, and the
+    caller's units on both sides.
+    """
 
     def __init__(self, model: HANet, window: int, name: str = "hanet", joints: str = "jhmdb15"):
         self.model, self.window, self.name = model.eval(), window, name
-        self.skeleton: Skeleton = skeleton(joints)  # of `refine_tracks`; sequences may hold anything
+        # of `refine_tracks`; sequences may hold anything
+        self.skeleton: Skeleton = skeleton(joints)
 
     @property
     def device(self) -> torch.device:
@@ -215,26 +246,35 @@ class SequenceRefiner:
         return self
 
     @staticmethod
-    def frame(xy: Float[np.ndarray, "n t k d"]) -> tuple[Float[np.ndarray, "n 1 1 d"], Float[np.ndarray, "n 1 1 1"]]:
-        """Median place and size (longest side) of the poses of each window; misses cannot move them.  # unstated; ours"""
+    def frame(
+        xy: Float[np.ndarray, "n t k d"],
+    ) -> tuple[Float[np.ndarray, "n 1 1 d"], Float[np.ndarray, "n 1 1 1"]]:
+        """Median place and size (longest side) of the poses of each window; misses cannot move
+        them.  # unstated; ours
+        """
         size = np.median(np.ptp(xy, axis=2).max(-1), axis=1)[:, None, None, None]
         return np.median(xy, axis=(1, 2), keepdims=True), np.maximum(size, 1e-3)
 
     def refine(
         self, xy: Float[np.ndarray, "t k d"], *, stride: int | None = None, batch: int = 64
     ) -> Float[np.ndarray, "t k d"]:
-        """The sequence after HANet. Windows begin every `stride` frames (an eighth of a window by default) and at the end,
-        and overlaps are averaged; a sequence shorter than the window stands still behind its end, and that is cut off.
+        """The sequence after HANet. Windows begin every `stride` frames (an eighth of a window by
+        default) and at the end, and overlaps are averaged; a sequence shorter than the window
+        stands still behind its end, and that is cut off.
         """
         t, (_, k, d) = self.window, xy.shape
         if k * d != self.model.config.channels:
-            raise BadParameter(f"poses of {k} x {d} numbers, the model knows {self.model.config.channels}")
+            raise BadParameter(
+                f"poses of {k} x {d} numbers, the model knows {self.model.config.channels}"
+            )
         longest = max(len(xy) - t, 0)
         starts = np.unique([*range(0, longest, stride or max(t // 8, 1)), longest])
         windows = xy[np.minimum(starts[:, None] + np.arange(t), len(xy) - 1)]
         valid = torch.tensor(starts[:, None] + np.arange(t) < len(xy))
         centre, size = self.frame(windows[:, : len(xy)])
-        flat = torch.tensor(((windows - centre) / size).reshape(len(starts), t, k * d), dtype=torch.float32)
+        flat = torch.tensor(
+            ((windows - centre) / size).reshape(len(starts), t, k * d), dtype=torch.float32
+        )
         with torch.inference_mode():
             parts = [
                 self.model(x.to(self.device), v.to(self.device))["xy"].cpu()
@@ -255,10 +295,12 @@ class SequenceRefiner:
 class SequenceStream:
     """A sequence refined while it arrives, one person's, with a constant delay and bounded memory.
 
-    As soon as a pose is due, and then at every `stride`-th frame, the model reads the newest window, or all poses there are
-    while these are fewer, in the frame of those poses. A pose leaves `delay` frames after it came, as the mean over all
-    readings of it. So a delay of window - 1 gives what `refine(xy, stride=1)` gives; shorter ones see less of the future.
-    Errors: `BadParameter` for a delay outside 0..window - 1, or a stride beyond delay + 1, where poses would go unread.
+    As soon as a pose is due, and then at every `stride`-th frame, the model reads the newest
+    window, or all poses there are while these are fewer, in the frame of those poses. A pose leaves
+    `delay` frames after it came, as the mean over all readings of it. So a delay of window - 1
+    gives what `refine(xy, stride=1)` gives; shorter ones see less of the future. Errors:
+    `BadParameter` for a delay outside 0..window - 1, or a stride beyond delay + 1, where poses
+    would go unread.
     """
 
     def __init__(self, refiner: SequenceRefiner, delay: int, stride: int = 1):
@@ -288,7 +330,9 @@ class SequenceStream:
         return self._leave(1)
 
     def close(self) -> Float[np.ndarray, "n k d"]:
-        """The poses that are still inside, at most `delay` of them; what is pushed afterwards is another sequence."""
+        """The poses that are still inside, at most `delay` of them; what is pushed afterwards is
+        another sequence.
+        """
         if self._inside and not self._inside[-1]:
             self._read()
         rest = self._leave(len(self._inside))
@@ -307,11 +351,13 @@ class SequenceStream:
 
 
 def refine_tracks(refiner: SequenceRefiner, detections: Detections) -> Prediction:
-    """A video's people refined, each track as a sequence. Every joint of a refined pose counts as replaced: all may move.
+    """A video's people refined, each track as a sequence. Every joint of a refined pose counts as
+    replaced: all may move.
 
-    Missing joints start where `place_missing` puts them. Frames without a pose of at least three known joints are gaps:
-    straight lines fill them for the model, and nothing is made up for them: a pose goes in, a pose comes out, and those of
-    fewer joints are left alone. A gap as long as the window begins another sequence.  # unstated; ours
+    Missing joints start where `place_missing` puts them. Frames without a pose of at least three
+    known joints are gaps: straight lines fill them for the model, and nothing is made up for them:
+    a pose goes in, a pose comes out, and those of fewer joints are left alone. A gap as long as the
+    window begins another sequence.  # unstated; ours
     """
     _check_skeleton(detections, refiner.skeleton)
     frames, tracks = detections.frames, detections.tracks
@@ -341,7 +387,9 @@ def refine_tracks(refiner: SequenceRefiner, detections: Detections) -> Predictio
                 xy[part] = refiner.refine(np.apply_along_axis(line, 0, placed[part]))[at]
     xy = np.where(used[:, None, None], xy, detections.xy_frame)
     replaced = np.broadcast_to(used[:, None], detections.confidence.shape)
-    return Prediction(detections.skeleton, xy, detections.confidence, replaced, refiner.name, detections)
+    return Prediction(
+        detections.skeleton, xy, detections.confidence, replaced, refiner.name, detections
+    )
 
 
 @dataclass(frozen=True)
@@ -354,17 +402,22 @@ class Estimated:
 
 
 class PoseEstimator:
-    """A single-frame estimator with what it needs around it: a picture and boxes in, px of the picture out.
+    """A single-frame estimator with what it needs around it: a picture and boxes in, px of the
+    picture out.
 
-    padding: how far a box grows before it is cropped, as in training. mirror: the mean of the crop and its mirror image.
-    `precision` is "fp32" or "bf16" (mixed).
+    padding: how far a box grows before it is cropped, as in training. mirror: the mean of the crop
+    and its mirror image. `precision` is "fp32" or "bf16" (mixed).
     """
 
     precision = "fp32"
     reach = 0  # frames that it looks at before and after its own
 
     def __init__(
-        self, model: VisSimCC | OTPose | STDPose, name: str = "vissimcc", padding: float = 1.25, mirror: bool = True
+        self,
+        model: VisSimCC | OTPose | STDPose,
+        name: str = "vissimcc",
+        padding: float = 1.25,
+        mirror: bool = True,
     ):
         self.model, self.name, self.padding, self.mirror = model.eval(), name, padding, mirror
         self.skeleton: Skeleton = skeleton(model.config.skeleton)
@@ -387,62 +440,100 @@ class PoseEstimator:
     def crops(
         self, frame: UInt8[np.ndarray, "h w 3"], boxes_xyxy: Float[np.ndarray, "n 4"]
     ) -> tuple[Float[Tensor, "n 3 y x"], Float[np.ndarray, "n 2 3"]]:
-        """Normalised crops of an RGB picture, and their maps xy_frame -> xy_crop. `BadParameter` for a box without area."""
+        """Normalised crops of an RGB picture, and their maps xy_frame -> xy_crop. `BadParameter`
+        for a box without area.
+        """
         size, alignment = self.model.config.size, self.model.config.alignment
-        boxes = geometry.enlarge(np.asarray(boxes_xyxy, np.float64), self.padding, size[0] / size[1])
+        boxes = geometry.enlarge(
+            np.asarray(boxes_xyxy, np.float64), self.padding, size[0] / size[1]
+        )
         affine = geometry.frame_to_crop(boxes, size, alignment)
         pixels = [cv2.warpAffine(frame, a, size) for a in affine]
         return normalised(
-            torch.from_numpy(np.stack(pixels) if pixels else np.zeros((0, *size[::-1], 3), np.uint8))
+            torch.from_numpy(
+                np.stack(pixels) if pixels else np.zeros((0, *size[::-1], 3), np.uint8)
+            )
         ), affine
 
     def read(
-        self, crops: Float[Tensor, "n 3 y x"], *, visibility: Int[np.ndarray, "n k"] | None = None,
-        source: str | None = None, batch: int = 128,
-    ) -> Estimated:  # fmt: skip
-        """Poses of crops. source and visibility: what the mask follows, see `VisibilityReasoning`; the model's own by default."""
+        self,
+        crops: Float[Tensor, "n 3 y x"],
+        *,
+        visibility: Int[np.ndarray, "n k"] | None = None,
+        source: str | None = None,
+        batch: int = 128,
+    ) -> Estimated:
+        """Poses of crops. source and visibility: what the mask follows, see
+        `VisibilityReasoning`; the model's own by default.
+        """
         k, parts = len(self.skeleton), []
-        flags = None if visibility is None else torch.as_tensor(np.asarray(visibility), device=self.device)
+        flags = (
+            None
+            if visibility is None
+            else torch.as_tensor(np.asarray(visibility), device=self.device)
+        )
         with self.inference():
             for start in range(0, len(crops), batch):
                 rows = slice(start, start + batch)
                 given = None if flags is None else flags[rows]
                 images = crops[rows].to(self.device).contiguous(memory_format=torch.channels_last)
-                found = (self.model.flip_test if self.mirror else self.model)(images, given, source=source)
+                found = (self.model.flip_test if self.mirror else self.model)(
+                    images, given, source=source
+                )
                 told = [found["visibility"]] if "visibility" in found else []
-                parts.append([part.float().cpu().numpy() for part in (*self.model.decode(found), *told)])
+                parts.append(
+                    [part.float().cpu().numpy() for part in (*self.model.decode(found), *told)]
+                )
         if not parts:
             return Estimated(np.zeros((0, k, 2), np.float32), np.zeros((0, k), np.float32))
         return Estimated(*(np.concatenate(part) for part in zip(*parts)))
 
     def estimate(
-        self, frame: UInt8[np.ndarray, "*t h w 3"], boxes_xyxy: Float[np.ndarray, "n 4"], *, image: str = ""
+        self,
+        frame: UInt8[np.ndarray, "*t h w 3"],
+        boxes_xyxy: Float[np.ndarray, "n 4"],
+        *,
+        image: str = "",
     ) -> Detections:
         """The pose in each box of an RGB picture, or of the middle one of 2 `reach` + 1 frames."""
         frames = frame[None] if frame.ndim == 3 else frame
         if len(frames) != 2 * self.reach + 1:
             raise BadParameter(
-                f"{len(frames)} frames, {2 * self.reach + 1} expected", remedy="give the frames around it"
+                f"{len(frames)} frames, {2 * self.reach + 1} expected",
+                remedy="give the frames around it",
             )
         each = [self.crops(one, boxes_xyxy) for one in frames]
-        found = self.read(torch.stack([crops for crops, _ in each], 1) if self.reach else each[0][0])
+        found = self.read(
+            torch.stack([crops for crops, _ in each], 1) if self.reach else each[0][0]
+        )
         xy = geometry.apply(geometry.invert(each[0][1]), found.xy_crop.astype(np.float64))
         return Detections(
-            self.skeleton.name, xy, found.confidence, boxes_xyxy, images=(image,) * len(xy), source=self.name
+            self.skeleton.name,
+            xy,
+            found.confidence,
+            boxes_xyxy,
+            images=(image,) * len(xy),
+            source=self.name,
         )
 
-    def _batched(self, run: Callable[[Tensor], Mapping[str, Tensor]], crops: Tensor, batch: int) -> Estimated:
+    def _batched(
+        self, run: Callable[[Tensor], Mapping[str, Tensor]], crops: Tensor, batch: int
+    ) -> Estimated:
         """What run(crops) gives, decoded, so many crops at a time."""
         k = len(self.skeleton)
         parts = [[np.zeros((0, k, 2), np.float32), np.zeros((0, k), np.float32)]]
         with self.inference():
             for part in crops.split(batch) if len(crops) else ():
-                parts.append([value.float().cpu().numpy() for value in self.model.decode(run(part))])
+                parts.append(
+                    [value.float().cpu().numpy() for value in self.model.decode(run(part))]
+                )
         return Estimated(*(np.concatenate(part) for part in zip(*parts)))
 
 
 class ClipEstimator(PoseEstimator):
-    """OTPose with what it needs around it: five frames and boxes of the middle one in, px of the middle one out."""
+    """OTPose with what it needs around it: five frames and boxes of the middle one in, px of the
+    middle one out.
+    """
 
     reach = 2  # frames before and after
 
@@ -458,21 +549,29 @@ class ClipEstimator(PoseEstimator):
         """Poses of the middle crops."""
         return self._batched(lambda part: self.model(heatmaps=self.rough(part)), crops, batch)
 
-    def read_heatmaps(self, heatmaps: Float[np.ndarray, "n 5 k h w"] | str | Path, *, batch: int = 16) -> Estimated:
-        """Poses from what any single-frame estimator saw in the five crops, on the model's grid, or from an npy file of that.
+    def read_heatmaps(
+        self, heatmaps: Float[np.ndarray, "n 5 k h w"] | str | Path, *, batch: int = 16
+    ) -> Estimated:
+        """Poses from what any single-frame estimator saw in the five crops, on the model's grid, or
+        from an npy file of that.
 
-        Errors: `BadRecord` for another shape or a value that is not finite, `BadFile` for what is no npy file of numbers.
+        Errors: `BadRecord` for another shape or a value that is not finite, `BadFile` for what is
+        no npy file of numbers.
         """
         (w, h), k, where = self.model.config.grid, len(self.skeleton), {}
         if not isinstance(heatmaps, np.ndarray):
             heatmaps, where = read_npy(heatmaps), {"file": Path(heatmaps)}
         maps = numbers_of(heatmaps, "heatmaps", (None, 5, k, h, w), **where).astype(np.float32)
-        return self._batched(lambda part: self.model(heatmaps=part.to(self.device)), torch.from_numpy(maps), batch)
+        return self._batched(
+            lambda part: self.model(heatmaps=part.to(self.device)), torch.from_numpy(maps), batch
+        )
 
 
-def windows_between(pairs, size: tuple[int, int] = (96, 128), *, interval: int = 1, **options) -> Windows:
-    """Windows of all frames between labels. interval: 1 takes labels as they come, T every T-th frame's; pairs, options: as
-    of `Windows`, `WindowConfig`.
+def windows_between(
+    pairs, size: tuple[int, int] = (96, 128), *, interval: int = 1, **options
+) -> Windows:
+    """Windows of all frames between labels. interval: 1 takes labels as they come, T every T-th
+    frame's; pairs, options: as of `Windows`, `WindowConfig`.
     """
     return Windows(pairs, WindowConfig(size=size, keys="between", interval=interval, **options))
 
@@ -481,23 +580,34 @@ def poses_between(
     windows: Windows, xy_frame: Sequence[np.ndarray], confidence: Sequence[np.ndarray], source: str
 ) -> Detections:
     """Poses in the order of the windows, with their frames, tracks and the boxes that were used."""
-    k, tracks = len(windows.skeleton), [windows.pairs[pair][0].tracks[n].track_id for pair, n, _ in windows.items]
+    k, tracks = (
+        len(windows.skeleton),
+        [windows.pairs[pair][0].tracks[n].track_id for pair, n, _ in windows.items],
+    )
     return Detections(
-        windows.skeleton.name, np.reshape(xy_frame, (-1, k, 2)), np.reshape(confidence, (-1, k)), windows.boxes(),
-        images=windows.poses().images if len(windows) else (), frames=windows.items[:, 2], tracks=np.array(tracks, np.int64),
+        windows.skeleton.name,
+        np.reshape(xy_frame, (-1, k, 2)),
+        np.reshape(confidence, (-1, k)),
+        windows.boxes(),
+        images=windows.poses().images if len(windows) else (),
+        frames=windows.items[:, 2],
+        tracks=np.array(tracks, np.int64),
         source=source,
-    )  # fmt: skip
+    )
 
 
 class Propagator(PoseEstimator):
-    """STDPose with what it needs around it: labelled frames on both sides in, the poses of the frames between them out; or
-    with no labels, frames around one in, its poses out.
+    """STDPose with what it needs around it: labelled frames on both sides in, the poses of the
+    frames between them out; or with no labels, frames around one in, its poses out.
     """
 
-    # frames before and after where nothing is labelled: the nearest to the paper's T of 7  # unstated; ours
+    # frames before and after where nothing is labelled: the nearest to the paper's T of 7  #
+    # unstated; ours
     reach = 3
 
-    def __init__(self, model: STDPose, name: str = "stdpose", padding: float = 1.25, reach: int = 3):
+    def __init__(
+        self, model: STDPose, name: str = "stdpose", padding: float = 1.25, reach: int = 3
+    ):
         super().__init__(model, name, padding, mirror=False)
         self.reach = reach
 
@@ -517,14 +627,24 @@ class Propagator(PoseEstimator):
 
         return self._batched(run, crops, batch)
 
-    def carry(self, windows: Windows, *, given: bool = True, batch: int = 32, progress: bool = False) -> Detections:
-        """Poses of all windows' key frames. given: the labels at both sides are told (propagation), or not (estimation)."""
+    def carry(
+        self, windows: Windows, *, given: bool = True, batch: int = 32, progress: bool = False
+    ) -> Detections:
+        """Poses of all windows' key frames. given: the labels at both sides are told
+        (propagation), or not (estimation).
+        """
         xy, told = [], []
-        bar = tqdm(total=len(windows), desc=self.name, unit="pose", disable=not progress, leave=False)
+        bar = tqdm(
+            total=len(windows), desc=self.name, unit="pose", disable=not progress, leave=False
+        )
         with self.inference(), bar:
             for made in loader(windows, batch, shuffle=False, augment=False, workers=1):
-                found = self.model(**{n: v.to(self.device) for n, v in between_inputs(made, given).items()})
-                xy_crop, confidence = (part.float().cpu().numpy() for part in self.model.decode(found))
+                found = self.model(
+                    **{n: v.to(self.device) for n, v in between_inputs(made, given).items()}
+                )
+                xy_crop, confidence = (
+                    part.float().cpu().numpy() for part in self.model.decode(found)
+                )
                 back = geometry.invert(made["affine"].double().numpy())
                 xy.extend(geometry.apply(back, xy_crop.astype(np.float64)))
                 told.extend(confidence)
@@ -534,14 +654,22 @@ class Propagator(PoseEstimator):
 
 def between_inputs(batch: Mapping[str, Tensor], given: bool = True) -> dict[str, Tensor]:
     """What STDPose takes of a batch of windows between labels."""
-    inputs = {"images": batch["images"], "distance": (batch["frames"][:, ::2] - batch["frames"][:, 1:2]).abs()}
+    inputs = {
+        "images": batch["images"],
+        "distance": (batch["frames"][:, ::2] - batch["frames"][:, 1:2]).abs(),
+    }
     if given:
-        inputs |= {"auxiliary_xy_crop": batch["xy_crop"][:, ::2], "auxiliary_weights": batch["weights"][:, ::2]}
+        inputs |= {
+            "auxiliary_xy_crop": batch["xy_crop"][:, ::2],
+            "auxiliary_weights": batch["weights"][:, ::2],
+        }
     return inputs
 
 
 def _with_neighbours(frames: Iterable[np.ndarray], reach: int) -> Iterator[np.ndarray]:
-    """Each frame, or with a reach each frame among its neighbours [2 reach + 1 h w 3]; the first and last are repeated."""
+    """Each frame, or with a reach each frame among its neighbours [2 reach + 1 h w 3]; the first
+    and last are repeated.
+    """
     if not reach:
         yield from frames
         return
@@ -560,17 +688,21 @@ def _with_neighbours(frames: Iterable[np.ndarray], reach: int) -> Iterator[np.nd
 def estimate_people(
     estimator: PoseEstimator, frames: Iterable[UInt8[np.ndarray, "h w 3"]], detections: Detections
 ) -> Prediction:
-    """A video's people estimated anew, each in the box that was detected; all joints that were count as replaced.
+    """A video's people estimated anew, each in the box that was detected; all joints that were
+    count as replaced.
 
-    frames: RGB, in order; the detections say in which they are. Boxes without area are left alone, and so are joints that
-    the estimator does not know. Errors: `BadParameter` where it knows less than half of them.
+    frames: RGB, in order; the detections say in which they are. Boxes without area are left alone,
+    and so are joints that the estimator does not know. Errors: `BadParameter` where it knows less
+    than half of them.
     """
     ours, theirs = estimator.skeleton.joints, skeleton(detections.skeleton).joints
     shared = [name for name in theirs if name in ours]
     if 2 * len(shared) < len(theirs):
         _check_skeleton(detections, estimator.skeleton)
     if detections.frames is None:
-        raise BadParameter("detections without frames belong to no video", file=detections.source or None)
+        raise BadParameter(
+            "detections without frames belong to no video", file=detections.source or None
+        )
     to, own = [theirs.index(name) for name in shared], [ours.index(name) for name in shared]
     xy, confidence = detections.xy_frame.copy(), detections.confidence.copy()
     boxed = (detections.boxes_xyxy[:, 2:] > detections.boxes_xyxy[:, :2]).all(1)
@@ -578,7 +710,10 @@ def estimate_people(
         rows = np.flatnonzero((detections.frames == i) & boxed)
         if len(rows):
             found = estimator.estimate(frame, detections.boxes_xyxy[rows])
-            xy[np.ix_(rows, to)], confidence[np.ix_(rows, to)] = found.xy_frame[:, own], found.confidence[:, own]
+            xy[np.ix_(rows, to)], confidence[np.ix_(rows, to)] = (
+                found.xy_frame[:, own],
+                found.confidence[:, own],
+            )
     replaced = boxed[:, None] & np.isin(np.arange(len(theirs)), to)
     return Prediction(detections.skeleton, xy, confidence, replaced, estimator.name, detections)
 
@@ -592,11 +727,14 @@ SHIPPED = {  # method -> skeletons with weights of their own, the usual one firs
     "otpose": ("posetrack15",),
     "stdpose": ("posetrack15",),
 }
-OF_PICTURES = {name for name in SHIPPED if name not in ("port", "hanet")}  # joints of any set are found by name
+# joints of any set are found by name
+OF_PICTURES = {name for name in SHIPPED if name not in ("port", "hanet")}
 
 
 def weights_path(name: str = "port", skeleton: str | None = None) -> Path:
-    """The shipped weight file of a method for a skeleton (None: the method's usual one), or the file that is named."""
+    """The shipped weight file of a method for a skeleton (None: the method's usual one), or the
+    file that is named.
+    """
     path = Path(name)
     if path.suffix == ".safetensors":
         return path
@@ -633,25 +771,35 @@ def _propagator(card: Mapping, name: str) -> Propagator:
 
 
 _LOADERS = {
-    "port": _port_refiner, "hanet": _hanet_refiner, "vissimcc": _estimator, "otpose": _clip_estimator,
+    "port": _port_refiner,
+    "hanet": _hanet_refiner,
+    "vissimcc": _estimator,
+    "otpose": _clip_estimator,
     "stdpose": _propagator,
-}  # fmt: skip
+}
 
 
 def load(
-    name: str = "port", *, skeleton: str | None = None, device: str | torch.device = "cpu", precision: str = "fp32"
+    name: str = "port",
+    *,
+    skeleton: str | None = None,
+    device: str | torch.device = "cpu",
+    precision: str = "fp32",
 ) -> PortRefiner | SequenceRefiner | PoseEstimator:
-    """What a method does, from its shipped weights, or from a safetensors file that the workbench wrote.
+    """What a method does, from its shipped weights, or from a safetensors file that the workbench
+    wrote.
 
-    skeleton: which of the shipped ones, as `detections.skeleton` says; None is the method's usual one. precision: of
-    estimators that read pictures, "fp32" or "bf16" (mixed; faster where the hardware has it, README says what it changes).
-    Its card holds the model's configuration and what is needed around it (PORT: the rule for delta; HANet: the window;
-    VisSimCC: the boxes' padding).
+    skeleton: which of the shipped ones, as `detections.skeleton` says; None is the method's usual
+    one. precision: of estimators that read pictures, "fp32" or "bf16" (mixed; faster where the
+    hardware has it, README says what it changes). Its card holds the model's configuration and what
+    is needed around it (PORT: the rule for delta; HANet: the window; VisSimCC: the boxes' padding).
     """
     path = weights_path(name, skeleton)
     if not path.exists():
         shipped = "; ".join(f"{method} for {', '.join(known)}" for method, known in SHIPPED.items())
-        raise MissingFile("no such weights", file=path, remedy=f"shipped: {shipped}; or name a file")
+        raise MissingFile(
+            "no such weights", file=path, remedy=f"shipped: {shipped}; or name a file"
+        )
     card = checkpoint.read_card(path)
     method = card.get("model")
     if method not in _LOADERS:
@@ -670,7 +818,9 @@ def load(
         ) from None
     if precision != "fp32":
         if precision != "bf16" or not isinstance(refiner, PoseEstimator):
-            raise BadParameter(f"{method} in {precision!r}", remedy="choose fp32, or bf16 for what reads pictures")
+            raise BadParameter(
+                f"{method} in {precision!r}", remedy="choose fp32, or bf16 for what reads pictures"
+            )
         refiner.precision = precision
     checkpoint.load(path, refiner.model)
     return refiner.to(device)

@@ -1,8 +1,9 @@
-"""What travels between readers, models and metrics: frozen records, validated where they are made. No I/O.
+"""What travels between readers, models and metrics: frozen records, validated where they are made.
+No I/O.
 
-Coordinates are `xy_frame`: px, integer = pixel centre. Boxes are `xyxy` px inside. Visibility is kept apart from
-coordinates: 0 not labelled, 1 labelled but occluded, 2 visible. An occluded joint has coordinates; an unlabelled one has
-(0, 0). NaN never enters a record. Arrays are read-only.
+Coordinates are `xy_frame`: px, integer = pixel centre. Boxes are `xyxy` px inside. Visibility is
+kept apart from coordinates: 0 not labelled, 1 labelled but occluded, 2 visible. An occluded joint
+has coordinates; an unlabelled one has (0, 0). NaN never enters a record. Arrays are read-only.
 """
 
 from __future__ import annotations
@@ -18,13 +19,19 @@ from .skeletons import skeleton
 
 
 def _array(owner, name: str, shape: tuple[int | None, ...], dtype, record=None) -> np.ndarray:
-    """Casts a field, checks its shape (None = any) and that it is finite, and makes it read-only."""
+    """Casts a field, checks its shape (None = any) and that it is finite, and makes it
+    read-only.
+    """
     value = getattr(owner, name)
     try:
         array = np.array(value, dtype=dtype)
     except (TypeError, ValueError) as error:
-        raise BadRecord(f"{name} is not an array of {np.dtype(dtype).name}: {error}", record=record) from None
-    if array.ndim != len(shape) or any(want is not None and want != got for want, got in zip(shape, array.shape)):
+        raise BadRecord(
+            f"{name} is not an array of {np.dtype(dtype).name}: {error}", record=record
+        ) from None
+    if array.ndim != len(shape) or any(
+        want is not None and want != got for want, got in zip(shape, array.shape)
+    ):
         expected = tuple("any" if s is None else s for s in shape)
         raise BadRecord(f"{name} has shape {array.shape}, expected {expected}", record=record)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -74,17 +81,21 @@ class _Rows:
 
 @dataclass(frozen=True, eq=False)
 class Pose(_Rows):
-    """n annotated poses (ground truth) of one skeleton with k joints, each in its own picture frame."""
+    """n annotated poses (ground truth) of one skeleton with k joints, each in its own picture
+    frame.
+    """
 
     skeleton: str
     xy_frame: Float[np.ndarray, "n k 2"]  # px
     visibility: Int[np.ndarray, "n k"]  # 0 not labelled, 1 occluded, 2 visible
     boxes_xyxy: Float[np.ndarray, "n 4"]  # px
-    occlusion_known: bool = True  # False: the data set says nothing about occlusion, labelled joints are 2
+    # False: the data set says nothing about occlusion, labelled joints are 2
+    occlusion_known: bool = True
     ids: tuple[str, ...] = ()  # annotation ids, as strings
     images: tuple[str, ...] = ()  # file names as the annotation states them
     groups: tuple[str, ...] = ()  # source video or picture; a split never divides a group
-    areas: Float[np.ndarray, "n"] | None = None  # px^2 of the segmented person, as the annotation states it
+    # px^2 of the segmented person, as the annotation states it
+    areas: Float[np.ndarray, "n"] | None = None
     crowd: Bool[np.ndarray, "n"] | None = None  # a group marked as one (COCO iscrowd)
     head_boxes_xyxy: Float[np.ndarray, "n 4"] | None = None  # px; zeros where none is stated
     xyz_camera_mm: Float[np.ndarray, "n k 3"] | None = None
@@ -111,7 +122,9 @@ class Pose(_Rows):
 
 @dataclass(frozen=True, eq=False)
 class Detections(_Rows):
-    """n detected poses: what an estimator says, never ground truth. Confidence is the detector's own, 0 to about 1."""
+    """n detected poses: what an estimator says, never ground truth. Confidence is the detector's
+    own, 0 to about 1.
+    """
 
     skeleton: str
     xy_frame: Float[np.ndarray, "n k 2"]  # px
@@ -178,20 +191,25 @@ class PersonBoxes(_Rows):
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A picture or frame as its annotation describes it; pixels are fetched by `data.frames`, lazily."""
+    """A picture or frame as its annotation describes it; pixels are fetched by `data.frames`,
+    lazily.
+    """
 
     name: str  # file name as the annotation states it
     id: str = ""
     size_wh: tuple[int, int] | None = None  # px, where stated
     labelled: bool = True  # False: a frame between sparse labels
-    crowd_index: float | None = None  # CrowdPose: how much persons cover each other, 0 to 1 and a little above
+    # CrowdPose: how much persons cover each other, 0 to 1 and a little above
+    crowd_index: float | None = None
     ignore: tuple[Float[np.ndarray, "m 2"], ...] = ()  # polygons, px, in which nobody was labelled
 
     def __post_init__(self):
         polygons = tuple(np.array(polygon, np.float32) for polygon in self.ignore)
         for polygon in polygons:
             if polygon.ndim != 2 or polygon.shape[1] != 2 or not np.isfinite(polygon).all():
-                raise BadRecord("an ignore region is not a polygon of finite points", record=self.name)
+                raise BadRecord(
+                    "an ignore region is not a polygon of finite points", record=self.name
+                )
             polygon.setflags(write=False)
         object.__setattr__(self, "ignore", polygons)
 
@@ -210,7 +228,8 @@ class Video:
         stated = [v for v in (self.n_frames, self.width, self.height, self.fps) if v is not None]
         if not all(v > 0 for v in stated):
             raise BadRecord(
-                f"video of {self.width}x{self.height} px, {self.n_frames} frames, {self.fps} fps", record=self.source
+                f"video of {self.width}x{self.height} px, {self.n_frames} frames, {self.fps} fps",
+                record=self.source,
             )
 
 
@@ -254,7 +273,9 @@ class Clip:
         object.__setattr__(self, "pictures", tuple(self.pictures))
         frames = self.video.n_frames
         if self.pictures and len(self.pictures) != frames:
-            raise BadRecord(f"{len(self.pictures)} pictures for {frames} frames", file=self.video.source)
+            raise BadRecord(
+                f"{len(self.pictures)} pictures for {frames} frames", file=self.video.source
+            )
         for track in self.tracks:
             if len(track.xy_frame) != frames:
                 raise BadRecord(
@@ -266,7 +287,9 @@ class Clip:
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """A pinhole with lens distortion: x_camera = rotation (x_world - position), px = focal * distorted(x / z) + centre."""
+    """A pinhole with lens distortion: x_camera = rotation (x_world - position), px = focal *
+    distorted(x / z) + centre.
+    """
 
     rotation: Float[np.ndarray, "3 3"]  # world to camera; camera x right, y down, z away
     position_mm: Float[np.ndarray, "3"]  # of the camera, in the world
@@ -279,15 +302,23 @@ class Camera:
 
     def __post_init__(self):
         _array(self, "rotation", (3, 3), np.float64, self.name or None)
-        for name, n in (("position_mm", 3), ("focal", 2), ("centre", 2), ("radial", 3), ("tangential", 2)):
+        for name, n in (
+            ("position_mm", 3),
+            ("focal", 2),
+            ("centre", 2),
+            ("radial", 3),
+            ("tangential", 2),
+        ):
             _array(self, name, (n,), np.float64, self.name or None)
 
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """Joints in space through t frames, with no picture behind them: motion capture and 3D pose files.
+    """Joints in space through t frames, with no picture behind them: motion capture and 3D pose
+    files.
 
-    joints: names, of a known skeleton or the file's own; parents: index of each joint's parent, -1 at the root.
+    joints: names, of a known skeleton or the file's own; parents: index of each joint's parent, -1
+    at the root.
     """
 
     joints: tuple[str, ...]
@@ -297,7 +328,8 @@ class Motion:
     space: str = "world"  # world, camera or root (relative to the root joint)
     name: str = ""
     labels: tuple[str, ...] = ()  # what is done and how, as the data set says: ("walk", "tired")
-    detected: Float[np.ndarray, "t k 3"] | None = None  # an estimator's answer for the same frames, mm
+    # an estimator's answer for the same frames, mm
+    detected: Float[np.ndarray, "t k 3"] | None = None
 
     def __post_init__(self):
         k = len(self.joints)
@@ -305,15 +337,19 @@ class Motion:
         _array(self, "xyz_mm", (t, k, 3), np.float64, self.name or None)
         _optional(self, "detected", (t, k, 3), np.float64, self.name or None)
         if len(self.parents) != k or any(not -1 <= p < k for p in self.parents):
-            raise BadRecord(f"{len(self.parents)} parents for {k} joints, or one outside", record=self.name or None)
+            raise BadRecord(
+                f"{len(self.parents)} parents for {k} joints, or one outside",
+                record=self.name or None,
+            )
 
 
 @dataclass(frozen=True, eq=False)
 class Reading:
     """What a reader found in a file or folder; what there is none of is None or empty.
 
-    Rows of `poses` and `detections` match one another only where the reader says so. `warnings` are records that were
-    left out or are incomplete, each with file and record: nothing is skipped in silence.
+    Rows of `poses` and `detections` match one another only where the reader says so. `warnings` are
+    records that were left out or are incomplete, each with file and record: nothing is skipped in
+    silence.
     """
 
     reader: str

@@ -1,4 +1,6 @@
-"""Where files that travel with the package lie, and how every file is written: beside its place, then renamed."""
+"""Where files that travel with the package lie, and how every file is written: beside its place,
+then renamed.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def resource(name: str) -> Path:
-    """Path of a file or folder that travels with the package, such as `data_manifests`; `MissingFile` otherwise.
+    """Path of a file or folder that travels with the package, such as `data_manifests`;
+    `MissingFile` otherwise.
 
     In a clone they lie at the repository root, in a wheel inside the package.
     """
@@ -20,12 +23,16 @@ def resource(name: str) -> Path:
         if (root / name).exists():
             return root / name
     raise MissingFile(
-        "not part of this installation", file=name, remedy="install the package again, or work in a clone"
+        "not part of this installation",
+        file=name,
+        remedy="install the package again, or work in a clone",
     )
 
 
 def write_beside(path: Path, write: Callable[[Path], object]) -> Path:
-    """Calls write(temporary path in the same folder), flushes it to disk and renames it: a reader sees all or nothing."""
+    """Calls write(temporary path in the same folder), flushes it to disk and renames it: a
+    reader sees all or nothing.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")

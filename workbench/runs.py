@@ -1,9 +1,10 @@
-"""Notebooks executed by papermill into runs/<id>/, with everything that is needed to do it again in run.json.
+"""Notebooks executed by papermill into runs/<id>/, with everything that is needed to do it again in
+run.json.
 
-A run folder holds `run.json` (always whole: written beside and renamed), `notebooks/<stem>.ipynb` (executed copies,
-partial where a notebook failed) and what `report` writes. A notebook's outcome stands in run.json alone, never in its
-copy. A run that was killed still says `running` there, but its process is gone: it reads as `interrupted` and can be
-resumed.
+A run folder holds `run.json` (always whole: written beside and renamed), `notebooks/<stem>.ipynb`
+(executed copies, partial where a notebook failed) and what `report` writes. A notebook's outcome
+stands in run.json alone, never in its copy. A run that was killed still says `running` there, but
+its process is gone: it reads as `interrupted` and can be resumed.
 """
 
 from __future__ import annotations
@@ -41,12 +42,12 @@ SCHEMA_VERSION = 1
 METRICS_MIME = "application/x.workbench.metrics+json"
 PROFILES = ("fast", "full", "paper")
 DEVICES = ("auto", "cpu", "cuda")
-# A cell's failure, a dead kernel and a cell's time-out are a RuntimeError or TimeoutError of nbclient; papermill's own
-# metadata calls the last two "completed", so only the exception counts.
+# A cell's failure, a dead kernel and a cell's time-out are a RuntimeError or TimeoutError of
+# nbclient; papermill's own metadata calls the last two "completed", so only the exception counts.
 FAILURES = (PapermillException, RuntimeError, TimeoutError)
 
 
-# --- what of run.json this package reads; anything more is kept as it is --------------------------------------------
+# --- what of run.json this package reads; anything more is kept as it is --------------------------
 
 
 class _Failure(BaseModel):
@@ -99,15 +100,22 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`running`, `completed`, `failed`, `damaged`, or `interrupted`: run.json says running, its process is gone."""
+        """`running`, `completed`, `failed`, `damaged`, or `interrupted`: run.json says running,
+        its process is gone.
+        """
         said = self.record["status"]
         if said == "running" and not _alive(self.record["process"]):
             said = "interrupted"
-        return "completed" if said == "interrupted" and not self.left else said  # stopped after its last notebook
+        # stopped after its last notebook
+        return "completed" if said == "interrupted" and not self.left else said
 
     def notebooks(self, *status: str) -> list[str]:
         """Names of the notebooks in any of these states (all of them if none is given)."""
-        return [name for name, entry in self.record["notebooks"].items() if not status or entry["status"] in status]
+        return [
+            name
+            for name, entry in self.record["notebooks"].items()
+            if not status or entry["status"] in status
+        ]
 
     @property
     def left(self) -> list[str]:
@@ -116,12 +124,16 @@ class Run:
 
 
 def notebook_paths(source: Path | None = None) -> dict[str, Path]:
-    """The notebooks by name (file stem), in order. `source` is the clone's or wheel's folder unless given."""
+    """The notebooks by name (file stem), in order. `source` is the clone's or wheel's folder
+    unless given.
+    """
     return {path.stem: path for path in sorted((source or resource("notebooks")).glob("*.ipynb"))}
 
 
 def find_notebook(name: str, source: Path | None = None) -> str:
-    """The full name for `02_port`, `02_port.ipynb` or `port`; `UnknownName` with near matches for anything else."""
+    """The full name for `02_port`, `02_port.ipynb` or `port`; `UnknownName` with near matches
+    for anything else.
+    """
     known = notebook_paths(source)
     short = {stem.partition("_")[2]: stem for stem in known}
     stem = name.removesuffix(".ipynb")
@@ -133,22 +145,30 @@ def find_notebook(name: str, source: Path | None = None) -> str:
 
 
 def notebook_parameters(path: Path) -> dict[str, object]:
-    """Name and default of every parameter that a notebook's `parameters` cell declares; defaults must be literals."""
+    """Name and default of every parameter that a notebook's `parameters` cell declares; defaults
+    must be literals.
+    """
     try:
         declared = papermill.inspect_notebook(str(path))
     except (ValueError, LookupError, AttributeError, TypeError, nbformat.ValidationError) as error:
-        raise BadFile(f"not a notebook that can be run: {str(error).partition(chr(10))[0]}", file=path) from None
+        raise BadFile(
+            f"not a notebook that can be run: {str(error).partition(chr(10))[0]}", file=path
+        ) from None
     found = {}
     for name, parameter in declared.items():
         try:
             found[name] = ast.literal_eval(parameter["default"])
         except (ValueError, SyntaxError):
-            raise BadFile(f"the default {parameter['default']} is not a literal", file=path, record=name) from None
+            raise BadFile(
+                f"the default {parameter['default']} is not a literal", file=path, record=name
+            ) from None
     return found
 
 
 def _typed(value: object, default: object, where: dict) -> object:
-    """`value` as the type of `default`: text is parsed, anything else must fit. The default None takes any literal."""
+    """`value` as the type of `default`: text is parsed, anything else must fit. The default None
+    takes any literal.
+    """
     expected = type(default)
     if isinstance(value, str) and expected is not str:
         text = value.strip()
@@ -159,7 +179,8 @@ def _typed(value: object, default: object, where: dict) -> object:
     try:
         if expected is float and type(value) is int:
             value = float(value)
-        json.dumps(value, allow_nan=False)  # what run.json cannot hold is refused too: NaN, infinity, objects
+        # what run.json cannot hold is refused too: NaN, infinity, objects
+        json.dumps(value, allow_nan=False)
         fits = default is None or type(value) is expected
     except (TypeError, ValueError, OverflowError, RecursionError):
         fits = False
@@ -169,17 +190,29 @@ def _typed(value: object, default: object, where: dict) -> object:
 
 
 def check_parameters(path: Path, given: Mapping[str, object]) -> dict[str, object]:
-    """A notebook's given parameters in their declared types; `BadParameter` names what is unknown or ill-typed."""
+    """A notebook's given parameters in their declared types; `BadParameter` names what is
+    unknown or ill-typed.
+    """
     declared = notebook_parameters(path)
     for name in given:
         if name not in declared:
             hint = unknown("parameter", name, declared)
             raise BadParameter(hint.problem, file=path.stem, record=name, remedy=hint.remedy)
-    return {name: _typed(v, declared[name], {"file": path.stem, "record": f"{name}={v}"}) for name, v in given.items()}
+    return {
+        name: _typed(v, declared[name], {"file": path.stem, "record": f"{name}={v}"})
+        for name, v in given.items()
+    }
 
 
-def _plan(names: Iterable[str], given: Mapping[str, object], settings: Mapping[str, str], source: Path | None) -> dict:
-    """Notebook -> its entry in run.json. A parameter goes to every chosen notebook that declares it, one at least."""
+def _plan(
+    names: Iterable[str],
+    given: Mapping[str, object],
+    settings: Mapping[str, str],
+    source: Path | None,
+) -> dict:
+    """Notebook -> its entry in run.json. A parameter goes to every chosen notebook that declares
+    it, one at least.
+    """
     paths = notebook_paths(source)
     chosen = sorted({find_notebook(name, source) for name in names})
     if not chosen:
@@ -194,7 +227,9 @@ def _plan(names: Iterable[str], given: Mapping[str, object], settings: Mapping[s
         every = {**declared[name], **given_here}
         seed = every.get("seed")
         if type(seed) is int and not 0 <= seed < 2**63:
-            raise BadParameter("a seed is an integer from 0 to 2**63 - 1", file=name, record=f"seed={seed}")
+            raise BadParameter(
+                "a seed is an integer from 0 to 2**63 - 1", file=name, record=f"seed={seed}"
+            )
         plan[name] = {"status": "pending", "seed": seed, "parameters": every, "given": given_here}
     return plan
 
@@ -211,17 +246,21 @@ def run_notebooks(
     report: Callable[[Run], None] | None = None,
     progress: bool = True,
 ) -> Run:
-    """Executes notebooks one after another into a new folder `out/<id>`; a failing one does not stop the others.
+    """Executes notebooks one after another into a new folder `out/<id>`; a failing one does not
+    stop the others.
 
-    Everything is checked before the first kernel starts. `profile` and `device` reach the notebooks that declare a
-    parameter of that name. `report` is called with the run at the start and after every notebook (it writes the pages).
-    Raises `UnknownName`, `BadParameter`; how the notebooks fared is in the returned run.
+    Everything is checked before the first kernel starts. `profile` and `device` reach the notebooks
+    that declare a parameter of that name. `report` is called with the run at the start and after
+    every notebook (it writes the pages). Raises `UnknownName`, `BadParameter`; how the notebooks
+    fared is in the returned run.
     """
     given = dict(parameters or {})
     for name, value, allowed in (("profile", profile, PROFILES), ("device", device, DEVICES)):
         if name in given:
             raise BadParameter(
-                f"{name} is a setting of the whole run", record=name, remedy=f"use --{name} {given[name]}"
+                f"{name} is a setting of the whole run",
+                record=name,
+                remedy=f"use --{name} {given[name]}",
             )
         if value not in allowed:
             raise BadParameter(f"{name} {value!r} is none of {', '.join(allowed)}", record=name)
@@ -238,7 +277,9 @@ def run_notebooks(
         "cell_timeout_s": cell_timeout_s,
         "started": _now(),
         "duration_s": 0.0,
-        "earlier": [],  # process and provenance of earlier starts; an entry's `start` counts them, then the last one
+        # process and provenance of earlier starts; an entry's `start` counts them, then the last
+        # one
+        "earlier": [],
         "notebooks": plan,
     }
     return _execute(Run(folder, record), source, report, progress)
@@ -252,30 +293,40 @@ def resume_run(
     report: Callable[[Run], None] | None = None,
     progress: bool = True,
 ) -> Run:
-    """Runs again, with the same parameters, the notebooks of an earlier run that have not completed.
+    """Runs again, with the same parameters, the notebooks of an earlier run that have not
+    completed.
 
-    The entry of every notebook says in `start` which start ran it: n of `earlier`, or one more for the last.
-    Raises `BadParameter` where nothing is left or the run still goes on, `UnknownName`, and what `load_run` raises.
+    The entry of every notebook says in `start` which start ran it: n of `earlier`, or one more for
+    the last. Raises `BadParameter` where nothing is left or the run still goes on, `UnknownName`,
+    and what `load_run` raises.
     """
     run = load_run(run_id, out)
     if run.status == "running":
         process = run.record["process"]
-        raise BadParameter(f"still running as process {process['pid']} on {process['host']}", file=run.folder)
+        raise BadParameter(
+            f"still running as process {process['pid']} on {process['host']}", file=run.folder
+        )
     if not run.left:
         raise BadParameter("nothing is left to run", file=run.folder, remedy="start a new run")
     known = notebook_paths(source)
     for name in run.left:  # before anything starts
         if name not in known:
             raise unknown("notebook", name, known, file=run.folder / "run.json")
-    run.record["earlier"].append({"process": run.record["process"], "provenance": run.record["provenance"]})
+    run.record["earlier"].append(
+        {"process": run.record["process"], "provenance": run.record["provenance"]}
+    )
     return _execute(run, source, report, progress)
 
 
 def load_run(run_id: str, out: Path | str = "runs") -> Run:
-    """The run with this id in folder `out`; `UnknownName` with near matches, `BadFile` if its run.json is not ours."""
+    """The run with this id in folder `out`; `UnknownName` with near matches, `BadFile` if its
+    run.json is not ours.
+    """
     file = Path(out).resolve() / run_id / "run.json"
     if Path(run_id).name != run_id or not os.path.lexists(file):
-        raise unknown("run", run_id, (path.parent.name for path in Path(out).glob("*/run.json")), file=out)
+        raise unknown(
+            "run", run_id, (path.parent.name for path in Path(out).glob("*/run.json")), file=out
+        )
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
         json.dumps(record, allow_nan=False)  # what could not be written again
@@ -284,17 +335,23 @@ def load_run(run_id: str, out: Path | str = "runs") -> Run:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or None
         raise BadFile(
-            f"not a run.json of schema_version {SCHEMA_VERSION}: {first['msg']}", file=file, record=where
+            f"not a run.json of schema_version {SCHEMA_VERSION}: {first['msg']}",
+            file=file,
+            record=where,
         ) from None
     except OSError as error:
         raise BadFile(f"cannot be read: {error.strerror}", file=file) from None
     except (ValueError, RecursionError) as error:
-        raise BadFile(f"not JSON: {error}", file=file, remedy="remove the run's folder, or restore the file") from None
+        raise BadFile(
+            f"not JSON: {error}", file=file, remedy="remove the run's folder, or restore the file"
+        ) from None
     return Run(file.parent, record)
 
 
 def list_runs(out: Path | str = "runs") -> list[Run]:
-    """All runs in folder `out`, oldest first; one whose run.json cannot be used is `damaged` and says its `problem`."""
+    """All runs in folder `out`, oldest first; one whose run.json cannot be used is `damaged` and
+    says its `problem`.
+    """
     found = []
     for path in sorted(Path(out).glob("*/run.json")):
         try:
@@ -305,18 +362,32 @@ def list_runs(out: Path | str = "runs") -> list[Run]:
 
 
 def lab_command(*, port: int = 8888) -> list[str]:
-    """The command that serves JupyterLab at the notebooks: loopback only, and Jupyter's own random token stays on."""
+    """The command that serves JupyterLab at the notebooks: loopback only, and Jupyter's own
+    random token stays on.
+    """
     notebooks = resource("notebooks")
-    command = [sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--ServerApp.ip=127.0.0.1",
+        f"--ServerApp.port={port}",
+    ]
     command += [f"--ServerApp.root_dir={notebooks.parent}", "--LabApp.news_url=None"]
     for first in list(notebook_paths())[:1]:
         command.append(f"--LabApp.default_url=/lab/tree/{notebooks.name}/{first}.ipynb")
     return [*command, "--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else command
 
 
-def _execute(run: Run, source: Path | None, report: Callable[[Run], None] | None, progress: bool) -> Run:
+def _execute(
+    run: Run, source: Path | None, report: Callable[[Run], None] | None, progress: bool
+) -> Run:
     record, todo = run.record, run.left
-    process = {"pid": os.getpid(), "host": socket.gethostname(), "created": psutil.Process().create_time()}
+    process = {
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "created": psutil.Process().create_time(),
+    }
     record.update(status="running", process=process, provenance=provenance())
     _save(run, report)
     try:
@@ -327,7 +398,9 @@ def _execute(run: Run, source: Path | None, report: Callable[[Run], None] | None
             _save(run)
             entry.update(_execute_one(run, name, notebook_paths(source)[name], progress))
             entry["duration_s"] = round(time.perf_counter() - start, 3)
-            record["duration_s"] = round(sum(e.get("duration_s", 0.0) for e in record["notebooks"].values()), 3)
+            record["duration_s"] = round(
+                sum(e.get("duration_s", 0.0) for e in record["notebooks"].values()), 3
+            )
             _save(run, report)
         record.update(status="failed" if run.left else "completed", finished=_now())
     finally:
@@ -348,9 +421,12 @@ def _execute_one(run: Run, name: str, notebook: Path, progress: bool) -> dict:
                 parameters=run.record["notebooks"][name]["given"],
                 kernel_name="python3",
                 cwd=copy.parent,
-                extra_arguments=["--Application.log_level=40"],  # the kernel's errors, not its advice
+                # the kernel's errors, not its advice
+                extra_arguments=["--Application.log_level=40"],
                 execution_timeout=run.record["cell_timeout_s"],
-                progress_bar={"desc": "  cells", "leave": False, "position": 1} if progress else False,
+                progress_bar={"desc": "  cells", "leave": False, "position": 1}
+                if progress
+                else False,
             )
     except FAILURES as failure:
         error = _describe(failure)
@@ -360,7 +436,12 @@ def _execute_one(run: Run, name: str, notebook: Path, progress: bool) -> dict:
     except BadFile as problem:
         error = error or _describe(problem)
     inputs = metrics.pop("inputs", {})
-    return {"status": "failed" if error else "completed", "error": error, "metrics": metrics, "inputs": inputs}
+    return {
+        "status": "failed" if error else "completed",
+        "error": error,
+        "metrics": metrics,
+        "inputs": inputs,
+    }
 
 
 def _save(run: Run, report: Callable[[Run], None] | None = None) -> None:
@@ -374,8 +455,13 @@ def _save(run: Run, report: Callable[[Run], None] | None = None) -> None:
 
 @contextmanager
 def _kernel_environment() -> Iterator[None]:
-    """A kernel inherits this process's environment: inline figures, and the `python3` of this installation."""
-    wanted = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "JUPYTER_PREFER_ENV_PATH": "1"}
+    """A kernel inherits this process's environment: inline figures, and the `python3` of this
+    installation.
+    """
+    wanted = {
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "JUPYTER_PREFER_ENV_PATH": "1",
+    }
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:
@@ -389,21 +475,27 @@ def _describe(error: BaseException) -> dict:
     kind, message, cell = type(error).__name__, str(error).partition("\n")[0], None
     if isinstance(error, PapermillExecutionError):
         kind, message, cell = error.ename, error.evalue, error.cell_index
-    return {"type": kind, "message": message.removeprefix(f"{kind}: "), "cell": cell}  # named errors say their kind
+    # named errors say their kind
+    return {"type": kind, "message": message.removeprefix(f"{kind}: "), "cell": cell}
 
 
 def read_metrics(path: Path) -> dict:
-    """What a notebook displayed as metrics, merged in cell order; a number that is not finite becomes null.
+    """What a notebook displayed as metrics, merged in cell order; a number that is not finite
+    becomes null.
 
-    A notebook says `display({METRICS_MIME: {...}}, raw=True)`; the key `inputs` there maps file to sha256.
-    `BadFile` names the cell where either is not an object.
+    A notebook says `display({METRICS_MIME: {...}}, raw=True)`; the key `inputs` there maps file to
+    sha256. `BadFile` names the cell where either is not an object.
     """
     metrics: dict = {}
     for i, cell in enumerate(nbformat.read(path, 4).cells):
         for output in cell.get("outputs", []):
             shown = output.get("data", {}).get(METRICS_MIME, {})
             if not isinstance(shown, dict) or not isinstance(shown.get("inputs", {}), dict):
-                raise BadFile("displayed metrics and their inputs must be objects", file=path, record=f"cell {i}")
+                raise BadFile(
+                    "displayed metrics and their inputs must be objects",
+                    file=path,
+                    record=f"cell {i}",
+                )
             metrics |= shown
     return _finite(metrics)
 
@@ -425,7 +517,9 @@ def provenance() -> dict:
     return {
         "git": _git(package.parent),
         "python": platform.python_version(),
-        "packages": dict(sorted({d.name: d.version for d in distributions()}.items(), key=lambda p: p[0].lower())),
+        "packages": dict(
+            sorted({d.name: d.version for d in distributions()}.items(), key=lambda p: p[0].lower())
+        ),
         "hardware": {
             "platform": platform.platform(),
             "cpu": _cpu(),
@@ -443,8 +537,13 @@ def provenance() -> dict:
 
 
 def _git(root: Path) -> dict | None:
-    """Commit and dirtiness of a clone; None for an installed wheel, even inside somebody else's repository."""
-    if not (root / ".git").exists() or (commit := _said("git", "-C", str(root), "rev-parse", "HEAD")) is None:
+    """Commit and dirtiness of a clone; None for an installed wheel, even inside somebody else's
+    repository.
+    """
+    if (
+        not (root / ".git").exists()
+        or (commit := _said("git", "-C", str(root), "rev-parse", "HEAD")) is None
+    ):
         return None
     return {"commit": commit, "dirty": bool(_said("git", "-C", str(root), "status", "--porcelain"))}
 
@@ -453,19 +552,27 @@ def _cpu() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else _said("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
+    return (
+        models[0]
+        if models
+        else _said("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
+    )
 
 
 def _said(*command: str) -> str | None:
     """What a command printed, or None where it does not exist or fails."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=30
+        ).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
 
 
 def _alive(process: Mapping) -> bool:
-    """Whether the process that wrote run.json still exists (a reused pid has another creation time)."""
+    """Whether the process that wrote run.json still exists (a reused pid has another creation
+    time).
+    """
     if process["host"] != socket.gethostname():
         return False  # another machine, or a container that is gone: nothing here still writes
     try:
@@ -478,7 +585,9 @@ def _require_cuda() -> None:
     import torch  # a second to import; only this question needs it
 
     if not torch.cuda.is_available():
-        raise BadParameter("no CUDA device is available", record="device", remedy="use --device auto or cpu")
+        raise BadParameter(
+            "no CUDA device is available", record="device", remedy="use --device auto or cpu"
+        )
 
 
 def _now() -> str:

@@ -1,4 +1,6 @@
-"""Joint names, bones, left/right pairs and OKS sigmas of every skeleton. Names only, no tensor maths."""
+"""Joint names, bones, left/right pairs and OKS sigmas of every skeleton. Names only, no tensor
+maths.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,10 @@ from .errors import UnknownName, unknown
 class Skeleton:
     """One ordered set of joints.
 
-    edges: bones as index pairs (parent first); a tree where the joints form one, never the 1-based lists of the files.
-    flip_pairs: (left, right) index pairs that a mirrored picture exchanges.
-    oks_sigmas: per-joint constants of object keypoint similarity (std of annotation error over object scale), or None.
+    edges: bones as index pairs (parent first); a tree where the joints form one, never the 1-based
+    lists of the files. flip_pairs: (left, right) index pairs that a mirrored picture exchanges.
+    oks_sigmas: per-joint constants of object keypoint similarity (std of annotation error over
+    object scale), or None.
     """
 
     name: str
@@ -50,7 +53,9 @@ class Skeleton:
 
     @cached_property
     def chains(self) -> tuple[tuple[int, ...], ...]:
-        """Fingers or limbs: what hangs together once joints with three or more bones are gone, each from its base outwards."""
+        """Fingers or limbs: what hangs together once joints with three or more bones are gone,
+        each from its base outwards.
+        """
         a = self.adjacency > 0
         left = set(np.flatnonzero(a.sum(1) < 3).tolist())
         hops = {self.root: 0}
@@ -73,7 +78,9 @@ class Skeleton:
 
     @cached_property
     def flip_index(self) -> np.ndarray:
-        """Permutation [k]: joint i of the mirrored picture is joint flip_index[i] of the original."""
+        """Permutation [k]: joint i of the mirrored picture is joint flip_index[i] of the
+        original.
+        """
         index = np.arange(len(self))
         for left, right in self.flip_pairs:
             index[[left, right]] = right, left
@@ -96,10 +103,19 @@ def _make(name: str, joints: str, bones: str, root: str | None = None, **kw) -> 
 
 _FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
 
-# std of repeated human annotation, COCO keypoint evaluation (cocodataset.org/#keypoints-eval), head to foot
+# std of repeated human annotation, COCO keypoint evaluation (cocodataset.org/#keypoints-eval), head
+# to foot
 _NOSE, _EYE, _EAR, _SHOULDER, _ELBOW, _WRIST, _HIP, _KNEE, _ANKLE = (
-    0.026, 0.025, 0.035, 0.079, 0.072, 0.062, 0.107, 0.087, 0.089,
-)  # fmt: skip
+    0.026,
+    0.025,
+    0.035,
+    0.079,
+    0.072,
+    0.062,
+    0.107,
+    0.087,
+    0.089,
+)
 _LIMBS = tuple(s for s in (_SHOULDER, _ELBOW, _WRIST, _HIP, _KNEE, _ANKLE) for _ in "lr")
 _COCO_SOURCE = "COCO keypoint evaluation (std of repeated annotations)"
 
@@ -113,15 +129,36 @@ _LIMB_BONES = (
 )
 _TORSO = "left_shoulder-right_shoulder left_shoulder-left_hip right_shoulder-right_hip left_hip-right_hip"
 _COCO_BONES = (
-    "nose-left_eye-left_ear nose-right_eye-right_ear left_ear-left_shoulder right_ear-right_shoulder "
+    "nose-left_eye-left_ear nose-right_eye-right_ear left_ear-left_shoulder "
+    "right_ear-right_shoulder "
     f"{_TORSO} {_LIMB_BONES}"
 )
 
-# COCO-WholeBody (Jin et al., ECCV 2020), left-hand keypoints, in the order wrist, thumb to little finger from the palm out
+# COCO-WholeBody (Jin et al., ECCV 2020), left-hand keypoints, in the order wrist, thumb to little
+# finger from the palm out
 _HAND_SIGMAS = (
-    0.029, 0.022, 0.035, 0.037, 0.047, 0.026, 0.025, 0.024, 0.035, 0.018, 0.024,
-    0.022, 0.026, 0.017, 0.021, 0.021, 0.032, 0.020, 0.019, 0.022, 0.031,
-)  # fmt: skip
+    0.029,
+    0.022,
+    0.035,
+    0.037,
+    0.047,
+    0.026,
+    0.025,
+    0.024,
+    0.035,
+    0.018,
+    0.024,
+    0.022,
+    0.026,
+    0.017,
+    0.021,
+    0.021,
+    0.032,
+    0.020,
+    0.019,
+    0.022,
+    0.031,
+)
 # RHD counts each finger from the tip inwards: its index i is this index of the Panoptic order.
 RHD_FROM_HAND21 = (0, *(4 * f + 4 - i for f in range(5) for i in range(4)))
 
@@ -154,7 +191,8 @@ SKELETONS: dict[str, Skeleton] = {
         _make(
             "posetrack17",
             f"nose head_bottom head_top left_ear right_ear {_COCO_LIMBS}",
-            f"nose-head_bottom nose-head_top head_bottom-left_shoulder head_bottom-right_shoulder nose-left_ear nose-right_ear "
+            "nose-head_bottom nose-head_top head_bottom-left_shoulder head_bottom-right_shoulder "
+            "nose-left_ear nose-right_ear "
             f"{_TORSO} {_LIMB_BONES}",
             oks_sigmas=(_NOSE, _EYE, _EYE, _EAR, _EAR, *_LIMBS),
             sigma_source="COCO values by position, as common PoseTrack18 configurations use them; "
@@ -164,7 +202,8 @@ SKELETONS: dict[str, Skeleton] = {
         _make(
             "posetrack15",
             f"nose head_bottom head_top {_COCO_LIMBS}",
-            f"nose-head_bottom nose-head_top head_bottom-left_shoulder head_bottom-right_shoulder {_TORSO} {_LIMB_BONES}",
+            "nose-head_bottom nose-head_top head_bottom-left_shoulder head_bottom-right_shoulder "
+            f"{_TORSO} {_LIMB_BONES}",
             oks_sigmas=(_NOSE, _EYE, _EYE, *_LIMBS),
             sigma_source="COCO values by position, as common PoseTrack18 configurations use them; "
             "PoseTrack's own evaluation is head-normalised PCK and uses none",
@@ -181,34 +220,44 @@ SKELETONS: dict[str, Skeleton] = {
         ),
         _make(
             "jhmdb15",
-            "neck belly head right_shoulder left_shoulder right_hip left_hip right_elbow left_elbow "
+            "neck belly head right_shoulder left_shoulder right_hip left_hip right_elbow "
+            "left_elbow "
             "right_knee left_knee right_wrist left_wrist right_ankle left_ankle",
-            "belly-neck-head neck-right_shoulder-right_elbow-right_wrist neck-left_shoulder-left_elbow-left_wrist "
+            "belly-neck-head neck-right_shoulder-right_elbow-right_wrist "
+            "neck-left_shoulder-left_elbow-left_wrist "
             "belly-right_hip-right_knee-right_ankle belly-left_hip-left_knee-left_ankle",
             root="belly",
             order_source="JHMDB puppet annotation, right before left",
         ),
         _make(
             "h36m17",
-            "root left_hip left_knee left_foot right_hip right_knee right_foot spine thorax neck_base head "
+            "root left_hip left_knee left_foot right_hip right_knee right_foot spine thorax "
+            "neck_base head "
             "left_shoulder left_elbow left_wrist right_shoulder right_elbow right_wrist",
-            "root-left_hip-left_knee-left_foot root-right_hip-right_knee-right_foot root-spine-thorax-neck_base-head "
-            "thorax-left_shoulder-left_elbow-left_wrist thorax-right_shoulder-right_elbow-right_wrist",
+            "root-left_hip-left_knee-left_foot root-right_hip-right_knee-right_foot "
+            "root-spine-thorax-neck_base-head "
+            "thorax-left_shoulder-left_elbow-left_wrist "
+            "thorax-right_shoulder-right_elbow-right_wrist",
             order_source="Human3.6M, the 17 joints used by 2D-to-3D work, left leg first as in MMPose's files",
         ),
         _make(
             "smpl24",
-            "pelvis left_hip right_hip spine1 left_knee right_knee spine2 left_ankle right_ankle spine3 left_foot right_foot "
-            "neck left_collar right_collar head left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist "
+            "pelvis left_hip right_hip spine1 left_knee right_knee spine2 left_ankle right_ankle "
+            "spine3 left_foot right_foot "
+            "neck left_collar right_collar head left_shoulder right_shoulder left_elbow "
+            "right_elbow left_wrist right_wrist "
             "left_hand right_hand",
-            "pelvis-left_hip-left_knee-left_ankle-left_foot pelvis-right_hip-right_knee-right_ankle-right_foot "
-            "pelvis-spine1-spine2-spine3-neck-head spine3-left_collar-left_shoulder-left_elbow-left_wrist-left_hand "
+            "pelvis-left_hip-left_knee-left_ankle-left_foot "
+            "pelvis-right_hip-right_knee-right_ankle-right_foot "
+            "pelvis-spine1-spine2-spine3-neck-head "
+            "spine3-left_collar-left_shoulder-left_elbow-left_wrist-left_hand "
             "spine3-right_collar-right_shoulder-right_elbow-right_wrist-right_hand",
             order_source="SMPL kinematic tree (3DPW pose parameters)",
         ),
         _make(
             "3dpw14",
-            "right_ankle right_knee right_hip left_hip left_knee left_ankle right_wrist right_elbow right_shoulder "
+            "right_ankle right_knee right_hip left_hip left_knee left_ankle right_wrist "
+            "right_elbow right_shoulder "
             "left_shoulder left_elbow left_wrist neck head",
             f"head-neck neck-left_shoulder neck-right_shoulder {_TORSO} {_LIMB_BONES}",
             root="neck",
@@ -216,9 +265,11 @@ SKELETONS: dict[str, Skeleton] = {
         ),
         _make(
             "mpii16",
-            "right_ankle right_knee right_hip left_hip left_knee left_ankle pelvis thorax neck head_top "
+            "right_ankle right_knee right_hip left_hip left_knee left_ankle pelvis thorax neck "
+            "head_top "
             "right_wrist right_elbow right_shoulder left_shoulder left_elbow left_wrist",
-            "pelvis-right_hip-right_knee-right_ankle pelvis-left_hip-left_knee-left_ankle left_hip-right_hip "
+            "pelvis-right_hip-right_knee-right_ankle pelvis-left_hip-left_knee-left_ankle "
+            "left_hip-right_hip "
             "pelvis-thorax-neck-head_top thorax-right_shoulder-right_elbow-right_wrist "
             "thorax-left_shoulder-left_elbow-left_wrist",
             root="pelvis",
@@ -227,7 +278,8 @@ SKELETONS: dict[str, Skeleton] = {
         _hand(
             "hand21",
             True,
-            "CMU Panoptic, FreiHAND and FPHB as PORT uses them: wrist, then each finger from the palm outwards",
+            "CMU Panoptic, FreiHAND and FPHB as PORT uses them: wrist, then each finger from the "
+            "palm outwards",
         ),
         _hand("hand21_rhd", False, "RHD: wrist, then each finger from the tip inwards"),
     )
@@ -246,7 +298,8 @@ def skeleton(name: str) -> Skeleton:
 
 
 def skeleton_of_joints(joints: tuple[str, ...] | list[str]) -> Skeleton:
-    """The skeleton whose joint names are these in its order, as annotation files state them; "Left Shoulder" is left_shoulder.
+    """The skeleton whose joint names are these in its order, as annotation files state them; "Left
+    Shoulder" is left_shoulder.
 
     Errors: `UnknownName`, which says if they are a skeleton's in another order.
     """
@@ -256,7 +309,9 @@ def skeleton_of_joints(joints: tuple[str, ...] | list[str]) -> Skeleton:
             return s
     for s in SKELETONS.values():
         if sorted(s.joints) == sorted(plain):
-            raise UnknownName(f"{s.name}'s joints in another order", remedy=f"write them as {', '.join(s.joints)}")
+            raise UnknownName(
+                f"{s.name}'s joints in another order", remedy=f"write them as {', '.join(s.joints)}"
+            )
     raise UnknownName(
         f"no known skeleton has these {len(joints)} joints: {', '.join(map(str, joints[:5]))}, ...",
         remedy=f"name one of {', '.join(SKELETONS)} explicitly",

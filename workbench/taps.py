@@ -1,4 +1,5 @@
-"""Named identity modules at the places one wants to look at, and `record()`, which catches what passes through them.
+"""Named identity modules at the places one wants to look at, and `record()`, which catches what
+passes through them.
 
     self.attention_map = Tap("b head joint joint")
     with record(model, ["encoder.0.attention_map"]) as taps:
@@ -25,7 +26,9 @@ from .errors import TapError, unknown
 
 
 class Tap(nn.Module):
-    """Identity. `axes` names the axes of what passes, e.g. "b head joint joint": views draw bones only between joints."""
+    """Identity. `axes` names the axes of what passes, e.g. "b head joint joint": views draw
+    bones only between joints.
+    """
 
     def __init__(self, axes: str):
         super().__init__()
@@ -55,7 +58,9 @@ def tap_table(model: nn.Module) -> dict[str, tuple[str, ...]]:
 
 
 class Recording(Mapping):
-    """What `record()` caught. `rec[name]` is the last call's output, `rec.calls(name)` all of them, in order."""
+    """What `record()` caught. `rec[name]` is the last call's output, `rec.calls(name)` all of
+    them, in order.
+    """
 
     def __init__(self, axes: dict[str, tuple[str, ...]]):
         self.axes = axes
@@ -70,7 +75,8 @@ class Recording(Mapping):
         calls = self.calls(name)
         if not calls:
             raise TapError(
-                f"tap {name!r} has not fired yet", remedy="run the model inside the `with record(...)` block"
+                f"tap {name!r} has not fired yet",
+                remedy="run the model inside the `with record(...)` block",
             )
         return calls[-1]
 
@@ -84,7 +90,9 @@ class Recording(Mapping):
         return len(self._calls)
 
     def save(self, path: str | Path) -> Path:
-        """Writes each tap's last tensor, and its axes under "<name>:axes", to an npz (no pickle in it)."""
+        """Writes each tap's last tensor, and its axes under "<name>:axes", to an npz (no pickle
+        in it).
+        """
         path = Path(path)
         path = path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +125,9 @@ def _describe(t: Tensor) -> str:
 
 
 def _modules(model: nn.Module) -> dict[str, nn.Module]:
-    """Every module by name, shared ones under each of their names, without the names that compiling inserts."""
+    """Every module by name, shared ones under each of their names, without the names that
+    compiling inserts.
+    """
     found = {}
     for name, module in unwrap(model).named_modules(remove_duplicate=False):
         found.setdefault(".".join(part for part in name.split(".") if part != "_orig_mod"), module)
@@ -146,13 +156,15 @@ def record(
     *,
     edit: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
 ) -> Iterator[Recording]:
-    """Catches the outputs of taps, or of any submodule by name, while the model runs inside the block.
+    """Catches the outputs of taps, or of any submodule by name, while the model runs inside the
+    block.
 
-    names: tap names, submodule names, or patterns over tap names ("encoder.*.attention_map"); None means every tap.
-    edit: name -> function of the tensor, applied before it goes on; it must keep the shape. What is recorded is edited.
-    Compiled models are unwrapped and run eagerly inside the block, because hooks added after `torch.compile` record
-    nothing. Tensors are detached. Hooks are removed whatever happens.
-    Raises `UnknownName` (with near matches) for a name that does not exist, `TapError` if a named one never fired.
+    names: tap names, submodule names, or patterns over tap names ("encoder.*.attention_map"); None
+    means every tap. edit: name -> function of the tensor, applied before it goes on; it must keep
+    the shape. What is recorded is edited. Compiled models are unwrapped and run eagerly inside the
+    block, because hooks added after `torch.compile` record nothing. Tensors are detached. Hooks are
+    removed whatever happens. Raises `UnknownName` (with near matches) for a name that does not
+    exist, `TapError` if a named one never fired.
     """
     edit = dict(edit or {})
     modules = _modules(model)

@@ -1,7 +1,8 @@
 """One training loop for every method, on accelerate: CPU, one GPU, or several by `torchrun`.
 
-Batches are a pure function of (step, generator), so that a run that was killed goes on exactly where its last checkpoint
-stood. State is written beside and renamed; it holds tensors and plain values only, and is read with weights_only.
+Batches are a pure function of (step, generator), so that a run that was killed goes on exactly
+where its last checkpoint stood. State is written beside and renamed; it holds tensors and plain
+values only, and is read with weights_only.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from .errors import BadFile, BadParameter, CheckpointMismatch
 from .resources import write_beside
 
 Batch = dict[str, Tensor]
-BatchSource = Callable[[int, np.random.Generator], Batch]  # (step, generator) -> forward's keyword arguments
+# (step, generator) -> forward's keyword arguments
+BatchSource = Callable[[int, np.random.Generator], Batch]
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class TrainConfig:
     lr: float = 5e-4
     warmup_steps: int = 0  # linear, from lr / warmup_steps
     cosine: bool = True  # to 0 at the last step
-    drops: tuple[float, ...] = ()  # instead: a tenth of the rate after each of these shares of the steps
+    # instead: a tenth of the rate after each of these shares of the steps
+    drops: tuple[float, ...] = ()
     weight_decay: float = 0.0  # decoupled (AdamW) when above 0, plain Adam otherwise
     clip_norm: float | None = None
     ema: float | None = None  # decay of the averaged weights that are kept; None keeps the last
@@ -53,7 +56,9 @@ class TrainConfig:
 
     def __post_init__(self):
         if self.steps < 1 or self.batch_size < 1 or self.save_every < 1 or self.seed < 0:
-            raise BadParameter("steps, batch_size and save_every must be 1 or more, the seed 0 or more")
+            raise BadParameter(
+                "steps, batch_size and save_every must be 1 or more, the seed 0 or more"
+            )
 
 
 @dataclass(frozen=True)
@@ -61,13 +66,16 @@ class TrainResult:
     """Where a training ended."""
 
     weights: Path
-    history: tuple[dict, ...] = field(repr=False)  # {step, loss, lr}, mean loss since the entry before
+    # {step, loss, lr}, mean loss since the entry before
+    history: tuple[dict, ...] = field(repr=False)
     resumed_from: int  # step; `steps` when a finished training was found and reused
     seconds: float
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
-    """Linear warm-up, then half a cosine to zero (PORT Sec. IV-B), or drops by steps (Visibility Sec. 5.1)."""
+    """Linear warm-up, then half a cosine to zero (PORT Sec. IV-B), or drops by steps (Visibility
+    Sec. 5.1).
+    """
     if step < config.warmup_steps:
         return config.lr * (step + 1) / config.warmup_steps
     if config.drops:
@@ -89,13 +97,21 @@ def trained_folder(method: str) -> Path:
 
 
 def settings_of(config: TrainConfig) -> dict:
-    """The settings as a card keeps them; those that older cards do not know stand there only where they are used."""
+    """The settings as a card keeps them; those that older cards do not know stand there only
+    where they are used.
+    """
     return {k: v for k, v in asdict(config).items() if k != "drops" or v}
 
 
-def training_key(config: TrainConfig, loss_weights: Mapping[str, float], card: Mapping | None = None) -> str:
-    """What a finished training is known by: all that changes its weights; its card says it as "fingerprint"."""
-    return fingerprint(settings_of(replace(config, save_every=1, workers=0)), dict(loss_weights), dict(card or {}))
+def training_key(
+    config: TrainConfig, loss_weights: Mapping[str, float], card: Mapping | None = None
+) -> str:
+    """What a finished training is known by: all that changes its weights; its card says it as
+    "fingerprint".
+    """
+    return fingerprint(
+        settings_of(replace(config, save_every=1, workers=0)), dict(loss_weights), dict(card or {})
+    )
 
 
 def share(batch_size: int) -> int:
@@ -117,29 +133,37 @@ class _Steps(Dataset):
         batch = self.source(step, np.random.default_rng((self.seed, step, self.rank)))
         if (n := len(next(iter(batch.values())))) > self.most:
             raise BadParameter(
-                f"{n} samples, {self.most} expected of each process", remedy="make `train.share` of a batch"
+                f"{n} samples, {self.most} expected of each process",
+                remedy="make `train.share` of a batch",
             )
         return batch
 
 
 def choose_device(device: str) -> str:
-    """`auto` becomes the accelerator when there is one; an accelerator that is not there is refused by name."""
+    """`auto` becomes the accelerator when there is one; an accelerator that is not there is
+    refused by name.
+    """
     if device not in ("auto", "cpu", "cuda"):
         raise BadParameter(f"device is {device!r}", remedy="choose auto, cpu or cuda")
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
-        raise BadParameter("device is 'cuda', but torch sees no accelerator here", remedy="use auto or cpu")
+        raise BadParameter(
+            "device is 'cuda', but torch sees no accelerator here", remedy="use auto or cpu"
+        )
     return device
 
 
 def accelerator(device: str = "auto", precision: str = "no"):
-    """An accelerate engine on "auto", "cpu" or "cuda"; it stands for all processes that torchrun started."""
+    """An accelerate engine on "auto", "cpu" or "cuda"; it stands for all processes that torchrun
+    started.
+    """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
     device = choose_device(device)
-    AcceleratorState._reset_state(reset_partial_state=True)  # it is a singleton; one process may train on both devices
+    # it is a singleton; one process may train on both devices
+    AcceleratorState._reset_state(reset_partial_state=True)
     engine = Accelerator(cpu=device == "cpu", mixed_precision=precision)
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if engine.num_processes != started:
@@ -158,15 +182,31 @@ STATE_KEYS = {"fingerprint", "step", "model", "optimiser", "average", "history"}
 
 
 def _load_state(path: Path, key: str, config: TrainConfig) -> dict:
-    """A state of this training, whole and sound; anything else is a named error, never a start from nonsense."""
+    """A state of this training, whole and sound; anything else is a named error, never a start
+    from nonsense.
+    """
     remedy = "delete it to start over"
     try:
         with zipfile.ZipFile(path) as archive:  # torch itself does not check the sums
             if archive.testzip() is not None:
-                raise BadFile("training state is damaged: a checksum inside is wrong", file=path, remedy=remedy)
+                raise BadFile(
+                    "training state is damaged: a checksum inside is wrong",
+                    file=path,
+                    remedy=remedy,
+                )
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (zipfile.BadZipFile, RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, OSError) as error:
-        raise BadFile(f"training state cannot be read: {type(error).__name__}", file=path, remedy=remedy) from error
+    except (
+        zipfile.BadZipFile,
+        RuntimeError,
+        pickle.UnpicklingError,
+        EOFError,
+        ValueError,
+        KeyError,
+        OSError,
+    ) as error:
+        raise BadFile(
+            f"training state cannot be read: {type(error).__name__}", file=path, remedy=remedy
+        ) from error
     if not isinstance(state, dict) or set(state) != STATE_KEYS:
         raise BadFile("not a training state", file=path, remedy=remedy)
     if state["fingerprint"] != key:
@@ -180,10 +220,17 @@ def _load_state(path: Path, key: str, config: TrainConfig) -> dict:
         isinstance(state["step"], int)
         and 0 < state["step"] < config.steps
         and isinstance(state["history"], list)
-        and all(isinstance(w, dict) and all(torch.isfinite(t).all() for t in w.values()) for w in weights)
+        and all(
+            isinstance(w, dict) and all(torch.isfinite(t).all() for t in w.values())
+            for w in weights
+        )
     )
     if not sound:
-        raise BadFile("training state holds a step, history or weights that cannot be", file=path, remedy=remedy)
+        raise BadFile(
+            "training state holds a step, history or weights that cannot be",
+            file=path,
+            remedy=remedy,
+        )
     return state
 
 
@@ -199,12 +246,14 @@ def train(
     progress: bool = True,
     label: str = "train",
 ) -> TrainResult:
-    """Trains and writes `out/model.safetensors`; resumes from `out/state.pt`, reuses a finished training.
+    """Trains and writes `out/model.safetensors`; resumes from `out/state.pt`, reuses a finished
+    training.
 
-    model: `forward(**batch)` returns a dict with "loss.<name>" entries; their weighted sum is minimised.
-    batches: each process asks for its own `share` of `batch_size`, so several processes see a batch of the same size.
-    card: goes into the weight file's header, with the settings and the loss at the end; part of what "same training"
-    means. The model itself is left with the final (averaged, if `ema`) weights.
+    model: `forward(**batch)` returns a dict with "loss.<name>" entries; their weighted sum is
+    minimised. batches: each process asks for its own `share` of `batch_size`, so several processes
+    see a batch of the same size. card: goes into the weight file's header, with the settings and
+    the loss at the end; part of what "same training" means. The model itself is left with the final
+    (averaged, if `ema`) weights.
     """
     out = Path(out)
     weights, state_path = out / "model.safetensors", out / "state.pt"
@@ -216,11 +265,17 @@ def train(
 
     engine = accelerator(device, config.precision)
     if config.batch_size % engine.num_processes:
-        raise BadParameter(f"batch_size {config.batch_size} does not divide among {engine.num_processes} processes")
+        raise BadParameter(
+            f"batch_size {config.batch_size} does not divide among {engine.num_processes} processes"
+        )
     kind = torch.optim.AdamW if config.weight_decay else torch.optim.Adam
     optimiser = kind(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     first, history = 0, []
-    average = {k: v.detach().clone() for k, v in model.state_dict().items()} if config.ema is not None else None
+    average = (
+        {k: v.detach().clone() for k, v in model.state_dict().items()}
+        if config.ema is not None
+        else None
+    )
     if state_path.exists():
         state = _load_state(state_path, key, config)
         try:
@@ -228,7 +283,9 @@ def train(
             optimiser.load_state_dict(state["optimiser"])
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadFile(
-                f"training state does not fit the model: {error}", file=state_path, remedy="delete it to start over"
+                f"training state does not fit the model: {error}",
+                file=state_path,
+                remedy="delete it to start over",
             ) from error
         average = state["average"]
         first, history = state["step"], state["history"]
@@ -247,7 +304,13 @@ def train(
     show = progress and engine.is_main_process
     calm = 0.1 if sys.stderr.isatty() else 10.0  # seconds between lines in a log
     with tqdm(
-        total=config.steps, initial=first, desc=label, unit="step", disable=not show, leave=False, mininterval=calm
+        total=config.steps,
+        initial=first,
+        desc=label,
+        unit="step",
+        disable=not show,
+        leave=False,
+        mininterval=calm,
     ) as bar:
         for step, batch in zip(range(first, config.steps), loader):
             for group in optimiser.param_groups:
@@ -274,7 +337,8 @@ def train(
                 mean = engine.reduce(torch.stack(window).mean(), "mean").item()
                 if not math.isfinite(mean):
                     raise BadParameter(
-                        f"the loss is {mean} at step {step + 1}", remedy="lower lr, or look at the batch of that step"
+                        f"the loss is {mean} at step {step + 1}",
+                        remedy="lower lr, or look at the batch of that step",
                     )
                 history.append({"step": step + 1, "loss": mean, "lr": learning_rate(step, config)})
                 bar.set_postfix(loss=f"{mean:.4g}", refresh=False)
@@ -292,13 +356,19 @@ def train(
                         "history": history,
                     },
                 )
-    for name in ("forward", "_original_forward"):  # accelerate's, which would go on in reduced precision
+    # accelerate's, which would go on in reduced precision
+    for name in ("forward", "_original_forward"):
         model.__dict__.pop(name, None)
     if average is not None:
         model.load_state_dict(average)
     seconds = time.perf_counter() - started
     if engine.is_main_process:
-        full = {**(card or {}), "fingerprint": key, "train": settings_of(config), "history": history}
+        full = {
+            **(card or {}),
+            "fingerprint": key,
+            "train": settings_of(config),
+            "history": history,
+        }
         checkpoint.save(weights, model, full)
         state_path.unlink(missing_ok=True)
     engine.wait_for_everyone()

@@ -1,6 +1,8 @@
-"""A real JupyterLab on loopback with a private configuration, and a chromium that can reach nothing else.
+"""A real JupyterLab on loopback with a private configuration, and a chromium that can reach nothing
+else.
 
-Use `page.wait_for_timeout`, never `time.sleep`, once a page is open: playwright's handlers only run inside its calls.
+Use `page.wait_for_timeout`, never `time.sleep`, once a page is open: playwright's handlers only run
+inside its calls.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ SETTINGS = {
 
 @contextmanager
 def jupyterlab(root: Path, private: Path) -> Iterator[str]:
-    """JupyterLab that serves `root`; yields the address of its documents, to be followed by path and query."""
+    """JupyterLab that serves `root`; yields the address of its documents, to be followed by path
+    and query.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -53,12 +57,28 @@ def jupyterlab(root: Path, private: Path) -> Iterator[str]:
         "JUPYTERLAB_WORKSPACES_DIR": str(private / "workspaces"),
         "IPYTHONDIR": str(private / "ipython"),
     }
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.ip=127.0.0.1", "--allow-root"]
-    command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={root}"]
-    command += ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--ServerApp.ip=127.0.0.1",
+        "--allow-root",
+    ]
+    command += [
+        f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0",
+        f"--ServerApp.root_dir={root}",
+    ]
+    command += [
+        "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
     log = private / "lab.log"
     with open(log, "wb") as output:
-        server = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        server = subprocess.Popen(
+            command, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
     try:
         deadline = time.monotonic() + 90
         while not _answers(f"http://127.0.0.1:{port}/api/status?token={token}"):
@@ -83,16 +103,25 @@ def _answers(url: str) -> bool:
 
 
 @contextmanager
-def chromium(*, width: int = 1400, height: int = 1300, home: str = "") -> Iterator[tuple[Page, list[str]]]:
-    """A page, and the growing list of addresses that it asked for outside of `home` and of itself."""
+def chromium(
+    *, width: int = 1400, height: int = 1300, home: str = ""
+) -> Iterator[tuple[Page, list[str]]]:
+    """A page, and the growing list of addresses that it asked for outside of `home` and of
+    itself.
+    """
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, LOOPBACK_ALONE])
         page = browser.new_page(viewport={"width": width, "height": height})
         outside: list[str] = []
         local = (*HOME, home) if home else HOME
-        page.context.on("request", lambda r: None if r.url.startswith(local) else outside.append(r.url))
+        page.context.on(
+            "request", lambda r: None if r.url.startswith(local) else outside.append(r.url)
+        )
         sockets = home.replace("http", "ws", 1) or None
-        page.on("websocket", lambda w: None if sockets and w.url.startswith(sockets) else outside.append(w.url))
+        page.on(
+            "websocket",
+            lambda w: None if sockets and w.url.startswith(sockets) else outside.append(w.url),
+        )
         try:
             yield page, outside
         finally:
@@ -107,7 +136,9 @@ class OpenNotebook:
         page.goto(url, wait_until="domcontentloaded")
         page.wait_for_selector(".jp-NotebookPanel .jp-Notebook .jp-Cell", timeout=timeout_s * 1000)
         self.wait(
-            lambda: page.locator("#jp-main-statusbar :text-matches('\\\\| Idle$')").count(), timeout_s, "idle kernel"
+            lambda: page.locator("#jp-main-statusbar :text-matches('\\\\| Idle$')").count(),
+            timeout_s,
+            "idle kernel",
         )
 
     def wait(self, condition: Callable[[], object], timeout_s: float, what: str) -> None:
@@ -122,7 +153,9 @@ class OpenNotebook:
             self.page.wait_for_timeout(100)
 
     def run_all(self, timeout_s: float = 600) -> None:
-        """Runs every cell and waits until none is waiting and the kernel has been idle for half a second."""
+        """Runs every cell and waits until none is waiting and the kernel has been idle for half
+        a second.
+        """
         self.page.locator('#jp-MainMenu .lm-MenuBar-item:has-text("Run")').first.click()
         item = '.lm-Menu .lm-Menu-item:has(.lm-Menu-itemLabel:text-is("Run All Cells"))'
         self.page.locator(item).first.click()
@@ -163,7 +196,9 @@ class OpenNotebook:
         return self.page.locator(".jp-OutputArea-child", has=slider).last
 
     def settle(self, output: Locator, timeout_s: float = 60) -> None:
-        """Until the kernel is idle and the output looks the same for a second: what still redraws drops a drag."""
+        """Until the kernel is idle and the output looks the same for a second: what still
+        redraws drops a drag.
+        """
         shots: list[bytes] = []
 
         def still() -> bool:
@@ -174,7 +209,9 @@ class OpenNotebook:
         self.wait(still, timeout_s, "rest in the output")
 
     def click(self, place: tuple[float, float]) -> None:
-        """On a place on the page, px, after a rest there: plotly finds what is under a pointer that rests."""
+        """On a place on the page, px, after a rest there: plotly finds what is under a pointer
+        that rests.
+        """
         self.page.mouse.move(*place)
         self.page.wait_for_timeout(500)
         self.page.mouse.click(*place)
@@ -189,5 +226,7 @@ class OpenNotebook:
         self.page.mouse.up()
 
     def pixels_without(self, output: Locator, slider: Locator) -> bytes:
-        """The output as a picture with the slider masked: what is left changes only if the kernel redrew it."""
+        """The output as a picture with the slider masked: what is left changes only if the
+        kernel redrew it.
+        """
         return output.screenshot(mask=[slider], animations="disabled", caret="hide")

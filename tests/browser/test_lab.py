@@ -1,4 +1,6 @@
-"""JupyterLab in a real browser: cells run, a control reaches the kernel, the figure follows, nothing leaves."""
+"""JupyterLab in a real browser: cells run, a control reaches the kernel, the figure follows,
+nothing leaves.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ ROOT = Path(__file__).parents[2]
 SCREENSHOTS = Path(os.environ.get("WORKBENCH_SCREENSHOTS") or ROOT / "runs" / "browser")
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"no chromium at {CHROMIUM}; CHROMIUM names another"),
+    pytest.mark.skipif(
+        not Path(CHROMIUM).exists(), reason=f"no chromium at {CHROMIUM}; CHROMIUM names another"
+    ),
 ]
 FIGURE = """import io, ipywidgets as W, numpy as np
 from PIL import Image
@@ -34,8 +38,8 @@ W.VBox([delta, image])"""
 
 @contextmanager
 def opened(tmp_path: Path, name: str, *cells: str, height: int = 1500) -> Iterator[tuple]:
-    """A chapter, or a notebook of this name with these cells, run in a page; afterwards it is photographed, and neither an
-    error nor a request to the outside may have come up.
+    """A chapter, or a notebook of this name with these cells, run in a page; afterwards it is
+    photographed, and neither an error nor a request to the outside may have come up.
     """
     folder = tmp_path / "folder"
     folder.mkdir()
@@ -45,7 +49,10 @@ def opened(tmp_path: Path, name: str, *cells: str, height: int = 1500) -> Iterat
         shutil.copy(notebook_paths()[name], folder)
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with jupyterlab(folder, tmp_path / "private") as address:
-        with chromium(home=address.partition("/doc/")[0], width=1500, height=height) as (page, outside):
+        with chromium(home=address.partition("/doc/")[0], width=1500, height=height) as (
+            page,
+            outside,
+        ):
             notebook = OpenNotebook(page, address.format(path=f"{name}.ipynb"))
             notebook.run_all()
             assert notebook.errors() == []
@@ -64,7 +71,11 @@ def _move_delta(tmp_path: Path, name: str, *cells: str, within_s: float = 20, th
         assert notebook.pixels_without(output, slider) == before, "the figure moves by itself"
         value = slider.locator(".widget-readout").inner_text()
         assert notebook.press(slider, "ArrowRight") != value
-        notebook.wait(lambda: notebook.pixels_without(output, slider) != before, within_s, "change of the figure")
+        notebook.wait(
+            lambda: notebook.pixels_without(output, slider) != before,
+            within_s,
+            "change of the figure",
+        )
         if then is not None:
             then(page, notebook)
 
@@ -90,7 +101,9 @@ LIVE = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')][0]"
 
 def _click_a_joint(page, notebook: OpenNotebook) -> None:
     """The live figure is whole after an update, and a click on a joint changes who is hidden."""
-    drawn = page.evaluate(f"() => {LIVE}._fullData.map(t => [t.name, t.type, (t.z || t.x || []).length])")
+    drawn = page.evaluate(
+        f"() => {LIVE}._fullData.map(t => [t.name, t.type, (t.z || t.x || []).length])"
+    )
     assert ["attention", "heatmap", 21] in drawn and ["detector", "scatter", 21] in drawn
     readout = page.locator(".port-readout")
     before = readout.inner_text()
@@ -108,9 +121,13 @@ def _click_a_joint(page, notebook: OpenNotebook) -> None:
 OVER = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')].find(p => p._fullData.length > 9)"
 
 
-@pytest.mark.skipif("03_hanet" not in notebook_paths(), reason="the HANet chapter does not exist yet")
+@pytest.mark.skipif(
+    "03_hanet" not in notebook_paths(), reason="the HANet chapter does not exist yet"
+)
 def test_frame_and_drag_move_the_hanet_chapter(tmp_path):
-    """The scrubber moves line, pose and row; dragging over a plot hides the joint there, and the answer follows."""
+    """The scrubber moves line, pose and row; dragging over a plot hides the joint there, and the
+    answer follows.
+    """
     with opened(tmp_path, "03_hanet") as (page, notebook):
         said, slider = page.locator(".hanet-readout"), notebook.slider("frame")
         output = notebook.output_around(slider)
@@ -118,9 +135,14 @@ def test_frame_and_drag_move_the_hanet_chapter(tmp_path):
         for _ in range(4):
             notebook.press(slider, "ArrowRight")
         notebook.wait(lambda: said.inner_text() != text, 20, "other read frame in the readout")
-        notebook.wait(lambda: notebook.pixels_without(output, slider) != before, 20, "change of the figures")
+        notebook.wait(
+            lambda: notebook.pixels_without(output, slider) != before, 20, "change of the figures"
+        )
         notebook.settle(output)
-        text, final = said.inner_text(), f"() => [...{OVER}._fullData.find(t => t.name.startsWith('final')).y]"
+        text, final = (
+            said.inner_text(),
+            f"() => [...{OVER}._fullData.find(t => t.name.startsWith('final')).y]",
+        )
         answer = page.evaluate(final)
         box = f"() => (b => [b.x, b.y, b.width, b.height])({OVER}.querySelector('.xy .drag').getBoundingClientRect())"
         x, y, width, height = page.evaluate(box)
@@ -133,11 +155,18 @@ def test_frame_and_drag_move_the_hanet_chapter(tmp_path):
 SWITCHED = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')].find(p => p._fullLayout.yaxis4)"
 
 
-@pytest.mark.skipif("04_visibility" not in notebook_paths(), reason="the visibility chapter does not exist yet")
+@pytest.mark.skipif(
+    "04_visibility" not in notebook_paths(), reason="the visibility chapter does not exist yet"
+)
 def test_switch_and_click_move_the_visibility_chapter(tmp_path):
-    """A joint's switch moves readout, map and distributions; a click on a joint in the picture moves its switch."""
+    """A joint's switch moves readout, map and distributions; a click on a joint in the picture
+    moves its switch.
+    """
     with opened(tmp_path, "04_visibility") as (page, notebook):
-        said, output = page.locator(".visibility-readout"), notebook.output_around(notebook.slider("arrows from"))
+        said, output = (
+            page.locator(".visibility-readout"),
+            notebook.output_around(notebook.slider("arrows from")),
+        )
         page.locator('button:has-text("all visible")').click()
         notebook.wait(lambda: "Masked: 0 joints" in said.inner_text(), 20, "answer to the button")
         notebook.settle(output)
@@ -171,7 +200,9 @@ brush.show()"""
 
 
 def test_the_brush_paints_and_flags_follow(tmp_path):
-    """Drawn with the mouse, over the whole picture: no joint stays visible; the sliders and the button answer too."""
+    """Drawn with the mouse, over the whole picture: no joint stays visible; the sliders and the
+    button answer too.
+    """
     with opened(tmp_path, "brush", BRUSH) as (page, notebook):
         said, canvas = page.locator(".clip-readout"), page.locator("canvas.workbench-canvas")
         unpainted, blank = said.inner_text(), canvas.screenshot()
@@ -186,7 +217,9 @@ def test_the_brush_paints_and_flags_follow(tmp_path):
         page.mouse.up()
         notebook.wait(lambda: "visible (2): 0" in said.inner_text(), 20, "answer to the mouse")
         assert (
-            page.locator(".brush-readout").inner_text().startswith(unpainted.split("visible (2): ")[1].split("\n")[0])
+            page.locator(".brush-readout")
+            .inner_text()
+            .startswith(unpainted.split("visible (2): ")[1].split("\n")[0])
         )
         page.locator('button:has-text("remove paint")').click()
         for label in ("patch x", "patch y"):
@@ -212,17 +245,22 @@ DRAWN = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')].find
 
 
 def test_paint_and_opacity_move_the_flow_explorer(tmp_path):
-    """A patch over the key frame changes picture, maps, poses and readout; the opacity changes how maps are drawn."""
+    """A patch over the key frame changes picture, maps, poses and readout; the opacity changes
+    how maps are drawn.
+    """
     with opened(tmp_path, "flows", FLOWS) as (page, notebook):
         said, patch = page.locator(".flow-readout"), notebook.slider("patch size")
         output, before = notebook.output_around(patch), said.inner_text()
-        values = "t => Array.from(t.z || t.x, v => v.length ? [...v] : v).flat()"  # typed arrays, and rows of them
+        # typed arrays, and rows of them
+        values = "t => Array.from(t.z || t.x, v => v.length ? [...v] : v).flat()"
         state = f"() => (p => [p._fullData.map({values}), p._fullLayout.images[2].source])({DRAWN})"
         traces, picture = page.evaluate(state)
         assert [len(z) for z in traces[:8]] == [24 * 32] * 7 + [15 * 15] and len(traces[8]) == 45
         notebook.press(patch, "End")
         notebook.wait(lambda: said.inner_text() != before, 30, "answer to the patch")
-        notebook.wait(lambda: page.evaluate(state)[0][2] != traces[2], 30, "other map of the key frame")
+        notebook.wait(
+            lambda: page.evaluate(state)[0][2] != traces[2], 30, "other map of the key frame"
+        )
         notebook.settle(output)
         painted, other = page.evaluate(state)
         assert other != picture and painted[0] == traces[0] and painted[-1] != traces[-1]
@@ -234,8 +272,14 @@ def test_paint_and_opacity_move_the_flow_explorer(tmp_path):
             return [box.x + box.width / 2, box.y + box.height / 4];
         }}"""
         notebook.click(page.evaluate(box))
-        notebook.wait(lambda: patch.locator(".widget-readout").inner_text() == "24", 30, "patch where the click was")
-        notebook.wait(lambda: page.evaluate(state)[0][2] != traces[2], 30, "map under the new patch")
+        notebook.wait(
+            lambda: patch.locator(".widget-readout").inner_text() == "24",
+            30,
+            "patch where the click was",
+        )
+        notebook.wait(
+            lambda: page.evaluate(state)[0][2] != traces[2], 30, "map under the new patch"
+        )
         notebook.press(notebook.slider("opacity"), "Home")
         opaque = f"() => [...new Set({DRAWN}._fullData.slice(0, 7).map(t => t.opacity))]"
         notebook.wait(lambda: page.evaluate(opaque) == [0], 30, "other opacity of all seven maps")
@@ -260,7 +304,9 @@ LOOKED = f"{PLOTS}.find(p => p._fullLayout.yaxis3 && !p._fullLayout.yaxis4)"
 
 
 def test_sliders_clicks_and_the_player_of_the_propagation_chapter(tmp_path):
-    """k moves curve, mask and readout; a click on a token moves the slider and what it looks at; the player goes on."""
+    """k moves curve, mask and readout; a click on a token moves the slider and what it looks at;
+    the player goes on.
+    """
     with opened(tmp_path, "dynamics", *DYNAMICS) as (page, notebook):
         said, steep = page.locator(".between-readout"), notebook.slider("k")
         before = said.first.inner_text()
@@ -283,13 +329,20 @@ def test_sliders_clicks_and_the_player_of_the_propagation_chapter(tmp_path):
             return [box.x + box.width / 2, box.y + box.height / 2];
         }}"""
         notebook.click(page.evaluate(place))
-        notebook.wait(lambda: token.locator(".widget-readout").inner_text() == "10", 20, "token that was clicked")
+        notebook.wait(
+            lambda: token.locator(".widget-readout").inner_text() == "10",
+            20,
+            "token that was clicked",
+        )
         looked = f"() => [...{LOOKED}._fullData[1].z].map(row => [...row]).flat()"
         notebook.wait(lambda: page.evaluate(looked) != weights, 20, "other attention")
         player = page.locator(".player-readout")
         assert "frame 0: labels are given here" in player.inner_text()
-        notebook.press(notebook.slider("frame"), "ArrowRight")  # of the mask's explorer: the player stands still
+        # of the mask's explorer: the player stands still
+        notebook.press(notebook.slider("frame"), "ArrowRight")
         last = page.locator('.widget-slider:has(.widget-label:text-is("frame"))').last
         last.scroll_into_view_if_needed()
         notebook.press(last, "ArrowRight")
-        notebook.wait(lambda: "frame 1: mean error" in player.inner_text(), 20, "next frame of the player")
+        notebook.wait(
+            lambda: "frame 1: mean error" in player.inner_text(), 20, "next frame of the player"
+        )

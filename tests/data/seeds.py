@@ -1,7 +1,8 @@
-"""Small valid files of every format that the readers know, made here in the published layouts; none is anybody's data.
+"""Small valid files of every format that the readers know, made here in the published layouts; none
+is anybody's data.
 
-A seed is a tree of dicts, lists, arrays and plain values with an encoder, or bytes: trees can be damaged before they
-are encoded, bytes after.
+A seed is a tree of dicts, lists, arrays and plain values with an encoder, or bytes: trees can be
+damaged before they are encoded, bytes after.
 """
 
 from __future__ import annotations
@@ -39,7 +40,12 @@ def as_json(tree) -> bytes:
 
 def as_npz(tree) -> bytes:
     stream = io.BytesIO()
-    np.savez(stream, **{k: v for k, v in tree.items() if type(k) is str and k} if type(tree) is dict else {"a": tree})
+    np.savez(
+        stream,
+        **{k: v for k, v in tree.items() if type(k) is str and k}
+        if type(tree) is dict
+        else {"a": tree},
+    )
     return stream.getvalue()
 
 
@@ -64,7 +70,9 @@ def as_csv(tree) -> bytes:
 
 
 def as_text(tree) -> bytes:
-    return "\n".join(" ".join(map(str, row)) if isinstance(row, list) else str(row) for row in tree).encode()
+    return "\n".join(
+        " ".join(map(str, row)) if isinstance(row, list) else str(row) for row in tree
+    ).encode()
 
 
 def picture(kind: str) -> bytes:
@@ -91,21 +99,39 @@ def joints(name: str, flag: float = 2) -> list:
     return [v for j in range(len(skeleton(name))) for v in (10.0 + j, 20.0 + 2 * j, flag)]
 
 
-def coco(name: str, image: dict | None = None, annotation: dict | None = None, flag: float = 2) -> dict:
+def coco(
+    name: str, image: dict | None = None, annotation: dict | None = None, flag: float = 2
+) -> dict:
     """Two pictures with a person each."""
     names = ["a_01_l.jpg", "b_01_r.jpg"]
     both = range(2)
     return {
-        "images": [{"id": i, "file_name": f"00{i}{names[i][1:]}", "width": 97, "height": 89, **(image or {})} for i in both],
+        "images": [
+            {
+                "id": i,
+                "file_name": f"00{i}{names[i][1:]}",
+                "width": 97,
+                "height": 89,
+                **(image or {}),
+            }
+            for i in both
+        ],
         "annotations": [
             {
-                "id": 5 + i, "image_id": i, "category_id": 1, "bbox": [3, 5, 31, 37], "area": 500.5, "iscrowd": 0,
-                "keypoints": joints(name, flag), "num_keypoints": 3, **(annotation or {}),
+                "id": 5 + i,
+                "image_id": i,
+                "category_id": 1,
+                "bbox": [3, 5, 31, 37],
+                "area": 500.5,
+                "iscrowd": 0,
+                "keypoints": joints(name, flag),
+                "num_keypoints": 3,
+                **(annotation or {}),
             }
             for i in both
         ],
         "categories": [{"id": 1, "name": "person", "keypoints": list(skeleton(name).joints)}],
-    }  # fmt: skip
+    }
 
 
 def posetrack() -> dict:
@@ -121,20 +147,38 @@ def posetrack() -> dict:
 
 
 def annolist() -> dict:
-    points = [{"id": [i], "x": [10.0 + i], "y": [20.0 + 2 * i], "is_visible": [1]} for i in range(15)]
-    head = {"x1": [1], "y1": [2], "x2": [9], "y2": [11], "track_id": [0], "annopoints": [{"point": points}]}
+    points = [
+        {"id": [i], "x": [10.0 + i], "y": [20.0 + 2 * i], "is_visible": [1]} for i in range(15)
+    ]
+    head = {
+        "x1": [1],
+        "y1": [2],
+        "x2": [9],
+        "y2": [11],
+        "track_id": [0],
+        "annopoints": [{"point": points}],
+    }
     return {
         "annolist": [
-            {"image": [{"name": f"images/v/0000{i}.jpg"}], "imgnum": [i + 1], "annorect": [head]} for i in range(2)
+            {"image": [{"name": f"images/v/0000{i}.jpg"}], "imgnum": [i + 1], "annorect": [head]}
+            for i in range(2)
         ]
     }
 
 
 def camera() -> dict:
     return {
-        "R": np.eye(3), "T": np.zeros((3, 1)), "f": np.full((2, 1), 1145.0), "c": np.full((2, 1), 512.0),
-        "k": np.zeros((3, 1)), "p": np.zeros((2, 1)), "w": 1000, "h": 1002, "name": "x", "id": "1",
-    }  # fmt: skip
+        "R": np.eye(3),
+        "T": np.zeros((3, 1)),
+        "f": np.full((2, 1), 1145.0),
+        "c": np.full((2, 1), 512.0),
+        "k": np.zeros((3, 1)),
+        "p": np.zeros((2, 1)),
+        "w": 1000,
+        "h": 1002,
+        "name": "x",
+        "id": "1",
+    }
 
 
 def ragged(*items) -> np.ndarray:
@@ -167,20 +211,39 @@ Frame Time: 0.0333333
 2 90 0 1 2 3 4 5 6
 """
 _BATCH = {
-    "preds": np.ones((2, 21, 3), np.float32), "boxes": np.ones((2, 6), np.float32),
-    "image_paths": ["a.jpg", "b.jpg"], "bbox_ids": [0, 1], "output_heatmap": None,
-}  # fmt: skip
+    "preds": np.ones((2, 21, 3), np.float32),
+    "boxes": np.ones((2, 6), np.float32),
+    "image_paths": ["a.jpg", "b.jpg"],
+    "bbox_ids": [0, 1],
+    "output_heatmap": None,
+}
 _H36M = {
-    "imgname": np.array(["S1_Directions_1.54138969_000001.jpg"] * 2), "center": np.full((2, 2), 500.0),
-    "scale": np.ones(2), "part": np.tile([300.0, 301.0, 1.0], (2, 17, 1)), "S": np.ones((2, 17, 4)),
-}  # fmt: skip
+    "imgname": np.array(["S1_Directions_1.54138969_000001.jpg"] * 2),
+    "center": np.full((2, 2), 500.0),
+    "scale": np.ones(2),
+    "part": np.tile([300.0, 301.0, 1.0], (2, 17, 1)),
+    "S": np.ones((2, 17, 4)),
+}
 _THREEDPW = {
-    "sequence": "walk_00", "jointPositions": [np.ones((3, 72))], "cam_poses": np.tile(np.eye(4), (3, 1, 1)),
-    "cam_intrinsics": np.array([[1960.0, 0, 540], [0, 1960, 960], [0, 0, 1]]), "campose_valid": [np.ones(3)],
-    "img_frame_ids": np.arange(3), "poses2d": [np.ones((3, 3, 18))], "genders": ["m"],
-    "poses": [np.zeros((3, 72))], "trans": [np.zeros((3, 3))], "betas": [np.zeros(10)],
-}  # fmt: skip
-_RESULT = {"image_id": 1, "category_id": 1, "keypoints": joints("coco17", 0.5), "score": 0.9, "bbox": [1, 2, 30, 40]}
+    "sequence": "walk_00",
+    "jointPositions": [np.ones((3, 72))],
+    "cam_poses": np.tile(np.eye(4), (3, 1, 1)),
+    "cam_intrinsics": np.array([[1960.0, 0, 540], [0, 1960, 960], [0, 0, 1]]),
+    "campose_valid": [np.ones(3)],
+    "img_frame_ids": np.arange(3),
+    "poses2d": [np.ones((3, 3, 18))],
+    "genders": ["m"],
+    "poses": [np.zeros((3, 72))],
+    "trans": [np.zeros((3, 3))],
+    "betas": [np.zeros(10)],
+}
+_RESULT = {
+    "image_id": 1,
+    "category_id": 1,
+    "keypoints": joints("coco17", 0.5),
+    "score": 0.9,
+    "bbox": [1, 2, 30, 40],
+}
 _INSTANCE = {
     "keypoints": [[1.5 * j, 2.0 * j] for j in range(17)],
     "keypoint_scores": [0.5] * 17,
@@ -207,36 +270,102 @@ SEEDS: dict[str, Seed] = {
         ("coco", "a.json", coco("coco17"), as_json, "coco"),
         ("crowdpose", "a.json", coco("crowdpose14", {"crowdIndex": 0.3}), as_json, "coco"),
         ("h36m_json", "a.json", coco("h36m17"), as_json, "coco"),
-        ("panoptic", "a.json", coco("hand21", None, {"head_size": 9.0, "center": [1, 2]}, 1), as_json, "panoptic"),
-        ("rhd_json", "a.json", coco("hand21", None, {"joint_cam": (HAND[:21] * 1000).tolist()}, 1), as_json, "rhd"),
-        ("jhmdb_json", "a.json", coco("jhmdb15", {"vid_id": "1", "frame_id": 1, "nframes": 2}), as_json, "jhmdb"),
+        (
+            "panoptic",
+            "a.json",
+            coco("hand21", None, {"head_size": 9.0, "center": [1, 2]}, 1),
+            as_json,
+            "panoptic",
+        ),
+        (
+            "rhd_json",
+            "a.json",
+            coco("hand21", None, {"joint_cam": (HAND[:21] * 1000).tolist()}, 1),
+            as_json,
+            "rhd",
+        ),
+        (
+            "jhmdb_json",
+            "a.json",
+            coco("jhmdb15", {"vid_id": "1", "frame_id": 1, "nframes": 2}),
+            as_json,
+            "jhmdb",
+        ),
         ("posetrack18", "a.json", posetrack(), as_json, "posetrack"),
         ("posetrack17", "a.json", annolist(), as_json, "posetrack"),
-        ("boxes", "a.json", [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}] * 2, as_json, "person_boxes"),
+        (
+            "boxes",
+            "a.json",
+            [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}] * 2,
+            as_json,
+            "person_boxes",
+        ),
         ("cameras", "a.json", {"S1.5": camera()}, as_json, "cameras"),
         ("cmu", "a_l.json", {"hand_pts": np.ones((21, 3)), "is_left": 1}, as_json, "cmu_hands"),
-        ("cmu_root", "a.json", {"root": [{"joint_self": np.ones((21, 3)), "img_paths": "imgs/0.jpg"}]}, as_json, "cmu_hands"),
+        (
+            "cmu_root",
+            "a.json",
+            {"root": [{"joint_self": np.ones((21, 3)), "img_paths": "imgs/0.jpg"}]},
+            as_json,
+            "cmu_hands",
+        ),
         ("results", "a.json", [_RESULT, _RESULT | {"image_id": 2}], as_json, "detections"),
-        ("mmpose", "a.json", [{"frame_id": i, "instances": [_INSTANCE]} for i in range(2)], as_json, "detections"),
+        (
+            "mmpose",
+            "a.json",
+            [{"frame_id": i, "instances": [_INSTANCE]} for i in range(2)],
+            as_json,
+            "detections",
+        ),
         ("mmpose_meta", "a.json", _META, as_json, "detections"),
         ("openpose", "v_000000000001_keypoints.json", _OPENPOSE, as_json, "detections"),
         ("csv", "a.csv", _LANDMARKS, as_csv, "detections"),
         ("rhd", "anno_x.pickle", _RHD, pickle.dumps, "rhd"),
         ("cameras_pickle", "a.pkl", {("S1", "5"): camera()}, pickle.dumps, "cameras"),
         ("threedpw", "a.pkl", _THREEDPW, pickle.dumps, "threedpw"),
-        ("aist", "a.pkl", {"keypoints3d": np.ones((3, 17, 3)), "keypoints3d_optim": np.ones((3, 17, 3))}, pickle.dumps, "aist"),
+        (
+            "aist",
+            "a.pkl",
+            {"keypoints3d": np.ones((3, 17, 3)), "keypoints3d_optim": np.ones((3, 17, 3))},
+            pickle.dumps,
+            "aist",
+        ),
         ("batches", "a.pkl", [_BATCH], pickle.dumps, "detections"),
         ("batches_2", "a.pkl", [_BATCH], lambda tree: pickle.dumps(tree, 2), "detections"),
-        ("pickle", "a.pkl", {"a": [1, 2.5, "x", None, b"y"], "b": np.arange(5)}, pickle.dumps, "contents"),
-        ("batches_npz", "a.npz", {k: np.array(v) for k, v in _BATCH.items() if v is not None}, as_npz, "detections"),
+        (
+            "pickle",
+            "a.pkl",
+            {"a": [1, 2.5, "x", None, b"y"], "b": np.arange(5)},
+            pickle.dumps,
+            "contents",
+        ),
+        (
+            "batches_npz",
+            "a.npz",
+            {k: np.array(v) for k, v in _BATCH.items() if v is not None},
+            as_npz,
+            "detections",
+        ),
         ("h36m", "a.npz", _H36M, as_npz, "h36m"),
         ("deciwatch", "h36m_gt_test.npz", _GT, as_npz, "deciwatch"),
         ("npz", "a.npz", {"x": np.arange(5), "y": np.ones((2, 3))}, as_npz, "contents"),
         ("npy", "a.npy", np.ones((3, 17, 3)), as_npy, "contents"),
-        ("jhmdb", "joint_positions.mat", {"pos_img": np.ones((2, 15, 3)), "scale": np.ones((1, 3))}, as_mat, "jhmdb"),
+        (
+            "jhmdb",
+            "joint_positions.mat",
+            {"pos_img": np.ones((2, 15, 3)), "scale": np.ones((1, 3))},
+            as_mat,
+            "jhmdb",
+        ),
         ("mat", "a.mat", {"x": np.ones((2, 3)), "s": {"t": "text"}}, as_mat, "contents"),
-        ("fphb", "skeleton.txt", [[i, *np.tile([3.0, 4.0, 400.0], 21).tolist()] for i in range(3)], as_text, "fphb"),
+        (
+            "fphb",
+            "skeleton.txt",
+            [[i, *np.tile([3.0, 4.0, 400.0], 21).tolist()] for i in range(3)],
+            as_text,
+            "fphb",
+        ),
         ("zip", "a.zip", archive("zip"), bytes, "archive"),
         ("tar", "a.tar.gz", archive("tar"), bytes, "archive"),
     )
-}  # fmt: skip
+}

@@ -36,7 +36,13 @@ def pack(path, **members):
 
 
 @pytest.mark.parametrize(
-    "array", [np.arange(6).reshape(2, 3), np.asfortranarray(np.eye(3, 5)), np.array(["a", "bcd"]), np.float32(7)]
+    "array",
+    [
+        np.arange(6).reshape(2, 3),
+        np.asfortranarray(np.eye(3, 5)),
+        np.array(["a", "bcd"]),
+        np.float32(7),
+    ],
 )
 def test_plain_arrays_come_as_numpy_wrote_them(tmp_path, array):
     np.savez(tmp_path / "a.npz", x=array, y=ragged())
@@ -62,7 +68,12 @@ def test_objects_come_as_lists_where_they_are_asked_for(tmp_path, protocol):
 
 def test_nothing_is_run(tmp_path):
     header = npy(ragged())
-    raw = header[: header.index(b"\n") + 1] + b"cposix\nsystem\n(S'touch " + bytes(tmp_path) + b"/ran'\ntR."
+    raw = (
+        header[: header.index(b"\n") + 1]
+        + b"cposix\nsystem\n(S'touch "
+        + bytes(tmp_path)
+        + b"/ran'\ntR."
+    )
     with pytest.raises(UnsafeFile, match="system"):
         read_npz(pack(tmp_path / "a.npz", x=raw), ("x",), objects=True)
     assert not (tmp_path / "ran").exists()
@@ -81,19 +92,27 @@ def test_refusals(tmp_path):
     header = npy(np.zeros(3)).replace(b"(3,)", b"(9**", 1)
     with pytest.raises(BadFile, match="not an npy array"):
         read_npz(pack(tmp_path / "a.npz", x=header), ("x",))
-    huge = npy(np.zeros((3, 1))).replace(b"(3, 1), }", b"(3, 9" + b"9" * 12 + b"), }").replace(b" " * 12, b"", 1)
+    huge = (
+        npy(np.zeros((3, 1)))
+        .replace(b"(3, 1), }", b"(3, 9" + b"9" * 12 + b"), }")
+        .replace(b" " * 12, b"", 1)
+    )
     (tmp_path / "huge.npy").write_bytes(huge)  # 24 TB by its header
     with pytest.raises(BadFile):
         read_npy(tmp_path / "huge.npy")
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=6), st.integers(0, 1000))
+@given(
+    st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size=6),
+    st.integers(0, 1000),
+)
 def test_mutated_objects_end_in_named_errors(tmp_path_factory, changes, cut):
     raw = bytearray(npy(ragged()))
     for at, value in changes:
         raw[at % len(raw)] = value
-    path = pack(tmp_path_factory.getbasetemp() / "mutated.npz", x=bytes(raw[: len(raw) - cut]))  # the checksum fits
+    # the checksum fits
+    path = pack(tmp_path_factory.getbasetemp() / "mutated.npz", x=bytes(raw[: len(raw) - cut]))
     try:
         read_npz(path, ("x",), objects=True)
     except WorkbenchError as error:
@@ -102,10 +121,18 @@ def test_mutated_objects_end_in_named_errors(tmp_path_factory, changes, cut):
 
 def test_numbers_of(rng):
     where = {"file": "f", "record": "r"}
-    np.testing.assert_array_equal(numbers_of(np.eye(2, dtype=np.uint8), "x", (2, None), **where), np.eye(2))
-    np.testing.assert_array_equal(numbers_of([[1, 2.5]], "x", (1, 2), tree=True, **where), [[1, 2.5]])
-    np.testing.assert_array_equal(numbers_of(np.array([1, np.nan]), "x", (2,), gaps=True, **where), [1, np.nan])
-    np.testing.assert_array_equal(numbers_of(np.array([[1, 2]], object), "x", (1, 2), **where), [[1, 2]])
+    np.testing.assert_array_equal(
+        numbers_of(np.eye(2, dtype=np.uint8), "x", (2, None), **where), np.eye(2)
+    )
+    np.testing.assert_array_equal(
+        numbers_of([[1, 2.5]], "x", (1, 2), tree=True, **where), [[1, 2.5]]
+    )
+    np.testing.assert_array_equal(
+        numbers_of(np.array([1, np.nan]), "x", (2,), gaps=True, **where), [1, np.nan]
+    )
+    np.testing.assert_array_equal(
+        numbers_of(np.array([[1, 2]], object), "x", (1, 2), **where), [[1, 2]]
+    )
     itself = []
     itself.append(itself)
     for value, match in (

@@ -10,7 +10,14 @@ import pytest
 from workbench.data.bvh import MADE_UP, body_joints, read_bvh
 from workbench.data.manifest import locate
 from workbench.data.synthetic import body_joints_mm, skeleton_joints
-from workbench.errors import BadFile, BadParameter, BadRecord, EmptyFile, MissingFile, WorkbenchError
+from workbench.errors import (
+    BadFile,
+    BadParameter,
+    BadRecord,
+    EmptyFile,
+    MissingFile,
+    WorkbenchError,
+)
 from workbench.records import Motion
 
 TREE = """HIERARCHY
@@ -51,14 +58,22 @@ def read(tmp_path, text, **options):
 def test_positions_by_hand(tmp_path, ending):
     motion = read(tmp_path, bvh().replace("\n", ending))
     assert motion.joints == ("hips", "upper arm", "hand") and motion.parents == (-1, 0, 1)
-    assert motion.fps == 25 and motion.space == "world" and motion.name == "some" and motion.labels == ()
+    assert (
+        motion.fps == 25
+        and motion.space == "world"
+        and motion.name == "some"
+        and motion.labels == ()
+    )
     expected = [
         [[1, 2, 3], [1, 7, 3], [8, 7, 3]],
         [[1, 2, 3], [-4, 2, 3], [-4, 9, 3]],  # the root turns by 90 degrees about z
-        [[1, 2, 3], [3, 5, 7], [3, 5, 0]],  # the arm's position replaces its offset; it turns about y
+        # the arm's position replaces its offset; it turns about y
+        [[1, 2, 3], [3, 5, 7], [3, 5, 0]],
     ]
     np.testing.assert_allclose(motion.xyz_mm, 10 * np.array(expected, float), atol=1e-9)
-    np.testing.assert_allclose(read(tmp_path, bvh(), unit_mm=25.4).xyz_mm, 25.4 * np.array(expected, float), atol=1e-9)
+    np.testing.assert_allclose(
+        read(tmp_path, bvh(), unit_mm=25.4).xyz_mm, 25.4 * np.array(expected, float), atol=1e-9
+    )
 
 
 def test_rotations_are_intrinsic_in_the_order_of_the_channels(tmp_path):
@@ -85,13 +100,19 @@ def test_labels_come_by_name_or_by_number(tmp_path):
 
 
 DAMAGE = {
-    "a broken last row": (bvh(rows=[*ROWS[:2], "0 0 0"], frames=5), r"line 25: Frames: says 5, 2 whole rows .* row of 3"),
+    "a broken last row": (
+        bvh(rows=[*ROWS[:2], "0 0 0"], frames=5),
+        r"line 25: Frames: says 5, 2 whole rows .* row of 3",
+    ),
     "rows are missing": (bvh(frames=4), "Frames: says 4, 3 whole rows"),
     "a row too many": (bvh(frames=2), "Frames: says 2, 3 whole rows"),
     "a huge claim": (bvh(frames=10**15), "Frames: says 1000000000000000, 3 whole rows"),
     "no frames": (bvh(rows=[]), "0 frames of 0.04 s"),
     "a long row": (bvh(rows=[ROWS[0] + " 1"]), "row of 11 values where 10"),
-    "NaN": (bvh(rows=[ROWS[0], ROWS[0].replace("5", "nan")]), "frame 1: a value that is not finite"),
+    "NaN": (
+        bvh(rows=[ROWS[0], ROWS[0].replace("5", "nan")]),
+        "frame 1: a value that is not finite",
+    ),
     "a word": (bvh(rows=[ROWS[0].replace("5", "five")]), "line 23: .*five"),
     "overflow": (bvh(rows=[ROWS[0].replace("5", "1e308")]), "too large"),
     "a frame time of zero": (bvh(seconds="0"), "frames of 0 s"),
@@ -106,17 +127,30 @@ DAMAGE = {
     "an infinite offset": (bvh(TREE.replace("1 2 3", "1 2 inf")), "line 4: OFFSET"),
     "no offset": (bvh(TREE.replace("OFFSET 7 0 0", "")), "hand: a joint without OFFSET"),
     "too few channels": (bvh(TREE.replace("CHANNELS 3", "CHANNELS 4")), "line 5: CHANNELS"),
-    "one channel twice": (bvh(TREE.replace("Zrotation Xrotation Y", "Zrotation Zrotation Y")), "line 5: CHANNELS"),
-    "an unknown channel": (bvh(TREE.replace("3 Zrotation", "3 Zscale")), "unknown channel 'Zscale'"),
+    "one channel twice": (
+        bvh(TREE.replace("Zrotation Xrotation Y", "Zrotation Zrotation Y")),
+        "line 5: CHANNELS",
+    ),
+    "an unknown channel": (
+        bvh(TREE.replace("3 Zrotation", "3 Zscale")),
+        "unknown channel 'Zscale'",
+    ),
     "no channels at all": (bvh("HIERARCHY\nROOT a\n{\nOFFSET 0 0 0\n}\n"), "no joint has channels"),
-    "one name twice": (bvh(TREE.replace("JOINT hand", "JOINT hips")), "two joints are called 'hips'"),
-    "a joint in an end site": (bvh(TREE.replace("OFFSET 0 0 1", "JOINT x")), "line 15: 'JOINT x' is not expected"),
+    "one name twice": (
+        bvh(TREE.replace("JOINT hand", "JOINT hips")),
+        "two joints are called 'hips'",
+    ),
+    "a joint in an end site": (
+        bvh(TREE.replace("OFFSET 0 0 1", "JOINT x")),
+        "line 15: 'JOINT x' is not expected",
+    ),
     "too many joints": (
-        bvh("HIERARCHY\nROOT a\n{\n" + "".join(f"JOINT j{i} {{\n" for i in range(100_000))), "more than 1000 joints",
+        bvh("HIERARCHY\nROOT a\n{\n" + "".join(f"JOINT j{i} {{\n" for i in range(100_000))),
+        "more than 1000 joints",
     ),
     "not BVH": ("solid thing\nfacet", "does not begin with HIERARCHY"),
     "not text": (b"\xff\xfe\x00\x01", "not UTF-8"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", DAMAGE)
@@ -158,7 +192,7 @@ def test_a_folder_is_all_its_clips_and_bad_ones_are_reported(tmp_path):
             read_bvh(tmp_path / "b.bvh", **options)
 
 
-# --- real clips ---------------------------------------------------------------------------------------------------
+# --- real clips -----------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +211,8 @@ def test_bandai_namco_is_as_described(bandai):
     assert {(len(m.joints), m.fps, len(m.labels)) for m in bandai} == {(22, 30.0, 2)}
     assert len({m.joints for m in bandai}) == len({m.parents for m in bandai}) == 1
     assert {m.labels for m in bandai if "walk-left" in m.name} == {("walk-left", "chimpira")}
-    bones = {"LowerLeg": 39.08, "Foot": 40.99, "LowerArm": 24.33, "Hand": 22.29}  # cm, from the joint above
+    # cm, from the joint above
+    bones = {"LowerLeg": 39.08, "Foot": 40.99, "LowerArm": 24.33, "Hand": 22.29}
     for motion in bandai:
         length = np.linalg.norm(motion.xyz_mm - motion.xyz_mm[:, motion.parents], axis=-1) / 10
         assert np.ptp(length[:, 2:], axis=0).max() < 1e-6
@@ -200,13 +235,18 @@ def test_the_subject_walks_along_z_with_its_left_at_x(bandai):
 
 @pytest.mark.realdata
 def test_a_cut_file_says_what_is_there(data_root):
-    with pytest.raises(BadFile, match=r"cut_mid_motion.bvh, line 150: Frames: says 24, 15 whole rows .* a row of 26"):
+    with pytest.raises(
+        BadFile,
+        match=r"cut_mid_motion.bvh, line 150: Frames: says 24, 15 whole rows .* a row of 26",
+    ):
         read_bvh(data_root / "bad/cut_mid_motion.bvh")
 
 
 @pytest.mark.realdata
 def test_the_longest_clip_is_read_at_once(data_root, bandai):
-    (file,) = data_root.glob(f"bandai_namco/*/data/{max(bandai, key=lambda m: len(m.xyz_mm)).name}.bvh")
+    (file,) = data_root.glob(
+        f"bandai_namco/*/data/{max(bandai, key=lambda m: len(m.xyz_mm)).name}.bvh"
+    )
     times = []
     for _ in range(3):
         start = time.process_time()
@@ -247,14 +287,20 @@ def test_other_proportions_keep_limbs_rigid_and_feet_in_place(bandai):
         assert np.ptp(length[1]) < 1e-6
         ratio[b] = (length[1] / length[0]).mean()
     assert abs(ratio["knee"] - 1) > 0.005 and ratio["knee"] == pytest.approx(ratio["ankle"])
-    assert ratio["elbow"] == pytest.approx(ratio["wrist"]) and abs(ratio["elbow"] - ratio["knee"]) > 0.005
+    assert (
+        ratio["elbow"] == pytest.approx(ratio["wrist"])
+        and abs(ratio["elbow"] - ratio["knee"]) > 0.005
+    )
     stands = old["left_toes"][:, 1] < 50
-    slide = [np.linalg.norm(np.diff(j["left_toes"][:, ::2], axis=0), axis=1)[stands[1:]] for j in (old, new)]
+    slide = [
+        np.linalg.norm(np.diff(j["left_toes"][:, ::2], axis=0), axis=1)[stands[1:]]
+        for j in (old, new)
+    ]
     assert slide[1].mean() < 1.1 * slide[0].mean() + 1  # mm a frame
     assert 25 < new["left_toes"][:, 1].min() < 55
 
 
-# --- other skeletons ----------------------------------------------------------------------------------------------
+# --- other skeletons ------------------------------------------------------------------------------
 
 
 def test_mixamo_names_are_known_and_what_lacks_is_listed():

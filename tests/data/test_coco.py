@@ -16,7 +16,15 @@ from workbench.data.coco import (
     read_json,
     read_person_boxes,
 )
-from workbench.errors import BadFile, BadParameter, BadRecord, EmptyFile, MissingFile, UnknownName, WorkbenchError
+from workbench.errors import (
+    BadFile,
+    BadParameter,
+    BadRecord,
+    EmptyFile,
+    MissingFile,
+    UnknownName,
+    WorkbenchError,
+)
 from workbench.skeletons import skeleton
 
 K = 15
@@ -25,11 +33,19 @@ KEYPOINTS = [v for i in range(K) for v in (10 + i, 20 + i / 2, i % 3)]
 
 def content(*changes, skeleton_name="jhmdb15", **top):
     joints = list(skeleton(skeleton_name).joints)
-    annotation = {"id": 1, "image_id": 7, "category_id": 1, "bbox": [10, 20, 30, 50], "keypoints": KEYPOINTS}
+    annotation = {
+        "id": 1,
+        "image_id": 7,
+        "category_id": 1,
+        "bbox": [10, 20, 30, 50],
+        "keypoints": KEYPOINTS,
+    }
     return {
         "images": [{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "b/c.jpg", "vid_id": 5}],
         "categories": [{"id": 1, "name": "person", "keypoints": joints, "skeleton": [[17, 99]]}],
-        "annotations": [{**annotation, "id": i + 1, **change} for i, change in enumerate(changes or ({},))],
+        "annotations": [
+            {**annotation, "id": i + 1, **change} for i, change in enumerate(changes or ({},))
+        ],
         **top,
     }
 
@@ -46,10 +62,15 @@ def test_a_record_becomes_a_pose(tmp_path):
     pose = reading.poses
     assert (pose.skeleton, reading.warnings, pose.occlusion_known) == ("jhmdb15", (), True)
     assert (reading.reader, reading.source) == ("coco", str(tmp_path / "a.json"))
-    assert pose.ids == ("1", "x") and pose.images == ("a.jpg", "b/c.jpg") and pose.groups == ("a.jpg", "5")
+    assert (
+        pose.ids == ("1", "x")
+        and pose.images == ("a.jpg", "b/c.jpg")
+        and pose.groups == ("a.jpg", "5")
+    )
     np.testing.assert_array_equal(pose.boxes_xyxy[0], [10, 20, 40, 70])
     np.testing.assert_array_equal(pose.visibility[0], [i % 3 for i in range(K)])
-    np.testing.assert_array_equal(pose.xy_frame[0, :4], [[0, 0], [11, 20.5], [12, 21], [0, 0]])  # 0 and 3 unlabelled
+    # 0 and 3 unlabelled
+    np.testing.assert_array_equal(pose.xy_frame[0, :4], [[0, 0], [11, 20.5], [12, 21], [0, 0]])
 
 
 def test_flags_that_say_nothing_about_occlusion_become_2(tmp_path):
@@ -117,7 +138,13 @@ def test_bad_records_are_named_and_the_good_ones_can_be_kept(tmp_path, text):
     with pytest.raises(BadRecord, match=text) as caught:
         read_coco(path)
     assert caught.value.file == str(path) and "1 of 3 annotations are bad" in str(caught.value)
-    name = "annotations[1]" if text == "id is float" else "annotation 1" if "duplicate" in text else "annotation 2"
+    name = (
+        "annotations[1]"
+        if text == "id is float"
+        else "annotation 1"
+        if "duplicate" in text
+        else "annotation 2"
+    )
     assert caught.value.record == name
     reading = read_coco(path, on_bad="report")
     assert reading.poses.ids == ("1", "3") and [w.record for w in reading.warnings] == [name]
@@ -125,19 +152,27 @@ def test_bad_records_are_named_and_the_good_ones_can_be_kept(tmp_path, text):
 
 
 def test_other_categories_need_no_joints(tmp_path):
-    value = content({}, {"category_id": 2, "keypoints": None, "bbox": None}, {"category_id": 3, "id": 1})
+    value = content(
+        {}, {"category_id": 2, "keypoints": None, "bbox": None}, {"category_id": 3, "id": 1}
+    )
     value["categories"] += [{"id": 2, "name": "car"}]
     path = write(tmp_path, value)
     with pytest.raises(BadRecord, match="annotation 1: duplicate annotation id"):
         read_coco(path)
     reading = read_coco(path, on_bad="report")
-    assert reading.poses.ids == ("1",) and "1 annotations of other categories" in str(reading.warnings[1])
+    assert reading.poses.ids == ("1",) and "1 annotations of other categories" in str(
+        reading.warnings[1]
+    )
     value["categories"] = []
     reading = read_coco(write(tmp_path, value), skeleton="jhmdb15", on_bad="report")
-    assert "1 annotations of other categories" in str(reading.warnings[1]), "the first with joints says which"
+    assert "1 annotations of other categories" in str(reading.warnings[1]), (
+        "the first with joints says which"
+    )
 
 
-@pytest.mark.parametrize("fields", [{"keypoints": [5, 6, 0] * K}, {"num_keypoints": 0}, {"iscrowd": 1}])
+@pytest.mark.parametrize(
+    "fields", [{"keypoints": [5, 6, 0] * K}, {"num_keypoints": 0}, {"iscrowd": 1}]
+)
 def test_who_counts_for_nothing_may_have_a_box_without_area(tmp_path, fields):
     path = write(tmp_path, content({}, {"bbox": [5, 6, 0, 7], **fields}))
     reading = read_coco(path)
@@ -154,23 +189,43 @@ def test_scoring_takes_flags_as_pycocotools_does(tmp_path):
     flags = [3, -1, 0.5, 1, 2]
     value = content({"keypoints": [v for f in flags * 3 for v in (5, 6, f)]}, {"image_id": 9}, {})
     reading = read_coco(write(tmp_path, value), scoring=True, occlusion_known=True)
-    assert reading.poses.visibility[0, :5].tolist() == [2, 0, 2, 1, 2] and reading.poses.ids == ("1", "3")
+    assert reading.poses.visibility[0, :5].tolist() == [2, 0, 2, 1, 2] and reading.poses.ids == (
+        "1",
+        "3",
+    )
     assert [w.record for w in reading.warnings] == ["annotation 1", "annotation 2"]
     assert value["annotations"][0]["keypoints"][2] == 3, "the caller's content is left alone"
 
 
 def test_pictures_carry_what_is_stated(tmp_path):
     picture = {
-        "id": 7, "file_name": "v/000003.jpg", "width": 31, "height": 17, "crowdIndex": 1.25, "is_labeled": False, "nframes": 5,
-        "ignore_regions_x": [[1, 2, 3.5], []], "ignore_regions_y": [[4, 5, 6], []],
-    }  # fmt: skip
+        "id": 7,
+        "file_name": "v/000003.jpg",
+        "width": 31,
+        "height": 17,
+        "crowdIndex": 1.25,
+        "is_labeled": False,
+        "nframes": 5,
+        "ignore_regions_x": [[1, 2, 3.5], []],
+        "ignore_regions_y": [[4, 5, 6], []],
+    }
     reading = read_coco(write(tmp_path, content({}, images=[picture])))
     (found,) = reading.pictures
-    assert (found.name, found.id, found.size_wh, found.crowd_index) == ("v/000003.jpg", "7", (31, 17), 1.25)
+    assert (found.name, found.id, found.size_wh, found.crowd_index) == (
+        "v/000003.jpg",
+        "7",
+        (31, 17),
+        1.25,
+    )
     assert not found.labelled and len(found.ignore) == 1
     np.testing.assert_array_equal(found.ignore[0], [[1, 4], [2, 5], [3.5, 6]])
     assert reading.poses.groups == ("v",)  # frames of one folder belong together
-    assert read_coco(write(tmp_path, content(images=[{"id": 7, "file_name": "a.jpg"}]))).pictures[0].size_wh is None
+    assert (
+        read_coco(write(tmp_path, content(images=[{"id": 7, "file_name": "a.jpg"}])))
+        .pictures[0]
+        .size_wh
+        is None
+    )
 
 
 BAD_PICTURES = {
@@ -190,18 +245,30 @@ BAD_PICTURES = {
 def test_bad_pictures_are_named_and_take_their_poses_along(tmp_path, text):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "c.jpg").write_bytes(b"x")
-    images = [{"id": 7, "file_name": "a.jpg"} | BAD_PICTURES[text], {"id": 8, "file_name": "b/c.jpg", "vid_id": None}]
+    images = [
+        {"id": 7, "file_name": "a.jpg"} | BAD_PICTURES[text],
+        {"id": 8, "file_name": "b/c.jpg", "vid_id": None},
+    ]
     path = write(tmp_path, content({}, {"image_id": 8}, images=images))
     with pytest.raises(BadRecord, match=text) as caught:
         read_coco(path, images=tmp_path)
     assert caught.value.record == "images[0]"
     reading = read_coco(path, images=tmp_path, on_bad="report")
     assert [w.record for w in reading.warnings] == ["images[0]", "annotation 1"]
-    assert reading.poses.ids == ("2",) and reading.poses.groups == ("b/c.jpg",) and len(reading.pictures) == 1
+    assert (
+        reading.poses.ids == ("2",)
+        and reading.poses.groups == ("b/c.jpg",)
+        and len(reading.pictures) == 1
+    )
 
 
 def test_areas_crowds_and_heads(tmp_path):
-    a = {"area": 12.5, "iscrowd": 1, "bbox_head": [3, 4, 5, 6], "segmentation": {"counts": [3, 4], "size": [5, 7]}}
+    a = {
+        "area": 12.5,
+        "iscrowd": 1,
+        "bbox_head": [3, 4, 5, 6],
+        "segmentation": {"counts": [3, 4], "size": [5, 7]},
+    }
     b = {"area": 2, "head_box": [9, 8, 7, 6]}  # its corners exchanged
     pose = read_coco(write(tmp_path, content(a, b))).poses
     assert pose.areas.tolist() == [12.5, 2] and pose.crowd.tolist() == [True, False]
@@ -213,15 +280,22 @@ def test_areas_crowds_and_heads(tmp_path):
 
 
 def test_posetrack_persons_may_lack_joints_or_a_box(tmp_path):
-    points = [0, 0, 0] * 13 + [10, 20, 1, 30, 60, 0]  # the second has coordinates: labelled, and occluded
+    # the second has coordinates: labelled, and occluded
+    points = [0, 0, 0] * 13 + [10, 20, 1, 30, 60, 0]
     base = {"bbox": [], "keypoints": points}
-    value = content(base, {"keypoints": []}, {**base, "keypoints": [0] * 45}, skeleton_name="posetrack15")
+    value = content(
+        base, {"keypoints": []}, {**base, "keypoints": [0] * 45}, skeleton_name="posetrack15"
+    )
     reading = read_coco(write(tmp_path, value))
     pose = reading.poses
-    np.testing.assert_allclose(pose.boxes_xyxy[0], [20 - 13, 40 - 26, 20 + 13, 40 + 26])  # 20 x 40 times 1.3
+    # 20 x 40 times 1.3
+    np.testing.assert_allclose(pose.boxes_xyxy[0], [20 - 13, 40 - 26, 20 + 13, 40 + 26])
     assert pose.visibility[0, 13:].tolist() == [2, 2] and not pose.occlusion_known
     assert not pose.labelled[1].any() and pose.boxes_xyxy[1].tolist() == [10, 20, 40, 70]
-    assert "neither a box nor joints" in str(reading.warnings[0]) and reading.warnings[0].record == "annotation 3"
+    assert (
+        "neither a box nor joints" in str(reading.warnings[0])
+        and reading.warnings[0].record == "annotation 3"
+    )
     known = read_coco(write(tmp_path, value), occlusion_known=True).poses
     assert known.visibility[0, 13:].tolist() == [2, 1] and known.occlusion_known
     with pytest.raises(BadRecord, match="bbox has length 0"):  # nowhere else
@@ -236,7 +310,8 @@ def test_a_folder_is_read_as_released(tmp_path):
         value = content({"id": 10 + i, "keypoints": [1, 2, 2] * 14}, skeleton_name="crowdpose14")
         (tmp_path / "annotations" / f"crowdpose_{split}.json").write_text(json.dumps(value))
     reading = read_coco(tmp_path)
-    assert reading.poses.ids == ("10", "11") and len(reading.pictures) == 4  # trainval repeats the others
+    # trainval repeats the others
+    assert reading.poses.ids == ("10", "11") and len(reading.pictures) == 4
     assert [name.rsplit("/")[-1] for name in reading.source.split(", ")] == [
         "crowdpose_train.json",
         "crowdpose_val.json",
@@ -358,7 +433,11 @@ def test_a_picture_that_is_not_there_is_a_warning(tmp_path):
         (content(images=None), BadFile, "no list of images"),
         (content(categories=7), BadFile, "no list of categories"),
         (content(images=[{"id": 7}]), BadRecord, r"images\[0\]: an object with file_name"),
-        (content(images=[{"id": 7, "file_name": "a"}, {"id": 7, "file_name": "b"}]), BadRecord, "stands for two files"),
+        (
+            content(images=[{"id": 7, "file_name": "a"}, {"id": 7, "file_name": "b"}]),
+            BadRecord,
+            "stands for two files",
+        ),
         (content(annotations=["x"]), BadRecord, r"annotations\[0\]: str"),
     ],
 )
@@ -383,13 +462,16 @@ def test_other_encodings_are_named_with_byte_and_offset(tmp_path):
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "bbox", "keypoints", "file_name"]), inner)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["id", "bbox", "keypoints", "file_name"]), inner)
     ),
     max_leaves=5,
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     scoring=st.booleans(),
     field=st.sampled_from(
@@ -398,7 +480,9 @@ JSON = st.recursive(
     ),
     value=JSON,
 )
-def test_any_value_in_any_field_ends_as_a_named_error_or_a_finite_pose(tmp_path, scoring, field, value):
+def test_any_value_in_any_field_ends_as_a_named_error_or_a_finite_pose(
+    tmp_path, scoring, field, value
+):
     where = content({field: value})
     if field in ("images", "annotations", "categories"):
         where = content(**{field: value})
@@ -412,7 +496,9 @@ def test_any_value_in_any_field_ends_as_a_named_error_or_a_finite_pose(tmp_path,
     assert np.isfinite(pose.xy_frame).all() and np.isfinite(pose.boxes_xyxy).all()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(where=st.floats(0, 1), new=st.binary(max_size=4), removed=st.integers(0, 4))
 def test_mutated_files_end_as_named_errors(tmp_path, where, new, removed):
     raw = json.dumps(content()).encode()
@@ -446,7 +532,9 @@ def test_the_bad_files(data_root, name, text):
 @pytest.mark.realdata
 def test_the_control_and_the_good_record_beside_a_missing_image(data_root):
     for name, n_bad in (("control_ok", 0), ("missing_image", 1), ("duplicate_annotation_ids", 1)):
-        reading = read_coco(data_root / "bad" / f"{name}.json", images=data_root / "bad", on_bad="report")
+        reading = read_coco(
+            data_root / "bad" / f"{name}.json", images=data_root / "bad", on_bad="report"
+        )
         assert (reading.poses.ids, len(reading.warnings)) == (("442619",), n_bad)
     reading = read_coco(data_root / "bad" / "missing_image.json", images=data_root / "bad")
     assert "missing image does_not_exist.jpg, 1 poses left out (1 of 2" in str(reading.warnings[0])
@@ -460,8 +548,20 @@ def test_the_control_and_the_good_record_beside_a_missing_image(data_root):
         ("coco_mini", "coco17", 118, 42, (1354, 92, 560)),
         ("mmpose_samples/coco/test_coco.json", "coco17", 9, 3, (48, 7, 98)),
         ("mmpose_samples/crowdpose/test_crowdpose.json", "crowdpose14", 3, 1, (23, 8, 11)),
-        ("mmpose_samples/posetrack18/annotations/val/012834_mpii_test.json", "posetrack17", 11, 1, (45, 0, 142)),
-        ("mmpose_samples/posetrack18/annotations/test_posetrack18_val.json", "posetrack17", 12, 2, (51, 0, 153)),
+        (
+            "mmpose_samples/posetrack18/annotations/val/012834_mpii_test.json",
+            "posetrack17",
+            11,
+            1,
+            (45, 0, 142),
+        ),
+        (
+            "mmpose_samples/posetrack18/annotations/test_posetrack18_val.json",
+            "posetrack17",
+            12,
+            2,
+            (51, 0, 153),
+        ),
         ("mmpose_samples/jhmdb/test_jhmdb_sub1.json", "jhmdb15", 2, 2, (0, 0, 30)),
         ("mmpose_samples/h36m/h36m_coco.json", "h36m17", 3, 3, (0, 0, 51)),
         ("mmpose_samples/panoptic/test_panoptic.json", "hand21", 2, 2, (0, 0, 42)),
@@ -471,7 +571,12 @@ def test_the_control_and_the_good_record_beside_a_missing_image(data_root):
 def test_real_files(data_root, path, skeleton_name, n, pictures, flags):
     reading = read_coco(data_root / path)
     pose = reading.poses
-    assert (pose.skeleton, len(pose), len(reading.pictures), reading.warnings) == (skeleton_name, n, pictures, ())
+    assert (pose.skeleton, len(pose), len(reading.pictures), reading.warnings) == (
+        skeleton_name,
+        n,
+        pictures,
+        (),
+    )
     assert tuple(np.bincount(pose.visibility.ravel(), minlength=3)) == flags
     assert pose.occlusion_known == (skeleton_name in ("coco17", "crowdpose14"))
 
@@ -482,11 +587,18 @@ def test_real_coco(data_root):
     pose = reading.poses
     assert pose.labelled.any(1).sum() == 68 and pose.crowd.sum() == 1 and (pose.areas > 0).all()
     assert len({p.name for p in reading.pictures} - set(pose.images)) == 3 and not reading.warnings
-    assert find_pictures(data_root / "coco_mini", [p.name for p in reading.pictures]) == data_root / "coco_mini/val2017"
-    assert read_coco(data_root / "mmpose_samples/coco/test_coco.json").poses.labelled.any(1).sum() == 7
+    assert (
+        find_pictures(data_root / "coco_mini", [p.name for p in reading.pictures])
+        == data_root / "coco_mini/val2017"
+    )
+    assert (
+        read_coco(data_root / "mmpose_samples/coco/test_coco.json").poses.labelled.any(1).sum() == 7
+    )
     boxes = read_person_boxes(data_root / "mmpose_samples/coco/test_coco_det_AP_H_56.json").boxes
     assert len(boxes) == 81 and set(boxes.images) == {"785", "40083", "196141"}
-    path = data_root / "mmpose_samples/posetrack18/annotations/test_posetrack18_human_detections.json"
+    path = (
+        data_root / "mmpose_samples/posetrack18/annotations/test_posetrack18_human_detections.json"
+    )
     assert len(read_person_boxes(path).boxes) == 200
 
 
@@ -497,7 +609,8 @@ def test_real_crowdpose(data_root):
     reading = read_coco(path, content=content)
     assert (reading.poses.crowd.sum(), reading.poses.areas) == (106, None)
     counted = np.array([a["num_keypoints"] for a in content["annotations"]])
-    np.testing.assert_array_equal(reading.poses.labelled[:, :12].sum(1), counted)  # without head and neck
+    # without head and neck
+    np.testing.assert_array_equal(reading.poses.labelled[:, :12].sum(1), counted)
     index = np.array([p.crowd_index for p in reading.pictures])
     assert np.bincount(crowd_bins(index)).tolist() == [411, 1240, 349]
     assert (index.max(), (index > 1).sum()) == (3.02, 96)
@@ -506,11 +619,16 @@ def test_real_crowdpose(data_root):
 
 @pytest.mark.realdata
 def test_rhd_counts_fingers_from_the_tip(data_root):
-    pose = read_coco(data_root / "mmpose_samples" / "rhd" / "test_rhd.json", skeleton="hand21_rhd").poses
+    pose = read_coco(
+        data_root / "mmpose_samples" / "rhd" / "test_rhd.json", skeleton="hand21_rhd"
+    ).poses
     assert not pose.occlusion_known
     lengths = {}
     for order in ("hand21_rhd", "hand21"):
         start, end = np.transpose(skeleton(order).edges)
-        lengths[order] = np.linalg.norm(pose.xy_frame[:, start] - pose.xy_frame[:, end], axis=2).sum(1)
-    assert (lengths["hand21_rhd"] < 0.9 * lengths["hand21"]).all()  # the wrong order reaches from the wrist to the tips
+        lengths[order] = np.linalg.norm(
+            pose.xy_frame[:, start] - pose.xy_frame[:, end], axis=2
+        ).sum(1)
+    # the wrong order reaches from the wrist to the tips
+    assert (lengths["hand21_rhd"] < 0.9 * lengths["hand21"]).all()
     np.testing.assert_allclose(pose.xy_frame[0, 0], [245.8, 73.98], atol=1e-4)

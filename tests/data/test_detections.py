@@ -37,7 +37,10 @@ def batches(rng):
 
 
 def npz_of(path, batches):
-    columns = {key: np.concatenate([b[key] for b in batches]) for key in ("preds", "boxes", "image_paths", "bbox_ids")}
+    columns = {
+        key: np.concatenate([b[key] for b in batches])
+        for key in ("preds", "boxes", "image_paths", "bbox_ids")
+    }
     np.savez_compressed(path, **columns)
     return path
 
@@ -50,7 +53,8 @@ def test_rows_come_in_the_order_of_bbox_ids(batches, tmp_path, protocol):
     assert found.skeleton == "hand21"
     np.testing.assert_array_equal(found.xy_frame[3], batches[0]["preds"][0, :, :2])
     np.testing.assert_array_equal(found.confidence[0], batches[1]["preds"][0, :, 2])
-    np.testing.assert_allclose(found.boxes_xyxy[0], [0, 35, 100, 85])  # 50 -+ 200 * 0.5 / 2, 60 -+ 200 * 0.25 / 2
+    # 50 -+ 200 * 0.5 / 2, 60 -+ 200 * 0.25 / 2
+    np.testing.assert_allclose(found.boxes_xyxy[0], [0, 35, 100, 85])
     np.testing.assert_allclose(found.scores, found.confidence.mean(1) / 2, rtol=1e-6)
 
 
@@ -60,7 +64,9 @@ def test_both_numpy_spellings(batches, tmp_path, old):
     assert b"numpy._core.multiarray" in raw or b"numpy.core.multiarray" in raw
     raw = raw.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
     path = tmp_path / "d.pickle"
-    path.write_bytes(raw if old else raw.replace(b"numpy.core.multiarray", b"numpy._core.multiarray"))
+    path.write_bytes(
+        raw if old else raw.replace(b"numpy.core.multiarray", b"numpy._core.multiarray")
+    )
     assert len(read_detections(path)) == 6
 
 
@@ -68,22 +74,58 @@ def test_both_numpy_spellings(batches, tmp_path, old):
     ("change", "kind", "text"),
     [
         (lambda b: b[1].pop("boxes"), BadRecord, "batch 1: boxes is missing"),
-        (lambda b: b[1].update(preds=b[1]["preds"][:, :19]), BadRecord, r"batch 1: preds has shape \(2, 19, 3\)"),
+        (
+            lambda b: b[1].update(preds=b[1]["preds"][:, :19]),
+            BadRecord,
+            r"batch 1: preds has shape \(2, 19, 3\)",
+        ),
         (lambda b: b[0].update(preds=b[0]["preds"][0]), BadRecord, "batch 0: preds has shape"),
-        (lambda b: b[0]["preds"].__setitem__((1, 2, 0), np.nan), BadRecord, r"preds .* not finite at \(1, 2, 0\)"),
+        (
+            lambda b: b[0]["preds"].__setitem__((1, 2, 0), np.nan),
+            BadRecord,
+            r"preds .* not finite at \(1, 2, 0\)",
+        ),
         (lambda b: b[0]["boxes"].__setitem__((1, 2), np.inf), BadRecord, "boxes .* not finite"),
-        (lambda b: b[0]["boxes"].__setitem__((1, 2), 0), BadRecord, "box of bbox_id 1 has size <= 0"),
-        (lambda b: b[0]["boxes"].__setitem__((1, 2), 3e38), BadRecord, "batch 0: box of bbox_id 1 is beyond"),
+        (
+            lambda b: b[0]["boxes"].__setitem__((1, 2), 0),
+            BadRecord,
+            "box of bbox_id 1 has size <= 0",
+        ),
+        (
+            lambda b: b[0]["boxes"].__setitem__((1, 2), 3e38),
+            BadRecord,
+            "batch 0: box of bbox_id 1 is beyond",
+        ),
         (
             lambda b: b[0]["boxes"].__setitem__((1, slice(0, 3)), [1e9, 0, 1e-3]),
             BadRecord,
             "box of bbox_id 1 is beyond",
         ),
-        (lambda b: (b[0]["boxes"][1:, 5:].fill(3e38), b[0]["preds"][..., 2].fill(2)), BadRecord, "score of bbox_id 1"),
-        (lambda b: b[0]["preds"].__setitem__((1, 2, 2), -0.02), BadRecord, "bbox_id 1: confidence -0.02 of joint 2"),
-        (lambda b: b[0]["preds"].__setitem__((1, 2, 2), 10.1), BadRecord, "bbox_id 1: confidence 10.1 of joint 2"),
-        (lambda b: b[0]["bbox_ids"].__setitem__(0, 2), BadRecord, "bbox_id 2: 1 bbox_ids stand more than once"),
-        (lambda b: b[0]["bbox_ids"].__setitem__(0, 2**70), BadRecord, "bbox_ids holds an integer beyond 64 bits"),
+        (
+            lambda b: (b[0]["boxes"][1:, 5:].fill(3e38), b[0]["preds"][..., 2].fill(2)),
+            BadRecord,
+            "score of bbox_id 1",
+        ),
+        (
+            lambda b: b[0]["preds"].__setitem__((1, 2, 2), -0.02),
+            BadRecord,
+            "bbox_id 1: confidence -0.02 of joint 2",
+        ),
+        (
+            lambda b: b[0]["preds"].__setitem__((1, 2, 2), 10.1),
+            BadRecord,
+            "bbox_id 1: confidence 10.1 of joint 2",
+        ),
+        (
+            lambda b: b[0]["bbox_ids"].__setitem__(0, 2),
+            BadRecord,
+            "bbox_id 2: 1 bbox_ids stand more than once",
+        ),
+        (
+            lambda b: b[0]["bbox_ids"].__setitem__(0, 2**70),
+            BadRecord,
+            "bbox_ids holds an integer beyond 64 bits",
+        ),
         (lambda b: b[0]["image_paths"].pop(), BadRecord, "image_paths has 2 entries, 3 expected"),
         (lambda b: b[0].update(image_paths=[1, 2, 3]), BadRecord, "image_paths is no list of text"),
         (lambda b: b.__setitem__(0, "x"), BadRecord, "batch 0: str"),
@@ -158,7 +200,9 @@ def results(path, *changes):
 def test_coco_results(tmp_path):
     floats = read_detections(results(tmp_path / "f.json", {"image_id": 7.0}))
     assert (floats.images, floats.frames.tolist()) == (("7",), [7]), "as tables export it"
-    found = read_detections(results(tmp_path / "r.json", {}, {"bbox": [10, 20, 30, 50], "image_id": "a"}))
+    found = read_detections(
+        results(tmp_path / "r.json", {}, {"bbox": [10, 20, 30, 50], "image_id": "a"})
+    )
     assert found.skeleton == "coco17" and found.images == ("7", "a")
     np.testing.assert_array_equal(found.boxes_xyxy, [[1, 2, 49, 50], [10, 20, 40, 70]])
     np.testing.assert_array_equal(found.xy_frame[0, :2], [[1, 2], [4, 5]])
@@ -174,7 +218,10 @@ def test_coco_results(tmp_path):
         ({"keypoints": [float("nan"), *RESULT["keypoints"][1:]]}, "not finite at 0"),
         ({"keypoints": [10**400, *RESULT["keypoints"][1:]]}, "not finite"),
         ({"keypoints": ["1", *RESULT["keypoints"][1:]]}, "str, number expected"),
-        ({"keypoints": [*RESULT["keypoints"][:2], 99.5, *RESULT["keypoints"][3:]]}, "confidence 99.5 of joint 0"),
+        (
+            {"keypoints": [*RESULT["keypoints"][:2], 99.5, *RESULT["keypoints"][3:]]},
+            "confidence 99.5 of joint 0",
+        ),
         ({"score": None}, "score"),
         ({"score": [1]}, r"score\[0\] is list, number expected"),
         ({"bbox": [3e38, 0, 3e38, 1]}, "none that float32 can hold"),
@@ -215,7 +262,9 @@ EDITS = st.lists(
 
 
 @pytest.mark.parametrize("base", BASES)
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(edits=EDITS, head=st.booleans())
 def test_mutated_files_end_as_named_errors(tmp_path, base, edits, head):
     raw = BASES[base]
@@ -232,7 +281,9 @@ def test_mutated_files_end_as_named_errors(tmp_path, base, edits, head):
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize(("name", "skeleton", "n"), [("coco", "coco17", 55), ("crowdpose", "crowdpose14", 6)])
+@pytest.mark.parametrize(
+    ("name", "skeleton", "n"), [("coco", "coco17", 55), ("crowdpose", "crowdpose14", 6)]
+)
 def test_real_coco_results(data_root, name, skeleton, n):
     found = read_detections(data_root / "eval_examples" / f"{name}_preds.json", skeleton=skeleton)
     assert len(found) == n

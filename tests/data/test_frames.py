@@ -1,4 +1,6 @@
-"""Pictures and videos: what is read, what is refused by name, and that frame i is always the same frame."""
+"""Pictures and videos: what is read, what is refused by name, and that frame i is always the
+same frame.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,14 @@ from PIL import Image
 
 from workbench.data import frames as module
 from workbench.data.frames import Frames, open_frames, read_picture
-from workbench.errors import BadFile, BadParameter, EmptyFile, MissingFile, UnsafeFile, WorkbenchError
+from workbench.errors import (
+    BadFile,
+    BadParameter,
+    EmptyFile,
+    MissingFile,
+    UnsafeFile,
+    WorkbenchError,
+)
 from workbench.records import Clip, Picture, Video
 
 
@@ -28,11 +37,17 @@ def noise(h=11, w=7, seed=0):
 
 @pytest.fixture
 def video(tmp_path):
-    """71 frames of 56x48; stripe b of frame i is white where bit b of i is set, so each tells its number."""
+    """71 frames of 56x48; stripe b of frame i is white where bit b of i is set, so each tells
+    its number.
+    """
     path = tmp_path / "count.webm"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"VP90"), 25, (56, 48))
     for i in range(71):
-        writer.write(np.broadcast_to(255 * (i >> np.arange(56)[:, None] // 8 & 1), (48, 56, 3)).astype(np.uint8))
+        writer.write(
+            np.broadcast_to(255 * (i >> np.arange(56)[:, None] // 8 & 1), (48, 56, 3)).astype(
+                np.uint8
+            )
+        )
     writer.release()
     return path
 
@@ -52,12 +67,16 @@ def test_every_kind_of_pixel_becomes_rgb_bytes(tmp_path):
     grey = noise()[..., 0]
     for name, image in {
         "grey": Image.fromarray(grey),
-        "alpha": Image.fromarray(np.dstack((np.repeat(grey[..., None], 3, -1), noise(seed=1)[..., 0]))),
+        "alpha": Image.fromarray(
+            np.dstack((np.repeat(grey[..., None], 3, -1), noise(seed=1)[..., 0]))
+        ),
         "palette": Image.fromarray(grey).convert("P"),
         "wide": Image.fromarray(grey.astype(np.uint16) * 256 + 255),
     }.items():
         image.save(tmp_path / f"{name}.png")
-        np.testing.assert_array_equal(read_picture(tmp_path / f"{name}.png"), np.repeat(grey[..., None], 3, -1), name)
+        np.testing.assert_array_equal(
+            read_picture(tmp_path / f"{name}.png"), np.repeat(grey[..., None], 3, -1), name
+        )
     Image.fromarray(grey.astype(np.float32)).save(tmp_path / "float.tiff")
     with pytest.raises(BadFile, match="32-bit"):
         read_picture(tmp_path / "float.tiff")
@@ -81,7 +100,9 @@ def test_a_picture_cut_anywhere_is_a_named_error(tmp_path, suffix):
             np.testing.assert_array_equal(read_picture(path), whole)
             assert cut < 3 and suffix in ("gif", "bmp")  # a trailer, or padding: no pixel is lost
         except BadFile as error:
-            assert error.file == str(path) and ("truncated" in error.problem or "cut" in error.problem)
+            assert error.file == str(path) and (
+                "truncated" in error.problem or "cut" in error.problem
+            )
 
 
 def test_bytes_after_the_end_of_a_jpeg_do_no_harm(tmp_path):
@@ -110,11 +131,15 @@ def test_what_is_no_picture_is_refused_by_name(tmp_path):
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_bomb_is_refused_by_its_header(tmp_path, side):
     def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     path = tmp_path / "bomb.png"
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    )
     with pytest.raises(BadFile, match="pixels"):
         read_picture(path)
 
@@ -149,7 +174,8 @@ def test_a_folder_is_read_in_natural_order(tmp_path, monkeypatch):
         with pytest.raises(ValueError, match="read-only"):
             frames[0][0] = 0
     with pytest.raises(BadFile, match="no pictures"):
-        open_frames(tmp_path / "..", root=tmp_path / "f1.png" / "..").video  # a folder that holds folders only
+        # a folder that holds folders only
+        open_frames(tmp_path / "..", root=tmp_path / "f1.png" / "..").video
 
     def refused(path):
         raise PermissionError(13, "Permission denied")
@@ -186,7 +212,9 @@ def test_a_video_gives_the_same_frame_however_it_is_reached(video, rng):
         frames.close()
         assert number(frames[69]) == 69 and number(frames[-71]) == 0
         with ThreadPoolExecutor(2) as pool:
-            assert list(pool.map(lambda i: number(frames[i]), range(70, 0, -7))) == list(range(70, 0, -7))
+            assert list(pool.map(lambda i: number(frames[i]), range(70, 0, -7))) == list(
+                range(70, 0, -7)
+            )
         assert number(pickle.loads(pickle.dumps(frames))[5]) == 5
 
 
@@ -290,7 +318,10 @@ def test_a_refused_source_leaves_no_noise_of_the_decoder(tmp_path):
     """
     # a process of its own: the decoder asks for its log level once
     done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "half.mp4")], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, str(tmp_path / "half.mp4")],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert (done.stdout.split(), done.stderr) == (["BadFile", "MissingFile"], "")
 
@@ -306,8 +337,15 @@ def test_real_videos(data_root):
     }.items():
         frames = open_frames(path)
         video = frames.video
-        assert (video.n_frames, video.width, video.height, video.fps and round(video.fps, 2)) == facts
-        assert sum(1 for frame in frames if frame.shape == (video.height, video.width, 3)) == facts[0]
+        assert (
+            video.n_frames,
+            video.width,
+            video.height,
+            video.fps and round(video.fps, 2),
+        ) == facts
+        assert (
+            sum(1 for frame in frames if frame.shape == (video.height, video.width, 3)) == facts[0]
+        )
     pictures, same = open_frames(folder), open_frames(folder / "000001_mpiinew_test.mp4")
     for i in (4, 0):
         others = [np.abs(pictures[i].astype(int) - same[j]).mean() for j in range(5)]

@@ -1,7 +1,7 @@
 """Damaged files of every format: readers may raise named errors and nothing else, quickly.
 
-The suite tries the same few files every time; `WORKBENCH_FUZZ=2000 pytest tests/data/test_fuzz.py` tries so many new ones
-of each format.
+The suite tries the same few files every time; `WORKBENCH_FUZZ=2000 pytest tests/data/test_fuzz.py`
+tries so many new ones of each format.
 """
 
 from __future__ import annotations
@@ -24,17 +24,54 @@ CPU_S = 3.0  # for files of some kB; a runaway takes minutes
 
 ODD = st.sampled_from(
     [
-        None, True, 0, -1, 3, 2**63, 10**400, 0.5, -1e308, 1e39, float("nan"), float("inf"), "", "x", "../x", "\0", "\ud800",
-        [], [[]], [0], ["x"], {}, {"x": 1}, [None] * 51, [1e39] * 51, b"x", (1, 2), np.zeros(0), np.full((2, 17, 3), np.nan),
-        np.array(["x"]), np.array(3), np.zeros((1, 42), np.complex64), np.zeros((2, 0, 3)), -np.ones((3, 17, 3), np.int8),
+        None,
+        True,
+        0,
+        -1,
+        3,
+        2**63,
+        10**400,
+        0.5,
+        -1e308,
+        1e39,
+        float("nan"),
+        float("inf"),
+        "",
+        "x",
+        "../x",
+        "\0",
+        "\ud800",
+        [],
+        [[]],
+        [0],
+        ["x"],
+        {},
+        {"x": 1},
+        [None] * 51,
+        [1e39] * 51,
+        b"x",
+        (1, 2),
+        np.zeros(0),
+        np.full((2, 17, 3), np.nan),
+        np.array(["x"]),
+        np.array(3),
+        np.zeros((1, 42), np.complex64),
+        np.zeros((2, 0, 3)),
+        -np.ones((3, 17, 3), np.int8),
     ]
-)  # fmt: skip
+)
 
 
 def places(tree, path=()) -> list[tuple]:
     """Every place in a tree, as the keys that lead to it."""
     found = [path]
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list | tuple) else ()
+    items = (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree)
+        if isinstance(tree, list | tuple)
+        else ()
+    )
     for key, value in items:
         found += places(value, (*path, key))
     return found
@@ -56,7 +93,11 @@ def damaged_tree(draw, name: str):
         value = owner[path[-1]]
         action = draw(st.sampled_from(("odd", "drop", "double", "array")))
         if action == "array" and isinstance(value, np.ndarray) and value.ndim:
-            changed = draw(st.sampled_from((value[:-1], value[..., :1], value.astype(str), value.T, value[None])))
+            changed = draw(
+                st.sampled_from(
+                    (value[:-1], value[..., :1], value.astype(str), value.T, value[None])
+                )
+            )
             owner[path[-1]] = changed
         elif action == "drop":
             del owner[path[-1]]
@@ -82,7 +123,17 @@ def damaged_bytes(draw, name: str) -> bytes:
             case "insert":
                 raw[at:at] = draw(
                     st.sampled_from(
-                        (b"\0", b"\xff" * 8, b"9" * 30, b"[" * 2000, b"-", b"nan", b"\n", b"{", b"\xef\xbb\xbf")
+                        (
+                            b"\0",
+                            b"\xff" * 8,
+                            b"9" * 30,
+                            b"[" * 2000,
+                            b"-",
+                            b"nan",
+                            b"\n",
+                            b"{",
+                            b"\xef\xbb\xbf",
+                        )
                     )
                 )
             case "repeat":
@@ -109,8 +160,15 @@ def check(folder, file: str, raw: bytes, on_bad: str) -> None:
 
 _CALM = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 MORE = int(os.environ.get("WORKBENCH_FUZZ", "0"))
-FEW = settings(max_examples=MORE or 20, derandomize=not MORE, deadline=None, database=None, suppress_health_check=_CALM)
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")  # what decoders say of damaged pictures
+FEW = settings(
+    max_examples=MORE or 20,
+    derandomize=not MORE,
+    deadline=None,
+    database=None,
+    suppress_health_check=_CALM,
+)
+# what decoders say of damaged pictures
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 BOTH = st.sampled_from(("raise", "report"))
 
 
@@ -136,6 +194,7 @@ def test_damaged_trees_end_in_named_errors(name, data, tmp_path):
     seed = SEEDS[name]
     try:
         raw = seed.encode(data.draw(damaged_tree(name)))
-    except (TypeError, ValueError, OverflowError, AttributeError):  # a tree that this format cannot say
+    # a tree that this format cannot say
+    except (TypeError, ValueError, OverflowError, AttributeError):
         return
     check(tmp_path, seed.file, raw, data.draw(BOTH))

@@ -1,4 +1,6 @@
-"""Procedural gaits: rigid limbs, planted feet, smooth in time, inside the joint limits, and each recognisable as itself."""
+"""Procedural gaits: rigid limbs, planted feet, smooth in time, inside the joint limits, and each
+recognisable as itself.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,10 @@ AIR = ("run", "jump")  # kinds that leave the floor
 
 @pytest.fixture(scope="module")
 def people():
-    return {kind: [gait_joints_mm(T, FPS, np.random.default_rng(seed), kind) for seed in SEEDS] for kind in GAITS}
+    return {
+        kind: [gait_joints_mm(T, FPS, np.random.default_rng(seed), kind) for seed in SEEDS]
+        for kind in GAITS
+    }
 
 
 def one(kind: str, n: int = 307, seed: int = 11):
@@ -61,7 +66,12 @@ def test_the_same_seed_gives_the_same_numbers_and_a_longer_clip_begins_alike():
 
 
 def test_limbs_are_rigid(people):
-    bones = [("left_hip", "right_hip"), ("neck", "nose"), ("neck", "head_top"), ("left_eye", "right_ear")]
+    bones = [
+        ("left_hip", "right_hip"),
+        ("neck", "nose"),
+        ("neck", "head_top"),
+        ("left_eye", "right_ear"),
+    ]
     bones += [("pelvis", "belly"), ("belly", "thorax")]
     for side in ("left", "right"):
         for chain in ("shoulder elbow wrist", "hip knee ankle toes"):
@@ -73,7 +83,8 @@ def test_limbs_are_rigid(people):
             length = [np.linalg.norm(joints[a] - joints[b], axis=1) for a, b in bones]
             assert np.ptp(length, axis=1).max() < 1e-9
             lengths.append(np.mean(length, axis=1))
-    assert (np.std(lengths, axis=0) / np.mean(lengths, axis=0) > 0.02).all()  # proportions vary between persons
+    # proportions vary between persons
+    assert (np.std(lengths, axis=0) / np.mean(lengths, axis=0) > 0.02).all()
 
 
 @pytest.mark.parametrize("kind", GAITS)
@@ -89,19 +100,34 @@ def test_the_lower_foot_is_on_the_floor_and_does_not_slide(people, kind):
         else:
             assert low.max() < 45
             planted = np.arange(1, T - 1)
-        # At each moment one foot stands; the ball of a foot only moves as the foot rolls over heel or ball.
-        speed = np.linalg.norm(feet[2:, :, ::2] - feet[:-2, :, ::2], axis=-1).min(1)[planted - 1] * FPS / 2
-        assert np.median(speed) < (250 if kind in AIR else 60), kind  # mm/s, of a body that goes at 1,000 to 3,600
+        # At each moment one foot stands; the ball of a foot only moves as the foot rolls over heel
+        # or ball.
+        speed = (
+            np.linalg.norm(feet[2:, :, ::2] - feet[:-2, :, ::2], axis=-1).min(1)[planted - 1]
+            * FPS
+            / 2
+        )
+        # mm/s, of a body that goes at 1,000 to 3,600
+        assert np.median(speed) < (250 if kind in AIR else 60), kind
         if kind not in AIR:
             assert speed.max() < 130, kind
 
 
 @pytest.mark.parametrize("kind", GAITS)
 def test_motion_is_smooth(people, kind):
-    limit = {"idle": 8, "sit": 40, "pick_up": 40, "reach": 50, "wave": 80, "jump": 250, "run": 220}.get(kind, 160)
+    limit = {
+        "idle": 8,
+        "sit": 40,
+        "pick_up": 40,
+        "reach": 50,
+        "wave": 80,
+        "jump": 250,
+        "run": 220,
+    }.get(kind, 160)
     for joints in people[kind]:
         acceleration = np.diff([*joints.values()], n=2, axis=1) * FPS**2 / 1000
-        assert np.linalg.norm(acceleration, axis=-1).max() < limit, kind  # m/s^2; a leap by 10 cm would be 180
+        # m/s^2; a leap by 10 cm would be 180
+        assert np.linalg.norm(acceleration, axis=-1).max() < limit, kind
         assert np.linalg.norm(acceleration, axis=-1).max() > 0.3, kind
 
 
@@ -126,11 +152,16 @@ def test_the_plans_hardly_need_their_angles_cut_at_the_limits(kind, monkeypatch)
 
 def test_each_kind_does_what_it_says():
     ahead = {kind: speed_ahead(one(kind)) for kind in GAITS}
-    assert 0.7 < ahead["walk"][0] < 1.7 and 1.8 < ahead["run"][0] < 4.2 and -1.2 < ahead["walk_back"][0] < -0.5
+    assert (
+        0.7 < ahead["walk"][0] < 1.7
+        and 1.8 < ahead["run"][0] < 4.2
+        and -1.2 < ahead["walk_back"][0] < -0.5
+    )
     assert 0.3 < abs(ahead["side_step"][1]) < 1 and abs(ahead["side_step"][0]) < 0.1
     for kind in ("idle", "wave", "sit", "reach", "kick", "punch", "pick_up", "jump"):
         assert np.hypot(*ahead[kind]) < 0.1, kind
-    assert all(np.linalg.norm(one(kind)["pelvis"][0] * [1, 0, 1]) < 600 for kind in GAITS)  # mm from the origin
+    # mm from the origin
+    assert all(np.linalg.norm(one(kind)["pelvis"][0] * [1, 0, 1]) < 600 for kind in GAITS)
     assert all(facing(one(kind))[0, 2] > 0.8 for kind in GAITS)
     turned = np.unwrap(np.arctan2(*facing(one("turn"))[:, [0, 2]].T))
     assert np.ptp(turned) > np.radians(60)
@@ -139,7 +170,9 @@ def test_each_kind_does_what_it_says():
         return one(kind)[joint][:, 1]
 
     assert height("sit", "pelvis").min() < 0.68 * height("sit", "pelvis").max()
-    lowest_hand = np.minimum(height("pick_up", "left_wrist"), height("pick_up", "right_wrist")).min()
+    lowest_hand = np.minimum(
+        height("pick_up", "left_wrist"), height("pick_up", "right_wrist")
+    ).min()
     assert lowest_hand < 0.15 * height("pick_up", "head_top").max()
     for kind in ("reach", "wave"):
         hand = np.maximum(height(kind, "left_wrist"), height(kind, "right_wrist"))
@@ -147,7 +180,10 @@ def test_each_kind_does_what_it_says():
     assert height("jump", "pelvis").max() > 1.15 * np.median(height("jump", "pelvis"))
     assert toes(one("kick"))[..., 1].max() > 500
     joints = one("punch")
-    reach = [np.linalg.norm(joints[f"{s}_wrist"] - joints[f"{s}_shoulder"], axis=1) for s in ("left", "right")]
+    reach = [
+        np.linalg.norm(joints[f"{s}_wrist"] - joints[f"{s}_shoulder"], axis=1)
+        for s in ("left", "right")
+    ]
     assert all(np.ptp(r) > 0.4 * r.max() for r in reach)  # both fists go out and come back
 
 
@@ -158,14 +194,22 @@ def test_left_and_right_handed_people_are_about_as_many():
     ]
     assert 10 <= sum(left) <= 30
     for joints in (one("wave", 7, seed) for seed in range(5)):
-        assert (joints["left_shoulder"][:, 0] > joints["right_shoulder"][:, 0]).all()  # mirrored, not turned around
+        # mirrored, not turned around
+        assert (joints["left_shoulder"][:, 0] > joints["right_shoulder"][:, 0]).all()
 
 
 def test_what_cannot_be_made_is_refused():
     rng = np.random.default_rng(0)
     with pytest.raises(UnknownName, match="'walk'"):
         gait_joints_mm(3, FPS, rng, "walking")
-    for frames, fps in ((0, 30.0), (-1, 30.0), (10**9, 30.0), (3, 0.0), (3, float("nan")), (3, float("inf"))):
+    for frames, fps in (
+        (0, 30.0),
+        (-1, 30.0),
+        (10**9, 30.0),
+        (3, 0.0),
+        (3, float("nan")),
+        (3, float("inf")),
+    ):
         with pytest.raises(BadParameter, match="frames at"):
             gait_joints_mm(frames, fps, rng, "walk")
     assert len(gait_joints_mm(1, FPS, rng, "dance")["nose"]) == 1

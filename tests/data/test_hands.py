@@ -22,20 +22,27 @@ from workbench.errors import BadFile, BadRecord, MissingFile
 def test_hands_of_one_video_or_picture_share_their_source():
     assert panoptic_source("hand_labels/manual_test/ex2_2.flv_000055_r.jpg") == "ex2_2.flv"
     assert panoptic_source("ex2_2.flv_000056_l.jpg") == "ex2_2.flv"
-    assert panoptic_source("a/000973096_03_l.jpg") == panoptic_source("a/000973096_05_r.jpg") == "000973096"
+    assert (
+        panoptic_source("a/000973096_03_l.jpg")
+        == panoptic_source("a/000973096_05_r.jpg")
+        == "000973096"
+    )
     with pytest.raises(BadRecord, match="holiday"):
         panoptic_source("holiday.jpg")
 
 
 @pytest.fixture
 def small(tmp_path):
-    """Three hands whose detections stand in another order, their paths under a folder of the detector's own."""
+    """Three hands whose detections stand in another order, their paths under a folder of the
+    detector's own.
+    """
     names = [f"hand_labels/t/00000{i}_01_l.jpg" for i in range(3)]
     annotations = {
         "images": [{"id": i, "file_name": name} for i, name in enumerate(names)],
         "categories": [],
         "annotations": [
-            {"id": i, "image_id": i, "bbox": [0, 0, 5, 7], "keypoints": [10 * i, 1, 1] * 21} for i in range(3)
+            {"id": i, "image_id": i, "bbox": [0, 0, 5, 7], "keypoints": [10 * i, 1, 1] * 21}
+            for i in range(3)
         ],
     }
     (tmp_path / "annotations").mkdir()
@@ -43,7 +50,9 @@ def small(tmp_path):
     order = [2, 0, 1]
 
     def save(order=tuple(order), prefix="data/panoptic/"):
-        preds = np.array([np.full((21, 3), 10 * i) for i in order], np.float32) / np.float32([1, 1, 100])
+        preds = np.array([np.full((21, 3), 10 * i) for i in order], np.float32) / np.float32(
+            [1, 1, 100]
+        )
         np.savez(
             tmp_path / DETECTIONS[1],
             preds=preds,
@@ -72,7 +81,9 @@ def test_a_hand_with_an_unlabelled_joint_is_named(small):
     content = json.loads(file.read_text())
     content["annotations"][1]["keypoints"][5] = 0
     file.write_text(json.dumps(content))
-    with pytest.raises(BadRecord, match=r"annotation 1: 1 joints are not labelled.*drop.*1 of 3") as caught:
+    with pytest.raises(
+        BadRecord, match=r"annotation 1: 1 joints are not labelled.*drop.*1 of 3"
+    ) as caught:
         read_port_panoptic(root)
     assert caught.value.file == str(file)
 
@@ -102,8 +113,10 @@ def test_the_published_hands(data_root, tmp_path):
     groups = Counter(pose.groups)
     videos = {g: n for g, n in groups.items() if g.endswith(".flv")}
     assert len(groups) == 220 and len(videos) == 4
-    assert sum(videos.values()) == 447 and sum(groups.values()) - 447 == 399  # sign language frames, MPII pictures
-    people = Counter(image[: -len("_l.jpg")] for image in pose.images)  # a frame, or one person of a picture
+    # sign language frames, MPII pictures
+    assert sum(videos.values()) == 447 and sum(groups.values()) - 447 == 399
+    # a frame, or one person of a picture
+    people = Counter(image[: -len("_l.jpg")] for image in pose.images)
     assert Counter(people.values()) == {2: 385, 1: 76}
 
     relative = [r.xy_frame.astype(float) - r.xy_frame[:, :1] for r in (pose, detections)]
@@ -129,11 +142,13 @@ def test_report_leaves_a_bad_hand_out_with_its_detection(small):
     assert [w.record for w in found.warnings] == ["annotation 1", "hand_labels/t/000000_01_l.jpg"]
 
 
-# --- RHD: files made in the published layout ----------------------------------------------------------------------
+# --- RHD: files made in the published layout ------------------------------------------------------
 
 
 def rhd_sample():
-    """A left hand along a line in the picture, its joint 2 hidden and joint 3 outside; a right hand outside of it."""
+    """A left hand along a line in the picture, its joint 2 hidden and joint 3 outside; a right
+    hand outside of it.
+    """
     k = np.array([[300, 0, 160], [0, 300, 160], [0, 0, 1]], np.float32)
     xyz = np.zeros((42, 3), np.float32)
     xyz[:21, 0], xyz[:, 2] = np.arange(21) * 0.01 - 0.1, 0.5  # 6 px apart
@@ -189,7 +204,11 @@ def test_rhd_names_the_sample(rhd):
     with pytest.raises(BadRecord, match=r"sample 5: uv_vis.*not finite.*3 of 4 samples"):
         read_rhd(path)
     found = read_rhd(path, on_bad="report")
-    assert len(found.poses) == 1 and [w.record for w in found.warnings] == ["sample 5", "sample 6", "sample x"]
+    assert len(found.poses) == 1 and [w.record for w in found.warnings] == [
+        "sample 5",
+        "sample 6",
+        "sample x",
+    ]
     with pytest.raises(BadFile, match="holds a list"):
         read_rhd(rhd([1]))
 
@@ -201,12 +220,15 @@ def test_rhd_conversion_has_joints_in_space(data_root):
     assert len(poses) == 2 and poses.skeleton == "hand21_rhd" and not poses.occlusion_known
     for row, focal in enumerate((299.0, 305.9)):  # as its own cam_param says, centre 160, 160
         x, y, z = poses.xyz_camera_mm[row].T
-        np.testing.assert_allclose(focal * np.stack((x, y), 1) / z[:, None] + 160, poses.xy_frame[row], atol=0.1)
+        np.testing.assert_allclose(
+            focal * np.stack((x, y), 1) / z[:, None] + 160, poses.xy_frame[row], atol=0.1
+        )
     bones = np.linalg.norm(np.diff(poses.xyz_camera_mm[:, 5:9], axis=1), axis=2)
-    assert (bones[:, 2] > 1.3 * bones[:, 0]).all()  # the forefinger's last bone stands first: it is the short one
+    # the forefinger's last bone stands first: it is the short one
+    assert (bones[:, 2] > 1.3 * bones[:, 0]).all()
 
 
-# --- CMU's own files ----------------------------------------------------------------------------------------------
+# --- CMU's own files ------------------------------------------------------------------------------
 
 
 def test_cmu_hand_labels(tmp_path):
@@ -219,11 +241,20 @@ def test_cmu_hand_labels(tmp_path):
     found = read_cmu_hands(tmp_path / "hand_labels")
     poses = found.poses
     assert poses.images == ("manual_test/000097306_02_r.jpg", "manual_test/a.flv_000001_l.jpg")
-    assert poses.groups == ("000097306", "a.flv") and poses.visibility[0, :5].tolist() == [2, 2, 2, 0, 2]
+    assert poses.groups == ("000097306", "a.flv") and poses.visibility[0, :5].tolist() == [
+        2,
+        2,
+        2,
+        0,
+        2,
+    ]
     assert poses.boxes_xyxy[0].tolist() == [10, 5, 30, 5] and not poses.occlusion_known
 
     (folder / "b_l.json").write_text(json.dumps({"hand_pts": joints[:20]}))
-    with pytest.raises(BadRecord, match=r"manual_test/b_l.json: hand_pts has length 60 \(63 expected\).*1 of 3 hands"):
+    with pytest.raises(
+        BadRecord,
+        match=r"manual_test/b_l.json: hand_pts has length 60 \(63 expected\).*1 of 3 hands",
+    ):
         read_cmu_hands(tmp_path / "hand_labels")
     assert len(read_cmu_hands(tmp_path / "hand_labels", on_bad="report").warnings) == 1
 
@@ -239,7 +270,7 @@ def test_cmu_panopticdb(tmp_path):
     assert len(found.warnings) == 1
 
 
-# --- FPHB: files made in the published layout ---------------------------------------------------------------------
+# --- FPHB: files made in the published layout -----------------------------------------------------
 
 
 def fphb_line(frame, joints=None):
@@ -269,18 +300,48 @@ def test_fphb_joints_come_in_our_order_and_project(fphb, tmp_path):
         "color_0000.jpeg",
         "color_0002.jpeg",
     ]
-    # joint j of the file has x = j: wrist, thumb (knuckle 1, then 6 7 8), index (2, then 9 10 11), ...
+    # joint j of the file has x = j: wrist, thumb (knuckle 1, then 6 7 8), index (2, then 9 10 11),
+    # ...
     order = np.round(track.xyz_camera_mm[0, :, 0] - track.xyz_camera_mm[0, 0, 0]).astype(int)
-    assert order.tolist() == [0, 1, 6, 7, 8, 2, 9, 10, 11, 3, 12, 13, 14, 4, 15, 16, 17, 5, 18, 19, 20]
-    # by hand: R @ (0, 0, 400) + t = (26.093, 0.1246, 403.9003); u = 1395.749 * 26.093 / 403.9 + 935.733
+    assert order.tolist() == [
+        0,
+        1,
+        6,
+        7,
+        8,
+        2,
+        9,
+        10,
+        11,
+        3,
+        12,
+        13,
+        14,
+        4,
+        15,
+        16,
+        17,
+        5,
+        18,
+        19,
+        20,
+    ]
+    # by hand: R @ (0, 0, 400) + t = (26.093, 0.1246, 403.9003); u = 1395.749 * 26.093 / 403.9 +
+    # 935.733
     np.testing.assert_allclose(track.xyz_camera_mm[0, 0], [26.0930, 0.1246, 403.9003], atol=1e-3)
     np.testing.assert_allclose(track.xy_frame[0, 0], [1025.90, 541.11], atol=0.01)
     assert (track.visibility[0] == 2).all() and not track.occlusion_known
-    assert (track.visibility[1] == 0).all() and (track.boxes_xyxy[1] == 0).all() and track.labelled.all()
+    assert (
+        (track.visibility[1] == 0).all()
+        and (track.boxes_xyxy[1] == 0).all()
+        and track.labelled.all()
+    )
 
 
 def test_fphb_names_the_line(fphb):
-    path = fphb(fphb_line(0), "1 2 3", fphb_line(0), fphb_line("x"), fphb_line(3, np.full((21, 3), np.nan)))
+    path = fphb(
+        fphb_line(0), "1 2 3", fphb_line(0), fphb_line("x"), fphb_line(3, np.full((21, 3), np.nan))
+    )
     with pytest.raises(BadRecord, match=r"line 2: 3 numbers, 64 expected.*4 of 5 lines"):
         read_fphb(path)
     found = read_fphb(path, on_bad="report")

@@ -35,7 +35,12 @@ def sha(raw: bytes) -> str:
 
 def plain(name="toy", url="http://127.0.0.1:9", **changes) -> dict:
     files = {
-        "first": {"path": "a.txt", "url": f"{url}/a.txt", "bytes": 7, "sha256": sha(PAYLOAD["a.txt"])},
+        "first": {
+            "path": "a.txt",
+            "url": f"{url}/a.txt",
+            "bytes": 7,
+            "sha256": sha(PAYLOAD["a.txt"]),
+        },
         "second": {"path": "sub/b.bin", "url": f"{url}/sub/b.bin", "bytes": None, "sha256": None},
     }
     return {
@@ -54,7 +59,9 @@ def plain(name="toy", url="http://127.0.0.1:9", **changes) -> dict:
 
 @pytest.fixture
 def world(tmp_path, monkeypatch):
-    """Manifests, cache and served files under a folder of the test's own; `add` writes a manifest."""
+    """Manifests, cache and served files under a folder of the test's own; `add` writes a
+    manifest.
+    """
     folders = {name: tmp_path / name for name in ("manifests", "cache", "served")}
     for folder in folders.values():
         folder.mkdir()
@@ -69,7 +76,9 @@ def world(tmp_path, monkeypatch):
         def log_message(self, *args):
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folders["served"]))
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=folders["served"])
+    )
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
 
     def add(value=None, **changes):
@@ -89,10 +98,16 @@ def statuses(checks):
 def test_the_shipped_manifests_are_whole():
     known = m.manifests()
     assert {"port_panoptic", "synthetic"} <= set(known)
-    assert m.manifest("synthetic").layout is None and m.verify("synthetic") == [] and m.fetch("synthetic") == []
+    assert (
+        m.manifest("synthetic").layout is None
+        and m.verify("synthetic") == []
+        and m.fetch("synthetic") == []
+    )
     assert m.locate("synthetic") == (known["synthetic"], Path())
     port = known["port_panoptic"]
-    assert all("aa17778263274417815ead29ac61dbf43de01fb5" in d.url and d.sha256 for d in port.downloads)
+    assert all(
+        "aa17778263274417815ead29ac61dbf43de01fb5" in d.url and d.sha256 for d in port.downloads
+    )
     assert port.skeleton == "hand21"
     with pytest.raises(UnknownName, match="did you mean 'port_panoptic'"):
         m.locate("port_panoptc")
@@ -120,13 +135,29 @@ def test_the_shipped_manifests_are_whole():
         ({"layout": {"root": "r", "files": {"x": "a"}, "optional": ["y"]}}, "optional names"),
         ({"reader": "os:system"}, "reader"),
         ({"downloads": []}, "direct access needs downloads"),
-        ({"downloads": [{"path": "a", "url": "ftp://x", "bytes": 1, "sha256": None}]}, r"downloads\.0\.url"),
-        ({"downloads": [{"path": "a", "url": "http://x", "bytes": -1, "sha256": None}]}, r"downloads\.0\.bytes"),
-        ({"downloads": [{"path": "a", "url": "http://x", "bytes": 1, "sha256": "F" * 64}]}, r"downloads\.0\.sha256"),
-        ({"downloads": [{"path": "a", "url": "http://x", "bytes": 1}]}, r"downloads\.0\.sha256"),
-        ({"downloads": [{"path": "../a", "url": "http://x", "bytes": 1, "sha256": None}]}, r"downloads\.0\.path"),
         (
-            {"downloads": [{"path": "a", "url": "http://x", "bytes": 1, "sha256": None, "unpack": True}]},
+            {"downloads": [{"path": "a", "url": "ftp://x", "bytes": 1, "sha256": None}]},
+            r"downloads\.0\.url",
+        ),
+        (
+            {"downloads": [{"path": "a", "url": "http://x", "bytes": -1, "sha256": None}]},
+            r"downloads\.0\.bytes",
+        ),
+        (
+            {"downloads": [{"path": "a", "url": "http://x", "bytes": 1, "sha256": "F" * 64}]},
+            r"downloads\.0\.sha256",
+        ),
+        ({"downloads": [{"path": "a", "url": "http://x", "bytes": 1}]}, r"downloads\.0\.sha256"),
+        (
+            {"downloads": [{"path": "../a", "url": "http://x", "bytes": 1, "sha256": None}]},
+            r"downloads\.0\.path",
+        ),
+        (
+            {
+                "downloads": [
+                    {"path": "a", "url": "http://x", "bytes": 1, "sha256": None, "unpack": True}
+                ]
+            },
             "has no suffix",
         ),
     ],
@@ -168,7 +199,9 @@ def test_manifests_that_are_not_there_or_say_a_thing_twice(tmp_path):
         m.read_manifest(path)
 
 
-@pytest.mark.parametrize("text", ["", "- 1", "a: [", "!!python/object/apply:os.system [true]", "\xff: \x00"])
+@pytest.mark.parametrize(
+    "text", ["", "- 1", "a: [", "!!python/object/apply:os.system [true]", "\xff: \x00"]
+)
 def test_files_that_are_no_manifest(tmp_path, text):
     path = tmp_path / "toy.yaml"
     path.write_bytes(text.encode("latin1"))
@@ -203,9 +236,11 @@ def test_places_are_tried_in_order(world, tmp_path, monkeypatch):
     assert m.locate("toy")[1] == shared
     own = lay(tmp_path / "own")
     assert m.locate(f"toy:{own}")[1] == own
-    assert m.locate(f"toy:{tmp_path / 'shared'}")[1] == shared  # the folder above layout.root will do too
+    # the folder above layout.root will do too
+    assert m.locate(f"toy:{tmp_path / 'shared'}")[1] == shared
     (own / "a.txt").unlink()
-    with pytest.raises(MissingData, match=r"own lacks a\.txt"):  # a named place is never left for another
+    # a named place is never left for another
+    with pytest.raises(MissingData, match=r"own lacks a\.txt"):
         m.locate(f"toy:{own}")
     with pytest.raises(MissingFile, match="no such folder"):
         m.locate("toy:")
@@ -259,7 +294,11 @@ def test_a_file_that_may_not_be_read_does_not_verify(world, monkeypatch):
 
 def test_one_of_several_alternatives_and_optional_files(world, tmp_path):
     add, _ = world
-    layout = {"root": "toy", "files": {"d": ["d.pkl", "d.npz"], "train": "t.json"}, "optional": ["train"]}
+    layout = {
+        "root": "toy",
+        "files": {"d": ["d.pkl", "d.npz"], "train": "t.json"},
+        "optional": ["train"],
+    }
     add(layout=layout)
     (tmp_path / "own").mkdir()
     with pytest.raises(MissingData, match=r"lacks d\.pkl or d\.npz"):
@@ -267,7 +306,12 @@ def test_one_of_several_alternatives_and_optional_files(world, tmp_path):
     (tmp_path / "own" / "d.npz").write_bytes(b"x")
     assert m.locate(f"toy:{tmp_path / 'own'}")[1] == tmp_path / "own"
     checks = m.verify(f"toy:{tmp_path / 'own'}")
-    assert statuses(checks) == {"d.npz": "unverified", "t.json": "missing", "a.txt": "missing", "b.bin": "missing"}
+    assert statuses(checks) == {
+        "d.npz": "unverified",
+        "t.json": "missing",
+        "a.txt": "missing",
+        "b.bin": "missing",
+    }
     assert [c.bad for c in checks] == [False, False, True, True]
 
 
@@ -278,13 +322,17 @@ def test_fetch_and_verify(world):
     checks = m.fetch("toy", progress=False)
     assert statuses(checks) == {"a.txt": "ok", "b.bin": "unverified"}
     root = folders["cache"] / "toys" / "toy"
-    assert {p.name for p in root.rglob("*")} == {"a.txt", "sub", "b.bin"}  # nothing of the way there is left
+    # nothing of the way there is left
+    assert {p.name for p in root.rglob("*")} == {"a.txt", "sub", "b.bin"}
     (folders["served"] / "a.txt").unlink()
-    assert statuses(m.fetch("toy", progress=False)) == {"a.txt": "ok", "b.bin": "unverified"}  # what is there stays
+    # what is there stays
+    assert statuses(m.fetch("toy", progress=False)) == {"a.txt": "ok", "b.bin": "unverified"}
 
     (root / "a.txt").write_bytes(b"SEVEN b")
     checks = m.verify("toy")
-    assert statuses(checks)["a.txt"] == "mismatch" and "sha256" in checks[0].detail and checks[0].bad
+    assert (
+        statuses(checks)["a.txt"] == "mismatch" and "sha256" in checks[0].detail and checks[0].bad
+    )
     (root / "a.txt").write_bytes(b"short")
     assert m.verify("toy")[0].detail == "5 bytes, 7 expected"
 
@@ -326,15 +374,18 @@ def test_a_fetched_archive_is_unpacked_beside(world):
     raw = (folders["served"] / "v1.2.zip").read_bytes()
     value = add()
     item = {"path": "v1.2.zip", "url": value["downloads"][0]["url"].replace("a.txt", "v1.2.zip")}
-    add({
-        **value,
-        "layout": {"root": "toy", "files": {"x": "v1.2/in/x.txt"}},
-        "downloads": [{**item, "bytes": len(raw), "sha256": sha(raw), "unpack": True}],
-    })  # fmt: skip
+    add(
+        {
+            **value,
+            "layout": {"root": "toy", "files": {"x": "v1.2/in/x.txt"}},
+            "downloads": [{**item, "bytes": len(raw), "sha256": sha(raw), "unpack": True}],
+        }
+    )
     assert statuses(m.fetch("toy", progress=False)) == {"x.txt": "unverified", "v1.2.zip": "ok"}
     root = m.locate("toy")[1]
     (root / "v1.2.zip").unlink()
-    assert not any(c.bad for c in m.fetch("toy", progress=False))  # unpacked once, the archive may go
+    # unpacked once, the archive may go
+    assert not any(c.bad for c in m.fetch("toy", progress=False))
     assert not (root / "v1.2.zip").exists()
 
 
@@ -344,7 +395,7 @@ def test_sha256_in_pieces(tmp_path):
     assert m.sha256_of(tmp_path / "x") == sha(raw)
 
 
-# --- archives -----------------------------------------------------------------------------------------------------
+# --- archives -------------------------------------------------------------------------------------
 
 
 def make_zip(path, members):
@@ -380,13 +431,23 @@ def test_unpack(tmp_path, kind):
     archive = tmp_path / "x.archive"
     (make_zip(archive, GOOD) if kind == "zip" else make_tar(archive, GOOD, kind))
     target = m.unpack(archive, tmp_path / "deep" / "target")
-    assert {str(p.relative_to(target)): p.read_bytes() for p in target.rglob("*") if p.is_file()} == dict(GOOD)
+    assert {
+        str(p.relative_to(target)): p.read_bytes() for p in target.rglob("*") if p.is_file()
+    } == dict(GOOD)
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["target"]
     with pytest.raises(BadParameter, match="exists already"):
         m.unpack(archive, target)
 
 
-ESCAPES = ["../out.txt", "in/../../out.txt", "/tmp/abs.txt", "..\\out.txt", "C:\\out.txt", "C:/out.txt", ".."]
+ESCAPES = [
+    "../out.txt",
+    "in/../../out.txt",
+    "/tmp/abs.txt",
+    "..\\out.txt",
+    "C:\\out.txt",
+    "C:/out.txt",
+    "..",
+]
 
 
 @pytest.mark.parametrize("name", ESCAPES)

@@ -36,7 +36,9 @@ VALUES = {
     "counts": np.array([[1, -2], [3, 4]], np.int16),
     "flags": np.array([[True, False]]),
     "text": "Übung",
-    "people": structure(id=[3, 5], name=["a", ""], at=[structure(x=[1.5], y=[2]), np.zeros((0, 0))]),
+    "people": structure(
+        id=[3, 5], name=["a", ""], at=[structure(x=[1.5], y=[2]), np.zeros((0, 0))]
+    ),
 }
 
 
@@ -50,7 +52,9 @@ def test_what_scipy_writes_is_read(tmp_path, compressed):
     for name in ("number", "counts", "flags"):
         np.testing.assert_array_equal(found[name], VALUES[name])
     assert found["number"].dtype == np.float64 and found["counts"].dtype == np.int16
-    assert found["text"] == "Übung" and found["cells"][0] == "x" and found["cells"][1].shape == (3, 3)
+    assert (
+        found["text"] == "Übung" and found["cells"][0] == "x" and found["cells"][1].shape == (3, 3)
+    )
     first, second = found["people"]
     assert (first["id"].item(), first["name"], second["name"]) == (3, "a", "")
     assert first["at"][0]["x"].item() == 1.5 and second["at"].shape == (0, 0)
@@ -61,7 +65,11 @@ def element(kind, body):
 
 
 def test_the_other_byte_order(tmp_path):
-    parts = element(6, struct.pack(">II", 6, 0)) + element(5, struct.pack(">ii", 1, 2)) + element(1, b"x")
+    parts = (
+        element(6, struct.pack(">II", 6, 0))
+        + element(5, struct.pack(">ii", 1, 2))
+        + element(1, b"x")
+    )
     array = element(14, parts + element(9, struct.pack(">dd", 2.5, -7)))
     path = tmp_path / "a.mat"
     path.write_bytes(b"MATLAB 5.0".ljust(124) + b"\1\0MI" + array)
@@ -70,7 +78,11 @@ def test_the_other_byte_order(tmp_path):
 
 def nested(depth):
     """A cell in a cell in a cell."""
-    head = struct.pack("<IIII", 6, 8, 1, 0) + struct.pack("<IIii", 5, 8, 1, 1) + struct.pack("<II", 1, 0)
+    head = (
+        struct.pack("<IIII", 6, 8, 1, 0)
+        + struct.pack("<IIii", 5, 8, 1, 1)
+        + struct.pack("<II", 1, 0)
+    )
     size, heads = 0, []
     for _ in range(depth):
         size += len(head)
@@ -116,8 +128,15 @@ def test_damaged_and_hostile_files_are_named(tmp_path, monkeypatch):
         read_variables(tmp_path / "none.mat")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(where=st.floats(0, 1), new=st.binary(max_size=8), removed=st.integers(0, 8), compressed=st.booleans())
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    where=st.floats(0, 1),
+    new=st.binary(max_size=8),
+    removed=st.integers(0, 8),
+    compressed=st.booleans(),
+)
 def test_mutated_files_end_as_named_errors(tmp_path, where, new, removed, compressed):
     raw = saved(compressed, **VALUES)
     at = int(where * len(raw))

@@ -11,7 +11,15 @@ import torch
 
 from workbench.data import people
 from workbench.data.frames import open_frames, picture_names
-from workbench.data.people import build_finder, find_people, last_number, link, load_finder, on_frames, poses_of
+from workbench.data.people import (
+    build_finder,
+    find_people,
+    last_number,
+    link,
+    load_finder,
+    on_frames,
+    poses_of,
+)
 from workbench.errors import BadParameter, BadRecord, ChecksumMismatch, MissingData
 from workbench.records import Clip, Detections, Track, Video
 
@@ -23,7 +31,9 @@ def walkers(centres, frames=None, skeleton="coco17", **fields) -> Detections:
     t, p = centres.shape[:2]
     seen = ~np.isnan(centres[..., 0])
     xy = (POSE + centres[..., None, :])[seen]
-    index = np.broadcast_to(np.arange(t)[:, None] if frames is None else frames[:, None], (t, p))[seen]
+    index = np.broadcast_to(np.arange(t)[:, None] if frames is None else frames[:, None], (t, p))[
+        seen
+    ]
     boxes = np.concatenate((xy.min(1) - 3, xy.max(1) + 3), 1)
     return Detections(skeleton, xy, np.full((len(xy), 17), 0.9), boxes, frames=index, **fields)
 
@@ -65,15 +75,21 @@ def test_joints_of_confidence_0_do_not_count():
     found = walkers(paths(((0, 50), (2, 50)), n=3))
     lost = np.zeros((3, 17), bool)
     lost[1, 5:] = True
-    xy, confidence = np.where(lost[..., None], 0, found.xy_frame), np.where(lost, 0, found.confidence)
-    assert link(replace(found, xy_frame=xy, confidence=confidence), min_similarity=0.5).tracks.tolist() == [0, 0, 0]
+    xy, confidence = (
+        np.where(lost[..., None], 0, found.xy_frame),
+        np.where(lost, 0, found.confidence),
+    )
+    assert link(
+        replace(found, xy_frame=xy, confidence=confidence), min_similarity=0.5
+    ).tracks.tolist() == [0, 0, 0]
 
 
 def test_skeletons_without_sigmas_are_linked_by_boxes_and_empty_results_stay_empty():
     centres = paths(((0, 50), (40, 50)), ((300, 50), (260, 44)))
     assert link(walkers(centres, skeleton="h36m17")).tracks.reshape(41, 2).tolist() == [[0, 1]] * 41
     assert len(link(walkers(centres).select([])).tracks) == 0
-    one_joint = replace(walkers(centres), boxes_xyxy=np.zeros((82, 4)))  # boxes without area overlap nothing
+    # boxes without area overlap nothing
+    one_joint = replace(walkers(centres), boxes_xyxy=np.zeros((82, 4)))
     assert link(one_joint).tracks[:2].tolist() == [0, 1]
     with pytest.raises(BadParameter, match="without frames"):
         link(replace(walkers(centres), frames=None))
@@ -110,7 +126,11 @@ def test_results_of_a_folder_are_matched_by_name_or_number():
 def finder():
     torch.manual_seed(0)
     return build_finder(
-        min_size=48, max_size=64, box_detections_per_img=3, rpn_post_nms_top_n_test=20, box_score_thresh=0.0
+        min_size=48,
+        max_size=64,
+        box_detections_per_img=3,
+        rpn_post_nms_top_n_test=20,
+        box_score_thresh=0.0,
     )
 
 
@@ -118,16 +138,28 @@ def finder():
 def test_found_people_are_detections(finder, batch, rng):
     frames = rng.integers(0, 256, (3, 47, 61, 3), np.uint8)
     one = find_people(frames, finder, batch=batch, min_score=0.0)
-    assert one.skeleton == "coco17" and one.frames.tolist() == sorted(one.frames.tolist()) and one.frames.max() == 2
+    assert (
+        one.skeleton == "coco17"
+        and one.frames.tolist() == sorted(one.frames.tolist())
+        and one.frames.max() == 2
+    )
     assert len(one.ids) == len(one) > 3 and 0 <= one.confidence.min() < one.confidence.max() <= 1
     with torch.inference_mode():
         raw = finder([torch.tensor(frames[1]).permute(2, 0, 1) / 255])[0]
-    np.testing.assert_allclose(one.xy_frame[one.frames == 1], raw["keypoints"][..., :2], rtol=1e-3, atol=0.1)
-    assert len(find_people(frames, finder, min_score=1.1)) == 0 == len(find_people(frames[:0], finder))
+    np.testing.assert_allclose(
+        one.xy_frame[one.frames == 1], raw["keypoints"][..., :2], rtol=1e-3, atol=0.1
+    )
+    assert (
+        len(find_people(frames, finder, min_score=1.1)) == 0 == len(find_people(frames[:0], finder))
+    )
 
 
 def test_weights_that_are_not_here_are_named_with_both_ways_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(people, "locate", lambda spec: (_ for _ in ()).throw(MissingData("x lacks y", remedy="fetch")))
+    monkeypatch.setattr(
+        people,
+        "locate",
+        lambda spec: (_ for _ in ()).throw(MissingData("x lacks y", remedy="fetch")),
+    )
     with pytest.raises(MissingData, match="fetch; or bring your own results with --keypoints"):
         load_finder()
 
@@ -150,7 +182,13 @@ def test_labelled_poses_of_a_clip_come_frame_by_frame():
     flags = np.array([[2] * 17, [0] * 17, [1] * 17])
     tracks = [
         Track(
-            "coco17", who, np.full((3, 17, 2), 10 * who) * (f > 0)[..., None], f, f.any(1), np.zeros((3, 4)), who == 0
+            "coco17",
+            who,
+            np.full((3, 17, 2), 10 * who) * (f > 0)[..., None],
+            f,
+            f.any(1),
+            np.zeros((3, 4)),
+            who == 0,
         )
         for who, f in enumerate((flags, flags[::-1]))
     ]
@@ -165,4 +203,7 @@ def test_names_of_a_folder_are_its_frames(tmp_path):
     (tmp_path / "1.png").mkdir()  # a folder called like a picture is no frame
     names = picture_names(tmp_path)
     assert names == ["9.png", "10.png"] and len(open_frames(tmp_path)) == 2
-    assert on_frames(rows([9, 10]), 2, names).frames.tolist() == [0, 1] and picture_names(tmp_path / "9.png") == []
+    assert (
+        on_frames(rows([9, 10]), 2, names).frames.tolist() == [0, 1]
+        and picture_names(tmp_path / "9.png") == []
+    )

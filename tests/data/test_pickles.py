@@ -1,4 +1,6 @@
-"""Pickles are read as data: what is plain survives, whatever else they ask for is refused and never runs."""
+"""Pickles are read as data: what is plain survives, whatever else they ask for is refused and
+never runs.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,10 @@ def write(path, content, protocol=2):
 @pytest.mark.parametrize("protocol", range(6))
 def test_plain_data_and_arrays_survive(tmp_path, protocol):
     content = {
-        ("S1", "54138969"): {"R": np.arange(6.0).reshape(2, 3), "F": np.asfortranarray(np.arange(6).reshape(2, 3))},
+        ("S1", "54138969"): {
+            "R": np.arange(6.0).reshape(2, 3),
+            "F": np.asfortranarray(np.arange(6).reshape(2, 3)),
+        },
         "scalar": np.float64(2.5),
         "text": np.array(["a", "bcd"]),
         "big": np.arange(5, dtype=">i4"),
@@ -89,7 +94,12 @@ def _with_os(marker):
         "codecs rot13": b"c_codecs\nencode\n(Vx\nVrot13\ntR.",
         "codecs no encoding": b"c_codecs\nencode\n(Vx\ntR.",
         "codecs decode": b"c_codecs\ndecode\n(Vx\nVlatin1\ntR.",
-        "stack_global": b"\x80\x04\x8c" + bytes([len(module)]) + module + b"\x8c\x06system\x8c" + short + b"\x85R.",
+        "stack_global": b"\x80\x04\x8c"
+        + bytes([len(module)])
+        + module
+        + b"\x8c\x06system\x8c"
+        + short
+        + b"\x85R.",
         "dotted name": b"\x80\x04\x8c\x05numpy\x8c\x0dndarray.__new__\x85R.",
         "dotted through numpy": b"\x80\x04\x8c\x05numpy\x8c\x10os.system\x00\x00\x00\x00\x00\x00\x00\x93.",
         "module in name": b"\x80\x04\x8c\x16numpy.core.multiarray \x8c\x0c_reconstruct\x93.",
@@ -126,7 +136,8 @@ def test_hostile_pickles_never_run(tmp_path):
         for protocol in range(6):
             try:
                 path = write(tmp_path / "bad.pkl", value, protocol)
-            except (TypeError, pickle.PicklingError):  # some of them cannot be written in old protocols
+            # some of them cannot be written in old protocols
+            except (TypeError, pickle.PicklingError):
                 continue
             with pytest.raises(UnsafeFile):
                 safe_unpickle(path)
@@ -148,13 +159,12 @@ def test_hand_made_pickles_end_as_named_errors(tmp_path, name):
 def test_repeated_data_is_bounded(tmp_path):
     array = np.zeros(100_000, np.uint8).tobytes()
     bomb = b"\x80\x03]B" + struct.pack("<I", len(array)) + array + b"q\x01a("
-    bomb += (
-        b"cnumpy.core.numeric\n_frombuffer\n(h\x01cnumpy\ndtype\nX\x02\x00\x00\x00u1\x89\x88\x87R(J\xa0\x86\x01\x00t"
-    )
+    bomb += b"cnumpy.core.numeric\n_frombuffer\n(h\x01cnumpy\ndtype\nX\x02\x00\x00\x00u1\x89\x88\x87R(J\xa0\x86\x01\x00t"
     bomb += b"X\x01\x00\x00\x00CtR"
     one = bomb[bomb.index(b"cnumpy.core.numeric") :]
     path = tmp_path / "bomb.pkl"
-    path.write_bytes(bomb + one * 50 + b"e.")  # one buffer, made into arrays again and again from the memo
+    # one buffer, made into arrays again and again from the memo
+    path.write_bytes(bomb + one * 50 + b"e.")
     with pytest.raises(UnsafeFile, match="more data than the file holds"):
         safe_unpickle(path)
     path.write_bytes(bomb + b"e.")
@@ -176,4 +186,6 @@ def test_human36m_cameras(data_root):
     assert len(cameras) == 44
     for key, camera in cameras.items():
         for field in "RTfckp":
-            np.testing.assert_allclose(np.ravel(camera[field]), np.ravel(same[".".join(key)][field]))
+            np.testing.assert_allclose(
+                np.ravel(camera[field]), np.ravel(same[".".join(key)][field])
+            )

@@ -47,7 +47,7 @@ def put(folder, name: str, raw: bytes | str):
     return path
 
 
-# --- which reader -------------------------------------------------------------------------------------------------
+# --- which reader ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", SEEDS)
@@ -75,7 +75,10 @@ def test_every_data_set_has_a_reader_that_the_door_can_call():
     for found in manifests().values():
         if found.kind == "dataset":
             module, _, name = found.reader.partition(":")
-            assert "on_bad" in inspect.signature(getattr(importlib.import_module(module), name)).parameters, found.name
+            assert (
+                "on_bad"
+                in inspect.signature(getattr(importlib.import_module(module), name)).parameters
+            ), found.name
 
 
 def test_a_reader_may_be_named(tmp_path):
@@ -101,7 +104,9 @@ def test_what_nobody_knows(tmp_path):
     }.items():
         with pytest.raises(BadFile, match=r"nothing that a reader knows.*name the reader"):
             read(put(tmp_path, name, raw))
-    with pytest.raises(MissingFile, match=r"check the path, or name a data set: .*port_panoptic") as caught:
+    with pytest.raises(
+        MissingFile, match=r"check the path, or name a data set: .*port_panoptic"
+    ) as caught:
         read(tmp_path / "none")
     assert "torchvision" not in caught.value.remedy  # weights are not read
     with pytest.raises(BadFile, match="not a picture"):
@@ -134,7 +139,7 @@ def test_what_may_not_be_read(tmp_path):
         read(path)
 
 
-# --- folders ------------------------------------------------------------------------------------------------------
+# --- folders --------------------------------------------------------------------------------------
 
 
 def test_a_folder_with_a_data_sets_layout(tmp_path, monkeypatch):
@@ -152,7 +157,9 @@ def test_a_folder_with_a_data_sets_layout(tmp_path, monkeypatch):
     put(root, "mobilenetv2_panoptic_256x256_test.pkl", pickle.dumps([batch]))
     found = describe(root)
     assert found["kind"] == "data set" and found["reader"] == "port_panoptic"
-    assert found["people"] == found["detections"]["people"] == 1 and found["occlusion_known"] is False
+    assert (
+        found["people"] == found["detections"]["people"] == 1 and found["occlusion_known"] is False
+    )
     assert read(f"port_panoptic:{root}").reader == "port_panoptic"
     monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path / "sets"))
     assert read("port_panoptic").source == str(root)
@@ -163,7 +170,11 @@ def test_a_folder_of_pictures_and_one_of_openpose_files(tmp_path):
     for i in (2, 10, 1):
         put(tmp_path / "p", f"{i}.png", picture("PNG"))
     found = describe(tmp_path / "p")
-    assert (found["kind"], found["frames"], found["size"]["width"]) == ("video", 3, {"min": 17, "max": 17})
+    assert (found["kind"], found["frames"], found["size"]["width"]) == (
+        "video",
+        3,
+        {"min": 17, "max": 17},
+    )
     Image.new("RGB", (23, 29)).save(tmp_path / "p" / "3.png")
     found = describe(tmp_path / "p")
     assert (found["images"], found["labelled_images"]) == (4, 0)
@@ -187,13 +198,19 @@ def test_any_other_folder_is_listed(tmp_path):
     (tmp_path / "sub").mkdir()
     found = read(tmp_path)
     assert isinstance(found, Contents) and found.n_members == 5
-    assert found.members == ("a.json: coco", "b.jpg: picture", "c.json: BadFile", "d.txt: unknown", "sub/")
+    assert found.members == (
+        "a.json: coco",
+        "b.jpg: picture",
+        "c.json: BadFile",
+        "d.txt: unknown",
+        "sub/",
+    )
     assert len(found.warnings) == 1 and found.warnings[0].file.endswith("c.json")
     with pytest.raises(BadFile, match="an empty folder"):
         read(tmp_path / "sub")
 
 
-# --- archives -----------------------------------------------------------------------------------------------------
+# --- archives -------------------------------------------------------------------------------------
 
 
 def zipped(path, **members):
@@ -234,10 +251,12 @@ def test_unsafe_archives_are_refused_as_a_whole(tmp_path):
     raw = zipped(tmp_path / "cut.zip", a=os.urandom(500)).read_bytes()
     with pytest.raises(BadFile, match="cannot be unpacked") as caught:
         read(put(tmp_path, "cut.zip", raw[:300]))
-    assert "method gz" not in str(caught.value) and "Remedy: get or export the file again" in str(caught.value)
+    assert "method gz" not in str(caught.value) and "Remedy: get or export the file again" in str(
+        caught.value
+    )
 
 
-# --- damaged files ------------------------------------------------------------------------------------------------
+# --- damaged files --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "GIF"])
@@ -266,10 +285,18 @@ def test_videos(tmp_path, monkeypatch):
     (warning,) = describe(cut, on_bad="report")["warnings"]["records"]
     assert "5 frames by its header" in warning["problem"]
     monkeypatch.setattr(readers, "_DECODED", 3)
-    assert [w["problem"] for w in describe(path)["warnings"]["records"]] == ["frames after 3 of 5 were not tried"]
-    writer = cv2.VideoWriter(str(tmp_path / "none.webm"), cv2.VideoWriter_fourcc(*"VP80"), 7, (64, 48))
+    assert [w["problem"] for w in describe(path)["warnings"]["records"]] == [
+        "frames after 3 of 5 were not tried"
+    ]
+    writer = cv2.VideoWriter(
+        str(tmp_path / "none.webm"), cv2.VideoWriter_fourcc(*"VP80"), 7, (64, 48)
+    )
     writer.release()  # a header and no frame
-    for name, raw in {"none.webm": None, "cut.webm": path.read_bytes()[:200], "text.mp4": b"hello"}.items():
+    for name, raw in {
+        "none.webm": None,
+        "cut.webm": path.read_bytes()[:200],
+        "text.mp4": b"hello",
+    }.items():
         with pytest.raises((BadFile, EmptyFile), match=r"no frames|zero bytes"):
             read(tmp_path / name if raw is None else put(tmp_path, name, raw))
 
@@ -296,19 +323,26 @@ def test_a_bad_record_is_an_error_or_reported(tmp_path):
     with pytest.raises(BadRecord, match="2 of 3 records are bad"):  # the picture and who is in it
         read(put(tmp_path, "b.json", as_json(orphans)))
     found = describe(path, on_bad="report")
-    assert found["people"] == 1 and found["warnings"]["count"] == 2  # and the pictures that are not there
+    # and the pictures that are not there
+    assert found["people"] == 1 and found["warnings"]["count"] == 2
     assert found["warnings"]["records"][0]["record"] == "annotation 6"
 
 
 def test_pictures_that_are_not_there(tmp_path):
     path = put(tmp_path, "annotations/a.json", as_json(coco("coco17")))
-    assert [w["problem"] for w in describe(path)["warnings"]["records"]] == ["none of its 2 pictures is here"]
+    assert [w["problem"] for w in describe(path)["warnings"]["records"]] == [
+        "none of its 2 pictures is here"
+    ]
     put(tmp_path, "images/000_01_l.jpg", b"x")
     (warning,) = describe(path)["warnings"]["records"]
     assert warning["record"] == "001_01_r.jpg" and "1 of 2 pictures" in warning["problem"]
     put(tmp_path, "images/001_01_r.jpg", b"x")
     assert describe(path)["warnings"] == {"count": 0, "records": []}
-    away = put(tmp_path, "annotations/b.json", as_json(coco("coco17", {"file_name": "../images/000_01_l.jpg"})))
+    away = put(
+        tmp_path,
+        "annotations/b.json",
+        as_json(coco("coco17", {"file_name": "../images/000_01_l.jpg"})),
+    )
     (warning,) = describe(away)["warnings"]["records"]
     assert warning["problem"] == "the picture's name leaves the folder"
 
@@ -343,7 +377,10 @@ def test_tables_with_wrong_columns(tmp_path):
     ):
         with pytest.raises(WorkbenchError):
             read(put(tmp_path, "a.csv", as_csv(rows)))
-    fractions = [["frame", "landmark", "x", "y", "visibility"], *([0, j, 0.5, 0.25, 1] for j in range(33))]
+    fractions = [
+        ["frame", "landmark", "x", "y", "visibility"],
+        *([0, j, 0.5, 0.25, 1] for j in range(33)),
+    ]
     found = read(put(tmp_path, "a.csv", as_csv(fractions)))
     assert len(found.detections) == 1 and "fractions" in found.warnings[0].problem
 
@@ -355,7 +392,7 @@ def test_a_picture_needs_no_torch(tmp_path):
     assert done.stdout.strip() == "False"
 
 
-# --- what is said -------------------------------------------------------------------------------------------------
+# --- what is said ---------------------------------------------------------------------------------
 
 
 def test_the_counts(tmp_path):
@@ -380,7 +417,9 @@ def test_tracks_and_motions(tmp_path):
     assert warning["problem"].startswith("3 of the 3 pictures of its sequences are missing, ")
     found = describe(put(tmp_path, "b.bvh", SEEDS["bvh"].raw))
     assert (found["kind"], found["frames"], found["in_space"]) == ("motion", 3, True)
-    assert found["motion"]["joints"] == [2] and found["motion"]["seconds"] == pytest.approx(0.1, abs=1e-4)
+    assert found["motion"]["joints"] == [2] and found["motion"]["seconds"] == pytest.approx(
+        0.1, abs=1e-4
+    )
 
 
 def test_the_keys_are_the_same_for_everything(tmp_path):
@@ -388,43 +427,105 @@ def test_the_keys_are_the_same_for_everything(tmp_path):
     assert len(keys) == 1
 
 
-# --- real samples -------------------------------------------------------------------------------------------------
+# --- real samples ---------------------------------------------------------------------------------
 
 FACTS = {  # as the samples' own description states them
-    "mmpose_samples/coco/test_coco.json": {"reader": "coco", "images": 3, "people": 9, "labelled": 7},
+    "mmpose_samples/coco/test_coco.json": {
+        "reader": "coco",
+        "images": 3,
+        "people": 9,
+        "labelled": 7,
+    },
     "mmpose_samples/coco/test_coco_det_AP_H_56.json": {"boxes": {"people": 81, "images": 3}},
-    "mmpose_samples/crowdpose/test_crowdpose.json": {"reader": "crowdpose", "images": 1, "people": 3, "labelled": 2},
+    "mmpose_samples/crowdpose/test_crowdpose.json": {
+        "reader": "crowdpose",
+        "images": 1,
+        "people": 3,
+        "labelled": 2,
+    },
     "mmpose_samples/crowdpose/test_crowdpose_det_AP_40.json": {"boxes": {"people": 3, "images": 1}},
-    "mmpose_samples/posetrack18": {"reader": "posetrack", "sequences": 2, "tracks": 12, "labelled_images": 2},
-    "mmpose_samples/posetrack18/annotations/val/003418_mpii_test.json": {"sequences": 1, "people": 1},
-    "mmpose_samples/posetrack18/annotations/val/012834_mpii_test.json": {"sequences": 1, "people": 11},
-    "mmpose_samples/posetrack18/annotations/test_posetrack18_val.json": {"sequences": 2, "people": 12},
-    "mmpose_samples/posetrack18/annotations/test_posetrack18_human_detections.json": {"boxes": {"people": 200, "images": 2}},
+    "mmpose_samples/posetrack18": {
+        "reader": "posetrack",
+        "sequences": 2,
+        "tracks": 12,
+        "labelled_images": 2,
+    },
+    "mmpose_samples/posetrack18/annotations/val/003418_mpii_test.json": {
+        "sequences": 1,
+        "people": 1,
+    },
+    "mmpose_samples/posetrack18/annotations/val/012834_mpii_test.json": {
+        "sequences": 1,
+        "people": 11,
+    },
+    "mmpose_samples/posetrack18/annotations/test_posetrack18_val.json": {
+        "sequences": 2,
+        "people": 12,
+    },
+    "mmpose_samples/posetrack18/annotations/test_posetrack18_human_detections.json": {
+        "boxes": {"people": 200, "images": 2}
+    },
     "mmpose_samples/posetrack18/videos/000001_mpiinew_test/000001_mpiinew_test.mp4": {"frames": 5},
-    "mmpose_samples/jhmdb/test_jhmdb_sub1.json": {"skeletons": ["jhmdb15"], "people": 2, "occlusion_known": False},
-    "mmpose_samples/h36m/test_h36m_body3d.npz": {"skeletons": ["h36m17"], "people": 3, "in_space": True, "cameras": 44},
+    "mmpose_samples/jhmdb/test_jhmdb_sub1.json": {
+        "skeletons": ["jhmdb15"],
+        "people": 2,
+        "occlusion_known": False,
+    },
+    "mmpose_samples/h36m/test_h36m_body3d.npz": {
+        "skeletons": ["h36m17"],
+        "people": 3,
+        "in_space": True,
+        "cameras": 44,
+    },
     "mmpose_samples/h36m/h36m_coco.json": {"skeletons": ["h36m17"], "people": 3},
     "mmpose_samples/h36m/cameras.pkl": {"cameras": 44},
     "mmpose_samples/h36m/cameras.json": {"cameras": 44},
-    "mmpose_samples/h36m/test_h36m_2d_detection.npy": {"members": {"count": 1, "names": ["float64 (3, 17, 3)"]}},
-    "mmpose_samples/panoptic/test_panoptic.json": {"skeletons": ["hand21"], "people": 2, "sequences": 1},
-    "mmpose_samples/rhd/test_rhd.json": {"skeletons": ["hand21_rhd"], "people": 2, "in_space": True},
-    "mmpose_samples/rhd/00111.png": {"size": {"width": {"min": 320, "max": 320}, "height": {"min": 320, "max": 320}}},
-    "port_panoptic": {"reader": "port_panoptic", "people": 846, "sequences": 220, "joints": {"0": 0, "1": 0, "2": 17766}},
+    "mmpose_samples/h36m/test_h36m_2d_detection.npy": {
+        "members": {"count": 1, "names": ["float64 (3, 17, 3)"]}
+    },
+    "mmpose_samples/panoptic/test_panoptic.json": {
+        "skeletons": ["hand21"],
+        "people": 2,
+        "sequences": 1,
+    },
+    "mmpose_samples/rhd/test_rhd.json": {
+        "skeletons": ["hand21_rhd"],
+        "people": 2,
+        "in_space": True,
+    },
+    "mmpose_samples/rhd/00111.png": {
+        "size": {"width": {"min": 320, "max": 320}, "height": {"min": 320, "max": 320}}
+    },
+    "port_panoptic": {
+        "reader": "port_panoptic",
+        "people": 846,
+        "sequences": 220,
+        "joints": {"0": 0, "1": 0, "2": 17766},
+    },
     "crowdpose/annotations/crowdpose_val.json": {
-        "images": 2000, "people": 8527, "crowds": 106, "joints": {"0": 40747, "1": 51590, "2": 27041},
+        "images": 2000,
+        "people": 8527,
+        "crowds": 106,
+        "joints": {"0": 40747, "1": 51590, "2": 27041},
         "crowd_index": {"easy": 411, "medium": 1240, "hard": 349, "edges": [0.2, 0.8]},
     },
-    "coco_mini": {"images": 42, "people": 118, "labelled": 68, "crowds": 1, "joints": {"0": 1354, "1": 92, "2": 560}},
+    "coco_mini": {
+        "images": 42,
+        "people": 118,
+        "labelled": 68,
+        "crowds": 1,
+        "joints": {"0": 1354, "1": 92, "2": 560},
+    },
     "eval_examples/coco_gt.json": {"images": 3, "people": 9},
     "eval_examples/crowdpose_gt.json": {"images": 2, "people": 4},
     "bandai_namco": {"sequences": 40, "frames": 8508, "fps": {"min": 30.0, "max": 30.0}},
     "clips/two_people_hug.mp4": {
-        "frames": 72, "size": {"width": {"min": 1920, "max": 1920}, "height": {"min": 1080, "max": 1080}},
+        "frames": 72,
+        "size": {"width": {"min": 1920, "max": 1920}, "height": {"min": 1080, "max": 1080}},
     },
     "clips/street_pedestrians.mp4": {"frames": 5, "fps": {"min": 5.0, "max": 5.0}},
     "bad/control_ok.json": {"images": 1, "people": 1, "joints": {"0": 0, "1": 0, "2": 17}},
-}  # fmt: skip
+}
 
 
 @pytest.mark.realdata
@@ -437,4 +538,7 @@ def test_real_samples_are_what_their_description_says(name, data_root):
 @pytest.mark.realdata
 @pytest.mark.parametrize("name, people", [("coco", 55), ("crowdpose", 6)])
 def test_real_predictions(name, people, data_root):
-    assert describe(data_root / "eval_examples" / f"{name}_preds.json")["detections"]["people"] == people
+    assert (
+        describe(data_root / "eval_examples" / f"{name}_preds.json")["detections"]["people"]
+        == people
+    )

@@ -9,10 +9,22 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from workbench.data import render
-from workbench.data.render import BALL, BOX, LIMB, OCCLUDER, Light, Projected, Room, Solids, Surfaces, View
+from workbench.data.render import (
+    BALL,
+    BOX,
+    LIMB,
+    OCCLUDER,
+    Light,
+    Projected,
+    Room,
+    Solids,
+    Surfaces,
+    View,
+)
 
 W, H = 61, 47
-VIEW = View(np.eye(3)[None], np.zeros((1, 3)), 53.0, (W, H))  # looks along +z; y of the world points down here
+# looks along +z; y of the world points down here
+VIEW = View(np.eye(3)[None], np.zeros((1, 3)), 53.0, (W, H))
 DARK = Light(np.array([0.0, 1.0, 0.0]), np.zeros(3), np.ones(3))
 
 
@@ -21,9 +33,16 @@ def solids(*rows, owner=0):
     kind, centre, axes, taper = zip(*rows)
     n = len(rows)
     return Solids(
-        np.array(kind), np.array(centre, float)[None], np.array(axes, float)[None], np.array(taper, float),
-        np.zeros((n, 2), int), np.full(n, 9.0), np.full(n, owner), np.zeros(n, int), np.full(n, np.inf),
-    )  # fmt: skip
+        np.array(kind),
+        np.array(centre, float)[None],
+        np.array(axes, float)[None],
+        np.array(taper, float),
+        np.zeros((n, 2), int),
+        np.full(n, 9.0),
+        np.full(n, owner),
+        np.zeros(n, int),
+        np.full(n, np.inf),
+    )
 
 
 def draw(what, view=VIEW):
@@ -38,7 +57,9 @@ def test_a_ball_is_as_large_and_as_near_as_geometry_says():
     z, ids = draw(ball)
     assert z[H // 2, W // 2] == pytest.approx(d - r, rel=1e-5)
     radius = 53 * np.tan(np.arcsin(r / d))
-    np.testing.assert_allclose(Projected(ball, VIEW).box[0, 0], [30 - radius, 23 - radius, 30 + radius, 23 + radius])
+    np.testing.assert_allclose(
+        Projected(ball, VIEW).box[0, 0], [30 - radius, 23 - radius, 30 + radius, 23 + radius]
+    )
     y, x = np.nonzero(ids)
     assert np.abs(np.hypot(x - 30, y - 23).max() - radius) < 1
     np.testing.assert_allclose(
@@ -62,11 +83,13 @@ def test_every_solid_agrees_with_marching_along_the_rays(kind, rng):
         inside = {
             BALL: (local**2).sum(-1) <= 1,
             BOX: np.abs(local).max(-1) <= 1,
-            LIMB: (np.hypot(local[..., 0], local[..., 2]) <= 1 + taper * local[..., 1]) & (np.abs(local[..., 1]) <= 1),
+            LIMB: (np.hypot(local[..., 0], local[..., 2]) <= 1 + taper * local[..., 1])
+            & (np.abs(local[..., 1]) <= 1),
         }[kind]
         first = inside.argmax(0)
         along = np.take_along_axis(local[..., 1], first[None], 0)[0]
-        sure, drawn = inside.any(0) & ((kind != LIMB) | (np.abs(along) < 0.97)), np.isfinite(z)  # a limb has no caps
+        # a limb has no caps
+        sure, drawn = inside.any(0) & ((kind != LIMB) | (np.abs(along) < 0.97)), np.isfinite(z)
         assert (sure & ~drawn).sum() <= 0.02 * sure.sum() + 1 and (
             drawn & ~inside.any(0)
         ).sum() <= 0.02 * sure.sum() + 1
@@ -84,8 +107,14 @@ def test_the_nearest_wins_whatever_the_order():
     near, far = (BALL, (0, 0, 900), np.eye(3) * 60, 0), (BOX, (0, 0, 1400), np.eye(3) * 300, 0)
     for order in ([near, far], [far, near]):
         z, ids = draw(solids(*order))
-        assert ids[23, 30] == order.index(near) + 1 and ids[23, 38] == order.index(far) + 1 and ids[0, 0] == 0
-        assert z[23, 30] == pytest.approx(840, rel=1e-5) and z[23, 38] == pytest.approx(1100, rel=1e-5)
+        assert (
+            ids[23, 30] == order.index(near) + 1
+            and ids[23, 38] == order.index(far) + 1
+            and ids[0, 0] == 0
+        )
+        assert z[23, 30] == pytest.approx(840, rel=1e-5) and z[23, 38] == pytest.approx(
+            1100, rel=1e-5
+        )
 
 
 def test_what_is_behind_or_around_the_camera_is_not_drawn():
@@ -97,7 +126,13 @@ def test_what_is_behind_or_around_the_camera_is_not_drawn():
 def surfaces(waves=((0, 0, 0, 0), (0, 0, 0, 0))):
     colours = np.array([[[0.2, 0.8]], [[0.4, 0.1]], [[0.6, 0.3]]], np.float32).transpose(0, 2, 1)
     zero = np.zeros(1, np.float32)
-    return Surfaces(colours, np.array(waves, np.float32)[..., None], zero, zero + 1, np.zeros((2, 2, 2), np.float32))
+    return Surfaces(
+        colours,
+        np.array(waves, np.float32)[..., None],
+        zero,
+        zero + 1,
+        np.zeros((2, 2, 2), np.float32),
+    )
 
 
 def shaded(what, view, surface, light=DARK):
@@ -109,7 +144,10 @@ def shaded(what, view, surface, light=DARK):
 
 
 def test_stripes_stay_where_they_are_on_a_solid_that_moves_with_its_camera(rng):
-    what = solids((LIMB, (40, 0, 1000), np.diag([150.0, 400.0, 150.0]), 0.2), (BOX, (300, 0, 1500), np.eye(3) * 200, 0))
+    what = solids(
+        (LIMB, (40, 0, 1000), np.diag([150.0, 400.0, 150.0]), 0.2),
+        (BOX, (300, 0, 1500), np.eye(3) * 200, 0),
+    )
     seen, before = shaded(what, VIEW, surfaces(((0, 0.01, 0, 0.3), (0.004, 0, 0, 0))))
     turn, shift = Rotation.from_rotvec([0.3, -0.2, 0.5]).as_matrix(), np.array([500.0, -70.0, 30.0])
     moved = replace(what, centre=what.centre @ turn.T + shift, axes=what.axes @ turn.T)
@@ -117,7 +155,8 @@ def test_stripes_stay_where_they_are_on_a_solid_that_moves_with_its_camera(rng):
     again, after = shaded(moved, view, surfaces(((0, 0.01, 0, 0.3), (0.004, 0, 0, 0))))
     assert len(np.intersect1d(seen, again)) > 0.99 * len(seen)
     both = np.isin(seen, again), np.isin(again, seen)
-    hue = [v[k][:, 0] / v[k][:, 1] for v, k in zip((before, after), both)]  # the sky's share differs, colours do not
+    # the sky's share differs, colours do not
+    hue = [v[k][:, 0] / v[k][:, 1] for v, k in zip((before, after), both)]
     assert (np.abs(hue[0] - hue[1]) < 1e-3).mean() > 0.99
     assert {round(float(h), 2) for h in hue[0]} == {0.5, 8.0}
 
@@ -134,13 +173,23 @@ def room():
     texture = np.arange(6 * 4, dtype=np.float32).repeat(3).reshape(-1, 3) / 24
     level = np.stack([[(4 * face, 2), (4 * face, 1)] for face in range(6)])
     turn = Rotation.from_euler("y", 0.7).as_matrix()
-    return Room(np.array([100.0, 0, -50]), np.array([3000.0, 2500, 4000]), turn, texture, level, np.full(6, 500.0))
+    return Room(
+        np.array([100.0, 0, -50]),
+        np.array([3000.0, 2500, 4000]),
+        turn,
+        texture,
+        level,
+        np.full(6, 500.0),
+    )
 
 
 def test_the_room_surrounds_the_camera_and_its_floor_is_where_the_camera_says():
     upright = np.diag([1.0, -1.0, -1.0])[None]
     view = View(
-        upright @ Rotation.from_euler("xy", [0.2, 0.4]).as_matrix(), np.array([[200.0, 1500, 300]]), 40.0, (W, H)
+        upright @ Rotation.from_euler("xy", [0.2, 0.4]).as_matrix(),
+        np.array([[200.0, 1500, 300]]),
+        40.0,
+        (W, H),
     )
     colour, floor, world = render.room_pixels(room(), view, 0)
     assert colour.shape == (H, W, 3) and np.isfinite(colour).all() and len(floor) > 100
@@ -158,7 +207,8 @@ def test_a_shadow_lies_where_the_light_throws_it():
     dark = render.shadow_map(a, b, np.array([100.0]), np.zeros(2), light)
     z, x = np.nonzero(dark > 200)
     middle = render.SHADOW_EDGE / 2
-    assert abs((x.mean() - middle) * render.SHADOW_MM + 750) < 60  # 1000 * 0.6 / 0.8, away from the light
+    # 1000 * 0.6 / 0.8, away from the light
+    assert abs((x.mean() - middle) * render.SHADOW_MM + 750) < 60
     assert abs((z.mean() - middle) * render.SHADOW_MM - 300) < 60 and (dark[:40] == 0).all()
 
 
@@ -166,15 +216,28 @@ def test_the_sensor_keeps_the_mean_adds_its_noise_and_repeats(rng):
     linear = np.full((H, W, 3), 0.25, np.float32)
     frame = render.develop(linear, 0.0, 4.0, np.random.default_rng(5))
     np.testing.assert_array_equal(frame, render.develop(linear, 0.0, 4.0, np.random.default_rng(5)))
-    assert frame.dtype == np.uint8 and abs(frame.mean() - 127.5) < 0.5 and abs(frame.std() - 4) < 0.3
+    assert (
+        frame.dtype == np.uint8 and abs(frame.mean() - 127.5) < 0.5 and abs(frame.std() - 4) < 0.3
+    )
     assert (render.develop(linear, 0.7, 0.0, rng) == 128).all()
     linear[:, 30:] = 0.8
-    sharp, soft = (render.develop(linear, lens, 0.0, rng)[20, :, 0].astype(int) for lens in (0.0, 0.9))
+    sharp, soft = (
+        render.develop(linear, lens, 0.0, rng)[20, :, 0].astype(int) for lens in (0.0, 0.9)
+    )
     assert np.abs(np.diff(soft)).max() < np.abs(np.diff(sharp)).max()
-    assert render.defocus(linear, 0.0) is linear and np.ptp(render.defocus(linear, 2.0)[20, 25:35, 0]) < np.ptp(linear)
+    assert render.defocus(linear, 0.0) is linear and np.ptp(
+        render.defocus(linear, 2.0)[20, 25:35, 0]
+    ) < np.ptp(linear)
 
 
 def test_groups_join_in_order():
-    a, b = solids((BALL, (0, 0, 900), np.eye(3), 0)), solids((BOX, (1, 2, 3), np.eye(3), 0), owner=OCCLUDER)
+    a, b = (
+        solids((BALL, (0, 0, 900), np.eye(3), 0)),
+        solids((BOX, (1, 2, 3), np.eye(3), 0), owner=OCCLUDER),
+    )
     both = render.join([a, b])
-    assert both.kind.tolist() == [BALL, BOX] and both.owner.tolist() == [0, OCCLUDER] and both.centre.shape == (1, 2, 3)
+    assert (
+        both.kind.tolist() == [BALL, BOX]
+        and both.owner.tolist() == [0, OCCLUDER]
+        and both.centre.shape == (1, 2, 3)
+    )

@@ -18,11 +18,10 @@ from workbench.records import Detections, Prediction
 
 SIZE = (200, 100)
 # OpenPose's own lists of body parts, in the words of its documentation.
-PARTS_18 = (
-    "Nose Neck RShoulder RElbow RWrist LShoulder LElbow LWrist RHip RKnee RAnkle LHip LKnee LAnkle REye LEye REar LEar"
-)
+PARTS_18 = "Nose Neck RShoulder RElbow RWrist LShoulder LElbow LWrist RHip RKnee RAnkle LHip LKnee LAnkle REye LEye REar LEar"
 PARTS_25 = (
-    "Nose Neck RShoulder RElbow RWrist LShoulder LElbow LWrist MidHip RHip RKnee RAnkle LHip LKnee LAnkle REye LEye REar LEar "
+    "Nose Neck RShoulder RElbow RWrist LShoulder LElbow LWrist MidHip RHip RKnee RAnkle LHip LKnee "
+    "LAnkle REye LEye REar LEar "
     "LBigToe LSmallToe LHeel RBigToe RSmallToe RHeel"
 )
 
@@ -32,20 +31,35 @@ def _triples(n: int) -> list[float]:
 
 
 def coco(path):
-    result = {"image_id": 3, "category_id": 1, "keypoints": _triples(17), "score": 0.5, "mine": {"kept": [1]}}
-    path.write_text(json.dumps([result, {**result, "image_id": 5, "bbox": [1, 2, 30, 40], "score": 0.25}]))
+    result = {
+        "image_id": 3,
+        "category_id": 1,
+        "keypoints": _triples(17),
+        "score": 0.5,
+        "mine": {"kept": [1]},
+    }
+    path.write_text(
+        json.dumps([result, {**result, "image_id": 5, "bbox": [1, 2, 30, 40], "score": 0.25}])
+    )
     return path
 
 
 def _instance(n: int) -> dict:
     flat = _triples(n)
     points = [[x, y] for x, y in zip(flat[::3], flat[1::3])]
-    return {"keypoints": points, "keypoint_scores": flat[2::3], "bbox": [[1, 2, 30, 40]], "bbox_score": 0.75}
+    return {
+        "keypoints": points,
+        "keypoint_scores": flat[2::3],
+        "bbox": [[1, 2, 30, 40]],
+        "bbox_score": 0.75,
+    }
 
 
 def mmpose(path, n=17, wrapped=False):
     frames = [{"frame_id": i + wrapped, "instances": [_instance(n)] * (i != 1)} for i in range(3)]
-    content = {"meta_info": {"dataset_name": "coco"}, "instance_info": frames} if wrapped else frames
+    content = (
+        {"meta_info": {"dataset_name": "coco"}, "instance_info": frames} if wrapped else frames
+    )
     path.write_text(json.dumps(content))
     return path
 
@@ -66,7 +80,13 @@ def landmarks(path, px=False, person=True):
     for frame, who in ((4, 0), (4, 1), (6, 0)):
         for i, name in enumerate(BLAZEPOSE):
             label = str(i) if frame == 6 else name.upper()
-            xy = "," if (frame, name) == (6, "nose") else f"{i + 1},{2 * i}" if px else f"{(i + 1) / 200},{2 * i / 100}"
+            xy = (
+                ","
+                if (frame, name) == (6, "nose")
+                else f"{i + 1},{2 * i}"
+                if px
+                else f"{(i + 1) / 200},{2 * i / 100}"
+            )
             lines.append(f"{frame},{who},{label},{xy},0.1,0.{10 + i}")
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -108,7 +128,9 @@ def moved(found: Detections) -> Prediction:
 def test_written_and_read_again_it_is_the_same(name, tmp_path):
     path = FORMATS[name](tmp_path)
     found = read(path)
-    untouched = replace(moved(found), xy_frame=found.xy_frame, replaced=np.zeros_like(found.confidence, bool))
+    untouched = replace(
+        moved(found), xy_frame=found.xy_frame, replaced=np.zeros_like(found.confidence, bool)
+    )
     copied = write_like(tmp_path / f"out{path.suffix}", untouched, path, SIZE)
     same(read(copied), found)
     if path.suffix == ".json":
@@ -124,11 +146,24 @@ def test_written_and_read_again_it_is_the_same(name, tmp_path):
 def test_coco_frames_and_fields(tmp_path):
     path = coco(tmp_path / "r.json")
     found = read(path)
-    assert found.frames.tolist() == [3, 5] and found.tracks is None and found.scores.tolist() == [0.5, 0.25]
+    assert (
+        found.frames.tolist() == [3, 5]
+        and found.tracks is None
+        and found.scores.tolist() == [0.5, 0.25]
+    )
     np.testing.assert_array_equal(found.boxes_xyxy, [[10, 20, 26, 52], [1, 2, 31, 42]])
     new = json.loads(write_like(tmp_path / "n.json", moved(found), path).read_text())
-    assert new[0]["mine"] == {"kept": [1]} and new[0]["keypoints"][:6] == [11.7, 21.7, 0.1, 11, 22, 0.11]
-    path.write_text(json.dumps([{**new[0], "track_id": 4, "image_id": "clip_07/frame_000000000012.jpg"}]))
+    assert new[0]["mine"] == {"kept": [1]} and new[0]["keypoints"][:6] == [
+        11.7,
+        21.7,
+        0.1,
+        11,
+        22,
+        0.11,
+    ]
+    path.write_text(
+        json.dumps([{**new[0], "track_id": 4, "image_id": "clip_07/frame_000000000012.jpg"}])
+    )
     found = read(path)
     assert (found.frames.tolist(), found.tracks.tolist()) == ([12], [4])
 
@@ -159,8 +194,11 @@ def test_openpose_joints_are_those_of_the_same_name(tmp_path, parts):
         side, _, part = joint.partition("_")
         i = parts.index((side[0].upper() + part.title()) if part else joint.title())
         expected = (0, 0, 0) if i == 4 else (10 + i, 20 + 2 * i, round(0.1 + i / 100, 2))
-        np.testing.assert_allclose([*found.xy_frame[0, j], found.confidence[0, j]], expected, rtol=1e-6)
-    assert (found.boxes_xyxy[:, 0] == 10).all()  # the missing wrist at (0, 0) does not stretch the box
+        np.testing.assert_allclose(
+            [*found.xy_frame[0, j], found.confidence[0, j]], expected, rtol=1e-6
+        )
+    # the missing wrist at (0, 0) does not stretch the box
+    assert (found.boxes_xyxy[:, 0] == 10).all()
 
 
 def test_openpose_tracks(tmp_path):
@@ -171,10 +209,15 @@ def test_openpose_tracks(tmp_path):
 
 
 def test_landmarks_become_px(tmp_path):
-    found, px = read(landmarks(tmp_path / "a.csv")), read_detections(landmarks(tmp_path / "b.csv", px=True))
+    found, px = (
+        read(landmarks(tmp_path / "a.csv")),
+        read_detections(landmarks(tmp_path / "b.csv", px=True)),
+    )
     assert found.frames.tolist() == [4, 4, 6] and found.tracks is None
     shoulder = BLAZEPOSE.index("left_shoulder")
-    np.testing.assert_allclose(found.xy_frame[0, 5], [shoulder + 1 - 0.5, 2 * shoulder - 0.5], rtol=1e-6)
+    np.testing.assert_allclose(
+        found.xy_frame[0, 5], [shoulder + 1 - 0.5, 2 * shoulder - 0.5], rtol=1e-6
+    )
     np.testing.assert_allclose(px.xy_frame[2, 5], [shoulder + 1, 2 * shoulder])
     np.testing.assert_allclose(found.confidence[0, :2], [0.10, 0.12])
     assert (*found.xy_frame[2, 0], found.confidence[2, 0]) == (0, 0, 0)  # empty cells: missing
@@ -239,24 +282,68 @@ def _pose(change, name="my_video_000000000012_keypoints.json"):
         (_edit(lambda c: c[1].update(frame_id=0)), "entry 1", "frame_id 0 stands twice"),
         (_edit(lambda c: c[1].pop("frame_id")), "entry 1", "frame_id is None"),
         (_edit(lambda c: c[2].update(instances=3)), "entry 2", "not a list"),
-        (_edit(lambda c: c[2]["instances"][0]["keypoints"].pop()), "frame_id 2, instance 0", r"length 17 \(16 expected\)"),
-        (_edit(lambda c: c[2]["instances"][0]["keypoints"][3].append(1)), "frame_id 2, instance 0", r"list of \[x, y\]"),
-        (_edit(lambda c: c[2]["instances"][0].update(bbox=[[9, 2, 3, 4]])), "frame_id 2, instance 0", "has no area"),
-        (_edit(lambda c: c[2]["instances"][0].update(bbox_score="x")), "frame_id 2, instance 0", "number expected"),
-        (_edit(lambda c: c[2]["instances"][0].update(track_id=1)), "0.0", "no track_id, others have one"),
-        (_edit(lambda c: c[2]["instances"][0].update(track_id=-1)), "frame_id 2, instance 0", "track_id is -1"),
-        (_pose(lambda p, c: p["pose_keypoints_2d"].pop()), "person 0", r"24 joints, 25 or 18 expected|length 74"),
-        (_pose(lambda p, c: p.update(pose_keypoints_2d=_triples(15))), "person 0", "15 joints, 25 or 18 expected"),
-        (_pose(lambda p, c: p.update(pose_keypoints_2d=[0.5] * 75)), "person 0", "keypoint_scale 0"),
+        (
+            _edit(lambda c: c[2]["instances"][0]["keypoints"].pop()),
+            "frame_id 2, instance 0",
+            r"length 17 \(16 expected\)",
+        ),
+        (
+            _edit(lambda c: c[2]["instances"][0]["keypoints"][3].append(1)),
+            "frame_id 2, instance 0",
+            r"list of \[x, y\]",
+        ),
+        (
+            _edit(lambda c: c[2]["instances"][0].update(bbox=[[9, 2, 3, 4]])),
+            "frame_id 2, instance 0",
+            "has no area",
+        ),
+        (
+            _edit(lambda c: c[2]["instances"][0].update(bbox_score="x")),
+            "frame_id 2, instance 0",
+            "number expected",
+        ),
+        (
+            _edit(lambda c: c[2]["instances"][0].update(track_id=1)),
+            "0.0",
+            "no track_id, others have one",
+        ),
+        (
+            _edit(lambda c: c[2]["instances"][0].update(track_id=-1)),
+            "frame_id 2, instance 0",
+            "track_id is -1",
+        ),
+        (
+            _pose(lambda p, c: p["pose_keypoints_2d"].pop()),
+            "person 0",
+            r"24 joints, 25 or 18 expected|length 74",
+        ),
+        (
+            _pose(lambda p, c: p.update(pose_keypoints_2d=_triples(15))),
+            "person 0",
+            "15 joints, 25 or 18 expected",
+        ),
+        (
+            _pose(lambda p, c: p.update(pose_keypoints_2d=[0.5] * 75)),
+            "person 0",
+            "keypoint_scale 0",
+        ),
         (_pose(lambda p, c: c.update(people=None)), "top level", "people is not a list"),
-        (_lines(lambda s: [*s, s[-1]]), "line 101", "right_foot_index of frame 6, person 0 stands twice"),
+        (
+            _lines(lambda s: [*s, s[-1]]),
+            "line 101",
+            "right_foot_index of frame 6, person 0 stands twice",
+        ),
         (_lines(lambda s: [s[0], *s[2:]]), "frame 4, person 0", "no nose"),
-        (_lines(lambda s: [*s[:4], s[4].replace("LEFT", "LEFF"), *s[5:]]), "line 5", "landmark is 'leff_eye_outer'"),
+        (
+            _lines(lambda s: [*s[:4], s[4].replace("LEFT", "LEFF"), *s[5:]]),
+            "line 5",
+            "landmark is 'leff_eye_outer'",
+        ),
         (_lines(lambda s: [*s[:7], s[7] + ",9", *s[8:]]), "line 8", "cells"),
         (_lines(lambda s: [*s[:3], s[3].replace("0.1", "a"), *s[4:]]), "line 4", "number expected"),
         (_lines(lambda s: [*s[:7], s[7].replace("4,", "-4,", 1), *s[8:]]), "line 8", "frame is -4"),
     ],
-)  # fmt: skip
+)
 def test_bad_records_are_named(tmp_path, made, record, text):
     with pytest.raises(BadRecord, match=text) as caught:
         read(made(tmp_path))
@@ -287,27 +374,39 @@ def test_bad_files_are_named(tmp_path):
 
 
 @every_format
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_mutated_values_end_as_named_errors(tmp_path_factory, name, data):
     """A value anywhere in the file becomes another, or bytes are cut in or out."""
     folder = tmp_path_factory.mktemp("f")
     path = FORMATS[name](folder)
     file = sorted(path.iterdir())[-1] if path.is_dir() else path
-    odd = st.sampled_from([None, [], {}, "x", "", -1, 1e39, 10**400, True, [[1]], [None], {"a": 1}, float("nan"), "7"])
+    odd = st.sampled_from(
+        [None, [], {}, "x", "", -1, 1e39, 10**400, True, [[1]], [None], {"a": 1}, float("nan"), "7"]
+    )
     if file.suffix == ".json" and data.draw(st.booleans()):
         content = json.loads(file.read_text())
         target, key = [content], 0
         while type(target[key]) in (list, dict) and target[key] and data.draw(st.integers(0, 5)):
             target = target[key]
-            key = data.draw(st.sampled_from(list(target) if type(target) is dict else range(len(target))))
+            key = data.draw(
+                st.sampled_from(list(target) if type(target) is dict else range(len(target)))
+            )
         target[key] = copy.deepcopy(data.draw(odd))
-        file.write_text(json.dumps(content[0] if type(content) is list and target is content else content))
+        file.write_text(
+            json.dumps(content[0] if type(content) is list and target is content else content)
+        )
     else:
         raw = file.read_bytes()
         for _ in range(data.draw(st.integers(1, 3))):
             at = data.draw(st.integers(0, len(raw)))
-            raw = raw[:at] + data.draw(st.binary(max_size=4)) + raw[at + data.draw(st.integers(0, 5)) :]
+            raw = (
+                raw[:at]
+                + data.draw(st.binary(max_size=4))
+                + raw[at + data.draw(st.integers(0, 5)) :]
+            )
         file.write_bytes(raw or b" ")
     try:
         found = read(path)

@@ -21,7 +21,12 @@ from workbench.skeletons import skeleton
 def person(i, image, *, flag=2, shift=0, **fields):
     """100 px tall, 50 px wide; joints on the diagonal."""
     joints = [v for s in np.linspace(0, 1, 17) for v in (shift + 50 * s, 100 * s, flag)]
-    box = {"bbox": [shift, 0, 50, 100], "area": 2500, "iscrowd": 0, "num_keypoints": 17 if flag else 0}
+    box = {
+        "bbox": [shift, 0, 50, 100],
+        "area": 2500,
+        "iscrowd": 0,
+        "num_keypoints": 17 if flag else 0,
+    }
     return {"id": i, "image_id": image, "category_id": 1, "keypoints": joints, **box, **fields}
 
 
@@ -34,7 +39,8 @@ def result(image, score=0.5, *, shift=0, **fields):
 def files(tmp_path):
     def write(results, people, pictures=(1, 2), **content):
         images = [
-            {"id": i, "file_name": f"{i}.jpg"} | (e if type(e) is dict else {}) for i, e in enumerate(pictures, 1)
+            {"id": i, "file_name": f"{i}.jpg"} | (e if type(e) is dict else {})
+            for i, e in enumerate(pictures, 1)
         ]
         joints = list(skeleton("coco17").joints)
         content = {"categories": [{"id": 1, "name": "person", "keypoints": joints}], **content}
@@ -61,23 +67,42 @@ def test_the_public_examples_score_as_the_public_evaluator_says(data_root, name)
     wanted = json.loads((folder / "reference.json").read_text())[name]
     ours = {key: first(found).get(key) for key in ("AP", "AP50", "AP75", "AR", "AR50", "AR75")}
     if name == "coco":
-        sizes = (("AP_medium", "AP_M"), ("AP_large", "AP_L"), ("AR_medium", "AR_M"), ("AR_large", "AR_L"))
+        sizes = (
+            ("AP_medium", "AP_M"),
+            ("AP_large", "AP_L"),
+            ("AR_medium", "AR_M"),
+            ("AR_large", "AR_L"),
+        )
         ours |= {theirs: first(found)[key] for theirs, key in sizes}
     else:
         levels = {row["subset"]: row["metrics"]["AP"] for row in found["rows"]}
-        ours |= {f"AP_{level}": levels[f"{level} (evaluator's edges 0.2, 0.8)"] for level in ("easy", "medium", "hard")}
+        ours |= {
+            f"AP_{level}": levels[f"{level} (evaluator's edges 0.2, 0.8)"]
+            for level in ("easy", "medium", "hard")
+        }
     assert ours == pytest.approx(wanted, abs=1e-4)
-    assert found["boxes"] == "detector" and "boxes: detector" in found["protocol"] and not found["warnings"]
+    assert (
+        found["boxes"] == "detector"
+        and "boxes: detector" in found["protocol"]
+        and not found["warnings"]
+    )
 
 
 def test_rows_say_what_they_are_of(files):
     people = [person(1, 1, flag=1), person(2, 2)]
     found = score_files(*files([result(1), result(2, 0.4, shift=5)], people), boxes="ground truth")
     assert [(row["subset"], row["n"], row["kind"]) for row in found["rows"]] == [
-        ("all joints", 2, "measured"), ("visible joints", 1, "measured"), ("occluded joints", 1, "measured")
-    ]  # fmt: skip
+        ("all joints", 2, "measured"),
+        ("visible joints", 1, "measured"),
+        ("occluded joints", 1, "measured"),
+    ]
     assert [row["metrics"]["AP50"] for row in found["rows"]] == pytest.approx([1, 1, 1])
-    pck = [(key, value) for row in found["rows"] for key, value in row["metrics"].items() if key.startswith("PCK")]
+    pck = [
+        (key, value)
+        for row in found["rows"]
+        for key, value in row["metrics"].items()
+        if key.startswith("PCK")
+    ]
     assert pck == [("PCK-All", 1), ("PCK-Visible", 1), ("PCK-Occluded", 1)]
     assert "boxes: ground truth" in found["protocol"] and "the stated area" in found["protocol"]
     with pytest.raises(BadParameter, match="choose one of ground truth, detector"):
@@ -90,15 +115,20 @@ def test_crowd_index_by_both_published_edges(files):
     found = score_files(*files([result(1), result(3)], people, pictures))
     rows = {row["subset"]: (row["pictures"], row["metrics"]["AR"]) for row in found["rows"][3:]}
     assert rows == {
-        "easy (evaluator's edges 0.2, 0.8)": (1, 1), "medium (evaluator's edges 0.2, 0.8)": (1, 0),
-        "hard (evaluator's edges 0.2, 0.8)": (2, 0.5), "easy (paper's edges 0.1, 0.8)": (0, -1),
-        "medium (paper's edges 0.1, 0.8)": (2, 0.5), "hard (paper's edges 0.1, 0.8)": (2, 0.5),
-    }  # fmt: skip
+        "easy (evaluator's edges 0.2, 0.8)": (1, 1),
+        "medium (evaluator's edges 0.2, 0.8)": (1, 0),
+        "hard (evaluator's edges 0.2, 0.8)": (2, 0.5),
+        "easy (paper's edges 0.1, 0.8)": (0, -1),
+        "medium (paper's edges 0.1, 0.8)": (2, 0.5),
+        "hard (paper's edges 0.1, 0.8)": (2, 0.5),
+    }
 
 
 def test_unknown_pictures_are_refused_or_reported(files):
     both = files([result(7, 0.9), result("1")], [person(1, 1)])
-    with pytest.raises(BadRecord, match=r"result 0: image id 7 is not in .*truth.json.*1 of 2 results are bad"):
+    with pytest.raises(
+        BadRecord, match=r"result 0: image id 7 is not in .*truth.json.*1 of 2 results are bad"
+    ):
         score_files(*both)
     found = score_files(*both, on_bad="report")
     assert first(found)["AP"] == pytest.approx(1) and "image id 7" in found["warnings"][0]
@@ -108,14 +138,22 @@ def test_other_categories_are_passed_over_and_said(files):
     alone = {k: v for k, v in result(1).items() if k != "category_id"}
     both = files([result(1, 0.9, shift=300, category_id=2), alone], [person(1, 1)])
     found = score_files(*both)
-    assert first(found)["AP"] == pytest.approx(1) and "1 results of other categories than 1" in found["warnings"][0]
+    assert (
+        first(found)["AP"] == pytest.approx(1)
+        and "1 results of other categories than 1" in found["warnings"][0]
+    )
     with pytest.raises(BadFile, match="people of 2 categories"):
         score_files(*files([result(1)], [person(1, 1), person(2, 1, category_id=3)]))
 
 
 def test_truth_without_joint_names_goes_by_their_number(files):
-    for categories in (None, [{"id": 1, "name": "person", "keypoints": [str(i) for i in range(17)]}]):
-        assert first(score_files(*files([result(1)], [person(1, 1)], categories=categories)))["AP"] == pytest.approx(1)
+    for categories in (
+        None,
+        [{"id": 1, "name": "person", "keypoints": [str(i) for i in range(17)]}],
+    ):
+        assert first(score_files(*files([result(1)], [person(1, 1)], categories=categories)))[
+            "AP"
+        ] == pytest.approx(1)
     with pytest.raises(BadFile, match="no list of categories"):
         score_files(*files([], [], categories=None))
 
@@ -125,7 +163,9 @@ def test_stated_num_keypoints_decide_who_counts(files):
     found = score_files(*files([result(1)], people))
     assert found["rows"][0]["n"] == 1 and first(found)["AR"] == 1
     del people[1]["num_keypoints"]
-    assert first(score_files(*files([result(1)], people)))["AR"] == 0.5, "where it is not stated labels decide"
+    assert first(score_files(*files([result(1)], people)))["AR"] == 0.5, (
+        "where it is not stated labels decide"
+    )
 
 
 def test_nothing_found_and_nobody_there(files):
@@ -147,7 +187,9 @@ def test_false_alarms_in_empty_pictures_and_by_size(files):
 
 
 def test_ties_go_by_image_id_and_position(files):
-    """pycocotools walks pictures by id, whatever their order in the file: picture 2's alarm comes before picture 10's."""
+    """pycocotools walks pictures by id, whatever their order in the file: picture 2's alarm
+    comes before picture 10's.
+    """
     pictures = [{"id": 10, "file_name": "x"}, {"id": 2, "file_name": "y"}]
     found = score_files(*files([result(10), result(2)], [person(1, 10)], pictures))
     assert first(found)["AP"] == pytest.approx(0.5)
@@ -194,10 +236,14 @@ def test_missing_areas_are_refused_until_boxes_are_asked_for(files):
 def test_records_whose_occlusion_is_unknown_have_one_row():
     xy = np.linspace(0, 100, 34).reshape(1, 17, 2)
     box = np.array([[0, 0, 100, 100]])
-    truth = Pose("coco17", xy, np.full((1, 17), 2), box, occlusion_known=False, images=["a"], areas=[5000])
+    truth = Pose(
+        "coco17", xy, np.full((1, 17), 2), box, occlusion_known=False, images=["a"], areas=[5000]
+    )
     found = Detections("coco17", xy, np.ones((1, 17)), box, images=["a"])
     scored = score(truth, found, boxes="ground truth", pictures=[Picture("a"), Picture("b")])
-    assert [row["subset"] for row in scored["rows"]] == ["all joints"] and first(scored)["AP"] == pytest.approx(1)
+    assert [row["subset"] for row in scored["rows"]] == ["all joints"] and first(scored)[
+        "AP"
+    ] == pytest.approx(1)
     assert "does not say which joints are occluded" in scored["protocol"]
 
 
@@ -207,15 +253,23 @@ def test_the_command(files, tmp_path):
     done = CliRunner().invoke(app, ["score", str(predictions), *options])
     assert isinstance(done.exception, BadRecord) and not (tmp_path / "out.json").exists()
     done = CliRunner().invoke(app, ["score", str(predictions), *options, "--on-bad", "report"])
-    assert done.exit_code == 0 and "boxes: detector" in done.stdout and "warning: BadRecord" in done.stdout
-    assert json.loads((tmp_path / "out.json").read_text())["rows"][0]["metrics"]["AP"] == pytest.approx(1)
+    assert (
+        done.exit_code == 0
+        and "boxes: detector" in done.stdout
+        and "warning: BadRecord" in done.stdout
+    )
+    assert json.loads((tmp_path / "out.json").read_text())["rows"][0]["metrics"][
+        "AP"
+    ] == pytest.approx(1)
 
 
-# --- against pycocotools, on the same files -----------------------------------------------------------------------
+# --- against pycocotools, on the same files -------------------------------------------------------
 
 
 def theirs(results, truth, name="coco17"):
-    """pycocotools' numbers for person, category 1; CrowdPose's areas are 0.53 of the box and not told apart."""
+    """pycocotools' numbers for person, category 1; CrowdPose's areas are 0.53 of the box and not
+    told apart.
+    """
     content, crowdpose = json.loads(truth.read_text()), name == "crowdpose14"
     for person in content["annotations"] if crowdpose else ():
         person["area"] = person["bbox"][2] * person["bbox"][3] * 0.53
@@ -224,7 +278,10 @@ def theirs(results, truth, name="coco17"):
         coco.dataset = content
         coco.createIndex()
         evaluation = COCOeval(coco, coco.loadRes(str(results)), "keypoints")
-        evaluation.params.kpt_oks_sigmas, evaluation.params.catIds = np.array(skeleton(name).oks_sigmas), [1]
+        evaluation.params.kpt_oks_sigmas, evaluation.params.catIds = (
+            np.array(skeleton(name).oks_sigmas),
+            [1],
+        )
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -234,7 +291,9 @@ def theirs(results, truth, name="coco17"):
 def agreed(both, name="coco17", **options):
     """`score_files`, whose numbers are pycocotools'."""
     found = score_files(*both, **options)
-    assert {key: first(found)[key] for key in theirs(*both, name)} == pytest.approx(theirs(*both, name), abs=1e-9)
+    assert {key: first(found)[key] for key in theirs(*both, name)} == pytest.approx(
+        theirs(*both, name), abs=1e-9
+    )
     return found
 
 
@@ -243,7 +302,9 @@ def test_pictures_need_only_ids(files):
     found = agreed(files([result(1), result(2, 0.9)], [person(1, 1)], pictures))
     assert first(found)["AP"] == pytest.approx(0.5) and not found["warnings"]
     both = files([result(1)], [person(1, 1)])
-    both[1].write_text(json.dumps(json.loads(both[1].read_text()) | {"images": [{"id": 1}, {"id": 2}, {}]}))
+    both[1].write_text(
+        json.dumps(json.loads(both[1].read_text()) | {"images": [{"id": 1}, {"id": 2}, {}]})
+    )
     with pytest.raises(BadRecord, match=r"images\[2\]: id is NoneType"):
         score_files(*both)
     found = score_files(*both, on_bad="report")
@@ -259,11 +320,15 @@ def test_boxes_without_area_are_kept_where_they_decide_nothing(files, box, field
     people = [person(1, 1), person(2, 2, **fields, bbox=box)]
     both = files([result(1), result(2, 0.9), result(2, 0.8, shift=300)], people)
     found = agreed(both)
-    assert "annotation 2: bbox [5.0, 5.0, 0.0" in found["warnings"][0] and first(found)["PCK-All"] == 1
+    assert (
+        "annotation 2: bbox [5.0, 5.0, 0.0" in found["warnings"][0] and first(found)["PCK-All"] == 1
+    )
     if fields:
         assert len(score_files(*both, area="box")["warnings"]) == len(found["warnings"])
         return
-    with pytest.raises(BadRecord, match="annotation 2: bbox has no area, and OKS takes its scale from it"):
+    with pytest.raises(
+        BadRecord, match="annotation 2: bbox has no area, and OKS takes its scale from it"
+    ):
         score_files(*both, area="box")
     found = score_files(*both, area="box", on_bad="report")
     assert found["rows"][0]["n"] == 1 and len(found["warnings"]) == 2
@@ -280,9 +345,12 @@ def test_annotations_of_other_categories_are_passed_over(files):
     assert first(found)["AP"] == pytest.approx(0.5) and found["rows"][0]["n"] == 1
     assert "2 annotations of other categories than the one with joints" in found["warnings"][0]
     both = files([result(1)], [car, person(2, 1)], categories=None)
-    assert first(score_files(*both))["AP"] == pytest.approx(1), "no names: the category that has joints"
+    assert first(score_files(*both))["AP"] == pytest.approx(1), (
+        "no names: the category that has joints"
+    )
     found = score_files(
-        *files([result(1)], [car, car | {"id": 2}, person(2, 1)], categories=categories), on_bad="report"
+        *files([result(1)], [car, car | {"id": 2}, person(2, 1)], categories=categories),
+        on_bad="report",
     )
     assert "duplicate annotation id" in found["warnings"][0] and found["rows"][0]["n"] == 0
     both = files([result(1)], [car | {"category_id": 1}, person(2, 1)], categories=categories)
@@ -307,7 +375,9 @@ def test_joints_without_a_label_may_be_nowhere(files):
     found = agreed(files([result(1)], [some]))
     assert first(found)["AP"] == pytest.approx(1) and "joints nowhere" in found["warnings"][0]
     some["keypoints"][2] = 1
-    with pytest.raises(BadRecord, match="annotation 1: keypoints has a value that is not finite at 0"):
+    with pytest.raises(
+        BadRecord, match="annotation 1: keypoints has a value that is not finite at 0"
+    ):
         score_files(*files([result(1)], [some]))
 
 
@@ -321,9 +391,15 @@ def test_joints_without_a_label_may_be_nowhere(files):
 )
 @pytest.mark.parametrize("shift", [60, 900])
 def test_stated_num_keypoints_outdo_flags(files, fields, counts, said, shift):
-    """A person without flags who counts is found by whatever lies around the box, and missed by the rest."""
-    found = agreed(files([result(1), result(2, 0.9, shift=shift)], [person(1, 1), person(2, 2, **fields)]))
-    assert found["rows"][0]["n"] == counts and [said in w for w in found["warnings"]] == ([True] if said else [])
+    """A person without flags who counts is found by whatever lies around the box, and missed by
+    the rest.
+    """
+    found = agreed(
+        files([result(1), result(2, 0.9, shift=shift)], [person(1, 1), person(2, 2, **fields)])
+    )
+    assert found["rows"][0]["n"] == counts and [said in w for w in found["warnings"]] == (
+        [True] if said else []
+    )
 
 
 def test_ids_may_be_integral_floats(files):
@@ -340,7 +416,9 @@ def test_ids_may_be_integral_floats(files):
 def test_scores_that_differ_in_the_eighth_place_are_no_ties(files):
     both = files([result(1, 0.9, shift=900), result(1, 0.9 + 1e-9)], [person(1, 1)])
     assert first(agreed(both))["AP"] == pytest.approx(1)
-    assert first(agreed(files([result(1, shift=900), result(1)], [person(1, 1)])))["AP"] == pytest.approx(0.5)
+    assert first(agreed(files([result(1, shift=900), result(1)], [person(1, 1)])))[
+        "AP"
+    ] == pytest.approx(0.5)
 
 
 def test_pictures_are_walked_in_the_order_of_pycocotools(files):
@@ -351,44 +429,73 @@ def test_pictures_are_walked_in_the_order_of_pycocotools(files):
 
 def test_people_in_pictures_that_are_not_listed_are_passed_over(files):
     found = agreed(files([result(1)], [person(1, 1), person(2, 7)]))
-    assert first(found)["AR"] == 1 and "annotation 2: 1 people in pictures that are not listed" in found["warnings"][0]
+    assert (
+        first(found)["AR"] == 1
+        and "annotation 2: 1 people in pictures that are not listed" in found["warnings"][0]
+    )
 
 
 def test_annotation_0_is_a_person(files):
     both = files([result(1)], [person(0, 1)])
     found = score_files(*both)
-    assert first(found)["AP"] == pytest.approx(1) and "annotation 0: pycocotools takes" in found["warnings"][0]
+    assert (
+        first(found)["AP"] == pytest.approx(1)
+        and "annotation 0: pycocotools takes" in found["warnings"][0]
+    )
     assert theirs(*both)["AP"] == 0, "its matches are ids, and 0 stands for none"
 
 
 def test_sizes_of_false_alarms_go_by_all_results(files):
     """pycocotools asks the first result of the file for a box, also one of another category."""
     car = result(1, 0.9, category_id=2)
-    found = agreed(files([car, result(1, bbox=[0, 0, 50, 100]), result(2, 0.9, bbox=[0, 0, 300, 300])], [person(1, 1)]))
+    found = agreed(
+        files(
+            [car, result(1, bbox=[0, 0, 50, 100]), result(2, 0.9, bbox=[0, 0, 300, 300])],
+            [person(1, 1)],
+        )
+    )
     assert first(found)["AP_M"] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("seed", range(36))
 def test_random_files_score_as_in_pycocotools(files, seed):
-    """Several people, crowds, ties, crowded and empty pictures, other categories, boxes or none, odd records, no results."""
+    """Several people, crowds, ties, crowded and empty pictures, other categories, boxes or none,
+    odd records, no results.
+    """
     rng, name = np.random.default_rng(seed), ("coco17", "crowdpose14")[seed % 3 == 2]
     joint_set, boxed = skeleton(name), bool(seed % 2)
-    k, pictures, people, results = len(joint_set), rng.permutation(rng.choice(50, 6, replace=False)), [], []
-    categories = [{"id": 1, "name": "person", "keypoints": list(joint_set.joints)}, {"id": 2, "name": "car"}]
+    k, pictures, people, results = (
+        len(joint_set),
+        rng.permutation(rng.choice(50, 6, replace=False)),
+        [],
+        [],
+    )
+    categories = [
+        {"id": 1, "name": "person", "keypoints": list(joint_set.joints)},
+        {"id": 2, "name": "car"},
+    ]
     for i in range(rng.integers(0, 15)):
         corner, size = rng.uniform(0, 300, 2), rng.uniform(20, 200, 2) * rng.choice([1, 1, 2])
         xy = corner + rng.random((k, 2)) * size
         flags = rng.choice([0, 1, 2], k) * (rng.random() < 0.85)
-        stated = int((flags[:12] if name == "crowdpose14" else flags > 0).sum()) * int(rng.random() < 0.9)
+        stated = int((flags[:12] if name == "crowdpose14" else flags > 0).sum()) * int(
+            rng.random() < 0.9
+        )
         person = {
-            "id": i + 1, "image_id": int(rng.choice(pictures[:4])), "category_id": 1 + int(rng.random() < 0.1),
-            "keypoints": np.column_stack((xy * (flags > 0)[:, None], flags)).ravel().tolist(), "num_keypoints": stated,
-            "bbox": [*corner, *(size * (rng.random() < 0.9 or name == "crowdpose14"))], "area": size.prod() * 0.6,
+            "id": i + 1,
+            "image_id": int(rng.choice(pictures[:4])),
+            "category_id": 1 + int(rng.random() < 0.1),
+            "keypoints": np.column_stack((xy * (flags > 0)[:, None], flags)).ravel().tolist(),
+            "num_keypoints": stated,
+            "bbox": [*corner, *(size * (rng.random() < 0.9 or name == "crowdpose14"))],
+            "area": size.prod() * 0.6,
             "iscrowd": int(rng.random() < 0.15),
-        }  # fmt: skip
+        }
         people.append(person | ({"num_keypoints": 3} if rng.random() < 0.1 else {}))
         for _ in range(rng.choice([0, 1, 2, 25], p=[0.3, 0.4, 0.25, 0.05])):
-            found = xy + rng.normal(size=(k, 2)) * rng.choice([0.5, 4, 60]) * np.sqrt(size.prod()) / 100
+            found = (
+                xy + rng.normal(size=(k, 2)) * rng.choice([0.5, 4, 60]) * np.sqrt(size.prod()) / 100
+            )
             triples = np.column_stack((found, rng.random(k))).ravel().tolist()
             box = {"bbox": [*found.min(0), *np.ptp(found, 0) * 1.2]} if boxed else {}
             score = float(rng.integers(0, 6) / 5 if rng.random() < 0.7 else rng.normal())
@@ -396,7 +503,12 @@ def test_random_files_score_as_in_pycocotools(files, seed):
     wanted = ("image_id", "category_id", "keypoints", "score", *(("bbox",) if boxed else ()))
     results += [results[0] | {"image_id": int(pictures[5])}] if results else []
     results = [{key: results[i][key] for key in wanted} for i in rng.permutation(len(results))]
-    both = files(results, people, [{"id": int(i), "file_name": f"{i}"} for i in pictures], categories=categories)
+    both = files(
+        results,
+        people,
+        [{"id": int(i), "file_name": f"{i}"} for i in pictures],
+        categories=categories,
+    )
     if results:
         agreed(both, name)
     else:
@@ -412,12 +524,19 @@ def test_posetrack_s_own_score_where_heads_are_known(data_root, tmp_path):
 
     def scored(move):
         results = [
-            {"image_id": a["image_id"], "category_id": 1, "score": 0.5, "keypoints": move(np.reshape(a["keypoints"], (-1, 3)))}
+            {
+                "image_id": a["image_id"],
+                "category_id": 1,
+                "score": 0.5,
+                "keypoints": move(np.reshape(a["keypoints"], (-1, 3))),
+            }
             for a in shown
-        ]  # fmt: skip
+        ]
         (tmp_path / "results.json").write_text(json.dumps(results))
         found = score_files(tmp_path / "results.json", path, area="box")
-        return {k: v for k, v in found["rows"][0]["metrics"].items() if k.startswith("PoseTrack")}, found["protocol"]
+        return {
+            k: v for k, v in found["rows"][0]["metrics"].items() if k.startswith("PoseTrack")
+        }, found["protocol"]
 
     def sure(joints):
         return (
@@ -425,6 +544,10 @@ def test_posetrack_s_own_score_where_heads_are_known(data_root, tmp_path):
         )  # a sure joint that nobody labelled is wrong
 
     whole, told = scored(sure)
-    assert set(whole) == {f"PoseTrack AP-{n}" for n in "Head Shoulder Elbow Wrist Hip Knee Ankle Mean".split()}
+    assert set(whole) == {
+        f"PoseTrack AP-{n}" for n in "Head Shoulder Elbow Wrist Hip Knee Ankle Mean".split()
+    }
     assert whole == pytest.approx(dict.fromkeys(whole, 1.0)) and "half a head size" in told
-    assert all(v == 0 for v in scored(lambda joints: sure(joints + np.array([1e5, 0, 0])))[0].values())
+    assert all(
+        v == 0 for v in scored(lambda joints: sure(joints + np.array([1e5, 0, 0])))[0].values()
+    )

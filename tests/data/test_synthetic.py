@@ -1,4 +1,6 @@
-"""Procedural hands and bodies: anatomy in 3D, the camera, hidden joints, and how they compare with real hands."""
+"""Procedural hands and bodies: anatomy in 3D, the camera, hidden joints, and how they compare
+with real hands.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def right_hands(n=N, seed=3):
 
 
 def bend(first, second):
-    """Degrees by which the second bone turns palmwards from the first, about the finger's sideways axis."""
+    """Degrees by which the second bone turns palmwards from the first, about the finger's
+    sideways axis.
+    """
     towards = np.cross(first, second)
     angle = np.degrees(np.arctan2(np.linalg.norm(towards, axis=-1), (first * second).sum(-1)))
     return np.where(towards[..., 0] >= 0, angle, -angle)
@@ -65,11 +69,13 @@ def test_no_finger_bends_backwards_or_beyond_its_limit():
 def test_hand_bones_have_published_proportions_and_the_thumb_is_on_its_side():
     xyz = right_hands()
     middle = np.linalg.norm(np.diff(xyz[:, 9:13], axis=1), axis=-1).mean(0)
-    np.testing.assert_allclose(middle, [44.6 + 4.5, 26.3, 17.4 + 0.5], rtol=0.02)  # mm: proximal, middle, distal
+    # mm: proximal, middle, distal
+    np.testing.assert_allclose(middle, [44.6 + 4.5, 26.3, 17.4 + 0.5], rtol=0.02)
     assert 78 < np.linalg.norm(xyz[:, 9], axis=-1).mean() < 92
     assert (xyz[:, 2, 0] > 0).mean() > 0.99  # the thumb's knuckle is on the radial side
     assert (np.diff(xyz[:, 5:18:4, 0], axis=1) < 0).all()  # knuckles in order
-    assert abs((hand_joints_mm(N, np.random.default_rng(3))[:, 5, 0] > 0).mean() - 0.5) < 0.06  # left and right hands
+    # left and right hands
+    assert abs((hand_joints_mm(N, np.random.default_rng(3))[:, 5, 0] > 0).mean() - 0.5) < 0.06
 
 
 def test_hand_families_are_all_there():
@@ -90,7 +96,9 @@ def test_hands_in_camera_are_rigid_and_a_pinhole_picture():
     gap = [np.linalg.norm(x[:, i] - x[:, j], axis=-1) for x in (own, xyz_camera)]
     np.testing.assert_allclose(*gap, atol=1e-6)
     own, xyz_camera = own - own[:, :1], xyz_camera - xyz_camera[:, :1]
-    triple = [np.einsum("nc,nc->n", np.cross(x[:, 2], x[:, 5]), x[:, 17]) for x in (own, xyz_camera)]
+    triple = [
+        np.einsum("nc,nc->n", np.cross(x[:, 2], x[:, 5]), x[:, 17]) for x in (own, xyz_camera)
+    ]
     np.testing.assert_allclose(*triple, atol=1e-3)  # turned, not mirrored
     xyz_camera, _ = hands_in_camera(N, np.random.default_rng(3))
     ray = xyz_camera[..., :2] / xyz_camera[..., 2:]
@@ -100,7 +108,9 @@ def test_hands_in_camera_are_rigid_and_a_pinhole_picture():
     np.testing.assert_allclose(centre, np.broadcast_to(centre[:, :1], centre.shape), atol=1e-6)
 
 
-@pytest.mark.parametrize(("sample", "low", "high"), [(sample_hands, 40, 300), (sample_bodies, 80, 600)])
+@pytest.mark.parametrize(
+    ("sample", "low", "high"), [(sample_hands, 40, 300), (sample_bodies, 80, 600)]
+)
 def test_boxes_hold_the_joints_and_lie_in_the_frame(sample, low, high):
     pose = sample(N, np.random.default_rng(3))
     np.testing.assert_allclose(pose.boxes_xyxy[:, :2], pose.xy_frame.min(1))
@@ -112,7 +122,9 @@ def test_boxes_hold_the_joints_and_lie_in_the_frame(sample, low, high):
 
 
 def test_the_rhd_order_is_the_same_hands_with_fingers_from_the_tip():
-    palm, tip = (sample_hands(13, np.random.default_rng(5), skeleton=s) for s in ("hand21", "hand21_rhd"))
+    palm, tip = (
+        sample_hands(13, np.random.default_rng(5), skeleton=s) for s in ("hand21", "hand21_rhd")
+    )
     np.testing.assert_array_equal(tip.xy_frame, palm.xy_frame[:, list(RHD_FROM_HAND21)])
     np.testing.assert_array_equal(tip.visibility, palm.visibility[:, list(RHD_FROM_HAND21)])
 
@@ -120,9 +132,14 @@ def test_the_rhd_order_is_the_same_hands_with_fingers_from_the_tip():
 def test_a_capsule_hides_what_lies_behind_it_and_nothing_else():
     joint = np.array([[[0.0, 0, 1000], [0, 30, 1000], [0, 0, 900]]])
     bone = np.array([[[-20.0, 0, 950]]]), np.array([[[20.0, 0, 950]]])
-    np.testing.assert_array_equal(_hidden(joint, *bone, np.array([8.0]), 8.0), [[True, False, False]])
-    towards = np.array([[[0.0, 0, 1000]]]), np.array([[[0.0, 0, 960]]])  # the joint's own bone points at the camera
-    np.testing.assert_array_equal(_hidden(joint, *towards, np.array([8.0]), 8.0), [[True, False, False]])
+    np.testing.assert_array_equal(
+        _hidden(joint, *bone, np.array([8.0]), 8.0), [[True, False, False]]
+    )
+    # the joint's own bone points at the camera
+    towards = np.array([[[0.0, 0, 1000]]]), np.array([[[0.0, 0, 960]]])
+    np.testing.assert_array_equal(
+        _hidden(joint, *towards, np.array([8.0]), 8.0), [[True, False, False]]
+    )
     touching = np.array([[[-20.0, 0, 995]]]), np.array([[[20.0, 0, 995]]])
     assert not _hidden(joint, *touching, np.array([8.0]), 8.0).any()
 
@@ -136,7 +153,8 @@ def test_body_joints_bend_the_way_people_do():
         assert (sign * hip[:, 0] > 0).all()
         folded = np.degrees(np.arccos(np.clip(_cosine(knee - hip, ankle - knee), -1, 1)))
         assert folded.max() <= 140.01 and folded.max() > 90
-        # A shank turns about the thigh's sideways axis only, backwards: never towards the front of the thigh.
+        # A shank turns about the thigh's sideways axis only, backwards: never towards the front of
+        # the thigh.
         front = np.cross([1.0, 0, 0], knee - hip) * -1  # forward of a thigh that hangs down
         little_turned = np.abs((knee - hip)[:, 0]) < 60
         bent = little_turned & (folded > 30)
@@ -167,7 +185,8 @@ def test_bodies_stand_upright_and_show_their_left_on_the_right_when_they_face_us
 
 def test_bodies_are_the_same_people_in_every_version():
     pose = sample_bodies(13, np.random.default_rng(5))
-    expected = [[512.8695, 403.7081], [484.8476, 405.5151], [550.1091, 474.2792]]  # px: nose, left wrist, right ankle
+    # px: nose, left wrist, right ankle
+    expected = [[512.8695, 403.7081], [484.8476, 405.5151], [550.1091, 474.2792]]
     np.testing.assert_allclose(pose.xy_frame[7, [0, 9, 16]], expected, atol=1e-3)
     assert (pose.visibility == 1).sum() == 58
 
@@ -185,7 +204,9 @@ def test_a_body_is_posed_by_its_angles():
     length = bone["forearm"][0, 0]
     np.testing.assert_allclose(forearm[0], [0, -length, 0], atol=1e-9)  # hangs down
     np.testing.assert_allclose(forearm[3], [0, 0, length], atol=1e-9)  # points ahead
-    np.testing.assert_allclose(joints["right_knee"] - joints["right_hip"], [[0, 0, bone["thigh"][0, 0]]] * 5, atol=1e-9)
+    np.testing.assert_allclose(
+        joints["right_knee"] - joints["right_hip"], [[0, 0, bone["thigh"][0, 0]]] * 5, atol=1e-9
+    )
     in_order = skeleton_joints(joints, "jhmdb15")
     for i, name in enumerate(skeleton("jhmdb15").joints):
         np.testing.assert_array_equal(in_order[:, i], joints["skull" if name == "head" else name])
@@ -195,7 +216,9 @@ def test_a_body_is_posed_by_its_angles():
 
 @pytest.mark.parametrize("name", sorted(BODY_SKELETONS))
 def test_every_skeleton_shows_the_same_bodies(name):
-    coco, other = (sample_bodies(13, np.random.default_rng(5), skeleton=s) for s in ("coco17", name))
+    coco, other = (
+        sample_bodies(13, np.random.default_rng(5), skeleton=s) for s in ("coco17", name)
+    )
     shared = [j for j in skeleton("coco17").joints if j in skeleton(name).joints]
     assert len(shared) >= 10
     a, b = ([skeleton(s).index(j) for j in shared] for s in ("coco17", name))
@@ -215,7 +238,9 @@ def test_what_cannot_be_sampled_is_refused():
 
 @pytest.mark.realdata
 def test_procedural_hands_lie_nearer_to_real_hands_than_other_peoples_hands_do(data_root):
-    """Median distance to the nearest neighbour after a similarity without reflection, over the long side."""
+    """Median distance to the nearest neighbour after a similarity without reflection, over the
+    long side.
+    """
     file = json.loads((data_root / "port_panoptic/annotations/panoptic_test.json").read_text())
     names = {image["id"]: image["file_name"].split("/")[-1] for image in file["images"]}
     real = np.array([np.reshape(a["keypoints"], (21, 3))[:, :2] for a in file["annotations"]])

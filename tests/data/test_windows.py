@@ -1,4 +1,6 @@
-"""Windows: the right pixels, the right joints, the same sample for a seed, and nothing lost in silence."""
+"""Windows: the right pixels, the right joints, the same sample for a seed, and nothing lost in
+silence.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from workbench.data.windows import (
     loader,
     normalised,
     prefetched,
-)  # fmt: skip
+)
 from workbench.errors import BadFile, BadParameter, BadRecord, MissingFile, WorkbenchError
 from workbench.records import Clip, PersonBoxes, Picture, Pose, Reading, Track, Video
 from workbench.skeletons import skeleton
@@ -37,7 +39,9 @@ def ramps(t=7, w=211, h=173, k=17):
     """Joints, and pixels that say where they are: red = x, green = y, blue = 10 times the frame."""
     rng = np.random.default_rng(5)
     xy = rng.uniform((60, 40), (150, 130), (1, k, 2)) + rng.uniform(-5, 5, (t, k, 2))
-    frames = np.stack([np.dstack((*np.meshgrid(range(w), range(h)), np.full((h, w), 10 * i))) for i in range(t)])
+    frames = np.stack(
+        [np.dstack((*np.meshgrid(range(w), range(h)), np.full((h, w), 10 * i))) for i in range(t)]
+    )
     boxes = np.concatenate((xy.min(1) - 7, xy.max(1) + 7), -1)
     return xy.astype(np.float32), frames.astype(np.uint8), boxes
 
@@ -47,7 +51,9 @@ def clip_of(xy, boxes, labelled=None, visibility=None, track_id=3):
     labelled = np.ones(t, bool) if labelled is None else np.asarray(labelled)
     visibility = np.full((t, k), 2) * labelled[:, None] if visibility is None else visibility
     boxes, xy = boxes * labelled[:, None], xy * labelled[:, None, None]
-    return Clip(Video("made", t), [Track("coco17", track_id, xy, visibility, labelled, boxes)], name="made")
+    return Clip(
+        Video("made", t), [Track("coco17", track_id, xy, visibility, labelled, boxes)], name="made"
+    )
 
 
 @pytest.fixture
@@ -64,10 +70,25 @@ def test_windows_repeat_the_border_and_say_so(pair):
     windows = Windows([pair], config())
     assert len(windows) == 7 and windows.id(2) == "made track 3 frame 2"
     first, last = windows.sample(0), windows.sample(6)
-    assert first.frames.tolist() == [0, 0, 0, 1, 2] and first.repeated.tolist() == [True, True, False, False, False]
-    assert last.frames.tolist() == [4, 5, 6, 6, 6] and last.repeated.tolist() == [False, False, False, True, True]
+    assert first.frames.tolist() == [0, 0, 0, 1, 2] and first.repeated.tolist() == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert last.frames.tolist() == [4, 5, 6, 6, 6] and last.repeated.tolist() == [
+        False,
+        False,
+        False,
+        True,
+        True,
+    ]
     np.testing.assert_array_equal(first.crops[0], first.crops[2])
-    assert windows.sample(3).frames.tolist() == [1, 2, 3, 4, 5] and not windows.sample(3).repeated.any()
+    assert (
+        windows.sample(3).frames.tolist() == [1, 2, 3, 4, 5]
+        and not windows.sample(3).repeated.any()
+    )
 
 
 def test_one_box_grown_to_the_aspect_and_enlarged_serves_all_frames(pair):
@@ -78,7 +99,9 @@ def test_one_box_grown_to_the_aspect_and_enlarged_serves_all_frames(pair):
         np.testing.assert_allclose(window.affine, geometry.frame_to_crop(box, SIZE, alignment))
         assert np.ptp(box[[0, 2]]) / np.ptp(box[[1, 3]]) == pytest.approx(0.75)
         xy_frame = clip.tracks[0].xy_frame[window.frames]
-        np.testing.assert_allclose(window.xy_crop, geometry.apply(window.affine, xy_frame), atol=1e-4)
+        np.testing.assert_allclose(
+            window.xy_crop, geometry.apply(window.affine, xy_frame), atol=1e-4
+        )
 
 
 @pytest.mark.parametrize("alignment", ["centre", "udp", "msra"])
@@ -118,7 +141,10 @@ def test_the_augmentation_is_that_of_the_configuration(pair):
     assert 0.4 < np.mean(flips) < 0.6
     assert max(scales) > 1 / 0.65 + 1e-6  # only a half body comes closer than the nearest scale
     whole = Windows([pair], config(augment=Augment(half_body=0.0)))
-    scales = [abs(np.linalg.det(whole.sample(3, np.random.default_rng(s)).affine[:, :2])) ** 0.5 for s in range(99)]
+    scales = [
+        abs(np.linalg.det(whole.sample(3, np.random.default_rng(s)).affine[:, :2])) ** 0.5
+        for s in range(99)
+    ]
     assert unit / 1.35 - 1e-6 <= min(scales) and max(scales) <= unit / 0.65 + 1e-6
 
 
@@ -129,17 +155,32 @@ def test_a_half_body_is_the_upper_or_the_lower_one(pair):
     for joints in (slice(0, 11), slice(11, 17)):
         box = geometry.enlarge(geometry.box_of_points(xy[joints]), 1.5, 96 / 128)
         expected.append(geometry.frame_to_crop(box, SIZE, "udp"))
-    found = {int(np.argmin([np.abs(windows.sample(3, np.random.default_rng(s)).affine - e).max() for e in expected]))
-             for s in range(12)}  # fmt: skip
+    found = {
+        int(
+            np.argmin(
+                [
+                    np.abs(windows.sample(3, np.random.default_rng(s)).affine - e).max()
+                    for e in expected
+                ]
+            )
+        )
+        for s in range(12)
+    }
     assert found == {0, 1}
-    assert min(np.abs(windows.sample(3, np.random.default_rng(0)).affine - e).max() for e in expected) < 1e-5
+    assert (
+        min(np.abs(windows.sample(3, np.random.default_rng(0)).affine - e).max() for e in expected)
+        < 1e-5
+    )
 
 
 def test_a_hand_has_no_lower_half_to_cut():
     xy, frames, boxes = ramps(t=1, k=21)
     clip = Clip(Video("made", 1), [Track("hand21", 0, xy, np.full((1, 21), 2), [True], boxes)])
     windows = Windows([(clip, frames)], config(offsets=(0,), augment=replace(STILL, half_body=1.0)))
-    assert all((windows.sample(0, np.random.default_rng(s)).affine == windows.sample(0).affine).all() for s in range(7))
+    assert all(
+        (windows.sample(0, np.random.default_rng(s)).affine == windows.sample(0).affine).all()
+        for s in range(7)
+    )
 
 
 def test_joints_outside_the_crop_weigh_nothing_and_unlabelled_ones_have_no_place(pair):
@@ -151,7 +192,11 @@ def test_joints_outside_the_crop_weigh_nothing_and_unlabelled_ones_have_no_place
     flags[:, 7] = 1
     clip = Clip(clip.video, [replace(track, xy_frame=xy, visibility=flags)], name="made")
     window = Windows([(clip, frames)], config()).sample(3)
-    assert window.visibility[2, 5] == 0 and window.visibility[1, 5] == 2 and window.visibility[2, 7] == 1
+    assert (
+        window.visibility[2, 5] == 0
+        and window.visibility[1, 5] == 2
+        and window.visibility[2, 7] == 1
+    )
     assert (window.xy_crop[2, 5] != 0).all() and (window.xy_crop[2, 6] == 0).all()
     batch = Windows([(clip, frames)], config(heatmap=(24, 32))).batch([3])
     assert batch["weights"][0, 2].tolist() == [1, 1, 1, 1, 1, 0, 0] + [1] * 10
@@ -161,20 +206,31 @@ def test_joints_outside_the_crop_weigh_nothing_and_unlabelled_ones_have_no_place
 def test_a_window_at_an_interval_holds_the_labelled_neighbours():
     xy, frames, boxes = ramps(t=23)
     clip = clip_of(xy, boxes, labelled=np.arange(23) >= 2)
-    windows = Windows([(clip, frames)], config(interval=7))  # labels at 2, 9, 16 stay; 23 would lie outside
+    # labels at 2, 9, 16 stay; 23 would lie outside
+    windows = Windows([(clip, frames)], config(interval=7))
     assert windows.items[:, 2].tolist() == [*range(3, 9), *range(10, 16), *range(17, 23)]
     window = windows.sample(0)
-    assert window.frames.tolist() == [2, 3, 9] and not window.repeated.any() and windows.config.key == 1
+    assert (
+        window.frames.tolist() == [2, 3, 9]
+        and not window.repeated.any()
+        and windows.config.key == 1
+    )
     last = windows.sample(len(windows) - 1)
     assert last.frames.tolist() == [16, 22, 16] and last.repeated.tolist() == [False, False, True]
     sparse = clip_of(xy, boxes, labelled=np.arange(23) % 4 == 1)
     windows = Windows([(sparse, frames)], config(interval=4, keys="all"))
     assert windows.items[:, 2].tolist() == [i for i in range(2, 21) if i % 4 != 1]
     window = windows.sample(1)  # key 3, halfway from 1 to 5
-    assert window.frames.tolist() == [1, 3, 5] and window.visibility.any(1).tolist() == [True, False, True]
+    assert window.frames.tolist() == [1, 3, 5] and window.visibility.any(1).tolist() == [
+        True,
+        False,
+        True,
+    ]
     between = (sparse.tracks[0].boxes_xyxy[1] + sparse.tracks[0].boxes_xyxy[5].astype(float)) / 2
     np.testing.assert_allclose(
-        window.affine, geometry.frame_to_crop(geometry.enlarge(between, 1.25, 0.75), SIZE, "udp"), rtol=1e-6
+        window.affine,
+        geometry.frame_to_crop(geometry.enlarge(between, 1.25, 0.75), SIZE, "udp"),
+        rtol=1e-6,
     )
 
 
@@ -183,17 +239,25 @@ def test_labelled_frames_can_be_those_of_the_video():
     xy, frames, boxes = ramps(t=23)
     early, late = clip_of(xy, boxes), clip_of(xy, boxes, labelled=np.arange(23) >= 3)
     both = replace(early, tracks=[*early.tracks, replace(late.tracks[0], track_id=1)])
-    own, common = (Windows([(both, frames)], config(interval=7, keys="between", common=c)) for c in (False, True))
+    own, common = (
+        Windows([(both, frames)], config(interval=7, keys="between", common=c))
+        for c in (False, True)
+    )
     keys = [windows.items[windows.items[:, 1] == 1, 2].tolist() for windows in (own, common)]
     assert keys == [[*range(4, 10), *range(11, 17)], [*range(8, 14), *range(15, 21)]]
-    assert own.items[own.items[:, 1] == 0].tolist() == common.items[common.items[:, 1] == 0].tolist()
+    assert (
+        own.items[own.items[:, 1] == 0].tolist() == common.items[common.items[:, 1] == 0].tolist()
+    )
 
 
 def test_keys_between_labels_know_only_the_boxes_of_these():
     xy, frames, boxes = ramps(t=16)
-    boxes = boxes + np.where(np.arange(16)[:, None] == 3, [20, 0, 20, 0], 0)  # which nobody is to know
+    # which nobody is to know
+    boxes = boxes + np.where(np.arange(16)[:, None] == 3, [20, 0, 20, 0], 0)
     dense = Windows([(clip_of(xy, boxes), frames)], config(interval=7, keys="between"))
-    assert dense.items[:, 2].tolist() == [*range(1, 7), *range(8, 14)], "nothing after the last label"
+    assert dense.items[:, 2].tolist() == [*range(1, 7), *range(8, 14)], (
+        "nothing after the last label"
+    )
     sparse = clip_of(xy, boxes, labelled=np.isin(np.arange(16), (0, 7, 14)))
     every = Windows([(sparse, frames)], config(interval=1, keys="between"))  # 1: as labels come
     assert (every.items == dense.items).all()
@@ -204,7 +268,9 @@ def test_keys_between_labels_know_only_the_boxes_of_these():
     plain = Windows([(clip_of(xy, boxes), frames)], config(interval=7)).sample(2)
     assert (plain.affine != dense.sample(2).affine).any()
     gone = boxes * (np.arange(16) != 7)[:, None]
-    assert Windows([(clip_of(xy, gone), frames)], config(interval=7, keys="between")).sample(0).frames.tolist() == [
+    assert Windows([(clip_of(xy, gone), frames)], config(interval=7, keys="between")).sample(
+        0
+    ).frames.tolist() == [
         0,
         1,
         14,
@@ -231,10 +297,19 @@ def test_batches_are_what_training_takes(pair):
     whole = windows.batch([1, 5], np.random.default_rng(0))
     shapes = {name: tuple(value.shape) for name, value in whole.items()}
     assert shapes == {
-        "images": (2, 5, 3, 128, 96), "xy_crop": (2, 5, 17, 2), "visibility": (2, 5, 17), "weights": (2, 5, 17),
-        "affine": (2, 2, 3), "mirrored": (2,), "frames": (2, 5), "repeated": (2, 5), "index": (2,),
-        "heatmaps": (2, 17, 32, 24), "simcc_x": (2, 17, 192), "simcc_y": (2, 17, 256),
-    }  # fmt: skip
+        "images": (2, 5, 3, 128, 96),
+        "xy_crop": (2, 5, 17, 2),
+        "visibility": (2, 5, 17),
+        "weights": (2, 5, 17),
+        "affine": (2, 2, 3),
+        "mirrored": (2,),
+        "frames": (2, 5),
+        "repeated": (2, 5),
+        "index": (2,),
+        "heatmaps": (2, 17, 32, 24),
+        "simcc_x": (2, 17, 192),
+        "simcc_y": (2, 17, 256),
+    }
     inside = whole["weights"][:, 2].bool()
     xy = whole["xy_crop"][:, 2]
     peaks = whole["heatmaps"].flatten(2).argmax(-1)
@@ -262,11 +337,14 @@ class Steps:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_worker_processes_make_the_same_batches(pair):
     steps = Steps(Windows([pair], config(offsets=(0,))).batches(2))
-    for step, batch in enumerate(DataLoader(steps, batch_size=None, sampler=range(3), num_workers=1)):
+    for step, batch in enumerate(
+        DataLoader(steps, batch_size=None, sampler=range(3), num_workers=1)
+    ):
         assert all(torch.equal(value, steps[step][name]) for name, value in batch.items())
     again = pickle.loads(pickle.dumps(steps.source))
     assert torch.equal(
-        again(0, np.random.default_rng(1))["images"], steps.source(0, np.random.default_rng(1))["images"]
+        again(0, np.random.default_rng(1))["images"],
+        steps.source(0, np.random.default_rng(1))["images"],
     )
 
 
@@ -277,9 +355,13 @@ def test_pixels_are_normalised_channel_by_channel():
 
 
 def test_an_edit_changes_training_windows_only(pair):
-    windows = Windows([pair], config(), edit=lambda window, rng: replace(window, crops=window.crops * 0))
+    windows = Windows(
+        [pair], config(), edit=lambda window, rng: replace(window, crops=window.crops * 0)
+    )
     black = (0 - 0.485) / 0.229
-    assert windows.batch([3], np.random.default_rng(0))["images"][:, :, 0].max().item() == pytest.approx(black)
+    assert windows.batch([3], np.random.default_rng(0))["images"][
+        :, :, 0
+    ].max().item() == pytest.approx(black)
     assert windows.batch([3])["images"].max() > 0
 
 
@@ -293,9 +375,15 @@ def folder(tmp_path):
     names = tuple(f"{i}.jpg" for i in (0, 1, 1, 2, 3, 4, 4))
     n = len(names)
     poses = Pose(
-        "coco17", np.full((n, 17, 2), 13.0), np.full((n, 17), 2), np.tile([5.0, 5, 25, 30], (n, 1)),
-        ids=tuple(f"a{i}" for i in range(n)), images=names, groups=names, crowd=np.arange(n) == 6,
-    )  # fmt: skip
+        "coco17",
+        np.full((n, 17, 2), 13.0),
+        np.full((n, 17), 2),
+        np.tile([5.0, 5, 25, 30], (n, 1)),
+        ids=tuple(f"a{i}" for i in range(n)),
+        images=names,
+        groups=names,
+        crowd=np.arange(n) == 6,
+    )
     pictures = tuple(Picture(f"{i}.jpg", size_wh=(31, 37)) for i in range(5))
     return tmp_path, Reading("coco", str(tmp_path), poses=poses, pictures=pictures)
 
@@ -304,9 +392,14 @@ def test_every_picture_with_people_is_a_clip_of_one_frame(folder):
     root, reading = folder
     clips = clips_of(reading)
     assert [(c.pictures[0].name, len(c.tracks), c.video.n_frames) for c in clips] == [
-        ("0.jpg", 1, 1), ("1.jpg", 2, 1), ("2.jpg", 1, 1), ("3.jpg", 1, 1), ("4.jpg", 1, 1),
-    ]  # fmt: skip
-    assert [t.track_id for c in clips for t in c.tracks] == [0, 1, 2, 3, 4, 5]  # rows of the poses, without the crowd
+        ("0.jpg", 1, 1),
+        ("1.jpg", 2, 1),
+        ("2.jpg", 1, 1),
+        ("3.jpg", 1, 1),
+        ("4.jpg", 1, 1),
+    ]
+    # rows of the poses, without the crowd
+    assert [t.track_id for c in clips for t in c.tracks] == [0, 1, 2, 3, 4, 5]
     assert (clips[1].video.width, clips[1].name) == (31, "1.jpg")
     pixels = open_frames(clips[1], root)[0]
     assert pixels.shape == (37, 31, 3) and abs(int(pixels[5, 5, 0]) - 50) < 3
@@ -316,8 +409,17 @@ def test_every_picture_with_people_is_a_clip_of_one_frame(folder):
 
 
 def test_a_detector_s_boxes_are_cut_where_somebody_is_labelled():
-    """Boxes by id or by file name, frame by frame; a frame that nobody labelled has none, another clip's none at all."""
-    people = Track("coco17", 0, np.ones((4, 17, 2)), np.ones((4, 17)), [True, False, True, False], np.ones((4, 4)))
+    """Boxes by id or by file name, frame by frame; a frame that nobody labelled has none,
+    another clip's none at all.
+    """
+    people = Track(
+        "coco17",
+        0,
+        np.ones((4, 17, 2)),
+        np.ones((4, 17)),
+        [True, False, True, False],
+        np.ones((4, 4)),
+    )
     pictures = tuple(Picture(f"{t}.jpg", id=str(70 + t)) for t in range(4))
     clip, frames = (
         Clip(Video("", 4), (people,), pictures, "c"),
@@ -325,12 +427,16 @@ def test_a_detector_s_boxes_are_cut_where_somebody_is_labelled():
     )
     corners = np.array([[i, 2, 20 + i, 40] for i in range(6)], np.float32)
     boxes = PersonBoxes(corners, np.arange(6) / 10, ("72", "70", "0.jpg", "71", "72", "99"))
-    windows, scores = detected_windows([(clip, frames)], boxes, "posetrack15", config(offsets=(-1, 0, 1)))
+    windows, scores = detected_windows(
+        [(clip, frames)], boxes, "posetrack15", config(offsets=(-1, 0, 1))
+    )
     row = np.argsort(scores)
     np.testing.assert_allclose(scores[row], [0, 0.1, 0.2, 0.4])
     np.testing.assert_array_equal(windows.boxes()[row], corners[[0, 1, 2, 4]])
     assert [windows.poses().images[i] for i in row] == ["2.jpg", "0.jpg", "0.jpg", "2.jpg"]
-    assert windows.poses().skeleton == "posetrack15" and windows.frames_of(int(row[0])).tolist() == [1, 2, 3]
+    assert windows.poses().skeleton == "posetrack15" and windows.frames_of(
+        int(row[0])
+    ).tolist() == [1, 2, 3]
     alone = replace(clip, tracks=())
     assert len(detected_windows([(alone, frames)], boxes, "coco17")[0]) == 5, (
         "a false alarm is one in an empty picture, too"
@@ -351,9 +457,16 @@ def test_a_damaged_record_is_named_and_counted_and_takes_no_epoch_down(folder, w
     windows = Windows(pairs, config(offsets=(0,)), on_bad="report")
     with pytest.warns(UserWarning, match="left out") as warned:
         for _ in range(2):  # epochs; what was reported once is not reported again
-            got = [i for b in loader(windows, 3, shuffle=False, workers=workers) for i in b["index"].tolist()]
+            got = [
+                i
+                for b in loader(windows, 3, shuffle=False, workers=workers)
+                for i in b["index"].tolist()
+            ]
             assert got == [0, 1, 2, 5]
-    assert len(warned) == 2 and {i: type(e) for i, e in windows.bad.items()} == {3: BadFile, 4: MissingFile}
+    assert len(warned) == 2 and {i: type(e) for i, e in windows.bad.items()} == {
+        3: BadFile,
+        4: MissingFile,
+    }
     with pytest.raises(BadFile, match="truncated"):
         windows.batch([3])
     with pytest.raises(BadParameter, match="on_bad"):
@@ -369,7 +482,9 @@ def test_frames_that_a_clip_only_claims_are_named(pair):
 def test_few_sources_stay_open(folder, monkeypatch):
     root, reading = folder
     monkeypatch.setattr(module, "OPEN_CLIPS", 2)
-    windows = Windows([(clip, root) for clip in clips_of(reading)], config(offsets=(0,)), on_bad="report")
+    windows = Windows(
+        [(clip, root) for clip in clips_of(reading)], config(offsets=(0,)), on_bad="report"
+    )
     with pytest.warns(UserWarning, match="left out"):
         list(loader(windows, 3, workers=0))
     assert len(windows._open) == 2
@@ -377,18 +492,28 @@ def test_few_sources_stay_open(folder, monkeypatch):
 
 def test_sets_that_make_no_sense_are_refused(pair):
     clip, frames = pair
-    hand = Track("hand21", 1, np.zeros((7, 21, 2)), np.zeros((7, 21)), np.zeros(7, bool), np.zeros((7, 4)))
+    hand = Track(
+        "hand21", 1, np.zeros((7, 21, 2)), np.zeros((7, 21)), np.zeros(7, bool), np.zeros((7, 4))
+    )
     with pytest.raises(BadParameter, match="several skeletons: coco17, hand21"):
         Windows([(clip, frames), (Clip(Video("x", 7), [hand]), frames)])
     assert len(Windows([(Clip(Video("x", 7), [hand]), frames)])) == 0
-    for bad in ({"keys": "some"}, {"keys": "between"}, {"offsets": (1, 2)}, {"interval": 0}, {"size": (1, 9)}):
+    for bad in (
+        {"keys": "some"},
+        {"keys": "between"},
+        {"offsets": (1, 2)},
+        {"interval": 0},
+        {"size": (1, 9)},
+    ):
         with pytest.raises(BadParameter):
             WindowConfig(**bad)
 
 
 def test_prefetching_stays_a_bounded_way_ahead_and_stops_when_left():
     made = []
-    steps = prefetched(lambda step: made.append(step) or {"step": torch.tensor(step)}, iter(range(1000)), 2)
+    steps = prefetched(
+        lambda step: made.append(step) or {"step": torch.tensor(step)}, iter(range(1000)), 2
+    )
     assert [next(steps)["step"].item() for _ in range(3)] == [0, 1, 2]
     assert len(made) <= 8
     steps.close()
@@ -411,7 +536,10 @@ def test_real_pictures_and_video_make_windows(data_root):
 
     root = data_root / "coco_mini"
     reading = read_coco(root / "annotations" / "person_keypoints_val2017.json")
-    windows = Windows([(c, root / "val2017") for c in clips_of(reading)], WindowConfig(offsets=(0,), heatmap=(72, 96)))
+    windows = Windows(
+        [(c, root / "val2017") for c in clips_of(reading)],
+        WindowConfig(offsets=(0,), heatmap=(72, 96)),
+    )
     assert len(windows) == 68
     batch = next(loader(windows, 5, seed=1))
     assert batch["images"].shape == (5, 1, 3, 384, 288) and torch.isfinite(batch["images"]).all()

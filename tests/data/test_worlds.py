@@ -1,4 +1,6 @@
-"""Rendered people: labels against the buffers they come from, splits that share nothing, a cache that is whole."""
+"""Rendered people: labels against the buffers they come from, splits that share nothing, a cache
+that is whole.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,38 @@ from scipy.spatial.transform import Rotation
 
 from workbench.data import render, worlds
 from workbench.data.render import BOX, OCCLUDER, View
-from workbench.data.worlds import SPLITS, WORLDS, World, cached_clips, film, sample_clip, scene, stream
+from workbench.data.worlds import (
+    SPLITS,
+    WORLDS,
+    World,
+    cached_clips,
+    film,
+    sample_clip,
+    scene,
+    stream,
+)
 from workbench.errors import BadFile, BadParameter, MissingData, UnknownName
 from workbench.skeletons import skeleton
 
 SIZE = (127, 97)
-ALONE = World("alone", size_wh=SIZE, n_frames=2, people=(1, 1), occluders=(0, 0), moving_camera=0.0, sub_frames=1)
-CROWD = World("crowd", size_wh=SIZE, n_frames=3, people=(3, 3), occluders=(2, 2), moving_camera=1.0, sub_frames=3)
+ALONE = World(
+    "alone",
+    size_wh=SIZE,
+    n_frames=2,
+    people=(1, 1),
+    occluders=(0, 0),
+    moving_camera=0.0,
+    sub_frames=1,
+)
+CROWD = World(
+    "crowd",
+    size_wh=SIZE,
+    n_frames=3,
+    people=(3, 3),
+    occluders=(2, 2),
+    moving_camera=1.0,
+    sub_frames=3,
+)
 
 
 def shot(s, recipe):
@@ -42,16 +69,21 @@ def whole_person():
 
 
 def sha(*arrays):
-    return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()[:16]
+    return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)).hexdigest()[
+        :16
+    ]
 
 
 def labels(clip):
     """Coordinates to a thousandth of a px, flags and boxes to a hundredth, as integers."""
-    rows = [(t.xy_frame * 1000, t.visibility, t.boxes_xyxy * 100, t.head_boxes_xyxy * 100) for t in clip.tracks]
+    rows = [
+        (t.xy_frame * 1000, t.visibility, t.boxes_xyxy * 100, t.head_boxes_xyxy * 100)
+        for t in clip.tracks
+    ]
     return [np.round(v).astype(np.int64) for row in rows for v in row]
 
 
-# --- labels -------------------------------------------------------------------------------------------------------
+# --- labels ---------------------------------------------------------------------------------------
 
 
 def test_a_board_hides_the_joints_behind_it_and_no_others():
@@ -63,8 +95,12 @@ def test_a_board_hides_the_joints_behind_it_and_no_others():
     right, left = ((x - middle[0]) / focal * z for x in (edge - 0.5, -200.0))
     centre = np.array([[(left + right) / 2, 0, z + 1]]) @ view.rotation[0] + view.position
     board = worlds._Group(OCCLUDER)
-    board.add(BOX, centre, np.array([(right - left) / 2, 900.0, 1.0])[:, None] * view.rotation[0], 0)
-    after = shot(replace(s, actors=render.join([s.actors, board.solids(len(s.actors.centre))])), ALONE)
+    board.add(
+        BOX, centre, np.array([(right - left) / 2, 900.0, 1.0])[:, None] * view.rotation[0], 0
+    )
+    after = shot(
+        replace(s, actors=render.join([s.actors, board.solids(len(s.actors.centre))])), ALONE
+    )
     column = np.round(track.xy_frame[at, :, 0])
     behind = column < edge
     assert 3 < behind.sum() < 15
@@ -73,7 +109,9 @@ def test_a_board_hides_the_joints_behind_it_and_no_others():
     np.testing.assert_array_equal(flags[~behind], track.visibility[at][~behind])
     np.testing.assert_array_equal(after.clip.tracks[0].xy_frame, track.xy_frame)
     np.testing.assert_array_equal(after.clip.tracks[0].boxes_xyxy, track.boxes_xyxy)
-    assert (after.owner[at][:, :edge] == OCCLUDER).all() and (after.owner[at][:, edge:] != OCCLUDER).any()
+    assert (after.owner[at][:, :edge] == OCCLUDER).all() and (
+        after.owner[at][:, edge:] != OCCLUDER
+    ).any()
 
 
 def test_a_person_in_front_hides_the_same_person_behind():
@@ -81,7 +119,11 @@ def test_a_person_in_front_hides_the_same_person_behind():
     eye = s.view.position[0]
     a = s.actors
     a = replace(
-        a, owner=np.where(a.owner == 0, 1, a.owner), centre=(a.centre + eye) / 2, axes=a.axes / 2, reach=a.reach / 2
+        a,
+        owner=np.where(a.owner == 0, 1, a.owner),
+        centre=(a.centre + eye) / 2,
+        axes=a.axes / 2,
+        reach=a.reach / 2,
     )
     nearer = {name: (xyz + eye) / 2 for name, xyz in s.joints[0].items()}
     after = shot(replace(s, actors=render.join([s.actors, a]), joints=(*s.joints, nearer)), ALONE)
@@ -97,12 +139,15 @@ def test_a_person_in_front_hides_the_same_person_behind():
 def test_half_out_of_the_picture():
     s, before = whole_person()
     track = before.clip.tracks[0]
-    shift = np.median(track.xyz_camera_mm[0, :, 0])  # the camera turns until the person's middle is on its left edge
+    # the camera turns until the person's middle is on its left edge
+    shift = np.median(track.xyz_camera_mm[0, :, 0])
     depth = np.median(track.xyz_camera_mm[0, :, 2])
     angle = np.arctan2(shift, depth) + np.arctan2(SIZE[0] / 2, s.view.focal)
     c, n = np.cos(angle), np.sin(angle)
     turned = np.array([[[c, 0, -n], [0, 1, 0], [n, 0, c]]]) @ s.view.rotation
-    after = shot(replace(s, view=View(turned, s.view.position, s.view.focal, s.view.size_wh)), ALONE).clip.tracks[0]
+    after = shot(
+        replace(s, view=View(turned, s.view.position, s.view.focal, s.view.size_wh)), ALONE
+    ).clip.tracks[0]
     xyz = after.xyz_camera_mm
     xy = s.view.focal * xyz[..., :2] / xyz[..., 2:] + s.view.middle
     outside = xy[..., 0] < -0.5
@@ -123,22 +168,39 @@ def test_somebody_out_of_sight_is_not_labelled():
 def test_joints_flags_boxes_and_owners_agree(index):
     made = sample_clip(CROWD, "train", index)
     s = scene(CROWD, "train", index)
-    assert made.frames.shape == (3, 97, 127, 3) and made.frames.dtype == np.uint8 and made.owner.dtype == np.int16
-    assert len(made.clip.tracks) == 3 and made.clip.video.fps == 15 and made.clip.name == f"crowd/train/{index}"
+    assert (
+        made.frames.shape == (3, 97, 127, 3)
+        and made.frames.dtype == np.uint8
+        and made.owner.dtype == np.int16
+    )
+    assert (
+        len(made.clip.tracks) == 3
+        and made.clip.video.fps == 15
+        and made.clip.name == f"crowd/train/{index}"
+    )
     for track in made.clip.tracks:
         xyz, flags, xy = track.xyz_camera_mm, track.visibility, track.xy_frame
         inside = flags > 0
         want = s.view.focal * xyz[..., :2] / xyz[..., 2:] + s.view.middle
         np.testing.assert_allclose(xy[inside], want[inside], atol=1e-3)
         assert (xy[~inside] == 0).all()
-        out = (want < -0.5).any(-1) | (want >= np.array(SIZE) - 0.5).any(-1) | (xyz[..., 2] < render.NEAR_MM)
+        out = (
+            (want < -0.5).any(-1)
+            | (want >= np.array(SIZE) - 0.5).any(-1)
+            | (xyz[..., 2] < render.NEAR_MM)
+        )
         np.testing.assert_array_equal(inside, ~out & track.labelled[:, None])
         for t in np.flatnonzero(track.labelled):
             x0, y0, x1, y1 = track.boxes_xyxy[t]
             assert 0 <= x0 < x1 <= SIZE[0] - 1 and 0 <= y0 < y1 <= SIZE[1] - 1
             y, x = np.nonzero(made.owner[t] == track.track_id)
             if len(x):  # the silhouette that one sees lies in the box
-                assert x.min() >= x0 - 1e-3 and x.max() <= x1 + 1e-3 and y.min() >= y0 - 1e-3 and y.max() <= y1 + 1e-3
+                assert (
+                    x.min() >= x0 - 1e-3
+                    and x.max() <= x1 + 1e-3
+                    and y.min() >= y0 - 1e-3
+                    and y.max() <= y1 + 1e-3
+                )
             px = np.round(xy[t]).astype(int)
             owner = made.owner[t][px[:, 1], px[:, 0]]
             assert np.isin(owner[flags[t] == 2], [track.track_id, render.BACKGROUND]).mean() > 0.9
@@ -150,13 +212,17 @@ def test_the_box_is_tight_around_somebody_whom_nothing_hides():
     _, made = whole_person()
     for t, (x0, y0, x1, y1) in enumerate(made.clip.tracks[0].boxes_xyxy):
         y, x = np.nonzero(made.owner[t] == 0)
-        assert x.min() - x0 < 1.5 and y.min() - y0 < 1.5 and x1 - x.max() < 1.5 and y1 - y.max() < 1.5
+        assert (
+            x.min() - x0 < 1.5 and y.min() - y0 < 1.5 and x1 - x.max() < 1.5 and y1 - y.max() < 1.5
+        )
 
 
 def test_a_face_is_seen_from_the_front_only():
     seen = {True: [], False: []}
     for index in range(9):
-        track = shot(scene(replace(ALONE, n_frames=1), "test", index), replace(ALONE, n_frames=1)).clip.tracks[0]
+        track = shot(
+            scene(replace(ALONE, n_frames=1), "test", index), replace(ALONE, n_frames=1)
+        ).clip.tracks[0]
         xyz, flags = track.xyz_camera_mm[0], track.visibility[0]
         forward = xyz[0] - xyz[3:5].mean(0)  # from between the ears to the nose
         turned = forward @ xyz[0] / np.linalg.norm(forward) / np.linalg.norm(xyz[0])
@@ -168,21 +234,35 @@ def test_a_face_is_seen_from_the_front_only():
 def test_what_lies_behind_a_joint_does_not_hide_it():
     s, before = whole_person()
     eye = s.view.position[0]
-    nearer = {name: eye + 0.8 * (xyz - eye) for name, xyz in s.joints[0].items()}  # joints before their flesh
+    # joints before their flesh
+    nearer = {name: eye + 0.8 * (xyz - eye) for name, xyz in s.joints[0].items()}
     track = shot(replace(s, joints=(nearer,)), ALONE).clip.tracks[0]
-    assert (before.clip.tracks[0].visibility[:, 5:] == 1).any() and (track.visibility[:, 5:] == 2).all()
+    assert (before.clip.tracks[0].visibility[:, 5:] == 1).any() and (
+        track.visibility[:, 5:] == 2
+    ).all()
     np.testing.assert_allclose(track.xy_frame, before.clip.tracks[0].xy_frame, atol=1e-3)
 
 
 def in_profile(s):
-    """The scene with its one person turned about the vertical until the hips are in line with the camera."""
+    """The scene with its one person turned about the vertical until the hips are in line with
+    the camera.
+    """
     middle = s.joints[0]["pelvis"][0]
-    ray, hips = middle - s.view.position[0], s.joints[0]["left_hip"][0] - s.joints[0]["right_hip"][0]
-    turn = Rotation.from_euler("y", np.arctan2(ray[0], ray[2]) - np.arctan2(hips[0], hips[2])).as_matrix().T
+    ray, hips = (
+        middle - s.view.position[0],
+        s.joints[0]["left_hip"][0] - s.joints[0]["right_hip"][0],
+    )
+    turn = (
+        Rotation.from_euler("y", np.arctan2(ray[0], ray[2]) - np.arctan2(hips[0], hips[2]))
+        .as_matrix()
+        .T
+    )
     a = s.actors
     joints = {name: (xyz - middle) @ turn + middle for name, xyz in s.joints[0].items()}
     return replace(
-        s, joints=(joints,), actors=replace(a, centre=(a.centre - middle) @ turn + middle, axes=a.axes @ turn)
+        s,
+        joints=(joints,),
+        actors=replace(a, centre=(a.centre - middle) @ turn + middle, axes=a.axes @ turn),
     )
 
 
@@ -193,7 +273,8 @@ def test_the_far_hip_of_a_profile_is_hidden_by_the_trunk():
         s = in_profile(scene(recipe, "train", index))
         anywhere = replace(s, actors=replace(s.actors, reach=np.full(len(s.actors.reach), np.inf)))
         loose, strict = (shot(v, recipe).clip.tracks[0].visibility[0] for v in (anywhere, s))
-        if loose[hip] == 2:  # no arm before it: the surface of the trunk, which meets this hip, but far from it
+        # no arm before it: the surface of the trunk, which meets this hip, but far from it
+        if loose[hip] == 2:
             assert strict[hip] == 1
             found += 1
     assert found
@@ -207,7 +288,9 @@ def test_every_skeleton(name):
 
 
 def test_motion_blur_changes_pixels_and_no_label():
-    sharp, soft = (sample_clip(replace(CROWD, sub_frames=n, shutter=(0.9, 0.9)), "val", 5) for n in (1, 5))
+    sharp, soft = (
+        sample_clip(replace(CROWD, sub_frames=n, shutter=(0.9, 0.9)), "val", 5) for n in (1, 5)
+    )
     for a, b in zip(sharp.clip.tracks, soft.clip.tracks):
         np.testing.assert_allclose(a.xy_frame, b.xy_frame, atol=1e-3)
         np.testing.assert_array_equal(a.visibility, b.visibility)
@@ -217,10 +300,17 @@ def test_motion_blur_changes_pixels_and_no_label():
 
 
 def test_sparse_labels():
-    dense, sparse = (sample_clip(replace(ALONE, n_frames=4, label_stride=n), "val", 1).clip.tracks[0] for n in (1, 3))
+    dense, sparse = (
+        sample_clip(replace(ALONE, n_frames=4, label_stride=n), "val", 1).clip.tracks[0]
+        for n in (1, 3)
+    )
     assert dense.labelled.all() and sparse.labelled.tolist() == [True, False, False, True]
     np.testing.assert_array_equal(sparse.xy_frame[[0, 3]], dense.xy_frame[[0, 3]])
-    assert not sparse.xy_frame[1:3].any() and not sparse.visibility[1:3].any() and not sparse.boxes_xyxy[1:3].any()
+    assert (
+        not sparse.xy_frame[1:3].any()
+        and not sparse.visibility[1:3].any()
+        and not sparse.boxes_xyxy[1:3].any()
+    )
 
 
 def test_curves_pass_through_the_frames(rng):
@@ -228,28 +318,36 @@ def test_curves_pass_through_the_frames(rng):
     np.testing.assert_array_equal(worlds._between(xyz, np.arange(6.0)), xyz[:6])
     np.testing.assert_allclose(worlds._between(xyz, np.array([6.0])), xyz[6:])
     line = np.arange(7.0)[:, None] * [1.0, 2, 3]
-    np.testing.assert_allclose(worlds._between(line, np.array([2.25, 3.5])), [[2.25, 4.5, 6.75], [3.5, 7, 10.5]])
+    np.testing.assert_allclose(
+        worlds._between(line, np.array([2.25, 3.5])), [[2.25, 4.5, 6.75], [3.5, 7, 10.5]]
+    )
 
 
-# --- the same everywhere, and nothing in common -------------------------------------------------------------------
+# --- the same everywhere, and nothing in common ---------------------------------------------------
 
 
 def test_another_process_on_an_older_processor_gives_the_same_pixels():
     code = (
-        "import hashlib; from workbench.data.worlds import sample_clip; r = sample_clip('synthetic_tiny', 'test', 2);"
+        "import hashlib; from workbench.data.worlds import sample_clip; r = "
+        "sample_clip('synthetic_tiny', 'test', 2);"
         "print(hashlib.sha256(r.frames.tobytes() + r.owner.tobytes()).hexdigest()[:16])"
     )
-    # Other code paths of numpy, OpenBLAS and OpenCV; a machine that has none of these features just ignores them.
-    older = {"NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR AVX2 FMA3 AVX512F AVX512_SKX"}
+    # Other code paths of numpy, OpenBLAS and OpenCV; a machine that has none of these features just
+    # ignores them.
+    older = {
+        "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR AVX2 FMA3 AVX512F AVX512_SKX"
+    }
     older |= {"OPENBLAS_CORETYPE": "Nehalem", "OPENCV_CPU_DISABLE": "AVX2,AVX512-SKX,FP16,FMA3"}
     root, env = Path(worlds.__file__).parents[2], {**os.environ, **older}
-    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root, env=env)
+    there = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root, env=env
+    )
     here = sample_clip("synthetic_tiny", "test", 2)
     assert there.stdout.strip() == sha(here.frames, here.owner)
 
 
-# A benchmark world is frozen: whoever changes its recipe, a motion or the renderer gives it a new name, or raises
-# `RENDERER` as long as no method was trained on it, and takes these numbers anew.
+# A benchmark world is frozen: whoever changes its recipe, a motion or the renderer gives it a new
+# name, or raises `RENDERER` as long as no method was trained on it, and takes these numbers anew.
 DIGESTS = {
     "synthetic": "78868ec9ea5d048e",
     "synthetic_mocap": "c80dab7bcb2669d0",
@@ -279,7 +377,10 @@ def test_a_digest_says_every_part_of_the_recipe():
         "label_first": 1,
         "gaits": ("kick",),
     }
-    digests = [World("a").digest(), *(replace(World("a"), **{k: v}).digest() for k, v in changes.items())]
+    digests = [
+        World("a").digest(),
+        *(replace(World("a"), **{k: v}).digest() for k, v in changes.items()),
+    ]
     assert len(set(digests)) == len(digests) and World("a").digest() == World("a").digest()
 
 
@@ -293,13 +394,19 @@ def test_labels_begin_where_the_recipe_says():
 
 def test_people_do_what_the_recipe_says():
     asked = []
-    for recipe in (replace(WORLDS["synthetic_tiny"], gaits=("kick", "turn")), WORLDS["synthetic_tiny"]):
+    for recipe in (
+        replace(WORLDS["synthetic_tiny"], gaits=("kick", "turn")),
+        WORLDS["synthetic_tiny"],
+    ):
         with patch.object(worlds, "gait_joints_mm", wraps=worlds.gait_joints_mm) as made:
             for i in range(4):
                 scene(recipe, "train", i)
         asked.append({call.args[3] for call in made.call_args_list})
     assert asked == [{"kick", "turn"}, {None}]
-    for wrong in ({"gaits": ("fly",)}, {"gaits": ("kick",), "motion": "mocap", "data": "bandai_namco"}):
+    for wrong in (
+        {"gaits": ("fly",)},
+        {"gaits": ("kick",), "motion": "mocap", "data": "bandai_namco"},
+    ):
         with pytest.raises(BadParameter, match="gaits"):
             replace(WORLDS["synthetic_tiny"], **wrong)
 
@@ -307,7 +414,12 @@ def test_people_do_what_the_recipe_says():
 def test_splits_share_no_person_motion_or_room():
     recipe = WORLDS["synthetic_tiny"]
     roles = ("scene", "room", "count", "sensor", "person 0", "person 1", "motion 0", "motion 1")
-    drawn = [stream(recipe, split, i, role).bytes(16) for split in SPLITS for i in range(29) for role in roles]
+    drawn = [
+        stream(recipe, split, i, role).bytes(16)
+        for split in SPLITS
+        for i in range(29)
+        for role in roles
+    ]
     assert len(set(drawn)) == len(drawn)
     scenes = [scene(recipe, split, i) for split in SPLITS for i in range(2)]
     for a, b in itertools.combinations(scenes, 2):
@@ -326,10 +438,19 @@ def made_motions(folder, n=23):
 
 def test_motion_capture_is_dealt_out_by_what_is_done_and_how(tmp_path, monkeypatch):
     made_motions(tmp_path)
-    monkeypatch.setattr(worlds.manifest, "locate", lambda spec: (worlds.manifest.manifest("synthetic"), tmp_path))
-    dealt = {split: [f.stem.rsplit("_", 1)[0] for f in worlds.motion_files("x", split)] for split in SPLITS}
-    assert [len(set(v)) for v in dealt.values()] == [14, 4, 5] and sum(map(len, dealt.values())) == 46
-    assert not set(dealt["train"]) & set(dealt["val"]) and not set(dealt["val"]) & set(dealt["test"])
+    monkeypatch.setattr(
+        worlds.manifest, "locate", lambda spec: (worlds.manifest.manifest("synthetic"), tmp_path)
+    )
+    dealt = {
+        split: [f.stem.rsplit("_", 1)[0] for f in worlds.motion_files("x", split)]
+        for split in SPLITS
+    }
+    assert [len(set(v)) for v in dealt.values()] == [14, 4, 5] and sum(
+        map(len, dealt.values())
+    ) == 46
+    assert not set(dealt["train"]) & set(dealt["val"]) and not set(dealt["val"]) & set(
+        dealt["test"]
+    )
     for path in list(tmp_path.iterdir())[2:]:
         path.unlink()
     with pytest.raises(MissingData, match="too few"):
@@ -356,17 +477,23 @@ def test_people_who_move_as_captured(data_root):
         sample_clip(replace(recipe, n_frames=4000), "test", 0)
 
 
-# --- wrong questions ----------------------------------------------------------------------------------------------
+# --- wrong questions ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"n_frames": 0}, "n_frames=0"), ({"fps": -1.0}, "fps"), ({"people": (0, 2)}, "people"),
-        ({"occluders": (3, 1)}, "occluders"), ({"sub_frames": 2}, "sub_frames"), ({"size_wh": (9, 99)}, "size_wh"),
-        ({"motion": "mocap"}, "motion"), ({"data": "bandai_namco"}, "motion"), ({"motion": "films"}, "motion"),
+        ({"n_frames": 0}, "n_frames=0"),
+        ({"fps": -1.0}, "fps"),
+        ({"people": (0, 2)}, "people"),
+        ({"occluders": (3, 1)}, "occluders"),
+        ({"sub_frames": 2}, "sub_frames"),
+        ({"size_wh": (9, 99)}, "size_wh"),
+        ({"motion": "mocap"}, "motion"),
+        ({"data": "bandai_namco"}, "motion"),
+        ({"motion": "films"}, "motion"),
     ],
-)  # fmt: skip
+)
 def test_worlds_that_cannot_be(change, match):
     with pytest.raises(BadParameter, match=match):
         replace(ALONE, **change)
@@ -382,7 +509,7 @@ def test_unknown_names():
             replace(ALONE, skeleton=name)
 
 
-# --- cache --------------------------------------------------------------------------------------------------------
+# --- cache ----------------------------------------------------------------------------------------
 
 
 def test_the_cache_renders_once_and_gives_back_what_was_rendered(tmp_path, monkeypatch):
@@ -415,9 +542,15 @@ def test_a_render_that_was_killed_leaves_nothing_that_is_read_as_a_clip(tmp_path
     monkeypatch.setattr(worlds.np, "savez", dies)
     with pytest.raises(KeyboardInterrupt):
         cached_clips("synthetic_tiny", "val", 1, folder=tmp_path, progress=False)
-    assert saved and not [p for p in tmp_path.rglob("0*") if p.is_dir()] and not list(tmp_path.rglob("*.npy"))
+    assert (
+        saved
+        and not [p for p in tmp_path.rglob("0*") if p.is_dir()]
+        and not list(tmp_path.rglob("*.npy"))
+    )
     monkeypatch.setattr(worlds.np, "savez", savez)
-    assert cached_clips("synthetic_tiny", "val", 1, folder=tmp_path, progress=False)[0][1][0].shape == (80, 96, 3)
+    assert cached_clips("synthetic_tiny", "val", 1, folder=tmp_path, progress=False)[0][1][
+        0
+    ].shape == (80, 96, 3)
 
 
 def test_a_damaged_clip_is_named(tmp_path):

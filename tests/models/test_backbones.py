@@ -26,7 +26,8 @@ def test_channels_and_grid_are_what_comes_out(name):
 
 
 @pytest.mark.parametrize(
-    ("head", "scale"), [({}, 1), ({"deconv": (5, 3)}, 4), ({"kernel": 3, "upsample": 4}, 4), ({"deconv": (5,)}, 2)]
+    ("head", "scale"),
+    [({}, 1), ({"deconv": (5, 3)}, 4), ({"kernel": 3, "upsample": 4}, 4), ({"deconv": (5,)}, 2)],
 )
 def test_heads_double_the_grid_with_each_deconvolution(head, scale):
     backbone = Backbone("resnet18", (64, 96), *SLIM["resnet18"])
@@ -69,11 +70,14 @@ def test_pretrained_weights_are_timms_own(name, monkeypatch):
         own = model.state_dict()
         if pretrained:
             model.load_state_dict(
-                {k: v for k, v in published.items() if k in own and v.shape == own[k].shape}, strict=False
+                {k: v for k, v in published.items() if k in own and v.shape == own[k].shape},
+                strict=False,
             )
         return model
 
-    monkeypatch.setattr(backbones, "timm", type("Timm", (), {"create_model": create, "is_model": timm.is_model}))
+    monkeypatch.setattr(
+        backbones, "timm", type("Timm", (), {"create_model": create, "is_model": timm.is_model})
+    )
     loaded = Backbone(name, (96, 128), pretrained=True).net.state_dict()
     assert all(torch.equal(loaded[k], published[k]) for k in loaded if k != "pos_embed")
     assert any(k.startswith(("layer4", "stage4", "blocks.11")) for k in loaded)
@@ -107,7 +111,9 @@ def test_hrnet_is_the_identity_under_every_publishers_names():
     theirs, ours = official(maps), maps.state_dict()
     variants = [theirs, {f"module.{k}": v for k, v in theirs.items()}]
     variants += [mmpose(theirs, head) for head in ("keypoint_head.", "head.")]
-    variants.append(theirs | {f"stage4.0.fuse_layers.{i}.0.0.0.weight": torch.zeros(1) for i in (1, 2, 3)})
+    variants.append(
+        theirs | {f"stage4.0.fuse_layers.{i}.0.0.0.weight": torch.zeros(1) for i in (1, 2, 3)}
+    )
     for variant in variants:
         found = public_weights(variant)
         assert found.keys() == ours.keys() and all(torch.equal(found[k], ours[k]) for k in ours)
@@ -121,20 +127,34 @@ def test_fusions_of_earlier_modules_are_kept():
 
 
 def test_every_name_of_the_published_hrnets_has_its_place():
-    """timm's whole network has every name of the authors' files but the heatmaps' (1,752 of 1,754, W32 and W48 alike)."""
+    """timm's whole network has every name of the authors' files but the heatmaps' (1,752 of
+    1,754, W32 and W48 alike).
+    """
     with torch.device("meta"):
         whole, ours = timm.create_model("hrnet_w32"), Backbone("hrnet_w32").state_dict()
     coarse = (f"stage4.2.fuse_layers.{i}." for i in "123")
     extra = ("incre_modules.", "downsamp_modules.", "final_layer.", "classifier.", *coarse)
     theirs = {k: v for k, v in whole.state_dict().items() if not k.startswith(extra)}
     assert len(theirs) == 1752
-    assert {k: v.shape for k, v in theirs.items()} == {k.removeprefix("net."): v.shape for k, v in ours.items()}
+    assert {k: v.shape for k, v in theirs.items()} == {
+        k.removeprefix("net."): v.shape for k, v in ours.items()
+    }
 
 
 def test_simcc_of_mmpose():
-    state = {"conv1.weight": 0, "deconv_layers.0.weight": 1, "final_layer.weight": 2, "mlp_head_x.bias": 3}
+    state = {
+        "conv1.weight": 0,
+        "deconv_layers.0.weight": 1,
+        "final_layer.weight": 2,
+        "mlp_head_x.bias": 3,
+    }
     state = {k: torch.tensor(v) for k, v in state.items()}
-    ours = {"backbone.net.conv1.weight": 0, "head.deconv.0.weight": 1, "head.final.weight": 2, "classify.x.bias": 3}
+    ours = {
+        "backbone.net.conv1.weight": 0,
+        "head.deconv.0.weight": 1,
+        "head.final.weight": 2,
+        "classify.x.bias": 3,
+    }
     for variant in (state, mmpose(state, "head."), mmpose(state, "head.deconv_head.")):
         assert {k: int(v) for k, v in public_weights(variant).items()} == ours
 

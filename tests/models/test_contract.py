@@ -13,14 +13,18 @@ from workbench import checkpoint
 from workbench.models import MODELS, build, entry
 from workbench.taps import record, tap_table
 
-CASES = [(name, config) for name, e in MODELS.items() for config in e.configs if config not in e.large]
+CASES = [
+    (name, config) for name, e in MODELS.items() for config in e.configs if config not in e.large
+]
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 def made(name, config, device="cpu", batch=3):
     torch.manual_seed(11)
     model = build(name, config).to(device)
-    inputs = entry(name).example(entry(name).configs[config], batch, torch.Generator().manual_seed(5))
+    inputs = entry(name).example(
+        entry(name).configs[config], batch, torch.Generator().manual_seed(5)
+    )
     return model, {k: v.to(device) for k, v in inputs.items()}
 
 
@@ -38,7 +42,9 @@ def test_observing_changes_nothing_and_every_tap_fires(name, config, device):
     table = tap_table(model)
     assert set(taps) == set(table) and table
     for tap, axes in table.items():
-        assert axes and taps[tap].dim() == len(axes), f"{tap} has axes {axes} and shape {tuple(taps[tap].shape)}"
+        assert axes and taps[tap].dim() == len(axes), (
+            f"{tap} has axes {axes} and shape {tuple(taps[tap].shape)}"
+        )
         assert not taps[tap].requires_grad and len(taps.calls(tap)) == 1
     assert not any(m._forward_hooks for m in model.modules())
 
@@ -46,7 +52,9 @@ def test_observing_changes_nothing_and_every_tap_fires(name, config, device):
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(("name", "config"), CASES)
 def test_every_layer_in_bf16_is_near_itself(name, config, device):
-    """Kernels of half precision that are wrong do exist: a network learns around one, and answers differently in fp32."""
+    """Kernels of half precision that are wrong do exist: a network learns around one, and
+    answers differently in fp32.
+    """
     model, inputs = made(name, config, device, batch=8)
     apart, kinds = {}, (torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.ConvTranspose2d, torch.nn.Linear)
 
@@ -78,14 +86,19 @@ def test_every_parameter_gets_a_gradient(name, config, device):
     assert losses and all(v.dim() == 0 for v in losses.values())
     sum(losses.values()).backward()
     unused = entry(name).unused_parameters(entry(name).configs[config])
-    without = {n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0}
+    without = {
+        n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
+    }
     assert without == unused
 
 
 @pytest.mark.parametrize(("name", "config"), CASES)
 def test_a_batch_is_its_rows(name, config):
     model, inputs = made(name, config)
-    model, inputs = model.double().eval(), {k: v.double() if v.is_floating_point() else v for k, v in inputs.items()}
+    model, inputs = (
+        model.double().eval(),
+        {k: v.double() if v.is_floating_point() else v for k, v in inputs.items()},
+    )
     whole = model(**inputs)
     alone = model(**{k: v[1:2] for k, v in inputs.items()})
     for key in whole:
@@ -123,5 +136,7 @@ assert set(taps) == set(tap_table(model))
 print("compiled")
 """
     env = {**os.environ, "WORKBENCH_NO_TYPECHECK": "1"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False
+    )
     assert done.returncode == 0 and "compiled" in done.stdout, done.stderr[-2000:]

@@ -31,8 +31,16 @@ LINE = torch.tensor([0.0, 1.0, 4.0, 9.0, 16.0])[None, :, None]  # t squared
 
 def test_kinematics_of_a_parabola():
     previous, following = neighbours(LINE)
-    assert previous.flatten().tolist() == [0, 0, 1, 4, 9] and following.flatten().tolist() == [1, 4, 9, 16, 16]
-    assert keypoint_flow(LINE, previous, following).flatten()[1:4].tolist() == pytest.approx([5 / 3, 14 / 3, 29 / 3])
+    assert previous.flatten().tolist() == [0, 0, 1, 4, 9] and following.flatten().tolist() == [
+        1,
+        4,
+        9,
+        16,
+        16,
+    ]
+    assert keypoint_flow(LINE, previous, following).flatten()[1:4].tolist() == pytest.approx(
+        [5 / 3, 14 / 3, 29 / 3]
+    )
     v, v_next = velocity(LINE, previous), velocity(following, LINE)
     assert v.flatten()[1:4].tolist() == [1, 3, 5] and v_next.flatten()[1:4].tolist() == [3, 5, 7]
     assert acceleration(v_next, v).flatten()[1:4].tolist() == [2, 2, 2]
@@ -59,25 +67,38 @@ def test_the_weighted_loss_adds_the_worse_half():
     weight[0, 1, 1] = 0  # the second joint is seen once
     errors = joint_errors(prediction, target, weight)
     assert errors.tolist() == [3, 8, 1]
-    assert weighted_loss(errors, 0.5).item() == pytest.approx(4 + 0.5 * 8)  # half of three joints is one
+    # half of three joints is one
+    assert weighted_loss(errors, 0.5).item() == pytest.approx(4 + 0.5 * 8)
     assert joint_errors(prediction, target, weight, 2).tolist() == [9, 64, 1]
 
 
 def test_the_worse_learns_from_the_better_and_not_the_other_way():
     truth = torch.zeros(1, 1, 4)
-    final = torch.tensor([[[1.0, 0, 5, 0]]], requires_grad=True)  # better at joint 0, worse at joint 1
+    # better at joint 0, worse at joint 1
+    final = torch.tensor([[[1.0, 0, 5, 0]]], requires_grad=True)
     refined = torch.tensor([[[2.0, 0, 4, 0]]], requires_grad=True)
     errors = online_errors(final, refined, truth, torch.ones(1, 1, 2))
     errors.sum().backward()
     assert errors.tolist() == [1, 1]
-    assert final.grad.flatten().tolist() == [0, 0, 1, 0] and refined.grad.flatten().tolist() == [1, 0, 0, 0]
+    assert final.grad.flatten().tolist() == [0, 0, 1, 0] and refined.grad.flatten().tolist() == [
+        1,
+        0,
+        0,
+        0,
+    ]
     terms = released_terms(
-        final, refined, truth, torch.ones(1, 1, dtype=torch.bool), torch.ones(1, 1, dtype=torch.bool)
+        final,
+        refined,
+        truth,
+        torch.ones(1, 1, dtype=torch.bool),
+        torch.ones(1, 1, dtype=torch.bool),
     )
     assert terms[:, 2].tolist() == [0.25, 0, 0.25, 0]
     final.grad = refined.grad = None
     terms[:, 2].sum().backward()
-    assert final.grad.flatten().tolist() == [-0.25, 0, 0.25, 0], "nothing is detached there: both move"
+    assert final.grad.flatten().tolist() == [-0.25, 0, 0.25, 0], (
+        "nothing is detached there: both move"
+    )
     by_channel, top = released_loss(terms.detach(), 2.0, 1.0)
     assert by_channel.shape == (4,) and top == by_channel.topk(2).values.mean()
 
@@ -104,7 +125,9 @@ def test_padding_has_no_say():
     assert (a - model(other)["xy"]).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("change", [{"interval": 3}, {"interval": 1}, {"interval": 3, "blind": True}])
+@pytest.mark.parametrize(
+    "change", [{"interval": 3}, {"interval": 1}, {"interval": 3, "blind": True}]
+)
 def test_reading_only_what_counts_gives_the_same_poses(change):
     torch.manual_seed(3)
     base = HANetConfig(channels=10, dim=8, levels=3, decoder_levels=2, heads=2)
@@ -113,7 +136,9 @@ def test_reading_only_what_counts_gives_the_same_poses(change):
     xy = torch.randn(2, 11, 10)
     fast, dense = model(xy), model(xy, dense=True)
     torch.testing.assert_close(fast["xy"], dense["xy"], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(fast["refined"], dense["refined"][:, :: config.interval], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        fast["refined"], dense["refined"][:, :: config.interval], atol=1e-5, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("switch", list(RELEASED))
@@ -123,7 +148,9 @@ def test_every_switch_changes_what_comes_out(switch):
     one = HANet(config).eval()
     other = HANet(replace(config, **{switch: RELEASED[switch]})).eval()
     same = {
-        k: v for k, v in one.state_dict().items() if k in other.state_dict() and v.shape == other.state_dict()[k].shape
+        k: v
+        for k, v in one.state_dict().items()
+        if k in other.state_dict() and v.shape == other.state_dict()[k].shape
     }
     other.load_state_dict({**other.state_dict(), **same})
     xy = torch.randn(2, 7, 10)
@@ -131,17 +158,24 @@ def test_every_switch_changes_what_comes_out(switch):
 
 
 def test_the_network_is_the_paper_s_equations():
-    """Eq. 3 to 8 and 11 put together by hand from the modules, as printed: pre-norm, C 2^l from l = 1 on, offsets from Z_0 on."""
+    """Eq. 3 to 8 and 11 put together by hand from the modules, as printed: pre-norm, C 2^l from
+    l = 1 on, offsets from Z_0 on.
+    """
     torch.manual_seed(2)
-    config = HANetConfig(channels=10, dim=8, levels=2, decoder_levels=1, heads=2, interval=3, final_weight=0.7)
+    config = HANetConfig(
+        channels=10, dim=8, levels=2, decoder_levels=1, heads=2, interval=3, final_weight=0.7
+    )
     model, xy, truth = HANet(config).eval(), torch.randn(2, 7, 10), torch.randn(2, 7, 10)
     with torch.no_grad(), record(model) as taps:
         out = model(xy, truth=truth)
         x = xy[:, ::3]  # T / N poses
         previous, following = neighbours(x)
         flow = keypoint_flow(x, previous, following)
-        z = torch.cat((flow, x, following, previous), -1)  # Eq. 3; our W_0 has the last two the other way round
-        torch.testing.assert_close(taps["volume"], z[..., [*range(20), *range(30, 40), *range(20, 30)]])
+        # Eq. 3; our W_0 has the last two the other way round
+        z = torch.cat((flow, x, following, previous), -1)
+        torch.testing.assert_close(
+            taps["volume"], z[..., [*range(20), *range(30, 40), *range(20, 30)]]
+        )
         features = [model.embed(taps["volume"])]
         for i, level in enumerate(model.levels):  # Eq. 4 and 5
             position = sine_position(torch.tensor([0, 3, 6]), 7, 8 * 2 ** (i + 1))
@@ -150,11 +184,15 @@ def test_the_network_is_the_paper_s_equations():
             z = z + level.attention(h, h, h, None)
             features.append(z + level.mlp(level.norm2(z)))
             torch.testing.assert_close(taps[f"levels.{i}.out"], features[-1])
-        offsets = [conv(f.transpose(1, 2)).transpose(1, 2) for conv, f in zip(model.offsets, features, strict=True)]
+        offsets = [
+            conv(f.transpose(1, 2)).transpose(1, 2)
+            for conv, f in zip(model.offsets, features, strict=True)
+        ]
         refined = x + sum(offsets) / 2  # Eq. 6: three offsets over N_L
         torch.testing.assert_close(out["refined"], refined)
         v, v_next = velocity(x, previous), velocity(following, x)
-        s = [model.motion._affine(k, m) for k, m in (("previous", v), ("following", v_next))]  # Eq. 7
+        # Eq. 7
+        s = [model.motion._affine(k, m) for k, m in (("previous", v), ("following", v_next))]
         s.append(model.motion._affine("acceleration", acceleration(v_next, v).square()))
         torch.testing.assert_close(taps["motion_in"], torch.cat((sum(offsets) / 2, *s), -1))
         line = interpolate(refined, 3, 7)  # Eq. 8: W_P, Conv1D, W_M, W_D
@@ -166,10 +204,15 @@ def test_the_network_is_the_paper_s_equations():
             weighted_loss(joint_errors(p, t, weight[:, : p.shape[1]]))
             for p, t in ((refined, truth[:, ::3]), (out["xy"], truth))
         ]
-        online = (online_errors(out["xy"][:, ::3], refined, truth[:, ::3], weight[:, :3], n) for n in (1, 2))
+        online = (
+            online_errors(out["xy"][:, ::3], refined, truth[:, ::3], weight[:, :3], n)
+            for n in (1, 2)
+        )
     assert out["loss.refined"].item() == pytest.approx(both[0].item(), rel=1e-5)
     assert out["loss.final"].item() == pytest.approx(0.7 * both[1].item(), rel=1e-5)
-    assert out["loss.online"].item() == pytest.approx(sum(weighted_loss(e) for e in online).item(), rel=1e-5)
+    assert out["loss.online"].item() == pytest.approx(
+        sum(weighted_loss(e) for e in online).item(), rel=1e-5
+    )
 
 
 def test_a_blind_token_does_not_see_itself():
@@ -192,7 +235,9 @@ def test_released_names():
         "decoder.2.cross_attention.out_proj.bias"
     )
     assert released_key("transformer.projection.0.weight", 3) == "levels.1.widen.weight"
-    assert released_key("transformer.projection.2.weight", 3) is None, "the last widening is never used"
+    assert released_key("transformer.projection.2.weight", 3) is None, (
+        "the last widening is never used"
+    )
 
 
 def test_parameters_that_make_no_sense_are_refused():

@@ -94,7 +94,9 @@ def test_the_pseudo_label_is_normalised_and_carries_no_gradient(maps):
     assert torch.all(label.amax((-2, -1)) == 1) and torch.all(label.amin((-2, -1)) == 0)
     flat = (truth + mask).flatten(2)
     assert torch.equal(label.flatten(2).argmax(-1), flat.argmax(-1))
-    assert torch.equal(pseudo_label(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)), torch.zeros(1, 1, 2, 2))
+    assert torch.equal(
+        pseudo_label(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)), torch.zeros(1, 1, 2, 2)
+    )
 
 
 def test_eight_features_a_joint_and_their_order():
@@ -105,19 +107,32 @@ def test_eight_features_a_joint_and_their_order():
             (what, k) for what in ("flow", "mask") for k in ("close", "far", kind)
         }
     assert branch_features("prev", True) == branch_features("prev")
-    assert branch_features("sub", True)[2:5] == (("flow", "sub"), ("flow", "close"), ("flow", "far"))
+    assert branch_features("sub", True)[2:5] == (
+        ("flow", "sub"),
+        ("flow", "close"),
+        ("flow", "far"),
+    )
     names = made().channels["prev"]
     assert len(names) == 120 and names[0][0] == names[7][0] == "nose" and names[8][0] != "nose"
     assert [f for _, f in names[:8]] == [
-        "mask.total", "psi", "flow.prev", "flow.far", "flow.close", "mask.prev", "mask.far", "mask.close"
-    ]  # fmt: skip
+        "mask.total",
+        "psi",
+        "flow.prev",
+        "flow.far",
+        "flow.close",
+        "mask.prev",
+        "mask.far",
+        "mask.close",
+    ]
 
 
 def test_channels_carry_what_their_names_say():
     model, inputs = made(), example()
     with torch.no_grad(), record(model, ["flow.*", "mask.*", "psi", "branch.sub"]) as taps:
         caught = {}
-        handle = model.branch["sub"].register_forward_pre_hook(lambda _, given: caught.update(x=given[0]))
+        handle = model.branch["sub"].register_forward_pre_hook(
+            lambda _, given: caught.update(x=given[0])
+        )
         model(inputs["images"])
         handle.remove()
     for i, (joint, feature) in enumerate(model.channels["sub"]):
@@ -163,15 +178,20 @@ def test_scrambled_heads_put_channels_on_other_pixels():
     z = torch.randn(1, 2, 3, 8)
     with torch.no_grad():
         right, wrong = plain.attend(z).flatten(1, 2), other.attend(z).flatten(1, 2)
-    assert torch.equal(right.flatten().sort().values, wrong.flatten().sort().values), "the same values, elsewhere"
-    assert wrong[0, 1, 0] == right[0, 0, 1], "pixel 1 of channel 0 holds what channel 1 has at pixel 0"
+    assert torch.equal(right.flatten().sort().values, wrong.flatten().sort().values), (
+        "the same values, elsewhere"
+    )
+    assert wrong[0, 1, 0] == right[0, 0, 1], (
+        "pixel 1 of channel 0 holds what channel 1 has at pixel 0"
+    )
 
 
 @pytest.mark.parametrize("window", [4, 5, 12, 40])
 def test_window_attention_stays_in_its_window(window):
     torch.manual_seed(1)
     block = Block(6, 2, replace(TINY, window=window))
-    for conv in (*block.query, *block.key, *block.value):  # without neighbours, to see the window alone
+    # without neighbours, to see the window alone
+    for conv in (*block.query, *block.key, *block.value):
         with torch.no_grad():
             conv.weight[:, :, [0, 0, 0, 1, 1, 2, 2, 2], [0, 1, 2, 0, 2, 0, 1, 2]] = 0
     z = torch.randn(2, 3, 4, 6, requires_grad=True)
@@ -212,31 +232,51 @@ def test_the_sine_code_tells_rows_from_columns():
     assert torch.equal(rows[:, :, 0], rows[:, :, 5]) and torch.equal(columns[:, 0], columns[:, 3])
     torch.testing.assert_close(rows[0, :, 0], torch.arange(4.0).sin())
     flat = sine_position(120, 32, 24).flatten(1).T
-    assert torch.cdist(flat, flat).add(1e3 * torch.eye(len(flat))).min() > 0.1, "no two pixels alike"
+    assert torch.cdist(flat, flat).add(1e3 * torch.eye(len(flat))).min() > 0.1, (
+        "no two pixels alike"
+    )
 
 
 def test_deformable_convolutions_are_torchvisions():
     """Values and gradients, with offsets that leave the picture, in double precision."""
     g, kwargs = torch.Generator().manual_seed(4), {"dtype": torch.float64}
-    maps, masks = (torch.rand(shape, generator=g, **kwargs) for shape in ((2, 3, 6, 5), (2, 2, 3, 9, 6, 5)))
+    maps, masks = (
+        torch.rand(shape, generator=g, **kwargs) for shape in ((2, 3, 6, 5), (2, 2, 3, 9, 6, 5))
+    )
     offsets = 3 * torch.randn(2, 2, 3, 9, 2, 6, 5, generator=g, **kwargs)
-    weights, biases = torch.randn(2, 3, 3, 3, 3, generator=g, **kwargs), torch.randn(2, 3, generator=g, **kwargs)
+    weights, biases = (
+        torch.randn(2, 3, 3, 3, 3, generator=g, **kwargs),
+        torch.randn(2, 3, generator=g, **kwargs),
+    )
     given = [x.requires_grad_() for x in (maps, offsets, masks, weights, biases)]
     ours = modulated_deform(maps, offsets, masks, (1, 2), weights.unbind(), biases.unbind())
-    theirs = torch.stack([
-        deform_conv2d(
-            maps, offsets[:, i].flatten(1, 3), weights[i], biases[i], padding=d, dilation=d, mask=masks[:, i].flatten(1, 2)
-        )
-        for i, d in enumerate((1, 2))
-    ], 1)  # fmt: skip
+    theirs = torch.stack(
+        [
+            deform_conv2d(
+                maps,
+                offsets[:, i].flatten(1, 3),
+                weights[i],
+                biases[i],
+                padding=d,
+                dilation=d,
+                mask=masks[:, i].flatten(1, 2),
+            )
+            for i, d in enumerate((1, 2))
+        ],
+        1,
+    )
     torch.testing.assert_close(ours, theirs)
     weighed = torch.randn(ours.shape, generator=g, **kwargs)
-    for mine, other in zip(*(torch.autograd.grad((out * weighed).sum(), given) for out in (ours, theirs))):
+    for mine, other in zip(
+        *(torch.autograd.grad((out * weighed).sum(), given) for out in (ours, theirs))
+    ):
         torch.testing.assert_close(mine, other)
 
 
 def test_offsets_move_the_maps_they_belong_to():
-    """With one tap of weight 1, a constant offset of (dy, dx) px and open masks, refinement is a shift of each joint."""
+    """With one tap of weight 1, a constant offset of (dy, dx) px and open masks, refinement is a
+    shift of each joint.
+    """
     torch.manual_seed(0)
     config = replace(TINY, dilations=(2,))
     refine = Refine(config).eval()
@@ -249,13 +289,18 @@ def test_offsets_move_the_maps_they_belong_to():
 
     def shift(offsets):
         offsets = torch.zeros_like(offsets)
-        offsets[:, :, 4, :, 0], offsets[:, :, 4, :, 1] = 2, -1  # joint 4: 2 px down, 1 px to the left
+        # joint 4: 2 px down, 1 px to the left
+        offsets[:, :, 4, :, 0], offsets[:, :, 4, :, 1] = 2, -1
         return offsets
 
-    with torch.no_grad(), record(refine, edit={"offsets": shift, "modulation": torch.ones_like}) as taps:
+    with (
+        torch.no_grad(),
+        record(refine, edit={"offsets": shift, "modulation": torch.ones_like}) as taps,
+    ):
         out = refine(total, encoded)
     moved = taps["moved"]
-    close = partial(torch.testing.assert_close, atol=1e-5, rtol=0)  # coordinates are scaled to -1 ... 1 and back
+    # coordinates are scaled to -1 ... 1 and back
+    close = partial(torch.testing.assert_close, atol=1e-5, rtol=0)
     close(out[:, 3], moved[:, 3])
     close(out[0, 4, 3, 4], moved[0, 4, 5, 3])
     assert refine.offset[0].dilation == (2, 2) and refine.mask[0].dilation == (2, 2)
@@ -299,7 +344,9 @@ def test_the_losses_are_eq_7_and_8():
 
 
 def test_the_label_of_the_occlusion_encoder_moves_nobody():
-    """Detached, the occlusion loss reaches the estimator through psi alone; as released through its label too."""
+    """Detached, the occlusion loss reaches the estimator through psi alone; as released through
+    its label too.
+    """
     inputs = example()
     for config, moves in ((TINY, False), (replace(TINY, mean_label=True), True)):
         model = made(config)
@@ -365,11 +412,13 @@ def test_one_branch_is_half_the_encoders():
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"pseudo_label": "truth"}, "choose mask or flow"), ({"branches": ()}, "choose prev"),
-        ({"frames": (-3, -1, 0, 1, 2)}, "five offsets"), ({"window": 0}, "1 or more"),
+        ({"pseudo_label": "truth"}, "choose mask or flow"),
+        ({"branches": ()}, "choose prev"),
+        ({"frames": (-3, -1, 0, 1, 2)}, "five offsets"),
+        ({"window": 0}, "1 or more"),
         ({"split_joints": True, "heads": 7}, "unequally"),
     ],
-)  # fmt: skip
+)
 def test_configurations_that_cannot_be(wrong, said):
     with pytest.raises(BadParameter, match=said):
         OTPoseConfig(**wrong)
@@ -378,9 +427,14 @@ def test_configurations_that_cannot_be(wrong, said):
 def test_a_few_steps_lower_both_terms():
     torch.manual_seed(0)
     model, inputs = OTPose(TINY).train(), example(batch=4)
-    given = torch.rand(4, 5, TINY.joints, *TINY.grid[::-1]) ** 6  # the estimator's own maps begin next to zero
-    inputs = {"heatmaps": given} | {name: value for name, value in inputs.items() if name != "images"}
-    optimiser = torch.optim.Adam((p for n, p in model.named_parameters() if not n.startswith("maps.")), 3e-3)
+    # the estimator's own maps begin next to zero
+    given = torch.rand(4, 5, TINY.joints, *TINY.grid[::-1]) ** 6
+    inputs = {"heatmaps": given} | {
+        name: value for name, value in inputs.items() if name != "images"
+    }
+    optimiser = torch.optim.Adam(
+        (p for n, p in model.named_parameters() if not n.startswith("maps.")), 3e-3
+    )
     seen = []
     for _ in range(40):
         found = model(**inputs)
@@ -405,7 +459,9 @@ def test_the_papers_initialisation():
 def test_the_small_configuration_can_be_shipped(tmp_path):
     from workbench import checkpoint
 
-    path = checkpoint.save(tmp_path / "small.safetensors", build("otpose", "small"), {"model": "otpose"})
+    path = checkpoint.save(
+        tmp_path / "small.safetensors", build("otpose", "small"), {"model": "otpose"}
+    )
     assert path.stat().st_size <= 4_000_000
 
 

@@ -9,7 +9,13 @@ import torch
 
 from workbench.errors import BadParameter
 from workbench.models import build
-from workbench.models.layers import Attention, attention_weights, count_parameters, merge_heads, split_heads
+from workbench.models.layers import (
+    Attention,
+    attention_weights,
+    count_parameters,
+    merge_heads,
+    split_heads,
+)
 from workbench.models.port import (
     MSGC,
     JointEmbedding,
@@ -24,7 +30,7 @@ from workbench.models.port import (
     normalised_adjacency,
     occluded_joints,
     replace_occluded,
-)  # fmt: skip
+)
 
 CHAIN = torch.tensor([[0.0, 1, 0], [1, 0, 1], [0, 1, 0]])  # three joints in a row
 
@@ -57,7 +63,9 @@ def test_attention_is_softmax_over_keys():
     k = torch.tensor([[[[0.0], [math.log(3)]]]])
     torch.testing.assert_close(attention_weights(q, k, 0.5), torch.tensor([[[[0.25, 0.75]]]]))
     blocked = torch.tensor([[[[False, True]]]])
-    torch.testing.assert_close(attention_weights(q, k, 0.5, blocked), torch.tensor([[[[1.0, 0.0]]]]))
+    torch.testing.assert_close(
+        attention_weights(q, k, 0.5, blocked), torch.tensor([[[[1.0, 0.0]]]])
+    )
     x = torch.randn(2, 5, 12)
     torch.testing.assert_close(merge_heads(split_heads(x, 3)), x)
     attend = Attention(scale=0.5)
@@ -73,7 +81,9 @@ def test_heads_divide_by_the_root_of_the_dimension():
 def test_table_ii_half_a_million_parameters():
     """PORT Table II prints 0.5 M; heads of width D / heads with one W give a quarter of it."""
     assert count_parameters(Port()) == 532_050
-    assert count_parameters(Port(PortConfig(head_dim=16, shared_weight=True))) / 1e6 == pytest.approx(0.13, abs=0.03)
+    assert count_parameters(
+        Port(PortConfig(head_dim=16, shared_weight=True))
+    ) / 1e6 == pytest.approx(0.13, abs=0.03)
 
 
 def test_nll_is_over_masked_joints_only():
@@ -108,7 +118,9 @@ def test_refinement_replaces_below_delta_only():
     confidence = torch.tensor([[0.1, 0.3, 0.29]])
     mask = occluded_joints(confidence, 0.3)
     assert mask.tolist() == [[True, False, True]]
-    assert occluded_joints(confidence, torch.tensor([0.0, 0.5, 0.5])).tolist() == [[False, True, True]]
+    assert occluded_joints(confidence, torch.tensor([0.0, 0.5, 0.5])).tolist() == [
+        [False, True, True]
+    ]
     xy, recon = torch.zeros(1, 3, 2), torch.ones(1, 3, 2)
     assert replace_occluded(xy, recon, mask)[0, :, 0].tolist() == [1.0, 0.0, 1.0]
 
@@ -128,7 +140,9 @@ def test_the_mask_embedding_takes_the_row():
 
 @pytest.mark.parametrize(("leak_free", "leaks"), [(False, True), (True, False)])
 def test_a_masked_joint_leaks_into_its_neighbours_unless_told(leak_free, leaks):
-    """Eq. 5 mixes neighbours before the mask embedding is put in: moving a masked joint changes the others' rows."""
+    """Eq. 5 mixes neighbours before the mask embedding is put in: moving a masked joint changes
+    the others' rows.
+    """
     torch.manual_seed(1)
     model = build("port", "paper", leak_free=leak_free).eval()
     xy = torch.randn(1, 21, 2)
@@ -153,7 +167,9 @@ def test_leak_free_rows_keep_their_weight():
 
 
 def test_the_head_is_eq_10_then_eq_11():
-    """Written out: Sigmoid(W2 ReLU(W1 mean)) weighs the channels, then a linear map; without SE only the map."""
+    """Written out: Sigmoid(W2 ReLU(W1 mean)) weighs the channels, then a linear map; without SE
+    only the map.
+    """
     torch.manual_seed(1)
     head = RegressionHead(PortConfig(dim=8))
     z = torch.randn(3, 5, 8)
@@ -195,7 +211,10 @@ def test_queries_keys_and_values_are_graph_convolutions():
     layer.qkv.register_forward_hook(lambda module, args, out: seen.update(x=args[0], out=out))
     layer(z)
     torch.testing.assert_close(seen["x"], layer.norm1(z))
-    by_hand = sum(a @ seen["x"] @ w for a, w in zip(layer.qkv.powers, layer.qkv.weight)) / 2 + layer.qkv.bias
+    by_hand = (
+        sum(a @ seen["x"] @ w for a, w in zip(layer.qkv.powers, layer.qkv.weight)) / 2
+        + layer.qkv.bias
+    )
     torch.testing.assert_close(seen["out"], by_hand)
 
 

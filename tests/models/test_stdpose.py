@@ -61,13 +61,19 @@ def test_the_modified_sigmoid_is_eq_3():
     torch.testing.assert_close(modified_sigmoid(x), by_hand, atol=5e-5, rtol=0)
     rise = modified_sigmoid(torch.linspace(0, 3, 31))
     assert (rise.diff() > 0).all() and rise.max() < 1
-    assert modified_sigmoid(torch.zeros(1), 5.0, 0.0).item() == 0.5, "theta and k together set the value at rest"
-    torch.testing.assert_close(modified_sigmoid(torch.zeros(1), 5.0, 0.7), torch.tensor([1 / (1 + math.exp(3.5))]))
+    assert modified_sigmoid(torch.zeros(1), 5.0, 0.0).item() == 0.5, (
+        "theta and k together set the value at rest"
+    )
+    torch.testing.assert_close(
+        modified_sigmoid(torch.zeros(1), 5.0, 0.7), torch.tensor([1 / (1 + math.exp(3.5))])
+    )
 
 
 def test_residuals_are_the_key_frame_less_its_neighbours(frames):
     forward, backward = residuals(frames).unbind(1)
-    assert torch.equal(forward, frames[:, 1] - frames[:, 0]) and torch.equal(backward, frames[:, 1] - frames[:, 2])
+    assert torch.equal(forward, frames[:, 1] - frames[:, 0]) and torch.equal(
+        backward, frames[:, 1] - frames[:, 2]
+    )
     assert torch.equal(residuals(frames.flip(1)), residuals(frames).flip(1))
 
 
@@ -84,7 +90,12 @@ def test_the_mask_is_a_softmax_over_pixels_of_what_moves(frames):
         mask = dam(frames)
     w = dam.compress.weight[0, :, 0, 0]
     logits = sum(
-        weight * torch.einsum("k,bkyx->byx", w, 1 / (1 + torch.exp(-3.0 * ((frames[:, 1] - frames[:, t]).abs() - 0.2))))
+        weight
+        * torch.einsum(
+            "k,bkyx->byx",
+            w,
+            1 / (1 + torch.exp(-3.0 * ((frames[:, 1] - frames[:, t]).abs() - 0.2))),
+        )
         for t, weight in ((0, 0.3), (2, 2.0))
     )
     torch.testing.assert_close(taps["logits"], logits)
@@ -130,9 +141,14 @@ def test_tks_is_eq_6_joint_by_joint(frames):
         merged = []
         for j in range(K):
             own = slice(2 * j, 2 * j + 2)
-            x = F.conv2d(frames[:, :, j], first.weight[own], padding=1)  # left, key and right map of joint j alone
-            x = F.batch_norm(x, norm.running_mean[own], norm.running_var[own], norm.weight[own], norm.bias[own])
-            merged.append(F.conv2d(x.relu(), last.weight[j : j + 1], last.bias[j : j + 1], padding=1))
+            # left, key and right map of joint j alone
+            x = F.conv2d(frames[:, :, j], first.weight[own], padding=1)
+            x = F.batch_norm(
+                x, norm.running_mean[own], norm.running_var[own], norm.weight[own], norm.bias[own]
+            )
+            merged.append(
+                F.conv2d(x.relu(), last.weight[j : j + 1], last.bias[j : j + 1], padding=1)
+            )
         merged = torch.cat(merged, 1)
         space = tks.in_space(merged)
         final = tks.synthesis(torch.cat((space, frames[:, 0], frames[:, 1], frames[:, 2]), 1))
@@ -172,27 +188,47 @@ def test_cross_attention_is_eq_12():
         out = block(z, image)
         x = block.norm1(z)
         z = z + block.self_attention(x, x, x)
-        w, b = (part.chunk(3) for part in (block.cross_attention.in_proj.weight, block.cross_attention.in_proj.bias))
-        q, k, v = (split_heads(F.linear(x, *p), 2) for x, p in zip((block.norm2(z), image, image), zip(w, b)))
+        w, b = (
+            part.chunk(3)
+            for part in (block.cross_attention.in_proj.weight, block.cross_attention.in_proj.bias)
+        )
+        q, k, v = (
+            split_heads(F.linear(x, *p), 2)
+            for x, p in zip((block.norm2(z), image, image), zip(w, b))
+        )
         weights = torch.softmax(q @ k.mT / math.sqrt(6), -1)
         z = z + block.cross_attention.out_proj(merge_heads(weights @ v))
         z = z + block.mlp(block.norm3(z))
     torch.testing.assert_close(taps["cross_attention.attention.map"], weights)
     torch.testing.assert_close(out, z)
-    assert weights.shape == (2, 2, 5, 7) and tap_table(block)["cross_attention.attention.map"][-1] == "image_token"
+    assert (
+        weights.shape == (2, 2, 5, 7)
+        and tap_table(block)["cross_attention.attention.map"][-1] == "image_token"
+    )
 
 
 def test_tokens_are_made_of_masked_and_plain_heatmaps():
     torch.manual_seed(0)
     stda = SpatioTemporalDynamicsAggregation(12, 6, TINY).eval()
-    merged, mask, fused = torch.rand(2, K, 12, 8), torch.rand(2, 12, 8).flatten(1).softmax(-1), torch.randn(2, 12, 3, 2)
+    merged, mask, fused = (
+        torch.rand(2, K, 12, 8),
+        torch.rand(2, 12, 8).flatten(1).softmax(-1),
+        torch.randn(2, 12, 3, 2),
+    )
     mask = mask.view(2, 12, 8)
     with torch.no_grad(), record(stda) as taps:
         out = stda(merged, mask, fused)
     torch.testing.assert_close(taps["masked"], merged * mask[:, None] * 96)
     both = torch.cat((taps["masked"], merged), 1)
-    token = torch.einsum("ckyx,bkyx->bc", stda.embed.weight, both[..., 4:8, 4:8]) + stda.embed.bias + stda.position[3]
-    torch.testing.assert_close(taps["tokens"][:, 3], token), "the fourth token is the patch at row 1, column 1"
+    token = (
+        torch.einsum("ckyx,bkyx->bc", stda.embed.weight, both[..., 4:8, 4:8])
+        + stda.embed.bias
+        + stda.position[3]
+    )
+    (
+        torch.testing.assert_close(taps["tokens"][:, 3], token),
+        "the fourth token is the patch at row 1, column 1",
+    )
     assert out.shape == merged.shape
     with torch.no_grad(), record(stda, ["masked"]) as taps:
         stda(merged, torch.full((2, 12, 8), 1 / 96), fused)
@@ -200,14 +236,19 @@ def test_tokens_are_made_of_masked_and_plain_heatmaps():
 
 
 def test_without_the_mask_only_the_merged_maps_are_embedded():
-    assert made(row("d")).stda.embed.in_channels == K and made(row("e")).stda.embed.in_channels == 2 * K
+    assert (
+        made(row("d")).stda.embed.in_channels == K
+        and made(row("e")).stda.embed.in_channels == 2 * K
+    )
 
 
 # --- information ---
 
 
 def gaussians(nats: float, dim: int, shape: tuple[int, int], generator: torch.Generator):
-    """Pairs whose mutual information is known: correlation rho in each of `dim` coordinates, -dim/2 log(1 - rho^2) = nats."""
+    """Pairs whose mutual information is known: correlation rho in each of `dim` coordinates,
+    -dim/2 log(1 - rho^2) = nats.
+    """
     rho = math.sqrt(1 - math.exp(-2 * nats / dim))
     x, noise = torch.randn(2, *shape, dim, generator=generator)
     return x, rho * x + math.sqrt(1 - rho**2) * noise
@@ -216,9 +257,13 @@ def gaussians(nats: float, dim: int, shape: tuple[int, int], generator: torch.Ge
 @pytest.mark.parametrize(
     "shape", [(16, 48), (32, 192), (256, 1)]
 )  # people, places: `small`'s batch, the paper's, plain pairs
-@pytest.mark.parametrize(("nats", "dim"), [(0, 1), (0, 15), (0.5, 1), (2, 1), (0.5, 15), (2, 15), (5, 15), (10, 32)])
+@pytest.mark.parametrize(
+    ("nats", "dim"), [(0, 1), (0, 15), (0.5, 1), (2, 1), (0.5, 15), (2, 15), (5, 15), (10, 32)]
+)
 def test_estimates_come_near_known_information(nats, dim, shape):
-    """The mean of ten within 0.05 nats and a twentieth, whatever the scales, the places' means and the mixing."""
+    """The mean of ten within 0.05 nats and a twentieth, whatever the scales, the places' means
+    and the mixing.
+    """
     generator, found = torch.Generator().manual_seed(0), []
     for _ in range(10):
         x, y = gaussians(nats, dim, shape, generator)
@@ -226,13 +271,16 @@ def test_estimates_come_near_known_information(nats, dim, shape):
         mixing = torch.randn(dim, dim, generator=generator) + 3 * torch.eye(dim)
         found.append(gaussian_information(0.03 * x @ mixing + means[0], 50 * y - means[1]))
     error = torch.stack(found).std() / 10**0.5  # of the mean of ten
-    assert torch.stack(found).mean().item() == pytest.approx(nats, abs=0.05 + 0.05 * nats + 2 * error.item())
+    assert torch.stack(found).mean().item() == pytest.approx(
+        nats, abs=0.05 + 0.05 * nats + 2 * error.item()
+    )
 
 
 def test_information_of_numbers_that_can_be_done_by_hand():
     x = torch.tensor([-1.0, -1.0, 1.0, 1.0]).view(4, 1, 1)
     y = torch.tensor([-1.0, 1.0, -1.0, 1.0]).view(4, 1, 1)
-    chance = (torch.digamma(torch.tensor(1.5)) - torch.digamma(torch.tensor(1.0))).item() / 2  # 3 degrees of freedom
+    # 3 degrees of freedom
+    chance = (torch.digamma(torch.tensor(1.5)) - torch.digamma(torch.tensor(1.0))).item() / 2
     assert gaussian_information(x, y).item() == pytest.approx(-chance, abs=1e-4), "not correlated"
     half = gaussian_information(x, x + y).item()
     assert half == pytest.approx(0.5 * math.log(2) - chance, abs=2e-3), "rho squared is one half"
@@ -272,7 +320,9 @@ def test_the_signs_are_those_of_eq_11(monkeypatch):
     assert losses["loss.mutual_heatmap"].item() == pytest.approx(-0.01 * (0.5 - 0.1))
     patches = [F.avg_pool2d(m, 4).flatten(2).mT for m in maps]
     seen = [f.flatten(2).mT @ mutual.directions for f in features]
-    for pair, expected in zip(asked, ((patches[0], seen[0]), seen, (patches[0], patches[1]), patches[1:])):
+    for pair, expected in zip(
+        asked, ((patches[0], seen[0]), seen, (patches[0], patches[1]), patches[1:])
+    ):
         torch.testing.assert_close(tuple(pair), tuple(expected))
 
 
@@ -298,7 +348,10 @@ def test_descending_eq_11_gains_the_label_s_information_and_forgets_the_key_fram
 def test_the_key_frames_own_stand_still():
     torch.manual_seed(0)
     mutual = MutualInformation(12, TINY)
-    maps, features = torch.rand(3, 8, K, 12, 8, requires_grad=True), torch.randn(2, 8, 12, 3, 2, requires_grad=True)
+    maps, features = (
+        torch.rand(3, 8, K, 12, 8, requires_grad=True),
+        torch.randn(2, 8, 12, 3, 2, requires_grad=True),
+    )
     losses = mutual(maps[0], (features[0], features[1]), (maps[1], maps[2]))
     (losses["loss.mutual_feature"] + losses["loss.mutual_heatmap"]).backward()
     assert maps.grad[1].any() and features.grad[0].any(), "fused"
@@ -319,7 +372,9 @@ def test_annotations_take_the_place_of_the_maps_of_their_frames():
     given = model.encode(inputs["auxiliary_xy_crop"], inputs["auxiliary_weights"])
     assert torch.equal(used[:, 0, 3], given[:, 0, 3]) and torch.equal(used[:, 0, 2], own[:, 0, 2])
     known = inputs["auxiliary_weights"] > 0
-    assert torch.equal(used[:, ::2][known], given[known]) and torch.equal(used[:, ::2][~known], own[:, ::2][~known])
+    assert torch.equal(used[:, ::2][known], given[known]) and torch.equal(
+        used[:, ::2][~known], own[:, ::2][~known]
+    )
     with torch.no_grad():
         assert torch.equal(model(inputs["images"])["frames"], own), "estimation: none are given"
 
@@ -336,7 +391,9 @@ def test_rows_of_table_4_look_at_what_they_have(name):
         told = model(inputs["images"], auxiliary_xy_crop=inputs["auxiliary_xy_crop"])["heatmaps"]
     assert torch.equal(plain, pictures) == (name == "a")
     assert torch.equal(plain, told) == (name in "ab")
-    parts = {part for part in ("tff", "tks", "dam", "stda", "mutual") if getattr(model, part) is not None}
+    parts = {
+        part for part in ("tff", "tks", "dam", "stda", "mutual") if getattr(model, part) is not None
+    }
     ticks = {
         "a": "",
         "b": "tff",
@@ -373,7 +430,9 @@ def test_features_made_before_take_the_place_of_pictures():
     images = inputs.pop("images")
     with torch.no_grad():
         features = model.features_of(images)
-        torch.testing.assert_close(model(features=features, **inputs)["heatmaps"], model(images, **inputs)["heatmaps"])
+        torch.testing.assert_close(
+            model(features=features, **inputs)["heatmaps"], model(images, **inputs)["heatmaps"]
+        )
     for wrong in ({}, {"images": images, "features": features}):
         with pytest.raises(BadParameter, match="give one of the two"):
             model(**wrong)
@@ -387,18 +446,29 @@ def test_the_terms_are_eq_4_and_5():
     at = inputs["xy_crop"] @ model.to_heatmap[:, :2].T + model.to_heatmap[:, 2]
     v = inputs["weights"]
     truth = codecs.encode_heatmaps(at, v, config.grid, config.sigma)
-    for name, maps, weight in (("heatmap", found["heatmaps"], 1), ("frame", taps["estimated"][:, 1], 0.5)):
+    for name, maps, weight in (
+        ("heatmap", found["heatmaps"], 1),
+        ("frame", taps["estimated"][:, 1], 0.5),
+    ):
         expected = weight * (v * (maps - truth).square().sum((-2, -1))).sum(1).mean()
         torch.testing.assert_close(found[f"loss.{name}"], expected)
     assert {k for k in found if k.startswith("loss.")} == {
-        "loss.heatmap", "loss.frame", "loss.mutual_feature", "loss.mutual_heatmap"
-    }  # fmt: skip
+        "loss.heatmap",
+        "loss.frame",
+        "loss.mutual_feature",
+        "loss.mutual_heatmap",
+    }
     assert "loss.frame" not in made(replace(TINY, frame_weight=0.0))(**inputs), "Eq. 5 as printed"
 
 
-@pytest.mark.parametrize(("size", "padded", "grid"), [
-    ((192, 256), (192, 256), (48, 64)), ((288, 384), (288, 384), (72, 96)), ((168, 224), (176, 224), (44, 56)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("size", "padded", "grid"),
+    [
+        ((192, 256), (192, 256), (48, 64)),
+        ((288, 384), (288, 384), (72, 96)),
+        ((168, 224), (176, 224), (44, 56)),
+    ],
+)
 def test_sizes_that_16_does_not_divide_are_padded(size, padded, grid):
     config = STDPoseConfig(size=size)
     assert config.padded == padded and config.grid == grid
@@ -426,7 +496,8 @@ def test_padding_is_on_the_right_and_below_and_places_stay():
 def test_vitpose_weights_fit_backbone_and_head():
     torch.manual_seed(9)
     other = KeypointMaps(
-        Backbone(TINY.backbone, TINY.padded, TINY.widths, TINY.depths), HeatmapHead(12, K, TINY.deconv)
+        Backbone(TINY.backbone, TINY.padded, TINY.widths, TINY.depths),
+        HeatmapHead(12, K, TINY.deconv),
     )
     model = made()
     report = load_into(model, other.state_dict(), partial=True)
@@ -440,10 +511,11 @@ def test_vitpose_weights_fit_backbone_and_head():
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"stda": False, "dam": False}, "switch STDA on"), ({"stda": False, "tks": False, "mi": False}, "a mask without"),
+        ({"stda": False, "dam": False}, "switch STDA on"),
+        ({"stda": False, "tks": False, "mi": False}, "a mask without"),
         ({"tff": False, "tks": False}, "information of nothing"),
     ],
-)  # fmt: skip
+)
 def test_configurations_that_cannot_be(wrong, said):
     with pytest.raises(BadParameter, match=said):
         STDPoseConfig(**wrong)
@@ -451,7 +523,11 @@ def test_configurations_that_cannot_be(wrong, said):
 
 def test_backbones_without_tokens_and_heads_that_do_not_fit_are_refused():
     with pytest.raises(BadParameter, match="choose a ViT"):
-        STDPose(replace(TINY, size=(32, 64), backbone="resnet18", widths=(8, 8, 12, 16), depths=(1, 1, 1, 1)))
+        STDPose(
+            replace(
+                TINY, size=(32, 64), backbone="resnet18", widths=(8, 8, 12, 16), depths=(1, 1, 1, 1)
+            )
+        )
     with pytest.raises(BadParameter, match="5 heads of 12"):
         STDPose(replace(TINY, heads=5))
 
@@ -485,5 +561,7 @@ def test_a_few_steps_lower_the_loss():
 
 
 def test_the_small_configuration_can_be_shipped(tmp_path):
-    path = checkpoint.save(tmp_path / "small.safetensors", build("stdpose", "small"), {"model": "stdpose"})
+    path = checkpoint.save(
+        tmp_path / "small.safetensors", build("stdpose", "small"), {"model": "stdpose"}
+    )
     assert path.stat().st_size <= 4_000_000

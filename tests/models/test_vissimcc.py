@@ -40,15 +40,25 @@ def example(config: VisSimCCConfig, batch: int = 3):
 
 
 def test_the_mask_keeps_visible_joints_although_eq_3_prints_the_opposite():
-    assert visibility_mask(torch.tensor([[0.49, 0.5, 0.9]])).tolist() == [[pytest.approx(0.01), 1, 1]]
-    assert visibility_mask(torch.tensor([[0.6, 0.8]]), 0.2, 0.7).tolist() == [[pytest.approx(0.2), 1]]
+    assert visibility_mask(torch.tensor([[0.49, 0.5, 0.9]])).tolist() == [
+        [pytest.approx(0.01), 1, 1]
+    ]
+    assert visibility_mask(torch.tensor([[0.6, 0.8]]), 0.2, 0.7).tolist() == [
+        [pytest.approx(0.2), 1]
+    ]
     assert label_mask(LABELS).tolist() == [[pytest.approx(0.01), pytest.approx(0.01), 1]]
-    assert label_mask(LABELS, raw=True).tolist() == [[pytest.approx(0.01), 1, 0]], "as released: inverted"
+    assert label_mask(LABELS, raw=True).tolist() == [[pytest.approx(0.01), 1, 0]], (
+        "as released: inverted"
+    )
 
 
 def test_masked_features_are_scaled_joint_by_joint():
     feature = torch.ones(1, 3, 2)
-    assert masked_features(feature, torch.tensor([[1, 0.5, 0.25]]))[0, :, 1].tolist() == [1, 0.5, 0.25]
+    assert masked_features(feature, torch.tensor([[1, 0.5, 0.25]]))[0, :, 1].tolist() == [
+        1,
+        0.5,
+        0.25,
+    ]
 
 
 def test_visibility_loss_is_binary_joint_by_joint():
@@ -64,9 +74,13 @@ def test_an_attention_head_is_eq_5_and_heads_are_joined_by_eq_6():
     z = torch.randn(2, 14, 6)
     heads = []
     for i in range(2):  # d_h = 3: columns of the projections belong to one head
-        q, k, v = (z @ part.weight[3 * i : 3 * i + 3].T for part in (block.query, block.key, block.value))
+        q, k, v = (
+            z @ part.weight[3 * i : 3 * i + 3].T for part in (block.query, block.key, block.value)
+        )
         heads.append(torch.softmax(q @ k.mT / 3**0.5, -1) @ v)
-    torch.testing.assert_close(block.attend(z), torch.cat(heads, -1) @ block.project.weight.T + block.project.bias)
+    torch.testing.assert_close(
+        block.attend(z), torch.cat(heads, -1) @ block.project.weight.T + block.project.bias
+    )
     y = z + block.attend(block.norm1(z))
     torch.testing.assert_close(block(z), y + block.mlp(block.norm2(y)))
 
@@ -123,7 +137,9 @@ def test_three_sources_of_visibility():
 
 
 def test_forcing_a_joint_hidden_keeps_its_feature_from_the_others():
-    """A switch of the explorer: what a hidden joint holds changes the others a hundred times less."""
+    """A switch of the explorer: what a hidden joint holds changes the others a hundred times
+    less.
+    """
     torch.manual_seed(4)
     module = VisibilityReasoning(7, MODULE).eval()
     feature = torch.randn(1, 14, 7)
@@ -145,10 +161,16 @@ def test_forcing_a_joint_hidden_keeps_its_feature_from_the_others():
 
 def test_masked_joints_are_told_apart_by_their_embedding():
     module = VisibilityReasoning(7, replace(MODULE, visibility="truth")).eval()
-    plain = VisibilityReasoning(7, replace(MODULE, visibility="truth", joint_embedding=False)).eval()
+    plain = VisibilityReasoning(
+        7, replace(MODULE, visibility="truth", joint_embedding=False)
+    ).eval()
     plain.load_state_dict({k: v for k, v in module.state_dict().items() if k != "joints"})
     nothing, hidden = torch.zeros(1, 14, 7), torch.ones(1, 14, dtype=torch.long)
-    assert plain(nothing, hidden)["feature"].std(1).max() < 1e-6 < module(nothing, hidden)["feature"].std(1).min()
+    assert (
+        plain(nothing, hidden)["feature"].std(1).max()
+        < 1e-6
+        < module(nothing, hidden)["feature"].std(1).min()
+    )
 
 
 @pytest.mark.parametrize("residual", ["masked", "none"])
@@ -212,7 +234,9 @@ def test_the_truth_is_read_back(config):
         within = 0.5 / chosen.split
     else:
         at = xy @ model.to_heatmap[:, :2].T + model.to_heatmap[:, 2]
-        scores = made["heatmaps"] = encode_heatmaps(at, torch.ones(xy.shape[:2]), model.grid, chosen.heatmap_sigma)
+        scores = made["heatmaps"] = encode_heatmaps(
+            at, torch.ones(xy.shape[:2]), model.grid, chosen.heatmap_sigma
+        )
         within = 0.5 * chosen.size[0] / (model.grid[0] - 1)
     assert (model.decode(made)[0] - xy).abs().max() <= within + 1e-3
     loss = model._pose_loss(scores, xy, torch.ones(xy.shape[:2]))
@@ -222,17 +246,22 @@ def test_the_truth_is_read_back(config):
 def test_unlabelled_joints_have_no_say_in_the_pose():
     model, inputs = build("vissimcc", "tiny").eval(), example(TINY)
     inputs["visibility"][:, 3] = 0
-    moved = inputs | {"xy_crop": inputs["xy_crop"].index_add(1, torch.tensor([3]), torch.ones(3, 1, 2))}
+    moved = inputs | {
+        "xy_crop": inputs["xy_crop"].index_add(1, torch.tensor([3]), torch.ones(3, 1, 2))
+    }
     assert model(**inputs)["loss.pose"] == model(**moved)["loss.pose"]
     seen = (inputs["visibility"] == 2).float()
-    assert model(**inputs, weights=seen)["loss.pose"] < model(**inputs)["loss.pose"], "Table 1: visible joints alone"
+    assert model(**inputs, weights=seen)["loss.pose"] < model(**inputs)["loss.pose"], (
+        "Table 1: visible joints alone"
+    )
     with pytest.raises(BadParameter, match="without visibility"):
         model(inputs["images"], xy_crop=inputs["xy_crop"])
 
 
 @pytest.mark.parametrize("config", ["tiny", "tiny_hrnet"])
 def test_the_flip_test_does_not_care_which_side_it_sees_first(config):
-    chosen = replace(config_of("vissimcc", config), split=1.0)  # with more bins a px the last ones have no mirror image
+    # with more bins a px the last ones have no mirror image
+    chosen = replace(config_of("vissimcc", config), split=1.0)
     model = VisSimCC(chosen).eval()
     images, other = example(chosen)["images"], skeleton(chosen.skeleton).flip_index.tolist()
     with torch.no_grad():
@@ -250,14 +279,18 @@ def test_the_flip_test_mirrors_the_labels_too():
     with record(model, ["reasoning.mask"]) as taps:
         model.flip_test(inputs["images"], labels)
     here, there = taps.calls("reasoning.mask")
-    assert torch.equal(there, here[:, list(skeleton("coco17").flip_index)]) and not torch.equal(there, here)
+    assert torch.equal(there, here[:, list(skeleton("coco17").flip_index)]) and not torch.equal(
+        there, here
+    )
     released = VisSimCC(replace(TINY, visibility="truth", mirror_labels=False)).eval()
     with record(released, ["reasoning.mask"]) as taps:
         released.flip_test(inputs["images"], labels)
     assert torch.equal(*taps.calls("reasoning.mask"))
 
 
-@pytest.mark.parametrize("switch", sorted(set(RELEASED) - {"mirror_labels", "alignment", "raw_labels"}))
+@pytest.mark.parametrize(
+    "switch", sorted(set(RELEASED) - {"mirror_labels", "alignment", "raw_labels"})
+)
 def test_every_switch_changes_what_comes_out(switch):
     def made(config):
         torch.manual_seed(1)
@@ -268,7 +301,11 @@ def test_every_switch_changes_what_comes_out(switch):
             if k in model.state_dict() and v.shape == model.state_dict()[k].shape
         }
         model.load_state_dict(model.state_dict() | state)
-        return {k: v for k, v in model(**example(config)).items() if k in ("x", "loss.pose", "loss.visibility")}
+        return {
+            k: v
+            for k, v in model(**example(config)).items()
+            if k in ("x", "loss.pose", "loss.visibility")
+        }
 
     torch.manual_seed(1)
     base = VisSimCC(TINY)
@@ -308,7 +345,9 @@ def test_every_tap_of_the_explorer_says_what_its_axes_are():
 
 
 def test_the_small_configuration_can_be_shipped(tmp_path):
-    path = checkpoint.save(tmp_path / "small.safetensors", build("vissimcc", "small"), {"model": "vissimcc"})
+    path = checkpoint.save(
+        tmp_path / "small.safetensors", build("vissimcc", "small"), {"model": "vissimcc"}
+    )
     assert path.stat().st_size < 4e6
 
 
@@ -316,7 +355,10 @@ def test_the_small_configuration_can_be_shipped(tmp_path):
 def test_a_configuration_survives_its_card(name):
     config = config_of("vissimcc", name)
     again = json.loads(json.dumps(asdict(config)))
-    assert VisSimCCConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in again.items()}) == config
+    assert (
+        VisSimCCConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in again.items()})
+        == config
+    )
 
 
 def test_published_weights_load_into_a_model_with_reasoning():
@@ -324,8 +366,12 @@ def test_published_weights_load_into_a_model_with_reasoning():
     source = build("vissimcc", "tiny_plain")
     theirs = {}
     for name, tensor in source.state_dict().items():
-        for ours, official in (("maps.backbone.net.", ""), ("maps.head.deconv.", "deconv_layers."),
-                               ("maps.head.final.", "final_layer."), ("classify.", "mlp_head_")):  # fmt: skip
+        for ours, official in (
+            ("maps.backbone.net.", ""),
+            ("maps.head.deconv.", "deconv_layers."),
+            ("maps.head.final.", "final_layer."),
+            ("classify.", "mlp_head_"),
+        ):
             name = official + name[len(ours) :] if name.startswith(ours) else name
         theirs[name] = tensor
     plain, whole = build("vissimcc", "tiny_plain"), build("vissimcc", "tiny")

@@ -1,4 +1,6 @@
-"""`python -m tests.parity FILE...`: exit 1 when a difference is above |a-b| <= 1e-5 + 1e-6 |b|, 2 for what cannot be read."""
+"""`python -m tests.parity FILE...`: exit 1 when a difference is above |a-b| <= 1e-5 + 1e-6 |b|,
+2 for what cannot be read.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,15 @@ from . import hanet, otpose, port, simcc, visibility, vitpose
 from .harness import compare_file
 
 CHECKS = [
-    port.CHECK, hanet.NETWORK, hanet.LOSS, hanet.METRICS, simcc.CHECK, vitpose.CHECK, visibility.CHECK,
+    port.CHECK,
+    hanet.NETWORK,
+    hanet.LOSS,
+    hanet.METRICS,
+    simcc.CHECK,
+    vitpose.CHECK,
+    visibility.CHECK,
     *otpose.CHECKS,
-]  # fmt: skip
+]
 
 
 def main(paths: list[str]) -> int:
@@ -37,7 +45,8 @@ def main(paths: list[str]) -> int:
         if lines:
             worst = max(lines, key=lambda line: line.excess)
             print(
-                f"  worst of {len(lines)}: {worst.name}, {worst.excess:.3g} of what is allowed; {len(left_out)} not compared"
+                f"  worst of {len(lines)}: {worst.name}, {worst.excess:.3g} of what is allowed; "
+                f"{len(left_out)} not compared"
             )
         if not lines or not all(line.ok for line in lines):
             status = max(status, 1)

@@ -26,12 +26,21 @@ def compute_network(header: dict[str, str], t: dict) -> Result:
     length, levels, hidden = x.shape[1], int(header["enc_layers"]), int(header["hidden"])
     settings = RELEASED | {"pre_norm": header["pre_norm"] == "True"}
     config = HANetConfig(
-        channels=x.shape[2], coordinates=1, interval=int(header["sample_interval"]), dim=hidden, levels=levels,
-        decoder_levels=int(header["dec_layers"]), heads=int(header["nheads"]), mlp_ratio=int(header["dim_feedforward"]) / hidden,
-        kernel=t["weight.transformer.decoder_embed.weight"].shape[-1], **settings,
-    )  # fmt: skip
+        channels=x.shape[2],
+        coordinates=1,
+        interval=int(header["sample_interval"]),
+        dim=hidden,
+        levels=levels,
+        decoder_levels=int(header["dec_layers"]),
+        heads=int(header["nheads"]),
+        mlp_ratio=int(header["dim_feedforward"]) / hidden,
+        kernel=t["weight.transformer.decoder_embed.weight"].shape[-1],
+        **settings,
+    )
     model = HANet(config).eval()
-    weights = {k.removeprefix("weight."): torch.tensor(v) for k, v in t.items() if k.startswith("weight.")}
+    weights = {
+        k.removeprefix("weight."): torch.tensor(v) for k, v in t.items() if k.startswith("weight.")
+    }
     checkpoint.load_into(model, weights, key_map=lambda name: released_key(name, levels))
     with torch.no_grad(), record(model) as taps:
         out = model(x, dense=True)
@@ -44,7 +53,10 @@ def compute_network(header: dict[str, str], t: dict) -> Result:
     result = {"out.final": fast["xy"], "out.refined": out["refined"]}
     result |= {k: v.transpose(0, 1) for k, v in frame_first.items()}
     result |= {f"mid.offset{i}": seen[f"offset_taps.{i}"].permute(1, 2, 0) for i in range(levels)}
-    result |= {"mid.interp": seen["line"].transpose(1, 2), "mid.decoder_tgt": seen["value"].transpose(1, 2)}
+    result |= {
+        "mid.interp": seen["line"].transpose(1, 2),
+        "mid.decoder_tgt": seen["value"].transpose(1, 2),
+    }
     for i in range(levels):
         code = sine_position(torch.arange(length), length, hidden * 2**i)
         result[f"out.pos_embed{i}"] = code[:, None].expand(-1, len(x), -1)
@@ -60,16 +72,24 @@ NETWORK = Check("hanet", lambda h: h.get("cls") == "lib.models.HANet.HANet", com
 
 def compute_loss(header: dict[str, str], t: dict) -> Result:
     final, refined = (torch.tensor(t[f"in.{k}"], requires_grad=True) for k in ("final", "refined"))
-    truth, hidden, padded = (torch.tensor(t[f"in.{k}"]) for k in ("gt", "encoder_mask", "decoder_mask"))
+    truth, hidden, padded = (
+        torch.tensor(t[f"in.{k}"]) for k in ("gt", "encoder_mask", "decoder_mask")
+    )
     weights = float(t["in.lamada"].item()), float(t["in.w_decoder"].item())
     out = {}
     for norm in (1, 2):
         terms = released_terms(final, refined, truth, hidden == 0, padded == 0, norm)
         by_channel, top = released_loss(terms, *weights)
-        out |= {f"out.l{norm}_terms": terms, f"out.per_channel_l{norm}": by_channel, f"out.topk_l{norm}": top}
+        out |= {
+            f"out.l{norm}_terms": terms,
+            f"out.per_channel_l{norm}": by_channel,
+            f"out.topk_l{norm}": top,
+        }
     out["out.l1_loss"] = out["out.per_channel_l1"].sum()
     out["out.final_loss"] = out["out.l1_loss"] + out["out.topk_l1"]
-    out["out.grad_final"], out["out.grad_refined"] = torch.autograd.grad(out["out.final_loss"], (final, refined))
+    out["out.grad_final"], out["out.grad_refined"] = torch.autograd.grad(
+        out["out.final_loss"], (final, refined)
+    )
     return Result({k: v.detach().numpy() for k, v in out.items()})
 
 
@@ -97,9 +117,13 @@ def compute_metrics(header: dict[str, str], t: dict) -> Result:
     size = t["in.pck.imgshape"][0][::-1]
     for threshold in (0.05, 0.1, 0.2):
         two = (t[f"in.pck.{k}"].astype(np.float64) * size for k in ("pred", "gt"))
-        out[f"out.pck.{threshold:g}"] = metrics.pck(*two, metrics.box_sizes(t["in.pck.bbox"]), threshold)
+        out[f"out.pck.{threshold:g}"] = metrics.pck(
+            *two, metrics.box_sizes(t["in.pck.bbox"]), threshold
+        )
     reason = "output minus a row of the input's read frames that is neither their mean over frames nor over sequences"
-    left = dict.fromkeys((f"out.eval3d.relative_improvement_{kind}" for kind in ("mpjpe", "pampjpe")), reason)
+    left = dict.fromkeys(
+        (f"out.eval3d.relative_improvement_{kind}" for kind in ("mpjpe", "pampjpe")), reason
+    )
     return Result(out | _table_2d(t, step) | _table_3d(t, step), left)
 
 
@@ -109,11 +133,17 @@ def _sequences(t: dict, kind: str):
 
 
 def _table_2d(t: dict, step: int) -> dict:
-    """Means over sequences of PCK: input, its straight lines, refined read frames (`denosie`), final (`output`)."""
+    """Means over sequences of PCK: input, its straight lines, refined read frames (`denosie`),
+    final (`output`).
+    """
     rows: dict[str, list[float]] = {}
     for s in _sequences(t, "eval2d"):
         size = s["imgshape"][0][::-1].astype(np.float64)
-        windows = {"input": s["pred"][0], "linear_interp": _lines(s["pred"][0], step), "output": s["final"]}
+        windows = {
+            "input": s["pred"][0],
+            "linear_interp": _lines(s["pred"][0], step),
+            "output": s["final"],
+        }
         made = {k: _sequence(w, step) for k, w in windows.items()}
         made |= {"denosie": _sequence(s["refined"], step)[::step], "read": made["input"][::step]}
         truth = _sequence(s["gt"][0], step)
@@ -122,12 +152,16 @@ def _table_2d(t: dict, step: int) -> dict:
             every = step if name in ("denosie", "read") else 1
             two = [v.reshape(len(v), -1, 2) * size for v in (values, truth[::every])]
             for threshold, short in ((0.05, "005"), (0.1, "01"), (0.2, "02")):
-                rows.setdefault(f"{name}_pck_{short}", []).append(metrics.pck(*two, boxes[::every], threshold).mean())
+                rows.setdefault(f"{name}_pck_{short}", []).append(
+                    metrics.pck(*two, boxes[::every], threshold).mean()
+                )
     out = {k: np.mean(v) for k, v in rows.items()}
     for short in ("005", "01", "02"):
         gain = out[f"output_pck_{short}"] - out[f"input_pck_{short}"]
         out[f"improvement_pck_{short}"] = gain
-        out[f"relative_improvement_pck_{short}"] = out[f"output_pck_{short}"] - out.pop(f"read_pck_{short}")
+        out[f"relative_improvement_pck_{short}"] = out[f"output_pck_{short}"] - out.pop(
+            f"read_pck_{short}"
+        )
     return {f"out.eval2d.{k}": v for k, v in out.items()}
 
 
@@ -135,14 +169,24 @@ def _table_3d(t: dict, step: int) -> dict:
     """Means over the frames of all sequences, root joint subtracted, mm."""
     rows: dict[str, list[np.ndarray]] = {}
     for s in _sequences(t, "eval3d"):
-        windows = {"input": s["pred"][0], "linear_interp": _lines(s["pred"][0], step), "output": s["final"]}
-        made = {k: _sequence(w, step) for k, w in windows.items()} | {"decoder": _sequence(s["refined"], step)[::step]}
+        windows = {
+            "input": s["pred"][0],
+            "linear_interp": _lines(s["pred"][0], step),
+            "output": s["final"],
+        }
+        made = {k: _sequence(w, step) for k, w in windows.items()} | {
+            "decoder": _sequence(s["refined"], step)[::step]
+        }
         truth = _sequence(s["gt"][0], step)
         for name, values in made.items():
             every = step if name == "decoder" else 1
             p, g = (v.reshape(len(v), -1, 3) * 1000 for v in (values, truth[::every]))
             p, g = p - p[:, :1], g - g[:, :1]
-            found = metrics.epe(p, g), metrics.p_epe(p, g, align="pred_to_truth"), metrics.accel(p, g)
+            found = (
+                metrics.epe(p, g),
+                metrics.p_epe(p, g, align="pred_to_truth"),
+                metrics.accel(p, g),
+            )
             for kind, value in zip(("mpjpe", "pampjpe", "accel"), found):
                 rows.setdefault(f"{name}_{kind}", []).append(value)
     out = {k: np.concatenate(v).mean() for k, v in rows.items()}
@@ -152,4 +196,6 @@ def _table_3d(t: dict, step: int) -> dict:
     return {f"out.eval3d.{k}": v for k, v in out.items()}
 
 
-METRICS = Check("hanet_metrics", lambda h: h.get("cls") == "lib.utils.eval_metrics", compute_metrics)
+METRICS = Check(
+    "hanet_metrics", lambda h: h.get("cls") == "lib.utils.eval_metrics", compute_metrics
+)

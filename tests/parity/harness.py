@@ -1,4 +1,6 @@
-"""Recognise a fixture by its header, compute what it asks for, compare every output or say why not."""
+"""Recognise a fixture by its header, compute what it asks for, compare every output or say why
+not.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ ABSOLUTE, RELATIVE = 1e-5, 1e-6
 
 @dataclass
 class Result:
-    """What a check computed, by the fixture's names ("out.epe", "mid.enc0"), and what it leaves out with the reason."""
+    """What a check computed, by the fixture's names ("out.epe", "mid.enc0"), and what it leaves
+    out with the reason.
+    """
 
     computed: dict[str, np.ndarray]
     left_out: dict[str, str] = field(default_factory=dict)
@@ -51,11 +55,17 @@ def compare(name: str, ours: np.ndarray, theirs: np.ndarray) -> Line:
         return Line(name, np.inf, np.inf, "not finite")
     if not difference.size:
         return Line(name, 0.0, 0.0, "empty")
-    return Line(name, float(difference.max()), float((difference / (ABSOLUTE + RELATIVE * np.abs(theirs))).max()))
+    return Line(
+        name,
+        float(difference.max()),
+        float((difference / (ABSOLUTE + RELATIVE * np.abs(theirs))).max()),
+    )
 
 
 def compare_file(path: str | Path, checks: list[Check]) -> tuple[str, list[Line], dict[str, str]]:
-    """(name of the check, one line an output that was compared, name -> reason for those that were not)."""
+    """(name of the check, one line an output that was compared, name -> reason for those that
+    were not).
+    """
     header = read_header(path)
     check = next((c for c in checks if c.recognises(header)), None)
     if check is None:
@@ -70,10 +80,14 @@ def compare_file(path: str | Path, checks: list[Check]) -> tuple[str, list[Line]
     except KeyError as error:
         raise BadFile(f"a fixture of {check.name} needs the tensor {error}", file=path) from None
     except (ValueError, TypeError, RuntimeError, IndexError, np.linalg.LinAlgError) as error:
-        problem = f"{check.name} cannot be computed from these tensors: {type(error).__name__}: {error}"
+        problem = (
+            f"{check.name} cannot be computed from these tensors: {type(error).__name__}: {error}"
+        )
         raise BadFile(problem[:300], file=path) from None
     wanted = {k for k in tensors if k.startswith(("out.", "mid."))}
-    lines = [compare(k, result.computed[k], tensors[k]) for k in sorted(wanted & result.computed.keys())]
+    lines = [
+        compare(k, result.computed[k], tensors[k]) for k in sorted(wanted & result.computed.keys())
+    ]
     lines += [
         Line(k, np.inf, np.inf, "neither computed nor explained")
         for k in sorted(wanted - result.computed.keys() - result.left_out.keys())

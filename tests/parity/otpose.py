@@ -67,16 +67,28 @@ def our_weights(t: Mapping, model: torch.nn.Module) -> dict[str, Tensor]:
 
 def flow_mask(header: dict[str, str], t: dict) -> Result:
     order = [3, 1, 0, 2, 4]  # in time, out of cur, prev, next, pprev, nnext
-    heatmaps = torch.tensor(t["in.heatmaps_cur_prev_next_pprev_nnext"]).unflatten(0, (5, -1))[order].transpose(0, 1)
+    heatmaps = (
+        torch.tensor(t["in.heatmaps_cur_prev_next_pprev_nnext"])
+        .unflatten(0, (5, -1))[order]
+        .transpose(0, 1)
+    )
     margins = torch.tensor(t["in.margin_prev_next_pprev_nnext"]).float()
-    distance = torch.stack((margins[:, 2], margins[:, 0], torch.zeros(len(margins)), margins[:, 1], margins[:, 3]), 1)
+    distance = torch.stack(
+        (margins[:, 2], margins[:, 0], torch.zeros(len(margins)), margins[:, 1], margins[:, 3]), 1
+    )
     flows = keypoint_flows(heatmaps, distance)
     masks = occlusion_masks(flows)
     known = {"mask": masks, "flow": flows, "psi": {"total": torch.tensor(t["in.context_encoding"])}}
-    out = {"F_prev": flows["prev"], "F_total": flows["total"], "M_total": masks["total"],
-           "squeezed": flows["total"].sum(1, keepdim=True).expand_as(flows["total"])}  # fmt: skip
+    out = {
+        "F_prev": flows["prev"],
+        "F_total": flows["total"],
+        "M_total": masks["total"],
+        "squeezed": flows["total"].sum(1, keepdim=True).expand_as(flows["total"]),
+    }
     for name, kind in (("x1", "prev"), ("x2", "sub")):
-        out[name] = torch.stack([known[what][k] for what, k in branch_features(kind, exchanged=True)], 2).flatten(1, 2)
+        out[name] = torch.stack(
+            [known[what][k] for what, k in branch_features(kind, exchanged=True)], 2
+        ).flatten(1, 2)
     return Result({f"out.{k}": v.numpy() for k, v in out.items()})
 
 
@@ -98,10 +110,15 @@ def encoder(header: dict[str, str], t: dict) -> Result:
         module.register_forward_hook(keep)
 
     for module, name, what in (
-        (first, "block0_in", "in"), (first, "block0_out", "out"), (first.norm1, "block0_attn_in", "out"),
-        (first.query[0], "block0_q", "out"), (first.key[0], "block0_k", "out"), (first.value[0], "block0_v", "out"),
-        (first.project, "block0_attn_before_proj", "in"), (first.project, "block0_attn_out", "out"),
-    ):  # fmt: skip
+        (first, "block0_in", "in"),
+        (first, "block0_out", "out"),
+        (first.norm1, "block0_attn_in", "out"),
+        (first.query[0], "block0_q", "out"),
+        (first.key[0], "block0_k", "out"),
+        (first.value[0], "block0_v", "out"),
+        (first.project, "block0_attn_before_proj", "in"),
+        (first.project, "block0_attn_out", "out"),
+    ):
         watch(module, name, what)
     with torch.no_grad():
         out = {"out.feat0": ours(x).flatten(2)}
@@ -114,7 +131,9 @@ def encoder(header: dict[str, str], t: dict) -> Result:
 
 
 def rsb(header: dict[str, str], t: dict) -> Result:
-    ours = steps_blocks(int(header["in_planes"]), int(header["out_planes"]), int(header["num_blocks"])).eval()
+    ours = steps_blocks(
+        int(header["in_planes"]), int(header["out_planes"]), int(header["num_blocks"])
+    ).eval()
     ours.load_state_dict(our_weights(t, ours), strict=False)
     x = torch.tensor(t["in.x"])
     with torch.no_grad():
@@ -124,13 +143,19 @@ def rsb(header: dict[str, str], t: dict) -> Result:
 def refine(header: dict[str, str], t: dict) -> Result:
     total = torch.tensor(t["in.F_total"])
     config = OTPoseConfig(
-        refine_channels=int(header["def_ch"]), refine_blocks=int(header["num_blocks"]), sigmoid=False,
+        refine_channels=int(header["def_ch"]),
+        refine_blocks=int(header["num_blocks"]),
+        sigmoid=False,
         dilations=tuple(int(n) for n in header["dilations"].split(",")),
-    )  # fmt: skip
+    )
     ours = Refine(config, total.shape[1]).eval()
     ours.load_state_dict(our_weights(t, ours), strict=False)
     with torch.no_grad(), record(ours, ["*", "combine"]) as taps:
-        out = {"out.output_heatmaps": ours(total, [torch.tensor(t[f"in.phi_{n}"]) for n in ("prev", "sub")])}
+        out = {
+            "out.output_heatmaps": ours(
+                total, [torch.tensor(t[f"in.phi_{n}"]) for n in ("prev", "sub")]
+            )
+        }
     out |= {"mid.def_heatmaps": taps["moved"], "mid.trans_heatmaps": taps["combine"]}
     for i in range(len(config.dilations)):
         out |= {
@@ -159,8 +184,11 @@ def loss(header: dict[str, str], t: dict) -> Result:
         end = "" if name == "JointsMSE_OHKM" else "_s"
         mean = each.mean(0).sum() / each.shape[1]
         ohkm = (0.5 * each).topk(k).values.mean()
-        out |= {f"out.{name}.final_loss": released_loss(each, k), f"out.{name}.mse_loss{end}": mean,
-                f"out.{name}.ohkm_loss{end}": ohkm}  # fmt: skip
+        out |= {
+            f"out.{name}.final_loss": released_loss(each, k),
+            f"out.{name}.mse_loss{end}": mean,
+            f"out.{name}.ohkm_loss{end}": ohkm,
+        }
     out |= {f"out.grad_{n}": g for n, g in zip(names, grads)}
     return Result({k: v.detach().numpy() for k, v in out.items()})
 

@@ -24,10 +24,18 @@ COVERED = {
     *(check.name for check in otpose.CHECKS),
 }
 EXPLAINED = {  # outputs that are explained instead of followed
-    "out.final_legacy_int_mask", "out.eval3d.relative_improvement_mpjpe", "out.eval3d.relative_improvement_pampjpe",
-    "out.feat1", "out.feat2", "mid.branch0_out", "mid.branch1_out",
-    "out.nmt_loss_ls0.1", "out.nmtnorm_loss_ls0.1", "out.simdr_int_target", "out.simdr_target_weight",
-}  # fmt: skip
+    "out.final_legacy_int_mask",
+    "out.eval3d.relative_improvement_mpjpe",
+    "out.eval3d.relative_improvement_pampjpe",
+    "out.feat1",
+    "out.feat2",
+    "mid.branch0_out",
+    "mid.branch1_out",
+    "out.nmt_loss_ls0.1",
+    "out.nmtnorm_loss_ls0.1",
+    "out.simdr_int_target",
+    "out.simdr_target_weight",
+}
 
 
 def test_covered_fixtures_agree(parity_root):
@@ -37,7 +45,9 @@ def test_covered_fixtures_agree(parity_root):
             name, lines, left_out = compare_file(path, CHECKS)
             seen.add(name)
             assert len(lines) >= 1 and [line for line in lines if not line.ok] == [], path.name
-            assert set(left_out) <= EXPLAINED, "every other output of this fixture has a counterpart"
+            assert set(left_out) <= EXPLAINED, (
+                "every other output of this fixture has a counterpart"
+            )
     assert seen == COVERED
 
 
@@ -88,7 +98,9 @@ def test_a_damaged_fixture_is_named_and_the_next_one_still_compared(
 
 @pytest.mark.parametrize("std_px", [45, 400])
 def test_the_turn_agrees_at_any_scale(parity_root, tmp_path, rng, std_px):
-    """The public program's turn, from coordinates that fp32 holds exactly: stored, only its results are rounded."""
+    """The public program's turn, from coordinates that fp32 holds exactly: stored, only its
+    results are rounded.
+    """
     source, scaled = parity_root / "port_metrics.safetensors", tmp_path / "scaled.safetensors"
     tensors = load_file(source)
     pred, recon = (rng.normal(0, std_px, (7, 21, 2)).astype(np.float32) for _ in range(2))
@@ -98,10 +110,15 @@ def test_the_turn_agrees_at_any_scale(parity_root, tmp_path, rng, std_px):
     hidden = np.arange(21) % 3 == 0
     back = recon @ turn
     new = {
-        "in.gt": pred, "in.pred": pred, "in.mask": np.tile(hidden, (7, 1)), "in.recon_rotated": recon,
-        "out.rot_inv": turn, "out.rotated": local @ turn.swapaxes(1, 2), "out.recon_back": back,
+        "in.gt": pred,
+        "in.pred": pred,
+        "in.mask": np.tile(hidden, (7, 1)),
+        "in.recon_rotated": recon,
+        "out.rot_inv": turn,
+        "out.rotated": local @ turn.swapaxes(1, 2),
+        "out.recon_back": back,
         "out.refined_localized": np.where(hidden[:, None], back, local),
-    }  # fmt: skip
+    }
     tensors |= {k: np.ascontiguousarray(v, np.float32) for k, v in new.items()}
     save_file(tensors, scaled, metadata=read_header(source))
     lines = {line.name: line for line in compare_file(scaled, CHECKS)[1]}

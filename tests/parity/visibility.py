@@ -22,15 +22,22 @@ from .harness import Check, Result
 
 def compute(header: dict[str, str], t: dict) -> Result:
     heatmap = torch.tensor(t["in.heatmap"], requires_grad=True)
-    weights = released_weights({k.removeprefix("weight."): torch.tensor(v) for k, v in t.items() if k[:7] == "weight."})
+    weights = released_weights(
+        {k.removeprefix("weight."): torch.tensor(v) for k, v in t.items() if k[:7] == "weight."}
+    )
     config = VisSimCCConfig(
-        dim=int(header["embed"]), layers=int(header["layers"]), heads=int(header["heads"]), mlp_ratio=int(header["expansion"]),
+        dim=int(header["embed"]),
+        layers=int(header["layers"]),
+        heads=int(header["heads"]),
+        mlp_ratio=int(header["expansion"]),
         visnet=tuple(len(weights[f"reasoning.visnet.{i}.bias"]) for i in (0, 2)),
         **{**RELEASED, "visibility": "predicted", "raw_labels": False},
-    )  # fmt: skip
+    )
     feature = heatmap.flatten(2)
     module = VisibilityReasoning(feature.shape[-1], config).eval()
-    module.load_state_dict({k.removeprefix("reasoning."): v for k, v in weights.items() if k.startswith("reasoning.")})
+    module.load_state_dict(
+        {k.removeprefix("reasoning."): v for k, v in weights.items() if k.startswith("reasoning.")}
+    )
     heads = [weights[f"classify.{axis}.weight"] for axis in "xy"]
 
     def run(source: str, labels=None, raw: bool = False) -> tuple[torch.Tensor, torch.Tensor, dict]:
@@ -45,20 +52,34 @@ def compute(header: dict[str, str], t: dict) -> Result:
     shipped, shipped_mask, _ = run("truth", labels, raw=True)
     logits = tuple(encoded @ w.T for w in heads)
     target = tuple(torch.tensor(t[f"in.target_{axis}"]) for axis in "xy")
-    pose = codecs.simcc_loss(logits, target, torch.tensor(t["in.target_weight"])[..., 0], mean_bins=True)
+    pose = codecs.simcc_loss(
+        logits, target, torch.tensor(t["in.target_weight"])[..., 0], mean_bins=True
+    )
     visible = labels == 2
     vis = released_visibility_loss(found["logits"], visible)
     total = pose + config.visibility_weight * vis
     grads = torch.autograd.grad(total, (heatmap, module.visnet[0].weight))
     out = {
-        "visnet_prob": found["visibility"], "visnet_category": (found["visibility"] >= config.threshold).float(),
-        "mask.pred": mask, "mask.gt_binary": true_mask, "mask.raw_state_as_shipped": shipped_mask,
-        "mask.get_GT_visibility_mask(raw)": label_mask(labels, config.hidden), "gt_binary": visible.float(),
-        "encoder": encoded, "encoder_gtmask": true, "encoder_nomask": run("none")[0],
-        "encoder_rawmask_as_shipped": shipped, "pred_x": logits[0], "pred_y": logits[1],
-        "pred_x_rawmask_as_shipped": shipped @ heads[0].T, "kl_loss": pose, "visibility_ce": vis, "total_lambda1": total,
-        "grad_heatmap": grads[0], "grad_visnet_conv1_weight": grads[1][..., None],
-    }  # fmt: skip
+        "visnet_prob": found["visibility"],
+        "visnet_category": (found["visibility"] >= config.threshold).float(),
+        "mask.pred": mask,
+        "mask.gt_binary": true_mask,
+        "mask.raw_state_as_shipped": shipped_mask,
+        "mask.get_GT_visibility_mask(raw)": label_mask(labels, config.hidden),
+        "gt_binary": visible.float(),
+        "encoder": encoded,
+        "encoder_gtmask": true,
+        "encoder_nomask": run("none")[0],
+        "encoder_rawmask_as_shipped": shipped,
+        "pred_x": logits[0],
+        "pred_y": logits[1],
+        "pred_x_rawmask_as_shipped": shipped @ heads[0].T,
+        "kl_loss": pose,
+        "visibility_ce": vis,
+        "total_lambda1": total,
+        "grad_heatmap": grads[0],
+        "grad_visnet_conv1_weight": grads[1][..., None],
+    }
     return Result({f"out.{k}": v.detach().numpy() for k, v in out.items()})
 
 

@@ -10,7 +10,9 @@ from .harness import Check, Result
 
 
 def compute(header: dict[str, str], t: dict) -> Result:
-    weights = {k.removeprefix("weight."): torch.tensor(v) for k, v in t.items() if k.startswith("weight.")}
+    weights = {
+        k.removeprefix("weight."): torch.tensor(v) for k, v in t.items() if k.startswith("weight.")
+    }
     h, w = _pair(header["image_HxW"])
     widths = int(header["hidden"]), int(header["heads"])
     backbone = Backbone("vit_base_patch16_224", (w, h), widths, (int(header["depth"]),))

@@ -19,7 +19,9 @@ def test_set():
 
 
 def test_the_world_is_frozen():
-    assert recipe.WORLD.digest() == "44b15308010ae1a1", "a change makes a new world: new name, all rows anew"
+    assert recipe.WORLD.digest() == "44b15308010ae1a1", (
+        "a change makes a new world: new name, all rows anew"
+    )
 
 
 def test_the_camera_sees_a_body_upright_and_whole(rng):
@@ -31,7 +33,9 @@ def test_the_camera_sees_a_body_upright_and_whole(rng):
 
 
 def test_the_camera_mirrors_nobody_and_looks_down(rng):
-    """Left hip, up and the way that the knees bend keep their order; a camera above is nearer to the head."""
+    """Left hip, up and the way that the knees bend keep their order; a camera above is nearer to
+    the head.
+    """
     (_, xyz), *_ = recipe.motions("synthetic", "train")
     for body in (xyz, recipe.turn(xyz, rng, replace(recipe.WORLD, pitch_deg=(30.0, 0.0)))):
         at = {j: body[:, i] for i, j in enumerate(recipe.JOINTS.joints)}
@@ -70,7 +74,9 @@ def test_the_input_is_as_good_as_the_paper_s(data_root):
 
 @pytest.mark.realdata
 def test_no_clip_and_no_style_stands_on_both_sides(data_root):
-    names = {split: {name for name, _ in recipe.motions("mocap", split)} for split in ("train", "test")}
+    names = {
+        split: {name for name, _ in recipe.motions("mocap", split)} for split in ("train", "test")
+    }
     styles = {split: {name.split("_")[2] for name in found} for split, found in names.items()}
     assert len(names["train"]) + len(names["test"]) == 40 and not names["train"] & names["test"]
     assert styles["test"] <= set(recipe.WORLD.test_styles) and not styles["train"] & styles["test"]
@@ -89,7 +95,8 @@ def test_filters_do_what_they_are_called():
 
 def test_networks_are_of_equal_size():
     sizes = {
-        name: count_parameters(build("hanet", recipe.VARIANTS[name])) for name in ("hanet", "plain", "no_hierarchy")
+        name: count_parameters(build("hanet", recipe.VARIANTS[name]))
+        for name in ("hanet", "plain", "no_hierarchy")
     }
     assert max(sizes.values()) < 1.1 * min(sizes.values()) and max(sizes.values()) < 1e6, sizes
 
@@ -115,10 +122,14 @@ def test_windows_short_and_long_come_back_whole(rng):
 def test_rows_and_protocol(tmp_path, monkeypatch):
     monkeypatch.setattr(recipe, "cache_folder", lambda: tmp_path)
     monkeypatch.setattr(recipe, "TRAIN", replace(recipe.TRAIN, batch_size=4, workers=0))
-    monkeypatch.setattr(recipe, "FILTERS", {name: (f, tried[:2]) for name, (f, tried) in recipe.FILTERS.items()})
+    monkeypatch.setattr(
+        recipe, "FILTERS", {name: (f, tried[:2]) for name, (f, tried) in recipe.FILTERS.items()}
+    )
     whole = recipe.motions
     monkeypatch.setattr(recipe, "motions", lambda *args, **kw: whole(*args, **kw)[:7])
-    result = recipe.evaluate("synthetic", variants=("hanet",), steps=3, device="cpu", progress=False)
+    result = recipe.evaluate(
+        "synthetic", variants=("hanet",), steps=3, device="cpu", progress=False
+    )
     methods = [row["method"] for row in result["rows"] if row["kind"] == "measured"]
     assert methods == ["input", "linear", "savgol", "one_euro", "hanet"]
     for row in result["rows"][:5]:
@@ -126,7 +137,10 @@ def test_rows_and_protocol(tmp_path, monkeypatch):
         assert low <= row["metrics"]["pck_0.05"] <= high and row["metrics"]["epe_inside"] > 0
     assert recipe.WORLD.digest() in result["protocol"] and len(recipe.flat(result)) == 8
     path = recipe.ship(
-        tmp_path / "w.safetensors", replace(recipe.TRAIN, steps=3, warmup_steps=1), device="cpu", progress=False
+        tmp_path / "w.safetensors",
+        replace(recipe.TRAIN, steps=3, warmup_steps=1),
+        device="cpu",
+        progress=False,
     )
     card = checkpoint.read_card(path)
     assert card["metrics"]["hanet"]["pck_0.2"] > 0 and card["data"] == "synthetic"

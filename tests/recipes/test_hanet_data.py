@@ -29,7 +29,9 @@ def columns(*rows: np.ndarray) -> np.ndarray:
 
 def write(folder, found: str, estimator: str, key: str, truth: list, detected: list, **own) -> None:
     for split in ("train", "test"):
-        images = columns(*(np.array([f"{split}/{i}/{n:05}" for n in range(len(x))]) for i, x in enumerate(truth)))
+        images = columns(
+            *(np.array([f"{split}/{i}/{n:05}" for n in range(len(x))]) for i, x in enumerate(truth))
+        )
         pairs = {
             f"groundtruth_poses/{found}/{found}_gt_{split}.npz": truth,
             f"detected_poses/{found}/{estimator}/{found}_{estimator}_{split}.npz": detected,
@@ -46,7 +48,9 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setattr(hanet, "TRAIN", replace(SETTINGS, steps=3))
     monkeypatch.setattr(hanet, "FILTERS", {"linear": (hanet._lines, [(3,), (5,)])})
     monkeypatch.setattr(
-        hanet, "VARIANTS", hanet.VARIANTS | {"hanet": replace(hanet.SMALL, dim=8, levels=1, decoder_levels=1)}
+        hanet,
+        "VARIANTS",
+        hanet.VARIANTS | {"hanet": replace(hanet.SMALL, dim=8, levels=1, decoder_levels=1)},
     )
     return tmp_path
 
@@ -83,10 +87,13 @@ def test_table_1_on_files_as_published(jhmdb):
     result = evaluate(f"jhmdb:{jhmdb}")
     rows = {r["method"]: r for r in result["rows"] if r["kind"] == "measured"}
     assert list(rows) == ["input", "linear", "hanet"] and rows["hanet"]["T"] == 11
-    found = rows["input"]["metrics"]  # boxes of 100 px: 4 px hit at 0.05, 8 px at 0.1, the ankle's 31 px nowhere
+    # boxes of 100 px: 4 px hit at 0.05, 8 px at 0.1, the ankle's 31 px nowhere
+    found = rows["input"]["metrics"]
     assert found["pck_0.05"] == 50 and found["pck_0.1"] == pytest.approx(50 + 50 * 14 / 15)
     assert (found["ankle"], found["knee"], found["head"]) == (75, 100, 100), "by their own names"
-    assert found["accel"] == pytest.approx(0, abs=1e-4) and found["pck_0.2_torso"] < found["pck_0.2"]
+    assert (
+        found["accel"] == pytest.approx(0, abs=1e-4) and found["pck_0.2_torso"] < found["pck_0.2"]
+    )
     paper = [r for r in result["rows"] if r["kind"] == "paper"]
     assert paper[-1]["metrics"]["pck_0.05"] == 91.9 and paper[-1]["metrics"]["elbow"] == 99.7
     assert "simplepose" in result["protocol"] and len(hanet.flat(result)) == 3 + len(paper)
@@ -100,11 +107,15 @@ def test_table_2_is_relative_to_the_root_and_over_frames(small, rng):
     result = evaluate(f"h36m:{small}")
     found = result["rows"][0]["metrics"]
     mean = 5 * np.average([1, 2, 3], weights=LENGTHS) * 16 / 17
-    assert found["mpjpe"] == pytest.approx(mean, rel=1e-6) and found["accel"] == pytest.approx(0, abs=1e-6)
+    assert found["mpjpe"] == pytest.approx(mean, rel=1e-6) and found["accel"] == pytest.approx(
+        0, abs=1e-6
+    )
     assert found["pa_mpjpe"] < found["mpjpe"]
     windows = [r["T"] for r in result["rows"] if r["method"] == "hanet"]
     paper = [
-        (r["T"], r["metrics"]["mpjpe"]) for r in result["rows"] if r["kind"] == "paper" and "FCN + HANet" in r["method"]
+        (r["T"], r["metrics"]["mpjpe"])
+        for r in result["rows"]
+        if r["kind"] == "paper" and "FCN + HANet" in r["method"]
     ]
     assert windows == [51, 101] and paper == [(51, 51.8), (101, 52.8)]
 
@@ -122,9 +133,14 @@ def test_smpl_parameters_are_measured_by_angle(small, rng):
     turns = [Rotation.random(t * 24, rng=rng) for t in LENGTHS]
     ten = Rotation.from_rotvec([0, np.radians(10), 0])
     pose = [r.as_rotvec().reshape(-1, 72) for r in turns]
-    write(small, "pw3d", "pare", "pose", pose, [(r * ten).as_rotvec().reshape(-1, 72) for r in turns])
+    write(
+        small, "pw3d", "pare", "pose", pose, [(r * ten).as_rotvec().reshape(-1, 72) for r in turns]
+    )
     result = evaluate(f"threedpw_smpl:{small}")
-    assert result["rows"][0]["metrics"] == {"angle_deg": pytest.approx(10), "body_angle_deg": pytest.approx(10)}
+    assert result["rows"][0]["metrics"] == {
+        "angle_deg": pytest.approx(10),
+        "body_angle_deg": pytest.approx(10),
+    }
     assert "mpjpe" not in result["rows"][0]["metrics"] and "not measured" in result["protocol"]
     six = np.concatenate([3 * np.eye(3)[0], np.eye(3)[1] + 5 * np.eye(3)[0]]).reshape(1, 1, 6)
     np.testing.assert_allclose(recipe._matrices(six)[0, 0], np.eye(3))
@@ -159,7 +175,9 @@ def test_frames_without_labels_do_not_teach(few, rng):
     pool = recipe.scenes("synthetic", "train")[:2]
     batch = recipe.known_batches(pool, 5, 7)(0, rng)
     model = build("hanet", replace(hanet.SMALL, interval=1))
-    changed = batch | {"truth": batch["truth"] + 9 * (batch["weight"] == 0).repeat_interleave(2, -1)}
+    changed = batch | {
+        "truth": batch["truth"] + 9 * (batch["weight"] == 0).repeat_interleave(2, -1)
+    }
     with torch.no_grad():
         one, two = model(**batch), model(**changed)
     for name in ("loss.refined", "loss.final"):
@@ -168,11 +186,20 @@ def test_frames_without_labels_do_not_teach(few, rng):
 
 def test_scenes_have_people_who_are_labelled_every_fourth_frame(few):
     found = recipe.scenes("synthetic", "test")
-    assert len(found) % recipe.SCENE_PEOPLE == 0 and len({s.name.partition("/")[0] for s in found}) == 2
+    assert (
+        len(found) % recipe.SCENE_PEOPLE == 0
+        and len({s.name.partition("/")[0] for s in found}) == 2
+    )
     s = found[0]
-    assert s.labelled[::4].mean() > 0.8 and not s.labelled[1::4].any() and not (s.labelled & s.hidden).any()
+    assert (
+        s.labelled[::4].mean() > 0.8
+        and not s.labelled[1::4].any()
+        and not (s.labelled & s.hidden).any()
+    )
     values, _ = recipe.measure_people([s.truth for s in found], found)
-    assert values["map"] > 90, "nearly all: a hidden joint has no label, so that a score on it counts against it"
+    assert values["map"] > 90, (
+        "nearly all: a hidden joint has no label, so that a score on it counts against it"
+    )
     worse, _ = recipe.measure_people([s.detected for s in found], found)
     assert worse["map"] < 80
 
@@ -192,7 +219,9 @@ def test_space_is_before_the_camera_and_not_its_mirror_image(gaits, rng):
 
 
 def test_the_3d_world_is_frozen():
-    assert recipe.WORLD_3D.digest() == "3e0ff95ebb0d88dc", "a change makes a new world: new name, all rows anew"
+    assert recipe.WORLD_3D.digest() == "3e0ff95ebb0d88dc", (
+        "a change makes a new world: new name, all rows anew"
+    )
 
 
 @pytest.mark.realdata
@@ -207,7 +236,9 @@ def test_the_3d_input_is_as_good_as_estimators_are(data_root):
 @pytest.mark.realdata
 def test_rows_in_space(data_root, small, monkeypatch):
     whole = hanet.motions
-    monkeypatch.setattr(hanet, "motions", lambda *args, **kw: whole(*args, **kw | {"copies": 1})[:3])
+    monkeypatch.setattr(
+        hanet, "motions", lambda *args, **kw: whole(*args, **kw | {"copies": 1})[:3]
+    )
     result = evaluate("mocap3d")
     assert [r["method"] for r in result["rows"]] == ["input", "linear", "hanet"]
     for r in result["rows"]:

@@ -21,7 +21,11 @@ from workbench.skeletons import skeleton
 
 TINY = config_of("otpose", "tiny")
 FRAME = replace(
-    config_of("vissimcc", "tiny_hrnet"), skeleton="posetrack15", reasoning=False, heatmap_sigma=1.0, alignment="udp"
+    config_of("vissimcc", "tiny_hrnet"),
+    skeleton="posetrack15",
+    reasoning=False,
+    heatmap_sigma=1.0,
+    alignment="udp",
 )
 
 
@@ -34,7 +38,9 @@ def clips(tmp_path_factory):
 def small_world(monkeypatch, clips, tmp_path):
     """Four clips a split, models of a few thousand parameters, everything in temporary folders."""
     start = checkpoint.save(
-        tmp_path / "start.safetensors", build("vissimcc", replace(FRAME, skeleton="coco17")), {"fingerprint": "made"}
+        tmp_path / "start.safetensors",
+        build("vissimcc", replace(FRAME, skeleton="coco17")),
+        {"fingerprint": "made"},
     )
     monkeypatch.setattr(recipe, "cached_clips", partial(cached_clips, folder=clips, progress=False))
     monkeypatch.setattr(recipe, "cache_folder", lambda: tmp_path / "trained")
@@ -44,7 +50,9 @@ def small_world(monkeypatch, clips, tmp_path):
     monkeypatch.setattr(recipe, "FRAME", FRAME)
     monkeypatch.setattr(recipe, "SMALL", TINY)
     parts = ("branches", "occlusion_encoder", "pseudo_label", "window")
-    tiny = {n: replace(TINY, **{p: getattr(v, p) for p in parts}) for n, v in recipe.VARIANTS.items()}
+    tiny = {
+        n: replace(TINY, **{p: getattr(v, p) for p in parts}) for n, v in recipe.VARIANTS.items()
+    }
     monkeypatch.setattr(recipe, "VARIANTS", tiny)
     quick = {"batch_size": 4, "workers": 0, "precision": "no"}
     monkeypatch.setattr(recipe, "TRAIN", replace(recipe.TRAIN, **quick))
@@ -56,7 +64,9 @@ def small_world(monkeypatch, clips, tmp_path):
 
 def test_only_the_middle_frame_is_labelled(small_world):
     windows = recipe.people("test")
-    assert recipe.WORLD.digest() == "5277a08f60b4f063", "a change makes a new world: new name, all rows anew"
+    assert recipe.WORLD.digest() == "5277a08f60b4f063", (
+        "a change makes a new world: new name, all rows anew"
+    )
     assert set(windows.items[:, 2]) == {2} and len(windows) >= 8
     truth = windows.poses()
     assert truth.head_boxes_xyxy is not None and truth.occlusion_known
@@ -92,21 +102,27 @@ def test_mirrored_heatmaps_and_labels_belong_together():
     model = build("otpose", "tiny").__class__(config)
     xy_crop = at @ model.to_crop[:, :2].numpy().T + model.to_crop[:, 2].numpy()
     weights = (rng.random((9, k)) > 0.3).astype(np.float32)
-    batch = recipe.heatmap_batches(recipe.Rough(maps, xy_crop.astype(np.float32), weights), 9, config)(
-        0, np.random.default_rng(1)
-    )
+    batch = recipe.heatmap_batches(
+        recipe.Rough(maps, xy_crop.astype(np.float32), weights), 9, config
+    )(0, np.random.default_rng(1))
     back, _ = model.decode({"heatmaps": batch["heatmaps"][:, 1]})
     torch.testing.assert_close(back, batch["xy_crop"], atol=1e-3, rtol=0)
     flip = skeleton(config.skeleton).flip_index
     known = {tuple(row) for row in (*weights, *weights[:, flip])}
     assert {tuple(row) for row in batch["weights"].numpy()} <= known
-    assert any(tuple(row) not in {tuple(w) for w in weights} for row in batch["weights"].numpy()), "some are mirrored"
+    assert any(tuple(row) not in {tuple(w) for w in weights} for row in batch["weights"].numpy()), (
+        "some are mirrored"
+    )
 
 
 def test_rows_of_a_perfect_and_of_a_shifted_estimate(small_world):
     truth = recipe.people("test").poses()
     perfect = Detections(
-        truth.skeleton, truth.xy_frame, np.ones(truth.visibility.shape), truth.boxes_xyxy, images=truth.images
+        truth.skeleton,
+        truth.xy_frame,
+        np.ones(truth.visibility.shape),
+        truth.boxes_xyxy,
+        images=truth.images,
     )
     rows = recipe.rows_of("made", perfect, truth)
     assert [r["subset"] for r in rows] == ["all joints", "visible joints", "occluded joints"]
@@ -114,10 +130,13 @@ def test_rows_of_a_perfect_and_of_a_shifted_estimate(small_world):
         assert row["metrics"]["AP-Mean"] == pytest.approx(100) and row["metrics"]["PCKh"] == 100
     assert rows[1]["n"] + rows[2]["n"] == rows[0]["n"]
     wrong = replace(
-        perfect, xy_frame=np.where((truth.visibility == 1)[..., None], truth.xy_frame + 500, truth.xy_frame)
+        perfect,
+        xy_frame=np.where((truth.visibility == 1)[..., None], truth.xy_frame + 500, truth.xy_frame),
     )
     rows = recipe.rows_of("made", wrong, truth)
-    assert rows[1]["metrics"]["AP-Mean"] == pytest.approx(100) and rows[2]["metrics"]["AP-Mean"] == 0
+    assert (
+        rows[1]["metrics"]["AP-Mean"] == pytest.approx(100) and rows[2]["metrics"]["AP-Mean"] == 0
+    )
     assert 0 < rows[0]["metrics"]["AP-Mean"] < 100
 
 
@@ -139,10 +158,15 @@ def test_decoding_comes_back_to_the_frame(small_world):
 
 
 def test_variants_are_trained_and_measured(small_world):
-    result = recipe.evaluate(variants=("otpose", "one_branch_no_encoder"), steps=2, device="cpu", progress=False)
+    result = recipe.evaluate(
+        variants=("otpose", "one_branch_no_encoder"), steps=2, device="cpu", progress=False
+    )
     ours = [r for r in result["rows"] if r["kind"] == "measured"]
     names = {r["variant"] for r in ours}
-    assert names == {"single frame", "mean of five frames", "otpose", "one_branch_no_encoder"} and len(ours) == 12
+    assert (
+        names == {"single frame", "mean of five frames", "otpose", "one_branch_no_encoder"}
+        and len(ours) == 12
+    )
     assert all({"AP-Mean", "AP-Ankle", "PCKh"} <= set(r["metrics"]) for r in ours)
     assert [r["variant"] for r in recipe.flat(result)][:1] == ["single frame"]
     assert "2 steps" in result["protocol"] and result["boxes"] == "ground truth"
@@ -157,11 +181,17 @@ def test_the_single_frame_part_stays_as_it_was_trained(small_world):
 
 
 def test_shipping_writes_a_file_that_loads_and_estimates(small_world, tmp_path):
-    path = recipe.ship(tmp_path / "otpose.safetensors", replace(recipe.TRAIN, steps=2), device="cpu", progress=False)
-    estimator, card = predict.load(str(path)), checkpoint.read_card(path)
-    assert isinstance(estimator, ClipEstimator) and {"otpose, all joints", "single frame, all joints"} <= set(
-        card["metrics"]
+    path = recipe.ship(
+        tmp_path / "otpose.safetensors",
+        replace(recipe.TRAIN, steps=2),
+        device="cpu",
+        progress=False,
     )
+    estimator, card = predict.load(str(path)), checkpoint.read_card(path)
+    assert isinstance(estimator, ClipEstimator) and {
+        "otpose, all joints",
+        "single frame, all joints",
+    } <= set(card["metrics"])
     windows = recipe.people("test")
     clip, frames = windows.pairs[0]
     boxes = np.stack([t.boxes_xyxy[2] for t in clip.tracks])
@@ -177,63 +207,100 @@ def test_shipping_writes_a_file_that_loads_and_estimates(small_world, tmp_path):
 
 def test_names_that_are_none_are_refused():
     for call in (
-        lambda: recipe.train_variant("otpoes"), lambda: recipe.evaluate("synthetik"),
+        lambda: recipe.train_variant("otpoes"),
+        lambda: recipe.evaluate("synthetik"),
         lambda: recipe.ship("x.safetensors", skeleton="coco17"),
-    ):  # fmt: skip
+    ):
         with pytest.raises(UnknownName):
             call()
 
 
 @pytest.fixture
 def posetrack18(tmp_path):
-    """Two halves in the published layout: seven frames of noise, two people, labels in frames 2 and 3."""
+    """Two halves in the published layout: seven frames of noise, two people, labels in frames 2
+    and 3.
+    """
     root, rng = tmp_path / "posetrack18", np.random.default_rng(0)
     for split in ("train", "val"):
         sequence = f"000001_made_{split}"
         value = content(
-            *(person(t, i, at=20 + 5 * i, bbox=[15 + 5 * i, 15, 50, 60]) for t in (2, 3) for i in (0, 1)),
+            *(
+                person(t, i, at=20 + 5 * i, bbox=[15 + 5 * i, 15, 50, 60])
+                for t in (2, 3)
+                for i in (0, 1)
+            ),
             sequence=sequence,
         )
         for image in value["images"]:
             image["file_name"] = f"images/{split}/{sequence}/{image['frame_id'] % 100:06d}.jpg"
             (root / image["file_name"]).parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(str(root / image["file_name"]), rng.integers(0, 255, (96, 128, 3), np.uint8))
+            cv2.imwrite(
+                str(root / image["file_name"]), rng.integers(0, 255, (96, 128, 3), np.uint8)
+            )
         write(root / "annotations" / split, value, f"{sequence}.json")
     return f"posetrack18:{root}"
 
 
 def test_posetrack_as_the_user_has_it(small_world, posetrack18, monkeypatch):
     monkeypatch.setattr(recipe, "PAPER", TINY)
-    result = recipe.evaluate(posetrack18, variants=("one_branch",), steps=1, device="cpu", progress=False)
+    result = recipe.evaluate(
+        posetrack18, variants=("one_branch",), steps=1, device="cpu", progress=False
+    )
     ours = [r for r in result["rows"] if r["kind"] == "measured"]
     assert [(r["variant"], r["subset"]) for r in ours] == [
         (name, "all joints") for name in ("single frame", "mean of five frames", "one_branch")
     ]
-    assert "4 people" in result["protocol"] and "1 steps of 2 people behind a single-frame" in result["protocol"]
+    assert (
+        "4 people" in result["protocol"]
+        and "1 steps of 2 people behind a single-frame" in result["protocol"]
+    )
     assert {r["method"] for r in result["rows"] if r["kind"] == "paper"} >= {"OTPose", "DCPose"}
     clips, folder = recipe.read_published(posetrack18, "val")
-    batch = recipe.window_batches(recipe.published_windows(clips, folder, TINY), 3)(0, np.random.default_rng(0))
+    batch = recipe.window_batches(recipe.published_windows(clips, folder, TINY), 3)(
+        0, np.random.default_rng(0)
+    )
     assert batch["images"].shape == (3, 5, 3, 64, 32) and batch["xy_crop"].shape == (3, 15, 2)
     assert batch["distance"].tolist() == [[2, 1, 0, 1, 2]] * 3
 
 
 def test_posetrack_in_a_detector_s_boxes(small_world, posetrack18, tmp_path, monkeypatch):
-    """Of an estimator that knows everybody by the box: perfect boxes give AP 100; a false alarm counts by its score."""
-    weights = str(recipe.ship(tmp_path / "o.safetensors", replace(recipe.TRAIN, steps=2), device="cpu", progress=False))
+    """Of an estimator that knows everybody by the box: perfect boxes give AP 100; a false alarm
+    counts by its score.
+    """
+    weights = str(
+        recipe.ship(
+            tmp_path / "o.safetensors", replace(recipe.TRAIN, steps=2), device="cpu", progress=False
+        )
+    )
     clips, folder = recipe.read_published(posetrack18, "val")
     truth, (clip,) = recipe.published_windows(clips, folder, TINY).poses(), clips
-    known = {(n, *map(round, box)): xy for n, box, xy in zip(truth.images, truth.boxes_xyxy.tolist(), truth.xy_frame)}
+    known = {
+        (n, *map(round, box)): xy
+        for n, box, xy in zip(truth.images, truth.boxes_xyxy.tolist(), truth.xy_frame)
+    }
 
     def knowing(windows, models, **_):
         seen, boxes = windows.poses(), windows.boxes()
-        xy = np.stack([known.get((n, *map(round, b)), np.zeros((15, 2))) for n, b in zip(seen.images, boxes.tolist())])
-        return dict.fromkeys(models, Detections("posetrack15", xy, np.ones(xy.shape[:2]), boxes, images=seen.images))
+        xy = np.stack(
+            [
+                known.get((n, *map(round, b)), np.zeros((15, 2)))
+                for n, b in zip(seen.images, boxes.tolist())
+            ]
+        )
+        return dict.fromkeys(
+            models, Detections("posetrack15", xy, np.ones(xy.shape[:2]), boxes, images=seen.images)
+        )
 
     monkeypatch.setattr(recipe, "estimate", knowing)
     assert len(known) == len(truth) == 4
     ids = {p.name: p.id for p in clip.pictures}
     perfect = [
-        {"image_id": ids[name], "category_id": 1, "score": 0.5, "bbox": [x, y, right - x, bottom - y]}
+        {
+            "image_id": ids[name],
+            "category_id": 1,
+            "score": 0.5,
+            "bbox": [x, y, right - x, bottom - y],
+        }
         for name, x, y, right, bottom in known
     ]
 
@@ -241,7 +308,9 @@ def test_posetrack_in_a_detector_s_boxes(small_world, posetrack18, tmp_path, mon
         file = None if boxes is None else tmp_path / "boxes.json"
         if file:
             file.write_text(json.dumps(boxes))
-        result = recipe.evaluate(posetrack18, variants=(weights,), boxes=file, device="cpu", progress=False)
+        result = recipe.evaluate(
+            posetrack18, variants=(weights,), boxes=file, device="cpu", progress=False
+        )
         assert result["boxes"] == ("detector" if file else "ground truth")
         return result["rows"][0]["metrics"], result["protocol"]
 
@@ -272,7 +341,9 @@ def test_ignored_regions_count_for_nobody(small_world, posetrack18):
     pictures = tuple(replace(p, ignore=(region,)) for p in clips[0].pictures)
     inside = keypoint_ap.in_ignored(truth, pictures)
     assert 0 < inside.sum() < inside.size
-    np.testing.assert_array_equal(inside, (truth.xy_frame[..., 0] < 30) & (truth.xy_frame > 0).all(-1))
+    np.testing.assert_array_equal(
+        inside, (truth.xy_frame[..., 0] < 30) & (truth.xy_frame > 0).all(-1)
+    )
     found = Detections(
         truth.skeleton,
         truth.xy_frame + 500 * inside[..., None],
@@ -282,13 +353,19 @@ def test_ignored_regions_count_for_nobody(small_world, posetrack18):
     )
     kept = replace(truth, visibility=truth.visibility * ~inside)
     assert recipe.rows_of("made", found, kept)[0]["metrics"]["AP-Mean"] < 99
-    assert recipe.rows_of("made", found, kept, left_out=inside)[0]["metrics"]["AP-Mean"] == pytest.approx(100)
+    assert recipe.rows_of("made", found, kept, left_out=inside)[0]["metrics"][
+        "AP-Mean"
+    ] == pytest.approx(100)
 
 
 def test_public_weights_are_found_where_the_user_keeps_them(monkeypatch, tmp_path):
-    """Joints that both sets have begin with COCO's maps, the head's two points alone with nothing."""
+    """Joints that both sets have begin with COCO's maps, the head's two points alone with
+    nothing.
+    """
     torch.manual_seed(0)
-    whole, ours = (build("vissimcc", replace(FRAME, skeleton=name)) for name in ("coco17", "posetrack15"))
+    whole, ours = (
+        build("vissimcc", replace(FRAME, skeleton=name)) for name in ("coco17", "posetrack15")
+    )
     folder = tmp_path / "hrnet_pose_coco"
     folder.mkdir()
     state = {

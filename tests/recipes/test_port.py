@@ -1,4 +1,6 @@
-"""PORT's recipe: what the batches hold, that folds do not leak, what the rows say. Trainings here take 50 steps at most."""
+"""PORT's recipe: what the batches hold, that folds do not leak, what the rows say. Trainings
+here take 50 steps at most.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,8 @@ def test_masked_batches_hide_the_ratio_and_answer_the_truth(synthetic):
     assert batch["mask"].sum(1).tolist() == [8] * 17
     assert torch.equal(batch["xy"], batch["truth"])
     seen = torch.where(batch["mask"][..., None], torch.nan, batch["xy"])
-    torch.testing.assert_close(seen.nanmean(1), torch.zeros(17, 2), atol=1e-5, rtol=0)  # centred on visible joints
+    # centred on visible joints
+    torch.testing.assert_close(seen.nanmean(1), torch.zeros(17, 2), atol=1e-5, rtol=0)
     again = source(0, np.random.default_rng(1))
     assert torch.equal(batch["xy"], again["xy"])
 
@@ -79,13 +82,19 @@ def test_noisy_batches_mark_the_least_confident(synthetic):
 def test_the_rule_comes_from_quantiles_of_the_training_rows():
     confidence = np.tile(np.linspace(0, 1, 101)[:, None], (1, 21))
     rule = recipe.quantile_rule(confidence, 0, 0.1, 0.3, source="here")
-    assert rule.delta[5] == pytest.approx(0.1) and rule.delta[0] == pytest.approx(0.3) and rule.blend == 1.0
+    assert (
+        rule.delta[5] == pytest.approx(0.1)
+        and rule.delta[0] == pytest.approx(0.3)
+        and rule.blend == 1.0
+    )
     assert recipe.quantile_rule(confidence, 0, 0.1, 0.0, source="").delta[0] == 0.0
 
 
 def test_a_perfect_detector_gets_no_credit_and_shrinking_is_exposed(synthetic):
     truth, _ = synthetic
-    perfect = DetectorNoise(scale=1e-6, miss=-9.0, miss_slope=0.0).apply(truth, np.random.default_rng(1))
+    perfect = DetectorNoise(scale=1e-6, miss=-9.0, miss_slope=0.0).apply(
+        truth, np.random.default_rng(1)
+    )
     values, intervals = recipe.score(perfect.xy_frame, truth, truth.groups)
     assert max(values.values()) < 0.01 and set(intervals) == {"epe", "p_epe", "p_epe_pred_to_gt"}
     _, detected = synthetic
@@ -96,7 +105,9 @@ def test_a_perfect_detector_gets_no_credit_and_shrinking_is_exposed(synthetic):
 
 
 def test_shipped_weights_repair_synthetic_hands(synthetic):
-    """The row of the card, on other hands: replaced joints get better, beyond what shrinking gives."""
+    """The row of the card, on other hands: replaced joints get better, beyond what shrinking
+    gives.
+    """
     truth, detected = synthetic
     result = recipe.evaluate_refiner(predict.load("port"), truth, detected, data="synthetic")
     rows = {r["method"]: r["metrics"] for r in result["rows"]}
@@ -119,7 +130,8 @@ def test_random_weights_do_not(synthetic):
 def test_the_shipped_card_says_how_it_was_made(skeleton):
     card = checkpoint.read_card(predict.weights_path("port", skeleton))
     assert (
-        card["command"].startswith("workbench train port --s") and card["train"]["steps"] == recipe.SHIPPED_TRAIN.steps
+        card["command"].startswith("workbench train port --s")
+        and card["train"]["steps"] == recipe.SHIPPED_TRAIN.steps
     )
     assert card["noise"] == recipe.NOISE.to_dict(), "the recipe has changed: train again"
     assert card["train"] == json.loads(json.dumps(recipe.settings_of(recipe.SHIPPED_TRAIN)))
@@ -134,7 +146,9 @@ def test_shipping_trains_chooses_and_writes_one_file(tmp_path, own_cache, monkey
     monkeypatch.setattr(recipe, "CANDIDATES", [(0.1, 0.1), (0.2, 0.1)])
     monkeypatch.setattr(recipe, "SHIP_HANDS", 101)
     monkeypatch.setattr(recipe, "TEST_HANDS", 101)
-    path = recipe.ship(tmp_path / "w.safetensors", replace(SHORT, steps=5), device="cpu", progress=False)
+    path = recipe.ship(
+        tmp_path / "w.safetensors", replace(SHORT, steps=5), device="cpu", progress=False
+    )
     refiner = predict.load(str(path))
     assert refiner.rule.source.endswith("procedural hands with simulated detections")
     assert checkpoint.read_card(path)["train"]["steps"] == 5
@@ -142,7 +156,9 @@ def test_shipping_trains_chooses_and_writes_one_file(tmp_path, own_cache, monkey
 
 @pytest.mark.realdata
 def test_rows_on_real_hands_with_capped_training(data_root, own_cache, monkeypatch):
-    """50 steps a fold: the numbers mean nothing yet, the protocol does. Folds are cached and reused."""
+    """50 steps a fold: the numbers mean nothing yet, the protocol does. Folds are cached and
+    reused.
+    """
     monkeypatch.setenv("WORKBENCH_DATA", str(data_root))
     monkeypatch.setattr(recipe, "CANDIDATES", [(0.1, 0.1)])
     monkeypatch.setattr(recipe, "FAITHFUL_TRAIN", replace(SHORT, steps=50))
@@ -153,7 +169,11 @@ def test_rows_on_real_hands_with_capped_training(data_root, own_cache, monkeypat
     rows = result["rows"]
     assert [(r["method"], r.get("variant")) for r in rows if r["kind"] == "measured"] == [
         ("detector", None),
-        *((method, v) for v in recipe.VARIANTS for method in ("port", "shrink_control", "shrink_control_each")),
+        *(
+            (method, v)
+            for v in recipe.VARIANTS
+            for method in ("port", "shrink_control", "shrink_control_each")
+        ),
     ]
     detector = rows[0]
     assert detector["metrics"]["epe"] == pytest.approx(15.2702, abs=5e-5) and detector["n"] == 846
@@ -161,7 +181,9 @@ def test_rows_on_real_hands_with_capped_training(data_root, own_cache, monkeypat
     assert detector["metrics"]["p_epe_pred_to_gt"] == pytest.approx(7.7372, abs=5e-5)
     low, high = detector["intervals"]["epe"]
     assert low < 15.27 < high and high - low > 1, "whole videos are resampled"
-    assert {r["kind"] for r in rows} == {"measured", "paper"} and "grouped by 220" in result["protocol"]
+    assert {r["kind"] for r in rows} == {"measured", "paper"} and "grouped by 220" in result[
+        "protocol"
+    ]
     port = rows[1]
     assert len(port["rules"]) == 5 and all("training folds" in rule for rule in port["rules"])
     change = port["metrics"]["epe"] - detector["metrics"]["epe"]
@@ -169,7 +191,9 @@ def test_rows_on_real_hands_with_capped_training(data_root, own_cache, monkeypat
     low, high = port["intervals"]["epe_change"]
     assert low <= change <= high and high - low < 1, "changes are paired"
     each = rows[3]["metrics"]
-    assert port["metrics"]["p_epe_against_shrink"] == pytest.approx(port["metrics"]["p_epe"] - each["p_epe"], abs=1e-6)
+    assert port["metrics"]["p_epe_against_shrink"] == pytest.approx(
+        port["metrics"]["p_epe"] - each["p_epe"], abs=1e-6
+    )
     made = sorted(p.name for p in own_cache.iterdir())
     assert len(made) == 15, "three variants are trained in five folds, the fourth is shipped"
     again = recipe.evaluate("port_panoptic", **asked)
@@ -178,7 +202,9 @@ def test_rows_on_real_hands_with_capped_training(data_root, own_cache, monkeypat
 
 @pytest.mark.realdata
 def test_the_user_s_training_annotations_are_used(data_root, own_cache, tmp_path, monkeypatch):
-    """With panoptic_train.json present its hands train, once for all folds; one that holds test pictures is refused."""
+    """With panoptic_train.json present its hands train, once for all folds; one that holds test
+    pictures is refused.
+    """
     root = tmp_path / "panoptic"
     shutil.copytree(data_root / "port_panoptic", root)
     test, train = (root / "annotations" / f"panoptic_{part}.json" for part in ("test", "train"))
@@ -187,12 +213,16 @@ def test_the_user_s_training_annotations_are_used(data_root, own_cache, tmp_path
     with pytest.raises(BadRecord, match="220 of its videos and pictures are also in the test set"):
         recipe.evaluate(f"port_panoptic:{root}", **asked)
     content = json.loads(test.read_text())
-    for image in content["images"]:  # made: the test hands under names of other pictures stand in for training hands
+    # made: the test hands under names of other pictures stand in for training hands
+    for image in content["images"]:
         image["file_name"] = f"hand_labels/manual_train/9{image['id']}_01_l.jpg"
     train.write_text(json.dumps(content))
     monkeypatch.setattr(recipe, "PAPER_TRAIN", replace(SHORT, steps=3))
     result = recipe.evaluate(f"port_panoptic:{root}", **asked)
-    assert "Trained on the 846 hands of panoptic_train.json" in result["protocol"] and "3 steps" in result["protocol"]
+    assert (
+        "Trained on the 846 hands of panoptic_train.json" in result["protocol"]
+        and "3 steps" in result["protocol"]
+    )
     assert len(list(own_cache.iterdir())) == 1, "one training for all rows, not one a fold"
 
 
@@ -208,7 +238,10 @@ def test_shrinking_each_hand_by_its_own_factor(synthetic):
     small = recipe.shrunk(detected, factor)
     np.testing.assert_array_equal(small[:, 0], detected.xy_frame[:, 0])
     np.testing.assert_allclose(
-        recipe.size_change(recipe.Prediction("hand21", small, detected.confidence, detected.confidence > 2), detected),
+        recipe.size_change(
+            recipe.Prediction("hand21", small, detected.confidence, detected.confidence > 2),
+            detected,
+        ),
         factor,
         rtol=1e-4,
     )
@@ -227,9 +260,15 @@ def test_sweep_compares_settings(own_cache, monkeypatch):
     found = recipe.sweep(["linear", "{1,2}"], [0.1, 0.4], full=True, device="cpu")
     assert [r["setting"] for r in found["projection"]] == ["linear", "{1,2}"]
     assert [r["setting"] for r in found["masking"]] == ["10%", "40%"]
-    assert found["projection"][1]["p_epe"] == found["masking"][1]["p_epe"], "the same setting is trained once"
+    assert found["projection"][1]["p_epe"] == found["masking"][1]["p_epe"], (
+        "the same setting is trained once"
+    )
     first = found["projection"][0]
-    assert first["low"] < first["p_epe"] < first["high"] and first["paper"] == 7.65 and first["size"] != 1
+    assert (
+        first["low"] < first["p_epe"] < first["high"]
+        and first["paper"] == 7.65
+        and first["size"] != 1
+    )
     assert found["detector"][0]["p_epe"] > 0
     assert recipe.sweep_settings(full=True)[0] == list(recipe.PROJECTIONS)
 

@@ -28,7 +28,10 @@ def test_right_answers_are_right(said):
         (lambda a: None, "Not tried yet"),
         (lambda a: a.numpy(), "Expected a tensor"),
         (lambda a: a[0], r"Expected shape \(4, 4\)"),
-        (lambda a: (a + torch.eye(4)) / (a + torch.eye(4)).sum(1, keepdim=True), "each row by its sum"),
+        (
+            lambda a: (a + torch.eye(4)) / (a + torch.eye(4)).sum(1, keepdim=True),
+            "each row by its sum",
+        ),
         (lambda a: a / (a.sum(1)[:, None] * a.sum(1)).sqrt(), "keep itself"),
         (lambda a: a + 5, "largest difference"),
     ],
@@ -60,7 +63,10 @@ def test_loss_mistakes_are_diagnosed(said, answer, diagnosis):
     [
         (lambda xy, f: None, "Not tried yet"),
         (lambda xy, f: xy[:, :1] + f * (xy - xy[:, :1]), "prediction aligned to truth"),
-        (lambda xy, f: xy.mean(1, keepdims=True) + f * (xy - xy.mean(1, keepdims=True)), "about the mean"),
+        (
+            lambda xy, f: xy.mean(1, keepdims=True) + f * (xy - xy.mean(1, keepdims=True)),
+            "about the mean",
+        ),
         (lambda xy, f: f * xy, "corner"),
         (lambda xy, f: f * (xy - xy[:, :1]), "never added back"),
     ],
@@ -84,8 +90,14 @@ def looked_up(covered, xy, *, rounded=np.rint, wrap=False):
         (lambda v, xy, c: None, "Not tried yet"),
         (lambda v, xy, c: v, "Nothing has changed"),
         (lambda v, xy, c: np.where(looked_up(c, xy), 1, v), "nobody labelled"),
-        (lambda v, xy, c: np.where(looked_up(c, xy, wrap=True) & (v == 2), 1, v), "counts from the other end"),
-        (lambda v, xy, c: np.where(looked_up(c, xy, rounded=np.floor) & (v == 2), 1, v), "not rounded"),
+        (
+            lambda v, xy, c: np.where(looked_up(c, xy, wrap=True) & (v == 2), 1, v),
+            "counts from the other end",
+        ),
+        (
+            lambda v, xy, c: np.where(looked_up(c, xy, rounded=np.floor) & (v == 2), 1, v),
+            "not rounded",
+        ),
         (lambda v, xy, c: np.where(looked_up(c.T, xy[:, ::-1].clip(0)) & (v == 2), 1, v), "Right"),
         (lambda v, xy, c: np.where(looked_up(c.T, xy.clip(0)) & (v == 2), 1, v), "Rows are y"),
         (lambda v, xy, c: np.where(looked_up(c, xy) & (v == 2), 0, v), "not 0"),
@@ -121,12 +133,24 @@ def shifted(x, step):
 @pytest.mark.parametrize(
     ("answer", "diagnosis"),
     [
-        (lambda x: torch.stack((x - shifted(x, -1), shifted(x, 1) - 2 * x + shifted(x, -1))), "Right"),
+        (
+            lambda x: torch.stack((x - shifted(x, -1), shifted(x, 1) - 2 * x + shifted(x, -1))),
+            "Right",
+        ),
         (lambda x: None, "Not tried yet"),
         (lambda x: torch.diff(x, dim=0), "Expected shape"),
-        (lambda x: torch.stack((shifted(x, 1) - x, shifted(x, 1) - 2 * x + shifted(x, -1))), "looks ahead"),
-        (lambda x: torch.stack((x - x.roll(1, 0), x.roll(-1, 0) - 2 * x + x.roll(1, 0))), "ends meet"),
-        (lambda x: torch.stack((shifted(x, -1) - x, 2 * x - shifted(x, 1) - shifted(x, -1))), "sign is turned"),
+        (
+            lambda x: torch.stack((shifted(x, 1) - x, shifted(x, 1) - 2 * x + shifted(x, -1))),
+            "looks ahead",
+        ),
+        (
+            lambda x: torch.stack((x - x.roll(1, 0), x.roll(-1, 0) - 2 * x + x.roll(1, 0))),
+            "ends meet",
+        ),
+        (
+            lambda x: torch.stack((shifted(x, -1) - x, 2 * x - shifted(x, 1) - shifted(x, -1))),
+            "sign is turned",
+        ),
     ],
 )
 def test_motion_mistakes_are_diagnosed(said, answer, diagnosis):

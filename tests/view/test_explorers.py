@@ -1,4 +1,6 @@
-"""The explorer without a browser: controls change what is computed, and both pictures hold the same arrays."""
+"""The explorer without a browser: controls change what is computed, and both pictures hold the
+same arrays.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def test_delta_hides_what_is_below_it(explorer):
     assert not explorer.mask().any() and "0 hidden" in explorer.readout.value
     explorer.delta.value = 1.0
     assert explorer.mask().all()
-    np.testing.assert_array_equal(traces(explorer.figure)["detector", "markers"].marker.symbol, ["x"] * 21)
+    np.testing.assert_array_equal(
+        traces(explorer.figure)["detector", "markers"].marker.symbol, ["x"] * 21
+    )
 
 
 def test_the_live_figure_follows(explorer):
@@ -45,7 +49,9 @@ def test_the_live_figure_follows(explorer):
     assert np.abs(np.array(after["attention", "heatmap"].z) - before).max() > 1e-4
     state = explorer.compute()
     np.testing.assert_allclose(after["refined", "markers"].x, state["refined"][:, 0])
-    np.testing.assert_allclose(np.array(after["attention", "heatmap"].z), state["attention"], atol=1e-6)
+    np.testing.assert_allclose(
+        np.array(after["attention", "heatmap"].z), state["attention"], atol=1e-6
+    )
     np.testing.assert_allclose(state["attention"].sum(1), 1, atol=1e-5)
 
 
@@ -62,7 +68,11 @@ def test_a_click_flips_a_joint_and_a_new_hand_forgets_it(explorer):
 
 
 def test_only_the_detector_s_joints_answer_to_the_mouse(explorer):
-    answering = [key for key, t in traces(explorer.figure).items() if t.type == "scatter" and t.hoverinfo != "skip"]
+    answering = [
+        key
+        for key, t in traces(explorer.figure).items()
+        if t.type == "scatter" and t.hoverinfo != "skip"
+    ]
     assert answering == [("detector", "markers")]
 
 
@@ -97,7 +107,9 @@ def test_groups_of_updates_share_their_properties(explorer):
 def test_without_truth_there_is_no_error_to_show():
     _, detected = recipe.pairs("synthetic", n=3, seed=3)
     explorer = explorers.PortExplorer(load("port"), detected)
-    assert "error" not in explorer.readout.value and ("ground truth", "lines") not in traces(explorer.figure)
+    assert "error" not in explorer.readout.value and ("ground truth", "lines") not in traces(
+        explorer.figure
+    )
 
 
 def test_show_displays_the_widget_with_its_twin(explorer, monkeypatch):
@@ -110,13 +122,19 @@ def test_show_displays_the_widget_with_its_twin(explorer, monkeypatch):
 
 @pytest.fixture
 def clip():
-    """Two people, three frames of 60x40 px; joint j of person p stands at (2 + 3 j, 10 + 20 p), a px further each frame."""
+    """Two people, three frames of 60x40 px; joint j of person p stands at (2 + 3 j, 10 + 20 p),
+    a px further each frame.
+    """
     tracks = []
     for p in (0, 1):
-        xy = np.stack([2.0 + 3 * np.arange(17), np.full(17, 10.0 + 20 * p)], -1) + np.arange(3)[:, None, None] * [1, 0]
+        xy = np.stack([2.0 + 3 * np.arange(17), np.full(17, 10.0 + 20 * p)], -1) + np.arange(3)[
+            :, None, None
+        ] * [1, 0]
         flags = np.full((3, 17), 2)
         flags[:, 1], flags[:, 2], xy[:, 2] = 1, 0, 0
-        tracks.append(Track("coco17", p, xy, flags, np.ones(3, bool), np.tile([0.0, 0.0, 59.0, 39.0], (3, 1))))
+        tracks.append(
+            Track("coco17", p, xy, flags, np.ones(3, bool), np.tile([0.0, 0.0, 59.0, 39.0], (3, 1)))
+        )
     return Clip(Video("made", 3, 60, 40, 5.0), tuple(tracks))
 
 
@@ -134,23 +152,33 @@ def test_the_player_shows_each_frame_with_its_labels(clip, frames):
     first = shown(player)
     assert first.shape == (120, 180, 3) and "visible (2)</b>: 30" in player.readout.value
     player.frame.value = 2
-    assert "frame 2" in player.readout.value and np.abs(shown(player).astype(int) - first).max() > 50
+    assert (
+        "frame 2" in player.readout.value and np.abs(shown(player).astype(int) - first).max() > 50
+    )
     captions = [a.text for a in player.static().layout.annotations]
     assert captions[0] == "frame 0" and captions[-1] == "frame 2"
 
 
 def test_the_patch_hides_visible_joints_under_it_and_moves_by_its_sliders(clip, frames):
     brush = explorers.OcclusionBrush(clip, frames, size_px=7)
-    brush.x.value, brush.y.value = 8, 10  # px 5 to 11: joints 1 (hidden), 2 (no label) and 3 (visible) of person 0
+    # px 5 to 11: joints 1 (hidden), 2 (no label) and 3 (visible) of person 0
+    brush.x.value, brush.y.value = 8, 10
     state = brush.state()
     assert np.argwhere(state["visibility"] != state["before"]).tolist() == [[0, 3]]
     assert "1 flags change" in brush.readout.value and "person 0: left_ear" in brush.readout.value
     assert brush.covered().sum() == 49
-    assert (state["whole"] != brush.before).sum() == 1, "in the other frames the joint has left the patch"
-    assert (state["picture"][brush.covered()] == explorers.PAINT).all() and (frames[0, 10, 8] != explorers.PAINT).any()
+    assert (state["whole"] != brush.before).sum() == 1, (
+        "in the other frames the joint has left the patch"
+    )
+    assert (state["picture"][brush.covered()] == explorers.PAINT).all() and (
+        frames[0, 10, 8] != explorers.PAINT
+    ).any()
     before = shown(brush)
     brush.size.value = 40
-    assert brush.state()["visibility"].tolist() != state["visibility"].tolist() and (shown(brush) != before).any()
+    assert (
+        brush.state()["visibility"].tolist() != state["visibility"].tolist()
+        and (shown(brush) != before).any()
+    )
     assert brush.covered().any() and brush.covered().shape == (40, 60)
 
 
@@ -163,11 +191,15 @@ def test_paint_stays_and_the_patch_follows_the_pointer(clip, frames):
     gone = np.argwhere(brush.state()["visibility"] != brush.before[:, 0])
     assert gone[:, 0].tolist() == [1] * 11 and gone[:, 1].tolist() == list(range(3, 14))
     brush.size.value = 9
-    assert brush.covered()[30, 11] and not brush.covered()[26, 20], "what is painted keeps the width of its brush"
+    assert brush.covered()[30, 11] and not brush.covered()[26, 20], (
+        "what is painted keeps the width of its brush"
+    )
     brush.clear.click()
     assert brush.canvas.strokes == [] and not brush.covered()[30, 20] and brush.covered()[30, 40]
     brush.canvas.strokes = [[[-50.0, 500.0]]]
-    assert (brush.x.value, brush.y.value) == (0, 39), "a pointer that leaves the picture keeps the patch inside"
+    assert (brush.x.value, brush.y.value) == (0, 39), (
+        "a pointer that leaves the picture keeps the patch inside"
+    )
 
 
 def test_the_brush_s_twin_shows_before_and_after(clip, frames):
@@ -180,13 +212,19 @@ def test_the_brush_s_twin_shows_before_and_after(clip, frames):
 
 
 def coco_file(folder: Path, names: list[str]) -> Path:
-    """A person in each picture, with one hidden joint more from picture to picture; all pictures are 60x40 px."""
+    """A person in each picture, with one hidden joint more from picture to picture; all pictures
+    are 60x40 px.
+    """
     people = []
     for i in range(len(names)):
         flags = [1] * i + [2] * (17 - i)
         joints = [value for j, v in enumerate(flags) for value in (2 + 3 * j, 20, v)]
-        people.append({"id": i, "image_id": i, "category_id": 1, "bbox": [1, 10, 52, 20], "keypoints": joints})
-    images = [{"id": i, "file_name": name, "width": 60, "height": 40} for i, name in enumerate(names)]
+        people.append(
+            {"id": i, "image_id": i, "category_id": 1, "bbox": [1, 10, 52, 20], "keypoints": joints}
+        )
+    images = [
+        {"id": i, "file_name": name, "width": 60, "height": 40} for i, name in enumerate(names)
+    ]
     category = {"id": 1, "name": "person", "keypoints": list(skeleton("coco17").joints)}
     path = folder / "labels.json"
     path.write_text(json.dumps({"images": images, "annotations": people, "categories": [category]}))
@@ -201,7 +239,9 @@ def test_the_picture_with_most_to_say_that_is_there(tmp_path, frames):
         (tmp_path / "images" / f"{name}.jpg").write_bytes(figures.jpeg(frame))
         (tmp_path / "images" / f"{name}.jpg").rename(tmp_path / "images" / f"{name}.png")
     panel = explorers.labelled_picture(reading, tmp_path, "x")
-    assert panel["caption"] == "x" and (panel["visibility"] == 1).sum() == 1, "b.png: c.png is not there"
+    assert panel["caption"] == "x" and (panel["visibility"] == 1).sum() == 1, (
+        "b.png: c.png is not there"
+    )
     assert panel["picture"].shape == (40, 60, 3) and panel["known"]
 
 

@@ -29,23 +29,33 @@ def names(figure: go.Figure) -> set[str]:
 
 def test_bones_are_one_line_with_gaps(hands):
     x, y = figures.bones(hands[0][0], HAND)
-    assert len(x) == 3 * len(HAND.edges) and np.isnan(x[2::3]).all() and np.isnan(y).sum() == len(HAND.edges)
+    assert (
+        len(x) == 3 * len(HAND.edges)
+        and np.isnan(x[2::3]).all()
+        and np.isnan(y).sum() == len(HAND.edges)
+    )
     assert (x[0], x[1]) == (hands[0][0, 0, 0], hands[0][0, 1, 0])
 
 
 def test_grid_draws_an_arrow_for_each_replaced_joint(hands):
     detected, refined, confidence, replaced = hands
-    figure = figures.refinement_grid(detected, refined, confidence, replaced, HAND, truth=refined, captions=["a"] * 5)
+    figure = figures.refinement_grid(
+        detected, refined, confidence, replaced, HAND, truth=refined, captions=["a"] * 5
+    )
     arrows = [t for t in figure.data if t.hovertext and "moved" in str(t.hovertext)]
     assert len(arrows) == replaced.sum()
     assert "moved 7.1 px" in arrows[0].hovertext
     assert names(figure) >= {"ground truth", "detector", "moved by PORT"}
-    assert figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1], "y points down, as in a picture"
+    assert figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1], (
+        "y points down, as in a picture"
+    )
 
 
 def test_error_by_confidence_bins_and_marks_delta():
     confidence = np.array([0.05, 0.06, 0.95, 1.0])
-    figure = figures.error_by_confidence(confidence, np.array([4.0, 6.0, 1.0, 1.0]), np.ones(4), 0.3)
+    figure = figures.error_by_confidence(
+        confidence, np.array([4.0, 6.0, 1.0, 1.0]), np.ones(4), 0.3
+    )
     boxes = [t for t in figure.data if t.type == "box"]
     lines = [t for t in figure.data if t.type == "scatter"]
     assert [len(b.median) for b in boxes] == [2, 2] and boxes[0].median[0] == 5.0
@@ -63,7 +73,9 @@ def test_change_by_occlusions_groups_by_count():
 def test_attention_frames_masked_rows_and_names_joints():
     masked = np.zeros(21, bool)
     masked[[3, 7]] = True
-    figure = figures.joint_matrices({"a": np.eye(21), "b": HAND.adjacency.copy()}, HAND, masked=masked, title="t")
+    figure = figures.joint_matrices(
+        {"a": np.eye(21), "b": HAND.adjacency.copy()}, HAND, masked=masked, title="t"
+    )
     assert figure.data[0].x[3] == "thumb3" and len(figure.layout.shapes) == 4
     assert {s.y0 for s in figure.layout.shapes} == {2.5, 6.5}
 
@@ -75,8 +87,15 @@ def test_sweep_keeps_the_paper_in_a_panel_of_its_own():
     ]
     figure = figures.sweep(rows, "v", x_title="K", y_title="P-EPE, px", title="t", baseline=4.0)
     measured, paper = figure.data
-    assert list(measured.error_y.array) == [0.25, 1.0] and list(measured.error_y.arrayminus) == [0.5, 0.5]
-    assert (measured.yaxis, paper.yaxis) == ("y", "y2") and paper.error_y.array is None and list(paper.y) == [7.0, 8.0]
+    assert list(measured.error_y.array) == [0.25, 1.0] and list(measured.error_y.arrayminus) == [
+        0.5,
+        0.5,
+    ]
+    assert (
+        (measured.yaxis, paper.yaxis) == ("y", "y2")
+        and paper.error_y.array is None
+        and list(paper.y) == [7.0, 8.0]
+    )
     assert [a.text for a in figure.layout.annotations] == ["measured", "paper", "detector"]
     alone = figures.sweep([{"setting": "a", "v": 1.0}], "v", x_title="", y_title="", title="")
     assert len(alone.data) == 1 and alone.data[0].error_y.array is None
@@ -97,7 +116,9 @@ def test_people_are_drawn_where_they_stand_and_only_where_they_are_labelled():
     drawn = figures.draw_people(picture, xy, states, HAND, zoom=2.0)
     assert drawn.shape == (60, 80, 3) and (picture == 90).all()
     rows, columns = np.nonzero((drawn == tuple(bytes.fromhex(figures.TRUTH[1:]))).all(-1))
-    assert abs(rows.mean() - 20.5) < 0.6 and abs(columns.mean() - 40.5) < 0.6, "pixel centres go on pixel centres"
+    assert abs(rows.mean() - 20.5) < 0.6 and abs(columns.mean() - 40.5) < 0.6, (
+        "pixel centres go on pixel centres"
+    )
 
 
 @pytest.fixture
@@ -124,7 +145,9 @@ def test_pictures_carry_their_labels(panel):
     )
     assert [a.text for a in figure.layout.annotations] == ["c", "c", "nobody", "c"]
     count = {t.name: len(t.x) for t in figure.data if t.name}
-    assert count == dict.fromkeys((figures.VISIBLE, figures.HIDDEN, figures.NEWLY_HIDDEN, figures.UNSTATED), 14)
+    assert count == dict.fromkeys(
+        (figures.VISIBLE, figures.HIDDEN, figures.NEWLY_HIDDEN, figures.UNSTATED), 14
+    )
     assert names(figure) == set(figures.LOOKS), "each state once in the legend"
     assert (
         figure.data[-1].hovertext[0] == f"{HAND.joints[0]}, person 0: {figures.UNSTATED}"
@@ -145,8 +168,13 @@ def test_statistics_split_only_what_is_known():
     labels = {"a": (HAND, known, True), "b": (HAND, 2 * (known > 0), False)}
     bars = {t.name: dict(zip(t.y, t.x)) for t in figures.visibility_shares(labels, "t").data}
     third = pytest.approx(1 / 3)
-    assert bars[figures.VISIBLE] == {"a": third} and bars[figures.UNSTATED] == {"b": pytest.approx(2 / 3)}
-    assert bars[figures.HIDDEN] == {"a": third, "b": 0} and bars["not labelled (0)"] == {"a": third, "b": third}
+    assert bars[figures.VISIBLE] == {"a": third} and bars[figures.UNSTATED] == {
+        "b": pytest.approx(2 / 3)
+    }
+    assert bars[figures.HIDDEN] == {"a": third, "b": 0} and bars["not labelled (0)"] == {
+        "a": third,
+        "b": third,
+    }
     shares = figures.hidden_by_joint(labels, "t").data[0]
     assert list(shares.x) == ["a"] and list(shares.y[:4]) == ["wrist", "thumb1", "thumb2", "thumb3"]
     np.testing.assert_array_equal(np.ravel(shares.z[:4]), [0, 1, np.nan, 0])  # thumb2 has no label
@@ -163,9 +191,20 @@ def test_left_and_right_are_one_kind_of_joint():
 def test_crowd_bars_hold_every_picture_once():
     index = np.array([0.0, 0.1999, 0.2, 0.79, 0.8, 1.19, 1.2, 3.02])
     figure = figures.crowd_histogram(index, {"paper": (0.1, 0.8), "evaluator": (0.2, 0.8)}, "t")
-    assert [t.name for t in figure.data] == ["easy: 2 pictures", "medium: 2 pictures", "hard: 4 pictures"]
-    assert [len(t.x) for t in figure.data] == [2, 2, 4] and max(figure.data[2].x) < 1.25 == figure.data[2].xbins.end
-    assert [a.text for a in figure.layout.annotations] == ["0.1 paper", "0.8 paper", "0.2 evaluator", "0.8 evaluator"]
+    assert [t.name for t in figure.data] == [
+        "easy: 2 pictures",
+        "medium: 2 pictures",
+        "hard: 4 pictures",
+    ]
+    assert [len(t.x) for t in figure.data] == [2, 2, 4] and max(
+        figure.data[2].x
+    ) < 1.25 == figure.data[2].xbins.end
+    assert [a.text for a in figure.layout.annotations] == [
+        "0.1 paper",
+        "0.8 paper",
+        "0.2 evaluator",
+        "0.8 evaluator",
+    ]
 
 
 def test_noise_figures_show_what_was_diagnosed(rng):
@@ -189,13 +228,20 @@ def test_every_figure_has_a_title_and_readable_text(hands, panel):
         figures.flow_of_shapes(["a", "b"], ["1", "2"], ["x", "y"], title="t"),
     ]
     for figure in made:
-        assert figure.layout.title.text and figure.layout.font.size >= 12 and figure.layout.height >= 150
+        assert (
+            figure.layout.title.text
+            and figure.layout.font.size >= 12
+            and figure.layout.height >= 150
+        )
 
 
 def test_runs_of_frames_have_ends():
     assert figures.spans(np.array([1, 1, 0, 0, 1], bool)) == [(0, 1), (4, 4)]
     assert figures.spans(np.zeros(3, bool)) == []
-    assert [(s["x0"], s["x1"]) for s in figures.shade([(0, 1), (4, 4)])] == [(-0.5, 1.5), (3.5, 4.5)]
+    assert [(s["x0"], s["x1"]) for s in figures.shade([(0, 1), (4, 4)])] == [
+        (-0.5, 1.5),
+        (3.5, 4.5),
+    ]
 
 
 def test_panels_over_time_share_frames_and_colours():
@@ -205,10 +251,18 @@ def test_panels_over_time_share_frames_and_colours():
         {"x, px": lines, "v, px/frame": {figures.REAL: (frames, frames)}}, "t", shaded=[(1, 2)]
     )
     truth, level, again, key = figure.data
-    assert truth.line.color == again.line.color == figures.TRUTH and level.line.color != figures.TRUTH
+    assert (
+        truth.line.color == again.line.color == figures.TRUTH and level.line.color != figures.TRUTH
+    )
     assert list(level.x) == [0, 2, 4] and list(level.y) == [1, 3, 5]
-    assert names(figure) == {figures.REAL, "level 1", "burst of occlusion"} and key.marker.color == figures.MASKED
-    assert (figure.layout.yaxis.title.text, figure.layout.yaxis2.title.text) == ("x, px", "v, px/frame")
+    assert (
+        names(figure) == {figures.REAL, "level 1", "burst of occlusion"}
+        and key.marker.color == figures.MASKED
+    )
+    assert (figure.layout.yaxis.title.text, figure.layout.yaxis2.title.text) == (
+        "x, px",
+        "v, px/frame",
+    )
     assert figure.layout.xaxis2.title.text == "frame" and figure.layout.shapes[0].x1 == 2.5
 
 
@@ -224,12 +278,20 @@ def test_maps_of_frames_have_frames_on_their_axes_and_one_scale():
 
 def test_a_strip_of_poses_has_one_scale(hands):
     strip = {
-        "frame 0": {figures.REAL: hands[0][0].astype(float), figures.FINAL: hands[1][0].astype(float)},
+        "frame 0": {
+            figures.REAL: hands[0][0].astype(float),
+            figures.FINAL: hands[1][0].astype(float),
+        },
         "frame 5": {figures.REAL: 0.1 * hands[0][1].astype(float)},
     }
     figure = figures.pose_strip(strip, HAND, "t")
-    widths = [figure.layout[axis].range[1] - figure.layout[axis].range[0] for axis in ("xaxis", "xaxis2")]
-    assert widths[0] == pytest.approx(widths[1]) and figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1]
+    widths = [
+        figure.layout[axis].range[1] - figure.layout[axis].range[0] for axis in ("xaxis", "xaxis2")
+    ]
+    assert (
+        widths[0] == pytest.approx(widths[1])
+        and figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1]
+    )
     assert names(figure) == {figures.REAL, figures.FINAL}
     assert [a.text for a in figure.layout.annotations] == ["frame 0", "frame 5"]
 
@@ -241,15 +303,24 @@ def test_arrows_start_at_the_last_pose():
     figure = figures.kinematics_figure({"frame 0": early, "frame 1": late}, arrows, HAND, "t")
     arrow = figure.data[-1]
     assert (arrow.x[9], arrow.x[10]) == (7.0, 21.0) and np.isnan(arrow.x[11])
-    assert "2 times" in arrow.name and arrow.hovertext[9] == f"{HAND.joints[3]}: velocity, px/frame 9.9 px"
+    assert (
+        "2 times" in arrow.name
+        and arrow.hovertext[9] == f"{HAND.joints[3]}: velocity, px/frame 9.9 px"
+    )
 
 
 def test_matrices_in_groups_share_order_and_scale():
     m, seen = np.arange(441.0).reshape(21, 21), np.arange(21) % 2 == 1
     figure = figures.joint_matrices({"a": m, "b": m / 2}, HAND, groups=seen, title="t")
     order = [*range(1, 21, 2), *range(0, 21, 2)]
-    assert list(figure.data[0].x) == [HAND.joints[j] for j in order] and figure.data[0].z[0][1] == m[1, 3]
-    assert {t.zmax for t in figure.data} == {440.0} and [t.showscale for t in figure.data] == [False, True]
+    assert (
+        list(figure.data[0].x) == [HAND.joints[j] for j in order]
+        and figure.data[0].z[0][1] == m[1, 3]
+    )
+    assert {t.zmax for t in figure.data} == {440.0} and [t.showscale for t in figure.data] == [
+        False,
+        True,
+    ]
     assert {(s.x0, s.x1) for s in figure.layout.shapes if s.x0 == s.x1} == {(9.5, 9.5)} and len(
         figure.layout.shapes
     ) == 4
@@ -258,20 +329,32 @@ def test_matrices_in_groups_share_order_and_scale():
 def test_feature_maps_share_a_scale_about_zero():
     maps = np.stack([np.full((4, 3), v) for v in (-2.0, 1.0, 0.0, 0.5, 1.5)])
     figure = figures.map_grid(maps, list("abcde"), "t", cols=3)
-    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (-2, 2) and len(figure.data) == 5
+    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (-2, 2) and len(
+        figure.data
+    ) == 5
     caption = {a.text: (round(a.x, 1), round(a.y, 1)) for a in figure.layout.annotations}
-    assert set(caption) == set("abcde") and caption["a"][0] < caption["c"][0] and caption["a"][1] > caption["e"][1]
+    assert (
+        set(caption) == set("abcde")
+        and caption["a"][0] < caption["c"][0]
+        and caption["a"][1] > caption["e"][1]
+    )
 
 
 def test_reliability_shows_counts_and_the_ideal():
     bins = {"VisNet": (np.array([0.2, 0.9]), np.array([0.1, 1.0]), np.array([4, 1]))}
     ideal, line = figures.reliability(bins, "t").data
-    assert list(ideal.x) == list(ideal.y) == [0, 1] and list(line.y) == [0.1, 1.0] and list(line.customdata) == [4, 1]
+    assert (
+        list(ideal.x) == list(ideal.y) == [0, 1]
+        and list(line.y) == [0.1, 1.0]
+        and list(line.customdata) == [4, 1]
+    )
     assert np.array(line.marker.size).tolist() == [30, 18], "areas by count"
 
 
 def test_bars_stand_by_joint():
-    figure = figures.joint_bars({"a": np.linspace(0, 1, 21), "b": np.zeros(21)}, HAND, "t", y_title="share")
+    figure = figures.joint_bars(
+        {"a": np.linspace(0, 1, 21), "b": np.zeros(21)}, HAND, "t", y_title="share"
+    )
     assert [t.name for t in figure.data] == ["a", "b"] and figure.data[0].x[20] == HAND.joints[20]
     assert figure.data[0].y[20] == 1 and figure.layout.yaxis.title.text == "share"
 
@@ -283,5 +366,8 @@ def test_the_front_has_a_point_a_setting():
         {"method": "savgol", "setting": "(31, 1)", "accel": 1.0, "pck_0.05": 40.0},
     ]
     figure = figures.front(points, "made")
-    assert [t.name for t in figure.data] == ["savgol", "HANet"] and figure.layout.xaxis.type == "log"
+    assert [t.name for t in figure.data] == [
+        "savgol",
+        "HANet",
+    ] and figure.layout.xaxis.type == "log"
     assert figure.data[0].x == (1.0, 3.0) and figure.data[0].text == ("(31, 1)", "(9, 1)")

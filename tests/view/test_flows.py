@@ -1,4 +1,6 @@
-"""OTPose's views without a browser: hand-checkable parts, and controls that change what is computed and drawn."""
+"""OTPose's views without a browser: hand-checkable parts, and controls that change what is
+computed and drawn.
+"""
 
 from __future__ import annotations
 
@@ -38,13 +40,20 @@ def windows():
     flags[:, 2] = rng.permutation(np.repeat([0, 1, 2], (1, 6, 8)))
     tracks = [
         Track(
-            "posetrack15", n, rng.uniform(12, 68, (5, K, 2)) * (flags[n] > 0)[..., None], flags[n], np.arange(5) == 2,
+            "posetrack15",
+            n,
+            rng.uniform(12, 68, (5, K, 2)) * (flags[n] > 0)[..., None],
+            flags[n],
+            np.arange(5) == 2,
             np.array([[4.0 + 3 * n, 4, 76, 76]]).repeat(5, 0),
         )
         for n in range(2)
-    ]  # fmt: skip
+    ]
     frames = rng.integers(0, 256, (5, 80, 80, 3), dtype=np.uint8)
-    return Windows([(Clip(Video("made", 5, 80, 80, 12.0), tuple(tracks)), frames)], WindowConfig(size=TINY.size))
+    return Windows(
+        [(Clip(Video("made", 5, 80, 80, 12.0), tuple(tracks)), frames)],
+        WindowConfig(size=TINY.size),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +76,9 @@ def test_behind_the_heatmaps_it_is_the_whole_network(estimator, windows, rough):
     np.testing.assert_allclose(inside.heatmaps, found["heatmaps"], atol=1e-5)
     np.testing.assert_allclose(inside.xy_crop, xy, atol=1e-3)
     np.testing.assert_allclose(inside.xy_crop, flows.peaks(estimator, found["heatmaps"]), atol=1e-3)
-    assert {"flow.total", "mask.far", "psi", "branch.sub.blocks.1.map", "refine.offsets"} <= set(inside.taps)
+    assert {"flow.total", "mask.far", "psi", "branch.sub.blocks.1.map", "refine.offsets"} <= set(
+        inside.taps
+    )
     assert not flows.look_inside(estimator, rough, ()).taps
 
 
@@ -83,7 +94,12 @@ def test_distances_and_edits_reach_the_flows(estimator, rough):
 def test_switches_keep_the_weights(estimator, rough):
     same = flows.look_inside(flows.switched(estimator), rough, ())
     np.testing.assert_array_equal(same.heatmaps, flows.look_inside(estimator, rough, ()).heatmaps)
-    for changes in ({"sigmoid": False}, {"scramble": True}, {"split_joints": True}, {"frames": (-2, -1, 0, 1, 1)}):
+    for changes in (
+        {"sigmoid": False},
+        {"scramble": True},
+        {"split_joints": True},
+        {"frames": (-2, -1, 0, 1, 1)},
+    ):
         other = flows.look_inside(flows.switched(estimator, **changes), rough, ())
         assert np.abs(other.heatmaps - same.heatmaps).max() > 0, changes
     assert estimator.model.config == TINY
@@ -98,7 +114,9 @@ def test_maps_are_made_worse_where_they_should_be(rough):
     weak = flows.degraded(spot, 1.0, joint=4, frames=(2,))
     changed = (weak != spot).flatten(3).any(-1)[0]
     assert changed.sum() == 1 and changed[2, 4]
-    assert weak[0, 2, 4].sum() == pytest.approx(0.1, abs=1e-3), "dimmed to a tenth, and nothing else is lost"
+    assert weak[0, 2, 4].sum() == pytest.approx(0.1, abs=1e-3), (
+        "dimmed to a tenth, and nothing else is lost"
+    )
     assert weak[0, 2, 4].argmax() == spot[0, 2, 4].argmax() and weak[0, 2, 4].max() < 0.01
     assert (flows.degraded(spot, 0.5) != spot).flatten(3).any(-1).all()
 
@@ -107,8 +125,14 @@ def test_paint_covers_its_frames_alone():
     crops = np.zeros((5, 10, 12, 3), np.uint8)
     out = flows.painted(crops, (3, 4), 4, (2, 3))
     covered = (out > 0).any(-1)
-    assert covered.sum((1, 2)).tolist() == [0, 0, 16, 16, 0] and covered[2, 2:6, 1:5].all() and not crops.any()
-    assert (flows.painted(crops, (0, 0), 6, (0,))[0] > 0).any(-1).sum() == 9, "cut off at the corner"
+    assert (
+        covered.sum((1, 2)).tolist() == [0, 0, 16, 16, 0]
+        and covered[2, 2:6, 1:5].all()
+        and not crops.any()
+    )
+    assert (flows.painted(crops, (0, 0), 6, (0,))[0] > 0).any(-1).sum() == 9, (
+        "cut off at the corner"
+    )
     assert not flows.painted(crops, (3, 4), 0).any()
 
 
@@ -116,9 +140,13 @@ def test_an_exchanged_feature_leaves_the_others(estimator, rough):
     names = ["flow.*", "mask.*", "psi"]
     before = flows.look_inside(estimator, rough, names)
     for feature in ("flow.far", "mask.prev", "psi"):
-        after = flows.look_inside(estimator, rough, names, edit=flows.exchanges(before.taps, feature))
+        after = flows.look_inside(
+            estimator, rough, names, edit=flows.exchanges(before.taps, feature)
+        )
         for name, was in before.taps.items():
-            np.testing.assert_allclose(after.taps[name], was[::-1] if name == feature else was, atol=1e-5)
+            np.testing.assert_allclose(
+                after.taps[name], was[::-1] if name == feature else was, atol=1e-5
+            )
         assert np.abs(after.heatmaps - before.heatmaps).max() > 0
 
 
@@ -126,8 +154,15 @@ def test_errors_by_hand():
     truth = np.zeros((1, 3, 2), np.float32)
     answers = {"a": truth + np.float32((3, 4)), "b": truth + np.float32([[[0, 1], [0, 2], [0, 9]]])}
     one, two = flows.error_rows(answers, truth, np.array([[2, 1, 0]]))
-    assert one == {"": "a", "visible joints, px": 5, "occluded joints, px": 5, "answer moves, px": 0}
-    assert (two["visible joints, px"], two["occluded joints, px"]) == (1, 2) and two["answer moves, px"] > 0
+    assert one == {
+        "": "a",
+        "visible joints, px": 5,
+        "occluded joints, px": 5,
+        "answer moves, px": 0,
+    }
+    assert (two["visible joints, px"], two["occluded joints, px"]) == (1, 2) and two[
+        "answer moves, px"
+    ] > 0
 
 
 def test_attention_is_folded_by_hand(estimator):
@@ -136,7 +171,12 @@ def test_attention_is_folded_by_hand(estimator):
     weights[:, 9] = 0.75  # and at the second joint's second
     np.testing.assert_allclose(flows.folded(weights, "joint"), [[0.25, 0.75]] * 2)
     by = flows.folded(weights, "feature")
-    assert by.shape == (8, 8) and (by[:, 3] == 0.25).all() and (by[:, 1] == 0.75).all() and by.sum() == 8
+    assert (
+        by.shape == (8, 8)
+        and (by[:, 3] == 0.25).all()
+        and (by[:, 1] == 0.75).all()
+        and by.sum() == 8
+    )
     assert flows.folded(weights, "all") is weights
     channels = estimator.model.channels["sub"]
     names, axis = flows.fold_names(channels, "all")
@@ -149,12 +189,17 @@ def test_attention_is_folded_by_hand(estimator):
 
 
 def test_arrows_start_on_the_regular_grid_and_end_where_it_reads():
-    offsets, modulation = np.zeros((1, 2, K, 9, 2, H, W), np.float32), np.zeros((1, 2, K, 9, H, W), np.float32)
+    offsets, modulation = (
+        np.zeros((1, 2, K, 9, 2, H, W), np.float32),
+        np.zeros((1, 2, K, 9, H, W), np.float32),
+    )
     heat = np.zeros((1, K, H, W), np.float32)
     heat[0, 5, 4, 3] = 1  # the answer: x = 3, y = 4
     offsets[0, 1, 5, 0, :, 4, 3] = (1, 2)  # of the tap above to the left: dy = 1, dx = 2
     modulation[0, 1, 5, 8, 4, 3] = 1
-    inside = flows.Inside(np.zeros((1, K, 2)), heat, {"refine.offsets": offsets, "refine.modulation": modulation})
+    inside = flows.Inside(
+        np.zeros((1, K, 2)), heat, {"refine.offsets": offsets, "refine.modulation": modulation}
+    )
     line = flows.arrows(inside, 5, 1, 2, np.array([[4.0, 0, 1], [0, 4, 1]]))
     ends = np.stack((line["x"], line["y"]), -1).reshape(9, 5, 2)
     np.testing.assert_allclose(ends[0, [0, 3]], [[4 * 1 + 1, 4 * 2 + 1], [4 * 3 + 1, 4 * 3 + 1]])
@@ -168,13 +213,19 @@ def test_maps_lie_over_their_pictures(windows, rough, estimator):
     to_crop = estimator.model.to_crop.numpy()
     crops, maps = windows.sample(0).crops, rough[0, :, 3].numpy()
     spot = {figures.REAL: np.full((5, 2), 7.0)}
-    figure = flows.maps_over(list(crops), list(maps), flows.FRAMES, "made", to_crop, cols=3, points=spot)
-    assert [t.type for t in figure.data] == ["heatmap"] * 5 + ["scatter"] * 5 and len(figure.layout.images) == 5
+    figure = flows.maps_over(
+        list(crops), list(maps), flows.FRAMES, "made", to_crop, cols=3, points=spot
+    )
+    assert [t.type for t in figure.data] == ["heatmap"] * 5 + ["scatter"] * 5 and len(
+        figure.layout.images
+    ) == 5
     first = figure.data[0]
     np.testing.assert_allclose([first.x[0], first.x[-1]], [0, TINY.size[0] - 1], atol=1e-4)
     np.testing.assert_allclose([first.y[0], first.y[-1]], [0, TINY.size[1] - 1], atol=1e-4)
     args = figure.layout.sliders[0].steps[2].args
-    assert args[0] == {"opacity": 0.4} and list(args[1]) == [0, 1, 2, 3, 4], "the slider moves maps, not marks"
+    assert args[0] == {"opacity": 0.4} and list(args[1]) == [0, 1, 2, 3, 4], (
+        "the slider moves maps, not marks"
+    )
     assert f"up to {maps[1].max():.2g}" in figure.layout.annotations[1].text
     assert sum(bool(t.showlegend) for t in figure.data[5:]) == 1
 
@@ -184,10 +235,14 @@ def test_pictures_of_attention_and_offsets(estimator, windows, rough):
     one = inside.taps["branch.prev.blocks.0.map"][0].mean(0)
     channels = estimator.model.channels["prev"]
     figure = flows.attention_maps({"a": one, "b": one}, channels, "made", by="joint")
-    assert np.shape(figure.data[1].z) == (K, K) and figure.layout.xaxis2.ticktext == tuple(estimator.skeleton.joints)
+    assert np.shape(figure.data[1].z) == (K, K) and figure.layout.xaxis2.ticktext == tuple(
+        estimator.skeleton.joints
+    )
     np.testing.assert_allclose(np.sum(figure.data[0].z, 1), 1, atol=1e-5)
     to_crop = estimator.model.to_crop.numpy()
-    figure = flows.offset_figure(windows.sample(0).crops[2], inside, 3, TINY.dilations, "made", to_crop)
+    figure = flows.offset_figure(
+        windows.sample(0).crops[2], inside, 3, TINY.dilations, "made", to_crop
+    )
     assert [t.type for t in figure.data] == ["heatmap"] * 2 + ["scatter"] * 2
     gaps = [np.diff(np.reshape(t.x, (9, 5))[[0, 2], 0])[0] for t in figure.data[2:]]
     assert gaps[1] == pytest.approx(2 * gaps[0]), "the second grid is twice as wide"
@@ -195,7 +250,9 @@ def test_pictures_of_attention_and_offsets(estimator, windows, rough):
 
 def test_a_panel_shows_the_key_frame(windows):
     window = windows.sample(0)
-    panel = flows.crop_panel(window, "made", windows.skeleton, {flows.FINAL: np.zeros((K, 2), np.float32)})
+    panel = flows.crop_panel(
+        window, "made", windows.skeleton, {flows.FINAL: np.zeros((K, 2), np.float32)}
+    )
     truth, _, round_ = panel["poses"][figures.REAL]
     assert panel["picture"] is not window.crops[0] and (panel["picture"] == window.crops[2]).all()
     assert (np.isnan(truth[:, 0]) == (window.visibility[2] == 0)).all()
@@ -211,12 +268,19 @@ def trace(explorer, name):
 
 
 def test_it_starts_with_the_network_s_own_answer(explorer, estimator, rough):
-    np.testing.assert_allclose(trace(explorer, flows.FINAL).x, flows.look_inside(estimator, rough[:1]).xy_crop[0, :, 0])
-    np.testing.assert_allclose(trace(explorer, flows.SINGLE).y, flows.peaks(estimator, rough[:1, 2])[0, :, 1])
+    np.testing.assert_allclose(
+        trace(explorer, flows.FINAL).x, flows.look_inside(estimator, rough[:1]).xy_crop[0, :, 0]
+    )
+    np.testing.assert_allclose(
+        trace(explorer, flows.SINGLE).y, flows.peaks(estimator, rough[:1, 2])[0, :, 1]
+    )
     j = explorer.skeleton.index("left_wrist")
     for t in range(5):
         np.testing.assert_allclose(explorer.figure.data[t].z, rough[0, t, j], atol=1e-5)
-    assert "left_wrist" in explorer.readout.value and "single frame &rarr; OTPose" in explorer.readout.value
+    assert (
+        "left_wrist" in explorer.readout.value
+        and "single frame &rarr; OTPose" in explorer.readout.value
+    )
 
 
 def test_map_joint_and_distance(explorer, rough):
@@ -228,7 +292,11 @@ def test_map_joint_and_distance(explorer, rough):
     explorer.opacity.value = 0.3
     assert {t.opacity for t in explorer.figure.data[:7]} == {0.3}
     titles = [a.text for a in explorer.figure.layout.annotations]
-    assert titles[:5] == list(flows.FRAMES) and titles[5].startswith("flow.prev, up to") and "reads" in titles[6]
+    assert (
+        titles[:5] == list(flows.FRAMES)
+        and titles[5].startswith("flow.prev, up to")
+        and "reads" in titles[6]
+    )
 
 
 def test_attention_is_chosen_and_folded(explorer):
@@ -239,12 +307,16 @@ def test_attention_is_chosen_and_folded(explorer):
     np.testing.assert_allclose(explorer.figure.data[7].z, own)
     assert len(explorer.figure.layout.xaxis8.ticktext) == K
     explorer.fold.value = "feature"
-    assert len(explorer.figure.layout.yaxis8.ticktext) == 8 and np.shape(explorer.figure.data[7].z) == (8, 8)
+    assert len(explorer.figure.layout.yaxis8.ticktext) == 8 and np.shape(
+        explorer.figure.data[7].z
+    ) == (8, 8)
 
 
 def test_the_backbone_is_asked_for_painted_frames_alone(explorer, monkeypatch):
     asked, real = [], explorer._heatmaps
-    monkeypatch.setattr(explorer, "_heatmaps", lambda crops: asked.append(len(crops)) or real(crops))
+    monkeypatch.setattr(
+        explorer, "_heatmaps", lambda crops: asked.append(len(crops)) or real(crops)
+    )
     before, picture = explorer.inside, explorer.figure.layout.images[2].source
     explorer.weaken.value = 0.7
     explorer.dilation.value = 1

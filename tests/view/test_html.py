@@ -12,7 +12,14 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from tests.browser.lab import CHROMIUM, chromium
 from workbench.runs import Run
-from workbench.view.html import PLOTLY_MIME, WIDGET_MIME, formula, index_page, notebook_page, publish
+from workbench.view.html import (
+    PLOTLY_MIME,
+    WIDGET_MIME,
+    formula,
+    index_page,
+    notebook_page,
+    publish,
+)
 
 FIGURE = json.loads(go.Figure(go.Heatmap(z=np.eye(5)), layout={"height": 211}).to_json())
 WIDGET = {"model_id": "1", "version_major": 2, "version_minor": 0}
@@ -33,7 +40,9 @@ def _page(tmp_path: Path, *cells, error: dict | None = None) -> str:
 
 
 def test_a_formula_becomes_mathml():
-    assert re.search(r"<mfrac><mrow><mn>1</mn></mrow><mrow><mi>K</mi></mrow></mfrac>", formula(r"\frac{1}{K}"))
+    assert re.search(
+        r"<mfrac><mrow><mn>1</mn></mrow><mrow><mi>K</mi></mrow></mfrac>", formula(r"\frac{1}{K}")
+    )
     assert 'display="block"' in formula("x", block=True)
 
 
@@ -61,7 +70,11 @@ def test_what_cannot_be_converted_stays_readable(latex):
 
 
 def test_one_plotly_script_serves_all_figures_and_the_upload_button_is_off(tmp_path):
-    widget_with_twin = {WIDGET_MIME: WIDGET, PLOTLY_MIME: FIGURE, "text/plain": "FigureWidget({...})"}
+    widget_with_twin = {
+        WIDGET_MIME: WIDGET,
+        PLOTLY_MIME: FIGURE,
+        "text/plain": "FigureWidget({...})",
+    }
     page = _page(tmp_path, _shown({PLOTLY_MIME: FIGURE}), _shown(widget_with_twin))
     assert page.count('class="plotly-graph-div"') == 2
     assert page.count("plotly.js v") == 1
@@ -75,7 +88,11 @@ def test_a_page_without_figures_carries_no_script(tmp_path):
 
 def test_widgets_keep_their_static_twin_or_say_where_they_live(tmp_path):
     twin = {WIDGET_MIME: WIDGET, "image/png": PIXEL, "text/plain": "Image()"}
-    page = _page(tmp_path, _shown(twin), _shown({WIDGET_MIME: WIDGET, "text/plain": "FloatSlider(value=0.5)"}))
+    page = _page(
+        tmp_path,
+        _shown(twin),
+        _shown({WIDGET_MIME: WIDGET, "text/plain": "FloatSlider(value=0.5)"}),
+    )
     assert f"data:image/png;base64,{PIXEL}" in page
     assert page.count("A live control stands here") == 1
     assert "FloatSlider" not in page
@@ -95,7 +112,11 @@ def test_markdown_keeps_formulas_links_and_folded_solutions(tmp_path):
 
 
 def test_metrics_are_readable_and_inputs_stay_in_the_record(tmp_path):
-    metrics = {"epe": 15.270199, "rows": [{"method": "port", "metrics": {"n": 846}}], "inputs": {"a.npz": "ff"}}
+    metrics = {
+        "epe": 15.270199,
+        "rows": [{"method": "port", "metrics": {"n": 846}}],
+        "inputs": {"a.npz": "ff"},
+    }
     page = _page(tmp_path, _shown({"application/x.workbench.metrics+json": metrics}))
     assert '<th>epe</th><td class="number">15.27</td>' in page
     assert "<th>metrics.n</th>" in page
@@ -103,11 +124,17 @@ def test_metrics_are_readable_and_inputs_stay_in_the_record(tmp_path):
 
 
 def test_latex_output_becomes_mathml(tmp_path):
-    assert "<mfrac>" in _page(tmp_path, _shown({"text/latex": r"$\displaystyle \frac{a}{b}$", "text/plain": "a/b"}))
+    assert "<mfrac>" in _page(
+        tmp_path, _shown({"text/latex": r"$\displaystyle \frac{a}{b}$", "text/plain": "a/b"})
+    )
 
 
 def test_a_failure_stands_on_top_escaped(tmp_path):
-    page = _page(tmp_path, new_markdown_cell("# T"), error={"type": "ValueError", "message": "<b>", "cell": 1})
+    page = _page(
+        tmp_path,
+        new_markdown_cell("# T"),
+        error={"type": "ValueError", "message": "<b>", "cell": 1},
+    )
     assert '<p class="failure">ValueError: &lt;b&gt;</p>' in page
 
 
@@ -132,20 +159,33 @@ def run(tmp_path):
                 "metrics": {"epe": 15.25},
                 "inputs": {"x": "ab"},
             },
-            "02_b": {**entry, "status": "failed", "duration_s": 0.5, "error": {"type": "E", "message": "a < b"}},
+            "02_b": {
+                **entry,
+                "status": "failed",
+                "duration_s": 0.5,
+                "error": {"type": "E", "message": "a < b"},
+            },
             "03_c": {**entry, "status": "pending"},
         },
         "provenance": {
             "git": {"commit": "0123456789abcdef", "dirty": True},
             "python": "3.12.1",
             "packages": {"torch": "2.15.0"},
-            "hardware": {"platform": "Linux", "cpu": "some", "cores": 2, "memory_gb": 8.0, "gpu": None},
+            "hardware": {
+                "platform": "Linux",
+                "cpu": "some",
+                "cores": 2,
+                "memory_gb": 8.0,
+                "gpu": None,
+            },
             "weights": {},
         },
     }
     (tmp_path / "notebooks").mkdir()
     for name, title in (("01_a", "# First"), ("02_b", "# Second")):
-        nbformat.write(new_notebook(cells=[new_markdown_cell(title)]), tmp_path / "notebooks" / f"{name}.ipynb")
+        nbformat.write(
+            new_notebook(cells=[new_markdown_cell(title)]), tmp_path / "notebooks" / f"{name}.ipynb"
+        )
     return Run(tmp_path, record)
 
 
@@ -166,11 +206,18 @@ def test_the_index_says_what_ended_how_and_where_it_comes_from(run):
 
 def test_publish_writes_the_pages_that_ended_and_leaves_no_parts(run):
     publish(run)
-    assert {path.name for path in run.folder.iterdir()} == {"notebooks", "01_a.html", "02_b.html", "index.html"}
+    assert {path.name for path in run.folder.iterdir()} == {
+        "notebooks",
+        "01_a.html",
+        "02_b.html",
+        "index.html",
+    }
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"no chromium at {CHROMIUM}; CHROMIUM names another")
+@pytest.mark.skipif(
+    not Path(CHROMIUM).exists(), reason=f"no chromium at {CHROMIUM}; CHROMIUM names another"
+)
 def test_a_page_draws_everything_offline_and_asks_for_nothing(tmp_path):
     cells = [
         new_markdown_cell("# Offline\n\n$$\\sum_{k=0}^{K} \\hat{A}^k$$"),
@@ -186,15 +233,21 @@ def test_a_page_draws_everything_offline_and_asks_for_nothing(tmp_path):
         page.wait_for_selector(".js-plotly-plot .heatmaplayer image, .js-plotly-plot .hm")
         assert page.locator(".js-plotly-plot").bounding_box()["height"] == pytest.approx(211, abs=2)
         assert page.locator("math").bounding_box()["height"] > 40
-        assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+        assert page.evaluate(
+            "[...document.images].every(image => image.complete && image.naturalWidth > 0)"
+        )
         assert (outside, complaints) == ([], [])
 
 
 @pytest.mark.browser
-@pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"no chromium at {CHROMIUM}; CHROMIUM names another")
+@pytest.mark.skipif(
+    not Path(CHROMIUM).exists(), reason=f"no chromium at {CHROMIUM}; CHROMIUM names another"
+)
 def test_the_policy_stops_what_an_output_asks_for(tmp_path):
     hostile = "<script src='https://example.invalid/x.js'></script><script>fetch('https://example.invalid/y')</script>"
-    (tmp_path / "page.html").write_text(_page(tmp_path, _shown({"text/html": hostile})), encoding="utf-8")
+    (tmp_path / "page.html").write_text(
+        _page(tmp_path, _shown({"text/html": hostile})), encoding="utf-8"
+    )
     with chromium() as (page, _):
         failures: list[str] = []
         page.context.on("requestfailed", lambda request: failures.append(request.failure))

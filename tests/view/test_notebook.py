@@ -31,7 +31,11 @@ def test_setup_refuses_by_name(shown, bad):
 
 def test_report_leaves_metrics_for_the_run(shown, tmp_path):
     (tmp_path / "w").write_bytes(b"abc")
-    notebook.report({"epe": np.float32(1.5), "gone": float("nan")}, protocol="two hands", inputs=[tmp_path / "w"])
+    notebook.report(
+        {"epe": np.float32(1.5), "gone": float("nan")},
+        protocol="two hands",
+        inputs=[tmp_path / "w"],
+    )
     bundle = shown[0][notebook.METRICS]
     assert bundle["epe"] == 1.5 and bundle["gone"] is None and bundle["protocol"] == "two hands"
     assert bundle["inputs"]["w"].startswith("ba7816bf")
@@ -42,14 +46,21 @@ def test_tables_round_and_leave_gaps(shown):
     notebook.table([{"a": 1.23456, "b": "x"}, {"a": None, "b": "y"}], "caption", digits=2)
     page = shown[0].to_html()
     assert (
-        "1.23" in page and "1.2345" not in page and "nan" not in page.lower().replace("nan_", "") and "caption" in page
+        "1.23" in page
+        and "1.2345" not in page
+        and "nan" not in page.lower().replace("nan_", "")
+        and "caption" in page
     )
 
 
 def test_paper_rows_are_marked_as_the_paper_s(shown):
     notebook.paper_table("port", "Table II")
     page = shown[0].to_html()
-    assert "(paper)" in page and ">63.6<" in page and "parameters million" in page, "digits as the paper has them"
+    assert "(paper)" in page and ">63.6<" in page and "parameters million" in page, (
+        "digits as the paper has them"
+    )
     notebook.paper_table("stdpose", "Table 4")
     page = shown[1].to_html()
-    assert ">90.9<" in page and ">7<" in page and "7.0<" not in page.replace("16.7", ""), "T is a whole number"
+    assert ">90.9<" in page and ">7<" in page and "7.0<" not in page.replace("16.7", ""), (
+        "T is a whole number"
+    )

@@ -14,7 +14,15 @@ from workbench.data.frames import open_frames
 from workbench.errors import BadFile, BadParameter
 from workbench.records import Detections, Prediction
 from workbench.view import overlay
-from workbench.view.overlay import COLOURS, FrameExplorer, by_frame, draw_refined, save_results, show_video, write_video
+from workbench.view.overlay import (
+    COLOURS,
+    FrameExplorer,
+    by_frame,
+    draw_refined,
+    save_results,
+    show_video,
+    write_video,
+)
 
 POSE = np.stack((20 + np.arange(17) % 4 * 12.0, 12 + np.arange(17) * 4.0), 1)
 
@@ -26,7 +34,9 @@ def predicted(frames=(0, 0, 2), tracks=(1, 0, 1)) -> Prediction:
     confidence[:, 3] = 0
     boxes = np.concatenate((xy.min(1), xy.max(1)), 1)
     ids = tuple(str(i) for i in range(n))
-    found = Detections("coco17", xy, confidence, boxes, ids=ids, frames=np.array(frames), tracks=np.array(tracks))
+    found = Detections(
+        "coco17", xy, confidence, boxes, ids=ids, frames=np.array(frames), tracks=np.array(tracks)
+    )
     replaced = np.zeros((n, 17), bool)
     replaced[:, 9] = True
     moved = xy.copy()
@@ -57,7 +67,9 @@ def test_people_are_drawn_where_they_are_in_their_colour():
 
 def test_far_away_coordinates_are_harmless():
     people = predicted((0,), (0,))
-    wild = Prediction("coco17", people.xy_frame * 1e9, people.confidence, people.replaced, "", people.detections)
+    wild = Prediction(
+        "coco17", people.xy_frame * 1e9, people.confidence, people.replaced, "", people.detections
+    )
     assert draw_refined(np.zeros((53, 47, 3), np.uint8), wild).shape == (53, 47, 3)
 
 
@@ -72,7 +84,12 @@ def test_people_of_a_frame():
 def test_a_written_video_has_the_frames_that_went_in(tmp_path, capfd):
     path = film(tmp_path / "new" / "v.webm", n=5)
     frames = open_frames(path)
-    assert [len(frames), frames.video.width // 2, frames.video.height // 2, frames.video.fps] == [5, 48, 44, 7.0]
+    assert [len(frames), frames.video.width // 2, frames.video.height // 2, frames.video.fps] == [
+        5,
+        48,
+        44,
+        7.0,
+    ]
     assert len(list(frames)) == 5
     assert path.read_bytes()[:4] == b"\x1a\x45\xdf\xa3" and b"V_VP8" in path.read_bytes()
     assert [p.name for p in path.parent.iterdir()] == ["v.webm"]
@@ -82,7 +99,9 @@ def test_a_written_video_has_the_frames_that_went_in(tmp_path, capfd):
 def test_pictures_of_other_sizes_are_fitted(tmp_path, monkeypatch):
     monkeypatch.setattr(overlay, "LONG_SIDE", 64)
     shapes = ((48, 128), (96, 48), (7, 6))
-    path = write_video(tmp_path / "v.webm", (np.full((*shape, 3), 255, np.uint8) for shape in shapes))
+    path = write_video(
+        tmp_path / "v.webm", (np.full((*shape, 3), 255, np.uint8) for shape in shapes)
+    )
     wide, tall, small = open_frames(path)
     assert wide.shape == (24, 64, 3) and wide.min() > 230
     assert tall[:, :10].min() > 200 > 50 > tall[:, 20:].max()
@@ -117,13 +136,17 @@ def test_results_are_saved_in_the_form_of_the_input(tmp_path):
         written = save_results(tmp_path / "out", frames, prediction, like=like)
         own = save_results(tmp_path / "own", frames, prediction)
     assert {k: p.name for k, p in written.items()} == {
-        "results": "my_clip_refined.json", "table": "my_clip_joints.csv", "overlay": "my_clip_overlay.webm",
-    }  # fmt: skip
+        "results": "my_clip_refined.json",
+        "table": "my_clip_joints.csv",
+        "overlay": "my_clip_overlay.webm",
+    }
     assert [item["x"] for item in json.loads(written["results"].read_text())] == [0, 1, 2]
     assert len(written["table"].read_text().splitlines()) == 1 + 3 * 17
     for path in (written["results"], own["results"], own["table"]):
         order = np.lexsort(read_detections(path).xy_frame[:, 0].T)
-        np.testing.assert_allclose(read_detections(path).xy_frame[order], prediction.xy_frame, rtol=1e-6)
+        np.testing.assert_allclose(
+            read_detections(path).xy_frame[order], prediction.xy_frame, rtol=1e-6
+        )
     assert len(open_frames(own["overlay"])) == 3
 
 
@@ -138,8 +161,15 @@ def test_short_videos_stand_in_the_page_long_ones_are_linked(tmp_path, monkeypat
     poster = np.zeros((20, 30, 3), np.uint8)
     show_video(path, poster=poster)
     show_video(path, poster=poster, limit_mb=1e-6)
-    assert 'src="data:video/webm;base64,GkXf' in bundles[0].data and 'poster="data:image/jpeg' in bundles[0].data
-    assert "data:video" not in bundles[1].data and "v.webm</a>" in bundles[1].data and "<img" in bundles[1].data
+    assert (
+        'src="data:video/webm;base64,GkXf' in bundles[0].data
+        and 'poster="data:image/jpeg' in bundles[0].data
+    )
+    assert (
+        "data:video" not in bundles[1].data
+        and "v.webm</a>" in bundles[1].data
+        and "<img" in bundles[1].data
+    )
 
 
 def test_the_slider_redraws_and_its_static_copy_is_a_picture(tmp_path, monkeypatch):

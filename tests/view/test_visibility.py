@@ -1,4 +1,6 @@
-"""The visibility explorer without a browser: hand-checkable parts, and switches that change what is computed and drawn."""
+"""The visibility explorer without a browser: hand-checkable parts, and switches that change what
+is computed and drawn.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,10 @@ def test_behind_the_maps_it_is_the_whole_network(estimators, windows):
     crops = crops_of(windows)
     for estimator in estimators:
         inside = visibility.look_inside(estimator, visibility.feature_maps(estimator, crops))
-        with torch.inference_mode(), record(estimator.model, ["reasoning.blocks.1.attention.map"]) as taps:
+        with (
+            torch.inference_mode(),
+            record(estimator.model, ["reasoning.blocks.1.attention.map"]) as taps,
+        ):
             found = estimator.model(crops)
         xy, confidence = (part.numpy() for part in estimator.model.decode(found))
         np.testing.assert_allclose(inside.xy_crop, xy)
@@ -92,7 +97,9 @@ def test_labels_force_a_mask_and_the_model_stays_as_it_was(estimators, windows):
     inside = visibility.look_inside(aware, maps, visibility=flags, source="truth")
     np.testing.assert_allclose(inside.mask, np.where(flags == 2, 1, 0.01))
     assert aware.model.maps is not None and "maps.backbone" in dict(aware.model.named_modules())
-    turned = visibility.look_inside(aware, maps, edit={"reasoning.mask": lambda m: torch.ones_like(m)})
+    turned = visibility.look_inside(
+        aware, maps, edit={"reasoning.mask": lambda m: torch.ones_like(m)}
+    )
     unmasked = visibility.look_inside(aware, maps, source="none")
     np.testing.assert_array_equal(turned.xy_crop, unmasked.xy_crop)
 
@@ -115,10 +122,18 @@ def test_answers_come_back_to_their_pictures(estimators, windows):
     aware, _ = estimators
     batch = windows.batch(range(3))
     inside = visibility.look_inside(aware, visibility.feature_maps(aware, batch["images"][:, 0]))
-    truth = Pose("coco17", np.zeros((3, K, 2)), np.ones((3, K), int), np.zeros((3, 4)), images=("a", "a", "b"))
+    truth = Pose(
+        "coco17",
+        np.zeros((3, K, 2)),
+        np.ones((3, K), int),
+        np.zeros((3, 4)),
+        images=("a", "a", "b"),
+    )
     found = visibility.placed(inside, batch["affine"].numpy(), truth)
     a = windows.sample(1).affine
-    np.testing.assert_allclose(found.xy_frame[1] @ a[:, :2].T + a[:, 2], inside.xy_crop[1], atol=1e-3)
+    np.testing.assert_allclose(
+        found.xy_frame[1] @ a[:, :2].T + a[:, 2], inside.xy_crop[1], atol=1e-3
+    )
     assert found.images == ("a", "a", "b")
 
 
@@ -128,7 +143,9 @@ def test_shares_of_attention_by_hand():
     attention[0, 1, :, 2] = [0, 0, 1]  # the third joint, in the second block, looks at itself alone
     on, of = np.array([[False, True, True]]), np.array([[True, False, False]])
     assert visibility.attention_share(attention, on, of) == pytest.approx([0.5])
-    assert visibility.attention_share(attention, on, np.array([[True, False, True]])) == pytest.approx([0.625])
+    assert visibility.attention_share(
+        attention, on, np.array([[True, False, True]])
+    ) == pytest.approx([0.625])
     assert np.isnan(visibility.attention_share(attention, on, ~on & on)).all()
 
 
@@ -148,7 +165,9 @@ def test_arrows_start_at_the_threshold_and_join_nobody_to_itself():
     weights = np.array([[0.6, 0.2, 0.2], [0.05, 0.05, 0.9], [0.0, 0.5, 0.5]])
     xy = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
     weak, middle, strong = visibility.attention_edges(weights, xy, 0.2)
-    assert strong.T[:2].tolist() == [[10, 0], [1.5, 8.5]], "from who asks most of the way to who answers"
+    assert strong.T[:2].tolist() == [[10, 0], [1.5, 8.5]], (
+        "from who asks most of the way to who answers"
+    )
     assert [part.shape[1] for part in (weak, middle, strong)] == [6, 3, 3] and np.isnan(weak[0, 2])
     assert sum(part.shape[1] for part in visibility.attention_edges(weights, xy, 0.91)) == 0
 
@@ -164,11 +183,16 @@ def test_switches_start_as_visnet_says(explorer, estimators, windows):
     aware, _ = estimators
     images = normalised(torch.from_numpy(windows.sample(0).crops))
     np.testing.assert_allclose(
-        explorer.state[visibility.AWARE].xy_crop, aware.model.decode(aware.model(images))[0].detach()
+        explorer.state[visibility.AWARE].xy_crop,
+        aware.model.decode(aware.model(images))[0].detach(),
     )
-    np.testing.assert_allclose(trace(explorer, visibility.AWARE).x, explorer.state[visibility.AWARE].xy_crop[0, :, 0])
+    np.testing.assert_allclose(
+        trace(explorer, visibility.AWARE).x, explorer.state[visibility.AWARE].xy_crop[0, :, 0]
+    )
     known = np.flatnonzero(explorer.flags > 0)
-    np.testing.assert_allclose(np.array(trace(explorer, figures.REAL).x)[known], explorer.truth[known, 0])
+    np.testing.assert_allclose(
+        np.array(trace(explorer, figures.REAL).x)[known], explorer.truth[known, 0]
+    )
     assert len(known) < K and np.isnan(trace(explorer, figures.REAL).x).sum() == K - len(known)
 
 
@@ -179,12 +203,18 @@ def test_a_switch_forces_one_joint_and_everything_follows(explorer, monkeypatch)
     said, z = explorer.readout.value, np.array(explorer.figure.data[-1].z)
     explorer.switches[j].value = 2
     after = explorer.state[visibility.AWARE]
-    assert after.mask[0, j] == np.float32(0.01) and (np.delete(after.mask, j) == np.delete(before.mask, j)).all()
+    assert (
+        after.mask[0, j] == np.float32(0.01)
+        and (np.delete(after.mask, j) == np.delete(before.mask, j)).all()
+    )
     assert explorer.state[visibility.NAIVE] is naive
     assert (
-        np.abs(after.attention - before.attention).max() > 1e-4 and np.abs(explorer.figure.data[-1].z - z).max() > 1e-4
+        np.abs(after.attention - before.attention).max() > 1e-4
+        and np.abs(explorer.figure.data[-1].z - z).max() > 1e-4
     )
-    assert trace(explorer, visibility.AWARE).marker.symbol[j] == "x" and explorer.readout.value != said
+    assert (
+        trace(explorer, visibility.AWARE).marker.symbol[j] == "x" and explorer.readout.value != said
+    )
     assert "✖" in explorer.figure.layout.yaxis4.ticktext[j]
     explorer.switches[j].value = 0
     np.testing.assert_array_equal(explorer.state[visibility.AWARE].xy_crop, before.xy_crop)
@@ -215,8 +245,15 @@ def test_buttons_set_all_switches(explorer):
 def test_the_joint_s_distributions_lie_along_the_edges(explorer):
     explorer.joint.value = "nose"
     name, split = f"{visibility.AWARE} x", TINY.split
-    across, down = (next(t for t in explorer.figure.data if t.name == f"{visibility.AWARE} {a}") for a in "xy")
-    assert across.name == name and (across.xaxis, across.yaxis, down.xaxis, down.yaxis) == ("x2", "y2", "x3", "y3")
+    across, down = (
+        next(t for t in explorer.figure.data if t.name == f"{visibility.AWARE} {a}") for a in "xy"
+    )
+    assert across.name == name and (across.xaxis, across.yaxis, down.xaxis, down.yaxis) == (
+        "x2",
+        "y2",
+        "x3",
+        "y3",
+    )
     np.testing.assert_allclose(across.y, explorer.state[visibility.AWARE].x[0, 0])
     np.testing.assert_allclose(across.x, np.arange(round(32 * split)) / split)
     np.testing.assert_allclose(down.x, explorer.state[visibility.AWARE].y[0, 0])
@@ -238,7 +275,8 @@ def test_choices_of_map_and_arrows(explorer):
     order = [*np.flatnonzero(explorer.flags == 2), *np.flatnonzero(explorer.flags != 2)]
     np.testing.assert_allclose(explorer.figure.data[-1].z, weights[order][:, order])
     assert (
-        len(explorer.figure.layout.shapes) == 3 and explorer.figure.layout.shapes[1].x0 == explorer.seen().sum() - 0.5
+        len(explorer.figure.layout.shapes) == 3
+        and explorer.figure.layout.shapes[1].x0 == explorer.seen().sum() - 0.5
     )
 
 
@@ -268,7 +306,9 @@ def test_the_module_is_drawn_with_its_shapes(estimators, windows):
     aware, _ = estimators
     with torch.inference_mode(), record(aware.model) as taps:
         xy = aware.model.decode(aware.model(crops_of(windows)[:1]))[0][0].numpy()
-    figure = visibility.module_figure(windows.sample(0).crops[0], taps, xy, windows.skeleton, "made")
+    figure = visibility.module_figure(
+        windows.sample(0).crops[0], taps, xy, windows.skeleton, "made"
+    )
     texts = [a.text for a in figure.layout.annotations if a.text]
     assert texts[0] == "crop<br>3 x 64 x 32" and "17 x 48, 17 x 96" in texts[-1] and len(texts) == 6
     maps, said, masked, *_ = figure.data
@@ -276,12 +316,16 @@ def test_the_module_is_drawn_with_its_shapes(estimators, windows):
     np.testing.assert_allclose(np.ravel(said.z)[:K], p)
     h, w = taps["maps.out"].shape[2:]
     np.testing.assert_allclose(np.array(maps.z)[:h, :w], taps["maps.out"][0, 0])
-    np.testing.assert_allclose(np.array(masked.z)[:h, w + 1 : 2 * w + 1], taps["reasoning.masked"][0, 1].view(h, w))
+    np.testing.assert_allclose(
+        np.array(masked.z)[:h, w + 1 : 2 * w + 1], taps["reasoning.masked"][0, 1].view(h, w)
+    )
 
 
 def test_a_crop_with_poses_is_a_panel(windows):
     window = windows.sample(0)
-    panel = visibility.crop_panel(windows, 0, "made", {visibility.NAIVE: np.zeros((K, 2), np.float32)})
+    panel = visibility.crop_panel(
+        windows, 0, "made", {visibility.NAIVE: np.zeros((K, 2), np.float32)}
+    )
     pose, colour, _ = panel["poses"][visibility.NAIVE]
     np.testing.assert_allclose(pose, np.tile(window.affine[:, 2], (K, 1)))
     truth, _, round_ = panel["poses"][figures.REAL]

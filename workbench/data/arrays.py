@@ -1,4 +1,6 @@
-"""Arrays from npz and npy files of others: nothing in them is run, and memory stays bounded by their size."""
+"""Arrays from npz and npy files of others: nothing in them is run, and memory stays bounded by
+their size.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +20,36 @@ from ..errors import BadFile, BadRecord
 from .coco import file_size, read_bytes
 from .pickles import MALFORMED, DataUnpickler
 
-MAX_ARRAY_BYTES = 4 * 2**30  # unpacked; the largest published member, AIST++ training joints, takes 2 GB
+# unpacked; the largest published member, AIST++ training joints, takes 2 GB
+MAX_ARRAY_BYTES = 4 * 2**30
 MAX_RATIO = 200  # unpacked over packed, above _RATIO_FREE_BYTES
 _RATIO_FREE_BYTES = 2**26
 _REMEDY = "get or export the file again"
-_BROKEN_NPY = (ValueError, TypeError, SyntaxError, tokenize.TokenError, OverflowError, RecursionError, MemoryError)
+_BROKEN_NPY = (
+    ValueError,
+    TypeError,
+    SyntaxError,
+    tokenize.TokenError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+)
 _BROKEN_ZIP = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError, RuntimeError, ValueError,
-)  # fmt: skip
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+)
 
 
 class _Unpickler(DataUnpickler):
-    """Plain data, and arrays of objects as what they are in files: lists of plain data and of arrays."""
+    """Plain data, and arrays of objects as what they are in files: lists of plain data and of
+    arrays.
+    """
 
     dispatch = dict(DataUnpickler.dispatch)  # noqa: RUF012
 
@@ -46,7 +66,10 @@ class _Unpickler(DataUnpickler):
         match self.stack[-2:]:
             case [np.dtype(kind="O"), tuple()]:
                 self.stack.pop()
-            case [np.ndarray(size=0) as target, (int(), tuple(shape), np.dtype(kind="O"), _, list(items))]:
+            case [
+                np.ndarray(size=0) as target,
+                (int(), tuple(shape), np.dtype(kind="O"), _, list(items)),
+            ]:
                 if not all(type(n) is int for n in shape) or math.prod(shape) != len(items):
                     raise ValueError(f"{len(items)} objects for another shape")
                 self.spend(8 * len(items))
@@ -62,7 +85,11 @@ def _array(raw: bytes, objects: bool, **where) -> np.ndarray | list:
     stream = io.BytesIO(raw)
     try:
         header = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if header == (1, 0) else np.lib.format.read_array_header_2_0
+        read = (
+            np.lib.format.read_array_header_1_0
+            if header == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
         shape, fortran, dtype = read(stream)
         if dtype.kind in "biufSU":
             if math.prod(shape) * dtype.itemsize != len(raw) - stream.tell():
@@ -70,32 +97,41 @@ def _array(raw: bytes, objects: bool, **where) -> np.ndarray | list:
             array = np.frombuffer(raw, dtype, offset=stream.tell())
             return array.reshape(shape, order="F" if fortran else "C")
     except _BROKEN_NPY as error:
-        raise BadFile(f"truncated, or not an npy array: {error}"[:300], remedy=_REMEDY, **where) from None
+        raise BadFile(
+            f"truncated, or not an npy array: {error}"[:300], remedy=_REMEDY, **where
+        ) from None
     if dtype.kind != "O" or not objects:
         remedy = "save it as an array of numbers or text (dtype float32, int64, U, S)"
         raise BadFile(f"holds Python objects (dtype {dtype})"[:200], remedy=remedy, **where)
     try:
         found = _Unpickler(raw[stream.tell() :], where["file"]).load()
     except MALFORMED as error:
-        raise BadFile(f"a broken array of objects: {error}"[:300], remedy=_REMEDY, **where) from None
+        raise BadFile(
+            f"a broken array of objects: {error}"[:300], remedy=_REMEDY, **where
+        ) from None
     if not isinstance(found, np.ndarray) or found.ndim == 0:
         raise BadFile("an array of objects expected", remedy=_REMEDY, **where)
     return list(found)
 
 
 def read_npy(path: str | Path) -> Shaped[np.ndarray, "*shape"]:
-    """The array in an npy file. `BadFile` where it is truncated or holds objects; `MissingFile`, `EmptyFile`."""
+    """The array in an npy file. `BadFile` where it is truncated or holds objects; `MissingFile`,
+    `EmptyFile`.
+    """
     return _array(read_bytes(path), objects=False, file=Path(path))
 
 
 def read_npz(
     path: str | Path, keys: Sequence[str], optional: Sequence[str] = (), *, objects: bool = False
 ) -> dict[str, np.ndarray | list]:
-    """The arrays of these keys, and of the optional ones that are there; nothing else of the file is unpacked.
+    """The arrays of these keys, and of the optional ones that are there; nothing else of the file
+    is unpacked.
 
-    objects: also read arrays of Python objects (ragged sequences, as DeciWatch's files hold), as lists of what plain
-        data and arrays they consist of; nothing is run. Otherwise they are refused.
-    Errors: `MissingFile`, `EmptyFile`; `BadFile` for a broken file, a missing key, objects, a bomb; `UnsafeFile`.
+    objects: also read arrays of Python objects (ragged sequences, as DeciWatch's files hold), as
+        lists of what plain data and arrays they consist of; nothing is run. Otherwise they are
+        refused.
+    Errors: `MissingFile`, `EmptyFile`; `BadFile` for a broken file, a missing key, objects, a bomb;
+    `UnsafeFile`.
     """
     path = Path(path)
     size = file_size(path)
@@ -105,46 +141,71 @@ def read_npz(
             if lost := [key for key in keys if key not in members]:
                 held = ", ".join(list(members)[:12]) or "nothing"
                 remedy = "prepare it in this layout, as plain arrays"
-                raise BadFile(f"lacks {', '.join(lost)}; it holds {held}"[:300], file=path, remedy=remedy)
+                raise BadFile(
+                    f"lacks {', '.join(lost)}; it holds {held}"[:300], file=path, remedy=remedy
+                )
             wanted = [key for key in (*keys, *optional) if key in members]
             total = sum(members[key].file_size for key in wanted)
             if total > min(MAX_ARRAY_BYTES, max(_RATIO_FREE_BYTES, MAX_RATIO * size)):
-                raise BadFile(f"{size} bytes unpack to {total}, more than is read", file=path, remedy="split the file")
+                raise BadFile(
+                    f"{size} bytes unpack to {total}, more than is read",
+                    file=path,
+                    remedy="split the file",
+                )
             raw = {key: archive.read(members[key]) for key in wanted}
     except _BROKEN_ZIP as error:
-        raise BadFile(f"truncated, or not an npz file: {error}"[:300], file=path, remedy=_REMEDY) from None
+        raise BadFile(
+            f"truncated, or not an npz file: {error}"[:300], file=path, remedy=_REMEDY
+        ) from None
     return {key: _array(raw.pop(key), objects, file=path, record=key) for key in wanted}
 
 
 def numbers_of(
-    value: object, what: str, shape: tuple[int | None, ...], *, gaps: bool = False, tree: bool = False, **where
+    value: object,
+    what: str,
+    shape: tuple[int | None, ...],
+    *,
+    gaps: bool = False,
+    tree: bool = False,
+    **where,
 ) -> Num[np.ndarray, "*shape"]:
-    """An array of numbers as float64 in a shape (None: any length); `BadRecord` where it is another thing, has another
-    shape, or a value that is not finite in float32.
+    """An array of numbers as float64 in a shape (None: any length); `BadRecord` where it is another
+    thing, has another shape, or a value that is not finite in float32.
 
-    gaps: NaN may stand. tree: lists do as well; say so for JSON only, for a pickle's list may contain itself.
+    gaps: NaN may stand. tree: lists do as well; say so for JSON only, for a pickle's list may
+    contain itself.
     """
-    if (tree and type(value) is list) or (isinstance(value, np.ndarray) and value.dtype.kind == "O"):
+    if (tree and type(value) is list) or (
+        isinstance(value, np.ndarray) and value.dtype.kind == "O"
+    ):
         try:
             value = np.array(value, np.float64)
         except (TypeError, ValueError, OverflowError):
             value = "no numbers"
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
-        raise BadRecord(f"{what} is {'missing' if value is None else 'not an array of numbers'}", **where)
-    if value.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, value.shape)):
+        raise BadRecord(
+            f"{what} is {'missing' if value is None else 'not an array of numbers'}", **where
+        )
+    if value.ndim != len(shape) or any(
+        want not in (None, got) for want, got in zip(shape, value.shape)
+    ):
         expected = ", ".join("any" if s is None else str(s) for s in shape)
         raise BadRecord(f"{what} has shape {value.shape}, ({expected}) expected", **where)
     with np.errstate(over="ignore"):
         whole = np.isfinite(value.astype(np.float32)) | (gaps & np.isnan(value))
     if not whole.all():
         at = tuple(int(i) for i in np.argwhere(~whole)[0])
-        raise BadRecord(f"{what} has a value that is not finite at {at}", remedy="drop or correct it", **where)
+        raise BadRecord(
+            f"{what} has a value that is not finite at {at}", remedy="drop or correct it", **where
+        )
     return value.astype(np.float64)
 
 
 def texts_of(value: object, what: str, **where) -> list[str]:
     """A list or 1-D array of text as strings; `BadRecord` otherwise."""
     items = value.tolist() if isinstance(value, np.ndarray) and value.ndim == 1 else value
-    if type(items) not in (list, tuple) or not all(isinstance(item, (str, bytes)) for item in items):
+    if type(items) not in (list, tuple) or not all(
+        isinstance(item, (str, bytes)) for item in items
+    ):
         raise BadRecord(f"{what} is no list of text", **where)
     return [item.decode("latin1") if isinstance(item, bytes) else str(item) for item in items]

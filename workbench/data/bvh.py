@@ -1,8 +1,9 @@
 """Motion capture in BVH files, and bodies of the joint names of `synthetic` out of it.
 
-A BVH file is a tree of joints with channels, then one row of channel values a frame. Rotations are intrinsic, in the
-order of the channels; position channels of a joint stand in the place of its OFFSET (Bandai Namco writes them for every
-joint), a joint without them keeps the OFFSET. The format states no unit: centimetres unless `unit_mm` says otherwise.
+A BVH file is a tree of joints with channels, then one row of channel values a frame. Rotations are
+intrinsic, in the order of the channels; position channels of a joint stand in the place of its
+OFFSET (Bandai Namco writes them for every joint), a joint without them keeps the OFFSET. The format
+states no unit: centimetres unless `unit_mm` says otherwise.
 """
 
 from __future__ import annotations
@@ -37,14 +38,15 @@ class _Joint(NamedTuple):
 
 
 def read_bvh(path: str | Path, *, on_bad: str = "raise", unit_mm: float = 10.0) -> Reading:
-    """The motion of a BVH file, or of every `.bvh` file below a folder, in the order of their names.
+    """The motion of a BVH file, or of every `.bvh` file below a folder, in the order of their
+    names.
 
-    Joints are the file's own, in its order; End Sites, which do not move by themselves, are left out. World mm, axes as
-    the file has them. unit_mm: the length of the file's unit (10: centimetres). Labels (content, style) come from a JSON
-    file beside it, `{"content": id, "style": id}`, by name where a folder `cfg` lists the names (Bandai Namco).
-    on_bad: in a folder, "raise" at a bad file or "report" it and keep the others.
-    Errors: `BadFile` with the line, `EmptyFile`, `MissingFile`; in a folder that of the first bad file, with their
-    count; `BadParameter`.
+    Joints are the file's own, in its order; End Sites, which do not move by themselves, are left
+    out. World mm, axes as the file has them. unit_mm: the length of the file's unit (10:
+    centimetres). Labels (content, style) come from a JSON file beside it, `{"content": id, "style":
+    id}`, by name where a folder `cfg` lists the names (Bandai Namco). on_bad: in a folder, "raise"
+    at a bad file or "report" it and keep the others. Errors: `BadFile` with the line, `EmptyFile`,
+    `MissingFile`; in a folder that of the first bad file, with their count; `BadParameter`.
     """
     check_on_bad(on_bad)
     if not 0 < unit_mm < np.inf:
@@ -111,7 +113,10 @@ def _hierarchy(text: str, path: Path) -> list[_Joint]:
             word, *rest = statement.split()
             inside = opened[-1] if opened else None
             if (word == "{") != (pending is not None):
-                raise bad(f"{statement[:40]!r}, {'a {' if pending is not None else 'a name before it'} expected")
+                raise bad(
+                    f"{statement[:40]!r}, "
+                    f"{'a {' if pending is not None else 'a name before it'} expected"
+                )
             if word == "{":
                 opened.append(pending)
                 pending = None
@@ -119,7 +124,12 @@ def _hierarchy(text: str, path: Path) -> list[_Joint]:
                 opened.pop()
             elif word == "HIERARCHY" and not joints:
                 continue
-            elif word in ("ROOT", "JOINT") and rest and (word == "ROOT") == (inside is None) and inside != -1:
+            elif (
+                word in ("ROOT", "JOINT")
+                and rest
+                and (word == "ROOT") == (inside is None)
+                and inside != -1
+            ):
                 if len(joints) == MAX_JOINTS:
                     raise bad(f"more than {MAX_JOINTS} joints")
                 pending = len(joints)
@@ -133,7 +143,10 @@ def _hierarchy(text: str, path: Path) -> list[_Joint]:
             elif word == "CHANNELS" and inside not in (None, -1) and not joints[inside].channels:
                 channels = [channel.capitalize() for channel in rest[1:]]
                 if rest[:1] != [str(len(channels))] or len(set(channels)) < len(channels):
-                    raise bad(f"CHANNELS {' '.join(rest)[:60]!r}: the count does not fit, or one stands twice")
+                    raise bad(
+                        f"CHANNELS {' '.join(rest)[:60]!r}: the count does not fit, or one stands "
+                        "twice"
+                    )
                 if odd := [c for c in channels if not re.fullmatch("[XYZ](position|rotation)", c)]:
                     raise bad(f"unknown channel {odd[0][:40]!r}")
                 joints[inside].channels[:] = channels
@@ -157,18 +170,27 @@ def _rows(body: bytes, line: int, joints: list[_Joint], path: Path) -> tuple[np.
     values = []
     for key in ("Frames", "Frame Time"):
         number, text = next(lines, (line, b""))
-        found = re.fullmatch(rb"%b:\s*((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)" % key.encode(), text.strip())
+        found = re.fullmatch(
+            rb"%b:\s*((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)" % key.encode(), text.strip()
+        )
         if found is None:
             got = text.strip()[:40].decode("latin1")
-            raise BadFile(f"{key}: and a number expected, got {got!r}", file=path, record=f"line {number}")
+            raise BadFile(
+                f"{key}: and a number expected, got {got!r}", file=path, record=f"line {number}"
+            )
         values.append(float(found[1]))
     frames, seconds = values
     if not (1 <= frames < 1e18 and frames % 1 == 0 and 1e-6 <= seconds <= 1e6):
-        raise BadFile(f"{frames:g} frames of {seconds:g} s each", file=path, record=f"line {number}")
+        raise BadFile(
+            f"{frames:g} frames of {seconds:g} s each", file=path, record=f"line {number}"
+        )
     frames = int(frames)
-    most = min(frames, len(body) // (2 * width) + 1)  # a value takes two bytes, so a claim alone costs no memory
+    # a value takes two bytes, so a claim alone costs no memory
+    most = min(frames, len(body) // (2 * width) + 1)
     if most * len(joints) * 3 > MAX_COORDINATES:
-        raise BadFile(f"{frames} frames of {len(joints)} joints are more than is read at once", file=path)
+        raise BadFile(
+            f"{frames} frames of {len(joints)} joints are more than is read at once", file=path
+        )
     rows, whole, broken = np.empty((most, width)), 0, None
     for number, text in lines:
         words = text.split()
@@ -186,7 +208,9 @@ def _rows(body: bytes, line: int, joints: list[_Joint], path: Path) -> tuple[np.
         if broken:
             problem += f" and a row of {broken[1]} values where {width} are expected"
         record = f"line {broken[0] if broken else number}"
-        raise BadFile(problem, file=path, record=record, remedy="get the file again, it may be truncated")
+        raise BadFile(
+            problem, file=path, record=record, remedy="get the file again, it may be truncated"
+        )
     if not np.isfinite(rows).all():
         bad = int(np.argmin(np.isfinite(rows).all(1)))
         raise BadFile("a value that is not finite", file=path, record=f"frame {bad}")
@@ -214,7 +238,9 @@ def _forward(joints: list[_Joint], rows: np.ndarray) -> np.ndarray:
 
 
 def _about(axis: int, radians: np.ndarray) -> np.ndarray:
-    """Rotations [t 3 3] about one axis; for this much data four times as fast as scipy's from_euler."""
+    """Rotations [t 3 3] about one axis; for this much data four times as fast as scipy's
+    from_euler.
+    """
     turn = np.zeros((len(radians), 3, 3))
     i, j = (axis + 1) % 3, (axis + 2) % 3
     turn[:, axis, axis] = 1
@@ -242,43 +268,66 @@ def _labels(path: Path) -> tuple[str, ...]:
     return tuple(labels)
 
 
-# --- bodies -------------------------------------------------------------------------------------------------------
+# --- bodies ---------------------------------------------------------------------------------------
 
-# Our parts and what BVH files call them, without case, separators and namespace: Bandai Namco; CMU, Mixamo, LAFAN1.
-_PARTS = {"belly": ("spine",), "chest": ("chest", "spine2", "spine1"), "throat": ("neck",), "neck": ("head",)}
+# Our parts and what BVH files call them, without case, separators and namespace: Bandai Namco; CMU,
+# Mixamo, LAFAN1.
+_PARTS = {
+    "belly": ("spine",),
+    "chest": ("chest", "spine2", "spine1"),
+    "throat": ("neck",),
+    "neck": ("head",),
+}
 for _side, _s in (("left", "l"), ("right", "r")):
     _PARTS |= {
-        f"{_side}_shoulder": (f"upperarm{_s}", f"{_side}arm"), f"{_side}_elbow": (f"lowerarm{_s}", f"{_side}forearm"),
-        f"{_side}_wrist": (f"hand{_s}", f"{_side}hand"), f"{_side}_hip": (f"upperleg{_s}", f"{_side}upleg"),
-        f"{_side}_knee": (f"lowerleg{_s}", f"{_side}leg"), f"{_side}_ankle": (f"foot{_s}", f"{_side}foot"),
+        f"{_side}_shoulder": (f"upperarm{_s}", f"{_side}arm"),
+        f"{_side}_elbow": (f"lowerarm{_s}", f"{_side}forearm"),
+        f"{_side}_wrist": (f"hand{_s}", f"{_side}hand"),
+        f"{_side}_hip": (f"upperleg{_s}", f"{_side}upleg"),
+        f"{_side}_knee": (f"lowerleg{_s}", f"{_side}leg"),
+        f"{_side}_ankle": (f"foot{_s}", f"{_side}foot"),
         f"{_side}_toes": (f"toes{_s}", f"{_side}toebase"),
-    }  # fmt: skip
-_SHOULDERS = 0.8  # of the way from chest to the base of the neck: where the shoulders hang in Bandai Namco's skeleton
-# Joint, what it hangs on, and which proportion scales that piece. Legs also scale the way that the pelvis travels.
+    }
+# of the way from chest to the base of the neck: where the shoulders hang in Bandai Namco's skeleton
+_SHOULDERS = 0.8
+# Joint, what it hangs on, and which proportion scales that piece. Legs also scale the way that the
+# pelvis travels.
 _TREE = {"belly": ("pelvis", "trunk"), "thorax": ("belly", "trunk"), "neck": ("thorax", "neck")}
 for _side in ("left", "right"):
-    for _chain, _scale in (("thorax shoulder", "width"), ("pelvis hip", "width"), ("shoulder elbow wrist", "arm"),
-                           ("hip knee ankle toes", "leg")):  # fmt: skip
+    for _chain, _scale in (
+        ("thorax shoulder", "width"),
+        ("pelvis hip", "width"),
+        ("shoulder elbow wrist", "arm"),
+        ("hip knee ankle toes", "leg"),
+    ):
         _names = [j if j in ("thorax", "pelvis") else f"{_side}_{j}" for j in _chain.split()]
         _TREE |= {child: (parent, _scale) for parent, child in itertools.pairwise(_names)}
 
 
 def body_joints(motion: Motion, rng: np.random.Generator | None = None) -> Joints:
-    """Joints by name as `synthetic.body_joints_mm`, and `left_toes`, `right_toes`, of a motion that `read_bvh` read.
+    """Joints by name as `synthetic.body_joints_mm`, and `left_toes`, `right_toes`, of a motion that
+    `read_bvh` read.
 
-    World mm, y up, floor at y = 0 as the file has them. `MADE_UP` names the joints that such files lack: `thorax` lies
-    between chest and the base of the neck, `spine` between pelvis and thorax; the head is average, sits on the file's
-    Head (the base of the skull, our `neck`) and looks where the shoulders face, since positions do not say how it turns.
-    `pelvis` is the middle between the hips.
-    rng: draws other proportions of legs, trunk, neck, arms, width and head; limbs stay rigid, feet stand where they did.
-    Raises `BadRecord` that lists the missing joints of another skeleton.
+    World mm, y up, floor at y = 0 as the file has them. `MADE_UP` names the joints that such files
+    lack: `thorax` lies between chest and the base of the neck, `spine` between pelvis and thorax;
+    the head is average, sits on the file's Head (the base of the skull, our `neck`) and looks where
+    the shoulders face, since positions do not say how it turns. `pelvis` is the middle between the
+    hips. rng: draws other proportions of legs, trunk, neck, arms, width and head; limbs stay rigid,
+    feet stand where they did. Raises `BadRecord` that lists the missing joints of another skeleton.
     """
     names = {
-        re.sub(r"[^a-z0-9]|mixamorig", "", joint.lower().rpartition(":")[2]): i for i, joint in enumerate(motion.joints)
+        re.sub(r"[^a-z0-9]|mixamorig", "", joint.lower().rpartition(":")[2]): i
+        for i, joint in enumerate(motion.joints)
     }
-    found = {part: next((names[n] for n in other if n in names), None) for part, other in _PARTS.items()}
-    if missing := [f"{part} ({' or '.join(_PARTS[part])})" for part, i in found.items() if i is None]:
-        problem = f"not the joints of a body: {', '.join(missing[:5])} missing, {len(missing)} in all"
+    found = {
+        part: next((names[n] for n in other if n in names), None) for part, other in _PARTS.items()
+    }
+    if missing := [
+        f"{part} ({' or '.join(_PARTS[part])})" for part, i in found.items() if i is None
+    ]:
+        problem = (
+            f"not the joints of a body: {', '.join(missing[:5])} missing, {len(missing)} in all"
+        )
         remedy = "rename the file's joints as Bandai Namco, CMU or Mixamo do"
         raise BadRecord(problem, record=motion.name or None, remedy=remedy)
     part = {name: motion.xyz_mm[:, i] for name, i in found.items()}

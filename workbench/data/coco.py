@@ -1,4 +1,5 @@
-"""COCO-style keypoint annotations (COCO, CrowdPose, PoseTrack, JHMDB, hand sets) and person detections, record by record.
+"""COCO-style keypoint annotations (COCO, CrowdPose, PoseTrack, JHMDB, hand sets) and person
+detections, record by record.
 
 Also the two doors that every reader of user files goes through: `read_bytes` and `read_json`.
 """
@@ -16,21 +17,36 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ..errors import BadFile, BadParameter, BadRecord, EmptyFile, MissingFile, UnknownName, UnsafeFile, WorkbenchError
+from ..errors import (
+    BadFile,
+    BadParameter,
+    BadRecord,
+    EmptyFile,
+    MissingFile,
+    UnknownName,
+    UnsafeFile,
+    WorkbenchError,
+)
 from ..geometry import box_of_points, enlarge, xywh_to_xyxy
 from ..records import PersonBoxes, Picture, Pose, Reading
 from ..skeletons import skeleton as skeleton_by_name
 from ..skeletons import skeleton_of_joints
 
 MAX_FILE_BYTES = 2**30  # COCO train2017 keypoints take 240 MB
-OCCLUSION_STATED = ("coco17", "crowdpose14")  # sets whose flag 1 means occluded; elsewhere it means labelled
-POSETRACK_BOX = 1.3  # PoseTrack's boxes are its joints' extent times this (holds for the published files)
+# sets whose flag 1 means occluded; elsewhere it means labelled
+OCCLUSION_STATED = ("coco17", "crowdpose14")
+# PoseTrack's boxes are its joints' extent times this (holds for the published files)
+POSETRACK_BOX = 1.3
 CROWD_EDGES_EVALUATOR = (0.2, 0.8)  # CrowdPose API: easy below, medium below, hard the rest
 CROWD_EDGES_PAPER = (0.1, 0.8)  # Li et al., CVPR 2019, in the text
 ANNOTATION_FILES = (  # below a data set's folder, as released
-    "annotations/person_keypoints_*.json", "annotations_trainval2017/annotations/person_keypoints_*.json",
-    "annotations/crowdpose_*.json", "json/crowdpose_*.json", "person_keypoints_*.json", "crowdpose_*.json",
-)  # fmt: skip
+    "annotations/person_keypoints_*.json",
+    "annotations_trainval2017/annotations/person_keypoints_*.json",
+    "annotations/crowdpose_*.json",
+    "json/crowdpose_*.json",
+    "person_keypoints_*.json",
+    "crowdpose_*.json",
+)
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _PICTURE_FOLDERS = (".", "images", "val2017", "train2017", "test2017", "val", "train", "test")
 
@@ -45,14 +61,22 @@ def file_size(path: Path) -> int:
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """A whole file. `MissingFile`, `EmptyFile`, or `BadFile` where it may not be read or is above `MAX_FILE_BYTES`."""
+    """A whole file. `MissingFile`, `EmptyFile`, or `BadFile` where it may not be read or is
+    above `MAX_FILE_BYTES`.
+    """
     path = Path(path)
     if (size := file_size(path)) > MAX_FILE_BYTES:
-        raise BadFile(f"{size} bytes, at most {MAX_FILE_BYTES} are read at once", file=path, remedy="split the file")
+        raise BadFile(
+            f"{size} bytes, at most {MAX_FILE_BYTES} are read at once",
+            file=path,
+            remedy="split the file",
+        )
     try:
         return path.read_bytes()
     except OSError as error:
-        raise BadFile(f"cannot be read: {error.strerror}", file=path, remedy="check its permissions") from None
+        raise BadFile(
+            f"cannot be read: {error.strerror}", file=path, remedy="check its permissions"
+        ) from None
 
 
 def read_text(path: str | Path) -> str:
@@ -65,46 +89,66 @@ def read_text(path: str | Path) -> str:
 
 
 def read_json(path: str | Path):
-    """The content of a JSON file in UTF-8; `BadFile` for anything else. NaN and Infinity come as floats: check them."""
+    """The content of a JSON file in UTF-8; `BadFile` for anything else. NaN and Infinity come as
+    floats: check them.
+    """
     text = read_text(path)
     try:
         return json.loads(text)
     except RecursionError:
         raise BadFile("not usable JSON: nested too deeply", file=path) from None
-    except (ValueError, MemoryError) as error:  # JSONDecodeError, or an integer of thousands of digits
+    # JSONDecodeError, or an integer of thousands of digits
+    except (ValueError, MemoryError) as error:
         problem = f"not JSON: {error or 'out of memory'}"
         raise BadFile(problem, file=path, remedy="get or export the file again") from None
 
 
 def numbers(item: Mapping, key: str, n: int, **where) -> Float[np.ndarray, "n"]:
-    """The n finite numbers under `key` (flat, or nested one level as in RHD) as float32; `BadRecord` otherwise."""
+    """The n finite numbers under `key` (flat, or nested one level as in RHD) as float32;
+    `BadRecord` otherwise.
+    """
     values = item.get(key)
     if type(values) is not list:
-        raise BadRecord(f"{key} is {'missing' if values is None else type(values).__name__}, list expected", **where)
+        raise BadRecord(
+            f"{key} is {'missing' if values is None else type(values).__name__}, list expected",
+            **where,
+        )
     if n > 1 and values and all(type(v) is list for v in values):
         values = [number for row in values for number in row]
     if len(values) != n:
         raise BadRecord(f"{key} has length {len(values)} ({n} expected)", **where)
     if odd := [i for i, v in enumerate(values) if type(v) not in (int, float)]:
-        raise BadRecord(f"{key}[{odd[0]}] is {type(values[odd[0]]).__name__}, number expected", **where)
+        raise BadRecord(
+            f"{key}[{odd[0]}] is {type(values[odd[0]]).__name__}, number expected", **where
+        )
     try:
         with np.errstate(over="ignore"):
             array = np.array(values, np.float32)
     except OverflowError:
         array = np.full(n, np.inf, np.float32)
     if not np.isfinite(array).all():
-        raise BadRecord(f"{key} has a value that is not finite at {int(np.argmin(np.isfinite(array)))}", **where)
+        raise BadRecord(
+            f"{key} has a value that is not finite at {int(np.argmin(np.isfinite(array)))}", **where
+        )
     return array
 
 
-def _columns(records: Sequence, key: str, n: int) -> tuple[Float[np.ndarray, "m n"], Bool[np.ndarray, "m"]]:
-    """`numbers` of all records at once, and whether it has nothing to object to; where it has, ask it for the error."""
+def _columns(
+    records: Sequence, key: str, n: int
+) -> tuple[Float[np.ndarray, "m n"], Bool[np.ndarray, "m"]]:
+    """`numbers` of all records at once, and whether it has nothing to object to; where it has,
+    ask it for the error.
+    """
     values = [record.get(key) if type(record) is dict else None for record in records]
-    good = np.array([type(v) is list and len(v) == n and {*map(type, v)} <= {int, float} for v in values], bool)
+    good = np.array(
+        [type(v) is list and len(v) == n and {*map(type, v)} <= {int, float} for v in values], bool
+    )
     rows = np.zeros((len(values), n), np.float32)
     try:
         with np.errstate(over="ignore"):
-            rows[good] = np.array([v for v, whole in zip(values, good) if whole], np.float32).reshape(-1, n)
+            rows[good] = np.array(
+                [v for v, whole in zip(values, good) if whole], np.float32
+            ).reshape(-1, n)
     except OverflowError:  # an integer beyond float64
         good[:] = False
     return rows, good & np.isfinite(rows).all(1)
@@ -115,67 +159,96 @@ def _box_columns(records: Sequence) -> tuple[Float[np.ndarray, "m 4"], Bool[np.n
     xywh, good = _columns(records, "bbox", 4)
     with np.errstate(over="ignore", invalid="ignore"):
         boxes = xywh_to_xyxy(xywh.astype(np.float64)).astype(np.float32)
-    area = (xywh[:, 2:] > 0).all(1) & np.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1)
+    area = (
+        (xywh[:, 2:] > 0).all(1) & np.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1)
+    )
     return boxes, good & area
 
 
 def number(item: Mapping, key: str, **where) -> float | None:
-    """The finite number under `key`, None where it is missing or null; `BadRecord` for anything else."""
+    """The finite number under `key`, None where it is missing or null; `BadRecord` for anything
+    else.
+    """
     value = item.get(key)
     if value is None:
         return None
-    if type(value) in (int, float) and abs(value) < _FLOAT32_MAX:  # the common case, without an array
+    # the common case, without an array
+    if type(value) in (int, float) and abs(value) < _FLOAT32_MAX:
         return float(value)
     return float(numbers({key: [value]}, key, 1, **where)[0])
 
 
-def xyxy_from_xywh(box_xywh: Float[np.ndarray, "4"], flat: bool = False, **where) -> Float[np.ndarray, "4"]:
-    """Corners of a box given by its corner, width and height, px; `BadRecord` where width or height is not positive, or
-    not positive any more in float32. flat: they may be 0.
+def xyxy_from_xywh(
+    box_xywh: Float[np.ndarray, "4"], flat: bool = False, **where
+) -> Float[np.ndarray, "4"]:
+    """Corners of a box given by its corner, width and height, px; `BadRecord` where width or height
+    is not positive, or not positive any more in float32. flat: they may be 0.
     """
     for side, length in zip(("width", "height"), box_xywh[2:]):
         if length < 0 or (length == 0 and not flat):
-            raise BadRecord(f"bbox {side} <= 0: {length:g}", remedy="correct the box or drop the record", **where)
+            raise BadRecord(
+                f"bbox {side} <= 0: {length:g}",
+                remedy="correct the box or drop the record",
+                **where,
+            )
     x, y, width, height = box_xywh.astype(np.float64)
     with np.errstate(over="ignore"):
         box = np.array([x, y, x + width, y + height]).astype(np.float32)
     if not (np.isfinite(box).all() and (flat or (box[2:] > box[:2]).all())):
-        raise BadRecord(f"bbox {box_xywh.tolist()} has no area, or none that float32 can hold", **where)
+        raise BadRecord(
+            f"bbox {box_xywh.tolist()} has no area, or none that float32 can hold", **where
+        )
     return box
 
 
 def integral(value):
-    """A float without a fraction as its integer, since tables export ids as 7.0; anything else as it is."""
+    """A float without a fraction as its integer, since tables export ids as 7.0; anything else
+    as it is.
+    """
     return int(value) if type(value) is float and value.is_integer() else value
 
 
 def identifier(item: Mapping, key: str, **where) -> int | str:
-    """An integer or string that names something; `BadRecord` where it is missing or of another type."""
+    """An integer or string that names something; `BadRecord` where it is missing or of another
+    type.
+    """
     if type(item.get(key)) not in (int, str):
-        raise BadRecord(f"{key} is {type(item.get(key)).__name__}, an integer or string expected", **where)
+        raise BadRecord(
+            f"{key} is {type(item.get(key)).__name__}, an integer or string expected", **where
+        )
     return item[key]
 
 
 def image_id(result: Mapping, **where) -> str:
-    """The picture of a detection or result as text; 7.0 is 7. `BadRecord` where it is neither an integer nor a string."""
+    """The picture of a detection or result as text; 7.0 is 7. `BadRecord` where it is neither an
+    integer nor a string.
+    """
     return str(identifier({"image_id": integral(result.get("image_id"))}, "image_id", **where))
 
 
 def _of_other_categories(content: Mapping) -> list[bool]:
     """Which annotations are of another category than the one that has joints.
 
-    That category names keypoints; where none does, it is the one of the first annotation that has some. An annotation of a
-    category that is not listed is only passed over if it has no joints.
+    That category names keypoints; where none does, it is the one of the first annotation that has
+    some. An annotation of a category that is not listed is only passed over if it has no joints.
     """
     listed = content.get("categories")
     listed = [c for c in listed if type(c) is dict and "id" in c] if type(listed) is list else []
     named = [c["id"] for c in listed if c.get("keypoints")]
-    people = [a for a in content["annotations"] if type(a) is dict and a.get("keypoints")] if not named else []
+    people = (
+        [a for a in content["annotations"] if type(a) is dict and a.get("keypoints")]
+        if not named
+        else []
+    )
     wanted = named or [a["category_id"] for a in people[:1] if "category_id" in a]
     unwanted = [c["id"] for c in listed] if named else []
 
     def other(annotation) -> bool:
-        if not wanted or type(annotation) is not dict or annotation.get("category_id") in (None, *wanted):
+        if (
+            not wanted
+            or type(annotation) is not dict
+            or annotation.get("category_id") in (None, *wanted)
+        ):
             return False
         return not annotation.get("keypoints") or annotation["category_id"] in unwanted
 
@@ -185,7 +258,9 @@ def _of_other_categories(content: Mapping) -> list[bool]:
 def _joints_as_scored(
     keypoints: Float[np.ndarray, "n k 3"],
 ) -> tuple[Float[np.ndarray, "n k 3"], Bool[np.ndarray, "n"]]:
-    """Joints as pycocotools sees them, and in whom that changes something: labelled by a flag above 0, else nowhere."""
+    """Joints as pycocotools sees them, and in whom that changes something: labelled by a flag
+    above 0, else nowhere.
+    """
     flags = keypoints[:, :, 2]
     odd = np.isfinite(flags) & ~np.isin(flags, (0, 1, 2))
     nowhere = (flags <= 0) & ~np.isfinite(keypoints[:, :, :2]).all(2)
@@ -197,12 +272,19 @@ def _joints_as_scored(
 def _joints_of(categories, path: Path) -> str:
     stated = [c.get("keypoints") for c in categories if isinstance(c, dict) and c.get("keypoints")]
     if len(stated) != 1 or type(stated[0]) is not list:
-        problem, remedy = f"{len(stated)} categories name keypoints, one expected", "keep one, or say skeleton=..."
+        problem, remedy = (
+            f"{len(stated)} categories name keypoints, one expected",
+            "keep one, or say skeleton=...",
+        )
         raise BadFile(problem, file=path, record="categories", remedy=remedy)
     try:  # "root (pelvis)" of Human3.6M conversions is the joint "root"
-        return skeleton_of_joints([re.sub(r"\s*\(.*\)$", "", str(joint)) for joint in stated[0]]).name
+        return skeleton_of_joints(
+            [re.sub(r"\s*\(.*\)$", "", str(joint)) for joint in stated[0]]
+        ).name
     except UnknownName as error:
-        raise UnknownName(error.problem, file=path, record="categories", remedy=error.remedy) from None
+        raise UnknownName(
+            error.problem, file=path, record="categories", remedy=error.remedy
+        ) from None
 
 
 def _table(content, key: str, path: Path) -> list:
@@ -222,13 +304,21 @@ def settle(bad: Sequence[WorkbenchError], n: int, what: str, on_bad: str, path: 
     """Raises the first error with the count of all, unless they are to be reported."""
     check_on_bad(on_bad)
     if bad and on_bad == "raise":
-        count = f"{len(bad)} of {n} {what} are bad; on_bad='report' (--on-bad report) keeps the others"
+        count = (
+            f"{len(bad)} of {n} {what} are bad; on_bad='report' (--on-bad report) keeps the others"
+        )
         remedy = f"{bad[0].remedy}. {count}" if bad[0].remedy else count
-        raise type(bad[0])(bad[0].problem, file=bad[0].file or path, record=bad[0].record, remedy=remedy)
+        raise type(bad[0])(
+            bad[0].problem, file=bad[0].file or path, record=bad[0].record, remedy=remedy
+        )
 
 
-def each(items: Sequence, read: Callable, what: str, on_bad: str, path: Path) -> tuple[list, list[WorkbenchError]]:
-    """What `read` makes of each file or sequence, and the errors of those that are left out; `settle`d."""
+def each(
+    items: Sequence, read: Callable, what: str, on_bad: str, path: Path
+) -> tuple[list, list[WorkbenchError]]:
+    """What `read` makes of each file or sequence, and the errors of those that are left out;
+    `settle`d.
+    """
     check_on_bad(on_bad)
     kept, bad = [], []
     for item in items:
@@ -250,14 +340,19 @@ def _polygons(image: Mapping, **where) -> tuple[Float[np.ndarray, "m 2"], ...]:
     if [*map(len, sides[0])] != [*map(len, sides[1])]:
         raise BadRecord("ignore_regions_x and ignore_regions_y differ in length", **where)
     return tuple(
-        np.stack([numbers({"ignore region": side}, "ignore region", len(x), **where) for side in (x, y)], 1)
+        np.stack(
+            [numbers({"ignore region": side}, "ignore region", len(x), **where) for side in (x, y)],
+            1,
+        )
         for x, y in zip(*sides)
         if x
     )
 
 
 def _picture(image: object, **where) -> tuple[Picture, str]:
-    """A picture, and its group: the video id where one is stated, else the folder of a frame, else the picture."""
+    """A picture, and its group: the video id where one is stated, else the folder of a frame,
+    else the picture.
+    """
     if type(image) is not dict or type(name := image.get("file_name")) is not str:
         raise BadRecord("an object with file_name expected", **where)
     size_wh = tuple(number(image, side, **where) for side in ("width", "height"))
@@ -276,8 +371,12 @@ def _picture(image: object, **where) -> tuple[Picture, str]:
     return picture, str(PurePosixPath(name).parent) if "nframes" in image else name
 
 
-def _pictures(content, folder: Path | None, path: Path) -> tuple[dict, list[BadRecord], dict[str, str]]:
-    """Pictures with their groups by id; the bad ones; id and name of those that are not in the folder."""
+def _pictures(
+    content, folder: Path | None, path: Path
+) -> tuple[dict, list[BadRecord], dict[str, str]]:
+    """Pictures with their groups by id; the bad ones; id and name of those that are not in the
+    folder.
+    """
     found, bad, absent = {}, [], {}
     for i, image in enumerate(_table(content, "images", path)):
         where = {"file": path, "record": f"images[{i}]"}
@@ -285,7 +384,10 @@ def _pictures(content, folder: Path | None, path: Path) -> tuple[dict, list[BadR
             picture, group = _picture(image, **where)
             if found.setdefault(picture.id, (picture, group))[0].name != picture.name:
                 raise BadRecord(f"image id {picture.id} stands for two files", **where)
-            if folder and (PurePosixPath(picture.name).is_absolute() or ".." in PurePosixPath(picture.name).parts):
+            if folder and (
+                PurePosixPath(picture.name).is_absolute()
+                or ".." in PurePosixPath(picture.name).parts
+            ):
                 del found[picture.id]
                 raise BadRecord(f"image {picture.name!r} leaves the images folder", **where)
             if folder and not os.path.isfile(folder / picture.name):
@@ -296,7 +398,9 @@ def _pictures(content, folder: Path | None, path: Path) -> tuple[dict, list[BadR
 
 
 def _head_box(annotation: Mapping, **where) -> Float[np.ndarray, "4"]:
-    """xyxy of the head: bbox_head is xywh (PoseTrack18, 21), head_box xyxy (PoseTrack17 converted); zeros without one."""
+    """xyxy of the head: bbox_head is xywh (PoseTrack18, 21), head_box xyxy (PoseTrack17
+    converted); zeros without one.
+    """
     key = "bbox_head" if annotation.get("bbox_head") else "head_box"
     if not annotation.get(key):
         return np.zeros(4, np.float32)
@@ -312,19 +416,24 @@ def annotation_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
     """The files of the first pattern that any matches; `MissingFile` where none does."""
     found = next((found for pattern in patterns if (found := sorted(folder.glob(pattern)))), None)
     if found is None:
-        raise MissingFile(f"none of {', '.join(patterns)}", file=folder, remedy="name the annotation file itself")
+        raise MissingFile(
+            f"none of {', '.join(patterns)}", file=folder, remedy="name the annotation file itself"
+        )
     return found
 
 
 def _read_folder(path: Path, **options) -> Reading:
     """All annotation files of the folder as one reading."""
     files = annotation_files(path, ANNOTATION_FILES)
-    files = [f for f in files if "trainval" not in f.name] or files  # CrowdPose's trainval repeats the others
+    # CrowdPose's trainval repeats the others
+    files = [f for f in files if "trainval" not in f.name] or files
     names = ", ".join(f.name for f in files)
     readings = [read_coco(file, **options) for file in files]
     poses = [reading.poses for reading in readings]
     if len({p.skeleton for p in poses}) > 1:
-        raise BadFile(f"files of different skeletons: {names}", file=path, remedy="name one of them")
+        raise BadFile(
+            f"files of different skeletons: {names}", file=path, remedy="name one of them"
+        )
     if double := [key for key, n in Counter(key for p in poses for key in p.ids).items() if n > 1]:
         raise BadRecord(f"stands in two of {names}", file=path, record=f"annotation {double[0]}")
     joined = {}
@@ -355,40 +464,51 @@ def read_coco(
     content: object = None,
     scoring: bool = False,
 ) -> Reading:
-    """Annotated poses and pictures of a COCO-style file, or of all that a data set's folder holds (`source` names them).
+    """Annotated poses and pictures of a COCO-style file, or of all that a data set's folder holds
+    (`source` names them).
 
-    skeleton: its name; None takes it from the category's joint names. RHD's files carry the Panoptic names in another
-        order, so they need "hand21_rhd".
-    images: the folder of the pictures. A picture that is not there is a warning, and its poses are left out; None looks
-        for none.
-    occlusion_known: False for sets whose flags say only "labelled" (PoseTrack, JHMDB, hands): labelled joints become 2.
-        None decides by the skeleton (`OCCLUSION_STATED`). With True, PoseTrack's joints of flag 0 that have
-        coordinates become 1: releases 17 and 21 mark occluded joints so, and the evaluators count them as labelled.
+    skeleton: its name; None takes it from the category's joint names. RHD's files carry the
+        Panoptic names in another order, so they need "hand21_rhd".
+    images: the folder of the pictures. A picture that is not there is a warning, and its poses are
+        left out; None looks for none.
+    occlusion_known: False for sets whose flags say only "labelled" (PoseTrack, JHMDB, hands):
+        labelled joints become 2. None decides by the skeleton (`OCCLUSION_STATED`). With True,
+        PoseTrack's joints of flag 0 that have coordinates become 1: releases 17 and 21 mark
+        occluded joints so, and the evaluators count them as labelled.
     on_bad: "raise" at a bad record, or "report" it in `warnings` and keep the others.
     content: the parsed file, where the caller has it.
-    scoring: True keeps with a warning what pycocotools scores, but is no label to learn from: boxes of no width or height,
-        joints of other flags than 0, 1, 2 (above 0 labelled, and then visible), joints of flag 0 with coordinates that are
-        not finite. People whose picture is not listed are left out with a warning.
-    Annotations of another category than the one with joints are left out with a warning, and so are people who count for
-    nothing (no labelled joint, num_keypoints 0, crowds) in a box of no width or height.
-    Coordinates px in the frame as stated, boxes xywh to xyxy; joints that are not labelled become (0, 0). Every
-    annotation is kept, also crowds and persons without a labelled joint: `poses.select(poses.labelled.any(1))` leaves
-    the others. PoseTrack states persons without joints or without a box: the box is then the joints' extent times
-    `POSETRACK_BOX`, and who has neither is left out with a warning. Areas are there where every pose states one
-    (CrowdPose states none).
-    Groups are the video id where pictures state one, the folder of frames, else the picture.
-    Errors: `BadRecord` with file and annotation id (`on_bad="raise"`: the first, with the count), `BadFile`,
-    `EmptyFile`, `MissingFile`, `UnknownName`, `BadParameter`.
+    scoring: True keeps with a warning what pycocotools scores, but is no label to learn from: boxes
+        of no width or height, joints of other flags than 0, 1, 2 (above 0 labelled, and then
+        visible), joints of flag 0 with coordinates that are not finite. People whose picture is not
+        listed are left out with a warning.
+    Annotations of another category than the one with joints are left out with a warning, and so are
+    people who count for nothing (no labelled joint, num_keypoints 0, crowds) in a box of no width
+    or height. Coordinates px in the frame as stated, boxes xywh to xyxy; joints that are not
+    labelled become (0, 0). Every annotation is kept, also crowds and persons without a labelled
+    joint: `poses.select(poses.labelled.any(1))` leaves the others. PoseTrack states persons without
+    joints or without a box: the box is then the joints' extent times `POSETRACK_BOX`, and who has
+    neither is left out with a warning. Areas are there where every pose states one (CrowdPose
+    states none). Groups are the video id where pictures state one, the folder of frames, else the
+    picture. Errors: `BadRecord` with file and annotation id (`on_bad="raise"`: the first, with the
+    count), `BadFile`, `EmptyFile`, `MissingFile`, `UnknownName`, `BadParameter`.
     """
     check_on_bad(on_bad)
     path, folder = Path(path), None if images is None else Path(images)
     if folder and not os.path.isdir(folder):
         raise MissingFile("no such images folder", file=folder)
     if os.path.isdir(path):
-        options = {"skeleton": skeleton, "images": images, "occlusion_known": occlusion_known, "on_bad": on_bad}
+        options = {
+            "skeleton": skeleton,
+            "images": images,
+            "occlusion_known": occlusion_known,
+            "on_bad": on_bad,
+        }
         return _read_folder(path, **options)
     content = read_json(path) if content is None else content
-    annotations, (pictures, bad, absent) = _table(content, "annotations", path), _pictures(content, folder, path)
+    annotations, (pictures, bad, absent) = (
+        _table(content, "annotations", path),
+        _pictures(content, folder, path),
+    )
     n_pictures = len(bad)  # that are bad
     name = _joints_of(_table(content, "categories", path), path) if skeleton is None else skeleton
     k = len(skeleton_by_name(name))
@@ -414,7 +534,8 @@ def read_coco(
         try:
             if type(annotation) is not dict:
                 raise BadRecord(f"{type(annotation).__name__}, object expected", **where)
-            key = str(identifier(annotation, "id", **where))  # 7 and "7" would be one id of the pose
+            # 7 and "7" would be one id of the pose
+            key = str(identifier(annotation, "id", **where))
             where["record"] = f"annotation {key}"
             if key in seen:
                 raise BadRecord("duplicate annotation id", remedy="keep one of them", **where)
@@ -424,7 +545,9 @@ def read_coco(
             if not whole[i] and not (posetrack and annotation.get("keypoints", []) == []):
                 rows[i] = numbers(annotation, "keypoints", 3 * k, **where)
                 if not np.isin(flags := keypoints[i, :, 2], (0, 1, 2)).all():
-                    raise BadRecord(f"visibility flags {np.unique(flags).tolist()}, 0, 1, 2 expected", **where)
+                    raise BadRecord(
+                        f"visibility flags {np.unique(flags).tolist()}, 0, 1, 2 expected", **where
+                    )
             if not boxed[i] and not (posetrack and annotation.get("bbox", []) == []):
                 xywh = numbers(annotation, "bbox", 4, **where)
                 nobody = not keypoints[i, :, 2].any() or annotation.get("num_keypoints") == 0
@@ -439,10 +562,14 @@ def read_coco(
             elif not boxed[i]:
                 extent = box_of_points(keypoints[i, :, :2], keypoints[i].any(1))
                 if not (extent[2:] > extent[:2]).all():
-                    incomplete.append(BadRecord("neither a box nor joints enough to draw one", **where))
+                    incomplete.append(
+                        BadRecord("neither a box nor joints enough to draw one", **where)
+                    )
                     continue
                 boxes[i] = np.clip(enlarge(extent, POSETRACK_BOX), -_FLOAT32_MAX, _FLOAT32_MAX)
-            picture, group = pictures.get(image := str(identifier(annotation, "image_id", **where)), (None, None))
+            picture, group = pictures.get(
+                image := str(identifier(annotation, "image_id", **where)), (None, None)
+            )
             if picture is None and scoring and image not in listed:
                 unlisted.append(key)
                 continue
@@ -457,16 +584,22 @@ def read_coco(
                 kept[key] = i, head, area, bool(crowd), picture.name, group
         except BadRecord as error:
             bad.append(error)
-    settle(bad, len(annotations) + n_pictures, "records" if n_pictures else "annotations", on_bad, path)
+    settle(
+        bad, len(annotations) + n_pictures, "records" if n_pictures else "annotations", on_bad, path
+    )
     if unlisted:
         problem = f"{len(unlisted)} people in pictures that are not listed are left out"
         incomplete.append(BadRecord(problem, file=path, record=f"annotation {unlisted[0]}"))
     if any(others):
-        problem = f"{sum(others)} annotations of other categories than the one with joints are left out"
+        problem = (
+            f"{sum(others)} annotations of other categories than the one with joints are left out"
+        )
         incomplete.append(BadRecord(problem, file=path))
 
     known = name in OCCLUSION_STATED if occlusion_known is None else occlusion_known
-    use, heads, areas, crowd, files, groups = map(list, zip(*kept.values())) if kept else [[] for _ in range(6)]
+    use, heads, areas, crowd, files, groups = (
+        map(list, zip(*kept.values())) if kept else [[] for _ in range(6)]
+    )
     keypoints, boxes = keypoints[use], boxes[use]
     flags = keypoints[:, :, 2].astype(np.int8)
     if posetrack:  # poseval: labelled is whatever is not 0, 0, 0
@@ -488,7 +621,9 @@ def read_coco(
     count = f"({len(absent)} of {len(pictures)} images are missing)"
     where = {"file": path, "remedy": f"put it into {folder}"}
     missing = [
-        MissingFile(f"missing image {image}, {lost[i]} poses left out {count}", record=f"image {i}", **where)
+        MissingFile(
+            f"missing image {image}, {lost[i]} poses left out {count}", record=f"image {i}", **where
+        )
         for i, image in absent.items()
     ]
     return Reading(
@@ -500,11 +635,14 @@ def read_coco(
     )
 
 
-def read_person_boxes(path: str | Path, *, on_bad: str = "raise", content: object = None) -> Reading:
-    """Detected persons of a COCO results file without joints: [{image_id, category_id, bbox xywh, score}].
+def read_person_boxes(
+    path: str | Path, *, on_bad: str = "raise", content: object = None
+) -> Reading:
+    """Detected persons of a COCO results file without joints: [{image_id, category_id, bbox xywh,
+    score}].
 
-    Boxes px in the frame, `images` the picture ids as text. Detections of other categories than 1 (person) are left out
-    with a warning. Errors as of `read_coco`, records named `detection i`.
+    Boxes px in the frame, `images` the picture ids as text. Detections of other categories than 1
+    (person) are left out with a warning. Errors as of `read_coco`, records named `detection i`.
     """
     path = Path(path)
     content = read_json(path) if content is None else content
@@ -529,7 +667,11 @@ def read_person_boxes(path: str | Path, *, on_bad: str = "raise", content: objec
     settle(bad, len(content), "detections", on_bad, path)
     rows, scores, images = zip(*kept) if kept else ((), (), ())
     if others := len(content) - len(kept) - len(bad):
-        bad.append(BadRecord(f"{others} detections of other categories than 1 (person) are left out", file=path))
+        bad.append(
+            BadRecord(
+                f"{others} detections of other categories than 1 (person) are left out", file=path
+            )
+        )
     found = PersonBoxes(boxes[list(rows)], np.array(scores, np.float32), images)
     return Reading(reader="person_boxes", source=str(path), boxes=found, warnings=tuple(bad))
 
@@ -537,16 +679,19 @@ def read_person_boxes(path: str | Path, *, on_bad: str = "raise", content: objec
 def crowd_bins(
     crowd_index: Float[np.ndarray, "n"], edges: tuple[float, float] = CROWD_EDGES_EVALUATOR
 ) -> Int[np.ndarray, "n"]:
-    """0 easy, 1 medium, 2 hard: how CrowdPose splits its pictures by crowdIndex, an edge belonging to the harder side.
+    """0 easy, 1 medium, 2 hard: how CrowdPose splits its pictures by crowdIndex, an edge belonging
+    to the harder side.
 
-    The evaluator that makes published numbers cuts at 0.2 and 0.8; the paper's text says 0.1 and 0.8.
+    The evaluator that makes published numbers cuts at 0.2 and 0.8; the paper's text says 0.1 and
+    0.8.
     """
     return np.digitize(crowd_index, edges)
 
 
 def find_pictures(path: str | Path, names: Iterable[str]) -> Path | None:
-    """The folder below which the pictures of an annotation file lie: beside it, up to three levels above, or in one of
-    the usual subfolders there. None where not one of up to 20 names, evenly spread, is found.
+    """The folder below which the pictures of an annotation file lie: beside it, up to three levels
+    above, or in one of the usual subfolders there. None where not one of up to 20 names, evenly
+    spread, is found.
     """
     path = Path(os.path.abspath(path))
     names = list(names)

@@ -1,4 +1,5 @@
-"""Detector results as people have them: MMPose pickles and JSON, npz, COCO results, OpenPose folders, landmark tables.
+"""Detector results as people have them: MMPose pickles and JSON, npz, COCO results, OpenPose
+folders, landmark tables.
 
 Nothing in them is executed.
 """
@@ -24,8 +25,10 @@ from .pickles import safe_unpickle
 from .results import COCO17, Row, parse, rows
 
 BOX_UNIT_PX = 200  # MMPose states box sizes in units of 200 px
-CONFIDENCE = (-0.01, 10.0)  # what is read: heat map peaks dip below 0 and rise above 1, percent and logits do not fit
-USUAL_SKELETON = {14: "crowdpose14", 17: "coco17", 21: "hand21"}  # what a file without joint names most often means
+# what is read: heat map peaks dip below 0 and rise above 1, percent and logits do not fit
+CONFIDENCE = (-0.01, 10.0)
+# what a file without joint names most often means
+USUAL_SKELETON = {14: "crowdpose14", 17: "coco17", 21: "hand21"}
 _COLUMNS = ("preds", "boxes", "image_paths", "bbox_ids")
 
 
@@ -35,8 +38,12 @@ Fields = dict[str, object]
 
 def _ids(value: object, **where) -> Int[np.ndarray, "n"]:
     value = value.tolist() if isinstance(value, np.ndarray) and value.ndim == 1 else value
-    if type(value) not in (list, tuple) or not all(type(v) in (int, np.int32, np.int64) for v in value):
-        raise BadRecord(f"bbox_ids is {'missing' if value is None else 'not a list of numbers'}", **where)
+    if type(value) not in (list, tuple) or not all(
+        type(v) in (int, np.int32, np.int64) for v in value
+    ):
+        raise BadRecord(
+            f"bbox_ids is {'missing' if value is None else 'not a list of numbers'}", **where
+        )
     if not all(-(2**63) <= v < 2**63 for v in value):
         raise BadRecord("bbox_ids holds an integer beyond 64 bits", **where)
     return np.array(value, np.int64)
@@ -48,7 +55,9 @@ def _from_batches(batches: list[tuple[str, object]], path: Path) -> Fields:
     for record, batch in batches:
         where = {"file": path, "record": record}
         if type(batch) is not dict:
-            raise BadRecord(f"{type(batch).__name__}, a dict with {', '.join(_COLUMNS)} expected", **where)
+            raise BadRecord(
+                f"{type(batch).__name__}, a dict with {', '.join(_COLUMNS)} expected", **where
+            )
         preds = numbers_of(batch.get("preds"), "preds", (None, k, 3), **where).astype(np.float32)
         n, k = preds.shape[:2]
         if not k:
@@ -57,12 +66,17 @@ def _from_batches(batches: list[tuple[str, object]], path: Path) -> Fields:
         if n_bytes > 4 * MAX_FILE_BYTES:
             raise BadFile("more rows than a file of its size can hold", **where)
         boxes = numbers_of(batch.get("boxes"), "boxes", (n, 6), **where)
-        images, ids = texts_of(batch.get("image_paths"), "image_paths", **where), _ids(batch.get("bbox_ids"), **where)
+        images, ids = (
+            texts_of(batch.get("image_paths"), "image_paths", **where),
+            _ids(batch.get("bbox_ids"), **where),
+        )
         for key, column in (("image_paths", images), ("bbox_ids", ids)):
             if len(column) != n:
                 raise BadRecord(f"{key} has {len(column)} entries, {n} expected", **where)
         with np.errstate(over="ignore"):
-            corners = cxcywh_to_xyxy(boxes[:, :4] * (1, 1, BOX_UNIT_PX, BOX_UNIT_PX)).astype(np.float32)
+            corners = cxcywh_to_xyxy(boxes[:, :4] * (1, 1, BOX_UNIT_PX, BOX_UNIT_PX)).astype(
+                np.float32
+            )
             scores = (boxes[:, 5] * preds[:, :, 2].mean(1)).astype(np.float32)
         checks = {
             "box of bbox_id {} has size <= 0": (boxes[:, 2:4] > 0).all(1),
@@ -97,7 +111,9 @@ def _from_batches(batches: list[tuple[str, object]], path: Path) -> Fields:
 def _from_pickle(path: Path) -> Fields:
     content = safe_unpickle(path)
     if type(content) is not list:
-        raise BadFile(f"holds a {type(content).__name__}, a list of MMPose result batches expected", file=path)
+        raise BadFile(
+            f"holds a {type(content).__name__}, a list of MMPose result batches expected", file=path
+        )
     return _from_batches([(f"batch {i}", batch) for i, batch in enumerate(content)], path)
 
 
@@ -113,7 +129,12 @@ def _from_rows(found: Iterable[Row], k: int | None, path: Path) -> Fields:
     tracked = [row.track is not None for row in found]
     if any(tracked) and not all(tracked):
         remedy = "give every detection a track_id, or none"
-        raise BadRecord("no track_id, others have one", file=path, record=found[tracked.index(False)].id, remedy=remedy)
+        raise BadRecord(
+            "no track_id, others have one",
+            file=path,
+            record=found[tracked.index(False)].id,
+            remedy=remedy,
+        )
     framed = all(row.frame is not None for row in found)
     with np.errstate(over="ignore"):
         scores = [row.keypoints[:, 2].mean() if row.score is None else row.score for row in found]
@@ -139,28 +160,33 @@ def read_detections(
 ) -> Detections:
     """Detected poses of one file or folder, told apart by suffix and content:
 
-    .pkl, .pickle  MMPose 0.x results: a list of batches {preds [b k 3], boxes [b 6], image_paths, bbox_ids}
+    .pkl, .pickle  MMPose 0.x results: a list of batches {preds [b k 3], boxes [b 6], image_paths,
+        bbox_ids}
     .npz           the same four arrays, once
     .json          COCO results: [{image_id, category_id, keypoints [3k], score, bbox?, track_id?}]
-                   MMPose 1.x: [{frame_id, instances: [{keypoints [k 2], keypoint_scores [k], bbox?, bbox_score?}]}], the
-                   same in {meta_info, instance_info}, or one picture's list of instances
-                   OpenPose: {people: [{pose_keypoints_2d}]} of BODY_25 or COCO-18
-    a folder       one OpenPose file a frame (*_000000000012_keypoints.json), or one MMPose file a picture
-    .csv           one line a landmark: frame (from 0), person (optional; 0), landmark (name, or MediaPipe's number 0 to
-                   32), x and y (fractions of the picture, which need size_wh) or x_px and y_px, visibility; further
-                   columns are left alone; our own tables with joint and confidence are read too
+                   MMPose 1.x: [{frame_id, instances: [{keypoints [k 2], keypoint_scores [k], bbox?,
+                   bbox_score?}]}], the same in {meta_info, instance_info}, or one picture's list of
+                   instances OpenPose: {people: [{pose_keypoints_2d}]} of BODY_25 or COCO-18
+    a folder       one OpenPose file a frame (*_000000000012_keypoints.json), or one MMPose file a
+    picture
+    .csv           one line a landmark: frame (from 0), person (optional; 0), landmark (name, or
+                   MediaPipe's number 0 to 32), x and y (fractions of the picture, which need
+                   size_wh) or x_px and y_px, visibility; further columns are left alone; our own
+                   tables with joint and confidence are read too
 
-    skeleton: its name; None means crowdpose14, coco17 or hand21 for as many joints, other counts must be named. OpenPose,
-        BlazePose, Halpe-26 and COCO-WholeBody joints are reduced to coco17 (no neck, mid-hip, feet, face, hands).
+    skeleton: its name; None means crowdpose14, coco17 or hand21 for as many joints, other counts
+        must be named. OpenPose, BlazePose, Halpe-26 and COCO-WholeBody joints are reduced to coco17
+        (no neck, mid-hip, feet, face, hands).
     size_wh: px of the pictures. content: the JSON, if it has been parsed already.
-    Coordinates px in the frame. MMPose boxes (centre, size in 200 px) and COCO boxes (xywh) become xyxy; a result
-    without a box gets the one around its joints of confidence above 0. Scores: as stated, of batches box score times
-    mean joint confidence, else the mean confidence. Rows stand in the order of bbox_ids, of other files in their own.
-    frames: frame_id from 0 (files wrapped with meta_info count from 1), the number in an OpenPose file's name, COCO's
-    image_id or the last number in it. A joint that the file calls missing keeps its coordinates, with confidence 0.
-    Confidences must lie in `CONFIDENCE`.
-    Errors: `UnsafeFile`, `BadFile`, `EmptyFile`, `MissingFile`, `UnknownName`, `BadRecord` with batch or row,
-    `BadParameter` for fractions without size_wh.
+    Coordinates px in the frame. MMPose boxes (centre, size in 200 px) and COCO boxes (xywh) become
+    xyxy; a result without a box gets the one around its joints of confidence above 0. Scores: as
+    stated, of batches box score times mean joint confidence, else the mean confidence. Rows stand
+    in the order of bbox_ids, of other files in their own. frames: frame_id from 0 (files wrapped
+    with meta_info count from 1), the number in an OpenPose file's name, COCO's image_id or the last
+    number in it. A joint that the file calls missing keeps its coordinates, with confidence 0.
+    Confidences must lie in `CONFIDENCE`. Errors: `UnsafeFile`, `BadFile`, `EmptyFile`,
+    `MissingFile`, `UnknownName`, `BadRecord` with batch or row, `BadParameter` for fractions
+    without size_wh.
     """
     path = Path(path)
     expected = None if skeleton is None else len(skeleton_by_name(skeleton))
@@ -171,7 +197,11 @@ def read_detections(
         columns = _from_batches([("arrays", read_npz(path, (), _COLUMNS))], path)
     elif suffix in (".json", ".csv") or os.path.isdir(path):
         kind = "result"
-        columns = _from_rows(rows(parse(path, content, empty=expected is not None), skeleton, size_wh), expected, path)
+        columns = _from_rows(
+            rows(parse(path, content, empty=expected is not None), skeleton, size_wh),
+            expected,
+            path,
+        )
     else:
         known = ".pkl, .pickle, .npz, .json, .csv"
         raise BadFile(f"suffix {suffix!r} is none of {known}", file=path, remedy="rename or export")
@@ -179,14 +209,18 @@ def read_detections(
     outside = (confidence < CONFIDENCE[0]) | (confidence > CONFIDENCE[1])
     if outside.any():
         row, joint = np.argwhere(outside)[0]
-        problem = f"confidence {confidence[row, joint]:g} of joint {joint} is outside {list(CONFIDENCE)}"
+        problem = (
+            f"confidence {confidence[row, joint]:g} of joint {joint} is outside {list(CONFIDENCE)}"
+        )
         record, remedy = f"{kind} {columns['ids'][row]}", "export confidences from 0 to about 1"
         raise BadRecord(problem, file=path, record=record, remedy=remedy)
     k = confidence.shape[1]
     name = skeleton or USUAL_SKELETON.get(k)
     if name is None or expected not in (None, k):
         fitting = ", ".join(s.name for s in SKELETONS.values() if len(s) == k)
-        problem = f"{k} joints" + (f", {expected} expected by {skeleton}" if skeleton else " and no skeleton named")
+        problem = f"{k} joints" + (
+            f", {expected} expected by {skeleton}" if skeleton else " and no skeleton named"
+        )
         remedy = f"name a skeleton of {k} joints: {fitting or 'none is known'}"
         raise BadRecord(problem, file=path, record="keypoints", remedy=remedy)
     return Detections(name, source=str(path), **columns)

@@ -1,4 +1,6 @@
-"""Pixels of pictures, videos, folders and cameras, read when they are asked for. Frames are RGB uint8, read-only."""
+"""Pixels of pictures, videos, folders and cameras, read when they are asked for. Frames are RGB
+uint8, read-only.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ from .coco import read_bytes
 
 MAX_PIXELS = 80_000_000  # a larger picture is refused by its header, before it is decoded; ours
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm")
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")  # EPS and others would start programs
+# EPS and others would start programs
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 CACHED_FRAMES = 5  # a window of the longest kind
 _SEEK_AFTER = 32  # frames: a nearer one is reached by decoding on
 _EARLIER = 8  # frames: seeks aim before the frame that is wanted, because they may land late
@@ -38,8 +41,8 @@ _INHERITED: list[cv2.VideoCapture] = []
 
 
 def _disown() -> None:
-    """In a forked process: every source is opened anew when it is read. A decoder that was inherited is kept for ever,
-    because its release would wait for threads that only the parent has.
+    """In a forked process: every source is opened anew when it is read. A decoder that was
+    inherited is kept for ever, because its release would wait for threads that only the parent has.
     """
     for frames in list(_ALIVE):
         frames._lock = threading.RLock()
@@ -54,7 +57,11 @@ if hasattr(os, "register_at_fork"):
 
 def _checked_size(width: int, height: int, path: Path) -> None:
     if not 0 < width * height <= MAX_PIXELS:
-        raise BadFile(f"{width}x{height} px, at most {MAX_PIXELS} pixels are read", file=path, remedy="scale it down")
+        raise BadFile(
+            f"{width}x{height} px, at most {MAX_PIXELS} pixels are read",
+            file=path,
+            remedy="scale it down",
+        )
 
 
 def _opened(path: Path) -> Image.Image:
@@ -65,9 +72,13 @@ def _opened(path: Path) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise BadFile(str(error), file=path, remedy="scale it down") from None
     except UnidentifiedImageError:
-        raise BadFile(f"not a picture, or cut in its header; read are {', '.join(_FORMATS)}", file=path) from None
+        raise BadFile(
+            f"not a picture, or cut in its header; read are {', '.join(_FORMATS)}", file=path
+        ) from None
     except (OSError, SyntaxError, ValueError) as error:
-        raise BadFile(f"truncated or damaged image: {error}", file=path, remedy="get the file again") from None
+        raise BadFile(
+            f"truncated or damaged image: {error}", file=path, remedy="get the file again"
+        ) from None
     _checked_size(*image.size, path)
     if image.format == "PNG" and b"IEND\xaeB`\x82" not in raw:
         raise BadFile("truncated image: no IEND chunk", file=path, remedy="get the file again")
@@ -75,10 +86,12 @@ def _opened(path: Path) -> Image.Image:
 
 
 def read_picture(path: str | Path) -> Frame:
-    """A picture as stored, RGB. Grey, palette and 16-bit pictures are converted, alpha is dropped, of an animation the
-    first picture is read. EXIF orientation is NOT applied: annotations refer to the stored pixels.
+    """A picture as stored, RGB. Grey, palette and 16-bit pictures are converted, alpha is dropped,
+    of an animation the first picture is read. EXIF orientation is NOT applied: annotations refer to
+    the stored pixels.
 
-    Errors: `MissingFile`, `EmptyFile`, `BadFile` where it is truncated, damaged, no picture, or above `MAX_PIXELS`.
+    Errors: `MissingFile`, `EmptyFile`, `BadFile` where it is truncated, damaged, no picture, or
+    above `MAX_PIXELS`.
     """
     path = Path(path)
     with _opened(path) as image:
@@ -86,19 +99,26 @@ def read_picture(path: str | Path) -> Frame:
             if image.mode.startswith("I;16"):  # conversion by the library would clip at 255
                 return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, -1)
             if image.mode in ("I", "F"):
-                raise BadFile("32-bit pixels, 8 or 16 expected", file=path, remedy="save it as an 8-bit picture")
+                raise BadFile(
+                    "32-bit pixels, 8 or 16 expected",
+                    file=path,
+                    remedy="save it as an 8-bit picture",
+                )
             return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
         # TypeError: a TIFF tag of another type
         except (OSError, SyntaxError, ValueError, EOFError, TypeError) as error:
             kind = "truncated" if "truncated" in str(error).lower() else "damaged or truncated"
-            raise BadFile(f"{kind} image: {error}", file=path, remedy="get the file again") from None
+            raise BadFile(
+                f"{kind} image: {error}", file=path, remedy="get the file again"
+            ) from None
 
 
 class Frames:
     """Frames of one source by index or in order; only the last few are kept, so memory stays flat.
 
-    `video` describes the source; `warnings` holds what `on_bad="report"` let pass. Several threads may read; a frame
-    is theirs to look at, not to write into. `close` lets go of files and memory; a later read opens them again.
+    `video` describes the source; `warnings` holds what `on_bad="report"` let pass. Several threads
+    may read; a frame is theirs to look at, not to write into. `close` lets go of files and memory;
+    a later read opens them again.
     """
 
     def __init__(self, video: Video, reopen: tuple):
@@ -154,7 +174,9 @@ class Frames:
 
 
 class _Pictures(Frames):
-    def __init__(self, video: Video, paths: list[Path], sizes: list[tuple[int, int] | None], reopen: tuple):
+    def __init__(
+        self, video: Video, paths: list[Path], sizes: list[tuple[int, int] | None], reopen: tuple
+    ):
         super().__init__(video, reopen)
         self._paths, self._sizes = paths, sizes
 
@@ -171,7 +193,8 @@ class _Pictures(Frames):
 
 
 def _capture(source: str | int, backend: int) -> cv2.VideoCapture:
-    # Read by OpenCV at the first video; its libraries would write their own lines beside our one error.
+    # Read by OpenCV at the first video; its libraries would write their own lines beside our one
+    # error.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -183,12 +206,14 @@ def _capture(source: str | int, backend: int) -> cv2.VideoCapture:
 
 def _fps(capture) -> float | None:
     fps = capture.get(cv2.CAP_PROP_FPS)
-    return fps if math.isfinite(fps) and 0 < fps <= 1000 else None  # 90000 is a clock, not a rate; ours
+    # 90000 is a clock, not a rate; ours
+    return fps if math.isfinite(fps) and 0 < fps <= 1000 else None
 
 
 class _VideoFile(Frames):
-    """Frame i is the i-th that decodes. A seek is trusted only so far as the time stamp of the frame where it landed is
-    one that was seen before, so the first visit of a frame decodes all frames before it, later ones do not.
+    """Frame i is the i-th that decodes. A seek is trusted only so far as the time stamp of the
+    frame where it landed is one that was seen before, so the first visit of a frame decodes all
+    frames before it, later ones do not.
     """
 
     def __init__(self, path: Path, on_bad: str, reopen: tuple):
@@ -203,12 +228,17 @@ class _VideoFile(Frames):
         self._open()
         first = self._grab() and self._capture.retrieve()
         if not first or not first[0]:
-            raise BadFile("video cannot be opened / no frames", file=path, remedy="get the file again, it may be cut")
+            raise BadFile(
+                "video cannot be opened / no frames",
+                file=path,
+                remedy="get the file again, it may be cut",
+            )
         height, width = first[1].shape[:2]
         claimed = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self._claimed = int(claimed) if 0 < claimed < 2**31 else None
         fps = _fps(self._capture)
-        if self._claimed is None:  # a recording that was never finalised: there is no other way than to count
+        # a recording that was never finalised: there is no other way than to count
+        if self._claimed is None:
             while self._grab():
                 pass
         self.video = Video(str(path), self._claimed or len(self._times), width, height, fps)
@@ -218,7 +248,11 @@ class _VideoFile(Frames):
         self._capture, self._at = _capture(os.path.abspath(self._path), cv2.CAP_FFMPEG), -1
         if self._capture.isOpened():
             _checked_size(
-                *(int(self._capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)), self._path
+                *(
+                    int(self._capture.get(p))
+                    for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+                ),
+                self._path,
             )
 
     def _grab(self) -> bool:
@@ -228,13 +262,18 @@ class _VideoFile(Frames):
         self._at += 1
         if self._at == len(self._times):
             time = self._capture.get(cv2.CAP_PROP_POS_MSEC)
-            self._index[time] = -1 if time in self._index else self._at  # a stamp that comes twice says nothing
+            # a stamp that comes twice says nothing
+            self._index[time] = -1 if time in self._index else self._at
             self._times.append(time)
         return True
 
     def _seek(self, i: int) -> None:
         """Somewhere at or before frame i, which was seen before; at worst the start."""
-        if i > _SEEK_AFTER and self._capture.set(cv2.CAP_PROP_POS_FRAMES, i - _EARLIER) and self._capture.grab():
+        if (
+            i > _SEEK_AFTER
+            and self._capture.set(cv2.CAP_PROP_POS_FRAMES, i - _EARLIER)
+            and self._capture.grab()
+        ):
             self._at = self._index.get(self._capture.get(cv2.CAP_PROP_POS_MSEC), -1)
             if 0 <= self._at <= i:
                 return
@@ -251,7 +290,8 @@ class _VideoFile(Frames):
             ok, frame = self._capture.retrieve() if self._at == i else (False, None)
             if not ok:
                 raise self._short(min(self._at + 1, i))
-            if i + 1 == len(self) == len(self._times) and self._grab():  # the header counted too few
+            # the header counted too few
+            if i + 1 == len(self) == len(self._times) and self._grab():
                 self.video = replace(self.video, n_frames=i + 2)
             return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
 
@@ -284,17 +324,28 @@ class _Camera(Frames):
     def __init__(self, index: int):
         capture = _capture(index, cv2.CAP_ANY)
         if not capture.isOpened():
-            raise MissingFile(f"no camera {index}", remedy="check that it is plugged in and that no program uses it")
-        size = (int(capture.get(p)) or None for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+            raise MissingFile(
+                f"no camera {index}",
+                remedy="check that it is plugged in and that no program uses it",
+            )
+        size = (
+            int(capture.get(p)) or None
+            for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        )
         super().__init__(Video(f"camera {index}", None, *size, _fps(capture)), (index,))
         self._capture = capture
 
     def __len__(self) -> int:
-        raise BadParameter(f"{self.video.source} has no length and no index", remedy="iterate over it")
+        raise BadParameter(
+            f"{self.video.source} has no length and no index", remedy="iterate over it"
+        )
 
     def __iter__(self) -> Iterator[Frame]:
         if self._capture is None:
-            raise MissingFile(f"{self.video.source} is closed", remedy="open it again, in the process that reads it")
+            raise MissingFile(
+                f"{self.video.source} is closed",
+                remedy="open it again, in the process that reads it",
+            )
         while (read := self._capture.read())[0]:
             yield cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
 
@@ -306,34 +357,50 @@ class _Camera(Frames):
 
 
 def picture_names(folder: str | Path) -> list[str]:
-    """File names of a folder's pictures in natural order ("2.png" before "10.png"); none where it is no folder."""
+    """File names of a folder's pictures in natural order ("2.png" before "10.png"); none where
+    it is no folder.
+    """
     if not os.path.isdir(folder):
         return []
     try:
-        with os.scandir(folder) as entries:  # files and links: a broken link is an error of its own when it is read
+        # files and links: a broken link is an error of its own when it is read
+        with os.scandir(folder) as entries:
             names = [e.name for e in entries if not e.is_dir(follow_symlinks=False)]
     except OSError as error:
-        raise BadFile(f"cannot be read: {error.strerror}", file=folder, remedy="check its permissions") from None
+        raise BadFile(
+            f"cannot be read: {error.strerror}", file=folder, remedy="check its permissions"
+        ) from None
     names = (n for n in names if n.lower().endswith(PICTURE_SUFFIXES) and not n.startswith("."))
-    return sorted(names, key=lambda n: [int(p) if i % 2 else p for i, p in enumerate(re.split(r"(\d+)", n))])
+    return sorted(
+        names, key=lambda n: [int(p) if i % 2 else p for i, p in enumerate(re.split(r"(\d+)", n))]
+    )
 
 
 def _picture_path(name: str, folders: list[Path]) -> Path:
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        raise UnsafeFile(f"picture {name!r} leaves its folder", file=folders[0], remedy="correct the annotation")
-    return next((folder / name for folder in folders if os.path.isfile(folder / name)), folders[0] / name)
+        raise UnsafeFile(
+            f"picture {name!r} leaves its folder", file=folders[0], remedy="correct the annotation"
+        )
+    return next(
+        (folder / name for folder in folders if os.path.isfile(folder / name)), folders[0] / name
+    )
 
 
-def open_frames(source: str | Path | int | Clip, root: str | Path | None = None, on_bad: str = "raise") -> Frames:
-    """Frames of a video file, a picture, a folder of pictures (natural order), a `Clip` or a camera (its number).
+def open_frames(
+    source: str | Path | int | Clip, root: str | Path | None = None, on_bad: str = "raise"
+) -> Frames:
+    """Frames of a video file, a picture, a folder of pictures (natural order), a `Clip` or a camera
+    (its number).
 
-    root: the folder below which a clip's pictures or video lie, with or without the clip's own folder between.
-    on_bad: what a video does that ends before its header says: "raise" at the first frame that is not there, or
+    root: the folder below which a clip's pictures or video lie, with or without the clip's own
+    folder between. on_bad: what a video does that ends before its header says: "raise" at the first
+    frame that is not there, or
         "report" it in `warnings`, correct `video.n_frames` and end.
-    A video's length is its header's until it was read to the end; where the header says none, opening counts. A clip's
-    pictures are not touched before they are read. Pictures of a folder may differ in size: `video` states the first
-    one's; a clip's must have the size that its annotation states.
-    Errors: `MissingFile`, `EmptyFile`, `BadFile`, `UnsafeFile` (a picture's name leads out of its folder).
+    A video's length is its header's until it was read to the end; where the header says none,
+    opening counts. A clip's pictures are not touched before they are read. Pictures of a folder may
+    differ in size: `video` states the first one's; a clip's must have the size that its annotation
+    states. Errors: `MissingFile`, `EmptyFile`, `BadFile`, `UnsafeFile` (a picture's name leads out
+    of its folder).
     """
     if on_bad not in ("raise", "report"):
         raise BadParameter(f"on_bad is {on_bad!r}, 'raise' or 'report' expected")
@@ -351,16 +418,22 @@ def open_frames(source: str | Path | int | Clip, root: str | Path | None = None,
     if os.path.isdir(path):
         paths = [path / name for name in picture_names(path)]
         if not paths:
-            raise BadFile(f"no pictures in this folder; looked for {' '.join(PICTURE_SUFFIXES)}", file=path)
+            raise BadFile(
+                f"no pictures in this folder; looked for {' '.join(PICTURE_SUFFIXES)}", file=path
+            )
     elif path.suffix.lower() in PICTURE_SUFFIXES:
         paths = [path]
     else:
         paths = []
     if paths:
         with _opened(paths[0]) as image:
-            frames = _Pictures(Video(str(path), len(paths), *image.size), paths, [None] * len(paths), reopen)
+            frames = _Pictures(
+                Video(str(path), len(paths), *image.size), paths, [None] * len(paths), reopen
+            )
     else:
         frames = _VideoFile(path, on_bad, reopen)
     if isinstance(source, Clip) and len(frames) < source.video.n_frames:
-        raise BadFile(f"{len(frames)} frames, its annotation says {source.video.n_frames}", file=path)
+        raise BadFile(
+            f"{len(frames)} frames, its annotation says {source.video.n_frames}", file=path
+        )
     return frames

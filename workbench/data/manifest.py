@@ -1,7 +1,8 @@
-"""Manifests: what a data set or weight file is, who may have it, where it lies, how it is fetched, checked, unpacked.
+"""Manifests: what a data set or weight file is, who may have it, where it lies, how it is fetched,
+checked, unpacked.
 
-Places, in this order: the PATH of `NAME:PATH`; `$WORKBENCH_DATA/<layout.root>` (an absolute path); the user's cache,
-where `fetch` writes.
+Places, in this order: the PATH of `NAME:PATH`; `$WORKBENCH_DATA/<layout.root>` (an absolute path);
+the user's cache, where `fetch` writes.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ _CHUNK = 2**20
 _BAR_FROM_BYTES = 64 * 2**20  # smaller files are hashed before a bar could be read
 
 
-# --- schema -------------------------------------------------------------------------------------------------------
+# --- schema ---------------------------------------------------------------------------------------
 
 
 def _escapes(path: str) -> bool:
@@ -96,15 +97,19 @@ class Download(_Strict):
     @model_validator(mode="after")
     def _archive_and_folder_differ(self):
         if self.unpack and self.folder == self.path:
-            raise ValueError(f"{self.path!r} has no suffix, so there is no name for the folder to unpack into")
+            raise ValueError(
+                f"{self.path!r} has no suffix, so there is no name for the folder to unpack into"
+            )
         return self
 
 
 class Layout(_Strict):
-    """Where files lie below the data set's root; a list names alternatives, any one of which will do.
+    """Where files lie below the data set's root; a list names alternatives, any one of which will
+    do.
 
-    root: the folder's usual names below `$WORKBENCH_DATA`; the first is its name in the cache. A file may be a pattern
-    with `*`, which at least one file must match, or the name of a folder with a slash at its end.
+    root: the folder's usual names below `$WORKBENCH_DATA`; the first is its name in the cache. A
+    file may be a pattern with `*`, which at least one file must match, or the name of a folder with
+    a slash at its end.
     """
 
     root: RelativePath | list[RelativePath]
@@ -162,12 +167,16 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node, deep=False):
         keys = [key.value for key, _ in node.value]
         if double := [key for key in keys if keys.count(key) > 1]:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {double[0]} stands twice", node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {double[0]} stands twice", node.start_mark
+            )
         return super().construct_mapping(node, deep)
 
 
 def read_manifest(path: str | Path) -> Manifest:
-    """The manifest in a YAML file; `MissingFile`, or `BadFile` naming file and field for anything outside the schema."""
+    """The manifest in a YAML file; `MissingFile`, or `BadFile` naming file and field for
+    anything outside the schema.
+    """
     path = Path(path)
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
@@ -175,8 +184,16 @@ def read_manifest(path: str | Path) -> Manifest:
         raise MissingFile("no such manifest", file=path) from None
     except OSError as error:
         raise BadFile(f"cannot be read: {error.strerror}", file=path) from None
-    except (yaml.YAMLError, RecursionError, ValueError, LookupError, AttributeError, TypeError) as error:
-        raise BadFile(f"not YAML: {error}", file=path) from None  # the last four: values that are none of their type
+    except (
+        yaml.YAMLError,
+        RecursionError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+    ) as error:
+        # the last four: values that are none of their type
+        raise BadFile(f"not YAML: {error}", file=path) from None
     try:
         result = Manifest.model_validate(content)
     except ValidationError as error:
@@ -184,13 +201,17 @@ def read_manifest(path: str | Path) -> Manifest:
         problems = [f"{field}: {e['msg']}" for field, e in zip(fields, error.errors(), strict=True)]
         raise BadFile("; ".join(problems), file=path, record=fields[0]) from None
     if result.name != path.stem:
-        raise BadFile(f"name is {result.name!r}, the file is called {path.stem!r}", file=path, record="name")
+        raise BadFile(
+            f"name is {result.name!r}, the file is called {path.stem!r}", file=path, record="name"
+        )
     return result
 
 
 def manifests() -> dict[str, Manifest]:
     """Every manifest that travels with the package, by name."""
-    return {path.stem: read_manifest(path) for path in sorted(resource("data_manifests").glob("*.yaml"))}
+    return {
+        path.stem: read_manifest(path) for path in sorted(resource("data_manifests").glob("*.yaml"))
+    }
 
 
 def manifest(name: str) -> Manifest:
@@ -201,7 +222,7 @@ def manifest(name: str) -> Manifest:
     return known[name]
 
 
-# --- places -------------------------------------------------------------------------------------------------------
+# --- places ---------------------------------------------------------------------------------------
 
 
 def _cache(layout: Layout) -> Path:
@@ -213,30 +234,46 @@ def _places(spec: str) -> tuple[Manifest, list[Path]]:
     found = manifest(name)
     if found.layout is None:
         if colon:
-            raise BadParameter(f"{name} reads no files, so {spec!r} names no place", remedy=f"say {name}")
+            raise BadParameter(
+                f"{name} reads no files, so {spec!r} names no place", remedy=f"say {name}"
+            )
         return found, []
     if colon:
         given = Path(os.path.abspath(os.path.expanduser(path)))
         if not path or not os.path.isdir(given):
-            raise MissingFile("no such folder", file=path or spec, remedy=f"say {name}:PATH with the folder of {name}")
+            raise MissingFile(
+                "no such folder",
+                file=path or spec,
+                remedy=f"say {name}:PATH with the folder of {name}",
+            )
         return found, [given, *(given / root for root in found.layout.roots)]
     shared = os.path.expanduser(os.environ.get("WORKBENCH_DATA", ""))
     if shared and not os.path.isabs(shared):  # a notebook runs in a folder of its own
         remedy = "set it to an absolute path"
-        raise BadParameter(f"{shared!r} is not an absolute path", record="WORKBENCH_DATA", remedy=remedy)
-    return found, [Path(shared) / root for root in found.layout.roots if shared] + [_cache(found.layout)]
+        raise BadParameter(
+            f"{shared!r} is not an absolute path", record="WORKBENCH_DATA", remedy=remedy
+        )
+    return found, [Path(shared) / root for root in found.layout.roots if shared] + [
+        _cache(found.layout)
+    ]
 
 
 def _here(root: Path, path: str) -> list[Path]:
-    """What stands under `root` for a path of a layout: a file, a folder (path/), or all files that match a pattern."""
+    """What stands under `root` for a path of a layout: a file, a folder (path/), or all files
+    that match a pattern.
+    """
     if "*" in path:
         return sorted(found for found in root.glob(path) if found.is_file())
     there = root / path
-    return [there] if (os.path.isdir(there) if path.endswith("/") else os.path.isfile(there)) else []
+    return (
+        [there] if (os.path.isdir(there) if path.endswith("/") else os.path.isfile(there)) else []
+    )
 
 
 def _missing(layout: Layout, root: Path) -> list[str]:
-    """Keys of the layout's required files of which no alternative stands under `root`, as readable paths."""
+    """Keys of the layout's required files of which no alternative stands under `root`, as
+    readable paths.
+    """
     return [
         " or ".join(layout.alternatives(key))
         for key in layout.files
@@ -247,8 +284,8 @@ def _missing(layout: Layout, root: Path) -> list[str]:
 def locate(spec: str) -> tuple[Manifest, Path]:
     """The manifest of `NAME` or `NAME:PATH` and the folder that holds all its required files.
 
-    An empty path for a source without files (synthetic). `MissingData` says what is missing, where it was looked for
-    and how the user gets it.
+    An empty path for a source without files (synthetic). `MissingData` says what is missing, where
+    it was looked for and how the user gets it.
     """
     found, places = _places(spec)
     if found.layout is None:
@@ -256,19 +293,25 @@ def locate(spec: str) -> tuple[Manifest, Path]:
     for place in places:
         if not _missing(found.layout, place):
             return found, place
-    problem = "; ".join(f"{place} lacks {', '.join(_missing(found.layout, place))}" for place in places)
+    problem = "; ".join(
+        f"{place} lacks {', '.join(_missing(found.layout, place))}" for place in places
+    )
     get = f"workbench data fetch {found.name}" if found.access == "direct" else found.instructions
     raise MissingData(
-        problem, record=found.name, remedy=f"{get}; or name its folder by {found.name}:PATH or set WORKBENCH_DATA"
+        problem,
+        record=found.name,
+        remedy=f"{get}; or name its folder by {found.name}:PATH or set WORKBENCH_DATA",
     )
 
 
-# --- verify and fetch ---------------------------------------------------------------------------------------------
+# --- verify and fetch -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class FileCheck:
-    """What became of one file; `unverified` is present but without a checksum to hold it against."""
+    """What became of one file; `unverified` is present but without a checksum to hold it
+    against.
+    """
 
     path: Path
     status: Literal["ok", "missing", "mismatch", "unverified"]
@@ -281,11 +324,16 @@ class FileCheck:
 
 
 def sha256_of(path: str | Path, *, progress: bool = False) -> str:
-    """SHA-256 of a file in hexadecimal, read in pieces; with a bar for large files if `progress`."""
+    """SHA-256 of a file in hexadecimal, read in pieces; with a bar for large files if
+    `progress`.
+    """
     path, digest = Path(path), hashlib.sha256()
     size = path.stat().st_size
     quiet = not progress or size < _BAR_FROM_BYTES
-    with path.open("rb") as file, tqdm(total=size, unit="B", unit_scale=True, desc=path.name, disable=quiet) as bar:
+    with (
+        path.open("rb") as file,
+        tqdm(total=size, unit="B", unit_scale=True, desc=path.name, disable=quiet) as bar,
+    ):
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
             bar.update(len(chunk))
@@ -320,18 +368,24 @@ def _checks(found: Manifest, root: Path, progress: bool) -> list[FileCheck]:
         required = key not in found.layout.optional
         several = [p for p in paths if "*" in p or p.endswith("/")]
         checks += [
-            FileCheck(f, "unverified", "no checksum is known", required) for p in several for f in _here(root, p)
+            FileCheck(f, "unverified", "no checksum is known", required)
+            for p in several
+            for f in _here(root, p)
         ]
         if here := [p for p in paths if p not in several and os.path.exists(root / p)]:
             checks += [_check(root / p, expected.get(p), required, progress) for p in here]
         elif not any(_here(root, p) for p in several):
-            checks.append(FileCheck(root / paths[0], "missing", "" if required else "optional", required))
+            checks.append(
+                FileCheck(root / paths[0], "missing", "" if required else "optional", required)
+            )
     loose = [d for d in found.downloads if d.path not in named]
     return checks + [_check(root / d.path, d, not d.unpack, progress) for d in loose]
 
 
 def verify(spec: str, *, progress: bool = False) -> list[FileCheck]:
-    """The state of every file of `NAME` or `NAME:PATH` where it lies, complete or not; nothing is fetched."""
+    """The state of every file of `NAME` or `NAME:PATH` where it lies, complete or not; nothing
+    is fetched.
+    """
     found, places = _places(spec)
     if found.layout is None:
         return []
@@ -342,7 +396,11 @@ def verify(spec: str, *, progress: bool = False) -> list[FileCheck]:
 def _download(item: Download, target: Path, progress: bool) -> None:
     """One file, written beside its place and renamed once size and checksum hold."""
     if target.is_dir():
-        raise BadFile("a folder stands where the file belongs", file=target, remedy="remove it and fetch again")
+        raise BadFile(
+            "a folder stands where the file belongs",
+            file=target,
+            remedy="remove it and fetch again",
+        )
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder:
         part = Path(folder) / target.name
@@ -350,7 +408,9 @@ def _download(item: Download, target: Path, progress: bool) -> None:
             pooch.HTTPDownloader(progressbar=progress)(item.url, str(part), None)
         except OSError as error:  # what requests raises derives from it
             raise MissingData(
-                f"{item.url} could not be fetched: {error}", file=target, remedy="check the connection and fetch again"
+                f"{item.url} could not be fetched: {error}",
+                file=target,
+                remedy="check the connection and fetch again",
             ) from None
         check = _check(part, item, True, progress)
         if check.status == "mismatch":
@@ -363,14 +423,20 @@ def _download(item: Download, target: Path, progress: bool) -> None:
 
 
 def fetch(name: str, *, root: str | Path | None = None, progress: bool = True) -> list[FileCheck]:
-    """Fetches what is not there yet into the user's cache (or `root`), and returns the state of every file.
+    """Fetches what is not there yet into the user's cache (or `root`), and returns the state of
+    every file.
 
-    A file without a known checksum is fetched and stays `unverified`. Errors: `MissingData` with the user's part where
-    access is not direct or the source does not answer; `ChecksumMismatch`, after which the file does not exist.
+    A file without a known checksum is fetched and stays `unverified`. Errors: `MissingData` with
+    the user's part where access is not direct or the source does not answer; `ChecksumMismatch`,
+    after which the file does not exist.
     """
     found = manifest(name)
     if found.access != "direct":
-        raise MissingData(f"access by {found.access} only, nothing was fetched", record=name, remedy=found.instructions)
+        raise MissingData(
+            f"access by {found.access} only, nothing was fetched",
+            record=name,
+            remedy=found.instructions,
+        )
     if found.layout is None:
         return []
     root = Path(root) if root else _cache(found.layout)
@@ -385,7 +451,7 @@ def fetch(name: str, *, root: str | Path | None = None, progress: bool = True) -
     return _checks(found, root, progress)
 
 
-# --- archives -----------------------------------------------------------------------------------------------------
+# --- archives -------------------------------------------------------------------------------------
 
 
 class _Member(NamedTuple):
@@ -409,7 +475,8 @@ def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
         kind = "folder" if info.isdir() else "file" if info.isreg() else "link or device"
         yield _Member(info.name, info.size, kind, lambda info=info: archive.extractfile(info))
     left = _AFTER_BYTES
-    while chunk := archive.fileobj.read(_CHUNK):  # on to the compressor's own checksum, which tarfile leaves unread
+    # on to the compressor's own checksum, which tarfile leaves unread
+    while chunk := archive.fileobj.read(_CHUNK):
         left -= len(chunk)
         if left < 0:
             raise tarfile.ReadError(f"more than {_AFTER_BYTES} bytes follow the last member")
@@ -417,7 +484,9 @@ def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
 
 @contextlib.contextmanager
 def _members(archive: Path) -> Iterator[Iterator[_Member]]:
-    """The members of a zip or tar file, whatever it is compressed with; damage becomes `BadFile`."""
+    """The members of a zip or tar file, whatever it is compressed with; damage becomes
+    `BadFile`.
+    """
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as opened:
@@ -426,15 +495,29 @@ def _members(archive: Path) -> Iterator[Iterator[_Member]]:
             with tarfile.open(archive) as opened:
                 yield _tar_members(opened)
     except (
-        zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError,
-        RuntimeError, ValueError, KeyError, IndexError, OverflowError, MemoryError,
-    ) as error:  # fmt: skip
-        detail = str(error).partition("\n")[0] or type(error).__name__  # tarfile goes on with all that it tried
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        OSError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        IndexError,
+        OverflowError,
+        MemoryError,
+    ) as error:
+        # tarfile goes on with all that it tried
+        detail = str(error).partition("\n")[0] or type(error).__name__
         raise BadFile(f"cannot be unpacked as a zip or tar file: {detail}", file=archive) from None
 
 
 def _refuse(archive: Path, max_bytes: int, max_ratio: int) -> int:
-    """Reads the list of members only; `UnsafeFile` at the first that must not be unpacked. Returns the total bytes."""
+    """Reads the list of members only; `UnsafeFile` at the first that must not be unpacked.
+    Returns the total bytes.
+    """
     packed, total, seen = archive.stat().st_size, 0, set()
     with _members(archive) as members:
         for member in members:
@@ -452,7 +535,9 @@ def _refuse(archive: Path, max_bytes: int, max_ratio: int) -> int:
             elif total > max_bytes:
                 problem = f"brings the unpacked size above {max_bytes} bytes"
             elif total > max(_RATIO_FREE_BYTES, max_ratio * packed):
-                problem = f"brings the unpacked size above {max_ratio} times the archive's {packed} bytes"
+                problem = (
+                    f"brings the unpacked size above {max_ratio} times the archive's {packed} bytes"
+                )
             elif len(seen) >= MAX_MEMBERS:
                 problem = f"is one more than {MAX_MEMBERS} members"
             if problem:
@@ -474,16 +559,20 @@ def unpack(
     max_ratio: int = MAX_UNPACKED_RATIO,
     progress: bool = False,
 ) -> Path:
-    """Unpacks a zip or tar file into `target`, a folder that must not exist yet; it appears whole or not at all.
+    """Unpacks a zip or tar file into `target`, a folder that must not exist yet; it appears whole
+    or not at all.
 
-    Every member is checked before the first is written: absolute paths, `..`, links, devices, doubles, more than
-    `max_bytes` in all or `max_ratio` times the archive's size raise `UnsafeFile`; damage raises `BadFile`.
+    Every member is checked before the first is written: absolute paths, `..`, links, devices,
+    doubles, more than `max_bytes` in all or `max_ratio` times the archive's size raise
+    `UnsafeFile`; damage raises `BadFile`.
     """
     archive, target = Path(archive), Path(target)
     if not os.path.isfile(archive):
         raise MissingFile("no such archive", file=archive)
     if target.exists():
-        raise BadParameter("the target exists already", file=target, remedy="remove it, or name another folder")
+        raise BadParameter(
+            "the target exists already", file=target, remedy="remove it, or name another folder"
+        )
     total = _refuse(archive, max_bytes, max_ratio)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpack-") as folder:
@@ -494,7 +583,9 @@ def unpack(
         with bar, _members(archive) as members:
             for member in members:
                 path = content / member.name
-                (path if member.kind == "folder" else path.parent).mkdir(parents=True, exist_ok=True)
+                (path if member.kind == "folder" else path.parent).mkdir(
+                    parents=True, exist_ok=True
+                )
                 if member.kind == "file":
                     with member.open() as source, path.open("xb") as sink:
                         shutil.copyfileobj(source, sink, _CHUNK)

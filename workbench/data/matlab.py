@@ -1,7 +1,9 @@
-"""MATLAB 5 files (versions 5 to 7.2) as plain data, after MathWorks' "MAT-File Format": arrays, text, structures, cells.
+"""MATLAB 5 files (versions 5 to 7.2) as plain data, after MathWorks' "MAT-File Format": arrays,
+text, structures, cells.
 
-scipy's reader follows a file's sizes and nesting in compiled code: one changed byte can end the interpreter, which no
-`except` prevents. Here every size is held against the bytes that are there, and depth and unpacked size are bounded.
+scipy's reader follows a file's sizes and nesting in compiled code: one changed byte can end the
+interpreter, which no `except` prevents. Here every size is held against the bytes that are there,
+and depth and unpacked size are bounded.
 """
 
 from __future__ import annotations
@@ -18,10 +20,22 @@ import numpy as np
 from ..errors import BadFile
 from .coco import read_bytes
 
-MAX_UNPACKED_BYTES = 2**24  # 3,800 persons of PoseTrack17; at worst a file asks for a dict for every 8 bytes
+# 3,800 persons of PoseTrack17; at worst a file asks for a dict for every 8 bytes
+MAX_UNPACKED_BYTES = 2**24
 MAX_DEPTH = 16  # structures in structures; PoseTrack17 has 5
 _MATRIX, _COMPRESSED = 14, 15
-_NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+_NUMBERS = {
+    1: "i1",
+    2: "u1",
+    3: "i2",
+    4: "u2",
+    5: "i4",
+    6: "u4",
+    7: "f4",
+    9: "f8",
+    12: "i8",
+    13: "u8",
+}
 _TEXT = {1: "latin1", 2: "latin1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
 _CELL, _STRUCT, _CHAR, _NUMERIC = 1, 2, 4, range(6, 16)  # classes of arrays
 _EMPTY = np.zeros((0, 0))
@@ -45,12 +59,19 @@ def _elements(body: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
 def _matrix(kind: int, body: memoryview, order: str, depth: int = 0) -> tuple[str, object]:
     """Name and value of an array."""
     if kind != _MATRIX or depth > MAX_DEPTH:
-        raise ValueError(f"an element of type {kind}, an array expected" if depth <= MAX_DEPTH else "nested too deeply")
+        raise ValueError(
+            f"an element of type {kind}, an array expected"
+            if depth <= MAX_DEPTH
+            else "nested too deeply"
+        )
     if not len(body):
         return "", _EMPTY
     elements = _elements(body, order)
     (_, flags), (_, dims), (_, name) = itertools.islice(elements, 3)
-    (flags,), shape = struct.unpack_from(order + "I", flags), np.frombuffer(dims, order + "i4").tolist()
+    (flags,), shape = (
+        struct.unpack_from(order + "I", flags),
+        np.frombuffer(dims, order + "i4").tolist(),
+    )
     if len(shape) > 32 or min(shape) < 0:
         raise ValueError(f"an array of {len(shape)} dimensions, of a shape such as {shape[:3]}")
     what, n, name = flags & 0xFF, math.prod(shape), bytes(name).decode("latin1")
@@ -67,28 +88,40 @@ def _matrix(kind: int, body: memoryview, order: str, depth: int = 0) -> tuple[st
         elements, keys = itertools.chain([(kind, data)], elements), [""]
     elif what == _STRUCT:
         (width,), names = struct.unpack_from(order + "i", data), bytes(next(elements, (0, b""))[1])
-        keys = [names[i : i + width].split(b"\0")[0].decode("latin1") for i in range(0, len(names), max(width, 1))]
+        keys = [
+            names[i : i + width].split(b"\0")[0].decode("latin1")
+            for i in range(0, len(names), max(width, 1))
+        ]
     else:
         raise ValueError(f"an array of class {what}, or of complex numbers")
     values = [_matrix(*part, order, depth + 1)[1] for part in elements]
     if len(values) != n * len(keys):
-        raise ValueError(f"{len(values)} values for {len(keys)} fields of an array of shape {shape}")
+        raise ValueError(
+            f"{len(values)} values for {len(keys)} fields of an array of shape {shape}"
+        )
     if what == _CELL:
         return name, values
-    return name, [dict(zip(keys, values[i : i + len(keys)])) for i in range(0, len(values), len(keys))]
+    return name, [
+        dict(zip(keys, values[i : i + len(keys)])) for i in range(0, len(values), len(keys))
+    ]
 
 
 def read_variables(path: str | Path) -> dict[str, object]:
-    """The variables of a MATLAB file: arrays of numbers as they are stored, text as str, cells as lists, structures as
-    lists of dicts (also a single one), both in column order; whatever is empty as an array of shape (0, 0).
+    """The variables of a MATLAB file: arrays of numbers as they are stored, text as str, cells as
+    lists, structures as lists of dicts (also a single one), both in column order; whatever is empty
+    as an array of shape (0, 0).
 
-    Errors: `BadFile` for a damaged file, one that unpacks to more than `MAX_UNPACKED_BYTES`, objects, sparse or complex
-    arrays, and versions 4 and 7.3; `EmptyFile`, `MissingFile`.
+    Errors: `BadFile` for a damaged file, one that unpacks to more than `MAX_UNPACKED_BYTES`,
+    objects, sparse or complex arrays, and versions 4 and 7.3; `EmptyFile`, `MissingFile`.
     """
     raw = memoryview(read_bytes(path))
     order = {b"IM": "<", b"MI": ">"}.get(bytes(raw[126:128]))
     if order is None or bytes(raw[:10]) == b"MATLAB 7.3":
-        raise BadFile("not a MATLAB file of versions 5 to 7.2", file=path, remedy="save it by MATLAB's save -v7")
+        raise BadFile(
+            "not a MATLAB file of versions 5 to 7.2",
+            file=path,
+            remedy="save it by MATLAB's save -v7",
+        )
     found, room = {}, MAX_UNPACKED_BYTES
     try:
         for kind, body in _elements(raw[128:], order):
@@ -102,5 +135,7 @@ def read_variables(path: str | Path) -> dict[str, object]:
             found[name] = value
     except (ValueError, KeyError, IndexError, struct.error, zlib.error) as error:
         detail = f"{type(error).__name__} {error}"[:200]
-        raise BadFile(f"truncated, or not a MATLAB file: {detail}", file=path, remedy="get the file again") from None
+        raise BadFile(
+            f"truncated, or not a MATLAB file: {detail}", file=path, remedy="get the file again"
+        ) from None
     return found

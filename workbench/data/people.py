@@ -1,4 +1,6 @@
-"""People in a video: found by torchvision's keypoint detector, put on its frames, and linked into tracks."""
+"""People in a video: found by torchvision's keypoint detector, put on its frames, and linked
+into tracks.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +26,20 @@ from .manifest import locate, sha256_of
 FINDER = "torchvision_keypointrcnn"
 OKS_AREA = 0.53  # of a person's box, as where COCO's measure is used without segmentation
 
-# --- finding ------------------------------------------------------------------------------------------------------
+# --- finding --------------------------------------------------------------------------------------
 
 
 def build_finder(**options) -> nn.Module:
-    """Keypoint R-CNN (ResNet-50 with FPN, coco17) as torchvision builds it for its published weights, without them."""
+    """Keypoint R-CNN (ResNet-50 with FPN, coco17) as torchvision builds it for its published
+    weights, without them.
+    """
     from torchvision.models.detection import KeypointRCNN
     from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
     from torchvision.ops import FrozenBatchNorm2d
 
-    model = KeypointRCNN(resnet_fpn_backbone(backbone_name="resnet50", weights=None), num_classes=2, **options)
+    model = KeypointRCNN(
+        resnet_fpn_backbone(backbone_name="resnet50", weights=None), num_classes=2, **options
+    )
     for module in model.modules():
         if isinstance(module, FrozenBatchNorm2d):
             module.eps = 0.0  # which the published weights were trained with
@@ -41,10 +47,11 @@ def build_finder(**options) -> nn.Module:
 
 
 def load_finder(spec: str = FINDER, *, device: str | torch.device = "cpu") -> nn.Module:
-    """The finder with its published weights, which must be on this machine: nothing is fetched here.
+    """The finder with its published weights, which must be on this machine: nothing is fetched
+    here.
 
-    Errors: `MissingData` whose remedy says how to get them; `ChecksumMismatch` where the file's sha256 does not begin
-    as its name says.
+    Errors: `MissingData` whose remedy says how to get them; `ChecksumMismatch` where the file's
+    sha256 does not begin as its name says.
     """
     try:
         found, folder = locate(spec)
@@ -54,7 +61,9 @@ def load_finder(spec: str = FINDER, *, device: str | torch.device = "cpu") -> nn
     path = folder / found.downloads[0].path
     stated, got = path.stem.rpartition("-")[2], sha256_of(path)
     if not got.startswith(stated):
-        raise ChecksumMismatch(f"sha256 {got}, {stated}... expected", file=path, remedy="remove it and fetch again")
+        raise ChecksumMismatch(
+            f"sha256 {got}, {stated}... expected", file=path, remedy="remove it and fetch again"
+        )
     model = build_finder()
     model.load_state_dict(torch.load(path, weights_only=True))
     return model.to(device)
@@ -69,15 +78,22 @@ def find_people(
     progress: bool = False,
     source: str = FINDER,
 ) -> Detections:
-    """Every person in RGB uint8 frames [h w 3], coco17, px, in the order of frames; runs where the finder's weights lie.
+    """Every person in RGB uint8 frames [h w 3], coco17, px, in the order of frames; runs where the
+    finder's weights lie.
 
-    torchvision states a joint's score as a logit: confidence is sigmoid(score - 2).  # unstated; ours
+    torchvision states a joint's score as a logit: confidence is sigmoid(score - 2).  # unstated;
+    ours
     """
     device, stream, found, start = next(finder.parameters()).device, iter(frames), [], 0
     total = getattr(getattr(frames, "video", None), "n_frames", None)
-    with tqdm(total=total, desc="finding people", unit="frame", disable=not progress) as bar, torch.inference_mode():
+    with (
+        tqdm(total=total, desc="finding people", unit="frame", disable=not progress) as bar,
+        torch.inference_mode(),
+    ):
         while pictures := list(islice(stream, batch)):
-            pixels = [torch.tensor(p, device=device).permute(2, 0, 1).float() / 255 for p in pictures]
+            pixels = [
+                torch.tensor(p, device=device).permute(2, 0, 1).float() / 255 for p in pictures
+            ]
             for i, result in enumerate(finder(pixels), start):
                 sure = result["scores"] >= min_score
                 keys = ("keypoints", "keypoints_scores", "boxes", "scores")
@@ -85,8 +101,16 @@ def find_people(
                 found.append((*part, np.full(int(sure.sum()), i)))
             start += len(pictures)
             bar.update(len(pictures))
-    empty = (np.zeros((0, 17, 3)), np.zeros((0, 17)), np.zeros((0, 4)), np.zeros(0), np.zeros(0, int))
-    keypoints, logits, boxes, scores, index = (np.concatenate(column) for column in zip(empty, *found))
+    empty = (
+        np.zeros((0, 17, 3)),
+        np.zeros((0, 17)),
+        np.zeros((0, 4)),
+        np.zeros(0),
+        np.zeros(0, int),
+    )
+    keypoints, logits, boxes, scores, index = (
+        np.concatenate(column) for column in zip(empty, *found)
+    )
     ids = tuple(map(str, range(len(index))))
     xy, confidence = keypoints[:, :, :2], expit(logits - 2)
     return Detections("coco17", xy, confidence, boxes, scores, ids=ids, source=source, frames=index)
@@ -97,17 +121,26 @@ def find_people(
 
 def poses_of(clip: Clip) -> tuple[Pose, Int[np.ndarray, "n"]]:
     """Every labelled pose of a clip, frame by frame, and the index of its frame."""
-    pairs = [(t, track) for t in range(clip.video.n_frames) for track in clip.tracks if track.visibility[t].any()]
-    xy, flags, boxes = zip(*((track.xy_frame[t], track.visibility[t], track.boxes_xyxy[t]) for t, track in pairs))
+    pairs = [
+        (t, track)
+        for t in range(clip.video.n_frames)
+        for track in clip.tracks
+        if track.visibility[t].any()
+    ]
+    xy, flags, boxes = zip(
+        *((track.xy_frame[t], track.visibility[t], track.boxes_xyxy[t]) for t, track in pairs)
+    )
     known = all(track.occlusion_known for track in clip.tracks)
     return Pose(clip.tracks[0].skeleton, xy, flags, boxes, known), np.array([t for t, _ in pairs])
 
 
-# --- frames of results --------------------------------------------------------------------------------------------
+# --- frames of results ----------------------------------------------------------------------------
 
 
 def last_number(name: str) -> int:
-    """The last whole number in a file's name, -1 where there is none, or one of more digits than a time in ns has."""
+    """The last whole number in a file's name, -1 where there is none, or one of more digits than
+    a time in ns has.
+    """
     found = re.findall(r"\d+", PurePath(name).stem)
     return int(found[-1]) if found and len(found[-1]) < 20 else -1
 
@@ -115,9 +148,9 @@ def last_number(name: str) -> int:
 def on_frames(detections: Detections, n_frames: int, names: Sequence[str] = ()) -> Detections:
     """The detections with `frames` as indices from 0 into a source of `n_frames`.
 
-    names: its picture files in order, if it is a folder: results are matched by file name, else by the number in it.
-    Results that count from 1, so that the last one is number `n_frames`, are shifted by one.
-    `BadRecord` where a result belongs to no frame.
+    names: its picture files in order, if it is a folder: results are matched by file name, else by
+    the number in it. Results that count from 1, so that the last one is number `n_frames`, are
+    shifted by one. `BadRecord` where a result belongs to no frame.
     """
     frames, count = detections.frames, len(names)
     stems = {PurePath(name).stem: i for i, name in enumerate(names)}
@@ -129,7 +162,11 @@ def on_frames(detections: Detections, n_frames: int, names: Sequence[str] = ()) 
         frames = np.array([numbers[i] for i in frames.tolist()], np.int64)
     elif frames is None:
         remedy = "state the frame as image_id, from 0, or use the pictures' file names"
-        raise BadRecord("the results do not say which frame they belong to", file=detections.source, remedy=remedy)
+        raise BadRecord(
+            "the results do not say which frame they belong to",
+            file=detections.source,
+            remedy=remedy,
+        )
     elif len(frames) and frames.min() >= 1 and frames.max() == n_frames:
         frames = frames - 1
     if (outside := np.flatnonzero((frames < 0) | (frames >= n_frames))).size:
@@ -143,16 +180,25 @@ def on_frames(detections: Detections, n_frames: int, names: Sequence[str] = ()) 
     return replace(detections, frames=frames)
 
 
-# --- tracks -------------------------------------------------------------------------------------------------------
+# --- tracks ---------------------------------------------------------------------------------------
 
 
 def _similarity(
-    xy: Float[np.ndarray, "m k 2"], boxes: Float[np.ndarray, "m 4"], seen: np.ndarray, new: Detections
+    xy: Float[np.ndarray, "m k 2"],
+    boxes: Float[np.ndarray, "m 4"],
+    seen: np.ndarray,
+    new: Detections,
 ) -> Float[np.ndarray, "m n"]:
-    """Mean of box overlap and object keypoint similarity (box overlap alone without sigmas) of all pairs."""
+    """Mean of box overlap and object keypoint similarity (box overlap alone without sigmas) of
+    all pairs.
+    """
     from torchvision.ops import box_iou
 
-    iou = box_iou(torch.tensor(boxes, dtype=torch.float32), torch.tensor(new.boxes_xyxy)).nan_to_num().numpy()
+    iou = (
+        box_iou(torch.tensor(boxes, dtype=torch.float32), torch.tensor(new.boxes_xyxy))
+        .nan_to_num()
+        .numpy()
+    )
     sigmas = skeleton(new.skeleton).oks_sigmas
     if sigmas is None:
         return iou
@@ -164,20 +210,29 @@ def _similarity(
 
 
 def link(
-    detections: Detections, *, max_gap: int = 15, min_similarity: float = 0.05, smoothing: float = 0.2
+    detections: Detections,
+    *,
+    max_gap: int = 15,
+    min_similarity: float = 0.05,
+    smoothing: float = 0.2,
 ) -> Detections:
-    """The detections with `tracks`: people numbered from 0 in the order in which they appear. Deterministic.
+    """The detections with `tracks`: people numbered from 0 in the order in which they appear.
+    Deterministic.
 
-    Frame by frame, the best one-to-one assignment (Hungarian) between the last pose of every track, moved on at its
-    velocity, and the new poses, by the mean of box overlap and keypoint similarity. A track ends after `max_gap` frames
-    without a pose; pairs below `min_similarity` are not linked. smoothing: the share of the newest step in the velocity;
-    low because detections jitter, 1 for exact labels.  # method and all three numbers unstated; ours
+    Frame by frame, the best one-to-one assignment (Hungarian) between the last pose of every track,
+    moved on at its velocity, and the new poses, by the mean of box overlap and keypoint similarity.
+    A track ends after `max_gap` frames without a pose; pairs below `min_similarity` are not linked.
+    smoothing: the share of the newest step in the velocity; low because detections jitter, 1 for
+    exact labels.  # method and all three numbers unstated; ours
     """
     if detections.frames is None:
-        raise BadParameter("detections without frames cannot be linked", remedy="state the frame of each")
+        raise BadParameter(
+            "detections without frames cannot be linked", remedy="state the frame of each"
+        )
     frames, boxes = detections.frames, detections.boxes_xyxy.astype(float)
     tracks = np.zeros(len(frames), np.int64)
-    last, velocity, count = np.zeros(0, np.int64), np.zeros((0, 2)), 0  # live tracks: row of the last pose, px a frame
+    # live tracks: row of the last pose, px a frame
+    last, velocity, count = np.zeros(0, np.int64), np.zeros((0, 2)), 0
     order = np.argsort(frames, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(frames[order])) + 1):
         if not len(rows):
@@ -199,5 +254,8 @@ def link(
         fresh = np.delete(rows, new)
         tracks[fresh] = np.arange(count, count + len(fresh))
         count += len(fresh)
-        last, velocity = np.concatenate((last, fresh)), np.concatenate((velocity, np.zeros((len(fresh), 2))))
+        last, velocity = (
+            np.concatenate((last, fresh)),
+            np.concatenate((velocity, np.zeros((len(fresh), 2)))),
+        )
     return replace(detections, tracks=tracks)

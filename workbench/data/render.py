@@ -1,9 +1,11 @@
-"""Solids before a pinhole camera: which one each pixel sees and how deep, its texture, light and shadow. Reads no file.
+"""Solids before a pinhole camera: which one each pixel sees and how deep, its texture, light and
+shadow. Reads no file.
 
-Balls, tapered limbs and boxes are intersected with the rays in closed form. Along a ray, inverse depth w = 1 / z solves a
-quadratic whose terms are polynomials of the pixel, so a solid costs a dozen array operations over its own rectangle; the
-nearest wins; what is seen is shaded once, by looking the solid's parameters up. World: mm, y up, floor at y = 0. Camera: x
-right, y down, z away. Light is linear until `develop`. Over pixels there is nothing but + - * / sqrt and comparisons,
+Balls, tapered limbs and boxes are intersected with the rays in closed form. Along a ray, inverse
+depth w = 1 / z solves a quadratic whose terms are polynomials of the pixel, so a solid costs a
+dozen array operations over its own rectangle; the nearest wins; what is seen is shaded once, by
+looking the solid's parameters up. World: mm, y up, floor at y = 0. Camera: x right, y down, z away.
+Light is linear until `develop`. Over pixels there is nothing but + - * / sqrt and comparisons,
 which every machine rounds alike.
 """
 
@@ -23,7 +25,9 @@ NEAR_MM = 150.0  # what comes closer to the camera is not drawn
 
 @dataclass(frozen=True, eq=False)
 class Surfaces:
-    """m surfaces: two linear colours mixed by up to two square waves fixed to the solid, and grain. All float32."""
+    """m surfaces: two linear colours mixed by up to two square waves fixed to the solid, and
+    grain. All float32.
+    """
 
     colours: Float[np.ndarray, "3 2 m"]  # channel, one of two
     waves: Float[np.ndarray, "2 4 m"]  # cycles a mm along the solid's three axes, and a phase
@@ -34,10 +38,11 @@ class Surfaces:
 
 @dataclass(frozen=True, eq=False)
 class Solids:
-    """p solids through t instants. `axes` are orthogonal half-axes, mm; a limb runs along the second one.
+    """p solids through t instants. `axes` are orthogonal half-axes, mm; a limb runs along the
+    second one.
 
-    A limb's section grows from 1 - taper to 1 + taper times the other two axes, and has no caps. Its surface is the first
-    of two up to `cut` along the second axis (-1 to 1), the other beyond.
+    A limb's section grows from 1 - taper to 1 + taper times the other two axes, and has no caps.
+    Its surface is the first of two up to `cut` along the second axis (-1 to 1), the other beyond.
     """
 
     kind: Int[np.ndarray, "p"]
@@ -48,13 +53,19 @@ class Solids:
     cut: Float[np.ndarray, "p"]
     owner: Int[np.ndarray, "p"]  # a person from 0, or OCCLUDER
     meets: Int[np.ndarray, "p"]  # bits of the joints at which this limb meets others
-    reach: Float[np.ndarray, "p"]  # mm by which its surface may lie before such a joint that counts as seen
+    # mm by which its surface may lie before such a joint that counts as seen
+    reach: Float[np.ndarray, "p"]
 
 
 def join(parts: Sequence[Solids]) -> Solids:
     """All solids of several groups with the same instants, in order."""
     axis = {"centre": 1, "axes": 1}
-    return Solids(*(np.concatenate([getattr(s, f.name) for s in parts], axis.get(f.name, 0)) for f in fields(Solids)))
+    return Solids(
+        *(
+            np.concatenate([getattr(s, f.name) for s in parts], axis.get(f.name, 0))
+            for f in fields(Solids)
+        )
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +106,9 @@ class Light:
 
 
 class Projected:
-    """Solids as one camera sees them: rays' coefficients, and rectangles in px (exact bounds of the silhouettes)."""
+    """Solids as one camera sees them: rays' coefficients, and rectangles in px (exact bounds of
+    the silhouettes).
+    """
 
     def __init__(self, solids: Solids, view: View):
         self.solids, self.view = solids, view
@@ -109,54 +122,82 @@ class Projected:
         h = g @ pixel  # the same along a pixel's ray: (h (x, y, 1) + off w) / w
         self.g, self.off, self.h, self.size = g, off, h, np.sqrt(size2)
 
-        # Surfaces: x'x + z'z = (1 + s y')^2 for limbs, x'x + y'y + z'z = 1 for balls; c2 is left minus right at the camera.
+        # Surfaces: x'x + z'z = (1 + s y')^2 for limbs, x'x + y'y + z'z = 1 for balls; c2 is left
+        # minus right at the camera.
         s = solids.taper
         self.k = np.stack([np.ones(len(s)), (solids.kind == BALL) - s * s, np.ones(len(s))], -1)
         self.c2 = (self.k * off**2).sum(-1) - 1 - 2 * s * off[..., 1]
-        self.drawn = (self.c2 > 0) | (solids.kind == BOX)  # else the camera is inside the surface's extension
+        # else the camera is inside the surface's extension
+        self.drawn = (self.c2 > 0) | (solids.kind == BOX)
         self._bound(c, a)
 
     def _bound(self, c, a):
-        """Rectangles from dual conics: of balls, of the end discs of limbs, of ellipses around the ends of boxes."""
+        """Rectangles from dual conics: of balls, of the end discs of limbs, of ellipses around
+        the ends of boxes.
+        """
         s, kind = self.solids.taper, self.solids.kind
         ball, ends = (kind == BALL)[:, None], []
         for sign in (-1.0, 1.0):
-            r = np.where(kind == BALL, 1.0, np.where(kind == BOX, np.sqrt(2), 1 + sign * s))[:, None]
+            r = np.where(kind == BALL, 1.0, np.where(kind == BOX, np.sqrt(2), 1 + sign * s))[
+                :, None
+            ]
             x, y, z = a[..., 0, :] * r, a[..., 1, :] * ball, a[..., 2, :] * r
             centre = c + np.where(ball, 0.0, sign) * a[..., 1, :]
             flat, deep = centre[..., :2], centre[..., 2:]
             dd = (x**2 + y**2 + z**2)[..., :2] - flat**2
-            dz = x[..., :2] * x[..., 2:] + y[..., :2] * y[..., 2:] + z[..., :2] * z[..., 2:] - flat * deep
+            dz = (
+                x[..., :2] * x[..., 2:]
+                + y[..., :2] * y[..., 2:]
+                + z[..., :2] * z[..., 2:]
+                - flat * deep
+            )
             spread = (x**2 + y**2 + z**2)[..., 2:]
             zz = np.minimum(spread - deep**2, -1.0)
             root = np.sqrt(np.maximum(dz**2 - dd * zz, 0))
             ends.append(((dz + root) / zz, (dz - root) / zz, (deep - np.sqrt(spread))[..., 0]))
         low, high, near = zip(*ends)
         middle, size = self.view.middle, np.array(self.view.size_wh)
-        self.box = np.concatenate([np.minimum(*low), np.maximum(*high)], -1) * self.view.focal + np.tile(middle, 2)
+        self.box = np.concatenate(
+            [np.minimum(*low), np.maximum(*high)], -1
+        ) * self.view.focal + np.tile(middle, 2)
         first, last = np.ceil(self.box[..., :2]), np.floor(self.box[..., 2:]) + 1
-        self.rect = np.concatenate([np.clip(first, 0, size), np.clip(last, 0, size)], -1).astype(int)
-        self.drawn &= (np.minimum(*near) > NEAR_MM) & (self.rect[..., 2:] > self.rect[..., :2]).all(-1)
+        self.rect = np.concatenate([np.clip(first, 0, size), np.clip(last, 0, size)], -1).astype(
+            int
+        )
+        self.drawn &= (np.minimum(*near) > NEAR_MM) & (self.rect[..., 2:] > self.rect[..., :2]).all(
+            -1
+        )
 
     def person_box(self, owner: int, which=True) -> Float[np.ndarray, "t 4"]:
-        """xyxy px around all of a person's solids (or some), hidden or not, clipped to the picture; zeros outside it."""
+        """xyxy px around all of a person's solids (or some), hidden or not, clipped to the
+        picture; zeros outside it.
+        """
         part = self.drawn & (self.solids.owner == owner) & which
         low = np.where(part[..., None], self.box[..., :2], np.inf).min(1)
         high = np.where(part[..., None], self.box[..., 2:], -np.inf).max(1)
         size = np.array(self.view.size_wh) - 1.0
         box = np.concatenate([np.clip(low, 0, size), np.clip(high, 0, size)], -1)
-        return np.where(((box[:, 2:] - box[:, :2]) >= 2).all(1)[:, None], box, 0.0)  # px; unstated, ours
+        # px; unstated, ours
+        return np.where(((box[:, 2:] - box[:, :2]) >= 2).all(1)[:, None], box, 0.0)
 
-    def raster(self, t: int, w: np.ndarray, ids: np.ndarray, first: int = 0, shift=(0.0, 0.0)) -> None:
-        """Draws the solids of instant t into an inverse depth buffer and their numbers, from `first`, into `ids`.
+    def raster(
+        self, t: int, w: np.ndarray, ids: np.ndarray, first: int = 0, shift=(0.0, 0.0)
+    ) -> None:
+        """Draws the solids of instant t into an inverse depth buffer and their numbers, from
+        `first`, into `ids`.
 
         shift: px by which the rays are moved inside their pixels.
         """
         order = np.flatnonzero(self.drawn[t])
         rect = self.rect[t, order]
         move = np.tile(np.eye(3), (len(order), 1, 1))
-        move[:, :2, 2] = rect[:, :2] + np.asarray(shift)  # polynomials about each rectangle's corner
-        h, off, k = np.einsum("pij,pjk->pik", self.h[t, order], move), self.off[t, order], self.k[order]
+        # polynomials about each rectangle's corner
+        move[:, :2, 2] = rect[:, :2] + np.asarray(shift)
+        h, off, k = (
+            np.einsum("pij,pjk->pik", self.h[t, order], move),
+            self.off[t, order],
+            self.k[order],
+        )
         # On a ray (x, y, 1) the front surface is at w = b (x, y, 1) + sqrt((x, y, 1) e (x, y, 1)).
         c2 = np.where(self.c2[t, order] > 0, self.c2[t, order], 1.0)[:, None]
         b = (self.solids.taper[order, None] * h[:, 1] - np.einsum("pi,pia->pa", k * off, h)) / c2
@@ -191,35 +232,53 @@ class Projected:
                 np.copyto(seen, new, where=nearer)
                 np.copyto(ids[y0:y1, x0:x1], first + p, where=nearer)
 
-    def shade(self, t: int, pixels, ids, w, surfaces: Surfaces, light: Light, shift=(0.0, 0.0)) -> np.ndarray:
-        """Linear colours [n 3] of pixels (flat indices) that see solids `ids` at inverse depth w, at instant t."""
+    def shade(
+        self, t: int, pixels, ids, w, surfaces: Surfaces, light: Light, shift=(0.0, 0.0)
+    ) -> np.ndarray:
+        """Linear colours [n 3] of pixels (flat indices) that see solids `ids` at inverse depth
+        w, at instant t.
+        """
         solids, single = self.solids, np.float32
         y, x = np.divmod(pixels, self.view.size_wh[0])
         z = 1 / w
         x, y = (x.astype(single) + single(shift[0])) * z, (y.astype(single) + single(shift[1])) * z
         h, off, size = (v[t].astype(single) for v in (self.h, self.off, self.size))
-        local = [h[:, i, 0][ids] * x + h[:, i, 1][ids] * y + h[:, i, 2][ids] * z + off[:, i][ids] for i in range(3)]
+        local = [
+            h[:, i, 0][ids] * x + h[:, i, 1][ids] * y + h[:, i, 2][ids] * z + off[:, i][ids]
+            for i in range(3)
+        ]
 
         taper, kind = solids.taper.astype(single)[ids], solids.kind[ids]
-        normal = [local[0].copy(), np.where(kind == LIMB, -taper * (1 + taper * local[1]), local[1]), local[2].copy()]
+        normal = [
+            local[0].copy(),
+            np.where(kind == LIMB, -taper * (1 + taper * local[1]), local[1]),
+            local[2].copy(),
+        ]
         flat = np.flatnonzero(kind == BOX)
         sides = np.stack(local)[:, flat]
         sides *= np.abs(sides) >= np.abs(sides).max(0)
         for v, side in zip(normal, sides):
             v[flat] = side
         length = np.sqrt(sum((v / size[:, i][ids]) ** 2 for i, v in enumerate(normal)))
-        camera = np.stack([light.direction, [0.0, 1.0, 0.0]]) @ self.view.rotation[t].T  # light and up
+        # light and up
+        camera = np.stack([light.direction, [0.0, 1.0, 0.0]]) @ self.view.rotation[t].T
         facing = np.einsum("pij,kj->kip", self.g[t], camera).astype(single)
         lit, up = (sum(v * f[i][ids] for i, v in enumerate(normal)) / length for f in facing)
-        lit = np.maximum(lit * single(0.85) + single(0.15), 0)  # light wraps a little; unstated, ours
+        # light wraps a little; unstated, ours
+        lit = np.maximum(lit * single(0.85) + single(0.15), 0)
         up = single(0.72) + single(0.28) * up
 
         surface = np.where(local[1] < solids.cut.astype(single)[ids], *solids.surface.T[:, ids])
         mm = [v * size[:, i][ids] for i, v in enumerate(local)]
-        phases = (sum(v * wave[i][surface] for i, v in enumerate((*mm, single(1)))) for wave in surfaces.waves)
+        phases = (
+            sum(v * wave[i][surface] for i, v in enumerate((*mm, single(1))))
+            for wave in surfaces.waves
+        )
         one, two = (phase - np.floor(phase) < single(0.5) for phase in phases)
         fine = surfaces.fine[surface]
-        x, y, z = ((np.floor(v * fine).astype(np.int32) + 7 * ids) & (len(surfaces.noise) - 1) for v in mm)
+        x, y, z = (
+            (np.floor(v * fine).astype(np.int32) + 7 * ids) & (len(surfaces.noise) - 1) for v in mm
+        )
         albedo = 1 + surfaces.noise[x, y, z] * surfaces.grain[surface]
         colour = np.empty((len(pixels), 3), single)
         for i, (a, b) in enumerate(surfaces.colours):
@@ -243,18 +302,21 @@ def _box(h, off, x, y):
     return entry, (entry > exit_) & (entry > 0)
 
 
-# --- the room -----------------------------------------------------------------------------------------------------
+# --- the room -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
 class Room:
-    """Floor, four walls and a ceiling or sky around the camera; textures are linear colours with their mip levels."""
+    """Floor, four walls and a ceiling or sky around the camera; textures are linear colours with
+    their mip levels.
+    """
 
     centre: Float[np.ndarray, "3"]  # mm, of the floor
     half: Float[np.ndarray, "3"]  # half width, height, half depth, mm
     turn: Float[np.ndarray, "3 3"]  # rows: the room's axes in the world
     texture: Float[np.ndarray, "n 3"]  # all levels of all faces, lit, one texel a row
-    level: Int[np.ndarray, "6 levels 2"]  # of each face: where a level starts in `texture`, and its edge, a power of 2
+    # of each face: where a level starts in `texture`, and its edge, a power of 2
+    level: Int[np.ndarray, "6 levels 2"]
     texel_mm: Float[np.ndarray, "6"]  # size of a texel of level 0
 
 
@@ -265,9 +327,18 @@ def room_pixels(room: Room, view: View, t: int, shift=(0.0, 0.0)):
     eye = room.turn @ (view.position[t] - room.centre)
     x = ((np.arange(width) + shift[0] - view.middle[0]) / view.focal).astype(np.float32)
     y = ((np.arange(height) + shift[1] - view.middle[1]) / view.focal).astype(np.float32)[:, None]
-    ray = [np.float32(turn[i, 0]) * x + np.float32(turn[i, 1]) * y + np.float32(turn[i, 2]) for i in range(3)]
-    walls = [(0, 1, room.half[0] - eye[0]), (0, -1, room.half[0] + eye[0]), (2, 1, room.half[2] - eye[2]),
-             (2, -1, room.half[2] + eye[2]), (1, -1, eye[1]), (1, 1, room.half[1] - eye[1])]  # fmt: skip
+    ray = [
+        np.float32(turn[i, 0]) * x + np.float32(turn[i, 1]) * y + np.float32(turn[i, 2])
+        for i in range(3)
+    ]
+    walls = [
+        (0, 1, room.half[0] - eye[0]),
+        (0, -1, room.half[0] + eye[0]),
+        (2, 1, room.half[2] - eye[2]),
+        (2, -1, room.half[2] + eye[2]),
+        (1, -1, eye[1]),
+        (1, 1, room.half[1] - eye[1]),
+    ]
     w, face = np.zeros((height, width), np.float32), np.zeros((height, width), np.uint8)
     for k, (axis, sign, gap) in enumerate(walls):  # the nearest way out: inverse depth is largest
         here = ray[axis] * np.float32(sign / gap)
@@ -278,29 +349,45 @@ def room_pixels(room: Room, view: View, t: int, shift=(0.0, 0.0)):
     at = [r * z + np.float32(e) for r, e in zip(ray, eye)]
     u, v = np.where(face < 2, at[2], at[0]), np.where(face < 4, at[1], at[2])
     # Texels under a pixel along its longer side choose the mip level.
-    spread = np.array([1 / (view.focal * g * s) for (*_, g), s in zip(walls, room.texel_mm)], np.float32)[face] * z * z
+    spread = (
+        np.array(
+            [1 / (view.focal * g * s) for (*_, g), s in zip(walls, room.texel_mm)], np.float32
+        )[face]
+        * z
+        * z
+    )
     levels = room.level.shape[1]
     cell = face * np.uint8(levels)
     for k in range(levels - 1):
         cell += spread > np.float32(1.5 * 2**k)
     start, edge = room.level.reshape(-1, 2).T.astype(np.int32)
-    scale = (edge / (np.repeat(room.texel_mm * room.level[:, 0, 1], levels))).astype(np.float32)[cell]
+    scale = (edge / (np.repeat(room.texel_mm * room.level[:, 0, 1], levels))).astype(np.float32)[
+        cell
+    ]
     edge = edge[cell]
     u, v = (np.floor(c * scale).astype(np.int32) & (edge - 1) for c in (u, v))
     colour = room.texture[start[cell] + v * edge + u]
     floor = np.flatnonzero(face == 4)
-    world = np.stack([at[0].ravel()[floor], at[2].ravel()[floor]], -1) @ room.turn[[0, 2]][:, [0, 2]]
+    world = (
+        np.stack([at[0].ravel()[floor], at[2].ravel()[floor]], -1) @ room.turn[[0, 2]][:, [0, 2]]
+    )
     return colour, floor, world + room.centre[[0, 2]]
 
 
 SHADOW_EDGE, SHADOW_MM = 256, 40.0  # texels of the shadow map, and the size of one
 
 
-def shadow_map(a: Float[np.ndarray, "n 3"], b: Float[np.ndarray, "n 3"], radius, middle, light: Light) -> np.ndarray:
-    """How much light the capsules a-b (world, mm) take from each floor texel, 0 to 255, around `middle` (x, z)."""
+def shadow_map(
+    a: Float[np.ndarray, "n 3"], b: Float[np.ndarray, "n 3"], radius, middle, light: Light
+) -> np.ndarray:
+    """How much light the capsules a-b (world, mm) take from each floor texel, 0 to 255, around
+    `middle` (x, z).
+    """
     picture = np.zeros((SHADOW_EDGE, SHADOW_EDGE), np.uint8)
     fall = light.direction / max(light.direction[1], 0.3)
-    ends = [((p - p[:, 1:2] * fall)[:, [0, 2]] - middle) / SHADOW_MM + SHADOW_EDGE / 2 for p in (a, b)]
+    ends = [
+        ((p - p[:, 1:2] * fall)[:, [0, 2]] - middle) / SHADOW_MM + SHADOW_EDGE / 2 for p in (a, b)
+    ]
     ends = [np.clip(np.floor(e), -999, 999).astype(int).tolist() for e in ends]
     for start, stop, r in zip(*ends, radius):
         cv2.line(picture, start, stop, 255, max(1, round(2 * r / SHADOW_MM)))
@@ -311,19 +398,27 @@ _LINEAR = (np.arange(256, dtype=np.float32) / np.float32(255)) ** 2
 
 
 def defocus(linear: Float[np.ndarray, "h w 3"], sigma: float) -> Float[np.ndarray, "h w 3"]:
-    """The picture out of focus by that sigma (px): blurred as 8-bit values, which rounds alike everywhere."""
+    """The picture out of focus by that sigma (px): blurred as 8-bit values, which rounds alike
+    everywhere.
+    """
     if not sigma:
         return linear
     levels = (np.sqrt(np.clip(linear, 0, 1)) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
     return _LINEAR[cv2.GaussianBlur(levels, (0, 0), sigma)]
 
 
-def develop(linear: Float[np.ndarray, "h w 3"], lens: float, noise: float, rng: np.random.Generator) -> np.ndarray:
-    """Linear light to the uint8 RGB of a camera: tone curve (square root), lens blur of sigma `lens` px, sensor noise."""
+def develop(
+    linear: Float[np.ndarray, "h w 3"], lens: float, noise: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Linear light to the uint8 RGB of a camera: tone curve (square root), lens blur of sigma
+    `lens` px, sensor noise.
+    """
     picture = np.sqrt(np.clip(linear, 0, 1)) * np.float32(255) + np.float32(0.5)
     picture = picture.astype(np.uint8)
     if lens > 0:
         picture = cv2.GaussianBlur(picture, (3, 3) if lens < 0.8 else (5, 5), lens)
     dice = np.frombuffer(rng.bytes(2 * picture.size), np.uint8).reshape(2, *picture.shape)
     grains = dice[0].astype(np.float32) + dice[1] - np.float32(255)  # triangular, sigma 104.5
-    return np.clip(picture + grains * np.float32(noise / 104.5) + np.float32(0.5), 0, 255).astype(np.uint8)
+    return np.clip(picture + grains * np.float32(noise / 104.5) + np.float32(0.5), 0, 255).astype(
+        np.uint8
+    )

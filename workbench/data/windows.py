@@ -1,4 +1,6 @@
-"""Windows of a clip around one person: the same crop of a key frame and its neighbours, with targets, in batches."""
+"""Windows of a clip around one person: the same crop of a key frame and its neighbours, with
+targets, in batches.
+"""
 
 from __future__ import annotations
 
@@ -25,20 +27,24 @@ from ..skeletons import Skeleton, skeleton
 from .frames import Frames, open_frames
 
 Batch = dict[str, Tensor]
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # RGB of ImageNet, as every backbone here was trained
+# RGB of ImageNet, as every backbone here was trained
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 OPEN_CLIPS = 8  # sources that a set of windows keeps open at a time
 _LOWER = ("hip", "knee", "ankle", "foot")
 
 
 @dataclass(frozen=True)
 class Augment:
-    """Drawn once a window, the same for all its frames. STDPose App. B; OTPose Sec. IV-B names the same four."""
+    """Drawn once a window, the same for all its frames. STDPose App. B; OTPose Sec. IV-B names
+    the same four.
+    """
 
     scale: tuple[float, float] = (0.65, 1.35)  # of the box; uniform: unstated; ours
     rotation_degrees: float = 45.0  # either way, uniform: unstated; ours
     half_body: float = 0.3  # probability of cutting to the upper or lower half; HRNet's
     half_body_joints: int = 8  # cut only people with more labelled joints than this; HRNet's
-    half_body_padding: float = 1.5  # of the tight box around that half, in place of `padding`; HRNet's
+    # of the tight box around that half, in place of `padding`; HRNet's
+    half_body_padding: float = 1.5
     flip: float = 0.5  # probability
 
 
@@ -48,15 +54,21 @@ class WindowConfig:
 
     size: tuple[int, int] = (288, 384)
     offsets: tuple[int, ...] = (-2, -1, 0, 1, 2)  # frames from the key frame; OTPose Sec. IV-B
-    interval: int | None = None  # instead: (labelled frame before, key, labelled frame after), STDPose Sec. 3, T
-    keys: str = "labelled"  # key frames with labelled joints; "all": every frame from a person's first box to the last;
-    # "between": at an interval, every frame between two frames whose labels may be used, and these two's boxes alone count
-    common: bool = False  # every T-th frame counts from the video's first labelled one, not from the person's
-    padding: float = 1.25  # of the key frame's box, once it has the crop's aspect; OTPose Sec. IV-B, STDPose Sec. 3
+    # instead: (labelled frame before, key, labelled frame after), STDPose Sec. 3, T
+    interval: int | None = None
+    # key frames with labelled joints; "all": every frame from a person's first box to the last;
+    keys: str = "labelled"
+    # "between": at an interval, every frame between two frames whose labels may be used, and these
+    # two's boxes alone count
+    # every T-th frame counts from the video's first labelled one, not from the person's
+    common: bool = False
+    # of the key frame's box, once it has the crop's aspect; OTPose Sec. IV-B, STDPose Sec. 3
+    padding: float = 1.25
     alignment: str = "udp"
     heatmap: tuple[int, int] | None = None  # grid of `heatmaps` of the key frame; None makes none
     sigma: float = 2.0  # heatmap px
-    simcc_split: float | None = None  # bins a pixel of `simcc_x`, `simcc_y` of the key frame; None makes none
+    # bins a pixel of `simcc_x`, `simcc_y` of the key frame; None makes none
+    simcc_split: float | None = None
     simcc_sigma: float = 6.0  # bins
     augment: Augment = field(default_factory=Augment)  # used wherever a generator is given
 
@@ -64,7 +76,9 @@ class WindowConfig:
         if self.keys not in ("labelled", "all", "between"):
             raise BadParameter(f"keys is {self.keys!r}, 'labelled', 'all' or 'between' expected")
         if self.keys == "between" and self.interval is None:
-            raise BadParameter("keys between labels want an interval", remedy="1 takes every labelled frame")
+            raise BadParameter(
+                "keys between labels want an interval", remedy="1 takes every labelled frame"
+            )
         if self.interval is None and 0 not in self.offsets:
             raise BadParameter(f"offsets {self.offsets} leave out the key frame, 0")
         if min(self.size) < 2 or (self.interval is not None and self.interval < 1):
@@ -78,27 +92,34 @@ class WindowConfig:
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """t crops of one person by one affine map. `repeated` marks frames that stand in for one beyond the clip's border."""
+    """t crops of one person by one affine map. `repeated` marks frames that stand in for one
+    beyond the clip's border.
+    """
 
     crops: UInt8[np.ndarray, "t h w 3"]
     xy_crop: Float[np.ndarray, "t k 2"]  # px; zeros where nothing is labelled
     visibility: Int[np.ndarray, "t k"]  # 0 also where the joint lies outside the crop
-    affine: Float[np.ndarray, "2 3"]  # xy_frame -> xy_crop; mirrored pictures also exchange left and right joints
+    # xy_frame -> xy_crop; mirrored pictures also exchange left and right joints
+    affine: Float[np.ndarray, "2 3"]
     mirrored: bool
     frames: Int[np.ndarray, "t"]  # numbers in the clip
     repeated: Bool[np.ndarray, "t"]
 
 
 def clips_of(reading: Reading) -> list[Clip]:
-    """The reading's clips, and one clip of one frame for each picture with people; groups marked as crowd are no people.
+    """The reading's clips, and one clip of one frame for each picture with people; groups marked as
+    crowd are no people.
 
-    `track_id` is the row in `reading.poses`. Open a clip's frames below the folder that the file names start from.
+    `track_id` is the row in `reading.poses`. Open a clip's frames below the folder that the file
+    names start from.
     """
     clips, poses = list(reading.clips), reading.poses
     if poses is None:
         return clips
     if not poses.images:
-        raise BadParameter(f"the poses of {reading.source} do not say to which pictures they belong")
+        raise BadParameter(
+            f"the poses of {reading.source} do not say to which pictures they belong"
+        )
     known = {picture.name: picture for picture in reading.pictures}
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(poses.images):
@@ -108,21 +129,30 @@ def clips_of(reading: Reading) -> list[Clip]:
         picture = known.get(name) or Picture(name)
         tracks = [
             Track(
-                poses.skeleton, row, poses.xy_frame[row : row + 1], poses.visibility[row : row + 1], [True],
-                poses.boxes_xyxy[row : row + 1], poses.occlusion_known,
+                poses.skeleton,
+                row,
+                poses.xy_frame[row : row + 1],
+                poses.visibility[row : row + 1],
+                [True],
+                poses.boxes_xyxy[row : row + 1],
+                poses.occlusion_known,
             )
             for row in of_picture
-        ]  # fmt: skip
+        ]
         group = poses.groups[of_picture[0]] if poses.groups else name
         clips.append(Clip(Video("", 1, *(picture.size_wh or ())), tracks, (picture,), group))
     return clips
 
 
 def _half_body(
-    xy_frame: Float[np.ndarray, "k 2"], labelled: Bool[np.ndarray, "k"], joints: Skeleton, config: Augment, rng
+    xy_frame: Float[np.ndarray, "k 2"],
+    labelled: Bool[np.ndarray, "k"],
+    joints: Skeleton,
+    config: Augment,
+    rng,
 ) -> Float[np.ndarray, "4"] | None:
-    """Box around the labelled joints above or below the hips (whichever is drawn), None where that is too little or a
-    skeleton, such as a hand's, has no lower half.
+    """Box around the labelled joints above or below the hips (whichever is drawn), None where that
+    is too little or a skeleton, such as a hand's, has no lower half.
     """
     lower = np.array([any(part in name for part in _LOWER) for name in joints.joints])
     chosen = labelled & (lower if rng.random() < 0.5 else ~lower)
@@ -141,10 +171,12 @@ def _boxed(track: Track) -> Bool[np.ndarray, "t"]:
 class Windows:
     """All windows of (clip, frames) pairs, by index; nothing is read before a window is asked for.
 
-    frames: anything indexable by frame number that gives uint8 [h w 3] (`Frames`, an array [t h w 3]), or the folder
-        below which the clip's frames lie, which is then opened when needed and closed again (`OPEN_CLIPS` at a time).
-    edit: changes a window before it becomes part of a batch, such as painting an occluder into its crops.
-    on_bad: "raise" at a window whose pixels cannot be read; "report" leaves it out of its batch, warns once and keeps
+    frames: anything indexable by frame number that gives uint8 [h w 3] (`Frames`, an array [t h w
+        3]), or the folder below which the clip's frames lie, which is then opened when needed and
+        closed again (`OPEN_CLIPS` at a time).
+    edit: changes a window before it becomes part of a batch, such as painting an occluder into its
+    crops. on_bad: "raise" at a window whose pixels cannot be read; "report" leaves it out of its
+    batch, warns once and keeps
         the error in `bad` by index (batches made in another process bring back the warning only).
     """
 
@@ -158,18 +190,30 @@ class Windows:
     ):
         if on_bad not in ("raise", "report"):
             raise BadParameter(f"on_bad is {on_bad!r}, 'raise' or 'report' expected")
-        self.pairs, self.config, self.edit, self.on_bad = list(pairs), config or WindowConfig(), edit, on_bad
+        self.pairs, self.config, self.edit, self.on_bad = (
+            list(pairs),
+            config or WindowConfig(),
+            edit,
+            on_bad,
+        )
         self.bad: dict[int, WorkbenchError] = {}
         self._open: OrderedDict[int, object] = OrderedDict()
         self._lock = threading.Lock()
-        tracks = [(p, n, track) for p, (clip, _) in enumerate(self.pairs) for n, track in enumerate(clip.tracks)]
+        tracks = [
+            (p, n, track)
+            for p, (clip, _) in enumerate(self.pairs)
+            for n, track in enumerate(clip.tracks)
+        ]
         names = sorted({track.skeleton for _, _, track in tracks})
         if len(names) > 1:
-            raise BadParameter(f"windows of several skeletons: {', '.join(names)}", remedy="make one set of each")
+            raise BadParameter(
+                f"windows of several skeletons: {', '.join(names)}", remedy="make one set of each"
+            )
         self.skeleton = skeleton(names[0]) if names else None
         self._grids: dict[tuple[int, int], np.ndarray] = {}
         found = [(p, n, key) for p, n, _ in tracks for key in self._keys(p, n)]
-        self.items: Int[np.ndarray, "n 3"] = np.array(found, np.int64).reshape(-1, 3)  # pair, track, key frame
+        # pair, track, key frame
+        self.items: Int[np.ndarray, "n 3"] = np.array(found, np.int64).reshape(-1, 3)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -185,18 +229,24 @@ class Windows:
         pair, n, key = self.items[index]
         clip = self.pairs[pair][0]
         picture = f" {clip.pictures[key].name}" if clip.pictures else ""
-        return f"{clip.name or clip.video.source}{picture} track {clip.tracks[n].track_id} frame {key}"
+        return (
+            f"{clip.name or clip.video.source}{picture} track {clip.tracks[n].track_id} frame {key}"
+        )
 
     def poses(self) -> Pose:
         """The people of the key frames as poses, in the order of the windows; a group is a clip.
 
-        images: the picture's name; of a clip without pictures its own, with the frame's number where it has several.
+        images: the picture's name; of a clip without pictures its own, with the frame's number
+        where it has several.
         """
         clips = [self.pairs[pair][0] for pair, *_ in self.items]
         rows = [(clip, clip.tracks[n], key) for clip, (_, n, key) in zip(clips, self.items)]
         names = [clip.pictures[key].name if clip.pictures else clip.name for clip, _, key in rows]
         several = [clip.video.n_frames > 1 and not clip.pictures for clip in clips]
-        images = tuple(f"{name}/{key}" if many else name for name, many, key in zip(names, several, self.items[:, 2]))
+        images = tuple(
+            f"{name}/{key}" if many else name
+            for name, many, key in zip(names, several, self.items[:, 2])
+        )
         stack = {
             name: np.stack([getattr(track, name)[key] for _, track, key in rows])
             for name in ("xy_frame", "visibility", "boxes_xyxy", "head_boxes_xyxy")
@@ -204,7 +254,9 @@ class Windows:
         }
         known = all(track.occlusion_known for _, track, _ in rows)
         groups = tuple(clip.name for clip in clips)
-        return Pose(self.skeleton.name, **stack, images=images, groups=groups, occlusion_known=known)
+        return Pose(
+            self.skeleton.name, **stack, images=images, groups=groups, occlusion_known=known
+        )
 
     def boxes(self) -> Float[np.ndarray, "n 4"]:
         """The box that every window is cut by, before it is enlarged; px."""
@@ -220,18 +272,25 @@ class Windows:
         return self._frames(pair)[number]
 
     def affines(self) -> Float[np.ndarray, "n 2 3"]:
-        """xy_frame -> xy_crop of every window as it is cut where nothing is augmented; no pixel is read."""
+        """xy_frame -> xy_crop of every window as it is cut where nothing is augmented; no pixel
+        is read.
+        """
         config = self.config
         boxes = geometry.enlarge(self.boxes(), config.padding, config.size[0] / config.size[1])
         return geometry.frame_to_crop(boxes, config.size, config.alignment)
 
     def _grid(self, pair: int, n: int) -> Int[np.ndarray, "m"]:
-        """Frames whose labels of this person a window at an interval may use: every T-th from the first labelled one."""
+        """Frames whose labels of this person a window at an interval may use: every T-th from
+        the first labelled one.
+        """
         if (pair, n) not in self._grids:
             use = _boxed if self.config.keys == "between" else (lambda track: track.labelled)
             tracks = self.pairs[pair][0].tracks
             labelled = np.flatnonzero(use(tracks[n]))
-            first = [np.flatnonzero(use(track))[:1] for track in (tracks if self.config.common else tracks[n : n + 1])]
+            first = [
+                np.flatnonzero(use(track))[:1]
+                for track in (tracks if self.config.common else tracks[n : n + 1])
+            ]
             start = min(np.concatenate(first), default=0)
             self._grids[pair, n] = labelled[(labelled - start) % self.config.interval == 0]
         return self._grids[pair, n]
@@ -249,8 +308,12 @@ class Windows:
             keys = np.flatnonzero(boxed & (track.visibility > 0).any(1))
         return keys if self.config.interval is None else np.setdiff1d(keys, self._grid(pair, n))
 
-    def _neighbours(self, pair: int, n: int, key: int) -> tuple[Int[np.ndarray, "t"], Bool[np.ndarray, "t"]]:
-        """Frame numbers of a window and which of them repeat a frame because there is none further out."""
+    def _neighbours(
+        self, pair: int, n: int, key: int
+    ) -> tuple[Int[np.ndarray, "t"], Bool[np.ndarray, "t"]]:
+        """Frame numbers of a window and which of them repeat a frame because there is none
+        further out.
+        """
         if self.config.interval is None:
             wanted = key + np.array(self.config.offsets)
             frames = wanted.clip(0, len(self.pairs[pair][0].tracks[n].labelled) - 1)
@@ -261,9 +324,13 @@ class Windows:
         return frames, np.array([after == 0, False, after == len(grid)])
 
     def _box(self, pair: int, n: int, key: int) -> Float[np.ndarray, "4"]:
-        """The person's box in the key frame, between labelled frames on the line between theirs.  # unstated; ours"""
+        """The person's box in the key frame, between labelled frames on the line between theirs.
+        # unstated; ours
+        """
         track = self.pairs[pair][0].tracks[n]
-        boxed = self._grid(pair, n) if self.config.keys == "between" else np.flatnonzero(_boxed(track))
+        boxed = (
+            self._grid(pair, n) if self.config.keys == "between" else np.flatnonzero(_boxed(track))
+        )
         return np.array([np.interp(key, boxed, side) for side in track.boxes_xyxy[boxed].T])
 
     def _frames(self, pair: int):
@@ -281,9 +348,11 @@ class Windows:
         return frames
 
     def sample(self, index: int, rng: np.random.Generator | None = None) -> Window:
-        """Window `index`, augmented if a generator is given: the same state of it gives the same window.
+        """Window `index`, augmented if a generator is given: the same state of it gives the same
+        window.
 
-        Errors: what reading its frames raises (`BadFile`, `MissingFile`, ...), with the window's id as the record.
+        Errors: what reading its frames raises (`BadFile`, `MissingFile`, ...), with the window's id
+        as the record.
         """
         config, augment = self.config, self.config.augment
         pair, n, key = (int(v) for v in self.items[index])
@@ -305,13 +374,21 @@ class Windows:
             frames = self._frames(pair)
             if numbers.max() >= len(frames):
                 raise BadRecord(f"frame {numbers.max()} of {len(frames)} frames")
-            crops = {i: cv2.warpAffine(frames[i], affine, config.size) for i in dict.fromkeys(numbers.tolist())}
+            crops = {
+                i: cv2.warpAffine(frames[i], affine, config.size)
+                for i in dict.fromkeys(numbers.tolist())
+            }
         except WorkbenchError as error:
             record = ", ".join(filter(None, (self.id(index), error.record)))
-            raise type(error)(error.problem, file=error.file, record=record, remedy=error.remedy) from error
+            raise type(error)(
+                error.problem, file=error.file, record=record, remedy=error.remedy
+            ) from error
         xy, visibility = geometry.apply(affine, track.xy_frame[numbers]), track.visibility[numbers]
         if mirror:
-            xy, visibility = xy[:, self.skeleton.flip_index], visibility[:, self.skeleton.flip_index]
+            xy, visibility = (
+                xy[:, self.skeleton.flip_index],
+                visibility[:, self.skeleton.flip_index],
+            )
         inside = ((xy >= -0.5) & (xy <= np.array(config.size) - 0.5)).all(-1)
         return Window(
             crops=np.stack([crops[i] for i in numbers.tolist()]),
@@ -342,14 +419,20 @@ class Windows:
         rng: np.random.Generator | None = None,
         device: str | torch.device = "cpu",
     ) -> Batch:
-        """Windows as tensors on the device, where pixels are normalised and targets made; augmented if `rng` is given.
+        """Windows as tensors on the device, where pixels are normalised and targets made; augmented
+        if `rng` is given.
 
-        images [b t 3 h w] normalised RGB, xy_crop [b t k 2], visibility [b t k], weights [b t k] (1 labelled and inside
-        the crop), affine [b 2 3] frame to crop, mirrored [b], frames [b t], repeated [b t], index [b]; as configured
-        heatmaps [b k h w], simcc_x [b k nx], simcc_y [b k ny] of the key frame. Windows that `on_bad="report"` leaves
-        out are missing: `index` says who is there. Their error is raised where nobody is left.
+        images [b t 3 h w] normalised RGB, xy_crop [b t k 2], visibility [b t k], weights [b t k] (1
+        labelled and inside the crop), affine [b 2 3] frame to crop, mirrored [b], frames [b t],
+        repeated [b t], index [b]; as configured heatmaps [b k h w], simcc_x [b k nx], simcc_y [b k
+        ny] of the key frame. Windows that `on_bad="report"` leaves out are missing: `index` says
+        who is there. Their error is raised where nobody is left.
         """
-        seeds = [None] * len(indices) if rng is None else rng.integers(2**63, size=len(indices)).tolist()
+        seeds = (
+            [None] * len(indices)
+            if rng is None
+            else rng.integers(2**63, size=len(indices)).tolist()
+        )
         found = [(int(i), self._kept(int(i), seed)) for i, seed in zip(indices, seeds)]
         kept = [(i, window) for i, window in found if window is not None]
         if not kept:
@@ -371,35 +454,49 @@ class Windows:
         xy, weights = batch["xy_crop"][:, config.key], batch["weights"][:, config.key]
         if config.heatmap is not None:
             affine = torch.as_tensor(
-                geometry.crop_to_heatmap(config.size, config.heatmap, config.alignment), dtype=xy.dtype
+                geometry.crop_to_heatmap(config.size, config.heatmap, config.alignment),
+                dtype=xy.dtype,
             ).to(xy.device)
             xy_heatmap = xy @ affine[:, :2].T + affine[:, 2]
             quantised = config.alignment == "msra"
-            made["heatmaps"] = encode_heatmaps(xy_heatmap, weights, config.heatmap, config.sigma, quantised)
+            made["heatmaps"] = encode_heatmaps(
+                xy_heatmap, weights, config.heatmap, config.sigma, quantised
+            )
         if config.simcc_split is not None:
-            made["simcc_x"], made["simcc_y"] = encode_simcc(xy, config.size, config.simcc_split, config.simcc_sigma)
+            made["simcc_x"], made["simcc_y"] = encode_simcc(
+                xy, config.size, config.simcc_split, config.simcc_sigma
+            )
         return made
 
     def batches(
         self, size: int, names: Sequence[str] | None = None, augment: bool = True
     ) -> Callable[[int, np.random.Generator], Batch]:
-        """(step, generator) -> a batch of `size` windows drawn at random, a pure function: what `train` takes.
+        """(step, generator) -> a batch of `size` windows drawn at random, a pure function: what
+        `train` takes.
 
         names: the entries that the model's forward takes; None gives all.
         """
         if not len(self):
-            raise BadParameter("no windows to draw from", remedy="check that the clips have boxes and labelled joints")
+            raise BadParameter(
+                "no windows to draw from",
+                remedy="check that the clips have boxes and labelled joints",
+            )
         return partial(_drawn, self, size, names, augment)
 
 
 def detected_windows(
-    pairs: Iterable[tuple[Clip, object]], boxes: PersonBoxes, joints: str, config: WindowConfig | None = None,
-    *, file: str | Path | None = None,
-) -> tuple[Windows, Float[np.ndarray, "n"]]:  # fmt: skip
+    pairs: Iterable[tuple[Clip, object]],
+    boxes: PersonBoxes,
+    joints: str,
+    config: WindowConfig | None = None,
+    *,
+    file: str | Path | None = None,
+) -> tuple[Windows, Float[np.ndarray, "n"]]:
     """Windows in the boxes that a detector found, and their scores; what is in them is not known.
 
-    Boxes name pictures by id or file name; they count where somebody is labelled, in a clip without people in all frames.
-    `BadRecord` where no box belongs to such a picture, with the file that the boxes are from.
+    Boxes name pictures by id or file name; they count where somebody is labelled, in a clip without
+    people in all frames. `BadRecord` where no box belongs to such a picture, with the file that the
+    boxes are from.
     """
     of_picture: dict[str, list[int]] = {}
     for row, name in enumerate(boxes.images):
@@ -409,20 +506,33 @@ def detected_windows(
         t = clip.video.n_frames
         counts = np.any([track.labelled for track in clip.tracks] or [np.ones(t, bool)], 0)
         rows = [
-            [row for name in dict.fromkeys((p.id, p.name)) for row in of_picture.get(name, ())] if c else []
+            [row for name in dict.fromkeys((p.id, p.name)) for row in of_picture.get(name, ())]
+            if c
+            else []
             for p, c in zip(clip.pictures, counts)
         ]
-        shape = (max(map(len, rows), default=0), t)  # the n-th boxes of all frames share a track, but are nobody's
-        found, score, at = np.zeros((*shape, 4), np.float32), np.zeros(shape, np.float32), np.zeros(shape, bool)
+        # the n-th boxes of all frames share a track, but are nobody's
+        shape = (max(map(len, rows), default=0), t)
+        found, score, at = (
+            np.zeros((*shape, 4), np.float32),
+            np.zeros(shape, np.float32),
+            np.zeros(shape, bool),
+        )
         for key, own in enumerate(rows):
             n = len(own)
-            found[:n, key], score[:n, key], at[:n, key] = boxes.boxes_xyxy[own], boxes.scores[own], True
+            found[:n, key], score[:n, key], at[:n, key] = (
+                boxes.boxes_xyxy[own],
+                boxes.scores[own],
+                True,
+            )
         blank = np.zeros((t, k, 2)), np.zeros((t, k))
         tracks = [Track(joints, n, *blank, has, box) for n, (has, box) in enumerate(zip(at, found))]
         made.append((replace(clip, tracks=tracks), frames))
         scores |= {(pair, n, key): score[n, key] for n, key in np.argwhere(at).tolist()}
     windows = Windows(made, replace(config, keys="all"))
-    windows.items = windows.items[np.array([tuple(item) in scores for item in windows.items.tolist()], bool)]
+    windows.items = windows.items[
+        np.array([tuple(item) in scores for item in windows.items.tolist()], bool)
+    ]
     if not len(windows):
         raise BadRecord(
             f"none of {len(boxes)} boxes belongs to a picture of these annotations",
@@ -432,7 +542,9 @@ def detected_windows(
     return windows, np.array([scores[tuple(item)] for item in windows.items.tolist()])
 
 
-def _drawn(windows: Windows, size: int, names, augment: bool, step: int, rng: np.random.Generator) -> Batch:
+def _drawn(
+    windows: Windows, size: int, names, augment: bool, step: int, rng: np.random.Generator
+) -> Batch:
     batch = windows.batch(rng.integers(len(windows), size=size), rng if augment else None)
     return batch if names is None else {name: batch[name] for name in names}
 
@@ -441,14 +553,17 @@ def normalised(pixels: UInt8[Tensor, "*b h w 3"]) -> Float[Tensor, "*b 3 h w"]:
     """RGB pixels as backbones take them, on whatever device they lie."""
     shift, scale = (torch.tensor(v, device=pixels.device)[:, None, None] * 255 for v in (MEAN, STD))
     planes = pixels.movedim(-1, -3)
-    # one copy that converts and lays the channels apart: three times as fast as arithmetic on the interleaved ones
+    # one copy that converts and lays the channels apart: three times as fast as arithmetic on the
+    # interleaved ones
     return torch.empty(planes.shape, device=pixels.device).copy_(planes).sub_(shift).div_(scale)
 
 
 def prefetched(make: Callable[[int], Batch], steps: Iterable[int], workers: int) -> Iterator[Batch]:
-    """make(step) for each step, in order, made by that many threads at most two batches a thread ahead; 0: here and now.
+    """make(step) for each step, in order, made by that many threads at most two batches a thread
+    ahead; 0: here and now.
 
-    Decoding, warping and tensors let other threads run, so threads do; a process each would hold its own open files.
+    Decoding, warping and tensors let other threads run, so threads do; a process each would hold
+    its own open files.
     """
     if workers < 1:
         yield from map(make, steps)
@@ -476,11 +591,17 @@ def loader(
     augment: bool = True,
     device: str | torch.device = "cpu",
 ) -> Iterator[Batch]:
-    """Every window once, in batches (the last may be smaller): the same for a seed whatever the number of workers.
+    """Every window once, in batches (the last may be smaller): the same for a seed whatever the
+    number of workers.
 
-    For another epoch give another seed, such as (seed, epoch). An evaluation sets shuffle and augment to False.
+    For another epoch give another seed, such as (seed, epoch). An evaluation sets shuffle and
+    augment to False.
     """
-    order = np.random.default_rng(seed).permutation(len(windows)) if shuffle else np.arange(len(windows))
+    order = (
+        np.random.default_rng(seed).permutation(len(windows))
+        if shuffle
+        else np.arange(len(windows))
+    )
     entropy = np.atleast_1d(np.asarray(seed, np.int64)).tolist()
 
     def make(step: int) -> Batch:

@@ -22,15 +22,19 @@ from .vissimcc import VisSimCC, VisSimCCConfig
 
 @dataclass(frozen=True)
 class Entry:
-    """A registered model: how it is built, and one made-up batch of inputs for tests and benchmarks."""
+    """A registered model: how it is built, and one made-up batch of inputs for tests and
+    benchmarks.
+    """
 
     build: Callable[[Any], nn.Module]
     configs: Mapping[str, Any]
     example: Callable[
         [Any, int, torch.Generator], dict[str, Tensor]
     ]  # (config, batch size, generator) -> forward's kwargs
-    unused_parameters: Callable[[Any], set[str]] = lambda config: set()  # by a released configuration, or frozen
-    large: frozenset[str] = frozenset()  # configurations that want an accelerator: tests on a CPU leave them out
+    # by a released configuration, or frozen
+    unused_parameters: Callable[[Any], set[str]] = lambda config: set()
+    # configurations that want an accelerator: tests on a CPU leave them out
+    large: frozenset[str] = frozenset()
 
 
 def _port_example(config: PortConfig, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
@@ -39,18 +43,29 @@ def _port_example(config: PortConfig, batch: int, generator: torch.Generator) ->
     mask = torch.zeros(batch, n, dtype=torch.bool)
     mask[:, ::3] = True
     truth = xy + 0.1 * torch.randn(batch, n, 2, generator=generator)
-    return {"xy": xy, "mask": mask, "truth": truth, "confidence": torch.rand(batch, n, generator=generator)}
+    return {
+        "xy": xy,
+        "mask": mask,
+        "truth": truth,
+        "confidence": torch.rand(batch, n, generator=generator),
+    }
 
 
-def _hanet_example(config: HANetConfig, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+def _hanet_example(
+    config: HANetConfig, batch: int, generator: torch.Generator
+) -> dict[str, Tensor]:
     t = 2 * config.interval + 1
     truth = torch.randn(batch, t, config.channels, generator=generator)
     xy = truth + 0.3 * torch.randn(batch, t, config.channels, generator=generator)
-    weight = (torch.rand(batch, t, config.channels // config.coordinates, generator=generator) > 0.1).float()
+    weight = (
+        torch.rand(batch, t, config.channels // config.coordinates, generator=generator) > 0.1
+    ).float()
     return {"xy": xy, "truth": truth, "weight": weight}
 
 
-def _vissimcc_example(config: VisSimCCConfig, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+def _vissimcc_example(
+    config: VisSimCCConfig, batch: int, generator: torch.Generator
+) -> dict[str, Tensor]:
     (w, h), k = config.size, len(skeleton(config.skeleton))
     return {
         "images": torch.randn(batch, 3, h, w, generator=generator),
@@ -59,18 +74,25 @@ def _vissimcc_example(config: VisSimCCConfig, batch: int, generator: torch.Gener
     }
 
 
-def _otpose_example(config: OTPoseConfig, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+def _otpose_example(
+    config: OTPoseConfig, batch: int, generator: torch.Generator
+) -> dict[str, Tensor]:
     w, h = config.size
     return {
         "images": torch.randn(batch, 5, 3, h, w, generator=generator),
-        "xy_crop": torch.rand(batch, config.joints, 2, generator=generator) * torch.tensor([w - 1.0, h - 1.0]),
+        "xy_crop": torch.rand(batch, config.joints, 2, generator=generator)
+        * torch.tensor([w - 1.0, h - 1.0]),
         "weights": (torch.rand(batch, config.joints, generator=generator) > 0.1).float(),
     }
 
 
-def _stdpose_example(config: STDPoseConfig, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+def _stdpose_example(
+    config: STDPoseConfig, batch: int, generator: torch.Generator
+) -> dict[str, Tensor]:
     w, h = config.size
-    xy_crop = torch.rand(batch, 3, config.joints, 2, generator=generator) * torch.tensor([w - 1.0, h - 1.0])
+    xy_crop = torch.rand(batch, 3, config.joints, 2, generator=generator) * torch.tensor(
+        [w - 1.0, h - 1.0]
+    )
     weights = (torch.rand(batch, 3, config.joints, generator=generator) > 0.1).float()
     return {
         "images": torch.randn(batch, 3, 3, h, w, generator=generator),
@@ -85,29 +107,75 @@ def _stdpose_example(config: STDPoseConfig, batch: int, generator: torch.Generat
 HANET_TINY = HANetConfig(channels=10, interval=3, dim=8, levels=2, decoder_levels=2, heads=2)
 PORT_TINY = PortConfig(dim=12, depth=2, heads=2, head_dim=6)
 VISSIMCC_TINY = VisSimCCConfig(
-    size=(32, 64), backbone="resnet18", widths=(8, 8, 12, 16), depths=(1, 1, 1, 1), deconv=(11, 7), split=1.5, sigma=3.0,
-    dim=10, layers=2, visnet=(7, 5),
-)  # fmt: skip
+    size=(32, 64),
+    backbone="resnet18",
+    widths=(8, 8, 12, 16),
+    depths=(1, 1, 1, 1),
+    deconv=(11, 7),
+    split=1.5,
+    sigma=3.0,
+    dim=10,
+    layers=2,
+    visnet=(7, 5),
+)
 VISSIMCC_TINY_HRNET = replace(
-    VISSIMCC_TINY, skeleton="crowdpose14", backbone="hrnet_w18_small", widths=(4, 4, 6, 8, 10), depths=(1, 1, 1, 1, 1),
-    deconv=(), output="heatmap",
-)  # fmt: skip
+    VISSIMCC_TINY,
+    skeleton="crowdpose14",
+    backbone="hrnet_w18_small",
+    widths=(4, 4, 6, 8, 10),
+    depths=(1, 1, 1, 1, 1),
+    deconv=(),
+    output="heatmap",
+)
 VISSIMCC_TINY_VIT = replace(
-    VISSIMCC_TINY, backbone="vit_tiny_patch16_224", widths=(12, 2), depths=(2,), deconv=(), head_kernel=3,
-    head_upsample=4, output="heatmap", reasoning=False,
-)  # fmt: skip
+    VISSIMCC_TINY,
+    backbone="vit_tiny_patch16_224",
+    widths=(12, 2),
+    depths=(2,),
+    deconv=(),
+    head_kernel=3,
+    head_upsample=4,
+    output="heatmap",
+    reasoning=False,
+)
 VISSIMCC_SMALL = VisSimCCConfig(
-    size=(96, 128), backbone="hrnet_w18_small", widths=(16, 16, 32, 48, 64), depths=(1, 1, 1, 1, 1), deconv=(),
-    sigma=3.5, dim=64, visnet=(48, 24),
-)  # fmt: skip
+    size=(96, 128),
+    backbone="hrnet_w18_small",
+    widths=(16, 16, 32, 48, 64),
+    depths=(1, 1, 1, 1, 1),
+    deconv=(),
+    sigma=3.5,
+    dim=64,
+    visnet=(48, 24),
+)
 OTPOSE_TINY = OTPoseConfig(
-    size=(32, 64), backbone="hrnet_w18_small", widths=(4, 4, 6, 8, 10), depths=(1, 1, 1, 1, 1), sigma=1.0,
-    occlusion_layers=1, layers=2, mlp_ratio=1, refine_channels=6, refine_blocks=1, dilations=(1, 2), initial_std=None,
-)  # fmt: skip
+    size=(32, 64),
+    backbone="hrnet_w18_small",
+    widths=(4, 4, 6, 8, 10),
+    depths=(1, 1, 1, 1, 1),
+    sigma=1.0,
+    occlusion_layers=1,
+    layers=2,
+    mlp_ratio=1,
+    refine_channels=6,
+    refine_blocks=1,
+    dilations=(1, 2),
+    initial_std=None,
+)
 OTPOSE_SMALL = OTPoseConfig(
-    size=(96, 128), backbone="hrnet_w18_small", widths=(16, 16, 32, 48, 64), depths=(1, 1, 1, 1, 1), sigma=1.5,
-    occlusion_layers=2, layers=2, mlp_ratio=2, refine_channels=12, refine_blocks=1, dilations=(1, 2, 3, 4, 5), initial_std=None,
-)  # fmt: skip  # a third of the paper's grid, and a third of its dilations
+    size=(96, 128),
+    backbone="hrnet_w18_small",
+    widths=(16, 16, 32, 48, 64),
+    depths=(1, 1, 1, 1, 1),
+    sigma=1.5,
+    occlusion_layers=2,
+    layers=2,
+    mlp_ratio=2,
+    refine_channels=12,
+    refine_blocks=1,
+    dilations=(1, 2, 3, 4, 5),
+    initial_std=None,
+)  # a third of the paper's grid, and a third of its dilations
 
 
 def _stdpose_frozen(config: STDPoseConfig) -> set[str]:
@@ -117,17 +185,46 @@ def _stdpose_frozen(config: STDPoseConfig) -> set[str]:
 
 
 STDPOSE_TINY = STDPoseConfig(
-    size=(32, 48), backbone="vit_tiny_patch16_224", widths=(12, 2), depths=(1,), deconv=(7, 5), sigma=1.0, layers=1,
-    blocks=1, heads=2, mlp_ratio=1, joint_channels=1, tks_channels=6, mi_channels=8, frame_weight=1.0,
-)  # fmt: skip
+    size=(32, 48),
+    backbone="vit_tiny_patch16_224",
+    widths=(12, 2),
+    depths=(1,),
+    deconv=(7, 5),
+    sigma=1.0,
+    layers=1,
+    blocks=1,
+    heads=2,
+    mlp_ratio=1,
+    joint_channels=1,
+    tks_channels=6,
+    mi_channels=8,
+    frame_weight=1.0,
+)
 STDPOSE_TINY_HRNET = replace(
-    STDPOSE_TINY, size=(32, 64), backbone="hrnet_w18_small", widths=(4, 4, 6, 8, 10), depths=(1, 1, 1, 1, 1),
-    token_channels=12, frame_weight=0.0,
-)  # fmt: skip
+    STDPOSE_TINY,
+    size=(32, 64),
+    backbone="hrnet_w18_small",
+    widths=(4, 4, 6, 8, 10),
+    depths=(1, 1, 1, 1, 1),
+    token_channels=12,
+    frame_weight=0.0,
+)
 STDPOSE_SMALL = STDPoseConfig(
-    size=(96, 128), backbone="hrnet_w18_small", widths=(16, 16, 32, 48, 64), depths=(1, 1, 1, 1, 1), token_channels=96,
-    frozen=True, deconv=(40, 24), sigma=1.5, layers=2, blocks=2, heads=4, mlp_ratio=2, tks_channels=32, mi_channels=32,
-)  # fmt: skip
+    size=(96, 128),
+    backbone="hrnet_w18_small",
+    widths=(16, 16, 32, 48, 64),
+    depths=(1, 1, 1, 1, 1),
+    token_channels=96,
+    frozen=True,
+    deconv=(40, 24),
+    sigma=1.5,
+    layers=2,
+    blocks=2,
+    heads=4,
+    mlp_ratio=2,
+    tks_channels=32,
+    mi_channels=32,
+)
 
 MODELS: dict[str, Entry] = {
     "port": Entry(
@@ -159,7 +256,8 @@ MODELS: dict[str, Entry] = {
                 norms=(),
             ),
             "paper": HANetConfig(),
-            "released": HANetConfig(mlp_ratio=4.0, **RELEASED),  # the Sub-JHMDB weights have dim 256: 287 M parameters
+            # the Sub-JHMDB weights have dim 256: 287 M parameters
+            "released": HANetConfig(mlp_ratio=4.0, **RELEASED),
         },
         _hanet_example,
     ),
@@ -182,7 +280,9 @@ MODELS: dict[str, Entry] = {
         OTPose,
         {
             "tiny": OTPOSE_TINY,
-            "tiny_released": replace(OTPOSE_TINY, **OTPOSE_RELEASED | {"layers": 2, "occlusion_layers": 1}),
+            "tiny_released": replace(
+                OTPOSE_TINY, **OTPOSE_RELEASED | {"layers": 2, "occlusion_layers": 1}
+            ),
             "tiny_one_branch": replace(OTPOSE_TINY, branches=("prev",), occlusion_encoder=False),
             "tiny_no_encoder": replace(OTPOSE_TINY, occlusion_encoder=False),
             "tiny_flow_label": replace(OTPOSE_TINY, pseudo_label="flow"),
@@ -198,7 +298,11 @@ MODELS: dict[str, Entry] = {
         STDPose,
         {
             "tiny": STDPOSE_TINY,
-            **{f"tiny_{row}": replace(STDPOSE_TINY, **fields) for row, fields in TABLE_4.items() if row != "f"},
+            **{
+                f"tiny_{row}": replace(STDPOSE_TINY, **fields)
+                for row, fields in TABLE_4.items()
+                if row != "f"
+            },
             "tiny_padded": replace(STDPOSE_TINY, size=(24, 40), alignment="msra", frame_weight=0.0),
             "tiny_hrnet": STDPOSE_TINY_HRNET,
             "tiny_hrnet_b": replace(STDPOSE_TINY_HRNET, **TABLE_4["b"], frame_weight=1.0),
@@ -233,5 +337,9 @@ def config_of(name: str, config: str = "paper", **overrides) -> Any:
 
 def build(name: str, config: str | Any = "paper", **overrides) -> nn.Module:
     """A model with fresh weights, from a configuration's name or a configuration."""
-    made = config_of(name, config, **overrides) if isinstance(config, str) else replace(config, **overrides)
+    made = (
+        config_of(name, config, **overrides)
+        if isinstance(config, str)
+        else replace(config, **overrides)
+    )
     return entry(name).build(made)

@@ -1,6 +1,8 @@
-"""Images to one map a keypoint: ResNet, HRNet and ViT of timm, the heads of SimpleBaseline, HRNet and ViTPose.
+"""Images to one map a keypoint: ResNet, HRNet and ViT of timm, the heads of SimpleBaseline, HRNet
+and ViTPose.
 
-`public_weights` brings published weights of these networks to our names; nothing is fetched unless `pretrained` asks for it.
+`public_weights` brings published weights of these networks to our names; nothing is fetched unless
+`pretrained` asks for it.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ from torch import Tensor, nn
 from ..errors import BadParameter, CheckpointMismatch, MissingData
 from ..taps import Tap
 
-FAMILIES = {"hrnet": 32, "resnet": 32, "vit": 16}  # -> what width and height of an image must be multiples of
+# -> what width and height of an image must be multiples of
+FAMILIES = {"hrnet": 32, "resnet": 32, "vit": 16}
 
 
 def _timm(name: str, pretrained: bool = False, **options) -> nn.Module:
@@ -28,11 +31,16 @@ def _timm(name: str, pretrained: bool = False, **options) -> nn.Module:
         if not pretrained:
             raise
         remedy = "connect once, or give weights of your own"
-        raise MissingData(f"ImageNet weights of {name} could not be fetched: {error}", remedy=remedy) from error
+        raise MissingData(
+            f"ImageNet weights of {name} could not be fetched: {error}", remedy=remedy
+        ) from error
 
 
-def _hrnet(name: str, widths: tuple[int, ...], depths: tuple[int, ...], pretrained: bool) -> nn.Module:
-    options = {"out_indices": (1,), "feature_location": ""}  # the first branch before any classifier: stride 4
+def _hrnet(
+    name: str, widths: tuple[int, ...], depths: tuple[int, ...], pretrained: bool
+) -> nn.Module:
+    # the first branch before any classifier: stride 4
+    options = {"out_indices": (1,), "feature_location": ""}
     if widths or depths:
         config = dict(cfg_cls[name]) | ({"stem_width": widths[0]} if widths else {})
         stages = [dict(config[f"stage{i}"]) for i in (1, 2, 3, 4)]
@@ -47,22 +55,26 @@ def _hrnet(name: str, widths: tuple[int, ...], depths: tuple[int, ...], pretrain
     else:
         net = _timm(name, pretrained, features_only=True, **options)
     last = net.stage4[-1]
-    last.fuse_layers = last.fuse_layers[:1]  # the other branches' outputs are used by classifiers alone
+    # the other branches' outputs are used by classifiers alone
+    last.fuse_layers = last.fuse_layers[:1]
     return net
 
 
-HEATMAP_STD = 0.001  # heatmaps are next to nothing almost everywhere, and networks that begin far from that learn late
+# heatmaps are next to nothing almost everywhere, and networks that begin far from that learn late
+HEATMAP_STD = 0.001
 
 
 class Backbone(nn.Module):
-    """A network of timm without its classifier, in `net`, and the map of features that pose heads take.
+    """A network of timm without its classifier, in `net`, and the map of features that pose heads
+    take.
 
-    name: timm's, of a ResNet (the last stage, stride 32), an HRNet (the finest branch, stride 4) or a ViT with patches of
-    16 px (tokens as a map, stride 16; a margin of 2 px around the picture as ViTPose has it). size: (width, height) px.
-    widths, depths: another size than timm's, whose weights then do not fit.
+    name: timm's, of a ResNet (the last stage, stride 32), an HRNet (the finest branch, stride 4) or
+    a ViT with patches of 16 px (tokens as a map, stride 16; a margin of 2 px around the picture as
+    ViTPose has it). size: (width, height) px. widths, depths: another size than timm's, whose
+    weights then do not fit.
         ResNet: channels and blocks of each of the four stages
-        HRNet: channels of the stem and first stage and of the four branches; blocks of the first stage, modules of the three
-            others, blocks of a branch
+        HRNet: channels of the stem and first stage and of the four branches; blocks of the first
+            stage, modules of the three others, blocks of a branch
         ViT: (channels, heads) and (blocks,)
     pretrained: ImageNet weights, which timm fetches where they are not yet.
     """
@@ -79,13 +91,18 @@ class Backbone(nn.Module):
         self.family = next((f for f in FAMILIES if name.startswith(f)), "")
         lengths = {"hrnet": (5, 5), "resnet": (4, 4), "vit": (2, 1)}.get(self.family)
         if lengths is None or not timm.is_model(name):
-            raise BadParameter(f"the backbone is {name!r}", remedy=f"one of timm's {', '.join(FAMILIES)} networks")
+            raise BadParameter(
+                f"the backbone is {name!r}", remedy=f"one of timm's {', '.join(FAMILIES)} networks"
+            )
         if any(given and len(given) != n for given, n in zip((widths, depths), lengths)):
             raise BadParameter(
-                f"{name} with widths {widths} and depths {depths}", remedy=f"give {lengths[0]} and {lengths[1]} or none"
+                f"{name} with widths {widths} and depths {depths}",
+                remedy=f"give {lengths[0]} and {lengths[1]} or none",
             )
         if pretrained and (widths or depths):
-            raise BadParameter("pretrained weights fit timm's own widths and depths alone", remedy="leave one out")
+            raise BadParameter(
+                "pretrained weights fit timm's own widths and depths alone", remedy="leave one out"
+            )
         multiple = FAMILIES[self.family]
         if any(pixels % multiple for pixels in size):
             raise BadParameter(f"images of {size} px for {name}", remedy=f"multiples of {multiple}")
@@ -117,21 +134,32 @@ class Backbone(nn.Module):
 
 
 class HeatmapHead(nn.Module):
-    """Features to one map a keypoint: deconvolutions of these widths, each doubling the grid, then one convolution.
+    """Features to one map a keypoint: deconvolutions of these widths, each doubling the grid, then
+    one convolution.
 
-    SimpleBaseline and SimCC's ResNet (256, 256, 256), ViTPose's classic head (256, 256), HRNet (). ViTPose's simple head:
-    (), kernel 3, and upsample 4, which doubles twice by bilinear interpolation after a ReLU.
-    std: of the last layer's first weights, `HEATMAP_STD` where its answer is the heatmap; None: torch's own.
+    SimpleBaseline and SimCC's ResNet (256, 256, 256), ViTPose's classic head (256, 256), HRNet ().
+    ViTPose's simple head: (), kernel 3, and upsample 4, which doubles twice by bilinear
+    interpolation after a ReLU. std: of the last layer's first weights, `HEATMAP_STD` where its
+    answer is the heatmap; None: torch's own.
     """
 
     def __init__(
-        self, channels: int, joints: int, deconv: tuple[int, ...] = (), kernel: int = 1, upsample: int = 1,
+        self,
+        channels: int,
+        joints: int,
+        deconv: tuple[int, ...] = (),
+        kernel: int = 1,
+        upsample: int = 1,
         std: float | None = None,
-    ):  # fmt: skip
+    ):
         super().__init__()
         self.upsample, layers = upsample, []
         for width in deconv:
-            layers += [nn.ConvTranspose2d(channels, width, 4, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(True)]
+            layers += [
+                nn.ConvTranspose2d(channels, width, 4, 2, 1, bias=False),
+                nn.BatchNorm2d(width),
+                nn.ReLU(True),
+            ]
             channels = width
         self.deconv = nn.Sequential(*layers)
         self.final = nn.Conv2d(channels, joints, kernel, padding=kernel // 2)
@@ -142,7 +170,9 @@ class HeatmapHead(nn.Module):
     def forward(self, features: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k hh ww"]:
         x = self.deconv(features)
         if self.upsample > 1:
-            x = F.interpolate(F.relu(x), scale_factor=self.upsample, mode="bilinear", align_corners=False)
+            x = F.interpolate(
+                F.relu(x), scale_factor=self.upsample, mode="bilinear", align_corners=False
+            )
         return self.final(x)
 
 
@@ -161,7 +191,7 @@ class KeypointMaps(nn.Module):
         return self.out(self.head(self.features(self.backbone(images))))
 
 
-# --- published weights --------------------------------------------------------------------------------------------
+# --- published weights ----------------------------------------------------------------------------
 
 _POSE_NAMES = (
     (r"^((module|backbone)\.)+", ""),
@@ -190,11 +220,17 @@ def _renamed(name: str, pairs) -> str:
 
 
 def _vitpose(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights as transformers names them: its q, k, v stacked, its position of the absent class token added to the others."""
+    """Weights as transformers names them: its q, k, v stacked, its position of the absent class
+    token added to the others.
+    """
     ours = {}
     for name, tensor in tensors.items():
-        if found := re.fullmatch(r"backbone\.encoder\.layer\.(\d+)\.attention\.attention\.query\.(\w+)", name):
-            parts = [tensors[name.replace(".query.", f".{part}.")] for part in ("query", "key", "value")]
+        if found := re.fullmatch(
+            r"backbone\.encoder\.layer\.(\d+)\.attention\.attention\.query\.(\w+)", name
+        ):
+            parts = [
+                tensors[name.replace(".query.", f".{part}.")] for part in ("query", "key", "value")
+            ]
             ours[f"backbone.net.blocks.{found[1]}.attn.qkv.{found[2]}"] = torch.cat(parts)
         elif name == _POSITIONS:
             ours["backbone.net.pos_embed"] = tensor[:, 1:] + tensor[:, :1]
@@ -206,11 +242,13 @@ def _vitpose(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def public_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Published pose weights under the names of `KeypointMaps`; SimCC's classifiers as `classify.x` and `classify.y`.
+    """Published pose weights under the names of `KeypointMaps`; SimCC's classifiers as `classify.x`
+    and `classify.y`.
 
-    Knows SimpleBaseline, HRNet and SimCC as their authors and as MMPose name them, and ViTPose as transformers does.
-    HRNet's names are timm's, so the map is the identity but for prefixes and the head; fusions into the coarse branches of
-    the last module, which some files carry, are left out. Errors: `CheckpointMismatch` for anything else.
+    Knows SimpleBaseline, HRNet and SimCC as their authors and as MMPose name them, and ViTPose as
+    transformers does. HRNet's names are timm's, so the map is the identity but for prefixes and the
+    head; fusions into the coarse branches of the last module, which some files carry, are left out.
+    Errors: `CheckpointMismatch` for anything else.
     """
     if _POSITIONS in tensors:
         return _vitpose(tensors)
@@ -223,4 +261,7 @@ def public_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     modules = [int(found[1]) for name in named if (found := re.match(r"stage4\.(\d+)\.", name))]
     unused = re.compile(rf"stage4\.{max(modules, default=0)}\.fuse_layers\.[1-9]")
     ours = {name: tensor for name, tensor in named.items() if not unused.match(name)}
-    return {k if k.startswith(("head.", "classify.")) else f"backbone.net.{k}": v for k, v in ours.items()}
+    return {
+        k if k.startswith(("head.", "classify.")) else f"backbone.net.{k}": v
+        for k, v in ours.items()
+    }

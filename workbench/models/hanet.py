@@ -1,8 +1,9 @@
 """HANet: pose sequences refined by kinematics, a hierarchical encoder and online mutual learning.
 
-Jin, Lim, Lee, Kang, Lee: Kinematic-aware Hierarchical Attention Network for Human Pose Estimation in Videos (WACV 2023).
-A pose is a vector of K x D channels (2D, 3D or SMPL parameters), a sequence [b t c]; coordinates are in the caller's units.
-Where the released program disagrees with the paper, a switch of the configuration says so; `released` sets them all.
+Jin, Lim, Lee, Kang, Lee: Kinematic-aware Hierarchical Attention Network for Human Pose Estimation
+in Videos (WACV 2023). A pose is a vector of K x D channels (2D, 3D or SMPL parameters), a sequence
+[b t c]; coordinates are in the caller's units. Where the released program disagrees with the paper,
+a switch of the configuration says so; `released` sets them all.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from .layers import MultiheadAttention
 
 @dataclass(frozen=True)
 class HANetConfig:
-    """`HANetConfig()` reads the paper as printed; the last group is what the released program does instead."""
+    """`HANetConfig()` reads the paper as printed; the last group is what the released program
+    does instead.
+    """
 
     channels: int = 30  # K x D: 15 joints in 2D
     coordinates: int = 2  # D
@@ -37,7 +40,8 @@ class HANetConfig:
     mlp_ratio: float = 1.0  # width of each MLP over its level's  # unstated; ours
     slope: float = 0.01  # of the leaky ReLU  # unstated; ours
     kernel: int = 5  # Conv1D of Eq. 8  # unstated; ours
-    hierarchical: bool = True  # HANet Table 4: otherwise C channels at every level, offsets from the last alone
+    # HANet Table 4: otherwise C channels at every level, offsets from the last alone
+    hierarchical: bool = True
     flow: bool = True  # HANet Table 5
     velocity: bool = True  # HANet Table 5
     acceleration: bool = True  # HANet Table 5
@@ -45,22 +49,28 @@ class HANetConfig:
     neighbours: bool = True  # HANet Table 5, last row: the encoder sees previous and next poses
     top_weight: float = 0.5  # lambda of Eq. 9, Sec. 4.4
     final_weight: float = 1.0  # lambda_s of Eq. 11  # unstated; ours
-    norms: tuple[int, ...] = (1, 2)  # of the online loss, HANet Table 4; () is without mutual learning
+    # of the online loss, HANet Table 4; () is without mutual learning
+    norms: tuple[int, ...] = (1, 2)
     # --- paper | released
     pre_norm: bool = True  # Eq. 5 | False in the released Sub-JHMDB configuration
     first_level: int = 1  # Eq. 4: widths C 2^l from l = 1 on, offsets also from Z_0 | from l = 0 on
     position_in_values: bool = True  # Eq. 4 adds E_pos to Q, K and V | to Q and K alone
     blind: bool = False  # | True: an encoder token may attend to every token but itself
-    dense_neighbours: bool = False  # | True: previous and next are frames t - 1 and t + 1 of the whole sequence
+    # | True: previous and next are frames t - 1 and t + 1 of the whole sequence
+    dense_neighbours: bool = False
     depthwise: bool = (
-        False  # Eq. 7: w_v, w_a mix channels | one number a channel, and acceleration from embedded velocities
+        # Eq. 7: w_v, w_a mix channels | one number a channel, and acceleration from embedded
+        # velocities
+        False
     )
-    shared_offset: bool = False  # Eq. 6: each level to K D channels | to C, averaged, then one linear map for all
+    # Eq. 6: each level to K D channels | to C, averaged, then one linear map for all
+    shared_offset: bool = False
 
     def __post_init__(self):
         if self.channels % self.coordinates or min(self.interval, self.step, self.levels) < 1:
             raise BadParameter(
-                f"{self.channels} channels of {self.coordinates} coordinates, interval {self.interval}, step {self.step}, "
+                f"{self.channels} channels of {self.coordinates} coordinates, interval "
+                f"{self.interval}, step {self.step}, "
                 f"{self.levels} levels",
                 remedy="whole joints, and 1 or more of the others",
             )
@@ -68,20 +78,32 @@ class HANetConfig:
     @property
     def widths(self) -> tuple[int, ...]:
         """Channels of each level's attention."""
-        return tuple(self.dim * 2 ** (self.first_level + i if self.hierarchical else 0) for i in range(self.levels))
+        return tuple(
+            self.dim * 2 ** (self.first_level + i if self.hierarchical else 0)
+            for i in range(self.levels)
+        )
 
 
 RELEASED = {
-    "pre_norm": False, "first_level": 0, "position_in_values": False, "blind": True, "dense_neighbours": True,
-    "depthwise": True, "shared_offset": True,
-}  # fmt: skip
+    "pre_norm": False,
+    "first_level": 0,
+    "position_in_values": False,
+    "blind": True,
+    "dense_neighbours": True,
+    "depthwise": True,
+    "shared_offset": True,
+}
 
 
-# --- kinematics ---------------------------------------------------------------------------------------------------
+# --- kinematics -----------------------------------------------------------------------------------
 
 
-def neighbours(x: Float[Tensor, "b t c"], step: int = 1) -> tuple[Float[Tensor, "b t c"], Float[Tensor, "b t c"]]:
-    """Poses `step` frames earlier and later; the first and last repeat at the ends.  # unstated; ours, as released"""
+def neighbours(
+    x: Float[Tensor, "b t c"], step: int = 1
+) -> tuple[Float[Tensor, "b t c"], Float[Tensor, "b t c"]]:
+    """Poses `step` frames earlier and later; the first and last repeat at the ends.  # unstated;
+    ours, as released
+    """
     t = torch.arange(x.shape[1], device=x.device)
     return x[:, (t - step).clamp_min(0)], x[:, (t + step).clamp_max(x.shape[1] - 1)]
 
@@ -93,18 +115,25 @@ def keypoint_flow(
     return (x + following + previous) / 3
 
 
-def velocity(x: Float[Tensor, "b t c"], previous: Float[Tensor, "b t c"], step: int = 1) -> Float[Tensor, "b t c"]:
-    """(P_t - P_{t-d}) / d. HANet Eq. 2; of the next frame's pose and this one's it is the next velocity (Sec. 4.4)."""
+def velocity(
+    x: Float[Tensor, "b t c"], previous: Float[Tensor, "b t c"], step: int = 1
+) -> Float[Tensor, "b t c"]:
+    """(P_t - P_{t-d}) / d. HANet Eq. 2; of the next frame's pose and this one's it is the next
+    velocity (Sec. 4.4).
+    """
     return (x - previous) / step
 
 
-def acceleration(v: Float[Tensor, "b t c"], previous: Float[Tensor, "b t c"], step: int = 1) -> Float[Tensor, "b t c"]:
+def acceleration(
+    v: Float[Tensor, "b t c"], previous: Float[Tensor, "b t c"], step: int = 1
+) -> Float[Tensor, "b t c"]:
     """(v_t - v_{t-d}) / d. HANet Eq. 2, of next and previous velocity."""
     return (v - previous) / step
 
 
 def sine_position(at: Int[Tensor, "n"], length: int, width: int) -> Float[Tensor, "n w"]:
-    """E_pos of Eq. 4: sines and cosines, interleaved, of frame numbers scaled so that the window spans one turn.
+    """E_pos of Eq. 4: sines and cosines, interleaved, of frame numbers scaled so that the window
+    spans one turn.
 
     The paper does not say which code; as released.  # unstated; ours
     """
@@ -115,14 +144,16 @@ def sine_position(at: Int[Tensor, "n"], length: int, width: int) -> Float[Tensor
 
 
 def interpolate(x: Float[Tensor, "b n c"], interval: int, length: int) -> Float[Tensor, "b t c"]:
-    """Straight lines between poses `interval` frames apart: W_P of Eq. 8. Past the last one it stands still."""
+    """Straight lines between poses `interval` frames apart: W_P of Eq. 8. Past the last one it
+    stands still.
+    """
     at = torch.arange(length, device=x.device) / interval
     low = at.long()
     share = (at - low).to(x.dtype)[:, None]
     return x[:, low] * (1 - share) + x[:, (low + 1).clamp_max(x.shape[1] - 1)] * share
 
 
-# --- losses -------------------------------------------------------------------------------------------------------
+# --- losses ---------------------------------------------------------------------------------------
 
 
 def joint_errors(
@@ -131,14 +162,18 @@ def joint_errors(
     weight: Float[Tensor, "b t k"],
     norm: int = 1,
 ) -> Float[Tensor, "k"]:
-    """v_j ||G_j - P_j|| averaged over the frames in which joint j is visible; norm 1, or 2 (squared)."""
+    """v_j ||G_j - P_j|| averaged over the frames in which joint j is visible; norm 1, or 2
+    (squared).
+    """
     error = (prediction - target).abs() ** norm
     error = error.unflatten(-1, (weight.shape[-1], -1)).sum(-1) * weight
     return error.sum((0, 1)) / weight.sum((0, 1)).clamp_min(1)
 
 
 def weighted_loss(errors: Float[Tensor, "k"], top_weight: float = 0.5) -> Float[Tensor, ""]:
-    """Mean over the joints plus lambda times the mean over the worse half. HANet Eq. 9 (N_k: Sec. 4.4)."""
+    """Mean over the joints plus lambda times the mean over the worse half. HANet Eq. 9 (N_k:
+    Sec. 4.4).
+    """
     worst = errors.topk(max(len(errors) // 2, 1)).values
     return errors.mean() + top_weight * worst.mean()
 
@@ -150,12 +185,15 @@ def online_errors(
     weight: Float[Tensor, "b t k"],
     norm: int = 1,
 ) -> Float[Tensor, "k"]:
-    """Joint by joint, the worse of the two learns from the better, which is a target and gets no gradient. HANet Eq. 10.
+    """Joint by joint, the worse of the two learns from the better, which is a target and gets no
+    gradient. HANet Eq. 10.
 
     In the released program nothing is detached, so that its choice of a target has no effect.
     """
     with torch.no_grad():
-        better = joint_errors(final, truth, weight, norm) < joint_errors(refined, truth, weight, norm)
+        better = joint_errors(final, truth, weight, norm) < joint_errors(
+            refined, truth, weight, norm
+        )
     return torch.where(
         better,
         joint_errors(refined, final.detach(), weight, norm),
@@ -171,9 +209,11 @@ def released_terms(
     real: Bool[Tensor, "b t"],
     norm: int = 1,
 ) -> Float[Tensor, "c 3"]:
-    """The released program's loss by channel: final, refined (read frames), mutual (read frames), not detached.
+    """The released program's loss by channel: final, refined (read frames), mutual (read frames),
+    not detached.
 
-    All three are divided by the count of ALL real values, as it does; Eq. 9 divides each by its own.
+    All three are divided by the count of ALL real values, as it does; Eq. 9 divides each by its
+    own.
     """
     pairs = ((final, truth, real), (refined, truth, real & read), (final, refined, real & read))
     terms = [((a - b).abs() ** norm * use[..., None]).sum((0, 1)) for a, b, use in pairs]
@@ -183,21 +223,25 @@ def released_terms(
 def released_loss(
     terms: Float[Tensor, "c 3"], final_weight: float, refined_weight: float
 ) -> tuple[Float[Tensor, "c"], Float[Tensor, ""]]:
-    """By channel, and the mean of the largest: single channels, 2 (C // 4) of them. The loss is their sum's sum.
+    """By channel, and the mean of the largest: single channels, 2 (C // 4) of them. The loss is
+    their sum's sum.
 
-    Eq. 9 takes joints, half of them, with lambda; being means of terms already divided by all values, these weigh C times less.
+    Eq. 9 takes joints, half of them, with lambda; being means of terms already divided by all
+    values, these weigh C times less.
     """
     by_channel = terms @ terms.new_tensor([final_weight, refined_weight, refined_weight])
     return by_channel, by_channel.topk(2 * (len(by_channel) // 4)).values.mean()
 
 
-# --- modules ------------------------------------------------------------------------------------------------------
+# --- modules --------------------------------------------------------------------------------------
 
 
 class MLP(nn.Sequential):
     def __init__(self, width: int, config: HANetConfig):
         hidden = round(width * config.mlp_ratio)
-        super().__init__(nn.Linear(width, hidden), nn.LeakyReLU(config.slope), nn.Linear(hidden, width))
+        super().__init__(
+            nn.Linear(width, hidden), nn.LeakyReLU(config.slope), nn.Linear(hidden, width)
+        )
 
 
 class EncoderLevel(nn.Module):
@@ -206,7 +250,9 @@ class EncoderLevel(nn.Module):
     def __init__(self, before: int, width: int, config: HANetConfig):
         super().__init__()
         self.config = config
-        self.widen = None if before == width and config.first_level == 0 else nn.Linear(before, width)
+        self.widen = (
+            None if before == width and config.first_level == 0 else nn.Linear(before, width)
+        )
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = MultiheadAttention(width, config.heads, "b head frame frame")
         self.mlp = MLP(width, config)
@@ -225,36 +271,51 @@ class EncoderLevel(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """A transformer decoder layer of Eq. 8: attention within the sequence, then to the read frames' motion, MLP."""
+    """A transformer decoder layer of Eq. 8: attention within the sequence, then to the read
+    frames' motion, MLP.
+    """
 
     def __init__(self, config: HANetConfig):
         super().__init__()
         self.pre_norm = config.pre_norm
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(config.dim) for _ in range(3))
         self.self_attention = MultiheadAttention(config.dim, config.heads, "b head frame frame")
-        self.cross_attention = MultiheadAttention(config.dim, config.heads, "b head frame read_frame")
+        self.cross_attention = MultiheadAttention(
+            config.dim, config.heads, "b head frame read_frame"
+        )
         self.mlp = MLP(config.dim, config)
 
     def forward(self, v, memory, at, memory_keys, blocked, memory_blocked) -> Tensor:
-        norm1, norm2, norm3 = (n if self.pre_norm else nn.Identity() for n in (self.norm1, self.norm2, self.norm3))
-        after1, after2, after3 = (nn.Identity() if self.pre_norm else n for n in (self.norm1, self.norm2, self.norm3))
+        norm1, norm2, norm3 = (
+            n if self.pre_norm else nn.Identity() for n in (self.norm1, self.norm2, self.norm3)
+        )
+        after1, after2, after3 = (
+            nn.Identity() if self.pre_norm else n for n in (self.norm1, self.norm2, self.norm3)
+        )
         h = norm1(v)
         placed = h if at is None else h + at
         v = after1(v + self.self_attention(placed, placed, h, blocked))
         h = norm2(v)
-        v = after2(v + self.cross_attention(h if at is None else h + at, memory_keys, memory, memory_blocked))
+        v = after2(
+            v
+            + self.cross_attention(h if at is None else h + at, memory_keys, memory, memory_blocked)
+        )
         return after3(v + self.mlp(norm3(v)))
 
 
 class Motion(nn.Module):
-    """HANet Eq. 7: previous and next velocity and squared acceleration, each with a weight and bias."""
+    """HANet Eq. 7: previous and next velocity and squared acceleration, each with a weight and
+    bias.
+    """
 
     def __init__(self, config: HANetConfig):
         super().__init__()
         self.config, c = config, config.channels
         kinds = ["previous", "following"] * config.velocity + ["acceleration"] * config.acceleration
         groups = c if config.depthwise else 1
-        self.embed = nn.ModuleDict({k: nn.Conv1d(c, c, 1, groups=groups) for k in kinds if config.affine})
+        self.embed = nn.ModuleDict(
+            {k: nn.Conv1d(c, c, 1, groups=groups) for k in kinds if config.affine}
+        )
         self.velocity = Tap("b frame channel")
         self.acceleration = Tap("b frame channel")
 
@@ -265,7 +326,9 @@ class Motion(nn.Module):
         pair = embedded if self.config.depthwise else [v, v_next]
         a = self.acceleration(acceleration(pair[1], pair[0], d))
         parts = embedded if self.config.velocity else []
-        return parts + ([self._affine("acceleration", a.square())] if self.config.acceleration else [])
+        return parts + (
+            [self._affine("acceleration", a.square())] if self.config.acceleration else []
+        )
 
     def _affine(self, kind: str, x: Tensor) -> Tensor:
         return self.embed[kind](x.transpose(1, 2)).transpose(1, 2) if kind in self.embed else x
@@ -280,15 +343,22 @@ class HANet(nn.Module):
         parts = 1 + config.flow + 2 * config.neighbours
         self.embed = nn.Linear(parts * c, config.dim)  # W_0 of Eq. 3
         before = (config.dim, *config.widths[:-1])
-        self.levels = nn.ModuleList(EncoderLevel(b, w, config) for b, w in zip(before, config.widths))
+        self.levels = nn.ModuleList(
+            EncoderLevel(b, w, config) for b, w in zip(before, config.widths)
+        )
         sources = config.widths if config.hierarchical else config.widths[-1:]
         sources = (config.dim, *sources) if config.hierarchical and config.first_level else sources
-        self.offsets = nn.ModuleList(nn.Conv1d(w, config.dim if config.shared_offset else c, 1) for w in sources)
+        self.offsets = nn.ModuleList(
+            nn.Conv1d(w, config.dim if config.shared_offset else c, 1) for w in sources
+        )
         self.offset_taps = nn.ModuleList(Tap("b frame channel") for _ in sources)
         self.to_pose = nn.Linear(config.dim, c) if config.shared_offset else None
         self.motion = Motion(config)
         width = config.dim if config.shared_offset else c
-        self.motion_embed = nn.Linear(width + c * (2 * config.velocity + config.acceleration), config.dim)  # W_M
+        # W_M
+        self.motion_embed = nn.Linear(
+            width + c * (2 * config.velocity + config.acceleration), config.dim
+        )
         self.value_embed = nn.Conv1d(c, config.dim, config.kernel, padding=config.kernel // 2)
         self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_levels))
         self.decoder_norm = nn.LayerNorm(config.dim)
@@ -308,19 +378,21 @@ class HANet(nn.Module):
     ) -> dict[str, Tensor]:
         """Refines a window of poses, of which every N-th frame is read.
 
-        valid: False marks padding behind a sequence shorter than the window; what it holds does not matter. weight: visibility
-        of each joint in each frame, 0 where there is no label (sparse labels); 1 everywhere by default.
-        dense: carry the frames that are not read through the encoder too, as the released program does: the same final
-        poses at several times the cost, and "refined" for every frame instead of the read ones.
-        Returns "xy" [b t c], "refined" [b n c] and, when the truth is given, the terms of Eq. 11: "loss.refined",
-        "loss.final", "loss.online".
+        valid: False marks padding behind a sequence shorter than the window; what it holds does not
+        matter. weight: visibility of each joint in each frame, 0 where there is no label (sparse
+        labels); 1 everywhere by default. dense: carry the frames that are not read through the
+        encoder too, as the released program does: the same final poses at several times the cost,
+        and "refined" for every frame instead of the read ones. Returns "xy" [b t c], "refined" [b n
+        c] and, when the truth is given, the terms of Eq. 11: "loss.refined", "loss.final",
+        "loss.online".
         """
         config, t = self.config, xy.shape[1]
         frames = torch.arange(t, device=xy.device)
         read = frames[:: config.interval]
         if config.blind and len(read) < 2:
             raise BadParameter(
-                f"a window of {t} frames has one read frame", remedy="longer windows: a token cannot see itself"
+                f"a window of {t} frames has one read frame",
+                remedy="longer windows: a token cannot see itself",
             )
         if valid is not None:  # padding stands still at the last real pose, whatever it holds
             last = torch.where(valid, frames, 0).amax(1, keepdim=True)
@@ -363,18 +435,25 @@ class HANet(nn.Module):
         z = self.embedded(self.embed(self.volume(torch.cat(parts, -1))))
         features = [z]
         for level in self.levels:
-            z = level(z, sine_position(at, length, level.norm1.normalized_shape[0]).to(z.dtype), blocked)
+            z = level(
+                z, sine_position(at, length, level.norm1.normalized_shape[0]).to(z.dtype), blocked
+            )
             features.append(z)
         offsets = [
-            tap(F.linear(f, conv.weight[..., 0], conv.bias))  # as a convolution of width 1, without its two transposes
+            # as a convolution of width 1, without its two transposes
+            tap(F.linear(f, conv.weight[..., 0], conv.bias))
             for conv, f, tap in zip(self.offsets, features[-len(self.offsets) :], self.offset_taps)
         ]
         return sum(offsets) / (config.levels if config.hierarchical else 1)
 
-    def _decode(self, refined: Tensor, memory: Tensor, read: Tensor, t: int, blocked: Tensor | None) -> Tensor:
-        """Final poses of every frame from the refined read ones, interpolated in time, and their motion. HANet Eq. 8.
+    def _decode(
+        self, refined: Tensor, memory: Tensor, read: Tensor, t: int, blocked: Tensor | None
+    ) -> Tensor:
+        """Final poses of every frame from the refined read ones, interpolated in time, and their
+        motion. HANet Eq. 8.
 
-        Eq. 8 prints no sum with the interpolated poses; the released program adds them, and so do we.
+        Eq. 8 prints no sum with the interpolated poses; the released program adds them, and so do
+        we.
         """
         config = self.config
         line = self.line(interpolate(refined, config.interval, t))
@@ -387,7 +466,9 @@ class HANet(nn.Module):
         return self.final(self.head(self.decoded(self.decoder_norm(v))) + line)
 
     def _losses(self, final, refined, truth, weight, valid, read) -> dict[str, Tensor]:
-        """The three terms of Eq. 11: truth in L1 (Eq. 9), the mutual one in every norm of the configuration (Table 4)."""
+        """The three terms of Eq. 11: truth in L1 (Eq. 9), the mutual one in every norm of the
+        configuration (Table 4).
+        """
         config = self.config
         if weight is None:
             joints = config.channels // config.coordinates
@@ -403,7 +484,9 @@ class HANet(nn.Module):
             "loss.final": config.final_weight * total(joint_errors(final, truth, weight)),
         }
         if config.norms:
-            online = (total(online_errors(final[:, read], refined, *then, norm)) for norm in config.norms)
+            online = (
+                total(online_errors(final[:, read], refined, *then, norm)) for norm in config.norms
+            )
             losses["loss.online"] = sum(online)
         return losses
 
@@ -430,7 +513,9 @@ _RENAMED = (
 
 
 def released_key(name: str, levels: int) -> str | None:
-    """Our name of a weight of the released program; None for those that it never uses (last widening, encoder norm)."""
+    """Our name of a weight of the released program; None for those that it never uses (last
+    widening, encoder norm).
+    """
     name = name.removeprefix("module.").removeprefix("transformer.")
     if found := re.fullmatch(r"projection\.(\d+)\.(\w+)", name):
         level = int(found[1]) + 1

@@ -16,7 +16,9 @@ def attention_weights(
     scale: float,
     blocked: Bool[Tensor, "#b #h #q k"] | None = None,
 ) -> Float[Tensor, "b h q k"]:
-    """Softmax(scale * q k^T) over the keys; `blocked` keys get weight 0. PORT Eq. 7 without V, with scale = D**-0.5."""
+    """Softmax(scale * q k^T) over the keys; `blocked` keys get weight 0. PORT Eq. 7 without V,
+    with scale = D**-0.5.
+    """
     logits = (q @ k.transpose(-2, -1)) * scale
     if blocked is not None:
         logits = logits.masked_fill(blocked, float("-inf"))
@@ -24,7 +26,9 @@ def attention_weights(
 
 
 class Attention(nn.Module):
-    """Attention whose softmax is open: the weights pass a tap, recorded or not, so that looking changes no kernel."""
+    """Attention whose softmax is open: the weights pass a tap, recorded or not, so that looking
+    changes no kernel.
+    """
 
     def __init__(self, scale: float, axes: str = "b head query key"):
         super().__init__()
@@ -42,18 +46,22 @@ class Attention(nn.Module):
 
 
 class Patches(nn.Conv2d):
-    """Square patches of a map, each to a token: a convolution whose stride is its size, as the matrix product that it is.
+    """Square patches of a map, each to a token: a convolution whose stride is its size, as the
+    matrix product that it is.
 
-    torch 2.15's own convolution gives wrong numbers here on CPUs with AMX, in bf16 with 16 channels (tests hold this one to
-    fp32's).
+    torch 2.15's own convolution gives wrong numbers here on CPUs with AMX, in bf16 with 16 channels
+    (tests hold this one to fp32's).
     """
 
     def __init__(self, channels: int, out: int, size: int):
         super().__init__(channels, out, size, size)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b o y x"]:
-        cut = x.unflatten(-1, (-1, self.stride[1])).unflatten(-3, (-1, self.stride[0]))  # [b c y p x q]
-        tokens = F.linear(cut.permute(0, 2, 4, 1, 3, 5).flatten(3), self.weight.flatten(1), self.bias)
+        # [b c y p x q]
+        cut = x.unflatten(-1, (-1, self.stride[1])).unflatten(-3, (-1, self.stride[0]))
+        tokens = F.linear(
+            cut.permute(0, 2, 4, 1, 3, 5).flatten(3), self.weight.flatten(1), self.bias
+        )
         return tokens.movedim(-1, 1)
 
 
@@ -68,7 +76,9 @@ def merge_heads(x: Float[Tensor, "b h n d"]) -> Float[Tensor, "b n hd"]:
 
 
 class MultiheadAttention(nn.Module):
-    """Attention with one projection for q, k, v (stacked as in torch's own module) and one out; its weights are tapped."""
+    """Attention with one projection for q, k, v (stacked as in torch's own module) and one out;
+    its weights are tapped.
+    """
 
     def __init__(self, width: int, heads: int, axes: str = "b head query key"):
         super().__init__()
@@ -85,7 +95,10 @@ class MultiheadAttention(nn.Module):
         blocked: Bool[Tensor, "#b #h #q k"] | None = None,
     ) -> Float[Tensor, "b q d"]:
         weights, biases = self.in_proj.weight.chunk(3), self.in_proj.bias.chunk(3)
-        parts = (split_heads(F.linear(x, w, b), self.heads) for x, w, b in zip((q, k, v), weights, biases))
+        parts = (
+            split_heads(F.linear(x, w, b), self.heads)
+            for x, w, b in zip((q, k, v), weights, biases)
+        )
         return self.out_proj(merge_heads(self.attention(*parts, blocked)))
 
 
@@ -95,7 +108,9 @@ def count_parameters(model: nn.Module) -> int:
 
 
 def forward_flops(model: nn.Module, *inputs, **kwargs) -> int:
-    """Floating-point operations (multiply and add counted apart) of one forward call, counted by torch."""
+    """Floating-point operations (multiply and add counted apart) of one forward call, counted by
+    torch.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter, torch.no_grad():

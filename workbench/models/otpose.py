@@ -1,9 +1,10 @@
-"""OTPose: five frames' heatmaps become flows and occlusion masks, two transformers over (joint, flow) channels encode past and
-future, deformable convolutions refine the key frame's joints.
+"""OTPose: five frames' heatmaps become flows and occlusion masks, two transformers over (joint,
+flow) channels encode past and future, deformable convolutions refine the key frame's joints.
 
-Jin, Lee, Lee: OTPose: Occlusion-Aware Transformer for Pose Estimation in Sparsely-Labeled Videos (SMC 2022). Maps lie in
-heatmap space; frames stand in the order of time, the key frame in the middle. Where the released program disagrees with the
-paper, a switch of the configuration says so; `released` sets them all but the two strided layers behind its temporal encoder.
+Jin, Lee, Lee: OTPose: Occlusion-Aware Transformer for Pose Estimation in Sparsely-Labeled Videos
+(SMC 2022). Maps lie in heatmap space; frames stand in the order of time, the key frame in the
+middle. Where the released program disagrees with the paper, a switch of the configuration says so;
+`released` sets them all but the two strided layers behind its temporal encoder.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ N_FEATURES = 8  # N_f, Sec. III-D1
 
 @dataclass(frozen=True)
 class OTPoseConfig:
-    """`OTPoseConfig()` reads the paper as printed; the last group is what the released program does instead."""
+    """`OTPoseConfig()` reads the paper as printed; the last group is what the released program
+    does instead.
+    """
 
     skeleton: str = "posetrack15"
     size: tuple[int, int] = (288, 384)  # (width, height) px of the crops; Sec. IV-C2
@@ -59,28 +62,39 @@ class OTPoseConfig:
     dilations: tuple[int, ...] = (3, 6, 9, 12, 15)  # Sec. III-C
     initial_std: float | None = 0.001  # of every weight, Sec. IV-B; None: torch's own
     # --- paper | released
-    frames: tuple[int, ...] = (-2, -1, 0, 1, 2)  # | (-2, -1, 0, 1, 1): t+2 is never read, t+1 stands there too
-    split_joints: bool = False  # heads see all channels | True: each head sees its own share of them, the others never
+    # | (-2, -1, 0, 1, 1): t+2 is never read, t+1 stands there too
+    frames: tuple[int, ...] = (-2, -1, 0, 1, 2)
+    # heads see all channels | True: each head sees its own share of them, the others never
+    split_joints: bool = False
     scramble: bool = False  # | True: heads are joined with pixels and channels exchanged
-    mixing: bool = False  # q, k, v channel by channel | True: three pixels of the flattened rows, then channels mixed
-    row_position: bool = False  # 2D sine code | True: 1D over the flattened pixels, divided by sqrt(D)
+    # q, k, v channel by channel | True: three pixels of the flattened rows, then channels mixed
+    mixing: bool = False
+    # 2D sine code | True: 1D over the flattened pixels, divided by sqrt(D)
+    row_position: bool = False
     exchanged: bool = False  # | True: close and far change places in the subsequent branch
     sigmoid: bool = True  # of modulation masks | False: none
-    mean_label: bool = False  # Eq. 3 normalised, detached | True: (G + M) / 2, gradients run through it
+    # Eq. 3 normalised, detached | True: (G + M) / 2, gradients run through it
+    mean_label: bool = False
     released_loss: bool = False  # Eq. 8 | True: see `released_loss`
     layer_scale: float = 0.0  # Eq. 6 | 1e-4
 
     def __post_init__(self):
         if self.pseudo_label not in ("mask", "flow"):
-            raise BadParameter(f"pseudo_label is {self.pseudo_label!r}", remedy="choose mask or flow")
+            raise BadParameter(
+                f"pseudo_label is {self.pseudo_label!r}", remedy="choose mask or flow"
+            )
         if not self.branches or set(self.branches) - {"prev", "sub"}:
             raise BadParameter(f"branches are {self.branches}", remedy="choose prev, sub or both")
         if len(self.frames) != 5 or set(self.frames) - {-2, -1, 0, 1, 2}:
             raise BadParameter(f"frames are {self.frames}", remedy="five offsets from -2 to 2")
         if self.window is not None and self.window < 1:
             raise BadParameter(f"a window of {self.window} pixels", remedy="1 or more, or None")
-        if self.split_joints and (self.joints * N_FEATURES % self.heads or self.joints % self.occlusion_heads):
-            raise BadParameter(f"{self.heads} heads share {self.joints * N_FEATURES} channels unequally")
+        if self.split_joints and (
+            self.joints * N_FEATURES % self.heads or self.joints % self.occlusion_heads
+        ):
+            raise BadParameter(
+                f"{self.heads} heads share {self.joints * N_FEATURES} channels unequally"
+            )
 
     @property
     def joints(self) -> int:
@@ -94,39 +108,61 @@ class OTPoseConfig:
 
 
 RELEASED = {
-    "frames": (-2, -1, 0, 1, 1), "split_joints": True, "scramble": True, "mixing": True, "row_position": True,
-    "exchanged": True, "sigmoid": False, "mean_label": True, "released_loss": True, "layer_scale": 1e-4, "layers": 6,
+    "frames": (-2, -1, 0, 1, 1),
+    "split_joints": True,
+    "scramble": True,
+    "mixing": True,
+    "row_position": True,
+    "exchanged": True,
+    "sigmoid": False,
+    "mean_label": True,
+    "released_loss": True,
+    "layer_scale": 1e-4,
+    "layers": 6,
     "occlusion_layers": 6,
-}  # fmt: skip
+}
 
 
-# --- equations ----------------------------------------------------------------------------------------------------
+# --- equations ------------------------------------------------------------------------------------
 
 
-def penalised(heatmaps: Float[Tensor, "b t k h w"], distance: Num[Tensor, "#b t"]) -> Float[Tensor, "b t k h w"]:
-    """Each frame's heatmaps by 1 / (d + 1), d its distance from the key frame in frames. OTPose Eq. 1."""
+def penalised(
+    heatmaps: Float[Tensor, "b t k h w"], distance: Num[Tensor, "#b t"]
+) -> Float[Tensor, "b t k h w"]:
+    """Each frame's heatmaps by 1 / (d + 1), d its distance from the key frame in frames. OTPose
+    Eq. 1.
+    """
     return heatmaps / (distance + 1)[..., None, None, None].to(heatmaps)
 
 
 def keypoint_flows(
     heatmaps: Float[Tensor, "b 5 k h w"], distance: Num[Tensor, "#b 5"]
 ) -> dict[str, Float[Tensor, "b k h w"]]:
-    """The five keypoint flows by kind: sums over frames, all but "total" of penalised heatmaps. OTPose Sec. III-A1, Fig. 2.
+    """The five keypoint flows by kind: sums over frames, all but "total" of penalised heatmaps.
+    OTPose Sec. III-A1, Fig. 2.
 
-    heatmaps: of t-2, t-1, t, t+1, t+2. The key frame belongs to every flow; the paper names it for prev and sub alone.
+    heatmaps: of t-2, t-1, t, t+1, t+2. The key frame belongs to every flow; the paper names it for
+    prev and sub alone.
     """
     light = penalised(heatmaps, distance)
-    flows = {kind: heatmaps[:, 2] + sum(light[:, 2 + offset] for offset in _MEMBERS[kind]) for kind in FLOWS[:-1]}
+    flows = {
+        kind: heatmaps[:, 2] + sum(light[:, 2 + offset] for offset in _MEMBERS[kind])
+        for kind in FLOWS[:-1]
+    }
     return flows | {"total": heatmaps.sum(1)}
 
 
-def occlusion_masks(flows: Mapping[str, Float[Tensor, "b k h w"]]) -> dict[str, Float[Tensor, "b k h w"]]:
+def occlusion_masks(
+    flows: Mapping[str, Float[Tensor, "b k h w"]],
+) -> dict[str, Float[Tensor, "b k h w"]]:
     """Each flow times the sum over joints of the total flow. OTPose Eq. 2."""
     everyone = flows["total"].sum(1, keepdim=True)
     return {kind: flow * everyone for kind, flow in flows.items()}
 
 
-def pseudo_label(truth: Float[Tensor, "b k h w"], mask: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k h w"]:
+def pseudo_label(
+    truth: Float[Tensor, "b k h w"], mask: Float[Tensor, "b k h w"]
+) -> Float[Tensor, "b k h w"]:
     """Label plus mask, each joint's map brought to 0 ... 1; carries no gradient. OTPose Eq. 3.
 
     The paper's sigma is not said; from the lowest to the highest value of a map.  # unstated; ours
@@ -142,25 +178,33 @@ def released_errors(
     weights: Num[Tensor, "b k"],
     teacher: Float[Tensor, "b k h w"] | None = None,
 ) -> Float[Tensor, "b k"]:
-    """The released program's mean squared error of each map. Joints whose target peaks nowhere in the batch also learn from
-    the teacher, which is not detached.
+    """The released program's mean squared error of each map. Joints whose target peaks nowhere in
+    the batch also learn from the teacher, which is not detached.
     """
 
     def error(goal: Tensor) -> Tensor:
         return ((heatmaps - goal) * weights[..., None, None]).square().mean((-2, -1))
 
-    return error(target) if teacher is None else error(target) + error(teacher) * (target.amax((0, 2, 3)) != 1)
+    return (
+        error(target)
+        if teacher is None
+        else error(target) + error(teacher) * (target.amax((0, 2, 3)) != 1)
+    )
 
 
 def released_loss(errors: Float[Tensor, "b k"], hardest: int = 8) -> Float[Tensor, ""]:
-    """The released program's: errors summed over joints, plus the mean of half the `hardest` joints' of each sample."""
+    """The released program's: errors summed over joints, plus the mean of half the `hardest`
+    joints' of each sample.
+    """
     return (0.5 * errors).topk(min(hardest, errors.shape[1])).values.mean() + errors.mean(0).sum()
 
 
 def sine_position(channels: int, h: int, w: int) -> Float[Tensor, "c h w"]:
-    """The 2D sine code: half of the channels count rows, half columns, in pairs of sine and cosine. OTPose Sec. III-D2.
+    """The 2D sine code: half of the channels count rows, half columns, in pairs of sine and cosine.
+    OTPose Sec. III-D2.
 
-    Wavelengths from 2 pi to 20,000 pi px as in Vaswani et al.; the last channels are left out where they do not fit.
+    Wavelengths from 2 pi to 20,000 pi px as in Vaswani et al.; the last channels are left out where
+    they do not fit.
     """
     quarter = -(-channels // 4)
     rate = 10_000 ** -(torch.arange(quarter) / quarter)
@@ -177,11 +221,13 @@ def row_position(channels: int, h: int, w: int) -> Float[Tensor, "c h w"]:
     return (code / math.sqrt(channels)).T.unflatten(-1, (h, w)).clone()
 
 
-# --- encoder ------------------------------------------------------------------------------------------------------
+# --- encoder --------------------------------------------------------------------------------------
 
 
 class Mixed(nn.Module):
-    """The released program's q, k or v: three neighbours of the flattened rows, a norm, then all channels mixed."""
+    """The released program's q, k or v: three neighbours of the flattened rows, a norm, then all
+    channels mixed.
+    """
 
     def __init__(self, channels: int):
         super().__init__()
@@ -204,10 +250,12 @@ class Depthwise(nn.Conv2d):
 
 
 class Block(nn.Module):
-    """OTPose Eq. 5 and 6. A token is one channel, a joint in a flow, and its feature all pixels of its map.
+    """OTPose Eq. 5 and 6. A token is one channel, a joint in a flow, and its feature all pixels of
+    its map.
 
-    Every head has its own query, key and value of all channels, and their results are added up: A stays D x D as Eq. 5 has
-    it. (Heads that share out the channels would cut the joints in two groups that never meet: `split_joints`.)
+    Every head has its own query, key and value of all channels, and their results are added up: A
+    stays D x D as Eq. 5 has it. (Heads that share out the channels would cut the joints in two
+    groups that never meet: `split_joints`.)
     """
 
     def __init__(self, channels: int, heads: int, config: OTPoseConfig):
@@ -217,13 +265,17 @@ class Block(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(channels), nn.LayerNorm(channels)
         sets = 1 if self.split else heads  # one q, k, v that heads share out, or one each
         make = Mixed if config.mixing else Depthwise
-        self.query, self.key, self.value = (nn.ModuleList(make(channels) for _ in range(sets)) for _ in range(3))
+        self.query, self.key, self.value = (
+            nn.ModuleList(make(channels) for _ in range(sets)) for _ in range(3)
+        )
         width = channels // heads if self.split else channels
         axes = "b head channel channel" if config.window is None else "b head window pixel pixel"
         self.scale, self.map = width**-0.5, Tap(axes)  # 1 / sqrt(D), as printed
         self.project = nn.Linear(channels, channels) if config.mixing else None
         hidden = config.mlp_ratio * channels
-        self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels))
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels)
+        )
         self.layer_scale1, self.layer_scale2 = (
             nn.Parameter(torch.full((channels,), config.layer_scale)) for _ in range(2)
         )
@@ -232,7 +284,9 @@ class Block(nn.Module):
     def attend(
         self, z: Float[Tensor, "b h w d"], position: Float[Tensor, "h w d"] | None = None
     ) -> Float[Tensor, "b h w d"]:
-        """MSA. position: added to what queries and keys are made from, so that the values stay heatmaps."""
+        """MSA. position: added to what queries and keys are made from, so that the values stay
+        heatmaps.
+        """
         b, h, w, _ = z.shape
         placed = z if position is None else z + position
         q, k, v = (
@@ -253,14 +307,23 @@ class Block(nn.Module):
         return out if self.project is None else self.project(out)
 
     def attend_to(self, products: Float[Tensor, "b h c d"]) -> Float[Tensor, "b h c d"]:
-        """OTPose Eq. 5. Sums over thousands of pixels make it sharp: weights too small for fast arithmetic become 0."""
+        """OTPose Eq. 5. Sums over thousands of pixels make it sharp: weights too small for fast
+        arithmetic become 0.
+        """
         return self.map(F.threshold((products * self.scale).softmax(-1), 1e-20, 0.0))
 
-    def by_window(self, q: list[Tensor], k: list[Tensor], v: list[Tensor]) -> Float[Tensor, "b n d"]:
-        """Pixels attend to the pixels of their own window, row by row; the last window is filled up by none."""
+    def by_window(
+        self, q: list[Tensor], k: list[Tensor], v: list[Tensor]
+    ) -> Float[Tensor, "b n d"]:
+        """Pixels attend to the pixels of their own window, row by row; the last window is filled
+        up by none.
+        """
         n = q[0].shape[1]
         missing = -n % self.window
-        q, k, v = (F.pad(torch.stack(x, 1), (0, 0, 0, missing)).unflatten(2, (-1, self.window)) for x in (q, k, v))
+        q, k, v = (
+            F.pad(torch.stack(x, 1), (0, 0, 0, missing)).unflatten(2, (-1, self.window))
+            for x in (q, k, v)
+        )
         blocked = (torch.arange(n + missing, device=q.device) >= n).view(-1, 1, self.window)
         weights = (q @ k.mT * self.scale).masked_fill(blocked, float("-inf")).softmax(-1)
         return (self.map(weights) @ v).flatten(2, 3)[:, :, :n].sum(1)
@@ -273,7 +336,9 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """`layers` blocks over [b d h w]; the position code enters the first alone. OTPose Sec. III-D, patches of one pixel."""
+    """`layers` blocks over [b d h w]; the position code enters the first alone. OTPose Sec.
+    III-D, patches of one pixel.
+    """
 
     def __init__(self, channels: int, layers: int, heads: int, config: OTPoseConfig):
         super().__init__()
@@ -292,7 +357,7 @@ class Encoder(nn.Module):
         return z.movedim(-1, 1)
 
 
-# --- refinement ---------------------------------------------------------------------------------------------------
+# --- refinement -----------------------------------------------------------------------------------
 
 
 class ConvNorm(nn.Sequential):
@@ -304,15 +369,21 @@ class ConvNorm(nn.Sequential):
 
 
 class StepsBlock(nn.Module):
-    """Residual steps of RSN (Cai et al. 2020): the n-th of four parts of the channels passes n convolutions, each of which
-    also hears the one beside it. The paper says "a stack of 3 x 3 convolutions"; these are the released program's.
+    """Residual steps of RSN (Cai et al. 2020): the n-th of four parts of the channels passes n
+    convolutions, each of which also hears the one beside it. The paper says "a stack of 3 x 3
+    convolutions"; these are the released program's.
     """
 
     def __init__(self, channels: int, out: int, shortcut: bool):
         super().__init__()
         part = max(channels * 26 // 64, 1)
-        self.first, self.last = ConvNorm(channels, 4 * part, 1), ConvNorm(4 * part, out, 1, relu=False)
-        self.steps = nn.ModuleList(nn.ModuleList(ConvNorm(part, part, 3) for _ in range(n)) for n in range(1, 5))
+        self.first, self.last = (
+            ConvNorm(channels, 4 * part, 1),
+            ConvNorm(4 * part, out, 1, relu=False),
+        )
+        self.steps = nn.ModuleList(
+            nn.ModuleList(ConvNorm(part, part, 3) for _ in range(n)) for n in range(1, 5)
+        )
         self.shortcut = ConvNorm(channels, out, 1, relu=False) if shortcut else nn.Identity()
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b o h w"]:
@@ -330,17 +401,25 @@ class StepsBlock(nn.Module):
 
 def steps_blocks(channels: int, out: int, blocks: int) -> nn.Sequential:
     """So many residual steps, the first of which changes the width."""
-    return nn.Sequential(*(StepsBlock(channels if i == 0 else out, out, shortcut=i == 0) for i in range(blocks)))
+    return nn.Sequential(
+        *(StepsBlock(channels if i == 0 else out, out, shortcut=i == 0) for i in range(blocks))
+    )
 
 
 def modulated_deform(
-    maps: Float[Tensor, "b k h w"], offsets: Float[Tensor, "b dilation k 9 2 h w"],
-    masks: Float[Tensor, "b dilation k 9 h w"], dilations: Sequence[int], weights: Sequence[Tensor], biases: Sequence[Tensor],
-) -> Float[Tensor, "b dilation k h w"]:  # fmt: skip
-    """Modulated deformable convolutions 3 x 3 of all dilations in one pass; offsets (dy, dx) px of each map's nine taps.
+    maps: Float[Tensor, "b k h w"],
+    offsets: Float[Tensor, "b dilation k 9 2 h w"],
+    masks: Float[Tensor, "b dilation k 9 h w"],
+    dilations: Sequence[int],
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor],
+) -> Float[Tensor, "b dilation k h w"]:
+    """Modulated deformable convolutions 3 x 3 of all dilations in one pass; offsets (dy, dx) px of
+    each map's nine taps.
 
-    Equal to `torchvision.ops.deform_conv2d`, which the tests hold it to, and as fast forward; its backward takes a ninth of
-    the time on a CPU. As precise as its weights [k k 3 3], also where convolutions are bf16.
+    Equal to `torchvision.ops.deform_conv2d`, which the tests hold it to, and as fast forward; its
+    backward takes a ninth of the time on a CPU. As precise as its weights [k k 3 3], also where
+    convolutions are bf16.
     """
     (b, k, h, w), n = maps.shape, len(dilations)
     maps, offsets, masks = (x.to(weights[0].dtype) for x in (maps, offsets, masks))
@@ -349,16 +428,26 @@ def modulated_deform(
     taps = torch.cartesian_prod(*[torch.arange(-1, 2, device=maps.device)] * 2)[..., None, None]
     spread = torch.stack([d * taps for d in dilations])[:, None]
     y, x = (offsets + (places + spread)).unbind(4)
-    grid = torch.stack((x * (2 / (w - 1)) - 1, y * (2 / (h - 1)) - 1), -1).transpose(1, 2).reshape(b * k, -1, w, 2)
-    read = F.grid_sample(maps.reshape(b * k, 1, h, w), grid, align_corners=True).view(b, k, n, 9, h, w)
+    grid = (
+        torch.stack((x * (2 / (w - 1)) - 1, y * (2 / (h - 1)) - 1), -1)
+        .transpose(1, 2)
+        .reshape(b * k, -1, w, 2)
+    )
+    read = F.grid_sample(maps.reshape(b * k, 1, h, w), grid, align_corners=True).view(
+        b, k, n, 9, h, w
+    )
     read = (read.transpose(1, 2) * masks).reshape(b, n, k * 9, h * w)
-    return (torch.stack(list(weights)).flatten(2) @ read + torch.stack(list(biases))[..., None]).unflatten(-1, (h, w))
+    return (
+        torch.stack(list(weights)).flatten(2) @ read + torch.stack(list(biases))[..., None]
+    ).unflatten(-1, (h, w))
 
 
 class Refine(nn.Module):
-    """OTPose Sec. III-C: offsets and modulation masks out of both branches move the flow's maps, once a dilation; their mean.
+    """OTPose Sec. III-C: offsets and modulation masks out of both branches move the flow's maps,
+    once a dilation; their mean.
 
-    Taps `offsets` and `modulation` hold all dilations: (dy, dx) px of each joint's nine taps, row by row.
+    Taps `offsets` and `modulation` hold all dilations: (dy, dx) px of each joint's nine taps, row
+    by row.
     """
 
     def __init__(self, config: OTPoseConfig, joints: int | None = None):
@@ -368,10 +457,14 @@ class Refine(nn.Module):
         self.combine = steps_blocks((len(config.branches) + 1) * k, wide, config.refine_blocks)
 
         def dilated(out: int) -> nn.ModuleList:
-            return nn.ModuleList(nn.Conv2d(wide, out, 3, padding=d, dilation=d, bias=False) for d in config.dilations)
+            return nn.ModuleList(
+                nn.Conv2d(wide, out, 3, padding=d, dilation=d, bias=False) for d in config.dilations
+            )
 
         self.offset, self.mask = dilated(18 * k), dilated(9 * k)
-        self.weight = nn.ParameterList(nn.Parameter(torch.empty(k, k, 3, 3)) for _ in config.dilations)
+        self.weight = nn.ParameterList(
+            nn.Parameter(torch.empty(k, k, 3, 3)) for _ in config.dilations
+        )
         self.bias = nn.ParameterList(nn.Parameter(torch.zeros(k)) for _ in config.dilations)
         for weight in self.weight:
             nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
@@ -389,34 +482,51 @@ class Refine(nn.Module):
         masks = torch.stack([conv(mixed) for conv in self.mask], 1).unflatten(2, (k, 9))
         masks = masks.sigmoid() if self.config.sigmoid else masks
         offsets, masks = self.offsets(offsets), self.modulation(masks)
-        warped = modulated_deform(maps, offsets, masks, self.config.dilations, list(self.weight), list(self.bias))
+        warped = modulated_deform(
+            maps, offsets, masks, self.config.dilations, list(self.weight), list(self.bias)
+        )
         return self.warped(warped).mean(1)
 
 
-# --- the model ----------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 def branch_features(kind: str, exchanged: bool = False) -> tuple[tuple[str, str], ...]:
-    """("mask", "flow" or "psi", kind of flow) of a branch's eight features of a joint, in order. OTPose Eq. 4."""
+    """("mask", "flow" or "psi", kind of flow) of a branch's eight features of a joint, in order.
+    OTPose Eq. 4.
+    """
     two = ("close", "far") if exchanged and kind == "sub" else ("far", "close")
     around = (kind, *two)
-    return (("mask", "total"), ("psi", "total"), *(("flow", n) for n in around), *(("mask", n) for n in around))
+    return (
+        ("mask", "total"),
+        ("psi", "total"),
+        *(("flow", n) for n in around),
+        *(("mask", n) for n in around),
+    )
 
 
 class OTPose(nn.Module):
-    """The estimator: five crops of a person, or five heatmaps of any estimator, to the heatmaps of the middle one."""
+    """The estimator: five crops of a person, or five heatmaps of any estimator, to the heatmaps
+    of the middle one.
+    """
 
     def __init__(self, config: OTPoseConfig = OTPoseConfig(), pretrained: bool = False):
         super().__init__()
         self.config, k = config, config.joints
         backbone = Backbone(config.backbone, config.size, config.widths, config.depths, pretrained)
-        self.maps = KeypointMaps(backbone, HeatmapHead(backbone.channels, k, config.deconv, std=HEATMAP_STD))
+        self.maps = KeypointMaps(
+            backbone, HeatmapHead(backbone.channels, k, config.deconv, std=HEATMAP_STD)
+        )
         if self.maps.grid != config.grid:
-            raise BadParameter(f"{config.backbone} gives maps of {self.maps.grid}, {config.grid} expected")
+            raise BadParameter(
+                f"{config.backbone} gives maps of {self.maps.grid}, {config.grid} expected"
+            )
         self.flow = nn.ModuleDict({kind: Tap("b joint y x") for kind in FLOWS})
         self.mask = nn.ModuleDict({kind: Tap("b joint y x") for kind in FLOWS})
         self.occlusion = (
-            Encoder(k, config.occlusion_layers, config.occlusion_heads, config) if config.occlusion_encoder else None
+            Encoder(k, config.occlusion_layers, config.occlusion_heads, config)
+            if config.occlusion_encoder
+            else None
         )
         self.psi = Tap("b joint y x") if config.occlusion_encoder else None
         channels = k * N_FEATURES
@@ -443,11 +553,16 @@ class OTPose(nn.Module):
 
     @property
     def channels(self) -> dict[str, list[tuple[str, str]]]:
-        """Branch -> (joint, feature) of each channel of its encoder, as "left_wrist", "mask.total"."""
+        """Branch -> (joint, feature) of each channel of its encoder, as "left_wrist",
+        "mask.total".
+        """
         names = skeleton(self.config.skeleton).joints
         features = {n: branch_features(n, self.config.exchanged) for n in self.config.branches}
         label = {("psi", "total"): "psi"}
-        return {n: [(joint, label.get(f, ".".join(f))) for joint in names for f in features[n]] for n in features}
+        return {
+            n: [(joint, label.get(f, ".".join(f))) for joint in names for f in features[n]]
+            for n in features
+        }
 
     def heatmaps_of(self, images: Float[Tensor, "b 5 3 h w"]) -> Float[Tensor, "b 5 k hh ww"]:
         """The single-frame estimator's maps of every crop."""
@@ -461,11 +576,13 @@ class OTPose(nn.Module):
         weights: Num[Tensor, "b k"] | None = None,
         distance: Num[Tensor, "b 5"] | None = None,
     ) -> dict[str, Tensor]:
-        """ "heatmaps" of the key frame, "rough" [b 5 k hh ww] of the single-frame estimator and "psi".
+        """ "heatmaps" of the key frame, "rough" [b 5 k hh ww] of the single-frame estimator and
+        "psi".
 
-        images: normalised crops of t-2 ... t+2, or instead heatmaps of any estimator on this grid. With labels of the key
-        frame (px) and their weights there are "loss.prediction" and "loss.occlusion" (Eq. 8). distance: of the frames from
-        the key frame, in frames; by default 2, 1, 0, 1, 2.
+        images: normalised crops of t-2 ... t+2, or instead heatmaps of any estimator on this grid.
+        With labels of the key frame (px) and their weights there are "loss.prediction" and
+        "loss.occlusion" (Eq. 8). distance: of the frames from the key frame, in frames; by default
+        2, 1, 0, 1, 2.
         """
         config = self.config
         if (images is None) == (heatmaps is None):
@@ -475,22 +592,31 @@ class OTPose(nn.Module):
         distance = self.distance[None] if distance is None else distance
         flows = {n: self.flow[n](x) for n, x in keypoint_flows(used, distance).items()}
         masks = {n: self.mask[n](x) for n, x in occlusion_masks(flows).items()}
-        psi = masks["total"] if self.occlusion is None else self.psi(self.occlusion(flows["total"]))  # Eq. 3
+        # Eq. 3
+        psi = masks["total"] if self.occlusion is None else self.psi(self.occlusion(flows["total"]))
         known = {"mask": masks, "flow": flows, "psi": {"total": psi}}
         encoded = []
         for n, encoder in self.branch.items():  # Eq. 4
             features = [known[what][kind] for what, kind in branch_features(n, config.exchanged)]
             z = encoder(torch.stack(features, 2).flatten(1, 2))  # joint by joint
             encoded.append(self.phi[n](self.head[n](z)))
-        found = {"heatmaps": self.out(self.refine(flows["total"], encoded)), "rough": rough, "psi": psi}
+        found = {
+            "heatmaps": self.out(self.refine(flows["total"], encoded)),
+            "rough": rough,
+            "psi": psi,
+        }
         if xy_crop is not None:
             weights = torch.ones_like(xy_crop[..., 0]) if weights is None else weights
             at = codecs.transform(self.to_heatmap, xy_crop)
-            truth = codecs.encode_heatmaps(at, weights, config.grid, config.sigma, config.alignment == "msra")
+            truth = codecs.encode_heatmaps(
+                at, weights, config.grid, config.sigma, config.alignment == "msra"
+            )
             found |= self.losses(found, truth, weights, flows["total"], masks["total"])
         return found
 
-    def decode(self, found: Mapping[str, Tensor]) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
+    def decode(
+        self, found: Mapping[str, Tensor]
+    ) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
         """`xy_crop` px and confidence."""
         xy, confidence = codecs.decode_heatmaps(found["heatmaps"])
         return codecs.transform(self.to_crop, xy), confidence
@@ -504,10 +630,16 @@ class OTPose(nn.Module):
             errors = released_errors(found["heatmaps"], truth, weights, found["rough"][:, 2])
             losses = {"loss.prediction": released_loss(errors)}
             if self.occlusion is not None:
-                losses["loss.occlusion"] = released_loss(released_errors(found["psi"], label, weights))
+                losses["loss.occlusion"] = released_loss(
+                    released_errors(found["psi"], label, weights)
+                )
             return losses
         each = 1 / config.joints
-        losses = {"loss.prediction": N_FEATURES * each * codecs.heatmap_loss(found["heatmaps"], truth, weights)}
+        losses = {
+            "loss.prediction": N_FEATURES
+            * each
+            * codecs.heatmap_loss(found["heatmaps"], truth, weights)
+        }
         if self.occlusion is not None:
             losses["loss.occlusion"] = each * codecs.heatmap_loss(found["psi"], label, weights)
         return losses

@@ -1,9 +1,10 @@
 """PORT: a transformer over joints that fills in the ones that a detector could not see.
 
-Chi, Chi, Chan, Ramani: Pose Relation Transformer Refine Occlusions for Human Pose Estimation (ICRA 2023).
-Equations 1 and 2 (heatmap to joint and confidence) stand in `workbench.codecs`; Eq. 3 only defines masked language modelling.
-Coordinates here are normalised poses (a few units across); `workbench.predict` maps px in and out.
-The authors never released the model; where the paper is silent the choice is marked.
+Chi, Chi, Chan, Ramani: Pose Relation Transformer Refine Occlusions for Human Pose Estimation (ICRA
+2023). Equations 1 and 2 (heatmap to joint and confidence) stand in `workbench.codecs`; Eq. 3 only
+defines masked language modelling. Coordinates here are normalised poses (a few units across);
+`workbench.predict` maps px in and out. The authors never released the model; where the paper is
+silent the choice is marked.
 """
 
 from __future__ import annotations
@@ -30,40 +31,54 @@ class PortConfig:
     dim: int = 64  # D, PORT Sec. IV-B
     depth: int = 4  # L, PORT Sec. IV-B
     heads: int = 4  # PORT Sec. IV-B
-    head_dim: int = 64  # unstated; ours: Eq. 7 divides by sqrt(D); heads of width D give Table II's 0.5 M parameters
+    # unstated; ours: Eq. 7 divides by sqrt(D); heads of width D give Table II's 0.5 M parameters
+    head_dim: int = 64
     mlp_ratio: int = 2  # unstated; ours: with the two lines around it, 0.52 M
-    exponents: tuple[int, ...] = (1, 2)  # K, PORT Sec. IV-B; () is the plain linear layer of Table III
-    shared_weight: bool = False  # one W for all powers as Eq. 4 prints it; False: one for each, see the ledger
+    # K, PORT Sec. IV-B; () is the plain linear layer of Table III
+    exponents: tuple[int, ...] = (1, 2)
+    # one W for all powers as Eq. 4 prints it; False: one for each, see the ledger
+    shared_weight: bool = False
     se: bool = True  # PORT Eq. 10
     se_reduction: int = 4  # unstated; ours
-    leak_free: bool = False  # remove masked joints before Eq. 5 mixes neighbours; the paper's embedding leaks
-    denoise: bool = False  # masked joints keep their noisy coordinates: the mask embedding is added, not put in
+    # remove masked joints before Eq. 5 mixes neighbours; the paper's embedding leaks
+    leak_free: bool = False
+    # masked joints keep their noisy coordinates: the mask embedding is added, not put in
+    denoise: bool = False
     residual: bool = False  # predict an offset from the input instead of a position
     confidence: bool = False  # the detector's confidence is a third input channel beside x and y
-    frame: str = "visible"  # unstated; ours: poses are normalised by their unmasked joints, or weighted by "confidence"
+    # unstated; ours: poses are normalised by their unmasked joints, or weighted by "confidence"
+    frame: str = "visible"
 
     def __post_init__(self):
         if any(k < 1 for k in self.exponents):
             raise BadParameter(
-                f"exponents {self.exponents} must be 1 or more", remedy="use () for a plain linear layer"
+                f"exponents {self.exponents} must be 1 or more",
+                remedy="use () for a plain linear layer",
             )
         if self.leak_free and (self.denoise or self.residual):
             raise BadParameter(
-                "leak_free hides masked coordinates, denoise and residual use them", remedy="choose one or the other"
+                "leak_free hides masked coordinates, denoise and residual use them",
+                remedy="choose one or the other",
             )
         if self.frame not in ("visible", "confidence"):
             raise BadParameter(f"frame is {self.frame!r}", remedy="choose visible or confidence")
 
 
 def normalised_adjacency(adjacency: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
-    """D^-1/2 (A + I) D^-1/2: the symmetric normalisation of PORT Sec. III-B (Kipf and Welling 2017)."""
+    """D^-1/2 (A + I) D^-1/2: the symmetric normalisation of PORT Sec. III-B (Kipf and Welling
+    2017).
+    """
     a = adjacency + torch.eye(len(adjacency), dtype=adjacency.dtype, device=adjacency.device)
     inverse_root = a.sum(-1).rsqrt()
     return inverse_root[:, None] * a * inverse_root
 
 
-def adjacency_powers(adjacency: Float[Tensor, "n n"], exponents: Sequence[int]) -> Float[Tensor, "p n n"]:
-    """Powers of the normalised adjacency; the identity alone for no exponents, which makes MSGC a linear layer."""
+def adjacency_powers(
+    adjacency: Float[Tensor, "n n"], exponents: Sequence[int]
+) -> Float[Tensor, "p n n"]:
+    """Powers of the normalised adjacency; the identity alone for no exponents, which makes MSGC
+    a linear layer.
+    """
     a = normalised_adjacency(adjacency)
     return torch.stack([torch.linalg.matrix_power(a, k) for k in exponents or (0,)])
 
@@ -79,7 +94,8 @@ def msgc(
     The paper prints one W for all k; pass it expanded over p. The bias is ours.
     """
     mixed = torch.einsum("pnm,bmc->bnpc", powers / len(powers), x)
-    return F.linear(mixed.flatten(-2), weight.flatten(0, 1).T, bias)  # one product over (k, channel)
+    # one product over (k, channel)
+    return F.linear(mixed.flatten(-2), weight.flatten(0, 1).T, bias)
 
 
 def leak_free_embedding(
@@ -88,10 +104,14 @@ def leak_free_embedding(
     weight: Float[Tensor, "p c d"],
     mask: Bool[Tensor, "b n"],
 ) -> Float[Tensor, "b n d"]:
-    """Eq. 5 over visible neighbours only: each row is rescaled to the weight it would have had.  # ours, not the paper's"""
+    """Eq. 5 over visible neighbours only: each row is rescaled to the weight it would have had.
+    # ours, not the paper's
+    """
     seen = (~mask)[..., None].to(x.dtype)
     left = torch.einsum("pnm,bmo->bnp", powers, seen)
-    rescale = torch.where(left > 1e-6, powers.sum(-1).T / left.clamp_min(1e-6), torch.zeros_like(left))
+    rescale = torch.where(
+        left > 1e-6, powers.sum(-1).T / left.clamp_min(1e-6), torch.zeros_like(left)
+    )
     mixed = torch.einsum("pnm,bmc->bnpc", powers, x * seen) * rescale[..., None] / len(powers)
     return F.linear(mixed.flatten(-2), weight.flatten(0, 1).T)
 
@@ -106,21 +126,29 @@ def masked_joint_nll(
 ) -> Float[Tensor, ""]:
     """Squared distance averaged over the masked joints of the batch. PORT Eq. 12.
 
-    As printed: the negative Gaussian log-likelihood up to constants, sigma = 1 in the units of the coordinates.
+    As printed: the negative Gaussian log-likelihood up to constants, sigma = 1 in the units of the
+    coordinates.
     """
     squared = (recon - truth).square().sum(-1)
     return (squared * mask).sum() / mask.sum().clamp_min(1)
 
 
 def masked_joint_distance(
-    recon: Float[Tensor, "b n 2"], truth: Float[Tensor, "b n 2"], mask: Bool[Tensor, "b n"], smooth: float = 0.01
+    recon: Float[Tensor, "b n 2"],
+    truth: Float[Tensor, "b n 2"],
+    mask: Bool[Tensor, "b n"],
+    smooth: float = 0.01,
 ) -> Float[Tensor, ""]:
-    """Distance (not squared) averaged over the masked joints, smooth at 0: far misses count less.  # ours, not the paper's"""
+    """Distance (not squared) averaged over the masked joints, smooth at 0: far misses count
+    less.  # ours, not the paper's
+    """
     distance = ((recon - truth).square().sum(-1) + smooth**2).sqrt()
     return (distance * mask).sum() / mask.sum().clamp_min(1)
 
 
-def occluded_joints(confidence: Float[Tensor, "b n"], delta: float | Float[Tensor, "n"]) -> Bool[Tensor, "b n"]:
+def occluded_joints(
+    confidence: Float[Tensor, "b n"], delta: float | Float[Tensor, "n"]
+) -> Bool[Tensor, "b n"]:
     """m_n: joints whose confidence is below delta. PORT Eq. 13."""
     return confidence < delta
 
@@ -151,7 +179,9 @@ class MSGC(nn.Module):
 
 
 class JointEmbedding(nn.Module):
-    """PORT Eq. 5 and the mask embedding of Sec. III-D; x holds x, y and, if so configured, the confidence."""
+    """PORT Eq. 5 and the mask embedding of Sec. III-D; x holds x, y and, if so configured, the
+    confidence.
+    """
 
     def __init__(self, powers: Tensor, config: PortConfig):
         super().__init__()
@@ -160,7 +190,9 @@ class JointEmbedding(nn.Module):
         self.mask_embedding = nn.Parameter(torch.randn(config.dim) * 0.02)
         self.out = Tap("b joint channel")
 
-    def forward(self, x: Float[Tensor, "b n c"], mask: Bool[Tensor, "b n"]) -> Float[Tensor, "b n d"]:
+    def forward(
+        self, x: Float[Tensor, "b n c"], mask: Bool[Tensor, "b n"]
+    ) -> Float[Tensor, "b n d"]:
         p = self.project
         if self.leak_free:
             z = leak_free_embedding(p.powers, x, p.expanded_weight(), mask) + p.bias
@@ -172,7 +204,9 @@ class JointEmbedding(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """PORT Eq. 6 to 9: Q, K, V by graph convolution, multi-head attention, MLP; layer norm before each."""
+    """PORT Eq. 6 to 9: Q, K, V by graph convolution, multi-head attention, MLP; layer norm
+    before each.
+    """
 
     def __init__(self, powers: Tensor, config: PortConfig):
         super().__init__()
@@ -202,7 +236,12 @@ class RegressionHead(nn.Module):
         super().__init__()
         hidden = max(config.dim // config.se_reduction, 1)
         self.excite = (
-            nn.Sequential(nn.Linear(config.dim, hidden), nn.ReLU(), nn.Linear(hidden, config.dim), nn.Sigmoid())
+            nn.Sequential(
+                nn.Linear(config.dim, hidden),
+                nn.ReLU(),
+                nn.Linear(hidden, config.dim),
+                nn.Sigmoid(),
+            )
             if config.se
             else None
         )
@@ -221,7 +260,9 @@ class Port(nn.Module):
     def __init__(self, config: PortConfig = PortConfig()):
         super().__init__()
         self.config = config
-        powers = adjacency_powers(torch.tensor(skeleton(config.skeleton).adjacency), config.exponents)
+        powers = adjacency_powers(
+            torch.tensor(skeleton(config.skeleton).adjacency), config.exponents
+        )
         self.embedding = JointEmbedding(powers, config)
         self.encoder = nn.ModuleList(EncoderLayer(powers, config) for _ in range(config.depth))
         self.head = RegressionHead(config)
@@ -236,9 +277,10 @@ class Port(nn.Module):
     ) -> dict[str, Tensor]:
         """Reconstructs every joint from the unmasked ones.
 
-        xy: normalised coordinates; mask: True where the joint is hidden from the model (or, with `denoise`, known to be
-        unreliable); confidence: the detector's, used where the configuration says so (absent: 0 where masked, else 1).
-        Returns "xy" and, when the truth is given, "loss.nll" (Eq. 12) and "loss.distance".
+        xy: normalised coordinates; mask: True where the joint is hidden from the model (or, with
+        `denoise`, known to be unreliable); confidence: the detector's, used where the configuration
+        says so (absent: 0 where masked, else 1). Returns "xy" and, when the truth is given,
+        "loss.nll" (Eq. 12) and "loss.distance".
         """
         x = xy
         if self.config.confidence:

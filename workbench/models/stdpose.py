@@ -1,12 +1,14 @@
-"""STDPose: three frames' features are fused and their heatmaps merged, a mask of what moves stresses the maps, and heatmap
-tokens attend to image tokens to give the key frame's joints.
+"""STDPose: three frames' features are fused and their heatmaps merged, a mask of what moves
+stresses the maps, and heatmap tokens attend to image tokens to give the key frame's joints.
 
-Jiao, Wang, Wu, Fan, Liu, Xu, Wu: SpatioTemporal Learning for Human Pose Estimation in Sparsely-Labeled Videos (AAAI 2025).
-No program was released. Frames stand in the order left, key, right; maps lie in heatmap space.
+Jiao, Wang, Wu, Fan, Liu, Xu, Wu: SpatioTemporal Learning for Human Pose Estimation in
+Sparsely-Labeled Videos (AAAI 2025). No program was released. Frames stand in the order left, key,
+right; maps lie in heatmap space.
 
-One model serves both tasks. Estimation: three pictures. Propagation: the annotations of the left and right frame are given
-too, and their Gaussians take the place of the maps that the network itself made of those two frames, joint by joint; nothing
-else changes. The paper gives annotations at inference alone (Sec. 4.2); training may give them or not.
+One model serves both tasks. Estimation: three pictures. Propagation: the annotations of the left
+and right frame are given too, and their Gaussians take the place of the maps that the network
+itself made of those two frames, joint by joint; nothing else changes. The paper gives annotations
+at inference alone (Sec. 4.2); training may give them or not.
 """
 
 from __future__ import annotations
@@ -34,20 +36,24 @@ RIDGE = 1e-3  # added to variances of 1 where information is counted  # unstated
 
 @dataclass(frozen=True)
 class STDPoseConfig:
-    """`STDPoseConfig()` is the paper's; 384 x 288 and 224 x 168 (height x width, Table 6) are other sizes.
+    """`STDPoseConfig()` is the paper's; 384 x 288 and 224 x 168 (height x width, Table 6) are other
+    sizes.
 
-    16 does not divide 168: crops are padded to `padded` by zeros on the right and below, which the heatmaps cover too.
+    16 does not divide 168: crops are padded to `padded` by zeros on the right and below, which the
+    heatmaps cover too.
     """
 
     skeleton: str = "posetrack15"
     size: tuple[int, int] = (192, 256)  # (width, height) px of the crops; Sec. 4.1
-    backbone: str = "vit_base_patch16_224"  # a standard ViT, Sec. 4.1; its size is  # unstated; ours
+    # a standard ViT, Sec. 4.1; its size is  # unstated; ours
+    backbone: str = "vit_base_patch16_224"
     widths: tuple[int, ...] = ()  # another size than timm's, see `backbones.Backbone`
     depths: tuple[int, ...] = ()
     token_channels: int | None = (
         None  # of image tokens cut from a backbone's finer maps, such as HRNet's; None: ViT's own
     )
-    frozen: bool = False  # backbone and its head stay as they are in training: they know poses already
+    # backbone and its head stay as they are in training: they know poses already
+    frozen: bool = False
     deconv: tuple[int, ...] = (256, 256)  # two layers of upsampling, Eq. 13; ViTPose's classic head
     sigma: float = 2.0  # heatmap px, of labels and annotations  # unstated; ours, ViTPose's
     alignment: str = "udp"  # of heatmaps in the crop  # unstated; ours, ViTPose's
@@ -69,18 +75,24 @@ class STDPoseConfig:
     alpha: float = 0.1  # Eq. 11, Sec. 4.1
     beta: float = 0.01
     mi_channels: int = 64  # directions of features that information is counted in  # unstated; ours
-    # of a loss on the key frame's own heatmaps, for backbones that do not know poses; Eq. 5 has none
+    # of a loss on the key frame's own heatmaps, for backbones that do not know poses; Eq. 5 has
+    # none
     frame_weight: float = 0.0
 
     def __post_init__(self):
         if self.tff and self.tks and not self.stda:
             raise BadParameter(
-                "TFF and TKS without STDA", remedy="switch STDA on, which joins them, or one of them off"
+                "TFF and TKS without STDA",
+                remedy="switch STDA on, which joins them, or one of them off",
             )
         if self.dam and not self.stda:
-            raise BadParameter("a mask without STDA, which uses it", remedy="switch both on or both off")
+            raise BadParameter(
+                "a mask without STDA, which uses it", remedy="switch both on or both off"
+            )
         if self.mi and not (self.tff or self.tks):
-            raise BadParameter("information of nothing fused", remedy="switch TFF or TKS on, or the objective off")
+            raise BadParameter(
+                "information of nothing fused", remedy="switch TFF or TKS on, or the objective off"
+            )
 
     @property
     def joints(self) -> int:
@@ -99,49 +111,62 @@ class STDPoseConfig:
 
 
 TABLE_4 = {  # row -> fields; (f) is the whole model
-    "a": {"tff": False, "tks": False, "stda": False, "dam": False, "mi": False},  # the key frame's own heatmaps
-    "b": {"tks": False, "stda": False, "dam": False, "mi": False},  # the head reads the fused feature
-    "c": {"tff": False, "stda": False, "dam": False, "mi": False},  # the merged heatmaps are the result
+    # the key frame's own heatmaps
+    "a": {"tff": False, "tks": False, "stda": False, "dam": False, "mi": False},
+    # the head reads the fused feature
+    "b": {"tks": False, "stda": False, "dam": False, "mi": False},
+    # the merged heatmaps are the result
+    "c": {"tff": False, "stda": False, "dam": False, "mi": False},
     "d": {"dam": False, "mi": False},
     "e": {"mi": False},
     "f": {},
 }
 
 
-# --- equations ----------------------------------------------------------------------------------------------------
+# --- equations ------------------------------------------------------------------------------------
 
 
-def modified_sigmoid(x: Float[Tensor, "*s"], k: float = 1.5, theta: float = 0.5) -> Float[Tensor, "*s"]:
-    """1 / (1 + exp(-k (|x| - theta))): small but not 0 at rest, alike for both signs. STDPose Eq. 3."""
+def modified_sigmoid(
+    x: Float[Tensor, "*s"], k: float = 1.5, theta: float = 0.5
+) -> Float[Tensor, "*s"]:
+    """1 / (1 + exp(-k (|x| - theta))): small but not 0 at rest, alike for both signs. STDPose
+    Eq. 3.
+    """
     return torch.sigmoid(k * (x.abs() - theta))
 
 
 def residuals(frames: Float[Tensor, "b 3 k h w"]) -> Float[Tensor, "b 2 k h w"]:
-    """Forward and backward pose residual: the key frame's heatmaps minus the left's, and minus the right's. STDPose Sec. 3.2.
+    """Forward and backward pose residual: the key frame's heatmaps minus the left's, and minus the
+    right's. STDPose Sec. 3.2.
 
-    Which is subtracted from which is not said, and the modified sigmoid does not care.  # unstated; ours
+    Which is subtracted from which is not said, and the modified sigmoid does not care.  # unstated;
+    ours
     """
     return frames[:, 1:2] - frames[:, ::2]
 
 
 def distance_weights(distance: Num[Tensor, "b 2"]) -> Float[Tensor, "b 2"]:
-    """Weights of left and right frame, sum 2: the nearer counts for more, in proportion, as DCPose has it.
+    """Weights of left and right frame, sum 2: the nearer counts for more, in proportion, as DCPose
+    has it.
 
-    1 and 1 where both are as far, also where one is missing and stands 0 frames away: its residual says nothing.
-    # unstated; ours
+    1 and 1 where both are as far, also where one is missing and stands 0 frames away: its residual
+    says nothing. # unstated; ours
     """
     total = distance.sum(1, keepdim=True)
-    return torch.where((distance > 0).all(1, keepdim=True), 2 * distance.flip(1) / total.clamp_min(1), 1.0)
+    return torch.where(
+        (distance > 0).all(1, keepdim=True), 2 * distance.flip(1) / total.clamp_min(1), 1.0
+    )
 
 
 def gaussian_information(x: Float[Tensor, "b n d"], y: Float[Tensor, "b n e"]) -> Float[Tensor, ""]:
-    """Mutual information of x and y in nats, from b independent pairs at each of n places: that of Gaussians with their
-    correlations. STDPose Eq. 7.
+    """Mutual information of x and y in nats, from b independent pairs at each of n places: that of
+    Gaussians with their correlations. STDPose Eq. 7.
 
-    Places have means of their own and share one covariance; scales do not matter. What correlations do not tell is not
-    counted. What chance adds to correlations of few pairs is taken off: the mean over many estimates is the truth where
-    pairs are Gaussian, an estimate of nothing may fall below 0. `RIDGE` bounds what one direction can hold to 3.1 nats.
-    0 where the pairs are too few for their covariance.
+    Places have means of their own and share one covariance; scales do not matter. What correlations
+    do not tell is not counted. What chance adds to correlations of few pairs is taken off: the mean
+    over many estimates is the truth where pairs are Gaussian, an estimate of nothing may fall below
+    0. `RIDGE` bounds what one direction can hold to 3.1 nats. 0 where the pairs are too few for
+    their covariance.
     """
     b, n, d = x.shape
     e, known = y.shape[-1], (b - 1) * n
@@ -160,15 +185,17 @@ def gaussian_information(x: Float[Tensor, "b n d"], y: Float[Tensor, "b n e"]) -
     return entropy(slice(d)) + entropy(slice(d, None)) - entropy(slice(None))
 
 
-# --- mutual information -------------------------------------------------------------------------------------------
+# --- mutual information ---------------------------------------------------------------------------
 
 
 class MutualInformation(nn.Module):
-    """STDPose Eq. 11, whose estimator the paper does not name: `gaussian_information`.  # unstated; ours
+    """STDPose Eq. 11, whose estimator the paper does not name: `gaussian_information`.  # unstated;
+    ours
 
-    Information is counted at every token's place, between people of the batch (as in Hjelm et al. 2018): heatmaps and
-    labels are averaged over the token's patch, features are seen in fixed random directions (k-sliced information, Goldfeld
-    et al. 2022). The key frame's own feature and heatmaps stand still. Nothing is learned here.
+    Information is counted at every token's place, between people of the batch (as in Hjelm et al.
+    2018): heatmaps and labels are averaged over the token's patch, features are seen in fixed
+    random directions (k-sliced information, Goldfeld et al. 2022). The key frame's own feature and
+    heatmaps stand still. Nothing is learned here.
     """
 
     def __init__(self, channels: int, config: STDPoseConfig):
@@ -205,11 +232,12 @@ class MutualInformation(nn.Module):
         return losses
 
 
-# --- spatiotemporal representation encoder ------------------------------------------------------------------------
+# --- spatiotemporal representation encoder --------------------------------------------------------
 
 
 class TemporalFeatureFusion(nn.Module):
-    """TFF, STDPose Sec. 3.1: tokens of all frames attend to each other, an MLP makes one token of a place's three.
+    """TFF, STDPose Sec. 3.1: tokens of all frames attend to each other, an MLP makes one token of a
+    place's three.
 
     The attention is timm's, with the fused kernel, over three times as many tokens as a frame has.
     """
@@ -217,9 +245,14 @@ class TemporalFeatureFusion(nn.Module):
     def __init__(self, channels: int, tokens: int, config: STDPoseConfig):
         super().__init__()
         self.position = nn.Parameter(0.02 * torch.randn(3, tokens, channels))
-        layers = (Block(channels, config.heads, config.mlp_ratio, qkv_bias=True) for _ in range(config.layers))
+        layers = (
+            Block(channels, config.heads, config.mlp_ratio, qkv_bias=True)
+            for _ in range(config.layers)
+        )
         self.blocks, self.norm = nn.Sequential(*layers), nn.LayerNorm(channels)
-        self.mlp = nn.Sequential(nn.Linear(3 * channels, channels), nn.GELU(), nn.Linear(channels, channels))
+        self.mlp = nn.Sequential(
+            nn.Linear(3 * channels, channels), nn.GELU(), nn.Linear(channels, channels)
+        )
         self.out = Tap("b channel y x")
 
     def forward(self, features: Float[Tensor, "b 3 c y x"]) -> Float[Tensor, "b c y x"]:
@@ -240,7 +273,8 @@ def conv_block(channels: int, hidden: int, out: int, groups: int = 1) -> nn.Sequ
 
 
 class TemporalKeypointsSynthesis(nn.Module):
-    """TKS, STDPose Eq. 6: each joint by itself in time, then all joints, then these beside the three frames.
+    """TKS, STDPose Eq. 6: each joint by itself in time, then all joints, then these beside the
+    three frames.
 
     Every joint has its own convolutions in time; they are groups of one.
     """
@@ -258,14 +292,15 @@ class TemporalKeypointsSynthesis(nn.Module):
         return self.out(self.synthesis(torch.cat((space, frames.flatten(1, 2)), 1)))
 
 
-# --- pose decoder -------------------------------------------------------------------------------------------------
+# --- pose decoder ---------------------------------------------------------------------------------
 
 
 class DynamicAwareMask(nn.Module):
-    """DAM, STDPose Sec. 3.2: both residuals, activated (Eq. 3), each to one channel, added with weights, and a softmax.
+    """DAM, STDPose Sec. 3.2: both residuals, activated (Eq. 3), each to one channel, added with
+    weights, and a softmax.
 
-    One 1 x 1 convolution serves both directions and begins as the sum over joints; the softmax runs over the pixels.
-    # unstated; ours
+    One 1 x 1 convolution serves both directions and begins as the sum over joints; the softmax runs
+    over the pixels. # unstated; ours
     """
 
     def __init__(self, config: STDPoseConfig):
@@ -281,8 +316,12 @@ class DynamicAwareMask(nn.Module):
     def forward(
         self, frames: Float[Tensor, "b 3 k h w"], distance: Num[Tensor, "b 2"] | None = None
     ) -> Float[Tensor, "b h w"]:
-        """M, which sums to 1. distance: of the left and right frame from the key frame, see `distance_weights`."""
-        active = self.active(modified_sigmoid(self.residual(residuals(frames)), self.config.k, self.config.theta))
+        """M, which sums to 1. distance: of the left and right frame from the key frame, see
+        `distance_weights`.
+        """
+        active = self.active(
+            modified_sigmoid(self.residual(residuals(frames)), self.config.k, self.config.theta)
+        )
         motion = self.compress(active.flatten(0, 1)).unflatten(0, active.shape[:2]).squeeze(2)
         weights = self.weights if distance is None else self.weights * distance_weights(distance)
         logits = self.logits((motion * weights.to(motion)[..., None, None]).sum(1))
@@ -290,7 +329,8 @@ class DynamicAwareMask(nn.Module):
 
 
 class PoseAggregation(nn.Module):
-    """PA, STDPose Sec. 3.2: self-attention, cross-attention to image tokens (Eq. 12) and an MLP, a norm before each.
+    """PA, STDPose Sec. 3.2: self-attention, cross-attention to image tokens (Eq. 12) and an MLP, a
+    norm before each.
 
     Eq. 12 is each head's, with the D of a head. The biases are ours.  # unstated; ours
     """
@@ -299,12 +339,18 @@ class PoseAggregation(nn.Module):
         super().__init__()
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(channels) for _ in range(3))
         self.self_attention = MultiheadAttention(channels, config.heads, "b head token token")
-        self.cross_attention = MultiheadAttention(channels, config.heads, "b head token image_token")
+        self.cross_attention = MultiheadAttention(
+            channels, config.heads, "b head token image_token"
+        )
         hidden = config.mlp_ratio * channels
-        self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels))
+        self.mlp = nn.Sequential(
+            nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels)
+        )
         self.out = Tap("b token channel")
 
-    def forward(self, z: Float[Tensor, "b n c"], image: Float[Tensor, "b m c"]) -> Float[Tensor, "b n c"]:
+    def forward(
+        self, z: Float[Tensor, "b n c"], image: Float[Tensor, "b m c"]
+    ) -> Float[Tensor, "b n c"]:
         x = self.norm1(z)
         z = z + self.self_attention(x, x, x)
         z = z + self.cross_attention(self.norm2(z), image, image)
@@ -312,10 +358,12 @@ class PoseAggregation(nn.Module):
 
 
 class SpatioTemporalDynamicsAggregation(nn.Module):
-    """STDA, STDPose Eq. 13. A token is a patch of the heatmaps where the backbone has one of the picture.
+    """STDA, STDPose Eq. 13. A token is a patch of the heatmaps where the backbone has one of the
+    picture.
 
-    M is multiplied by the number of pixels, so that an even mask is 1: a factor that E_patch, being linear, could learn as
-    well, but not soon. Norms on the image tokens and before the head are ours.  # unstated; ours
+    M is multiplied by the number of pixels, so that an even mask is 1: a factor that E_patch, being
+    linear, could learn as well, but not soon. Norms on the image tokens and before the head are
+    ours.  # unstated; ours
     """
 
     def __init__(self, channels: int, tokens: int, config: STDPoseConfig):
@@ -344,39 +392,56 @@ class SpatioTemporalDynamicsAggregation(nn.Module):
         return self.head(self.norm(z).mT.unflatten(-1, fused.shape[-2:]))
 
 
-# --- the model ----------------------------------------------------------------------------------------------------
+# --- the model ------------------------------------------------------------------------------------
 
 
 class STDPose(nn.Module):
-    """The estimator and propagator: three crops of a person, or their features, to the heatmaps of the key frame.
+    """The estimator and propagator: three crops of a person, or their features, to the heatmaps of
+    the key frame.
 
-    Without TFF the key frame's feature stands for the fused one, without TKS its heatmaps for the merged ones. Without both
-    the left and right frame are not looked at, and "frames" holds the key frame's maps alone; with TFF alone the annotations
-    have no way in.
+    Without TFF the key frame's feature stands for the fused one, without TKS its heatmaps for the
+    merged ones. Without both the left and right frame are not looked at, and "frames" holds the key
+    frame's maps alone; with TFF alone the annotations have no way in.
     """
 
     def __init__(self, config: STDPoseConfig = STDPoseConfig(), pretrained: bool = False):
         super().__init__()
         self.config = config
-        self.backbone = Backbone(config.backbone, config.padded, config.widths, config.depths, pretrained)
+        self.backbone = Backbone(
+            config.backbone, config.padded, config.widths, config.depths, pretrained
+        )
         fine, patch = self.backbone.channels, PATCH // self.backbone.stride
-        channels, tokens = config.token_channels or fine, math.prod(n // PATCH for n in config.padded)
+        channels, tokens = (
+            config.token_channels or fine,
+            math.prod(n // PATCH for n in config.padded),
+        )
         if not patch or (patch == 1) != (config.token_channels is None):
             remedy = "choose a ViT, or HRNet with token_channels"
-            raise BadParameter(f"{config.backbone} with token_channels {config.token_channels}", remedy=remedy)
+            raise BadParameter(
+                f"{config.backbone} with token_channels {config.token_channels}", remedy=remedy
+            )
         if channels % config.heads:
-            raise BadParameter(f"{config.heads} heads of {channels} channels", remedy="let heads divide channels")
-        cut = patch > 1  # finer maps: their own head needs no upsampling if they are as fine as the heatmaps
+            raise BadParameter(
+                f"{config.heads} heads of {channels} channels", remedy="let heads divide channels"
+            )
+        # finer maps: their own head needs no upsampling if they are as fine as the heatmaps
+        cut = patch > 1
         self.cut = Patches(fine, channels, patch) if cut and (config.tff or config.stda) else None
-        self.head = HeatmapHead(fine, config.joints, config.deconv[int(math.log2(patch)) :], std=HEATMAP_STD)
+        self.head = HeatmapHead(
+            fine, config.joints, config.deconv[int(math.log2(patch)) :], std=HEATMAP_STD
+        )
         alone = config.tff and not config.stda  # Table 4 (b)
-        self.head_fused = HeatmapHead(channels, config.joints, config.deconv, std=HEATMAP_STD) if alone else None
+        self.head_fused = (
+            HeatmapHead(channels, config.joints, config.deconv, std=HEATMAP_STD) if alone else None
+        )
         self.features, self.estimated = Tap("b frame channel y x"), Tap("b frame joint y x")
         self.frames = Tap("b frame joint y x")  # the same, or annotations in their place
         self.tff = TemporalFeatureFusion(channels, tokens, config) if config.tff else None
         self.tks = TemporalKeypointsSynthesis(config) if config.tks else None
         self.dam = DynamicAwareMask(config) if config.dam else None
-        self.stda = SpatioTemporalDynamicsAggregation(channels, tokens, config) if config.stda else None
+        self.stda = (
+            SpatioTemporalDynamicsAggregation(channels, tokens, config) if config.stda else None
+        )
         self.mutual = MutualInformation(channels, config) if config.mi else None
         self.out = Tap("b joint y x")
         to_heatmap = geometry.crop_to_heatmap(config.padded, config.grid, config.alignment)
@@ -398,10 +463,14 @@ class STDPose(nn.Module):
         pixels = F.pad(images.flatten(0, 1), (0, wide - w, 0, high - h))
         return self.backbone(pixels).unflatten(0, images.shape[:2])
 
-    def encode(self, xy_crop: Float[Tensor, "*b k 2"], weights: Num[Tensor, "*b k"]) -> Float[Tensor, "*b k h w"]:
+    def encode(
+        self, xy_crop: Float[Tensor, "*b k 2"], weights: Num[Tensor, "*b k"]
+    ) -> Float[Tensor, "*b k h w"]:
         """Heatmaps of labels, px."""
         at = codecs.transform(self.to_heatmap, xy_crop)
-        return codecs.encode_heatmaps(at, weights, self.config.grid, self.config.sigma, self.config.alignment == "msra")
+        return codecs.encode_heatmaps(
+            at, weights, self.config.grid, self.config.sigma, self.config.alignment == "msra"
+        )
 
     def forward(
         self,
@@ -415,23 +484,31 @@ class STDPose(nn.Module):
     ) -> dict[str, Tensor]:
         """ "heatmaps" of the key frame, and "frames" [b 3 k h w], which they were made of.
 
-        images: normalised crops of the left, key and right frame, all by the key frame's box; or instead the features that
-        `features_of` makes. auxiliary_xy_crop: annotations of the left and right frame, px; joints of weight 0 keep the
-        network's own maps. distance: of the left and right frame from the key frame, in frames; the paper gives none.
-        With labels of the key frame (px) and their weights there are the terms of Eq. 5: "loss.heatmap" (Eq. 4),
-        "loss.mutual_feature" and "loss.mutual_heatmap" (Eq. 11), and "loss.frame" where it has a weight.
+        images: normalised crops of the left, key and right frame, all by the key frame's box; or
+        instead the features that `features_of` makes. auxiliary_xy_crop: annotations of the left
+        and right frame, px; joints of weight 0 keep the network's own maps. distance: of the left
+        and right frame from the key frame, in frames; the paper gives none. With labels of the key
+        frame (px) and their weights there are the terms of Eq. 5: "loss.heatmap" (Eq. 4),
+        "loss.mutual_feature" and "loss.mutual_heatmap" (Eq. 11), and "loss.frame" where it has a
+        weight.
         """
         config = self.config
         if (images is None) == (features is None):
             raise BadParameter("images or features", remedy="give one of the two")
         looks = slice(None) if config.tff or config.tks or config.dam else slice(1, 2)
-        features = self.features(self.features_of(images[:, looks]) if features is None else features[:, looks])
+        features = self.features(
+            self.features_of(images[:, looks]) if features is None else features[:, looks]
+        )
         b, t = features.shape[:2]
         key = t // 2
         frames = self.estimated(self.head(features.flatten(0, 1)).unflatten(0, (b, t)))
         own = frames[:, key]
         if auxiliary_xy_crop is not None and t == 3:
-            known = torch.ones_like(auxiliary_xy_crop[..., 0]) if auxiliary_weights is None else auxiliary_weights
+            known = (
+                torch.ones_like(auxiliary_xy_crop[..., 0])
+                if auxiliary_weights is None
+                else auxiliary_weights
+            )
             given = self.encode(auxiliary_xy_crop, known).to(frames)
             left, right = torch.where(known[..., None, None] > 0, given, frames[:, ::2]).unbind(1)
             frames = torch.stack((left, frames[:, 1], right), 1)
@@ -441,7 +518,9 @@ class STDPose(nn.Module):
         fused = features[:, key] if self.tff is None else self.tff(features)
         merged = frames[:, key] if self.tks is None else self.tks(frames)
         if self.stda is not None:
-            heatmaps = self.stda(merged, None if self.dam is None else self.dam(frames, distance), fused)
+            heatmaps = self.stda(
+                merged, None if self.dam is None else self.dam(frames, distance), fused
+            )
         else:
             heatmaps = merged if self.head_fused is None else self.head_fused(fused)
         found = {"heatmaps": self.out(heatmaps), "frames": frames}
@@ -450,12 +529,16 @@ class STDPose(nn.Module):
             truth = self.encode(xy_crop, weights)
             found["loss.heatmap"] = codecs.heatmap_loss(heatmaps.float(), truth, weights)
             if config.frame_weight:
-                found["loss.frame"] = config.frame_weight * codecs.heatmap_loss(own.float(), truth, weights)
+                found["loss.frame"] = config.frame_weight * codecs.heatmap_loss(
+                    own.float(), truth, weights
+                )
             if self.mutual is not None:
                 found |= self.mutual(truth, (fused, features[:, key]), (merged, own))
         return found
 
-    def decode(self, found: Mapping[str, Tensor]) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
+    def decode(
+        self, found: Mapping[str, Tensor]
+    ) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
         """`xy_crop` px and confidence."""
         xy, confidence = codecs.decode_heatmaps(found["heatmaps"])
         return codecs.transform(self.to_crop, xy), confidence

@@ -1,9 +1,11 @@
-"""Visibility: VisNet says which joints are seen, the others' features are masked, a transformer over joints reasons.
+"""Visibility: VisNet says which joints are seen, the others' features are masked, a transformer
+over joints reasons.
 
-Sun, Gu, Wang, Yang, Yao: Rethinking Visibility in Human Pose Estimation: Occluded Pose Reasoning via Transformers (WACV 2024).
-The losses of Eq. 1 and 2 stand in `workbench.codecs`. Visibility labels are 0 not labelled, 1 occluded, 2 visible; a joint
-counts as visible where they are 2. Where the released program disagrees with the paper, a switch of the configuration says so;
-`released` sets them all.
+Sun, Gu, Wang, Yang, Yao: Rethinking Visibility in Human Pose Estimation: Occluded Pose Reasoning
+via Transformers (WACV 2024). The losses of Eq. 1 and 2 stand in `workbench.codecs`. Visibility
+labels are 0 not labelled, 1 occluded, 2 visible; a joint counts as visible where they are 2. Where
+the released program disagrees with the paper, a switch of the configuration says so; `released`
+sets them all.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ SOURCES = ("predicted", "truth", "none")
 
 @dataclass(frozen=True)
 class VisSimCCConfig:
-    """`VisSimCCConfig()` reads the paper as printed; the last group is what the released program does instead."""
+    """`VisSimCCConfig()` reads the paper as printed; the last group is what the released program
+    does instead.
+    """
 
     skeleton: str = "coco17"
     size: tuple[int, int] = (192, 256)  # (width, height) px of the crop; SimCC's
@@ -46,7 +50,8 @@ class VisSimCCConfig:
     heatmap_sigma: float = 1.0  # heatmap px; Visibility Sec. 3.1
     alignment: str = "udp"  # of heatmaps in the crop  # unstated; ours
     reasoning: bool = True  # Visibility Table 5: False is the plain estimator
-    visibility: str = "predicted"  # Table 6: or "truth"; "none" is Table 5's reasoning without masking
+    # Table 6: or "truth"; "none" is Table 5's reasoning without masking
+    visibility: str = "predicted"
     dim: int = 512  # d  # unstated; ours, as released
     layers: int = 3  # unstated; ours, as released
     heads: int = 2  # h  # unstated; ours, as released
@@ -55,73 +60,112 @@ class VisSimCCConfig:
     hidden: float = 0.01  # the mask of an occluded joint; Eq. 3
     threshold: float = 0.5  # Eq. 3
     visibility_weight: float = 1.0  # lambda of Eq. 8, Sec. 5.1
-    joint_embedding: bool = True  # a learned vector a joint, or masked joints could not be told apart  # unstated; ours
+    # a learned vector a joint, or masked joints could not be told apart  # unstated; ours
+    joint_embedding: bool = True
     residual: str = "masked"  # added to the transformer's output; "none"  # unstated; ours
     # --- paper | released
-    pre_norm: bool = True  # Sec. 4.3 | False: the norm follows each module (and there is no joint embedding)
-    shared_heads: bool = False  # Eq. 5: d x d | True: one d_h x d_h matrix each for Q, K, V serves all heads
-    unmasked_residual: bool = False  # | True: adds the feature before masking, so that occluded ones reach the head
-    softmax_visibility: bool = False  # Eq. 7 joint by joint | True: a softmax over joints of their probabilities
-    raw_labels: bool = False  # | True: masks made of labels 0, 1, 2 as if they were 0 and 1: visible joints become 0
-    mirror_labels: bool = True  # | False: the flip test gives the mirrored picture the labels of the other side
+    # Sec. 4.3 | False: the norm follows each module (and there is no joint embedding)
+    pre_norm: bool = True
+    # Eq. 5: d x d | True: one d_h x d_h matrix each for Q, K, V serves all heads
+    shared_heads: bool = False
+    # | True: adds the feature before masking, so that occluded ones reach the head
+    unmasked_residual: bool = False
+    # Eq. 7 joint by joint | True: a softmax over joints of their probabilities
+    softmax_visibility: bool = False
+    # | True: masks made of labels 0, 1, 2 as if they were 0 and 1: visible joints become 0
+    raw_labels: bool = False
+    # | False: the flip test gives the mirrored picture the labels of the other side
+    mirror_labels: bool = True
     head_bias: bool = True  # SimCC's classifiers | False: none
-    mean_loss: bool = False  # Eq. 1 and 2 are sums | True: means over pixels (and half of it) or bins
-    released_labels: bool = False  # | True: SimCC's densities cut at the border, heatmaps cut at three sigmas
+    # Eq. 1 and 2 are sums | True: means over pixels (and half of it) or bins
+    mean_loss: bool = False
+    # | True: SimCC's densities cut at the border, heatmaps cut at three sigmas
+    released_labels: bool = False
 
     def __post_init__(self):
         for field, known in (
-            ("output", ("simcc", "heatmap")), ("visibility", SOURCES), ("residual", ("masked", "none"))
-        ):  # fmt: skip
+            ("output", ("simcc", "heatmap")),
+            ("visibility", SOURCES),
+            ("residual", ("masked", "none")),
+        ):
             if getattr(self, field) not in known:
-                raise BadParameter(f"{field} is {getattr(self, field)!r}", remedy=f"choose {', '.join(known)}")
+                raise BadParameter(
+                    f"{field} is {getattr(self, field)!r}", remedy=f"choose {', '.join(known)}"
+                )
         if self.dim % self.heads:
-            raise BadParameter(f"{self.heads} heads of {self.dim} channels", remedy="make dim a multiple of heads")
+            raise BadParameter(
+                f"{self.heads} heads of {self.dim} channels", remedy="make dim a multiple of heads"
+            )
 
 
 RELEASED = {
-    "visibility": "truth", "joint_embedding": False, "pre_norm": False, "shared_heads": True, "unmasked_residual": True,
-    "softmax_visibility": True, "raw_labels": True, "mirror_labels": False, "head_bias": False, "mean_loss": True,
-    "released_labels": True, "alignment": "msra",
-}  # fmt: skip
+    "visibility": "truth",
+    "joint_embedding": False,
+    "pre_norm": False,
+    "shared_heads": True,
+    "unmasked_residual": True,
+    "softmax_visibility": True,
+    "raw_labels": True,
+    "mirror_labels": False,
+    "head_bias": False,
+    "mean_loss": True,
+    "released_labels": True,
+    "alignment": "msra",
+}
 
 
-# --- equations ----------------------------------------------------------------------------------------------------
+# --- equations ------------------------------------------------------------------------------------
 
 
 def visibility_mask(
     probability: Float[Tensor, "b k"], hidden: float = 0.01, threshold: float = 0.5
 ) -> Float[Tensor, "b k"]:
-    """1 for joints as likely visible as the threshold or more, else `hidden`. Visibility Eq. 3, its inequality turned round:
-    as printed it would mask the visible joints, against Sec. 4.2 and the released program.
+    """1 for joints as likely visible as the threshold or more, else `hidden`. Visibility Eq. 3, its
+    inequality turned round: as printed it would mask the visible joints, against Sec. 4.2 and the
+    released program.
     """
     return torch.where(probability >= threshold, 1.0, hidden).to(probability.dtype)
 
 
-def label_mask(visibility: Int[Tensor, "b k"], hidden: float = 0.01, raw: bool = False) -> Float[Tensor, "b k"]:
-    """The mask of true labels: 1 for visible joints (2), else `hidden`. Visibility Table 6, Ground Truth.
+def label_mask(
+    visibility: Int[Tensor, "b k"], hidden: float = 0.01, raw: bool = False
+) -> Float[Tensor, "b k"]:
+    """The mask of true labels: 1 for visible joints (2), else `hidden`. Visibility Table 6, Ground
+    Truth.
 
-    raw: what the released program makes of labels that it takes for 0 and 1: 2 becomes 0, 1 becomes 1, 0 `hidden`.
+    raw: what the released program makes of labels that it takes for 0 and 1: 2 becomes 0, 1 becomes
+    1, 0 `hidden`.
     """
     seen = torch.where(visibility == (1 if raw else 2), 1.0, hidden)
     return torch.where(visibility == 2, 0.0, seen) if raw else seen
 
 
-def masked_features(feature: Float[Tensor, "b k f"], mask: Float[Tensor, "b k"]) -> Float[Tensor, "b k f"]:
+def masked_features(
+    feature: Float[Tensor, "b k f"], mask: Float[Tensor, "b k"]
+) -> Float[Tensor, "b k f"]:
     """Each joint's feature times its mask. Visibility Eq. 4."""
     return feature * mask[..., None]
 
 
-def visibility_loss(logits: Float[Tensor, "b k"], visible: Bool[Tensor, "b k"]) -> Float[Tensor, ""]:
-    """Binary cross-entropy, mean over all joints: those without a label count as occluded. Visibility Eq. 7, footnote 1."""
+def visibility_loss(
+    logits: Float[Tensor, "b k"], visible: Bool[Tensor, "b k"]
+) -> Float[Tensor, ""]:
+    """Binary cross-entropy, mean over all joints: those without a label count as occluded.
+    Visibility Eq. 7, footnote 1.
+    """
     return F.binary_cross_entropy_with_logits(logits, visible.to(logits.dtype))
 
 
-def released_visibility_loss(logits: Float[Tensor, "b k"], visible: Bool[Tensor, "b k"]) -> Float[Tensor, ""]:
-    """The released program's: joints compete in a softmax, whose scores are probabilities already."""
+def released_visibility_loss(
+    logits: Float[Tensor, "b k"], visible: Bool[Tensor, "b k"]
+) -> Float[Tensor, ""]:
+    """The released program's: joints compete in a softmax, whose scores are probabilities
+    already.
+    """
     return F.cross_entropy(logits.sigmoid(), visible.to(logits.dtype))
 
 
-# --- modules ------------------------------------------------------------------------------------------------------
+# --- modules --------------------------------------------------------------------------------------
 
 
 class VisNet(nn.Sequential):
@@ -130,7 +174,11 @@ class VisNet(nn.Sequential):
     def __init__(self, features: int, hidden: tuple[int, int] = (64, 32)):
         first, second = hidden
         super().__init__(
-            nn.Linear(features, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU(), nn.Linear(second, 1)
+            nn.Linear(features, first),
+            nn.ReLU(),
+            nn.Linear(first, second),
+            nn.ReLU(),
+            nn.Linear(second, 1),
         )
 
     def forward(self, feature: Float[Tensor, "b k f"]) -> Float[Tensor, "b k"]:
@@ -138,7 +186,9 @@ class VisNet(nn.Sequential):
 
 
 class Block(nn.Module):
-    """Visibility Eq. 5 and 6 and an MLP, each with its residual; layer norm before each. The bias of W_P is ours."""
+    """Visibility Eq. 5 and 6 and an MLP, each with its residual; layer norm before each. The
+    bias of W_P is ours.
+    """
 
     def __init__(self, config: VisSimCCConfig):
         super().__init__()
@@ -148,7 +198,9 @@ class Block(nn.Module):
         self.query, self.key, self.value = (nn.Linear(width, width, bias=False) for _ in range(3))
         self.attention = Attention((d // self.heads) ** -0.5, "b head joint joint")  # Eq. 5
         self.project = nn.Linear(d, d)  # W_P
-        self.mlp = nn.Sequential(nn.Linear(d, config.mlp_ratio * d), nn.SiLU(), nn.Linear(config.mlp_ratio * d, d))
+        self.mlp = nn.Sequential(
+            nn.Linear(d, config.mlp_ratio * d), nn.SiLU(), nn.Linear(config.mlp_ratio * d, d)
+        )
         self.out = Tap("b joint channel")
 
     def attend(self, z: Float[Tensor, "b k d"]) -> Float[Tensor, "b k d"]:
@@ -157,7 +209,9 @@ class Block(nn.Module):
             heads = split_heads(z, self.heads)
             parts = (self.query(heads), self.key(heads), self.value(heads))
         else:
-            parts = (split_heads(part(z), self.heads) for part in (self.query, self.key, self.value))
+            parts = (
+                split_heads(part(z), self.heads) for part in (self.query, self.key, self.value)
+            )
         return self.project(merge_heads(self.attention(*parts)))
 
     def forward(self, z: Float[Tensor, "b k d"]) -> Float[Tensor, "b k d"]:
@@ -169,10 +223,11 @@ class Block(nn.Module):
 
 
 class VisibilityReasoning(nn.Module):
-    """The module of the paper for any estimator that has a feature a joint: [b k f] in, [b k f] out.
+    """The module of the paper for any estimator that has a feature a joint: [b k f] in, [b k f]
+    out.
 
-    VisNet, which is there where the configuration predicts visibility, sees the feature detached: it learns without
-    moving the estimator (Sec. 5.1).
+    VisNet, which is there where the configuration predicts visibility, sees the feature detached:
+    it learns without moving the estimator (Sec. 5.1).
     """
 
     def __init__(self, features: int, config: VisSimCCConfig = VisSimCCConfig()):
@@ -181,11 +236,17 @@ class VisibilityReasoning(nn.Module):
         self.visnet = VisNet(features, config.visnet) if config.visibility == "predicted" else None
         self.embed = nn.Sequential(nn.Linear(features, d), nn.ReLU())  # unstated; ours, as released
         joints = len(skeleton(config.skeleton))
-        self.joints = nn.Parameter(0.02 * torch.randn(joints, d)) if config.joint_embedding else None
+        self.joints = (
+            nn.Parameter(0.02 * torch.randn(joints, d)) if config.joint_embedding else None
+        )
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.project = nn.Linear(d, features)
         self.visibility = Tap("b joint") if self.visnet else None
-        self.mask, self.masked, self.out = Tap("b joint"), Tap("b joint feature"), Tap("b joint feature")
+        self.mask, self.masked, self.out = (
+            Tap("b joint"),
+            Tap("b joint feature"),
+            Tap("b joint feature"),
+        )
 
     def forward(
         self,
@@ -193,9 +254,11 @@ class VisibilityReasoning(nn.Module):
         visibility: Int[Tensor, "b k"] | None = None,
         source: str | None = None,
     ) -> dict[str, Tensor]:
-        """ "feature" [b k f] after reasoning and, where there is a VisNet, "visibility" [b k] and its "logits".
+        """ "feature" [b k f] after reasoning and, where there is a VisNet, "visibility" [b k] and
+        its "logits".
 
-        source: what the mask follows, "predicted", "truth" (`visibility`) or "none"; the configuration's by default.
+        source: what the mask follows, "predicted", "truth" (`visibility`) or "none"; the
+        configuration's by default.
         """
         config, source, found = self.config, source or self.config.visibility, {}
         if self.visnet is not None:
@@ -209,7 +272,8 @@ class VisibilityReasoning(nn.Module):
             mask = torch.ones_like(feature[..., 0])
         else:
             raise BadParameter(
-                f"visibility by {source!r}: {'no labels were given' if source == 'truth' else 'no VisNet for that'}",
+                f"visibility by {source!r}: "
+                f"{'no labels were given' if source == 'truth' else 'no VisNet for that'}",
                 remedy="truth needs labels, predicted a model configured so; none needs nothing",
             )
         masked = self.masked(masked_features(feature, self.mask(mask.to(feature.dtype))))
@@ -224,9 +288,10 @@ class VisibilityReasoning(nn.Module):
 class VisSimCC(nn.Module):
     """A pose estimator with the module between its keypoint features and its output.
 
-    The feature of a joint is its map, flattened. output "simcc": classifiers of both coordinates (SimCC); "heatmap": the
-    feature as a map again (SimpleBaseline, HRNet, ViTPose). Without reasoning it is the plain estimator.
-    pretrained: the backbone with ImageNet weights, which timm fetches.
+    The feature of a joint is its map, flattened. output "simcc": classifiers of both coordinates
+    (SimCC); "heatmap": the feature as a map again (SimpleBaseline, HRNet, ViTPose). Without
+    reasoning it is the plain estimator. pretrained: the backbone with ImageNet weights, which timm
+    fetches.
     """
 
     def __init__(self, config: VisSimCCConfig = VisSimCCConfig(), pretrained: bool = False):
@@ -234,14 +299,18 @@ class VisSimCC(nn.Module):
         self.config, joints = config, len(skeleton(config.skeleton))
         backbone = Backbone(config.backbone, config.size, config.widths, config.depths, pretrained)
         std = HEATMAP_STD if config.output == "heatmap" else None
-        head = HeatmapHead(backbone.channels, joints, config.deconv, config.head_kernel, config.head_upsample, std)
+        head = HeatmapHead(
+            backbone.channels, joints, config.deconv, config.head_kernel, config.head_upsample, std
+        )
         self.maps = KeypointMaps(backbone, head)
         self.grid = w, h = self.maps.grid
         self.feature = Tap("b joint feature")
         self.reasoning = VisibilityReasoning(w * h, config) if config.reasoning else None
         if config.output == "simcc":
             bins = {axis: round(n * config.split) for axis, n in zip("xy", config.size)}
-            self.classify = nn.ModuleDict({axis: nn.Linear(w * h, n, config.head_bias) for axis, n in bins.items()})
+            self.classify = nn.ModuleDict(
+                {axis: nn.Linear(w * h, n, config.head_bias) for axis, n in bins.items()}
+            )
             self.distribution = nn.ModuleDict({axis: Tap(f"b joint bin_{axis}") for axis in "xy"})
         else:
             self.heatmaps = Tap("b joint y x")
@@ -258,32 +327,43 @@ class VisSimCC(nn.Module):
         source: str | None = None,
         maps: Float[Tensor, "b k y x"] | None = None,
     ) -> dict[str, Tensor]:
-        """Distributions "x" and "y" over the bins of each axis, or "heatmaps"; "visibility" where it is predicted.
+        """Distributions "x" and "y" over the bins of each axis, or "heatmaps"; "visibility" where
+        it is predicted.
 
-        images: normalised crops of the configured size. visibility: labels; with xy_crop (px) they give the terms of Eq. 8,
-        "loss.pose" and "loss.visibility". weights: of the joints in the pose loss, by default 1 where there is a label
-        (Table 1 trains on visible joints alone). source: see `VisibilityReasoning`. maps: of the keypoints, made before,
-        instead of images.
+        images: normalised crops of the configured size. visibility: labels; with xy_crop (px) they
+        give the terms of Eq. 8, "loss.pose" and "loss.visibility". weights: of the joints in the
+        pose loss, by default 1 where there is a label (Table 1 trains on visible joints alone).
+        source: see `VisibilityReasoning`. maps: of the keypoints, made before, instead of images.
         """
         if (images is None) == (maps is None):
             raise BadParameter("images or maps", remedy="give one of the two")
         maps = self.maps(images) if maps is None else maps
-        feature = self.feature(maps.flatten(2).contiguous())  # linear maps are slow on channels-last
+        # linear maps are slow on channels-last
+        feature = self.feature(maps.flatten(2).contiguous())
         found = {} if self.reasoning is None else self.reasoning(feature, visibility, source)
         logits, feature = found.pop("logits", None), found.pop("feature", feature)
         if self.config.output == "simcc":
             scores = {axis: layer(feature) for axis, layer in self.classify.items()}
-            found |= {axis: self.distribution[axis](score.softmax(-1)) for axis, score in scores.items()}
+            found |= {
+                axis: self.distribution[axis](score.softmax(-1)) for axis, score in scores.items()
+            }
         else:
             scores = found["heatmaps"] = self.heatmaps(feature.unflatten(-1, self.grid[::-1]))
         if xy_crop is not None:
             if visibility is None:
-                raise BadParameter("coordinates without visibility", remedy="give both: 0 says that there is no label")
+                raise BadParameter(
+                    "coordinates without visibility",
+                    remedy="give both: 0 says that there is no label",
+                )
             weights = (visibility > 0).to(xy_crop.dtype) if weights is None else weights
             found["loss.pose"] = self._pose_loss(scores, xy_crop, weights)
             if logits is not None:
-                loss = released_visibility_loss if self.config.softmax_visibility else visibility_loss
-                found["loss.visibility"] = self.config.visibility_weight * loss(logits.float(), visibility == 2)
+                loss = (
+                    released_visibility_loss if self.config.softmax_visibility else visibility_loss
+                )
+                found["loss.visibility"] = self.config.visibility_weight * loss(
+                    logits.float(), visibility == 2
+                )
         return found
 
     def _pose_loss(self, scores, xy_crop: Tensor, weights: Tensor) -> Tensor:
@@ -300,14 +380,22 @@ class VisSimCC(nn.Module):
             return codecs.simcc_loss(logits, tuple(target), weights, config.mean_loss)
         xy_heatmap = codecs.transform(self.to_heatmap, xy_crop)
         target = codecs.encode_heatmaps(
-            xy_heatmap, weights, self.grid, config.heatmap_sigma, config.alignment == "msra",
+            xy_heatmap,
+            weights,
+            self.grid,
+            config.heatmap_sigma,
+            config.alignment == "msra",
             3.0 if config.released_labels else None,
-        )  # fmt: skip
+        )
         loss = codecs.heatmap_loss(scores.float(), target, weights)
         return loss / (2 * scores[0].numel()) if config.mean_loss else loss
 
-    def decode(self, found: Mapping[str, Tensor]) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
-        """`xy_crop` px and confidence of what `forward` returned; no loop over joints, on the device."""
+    def decode(
+        self, found: Mapping[str, Tensor]
+    ) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
+        """`xy_crop` px and confidence of what `forward` returned; no loop over joints, on the
+        device.
+        """
         if self.config.output == "simcc":
             return codecs.decode_simcc(found["x"], found["y"], self.config.split)
         xy_heatmap, confidence = codecs.decode_heatmaps(found["heatmaps"])
@@ -321,10 +409,17 @@ class VisSimCC(nn.Module):
     ) -> dict[str, Tensor]:
         """`forward` of the picture and of its mirror image, put back and averaged."""
         config, other = self.config, skeleton(self.config.skeleton).flip_index.tolist()
-        mirrored = visibility if visibility is None or not config.mirror_labels else visibility[:, other]
-        here, there = self(images, visibility, source=source), self(images.flip(-1), mirrored, source=source)
+        mirrored = (
+            visibility if visibility is None or not config.mirror_labels else visibility[:, other]
+        )
+        here, there = (
+            self(images, visibility, source=source),
+            self(images.flip(-1), mirrored, source=source),
+        )
         if config.output == "simcc":
-            there["x"], there["y"] = codecs.mirror_simcc(there["x"], there["y"], other, config.split)
+            there["x"], there["y"] = codecs.mirror_simcc(
+                there["x"], there["y"], other, config.split
+            )
         else:
             there["heatmaps"] = codecs.mirror_heatmaps(there["heatmaps"], other, config.alignment)
         if "visibility" in there:
@@ -332,11 +427,14 @@ class VisSimCC(nn.Module):
         return {key: (here[key] + there[key]) / 2 for key in here}
 
 
-# --- published weights --------------------------------------------------------------------------------------------
+# --- published weights ----------------------------------------------------------------------------
 
 
-def load_public(model: VisSimCC, tensors: Mapping[str, Tensor], *, partial: bool = False, file=None) -> KeyReport:
-    """Published weights of SimpleBaseline, HRNet, ViTPose or SimCC into the estimator; see `backbones.public_weights`.
+def load_public(
+    model: VisSimCC, tensors: Mapping[str, Tensor], *, partial: bool = False, file=None
+) -> KeyReport:
+    """Published weights of SimpleBaseline, HRNet, ViTPose or SimCC into the estimator; see
+    `backbones.public_weights`.
 
     partial: also into a model with reasoning, which stays as it is.
     """
@@ -358,10 +456,14 @@ _RENAMED = (
 
 
 def released_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of the released module under our names; its convolutions over one position become linear maps."""
+    """Weights of the released module under our names; its convolutions over one position become
+    linear maps.
+    """
     ours = {}
     for name, tensor in tensors.items():
         for old, new in _RENAMED:
             name = re.sub(old, new, name)
-        ours[name] = tensor.squeeze(-1) if ".visnet." in name and name.endswith(".weight") else tensor
+        ours[name] = (
+            tensor.squeeze(-1) if ".visnet." in name and name.endswith(".weight") else tensor
+        )
     return ours

@@ -1,4 +1,6 @@
-"""Records and taps become widgets. `static()` of each is the same picture as a plain figure, for copies without a kernel."""
+"""Records and taps become widgets. `static()` of each is the same picture as a plain figure, for
+copies without a kernel.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,8 @@ def quiet_plotly() -> None:
 
 
 def show_live(widget: widgets.Widget, static: go.Figure) -> None:
-    """Displays a widget whose output also carries a static figure, for places where no kernel answers.
+    """Displays a widget whose output also carries a static figure, for places where no kernel
+    answers.
 
     JupyterLab shows the widget; the HTML export and viewers without widgets show the figure.
     """
@@ -49,45 +52,71 @@ def show_live(widget: widgets.Widget, static: go.Figure) -> None:
 
 
 class PortExplorer:
-    """One hand: click joints to hide them, move delta, watch the refined hand, the attention rows and the error.
+    """One hand: click joints to hide them, move delta, watch the refined hand, the attention rows
+    and the error.
 
-    refiner: what repairs; detections: what the detector said; truth: ground truth of the same rows, or None.
-    Hidden joints are those below delta, plus or minus the ones that were clicked.
+    refiner: what repairs; detections: what the detector said; truth: ground truth of the same rows,
+    or None. Hidden joints are those below delta, plus or minus the ones that were clicked.
     """
 
-    def __init__(self, refiner: PortRefiner, detections: Detections, truth: Pose | None = None, *, index: int = 0):
+    def __init__(
+        self,
+        refiner: PortRefiner,
+        detections: Detections,
+        truth: Pose | None = None,
+        *,
+        index: int = 0,
+    ):
         self.refiner, self.detections, self.truth = refiner, detections, truth
         self.skeleton = refiner.skeleton
         self.clicked = np.zeros(len(self.skeleton), bool)
         layers, heads = len(refiner.model.encoder), refiner.model.config.heads
         wide, tall = {"width": "340px"}, {"description_width": "70px"}
         self.delta = widgets.FloatSlider(
-            float(np.median(refiner.rule.delta)), min=0, max=1, step=0.01, description="delta", readout_format=".2f",
-            layout=wide, style=tall,
-        )  # fmt: skip
-        self.hand = widgets.IntSlider(index, 0, len(detections) - 1, description="hand", layout=wide, style=tall)
-        self.layer = widgets.IntSlider(layers, 1, layers, description="layer", layout=wide, style=tall)
+            float(np.median(refiner.rule.delta)),
+            min=0,
+            max=1,
+            step=0.01,
+            description="delta",
+            readout_format=".2f",
+            layout=wide,
+            style=tall,
+        )
+        self.hand = widgets.IntSlider(
+            index, 0, len(detections) - 1, description="hand", layout=wide, style=tall
+        )
+        self.layer = widgets.IntSlider(
+            layers, 1, layers, description="layer", layout=wide, style=tall
+        )
         self.head = widgets.Dropdown(
-            options=[("mean of heads", -1), *((f"head {h + 1}", h) for h in range(heads))], value=-1, description="head",
-            layout=wide, style=tall,
-        )  # fmt: skip
+            options=[("mean of heads", -1), *((f"head {h + 1}", h) for h in range(heads))],
+            value=-1,
+            description="head",
+            layout=wide,
+            style=tall,
+        )
         self.clear = widgets.Button(description="undo clicks", layout={"width": "110px"})
         self.readout = widgets.HTML()
         first = self._build()
         self._fill(first, self.compute())
         self.figure = go.FigureWidget(first.update_layout(width=980))
         self.figure._config = dict(figures.CONFIG)
-        self._dots = next(t for t in self.figure.data if t.name == "detector" and t.mode == "markers")
+        self._dots = next(
+            t for t in self.figure.data if t.name == "detector" and t.mode == "markers"
+        )
         self._dots.on_click(self._on_click)
         for control in (self.delta, self.layer, self.head):
             control.observe(self._redraw, "value")
         self.hand.observe(self._new_hand, "value")
         self.clear.on_click(self._new_hand)
-        rows = widgets.HBox([self.hand, self.delta, self.clear]), widgets.HBox([self.layer, self.head])
+        rows = (
+            widgets.HBox([self.hand, self.delta, self.clear]),
+            widgets.HBox([self.layer, self.head]),
+        )
         self.widget = widgets.VBox([*rows, self.readout, self.figure])
         self.readout.value = self._sentence(self.compute())
 
-    # --- state ---------------------------------------------------------------------------------------------------
+    # --- state ------------------------------------------------------------------------------------
 
     def mask(self) -> np.ndarray:
         """Hidden joints of the shown hand [k]: below delta, flipped where clicked."""
@@ -104,53 +133,85 @@ class PortExplorer:
         refined = self.refiner.refine(row, mask=mask[None]).xy_frame[0]
         attention = attention.mean(0) if self.head.value < 0 else attention[self.head.value]
         result = {
-            "xy": row.xy_frame[0], "confidence": row.confidence[0], "refined": refined, "mask": mask, "attention": attention,
-        }  # fmt: skip
+            "xy": row.xy_frame[0],
+            "confidence": row.confidence[0],
+            "refined": refined,
+            "mask": mask,
+            "attention": attention,
+        }
         if self.truth is not None:
             result["truth"] = self.truth.xy_frame[self.hand.value]
         return result
 
-    # --- drawing -------------------------------------------------------------------------------------------------
+    # --- drawing ----------------------------------------------------------------------------------
 
     def _build(self) -> go.Figure:
         names = list(self.skeleton.joints)
         figure = make_subplots(
-            1, 2, column_widths=[0.48, 0.52], horizontal_spacing=0.12,
-            subplot_titles=("click a joint to hide or show it", "attention: row asks, column answers"),
-        )  # fmt: skip
+            1,
+            2,
+            column_widths=[0.48, 0.52],
+            horizontal_spacing=0.12,
+            subplot_titles=(
+                "click a joint to hide or show it",
+                "attention: row asks, column answers",
+            ),
+        )
         blank = np.zeros((len(names), 2), np.float32)
         if self.truth is not None:
-            figure.add_traces(figures.pose_traces(blank, self.skeleton, "ground truth", figures.TRUTH), 1, 1)
-        figure.add_traces(figures.pose_traces(blank, self.skeleton, "refined", figures.REFINED), 1, 1)
+            figure.add_traces(
+                figures.pose_traces(blank, self.skeleton, "ground truth", figures.TRUTH), 1, 1
+            )
+        figure.add_traces(
+            figures.pose_traces(blank, self.skeleton, "refined", figures.REFINED), 1, 1
+        )
         sure = {"confidence": blank[:, 0]}
-        figure.add_traces(figures.pose_traces(blank, self.skeleton, "detector", figures.GREY, **sure), 1, 1)
+        figure.add_traces(
+            figures.pose_traces(blank, self.skeleton, "detector", figures.GREY, **sure), 1, 1
+        )
         for trace in figure.data:
-            if trace.name != "detector":  # a click reaches the joint under it, not what lies there too
+            # a click reaches the joint under it, not what lies there too
+            if trace.name != "detector":
                 trace.hoverinfo = "skip"
         figure.add_trace(
             go.Heatmap(
-                z=np.zeros((len(names),) * 2), x=names, y=names, colorscale="Cividis", zmin=0, name="attention",
+                z=np.zeros((len(names),) * 2),
+                x=names,
+                y=names,
+                colorscale="Cividis",
+                zmin=0,
+                name="attention",
                 colorbar={"title": "weight", "thickness": 10, "len": 0.9},
                 hovertemplate="%{y} looks at %{x}: %{z:.3f}<extra></extra>",
-            ), 1, 2,
-        )  # fmt: skip
+            ),
+            1,
+            2,
+        )
         figure.add_trace(
             go.Scatter(
-                x=[], y=[], mode="markers", name="hidden joint", hoverinfo="skip",
+                x=[],
+                y=[],
+                mode="markers",
+                name="hidden joint",
+                hoverinfo="skip",
                 marker={"symbol": "triangle-right", "size": 10, "color": figures.MASKED},
-            ), 1, 2,
-        )  # fmt: skip
+            ),
+            1,
+            2,
+        )
         figure.update_xaxes(visible=False, row=1, col=1)
         figure.update_yaxes(visible=False, scaleanchor="x", row=1, col=1)
         figure.update_xaxes(tickangle=-60, tickfont={"size": 10}, row=1, col=2)
         figure.update_yaxes(autorange="reversed", tickfont={"size": 10}, row=1, col=2)
-        return figures._layout(figure, "PORT explorer", 620, legend={"orientation": "h", "y": -0.06})
+        return figures._layout(
+            figure, "PORT explorer", 620, legend={"orientation": "h", "y": -0.06}
+        )
 
     def _updates(self, state: dict) -> list[dict[tuple[str, str], dict]]:
         """What changes, in groups of traces with the same properties.
 
-        One `batch_update` over traces with different properties reaches the browser with the missing ones reset, so
-        each group is sent by itself.
+        One `batch_update` over traces with different properties reaches the browser with the
+        missing ones reset, so each group is sent by itself.
         """
         names, mask = self.skeleton.joints, state["mask"]
         poses = {"detector": state["xy"], "refined": state["refined"]}
@@ -171,10 +232,16 @@ class PortExplorer:
                 for j, c, m in zip(names, state["confidence"], mask)
             ],
         }
-        return [places, {("detector", "markers"): looks}, {("attention", "heatmap"): {"z": state["attention"]}}]
+        return [
+            places,
+            {("detector", "markers"): looks},
+            {("attention", "heatmap"): {"z": state["attention"]}},
+        ]
 
     def _ranges(self, state: dict) -> dict:
-        x, y = figures.around(np.concatenate([state[k] for k in ("xy", "refined", "truth") if k in state]))
+        x, y = figures.around(
+            np.concatenate([state[k] for k in ("xy", "refined", "truth") if k in state])
+        )
         return {"xaxis.range": x, "yaxis.range": y}
 
     def _fill(self, figure: BaseFigure, state: dict) -> None:
@@ -191,12 +258,19 @@ class PortExplorer:
         text = f"<b>{len(hidden)} hidden</b>: {html.escape(', '.join(hidden)) or 'none'}"
         if "truth" in state:
             truth = state["truth"]
-            before, after = (joint_distances(state[k][None], truth[None])[0] for k in ("xy", "refined"))
+            before, after = (
+                joint_distances(state[k][None], truth[None])[0] for k in ("xy", "refined")
+            )
             own = [float(e[state["mask"]].mean()) if hidden else 0.0 for e in (before, after)]
-            whole = [float(p_epe(state[k][None], truth[None], align="pred_to_truth")[0]) for k in ("xy", "refined")]
+            whole = [
+                float(p_epe(state[k][None], truth[None], align="pred_to_truth")[0])
+                for k in ("xy", "refined")
+            ]
             text += (
-                f"<br>hidden joints' error {own[0]:.2f} &rarr; {own[1]:.2f} px ({own[1] - own[0]:+.2f}); "
-                f"P-EPE, prediction aligned to truth, {whole[0]:.2f} &rarr; {whole[1]:.2f} px ({whole[1] - whole[0]:+.2f})"
+                f"<br>hidden joints' error {own[0]:.2f} &rarr; {own[1]:.2f} px "
+                f"({own[1] - own[0]:+.2f}); "
+                f"P-EPE, prediction aligned to truth, {whole[0]:.2f} &rarr; {whole[1]:.2f} px "
+                f"({whole[1] - whole[0]:+.2f})"
             )
         return f"<div class='port-readout'>delta {self.delta.value:.2f}. {text}</div>"
 
@@ -218,16 +292,22 @@ class PortExplorer:
         """The present picture as a plain figure."""
         figure, state = self._build(), self.compute()
         self._fill(figure, state)
-        figure.layout.title.text = f"PORT explorer (static copy): hand {self.hand.value}, delta {self.delta.value:.2f}"
+        figure.layout.title.text = (
+            f"PORT explorer (static copy): hand {self.hand.value}, delta {self.delta.value:.2f}"
+        )
         return figure
 
     def show(self) -> None:
-        """Displays the live widget with its static twin underneath it for copies without a kernel."""
+        """Displays the live widget with its static twin underneath it for copies without a
+        kernel.
+        """
         show_live(self.widget, self.static())
 
 
 class Canvas(anywidget.AnyWidget):
-    """A picture (JPEG bytes) on a canvas; what the pointer draws on it comes back as strokes of (x, y), picture px."""
+    """A picture (JPEG bytes) on a canvas; what the pointer draws on it comes back as strokes of
+    (x, y), picture px.
+    """
 
     _esm = Path(__file__).with_name("canvas.js")
     picture = traitlets.Bytes().tag(sync=True)
@@ -235,26 +315,41 @@ class Canvas(anywidget.AnyWidget):
     paints = traitlets.Bool(False).tag(sync=True)
 
 
-def clip_panel(clip: Clip, picture: np.ndarray, t: int, caption: str, *, before: Clip | None = None) -> dict:
-    """Frame t of a clip as a panel of `figures.annotated_pictures`; before: the same clip ahead of an occlusion."""
+def clip_panel(
+    clip: Clip, picture: np.ndarray, t: int, caption: str, *, before: Clip | None = None
+) -> dict:
+    """Frame t of a clip as a panel of `figures.annotated_pictures`; before: the same clip ahead
+    of an occlusion.
+    """
     panel = {
-        "picture": np.asarray(picture), "caption": caption, "skeleton": skeleton(clip.tracks[0].skeleton),
+        "picture": np.asarray(picture),
+        "caption": caption,
+        "skeleton": skeleton(clip.tracks[0].skeleton),
         "xy_frame": np.stack([track.xy_frame[t] for track in clip.tracks]),
         "visibility": np.stack([track.visibility[t] for track in clip.tracks]),
         "known": all(track.occlusion_known for track in clip.tracks),
-    }  # fmt: skip
-    return panel | ({"before": np.stack([track.visibility[t] for track in before.tracks])} if before else {})
+    }
+    return panel | (
+        {"before": np.stack([track.visibility[t] for track in before.tracks])} if before else {}
+    )
 
 
-def labelled_picture(reading: Reading, place: Path, caption: str, *, among: int = 60) -> dict | None:
-    """The frame whose labels show most, in the first clips or pictures that can be read below `place`, as a panel.
+def labelled_picture(
+    reading: Reading, place: Path, caption: str, *, among: int = 60
+) -> dict | None:
+    """The frame whose labels show most, in the first clips or pictures that can be read below
+    `place`, as a panel.
 
-    Most: the largest number of hidden joints that comes with as many visible ones, then of labelled joints. None
-    where no picture can be read.
+    Most: the largest number of hidden joints that comes with as many visible ones, then of labelled
+    joints. None where no picture can be read.
     """
     found = []
     for clip in clips_of(reading)[:among]:
-        for t in np.flatnonzero(np.any([track.labelled for track in clip.tracks], 0)).tolist() if clip.pictures else ():
+        for t in (
+            np.flatnonzero(np.any([track.labelled for track in clip.tracks], 0)).tolist()
+            if clip.pictures
+            else ()
+        ):
             counts = sum(np.bincount(track.visibility[t], minlength=3) for track in clip.tracks)
             found.append((min(counts[1:]), counts[1:].sum(), -len(found), clip, t))
     folder = find_pictures(place, [clip.pictures[t].name for *_, clip, t in found])
@@ -267,8 +362,12 @@ def labelled_picture(reading: Reading, place: Path, caption: str, *, among: int 
 
 
 def label_flags(reading: Reading) -> tuple[Skeleton, np.ndarray, bool] | None:
-    """Skeleton, flags [n k] of everybody with a labelled joint, and whether they know occlusion; None without labels."""
-    records = ([reading.poses] if reading.poses is not None else []) + [t for c in reading.clips for t in c.tracks]
+    """Skeleton, flags [n k] of everybody with a labelled joint, and whether they know occlusion;
+    None without labels.
+    """
+    records = ([reading.poses] if reading.poses is not None else []) + [
+        t for c in reading.clips for t in c.tracks
+    ]
     if not records:
         return None
     flags = np.concatenate([record.visibility for record in records])
@@ -278,18 +377,25 @@ def label_flags(reading: Reading) -> tuple[Skeleton, np.ndarray, bool] | None:
 class ClipPlayer:
     """A clip with its labels frame by frame: play it, or move through it.
 
-    clip: tracks of one skeleton; frames: [t h w 3] RGB, or whatever gives such a frame by its number.
+    clip: tracks of one skeleton; frames: [t h w 3] RGB, or whatever gives such a frame by its
+    number.
     """
 
-    def __init__(self, clip: Clip, frames, *, frame: int = 0, zoom: float = 2.0, paints: bool = False):
+    def __init__(
+        self, clip: Clip, frames, *, frame: int = 0, zoom: float = 2.0, paints: bool = False
+    ):
         self.clip, self.frames, self.zoom = clip, frames, zoom
         self.skeleton = skeleton(clip.tracks[0].skeleton)
         self.xy = np.stack([track.xy_frame for track in clip.tracks])  # [p t k 2]
         self.before = np.stack([track.visibility for track in clip.tracks])
         end = clip.video.n_frames - 1
-        self.frame = widgets.IntSlider(frame, 0, end, description="frame", layout={"width": "340px"})
+        self.frame = widgets.IntSlider(
+            frame, 0, end, description="frame", layout={"width": "340px"}
+        )
         pace = round(1000 / (clip.video.fps or 10))
-        self.play = widgets.Play(value=frame, min=0, max=end, interval=max(pace, 80), show_repeat=False)
+        self.play = widgets.Play(
+            value=frame, min=0, max=end, interval=max(pace, 80), show_repeat=False
+        )
         widgets.jslink((self.play, "value"), (self.frame, "value"))
         self.canvas = Canvas(paints=paints)
         self.readout = widgets.HTML(layout={"width": "330px", "margin": "0 0 0 16px"})
@@ -302,13 +408,21 @@ class ClipPlayer:
         """What is shown: frame number, picture, coordinates and flags of the people in it."""
         t, flags = self.frame.value, self.before[:, self.frame.value]
         picture = np.asarray(self.frames[t])
-        return {"frame": t, "picture": picture, "xy": self.xy[:, t], "visibility": flags, "before": flags}
+        return {
+            "frame": t,
+            "picture": picture,
+            "xy": self.xy[:, t],
+            "visibility": flags,
+            "before": flags,
+        }
 
     def _redraw(self, _change=None) -> None:
         state = self.state()
         known = self.clip.tracks[0].occlusion_known
         states = figures.joint_states(state["visibility"], state["before"], known=known)
-        drawn = figures.draw_people(state["picture"], state["xy"], states, self.skeleton, zoom=self.zoom)
+        drawn = figures.draw_people(
+            state["picture"], state["xy"], states, self.skeleton, zoom=self.zoom
+        )
         self.canvas.picture = figures.jpeg(drawn)
         self.readout.value = self._sentence(state, states)
 
@@ -334,14 +448,16 @@ class ClipPlayer:
 class OcclusionBrush(ClipPlayer):
     """Cover parts of a clip and see at once which flags change.
 
-    A square patch stands at (x, y) and moves by sliders; dragging on the picture moves it and leaves its paint behind.
-    Patch and paint stand still in all frames, in front of everything.
+    A square patch stands at (x, y) and moves by sliders; dragging on the picture moves it and
+    leaves its paint behind. Patch and paint stand still in all frames, in front of everything.
     """
 
     def __init__(self, clip: Clip, frames, *, frame: int = 0, zoom: float = 2.0, size_px: int = 30):
         h, w = np.asarray(frames[0]).shape[:2]
         self.size_wh, self.sizes, self.moving = (w, h), [], False
-        self.to_canvas = geometry.frame_to_crop(np.array([0.0, 0.0, w, h]), (round(w * zoom), round(h * zoom)))
+        self.to_canvas = geometry.frame_to_crop(
+            np.array([0.0, 0.0, w, h]), (round(w * zoom), round(h * zoom))
+        )
         place = {"layout": {"width": "340px"}, "continuous_update": True}
         self.x = widgets.IntSlider(w // 2, 0, w - 1, description="patch x", **place)
         self.y = widgets.IntSlider(h // 2, 0, h - 1, description="patch y", **place)
@@ -352,7 +468,11 @@ class OcclusionBrush(ClipPlayer):
             control.observe(self._redraw, "value")
         self.canvas.observe(self._painted, "strokes")
         self.clear.on_click(lambda _: self.canvas.set_trait("strokes", []))
-        rows = [widgets.HBox([self.play, self.frame, self.clear]), widgets.HBox([self.x, self.y]), self.size]
+        rows = [
+            widgets.HBox([self.play, self.frame, self.clear]),
+            widgets.HBox([self.x, self.y]),
+            self.size,
+        ]
         self.widget.children = [*rows, self.picture]
 
     def _redraw(self, _change=None) -> None:
@@ -375,9 +495,15 @@ class OcclusionBrush(ClipPlayer):
 
     def _painted(self, change) -> None:
         strokes = change["new"]
-        self.sizes = self.sizes[: len(strokes)] + [self.size.value] * (len(strokes) - len(self.sizes))
+        self.sizes = self.sizes[: len(strokes)] + [self.size.value] * (
+            len(strokes) - len(self.sizes)
+        )
         if strokes:
-            x, y = np.rint(self._in_frame(strokes[-1][-1:])[0]).clip(0, np.array(self.size_wh) - 1).astype(int)
+            x, y = (
+                np.rint(self._in_frame(strokes[-1][-1:])[0])
+                .clip(0, np.array(self.size_wh) - 1)
+                .astype(int)
+            )
             self.moving = True  # one picture for both sliders
             self.x.value, self.y.value = int(x), int(y)
             self.moving = False
@@ -387,28 +513,47 @@ class OcclusionBrush(ClipPlayer):
         """What is shown, with the flags under the cover, in this frame and (`whole`) in all."""
         state = super().state()
         covered = self.covered()
-        whole = cover(self.before, self.xy, np.broadcast_to(covered, (len(self.before[0]), *covered.shape)))
+        whole = cover(
+            self.before, self.xy, np.broadcast_to(covered, (len(self.before[0]), *covered.shape))
+        )
         picture = np.where(covered[..., None], np.uint8(PAINT), state["picture"])
         return state | {"picture": picture, "visibility": whole[:, state["frame"]], "whole": whole}
 
     def _sentence(self, state: dict, states: np.ndarray) -> str:
-        gone = [", ".join(np.array(self.skeleton.joints)[row]) for row in states == figures.NEWLY_HIDDEN]
+        gone = [
+            ", ".join(np.array(self.skeleton.joints)[row]) for row in states == figures.NEWLY_HIDDEN
+        ]
         people = "".join(f"<br>person {p}: {joints}" for p, joints in enumerate(gone) if joints)
-        flags = [" / ".join(f"{(f == v).sum()}" for v in (0, 1, 2)) for f in (state["before"], state["visibility"])]
-        here, everywhere = (state["visibility"] != state["before"]).sum(), (state["whole"] != self.before).sum()
+        flags = [
+            " / ".join(f"{(f == v).sum()}" for v in (0, 1, 2))
+            for f in (state["before"], state["visibility"])
+        ]
+        here, everywhere = (
+            (state["visibility"] != state["before"]).sum(),
+            (state["whole"] != self.before).sum(),
+        )
         return (
-            f"{super()._sentence(state, states)}<hr><div class='brush-readout'><b>{here} flags change</b>{people}"
-            f"<br>flags 0 / 1 / 2: {flags[0]} &rarr; {flags[1]}<br>in all {self.before.shape[1]} frames "
+            f"{super()._sentence(state, states)}<hr><div class='brush-readout'><b>{here} flags "
+            f"change</b>{people}"
+            f"<br>flags 0 / 1 / 2: {flags[0]} &rarr; {flags[1]}<br>in all {self.before.shape[1]} "
+            "frames "
             f"{everywhere} change</div>"
         )
 
     def static(self) -> go.Figure:
         """This frame before and under the cover, as a plain figure."""
         state, t = self.state(), self.frame.value
-        after = {"picture": state["picture"], "visibility": state["visibility"], "before": state["before"]}
+        after = {
+            "picture": state["picture"],
+            "visibility": state["visibility"],
+            "before": state["before"],
+        }
         changed = int((state["visibility"] != state["before"]).sum())
         first = clip_panel(self.clip, self.frames[t], t, f"frame {t} as rendered")
-        panels = [first, first | after | {"caption": f"under patch and paint: {changed} flags change"}]
+        panels = [
+            first,
+            first | after | {"caption": f"under patch and paint: {changed} flags change"},
+        ]
         return figures.annotated_pictures(panels, "Occlusion brush (static copy)", cols=2)
 
 

@@ -31,19 +31,31 @@ LAYOUT = {
 CONFIG = {"showSendToCloud": False, "displaylogo": False, "responsive": True}
 
 
-def _layout(figure: go.Figure, title: str, height: int, width: int | None = None, **kw) -> go.Figure:
+def _layout(
+    figure: go.Figure, title: str, height: int, width: int | None = None, **kw
+) -> go.Figure:
     figure.update_layout(
-        **LAYOUT, title={"text": title, "x": 0.01, "xanchor": "left"}, height=height, width=width, **kw
+        **LAYOUT,
+        title={"text": title, "x": 0.01, "xanchor": "left"},
+        height=height,
+        width=width,
+        **kw,
     )
     return figure
 
 
 def bones(
-    xy: Num[np.ndarray, "*p k 2"], skeleton: Skeleton, labelled: Bool[np.ndarray, "*p k"] | None = None
+    xy: Num[np.ndarray, "*p k 2"],
+    skeleton: Skeleton,
+    labelled: Bool[np.ndarray, "*p k"] | None = None,
 ) -> Num[np.ndarray, "2 m"]:
-    """x and y of one line through all bones, or those between labelled joints, with gaps (NaN) between them."""
+    """x and y of one line through all bones, or those between labelled joints, with gaps (NaN)
+    between them.
+    """
     ends = np.array(skeleton.edges)
-    segments = xy[..., ends, :] if labelled is None else xy[..., ends, :][labelled[..., ends].all(-1)]
+    segments = (
+        xy[..., ends, :] if labelled is None else xy[..., ends, :][labelled[..., ends].all(-1)]
+    )
     segments = segments.reshape(-1, 2, 2).astype(float)
     return np.concatenate((segments, np.full_like(segments[:, :1], np.nan)), 1).reshape(-1, 2).T
 
@@ -60,33 +72,58 @@ def pose_traces(
     width: float = 2,
     colour_bar: bool = False,
 ) -> list[go.Scatter]:
-    """Two traces, bones and joints; joints coloured by confidence if given, replaced ones as open diamonds."""
+    """Two traces, bones and joints; joints coloured by confidence if given, replaced ones as
+    open diamonds.
+    """
     x, y = bones(xy_frame, skeleton)
-    hover = [f"{joint}<br>({px:.1f}, {py:.1f}) px" for joint, (px, py) in zip(skeleton.joints, xy_frame)]
+    hover = [
+        f"{joint}<br>({px:.1f}, {py:.1f}) px" for joint, (px, py) in zip(skeleton.joints, xy_frame)
+    ]
     marker = {"size": 8, "color": colour}
     if confidence is not None:
         hover = [f"{text}<br>confidence {c:.2f}" for text, c in zip(hover, confidence)]
         marker = {
-            "size": 9, "color": confidence, "colorscale": CONFIDENCE_SCALE, "cmin": 0, "cmax": 1, "showscale": colour_bar,
-            "colorbar": {"title": "detector<br>confidence", "len": 0.7, "thickness": 12, "y": 0.4}, "opacity": 1,
+            "size": 9,
+            "color": confidence,
+            "colorscale": CONFIDENCE_SCALE,
+            "cmin": 0,
+            "cmax": 1,
+            "showscale": colour_bar,
+            "colorbar": {"title": "detector<br>confidence", "len": 0.7, "thickness": 12, "y": 0.4},
+            "opacity": 1,
             "line": {"width": 1, "color": colour},
-        }  # fmt: skip
+        }
     if replaced is not None:
         marker["symbol"] = np.where(replaced, "diamond", "circle").tolist()
         marker["size"] = np.where(replaced, 13, 9).tolist()
     line = go.Scatter(
-        x=x, y=y, mode="lines", name=name, legendgroup=name, showlegend=show_legend, hoverinfo="skip",
+        x=x,
+        y=y,
+        mode="lines",
+        name=name,
+        legendgroup=name,
+        showlegend=show_legend,
+        hoverinfo="skip",
         line={"color": colour, "width": width},
-    )  # fmt: skip
+    )
     dots = go.Scatter(
-        x=xy_frame[:, 0], y=xy_frame[:, 1], mode="markers", name=name, legendgroup=name, showlegend=False,
-        marker=marker, hovertext=hover, hoverinfo="text",
-    )  # fmt: skip
+        x=xy_frame[:, 0],
+        y=xy_frame[:, 1],
+        mode="markers",
+        name=name,
+        legendgroup=name,
+        showlegend=False,
+        marker=marker,
+        hovertext=hover,
+        hoverinfo="text",
+    )
     return [line, dots]
 
 
 def around(points: Num[np.ndarray, "*n 2"], pad: float = 0.12) -> tuple[list, list]:
-    """Ranges of x, and of y pointing down, of a square about the points; pad: share of its side that stays free."""
+    """Ranges of x, and of y pointing down, of a square about the points; pad: share of its side
+    that stays free.
+    """
     low, high = points.reshape(-1, 2).min(0), points.reshape(-1, 2).max(0)
     (x, y), half = (low + high) / 2, (high - low).max() * (0.5 + pad) + 1e-6
     return [x - half, x + half], [y + half, y - half]
@@ -100,8 +137,12 @@ def _picture_axes(figure: go.Figure, x: list, y: list, row: int = 1, col: int = 
     figure.update_yaxes(range=y, scaleanchor=anchor, **at)
 
 
-def pose_figure(poses: Mapping[str, dict], skeleton: Skeleton, title: str, *, height: int = 480) -> go.Figure:
-    """One picture frame with several poses over each other; poses: name -> keyword arguments of `pose_traces`."""
+def pose_figure(
+    poses: Mapping[str, dict], skeleton: Skeleton, title: str, *, height: int = 480
+) -> go.Figure:
+    """One picture frame with several poses over each other; poses: name -> keyword arguments of
+    `pose_traces`.
+    """
     figure = make_subplots()
     for name, kw in poses.items():
         figure.add_traces(pose_traces(skeleton=skeleton, name=name, **kw))
@@ -120,11 +161,15 @@ def refinement_grid(
     captions: Sequence[str] = (),
     title: str = "Refinement arrows, coloured by the detector's confidence",
 ) -> go.Figure:
-    """Arrows from each replaced joint to its new place, coloured by confidence. Counterpart of PORT Fig. 3."""
+    """Arrows from each replaced joint to its new place, coloured by confidence. Counterpart of
+    PORT Fig. 3.
+    """
     n = len(detected)
     cols = min(n, 3)
     rows = -(-n // cols)
-    figure = make_subplots(rows, cols, subplot_titles=list(captions), horizontal_spacing=0.02, vertical_spacing=0.1)
+    figure = make_subplots(
+        rows, cols, subplot_titles=list(captions), horizontal_spacing=0.02, vertical_spacing=0.1
+    )
     for i in range(n):
         row, col = i // cols + 1, i % cols + 1
         look = {"show_legend": i == 0, "width": 1.5}
@@ -132,27 +177,41 @@ def refinement_grid(
             for t in pose_traces(truth[i], skeleton, "ground truth", TRUTH, **look):
                 figure.add_trace(t.update(opacity=0.65), row, col)
         sure = {"confidence": confidence[i], "colour_bar": i == 0}
-        figure.add_traces(pose_traces(detected[i], skeleton, "detector", GREY, **sure, **look), row, col)
+        figure.add_traces(
+            pose_traces(detected[i], skeleton, "detector", GREY, **sure, **look), row, col
+        )
         for j in np.flatnonzero(replaced[i]):
-            colour = sample_colorscale(CONFIDENCE_SCALE, [float(np.clip(confidence[i, j], 0, 1))])[0]
+            colour = sample_colorscale(CONFIDENCE_SCALE, [float(np.clip(confidence[i, j], 0, 1))])[
+                0
+            ]
             ends = np.stack((detected[i, j], refined[i, j]))
             figure.add_trace(
                 go.Scatter(
-                    x=ends[:, 0], y=ends[:, 1], mode="lines+markers", showlegend=False,
+                    x=ends[:, 0],
+                    y=ends[:, 1],
+                    mode="lines+markers",
+                    showlegend=False,
                     line={"color": REFINED, "width": 2},
                     marker={
-                        "symbol": ["circle", "arrow"], "angleref": "previous", "size": [6, 13],
-                        "color": [colour, REFINED], "line": {"width": 0},
+                        "symbol": ["circle", "arrow"],
+                        "angleref": "previous",
+                        "size": [6, 13],
+                        "color": [colour, REFINED],
+                        "line": {"width": 0},
                     },
                     hovertext=f"{skeleton.joints[j]}, confidence {confidence[i, j]:.2f}, "
                     f"moved {np.linalg.norm(ends[1] - ends[0]):.1f} px",
                     hoverinfo="text",
-                ), row, col,
-            )  # fmt: skip
+                ),
+                row,
+                col,
+            )
         shown = [detected[i], refined[i]] + ([] if truth is None else [truth[i]])
         _picture_axes(figure, *around(np.concatenate(shown), pad=0.03), row, col)
     arrow = {"symbol": "arrow-right", "size": 11, "color": REFINED}
-    figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", name="moved by PORT", marker=arrow))
+    figure.add_trace(
+        go.Scatter(x=[None], y=[None], mode="markers", name="moved by PORT", marker=arrow)
+    )
     return _layout(figure, title, 110 + 310 * rows, legend={"orientation": "h", "y": -0.03})
 
 
@@ -164,7 +223,8 @@ def error_by_confidence(
     *,
     title: str = "Joint error by the detector's confidence",
 ) -> go.Figure:
-    """Boxes of joint error in bins of confidence without and with refinement, with delta. Counterpart of PORT Fig. 4.
+    """Boxes of joint error in bins of confidence without and with refinement, with delta.
+    Counterpart of PORT Fig. 4.
 
     Boxes span 25 to 75 %, whiskers 5 to 95 % of a bin.
     """
@@ -173,27 +233,47 @@ def error_by_confidence(
     filled = np.unique(which)
     middle = (filled + 0.5) / bins
     figure = go.Figure()
-    for name, error, colour, side in (("detector", before, DETECTED, -1), ("with PORT", after, REFINED, 1)):
+    for name, error, colour, side in (
+        ("detector", before, DETECTED, -1),
+        ("with PORT", after, REFINED, 1),
+    ):
         at = middle + side * 0.21 / bins
         groups = [error[which == b] for b in filled]
-        low, q1, median, q3, high = np.array([np.percentile(g, [5, 25, 50, 75, 95]) for g in groups]).T
+        low, q1, median, q3, high = np.array(
+            [np.percentile(g, [5, 25, 50, 75, 95]) for g in groups]
+        ).T
         means = np.array([g.mean() for g in groups])
         figure.add_trace(
             go.Box(
-                x=at, lowerfence=low, q1=q1, median=median, q3=q3, upperfence=high, name=name, marker_color=colour,
-                line={"width": 1}, width=0.36 / bins,
+                x=at,
+                lowerfence=low,
+                q1=q1,
+                median=median,
+                q3=q3,
+                upperfence=high,
+                name=name,
+                marker_color=colour,
+                line={"width": 1},
+                width=0.36 / bins,
             )
-        )  # fmt: skip
+        )
         figure.add_trace(
             go.Scatter(
-                x=at, y=means, mode="lines+markers", name=f"mean, {name}", line={"color": colour, "width": 2},
+                x=at,
+                y=means,
+                mode="lines+markers",
+                name=f"mean, {name}",
+                line={"color": colour, "width": 2},
                 marker={"size": 6},
             )
-        )  # fmt: skip
+        )
         top = max(top, high.max())
     line, text = {"color": "#b00020", "width": 2, "dash": "dash"}, f"delta = {delta:.2f}"
     figure.add_vline(x=delta, line=line, annotation_text=text, annotation_position="top right")
-    figure.update_xaxes(title="confidence (boxes 25 to 75 %, whiskers 5 to 95 % of the joints in a bin)", range=[0, 1])
+    figure.update_xaxes(
+        title="confidence (boxes 25 to 75 %, whiskers 5 to 95 % of the joints in a bin)",
+        range=[0, 1],
+    )
     figure.update_yaxes(title="joint error, px", range=[0, 1.05 * top])
     return _layout(figure, title, 460, legend={"orientation": "h", "y": -0.2, "x": 0.0})
 
@@ -204,16 +284,24 @@ def change_by_occlusions(
     *,
     title: str = "Error change by number of replaced joints",
 ) -> go.Figure:
-    """Boxes of (error with refinement - detector error) by the number of replaced joints. Counterpart of PORT Fig. 5."""
+    """Boxes of (error with refinement - detector error) by the number of replaced joints.
+    Counterpart of PORT Fig. 5.
+    """
     figure = go.Figure()
     for count in np.unique(replaced_count):
         of = change[replaced_count == count]
         figure.add_trace(
             go.Box(
-                y=of, x=np.full(len(of), str(int(count))), marker_color=REFINED, boxpoints="outliers", line={"width": 1},
-                showlegend=False, name=f"{int(count)} replaced, {len(of)} poses, mean {of.mean():+.2f} px", boxmean=True,
+                y=of,
+                x=np.full(len(of), str(int(count))),
+                marker_color=REFINED,
+                boxpoints="outliers",
+                line={"width": 1},
+                showlegend=False,
+                name=f"{int(count)} replaced, {len(of)} poses, mean {of.mean():+.2f} px",
+                boxmean=True,
             )
-        )  # fmt: skip
+        )
     figure.add_hline(y=0, line={"color": GREY, "width": 1})
     figure.update_xaxes(title="joints below delta in one pose", type="category")
     figure.update_yaxes(title="P-EPE change, px (below 0 is better)")
@@ -228,10 +316,12 @@ def joint_matrices(
     groups: Bool[np.ndarray, "k"] | None = None,
     title: str,
 ) -> go.Figure:
-    """Joint-by-joint matrices side by side; rows of masked joints are framed. Counterpart of PORT Fig. 6.
+    """Joint-by-joint matrices side by side; rows of masked joints are framed. Counterpart of PORT
+    Fig. 6.
 
-    A row asks, a column answers. Each panel has its own colour scale. groups: joints that come first, ahead of lines that
-    part them from the others; all panels then have one scale. Counterpart of Visibility Fig. 2.
+    A row asks, a column answers. Each panel has its own colour scale. groups: joints that come
+    first, ahead of lines that part them from the others; all panels then have one scale.
+    Counterpart of Visibility Fig. 2.
     """
     names, n, top = np.array(skeleton.joints), len(matrices), None
     if groups is not None:
@@ -239,38 +329,64 @@ def joint_matrices(
         names, matrices = names[order], {name: m[order][:, order] for name, m in matrices.items()}
         top = max(float(m.max()) for m in matrices.values())
     gap = 0.14 if n == 2 else 0.09
-    figure = make_subplots(1, n, subplot_titles=list(matrices), horizontal_spacing=gap, shared_yaxes=True)
+    figure = make_subplots(
+        1, n, subplot_titles=list(matrices), horizontal_spacing=gap, shared_yaxes=True
+    )
     for col, matrix in enumerate(matrices.values(), 1):
         side = figure.get_subplot(1, col).xaxis.domain[1] + 0.005
         bar = {"x": side, "xanchor": "left", "len": 0.9, "thickness": 9, "nticks": 4}
         figure.add_trace(
             go.Heatmap(
-                z=matrix, x=names, y=names, colorscale="Cividis", zmin=0, zmax=top,
-                colorbar=bar | {"title": "weight" if col == n else ""}, showscale=top is None or col == n,
+                z=matrix,
+                x=names,
+                y=names,
+                colorscale="Cividis",
+                zmin=0,
+                zmax=top,
+                colorbar=bar | {"title": "weight" if col == n else ""},
+                showscale=top is None or col == n,
                 hovertemplate="row (asks): %{y}<br>column (answers): %{x}<br>%{z:.3f}<extra></extra>",
-            ), 1, col,
-        )  # fmt: skip
+            ),
+            1,
+            col,
+        )
         if groups is not None:
             look = {"line": {"color": "#fff", "width": 2}, "row": 1, "col": col}
             figure.add_vline(x=cut, **look).add_hline(y=cut, **look)
         for j in np.flatnonzero(masked) if masked is not None else ():
             figure.add_shape(
-                type="rect", x0=-0.5, x1=len(names) - 0.5, y0=j - 0.5, y1=j + 0.5,
-                line={"color": MASKED, "width": 2}, row=1, col=col,
-            )  # fmt: skip
+                type="rect",
+                x0=-0.5,
+                x1=len(names) - 0.5,
+                y0=j - 0.5,
+                y1=j + 0.5,
+                line={"color": MASKED, "width": 2},
+                row=1,
+                col=col,
+            )
     figure.update_yaxes(autorange="reversed", tickfont={"size": 10})
     figure.update_xaxes(tickangle=-60, tickfont={"size": 9})
     return _layout(figure, title, 560 if n == 2 else 480)
 
 
-def map_grid(maps: Float[np.ndarray, "n y x"], captions: Sequence[str], title: str, *, cols: int) -> go.Figure:
+def map_grid(
+    maps: Float[np.ndarray, "n y x"], captions: Sequence[str], title: str, *, cols: int
+) -> go.Figure:
     """Feature maps side by side on one scale about 0."""
     top = float(np.abs(maps).max())
     figure = px.imshow(
-        maps, facet_col=0, facet_col_wrap=cols, color_continuous_scale="RdBu_r", zmin=-top, zmax=top,
-        facet_row_spacing=0.1, facet_col_spacing=0.01,
-    )  # fmt: skip
-    figure.for_each_annotation(lambda a: a.update(text=captions[int(a.text.split("=")[1])], font_size=11))
+        maps,
+        facet_col=0,
+        facet_col_wrap=cols,
+        color_continuous_scale="RdBu_r",
+        zmin=-top,
+        zmax=top,
+        facet_row_spacing=0.1,
+        facet_col_spacing=0.01,
+    )
+    figure.for_each_annotation(
+        lambda a: a.update(text=captions[int(a.text.split("=")[1])], font_size=11)
+    )
     figure.update_xaxes(visible=False).update_yaxes(visible=False)
     bar = {"title": "value", "thickness": 10, "len": 0.8}
     return _layout(figure, title, 120 + 190 * -(-len(maps) // cols), coloraxis_colorbar=bar)
@@ -286,9 +402,11 @@ def sweep(
     names: tuple[str, str] = ("measured", "paper"),
     baseline: float | None = None,
 ) -> go.Figure:
-    """One measured value a setting; beside it the paper's in a panel of its own: other data, other scale.
+    """One measured value a setting; beside it the paper's in a panel of its own: other data, other
+    scale.
 
-    rows: each has "setting" and the value; "low" and "high" draw its interval where they differ, "paper" fills the panel.
+    rows: each has "setting" and the value; "low" and "high" draw its interval where they differ,
+    "paper" fills the panel.
     """
     labels, measured = [r["setting"] for r in rows], [r[value] for r in rows]
     paper = [r.get("paper") for r in rows]
@@ -299,13 +417,25 @@ def sweep(
     for col, (values, colour, symbol) in enumerate(panels, 1):
         figure.add_trace(
             go.Scatter(
-                x=labels, y=values, mode="lines+markers", name=names[col - 1], line={"color": colour},
-                marker={"size": 9, "symbol": symbol}, showlegend=False,
-            ), 1, col,
-        )  # fmt: skip
+                x=labels,
+                y=values,
+                mode="lines+markers",
+                name=names[col - 1],
+                line={"color": colour},
+                marker={"size": 9, "symbol": symbol},
+                showlegend=False,
+            ),
+            1,
+            col,
+        )
     if any(r.get("low", 0) < r.get("high", 0) for r in rows):
         up, down = [r["high"] - r[value] for r in rows], [r[value] - r["low"] for r in rows]
-        figure.data[0].error_y = {"type": "data", "symmetric": False, "array": up, "arrayminus": down}
+        figure.data[0].error_y = {
+            "type": "data",
+            "symmetric": False,
+            "array": up,
+            "arrayminus": down,
+        }
     if baseline is not None:
         line = {"color": DETECTED, "dash": "dash", "width": 1.5}
         figure.add_hline(y=baseline, line=line, annotation_text="detector", row=1, col=1)
@@ -314,16 +444,26 @@ def sweep(
     return _layout(figure, title, 360)
 
 
-def flow_of_shapes(names: Sequence[str], shapes: Sequence[str], axes: Sequence[str], *, title: str) -> go.Figure:
-    """Boxes from left to right with what passes between them: the way of a tensor. Counterpart of PORT Fig. 2."""
+def flow_of_shapes(
+    names: Sequence[str], shapes: Sequence[str], axes: Sequence[str], *, title: str
+) -> go.Figure:
+    """Boxes from left to right with what passes between them: the way of a tensor. Counterpart
+    of PORT Fig. 2.
+    """
     figure = go.Figure()
     per_row = 6
     for i, (name, shape, axis) in enumerate(zip(names, shapes, axes)):
         x, y = i % per_row, -(i // per_row)
         figure.add_shape(
-            type="rect", x0=x - 0.44, x1=x + 0.44, y0=y - 0.3, y1=y + 0.3, line={"color": DETECTED, "width": 1.5},
-            fillcolor="#eef5fb", layer="below",
-        )  # fmt: skip
+            type="rect",
+            x0=x - 0.44,
+            x1=x + 0.44,
+            y0=y - 0.3,
+            y1=y + 0.3,
+            line={"color": DETECTED, "width": 1.5},
+            fillcolor="#eef5fb",
+            layer="below",
+        )
         name, shape, axis = ("<br>".join(textwrap.wrap(text, 18)) for text in (name, shape, axis))
         text = f"<b>{name}</b><br>{shape}<br><i>{axis}</i>"
         figure.add_annotation(x=x, y=y, text=text, showarrow=False, font={"size": 10})
@@ -331,20 +471,36 @@ def flow_of_shapes(names: Sequence[str], shapes: Sequence[str], axes: Sequence[s
             nx, ny = (i + 1) % per_row, -((i + 1) // per_row)
             ends = (x + 0.44, y, nx - 0.44, ny) if ny == y else (x, y - 0.3, nx, ny + 0.3)
             figure.add_annotation(
-                x=ends[2], y=ends[3], ax=ends[0], ay=ends[1], xref="x", yref="y", axref="x", ayref="y", showarrow=True,
-                arrowhead=2, arrowcolor=GREY, text="",
-            )  # fmt: skip
+                x=ends[2],
+                y=ends[3],
+                ax=ends[0],
+                ay=ends[1],
+                xref="x",
+                yref="y",
+                axref="x",
+                ayref="y",
+                showarrow=True,
+                arrowhead=2,
+                arrowcolor=GREY,
+                text="",
+            )
     rows = -(-len(names) // per_row)
     figure.update_xaxes(visible=False, range=[-0.55, per_row - 0.45])
     figure.update_yaxes(visible=False, range=[-rows + 0.55, 0.45])
     return _layout(figure, title, 80 + 120 * rows)
 
 
-# --- pictures and labels --------------------------------------------------------------------------------------------
+# --- pictures and labels --------------------------------------------------------------------------
 
 PAGE_PX = 900  # width of figures that hold pictures: the column of a page
-# What a joint's label says, its colour, plotly's symbol and OpenCV's marker (None: a filled circle).
-VISIBLE, HIDDEN, NEWLY_HIDDEN, UNSTATED = "visible (2)", "hidden (1)", "newly hidden (2 → 1)", "labelled, nothing said"
+# What a joint's label says, its colour, plotly's symbol and OpenCV's marker (None: a filled
+# circle).
+VISIBLE, HIDDEN, NEWLY_HIDDEN, UNSTATED = (
+    "visible (2)",
+    "hidden (1)",
+    "newly hidden (2 → 1)",
+    "labelled, nothing said",
+)
 LOOKS = {
     VISIBLE: (TRUTH, "circle", None),
     HIDDEN: (REFINED, "x", cv2.MARKER_TILTED_CROSS),
@@ -354,9 +510,14 @@ LOOKS = {
 
 
 def joint_states(
-    visibility: Int[np.ndarray, "*n k"], before: Int[np.ndarray, "*n k"] | None = None, *, known: bool = True
+    visibility: Int[np.ndarray, "*n k"],
+    before: Int[np.ndarray, "*n k"] | None = None,
+    *,
+    known: bool = True,
 ) -> np.ndarray:
-    """Keys of LOOKS by joint, "" where there is no label; `before` are the flags ahead of an occlusion on purpose."""
+    """Keys of LOOKS by joint, "" where there is no label; `before` are the flags ahead of an
+    occlusion on purpose.
+    """
     states = np.where(visibility == 2, VISIBLE if known else UNSTATED, HIDDEN)
     if before is not None:
         states = np.where((visibility == 1) & (before == 2), NEWLY_HIDDEN, states)
@@ -371,11 +532,17 @@ def draw_people(
     *,
     zoom: float = 1.0,
 ) -> UInt8[np.ndarray, "a b 3"]:
-    """The picture enlarged, with bones between labelled joints and every joint marked by its state: pixels, not plotly."""
+    """The picture enlarged, with bones between labelled joints and every joint marked by its
+    state: pixels, not plotly.
+    """
     size = (round(picture.shape[1] * zoom), round(picture.shape[0] * zoom))
     out = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA)
     whole = np.array([0.0, 0.0, *picture.shape[1::-1]])
-    points = np.rint(geometry.apply(geometry.frame_to_crop(whole, size), xy_frame)).clip(-9999, 9999).astype(int)
+    points = (
+        np.rint(geometry.apply(geometry.frame_to_crop(whole, size), xy_frame))
+        .clip(-9999, 9999)
+        .astype(int)
+    )
     for person, state in zip(points.tolist(), states):
         for a, b in skeleton.edges:
             if state[a] and state[b]:
@@ -393,22 +560,31 @@ def draw_people(
 
 
 def annotated_pictures(panels: Sequence[Mapping], title: str, *, cols: int = 3) -> go.Figure:
-    """Pictures with the people that are labelled in them, joints by what their labels say; hover names the joint.
+    """Pictures with the people that are labelled in them, joints by what their labels say; hover
+    names the joint.
 
-    A panel: `picture` [h w 3] (None: joints alone), `caption`, and as far as there are people `skeleton`, `xy_frame`
-    [p k 2], `visibility` [p k]; optional `before` (flags ahead of an occlusion), `known` (False: the labels say nothing
-    about occlusion), `box` (xyxy px, drawn), `number` (True: joints show their index), `poses` (name -> [k 2],
-    colour, which joints are round and not crosses).
+    A panel: `picture` [h w 3] (None: joints alone), `caption`, and as far as there are people
+    `skeleton`, `xy_frame` [p k 2], `visibility` [p k]; optional `before` (flags ahead of an
+    occlusion), `known` (False: the labels say nothing about occlusion), `box` (xyxy px, drawn),
+    `number` (True: joints show their index), `poses` (name -> [k 2], colour, which joints are round
+    and not crosses).
     """
     rows, gap = -(-len(panels) // cols), 36  # px between rows, for captions
     shapes = [(4, 5) if p["picture"] is None else p["picture"].shape for p in panels]
-    aspects = [min(max(h / w for h, w, *_ in shapes[i : i + cols]), 1.4) for i in range(0, len(panels), cols)]
+    aspects = [
+        min(max(h / w for h, w, *_ in shapes[i : i + cols]), 1.4)
+        for i in range(0, len(panels), cols)
+    ]
     tall = (PAGE_PX - 20) / cols * np.array(aspects)  # px of each row
     whole = tall.sum() + (rows - 1) * gap
     figure = make_subplots(
-        rows, cols, subplot_titles=[p["caption"] for p in panels], row_heights=(tall / tall.sum()).tolist(),
-        horizontal_spacing=0.012, vertical_spacing=gap / whole,
-    )  # fmt: skip
+        rows,
+        cols,
+        subplot_titles=[p["caption"] for p in panels],
+        row_heights=(tall / tall.sum()).tolist(),
+        horizontal_spacing=0.012,
+        vertical_spacing=gap / whole,
+    )
     shown = set()
     for i, panel in enumerate(panels):
         at = {"row": i // cols + 1, "col": i % cols + 1}
@@ -416,7 +592,13 @@ def annotated_pictures(panels: Sequence[Mapping], title: str, *, cols: int = 3) 
         flags = panel.get("visibility", np.zeros(xy.shape[:2], int))
         if panel["picture"] is not None:
             h, w = panel["picture"].shape[:2]
-            picture = {"source": data_uri(panel["picture"]), "x": -0.5, "y": -0.5, "sizex": w, "sizey": h}
+            picture = {
+                "source": data_uri(panel["picture"]),
+                "x": -0.5,
+                "y": -0.5,
+                "sizex": w,
+                "sizey": h,
+            }
             figure.add_layout_image(picture | {"sizing": "stretch", "layer": "below"}, **at)
             _picture_axes(figure, [-0.5, w - 0.5], [h - 0.5, -0.5], **at, constrain="domain")
             figure.update_yaxes(constraintoward="top", **at)
@@ -424,16 +606,26 @@ def annotated_pictures(panels: Sequence[Mapping], title: str, *, cols: int = 3) 
             _picture_axes(figure, *around(xy[flags > 0], pad=0.1), **at)
         if (box := panel.get("box")) is not None:
             figure.add_shape(
-                type="rect", x0=box[0], y0=box[1], x1=box[2], y1=box[3], line={"color": "#F0E442", "width": 2}, **at
-            )  # fmt: skip
+                type="rect",
+                x0=box[0],
+                y0=box[1],
+                x1=box[2],
+                y1=box[3],
+                line={"color": "#F0E442", "width": 2},
+                **at,
+            )
         if xy.size:
             states = joint_states(flags, panel.get("before"), known=panel.get("known", True))
-            for trace in _people_traces(xy, states, panel["skeleton"], numbers=panel.get("number", False)):
+            for trace in _people_traces(
+                xy, states, panel["skeleton"], numbers=panel.get("number", False)
+            ):
                 trace.showlegend = trace.name in LOOKS and trace.name not in shown
                 shown.add(trace.name)
                 figure.add_trace(trace, **at)
         for name, (pose, colour, round_) in panel.get("poses", {}).items():
-            for trace in pose_traces(pose, panel["skeleton"], name, colour, show_legend=name not in shown):
+            for trace in pose_traces(
+                pose, panel["skeleton"], name, colour, show_legend=name not in shown
+            ):
                 trace.marker.symbol = np.where(round_, "circle", "x").tolist()
                 figure.add_trace(trace, **at)
             shown.add(name)
@@ -467,65 +659,122 @@ def _people_traces(xy, states, skeleton: Skeleton, *, numbers: bool) -> list[go.
             at = xy[person, joint]
             traces.append(
                 go.Scatter(
-                    x=at[:, 0], y=at[:, 1], mode="markers+text" if numbers else "markers", name=name, legendgroup=name,
-                    text=joint if numbers else None, textposition="top center", textfont={"size": 12, "color": colour},
-                    marker={"color": colour, "symbol": symbol, "size": size, "line": {"color": "#fff", "width": 1}},
-                    hovertext=[f"{skeleton.joints[j]}, person {p}: {name}" for p, j in zip(person, joint)],
+                    x=at[:, 0],
+                    y=at[:, 1],
+                    mode="markers+text" if numbers else "markers",
+                    name=name,
+                    legendgroup=name,
+                    text=joint if numbers else None,
+                    textposition="top center",
+                    textfont={"size": 12, "color": colour},
+                    marker={
+                        "color": colour,
+                        "symbol": symbol,
+                        "size": size,
+                        "line": {"color": "#fff", "width": 1},
+                    },
+                    hovertext=[
+                        f"{skeleton.joints[j]}, person {p}: {name}" for p, j in zip(person, joint)
+                    ],
                     hoverinfo="text",
                 )
-            )  # fmt: skip
+            )
     return traces
 
 
-def visibility_shares(labels: Mapping[str, tuple[Skeleton, Int[np.ndarray, "n k"], bool]], title: str) -> go.Figure:
-    """Shares of the flags by data set. labels: name -> skeleton, flags [n k], whether they know about occlusion."""
+def visibility_shares(
+    labels: Mapping[str, tuple[Skeleton, Int[np.ndarray, "n k"], bool]], title: str
+) -> go.Figure:
+    """Shares of the flags by data set. labels: name -> skeleton, flags [n k], whether they know
+    about occlusion.
+    """
     colours = {VISIBLE: TRUTH, UNSTATED: DETECTED, HIDDEN: REFINED, "not labelled (0)": "#c9ced4"}
     rows = [
         {"data set": name, "label": label, "share of all joints": (flags == flag).mean()}
         for name, (_, flags, known) in labels.items()
-        for flag, label in ((2, VISIBLE if known else UNSTATED), (1, HIDDEN), (0, "not labelled (0)"))
+        for flag, label in (
+            (2, VISIBLE if known else UNSTATED),
+            (1, HIDDEN),
+            (0, "not labelled (0)"),
+        )
     ]
     order = {"data set": list(labels), "label": list(colours)}
     figure = px.bar(
-        rows, x="share of all joints", y="data set", color="label", color_discrete_map=colours, category_orders=order
+        rows,
+        x="share of all joints",
+        y="data set",
+        color="label",
+        color_discrete_map=colours,
+        category_orders=order,
     )
     figure.update_xaxes(tickformat=".0%", range=[0, 1]).update_yaxes(title="")
     return _layout(
-        figure, title, 190 + 30 * len(labels), legend={"orientation": "h", "y": 1, "yanchor": "bottom", "title": ""}
+        figure,
+        title,
+        190 + 30 * len(labels),
+        legend={"orientation": "h", "y": 1, "yanchor": "bottom", "title": ""},
     )
 
 
-def hidden_by_joint(labels: Mapping[str, tuple[Skeleton, Int[np.ndarray, "n k"], bool]], title: str) -> go.Figure:
-    """How many of the labelled joints are hidden, by kind of joint: left and right are one kind. labels as above."""
+def hidden_by_joint(
+    labels: Mapping[str, tuple[Skeleton, Int[np.ndarray, "n k"], bool]], title: str
+) -> go.Figure:
+    """How many of the labelled joints are hidden, by kind of joint: left and right are one kind.
+    labels as above.
+    """
     rows = [
-        {"joint": re.sub("^(left|right)_", "", joint), "set": name, "hidden": (f == 1).sum(), "all": (f > 0).sum()}
+        {
+            "joint": re.sub("^(left|right)_", "", joint),
+            "set": name,
+            "hidden": (f == 1).sum(),
+            "all": (f > 0).sum(),
+        }
         for name, (skeleton, flags, known) in labels.items()
         for joint, f in zip(skeleton.joints, flags.T)
         if known
     ]
     count = pd.DataFrame(rows).groupby(["joint", "set"], sort=False).sum()
     share = (count["hidden"] / count["all"]).unstack(sort=False)
-    figure = px.imshow(share, text_auto=".0%", color_continuous_scale="Cividis", zmin=0, zmax=1, aspect="auto")
+    figure = px.imshow(
+        share, text_auto=".0%", color_continuous_scale="Cividis", zmin=0, zmax=1, aspect="auto"
+    )
     figure.update_xaxes(title="").update_yaxes(title="")
-    return _layout(figure, title, 460, coloraxis_colorbar={"title": "hidden", "tickformat": ".0%", "thickness": 10})
+    return _layout(
+        figure,
+        title,
+        460,
+        coloraxis_colorbar={"title": "hidden", "tickformat": ".0%", "thickness": 10},
+    )
 
 
 def reliability(
-    bins: Mapping[str, tuple[Float[np.ndarray, "b"], Float[np.ndarray, "b"], Int[np.ndarray, "b"]]], title: str
+    bins: Mapping[str, tuple[Float[np.ndarray, "b"], Float[np.ndarray, "b"], Int[np.ndarray, "b"]]],
+    title: str,
 ) -> go.Figure:
-    """Stated probability against frequency: name -> probability, frequency and count of bins, `keypoint_ap.calibration`'s.
+    """Stated probability against frequency: name -> probability, frequency and count of bins,
+    `keypoint_ap.calibration`'s.
 
-    The areas of the dots grow with the counts; on the dotted line one could take the probabilities at their word.
+    The areas of the dots grow with the counts; on the dotted line one could take the probabilities
+    at their word.
     """
     figure = go.Figure()
     ideal = {"color": GREY, "dash": "dot"}
-    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name="taken at its word", line=ideal, hoverinfo="skip")
-    for (name, (probability, frequency, count)), colour in zip(bins.items(), (REFINED, DETECTED, MASKED)):
+    figure.add_scatter(
+        x=[0, 1], y=[0, 1], mode="lines", name="taken at its word", line=ideal, hoverinfo="skip"
+    )
+    for (name, (probability, frequency, count)), colour in zip(
+        bins.items(), (REFINED, DETECTED, MASKED)
+    ):
         figure.add_scatter(
-            x=probability, y=frequency, mode="lines+markers", name=name, line={"color": colour}, customdata=count,
+            x=probability,
+            y=frequency,
+            mode="lines+markers",
+            name=name,
+            line={"color": colour},
+            customdata=count,
             marker={"size": 6 + 24 * np.sqrt(count / count.max()), "opacity": 0.75},
             hovertemplate="says %{x:.2f}, happens %{y:.2f}<br>%{customdata:,} joints<extra></extra>",
-        )  # fmt: skip
+        )
     figure.update_xaxes(title="probability that the joint is visible", range=[-0.04, 1.04])
     figure.update_yaxes(title="share of joints that are visible", range=[-0.04, 1.04])
     return _layout(figure, title, 460, 640)
@@ -539,13 +788,20 @@ def joint_bars(
     colours = {"color_discrete_sequence": (REFINED, DETECTED, TRUTH, "#c9ced4")}
     figure = px.bar(table, barmode="group", labels={"index": "", "variable": ""}, **colours)
     figure.update_yaxes(title=y_title, tickformat=".0%").update_xaxes(tickangle=-50)
-    return _layout(figure, title, 420, legend={"orientation": "h", "y": 1, "yanchor": "bottom", "title": ""})
+    return _layout(
+        figure, title, 420, legend={"orientation": "h", "y": 1, "yanchor": "bottom", "title": ""}
+    )
 
 
 def crowd_histogram(
-    crowd_index: Float[np.ndarray, "n"], edges: Mapping[str, tuple[float, float]], title: str, *, top: float = 1.25
+    crowd_index: Float[np.ndarray, "n"],
+    edges: Mapping[str, tuple[float, float]],
+    title: str,
+    *,
+    top: float = 1.25,
 ) -> go.Figure:
-    """Pictures by crowdIndex; edges: who publishes them -> ends of easy and medium, the last ones colour the bars.
+    """Pictures by crowdIndex; edges: who publishes them -> ends of easy and medium, the last ones
+    colour the bars.
 
     The last bar holds all from `top` - 0.05 on.
     """
@@ -553,27 +809,42 @@ def crowd_histogram(
     which = np.digitize(crowd_index, list(edges.values())[-1])
     labels = [f"{name}: {(which == i).sum():,} pictures" for i, name in enumerate(names)]
     figure = px.histogram(
-        x=crowd_index.clip(max=top - 1e-6), color=np.array(labels)[which], category_orders={"color": labels},
+        x=crowd_index.clip(max=top - 1e-6),
+        color=np.array(labels)[which],
+        category_orders={"color": labels},
         color_discrete_sequence=(TRUTH, DETECTED, REFINED),
-    )  # fmt: skip
+    )
     figure.update_traces(xbins={"start": 0, "end": top, "size": 0.05})
     for i, (who, ends) in enumerate(edges.items()):
         for edge in ends:
-            figure.add_vline(x=edge, line_dash="dot", annotation_text=f"{edge} {who}", annotation_yshift=-16 * i)
+            figure.add_vline(
+                x=edge, line_dash="dot", annotation_text=f"{edge} {who}", annotation_yshift=-16 * i
+            )
     figure.update_xaxes(title=f"crowdIndex (last bar: from {top - 0.05:g})", range=[0, top])
     figure.update_yaxes(title="pictures")
-    return _layout(figure, title, 400, bargap=0.06, legend={"orientation": "h", "y": -0.2, "title": ""})
+    return _layout(
+        figure, title, 400, bargap=0.06, legend={"orientation": "h", "y": -0.2, "title": ""}
+    )
 
 
-def noise_errors(diagnosis: Mapping[str, np.ndarray], title: str, *, given: str = "real") -> go.Figure:
-    """Error quantiles by tenth of confidence, as `DetectorNoise.diagnose` found them; given: what it was fitted to."""
+def noise_errors(
+    diagnosis: Mapping[str, np.ndarray], title: str, *, given: str = "real"
+) -> go.Figure:
+    """Error quantiles by tenth of confidence, as `DetectorNoise.diagnose` found them; given:
+    what it was fitted to.
+    """
     rows = [
         {"tenth": tenth + 1, "error": error, "detector": name, "quantile": f"{percent} %"}
         for which, name in (("real", given), ("simulated", "simulated"))
         for tenth, errors in enumerate(diagnosis[f"error_{which}"])
         for percent, error in zip(diagnosis["quantiles"], errors)
     ]
-    look = {"color_discrete_sequence": (DETECTED, REFINED), "symbol": "quantile", "markers": True, "log_y": True}
+    look = {
+        "color_discrete_sequence": (DETECTED, REFINED),
+        "symbol": "quantile",
+        "markers": True,
+        "log_y": True,
+    }
     figure = px.line(rows, x="tenth", y="error", color="detector", **look)
     figure.update_xaxes(title="tenth of the joints by confidence, least confident first", dtick=1)
     ticks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]
@@ -581,19 +852,26 @@ def noise_errors(diagnosis: Mapping[str, np.ndarray], title: str, *, given: str 
     return _layout(figure, title, 460)
 
 
-def noise_confidence(diagnosis: Mapping[str, np.ndarray], title: str, *, given: str = "real") -> go.Figure:
-    """How often the detector is how sure, as `DetectorNoise.diagnose` found it; given: what it was fitted to."""
+def noise_confidence(
+    diagnosis: Mapping[str, np.ndarray], title: str, *, given: str = "real"
+) -> go.Figure:
+    """How often the detector is how sure, as `DetectorNoise.diagnose` found it; given: what it
+    was fitted to.
+    """
     edges = diagnosis["confidence_edges"]
     shares = {given: diagnosis["share_real"], "simulated": diagnosis["share_simulated"]}
     table = pd.DataFrame(shares, index=(edges[1:] + edges[:-1]) / 2).rename_axis("confidence")
     figure = px.line(
-        table, labels={"variable": "detector"}, line_shape="hvh", color_discrete_sequence=(DETECTED, REFINED)
+        table,
+        labels={"variable": "detector"},
+        line_shape="hvh",
+        color_discrete_sequence=(DETECTED, REFINED),
     )
     figure.update_yaxes(title="share of the joints", tickformat=".0%", rangemode="tozero")
     return _layout(figure, title, 360)
 
 
-# --- motion ---------------------------------------------------------------------------------------------------------
+# --- motion ---------------------------------------------------------------------------------------
 
 # Who says where a joint is, and how its line looks over time.
 INPUT, ENCODED, FINAL, REAL = "input", "refined P'", "final P<sub>s</sub>", "truth"
@@ -606,17 +884,27 @@ VOICES = {
 
 
 def front(points: Sequence[Mapping], title: str) -> go.Figure:
-    """Accuracy against calm: points of "method", "setting", "accel" (px a frame squared) and "pck_0.05" (percent)."""
+    """Accuracy against calm: points of "method", "setting", "accel" (px a frame squared) and
+    "pck_0.05" (percent).
+    """
     figure = go.Figure()
     for method in dict.fromkeys(p["method"] for p in points):
         own = sorted((p for p in points if p["method"] == method), key=lambda p: p["accel"])
         figure.add_scatter(
-            x=[p["accel"] for p in own], y=[p["pck_0.05"] for p in own], name=method, text=[p["setting"] for p in own],
-            mode="markers", marker_size=9 if len(own) > 1 else 14,
-            hovertemplate="%{text}<br>Accel %{x:.2f}, PCK@0.05 %{y:.1f}<extra>" + method + "</extra>",
-        )  # fmt: skip
+            x=[p["accel"] for p in own],
+            y=[p["pck_0.05"] for p in own],
+            name=method,
+            text=[p["setting"] for p in own],
+            mode="markers",
+            marker_size=9 if len(own) > 1 else 14,
+            hovertemplate="%{text}<br>Accel %{x:.2f}, PCK@0.05 %{y:.1f}<extra>"
+            + method
+            + "</extra>",
+        )
     figure.update_xaxes(
-        title="Accel, px/frame² (log scale; left is calmer)", type="log", tickvals=[0.5, 1, 2, 5, 10, 20]
+        title="Accel, px/frame² (log scale; left is calmer)",
+        type="log",
+        tickvals=[0.5, 1, 2, 5, 10, 20],
     )
     figure.update_yaxes(title="PCK@0.05, % (up is nearer)")
     return _layout(figure, title, 420, 760)
@@ -629,9 +917,14 @@ def spans(flags: Bool[np.ndarray, "t"]) -> list[tuple[int, int]]:
 
 
 def shade(spans: Sequence[tuple[int, int]], colour: str = MASKED) -> list[dict]:
-    """Shapes over frames first to last, from top to bottom of a figure whose panels share the x axis "x"."""
+    """Shapes over frames first to last, from top to bottom of a figure whose panels share the x
+    axis "x".
+    """
     look = {"type": "rect", "yref": "paper", "y0": 0, "y1": 1, "layer": "below", "line_width": 0}
-    return [look | {"x0": a - 0.5, "x1": b + 0.5, "fillcolor": colour, "opacity": 0.22} for a, b in spans]
+    return [
+        look | {"x0": a - 0.5, "x1": b + 0.5, "fillcolor": colour, "opacity": 0.22}
+        for a, b in spans
+    ]
 
 
 def shade_key(name: str, colour: str = MASKED) -> go.Scatter:
@@ -643,18 +936,31 @@ def shade_key(name: str, colour: str = MASKED) -> go.Scatter:
 def time_traces(
     lines: Mapping[str, tuple[Num[np.ndarray, "t"], Num[np.ndarray, "t"]]], *, legend: bool = True
 ) -> list[go.Scatter]:
-    """Lines over frames: name -> (frames, values). Those of VOICES look the same everywhere, others run from dark to light."""
+    """Lines over frames: name -> (frames, values). Those of VOICES look the same everywhere,
+    others run from dark to light.
+    """
     others = [name for name in lines if name not in VOICES]
-    colours = dict(zip(others, sample_colorscale("Viridis", np.linspace(0, 0.9, max(len(others), 2)).tolist())))
+    colours = dict(
+        zip(others, sample_colorscale("Viridis", np.linspace(0, 0.9, max(len(others), 2)).tolist()))
+    )
     traces = []
     for name, (frames, values) in lines.items():
-        colour, mode, line, marker = VOICES.get(name, (colours.get(name), "lines+markers", {"width": 2}, {"size": 5}))
+        colour, mode, line, marker = VOICES.get(
+            name, (colours.get(name), "lines+markers", {"width": 2}, {"size": 5})
+        )
         traces.append(
             go.Scatter(
-                x=frames, y=values, mode=mode, name=name, legendgroup=name, showlegend=legend, line=line | {"color": colour},
-                marker=marker | {"color": colour}, hovertemplate=f"{name}, frame %{{x}}: %{{y:.2f}}<extra></extra>",
+                x=frames,
+                y=values,
+                mode=mode,
+                name=name,
+                legendgroup=name,
+                showlegend=legend,
+                line=line | {"color": colour},
+                marker=marker | {"color": colour},
+                hovertemplate=f"{name}, frame %{{x}}: %{{y:.2f}}<extra></extra>",
             )
-        )  # fmt: skip
+        )
     return traces
 
 
@@ -665,7 +971,8 @@ def time_panels(
     shaded: Sequence[tuple[int, int]] = (),
     shaded_name: str = "burst of occlusion",
 ) -> go.Figure:
-    """Panels over each other that share the frames: title of y -> name -> (frames, values). Counterpart of HANet Fig. 5.
+    """Panels over each other that share the frames: title of y -> name -> (frames, values).
+    Counterpart of HANet Fig. 5.
 
     shaded: first and last frames of spans that stand out.
     """
@@ -682,18 +989,31 @@ def time_panels(
     figure.update_xaxes(title="frame", row=len(panels), col=1)
     legend = {"orientation": "h", "y": 1.01, "yanchor": "bottom"}
     figure = _layout(figure, title, 130 + 220 * len(panels), legend=legend, shapes=shade(shaded))
-    return figure.update_layout(margin_t=100, title={"y": 1 - 12 / figure.layout.height, "yanchor": "top"})
+    return figure.update_layout(
+        margin_t=100, title={"y": 1 - 12 / figure.layout.height, "yanchor": "top"}
+    )
 
 
 def frame_map(
-    weights: Float[np.ndarray, "q k"], asks: Int[np.ndarray, "q"], answers: Int[np.ndarray, "k"], bar: Mapping
+    weights: Float[np.ndarray, "q k"],
+    asks: Int[np.ndarray, "q"],
+    answers: Int[np.ndarray, "k"],
+    bar: Mapping,
 ) -> go.Heatmap:
-    """Attention from frame to frame: a row asks, a column answers; the axes are frame numbers of the window."""
+    """Attention from frame to frame: a row asks, a column answers; the axes are frame numbers of
+    the window.
+    """
     return go.Heatmap(
-        z=weights, x=answers, y=asks, colorscale="Cividis", zmin=0, zmax=weights.max(), name="attention",
+        z=weights,
+        x=answers,
+        y=asks,
+        colorscale="Cividis",
+        zmin=0,
+        zmax=weights.max(),
+        name="attention",
         colorbar={"thickness": 9, "nticks": 4, **bar},
         hovertemplate="frame %{y} looks at frame %{x}: %{z:.3f}<extra></extra>",
-    )  # fmt: skip
+    )
 
 
 def frame_maps(
@@ -703,20 +1023,38 @@ def frame_maps(
     cols: int = 3,
     shaded: Sequence[tuple[int, int]] = (),
 ) -> go.Figure:
-    """Attention maps, name -> (weights, frames that ask, frames that answer), with one colour scale; shaded columns framed.
+    """Attention maps, name -> (weights, frames that ask, frames that answer), with one colour
+    scale; shaded columns framed.
 
     Counterpart of the attention in HANet Fig. 3; a token is a read frame, never a joint.
     """
     rows, top = -(-len(maps) // cols), max(float(weights.max()) for weights, *_ in maps.values())
     figure = make_subplots(
-        rows, cols, subplot_titles=list(maps), horizontal_spacing=0.07, vertical_spacing=0.22 / max(rows, 1)
-    )  # fmt: skip
+        rows,
+        cols,
+        subplot_titles=list(maps),
+        horizontal_spacing=0.07,
+        vertical_spacing=0.22 / max(rows, 1),
+    )
     for i, (weights, asks, answers) in enumerate(maps.values()):
         at = {"row": i // cols + 1, "col": i % cols + 1}
-        figure.add_trace(frame_map(weights, asks, answers, {"title": "weight"}).update(zmax=top, showscale=not i), **at)
+        figure.add_trace(
+            frame_map(weights, asks, answers, {"title": "weight"}).update(
+                zmax=top, showscale=not i
+            ),
+            **at,
+        )
         for a, b in shaded:
             line = {"color": MASKED, "width": 2}
-            figure.add_shape(type="rect", x0=a - 0.5, x1=b + 0.5, y0=asks[0] - 1, y1=asks[-1] + 1, line=line, **at)
+            figure.add_shape(
+                type="rect",
+                x0=a - 0.5,
+                x1=b + 0.5,
+                y0=asks[0] - 1,
+                y1=asks[-1] + 1,
+                line=line,
+                **at,
+            )
         figure.update_yaxes(autorange="reversed", **at)
         figure.update_xaxes(title="frame that answers" if at["row"] == rows else "", **at)
         if at["col"] == 1:
@@ -725,16 +1063,28 @@ def frame_maps(
 
 
 def pose_strip(
-    frames: Mapping[str, Mapping[str, Float[np.ndarray, "k 2"]]], skeleton: Skeleton, title: str, *, height: int = 330
+    frames: Mapping[str, Mapping[str, Float[np.ndarray, "k 2"]]],
+    skeleton: Skeleton,
+    title: str,
+    *,
+    height: int = 330,
 ) -> go.Figure:
-    """Poses of several frames side by side on one scale: caption -> name of VOICES -> px. Counterpart of HANet Fig. 4."""
+    """Poses of several frames side by side on one scale: caption -> name of VOICES -> px.
+    Counterpart of HANet Fig. 4.
+    """
     figure = make_subplots(1, len(frames), subplot_titles=list(frames), horizontal_spacing=0.01)
     points = [np.stack(list(poses.values())) for poses in frames.values()]
     side = max(np.ptp(p.reshape(-1, 2), 0).max() for p in points)
     for col, (poses, xy) in enumerate(zip(frames.values(), points), 1):
         for name, pose in poses.items():
-            for trace in pose_traces(pose, skeleton, name, VOICES[name][0], show_legend=col == 1, width=2.5):
-                figure.add_trace(trace.update(opacity=0.8, marker_size=5 if trace.mode == "markers" else None), 1, col)
+            for trace in pose_traces(
+                pose, skeleton, name, VOICES[name][0], show_legend=col == 1, width=2.5
+            ):
+                figure.add_trace(
+                    trace.update(opacity=0.8, marker_size=5 if trace.mode == "markers" else None),
+                    1,
+                    col,
+                )
         middle = (xy.reshape(-1, 2).min(0) + xy.reshape(-1, 2).max(0)) / 2
         (left, right), (low, high) = around(middle + np.array([[-side], [side]]) / 2, pad=0.04)
         _picture_axes(figure, [left, right], [low, high], 1, col)
@@ -747,7 +1097,8 @@ def kinematics_figure(
     skeleton: Skeleton,
     title: str,
 ) -> go.Figure:
-    """Poses over each other, oldest first and lightest, and arrows from the last one. Counterpart of HANet Fig. 1.
+    """Poses over each other, oldest first and lightest, and arrows from the last one. Counterpart
+    of HANet Fig. 1.
 
     arrows: name -> (vectors in px, how many times enlarged they are drawn).
     """
@@ -756,16 +1107,30 @@ def kinematics_figure(
     for (name, xy), colour in zip(poses.items(), shades):
         figure.add_traces(pose_traces(xy, skeleton, name, colour))
     for (name, (vectors, times)), colour in zip(arrows.items(), (REFINED, MASKED)):
-        ends = np.stack((last, last + times * vectors, np.full_like(last, np.nan)), 1).reshape(-1, 2)
+        ends = np.stack((last, last + times * vectors, np.full_like(last, np.nan)), 1).reshape(
+            -1, 2
+        )
         sizes = np.linalg.norm(vectors, axis=-1)
         figure.add_trace(
             go.Scatter(
-                x=ends[:, 0], y=ends[:, 1], mode="lines+markers", name=f"{name}, drawn {times:g} times as long",
-                line={"color": colour, "width": 2}, hoverinfo="text",
-                marker={"symbol": ["circle", "arrow", "circle"] * len(last), "angleref": "previous", "color": colour,
-                        "size": [1, 11, 1] * len(last)},
-                hovertext=[f"{j}: {name} {s:.1f} px" for j, s in zip(skeleton.joints, sizes) for _ in range(3)],
+                x=ends[:, 0],
+                y=ends[:, 1],
+                mode="lines+markers",
+                name=f"{name}, drawn {times:g} times as long",
+                line={"color": colour, "width": 2},
+                hoverinfo="text",
+                marker={
+                    "symbol": ["circle", "arrow", "circle"] * len(last),
+                    "angleref": "previous",
+                    "color": colour,
+                    "size": [1, 11, 1] * len(last),
+                },
+                hovertext=[
+                    f"{j}: {name} {s:.1f} px"
+                    for j, s in zip(skeleton.joints, sizes)
+                    for _ in range(3)
+                ],
             )
-        )  # fmt: skip
+        )
     _picture_axes(figure, *around(np.stack(list(poses.values()))))
     return _layout(figure, title, 520)

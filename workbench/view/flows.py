@@ -1,4 +1,6 @@
-"""OTPose behind the single-frame estimator: flows, masks, attention and offsets as pictures, and the widget over them."""
+"""OTPose behind the single-frame estimator: flows, masks, attention and offsets as pictures, and
+the widget over them.
+"""
 
 from __future__ import annotations
 
@@ -28,9 +30,19 @@ from . import figures
 from .explorers import PAINT, show_live
 
 SINGLE, MEAN, FINAL = "single frame", "mean of five frames", "OTPose"
-COLOURS = {figures.REAL: figures.TRUTH, SINGLE: figures.DETECTED, MEAN: figures.MASKED, FINAL: figures.REFINED}
+COLOURS = {
+    figures.REAL: figures.TRUTH,
+    SINGLE: figures.DETECTED,
+    MEAN: figures.MASKED,
+    FINAL: figures.REFINED,
+}
 FRAMES = ("t-2", "t-1", "t", "t+1", "t+2")
-SOME = {"the key frame": (2,), "all but it": (0, 1, 3, 4), "the frames before": (0, 1), "all five": (0, 1, 2, 3, 4)}
+SOME = {
+    "the key frame": (2,),
+    "all but it": (0, 1, 3, 4),
+    "the frames before": (0, 1),
+    "all five": (0, 1, 2, 3, 4),
+}
 # nothing where a map is 0, so that the picture stays; then from yellow to red
 SEE_THROUGH = [[0, "rgba(255,225,77,0)"], [0.4, "rgba(255,170,30,0.6)"], [1, "rgba(200,0,40,0.95)"]]
 Edits = Mapping[str, Callable[[Tensor], Tensor]]
@@ -46,7 +58,9 @@ class Inside:
 
 
 def rough_heatmaps(estimator: ClipEstimator, windows: Windows) -> Float[Tensor, "n 5 k h w"]:
-    """What the single-frame estimator sees in all five frames of everybody: all that the rest of the network ever sees."""
+    """What the single-frame estimator sees in all five frames of everybody: all that the rest of
+    the network ever sees.
+    """
     with torch.inference_mode():
         parts = np.array_split(np.arange(len(windows)), -(-len(windows) // 16))
         return torch.cat([estimator.rough(windows.batch(part)["images"]) for part in parts])
@@ -60,11 +74,15 @@ def look_inside(
     distance: Float[Tensor, "1 5"] | None = None,
     edit: Edits | None = None,
 ) -> Inside:
-    """Everything behind the heatmaps. names: taps, None for all; edit: as in `taps.record`; distance: instead of the frames'."""
+    """Everything behind the heatmaps. names: taps, None for all; edit: as in `taps.record`;
+    distance: instead of the frames'.
+    """
     model = estimator.model
     names = [n for n in tap_table(model) if not n.startswith("maps.")] if names is None else names
     with torch.inference_mode(), record(model, names, edit=edit) as taps:
-        found = model(heatmaps=rough, distance=None if distance is None else distance.expand(len(rough), -1))
+        found = model(
+            heatmaps=rough, distance=None if distance is None else distance.expand(len(rough), -1)
+        )
         xy, _ = model.decode(found)
     arrays = {name: taps[name].float().cpu().numpy() for name in taps}
     return Inside(xy.float().cpu().numpy(), found["heatmaps"].float().cpu().numpy(), arrays)
@@ -76,46 +94,66 @@ def peaks(estimator: PoseEstimator, maps: Float[Tensor, "n k h w"]) -> Float[np.
 
 
 def switched(estimator: ClipEstimator, **changes) -> ClipEstimator:
-    """The same weights in a model with other switches, such as `sigmoid=False`; only for those that keep every shape.
+    """The same weights in a model with other switches, such as `sigmoid=False`; only for those that
+    keep every shape.
 
     Heads that `split_joints` share out the first one's queries, keys and values.
     """
-    model, weights = build("otpose", replace(estimator.model.config, **changes)), estimator.model.state_dict()
+    model, weights = (
+        build("otpose", replace(estimator.model.config, **changes)),
+        estimator.model.state_dict(),
+    )
     model.load_state_dict({name: weights[name] for name in model.state_dict()})
     return ClipEstimator(model, estimator.name, estimator.padding).to(estimator.device)
 
 
 def random_control(estimator: ClipEstimator, seed: int = 0) -> ClipEstimator:
-    """The same model with fresh random weights behind the heatmaps: its pictures when nothing was learned."""
+    """The same model with fresh random weights behind the heatmaps: its pictures when nothing
+    was learned.
+    """
     torch.manual_seed(seed)
     model = build("otpose", estimator.model.config)
     return ClipEstimator(model, "random weights", estimator.padding).to(estimator.device)
 
 
 def degraded(
-    rough: Float[Tensor, "n 5 k h w"], strength: float, *, joint: int | None = None, frames: Sequence[int] = range(5)
+    rough: Float[Tensor, "n 5 k h w"],
+    strength: float,
+    *,
+    joint: int | None = None,
+    frames: Sequence[int] = range(5),
 ) -> Float[Tensor, "n 5 k h w"]:
-    """Heatmaps as of a worse estimator: of one joint, or of all, blurred (sigma 2 px) and dimmed (to a tenth) by 0 ... 1."""
+    """Heatmaps as of a worse estimator: of one joint, or of all, blurred (sigma 2 px) and dimmed
+    (to a tenth) by 0 ... 1.
+    """
     if not strength:
         return rough
-    weak = gaussian_blur(rough.flatten(0, 1), [13, 13], [2 * strength] * 2).view_as(rough) * (1 - 0.9 * strength)
+    weak = gaussian_blur(rough.flatten(0, 1), [13, 13], [2 * strength] * 2).view_as(rough) * (
+        1 - 0.9 * strength
+    )
     chosen = torch.zeros(rough.shape[1:3], dtype=torch.bool, device=rough.device)
     chosen[list(frames), slice(None) if joint is None else joint] = True
     return torch.where(chosen[..., None, None], weak, rough)
 
 
 def painted(
-    crops: UInt8[np.ndarray, "5 h w 3"], middle: tuple[int, int], size: int, frames: Sequence[int] = range(5)
+    crops: UInt8[np.ndarray, "5 h w 3"],
+    middle: tuple[int, int],
+    size: int,
+    frames: Sequence[int] = range(5),
 ) -> UInt8[np.ndarray, "5 h w 3"]:
     """Crops with a grey square of so many px about (x, y) in some of the frames."""
-    out, ((x0, y0), (x1, y1)) = crops.copy(), ([max(v - size // 2 + side, 0) for v in middle] for side in (0, size))
+    out, ((x0, y0), (x1, y1)) = (
+        crops.copy(),
+        ([max(v - size // 2 + side, 0) for v in middle] for side in (0, size)),
+    )
     out[list(frames), y0:y1, x0:x1] = PAINT
     return out
 
 
 def exchanges(taps: Mapping[str, np.ndarray], feature: str, step: int = 1) -> Edits:
-    """An edit that takes one of the eight features of all joints from the person `step` rows before. Eq. 2 would make masks
-    of the other's flows: they are kept as `taps` have them.
+    """An edit that takes one of the eight features of all joints from the person `step` rows
+    before. Eq. 2 would make masks of the other's flows: they are kept as `taps` have them.
     """
     edits = {feature: lambda x: x.roll(step, 0)}
     if feature.startswith("flow."):
@@ -125,36 +163,61 @@ def exchanges(taps: Mapping[str, np.ndarray], feature: str, step: int = 1) -> Ed
 
 
 def error_rows(
-    answers: Mapping[str, Float[np.ndarray, "n k 2"]], truth: Float[np.ndarray, "n k 2"], flags: Int[np.ndarray, "n k"]
+    answers: Mapping[str, Float[np.ndarray, "n k 2"]],
+    truth: Float[np.ndarray, "n k 2"],
+    flags: Int[np.ndarray, "n k"],
 ) -> list[dict]:
-    """Mean distances from the truth, px of the crop, and how far the answers have moved from the first."""
+    """Mean distances from the truth, px of the crop, and how far the answers have moved from the
+    first.
+    """
     rows, first = [], next(iter(answers.values()))
     for name, xy in answers.items():
         away = joint_distances(xy, truth)
-        parts = {f"{kind} joints, px": away[flags == flag].mean() for kind, flag in (("visible", 2), ("occluded", 1))}
+        parts = {
+            f"{kind} joints, px": away[flags == flag].mean()
+            for kind, flag in (("visible", 2), ("occluded", 1))
+        }
         rows.append({"": name} | parts | {"answer moves, px": joint_distances(xy, first).mean()})
     return rows
 
 
-# --- pictures -----------------------------------------------------------------------------------------------------
+# --- pictures -------------------------------------------------------------------------------------
 
 
-def map_trace(to_crop: Float[np.ndarray, "2 3"], grid: Float[np.ndarray, "y x"], opacity: float = 0.8) -> go.Heatmap:
+def map_trace(
+    to_crop: Float[np.ndarray, "2 3"], grid: Float[np.ndarray, "y x"], opacity: float = 0.8
+) -> go.Heatmap:
     """A map over a crop, from 0 to its own highest value, see-through where it is low."""
-    x, y = (to_crop[i, i] * np.arange(n) + to_crop[i, 2] for i, n in ((0, grid.shape[1]), (1, grid.shape[0])))
+    x, y = (
+        to_crop[i, i] * np.arange(n) + to_crop[i, 2]
+        for i, n in ((0, grid.shape[1]), (1, grid.shape[0]))
+    )
     return go.Heatmap(
-        z=grid, x=x, y=y, zmin=0, zmax=max(float(grid.max()), 1e-6), colorscale=SEE_THROUGH, showscale=False,
-        opacity=opacity, hovertemplate="(%{x:.0f}, %{y:.0f}) px: %{z:.3g}<extra></extra>",
-    )  # fmt: skip
+        z=grid,
+        x=x,
+        y=y,
+        zmin=0,
+        zmax=max(float(grid.max()), 1e-6),
+        colorscale=SEE_THROUGH,
+        showscale=False,
+        opacity=opacity,
+        hovertemplate="(%{x:.0f}, %{y:.0f}) px: %{z:.3g}<extra></extra>",
+    )
 
 
 def maps_over(
-    pictures: Sequence[UInt8[np.ndarray, "h w 3"]], maps: Sequence[Float[np.ndarray, "y x"]], captions: Sequence[str],
-    title: str, to_crop: Float[np.ndarray, "2 3"], *, cols: int = 5,
+    pictures: Sequence[UInt8[np.ndarray, "h w 3"]],
+    maps: Sequence[Float[np.ndarray, "y x"]],
+    captions: Sequence[str],
+    title: str,
+    to_crop: Float[np.ndarray, "2 3"],
+    *,
+    cols: int = 5,
     points: Mapping[str, Float[np.ndarray, "n 2"]] | None = None,
-) -> go.Figure:  # fmt: skip
-    """Maps over pictures, each on its own scale (the caption says up to what), and a slider of their opacity, which needs no
-    kernel. points: name of COLOURS -> a place in each panel, px of the crop.
+) -> go.Figure:
+    """Maps over pictures, each on its own scale (the caption says up to what), and a slider of
+    their opacity, which needs no kernel. points: name of COLOURS -> a place in each panel, px of
+    the crop.
     """
     told = [f"{text}<br>up to {grid.max():.2g}" for text, grid in zip(captions, maps)]
     figure = figures.annotated_pictures(
@@ -165,26 +228,54 @@ def maps_over(
     for name, places in (points or {}).items():
         for i, (x, y) in enumerate(places):
             mark = {"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": COLOURS[name]}}
-            dot = go.Scatter(x=[x], y=[y], mode="markers", name=name, legendgroup=name, showlegend=i == 0, marker=mark)
+            dot = go.Scatter(
+                x=[x],
+                y=[y],
+                mode="markers",
+                name=name,
+                legendgroup=name,
+                showlegend=i == 0,
+                marker=mark,
+            )
             figure.add_trace(dot, i // cols + 1, i % cols + 1)
     change, every = {"method": "restyle"}, list(range(len(maps)))
-    steps = [change | {"label": f"{o / 5:g}", "args": [{"opacity": o / 5}, every]} for o in range(6)]
+    steps = [
+        change | {"label": f"{o / 5:g}", "args": [{"opacity": o / 5}, every]} for o in range(6)
+    ]
     bar = {"prefix": "opacity of the maps: ", "font": {"size": 12}}
     bottom = -44 / (figure.layout.height - 130)
-    slider = {"active": 4, "steps": steps, "currentvalue": bar, "len": 0.4, "y": bottom, "pad": {"t": 10}}
-    return figure.update_layout(sliders=[slider], height=figure.layout.height + 104, margin={"t": 90, "b": 144})
+    slider = {
+        "active": 4,
+        "steps": steps,
+        "currentvalue": bar,
+        "len": 0.4,
+        "y": bottom,
+        "pad": {"t": 10},
+    }
+    return figure.update_layout(
+        sliders=[slider], height=figure.layout.height + 104, margin={"t": 90, "b": 144}
+    )
 
 
 def folded(weights: Float[np.ndarray, "c c"], by: str) -> Float[np.ndarray, "a a"]:
-    """Attention among joints in flows, all of it or by "joint" or "feature": what is given to each kind, mean of who asks."""
+    """Attention among joints in flows, all of it or by "joint" or "feature": what is given to
+    each kind, mean of who asks.
+    """
     each = weights.reshape(-1, N_FEATURES, len(weights) // N_FEATURES, N_FEATURES)
     return {"joint": each.mean(1).sum(-1), "feature": each.mean(0).sum(1)}.get(by, weights)
 
 
 def fold_names(channels: Sequence[tuple[str, str]], by: str) -> tuple[list[str], dict]:
-    """Names along an axis of `folded`, and the axis: its ticks and, where all channels stand, their order within a joint."""
-    joints, features = [joint for joint, _ in channels[::N_FEATURES]], [feature for _, feature in channels[:N_FEATURES]]
-    names = {"joint": joints, "feature": features}.get(by, [" ".join(channel) for channel in channels])
+    """Names along an axis of `folded`, and the axis: its ticks and, where all channels stand,
+    their order within a joint.
+    """
+    joints, features = (
+        [joint for joint, _ in channels[::N_FEATURES]],
+        [feature for _, feature in channels[:N_FEATURES]],
+    )
+    names = {"joint": joints, "feature": features}.get(
+        by, [" ".join(channel) for channel in channels]
+    )
     if by != "all":
         return names, {"tickvals": names, "ticktext": names, "title": {"text": ""}}
     half = N_FEATURES // 2
@@ -196,28 +287,47 @@ def fold_names(channels: Sequence[tuple[str, str]], by: str) -> tuple[list[str],
 def attention_trace(weights: Float[np.ndarray, "a a"], names: Sequence[str], **bar) -> go.Heatmap:
     """A row asks, a column answers."""
     return go.Heatmap(
-        z=weights, x=names, y=names, colorscale="Cividis", zmin=0, zmax=float(weights.max()),
-        colorbar={"thickness": 9, "nticks": 4, **bar}, hovertemplate="%{y} looks at %{x}: %{z:.3f}<extra></extra>",
-    )  # fmt: skip
+        z=weights,
+        x=names,
+        y=names,
+        colorscale="Cividis",
+        zmin=0,
+        zmax=float(weights.max()),
+        colorbar={"thickness": 9, "nticks": 4, **bar},
+        hovertemplate="%{y} looks at %{x}: %{z:.3f}<extra></extra>",
+    )
 
 
 def attention_maps(
-    maps: Mapping[str, Float[np.ndarray, "c c"]], channels: Sequence[tuple[str, str]], title: str, *, by: str = "all"
+    maps: Mapping[str, Float[np.ndarray, "c c"]],
+    channels: Sequence[tuple[str, str]],
+    title: str,
+    *,
+    by: str = "all",
 ) -> go.Figure:
-    """Attention among the channels of a branch, side by side, each on its own scale; by: see `folded`."""
-    figure = make_subplots(1, len(maps), subplot_titles=list(maps), horizontal_spacing=0.14, shared_yaxes=True)
+    """Attention among the channels of a branch, side by side, each on its own scale; by: see
+    `folded`.
+    """
+    figure = make_subplots(
+        1, len(maps), subplot_titles=list(maps), horizontal_spacing=0.14, shared_yaxes=True
+    )
     names, axis = fold_names(channels, by)
     for col, weights in enumerate(maps.values(), 1):
         side = figure.get_subplot(1, col).xaxis.domain[1] + 0.005
-        figure.add_trace(attention_trace(folded(weights, by), names, x=side, xanchor="left"), 1, col)
+        figure.add_trace(
+            attention_trace(folded(weights, by), names, x=side, xanchor="left"), 1, col
+        )
     figure.update_xaxes(axis, tickangle=-60, tickfont={"size": 9})
     figure.update_yaxes(axis | {"title": {"text": ""}}, autorange="reversed", tickfont={"size": 9})
     return figures._layout(figure, title, 520)
 
 
-def arrows(inside: Inside, joint: int, which: int, dilation: int, to_crop: Float[np.ndarray, "2 3"]) -> dict:
-    """Properties of a line: from the nine places (px of the crop) that a plain convolution of the dilation, number `which` of
-    the refinement's, reads around the first person's answer to those that it does read. Dots grow with the modulation.
+def arrows(
+    inside: Inside, joint: int, which: int, dilation: int, to_crop: Float[np.ndarray, "2 3"]
+) -> dict:
+    """Properties of a line: from the nine places (px of the crop) that a plain convolution of the
+    dilation, number `which` of the refinement's, reads around the first person's answer to those
+    that it does read. Dots grow with the modulation.
     """
     parts = [inside.taps[f"refine.{name}"][0, which, joint] for name in ("offsets", "modulation")]
     y, x = np.unravel_index(inside.heatmaps[0, joint].argmax(), inside.heatmaps.shape[2:])
@@ -228,40 +338,68 @@ def arrows(inside: Inside, joint: int, which: int, dilation: int, to_crop: Float
         -1, 2
     )  # plotly hides a line's first mark
     size = np.stack((none, 4 + 12 * modulation.clip(0, 1), none, none + 9, none), 1).ravel()
-    says = [f"modulation {m:.2f}<br>moved ({dx:.1f}, {dy:.1f}) heatmap px" for (dy, dx), m in zip(offsets, modulation)]
+    says = [
+        f"modulation {m:.2f}<br>moved ({dx:.1f}, {dy:.1f}) heatmap px"
+        for (dy, dx), m in zip(offsets, modulation)
+    ]
     dot, arrow = ("circle", figures.DETECTED), ("arrow", figures.REFINED)
     symbol, colour = (list(part) * 9 for part in zip(dot, dot, dot, arrow, dot))
-    mark = {"symbol": symbol, "color": colour, "size": size, "angleref": "previous", "opacity": 1, "line": {"width": 0}}
+    mark = {
+        "symbol": symbol,
+        "color": colour,
+        "size": size,
+        "angleref": "previous",
+        "opacity": 1,
+        "line": {"width": 0},
+    }
     x, y = (ends @ to_crop[:, :2].T + to_crop[:, 2]).T
     return {"x": x, "y": y, "marker": mark, "hovertext": np.repeat(says, 5)}
 
 
-ARROWS = {"mode": "lines+markers", "line": {"color": figures.REFINED}, "hoverinfo": "text", "showlegend": False}
+ARROWS = {
+    "mode": "lines+markers",
+    "line": {"color": figures.REFINED},
+    "hoverinfo": "text",
+    "showlegend": False,
+}
 
 
 def offset_figure(
-    picture: UInt8[np.ndarray, "h w 3"], inside: Inside, joint: int, dilations: Sequence[int], title: str,
+    picture: UInt8[np.ndarray, "h w 3"],
+    inside: Inside,
+    joint: int,
+    dilations: Sequence[int],
+    title: str,
     to_crop: Float[np.ndarray, "2 3"],
-) -> go.Figure:  # fmt: skip
+) -> go.Figure:
     """Where the refinement of the first person reads a joint's map, by dilation."""
     n, moved = len(dilations), inside.taps["refine.moved"][0, joint]
-    figure = maps_over([picture] * n, [moved] * n, [f"dilation {d}" for d in dilations], title, to_crop)
+    figure = maps_over(
+        [picture] * n, [moved] * n, [f"dilation {d}" for d in dilations], title, to_crop
+    )
     for i, d in enumerate(dilations):
         figure.add_trace(go.Scatter(**ARROWS, **arrows(inside, joint, i, d, to_crop)), 1, i + 1)
     return figure
 
 
 def crop_panel(
-    window: Window, caption: str, skeleton: Skeleton, poses: Mapping[str, Float[np.ndarray, "k 2"]],
+    window: Window,
+    caption: str,
+    skeleton: Skeleton,
+    poses: Mapping[str, Float[np.ndarray, "k 2"]],
     colours: Mapping[str, str] = COLOURS,
-) -> dict:  # fmt: skip
-    """The key frame's crop with the true pose and others (px of the crop, by their names in `colours`), for
-    `annotated_pictures`; crosses are occluded.
+) -> dict:
+    """The key frame's crop with the true pose and others (px of the crop, by their names in
+    `colours`), for `annotated_pictures`; crosses are occluded.
     """
     t = len(window.crops) // 2
     flags = window.visibility[t]
     drawn = {
-        figures.REAL: (np.where((flags > 0)[:, None], window.xy_crop[t], np.nan), COLOURS[figures.REAL], flags == 2)
+        figures.REAL: (
+            np.where((flags > 0)[:, None], window.xy_crop[t], np.nan),
+            COLOURS[figures.REAL],
+            flags == 2,
+        )
     }
     drawn |= {name: (xy, colours[name], np.ones(len(xy), bool)) for name, xy in poses.items()}
     return {"picture": window.crops[t], "caption": caption, "skeleton": skeleton, "poses": drawn}
@@ -281,7 +419,9 @@ def side_by_side(controls: Sequence[widgets.Widget]) -> widgets.Box:
 def choice(description: str, options, value=None) -> widgets.Dropdown:
     """options: values, or (label, value); the first is taken where none is named."""
     pairs = [o if isinstance(o, tuple) else (str(o), o) for o in options]
-    return control(widgets.Dropdown, description, options=pairs, value=pairs[0][1] if value is None else value)
+    return control(
+        widgets.Dropdown, description, options=pairs, value=pairs[0][1] if value is None else value
+    )
 
 
 def number(description: str, value: int, top: int) -> widgets.IntSlider:
@@ -291,24 +431,40 @@ def number(description: str, value: int, top: int) -> widgets.IntSlider:
 
 def share(description: str, value: float, top: float = 1.0) -> widgets.FloatSlider:
     """From 0 to top in twentieths."""
-    return control(widgets.FloatSlider, description, value=value, max=top, step=0.05, readout_format=".2f")
+    return control(
+        widgets.FloatSlider, description, value=value, max=top, step=0.05, readout_format=".2f"
+    )
 
 
 class FlowExplorer:
-    """One person: choose a map and a joint, make the single frame worse or paint over it, and watch what follows.
+    """One person: choose a map and a joint, make the single frame worse or paint over it, and watch
+    what follows.
 
-    Above, the five crops with the single frame's maps of the joint. Below, the key frame with the chosen map and three poses;
-    where the refinement reads; who looks at whom. The backbone runs once a person, and again for crops that are painted over.
+    Above, the five crops with the single frame's maps of the joint. Below, the key frame with the
+    chosen map and three poses; where the refinement reads; who looks at whom. The backbone runs
+    once a person, and again for crops that are painted over.
     """
 
     def __init__(
-        self, estimator: ClipEstimator, windows: Windows, *, index: int = 0, joint: str = "left_wrist", seed: int = 0
-    ):  # fmt: skip
+        self,
+        estimator: ClipEstimator,
+        windows: Windows,
+        *,
+        index: int = 0,
+        joint: str = "left_wrist",
+        seed: int = 0,
+    ):
         self.config, table = estimator.model.config, tap_table(estimator.model)
         if self.config.window is not None or self.config.split_joints:
-            raise BadParameter("attention is not from channel to channel", remedy="window=None, split_joints=False")
+            raise BadParameter(
+                "attention is not from channel to channel", remedy="window=None, split_joints=False"
+            )
         self.models = {False: estimator, True: random_control(estimator, seed)}
-        self.windows, self.skeleton, self.to_crop = windows, estimator.skeleton, estimator.model.to_crop.cpu().numpy()
+        self.windows, self.skeleton, self.to_crop = (
+            windows,
+            estimator.skeleton,
+            estimator.model.to_crop.cpu().numpy(),
+        )
         maps = [n for n in table if n.split(".")[0] in ("flow", "mask", "psi", "phi", "out")]
         self.names = [*maps, "branch.*.map", "refine.offsets", "refine.modulation", "refine.moved"]
 
@@ -323,24 +479,47 @@ class FlowExplorer:
         self.x, self.y = number("patch x", w // 2, w - 1), number("patch y", h // 2, h - 1)
         self.branch = choice("branch", self.config.branches)
         self.layer = choice("layer", [(str(i + 1), i) for i in range(n)], n - 1)
-        self.head = choice("head", [("mean", -1), *((str(i + 1), i) for i in range(self.config.heads))])
+        self.head = choice(
+            "head", [("mean", -1), *((str(i + 1), i) for i in range(self.config.heads))]
+        )
         self.fold = choice("fold by", [("nothing", "all"), "joint", "feature"], "joint")
-        self.dilation = choice("dilation", [(str(d), i) for i, d in enumerate(self.config.dilations)])
+        self.dilation = choice(
+            "dilation", [(str(d), i) for i, d in enumerate(self.config.dilations)]
+        )
         self.readout = widgets.HTML()
         self._new_person()
         self.figure = go.FigureWidget(self.static().update_layout(title_text=""))
         self.figure._config = dict(figures.CONFIG)
         controls = [
-            self.person, self.joint, self.map, self.opacity, self.distance, self.weights, self.of, self.weaken, self.frames,
-            self.x, self.y, self.size, self.branch, self.layer, self.head, self.fold, self.dilation,
-        ]  # fmt: skip
-        answers = dict.fromkeys((self.frames, self.x, self.y, self.size), self._paint) | {self.person: self._new_person}
-        answers |= dict.fromkeys((self.distance, self.weights, self.of, self.weaken, self.joint), self._run)
+            self.person,
+            self.joint,
+            self.map,
+            self.opacity,
+            self.distance,
+            self.weights,
+            self.of,
+            self.weaken,
+            self.frames,
+            self.x,
+            self.y,
+            self.size,
+            self.branch,
+            self.layer,
+            self.head,
+            self.fold,
+            self.dilation,
+        ]
+        answers = dict.fromkeys((self.frames, self.x, self.y, self.size), self._paint) | {
+            self.person: self._new_person
+        }
+        answers |= dict.fromkeys(
+            (self.distance, self.weights, self.of, self.weaken, self.joint), self._run
+        )
         for each in controls:
             each.observe(answers.get(each, self._redraw), "value")
         self.widget = widgets.VBox([side_by_side(controls), self.readout, self.figure])
 
-    # --- state ---------------------------------------------------------------------------------------------------
+    # --- state ------------------------------------------------------------------------------------
 
     def _new_person(self, _change=None) -> None:
         self.window = self.windows.sample(self.person.value)
@@ -363,7 +542,9 @@ class FlowExplorer:
     def _run(self, _change=None) -> None:
         estimator = self.models[self.weights.value]
         of = self.skeleton.index(self.joint.value) if self.of.value else None
-        self.used = degraded(self.rough[None], self.weaken.value, joint=of, frames=self.frames.value)
+        self.used = degraded(
+            self.rough[None], self.weaken.value, joint=of, frames=self.frames.value
+        )
         distance = self.distance.value * estimator.model.distance[None].to(self.used)
         self.inside = look_inside(estimator, self.used, self.names, distance=distance)
         truth = crop_panel(self.window, "", self.skeleton, {})["poses"][figures.REAL][0]
@@ -372,7 +553,9 @@ class FlowExplorer:
         self._redraw()
 
     def clicked(self, _trace, points, _state) -> None:
-        """A click on a crop, the chosen map or a joint in it paints the patch there, at first a quarter of the crop wide."""
+        """A click on a crop, the chosen map or a joint in it paints the patch there, at first a
+        quarter of the crop wide.
+        """
         for x, y in zip(points.xs, points.ys):
             self.x.value, self.y.value = round(x), round(y)
             self.size.value = self.size.value or self.config.size[0] // 4
@@ -382,18 +565,24 @@ class FlowExplorer:
         maps = self.inside.taps[f"branch.{self.branch.value}.blocks.{self.layer.value}.map"][0]
         return folded(maps.mean(0) if self.head.value < 0 else maps[self.head.value], by)
 
-    # --- drawing -------------------------------------------------------------------------------------------------
+    # --- drawing ----------------------------------------------------------------------------------
 
     def _build(self) -> go.Figure:
         figure = make_subplots(
-            2, 15, specs=[[{"colspan": 3}, None, None] * 5, [{"colspan": 5}, *[None] * 4] * 3],
-            subplot_titles=[*FRAMES, "map", "where the refinement reads", "attention: a row asks"], row_heights=[0.4, 0.6],
-            vertical_spacing=0.07, horizontal_spacing=0.01,
-        )  # fmt: skip
+            2,
+            15,
+            specs=[[{"colspan": 3}, None, None] * 5, [{"colspan": 5}, *[None] * 4] * 3],
+            subplot_titles=[*FRAMES, "map", "where the refinement reads", "attention: a row asks"],
+            row_heights=[0.4, 0.6],
+            vertical_spacing=0.07,
+            horizontal_spacing=0.01,
+        )
         (w, h), blank = self.config.size, np.zeros((len(self.skeleton), 2))
         for row, col in [*((1, 3 * i + 1) for i in range(5)), (2, 1), (2, 6)]:
             figure.add_trace(map_trace(self.to_crop, np.zeros(self.config.grid[::-1])), row, col)
-            figures._picture_axes(figure, [-0.5, w - 0.5], [h - 0.5, -0.5], row, col, constrain="domain")
+            figures._picture_axes(
+                figure, [-0.5, w - 0.5], [h - 0.5, -0.5], row, col, constrain="domain"
+            )
         figure.add_trace(attention_trace(np.zeros((1, 1)), ["-"], len=0.45, y=0.3), 2, 11)
         figure.add_trace(go.Scatter(**ARROWS), 2, 6)
         for name, colour in COLOURS.items():
@@ -402,19 +591,29 @@ class FlowExplorer:
         small = {"tickfont": {"size": 9}}
         figure.update_layout(xaxis8={"tickangle": -60, "domain": [0.77, 1], **small})
         figure.update_layout(yaxis8={"autorange": "reversed", "domain": [0.16, 0.53], **small})
-        return figures._layout(figure, "", 720, figures.PAGE_PX, legend={"orientation": "h", "y": -0.02})
+        return figures._layout(
+            figure, "", 720, figures.PAGE_PX, legend={"orientation": "h", "y": -0.02}
+        )
 
     def _fill(self, figure: BaseFigure) -> None:
         """Brings a figure to the present state."""
         j, taps, i = self.skeleton.index(self.joint.value), self.inside.taps, self.dilation.value
-        grids = [*self.used[0, :, j].cpu().numpy(), taps[self.map.value][0, j], taps["refine.moved"][0, j]]
+        grids = [
+            *self.used[0, :, j].cpu().numpy(),
+            taps[self.map.value][0, j],
+            taps["refine.moved"][0, j],
+        ]
         for trace, grid in zip(figure.data, grids):
             trace.update(z=grid, zmax=max(float(grid.max()), 1e-6), opacity=self.opacity.value)
-        names, axis = fold_names(self.models[False].model.channels[self.branch.value], self.fold.value)
+        names, axis = fold_names(
+            self.models[False].model.channels[self.branch.value], self.fold.value
+        )
         weights = self.attention(self.fold.value)
         figure.data[7].update(z=weights, x=names, y=names, zmax=float(weights.max()))
         figure.data[8].update(arrows(self.inside, j, i, self.config.dilations[i], self.to_crop))
-        lines = [part for xy in self.poses.values() for part in (figures.bones(xy, self.skeleton), xy.T)]
+        lines = [
+            part for xy in self.poses.values() for part in (figures.bones(xy, self.skeleton), xy.T)
+        ]
         for trace, (x, y) in zip(figure.data[9:], lines):
             trace.update(x=x, y=y)
         w, h = self.config.size
@@ -427,22 +626,35 @@ class FlowExplorer:
         figure.layout.yaxis8.update(axis | {"title": {"text": ""}})
 
     def _sentence(self) -> str:
-        truth, flags, j = self.poses[figures.REAL], self.window.visibility[2], self.skeleton.index(self.joint.value)
+        truth, flags, j = (
+            self.poses[figures.REAL],
+            self.window.visibility[2],
+            self.skeleton.index(self.joint.value),
+        )
         away = {name: joint_distances(xy[None], truth[None])[0] for name, xy in self.poses.items()}
         said = [
-            f"{name} joints ({use.sum()}) {away[SINGLE][use].mean():.1f} &rarr; <b>{away[FINAL][use].mean():.1f}</b>"
+            f"{name} joints ({use.sum()}) {away[SINGLE][use].mean():.1f} &rarr; "
+            f"<b>{away[FINAL][use].mean():.1f}</b>"
             for name, use in (("visible", flags == 2), ("occluded", flags == 1))
             if use.any()
         ]
-        maps = {n: self.inside.taps[n] for n in ("flow.total", "mask.total", "psi") if n in self.inside.taps}
-        tops = {n: peaks(self.models[False], torch.from_numpy(grid))[0, j] for n, grid in maps.items()}
+        maps = {
+            n: self.inside.taps[n]
+            for n in ("flow.total", "mask.total", "psi")
+            if n in self.inside.taps
+        }
+        tops = {
+            n: peaks(self.models[False], torch.from_numpy(grid))[0, j] for n, grid in maps.items()
+        }
         tops |= {name: self.poses[name][j] for name in (SINGLE, FINAL)}
         near = "; ".join(f"{name} {np.linalg.norm(xy - truth[j]):.1f}" for name, xy in tops.items())
         row, names = self.attention("joint")[j], self.skeleton.joints
         most = ", ".join(f"{names[i]} ({row[i]:.0%})" for i in np.argsort(-row)[:3])
         return (
-            f"<div class='flow-readout'>Error in px of the crop, {SINGLE} &rarr; {FINAL}: {'; '.join(said)}.<br>"
-            f"<b>{names[j]}</b> ({('no label', 'occluded', 'visible')[flags[j]]}), from the truth to the highest place of each "
+            f"<div class='flow-readout'>Error in px of the crop, {SINGLE} &rarr; {FINAL}: "
+            f"{'; '.join(said)}.<br>"
+            f"<b>{names[j]}</b> ({('no label', 'occluded', 'visible')[flags[j]]}), from the truth "
+            "to the highest place of each "
             f"map, px: {near if flags[j] else '-'}.<br>It looks most at {most}.</div>"
         )
 
@@ -461,7 +673,9 @@ class FlowExplorer:
         )
 
     def show(self) -> None:
-        """Displays the live widget, which hears clicks, with its static twin for copies without a kernel."""
+        """Displays the live widget, which hears clicks, with its static twin for copies without
+        a kernel.
+        """
         for trace in (*self.figure.data[:6], *self.figure.data[9:]):
             trace.on_click(self.clicked)
         show_live(self.widget, self.static())

@@ -1,4 +1,6 @@
-"""What every chapter does first and last: one set-up call, tables, and metrics that a run can read."""
+"""What every chapter does first and last: one set-up call, tables, and metrics that a run can
+read.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,17 @@ from ..train import choose_device
 from .explorers import quiet_plotly
 
 METRICS = "application/x.workbench.metrics+json"
-SHOWN = ("torch", "torchvision", "timm", "numpy", "opencv-python", "plotly", "ipywidgets", "jupyterlab", "papermill")
+SHOWN = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "opencv-python",
+    "plotly",
+    "ipywidgets",
+    "jupyterlab",
+    "papermill",
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,9 @@ def _opencv() -> str:
     try:
         import cv2
     except ImportError as error:  # the wheel links system libraries that slim containers lack
-        return f"does not import ({error}); on Debian and Ubuntu: apt-get install libgl1 libglib2.0-0"
+        return (
+            f"does not import ({error}); on Debian and Ubuntu: apt-get install libgl1 libglib2.0-0"
+        )
     return cv2.__version__
 
 
@@ -62,20 +76,35 @@ def data_place(name: str) -> Path | None:
         return None
 
 
-def setup(*, device: str = "auto", profile: str = "fast", seed: int = 0, data: Sequence[str] = ()) -> Setup:
-    """Seeds, chooses the device, quiets plotly, and shows versions, device, data and weights once."""
+def setup(
+    *, device: str = "auto", profile: str = "fast", seed: int = 0, data: Sequence[str] = ()
+) -> Setup:
+    """Seeds, chooses the device, quiets plotly, and shows versions, device, data and weights
+    once.
+    """
     if profile not in ("fast", "full", "paper"):
         raise BadParameter(f"profile is {profile!r}", remedy="choose fast, full or paper")
     device = choose_device(device)
     torch.manual_seed(seed)
     quiet_plotly()
-    name = torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} cores, {platform.machine()}"
-    rows = [("device", f"{device} ({name})"), ("profile", profile), ("python", platform.python_version())]
+    name = (
+        torch.cuda.get_device_name()
+        if device == "cuda"
+        else f"{os.cpu_count()} cores, {platform.machine()}"
+    )
+    rows = [
+        ("device", f"{device} ({name})"),
+        ("profile", profile),
+        ("python", platform.python_version()),
+    ]
     rows += [(p, _opencv() if p == "opencv-python" else _version(p)) for p in SHOWN]
     rows += [(f"data: {d}", presence(d)) for d in data]
     for method, joints in SHIPPED.items():
         paths = [weights_path(method, name) for name in joints]
-        there = [f"{path.stem}, {path.stat().st_size / 1e6:.1f} MB" if path.exists() else "missing" for path in paths]
+        there = [
+            f"{path.stem}, {path.stat().st_size / 1e6:.1f} MB" if path.exists() else "missing"
+            for path in paths
+        ]
         rows.append((f"weights: {method}", "; ".join(there)))
     table = " &nbsp;·&nbsp; ".join(f"**{k}** {v}" for k, v in rows)
     display(Markdown(table))
@@ -83,19 +112,31 @@ def setup(*, device: str = "auto", profile: str = "fast", seed: int = 0, data: S
 
 
 def table(rows: Sequence[Mapping], caption: str, digits: int | None = 3) -> None:
-    """A table with a caption, rounded; missing entries are blank. The caption states the protocol. digits: None: as they came."""
+    """A table with a caption, rounded; missing entries are blank. The caption states the
+    protocol. digits: None: as they came.
+    """
     frame = pd.DataFrame(rows)
 
     def form(column: str) -> Callable:
         values = frame[column].dropna()
-        own = 0 if (values % 1 == 0).all() else max(len(repr(float(v)).partition(".")[2]) for v in values)
+        own = (
+            0
+            if (values % 1 == 0).all()
+            else max(len(repr(float(v)).partition(".")[2]) for v in values)
+        )
         return f"{{:.{own if digits is None else digits}f}}".format
 
     numbers = {column: form(column) for column in frame.select_dtypes("float").columns}
     style = frame.style.hide(axis="index").format(numbers, na_rep="").set_caption(caption)
-    top = "caption-side: top; text-align: left; font-weight: 600; padding: 6px 0; white-space: nowrap"
+    top = (
+        "caption-side: top; text-align: left; font-weight: 600; padding: 6px 0; white-space: nowrap"
+    )
     looks = {"caption": top, "th, td": "text-align: left; padding: 3px 14px 3px 0"}
-    display(style.set_table_styles([{"selector": place, "props": look} for place, look in looks.items()]))
+    display(
+        style.set_table_styles(
+            [{"selector": place, "props": look} for place, look in looks.items()]
+        )
+    )
 
 
 def paper_table(key: str, which: str) -> None:
@@ -107,8 +148,14 @@ def paper_table(key: str, which: str) -> None:
 
 def report(metrics: Mapping, *, protocol: str, inputs: Sequence[str | Path] = ()) -> None:
     """States the protocol and leaves the metrics where `workbench run` reads them."""
-    values = {k: (None if v is None or not np.isfinite(v) else float(v)) for k, v in metrics.items()}
-    bundle = {**values, "protocol": protocol, "inputs": {Path(p).name: sha256_of(p) for p in inputs}}
+    values = {
+        k: (None if v is None or not np.isfinite(v) else float(v)) for k, v in metrics.items()
+    }
+    bundle = {
+        **values,
+        "protocol": protocol,
+        "inputs": {Path(p).name: sha256_of(p) for p in inputs},
+    }
     text = f"*Protocol: {protocol}. {len(values)} metrics go to the run's record.*"
     display({METRICS: bundle, "text/markdown": text, "text/plain": text}, raw=True)
 
@@ -116,4 +163,10 @@ def report(metrics: Mapping, *, protocol: str, inputs: Sequence[str | Path] = ()
 def presence(name: str) -> str:
     """ "yes", "made on the spot" or how it is to be had, for a table of data sets."""
     found = manifest(name)
-    return "made on the spot" if found.kind == "synthetic" else "yes" if data_place(name) else f"no ({found.access})"
+    return (
+        "made on the spot"
+        if found.kind == "synthetic"
+        else "yes"
+        if data_place(name)
+        else f"no ({found.access})"
+    )

@@ -1,4 +1,6 @@
-"""Refined people drawn over their video: pictures, a webm that plays inside JupyterLab, a frame slider, result files."""
+"""Refined people drawn over their video: pictures, a webm that plays inside JupyterLab, a frame
+slider, result files.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,14 @@ from .figures import data_uri, jpeg
 Frame = UInt8[np.ndarray, "h w 3"]
 # Okabe and Ito's palette without black, RGB; persons take them in turn.
 COLOURS = (
-    (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167),
-)  # fmt: skip
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+)
 LIGHT, DARK = (255, 255, 255), (20, 20, 20)
 LONG_SIDE = 1920  # px; larger pictures are written at this size
 USUAL_FPS = 25.0  # of a video made from pictures, unstated; ours
@@ -41,8 +49,8 @@ _SUBPIXEL = 4  # bits
 def draw_refined(frame: Frame, people: Prediction, *, legend: str = "") -> Frame:
     """The frame with one skeleton a row of `people` (those of this frame), coloured by track.
 
-    Replaced joints are rings, others discs; where a joint was replaced, a thin white line shows what was detected. Joints
-    of confidence 0 that nothing replaced are not drawn.
+    Replaced joints are rings, others discs; where a joint was replaced, a thin white line shows
+    what was detected. Joints of confidence 0 that nothing replaced are not drawn.
     """
     picture = frame.copy()
     joints, size = skeleton(people.skeleton), max(frame.shape[:2]) / LONG_SIDE
@@ -56,7 +64,9 @@ def draw_refined(frame: Frame, people: Prediction, *, legend: str = "") -> Frame
         for c, w in ((DARK, width + max(1, round(2 * size))), (colour, width)):
             cv2.line(picture, spot(a), spot(b), c, w, cv2.LINE_AA, _SUBPIXEL)
 
-    for i, (xy, confidence, replaced) in enumerate(zip(people.xy_frame, people.confidence, people.replaced)):
+    for i, (xy, confidence, replaced) in enumerate(
+        zip(people.xy_frame, people.confidence, people.replaced)
+    ):
         person = i if found is None or found.tracks is None else int(found.tracks[i])
         colour, seen = COLOURS[person % len(COLOURS)], confidence > 0
         for a, b in joints.edges:
@@ -69,14 +79,29 @@ def draw_refined(frame: Frame, people: Prediction, *, legend: str = "") -> Frame
         for j in np.flatnonzero(seen | replaced):
             middle, r = spot(xy[j]), radius << _SUBPIXEL
             cv2.circle(picture, middle, r + (2 << _SUBPIXEL), DARK, -1, cv2.LINE_AA, _SUBPIXEL)
-            cv2.circle(picture, middle, r, LIGHT if replaced[j] else colour, -1, cv2.LINE_AA, _SUBPIXEL)
+            cv2.circle(
+                picture, middle, r, LIGHT if replaced[j] else colour, -1, cv2.LINE_AA, _SUBPIXEL
+            )
             if replaced[j]:
                 cv2.circle(picture, middle, r, colour, max(1, wide // 2), cv2.LINE_AA, _SUBPIXEL)
     if legend:
-        font, letters, pen = cv2.FONT_HERSHEY_SIMPLEX, max(0.45, 1.1 * size), max(1, round(2 * size))
+        font, letters, pen = (
+            cv2.FONT_HERSHEY_SIMPLEX,
+            max(0.45, 1.1 * size),
+            max(1, round(2 * size)),
+        )
         (width, height), below = cv2.getTextSize(legend, font, letters, pen)
         cv2.rectangle(picture, (0, 0), (width + height, 2 * height + below), DARK, -1)
-        cv2.putText(picture, legend, (height // 2, height + height // 2), font, letters, LIGHT, pen, cv2.LINE_AA)
+        cv2.putText(
+            picture,
+            legend,
+            (height // 2, height + height // 2),
+            font,
+            letters,
+            LIGHT,
+            pen,
+            cv2.LINE_AA,
+        )
     return picture
 
 
@@ -104,11 +129,15 @@ def _fitted(picture: Frame, width: int, height: int) -> UInt8[np.ndarray, "{heig
 
 
 def _writer(path: Path, fps: float, width: int, height: int) -> cv2.VideoWriter:
-    """VP8, which is four times as fast to write as VP9. OpenCV warns on stderr about a tag that it then uses anyway."""
+    """VP8, which is four times as fast to write as VP9. OpenCV warns on stderr about a tag that
+    it then uses anyway.
+    """
     stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
-        return cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"VP80"), fps, (width, height))
+        return cv2.VideoWriter(
+            str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"VP80"), fps, (width, height)
+        )
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
@@ -123,9 +152,11 @@ def write_video(
     total: int | None = None,
     progress: bool = False,
 ) -> Path:
-    """RGB frames as a webm (VP8) that browsers play, one at a time, beside its place and renamed when it is whole.
+    """RGB frames as a webm (VP8) that browsers play, one at a time, beside its place and renamed
+    when it is whole.
 
-    All take the first one's size, at most `LONG_SIDE` px. `BadFile` where there is none or no encoder.
+    All take the first one's size, at most `LONG_SIDE` px. `BadFile` where there is none or no
+    encoder.
     """
     path, writer = Path(path), None
     if path.suffix != ".webm":
@@ -134,7 +165,9 @@ def write_video(
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".video-") as folder:
         part = Path(folder) / path.name
         try:
-            for frame in tqdm(frames, desc=path.name, total=total, unit="frame", disable=not progress):
+            for frame in tqdm(
+                frames, desc=path.name, total=total, unit="frame", disable=not progress
+            ):
                 if writer is None:
                     scale = min(1, LONG_SIDE / max(frame.shape[:2]))
                     height, width = (max(2, round(s * scale)) for s in frame.shape[:2])
@@ -153,21 +186,37 @@ def write_video(
 
 
 def write_overlay(
-    path: str | Path, frames: Frames, prediction: Prediction, *, legend: str = LEGEND, progress: bool = False
+    path: str | Path,
+    frames: Frames,
+    prediction: Prediction,
+    *,
+    legend: str = LEGEND,
+    progress: bool = False,
 ) -> Path:
     """The whole video with its refined people, frame by frame, so that memory stays flat."""
     people = by_frame(prediction)
-    drawn = (draw_refined(frame, people(i), legend=f"frame {i}   {legend}") for i, frame in enumerate(frames))
-    return write_video(path, drawn, fps=frames.video.fps, total=frames.video.n_frames, progress=progress)
+    drawn = (
+        draw_refined(frame, people(i), legend=f"frame {i}   {legend}")
+        for i, frame in enumerate(frames)
+    )
+    return write_video(
+        path, drawn, fps=frames.video.fps, total=frames.video.n_frames, progress=progress
+    )
 
 
 def save_results(
-    out: str | Path, frames: Frames, prediction: Prediction, *, like: str | Path | None = None, progress: bool = False
+    out: str | Path,
+    frames: Frames,
+    prediction: Prediction,
+    *,
+    like: str | Path | None = None,
+    progress: bool = False,
 ) -> dict[str, Path]:
-    """Overlay video, results and table in the folder `out`, named after the video; returns what was written.
+    """Overlay video, results and table in the folder `out`, named after the video; returns what was
+    written.
 
-    like: the user's own results, whose format and further fields the new ones keep; COCO results for a detector's own
-        answer and for formats that are only read (pickles, npz).
+    like: the user's own results, whose format and further fields the new ones keep; COCO results
+        for a detector's own answer and for formats that are only read (pickles, npz).
     """
     out, stem, video = Path(out), Path(frames.video.source).stem.replace(" ", "_"), frames.video
     size_wh = (video.width, video.height) if video.width else None
@@ -180,7 +229,9 @@ def save_results(
     return {
         "results": results,
         "table": write_table(out / f"{stem}_joints.csv", prediction),
-        "overlay": write_overlay(out / f"{stem}_overlay.webm", frames, prediction, progress=progress),
+        "overlay": write_overlay(
+            out / f"{stem}_overlay.webm", frames, prediction, progress=progress
+        ),
     }
 
 
@@ -190,8 +241,12 @@ def show_pictures(*pictures: np.ndarray) -> None:
     display(Image(jpeg(np.hstack([_fitted(p, width, height) for p in pictures]), SHOWN_PX)))
 
 
-def show_video(path: str | Path, *, poster: Frame | None = None, limit_mb: float = EMBED_MB) -> None:
-    """Plays a webm inside the notebook, its bytes in the page; above `limit_mb` the poster and a link stand there."""
+def show_video(
+    path: str | Path, *, poster: Frame | None = None, limit_mb: float = EMBED_MB
+) -> None:
+    """Plays a webm inside the notebook, its bytes in the page; above `limit_mb` the poster and a
+    link stand there.
+    """
     path, size = Path(path), os.path.getsize(path) / 1e6
     still = "" if poster is None else data_uri(poster, SHOWN_PX)
     if size <= limit_mb:
@@ -201,26 +256,41 @@ def show_video(path: str | Path, *, poster: Frame | None = None, limit_mb: float
         tag += "</video>"
     else:
         name, link = html.escape(path.name), html.escape(os.path.relpath(path))
-        tag = f'<p>{size:.0f} MB, too long to stand in the notebook: <a href="{link}">{name}</a></p>'
+        tag = (
+            f'<p>{size:.0f} MB, too long to stand in the notebook: <a href="{link}">{name}</a></p>'
+        )
         tag += f'<img width="{SHOWN_PX}" alt="one frame of {name}" src="{still}">' if still else ""
     display(HTML(tag))
 
 
 class FrameExplorer:
-    """A slider through a video with its refined people; copies without a kernel show the first picture."""
+    """A slider through a video with its refined people; copies without a kernel show the first
+    picture.
+    """
 
-    def __init__(self, frames: Frames, prediction: Prediction, *, index: int = 0, width: int = SHOWN_PX):
+    def __init__(
+        self, frames: Frames, prediction: Prediction, *, index: int = 0, width: int = SHOWN_PX
+    ):
         self.frames, self.people, self.width = frames, by_frame(prediction), width
         self.slider = widgets.IntSlider(
-            index, 0, len(frames) - 1, description="frame", layout={"width": f"{width}px"}, style={"description_width": "60px"}
-        )  # fmt: skip
-        self.image = widgets.Image(value=self.picture(index), format="jpeg", layout={"max_width": f"{width}px"})
+            index,
+            0,
+            len(frames) - 1,
+            description="frame",
+            layout={"width": f"{width}px"},
+            style={"description_width": "60px"},
+        )
+        self.image = widgets.Image(
+            value=self.picture(index), format="jpeg", layout={"max_width": f"{width}px"}
+        )
         self.slider.observe(self._redraw, "value")
         self.widget = widgets.VBox([self.slider, self.image])
 
     def picture(self, i: int) -> bytes:
         """Frame i with its people, as a JPEG."""
-        return jpeg(draw_refined(self.frames[i], self.people(i), legend=f"frame {i}   {LEGEND}"), self.width)
+        return jpeg(
+            draw_refined(self.frames[i], self.people(i), legend=f"frame {i}   {LEGEND}"), self.width
+        )
 
     def _redraw(self, _change) -> None:
         self.image.value = self.picture(self.slider.value)
