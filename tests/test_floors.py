@@ -14,6 +14,7 @@ FLOORS = [
     {"errors", "skeletons", "records", "taps", "checkpoint", "ledger", "resources"},
     {"geometry", "codecs", "occlusion", "metrics", "keypoint_ap", "train"},
     {"data", "models"},
+    {"made"},
     {"predict", "runs"},
     {"propagate"},
     {"recipes"},

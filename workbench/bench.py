@@ -22,8 +22,8 @@ import torch
 
 from .data.frames import open_frames
 from .data.windows import WindowConfig, Windows, loader
-from .data.worlds import WORLDS, World, sample_clip
 from .errors import unknown
+from .made.worlds import WORLDS, World, sample_clip
 from .models import config_of, entry
 from .models.hanet import HANet
 from .models.layers import count_parameters, forward_flops

@@ -191,7 +191,7 @@ def test_switch_and_click_move_the_visibility_chapter(tmp_path):
         notebook.settle(output)
 
 
-BRUSH = """from workbench.data.worlds import sample_clip
+BRUSH = """from workbench.made.worlds import sample_clip
 from workbench.view.explorers import OcclusionBrush
 made = sample_clip("synthetic_tiny", "train", 0)
 brush = OcclusionBrush(made.clip, made.frames, zoom=5.0, size_px=24)
@@ -232,7 +232,7 @@ def test_the_brush_paints_and_flags_follow(tmp_path):
 
 FLOWS = """import torch
 from workbench.data.windows import WindowConfig, Windows
-from workbench.data.worlds import sample_clip
+from workbench.made.worlds import sample_clip
 from workbench.models import build
 from workbench.predict import ClipEstimator
 from workbench.view.flows import FlowExplorer
@@ -287,7 +287,7 @@ def test_paint_and_opacity_move_the_flow_explorer(tmp_path):
 
 DYNAMICS = (
     """import torch
-from workbench.data.worlds import sample_clip
+from workbench.made.worlds import sample_clip
 from workbench.models import build
 from workbench.predict import Propagator
 from workbench.view.dynamics import LookExplorer, MaskExplorer, PropagationPlayer, carry_all

@@ -9,7 +9,6 @@ import pytest
 
 from workbench.data.bvh import MADE_UP, body_joints, read_bvh
 from workbench.data.manifest import locate
-from workbench.data.synthetic import body_joints_mm, skeleton_joints
 from workbench.errors import (
     BadFile,
     BadParameter,
@@ -18,6 +17,7 @@ from workbench.errors import (
     MissingFile,
     WorkbenchError,
 )
+from workbench.made.bodies import body_joints_mm, skeleton_joints
 from workbench.records import Motion
 
 TREE = """HIERARCHY

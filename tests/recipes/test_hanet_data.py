@@ -9,9 +9,9 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from workbench.data.gaits import gait_joints_mm
-from workbench.data.synthetic import skeleton_joints
 from workbench.errors import MissingData, UnknownName
+from workbench.made.bodies import skeleton_joints
+from workbench.made.gaits import gait_joints_mm
 from workbench.models import build
 from workbench.recipes import hanet
 from workbench.recipes import hanet_data as recipe

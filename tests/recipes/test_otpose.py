@@ -11,8 +11,8 @@ import torch
 
 from tests.data.test_posetrack import content, person, write
 from workbench import checkpoint, codecs, keypoint_ap, predict
-from workbench.data.worlds import cached_clips
 from workbench.errors import BadRecord, MissingData, UnknownName
+from workbench.made.worlds import cached_clips
 from workbench.models import build, config_of
 from workbench.predict import ClipEstimator, PoseEstimator
 from workbench.recipes import otpose as recipe

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from workbench import checkpoint, predict
-from workbench.data.synthetic import sample_hands
 from workbench.errors import BadParameter, BadRecord, MissingData, UnknownName
+from workbench.made.bodies import sample_hands
+from workbench.made.noise import DetectorNoise
 from workbench.models import config_of
-from workbench.occlusion import DetectorNoise
 from workbench.predict import PortRefiner, RefineRule
 from workbench.recipes import port as recipe
 from workbench.train import TrainConfig

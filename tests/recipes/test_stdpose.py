@@ -11,8 +11,8 @@ import torch
 
 from tests.data.test_posetrack import content, person, write
 from workbench import checkpoint, propagate
-from workbench.data.worlds import cached_clips
 from workbench.errors import BadParameter, MissingData, UnknownName
+from workbench.made.worlds import cached_clips
 from workbench.models import build, config_of
 from workbench.models.stdpose import TABLE_4
 from workbench.predict import Propagator, load

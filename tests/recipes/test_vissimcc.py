@@ -10,8 +10,8 @@ import torch
 
 from workbench import checkpoint, predict
 from workbench import keypoint_ap as kp
-from workbench.data.worlds import cached_clips
 from workbench.errors import MissingData, UnknownName
+from workbench.made.worlds import cached_clips
 from workbench.models import build, config_of
 from workbench.predict import PoseEstimator
 from workbench.recipes import vissimcc as recipe

@@ -9,8 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from workbench.data.synthetic import sample_hands
-from workbench.occlusion import DetectorNoise
+from workbench.made.bodies import sample_hands
+from workbench.made.noise import DetectorNoise
 from workbench.skeletons import skeleton
 from workbench.view import figures
 

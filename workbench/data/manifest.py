@@ -146,7 +146,7 @@ class Manifest(_Strict):
     layout: Layout | None = None
     downloads: list[Download] = []
     skeleton: Annotated[str, AfterValidator(_known_skeleton)] | None = None
-    reader: Annotated[str, Field(pattern=r"^workbench\.data(\.\w+)+:\w+$")] | None = None
+    reader: Annotated[str, Field(pattern=r"^workbench\.(data|made)(\.\w+)+:\w+$")] | None = None
     visibility: str | None = None  # what the labels' flags mean, and how they become 0, 1, 2
     notes: str | None = None
 

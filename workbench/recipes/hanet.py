@@ -23,13 +23,14 @@ from scipy.signal import savgol_filter
 
 from .. import checkpoint, metrics
 from ..data.bvh import body_joints, read_bvh
-from ..data.gaits import gait_joints_mm
 from ..data.manifest import locate
-from ..data.synthetic import skeleton_joints
 from ..errors import BadParameter, unknown
+from ..made.bodies import skeleton_joints
+from ..made.gaits import gait_joints_mm
+from ..made.noise import DetectorNoise
 from ..models import build
 from ..models.hanet import HANet, HANetConfig, interpolate
-from ..occlusion import DetectorNoise, mask_runs
+from ..occlusion import mask_runs
 from ..predict import SequenceRefiner
 from ..records import Pose
 from ..skeletons import skeleton

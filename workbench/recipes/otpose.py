@@ -1,7 +1,7 @@
 """OTPose trained and measured: on rendered clips of people who cross each other, and on PoseTrack
 where the user has it.
 
-The world "crossing_people" (`data.worlds`) is frozen: clips of five blurred frames, of which the
+The world "crossing_people" (`made.worlds`) is frozen: clips of five blurred frames, of which the
 middle one alone is labelled. A single-frame estimator learns first, from where VisSimCC's plain one
 stands; its heatmaps of all clips are made once, and the temporal part learns from them. Every
 variant has the same heatmaps and budget.
@@ -29,8 +29,8 @@ from ..data.coco import annotation_files, find_pictures, read_person_boxes
 from ..data.manifest import locate
 from ..data.posetrack import read_posetrack
 from ..data.windows import Augment, WindowConfig, Windows, detected_windows, loader
-from ..data.worlds import WORLDS, cached_clips
 from ..errors import BadParameter, MissingData, unknown
+from ..made.worlds import WORLDS, cached_clips
 from ..models import build, config_of
 from ..models.backbones import public_weights
 from ..models.otpose import OTPose, OTPoseConfig

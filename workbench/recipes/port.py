@@ -26,12 +26,13 @@ from jaxtyping import Float, Int
 from .. import checkpoint, metrics
 from ..data.hands import read_panoptic, read_port_panoptic
 from ..data.manifest import locate
-from ..data.synthetic import sample_bodies, sample_hands
 from ..errors import BadParameter, BadRecord, unknown
 from ..geometry import rotation
+from ..made.bodies import sample_bodies, sample_hands
+from ..made.noise import DetectorNoise
 from ..models import build, config_of
 from ..models.port import Port, PortConfig
-from ..occlusion import DetectorNoise, mask_joints
+from ..occlusion import mask_joints
 from ..predict import PortRefiner, RefineRule, load, pose_frame, pose_weights, weights_path
 from ..records import Detections, Pose, Prediction
 from ..skeletons import skeleton

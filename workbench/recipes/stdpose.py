@@ -1,7 +1,7 @@
 """STDPose trained and measured: labels carried between labelled frames of rendered clips, and poses
 without any labels.
 
-The world "fast_people" (`data.worlds`) is frozen: clips of sixteen frames of people who kick, turn,
+The world "fast_people" (`made.worlds`) is frozen: clips of sixteen frames of people who kick, turn,
 punch and dance. A single-frame estimator learns first, from where OTPose's stands; everything
 behind it learns with it frozen, one network for all intervals and for both tasks. Every variant has
 the same windows and budget.
@@ -27,8 +27,8 @@ from .. import checkpoint, metrics, propagate
 from .. import keypoint_ap as kp
 from ..data.coco import read_person_boxes
 from ..data.windows import Augment, WindowConfig, Windows, detected_windows
-from ..data.worlds import WORLDS, cached_clips
 from ..errors import BadParameter, MissingData, unknown
+from ..made.worlds import WORLDS, cached_clips
 from ..models import build, config_of
 from ..models.backbones import public_weights
 from ..models.stdpose import TABLE_4, STDPose, STDPoseConfig

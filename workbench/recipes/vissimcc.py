@@ -1,7 +1,7 @@
 """Visibility-aware reasoning, trained and measured on rendered people: the rows of Tables 1, 3, 5
 and 6.
 
-The world "occluded_people" (`data.worlds`) is frozen: single pictures of two to four people among
+The world "occluded_people" (`made.worlds`) is frozen: single pictures of two to four people among
 things, about half of all joints hidden, exact labels. Networks of one table have the same size,
 budget and pictures; what differs stands in `VARIANTS`. The names "coco" and "crowdpose" run the
 paper's own recipe on what the user has.
@@ -26,9 +26,9 @@ from ..data.coco import annotation_files, find_pictures, read_coco, read_person_
 from ..data.manifest import locate
 from ..data.scoring import score
 from ..data.windows import Augment, WindowConfig, Windows, clips_of, detected_windows, loader
-from ..data.worlds import WORLDS, cached_clips
 from ..errors import BadParameter, MissingData, unknown
 from ..ledger import paper
+from ..made.worlds import WORLDS, cached_clips
 from ..models import build, config_of
 from ..models.vissimcc import VisSimCC, VisSimCCConfig
 from ..predict import PoseEstimator, load, weights_path

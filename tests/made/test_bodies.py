@@ -9,7 +9,8 @@ import json
 import numpy as np
 import pytest
 
-from workbench.data.synthetic import (
+from workbench.errors import BadParameter, UnknownName
+from workbench.made.bodies import (
     BODY_LIMITS,
     BODY_SKELETONS,
     _hidden,
@@ -23,7 +24,6 @@ from workbench.data.synthetic import (
     sample_hands,
     skeleton_joints,
 )
-from workbench.errors import BadParameter, UnknownName
 from workbench.skeletons import RHD_FROM_HAND21, skeleton
 
 N = 997

@@ -22,7 +22,7 @@ from scipy.interpolate import CubicSpline, PchipInterpolator
 from scipy.spatial.transform import Rotation
 
 from ..errors import BadParameter, unknown
-from .synthetic import BODY_LIMITS, body_bones_mm, head_offsets_mm, pose_body
+from .bodies import BODY_LIMITS, body_bones_mm, head_offsets_mm, pose_body
 
 MAX_FRAMES = 10**6
 Joints = dict[str, Float[np.ndarray, "t 3"]]

@@ -9,10 +9,10 @@ import itertools
 import numpy as np
 import pytest
 
-from workbench.data import gaits
-from workbench.data.gaits import GAITS, gait_joints_mm
-from workbench.data.synthetic import BODY_LIMITS, body_joints_mm, skeleton_joints
 from workbench.errors import BadParameter, UnknownName
+from workbench.made import gaits
+from workbench.made.bodies import BODY_LIMITS, body_joints_mm, skeleton_joints
+from workbench.made.gaits import GAITS, gait_joints_mm
 
 FPS, T, SEEDS = 30.0, 97, (0, 3, 4, 7)
 AIR = ("run", "jump")  # kinds that leave the floor

@@ -39,14 +39,15 @@ from jaxtyping import Float, Int16, UInt8
 from scipy.spatial.transform import Rotation
 from tqdm.auto import tqdm
 
+from ..data import manifest
+from ..data.bvh import body_joints, read_bvh
 from ..errors import BadFile, BadParameter, MissingData, unknown
 from ..records import Clip, Track, Video
 from ..skeletons import skeleton
-from . import manifest, render
-from .bvh import body_joints, read_bvh
+from . import render
+from .bodies import BODY_SKELETONS, skeleton_joints
 from .gaits import GAITS, gait_joints_mm
 from .render import BALL, BOX, LIMB, OCCLUDER, Light, Projected, Room, Solids, Surfaces, View, join
-from .synthetic import BODY_SKELETONS, skeleton_joints
 
 RENDERER = 1  # counts changes of anything that changes a pixel or a label: part of every digest
 SPLITS = ("train", "val", "test")

@@ -19,9 +19,10 @@ import pooch
 import pytest
 from scipy.spatial.transform import Rotation
 
-from workbench.data import render, worlds
-from workbench.data.render import BOX, OCCLUDER, View
-from workbench.data.worlds import (
+from workbench.errors import BadFile, BadParameter, MissingData, UnknownName
+from workbench.made import render, worlds
+from workbench.made.render import BOX, OCCLUDER, View
+from workbench.made.worlds import (
     SPLITS,
     WORLDS,
     World,
@@ -31,7 +32,6 @@ from workbench.data.worlds import (
     scene,
     stream,
 )
-from workbench.errors import BadFile, BadParameter, MissingData, UnknownName
 from workbench.skeletons import skeleton
 
 SIZE = (127, 97)
@@ -328,7 +328,7 @@ def test_curves_pass_through_the_frames(rng):
 
 def test_another_process_on_an_older_processor_gives_the_same_pixels():
     code = (
-        "import hashlib; from workbench.data.worlds import sample_clip; r = "
+        "import hashlib; from workbench.made.worlds import sample_clip; r = "
         "sample_clip('synthetic_tiny', 'test', 2);"
         "print(hashlib.sha256(r.frames.tobytes() + r.owner.tobytes()).hexdigest()[:16])"
     )

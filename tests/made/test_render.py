@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from workbench.data import render
-from workbench.data.render import (
+from workbench.made import render
+from workbench.made.render import (
     BALL,
     BOX,
     LIMB,

@@ -1,0 +1,1 @@
+"""People made here: bodies, gaits, pixels, detector noise and the frozen worlds. No file is opened."""

@@ -1,0 +1,447 @@
+"""What a keypoint detector makes of a pose, simulated: misses, exchanged joints, errors that hang
+together, and a confidence that falls with them.
+
+Sizes inside `DetectorNoise` are in units of the object: the long side of the box around its
+labelled joints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import minimize
+from scipy.sparse.csgraph import shortest_path
+from scipy.special import ndtr, ndtri
+from scipy.stats import beta, chi2, rankdata
+
+from ..errors import BadParameter, BadRecord
+from ..records import Detections, Pose
+from ..skeletons import Skeleton, skeleton
+
+
+@dataclass(frozen=True)
+class DetectorNoise:
+    """A generative model of a keypoint detector: pose -> detections whose confidence falls with
+    error and occlusion.
+
+    Each joint has a latent difficulty z, about standard normal over joints: a part that the
+    instance shares, a part correlated along the bones, a shift outwards from the root and a shift
+    where the joint is occluded. Given z,
+    - confidence is the quantile Phi(-z) of a Beta distribution, so its order is the order of
+      difficulty and no more;
+    - the error is usually a jitter: a two-dimensional Student t of scale `scale * exp(slope * z)`,
+      correlated between joints that are near each other in the picture;
+    - with probability Phi(miss + miss_slope * z) it is a miss instead: the detector answers near
+      another joint, a near one (the neighbour on the finger, the next finger) rather than a far
+      one, or the joint's left/right partner.
+    Tails, misses and wrong targets go along the bones as difficulty does: a finger is lost as a
+    whole. So confidence orders errors, but noisily. Lengths are fractions of the object's long
+    side.
+
+    Beyond that, errors may keep a limb together (`limb`, `limb_swap`) or the whole pose (`whole`,
+    `shift`); these four are off by default, are not fitted, and make training data from which a
+    model learns more than from joints that err alone.
+
+    The defaults are ours: round numbers, chosen in sight of what `fit` finds for a light hand
+    detector on real hands.
+    """
+
+    confidence_mean: float = 0.5
+    confidence_std: float = 0.22
+    shared: float = 0.55  # share of the variance of z that the instance has in common
+    chain: float = 0.7  # correlation of the rest of z from one joint to the next on a bone
+    # how much harder each joint is than the one before it on the way out from the root
+    outward: float = 0.1
+    occlusion: float = 1.0  # how much harder an occluded joint is than a visible one
+    scale: float = 0.055
+    slope: float = 0.5
+    dof: float = 5.0
+    root_scale: float = 1.1  # the root's jitter over that of another joint as difficult
+    reach: float = 0.25  # distance over which the correlation of jitters falls to 1/e
+    miss: float = -1.4
+    miss_slope: float = 0.8
+    miss_reach: float = 0.6  # distance over which the weight of a wrong target falls to 1/e
+    miss_blur: float = 0.15  # spread around the wrong target
+    # weight of the left/right partner as a wrong target; one joint at no distance has weight 1
+    swap: float = 0.3
+    # whole limbs turned and stretched about their base: std of the map's entries for the hardest
+    limb: float = 0.0
+    # whole limbs answered at a like one: probability for the hardest, times 0.45
+    limb_swap: float = 0.0
+    # the whole pose turned and stretched: std of the map's entries for the hardest
+    whole: float = 0.0
+    shift: float = 0.0  # the whole pose moved, for the hardest
+
+    def __post_init__(self):
+        for f in fields(self):
+            if not np.isfinite(getattr(self, f.name)):
+                raise BadParameter(
+                    f"DetectorNoise.{f.name} is {getattr(self, f.name)}, expected a finite number"
+                )
+        positive = (
+            "scale",
+            "dof",
+            "root_scale",
+            "reach",
+            "miss_reach",
+            "miss_blur",
+            "confidence_std",
+        )
+        for name in positive:
+            if not getattr(self, name) > 0:
+                raise BadParameter(
+                    f"DetectorNoise.{name} is {getattr(self, name)}, expected above 0"
+                )
+        for name in ("confidence_mean", "shared", "chain"):
+            if not 0 <= getattr(self, name) < 1:
+                raise BadParameter(
+                    f"DetectorNoise.{name} is {getattr(self, name)}, expected 0 to below 1"
+                )
+        if self.confidence_std**2 >= self.confidence_mean * (1 - self.confidence_mean):
+            raise BadParameter(
+                f"confidence_std {self.confidence_std} is too wide for mean {self.confidence_mean}"
+            )
+
+    def to_dict(self) -> dict[str, float]:
+        """Plain numbers, for JSON and for the hash of a benchmark world."""
+        return asdict(self)
+
+    def apply(self, pose: Pose, rng: np.random.Generator) -> Detections:
+        """What the detector says about these poses (px, the frame of the pose); every row gets one
+        detection.
+
+        Occlusion counts only where `pose.occlusion_known`. A joint that is not labelled is answered
+        near the middle of the box, with the confidence of a very hard joint.
+        """
+        joints = skeleton(pose.skeleton)
+        n, k = pose.visibility.shape
+        size, unit = _units(pose)
+        hops = _hops(joints)
+        z = self.outward * _outwardness(joints) + self._rest(pose.occlusion_known) * self._latent(
+            n, hops, rng
+        )
+        if pose.occlusion_known:
+            z = z + self.occlusion * ((pose.visibility < 2) - _OCCLUDED_SHARE)
+        z = np.where(pose.labelled, z, np.maximum(z, 2.0))
+
+        away = _distances(unit)
+        near = np.linalg.cholesky(np.exp(-away / self.reach) + 1e-5 * np.eye(k))
+        tail = np.sqrt(self.dof / _through(chi2(self.dof).ppf, self._latent(n, hops, rng)))
+        spread = (
+            self.scale
+            * np.exp(self.slope * z)
+            * np.where(np.arange(k) == joints.root, self.root_scale, 1)
+            * tail
+        )
+        error = spread[..., None] * (near @ rng.standard_normal((n, k, 2)))
+
+        missed = self._latent(n, hops, rng) < self.miss + self.miss_slope * z
+        weights = (self._targets(away, joints) * pose.labelled[:, None]).cumsum(-1)
+        pick = (
+            (weights < ndtr(self._latent(n, hops, rng))[..., None] * weights[..., -1:])
+            .sum(-1)
+            .clip(max=k - 1)
+        )
+        there = np.take_along_axis(unit, pick[..., None], 1) - unit
+        there = there + self.miss_blur * (near @ rng.standard_normal((n, k, 2)))
+        error = np.where(missed[..., None], there, error)
+        if self.limb or self.limb_swap or self.whole or self.shift:
+            error = self._structured(error, unit, z, joints, rng)
+        middle = (pose.boxes_xyxy[:, :2] + pose.boxes_xyxy[:, 2:])[:, None] / 2
+        truth = np.where(pose.labelled[..., None], pose.xy_frame, middle)
+        return Detections(
+            pose.skeleton,
+            truth + size[:, None, None] * error,
+            self._confidence(z),
+            pose.boxes_xyxy,
+            images=pose.images,
+            ids=pose.ids,
+            source="DetectorNoise (synthetic)",
+        )
+
+    def _structured(self, error, unit, z, joints: Skeleton, rng: np.random.Generator) -> np.ndarray:
+        """Errors that keep a limb together, as detectors make them: a finger turned, or answered
+        at the next finger.
+        """
+        n, error = len(z), error.copy()
+        hard = (0.5 + 0.22 * z).clip(0, 1)
+        chains = joints.chains
+        centres = np.stack([unit[:, list(c)].mean(1) for c in chains], 1)
+        for i, chain in enumerate(chains):
+            chain = list(chain)
+            level = hard[:, chain].mean(1)
+            spread = self.limb * (level - 0.1).clip(0.05, 1) ** 1.5
+            turn = spread[:, None, None] * rng.standard_normal((n, 2, 2))
+            error[:, chain] += (unit[:, chain] - unit[:, chain[:1]]) @ turn
+            like = [j for j, other in enumerate(chains) if j != i and len(other) == len(chain)]
+            swapped = rng.random(n) < self.limb_swap * (level - 0.55).clip(0, 0.45)
+            if like:
+                away = np.linalg.norm(centres[:, like] - centres[:, [i]], axis=-1)
+                weights = np.exp(-away / self.miss_reach).cumsum(1)
+                pick = (weights < rng.random((n, 1)) * weights[:, -1:]).sum(1)
+                there = (
+                    unit[np.arange(n)[:, None], np.array([chains[j] for j in like])[pick]]
+                    - unit[:, chain]
+                )
+                error[:, chain] = np.where(
+                    swapped[:, None, None], there + 0.5 * error[:, chain], error[:, chain]
+                )
+        level = hard.mean(1) ** 1.5
+        turn = self.whole * level[:, None, None] * rng.standard_normal((n, 2, 2))
+        error += (unit - unit.mean(1, keepdims=True)) @ turn
+        return error + self.shift * level[:, None, None] * rng.standard_normal((n, 1, 2))
+
+    def _rest(self, occlusion_known: bool) -> float:
+        """Scale of the random part of z, so that z has unit variance at the usual share of
+        occluded joints.
+        """
+        explained = (
+            _OCCLUDED_SHARE * (1 - _OCCLUDED_SHARE) * self.occlusion**2 if occlusion_known else 0.0
+        )
+        return np.sqrt(max(1 - explained, 0.1))
+
+    def _latent(self, n: int, hops: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Standard normal [n k]: an instance's share and a part that is correlated along the
+        bones.
+        """
+        factor = np.linalg.cholesky(self.chain**hops + 1e-6 * np.eye(len(hops)))
+        own = rng.standard_normal((n, len(hops))) @ factor.T
+        return np.sqrt(self.shared) * rng.standard_normal((n, 1)) + np.sqrt(1 - self.shared) * own
+
+    def _confidence(self, z: np.ndarray) -> np.ndarray:
+        m = self.confidence_mean
+        both = m * (1 - m) / self.confidence_std**2 - 1
+        return _through(beta(m * both, (1 - m) * both).ppf, -z)
+
+    def _targets(self, away: np.ndarray, joints: Skeleton) -> np.ndarray:
+        """Weight of joint j being mistaken for joint i, [n k k], zero on the diagonal."""
+        weights = np.exp(-away / self.miss_reach)
+        for left, right in joints.flip_pairs:
+            weights[:, [left, right], [right, left]] += self.swap
+        weights[:, np.arange(len(joints)), np.arange(len(joints))] = 0
+        return weights
+
+    @classmethod
+    def fit(cls, pose: Pose, detections: Detections) -> DetectorNoise:
+        """The model that makes these detections of these poses likely; rows match, unlabelled
+        joints are left out.
+
+        Errors are measured in each pose's own long side. Difficulty is the normal score of the
+        confidence's rank; jitter and misses follow by maximum likelihood given it, correlations by
+        moments along bones. `occlusion` is fitted only where the poses know it; `swap` keeps its
+        default. Raises `BadRecord` where rows or joints do not match or fewer than 100 joints are
+        labelled.
+        """
+        joints = skeleton(pose.skeleton)
+        if detections.xy_frame.shape != pose.xy_frame.shape or detections.skeleton != pose.skeleton:
+            raise BadRecord(
+                f"{len(detections)} {detections.skeleton} detections against {len(pose)} "
+                f"{pose.skeleton} poses",
+                remedy="match the rows first",
+            )
+        size, unit = _units(pose)
+        use = pose.labelled & (size > 0)[:, None]
+        if use.sum() < 100:
+            raise BadRecord(
+                f"{use.sum()} labelled joints are too few for a fit", remedy="give 100 or more"
+            )
+        error = (detections.xy_frame.astype(float) - pose.xy_frame) / np.where(size > 0, size, 1)[
+            :, None, None
+        ]
+        confidence = detections.confidence.astype(float)
+        z = np.zeros_like(confidence)
+        z[use] = -ndtri((rankdata(confidence[use]) - 0.5) / use.sum())
+        found = cls._fit_difficulty(z, use, pose, joints)
+        values = confidence[use].clip(0, 1)
+        found |= {"confidence_mean": values.mean(), "confidence_std": values.std()}
+        found = {name: float(value) for name, value in found.items()}
+        noise = cls(**found)._fit_error(unit, error, z, use, joints)
+        return replace(noise, reach=_fit_reach(noise, unit, error, z, use, joints))
+
+    def diagnose(
+        self,
+        pose: Pose,
+        real: Detections,
+        rng: np.random.Generator,
+        *,
+        draws: int = 8,
+        bins: int = 20,
+    ) -> dict[str, np.ndarray]:
+        """How well this model stands for a detector on the poses that it saw; rows match, as in
+        `fit`.
+
+        `error_real` and `error_simulated` [10 5]: quantiles `quantiles` (percent) of the joint
+        error, in long sides of the object, in each tenth of the joints by confidence, lowest first,
+        whose mean confidence is `confidence_tenths` [2 10] (real, simulated); `share_real` and
+        `share_simulated` [bins]: share of the joints by confidence between `confidence_edges`.
+        Simulated is the mean of `draws`.
+        """
+        at, edges = np.array([25, 50, 75, 90, 95]), np.linspace(0, 1, bins + 1)
+        size, _ = _units(pose)
+        use = pose.labelled & (size > 0)[:, None]
+
+        def measure(found: Detections):
+            error = (
+                np.linalg.norm(found.xy_frame - pose.xy_frame, axis=-1)
+                / np.where(size > 0, size, 1)[:, None]
+            )[use]
+            confidence = found.confidence[use].astype(float)
+            tenths = np.array_split(confidence.argsort(kind="stable"), 10)
+            rows = np.array([[*np.percentile(error[r], at), confidence[r].mean()] for r in tenths])
+            return rows, np.histogram(confidence.clip(0, 1), edges)[0] / len(confidence)
+
+        real_rows, real_share = measure(real)
+        made = [measure(self.apply(pose, rng)) for _ in range(draws)]
+        rows, share = (np.mean(values, 0) for values in zip(*made, strict=True))
+        return {
+            "quantiles": at,
+            "error_real": real_rows[:, :-1],
+            "error_simulated": rows[:, :-1],
+            "confidence_tenths": np.stack((real_rows[:, -1], rows[:, -1])),
+            "confidence_edges": edges,
+            "share_real": real_share,
+            "share_simulated": share,
+        }
+
+    @staticmethod
+    def _fit_difficulty(z, use, pose: Pose, joints: Skeleton) -> dict[str, float]:
+        found = {}
+        outwards = np.broadcast_to(_outwardness(joints), z.shape)
+        away = use & (np.arange(len(joints)) != joints.root)
+        found["outward"] = np.polyfit(outwards[away], z[away], 1)[0]
+        rest = z - found["outward"] * outwards
+        if pose.occlusion_known and 0 < (use & (pose.visibility == 1)).sum():
+            hidden = use & (pose.visibility == 1)
+            found["occlusion"] = rest[hidden].mean() - rest[use & ~hidden].mean()
+            rest = rest - found["occlusion"] * (hidden - hidden[use].mean())
+        hops = _hops(joints)
+        pair = use[:, :, None] & use[:, None]
+        product = np.where(pair, rest[:, :, None] * rest[:, None], 0).sum(0)
+        moment = product / np.maximum(pair.sum(0), 1) / rest[use].var()
+        reached = np.unique(hops[hops > 0])
+        weight = np.array([(hops == h).sum() for h in reached])
+        by_hop = np.array([moment[hops == h].mean() for h in reached])
+
+        def miss(p):
+            return (weight * (p[0] + (1 - p[0]) * p[1] ** reached - by_hop) ** 2).sum()
+
+        found["shared"], found["chain"] = minimize(
+            miss, (0.4, 0.6), bounds=[(0, 0.99), (0, 0.99)]
+        ).x
+        return found
+
+    def _fit_error(self, unit, error, z, use, joints: Skeleton) -> DetectorNoise:
+        names = (
+            "scale",
+            "slope",
+            "dof",
+            "root_scale",
+            "miss",
+            "miss_slope",
+            "miss_reach",
+            "miss_blur",
+        )
+        log = np.array(
+            [name in ("scale", "dof", "root_scale", "miss_reach", "miss_blur") for name in names]
+        )
+        apart = _distances(unit)[use]
+        from_target = np.linalg.norm(
+            (unit[:, :, None] + error[:, :, None]) - unit[:, None], axis=-1
+        )[use]
+        length, z = np.linalg.norm(error, axis=-1)[use], z[use]
+        row, joint = np.nonzero(use)
+        root = joint == joints.root
+        valid = use[row] & (np.arange(len(joints)) != joint[:, None])
+
+        def model(p):
+            return dict(zip(names, np.where(log, np.exp(p), p).tolist()))
+
+        def loss(p):
+            m = model(p)
+            s = m["scale"] * np.exp(m["slope"] * z) * np.where(root, m["root_scale"], 1)
+            nu = m["dof"]
+            jitter = (1 + (length / s) ** 2 / nu) ** (-nu / 2 - 1) / (2 * np.pi * s**2)
+            weight = np.where(valid, np.exp(-apart / m["miss_reach"]), 0)
+            blur = m["miss_blur"]
+            there = (weight * np.exp(-((from_target / blur) ** 2) / 2)).sum(1) / (
+                2 * np.pi * blur**2
+            )
+            there = there / np.maximum(weight.sum(1), 1e-12)
+            rate = ndtr(m["miss"] + m["miss_slope"] * z)
+            return -np.log((1 - rate) * jitter + rate * there + 1e-12).mean()
+
+        start = np.array([getattr(self, name) for name in names])
+        start[log] = np.log(start[log])
+        bounds = [(np.log(2), np.log(60)) if name == "dof" else (-6, 4) for name in names]
+        p = minimize(loss, start, method="L-BFGS-B", bounds=bounds).x
+        return replace(self, **model(p))
+
+
+# of joints in pictures of people and hands that handle things, unstated; ours
+_OCCLUDED_SHARE = 0.3
+
+
+def _through(quantile, normal: np.ndarray) -> np.ndarray:
+    """Standard normal values mapped to another distribution by its quantile function (by a table
+    of 257 points).
+    """
+    grid = np.linspace(-4, 4, 257)
+    return np.interp(normal, grid, quantile(ndtr(grid)))
+
+
+def _units(pose: Pose) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n k 2"]]:
+    """Long side (px) of the labelled joints' box, and the joints in units of it; unlabelled ones
+    lie in its middle.
+    """
+    xy = pose.xy_frame.astype(float)
+    labelled = pose.labelled[..., None]
+    low = np.where(labelled, xy, np.inf).min(1)
+    high = np.where(labelled, xy, -np.inf).max(1)
+    some = pose.labelled.any(1)
+    box = pose.boxes_xyxy.astype(float)
+    low, high = np.where(some[:, None], low, box[:, :2]), np.where(some[:, None], high, box[:, 2:])
+    size = (high - low).max(1)
+    xy = np.where(labelled, xy, ((low + high) / 2)[:, None])
+    return size, (xy - low[:, None]) / np.where(size > 0, size, 1)[:, None, None]
+
+
+def _distances(unit: np.ndarray) -> np.ndarray:
+    x, y = unit[..., 0], unit[..., 1]
+    return np.sqrt(
+        (x[:, :, None] - x[:, None]) ** 2 + (y[:, :, None] - y[:, None]) ** 2
+    )  # 4 times np.linalg.norm's rate
+
+
+def _hops(joints: Skeleton) -> np.ndarray:
+    hops = shortest_path(joints.adjacency, unweighted=True)
+    return np.where(np.isfinite(hops), hops, len(joints))
+
+
+def _outwardness(joints: Skeleton) -> np.ndarray:
+    """Bones between each joint and the root, less their mean over the joints but the root; 0 at
+    the root itself.
+    """
+    out = _hops(joints)[joints.root]
+    away = np.arange(len(joints)) != joints.root
+    return np.where(away, out - out[away].mean(), 0)
+
+
+def _fit_reach(noise: DetectorNoise, unit, error, z, use, joints: Skeleton) -> float:
+    """Distance at which the correlation of jitters along bones falls to 1/e; errors above three
+    scales are left out.
+    """
+    scale = noise.scale * np.exp(noise.slope * z)
+    white = error / scale[..., None]
+    use = use & (np.linalg.norm(white, axis=-1) < 3)
+    i, j = np.array(joints.edges).T
+    pair = use[:, i] & use[:, j]
+    apart = np.linalg.norm(unit[:, i] - unit[:, j], axis=-1)[pair]
+    product = (white[:, i] * white[:, j]).sum(-1)[pair]
+    power = (white[use] ** 2).sum(-1).mean()
+
+    def miss(log_reach):
+        return ((product / power - np.exp(-apart / np.exp(log_reach[0]))) ** 2).mean()
+
+    return float(np.exp(minimize(miss, [np.log(0.25)], bounds=[(-4, 2)]).x[0]))
