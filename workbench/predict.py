@@ -17,7 +17,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from . import checkpoint, geometry
-from .data.arrays import numbers_of, read_npy
+from .data.checks import numbers_of
+from .data.safe import read_npy
 from .data.windows import WindowConfig, Windows, loader, normalised
 from .errors import BadParameter, BadRecord, CheckpointMismatch, MissingFile
 from .models import build

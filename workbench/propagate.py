@@ -25,9 +25,10 @@ from jaxtyping import Float, UInt8
 from tqdm.auto import tqdm
 
 from . import geometry
-from .data import coco
+from .data import checks, coco
 from .data.frames import PICTURE_SUFFIXES, Frames, picture_names
 from .data.people import last_number, link
+from .data.safe import read_json
 from .data.windows import Windows
 from .errors import BadFile, BadParameter, BadRecord, WorkbenchError
 from .predict import Propagator, poses_between, windows_between
@@ -362,11 +363,15 @@ def _of_video(
     own = (*own.parts[:-1], own.name.removesuffix(suffix))
     table = content["videos"] if type(content.get("videos")) is list else []
     titles = {
-        str(coco.integral(v.get("id"))): str(v.get("name") or "") for v in table if type(v) is dict
+        str(checks.integral(v.get("id"))): str(v.get("name") or "")
+        for v in table
+        if type(v) is dict
     }
     groups: dict[tuple, list[Picture]] = {}
     for picture in pictures:
-        video = coco.integral(stated[picture.id].get("video_id", stated[picture.id].get("vid_id")))
+        video = checks.integral(
+            stated[picture.id].get("video_id", stated[picture.id].get("vid_id"))
+        )
         key = _path(picture).parent.parts, None if video is None else str(video), None
         groups.setdefault(key, []).append(picture)
     for key, members in list(groups.items()):
@@ -440,7 +445,7 @@ def _numbering(
         folder = next(_path(p).parent for p in pictures if p.id in found)
         return Numbering(found, list(counted or range(n)), [str(folder / name) for name in names])
     written = {p.id: last_number(_path(p).name) for p in pictures}
-    ids = {p.id: coco.integral(stated[p.id].get("frame_id")) for p in pictures}
+    ids = {p.id: checks.integral(stated[p.id].get("frame_id")) for p in pictures}
     ids = {key: number for key, number in ids.items() if type(number) is int}
     by_id = any(0 <= ids.get(key, -1) <= n for key in labelled)
     told, assumed, start = ids if by_id else written, False, None
@@ -511,7 +516,7 @@ def _who(annotation: dict, path: Path) -> str | None:
     attributes = annotation.get("attributes")
     told = [annotation.get("track_id"), annotation.get("instance_id")]
     told += [attributes.get("track_id")] if type(attributes) is dict else []
-    who = coco.integral(next((value for value in told if value is not None), None))
+    who = checks.integral(next((value for value in told if value is not None), None))
     if who is not None and type(who) not in (int, str):
         where = {"file": path, "record": f"annotation {annotation.get('id')}"}
         raise BadRecord(f"track_id is {who!r}, an integer or text expected"[:80], **where)
@@ -627,7 +632,7 @@ def _whose(
     if linked:
         kinds, n = {}, 0
         for a in posed:
-            kinds.setdefault(str(coco.integral(a.get("category_id"))), []).append(a)
+            kinds.setdefault(str(checks.integral(a.get("category_id"))), []).append(a)
         for kind in kinds.values():  # a left hand is never linked to a right one
             own = poses.select([row_of[str(a["id"])] for a in kind])
             found = Detections(
@@ -679,7 +684,7 @@ def read_labels(
     any picture.
     """
     path = Path(path)
-    content = coco.read_json(path)
+    content = read_json(path)
     try:
         json.dumps(content, allow_nan=False)
     except (ValueError, RecursionError):
@@ -687,10 +692,10 @@ def read_labels(
             "holds NaN or Infinity, or is nested too deeply", file=path, remedy="correct the file"
         ) from None
     for key, fields in (("images", ("id",)), ("annotations", ("id", "image_id"))):
-        for record in coco._table(content, key, path):
+        for record in checks.table(content, key, path):
             if type(record) is dict:
                 record.update(
-                    {field: coco.integral(record[field]) for field in fields if field in record}
+                    {field: checks.integral(record[field]) for field in fields if field in record}
                 )
     images, annotations = content["images"], content["annotations"]
     if on_bad == "report":
@@ -714,7 +719,9 @@ def read_labels(
         if type(content.get("propagation")) is dict
         else None
     )
-    noted = coco.integral(noted.get(video) if type(noted) is dict else noted if not video else None)
+    noted = checks.integral(
+        noted.get(video) if type(noted) is dict else noted if not video else None
+    )
     noted = noted if type(noted) is int and noted in (0, 1) else None
     with_labels = [p for p in own if p.id in labelled]
     numbering = _numbering(own, stated, {p.id for p in with_labels}, frames, first_frame, noted)
@@ -761,7 +768,7 @@ def read_labels(
             rows[place], people[place] = row_of[key], a
         else:
             absent.add(place)
-    coco.settle(bad, len(images) + len(given), "images and annotations", on_bad, path)
+    checks.settle(bad, len(images) + len(given), "images and annotations", on_bad, path)
 
     notes, shown = [], sorted((at[str(a["image_id"])], str(a["image_id"])) for a in people.values())
     if shown:
@@ -818,7 +825,7 @@ def read_labels(
     for key in ("width", "height", "video_id", "vid_id", "nframes"):
         if ours and key in ours[0] and all(image.get(key) == ours[0][key] for image in ours):
             like[key] = ours[0][key]
-    ids = [(coco.integral(image.get("frame_id")), at[str(image["id"])]) for image in ours]
+    ids = [(checks.integral(image.get("frame_id")), at[str(image["id"])]) for image in ours]
     base = {number - frame if type(number) is int else None for number, frame in ids}
     return Labels(
         content={**content, "annotations": kept},
@@ -860,8 +867,8 @@ def check_places(source: str, labels: Path, out: Path, overlay: Path | None) -> 
     if not out.is_file() or not out.stat().st_size:
         return
     try:
-        content = coco.read_json(out)
-        there = coco._table(content, "annotations", out)
+        content = read_json(out)
+        there = checks.table(content, "annotations", out)
     except BadFile:
         raise BadParameter("is there, and no COCO file", file=out, remedy=another) from None
     noted = content.get("propagation")
@@ -869,7 +876,7 @@ def check_places(source: str, labels: Path, out: Path, overlay: Path | None) -> 
         return  # as it was written
     known = {
         json.dumps(a, sort_keys=True)
-        for a in coco._table(coco.read_json(labels), "annotations", labels)
+        for a in checks.table(read_json(labels), "annotations", labels)
     }
     if any(json.dumps(a, sort_keys=True) not in known for a in there if not _carried(a)):
         raise BadParameter(

@@ -20,7 +20,8 @@ from jaxtyping import Float
 from ..errors import BadFile, BadParameter, BadRecord, MissingFile
 from ..made.bodies import HEAD_OFFSETS, LEG_OF_STATURE, head_offsets_mm
 from ..records import Motion, Reading
-from .coco import check_on_bad, each, read_bytes, read_json
+from .checks import check_on_bad, each
+from .safe import read_bytes, read_json
 
 MAX_JOINTS = 1000  # a body with fingers and a face has about 150
 MAX_COORDINATES = 2**27  # of all joints through all frames: 1 GiB, an hour of a body with fingers

@@ -1,16 +1,13 @@
 """COCO-style keypoint annotations (COCO, CrowdPose, PoseTrack, JHMDB, hand sets) and person
 detections, record by record.
-
-Also the two doors that every reader of user files goes through: `read_bytes` and `read_json`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path, PurePosixPath
 
@@ -19,20 +16,29 @@ from jaxtyping import Bool, Float, Int
 
 from ..errors import (
     BadFile,
-    BadParameter,
     BadRecord,
-    EmptyFile,
     MissingFile,
     UnknownName,
-    UnsafeFile,
-    WorkbenchError,
 )
 from ..geometry import box_of_points, enlarge, xywh_to_xyxy
 from ..records import PersonBoxes, Picture, Pose, Reading
 from ..skeletons import skeleton as skeleton_by_name
 from ..skeletons import skeleton_of_joints
+from .checks import (
+    FLOAT32_MAX,
+    box_columns,
+    check_on_bad,
+    columns,
+    identifier,
+    image_id,
+    number,
+    numbers,
+    settle,
+    table,
+    xyxy_from_xywh,
+)
+from .safe import read_json
 
-MAX_FILE_BYTES = 2**30  # COCO train2017 keypoints take 240 MB
 # sets whose flag 1 means occluded; elsewhere it means labelled
 OCCLUSION_STATED = ("coco17", "crowdpose14")
 # PoseTrack's boxes are its joints' extent times this (holds for the published files)
@@ -47,183 +53,7 @@ ANNOTATION_FILES = (  # below a data set's folder, as released
     "person_keypoints_*.json",
     "crowdpose_*.json",
 )
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _PICTURE_FOLDERS = (".", "images", "val2017", "train2017", "test2017", "val", "train", "test")
-
-
-def file_size(path: Path) -> int:
-    """Bytes of a file: `MissingFile` where there is none, `EmptyFile` where there are none."""
-    if not os.path.isfile(path):  # unlike Path.is_file, no error for a name too long
-        raise MissingFile("no such file", file=path, remedy="check the path")
-    if not (size := path.stat().st_size):
-        raise EmptyFile("empty file, zero bytes", file=path, remedy="get the file again")
-    return size
-
-
-def read_bytes(path: str | Path) -> bytes:
-    """A whole file. `MissingFile`, `EmptyFile`, or `BadFile` where it may not be read or is
-    above `MAX_FILE_BYTES`.
-    """
-    path = Path(path)
-    if (size := file_size(path)) > MAX_FILE_BYTES:
-        raise BadFile(
-            f"{size} bytes, at most {MAX_FILE_BYTES} are read at once",
-            file=path,
-            remedy="split the file",
-        )
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadFile(
-            f"cannot be read: {error.strerror}", file=path, remedy="check its permissions"
-        ) from None
-
-
-def read_text(path: str | Path) -> str:
-    """A whole file in UTF-8, with or without a mark in front; `BadFile` for anything else."""
-    try:
-        return read_bytes(path).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        problem = f"not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}"
-        raise BadFile(problem, file=path, remedy="save the file as UTF-8") from None
-
-
-def read_json(path: str | Path):
-    """The content of a JSON file in UTF-8; `BadFile` for anything else. NaN and Infinity come as
-    floats: check them.
-    """
-    text = read_text(path)
-    try:
-        return json.loads(text)
-    except RecursionError:
-        raise BadFile("not usable JSON: nested too deeply", file=path) from None
-    # JSONDecodeError, or an integer of thousands of digits
-    except (ValueError, MemoryError) as error:
-        problem = f"not JSON: {error or 'out of memory'}"
-        raise BadFile(problem, file=path, remedy="get or export the file again") from None
-
-
-def numbers(item: Mapping, key: str, n: int, **where) -> Float[np.ndarray, "n"]:
-    """The n finite numbers under `key` (flat, or nested one level as in RHD) as float32;
-    `BadRecord` otherwise.
-    """
-    values = item.get(key)
-    if type(values) is not list:
-        raise BadRecord(
-            f"{key} is {'missing' if values is None else type(values).__name__}, list expected",
-            **where,
-        )
-    if n > 1 and values and all(type(v) is list for v in values):
-        values = [number for row in values for number in row]
-    if len(values) != n:
-        raise BadRecord(f"{key} has length {len(values)} ({n} expected)", **where)
-    if odd := [i for i, v in enumerate(values) if type(v) not in (int, float)]:
-        raise BadRecord(
-            f"{key}[{odd[0]}] is {type(values[odd[0]]).__name__}, number expected", **where
-        )
-    try:
-        with np.errstate(over="ignore"):
-            array = np.array(values, np.float32)
-    except OverflowError:
-        array = np.full(n, np.inf, np.float32)
-    if not np.isfinite(array).all():
-        raise BadRecord(
-            f"{key} has a value that is not finite at {int(np.argmin(np.isfinite(array)))}", **where
-        )
-    return array
-
-
-def _columns(
-    records: Sequence, key: str, n: int
-) -> tuple[Float[np.ndarray, "m n"], Bool[np.ndarray, "m"]]:
-    """`numbers` of all records at once, and whether it has nothing to object to; where it has,
-    ask it for the error.
-    """
-    values = [record.get(key) if type(record) is dict else None for record in records]
-    good = np.array(
-        [type(v) is list and len(v) == n and {*map(type, v)} <= {int, float} for v in values], bool
-    )
-    rows = np.zeros((len(values), n), np.float32)
-    try:
-        with np.errstate(over="ignore"):
-            rows[good] = np.array(
-                [v for v, whole in zip(values, good) if whole], np.float32
-            ).reshape(-1, n)
-    except OverflowError:  # an integer beyond float64
-        good[:] = False
-    return rows, good & np.isfinite(rows).all(1)
-
-
-def _box_columns(records: Sequence) -> tuple[Float[np.ndarray, "m 4"], Bool[np.ndarray, "m"]]:
-    """`xyxy_from_xywh` of all records at once, and whether it has nothing to object to."""
-    xywh, good = _columns(records, "bbox", 4)
-    with np.errstate(over="ignore", invalid="ignore"):
-        boxes = xywh_to_xyxy(xywh.astype(np.float64)).astype(np.float32)
-    area = (
-        (xywh[:, 2:] > 0).all(1) & np.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1)
-    )
-    return boxes, good & area
-
-
-def number(item: Mapping, key: str, **where) -> float | None:
-    """The finite number under `key`, None where it is missing or null; `BadRecord` for anything
-    else.
-    """
-    value = item.get(key)
-    if value is None:
-        return None
-    # the common case, without an array
-    if type(value) in (int, float) and abs(value) < _FLOAT32_MAX:
-        return float(value)
-    return float(numbers({key: [value]}, key, 1, **where)[0])
-
-
-def xyxy_from_xywh(
-    box_xywh: Float[np.ndarray, "4"], flat: bool = False, **where
-) -> Float[np.ndarray, "4"]:
-    """Corners of a box given by its corner, width and height, px; `BadRecord` where width or height
-    is not positive, or not positive any more in float32. flat: they may be 0.
-    """
-    for side, length in zip(("width", "height"), box_xywh[2:]):
-        if length < 0 or (length == 0 and not flat):
-            raise BadRecord(
-                f"bbox {side} <= 0: {length:g}",
-                remedy="correct the box or drop the record",
-                **where,
-            )
-    x, y, width, height = box_xywh.astype(np.float64)
-    with np.errstate(over="ignore"):
-        box = np.array([x, y, x + width, y + height]).astype(np.float32)
-    if not (np.isfinite(box).all() and (flat or (box[2:] > box[:2]).all())):
-        raise BadRecord(
-            f"bbox {box_xywh.tolist()} has no area, or none that float32 can hold", **where
-        )
-    return box
-
-
-def integral(value):
-    """A float without a fraction as its integer, since tables export ids as 7.0; anything else
-    as it is.
-    """
-    return int(value) if type(value) is float and value.is_integer() else value
-
-
-def identifier(item: Mapping, key: str, **where) -> int | str:
-    """An integer or string that names something; `BadRecord` where it is missing or of another
-    type.
-    """
-    if type(item.get(key)) not in (int, str):
-        raise BadRecord(
-            f"{key} is {type(item.get(key)).__name__}, an integer or string expected", **where
-        )
-    return item[key]
-
-
-def image_id(result: Mapping, **where) -> str:
-    """The picture of a detection or result as text; 7.0 is 7. `BadRecord` where it is neither an
-    integer nor a string.
-    """
-    return str(identifier({"image_id": integral(result.get("image_id"))}, "image_id", **where))
 
 
 def _of_other_categories(content: Mapping) -> list[bool]:
@@ -287,51 +117,6 @@ def _joints_of(categories, path: Path) -> str:
         ) from None
 
 
-def _table(content, key: str, path: Path) -> list:
-    if type(content) is not dict or type(content.get(key)) is not list:
-        remedy = "a COCO annotation file is an object with images, annotations, categories"
-        raise BadFile(f"no list of {key} at the top level", file=path, remedy=remedy)
-    return content[key]
-
-
-def check_on_bad(on_bad: str) -> None:
-    """`BadParameter` for anything but "raise" and "report"."""
-    if on_bad not in ("raise", "report"):
-        raise BadParameter(f"on_bad is {on_bad!r}, 'raise' or 'report' expected")
-
-
-def settle(bad: Sequence[WorkbenchError], n: int, what: str, on_bad: str, path: Path) -> None:
-    """Raises the first error with the count of all, unless they are to be reported."""
-    check_on_bad(on_bad)
-    if bad and on_bad == "raise":
-        count = (
-            f"{len(bad)} of {n} {what} are bad; on_bad='report' (--on-bad report) keeps the others"
-        )
-        remedy = f"{bad[0].remedy}. {count}" if bad[0].remedy else count
-        raise type(bad[0])(
-            bad[0].problem, file=bad[0].file or path, record=bad[0].record, remedy=remedy
-        )
-
-
-def each(
-    items: Sequence, read: Callable, what: str, on_bad: str, path: Path
-) -> tuple[list, list[WorkbenchError]]:
-    """What `read` makes of each file or sequence, and the errors of those that are left out;
-    `settle`d.
-    """
-    check_on_bad(on_bad)
-    kept, bad = [], []
-    for item in items:
-        try:
-            kept.append(read(item))
-        except (BadRecord, BadFile, EmptyFile, MissingFile, UnsafeFile) as error:
-            file = error.file or path  # records know neither file nor record
-            record = error.record or (item if str(item) != str(file) else None)
-            bad.append(type(error)(error.problem, file=file, record=record, remedy=error.remedy))
-    settle(bad, len(items), what, on_bad, path)
-    return kept, bad
-
-
 def _polygons(image: Mapping, **where) -> tuple[Float[np.ndarray, "m 2"], ...]:
     """PoseTrack's ignore_regions_x and _y, lists of lists, as polygons."""
     sides = [image.get(f"ignore_regions_{axis}") or [] for axis in "xy"]
@@ -378,7 +163,7 @@ def _pictures(
     folder.
     """
     found, bad, absent = {}, [], {}
-    for i, image in enumerate(_table(content, "images", path)):
+    for i, image in enumerate(table(content, "images", path)):
         where = {"file": path, "record": f"images[{i}]"}
         try:
             picture, group = _picture(image, **where)
@@ -506,15 +291,15 @@ def read_coco(
         return _read_folder(path, **options)
     content = read_json(path) if content is None else content
     annotations, (pictures, bad, absent) = (
-        _table(content, "annotations", path),
+        table(content, "annotations", path),
         _pictures(content, folder, path),
     )
     n_pictures = len(bad)  # that are bad
-    name = _joints_of(_table(content, "categories", path), path) if skeleton is None else skeleton
+    name = _joints_of(table(content, "categories", path), path) if skeleton is None else skeleton
     k = len(skeleton_by_name(name))
     posetrack = name.startswith("posetrack")
 
-    rows, whole = _columns(annotations, "keypoints", 3 * k)
+    rows, whole = columns(annotations, "keypoints", 3 * k)
     keypoints = rows.reshape(-1, k, 3)  # a view: rows that are mended below are mended in both
     kept, incomplete, lost, seen, unlisted = {}, [], Counter(), set(), []
     others = _of_other_categories(content)
@@ -527,7 +312,7 @@ def read_coco(
             remedy = "as in pycocotools, flags above 0 are labelled (and here visible), others not"
             incomplete.append(BadRecord(problem, file=path, record=record, remedy=remedy))
     whole &= np.isin(keypoints[:, :, 2], (0, 1, 2)).all(1)
-    boxes, boxed = _box_columns(annotations)
+    boxes, boxed = box_columns(annotations)
     listed = {str(image.get("id")) for image in content["images"] if type(image) is dict}
     for i, annotation in enumerate(annotations):
         where = {"file": path, "record": f"annotations[{i}]"}
@@ -566,7 +351,7 @@ def read_coco(
                         BadRecord("neither a box nor joints enough to draw one", **where)
                     )
                     continue
-                boxes[i] = np.clip(enlarge(extent, POSETRACK_BOX), -_FLOAT32_MAX, _FLOAT32_MAX)
+                boxes[i] = np.clip(enlarge(extent, POSETRACK_BOX), -FLOAT32_MAX, FLOAT32_MAX)
             picture, group = pictures.get(
                 image := str(identifier(annotation, "image_id", **where)), (None, None)
             )
@@ -648,7 +433,7 @@ def read_person_boxes(
     content = read_json(path) if content is None else content
     if type(content) is not list:
         raise BadFile(f"holds a {type(content).__name__}, a list of detections expected", file=path)
-    (boxes, boxed), bad, kept = _box_columns(content), [], []
+    (boxes, boxed), bad, kept = box_columns(content), [], []
     for i, detection in enumerate(content):
         where = {"file": path, "record": f"detection {i}"}
         try:

@@ -19,10 +19,9 @@ from ..geometry import box_of_points, cxcywh_to_xyxy
 from ..records import Detections
 from ..skeletons import SKELETONS
 from ..skeletons import skeleton as skeleton_by_name
-from .arrays import numbers_of, read_npz, texts_of
-from .coco import MAX_FILE_BYTES
-from .pickles import safe_unpickle
+from .checks import numbers_of, texts_of
 from .results import COCO17, Row, parse, rows
+from .safe import MAX_FILE_BYTES, read_npz, safe_unpickle
 
 BOX_UNIT_PX = 200  # MMPose states box sizes in units of 200 px
 # what is read: heat map peaks dip below 0 and rise above 1, percent and logits do not fit

@@ -24,7 +24,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ..errors import BadFile, BadParameter, EmptyFile, MissingFile, UnsafeFile
 from ..records import Clip, Video
-from .coco import read_bytes
+from .safe import read_bytes
 
 MAX_PIXELS = 80_000_000  # a larger picture is refused by its header, before it is decoded; ours
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm")

@@ -15,10 +15,10 @@ from jaxtyping import Float
 from ..errors import BadFile, BadRecord, MissingFile, WorkbenchError
 from ..geometry import box_of_points, project
 from ..records import Camera, Clip, Picture, Pose, Reading, Track, Video
-from .arrays import numbers_of
-from .coco import each, numbers, read_bytes, read_coco, read_json
+from .checks import each, numbers, numbers_of
+from .coco import read_coco
 from .detections import read_detections
-from .pickles import safe_unpickle
+from .safe import read_bytes, read_json, safe_unpickle
 
 DETECTIONS = (
     "mobilenetv2_panoptic_256x256_test.pkl",

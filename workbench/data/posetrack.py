@@ -19,8 +19,9 @@ from jaxtyping import Int
 from ..errors import BadFile, BadParameter, BadRecord, WorkbenchError
 from ..records import Clip, Picture, Pose, Reading, Track, Video
 from ..skeletons import skeleton
-from .coco import annotation_files, find_pictures, number, read_coco, read_json, settle
-from .matlab import read_variables
+from .checks import number, settle
+from .coco import annotation_files, find_pictures, read_coco
+from .safe import read_json, read_variables
 
 ANNOTATION_FILES = (  # below the data set's folder: 18 and 17, 21, and a folder of sequences itself
     "annotations/*/*.json",

@@ -17,7 +17,8 @@ import numpy as np
 
 from ..errors import BadFile, BadParameter, BadRecord, MissingFile, WorkbenchError, unknown
 from ..records import Clip, Picture, Reading
-from .coco import CROWD_EDGES_EVALUATOR, crowd_bins, find_pictures, read_bytes, read_json
+from .coco import CROWD_EDGES_EVALUATOR, crowd_bins, find_pictures
+from .safe import read_bytes, read_json
 
 _PICTURES = (
     ".jpg",
@@ -107,14 +108,14 @@ class Found:
 
     @cached_property
     def pickled(self) -> object:
-        from .pickles import safe_unpickle
+        from .safe import safe_unpickle
 
         return safe_unpickle(self.path) if not self.folder and self.suffix in _PICKLES else None
 
     @cached_property
     def variables(self) -> Mapping[str, object]:
         """Of a MATLAB file."""
-        from .matlab import read_variables
+        from .safe import read_variables
 
         return read_variables(self.path) if not self.folder and self.suffix == ".mat" else {}
 
@@ -277,7 +278,7 @@ def read_folder(path: str | Path, *, on_bad: str = "raise") -> Reading:
 
 def read_contents(path: str | Path, *, on_bad: str = "raise") -> Reading:
     """The values of an npz, npy, MATLAB or pickle file of no layout that the workbench knows."""
-    from .arrays import read_npy, read_npz
+    from .safe import read_npy, read_npz
 
     found = Found(Path(path))
     if found.suffix == ".npz":

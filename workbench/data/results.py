@@ -24,7 +24,8 @@ from ..errors import BadFile, BadParameter, BadRecord, MissingFile
 from ..records import Detections, Prediction
 from ..resources import write_beside
 from ..skeletons import SKELETONS, skeleton
-from .coco import image_id, number, numbers, read_json, read_text, xyxy_from_xywh
+from .checks import image_id, number, numbers, xyxy_from_xywh
+from .safe import read_json, read_text
 
 COCO17 = SKELETONS["coco17"].joints
 BLAZEPOSE = tuple(

@@ -16,8 +16,9 @@ from ..errors import BadFile, BadParameter, BadRecord, UnknownName
 from ..geometry import box_of_points, xywh_to_xyxy
 from ..records import Detections, Picture, Pose
 from ..skeletons import skeleton as skeleton_by_name
-from . import coco
+from . import checks, coco
 from .detections import USUAL_SKELETON
+from .safe import read_json
 
 # from which the poses were estimated; none: bottom-up
 BOXES = ("ground truth", "detector", "none", "not stated")
@@ -146,11 +147,11 @@ def read_results(
     in pycocotools, since AP goes by the order of scores.
     """
     path, k = Path(path), len(skeleton_by_name(skeleton))
-    content = coco.read_json(path) if content is None else content
+    content = read_json(path) if content is None else content
     if type(content) is not list:
         raise BadFile(f"holds a {type(content).__name__}, a list of results expected", file=path)
-    keypoints, whole = coco._columns(content, "keypoints", 3 * k)
-    xywh, boxed = coco._columns(content, "bbox", 4)
+    keypoints, whole = checks.columns(content, "keypoints", 3 * k)
+    xywh, boxed = checks.columns(content, "bbox", 4)
     bad, kept, others = [], [], 0
     for i, result in enumerate(content):
         where = {"file": path, "record": f"result {i}"}
@@ -161,16 +162,16 @@ def read_results(
                 others += 1
                 continue
             if not whole[i]:
-                keypoints[i] = coco.numbers(result, "keypoints", 3 * k, **where)
-            if (value := coco.number(result, "score", **where)) is None:
+                keypoints[i] = checks.numbers(result, "keypoints", 3 * k, **where)
+            if (value := checks.number(result, "score", **where)) is None:
                 raise BadRecord(
                     "score is missing", remedy="state one a result: AP goes by their order", **where
                 )
-            image = coco.image_id(result, **where)
+            image = checks.image_id(result, **where)
             kept.append((i, value, image))
         except BadRecord as error:
             bad.append(error)
-    coco.settle(bad, len(content), "results", on_bad, path)
+    checks.settle(bad, len(content), "results", on_bad, path)
     if others:
         bad.append(
             BadRecord(
@@ -211,9 +212,9 @@ def score_files(
     (warned of); coordinates and areas are float32 here, which matters within 1e-7 of a threshold;
     and a PoseTrack joint of flag 0 that has coordinates is labelled here, see `read_coco`.
     """
-    path, content = Path(annotations), coco.read_json(annotations)
+    path, content = Path(annotations), read_json(annotations)
     name = skeleton or _skeleton_of(content, path)
-    images, persons = (coco._table(content, key, path) for key in ("images", "annotations"))
+    images, persons = (checks.table(content, key, path) for key in ("images", "annotations"))
     content = content | {
         "images": [*map(_picture, images)],
         "annotations": [*map(_whole_ids, persons)],
@@ -226,7 +227,7 @@ def score_files(
     named = [{"category_id": 1} | a for a in people]
     where = [{"file": path, "record": f"annotation {i}"} for i in reading.poses.ids]
     if (
-        len(categories := {coco.identifier(a, "category_id", **w) for a, w in zip(named, where)})
+        len(categories := {checks.identifier(a, "category_id", **w) for a, w in zip(named, where)})
         > 1
     ):
         remedy = "split the file: one category is scored at a time"
@@ -238,7 +239,7 @@ def score_files(
         flat_boxes = [
             BadRecord(problem, remedy="correct the box", **where[i]) for i in np.flatnonzero(flat)
         ]
-        coco.settle(flat_boxes, len(truth), "annotations", on_bad, path)
+        checks.settle(flat_boxes, len(truth), "annotations", on_bad, path)
         truth, out, odd = truth.select(~flat), out[~flat], [*odd, *flat_boxes]
     # pycocotools sorts by the type
     names = any(type(i["id"]) is str for i in content["images"] if type(i) is dict)
@@ -246,7 +247,7 @@ def score_files(
         (replace(p, name=p.id) for p in reading.pictures),
         key=lambda p: p.id if names else int(p.id),
     )
-    results = coco.read_json(predictions)
+    results = read_json(predictions)
     category = next(iter(categories), None)
     found, bad, boxed = read_results(
         predictions, name, category=category, content=results, on_bad=on_bad
@@ -263,7 +264,7 @@ def score_files(
         )
         for i in np.flatnonzero(~known)
     ]
-    coco.settle(unknown, len(found), "results", on_bad, Path(predictions))
+    checks.settle(unknown, len(found), "results", on_bad, Path(predictions))
     result = score(
         truth,
         found.select(known),
@@ -283,7 +284,7 @@ def _whole_ids(record: object) -> object:
     if type(record) is not dict:
         return record
     return record | {
-        key: coco.integral(record[key])
+        key: checks.integral(record[key])
         for key in ("id", "image_id", "category_id")
         if key in record
     }
@@ -344,10 +345,12 @@ def _skeleton_of(content: object, path: Path) -> str:
     named the joints.
     """
     try:
-        return coco._joints_of(coco._table(content, "categories", path), path)
+        return coco._joints_of(checks.table(content, "categories", path), path)
     except (BadFile, UnknownName):
         rows = [
-            a.get("keypoints") for a in coco._table(content, "annotations", path) if type(a) is dict
+            a.get("keypoints")
+            for a in checks.table(content, "annotations", path)
+            if type(a) is dict
         ]
         n = next((len(row) // 3 for row in rows if type(row) is list and row), 0)
         if n not in USUAL_SKELETON:

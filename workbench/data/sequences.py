@@ -27,12 +27,11 @@ from ..errors import BadFile, BadParameter, BadRecord, MissingFile, WorkbenchErr
 from ..geometry import box_of_points, cxcywh_to_xyxy, project
 from ..records import Camera, Clip, Detections, Motion, Picture, Pose, Reading, Track, Video
 from ..skeletons import skeleton
-from .arrays import numbers_of, read_npy, read_npz, texts_of
-from .coco import each, read_bytes, read_coco, read_json, settle
+from .checks import each, numbers_of, settle, texts_of
+from .coco import read_coco
 from .detections import BOX_UNIT_PX
-from .matlab import read_variables
-from .pickles import safe_unpickle
 from .results import OPENPOSE
+from .safe import read_bytes, read_json, read_npy, read_npz, read_variables, safe_unpickle
 
 AIST_VIEWS = tuple(f"c{i:02}" for i in range(1, 10))
 _NEAR_MM = 1.0  # joints nearer to the camera's plane are not projected; unstated; ours

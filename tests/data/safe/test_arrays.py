@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.data import arrays
-from workbench.data.arrays import numbers_of, read_npy, read_npz, texts_of
+from workbench.data.checks import numbers_of, texts_of
+from workbench.data.safe import arrays
+from workbench.data.safe.arrays import read_npy, read_npz
 from workbench.errors import BadFile, BadRecord, EmptyFile, MissingFile, UnsafeFile, WorkbenchError
 
 

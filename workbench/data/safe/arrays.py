@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Num, Shaped
+from jaxtyping import Shaped
 
-from ..errors import BadFile, BadRecord
-from .coco import file_size, read_bytes
+from ...errors import BadFile
+from .files import file_size, read_bytes
 from .pickles import MALFORMED, DataUnpickler
 
 # unpacked; the largest published member, AIST++ training joints, takes 2 GB
@@ -158,54 +158,3 @@ def read_npz(
             f"truncated, or not an npz file: {error}"[:300], file=path, remedy=_REMEDY
         ) from None
     return {key: _array(raw.pop(key), objects, file=path, record=key) for key in wanted}
-
-
-def numbers_of(
-    value: object,
-    what: str,
-    shape: tuple[int | None, ...],
-    *,
-    gaps: bool = False,
-    tree: bool = False,
-    **where,
-) -> Num[np.ndarray, "*shape"]:
-    """An array of numbers as float64 in a shape (None: any length); `BadRecord` where it is another
-    thing, has another shape, or a value that is not finite in float32.
-
-    gaps: NaN may stand. tree: lists do as well; say so for JSON only, for a pickle's list may
-    contain itself.
-    """
-    if (tree and type(value) is list) or (
-        isinstance(value, np.ndarray) and value.dtype.kind == "O"
-    ):
-        try:
-            value = np.array(value, np.float64)
-        except (TypeError, ValueError, OverflowError):
-            value = "no numbers"
-    if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
-        raise BadRecord(
-            f"{what} is {'missing' if value is None else 'not an array of numbers'}", **where
-        )
-    if value.ndim != len(shape) or any(
-        want not in (None, got) for want, got in zip(shape, value.shape)
-    ):
-        expected = ", ".join("any" if s is None else str(s) for s in shape)
-        raise BadRecord(f"{what} has shape {value.shape}, ({expected}) expected", **where)
-    with np.errstate(over="ignore"):
-        whole = np.isfinite(value.astype(np.float32)) | (gaps & np.isnan(value))
-    if not whole.all():
-        at = tuple(int(i) for i in np.argwhere(~whole)[0])
-        raise BadRecord(
-            f"{what} has a value that is not finite at {at}", remedy="drop or correct it", **where
-        )
-    return value.astype(np.float64)
-
-
-def texts_of(value: object, what: str, **where) -> list[str]:
-    """A list or 1-D array of text as strings; `BadRecord` otherwise."""
-    items = value.tolist() if isinstance(value, np.ndarray) and value.ndim == 1 else value
-    if type(items) not in (list, tuple) or not all(
-        isinstance(item, (str, bytes)) for item in items
-    ):
-        raise BadRecord(f"{what} is no list of text", **where)
-    return [item.decode("latin1") if isinstance(item, bytes) else str(item) for item in items]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from workbench.data.detections import read_detections
-from workbench.data.pickles import safe_unpickle
+from workbench.data.safe.pickles import safe_unpickle
 from workbench.errors import UnsafeFile, WorkbenchError
 
 

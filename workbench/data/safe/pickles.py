@@ -13,8 +13,8 @@ from typing import NoReturn
 
 import numpy as np
 
-from ..errors import BadFile, UnsafeFile
-from .coco import read_bytes
+from ...errors import BadFile, UnsafeFile
+from .files import read_bytes
 
 
 class _Global:

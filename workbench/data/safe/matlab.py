@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import BadFile
-from .coco import read_bytes
+from ...errors import BadFile
+from .files import read_bytes
 
 # 3,800 persons of PoseTrack17; at worst a file asks for a dict for every 8 bytes
 MAX_UNPACKED_BYTES = 2**24
