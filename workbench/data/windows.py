@@ -4,6 +4,7 @@ targets, in batches.
 
 from __future__ import annotations
 
+import copy
 import threading
 import warnings
 from collections import OrderedDict, deque
@@ -223,6 +224,17 @@ class Windows:
 
     def __setstate__(self, state):
         self.__dict__.update(state, _lock=threading.Lock())
+
+    def select(self, rows: Bool[np.ndarray, "n"] | Int[np.ndarray, "m"]) -> Windows:
+        """Some of the windows, by a mask or by their numbers, in this order; sources are opened
+        anew.
+        """
+        chosen = copy.copy(self)
+        chosen.items = self.items[np.asarray(rows)]
+        chosen.bad = {}
+        chosen._open = OrderedDict()
+        chosen._lock = threading.Lock()
+        return chosen
 
     def id(self, index: int) -> str:
         """Clip, person and frame of a window, for people."""
