@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.data.seeds import SEEDS, put
@@ -45,3 +47,9 @@ def test_a_reader_is_one_function_and_one_decorator(tmp_path, monkeypatch):
     assert isinstance(file, File) and read(path).reader == "toy"
     with pytest.raises(ValueError, match="train and toy have the same order, 5"):
         reader("train", fits=lambda file: False, **fields)(read_toy)
+
+
+def test_every_module_with_a_reader_is_imported():
+    folder = Path(register.__file__).parent
+    written = {path.stem for path in folder.glob("*.py") if "\n@reader(" in path.read_text()}
+    assert written == set(register.MODULES)

@@ -19,20 +19,7 @@ from .checks import check_on_bad
 from .register import PICKLES, File, Reader, any_entry, reader, readers
 from .safe import read_bytes, read_npy, read_npz
 
-_PICTURES = (
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".bmp",
-    ".webp",
-    ".tif",
-    ".tiff",
-    ".gif",
-    ".ppm",
-    ".heic",
-    ".heif",
-    ".avif",
-)
+_PICTURES = tuple(".jpg .jpeg .png .bmp .webp .tif .tiff .gif .ppm .heic .heif .avif".split())
 _PICTURE_HEADS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"GIF8", b"P6")
 _VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ogv")
 _ARCHIVE_HEADS = (b"PK\3\4", b"PK\5\6", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")

@@ -25,7 +25,7 @@ from .safe import read_json, read_variables, safe_unpickle
 
 PICKLES = (".pkl", ".pickle")
 # modules of this package in which readers are registered, imported when a file is to be recognised
-_MODULES = ("readers", "results", "coco", "posetrack", "hands", "sequences", "bvh")
+MODULES = ("readers", "results", "coco", "posetrack", "hands", "sequences", "bvh")
 
 
 class File:
@@ -174,6 +174,6 @@ def reader(name: str, **fields) -> Callable:
 
 def readers() -> dict[str, Reader]:
     """Every registered reader by name, in the order in which they are tried."""
-    for module in _MODULES:
+    for module in MODULES:
         import_module(f"{__package__}.{module}")
     return dict(sorted(REGISTERED.items(), key=lambda item: item[1].order))

@@ -28,7 +28,7 @@ from ..resources import write_beside
 from ..skeletons import SKELETONS
 from ..skeletons import skeleton as skeleton_by_name
 from .checks import image_id, number, numbers, numbers_of, texts_of, xyxy_from_xywh
-from .register import reader
+from .register import as_dict, reader
 from .safe import MAX_FILE_BYTES, read_json, read_npz, read_text, safe_unpickle
 
 COCO17 = SKELETONS["coco17"].joints
@@ -179,7 +179,7 @@ def _batches(document: Document) -> list[Row]:
             problem = "more rows than a file of its size can hold"
             raise BadFile(problem, file=document.path, record=record)
     if not document.content:
-        raise BadFile("holds no batches", file=document.path, remedy="get or export the file again")
+        raise BadFile("holds no batches", file=document.path)
     rows.sort(key=lambda row: int(row.id))
     doubles = [ident for ident, times in Counter(row.id for row in rows).items() if times > 1]
     if doubles:
@@ -476,6 +476,11 @@ _FORMATS: dict[str, Callable[[Document], Iterable[Row]]] = {
 }
 
 
+# what a JSON object, or the first object of a list, has; other lists are COCO results
+_OBJECT_MARKS = {"people": "openpose", "instance_info": "mmpose"}
+_LIST_MARKS = {"instances": "mmpose", "keypoint_scores": "pictures"}
+
+
 class _Source(NamedTuple):
     """A parsed file, or folder of files, and which of `_FORMATS` it has."""
 
@@ -484,25 +489,21 @@ class _Source(NamedTuple):
 
 
 def _json_format(content: object, path: Path) -> str:
-    if type(content) is dict:
-        marks, item = {"people": "openpose", "instance_info": "mmpose"}, content
-    elif type(content) is list and content:
-        marks, item = {"instances": "mmpose", "keypoint_scores": "pictures"}, content[0]
-    elif content == []:
+    if content == []:
         raise BadFile("empty list", file=path, remedy="name the skeleton")
-    else:
-        marks, item = {}, {}
-    for mark, known in marks.items():
-        if type(item) is dict and mark in item:
-            return known
     if type(content) is list:
-        return "coco"  # whose reader names the record where it is none
-    raise BadFile(
-        f"holds a {type(content).__name__}, a list of COCO results expected",
-        file=path,
-        remedy="COCO results, MMPose and OpenPose files are known here; annotations are read by "
-        "read_coco",
-    )
+        marks, fields, otherwise = _LIST_MARKS, as_dict(content[0]), "coco"
+    else:
+        marks, fields, otherwise = _OBJECT_MARKS, as_dict(content), None
+    known = next((known for mark, known in marks.items() if mark in fields), otherwise)
+    if known is None:
+        raise BadFile(
+            f"holds a {type(content).__name__}, a list of COCO results expected",
+            file=path,
+            remedy="COCO results, MMPose and OpenPose files are known here; annotations are read "
+            "by read_coco",
+        )
+    return known
 
 
 def _parse_folder(path: Path) -> _Source:
