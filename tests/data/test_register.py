@@ -9,12 +9,12 @@ import pytest
 from tests.data.seeds import SEEDS, put
 from workbench.data import register
 from workbench.data.readers import read, recognise
-from workbench.data.register import File, reader, readers
+from workbench.data.register import File, all_readers, reader
 from workbench.records import Reading
 
 
 def test_every_reader_says_what_it_reads_and_when():
-    known = readers()
+    known = all_readers()
     for entry in known.values():
         assert callable(entry.function)
         assert entry.reads and entry.recognised and entry.kind
@@ -25,7 +25,7 @@ def test_every_reader_says_what_it_reads_and_when():
 
 
 def test_dialects_are_tried_before_what_they_are_dialects_of():
-    names = list(readers())
+    names = list(all_readers())
     for dialect in ("jhmdb", "posetrack", "rhd", "panoptic"):
         assert names.index(dialect) < names.index("coco")
     assert names.index("person_boxes") < names.index("detections")
@@ -34,7 +34,7 @@ def test_dialects_are_tried_before_what_they_are_dialects_of():
 
 def test_a_reader_is_one_function_and_one_decorator(tmp_path, monkeypatch):
     # a copy, so that the toy leaves with the test
-    monkeypatch.setattr(register, "REGISTERED", readers())
+    monkeypatch.setattr(register, "REGISTERED", all_readers())
     fields = {"kind": "annotations", "reads": "toys", "recognised": "TOY", "order": 5}
 
     @reader("toy", fits=lambda file: file.starts(b"TOY"), **fields)

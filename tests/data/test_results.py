@@ -34,7 +34,10 @@ from workbench.records import Detections, Prediction
 
 SIZE = (200, 100)
 # OpenPose's own lists of body parts, in the words of its documentation.
-PARTS_18 = "Nose Neck RShoulder RElbow RWrist LShoulder LElbow LWrist RHip RKnee RAnkle LHip LKnee LAnkle REye LEye REar LEar"
+PARTS_18 = (
+    "Nose Neck RShoulder RElbow RWrist LShoulder LElbow LWrist RHip RKnee RAnkle LHip LKnee LAnkle "
+    "REye LEye REar LEar"
+)
 PARTS_25 = (
     "Nose Neck RShoulder RElbow RWrist LShoulder LElbow LWrist MidHip RHip RKnee RAnkle LHip LKnee "
     "LAnkle REye LEye REar LEar "
@@ -433,7 +436,7 @@ def test_mutated_values_end_as_named_errors(tmp_path_factory, name, data):
         write_like(folder / f"out{path.suffix}", moved(found), path, SIZE)
 
 
-# --- batches of MMPose 0.x, and what all results have in common ---------------------------------------
+# --- batches of MMPose 0.x, COCO results, and what all have in common ----------------------------
 
 K = 21
 

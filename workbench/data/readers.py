@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import BadFile, BadParameter, MissingFile, WorkbenchError, unknown
 from ..records import Clip, Picture, Reading
 from .checks import check_on_bad
-from .register import PICKLES, File, Reader, any_entry, reader, readers
+from .register import PICKLES, File, Reader, all_readers, any_entry, reader
 from .safe import read_bytes, read_npy, read_npz
 
 _PICTURES = tuple(".jpg .jpeg .png .bmp .webp .tif .tiff .gif .ppm .heic .heif .avif".split())
@@ -259,13 +259,16 @@ def _of_layout(folder: Path) -> Reader | None:
 def _recognised(file: File) -> Reader | None:
     if not file.folder and not file.head:
         read_bytes(file.path)  # raises EmptyFile
-    return next((entry for entry in readers().values() if entry.fits(file)), None)
+    return next((entry for entry in all_readers().values() if entry.fits(file)), None)
 
 
 def _named(name: str) -> Reader:
-    if name not in readers() and name not in known_manifests():
-        raise unknown("reader", name, {*readers(), *known_manifests()})
-    return readers().get(name) or _of_manifest(name)
+    known = all_readers()
+    if name in known:
+        return known[name]
+    if name not in known_manifests():
+        raise unknown("reader", name, {*known, *known_manifests()})
+    return _of_manifest(name)
 
 
 def _located(spec: str) -> tuple[Reader, Path]:
@@ -294,7 +297,7 @@ def recognise(path: str | Path, reader: str | None = None) -> tuple[File, Reader
         chosen = _of_layout(place)
     chosen = chosen or _recognised(file)
     if chosen is None:
-        remedy = f"if it is one of these, name the reader (--reader): {', '.join(readers())}"
+        remedy = f"if it is one of these, name the reader (--reader): {', '.join(all_readers())}"
         raise BadFile("nothing that a reader knows", file=path, remedy=remedy)
     return file, chosen
 
@@ -310,8 +313,8 @@ def read(path: str | Path, reader: str | None = None, *, on_bad: str = "raise") 
     """What a file or folder holds, whatever it is.
 
     path: a file, a folder, or NAME or NAME:PATH of a manifest. reader: a name of
-    `register.readers()`, or of a manifest for a folder; None recognises it by its first bytes, its
-    content, the folder's layout.
+    `register.all_readers()`, or of a manifest for a folder; None recognises it by its first bytes,
+    its content, the folder's layout.
     on_bad: "raise" the first bad record with the count of all, or "report" them in `warnings` and
     keep the others. Errors: `MissingFile`, `EmptyFile`, `BadFile`, `BadRecord`, `UnsafeFile`,
     `UnknownName`, `BadParameter`, `MissingData`.

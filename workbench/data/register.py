@@ -155,7 +155,7 @@ class Reader:
         return self.function(file.path, **options)
 
 
-REGISTERED: dict[str, Reader] = {}  # `readers` imports and sorts them
+REGISTERED: dict[str, Reader] = {}  # `all_readers` sorts them
 
 
 def reader(name: str, **fields) -> Callable:
@@ -172,7 +172,7 @@ def reader(name: str, **fields) -> Callable:
     return register
 
 
-def readers() -> dict[str, Reader]:
+def all_readers() -> dict[str, Reader]:
     """Every registered reader by name, in the order in which they are tried."""
     for module in MODULES:
         import_module(f"{__package__}.{module}")

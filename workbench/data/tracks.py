@@ -20,17 +20,20 @@ OKS_AREA = 0.53  # of a person's box, as where COCO's measure is used without se
 
 def poses_of(clip: Clip) -> tuple[Pose, Int[np.ndarray, "n"]]:
     """Every labelled pose of a clip, frame by frame, and the index of its frame."""
-    pairs = [
+    labelled = [
         (t, track)
         for t in range(clip.video.n_frames)
         for track in clip.tracks
         if track.visibility[t].any()
     ]
-    xy, flags, boxes = zip(
-        *((track.xy_frame[t], track.visibility[t], track.boxes_xyxy[t]) for t, track in pairs)
+    poses = Pose(
+        clip.tracks[0].skeleton,
+        xy_frame=[track.xy_frame[t] for t, track in labelled],
+        visibility=[track.visibility[t] for t, track in labelled],
+        boxes_xyxy=[track.boxes_xyxy[t] for t, track in labelled],
+        occlusion_known=all(track.occlusion_known for track in clip.tracks),
     )
-    known = all(track.occlusion_known for track in clip.tracks)
-    return Pose(clip.tracks[0].skeleton, xy, flags, boxes, known), np.array([t for t, _ in pairs])
+    return poses, np.array([t for t, _ in labelled])
 
 
 def last_number(name: str) -> int:
