@@ -207,18 +207,21 @@ def read_manifest(path: str | Path) -> Manifest:
     return result
 
 
+def _shipped() -> dict[str, Path]:
+    return {path.stem: path for path in sorted(resource("data_manifests").glob("*.yaml"))}
+
+
 def manifests() -> dict[str, Manifest]:
     """Every manifest that travels with the package, by name."""
-    paths = sorted(resource("data_manifests").glob("*.yaml"))
-    return {path.stem: read_manifest(path) for path in paths}
+    return {name: read_manifest(path) for name, path in _shipped().items()}
 
 
 def manifest(name: str) -> Manifest:
     """The manifest of that name; `UnknownName` with near matches otherwise."""
-    known = manifests()
-    if name not in known:
-        raise unknown("data set", name, known)
-    return known[name]
+    shipped = _shipped()
+    if name not in shipped:
+        raise unknown("data set", name, shipped)
+    return read_manifest(shipped[name])
 
 
 # --- places ---------------------------------------------------------------------------------------
