@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from workbench import bench, checkpoint, predict
 from workbench.cli import _print_rows, app
-from workbench.data import frames, people
-from workbench.data.detections import read_detections
+from workbench.data import finder, frames
 from workbench.data.frames import open_frames
+from workbench.data.results import read_detections
 from workbench.errors import WorkbenchError
 from workbench.models import build, config_of
 from workbench.recipes import port as recipe
@@ -249,9 +249,9 @@ def test_predict_hanet_refines_tracks(tmp_path, monkeypatch):
 def test_predict_without_keypoints_finds_people_also_before_a_camera(tmp_path, monkeypatch):
     real, film = frames.open_frames, _film(tmp_path, n=7)
     monkeypatch.setattr(frames, "open_frames", lambda source: real(film if source == 0 else source))
-    monkeypatch.setattr(people, "load_finder", lambda device: None)
+    monkeypatch.setattr(finder, "load_finder", lambda device: None)
     monkeypatch.setattr(
-        people, "find_people", lambda video, finder, progress: read_detections(_results(tmp_path))
+        finder, "find_people", lambda video, finder, progress: read_detections(_results(tmp_path))
     )
     found = run(
         app,

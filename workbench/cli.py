@@ -143,7 +143,7 @@ def data_inspect(
     import logging
     import warnings
 
-    from .data.readers import describe
+    from .data.describe import describe
 
     # what decoders say of a damaged picture, beside our one line
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
@@ -511,9 +511,10 @@ def predict(
     from itertools import islice
     from time import perf_counter
 
-    from .data.detections import read_detections
+    from .data.finder import find_people, load_finder
     from .data.frames import open_frames, picture_names
-    from .data.people import find_people, link, load_finder, on_frames
+    from .data.results import read_detections
+    from .data.tracks import link, on_frames
     from .metrics import joint_distances
     from .predict import (
         OF_PICTURES,

@@ -366,7 +366,7 @@ def refine_tracks(refiner: SequenceRefiner, detections: Detections) -> Predictio
         raise BadParameter(
             "detections without frames and tracks are no sequences",
             file=detections.source or None,
-            remedy="state both, or link frames with `data.people.link`",
+            remedy="state both, or link frames with `data.tracks.link`",
         )
     placed = place_missing(detections).xy_frame.astype(float)
     xy, used = placed.copy(), (detections.confidence > 0).sum(1) >= 3
@@ -379,7 +379,7 @@ def refine_tracks(refiner: SequenceRefiner, detections: Detections) -> Predictio
                 f"two poses of track {track}",
                 file=detections.source or None,
                 record=f"frame {frames[rows[:-1][steps == 0][0]]}",
-                remedy="one pose a person and frame; without tracks, `data.people.link` makes them",
+                remedy="one pose a person and frame; without tracks, `data.tracks.link` makes them",
             )
         for part in np.split(rows, np.flatnonzero(steps > refiner.window) + 1):
             if len(part):

@@ -27,8 +27,8 @@ from tqdm.auto import tqdm
 from . import geometry
 from .data import checks, coco
 from .data.frames import PICTURE_SUFFIXES, Frames, picture_names
-from .data.people import last_number, link
 from .data.safe import read_json
+from .data.tracks import last_number, link
 from .data.windows import Windows
 from .errors import BadFile, BadParameter, BadRecord, WorkbenchError
 from .predict import Propagator, poses_between, windows_between

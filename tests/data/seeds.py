@@ -15,6 +15,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -32,6 +33,13 @@ class Seed:
     @property
     def raw(self) -> bytes:
         return self.encode(self.tree)
+
+
+def put(folder: Path, name: str, raw: bytes | str) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(raw.encode() if isinstance(raw, str) else raw)
+    return path
 
 
 def as_json(tree) -> bytes:

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.data.seeds import SEEDS
-from workbench.data.readers import describe
+from workbench.data.describe import describe
 from workbench.errors import WorkbenchError
 
 CPU_S = 3.0  # for files of some kB; a runaway takes minutes

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from workbench.data.detections import read_detections
 from workbench.data.frames import open_frames
+from workbench.data.results import read_detections
 from workbench.errors import BadFile, BadParameter
 from workbench.records import Detections, Prediction
 from workbench.view import overlay

@@ -21,6 +21,7 @@ from ..errors import BadFile, BadParameter, BadRecord, MissingFile
 from ..made.bodies import HEAD_OFFSETS, LEG_OF_STATURE, head_offsets_mm
 from ..records import Motion, Reading
 from .checks import check_on_bad, each
+from .register import reader
 from .safe import read_bytes, read_json
 
 MAX_JOINTS = 1000  # a body with fingers and a face has about 150
@@ -38,6 +39,14 @@ class _Joint(NamedTuple):
     channels: list[str]
 
 
+@reader(
+    "bvh",
+    order=120,
+    kind="motion",
+    reads="motion capture",
+    recognised="suffix, or HIERARCHY at the start",
+    fits=lambda file: file.ends(".bvh") or file.starts(b"HIERARCHY") or file.mostly(".bvh"),
+)
 def read_bvh(path: str | Path, *, on_bad: str = "raise", unit_mm: float = 10.0) -> Reading:
     """The motion of a BVH file, or of every `.bvh` file below a folder, in the order of their
     names.

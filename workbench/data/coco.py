@@ -37,6 +37,7 @@ from .checks import (
     table,
     xyxy_from_xywh,
 )
+from .register import reader
 from .safe import read_json
 
 # sets whose flag 1 means occluded; elsewhere it means labelled
@@ -239,6 +240,14 @@ def _read_folder(path: Path, **options) -> Reading:
     )
 
 
+@reader(
+    "coco",
+    order=300,
+    kind="annotations",
+    reads="COCO-style keypoints",
+    recognised="images, annotations",
+    fits=lambda file: {"images", "annotations"} & set(file.fields),
+)
 def read_coco(
     path: str | Path,
     *,
@@ -420,6 +429,18 @@ def read_coco(
     )
 
 
+@reader(
+    "person_boxes",
+    order=320,
+    kind="person boxes",
+    reads="detected persons",
+    recognised="bbox, no keypoints",
+    fits=lambda file: (
+        type(file.json) is list
+        and "bbox" in file.first()
+        and not {"keypoints", "instances"} & set(file.first())
+    ),
+)
 def read_person_boxes(
     path: str | Path, *, on_bad: str = "raise", content: object = None
 ) -> Reading:

@@ -11,7 +11,7 @@ import os
 import re
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -24,6 +24,7 @@ from PIL import Image, UnidentifiedImageError
 
 from ..errors import BadFile, BadParameter, EmptyFile, MissingFile, UnsafeFile
 from ..records import Clip, Video
+from .checks import check_on_bad
 from .safe import read_bytes
 
 MAX_PIXELS = 80_000_000  # a larger picture is refused by its header, before it is decoded; ours
@@ -55,16 +56,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_disown)
 
 
-def _checked_size(width: int, height: int, path: Path) -> None:
+def _check_size(width: int, height: int, path: Path) -> None:
     if not 0 < width * height <= MAX_PIXELS:
-        raise BadFile(
-            f"{width}x{height} px, at most {MAX_PIXELS} pixels are read",
-            file=path,
-            remedy="scale it down",
-        )
+        problem = f"{width}x{height} px, at most {MAX_PIXELS} pixels are read"
+        raise BadFile(problem, file=path, remedy="scale it down")
 
 
-def _opened(path: Path) -> Image.Image:
+def _open_picture(path: Path) -> Image.Image:
     """The picture with its header read and nothing decoded."""
     raw = read_bytes(path)
     try:
@@ -72,16 +70,13 @@ def _opened(path: Path) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise BadFile(str(error), file=path, remedy="scale it down") from None
     except UnidentifiedImageError:
-        raise BadFile(
-            f"not a picture, or cut in its header; read are {', '.join(_FORMATS)}", file=path
-        ) from None
+        problem = f"not a picture, or cut in its header; read are {', '.join(_FORMATS)}"
+        raise BadFile(problem, file=path) from None
     except (OSError, SyntaxError, ValueError) as error:
-        raise BadFile(
-            f"truncated or damaged image: {error}", file=path, remedy="get the file again"
-        ) from None
-    _checked_size(*image.size, path)
+        raise BadFile(f"truncated or damaged image: {error}", file=path) from None
+    _check_size(*image.size, path)
     if image.format == "PNG" and b"IEND\xaeB`\x82" not in raw:
-        raise BadFile("truncated image: no IEND chunk", file=path, remedy="get the file again")
+        raise BadFile("truncated image: no IEND chunk", file=path)
     return image
 
 
@@ -94,23 +89,18 @@ def read_picture(path: str | Path) -> Frame:
     above `MAX_PIXELS`.
     """
     path = Path(path)
-    with _opened(path) as image:
+    with _open_picture(path) as image:
         try:
             if image.mode.startswith("I;16"):  # conversion by the library would clip at 255
                 return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, -1)
             if image.mode in ("I", "F"):
-                raise BadFile(
-                    "32-bit pixels, 8 or 16 expected",
-                    file=path,
-                    remedy="save it as an 8-bit picture",
-                )
+                remedy = "save it as an 8-bit picture"
+                raise BadFile("32-bit pixels, 8 or 16 expected", file=path, remedy=remedy)
             return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
         # TypeError: a TIFF tag of another type
         except (OSError, SyntaxError, ValueError, EOFError, TypeError) as error:
             kind = "truncated" if "truncated" in str(error).lower() else "damaged or truncated"
-            raise BadFile(
-                f"{kind} image: {error}", file=path, remedy="get the file again"
-            ) from None
+            raise BadFile(f"{kind} image: {error}", file=path) from None
 
 
 class Frames:
@@ -171,21 +161,35 @@ class Frames:
 
     def close(self) -> None:
         self._cached.cache_clear()
+        with self._lock:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._capture is not None:
+            self._capture.release()
+        self._capture = None
 
 
 class _Pictures(Frames):
+    """A picture file a frame; `sizes` are those that annotations state, px."""
+
     def __init__(
-        self, video: Video, paths: list[Path], sizes: list[tuple[int, int] | None], reopen: tuple
+        self,
+        video: Video,
+        paths: Sequence[Path],
+        reopen: tuple,
+        sizes: Sequence[tuple[int, int] | None] = (),
     ):
         super().__init__(video, reopen)
-        self._paths, self._sizes = paths, sizes
+        self._paths = paths
+        self._sizes = sizes or [None] * len(paths)
 
     def _read(self, i: int) -> Frame:
         frame, stated = read_picture(self._paths[i]), self._sizes[i]
-        size = frame.shape[1::-1]
-        if stated is not None and size != tuple(stated):
+        height, width = frame.shape[:2]
+        if stated is not None and (width, height) != tuple(stated):
             raise BadFile(
-                f"{size[0]}x{size[1]} px, its annotation says {stated[0]}x{stated[1]}",
+                f"{width}x{height} px, its annotation says {stated[0]}x{stated[1]}",
                 file=self._paths[i],
                 remedy="use the original picture: joints are given in its pixels",
             )
@@ -210,6 +214,12 @@ def _fps(capture) -> float | None:
     return fps if math.isfinite(fps) and 0 < fps <= 1000 else None
 
 
+def _size(capture) -> tuple[int, int]:
+    """Width and height as the header states them, px; 0 where it does not."""
+    width, height = cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT
+    return int(capture.get(width)), int(capture.get(height))
+
+
 class _VideoFile(Frames):
     """Frame i is the i-th that decodes. A seek is trusted only so far as the time stamp of the
     frame where it landed is one that was seen before, so the first visit of a frame decodes all
@@ -226,14 +236,11 @@ class _VideoFile(Frames):
         self._times: list[float] = []  # ms, of the frames seen so far
         self._index: dict[float, int] = {}
         self._open()
-        first = self._grab() and self._capture.retrieve()
-        if not first or not first[0]:
-            raise BadFile(
-                "video cannot be opened / no frames",
-                file=path,
-                remedy="get the file again, it may be cut",
-            )
-        height, width = first[1].shape[:2]
+        ok, first = self._capture.retrieve() if self._grab() else (False, None)
+        if not ok:
+            remedy = "get the file again, it may be cut"
+            raise BadFile("video cannot be opened / no frames", file=path, remedy=remedy)
+        height, width = first.shape[:2]
         claimed = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self._claimed = int(claimed) if 0 < claimed < 2**31 else None
         fps = _fps(self._capture)
@@ -247,13 +254,7 @@ class _VideoFile(Frames):
         self._drop()
         self._capture, self._at = _capture(os.path.abspath(self._path), cv2.CAP_FFMPEG), -1
         if self._capture.isOpened():
-            _checked_size(
-                *(
-                    int(self._capture.get(p))
-                    for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
-                ),
-                self._path,
-            )
+            _check_size(*_size(self._capture), self._path)
 
     def _grab(self) -> bool:
         """Decodes one frame on; False at the end."""
@@ -307,16 +308,6 @@ class _VideoFile(Frames):
             self.video, self.warnings = replace(self.video, n_frames=n), (error,)
         return error
 
-    def close(self) -> None:
-        super().close()
-        with self._lock:
-            self._drop()
-
-    def _drop(self) -> None:
-        if self._capture is not None:
-            self._capture.release()
-        self._capture = None
-
 
 class _Camera(Frames):
     """Frames as they come; there is no going back and no length."""
@@ -324,36 +315,22 @@ class _Camera(Frames):
     def __init__(self, index: int):
         capture = _capture(index, cv2.CAP_ANY)
         if not capture.isOpened():
-            raise MissingFile(
-                f"no camera {index}",
-                remedy="check that it is plugged in and that no program uses it",
-            )
-        size = (
-            int(capture.get(p)) or None
-            for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
-        )
-        super().__init__(Video(f"camera {index}", None, *size, _fps(capture)), (index,))
+            remedy = "check that it is plugged in and that no program uses it"
+            raise MissingFile(f"no camera {index}", remedy=remedy)
+        width, height = (side or None for side in _size(capture))
+        super().__init__(Video(f"camera {index}", None, width, height, _fps(capture)), (index,))
         self._capture = capture
 
     def __len__(self) -> int:
-        raise BadParameter(
-            f"{self.video.source} has no length and no index", remedy="iterate over it"
-        )
+        problem = f"{self.video.source} has no length and no index"
+        raise BadParameter(problem, remedy="iterate over it")
 
     def __iter__(self) -> Iterator[Frame]:
         if self._capture is None:
-            raise MissingFile(
-                f"{self.video.source} is closed",
-                remedy="open it again, in the process that reads it",
-            )
+            remedy = "open it again, in the process that reads it"
+            raise MissingFile(f"{self.video.source} is closed", remedy=remedy)
         while (read := self._capture.read())[0]:
             yield cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB)
-
-    def close(self) -> None:
-        super().close()
-        if self._capture is not None:
-            self._capture.release()
-        self._capture = None
 
 
 def picture_names(folder: str | Path) -> list[str]:
@@ -367,23 +344,24 @@ def picture_names(folder: str | Path) -> list[str]:
         with os.scandir(folder) as entries:
             names = [e.name for e in entries if not e.is_dir(follow_symlinks=False)]
     except OSError as error:
-        raise BadFile(
-            f"cannot be read: {error.strerror}", file=folder, remedy="check its permissions"
-        ) from None
+        problem = f"cannot be read: {error.strerror}"
+        raise BadFile(problem, file=folder, remedy="check its permissions") from None
     names = (n for n in names if n.lower().endswith(PICTURE_SUFFIXES) and not n.startswith("."))
-    return sorted(
-        names, key=lambda n: [int(p) if i % 2 else p for i, p in enumerate(re.split(r"(\d+)", n))]
-    )
+    return sorted(names, key=_natural)
 
 
-def _picture_path(name: str, folders: list[Path]) -> Path:
+def _natural(name: str) -> list[str | int]:
+    """What puts "2.png" before "10.png": text and numbers in turn."""
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
+
+
+def _picture_path(name: str, folders: Sequence[Path]) -> Path:
+    """The picture in the first folder that has it."""
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        raise UnsafeFile(
-            f"picture {name!r} leaves its folder", file=folders[0], remedy="correct the annotation"
-        )
-    return next(
-        (folder / name for folder in folders if os.path.isfile(folder / name)), folders[0] / name
-    )
+        problem = f"picture {name!r} leaves its folder"
+        raise UnsafeFile(problem, file=folders[0], remedy="correct the annotation")
+    paths = [folder / name for folder in folders]
+    return next((path for path in paths if os.path.isfile(path)), paths[0])
 
 
 def open_frames(
@@ -402,38 +380,35 @@ def open_frames(
     states. Errors: `MissingFile`, `EmptyFile`, `BadFile`, `UnsafeFile` (a picture's name leads out
     of its folder).
     """
-    if on_bad not in ("raise", "report"):
-        raise BadParameter(f"on_bad is {on_bad!r}, 'raise' or 'report' expected")
+    check_on_bad(on_bad)
     reopen = (source, root, on_bad)
     if isinstance(source, int):
         return _Camera(source)
-    if isinstance(source, Clip):
-        folder = Path(root or "")
-        path = folder / source.video.source
-        if source.pictures:
-            paths = [_picture_path(p.name, [path, folder]) for p in source.pictures]
-            return _Pictures(source.video, paths, [p.size_wh for p in source.pictures], reopen)
-    else:
-        path = Path(root or "") / source
+    root = Path(root or "")
+    if not isinstance(source, Clip):
+        return _open_path(root / source, on_bad, reopen)
+    path = root / source.video.source
+    if source.pictures:
+        paths = [_picture_path(picture.name, [path, root]) for picture in source.pictures]
+        sizes = [picture.size_wh for picture in source.pictures]
+        return _Pictures(source.video, paths, reopen, sizes)
+    frames = _open_path(path, on_bad, reopen)
+    if len(frames) < source.video.n_frames:
+        problem = f"{len(frames)} frames, its annotation says {source.video.n_frames}"
+        raise BadFile(problem, file=path)
+    return frames
+
+
+def _open_path(path: Path, on_bad: str, reopen: tuple) -> Frames:
+    """Of a folder of pictures, a picture, or a video."""
     if os.path.isdir(path):
         paths = [path / name for name in picture_names(path)]
         if not paths:
-            raise BadFile(
-                f"no pictures in this folder; looked for {' '.join(PICTURE_SUFFIXES)}", file=path
-            )
+            problem = f"no pictures in this folder; looked for {' '.join(PICTURE_SUFFIXES)}"
+            raise BadFile(problem, file=path)
     elif path.suffix.lower() in PICTURE_SUFFIXES:
         paths = [path]
     else:
-        paths = []
-    if paths:
-        with _opened(paths[0]) as image:
-            frames = _Pictures(
-                Video(str(path), len(paths), *image.size), paths, [None] * len(paths), reopen
-            )
-    else:
-        frames = _VideoFile(path, on_bad, reopen)
-    if isinstance(source, Clip) and len(frames) < source.video.n_frames:
-        raise BadFile(
-            f"{len(frames)} frames, its annotation says {source.video.n_frames}", file=path
-        )
-    return frames
+        return _VideoFile(path, on_bad, reopen)
+    with _open_picture(paths[0]) as image:
+        return _Pictures(Video(str(path), len(paths), *image.size), paths, reopen)

@@ -17,7 +17,8 @@ from ..geometry import box_of_points, project
 from ..records import Camera, Clip, Picture, Pose, Reading, Track, Video
 from .checks import each, numbers, numbers_of
 from .coco import read_coco
-from .detections import read_detections
+from .register import any_entry, reader
+from .results import read_detections
 from .safe import read_bytes, read_json, safe_unpickle
 
 DETECTIONS = (
@@ -142,6 +143,16 @@ def _read_rhd_coco(path: Path, on_bad: str, content: object) -> Reading:
     return replace(found, reader="rhd", poses=poses, warnings=(*found.warnings, *bad))
 
 
+@reader(
+    "rhd",
+    order=220,
+    kind="annotations",
+    reads="RHD's pickles or MMPose's JSON",
+    recognised="uv_vis; joint_cam",
+    fits=lambda file: (
+        "joint_cam" in file.first("annotations") or "uv_vis" in any_entry(file.pickled)
+    ),
+)
 def read_rhd(path: str | Path, *, on_bad: str = "raise", content: object = None) -> Reading:
     """Rendered hands: `anno_training.pickle` and `anno_evaluation.pickle` of the release, all that
     a folder holds; or MMPose's JSON of one hand a picture (of a folder with several, the test
@@ -198,6 +209,14 @@ def panoptic_source(file_name: str) -> str:
     return found[1] or found[2]
 
 
+@reader(
+    "panoptic",
+    order=230,
+    kind="annotations",
+    reads="Panoptic hands by MMPose",
+    recognised="head_size",
+    fits=lambda file: "head_size" in file.first("annotations"),
+)
 def read_panoptic(path: str | Path, *, on_bad: str = "raise", content: object = None) -> Reading:
     """Hands of a Panoptic annotation file (test or train); flags say nothing about occlusion,
     groups are sources.
@@ -244,6 +263,14 @@ def _cmu_hand(item: tuple[Path, str, object, str, object]) -> dict:
     return row | {"group": re.sub(r"_\d+_[lr]$|_[lr]$", "", Path(image).stem)}
 
 
+@reader(
+    "cmu_hands",
+    order=240,
+    kind="annotations",
+    reads="CMU's own hand files",
+    recognised="hand_pts; joint_self",
+    fits=lambda file: "hand_pts" in file.fields or "joint_self" in file.first("root"),
+)
 def read_cmu_hands(path: str | Path, *, on_bad: str = "raise", content: object = None) -> Reading:
     """CMU's own files: `hand_labels/manual_train|manual_test/*.json` (a hand each, `hand_pts`), or
     `hand143_panopticdb/hands_v143_14817.json` (a list `root`, `joint_self`); a folder gives the
@@ -386,6 +413,14 @@ def _read_skeleton(path: Path, on_bad: str) -> tuple[Clip | None, list[Workbench
     ), bad
 
 
+@reader(
+    "fphb",
+    order=370,
+    kind="sequences",
+    reads="First-Person Hand Action",
+    recognised="skeleton.txt",
+    fits=lambda file: file.path.name == "skeleton.txt" and not file.folder,
+)
 def read_fphb(path: str | Path, *, on_bad: str = "raise") -> Reading:
     """First-person hands: one `skeleton.txt`, or the data set's folder with
     `Hand_pose_annotation_v1*/Subject_k/action/n`.

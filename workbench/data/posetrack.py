@@ -21,6 +21,7 @@ from ..records import Clip, Picture, Pose, Reading, Track, Video
 from ..skeletons import skeleton
 from .checks import number, settle
 from .coco import annotation_files, find_pictures, read_coco
+from .register import reader
 from .safe import read_json, read_variables
 
 ANNOTATION_FILES = (  # below the data set's folder: 18 and 17, 21, and a folder of sequences itself
@@ -201,6 +202,18 @@ def _read_folder(path: Path, on_bad: str, **options) -> Reading:
     return Reading(reader="posetrack", source=source, clips=tuple(clips), warnings=tuple(bad))
 
 
+@reader(
+    "posetrack",
+    order=210,
+    kind="sequences",
+    reads="PoseTrack17, 18, 21",
+    recognised="annolist; vid_id",
+    fits=lambda file: (
+        "annolist" in file.variables
+        or "annolist" in file.fields
+        or {"vid_id", "frame_id"} <= set(file.first("images"))
+    ),
+)
 def read_posetrack(
     path: str | Path,
     *,

@@ -17,7 +17,7 @@ from ..geometry import box_of_points, xywh_to_xyxy
 from ..records import Detections, Picture, Pose
 from ..skeletons import skeleton as skeleton_by_name
 from . import checks, coco
-from .detections import USUAL_SKELETON
+from .results import USUAL_SKELETON
 from .safe import read_json
 
 # from which the poses were estimated; none: bottom-up

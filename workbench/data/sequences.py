@@ -29,8 +29,8 @@ from ..records import Camera, Clip, Detections, Motion, Picture, Pose, Reading, 
 from ..skeletons import skeleton
 from .checks import each, numbers_of, settle, texts_of
 from .coco import read_coco
-from .detections import BOX_UNIT_PX
-from .results import OPENPOSE
+from .register import as_dict, reader
+from .results import BOX_UNIT_PX, OPENPOSE
 from .safe import read_bytes, read_json, read_npy, read_npz, read_variables, safe_unpickle
 
 AIST_VIEWS = tuple(f"c{i:02}" for i in range(1, 10))
@@ -230,6 +230,14 @@ def read_h36m_cameras(path: str | Path) -> dict[str, Camera]:
     return cameras
 
 
+@reader(
+    "h36m",
+    order=330,
+    kind="annotations",
+    reads="Human3.6M by MMPose",
+    recognised="npz with imgname, part, S",
+    fits=lambda file: {"imgname", "part", "S"} <= set(file.arrays),
+)
 def read_h36m(path: str | Path, *, split: str | None = None, on_bad: str = "raise") -> Reading:
     """Poses of Human3.6M as prepared for MMPose, with xyz_camera_mm, row by row with 2D detections
     where there are any.
@@ -358,6 +366,14 @@ def _jhmdb_split(root: Path, split: str) -> set[str]:
     }
 
 
+@reader(
+    "jhmdb",
+    order=200,
+    kind="sequences",
+    reads="JHMDB, its release or MMPose's JSON",
+    recognised="pos_img; 15 joints",
+    fits=lambda file: "pos_img" in file.variables or file.joints[:2] == ["neck", "belly"],
+)
 def read_jhmdb(path: str | Path, *, split: str | None = None, on_bad: str = "raise") -> Reading:
     """Clips of JHMDB with one person, 15 joints, of the official release; or poses of MMPose's
     COCO-style file.
@@ -424,6 +440,14 @@ def read_jhmdb(path: str | Path, *, split: str | None = None, on_bad: str = "rai
 # --- 3DPW -----------------------------------------------------------------------------------------
 
 
+@reader(
+    "threedpw",
+    order=350,
+    kind="sequences",
+    reads="3DPW",
+    recognised="pickle with jointPositions",
+    fits=lambda file: "jointPositions" in as_dict(file.pickled),
+)
 def read_threedpw(path: str | Path, *, split: str | None = None, on_bad: str = "raise") -> Reading:
     """Clips of 3DPW with one or two people (smpl24, xyz_camera_mm), and the 2D detections that come
     with them.
@@ -543,6 +567,14 @@ def _aist_cameras(root: Path) -> tuple[dict[str, str], dict[str, Camera]]:
     return dict(rows), cameras
 
 
+@reader(
+    "aist",
+    order=360,
+    kind="sequences",
+    reads="AIST++",
+    recognised="pickle with keypoints3d",
+    fits=lambda file: {"keypoints3d", "keypoints3d_optim"} & set(as_dict(file.pickled)),
+)
 def read_aist(
     path: str | Path,
     *,
@@ -742,6 +774,14 @@ def _deciwatch(
     return clips, motions, parts, warnings + gaps
 
 
+@reader(
+    "deciwatch",
+    order=340,
+    kind="sequences",
+    reads="DeciWatch's and HANet's npz",
+    recognised="SET_gt_SPLIT.npz",
+    fits=lambda file: file.ends(".npz") and "_gt_" in file.path.name,
+)
 def read_deciwatch(
     path: str | Path,
     *,

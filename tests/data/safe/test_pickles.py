@@ -13,7 +13,7 @@ import struct
 import numpy as np
 import pytest
 
-from workbench.data.detections import read_detections
+from workbench.data.results import read_detections
 from workbench.data.safe.pickles import safe_unpickle
 from workbench.errors import UnsafeFile, WorkbenchError
 

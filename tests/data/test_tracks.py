@@ -1,26 +1,18 @@
-"""The finder with random weights, frames of results, and tracks through crossings and gaps."""
+"""Frames of results, and tracks through crossings and gaps."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
-import torch
 
-from workbench.data import people
 from workbench.data.frames import open_frames, picture_names
-from workbench.data.people import (
-    build_finder,
-    find_people,
-    last_number,
-    link,
-    load_finder,
-    on_frames,
-    poses_of,
-)
-from workbench.errors import BadParameter, BadRecord, ChecksumMismatch, MissingData
+from workbench.data.tracks import last_number, link, on_frames, poses_of
+from workbench.errors import BadParameter, BadRecord
 from workbench.records import Clip, Detections, Track, Video
 
 POSE = np.stack((np.arange(17) % 5 * 4.0, np.arange(17) * 6.0), 1)  # 16 x 96 px
@@ -122,62 +114,6 @@ def test_results_of_a_folder_are_matched_by_name_or_number():
     assert on_frames(rows([0, 2]), 3, names).frames.tolist() == [0, 2]
 
 
-@pytest.fixture(scope="module")
-def finder():
-    torch.manual_seed(0)
-    return build_finder(
-        min_size=48,
-        max_size=64,
-        box_detections_per_img=3,
-        rpn_post_nms_top_n_test=20,
-        box_score_thresh=0.0,
-    )
-
-
-@pytest.mark.parametrize("batch", [1, 2, 4])
-def test_found_people_are_detections(finder, batch, rng):
-    frames = rng.integers(0, 256, (3, 47, 61, 3), np.uint8)
-    one = find_people(frames, finder, batch=batch, min_score=0.0)
-    assert (
-        one.skeleton == "coco17"
-        and one.frames.tolist() == sorted(one.frames.tolist())
-        and one.frames.max() == 2
-    )
-    assert len(one.ids) == len(one) > 3 and 0 <= one.confidence.min() < one.confidence.max() <= 1
-    with torch.inference_mode():
-        raw = finder([torch.tensor(frames[1]).permute(2, 0, 1) / 255])[0]
-    np.testing.assert_allclose(
-        one.xy_frame[one.frames == 1], raw["keypoints"][..., :2], rtol=1e-3, atol=0.1
-    )
-    assert (
-        len(find_people(frames, finder, min_score=1.1)) == 0 == len(find_people(frames[:0], finder))
-    )
-
-
-def test_weights_that_are_not_here_are_named_with_both_ways_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        people,
-        "locate",
-        lambda spec: (_ for _ in ()).throw(MissingData("x lacks y", remedy="fetch")),
-    )
-    with pytest.raises(MissingData, match="fetch; or bring your own results with --keypoints"):
-        load_finder()
-
-
-def test_weights_must_have_the_digits_of_their_name(tmp_path):
-    (tmp_path / "keypointrcnn_resnet50_fpn_coco-fc266e95.pth").write_bytes(b"x")
-    with pytest.raises(ChecksumMismatch, match=r"fc266e95\.\.\. expected"):
-        load_finder(f"{people.FINDER}:{tmp_path}")
-
-
-def test_weights_load(finder, tmp_path, monkeypatch):
-    path = tmp_path / "keypointrcnn_resnet50_fpn_coco-fc266e95.pth"
-    torch.save(finder.state_dict(), path)
-    monkeypatch.setattr(people, "sha256_of", lambda p: "fc266e95" + 56 * "0")
-    loaded = load_finder(f"{people.FINDER}:{tmp_path}").state_dict()
-    assert all(torch.equal(v, loaded[k]) for k, v in finder.state_dict().items())
-
-
 def test_labelled_poses_of_a_clip_come_frame_by_frame():
     flags = np.array([[2] * 17, [0] * 17, [1] * 17])
     tracks = [
@@ -207,3 +143,9 @@ def test_names_of_a_folder_are_its_frames(tmp_path):
         on_frames(rows([9, 10]), 2, names).frames.tolist() == [0, 1]
         and picture_names(tmp_path / "9.png") == []
     )
+
+
+def test_tracks_need_no_torch():
+    code = "import sys, workbench.data.tracks; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

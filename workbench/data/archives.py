@@ -1,0 +1,179 @@
+"""Zip and tar files: listed member by member, refused as a whole where one is unsafe, unpacked."""
+
+from __future__ import annotations
+
+import contextlib
+import lzma
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
+
+from tqdm.auto import tqdm
+
+from ..errors import BadFile, BadParameter, MissingFile, UnsafeFile
+
+MAX_UNPACKED_BYTES = 100 * 2**30
+MAX_UNPACKED_RATIO = 200  # unpacked over packed; annotations reach about 20, a bomb 1,000 and more
+MAX_MEMBERS = 2_000_000
+BAR_FROM_BYTES = 64 * 2**20  # less is done before a bar could be read
+_RATIO_FREE_BYTES = 2**20  # below this size no ratio is too large
+_AFTER_BYTES = 2**26  # what may follow the last member of a tar file; writers pad by some kB
+_CHUNK = 2**20
+# what zipfile and tarfile raise for damaged archives, as fuzzing showed
+_DAMAGE = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,  # NotImplementedError too
+    ValueError,
+    LookupError,
+    OverflowError,
+    MemoryError,
+)
+
+
+def leaves_root(path: str) -> bool:
+    """Whether a path of a manifest or archive is anything but a plain path below its root."""
+    pure = PurePosixPath(path)
+    odd = any(c in path for c in "\\\0") or path[1:2] == ":"
+    return odd or not pure.parts or pure.is_absolute() or ".." in pure.parts
+
+
+class Member(NamedTuple):
+    """A file or folder in an archive, not unpacked."""
+
+    name: str
+    size: int  # bytes, unpacked, as the archive states it
+    kind: str  # "file", "folder", or what makes it unsafe
+    open: Callable[[], IO[bytes]]
+
+
+def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
+    for info in archive.infolist():
+        mode = stat.S_IFMT(info.external_attr >> 16)
+        kind = "folder" if info.is_dir() else "file"
+        if mode not in (0, stat.S_IFREG, stat.S_IFDIR):
+            kind = "link or device"
+        yield Member(info.filename, info.file_size, kind, lambda info=info: archive.open(info))
+
+
+def _tar_members(archive: tarfile.TarFile) -> Iterator[Member]:
+    for info in archive:
+        kind = "folder" if info.isdir() else "file" if info.isreg() else "link or device"
+        yield Member(info.name, info.size, kind, lambda info=info: archive.extractfile(info))
+    left = _AFTER_BYTES
+    # on to the compressor's own checksum, which tarfile leaves unread
+    while chunk := archive.fileobj.read(_CHUNK):
+        left -= len(chunk)
+        if left < 0:
+            raise tarfile.ReadError(f"more than {_AFTER_BYTES} bytes follow the last member")
+
+
+@contextlib.contextmanager
+def open_archive(archive: Path) -> Iterator[Iterator[Member]]:
+    """The members of a zip or tar file, whatever it is compressed with; damage becomes
+    `BadFile`.
+    """
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as opened:
+                yield _zip_members(opened)
+        else:
+            with tarfile.open(archive) as opened:
+                yield _tar_members(opened)
+    except _DAMAGE as error:
+        # tarfile goes on with all that it tried
+        detail = str(error).partition("\n")[0] or type(error).__name__
+        raise BadFile(f"cannot be unpacked as a zip or tar file: {detail}", file=archive) from None
+
+
+def safe_members(
+    archive: Path, max_bytes: int = MAX_UNPACKED_BYTES, max_ratio: int = MAX_UNPACKED_RATIO
+) -> Iterator[Member]:
+    """The members of an archive one by one, as long as they may be unpacked; only the list of
+    them is read.
+
+    Errors: `UnsafeFile` at the first member that must not be unpacked, `BadFile`.
+    """
+    packed, total = archive.stat().st_size, 0
+    names = set()
+    with open_archive(archive) as members:
+        for member in members:
+            total += member.size
+            name = str(PurePosixPath(member.name))
+            if name != "." or member.kind != "folder":
+                unsafe = {
+                    "leaves the target folder": leaves_root(member.name),
+                    f"is a {member.kind}": member.kind not in ("file", "folder"),
+                    "stands twice in the archive": name in names and member.kind == "file",
+                    f"brings the unpacked size above {max_bytes} bytes": total > max_bytes,
+                    f"brings the unpacked size above {max_ratio} times the archive's {packed} "
+                    "bytes": total > max(_RATIO_FREE_BYTES, max_ratio * packed),
+                    f"is one more than {MAX_MEMBERS} members": len(names) >= MAX_MEMBERS,
+                }
+                problem = next((problem for problem, holds in unsafe.items() if holds), None)
+                if problem is not None:
+                    raise UnsafeFile(
+                        f"refused as a whole, nothing was written: member {problem}",
+                        file=archive,
+                        record=repr(member.name),
+                        remedy="do not trust this archive; get it from its publisher",
+                    )
+                names.add(name)
+            yield member
+
+
+def unpack(
+    archive: str | Path,
+    target: str | Path,
+    *,
+    max_bytes: int = MAX_UNPACKED_BYTES,
+    max_ratio: int = MAX_UNPACKED_RATIO,
+    progress: bool = False,
+) -> Path:
+    """Unpacks a zip or tar file into `target`, a folder that must not exist yet; it appears whole
+    or not at all.
+
+    Every member is checked before the first is written: absolute paths, `..`, links, devices,
+    doubles, more than `max_bytes` in all or `max_ratio` times the archive's size raise
+    `UnsafeFile`; damage raises `BadFile`.
+    """
+    archive, target = Path(archive), Path(target)
+    if not os.path.isfile(archive):
+        raise MissingFile("no such archive", file=archive)
+    if target.exists():
+        raise BadParameter(
+            "the target exists already", file=target, remedy="remove it, or name another folder"
+        )
+    total = sum(member.size for member in safe_members(archive, max_bytes, max_ratio))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpack-") as folder:
+        content = Path(folder) / "content"
+        content.mkdir()
+        quiet = not progress or total < BAR_FROM_BYTES
+        bar = tqdm(total=total, unit="B", unit_scale=True, desc=archive.name, disable=quiet)
+        with bar, open_archive(archive) as members:
+            for member in members:
+                _write(member, content / member.name)
+                bar.update(member.size)
+        os.replace(content, target)
+    return target
+
+
+def _write(member: Member, path: Path) -> None:
+    if member.kind == "folder":
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with member.open() as source, path.open("xb") as sink:
+        shutil.copyfileobj(source, sink, _CHUNK)
