@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from tests.data.files import ragged
 from workbench.skeletons import skeleton
 
 
@@ -179,12 +180,6 @@ def camera() -> dict:
         "name": "x",
         "id": "1",
     }
-
-
-def ragged(*items) -> np.ndarray:
-    out = np.empty(len(items), object)
-    out[:] = items
-    return out
 
 
 HAND = np.column_stack((np.arange(42) / 100 - 0.1, np.zeros(42), np.full(42, 0.5)))

@@ -233,7 +233,7 @@ def read_results(path: str | Path, *, on_bad: str = "raise", content: object = N
 
 def read_cameras(path: str | Path, *, on_bad: str = "raise") -> Reading:
     """Human3.6M's cameras."""
-    from .sequences import read_h36m_cameras
+    from .h36m import read_h36m_cameras
 
     return Reading("cameras", str(path), cameras=read_h36m_cameras(path))
 
@@ -311,9 +311,7 @@ def _joints(found: Found) -> list:
     return names if type(names) is list else []
 
 
-_HERE, _HANDS, _SEQUENCES = (
-    f"workbench.data.{module}:" for module in ("readers", "hands", "sequences")
-)
+_HERE, _HANDS = (f"workbench.data.{module}:" for module in ("readers", "hands"))
 READERS: dict[str, Reader] = {
     name: Reader(name, *rest)
     for name, *rest in (
@@ -348,7 +346,7 @@ READERS: dict[str, Reader] = {
         ),
         (
             "jhmdb",
-            f"{_SEQUENCES}read_jhmdb",
+            "workbench.data.jhmdb:read_jhmdb",
             "sequences",
             "JHMDB, its release or MMPose's JSON",
             "pos_img; 15 joints",
@@ -420,7 +418,7 @@ READERS: dict[str, Reader] = {
         ),
         (
             "h36m",
-            f"{_SEQUENCES}read_h36m",
+            "workbench.data.h36m:read_h36m",
             "annotations",
             "Human3.6M by MMPose",
             "npz with imgname, part, S",
@@ -428,7 +426,7 @@ READERS: dict[str, Reader] = {
         ),
         (
             "deciwatch",
-            f"{_SEQUENCES}read_deciwatch",
+            "workbench.data.deciwatch:read_deciwatch",
             "sequences",
             "DeciWatch's and HANet's npz",
             "SET_gt_SPLIT.npz",
@@ -436,7 +434,7 @@ READERS: dict[str, Reader] = {
         ),
         (
             "threedpw",
-            f"{_SEQUENCES}read_threedpw",
+            "workbench.data.threedpw:read_threedpw",
             "sequences",
             "3DPW",
             "pickle with jointPositions",
@@ -444,7 +442,7 @@ READERS: dict[str, Reader] = {
         ),
         (
             "aist",
-            f"{_SEQUENCES}read_aist",
+            "workbench.data.aist:read_aist",
             "sequences",
             "AIST++",
             "pickle with keypoints3d",
