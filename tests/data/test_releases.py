@@ -86,7 +86,7 @@ def test_motions_end_where_frames_are_lost(tmp_path):
 def test_readings_become_one_in_their_order(tmp_path):
     def reading(n):
         keypoints = np.full((n, 17, 3), n, float)
-        seen = releases.detections_of("coco17", keypoints, np.arange(n), [f"v{n}"] * n, person=n)
+        seen = releases.detections_of("coco17", keypoints, [f"v{n}"] * n, person=n)
         clip = Clip(Video(str(tmp_path / f"{n}.mp4"), n or None), name=f"clip {n}")
         return Reading("x", "y", None, seen, clips=(clip,), warnings=(BadRecord(f"gap {n}"),))
 
@@ -117,3 +117,18 @@ def test_readings_become_one_in_their_order(tmp_path):
     with pytest.raises(BadRecord, match=r"bad: odd.*1 of 4 sequences"):
         releases.read_sequences("set", tmp_path, sequences, read, "raise")
     assert releases.concatenated([reading(0).detections, None]) is None
+
+
+def test_detections_are_frames_in_which_a_joint_was_found():
+    keypoints = np.full((5, 17, 3), 7.0)
+    keypoints[0, 2] = np.nan
+    keypoints[1, :, 2] = 0
+    keypoints[3, 1:, 2] = 0
+    keypoints[3, 0, :2] = 11, 13
+    seen = releases.detections_of("coco17", keypoints, list("abcde"), person=3)
+    assert seen.images == ("c", "d", "e") and seen.frames.tolist() == [2, 3, 4]
+    assert seen.tracks.tolist() == [3, 3, 3]
+    assert seen.boxes_xyxy.tolist() == [[7] * 4, [11, 13, 11, 13], [7] * 4]
+    boxes = np.arange(20.0).reshape(5, 4)
+    stated = releases.detections_of("coco17", keypoints, list("abcde"), boxes=boxes)
+    assert stated.boxes_xyxy[0].tolist() == [8, 9, 10, 11]

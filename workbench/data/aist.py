@@ -168,9 +168,7 @@ def _seen(file: Path, n_frames: int, videos: Mapping[str, str]) -> Detections | 
     with named(file, file.stem):
         shape = (9, n_frames, 17, 3)
         keypoints = array_of(read_mapping(file), "keypoints2d", shape, gaps=True)
-    seen = []
-    for view, video in videos.items():
-        rows = keypoints[AIST_VIEWS.index(view)]
-        frames = np.flatnonzero(np.isfinite(rows).all((1, 2)))
-        seen.append(detections_of("coco17", rows[frames], frames, [video] * len(frames)))
-    return concatenated(seen)
+        return concatenated(
+            detections_of("coco17", keypoints[AIST_VIEWS.index(view)], [video] * n_frames)
+            for view, video in videos.items()
+        )

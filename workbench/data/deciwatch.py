@@ -6,14 +6,12 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import BadFile, BadParameter, BadRecord, MissingFile, WorkbenchError, unknown
-from ..records import Reading
+from ..records import Clip, Detections, Reading
 from ..skeletons import skeleton
 from .checks import numbers_of, texts_of
 from .releases import (
@@ -35,9 +33,6 @@ DECIWATCH = {  # skeleton, frames a second
     "pw3d": ("h36m17", 30),
     "aist": ("3dpw14", 60),
 }
-# columns of the ground truth; an estimator's file has the first two
-TRUTH = dict.fromkeys(DECIWATCH, ("imgname", "joints_3d"))
-TRUTH["jhmdb"] = ("imgname", "joints_2d", "bbox", "imgshape")
 
 
 def read_deciwatch(
@@ -64,15 +59,8 @@ def read_deciwatch(
     estimator, `BadRecord` with the sequence (`on_bad="raise"`: the first, with the file's count).
     """
     path = Path(path)
-    readings = []
-    for name, file, answer_file, notes in _pairs(path, dataset, split, estimator):
-        truth = _columns(file, TRUTH[name])
-        answer = answer_file and _columns(answer_file, TRUTH[name][:2], n=len(truth))
-        read = partial(_read_sequence, name, truth, answer, Counter())
-        sequences = range(len(truth))
-        reading = read_sequences("deciwatch", file, sequences, read, on_bad, notes, pictures=False)
-        readings.append(reading)
-    return joined("deciwatch", path, readings)
+    pairs = _pairs(path, dataset, split, estimator)
+    return joined("deciwatch", path, [_read_file(*pair, on_bad) for pair in pairs])
 
 
 def read_smpl(
@@ -87,24 +75,26 @@ def read_smpl(
     if not os.path.isfile(path):
         raise MissingFile("no such file", file=path, remedy="name one SET_gt_SPLIT.npz")
     _, file, answer_file, _ = next(_pairs(Path(path), None, None, estimator))
-    truth = _columns(file, ("imgname", "pose"), ("shape",))
-    sources = {"": truth}
-    if answer_file:
-        sources["detected_"] = _columns(answer_file, ("imgname", "pose"), ("shape",), len(truth))
-    sequences = []
-    for i in range(len(truth)):
+    sequences = _sequences(file, answer_file, ("imgname", "pose"), ("shape",))
+    found = []
+    for i, (truth, answer) in enumerate(sequences):
         record = f"sequence {i}"
         with named(file, record):
-            images = truth.images(i)
-        parameters = {}
-        for prefix, columns in sources.items():
-            with named(columns.file, record):
-                pose = columns.array(i, "pose", (len(images), 24, 3))
-                parameters[f"{prefix}pose_rad"] = pose
-                if "shape" in columns.columns:
-                    parameters[f"{prefix}shape"] = columns.array(i, "shape", (len(images), 10))
-        sequences.append((_folder(images), parameters))
-    return sequences
+            images = texts_of(truth["imgname"], "imgname")
+            parameters = _smpl(truth, len(images))
+        if answer:
+            with named(answer_file, record):
+                guess = _smpl(answer, len(images))
+            parameters |= {f"detected_{name}": value for name, value in guess.items()}
+        found.append((_folder(images), parameters))
+    return found
+
+
+def _smpl(sequence: Mapping, t: int) -> dict[str, np.ndarray]:
+    parameters = {"pose_rad": _array(sequence, "pose", (t, 24, 3))}
+    if "shape" in sequence:
+        parameters["shape"] = _array(sequence, "shape", (t, 10))
+    return parameters
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -138,43 +128,28 @@ def _pairs(
         yield name, file, answers.get(estimator or first), notes
 
 
-@dataclass(frozen=True)
-class _Columns:
-    """Columns of an npz, each with an entry for each sequence. Errors name neither file nor
-    sequence.
-    """
-
-    file: Path
-    columns: Mapping[str, np.ndarray | list]
-
-    def __len__(self) -> int:
-        return len(self.columns["imgname"])
-
-    def images(self, i: int) -> list[str]:
-        return texts_of(self.columns["imgname"][i], "imgname")
-
-    def array(self, i: int, key: str, shape: Sequence[int], gaps: bool = False) -> np.ndarray:
-        """Sequence i of a column in a shape; published files have [t k d] and [t k*d]."""
-        value = self.columns[key][i]
-        if isinstance(value, np.ndarray) and value.size and value.ndim > 1:
-            value = value.reshape(len(value), -1)
-        t, *inner = shape
-        return numbers_of(value, key, (t, math.prod(inner)), gaps=gaps).reshape(shape)
+def _sequences(
+    file: Path, answer_file: Path | None, keys: Sequence[str], optional: Sequence[str] = ()
+) -> list[tuple[dict, dict | None]]:
+    """Each sequence's values by key: the ground truth's, and the estimator's of the first two."""
+    truths = _rows(file, keys, optional)
+    answers = [None] * len(truths)
+    if answer_file:
+        answers = _rows(answer_file, keys[:2], optional, len(truths))
+    return list(zip(truths, answers))
 
 
-def _columns(
-    file: Path, keys: Sequence[str], optional: Sequence[str] = (), n: int | None = None
-) -> _Columns:
-    """Columns of n sequences, or of as many as imgname has."""
+def _rows(
+    file: Path, keys: Sequence[str], optional: Sequence[str], n: int | None = None
+) -> list[dict]:
+    """Columns of n sequences, or of as many as imgname has, sequence by sequence."""
     columns = read_npz(file, keys, optional, objects=True)
-    sizes = {
-        key: len(column) if getattr(column, "ndim", 1) else -1 for key, column in columns.items()
-    }
+    sizes = {key: len(c) if getattr(c, "ndim", 1) else -1 for key, c in columns.items()}
     expected = {sizes["imgname"] if n is None else n}
     if set(sizes.values()) != expected or -1 in expected:
         count = "equally many" if n is None else n
         raise BadFile(f"sequences by column {sizes}, {count} expected", file=file)
-    return _Columns(file, columns)
+    return [dict(zip(columns, values)) for values in zip(*columns.values())]
 
 
 # --- sequences ------------------------------------------------------------------------------------
@@ -185,59 +160,80 @@ def _folder(images: Sequence[str]) -> str:
     return images[0].rpartition("/")[0] if images else ""
 
 
-def _read_sequence(
-    dataset: str, truth: _Columns, answer: _Columns | None, people: Counter, i: int
+def _array(sequence: Mapping, key: str, shape: Sequence[int], gaps: bool = False) -> np.ndarray:
+    """An array of a sequence in a shape; published files have [t k d] and [t k*d]."""
+    value = sequence[key]
+    if isinstance(value, np.ndarray) and value.size and value.ndim > 1:
+        value = value.reshape(len(value), -1)
+    t, *inner = shape
+    return numbers_of(value, key, (t, math.prod(inner)), gaps=gaps).reshape(shape)
+
+
+def _read_file(
+    dataset: str,
+    file: Path,
+    answer_file: Path | None,
+    notes: Sequence[WorkbenchError],
+    on_bad: str,
 ) -> Reading:
-    """Sequence i. people: how many were read of each folder of pictures; counted on here."""
-    with named(truth.file, f"sequence {i}"):
-        images = truth.images(i)
-        if not images:
-            raise BadRecord("has no frames")
-    folder = _folder(images)
-    record = f"sequence {i} ({folder})"
     joint_set, fps = DECIWATCH[dataset]
-    key = TRUTH[dataset][1]
-    flat = key == "joints_2d"
-    shape = (len(images), len(skeleton(joint_set)), 2 if flat else 3)
-    with named(truth.file, record):
-        joints = truth.array(i, key, shape, gaps=not flat)
-    guess = None
-    if answer:
-        with named(answer.file, record):
-            guess = answer.array(i, key, shape, gaps=not flat)
-            if answer.images(i) != images:
-                raise BadRecord("its frames are not those of the ground truth")
-    people[folder] += 1
-    name = folder if people[folder] == 1 else f"{folder}#{people[folder]}"
-    with named(truth.file, record):
-        if flat:
-            return _clip(name, images, truth, i, joints, guess)
-    guess = None if guess is None else 1000 * guess
-    motions, gaps = motions_of(
-        truth.file, name, joint_set, 1000 * joints, guess, fps=fps, space="root"
-    )
-    return Reading("deciwatch", str(truth.file), motions=motions, warnings=gaps)
+    flat = dataset == "jhmdb"
+    keys = ("imgname", "joints_2d", "bbox", "imgshape") if flat else ("imgname", "joints_3d")
+    pairs = _sequences(file, answer_file, keys)
+    people = Counter()  # that were read, by folder of pictures
+
+    def joints_of(sequence: Mapping, images: Sequence[str]) -> np.ndarray:
+        if texts_of(sequence["imgname"], "imgname") != images:
+            raise BadRecord("its frames are not those of the ground truth")
+        shape = (len(images), len(skeleton(joint_set)), 2 if flat else 3)
+        return _array(sequence, keys[1], shape, gaps=not flat)
+
+    def read(i: int) -> Reading:
+        truth, answer = pairs[i]
+        with named(file, f"sequence {i}"):
+            images = texts_of(truth["imgname"], "imgname")
+            if not images:
+                raise BadRecord("has no frames")
+        folder = _folder(images)
+        record = f"sequence {i} ({folder})"
+        with named(file, record):
+            joints, guess = joints_of(truth, images), None
+        if answer:
+            with named(answer_file, record):
+                guess = joints_of(answer, images)
+        people[folder] += 1
+        name = folder if people[folder] == 1 else f"{folder}#{people[folder]}"
+        with named(file, record):
+            if flat:
+                clip, seen = _clip(name, truth, images, joints, guess)
+                return Reading("deciwatch", str(file), None, seen, clips=(clip,))
+        guess = None if guess is None else 1000 * guess
+        stated = {"fps": fps, "space": "root"}
+        motions, gaps = motions_of(file, name, joint_set, 1000 * joints, guess, **stated)
+        return Reading("deciwatch", str(file), motions=motions, warnings=gaps)
+
+    sequences = range(len(pairs))
+    return read_sequences("deciwatch", file, sequences, read, on_bad, notes, pictures=False)
 
 
 def _clip(
     name: str,
+    truth: Mapping,
     images: Sequence[str],
-    truth: _Columns,
-    i: int,
     joints: np.ndarray,
     guess: np.ndarray | None,
-) -> Reading:
-    """JHMDB's sequence i as a clip, with what the estimator saw."""
-    boxes = numbers_of(truth.columns["bbox"][i], "bbox", (len(images), 4))
-    size = numbers_of(truth.columns["imgshape"][i], "imgshape", (None,))[:2].astype(int).tolist()
+) -> tuple[Clip, Detections | None]:
+    """JHMDB's sequence as a clip, and what the estimator saw."""
+    boxes = numbers_of(truth["bbox"], "bbox", (len(images), 4))
+    size = numbers_of(truth["imgshape"], "imgshape", (None,))[:2].astype(int).tolist()
     if len(size) < 2 or min(size) < 1:
         raise BadRecord(f"imgshape is {size}, height and width expected")
     height, width = size
     track = track_of("jhmdb15", 0, joints, np.ones(joints.shape[:2], bool), boxes=boxes)
     pictures = [image.rpartition("/")[2] for image in images]
     clip = clip_of_pictures(_folder(images), pictures, [track], name, width=width, height=height)
-    seen = None
-    if guess is not None:  # no confidence is stated: 1; ours
-        keypoints = np.insert(guess, 2, 1, axis=2)
-        seen = detections_of("jhmdb15", keypoints, np.arange(len(images)), images, boxes=boxes)
-    return Reading("deciwatch", str(truth.file), None, seen, clips=(clip,))
+    if guess is None:
+        return clip, None
+    # no confidence is stated: 1; ours
+    keypoints = np.insert(guess, 2, 1, axis=2)
+    return clip, detections_of("jhmdb15", keypoints, images, boxes=boxes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from ..geometry import cxcywh_to_xyxy
 from ..records import Camera, Detections, Pose, Reading
 from .checks import numbers_of, settle, texts_of
 from .detections import BOX_UNIT_PX
-from .releases import arrays_of, choose, first_file, mapping_of, named, read_mapping
+from .releases import arrays_of, choose, first_file, mapping_of, named, read_mapping, release
 from .safe import read_npy, read_npz
 
 ANNOTATIONS = (
@@ -81,7 +80,10 @@ def read_h36m(path: str | Path, *, split: str | None = None, on_bad: str = "rais
     the row (`on_bad="raise"`: the first, with the count) or the whole column.
     """
     path = Path(path)
-    npz = _annotations(path, split)
+    splits = ("test", "train")
+    if split is not None:
+        splits = (choose("split", split, splits, path),)
+    _, (npz,) = release(path, "h36m", *(name.format(s) for s in splits for name in ANNOTATIONS))
     part = "train" if "train" in npz.name else "test"
     folders = [path, *npz.absolute().parents[:3]]
     detected = first_file(folders, [name.format(part) for name in DETECTIONS])
@@ -103,20 +105,6 @@ def read_h36m(path: str | Path, *, split: str | None = None, on_bad: str = "rais
         warnings.append(MissingFile(problem, file=npz, remedy=remedy))
     cameras = read_h36m_cameras(camera_file) if camera_file else {}
     return Reading("h36m", str(path), poses, detections, cameras=cameras, warnings=tuple(warnings))
-
-
-def _annotations(path: Path, split: str | None) -> Path:
-    """The npz with annotations: the path itself, or that of the split in the folder."""
-    splits = ("test", "train")
-    if split is not None:
-        splits = (choose("split", split, splits, path),)
-    if os.path.isfile(path):
-        return path
-    found = first_file([path], [name.format(s) for s in splits for name in ANNOTATIONS])
-    if found is None:
-        problem = f"none of {', '.join(ANNOTATIONS)}, {{}} being {' or '.join(splits)}"
-        raise MissingFile(problem, file=path)
-    return found
 
 
 def _columns(npz: Path, detected: Path | None) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 
 from ..errors import BadFile, BadRecord, MissingFile, WorkbenchError, unknown
 from ..geometry import box_of_points, project
@@ -182,19 +182,26 @@ def motions_of(
 
 def detections_of(
     skeleton: str,
-    keypoints: Float[np.ndarray, "n k 3"],
-    frames: Int[np.ndarray, "n"],
-    images: Iterable[str],
+    keypoints: Float[np.ndarray, "t k 3"],
+    images: Sequence[str],
     person: int = 0,
-    boxes: Float[np.ndarray, "n 4"] | None = None,
+    boxes: Float[np.ndarray, "t 4"] | None = None,
 ) -> Detections:
-    """What a detector saw of one person of a video: x px, y px, confidence in some of its frames.
-    boxes: None draws them around joints with any confidence (ours).
+    """What a detector saw of one person of a video, x px, y px, confidence: a row for each frame
+    without NaN in which it found a joint. boxes: None draws them around such joints (ours).
     """
-    xy, confidence = keypoints[..., :2], keypoints[..., 2]
-    boxes = box_of_points(xy, confidence > 0) if boxes is None else boxes
-    rows = {"images": images, "frames": frames, "tracks": np.full(len(frames), person)}
-    return Detections(skeleton, xy, confidence, boxes, **rows)
+    known = keypoints[..., 2] > 0
+    frames = np.flatnonzero(np.isfinite(keypoints).all((1, 2)) & known.any(1))
+    xy, confidence = keypoints[frames, :, :2], keypoints[frames, :, 2]
+    return Detections(
+        skeleton,
+        xy,
+        confidence,
+        box_of_points(xy, known[frames]) if boxes is None else boxes[frames],
+        images=[images[frame] for frame in frames],
+        frames=frames,
+        tracks=np.full(len(frames), person),
+    )
 
 
 def concatenated(parts: Iterable[Detections | None], **changed) -> Detections | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import BadRecord
-from ..records import Camera, Detections, Reading, Track
+from ..records import Camera, Reading, Track
 from .checks import numbers_of
 from .releases import (
     array_of,
@@ -62,12 +62,15 @@ def _read_clip(root: Path, file: Path) -> Reading:
             raise BadRecord("cam_poses has no frames")
         camera = Camera(np.eye(3), np.zeros(3), np.diag(lens)[:2], lens[:2, 2], name=name)
         pictures = [f"image_{i:05}.jpg" for i in range(len(poses))]
+        images = [f"{name}/{picture}" for picture in pictures]
         tracks, seen = [], []
         for person, (joints, valid, keypoints) in enumerate(people):
             with named(file, f"{name}, person {person}"):
                 tracks.append(_track(person, joints, valid, poses, camera))
                 if keypoints is not None:
-                    seen.append(_seen(person, keypoints, [f"{name}/{p}" for p in pictures]))
+                    shape = (len(poses), 3, 18)
+                    joints = numbers_of(keypoints, "poses2d", shape).swapaxes(1, 2)
+                    seen.append(detections_of("coco17", joints[:, OPENPOSE[18]], images, person))
         clip = clip_of_pictures(root / "imageFiles" / name, pictures, tracks, name, fps=30)
     cameras, detections = {name: camera}, concatenated(seen)
     return Reading("threedpw", str(file), None, detections, clips=(clip,), cameras=cameras)
@@ -95,11 +98,4 @@ def _track(person: int, joints, valid, poses: np.ndarray, camera: Camera) -> Tra
         raise BadRecord("a frame with a valid camera has a value that is not finite")
     xyz = 1000 * (world @ poses[:, :3, :3].swapaxes(1, 2) + poses[:, None, :3, 3])
     xy, ahead = projected(camera, xyz, usable[:, None])
-    return track_of("smpl24", person, xy, ahead, xyz_mm=xyz)
-
-
-def _seen(person: int, keypoints, images: list[str]) -> Detections:
-    stated = numbers_of(keypoints, "poses2d", (len(images), 3, 18))
-    rows = stated.swapaxes(1, 2)[:, OPENPOSE[18]]
-    frames = np.flatnonzero(rows[..., 2].any(1))
-    return detections_of("coco17", rows[frames], frames, [images[i] for i in frames], person)
+    return track_of("smpl24", person, xy, ahead, xyz)
