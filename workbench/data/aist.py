@@ -165,10 +165,9 @@ def _seen(file: Path, n_frames: int, videos: Mapping[str, str]) -> Detections | 
     """What the detector saw in each view's video; a NaN says that it found nobody."""
     if not (videos and os.path.isfile(file)):
         return None
-    with named(file, file.stem):
-        shape = (9, n_frames, 17, 3)
-        keypoints = array_of(read_mapping(file), "keypoints2d", shape, gaps=True)
-        return concatenated(
-            detections_of("coco17", keypoints[AIST_VIEWS.index(view)], [video] * n_frames)
-            for view, video in videos.items()
-        )
+    content, shape = read_mapping(file), (9, n_frames, 17, 3)
+    keypoints = array_of(content, "keypoints2d", shape, gaps=True, file=file)
+    return concatenated(
+        detections_of("coco17", keypoints[AIST_VIEWS.index(view)], [video] * n_frames)
+        for view, video in videos.items()
+    )

@@ -76,7 +76,7 @@ def read_smpl(
         raise MissingFile("no such file", file=path, remedy="name one SET_gt_SPLIT.npz")
     _, file, answer_file, _ = next(_pairs(Path(path), None, None, estimator))
     sequences = _sequences(file, answer_file, ("imgname", "pose"), ("shape",))
-    found = []
+    smpl = []
     for i, (truth, answer) in enumerate(sequences):
         record = f"sequence {i}"
         with named(file, record):
@@ -86,8 +86,8 @@ def read_smpl(
             with named(answer_file, record):
                 guess = _smpl(answer, len(images))
             parameters |= {f"detected_{name}": value for name, value in guess.items()}
-        found.append((_folder(images), parameters))
-    return found
+        smpl.append((_folder(images), parameters))
+    return smpl
 
 
 def _smpl(sequence: Mapping, t: int) -> dict[str, np.ndarray]:
@@ -208,8 +208,8 @@ def _read_file(
                 clip, seen = _clip(name, truth, images, joints, guess)
                 return Reading("deciwatch", str(file), None, seen, clips=(clip,))
         guess = None if guess is None else 1000 * guess
-        stated = {"fps": fps, "space": "root"}
-        motions, gaps = motions_of(file, name, joint_set, 1000 * joints, guess, **stated)
+        motion = {"fps": fps, "space": "root"}
+        motions, gaps = motions_of(file, name, joint_set, 1000 * joints, guess, **motion)
         return Reading("deciwatch", str(file), motions=motions, warnings=gaps)
 
     sequences = range(len(pairs))

@@ -119,9 +119,8 @@ def _columns(npz: Path, detected: Path | None) -> dict[str, np.ndarray]:
         columns = dict(zip(shapes, arrays_of(content, shapes, gaps=True)))
     columns |= {"imgname": np.array(images, object), "detected": columns["part"]}
     if detected:
-        with named(detected):
-            shape = (n, 17, 3)
-            columns["detected"] = numbers_of(read_npy(detected), "the array", shape, gaps=True)
+        array, where = read_npy(detected), {"file": detected}
+        columns["detected"] = numbers_of(array, "the array", (n, 17, 3), gaps=True, **where)
     return columns
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from ..errors import BadFile, BadRecord, MissingFile, WorkbenchError
 from ..records import Camera, Clip, Picture, Pose, Reading, Video
@@ -64,13 +63,13 @@ class _Hand:
     id: str
     image: str
     group: str
-    xy: Float[np.ndarray, "21 2"]  # px
-    visibility: Int[np.ndarray, "21"]
-    xyz_mm: Float[np.ndarray, "21 3"] | None = None  # in all hands of a set, or in none
+    xy: np.ndarray  # [21 2] px
+    visibility: np.ndarray  # [21]
+    xyz_mm: np.ndarray | None = None  # [21 3] in all hands of a set, or in none
 
 
-def _inside(xy: Float[np.ndarray, "*n 2"], size_wh: tuple[int, int]) -> Bool[np.ndarray, "*n"]:
-    """Which points a picture of that size shows."""
+def _inside(xy: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+    """Which points [... 2] a picture of that size shows."""
     return ((xy > -0.5) & (xy < np.array(size_wh) - 0.5)).all(-1)
 
 
@@ -111,10 +110,10 @@ def _row_by_row(
         with named(path, f"annotation {poses.ids[row]}"):
             return row, read_row(row)
 
-    kept, bad = each(range(len(poses)), read, "annotations", on_bad, path)
-    poses = poses.select([row for row, _ in kept])
+    values, bad = each(range(len(poses)), read, "annotations", on_bad, path)
+    poses = poses.select([row for row, _ in values])
     reading = replace(reading, poses=poses, warnings=(*reading.warnings, *bad))
-    return reading, [value for _, value in kept]
+    return reading, [value for _, value in values]
 
 
 # --- RHD ------------------------------------------------------------------------------------------
@@ -343,8 +342,8 @@ def _read_action(file: Path, on_bad: str) -> Reading:
     return Reading("fphb", str(file), clips=(clip,), warnings=bad)
 
 
-def _frame(line: str) -> Float[np.ndarray, "64"]:
-    """The number of a frame, and its joints in mm."""
+def _frame(line: str) -> np.ndarray:
+    """The number of a frame and its joints in mm, 64 numbers."""
     words = line.split()
     if len(words) != 64:
         raise BadRecord(f"{len(words)} numbers, 64 expected: the frame and 21 joints")
@@ -357,7 +356,8 @@ def _frame(line: str) -> Float[np.ndarray, "64"]:
     return values
 
 
-def _clip(name: str, rows: Float[np.ndarray, "t 64"]) -> Clip:
+def _clip(name: str, rows: np.ndarray) -> Clip:
+    """Frames [t 64] as the colour sensor saw them."""
     world = rows[:, 1:].reshape(-1, 21, 3)[:, FPHB_TO_HAND21]
     xyz = (world - FPHB_CAMERA.position_mm) @ FPHB_CAMERA.rotation.T
     xy, ahead = projected(FPHB_CAMERA, xyz, True)

@@ -100,7 +100,9 @@ def _read_clip(root: Path, file: Path) -> Reading:
         boxes, size = box_of_points(xy), {}
         mask_file = root / "puppet_mask" / name / "puppet_mask.mat"
         if os.path.isfile(mask_file):
-            mask = _mask(mask_file)
+            # which pixels [h w t] the puppet covers
+            parts = read_variables(mask_file)
+            mask = array_of(parts, "part_mask", (None, None, None), file=mask_file) > 0
             size = {"height": mask.shape[0], "width": mask.shape[1]}
             for i in np.flatnonzero(mask[:, :, : len(xy)].any((0, 1))):
                 y, x = np.nonzero(mask[:, :, i])
@@ -109,9 +111,3 @@ def _read_clip(root: Path, file: Path) -> Reading:
         pictures = [f"{i + 1:05}.png" for i in range(len(xy))]
         clip = clip_of_pictures(root / "Rename_Images" / name, pictures, [track], name, **size)
     return Reading("jhmdb", str(file), clips=(clip,))
-
-
-def _mask(file: Path) -> np.ndarray:
-    """Which pixels [h w t] the puppet covers."""
-    with named(file):
-        return array_of(read_variables(file), "part_mask", (None, None, None)) > 0

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from glob import glob
 from itertools import chain
 from pathlib import Path
 
@@ -37,10 +38,9 @@ def release(path: Path, data_set: str, *patterns: str) -> tuple[Path, list[Path]
         above = [".."] * patterns[0].count("/")
         return Path(os.path.normpath(path.absolute().parent.joinpath(*above))), [path]
     for pattern in patterns:
-        names = [file.relative_to(path) for file in path.glob(pattern)]
-        files = [name for name in names if not any(part[0] == "." for part in name.parts)]
-        if files:
-            return path, [path / name for name in sorted(files)]
+        names = glob(pattern, root_dir=path, recursive=True)
+        if names:
+            return path, [path / name for name in sorted(map(Path, names))]
     remedy = f"name one of its files, or see `workbench data show {data_set}` for the layout"
     raise MissingFile(f"no such file, or a folder without {patterns[0]}", file=path, remedy=remedy)
 
@@ -149,11 +149,11 @@ def projected(
 
 
 def clip_of_pictures(
-    folder: str | Path, pictures: Sequence[str], tracks: Sequence[Track], name: str, **stated
+    folder: str | Path, pictures: Sequence[str], tracks: Sequence[Track], name: str, **video
 ) -> Clip:
-    """A clip whose frames are picture files in a folder. stated: further fields of `Video`."""
-    video = Video(str(folder), len(pictures), **stated)
-    return Clip(video, tracks, tuple(map(Picture, pictures)), name)
+    """A clip whose frames are picture files in a folder. video: further fields of `Video`."""
+    frames = Video(str(folder), len(pictures), **video)
+    return Clip(frames, tracks, tuple(map(Picture, pictures)), name)
 
 
 def motions_of(
@@ -162,18 +162,18 @@ def motions_of(
     skeleton: str,
     xyz_mm: Float[np.ndarray, "t k 3"],
     detected: Float[np.ndarray, "t k 3"] | None = None,
-    **stated,
+    **motion,
 ) -> tuple[list[Motion], list[BadRecord]]:
     """The motion, cut where a frame has a NaN, as published files do, and a warning of such
-    frames. Parts are called NAME[first:end]. stated: further fields of `Motion`.
+    frames. Parts are called NAME[first:end]. motion: further fields of `Motion`.
     """
     whole = np.isfinite(xyz_mm if detected is None else xyz_mm + detected).all((1, 2))
     body = skeleton_by_name(skeleton)
     motions, warnings = [], []
     for part in np.ma.clump_masked(np.ma.array(whole, mask=whole)):
-        stated["name"] = name if whole.all() else f"{name}[{part.start}:{part.stop}]"
-        stated["detected"] = None if detected is None else detected[part]
-        motions.append(Motion(body.joints, body.parents, xyz_mm[part], **stated))
+        motion["name"] = name if whole.all() else f"{name}[{part.start}:{part.stop}]"
+        motion["detected"] = None if detected is None else detected[part]
+        motions.append(Motion(body.joints, body.parents, xyz_mm[part], **motion))
     if not whole.all():
         gaps = f"{(~whole).sum()} of {len(whole)} frames have a NaN, the first is {whole.argmin()}"
         warnings = [BadRecord(f"{gaps}: not labelled", file=file, record=name)]
@@ -263,8 +263,8 @@ def _absent_pictures(readings: Sequence[Reading], path: Path) -> list[MissingFil
     clips = [clip for reading in readings for clip in reading.clips]
     absent = []
     for clip in clips:
-        last = clip.pictures[-1].name if clip.pictures else ""
-        if not os.path.isfile(Path(clip.video.source) / last):
+        last = Path(clip.video.source, *(picture.name for picture in clip.pictures[-1:]))
+        if not os.path.isfile(last):
             absent.append(clip.name)
     if not absent:
         return []
