@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.data.files import dump
 from workbench.data import releases
 from workbench.errors import BadFile, BadRecord, MissingFile, UnsafeFile
 from workbench.records import Camera, Clip, Reading, Video
@@ -47,9 +48,9 @@ def test_errors_are_named_once(tmp_path):
 
 
 def test_what_is_no_dict_is_named(tmp_path):
-    (tmp_path / "a.json").write_text("[1]")
-    with pytest.raises(BadFile, match=r"a\.json: holds a list, a dict expected"):
-        releases.read_mapping(tmp_path / "a.json")
+    path = dump(tmp_path / "a.pkl", [1])
+    with pytest.raises(BadFile, match=r"a\.pkl: holds a list, a dict expected"):
+        releases.read_pickled_dict(path)
 
 
 def test_joints_behind_the_camera_are_not_projected():

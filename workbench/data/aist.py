@@ -24,7 +24,7 @@ from .releases import (
     motions_of,
     named,
     projected,
-    read_mapping,
+    read_pickled_dict,
     read_sequences,
     release,
     text_lines,
@@ -136,7 +136,7 @@ def _read_dance(
 ) -> Reading:
     name = file.stem
     with named(file, name):
-        content = read_mapping(file)
+        content = read_pickled_dict(file)
         key = "keypoints3d_optim" if "keypoints3d_optim" in content else "keypoints3d"
         world = 10 * array_of(content, key, (None, 17, 3), gaps=True)
         if not len(world):
@@ -165,7 +165,7 @@ def _seen(file: Path, n_frames: int, videos: Mapping[str, str]) -> Detections | 
     """What the detector saw in each view's video; a NaN says that it found nobody."""
     if not (videos and os.path.isfile(file)):
         return None
-    content, shape = read_mapping(file), (9, n_frames, 17, 3)
+    content, shape = read_pickled_dict(file), (9, n_frames, 17, 3)
     keypoints = array_of(content, "keypoints2d", shape, gaps=True, file=file)
     return concatenated(
         detections_of("coco17", keypoints[AIST_VIEWS.index(view)], [video] * n_frames)

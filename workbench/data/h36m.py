@@ -13,8 +13,8 @@ from ..geometry import cxcywh_to_xyxy
 from ..records import Camera, Detections, Pose, Reading
 from .checks import numbers_of, settle, texts_of
 from .detections import BOX_UNIT_PX
-from .releases import arrays_of, choose, first_file, mapping_of, named, read_mapping, release
-from .safe import read_npy, read_npz
+from .releases import arrays_of, choose, first_file, mapping_of, named, release
+from .safe import read_json, read_npy, read_npz, safe_unpickle
 
 ANNOTATIONS = (
     "{}_h36m_body3d.npz",
@@ -50,12 +50,16 @@ def read_h36m_cameras(path: str | Path) -> dict[str, Camera]:
     Errors: those of the file; `BadFile` where it holds no dicts; `BadRecord` with the camera.
     """
     path = Path(path)
+    tree = path.suffix == ".json"
+    content = read_json(path) if tree else safe_unpickle(path)
+    with named(path):
+        entries = mapping_of(content).items()
     cameras = {}
-    for key, entry in read_mapping(path).items():
+    for key, entry in entries:
         name = ".".join(map(str, key)) if type(key) is tuple else str(key)
         with named(path, name):
             stated = mapping_of(entry)
-            rotation, position, *lens = arrays_of(stated, _LENS, tree=path.suffix == ".json")
+            rotation, position, *lens = arrays_of(stated, _LENS, tree=tree)
             size = stated.get("w"), stated.get("h")
             size = size if all(type(side) is int and side > 0 for side in size) else None
             position = 1000 * position.ravel()

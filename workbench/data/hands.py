@@ -23,7 +23,7 @@ from .releases import (
     joined,
     named,
     projected,
-    read_mapping,
+    read_pickled_dict,
     release,
     track_of,
 )
@@ -138,7 +138,7 @@ def read_rhd(path: str | Path, *, on_bad: str = "raise", content: object = None)
         return _read_rhd_coco(files[0], on_bad, content)
     samples = []
     for file in files:
-        samples += [(file, *item) for item in read_mapping(file).items()]
+        samples += [(file, *item) for item in read_pickled_dict(file).items()]
     read, bad = each(samples, _rhd_hands, "samples", on_bad, path)
     hands = [hand for both in read for hand in both]
     return _reading("rhd", path, hands, bad, "hand21_rhd", True, RHD_SIZE_WH)

@@ -20,7 +20,7 @@ from ..geometry import box_of_points, project
 from ..records import Camera, Clip, Detections, Motion, Picture, Reading, Track, Video
 from ..skeletons import skeleton as skeleton_by_name
 from .checks import each, numbers_of
-from .safe import read_bytes, read_json, safe_unpickle
+from .safe import read_bytes, safe_unpickle
 
 NEAR_MM = 1.0  # joints nearer to the camera's plane are not projected; unstated; ours
 
@@ -57,10 +57,11 @@ def text_lines(path: Path) -> list[str]:
     return list(filter(None, lines))
 
 
-def read_mapping(path: Path) -> Mapping:
-    """The dict in a pickle or JSON file; `BadFile` where it holds another thing."""
+def read_pickled_dict(path: Path) -> Mapping:
+    """The dict in a pickle, as `safe_unpickle`; `BadFile` where it holds another thing."""
+    content = safe_unpickle(path)
     with named(path):
-        return mapping_of(read_json(path) if path.suffix == ".json" else safe_unpickle(path))
+        return mapping_of(content)
 
 
 # --- records --------------------------------------------------------------------------------------

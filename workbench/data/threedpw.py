@@ -19,7 +19,7 @@ from .releases import (
     detections_of,
     named,
     projected,
-    read_mapping,
+    read_pickled_dict,
     read_sequences,
     release,
     track_of,
@@ -51,7 +51,7 @@ def read_threedpw(path: str | Path, *, split: str | None = None, on_bad: str = "
 
 
 def _read_clip(root: Path, file: Path) -> Reading:
-    content = read_mapping(file)
+    content = read_pickled_dict(file)
     stated = content.get("sequence")
     name = stated if type(stated) is str else file.stem
     with named(file, name):
