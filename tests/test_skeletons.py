@@ -99,3 +99,16 @@ def test_chains_are_fingers_and_limbs():
     assert skeleton("hand21_rhd").chains[0] == (4, 3, 2, 1)
     names = [[skeleton("jhmdb15").joints[i] for i in c] for c in skeleton("jhmdb15").chains]
     assert ["right_shoulder", "right_elbow", "right_wrist"] in names and ["head"] in names
+
+
+def test_parents_lead_to_the_root():
+    assert skeleton("hand21").parents[:6] == (-1, 0, 1, 2, 3, 0)
+    assert skeleton("hand21_rhd").parents[:6] == (-1, 2, 3, 4, 0, 6)
+    for s in SKELETONS.values():
+        assert s.parents[s.root] == -1 and s.parents.count(-1) == 1
+        for joint in range(len(s)):
+            steps = 0
+            while joint != s.root:
+                assert s.adjacency[joint, s.parents[joint]]
+                joint, steps = s.parents[joint], steps + 1
+                assert steps < len(s)

@@ -5,8 +5,10 @@ maths.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -30,7 +32,6 @@ class Skeleton:
     root: int = 0
     oks_sigmas: tuple[float, ...] | None = None
     sigma_source: str = "none published for this skeleton"
-    order_source: str = ""
 
     def __len__(self) -> int:
         return len(self.joints)
@@ -52,29 +53,33 @@ class Skeleton:
         return a
 
     @cached_property
+    def _walk(self) -> dict[int, int]:
+        """Joints from the root outwards, the nearest first, and the parent of each."""
+        parents = {self.root: -1}
+        queue = [self.root]
+        for i in queue:
+            new = [j for j in np.flatnonzero(self.adjacency[i]).tolist() if j not in parents]
+            parents.update(dict.fromkeys(new, i))
+            queue += new
+        return parents
+
+    @cached_property
+    def parents(self) -> tuple[int, ...]:
+        """Each joint's parent on the shortest way to the root; -1 at the root."""
+        return tuple(self._walk[i] for i in range(len(self)))
+
+    @cached_property
     def chains(self) -> tuple[tuple[int, ...], ...]:
         """Fingers or limbs: what hangs together once joints with three or more bones are gone,
         each from its base outwards.
         """
-        a = self.adjacency > 0
-        left = set(np.flatnonzero(a.sum(1) < 3).tolist())
-        hops = {self.root: 0}
-        queue = [self.root]
-        for i in queue:
-            for j in np.flatnonzero(a[i]).tolist():
-                if j not in hops:
-                    hops[j] = hops[i] + 1
-                    queue.append(j)
-        chains = []
-        while left:
-            piece, queue = set(), [min(left)]
-            while queue:
-                i = queue.pop()
-                piece.add(i)
-                queue += [j for j in np.flatnonzero(a[i]).tolist() if j in left and j not in piece]
-            left -= piece
-            chains.append(tuple(sorted(piece, key=lambda i: (hops[i], i))))
-        return tuple(chains)
+        inner = self.adjacency.sum(1) < 3
+        base, chains = {}, {}
+        for joint, parent in self._walk.items():
+            if inner[joint]:
+                base[joint] = base.get(parent, joint)
+                chains.setdefault(base[joint], []).append(joint)
+        return tuple(tuple(chain) for chain in sorted(chains.values(), key=min))
 
     @cached_property
     def flip_index(self) -> np.ndarray:
@@ -88,202 +93,176 @@ class Skeleton:
         return index
 
 
-def _make(name: str, joints: str, bones: str, root: str | None = None, **kw) -> Skeleton:
-    """Bones are written as chains of names: "a-b-c d-e"; left/right pairs follow from the names."""
-    names = tuple(joints.split())
-    at = {n: i for i, n in enumerate(names)}
-    edges = tuple(
-        (at[a], at[b])
-        for chain in bones.split()
-        for a, b in zip(chain.split("-")[:-1], chain.split("-")[1:], strict=True)
-    )
+def _both(text: str) -> str:
+    """Words of joints, or chains of them, with a star twice: once left, once right."""
+    words = []
+    for word in text.split():
+        sides = ("left_", "right_") if "*" in word else ("",)
+        words += [word.replace("*", side) for side in sides]
+    return " ".join(words)
+
+
+def _make(
+    name: str,
+    joints: str,
+    bones: str,
+    root: str | None = None,
+    sigmas: Mapping[str, float] | None = None,
+    **source,
+) -> Skeleton:
+    """Bones are written as chains of names, "a-b-c d-e"; "*hip" is left_hip and right_hip.
+    Left/right pairs follow from the names, sigmas from names without left and right.
+    """
+    names = tuple(_both(joints).split())
+    at = {joint: i for i, joint in enumerate(names)}
+    chains = [[at[joint] for joint in chain.split("-")] for chain in _both(bones).split()]
+    edges = tuple(bone for chain in chains for bone in pairwise(chain))
     pairs = tuple((at[n], at[n.replace("left", "right")]) for n in names if "left" in n)
-    return Skeleton(name, names, edges, pairs, at[root or names[0]], **kw)
+    values = None
+    if sigmas:
+        values = tuple(sigmas[re.sub("^(left|right)_", "", joint)] for joint in names)
+    return Skeleton(name, names, edges, pairs, at[root or names[0]], values, **source)
 
 
-_FINGERS = ("thumb", "forefinger", "middle_finger", "ring_finger", "pinky_finger")
-
-# std of repeated human annotation, COCO keypoint evaluation (cocodataset.org/#keypoints-eval), head
-# to foot
-_NOSE, _EYE, _EAR, _SHOULDER, _ELBOW, _WRIST, _HIP, _KNEE, _ANKLE = (
-    0.026,
-    0.025,
-    0.035,
-    0.079,
-    0.072,
-    0.062,
-    0.107,
-    0.087,
-    0.089,
+# std of repeated human annotation, COCO keypoint evaluation (cocodataset.org/#keypoints-eval)
+_SIGMAS = {
+    "nose": 0.026,
+    "eye": 0.025,
+    "ear": 0.035,
+    "shoulder": 0.079,
+    "elbow": 0.072,
+    "wrist": 0.062,
+    "hip": 0.107,
+    "knee": 0.087,
+    "ankle": 0.089,
+    # PoseTrack's two stand where COCO has eyes; CrowdPose's two as its API has them
+    "head_bottom": 0.025,
+    "head_top": 0.025,
+    "head": 0.079,
+    "neck": 0.079,
+}
+_POSETRACK_SIGMAS = (
+    "COCO values by position, as common PoseTrack18 configurations use them; "
+    "PoseTrack's own evaluation is head-normalised PCK and uses none"
 )
-_LIMBS = tuple(s for s in (_SHOULDER, _ELBOW, _WRIST, _HIP, _KNEE, _ANKLE) for _ in "lr")
-_COCO_SOURCE = "COCO keypoint evaluation (std of repeated annotations)"
 
-_COCO_LIMBS = (
-    "left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist "
-    "left_hip right_hip left_knee right_knee left_ankle right_ankle"
-)
-_LIMB_BONES = (
-    "left_shoulder-left_elbow-left_wrist right_shoulder-right_elbow-right_wrist "
-    "left_hip-left_knee-left_ankle right_hip-right_knee-right_ankle"
-)
-_TORSO = "left_shoulder-right_shoulder left_shoulder-left_hip right_shoulder-right_hip left_hip-right_hip"
+_COCO_LIMBS = "*shoulder *elbow *wrist *hip *knee *ankle"
 _COCO_BONES = (
-    "nose-left_eye-left_ear nose-right_eye-right_ear left_ear-left_shoulder "
-    "right_ear-right_shoulder "
-    f"{_TORSO} {_LIMB_BONES}"
+    "left_shoulder-right_shoulder *shoulder-*hip left_hip-right_hip "
+    "*shoulder-*elbow-*wrist *hip-*knee-*ankle"
 )
+_LSP_LEGS = "right_ankle right_knee right_hip left_hip left_knee left_ankle"
+_LSP_ARMS = "right_wrist right_elbow right_shoulder left_shoulder left_elbow left_wrist"
 
-# COCO-WholeBody (Jin et al., ECCV 2020), left-hand keypoints, in the order wrist, thumb to little
-# finger from the palm out
-_HAND_SIGMAS = (
-    0.029,
-    0.022,
-    0.035,
-    0.037,
-    0.047,
-    0.026,
-    0.025,
-    0.024,
-    0.035,
-    0.018,
-    0.024,
-    0.022,
-    0.026,
-    0.017,
-    0.021,
-    0.021,
-    0.032,
-    0.020,
-    0.019,
-    0.022,
-    0.031,
-)
+# COCO-WholeBody (Jin et al., ECCV 2020), left-hand keypoints, each finger from the palm out
+_FINGER_SIGMAS = {
+    "thumb": (0.022, 0.035, 0.037, 0.047),
+    "forefinger": (0.026, 0.025, 0.024, 0.035),
+    "middle_finger": (0.018, 0.024, 0.022, 0.026),
+    "ring_finger": (0.017, 0.021, 0.021, 0.032),
+    "pinky_finger": (0.020, 0.019, 0.022, 0.031),
+}
+_HAND_SIGMAS = {"wrist": 0.029} | {
+    f"{finger}{i}": sigma
+    for finger, sigmas in _FINGER_SIGMAS.items()
+    for i, sigma in enumerate(sigmas, 1)
+}
 # RHD counts each finger from the tip inwards: its index i is this index of the Panoptic order.
 RHD_FROM_HAND21 = (0, *(4 * f + 4 - i for f in range(5) for i in range(4)))
 
 
-def _hand(name: str, outwards: bool, order_source: str) -> Skeleton:
-    palm_out = ["wrist"] + [f"{f}{i}" for f in _FINGERS for i in (1, 2, 3, 4)]
-    order = range(21) if outwards else RHD_FROM_HAND21
-    bones = " ".join("-".join(["wrist", *(f"{f}{i}" for i in (1, 2, 3, 4))]) for f in _FINGERS)
+def _hand(name: str, order: Sequence[int]) -> Skeleton:
+    palm_out = tuple(_HAND_SIGMAS)
     return _make(
         name,
         " ".join(palm_out[i] for i in order),
-        bones,
-        oks_sigmas=tuple(_HAND_SIGMAS[i] for i in order),
+        " ".join("-".join(("wrist", *palm_out[i : i + 4])) for i in range(1, 21, 4)),
+        sigmas=_HAND_SIGMAS,
         sigma_source="COCO-WholeBody, left hand (set for hands as parts of people)",
-        order_source=order_source,
     )
 
 
-SKELETONS: dict[str, Skeleton] = {
-    s.name: s
-    for s in (
-        _make(
-            "coco17",
-            f"nose left_eye right_eye left_ear right_ear {_COCO_LIMBS}",
-            _COCO_BONES,
-            oks_sigmas=(_NOSE, _EYE, _EYE, _EAR, _EAR, *_LIMBS),
-            sigma_source=_COCO_SOURCE,
-            order_source="COCO person_keypoints categories; AIST++ and torchvision's keypoint detector use the same order",
-        ),
-        _make(
-            "posetrack17",
-            f"nose head_bottom head_top left_ear right_ear {_COCO_LIMBS}",
-            "nose-head_bottom nose-head_top head_bottom-left_shoulder head_bottom-right_shoulder "
-            "nose-left_ear nose-right_ear "
-            f"{_TORSO} {_LIMB_BONES}",
-            oks_sigmas=(_NOSE, _EYE, _EYE, _EAR, _EAR, *_LIMBS),
-            sigma_source="COCO values by position, as common PoseTrack18 configurations use them; "
-            "PoseTrack's own evaluation is head-normalised PCK and uses none",
-            order_source="PoseTrack18 json categories; both ears are never labelled",
-        ),
-        _make(
-            "posetrack15",
-            f"nose head_bottom head_top {_COCO_LIMBS}",
-            "nose-head_bottom nose-head_top head_bottom-left_shoulder head_bottom-right_shoulder "
-            f"{_TORSO} {_LIMB_BONES}",
-            oks_sigmas=(_NOSE, _EYE, _EYE, *_LIMBS),
-            sigma_source="COCO values by position, as common PoseTrack18 configurations use them; "
-            "PoseTrack's own evaluation is head-normalised PCK and uses none",
-            order_source="PoseTrack18 order without the ears, the 15 joints that carry labels",
-        ),
-        _make(
-            "crowdpose14",
-            f"{_COCO_LIMBS} head neck",
-            f"head-neck neck-left_shoulder neck-right_shoulder {_TORSO} {_LIMB_BONES}",
-            root="neck",
-            oks_sigmas=(*_LIMBS, _SHOULDER, _SHOULDER),
-            sigma_source="CrowdPose API evaluation",
-            order_source="CrowdPose json categories (head is the top of the head)",
-        ),
-        _make(
-            "jhmdb15",
-            "neck belly head right_shoulder left_shoulder right_hip left_hip right_elbow "
-            "left_elbow "
-            "right_knee left_knee right_wrist left_wrist right_ankle left_ankle",
-            "belly-neck-head neck-right_shoulder-right_elbow-right_wrist "
-            "neck-left_shoulder-left_elbow-left_wrist "
-            "belly-right_hip-right_knee-right_ankle belly-left_hip-left_knee-left_ankle",
-            root="belly",
-            order_source="JHMDB puppet annotation, right before left",
-        ),
-        _make(
-            "h36m17",
-            "root left_hip left_knee left_foot right_hip right_knee right_foot spine thorax "
-            "neck_base head "
-            "left_shoulder left_elbow left_wrist right_shoulder right_elbow right_wrist",
-            "root-left_hip-left_knee-left_foot root-right_hip-right_knee-right_foot "
-            "root-spine-thorax-neck_base-head "
-            "thorax-left_shoulder-left_elbow-left_wrist "
-            "thorax-right_shoulder-right_elbow-right_wrist",
-            order_source="Human3.6M, the 17 joints used by 2D-to-3D work, left leg first as in MMPose's files",
-        ),
-        _make(
-            "smpl24",
-            "pelvis left_hip right_hip spine1 left_knee right_knee spine2 left_ankle right_ankle "
-            "spine3 left_foot right_foot "
-            "neck left_collar right_collar head left_shoulder right_shoulder left_elbow "
-            "right_elbow left_wrist right_wrist "
-            "left_hand right_hand",
-            "pelvis-left_hip-left_knee-left_ankle-left_foot "
-            "pelvis-right_hip-right_knee-right_ankle-right_foot "
-            "pelvis-spine1-spine2-spine3-neck-head "
-            "spine3-left_collar-left_shoulder-left_elbow-left_wrist-left_hand "
-            "spine3-right_collar-right_shoulder-right_elbow-right_wrist-right_hand",
-            order_source="SMPL kinematic tree (3DPW pose parameters)",
-        ),
-        _make(
-            "3dpw14",
-            "right_ankle right_knee right_hip left_hip left_knee left_ankle right_wrist "
-            "right_elbow right_shoulder "
-            "left_shoulder left_elbow left_wrist neck head",
-            f"head-neck neck-left_shoulder neck-right_shoulder {_TORSO} {_LIMB_BONES}",
-            root="neck",
-            order_source="LSP order, the 14 joints on which 3DPW is evaluated",
-        ),
-        _make(
-            "mpii16",
-            "right_ankle right_knee right_hip left_hip left_knee left_ankle pelvis thorax neck "
-            "head_top "
-            "right_wrist right_elbow right_shoulder left_shoulder left_elbow left_wrist",
-            "pelvis-right_hip-right_knee-right_ankle pelvis-left_hip-left_knee-left_ankle "
-            "left_hip-right_hip "
-            "pelvis-thorax-neck-head_top thorax-right_shoulder-right_elbow-right_wrist "
-            "thorax-left_shoulder-left_elbow-left_wrist",
-            root="pelvis",
-            order_source="MPII Human Pose",
-        ),
-        _hand(
-            "hand21",
-            True,
-            "CMU Panoptic, FreiHAND and FPHB as PORT uses them: wrist, then each finger from the "
-            "palm outwards",
-        ),
-        _hand("hand21_rhd", False, "RHD: wrist, then each finger from the tip inwards"),
-    )
-}
+_ALL = (
+    # COCO person_keypoints categories; AIST++ and torchvision's keypoint detector have the same
+    _make(
+        "coco17",
+        f"nose *eye *ear {_COCO_LIMBS}",
+        f"nose-*eye-*ear *ear-*shoulder {_COCO_BONES}",
+        sigmas=_SIGMAS,
+        sigma_source="COCO keypoint evaluation (std of repeated annotations)",
+    ),
+    # PoseTrack18 json categories; both ears are never labelled
+    _make(
+        "posetrack17",
+        f"nose head_bottom head_top *ear {_COCO_LIMBS}",
+        f"nose-head_bottom nose-head_top head_bottom-*shoulder nose-*ear {_COCO_BONES}",
+        sigmas=_SIGMAS,
+        sigma_source=_POSETRACK_SIGMAS,
+    ),
+    # PoseTrack18 order without the ears, the 15 joints that carry labels
+    _make(
+        "posetrack15",
+        f"nose head_bottom head_top {_COCO_LIMBS}",
+        f"nose-head_bottom nose-head_top head_bottom-*shoulder {_COCO_BONES}",
+        sigmas=_SIGMAS,
+        sigma_source=_POSETRACK_SIGMAS,
+    ),
+    # CrowdPose json categories (head is the top of the head)
+    _make(
+        "crowdpose14",
+        f"{_COCO_LIMBS} head neck",
+        f"head-neck neck-*shoulder {_COCO_BONES}",
+        root="neck",
+        sigmas=_SIGMAS,
+        sigma_source="CrowdPose API evaluation",
+    ),
+    # JHMDB puppet annotation, right before left
+    _make(
+        "jhmdb15",
+        "neck belly head right_shoulder left_shoulder right_hip left_hip right_elbow left_elbow "
+        "right_knee left_knee right_wrist left_wrist right_ankle left_ankle",
+        "belly-neck-head neck-right_shoulder-right_elbow-right_wrist "
+        "neck-left_shoulder-left_elbow-left_wrist "
+        "belly-right_hip-right_knee-right_ankle belly-left_hip-left_knee-left_ankle",
+        root="belly",
+    ),
+    # Human3.6M, the 17 joints used by 2D-to-3D work, left leg first as in MMPose's files
+    _make(
+        "h36m17",
+        "root left_hip left_knee left_foot right_hip right_knee right_foot spine thorax "
+        "neck_base head left_shoulder left_elbow left_wrist right_shoulder right_elbow right_wrist",
+        "root-*hip-*knee-*foot root-spine-thorax-neck_base-head thorax-*shoulder-*elbow-*wrist",
+    ),
+    # SMPL kinematic tree (3DPW pose parameters)
+    _make(
+        "smpl24",
+        "pelvis *hip spine1 *knee spine2 *ankle spine3 *foot neck *collar head *shoulder *elbow "
+        "*wrist *hand",
+        "pelvis-*hip-*knee-*ankle-*foot pelvis-spine1-spine2-spine3-neck-head "
+        "spine3-*collar-*shoulder-*elbow-*wrist-*hand",
+    ),
+    # LSP order, the 14 joints on which 3DPW is evaluated
+    _make(
+        "3dpw14",
+        f"{_LSP_LEGS} {_LSP_ARMS} neck head",
+        f"head-neck neck-*shoulder {_COCO_BONES}",
+        root="neck",
+    ),
+    # MPII Human Pose
+    _make(
+        "mpii16",
+        f"{_LSP_LEGS} pelvis thorax neck head_top {_LSP_ARMS}",
+        "pelvis-right_hip-right_knee-right_ankle pelvis-left_hip-left_knee-left_ankle "
+        "left_hip-right_hip pelvis-thorax-neck-head_top "
+        "thorax-right_shoulder-right_elbow-right_wrist thorax-left_shoulder-left_elbow-left_wrist",
+        root="pelvis",
+    ),
+    # CMU Panoptic, FreiHAND and FPHB as PORT uses them: each finger from the palm outwards
+    _hand("hand21", range(21)),
+    # RHD: wrist, then each finger from the tip inwards
+    _hand("hand21_rhd", RHD_FROM_HAND21),
+)
+SKELETONS: dict[str, Skeleton] = {s.name: s for s in _ALL}
 
 # Other names under which the same order is known.
 ALIASES = {"aist17": "coco17", "fphb21": "hand21", "panoptic21": "hand21", "rhd21": "hand21_rhd"}

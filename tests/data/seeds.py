@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.data.files import ragged
 from workbench.skeletons import skeleton
 
 
@@ -187,12 +188,6 @@ def camera() -> dict:
         "name": "x",
         "id": "1",
     }
-
-
-def ragged(*items) -> np.ndarray:
-    out = np.empty(len(items), object)
-    out[:] = items
-    return out
 
 
 HAND = np.column_stack((np.arange(42) / 100 - 0.1, np.zeros(42), np.full(42, 0.5)))

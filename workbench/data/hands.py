@@ -4,27 +4,36 @@ their own layouts and in MMPose's COCO-style conversions.
 
 from __future__ import annotations
 
-import os
 import re
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
 from ..errors import BadFile, BadRecord, MissingFile, WorkbenchError
-from ..geometry import box_of_points, project
-from ..records import Camera, Clip, Picture, Pose, Reading, Track, Video
-from .checks import each, numbers, numbers_of
+from ..records import Camera, Clip, Picture, Pose, Reading, Video
+from .checks import each, numbers, settle
 from .coco import read_coco
 from .register import any_entry, reader
+from .releases import (
+    arrays_of,
+    boxes_around,
+    first_file,
+    joined,
+    named,
+    projected,
+    read_pickled_dict,
+    release,
+    track_of,
+)
 from .results import read_detections
-from .safe import read_bytes, read_json, safe_unpickle
+from .safe import read_json, read_text
 
-DETECTIONS = (
+DETECTIONS = (  # as published, converted
     "mobilenetv2_panoptic_256x256_test.pkl",
     "mobilenetv2_panoptic_256x256_test.npz",
-)  # as published, converted
+)
 _LARGEST = 1e9  # mm or px; what is above, NaN and infinity too, is no place
 RHD_SIZE_WH = (320, 320)  # px, every picture of RHD
 # FPHB's text files go wrist, the five knuckles, then by finger PIP, DIP, TIP: this index of a
@@ -48,99 +57,67 @@ FPHB_CAMERA = Camera(
 )
 
 
-def _inside(xy: Float[np.ndarray, "*n k 2"], size_wh: tuple[int, int]) -> np.ndarray:
-    """Which points a picture of that size shows."""
+@dataclass(frozen=True)
+class _Hand:
+    """One hand as a file states it."""
+
+    id: str
+    image: str
+    group: str
+    xy: np.ndarray  # [21 2] px
+    visibility: np.ndarray  # [21]
+    xyz_mm: np.ndarray | None = None  # [21 3] in all hands of a set, or in none
+
+
+def _inside(xy: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
+    """Which points [... 2] a picture of that size shows."""
     return ((xy > -0.5) & (xy < np.array(size_wh) - 0.5)).all(-1)
 
 
-def _boxes(xy: Float[np.ndarray, "n k 2"], labelled: np.ndarray) -> np.ndarray:
-    """Tight boxes around labelled joints; zeros where there is none."""
-    return np.where(
-        labelled.any(-1)[:, None], np.nan_to_num(box_of_points(xy, labelled), posinf=0, neginf=0), 0
-    )
-
-
 def _reading(
-    reader: str, path: Path, rows: list[dict], bad: list, skeleton: str, *, occlusion_known, size_wh
+    reader: str,
+    path: Path,
+    hands: Sequence[_Hand],
+    warnings: Sequence[WorkbenchError],
+    skeleton: str,
+    occlusion_known: bool = False,
+    size_wh: tuple[int, int] | None = None,
 ) -> Reading:
-    """Rows of xy [21 2], visibility [21], id, image, and xyz [21 3] mm where the set has it; a
-    picture is a group.
-    """
-    xy = np.array([row["xy"] for row in rows], np.float32).reshape(-1, 21, 2)
-    flags = np.array([row["visibility"] for row in rows], np.int8).reshape(-1, 21)
-    images = tuple(row["image"] for row in rows)
+    xy = np.array([hand.xy for hand in hands], np.float32).reshape(-1, 21, 2)
+    flags = np.array([hand.visibility for hand in hands], np.int8).reshape(-1, 21)
+    in_space = bool(hands) and hands[0].xyz_mm is not None
     poses = Pose(
-        skeleton=skeleton,
+        skeleton,
         xy_frame=np.where(flags[..., None] > 0, xy, 0),
         visibility=flags,
-        boxes_xyxy=_boxes(xy, flags > 0),
+        boxes_xyxy=boxes_around(xy, flags > 0),
         occlusion_known=occlusion_known,
-        ids=tuple(row["id"] for row in rows),
-        images=images,
-        groups=tuple(row.get("group", row["image"]) for row in rows),
-        xyz_camera_mm=np.array([row["xyz"] for row in rows]) if rows and "xyz" in rows[0] else None,
+        ids=tuple(hand.id for hand in hands),
+        images=tuple(hand.image for hand in hands),
+        groups=tuple(hand.group for hand in hands),
+        xyz_camera_mm=np.array([hand.xyz_mm for hand in hands]) if in_space else None,
     )
-    pictures = tuple(Picture(name, size_wh=size_wh) for name in dict.fromkeys(images))
-    return Reading(reader, str(path), poses=poses, pictures=pictures, warnings=tuple(bad))
+    pictures = tuple(Picture(name, size_wh=size_wh) for name in dict.fromkeys(poses.images))
+    return Reading(reader, str(path), poses, pictures=pictures, warnings=tuple(warnings))
 
 
-def _files(root: Path, patterns: tuple[str, ...], data: str) -> list[Path]:
-    """The files under `root` by the first pattern that any matches; `root` itself where it is a
-    file.
-    """
-    if os.path.isfile(root):
-        return [root]
-    found = (sorted(root.glob(pattern)) for pattern in patterns)
-    if files := next(filter(None, found), None):
-        return files
-    remedy = f"see `workbench data show {data}` for the layout"
-    raise MissingFile(f"no such file, or a folder without {patterns[0]}", file=root, remedy=remedy)
+def _row_by_row(
+    reading: Reading, read_row: Callable[[int], object], on_bad: str, path: Path
+) -> tuple[Reading, list]:
+    """The reading without the poses that `read_row` refuses, and what it makes of the others."""
+    poses = reading.poses
+
+    def read(row: int) -> tuple[int, object]:
+        with named(path, f"annotation {poses.ids[row]}"):
+            return row, read_row(row)
+
+    values, bad = each(range(len(poses)), read, "annotations", on_bad, path)
+    poses = poses.select([row for row, _ in values])
+    reading = replace(reading, poses=poses, warnings=(*reading.warnings, *bad))
+    return reading, [value for _, value in values]
 
 
 # --- RHD ------------------------------------------------------------------------------------------
-
-
-def _rhd_hands(item: tuple[Path, object, object]) -> list[dict]:
-    """The hands of a sample that show in its picture."""
-    file, key, sample = item
-    where = {"file": file, "record": f"sample {str(key)[:40]}"}
-    if type(key) is not int or type(sample) is not dict:
-        raise BadRecord("a number and a dict with xyz, uv_vis, K expected", **where)
-    xyz, uv_vis = (
-        numbers_of(sample.get(name), name, (42, 3), **where) for name in ("xyz", "uv_vis")
-    )
-    if not np.isin(uv_vis[:, 2], (0, 1)).all():
-        raise BadRecord("visibility flags other than 0 and 1", **where)
-    flags = np.where(_inside(uv_vis[:, :2], RHD_SIZE_WH), 1 + uv_vis[:, 2].astype(int), 0)
-    rows, split = [], file.absolute().parent.name
-    for side, s in (("left", slice(0, 21)), ("right", slice(21, 42))):
-        row = {
-            "xy": uv_vis[s, :2],
-            "visibility": flags[s],
-            "xyz": 1000 * xyz[s],
-            "id": f"{split}/{key:05d}_{side}",
-        }
-        rows += [row | {"image": f"{split}/color/{key:05d}.png"}] if flags[s].any() else []
-    return rows
-
-
-def _read_rhd_coco(path: Path, on_bad: str, content: object) -> Reading:
-    content = read_json(path) if content is None else content
-    found = read_coco(
-        path, skeleton="hand21_rhd", occlusion_known=False, on_bad=on_bad, content=content
-    )
-    by_id = {str(a.get("id")): a for a in reversed(content["annotations"]) if type(a) is dict}
-
-    def joints_mm(row: int) -> tuple:
-        where = {"file": path, "record": f"annotation {found.poses.ids[row]}"}
-        return row, numbers(by_id[found.poses.ids[row]], "joint_cam", 63, **where)
-
-    kept, bad = each(range(len(found.poses)), joints_mm, "annotations", on_bad, path)
-    poses = found.poses.select([row for row, _ in kept])
-    poses = replace(
-        poses, xyz_camera_mm=np.array([joints for _, joints in kept]).reshape(-1, 21, 3)
-    )
-    return replace(found, reader="rhd", poses=poses, warnings=(*found.warnings, *bad))
 
 
 @reader(
@@ -165,27 +142,52 @@ def read_rhd(path: str | Path, *, on_bad: str = "raise", content: object = None)
     `read_coco`; `BadRecord` naming the sample or annotation.
     """
     path = Path(path)
-    patterns = ("anno_*.pickle", "*/anno_*.pickle", "*/*/*/anno_*.pickle", "*/*/anno_*.pickle")
-    files = _files(
-        path, (*patterns, "annotations/rhd_te*.json", "*rhd*.json", "annotations/rhd_*.json"), "rhd"
-    )
+    pickles = ("anno_*.pickle", "*/anno_*.pickle", "*/*/*/anno_*.pickle", "*/*/anno_*.pickle")
+    conversions = ("annotations/rhd_te*.json", "*rhd*.json", "annotations/rhd_*.json")
+    _, files = release(path, "rhd", *pickles, *conversions)
     if files[0].suffix == ".json":
         return _read_rhd_coco(files[0], on_bad, content)
     samples = []
     for file in files:
-        if type(found := safe_unpickle(file)) is not dict:
-            raise BadFile(f"holds a {type(found).__name__}, a dict of samples expected", file=file)
-        samples += [(file, *item) for item in found.items()]
-    hands, bad = each(samples, _rhd_hands, "samples", on_bad, path)
-    return _reading(
-        "rhd",
-        path,
-        [hand for both in hands for hand in both],
-        bad,
-        "hand21_rhd",
-        occlusion_known=True,
-        size_wh=RHD_SIZE_WH,
+        samples += [(file, *item) for item in read_pickled_dict(file).items()]
+    read, bad = each(samples, _rhd_hands, "samples", on_bad, path)
+    hands = [hand for both in read for hand in both]
+    return _reading("rhd", path, hands, bad, "hand21_rhd", True, RHD_SIZE_WH)
+
+
+def _rhd_hands(item: tuple[Path, object, object]) -> list[_Hand]:
+    """The hands of a sample that show in its picture."""
+    file, key, sample = item
+    with named(file, f"sample {str(key)[:40]}"):
+        if type(key) is not int or type(sample) is not dict:
+            raise BadRecord("a number and a dict with xyz, uv_vis, K expected")
+        xyz, uv_vis = arrays_of(sample, {"xyz": (42, 3), "uv_vis": (42, 3)})
+        xy, visible = uv_vis[:, :2], uv_vis[:, 2]
+        if not np.isin(visible, (0, 1)).all():
+            raise BadRecord("visibility flags other than 0 and 1")
+    flags = np.where(_inside(xy, RHD_SIZE_WH), 1 + visible.astype(int), 0)
+    split = file.absolute().parent.name
+    image = f"{split}/color/{key:05d}.png"
+    hands = []
+    for side, part in (("left", slice(0, 21)), ("right", slice(21, 42))):
+        if flags[part].any():
+            name = f"{split}/{key:05d}_{side}"
+            hands.append(_Hand(name, image, image, xy[part], flags[part], 1000 * xyz[part]))
+    return hands
+
+
+def _read_rhd_coco(path: Path, on_bad: str, content: object) -> Reading:
+    content = read_json(path) if content is None else content
+    reading = read_coco(
+        path, skeleton="hand21_rhd", occlusion_known=False, on_bad=on_bad, content=content
     )
+    ids = reading.poses.ids
+    by_id = {str(a.get("id")): a for a in reversed(content["annotations"]) if type(a) is dict}
+    reading, joints = _row_by_row(
+        reading, lambda row: numbers(by_id[ids[row]], "joint_cam", 63), on_bad, path
+    )
+    xyz = np.array(joints).reshape(-1, 21, 3)
+    return replace(reading, reader="rhd", poses=replace(reading.poses, xyz_camera_mm=xyz))
 
 
 # --- CMU Panoptic ---------------------------------------------------------------------------------
@@ -196,17 +198,14 @@ def panoptic_source(file_name: str) -> str:
 
     `Berry_roof_story.flv_000054_l.jpg` is frame 54 of the video `Berry_roof_story.flv`;
     `000973096_03_l.jpg` is the left hand of person 3 in the MPII picture `000973096`. Both hands
-    and all persons of a picture share its group.
+    and all persons of a picture share its group. `BadRecord` for other names.
     """
     name = file_name.rsplit("/", 1)[-1]
-    found = re.fullmatch(r"(.+\.flv)_\d+_[lr]\.\w+|(\d+)_\d+_[lr]\.\w+", name)
-    if not found:
-        raise BadRecord(
-            "neither VIDEO.flv_FRAME_SIDE nor PICTURE_PERSON_SIDE",
-            record=file_name,
-            remedy="use Panoptic's file names",
-        )
-    return found[1] or found[2]
+    source = re.fullmatch(r"(.+\.flv)_\d+_[lr]\.\w+|(\d+)_\d+_[lr]\.\w+", name)
+    if not source:
+        problem = f"{file_name} is neither VIDEO.flv_FRAME_SIDE nor PICTURE_PERSON_SIDE"
+        raise BadRecord(problem, remedy="use Panoptic's file names")
+    return source[1] or source[2]
 
 
 @reader(
@@ -225,42 +224,19 @@ def read_panoptic(path: str | Path, *, on_bad: str = "raise", content: object = 
     labels all 21), or whose file name is none of Panoptic's.
     """
     path = Path(path)
-    found = read_coco(
+    reading = read_coco(
         path, skeleton="hand21", occlusion_known=False, on_bad=on_bad, content=content
     )
-    poses = found.poses
+    poses = reading.poses
 
-    def whole(row: int) -> tuple:
-        where = {"file": path, "record": f"annotation {poses.ids[row]}"}
+    def source(row: int) -> str:
         if gaps := int((~poses.labelled[row]).sum()):
-            raise BadRecord(
-                f"{gaps} joints are not labelled (flag 0), 21 expected",
-                remedy="drop this annotation",
-                **where,
-            )
-        try:
-            return row, panoptic_source(poses.images[row])
-        except BadRecord as error:
-            raise BadRecord(
-                f"{poses.images[row]}: {error.problem}", remedy=error.remedy, **where
-            ) from None
+            problem = f"{gaps} joints are not labelled (flag 0), 21 expected"
+            raise BadRecord(problem, remedy="drop this annotation")
+        return panoptic_source(poses.images[row])
 
-    kept, bad = each(range(len(poses)), whole, "annotations", on_bad, path)
-    poses = replace(
-        poses.select([row for row, _ in kept]), groups=tuple(group for _, group in kept)
-    )
-    return replace(found, reader="panoptic", poses=poses, warnings=(*found.warnings, *bad))
-
-
-def _cmu_hand(item: tuple[Path, str, object, str, object]) -> dict:
-    """One hand of CMU's own files: 21 x, y, flag, where only flag 1 is a label."""
-    file, name, hand, points, image = item
-    where = {"file": file, "record": name}
-    if type(hand) is not dict or type(image) is not str:
-        raise BadRecord(f"an object with {points} and the picture's name expected", **where)
-    joints = numbers(hand, points, 63, **where).reshape(21, 3)
-    row = {"xy": joints[:, :2], "visibility": 2 * (joints[:, 2] == 1), "id": name, "image": image}
-    return row | {"group": re.sub(r"_\d+_[lr]$|_[lr]$", "", Path(image).stem)}
+    reading, groups = _row_by_row(reading, source, on_bad, path)
+    return replace(reading, reader="panoptic", poses=replace(reading.poses, groups=tuple(groups)))
 
 
 @reader(
@@ -279,25 +255,33 @@ def read_cmu_hands(path: str | Path, *, on_bad: str = "raise", content: object =
     Labelled joints are 2, occlusion is not known. Errors: `BadRecord` naming the file or the entry
     of `root`.
     """
-    path, hands = Path(path), []
+    path = Path(path)
     manual = ("manual_*/*.json", "*/manual_*/*.json", "*/*/manual_*/*.json", "*_[lr].json")
-    for file in _files(
-        path,
-        (*manual, "hands_v*.json", "*/hands_v*.json", "*/*/hands_v*.json"),
-        "cmu_panoptic_hands",
-    ):
-        found = read_json(file) if content is None else content
-        if type(found) is dict and type(found.get("root")) is list:
-            images = (
-                hand.get("img_paths") if type(hand) is dict else None for hand in found["root"]
-            )
-            rows = enumerate(zip(found["root"], images))
-            hands += [(file, f"root[{i}]", hand, "joint_self", image) for i, (hand, image) in rows]
+    lists = ("hands_v*.json", "*/hands_v*.json", "*/*/hands_v*.json")
+    items = []
+    _, files = release(path, "cmu_panoptic_hands", *manual, *lists)
+    for file in files:
+        stated = read_json(file) if content is None else content
+        if type(stated) is dict and type(stated.get("root")) is list:
+            for i, hand in enumerate(stated["root"]):
+                image = hand.get("img_paths") if type(hand) is dict else None
+                items.append((file, f"root[{i}]", hand, "joint_self", image))
         else:
             name = file.name if file == path else file.relative_to(path).as_posix()
-            hands.append((file, name, found, "hand_pts", f"{name[:-5]}.jpg"))
-    rows, bad = each(hands, _cmu_hand, "hands", on_bad, path)
-    return _reading("cmu_hands", path, rows, bad, "hand21", occlusion_known=False, size_wh=None)
+            items.append((file, name, stated, "hand_pts", f"{name[:-5]}.jpg"))
+    hands, bad = each(items, _cmu_hand, "hands", on_bad, path)
+    return _reading("cmu_hands", path, hands, bad, "hand21")
+
+
+def _cmu_hand(item: tuple[Path, str, object, str, object]) -> _Hand:
+    """One hand of CMU's own files: 21 x, y, flag, where only flag 1 is a label."""
+    file, name, hand, points, image = item
+    with named(file, name):
+        if type(hand) is not dict or type(image) is not str:
+            raise BadRecord(f"an object with {points} and the picture's name expected")
+        joints = numbers(hand, points, 63).reshape(21, 3)
+    group = re.sub(r"_\d+_[lr]$|_[lr]$", "", Path(image).stem)
+    return _Hand(name, image, group, joints[:, :2], 2 * (joints[:, 2] == 1))
 
 
 def read_port_panoptic(root: str | Path, *, on_bad: str = "raise") -> Reading:
@@ -309,108 +293,36 @@ def read_port_panoptic(root: str | Path, *, on_bad: str = "raise") -> Reading:
     twice.
     """
     root = Path(root)
-    found = read_panoptic(root / "annotations" / "panoptic_test.json", on_bad=on_bad)
-    path = next((root / name for name in DETECTIONS if (root / name).is_file()), None)
+    reading = read_panoptic(root / "annotations" / "panoptic_test.json", on_bad=on_bad)
+    path = first_file([root], DETECTIONS)
     if path is None:
-        raise MissingFile(
-            f"none of {', '.join(DETECTIONS)}",
-            file=root,
-            remedy="workbench data fetch port_panoptic",
-        )
+        remedy = "workbench data fetch port_panoptic"
+        raise MissingFile(f"none of {', '.join(DETECTIONS)}", file=root, remedy=remedy)
     detections = read_detections(path, skeleton="hand21")
-    row_of = {
-        image[max(image.find("hand_labels/"), 0) :]: row
-        for row, image in enumerate(detections.images)
-    }
-    images = found.poses.images
+    row_of = {}
+    for row, image in enumerate(detections.images):
+        row_of[image[max(image.find("hand_labels/"), 0) :]] = row
+    images = reading.poses.images
     for names, rows, file in ((set(images), images, root), (row_of, detections, path)):
         if len(names) != len(rows):
             raise BadRecord("a file name stands twice, so rows cannot be matched", file=file)
 
-    def row(image: str) -> str:
-        if image not in row_of:
-            lost = sum(image not in row_of for image in images)
-            raise BadRecord(
-                f"{lost} of {len(images)} hands have no detection", file=path, record=image
-            )
-        return image
-
-    kept, bad = each(images, row, "hands", on_bad, path)
-    poses = found.poses.select([images.index(image) for image in kept]) if bad else found.poses
+    lost = [image for image in images if image not in row_of]
+    problem = f"{len(lost)} of {len(images)} hands have no detection"
+    bad = [BadRecord(problem, file=path, record=image) for image in lost]
+    settle(bad, len(images), "hands", on_bad, path)
+    rows = [row for row, image in enumerate(images) if image in row_of]
     return replace(
-        found,
+        reading,
         reader="port_panoptic",
         source=str(root),
-        poses=poses,
-        detections=detections.select([row_of[image] for image in kept]),
-        warnings=(*found.warnings, *bad),
+        poses=reading.poses.select(rows),
+        detections=detections.select([row_of[images[row]] for row in rows]),
+        warnings=(*reading.warnings, *bad),
     )
 
 
 # --- FPHB -----------------------------------------------------------------------------------------
-
-
-def _read_skeleton(path: Path, on_bad: str) -> tuple[Clip | None, list[WorkbenchError]]:
-    """One `skeleton.txt`: a line a frame, its number and 21 joints in world mm."""
-    try:
-        lines = read_bytes(path).decode("ascii").splitlines()
-    except UnicodeDecodeError as error:
-        raise BadFile(
-            f"not a text file: byte 0x{error.object[error.start]:02x}", file=path
-        ) from None
-    seen: set[int] = set()
-
-    def row(item) -> np.ndarray | None:
-        number, line = item
-        where = {"file": path, "record": f"line {number}"}
-        words = line.split()
-        if not words:
-            return None
-        if len(words) != 64:
-            raise BadRecord(f"{len(words)} numbers, 64 expected: the frame and 21 joints", **where)
-        try:
-            values = np.array(words, np.float64)
-        except ValueError as error:
-            raise BadRecord(f"not numbers: {error}", **where) from None
-        if not (np.abs(values) < _LARGEST).all() or values[0] < 0 or values[0] % 1:
-            raise BadRecord(
-                "a value that is not finite, or a frame that is not a whole number", **where
-            )
-        if values[0] in seen:
-            raise BadRecord(
-                f"frame {int(values[0])} stands twice", remedy="keep one of them", **where
-            )
-        seen.add(values[0])
-        return values
-
-    rows, bad = each([*enumerate(lines, 1)], row, "lines", on_bad, path)
-    rows = sorted((values for values in rows if values is not None), key=lambda values: values[0])
-    if not rows:
-        return None, bad or [BadFile("holds no frame", file=path)]
-    rows = np.array(rows)
-    xyz_world = rows[:, 1:].reshape(-1, 21, 3)[:, FPHB_TO_HAND21]
-    xyz_camera = (xyz_world - FPHB_CAMERA.position_mm) @ FPHB_CAMERA.rotation.T
-    front = xyz_camera[..., 2] > 1
-    xy = project(FPHB_CAMERA, np.where(front[..., None], xyz_camera, (0, 0, 1)))
-    shown = front & _inside(xy, FPHB_CAMERA.size_wh)
-    track = Track(
-        skeleton="hand21",
-        track_id=0,
-        xy_frame=np.where(shown[..., None], xy, 0),
-        visibility=2 * shown,
-        labelled=np.ones(len(rows), bool),
-        boxes_xyxy=_boxes(xy, shown),
-        occlusion_known=False,
-        xyz_camera_mm=xyz_camera,
-    )
-    name = "/".join(path.parts[-4:-1])
-    width, height = FPHB_CAMERA.size_wh
-    pictures = tuple(
-        Picture(f"color_{int(i):04d}.jpeg", size_wh=FPHB_CAMERA.size_wh) for i in rows[:, 0]
-    )
-    return Clip(
-        Video(f"Video_files/{name}/color", len(rows), width, height), (track,), pictures, name
-    ), bad
 
 
 @reader(
@@ -432,22 +344,62 @@ def read_fphb(path: str | Path, *, on_bad: str = "raise") -> Reading:
     file holds no frame.
     """
     path = Path(path)
-    patterns = (
-        "Hand_pose_annotation_v1*/*/*/*/skeleton.txt",
-        "*/*/*/skeleton.txt",
-        "**/skeleton.txt",
-    )
-    clips, warnings = [], []
-    for file in _files(path, patterns, "fphb"):
-        clip, bad = _read_skeleton(file, on_bad)
-        if clip is None and (on_bad == "raise" or file == path):
+    annotations = "Hand_pose_annotation_v1*/*/*/*/skeleton.txt"
+    _, files = release(path, "fphb", annotations, "*/*/*/skeleton.txt", "**/skeleton.txt")
+    readings = [_read_action(file, on_bad) for file in files]
+    if files == [path] and not readings[0].clips:
+        raise readings[0].warnings[0]
+    return replace(joined("fphb", path, readings), cameras={"color": FPHB_CAMERA})
+
+
+def _read_action(file: Path, on_bad: str) -> Reading:
+    """One `skeleton.txt`: a line a frame, its number and 21 joints in world mm."""
+    lines = [(n, line) for n, line in enumerate(read_text(file).splitlines(), 1) if line.strip()]
+    frames = set()
+
+    def read(item: tuple[int, str]) -> np.ndarray:
+        number, line = item
+        with named(file, f"line {number}"):
+            values = _frame(line)
+            if values[0] in frames:
+                raise BadRecord(f"frame {int(values[0])} stands twice", remedy="keep one of them")
+        frames.add(values[0])
+        return values
+
+    rows, bad = each(lines, read, "lines", on_bad, file)
+    if not rows:
+        bad = bad or [BadFile("holds no frame", file=file)]
+        if on_bad == "raise":
             raise bad[0]
-        clips += [clip] if clip else []
-        warnings += bad
-    return Reading(
-        "fphb",
-        str(path),
-        clips=tuple(clips),
-        cameras={"color": FPHB_CAMERA},
-        warnings=tuple(warnings),
-    )
+        return Reading("fphb", str(file), warnings=bad)
+    rows = np.array(sorted(rows, key=lambda row: row[0]))
+    clip = _clip("/".join(file.parts[-4:-1]), rows)
+    return Reading("fphb", str(file), clips=(clip,), warnings=bad)
+
+
+def _frame(line: str) -> np.ndarray:
+    """The number of a frame and its joints in mm, 64 numbers."""
+    words = line.split()
+    if len(words) != 64:
+        raise BadRecord(f"{len(words)} numbers, 64 expected: the frame and 21 joints")
+    try:
+        values = np.array(words, np.float64)
+    except ValueError as error:
+        raise BadRecord(f"not numbers: {error}") from None
+    if not (np.abs(values) < _LARGEST).all() or values[0] < 0 or values[0] % 1:
+        raise BadRecord("a value that is not finite, or a frame that is not a whole number")
+    return values
+
+
+def _clip(name: str, rows: np.ndarray) -> Clip:
+    """Frames [t 64] as the colour sensor saw them."""
+    world = rows[:, 1:].reshape(-1, 21, 3)[:, FPHB_TO_HAND21]
+    xyz = (world - FPHB_CAMERA.position_mm) @ FPHB_CAMERA.rotation.T
+    xy, ahead = projected(FPHB_CAMERA, xyz, True)
+    width, height = size_wh = FPHB_CAMERA.size_wh
+    track = track_of("hand21", 0, xy, ahead & _inside(xy, size_wh))
+    # sensors place each joint in each frame, in the picture or not
+    track = replace(track, labelled=np.ones(len(rows), bool), xyz_camera_mm=xyz)
+    video = Video(f"Video_files/{name}/color", len(rows), width, height)
+    names = [f"color_{int(frame):04d}.jpeg" for frame in rows[:, 0]]
+    return Clip(video, [track], [Picture(picture, size_wh=size_wh) for picture in names], name)

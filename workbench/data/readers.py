@@ -133,7 +133,7 @@ def _is_cameras(file: File) -> bool:
 )
 def read_cameras(path: str | Path, *, on_bad: str = "raise") -> Reading:
     """Human3.6M's cameras."""
-    from .sequences import read_h36m_cameras
+    from .h36m import read_h36m_cameras
 
     return Reading("cameras", str(path), cameras=read_h36m_cameras(path))
 

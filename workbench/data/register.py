@@ -25,7 +25,19 @@ from .safe import read_json, read_variables, safe_unpickle
 
 PICKLES = (".pkl", ".pickle")
 # modules of this package in which readers are registered, imported when a file is to be recognised
-MODULES = ("readers", "results", "coco", "posetrack", "hands", "sequences", "bvh")
+MODULES = (
+    "readers",
+    "results",
+    "coco",
+    "posetrack",
+    "hands",
+    "jhmdb",
+    "h36m",
+    "threedpw",
+    "aist",
+    "deciwatch",
+    "bvh",
+)
 
 
 class File:

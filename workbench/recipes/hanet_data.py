@@ -23,9 +23,9 @@ from jaxtyping import Bool, Float
 from scipy.spatial.transform import Rotation
 
 from .. import metrics
+from ..data.deciwatch import read_deciwatch, read_smpl
 from ..data.manifest import locate
 from ..data.posetrack import protocol_frames
-from ..data.sequences import read_deciwatch, read_smpl
 from ..errors import MissingData, unknown
 from ..ledger import paper
 from ..models import build
