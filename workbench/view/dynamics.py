@@ -228,7 +228,7 @@ def curves(rows: Sequence[Mapping], title: str, *, height: int = 400) -> go.Figu
     """Lines of rows (who, x, y), in this order; their names are the titles of the axes."""
     by, x, y = list(rows[0])[:3]
     figure = px.line(rows, x=x, y=y, color=by, markers=True, color_discrete_map=COLOURS)
-    return figures._layout(figure, title, height, legend_title_text=by)
+    return figures.page_layout(figure, title, height, legend_title_text=by)
 
 
 def sigmoids(
@@ -253,7 +253,7 @@ def sigmoids(
     figure.update_xaxes(title="residual x", row=2, col=1)
     figure.update_yaxes(title="Sig<sub>m</sub>(x)", range=[0, 1], row=1, col=1)
     figure.update_yaxes(title="share (log)", type="log", row=2, col=1)
-    return figures._layout(figure, title, 520)
+    return figures.page_layout(figure, title, 520)
 
 
 def path_figure(
@@ -417,7 +417,7 @@ class _Between:
         at = [{"row": i // cols + 1, "col": i % cols + 1} for i in range(len(maps))]
         for (affine, shape), place in zip(maps, at):
             figure.add_trace(map_trace(affine, np.zeros(shape)), **place)
-            figures._picture_axes(
+            figures.picture_axes(
                 figure, [-0.5, w - 0.5], [h - 0.5, -0.5], **place, constrain="domain"
             )
         for name in (figures.REAL, SINGLE, FINAL):
@@ -425,7 +425,7 @@ class _Between:
                 # a click reaches what lies under it
                 figure.add_trace(trace.update(hoverinfo="skip"), **at[poses_in])
         figure.update_annotations(font_size=12)
-        figure = figures._layout(
+        figure = figures.page_layout(
             figure, "", 150 + 300 * rows, figures.PAGE_PX, legend={"orientation": "h", "y": -0.03}
         )
         return figure.update_layout(margin_t=90)
@@ -827,7 +827,7 @@ class PropagationPlayer(ClipPlayer):
         figure.add_vline(x=self.frame.value, line={"color": figures.GREY, "dash": "dot"})
         figure.update_xaxes(title="frame", range=[-0.5, len(times) - 0.5], ticklabelstandoff=6)
         figure.update_yaxes(title="mean error, px", rangemode="tozero")
-        return figures._layout(figure, "", 300, figures.PAGE_PX).update_layout(margin_t=20)
+        return figures.page_layout(figure, "", 300, figures.PAGE_PX).update_layout(margin_t=20)
 
     def _redraw(self, _change=None) -> None:
         state = self.state()
@@ -865,7 +865,7 @@ class PropagationPlayer(ClipPlayer):
             figure.add_layout_image(
                 at | {"source": figures.data_uri(states[col - 1]["picture"])}, row=1, col=col
             )
-            figures._picture_axes(figure, [0, w], [h, 0], 1, col, constrain="domain")
+            figures.picture_axes(figure, [0, w], [h, 0], 1, col, constrain="domain")
         figure.add_traces(self._time_line().data, rows=2, cols=1)
         figure.update_xaxes(title="frame", ticklabelstandoff=6, row=2, col=1)
         figure.update_yaxes(title="mean error, px", rangemode="tozero", row=2, col=1)
@@ -873,6 +873,6 @@ class PropagationPlayer(ClipPlayer):
             f"Labels {self.gap.value} frames apart, carried (static copy, synthetic): "
             f"clip {self.pair.value}"
         )
-        return figures._layout(
+        return figures.page_layout(
             figure, title, 560, figures.PAGE_PX, legend={"orientation": "h", "y": -0.18}
         )

@@ -203,7 +203,7 @@ class PortExplorer:
         figure.update_yaxes(visible=False, scaleanchor="x", row=1, col=1)
         figure.update_xaxes(tickangle=-60, tickfont={"size": 10}, row=1, col=2)
         figure.update_yaxes(autorange="reversed", tickfont={"size": 10}, row=1, col=2)
-        return figures._layout(
+        return figures.page_layout(
             figure, "PORT explorer", 620, legend={"orientation": "h", "y": -0.06}
         )
 

@@ -31,7 +31,7 @@ LAYOUT = {
 CONFIG = {"showSendToCloud": False, "displaylogo": False, "responsive": True}
 
 
-def _layout(
+def page_layout(
     figure: go.Figure, title: str, height: int, width: int | None = None, **kw
 ) -> go.Figure:
     figure.update_layout(
@@ -129,7 +129,7 @@ def around(points: Num[np.ndarray, "*n 2"], pad: float = 0.12) -> tuple[list, li
     return [x - half, x + half], [y + half, y - half]
 
 
-def _picture_axes(figure: go.Figure, x: list, y: list, row: int = 1, col: int = 1, **kw) -> None:
+def picture_axes(figure: go.Figure, x: list, y: list, row: int = 1, col: int = 1, **kw) -> None:
     """Equal axes of these ranges; no ticks, the hover says px."""
     anchor = figure.get_subplot(row, col).xaxis.plotly_name.replace("xaxis", "x")
     at = {"row": row, "col": col, "visible": False, **kw}
@@ -146,8 +146,8 @@ def pose_figure(
     figure = make_subplots()
     for name, kw in poses.items():
         figure.add_traces(pose_traces(skeleton=skeleton, name=name, **kw))
-    _picture_axes(figure, *around(np.concatenate([kw["xy_frame"] for kw in poses.values()])))
-    return _layout(figure, title, height)
+    picture_axes(figure, *around(np.concatenate([kw["xy_frame"] for kw in poses.values()])))
+    return page_layout(figure, title, height)
 
 
 def refinement_grid(
@@ -207,12 +207,12 @@ def refinement_grid(
                 col,
             )
         shown = [detected[i], refined[i]] + ([] if truth is None else [truth[i]])
-        _picture_axes(figure, *around(np.concatenate(shown), pad=0.03), row, col)
+        picture_axes(figure, *around(np.concatenate(shown), pad=0.03), row, col)
     arrow = {"symbol": "arrow-right", "size": 11, "color": REFINED}
     figure.add_trace(
         go.Scatter(x=[None], y=[None], mode="markers", name="moved by PORT", marker=arrow)
     )
-    return _layout(figure, title, 110 + 310 * rows, legend={"orientation": "h", "y": -0.03})
+    return page_layout(figure, title, 110 + 310 * rows, legend={"orientation": "h", "y": -0.03})
 
 
 def error_by_confidence(
@@ -275,7 +275,7 @@ def error_by_confidence(
         range=[0, 1],
     )
     figure.update_yaxes(title="joint error, px", range=[0, 1.05 * top])
-    return _layout(figure, title, 460, legend={"orientation": "h", "y": -0.2, "x": 0.0})
+    return page_layout(figure, title, 460, legend={"orientation": "h", "y": -0.2, "x": 0.0})
 
 
 def change_by_occlusions(
@@ -305,7 +305,7 @@ def change_by_occlusions(
     figure.add_hline(y=0, line={"color": GREY, "width": 1})
     figure.update_xaxes(title="joints below delta in one pose", type="category")
     figure.update_yaxes(title="P-EPE change, px (below 0 is better)")
-    return _layout(figure, title, 400)
+    return page_layout(figure, title, 400)
 
 
 def joint_matrices(
@@ -367,7 +367,7 @@ def joint_matrices(
             )
     figure.update_yaxes(autorange="reversed", tickfont={"size": 10})
     figure.update_xaxes(tickangle=-60, tickfont={"size": 9})
-    return _layout(figure, title, 560 if n == 2 else 480)
+    return page_layout(figure, title, 560 if n == 2 else 480)
 
 
 def map_grid(
@@ -390,7 +390,7 @@ def map_grid(
     )
     figure.update_xaxes(visible=False).update_yaxes(visible=False)
     bar = {"title": "value", "thickness": 10, "len": 0.8}
-    return _layout(figure, title, 120 + 190 * -(-len(maps) // cols), coloraxis_colorbar=bar)
+    return page_layout(figure, title, 120 + 190 * -(-len(maps) // cols), coloraxis_colorbar=bar)
 
 
 def sweep(
@@ -442,7 +442,7 @@ def sweep(
         figure.add_hline(y=baseline, line=line, annotation_text="detector", row=1, col=1)
     figure.update_yaxes(title=y_title, col=1)
     figure.update_xaxes(title=x_title, type="category")
-    return _layout(figure, title, 360)
+    return page_layout(figure, title, 360)
 
 
 def flow_of_shapes(
@@ -488,7 +488,7 @@ def flow_of_shapes(
     rows = -(-len(names) // per_row)
     figure.update_xaxes(visible=False, range=[-0.55, per_row - 0.45])
     figure.update_yaxes(visible=False, range=[-rows + 0.55, 0.45])
-    return _layout(figure, title, 80 + 120 * rows)
+    return page_layout(figure, title, 80 + 120 * rows)
 
 
 # --- pictures and labels --------------------------------------------------------------------------
@@ -601,10 +601,10 @@ def annotated_pictures(panels: Sequence[Mapping], title: str, *, cols: int = 3) 
                 "sizey": h,
             }
             figure.add_layout_image(picture | {"sizing": "stretch", "layer": "below"}, **at)
-            _picture_axes(figure, [-0.5, w - 0.5], [h - 0.5, -0.5], **at, constrain="domain")
+            picture_axes(figure, [-0.5, w - 0.5], [h - 0.5, -0.5], **at, constrain="domain")
             figure.update_yaxes(constraintoward="top", **at)
         else:
-            _picture_axes(figure, *around(xy[flags > 0], pad=0.1), **at)
+            picture_axes(figure, *around(xy[flags > 0], pad=0.1), **at)
         if (box := panel.get("box")) is not None:
             figure.add_shape(
                 type="rect",
@@ -632,7 +632,7 @@ def annotated_pictures(panels: Sequence[Mapping], title: str, *, cols: int = 3) 
             shown.add(name)
     figure.update_annotations(font_size=12)
     legend = {"orientation": "h", "y": -12 / whole, "yanchor": "top"}
-    figure = _layout(figure, title, round(whole) + 130, PAGE_PX, legend=legend)
+    figure = page_layout(figure, title, round(whole) + 130, PAGE_PX, legend=legend)
     return figure.update_layout(margin={"l": 10, "r": 10, "t": 76, "b": 54})
 
 
@@ -709,7 +709,7 @@ def visibility_shares(
         category_orders=order,
     )
     figure.update_xaxes(tickformat=".0%", range=[0, 1]).update_yaxes(title="")
-    return _layout(
+    return page_layout(
         figure,
         title,
         190 + 30 * len(labels),
@@ -740,7 +740,7 @@ def hidden_by_joint(
         share, text_auto=".0%", color_continuous_scale="Cividis", zmin=0, zmax=1, aspect="auto"
     )
     figure.update_xaxes(title="").update_yaxes(title="")
-    return _layout(
+    return page_layout(
         figure,
         title,
         460,
@@ -779,7 +779,7 @@ def reliability(
         )
     figure.update_xaxes(title="probability that the joint is visible", range=[-0.04, 1.04])
     figure.update_yaxes(title="share of joints that are visible", range=[-0.04, 1.04])
-    return _layout(figure, title, 460, 640)
+    return page_layout(figure, title, 460, 640)
 
 
 def joint_bars(
@@ -790,7 +790,7 @@ def joint_bars(
     colours = {"color_discrete_sequence": (REFINED, DETECTED, TRUTH, "#c9ced4")}
     figure = px.bar(table, barmode="group", labels={"index": "", "variable": ""}, **colours)
     figure.update_yaxes(title=y_title, tickformat=".0%").update_xaxes(tickangle=-50)
-    return _layout(
+    return page_layout(
         figure, title, 420, legend={"orientation": "h", "y": 1, "yanchor": "bottom", "title": ""}
     )
 
@@ -824,7 +824,7 @@ def crowd_histogram(
             )
     figure.update_xaxes(title=f"crowdIndex (last bar: from {top - 0.05:g})", range=[0, top])
     figure.update_yaxes(title="pictures")
-    return _layout(
+    return page_layout(
         figure, title, 400, bargap=0.06, legend={"orientation": "h", "y": -0.2, "title": ""}
     )
 
@@ -851,7 +851,7 @@ def noise_errors(
     figure.update_xaxes(title="tenth of the joints by confidence, least confident first", dtick=1)
     ticks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]
     figure.update_yaxes(title="joint error, share of the long side (log)", tickvals=ticks)
-    return _layout(figure, title, 460)
+    return page_layout(figure, title, 460)
 
 
 def noise_confidence(
@@ -870,7 +870,7 @@ def noise_confidence(
         color_discrete_sequence=(DETECTED, REFINED),
     )
     figure.update_yaxes(title="share of the joints", tickformat=".0%", rangemode="tozero")
-    return _layout(figure, title, 360)
+    return page_layout(figure, title, 360)
 
 
 # --- motion ---------------------------------------------------------------------------------------
@@ -909,7 +909,7 @@ def front(points: Sequence[Mapping], title: str) -> go.Figure:
         tickvals=[0.5, 1, 2, 5, 10, 20],
     )
     figure.update_yaxes(title="PCK@0.05, % (up is nearer)")
-    return _layout(figure, title, 420, 760)
+    return page_layout(figure, title, 420, 760)
 
 
 def spans(flags: Bool[np.ndarray, "t"]) -> list[tuple[int, int]]:
@@ -990,7 +990,7 @@ def time_panels(
         figure.add_trace(shade_key(shaded_name))
     figure.update_xaxes(title="frame", row=len(panels), col=1)
     legend = {"orientation": "h", "y": 1.01, "yanchor": "bottom"}
-    figure = _layout(figure, title, 130 + 220 * len(panels), legend=legend, shapes=shade(shaded))
+    figure = page_layout(figure, title, 130 + 220 * len(panels), legend=legend, shapes=shade(shaded))
     return figure.update_layout(
         margin_t=100, title={"y": 1 - 12 / figure.layout.height, "yanchor": "top"}
     )
@@ -1061,7 +1061,7 @@ def frame_maps(
         figure.update_xaxes(title="frame that answers" if at["row"] == rows else "", **at)
         if at["col"] == 1:
             figure.update_yaxes(title="frame that asks", **at)
-    return _layout(figure, title, 110 + 300 * rows)
+    return page_layout(figure, title, 110 + 300 * rows)
 
 
 def pose_strip(
@@ -1089,8 +1089,8 @@ def pose_strip(
                 )
         middle = (xy.reshape(-1, 2).min(0) + xy.reshape(-1, 2).max(0)) / 2
         (left, right), (low, high) = around(middle + np.array([[-side], [side]]) / 2, pad=0.04)
-        _picture_axes(figure, [left, right], [low, high], 1, col)
-    return _layout(figure, title, height, legend={"orientation": "h", "y": -0.02})
+        picture_axes(figure, [left, right], [low, high], 1, col)
+    return page_layout(figure, title, height, legend={"orientation": "h", "y": -0.02})
 
 
 def kinematics_figure(
@@ -1134,5 +1134,5 @@ def kinematics_figure(
                 ],
             )
         )
-    _picture_axes(figure, *around(np.stack(list(poses.values()))))
-    return _layout(figure, title, 520)
+    picture_axes(figure, *around(np.stack(list(poses.values()))))
+    return page_layout(figure, title, 520)

@@ -319,7 +319,7 @@ def attention_maps(
         )
     figure.update_xaxes(axis, tickangle=-60, tickfont={"size": 9})
     figure.update_yaxes(axis | {"title": {"text": ""}}, autorange="reversed", tickfont={"size": 9})
-    return figures._layout(figure, title, 520)
+    return figures.page_layout(figure, title, 520)
 
 
 def arrows(
@@ -580,7 +580,7 @@ class FlowExplorer:
         (w, h), blank = self.config.size, np.zeros((len(self.skeleton), 2))
         for row, col in [*((1, 3 * i + 1) for i in range(5)), (2, 1), (2, 6)]:
             figure.add_trace(map_trace(self.to_crop, np.zeros(self.config.grid[::-1])), row, col)
-            figures._picture_axes(
+            figures.picture_axes(
                 figure, [-0.5, w - 0.5], [h - 0.5, -0.5], row, col, constrain="domain"
             )
         figure.add_trace(attention_trace(np.zeros((1, 1)), ["-"], len=0.45, y=0.3), 2, 11)
@@ -591,7 +591,7 @@ class FlowExplorer:
         small = {"tickfont": {"size": 9}}
         figure.update_layout(xaxis8={"tickangle": -60, "domain": [0.77, 1], **small})
         figure.update_layout(yaxis8={"autorange": "reversed", "domain": [0.16, 0.53], **small})
-        return figures._layout(
+        return figures.page_layout(
             figure, "", 720, figures.PAGE_PX, legend={"orientation": "h", "y": -0.02}
         )
 

@@ -401,10 +401,10 @@ class TrajectoryExplorer:
             2,
             1,
         )
-        figures._picture_axes(figure, *self.ranges)
+        figures.picture_axes(figure, *self.ranges)
         figure.update_xaxes(title="frame that answers", row=2, col=1)
         figure.update_yaxes(title="frame that asks", row=2, col=1)
-        return figures._layout(figure, "", 940).update_layout(margin={"t": 60, "l": 60, "r": 0})
+        return figures.page_layout(figure, "", 940).update_layout(margin={"t": 60, "l": 60, "r": 0})
 
     def _fill(self, over: BaseFigure, beside: BaseFigure, *, scrub: bool = False) -> None:
         """Brings both figures to the present state; scrub: only the frame has moved.
@@ -555,7 +555,7 @@ class TrajectoryExplorer:
             figure.update_yaxes(title=axis.title, row=row, col=1)
         figure.update_xaxes(range=[-1, len(self.truth)], showticklabels=False, col=1)
         figure.update_xaxes(title="frame", showticklabels=True, row=n, col=1)
-        figures._picture_axes(figure, *self.ranges, 1, 2)
+        figures.picture_axes(figure, *self.ranges, 1, 2)
         map_x, map_y = ([*getattr(beside, f"select_{axis}axes")()][-1] for axis in "xy")
         figure.update_xaxes(title=map_x.title, **at).update_yaxes(
             title=map_y.title, range=map_y.range, **at
@@ -572,7 +572,7 @@ class TrajectoryExplorer:
             f"{self.joint.value}<br>pose and line at frame {self.frame.value}; "
             f"{attention_name(self.layer.value)}, {self.head.label}"
         )
-        return figures._layout(
+        return figures.page_layout(
             figure, title, 960, legend=over.layout.legend.to_plotly_json(), shapes=shapes
         ).update_layout(margin_t=120, title={"y": 0.99, "yanchor": "top"})
 

@@ -211,7 +211,7 @@ def module_figure(
             arrowcolor=figures.GREY,
             arrowwidth=1.5,
         )
-    figure = figures._layout(
+    figure = figures.page_layout(
         figure, title, 480, figures.PAGE_PX, plot_bgcolor="rgba(0,0,0,0)", **axes
     )
     return figure.update_layout(margin={"l": 10, "r": 10, "b": 10})
@@ -580,7 +580,7 @@ class VisibilityExplorer:
         margin = {"l": 8, "r": 52 if attention else 8, "t": 62, "b": 112}
         legend = {"orientation": "h", "y": -0.16 if attention else -0.02, "yanchor": "top", "x": 0}
         size = high + margin["t"] + margin["b"], wide + margin["l"] + margin["r"]
-        return figures._layout(figure, "", *size, legend=legend).update_layout(margin=margin)
+        return figures.page_layout(figure, "", *size, legend=legend).update_layout(margin=margin)
 
     def _trace(self, name: str, mode: str, figure: BaseFigure | None = None):
         return next(t for t in (figure or self.figure).data if t.name == name and t.mode == mode)
