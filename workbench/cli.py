@@ -629,16 +629,9 @@ def propagate(
     are carried anew, and so are those that CVAT put between its keyframes ("keyframe": false).
     """
     from .data.frames import open_frames
+    from .data.labels import check_places, read_labels, write_propagated
     from .predict import load
-    from .propagate import (
-        WAYS,
-        all_poses,
-        check_places,
-        gaps,
-        read_labels,
-        unknown_joints,
-        write_propagated,
-    )
+    from .propagate import WAYS, all_poses, gaps, unknown_joints
     from .propagate import propagate as carry
     from .train import choose_device
     from .view.overlay import write_overlay
