@@ -100,14 +100,17 @@ class Echo(torch.nn.Module):
         return found["xy"], torch.full(found["xy"].shape[:2], 0.7)
 
 
+class EchoPropagator(Propagator):
+    device = torch.device("cpu")
+
+    def __init__(self):
+        super().__init__(build("stdpose", "tiny"))
+        self.model = Echo(self.model)
+
+
 @pytest.fixture
 def echo():
-    propagator = Propagator(build("stdpose", "tiny"))
-    propagator.model = Echo(propagator.model)
-    propagator.to = lambda device: propagator
-    Propagator.device = property(lambda self: torch.device("cpu"))
-    yield propagator
-    del Propagator.device
+    return EchoPropagator()
 
 
 def test_a_network_is_told_both_neighbours_labels_and_answers_in_the_frame(echo):
@@ -211,11 +214,10 @@ def test_a_video_is_decoded_once(tmp_path, monkeypatch, echo):
     assert found.tracks.tolist() == by_hand.tracks[order].tolist()
 
 
-def test_few_kept_frames_give_the_same_pixels(tmp_path, monkeypatch):
-    monkeypatch.setattr(propagate, "KEPT_BYTES", 3 * 120 * 90 * 3)
+def test_few_kept_frames_give_the_same_pixels(tmp_path):
     source = film(tmp_path / "v.avi", moving()[0])
     with open_frames(source) as frames, open_frames(source) as plain:
-        kept = propagate._Kept(frames)
+        kept = propagate.KeptFrames(frames, 3 * 120 * 90 * 3)
         for i in (0, 4, 1, 4, 2, 8, 3, 0):
             assert (kept[i] == plain[i]).all() and len(kept.held) <= 3
 
@@ -238,11 +240,11 @@ def test_people_of_one_gap_share_its_flows(monkeypatch):
     one, calls, flow = clip_of(xy, (0, 8)), [], cv2.calcOpticalFlowFarneback
     other = replace(one.tracks[0], track_id=5, xy_frame=one.tracks[0].xy_frame[:, ::-1])
     both = replace(one, tracks=[*one.tracks, other])
-    monkeypatch.setattr(propagate, "FLOWS_KEPT", 2)
     monkeypatch.setattr(
         cv2, "calcOpticalFlowFarneback", lambda *a, **kw: calls.append(1) or flow(*a, **kw)
     )
-    found = propagate.farneback(windows_between([(both, frames)]), progress=False)
+    windows = windows_between([(both, frames)])
+    found = propagate.farneback(windows, progress=False, flows_kept=2)
     assert len(calls) == 16, "eight forward, eight backward"
     alone = propagate.farneback(windows_between([(one, frames)]), progress=False)
     np.testing.assert_allclose(found.xy_frame[found.tracks == 4], alone.xy_frame, atol=1e-4)

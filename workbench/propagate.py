@@ -7,8 +7,8 @@ and boxes.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
@@ -34,12 +34,13 @@ FARNEBACK = {
     "poly_sigma": 1.2,
     "flags": 0,
 }
-FLOW_SIDE, FLOWS_KEPT = 640, 64  # px of a frame's longer side; ours
+FLOW_SIDE = 640  # px of a frame's longer side; ours
+FLOWS_KEPT = 64  # ours
 KEPT_BYTES = 2**28  # of decoded frames: 43 in full HD; ours
-# coordinates of any picture; a box enlarged so much holds half of its joints or more; ours
-MAX_PX, NEAR = 1e6, 1.5
 # xy_frame, and how far the labels say so: 0, 0.5 or 1
 Places = tuple[Float[np.ndarray, "k 2"], Float[np.ndarray, "k"]]
+
+# --- ways without a network -----------------------------------------------------------------------
 
 
 def joined(
@@ -54,9 +55,8 @@ def joined(
     """
     weights = np.stack([labelled[0] * (1 - share), labelled[1] * share])
     total = weights.sum(0)
-    mixed = (
-        np.einsum("sk,skc->kc", weights, np.stack([left, right])) / np.maximum(total, 1e-9)[:, None]
-    )
+    sides = np.einsum("sk,skc->kc", weights, np.stack([left, right]))
+    mixed = sides / np.maximum(total, 1e-9)[:, None]
     return np.where(total[:, None] > 0, mixed, middle), (labelled[0] + labelled[1]) / 2
 
 
@@ -64,16 +64,16 @@ def _each(windows: Windows, guess: Callable, source: str) -> Detections:
     """guess(pair, number of the track, left, key, right) -> the pose as the left label says it,
     and as the right one does.
     """
-    found, boxes = [], windows.boxes()
-    for index, (pair, n, key) in enumerate(windows.items.tolist()):
+    places = []
+    for index, (box, (pair, n, key)) in enumerate(zip(windows.boxes(), windows.items.tolist())):
         track = windows.pairs[pair][0].tracks[n]
         left, _, right = windows.frames_of(index).tolist()
         labelled = [(track.visibility[t] > 0).astype(float) for t in (left, right)]
-        middle = boxes[index].reshape(2, 2).mean(0)
-        said = guess(pair, n, left, key, right)
-        found.append(joined(*said, (key - left) / (right - left), labelled, middle))
-    xy, told = zip(*found) if found else ((), ())
-    return poses_between(windows, xy, told, source)
+        guesses = guess(pair, n, left, key, right)
+        share = (key - left) / (right - left)
+        places.append(joined(*guesses, share, labelled, box.reshape(2, 2).mean(0)))
+    xy, confidence = zip(*places) if places else ((), ())
+    return poses_between(windows, xy, confidence, source)
 
 
 def linear(windows: Windows, *, progress: bool = True) -> Detections:
@@ -86,75 +86,85 @@ def linear(windows: Windows, *, progress: bool = True) -> Detections:
     return _each(windows, guess, "linear")
 
 
-def farneback(windows: Windows, *, progress: bool = True) -> Detections:
-    """Labels carried forward and backward by dense optical flow (Farnebäck 2003, OpenCV), frame by
-    frame, and joined by distance. Frames are looked at with at most `FLOW_SIDE` px.
+class _Flow:
+    """Dense optical flow between neighbouring frames, which are looked at with at most `FLOW_SIDE`
+    px; the last ones are kept.
     """
 
-    @lru_cache(FLOWS_KEPT)
-    def grey(pair: int, t: int) -> tuple[UInt8[np.ndarray, "h w"], float]:
-        picture = cv2.cvtColor(windows.frame(pair, t), cv2.COLOR_RGB2GRAY)
+    def __init__(self, windows: Windows, kept: int):
+        self.windows = windows
+        self.grey = lru_cache(kept)(self._grey)
+        self.between = lru_cache(kept)(self._between)
+
+    def _grey(self, pair: int, t: int) -> tuple[UInt8[np.ndarray, "h w"], float]:
+        picture = cv2.cvtColor(self.windows.frame(pair, t), cv2.COLOR_RGB2GRAY)
         scale = min(1.0, FLOW_SIDE / max(picture.shape))
         return cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), scale
 
-    @lru_cache(FLOWS_KEPT)
-    def flow(pair: int, one: int, other: int) -> Float[np.ndarray, "h w 2"]:
-        (a, scale), (b, other_scale) = grey(pair, one), grey(pair, other)
+    def _between(self, pair: int, one: int, other: int) -> Float[np.ndarray, "h w 2"]:
+        (a, scale), (b, other_scale) = self.grey(pair, one), self.grey(pair, other)
         if (a.shape, scale) != (b.shape, other_scale):
-            source, remedy = (
-                windows.pairs[pair][0].video.source,
-                "scale the pictures alike, or choose another method",
+            raise BadRecord(
+                f"frames {one} and {other} differ in size",
+                file=self.windows.pairs[pair][0].video.source,
+                remedy="scale the pictures alike, or choose another method",
             )
-            raise BadRecord(f"frames {one} and {other} differ in size", file=source, remedy=remedy)
         return cv2.calcOpticalFlowFarneback(a, b, None, **FARNEBACK)
 
     def path(
-        pair: int, xy: Float[np.ndarray, "p k 2"], start: int, end: int
-    ) -> dict[int, np.ndarray]:
-        found, step = {start: xy}, 1 if end > start else -1
+        self, pair: int, xy: Float[np.ndarray, "p k 2"], start: int, end: int
+    ) -> Iterator[tuple[int, Float[np.ndarray, "p k 2"]]]:
+        """Frame by frame where points of the first one are, xy_frame px."""
+        step = 1 if end > start else -1
         for t in range(start, end, step):
-            at = (xy + 0.5) * grey(pair, t)[1] - 0.5
-            moved = cv2.remap(
-                flow(pair, t, t + step), at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-            )
-            found[t + step] = xy = xy + moved / grey(pair, t)[1]
-        return found
+            scale = self.grey(pair, t)[1]
+            at = (xy + 0.5) * scale - 0.5
+            flow = self.between(pair, t, t + step)
+            moved = cv2.remap(flow, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            xy = xy + moved / scale
+            yield t + step, xy
 
-    between, paths = {}, {}  # all people of a gap go together: its flows are computed once
+
+def farneback(
+    windows: Windows, *, progress: bool = True, flows_kept: int = FLOWS_KEPT
+) -> Detections:
+    """Labels carried forward and backward by dense optical flow (Farnebäck 2003, OpenCV), frame by
+    frame, and joined by distance. Frames are looked at with at most `FLOW_SIDE` px.
+    """
+    people = defaultdict(dict)  # all of a gap go together: its flows are computed once
     for i, (pair, n, _) in enumerate(windows.items.tolist()):
-        people = between.setdefault((pair, *windows.frames_of(i)[::2].tolist()), {})
-        people.setdefault(n, len(people))
-    for pair, left, right in tqdm(
-        sorted(between), desc="flow", unit="gap", disable=not progress, leave=False
-    ):
-        people = [windows.pairs[pair][0].tracks[n].xy_frame for n in between[pair, left, right]]
-        ends = (left, right), (right, left)
-        paths[pair, left, right] = [
-            path(pair, np.stack([xy[a] for xy in people]), a, b) for a, b in ends
-        ]
+        left, _, right = windows.frames_of(i).tolist()
+        people[pair, left, right][n] = windows.pairs[pair][0].tracks[n].xy_frame
+    flow, carried = _Flow(windows, flows_kept), {}
+    bar = tqdm(sorted(people), desc="flow", unit="gap", disable=not progress, leave=False)
+    for pair, left, right in bar:
+        tracks = people[pair, left, right]
+        for start, end in ((left, right), (right, left)):
+            labels = np.stack([xy[start] for xy in tracks.values()])
+            for t, xy in flow.path(pair, labels, start, end):
+                carried |= {(pair, n, start, t): joints for n, joints in zip(tracks, xy)}
 
     def guess(pair, n, left, key, right):
-        return tuple(side[key][between[pair, left, right][n]] for side in paths[pair, left, right])
+        return carried[pair, n, left, key], carried[pair, n, right, key]
 
     return _each(windows, guess, "farneback")
 
 
 WAYS = {"linear": linear, "farneback": farneback}
 
-
 # --- carrying -------------------------------------------------------------------------------------
 
 
-class _Kept:
-    """A video's frames, decoded once and in order as far as `KEPT_BYTES` reach: windows in the
+class KeptFrames:
+    """A video's frames, decoded once and in order as far as `kept_bytes` reach: windows in the
     order of their key frames look ahead to the next label and come back.
     """
 
-    def __init__(self, frames: Frames):
-        self.frames, self.held, self.next = frames, OrderedDict(), 0
-        self.room = max(
-            KEPT_BYTES // (3 * (frames.video.width or 1) * (frames.video.height or 1)), 2
-        )
+    def __init__(self, frames: Frames, kept_bytes: int = KEPT_BYTES):
+        self.frames, self.next = frames, 0
+        self.held: OrderedDict[int, np.ndarray] = OrderedDict()
+        size = 3 * (frames.video.width or 1) * (frames.video.height or 1)
+        self.room = max(kept_bytes // size, 2)
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -170,13 +180,13 @@ class _Kept:
         return self.held[i]
 
 
-def gaps(track: Track, *, over_absence: bool = False) -> list[tuple[int, int]]:
+def gaps(track: Track) -> list[tuple[int, int]]:
     """Labelled frames with frames between them to fill. A label without joints says that the person
-    is absent: nothing is carried over it, unless that is asked.
+    is absent: nothing is carried over it.
     """
     seen = (track.visibility > 0).any(1)
     boxed = (track.boxes_xyxy[:, 2:] > track.boxes_xyxy[:, :2]).all(1)
-    at = np.flatnonzero(boxed & seen if over_absence else track.labelled & (boxed | ~seen)).tolist()
+    at = np.flatnonzero(track.labelled & (boxed | ~seen)).tolist()
     return [
         (left, right)
         for left, right in pairwise(at)
@@ -201,6 +211,23 @@ def unknown_joints(joints: str, way: str | Propagator) -> list[str]:
     return [name for name in skeleton(joints).joints if name not in known]
 
 
+def _to_fill(clip: Clip, windows: Windows, max_gap: int | None) -> np.ndarray:
+    """The windows whose frames lie in gaps that are to be filled, frame by frame."""
+    inside = np.zeros((len(clip.tracks), clip.video.n_frames), bool)
+    for n, track in enumerate(clip.tracks):
+        for left, right in gaps(track):
+            inside[n, left + 1 : right] = max_gap is None or right - left - 1 <= max_gap
+    _, tracks, keys = windows.items.T
+    rows = np.flatnonzero(inside[tracks, keys])
+    if not len(rows):
+        remedy = "label a person in two frames or more, with frames between them"
+        if max_gap is not None:
+            remedy += f", at most {max_gap}, or allow longer gaps (--max-gap)"
+        file = clip.name or clip.video.source
+        raise BadRecord("there is nothing between labels", file=file, remedy=remedy)
+    return rows[np.argsort(keys[rows], kind="stable")]
+
+
 def propagate(
     clip: Clip,
     frames,
@@ -213,66 +240,42 @@ def propagate(
     frame.
 
     way: "linear", "farneback" or a `Propagator`, which is told the joints that its skeleton knows
-    by name; the others stay on the line. frames: of the clip, as for `Windows`. max_gap: at most so
-    many frames between two labels are filled.
+    by name; the others stay on the line, with half their confidence. frames: of the clip, as for
+    `Windows`. max_gap: at most so many frames between two labels are filled. Errors: `BadRecord`
+    where there is nothing to fill.
     """
-    frames = _Kept(frames) if isinstance(frames, Frames) else frames
-    plain = windows_between([(clip, frames)])
-    filled = np.zeros((len(clip.tracks), clip.video.n_frames), bool)
-    for n, track in enumerate(clip.tracks):
-        for left, right in gaps(track):
-            filled[n, left + 1 : right] = max_gap is None or right - left - 1 <= max_gap
-    rows = np.flatnonzero(filled[plain.items[:, 1], plain.items[:, 2]])
-    rows = rows[np.argsort(plain.items[rows, 2], kind="stable")]
-    if not len(rows):
-        remedy = "label a person in two frames or more, with frames between them"
-        remedy += (
-            "" if max_gap is None else f", at most {max_gap}, or allow longer gaps (--max-gap)"
-        )
-        raise BadRecord(
-            "there is nothing between labels", file=clip.name or clip.video.source, remedy=remedy
-        )
-    plain.items = plain.items[rows]
+    frames = KeptFrames(frames) if isinstance(frames, Frames) else frames
+    windows = windows_between([(clip, frames)])
+    rows = _to_fill(clip, windows, max_gap)
+    windows = windows.select(rows)
     if not isinstance(way, Propagator):
-        return WAYS[way](plain, progress=progress)
-    windows = way.windows(
-        [
-            (
-                replace(clip, tracks=[renamed(track, way.skeleton.name) for track in clip.tracks]),
-                frames,
-            )
-        ]
-    )
-    windows.items = windows.items[rows]
-    found, out = way.carry(windows, progress=progress), linear(plain)
+        return WAYS[way](windows, progress=progress)
+    known = replace(clip, tracks=[renamed(track, way.skeleton.name) for track in clip.tracks])
+    found = way.carry(way.windows([(known, frames)]).select(rows), progress=progress)
+    line = linear(windows)
     # what the network does not know is worth less
-    xy, confidence = out.xy_frame.copy(), out.confidence / 2
-    for j, name in enumerate(plain.skeleton.joints if plain.skeleton else ()):
+    xy, confidence = line.xy_frame.copy(), line.confidence / 2
+    for j, name in enumerate(windows.skeleton.joints):
         if name in way.skeleton.joints:
             at = way.skeleton.index(name)
             xy[:, j], confidence[:, j] = found.xy_frame[:, at], found.confidence[:, at].clip(0, 1)
-    return replace(out, xy_frame=xy, confidence=confidence, source=way.name)
+    return replace(line, xy_frame=xy, confidence=confidence, source=way.name)
 
 
 def all_poses(clip: Clip, found: Detections) -> Prediction:
     """Labels and what was carried, for pictures; joints that were carried count as replaced."""
     at = [(track, t) for track in clip.tracks for t in np.flatnonzero(track.visibility.any(1))]
-    given = Detections(
-        found.skeleton,
-        [track.xy_frame[t] for track, t in at],
-        [(track.visibility[t] > 0).astype(np.float32) for track, t in at],
-        [track.boxes_xyxy[t] for track, t in at],
-        frames=[t for _, t in at],
-        tracks=[track.track_id for track, _ in at],
-    )
-    both = {
-        name: np.concatenate((getattr(given, name), getattr(found, name)))
-        for name in ("xy_frame", "confidence", "boxes_xyxy", "frames", "tracks")
+    labels = {
+        "xy_frame": [track.xy_frame[t] for track, t in at],
+        "confidence": [track.visibility[t] > 0 for track, t in at],
+        "boxes_xyxy": [track.boxes_xyxy[t] for track, t in at],
+        "frames": [t for _, t in at],
+        "tracks": [track.track_id for track, _ in at],
     }
-    carried = np.repeat(
-        np.arange(len(at) + len(found)) >= len(at), len(skeleton(found.skeleton))
-    ).reshape(both["confidence"].shape)
+    both = {name: [*rows, *getattr(found, name)] for name, rows in labels.items()}
     poses = Detections(found.skeleton, **both)
+    carried = np.arange(len(poses)) >= len(at)
+    replaced = np.broadcast_to(carried[:, None], poses.confidence.shape)
     return Prediction(
-        found.skeleton, poses.xy_frame, poses.confidence, carried, found.source, poses
+        found.skeleton, poses.xy_frame, poses.confidence, replaced, found.source, poses
     )
