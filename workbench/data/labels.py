@@ -9,10 +9,10 @@ import json
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import chain, pairwise
+from itertools import chain, groupby, pairwise
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -48,7 +48,7 @@ class Numbering:
     numbers: list[int]
     names: list[str]
     first: int | None = None  # the number of the first frame, where images are counted from one
-    unclear: dict[str, str] = field(default_factory=dict)  # why an image has no number
+    unclear: dict[str, str] = field(default_factory=dict)  # why an image has no number, by its id
 
 
 @dataclass(frozen=True)
@@ -89,29 +89,24 @@ class _Image:
         number = checks.integral(self.stated.get("frame_id"))
         return number if type(number) is int else None
 
-    @property
-    def video_id(self) -> str | None:
-        number = checks.integral(self.stated.get("video_id", self.stated.get("vid_id")))
-        return None if number is None else str(number)
-
-    def error(self, problem: str, remedy: str, path: Path) -> BadRecord:
-        record = f"image {self.id} ({self.picture.name})"
-        return BadRecord(problem, file=path, record=record, remedy=remedy)
+    def error(self, problem: str, remedy: str) -> BadRecord:
+        return BadRecord(problem, record=f"image {self.id} ({self.picture.name})", remedy=remedy)
 
 
 @dataclass(frozen=True)
 class _Label:
-    """An annotation of the video that no program carried."""
+    """An annotation that no program carried."""
 
     place: int  # in the file
-    key: str
+    id: str
+    image: str
     stated: dict  # the file's record
-    frame: int
-    row: int | None  # of its pose; None: it has no joints, or none that can be used
+    frame: int = -1
+    row: int | None = None  # of its pose; None: it has no joints, or none that can be used
     who: str | None = None  # the person's id
 
-    def error(self, problem: str, remedy: str | None, path: Path) -> BadRecord:
-        return BadRecord(problem, file=path, record=f"annotation {self.key}", remedy=remedy)
+    def error(self, problem: str, remedy: str | None = None) -> BadRecord:
+        return BadRecord(problem, record=f"annotation {self.id}", remedy=remedy)
 
 
 def _record(value: object) -> dict:
@@ -128,9 +123,8 @@ def _carried(annotation: object) -> bool:
     false.
     """
     annotation = _record(annotation)
-    return bool(annotation.get("propagated")) or (
-        _record(annotation.get("attributes")).get("keyframe") is False
-    )
+    keyframe = _record(annotation.get("attributes")).get("keyframe")
+    return bool(annotation.get("propagated")) or keyframe is False
 
 
 def _points(annotation: dict) -> Float[np.ndarray, "k 3"]:
@@ -147,9 +141,8 @@ def _content(path: Path) -> dict:
     try:
         json.dumps(content, allow_nan=False)
     except (ValueError, RecursionError):
-        raise BadFile(
-            "holds NaN or Infinity, or is nested too deeply", file=path, remedy="correct the file"
-        ) from None
+        problem = "holds NaN or Infinity, or is nested too deeply"
+        raise BadFile(problem, file=path, remedy="correct the file") from None
     for kind in ("images", "annotations"):
         checks.table(content, kind, path)
         for record in _records(content, kind):
@@ -158,22 +151,32 @@ def _content(path: Path) -> dict:
     return content
 
 
-def _given(content: dict) -> dict[int, object]:
-    """Annotations that may be labels of people, by their place in the file."""
+def _given(content: dict) -> tuple[list[_Label], list]:
+    """The labels of people, and what is no annotation. Ids that restart in every image are told
+    apart by the image's.
+    """
     jointless = [c.get("id") for c in _records(content, "categories") if not c.get("keypoints")]
-
-    def of_person(annotation: object) -> bool:
+    labels, broken = [], []
+    for place, annotation in enumerate(content["annotations"]):
         a = _record(annotation)
         other = a and not a.get("keypoints") and a.get("category_id") in jointless
-        return not (_carried(annotation) or other)
+        if "id" in a and not (_carried(a) or other):
+            labels.append(_Label(place, str(a["id"]), str(a.get("image_id")), a))
+        elif "id" not in a:
+            broken.append(annotation)
+    images = Counter(key for key, _ in {(label.id, label.image) for label in labels})
+    return [
+        replace(x, id=f"{x.id} of image {x.image}") if images[x.id] > 1 else x for x in labels
+    ], broken
 
-    return {i: a for i, a in enumerate(content["annotations"]) if of_person(a)}
 
-
-def _with_box(annotation: dict) -> dict:
-    """The annotation; one without a box or area gets that around its joints, as PoseTrack draws
-    them, at least a pixel.
+def _for_coco(label: _Label) -> dict:
+    """The annotation under its label's id; one without a box or area gets that around its joints,
+    as PoseTrack draws them, at least a pixel.
     """
+    annotation = label.stated
+    if " of image " in label.id:
+        annotation = annotation | {"id": label.id}
     box = annotation.get("bbox")
     flat = type(box) is list and len(box) == 4 and 0 in box[2:]
     if not (flat or box in (None, [])):
@@ -187,25 +190,6 @@ def _with_box(annotation: dict) -> dict:
     return annotation | {"bbox": [x0, y0, max(x1 - x0, 1.0), max(y1 - y0, 1.0)]}
 
 
-def _keys(given: dict[int, object]) -> dict[int, str]:
-    """The annotations' ids as text; where ids restart in every image, with the image's."""
-    ids = {i: (str(a.get("id")), str(a.get("image_id"))) for i, a in given.items() if _record(a)}
-    images = Counter(key for key, _ in set(ids.values()))
-    restart = {i for i, (key, _) in ids.items() if images[key] > 1 and "id" in given[i]}
-    return {i: f"{key} of image {n}" if i in restart else key for i, (key, n) in ids.items()}
-
-
-def _poses(content: dict, given: dict[int, object], keys: dict[int, str], path: Path, **options):
-    """What `read_coco` makes of the labels under their keys."""
-    annotations = []
-    for i, a in given.items():
-        if _record(a):
-            renamed = {} if str(a.get("id")) == keys[i] else {"id": keys[i]}
-            a = _with_box(a) | renamed
-        annotations.append(a)
-    return coco.read_coco(path, content=content | {"annotations": annotations}, **options)
-
-
 # --- names of images ------------------------------------------------------------------------------
 
 
@@ -214,53 +198,49 @@ def before_export(name: str) -> PurePosixPath:
     return PurePosixPath(re.sub(ROBOFLOW, r".\1", name).replace("\\", "/"))
 
 
-@dataclass(frozen=True)
-class SplitName:
-    """A name as text, number, text, number, ..., text."""
+class SplitName(NamedTuple):
+    """A name cut around one of its numbers."""
 
-    parts: tuple[str, ...]
-    changing: tuple[int, ...] = ()  # places of the numbers that differ between the names
-    place: int | None = None  # of the frame's number; None where none, or no single one, can be it
-
-    @property
-    def prefix(self) -> str:
-        """What stands before the last number that changes; all of a name without numbers."""
-        last = (*range(1, len(self.parts), 2), *self.changing)[-1:]
-        return "".join(self.parts[: last[0]] if last else self.parts)
+    before: str
+    digits: str
+    behind: str
 
     @property
-    def around(self) -> tuple[str, str]:
-        """What stands before and behind the frame's number."""
-        return "".join(self.parts[: self.place]), "".join(self.parts[self.place + 1 :])
-
-    def number(self, place: int) -> int:
+    def number(self) -> int:
         """-1 where it has more digits than a time in ns."""
-        return int(self.parts[place]) if len(self.parts[place]) < 20 else -1
+        return int(self.digits) if len(self.digits) < 20 else -1
 
 
-def split_names(stems: Sequence[str], last: int | None = None) -> list[SplitName]:
-    """Names split at their numbers, compared with those that have as many.
+def split_names(stems: Sequence[str], highest: int | None = None) -> list[SplitName | None]:
+    """Names cut around the number that changes between those of as many numbers (in a name alone:
+    any); None where there is none.
 
-    The frame's number is the one that changes, or the only one; of several that change the one
-    that never exceeds `last`. The eight hex digits that Label Studio puts before names count as
-    text: a letter in one of them gives them away.
+    Of several, it is the last. Where the `highest` number that a frame may have is stated, it is
+    the one that never exceeds it, and None where that leaves several. The eight hex digits that
+    Label Studio puts before names count as text: a letter in one of them gives them away.
     """
     heads = [re.match(LABEL_STUDIO, stem) for stem in stems]
     hashed = any(re.search("[a-f]", head[0]) for head in heads if head)
-    split = []
+    names = []
     for stem, head in zip(stems, heads):
         start = head.end() if head and hashed else 0
         text, *others = re.split(r"(\d+)", stem[start:])
-        split.append(SplitName((stem[:start] + text, *others)))
-    places = {}
-    for n in {len(name.parts) for name in split}:
-        alike = [name for name in split if len(name.parts) == n]
-        numbers = {i: {name.number(i) for name in alike} for i in range(1, n, 2)}
-        changing = tuple(i for i in numbers if len(numbers[i]) > 1)
-        low = tuple(i for i in changing if last is not None and max(numbers[i]) <= last)
-        single = [choice[0] for choice in (changing, low, tuple(numbers)) if len(choice) == 1]
-        places[n] = changing, single[0] if single else None
-    return [SplitName(name.parts, *places[len(name.parts)]) for name in split]
+        names.append((stem[:start] + text, *others))
+
+    def cut(parts: Sequence[str], place: int) -> SplitName:
+        return SplitName("".join(parts[:place]), parts[place], "".join(parts[place + 1 :]))
+
+    place_of = {}
+    for n in {len(parts) for parts in names}:
+        alike = [parts for parts in names if len(parts) == n]
+        numbers = {i: {cut(parts, i).number for parts in alike} for i in range(1, n, 2)}
+        places = [i for i in numbers if len(numbers[i]) > 1] or list(numbers)
+        if highest is not None and len(places) > 1:
+            places = [i for i in places if max(numbers[i]) <= highest]
+            places = places if len(places) == 1 else []
+        place_of[n] = places[-1] if places else None
+    places = [place_of[len(parts)] for parts in names]
+    return [None if place is None else cut(parts, place) for parts, place in zip(names, places)]
 
 
 # --- which of several videos ----------------------------------------------------------------------
@@ -270,34 +250,33 @@ class _Video(NamedTuple):
     """What tells a video's images from those of others."""
 
     folder: tuple[str, ...] = ()
-    id: str | None = None
+    title: str | None = None
     prefix: str | None = None  # of the names, up to the number that changes
 
-    def called(self, titles: dict[str, str]) -> str:
-        title = [titles.get(self.id) or f"video {self.id}"] if self.id else []
+    def __str__(self) -> str:
+        title = [self.title] if self.title else []
         return "/".join((*self.folder, *title, self.prefix or ""))
 
 
-def _videos(images: Sequence[_Image], source: str, name: str) -> dict[_Video, list[_Image]]:
+def _videos(images: Sequence[_Image], content: dict, own: dict[str, str]) -> dict:
     """The images by video: by the ids that they state, by folders, and by what stands before the
-    number in a name, where that makes two videos or more with two images each.
+    number in a name, where that makes two videos or more with two images each. own: the prefix
+    of names that are known.
     """
-    own = {PurePosixPath(picture).stem for picture in picture_names(source)}
-    groups = defaultdict(list)
+    names = {checks.integral(v.get("id")): v.get("name") for v in _records(content, "videos")}
+    groups, videos = defaultdict(list), defaultdict(list)
     for image in images:
-        groups[_Video(image.path.parent.parts, image.video_id)].append(image)
-    videos = {}
+        number = checks.integral(image.stated.get("video_id", image.stated.get("vid_id")))
+        title = None if number is None else str(names.get(number) or f"video {number}")
+        groups[_Video(image.path.parent.parts, title)].append(image)
     for video, members in groups.items():
         stems = [image.path.stem for image in members]
-        prefixes = [
-            name if stem in own else split.prefix for stem, split in zip(stems, split_names(stems))
-        ]
+        split = zip(stems, split_names(stems))
+        prefixes = [own.get(stem) or (name.before if name else stem) for stem, name in split]
         sizes = Counter(p for p, image in zip(prefixes, members) if not image.added)
-        if video.id is None and sum(n > 1 for n in sizes.values()) > 1:
-            for prefix, image in zip(prefixes, members):
-                videos.setdefault(video._replace(prefix=prefix), []).append(image)
-        else:
-            videos.setdefault(video, []).extend(members)
+        several = video.title is None and sum(n > 1 for n in sizes.values()) > 1
+        for prefix, image in zip(prefixes, members):
+            videos[video._replace(prefix=prefix) if several else video].append(image)
     return videos
 
 
@@ -309,34 +288,29 @@ def _of_video(
     """
     place = Path(os.path.abspath(source))
     suffix = "" if place.is_dir() else place.suffix
-    own = (*place.parts[:-1], place.name.removesuffix(suffix))
-    titles = {
-        str(checks.integral(v.get("id"))): str(v.get("name") or "")
-        for v in _records(content, "videos")
-    }
-    videos = _videos(images, source, own[-1])
+    name = place.name.removesuffix(suffix)
+    own = {PurePosixPath(picture).stem: name for picture in picture_names(source)}
+    videos = _videos(images, content, own)
 
     def shared(names: Sequence[str]) -> int:
-        same = [a == b for a, b in zip(reversed(names), reversed(own))]
-        return [*same, False].index(False)
+        pairs = zip(reversed(names), reversed((*place.parts[:-1], name)))
+        return [*(a == b for a, b in pairs), False].index(False)
 
     def likeness(video: _Video) -> tuple[int, bool]:
-        title = PurePosixPath(titles.get(video.id, "").removesuffix(suffix)).parts
+        title = PurePosixPath((video.title or "").removesuffix(suffix)).parts
         bare = re.sub(r"(?i)[\W_]*(frame|image|img)?[\W_]*$", "", video.prefix or "")
-        return max(shared(video.folder), shared(title)), own[-1] in (bare, video.prefix)
+        return max(shared(video.folder), shared(title)), name in (bare, video.prefix)
 
     named = [video for video in videos if video != _Video()]
     best = max(map(likeness, named), default=None)
     chosen = [video for video in named if likeness(video) == best]
     if len(chosen) > 1:
-        names = ", ".join(sorted(video.called(titles) for video in chosen))
-        raise BadRecord(
-            f"images of several videos, and none is called {own[-1]}: {names}",
-            file=path,
-            remedy="call the video or its folder as the file does, or keep one video in the file",
-        )
+        remedy = "call the video or its folder as the file does, or keep one video in the file"
+        names = ", ".join(sorted(map(str, chosen)))
+        problem = f"images of several videos, and none is called {name}: {names}"
+        raise BadRecord(problem, file=path, remedy=remedy)
     mine = [members for video, members in videos.items() if video in chosen or video not in named]
-    return list(chain(*mine)), chosen[0].called(titles) if len(videos) > 1 else ""
+    return list(chain(*mine)), str(chosen[0]) if len(videos) > 1 else ""
 
 
 # --- which frame an image shows -------------------------------------------------------------------
@@ -352,43 +326,32 @@ def _by_picture(images: Sequence[_Image], pictures: Sequence[str]) -> dict[str, 
         uploaded = re.sub("^" + LABEL_STUDIO, "", image.path.stem)
         names = (stated.name, image.path.name, image.path.stem, uploaded)
         frame = next((at[name] for name in names if name in at), None)
-        if frame is not None:
-            shown[image.id] = frame
+        shown |= {} if frame is None else {image.id: frame}
     return shown
 
 
-def _numbered_pictures(pictures: Sequence[str]) -> dict[int, int]:
-    """Frames by the number in the picture's name; none where one has no number of its own."""
-    names = split_names([before_export(name).stem for name in pictures])
-    frames = {name.number(name.place): i for i, name in enumerate(names) if name.place}
-    return frames if len(frames) == len(pictures) and -1 not in frames else {}
-
-
 def _first_number(
-    numbers: dict[str, int],
+    numbers: Mapping[str, int],
     labelled: Sequence[_Image],
     frames: Frames,
-    first_frame: int | None,
-    noted: int | None,
+    told: tuple[int | None, int | None],
     path: Path,
 ) -> int:
-    """0 or 1: as it is stated, as an image proves that has number 0 or the number of the frames,
-    or as it is noted; `BadParameter` where nothing says it.
+    """0 or 1: as is told with the command, as an image proves that has number 0 or the number of
+    the frames, or as is told by a note; `BadParameter` where nothing says it.
     """
     n = len(frames)
     end = None if frames.warnings else n  # of a video that was cut nobody knows it
     proven = [first for first, number in ((0, 0), (1, end)) if number in numbers.values()]
-    for first in (first_frame, *proven, noted):
+    for first in (told[0], *proven, told[1]):
         if first is not None:
             return first
     names = {numbers[i.id]: i.picture.name for i in labelled if 0 < numbers.get(i.id, -1) < n}
     if not names:
         return 0  # no image is of this video, and each is named as such
     ends = sorted({min(names), max(names)})
-    zero, one = (
-        ", ".join(f"{names[number]} is frame {number - first}" for number in ends)
-        for first in (0, 1)
-    )
+    zero = ", ".join(f"{names[number]} is frame {number}" for number in ends)
+    one = ", ".join(f"{names[number]} is frame {number - 1}" for number in ends)
     raise BadParameter(
         "nothing says whether the number of the video's first frame is 0 or 1",
         file=path,
@@ -397,46 +360,44 @@ def _first_number(
 
 
 def _new_names(
-    images: Sequence[_Image],
-    split: dict[str, SplitName],
-    told: dict[str, int],
+    models: Sequence[_Image],
+    split: Mapping[str, SplitName | None],
+    told: Mapping[str, int],
     numbers: Sequence[int],
     pictures: Sequence[str],
 ) -> list[str]:
-    """Names for images of all frames, numbered so, as those of the images go on, which show the
-    frames told; where these follow no one pattern, as the folder's pictures are called, or
-    frame_000000.
+    """Names for images of all frames, numbered so, as those of the models go on, whose numbers are
+    told; where they follow no one pattern, as the folder's pictures are called, or frame_000000.
     """
-    if not images:
+    if not models:
         return []
-    model = images[0].path
-    names = {image.id: split[image.id] for image in images}
-    patterns = {
-        (*name.around, name.number(name.place) - told[key]) if name.place else None
-        for key, name in names.items()
-    }
-    if len(patterns) == 1 and None not in patterns:
-        before, behind, offset = patterns.pop()
-        digits = min(len(name.parts[name.place]) for name in names.values())
+    path, names = models[0].path, [split[image.id] for image in models]
+    offsets = {name and name.number - told[image.id] for image, name in zip(models, names)}
+    around = {name and (name.before, name.behind) for name in names}
+    if len(offsets) == len(around) == 1 and all(names):
+        before, behind = around.pop()
+        offset, digits = offsets.pop(), min(len(name.digits) for name in names)
         stems = [f"{before}{number + offset:0{digits}d}{behind}" for number in numbers]
-        pictures = [stem + model.suffix for stem in stems]
+        pictures = [stem + path.suffix for stem in stems]
     elif not pictures:
-        pictures = [f"frame_{number:06d}{model.suffix}" for number in numbers]
-    return [str(model.parent / name) for name in pictures]
+        pictures = [f"frame_{number:06d}{path.suffix}" for number in numbers]
+    return [str(path.parent / name) for name in pictures]
 
 
 def _numbering(
     images: Sequence[_Image],
     labelled: Sequence[_Image],
     frames: Frames,
-    first_frame: int | None,
-    noted: int | None,
+    told: tuple[int | None, int | None],
     path: Path,
 ) -> Numbering:
-    """By the rule that `read_labels` states; images: of the video, labelled: of these."""
-    n = len(frames)
-    pictures = picture_names(frames.video.source)
-    of_number = _numbered_pictures(pictures)
+    """By the rule that `read_labels` states; images: of the video, labelled: of these; told: of
+    the first frame's number, with the command and by a note.
+    """
+    n, pictures = len(frames), picture_names(frames.video.source)
+    split = split_names([before_export(name).stem for name in pictures])
+    of_number = {name.number: frame for frame, name in enumerate(split) if name}
+    of_number = of_number if len(of_number) == n and -1 not in of_number else {}
     shown = _by_picture(images, pictures)
     folders = [image.path.parent for image in images if image.id in shown and not image.added]
     if folders:
@@ -444,59 +405,50 @@ def _numbering(
         return Numbering(shown, list(of_number or range(n)), names)
 
     split = dict(zip((i.id for i in images), split_names([i.path.stem for i in images], n)))
-    written = {key: name.number(name.place) for key, name in split.items() if name.place}
-    ids = {image.id: image.frame_id for image in images if image.frame_id is not None}
-    by_id = any(0 <= ids.get(image.id, -1) <= n for image in labelled)
-    numbers = ids if by_id else written
-    wanted = {numbers[image.id] for image in labelled if image.id in numbers}
+    numbers = {image.id: image.frame_id for image in images if image.frame_id is not None}
+    by_id = any(0 <= numbers.get(image.id, -1) <= n for image in labelled)
+    if not by_id:
+        numbers = {key: name.number for key, name in split.items() if name}
     first = None
-    as_pictures = first_frame is noted is None and not by_id and wanted <= set(of_number)
-    if not (of_number and as_pictures):
-        first = _first_number(numbers, labelled, frames, first_frame, noted, path)
-        of_number = {first + i: i for i in range(n)}
-    told = {key: number for key, number in numbers.items() if number in of_number}
-    models = [i for i in labelled if i.id in told] or [i for i in images if i.id in told]
-    reason = "no number, or several that change, in its name"
-    reason = "states no frame_id, other labelled images do" if by_id else reason
+    wanted = {numbers[image.id] for image in labelled if image.id in numbers}
+    if by_id or told != (None, None) or not of_number or not wanted <= set(of_number):
+        first = _first_number(numbers, labelled, frames, told, path)
+        of_number = {first + frame: frame for frame in range(n)}
+    told_of = {key: number for key, number in numbers.items() if number in of_number}
+    models = [i for i in labelled if i.id in told_of] or [i for i in images if i.id in told_of]
+    lacking = "no number, or several that change, in its name"
+    lacking = "states no frame_id, other labelled images do" if by_id else lacking
     return Numbering(
-        frames={key: of_number[number] for key, number in told.items()},
+        frames={key: of_number[number] for key, number in told_of.items()},
         numbers=list(of_number),
-        names=_new_names(models, split, told, list(of_number), pictures),
+        names=_new_names(models, split, told_of, list(of_number), pictures),
         first=first,
-        unclear={image.id: reason for image in images if image.id not in numbers},
+        unclear={image.id: lacking for image in images if image.id not in numbers},
     )
 
 
-def _image_error(
-    image: _Image, numbering: Numbering, frames: Frames, path: Path
-) -> BadRecord | None:
+def _image_error(image: _Image, numbering: Numbering, frames: Frames) -> BadRecord | None:
     """Of a labelled image of no frame, or whose stated size is not the frame's: its joints are
     given in other pixels.
     """
     frame, stated = numbering.frames.get(image.id), image.picture.size_wh
     if frame is None:
-        reason = numbering.unclear.get(image.id)
         first, last = numbering.numbers[0], numbering.numbers[-1]
-        return image.error(
-            f"{reason}: it belongs to no frame" if reason else "belongs to no frame of the video",
-            f"the video has {len(frames)} frames, here numbered {first} to {last}; name the image "
-            "as its frame, state frame_id, or say --first-frame",
-            path,
-        )
+        remedy = f"the video has {len(frames)} frames, here numbered {first} to {last}; name the"
+        remedy += " image as its frame, state frame_id, or say --first-frame"
+        reason = f"{numbering.unclear[image.id]}: it " if image.id in numbering.unclear else ""
+        return image.error(f"{reason}belongs to no frame of the video", remedy)
     size = (frames.video.width, frames.video.height)
     if stated not in (None, size) and os.path.isdir(frames.video.source):
         size = frames[frame].shape[1::-1]  # pictures may differ
     if stated in (None, size):
         return None
-    return image.error(
-        f"{stated[0]}x{stated[1]} px are stated, the frame has {size[0]}x{size[1]}",
-        "use the video that was labelled, or scale the labels to this one and correct width and "
-        "height",
-        path,
-    )
+    problem = "{}x{} px are stated, the frame has {}x{}".format(*stated, *size)
+    remedy = "use the video that was labelled, or scale the labels to this one and correct width "
+    return image.error(problem, remedy + "and height")
 
 
-def _doubles(labelled: Sequence[_Image], numbering: Numbering, path: Path) -> dict[str, BadRecord]:
+def _doubles(labelled: Sequence[_Image], numbering: Numbering) -> dict[str, BadRecord]:
     """Of labelled images that mean a frame that another one, of another name, means too."""
     first, errors = {}, {}
     for image in labelled:
@@ -504,74 +456,33 @@ def _doubles(labelled: Sequence[_Image], numbering: Numbering, path: Path) -> di
         other = first.setdefault(frame, image)
         if frame is not None and other.picture.name != image.picture.name:
             problem = f"means frame {frame}, and so does image {other.id} ({other.picture.name})"
-            remedy = "keep the labels of one, or state frame_id"
-            errors[image.id] = image.error(problem, remedy, path)
+            errors[image.id] = image.error(problem, "keep the labels of one, or state frame_id")
     return errors
-
-
-@dataclass(frozen=True)
-class _Matched:
-    """The images of one video."""
-
-    images: list[_Image]
-    video: str  # as the file calls it; "" where it has no others
-    numbering: Numbering
-    errors: dict[str, BadRecord]  # of labelled images, by id
-
-
-def _matched(
-    content: dict,
-    pictures: Sequence[Picture],
-    labelled: Collection[str],
-    frames: Frames,
-    first_frame: int | None,
-    path: Path,
-) -> _Matched:
-    """The images of the video among all pictures, with their frames; labelled: ids of images."""
-    records = {str(image.get("id")): image for image in reversed(_records(content, "images"))}
-    everywhere = [_Image(picture, records[picture.id]) for picture in pictures]
-    images, video = _of_video(everywhere, content, frames.video.source, path)
-    noted = _record(content.get("propagation")).get("first_frame")
-    noted = noted.get(video) if type(noted) is dict else None if video else noted
-    noted = checks.integral(noted)
-    noted = noted if type(noted) is int and noted in (0, 1) else None
-    own = [image for image in images if image.id in labelled]
-    numbering = _numbering(images, own, frames, first_frame, noted, path)
-    doubles = _doubles(own, numbering, path)
-    wrong = {i.id: doubles.get(i.id) or _image_error(i, numbering, frames, path) for i in own}
-    at = {key: frame for key, frame in numbering.frames.items() if key not in doubles}
-    errors = {key: error for key, error in wrong.items() if error}
-    return _Matched(images, video, replace(numbering, frames=at), errors)
 
 
 # --- who is who -----------------------------------------------------------------------------------
 
 
-def _labels(
-    given: dict[int, object],
-    keys: dict[int, str],
-    poses: Pose,
-    frames: dict[str, int],
-    wrong: Collection[str],
+def _posed(
+    labels: Sequence[_Label], poses: Pose, frames: Mapping[str, int], wrong: Collection[str]
 ) -> list[_Label]:
-    """The annotations of the video's frames. Those of wrong images have no pose; nor have those
-    whose flags are all 0, unless all are so: PoseTrack's joints have coordinates then.
+    """The labels of the video's frames with their poses. Those of wrong images have none; nor have
+    those whose flags are all 0, unless all are so: PoseTrack's joints have coordinates then.
     """
     rows = {key: row for row, key in enumerate(poses.ids) if poses.labelled[row].any()}
-    labels: dict[str, _Label] = {}  # of two with one id the first
-    for place, annotation in given.items():
-        a = _record(annotation)
-        image, key = str(a.get("image_id")), keys.get(place)
-        if "id" in a and image in frames:
-            row = None if image in wrong else rows.get(key)
-            labels.setdefault(key, _Label(place, key, a, frames[image], row))
-    flagged = {key for key, label in labels.items() if (_points(label.stated)[:, 2] > 0).any()}
-    if any(labels[key].row is not None for key in flagged):
-        return [replace(x, row=x.row if key in flagged else None) for key, x in labels.items()]
-    return list(labels.values())
+    first = {}  # of two with one id
+    for label in labels:
+        if label.image in frames:
+            row = None if label.image in wrong else rows.get(label.id)
+            first.setdefault(label.id, replace(label, frame=frames[label.image], row=row))
+    posed = [label for label in first.values() if label.row is not None]
+    unflagged = {label.id for label in posed if not (_points(label.stated)[:, 2] > 0).any()}
+    if len(unflagged) == len(posed):
+        return [*first.values()]
+    return [replace(x, row=None) if x.id in unflagged else x for x in first.values()]
 
 
-def _pose_error(label: _Label, poses: Pose, path: Path) -> BadRecord | None:
+def _pose_error(label: _Label, poses: Pose) -> BadRecord | None:
     """Of a pose whose numbers are no pixels, or in a box that is none of its own."""
     if label.row is None:
         return None
@@ -588,29 +499,24 @@ def _pose_error(label: _Label, poses: Pose, path: Path) -> BadRecord | None:
     else:
         return None
     pixels = "state joints, and bbox as x, y, width, height, in pixels of the frame"
-    return label.error(problem, f"{pixels}, or leave bbox out", path)
+    return label.error(problem, f"{pixels}, or leave bbox out")
 
 
-def _who(label: _Label, path: Path) -> str | None:
-    """The person's track_id, CocoVID's instance_id or the track_id in `attributes`; None where
-    there is none.
-    """
-    ids = [label.stated.get(key) for key in ("track_id", "instance_id")]
-    ids.append(_record(label.stated.get("attributes")).get("track_id"))
-    who = checks.integral(next((value for value in ids if value is not None), None))
-    if who is not None and type(who) not in (int, str):
-        raise label.error(f"track_id is {who!r}, an integer or text expected"[:80], None, path)
-    return None if who is None else str(who)
+def _who(annotation: dict) -> object:
+    """The person's track_id, CocoVID's instance_id or the track_id in `attributes`."""
+    ids = [annotation.get("track_id"), annotation.get("instance_id")]
+    ids.append(_record(annotation.get("attributes")).get("track_id"))
+    return checks.integral(next((value for value in ids if value is not None), None))
 
 
 def _linked(labels: Sequence[_Label], poses: Pose, n_frames: int) -> dict[str, int]:
-    """A track for each pose, by place and shape, within a category: a left hand is never linked
+    """A track for each label, by place and shape, within a category: a left hand is never linked
     to a right one.
     """
     kinds = defaultdict(list)
     for label in labels:
         kinds[str(checks.integral(label.stated.get("category_id")))].append(label)
-    track_of: dict[str, int] = {}
+    track_of = {}
     for kind in kinds.values():
         own = poses.select([label.row for label in kind])
         people = Detections(
@@ -622,64 +528,62 @@ def _linked(labels: Sequence[_Label], poses: Pose, n_frames: int) -> dict[str, i
         )
         tracks = link(people, max_gap=n_frames, smoothing=1.0).tracks
         tracks = tracks + 1 + max(track_of.values(), default=-1)
-        track_of |= dict(zip((label.key for label in kind), tracks.tolist()))
+        track_of |= dict(zip((label.id for label in kind), tracks.tolist()))
     return track_of
 
 
 def _identified(
-    labels: Sequence[_Label], poses: Pose, n_frames: int, path: Path
-) -> tuple[list[_Label], list[BadRecord], dict[str, int]]:
-    """The labels with their people, as far as these are told; what is bad about ids; and the
-    tracks of those who had to be linked because nobody has an id, which they then get.
+    labels: Sequence[_Label], poses: Pose, n_frames: int
+) -> tuple[list[_Label], list[BadRecord], bool]:
+    """The labels with their people, as far as these are told; what is bad about ids; and whether
+    people were linked, because nobody has an id: they then get a track_id.
     """
     named, errors = [], []
     for label in labels:
-        try:
-            named.append(replace(label, who=_who(label, path)))
-        except BadRecord as error:
-            errors.append(error)
+        who = _who(label.stated)
+        if who is None or type(who) in (int, str):
+            named.append(replace(label, who=None if who is None else str(who)))
+        else:
+            problem = f"track_id is {who!r}, an integer or text expected"
+            errors.append(label.error(problem[:80]))
     posed = [label for label in named if label.row is not None]
     nameless = [label for label in posed if label.who is None]
     if len(nameless) < len(posed):
         problem = f"no track_id, {len(posed) - len(nameless)} others have one"
         remedy = "give every person one, or nobody: people are then told apart by place and shape"
-        return named, errors + [x.error(problem, remedy, path) for x in nameless], {}
-    track_of = _linked(posed, poses, n_frames)
+        return named, errors + [label.error(problem, remedy) for label in nameless], False
+    tracks = _linked(posed, poses, n_frames)
     for i, label in enumerate(named):
-        if label.key in track_of:
-            track = track_of[label.key]
-            stated = label.stated | {"track_id": track}
-            named[i] = replace(label, who=str(track), stated=stated)
-    return named, errors, track_of
+        if label.id in tracks:
+            stated = label.stated | {"track_id": tracks[label.id]}
+            named[i] = replace(label, who=str(tracks[label.id]), stated=stated)
+    return named, errors, bool(posed)
 
 
-def _track_ids(people: Collection[str]) -> dict[str, int]:
-    """Whole numbers for people: their own, where all have such, else in their order."""
+def _placed(labels: Sequence[_Label]) -> tuple[dict[tuple[int, int], _Label], list[BadRecord]]:
+    """The labels of people by track and frame, one with a pose rather than without; and the errors
+    of others. Tracks are the people's ids, where all are whole numbers.
+    """
+    people = dict.fromkeys(label.who for label in labels if label.who is not None)
     whole = all(who.isdecimal() and len(who) < 19 and str(int(who)) == who for who in people)
-    return {who: int(who) if whole else i for i, who in enumerate(people)}
-
-
-def _placed(
-    labels: Sequence[_Label], path: Path
-) -> tuple[dict[tuple[int, int], _Label], list[BadRecord]]:
-    """One label a track and frame, with a pose rather than without; and the errors of others."""
-    track_of = _track_ids(dict.fromkeys(label.who for label in labels))
+    track_of = {who: int(who) if whole else i for i, who in enumerate(people)}
     placed, errors = {}, []
     for label in sorted(labels, key=lambda label: label.row is None):
-        if placed.setdefault((track_of[label.who], label.frame), label) is not label:
+        place = track_of.get(label.who), label.frame
+        if label.who is not None and placed.setdefault(place, label) is not label:
             problem = f"two annotations of track {label.who} in a frame"
             remedy = "give every person in a frame a track_id of their own, or keep one of the two"
-            errors.append(label.error(problem, remedy, path))
-    return placed, errors
+            errors.append(label.error(problem, remedy))
+    return dict(sorted(placed.items())), errors
 
 
-def _tracks(poses: Pose, placed: dict[tuple[int, int], _Label], n_frames: int) -> list[Track]:
+def _tracks(poses: Pose, placed: Mapping[tuple[int, int], _Label], n_frames: int) -> list[Track]:
     """One a person who has a pose, labelled where the file has one, and without joints where it
     has an annotation without.
     """
     shape = (n_frames, len(skeleton(poses.skeleton)))
     tracks = []
-    for track in sorted({track for (track, _), label in placed.items() if label.row is not None}):
+    for track in dict.fromkeys(track for track, _ in placed):
         mine = [label for (other, _), label in placed.items() if other == track]
         rows = [label.row for label in mine if label.row is not None]
         at = [label.frame for label in mine if label.row is not None]
@@ -688,103 +592,108 @@ def _tracks(poses: Pose, placed: dict[tuple[int, int], _Label], n_frames: int) -
         xy[at], flags[at] = poses.xy_frame[rows], poses.visibility[rows]
         boxes[at] = poses.boxes_xyxy[rows]
         labelled[[label.frame for label in mine]] = True
-        tracks.append(
-            Track(poses.skeleton, track, xy, flags, labelled, boxes, poses.occlusion_known)
-        )
+        if rows:
+            known = poses.occlusion_known
+            tracks.append(Track(poses.skeleton, track, xy, flags, labelled, boxes, known))
     return tracks
 
 
-# --- what is said of it ---------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
-def _taken(placed: dict[tuple[int, int], _Label], matched: _Matched, n_frames: int) -> list[str]:
-    """Which frames the first and the last image with a pose were taken for."""
-    names = {image.id: image.picture.name for image in matched.images}
-    posed = [label for label in placed.values() if label.row is not None]
-    shown = sorted((label.frame, str(label.stated["image_id"])) for label in posed)
-    if not shown:
-        return []
-    first, last = (f"{names[key]} as frame {frame}" for frame, key in (shown[0], shown[-1]))
-    return [f"taken: {first}, {last} (the video has frames 0 to {n_frames - 1})"]
-
-
-def _linking(placed: dict[tuple[int, int], _Label], linked: dict[str, int]) -> list[str]:
-    if not linked:
-        return []
-    posed = [track for (track, _), label in placed.items() if label.row is not None]
-    return [
-        f"no track_id: people were linked by likeness, {len(posed)} poses into {len(set(posed))}; "
-        "check them, or state ids"
-    ]
-
-
-def _counts(
+def _matched(
+    pictures: Sequence[Picture],
+    content: dict,
     labels: Sequence[_Label],
-    matched: _Matched,
-    labelled: Collection[str],
-    n_pictures: int,
-    carried: Sequence[dict],
+    frames: Frames,
+    first_frame: int | None,
+    path: Path,
+) -> tuple[list[_Image], str, Numbering, dict[str, BadRecord], dict[str, int]]:
+    """The images of the video, what the file calls it, the images' frames, what is wrong with
+    those that have labels, and how many others there are.
+    """
+    records = {str(image.get("id")): image for image in reversed(_records(content, "images"))}
+    everywhere = [_Image(picture, records[picture.id]) for picture in pictures]
+    images, video = _of_video(everywhere, content, frames.video.source, path)
+    noted = _record(content.get("propagation")).get("first_frame")
+    noted = noted.get(video) if type(noted) is dict else None if video else noted
+    noted = checks.integral(noted)
+    noted = noted if type(noted) is int and noted in (0, 1) else None
+    ids = {label.image for label in labels}
+    labelled = [image for image in images if image.id in ids]
+    numbering = _numbering(images, labelled, frames, (first_frame, noted), path)
+    wrong = _doubles(labelled, numbering)
+    at = {key: frame for key, frame in numbering.frames.items() if key not in wrong}
+    for image in labelled:
+        error = wrong.get(image.id) or _image_error(image, numbering, frames)
+        wrong |= {image.id: error} if error else {}
+    others = {
+        "images of other videos are left alone": len(everywhere) - len(images),
+        "images without labels belong to no frame and are left alone": len(
+            {image.id for image in images} - ids - set(at)
+        ),
+    }
+    return images, video, replace(numbering, frames=at), wrong, others
+
+
+def _taken(placed: Mapping[tuple[int, int], _Label], images: Sequence[_Image], n: int) -> list[str]:
+    """For which frames the first and the last image with a pose are taken."""
+    names = {image.id: image.picture.name for image in images}
+    shown = sorted((x.frame, names[x.image]) for x in placed.values() if x.row is not None)
+    ends = ", ".join(f"{name} as frame {frame}" for frame, name in (shown[:1] + shown[-1:]))
+    return [f"taken: {ends} (the video has frames 0 to {n - 1})"] if shown else []
+
+
+def _linking(people: Collection[tuple[int, int]], linked: bool) -> list[str]:
+    n = len({track for track, _ in people})
+    note = f"no track_id: people were linked by likeness, {len(people)} poses into {n}; check them"
+    return [f"{note}, or state ids"] if linked else []
+
+
+def _counted(
+    labels: Sequence[_Label], others: dict[str, int], dropped: Sequence[dict]
 ) -> list[str]:
     """How many annotations and images are not used, and why."""
-    at = matched.numbering.frames
-    stray = [i for i in matched.images if i.id not in at and i.id not in labelled]
-    earlier = sum(bool(a.get("propagated")) for a in carried)
-    anew = "are no labels and are carried anew"
+    earlier = sum(bool(annotation.get("propagated")) for annotation in dropped)
     counts = {
         "annotations without joints have no track_id: nobody is taken for absent by them": sum(
             label.who is None and label.row is None for label in labels
         ),
-        "images of other videos are left alone": n_pictures - len(matched.images),
-        "images without labels belong to no frame and are left alone": len(stray),
-        f"poses that were carried earlier {anew}": earlier,
-        f"poses between keyframes (keyframe: false) {anew}": len(carried) - earlier,
+        **others,
+        "poses that were carried earlier are no labels and are carried anew": earlier,
+        "poses between keyframes (keyframe: false) are no labels and are carried anew": len(dropped)
+        - earlier,
     }
     return [f"{n} {what}" for what, n in counts.items() if n]
 
 
-def _absences(placed: dict[tuple[int, int], _Label]) -> list[str]:
-    """How many gaps between two poses of a person stay open."""
-    by_track = defaultdict(list)
-    for (track, _), label in sorted(placed.items(), key=lambda item: item[0]):
-        by_track[track].append(label)
-    shut = []
-    for mine in by_track.values():
-        posed = [i for i, label in enumerate(mine) if label.row is not None]
-        shut += [(mine[i], mine[j]) for i, j in pairwise(posed) if j - i > 1]
-    if not shut:
+def _closed(placed: Mapping[tuple[int, int], _Label]) -> list[str]:
+    """How many gaps between two poses of a person stay open, because they are absent there."""
+    closed = []
+    for _, mine in groupby(placed.items(), key=lambda item: item[0][0]):
+        labels = [label for _, label in mine]
+        posed = [i for i, label in enumerate(labels) if label.row is not None]
+        closed += [(labels[i], labels[j]) for i, j in pairwise(posed) if j - i > 1]
+    if not closed:
         return []
-    left, right = shut[0]
+    left, right = closed[0]
     return [
-        f"{len(shut)} gaps stay open, because an annotation without joints says that the person "
+        f"{len(closed)} gaps stay open, because an annotation without joints says that the person "
         f"is absent; the first is that of track {left.who} between frames {left.frame} and "
         f"{right.frame}"
     ]
 
 
-def _alike(matched: _Matched, frames: Frames) -> dict:
-    """What all images of the video state alike, and the size of a video file."""
+def _alike(images: Sequence[_Image], frames: Frames) -> dict:
+    """What all images state alike; the size of a video file, where they state none."""
     video = frames.video
     size = {} if os.path.isdir(video.source) else {"width": video.width, "height": video.height}
-    ours = [image.stated for image in matched.images if image.id in matched.numbering.frames]
-    first = ours[0] if ours else {}
+    first = images[0].stated if images else {}
     return size | {
         key: first[key]
         for key in LIKE
-        if key in first and all(image.get(key) == first[key] for image in ours)
+        if key in first and all(image.stated.get(key) == first[key] for image in images)
     }
-
-
-def _first_frame_id(matched: _Matched) -> int | None:
-    """The first frame's, where all images state theirs."""
-    at = matched.numbering.frames
-    ours = [image for image in matched.images if image.id in at]
-    if any(image.frame_id is None for image in ours):
-        return None
-    first = {image.frame_id - at[image.id] for image in ours}
-    return first.pop() if len(first) == 1 else None
-
-
-# --- reading --------------------------------------------------------------------------------------
 
 
 def read_labels(
@@ -799,70 +708,71 @@ def read_labels(
 
     Which frame an image shows: where the video is a folder of pictures and an image is called as
     one of them, that picture. Else the whole number `frame_id` says it, which all labelled images
-    must state then. Else the number in `file_name` that changes between the names. In a folder of
-    numbered pictures it is the number of a picture; in a video numbers count from the first
-    frame's, 0 or 1: `first_frame`, else what the file proves (an image of number 0, or of the
-    number of the frames), else what an earlier run noted. `BadParameter` where nothing says it.
+    must state then. Else the number in `file_name` that changes between the names: in a folder of
+    numbered pictures it is a picture's number. Other numbers count from the first frame's, which is
+    0 or 1: `first_frame`, else what the file proves (an image of number 0, or of the number of the
+    frames), else what an earlier run noted. `BadParameter` where nothing says it.
 
     Of a file of several videos, the images are read whose video, folder or name up to the number
     is called as the video (or its folder). People are told apart by `track_id` (a whole number or
-    text, also in `attributes`) or `instance_id`, or where nobody has one by place and shape,
-    within a category: they then get one. Annotations that were carried earlier ("propagated", and
-    what CVAT put between its keyframes) are no labels and are dropped. An annotation without
-    joints (or with flags of 0 alone, where others have higher ones) says that the person is
-    absent; so does, with `on_bad="report"`, one that is left out.
+    text, also in `attributes`) or `instance_id`, or where nobody has one by place and shape, within
+    a category: they then get one. Annotations that were carried earlier ("propagated", and what
+    CVAT put between its keyframes) are no labels and are dropped. An annotation without joints (or
+    with flags of 0 alone, where others have higher ones) says that the person is absent; so does,
+    with `on_bad="report"`, one that is left out.
 
-    joints: the skeleton; None: told by the file. first_frame: 0 or 1. on_bad: "report" also reads
-    a video to its end, which may come before its header says. Errors: those of `read_coco`;
-    `BadFile`: NaN or Infinity in it; `BadRecord`: a labelled image of no frame, of another one's
-    or of another size, images of several videos of which none is this one, people of whom some
-    have a track_id, two annotations of one person in a frame, joints that lie far from their box
-    or from any picture.
+    joints: the skeleton; None: told by the file. on_bad: "report" also reads a video to its end,
+    which may come before its header says. Errors: those of `read_coco`; `BadFile`: NaN or Infinity
+    in it; `BadRecord`: a labelled image of no frame, of another one's or of another size, images of
+    several videos of which none is this one, people of whom some have a track_id, two annotations
+    of one person in a frame, joints that lie far from their box or from any picture.
     """
     path = Path(path)
     content = _content(path)
     if on_bad == "report":
         with suppress(WorkbenchError):
             frames[len(frames) - 1]
-    given = _given(content)
-    keys = _keys(given)
-    reading = _poses(content, given, keys, path, skeleton=joints, on_bad=on_bad)
-    labelled = {str(_record(a).get("image_id")) for a in given.values()}
-    matched = _matched(content, reading.pictures, labelled, frames, first_frame, path)
-    at, poses = matched.numbering.frames, reading.poses
+    labels, broken = _given(content)
+    given = content | {"annotations": [*map(_for_coco, labels), *broken]}
+    reading = coco.read_coco(path, skeleton=joints, content=given, on_bad=on_bad)
+    matched = _matched(reading.pictures, content, labels, frames, first_frame, path)
+    images, video, numbering, wrong, others = matched
+    poses, at = reading.poses, numbering.frames
 
-    labels = _labels(given, keys, poses, at, matched.errors)
-    strange = {x.key: error for x in labels if (error := _pose_error(x, poses, path))}
-    labels = [replace(x, row=None) if x.key in strange else x for x in labels]
-    labels, unnamed, linked = _identified(labels, poses, len(frames), path)
-    placed, twice = _placed([label for label in labels if label.who is not None], path)
-    errors = [*matched.errors.values(), *strange.values(), *unnamed, *twice]
-    n_records = len(content["images"]) + len(given)
-    checks.settle(errors, n_records, "images and annotations", on_bad, path)
+    labels = _posed(labels, poses, at, wrong)
+    strange = {x.id: error for x in labels if (error := _pose_error(x, poses))}
+    labels = [replace(x, row=None) if x.id in strange else x for x in labels]
+    labels, unnamed, linked = _identified(labels, poses, len(frames))
+    placed, twice = _placed(labels)
+    people = {place: label.stated for place, label in placed.items() if label.row is not None}
+    errors = [
+        type(error)(error.problem, file=path, record=error.record, remedy=error.remedy)
+        for error in (*wrong.values(), *strange.values(), *unnamed, *twice)
+    ]
+    n = len(content["images"]) + len(given["annotations"])
+    checks.settle(errors, n, "images and annotations", on_bad, path)
 
     stated = {label.place: label.stated for label in labels}
-    annotations = {
-        i: stated.get(i, a)
-        for i, a in enumerate(content["annotations"])
-        if not _carried(a) or str(a.get("image_id")) not in at
-    }
-    carried = [a for i, a in enumerate(content["annotations"]) if i not in annotations]
-    notes = [
-        *_taken(placed, matched, len(frames)),
-        *_linking(placed, linked),
-        *_counts(labels, matched, labelled, len(reading.pictures), carried),
-        *_absences(placed),
-    ]
-    tracks = _tracks(poses, placed, len(frames))
+    kept, dropped = [], []
+    for i, annotation in enumerate(content["annotations"]):
+        anew = _carried(annotation) and str(annotation.get("image_id")) in at
+        (dropped if anew else kept).append(stated.get(i, annotation))
+    shown = [image for image in images if image.id in at]
+    first_ids = {i.frame_id if i.frame_id is None else i.frame_id - at[i.id] for i in shown}
     return Labels(
-        content=content | {"annotations": list(annotations.values())},
-        clip=Clip(frames.video, tracks, name=path.stem),
-        numbering=matched.numbering,
-        people={place: x.stated for place, x in placed.items() if x.row is not None},
-        like=_alike(matched, frames),
-        frame_id=_first_frame_id(matched),
-        video=matched.video,
-        notes=tuple(notes),
+        content=content | {"annotations": kept},
+        clip=Clip(frames.video, _tracks(poses, placed, len(frames)), name=path.stem),
+        numbering=numbering,
+        people=people,
+        like=_alike(shown, frames),
+        frame_id=first_ids.pop() if len(first_ids) == 1 else None,
+        video=video,
+        notes=(
+            *_taken(placed, images, len(frames)),
+            *_linking(people, linked),
+            *_counted(labels, others, dropped),
+            *_closed(placed),
+        ),
         warnings=(*frames.warnings, *reading.warnings, *errors),
     )
 
