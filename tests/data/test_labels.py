@@ -163,7 +163,7 @@ def test_of_several_numbers_that_change_the_one_within_the_video_is_taken_or_non
     source, xy = film(tmp_path / "v.avi", moving()[0]), moving()[1]
     timed = labels(xy, (0, 3, 6), file_name=lambda i: f"{i}_{1715000000 + 40 * i}.jpg")
     assert labelled(read(source, timed)) == {4: [0, 3, 6]}
-    with pytest.raises(BadRecord, match=r"image 10 \(0_8\.jpg\): no number, or several that ch"):
+    with pytest.raises(BadRecord, match=r"image 10 \(0_8\.jpg\): belongs to no frame.*one number that changes"):
         read(source, labels(xy, (0, 3, 6), file_name=lambda i: f"{i}_{8 - i}.jpg"))
 
 

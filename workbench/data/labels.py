@@ -11,8 +11,8 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from itertools import chain, groupby, pairwise
+from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -48,7 +48,6 @@ class Numbering:
     numbers: list[int]
     names: list[str]
     first: int | None = None  # the number of the first frame, where images are counted from one
-    unclear: dict[str, str] = field(default_factory=dict)  # why an image has no number, by its id
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,7 @@ class Labels:
     clip: Clip  # labelled without joints: the person is known to be absent
     numbering: Numbering
     people: dict[tuple[int, int], dict]  # annotations with joints by track and frame
-    like: dict  # what the video's images say alike, for new ones
-    frame_id: int | None  # of the first frame, where all images state theirs
+    new_images: list[dict]  # what the file would say of an image of every frame, but for its id
     video: str  # as the file tells it from others; "" where there is one
     notes: tuple[str, ...]
     warnings: tuple[WorkbenchError, ...]
@@ -68,16 +66,18 @@ class Labels:
 
 @dataclass(frozen=True)
 class _Image:
-    picture: Picture
+    id: str
+    name: str
+    size_wh: tuple[int, int] | None  # px, where stated
     stated: dict  # the file's record
 
     @property
-    def id(self) -> str:
-        return self.picture.id
+    def title(self) -> str:
+        return f"image {self.id} ({self.name})"
 
     @property
     def path(self) -> PurePosixPath:
-        return before_export(self.picture.name)
+        return before_export(self.name)
 
     @property
     def added(self) -> bool:
@@ -88,9 +88,6 @@ class _Image:
     def frame_id(self) -> int | None:
         number = checks.integral(self.stated.get("frame_id"))
         return number if type(number) is int else None
-
-    def error(self, problem: str, remedy: str) -> BadRecord:
-        return BadRecord(problem, record=f"image {self.id} ({self.picture.name})", remedy=remedy)
 
 
 @dataclass(frozen=True)
@@ -105,8 +102,9 @@ class _Label:
     row: int | None = None  # of its pose; None: it has no joints, or none that can be used
     who: str | None = None  # the person's id
 
-    def error(self, problem: str, remedy: str | None = None) -> BadRecord:
-        return BadRecord(problem, record=f"annotation {self.id}", remedy=remedy)
+    @property
+    def title(self) -> str:
+        return f"annotation {self.id}"
 
 
 def _record(value: object) -> dict:
@@ -258,59 +256,27 @@ class _Video(NamedTuple):
         return "/".join((*self.folder, *title, self.prefix or ""))
 
 
-def _videos(images: Sequence[_Image], content: dict, own: dict[str, str]) -> dict:
-    """The images by video: by the ids that they state, by folders, and by what stands before the
-    number in a name, where that makes two videos or more with two images each. own: the prefix
-    of names that are known.
+def _videos(images: Sequence[_Image], content: dict, own: dict[str, str]) -> list[_Video]:
+    """The video of each image: by the id that it states, by folder, and by what stands before the
+    number in its name, where that makes two videos or more with two images each. own: prefixes of
+    names that are known.
     """
-    names = {checks.integral(v.get("id")): v.get("name") for v in _records(content, "videos")}
-    groups, videos = defaultdict(list), defaultdict(list)
-    for image in images:
+    titles = {checks.integral(v.get("id")): v.get("name") for v in _records(content, "videos")}
+    groups = defaultdict(list)
+    for i, image in enumerate(images):
         number = checks.integral(image.stated.get("video_id", image.stated.get("vid_id")))
-        title = None if number is None else str(names.get(number) or f"video {number}")
-        groups[_Video(image.path.parent.parts, title)].append(image)
-    for video, members in groups.items():
-        stems = [image.path.stem for image in members]
+        title = None if number is None else str(titles.get(number) or f"video {number}")
+        groups[_Video(image.path.parent.parts, title)].append(i)
+    videos = {}
+    for video, rows in groups.items():
+        stems = [images[i].path.stem for i in rows]
         split = zip(stems, split_names(stems))
         prefixes = [own.get(stem) or (name.before if name else stem) for stem, name in split]
-        sizes = Counter(p for p, image in zip(prefixes, members) if not image.added)
+        sizes = Counter(prefix for i, prefix in zip(rows, prefixes) if not images[i].added)
         several = video.title is None and sum(n > 1 for n in sizes.values()) > 1
-        for prefix, image in zip(prefixes, members):
-            videos[video._replace(prefix=prefix) if several else video].append(image)
-    return videos
-
-
-def _of_video(
-    images: Sequence[_Image], content: dict, source: str, path: Path
-) -> tuple[list[_Image], str]:
-    """The images of one video, and what the file calls it; of several that which is called as the
-    source is. Folders and the names that `videos` states are compared from their ends.
-    """
-    place = Path(os.path.abspath(source))
-    suffix = "" if place.is_dir() else place.suffix
-    name = place.name.removesuffix(suffix)
-    own = {PurePosixPath(picture).stem: name for picture in picture_names(source)}
-    videos = _videos(images, content, own)
-
-    def shared(names: Sequence[str]) -> int:
-        pairs = zip(reversed(names), reversed((*place.parts[:-1], name)))
-        return [*(a == b for a, b in pairs), False].index(False)
-
-    def likeness(video: _Video) -> tuple[int, bool]:
-        title = PurePosixPath((video.title or "").removesuffix(suffix)).parts
-        bare = re.sub(r"(?i)[\W_]*(frame|image|img)?[\W_]*$", "", video.prefix or "")
-        return max(shared(video.folder), shared(title)), name in (bare, video.prefix)
-
-    named = [video for video in videos if video != _Video()]
-    best = max(map(likeness, named), default=None)
-    chosen = [video for video in named if likeness(video) == best]
-    if len(chosen) > 1:
-        remedy = "call the video or its folder as the file does, or keep one video in the file"
-        names = ", ".join(sorted(map(str, chosen)))
-        problem = f"images of several videos, and none is called {name}: {names}"
-        raise BadRecord(problem, file=path, remedy=remedy)
-    mine = [members for video, members in videos.items() if video in chosen or video not in named]
-    return list(chain(*mine)), str(chosen[0]) if len(videos) > 1 else ""
+        for i, prefix in zip(rows, prefixes):
+            videos[i] = video._replace(prefix=prefix) if several else video
+    return [videos[i] for i in range(len(images))]
 
 
 # --- which frame an image shows -------------------------------------------------------------------
@@ -322,61 +288,36 @@ def _by_picture(images: Sequence[_Image], pictures: Sequence[str]) -> dict[str, 
     at |= {name: frame for frame, name in enumerate(pictures)}
     shown = {}
     for image in images:
-        stated = PurePosixPath(image.picture.name.replace("\\", "/"))
+        stated = PurePosixPath(image.name.replace("\\", "/"))
         uploaded = re.sub("^" + LABEL_STUDIO, "", image.path.stem)
-        names = (stated.name, image.path.name, image.path.stem, uploaded)
+        names = [stated.name, image.path.name, image.path.stem, uploaded]
         frame = next((at[name] for name in names if name in at), None)
-        shown |= {} if frame is None else {image.id: frame}
+        if frame is not None:
+            shown[image.id] = frame
     return shown
 
 
-def _first_number(
-    numbers: Mapping[str, int],
-    labelled: Sequence[_Image],
-    frames: Frames,
-    told: tuple[int | None, int | None],
-    path: Path,
-) -> int:
-    """0 or 1: as is told with the command, as an image proves that has number 0 or the number of
-    the frames, or as is told by a note; `BadParameter` where nothing says it.
-    """
-    n = len(frames)
-    end = None if frames.warnings else n  # of a video that was cut nobody knows it
-    proven = [first for first, number in ((0, 0), (1, end)) if number in numbers.values()]
-    for first in (told[0], *proven, told[1]):
-        if first is not None:
-            return first
-    names = {numbers[i.id]: i.picture.name for i in labelled if 0 < numbers.get(i.id, -1) < n}
-    if not names:
-        return 0  # no image is of this video, and each is named as such
-    ends = sorted({min(names), max(names)})
-    zero = ", ".join(f"{names[number]} is frame {number}" for number in ends)
-    one = ", ".join(f"{names[number]} is frame {number - 1}" for number in ends)
-    raise BadParameter(
-        "nothing says whether the number of the video's first frame is 0 or 1",
-        file=path,
-        remedy=f"say --first-frame 0 ({zero}, of frames 0 to {n - 1}) or --first-frame 1 ({one})",
-    )
+def _numbered(pictures: Sequence[str]) -> dict[int, int]:
+    """Frames by the numbers in the pictures' names; none where these do not tell them apart."""
+    names = split_names([before_export(name).stem for name in pictures])
+    frames = {name.number: frame for frame, name in enumerate(names) if name}
+    return frames if len(frames) == len(pictures) and -1 not in frames else {}
 
 
 def _new_names(
-    models: Sequence[_Image],
-    split: Mapping[str, SplitName | None],
-    told: Mapping[str, int],
+    names: Sequence[tuple[PurePosixPath, SplitName | None, int]],
     numbers: Sequence[int],
     pictures: Sequence[str],
 ) -> list[str]:
-    """Names for images of all frames, numbered so, as those of the models go on, whose numbers are
-    told; where they follow no one pattern, as the folder's pictures are called, or frame_000000.
+    """Names for images of frames of these numbers, as the given names go on that have the numbers
+    beside them; where these follow no one pattern, as the folder's pictures are called, or
+    frame_000000.
     """
-    if not models:
-        return []
-    path, names = models[0].path, [split[image.id] for image in models]
-    offsets = {name and name.number - told[image.id] for image, name in zip(models, names)}
-    around = {name and (name.before, name.behind) for name in names}
-    if len(offsets) == len(around) == 1 and all(names):
-        before, behind = around.pop()
-        offset, digits = offsets.pop(), min(len(name.digits) for name in names)
+    patterns = {split and (split.before, split.behind, split.number - n) for _, split, n in names}
+    path = names[0][0]
+    if len(patterns) == 1 and None not in patterns:
+        before, behind, offset = patterns.pop()
+        digits = min(len(split.digits) for _, split, _ in names)
         stems = [f"{before}{number + offset:0{digits}d}{behind}" for number in numbers]
         pictures = [stem + path.suffix for stem in stems]
     elif not pictures:
@@ -384,122 +325,18 @@ def _new_names(
     return [str(path.parent / name) for name in pictures]
 
 
-def _numbering(
-    images: Sequence[_Image],
-    labelled: Sequence[_Image],
-    frames: Frames,
-    told: tuple[int | None, int | None],
-    path: Path,
-) -> Numbering:
-    """By the rule that `read_labels` states; images: of the video, labelled: of these; told: of
-    the first frame's number, with the command and by a note.
-    """
-    n, pictures = len(frames), picture_names(frames.video.source)
-    split = split_names([before_export(name).stem for name in pictures])
-    of_number = {name.number: frame for frame, name in enumerate(split) if name}
-    of_number = of_number if len(of_number) == n and -1 not in of_number else {}
-    shown = _by_picture(images, pictures)
-    folders = [image.path.parent for image in images if image.id in shown and not image.added]
-    if folders:
-        names = [str(folders[0] / name) for name in pictures]
-        return Numbering(shown, list(of_number or range(n)), names)
-
-    split = dict(zip((i.id for i in images), split_names([i.path.stem for i in images], n)))
-    numbers = {image.id: image.frame_id for image in images if image.frame_id is not None}
-    by_id = any(0 <= numbers.get(image.id, -1) <= n for image in labelled)
-    if not by_id:
-        numbers = {key: name.number for key, name in split.items() if name}
-    first = None
-    wanted = {numbers[image.id] for image in labelled if image.id in numbers}
-    if by_id or told != (None, None) or not of_number or not wanted <= set(of_number):
-        first = _first_number(numbers, labelled, frames, told, path)
-        of_number = {first + frame: frame for frame in range(n)}
-    told_of = {key: number for key, number in numbers.items() if number in of_number}
-    models = [i for i in labelled if i.id in told_of] or [i for i in images if i.id in told_of]
-    lacking = "no number, or several that change, in its name"
-    lacking = "states no frame_id, other labelled images do" if by_id else lacking
-    return Numbering(
-        frames={key: of_number[number] for key, number in told_of.items()},
-        numbers=list(of_number),
-        names=_new_names(models, split, told_of, list(of_number), pictures),
-        first=first,
-        unclear={image.id: lacking for image in images if image.id not in numbers},
-    )
-
-
-def _image_error(image: _Image, numbering: Numbering, frames: Frames) -> BadRecord | None:
-    """Of a labelled image of no frame, or whose stated size is not the frame's: its joints are
-    given in other pixels.
-    """
-    frame, stated = numbering.frames.get(image.id), image.picture.size_wh
-    if frame is None:
-        first, last = numbering.numbers[0], numbering.numbers[-1]
-        remedy = f"the video has {len(frames)} frames, here numbered {first} to {last}; name the"
-        remedy += " image as its frame, state frame_id, or say --first-frame"
-        reason = f"{numbering.unclear[image.id]}: it " if image.id in numbering.unclear else ""
-        return image.error(f"{reason}belongs to no frame of the video", remedy)
-    size = (frames.video.width, frames.video.height)
-    if stated not in (None, size) and os.path.isdir(frames.video.source):
-        size = frames[frame].shape[1::-1]  # pictures may differ
-    if stated in (None, size):
-        return None
-    problem = "{}x{} px are stated, the frame has {}x{}".format(*stated, *size)
-    remedy = "use the video that was labelled, or scale the labels to this one and correct width "
-    return image.error(problem, remedy + "and height")
-
-
-def _doubles(labelled: Sequence[_Image], numbering: Numbering) -> dict[str, BadRecord]:
-    """Of labelled images that mean a frame that another one, of another name, means too."""
-    first, errors = {}, {}
-    for image in labelled:
-        frame = numbering.frames.get(image.id)
-        other = first.setdefault(frame, image)
-        if frame is not None and other.picture.name != image.picture.name:
-            problem = f"means frame {frame}, and so does image {other.id} ({other.picture.name})"
-            errors[image.id] = image.error(problem, "keep the labels of one, or state frame_id")
-    return errors
-
-
 # --- who is who -----------------------------------------------------------------------------------
 
 
-def _posed(
-    labels: Sequence[_Label], poses: Pose, frames: Mapping[str, int], wrong: Collection[str]
-) -> list[_Label]:
-    """The labels of the video's frames with their poses. Those of wrong images have none; nor have
-    those whose flags are all 0, unless all are so: PoseTrack's joints have coordinates then.
-    """
-    rows = {key: row for row, key in enumerate(poses.ids) if poses.labelled[row].any()}
-    first = {}  # of two with one id
-    for label in labels:
-        if label.image in frames:
-            row = None if label.image in wrong else rows.get(label.id)
-            first.setdefault(label.id, replace(label, frame=frames[label.image], row=row))
-    posed = [label for label in first.values() if label.row is not None]
-    unflagged = {label.id for label in posed if not (_points(label.stated)[:, 2] > 0).any()}
-    if len(unflagged) == len(posed):
-        return [*first.values()]
-    return [replace(x, row=None) if x.id in unflagged else x for x in first.values()]
-
-
-def _pose_error(label: _Label, poses: Pose) -> BadRecord | None:
+def _strange(xy: Float[np.ndarray, "k 2"], box: Float[np.ndarray, "4"]) -> str | None:
     """Of a pose whose numbers are no pixels, or in a box that is none of its own."""
-    if label.row is None:
-        return None
-    xy = poses.xy_frame[label.row, poses.labelled[label.row]]
-    box = poses.boxes_xyxy[label.row].astype(float)
     x0, y0, x1, y1 = geometry.enlarge(box, NEAR)
     inside = int(((xy >= (x0, y0)) & (xy <= (x1, y1))).all(1).sum())
     if max(np.abs(xy).max(), np.abs(box).max()) > MAX_PX:
-        problem = f"coordinates beyond {MAX_PX:,.0f} px"
-    elif box.max() < 1:
-        problem = "a box within the first pixel"
-    elif 2 * inside < len(xy):
-        problem = f"{inside} of {len(xy)} joints lie in or near its box"
-    else:
-        return None
-    pixels = "state joints, and bbox as x, y, width, height, in pixels of the frame"
-    return label.error(problem, f"{pixels}, or leave bbox out")
+        return f"coordinates beyond {MAX_PX:,.0f} px"
+    if box.max() < 1:
+        return "a box within the first pixel"
+    return f"{inside} of {len(xy)} joints lie in or near its box" if 2 * inside < len(xy) else None
 
 
 def _who(annotation: dict) -> object:
@@ -516,65 +353,16 @@ def _linked(labels: Sequence[_Label], poses: Pose, n_frames: int) -> dict[str, i
     kinds = defaultdict(list)
     for label in labels:
         kinds[str(checks.integral(label.stated.get("category_id")))].append(label)
-    track_of = {}
+    tracks: dict[str, int] = {}
     for kind in kinds.values():
         own = poses.select([label.row for label in kind])
-        people = Detections(
-            own.skeleton,
-            own.xy_frame,
-            own.labelled.astype(np.float32),
-            own.boxes_xyxy,
-            frames=np.array([label.frame for label in kind], np.int64),
-        )
-        tracks = link(people, max_gap=n_frames, smoothing=1.0).tracks
-        tracks = tracks + 1 + max(track_of.values(), default=-1)
-        track_of |= dict(zip((label.id for label in kind), tracks.tolist()))
-    return track_of
-
-
-def _identified(
-    labels: Sequence[_Label], poses: Pose, n_frames: int
-) -> tuple[list[_Label], list[BadRecord], bool]:
-    """The labels with their people, as far as these are told; what is bad about ids; and whether
-    people were linked, because nobody has an id: they then get a track_id.
-    """
-    named, errors = [], []
-    for label in labels:
-        who = _who(label.stated)
-        if who is None or type(who) in (int, str):
-            named.append(replace(label, who=None if who is None else str(who)))
-        else:
-            problem = f"track_id is {who!r}, an integer or text expected"
-            errors.append(label.error(problem[:80]))
-    posed = [label for label in named if label.row is not None]
-    nameless = [label for label in posed if label.who is None]
-    if len(nameless) < len(posed):
-        problem = f"no track_id, {len(posed) - len(nameless)} others have one"
-        remedy = "give every person one, or nobody: people are then told apart by place and shape"
-        return named, errors + [label.error(problem, remedy) for label in nameless], False
-    tracks = _linked(posed, poses, n_frames)
-    for i, label in enumerate(named):
-        if label.id in tracks:
-            stated = label.stated | {"track_id": tracks[label.id]}
-            named[i] = replace(label, who=str(tracks[label.id]), stated=stated)
-    return named, errors, bool(posed)
-
-
-def _placed(labels: Sequence[_Label]) -> tuple[dict[tuple[int, int], _Label], list[BadRecord]]:
-    """The labels of people by track and frame, one with a pose rather than without; and the errors
-    of others. Tracks are the people's ids, where all are whole numbers.
-    """
-    people = dict.fromkeys(label.who for label in labels if label.who is not None)
-    whole = all(who.isdecimal() and len(who) < 19 and str(int(who)) == who for who in people)
-    track_of = {who: int(who) if whole else i for i, who in enumerate(people)}
-    placed, errors = {}, []
-    for label in sorted(labels, key=lambda label: label.row is None):
-        place = track_of.get(label.who), label.frame
-        if label.who is not None and placed.setdefault(place, label) is not label:
-            problem = f"two annotations of track {label.who} in a frame"
-            remedy = "give every person in a frame a track_id of their own, or keep one of the two"
-            errors.append(label.error(problem, remedy))
-    return dict(sorted(placed.items())), errors
+        frames = np.array([label.frame for label in kind])
+        seen = own.labelled.astype(np.float32)
+        people = Detections(own.skeleton, own.xy_frame, seen, own.boxes_xyxy, frames=frames)
+        first = max(tracks.values(), default=-1) + 1
+        linked = first + link(people, max_gap=n_frames, smoothing=1.0).tracks
+        tracks |= dict(zip((label.id for label in kind), linked.tolist()))
+    return tracks
 
 
 def _tracks(poses: Pose, placed: Mapping[tuple[int, int], _Label], n_frames: int) -> list[Track]:
@@ -587,84 +375,285 @@ def _tracks(poses: Pose, placed: Mapping[tuple[int, int], _Label], n_frames: int
         mine = [label for (other, _), label in placed.items() if other == track]
         rows = [label.row for label in mine if label.row is not None]
         at = [label.frame for label in mine if label.row is not None]
-        xy, flags = np.zeros((*shape, 2)), np.zeros(shape, int)
-        boxes, labelled = np.zeros((n_frames, 4)), np.zeros(n_frames, bool)
+        labelled = np.zeros(n_frames, bool)
+        labelled[[label.frame for label in mine]] = True
+        xy, flags, boxes = np.zeros((*shape, 2)), np.zeros(shape, int), np.zeros((n_frames, 4))
         xy[at], flags[at] = poses.xy_frame[rows], poses.visibility[rows]
         boxes[at] = poses.boxes_xyxy[rows]
-        labelled[[label.frame for label in mine]] = True
         if rows:
             known = poses.occlusion_known
             tracks.append(Track(poses.skeleton, track, xy, flags, labelled, boxes, known))
     return tracks
 
 
-# --- reading --------------------------------------------------------------------------------------
+# --- reading, step by step ------------------------------------------------------------------------
 
 
-def _matched(
-    pictures: Sequence[Picture],
-    content: dict,
-    labels: Sequence[_Label],
-    frames: Frames,
-    first_frame: int | None,
-    path: Path,
-) -> tuple[list[_Image], str, Numbering, dict[str, BadRecord], dict[str, int]]:
-    """The images of the video, what the file calls it, the images' frames, what is wrong with
-    those that have labels, and how many others there are.
+class _File:
+    """What the steps of reading share: the file, the video, and what is bad about records."""
+
+    def __init__(self, path: Path, frames: Frames):
+        self.path, self.frames = path, frames
+        self.source = frames.video.source
+        self.pictures = picture_names(self.source)  # none of a video file
+        self.content = _content(path)
+        self.errors: list[BadRecord] = []
+
+    def bad(self, record: _Image | _Label, problem: str, remedy: str | None = None) -> None:
+        error = BadRecord(problem, file=self.path, record=record.title, remedy=remedy)
+        self.errors.append(error)
+
+    def of_video(self, pictures: Sequence[Picture]) -> tuple[list[_Image], str]:
+        """The images of the video, and what the file calls it; of several that which is called as
+        the source is. Folders and the names that `videos` states are compared from their ends.
+        """
+        records = _records(self.content, "images")
+        stated = {str(image.get("id")): image for image in reversed(records)}
+        images = [_Image(p.id, p.name, p.size_wh, stated[p.id]) for p in pictures]
+        place = Path(os.path.abspath(self.source))
+        suffix = "" if place.is_dir() else place.suffix
+        name = place.name.removesuffix(suffix)
+        own = {PurePosixPath(picture).stem: name for picture in self.pictures}
+        videos = _videos(images, self.content, own)
+
+        def shared(names: Sequence[str]) -> int:
+            pairs = zip(reversed(names), reversed((*place.parts[:-1], name)))
+            return [*(a == b for a, b in pairs), False].index(False)
+
+        def likeness(video: _Video) -> tuple[int, bool]:
+            title = PurePosixPath((video.title or "").removesuffix(suffix)).parts
+            bare = re.sub(r"(?i)[\W_]*(frame|image|img)?[\W_]*$", "", video.prefix or "")
+            return max(shared(video.folder), shared(title)), name in (bare, video.prefix)
+
+        nameless = _Video()
+        likenesses = {video: likeness(video) for video in videos if video != nameless}
+        best = max(likenesses.values(), default=None)
+        chosen = [video for video in likenesses if likenesses[video] == best]
+        if len(chosen) > 1:
+            names = ", ".join(sorted(map(str, chosen)))
+            problem = f"images of several videos, and none is called {name}: {names}"
+            remedy = "call the video or its folder as the file does, or keep one video in the file"
+            raise BadRecord(problem, file=self.path, remedy=remedy)
+        mine = [image for image, video in zip(images, videos) if video in (*chosen, nameless)]
+        return mine, str(chosen[0]) if len(set(videos)) > 1 else ""
+
+    def noted(self, video: str) -> int | None:
+        """The number of the first frame, as an earlier run noted it."""
+        note = _record(self.content.get("propagation")).get("first_frame")
+        note = note.get(video) if type(note) is dict else None if video else note
+        note = checks.integral(note)
+        return note if type(note) is int and note in (0, 1) else None
+
+    def first_number(
+        self,
+        numbers: Mapping[str, int],
+        labelled: Sequence[_Image],
+        first_frame: int | None,
+        noted: int | None,
+    ) -> int:
+        """0 or 1: as stated, as an image proves that has number 0 or that of the frames, or as
+        noted; `BadParameter` where nothing says it.
+        """
+        n = len(self.frames)
+        end = None if self.frames.warnings else n  # of a video that was cut nobody knows it
+        proven = [first for first, number in ((0, 0), (1, end)) if number in numbers.values()]
+        for first in (first_frame, *proven, noted):
+            if first is not None:
+                return first
+        inside = [(numbers.get(image.id, -1), image.name) for image in labelled]
+        inside = sorted(pair for pair in inside if 0 < pair[0] < n)
+        if not inside:
+            return 0  # no image is of this video, and each is named as such
+        zero, one = (
+            ", ".join(f"{name} is frame {i - first}" for i, name in (inside[0], inside[-1]))
+            for first in (0, 1)
+        )
+        raise BadParameter(
+            "nothing says whether the number of the video's first frame is 0 or 1",
+            file=self.path,
+            remedy=f"say --first-frame 0 ({zero}, of frames 0 to {n - 1}) "
+            f"or --first-frame 1 ({one})",
+        )
+
+    def numbering(
+        self,
+        images: Sequence[_Image],
+        labelled: Sequence[_Image],
+        first_frame: int | None,
+        noted: int | None,
+    ) -> Numbering:
+        """By the rule that `read_labels` states; images: of the video, labelled: of these."""
+        n = len(self.frames)
+        of_number = _numbered(self.pictures)
+        shown = _by_picture(images, self.pictures)
+        folders = [image.path.parent for image in images if image.id in shown and not image.added]
+        if folders:
+            names = [str(folders[0] / name) for name in self.pictures]
+            return Numbering(shown, list(of_number or range(n)), names)
+
+        split = split_names([image.path.stem for image in images], n)
+        split = {image.id: name for image, name in zip(images, split)}
+        numbers = {image.id: image.frame_id for image in images if image.frame_id is not None}
+        by_id = any(0 <= numbers.get(image.id, -1) <= n for image in labelled)
+        if not by_id:
+            numbers = {key: name.number for key, name in split.items() if name}
+        wanted = {numbers[image.id] for image in labelled if image.id in numbers}
+        as_pictures = first_frame is noted is None and not by_id and wanted <= set(of_number)
+        first = None
+        if not (of_number and as_pictures):
+            first = self.first_number(numbers, labelled, first_frame, noted)
+            of_number = {first + frame: frame for frame in range(n)}
+        shown = {key: of_number[number] for key, number in numbers.items() if number in of_number}
+        models = [(i.path, split[i.id], numbers[i.id]) for i in labelled if i.id in shown]
+        names = _new_names(models, list(of_number), self.pictures) if models else []
+        return Numbering(shown, list(of_number), names, first)
+
+    def checked(
+        self, labelled: Sequence[_Image], numbering: Numbering
+    ) -> tuple[Numbering, set[str]]:
+        """The numbering without images that mean another one's frame; and which labelled images
+        are wrong: these, those of no frame, and those whose stated size is not the frame's, so
+        that joints are given in other pixels.
+        """
+        n, numbers = len(self.frames), numbering.numbers
+        frames, wrong, first = dict(numbering.frames), set(), {}
+        some_ids = any(image.frame_id is not None for image in labelled)
+        for image in labelled:
+            frame = frames.get(image.id)
+            other = first.setdefault(frame, image)
+            size = self.size(image, frame)
+            if frame is None:
+                missing = "states no frame_id, other labelled images do: it "
+                missing = missing if some_ids and image.frame_id is None else ""
+                remedy = f"the video has {n} frames, here numbered {numbers[0]} to {numbers[-1]}; "
+                remedy += "name the image as its frame, with one number that changes between "
+                remedy += "names, state frame_id, or say --first-frame"
+                self.bad(image, f"{missing}belongs to no frame of the video", remedy)
+            elif other.name != image.name:
+                problem = f"means frame {frame}, and so does image {other.id} ({other.name})"
+                self.bad(image, problem, "keep the labels of one, or state frame_id")
+                del frames[image.id]
+            elif image.size_wh not in (None, size):
+                problem = "{}x{} px are stated, the frame has {}x{}".format(*image.size_wh, *size)
+                remedy = "use the video that was labelled, or scale the labels to this one and "
+                self.bad(image, problem, remedy + "correct width and height")
+            else:
+                continue
+            wrong.add(image.id)
+        return replace(numbering, frames=frames), wrong
+
+    def size(self, image: _Image, frame: int | None) -> tuple[int, int]:
+        """Of a frame, px, looked at where it may differ from the video's."""
+        video = self.frames.video
+        size = (video.width, video.height)
+        if frame is None or image.size_wh in (None, size) or not os.path.isdir(video.source):
+            return size
+        return self.frames[frame].shape[1::-1]
+
+    def posed(
+        self,
+        labels: Sequence[_Label],
+        poses: Pose,
+        frames: Mapping[str, int],
+        wrong: Collection[str],
+    ) -> list[_Label]:
+        """The labels of the video's frames with their poses. Those of wrong images have none; nor
+        have those whose flags are all 0, unless all are so: PoseTrack's joints have coordinates
+        then; nor those whose numbers are no pixels, or whose box is none of their own.
+        """
+        rows = {key: row for row, key in enumerate(poses.ids) if poses.labelled[row].any()}
+        first = {}  # of two with one id
+        for label in labels:
+            if label.image in frames:
+                row = None if label.image in wrong else rows.get(label.id)
+                first.setdefault(label.id, replace(label, frame=frames[label.image], row=row))
+        posed = [label for label in first.values() if label.row is not None]
+        flagged = [label for label in posed if (_points(label.stated)[:, 2] > 0).any()]
+        for label in posed:
+            labelled = poses.labelled[label.row]
+            box = poses.boxes_xyxy[label.row].astype(float)
+            problem = _strange(poses.xy_frame[label.row, labelled], box)
+            absent = bool(flagged) and label not in flagged
+            if problem and not absent:
+                remedy = "state joints, and bbox as x, y, width, height, in pixels of the frame, "
+                self.bad(label, problem, remedy + "or leave bbox out")
+            if problem or absent:
+                first[label.id] = replace(label, row=None)
+        return list(first.values())
+
+    def identified(self, labels: Sequence[_Label], poses: Pose) -> tuple[list[_Label], bool]:
+        """The labels with their people, as far as these are told; and whether people were linked,
+        because nobody has an id: they then get a track_id.
+        """
+        named = []
+        for label in labels:
+            who = _who(label.stated)
+            if who is None or type(who) in (int, str):
+                named.append(replace(label, who=None if who is None else str(who)))
+            else:
+                self.bad(label, f"track_id is {who!r}, an integer or text expected"[:80])
+        posed = [label for label in named if label.row is not None]
+        nameless = [label for label in posed if label.who is None]
+        if len(nameless) == len(posed):
+            tracks = _linked(posed, poses, len(self.frames))
+            for i, label in enumerate(named):
+                if label.id in tracks:
+                    stated = label.stated | {"track_id": tracks[label.id]}
+                    named[i] = replace(label, who=str(tracks[label.id]), stated=stated)
+            return named, bool(posed)
+        remedy = "give every person one, or nobody: people are then told apart by place and shape"
+        for label in nameless:
+            self.bad(label, f"no track_id, {len(posed) - len(nameless)} others have one", remedy)
+        return named, False
+
+    def placed(self, labels: Sequence[_Label]) -> dict[tuple[int, int], _Label]:
+        """The labels of people by track and frame, one with a pose rather than without. Tracks are
+        the people's ids, where all are whole numbers.
+        """
+        people = dict.fromkeys(label.who for label in labels if label.who is not None)
+        whole = all(who.isdecimal() and len(who) < 19 and str(int(who)) == who for who in people)
+        track_of = {who: int(who) if whole else i for i, who in enumerate(people)}
+        placed = {}
+        for label in sorted(labels, key=lambda label: label.row is None):
+            place = track_of.get(label.who), label.frame
+            if label.who is not None and placed.setdefault(place, label) is not label:
+                remedy = "give every person in a frame a track_id of their own, or keep one"
+                self.bad(label, f"two annotations of track {label.who} in a frame", remedy)
+        return dict(sorted(placed.items()))
+
+
+def _new_images(images: Sequence[_Image], numbering: Numbering, frames: Frames) -> list[dict]:
+    """What the file would say of an image of every frame, but for its id: what all images of the
+    video say alike (the size of a video file, where they do not), and their frame_id.
     """
-    records = {str(image.get("id")): image for image in reversed(_records(content, "images"))}
-    everywhere = [_Image(picture, records[picture.id]) for picture in pictures]
-    images, video = _of_video(everywhere, content, frames.video.source, path)
-    noted = _record(content.get("propagation")).get("first_frame")
-    noted = noted.get(video) if type(noted) is dict else None if video else noted
-    noted = checks.integral(noted)
-    noted = noted if type(noted) is int and noted in (0, 1) else None
-    ids = {label.image for label in labels}
-    labelled = [image for image in images if image.id in ids]
-    numbering = _numbering(images, labelled, frames, (first_frame, noted), path)
-    wrong = _doubles(labelled, numbering)
-    at = {key: frame for key, frame in numbering.frames.items() if key not in wrong}
-    for image in labelled:
-        error = wrong.get(image.id) or _image_error(image, numbering, frames)
-        wrong |= {image.id: error} if error else {}
-    others = {
-        "images of other videos are left alone": len(everywhere) - len(images),
-        "images without labels belong to no frame and are left alone": len(
-            {image.id for image in images} - ids - set(at)
-        ),
-    }
-    return images, video, replace(numbering, frames=at), wrong, others
+    video, at = frames.video, numbering.frames
+    like = {} if os.path.isdir(video.source) else {"width": video.width, "height": video.height}
+    ours = [image for image in images if image.id in at]
+    first = ours[0].stated if ours else {}
+    for key in LIKE:
+        if key in first and all(image.stated.get(key) == first[key] for image in ours):
+            like[key] = first[key]
+    ids = {None if i.frame_id is None else i.frame_id - at[i.id] for i in ours}
+    start = ids.pop() if len(ids) == 1 else None
+    return [
+        {"file_name": name, **like, "propagated": True}
+        | ({} if start is None else {"frame_id": start + frame})
+        for frame, name in enumerate(numbering.names)
+    ]
 
 
 def _taken(placed: Mapping[tuple[int, int], _Label], images: Sequence[_Image], n: int) -> list[str]:
     """For which frames the first and the last image with a pose are taken."""
-    names = {image.id: image.picture.name for image in images}
+    names = {image.id: image.name for image in images}
     shown = sorted((x.frame, names[x.image]) for x in placed.values() if x.row is not None)
-    ends = ", ".join(f"{name} as frame {frame}" for frame, name in (shown[:1] + shown[-1:]))
+    ends = ", ".join(f"{name} as frame {frame}" for frame, name in shown[:1] + shown[-1:])
     return [f"taken: {ends} (the video has frames 0 to {n - 1})"] if shown else []
 
 
-def _linking(people: Collection[tuple[int, int]], linked: bool) -> list[str]:
+def _linking(people: Collection[tuple[int, int]]) -> str:
     n = len({track for track, _ in people})
-    note = f"no track_id: people were linked by likeness, {len(people)} poses into {n}; check them"
-    return [f"{note}, or state ids"] if linked else []
-
-
-def _counted(
-    labels: Sequence[_Label], others: dict[str, int], dropped: Sequence[dict]
-) -> list[str]:
-    """How many annotations and images are not used, and why."""
-    earlier = sum(bool(annotation.get("propagated")) for annotation in dropped)
-    counts = {
-        "annotations without joints have no track_id: nobody is taken for absent by them": sum(
-            label.who is None and label.row is None for label in labels
-        ),
-        **others,
-        "poses that were carried earlier are no labels and are carried anew": earlier,
-        "poses between keyframes (keyframe: false) are no labels and are carried anew": len(dropped)
-        - earlier,
-    }
-    return [f"{n} {what}" for what, n in counts.items() if n]
+    poses = f"people were linked by likeness, {len(people)} poses into {n}"
+    return f"no track_id: {poses}; check them, or state ids"
 
 
 def _closed(placed: Mapping[tuple[int, int], _Label]) -> list[str]:
@@ -674,26 +663,12 @@ def _closed(placed: Mapping[tuple[int, int], _Label]) -> list[str]:
         labels = [label for _, label in mine]
         posed = [i for i, label in enumerate(labels) if label.row is not None]
         closed += [(labels[i], labels[j]) for i, j in pairwise(posed) if j - i > 1]
-    if not closed:
-        return []
-    left, right = closed[0]
     return [
         f"{len(closed)} gaps stay open, because an annotation without joints says that the person "
         f"is absent; the first is that of track {left.who} between frames {left.frame} and "
         f"{right.frame}"
+        for left, right in closed[:1]
     ]
-
-
-def _alike(images: Sequence[_Image], frames: Frames) -> dict:
-    """What all images state alike; the size of a video file, where they state none."""
-    video = frames.video
-    size = {} if os.path.isdir(video.source) else {"width": video.width, "height": video.height}
-    first = images[0].stated if images else {}
-    return size | {
-        key: first[key]
-        for key in LIKE
-        if key in first and all(image.stated.get(key) == first[key] for image in images)
-    }
 
 
 def read_labels(
@@ -727,53 +702,60 @@ def read_labels(
     several videos of which none is this one, people of whom some have a track_id, two annotations
     of one person in a frame, joints that lie far from their box or from any picture.
     """
-    path = Path(path)
-    content = _content(path)
+    file = _File(Path(path), frames)
+    content = file.content
     if on_bad == "report":
         with suppress(WorkbenchError):
             frames[len(frames) - 1]
     labels, broken = _given(content)
     given = content | {"annotations": [*map(_for_coco, labels), *broken]}
     reading = coco.read_coco(path, skeleton=joints, content=given, on_bad=on_bad)
-    matched = _matched(reading.pictures, content, labels, frames, first_frame, path)
-    images, video, numbering, wrong, others = matched
-    poses, at = reading.poses, numbering.frames
+    images, video = file.of_video(reading.pictures)
+    ids = {label.image for label in labels}
+    labelled = [image for image in images if image.id in ids]
+    numbering = file.numbering(images, labelled, first_frame, file.noted(video))
+    numbering, wrong = file.checked(labelled, numbering)
+    at = numbering.frames
 
-    labels = _posed(labels, poses, at, wrong)
-    strange = {x.id: error for x in labels if (error := _pose_error(x, poses))}
-    labels = [replace(x, row=None) if x.id in strange else x for x in labels]
-    labels, unnamed, linked = _identified(labels, poses, len(frames))
-    placed, twice = _placed(labels)
+    labels = file.posed(labels, reading.poses, at, wrong)
+    labels, linked = file.identified(labels, reading.poses)
+    placed = file.placed(labels)
     people = {place: label.stated for place, label in placed.items() if label.row is not None}
-    errors = [
-        type(error)(error.problem, file=path, record=error.record, remedy=error.remedy)
-        for error in (*wrong.values(), *strange.values(), *unnamed, *twice)
-    ]
-    n = len(content["images"]) + len(given["annotations"])
-    checks.settle(errors, n, "images and annotations", on_bad, path)
+    n_records = len(content["images"]) + len(given["annotations"])
+    checks.settle(file.errors, n_records, "images and annotations", on_bad, file.path)
 
     stated = {label.place: label.stated for label in labels}
     kept, dropped = [], []
     for i, annotation in enumerate(content["annotations"]):
         anew = _carried(annotation) and str(annotation.get("image_id")) in at
         (dropped if anew else kept).append(stated.get(i, annotation))
-    shown = [image for image in images if image.id in at]
-    first_ids = {i.frame_id if i.frame_id is None else i.frame_id - at[i.id] for i in shown}
+    earlier = sum(bool(annotation.get("propagated")) for annotation in dropped)
+    counts = {
+        "annotations without joints have no track_id: nobody is taken for absent by them": sum(
+            label.who is None and label.row is None for label in labels
+        ),
+        "images of other videos are left alone": len(reading.pictures) - len(images),
+        "images without labels belong to no frame and are left alone": len(
+            {image.id for image in images} - ids - set(at)
+        ),
+        "poses that were carried earlier are no labels and are carried anew": earlier,
+        "poses between keyframes (keyframe: false) are no labels and are carried anew": len(dropped)
+        - earlier,
+    }
     return Labels(
         content=content | {"annotations": kept},
-        clip=Clip(frames.video, _tracks(poses, placed, len(frames)), name=path.stem),
+        clip=Clip(frames.video, _tracks(reading.poses, placed, len(frames)), name=file.path.stem),
         numbering=numbering,
         people=people,
-        like=_alike(shown, frames),
-        frame_id=first_ids.pop() if len(first_ids) == 1 else None,
+        new_images=_new_images(images, numbering, frames),
         video=video,
         notes=(
             *_taken(placed, images, len(frames)),
-            *_linking(people, linked),
-            *_counted(labels, others, dropped),
+            *([_linking(people)] if linked else []),
+            *(f"{n} {what}" for what, n in counts.items() if n),
             *_closed(placed),
         ),
-        warnings=(*frames.warnings, *reading.warnings, *errors),
+        warnings=(*frames.warnings, *reading.warnings, *file.errors),
     )
 
 
@@ -829,12 +811,6 @@ def _check_corrections(labels: Path, out: Path) -> None:
 def _next_id(records: Sequence[object]) -> int:
     ids = [str(record.get("id")) for record in records if type(record) is dict]
     return 1 + max((int(i) for i in ids if i.isdecimal() and len(i) < 19), default=0)
-
-
-def _added_image(labels: Labels, frame: int, image_id: int) -> dict:
-    named = {"id": image_id, "file_name": labels.numbering.names[frame]}
-    count = {} if labels.frame_id is None else {"frame_id": labels.frame_id + frame}
-    return named | labels.like | {"propagated": True} | count
 
 
 def _carried_annotation(
@@ -900,7 +876,7 @@ def write_propagated(
     for row, (frame, person) in enumerate(zip(found.frames.tolist(), found.tracks.tolist())):
         if frame not in image_of:
             image_of[frame] = next_image
-            images.append(_added_image(labels, frame, next_image))
+            images.append({"id": next_image} | labels.new_images[frame])
             next_image += 1
         pose = _carried_annotation(labels, tracks[person], found, row, interpolated)
         annotations.append({"id": next_id + row, "image_id": image_of[frame]} | pose)
