@@ -7,8 +7,9 @@ import json
 import cv2
 import numpy as np
 import pytest
+from PIL import ExifTags, Image
 
-from tests.sparse import K, film, labelled, labels, moving, new, pictures, read
+from tests.sparse import K, film, labelled, labels, moving, new, pictures, read, texture
 from workbench import propagate
 from workbench.data.frames import open_frames
 from workbench.data.labels import check_places, read_labels, write_propagated
@@ -163,7 +164,9 @@ def test_of_several_numbers_that_change_the_one_within_the_video_is_taken_or_non
     source, xy = film(tmp_path / "v.avi", moving()[0]), moving()[1]
     timed = labels(xy, (0, 3, 6), file_name=lambda i: f"{i}_{1715000000 + 40 * i}.jpg")
     assert labelled(read(source, timed)) == {4: [0, 3, 6]}
-    with pytest.raises(BadRecord, match=r"image 10 \(0_8\.jpg\): belongs to no frame.*one number that changes"):
+    with pytest.raises(
+        BadRecord, match=r"image 10 \(0_8\.jpg\): belongs to no frame.*one number that changes"
+    ):
         read(source, labels(xy, (0, 3, 6), file_name=lambda i: f"{i}_{8 - i}.jpg"))
 
 
@@ -376,6 +379,33 @@ def test_another_picture_size_than_the_videos_is_named(video):
     cv2.imwrite(str(folder / "000008.jpg"), np.zeros((45, 60, 3), np.uint8))
     sizes = {"width": lambda i: 120 if i < 8 else 60, "height": lambda i: 90 if i < 8 else 45}
     assert labelled(read(folder, labels(xy, (0, 8), **sizes))) == {4: [0, 8]}
+
+
+@pytest.mark.parametrize("turn", [1, 3, 6])
+def test_a_picture_that_programs_show_turned_is_refused_unless_its_size_says_as_stored(video, turn):
+    folder, xy = video
+    for name in ("000000.jpg", "000008.jpg"):
+        tag = Image.Exif()
+        tag[ExifTags.Base.Orientation] = turn
+        Image.fromarray(texture()).convert("RGB").save(folder / name, exif=tag)
+    content = labels(xy, (0, 8))
+    stored = labels(xy, (0, 8), width=lambda i: 120, height=lambda i: 90)
+    for one, good in ((content, turn == 1), (stored, turn != 3)):
+        if good:
+            assert labelled(read(folder, one)) == {4: [0, 8]}
+        else:
+            with pytest.raises(
+                BadRecord, match=r"image 10 .*turned, by its EXIF tag.*Remedy: turn"
+            ):
+                read(folder, one)
+
+
+def test_names_that_programs_made_longer_are_found_in_a_folder_of_such_pictures(video):
+    folder, xy = video
+    for i, old in enumerate(sorted(folder.iterdir())):
+        old.rename(folder / f"f_{i:04d}_jpg.rf.8a1c{i}2e7f3b9.jpg")
+    content = labels(xy, (2, 5), file_name=lambda i: f"f_{i:04d}_jpg.rf.8a1c{i}2e7f3b9.jpg")
+    assert labelled(read(folder, content)) == {4: [2, 5]}
 
 
 def test_labels_without_boxes_and_boxes_of_other_things_are_no_hindrance(video):

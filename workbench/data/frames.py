@@ -20,7 +20,7 @@ from typing import SupportsIndex
 import cv2
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ..errors import BadFile, BadParameter, EmptyFile, MissingFile, UnsafeFile
 from ..records import Clip, Video
@@ -111,6 +111,14 @@ def read_picture(path: str | Path) -> Frame:
             raise BadFile(
                 f"{kind} image: {error}", file=path, remedy="get the file again"
             ) from None
+
+
+def orientation(path: str | Path) -> int:
+    """How programs show a picture by its EXIF tag: 1 as stored, 2 to 4 mirrored or upside down,
+    5 to 8 turned by a quarter. Errors: as of `read_picture`.
+    """
+    with _opened(Path(path)) as image:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
 
 
 class Frames:

@@ -25,7 +25,7 @@ from ..records import Clip, Detections, Picture, Pose, Track
 from ..resources import write_beside
 from ..skeletons import skeleton
 from . import checks, coco
-from .frames import PICTURE_SUFFIXES, Frames, picture_names
+from .frames import PICTURE_SUFFIXES, Frames, orientation, picture_names
 from .people import link
 from .safe import read_json
 
@@ -512,8 +512,8 @@ class _File:
         self, labelled: Sequence[_Image], numbering: Numbering
     ) -> tuple[Numbering, set[str]]:
         """The numbering without images that mean another one's frame; and which labelled images
-        are wrong: these, those of no frame, and those whose stated size is not the frame's, so
-        that joints are given in other pixels.
+        are wrong: these, those of no frame, and those whose joints are, or may be, given in other
+        pixels than the frame's.
         """
         n, numbers = len(self.frames), numbering.numbers
         frames, wrong, first = dict(numbering.frames), set(), {}
@@ -537,6 +537,10 @@ class _File:
                 problem = "{}x{} px are stated, the frame has {}x{}".format(*image.size_wh, *size)
                 remedy = "use the video that was labelled, or scale the labels to this one and "
                 self.bad(image, problem, remedy + "correct width and height")
+            elif self.turned(image, frame):
+                problem = "programs show this picture turned, by its EXIF tag; here it is as stored"
+                remedy = "turn its pixels (exiftran -a), or remove the tag if joints are given as "
+                self.bad(image, problem, remedy + "stored (exiftool -Orientation=)")
             else:
                 continue
             wrong.add(image.id)
@@ -549,6 +553,16 @@ class _File:
         if frame is None or image.size_wh in (None, size) or not os.path.isdir(video.source):
             return size
         return self.frames[frame].shape[1::-1]
+
+    def turned(self, image: _Image, frame: int) -> bool:
+        """Whether programs show the picture turned, and no stated size, which is that of the
+        stored pixels, says that joints are not meant so.
+        """
+        width, height = image.size_wh or (0, 0)
+        with suppress(WorkbenchError):  # what cannot be read is told when it is looked at
+            turn = orientation(Path(self.source) / self.pictures[frame]) if self.pictures else 1
+            return turn in (2, 3, 4) or (turn != 1 and width == height)
+        return False
 
     def posed(
         self,
