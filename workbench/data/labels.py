@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import groupby, pairwise
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -158,14 +158,17 @@ def _given(content: dict) -> tuple[list[_Label], list]:
     for place, annotation in enumerate(content["annotations"]):
         a = _record(annotation)
         other = a and not a.get("keypoints") and a.get("category_id") in jointless
-        if "id" in a and not (_carried(a) or other):
+        if _carried(a) or other:
+            continue
+        if "id" in a:
             labels.append(_Label(place, str(a["id"]), str(a.get("image_id")), a))
-        elif "id" not in a:
+        else:
             broken.append(annotation)
     images = Counter(key for key, _ in {(label.id, label.image) for label in labels})
-    return [
-        replace(x, id=f"{x.id} of image {x.image}") if images[x.id] > 1 else x for x in labels
-    ], broken
+    for i, label in enumerate(labels):
+        if images[label.id] > 1:
+            labels[i] = replace(label, id=f"{label.id} of image {label.image}")
+    return labels, broken
 
 
 def _for_coco(label: _Label) -> dict:
@@ -205,8 +208,12 @@ class SplitName(NamedTuple):
 
     @property
     def number(self) -> int:
-        """-1 where it has more digits than a time in ns."""
-        return int(self.digits) if len(self.digits) < 20 else -1
+        return _number(self.digits)
+
+
+def _number(digits: str) -> int:
+    """-1 where there are more digits than in a time in ns."""
+    return int(digits) if len(digits) < 20 else -1
 
 
 def split_names(stems: Sequence[str], highest: int | None = None) -> list[SplitName | None]:
@@ -225,20 +232,21 @@ def split_names(stems: Sequence[str], highest: int | None = None) -> list[SplitN
         text, *others = re.split(r"(\d+)", stem[start:])
         names.append((stem[:start] + text, *others))
 
-    def cut(parts: Sequence[str], place: int) -> SplitName:
-        return SplitName("".join(parts[:place]), parts[place], "".join(parts[place + 1 :]))
-
     place_of = {}
     for n in {len(parts) for parts in names}:
         alike = [parts for parts in names if len(parts) == n]
-        numbers = {i: {cut(parts, i).number for parts in alike} for i in range(1, n, 2)}
+        numbers = {i: {_number(parts[i]) for parts in alike} for i in range(1, n, 2)}
         places = [i for i in numbers if len(numbers[i]) > 1] or list(numbers)
         if highest is not None and len(places) > 1:
             places = [i for i in places if max(numbers[i]) <= highest]
             places = places if len(places) == 1 else []
         place_of[n] = places[-1] if places else None
-    places = [place_of[len(parts)] for parts in names]
-    return [None if place is None else cut(parts, place) for parts, place in zip(names, places)]
+    split = []
+    for parts in names:
+        i = place_of[len(parts)]
+        around = i and ("".join(parts[:i]), parts[i], "".join(parts[i + 1 :]))
+        split.append(SplitName(*around) if around else None)
+    return split
 
 
 # --- which of several videos ----------------------------------------------------------------------
@@ -261,11 +269,12 @@ def _videos(images: Sequence[_Image], content: dict, own: dict[str, str]) -> lis
     number in its name, where that makes two videos or more with two images each. own: prefixes of
     names that are known.
     """
-    titles = {checks.integral(v.get("id")): v.get("name") for v in _records(content, "videos")}
+    records = _records(content, "videos")
+    titles = {str(checks.integral(video.get("id"))): video.get("name") for video in records}
     groups = defaultdict(list)
     for i, image in enumerate(images):
         number = checks.integral(image.stated.get("video_id", image.stated.get("vid_id")))
-        title = None if number is None else str(titles.get(number) or f"video {number}")
+        title = None if number is None else str(titles.get(str(number)) or f"video {number}")
         groups[_Video(image.path.parent.parts, title)].append(i)
     videos = {}
     for video, rows in groups.items():
@@ -365,25 +374,20 @@ def _linked(labels: Sequence[_Label], poses: Pose, n_frames: int) -> dict[str, i
     return tracks
 
 
-def _tracks(poses: Pose, placed: Mapping[tuple[int, int], _Label], n_frames: int) -> list[Track]:
-    """One a person who has a pose, labelled where the file has one, and without joints where it
-    has an annotation without.
+def _track(number: int, labels: Sequence[_Label], poses: Pose, n_frames: int) -> Track:
+    """A person, labelled where the file has a pose, and without joints where it has an annotation
+    without.
     """
     shape = (n_frames, len(skeleton(poses.skeleton)))
-    tracks = []
-    for track in dict.fromkeys(track for track, _ in placed):
-        mine = [label for (other, _), label in placed.items() if other == track]
-        rows = [label.row for label in mine if label.row is not None]
-        at = [label.frame for label in mine if label.row is not None]
-        labelled = np.zeros(n_frames, bool)
-        labelled[[label.frame for label in mine]] = True
-        xy, flags, boxes = np.zeros((*shape, 2)), np.zeros(shape, int), np.zeros((n_frames, 4))
-        xy[at], flags[at] = poses.xy_frame[rows], poses.visibility[rows]
-        boxes[at] = poses.boxes_xyxy[rows]
-        if rows:
-            known = poses.occlusion_known
-            tracks.append(Track(poses.skeleton, track, xy, flags, labelled, boxes, known))
-    return tracks
+    xy, flags, boxes = np.zeros((*shape, 2)), np.zeros(shape, int), np.zeros((n_frames, 4))
+    labelled = np.zeros(n_frames, bool)
+    labelled[[label.frame for label in labels]] = True
+    at = [label.frame for label in labels if label.row is not None]
+    rows = [label.row for label in labels if label.row is not None]
+    xy[at] = poses.xy_frame[rows]
+    flags[at] = poses.visibility[rows]
+    boxes[at] = poses.boxes_xyxy[rows]
+    return Track(poses.skeleton, number, xy, flags, labelled, boxes, poses.occlusion_known)
 
 
 # --- reading, step by step ------------------------------------------------------------------------
@@ -582,12 +586,12 @@ class _File:
                 row = None if label.image in wrong else rows.get(label.id)
                 first.setdefault(label.id, replace(label, frame=frames[label.image], row=row))
         posed = [label for label in first.values() if label.row is not None]
-        flagged = [label for label in posed if (_points(label.stated)[:, 2] > 0).any()]
+        flagged = {label.id for label in posed if (_points(label.stated)[:, 2] > 0).any()}
         for label in posed:
             labelled = poses.labelled[label.row]
             box = poses.boxes_xyxy[label.row].astype(float)
             problem = _strange(poses.xy_frame[label.row, labelled], box)
-            absent = bool(flagged) and label not in flagged
+            absent = bool(flagged) and label.id not in flagged
             if problem and not absent:
                 remedy = "state joints, and bbox as x, y, width, height, in pixels of the frame, "
                 self.bad(label, problem, remedy + "or leave bbox out")
@@ -620,20 +624,25 @@ class _File:
             self.bad(label, f"no track_id, {len(posed) - len(nameless)} others have one", remedy)
         return named, False
 
-    def placed(self, labels: Sequence[_Label]) -> dict[tuple[int, int], _Label]:
-        """The labels of people by track and frame, one with a pose rather than without. Tracks are
-        the people's ids, where all are whole numbers.
+    def tracks(self, labels: Sequence[_Label]) -> dict[int, list[_Label]]:
+        """The labels of each person who has a pose, one a frame, with a pose rather than without.
+        Tracks are called by the people's ids, where all are whole numbers.
         """
         people = dict.fromkeys(label.who for label in labels if label.who is not None)
         whole = all(who.isdecimal() and len(who) < 19 and str(int(who)) == who for who in people)
         track_of = {who: int(who) if whole else i for i, who in enumerate(people)}
-        placed = {}
+        tracks = defaultdict(dict)
         for label in sorted(labels, key=lambda label: label.row is None):
-            place = track_of.get(label.who), label.frame
-            if label.who is not None and placed.setdefault(place, label) is not label:
+            if label.who is None:
+                continue
+            if tracks[track_of[label.who]].setdefault(label.frame, label) is not label:
                 remedy = "give every person in a frame a track_id of their own, or keep one"
                 self.bad(label, f"two annotations of track {label.who} in a frame", remedy)
-        return dict(sorted(placed.items()))
+        return {
+            track: [mine[frame] for frame in sorted(mine)]
+            for track, mine in sorted(tracks.items())
+            if any(label.row is not None for label in mine.values())
+        }
 
 
 def _new_images(images: Sequence[_Image], numbering: Numbering, frames: Frames) -> list[dict]:
@@ -656,33 +665,32 @@ def _new_images(images: Sequence[_Image], numbering: Numbering, frames: Frames) 
     ]
 
 
-def _taken(placed: Mapping[tuple[int, int], _Label], images: Sequence[_Image], n: int) -> list[str]:
-    """For which frames the first and the last image with a pose are taken."""
+def _notes(
+    tracks: Mapping[int, Sequence[_Label]],
+    images: Sequence[_Image],
+    counts: Mapping[str, int],
+    linked: bool,
+    n_frames: int,
+) -> list[str]:
+    """What was made of the file: which image was taken for which frame, what was left alone."""
     names = {image.id: image.name for image in images}
-    shown = sorted((x.frame, names[x.image]) for x in placed.values() if x.row is not None)
-    ends = ", ".join(f"{name} as frame {frame}" for frame, name in shown[:1] + shown[-1:])
-    return [f"taken: {ends} (the video has frames 0 to {n - 1})"] if shown else []
-
-
-def _linking(people: Collection[tuple[int, int]]) -> str:
-    n = len({track for track, _ in people})
-    poses = f"people were linked by likeness, {len(people)} poses into {n}"
-    return f"no track_id: {poses}; check them, or state ids"
-
-
-def _closed(placed: Mapping[tuple[int, int], _Label]) -> list[str]:
-    """How many gaps between two poses of a person stay open, because they are absent there."""
-    closed = []
-    for _, mine in groupby(placed.items(), key=lambda item: item[0][0]):
-        labels = [label for _, label in mine]
+    shown, closed = [], []
+    for labels in tracks.values():
         posed = [i for i, label in enumerate(labels) if label.row is not None]
+        shown += [(labels[i].frame, names[labels[i].image]) for i in posed]
         closed += [(labels[i], labels[j]) for i, j in pairwise(posed) if j - i > 1]
-    return [
-        f"{len(closed)} gaps stay open, because an annotation without joints says that the person "
-        f"is absent; the first is that of track {left.who} between frames {left.frame} and "
-        f"{right.frame}"
-        for left, right in closed[:1]
-    ]
+    shown.sort()
+    ends = ", ".join(f"{name} as frame {frame}" for frame, name in shown[:1] + shown[-1:])
+    notes = [f"taken: {ends} (the video has frames 0 to {n_frames - 1})"] if shown else []
+    if linked:
+        poses = f"people were linked by likeness, {len(shown)} poses into {len(tracks)}"
+        notes.append(f"no track_id: {poses}; check them, or state ids")
+    notes += [f"{n} {what}" for what, n in counts.items() if n]
+    for left, right in closed[:1]:
+        why = "because an annotation without joints says that the person is absent"
+        first = f"that of track {left.who} between frames {left.frame} and {right.frame}"
+        notes.append(f"{len(closed)} gaps stay open, {why}; the first is {first}")
+    return notes
 
 
 def read_labels(
@@ -733,8 +741,7 @@ def read_labels(
 
     labels = file.posed(labels, reading.poses, at, wrong)
     labels, linked = file.identified(labels, reading.poses)
-    placed = file.placed(labels)
-    people = {place: label.stated for place, label in placed.items() if label.row is not None}
+    tracks = file.tracks(labels)
     n_records = len(content["images"]) + len(given["annotations"])
     checks.settle(file.errors, n_records, "images and annotations", on_bad, file.path)
 
@@ -744,9 +751,10 @@ def read_labels(
         anew = _carried(annotation) and str(annotation.get("image_id")) in at
         (dropped if anew else kept).append(stated.get(i, annotation))
     earlier = sum(bool(annotation.get("propagated")) for annotation in dropped)
+    nobody = [label for label in labels if label.who is None and label.row is None]
     counts = {
-        "annotations without joints have no track_id: nobody is taken for absent by them": sum(
-            label.who is None and label.row is None for label in labels
+        "annotations without joints have no track_id: nobody is taken for absent by them": len(
+            nobody
         ),
         "images of other videos are left alone": len(reading.pictures) - len(images),
         "images without labels belong to no frame and are left alone": len(
@@ -756,19 +764,21 @@ def read_labels(
         "poses between keyframes (keyframe: false) are no labels and are carried anew": len(dropped)
         - earlier,
     }
+    n, poses = len(frames), reading.poses
+    clip = [_track(track, mine, poses, n) for track, mine in tracks.items()]
     return Labels(
         content=content | {"annotations": kept},
-        clip=Clip(frames.video, _tracks(reading.poses, placed, len(frames)), name=file.path.stem),
+        clip=Clip(frames.video, clip, name=file.path.stem),
         numbering=numbering,
-        people=people,
+        people={
+            (track, label.frame): label.stated
+            for track, mine in tracks.items()
+            for label in mine
+            if label.row is not None
+        },
         new_images=_new_images(images, numbering, frames),
         video=video,
-        notes=(
-            *_taken(placed, images, len(frames)),
-            *([_linking(people)] if linked else []),
-            *(f"{n} {what}" for what, n in counts.items() if n),
-            *_closed(placed),
-        ),
+        notes=tuple(_notes(tracks, images, counts, linked, n)),
         warnings=(*frames.warnings, *reading.warnings, *file.errors),
     )
 
