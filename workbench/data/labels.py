@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -149,12 +149,12 @@ def _content(path: Path) -> dict:
     return content
 
 
-def _given(content: dict) -> tuple[list[_Label], list]:
-    """The labels of people, and what is no annotation. Ids that restart in every image are told
+def _given(content: dict) -> tuple[list[_Label], dict[int, object]]:
+    """The labels of people, and what is no annotation, by its place in the file. Ids that restart in every image are told
     apart by the image's.
     """
     jointless = [c.get("id") for c in _records(content, "categories") if not c.get("keypoints")]
-    labels, broken = [], []
+    labels, broken = [], {}
     for place, annotation in enumerate(content["annotations"]):
         a = _record(annotation)
         other = a and not a.get("keypoints") and a.get("category_id") in jointless
@@ -163,7 +163,7 @@ def _given(content: dict) -> tuple[list[_Label], list]:
         if "id" in a:
             labels.append(_Label(place, str(a["id"]), str(a.get("image_id")), a))
         else:
-            broken.append(annotation)
+            broken[place] = annotation
     images = Counter(key for key, _ in {(label.id, label.image) for label in labels})
     for i, label in enumerate(labels):
         if images[label.id] > 1:
@@ -374,6 +374,12 @@ def _linked(labels: Sequence[_Label], poses: Pose, n_frames: int) -> dict[str, i
     return tracks
 
 
+def _with_track(label: _Label, track: int | None) -> _Label:
+    if track is None:
+        return label
+    return replace(label, who=str(track), stated=label.stated | {"track_id": track})
+
+
 def _track(number: int, labels: Sequence[_Label], poses: Pose, n_frames: int) -> Track:
     """A person, labelled where the file has a pose, and without joints where it has an annotation
     without.
@@ -394,7 +400,9 @@ def _track(number: int, labels: Sequence[_Label], poses: Pose, n_frames: int) ->
 
 
 class _File:
-    """What the steps of reading share: the file, the video, and what is bad about records."""
+    """What the steps of reading share: the file and the video; what is bad about records, and what
+    else there is to say, is collected.
+    """
 
     def __init__(self, path: Path, frames: Frames):
         self.path, self.frames = path, frames
@@ -402,10 +410,14 @@ class _File:
         self.pictures = picture_names(self.source)  # none of a video file
         self.content = _content(path)
         self.errors: list[BadRecord] = []
+        self.notes: list[str] = []
 
     def bad(self, record: _Image | _Label, problem: str, remedy: str | None = None) -> None:
         error = BadRecord(problem, file=self.path, record=record.title, remedy=remedy)
         self.errors.append(error)
+
+    def note(self, n: int, what: str) -> None:
+        self.notes += [f"{n} {what}"] if n else []
 
     def of_video(self, pictures: Sequence[Picture]) -> tuple[list[_Image], str]:
         """The images of the video, and what the file calls it; of several that which is called as
@@ -439,6 +451,7 @@ class _File:
             remedy = "call the video or its folder as the file does, or keep one video in the file"
             raise BadRecord(problem, file=self.path, remedy=remedy)
         mine = [image for image, video in zip(images, videos) if video in (*chosen, nameless)]
+        self.note(len(images) - len(mine), "images of other videos are left alone")
         return mine, str(chosen[0]) if len(set(videos)) > 1 else ""
 
     def noted(self, video: str) -> int | None:
@@ -513,13 +526,14 @@ class _File:
         return Numbering(shown, list(of_number), names, first)
 
     def checked(
-        self, labelled: Sequence[_Image], numbering: Numbering
+        self, images: Sequence[_Image], labelled: Sequence[_Image], numbering: Numbering
     ) -> tuple[Numbering, set[str]]:
         """The numbering without images that mean another one's frame; and which labelled images
         are wrong: these, those of no frame, and those whose joints are, or may be, given in other
         pixels than the frame's.
         """
         n, numbers = len(self.frames), numbering.numbers
+        ids = {image.id for image in labelled}
         frames, wrong, first = dict(numbering.frames), set(), {}
         some_ids = any(image.frame_id is not None for image in labelled)
         for image in labelled:
@@ -548,6 +562,8 @@ class _File:
             else:
                 continue
             wrong.add(image.id)
+        stray = [i for i in images if i.id not in frames and i.id not in ids]
+        self.note(len(stray), "images without labels belong to no frame and are left alone")
         return replace(numbering, frames=frames), wrong
 
     def size(self, image: _Image, frame: int | None) -> tuple[int, int]:
@@ -599,9 +615,9 @@ class _File:
                 first[label.id] = replace(label, row=None)
         return list(first.values())
 
-    def identified(self, labels: Sequence[_Label], poses: Pose) -> tuple[list[_Label], bool]:
-        """The labels with their people, as far as these are told; and whether people were linked,
-        because nobody has an id: they then get a track_id.
+    def identified(self, labels: Sequence[_Label], poses: Pose) -> list[_Label]:
+        """The labels with their people, as far as these are told. Where nobody has an id, people
+        are linked and get a track_id.
         """
         named = []
         for label in labels:
@@ -612,17 +628,21 @@ class _File:
                 self.bad(label, f"track_id is {who!r}, an integer or text expected"[:80])
         posed = [label for label in named if label.row is not None]
         nameless = [label for label in posed if label.who is None]
-        if len(nameless) == len(posed):
+        nobody = [label for label in named if label.row is None and label.who is None]
+        what = "annotations without joints have no track_id: nobody is taken for absent by them"
+        if len(nameless) < len(posed):
+            remedy = "give every person one, or nobody: people are then told apart by place and "
+            for label in nameless:
+                problem = f"no track_id, {len(posed) - len(nameless)} others have one"
+                self.bad(label, problem, remedy + "shape")
+        elif posed:
             tracks = _linked(posed, poses, len(self.frames))
-            for i, label in enumerate(named):
-                if label.id in tracks:
-                    stated = label.stated | {"track_id": tracks[label.id]}
-                    named[i] = replace(label, who=str(tracks[label.id]), stated=stated)
-            return named, bool(posed)
-        remedy = "give every person one, or nobody: people are then told apart by place and shape"
-        for label in nameless:
-            self.bad(label, f"no track_id, {len(posed) - len(nameless)} others have one", remedy)
-        return named, False
+            n = f"{len(posed)} poses into {len(set(tracks.values()))}"
+            note = f"no track_id: people were linked by likeness, {n}; check them, or state ids"
+            self.notes.append(note)
+            named = [_with_track(label, tracks.get(label.id)) for label in named]
+        self.note(len(nobody), what)
+        return named
 
     def tracks(self, labels: Sequence[_Label]) -> dict[int, list[_Label]]:
         """The labels of each person who has a pose, one a frame, with a pose rather than without.
@@ -643,6 +663,19 @@ class _File:
             for track, mine in sorted(tracks.items())
             if any(label.row is not None for label in mine.values())
         }
+
+    def kept(self, labels: Sequence[_Label], frames: Mapping[str, int]) -> list:
+        """The file's annotations, as labels state them, without what was carried earlier."""
+        stated = {label.place: label.stated for label in labels}
+        kept, dropped = [], []
+        for i, annotation in enumerate(self.content["annotations"]):
+            anew = _carried(annotation) and str(annotation.get("image_id")) in frames
+            (dropped if anew else kept).append(stated.get(i, annotation))
+        earlier = sum(bool(annotation.get("propagated")) for annotation in dropped)
+        anew = "are no labels and are carried anew"
+        self.note(earlier, f"poses that were carried earlier {anew}")
+        self.note(len(dropped) - earlier, f"poses between keyframes (keyframe: false) {anew}")
+        return kept
 
 
 def _new_images(images: Sequence[_Image], numbering: Numbering, frames: Frames) -> list[dict]:
@@ -665,32 +698,27 @@ def _new_images(images: Sequence[_Image], numbering: Numbering, frames: Frames) 
     ]
 
 
-def _notes(
-    tracks: Mapping[int, Sequence[_Label]],
-    images: Sequence[_Image],
-    counts: Mapping[str, int],
-    linked: bool,
-    n_frames: int,
-) -> list[str]:
-    """What was made of the file: which image was taken for which frame, what was left alone."""
+def _taken(tracks: Mapping[int, Sequence[_Label]], images: Sequence[_Image], n: int) -> list[str]:
+    """For which frames the first and the last image with a pose are taken."""
     names = {image.id: image.name for image in images}
-    shown, closed = [], []
+    labels = chain(*tracks.values())
+    shown = sorted((x.frame, names[x.image]) for x in labels if x.row is not None)
+    ends = ", ".join(f"{name} as frame {frame}" for frame, name in shown[:1] + shown[-1:])
+    return [f"taken: {ends} (the video has frames 0 to {n - 1})"] if shown else []
+
+
+def _closed(tracks: Mapping[int, Sequence[_Label]]) -> list[str]:
+    """How many gaps between two poses of a person stay open, because they are absent there."""
+    closed = []
     for labels in tracks.values():
         posed = [i for i, label in enumerate(labels) if label.row is not None]
-        shown += [(labels[i].frame, names[labels[i].image]) for i in posed]
         closed += [(labels[i], labels[j]) for i, j in pairwise(posed) if j - i > 1]
-    shown.sort()
-    ends = ", ".join(f"{name} as frame {frame}" for frame, name in shown[:1] + shown[-1:])
-    notes = [f"taken: {ends} (the video has frames 0 to {n_frames - 1})"] if shown else []
-    if linked:
-        poses = f"people were linked by likeness, {len(shown)} poses into {len(tracks)}"
-        notes.append(f"no track_id: {poses}; check them, or state ids")
-    notes += [f"{n} {what}" for what, n in counts.items() if n]
-    for left, right in closed[:1]:
-        why = "because an annotation without joints says that the person is absent"
-        first = f"that of track {left.who} between frames {left.frame} and {right.frame}"
-        notes.append(f"{len(closed)} gaps stay open, {why}; the first is {first}")
-    return notes
+    return [
+        f"{len(closed)} gaps stay open, because an annotation without joints says that the person "
+        f"is absent; the first is that of track {left.who} between frames {left.frame} and "
+        f"{right.frame}"
+        for left, right in closed[:1]
+    ]
 
 
 def read_labels(
@@ -730,45 +758,29 @@ def read_labels(
         with suppress(WorkbenchError):
             frames[len(frames) - 1]
     labels, broken = _given(content)
-    given = content | {"annotations": [*map(_for_coco, labels), *broken]}
-    reading = coco.read_coco(path, skeleton=joints, content=given, on_bad=on_bad)
+    given = broken | {label.place: _for_coco(label) for label in labels}
+    used = content | {"annotations": [given[place] for place in sorted(given)]}
+    reading = coco.read_coco(path, skeleton=joints, content=used, on_bad=on_bad)
     images, video = file.of_video(reading.pictures)
     ids = {label.image for label in labels}
     labelled = [image for image in images if image.id in ids]
     numbering = file.numbering(images, labelled, first_frame, file.noted(video))
-    numbering, wrong = file.checked(labelled, numbering)
-    at = numbering.frames
-
-    labels = file.posed(labels, reading.poses, at, wrong)
-    labels, linked = file.identified(labels, reading.poses)
+    numbering, wrong = file.checked(images, labelled, numbering)
+    n, poses = len(frames), reading.poses
+    labels = file.posed(labels, poses, numbering.frames, wrong)
+    labels = file.identified(labels, poses)
     tracks = file.tracks(labels)
-    n_records = len(content["images"]) + len(given["annotations"])
+    n_records = len(content["images"]) + len(given)
     checks.settle(file.errors, n_records, "images and annotations", on_bad, file.path)
 
-    stated = {label.place: label.stated for label in labels}
-    kept, dropped = [], []
-    for i, annotation in enumerate(content["annotations"]):
-        anew = _carried(annotation) and str(annotation.get("image_id")) in at
-        (dropped if anew else kept).append(stated.get(i, annotation))
-    earlier = sum(bool(annotation.get("propagated")) for annotation in dropped)
-    nobody = [label for label in labels if label.who is None and label.row is None]
-    counts = {
-        "annotations without joints have no track_id: nobody is taken for absent by them": len(
-            nobody
-        ),
-        "images of other videos are left alone": len(reading.pictures) - len(images),
-        "images without labels belong to no frame and are left alone": len(
-            {image.id for image in images} - ids - set(at)
-        ),
-        "poses that were carried earlier are no labels and are carried anew": earlier,
-        "poses between keyframes (keyframe: false) are no labels and are carried anew": len(dropped)
-        - earlier,
-    }
-    n, poses = len(frames), reading.poses
-    clip = [_track(track, mine, poses, n) for track, mine in tracks.items()]
+    kept = file.kept(labels, numbering.frames)
     return Labels(
         content=content | {"annotations": kept},
-        clip=Clip(frames.video, clip, name=file.path.stem),
+        clip=Clip(
+            frames.video,
+            [_track(track, mine, poses, n) for track, mine in tracks.items()],
+            name=file.path.stem,
+        ),
         numbering=numbering,
         people={
             (track, label.frame): label.stated
@@ -778,7 +790,7 @@ def read_labels(
         },
         new_images=_new_images(images, numbering, frames),
         video=video,
-        notes=tuple(_notes(tracks, images, counts, linked, n)),
+        notes=(*_taken(tracks, images, n), *file.notes, *_closed(tracks)),
         warnings=(*frames.warnings, *reading.warnings, *file.errors),
     )
 
