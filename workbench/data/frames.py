@@ -9,6 +9,7 @@ import math
 import operator
 import os
 import re
+import struct
 import threading
 import weakref
 from collections.abc import Iterator
@@ -118,7 +119,11 @@ def orientation(path: str | Path) -> int:
     5 to 8 turned by a quarter. Errors: as of `read_picture`.
     """
     with _opened(Path(path)) as image:
-        return image.getexif().get(ExifTags.Base.Orientation, 1)
+        try:
+            turn = image.getexif().get(ExifTags.Base.Orientation)
+        except (OSError, SyntaxError, ValueError, TypeError, struct.error):
+            return 1  # a damaged tag turns nothing
+    return turn if turn in range(1, 9) else 1
 
 
 class Frames:

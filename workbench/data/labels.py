@@ -150,8 +150,9 @@ def _content(path: Path) -> dict:
 
 
 def _given(content: dict) -> tuple[list[_Label], dict[int, object]]:
-    """The labels of people, and what is no annotation, by its place in the file. Ids that restart in every image are told
-    apart by the image's.
+    """The labels of people, and what is no annotation, by its place in the file.
+
+    Ids that restart in every image are told apart by the image's.
     """
     jointless = [c.get("id") for c in _records(content, "categories") if not c.get("keypoints")]
     labels, broken = [], {}
@@ -539,7 +540,6 @@ class _File:
         for image in labelled:
             frame = frames.get(image.id)
             other = first.setdefault(frame, image)
-            size = self.size(image, frame)
             if frame is None:
                 missing = "states no frame_id, other labelled images do: it "
                 missing = missing if some_ids and image.frame_id is None else ""
@@ -551,14 +551,8 @@ class _File:
                 problem = f"means frame {frame}, and so does image {other.id} ({other.name})"
                 self.bad(image, problem, "keep the labels of one, or state frame_id")
                 del frames[image.id]
-            elif image.size_wh not in (None, size):
-                problem = "{}x{} px are stated, the frame has {}x{}".format(*image.size_wh, *size)
-                remedy = "use the video that was labelled, or scale the labels to this one and "
-                self.bad(image, problem, remedy + "correct width and height")
-            elif self.turned(image, frame):
-                problem = "programs show this picture turned, by its EXIF tag; here it is as stored"
-                remedy = "turn its pixels (exiftran -a), or remove the tag if joints are given as "
-                self.bad(image, problem, remedy + "stored (exiftool -Orientation=)")
+            elif other_pixels := self.other_pixels(image, frame):
+                self.bad(image, *other_pixels)
             else:
                 continue
             wrong.add(image.id)
@@ -566,23 +560,28 @@ class _File:
         self.note(len(stray), "images without labels belong to no frame and are left alone")
         return replace(numbering, frames=frames), wrong
 
-    def size(self, image: _Image, frame: int | None) -> tuple[int, int]:
-        """Of a frame, px, looked at where it may differ from the video's."""
-        video = self.frames.video
-        size = (video.width, video.height)
-        if frame is None or image.size_wh in (None, size) or not os.path.isdir(video.source):
-            return size
-        return self.frames[frame].shape[1::-1]
-
-    def turned(self, image: _Image, frame: int) -> bool:
-        """Whether programs show the picture turned, and no stated size, which is that of the
-        stored pixels, says that joints are not meant so.
+    def other_pixels(self, image: _Image, frame: int) -> tuple[str, str] | None:
+        """Problem and remedy, where another size is stated than the frame's, or where programs show
+        the picture turned and no stated size, as that of stored pixels, says that joints are not
+        meant so.
         """
-        width, height = image.size_wh or (0, 0)
-        with suppress(WorkbenchError):  # what cannot be read is told when it is looked at
-            turn = orientation(Path(self.source) / self.pictures[frame]) if self.pictures else 1
-            return turn in (2, 3, 4) or (turn != 1 and width == height)
-        return False
+        video, stated, turn = self.frames.video, image.size_wh, 1
+        size = (video.width, video.height)
+        if self.pictures:
+            if stated not in (None, size):
+                size = self.frames[frame].shape[1::-1]  # pictures may differ
+            with suppress(WorkbenchError):  # what cannot be read is told when it is looked at
+                turn = orientation(Path(self.source) / self.pictures[frame])
+        as_stored = turn > 4 and stated == size and size[0] != size[1]
+        if turn > 1 and not as_stored:
+            problem = "programs show this picture turned, by its EXIF tag; here it is as stored"
+            remedy = "turn its pixels (exiftran -a), or remove the tag if joints are given as "
+            return problem, remedy + "stored (exiftool -Orientation=)"
+        if stated not in (None, size):
+            problem = "{}x{} px are stated, the frame has {}x{}".format(*stated, *size)
+            remedy = "use the video that was labelled, or scale the labels to this one and correct "
+            return problem, remedy + "width and height"
+        return None
 
     def posed(
         self,
@@ -656,8 +655,8 @@ class _File:
             if label.who is None:
                 continue
             if tracks[track_of[label.who]].setdefault(label.frame, label) is not label:
-                remedy = "give every person in a frame a track_id of their own, or keep one"
-                self.bad(label, f"two annotations of track {label.who} in a frame", remedy)
+                remedy = "give every person in a frame a track_id of their own, or keep one of the "
+                self.bad(label, f"two annotations of track {label.who} in a frame", remedy + "two")
         return {
             track: [mine[frame] for frame in sorted(mine)]
             for track, mine in sorted(tracks.items())
