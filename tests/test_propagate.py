@@ -9,38 +9,20 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from tests.sparse import K, clip_of, film, labels, moving, new, pictures, read, texture
 from workbench import cli, propagate
 from workbench.data.frames import _VideoFile, open_frames
-from workbench.errors import BadFile, BadParameter, BadRecord, UnknownName
+from workbench.data.labels import write_propagated
+from workbench.errors import BadParameter, BadRecord, UnknownName
 from workbench.models import build
 from workbench.predict import Propagator, windows_between
-from workbench.records import Clip, Track, Video
+from workbench.records import Clip
 from workbench.skeletons import skeleton
 
-K = 15
 
-
-def texture(seed=3, w=120, h=90):
-    noise = np.random.default_rng(seed).integers(0, 256, (h // 4, w // 4), dtype=np.uint8)
-    return cv2.resize(noise, (w, h), interpolation=cv2.INTER_CUBIC)
-
-
-def moving(step=(2, 1), t=9):
-    """A textured picture that moves by whole pixels, and joints that move with it."""
-    big = texture(w=200, h=160)
-    frames = np.stack(
-        [np.dstack([big[40 - step[1] * i :, 40 - step[0] * i :][:90, :120]] * 3) for i in range(t)]
-    )
-    start = np.random.default_rng(1).uniform((40, 30), (80, 60), (K, 2))
-    return frames, start + np.arange(t)[:, None, None] * np.array(step)
-
-
-def clip_of(xy, labelled, visibility=None, joints="posetrack15"):
-    at = np.isin(np.arange(len(xy)), labelled)
-    flags = (np.full(xy.shape[:2], 2) if visibility is None else visibility) * at[:, None]
-    boxes = np.concatenate((xy.min(1) - 5, xy.max(1) + 5), -1) * at[:, None]
-    track = Track(joints, 4, xy * at[:, None, None], flags, at, boxes)
-    return Clip(Video("made", len(xy), 120, 90), [track], name="made")
+@pytest.fixture
+def video(tmp_path):
+    return pictures(tmp_path / "clip")
 
 
 def test_the_line_is_the_line():
@@ -118,14 +100,17 @@ class Echo(torch.nn.Module):
         return found["xy"], torch.full(found["xy"].shape[:2], 0.7)
 
 
+class EchoPropagator(Propagator):
+    device = torch.device("cpu")
+
+    def __init__(self):
+        super().__init__(build("stdpose", "tiny"))
+        self.model = Echo(self.model)
+
+
 @pytest.fixture
 def echo():
-    propagator = Propagator(build("stdpose", "tiny"))
-    propagator.model = Echo(propagator.model)
-    propagator.to = lambda device: propagator
-    Propagator.device = property(lambda self: torch.device("cpu"))
-    yield propagator
-    del Propagator.device
+    return EchoPropagator()
 
 
 def test_a_network_is_told_both_neighbours_labels_and_answers_in_the_frame(echo):
@@ -173,451 +158,14 @@ def test_joints_that_the_network_does_not_know_stay_on_the_line(echo):
     assert sum(known) == 13
 
 
-# --- files ---
-
-
-def labels(xy, at, **image):
-    names = list(skeleton("posetrack15").joints)
-    content = {
-        "info": {"by": "me"},
-        "categories": [{"id": 5, "name": "person", "keypoints": names, "skeleton": []}],
-        "images": [
-            {"id": 10 + i, "file_name": f"clip/{i:06d}.jpg"} | {k: v(i) for k, v in image.items()}
-            for i in at
-        ],
-        "annotations": [
-            {
-                "id": 70 + i,
-                "image_id": 10 + i,
-                "category_id": 5,
-                "track_id": 4,
-                "note": "mine",
-                "keypoints": np.concatenate((xy[i], np.full((K, 1), 2)), 1)
-                .round(2)
-                .ravel()
-                .tolist(),
-                "bbox": [*(xy[i].min(0) - 5).tolist(), *(np.ptp(xy[i], axis=0) + 10).tolist()],
-            }
-            for i in at
-        ],
-    }
-    return content
-
-
-@pytest.fixture
-def video(tmp_path):
-    frames, xy = moving()
-    folder = tmp_path / "clip"
-    folder.mkdir()
-    for i, frame in enumerate(frames):
-        cv2.imwrite(str(folder / f"{i:06d}.jpg"), frame)
-    return folder, xy
-
-
-def film(path, frames):
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (120, 90))
-    for frame in frames:
-        writer.write(np.ascontiguousarray(frame))
-    writer.release()
-    return path
-
-
-def read(source, content, **options):
-    path = source.parent / "labels.json"
-    path.write_text(json.dumps(content))
-    with open_frames(source) as frames:
-        return propagate.read_labels(path, frames, **options)
-
-
-def carried(source, content, *, max_gap=None, **options):
-    """What is written, and the labels that were read."""
-    given = read(source, content, **options)
-    found = propagate.propagate(given.clip, source, max_gap=max_gap)
-    return json.loads(
-        propagate.write_propagated(source.parent / "out.json", given, found).read_text()
-    ), given
-
-
-def new(made):
-    return [a for a in made["annotations"] if a.get("propagated")]
-
-
-def labelled(given):
-    return {t.track_id: np.flatnonzero(t.visibility.any(1)).tolist() for t in given.clip.tracks}
-
-
-def corrected(made):
-    """The file with every carried pose turned into a label."""
-    return made | {
-        "annotations": [
-            {k: v for k, v in a.items() if k != "propagated"} for a in made["annotations"]
-        ]
-    }
-
-
-def test_a_file_comes_back_with_the_poses_between_and_nothing_else_changed(video):
-    folder, xy = video
-    content = labels(xy, (0, 4, 8))
-    content["images"].append({"id": "seen", "file_name": "clip/000002.jpg", "mine": 1})
-    made, given = carried(folder, content)
-    assert given.numbering.frames == {"10": 0, "14": 4, "18": 8, "seen": 2}
-    assert (
-        made["annotations"][:3] == content["annotations"]
-        and made["images"][:4] == content["images"]
-    )
-    assert made["info"] == content["info"] and made["categories"] == content["categories"]
-    rows = made["annotations"][3:]
-    assert len(rows) == 6 and all(
-        a["propagated"] and a["track_id"] == 4 and a["category_id"] == 5 for a in rows
-    )
-    assert [a["between"] for a in rows] == [[0, 4]] * 3 + [[4, 8]] * 3 and rows[0]["score"] == 1
-    ids = [a["id"] for a in made["annotations"]]
-    assert len(set(ids)) == 9 and len({str(i["id"]) for i in made["images"]}) == 9
-    frame_of = {str(i["id"]): int(i["file_name"][-10:-4]) for i in made["images"]}
-    assert [frame_of[str(a["image_id"])] for a in rows] == [1, 2, 3, 5, 6, 7] and rows[1][
-        "image_id"
-    ] == "seen"
-    np.testing.assert_allclose(np.reshape(rows[1]["keypoints"], (K, 3))[:, :2], xy[2], atol=0.02)
-    assert labelled(read(folder, corrected(made))) == {4: list(range(9))}
-
-
-def test_what_was_carried_is_no_label_until_its_mark_is_removed(video):
-    folder, xy = video
-    made, _ = carried(folder, labels(xy, (0, 8)))
-    given = read(folder, made)
-    assert labelled(given) == {4: [0, 8]} and "7 poses that were carried earlier" in " ".join(
-        given.notes
-    )
-    assert carried(folder, made)[0] == made, "a rerun makes the same"
-    mended = made["annotations"][5]
-    mended["propagated"] = False
-    mended["keypoints"][0] += 40
-    again, given = carried(folder, made)
-    frame = given.numbering.frames[str(mended["image_id"])]
-    assert (
-        labelled(given) == {4: [0, frame, 8]}
-        and len(new(again)) == 6
-        and mended in again["annotations"]
-    )
-
-
-@pytest.mark.parametrize("joints", ["posetrack15", "coco17"])
-def test_flags_of_a_carried_joint_are_the_lower_of_its_labels_in_the_file(video, joints):
-    folder, xy = video
-    content = labels(xy, (0, 8))
-    content["categories"][0]["keypoints"] = list(skeleton(joints).joints)
-    for a, flags in zip(content["annotations"], ((2, 1, 0, 0, 0), (1, 2, 2, 0, 1))):
-        a["keypoints"] += [50, 40, 2] * (len(skeleton(joints)) - K)
-        a["keypoints"][2:15:3] = flags
-        a["keypoints"][9:11] = 0, 0
-    made, _ = carried(folder, content)
-    points = np.reshape(new(made)[0]["keypoints"], (-1, 3))
-    # PoseTrack labels what has coordinates, also with flag 0
-    assert points[:5, 2].tolist() == (
-        [1, 1, 0, 0, 0] if joints == "posetrack15" else [1, 1, 2, 0, 1]
-    )
-    assert points[:, :2].any(1).tolist() == [True] * 3 + [False] + [True] * (len(points) - 4)
-    assert new(made)[0]["num_keypoints"] == (points[:, 2] > 0).sum()
-
-
-@pytest.mark.parametrize("how", ["frame_id", "counted from 1", "numbers in names"])
-def test_images_find_their_frames(tmp_path, how):
-    source, xy = film(tmp_path / "v.avi", moving()[0]), moving()[1]
-    at = {"frame_id": (0, 4, 8), "counted from 1": (0, 4, 8), "numbers in names": (0, 3)}[how]
-    name = {"frame_id": lambda i: "x.jpg", "counted from 1": lambda i: f"f{i + 1}.jpg"}.get(
-        how, lambda i: f"a7_{i:02d}.png"
-    )
-    given = read(
-        source,
-        labels(xy, at, file_name=name, **({"frame_id": lambda i: i} if how == "frame_id" else {})),
-    )
-    assert tuple(given.numbering.frames.values()) == at and labelled(given) == {4: list(at)}
-    assert not given.numbering.assumed
-
-
-def test_a_first_frame_that_nothing_tells_is_said_and_can_be_stated(tmp_path):
-    source, xy = film(tmp_path / "v.avi", moving()[0]), moving()[1]
-    content = labels(xy, (0, 3, 6), file_name=lambda i: f"f{i + 1}.jpg")
-    given = read(source, content)
-    assert labelled(given) == {4: [1, 4, 7]}
-    told = (
-        "taken: f1.jpg as frame 1, f7.jpg as frame 7 (the video has frames 0 to 8); "
-        "assumed that the first frame is"
-    )
-    assert given.notes[0].startswith(told) and "--first-frame 1" in given.notes[0]
-    given = read(source, content, first_frame=1)
-    assert labelled(given) == {4: [0, 3, 6]} and "assumed" not in given.notes[0]
-    with pytest.raises(
-        BadRecord,
-        match=r"image 10 \(f0\.jpg\): belongs to no frame.*numbered 1 to 9.*--first-frame",
-    ):
-        read(source, labels(xy, (0, 8), file_name=lambda i: f"f{i}.jpg"), first_frame=1)
-
-
-NAMED = {
-    "counted from 1": (
-        {"file_name": lambda i: f"f{i + 1}.jpg"},
-        ["f2.jpg", "f3.jpg"],
-        [None, None],
-        [1, 4],
-    ),
-    "a folder before": (
-        {"file_name": lambda i: f"a/b{i:03d}_x.png"},
-        ["a/b001_x.png", "a/b002_x.png"],
-        [None] * 2,
-        [0, 3],
-    ),
-    "frame_id": (
-        {"file_name": lambda i: "x.jpg", "frame_id": lambda i: i},
-        ["frame_000001.jpg", "frame_000002.jpg"],
-        [1, 2],
-        [0, 3],
-    ),
-    "both": (
-        {"file_name": lambda i: f"x{i + 1:02d}.jpg", "frame_id": lambda i: i},
-        ["x02.jpg", "x03.jpg"],
-        [1, 2],
-        [0, 3],
-    ),
-}
-
-
-@pytest.mark.parametrize("how", NAMED)
-def test_new_images_are_called_as_the_others_and_are_read_back(tmp_path, how):
-    source, xy = film(tmp_path / "v.avi", moving()[0]), moving()[1]
-    fields, names, ids, between = NAMED[how]
-    made, _ = carried(
-        source, labels(xy, (0, 3, 6), **fields), first_frame=1 if "1" in how else None
-    )
-    images = made["images"][3:]
-    assert [i["file_name"] for i in images[:2]] == names and [
-        i.get("frame_id") for i in images[:2]
-    ] == ids
-    assert new(made)[0]["between"] == between and images[0]["width"] == 120
-    again = read(source, corrected(made))  # what --first-frame said is noted in the file
-    assert labelled(again) == {4: list(range(7))} and again.clip.tracks[0].track_id == 4
-    np.testing.assert_allclose(again.clip.tracks[0].xy_frame[:7], xy[:7], atol=0.02)
-
-
-@pytest.mark.parametrize("name", ["{:06d}.png", "shot_{:06d}.jpg"])
-def test_new_images_of_a_folder_that_counts_from_1_are_read_back(video, name):
-    folder, xy = video
-    for i in reversed(range(9)):
-        (folder / f"{i:06d}.jpg").rename(folder / f"{i + 1:06d}.jpg")
-    content = labels(xy, (0, 3, 6), file_name=lambda i: "clip/" + name.format(i + 1))
-    made, _ = carried(folder, content)
-    assert new(made)[0]["between"] == [1, 4]
-    assert made["images"][3]["file_name"] == (
-        "clip/shot_000002.jpg" if "shot" in name else "clip/000002.jpg"
-    )
-    assert labelled(read(folder, corrected(made))) == {4: list(range(7))}
-
-
-def test_an_image_of_no_frame_moves_no_other(video):
-    folder, xy = video
-    for i in reversed(range(9)):
-        (folder / f"{i:06d}.jpg").rename(folder / f"{i + 1:06d}.jpg")
-    content = labels(xy, (0, 3, 6), file_name=lambda i: f"clip/{i + 1:06d}.jpg")
-    content["images"].append({"id": "x", "file_name": "cover.jpg"})
-    given = read(folder, content)
-    assert labelled(given) == {4: [0, 3, 6]} and "x" not in given.numbering.frames
-    assert "1 images without labels belong to no frame" in " ".join(given.notes)
-    content["annotations"].append(content["annotations"][0] | {"id": 99, "image_id": "x"})
-    with pytest.raises(
-        BadRecord, match=r"image x \(cover.jpg\): belongs to no frame.*--on-bad report"
-    ):
-        read(folder, content)
-    given = read(folder, content, on_bad="report")
-    assert labelled(given) == {4: [0, 3, 6]} and "cover.jpg" in str(given.warnings[0])
-
-
-def with_other(content, shift=60):
-    """Everybody once more, to the right."""
-    for a in list(content["annotations"]):
-        other = json.loads(json.dumps(a)) | {"id": a["id"] + 100}
-        other["keypoints"] = [
-            v + (shift if i % 3 == 0 else 0) for i, v in enumerate(a["keypoints"])
-        ]
-        other["bbox"][0] += shift
-        content["annotations"].insert(0, other)
-    return content
-
-
-def test_people_without_numbers_are_told_apart_by_place_and_it_is_said(video):
-    folder, xy = video
-    content = with_other(labels(xy, (0, 4, 8)))
-    for a in content["annotations"]:
-        del a["track_id"]
-    made, given = carried(folder, content)
-    assert [len(at) for at in labelled(given).values()] == [3, 3]
-    assert all(np.ptp(t.xy_frame[[0, 4, 8], 0, 0]) < 40 for t in given.clip.tracks)
-    assert all(type(a["track_id"]) is int for a in made["annotations"])
-    assert "linked by likeness, 6 poses into 2" in " ".join(given.notes)
-
-
-@pytest.mark.parametrize("ids", [("anna", "7"), (4.0, 5.0), (2**70, "x")])
-@pytest.mark.parametrize("place", ["track_id", "attributes"])
-def test_ids_stay_as_they_were_written(video, ids, place):
-    folder, xy = video
-    content = with_other(labels(xy, (0, 4, 8)))
-    for a in content["annotations"]:
-        del a["track_id"]
-        who = ids[a["id"] < 100]
-        a |= (
-            {"track_id": who}
-            if place == "track_id"
-            else {"attributes": {"track_id": who, "occluded": False}}
-        )
-    made, given = carried(folder, content)
-    assert len(given.clip.tracks) == 2 and not any("linked" in note for note in given.notes)
-    assert made["annotations"][:6] == content["annotations"]
-    told = [
-        a["track_id"] if place == "track_id" else a["attributes"]["track_id"] for a in new(made)
-    ]
-    assert sorted(map(str, told)) == sorted(map(str, ids * 6)) and {*map(type, told)} == {
-        *map(type, ids)
-    }
-    assert len(labelled(read(folder, corrected(made)))) == 2
-
-
-@pytest.mark.parametrize("who", [None, 4.5, [4], True])
-def test_an_id_that_is_missing_or_none_beside_others_is_named(video, who):
-    folder, xy = video
-    content = labels(xy, (0, 4, 8))
-    content["annotations"][1]["track_id"] = who
-    with pytest.raises(
-        BadRecord, match=r"annotation 74: (no track_id, 2 others have one|track_id is)"
-    ):
-        read(folder, content)
-    made, given = carried(folder, content, on_bad="report")
-    assert (
-        labelled(given) == {4: [0, 8]}
-        and len(given.warnings) == 1
-        and content["annotations"][1] in made["annotations"]
-    )
-
-
-def test_nothing_is_carried_over_a_frame_where_the_person_is_absent(video):
-    folder, xy = video
-    content = labels(xy, (0, 2, 5, 8))
-    content["annotations"][2].update(keypoints=[0] * (3 * K), bbox=[0, 0, 0, 0])
-    made, given = carried(folder, content)
-    assert labelled(given) == {4: [0, 2, 8]} and [a["between"] for a in new(made)] == [[0, 2]]
-    assert propagate.gaps(given.clip.tracks[0]) == [(0, 2)] and len(given.people) == 3
-    people = propagate.all_poses(given.clip, propagate.propagate(given.clip, folder))
-    assert sorted(people.detections.frames.tolist()) == [0, 1, 2, 8]
-    for a in content["annotations"]:
-        del a["track_id"]
-    given = read(folder, content)
-    assert labelled(given) == {0: [0, 2, 8]} and "1 annotations without joints have no" in " ".join(
-        given.notes
-    )
-    # one that cannot be read leaves its frame alone, too
-    for a in content["annotations"]:
-        a["track_id"] = 4
-    content["annotations"][2] |= {"keypoints": [1, 2]}
-    made, given = carried(folder, content, on_bad="report")
-    assert [a["between"] for a in new(made)] == [[0, 2]] and len(given.warnings) == 1
-
-
 def test_long_gaps_stay_open_where_that_is_asked(video):
     folder, xy = video
-    content = labels(xy, (0, 3, 8))
-    assert propagate.gaps(read(folder, content).clip.tracks[0]) == [(0, 3), (3, 8)]
-    assert [len(new(carried(folder, content, max_gap=n)[0])) for n in (2, 3, 4)] == [2, 2, 6]
+    clip = read(folder, labels(xy, (0, 3, 8))).clip
+    assert propagate.gaps(clip.tracks[0]) == [(0, 3), (3, 8)]
+    found = [len(propagate.propagate(clip, folder, max_gap=n)) for n in (2, 3, 4)]
+    assert found == [2, 2, 6]
     with pytest.raises(BadRecord, match="at most 1, or allow longer gaps"):
-        carried(folder, content, max_gap=1)
-
-
-def test_of_several_videos_in_a_file_the_one_called_so_is_read(video):
-    folder, xy = video
-    content, other = (
-        labels(xy, (0, 8)),
-        labels(xy, (0, 4, 8), file_name=lambda i: f"b/clip/{i:06d}.jpg"),
-    )
-    for image, a in zip(other["images"], other["annotations"]):
-        image["id"] += 100
-        a.update(id=a["id"] + 100, image_id=a["image_id"] + 100, propagated=True)
-    for image in content["images"]:
-        image["file_name"] = f"{folder.parent.name}/" + image["file_name"]
-    content["images"] += other["images"]
-    content["annotations"] += other["annotations"]
-    made, given = carried(folder, content)
-    assert labelled(given) == {4: [0, 8]} and "3 images of other videos" in " ".join(given.notes)
-    assert made["annotations"][:5] == content["annotations"], "of another video nothing is dropped"
-    moved = folder.rename(folder.parent / "away")
-    with pytest.raises(BadRecord, match=r"several videos, and none is called away: .*b/clip"):
-        read(moved, content)
-
-
-def test_another_picture_size_than_the_videos_is_named(video):
-    folder, xy = video
-    half = {"width": lambda i: 60, "height": lambda i: 45}
-    with pytest.raises(
-        BadRecord, match=r"image 10 .*60x45 px are stated, the frame has 120x90.*Remedy"
-    ):
-        read(folder, labels(xy, (0, 8), **half))
-    content = labels(xy, (0, 2, 4, 8))
-    content["images"][2] |= {"width": 60, "height": 45}
-    made, given = carried(folder, content, on_bad="report")
-    assert [a["between"] for a in new(made)] == [[0, 2]] and len(given.warnings) == 1, (
-        "its frame is left alone"
-    )
-    with pytest.raises(BadRecord, match="60x45 px are stated, the frame has 120x90"):
-        read(film(folder.parent / "v.avi", moving()[0]), labels(xy, (0, 8), **half))
-    assert labelled(read(folder, labels(xy, (0, 8), width=lambda i: 120, height=lambda i: 90))) == {
-        4: [0, 8]
-    }
-    # pictures of a folder may differ
-    cv2.imwrite(str(folder / "000008.jpg"), np.zeros((45, 60, 3), np.uint8))
-    sizes = {"width": lambda i: 120 if i < 8 else 60, "height": lambda i: 90 if i < 8 else 45}
-    assert labelled(read(folder, labels(xy, (0, 8), **sizes))) == {4: [0, 8]}
-
-
-def test_labels_without_boxes_and_boxes_of_other_things_are_no_hindrance(video):
-    folder, xy = video
-    content = labels(xy, (0, 8))
-    content["categories"][0]["keypoints"] = list(skeleton("coco17").joints)
-    for a, box in zip(content["annotations"], (None, [0, 0, 0, 0])):
-        a["keypoints"] += [50, 40, 2, 52, 40, 1]
-        a["bbox"] = box
-    del content["annotations"][0]["bbox"]
-    content["categories"].append({"id": 6, "name": "ball"})
-    content["annotations"].append(
-        {"id": 500, "image_id": 10, "category_id": 6, "bbox": [1, 1, 5, 5], "track_id": 4}
-    )
-    made, given = carried(folder, content)
-    assert len(new(made)) == 7 and made["annotations"][:3] == content["annotations"]
-    extent = np.concatenate((xy[0].min(0), xy[0].max(0)))
-    box = given.clip.tracks[0].boxes_xyxy[0]
-    assert (box[:2] < extent[:2]).all() and (box[2:] > extent[2:]).all()
-    content["annotations"][0]["keypoints"][3:] = [0] * 48  # a single joint
-    assert len(new(carried(folder, content)[0])) == 7
-
-
-def test_bad_labels_are_named_or_reported(video):
-    folder, xy = video
-    for change, words in (
-        (
-            lambda c: c["images"][1].update(file_name="clip/000099.jpg"),
-            r"000099\.jpg\): belongs to no frame",
-        ),
-        (
-            lambda c: c["annotations"].append(c["annotations"][0] | {"id": 3}),
-            "two annotations of track 4",
-        ),
-        (lambda c: c["annotations"][2].update(bbox=[1, 2, -3, 4]), "annotation 74"),
-    ):
-        content = labels(xy, (0, 2, 4, 8))
-        change(content)
-        with pytest.raises(BadRecord, match=words) as error:
-            read(folder, content)
-        assert str(folder.parent / "labels.json") in str(error.value)
-        made, given = carried(folder, content, on_bad="report")
-        assert (
-            len(given.warnings) == 1
-            and made["annotations"][: len(content["annotations"])] == content["annotations"]
-        )
+        propagate.propagate(clip, folder, max_gap=1)
 
 
 def test_joints_that_only_moved_on_the_line_are_told(video, echo):
@@ -638,9 +186,7 @@ def test_joints_that_only_moved_on_the_line_are_told(video, echo):
         "left_ear",
         "right_ear",
     ] and not propagate.unknown_joints("coco17", "linear")
-    made = json.loads(
-        propagate.write_propagated(folder.parent / "o.json", given, found, line).read_text()
-    )
+    made = json.loads(write_propagated(folder.parent / "o.json", given, found, line).read_text())
     assert all(a["interpolated"] == line[1:] and a["method"] == "stdpose" for a in new(made))
     assert new(made)[0]["scores"][5] == 1, "a heatmap's peak above 1 is 1"
 
@@ -668,13 +214,54 @@ def test_a_video_is_decoded_once(tmp_path, monkeypatch, echo):
     assert found.tracks.tolist() == by_hand.tracks[order].tolist()
 
 
-def test_few_kept_frames_give_the_same_pixels(tmp_path, monkeypatch):
-    monkeypatch.setattr(propagate, "KEPT_BYTES", 3 * 120 * 90 * 3)
+def test_few_kept_frames_give_the_same_pixels(tmp_path):
     source = film(tmp_path / "v.avi", moving()[0])
     with open_frames(source) as frames, open_frames(source) as plain:
-        kept = propagate._Kept(frames)
+        kept = propagate.KeptFrames(frames, 3 * 120 * 90 * 3)
         for i in (0, 4, 1, 4, 2, 8, 3, 0):
             assert (kept[i] == plain[i]).all() and len(kept.held) <= 3
+
+
+def test_pictures_show_labels_and_what_was_carried():
+    frames, xy = moving()
+    clip = clip_of(xy, (0, 8))
+    people = propagate.all_poses(clip, propagate.propagate(clip, frames))
+    assert len(people) == 9 and people.replaced.all(1).sum() == 7
+    frame_of = people.detections.frames
+    assert (
+        sorted(frame_of.tolist()) == list(range(9))
+        and not people.replaced[np.isin(frame_of, (0, 8))].any()
+    )
+    np.testing.assert_allclose(people.xy_frame[np.argsort(frame_of)], xy, atol=1e-3)
+
+
+def test_people_of_one_gap_share_its_flows(monkeypatch):
+    frames, xy = moving()
+    one, calls, flow = clip_of(xy, (0, 8)), [], cv2.calcOpticalFlowFarneback
+    other = replace(one.tracks[0], track_id=5, xy_frame=one.tracks[0].xy_frame[:, ::-1])
+    both = replace(one, tracks=[*one.tracks, other])
+    monkeypatch.setattr(
+        cv2, "calcOpticalFlowFarneback", lambda *a, **kw: calls.append(1) or flow(*a, **kw)
+    )
+    windows = windows_between([(both, frames)])
+    found = propagate.farneback(windows, progress=False, flows_kept=2)
+    assert len(calls) == 16, "eight forward, eight backward"
+    alone = propagate.farneback(windows_between([(one, frames)]), progress=False)
+    np.testing.assert_allclose(found.xy_frame[found.tracks == 4], alone.xy_frame, atol=1e-4)
+    np.testing.assert_allclose(
+        found.xy_frame[found.tracks == 5], alone.xy_frame[:, ::-1], atol=1e-4
+    )
+
+
+def test_flow_names_pictures_that_differ_in_size(video):
+    folder, xy = video
+    cv2.imwrite(str(folder / "000003.jpg"), np.zeros((45, 60, 3), np.uint8))
+    clip = read(folder, labels(xy, (0, 8))).clip
+    with (
+        open_frames(folder) as frames,
+        pytest.raises(BadRecord, match=r"frames 2 and 3 differ in size.*Remedy: scale"),
+    ):
+        propagate.propagate(clip, frames, "farneback", progress=False)
 
 
 def test_the_command_writes_the_file_and_a_video(video, tmp_path):
@@ -712,275 +299,6 @@ def test_the_command_writes_the_file_and_a_video(video, tmp_path):
     assert isinstance(refused.exception, BadRecord) and "between labels" in str(refused.exception)
 
 
-def test_pictures_show_labels_and_what_was_carried():
-    frames, xy = moving()
-    clip = clip_of(xy, (0, 8))
-    people = propagate.all_poses(clip, propagate.propagate(clip, frames))
-    assert len(people) == 9 and people.replaced.all(1).sum() == 7
-    frame_of = people.detections.frames
-    assert (
-        sorted(frame_of.tolist()) == list(range(9))
-        and not people.replaced[np.isin(frame_of, (0, 8))].any()
-    )
-    np.testing.assert_allclose(people.xy_frame[np.argsort(frame_of)], xy, atol=1e-3)
-
-
-# --- what other programs write ---
-
-
-def test_people_of_one_gap_share_its_flows(monkeypatch):
-    frames, xy = moving()
-    one, calls, flow = clip_of(xy, (0, 8)), [], cv2.calcOpticalFlowFarneback
-    other = replace(one.tracks[0], track_id=5, xy_frame=one.tracks[0].xy_frame[:, ::-1])
-    both = replace(one, tracks=[*one.tracks, other])
-    monkeypatch.setattr(propagate, "FLOWS_KEPT", 2)
-    monkeypatch.setattr(
-        cv2, "calcOpticalFlowFarneback", lambda *a, **kw: calls.append(1) or flow(*a, **kw)
-    )
-    found = propagate.farneback(windows_between([(both, frames)]), progress=False)
-    assert len(calls) == 16, "eight forward, eight backward"
-    alone = propagate.farneback(windows_between([(one, frames)]), progress=False)
-    np.testing.assert_allclose(found.xy_frame[found.tracks == 4], alone.xy_frame, atol=1e-4)
-    np.testing.assert_allclose(
-        found.xy_frame[found.tracks == 5], alone.xy_frame[:, ::-1], atol=1e-4
-    )
-
-
-def test_flow_names_pictures_that_differ_in_size(video):
-    folder, xy = video
-    cv2.imwrite(str(folder / "000003.jpg"), np.zeros((45, 60, 3), np.uint8))
-    clip = read(folder, labels(xy, (0, 8))).clip
-    with (
-        open_frames(folder) as frames,
-        pytest.raises(BadRecord, match=r"frames 2 and 3 differ in size.*Remedy: scale"),
-    ):
-        propagate.propagate(clip, frames, "farneback", progress=False)
-
-
-SPELT = {
-    "Roboflow": (lambda i: f"f_{i:04d}_jpg.rf.8a1c{i}2e7f3b9.jpg", "f_0001.jpg", "000001.jpg"),
-    "Label Studio": (lambda i: f"{i}d3a2f1b-{i:06d}.jpg", "frame_000001.jpg", "000001.jpg"),
-    "another end each": (
-        lambda i: f"f_{i:04d}_{'xyz'[i // 3]}.png",
-        "frame_000001.png",
-        "000001.jpg",
-    ),
-}
-
-
-@pytest.mark.parametrize("folder", [False, True])
-@pytest.mark.parametrize("how", SPELT)
-def test_names_of_other_programs_find_their_frames_and_no_such_name_is_invented(video, how, folder):
-    source, xy = video
-    spelt, name, own = SPELT[how]
-    source = source if folder else film(source.parent / "v.avi", moving()[0])
-    made, given = carried(source, labels(xy, (0, 3, 6), file_name=spelt))
-    assert labelled(given) == {4: [0, 3, 6]}
-    assert made["images"][3]["file_name"] == (own if folder and how != "Roboflow" else name)
-    assert carried(source, made)[0] == made and labelled(read(source, corrected(made))) == {
-        4: list(range(7))
-    }
-
-
-def two_videos(xy, fields):
-    """Labels of frames 0, 6 of one video and 2, 7 of another, which counts from 1; fields(video,
-    number) of an image.
-    """
-    content = {"images": [], "annotations": []}
-    for n, at in enumerate(((0, 6), (2, 7))):
-        part = labels(xy, at)
-        for i, image, a in zip(at, part["images"], part["annotations"]):
-            image |= {"id": 100 * n + i, "file_name": f"{n + i}.jpg"} | fields(n, n + i)
-            a |= {"id": 100 * n + i, "image_id": image["id"]}
-        content |= part | {key: content[key] + part[key] for key in ("images", "annotations")}
-    return content
-
-
-VIDEOS = {
-    "names": lambda n, i: {"file_name": f"{'vw'[n]}_{i:04d}.jpg"},
-    "folders": lambda n, i: {"file_name": f"{'vw'[n]}/{i}.jpg"},
-    "CocoVID": lambda n, i: {"video_id": 7 + n},
-}
-
-
-@pytest.mark.parametrize("how", VIDEOS)
-def test_two_videos_of_a_file_are_told_apart_and_what_is_noted_of_one_is_not_the_others(
-    tmp_path, how
-):
-    content = two_videos(moving()[1], VIDEOS[how])
-    content["videos"] = (
-        [{"id": 7.0, "name": "v"}, {"id": 8, "name": "w.avi"}] if how == "CocoVID" else None
-    )
-    v, w, u = (film(tmp_path / f"{name}.avi", moving()[0]) for name in "vwu")
-    made, given = carried(v, content)
-    assert (
-        labelled(given) == {4: [0, 6]}
-        and len(new(made)) == 5
-        and "2 images of other videos" in " ".join(given.notes)
-    )
-    assert labelled(read(v, corrected(made))) == {4: list(range(7))}
-    again, given = carried(w, made, first_frame=1)
-    assert labelled(given) == {4: [2, 7]} and len(new(again)) == 9
-    assert sorted(again["propagation"]["first_frame"].values()) == [0, 1]
-    assert labelled(read(w, again)) == {4: [2, 7]} and labelled(read(v, again)) == {4: [0, 6]}
-    if how == "names":  # of a folder, too
-        for i, frame in enumerate(moving()[0]):
-            (tmp_path / "v").mkdir(exist_ok=True)
-            cv2.imwrite(str(tmp_path / "v" / f"v_{i:04d}.jpg"), frame)
-        assert labelled(read(tmp_path / "v", content)) == {4: [0, 6]}
-    with pytest.raises(BadRecord, match=r"images of several videos, and none is called u: .*v.*w"):
-        read(u, content)
-
-
-@pytest.mark.parametrize("note", [1, 1.0, {"": 1.0}, 7, "x", None])
-def test_a_note_of_the_first_frame_counts_unless_the_images_know_better(tmp_path, note):
-    source, xy = film(tmp_path / "v.avi", moving()[0]), moving()[1]
-    known = {"propagation": {"first_frame": note}}
-    at = [2, 4] if note in (1, {"": 1}) else [3, 5]
-    assert labelled(read(source, labels(xy, (3, 5)) | known)) == {4: at}
-    assert labelled(read(source, labels(xy, (0, 5)) | known)) == {4: [0, 5]}
-
-
-def test_frame_id_and_a_stated_first_frame_come_before_numbers_in_names(video):
-    folder, xy = video
-    source = film(folder.parent / "v.avi", moving()[0])
-    content = labels(xy, (0, 3, 6), frame_id=float, file_name=lambda i: f"{i + 2}.jpg")
-    content["images"].append({"id": 1, "file_name": "0.jpg"})  # which holds no label
-    for one in (source, folder):
-        assert labelled(read(one, content)) == {4: [0, 3, 6]}
-    del content["images"][1]["frame_id"]
-    with pytest.raises(
-        BadRecord, match=r"image 13 \(5.jpg\): states no frame_id, other labelled images do"
-    ):
-        read(source, content)
-    content = labels(xy, (1, 4), file_name=lambda i: f"shot_{i}.jpg")
-    assert labelled(read(folder, content)) == {4: [1, 4]}
-    made, given = carried(folder, content, first_frame=1)
-    assert labelled(given) == {4: [0, 3]} == labelled(read(folder, made))
-
-
-def test_two_images_of_one_frame_are_both_named(tmp_path):
-    source, xy = film(tmp_path / "v.avi", moving()[0]), moving()[1]
-    content = labels(xy, (0, 2, 8), file_name=lambda i: f"{i % 8}_{'ab'[i // 8]}.jpg")
-    with pytest.raises(
-        BadRecord, match=r"image 18 \(0_b.jpg\): means frame 0, and so does image 10 \(0_a.jpg\)"
-    ):
-        read(source, content)
-    given = read(source, content, on_bad="report")
-    assert labelled(given) == {4: [0, 2]} and len(given.warnings) == 1
-
-
-def test_ids_may_be_text_or_floats_and_new_ones_are_others(video):
-    folder, xy = video
-    content = labels(xy, (0, 4))
-    for i, (image, a) in enumerate(zip(content["images"], content["annotations"])):
-        image["id"], a["id"], a["image_id"] = str(i), str(i), str(i)
-    made, _ = carried(folder, content)
-    assert (
-        [str(a["id"]) for a in made["annotations"]]
-        == list("01234")
-        == [str(i["id"]) for i in made["images"]]
-    )
-    content = labels(xy, (0, 4))
-    for a in content["annotations"]:
-        a |= {"id": float(a["id"]), "image_id": float(a["image_id"])}
-    content["images"][0]["id"] = 10.0
-    made, given = carried(folder, content)
-    assert (
-        labelled(given) == {4: [0, 4]}
-        and len(new(made)) == 3
-        and type(made["images"][0]["id"]) is int
-    )
-
-
-@pytest.mark.parametrize("joints", ["posetrack15", "coco17"])
-def test_flags_of_0_alone_say_that_a_person_is_absent(video, joints):
-    folder, xy = video
-    content = labels(xy, (0, 2, 5, 8))
-    content["categories"][0]["keypoints"] = list(skeleton(joints).joints)
-    for a in content["annotations"]:
-        a["keypoints"] += [50, 40, 2] * (len(skeleton(joints)) - K)
-    content["annotations"][2]["keypoints"][2::3] = [0] * len(skeleton(joints))
-    given = read(folder, content)
-    assert propagate.gaps(given.clip.tracks[0]) == [(0, 2)]
-    assert (
-        "1 gaps stay open" in given.notes[-1]
-        and "track 4 between frames 2 and 8" in given.notes[-1]
-    )
-    for a in content["annotations"]:
-        a["keypoints"][2::3] = [0] * len(skeleton(joints))  # PoseTrack: nobody set a flag
-    assert labelled(read(folder, content)) == ({4: [0, 2, 5, 8]} if joints == "posetrack15" else {})
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"bbox": [400, 300, 440, 380]}, "0 of 15 joints lie in or near its box"),
-        ({"bbox": [0.2, 0.3, 0.4, 0.6]}, "a box within the first pixel"),
-        ({"bbox": [0, 0, 1e30, 1e30]}, "coordinates beyond 1,000,000 px"),
-        ({"keypoints": [1e7, 5, 2] * K}, "coordinates beyond 1,000,000 px"),
-    ],
-)
-def test_numbers_that_are_no_pixels_are_named(video, change, words):
-    folder, xy = video
-    content = labels(xy, (0, 4, 8))
-    content["annotations"][1] |= change
-    with pytest.raises(BadRecord, match=f"annotation 74: {words}.*Remedy: state joints, and bbox"):
-        read(folder, content)
-    assert labelled(read(folder, content, on_bad="report")) == {4: [0, 8]}
-    content["annotations"][1] |= {
-        "bbox": [50, 50, 0, 0],
-        "keypoints": content["annotations"][0]["keypoints"],
-    }
-    content["annotations"][0]["bbox"] = [*xy[0].mean(0), 1e-7, 0]
-    made, given = carried(folder, content)
-    assert labelled(given) == {4: [0, 4, 8]} and all(min(a["bbox"][2:]) >= 1 for a in new(made))
-    content["info"] = float("nan")
-    with pytest.raises(BadFile, match="holds NaN"):
-        read(folder, content)
-
-
-def test_hands_are_linked_within_their_category_and_instance_id_names_people(video):
-    folder, xy = video
-    content = with_other(labels(xy, (0, 8)), shift=10)
-    for a in content["annotations"]:  # left and right change places
-        del a["track_id"]
-        a["category_id"] = a["instance_id"] = 5 + ((a["id"] > 100) == (a["image_id"] == 10))
-    content["categories"].append(content["categories"][0] | {"id": 6})
-    made, given = carried(folder, content, joints="posetrack15")
-    assert labelled(given) == {5: [0, 8], 6: [0, 8]} and len(new(made)) == 14
-    assert all(a["instance_id"] == a["category_id"] and "track_id" not in a for a in new(made))
-    for a in content["annotations"]:
-        del a["instance_id"]
-    made, given = carried(folder, content, joints="posetrack15")
-    assert {(a["category_id"], a["track_id"]) for a in made["annotations"]} == {
-        (5, 0),
-        (6, 1),
-    } and len(new(made)) == 14
-
-
-def test_what_cvat_put_between_keyframes_is_carried_anew(video):
-    folder, xy = video
-    content = labels(xy, range(9))
-    for i, a in enumerate(content["annotations"]):
-        del a["track_id"]
-        a["attributes"] = {"track_id": 0, "keyframe": i in (0, 8)}
-    made, given = carried(folder, content)
-    assert labelled(given) == {0: [0, 8]} and len(new(made)) == 7 and len(made["annotations"]) == 9
-    assert "7 poses between keyframes (keyframe: false) are no labels" in given.notes[-1]
-
-
-def test_added_images_go_when_nobody_is_in_them_any_more(video):
-    folder, xy = video
-    made, _ = carried(folder, labels(xy, (0, 4)))
-    assert [i.get("propagated") for i in made["images"]] == [None] * 2 + [True] * 3
-    # the label of frame 4; frame 2 becomes one
-    del made["annotations"][1], made["annotations"][2]["propagated"]
-    again, given = carried(folder, made)
-    assert labelled(given) == {4: [0, 2]}
-    assert [i["file_name"] for i in again["images"]] == [f"clip/{i:06d}.jpg" for i in (0, 4, 1, 2)]
-
-
 def test_a_cut_video_is_used_as_far_as_it_goes(tmp_path):
     whole = film(tmp_path / "v.avi", [moving()[0][i % 9] for i in range(60)])
     cut = tmp_path / "cut.avi"
@@ -997,42 +315,3 @@ def test_a_cut_video_is_used_as_far_as_it_goes(tmp_path):
         "60 frames by its header" in made.output
         and "image 68 (clip/000058.jpg): belongs to no frame" in made.output
     )
-
-
-def test_nothing_that_is_there_is_destroyed(video, tmp_path):
-    folder, xy = video
-    path, out, film_ = tmp_path / "labels.json", tmp_path / "out.json", tmp_path / "v.webm"
-    film_.write_bytes(b"x")
-    content = labels(xy, (0, 8))
-    path.write_text(json.dumps(content))
-    check = propagate.check_places
-    check(str(folder), path, out, film_)
-    for source, a, b, said in (
-        (film_, film_, None, "over the video"),
-        (film_, out, film_, "over the video"),
-        (folder, path, None, "over the labels"),
-        (folder, tmp_path / "clip" / ".." / "out.json", out, "over --out"),
-        (folder, folder / "new.PNG", None, "among the video's pictures"),
-        (folder, out, tmp_path / "x.mp4", "suffix '.mp4'"),
-        (folder, film_, None, "no COCO file"),
-    ):
-        with pytest.raises(BadParameter, match=said):
-            check(str(source), path, a, b)
-    made, _ = carried(folder, content)  # writes to out
-    content["annotations"][0]["keypoints"][0] += 1
-    path.write_text(json.dumps(content))
-    check(str(folder), path, out, None)
-    made["annotations"][3].pop("propagated")
-    out.write_text(json.dumps(made))
-    with pytest.raises(
-        BadParameter,
-        match=r"holds corrections\. Remedy: give it as --labels, or name another --out",
-    ):
-        check(str(folder), path, out, None)
-    mine = out.rename(tmp_path / "mine.json")
-    with open_frames(folder) as frames:
-        given = propagate.read_labels(mine, frames)
-        propagate.write_propagated(out, given, propagate.propagate(given.clip, frames))
-    check(str(folder), mine, out, None)
-    with pytest.raises(BadParameter, match="holds corrections"):
-        check(str(folder), path, out, None)

@@ -601,7 +601,11 @@ def propagate(
     ] = None,
     first_frame: Annotated[
         int | None,
-        typer.Option(help="Number of the video's first frame in the labels, 0 or 1.", min=0, max=1),
+        typer.Option(
+            help="Number of the video's first frame in the labels, where they do not prove it.",
+            min=0,
+            max=1,
+        ),
     ] = None,
     max_gap: Annotated[
         int | None,
@@ -617,10 +621,15 @@ def propagate(
     """Carry the labels of some frames of a video to every frame between them.
 
     The labels come back as they were, with an annotation for each pose that was carried, marked
-    "propagated", with the confidence of every joint. Images find their frames by the names of the
-    pictures, by frame_id, or by the number in file_name; numbers count from --first-frame where the
-    file leaves it open. People are told apart by track_id (a number or text) or instance_id; where
-    nobody has one, they are linked by place and shape and get one; if some have one, all must.
+    "propagated", with the confidence of every joint. People are told apart by track_id (a number or
+    text) or instance_id; where nobody has one, they are linked by place and shape and get one; if
+    some have one, all must.
+
+    Which frame an image shows: in a folder, the picture that is called as the image. Else frame_id
+    says it, if it is a whole number that all labelled images state. Else the number in file_name
+    that changes between the names: the number of a picture in a folder, or one that counts from the
+    first frame's, 0 or 1. An image of number 0, or of the number of the frames, proves which; where
+    none does, and no earlier run noted it, --first-frame must say it.
 
     Nothing is carried beyond a person's first and last label, nor across a frame where the person's
     annotation has no joints (all v = 0): that says that the person is not there.
@@ -630,16 +639,9 @@ def propagate(
     are carried anew, and so are those that CVAT put between its keyframes ("keyframe": false).
     """
     from .data.frames import open_frames
+    from .data.labels import check_places, read_labels, write_propagated
     from .predict import load
-    from .propagate import (
-        WAYS,
-        all_poses,
-        check_places,
-        gaps,
-        read_labels,
-        unknown_joints,
-        write_propagated,
-    )
+    from .propagate import WAYS, all_poses, gaps, unknown_joints
     from .propagate import propagate as carry
     from .train import choose_device
     from .view.overlay import write_overlay
@@ -651,29 +653,25 @@ def propagate(
     check_places(source, labels, out, overlay)
     with open_frames(source, on_bad=on_bad) as video:
         given = read_labels(labels, video, skeleton, first_frame=first_frame, on_bad=on_bad)
-        for line in (
-            *given.notes,
-            *(f"warning: {warning}" for warning in given.warnings[:_SHOWN_WARNINGS]),
-        ):
+        warnings = [f"warning: {warning}" for warning in given.warnings]
+        for line in (*given.notes, *warnings[:_SHOWN_WARNINGS]):
             typer.echo(_printable(line))
-        if (n := len(given.warnings)) > _SHOWN_WARNINGS:
+        if (n := len(warnings)) > _SHOWN_WARNINGS:
             typer.echo(f"and {n - _SHOWN_WARNINGS:,} more of {n:,} warnings")
         way = load(method, device=choose_device(device)) if method == "stdpose" else method
         found = carry(given.clip, video, way, max_gap=max_gap, progress=True)
-        line = unknown_joints(found.skeleton, way)
-        if line:
-            typer.echo(
-                f"{method} does not know {', '.join(line)}: between their labels on a straight line"
-            )
-        write_propagated(out, given, found, line)
+        interpolated = unknown_joints(found.skeleton, way)
+        if interpolated:
+            names = ", ".join(interpolated)
+            typer.echo(f"{method} does not know {names}: between their labels on a straight line")
+        write_propagated(out, given, found, interpolated)
         if overlay is not None:
             marks = "discs: labels   rings: propagated"
             write_overlay(overlay, video, all_poses(given.clip, found), legend=marks, progress=True)
     lengths = [right - left - 1 for track in given.clip.tracks for left, right in gaps(track)]
     if max_gap is not None and max(lengths) > max_gap:
-        typer.echo(
-            f"{sum(n > max_gap for n in lengths)} gaps of more than {max_gap} frames are left open"
-        )
+        left_open = sum(length > max_gap for length in lengths)
+        typer.echo(f"{left_open} gaps of more than {max_gap} frames are left open")
     row = {
         "frames": given.clip.video.n_frames,
         "persons": len(given.clip.tracks),

@@ -9,6 +9,7 @@ import math
 import operator
 import os
 import re
+import struct
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from typing import SupportsIndex
 import cv2
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ..errors import BadFile, BadParameter, EmptyFile, MissingFile, UnsafeFile
 from ..records import Clip, Video
@@ -101,6 +102,18 @@ def read_picture(path: str | Path) -> Frame:
         except (OSError, SyntaxError, ValueError, EOFError, TypeError) as error:
             kind = "truncated" if "truncated" in str(error).lower() else "damaged or truncated"
             raise BadFile(f"{kind} image: {error}", file=path) from None
+
+
+def orientation(path: str | Path) -> int:
+    """How programs show a picture by its EXIF tag: 1 as stored, 2 to 4 mirrored or upside down,
+    5 to 8 turned by a quarter. Errors: as of `read_picture`.
+    """
+    with _opened(Path(path)) as image:
+        try:
+            turn = image.getexif().get(ExifTags.Base.Orientation)
+        except (OSError, SyntaxError, ValueError, TypeError, struct.error):
+            return 1  # a damaged tag turns nothing
+    return turn if turn in range(1, 9) else 1
 
 
 class Frames:

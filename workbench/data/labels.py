@@ -1,0 +1,928 @@
+"""Sparse labels of a video: a COCO file with the poses of some of its frames, read, and written
+back with the poses that were carried to the frames between them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import chain, pairwise
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from .. import geometry
+from ..errors import BadFile, BadParameter, BadRecord, WorkbenchError
+from ..records import Clip, Detections, Picture, Pose, Track
+from ..resources import write_beside
+from ..skeletons import skeleton
+from . import checks, coco
+from .frames import PICTURE_SUFFIXES, Frames, orientation, picture_names
+from .tracks import link
+from .safe import read_json
+
+MAX_PX = 1e6  # coordinates of any picture; ours
+NEAR = 1.5  # a box enlarged so much holds half of its joints or more; ours
+ROBOFLOW = r"(?i)_(jpe?g|png|bmp|webp)\.rf\.[0-9a-z]+\.\w+$"  # what its export makes of .jpg
+LABEL_STUDIO = r"[0-9a-f]{8}-"  # what it puts before a name
+LIKE = ("width", "height", "video_id", "vid_id", "nframes")  # what an added image copies
+
+# --- what is read of a file -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """Which frame each image of a file shows, and how the file would number and name an image of
+    every frame.
+    """
+
+    frames: dict[str, int]  # by image id
+    numbers: list[int]
+    names: list[str]
+    first: int | None = None  # the number of the first frame, where images are counted from one
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Sparse labels of a video, as `read_labels` gives them."""
+
+    content: dict  # of the file, without what was carried earlier
+    clip: Clip  # labelled without joints: the person is known to be absent
+    numbering: Numbering
+    people: dict[tuple[int, int], dict]  # annotations with joints by track and frame
+    new_images: list[dict]  # what the file would say of an image of every frame, but for its id
+    video: str  # as the file tells it from others; "" where there is one
+    notes: tuple[str, ...]
+    warnings: tuple[WorkbenchError, ...]
+
+
+@dataclass(frozen=True)
+class _Image:
+    id: str
+    name: str
+    size_wh: tuple[int, int] | None  # px, where stated
+    stated: dict  # the file's record
+
+    @property
+    def title(self) -> str:
+        return f"image {self.id} ({self.name})"
+
+    @property
+    def path(self) -> PurePosixPath:
+        return before_export(self.name)
+
+    @property
+    def added(self) -> bool:
+        """By an earlier run."""
+        return bool(self.stated.get("propagated"))
+
+    @property
+    def frame_id(self) -> int | None:
+        number = checks.integral(self.stated.get("frame_id"))
+        return number if type(number) is int else None
+
+
+@dataclass(frozen=True)
+class _Label:
+    """An annotation that no program carried."""
+
+    place: int  # in the file
+    id: str
+    image: str
+    stated: dict  # the file's record
+    frame: int = -1
+    row: int | None = None  # of its pose; None: it has no joints, or none that can be used
+    who: str | None = None  # the person's id
+
+    @property
+    def title(self) -> str:
+        return f"annotation {self.id}"
+
+
+def _record(value: object) -> dict:
+    return value if type(value) is dict else {}
+
+
+def _records(content: dict, key: str) -> list[dict]:
+    values = content.get(key)
+    return [v for v in values if type(v) is dict] if type(values) is list else []
+
+
+def _carried(annotation: object) -> bool:
+    """Whether a program put it between labels: an earlier run, or CVAT, which says "keyframe":
+    false.
+    """
+    annotation = _record(annotation)
+    keyframe = _record(annotation.get("attributes")).get("keyframe")
+    return bool(annotation.get("propagated")) or keyframe is False
+
+
+def _points(annotation: dict) -> Float[np.ndarray, "k 3"]:
+    """Joints and flags as the file has them; none where they cannot be read."""
+    try:
+        return np.reshape(np.array(annotation["keypoints"], float), (-1, 3))
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return np.zeros((0, 3))
+
+
+def _content(path: Path) -> dict:
+    """The file, its ids whole numbers where they are 7.0."""
+    content = read_json(path)
+    try:
+        json.dumps(content, allow_nan=False)
+    except (ValueError, RecursionError):
+        problem = "holds NaN or Infinity, or is nested too deeply"
+        raise BadFile(problem, file=path, remedy="correct the file") from None
+    for kind in ("images", "annotations"):
+        checks.table(content, kind, path)
+        for record in _records(content, kind):
+            ids = {key: record[key] for key in ("id", "image_id") if key in record}
+            record.update({key: checks.integral(value) for key, value in ids.items()})
+    return content
+
+
+def _given(content: dict) -> tuple[list[_Label], dict[int, object]]:
+    """The labels of people, and what is no annotation, by its place in the file.
+
+    Ids that restart in every image are told apart by the image's.
+    """
+    jointless = [c.get("id") for c in _records(content, "categories") if not c.get("keypoints")]
+    labels, broken = [], {}
+    for place, annotation in enumerate(content["annotations"]):
+        a = _record(annotation)
+        other = a and not a.get("keypoints") and a.get("category_id") in jointless
+        if _carried(a) or other:
+            continue
+        if "id" in a:
+            labels.append(_Label(place, str(a["id"]), str(a.get("image_id")), a))
+        else:
+            broken[place] = annotation
+    images = Counter(key for key, _ in {(label.id, label.image) for label in labels})
+    for i, label in enumerate(labels):
+        if images[label.id] > 1:
+            labels[i] = replace(label, id=f"{label.id} of image {label.image}")
+    return labels, broken
+
+
+def _for_coco(label: _Label) -> dict:
+    """The annotation under its label's id; one without a box or area gets that around its joints,
+    as PoseTrack draws them, at least a pixel.
+    """
+    annotation = label.stated
+    if " of image " in label.id:
+        annotation = annotation | {"id": label.id}
+    box = annotation.get("bbox")
+    flat = type(box) is list and len(box) == 4 and 0 in box[2:]
+    if not (flat or box in (None, [])):
+        return annotation
+    points = _points(annotation)
+    if not points.any():
+        return annotation | {"bbox": [0, 0, 1, 1]}  # of nobody
+    seen = points[:, 2] > 0
+    extent = geometry.box_of_points(points[:, :2], seen if seen.any() else points.any(1))
+    x0, y0, x1, y1 = geometry.enlarge(extent, coco.POSETRACK_BOX).tolist()
+    return annotation | {"bbox": [x0, y0, max(x1 - x0, 1.0), max(y1 - y0, 1.0)]}
+
+
+# --- names of images ------------------------------------------------------------------------------
+
+
+def before_export(name: str) -> PurePosixPath:
+    """An image's name as it was before Roboflow's export."""
+    return PurePosixPath(re.sub(ROBOFLOW, r".\1", name).replace("\\", "/"))
+
+
+class SplitName(NamedTuple):
+    """A name cut around one of its numbers."""
+
+    before: str
+    digits: str
+    behind: str
+
+    @property
+    def number(self) -> int:
+        return _number(self.digits)
+
+
+def _number(digits: str) -> int:
+    """-1 where there are more digits than in a time in ns."""
+    return int(digits) if len(digits) < 20 else -1
+
+
+def split_names(stems: Sequence[str], highest: int | None = None) -> list[SplitName | None]:
+    """Names cut around the number that changes between those of as many numbers (in a name alone:
+    any); None where there is none.
+
+    Of several, it is the last. Where the `highest` number that a frame may have is stated, it is
+    the one that never exceeds it, and None where that leaves several. The eight hex digits that
+    Label Studio puts before names count as text: a letter in one of them gives them away.
+    """
+    heads = [re.match(LABEL_STUDIO, stem) for stem in stems]
+    hashed = any(re.search("[a-f]", head[0]) for head in heads if head)
+    names = []
+    for stem, head in zip(stems, heads):
+        start = head.end() if head and hashed else 0
+        text, *others = re.split(r"(\d+)", stem[start:])
+        names.append((stem[:start] + text, *others))
+
+    place_of = {}
+    for n in {len(parts) for parts in names}:
+        alike = [parts for parts in names if len(parts) == n]
+        numbers = {i: {_number(parts[i]) for parts in alike} for i in range(1, n, 2)}
+        places = [i for i in numbers if len(numbers[i]) > 1] or list(numbers)
+        if highest is not None and len(places) > 1:
+            places = [i for i in places if max(numbers[i]) <= highest]
+            places = places if len(places) == 1 else []
+        place_of[n] = places[-1] if places else None
+    split = []
+    for parts in names:
+        i = place_of[len(parts)]
+        around = i and ("".join(parts[:i]), parts[i], "".join(parts[i + 1 :]))
+        split.append(SplitName(*around) if around else None)
+    return split
+
+
+# --- which of several videos ----------------------------------------------------------------------
+
+
+class _Video(NamedTuple):
+    """What tells a video's images from those of others."""
+
+    folder: tuple[str, ...] = ()
+    title: str | None = None
+    prefix: str | None = None  # of the names, up to the number that changes
+
+    def __str__(self) -> str:
+        title = [self.title] if self.title else []
+        return "/".join((*self.folder, *title, self.prefix or ""))
+
+
+def _videos(images: Sequence[_Image], content: dict, own: dict[str, str]) -> list[_Video]:
+    """The video of each image: by the id that it states, by folder, and by what stands before the
+    number in its name, where that makes two videos or more with two images each. own: prefixes of
+    names that are known.
+    """
+    records = _records(content, "videos")
+    titles = {str(checks.integral(video.get("id"))): video.get("name") for video in records}
+    groups = defaultdict(list)
+    for i, image in enumerate(images):
+        number = checks.integral(image.stated.get("video_id", image.stated.get("vid_id")))
+        title = None if number is None else str(titles.get(str(number)) or f"video {number}")
+        groups[_Video(image.path.parent.parts, title)].append(i)
+    videos = {}
+    for video, rows in groups.items():
+        stems = [images[i].path.stem for i in rows]
+        split = zip(stems, split_names(stems))
+        prefixes = [own.get(stem) or (name.before if name else stem) for stem, name in split]
+        sizes = Counter(prefix for i, prefix in zip(rows, prefixes) if not images[i].added)
+        several = video.title is None and sum(n > 1 for n in sizes.values()) > 1
+        for i, prefix in zip(rows, prefixes):
+            videos[i] = video._replace(prefix=prefix) if several else video
+    return [videos[i] for i in range(len(images))]
+
+
+# --- which frame an image shows -------------------------------------------------------------------
+
+
+def _by_picture(images: Sequence[_Image], pictures: Sequence[str]) -> dict[str, int]:
+    """Frames of the images that are called as a picture of the folder, by image id."""
+    at = {PurePosixPath(name).stem: frame for frame, name in enumerate(pictures)}
+    at |= {name: frame for frame, name in enumerate(pictures)}
+    shown = {}
+    for image in images:
+        stated = PurePosixPath(image.name.replace("\\", "/"))
+        uploaded = re.sub("^" + LABEL_STUDIO, "", image.path.stem)
+        names = [stated.name, image.path.name, image.path.stem, uploaded]
+        frame = next((at[name] for name in names if name in at), None)
+        if frame is not None:
+            shown[image.id] = frame
+    return shown
+
+
+def _numbered(pictures: Sequence[str]) -> dict[int, int]:
+    """Frames by the numbers in the pictures' names; none where these do not tell them apart."""
+    names = split_names([before_export(name).stem for name in pictures])
+    frames = {name.number: frame for frame, name in enumerate(names) if name}
+    return frames if len(frames) == len(pictures) and -1 not in frames else {}
+
+
+def _new_names(
+    names: Sequence[tuple[PurePosixPath, SplitName | None, int]],
+    numbers: Sequence[int],
+    pictures: Sequence[str],
+) -> list[str]:
+    """Names for images of frames of these numbers, as the given names go on that have the numbers
+    beside them; where these follow no one pattern, as the folder's pictures are called, or
+    frame_000000.
+    """
+    patterns = {split and (split.before, split.behind, split.number - n) for _, split, n in names}
+    path = names[0][0]
+    if len(patterns) == 1 and None not in patterns:
+        before, behind, offset = patterns.pop()
+        digits = min(len(split.digits) for _, split, _ in names)
+        stems = [f"{before}{number + offset:0{digits}d}{behind}" for number in numbers]
+        pictures = [stem + path.suffix for stem in stems]
+    elif not pictures:
+        pictures = [f"frame_{number:06d}{path.suffix}" for number in numbers]
+    return [str(path.parent / name) for name in pictures]
+
+
+# --- who is who -----------------------------------------------------------------------------------
+
+
+def _strange(xy: Float[np.ndarray, "k 2"], box: Float[np.ndarray, "4"]) -> str | None:
+    """Of a pose whose numbers are no pixels, or in a box that is none of its own."""
+    x0, y0, x1, y1 = geometry.enlarge(box, NEAR)
+    inside = int(((xy >= (x0, y0)) & (xy <= (x1, y1))).all(1).sum())
+    if max(np.abs(xy).max(), np.abs(box).max()) > MAX_PX:
+        return f"coordinates beyond {MAX_PX:,.0f} px"
+    if box.max() < 1:
+        return "a box within the first pixel"
+    return f"{inside} of {len(xy)} joints lie in or near its box" if 2 * inside < len(xy) else None
+
+
+def _who(annotation: dict) -> object:
+    """The person's track_id, CocoVID's instance_id or the track_id in `attributes`."""
+    ids = [annotation.get("track_id"), annotation.get("instance_id")]
+    ids.append(_record(annotation.get("attributes")).get("track_id"))
+    return checks.integral(next((value for value in ids if value is not None), None))
+
+
+def _linked(labels: Sequence[_Label], poses: Pose, n_frames: int) -> dict[str, int]:
+    """A track for each label, by place and shape, within a category: a left hand is never linked
+    to a right one.
+    """
+    kinds = defaultdict(list)
+    for label in labels:
+        kinds[str(checks.integral(label.stated.get("category_id")))].append(label)
+    tracks: dict[str, int] = {}
+    for kind in kinds.values():
+        own = poses.select([label.row for label in kind])
+        frames = np.array([label.frame for label in kind])
+        seen = own.labelled.astype(np.float32)
+        people = Detections(own.skeleton, own.xy_frame, seen, own.boxes_xyxy, frames=frames)
+        first = max(tracks.values(), default=-1) + 1
+        linked = first + link(people, max_gap=n_frames, smoothing=1.0).tracks
+        tracks |= dict(zip((label.id for label in kind), linked.tolist()))
+    return tracks
+
+
+def _with_track(label: _Label, track: int | None) -> _Label:
+    if track is None:
+        return label
+    return replace(label, who=str(track), stated=label.stated | {"track_id": track})
+
+
+def _track(number: int, labels: Sequence[_Label], poses: Pose, n_frames: int) -> Track:
+    """A person, labelled where the file has a pose, and without joints where it has an annotation
+    without.
+    """
+    shape = (n_frames, len(skeleton(poses.skeleton)))
+    xy, flags, boxes = np.zeros((*shape, 2)), np.zeros(shape, int), np.zeros((n_frames, 4))
+    labelled = np.zeros(n_frames, bool)
+    labelled[[label.frame for label in labels]] = True
+    at = [label.frame for label in labels if label.row is not None]
+    rows = [label.row for label in labels if label.row is not None]
+    xy[at] = poses.xy_frame[rows]
+    flags[at] = poses.visibility[rows]
+    boxes[at] = poses.boxes_xyxy[rows]
+    return Track(poses.skeleton, number, xy, flags, labelled, boxes, poses.occlusion_known)
+
+
+# --- reading, step by step ------------------------------------------------------------------------
+
+
+class _File:
+    """What the steps of reading share: the file and the video; what is bad about records, and what
+    else there is to say, is collected.
+    """
+
+    def __init__(self, path: Path, frames: Frames):
+        self.path, self.frames = path, frames
+        self.source = frames.video.source
+        self.pictures = picture_names(self.source)  # none of a video file
+        self.content = _content(path)
+        self.errors: list[BadRecord] = []
+        self.notes: list[str] = []
+
+    def bad(self, record: _Image | _Label, problem: str, remedy: str | None = None) -> None:
+        error = BadRecord(problem, file=self.path, record=record.title, remedy=remedy)
+        self.errors.append(error)
+
+    def note(self, n: int, what: str) -> None:
+        self.notes += [f"{n} {what}"] if n else []
+
+    def of_video(self, pictures: Sequence[Picture]) -> tuple[list[_Image], str]:
+        """The images of the video, and what the file calls it; of several that which is called as
+        the source is. Folders and the names that `videos` states are compared from their ends.
+        """
+        records = _records(self.content, "images")
+        stated = {str(image.get("id")): image for image in reversed(records)}
+        images = [_Image(p.id, p.name, p.size_wh, stated[p.id]) for p in pictures]
+        place = Path(os.path.abspath(self.source))
+        suffix = "" if place.is_dir() else place.suffix
+        name = place.name.removesuffix(suffix)
+        own = {PurePosixPath(picture).stem: name for picture in self.pictures}
+        videos = _videos(images, self.content, own)
+
+        def shared(names: Sequence[str]) -> int:
+            pairs = zip(reversed(names), reversed((*place.parts[:-1], name)))
+            return [*(a == b for a, b in pairs), False].index(False)
+
+        def likeness(video: _Video) -> tuple[int, bool]:
+            title = PurePosixPath((video.title or "").removesuffix(suffix)).parts
+            bare = re.sub(r"(?i)[\W_]*(frame|image|img)?[\W_]*$", "", video.prefix or "")
+            return max(shared(video.folder), shared(title)), name in (bare, video.prefix)
+
+        nameless = _Video()
+        likenesses = {video: likeness(video) for video in videos if video != nameless}
+        best = max(likenesses.values(), default=None)
+        chosen = [video for video in likenesses if likenesses[video] == best]
+        if len(chosen) > 1:
+            names = ", ".join(sorted(map(str, chosen)))
+            problem = f"images of several videos, and none is called {name}: {names}"
+            remedy = "call the video or its folder as the file does, or keep one video in the file"
+            raise BadRecord(problem, file=self.path, remedy=remedy)
+        mine = [image for image, video in zip(images, videos) if video in (*chosen, nameless)]
+        self.note(len(images) - len(mine), "images of other videos are left alone")
+        return mine, str(chosen[0]) if len(set(videos)) > 1 else ""
+
+    def noted(self, video: str) -> int | None:
+        """The number of the first frame, as an earlier run noted it."""
+        note = _record(self.content.get("propagation")).get("first_frame")
+        note = note.get(video) if type(note) is dict else None if video else note
+        note = checks.integral(note)
+        return note if type(note) is int and note in (0, 1) else None
+
+    def first_number(
+        self,
+        numbers: Mapping[str, int],
+        labelled: Sequence[_Image],
+        first_frame: int | None,
+        noted: int | None,
+    ) -> int:
+        """0 or 1: as stated, as an image proves that has number 0 or that of the frames, or as
+        noted; `BadParameter` where nothing says it.
+        """
+        n = len(self.frames)
+        end = None if self.frames.warnings else n  # of a video that was cut nobody knows it
+        proven = [first for first, number in ((0, 0), (1, end)) if number in numbers.values()]
+        for first in (first_frame, *proven, noted):
+            if first is not None:
+                return first
+        inside = [(numbers.get(image.id, -1), image.name) for image in labelled]
+        inside = sorted(pair for pair in inside if 0 < pair[0] < n)
+        if not inside:
+            return 0  # no image is of this video, and each is named as such
+        zero, one = (
+            ", ".join(f"{name} is frame {i - first}" for i, name in (inside[0], inside[-1]))
+            for first in (0, 1)
+        )
+        raise BadParameter(
+            "nothing says whether the number of the video's first frame is 0 or 1",
+            file=self.path,
+            remedy=f"say --first-frame 0 ({zero}, of frames 0 to {n - 1}) "
+            f"or --first-frame 1 ({one})",
+        )
+
+    def numbering(
+        self,
+        images: Sequence[_Image],
+        labelled: Sequence[_Image],
+        first_frame: int | None,
+        noted: int | None,
+    ) -> Numbering:
+        """By the rule that `read_labels` states; images: of the video, labelled: of these."""
+        n = len(self.frames)
+        of_number = _numbered(self.pictures)
+        shown = _by_picture(images, self.pictures)
+        folders = [image.path.parent for image in images if image.id in shown and not image.added]
+        if folders:
+            names = [str(folders[0] / name) for name in self.pictures]
+            return Numbering(shown, list(of_number or range(n)), names)
+
+        split = split_names([image.path.stem for image in images], n)
+        split = {image.id: name for image, name in zip(images, split)}
+        numbers = {image.id: image.frame_id for image in images if image.frame_id is not None}
+        by_id = any(0 <= numbers.get(image.id, -1) <= n for image in labelled)
+        if not by_id:
+            numbers = {key: name.number for key, name in split.items() if name}
+        wanted = {numbers[image.id] for image in labelled if image.id in numbers}
+        as_pictures = first_frame is noted is None and not by_id and wanted <= set(of_number)
+        first = None
+        if not (of_number and as_pictures):
+            first = self.first_number(numbers, labelled, first_frame, noted)
+            of_number = {first + frame: frame for frame in range(n)}
+        shown = {key: of_number[number] for key, number in numbers.items() if number in of_number}
+        models = [(i.path, split[i.id], numbers[i.id]) for i in labelled if i.id in shown]
+        names = _new_names(models, list(of_number), self.pictures) if models else []
+        return Numbering(shown, list(of_number), names, first)
+
+    def checked(
+        self, images: Sequence[_Image], labelled: Sequence[_Image], numbering: Numbering
+    ) -> tuple[Numbering, set[str]]:
+        """The numbering without images that mean another one's frame; and which labelled images
+        are wrong: these, those of no frame, and those whose joints are, or may be, given in other
+        pixels than the frame's.
+        """
+        n, numbers = len(self.frames), numbering.numbers
+        ids = {image.id for image in labelled}
+        frames, wrong, first = dict(numbering.frames), set(), {}
+        some_ids = any(image.frame_id is not None for image in labelled)
+        for image in labelled:
+            frame = frames.get(image.id)
+            other = first.setdefault(frame, image)
+            if frame is None:
+                missing = "states no frame_id, other labelled images do: it "
+                missing = missing if some_ids and image.frame_id is None else ""
+                remedy = f"the video has {n} frames, here numbered {numbers[0]} to {numbers[-1]}; "
+                remedy += "name the image as its frame, with one number that changes between "
+                remedy += "names, state frame_id, or say --first-frame"
+                self.bad(image, f"{missing}belongs to no frame of the video", remedy)
+            elif other.name != image.name:
+                problem = f"means frame {frame}, and so does image {other.id} ({other.name})"
+                self.bad(image, problem, "keep the labels of one, or state frame_id")
+                del frames[image.id]
+            elif other_pixels := self.other_pixels(image, frame):
+                self.bad(image, *other_pixels)
+            else:
+                continue
+            wrong.add(image.id)
+        stray = [i for i in images if i.id not in frames and i.id not in ids]
+        self.note(len(stray), "images without labels belong to no frame and are left alone")
+        return replace(numbering, frames=frames), wrong
+
+    def other_pixels(self, image: _Image, frame: int) -> tuple[str, str] | None:
+        """Problem and remedy, where another size is stated than the frame's, or where programs show
+        the picture turned and no stated size, as that of stored pixels, says that joints are not
+        meant so.
+        """
+        video, stated, turn = self.frames.video, image.size_wh, 1
+        size = (video.width, video.height)
+        if self.pictures:
+            if stated not in (None, size):
+                size = self.frames[frame].shape[1::-1]  # pictures may differ
+            with suppress(WorkbenchError):  # what cannot be read is told when it is looked at
+                turn = orientation(Path(self.source) / self.pictures[frame])
+        as_stored = turn > 4 and stated == size and size[0] != size[1]
+        if turn > 1 and not as_stored:
+            problem = "programs show this picture turned, by its EXIF tag; here it is as stored"
+            remedy = "turn its pixels (exiftran -a), or remove the tag if joints are given as "
+            return problem, remedy + "stored (exiftool -Orientation=)"
+        if stated not in (None, size):
+            problem = "{}x{} px are stated, the frame has {}x{}".format(*stated, *size)
+            remedy = "use the video that was labelled, or scale the labels to this one and correct "
+            return problem, remedy + "width and height"
+        return None
+
+    def posed(
+        self,
+        labels: Sequence[_Label],
+        poses: Pose,
+        frames: Mapping[str, int],
+        wrong: Collection[str],
+    ) -> list[_Label]:
+        """The labels of the video's frames with their poses. Those of wrong images have none; nor
+        have those whose flags are all 0, unless all are so: PoseTrack's joints have coordinates
+        then; nor those whose numbers are no pixels, or whose box is none of their own.
+        """
+        rows = {key: row for row, key in enumerate(poses.ids) if poses.labelled[row].any()}
+        first = {}  # of two with one id
+        for label in labels:
+            if label.image in frames:
+                row = None if label.image in wrong else rows.get(label.id)
+                first.setdefault(label.id, replace(label, frame=frames[label.image], row=row))
+        posed = [label for label in first.values() if label.row is not None]
+        flagged = {label.id for label in posed if (_points(label.stated)[:, 2] > 0).any()}
+        for label in posed:
+            labelled = poses.labelled[label.row]
+            box = poses.boxes_xyxy[label.row].astype(float)
+            problem = _strange(poses.xy_frame[label.row, labelled], box)
+            absent = bool(flagged) and label.id not in flagged
+            if problem and not absent:
+                remedy = "state joints, and bbox as x, y, width, height, in pixels of the frame, "
+                self.bad(label, problem, remedy + "or leave bbox out")
+            if problem or absent:
+                first[label.id] = replace(label, row=None)
+        return list(first.values())
+
+    def identified(self, labels: Sequence[_Label], poses: Pose) -> list[_Label]:
+        """The labels with their people, as far as these are told. Where nobody has an id, people
+        are linked and get a track_id.
+        """
+        named = []
+        for label in labels:
+            who = _who(label.stated)
+            if who is None or type(who) in (int, str):
+                named.append(replace(label, who=None if who is None else str(who)))
+            else:
+                self.bad(label, f"track_id is {who!r}, an integer or text expected"[:80])
+        posed = [label for label in named if label.row is not None]
+        nameless = [label for label in posed if label.who is None]
+        nobody = [label for label in named if label.row is None and label.who is None]
+        what = "annotations without joints have no track_id: nobody is taken for absent by them"
+        if len(nameless) < len(posed):
+            remedy = "give every person one, or nobody: people are then told apart by place and "
+            for label in nameless:
+                problem = f"no track_id, {len(posed) - len(nameless)} others have one"
+                self.bad(label, problem, remedy + "shape")
+        elif posed:
+            tracks = _linked(posed, poses, len(self.frames))
+            n = f"{len(posed)} poses into {len(set(tracks.values()))}"
+            note = f"no track_id: people were linked by likeness, {n}; check them, or state ids"
+            self.notes.append(note)
+            named = [_with_track(label, tracks.get(label.id)) for label in named]
+        self.note(len(nobody), what)
+        return named
+
+    def tracks(self, labels: Sequence[_Label]) -> dict[int, list[_Label]]:
+        """The labels of each person who has a pose, one a frame, with a pose rather than without.
+        Tracks are called by the people's ids, where all are whole numbers.
+        """
+        people = dict.fromkeys(label.who for label in labels if label.who is not None)
+        whole = all(who.isdecimal() and len(who) < 19 and str(int(who)) == who for who in people)
+        track_of = {who: int(who) if whole else i for i, who in enumerate(people)}
+        tracks = defaultdict(dict)
+        for label in sorted(labels, key=lambda label: label.row is None):
+            if label.who is None:
+                continue
+            if tracks[track_of[label.who]].setdefault(label.frame, label) is not label:
+                remedy = "give every person in a frame a track_id of their own, or keep one of the "
+                self.bad(label, f"two annotations of track {label.who} in a frame", remedy + "two")
+        return {
+            track: [mine[frame] for frame in sorted(mine)]
+            for track, mine in sorted(tracks.items())
+            if any(label.row is not None for label in mine.values())
+        }
+
+    def kept(self, labels: Sequence[_Label], frames: Mapping[str, int]) -> list:
+        """The file's annotations, as labels state them, without what was carried earlier."""
+        stated = {label.place: label.stated for label in labels}
+        kept, dropped = [], []
+        for i, annotation in enumerate(self.content["annotations"]):
+            anew = _carried(annotation) and str(annotation.get("image_id")) in frames
+            (dropped if anew else kept).append(stated.get(i, annotation))
+        earlier = sum(bool(annotation.get("propagated")) for annotation in dropped)
+        anew = "are no labels and are carried anew"
+        self.note(earlier, f"poses that were carried earlier {anew}")
+        self.note(len(dropped) - earlier, f"poses between keyframes (keyframe: false) {anew}")
+        return kept
+
+
+def _new_images(images: Sequence[_Image], numbering: Numbering, frames: Frames) -> list[dict]:
+    """What the file would say of an image of every frame, but for its id: what all images of the
+    video say alike (the size of a video file, where they do not), and their frame_id.
+    """
+    video, at = frames.video, numbering.frames
+    like = {} if os.path.isdir(video.source) else {"width": video.width, "height": video.height}
+    ours = [image for image in images if image.id in at]
+    first = ours[0].stated if ours else {}
+    for key in LIKE:
+        if key in first and all(image.stated.get(key) == first[key] for image in ours):
+            like[key] = first[key]
+    ids = {None if i.frame_id is None else i.frame_id - at[i.id] for i in ours}
+    start = ids.pop() if len(ids) == 1 else None
+    return [
+        {"file_name": name, **like, "propagated": True}
+        | ({} if start is None else {"frame_id": start + frame})
+        for frame, name in enumerate(numbering.names)
+    ]
+
+
+def _taken(tracks: Mapping[int, Sequence[_Label]], images: Sequence[_Image], n: int) -> list[str]:
+    """For which frames the first and the last image with a pose are taken."""
+    names = {image.id: image.name for image in images}
+    labels = chain(*tracks.values())
+    shown = sorted((x.frame, names[x.image]) for x in labels if x.row is not None)
+    ends = ", ".join(f"{name} as frame {frame}" for frame, name in shown[:1] + shown[-1:])
+    return [f"taken: {ends} (the video has frames 0 to {n - 1})"] if shown else []
+
+
+def _closed(tracks: Mapping[int, Sequence[_Label]]) -> list[str]:
+    """How many gaps between two poses of a person stay open, because they are absent there."""
+    closed = []
+    for labels in tracks.values():
+        posed = [i for i, label in enumerate(labels) if label.row is not None]
+        closed += [(labels[i], labels[j]) for i, j in pairwise(posed) if j - i > 1]
+    return [
+        f"{len(closed)} gaps stay open, because an annotation without joints says that the person "
+        f"is absent; the first is that of track {left.who} between frames {left.frame} and "
+        f"{right.frame}"
+        for left, right in closed[:1]
+    ]
+
+
+def read_labels(
+    path: str | Path,
+    frames: Frames,
+    joints: str | None = None,
+    *,
+    first_frame: int | None = None,
+    on_bad: str = "raise",
+) -> Labels:
+    """A COCO file of labels of some frames of a video.
+
+    Which frame an image shows: where the video is a folder of pictures and an image is called as
+    one of them, that picture. Else the whole number `frame_id` says it, which all labelled images
+    must state then. Else the number in `file_name` that changes between the names: in a folder of
+    numbered pictures it is a picture's number. Other numbers count from the first frame's, which is
+    0 or 1: `first_frame`, else what the file proves (an image of number 0, or of the number of the
+    frames), else what an earlier run noted. `BadParameter` where nothing says it.
+
+    Of a file of several videos, the images are read whose video, folder or name up to the number
+    is called as the video (or its folder). People are told apart by `track_id` (a whole number or
+    text, also in `attributes`) or `instance_id`, or where nobody has one by place and shape, within
+    a category: they then get one. Annotations that were carried earlier ("propagated", and what
+    CVAT put between its keyframes) are no labels and are dropped. An annotation without joints (or
+    with flags of 0 alone, where others have higher ones) says that the person is absent; so does,
+    with `on_bad="report"`, one that is left out.
+
+    joints: the skeleton; None: told by the file. on_bad: "report" also reads a video to its end,
+    which may come before its header says. Errors: those of `read_coco`; `BadFile`: NaN or Infinity
+    in it; `BadRecord`: a labelled image of no frame, of another one's or of another size, images of
+    several videos of which none is this one, people of whom some have a track_id, two annotations
+    of one person in a frame, joints that lie far from their box or from any picture.
+    """
+    file = _File(Path(path), frames)
+    content = file.content
+    if on_bad == "report":
+        with suppress(WorkbenchError):
+            frames[len(frames) - 1]
+    labels, broken = _given(content)
+    given = broken | {label.place: _for_coco(label) for label in labels}
+    used = content | {"annotations": [given[place] for place in sorted(given)]}
+    reading = coco.read_coco(path, skeleton=joints, content=used, on_bad=on_bad)
+    images, video = file.of_video(reading.pictures)
+    ids = {label.image for label in labels}
+    labelled = [image for image in images if image.id in ids]
+    numbering = file.numbering(images, labelled, first_frame, file.noted(video))
+    numbering, wrong = file.checked(images, labelled, numbering)
+    n, poses = len(frames), reading.poses
+    labels = file.posed(labels, poses, numbering.frames, wrong)
+    labels = file.identified(labels, poses)
+    tracks = file.tracks(labels)
+    n_records = len(content["images"]) + len(given)
+    checks.settle(file.errors, n_records, "images and annotations", on_bad, file.path)
+
+    kept = file.kept(labels, numbering.frames)
+    return Labels(
+        content=content | {"annotations": kept},
+        clip=Clip(
+            frames.video,
+            [_track(track, mine, poses, n) for track, mine in tracks.items()],
+            name=file.path.stem,
+        ),
+        numbering=numbering,
+        people={
+            (track, label.frame): label.stated
+            for track, mine in tracks.items()
+            for label in mine
+            if label.row is not None
+        },
+        new_images=_new_images(images, numbering, frames),
+        video=video,
+        notes=(*_taken(tracks, images, n), *file.notes, *_closed(tracks)),
+        warnings=(*frames.warnings, *reading.warnings, *file.errors),
+    )
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def _digest(annotations: Sequence[object], name: str) -> str:
+    """Of the annotations that no program carried, and of the file of labels: says whether
+    somebody changed one since.
+    """
+    labels = [name, *(a for a in annotations if not _carried(a))]
+    return hashlib.sha256(json.dumps(labels, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def check_places(source: str, labels: Path, out: Path, overlay: Path | None) -> None:
+    """`BadParameter` where writing `out` or `overlay` would destroy the video, the labels, one
+    another, or corrections that were made in `out`; or where `overlay` has a suffix that cannot be
+    written.
+    """
+    video, another = Path(source).resolve(), "name another file"
+    taken = {Path(labels).resolve(): "the labels", video: "the video"}
+    for path in filter(None, (out, overlay)):
+        place = path.resolve()
+        if place in taken:
+            raise BadParameter(f"would write over {taken[place]}", file=path, remedy=another)
+        if place.parent == video and place.suffix.lower() in PICTURE_SUFFIXES:
+            raise BadParameter("would lie among the video's pictures", file=path, remedy=another)
+        taken[place] = "--out"
+    if overlay is not None and overlay.suffix != ".webm":
+        raise BadParameter(f"suffix {overlay.suffix!r}", file=overlay, remedy="name a .webm file")
+    if out.is_file() and out.stat().st_size:
+        _check_corrections(labels, out)
+
+
+def _check_corrections(labels: Path, out: Path) -> None:
+    """`BadParameter` where `out` is no COCO file, or holds labels that `labels` does not."""
+    try:
+        content = read_json(out)
+        there = checks.table(content, "annotations", out)
+    except BadFile:
+        raise BadParameter(
+            "is there, and no COCO file", file=out, remedy="name another file"
+        ) from None
+    if _record(content.get("propagation")).get("labels") == _digest(there, labels.stem):
+        return  # as it was written
+    given = checks.table(read_json(labels), "annotations", labels)
+    known = {json.dumps(a, sort_keys=True) for a in given}
+    if any(json.dumps(a, sort_keys=True) not in known for a in there if not _carried(a)):
+        remedy = "give it as --labels, or name another --out"
+        raise BadParameter("holds corrections", file=out, remedy=remedy)
+
+
+def _next_id(records: Sequence[object]) -> int:
+    ids = [str(record.get("id")) for record in records if type(record) is dict]
+    return 1 + max((int(i) for i in ids if i.isdecimal() and len(i) < 19), default=0)
+
+
+def _carried_annotation(
+    labels: Labels, track: Track, found: Detections, row: int, interpolated: Collection[str]
+) -> dict:
+    """A pose that was carried, without ids."""
+    frame = int(found.frames[row])
+    posed = np.flatnonzero(track.visibility.any(1))
+    after = int(np.searchsorted(posed, frame))
+    sides = posed[after - 1 : after + 1].tolist()
+    left, right = (labels.people[track.track_id, side] for side in sides)
+
+    seen = track.visibility[sides] > 0
+    flags = np.stack([_points(a)[:, 2] for a in (left, right)]).astype(int)
+    flags = np.where(seen.all(0), flags.min(0), (flags * seen).sum(0))
+    told = seen.any(0)
+    joints = np.concatenate((found.xy_frame[row].round(2) * told[:, None], flags[:, None]), 1)
+    x0, y0, x1, y1 = (round(float(v), 2) for v in found.boxes_xyxy[row])
+    width, height = (max(round(side, 2), 1.0) for side in (x1 - x0, y1 - y0))
+    scores = found.confidence[row].astype(float).round(4)
+    who = {key: left[key] for key in ("track_id", "instance_id") if left.get(key) is not None}
+    names = skeleton(found.skeleton).joints
+    line = [name for name, known in zip(names, told) if known and name in interpolated]
+    return {
+        **({"category_id": left["category_id"]} if "category_id" in left else {}),
+        **(who or {"attributes": {"track_id": left["attributes"]["track_id"]}}),
+        "keypoints": [round(float(v), 2) for v in joints.ravel()],
+        "num_keypoints": int((flags > 0).sum()),
+        "bbox": [x0, y0, width, height],
+        "area": round(width * height, 2),
+        "iscrowd": 0,
+        "propagated": True,
+        "method": found.source,
+        "between": [labels.numbering.numbers[side] for side in sides],
+        "scores": scores.tolist(),
+        "score": round(float(scores[told].mean()) if told.any() else 0.0, 4),
+        **({"interpolated": line} if line else {}),
+    }
+
+
+def write_propagated(
+    path: str | Path, labels: Labels, found: Detections, interpolated: Sequence[str] = ()
+) -> Path:
+    """The labels' file with an annotation for each pose that was carried, and an image where a
+    frame had none.
+
+    What was there stays as it was, but for images that an earlier run added and that nobody is in
+    any more. New annotations and images say "propagated": true, annotations also between which of
+    the file's frames they lie, the confidence of each joint ("scores") and their mean ("score"); a
+    joint's flag is the lower one of its two labels as the file has them, the one there is, or 0.
+    Track ids, names and numbers follow the file's. interpolated: joints that only moved on the line
+    between their labels although the method is another.
+    """
+    content, numbering = labels.content, labels.numbering
+    images, annotations = list(content["images"]), list(content["annotations"])
+    image_of = {}  # a frame's first
+    for image in images:
+        frame = numbering.frames.get(str(_record(image).get("id")))
+        if frame is not None:
+            image_of.setdefault(frame, image["id"])
+    tracks = {track.track_id: track for track in labels.clip.tracks}
+    next_image, next_id = _next_id(images), _next_id(annotations)
+    for row, (frame, person) in enumerate(zip(found.frames.tolist(), found.tracks.tolist())):
+        if frame not in image_of:
+            image_of[frame] = next_image
+            images.append({"id": next_image} | labels.new_images[frame])
+            next_image += 1
+        pose = _carried_annotation(labels, tracks[person], found, row, interpolated)
+        annotations.append({"id": next_id + row, "image_id": image_of[frame]} | pose)
+
+    used = {str(_record(a).get("image_id")) for a in annotations}
+    images = [i for i in images if not _record(i).get("propagated") or str(i.get("id")) in used]
+    note = _record(content.get("propagation"))
+    if numbering.first is not None:
+        before = _record(note.get("first_frame"))
+        note = note | {"first_frame": before | {labels.video: numbering.first}}
+    note = note | {"labels": _digest(annotations, labels.clip.name)}
+    whole = content | {"images": images, "annotations": annotations, "propagation": note}
+    text = json.dumps(whole, allow_nan=False)
+    return write_beside(Path(path), lambda beside: beside.write_text(text, encoding="utf-8"))
