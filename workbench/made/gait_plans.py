@@ -9,16 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
 from .bodies import BODY_LIMITS
 from .gait_tables import ACTIONS, DANCE, STAND, STEPS, Action, Steps
+from .joints import Points, Times
 
 BALL = 0.075  # from the ankle forward to the ball of the foot, of stature
 ANKLE = 0.039  # its height over the floor, of stature
 
-Times = Float[np.ndarray, "t"]
 Angles = dict[str, Times]
 
 
@@ -40,7 +39,7 @@ class Size:
 class Foot:
     """Where a foot shall be."""
 
-    flat: Float[np.ndarray, "t 3"]  # the ankle, were the foot flat
+    flat: Points  # the ankle, were the foot flat
     yaw: Times  # radians
     pitch: Times  # > 0: heel up
     free: Times  # 0 where the pelvis must stay in its reach, to 1 early in its swing
@@ -50,7 +49,7 @@ class Foot:
 class Plan:
     """Where pelvis and feet shall be, and the angles of the rest."""
 
-    pelvis: Float[np.ndarray, "t 3"]
+    pelvis: Points
     yaw: Times  # of the pelvis, radians
     feet: dict[str, Foot]  # by side
     angles: Angles
@@ -89,11 +88,11 @@ def _ease(q: Times) -> Times:
     return q**3 * (10 - 15 * q + 6 * q**2)
 
 
-def _ahead(yaw: Times) -> Float[np.ndarray, "t 3"]:
+def _ahead(yaw: Times) -> Points:
     return np.stack([np.sin(yaw), np.zeros_like(yaw), np.cos(yaw)], -1)
 
 
-def about_body(yaw: Times, forward, side, up) -> Float[np.ndarray, "t 3"]:
+def about_body(yaw: Times, forward, side, up) -> Points:
     """Vectors of parts ahead of, to the left of and above a body that faces `yaw` (radians)."""
     forward, side, up, _ = np.broadcast_arrays(forward, side, up, yaw)
     level = forward[:, None] * _ahead(yaw) + side[:, None] * _ahead(yaw + np.pi / 2)
@@ -126,7 +125,7 @@ class _Route:
     way: CubicSpline  # mm over time
     phase: Times
 
-    def place(self, at: Times) -> Float[np.ndarray, "t 3"]:
+    def place(self, at: Times) -> Points:
         return self.way(at) - self.way(0)
 
 

@@ -10,14 +10,13 @@ the left of somebody who faces +z.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 from ..errors import BadParameter, unknown
 from .bodies import BODY_LIMITS, body_bones_mm, head_offsets_mm, pose_body
 from .gait_plans import ANKLE, BALL, Angles, Foot, Plan, Size, about_body, plan_gait
 from .gait_tables import GAITS
-from .joints import Joints, mirrored
+from .joints import Joints, Points, Times, mirrored
 
 MAX_FRAMES = 10**6
 _HEEL = -0.03  # from the ankle forward to the heel, of stature
@@ -64,7 +63,7 @@ def gait_joints_mm(
     return mirrored(joints) if rng.random() < 0.5 else joints
 
 
-def _yaw(radians: Float[np.ndarray, "t"]) -> Rotation:
+def _yaw(radians: Times) -> Rotation:
     return Rotation.from_euler("Y", radians[:, None])
 
 
@@ -72,11 +71,11 @@ def _pitched(foot: Foot) -> Rotation:
     return Rotation.from_euler("YX", np.stack([foot.yaw, np.radians(foot.pitch)], -1))
 
 
-def _softmin(width: float, *values: Float[np.ndarray, "t"]) -> Float[np.ndarray, "t"]:
+def _softmin(width: float, *values: Times) -> Times:
     return -width * np.logaddexp.reduce([-v / width for v in values])
 
 
-def solve_legs(plan: Plan, size: Size) -> tuple[Angles, Float[np.ndarray, "t 3"]]:
+def solve_legs(plan: Plan, size: Size) -> tuple[Angles, Points]:
     """The plan's angles with those of hips and knees that put the ankles where the feet want them,
     and the place of the pelvis, which yields to the reach of the legs.
     """
@@ -103,7 +102,7 @@ def solve_legs(plan: Plan, size: Size) -> tuple[Angles, Float[np.ndarray, "t 3"]
     return angles, place
 
 
-def _ankle(foot: Foot, size: Size) -> Float[np.ndarray, "t 3"]:
+def _ankle(foot: Foot, size: Size) -> Points:
     """Where the ankle is: a foot rolls over its ball when the heel is up, over its heel when the
     toes are.
     """
@@ -113,9 +112,7 @@ def _ankle(foot: Foot, size: Size) -> Float[np.ndarray, "t 3"]:
     return foot.flat + _yaw(foot.yaw).apply(edge) - _pitched(foot).apply(edge)
 
 
-def _leg_angles(
-    to_ankle: Float[np.ndarray, "t 3"], outwards: Float[np.ndarray, "t"], sign: int, size: Size
-) -> Angles:
+def _leg_angles(to_ankle: Points, outwards: Times, sign: int, size: Size) -> Angles:
     """Radians of hip and knee that put the ankle there.
 
     to_ankle: from the hip, in the pelvis's own frame. outwards: how far the foot is turned out,
@@ -146,6 +143,6 @@ def _leg_angles(
     }
 
 
-def _half_turn(radians: Float[np.ndarray, "t"]) -> Float[np.ndarray, "t"]:
+def _half_turn(radians: Times) -> Times:
     """The same angles between -pi and pi."""
     return (radians + np.pi) % (2 * np.pi) - np.pi

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-Joints = dict[str, Float[np.ndarray, "t 3"]]  # of one person through t frames, mm
+# Through t frames or instants.
+Times = Float[np.ndarray, "t"]
+Points = Float[np.ndarray, "t 3"]
+Frames = Float[np.ndarray, "t 3 3"]  # rows are left, up and forward
+Vector = Float[np.ndarray, "3"]
+Frame = Float[np.ndarray, "3 3"]
+Joints = dict[str, Points]  # of one person, mm
 
 SIDES = ("left", "right")
 FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
@@ -26,7 +32,7 @@ def mirrored(joints: Joints) -> Joints:
     return swapped
 
 
-def between(xyz: Float[np.ndarray, "t 3"], at: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n 3"]:
+def between(xyz: Points, at: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n 3"]:
     """Positions at fractional frames, on cubic curves through the frames (Catmull-Rom); exact at
     the frames.
     """

@@ -14,14 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
 from ..data import manifest
 from ..data.bvh import read_bvh
 from ..errors import BadRecord, MissingData
 from ..records import Motion
 from .bodies import LEG_OF_STATURE, head_offsets_mm
-from .joints import SIDES, Joints, between, mirrored, unit
+from .joints import SIDES, Frames, Joints, between, mirrored, unit
 from .world import SPLITS
 
 # --- one body -------------------------------------------------------------------------------------
@@ -133,7 +132,7 @@ def _parts(motion: Motion) -> Joints:
     return parts
 
 
-def _head_axes(part: Joints) -> Float[np.ndarray, "t 3 3"]:
+def _head_axes(part: Joints) -> Frames:
     """Columns: left, up and forward of a head that is held as neck and shoulders are."""
     up = unit(part["neck"] - part["throat"]) + unit(part["throat"] - part["chest"])
     forward = unit(np.cross(part["left_shoulder"] - part["right_shoulder"], up))

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
 
-from .joints import SIDES, Joints
+from .joints import SIDES, Frames, Joints, Points, Vector
 from .render import OCCLUDER, Solids
 from .shapes import (
     HAIR,
@@ -56,7 +55,7 @@ class Look:
     volume: float  # of hair over skull
     long: float  # down the neck
     skirt: tuple[float, float] | None  # length over that to the knees, width over the seat's
-    backpack: tuple[Float[np.ndarray, "3"], int] | None  # half-edges, surface
+    backpack: tuple[Vector, int] | None  # half-edges, surface
 
 
 def draw_look(rng: np.random.Generator, palette: Palette) -> Look:
@@ -76,25 +75,27 @@ def draw_look(rng: np.random.Generator, palette: Palette) -> Look:
     leg = rng.choice(legs, p=[0.25, 0.1, 0.65])
     if skirted:
         leg = rng.choice([0.55, 1.95], p=[0.7, 0.3])
-    waist = rng.uniform(0.66, 0.82)
-    flat = rng.uniform(0.62, 0.74)
-    belt = rng.uniform(-0.5, 0.6)
-    collar = rng.uniform(-0.7, 0.3)
+    waist, flat = rng.uniform(0.66, 0.82), rng.uniform(0.62, 0.74)
+    belt, collar = rng.uniform(-0.5, 0.6), rng.uniform(-0.7, 0.3)
     jaw = hair if rng.random() < 0.15 else skin
     style = rng.choice(["short", "long", "tail", "cap", "bald"], p=[0.42, 0.22, 0.1, 0.16, 0.1])
-    cover = palette.add_stuff(rng) if style == "cap" else hair
-    back = rng.uniform(0.25, 0.5)
-    volume = 0.0 if style == "bald" else rng.uniform(1.02, 1.12)
-    long = rng.uniform(0.06, 0.1) if style == "long" else 0.0
-    skirt = (rng.uniform(0.6, 1.25), rng.uniform(1.1, 1.7)) if skirted else None
-    backpack = None
-    if rng.random() < 0.12:
-        low, high = (0.07, 0.1, 0.03), (0.1, 0.15, 0.06)
-        backpack = (rng.uniform(low, high), palette.add_stuff(rng))
     return Look(
         *(heavy, skin, hair, eye, lip, top, bottom, shoe, sleeve, leg, waist, flat, belt, collar),
-        *(jaw, style, cover, back, volume, long, skirt, backpack),
+        jaw=jaw,
+        style=style,
+        cover=palette.add_stuff(rng) if style == "cap" else hair,
+        back=rng.uniform(0.25, 0.5),
+        volume=0.0 if style == "bald" else rng.uniform(1.02, 1.12),
+        long=rng.uniform(0.06, 0.1) if style == "long" else 0.0,
+        skirt=(rng.uniform(0.6, 1.25), rng.uniform(1.1, 1.7)) if skirted else None,
+        backpack=_draw_backpack(rng, palette),
     )
+
+
+def _draw_backpack(rng: np.random.Generator, palette: Palette) -> tuple[Vector, int] | None:
+    if rng.random() >= 0.12:
+        return None
+    return rng.uniform((0.07, 0.1, 0.03), (0.1, 0.15, 0.06)), palette.add_stuff(rng)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,9 +105,9 @@ class _Figure:
     joints: Joints
     look: Look
     stature: float  # mm
-    chest: Float[np.ndarray, "t 3 3"]
-    hips: Float[np.ndarray, "t 3 3"]
-    head: Float[np.ndarray, "t 3 3"]
+    chest: Frames
+    hips: Frames
+    head: Frames
     shoulder: float
     hip: float
 
@@ -134,7 +135,7 @@ class _Figure:
         return 1.5 * self.flat * self.seat * self.stature
 
     @property
-    def breastbone(self) -> Float[np.ndarray, "t 3"]:
+    def breastbone(self) -> Points:
         """The middle of the breast."""
         belly, thorax = self.joints["belly"], self.joints["thorax"]
         return belly + 0.8 * (thorax - belly)
@@ -146,7 +147,7 @@ class _Figure:
         return limb(*shape, scale=self.stature, **options)
 
 
-def _figure(joints: Joints, rest: Mapping[str, Float[np.ndarray, "3"]], look: Look) -> _Figure:
+def _figure(joints: Joints, rest: Mapping[str, Vector], look: Look) -> _Figure:
     def length(a: str, b: str) -> float:
         return float(np.linalg.norm(rest[a] - rest[b]))
 
@@ -169,7 +170,7 @@ def _figure(joints: Joints, rest: Mapping[str, Float[np.ndarray, "3"]], look: Lo
 
 def dress(
     joints: Joints,
-    rest: Mapping[str, Float[np.ndarray, "3"]],
+    rest: Mapping[str, Vector],
     owner: int,
     rng: np.random.Generator,
     palette: Palette,
@@ -233,9 +234,9 @@ class _Limb:
     """Three joints, and the frames of the two segments between them."""
 
     names: tuple[str, ...]
-    points: tuple[Float[np.ndarray, "t 3"], ...]
-    first: Float[np.ndarray, "t 3 3"]
-    second: Float[np.ndarray, "t 3 3"]
+    points: tuple[Points, ...]
+    first: Frames
+    second: Frames
 
     @classmethod
     def of(cls, f: _Figure, side: str, joints: tuple[str, ...], frame: np.ndarray) -> _Limb:

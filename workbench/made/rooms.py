@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
+from .joints import Frame, Vector
 from .render import Light, View
 from .shapes import draw_colour
 
@@ -27,9 +28,9 @@ class Room:
     their mip levels.
     """
 
-    centre: Float[np.ndarray, "3"]  # mm, of the floor
-    half: Float[np.ndarray, "3"]  # half width, height, half depth, mm
-    turn: Float[np.ndarray, "3 3"]  # rows: the room's axes in the world
+    centre: Vector  # mm, of the floor
+    half: Vector  # half width, height, half depth, mm
+    turn: Frame  # rows: the room's axes in the world
     texture: Float[np.ndarray, "n 3"]  # all levels of all faces, lit, one texel a row
     # of each face: where a level starts in `texture`, and its edge, a power of 2
     level: Int[np.ndarray, "6 levels 2"]
@@ -40,9 +41,9 @@ class Room:
 
 
 def draw_room(
-    centre: Float[np.ndarray, "3"],
-    half: Float[np.ndarray, "3"],
-    turn: Float[np.ndarray, "3 3"],
+    centre: Vector,
+    half: Vector,
+    turn: Frame,
     light: Light,
     rng: np.random.Generator,
 ) -> Room:

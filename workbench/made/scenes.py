@@ -14,7 +14,7 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 from .gaits import gait_joints_mm
-from .joints import Joints, between, unit
+from .joints import Frame, Joints, Points, Times, Vector, between, unit
 from .mocap import captured_joints
 from .people import dress
 from .render import Light, Solids, Surfaces, View, join
@@ -142,7 +142,7 @@ def _tried_place(
     return {name: (xyz - middle) @ turn + spot for name, xyz in motion.items()}
 
 
-def _distance(a: Float[np.ndarray, "t 3"], b: Float[np.ndarray, "t 3"]) -> float:
+def _distance(a: Points, b: Points) -> float:
     """Of two paths on the floor where they are nearest, mm."""
     return ((a - b)[:, [0, 2]] ** 2).sum(1).min() ** 0.5
 
@@ -157,18 +157,18 @@ class _Camera:
     size_wh: tuple[int, int]  # px
     far: float  # about where people are, mm
     field: float  # of view, radians
-    eye: Float[np.ndarray, "3"]  # mm
-    frame: Float[np.ndarray, "3 3"]  # rows: left, up, ahead
+    eye: Vector  # mm
+    frame: Frame  # rows: left, up, ahead
     angles: Float[np.ndarray, "2"]  # where it looks: yaw and pitch, radians
     roll: float
     pan: Float[np.ndarray, "2"]  # of yaw and pitch, radians a second
-    travel: Float[np.ndarray, "3"]  # along the frame, mm a second
+    travel: Vector  # along the frame, mm a second
     moves: bool
     hand: Float[np.ndarray, "5 3"]  # three waves of shift and angles
     phase: Float[np.ndarray, "5 3"]
 
     @property
-    def forward(self) -> Float[np.ndarray, "3"]:
+    def forward(self) -> Vector:
         return self.frame[2]
 
     @property
@@ -176,7 +176,7 @@ class _Camera:
         """Half the width of the picture over the distance."""
         return np.tan(self.field / 2)
 
-    def view(self, since: Float[np.ndarray, "t"]) -> View:
+    def view(self, since: Times) -> View:
         """At times (s) before and after the middle of the clip; one instant if it stands still."""
         since = since[:, None] if self.moves else np.zeros((1, 1))
         waves = np.sin(2 * np.pi * since[..., None] * [0.7, 1.9, 3.1] + self.phase)

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
-from .joints import FACE, SIDES, unit
+from .joints import FACE, SIDES, Frame, Frames, unit
 from .render import BALL, BOX, LIMB, Solids, Surfaces
 
 # --- surfaces -------------------------------------------------------------------------------------
@@ -86,21 +86,19 @@ class Palette:
 # --- frames: rows are left, up and forward --------------------------------------------------------
 
 
-def yaw_frame(angle: float) -> Float[np.ndarray, "3 3"]:
+def yaw_frame(angle: float) -> Frame:
     """The frame of somebody who has turned left by so many radians."""
     return Rotation.from_euler("y", angle).as_matrix().T
 
 
-def upright_frame(left: np.ndarray, up: np.ndarray) -> Float[np.ndarray, "t 3 3"]:
+def upright_frame(left: np.ndarray, up: np.ndarray) -> Frames:
     """The frame of that up, and of the left made orthogonal to it."""
     up = unit(up)
     left = unit(left - (left * up).sum(-1, keepdims=True) * up)
     return np.stack([left, up, np.cross(left, up)], 1)
 
 
-def hanging_frame(
-    frame: Float[np.ndarray, "t 3 3"], down: np.ndarray
-) -> Float[np.ndarray, "t 3 3"]:
+def hanging_frame(frame: Frames, down: np.ndarray) -> Frames:
     """The frame turned the shortest way until its second row is -down: so texture keeps to a
     limb that swings.
     """

@@ -10,16 +10,14 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float
 
-from .joints import unit
+from .joints import Frame, Points, Vector, unit
 from .render import OCCLUDER, Solids
 from .shapes import Palette, Part, ball, box, hanging_frame, limb, solids, yaw_frame
 
 UP = np.array([0.0, 1.0, 0.0])
 
 
-def draw_thing(
-    path: Float[np.ndarray, "t 3"], size: float, rng: np.random.Generator, palette: Palette
-) -> Solids:
+def draw_thing(path: Points, size: float, rng: np.random.Generator, palette: Palette) -> Solids:
     """An object about so many mm wide whose foot follows the path: board, crate, pole, sign or
     plant.
     """
@@ -63,9 +61,9 @@ def _plant(path, size, frame, stuff, rng: np.random.Generator, palette: Palette)
 
 
 def draw_furniture(
-    middle: Float[np.ndarray, "3"],
-    half: Float[np.ndarray, "3"],
-    turn: Float[np.ndarray, "3 3"],
+    middle: Vector,
+    half: Vector,
+    turn: Frame,
     taken: Float[np.ndarray, "n 3"],
     rng: np.random.Generator,
     palette: Palette,
