@@ -8,6 +8,7 @@ import numpy as np
 import pooch
 import pytest
 
+from tests.test_floors import FILES, imported
 from workbench.data.bvh import read_bvh
 from workbench.errors import BadRecord, MissingData
 from workbench.made.bodies import body_joints_mm, skeleton_joints
@@ -117,3 +118,12 @@ def test_people_who_move_as_captured(data_root):
     assert 300 < thigh.min() and np.ptp(thigh) < 5  # between frames it is not quite rigid
     with pytest.raises(MissingData, match="no motion of"):
         captured_joints("bandai_namco", "test", 4000, 30.0, rng)
+
+
+def test_nothing_else_of_this_room_reads_data_of_the_users():
+    readers = {
+        path.stem
+        for path in FILES
+        if path.parent.name == "made" and "data" in {n.split(".")[0] for n in imported(path)}
+    }
+    assert readers == {"mocap"}
