@@ -23,7 +23,8 @@ import torch
 from .data.frames import open_frames
 from .data.windows import WindowConfig, Windows, loader
 from .errors import unknown
-from .made.worlds import WORLDS, World, sample_clip
+from .made.world import World
+from .made.worlds import WORLDS, sample_clip
 from .models import config_of, entry
 from .models.hanet import HANet
 from .models.layers import count_parameters, forward_flops

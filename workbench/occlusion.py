@@ -78,18 +78,21 @@ def cover(
     h, w = covered.shape[-2:]
     x, y = np.moveaxis(np.rint(xy_frame).clip(-1, max(h, w)).astype(int), -1, 0)
     inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
-    flat = covered.reshape((1,) * (x.ndim + 1 - covered.ndim) + (*covered.shape[:-2], h * w))
+    persons = (1,) * (x.ndim + 1 - covered.ndim)
+    flat = covered.reshape(*persons, *covered.shape[:-2], h * w)
     under = np.take_along_axis(flat, np.where(inside, y * w + x, 0), -1) & inside
     return np.where(under & (visibility == 2), visibility.dtype.type(1), visibility)
 
 
 def cover_clip(clip: Clip, covered: Covered) -> Clip:
     """The clip with `cover` applied to every track."""
-    tracks = (
-        replace(track, visibility=cover(track.visibility, track.xy_frame, covered))
-        for track in clip.tracks
+    return replace(
+        clip,
+        tracks=tuple(
+            replace(track, visibility=cover(track.visibility, track.xy_frame, covered))
+            for track in clip.tracks
+        ),
     )
-    return replace(clip, tracks=tuple(tracks))
 
 
 def colour_patches(
@@ -112,14 +115,12 @@ def colour_patches(
     chosen = rng.random(xy_frame.shape[:-1]) < probability
     if labelled is not None:
         chosen &= labelled
-    out, covered = frames.copy(), np.zeros(frames.shape[:3], bool)
+    out = frames.copy()
+    covered = np.zeros(frames.shape[:3], bool)
     for index in np.argwhere(chosen):
-        x, y = np.rint(xy_frame[tuple(index)]).astype(int) - size_px // 2
-        place = (
-            index[-2],
-            slice(max(y, 0), max(y + size_px, 0)),
-            slice(max(x, 0), max(x + size_px, 0)),
-        )
+        corner = np.rint(xy_frame[tuple(index)]).astype(int) - size_px // 2
+        (x0, y0), (x1, y1) = np.maximum([corner, corner + size_px], 0)
+        place = (index[-2], slice(y0, y1), slice(x0, x1))
         out[place] = rng.integers(0, 256, 3)
         covered[place] = True
     return out, covered
@@ -145,7 +146,8 @@ def cut_out(frames: Frames, mask: Covered) -> UInt8[np.ndarray, "t a b 4"]:
     if not mask.any():
         raise BadParameter("the mask marks no pixel", remedy="mark what is to be cut out")
     rows, columns = (np.flatnonzero(mask.any((0, axis))) for axis in (2, 1))
-    rgba = np.concatenate((frames, np.where(mask, np.uint8(255), np.uint8(0))[..., None]), -1)
+    opacity = np.where(mask, np.uint8(255), np.uint8(0))
+    rgba = np.concatenate((frames, opacity[..., None]), -1)
     return rgba[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
@@ -163,7 +165,8 @@ def crossing(
     """
     angle = rng.uniform(0, 2 * np.pi)
     step = rng.uniform(*speed_px) * np.array([np.cos(angle), np.sin(angle)])
-    return rng.uniform(0, size_wh) + (np.arange(n_frames) - (n_frames - 1) / 2)[:, None] * step
+    since_middle = np.arange(n_frames) - (n_frames - 1) / 2
+    return rng.uniform(0, size_wh) + since_middle[:, None] * step
 
 
 def paste(
@@ -185,9 +188,10 @@ def paste(
     # weighted by opacity, so that no hidden colour bleeds in at the rim
     layers[..., :3] *= layers[..., 3:] / 255
     middle = scale * (np.array(cutout.shape[2:0:-1]) - 1) / 2
-    out, covered = np.empty_like(frames), np.empty(frames.shape[:3], bool)
-    for t, (frame, corner) in enumerate(zip(frames, centre_frame - middle, strict=True)):
-        affine = np.array([[scale, 0, corner[0]], [0, scale, corner[1]]])
+    out = np.empty_like(frames)
+    covered = np.empty(frames.shape[:3], bool)
+    for t, (frame, (x, y)) in enumerate(zip(frames, centre_frame - middle, strict=True)):
+        affine = np.array([[scale, 0, x], [0, scale, y]])
         layer = cv2.warpAffine(layers[t % len(layers)], affine, (w, h))
         out[t] = np.rint(frame * (1 - layer[..., 3:] / 255) + layer[..., :3]).clip(0, 255)
         covered[t] = layer[..., 3] >= 127.5
@@ -207,19 +211,19 @@ def cut_window(
     Raises `BadParameter` where no part of the box lies in the picture, such as that of a frame
     without labels.
     """
-    box_xyxy = np.clip(box_xyxy, 0, np.tile(size_wh, 2))
-    if not (box_xyxy[2:] > box_xyxy[:2]).all():
+    low, high = np.clip(box_xyxy, 0, np.tile(size_wh, 2)).reshape(2, 2)
+    if not (high > low).all():
         raise BadParameter(
             "no part of the box lies in the picture", remedy="choose a frame that shows the person"
         )
-    axis, from_start = int(rng.integers(2)), bool(rng.integers(2))
-    low, high = box_xyxy[[axis, axis + 2]]
-    share = rng.uniform(*keep)
+    axis = int(rng.integers(2))
+    from_start = rng.integers(2)
+    left_over = rng.uniform(*keep) * (high - low)[axis]
     window = [0, 0, *size_wh]
     if from_start:
-        window[axis] = min(round(high - share * (high - low)), size_wh[axis] - 1)
+        window[axis] = min(round(high[axis] - left_over), size_wh[axis] - 1)
     else:
-        window[axis + 2] = max(round(low + share * (high - low)), 1)
+        window[axis + 2] = max(round(low[axis] + left_over), 1)
     return tuple(int(v) for v in window)
 
 
@@ -237,7 +241,8 @@ def cut_frames(
     x0, y0, x1, y1 = window_xyxy
     if not (0 <= x0 < x1 <= w and 0 <= y0 < y1 <= h):
         raise BadParameter(f"window {window_xyxy} does not lie in a picture of {w}x{h} px")
-    corner, size = np.array([x0, y0]), np.array([x1 - x0, y1 - y0])
+    corner = np.array([x0, y0])
+    size = np.array([x1 - x0, y1 - y0])
 
     def clipped(boxes):
         if boxes is None:
@@ -245,25 +250,23 @@ def cut_frames(
         moved = (boxes - np.tile(corner, 2)).clip(0, np.tile(size - 1, 2))
         return np.where((moved[:, 2:] > moved[:, :2]).all(1, keepdims=True), moved, 0)
 
-    def cut_track(track):
+    tracks, pictures = [], []
+    for track in clip.tracks:
         pixel = np.rint(track.xy_frame) - corner
         left = (track.visibility > 0) & ((pixel >= 0) & (pixel < size)).all(-1)
-        return replace(
+        cut = replace(
             track,
             xy_frame=np.where(left[..., None], track.xy_frame - corner, 0),
             visibility=np.where(left, track.visibility, 0),
             boxes_xyxy=clipped(track.boxes_xyxy),
             head_boxes_xyxy=clipped(track.head_boxes_xyxy),
         )
-
-    pictures = (
-        replace(p, size_wh=tuple(size.tolist()), ignore=[q - corner for q in p.ignore])
-        for p in clip.pictures
-    )
-    video = replace(clip.video, width=int(size[0]), height=int(size[1]))
-    cut = replace(
-        clip, video=video, tracks=tuple(map(cut_track, clip.tracks)), pictures=tuple(pictures)
-    )
+        tracks.append(cut)
+    for picture in clip.pictures:
+        ignore = [polygon - corner for polygon in picture.ignore]
+        pictures.append(replace(picture, size_wh=tuple(size.tolist()), ignore=ignore))
+    video = replace(clip.video, width=x1 - x0, height=y1 - y0)
+    cut = replace(clip, video=video, tracks=tuple(tracks), pictures=tuple(pictures))
     return cut, frames[:, y0:y1, x0:x1].copy()
 
 
@@ -274,16 +277,14 @@ def motion_blur(frames: Frames, angle_deg: float, length_px: float) -> Frames:
     """
     if not length_px >= 1:
         raise BadParameter(f"blur length is {length_px} px, expected 1 or more")
-    half, angle = int(np.ceil(length_px / 2)), np.deg2rad(angle_deg)
+    half = int(np.ceil(length_px / 2))
     y, x = np.mgrid[-half : half + 1, -half : half + 1]
-    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    c, s = np.cos(np.deg2rad(angle_deg)), np.sin(np.deg2rad(angle_deg))
+    along = x * c + y * s
+    across = y * c - x * s
     kernel = ((length_px + 1) / 2 - np.abs(along)).clip(0, 1) * (1 - np.abs(across)).clip(0, 1)
-    return np.stack(
-        [
-            cv2.filter2D(f, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE)
-            for f in frames
-        ]
-    )
+    kernel = kernel / kernel.sum()
+    return np.stack([cv2.filter2D(f, -1, kernel, borderType=cv2.BORDER_REPLICATE) for f in frames])
 
 
 def frame_blur(frames: Frames, n: int) -> Frames:
@@ -294,6 +295,5 @@ def frame_blur(frames: Frames, n: int) -> Frames:
     """
     if n < 1 or n % 2 == 0:
         raise BadParameter(f"n is {n}, expected an odd number of frames")
-    return np.rint(uniform_filter1d(frames, n, axis=0, output=np.float32, mode="nearest")).astype(
-        np.uint8
-    )
+    mean = uniform_filter1d(frames, n, axis=0, output=np.float32, mode="nearest")
+    return np.rint(mean).astype(np.uint8)

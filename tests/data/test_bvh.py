@@ -1,4 +1,4 @@
-"""BVH: hand-checkable trees, damaged files, the real Bandai Namco clips, and bodies out of them."""
+"""BVH: hand-checkable trees, damaged files, and the real Bandai Namco clips."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from workbench.data.bvh import MADE_UP, body_joints, read_bvh
+from workbench.data.bvh import read_bvh
 from workbench.data.manifest import locate
 from workbench.errors import (
     BadFile,
@@ -17,7 +17,6 @@ from workbench.errors import (
     MissingFile,
     WorkbenchError,
 )
-from workbench.made.bodies import body_joints_mm, skeleton_joints
 from workbench.records import Motion
 
 TREE = """HIERARCHY
@@ -257,57 +256,3 @@ def test_the_longest_clip_is_read_at_once(data_root, bandai):
 def test_the_manifest_finds_the_samples(data_root):
     manifest, place = locate("bandai_namco")
     assert place == data_root / "bandai_namco" and manifest.reader == "workbench.data.bvh:read_bvh"
-
-
-@pytest.mark.realdata
-def test_bodies_have_the_joints_of_synthetic_people(bandai):
-    synthetic = set(body_joints_mm(1, np.random.default_rng(0)))
-    for motion in bandai[::3]:
-        joints = body_joints(motion)
-        assert set(joints) == synthetic | {"left_toes", "right_toes"} and set(MADE_UP) < synthetic
-        np.testing.assert_allclose(joints["left_wrist"], named(motion)["Hand_L"], atol=1e-9)
-        assert skeleton_joints(joints, "jhmdb15").shape == (len(motion.xyz_mm), 15, 3)
-        assert 1500 < np.quantile(joints["head_top"][:, 1], 0.9) < 1750
-    walk = body_joints(next(m for m in bandai if m.name == "dataset-1_walk_normal_001"))
-    assert (walk["nose"] - walk["skull"])[:, 2].min() > 50  # it looks where it goes
-    assert (walk["left_ear"] - walk["right_ear"])[:, 0].min() > 50
-
-
-@pytest.mark.realdata
-def test_other_proportions_keep_limbs_rigid_and_feet_in_place(bandai):
-    motion = next(m for m in bandai if m.name == "dataset-1_walk_normal_001")
-    old, new = body_joints(motion), body_joints(motion, np.random.default_rng(3))
-    again = body_joints(motion, np.random.default_rng(3))
-    assert all((new[j] == again[j]).all() for j in new)
-    ratio = {}
-    for a, b in (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist")):
-        length = [np.linalg.norm(j[f"left_{a}"] - j[f"left_{b}"], axis=1) for j in (old, new)]
-        assert np.ptp(length[1]) < 1e-6
-        ratio[b] = (length[1] / length[0]).mean()
-    assert abs(ratio["knee"] - 1) > 0.005 and ratio["knee"] == pytest.approx(ratio["ankle"])
-    assert (
-        ratio["elbow"] == pytest.approx(ratio["wrist"])
-        and abs(ratio["elbow"] - ratio["knee"]) > 0.005
-    )
-    stands = old["left_toes"][:, 1] < 50
-    slide = [
-        np.linalg.norm(np.diff(j["left_toes"][:, ::2], axis=0), axis=1)[stands[1:]]
-        for j in (old, new)
-    ]
-    assert slide[1].mean() < 1.1 * slide[0].mean() + 1  # mm a frame
-    assert 25 < new["left_toes"][:, 1].min() < 55
-
-
-# --- other skeletons ------------------------------------------------------------------------------
-
-
-def test_mixamo_names_are_known_and_what_lacks_is_listed():
-    names = "Hips Spine Spine1 Spine2 Neck Head".split()
-    for side in ("Left", "Right"):
-        names += [f"{side}{j}" for j in "Arm ForeArm Hand UpLeg Leg Foot ToeBase".split()]
-    xyz = np.random.default_rng(0).normal(size=(3, len(names), 3)) * 100
-    motion = Motion(tuple(f"mixamorig:{n}" for n in names), (-1,) + (0,) * (len(names) - 1), xyz)
-    joints = body_joints(motion)
-    np.testing.assert_allclose(joints["right_knee"], xyz[:, names.index("RightLeg")], atol=1e-9)
-    with pytest.raises(BadRecord, match=r"left_knee \(lowerlegl or leftleg\) missing, 1 in all"):
-        body_joints(Motion(tuple(n.replace("LeftLeg", "Tail") for n in names), motion.parents, xyz))

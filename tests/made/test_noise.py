@@ -9,7 +9,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from workbench.errors import BadParameter, BadRecord
-from workbench.made.bodies import sample_bodies, sample_hands
+from workbench.made.bodies import sample_bodies
+from workbench.made.hands import sample_hands
 from workbench.made.noise import DetectorNoise
 from workbench.records import Detections, Pose
 from workbench.skeletons import skeleton

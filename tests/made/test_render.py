@@ -1,4 +1,4 @@
-"""Solids, the room, shadows and the sensor: against closed forms and brute force."""
+"""Solids before a camera: against closed forms and brute force."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from workbench.made import render
 from workbench.made.render import (
     BALL,
     BOX,
@@ -16,10 +15,10 @@ from workbench.made.render import (
     OCCLUDER,
     Light,
     Projected,
-    Room,
     Solids,
     Surfaces,
     View,
+    join,
 )
 
 W, H = 61, 47
@@ -169,73 +168,12 @@ def test_light_falls_on_the_side_that_faces_it():
     assert colour[x > 40].mean() > 3 * colour[x < 20].mean() and (colour[x < 16] == 0).all()
 
 
-def room():
-    texture = np.arange(6 * 4, dtype=np.float32).repeat(3).reshape(-1, 3) / 24
-    level = np.stack([[(4 * face, 2), (4 * face, 1)] for face in range(6)])
-    turn = Rotation.from_euler("y", 0.7).as_matrix()
-    return Room(
-        np.array([100.0, 0, -50]),
-        np.array([3000.0, 2500, 4000]),
-        turn,
-        texture,
-        level,
-        np.full(6, 500.0),
-    )
-
-
-def test_the_room_surrounds_the_camera_and_its_floor_is_where_the_camera_says():
-    upright = np.diag([1.0, -1.0, -1.0])[None]
-    view = View(
-        upright @ Rotation.from_euler("xy", [0.2, 0.4]).as_matrix(),
-        np.array([[200.0, 1500, 300]]),
-        40.0,
-        (W, H),
-    )
-    colour, floor, world = render.room_pixels(room(), view, 0)
-    assert colour.shape == (H, W, 3) and np.isfinite(colour).all() and len(floor) > 100
-    xyz = np.stack([world[:, 0], 0 * world[:, 0], world[:, 1]], -1)[None]
-    xy = view.to_frame(view.to_camera(xyz))[0]
-    np.testing.assert_allclose(xy, np.stack([floor % W, floor // W], -1), atol=0.01)
-    faces = np.unique((colour[..., 0].ravel() * 24).round().astype(int) // 4)
-    assert 4 in faces and len(faces) >= 3
-    assert (colour.reshape(-1, 3)[floor, 0] * 24 // 4 == 4).all()
-
-
-def test_a_shadow_lies_where_the_light_throws_it():
-    a, b = np.array([[0.0, 1000, 0]]), np.array([[0.0, 1000, 600]])
-    light = Light(np.array([0.6, 0.8, 0.0]), np.ones(3), np.ones(3))
-    dark = render.shadow_map(a, b, np.array([100.0]), np.zeros(2), light)
-    z, x = np.nonzero(dark > 200)
-    middle = render.SHADOW_EDGE / 2
-    # 1000 * 0.6 / 0.8, away from the light
-    assert abs((x.mean() - middle) * render.SHADOW_MM + 750) < 60
-    assert abs((z.mean() - middle) * render.SHADOW_MM - 300) < 60 and (dark[:40] == 0).all()
-
-
-def test_the_sensor_keeps_the_mean_adds_its_noise_and_repeats(rng):
-    linear = np.full((H, W, 3), 0.25, np.float32)
-    frame = render.develop(linear, 0.0, 4.0, np.random.default_rng(5))
-    np.testing.assert_array_equal(frame, render.develop(linear, 0.0, 4.0, np.random.default_rng(5)))
-    assert (
-        frame.dtype == np.uint8 and abs(frame.mean() - 127.5) < 0.5 and abs(frame.std() - 4) < 0.3
-    )
-    assert (render.develop(linear, 0.7, 0.0, rng) == 128).all()
-    linear[:, 30:] = 0.8
-    sharp, soft = (
-        render.develop(linear, lens, 0.0, rng)[20, :, 0].astype(int) for lens in (0.0, 0.9)
-    )
-    assert np.abs(np.diff(soft)).max() < np.abs(np.diff(sharp)).max()
-    assert render.defocus(linear, 0.0) is linear and np.ptp(
-        render.defocus(linear, 2.0)[20, 25:35, 0]
-    ) < np.ptp(linear)
-
-
 def test_groups_join_in_order():
     a, b = (
         solids((BALL, (0, 0, 900), np.eye(3), 0)),
         solids((BOX, (1, 2, 3), np.eye(3), 0), owner=OCCLUDER),
     )
-    both = render.join([a, b])
+    both = join([a, b])
     assert (
         both.kind.tolist() == [BALL, BOX]
         and both.owner.tolist() == [0, OCCLUDER]

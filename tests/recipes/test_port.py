@@ -14,7 +14,7 @@ import torch
 
 from workbench import checkpoint, predict
 from workbench.errors import BadParameter, BadRecord, MissingData, UnknownName
-from workbench.made.bodies import sample_hands
+from workbench.made.hands import sample_hands
 from workbench.made.noise import DetectorNoise
 from workbench.models import config_of
 from workbench.predict import PortRefiner, RefineRule

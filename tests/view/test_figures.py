@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from workbench.made.bodies import sample_hands
+from workbench.made.hands import sample_hands
 from workbench.made.noise import DetectorNoise
 from workbench.skeletons import skeleton
 from workbench.view import figures

@@ -7,7 +7,7 @@ labelled joints.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -17,6 +17,7 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import beta, chi2, rankdata
 
 from ..errors import BadParameter, BadRecord
+from ..geometry import box_of_points
 from ..records import Detections, Pose
 from ..skeletons import Skeleton, skeleton
 
@@ -75,30 +76,16 @@ class DetectorNoise:
     shift: float = 0.0  # the whole pose moved, for the hardest
 
     def __post_init__(self):
-        for f in fields(self):
-            if not np.isfinite(getattr(self, f.name)):
-                raise BadParameter(
-                    f"DetectorNoise.{f.name} is {getattr(self, f.name)}, expected a finite number"
-                )
-        positive = (
-            "scale",
-            "dof",
-            "root_scale",
-            "reach",
-            "miss_reach",
-            "miss_blur",
-            "confidence_std",
-        )
-        for name in positive:
-            if not getattr(self, name) > 0:
-                raise BadParameter(
-                    f"DetectorNoise.{name} is {getattr(self, name)}, expected above 0"
-                )
-        for name in ("confidence_mean", "shared", "chain"):
-            if not 0 <= getattr(self, name) < 1:
-                raise BadParameter(
-                    f"DetectorNoise.{name} is {getattr(self, name)}, expected 0 to below 1"
-                )
+        for name, value in asdict(self).items():
+            if not np.isfinite(value):
+                expected = "a finite number"
+            elif name in _POSITIVE and value <= 0:
+                expected = "above 0"
+            elif name in _SHARES and not 0 <= value < 1:
+                expected = "0 to below 1"
+            else:
+                continue
+            raise BadParameter(f"DetectorNoise.{name} is {value}, expected {expected}")
         if self.confidence_std**2 >= self.confidence_mean * (1 - self.confidence_mean):
             raise BadParameter(
                 f"confidence_std {self.confidence_std} is too wide for mean {self.confidence_mean}"
@@ -118,37 +105,30 @@ class DetectorNoise:
         joints = skeleton(pose.skeleton)
         n, k = pose.visibility.shape
         size, unit = _units(pose)
-        hops = _hops(joints)
-        z = self.outward * _outwardness(joints) + self._rest(pose.occlusion_known) * self._latent(
-            n, hops, rng
-        )
-        if pose.occlusion_known:
-            z = z + self.occlusion * ((pose.visibility < 2) - _OCCLUDED_SHARE)
-        z = np.where(pose.labelled, z, np.maximum(z, 2.0))
+        factor = np.linalg.cholesky(self.chain ** _hops(joints) + 1e-6 * np.eye(k))
 
-        away = _distances(unit)
-        near = np.linalg.cholesky(np.exp(-away / self.reach) + 1e-5 * np.eye(k))
-        tail = np.sqrt(self.dof / _through(chi2(self.dof).ppf, self._latent(n, hops, rng)))
-        spread = (
-            self.scale
-            * np.exp(self.slope * z)
-            * np.where(np.arange(k) == joints.root, self.root_scale, 1)
-            * tail
-        )
-        error = spread[..., None] * (near @ rng.standard_normal((n, k, 2)))
+        def latent() -> np.ndarray:
+            """Standard normal [n k]: an instance's share and one correlated along the bones."""
+            along_bones = rng.standard_normal((n, k)) @ factor.T
+            instance = rng.standard_normal((n, 1))
+            return np.sqrt(self.shared) * instance + np.sqrt(1 - self.shared) * along_bones
 
-        missed = self._latent(n, hops, rng) < self.miss + self.miss_slope * z
-        weights = (self._targets(away, joints) * pose.labelled[:, None]).cumsum(-1)
-        pick = (
-            (weights < ndtr(self._latent(n, hops, rng))[..., None] * weights[..., -1:])
-            .sum(-1)
-            .clip(max=k - 1)
-        )
-        there = np.take_along_axis(unit, pick[..., None], 1) - unit
+        z = self._difficulty(pose, joints, latent())
+        distances = _distances(unit)
+        near = np.linalg.cholesky(np.exp(-distances / self.reach) + 1e-5 * np.eye(k))
+        tail = np.sqrt(self.dof / _through(chi2(self.dof).ppf, latent()))
+        jitter = self.jitter(z, np.arange(k) == joints.root) * tail
+        error = jitter[..., None] * (near @ rng.standard_normal((n, k, 2)))
+
+        missed = latent() < self.miss + self.miss_slope * z
+        weights = self._targets(distances, joints) * pose.labelled[:, None]
+        target = _pick(weights, ndtr(latent()))
+        there = np.take_along_axis(unit, target[..., None], 1) - unit
         there = there + self.miss_blur * (near @ rng.standard_normal((n, k, 2)))
         error = np.where(missed[..., None], there, error)
         if self.limb or self.limb_swap or self.whole or self.shift:
             error = self._structured(error, unit, z, joints, rng)
+
         middle = (pose.boxes_xyxy[:, :2] + pose.boxes_xyxy[:, 2:])[:, None] / 2
         truth = np.where(pose.labelled[..., None], pose.xy_frame, middle)
         return Detections(
@@ -161,67 +141,61 @@ class DetectorNoise:
             source="DetectorNoise (synthetic)",
         )
 
-    def _structured(self, error, unit, z, joints: Skeleton, rng: np.random.Generator) -> np.ndarray:
-        """Errors that keep a limb together, as detectors make them: a finger turned, or answered
-        at the next finger.
-        """
-        n, error = len(z), error.copy()
-        hard = (0.5 + 0.22 * z).clip(0, 1)
-        chains = joints.chains
-        centres = np.stack([unit[:, list(c)].mean(1) for c in chains], 1)
-        for i, chain in enumerate(chains):
-            chain = list(chain)
-            level = hard[:, chain].mean(1)
-            spread = self.limb * (level - 0.1).clip(0.05, 1) ** 1.5
-            turn = spread[:, None, None] * rng.standard_normal((n, 2, 2))
-            error[:, chain] += (unit[:, chain] - unit[:, chain[:1]]) @ turn
-            like = [j for j, other in enumerate(chains) if j != i and len(other) == len(chain)]
-            swapped = rng.random(n) < self.limb_swap * (level - 0.55).clip(0, 0.45)
-            if like:
-                away = np.linalg.norm(centres[:, like] - centres[:, [i]], axis=-1)
-                weights = np.exp(-away / self.miss_reach).cumsum(1)
-                pick = (weights < rng.random((n, 1)) * weights[:, -1:]).sum(1)
-                there = (
-                    unit[np.arange(n)[:, None], np.array([chains[j] for j in like])[pick]]
-                    - unit[:, chain]
-                )
-                error[:, chain] = np.where(
-                    swapped[:, None, None], there + 0.5 * error[:, chain], error[:, chain]
-                )
-        level = hard.mean(1) ** 1.5
-        turn = self.whole * level[:, None, None] * rng.standard_normal((n, 2, 2))
-        error += (unit - unit.mean(1, keepdims=True)) @ turn
-        return error + self.shift * level[:, None, None] * rng.standard_normal((n, 1, 2))
+    def jitter(self, z: np.ndarray, at_root: np.ndarray | bool) -> np.ndarray:
+        """Scale of the jitter at difficulty z, in long sides of the object."""
+        return self.scale * np.exp(self.slope * z) * np.where(at_root, self.root_scale, 1)
 
-    def _rest(self, occlusion_known: bool) -> float:
-        """Scale of the random part of z, so that z has unit variance at the usual share of
-        occluded joints.
-        """
-        explained = (
-            _OCCLUDED_SHARE * (1 - _OCCLUDED_SHARE) * self.occlusion**2 if occlusion_known else 0.0
-        )
-        return np.sqrt(max(1 - explained, 0.1))
-
-    def _latent(self, n: int, hops: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Standard normal [n k]: an instance's share and a part that is correlated along the
-        bones.
-        """
-        factor = np.linalg.cholesky(self.chain**hops + 1e-6 * np.eye(len(hops)))
-        own = rng.standard_normal((n, len(hops))) @ factor.T
-        return np.sqrt(self.shared) * rng.standard_normal((n, 1)) + np.sqrt(1 - self.shared) * own
+    def _difficulty(self, pose: Pose, joints: Skeleton, latent: np.ndarray) -> np.ndarray:
+        """z [n k], of unit variance at the usual share of occluded joints."""
+        explained = 0.0
+        if pose.occlusion_known:
+            explained = _OCCLUDED_SHARE * (1 - _OCCLUDED_SHARE) * self.occlusion**2
+        z = self.outward * _outwardness(joints) + np.sqrt(max(1 - explained, 0.1)) * latent
+        if pose.occlusion_known:
+            z = z + self.occlusion * ((pose.visibility < 2) - _OCCLUDED_SHARE)
+        return np.where(pose.labelled, z, np.maximum(z, 2.0))
 
     def _confidence(self, z: np.ndarray) -> np.ndarray:
         m = self.confidence_mean
         both = m * (1 - m) / self.confidence_std**2 - 1
         return _through(beta(m * both, (1 - m) * both).ppf, -z)
 
-    def _targets(self, away: np.ndarray, joints: Skeleton) -> np.ndarray:
+    def _targets(self, distances: np.ndarray, joints: Skeleton) -> np.ndarray:
         """Weight of joint j being mistaken for joint i, [n k k], zero on the diagonal."""
-        weights = np.exp(-away / self.miss_reach)
+        weights = np.exp(-distances / self.miss_reach)
         for left, right in joints.flip_pairs:
             weights[:, [left, right], [right, left]] += self.swap
-        weights[:, np.arange(len(joints)), np.arange(len(joints))] = 0
+        each = np.arange(len(joints))
+        weights[:, each, each] = 0
         return weights
+
+    def _structured(self, error, unit, z, joints: Skeleton, rng: np.random.Generator) -> np.ndarray:
+        """Errors that keep a limb together, as detectors make them: a finger turned, or answered
+        at the next finger; and the whole pose turned and moved.
+        """
+        n = len(z)
+        error = error.copy()
+        hard = (0.5 + 0.22 * z).clip(0, 1)
+        chains = [list(chain) for chain in joints.chains]
+        centres = np.stack([unit[:, chain].mean(1) for chain in chains], 1)
+        for i, chain in enumerate(chains):
+            level = hard[:, chain].mean(1)
+            spread = self.limb * (level - 0.1).clip(0.05, 1) ** 1.5
+            turn = spread[:, None, None] * rng.standard_normal((n, 2, 2))
+            error[:, chain] += (unit[:, chain] - unit[:, chain[:1]]) @ turn
+            swapped = rng.random(n) < self.limb_swap * (level - 0.55).clip(0, 0.45)
+            like = [j for j, other in enumerate(chains) if j != i and len(other) == len(chain)]
+            if like:
+                away = np.linalg.norm(centres[:, like] - centres[:, [i]], axis=-1)
+                target = _pick(np.exp(-away / self.miss_reach)[:, None], rng.random((n, 1)))[:, 0]
+                answered = np.array([chains[j] for j in like])[target]
+                there = unit[np.arange(n)[:, None], answered] - unit[:, chain]
+                there = there + 0.5 * error[:, chain]
+                error[:, chain] = np.where(swapped[:, None, None], there, error[:, chain])
+        level = hard.mean(1)[:, None, None] ** 1.5
+        turn = self.whole * level * rng.standard_normal((n, 2, 2))
+        error += (unit - unit.mean(1, keepdims=True)) @ turn
+        return error + self.shift * level * rng.standard_normal((n, 1, 2))
 
     @classmethod
     def fit(cls, pose: Pose, detections: Detections) -> DetectorNoise:
@@ -234,31 +208,24 @@ class DetectorNoise:
         default. Raises `BadRecord` where rows or joints do not match or fewer than 100 joints are
         labelled.
         """
-        joints = skeleton(pose.skeleton)
         if detections.xy_frame.shape != pose.xy_frame.shape or detections.skeleton != pose.skeleton:
             raise BadRecord(
                 f"{len(detections)} {detections.skeleton} detections against {len(pose)} "
                 f"{pose.skeleton} poses",
                 remedy="match the rows first",
             )
-        size, unit = _units(pose)
-        use = pose.labelled & (size > 0)[:, None]
-        if use.sum() < 100:
+        errors = _errors(pose, detections)
+        if errors.use.sum() < 100:
             raise BadRecord(
-                f"{use.sum()} labelled joints are too few for a fit", remedy="give 100 or more"
+                f"{errors.use.sum()} labelled joints are too few for a fit",
+                remedy="give 100 or more",
             )
-        error = (detections.xy_frame.astype(float) - pose.xy_frame) / np.where(size > 0, size, 1)[
-            :, None, None
-        ]
-        confidence = detections.confidence.astype(float)
-        z = np.zeros_like(confidence)
-        z[use] = -ndtri((rankdata(confidence[use]) - 0.5) / use.sum())
-        found = cls._fit_difficulty(z, use, pose, joints)
-        values = confidence[use].clip(0, 1)
-        found |= {"confidence_mean": values.mean(), "confidence_std": values.std()}
-        found = {name: float(value) for name, value in found.items()}
-        noise = cls(**found)._fit_error(unit, error, z, use, joints)
-        return replace(noise, reach=_fit_reach(noise, unit, error, z, use, joints))
+        values = errors.confidence[errors.use].clip(0, 1)
+        fitted = _fit_difficulty(errors, pose)
+        fitted |= {"confidence_mean": values.mean(), "confidence_std": values.std()}
+        noise = cls(**{name: float(value) for name, value in fitted.items()})
+        noise = replace(noise, **_fit_error(errors, noise))
+        return replace(noise, reach=_fit_reach(errors, noise))
 
     def diagnose(
         self,
@@ -278,25 +245,25 @@ class DetectorNoise:
         `share_simulated` [bins]: share of the joints by confidence between `confidence_edges`.
         Simulated is the mean of `draws`.
         """
-        at, edges = np.array([25, 50, 75, 90, 95]), np.linspace(0, 1, bins + 1)
-        size, _ = _units(pose)
-        use = pose.labelled & (size > 0)[:, None]
+        quantiles = np.array([25, 50, 75, 90, 95])
+        edges = np.linspace(0, 1, bins + 1)
+        size = _units(pose)[0][:, None]
+        use = pose.labelled & (size > 0)
 
-        def measure(found: Detections):
-            error = (
-                np.linalg.norm(found.xy_frame - pose.xy_frame, axis=-1)
-                / np.where(size > 0, size, 1)[:, None]
-            )[use]
-            confidence = found.confidence[use].astype(float)
+        def measure(detections: Detections) -> tuple[np.ndarray, np.ndarray]:
+            error_px = np.linalg.norm(detections.xy_frame - pose.xy_frame, axis=-1)
+            length = (error_px / np.where(size > 0, size, 1))[use]
+            confidence = detections.confidence[use].astype(float)
             tenths = np.array_split(confidence.argsort(kind="stable"), 10)
-            rows = np.array([[*np.percentile(error[r], at), confidence[r].mean()] for r in tenths])
-            return rows, np.histogram(confidence.clip(0, 1), edges)[0] / len(confidence)
+            rows = [[*np.percentile(length[r], quantiles), confidence[r].mean()] for r in tenths]
+            counts, _ = np.histogram(confidence.clip(0, 1), edges)
+            return np.array(rows), counts / len(confidence)
 
         real_rows, real_share = measure(real)
-        made = [measure(self.apply(pose, rng)) for _ in range(draws)]
-        rows, share = (np.mean(values, 0) for values in zip(*made, strict=True))
+        simulated = [measure(self.apply(pose, rng)) for _ in range(draws)]
+        rows, share = (np.mean(values, 0) for values in zip(*simulated, strict=True))
         return {
-            "quantiles": at,
+            "quantiles": quantiles,
             "error_real": real_rows[:, :-1],
             "error_simulated": rows[:, :-1],
             "confidence_tenths": np.stack((real_rows[:, -1], rows[:, -1])),
@@ -305,80 +272,9 @@ class DetectorNoise:
             "share_simulated": share,
         }
 
-    @staticmethod
-    def _fit_difficulty(z, use, pose: Pose, joints: Skeleton) -> dict[str, float]:
-        found = {}
-        outwards = np.broadcast_to(_outwardness(joints), z.shape)
-        away = use & (np.arange(len(joints)) != joints.root)
-        found["outward"] = np.polyfit(outwards[away], z[away], 1)[0]
-        rest = z - found["outward"] * outwards
-        if pose.occlusion_known and 0 < (use & (pose.visibility == 1)).sum():
-            hidden = use & (pose.visibility == 1)
-            found["occlusion"] = rest[hidden].mean() - rest[use & ~hidden].mean()
-            rest = rest - found["occlusion"] * (hidden - hidden[use].mean())
-        hops = _hops(joints)
-        pair = use[:, :, None] & use[:, None]
-        product = np.where(pair, rest[:, :, None] * rest[:, None], 0).sum(0)
-        moment = product / np.maximum(pair.sum(0), 1) / rest[use].var()
-        reached = np.unique(hops[hops > 0])
-        weight = np.array([(hops == h).sum() for h in reached])
-        by_hop = np.array([moment[hops == h].mean() for h in reached])
 
-        def miss(p):
-            return (weight * (p[0] + (1 - p[0]) * p[1] ** reached - by_hop) ** 2).sum()
-
-        found["shared"], found["chain"] = minimize(
-            miss, (0.4, 0.6), bounds=[(0, 0.99), (0, 0.99)]
-        ).x
-        return found
-
-    def _fit_error(self, unit, error, z, use, joints: Skeleton) -> DetectorNoise:
-        names = (
-            "scale",
-            "slope",
-            "dof",
-            "root_scale",
-            "miss",
-            "miss_slope",
-            "miss_reach",
-            "miss_blur",
-        )
-        log = np.array(
-            [name in ("scale", "dof", "root_scale", "miss_reach", "miss_blur") for name in names]
-        )
-        apart = _distances(unit)[use]
-        from_target = np.linalg.norm(
-            (unit[:, :, None] + error[:, :, None]) - unit[:, None], axis=-1
-        )[use]
-        length, z = np.linalg.norm(error, axis=-1)[use], z[use]
-        row, joint = np.nonzero(use)
-        root = joint == joints.root
-        valid = use[row] & (np.arange(len(joints)) != joint[:, None])
-
-        def model(p):
-            return dict(zip(names, np.where(log, np.exp(p), p).tolist()))
-
-        def loss(p):
-            m = model(p)
-            s = m["scale"] * np.exp(m["slope"] * z) * np.where(root, m["root_scale"], 1)
-            nu = m["dof"]
-            jitter = (1 + (length / s) ** 2 / nu) ** (-nu / 2 - 1) / (2 * np.pi * s**2)
-            weight = np.where(valid, np.exp(-apart / m["miss_reach"]), 0)
-            blur = m["miss_blur"]
-            there = (weight * np.exp(-((from_target / blur) ** 2) / 2)).sum(1) / (
-                2 * np.pi * blur**2
-            )
-            there = there / np.maximum(weight.sum(1), 1e-12)
-            rate = ndtr(m["miss"] + m["miss_slope"] * z)
-            return -np.log((1 - rate) * jitter + rate * there + 1e-12).mean()
-
-        start = np.array([getattr(self, name) for name in names])
-        start[log] = np.log(start[log])
-        bounds = [(np.log(2), np.log(60)) if name == "dof" else (-6, 4) for name in names]
-        p = minimize(loss, start, method="L-BFGS-B", bounds=bounds).x
-        return replace(self, **model(p))
-
-
+_POSITIVE = ("scale", "dof", "root_scale", "reach", "miss_reach", "miss_blur", "confidence_std")
+_SHARES = ("confidence_mean", "shared", "chain")
 # of joints in pictures of people and hands that handle things, unstated; ours
 _OCCLUDED_SHARE = 0.3
 
@@ -391,17 +287,21 @@ def _through(quantile, normal: np.ndarray) -> np.ndarray:
     return np.interp(normal, grid, quantile(ndtr(grid)))
 
 
+def _pick(weights: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    """Which of the last axis [... k j] a chance [... k] between 0 and 1 falls on, by weight."""
+    heaped = weights.cumsum(-1)
+    return (heaped < chance[..., None] * heaped[..., -1:]).sum(-1).clip(max=heaped.shape[-1] - 1)
+
+
 def _units(pose: Pose) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n k 2"]]:
     """Long side (px) of the labelled joints' box, and the joints in units of it; unlabelled ones
     lie in its middle.
     """
     xy = pose.xy_frame.astype(float)
     labelled = pose.labelled[..., None]
-    low = np.where(labelled, xy, np.inf).min(1)
-    high = np.where(labelled, xy, -np.inf).max(1)
-    some = pose.labelled.any(1)
-    box = pose.boxes_xyxy.astype(float)
-    low, high = np.where(some[:, None], low, box[:, :2]), np.where(some[:, None], high, box[:, 2:])
+    joints_box = box_of_points(xy, pose.labelled)
+    box = np.where(pose.labelled.any(1)[:, None], joints_box, pose.boxes_xyxy.astype(float))
+    low, high = box[:, :2], box[:, 2:]
     size = (high - low).max(1)
     xy = np.where(labelled, xy, ((low + high) / 2)[:, None])
     return size, (xy - low[:, None]) / np.where(size > 0, size, 1)[:, None, None]
@@ -409,12 +309,12 @@ def _units(pose: Pose) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n k 2
 
 def _distances(unit: np.ndarray) -> np.ndarray:
     x, y = unit[..., 0], unit[..., 1]
-    return np.sqrt(
-        (x[:, :, None] - x[:, None]) ** 2 + (y[:, :, None] - y[:, None]) ** 2
-    )  # 4 times np.linalg.norm's rate
+    # 4 times np.linalg.norm's rate
+    return np.sqrt((x[:, :, None] - x[:, None]) ** 2 + (y[:, :, None] - y[:, None]) ** 2)
 
 
 def _hops(joints: Skeleton) -> np.ndarray:
+    """Bones between joints [k k]; as many as there are joints where no bones lead."""
     hops = shortest_path(joints.adjacency, unweighted=True)
     return np.where(np.isfinite(hops), hops, len(joints))
 
@@ -428,20 +328,114 @@ def _outwardness(joints: Skeleton) -> np.ndarray:
     return np.where(away, out - out[away].mean(), 0)
 
 
-def _fit_reach(noise: DetectorNoise, unit, error, z, use, joints: Skeleton) -> float:
+# --- fitting --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Errors:
+    """A detector's errors on n poses."""
+
+    joints: Skeleton
+    unit: np.ndarray  # [n k 2] the poses, in long sides of the object
+    error: np.ndarray  # [n k 2], the same
+    confidence: np.ndarray  # [n k]
+    use: np.ndarray  # [n k] labelled
+
+    @property
+    def length(self) -> np.ndarray:
+        return np.linalg.norm(self.error, axis=-1)
+
+    @property
+    def z(self) -> np.ndarray:
+        """Difficulty [n k]: the normal score of the confidence's rank; 0 where not labelled."""
+        z = np.zeros_like(self.confidence)
+        z[self.use] = -ndtri((rankdata(self.confidence[self.use]) - 0.5) / self.use.sum())
+        return z
+
+
+def _errors(pose: Pose, detections: Detections) -> _Errors:
+    size, unit = _units(pose)
+    use = pose.labelled & (size > 0)[:, None]
+    error = detections.xy_frame.astype(float) - pose.xy_frame
+    error = error / np.where(size > 0, size, 1)[:, None, None]
+    return _Errors(skeleton(pose.skeleton), unit, error, detections.confidence.astype(float), use)
+
+
+def _fit_difficulty(errors: _Errors, pose: Pose) -> dict[str, float]:
+    """`outward`, `occlusion` where it is known, `shared` and `chain`."""
+    z, use, joints = errors.z, errors.use, errors.joints
+    outwards = np.broadcast_to(_outwardness(joints), z.shape)
+    away = use & (np.arange(len(joints)) != joints.root)
+    fitted = {"outward": np.polyfit(outwards[away], z[away], 1)[0]}
+    rest = z - fitted["outward"] * outwards
+    hidden = use & (pose.visibility == 1)
+    if pose.occlusion_known and hidden.any():
+        fitted["occlusion"] = rest[hidden].mean() - rest[use & ~hidden].mean()
+        rest = rest - fitted["occlusion"] * (hidden - hidden[use].mean())
+
+    # Correlation by number of bones between: `shared` of it at any distance, the rest falls.
+    hops = _hops(joints)
+    pair = use[:, :, None] & use[:, None]
+    product = np.where(pair, rest[:, :, None] * rest[:, None], 0).sum(0)
+    moment = product / np.maximum(pair.sum(0), 1) / rest[use].var()
+    reached = np.unique(hops[hops > 0])
+    weight = np.array([(hops == h).sum() for h in reached])
+    by_hop = np.array([moment[hops == h].mean() for h in reached])
+
+    def loss(p):
+        shared, chain = p
+        return (weight * (shared + (1 - shared) * chain**reached - by_hop) ** 2).sum()
+
+    fitted["shared"], fitted["chain"] = minimize(loss, (0.4, 0.6), bounds=[(0, 0.99), (0, 0.99)]).x
+    return fitted
+
+
+def _fit_error(errors: _Errors, start: DetectorNoise) -> dict[str, float]:
+    """Jitter and misses by maximum likelihood; what must be positive is fitted as its logarithm."""
+    logs = ("scale", "dof", "root_scale", "miss_reach", "miss_blur")
+    names = ("scale", "slope", "dof", "root_scale", "miss", "miss_slope", "miss_reach", "miss_blur")
+    log = np.array([name in logs for name in names])
+    unit, error, use = errors.unit, errors.error, errors.use
+    apart = _distances(unit)[use]
+    from_target = np.linalg.norm((unit + error)[:, :, None] - unit[:, None], axis=-1)[use]
+    length, z = errors.length[use], errors.z[use]
+    row, joint = np.nonzero(use)
+    at_root = joint == errors.joints.root
+    valid = use[row] & (np.arange(len(errors.joints)) != joint[:, None])
+
+    def parameters(p) -> dict[str, float]:
+        return dict(zip(names, np.where(log, np.exp(p), p).tolist()))
+
+    def loss(p):
+        noise = replace(start, **parameters(p))
+        s, nu = noise.jitter(z, at_root), noise.dof
+        jitter = (1 + (length / s) ** 2 / nu) ** (-nu / 2 - 1) / (2 * np.pi * s**2)
+        weight = np.where(valid, np.exp(-apart / noise.miss_reach), 0)
+        blur = noise.miss_blur
+        there = (weight * np.exp(-((from_target / blur) ** 2) / 2)).sum(1) / (2 * np.pi * blur**2)
+        there = there / np.maximum(weight.sum(1), 1e-12)
+        rate = ndtr(noise.miss + noise.miss_slope * z)
+        return -np.log((1 - rate) * jitter + rate * there + 1e-12).mean()
+
+    first = np.array([getattr(start, name) for name in names])
+    first[log] = np.log(first[log])
+    bounds = [(np.log(2), np.log(60)) if name == "dof" else (-6, 4) for name in names]
+    return parameters(minimize(loss, first, method="L-BFGS-B", bounds=bounds).x)
+
+
+def _fit_reach(errors: _Errors, noise: DetectorNoise) -> float:
     """Distance at which the correlation of jitters along bones falls to 1/e; errors above three
     scales are left out.
     """
-    scale = noise.scale * np.exp(noise.slope * z)
-    white = error / scale[..., None]
-    use = use & (np.linalg.norm(white, axis=-1) < 3)
-    i, j = np.array(joints.edges).T
+    white = errors.error / noise.jitter(errors.z, False)[..., None]
+    use = errors.use & (np.linalg.norm(white, axis=-1) < 3)
+    i, j = np.array(errors.joints.edges).T
     pair = use[:, i] & use[:, j]
-    apart = np.linalg.norm(unit[:, i] - unit[:, j], axis=-1)[pair]
+    apart = np.linalg.norm(errors.unit[:, i] - errors.unit[:, j], axis=-1)[pair]
     product = (white[:, i] * white[:, j]).sum(-1)[pair]
     power = (white[use] ** 2).sum(-1).mean()
 
-    def miss(log_reach):
+    def loss(log_reach):
         return ((product / power - np.exp(-apart / np.exp(log_reach[0]))) ** 2).mean()
 
-    return float(np.exp(minimize(miss, [np.log(0.25)], bounds=[(-4, 2)]).x[0]))
+    return float(np.exp(minimize(loss, [np.log(0.25)], bounds=[(-4, 2)]).x[0]))

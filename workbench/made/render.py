@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
-import cv2
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -136,37 +135,29 @@ class Projected:
         the ends of boxes.
         """
         s, kind = self.solids.taper, self.solids.kind
-        ball, ends = (kind == BALL)[:, None], []
+        is_ball = (kind == BALL)[:, None]
+        lows, highs, near = [], [], []
         for sign in (-1.0, 1.0):
-            r = np.where(kind == BALL, 1.0, np.where(kind == BOX, np.sqrt(2), 1 + sign * s))[
-                :, None
-            ]
-            x, y, z = a[..., 0, :] * r, a[..., 1, :] * ball, a[..., 2, :] * r
-            centre = c + np.where(ball, 0.0, sign) * a[..., 1, :]
+            r = np.select([kind == BALL, kind == BOX], [1.0, np.sqrt(2)], 1 + sign * s)[:, None]
+            x, y, z = a[..., 0, :] * r, a[..., 1, :] * is_ball, a[..., 2, :] * r
+            centre = c + np.where(is_ball, 0.0, sign) * a[..., 1, :]
             flat, deep = centre[..., :2], centre[..., 2:]
-            dd = (x**2 + y**2 + z**2)[..., :2] - flat**2
-            dz = (
-                x[..., :2] * x[..., 2:]
-                + y[..., :2] * y[..., 2:]
-                + z[..., :2] * z[..., 2:]
-                - flat * deep
-            )
-            spread = (x**2 + y**2 + z**2)[..., 2:]
-            zz = np.minimum(spread - deep**2, -1.0)
+            spread = x**2 + y**2 + z**2
+            dd = spread[..., :2] - flat**2
+            dz = sum(v[..., :2] * v[..., 2:] for v in (x, y, z)) - flat * deep
+            zz = np.minimum(spread[..., 2:] - deep**2, -1.0)
             root = np.sqrt(np.maximum(dz**2 - dd * zz, 0))
-            ends.append(((dz + root) / zz, (dz - root) / zz, (deep - np.sqrt(spread))[..., 0]))
-        low, high, near = zip(*ends)
-        middle, size = self.view.middle, np.array(self.view.size_wh)
-        self.box = np.concatenate(
-            [np.minimum(*low), np.maximum(*high)], -1
-        ) * self.view.focal + np.tile(middle, 2)
+            lows.append((dz + root) / zz)
+            highs.append((dz - root) / zz)
+            near.append((deep - np.sqrt(spread[..., 2:]))[..., 0])
+        bounds = np.concatenate([np.minimum(*lows), np.maximum(*highs)], -1)
+        self.box = bounds * self.view.focal + np.tile(self.view.middle, 2)
+        size = np.array(self.view.size_wh)
         first, last = np.ceil(self.box[..., :2]), np.floor(self.box[..., 2:]) + 1
-        self.rect = np.concatenate([np.clip(first, 0, size), np.clip(last, 0, size)], -1).astype(
-            int
-        )
-        self.drawn &= (np.minimum(*near) > NEAR_MM) & (self.rect[..., 2:] > self.rect[..., :2]).all(
-            -1
-        )
+        corners = np.concatenate([np.clip(first, 0, size), np.clip(last, 0, size)], -1)
+        self.rect = corners.astype(int)
+        in_picture = (self.rect[..., 2:] > self.rect[..., :2]).all(-1)
+        self.drawn &= (np.minimum(*near) > NEAR_MM) & in_picture
 
     def person_box(self, owner: int, which=True) -> Float[np.ndarray, "t 4"]:
         """xyxy px around all of a person's solids (or some), hidden or not, clipped to the
@@ -189,77 +180,58 @@ class Projected:
         shift: px by which the rays are moved inside their pixels.
         """
         order = np.flatnonzero(self.drawn[t])
-        rect = self.rect[t, order]
+        rects = self.rect[t, order]
+        h, off, b, e = self._polynomials(t, order, rects[:, :2] + np.asarray(shift))
+        ramp = np.arange(max(self.view.size_wh), dtype=np.float32)
+        kinds = self.solids.kind[order].tolist()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            for i, (number, (x0, y0, x1, y1)) in enumerate(zip(order.tolist(), rects.tolist())):
+                x, y = ramp[: x1 - x0], ramp[: y1 - y0, None]
+                if kinds[i] == BOX:
+                    new, there = _box(h[i], off[i], x, y)
+                else:
+                    new, there = _front(b[i], e[i], x, y), None
+                if kinds[i] == LIMB:
+                    there = _between_ends(h[i, 1], off[i, 1], new, x, y)
+                seen = w[y0:y1, x0:x1]
+                nearer = new > seen  # never where it is NaN
+                if there is not None:
+                    nearer &= there
+                np.copyto(seen, new, where=nearer)
+                np.copyto(ids[y0:y1, x0:x1], first + number, where=nearer)
+
+    def _polynomials(self, t: int, order: np.ndarray, corners: np.ndarray):
+        """Coefficients in x, y (px from each rectangle's corner) and 1, float32: local coordinates
+        on a ray are (h (x, y, 1) + off w) / w; its front surface is at
+        w = b (x, y, 1) + sqrt((x, y, 1) e (x, y, 1)).
+        """
         move = np.tile(np.eye(3), (len(order), 1, 1))
-        # polynomials about each rectangle's corner
-        move[:, :2, 2] = rect[:, :2] + np.asarray(shift)
-        h, off, k = (
-            np.einsum("pij,pjk->pik", self.h[t, order], move),
-            self.off[t, order],
-            self.k[order],
-        )
-        # On a ray (x, y, 1) the front surface is at w = b (x, y, 1) + sqrt((x, y, 1) e (x, y, 1)).
+        move[:, :2, 2] = corners
+        h = np.einsum("pij,pjk->pik", self.h[t, order], move)
+        off, k = self.off[t, order], self.k[order]
         c2 = np.where(self.c2[t, order] > 0, self.c2[t, order], 1.0)[:, None]
         b = (self.solids.taper[order, None] * h[:, 1] - np.einsum("pi,pia->pa", k * off, h)) / c2
         e = b[:, :, None] * b[:, None] - np.einsum("pia,pib,pi->pab", h, h, k) / c2[..., None]
-        h, off, b, e = (v.astype(np.float32) for v in (h, off, b, e))
-        ramp = np.arange(max(self.view.size_wh), dtype=np.float32)
-        ramp2 = ramp * ramp
-        kinds = self.solids.kind[order].tolist()
-        with np.errstate(invalid="ignore", divide="ignore"):
-            for i, (p, (x0, y0, x1, y1)) in enumerate(zip(order.tolist(), rect.tolist())):
-                x, y = ramp[: x1 - x0], ramp[: y1 - y0, None]
-                if kinds[i] == BOX:
-                    new, mask = _box(h[i], off[i], x, y)
-                else:
-                    (_, e01, e02), (_, e11, e12), (_, _, e22) = e[i]
-                    new = x * ((e01 + e01) * y)
-                    new += (e[i, 0, 0] * ramp2[: x1 - x0] + (e02 + e02) * x) + e22
-                    new += e11 * ramp2[: y1 - y0, None] + (e12 + e12) * y
-                    np.sqrt(new, out=new)  # NaN where the ray misses, which is nearer than nothing
-                    new += b[i, 0] * x + b[i, 2]
-                    new += b[i, 1] * y
-                    mask = None
-                    if kinds[i] == LIMB:
-                        along = off[i, 1] * new
-                        along += h[i, 1, 0] * x + h[i, 1, 2]
-                        along += h[i, 1, 1] * y
-                        mask = np.abs(along, out=along) <= new
-                seen = w[y0:y1, x0:x1]
-                nearer = new > seen
-                if mask is not None:
-                    nearer &= mask
-                np.copyto(seen, new, where=nearer)
-                np.copyto(ids[y0:y1, x0:x1], first + p, where=nearer)
+        return (v.astype(np.float32) for v in (h, off, b, e))
 
     def shade(
         self, t: int, pixels, ids, w, surfaces: Surfaces, light: Light, shift=(0.0, 0.0)
-    ) -> np.ndarray:
-        """Linear colours [n 3] of pixels (flat indices) that see solids `ids` at inverse depth
-        w, at instant t.
+    ) -> Float[np.ndarray, "n 3"]:
+        """Linear colours of pixels (flat indices) that see solids `ids` at inverse depth w, at
+        instant t.
         """
-        solids, single = self.solids, np.float32
+        single = np.float32
+        h, off, size = (v[t].astype(single) for v in (self.h, self.off, self.size))
         y, x = np.divmod(pixels, self.view.size_wh[0])
         z = 1 / w
-        x, y = (x.astype(single) + single(shift[0])) * z, (y.astype(single) + single(shift[1])) * z
-        h, off, size = (v[t].astype(single) for v in (self.h, self.off, self.size))
+        x, y = ((v.astype(single) + single(by)) * z for v, by in zip((x, y), shift))
         local = [
             h[:, i, 0][ids] * x + h[:, i, 1][ids] * y + h[:, i, 2][ids] * z + off[:, i][ids]
             for i in range(3)
         ]
-
-        taper, kind = solids.taper.astype(single)[ids], solids.kind[ids]
-        normal = [
-            local[0].copy(),
-            np.where(kind == LIMB, -taper * (1 + taper * local[1]), local[1]),
-            local[2].copy(),
-        ]
-        flat = np.flatnonzero(kind == BOX)
-        sides = np.stack(local)[:, flat]
-        sides *= np.abs(sides) >= np.abs(sides).max(0)
-        for v, side in zip(normal, sides):
-            v[flat] = side
-        length = np.sqrt(sum((v / size[:, i][ids]) ** 2 for i, v in enumerate(normal)))
+        size = [size[:, i][ids] for i in range(3)]
+        normal = self._normals(local, ids)
+        length = np.sqrt(sum((v / s) ** 2 for v, s in zip(normal, size)))
         # light and up
         camera = np.stack([light.direction, [0.0, 1.0, 0.0]]) @ self.view.rotation[t].T
         facing = np.einsum("pij,kj->kip", self.g[t], camera).astype(single)
@@ -267,24 +239,62 @@ class Projected:
         # light wraps a little; unstated, ours
         lit = np.maximum(lit * single(0.85) + single(0.15), 0)
         up = single(0.72) + single(0.28) * up
+        mm = [v * s for v, s in zip(local, size)]
+        surface = np.where(
+            local[1] < self.solids.cut.astype(single)[ids], *self.solids.surface.T[:, ids]
+        )
+        painted = _painted(mm, surface, ids, surfaces)
+        rays = (
+            lit * single(diffuse) + up * single(ambient)
+            for diffuse, ambient in zip(light.diffuse, light.ambient)
+        )
+        return np.stack([colour * ray for colour, ray in zip(painted, rays)], -1)
 
-        surface = np.where(local[1] < solids.cut.astype(single)[ids], *solids.surface.T[:, ids])
-        mm = [v * size[:, i][ids] for i, v in enumerate(local)]
-        phases = (
-            sum(v * wave[i][surface] for i, v in enumerate((*mm, single(1))))
-            for wave in surfaces.waves
-        )
-        one, two = (phase - np.floor(phase) < single(0.5) for phase in phases)
-        fine = surfaces.fine[surface]
-        x, y, z = (
-            (np.floor(v * fine).astype(np.int32) + 7 * ids) & (len(surfaces.noise) - 1) for v in mm
-        )
-        albedo = 1 + surfaces.noise[x, y, z] * surfaces.grain[surface]
-        colour = np.empty((len(pixels), 3), single)
-        for i, (a, b) in enumerate(surfaces.colours):
-            ray = lit * single(light.diffuse[i]) + up * single(light.ambient[i])
-            colour[:, i] = np.where(one ^ two, b[surface], a[surface]) * albedo * ray
-        return colour
+    def _normals(self, local, ids) -> list[np.ndarray]:
+        """Normals at local places, in local coordinates, of any length."""
+        x, y, z = local
+        taper, kind = self.solids.taper.astype(np.float32)[ids], self.solids.kind[ids]
+        normal = [x.copy(), np.where(kind == LIMB, -taper * (1 + taper * y), y), z.copy()]
+        flat = np.flatnonzero(kind == BOX)
+        sides = np.stack(local)[:, flat]
+        sides *= np.abs(sides) >= np.abs(sides).max(0)
+        for v, side in zip(normal, sides):
+            v[flat] = side
+        return normal
+
+
+def _painted(mm, surface, ids, surfaces: Surfaces) -> list[np.ndarray]:
+    """Three channels of the surfaces at places `mm` along their solids' axes: pattern and grain."""
+    phases = (
+        sum(v * wave[i][surface] for i, v in enumerate((*mm, np.float32(1))))
+        for wave in surfaces.waves
+    )
+    one, two = (phase - np.floor(phase) < np.float32(0.5) for phase in phases)
+    fine = surfaces.fine[surface]
+    cells = len(surfaces.noise)
+    x, y, z = ((np.floor(v * fine).astype(np.int32) + 7 * ids) & (cells - 1) for v in mm)
+    grain = 1 + surfaces.noise[x, y, z] * surfaces.grain[surface]
+    return [np.where(one ^ two, b[surface], a[surface]) * grain for a, b in surfaces.colours]
+
+
+def _front(b, e, x, y) -> np.ndarray:
+    """Inverse depth of the front surface of a ball or endless limb; NaN where the ray misses."""
+    (e00, e01, e02), (_, e11, e12), (_, _, e22) = e
+    w = x * ((e01 + e01) * y)
+    w += (e00 * (x * x) + (e02 + e02) * x) + e22
+    w += e11 * (y * y) + (e12 + e12) * y
+    np.sqrt(w, out=w)
+    w += b[0] * x + b[2]
+    w += b[1] * y
+    return w
+
+
+def _between_ends(h, off, w, x, y) -> np.ndarray:
+    """Whether a limb's surface at inverse depth w lies between its ends."""
+    along = off * w
+    along += h[0] * x + h[2]
+    along += h[1] * y
+    return np.abs(along, out=along) <= w
 
 
 def _box(h, off, x, y):
@@ -300,125 +310,3 @@ def _box(h, off, x, y):
             else:
                 exit_ = w if exit_ is None else np.maximum(exit_, w)
     return entry, (entry > exit_) & (entry > 0)
-
-
-# --- the room -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Room:
-    """Floor, four walls and a ceiling or sky around the camera; textures are linear colours with
-    their mip levels.
-    """
-
-    centre: Float[np.ndarray, "3"]  # mm, of the floor
-    half: Float[np.ndarray, "3"]  # half width, height, half depth, mm
-    turn: Float[np.ndarray, "3 3"]  # rows: the room's axes in the world
-    texture: Float[np.ndarray, "n 3"]  # all levels of all faces, lit, one texel a row
-    # of each face: where a level starts in `texture`, and its edge, a power of 2
-    level: Int[np.ndarray, "6 levels 2"]
-    texel_mm: Float[np.ndarray, "6"]  # size of a texel of level 0
-
-
-def room_pixels(room: Room, view: View, t: int, shift=(0.0, 0.0)):
-    """Linear colours [h w 3]; flat indices of the floor's pixels, and their world x, z (mm)."""
-    width, height = view.size_wh
-    turn = room.turn @ view.rotation[t].T  # camera to room
-    eye = room.turn @ (view.position[t] - room.centre)
-    x = ((np.arange(width) + shift[0] - view.middle[0]) / view.focal).astype(np.float32)
-    y = ((np.arange(height) + shift[1] - view.middle[1]) / view.focal).astype(np.float32)[:, None]
-    ray = [
-        np.float32(turn[i, 0]) * x + np.float32(turn[i, 1]) * y + np.float32(turn[i, 2])
-        for i in range(3)
-    ]
-    walls = [
-        (0, 1, room.half[0] - eye[0]),
-        (0, -1, room.half[0] + eye[0]),
-        (2, 1, room.half[2] - eye[2]),
-        (2, -1, room.half[2] + eye[2]),
-        (1, -1, eye[1]),
-        (1, 1, room.half[1] - eye[1]),
-    ]
-    w, face = np.zeros((height, width), np.float32), np.zeros((height, width), np.uint8)
-    for k, (axis, sign, gap) in enumerate(walls):  # the nearest way out: inverse depth is largest
-        here = ray[axis] * np.float32(sign / gap)
-        nearer = here > w
-        np.copyto(w, here, where=nearer)
-        np.copyto(face, np.uint8(k), where=nearer)
-    z = 1 / w
-    at = [r * z + np.float32(e) for r, e in zip(ray, eye)]
-    u, v = np.where(face < 2, at[2], at[0]), np.where(face < 4, at[1], at[2])
-    # Texels under a pixel along its longer side choose the mip level.
-    spread = (
-        np.array(
-            [1 / (view.focal * g * s) for (*_, g), s in zip(walls, room.texel_mm)], np.float32
-        )[face]
-        * z
-        * z
-    )
-    levels = room.level.shape[1]
-    cell = face * np.uint8(levels)
-    for k in range(levels - 1):
-        cell += spread > np.float32(1.5 * 2**k)
-    start, edge = room.level.reshape(-1, 2).T.astype(np.int32)
-    scale = (edge / (np.repeat(room.texel_mm * room.level[:, 0, 1], levels))).astype(np.float32)[
-        cell
-    ]
-    edge = edge[cell]
-    u, v = (np.floor(c * scale).astype(np.int32) & (edge - 1) for c in (u, v))
-    colour = room.texture[start[cell] + v * edge + u]
-    floor = np.flatnonzero(face == 4)
-    world = (
-        np.stack([at[0].ravel()[floor], at[2].ravel()[floor]], -1) @ room.turn[[0, 2]][:, [0, 2]]
-    )
-    return colour, floor, world + room.centre[[0, 2]]
-
-
-SHADOW_EDGE, SHADOW_MM = 256, 40.0  # texels of the shadow map, and the size of one
-
-
-def shadow_map(
-    a: Float[np.ndarray, "n 3"], b: Float[np.ndarray, "n 3"], radius, middle, light: Light
-) -> np.ndarray:
-    """How much light the capsules a-b (world, mm) take from each floor texel, 0 to 255, around
-    `middle` (x, z).
-    """
-    picture = np.zeros((SHADOW_EDGE, SHADOW_EDGE), np.uint8)
-    fall = light.direction / max(light.direction[1], 0.3)
-    ends = [
-        ((p - p[:, 1:2] * fall)[:, [0, 2]] - middle) / SHADOW_MM + SHADOW_EDGE / 2 for p in (a, b)
-    ]
-    ends = [np.clip(np.floor(e), -999, 999).astype(int).tolist() for e in ends]
-    for start, stop, r in zip(*ends, radius):
-        cv2.line(picture, start, stop, 255, max(1, round(2 * r / SHADOW_MM)))
-    return cv2.blur(cv2.blur(picture, (5, 5)), (5, 5))
-
-
-_LINEAR = (np.arange(256, dtype=np.float32) / np.float32(255)) ** 2
-
-
-def defocus(linear: Float[np.ndarray, "h w 3"], sigma: float) -> Float[np.ndarray, "h w 3"]:
-    """The picture out of focus by that sigma (px): blurred as 8-bit values, which rounds alike
-    everywhere.
-    """
-    if not sigma:
-        return linear
-    levels = (np.sqrt(np.clip(linear, 0, 1)) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
-    return _LINEAR[cv2.GaussianBlur(levels, (0, 0), sigma)]
-
-
-def develop(
-    linear: Float[np.ndarray, "h w 3"], lens: float, noise: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Linear light to the uint8 RGB of a camera: tone curve (square root), lens blur of sigma
-    `lens` px, sensor noise.
-    """
-    picture = np.sqrt(np.clip(linear, 0, 1)) * np.float32(255) + np.float32(0.5)
-    picture = picture.astype(np.uint8)
-    if lens > 0:
-        picture = cv2.GaussianBlur(picture, (3, 3) if lens < 0.8 else (5, 5), lens)
-    dice = np.frombuffer(rng.bytes(2 * picture.size), np.uint8).reshape(2, *picture.shape)
-    grains = dice[0].astype(np.float32) + dice[1] - np.float32(255)  # triangular, sigma 104.5
-    return np.clip(picture + grains * np.float32(noise / 104.5) + np.float32(0.5), 0, 255).astype(
-        np.uint8
-    )

@@ -22,11 +22,12 @@ from jaxtyping import Bool, Float
 from scipy.signal import savgol_filter
 
 from .. import checkpoint, metrics
-from ..data.bvh import body_joints, read_bvh
+from ..data.bvh import read_bvh
 from ..data.manifest import locate
 from ..errors import BadParameter, unknown
 from ..made.bodies import skeleton_joints
 from ..made.gaits import gait_joints_mm
+from ..made.mocap import body_joints
 from ..made.noise import DetectorNoise
 from ..models import build
 from ..models.hanet import HANet, HANetConfig, interpolate

@@ -28,7 +28,8 @@ from ..data.hands import read_panoptic, read_port_panoptic
 from ..data.manifest import locate
 from ..errors import BadParameter, BadRecord, unknown
 from ..geometry import rotation
-from ..made.bodies import sample_bodies, sample_hands
+from ..made.bodies import sample_bodies
+from ..made.hands import sample_hands
 from ..made.noise import DetectorNoise
 from ..models import build, config_of
 from ..models.port import Port, PortConfig
