@@ -13,7 +13,7 @@ from .. import metrics
 from ..data.scoring import score
 from ..records import Detections, Pose
 from ..skeletons import skeleton
-from .base import Scores
+from .base import Scores, rows
 
 # rows of people whose labels tell occlusion, and which joints count in each
 SUBSETS = {
@@ -59,6 +59,14 @@ def posetrack_scores(
             Scores({**words, "subset": subset}, int(use.sum()), values, groups, whole, draws)
         )
     return found
+
+
+def posetrack_rows(
+    method: str, variant: str, poses: Detections, truth: Pose, **options
+) -> list[dict]:
+    """`posetrack_scores` (its options) as rows."""
+    words = {"method": method, "variant": variant}
+    return rows({variant: posetrack_scores(words, poses, truth, **options)})
 
 
 def area_of(truth: Pose) -> str | None:

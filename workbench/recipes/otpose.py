@@ -52,11 +52,10 @@ from .base import (
     Variant,
     loaded,
     paper_rows,
-    rows,
     trained_as,
 )
 from .crops import PADDING, Rendered, joint_batches, window_config
-from .measures import posetrack_scores
+from .measures import posetrack_rows, posetrack_scores
 from .published import (
     POSETRACK,
     Clips,
@@ -628,22 +627,18 @@ def _published(recipe: Recipe, options: Options) -> Task:
 # --- the recipe -----------------------------------------------------------------------------------
 
 
-def rows_of(variant: str, poses: Detections, truth, **options) -> list[Scores]:
-    """PoseTrack's measures of a variant's poses, see `measures.posetrack_scores`."""
-    return posetrack_scores({"method": "otpose", "variant": variant}, poses, truth, **options)
-
-
 def _card(recipe: Recipe, variant: str, learned: Learned, options: Options) -> dict:
     """What the shipped file says of its rows."""
     data = recipe.own.rendered
     model = learned.predictor.model
     windows = people("test", model.config, data=data)
     poses = estimate(windows, {variant: model}, progress=options.progress)
-    scores = {name: rows_of(name, each, windows.poses()) for name, each in poses.items()}
+    truth = windows.poses()
+    lines = [
+        line for name, each in poses.items() for line in posetrack_rows("otpose", name, each, truth)
+    ]
     return {
-        "metrics": {
-            f"{line['variant']}, {line['subset']}": line["metrics"] for line in rows(scores)
-        },
+        "metrics": {f"{line['variant']}, {line['subset']}": line["metrics"] for line in lines},
         "metrics_data": f"{data.name}, {data.clips['test']} test clips, boxes: ground truth",
         "licence": "Apache-2.0; trained on rendered people alone",
     }
