@@ -340,7 +340,10 @@ def test_a_first_frame_that_nothing_tells_is_said_and_can_be_stated(tmp_path):
     content = labels(xy, (0, 3, 6), file_name=lambda i: f"f{i + 1}.jpg")
     given = read(source, content)
     assert labelled(given) == {4: [1, 4, 7]}
-    told = "taken: f1.jpg as frame 1, f7.jpg as frame 7 (the video has frames 0 to 8); assumed that the first frame is"
+    told = (
+        "taken: f1.jpg as frame 1, f7.jpg as frame 7 (the video has frames 0 to 8); "
+        "assumed that the first frame is"
+    )
     assert given.notes[0].startswith(told) and "--first-frame 1" in given.notes[0]
     given = read(source, content, first_frame=1)
     assert labelled(given) == {4: [0, 3, 6]} and "assumed" not in given.notes[0]

@@ -24,7 +24,14 @@ from workbench.runs import (
     run_notebooks,
 )
 
-PARAMETERS = "n = 3\nscale = 0.5  # px\nname = 'a'\nflag = False\nsizes = [2, 3]\nlimit = None\nseed = 11\nprofile = 'fast'"
+PARAMETERS = """n = 3
+scale = 0.5  # px
+name = 'a'
+flag = False
+sizes = [2, 3]
+limit = None
+seed = 11
+profile = 'fast'"""
 METRICS = "display({'application/x.workbench.metrics+json': %s}, raw=True)"
 
 

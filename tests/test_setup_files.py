@@ -89,7 +89,8 @@ def _imports(path: Path) -> set[str]:
 FAKE = """#!/bin/sh
 case "$1 $2" in
   "-c import"*) [ -n "$UNFIT" ] && exit 1; echo "$0" ;;
-  "-m venv") [ "$3" = --clear ] && rm -rf "$4"; mkdir -p "$4/bin"; cp "$0" "$4/bin/python"; echo venv >> log ;;
+  "-m venv") [ "$3" = --clear ] && rm -rf "$4"
+    mkdir -p "$4/bin"; cp "$0" "$4/bin/python"; echo venv >> log ;;
   "-m pip") echo pip >> log; exit "${PIP_FAILS:-0}" ;;
   "-m workbench.cli") echo "workbench $3 $4" >> log ;;
 esac

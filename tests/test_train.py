@@ -200,7 +200,11 @@ from workbench.train import TrainConfig, train
 import torch
 torch.manual_seed(1)
 config = TrainConfig(steps=40, batch_size=34, lr=0.1, seed=3)
-result = train(Line(), batches, config, {str(tmp_path / "out")!r}, loss_weights={{"squared": 1.0}}, device="cpu", progress=False)
+out = {str(tmp_path / "out")!r}
+weights = {{"squared": 1.0}}
+result = train(
+    Line(), batches, config, out, loss_weights=weights, device="cpu", progress=False
+)
 print("loss", result.history[-1]["loss"])
 """
     )

@@ -169,8 +169,12 @@ class OpenNotebook:
 
     def _idle(self) -> bool:
         return self.page.evaluate(
-            """() => document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle' &&
-            ![...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].some(p => p.textContent.includes('*'))"""
+            """() => {
+            const indicator = document.querySelector('.jp-Notebook-ExecutionIndicator');
+            const prompts = [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')];
+            return indicator?.dataset.status === 'idle' &&
+                !prompts.some(prompt => prompt.textContent.includes('*'));
+            }"""
         )
 
     def errors(self) -> list[str]:

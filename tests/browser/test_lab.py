@@ -27,13 +27,17 @@ pytestmark = [
 FIGURE = """import io, ipywidgets as W, numpy as np
 from PIL import Image
 def picture(value):
-    data = io.BytesIO(); Image.fromarray(np.full((40, 60), int(255 * value), 'u1')).save(data, 'png')
+    data = io.BytesIO()
+    Image.fromarray(np.full((40, 60), int(255 * value), 'u1')).save(data, 'png')
     return data.getvalue()"""
-WIDGET = """delta, image = W.FloatSlider(0.2, min=0, max=1, step=0.1, description='delta'), W.Image(value=picture(0.2))
+WIDGET = """delta = W.FloatSlider(0.2, min=0, max=1, step=0.1, description='delta')
+image = W.Image(value=picture(0.2))
 def redraw(change):
     image.value = picture(change.new)
 delta.observe(redraw, 'value')
 W.VBox([delta, image])"""
+
+PLOTS = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')]"
 
 
 @contextmanager
@@ -118,7 +122,7 @@ def _click_a_joint(page, notebook: OpenNotebook) -> None:
     assert "middle_finger4" in before + readout.inner_text()
 
 
-OVER = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')].find(p => p._fullData.length > 9)"
+OVER = f"{PLOTS}.find(p => p._fullData.length > 9)"
 
 
 @pytest.mark.skipif(
@@ -144,7 +148,8 @@ def test_frame_and_drag_move_the_hanet_chapter(tmp_path):
             f"() => [...{OVER}._fullData.find(t => t.name.startsWith('final')).y]",
         )
         answer = page.evaluate(final)
-        box = f"() => (b => [b.x, b.y, b.width, b.height])({OVER}.querySelector('.xy .drag').getBoundingClientRect())"
+        drag_area = f"{OVER}.querySelector('.xy .drag').getBoundingClientRect()"
+        box = f"() => (b => [b.x, b.y, b.width, b.height])({drag_area})"
         x, y, width, height = page.evaluate(box)
         notebook.drag((x + 0.3 * width, y + 0.5 * height), (x + 0.6 * width, y + 0.6 * height))
         notebook.wait(lambda: said.inner_text() != text, 30, "answer to the drag")
@@ -152,7 +157,7 @@ def test_frame_and_drag_move_the_hanet_chapter(tmp_path):
         assert "hidden joints" in said.inner_text()
 
 
-SWITCHED = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')].find(p => p._fullLayout.yaxis4)"
+SWITCHED = f"{PLOTS}.find(p => p._fullLayout.yaxis4)"
 
 
 @pytest.mark.skipif(
@@ -170,7 +175,8 @@ def test_switch_and_click_move_the_visibility_chapter(tmp_path):
         page.locator('button:has-text("all visible")').click()
         notebook.wait(lambda: "Masked: 0 joints" in said.inner_text(), 20, "answer to the button")
         notebook.settle(output)
-        drawn = f"() => [{SWITCHED}._fullLayout.yaxis4.ticktext[0], {SWITCHED}._fullData.at(-1).z.flat()]"
+        first_label = f"{SWITCHED}._fullLayout.yaxis4.ticktext[0]"
+        drawn = f"() => [{first_label}, {SWITCHED}._fullData.at(-1).z.flat()]"
         name, weights = page.evaluate(drawn)
         nose = page.locator(".visibility-switches .widget-toggle-buttons").first
         nose.locator("button").nth(2).click()
@@ -241,7 +247,7 @@ estimator = ClipEstimator(build("otpose", "small"))
 made = sample_clip("crossing_people", "test", 0)
 windows = Windows([(made.clip, made.frames)], WindowConfig(size=estimator.model.config.size))
 FlowExplorer(estimator, windows).show()"""
-DRAWN = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')].find(p => p._fullLayout.yaxis8)"
+DRAWN = f"{PLOTS}.find(p => p._fullLayout.yaxis8)"
 
 
 def test_paint_and_opacity_move_the_flow_explorer(tmp_path):

@@ -77,9 +77,7 @@ def test_positions_by_hand(tmp_path, ending):
 
 
 def test_rotations_are_intrinsic_in_the_order_of_the_channels(tmp_path):
-    tree = "HIERARCHY\nROOT a\n{\nOFFSET 0 0 0\nCHANNELS 3 {}\nJOINT b\n{{\nOFFSET 1 0 0\n}}\n}}\n".replace(
-        "{\n", "{{\n", 1
-    )
+    tree = "HIERARCHY\nROOT a\n{{\nOFFSET 0 0 0\nCHANNELS 3 {}\nJOINT b\n{{\nOFFSET 1 0 0\n}}\n}}\n"
     zx = read(tmp_path, bvh(tree.format("Zrotation Xrotation Yrotation"), ["90 90 0"])).xyz_mm[0, 1]
     np.testing.assert_allclose(zx, [0, 10, 0], atol=1e-9)  # first x (no change), then z: to +y
     xz = read(tmp_path, bvh(tree.format("Xrotation Zrotation Yrotation"), ["90 90 0"])).xyz_mm[0, 1]

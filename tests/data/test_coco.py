@@ -475,8 +475,11 @@ JSON = st.recursive(
 @given(
     scoring=st.booleans(),
     field=st.sampled_from(
-        "id image_id bbox keypoints area iscrowd bbox_head images annotations categories "
-        "category_id num_keypoints width vid_id crowdIndex ignore_regions_x is_labeled nframes".split()
+        (
+            "id image_id bbox keypoints area iscrowd bbox_head images annotations categories "
+            "category_id num_keypoints width vid_id crowdIndex ignore_regions_x is_labeled "
+            "nframes"
+        ).split()
     ),
     value=JSON,
 )

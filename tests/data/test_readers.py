@@ -387,7 +387,10 @@ def test_tables_with_wrong_columns(tmp_path):
 
 def test_a_picture_needs_no_torch(tmp_path):
     path = put(tmp_path, "a.jpg", picture("JPEG"))
-    code = f"import sys; from workbench.data.readers import describe; describe({str(path)!r}); print('torch' in sys.modules)"
+    code = (
+        "import sys; from workbench.data.readers import describe; "
+        f"describe({str(path)!r}); print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -18,7 +18,10 @@ from workbench.records import Detections, Prediction
 
 SIZE = (200, 100)
 # OpenPose's own lists of body parts, in the words of its documentation.
-PARTS_18 = "Nose Neck RShoulder RElbow RWrist LShoulder LElbow LWrist RHip RKnee RAnkle LHip LKnee LAnkle REye LEye REar LEar"
+PARTS_18 = (
+    "Nose Neck RShoulder RElbow RWrist LShoulder LElbow LWrist RHip RKnee RAnkle LHip LKnee "
+    "LAnkle REye LEye REar LEar"
+)
 PARTS_25 = (
     "Nose Neck RShoulder RElbow RWrist LShoulder LElbow LWrist MidHip RHip RKnee RAnkle LHip LKnee "
     "LAnkle REye LEye REar LEar "

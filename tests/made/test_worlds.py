@@ -334,10 +334,12 @@ def test_another_process_on_an_older_processor_gives_the_same_pixels():
     )
     # Other code paths of numpy, OpenBLAS and OpenCV; a machine that has none of these features just
     # ignores them.
+    features = "X86_V3 X86_V4 AVX512_ICL AVX512_SPR AVX2 FMA3 AVX512F AVX512_SKX"
     older = {
-        "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4 AVX512_ICL AVX512_SPR AVX2 FMA3 AVX512F AVX512_SKX"
+        "NPY_DISABLE_CPU_FEATURES": features,
+        "OPENBLAS_CORETYPE": "Nehalem",
+        "OPENCV_CPU_DISABLE": "AVX2,AVX512-SKX,FP16,FMA3",
     }
-    older |= {"OPENBLAS_CORETYPE": "Nehalem", "OPENCV_CPU_DISABLE": "AVX2,AVX512-SKX,FP16,FMA3"}
     root, env = Path(worlds.__file__).parents[2], {**os.environ, **older}
     there = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root, env=env

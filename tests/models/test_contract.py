@@ -126,7 +126,8 @@ import torch
 from workbench.models import build, entry
 from workbench.taps import record, tap_table
 model = build({name!r}, "tiny").eval()
-inputs = entry({name!r}).example(entry({name!r}).configs["tiny"], 3, torch.Generator().manual_seed(5))
+method = entry({name!r})
+inputs = method.example(method.configs["tiny"], 3, torch.Generator().manual_seed(5))
 compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
 for key, value in model(**inputs).items():
     torch.testing.assert_close(compiled(**inputs)[key], value)

@@ -37,9 +37,9 @@ def main(paths: list[str]) -> int:
             continue
         print(f"{path}: {name}")
         for line in sorted(lines, key=lambda line: -line.excess):
-            print(
-                f"  {'ok  ' if line.ok else 'FAIL'} {line.name:<40} worst |a-b| {line.worst:.3g}  {line.note}".rstrip()
-            )
+            verdict = "ok  " if line.ok else "FAIL"
+            text = f"  {verdict} {line.name:<40} worst |a-b| {line.worst:.3g}  {line.note}"
+            print(text.rstrip())
         for key, reason in sorted(left_out.items()):
             print(f"  not compared {key}: {reason}")
         if lines:

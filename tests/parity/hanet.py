@@ -62,7 +62,8 @@ def compute_network(header: dict[str, str], t: dict) -> Result:
         result[f"out.pos_embed{i}"] = code[:, None].expand(-1, len(x), -1)
     assert torch.allclose(fast["xy"], out["xy"], atol=1e-5)
     left = {
-        "out.final_legacy_int_mask": "what an integer mask does under torch 1.10: explained in the errata, not followed"
+        "out.final_legacy_int_mask": "what an integer mask does under torch 1.10: "
+        "explained in the errata, not followed"
     }
     return Result({k: v.numpy() for k, v in result.items()}, left)
 
@@ -120,7 +121,10 @@ def compute_metrics(header: dict[str, str], t: dict) -> Result:
         out[f"out.pck.{threshold:g}"] = metrics.pck(
             *two, metrics.box_sizes(t["in.pck.bbox"]), threshold
         )
-    reason = "output minus a row of the input's read frames that is neither their mean over frames nor over sequences"
+    reason = (
+        "output minus a row of the input's read frames that is neither their mean over frames "
+        "nor over sequences"
+    )
     left = dict.fromkeys(
         (f"out.eval3d.relative_improvement_{kind}" for kind in ("mpjpe", "pampjpe")), reason
     )

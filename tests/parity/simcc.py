@@ -91,7 +91,10 @@ def compute(header: dict[str, str], t: dict) -> Result:
         "out.heatmap_target_weight": heat_weight[..., None],
         "out.heatmap_mse": mse,
     }
-    reason = "of SimDR, SimCC's earlier form with one bin for a label: the paper's method uses Gaussian labels"
+    reason = (
+        "of SimDR, SimCC's earlier form with one bin for a label: the paper's method uses "
+        "Gaussian labels"
+    )
     left = dict.fromkeys((k for k in t if k.startswith(("out.simdr_", "out.nmt"))), reason)
     return Result({k: v.detach().numpy() for k, v in out.items()}, left)
 

@@ -23,7 +23,10 @@ from workbench.view.html import (
 
 FIGURE = json.loads(go.Figure(go.Heatmap(z=np.eye(5)), layout={"height": 211}).to_json())
 WIDGET = {"model_id": "1", "version_major": 2, "version_minor": 0}
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
+    "AAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
 
 
 def _shown(data: dict) -> nbformat.NotebookNode:

@@ -487,7 +487,10 @@ class _Between:
         """The present picture as a plain figure."""
         figure = self._build()
         self._fill(figure)
-        about = f"person {self.person.value}, frame {self.window.frames[1]}, T = {self.gap.value}, {self.joint.value}"
+        about = (
+            f"person {self.person.value}, frame {self.window.frames[1]}, T = {self.gap.value}, "
+            f"{self.joint.value}"
+        )
         return figure.update_layout(title_text=f"{self.title} (static copy, synthetic): {about}")
 
     def show(self) -> None:
@@ -866,7 +869,10 @@ class PropagationPlayer(ClipPlayer):
         figure.add_traces(self._time_line().data, rows=2, cols=1)
         figure.update_xaxes(title="frame", ticklabelstandoff=6, row=2, col=1)
         figure.update_yaxes(title="mean error, px", rangemode="tozero", row=2, col=1)
-        title = f"Labels {self.gap.value} frames apart, carried (static copy, synthetic): clip {self.pair.value}"
+        title = (
+            f"Labels {self.gap.value} frames apart, carried (static copy, synthetic): "
+            f"clip {self.pair.value}"
+        )
         return figures._layout(
             figure, title, 560, figures.PAGE_PX, legend={"orientation": "h", "y": -0.18}
         )

@@ -61,7 +61,10 @@ def check_adjacency(function: Callable[[Tensor], Tensor | None]) -> bool:
     a = torch.tensor([[0.0, 1, 0, 0], [1, 0, 1, 1], [0, 1, 0, 0], [0, 1, 0, 0]])
     loops = a + torch.eye(4)
     degree, bare = loops.sum(1), a.sum(1)
-    sums = "This divides each {} by its sum. Symmetric normalisation shares the root between row and column."
+    sums = (
+        "This divides each {} by its sum. Symmetric normalisation shares the root between row "
+        "and column."
+    )
     mistakes = [
         (
             a / (bare[:, None] * bare).sqrt(),

@@ -432,7 +432,10 @@ class ClipPlayer:
             for mark, (name, (colour, *_)) in zip("●✖◆■", figures.LOOKS.items())
             if (states == name).any() or mark in "●✖"
         )
-        return f"<div class='clip-readout'>frame {state['frame']}{legend}<br>no label (0): {(states == '').sum()}</div>"
+        return (
+            f"<div class='clip-readout'>frame {state['frame']}{legend}"
+            f"<br>no label (0): {(states == '').sum()}</div>"
+        )
 
     def static(self) -> go.Figure:
         """Six frames of the clip as a plain figure."""

@@ -345,7 +345,8 @@ def joint_matrices(
                 zmax=top,
                 colorbar=bar | {"title": "weight" if col == n else ""},
                 showscale=top is None or col == n,
-                hovertemplate="row (asks): %{y}<br>column (answers): %{x}<br>%{z:.3f}<extra></extra>",
+                hovertemplate="row (asks): %{y}<br>column (answers): %{x}<br>"
+                "%{z:.3f}<extra></extra>",
             ),
             1,
             col,
@@ -773,7 +774,8 @@ def reliability(
             line={"color": colour},
             customdata=count,
             marker={"size": 6 + 24 * np.sqrt(count / count.max()), "opacity": 0.75},
-            hovertemplate="says %{x:.2f}, happens %{y:.2f}<br>%{customdata:,} joints<extra></extra>",
+            hovertemplate="says %{x:.2f}, happens %{y:.2f}<br>"
+            "%{customdata:,} joints<extra></extra>",
         )
     figure.update_xaxes(title="probability that the joint is visible", range=[-0.04, 1.04])
     figure.update_yaxes(title="share of joints that are visible", range=[-0.04, 1.04])

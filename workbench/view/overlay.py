@@ -252,8 +252,10 @@ def show_video(
     if size <= limit_mb:
         source = base64.b64encode(path.read_bytes()).decode()
         poster_is = f' poster="{still}"' if still else ""
-        tag = f'<video controls loop muted playsinline width="{SHOWN_PX}"{poster_is} src="data:video/webm;base64,{source}">'
-        tag += "</video>"
+        tag = (
+            f'<video controls loop muted playsinline width="{SHOWN_PX}"{poster_is} '
+            f'src="data:video/webm;base64,{source}"></video>'
+        )
     else:
         name, link = html.escape(path.name), html.escape(os.path.relpath(path))
         tag = (

@@ -477,18 +477,26 @@ class TrajectoryExplorer:
             "px/frame²</b>"
         )
         if lost.any():
-            text += f"; {lost.sum()} hidden joints {away[0][lost].mean():.1f} &rarr; <b>{away[1][lost].mean():.1f} px</b>"
+            text += (
+                f"; {lost.sum()} hidden joints {away[0][lost].mean():.1f} &rarr; "
+                f"<b>{away[1][lost].mean():.1f} px</b>"
+            )
         if state["plain"] is not inside.final:
             moved = joint_distances(inside.final, state["plain"]).mean()
             before = joint_distances(state["plain"], self.truth).mean()
-            text += f"<br>the switches move the answer by <b>{moved:.2f} px</b>: its error was {before:.2f} px and is now "
-            text += f"<b>{away[1].mean():.2f} px</b>"
+            text += (
+                f"<br>the switches move the answer by <b>{moved:.2f} px</b>: its error was "
+                f"{before:.2f} px and is now <b>{away[1].mean():.2f} px</b>"
+            )
         weights, asks, answers = self.attention()
         row = np.abs(asks - self.frame.value).argmin()
         most = ", ".join(
             f"{answers[i]} ({weights[row, i]:.1%})" for i in np.argsort(-weights[row])[:3]
         )
-        text += f"<br>frame {asks[row]} looks most at frames {most}; all alike would be {1 / len(answers):.1%}"
+        text += (
+            f"<br>frame {asks[row]} looks most at frames {most}; "
+            f"all alike would be {1 / len(answers):.1%}"
+        )
         return f"<div class='hanet-readout'>{text}</div>"
 
     def _new_sequence(self, _change=None) -> None:
@@ -559,8 +567,11 @@ class TrajectoryExplorer:
             "yref": heat.yaxis,
         }
         shapes = [*(shape.to_plotly_json() for shape in over.layout.shapes), asking]
-        title = f"HANet explorer (static copy): {self.sequences[self.index.value].name}, {self.joint.value}<br>"
-        title += f"pose and line at frame {self.frame.value}; {attention_name(self.layer.value)}, {self.head.label}"
+        title = (
+            f"HANet explorer (static copy): {self.sequences[self.index.value].name}, "
+            f"{self.joint.value}<br>pose and line at frame {self.frame.value}; "
+            f"{attention_name(self.layer.value)}, {self.head.label}"
+        )
         return figures._layout(
             figure, title, 960, legend=over.layout.legend.to_plotly_json(), shapes=shapes
         ).update_layout(margin_t=120, title={"y": 0.99, "yanchor": "top"})
