@@ -1,1 +1,3 @@
-"""People made here: bodies, gaits, pixels, detector noise and the frozen worlds. No file is opened."""
+"""People made here: bodies, gaits, pixels, detector noise and the frozen worlds. No file is
+opened.
+"""

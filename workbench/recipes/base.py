@@ -91,7 +91,8 @@ class Training:
 
     batches: makes the source; it is called only where something is left to learn. card: goes into
     the weight file's header. folder: further words that the name of the cache's folder follows.
-    method: whose cache it lies in, the recipe's by default. kernel: (device, precision) -> what the training runs within.
+    method: whose cache it lies in, the recipe's by default. kernel: (device, precision) -> what the
+    training runs within.
     """
 
     model: nn.Module
@@ -112,7 +113,9 @@ class Training:
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """A variant that can answer: how long it learned (None: weights as they were) and which seed."""
+    """A variant that can answer: how long it learned (None: weights as they were) and which
+    seed.
+    """
 
     predictor: object
     weights: Path | None = None
@@ -172,9 +175,10 @@ class Recipe:
     training: (recipe, variant, options) -> a training on the data that the workbench makes.
     predictor: (model, name, card) -> what answers. shipped: variants with weight files, and the
     files' names. card: (recipe, variant, learned, options) -> what a shipped card says of rows and
-    licence. steps: of the main training, as `--steps` counts them. own: whatever else the method's training and tasks need. columns: measures that
-    tables show, by title; None: all by their names. compared: measures whose paired differences
-    tables show. options: of `Options`, beyond those that every method takes.
+    licence. steps: of the main training, as `--steps` counts them. own: whatever else the method's
+    training and tasks need. columns: measures that tables show, by title; None: all by their names.
+    compared: measures whose paired differences tables show. options: of `Options`, beyond those
+    that every method takes.
     """
 
     name: str

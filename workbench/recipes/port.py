@@ -168,10 +168,8 @@ class Disturbance:
     error_scale: float = 0.25  # std of the log factor of each pose's errors
     bad: float = 0.3  # quantile of confidence below which a joint counts as a bad one
     borrowed: float = 0.2  # most joints of a pose that get the error of a bad joint of another
-    masked: tuple[float, float] = (
-        0.03,
-        0.6,
-    )  # quantiles of confidence below which joints are hidden
+    # quantiles of confidence below which joints are hidden
+    masked: tuple[float, float] = (0.03, 0.6)
     least: int = 3  # joints are hidden where the quantile hides none
 
 
