@@ -23,6 +23,8 @@ import torch
 from .data.frames import open_frames
 from .data.windows import WindowConfig, Windows, loader
 from .errors import unknown
+from .made import motion
+from .made.hands import sample_hands
 from .made.world import World
 from .made.worlds import WORLDS, sample_clip
 from .models import config_of, entry
@@ -83,7 +85,7 @@ def _bench_port(device: str, seconds: float) -> list[dict]:
             "paper": port_recipe.masked_batches(
                 lambda n, rng: truth.xy_frame[rng.integers(len(truth), size=n)], config, 128
             ),
-            "denoise": port_recipe.noisy_batches(port_recipe.sample_hands, config, 128),
+            "denoise": port_recipe.noisy_batches(sample_hands, config, 128),
         }
         count = iter(range(10_000_000))
         for precision in ("fp32", "bf16"):
@@ -125,7 +127,7 @@ def _bench_port(device: str, seconds: float) -> list[dict]:
 HANET_CASES = {  # configuration, frames a window, batch
     "released, 101 frames": (config_of("hanet", "released"), 101, 64),
     f"recipe, {hanet_recipe.WINDOW} frames": (
-        hanet_recipe.VARIANTS["hanet"],
+        hanet_recipe.CONFIGS["hanet"],
         hanet_recipe.WINDOW,
         64,
     ),
@@ -136,7 +138,7 @@ def _bench_hanet(device: str, seconds: float) -> list[dict]:
     """The fast path, which carries the read frames alone through the encoder, beside the dense
     one, call by call in turn.
     """
-    rows, pool = [], [xyz for _, xyz in hanet_recipe.motions("synthetic", "train")]
+    rows, pool = [], [xyz for _, xyz in motion.motions("synthetic", "train")]
     for name, (config, window, size) in HANET_CASES.items():
         torch.manual_seed(0)
         model, source = HANet(config).to(device), hanet_recipe.window_batches(pool, window, size)

@@ -4,7 +4,6 @@ nothing else is caught.
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import shlex
@@ -224,16 +223,13 @@ Precision = Annotated[str, typer.Option(help="Of answers: fp32, or bf16 for what
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the rows to this file.")]
 
 
-def _recipe(method: str):
-    """The recipe module of a method; importing one pulls in torch, so it waits until it is asked
-    for.
-    """
-    from importlib import import_module
-
-    known = sorted(p.stem for p in (Path(__file__).parent / "recipes").glob("[a-z]*.py"))
-    if method not in known:
-        raise unknown("method", method, known)
-    return import_module(f"workbench.recipes.{method}")
+def _listed(text: str | None, kind: type, what: str) -> tuple | None:
+    """A comma-separated option as a tuple."""
+    try:
+        return None if text is None else tuple(kind(part.strip()) for part in text.split(","))
+    except ValueError as error:
+        remedy = "whole numbers, as in 2,7"
+        raise BadParameter(f"{what} are {text!r}", remedy=remedy) from error
 
 
 # what says which row it is
@@ -317,23 +313,13 @@ def train(
     """Train what the workbench ships for METHOD, from data that it makes itself. A killed
     training goes on where it was.
     """
-    from dataclasses import replace
-
     from .predict import weights_path
+    from .recipes.base import Options, recipe
 
-    recipe = _recipe(method)
     _writable(out)
-    settings = replace(recipe.SHIPPED_TRAIN, seed=seed)
-    if steps is not None:
-        settings = replace(
-            settings, steps=steps, warmup_steps=min(settings.warmup_steps, steps // 5)
-        )
-    chosen = {} if skeleton is None else {"skeleton": skeleton}
-    typer.echo(
-        recipe.ship(
-            out or Path(weights_path(method, skeleton).name), settings, **chosen, device=device
-        )
-    )
+    options = Options(seed=seed, steps=steps, device=device)
+    place = out or Path(weights_path(method, skeleton).name)
+    typer.echo(recipe(method).ship(place, options, skeleton=skeleton))
 
 
 @app.command()
@@ -361,6 +347,9 @@ def evaluate(
         Path | None,
         typer.Option(help="On published data, estimate in a detector's boxes: COCO results JSON."),
     ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Of a public program (vissimcc): judge these weights.")
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Cap every training; for trying out.", min=1)
     ] = None,
@@ -371,36 +360,27 @@ def evaluate(
     """Run METHOD's protocol on a data set and print its rows, the paper's beside them. Trained
     folds are kept and reused.
     """
-    recipe = _recipe(method)
+    from .recipes.base import recipe
+
     _writable(json_file)
-    chosen = None if variants is None else tuple(v.strip() for v in variants.split(","))
-    try:
-        gaps = tuple(int(n) for n in intervals.split(",")) if intervals else None
-    except ValueError as error:
-        raise BadParameter(
-            f"intervals are {intervals!r}", remedy="whole numbers, as in 2,7"
-        ) from error
-    asked = {
-        "task": task,
-        "intervals": gaps,
-        "boxes": boxes,
-        "precision": None if precision == "fp32" else precision,
-    }
-    asked |= {"given": given}
-    more, known = (
-        {k: v for k, v in asked.items() if v is not None},
-        inspect.signature(recipe.evaluate).parameters,
+    chosen = recipe(method)
+    result = chosen.evaluate(
+        data,
+        variants=_listed(variants, str, "variants"),
+        task=task,
+        intervals=_listed(intervals, int, "intervals"),
+        given=given,
+        boxes=boxes,
+        weights=weights,
+        steps=steps,
+        seed=seed,
+        precision=None if precision == "fp32" else precision,
+        device=device,
     )
-    if precision not in ("fp32", "bf16"):
-        raise BadParameter(f"precision is {precision!r}", remedy="choose fp32 or bf16")
-    if unknown_here := [f"--{name}" for name in more if name not in known]:
-        raise BadParameter(f"{method} has no {', '.join(unknown_here)}", remedy="leave it out")
-    result = recipe.evaluate(data, variants=chosen, steps=steps, seed=seed, device=device, **more)
-    # of several processes that torchrun started, the first one speaks
     if os.environ.get("RANK", "0") != "0":
         return
     typer.echo(result["protocol"])
-    _print_rows(recipe.flat(result))
+    _print_rows(chosen.flat(result))
     _write_json(json_file, result)
 
 

@@ -442,7 +442,7 @@ def posetrack_ap(
     }
 
 
-def posetrack_ap_interval(
+def posetrack_ap_draws(
     truth: Pose,
     found: Detections,
     joints: str = "labelled",
@@ -450,13 +450,13 @@ def posetrack_ap_interval(
     left_out: Bool[np.ndarray, "n k"] | None = None,
     *,
     rng: np.random.Generator,
-    level: float = 0.95,
     resamples: int = 500,
-) -> tuple[float, float]:
-    """Percentile interval of `posetrack_ap`'s "Mean", 0 to 1, resampling whole groups (videos,
-    clips) of the truth.
+) -> Float[np.ndarray, "r"]:
+    """`posetrack_ap`'s "Mean", 0 to 1, of resampled groups (videos, clips) of the truth, drawn
+    whole: the same state of `rng` draws the same groups for every set of detections.
 
-    Joints that a resample holds no label of have no part in its mean.
+    Joints that a resample holds no label of have no part in its mean. `BadParameter` for fewer
+    than two groups.
     """
     frames = _frames(truth, found, joints, left_out)
     by_picture = dict(zip(truth.images, truth.groups))
@@ -464,9 +464,7 @@ def posetrack_ap_interval(
     if len(names) < 2:
         raise BadParameter(f"{len(names)} group, an interval needs two or more")
     drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    means = np.nanmean(pckh_ap(frames, threshold, drawn[:, group]), 1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return np.nanmean(pckh_ap(frames, threshold, drawn[:, group]), 1)
 
 
 def _frames(

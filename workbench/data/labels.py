@@ -26,8 +26,8 @@ from ..resources import write_beside
 from ..skeletons import skeleton
 from . import checks, coco
 from .frames import PICTURE_SUFFIXES, Frames, orientation, picture_names
-from .tracks import link
 from .safe import read_json
+from .tracks import link
 
 MAX_PX = 1e6  # coordinates of any picture; ours
 NEAR = 1.5  # a box enlarged so much holds half of its joints or more; ours

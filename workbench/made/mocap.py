@@ -142,6 +142,12 @@ def _head_axes(part: Joints) -> Frames:
 # --- motions by split -----------------------------------------------------------------------------
 
 
+@functools.cache
+def captured_motions(data: str) -> tuple[Motion, ...]:
+    """All motions of a data set of BVH files (NAME or NAME:PATH of a manifest), read once."""
+    return read_bvh(manifest.locate(data)[1]).motions
+
+
 def motion_files(data: str, split: str) -> list[Path]:
     """The BVH files of that split in a data set (NAME or NAME:PATH of a manifest).
 

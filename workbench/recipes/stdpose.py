@@ -10,11 +10,10 @@ the same windows and budget.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, replace
-from functools import lru_cache, partial
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -25,67 +24,69 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .. import checkpoint, metrics, propagate
 from .. import keypoint_ap as kp
-from ..data.coco import read_person_boxes
-from ..data.windows import Augment, WindowConfig, Windows, detected_windows
+from ..data.windows import Augment, Windows
 from ..errors import BadParameter, MissingData, unknown
-from ..made.worlds import WORLDS, cached_clips
+from ..made.worlds import WORLDS
 from ..models import build, config_of
-from ..models.backbones import public_weights
 from ..models.stdpose import TABLE_4, STDPose, STDPoseConfig
-from ..predict import Propagator, between_inputs, load, weights_path
-from ..records import Clip, Picture, Pose, Track
-from ..train import (
-    Batch,
-    TrainConfig,
-    choose_device,
-    fingerprint,
-    settings_of,
-    share,
-    train,
-    trained_folder,
-    training_key,
+from ..predict import Propagator, between_inputs, load
+from ..records import Clip, Detections, Picture, Pose, Track
+from ..train import Batch, BatchSource, TrainConfig, choose_device, share
+from .base import (
+    Learned,
+    Options,
+    Recipe,
+    Scores,
+    Task,
+    Training,
+    Variant,
+    loaded,
+    paper_rows,
+    trained_as,
 )
-from . import otpose
-from . import vissimcc as single
+from .base import rows as base_rows
+from .crops import AUGMENT, PADDING, Rendered, window_config
+from .measures import blurred, posetrack_scores
+from .published import (
+    POSETRACK,
+    Clips,
+    read_boxes,
+    read_posetrack_half,
+    read_public_weights,
+    settings,
+    weighted,
+)
 
-SCHEMA_VERSION = 1
-flat = single.flat  # rows for a table
-paper_rows = partial(single.paper_rows, of="stdpose", prefix="AP-")
-WORLD = WORLDS["fast_people"]
-CLIPS = {"train": 600, "val": 40, "test": 120}
-# of the training split, after those that the propagator has learned from: Table 3's
-NEW_CLIPS = 150
 INTERVALS = (2, 3, 5, 7, 9, 15)  # T
 RATIOS = (7, 4, 2)  # T of Table 3
 TASKS = ("propagation", "estimation", "pseudo")
-PADDING = 1.25
 GIVEN = 0.7  # share of training windows whose neighbours' labels are told  # unstated; ours
-FAST = (
-    # head sizes from one frame to the next: a joint so fast is blurred, the shutter being open half
-    # the time or so
-    0.3
-)
+# head sizes from one frame to the next: a joint so fast is blurred, the shutter being open half the
+# time or so
+FAST = 0.3
+RIVAL = "single frame"
 SMALL = config_of("stdpose", "small")
-FRAME = replace(SMALL, **TABLE_4["a"], frozen=False)
 # Table 6, height x width; small networks read half of it
 SIZES = {"224x168": (168, 224), "384x288": (288, 384)}
 TABLE_5 = {
     f"k{k:g}_theta{theta:g}": {"k": k, "theta": theta}
     for theta in (0.0, 0.2, 0.5, 0.7)
     for k in (0.5, 1.0, 1.5, 2.0, 5.0)
+    if (k, theta) != (SMALL.k, SMALL.theta)  # which is "stdpose"
 }
-del TABLE_5["k1.5_theta0.5"]  # "stdpose"
-# (a) is the frozen estimator
+# what differs from the whole; (a) is the frozen estimator
 CHANGES = {"stdpose": {}} | {row: TABLE_4[row] for row in "bcde"} | TABLE_5
-VARIANTS = {name: replace(SMALL, **change) for name, change in CHANGES.items()}
-VARIANTS |= {name: replace(SMALL, size=(w // 2, h // 2)) for name, (w, h) in SIZES.items()}
-START = "otpose"  # the shipped weights whose single-frame estimator this one goes on from
 FRAME_TRAIN = TrainConfig(
-    steps=1_500, batch_size=64, lr=1e-3, warmup_steps=100, ema=0.995, precision="bf16", workers=1
+    steps=1_500,
+    batch_size=64,
+    lr=1e-3,
+    warmup_steps=100,
+    ema=0.995,
+    precision="bf16",
+    workers=1,
 )
-PSEUDO_TRAIN = replace(FRAME_TRAIN, steps=500)  # an estimator of Table 3
 # unstated; ours
-TRAIN = SHIPPED_TRAIN = TrainConfig(
+TRAIN = TrainConfig(
     steps=4_000,
     batch_size=16,
     lr=1e-3,
@@ -96,95 +97,109 @@ TRAIN = SHIPPED_TRAIN = TrainConfig(
     precision="bf16",
     workers=1,
 )
-AUGMENT = Augment(scale=(0.75, 1.25), rotation_degrees=30.0, half_body=0.0)
+FRAME = replace(SMALL, **TABLE_4["a"], frozen=False)
+# "frame" is the estimator that all go on from, "pseudo" one of Table 3
+VARIANTS = (
+    {
+        "frame": Variant(FRAME, FRAME_TRAIN, "otpose"),
+        "pseudo": Variant(FRAME, replace(FRAME_TRAIN, steps=500), "otpose"),
+    }
+    | {name: Variant(replace(SMALL, **change), TRAIN) for name, change in CHANGES.items()}
+    | {
+        name: Variant(replace(SMALL, size=(w // 2, h // 2)), TRAIN)
+        for name, (w, h) in SIZES.items()
+    }
+)
 
 
-cache_folder = partial(trained_folder, "stdpose")
+@dataclass(frozen=True)
+class Fast:
+    """What STDPose learns from.
+
+    new_clips: of the training split, after those that the propagator has learned from: Table 3's.
+    """
+
+    rendered: Rendered
+    new_clips: int = 150
+
+
+DATA = Fast(Rendered(WORLDS["fast_people"], {"train": 600, "val": 40, "test": 120}))
 
 
 # --- data -----------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=4)
-def _rendered(split: str, n: int) -> tuple:
-    return tuple(cached_clips(WORLD, split, n))
-
-
 def people(
-    split: str, interval: int, config: STDPoseConfig = SMALL, *, n: int | None = None
+    split: str,
+    interval: int,
+    config: STDPoseConfig = SMALL,
+    *,
+    n: int | None = None,
+    data: Rendered = DATA.rendered,
 ) -> Windows:
-    """Everybody in all frames between labelled ones of the first n clips of a split (default:
-    `CLIPS`), every `interval`-th frame's labels and boxes being known; a window each.
+    """Everybody in all frames between labelled ones of the first n clips of a split, every
+    `interval`-th frame's labels and boxes being known; a window each.
 
     Beyond training, frames between labels of which one says that the person is out of sight are
     left out: nothing is carried there, and a line would be judged by joints that nobody labelled.
     """
-    options = {"padding": PADDING, "alignment": config.alignment, "augment": AUGMENT}
-    pairs = _rendered(split, CLIPS[split] if n is None else n)
-    windows = propagate.windows_between(pairs, config.size, interval=interval, **options)
-    if split != "train":
-        sides = [
-            (pairs[p][0].tracks[n].visibility, windows.frames_of(i)[::2])
-            for i, (p, n, _) in enumerate(windows.items)
-        ]
-        windows.items = windows.items[
-            np.array([(flags[at] > 0).any(1).all() for flags, at in sides], bool)
-        ]
-    return windows
+    windows = propagate.windows_between(
+        data.pairs(split, n),
+        config.size,
+        interval=interval,
+        padding=PADDING,
+        alignment=config.alignment,
+        augment=AUGMENT,
+    )
+    if split == "train":
+        return windows
+
+    def in_sight(i: int) -> bool:
+        pair, n, _ = windows.items[i]
+        flags = windows.pairs[pair][0].tracks[n].visibility[windows.frames_of(i)[::2]]
+        return bool((flags > 0).any(1).all())
+
+    return windows.select(np.array([in_sight(i) for i in range(len(windows))], bool))
 
 
-def single_batches(windows: Windows, size: int) -> Callable[[int, np.random.Generator], Batch]:
-    """What `train` takes for the single-frame estimator: crops by the boxes that a propagator
-    knows.
-    """
+def single_batches(windows: Windows, size: int) -> BatchSource:
+    """For the single-frame estimator: crops by the boxes that a propagator knows."""
 
-    def make(step: int, rng: np.random.Generator) -> Batch:
+    def source(_step: int, rng: np.random.Generator) -> Batch:
         batch = windows.batch(rng.integers(len(windows), size=size), rng)
-        return {
-            "images": batch["images"],
-            "xy_crop": batch["xy_crop"][:, 1],
-            "weights": batch["weights"][:, 1],
-        }
+        key = {name: batch[name][:, 1] for name in ("xy_crop", "weights")}
+        return {"images": batch["images"], **key}
 
-    return make
+    return source
 
 
-def gap_batches(
-    sets: Sequence[Windows], size: int, given: float = GIVEN
-) -> Callable[[int, np.random.Generator], Batch]:
-    """What `train` takes for what lies behind: an interval a batch, the neighbours' labels told
-    to this share of its people.
+def gap_batches(sets: Sequence[Windows], size: int, given: float = GIVEN) -> BatchSource:
+    """For what lies behind: an interval a batch, the neighbours' labels told to this share of its
+    people.
     """
 
-    def make(step: int, rng: np.random.Generator) -> Batch:
+    def source(_step: int, rng: np.random.Generator) -> Batch:
         windows = sets[int(rng.integers(len(sets)))]
         batch = windows.batch(rng.integers(len(windows), size=size), rng)
         inputs = between_inputs(batch)
-        inputs["auxiliary_weights"] *= torch.from_numpy(rng.random((size, 1, 1)) < given).float()
+        told = torch.from_numpy(rng.random((size, 1, 1)) < given).float()
+        inputs["auxiliary_weights"] *= told
         return inputs | {"xy_crop": batch["xy_crop"][:, 1], "weights": batch["weights"][:, 1]}
 
-    return make
+    return source
 
 
 # --- training -------------------------------------------------------------------------------------
 
 
-def _key(model: STDPose, settings: TrainConfig, card: dict) -> tuple[dict[str, float], str]:
-    """The terms of Eq. 5 that the model has, and what the finished training is known by."""
-    config = model.config
+def losses_of(config: STDPoseConfig) -> dict[str, float]:
+    """The terms of Eq. 5 that a network has."""
     terms = {
         "frame": config.frame_weight,
         "mutual_feature": config.mi and config.tff,
         "mutual_heatmap": config.mi and config.tks,
     }
-    losses = dict.fromkeys(["heatmap", *(name for name, there in terms.items() if there)], 1.0)
-    return losses, training_key(settings, losses, card)
-
-
-def _shipped(what: str, key: str) -> Path | None:
-    """The shipped file, if its card says that "fingerprint" or "frame" is of this training."""
-    path = weights_path("stdpose")
-    return path if path.exists() and checkpoint.read_card(path).get(what) == key else None
+    return dict.fromkeys(["heatmap", *(name for name, there in terms.items() if there)], 1.0)
 
 
 def training_kernel(device: str, precision: str) -> AbstractContextManager:
@@ -194,123 +209,91 @@ def training_kernel(device: str, precision: str) -> AbstractContextManager:
     return sdpa_kernel(SDPBackend.MATH) if (device, precision) == ("cpu", "bf16") else nullcontext()
 
 
-def _train(
-    model: STDPose,
-    batches,
-    card: dict,
-    settings: TrainConfig,
-    *,
-    anew: bool = False,
-    device: str,
-    progress: bool,
-    label: str,
-):
-    folder, (losses, key) = (
-        cache_folder() / fingerprint(settings_of(settings), card),
-        _key(model, settings, card),
-    )
-    weights = None if anew else _shipped("fingerprint", key)
-    if weights is not None:
-        checkpoint.load(weights, model.to(choose_device(device)))
-    else:
-        options = {
-            "loss_weights": losses,
-            "card": card,
-            "device": device,
-            "progress": progress,
-            "label": label,
-        }
-        with training_kernel(choose_device(device), settings.precision):
-            weights = train(model, batches, settings, folder, **options).weights
-    return Propagator(model, label, PADDING), weights
-
-
-def _parts(weights: Path, *prefixes: str, cut: str = "") -> dict[str, torch.Tensor]:
+def _parts(weights: Path, cut: str = "") -> dict[str, torch.Tensor]:
+    """The single-frame estimator's tensors in a file."""
     tensors = checkpoint.read_tensors(weights)
-    return {
-        k.removeprefix(cut): v
-        for k, v in tensors.items()
-        if k.removeprefix(cut).startswith(prefixes)
-    }
+    named = {key.removeprefix(cut): v for key, v in tensors.items()}
+    return {key: v for key, v in named.items() if key.startswith(("backbone.", "head."))}
 
 
-def _card(config: STDPoseConfig, **more) -> dict:
+def _card_of(config: STDPoseConfig, data: Rendered, **more) -> dict:
     return {
         "model": "stdpose",
         "config": asdict(config),
         "padding": PADDING,
-        "world": WORLD.digest(),
-        "data": WORLD.name,
-        "clips": CLIPS["train"],
+        "world": data.world.digest(),
+        "data": data.world.name,
+        "clips": data.clips["train"],
         **more,
     }
 
 
-def _frame(steps: int | None, size: tuple[int, int]) -> tuple[STDPose, TrainConfig, dict]:
-    """The single-frame estimator of a size before its training (seed 0, the same for all
-    variants), settings and card.
-    """
-    config = replace(FRAME, size=size)
-    settings, start = (
-        replace(FRAME_TRAIN, steps=min(FRAME_TRAIN.steps, steps or FRAME_TRAIN.steps)),
-        weights_path(START),
-    )
-    torch.manual_seed(settings.seed)
-    model = build("stdpose", config)
-    checkpoint.load_into(model, _parts(start, "backbone.", "head.", cut="maps."), partial=True)
-    card = _card(config, start=START, frame=checkpoint.read_card(start).get("frame"))
-    return model.to(memory_format=torch.channels_last), settings, card
+def _learns(
+    model: STDPose, batches: Callable[[], BatchSource], config: TrainConfig, card: dict, label: str
+) -> Training:
+    losses = losses_of(model.config)
+    return Training(model, batches, config, losses, card, label, kernel=training_kernel)
 
 
-def train_frame(
-    *,
-    size: tuple[int, int] | None = None,
-    steps: int | None = None,
-    device: str = "auto",
-    progress: bool = True,
-) -> tuple[Propagator, Path]:
-    """The single-frame estimator of crops of this size, and its weight file; cached. steps: a
-    cap, for tests.
-    """
-    model, settings, card = _frame(steps, size or FRAME.size)
-    batches = single_batches(people("train", 2, model.config), share(settings.batch_size))
-    return _train(
-        model, batches, card, settings, device=device, progress=progress, label="single frame"
-    )
+def _started(recipe: Recipe, variant: str, size: tuple[int, int] | None, seed: int) -> STDPose:
+    """A single-frame estimator that begins where OTPose's stands."""
+    chosen = recipe.variants[variant]
+    start = recipe.weights(chosen.start)
+    torch.manual_seed(seed)
+    model = build("stdpose", replace(chosen.config, size=size or chosen.config.size))
+    checkpoint.load_into(model, _parts(start, cut="maps."), partial=True)
+    return model
 
 
-def train_variant(
-    variant: str,
-    settings: TrainConfig = TRAIN,
-    *,
-    cap: int | None = None,
-    anew: bool = False,
-    given: float = GIVEN,
-    device: str = "auto",
-    progress: bool = True,
-) -> tuple[Propagator, Path]:
-    """A variant trained behind the single-frame estimator, and its weight file; cached. cap: most
-    steps, for tests.
+def frame_training(
+    recipe: Recipe, options: Options, size: tuple[int, int] | None = None
+) -> Training:
+    """The single-frame estimator of crops of this size: seed 0, the same for all variants."""
+    chosen, data = recipe.variants["frame"], recipe.own.rendered
+    start = recipe.weights(chosen.start)
+    model = _started(recipe, "frame", size, 0).to(memory_format=torch.channels_last)
+    frame = checkpoint.read_card(start).get("frame")
+    card = _card_of(model.config, data, start=chosen.start, frame=frame)
+    config = replace(options, seed=0).settings(chosen.train)
 
-    What the shipped file holds, the estimator or the whole, is trained again only if `anew`.
-    """
-    if variant not in VARIANTS:
-        raise unknown("variant of STDPose", variant, VARIANTS)
-    config = VARIANTS[variant]
-    _, frame = _key(*_frame(cap, config.size))
-    weights = None if anew else _shipped("frame", frame)
+    def batches() -> BatchSource:
+        windows = people("train", 2, model.config, data=data)
+        return single_batches(windows, share(config.batch_size))
+
+    return _learns(model, batches, config, card, "single frame")
+
+
+def _shipped_frame(recipe: Recipe, key: str) -> Path | None:
+    """The shipped file, if its card says that its estimator is of this training."""
+    path = recipe.weights("stdpose")
+    return path if path.exists() and checkpoint.read_card(path).get("frame") == key else None
+
+
+def _training(recipe: Recipe, name: str, options: Options) -> Training:
+    if name == "frame":
+        return frame_training(recipe, options)
+    chosen, data = recipe.variants[name], recipe.own.rendered
+    config = chosen.config
+    first = frame_training(recipe, options, config.size)
+    weights = None if options.anew else _shipped_frame(recipe, first.key)
     if weights is None:
-        _, weights = train_frame(size=config.size, steps=cap, device=device, progress=progress)
-    torch.manual_seed(settings.seed)
+        weights = recipe.learn(first, options).weights
+    torch.manual_seed(options.seed)
     model = build("stdpose", config)
-    checkpoint.load_into(model, _parts(weights, "backbone.", "head."), partial=True)
-    settings = replace(settings, steps=min(settings.steps, cap or settings.steps))
-    card = _card(config, variant=variant, frame=frame, given=given)
-    sets = [people("train", interval, config) for interval in INTERVALS]
-    batches = gap_batches(sets, share(settings.batch_size), given)
-    return _train(
-        model, batches, card, settings, anew=anew, device=device, progress=progress, label=variant
-    )
+    checkpoint.load_into(model, _parts(weights), partial=True)
+    given = GIVEN if options.given is None else options.given
+    card = _card_of(config, data, variant=name, frame=first.key, given=given)
+    train = options.settings(chosen.train)
+
+    def batches() -> BatchSource:
+        sets = [people("train", interval, config, data=data) for interval in INTERVALS]
+        return gap_batches(sets, share(train.batch_size), given)
+
+    return _learns(model, batches, train, card, name)
+
+
+def _predictor(model: STDPose, name: str, card: Mapping) -> Propagator:
+    return Propagator(model, name, card["padding"])
 
 
 def single_frame(propagator: Propagator) -> Propagator:
@@ -318,41 +301,12 @@ def single_frame(propagator: Propagator) -> Propagator:
     model = build("stdpose", replace(propagator.model.config, **TABLE_4["a"]))
     weights = propagator.model.state_dict()
     model.load_state_dict({name: weights[name] for name in model.state_dict()})
-    alone = Propagator(model, "single frame", propagator.padding).to(propagator.device)
+    alone = Propagator(model, RIVAL, propagator.padding).to(propagator.device)
     alone.precision = propagator.precision
     return alone
 
 
-def ship(
-    out: str | Path,
-    settings: TrainConfig = TRAIN,
-    *,
-    skeleton: str = "posetrack15",
-    device: str = "auto",
-    progress: bool = True,
-) -> Path:
-    """Trains STDPose, single-frame estimator included, measures it and writes its weight file."""
-    if skeleton != WORLD.skeleton:
-        raise unknown("skeleton of STDPose", skeleton, [WORLD.skeleton])
-    # of the single-frame estimator, too
-    cap = settings.steps if settings.steps < TRAIN.steps else None
-    propagator, weights = train_variant(
-        "stdpose", settings, cap=cap, anew=True, device=device, progress=progress
-    )
-    card = checkpoint.read_card(weights)
-    rows = measured({"stdpose": propagator}, intervals=(7,), progress=progress)
-    card |= {
-        "skeleton": skeleton,
-        "history": card["history"][:: max(len(card["history"]) // 100, 1)],
-        "metrics": {f"{r['method']}, T = {r['T']}, {r['subset']}": r["metrics"] for r in rows},
-        "metrics_data": f"{WORLD.name} {WORLD.digest()}, {CLIPS['test']} test clips, labels of every 7th frame given",
-        "command": f"workbench train stdpose --seed {settings.seed} --steps {settings.steps}",
-        "licence": "Apache-2.0; trained on rendered people alone",
-    }
-    return checkpoint.save(Path(out), propagator.model, card)
-
-
-# --- rows -----------------------------------------------------------------------------------------
+# --- answers --------------------------------------------------------------------------------------
 
 
 def fast_joints(windows: Windows, truth: Pose) -> Bool[np.ndarray, "n k"]:
@@ -360,113 +314,103 @@ def fast_joints(windows: Windows, truth: Pose) -> Bool[np.ndarray, "n k"]:
     the step before and the step after, as far as these frames label the joint; who has no head is
     not judged.
     """
-    steps, known = (
-        np.zeros((2, *truth.visibility.shape)),
-        np.zeros((2, *truth.visibility.shape), bool),
-    )
+    steps = np.zeros((2, *truth.visibility.shape))
+    known = np.zeros((2, *truth.visibility.shape), bool)
     for row, (pair, n, t) in enumerate(windows.items.tolist()):
         track = windows.pairs[pair][0].tracks[n]
         for side, other in enumerate((t - 1, t + 1)):
             if 0 <= other < len(track.labelled):
-                steps[side, row] = np.linalg.norm(
-                    track.xy_frame[other] - track.xy_frame[t], axis=-1
-                )
+                away = track.xy_frame[other] - track.xy_frame[t]
+                steps[side, row] = np.linalg.norm(away, axis=-1)
                 known[side, row] = track.visibility[other] > 0
     step = (steps * known).sum(0) / np.maximum(known.sum(0), 1)
     heads = metrics.head_sizes(truth.head_boxes_xyxy)[:, None]
     return truth.labelled & known.any(0) & (heads > 0) & (step >= FAST * heads)
 
 
-def rows_at(
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """Poses of one way, and the truth that they are judged by."""
+
+    words: Mapping[str, object]
+    poses: Detections
+    truth: Pose
+    fast: Bool[np.ndarray, "n k"] | None
+    left_out: Bool[np.ndarray, "n k"]
+    aligned: bool = True
+
+
+def answers_at(
     windows: Windows,
     models: Mapping[str, Propagator],
     *,
     task: str,
     interval: int,
-    seed: int | None = None,
     pictures: Sequence[Picture] = (),
     detected: tuple[Windows, np.ndarray] | None = None,
     progress: bool = True,
-) -> list[dict]:
-    """Rows of windows at an interval: the straight line and optical flow (propagation alone), the
-    single frame, each model.
+) -> dict[str, Answer]:
+    """Answers for windows at an interval: the straight line and optical flow (propagation alone),
+    the single frame, which is the first model's, each model.
 
-    Subsets: all joints; where the truth tells occlusion, visible, occluded and blurred
-    (`fast_joints`) ones. The single frame is the first model's. pictures: whose ignored regions
-    count for nobody. detected: windows in a detector's boxes and their scores, to estimate in
-    instead.
+    pictures: whose ignored regions count for nobody. detected: windows in a detector's boxes and
+    their scores, to estimate in instead.
     """
-    rows, given, truth = [], task == "propagation", windows.poses()
-    windows, scores = (windows, None) if detected is None else detected
-    if given:
-        found = {
-            "linear": propagate.linear(windows),
-            "farneback": propagate.farneback(windows, progress=progress),
-        }
-    else:
-        found = {}
-    found["single frame"] = single_frame(next(iter(models.values()))).carry(
-        windows, given=False, progress=progress
-    )
-    found |= {
-        name: model.carry(windows, given=given, progress=progress) for name, model in models.items()
-    }
-    kept = replace(truth, visibility=truth.visibility * ~kp.in_ignored(truth, pictures))
+    told, truth = task == "propagation", windows.poses()
     fast = fast_joints(windows, truth) if truth.occlusion_known else None
-    for name, poses in found.items():
-        if scores is not None:  # unstated; ours
-            poses = replace(poses, confidence=poses.confidence * scores[:, None])
-        left_out = kp.in_ignored(poses, pictures)
-        of = otpose.rows_of(name, poses, kept, seed=seed, left_out=left_out, paired=scores is None)
-        if fast is not None:
-            blurred = replace(truth, visibility=truth.visibility * fast)
-            row = otpose.rows_of(name, poses, blurred, seed=seed, left_out=truth.labelled & ~fast)[
-                0
-            ]
-            of.append(row | {"subset": "blurred joints"})
-        rows += [
-            r | {"method": "stdpose" if name in models else name, "T": interval, "task": task}
-            for r in of
-        ]
-    return rows
+    seen, scores = (windows, None) if detected is None else detected
+    ways = {"linear": propagate.linear, "farneback": propagate.farneback} if told else {}
+    poses = {name: way(seen, progress=progress) for name, way in ways.items()}
+    networks = {RIVAL: single_frame(next(iter(models.values())))}
+    for name, network in (networks | dict(models)).items():
+        given = told and name in models
+        poses[name] = network.carry(seen, given=given, progress=progress)
+    judged = replace(truth, visibility=truth.visibility * ~kp.in_ignored(truth, pictures))
+    out = {}
+    for name, each in poses.items():
+        each = weighted(each, scores)
+        method = "stdpose" if name in models else name
+        words = {"method": method, "variant": name, "T": interval, "task": task}
+        left_out = kp.in_ignored(each, pictures)
+        out[name] = Answer(words, each, judged, fast, left_out, scores is None)
+    return out
 
 
-def rows_by_size(
-    models: Mapping[str, Propagator], rows_of: Callable[[Mapping[str, Propagator]], list[dict]]
-) -> list[dict]:
-    """The rows of models of one size of crops after the other; line and flow, which read no
-    crops, stand there once.
+def scores_of(answer: Answer) -> list[Scores]:
+    """Rows of all joints; where the truth tells occlusion, of visible, occluded and blurred
+    (`fast_joints`) ones.
     """
-    rows, sizes = [], dict.fromkeys(m.model.config.size for m in models.values())
-    for i, size in enumerate(sizes):
-        of = rows_of({name: m for name, m in models.items() if m.model.config.size == size})
-        if i:
-            other = {"single frame": {"variant": "single frame, {1} x {0}".format(*size)}}
-            of = [r | other.get(r["method"], {}) for r in of if r["method"] not in propagate.WAYS]
-        rows += of
-    return rows
+    options = {"left_out": answer.left_out, "aligned": answer.aligned}
+    found = posetrack_scores(answer.words, answer.poses, answer.truth, **options)
+    if answer.fast is None:
+        return found
+    slow = answer.truth.labelled & ~answer.fast
+    moving = blurred(answer.truth, answer.fast)
+    first = posetrack_scores(answer.words, answer.poses, moving, left_out=slow)[0]
+    return [*found, replace(first, words={**first.words, "subset": "blurred joints"})]
 
 
-def measured(
+def answers_by_size(
     models: Mapping[str, Propagator],
-    *,
-    task: str = "propagation",
-    intervals: Sequence[int] = INTERVALS,
-    split: str = "test",
-    seed: int | None = None,
-    progress: bool = True,
-) -> list[dict]:
-    """`rows_at` of rendered clips, by interval."""
+    answers_of: Callable[[Mapping[str, Propagator]], dict[str, Answer]],
+) -> dict[str, Answer]:
+    """Answers of models of one size of crops after the other; line and flow, which read no crops,
+    stand there once.
+    """
+    out: dict[str, Answer] = {}
+    for size in dict.fromkeys(m.model.config.size for m in models.values()):
+        group = {name: m for name, m in models.items() if m.model.config.size == size}
+        answers = answers_of(group)
+        if out:
+            answers = {k: v for k, v in answers.items() if k not in propagate.WAYS}
+            other = answers.pop(RIVAL)
+            title = "single frame, {1} x {0}".format(*size)
+            out[title] = replace(other, words={**other.words, "variant": title})
+        out |= answers
+    return out
 
-    def rows_of(group: Mapping[str, Propagator], interval: int) -> list[dict]:
-        windows = people(split, interval, next(iter(group.values())).model.config)
-        return rows_at(windows, group, task=task, interval=interval, seed=seed, progress=progress)
 
-    return [
-        row
-        for interval in intervals
-        for row in rows_by_size(models, partial(rows_of, interval=interval))
-    ]
+# --- labels of every T-th frame, Table 3 ----------------------------------------------------------
 
 
 def sparse_pairs(pairs: Sequence[tuple], interval: int) -> list[tuple]:
@@ -475,22 +419,25 @@ def sparse_pairs(pairs: Sequence[tuple], interval: int) -> list[tuple]:
     """
 
     def every(track: Track, start: int) -> Track:
-        kept = track.labelled & ((np.arange(len(track.labelled)) - start) % interval == 0)
-        hidden = {
-            name: getattr(track, name) * kept[:, None] for name in ("visibility", "boxes_xyxy")
-        }
+        at = (np.arange(len(track.labelled)) - start) % interval == 0
+        labelled = track.labelled & at
         return replace(
-            track, labelled=kept, xy_frame=track.xy_frame * kept[:, None, None], **hidden
+            track,
+            labelled=labelled,
+            xy_frame=track.xy_frame * labelled[:, None, None],
+            visibility=track.visibility * labelled[:, None],
+            boxes_xyxy=track.boxes_xyxy * labelled[:, None],
         )
 
-    starts = [
-        min((int(t.labelled.argmax()) for t in clip.tracks if t.labelled.any()), default=0)
-        for clip, _ in pairs
-    ]
-    return [
-        (replace(clip, tracks=[every(t, start) for t in clip.tracks]), frames)
-        for (clip, frames), start in zip(pairs, starts)
-    ]
+    def sparse(clip: Clip) -> Clip:
+        firsts = [int(t.labelled.argmax()) for t in clip.tracks if t.labelled.any()]
+        tracks = [every(track, min(firsts, default=0)) for track in clip.tracks]
+        return replace(clip, tracks=tracks)
+
+    return [(sparse(clip), frames) for clip, frames in pairs]
+
+
+CARRIED = ("xy_frame", "visibility", "labelled", "boxes_xyxy")
 
 
 def carried_pairs(
@@ -501,239 +448,232 @@ def carried_pairs(
     """
     windows = propagator.windows(pairs)
     near = [int(np.ptp(windows.frames_of(i))) <= interval for i in range(len(windows))]
-    windows.items = windows.items[np.array(near, bool)]
-    found, out = propagator.carry(windows, progress=progress), []
-    names = ("xy_frame", "visibility", "labelled", "boxes_xyxy")
-    for pair, (clip, frames) in enumerate(windows.pairs):
-        made = [{name: getattr(track, name).copy() for name in names} for track in clip.tracks]
-        for row in np.flatnonzero(windows.items[:, 0] == pair).tolist():
-            (_, n, t), (left, _, right) = (
-                windows.items[row].tolist(),
-                windows.frames_of(row).tolist(),
-            )
-            known = (clip.tracks[n].visibility[[left, right]] > 0).all(0)
-            values = (found.xy_frame[row] * known[:, None], 2 * known, True, found.boxes_xyxy[row])
-            for name, value in zip(names, values):
-                made[n][name][t] = value
-        out.append(
-            (replace(clip, tracks=[replace(t, **new) for t, new in zip(clip.tracks, made)]), frames)
-        )
+    windows = windows.select(np.array(near, bool))
+    poses = propagator.carry(windows, progress=progress)
+    copies = [
+        [{name: getattr(track, name).copy() for name in CARRIED} for track in clip.tracks]
+        for clip, _ in windows.pairs
+    ]
+    for row, (pair, n, t) in enumerate(windows.items.tolist()):
+        left, _, right = windows.frames_of(row).tolist()
+        flags = windows.pairs[pair][0].tracks[n].visibility
+        known = (flags[[left, right]] > 0).all(0)
+        arrays = copies[pair][n]
+        arrays["xy_frame"][t] = poses.xy_frame[row] * known[:, None]
+        arrays["visibility"][t] = 2 * known
+        arrays["labelled"][t] = True
+        arrays["boxes_xyxy"][t] = poses.boxes_xyxy[row]
+    out = []
+    for (clip, frames), made in zip(windows.pairs, copies):
+        tracks = [replace(track, **arrays) for track, arrays in zip(clip.tracks, made)]
+        out.append((replace(clip, tracks=tracks), frames))
     return out
 
 
-def _labelled(pairs: Sequence[tuple]) -> tuple[float, str]:
-    """Share of people's frames with labels, percent, and a fingerprint of these."""
+def share_labelled(pairs: Sequence[tuple]) -> float:
+    """Share of people's frames with labels, percent."""
+    tracks = [track for clip, _ in pairs for track in clip.tracks]
+    return 100 * float(np.mean([track.labelled.mean() for track in tracks]))
+
+
+def places_digest(pairs: Sequence[tuple]) -> str:
+    """A fingerprint of all labels' places."""
     tracks = [track for clip, _ in pairs for track in clip.tracks]
     places = np.concatenate([track.xy_frame.ravel() for track in tracks])
-    share_ = 100 * float(np.mean([track.labelled.mean() for track in tracks]))
-    return share_, hashlib.sha256(places.tobytes()).hexdigest()[:16]
+    return hashlib.sha256(places.tobytes()).hexdigest()[:16]
 
 
-def pseudo_rows(
-    propagator: Propagator,
-    *,
-    intervals: Sequence[int] = RATIOS,
-    seed: int = 0,
-    steps: int | None = None,
-    device: str = "auto",
-    progress: bool = True,
-) -> list[dict]:
-    """Table 3 in small: single-frame estimators from OTPose's, trained on clips that the propagator
-    never saw.
+def label_cases(intervals: Sequence[int]) -> list[tuple[str, int]]:
+    """What Table 3's estimators learn from, and every which frame has labels."""
+    kinds = ("labels alone", "with pseudo-labels")
+    return [(kind, interval) for interval in intervals for kind in kinds] + [("all labels", 1)]
 
-    Labels of every T-th frame alone; these, and what STDPose makes of the frames between; and all.
+
+def learn_pseudo(
+    recipe: Recipe, carrier: Propagator, case: tuple[str, int], options: Options
+) -> tuple[Learned, float]:
+    """A single-frame estimator from OTPose's, trained on clips that the propagator never saw, and
+    the share of labelled frames, percent.
     """
-    pairs = _rendered("train", CLIPS["train"] + NEW_CLIPS)[CLIPS["train"] :]
-    cut = WindowConfig(
-        size=FRAME.size,
-        offsets=(0, 0, 0),
-        padding=PADDING,
-        alignment=FRAME.alignment,
-        augment=AUGMENT,
+    kind, interval = case
+    data = recipe.own
+    first = data.rendered.clips["train"]
+    pairs = data.rendered.pairs("train", first + data.new_clips)[first:]
+    labels = sparse_pairs(pairs, interval)
+    learn = labels
+    if kind == "with pseudo-labels":
+        learn = carried_pairs(carrier, labels, interval, progress=options.progress)
+    chosen = recipe.variants["pseudo"]
+    model = _started(recipe, "pseudo", None, options.seed)
+    start = recipe.weights(chosen.start)
+    card = _card_of(
+        chosen.config,
+        data.rendered,
+        labels=kind,
+        interval=interval,
+        frame=checkpoint.read_card(start).get("frame"),
     )
-    settings = replace(
-        PSEUDO_TRAIN, seed=seed, steps=min(PSEUDO_TRAIN.steps, steps or PSEUDO_TRAIN.steps)
-    )
-    start, test, rows = weights_path(START), people("test", 2, FRAME), []
-    cases = [
-        (kind, interval)
-        for interval in intervals
-        for kind in ("labels alone", "with pseudo-labels")
-    ]
-    for kind, interval in [*cases, ("all labels", 1)]:
-        labels = sparse_pairs(pairs, interval)
-        pseudo = kind == "with pseudo-labels"
-        learn = carried_pairs(propagator, labels, interval, progress=progress) if pseudo else labels
-        torch.manual_seed(seed)
-        model = build("stdpose", FRAME)
-        checkpoint.load_into(model, _parts(start, "backbone.", "head.", cut="maps."), partial=True)
-        given = {
-            "labels": kind,
-            "interval": interval,
-            "frame": checkpoint.read_card(start).get("frame"),
-        }
-        card = _card(FRAME, **given) | {"clips": NEW_CLIPS, "places": _labelled(learn)[1]}
-        batches = single_batches(Windows(learn, cut), share(settings.batch_size))
-        label = f"{kind}, T = {interval}"
-        found, _ = _train(
-            model, batches, card, settings, device=device, progress=progress, label=label
-        )
-        poses = found.carry(test, given=False, progress=progress)
-        for row in otpose.rows_of(kind, poses, test.poses(), seed=seed):
-            values = row["metrics"] | {"labelled": _labelled(labels)[0]}
-            rows.append(
-                row | {"method": "single frame", "T": interval, "task": "pseudo", "metrics": values}
-            )
-    return rows
+    card |= {"clips": data.new_clips, "places": places_digest(learn)}
+    train = options.settings(chosen.train)
+    cut = window_config(chosen.config, (0, 0, 0))
+    batches = lambda: single_batches(Windows(learn, cut), share(train.batch_size))  # noqa: E731
+    training = _learns(model, batches, train, card, f"{kind}, T = {interval}")
+    return recipe.learn(training, options), share_labelled(labels)
 
 
-def evaluate(
-    data: str = "synthetic",
-    *,
-    task: str = "propagation",
-    variants: Sequence[str] | None = None,
-    intervals: Sequence[int] | None = None,
-    given: float = GIVEN,
-    seed: int = 0,
-    steps: int | None = None,
-    boxes: str | Path | None = None,
-    precision: str = "fp32",
-    device: str = "auto",
-    progress: bool = True,
-) -> dict:
-    """The protocol on rendered clips or on PoseTrack: {schema_version, protocol, rows}, metrics in
-    percent.
+# --- rendered clips -------------------------------------------------------------------------------
 
-    data: "synthetic", or "posetrack17[:PATH]" and so on: the paper's recipe on what the user has.
-    task: "propagation", where labels of every T-th frame are given, "estimation", where none are,
-    or "pseudo": Table 3. variants: names of `VARIANTS`, which are trained (and cached); by default
-    the shipped weights, on PoseTrack "stdpose". intervals: T, default `INTERVALS`, 7 for variants,
-    estimation and PoseTrack, for Table 3 its own. given: share of training windows that are told
-    the neighbours' labels; 0 is the paper's Sec. 4.2. steps: caps every training, for tests. boxes:
-    a detector's results for estimation on PoseTrack, COCO JSON; None: ground truth. precision: of
-    answers, "fp32" or "bf16" (mixed).
-    """
+
+def _check(options: Options) -> None:
+    task, made = options.task or "propagation", options.name == "synthetic"
     if task not in TASKS:
         raise unknown("task", task, TASKS)
-    name = data.partition(":")[0]
-    if name not in ("synthetic", *otpose.PUBLISHED):
-        raise unknown("data of STDPose", name, ("synthetic", *otpose.PUBLISHED))
-    if boxes is not None and (name == "synthetic" or task != "estimation"):
+    if options.boxes is not None and (made or task != "estimation"):
         raise BadParameter(
             "only estimation on PoseTrack looks into a detector's boxes", remedy="leave boxes out"
         )
-    if task == "pseudo" and len(variants or ()) > (name == "synthetic"):
+    if task == "pseudo" and len(options.variants or ()) > made:
         raise BadParameter(
             "Table 3 asks one network, on PoseTrack the whole", remedy="leave variants out"
         )
-    if not 0 <= given <= 1:
+    if options.given is not None and not 0 <= options.given <= 1:
         raise BadParameter(
-            f"labels are given to {given:g} of the training windows", remedy="a share from 0 to 1"
+            f"labels are given to {options.given:g} of the training windows",
+            remedy="a share from 0 to 1",
         )
-    options = {"given": given, "seed": seed, "steps": steps, "device": device, "progress": progress}
-    if name != "synthetic":
-        if task == "pseudo":
-            return _pseudo_published(data, intervals or RATIOS, precision=precision, **options)
-        intervals = (1,) if task == "estimation" else intervals or (7,)
-        return _evaluate_published(
-            data,
-            task,
-            variants or ("stdpose",),
-            intervals,
-            boxes=boxes,
-            precision=precision,
-            **options,
-        )
-    if variants is None:
-        models, networks = (
-            {"stdpose": load("stdpose", device=choose_device(device))},
-            "shipped weights",
-        )
+
+
+def _learn(recipe: Recipe, options: Options, name: str) -> Learned:
+    """A variant, or the shipped weights where none is asked for."""
+    if options.variants is None:
+        learned = loaded("stdpose", options)
     else:
-        settings, train_options = (
-            replace(TRAIN, seed=seed),
-            {"given": given, "device": device, "progress": progress},
-        )
-        models = {v: train_variant(v, settings, cap=steps, **train_options)[0] for v in variants}
-        count = min(TRAIN.steps, steps or TRAIN.steps)
-        networks = (
-            f"networks: {count:,} steps of {TRAIN.batch_size} people behind one single-frame "
-            "estimator, labels told to "
-            f"{given:.0%} of them"
-        )
-    for model in models.values():
-        model.precision = precision
-    world = f"{WORLD.name} {WORLD.digest()}"
+        learned = replace(recipe.train(name, options), steps=None)
+    learned.predictor.precision = options.precision or "fp32"
+    return learned
+
+
+def _networks(recipe: Recipe, options: Options) -> str:
+    """How the networks of an evaluation learned, in words."""
+    if options.variants is None:
+        return "shipped weights"
+    train = options.settings(recipe.variants[options.variants[0]].train)
+    given = GIVEN if options.given is None else options.given
+    return (
+        f"networks: {train.steps:,} steps of {train.batch_size} people behind one single-frame "
+        f"estimator, labels told to {given:.0%} of them"
+    )
+
+
+def _synthetic(recipe: Recipe, options: Options) -> Task:
+    _check(options)
+    task = options.task or "propagation"
+    learn = cache(partial(_learn, recipe, options))
+    names = options.variants or ("stdpose",)
+    for name in names:
+        if name not in recipe.variants or name in ("frame", "pseudo"):
+            raise unknown("variant of STDPose", name, recipe.variants)
     if task == "pseudo":
-        first = next(iter(models.values()))
-        rows = pseudo_rows(
-            first,
-            intervals=intervals or RATIOS,
-            seed=seed,
-            steps=steps,
-            device=device,
-            progress=progress,
+        return _pseudo(recipe, options, learn(names[0]).predictor)
+    several = options.variants is None and task == "propagation"
+    seed = options.seed
+    if options.variants is None:
+        seed = trained_as(recipe.weights("stdpose")).get("seed")
+    data = recipe.own.rendered
+
+    def answers(interval: int, models: Mapping[str, Propagator]) -> dict:
+        def of(group: Mapping[str, Propagator]) -> dict[str, Answer]:
+            config = next(iter(group.values())).model.config
+            windows = people("test", interval, config, data=data)
+            how = {"task": task, "interval": interval, "progress": options.progress}
+            return answers_at(windows, group, **how)
+
+        return answers_by_size(models, of)
+
+    def protocol(learned: Mapping) -> str:
+        told = "labels and boxes of every T-th frame given"
+        if task != "propagation":
+            told = "no labels given, boxes as in propagation"
+        return (
+            f"{data.clips['test']} rendered test clips of {data.world.n_frames} frames (world "
+            f"{data.name}), all frames between labelled ones; {told}, boxes on the line between; "
+            "percent; AP-*: PoseTrack's average precision within half a head size; PCKh: joints "
+            f"within half a head size, mean over people; intervals: 95 % by clip; blurred: {FAST} "
+            f"head sizes a frame or faster; answers in {options.precision or 'fp32'}; "
+            f"{_networks(recipe, options)}"
         )
-        protocol = (
-            "single-frame estimators after "
-            f"{min(PSEUDO_TRAIN.steps, steps or PSEUDO_TRAIN.steps):,} steps of "
-            f"{PSEUDO_TRAIN.batch_size} people of {NEW_CLIPS} rendered clips that the propagator "
-            f"({networks}) never saw (world "
-            f"{world}), {CLIPS['test']} test clips, every second frame; labelled: share of frames "
-            "with labels of their own, "
-            "percent"
-        )
-        return _result(protocol, "between labels", rows, "Table 3")
-    if intervals is None:
-        intervals = INTERVALS if variants is None and task == "propagation" else (7,)
-    seed = single.seed_of(weights_path("stdpose")) if variants is None else seed
-    rows = measured(models, task=task, intervals=intervals, seed=seed, progress=progress)
-    told = "labels and boxes of every T-th frame given"
-    if task != "propagation":
-        told = "no labels given, boxes as in propagation"
-    protocol = (
-        f"{CLIPS['test']} rendered test clips of {WORLD.n_frames} frames (world {world}), all "
-        "frames "
-        f"between labelled ones; {told}, boxes on the line between; percent; AP-*: PoseTrack's "
-        "average precision within half "
-        "a head size; PCKh: joints within half a head size, mean over people; intervals: 95 % by "
-        f"clip; blurred: {FAST} "
-        f"head sizes a frame or faster; answers in {precision}; {networks}"
-    )
-    return _result(
-        protocol,
-        "between labels",
-        rows,
-        *(("Table 1", "Table 4") if task == "propagation" else ("Table 2",)),
+
+    tables = ("Table 1", "Table 4") if task == "propagation" else ("Table 2",)
+    return Task(
+        variants=names,
+        learn=lambda name, _interval: learn(name),
+        answers=answers,
+        score=lambda _name, answer, _interval: scores_of(answer),
+        protocol=protocol,
+        rival=RIVAL,
+        cases=tuple(options.intervals or (INTERVALS if several else (7,))),
+        paper=paper_rows("stdpose", *tables, prefix="AP-"),
+        stated={"boxes": "between labels"},
+        seed=seed,
     )
 
 
-def _result(protocol: str, boxes: str, rows: list[dict], *tables: str) -> dict:
-    rows = rows + paper_rows(*tables)
-    return {"schema_version": SCHEMA_VERSION, "protocol": protocol, "boxes": boxes, "rows": rows}
+def _pseudo(recipe: Recipe, options: Options, carrier: Propagator) -> Task:
+    """Table 3 in small: labels of every T-th frame alone; these, and what STDPose makes of the
+    frames between; and all.
+    """
+    data = recipe.own
+
+    @cache
+    def windows() -> Windows:
+        return people("test", 2, recipe.variants["pseudo"].config, data=data.rendered)
+
+    def answers(case: tuple[str, int], _models: Mapping) -> dict:
+        learned, labelled = learn_pseudo(recipe, carrier, case, options)
+        poses = learned.predictor.carry(windows(), given=False, progress=options.progress)
+        return {case[0]: (poses, labelled)}
+
+    def score(name: str, answer: tuple, case: tuple[str, int]) -> list[Scores]:
+        poses, labelled = answer
+        words = {"method": RIVAL, "variant": name, "T": case[1], "task": "pseudo"}
+        found = posetrack_scores(words, poses, windows().poses())
+        return [replace(each, whole={**each.whole, "labelled": labelled}) for each in found]
+
+    def protocol(_learned: Mapping) -> str:
+        train = options.settings(recipe.variants["pseudo"].train)
+        return (
+            f"single-frame estimators after {train.steps:,} steps of {train.batch_size} people of "
+            f"{data.new_clips} rendered clips that the propagator ({_networks(recipe, options)}) "
+            f"never saw (world {data.rendered.name}), {data.rendered.clips['test']} test clips, "
+            "every second frame; labelled: share of frames with labels of their own, percent"
+        )
+
+    return Task(
+        variants=(),
+        learn=None,
+        answers=answers,
+        score=score,
+        protocol=protocol,
+        cases=label_cases(options.intervals or RATIOS),
+        paper=paper_rows("stdpose", "Table 3", prefix="AP-"),
+        stated={"boxes": "between labels"},
+        seed=options.seed,
+    )
 
 
 # --- PoseTrack ------------------------------------------------------------------------------------
 
 PAPER = config_of("stdpose", "paper")
-EPOCHS, DROPS, PEOPLE = 20, (12 / 20, 16 / 20), 32  # App. B; people a step  # unstated; ours
+EPOCHS = 20  # App. B
+DROPS = (12 / 20, 16 / 20)
+PEOPLE = 32  # a step  # unstated; ours
+AROUND = (-1, 0, 1)  # a labelled frame beside the frames before and after
 # a ViT-B that learned poses on COCO, if the user has it; else ImageNet's
 WEIGHTS = "vitpose_base_simple"
 
 
-def estimation_config(config: STDPoseConfig) -> WindowConfig:
-    """A labelled frame beside the frames before and after."""
-    return WindowConfig(
-        size=config.size, offsets=(-1, 0, 1), padding=PADDING, alignment=config.alignment
-    )
-
-
 def published_windows(
-    clips: Sequence[Clip],
-    folder: Path,
-    config: STDPoseConfig,
-    interval: int,
-    task: str = "propagation",
+    half: Clips, config: STDPoseConfig, interval: int, task: str = "propagation"
 ) -> Windows:
     """Everybody in every labelled frame of a video between two labelled ones that are `interval`
     apart, every T-th from the video's first, if labelled in both; for estimation everybody in every
@@ -742,98 +682,79 @@ def published_windows(
     Who is labelled at both sides and not in between is looked for, too: what is found there is a
     mistake.
     """
-    pairs = [(clip, folder) for clip in clips]
     if task == "estimation":
-        return Windows(pairs, estimation_config(config))
+        return Windows(half.pairs, window_config(config, AROUND, Augment()))
     options = {"padding": PADDING, "alignment": config.alignment, "common": True}
-    windows = propagate.windows_between(pairs, config.size, interval=interval, **options)
-    pictures = [windows.pairs[pair][0].pictures[key] for pair, _, key in windows.items.tolist()]
-    gaps = [int(np.ptp(windows.frames_of(i))) for i in range(len(windows))]
-    kept = [picture.labelled and gap == interval for picture, gap in zip(pictures, gaps)]
-    windows.items = windows.items[np.array(kept, bool)]
+    windows = propagate.windows_between(half.pairs, config.size, interval=interval, **options)
+
+    def judged(i: int) -> bool:
+        pair, _, key = windows.items[i]
+        apart = int(np.ptp(windows.frames_of(i)))
+        return windows.pairs[pair][0].pictures[key].labelled and apart == interval
+
+    windows = windows.select(np.array([judged(i) for i in range(len(windows))], bool))
     if not len(windows):
-        remedy = "name a smaller interval"
-        raise MissingData(
-            f"no labelled frame between labels {interval} frames apart", file=folder, remedy=remedy
-        )
+        problem = f"no labelled frame between labels {interval} frames apart"
+        raise MissingData(problem, file=half.folder, remedy="name a smaller interval")
     return windows
 
 
-def _people_between(clips: Sequence[Clip], interval: int) -> int:
+def people_between(clips: Sequence[Clip], interval: int) -> int:
     """Labelled people in the frames whose labels are not given."""
     count = 0
     for clip in clips:
-        there = np.array([track.labelled & (track.visibility > 0).any(1) for track in clip.tracks])
+        seen = [track.labelled & (track.visibility > 0).any(1) for track in clip.tracks]
+        there = np.array(seen)
         if there.any():
-            count += there.sum() - there[:, int(there.any(0).argmax()) :: interval].sum()
+            first = int(there.any(0).argmax())
+            count += there.sum() - there[:, first::interval].sum()
     return int(count)
 
 
 def start_weights(model: STDPose) -> str | None:
-    """ViTPose-B of COCO into the backbone, where the user has it, its positions fitted to the
-    grid; None: no file.
+    """ViTPose-B of COCO into the backbone, where the user has it, its positions fitted to the grid;
+    None: no file.
     """
-    file = otpose.weights_at_hand(WEIGHTS, "weights")
-    if file is None:
+    public = read_public_weights(WEIGHTS, "weights")
+    if public is None:
         return None
-    backbone = {
-        k: v
-        for k, v in public_weights(checkpoint.read_public(file)).items()
-        if k.startswith("backbone.")
-    }
-    positions, (w, h) = backbone["backbone.net.pos_embed"], model.backbone.grid
+    tensors, file = public
+    start = "backbone."
+    backbone = {k.removeprefix(start): v for k, v in tensors.items() if k.startswith(start)}
+    positions, (w, h) = backbone["net.pos_embed"], model.backbone.grid
     rows = round((positions.shape[1] * 4 / 3) ** 0.5)  # of a crop that is a third higher than wide
-    backbone["backbone.net.pos_embed"] = resample_abs_pos_embed(
+    backbone["net.pos_embed"] = resample_abs_pos_embed(
         positions, (h, w), (rows, positions.shape[1] // rows), num_prefix_tokens=0
     )
-    checkpoint.load_into(
-        model.backbone, {k.removeprefix("backbone."): v for k, v in backbone.items()}, file=file
-    )
+    checkpoint.load_into(model.backbone, backbone, file=file)
     return f"COCO ({file.name})"
 
 
-def _published_config(variant: str) -> STDPoseConfig:
-    change = (
-        {"size": SIZES[variant]}
-        if variant in SIZES
-        else TABLE_4["a"]
-        if variant == "a"
-        else CHANGES[variant]
-    )
+def published_config(variant: str) -> STDPoseConfig:
+    """The paper's network of a row."""
+    if variant in SIZES:
+        change = {"size": SIZES[variant]}
+    else:
+        change = TABLE_4["a"] if variant == "a" else CHANGES[variant]
     # the backbone does not know these joints, and Eq. 5 has no loss on the maps that DAM and TKS
     # read  # unstated; ours
     return replace(PAPER, **{"frame_weight": float(variant != "a")} | change)
 
 
-def _trained_published(
-    variant: str,
-    windows: Windows,
-    task: str,
-    card: dict,
-    *,
-    given: float,
-    seed: int,
-    steps: int | None,
-    device: str,
-    progress: bool,
-) -> tuple[Propagator, str]:
-    config = _published_config(variant)
-    settings = TrainConfig(
-        steps=steps or EPOCHS * max(len(windows) // PEOPLE, 1),
-        batch_size=PEOPLE if steps is None else 2,
-        lr=2e-4,
-        drops=DROPS,
-        weight_decay=0.01,
-        precision="bf16",
-        seed=seed,
-        workers=min(4, os.cpu_count() or 1),
-    )
-    torch.manual_seed(seed)
+def train_published(
+    recipe: Recipe, variant: str, windows: Windows, task: str, card: dict, options: Options
+) -> Learned:
+    """The paper's settings: ViT-B, 256 x 192, AdamW at 2e-4."""
+    config = published_config(variant)
+    train = settings(options, EPOCHS, len(windows), PEOPLE, lr=2e-4, drops=DROPS, weight_decay=0.01)
+    torch.manual_seed(options.seed)
     model = STDPose(config)
-    start = "random" if steps else start_weights(model)
+    start = "random" if options.steps else start_weights(model)
     if start is None:
         model, start = STDPose(config, pretrained=True), "ImageNet"
-    told = given if task == "propagation" else 0.0
+    propagation = task == "propagation"
+    given = GIVEN if options.given is None else options.given
+    told = given if propagation else 0.0
     card = {
         "model": "stdpose",
         "variant": variant,
@@ -842,146 +763,191 @@ def _trained_published(
         "task": task,
         "start": start,
         "given": told,
-        "reach": Propagator.reach if task == "propagation" else 1,
+        "reach": Propagator.reach if propagation else 1,
         **card,
     }
-    batches = gap_batches([windows], share(settings.batch_size), told)
-    found, _ = _train(
-        model, batches, card, settings, device=device, progress=progress, label=variant
+    batches = partial(gap_batches, [windows], share(train.batch_size), told)
+    learned = recipe.learn(_learns(model, batches, train, card, variant), options)
+    learned.predictor.precision = options.precision or "fp32"
+    labels = f", labels told to {told:.0%} of them" if propagation else ""
+    text = (
+        f"{variant}: {train.steps:,} steps of {train.batch_size} people from {start} weights, "
+        f"{len(windows)} to learn from{labels}"
     )
-    labels = f", labels told to {told:.0%} of them" if task == "propagation" else ""
-    return found, (
-        f"{variant}: {settings.steps:,} steps of {settings.batch_size} people from {start} "
-        f"weights, {len(windows)} to learn "
-        f"from{labels}"
-    )
+    return replace(learned, told=text, steps=None)
 
 
-def _evaluate_published(data, task, variants, intervals, *, boxes, precision, **options) -> dict:
-    """The paper's settings: ViT-B, 256 x 192, AdamW at 2e-4; boxes on the line between the labelled
-    ones, for estimation people's own, or a detector's as in the paper.
+def _learn_published(
+    recipe: Recipe, options: Options, task: str, variant: str, interval: int
+) -> Learned:
+    if variant not in (*CHANGES, *SIZES, "a"):
+        propagator = load(variant, device=choose_device(options.device))
+        propagator.precision = options.precision or "fp32"
+        return Learned(propagator, seed=options.seed, told=f"{variant}: weights as named")
+    half = read_posetrack_half(options.data, "train")
+    windows = published_windows(half, published_config(variant), interval, task)
+    card = {"data": options.data, "interval": interval}
+    return train_published(recipe, variant, windows, task, card, options)
+
+
+def _published(recipe: Recipe, options: Options) -> Task:
+    """Boxes on the line between the labelled ones, for estimation people's own, or a detector's as
+    in the paper.
     """
-    kind = (
-        "between labels"
-        if task == "propagation"
-        else "ground truth"
-        if boxes is None
-        else "detector"
-    )
-    boxed = None if boxes is None else read_person_boxes(boxes).boxes
-    clips, folder = otpose.read_published(data, "val")
-    pictures = [picture for clip in clips for picture in clip.pictures]
-    rows, told, counts = [], {}, []
+    _check(options)
+    task = options.task or "propagation"
+    if task == "pseudo":
+        return _pseudo_published(recipe, options)
+    propagation = task == "propagation"
+    half, boxes = read_posetrack_half(options.data, "val"), read_boxes(options.boxes)
+    kind = "between labels" if propagation else boxes.kind
+    intervals = tuple(options.intervals or (7,)) if propagation else (1,)
+    counts: dict[str, None] = {}
 
-    def rows_of(group: Mapping[str, Propagator], interval: int) -> list[dict]:
-        first, detected = next(iter(group.values())), None
-        test = published_windows(clips, folder, first.model.config, interval, task)
-        seen = int(test.poses().labelled.any(1).sum())
-        of = f" of {_people_between(clips, interval)}" if task == "propagation" else ""
-        counts.append(f"{seen}{of} people" + f" at T = {interval}" * (len(intervals) > 1))
-        if boxed is not None:
-            pairs, joints = [(clip, folder) for clip in clips], first.skeleton.name
-            detected = detected_windows(
-                pairs, boxed, joints, estimation_config(first.model.config), file=boxes
+    def answers(interval: int, models: Mapping[str, Propagator]) -> dict:
+        def of(group: Mapping[str, Propagator]) -> dict[str, Answer]:
+            first = next(iter(group.values()))
+            config, detected = first.model.config, None
+            windows = published_windows(half, config, interval, task)
+            seen = int(windows.poses().labelled.any(1).sum())
+            among = f" of {people_between(half.clips, interval)}" if propagation else ""
+            counts[f"{seen}{among} people" + f" at T = {interval}" * (len(intervals) > 1)] = None
+            if boxes.boxes is not None:
+                cut = window_config(config, AROUND, Augment())
+                detected = boxes.windows(half.pairs, first.skeleton.name, cut)
+            return answers_at(
+                windows,
+                group,
+                task=task,
+                interval=interval,
+                pictures=half.pictures,
+                detected=detected,
+                progress=options.progress,
             )
-        return rows_at(
-            test,
-            group,
-            task=task,
-            interval=interval,
-            seed=options["seed"],
-            pictures=pictures,
-            detected=detected,
-            progress=options["progress"],
+
+        return answers_by_size(models, of)
+
+    def protocol(learned: Mapping) -> str:
+        among = "between labelled ones T frames apart"
+        if not propagation:
+            among = "beside the frames before and after"
+        told = {name: one.told for (name, _), one in learned.items()}
+        return (
+            f"{options.name}: {len(half.clips)} validation clips, {', '.join(counts)} in labelled "
+            f"frames {among}; task {task}; boxes: {kind}; percent; AP-*: PoseTrack's average "
+            "precision within half a head size, ignored regions left out; answers in "
+            f"{options.precision or 'fp32'}; {'; '.join(told.values())}"
         )
 
-    for interval in intervals:
-        models = {}
-        for variant in variants:
-            if variant in (*VARIANTS, "a"):
-                learn = published_windows(
-                    *otpose.read_published(data, "train"),
-                    _published_config(variant),
-                    interval,
-                    task,
-                )
-                card = {"data": data, "interval": interval}
-                models[variant], told[variant] = _trained_published(
-                    variant, learn, task, card, **options
-                )
-            else:
-                models[variant] = load(variant, device=choose_device(options["device"]))
-                told[variant] = f"{variant}: weights as named"
-            models[variant].precision = precision
-        rows += rows_by_size(models, partial(rows_of, interval=interval))
-    among = (
-        "between labelled ones T frames apart"
-        if task == "propagation"
-        else "beside the frames before and after"
+    return Task(
+        variants=options.variants or ("stdpose",),
+        learn=partial(_learn_published, recipe, options, task),
+        answers=answers,
+        score=lambda _name, answer, _interval: scores_of(answer),
+        protocol=protocol,
+        rival=RIVAL,
+        cases=intervals,
+        paper=paper_rows("stdpose", "Table 1" if propagation else "Table 2", prefix="AP-"),
+        stated={"boxes": kind},
+        seed=options.seed,
     )
-    protocol = (
-        f"{data.partition(':')[0]}: {len(clips)} validation clips, "
-        f"{', '.join(dict.fromkeys(counts))} in labelled frames "
-        f"{among}; task {task}; boxes: {kind}; percent; AP-*: PoseTrack's average precision within "
-        "half a head size, ignored "
-        f"regions left out; answers in {precision}; {'; '.join(told.values())}"
-    )
-    return _result(protocol, kind, rows, "Table 1" if task == "propagation" else "Table 2")
 
 
-def _pseudo_published(data, intervals, *, precision, **options) -> dict:
+def _pseudo_published(recipe: Recipe, options: Options) -> Task:
     """Table 3: estimation by STDPose that learned from labels of every T-th frame, from these and
     what a propagator that learned from them made of the frames between, and from all.
     """
-    (clips, folder), (val, seen) = (
-        otpose.read_published(data, split) for split in ("train", "val")
-    )
-    config, pairs, rows, told = (
-        _published_config("stdpose"),
-        [(clip, folder) for clip in clips],
-        [],
-        [],
-    )
-    test = published_windows(val, seen, config, 1, "estimation")
-    pictures = [picture for clip in val for picture in clip.pictures]
-    cases = [
-        (kind, interval)
-        for interval in intervals
-        for kind in ("labels alone", "with pseudo-labels")
-    ]
-    for kind, interval in [*cases, ("all labels", 1)]:
-        labels = sparse_pairs(pairs, interval)
-        learn, card = labels, {"data": data, "interval": interval}
-        if kind == "with pseudo-labels":
-            windows = published_windows(clips, folder, config, interval)
-            carrier, _ = _trained_published("stdpose", windows, "propagation", card, **options)
-            learn = carried_pairs(carrier, labels, interval, progress=options["progress"])
-        labelled, places = _labelled(labels)[0], _labelled(learn)[1]
-        windows = Windows(learn, estimation_config(config))
-        model, said = _trained_published(
-            "stdpose", windows, "estimation", card | {"labels": kind, "places": places}, **options
+    config, told = published_config("stdpose"), []
+    learn, val = (read_posetrack_half(options.data, split) for split in ("train", "val"))
+
+    @cache
+    def test() -> Windows:
+        return published_windows(val, config, 1, "estimation")
+
+    def pairs_of(kind: str, interval: int, labels: list[tuple]) -> list[tuple]:
+        if kind != "with pseudo-labels":
+            return labels
+        windows = published_windows(learn, config, interval)
+        card = {"data": options.data, "interval": interval}
+        carrier = train_published(recipe, "stdpose", windows, "propagation", card, options)
+        return carried_pairs(carrier.predictor, labels, interval, progress=options.progress)
+
+    def answers(case: tuple[str, int], _models: Mapping) -> dict:
+        kind, interval = case
+        labels = sparse_pairs(learn.pairs, interval)
+        pairs = pairs_of(kind, interval, labels)
+        card = {
+            "data": options.data,
+            "interval": interval,
+            "labels": kind,
+            "places": places_digest(pairs),
+        }
+        windows = Windows(pairs, window_config(config, AROUND, Augment()))
+        learned = train_published(recipe, "stdpose", windows, "estimation", card, options)
+        told.append(f"{kind}, T = {interval}: {learned.told}")
+        how = {"pictures": val.pictures, "progress": options.progress}
+        models = {kind: learned.predictor}
+        answer = answers_at(test(), models, task="pseudo", interval=interval, **how)[kind]
+        return {kind: (answer, share_labelled(labels))}
+
+    def score(_name: str, answer: tuple, _case) -> list[Scores]:
+        found = scores_of(answer[0])
+        return [replace(each, whole={**each.whole, "labelled": answer[1]}) for each in found]
+
+    def protocol(_learned: Mapping) -> str:
+        return (
+            f"{options.name}: estimation in {len(val.clips)} validation clips, {len(test())} "
+            "people in labelled frames; boxes: ground truth; percent; labelled: share of people's "
+            f"frames with labels of their own; answers in {options.precision or 'fp32'}; {'; '.join(told)}"
         )
-        model.precision = precision
-        told.append(f"{kind}, T = {interval}: {said}")
-        of = rows_at(
-            test,
-            {kind: model},
-            task="pseudo",
-            interval=interval,
-            seed=options["seed"],
-            pictures=pictures,
-            progress=options["progress"],
-        )
-        rows += [
-            r | {"metrics": r["metrics"] | {"labelled": labelled}}
-            for r in of
-            if r["method"] == "stdpose"
-        ]
-    protocol = (
-        f"{data.partition(':')[0]}: estimation in {len(val)} validation clips, {len(test)} people "
-        "in labelled frames; boxes: "
-        "ground truth; percent; labelled: share of people's frames with labels of their own; "
-        f"answers in {precision}; "
-        f"{'; '.join(told)}"
+
+    return Task(
+        variants=(),
+        learn=None,
+        answers=answers,
+        score=score,
+        protocol=protocol,
+        cases=label_cases(options.intervals or RATIOS),
+        paper=paper_rows("stdpose", "Table 3", prefix="AP-"),
+        stated={"boxes": "ground truth"},
+        seed=options.seed,
     )
-    return _result(protocol, "ground truth", rows, "Table 3")
+
+
+# --- the recipe -----------------------------------------------------------------------------------
+
+
+def _card(recipe: Recipe, variant: str, learned: Learned, options: Options) -> dict:
+    """What the shipped file says of its rows."""
+    data = recipe.own.rendered
+    propagator = learned.predictor
+    windows = people("test", 7, propagator.model.config, data=data)
+    how = {"task": "propagation", "interval": 7, "progress": options.progress}
+    answers = answers_at(windows, {variant: propagator}, **how)
+    lines = base_rows({name: scores_of(answer) for name, answer in answers.items()})
+    return {
+        "metrics": {
+            f"{line['method']}, T = {line['T']}, {line['subset']}": line["metrics"]
+            for line in lines
+        },
+        "metrics_data": f"{data.name}, {data.clips['test']} test clips, labels of every 7th frame "
+        "given",
+        "licence": "Apache-2.0; trained on rendered people alone",
+    }
+
+
+RECIPE = Recipe(
+    name="stdpose",
+    title="STDPose",
+    variants=VARIANTS,
+    training=_training,
+    predictor=_predictor,
+    tasks={"synthetic": _synthetic} | dict.fromkeys(POSETRACK, _published),
+    shipped={"stdpose": "stdpose"},
+    card=_card,
+    skeletons=(SMALL.skeleton,),
+    steps=TRAIN.steps,
+    own=DATA,
+    compared=("AP-Mean", "PCKh"),
+    options=frozenset({"task", "intervals", "given", "boxes", "precision"}),
+)

@@ -9,276 +9,172 @@ paper's own recipe on what the user has.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import nn
 from tqdm.auto import tqdm
 
-from .. import checkpoint, geometry, metrics
+from .. import checkpoint, geometry
 from .. import keypoint_ap as kp
-from ..data.coco import annotation_files, find_pictures, read_coco, read_person_boxes
-from ..data.manifest import locate
-from ..data.scoring import score
-from ..data.windows import Augment, WindowConfig, Windows, clips_of, detected_windows, loader
-from ..errors import BadParameter, MissingData, unknown
-from ..ledger import paper
-from ..made.worlds import WORLDS, cached_clips
+from ..data.windows import Augment, Windows, clips_of, loader
+from ..errors import BadParameter, unknown
+from ..made.worlds import WORLDS
 from ..models import build, config_of
 from ..models.vissimcc import VisSimCC, VisSimCCConfig
 from ..predict import PoseEstimator, load, weights_path
-from ..records import Clip, Detections, Pose, Reading, Video
-from ..skeletons import skeleton
-from ..train import (
-    Batch,
-    TrainConfig,
-    choose_device,
-    fingerprint,
-    settings_of,
-    share,
-    train,
-    trained_folder,
+from ..records import Detections, Reading
+from ..train import BatchSource, TrainConfig, choose_device, share
+from .base import Learned, Options, Recipe, Scores, Task, Training, Variant, loaded, paper_rows
+from .base import rows as base_rows
+from .crops import PADDING, Rendered, joint_batches, window_config
+from .measures import coco_scores
+from .published import (
+    COCO_HALVES,
+    Boxes,
+    one_picture_clips,
+    read_boxes,
+    read_coco_half,
+    settings,
+    weighted,
 )
 
-SCHEMA_VERSION = 1
-WORLD = WORLDS["occluded_people"]
-PICTURES = {"train": 4_000, "val": 200, "test": 500}
+DATA = Rendered(WORLDS["occluded_people"], {"train": 4_000, "val": 200, "test": 500})
 FEW = 1_000  # pictures of the small split: a quarter, as minitrain of train2017
-PADDING = 1.25
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One network and how it learns."""
-
-    config: VisSimCCConfig
-    start: str | None = "stem"  # the variant whose weights it goes on from
-    joints: str = "labelled"  # whose loss counts: or "visible" (Table 1)
-    pictures: int | None = None  # of the training split
-    longer: float = 1.0  # times the steps of the settings
-
-
 SMALL = config_of("vissimcc", "small")
 PLAIN = replace(SMALL, reasoning=False)
+# Adam: SimCC's. On a core that has bf16 the stem takes an hour, each of the three shipped ones half
+# an hour.  # unstated; ours
+TRAIN = TrainConfig(
+    steps=3_000,
+    batch_size=64,
+    lr=2e-3,
+    warmup_steps=200,
+    ema=0.995,
+    precision="bf16",
+    workers=1,
+)
+
+
+def _variant(
+    config: VisSimCCConfig,
+    start: str | None = "stem",
+    *,
+    joints: str = "labelled",
+    pictures: int | None = None,
+    longer: float = 1.0,
+) -> Variant:
+    """joints: whose loss counts, or "visible" (Table 1). pictures: of the training split. longer:
+    times the steps of `TRAIN`.
+    """
+    train = replace(TRAIN, steps=round(TRAIN.steps * longer))
+    return Variant(config, train, start, {"joints": joints, "pictures": pictures})
+
+
 # All go on from one plain estimator, as the paper's Table 1 does; it is the same for all seeds.
 # Each table's rows have the same number of steps; the small split, a quarter of the pictures, as
 # many passes over them.
 VARIANTS = {
-    "stem": Variant(PLAIN, None, longer=4.0),
-    "baseline": Variant(PLAIN, longer=2.0),  # SimCC; Tables 2, 3 and 5
-    "reasoning": Variant(replace(SMALL, visibility="none"), longer=2.0),  # Table 5, without masking
-    "masking": Variant(SMALL, longer=2.0),  # the method
-    "truth": Variant(replace(SMALL, visibility="truth"), longer=2.0),  # Table 6
-    "all": Variant(PLAIN),  # Table 1
-    "visible": Variant(PLAIN, joints="visible"),
-    "few_stem": Variant(PLAIN, None, pictures=FEW),  # Table 1's small split
-    "few_all": Variant(PLAIN, "few_stem", pictures=FEW, longer=0.25),
-    "few_visible": Variant(PLAIN, "few_stem", "visible", FEW, longer=0.25),
+    "stem": _variant(PLAIN, None, longer=4.0),
+    "baseline": _variant(PLAIN, longer=2.0),  # SimCC; Tables 2, 3 and 5
+    "reasoning": _variant(replace(SMALL, visibility="none"), longer=2.0),  # Table 5, no masking
+    "masking": _variant(SMALL, longer=2.0),  # the method
+    "truth": _variant(replace(SMALL, visibility="truth"), longer=2.0),  # Table 6
+    "all": _variant(PLAIN),  # Table 1
+    "visible": _variant(PLAIN, joints="visible"),
+    "few_stem": _variant(PLAIN, None, pictures=FEW),  # Table 1's small split
+    "few_all": _variant(PLAIN, "few_stem", pictures=FEW, longer=0.25),
+    "few_visible": _variant(PLAIN, "few_stem", joints="visible", pictures=FEW, longer=0.25),
     # the module in a heatmap estimator, in brief
-    "heatmap_stem": Variant(replace(PLAIN, output="heatmap"), longer=1 / 6),
-    "heatmap": Variant(replace(PLAIN, output="heatmap"), "heatmap_stem", longer=1 / 6),
-    "heatmap_masking": Variant(replace(SMALL, output="heatmap"), "heatmap_stem", longer=1 / 6),
+    "heatmap_stem": _variant(replace(PLAIN, output="heatmap"), longer=1 / 6),
+    "heatmap": _variant(replace(PLAIN, output="heatmap"), "heatmap_stem", longer=1 / 6),
+    "heatmap_masking": _variant(replace(SMALL, output="heatmap"), "heatmap_stem", longer=1 / 6),
 }
 SHIPPED = {
     "masking": "vissimcc",
     "reasoning": "vissimcc-reasoning",
     "baseline": "vissimcc-baseline",
 }
-# Adam: SimCC's. On a core that has bf16 the stem takes an hour, each of the three shipped ones half
-# an hour.  # unstated; ours
-TRAIN = TrainConfig(
-    steps=3_000, batch_size=64, lr=2e-3, warmup_steps=200, ema=0.995, precision="bf16", workers=1
-)
-SHIPPED_TRAIN = TRAIN
-# rows of `score`
-KINDS = {"all joints": "labelled", "visible joints": "visible", "occluded joints": "occluded"}
-AUGMENT = Augment(
-    scale=(0.75, 1.25), rotation_degrees=30.0, half_body=0.0
-)  # milder than HRNet's: trainings are shorter
-
-
-cache_folder = partial(trained_folder, "vissimcc")
-
-
-# --- data -----------------------------------------------------------------------------------------
-
-
-def window_config(config: VisSimCCConfig, augment: Augment = AUGMENT) -> WindowConfig:
-    """Crops of single pictures as a model wants them."""
-    return WindowConfig(
-        size=config.size, offsets=(0,), padding=PADDING, alignment=config.alignment, augment=augment
-    )
-
-
-@lru_cache(maxsize=8)
-def _rendered(split: str, n: int) -> tuple:
-    return tuple(cached_clips(WORLD, split, n))
-
-
-def people(split: str, config: VisSimCCConfig = SMALL, n: int | None = None) -> Windows:
-    """Every person of the first n pictures of a split of the world (default: `PICTURES`), a
-    window each.
-    """
-    return Windows(_rendered(split, PICTURES[split] if n is None else n), window_config(config))
-
-
-def joint_batches(
-    windows: Windows, size: int, joints: str = "labelled"
-) -> Callable[[int, np.random.Generator], Batch]:
-    """What `train` takes: crops, their labels and which joints count."""
-
-    def make(step: int, rng: np.random.Generator) -> Batch:
-        found = windows.batch(rng.integers(len(windows), size=size), rng)
-        batch = {name: found[name][:, 0] for name in ("visibility", "xy_crop")}
-        batch["images"] = found["images"][:, 0].contiguous(memory_format=torch.channels_last)
-        batch["weights"] = (batch["visibility"] > (joints == "visible")).float()
-        return batch
-
-    return make
+RIVAL = "baseline"
 
 
 # --- training -------------------------------------------------------------------------------------
 
 
-def steps_of(variant: str, settings: TrainConfig = TRAIN, cap: int | None = None) -> int:
-    """How many steps a variant takes."""
-    steps = max(round(settings.steps * VARIANTS[variant].longer), 1)
-    return min(steps, cap or steps)
-
-
-def train_variant(
-    variant: str,
-    settings: TrainConfig = TRAIN,
+def people(
+    split: str,
+    config: VisSimCCConfig = SMALL,
+    n: int | None = None,
     *,
-    cap: int | None = None,
-    device: str = "auto",
-    progress: bool = True,
-) -> tuple[PoseEstimator, Path]:
-    """A variant trained on the world, and its weight file; cached. What it goes on from is trained
-    first, with seed 0.
+    data: Rendered = DATA,
+) -> Windows:
+    """Every person of the first n pictures of a split of the world, a window each."""
+    return Windows(data.pairs(split, n), window_config(config))
 
-    cap: the most steps that any training takes, for trying out.
-    """
-    if variant not in VARIANTS:
-        raise unknown("variant of VisSimCC", variant, VARIANTS)
-    chosen = VARIANTS[variant]
-    torch.manual_seed(settings.seed)
-    model = build("vissimcc", chosen.config)
-    if chosen.start is not None:
-        _, weights = train_variant(
-            chosen.start, replace(settings, seed=0), cap=cap, device=device, progress=progress
-        )
-        checkpoint.load_into(model, checkpoint.read_tensors(weights), partial=True)
-        # at first it changes no joint that counts as seen  # unstated; ours
+
+def losses_of(config: VisSimCCConfig) -> dict[str, float]:
+    """The terms of the loss that a network has."""
+    learns_visibility = config.reasoning and config.visibility == "predicted"
+    return {"pose": 1.0} | ({"visibility": 1.0} if learns_visibility else {})
+
+
+def single_training(
+    windows: Callable[[], Windows],
+    model: nn.Module,
+    card: Mapping,
+    config: TrainConfig,
+    label: str,
+    joints: str = "labelled",
+) -> Training:
+    """How an estimator of single crops learns."""
+    model = model.to(memory_format=torch.channels_last)
+
+    def batches() -> BatchSource:
+        return joint_batches(windows(), share(config.batch_size), joints)
+
+    return Training(model, batches, config, losses_of(model.config), card, label)
+
+
+def _training(recipe: Recipe, name: str, options: Options) -> Training:
+    variant, data = recipe.variants[name], recipe.own
+    start = None
+    if variant.start is not None:
+        start = recipe.train(variant.start, replace(options, seed=0)).weights
+    torch.manual_seed(options.seed)
+    model = build("vissimcc", variant.config)
+    if start is not None:
+        checkpoint.load_into(model, checkpoint.read_tensors(start), partial=True)
         if model.reasoning is not None:
+            # at first it changes no joint that counts as seen  # unstated; ours
             for part in model.reasoning.project.parameters():
-                torch.nn.init.zeros_(part)
+                nn.init.zeros_(part)
+    pictures = variant.data["pictures"]
     card = {
         "model": "vissimcc",
-        "variant": variant,
-        "config": asdict(chosen.config),
+        "variant": name,
+        "config": asdict(variant.config),
         "padding": PADDING,
-        "world": WORLD.digest(),
-        "pictures": chosen.pictures or PICTURES["train"],
-        "joints": chosen.joints,
-        "start": chosen.start,
-        "data": WORLD.name,
+        "world": data.world.digest(),
+        "pictures": pictures or data.clips["train"],
+        "joints": variant.data["joints"],
+        "start": variant.start,
+        "data": data.world.name,
     }
-    windows = people("train", chosen.config, chosen.pictures)
-    settings = replace(settings, steps=steps_of(variant, settings, cap))
-    return train_on(
-        windows,
-        model,
-        card,
-        settings,
-        joints=chosen.joints,
-        device=device,
-        progress=progress,
-        label=variant,
-    )
+    windows = partial(people, "train", variant.config, pictures, data=data)
+    config = options.settings(variant.train)
+    return single_training(windows, model, card, config, name, variant.data["joints"])
 
 
-def train_on(
-    windows: Windows,
-    model,
-    card: Mapping,
-    settings: TrainConfig,
-    *,
-    joints: str = "labelled",
-    device: str,
-    progress: bool,
-    label: str,
-) -> tuple[PoseEstimator, Path]:
-    """An estimator after its training, and its weight file; one that has this card and these
-    settings already is reused.
-    """
-    model = model.to(memory_format=torch.channels_last)
-    weights = {"pose": 1.0} | (
-        {"visibility": 1.0}
-        if model.config.reasoning and model.config.visibility == "predicted"
-        else {}
-    )
-    result = train(
-        model,
-        joint_batches(windows, share(settings.batch_size), joints),
-        settings,
-        cache_folder() / fingerprint(settings_of(settings), dict(card)),
-        loss_weights=weights,
-        card=card,
-        device=device,
-        progress=progress,
-        label=label,
-    )
-    return PoseEstimator(model, label, PADDING), result.weights
+def _predictor(model: nn.Module, name: str, card: Mapping) -> PoseEstimator:
+    return PoseEstimator(model, name, card["padding"])
 
 
-def seed_of(weights: str | Path) -> int | None:
-    """The seed that a weight file was trained with, where its card says so."""
-    return checkpoint.read_card(weights).get("train", {}).get("seed")
-
-
-def ship(
-    out: str | Path,
-    settings: TrainConfig = SHIPPED_TRAIN,
-    *,
-    skeleton: str = "coco17",
-    device: str = "auto",
-    progress: bool = True,
-) -> Path:
-    """Trains the method, the plain estimator and reasoning without masking, measures them, and
-    writes a file each: `out`, and beside it the other two, their names begun as in `SHIPPED`.
-    """
-    if skeleton != WORLD.skeleton:
-        raise unknown("skeleton of VisSimCC", skeleton, [WORLD.skeleton])
-    out, written = Path(out), []
-    for variant, name in SHIPPED.items():
-        estimator, weights = train_variant(variant, settings, device=device, progress=progress)
-        card, rows = (
-            checkpoint.read_card(weights),
-            rows_on(variant, estimator, people("test", estimator.model.config)),
-        )
-        card |= {
-            "skeleton": skeleton,
-            "history": card["history"][:: max(len(card["history"]) // 100, 1)],
-            "metrics": {r["subset"]: r["metrics"] for r in rows},
-            "metrics_data": f"{WORLD.name} {WORLD.digest()}, {PICTURES['test']} test pictures, boxes: ground truth",
-            "command": f"workbench train vissimcc --seed {settings.seed} --steps {settings.steps}",
-            "licence": "Apache-2.0; trained on rendered people alone",
-        }
-        written.append(
-            checkpoint.save(
-                out.with_name(out.name.replace("vissimcc", name, 1)), estimator.model, card
-            )
-        )
-    return written[0]
-
-
-# --- rows -----------------------------------------------------------------------------------------
+# --- answers --------------------------------------------------------------------------------------
 
 
 def estimate(
@@ -287,328 +183,291 @@ def estimate(
     """The pose in each window, px of its picture, and the probabilities of being visible where
     the model states them.
     """
-    truth, xy, confidence, seen = windows.poses(), [], [], []
+    truth = windows.poses()
+    xy, confidence, visibility = [], [], []
     batches = loader(windows, 128, shuffle=False, augment=False, workers=1)
-    with tqdm(
+    bar = tqdm(
         total=len(windows), desc=estimator.name, unit="person", disable=not progress, leave=False
-    ) as bar:
+    )
+    with bar:
         for batch in batches:
-            found = estimator.read(
-                batch["images"][:, 0], visibility=batch["visibility"][:, 0].numpy(), source=source
-            )
+            flags = batch["visibility"][:, 0].numpy()
+            answer = estimator.read(batch["images"][:, 0], visibility=flags, source=source)
             back = geometry.invert(batch["affine"].double().numpy())
-            xy.append(geometry.apply(back, found.xy_crop.astype(np.float64)))
-            confidence.append(found.confidence)
-            seen.append(found.visibility)
-            bar.update(len(found.xy_crop))
-    told = None if seen[0] is None else np.concatenate(seen)
-    confidence = np.concatenate(confidence)
-    return Detections(
-        truth.skeleton, np.concatenate(xy), confidence, truth.boxes_xyxy, images=truth.images
-    ), told
-
-
-def area_of(truth: Pose) -> str | None:
-    """Where OKS takes its scale from: rendered people state no area, so 0.53 of the box."""
-    return "box" if truth.areas is None else None
-
-
-def person_oks(found: Detections, truth: Pose, joints: str = "labelled") -> Float[np.ndarray, "n"]:
-    """OKS of each person with the pose from the own box, 0 to 1; NaN where no joint counts."""
-    use, areas = kp.joints_of(truth, joints), kp.person_areas(truth, area_of(truth))
-    sigmas = np.array(skeleton(truth.skeleton).oks_sigmas)
-    own = [
-        kp.oks(
-            *(v[i : i + 1] for v in (found.xy_frame, truth.xy_frame, use, areas)),
-            sigmas,
-            truth.boxes_xyxy[i : i + 1],
-        )
-        for i in range(len(truth))
-    ]
-    return np.where(use.any(1), np.array(own).reshape(-1), np.nan)
+            xy.append(geometry.apply(back, answer.xy_crop.astype(np.float64)))
+            confidence.append(answer.confidence)
+            visibility.append(answer.visibility)
+            bar.update(len(answer.xy_crop))
+    poses = Detections(
+        truth.skeleton,
+        np.concatenate(xy),
+        np.concatenate(confidence),
+        truth.boxes_xyxy,
+        images=truth.images,
+    )
+    return poses, None if visibility[0] is None else np.concatenate(visibility)
 
 
 def rows_of(
     variant: str,
-    found: Detections,
-    seen: np.ndarray | None,
-    truth: Pose,
+    poses: Detections,
+    visibility: np.ndarray | None,
+    truth,
     *,
     seed: int | None = None,
     **options,
 ) -> list[dict]:
-    """Measured rows, percent: those of `score` (its options), and of people who are paired with a
-    pose row by row, mean OKS ("oks", 95 % by picture) and the accuracy of VisNet.
+    """Rows of a variant's answers, see `measures.coco_scores`."""
+    words = {"method": "vissimcc", "variant": variant}
+    scores = coco_scores(words, poses, visibility, truth, **options)
+    return base_rows({variant: scores}, seed=seed)
+
+
+# --- rendered people ------------------------------------------------------------------------------
+
+
+def _is_weights(name: str) -> bool:
+    return name in SHIPPED.values() or Path(name).suffix == ".safetensors"
+
+
+def _learn(recipe: Recipe, options: Options, name: str) -> Learned:
+    """A variant: the shipped weights where nothing else is asked for, trained, or weights that are
+    named.
     """
-    groups, rows = np.array(truth.images), []
-    paired = found.images == truth.images and np.array_equal(found.boxes_xyxy, truth.boxes_xyxy)
-    for row in score(truth, found, area=area_of(truth), **options)["rows"]:
-        kind = KINDS.get(row["subset"])
-        if paired and kind:
-            oks = person_oks(found, truth, kind)
-            use = np.isfinite(oks)
-            row["metrics"]["oks"] = float(oks[use].mean())
-            if len(set(groups[use])) > 1:
-                interval = metrics.bootstrap_interval(
-                    100 * oks[use], groups[use], np.random.default_rng(0)
-                )
-                row["intervals"] = {"oks": interval}
-        if paired and kind == "labelled" and seen is not None and truth.occlusion_known:
-            row["metrics"]["visibility_accuracy"] = kp.visibility_accuracy(seen, truth)
-        # below 0: nobody to judge by
-        row["metrics"] = {key: 100 * v for key, v in row["metrics"].items() if v >= 0}
-        rows.append({"method": "vissimcc", "variant": variant, "seed": seed, **row})
-    return rows
+    shipped = recipe.shipped.get(name)
+    if options.variants is None and shipped is not None:
+        if weights_path(shipped).exists():
+            return loaded(shipped, options)
+    if name not in recipe.variants and _is_weights(name):
+        return loaded(name, options)
+    return recipe.train(name, options)
 
 
-def rows_on(
-    name: str,
-    estimator: PoseEstimator,
-    windows: Windows,
-    *,
-    seed: int | None = None,
-    progress: bool = False,
-) -> list[dict]:
-    """Rows of an estimator on windows, boxes: ground truth; one that learned with true
-    visibility is given it.
-    """
-    found, seen = estimate(estimator, windows, progress=progress)
-    return rows_of(name, found, seen, windows.poses(), boxes="ground truth", seed=seed)
+def _networks(recipe: Recipe, options: Options, learned: Mapping[str, Learned]) -> str:
+    """How the networks of an evaluation learned, in words."""
+    trained = {name: one.steps for name, one in learned.items() if one.steps is not None}
+    if not trained:
+        return "shipped weights"
+    starts = sorted({recipe.variants[name].start for name in trained} - {None})
+    after = [
+        f"{options.settings(recipe.variants[start].train).steps:,} of {start}" for start in starts
+    ]
+    steps = " or ".join(f"{n:,}" for n in sorted(set(trained.values())))
+    batch = recipe.variants[min(trained)].train.batch_size
+    return (
+        f"networks: {steps} steps of {batch} people after {' or '.join(after) or 'none'}, a plain "
+        "estimator that is the same for all seeds"
+    )
 
 
-def paper_rows(*tables: str, of: str = "vissimcc", prefix: str = "") -> list[dict]:
-    """A paper's rows of tables, as `evaluate` prints them: words say what a row is, numbers are
-    percent.
-    """
-    rows = []
-    for own in (row for table in tables for row in paper(of).table(table).rows):
-        words = {key: v for key, v in own.items() if isinstance(v, str)}
-        numbers = {f"{prefix}{key}": v for key, v in own.items() if key not in words}
-        rows.append({**words, "kind": "paper", "metrics": numbers})
-    return rows
-
-
-def evaluate(
-    data: str = "synthetic",
-    *,
-    variants: Sequence[str] | None = None,
-    seed: int = 0,
-    steps: int | None = None,
-    boxes: str | Path | None = None,
-    precision: str = "fp32",
-    device: str = "auto",
-    progress: bool = True,
-) -> dict:
-    """The protocol on rendered people or on COCO and CrowdPose: {schema_version, protocol, rows},
-    metrics in percent.
-
-    data: "synthetic", "coco[:PATH]" or "crowdpose[:PATH]". variants: names of `VARIANTS`, which are
-    trained (and cached), or weights as `load` names them, which are not; by default the shipped
-    weights on rendered people where there are some, and elsewhere baseline and masking at the
-    paper's settings. steps: caps every training, for tests. boxes: a detector's results for COCO or
-    CrowdPose, COCO JSON; None: ground truth. precision: of answers, "fp32" or "bf16" (mixed).
-    """
-    name = data.partition(":")[0]
-    if name not in ("synthetic", *PUBLISHED):
-        raise unknown("data of VisSimCC", name, ("synthetic", *PUBLISHED))
-    if boxes is not None and name == "synthetic":
+def _synthetic(recipe: Recipe, options: Options) -> Task:
+    if options.boxes is not None:
         raise BadParameter(
             "rendered people have no detector's boxes", remedy="leave boxes out, or name COCO"
         )
-    settings = replace(TRAIN, seed=seed)
-    if name != "synthetic":
-        given = {"boxes": boxes, "precision": precision, "device": device, "progress": progress}
-        return _evaluate_published(data, variants, seed, steps, **given)
-    if steps is not None:
-        settings = replace(
-            settings, steps=steps, warmup_steps=min(settings.warmup_steps, steps // 5)
+    data, precision = recipe.own, options.precision or "fp32"
+    names = options.variants or tuple(recipe.shipped)
+    for name in names:
+        if name not in recipe.variants and not _is_weights(name):
+            raise unknown("variant of VisSimCC", name, recipe.variants)
+
+    def answers(_case, predictors: Mapping[str, PoseEstimator]) -> dict:
+        out = {}
+        for name, estimator in predictors.items():
+            estimator.precision = precision
+            windows = people("test", estimator.model.config, data=data)
+            poses, visibility = estimate(estimator, windows, progress=options.progress)
+            out[name] = poses, visibility, windows.poses()
+        return out
+
+    def score(name: str, answer: tuple, _case) -> list[Scores]:
+        words = {"method": "vissimcc", "variant": name}
+        return coco_scores(words, *answer, boxes="ground truth")
+
+    def protocol(learned: Mapping) -> str:
+        by_name = {name: one for (name, _), one in learned.items()}
+        return (
+            f"{len(people('test', data=data))} people in {data.clips['test']} rendered test "
+            f"pictures (world {data.name}), boxes: ground truth, mean with the mirror image; "
+            "percent; AP and AR by OKS with the scale 0.53 of the box; PCK within 5 % of the box's "
+            "longer side; oks: mean over people, 95 % by picture; answers in "
+            f"{precision}; {_networks(recipe, options, by_name)}"
         )
-    estimators, seeds, learn = {}, {}, {}
-    for variant in variants or SHIPPED:
-        weights = None if variant in VARIANTS else variant
-        if weights and weights not in SHIPPED.values() and Path(weights).suffix != ".safetensors":
-            raise unknown("variant of VisSimCC", variant, VARIANTS)
-        if variants is None and weights_path(SHIPPED[variant], WORLD.skeleton).exists():
-            weights = SHIPPED[variant]
-        if weights:
-            estimators[variant] = load(weights, device=choose_device(device))
-            seeds[variant] = seed_of(weights_path(weights, WORLD.skeleton))
-        else:
-            estimators[variant] = train_variant(
-                variant, settings, cap=steps, device=device, progress=progress
-            )[0]
-            seeds[variant], learn[variant] = seed, steps_of(variant, settings, steps)
-    test = people("test")
-    networks = "shipped weights"
-    if learn:
-        starts = sorted({VARIANTS[v].start for v in learn} - {None})
-        after = " or ".join(f"{steps_of(start, settings, steps):,} of {start}" for start in starts)
-        networks = (
-            f"networks: {' or '.join(f'{n:,}' for n in sorted(set(learn.values())))} steps of "
-            f"{settings.batch_size} people after "
-            f"{after or 'none'}, a plain estimator that is the same for all seeds"
-        )
-    protocol = (
-        f"{len(test)} people in {PICTURES['test']} rendered test pictures (world {WORLD.name} "
-        f"{WORLD.digest()}), boxes: ground "
-        "truth, mean with the mirror image; percent; AP and AR by OKS with the scale 0.53 of the "
-        "box; PCK within 5 % of "
-        f"the box's longer side; oks: mean over people, 95 % by picture; answers in "
-        f"{precision}; {networks}"
+
+    return Task(
+        variants=names,
+        learn=lambda name, _case: _learn(recipe, options, name),
+        answers=answers,
+        score=score,
+        protocol=protocol,
+        rival=RIVAL,
+        paper=paper_rows("vissimcc", "Table 1", "Table 3", "Table 5", "Table 6"),
+        stated={"boxes": "ground truth"},
     )
-    rows = []
-    for variant, estimator in estimators.items():
-        estimator.precision = precision
-        own = rows_on(
-            variant,
-            estimator,
-            people("test", estimator.model.config),
-            seed=seeds[variant],
-            progress=progress,
-        )
-        rows += [row | ({"steps": learn[variant]} if variant in learn else {}) for row in own]
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "protocol": protocol,
-        "boxes": "ground truth",
-        "rows": rows + paper_rows("Table 1", "Table 3", "Table 5", "Table 6"),
-    }
-
-
-def flat(result: Mapping) -> list[dict]:
-    """Rows for a table."""
-    words = ("method", "variant", "task", "T", "subset", "data", "backbone", "boxes")
-    return [
-        {key: r[key] for key in words if key in r}
-        | {"PCK" if key.startswith("PCK-") else key: value for key, value in r["metrics"].items()}
-        | {"n": r.get("n"), "seed": r.get("seed"), "steps": r.get("steps"), "kind": r["kind"]}
-        for r in result["rows"]
-    ]
 
 
 # --- COCO and CrowdPose ---------------------------------------------------------------------------
 
-# name -> (part of the annotation file's name for training, for testing)
-PUBLISHED = {"coco": ("train2017", "val2017"), "crowdpose": ("_train.", "_val.")}
-EPOCHS, DROPS = 140, (90 / 140, 120 / 140)  # ResNet-50; Sec. 5.1
-
-
-def read_published(data: str, split: str) -> tuple[Reading, Path]:
-    """Annotations of the "train" or "test" half of COCO or CrowdPose, and the folder of their
-    pictures.
-
-    `MissingData` where one of them is not on this machine.
-    """
-    found, root = locate(data)
-    part = PUBLISHED[found.name][split == "test"]
-    files = [f for f in annotation_files(root, found.layout.files["annotations"]) if part in f.name]
-    if not files:
-        raise MissingData(
-            f"no annotations of {part.strip('._')}", file=root, remedy=found.instructions
-        )
-    reading = read_coco(files[0])
-    folder = find_pictures(files[0], [p.name for p in reading.pictures])
-    if folder is None:
-        raise MissingData(
-            f"the pictures of {files[0].name} are not here", file=root, remedy=found.instructions
-        )
-    return reading, folder
+EPOCHS = 140  # ResNet-50; Sec. 5.1
+DROPS = (90 / 140, 120 / 140)
+PEOPLE = 64  # a step  # unstated; ours
 
 
 def published_windows(reading: Reading, folder: Path, config: VisSimCCConfig) -> Windows:
     """Everybody with labelled joints, augmented as the paper's baseline does: HRNet's."""
     augment = Augment(scale=(0.7, 1.3), rotation_degrees=40.0, half_body=0.3)
-    return Windows([(clip, folder) for clip in clips_of(reading)], window_config(config, augment))
+    pairs = [(clip, folder) for clip in clips_of(reading)]
+    return Windows(pairs, window_config(config, augment=augment))
 
 
-def _evaluate_published(
-    data, variants, seed: int, steps: int | None, *, boxes, precision, device, progress
-) -> dict:
-    """Table 2's recipe: ResNet-50, 256 x 192, 140 epochs, the rate a tenth after 90 and 120."""
-    reading, folder = read_published(data, "test")
-    kind = "ground truth" if boxes is None else "detector"
-    detected = None if boxes is None else read_person_boxes(boxes).boxes
-    base = replace(config_of("vissimcc", "paper"), skeleton=reading.poses.skeleton)
-    known = {
+def published_variants(skeleton: str) -> dict[str, VisSimCCConfig]:
+    """The paper's networks with a set's joints."""
+    base = replace(config_of("vissimcc", "paper"), skeleton=skeleton)
+    return {
         "baseline": replace(base, reasoning=False),
         "reasoning": replace(base, visibility="none"),
         "masking": base,
         "truth": replace(base, visibility="truth"),
     }
-    estimators, told = {}, "weights as named"
-    for variant in variants or ("baseline", "masking"):
-        if variant not in known:
-            estimators[variant] = load(variant, device=choose_device(device))
-            continue
-        learn, pictures = read_published(data, "train")
-        windows = published_windows(learn, pictures, known[variant])
-        size = 64  # people a step; unstated; ours
-        settings = TrainConfig(
-            steps=steps or EPOCHS * len(windows) // size,
-            batch_size=size,
-            lr=1e-3,
-            drops=DROPS,
-            precision="bf16",
-            seed=seed,
-            workers=min(4, os.cpu_count() or 1),
-        )
-        torch.manual_seed(seed)
-        model = (
-            build("vissimcc", known[variant])
-            if steps
-            else VisSimCC(known[variant], pretrained=True)
-        )
-        card = {
-            "model": "vissimcc",
-            "variant": variant,
-            "config": asdict(known[variant]),
-            "padding": PADDING,
-            "data": data,
-        }
-        estimators[variant], _ = train_on(
-            windows, model, card, settings, device=device, progress=progress, label=variant
-        )
-        start = "random" if steps else "ImageNet"
-        told = f"{settings.steps:,} steps of {size} people from {start} weights, {len(windows)} people to learn from"
-    rows = []
-    for name, estimator in estimators.items():
-        if estimator.skeleton.name != reading.poses.skeleton:
-            raise BadParameter(
-                f"{name} has {estimator.skeleton.name}, {reading.poses.skeleton} expected",
-                remedy="name other weights or data",
-            )
-        estimator.precision = precision
-        config = estimator.model.config
-        if boxes is None:
-            windows = published_windows(reading, folder, config)
-            rows_at = [windows.pairs[pair][0].tracks[n].track_id for pair, n, _ in windows.items]
-            found, seen = estimate(estimator, windows, progress=progress)
-            found = replace(found, boxes_xyxy=reading.poses.boxes_xyxy[rows_at])
-        elif config.reasoning and config.visibility == "truth":
-            raise BadParameter(
-                f"{name} wants true labels, a detector's boxes have none", remedy="leave boxes out"
-            )
-        else:
-            pairs = [
-                (Clip(Video("", 1, *(p.size_wh or ())), (), (p,), p.name), folder)
-                for p in reading.pictures
-            ]
-            windows, scores = detected_windows(
-                pairs, detected, config.skeleton, window_config(config), file=boxes
-            )
-            found, seen = estimate(estimator, windows, progress=progress)[0], None
-            found = replace(found, confidence=found.confidence * scores[:, None])  # unstated; ours
-        of = rows_of(
-            name, found, None, reading.poses, boxes=kind, pictures=reading.pictures, seed=seed
-        )
-        if seen is not None and reading.poses.occlusion_known:
-            right = kp.visibility_accuracy(seen, reading.poses.select(rows_at))
-            of[0]["metrics"]["visibility_accuracy"] = 100 * right
-        rows += of
-    protocol = (
-        f"{data.partition(':')[0]}: {len(reading.pictures)} pictures, boxes: {kind}, mean with the "
-        "mirror image; percent; "
-        f"answers in {precision}; {told}"
+
+
+def _train_published(recipe: Recipe, options: Options, name: str, config) -> Learned:
+    """Table 2's recipe: ResNet-50, 256 x 192, 140 epochs, the rate a tenth after 90 and 120."""
+    windows = published_windows(*read_coco_half(options.data, "train"), config)
+    train = settings(options, EPOCHS, len(windows), PEOPLE, tried=PEOPLE, lr=1e-3, drops=DROPS)
+    torch.manual_seed(options.seed)
+    tried = options.steps is not None
+    model = build("vissimcc", config) if tried else VisSimCC(config, pretrained=True)
+    card = {
+        "model": "vissimcc",
+        "variant": name,
+        "config": asdict(config),
+        "padding": PADDING,
+        "data": options.data,
+    }
+    learned = recipe.learn(single_training(lambda: windows, model, card, train, name), options)
+    start = "random" if tried else "ImageNet"
+    text = (
+        f"{train.steps:,} steps of {PEOPLE} people from {start} weights, {len(windows)} people to "
+        "learn from"
     )
-    rows += paper_rows(*(("Table 2", "Table 3") if data.startswith("coco") else ("Table 4",)))
-    return {"schema_version": SCHEMA_VERSION, "protocol": protocol, "boxes": kind, "rows": rows}
+    return replace(learned, told=text, steps=None)
+
+
+def _named(options: Options, name: str) -> Learned:
+    """Weights of ours, or of a public program where the file is `options.weights`."""
+    if name != str(options.weights):
+        return Learned(load(name, device=choose_device(options.device)))
+    estimator = load("vissimcc", weights=name, device=choose_device(options.device))
+    return Learned(estimator, told=f"public weights {Path(name).name}")
+
+
+def _answer_published(
+    estimator: PoseEstimator, reading: Reading, folder: Path, boxes: Boxes, progress: bool
+) -> tuple:
+    """Poses in the truth's boxes, or in a detector's, the accuracy of visibility, and the truth."""
+    config = estimator.model.config
+    if boxes.boxes is None:
+        windows = published_windows(reading, folder, config)
+        tracks = [windows.pairs[pair][0].tracks[n] for pair, n, _ in windows.items]
+        rows_at = [track.track_id for track in tracks]
+        poses, visibility = estimate(estimator, windows, progress=progress)
+        poses = replace(poses, boxes_xyxy=reading.poses.boxes_xyxy[rows_at])
+        if visibility is None or not reading.poses.occlusion_known:
+            return poses, None
+        return poses, kp.visibility_accuracy(visibility, reading.poses.select(rows_at))
+    if config.reasoning and config.visibility == "truth":
+        problem = f"{estimator.name} wants true labels, a detector's boxes have none"
+        raise BadParameter(problem, remedy="leave boxes out")
+    pairs = one_picture_clips(list(reading.pictures), folder)
+    windows, scores = boxes.windows(pairs, config.skeleton, window_config(config))
+    return weighted(estimate(estimator, windows, progress=progress)[0], scores), None
+
+
+def _published(recipe: Recipe, options: Options) -> Task:
+    reading, folder = read_coco_half(options.data, "test")
+    boxes, precision = read_boxes(options.boxes), options.precision or "fp32"
+    known = published_variants(reading.poses.skeleton)
+    names = options.variants or (() if options.weights else ("baseline", "masking"))
+    names = [*names, *([str(options.weights)] if options.weights else [])]
+
+    def learn(name: str, _case) -> Learned:
+        learned = (
+            _train_published(recipe, options, name, known[name])
+            if name in known
+            else _named(options, name)
+        )
+        has = learned.predictor.skeleton.name
+        if has != reading.poses.skeleton:
+            problem = f"{name} has {has}, {reading.poses.skeleton} expected"
+            raise BadParameter(problem, remedy="name other weights or data")
+        return replace(learned, seed=options.seed)
+
+    def answers(_case, predictors: Mapping[str, PoseEstimator]) -> dict:
+        out = {}
+        for name, estimator in predictors.items():
+            estimator.precision = precision
+            out[name] = _answer_published(estimator, reading, folder, boxes, options.progress)
+        return out
+
+    def score(name: str, answer: tuple, _case) -> list[Scores]:
+        poses, accuracy = answer
+        words = {"method": "vissimcc", "variant": name}
+        scores = coco_scores(
+            words, poses, None, reading.poses, boxes=boxes.kind, pictures=reading.pictures
+        )
+        if accuracy is not None:
+            scores[0].whole["visibility_accuracy"] = 100 * accuracy
+        return scores
+
+    def protocol(learned: Mapping) -> str:
+        told = [one.told for one in learned.values() if one.told] or ["weights as named"]
+        return (
+            f"{options.name}: {len(reading.pictures)} pictures, boxes: {boxes.kind}, mean with the "
+            f"mirror image; percent; answers in {precision}; {told[-1]}"
+        )
+
+    tables = ("Table 2", "Table 3") if options.name == "coco" else ("Table 4",)
+    return Task(
+        variants=names,
+        learn=learn,
+        answers=answers,
+        score=score,
+        protocol=protocol,
+        rival=RIVAL,
+        paper=paper_rows("vissimcc", *tables),
+        stated={"boxes": boxes.kind},
+    )
+
+
+# --- the recipe -----------------------------------------------------------------------------------
+
+
+def _card(recipe: Recipe, variant: str, learned: Learned, options: Options) -> dict:
+    """What the shipped file says of its rows."""
+    data = recipe.own
+    windows = people("test", learned.predictor.model.config, data=data)
+    answer = estimate(learned.predictor, windows, progress=options.progress)
+    lines = rows_of(variant, *answer, windows.poses(), boxes="ground truth")
+    return {
+        "metrics": {line["subset"]: line["metrics"] for line in lines},
+        "metrics_data": f"{data.name}, {data.clips['test']} test pictures, boxes: ground truth",
+        "licence": "Apache-2.0; trained on rendered people alone",
+    }
+
+
+RECIPE = Recipe(
+    name="vissimcc",
+    title="VisSimCC",
+    variants=VARIANTS,
+    training=_training,
+    predictor=_predictor,
+    tasks={"synthetic": _synthetic} | dict.fromkeys(COCO_HALVES, _published),
+    shipped=SHIPPED,
+    card=_card,
+    skeletons=("coco17",),
+    steps=TRAIN.steps,
+    own=DATA,
+    compared=("oks",),
+    options=frozenset({"boxes", "precision", "weights"}),
+)

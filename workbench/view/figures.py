@@ -990,7 +990,9 @@ def time_panels(
         figure.add_trace(shade_key(shaded_name))
     figure.update_xaxes(title="frame", row=len(panels), col=1)
     legend = {"orientation": "h", "y": 1.01, "yanchor": "bottom"}
-    figure = page_layout(figure, title, 130 + 220 * len(panels), legend=legend, shapes=shade(shaded))
+    figure = page_layout(
+        figure, title, 130 + 220 * len(panels), legend=legend, shapes=shade(shaded)
+    )
     return figure.update_layout(
         margin_t=100, title={"y": 1 - 12 / figure.layout.height, "yanchor": "top"}
     )

@@ -16,11 +16,11 @@ from plotly.basedatatypes import BaseFigure
 from plotly.subplots import make_subplots
 from torch import Tensor
 
+from ..made.motion import JOINTS, Sequence2D, detect
 from ..metrics import joint_distances
 from ..models import build
 from ..models.hanet import HANetConfig, acceleration, neighbours, velocity
 from ..predict import SequenceRefiner
-from ..recipes.hanet import JOINTS, Sequence2D, detect
 from ..taps import record
 from . import figures
 from .explorers import show_live

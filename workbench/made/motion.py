@@ -1,0 +1,210 @@
+"""Motion before made cameras: 2D sequences with a simulated detector and bursts of occlusion.
+
+Real human motion (BVH clips) or procedural gaits go through random cameras to 2D and are disturbed
+by a detector-noise model with bursts of occlusion, so that the input is as bad as HANet's on
+Sub-JHMDB. Clips are split by style; the noise was calibrated on training clips before any model was
+trained, and then frozen (`MotionWorld.digest`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ..errors import unknown
+from ..occlusion import mask_runs
+from ..records import Pose
+from ..skeletons import skeleton
+from .bodies import skeleton_joints
+from .gaits import gait_joints_mm
+from .mocap import body_joints, captured_motions
+from .noise import DetectorNoise
+
+JOINTS = skeleton("jhmdb15")
+
+
+@dataclass(frozen=True)
+class MotionWorld:
+    """How motion becomes detections. Every field is part of the digest; a change makes a new
+    world.
+    """
+
+    cameras: str = "right-handed, from above"  # the first world saw people mirrored, from below
+    frame_wh: tuple[int, int] = (320, 240)  # Sub-JHMDB
+    fps: int = 30
+    pitch_deg: tuple[float, float] = (8.0, 6.0)  # mean, std of the camera's tilt
+    distance_mm: tuple[float, float] = (4000.0, 8000.0)
+    height_px: tuple[float, float] = (120.0, 180.0)  # of two metres at the middle of the way
+    burst_rate: float = 1 / 40  # bursts a frame
+    burst_frames: tuple[int, int] = (5, 25)
+    burst_share: tuple[float, float] = (0.1, 0.4)  # of the joints, along the bones
+    renewal: float = 1 / 8  # how often a lasting error is drawn anew, a frame
+    lasting: tuple[float, float] = (0.5, 0.8)  # share of lasting errors: seen joints, hidden joints
+    box: float = 1.2  # person box over the box of the joints
+    noise: tuple[tuple[str, float], ...] = (("scale", 0.045), ("miss", -1.7))
+    test_styles: tuple[str, ...] = (
+        "active",
+        "exhausted",
+        "elderly",
+        "masculine",
+        "feminine",
+        "happy",
+        "proud",
+    )
+
+    def digest(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def detector(self) -> DetectorNoise:
+        return DetectorNoise(**dict(self.noise))
+
+
+WORLD = MotionWorld()
+
+
+@dataclass(frozen=True, eq=False)
+class Sequence2D:
+    """One person before one camera: truth, what a detector said, and where bursts of occlusion
+    lay.
+    """
+
+    name: str
+    xy_frame: Float[np.ndarray, "t k 2"]  # px
+    detected: Float[np.ndarray, "t k 2"]  # px
+    hidden: Bool[np.ndarray, "t k"]
+
+    @property
+    def sizes(self) -> Float[np.ndarray, t]:
+        """Longer side of the person's box, px."""
+        return WORLD.box * np.ptp(self.xy_frame, axis=1).max(-1)
+
+
+# --- data -----------------------------------------------------------------------------------------
+
+
+def turn(
+    xyz_mm: Float[np.ndarray, "t k 3"], rng: np.random.Generator, world: MotionWorld = WORLD
+) -> Float[np.ndarray, "t k 3"]:
+    """A body (world mm, y up) about the middle of its way in a random standing camera's axes:
+    right, down, away, mm.
+    """
+    yaw = rng.uniform(-np.pi, np.pi)
+    pitch = np.radians(rng.normal(*world.pitch_deg))
+    about_y = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
+    down = np.array(
+        [[1, 0, 0], [0, np.cos(pitch), np.sin(pitch)], [0, -np.sin(pitch), np.cos(pitch)]]
+    )
+    return (xyz_mm - xyz_mm.reshape(-1, 3).mean(0)) @ (down @ about_y).T * [-1, -1, 1]
+
+
+def photograph(
+    xyz_mm: Float[np.ndarray, "t k 3"], rng: np.random.Generator, world: MotionWorld = WORLD
+) -> Float[np.ndarray, "t k 2"]:
+    """The whole way of a body (world mm, y up) before one standing camera that looks at its
+    middle, px.
+    """
+    xyz = turn(xyz_mm, rng, world)
+    distance = max(rng.uniform(*world.distance_mm), 1.5 * np.abs(xyz).max())
+    focal = rng.uniform(*world.height_px) * distance / 2000
+    return np.array(world.frame_wh) / 2 + focal * xyz[..., :2] / (distance + xyz[..., 2:])
+
+
+def bursts(
+    n: int, t: int, rng: np.random.Generator, world: MotionWorld = WORLD
+) -> Bool[np.ndarray, "n t k"]:
+    """Joints that an occluder hides for a while: runs along the bones, a few frames to most of a
+    second.
+    """
+    hidden = np.zeros((n, t, len(JOINTS)), bool)
+    for row, count in enumerate(rng.poisson(t * world.burst_rate, n)):
+        for _ in range(count):
+            first = rng.integers(t)
+            length = rng.integers(*world.burst_frames, endpoint=True)
+            share = rng.uniform(*world.burst_share)
+            hidden[row, first : first + length] |= mask_runs(1, JOINTS, share, rng)[0]
+    return hidden
+
+
+def detect(
+    xy: Float[np.ndarray, "n t k 2"],
+    hidden: Bool[np.ndarray, "n t k"],
+    rng: np.random.Generator,
+    world: MotionWorld = WORLD,
+) -> Float[np.ndarray, "n t k 2"]:
+    """What the detector says of each frame: partly drawn anew, partly an error that lasts, more
+    so while hidden.
+    """
+    return detect_scored(xy, hidden, rng, world)[0]
+
+
+def detect_scored(
+    xy: Float[np.ndarray, "n t k 2"],
+    hidden: Bool[np.ndarray, "n t k"],
+    rng: np.random.Generator,
+    world: MotionWorld = WORLD,
+) -> tuple[Float[np.ndarray, "n t k 2"], Float[np.ndarray, "n t k"]]:
+    """`detect`, and the detector's confidence, which lasts with the error."""
+    n, t, k = hidden.shape
+    flat = xy.reshape(n * t, k, 2)
+    boxes = np.concatenate((flat.min(1), flat.max(1)), -1)
+    pose = Pose(JOINTS.name, flat, np.where(hidden.reshape(-1, k), 1, 2), boxes)
+    detected = world.detector.apply(pose, rng)
+    error = detected.xy_frame.reshape(xy.shape) - xy
+    confidence = detected.confidence.reshape(hidden.shape)
+    changed = np.diff(hidden, axis=1, prepend=hidden[:, :1]) != 0
+    anew = (rng.random(hidden.shape) < world.renewal) | changed
+    since = np.maximum.accumulate(np.where(anew, np.arange(t)[:, None], 0), axis=1)
+    lasts = rng.random(hidden.shape) < np.where(hidden, world.lasting[1], world.lasting[0])
+    since = np.where(lasts, since, np.arange(t)[:, None])
+    lasting_error = np.take_along_axis(error, since[..., None], 1)
+    return xy + lasting_error, np.take_along_axis(confidence, since, 1)
+
+
+def motions(
+    spec: str, split: str, *, copies: int = 1, seed: int = 0
+) -> list[tuple[str, np.ndarray]]:
+    """(name, xyz world mm [t 15 3]) of a split: "mocap" or "mocap:PATH" (BVH, by style), or
+    "synthetic" (gaits).
+
+    copies: how often each clip comes, with other body proportions each time (not in the test
+    split).
+    """
+    rng = np.random.default_rng((seed, {"train": 1, "test": 2}[split]))
+    if spec == "synthetic":
+        gaits = [
+            gait_joints_mm(int(rng.integers(60, 200)), float(WORLD.fps), rng)
+            for _ in range(60 * copies)
+        ]
+        return [(f"gait{i}", skeleton_joints(j, JOINTS.name)) for i, j in enumerate(gaits)]
+    if spec.partition(":")[0] != "mocap":
+        raise unknown("motion", spec, ["mocap", "synthetic"])
+    test = split == "test"
+    out = []
+    for motion in captured_motions("bandai_namco" + spec.removeprefix("mocap")):
+        if (motion.labels[-1] in WORLD.test_styles) == test:
+            for _ in range(1 if test else copies):
+                joints = body_joints(motion, None if test else rng)
+                out.append((motion.name, skeleton_joints(joints, JOINTS.name)))
+    return out
+
+
+def sequences(
+    spec: str, split: str, *, cameras: int = 3, seed: int = 0, limit: int | None = None
+) -> list[Sequence2D]:
+    """Every motion of a split before some cameras, disturbed; the same seed gives the same
+    numbers. limit: of the first so many motions alone.
+    """
+    rng = np.random.default_rng((seed, 7, split == "test"))
+    out = []
+    for name, xyz in motions(spec, split, seed=seed)[:limit]:
+        for camera in range(cameras):
+            xy = photograph(xyz, rng)
+            hidden = bursts(1, len(xy), rng)
+            detected = detect(xy[None], hidden, rng)[0]
+            out.append(Sequence2D(f"{name}/{camera}", xy, detected, hidden[0]))
+    return out

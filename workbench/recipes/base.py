@@ -1,0 +1,482 @@
+"""One skeleton for every method: its variants are trained, shipped, measured and compared here.
+
+A recipe is data. Its variants say which networks there are and how they learn, its tasks say what
+`--data` names: who answers, what is measured case by case, under which protocol. Everything else
+(cached trainings, weight files, means, intervals, paired differences, tables) is written once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from torch import nn
+
+from .. import checkpoint, metrics
+from ..errors import BadParameter, unknown
+from ..ledger import paper
+from ..predict import load, weights_path
+from ..train import (
+    BatchSource,
+    TrainConfig,
+    choose_device,
+    fingerprint,
+    settings_of,
+    train,
+    trained_folder,
+    training_key,
+)
+
+SCHEMA_VERSION = 1
+METHODS = ("port", "hanet", "vissimcc", "otpose", "stdpose")
+HISTORY = 100  # entries of a training's history that a shipped card keeps, at most twice as many
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is asked of a training or an evaluation; None leaves a choice to the recipe."""
+
+    data: str = "synthetic"  # NAME or NAME:PATH
+    variants: Sequence[str] | None = None
+    seed: int = 0
+    steps: int | None = None  # caps every training, for trying out
+    device: str = "auto"
+    progress: bool = True
+    precision: str | None = None  # of answers: "fp32" or "bf16" (mixed)
+    boxes: str | Path | None = None  # a detector's, COCO results JSON
+    weights: str | Path | None = None  # of a public program
+    task: str | None = None
+    intervals: Sequence[int] | None = None  # T
+    given: float | None = None  # share of training windows that are told labels
+    anew: bool = False  # the shipped file is not taken for a finished training
+
+    @property
+    def name(self) -> str:
+        """The data without a path."""
+        return self.data.partition(":")[0]
+
+    def settings(self, config: TrainConfig) -> TrainConfig:
+        """A training as it is asked for: this seed, and at most so many steps."""
+        config = replace(config, seed=self.seed)
+        if self.steps is None or self.steps >= config.steps:
+            return config
+        warmup = min(config.warmup_steps, self.steps // 5)
+        return replace(config, steps=self.steps, warmup_steps=warmup)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One network and how it learns.
+
+    start: the variant or weights that it goes on from, which are the same for all seeds. data: what
+    its batches hold, in words that the recipe's training knows. ship: settings of the shipped file,
+    where rows beside it learn in others.
+    """
+
+    config: object
+    train: TrainConfig
+    start: str | None = None
+    ship: TrainConfig | None = None
+    data: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What learns, from what, and what the finished training is known by.
+
+    batches: makes the source; it is called only where something is left to learn. card: goes into
+    the weight file's header. folder: further words that the name of the cache's folder follows.
+    method: whose cache it lies in, the recipe's by default. kernel: (device, precision) -> what the
+    training runs within.
+    """
+
+    model: nn.Module
+    batches: Callable[[], BatchSource]
+    settings: TrainConfig
+    losses: Mapping[str, float]
+    card: Mapping
+    label: str
+    folder: tuple = ()
+    method: str | None = None
+    kernel: Callable[[str, str], AbstractContextManager] = lambda device, precision: nullcontext()
+
+    @property
+    def key(self) -> str:
+        """The "fingerprint" of the weight file's card."""
+        return training_key(self.settings, self.losses, self.card)
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """A variant that can answer: how long it learned (None: weights as they were) and which
+    seed.
+    """
+
+    predictor: object
+    weights: Path | None = None
+    seed: int | None = None
+    steps: int | None = None
+    told: str = ""  # for the protocol
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """What one row measures, before means are taken.
+
+    values: by case (a person, a pose, a sequence), NaN where it is not measured. groups: the clip,
+    video or picture of each case, which is drawn whole. whole: measures that are no means. draws:
+    some of these, where they are percent, as shares (0 to 1) in resampled groups, the same groups
+    for every row. ends: intervals that are drawn elsewhere. alike: the same groups are drawn for
+    every measure.
+    """
+
+    words: Mapping[str, object]  # method, variant, subset, ...
+    n: int
+    values: Mapping[str, Float[np.ndarray, m]] = field(default_factory=dict)
+    groups: Sequence[str] | np.ndarray = ()
+    whole: Mapping[str, float] = field(default_factory=dict)
+    draws: Mapping[str, Float[np.ndarray, r]] = field(default_factory=dict)
+    ends: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    extra: Mapping[str, object] = field(default_factory=dict)
+    alike: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A protocol: who answers, what is measured, and what stands beside it.
+
+    learn: (variant, case) -> a predictor, trained, cached or loaded. answers: (case, predictors by
+    name) -> answers by name, those of rivals too. score: (name, answer, case) -> rows. cases: what
+    all of this is done for in turn, such as every interval T. rival: whom rows are compared with
+    on the same cases, by the name of its answer.
+    """
+
+    variants: Sequence[str]
+    learn: Callable[[str, object], Learned]
+    answers: Callable[[object, Mapping[str, object]], Mapping[str, object]]
+    score: Callable[[str, object, object], list[Scores]]
+    protocol: Callable[[Mapping[str, Learned]], str]
+    rival: str | None = None
+    cases: Sequence[object] = (None,)
+    paper: Sequence[dict] = ()
+    stated: Mapping[str, object] = field(default_factory=dict)  # beside protocol and rows
+    seed: int | None = None  # of rows whose answer names none
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """A method: variants, what they learn from, what they are judged by, what is shipped.
+
+    training: (recipe, variant, options) -> a training on the data that the workbench makes.
+    predictor: (model, name, card) -> what answers. shipped: variants with weight files, and the
+    files' names. card: (recipe, variant, learned, options) -> what a shipped card says of rows and
+    licence. steps: of the main training, as `--steps` counts them. own: whatever else the method's
+    training and tasks need. columns: measures that tables show, by title; None: all by their names.
+    compared: measures whose paired differences tables show. options: of `Options`, beyond those
+    that every method takes.
+    """
+
+    name: str
+    title: str
+    variants: Mapping[str, Variant]
+    training: Callable[[Recipe, str, Options], Training]
+    predictor: Callable[[nn.Module, str, Mapping], object]
+    tasks: Mapping[str, Callable[[Recipe, Options], Task]]
+    shipped: Mapping[str, str]
+    card: Callable[[Recipe, str, Learned, Options], dict]
+    skeletons: tuple[str, ...]
+    steps: int
+    own: object = None
+    compared: tuple[str, ...] = ()
+    columns: Mapping[str, str] | None = None
+    options: frozenset[str] = frozenset()
+    folder: Path | None = None  # of cached trainings; None: the user's cache
+    weights: Callable[[str], Path] = weights_path  # where shipped files lie
+
+    # --- training ---------------------------------------------------------------------------------
+
+    def learn(self, training: Training, options: Options) -> Learned:
+        """The finished training: that of the shipped file or of the cache, or made now."""
+        device = choose_device(options.device)
+        weights = None if options.anew else self._shipped_weights(training)
+        if weights is not None:
+            checkpoint.load(weights, training.model.to(device))
+        else:
+            words = (settings_of(training.settings), *training.folder, dict(training.card))
+            folder = self.folder or trained_folder(training.method or self.name)
+            with training.kernel(device, training.settings.precision):
+                weights = train(
+                    training.model,
+                    training.batches(),
+                    training.settings,
+                    folder / fingerprint(*words),
+                    loss_weights=training.losses,
+                    card=training.card,
+                    device=device,
+                    progress=options.progress,
+                    label=training.label,
+                ).weights
+        predictor = self.predictor(training.model, training.label, training.card)
+        return Learned(predictor, weights, training.settings.seed, training.settings.steps)
+
+    def train(self, variant: str, options: Options) -> Learned:
+        """A variant trained on what the workbench makes; what it goes on from is trained first."""
+        if variant not in self.variants:
+            raise unknown(f"variant of {self.title}", variant, self.variants)
+        return self.learn(self.training(self, variant, options), options)
+
+    def _shipped_weights(self, training: Training) -> Path | None:
+        """The shipped file that holds this very training, if there is one."""
+        paths = [self.weights(name) for name in self.shipped.values()]
+        keys = {
+            checkpoint.read_card(path).get("fingerprint"): path for path in paths if path.exists()
+        }
+        return keys.get(training.key)
+
+    # --- shipping ---------------------------------------------------------------------------------
+
+    def ship(self, out: str | Path, options: Options, *, skeleton: str | None = None) -> Path:
+        """Trains what is shipped, measures it, and writes a file each: `out`, and beside it others,
+        their names begun as in `shipped`.
+        """
+        skeleton = skeleton or self.skeletons[0]
+        if skeleton not in self.skeletons:
+            raise unknown(f"skeleton of {self.title}", skeleton, self.skeletons)
+        if options.steps is not None and options.steps >= self.steps:
+            options = replace(options, steps=None)
+        out, written = Path(out), []
+        for variant, name in self.shipped.items():
+            learned = self._as_shipped(variant).train(variant, replace(options, anew=True))
+            card = checkpoint.read_card(learned.weights)
+            history = card["history"]
+            card |= {
+                "skeleton": skeleton,
+                "history": history[:: max(len(history) // HISTORY, 1)],
+                "command": self._command(options),
+                **self.card(self, variant, learned, options),
+            }
+            place = out.with_name(out.name.replace(self.name, name, 1))
+            written.append(checkpoint.save(place, learned.predictor.model, card))
+        return written[0]
+
+    def _as_shipped(self, variant: str) -> Recipe:
+        """The recipe in whose variant the shipped file's settings stand."""
+        chosen = self.variants[variant]
+        settings = chosen.ship or chosen.train
+        return replace(self, variants={**self.variants, variant: replace(chosen, train=settings)})
+
+    def _command(self, options: Options) -> str:
+        steps = self.steps if options.steps is None else options.steps
+        return f"workbench train {self.name} --seed {options.seed} --steps {steps}"
+
+    # --- measuring --------------------------------------------------------------------------------
+
+    def evaluate(self, data: str = "synthetic", **asked) -> dict:
+        """A method's protocol on a data set: {schema_version, protocol, rows}, see `rows`.
+
+        data: NAME or NAME:PATH of `tasks`. asked: fields of `Options`. Trainings are cached.
+        """
+        known = {"variants", "seed", "steps", "device", "progress", *self.options}
+        if odd := [f"--{name}" for name in asked if name not in known and asked[name] is not None]:
+            raise BadParameter(f"{self.name} has no {', '.join(odd)}", remedy="leave it out")
+        options = Options(data, **asked)
+        if options.precision not in (None, "fp32", "bf16"):
+            problem = f"precision is {options.precision!r}"
+            raise BadParameter(problem, remedy="choose fp32 or bf16")
+        if options.name not in self.tasks:
+            raise unknown(f"data of {self.title}", options.name, self.tasks)
+        return measure(self.tasks[options.name](self, options))
+
+    def flat(self, result: Mapping) -> list[dict]:
+        """Rows for a table: words, measures, paired differences with their intervals."""
+        return [flat_row(row, self.columns, self.compared) for row in result["rows"]]
+
+
+def measure(task: Task) -> dict:
+    """What a task comes to: {schema_version, protocol, rows}."""
+    everyone, measured = {}, []
+    for case in task.cases:
+        learned = {variant: task.learn(variant, case) for variant in task.variants}
+        predictors = {name: one.predictor for name, one in learned.items()}
+        answers = task.answers(case, predictors)
+        scores = {name: task.score(name, each, case) for name, each in answers.items()}
+        measured += rows(scores, learned, rival=task.rival, seed=task.seed)
+        everyone |= {(name, case): one for name, one in learned.items()}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "protocol": task.protocol(everyone),
+        **task.stated,
+        "rows": measured + list(task.paper),
+    }
+
+
+def loaded(name: str, options: Options) -> Learned:
+    """Weights as `predict.load` names them, with the seed of their card where it says one."""
+    path = weights_path(name)
+    predictor = load(name, device=choose_device(options.device))
+    return Learned(predictor, path, trained_as(path).get("seed"))
+
+
+def trained_as(path: Path) -> dict:
+    """The settings that a weight file was trained with, where its card says so."""
+    return checkpoint.read_card(path).get("train", {})
+
+
+def recipe(method: str) -> Recipe:
+    """A method's recipe by its name."""
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    return import_module(f"{__package__}.{method}").RECIPE
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def _interval(values: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> list | None:
+    """95 % of the mean of what is finite, drawn by group; None where there are not two groups."""
+    use = np.isfinite(values)
+    if len(set(groups[use].tolist())) < 2:
+        return None
+    return list(metrics.bootstrap_interval(values[use], groups[use], rng))
+
+
+def _quantiles(draws: np.ndarray) -> list[float]:
+    """95 % of resampled shares, percent."""
+    return [100 * float(v) for v in np.quantile(draws, [0.025, 0.975])]
+
+
+def intervals(scores: Scores) -> dict[str, list[float]]:
+    """95 % bootstrap intervals of a row's measures, by group."""
+    groups, one = np.asarray(scores.groups), np.random.default_rng(0)
+    found = {
+        key: _interval(v, groups, np.random.default_rng(0) if scores.alike else one)
+        for key, v in scores.values.items()
+    }
+    found |= {key: _quantiles(draws) for key, draws in scores.draws.items()}
+    found |= {key: list(ends) for key, ends in scores.ends.items()}
+    return {key: interval for key, interval in found.items() if interval is not None}
+
+
+def paired(scores: Scores, rival: Scores, name: str) -> dict[str, dict]:
+    """Differences to a rival on the same cases: {measure: {rival, difference, interval}}.
+
+    Where a measure is a mean, cases of both are subtracted one by one, and the mean difference is
+    resampled by group; where it is none, both are taken from the same resampled groups.
+    """
+    found = {}
+    for key in scores.values.keys() & rival.values.keys():
+        if len(scores.values[key]) == len(rival.values[key]):
+            away = scores.values[key] - rival.values[key]
+            interval = _interval(away, np.asarray(scores.groups), np.random.default_rng(0))
+            if interval is not None:
+                found[key] = float(np.nanmean(away)), interval
+    for key in scores.draws.keys() & rival.draws.keys():
+        away = scores.draws[key] - rival.draws[key]
+        found[key] = scores.whole[key] - rival.whole[key], _quantiles(away)
+    return {
+        key: {"rival": name, "difference": difference, "interval": interval}
+        for key, (difference, interval) in sorted(found.items())
+    }
+
+
+def row(scores: Scores, *, seed: int | None = None, **more) -> dict:
+    """A measured row: {method, variant, subset, ..., seed, kind, n, metrics, intervals}."""
+    means = {key: float(np.nanmean(v)) for key, v in scores.values.items() if np.isfinite(v).any()}
+    return {
+        **scores.words,
+        "seed": seed,
+        "kind": "measured",
+        "n": scores.n,
+        "metrics": means | dict(scores.whole),
+        "intervals": intervals(scores),
+        **scores.extra,
+        **more,
+    }
+
+
+def rows(
+    scores: Mapping[str, Sequence[Scores]],
+    learned: Mapping[str, Learned] | None = None,
+    *,
+    rival: str | None = None,
+    seed: int | None = None,
+) -> list[dict]:
+    """Rows of all answers, with the paired differences to the rival's row of the same subset."""
+    learned, out = learned or {}, []
+    others = {each.words.get("subset"): each for each in scores.get(rival, ())}
+    for name, parts in scores.items():
+        who = learned.get(name, Learned(None, seed=seed))
+        for part in parts:
+            made = row(part, seed=who.seed)
+            other = others.get(part.words.get("subset"))
+            if other is not None and name != rival:
+                made["paired"] = paired(part, other, rival)
+            if who.steps is not None:
+                made["steps"] = who.steps
+            out.append(made)
+    return out
+
+
+def paper_rows(
+    method: str,
+    *tables: str,
+    prefix: str = "",
+    where: Mapping[str, object] | None = None,
+) -> list[dict]:
+    """A paper's rows of tables, as `evaluate` prints them: words say what a row is, numbers are
+    measures.
+
+    prefix: of the measures' names; where: fields that a row must have.
+    """
+    found = []
+    for line in (line for table in tables for line in paper(method).table(table).rows):
+        if any(line.get(key) != value for key, value in (where or {}).items()):
+            continue
+        words = {key: v for key, v in line.items() if isinstance(v, str) or key == "T"}
+        numbers = {f"{prefix}{key}": v for key, v in line.items() if key not in words}
+        found.append({**words, "kind": "paper", "metrics": numbers})
+    return found
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+WORDS = ("method", "variant", "task", "T", "subset", "data", "backbone", "boxes")
+
+
+def with_interval(value: float, interval: Sequence[float]) -> str:
+    """A signed difference as text."""
+    return f"{value:+.2f} [{interval[0]:+.2f}, {interval[1]:+.2f}]"
+
+
+def flat_row(
+    line: Mapping, columns: Mapping[str, str] | None, compared: Sequence[str] = ()
+) -> dict:
+    """One row for a table."""
+    measures = line["metrics"]
+    titles = columns or {key: key for key in measures}
+    shown = {title: measures.get(key) for title, key in titles.items()}
+    for title, key in titles.items():
+        interval = line.get("intervals", {}).get(key)
+        if key.endswith("_change") and interval is not None:
+            shown[title] = with_interval(measures[key], interval)
+    for key in compared:
+        if (pair := line.get("paired", {}).get(key)) is not None:
+            title = next((t for t, name in titles.items() if name == key), key)
+            text = with_interval(pair["difference"], pair["interval"])
+            shown[f"{title}, against {pair['rival']}"] = text
+    return (
+        {key: line[key] for key in WORDS if key in line}
+        | shown
+        | {"n": line.get("n"), "seed": line.get("seed"), "steps": line.get("steps")}
+        | {"kind": line["kind"]}
+    )
+
+
+def capped(text: str, options: Options) -> str:
+    """A protocol that says so where trainings were cut short."""
+    return text if options.steps is None else f"{text}. CAPPED at {options.steps} steps a training"

@@ -1,0 +1,130 @@
+"""What answers on people are judged by: PoseTrack's AP and PCKh, COCO's AP with OKS by person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from .. import keypoint_ap as kp
+from .. import metrics
+from ..data.scoring import score
+from ..records import Detections, Pose
+from ..skeletons import skeleton
+from .base import Scores, rows
+
+# rows of people whose labels tell occlusion, and which joints count in each
+SUBSETS = {
+    "all joints": "labelled",
+    "visible joints": "visible",
+    "occluded joints": "occluded",
+}
+
+
+def posetrack_scores(
+    words: Mapping[str, object],
+    poses: Detections,
+    truth: Pose,
+    *,
+    left_out: Bool[np.ndarray, "n k"] | None = None,
+    aligned: bool = True,
+) -> list[Scores]:
+    """PoseTrack's AP by group of joints and mean, and the share of joints within half a head size
+    ("PCKh"), of all, and where the truth says it of visible and occluded joints; percent.
+
+    aligned: the poses belong to the people row by row, which PCKh needs. left_out: joints that
+    count for nobody.
+    """
+    found = []
+    for subset, joints in list(SUBSETS.items())[: None if truth.occlusion_known else 1]:
+        use = kp.joints_of(truth, joints)
+        by_group = kp.posetrack_ap(truth, poses, joints, left_out=left_out)
+        whole = {f"AP-{name}": 100 * v for name, v in by_group.items() if v >= 0}
+        draws = {}
+        if len(set(truth.groups)) > 1:
+            rng = np.random.default_rng(0)
+            options = {"left_out": left_out, "rng": rng}
+            draws["AP-Mean"] = kp.posetrack_ap_draws(truth, poses, joints, **options)
+        values, groups = {}, np.array(truth.groups)
+        if aligned:
+            judged = use.any(1)
+            groups = groups[judged]
+            right = metrics.hits(
+                poses.xy_frame, truth.xy_frame, metrics.head_sizes(truth.head_boxes_xyxy), 0.5
+            )
+            values["PCKh"] = 100 * (right & use).sum(1)[judged] / use.sum(1)[judged]
+        found.append(
+            Scores({**words, "subset": subset}, int(use.sum()), values, groups, whole, draws)
+        )
+    return found
+
+
+def posetrack_rows(
+    method: str, variant: str, poses: Detections, truth: Pose, **options
+) -> list[dict]:
+    """`posetrack_scores` (its options) as rows."""
+    words = {"method": method, "variant": variant}
+    return rows({variant: posetrack_scores(words, poses, truth, **options)})
+
+
+def area_of(truth: Pose) -> str | None:
+    """Where OKS takes its scale from: rendered people state no area, so 0.53 of the box."""
+    return "box" if truth.areas is None else None
+
+
+def person_oks(poses: Detections, truth: Pose, joints: str = "labelled") -> Float[np.ndarray, n]:
+    """OKS of each person with the pose from the own box, 0 to 1; NaN where no joint counts."""
+    use = kp.joints_of(truth, joints)
+    areas = kp.person_areas(truth, area_of(truth))
+    sigmas = np.array(skeleton(truth.skeleton).oks_sigmas)
+    oks = np.full(len(truth), np.nan)
+    for i in np.flatnonzero(use.any(1)):
+        row = slice(i, i + 1)
+        arrays = (poses.xy_frame[row], truth.xy_frame[row], use[row], areas[row])
+        oks[i] = kp.oks(*arrays, sigmas, truth.boxes_xyxy[row]).item()
+    return oks
+
+
+def coco_scores(
+    words: Mapping[str, object],
+    poses: Detections,
+    visibility: Float[np.ndarray, "n k"] | None,
+    truth: Pose,
+    **options,
+) -> list[Scores]:
+    """`score`'s rows (its options), percent, and of people who are paired with a pose row by row
+    mean OKS ("oks") and the accuracy of VisNet's visibility.
+    """
+    groups, found = np.array(truth.images), []
+    same_boxes = np.array_equal(poses.boxes_xyxy, truth.boxes_xyxy)
+    aligned = poses.images == truth.images and same_boxes
+    for row in score(truth, poses, area=area_of(truth), **options)["rows"]:
+        joints = SUBSETS.get(row["subset"])
+        values, own, judged = {}, {}, np.zeros(len(truth), bool)
+        if aligned and joints:
+            oks = person_oks(poses, truth, joints)
+            judged = np.isfinite(oks)
+            values["oks"] = 100 * oks[judged]
+            own["oks"] = float(oks[judged].mean())
+        if aligned and joints == "labelled" and visibility is not None and truth.occlusion_known:
+            own["visibility_accuracy"] = kp.visibility_accuracy(visibility, truth)
+        # below 0: nobody to judge by
+        whole = {key: 100 * v for key, v in {**row["metrics"], **own}.items() if v >= 0}
+        found.append(
+            Scores(
+                {**words, "subset": row["subset"]},
+                row["n"],
+                values,
+                groups[judged],
+                whole,
+                extra={"pictures": row["pictures"]},
+            )
+        )
+    return found
+
+
+def blurred(truth: Pose, fast: Bool[np.ndarray, "n k"]) -> Pose:
+    """The truth with those joints alone labelled."""
+    return replace(truth, visibility=truth.visibility * fast)
