@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 
 from . import geometry
 from .data import checks, coco
+from .data.annotations import POSETRACK_BOX
 from .data.frames import PICTURE_SUFFIXES, Frames, picture_names
 from .data.people import last_number, link
 from .data.safe import read_json
@@ -505,7 +506,7 @@ def _with_box(annotation: object) -> object:
         return annotation | {"bbox": [0, 0, 1, 1]}  # of nobody
     seen = points[:, 2] > 0
     extent = geometry.box_of_points(points[:, :2], seen if seen.any() else points.any(1))
-    x0, y0, x1, y1 = geometry.enlarge(extent, coco.POSETRACK_BOX).tolist()
+    x0, y0, x1, y1 = geometry.enlarge(extent, POSETRACK_BOX).tolist()
     return annotation | {"bbox": [x0, y0, max(x1 - x0, 1.0), max(y1 - y0, 1.0)]}
 
 
