@@ -54,7 +54,7 @@ class ListedPicture:
 
     picture: Picture
     group: str  # video or picture; a split never divides a group
-    n_frames: int = 0  # of its video; 0: not stated
+    n_frames: object = None  # of its video, as stated
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,13 @@ class Annotations:
     bad_people: dict[int, BadRecord] = field(default_factory=dict)  # by row in the file
     notes: Sequence[BadRecord] = ()  # what is left out or incomplete, though nothing is damaged
     folder: Path | None = None  # in which the pictures must be; None: wherever they are
+
+
+def ordered_corners(box_xyxy: Float[np.ndarray, "4"]) -> Float[np.ndarray, "4"]:
+    """A box whose corners may be exchanged, from the smaller coordinates to the larger ones."""
+    return np.concatenate(
+        [np.minimum(box_xyxy[:2], box_xyxy[2:]), np.maximum(box_xyxy[:2], box_xyxy[2:])]
+    )
 
 
 def check_place(name: str, folder: Path | None, **where) -> None:

@@ -22,7 +22,14 @@ from ..geometry import xywh_to_xyxy
 from ..records import PersonBoxes, Picture, Pose, Reading
 from ..skeletons import skeleton as skeleton_by_name
 from ..skeletons import skeleton_of_joints
-from .annotations import Annotations, ListedPicture, Person, check_place, poses_of
+from .annotations import (
+    Annotations,
+    ListedPicture,
+    Person,
+    check_place,
+    ordered_corners,
+    poses_of,
+)
 from .checks import (
     FLOAT32_MAX,
     Identifier,
@@ -77,7 +84,7 @@ class Image(Record):
     width: Length | None = None
     height: Length | None = None
     vid_id: Identifier | None = None
-    nframes: Number | None = None
+    nframes: Any = None
     is_labeled: Any = True
     crowdIndex: Number | None = None
     ignore_regions_x: list[list[Number]] | None = None
@@ -110,7 +117,7 @@ class Image(Record):
             crowd_index=self.crowdIndex,
             ignore=tuple(np.stack((x, y), 1) for x, y in zip(*self._sides()) if x),
         )
-        return ListedPicture(picture, group, int(self.nframes or 0))
+        return ListedPicture(picture, group, self.nframes)
 
 
 class Identified(Record):
@@ -162,7 +169,7 @@ class Annotation(Identified):
                 head = xywh_to_xyxy(head)
             if not np.isfinite(head).all():
                 raise BadRecord("bbox_head is beyond what float32 can hold", **where)
-        return np.concatenate([np.minimum(head[:2], head[2:]), np.maximum(head[:2], head[2:])])
+        return ordered_corners(head)
 
 
 class PersonBox(Record):

@@ -16,13 +16,20 @@ from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Int
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from ..errors import BadFile, BadParameter, BadRecord, WorkbenchError
 from ..records import Clip, Picture, Pose, Reading, Track, Video
 from ..skeletons import skeleton
-from .annotations import Annotations, ListedPicture, Person, check_place, poses_of
-from .checks import Number, Record, checked, integral, settle
+from .annotations import (
+    Annotations,
+    ListedPicture,
+    Person,
+    check_place,
+    ordered_corners,
+    poses_of,
+)
+from .checks import Number, Record, checked, integral, number, settle
 from .coco import annotation_files, annotations_of, find_pictures
 from .safe import read_json, read_variables
 
@@ -116,17 +123,25 @@ class AnnoRect(Record):
     track_id: Annotated[Any, Single] = None
     annopoints: Annotated[Joints | None, Single] = None
 
+    def _corners(self) -> list[float | None]:
+        return [self.x1, self.y1, self.x2, self.y2]
+
+    @model_validator(mode="after")
+    def _whole_head(self) -> AnnoRect:
+        if self._corners().count(None) not in (0, 4):
+            raise ValueError("states some of x1, y1, x2 and y2, all or none expected")
+        return self
+
     def person(self, row: int, key: str, picture: str) -> Person:
         joints = np.zeros((len(JOINT_OF_ID), 3), np.float32)
         for point in self.annopoints.point if self.annopoints else ():
             joint = joints[JOINT_OF_ID[point.id]]
             if not joint.any():  # as poseval: of two points with one id the first
                 joint[:] = point.x, point.y, point.is_visible not in (0, "0")
-        corners = (self.x1, self.y1, self.x2, self.y2)
         head = None
-        if None not in corners:
-            first, last = np.array(corners, np.float32).reshape(2, 2)
-            head = np.concatenate([np.minimum(first, last), np.maximum(first, last)])
+        if self.x1 is not None:
+            corners = np.array(self._corners(), np.float32)
+            head = ordered_corners(corners)
         return Person(row, key, picture, joints, head_xyxy=head, track_id=self.track_id)
 
 
@@ -227,15 +242,17 @@ def _sequences(stated: Annotations) -> tuple[dict[str, dict[int, Picture]], list
     listed: dict[str, list[ListedPicture]] = {}
     for picture in stated.pictures.values():
         listed.setdefault(_folder_of(picture.picture), []).append(picture)
-    lengths = {folder: pictures[0].n_frames for folder, pictures in listed.items()}
-    if sum(max(lengths[folder], len(pictures)) for folder, pictures in listed.items()) > MAX_FRAMES:
-        problem = f"more than {MAX_FRAMES} frames"
-        raise BadFile(problem, file=stated.file, remedy="split the file")
-    sequences, bad = {}, []
+    sequences, bad, total = {}, [], 0
     for folder, pictures in listed.items():
+        where = {"file": stated.file, "record": folder}
         try:
-            pictures = [picture.picture for picture in pictures]
-            sequences[folder] = _all_frames(folder, pictures, lengths[folder], stated.file)
+            n_frames = int(number({"nframes": pictures[0].n_frames}, "nframes", **where) or 0)
+            total += max(n_frames, len(pictures))
+            if total > MAX_FRAMES:
+                problem = f"more than {MAX_FRAMES} frames"
+                raise BadFile(problem, file=stated.file, remedy="split the file")
+            frames = [picture.picture for picture in pictures]
+            sequences[folder] = _all_frames(folder, frames, n_frames, stated.file)
         except BadRecord as error:
             bad.append(error)
     return sequences, bad
