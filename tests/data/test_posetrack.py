@@ -347,8 +347,8 @@ def test_posetrack17_as_released(tmp_path, form):
 
 def test_bad_persons_of_posetrack17_are_named(tmp_path):
     for change, text in (
-        ({"id": [15]}, r"point\[0\].id is 15: .* less than 15"),
-        ({"id": []}, r"point\[0\].id is None: .* integer"),
+        ({"id": [15]}, "a point with id 15"),
+        ({"id": []}, "a point with id None"),
         ({"x": ["a"]}, "x is str, number expected"),
         ({"y": []}, "y is missing"),
     ):

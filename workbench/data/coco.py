@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 from annotated_types import Len
 from jaxtyping import Float, Int
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..errors import BadFile, BadRecord, MissingFile, UnknownName
 from ..geometry import xywh_to_xyxy
@@ -90,24 +90,13 @@ class Image(Record):
     ignore_regions_x: list[list[Number]] | None = None
     ignore_regions_y: list[list[Number]] | None = None
 
-    @model_validator(mode="after")
-    def _regions_have_pairs(self) -> Image:
-        lengths = [[*map(len, side)] for side in self._sides()]
-        if lengths[0] != lengths[1]:
-            raise ValueError("ignore_regions_x and ignore_regions_y differ in length")
-        return self
-
-    def _sides(self) -> tuple[list[list[float]], list[list[float]]]:
-        return self.ignore_regions_x or [], self.ignore_regions_y or []
-
-    def listed(self) -> ListedPicture:
+    def listed(self, **where) -> ListedPicture:
         """The picture; its group is the video id where one is stated, else the folder of a frame,
         else the picture.
         """
-        group = self.vid_id
-        if group is None:
-            is_frame = "nframes" in self.model_fields_set
-            group = str(PurePosixPath(self.file_name).parent) if is_frame else self.file_name
+        sides = self.ignore_regions_x or [], self.ignore_regions_y or []
+        if [*map(len, sides[0])] != [*map(len, sides[1])]:
+            raise BadRecord("ignore_regions_x and ignore_regions_y differ in length", **where)
         sized = self.width is not None and self.height is not None
         picture = Picture(
             name=self.file_name,
@@ -115,8 +104,11 @@ class Image(Record):
             size_wh=(int(self.width), int(self.height)) if sized else None,
             labelled=bool(self.is_labeled),
             crowd_index=self.crowdIndex,
-            ignore=tuple(np.stack((x, y), 1) for x, y in zip(*self._sides()) if x),
+            ignore=tuple(np.stack((x, y), 1) for x, y in zip(*sides) if x),
         )
+        is_frame = "nframes" in self.model_fields_set
+        group = str(PurePosixPath(self.file_name).parent) if is_frame else self.file_name
+        group = group if self.vid_id is None else self.vid_id
         return ListedPicture(picture, group, self.nframes)
 
 
@@ -232,7 +224,7 @@ def _pictures(
     for row, image in enumerate(table(content, "images", path)):
         where = {"file": path, "record": f"images[{row}]"}
         try:
-            listed = checked(Image.model_validate, image, **where).listed()
+            listed = checked(Image.model_validate, image, **where).listed(**where)
             name, key = listed.picture.name, listed.picture.id
             if key in pictures and pictures[key].picture.name != name:
                 raise BadRecord(f"image id {key} stands for two files", **where)

@@ -15,8 +15,8 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import numpy as np
-from jaxtyping import Int
-from pydantic import BeforeValidator, Field, model_validator
+from jaxtyping import Float, Int
+from pydantic import BeforeValidator, Field
 
 from ..errors import BadFile, BadParameter, BadRecord, WorkbenchError
 from ..records import Clip, Picture, Pose, Reading, Track, Video
@@ -29,7 +29,7 @@ from .annotations import (
     ordered_corners,
     poses_of,
 )
-from .checks import Number, Record, checked, integral, number, settle
+from .checks import Number, Record, checked, integral, number, numbers, settle
 from .coco import annotation_files, annotations_of, find_pictures
 from .safe import read_json, read_variables
 
@@ -94,55 +94,44 @@ Single = BeforeValidator(_single)
 
 
 class Point(Record):
-    """A point of a region, or of a person with a joint's id, px."""
+    """A point of a region, or of a person; id and is_visible are those of a joint. px"""
 
     x: Annotated[Number, Single]
     y: Annotated[Number, Single]
-
-
-class Joint(Point):
-    id: Annotated[int, Field(ge=0, lt=len(JOINT_OF_ID)), Single]
+    id: Annotated[Any, Single] = None
     is_visible: Annotated[Any, Single] = None
 
 
-class Joints(Record):
-    point: Annotated[list[Joint], Several] = Field(default_factory=list)
-
-
-class Region(Record):
+class Points(Record):
     point: Annotated[list[Point], Several] = Field(default_factory=list)
 
 
 class AnnoRect(Record):
-    """A person of PoseTrack17: x1, y1, x2, y2 are the corners of the head."""
+    """A person of PoseTrack17; the corners are those of the head."""
 
-    x1: Annotated[Number | None, Single] = None
-    y1: Annotated[Number | None, Single] = None
-    x2: Annotated[Number | None, Single] = None
-    y2: Annotated[Number | None, Single] = None
+    x1: Annotated[Any, Single] = None
+    y1: Annotated[Any, Single] = None
+    x2: Annotated[Any, Single] = None
+    y2: Annotated[Any, Single] = None
     track_id: Annotated[Any, Single] = None
-    annopoints: Annotated[Joints | None, Single] = None
+    annopoints: Annotated[Points | None, Single] = None
 
-    def _corners(self) -> list[float | None]:
-        return [self.x1, self.y1, self.x2, self.y2]
-
-    @model_validator(mode="after")
-    def _whole_head(self) -> AnnoRect:
-        if self._corners().count(None) not in (0, 4):
-            raise ValueError("states some of x1, y1, x2 and y2, all or none expected")
-        return self
-
-    def person(self, row: int, key: str, picture: str) -> Person:
-        joints = np.zeros((len(JOINT_OF_ID), 3), np.float32)
+    def keypoints(self, **where) -> Float[np.ndarray, "15 3"]:
+        n = len(JOINT_OF_ID)
+        joints = np.zeros((n, 3), np.float32)
         for point in self.annopoints.point if self.annopoints else ():
+            if type(point.id) is not int or not 0 <= point.id < n:
+                raise BadRecord(f"a point with id {point.id!r}, 0 to {n - 1} expected", **where)
             joint = joints[JOINT_OF_ID[point.id]]
             if not joint.any():  # as poseval: of two points with one id the first
                 joint[:] = point.x, point.y, point.is_visible not in (0, "0")
-        head = None
-        if self.x1 is not None:
-            corners = np.array(self._corners(), np.float32)
-            head = ordered_corners(corners)
-        return Person(row, key, picture, joints, head_xyxy=head, track_id=self.track_id)
+        return joints
+
+    def head_xyxy(self, **where) -> Float[np.ndarray, "4"] | None:
+        head = [self.x1, self.y1, self.x2, self.y2]
+        if head == [None] * 4:
+            return None
+        return ordered_corners(numbers({"head": head}, "head", 4, **where))
 
 
 class Named(Record):
@@ -155,7 +144,7 @@ class Frame(Record):
     image: Annotated[Named, Single]
     annorect: Annotated[list[Any], Several] = Field(default_factory=list)
     is_labeled: Annotated[Any, Single] = None
-    ignore_regions: Annotated[list[Region], Several] = Field(default_factory=list)
+    ignore_regions: Annotated[list[Points], Several] = Field(default_factory=list)
 
     def picture(self, t: int) -> Picture:
         stated = self.is_labeled
@@ -187,7 +176,15 @@ def _annolist(content: Mapping, path: Path, folder: Path | None) -> Annotations:
             try:
                 where = {"file": path, "record": f"annotation {key}"}
                 stated = checked(AnnoRect.model_validate, rect, **where)
-                people.append(stated.person(row, key, picture.id))
+                person = Person(
+                    row=row,
+                    id=key,
+                    picture=picture.id,
+                    keypoints=stated.keypoints(**where),
+                    head_xyxy=stated.head_xyxy(**where),
+                    track_id=stated.track_id,
+                )
+                people.append(person)
             except BadRecord as error:
                 bad_people[row] = error
     return Annotations(
