@@ -84,18 +84,14 @@ class WindowConfig:
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """t crops of one person by one affine map. `repeated` marks frames that stand in for one
-    beyond the clip's border.
-    """
+    """t crops of one person by one affine map."""
 
     crops: UInt8[np.ndarray, "t h w 3"]
     xy_crop: Float[np.ndarray, "t k 2"]  # px; zeros where nothing is labelled
     visibility: Int[np.ndarray, "t k"]  # 0 also where the joint lies outside the crop
     # xy_frame -> xy_crop; mirrored pictures also exchange left and right joints
     affine: Float[np.ndarray, "2 3"]
-    mirrored: bool
     frames: Int[np.ndarray, "t"]  # numbers in the clip
-    repeated: Bool[np.ndarray, "t"]
 
 
 def clips_of(reading: Reading) -> list[Clip]:
@@ -248,8 +244,16 @@ class Windows:
         return np.array([self._box(*item) for item in self.items.tolist()]).reshape(-1, 4)
 
     def frames_of(self, index: int) -> Int[np.ndarray, "t"]:
-        """Numbers of a window's frames in its clip."""
-        return self._neighbours(*self.items[index].tolist())[0]
+        """Numbers of a window's frames in its clip; at its ends the last one stands in for those
+        beyond.
+        """
+        pair, n, key = self.items[index].tolist()
+        if self.config.interval is None:
+            last = len(self.pairs[pair][0].tracks[n].labelled) - 1
+            return (key + np.array(self.config.offsets)).clip(0, last)
+        grid = self._grid(pair, n)
+        after = int(np.searchsorted(grid, key))
+        return np.array([grid[max(after - 1, 0)], key, grid[min(after, len(grid) - 1)]])
 
     def frame(self, pair: int, number: int) -> UInt8[np.ndarray, "h w 3"]:
         """A whole frame of a clip."""
@@ -292,21 +296,6 @@ class Windows:
             keys = np.flatnonzero(boxed & (track.visibility > 0).any(1))
         return keys if self.config.interval is None else np.setdiff1d(keys, self._grid(pair, n))
 
-    def _neighbours(
-        self, pair: int, n: int, key: int
-    ) -> tuple[Int[np.ndarray, "t"], Bool[np.ndarray, "t"]]:
-        """Frame numbers of a window and which of them repeat a frame because there is none
-        further out.
-        """
-        if self.config.interval is None:
-            wanted = key + np.array(self.config.offsets)
-            frames = wanted.clip(0, len(self.pairs[pair][0].tracks[n].labelled) - 1)
-            return frames, frames != wanted
-        grid = self._grid(pair, n)
-        after = int(np.searchsorted(grid, key))
-        frames = np.array([grid[max(after - 1, 0)], key, grid[min(after, len(grid) - 1)]])
-        return frames, np.array([after == 0, False, after == len(grid)])
-
     def _box(self, pair: int, n: int, key: int) -> Float[np.ndarray, "4"]:
         """The person's box in the key frame, between labelled frames on the line between theirs.
         # unstated; ours
@@ -338,13 +327,38 @@ class Windows:
         Errors: what reading its frames raises (`BadFile`, `MissingFile`, ...), with the window's id
         as the record.
         """
+        pair, n, _ = self.items[index].tolist()
+        track, numbers = self.pairs[pair][0].tracks[n], self.frames_of(index)
+        affine = self._affine(index, rng)
+        try:
+            crops = self._crops(pair, numbers, affine)
+        except WorkbenchError as error:
+            record = ", ".join(filter(None, (self.id(index), error.record)))
+            raise type(error)(
+                error.problem, file=error.file, record=record, remedy=error.remedy
+            ) from error
+        xy = geometry.apply(affine, track.xy_frame[numbers])
+        visibility = track.visibility[numbers]
+        if np.linalg.det(affine[:, :2]) < 0:  # a mirrored picture
+            xy = xy[:, self.skeleton.flip_index]
+            visibility = visibility[:, self.skeleton.flip_index]
+        inside = ((xy >= -0.5) & (xy <= np.array(self.config.size) - 0.5)).all(-1)
+        return Window(
+            crops=crops,
+            xy_crop=np.where((visibility > 0)[..., None], xy, 0).astype(np.float32),
+            visibility=visibility * inside,
+            affine=affine,
+            frames=numbers,
+        )
+
+    def _affine(self, index: int, rng: np.random.Generator | None) -> Float[np.ndarray, "2 3"]:
+        """xy_frame -> xy_crop of a window, augmented if a generator is given."""
         config, augment = self.config, self.config.augment
-        pair, n, key = (int(v) for v in self.items[index])
-        track = self.pairs[pair][0].tracks[n]
-        numbers, repeated = self._neighbours(pair, n, key)
-        box, padding, angle, mirror = self._box(pair, n, key), config.padding, 0.0, False
-        aspect = config.size[0] / config.size[1]
+        pair, n, key = self.items[index].tolist()
+        box, padding = self._box(pair, n, key), config.padding
+        angle, mirror = 0.0, False
         if rng is not None:
+            track = self.pairs[pair][0].tracks[n]
             labelled = track.visibility[key] > 0
             half = _half_body(track.xy_frame[key], labelled, self.skeleton, augment, rng)
             if half is not None:
@@ -352,37 +366,19 @@ class Windows:
             padding *= rng.uniform(*augment.scale)
             angle = np.deg2rad(rng.uniform(-augment.rotation_degrees, augment.rotation_degrees))
             mirror = bool(rng.random() < augment.flip)
-        box = geometry.enlarge(box, padding, aspect)
-        affine = geometry.frame_to_crop(box, config.size, config.alignment, float(angle), mirror)
-        try:
-            frames = self._frames(pair)
-            if numbers.max() >= len(frames):
-                raise BadRecord(f"frame {numbers.max()} of {len(frames)} frames")
-            crops = {
-                i: cv2.warpAffine(frames[i], affine, config.size)
-                for i in dict.fromkeys(numbers.tolist())
-            }
-        except WorkbenchError as error:
-            record = ", ".join(filter(None, (self.id(index), error.record)))
-            raise type(error)(
-                error.problem, file=error.file, record=record, remedy=error.remedy
-            ) from error
-        xy, visibility = geometry.apply(affine, track.xy_frame[numbers]), track.visibility[numbers]
-        if mirror:
-            xy, visibility = (
-                xy[:, self.skeleton.flip_index],
-                visibility[:, self.skeleton.flip_index],
-            )
-        inside = ((xy >= -0.5) & (xy <= np.array(config.size) - 0.5)).all(-1)
-        return Window(
-            crops=np.stack([crops[i] for i in numbers.tolist()]),
-            xy_crop=np.where((visibility > 0)[..., None], xy, 0).astype(np.float32),
-            visibility=visibility * inside,
-            affine=affine,
-            mirrored=mirror,
-            frames=numbers,
-            repeated=repeated,
-        )
+        box = geometry.enlarge(box, padding, config.size[0] / config.size[1])
+        return geometry.frame_to_crop(box, config.size, config.alignment, float(angle), mirror)
+
+    def _crops(
+        self, pair: int, numbers: Int[np.ndarray, "t"], affine: Float[np.ndarray, "2 3"]
+    ) -> UInt8[np.ndarray, "t h w 3"]:
+        """The frames of these numbers, cut."""
+        frames = self._frames(pair)
+        if numbers.max() >= len(frames):
+            raise BadRecord(f"frame {numbers.max()} of {len(frames)} frames")
+        unique, places = np.unique(numbers, return_inverse=True)
+        crops = [cv2.warpAffine(frames[i], affine, self.config.size) for i in unique.tolist()]
+        return np.stack(crops)[places]
 
     def batch(
         self,
@@ -394,8 +390,8 @@ class Windows:
         if `rng` is given.
 
         images [b t 3 h w] normalised RGB, xy_crop [b t k 2], visibility [b t k], weights [b t k] (1
-        labelled and inside the crop), affine [b 2 3] frame to crop, mirrored [b], frames [b t],
-        repeated [b t], index [b]. Errors: as of `sample`.
+        labelled and inside the crop), affine [b 2 3] frame to crop, frames [b t], index [b].
+        Errors: as of `sample`.
         """
         if not len(indices):
             raise BadParameter("a batch of no windows")
@@ -410,7 +406,7 @@ class Windows:
             values = np.stack([getattr(window, name) for window in windows])
             return torch.from_numpy(values).to(device, dtype)
 
-        names = ("xy_crop", "visibility", "frames", "repeated", "mirrored")
+        names = ("xy_crop", "visibility", "frames")
         batch = {name: stacked(name) for name in names}
         batch["affine"] = stacked("affine", torch.float32)
         batch["images"] = normalised(stacked("crops"))
