@@ -86,11 +86,70 @@ def check_place(name: str, folder: Path | None, **where) -> None:
         raise BadRecord(f"image {name!r} leaves the images folder", **where)
 
 
-def box_as_stated(
-    person: Person, *, keep_flat: bool, **where
+def poses_of(
+    stated: Annotations, *, occlusion_known: bool | None, on_bad: str, keep_flat: bool = False
+) -> tuple[Pose, list[Person], tuple[WorkbenchError, ...]]:
+    """The poses of a file, the person of each, and the warnings; `on_bad` and errors as of
+    `read_coco`.
+
+    keep_flat: keep everybody whose box has no width or height, with a warning. Otherwise who counts
+        for nothing is left out, and who counts is bad.
+    """
+    if stated.folder and not os.path.isdir(stated.folder):
+        raise MissingFile("no such images folder", file=stated.folder)
+    boxes, bad, notes = _boxes(stated, keep_flat)
+    errors = [*stated.bad_pictures, *(bad[row] for row in sorted(bad))]
+    n_pictures = len(stated.bad_pictures)
+    what = "records" if n_pictures else "annotations"
+    settle(errors, stated.n_people + n_pictures, what, on_bad, stated.file)
+    sound = [person for person in stated.people if person.row in boxes]
+    absent = _absent(stated, Counter(person.picture for person in sound))
+    people = [person for person in sound if person.picture not in absent]
+    poses = _poses(stated, people, [boxes[person.row] for person in people], occlusion_known)
+    return poses, people, (*errors, *notes, *absent.values())
+
+
+def _boxes(
+    stated: Annotations, keep_flat: bool
+) -> tuple[dict[int, Float[np.ndarray, "4"]], dict[int, BadRecord], list[BadRecord]]:
+    """By row in the file the xyxy boxes of those who are sound, and what is wrong with the others;
+    what is to be said of some.
+    """
+    people = stated.people
+    unstated = np.zeros(4, np.float32)
+    xywh = [unstated if person.box_xywh is None else person.box_xywh for person in people]
+    xyxy, boxed = xyxy_columns(np.array(xywh).reshape(-1, 4))
+    k = len(skeleton(stated.skeleton))
+    flags = np.array([person.keypoints[:, 2] for person in people]).reshape(-1, k)
+    flagged = ((flags == 0) | (flags == 1) | (flags == 2)).all(1)
+    boxes, bad, notes = {}, dict(stated.bad_people), list(stated.notes)
+    for person, box, has_area, flags_known in zip(people, xyxy, boxed, flagged):
+        listed = person.picture in stated.pictures
+        if flags_known and has_area and listed:
+            boxes[person.row] = box
+            continue
+        where = {"file": stated.file, "record": f"annotation {person.id}"}
+        try:
+            if not flags_known:
+                values = np.unique(person.keypoints[:, 2]).tolist()
+                raise BadRecord(f"visibility flags {values}, 0, 1, 2 expected", **where)
+            if not has_area:
+                box, note = _odd_box(person, keep_flat, **where)
+                notes += [note] if note else []
+            if box is not None and not listed:
+                raise BadRecord(f"image id {person.picture} does not exist, or is bad", **where)
+            if box is not None:
+                boxes[person.row] = box
+        except BadRecord as error:
+            bad[person.row] = error
+    return boxes, bad, notes
+
+
+def _odd_box(
+    person: Person, keep_flat: bool, **where
 ) -> tuple[Float[np.ndarray, "4"] | None, BadRecord | None]:
-    """The xyxy box of a person whose box is not simply one, None where the person is left out; and
-    what is to be said of it. `BadRecord` for a box of no area of a person who counts.
+    """The xyxy box of a person who states none or one of no area, None where the person is left
+    out; and what is to be said of it. `BadRecord` for the box of a person who counts.
     """
     xywh = person.box_xywh
     if xywh is None:
@@ -107,111 +166,50 @@ def box_as_stated(
     return box if keep_flat else None, BadRecord(problem, remedy="correct the box", **where)
 
 
-def poses_of(
-    stated: Annotations,
-    *,
-    occlusion_known: bool | None,
-    on_bad: str,
-    keep_flat: bool = False,
-) -> tuple[Pose, list[Person], tuple[WorkbenchError, ...]]:
-    """The poses of a file, the person of each, and the warnings; `on_bad` and errors as of
-    `read_coco`.
-
-    keep_flat: keep everybody whose box has no width or height, with a warning. Otherwise who counts
-        for nothing is left out, and who counts is bad.
-    """
-    if stated.folder and not os.path.isdir(stated.folder):
-        raise MissingFile("no such images folder", file=stated.folder)
-    people = stated.people
-    k = len(skeleton(stated.skeleton))
-    keypoints = np.array([person.keypoints for person in people]).reshape(-1, k, 3)
-    unstated = np.zeros(4, np.float32)
-    xywh = [unstated if person.box_xywh is None else person.box_xywh for person in people]
-    boxes, boxed = xyxy_columns(np.array(xywh).reshape(-1, 4))
-    known_flags = np.isin(keypoints[:, :, 2], (0, 1, 2)).all(1)
-    listed = np.array([p.picture in stated.pictures for p in people], bool)
-
-    bad, notes = dict(stated.bad_people), list(stated.notes)
-    good = known_flags & boxed & listed
-    for row in np.flatnonzero(~good).tolist():
-        person = people[row]
-        where = {"file": stated.file, "record": f"annotation {person.id}"}
-        try:
-            if not known_flags[row]:
-                flags = np.unique(keypoints[row, :, 2]).tolist()
-                raise BadRecord(f"visibility flags {flags}, 0, 1, 2 expected", **where)
-            if not boxed[row]:
-                box, note = box_as_stated(person, keep_flat=keep_flat, **where)
-                notes += [note] if note else []
-                if box is None:
-                    continue
-                boxes[row] = box
-            if not listed[row]:
-                raise BadRecord(f"image id {person.picture} does not exist, or is bad", **where)
-            good[row] = True
-        except BadRecord as error:
-            bad[person.row] = error
-    errors = [*stated.bad_pictures, *(bad[row] for row in sorted(bad))]
-    n_pictures = len(stated.bad_pictures)
-    what = "records" if n_pictures else "annotations"
-    settle(errors, stated.n_people + n_pictures, what, on_bad, stated.file)
-
-    names = _absent(stated)
-    absent = np.array([p.picture in names for p in people], bool)
-    lost = Counter(people[row].picture for row in np.flatnonzero(good & absent).tolist())
-    kept = good & ~absent
-    persons = [people[row] for row in np.flatnonzero(kept).tolist()]
-    poses = _arrays(stated, persons, keypoints[kept], boxes[kept], occlusion_known)
-    return poses, persons, (*errors, *notes, *_missing(stated, names, lost))
-
-
-def _arrays(
-    stated: Annotations,
-    persons: Sequence[Person],
-    keypoints: Float[np.ndarray, "n k 3"],
-    boxes: Float[np.ndarray, "n 4"],
-    occlusion_known: bool | None,
-) -> Pose:
-    name = stated.skeleton
-    known = name in OCCLUSION_STATED if occlusion_known is None else occlusion_known
-    flags = keypoints[:, :, 2].astype(np.int8)
-    if name.startswith("posetrack"):  # poseval: labelled is whatever is not 0, 0, 0
-        flags = keypoints.any(2) * (1 + (flags > 0)).astype(np.int8)
-    pictures = [stated.pictures[person.picture] for person in persons]
-    areas = [person.area for person in persons]
-    heads = [np.zeros(4) if p.head_xyxy is None else p.head_xyxy for p in persons]
-    return Pose(
-        skeleton=name,
-        xy_frame=np.where(flags[:, :, None] > 0, keypoints[:, :, :2], 0),
-        visibility=flags if known else 2 * (flags > 0).astype(np.int8),
-        boxes_xyxy=boxes,
-        occlusion_known=known,
-        ids=tuple(person.id for person in persons),
-        images=tuple(listed.picture.name for listed in pictures),
-        groups=tuple(listed.group for listed in pictures),
-        areas=None if None in areas else areas,
-        crowd=[person.crowd for person in persons],
-        head_boxes_xyxy=heads if np.any(heads) else None,
-    )
-
-
-def _absent(stated: Annotations) -> dict[str, str]:
-    """Id and name of the pictures that are not in the folder."""
+def _absent(stated: Annotations, n_people: Counter[str]) -> dict[str, MissingFile]:
+    """A warning for each picture that is not in the folder, by its id."""
     if stated.folder is None:
         return {}
     names = {key: listed.picture.name for key, listed in stated.pictures.items()}
-    return {key: name for key, name in names.items() if not os.path.isfile(stated.folder / name)}
-
-
-def _missing(stated: Annotations, absent: dict[str, str], lost: Counter[str]) -> list[MissingFile]:
-    """A warning for each picture that is not in the folder."""
-    count = f"({len(absent)} of {len(stated.pictures)} images are missing)"
-    return [
-        MissingFile(
-            f"missing image {name}, {lost[key]} poses left out {count}",
+    lost = [key for key, name in names.items() if not os.path.isfile(stated.folder / name)]
+    count = f"({len(lost)} of {len(names)} images are missing)"
+    return {
+        key: MissingFile(
+            f"missing image {names[key]}, {n_people[key]} poses left out {count}",
             file=stated.file,
             record=f"image {key}",
             remedy=f"put it into {stated.folder}",
         )
-        for key, name in absent.items()
-    ]
+        for key in lost
+    }
+
+
+def _poses(
+    stated: Annotations,
+    people: Sequence[Person],
+    boxes: Sequence[Float[np.ndarray, "4"]],
+    occlusion_known: bool | None,
+) -> Pose:
+    name = stated.skeleton
+    known = name in OCCLUSION_STATED if occlusion_known is None else occlusion_known
+    keypoints = np.array([person.keypoints for person in people], np.float32)
+    keypoints = keypoints.reshape(-1, len(skeleton(name)), 3)
+    flags = keypoints[:, :, 2].astype(np.int8)
+    if name.startswith("posetrack"):  # poseval: labelled is whatever is not 0, 0, 0
+        flags = keypoints.any(2) * (1 + (flags > 0)).astype(np.int8)
+    pictures = [stated.pictures[person.picture] for person in people]
+    areas = [person.area for person in people]
+    heads = [np.zeros(4) if p.head_xyxy is None else p.head_xyxy for p in people]
+    return Pose(
+        skeleton=name,
+        xy_frame=np.where(flags[:, :, None] > 0, keypoints[:, :, :2], 0),
+        visibility=flags if known else 2 * (flags > 0).astype(np.int8),
+        boxes_xyxy=np.reshape(boxes, (-1, 4)),
+        occlusion_known=known,
+        ids=tuple(person.id for person in people),
+        images=tuple(listed.picture.name for listed in pictures),
+        groups=tuple(listed.group for listed in pictures),
+        areas=None if None in areas else areas,
+        crowd=[person.crowd for person in people],
+        head_boxes_xyxy=heads if np.any(heads) else None,
+    )
