@@ -467,7 +467,8 @@ JSON = st.recursive(
 @given(
     field=st.sampled_from(
         "id image_id bbox keypoints area iscrowd bbox_head images annotations categories "
-        "category_id num_keypoints width vid_id crowdIndex ignore_regions_x is_labeled nframes".split()
+        "category_id num_keypoints width vid_id crowdIndex ignore_regions_x is_labeled "
+        "nframes".split()
     ),
     value=JSON,
 )

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -25,8 +26,7 @@ OCCLUSION_STATED = ("coco17", "crowdpose14")
 POSETRACK_BOX = 1.3
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(NamedTuple):
     """A person as a file states it, of the right shape and with finite numbers; px of the frame."""
 
     row: int  # where in the file
@@ -48,8 +48,7 @@ class Person:
         return labelled and not self.crowd and self.num_keypoints != 0
 
 
-@dataclass(frozen=True)
-class ListedPicture:
+class ListedPicture(NamedTuple):
     """A picture that a file lists."""
 
     picture: Picture
@@ -81,8 +80,10 @@ def ordered_corners(box_xyxy: Float[np.ndarray, "4"]) -> Float[np.ndarray, "4"]:
 
 def check_place(name: str, folder: Path | None, **where) -> None:
     """`BadRecord` for a picture whose name leads out of the pictures' folder."""
+    if folder is None:
+        return
     place = PurePosixPath(name)
-    if folder and (place.is_absolute() or ".." in place.parts):
+    if place.is_absolute() or ".." in place.parts:
         raise BadRecord(f"image {name!r} leaves the images folder", **where)
 
 

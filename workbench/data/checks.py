@@ -64,8 +64,7 @@ def _flattened(values: object) -> object:
 
 # a number that is finite in float32
 Number = Annotated[float, Field(strict=True, ge=-FLOAT32_MAX, le=FLOAT32_MAX)]
-# a list of such, flat, or nested one level as in RHD
-Numbers = Annotated[list[Number], FailFast(), BeforeValidator(_flattened)]
+Numbers = Annotated[list[Number], FailFast()]
 # an integer or a string, as text: 7 and "7" are one name
 Identifier = Annotated[str, PlainValidator(_name)]
 # where tables were exported: 7.0 is 7
@@ -130,7 +129,8 @@ def numbers(item: Mapping, key: str, n: int, **where) -> Float[np.ndarray, "n"]:
     """The n finite numbers under `key` (flat, or nested one level as in RHD) as float32;
     `BadRecord` otherwise.
     """
-    values = checked(_numbers, item.get(key), key, **where)
+    stated = item.get(key)
+    values = checked(_numbers, _flattened(stated) if n > 1 else stated, key, **where)
     if len(values) != n:
         raise BadRecord(f"{key} has length {len(values)} ({n} expected)", **where)
     return np.array(values, np.float32)

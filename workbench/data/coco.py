@@ -39,6 +39,7 @@ from .checks import (
     check_on_bad,
     checked,
     columns,
+    name_or_number,
     numbers,
     settle,
     table,
@@ -90,13 +91,16 @@ class Image(Record):
     ignore_regions_x: list[list[Number]] | None = None
     ignore_regions_y: list[list[Number]] | None = None
 
+    def _polygons(self, **where) -> tuple[Float[np.ndarray, "m 2"], ...]:
+        xs, ys = self.ignore_regions_x or [], self.ignore_regions_y or []
+        if [*map(len, xs)] != [*map(len, ys)]:
+            raise BadRecord("ignore_regions_x and ignore_regions_y differ in length", **where)
+        return tuple(np.stack((x, y), 1) for x, y in zip(xs, ys) if x)
+
     def listed(self, **where) -> ListedPicture:
         """The picture; its group is the video id where one is stated, else the folder of a frame,
         else the picture.
         """
-        sides = self.ignore_regions_x or [], self.ignore_regions_y or []
-        if [*map(len, sides[0])] != [*map(len, sides[1])]:
-            raise BadRecord("ignore_regions_x and ignore_regions_y differ in length", **where)
         sized = self.width is not None and self.height is not None
         picture = Picture(
             name=self.file_name,
@@ -104,7 +108,7 @@ class Image(Record):
             size_wh=(int(self.width), int(self.height)) if sized else None,
             labelled=bool(self.is_labeled),
             crowd_index=self.crowdIndex,
-            ignore=tuple(np.stack((x, y), 1) for x, y in zip(*sides) if x),
+            ignore=self._polygons(**where),
         )
         is_frame = "nframes" in self.model_fields_set
         group = str(PurePosixPath(self.file_name).parent) if is_frame else self.file_name
@@ -112,47 +116,20 @@ class Image(Record):
         return ListedPicture(picture, group, self.nframes)
 
 
-class Identified(Record):
-    id: Identifier
-
-
-class Annotation(Identified):
-    """A person as COCO states it, but for keypoints and bbox, which are read as columns.
+class Annotation(Record):
+    """What is checked of a person but for keypoints and bbox, which are read as columns.
     PoseTrack18 and 21 add a track_id and bbox_head, which is xywh; conversions of PoseTrack17
     head_box, which is xyxy.
     """
 
+    id: Identifier
     image_id: Identifier
     area: Number | None = None
     iscrowd: Annotated[Any, AfterValidator(_zero_or_one)] = 0
     bbox_head: OptionalFour = None
     head_box: OptionalFour = None
-    num_keypoints: Any = None
-    category_id: Any = None
-    track_id: Any = None
 
-    def person(
-        self,
-        row: int,
-        keypoints: Float[np.ndarray, "k 3"],
-        box_xywh: Float[np.ndarray, "4"] | None,
-        **where,
-    ) -> Person:
-        return Person(
-            row=row,
-            id=self.id,
-            picture=self.image_id,
-            keypoints=keypoints,
-            box_xywh=box_xywh,
-            head_xyxy=self._head_xyxy(**where),
-            area=self.area,
-            crowd=bool(self.iscrowd),
-            num_keypoints=self.num_keypoints,
-            category=self.category_id,
-            track_id=self.track_id,
-        )
-
-    def _head_xyxy(self, **where) -> Float[np.ndarray, "4"] | None:
+    def head_xyxy(self, **where) -> Float[np.ndarray, "4"] | None:
         if not (self.bbox_head or self.head_box):
             return None
         head = np.array(self.bbox_head or self.head_box, np.float32)
@@ -235,34 +212,54 @@ def _pictures(
     return pictures, bad
 
 
+def _name(annotation: object, row: int) -> str:
+    """What errors call an annotation: by its id, or where it stands if it has none."""
+    key = annotation.get("id") if type(annotation) is dict else None
+    return f"annotation {key}" if type(key) in (int, str) else f"annotations[{row}]"
+
+
 def _people(
-    content: Mapping, name: str, others: Sequence[bool], path: Path
+    content: Mapping, skeleton: str, others: Sequence[bool], path: Path
 ) -> tuple[list[Person], dict[int, BadRecord]]:
     """People of a skeleton, and by row the annotations that are bad."""
-    annotations, n_numbers = content["annotations"], 3 * len(skeleton_by_name(name))
+    annotations, n_numbers = content["annotations"], 3 * len(skeleton_by_name(skeleton))
     keypoints, whole = columns(annotations, "keypoints", n_numbers)
+    joints = keypoints.reshape(-1, n_numbers // 3, 3)  # a view
     boxes, boxed = columns(annotations, "bbox", 4)
     # PoseTrack also states people without joints, and people without a box
-    optional = name.startswith("posetrack")
-    people, bad, ids = [], {}, set()
+    optional = skeleton.startswith("posetrack")
+    people, bad, names = [], {}, set()
     for row, annotation in enumerate(annotations):
-        where = {"file": path, "record": f"annotations[{row}]"}
+        name = _name(annotation, row)
+        where = {"file": path, "record": name}
         try:
-            key = checked(Identified.model_validate, annotation, **where).id
-            where["record"] = f"annotation {key}"
-            if key in ids:
+            if name in names:
                 raise BadRecord("duplicate annotation id", remedy="keep one of them", **where)
-            ids.add(key)
+            names.add(name)
             if others[row]:
+                checked(name_or_number, annotation.get("id"), "id", **where)
                 continue
+            stated = checked(Annotation.model_validate, annotation, **where)
             if not whole[row] and not (optional and annotation.get("keypoints", []) == []):
                 keypoints[row] = numbers(annotation, "keypoints", n_numbers, **where)
             no_box = optional and annotation.get("bbox", []) == []
             if not boxed[row] and not no_box:
                 boxes[row] = numbers(annotation, "bbox", 4, **where)
-            stated = checked(Annotation.model_validate, annotation, **where)
-            joints, box = keypoints[row].reshape(-1, 3), None if no_box else boxes[row]
-            people.append(stated.person(row, joints, box, **where))
+            box = None if no_box else boxes[row]
+            person = Person(
+                row=row,
+                id=stated.id,
+                picture=stated.image_id,
+                keypoints=joints[row],
+                box_xywh=box,
+                head_xyxy=stated.head_xyxy(**where),
+                area=stated.area,
+                crowd=bool(stated.iscrowd),
+                num_keypoints=annotation.get("num_keypoints"),
+                category=annotation.get("category_id"),
+                track_id=annotation.get("track_id"),
+            )
+            people.append(person)
         except BadRecord as error:
             bad[row] = error
     return people, bad
