@@ -45,6 +45,7 @@ def test_rows_are_selected_everywhere():
         ({"boxes_xyxy": np.zeros((2, 4))}, "boxes_xyxy has shape"),
         ({"ids": ["one"]}, "ids has 1 entries"),
         ({"xy_frame": "no"}, "not an array"),
+        ({"areas": np.zeros(2)}, r"areas has shape \(2,\), expected \(3\)"),
     ],
 )
 def test_wrong_fields_are_named(changes, message):

@@ -487,7 +487,7 @@ def _bench_windows(device: str, seconds: float) -> list[dict]:
             (0, 1, 2),
         )
         for (source, pairs), size, offsets, workers in cases:
-            config = WindowConfig(size, offsets, heatmap=(size[0] // 4, size[1] // 4))
+            config = WindowConfig(size, offsets)
             windows, made, epoch, start = Windows(pairs, config), 0, 0, None
             while start is None or time.perf_counter() - start < seconds:
                 for batch in loader(windows, 16, seed=(0, epoch), workers=workers, device=device):

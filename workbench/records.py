@@ -10,56 +10,106 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from types import NoneType, UnionType
+from typing import NamedTuple, get_args, get_type_hints
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float32, Float64, Int8, Int64
 
 from .errors import BadRecord, WorkbenchError
 from .skeletons import skeleton
 
 
-def _array(owner, name: str, shape: tuple[int | None, ...], dtype, record=None) -> np.ndarray:
-    """Casts a field, checks its shape (None = any) and that it is finite, and makes it
-    read-only.
-    """
-    value = getattr(owner, name)
-    try:
-        array = np.array(value, dtype=dtype)
-    except (TypeError, ValueError) as error:
-        raise BadRecord(
-            f"{name} is not an array of {np.dtype(dtype).name}: {error}", record=record
-        ) from None
-    if array.ndim != len(shape) or any(
-        want is not None and want != got for want, got in zip(shape, array.shape)
-    ):
-        expected = tuple("any" if s is None else s for s in shape)
-        raise BadRecord(f"{name} has shape {array.shape}, expected {expected}", record=record)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        first = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise BadRecord(
-            f"{name} has a value that is not finite at {first}",
-            record=record,
-            remedy="mark the joint as not labelled (visibility 0) or drop the record",
+class _ArrayField(NamedTuple):
+    """What a record's jaxtyping annotation says of one of its fields."""
+
+    name: str
+    axes: tuple[str | int, ...]  # a name or a length
+    dtype: np.dtype
+    optional: bool
+
+    def array(self, value: object, sizes: dict[str, int], record: str | None) -> np.ndarray:
+        """The value as a read-only copy; `BadRecord` where it does not fit. An axis that has no
+        length in `sizes` yet gets this one.
+        """
+        try:
+            array = np.array(value, self.dtype)
+        except (TypeError, ValueError, OverflowError) as error:
+            problem = f"{self.name} is not an array of {self.dtype.name}: {error}"
+            raise BadRecord(problem, record=record) from None
+        fits = array.ndim == len(self.axes) and all(
+            got == (sizes.setdefault(axis, got) if type(axis) is str else axis)
+            for axis, got in zip(self.axes, array.shape)
         )
-    array.setflags(write=False)
-    object.__setattr__(owner, name, array)
-    return array
+        if not fits:
+            wanted = ", ".join(str(sizes.get(axis, axis)) for axis in self.axes)
+            problem = f"{self.name} has shape {array.shape}, expected ({wanted})"
+            raise BadRecord(problem, record=record)
+        if self.dtype.kind == "f" and not np.isfinite(array).all():
+            first = tuple(np.argwhere(~np.isfinite(array))[0].tolist())
+            raise BadRecord(
+                f"{self.name} has a value that is not finite at {first}",
+                record=record,
+                remedy="mark the joint as not labelled (visibility 0) or drop the record",
+            )
+        array.setflags(write=False)
+        return array
 
 
-def _optional(owner, name: str, shape: tuple[int | None, ...], dtype, record=None) -> None:
-    if getattr(owner, name) is not None:
-        _array(owner, name, shape, dtype, record)
+@cache
+def _array_fields(record: type) -> list[_ArrayField]:
+    found = []
+    for name, hint in get_type_hints(record).items():
+        kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+        for kind in kinds:
+            if hasattr(kind, "dim_str"):
+                axes = (int(axis) if axis.isdigit() else axis for axis in kind.dim_str.split())
+                dtype = np.dtype(kind.dtypes[0])
+                found.append(_ArrayField(name, tuple(axes), dtype, NoneType in kinds))
+    return found
 
 
-def _strings(owner, name: str, n: int) -> None:
-    value = tuple(str(v) for v in getattr(owner, name))
-    if value and len(value) != n:
-        raise BadRecord(f"{name} has {len(value)} entries, expected {n}")
-    object.__setattr__(owner, name, value)
+@cache
+def _text_fields(record: type) -> list[str]:
+    hints = get_type_hints(record)
+    return [name for name, hint in hints.items() if hint == tuple[str, ...]]
 
 
-class _Rows:
-    """Records that hold n rows of one kind: length and row selection."""
+class _Record:
+    """Makes the arrays of a record what its annotations say: of that dtype and those axes (an axis
+    has one length wherever it is named), finite, read-only copies.
+    """
+
+    def _sizes(self) -> dict[str, int]:
+        """Lengths of axes that do not come from an array."""
+        return {"k": len(skeleton(self.skeleton))} if hasattr(self, "skeleton") else {}
+
+    def _label(self) -> str | None:
+        """What errors call the record."""
+        return None
+
+    def __post_init__(self):
+        sizes = self._sizes()
+        for declared in _array_fields(type(self)):
+            value = getattr(self, declared.name)
+            if value is not None or not declared.optional:
+                array = declared.array(value, sizes, self._label())
+                object.__setattr__(self, declared.name, array)
+
+
+class _Rows(_Record):
+    """Records that hold n rows of one kind: length, row selection, and tuples of one text a row
+    (or of none).
+    """
+
+    def __post_init__(self):
+        super().__post_init__()
+        for name in _text_fields(type(self)):
+            texts = tuple(map(str, getattr(self, name)))
+            if len(texts) not in (0, len(self)):
+                raise BadRecord(f"{name} has {len(texts)} entries, expected {len(self)}")
+            object.__setattr__(self, name, texts)
 
     def __len__(self) -> int:
         return len(self.xy_frame)
@@ -86,34 +136,25 @@ class Pose(_Rows):
     """
 
     skeleton: str
-    xy_frame: Float[np.ndarray, "n k 2"]  # px
-    visibility: Int[np.ndarray, "n k"]  # 0 not labelled, 1 occluded, 2 visible
-    boxes_xyxy: Float[np.ndarray, "n 4"]  # px
+    xy_frame: Float32[np.ndarray, "n k 2"]  # px
+    visibility: Int8[np.ndarray, "n k"]  # 0 not labelled, 1 occluded, 2 visible
+    boxes_xyxy: Float32[np.ndarray, "n 4"]  # px
     # False: the data set says nothing about occlusion, labelled joints are 2
     occlusion_known: bool = True
     ids: tuple[str, ...] = ()  # annotation ids, as strings
     images: tuple[str, ...] = ()  # file names as the annotation states them
     groups: tuple[str, ...] = ()  # source video or picture; a split never divides a group
     # px^2 of the segmented person, as the annotation states it
-    areas: Float[np.ndarray, "n"] | None = None
+    areas: Float32[np.ndarray, "n"] | None = None
     crowd: Bool[np.ndarray, "n"] | None = None  # a group marked as one (COCO iscrowd)
-    head_boxes_xyxy: Float[np.ndarray, "n 4"] | None = None  # px; zeros where none is stated
-    xyz_camera_mm: Float[np.ndarray, "n k 3"] | None = None
+    head_boxes_xyxy: Float32[np.ndarray, "n 4"] | None = None  # px; zeros where none is stated
+    xyz_camera_mm: Float32[np.ndarray, "n k 3"] | None = None
 
     def __post_init__(self):
-        k = len(skeleton(self.skeleton))
-        n = len(self.xy_frame)
-        _array(self, "xy_frame", (n, k, 2), np.float32)
-        flags = _array(self, "visibility", (n, k), np.int8)
-        _array(self, "boxes_xyxy", (n, 4), np.float32)
-        if ((flags < 0) | (flags > 2)).any():
-            raise BadRecord(f"visibility has values outside 0, 1, 2: {np.unique(flags).tolist()}")
-        _optional(self, "areas", (n,), np.float32)
-        _optional(self, "crowd", (n,), bool)
-        _optional(self, "head_boxes_xyxy", (n, 4), np.float32)
-        _optional(self, "xyz_camera_mm", (n, k, 3), np.float32)
-        for name in ("ids", "images", "groups"):
-            _strings(self, name, n)
+        super().__post_init__()
+        flags = np.unique(self.visibility)
+        if not np.isin(flags, (0, 1, 2)).all():
+            raise BadRecord(f"visibility has values outside 0, 1, 2: {flags.tolist()}")
 
     @property
     def labelled(self) -> Bool[np.ndarray, "n k"]:
@@ -127,29 +168,24 @@ class Detections(_Rows):
     """
 
     skeleton: str
-    xy_frame: Float[np.ndarray, "n k 2"]  # px
-    confidence: Float[np.ndarray, "n k"]
-    boxes_xyxy: Float[np.ndarray, "n 4"]  # px, the person or hand box that the estimator looked at
-    scores: Float[np.ndarray, "n"] | None = None  # one an instance; None: mean joint confidence
+    xy_frame: Float32[np.ndarray, "n k 2"]  # px
+    confidence: Float32[np.ndarray, "n k"]
+    boxes_xyxy: Float32[
+        np.ndarray, "n 4"
+    ]  # px, the person or hand box that the estimator looked at
+    scores: Float32[np.ndarray, "n"] | None = None  # one an instance; None: mean joint confidence
     images: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
     source: str = ""  # file or model
-    frames: Int[np.ndarray, "n"] | None = None  # index of the video frame, from 0
-    tracks: Int[np.ndarray, "n"] | None = None  # which person of the video, from 0
+    frames: Int64[np.ndarray, "n"] | None = None  # index of the video frame, from 0
+    tracks: Int64[np.ndarray, "n"] | None = None  # which person of the video, from 0
 
     def __post_init__(self):
-        k = len(skeleton(self.skeleton))
-        n = len(self.xy_frame)
-        _optional(self, "frames", (n,), np.int64)
-        _optional(self, "tracks", (n,), np.int64)
-        _array(self, "xy_frame", (n, k, 2), np.float32)
-        confidence = _array(self, "confidence", (n, k), np.float32)
-        _array(self, "boxes_xyxy", (n, 4), np.float32)
+        super().__post_init__()
         if self.scores is None:
-            object.__setattr__(self, "scores", confidence.mean(1) if n else np.zeros(0))
-        _array(self, "scores", (n,), np.float32)
-        for name in ("ids", "images"):
-            _strings(self, name, n)
+            scores = self.confidence.mean(1)
+            scores.setflags(write=False)
+            object.__setattr__(self, "scores", scores)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,33 +193,20 @@ class Prediction(_Rows):
     """n refined or estimated poses with where they came from."""
 
     skeleton: str
-    xy_frame: Float[np.ndarray, "n k 2"]  # px
-    confidence: Float[np.ndarray, "n k"]
+    xy_frame: Float32[np.ndarray, "n k 2"]  # px
+    confidence: Float32[np.ndarray, "n k"]
     replaced: Bool[np.ndarray, "n k"]  # joints whose coordinates the method changed
     method: str = ""
     detections: Detections | None = field(default=None, repr=False)
-
-    def __post_init__(self):
-        k = len(skeleton(self.skeleton))
-        n = len(self.xy_frame)
-        _array(self, "xy_frame", (n, k, 2), np.float32)
-        _array(self, "confidence", (n, k), np.float32)
-        _array(self, "replaced", (n, k), bool)
 
 
 @dataclass(frozen=True, eq=False)
 class PersonBoxes(_Rows):
     """n detected persons without joints: what a person detector says."""
 
-    boxes_xyxy: Float[np.ndarray, "n 4"]  # px
-    scores: Float[np.ndarray, "n"]
+    boxes_xyxy: Float32[np.ndarray, "n 4"]  # px
+    scores: Float32[np.ndarray, "n"]
     images: tuple[str, ...] = ()  # picture ids or file names as the file states them
-
-    def __post_init__(self):
-        n = len(self.boxes_xyxy)
-        _array(self, "boxes_xyxy", (n, 4), np.float32)
-        _array(self, "scores", (n,), np.float32)
-        _strings(self, "images", n)
 
     def __len__(self) -> int:
         return len(self.boxes_xyxy)
@@ -201,7 +224,9 @@ class Picture:
     labelled: bool = True  # False: a frame between sparse labels
     # CrowdPose: how much persons cover each other, 0 to 1 and a little above
     crowd_index: float | None = None
-    ignore: tuple[Float[np.ndarray, "m 2"], ...] = ()  # polygons, px, in which nobody was labelled
+    ignore: tuple[
+        Float32[np.ndarray, "m 2"], ...
+    ] = ()  # polygons, px, in which nobody was labelled
 
     def __post_init__(self):
         polygons = tuple(np.array(polygon, np.float32) for polygon in self.ignore)
@@ -234,29 +259,21 @@ class Video:
 
 
 @dataclass(frozen=True, eq=False)
-class Track:
+class Track(_Record):
     """One person through t frames; `labelled` marks the frames with annotations (sparse labels)."""
 
     skeleton: str
     track_id: int
-    xy_frame: Float[np.ndarray, "t k 2"]  # px
-    visibility: Int[np.ndarray, "t k"]
+    xy_frame: Float32[np.ndarray, "t k 2"]  # px
+    visibility: Int8[np.ndarray, "t k"]
     labelled: Bool[np.ndarray, "t"]
-    boxes_xyxy: Float[np.ndarray, "t 4"]  # px; zeros where the frame is not labelled
+    boxes_xyxy: Float32[np.ndarray, "t 4"]  # px; zeros where the frame is not labelled
     occlusion_known: bool = True
-    xyz_camera_mm: Float[np.ndarray, "t k 3"] | None = None
-    head_boxes_xyxy: Float[np.ndarray, "t 4"] | None = None  # px; zeros where none is stated
+    xyz_camera_mm: Float32[np.ndarray, "t k 3"] | None = None
+    head_boxes_xyxy: Float32[np.ndarray, "t 4"] | None = None  # px; zeros where none is stated
 
-    def __post_init__(self):
-        k = len(skeleton(self.skeleton))
-        t = len(self.xy_frame)
-        record = f"track {self.track_id}"
-        _array(self, "xy_frame", (t, k, 2), np.float32, record)
-        _array(self, "visibility", (t, k), np.int8, record)
-        _array(self, "labelled", (t,), bool, record)
-        _array(self, "boxes_xyxy", (t, 4), np.float32, record)
-        _optional(self, "xyz_camera_mm", (t, k, 3), np.float32, record)
-        _optional(self, "head_boxes_xyxy", (t, 4), np.float32, record)
+    def _label(self) -> str:
+        return f"track {self.track_id}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,34 +303,26 @@ class Clip:
 
 
 @dataclass(frozen=True, eq=False)
-class Camera:
+class Camera(_Record):
     """A pinhole with lens distortion: x_camera = rotation (x_world - position), px = focal *
     distorted(x / z) + centre.
     """
 
-    rotation: Float[np.ndarray, "3 3"]  # world to camera; camera x right, y down, z away
-    position_mm: Float[np.ndarray, "3"]  # of the camera, in the world
-    focal: Float[np.ndarray, "2"]  # px
-    centre: Float[np.ndarray, "2"]  # px
-    radial: Float[np.ndarray, "3"] = field(default_factory=lambda: np.zeros(3))  # k1, k2, k3
-    tangential: Float[np.ndarray, "2"] = field(default_factory=lambda: np.zeros(2))  # p1, p2
+    rotation: Float64[np.ndarray, "3 3"]  # world to camera; camera x right, y down, z away
+    position_mm: Float64[np.ndarray, "3"]  # of the camera, in the world
+    focal: Float64[np.ndarray, "2"]  # px
+    centre: Float64[np.ndarray, "2"]  # px
+    radial: Float64[np.ndarray, "3"] = field(default_factory=lambda: np.zeros(3))  # k1, k2, k3
+    tangential: Float64[np.ndarray, "2"] = field(default_factory=lambda: np.zeros(2))  # p1, p2
     size_wh: tuple[int, int] | None = None
     name: str = ""
 
-    def __post_init__(self):
-        _array(self, "rotation", (3, 3), np.float64, self.name or None)
-        for name, n in (
-            ("position_mm", 3),
-            ("focal", 2),
-            ("centre", 2),
-            ("radial", 3),
-            ("tangential", 2),
-        ):
-            _array(self, name, (n,), np.float64, self.name or None)
+    def _label(self) -> str | None:
+        return self.name or None
 
 
 @dataclass(frozen=True, eq=False)
-class Motion:
+class Motion(_Record):
     """Joints in space through t frames, with no picture behind them: motion capture and 3D pose
     files.
 
@@ -323,23 +332,26 @@ class Motion:
 
     joints: tuple[str, ...]
     parents: tuple[int, ...]
-    xyz_mm: Float[np.ndarray, "t k 3"]
+    xyz_mm: Float64[np.ndarray, "t k 3"]
     fps: float | None = None
     space: str = "world"  # world, camera or root (relative to the root joint)
     name: str = ""
     labels: tuple[str, ...] = ()  # what is done and how, as the data set says: ("walk", "tired")
     # an estimator's answer for the same frames, mm
-    detected: Float[np.ndarray, "t k 3"] | None = None
+    detected: Float64[np.ndarray, "t k 3"] | None = None
+
+    def _sizes(self) -> dict[str, int]:
+        return {"k": len(self.joints)}
+
+    def _label(self) -> str | None:
+        return self.name or None
 
     def __post_init__(self):
+        super().__post_init__()
         k = len(self.joints)
-        t = len(self.xyz_mm)
-        _array(self, "xyz_mm", (t, k, 3), np.float64, self.name or None)
-        _optional(self, "detected", (t, k, 3), np.float64, self.name or None)
         if len(self.parents) != k or any(not -1 <= p < k for p in self.parents):
             raise BadRecord(
-                f"{len(self.parents)} parents for {k} joints, or one outside",
-                record=self.name or None,
+                f"{len(self.parents)} parents for {k} joints, or one outside", record=self._label()
             )
 
 

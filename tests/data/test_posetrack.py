@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.data.safe.test_matlab import structure
 from workbench.data import posetrack
-from workbench.data.coco import POSETRACK_BOX
+from workbench.data.annotations import POSETRACK_BOX
 from workbench.data.posetrack import protocol_frames, read_posetrack
 from workbench.errors import (
     BadFile,
@@ -349,8 +349,8 @@ def test_bad_persons_of_posetrack17_are_named(tmp_path):
     for change, text in (
         ({"id": [15]}, "a point with id 15"),
         ({"id": []}, "a point with id None"),
-        ({"x": ["a"]}, "is str, number expected"),
-        ({"y": []}, "is NoneType, number expected"),
+        ({"x": ["a"]}, "x is str, number expected"),
+        ({"y": []}, "y is missing"),
     ):
         value = annolist_json()
         people = value["annolist"][0]["annorect"]
@@ -361,7 +361,7 @@ def test_bad_persons_of_posetrack17_are_named(tmp_path):
             read_posetrack(path)
         reading = read_posetrack(path, on_bad="report")
         assert [t.track_id for t in reading.clips[0].tracks] == [3] and len(reading.warnings) == 2
-    with pytest.raises(BadRecord, match=r"images\[0\]: an object with file_name"):
+    with pytest.raises(BadRecord, match=r"annolist\[0\]: image is missing"):
         read_posetrack(write(tmp_path, {"annolist": [{"annorect": []}]}))
     scipy.io.savemat(tmp_path / "a.mat", {"other": 5})
     with pytest.raises(BadFile, match="no structure annolist"):

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from workbench.cli import app
 from workbench.data.scoring import read_results, score, score_files
-from workbench.errors import BadFile, BadParameter, BadRecord
+from workbench.errors import BadFile, BadParameter, BadRecord, WorkbenchError
 from workbench.keypoint_ap import STATS
 from workbench.records import Detections, Picture, Pose
 from workbench.skeletons import skeleton
@@ -513,6 +513,21 @@ def test_random_files_score_as_in_pycocotools(files, seed):
         agreed(both, name)
     else:
         assert first(score_files(*both))["AR"] in (0, -1)
+
+
+ODD = [None, True, -1, 0.5, 10**400, 1e39, float("nan"), "", "x", [], [[]], {}, [None] * 51]
+KEYS = ("id", "image_id", "category_id", "keypoints", "bbox", "area", "iscrowd", "num_keypoints")
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_any_value_in_any_field_ends_as_a_named_error_or_a_score(files, key):
+    for value in ODD:
+        both = files([result(1)], [person(1, 1), person(2, 2) | {key: value}])
+        try:
+            found = score_files(*both, on_bad="report")
+        except WorkbenchError:
+            continue
+        assert -1 <= first(found)["AP"] <= 1
 
 
 @pytest.mark.realdata

@@ -1,12 +1,28 @@
-"""Checks of what records hold: numbers, names, boxes, tables; and what becomes of those that fail."""
+"""What records of others must hold, and what becomes of those that do not.
+
+The shape of a record is a pydantic model of the types below; `checked` says as a `BadRecord` what
+it objects to.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Num
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    PlainValidator,
+    TypeAdapter,
+    ValidationError,
+)
 
 from ..errors import (
     BadFile,
@@ -20,126 +36,155 @@ from ..errors import (
 from ..geometry import xywh_to_xyxy
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+Shape = TypeVar("Shape")
 
 
-def check_on_bad(on_bad: str) -> None:
-    """`BadParameter` for anything but "raise" and "report"."""
-    if on_bad not in ("raise", "report"):
-        raise BadParameter(f"on_bad is {on_bad!r}, 'raise' or 'report' expected")
+# --- shapes ---------------------------------------------------------------------------------------
 
 
-def settle(bad: Sequence[WorkbenchError], n: int, what: str, on_bad: str, path: Path) -> None:
-    """Raises the first error with the count of all, unless they are to be reported."""
-    check_on_bad(on_bad)
-    if bad and on_bad == "raise":
-        count = (
-            f"{len(bad)} of {n} {what} are bad; on_bad='report' (--on-bad report) keeps the others"
-        )
-        remedy = f"{bad[0].remedy}. {count}" if bad[0].remedy else count
-        raise type(bad[0])(
-            bad[0].problem, file=bad[0].file or path, record=bad[0].record, remedy=remedy
-        )
-
-
-def each(
-    items: Sequence, read: Callable, what: str, on_bad: str, path: Path
-) -> tuple[list, list[WorkbenchError]]:
-    """What `read` makes of each file or sequence, and the errors of those that are left out;
-    `settle`d.
+def integral(value):
+    """A float without a fraction as its integer, since tables export ids as 7.0; anything else
+    as it is.
     """
-    check_on_bad(on_bad)
-    kept, bad = [], []
-    for item in items:
-        try:
-            kept.append(read(item))
-        except (BadRecord, BadFile, EmptyFile, MissingFile, UnsafeFile) as error:
-            file = error.file or path  # records know neither file nor record
-            record = error.record or (item if str(item) != str(file) else None)
-            bad.append(type(error)(error.problem, file=file, record=record, remedy=error.remedy))
-    settle(bad, len(items), what, on_bad, path)
-    return kept, bad
+    return int(value) if type(value) is float and value.is_integer() else value
 
 
-def table(content, key: str, path: Path) -> list:
-    if type(content) is not dict or type(content.get(key)) is not list:
-        remedy = "a COCO annotation file is an object with images, annotations, categories"
-        raise BadFile(f"no list of {key} at the top level", file=path, remedy=remedy)
-    return content[key]
+def _name(value: object) -> str:
+    if type(value) not in (int, str):
+        raise ValueError(f"is {type(value).__name__}, an integer or string expected")
+    return str(value)
+
+
+def _flattened(values: object) -> object:
+    """A list of lists as one list."""
+    if type(values) is list and values and {*map(type, values)} == {list}:
+        return [*chain.from_iterable(values)]
+    return values
+
+
+# a number that is finite in float32
+Number = Annotated[float, Field(strict=True, ge=-FLOAT32_MAX, le=FLOAT32_MAX)]
+Numbers = Annotated[list[Number], FailFast()]
+# an integer or a string, as text: 7 and "7" are one name
+Identifier = Annotated[str, PlainValidator(_name)]
+# where tables were exported: 7.0 is 7
+LooseIdentifier = Annotated[Identifier, BeforeValidator(integral)]
+_numbers = TypeAdapter(Numbers).validate_python
+_optional_number = TypeAdapter(Number | None).validate_python
+name_or_number = TypeAdapter(Identifier).validate_python
+_loose_identifier = TypeAdapter(LooseIdentifier).validate_python
+
+
+class Record(BaseModel):
+    """Base of the shapes of records: no value is converted, and what no field names is passed
+    over.
+    """
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+def checked(shape: Callable[[object], Shape], value: object, name: str = "", **where) -> Shape:
+    """What a validator of pydantic makes of a value, such as `Model.model_validate`; `BadRecord`
+    with its first objection. name: of the value, where it is no record.
+    """
+    try:
+        return shape(value)
+    except ValidationError as error:
+        problem = _objection(error.errors(include_url=False)[0], name)
+        raise BadRecord(problem, **where) from None
+
+
+_EXPECTED = {
+    "float_type": "number",
+    "list_type": "list",
+    "string_type": "text",
+    "model_type": "object",
+}
+
+
+def _objection(error: Mapping[str, Any], name: str) -> str:
+    """An error of pydantic in our words."""
+    kind, value, limits = error["type"], error["input"], error.get("ctx", {})
+    *outer, last = [name, *error["loc"]] if name else error["loc"] or [""]
+    place = "".join(f"[{part}]" if type(part) is int else f".{part}" for part in (*outer, last))
+    place = place.lstrip(".")
+    beyond_float = kind == "float_type" and type(value) is int
+    if beyond_float or FLOAT32_MAX in (limits.get("le"), -limits.get("ge", 0)):
+        at = f" at {last}" if type(last) is int else ""
+        return f"{place.removesuffix(f'[{last}]')} has a value that is not finite{at}"
+    if kind == "missing" or (value is None and kind in _EXPECTED):
+        return f"{place} is missing"
+    if kind in ("too_short", "too_long"):
+        expected = limits.get("min_length", limits.get("max_length"))
+        return f"{place} has length {len(value)} ({expected} expected)"
+    if kind == "value_error":
+        return f"{place} {limits['error']}".strip()
+    if kind in _EXPECTED:
+        problem = f"{type(value).__name__}, {_EXPECTED[kind]} expected"
+        return f"{place} is {problem}" if place else problem
+    return f"{place} is {repr(value)[:80]}: {error['msg']}"
 
 
 def numbers(item: Mapping, key: str, n: int, **where) -> Float[np.ndarray, "n"]:
     """The n finite numbers under `key` (flat, or nested one level as in RHD) as float32;
     `BadRecord` otherwise.
     """
-    values = item.get(key)
-    if type(values) is not list:
-        raise BadRecord(
-            f"{key} is {'missing' if values is None else type(values).__name__}, list expected",
-            **where,
-        )
-    if n > 1 and values and all(type(v) is list for v in values):
-        values = [number for row in values for number in row]
+    stated = item.get(key)
+    values = checked(_numbers, _flattened(stated) if n > 1 else stated, key, **where)
     if len(values) != n:
         raise BadRecord(f"{key} has length {len(values)} ({n} expected)", **where)
-    if odd := [i for i, v in enumerate(values) if type(v) not in (int, float)]:
-        raise BadRecord(
-            f"{key}[{odd[0]}] is {type(values[odd[0]]).__name__}, number expected", **where
-        )
-    try:
-        with np.errstate(over="ignore"):
-            array = np.array(values, np.float32)
-    except OverflowError:
-        array = np.full(n, np.inf, np.float32)
-    if not np.isfinite(array).all():
-        raise BadRecord(
-            f"{key} has a value that is not finite at {int(np.argmin(np.isfinite(array)))}", **where
-        )
-    return array
+    return np.array(values, np.float32)
 
 
 def columns(
     records: Sequence, key: str, n: int
 ) -> tuple[Float[np.ndarray, "m n"], Bool[np.ndarray, "m"]]:
-    """`numbers` of all records at once, and whether it has nothing to object to; where it has,
-    ask it for the error.
+    """`numbers` of all records at once, and of which: flat lists that hold nothing else. Where a
+    row is not, ask `numbers` for its values or the error.
     """
     values = [record.get(key) if type(record) is dict else None for record in records]
     good = np.array(
         [type(v) is list and len(v) == n and {*map(type, v)} <= {int, float} for v in values], bool
     )
     rows = np.zeros((len(values), n), np.float32)
+    plain = [v for v, whole in zip(values, good) if whole]
     try:
         with np.errstate(over="ignore"):
-            rows[good] = np.array(
-                [v for v, whole in zip(values, good) if whole], np.float32
-            ).reshape(-1, n)
+            rows[good] = np.array(plain, np.float32).reshape(-1, n)
     except OverflowError:  # an integer beyond float64
         good[:] = False
     return rows, good & np.isfinite(rows).all(1)
 
 
-def box_columns(records: Sequence) -> tuple[Float[np.ndarray, "m 4"], Bool[np.ndarray, "m"]]:
-    """`xyxy_from_xywh` of all records at once, and whether it has nothing to object to."""
-    xywh, good = columns(records, "bbox", 4)
+def xyxy_columns(
+    boxes_xywh: Float[np.ndarray, "n 4"],
+) -> tuple[Float[np.ndarray, "n 4"], Bool[np.ndarray, "n"]]:
+    """`xyxy_from_xywh` of all boxes at once, and which have an area."""
     with np.errstate(over="ignore", invalid="ignore"):
-        boxes = xywh_to_xyxy(xywh.astype(np.float64)).astype(np.float32)
-    area = (
-        (xywh[:, 2:] > 0).all(1) & np.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1)
-    )
-    return boxes, good & area
+        boxes = xywh_to_xyxy(boxes_xywh.astype(np.float64)).astype(np.float32)
+    return boxes, np.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1)
 
 
 def number(item: Mapping, key: str, **where) -> float | None:
     """The finite number under `key`, None where it is missing or null; `BadRecord` for anything
     else.
     """
-    value = item.get(key)
-    if value is None:
-        return None
-    # the common case, without an array
-    if type(value) in (int, float) and abs(value) < FLOAT32_MAX:
-        return float(value)
-    return float(numbers({key: [value]}, key, 1, **where)[0])
+    return checked(_optional_number, item.get(key), key, **where)
+
+
+def image_id(result: Mapping, **where) -> str:
+    """The picture of a detection or result as text; 7.0 is 7. `BadRecord` where it is neither an
+    integer nor a string.
+    """
+    return checked(_loose_identifier, result.get("image_id"), "image_id", **where)
+
+
+def table(content: object, key: str, path: Path) -> list:
+    """The list of records under `key` of a COCO-style file; `BadFile` where there is none."""
+    if type(content) is not dict or type(content.get(key)) is not list:
+        remedy = "a COCO annotation file is an object with images, annotations, categories"
+        raise BadFile(f"no list of {key} at the top level", file=path, remedy=remedy)
+    return content[key]
 
 
 def xyxy_from_xywh(
@@ -165,29 +210,7 @@ def xyxy_from_xywh(
     return box
 
 
-def integral(value):
-    """A float without a fraction as its integer, since tables export ids as 7.0; anything else
-    as it is.
-    """
-    return int(value) if type(value) is float and value.is_integer() else value
-
-
-def identifier(item: Mapping, key: str, **where) -> int | str:
-    """An integer or string that names something; `BadRecord` where it is missing or of another
-    type.
-    """
-    if type(item.get(key)) not in (int, str):
-        raise BadRecord(
-            f"{key} is {type(item.get(key)).__name__}, an integer or string expected", **where
-        )
-    return item[key]
-
-
-def image_id(result: Mapping, **where) -> str:
-    """The picture of a detection or result as text; 7.0 is 7. `BadRecord` where it is neither an
-    integer nor a string.
-    """
-    return str(identifier({"image_id": integral(result.get("image_id"))}, "image_id", **where))
+# --- arrays of files that are no JSON -------------------------------------------------------------
 
 
 def numbers_of(
@@ -239,3 +262,44 @@ def texts_of(value: object, what: str, **where) -> list[str]:
     ):
         raise BadRecord(f"{what} is no list of text", **where)
     return [item.decode("latin1") if isinstance(item, bytes) else str(item) for item in items]
+
+
+# --- what becomes of records that are bad ---------------------------------------------------------
+
+
+def check_on_bad(on_bad: str) -> None:
+    """`BadParameter` for anything but "raise" and "report"."""
+    if on_bad not in ("raise", "report"):
+        raise BadParameter(f"on_bad is {on_bad!r}, 'raise' or 'report' expected")
+
+
+def settle(bad: Sequence[WorkbenchError], n: int, what: str, on_bad: str, path: Path) -> None:
+    """Raises the first error with the count of all, unless they are to be reported."""
+    check_on_bad(on_bad)
+    if bad and on_bad == "raise":
+        count = (
+            f"{len(bad)} of {n} {what} are bad; on_bad='report' (--on-bad report) keeps the others"
+        )
+        remedy = f"{bad[0].remedy}. {count}" if bad[0].remedy else count
+        raise type(bad[0])(
+            bad[0].problem, file=bad[0].file or path, record=bad[0].record, remedy=remedy
+        )
+
+
+def each(
+    items: Sequence, read: Callable, what: str, on_bad: str, path: Path
+) -> tuple[list, list[WorkbenchError]]:
+    """What `read` makes of each file or sequence, and the errors of those that are left out;
+    `settle`d.
+    """
+    check_on_bad(on_bad)
+    kept, bad = [], []
+    for item in items:
+        try:
+            kept.append(read(item))
+        except (BadRecord, BadFile, EmptyFile, MissingFile, UnsafeFile) as error:
+            file = error.file or path  # records know neither file nor record
+            record = error.record or (item if str(item) != str(file) else None)
+            bad.append(type(error)(error.problem, file=file, record=record, remedy=error.remedy))
+    settle(bad, len(items), what, on_bad, path)
+    return kept, bad

@@ -10,40 +10,45 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from annotated_types import Len
+from jaxtyping import Float, Int
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from ..errors import (
-    BadFile,
-    BadRecord,
-    MissingFile,
-    UnknownName,
-)
-from ..geometry import box_of_points, enlarge, xywh_to_xyxy
+from ..errors import BadFile, BadRecord, MissingFile, UnknownName
+from ..geometry import xywh_to_xyxy
 from ..records import PersonBoxes, Picture, Pose, Reading
 from ..skeletons import skeleton as skeleton_by_name
 from ..skeletons import skeleton_of_joints
+from .annotations import (
+    Annotations,
+    ListedPicture,
+    Person,
+    check_place,
+    ordered_corners,
+    poses_of,
+)
 from .checks import (
     FLOAT32_MAX,
-    box_columns,
+    Identifier,
+    LooseIdentifier,
+    Number,
+    Record,
     check_on_bad,
+    checked,
     columns,
-    identifier,
-    image_id,
-    number,
+    name_or_number,
     numbers,
     settle,
     table,
+    xyxy_columns,
     xyxy_from_xywh,
 )
 from .register import reader
 from .safe import read_json
 
-# sets whose flag 1 means occluded; elsewhere it means labelled
-OCCLUSION_STATED = ("coco17", "crowdpose14")
-# PoseTrack's boxes are its joints' extent times this (holds for the published files)
-POSETRACK_BOX = 1.3
 CROWD_EDGES_EVALUATOR = (0.2, 0.8)  # CrowdPose API: easy below, medium below, hard the rest
 CROWD_EDGES_PAPER = (0.1, 0.8)  # Li et al., CVPR 2019, in the text
 ANNOTATION_FILES = (  # below a data set's folder, as released
@@ -57,6 +62,115 @@ ANNOTATION_FILES = (  # below a data set's folder, as released
 _PICTURE_FOLDERS = (".", "images", "val2017", "train2017", "test2017", "val", "train", "test")
 
 
+# --- shapes ---------------------------------------------------------------------------------------
+
+
+def _zero_or_one(value: object) -> object:
+    if value not in (0, 1):
+        raise ValueError(f"is {value!r}, 0 or 1 expected"[:80])
+    return value
+
+
+Length = Annotated[float, Field(strict=True, ge=1, le=FLOAT32_MAX)]  # px
+Four = Annotated[list[Number], Len(4, 4)]
+OptionalFour = Annotated[Four | None, BeforeValidator(lambda value: value or None)]
+
+
+class Image(Record):
+    """A picture as COCO states it. CrowdPose adds crowdIndex, JHMDB nframes; PoseTrack vid_id,
+    nframes, is_labeled and, px, the corners of the polygons in which nobody was labelled.
+    """
+
+    id: Identifier
+    file_name: str
+    width: Length | None = None
+    height: Length | None = None
+    vid_id: Identifier | None = None
+    nframes: Any = None
+    is_labeled: Any = True
+    crowdIndex: Number | None = None
+    ignore_regions_x: list[list[Number]] | None = None
+    ignore_regions_y: list[list[Number]] | None = None
+
+    def _polygons(self, **where) -> tuple[Float[np.ndarray, "m 2"], ...]:
+        xs, ys = self.ignore_regions_x or [], self.ignore_regions_y or []
+        if [*map(len, xs)] != [*map(len, ys)]:
+            raise BadRecord("ignore_regions_x and ignore_regions_y differ in length", **where)
+        return tuple(np.stack((x, y), 1) for x, y in zip(xs, ys) if x)
+
+    def listed(self, **where) -> ListedPicture:
+        """The picture; its group is the video id where one is stated, else the folder of a frame,
+        else the picture.
+        """
+        sized = self.width is not None and self.height is not None
+        picture = Picture(
+            name=self.file_name,
+            id=self.id,
+            size_wh=(int(self.width), int(self.height)) if sized else None,
+            labelled=bool(self.is_labeled),
+            crowd_index=self.crowdIndex,
+            ignore=self._polygons(**where),
+        )
+        is_frame = "nframes" in self.model_fields_set
+        group = str(PurePosixPath(self.file_name).parent) if is_frame else self.file_name
+        group = group if self.vid_id is None else self.vid_id
+        return ListedPicture(picture, group, self.nframes)
+
+
+class Annotation(Record):
+    """What is checked of a person but for keypoints and bbox, which are read as columns.
+    PoseTrack18 and 21 add a track_id and bbox_head, which is xywh; conversions of PoseTrack17
+    head_box, which is xyxy.
+    """
+
+    id: Identifier
+    image_id: Identifier
+    area: Number | None = None
+    iscrowd: Annotated[Any, AfterValidator(_zero_or_one)] = 0
+    bbox_head: OptionalFour = None
+    head_box: OptionalFour = None
+
+    def head_xyxy(self, **where) -> Float[np.ndarray, "4"] | None:
+        if not (self.bbox_head or self.head_box):
+            return None
+        head = np.array(self.bbox_head or self.head_box, np.float32)
+        if self.bbox_head:
+            with np.errstate(over="ignore"):
+                head = xywh_to_xyxy(head)
+            if not np.isfinite(head).all():
+                raise BadRecord("bbox_head is beyond what float32 can hold", **where)
+        return ordered_corners(head)
+
+
+class PersonBox(Record):
+    """A detected person of a results file without joints; bbox is read as a column."""
+
+    image_id: LooseIdentifier
+    score: Number
+    category_id: Any = 1
+
+
+# --- from a file's content to what it states ------------------------------------------------------
+
+
+def skeleton_of(content: object, path: Path) -> str:
+    """The skeleton whose joints the file's one category with joints names."""
+    categories = [c for c in table(content, "categories", path) if type(c) is dict]
+    stated = [c["keypoints"] for c in categories if c.get("keypoints")]
+    if len(stated) != 1 or type(stated[0]) is not list:
+        problem = f"{len(stated)} categories name keypoints, one expected"
+        remedy = "keep one, or say skeleton=..."
+        raise BadFile(problem, file=path, record="categories", remedy=remedy)
+    # "root (pelvis)" of Human3.6M conversions is the joint "root"
+    joints = [re.sub(r"\s*\(.*\)$", "", str(joint)) for joint in stated[0]]
+    try:
+        return skeleton_of_joints(joints).name
+    except UnknownName as error:
+        raise UnknownName(
+            error.problem, file=path, record="categories", remedy=error.remedy
+        ) from None
+
+
 def _of_other_categories(content: Mapping) -> list[bool]:
     """Which annotations are of another category than the one that has joints.
 
@@ -65,137 +179,119 @@ def _of_other_categories(content: Mapping) -> list[bool]:
     """
     listed = content.get("categories")
     listed = [c for c in listed if type(c) is dict and "id" in c] if type(listed) is list else []
-    named = [c["id"] for c in listed if c.get("keypoints")]
-    people = (
-        [a for a in content["annotations"] if type(a) is dict and a.get("keypoints")]
-        if not named
-        else []
-    )
-    wanted = named or [a["category_id"] for a in people[:1] if "category_id" in a]
-    unwanted = [c["id"] for c in listed] if named else []
-
-    def other(annotation) -> bool:
-        if (
-            not wanted
-            or type(annotation) is not dict
-            or annotation.get("category_id") in (None, *wanted)
-        ):
-            return False
-        return not annotation.get("keypoints") or annotation["category_id"] in unwanted
-
-    return [other(annotation) for annotation in content["annotations"]]
-
-
-def _joints_as_scored(
-    keypoints: Float[np.ndarray, "n k 3"],
-) -> tuple[Float[np.ndarray, "n k 3"], Bool[np.ndarray, "n"]]:
-    """Joints as pycocotools sees them, and in whom that changes something: labelled by a flag
-    above 0, else nowhere.
-    """
-    flags = keypoints[:, :, 2]
-    odd = np.isfinite(flags) & ~np.isin(flags, (0, 1, 2))
-    nowhere = (flags <= 0) & ~np.isfinite(keypoints[:, :, :2]).all(2)
-    mended = np.where(nowhere[:, :, None], 0, keypoints)
-    mended[:, :, 2] = np.where(odd, 2 * (flags > 0), flags)
-    return mended, (odd | nowhere).any(1)
-
-
-def _joints_of(categories, path: Path) -> str:
-    stated = [c.get("keypoints") for c in categories if isinstance(c, dict) and c.get("keypoints")]
-    if len(stated) != 1 or type(stated[0]) is not list:
-        problem, remedy = (
-            f"{len(stated)} categories name keypoints, one expected",
-            "keep one, or say skeleton=...",
-        )
-        raise BadFile(problem, file=path, record="categories", remedy=remedy)
-    try:  # "root (pelvis)" of Human3.6M conversions is the joint "root"
-        return skeleton_of_joints(
-            [re.sub(r"\s*\(.*\)$", "", str(joint)) for joint in stated[0]]
-        ).name
-    except UnknownName as error:
-        raise UnknownName(
-            error.problem, file=path, record="categories", remedy=error.remedy
-        ) from None
-
-
-def _polygons(image: Mapping, **where) -> tuple[Float[np.ndarray, "m 2"], ...]:
-    """PoseTrack's ignore_regions_x and _y, lists of lists, as polygons."""
-    sides = [image.get(f"ignore_regions_{axis}") or [] for axis in "xy"]
-    if not all(type(side) is list and all(type(line) is list for line in side) for side in sides):
-        raise BadRecord("ignore regions are no lists of lists", **where)
-    if [*map(len, sides[0])] != [*map(len, sides[1])]:
-        raise BadRecord("ignore_regions_x and ignore_regions_y differ in length", **where)
-    return tuple(
-        np.stack(
-            [numbers({"ignore region": side}, "ignore region", len(x), **where) for side in (x, y)],
-            1,
-        )
-        for x, y in zip(*sides)
-        if x
-    )
-
-
-def _picture(image: object, **where) -> tuple[Picture, str]:
-    """A picture, and its group: the video id where one is stated, else the folder of a frame,
-    else the picture.
-    """
-    if type(image) is not dict or type(name := image.get("file_name")) is not str:
-        raise BadRecord("an object with file_name expected", **where)
-    size_wh = tuple(number(image, side, **where) for side in ("width", "height"))
-    if any(side is not None and side < 1 for side in size_wh):
-        raise BadRecord(f"a picture of width and height {size_wh}", **where)
-    picture = Picture(
-        name=name,
-        id=str(identifier(image, "id", **where)),
-        size_wh=None if None in size_wh else (int(size_wh[0]), int(size_wh[1])),
-        labelled=bool(image.get("is_labeled", True)),
-        crowd_index=number(image, "crowdIndex", **where),
-        ignore=_polygons(image, **where),
-    )
-    if image.get("vid_id") is not None:
-        return picture, str(identifier(image, "vid_id", **where))
-    return picture, str(PurePosixPath(name).parent) if "nframes" in image else name
+    annotations = [a if type(a) is dict else {} for a in content["annotations"]]
+    wanted = [c["id"] for c in listed if c.get("keypoints")]
+    unwanted = [c["id"] for c in listed] if wanted else []
+    if not wanted:
+        first = next((a for a in annotations if a.get("keypoints")), {})
+        wanted = [first["category_id"]] if "category_id" in first else []
+    if not wanted:
+        return [False] * len(annotations)
+    return [
+        a.get("category_id") not in (None, *wanted)
+        and (not a.get("keypoints") or a["category_id"] in unwanted)
+        for a in annotations
+    ]
 
 
 def _pictures(
-    content, folder: Path | None, path: Path
-) -> tuple[dict, list[BadRecord], dict[str, str]]:
-    """Pictures with their groups by id; the bad ones; id and name of those that are not in the
-    folder.
-    """
-    found, bad, absent = {}, [], {}
-    for i, image in enumerate(table(content, "images", path)):
-        where = {"file": path, "record": f"images[{i}]"}
+    content: Mapping, path: Path, folder: Path | None
+) -> tuple[dict[str, ListedPicture], list[BadRecord]]:
+    """The pictures by id, and the bad ones."""
+    pictures, bad = {}, []
+    for row, image in enumerate(table(content, "images", path)):
+        where = {"file": path, "record": f"images[{row}]"}
         try:
-            picture, group = _picture(image, **where)
-            if found.setdefault(picture.id, (picture, group))[0].name != picture.name:
-                raise BadRecord(f"image id {picture.id} stands for two files", **where)
-            if folder and (
-                PurePosixPath(picture.name).is_absolute()
-                or ".." in PurePosixPath(picture.name).parts
-            ):
-                del found[picture.id]
-                raise BadRecord(f"image {picture.name!r} leaves the images folder", **where)
-            if folder and not os.path.isfile(folder / picture.name):
-                absent[picture.id] = picture.name
+            listed = checked(Image.model_validate, image, **where).listed(**where)
+            name, key = listed.picture.name, listed.picture.id
+            if key in pictures and pictures[key].picture.name != name:
+                raise BadRecord(f"image id {key} stands for two files", **where)
+            check_place(name, folder, **where)
+            pictures.setdefault(key, listed)
         except BadRecord as error:
             bad.append(error)
-    return found, bad, absent
+    return pictures, bad
 
 
-def _head_box(annotation: Mapping, **where) -> Float[np.ndarray, "4"]:
-    """xyxy of the head: bbox_head is xywh (PoseTrack18, 21), head_box xyxy (PoseTrack17
-    converted); zeros without one.
+def _name(annotation: object, row: int) -> str:
+    """What errors call an annotation: by its id, or where it stands if it has none."""
+    key = annotation.get("id") if type(annotation) is dict else None
+    return f"annotation {key}" if type(key) in (int, str) else f"annotations[{row}]"
+
+
+def _people(
+    content: Mapping, skeleton: str, others: Sequence[bool], path: Path
+) -> tuple[list[Person], dict[int, BadRecord]]:
+    """People of a skeleton, and by row the annotations that are bad."""
+    annotations, n_numbers = content["annotations"], 3 * len(skeleton_by_name(skeleton))
+    keypoints, whole = columns(annotations, "keypoints", n_numbers)
+    joints = keypoints.reshape(-1, n_numbers // 3, 3)  # a view
+    boxes, boxed = columns(annotations, "bbox", 4)
+    # PoseTrack also states people without joints, and people without a box
+    optional = skeleton.startswith("posetrack")
+    people, bad, names = [], {}, set()
+    for row, annotation in enumerate(annotations):
+        name = _name(annotation, row)
+        where = {"file": path, "record": name}
+        try:
+            if name in names:
+                raise BadRecord("duplicate annotation id", remedy="keep one of them", **where)
+            names.add(name)
+            if others[row]:
+                checked(name_or_number, annotation.get("id"), "id", **where)
+                continue
+            stated = checked(Annotation.model_validate, annotation, **where)
+            if not whole[row] and not (optional and annotation.get("keypoints", []) == []):
+                keypoints[row] = numbers(annotation, "keypoints", n_numbers, **where)
+            no_box = optional and annotation.get("bbox", []) == []
+            if not boxed[row] and not no_box:
+                boxes[row] = numbers(annotation, "bbox", 4, **where)
+            box = None if no_box else boxes[row]
+            person = Person(
+                row=row,
+                id=stated.id,
+                picture=stated.image_id,
+                keypoints=joints[row],
+                box_xywh=box,
+                head_xyxy=stated.head_xyxy(**where),
+                area=stated.area,
+                crowd=bool(stated.iscrowd),
+                num_keypoints=annotation.get("num_keypoints"),
+                category=annotation.get("category_id"),
+                track_id=annotation.get("track_id"),
+            )
+            people.append(person)
+        except BadRecord as error:
+            bad[row] = error
+    return people, bad
+
+
+def annotations_of(
+    content: object, path: Path, *, skeleton: str | None = None, folder: Path | None = None
+) -> Annotations:
+    """What a COCO-style file states; parameters and errors as of `read_coco`, whose `images` is
+    `folder` here.
     """
-    key = "bbox_head" if annotation.get("bbox_head") else "head_box"
-    if not annotation.get(key):
-        return np.zeros(4, np.float32)
-    head = numbers(annotation, key, 4, **where)
-    with np.errstate(over="ignore"):
-        head = xywh_to_xyxy(head) if key == "bbox_head" else head
-    if not np.isfinite(head).all():
-        raise BadRecord(f"{key} is beyond what float32 can hold", **where)
-    return np.concatenate([np.minimum(head[:2], head[2:]), np.maximum(head[:2], head[2:])])
+    annotations = table(content, "annotations", path)
+    pictures, bad_pictures = _pictures(content, path, folder)
+    name = skeleton_of(content, path) if skeleton is None else skeleton
+    others = _of_other_categories(content)
+    people, bad = _people(content, name, others, path)
+    problem = f"{sum(others)} annotations of other categories than the one with joints are left out"
+    return Annotations(
+        file=path,
+        skeleton=name,
+        pictures=pictures,
+        people=people,
+        n_people=len(annotations),
+        bad_pictures=bad_pictures,
+        bad_people=bad,
+        notes=[BadRecord(problem, file=path)] if any(others) else [],
+        folder=folder,
+    )
+
+
+# --- readers --------------------------------------------------------------------------------------
 
 
 def annotation_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
@@ -256,7 +352,6 @@ def read_coco(
     occlusion_known: bool | None = None,
     on_bad: str = "raise",
     content: object = None,
-    scoring: bool = False,
 ) -> Reading:
     """Annotated poses and pictures of a COCO-style file, or of all that a data set's folder holds
     (`source` names them).
@@ -271,10 +366,6 @@ def read_coco(
         occluded joints so, and the evaluators count them as labelled.
     on_bad: "raise" at a bad record, or "report" it in `warnings` and keep the others.
     content: the parsed file, where the caller has it.
-    scoring: True keeps with a warning what pycocotools scores, but is no label to learn from: boxes
-        of no width or height, joints of other flags than 0, 1, 2 (above 0 labelled, and then
-        visible), joints of flag 0 with coordinates that are not finite. People whose picture is not
-        listed are left out with a warning.
     Annotations of another category than the one with joints are left out with a warning, and so are
     people who count for nothing (no labelled joint, num_keypoints 0, crowds) in a box of no width
     or height. Coordinates px in the frame as stated, boxes xywh to xyxy; joints that are not
@@ -288,144 +379,19 @@ def read_coco(
     """
     check_on_bad(on_bad)
     path, folder = Path(path), None if images is None else Path(images)
-    if folder and not os.path.isdir(folder):
-        raise MissingFile("no such images folder", file=folder)
     if os.path.isdir(path):
-        options = {
-            "skeleton": skeleton,
-            "images": images,
-            "occlusion_known": occlusion_known,
-            "on_bad": on_bad,
-        }
-        return _read_folder(path, **options)
+        return _read_folder(
+            path, skeleton=skeleton, images=images, occlusion_known=occlusion_known, on_bad=on_bad
+        )
     content = read_json(path) if content is None else content
-    annotations, (pictures, bad, absent) = (
-        table(content, "annotations", path),
-        _pictures(content, folder, path),
-    )
-    n_pictures = len(bad)  # that are bad
-    name = _joints_of(table(content, "categories", path), path) if skeleton is None else skeleton
-    k = len(skeleton_by_name(name))
-    posetrack = name.startswith("posetrack")
-
-    rows, whole = columns(annotations, "keypoints", 3 * k)
-    keypoints = rows.reshape(-1, k, 3)  # a view: rows that are mended below are mended in both
-    kept, incomplete, lost, seen, unlisted = {}, [], Counter(), set(), []
-    others = _of_other_categories(content)
-    if scoring:
-        keypoints[:], mended = _joints_as_scored(keypoints)
-        whole |= mended & np.isfinite(rows).all(1)
-        if (some := np.flatnonzero(mended & whole & ~np.array(others, bool))).size:
-            problem = f"{some.size} annotations have visibility flags other than 0, 1, 2, or joints nowhere with flag 0"
-            record = f"annotation {annotations[some[0]].get('id')}"
-            remedy = "as in pycocotools, flags above 0 are labelled (and here visible), others not"
-            incomplete.append(BadRecord(problem, file=path, record=record, remedy=remedy))
-    whole &= np.isin(keypoints[:, :, 2], (0, 1, 2)).all(1)
-    boxes, boxed = box_columns(annotations)
-    listed = {str(image.get("id")) for image in content["images"] if type(image) is dict}
-    for i, annotation in enumerate(annotations):
-        where = {"file": path, "record": f"annotations[{i}]"}
-        try:
-            if type(annotation) is not dict:
-                raise BadRecord(f"{type(annotation).__name__}, object expected", **where)
-            # 7 and "7" would be one id of the pose
-            key = str(identifier(annotation, "id", **where))
-            where["record"] = f"annotation {key}"
-            if key in seen:
-                raise BadRecord("duplicate annotation id", remedy="keep one of them", **where)
-            seen.add(key)
-            if others[i]:
-                continue
-            if not whole[i] and not (posetrack and annotation.get("keypoints", []) == []):
-                rows[i] = numbers(annotation, "keypoints", 3 * k, **where)
-                if not np.isin(flags := keypoints[i, :, 2], (0, 1, 2)).all():
-                    raise BadRecord(
-                        f"visibility flags {np.unique(flags).tolist()}, 0, 1, 2 expected", **where
-                    )
-            if not boxed[i] and not (posetrack and annotation.get("bbox", []) == []):
-                xywh = numbers(annotation, "bbox", 4, **where)
-                nobody = not keypoints[i, :, 2].any() or annotation.get("num_keypoints") == 0
-                nobody = nobody or annotation.get("iscrowd") == 1
-                flat = bool(xywh[2:].min() == 0 and (scoring or nobody))
-                boxes[i] = xyxy_from_xywh(xywh, flat, **where)
-                if flat:
-                    problem = f"bbox {xywh.tolist()} has no area, the person is {'kept' if scoring else 'left out'}"
-                    incomplete.append(BadRecord(problem, remedy="correct the box", **where))
-                    if not scoring:
-                        continue
-            elif not boxed[i]:
-                extent = box_of_points(keypoints[i, :, :2], keypoints[i].any(1))
-                if not (extent[2:] > extent[:2]).all():
-                    incomplete.append(
-                        BadRecord("neither a box nor joints enough to draw one", **where)
-                    )
-                    continue
-                boxes[i] = np.clip(enlarge(extent, POSETRACK_BOX), -FLOAT32_MAX, FLOAT32_MAX)
-            picture, group = pictures.get(
-                image := str(identifier(annotation, "image_id", **where)), (None, None)
-            )
-            if picture is None and scoring and image not in listed:
-                unlisted.append(key)
-                continue
-            if picture is None:
-                raise BadRecord(f"image id {image} does not exist, or is bad", **where)
-            head, area = _head_box(annotation, **where), number(annotation, "area", **where)
-            if (crowd := annotation.get("iscrowd", 0)) not in (0, 1):
-                raise BadRecord(f"iscrowd is {crowd!r}, 0 or 1 expected"[:80], **where)
-            if image in absent:
-                lost[image] += 1
-            else:
-                kept[key] = i, head, area, bool(crowd), picture.name, group
-        except BadRecord as error:
-            bad.append(error)
-    settle(
-        bad, len(annotations) + n_pictures, "records" if n_pictures else "annotations", on_bad, path
-    )
-    if unlisted:
-        problem = f"{len(unlisted)} people in pictures that are not listed are left out"
-        incomplete.append(BadRecord(problem, file=path, record=f"annotation {unlisted[0]}"))
-    if any(others):
-        problem = (
-            f"{sum(others)} annotations of other categories than the one with joints are left out"
-        )
-        incomplete.append(BadRecord(problem, file=path))
-
-    known = name in OCCLUSION_STATED if occlusion_known is None else occlusion_known
-    use, heads, areas, crowd, files, groups = (
-        map(list, zip(*kept.values())) if kept else [[] for _ in range(6)]
-    )
-    keypoints, boxes = keypoints[use], boxes[use]
-    flags = keypoints[:, :, 2].astype(np.int8)
-    if posetrack:  # poseval: labelled is whatever is not 0, 0, 0
-        flags = keypoints.any(2) * (1 + (flags > 0)).astype(np.int8)
-    heads = np.array(heads, np.float32).reshape(-1, 4)
-    poses = Pose(
-        skeleton=name,
-        xy_frame=np.where(flags[:, :, None] > 0, keypoints[:, :, :2], 0),
-        visibility=flags if known else 2 * (flags > 0).astype(np.int8),
-        boxes_xyxy=boxes,
-        occlusion_known=known,
-        ids=tuple(kept),
-        images=files,
-        groups=groups,
-        areas=None if None in areas else np.array(areas, np.float32),
-        crowd=np.array(crowd, bool),
-        head_boxes_xyxy=heads if heads.any() else None,
-    )
-    count = f"({len(absent)} of {len(pictures)} images are missing)"
-    where = {"file": path, "remedy": f"put it into {folder}"}
-    missing = [
-        MissingFile(
-            f"missing image {image}, {lost[i]} poses left out {count}", record=f"image {i}", **where
-        )
-        for i, image in absent.items()
-    ]
+    stated = annotations_of(content, path, skeleton=skeleton, folder=folder)
+    poses, _, warnings = poses_of(stated, occlusion_known=occlusion_known, on_bad=on_bad)
     return Reading(
-        reader="crowdpose" if name == "crowdpose14" else "coco",
+        reader="crowdpose" if stated.skeleton == "crowdpose14" else "coco",
         source=str(path),
         poses=poses,
-        pictures=tuple(picture for picture, _ in pictures.values()),
-        warnings=(*bad, *incomplete, *missing),
+        pictures=tuple(listed.picture for listed in stated.pictures.values()),
+        warnings=warnings,
     )
 
 
@@ -454,32 +420,26 @@ def read_person_boxes(
     content = read_json(path) if content is None else content
     if type(content) is not list:
         raise BadFile(f"holds a {type(content).__name__}, a list of detections expected", file=path)
-    (boxes, boxed), bad, kept = box_columns(content), [], []
-    for i, detection in enumerate(content):
-        where = {"file": path, "record": f"detection {i}"}
+    xywh, whole = columns(content, "bbox", 4)
+    boxes, boxed = xyxy_columns(xywh)
+    kept, bad = [], []
+    for row, detection in enumerate(content):
+        where = {"file": path, "record": f"detection {row}"}
         try:
-            if type(detection) is not dict:
-                raise BadRecord(f"{type(detection).__name__}, object expected", **where)
-            score = number(detection, "score", **where)
-            if score is None:
-                raise BadRecord("score is missing", **where)
-            image = image_id(detection, **where)
-            if not boxed[i]:
-                boxes[i] = xyxy_from_xywh(numbers(detection, "bbox", 4, **where), **where)
-            if detection.get("category_id", 1) == 1:
-                kept.append((i, score, image))
+            found = checked(PersonBox.model_validate, detection, **where)
+            if not (whole[row] and boxed[row]):
+                boxes[row] = xyxy_from_xywh(numbers(detection, "bbox", 4, **where), **where)
+            if found.category_id == 1:
+                kept.append((row, found.score, found.image_id))
         except BadRecord as error:
             bad.append(error)
     settle(bad, len(content), "detections", on_bad, path)
-    rows, scores, images = zip(*kept) if kept else ((), (), ())
     if others := len(content) - len(kept) - len(bad):
-        bad.append(
-            BadRecord(
-                f"{others} detections of other categories than 1 (person) are left out", file=path
-            )
-        )
-    found = PersonBoxes(boxes[list(rows)], np.array(scores, np.float32), images)
-    return Reading(reader="person_boxes", source=str(path), boxes=found, warnings=tuple(bad))
+        problem = f"{others} detections of other categories than 1 (person) are left out"
+        bad.append(BadRecord(problem, file=path))
+    rows, scores, images = zip(*kept) if kept else ((), (), ())
+    persons = PersonBoxes(boxes[list(rows)], scores, images)
+    return Reading(reader="person_boxes", source=str(path), boxes=persons, warnings=tuple(bad))
 
 
 def crowd_bins(

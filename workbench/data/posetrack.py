@@ -10,17 +10,27 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
+from pydantic import BeforeValidator, Field
 
 from ..errors import BadFile, BadParameter, BadRecord, WorkbenchError
 from ..records import Clip, Picture, Pose, Reading, Track, Video
 from ..skeletons import skeleton
-from .checks import number, settle
-from .coco import annotation_files, find_pictures, read_coco
+from .annotations import (
+    Annotations,
+    ListedPicture,
+    Person,
+    check_place,
+    ordered_corners,
+    poses_of,
+)
+from .checks import Number, Record, checked, integral, number, numbers, settle
+from .coco import annotation_files, annotations_of, find_pictures
 from .register import reader
 from .safe import read_json, read_variables
 
@@ -41,7 +51,7 @@ _POSETRACK17 = (
     "right_shoulder "
     "left_shoulder left_elbow left_wrist head_bottom nose head_top"
 ).split()
-_JOINT_OF_ID = [skeleton("posetrack15").index(name) for name in _POSETRACK17]
+JOINT_OF_ID = [skeleton("posetrack15").index(name) for name in _POSETRACK17]
 
 
 def protocol_frames(n_frames: int, split: str) -> Int[np.ndarray, "n"]:
@@ -64,71 +74,135 @@ def protocol_frames(n_frames: int, split: str) -> Int[np.ndarray, "n"]:
 # --- PoseTrack17 ----------------------------------------------------------------------------------
 
 
-def _many(item: object, key: str) -> list:
-    """A field that is a MATLAB array of structures: nothing, one structure, or a list of them."""
-    value = item.get(key) if type(item) is dict else None
+def _listed(value: object) -> object:
+    """A MATLAB array of structures as a list: nothing, one structure, or several."""
     value = value.tolist() if isinstance(value, np.ndarray) else value
-    return value if type(value) is list else [] if value is None else [value]
+    if value is None:
+        return []
+    return value if type(value) is list else [value]
 
 
-def _field(item: object, key: str) -> object:
-    """A field out of the arrays of one element that MATLAB makes of everything; None where there
-    is none.
-    """
-    value = item.get(key) if type(item) is dict else None
-    value = value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+def _single(value: object) -> object:
+    """What MATLAB holds in arrays of one element; None for an empty one, or one of several."""
+    value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
     while type(value) is list:
         value = value[0] if len(value) == 1 else None
-    return int(value) if type(value) is float and value.is_integer() else value
+    return integral(value)
 
 
-def _person(person: object, **where) -> dict:
-    """One of `annorect` as a COCO annotation of posetrack15, without id and picture."""
-    keypoints = [0] * (3 * len(_JOINT_OF_ID))
-    for point in _many(_field(person, "annopoints"), "point"):
-        joint, x, y = (_field(point, key) for key in ("id", "x", "y"))
-        if type(joint) is not int or not 0 <= joint < len(_JOINT_OF_ID):
-            raise BadRecord(
-                f"a point with id {joint!r}, 0 to {len(_JOINT_OF_ID) - 1} expected", **where
-            )
-        at = 3 * _JOINT_OF_ID[joint]
-        if keypoints[at : at + 3] == [0, 0, 0]:  # as poseval: of two points with one id the first
-            keypoints[at : at + 3] = x, y, int(_field(point, "is_visible") not in (0, "0"))
-    head = [_field(person, key) for key in ("x1", "y1", "x2", "y2")]
-    head = None if head == [None] * 4 else head
-    return {"keypoints": keypoints, "head_box": head, "track_id": _field(person, "track_id")}
+Several = BeforeValidator(_listed)
+Single = BeforeValidator(_single)
 
 
-def _from_annolist(content: Mapping, path: Path) -> tuple[dict, list[BadRecord]]:
-    """PoseTrack17's structure as COCO annotations of posetrack15, and the persons left out."""
-    frames = _many(content, "annolist")
-    images, annotations, bad = [], [], []
-    for t, frame in enumerate(frames):
-        people = _many(frame, "annorect")
-        labelled = _field(frame, "is_labeled")
-        regions = [_many(region, "point") for region in _many(frame, "ignore_regions")]
-        regions = {
-            f"ignore_regions_{axis}": [
-                [_field(point, axis) for point in region] for region in regions
-            ]
-            for axis in "xy"
-        }
-        image = {
-            "id": t,
-            "file_name": _field(_field(frame, "image"), "name"),
-            "nframes": len(frames),
-            **regions,
-        }
-        images.append(image | {"is_labeled": bool(people) if labelled is None else labelled})
-        for i, person in enumerate(people):
-            key = f"{t}.{i}"  # frame and person, from 0
+class Point(Record):
+    """A point of a region, or of a person; id and is_visible are those of a joint. px"""
+
+    x: Annotated[Number, Single]
+    y: Annotated[Number, Single]
+    id: Annotated[Any, Single] = None
+    is_visible: Annotated[Any, Single] = None
+
+
+class Points(Record):
+    point: Annotated[list[Point], Several] = Field(default_factory=list)
+
+
+class AnnoRect(Record):
+    """A person of PoseTrack17; the corners are those of the head."""
+
+    x1: Annotated[Any, Single] = None
+    y1: Annotated[Any, Single] = None
+    x2: Annotated[Any, Single] = None
+    y2: Annotated[Any, Single] = None
+    track_id: Annotated[Any, Single] = None
+    annopoints: Annotated[Points | None, Single] = None
+
+    def keypoints(self, **where) -> Float[np.ndarray, "15 3"]:
+        n = len(JOINT_OF_ID)
+        joints = np.zeros((n, 3), np.float32)
+        for point in self.annopoints.point if self.annopoints else ():
+            if type(point.id) is not int or not 0 <= point.id < n:
+                raise BadRecord(f"a point with id {point.id!r}, 0 to {n - 1} expected", **where)
+            joint = joints[JOINT_OF_ID[point.id]]
+            if not joint.any():  # as poseval: of two points with one id the first
+                joint[:] = point.x, point.y, point.is_visible not in (0, "0")
+        return joints
+
+    def head_xyxy(self, **where) -> Float[np.ndarray, "4"] | None:
+        head = [self.x1, self.y1, self.x2, self.y2]
+        if head == [None] * 4:
+            return None
+        return ordered_corners(numbers({"head": head}, "head", 4, **where))
+
+
+class Named(Record):
+    name: Annotated[str, Single]
+
+
+class Frame(Record):
+    """A frame of PoseTrack17. Without is_labeled, it is labelled where somebody is in it."""
+
+    image: Annotated[Named, Single]
+    annorect: Annotated[list[Any], Several] = Field(default_factory=list)
+    is_labeled: Annotated[Any, Single] = None
+    ignore_regions: Annotated[list[Points], Several] = Field(default_factory=list)
+
+    def picture(self, t: int) -> Picture:
+        stated = self.is_labeled
+        regions = (region.point for region in self.ignore_regions)
+        return Picture(
+            name=self.image.name,
+            id=str(t),
+            labelled=bool(self.annorect if stated is None else stated),
+            ignore=tuple([(p.x, p.y) for p in region] for region in regions if region),
+        )
+
+
+def _annolist(content: Mapping, path: Path, folder: Path | None) -> Annotations:
+    """What PoseTrack17's structure states; people are named by frame and place in it, from 0."""
+    frames = _listed(content["annolist"])
+    pictures, bad_pictures, people, bad_people = {}, [], [], {}
+    for t, item in enumerate(frames):
+        where = {"file": path, "record": f"annolist[{t}]"}
+        try:
+            frame = checked(Frame.model_validate, item, **where)
+            check_place(frame.image.name, folder, **where)
+        except BadRecord as error:
+            bad_pictures.append(error)
+            continue
+        picture = frame.picture(t)
+        pictures[picture.id] = ListedPicture(picture, _folder_of(picture), len(frames))
+        for place, rect in enumerate(frame.annorect):
+            row, key = len(people) + len(bad_people), f"{t}.{place}"
             try:
-                found = _person(person, file=path, record=f"annotation {key}")
-                annotations.append({"id": key, "image_id": t, **found})
+                where = {"file": path, "record": f"annotation {key}"}
+                stated = checked(AnnoRect.model_validate, rect, **where)
+                person = Person(
+                    row=row,
+                    id=key,
+                    picture=picture.id,
+                    keypoints=stated.keypoints(**where),
+                    head_xyxy=stated.head_xyxy(**where),
+                    track_id=stated.track_id,
+                )
+                people.append(person)
             except BadRecord as error:
-                bad.append(error)
-    category = {"keypoints": list(skeleton("posetrack15").joints)}
-    return {"images": images, "annotations": annotations, "categories": [category]}, bad
+                bad_people[row] = error
+    return Annotations(
+        file=path,
+        skeleton="posetrack15",
+        pictures=pictures,
+        people=people,
+        n_people=len(people) + len(bad_people),
+        bad_pictures=bad_pictures,
+        bad_people=bad_people,
+        folder=folder,
+    )
+
+
+def _folder_of(picture: Picture) -> str:
+    """Of a frame: its sequence."""
+    return str(PurePosixPath(picture.name).parent)
 
 
 # --- sequences ------------------------------------------------------------------------------------
@@ -161,9 +235,51 @@ def _all_frames(
     return {t: frames[t] for t in range(n_frames)}
 
 
-def _by_id(records: list) -> dict[str, dict]:
-    """Of records with one id the first, which is the one that `read_coco` keeps."""
-    return {str(record.get("id")): record for record in reversed(records) if type(record) is dict}
+def _sequences(stated: Annotations) -> tuple[dict[str, dict[int, Picture]], list[BadRecord]]:
+    """The pictures of each sequence by frame, and what is wrong with those that are left out."""
+    listed: dict[str, list[ListedPicture]] = {}
+    for picture in stated.pictures.values():
+        listed.setdefault(_folder_of(picture.picture), []).append(picture)
+    sequences, bad, total = {}, [], 0
+    for folder, pictures in listed.items():
+        where = {"file": stated.file, "record": folder}
+        try:
+            n_frames = int(number({"nframes": pictures[0].n_frames}, "nframes", **where) or 0)
+            total += max(n_frames, len(pictures))
+            if total > MAX_FRAMES:
+                problem = f"more than {MAX_FRAMES} frames"
+                raise BadFile(problem, file=stated.file, remedy="split the file")
+            frames = [picture.picture for picture in pictures]
+            sequences[folder] = _all_frames(folder, frames, n_frames, stated.file)
+        except BadRecord as error:
+            bad.append(error)
+    return sequences, bad
+
+
+def _rows_of_tracks(
+    people: Sequence[Person], sequences: Mapping[str, Mapping[int, Picture]], path: Path
+) -> tuple[dict[str, dict[int, dict[int, int]]], list[BadRecord]]:
+    """The row of each person by sequence, track and frame; the people who have no such place."""
+    place = {
+        picture.id: (folder, t)
+        for folder, span in sequences.items()
+        for t, picture in span.items()
+        if picture.id
+    }
+    tracks, bad = {folder: {} for folder in sequences}, []
+    for row, person in enumerate(people):
+        track, where = person.track_id, {"file": path, "record": f"annotation {person.id}"}
+        try:
+            if type(track) is not int:
+                raise BadRecord(f"track_id is {type(track).__name__}, an integer expected", **where)
+            if person.picture not in place:  # the sequence is bad
+                continue
+            folder, t = place[person.picture]
+            if tracks[folder].setdefault(track, {}).setdefault(t, row) != row:
+                raise BadRecord(f"track {track} stands twice in frame {t} of {folder}", **where)
+        except BadRecord as error:
+            bad.append(error)
+    return tracks, bad
 
 
 def _track(poses: Pose, track_id: int, row_of: dict[int, int], n_frames: int) -> Track:
@@ -198,7 +314,8 @@ def _read_folder(path: Path, on_bad: str, **options) -> Reading:
             if on_bad == "raise":
                 raise
             bad.append(error)
-    source = f"{path}: {len(files)} files from {files[0].relative_to(path)} to {files[-1].relative_to(path)}"
+    first, last = (file.relative_to(path) for file in (files[0], files[-1]))
+    source = f"{path}: {len(files)} files from {first} to {last}"
     return Reading(reader="posetrack", source=source, clips=tuple(clips), warnings=tuple(bad))
 
 
@@ -238,85 +355,48 @@ def read_posetrack(
         person_id, across sequences, is not kept. Errors: as of `read_coco`; `BadRecord` too for a
         track that stands twice in a frame.
     """
-    path = Path(path)
+    path, folder = Path(path), None if images is None else Path(images)
     if os.path.isdir(path):
         return _read_folder(path, on_bad, images=images, occlusion_known=occlusion_known)
-    if content is None:
-        content = read_variables(path) if path.suffix.lower() == ".mat" else read_json(path)
-    unread = []
-    if path.suffix.lower() == ".mat" and "annolist" not in content:
-        raise BadFile(
-            "holds no structure annolist",
-            file=path,
-            remedy="is it an annotation file of PoseTrack17?",
-        )
-    if type(content) is dict and "annolist" in content:
-        content, unread = _from_annolist(content, path)
-        settle(unread, len(unread) + len(content["annotations"]), "persons", on_bad, path)
-    elif type(content) is dict:
-        content = {"annotations": [], **content}  # the test split has none
-    order = "posetrack17" if type(content) is dict and not content.get("categories") else None
-    options = {"images": images, "occlusion_known": occlusion_known, "on_bad": on_bad}
-    reading = read_coco(path, skeleton=order, content=content, **options)
-    poses, bad = reading.poses, []
+    stated = _annotations_of(path, content, folder)
+    poses, people, warnings = poses_of(stated, occlusion_known=occlusion_known, on_bad=on_bad)
+    sequences, bad = _sequences(stated)
+    tracks, bad_people = _rows_of_tracks(people, sequences, path)
+    bad += bad_people
+    n_records = len({_folder_of(p.picture) for p in stated.pictures.values()}) + len(poses)
+    settle(bad, n_records, "sequences and annotations", on_bad, path)
+    if sum(len(tracks[name]) * len(sequences[name]) for name in sequences) > MAX_PERSON_FRAMES:
+        problem = f"tracks times frames are more than {MAX_PERSON_FRAMES}"
+        raise BadFile(problem, file=path, remedy="split the file")
 
-    sequences, spans, place, total = {}, {}, {}, 0
-    stated, annotation_of = (_by_id(content[key]) for key in ("images", "annotations"))
-    for picture in reading.pictures:
-        sequences.setdefault(str(PurePosixPath(picture.name).parent), []).append(picture)
-    for folder, listed in sequences.items():
-        try:
-            n_frames = number(stated[listed[0].id], "nframes", file=path, record=folder) or 0
-            total += max(int(n_frames), len(listed))
-            if total > MAX_FRAMES:
-                raise BadFile(f"more than {MAX_FRAMES} frames", file=path, remedy="split the file")
-            spans[folder] = _all_frames(folder, listed, int(n_frames), path)
-            place |= {picture.id: (folder, t) for t, picture in spans[folder].items() if picture.id}
-        except BadRecord as error:
-            bad.append(error)
-
-    tracks = {folder: {} for folder in spans}
-    for row, key in enumerate(poses.ids):
-        where = {"file": path, "record": f"annotation {key}"}
-        annotation = annotation_of[key]
-        folder, t = place.get(str(annotation["image_id"]), (None, 0))
-        try:
-            if type(track := annotation.get("track_id")) is not int:
-                raise BadRecord(f"track_id is {type(track).__name__}, an integer expected", **where)
-            if (
-                folder is not None
-                and tracks[folder].setdefault(track, {}).setdefault(t, row) != row
-            ):
-                raise BadRecord(f"track {track} stands twice in frame {t} of {folder}", **where)
-        except BadRecord as error:
-            bad.append(error)
-    settle(bad, len(sequences) + len(poses), "sequences and annotations", on_bad, path)
-    if sum(len(tracks[folder]) * len(spans[folder]) for folder in spans) > MAX_PERSON_FRAMES:
-        raise BadFile(
-            f"tracks times frames are more than {MAX_PERSON_FRAMES}",
-            file=path,
-            remedy="split the file",
-        )
-
-    found = images or find_pictures(path, [picture.name for picture in reading.pictures])
+    names = [listed.picture.name for listed in stated.pictures.values()]
+    root = folder or find_pictures(path, names)
     clips = []
-    for folder, span in spans.items():
-        size_wh = span[0].size_wh or next(
-            (p.size_wh for p in span.values() if p.size_wh), (None, None)
-        )
+    for name, span in sequences.items():
+        size_wh = next((p.size_wh for p in span.values() if p.size_wh), (None, None))
+        rows = sorted(tracks[name].items())
         clip = Clip(
-            video=Video(str(found or folder), len(span), *size_wh),
-            tracks=[
-                _track(poses, track, rows, len(span))
-                for track, rows in sorted(tracks[folder].items())
-            ],
+            video=Video(str(root or name), len(span), *size_wh),
+            tracks=[_track(poses, track, row_of, len(span)) for track, row_of in rows],
             pictures=tuple(span.values()),
-            name=PurePosixPath(folder).name or path.stem,
+            name=PurePosixPath(name).name or path.stem,
         )
         clips.append(clip)
-    return Reading(
-        reader="posetrack",
-        source=str(path),
-        clips=tuple(clips),
-        warnings=(*unread, *reading.warnings, *bad),
-    )
+    return Reading("posetrack", str(path), clips=tuple(clips), warnings=(*warnings, *bad))
+
+
+def _annotations_of(path: Path, content: object, folder: Path | None) -> Annotations:
+    """What a file of any of the releases states."""
+    matlab = path.suffix.lower() == ".mat"
+    if content is None:
+        content = read_variables(path) if matlab else read_json(path)
+    if type(content) is dict and "annolist" in content:
+        return _annolist(content, path, folder)
+    if matlab:
+        remedy = "is it an annotation file of PoseTrack17?"
+        raise BadFile("holds no structure annolist", file=path, remedy=remedy)
+    order = None
+    if type(content) is dict:
+        content = {"annotations": [], **content}  # the test split has none
+        order = None if content.get("categories") else "posetrack17"
+    return annotations_of(content, path, skeleton=order, folder=folder)

@@ -6,17 +6,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
+from numbers import Real
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
 
 from .. import keypoint_ap as kp
-from ..errors import BadFile, BadParameter, BadRecord, UnknownName
+from ..errors import BadFile, BadParameter, BadRecord, UnknownName, WorkbenchError
 from ..geometry import box_of_points, xywh_to_xyxy
 from ..records import Detections, Picture, Pose
 from ..skeletons import skeleton as skeleton_by_name
-from . import checks, coco
+from . import coco
+from .annotations import Person, poses_of
+from .checks import (
+    FLOAT32_MAX,
+    LooseIdentifier,
+    Number,
+    Record,
+    checked,
+    columns,
+    integral,
+    name_or_number,
+    numbers,
+    settle,
+    table,
+)
+from .coco import annotations_of, skeleton_of
 from .results import USUAL_SKELETON
 from .safe import read_json
 
@@ -121,12 +139,20 @@ def score(
         "detections by largest total OKS"
     )
     if truth.head_boxes_xyxy is not None:
-        protocol += "; PoseTrack AP: joints within half a head size, by their own confidences, in frames with people"
+        protocol += "; PoseTrack AP: joints within half a head size, by their own confidences, "
+        protocol += "in frames with people"
     if not truth.occlusion_known:
         protocol += (
             "; the truth does not say which joints are occluded, so nothing is split by visibility"
         )
     return {"schema_version": 1, "protocol": protocol, "boxes": boxes, "rows": rows}
+
+
+class Result(Record):
+    """A pose of a results file, but for keypoints and bbox, which are read as columns."""
+
+    image_id: LooseIdentifier
+    score: Number
 
 
 def read_results(
@@ -150,41 +176,31 @@ def read_results(
     content = read_json(path) if content is None else content
     if type(content) is not list:
         raise BadFile(f"holds a {type(content).__name__}, a list of results expected", file=path)
-    keypoints, whole = checks.columns(content, "keypoints", 3 * k)
-    xywh, boxed = checks.columns(content, "bbox", 4)
-    bad, kept, others = [], [], 0
-    for i, result in enumerate(content):
-        where = {"file": path, "record": f"result {i}"}
+    keypoints, whole = columns(content, "keypoints", 3 * k)
+    xywh, boxed = columns(content, "bbox", 4)
+    bad, rows, scores, images = [], [], [], []
+    for row, result in enumerate(content):
+        where = {"file": path, "record": f"result {row}"}
         try:
-            if type(result) is not dict:
-                raise BadRecord(f"{type(result).__name__}, object expected", **where)
-            if result.get("category_id", category) != category and category is not None:
-                others += 1
+            if type(result) is dict and category not in (None, result.get("category_id", category)):
                 continue
-            if not whole[i]:
-                keypoints[i] = checks.numbers(result, "keypoints", 3 * k, **where)
-            if (value := checks.number(result, "score", **where)) is None:
-                raise BadRecord(
-                    "score is missing", remedy="state one a result: AP goes by their order", **where
-                )
-            image = checks.image_id(result, **where)
-            kept.append((i, value, image))
+            found = checked(Result.model_validate, result, **where)
+            if not whole[row]:
+                keypoints[row] = numbers(result, "keypoints", 3 * k, **where)
+            rows.append(row)
+            scores.append(found.score)
+            images.append(found.image_id)
         except BadRecord as error:
             bad.append(error)
-    checks.settle(bad, len(content), "results", on_bad, path)
-    if others:
-        bad.append(
-            BadRecord(
-                f"{others} results of other categories than {category} are left out", file=path
-            )
-        )
-    rows, scores, images = map(list, zip(*kept)) if kept else ([], [], [])
+    settle(bad, len(content), "results", on_bad, path)
+    if others := len(content) - len(rows) - len(bad):
+        problem = f"{others} results of other categories than {category} are left out"
+        bad.append(BadRecord(problem, file=path))
     joints, stated = keypoints.reshape(-1, k, 3)[rows], bool(boxed.all())
     xy = joints[:, :, :2]
     corners = xywh_to_xyxy(xywh[rows]) if stated else box_of_points(xy)
-    found = Detections(
-        skeleton, xy, joints[:, :, 2], corners, scores, images, map(str, rows), str(path)
-    )
+    ids = map(str, rows)
+    found = Detections(skeleton, xy, joints[:, :, 2], corners, scores, images, ids, str(path))
     return found, bad, stated
 
 
@@ -201,61 +217,33 @@ def score_files(
     left out, as text.
 
     skeleton: None takes it from the category's joint names, or from their number (17 coco17, 14
-    crowdpose14). on_bad: "raise" at a bad record or at a result in a picture that the annotations
-    do not have (pycocotools refuses these
-        too), or "report" them in the warnings and score the others.
+        crowdpose14).
+    on_bad: "raise" at a bad record or at a result in a picture that the annotations do not have
+        (pycocotools refuses these too), or "report" them in the warnings and score the others.
+    What pycocotools scores although it is no label to learn from is scored with a warning: boxes of
+    no width or height, joints of other flags than 0, 1, 2 (above 0 labelled, and then visible),
+    joints of flag 0 with coordinates that are not finite. People whose picture is not listed are
+    passed over with a warning, as are annotations of another category than the one with joints.
     Where num_keypoints is stated it decides who is left out, as in the evaluators, also against the
     joints' flags. False alarms have the size of their boxes if every result states one, else of
-    their joints, as in pycocotools. What pycocotools passes over is a warning: see `scoring` of
-    `read_coco`; of pictures only the id is read, and crowdIndex. AP and AR are pycocotools' own
-    with three exceptions: it takes whoever finds the person of annotation id 0 for a false alarm
-    (warned of); coordinates and areas are float32 here, which matters within 1e-7 of a threshold;
-    and a PoseTrack joint of flag 0 that has coordinates is labelled here, see `read_coco`.
+    their joints, as in pycocotools. Of pictures only the id is read, and crowdIndex. AP and AR are
+    pycocotools' own with three exceptions: it takes whoever finds the person of annotation id 0 for
+    a false alarm (warned of); coordinates and areas are float32 here, which matters within 1e-7 of
+    a threshold; and a PoseTrack joint of flag 0 that has coordinates is labelled here, see
+    `read_coco`.
     """
     path, content = Path(annotations), read_json(annotations)
     name = skeleton or _skeleton_of(content, path)
-    images, persons = (checks.table(content, key, path) for key in ("images", "annotations"))
-    content = content | {
-        "images": [*map(_picture, images)],
-        "annotations": [*map(_whole_ids, persons)],
-    }
-    reading = coco.read_coco(path, skeleton=name, on_bad=on_bad, content=content, scoring=True)
-    stated = {
-        str(a["id"]): a for a in reversed(content["annotations"]) if type(a) is dict and "id" in a
-    }
-    people = [stated[i] for i in reading.poses.ids]
-    named = [{"category_id": 1} | a for a in people]
-    where = [{"file": path, "record": f"annotation {i}"} for i in reading.poses.ids]
-    if (
-        len(categories := {checks.identifier(a, "category_id", **w) for a, w in zip(named, where)})
-        > 1
-    ):
-        remedy = "split the file: one category is scored at a time"
-        raise BadFile(f"people of {len(categories)} categories", file=path, remedy=remedy)
-    truth = replace(reading.poses, images=[str(a["image_id"]) for a in people])
-    out, odd = _left_out(truth, people, path)
-    if (flat := _flat(truth) & ~out).any() and kp.uses_box(truth, area):
-        problem = "bbox has no area, and OKS takes its scale from it"
-        flat_boxes = [
-            BadRecord(problem, remedy="correct the box", **where[i]) for i in np.flatnonzero(flat)
-        ]
-        checks.settle(flat_boxes, len(truth), "annotations", on_bad, path)
-        truth, out, odd = truth.select(~flat), out[~flat], [*odd, *flat_boxes]
-    # pycocotools sorts by the type
-    names = any(type(i["id"]) is str for i in content["images"] if type(i) is dict)
-    pictures = sorted(
-        (replace(p, name=p.id) for p in reading.pictures),
-        key=lambda p: p.id if names else int(p.id),
-    )
+    truth = _truth(path, content, name, area, on_bad)
     results = read_json(predictions)
-    category = next(iter(categories), None)
     found, bad, boxed = read_results(
-        predictions, name, category=category, content=results, on_bad=on_bad
+        predictions, name, category=truth.category, content=results, on_bad=on_bad
     )
     exact = np.array([results[int(i)]["score"] for i in found.ids], float)
     # ranks: float32 would make ties
     found = replace(found, scores=np.unique(exact, return_inverse=True)[1])
-    known = np.isin(found.images, [p.name for p in pictures]) if len(found) else np.zeros(0, bool)
+    listed = {picture.name for picture in truth.pictures}
+    known = np.array([image in listed for image in found.images], bool)
     unknown = [
         BadRecord(
             f"image id {found.images[i]} is not in {path}",
@@ -264,74 +252,163 @@ def score_files(
         )
         for i in np.flatnonzero(~known)
     ]
-    checks.settle(unknown, len(found), "results", on_bad, Path(predictions))
+    settle(unknown, len(found), "results", on_bad, Path(predictions))
     result = score(
-        truth,
+        truth.poses,
         found.select(known),
         boxes=boxes,
-        pictures=pictures,
+        pictures=truth.pictures,
         area=area,
         found_area="boxes" if boxed else "joints",
-        ignore=out,
+        ignore=truth.ignore,
     )
-    return result | {
-        "warnings": [str(warning) for warning in (*reading.warnings, *odd, *bad, *unknown)]
-    }
+    return result | {"warnings": [str(warning) for warning in (*truth.warnings, *bad, *unknown)]}
+
+
+# --- what pycocotools sees in a file of annotations -----------------------------------------------
+
+
+class Truth(NamedTuple):
+    """A file of annotations as pycocotools scores it; pictures are named by their ids, in its
+    order.
+    """
+
+    poses: Pose
+    ignore: Bool[np.ndarray, "n"]  # who is no miss
+    pictures: list[Picture]
+    category: int | str | None
+    warnings: list[WorkbenchError]
+
+
+def _truth(path: Path, content: dict, name: str, area: str | None, on_bad: str) -> Truth:
+    images = [_bare_picture(image) for image in table(content, "images", path)]
+    ids = [image["id"] for image in images if type(image) is dict]
+    annotations = [_whole_ids(annotation) for annotation in table(content, "annotations", path)]
+    seen = [_as_seen(annotation) for annotation in annotations]
+    changed = {row for row, pair in enumerate(zip(annotations, seen)) if pair[0] is not pair[1]}
+    content = content | {"images": images, "annotations": seen}
+    stated = annotations_of(content, path, skeleton=name)
+    odd = [person for person in stated.people if person.row in changed]
+    notes = _note(
+        odd,
+        "annotations have visibility flags other than 0, 1, 2, or joints nowhere with flag 0",
+        path,
+        remedy="as in pycocotools, flags above 0 are labelled (and here visible), others not",
+    )
+    listed = {str(key) for key in ids}
+    outside = [person for person in stated.people if person.picture not in listed]
+    notes += _note(outside, "people in pictures that are not listed are left out", path)
+    inside = [person for person in stated.people if person.picture in listed]
+    stated = replace(stated, people=inside, notes=[*notes, *stated.notes])
+    poses, people, warnings = poses_of(stated, occlusion_known=None, on_bad=on_bad, keep_flat=True)
+    poses = replace(poses, images=[person.picture for person in people])
+    ignore, odd_counts = _left_out(poses, people, path)
+    flat = _flat(poses) & ~ignore
+    errors = []
+    if flat.any() and kp.uses_box(poses, area):
+        problem = "bbox has no area, and OKS takes its scale from it"
+        errors = [
+            BadRecord(
+                problem, file=path, record=f"annotation {poses.ids[i]}", remedy="correct the box"
+            )
+            for i in np.flatnonzero(flat)
+        ]
+        settle(errors, len(poses), "annotations", on_bad, path)
+        poses, ignore = poses.select(~flat), ignore[~flat]
+    # pycocotools sorts by the type
+    numbered = not any(type(key) is str for key in ids)
+    pictures = [replace(p.picture, name=key) for key, p in stated.pictures.items()]
+    pictures.sort(key=lambda picture: int(picture.id) if numbered else picture.id)
+    category = _category(people, path)
+    return Truth(poses, ignore, pictures, category, [*warnings, *odd_counts, *errors])
+
+
+def _note(
+    people: Sequence[Person], what: str, path: Path, remedy: str | None = None
+) -> list[BadRecord]:
+    """A warning about some people, with their number and the first of them; none where there is
+    nobody.
+    """
+    record = f"annotation {people[0].id}" if people else None
+    return [BadRecord(f"{len(people)} {what}", file=path, record=record, remedy=remedy)][
+        : len(people)
+    ]
+
+
+def _category(people: Sequence[Person], path: Path) -> int | str | None:
+    """The category of all people; who states none is of category 1."""
+    categories = set()
+    for person in people:
+        category = 1 if person.category is None else person.category
+        where = {"file": path, "record": f"annotation {person.id}"}
+        checked(name_or_number, category, "category_id", **where)
+        categories.add(category)
+    if len(categories) > 1:
+        remedy = "split the file: one category is scored at a time"
+        raise BadFile(f"people of {len(categories)} categories", file=path, remedy=remedy)
+    return next(iter(categories), None)
 
 
 def _whole_ids(record: object) -> object:
     """A picture or annotation whose ids 7.0 are 7."""
     if type(record) is not dict:
         return record
-    return record | {
-        key: checks.integral(record[key])
-        for key in ("id", "image_id", "category_id")
-        if key in record
-    }
+    keys = ("id", "image_id", "category_id")
+    return record | {key: integral(record[key]) for key in keys if key in record}
 
 
-def _picture(image: object) -> object:
+def _bare_picture(image: object) -> object:
     """What is read of a picture: its id, as its name too where it states none, CrowdPose's
     index, PoseTrack's regions.
     """
     if type(image) is not dict:
         return image
-    bare = _whole_ids(
-        {
-            key: image.get(key)
-            for key in ("id", "crowdIndex", "file_name", "ignore_regions_x", "ignore_regions_y")
-        }
-    )
+    keys = ("id", "crowdIndex", "file_name", "ignore_regions_x", "ignore_regions_y")
+    bare = _whole_ids({key: image.get(key) for key in keys})
     return bare if type(bare["file_name"]) is str else bare | {"file_name": str(bare["id"])}
 
 
+def _as_seen(annotation: object) -> object:
+    """An annotation with its joints as pycocotools sees them; the same object where that changes
+    nothing.
+    """
+    values = annotation.get("keypoints") if type(annotation) is dict else None
+    if type(values) is not list or not {*map(type, values)} <= {int, float} or len(values) % 3:
+        return annotation
+    joints = [*zip(values[::3], values[1::3], values[2::3])]
+    seen = [_joint_as_seen(*joint) for joint in joints]
+    if seen == joints:
+        return annotation
+    return annotation | {"keypoints": [*chain.from_iterable(seen)]}
+
+
+def _joint_as_seen(x: Real, y: Real, flag: Real) -> tuple[Real, Real, Real]:
+    """A joint is labelled by a flag above 0, and else nowhere."""
+    if flag <= 0 and not (abs(x) <= FLOAT32_MAX and abs(y) <= FLOAT32_MAX):
+        x = y = 0
+    odd = flag not in (0, 1, 2) and abs(flag) <= FLOAT32_MAX
+    return x, y, 2 * (flag > 0) if odd else flag
+
+
 def _left_out(
-    truth: Pose, people: Sequence[dict], path: Path
+    truth: Pose, people: Sequence[Person], path: Path
 ) -> tuple[Bool[np.ndarray, "n"], list[BadRecord]]:
     """Who is no miss: num_keypoints 0, or where it is not stated no joint that counts, and
     crowds. And what is odd there.
     """
     silent = kp.ignored(replace(truth, crowd=np.zeros(len(truth), bool)))
-    stated = [a.get("num_keypoints") for a in people]
+    stated = [person.num_keypoints for person in people]
     empty = np.array(
-        [s == 0 if type(s) in (int, float) else no for s, no in zip(stated, silent)], bool
+        [n == 0 if type(n) in (int, float) else no for n, no in zip(stated, silent)], bool
     )
     warnings = []
-    for rows, said in (
-        (empty & ~silent, "num_keypoints 0 although joints are labelled: left out"),
-        (
-            ~empty & silent,
-            "num_keypoints above 0 although no joint that counts is labelled: not left out",
-        ),
+    for rows, what in (
+        (empty & ~silent, "0 although joints are labelled: left out"),
+        (~empty & silent, "above 0 although no joint that counts is labelled: not left out"),
     ):
-        if (some := np.flatnonzero(rows & ~truth.crowd)).size:
-            problem, record = (
-                f"{some.size} people state {said}, as in pycocotools",
-                f"annotation {truth.ids[some[0]]}",
-            )
-            warnings.append(
-                BadRecord(problem, file=path, record=record, remedy="correct num_keypoints")
-            )
+        some = [people[row] for row in np.flatnonzero(rows & ~truth.crowd)]
+        what = f"people state num_keypoints {what}, as in pycocotools"
+        warnings += _note(some, what, path, remedy="correct num_keypoints")
     if "0" in truth.ids:
         problem = "pycocotools takes whoever finds this person for a false alarm, here it is a hit"
         warnings.append(
@@ -345,13 +422,9 @@ def _skeleton_of(content: object, path: Path) -> str:
     named the joints.
     """
     try:
-        return coco._joints_of(checks.table(content, "categories", path), path)
+        return skeleton_of(content, path)
     except (BadFile, UnknownName):
-        rows = [
-            a.get("keypoints")
-            for a in checks.table(content, "annotations", path)
-            if type(a) is dict
-        ]
+        rows = [a.get("keypoints") for a in table(content, "annotations", path) if type(a) is dict]
         n = next((len(row) // 3 for row in rows if type(row) is list and row), 0)
         if n not in USUAL_SKELETON:
             raise

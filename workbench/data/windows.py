@@ -6,12 +6,10 @@ from __future__ import annotations
 
 import copy
 import threading
-import warnings
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -21,7 +19,6 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from .. import geometry
-from ..codecs import encode_heatmaps, encode_simcc
 from ..errors import BadParameter, BadRecord, WorkbenchError
 from ..records import Clip, PersonBoxes, Picture, Pose, Reading, Track, Video
 from ..skeletons import Skeleton, skeleton
@@ -30,7 +27,6 @@ from .frames import Frames, open_frames
 Batch = dict[str, Tensor]
 # RGB of ImageNet, as every backbone here was trained
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-OPEN_CLIPS = 8  # sources that a set of windows keeps open at a time
 _LOWER = ("hip", "knee", "ankle", "foot")
 
 
@@ -57,20 +53,15 @@ class WindowConfig:
     offsets: tuple[int, ...] = (-2, -1, 0, 1, 2)  # frames from the key frame; OTPose Sec. IV-B
     # instead: (labelled frame before, key, labelled frame after), STDPose Sec. 3, T
     interval: int | None = None
-    # key frames with labelled joints; "all": every frame from a person's first box to the last;
+    # key frames: "labelled": those with labelled joints; "all": every frame from a person's first
+    # box to the last; "between": at an interval, every frame between two frames whose labels may
+    # be used, and these two's boxes alone count
     keys: str = "labelled"
-    # "between": at an interval, every frame between two frames whose labels may be used, and these
-    # two's boxes alone count
     # every T-th frame counts from the video's first labelled one, not from the person's
     common: bool = False
     # of the key frame's box, once it has the crop's aspect; OTPose Sec. IV-B, STDPose Sec. 3
     padding: float = 1.25
     alignment: str = "udp"
-    heatmap: tuple[int, int] | None = None  # grid of `heatmaps` of the key frame; None makes none
-    sigma: float = 2.0  # heatmap px
-    # bins a pixel of `simcc_x`, `simcc_y` of the key frame; None makes none
-    simcc_split: float | None = None
-    simcc_sigma: float = 6.0  # bins
     augment: Augment = field(default_factory=Augment)  # used wherever a generator is given
 
     def __post_init__(self):
@@ -93,18 +84,14 @@ class WindowConfig:
 
 @dataclass(frozen=True, eq=False)
 class Window:
-    """t crops of one person by one affine map. `repeated` marks frames that stand in for one
-    beyond the clip's border.
-    """
+    """t crops of one person by one affine map."""
 
     crops: UInt8[np.ndarray, "t h w 3"]
     xy_crop: Float[np.ndarray, "t k 2"]  # px; zeros where nothing is labelled
     visibility: Int[np.ndarray, "t k"]  # 0 also where the joint lies outside the crop
     # xy_frame -> xy_crop; mirrored pictures also exchange left and right joints
     affine: Float[np.ndarray, "2 3"]
-    mirrored: bool
     frames: Int[np.ndarray, "t"]  # numbers in the clip
-    repeated: Bool[np.ndarray, "t"]
 
 
 def clips_of(reading: Reading) -> list[Clip]:
@@ -174,11 +161,7 @@ class Windows:
 
     frames: anything indexable by frame number that gives uint8 [h w 3] (`Frames`, an array [t h w
         3]), or the folder below which the clip's frames lie, which is then opened when needed and
-        closed again (`OPEN_CLIPS` at a time).
-    edit: changes a window before it becomes part of a batch, such as painting an occluder into its
-    crops. on_bad: "raise" at a window whose pixels cannot be read; "report" leaves it out of its
-    batch, warns once and keeps
-        the error in `bad` by index (batches made in another process bring back the warning only).
+        closed again (`open_clips` at a time).
     """
 
     def __init__(
@@ -186,52 +169,38 @@ class Windows:
         pairs: Iterable[tuple[Clip, object]],
         config: WindowConfig | None = None,
         *,
-        edit: Callable[[Window, np.random.Generator], Window] | None = None,
-        on_bad: str = "raise",
+        open_clips: int = 8,
     ):
-        if on_bad not in ("raise", "report"):
-            raise BadParameter(f"on_bad is {on_bad!r}, 'raise' or 'report' expected")
-        self.pairs, self.config, self.edit, self.on_bad = (
-            list(pairs),
-            config or WindowConfig(),
-            edit,
-            on_bad,
-        )
-        self.bad: dict[int, WorkbenchError] = {}
+        self.pairs = list(pairs)
+        self.config = config or WindowConfig()
+        self.open_clips = open_clips
         self._open: OrderedDict[int, object] = OrderedDict()
         self._lock = threading.Lock()
-        tracks = [
-            (p, n, track)
-            for p, (clip, _) in enumerate(self.pairs)
-            for n, track in enumerate(clip.tracks)
-        ]
-        names = sorted({track.skeleton for _, _, track in tracks})
+        names = sorted({track.skeleton for clip, _ in self.pairs for track in clip.tracks})
         if len(names) > 1:
             raise BadParameter(
                 f"windows of several skeletons: {', '.join(names)}", remedy="make one set of each"
             )
         self.skeleton = skeleton(names[0]) if names else None
         self._grids: dict[tuple[int, int], np.ndarray] = {}
-        found = [(p, n, key) for p, n, _ in tracks for key in self._keys(p, n)]
+        items = [
+            (pair, n, key)
+            for pair, (clip, _) in enumerate(self.pairs)
+            for n in range(len(clip.tracks))
+            for key in self._keys(pair, n)
+        ]
         # pair, track, key frame
-        self.items: Int[np.ndarray, "n 3"] = np.array(found, np.int64).reshape(-1, 3)
+        self.items: Int[np.ndarray, "n 3"] = np.array(items, np.int64).reshape(-1, 3)
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getstate__(self):  # another process opens the sources for itself
-        return {**self.__dict__, "_open": OrderedDict(), "_lock": None}
-
-    def __setstate__(self, state):
-        self.__dict__.update(state, _lock=threading.Lock())
-
-    def select(self, rows: Bool[np.ndarray, "n"] | Int[np.ndarray, "m"]) -> Windows:
+    def select(self, rows: Bool[np.ndarray, "n"] | Int[np.ndarray, "m"] | Sequence[int]) -> Windows:
         """Some of the windows, by a mask or by their numbers, in this order; sources are opened
         anew.
         """
         chosen = copy.copy(self)
         chosen.items = self.items[np.asarray(rows)]
-        chosen.bad = {}
         chosen._open = OrderedDict()
         chosen._lock = threading.Lock()
         return chosen
@@ -272,12 +241,19 @@ class Windows:
 
     def boxes(self) -> Float[np.ndarray, "n 4"]:
         """The box that every window is cut by, before it is enlarged; px."""
-        found = [self._box(*item) for item in self.items.tolist()]
-        return np.array(found).reshape(-1, 4)
+        return np.array([self._box(*item) for item in self.items.tolist()]).reshape(-1, 4)
 
     def frames_of(self, index: int) -> Int[np.ndarray, "t"]:
-        """Numbers of a window's frames in its clip."""
-        return self._neighbours(*self.items[index].tolist())[0]
+        """Numbers of a window's frames in its clip; at its ends the last one stands in for those
+        beyond.
+        """
+        pair, n, key = self.items[index].tolist()
+        if self.config.interval is None:
+            last = len(self.pairs[pair][0].tracks[n].labelled) - 1
+            return (key + np.array(self.config.offsets)).clip(0, last)
+        grid = self._grid(pair, n)
+        after = int(np.searchsorted(grid, key))
+        return np.array([grid[max(after - 1, 0)], key, grid[min(after, len(grid) - 1)]])
 
     def frame(self, pair: int, number: int) -> UInt8[np.ndarray, "h w 3"]:
         """A whole frame of a clip."""
@@ -320,21 +296,6 @@ class Windows:
             keys = np.flatnonzero(boxed & (track.visibility > 0).any(1))
         return keys if self.config.interval is None else np.setdiff1d(keys, self._grid(pair, n))
 
-    def _neighbours(
-        self, pair: int, n: int, key: int
-    ) -> tuple[Int[np.ndarray, "t"], Bool[np.ndarray, "t"]]:
-        """Frame numbers of a window and which of them repeat a frame because there is none
-        further out.
-        """
-        if self.config.interval is None:
-            wanted = key + np.array(self.config.offsets)
-            frames = wanted.clip(0, len(self.pairs[pair][0].tracks[n].labelled) - 1)
-            return frames, frames != wanted
-        grid = self._grid(pair, n)
-        after = int(np.searchsorted(grid, key))
-        frames = np.array([grid[max(after - 1, 0)], key, grid[min(after, len(grid) - 1)]])
-        return frames, np.array([after == 0, False, after == len(grid)])
-
     def _box(self, pair: int, n: int, key: int) -> Float[np.ndarray, "4"]:
         """The person's box in the key frame, between labelled frames on the line between theirs.
         # unstated; ours
@@ -354,7 +315,7 @@ class Windows:
                 if isinstance(frames, str | Path):
                     frames = open_frames(clip, frames)
             self._open[pair] = frames
-            old = self._open.popitem(last=False)[1] if len(self._open) > OPEN_CLIPS else None
+            old = self._open.popitem(last=False)[1] if len(self._open) > self.open_clips else None
         if isinstance(old, Frames):
             old.close()
         return frames
@@ -366,13 +327,38 @@ class Windows:
         Errors: what reading its frames raises (`BadFile`, `MissingFile`, ...), with the window's id
         as the record.
         """
+        pair, n, _ = self.items[index].tolist()
+        track, numbers = self.pairs[pair][0].tracks[n], self.frames_of(index)
+        affine = self._affine(index, rng)
+        try:
+            crops = self._crops(pair, numbers, affine)
+        except WorkbenchError as error:
+            record = ", ".join(filter(None, (self.id(index), error.record)))
+            raise type(error)(
+                error.problem, file=error.file, record=record, remedy=error.remedy
+            ) from error
+        xy = geometry.apply(affine, track.xy_frame[numbers])
+        visibility = track.visibility[numbers]
+        if np.linalg.det(affine[:, :2]) < 0:  # a mirrored picture
+            xy = xy[:, self.skeleton.flip_index]
+            visibility = visibility[:, self.skeleton.flip_index]
+        inside = ((xy >= -0.5) & (xy <= np.array(self.config.size) - 0.5)).all(-1)
+        return Window(
+            crops=crops,
+            xy_crop=np.where((visibility > 0)[..., None], xy, 0).astype(np.float32),
+            visibility=visibility * inside,
+            affine=affine,
+            frames=numbers,
+        )
+
+    def _affine(self, index: int, rng: np.random.Generator | None) -> Float[np.ndarray, "2 3"]:
+        """xy_frame -> xy_crop of a window, augmented if a generator is given."""
         config, augment = self.config, self.config.augment
-        pair, n, key = (int(v) for v in self.items[index])
-        track = self.pairs[pair][0].tracks[n]
-        numbers, repeated = self._neighbours(pair, n, key)
-        box, padding, angle, mirror = self._box(pair, n, key), config.padding, 0.0, False
-        aspect = config.size[0] / config.size[1]
+        pair, n, key = self.items[index].tolist()
+        box, padding = self._box(pair, n, key), config.padding
+        angle, mirror = 0.0, False
         if rng is not None:
+            track = self.pairs[pair][0].tracks[n]
             labelled = track.visibility[key] > 0
             half = _half_body(track.xy_frame[key], labelled, self.skeleton, augment, rng)
             if half is not None:
@@ -380,50 +366,19 @@ class Windows:
             padding *= rng.uniform(*augment.scale)
             angle = np.deg2rad(rng.uniform(-augment.rotation_degrees, augment.rotation_degrees))
             mirror = bool(rng.random() < augment.flip)
-        box = geometry.enlarge(box, padding, aspect)
-        affine = geometry.frame_to_crop(box, config.size, config.alignment, float(angle), mirror)
-        try:
-            frames = self._frames(pair)
-            if numbers.max() >= len(frames):
-                raise BadRecord(f"frame {numbers.max()} of {len(frames)} frames")
-            crops = {
-                i: cv2.warpAffine(frames[i], affine, config.size)
-                for i in dict.fromkeys(numbers.tolist())
-            }
-        except WorkbenchError as error:
-            record = ", ".join(filter(None, (self.id(index), error.record)))
-            raise type(error)(
-                error.problem, file=error.file, record=record, remedy=error.remedy
-            ) from error
-        xy, visibility = geometry.apply(affine, track.xy_frame[numbers]), track.visibility[numbers]
-        if mirror:
-            xy, visibility = (
-                xy[:, self.skeleton.flip_index],
-                visibility[:, self.skeleton.flip_index],
-            )
-        inside = ((xy >= -0.5) & (xy <= np.array(config.size) - 0.5)).all(-1)
-        return Window(
-            crops=np.stack([crops[i] for i in numbers.tolist()]),
-            xy_crop=np.where((visibility > 0)[..., None], xy, 0).astype(np.float32),
-            visibility=visibility * inside,
-            affine=affine,
-            mirrored=mirror,
-            frames=numbers,
-            repeated=repeated,
-        )
+        box = geometry.enlarge(box, padding, config.size[0] / config.size[1])
+        return geometry.frame_to_crop(box, config.size, config.alignment, float(angle), mirror)
 
-    def _kept(self, index: int, seed: int | None) -> Window | None:
-        rng = None if seed is None else np.random.default_rng(seed)
-        try:
-            window = self.sample(index, rng)
-        except WorkbenchError as error:
-            if self.on_bad == "raise":
-                raise
-            if index not in self.bad:
-                self.bad[index] = error
-                warnings.warn(f"window {index} left out: {error}", stacklevel=2)
-            return None
-        return window if self.edit is None or rng is None else self.edit(window, rng)
+    def _crops(
+        self, pair: int, numbers: Int[np.ndarray, "t"], affine: Float[np.ndarray, "2 3"]
+    ) -> UInt8[np.ndarray, "t h w 3"]:
+        """The frames of these numbers, cut."""
+        frames = self._frames(pair)
+        if numbers.max() >= len(frames):
+            raise BadRecord(f"frame {numbers.max()} of {len(frames)} frames")
+        unique, places = np.unique(numbers, return_inverse=True)
+        crops = [cv2.warpAffine(frames[i], affine, self.config.size) for i in unique.tolist()]
+        return np.stack(crops)[places]
 
     def batch(
         self,
@@ -435,65 +390,29 @@ class Windows:
         if `rng` is given.
 
         images [b t 3 h w] normalised RGB, xy_crop [b t k 2], visibility [b t k], weights [b t k] (1
-        labelled and inside the crop), affine [b 2 3] frame to crop, mirrored [b], frames [b t],
-        repeated [b t], index [b]; as configured heatmaps [b k h w], simcc_x [b k nx], simcc_y [b k
-        ny] of the key frame. Windows that `on_bad="report"` leaves out are missing: `index` says
-        who is there. Their error is raised where nobody is left.
+        labelled and inside the crop), affine [b 2 3] frame to crop, frames [b t], index [b].
+        Errors: as of `sample`.
         """
-        seeds = (
-            [None] * len(indices)
-            if rng is None
-            else rng.integers(2**63, size=len(indices)).tolist()
-        )
-        found = [(int(i), self._kept(int(i), seed)) for i, seed in zip(indices, seeds)]
-        kept = [(i, window) for i, window in found if window is not None]
-        if not kept:
-            raise self.bad[found[0][0]] if found else BadParameter("a batch of no windows")
+        if not len(indices):
+            raise BadParameter("a batch of no windows")
+        index = np.asarray(indices)
+        generators = [None] * len(index)
+        if rng is not None:
+            seeds = rng.integers(2**63, size=len(index))
+            generators = [np.random.default_rng(seed) for seed in seeds]
+        windows = [self.sample(i, generator) for i, generator in zip(index.tolist(), generators)]
 
         def stacked(name: str, dtype=None) -> Tensor:
-            return torch.from_numpy(np.stack([getattr(w, name) for _, w in kept])).to(device, dtype)
+            values = np.stack([getattr(window, name) for window in windows])
+            return torch.from_numpy(values).to(device, dtype)
 
-        batch = {name: stacked(name) for name in ("xy_crop", "visibility", "frames", "repeated")}
+        names = ("xy_crop", "visibility", "frames")
+        batch = {name: stacked(name) for name in names}
+        batch["affine"] = stacked("affine", torch.float32)
         batch["images"] = normalised(stacked("crops"))
         batch["weights"] = (batch["visibility"] > 0).to(torch.float32)
-        batch["affine"] = stacked("affine", torch.float32)
-        batch["mirrored"] = torch.tensor([w.mirrored for _, w in kept], device=device)
-        batch["index"] = torch.tensor([i for i, _ in kept], device=device)
-        return {**batch, **self._targets(batch)}
-
-    def _targets(self, batch: Batch) -> Batch:
-        config, made = self.config, {}
-        xy, weights = batch["xy_crop"][:, config.key], batch["weights"][:, config.key]
-        if config.heatmap is not None:
-            affine = torch.as_tensor(
-                geometry.crop_to_heatmap(config.size, config.heatmap, config.alignment),
-                dtype=xy.dtype,
-            ).to(xy.device)
-            xy_heatmap = xy @ affine[:, :2].T + affine[:, 2]
-            quantised = config.alignment == "msra"
-            made["heatmaps"] = encode_heatmaps(
-                xy_heatmap, weights, config.heatmap, config.sigma, quantised
-            )
-        if config.simcc_split is not None:
-            made["simcc_x"], made["simcc_y"] = encode_simcc(
-                xy, config.size, config.simcc_split, config.simcc_sigma
-            )
-        return made
-
-    def batches(
-        self, size: int, names: Sequence[str] | None = None, augment: bool = True
-    ) -> Callable[[int, np.random.Generator], Batch]:
-        """(step, generator) -> a batch of `size` windows drawn at random, a pure function: what
-        `train` takes.
-
-        names: the entries that the model's forward takes; None gives all.
-        """
-        if not len(self):
-            raise BadParameter(
-                "no windows to draw from",
-                remedy="check that the clips have boxes and labelled joints",
-            )
-        return partial(_drawn, self, size, names, augment)
+        batch["index"] = torch.tensor(index, device=device)
+        return batch
 
 
 def detected_windows(
@@ -513,52 +432,62 @@ def detected_windows(
     of_picture: dict[str, list[int]] = {}
     for row, name in enumerate(boxes.images):
         of_picture.setdefault(name, []).append(row)
-    config, made, scores, k = config or WindowConfig(), [], {}, len(skeleton(joints))
-    for pair, (clip, frames) in enumerate(pairs):
-        t = clip.video.n_frames
-        counts = np.any([track.labelled for track in clip.tracks] or [np.ones(t, bool)], 0)
-        rows = [
-            [row for name in dict.fromkeys((p.id, p.name)) for row in of_picture.get(name, ())]
-            if c
-            else []
-            for p, c in zip(clip.pictures, counts)
-        ]
-        # the n-th boxes of all frames share a track, but are nobody's
-        shape = (max(map(len, rows), default=0), t)
-        found, score, at = (
-            np.zeros((*shape, 4), np.float32),
-            np.zeros(shape, np.float32),
-            np.zeros(shape, bool),
-        )
-        for key, own in enumerate(rows):
-            n = len(own)
-            found[:n, key], score[:n, key], at[:n, key] = (
-                boxes.boxes_xyxy[own],
-                boxes.scores[own],
-                True,
-            )
-        blank = np.zeros((t, k, 2)), np.zeros((t, k))
-        tracks = [Track(joints, n, *blank, has, box) for n, (has, box) in enumerate(zip(at, found))]
-        made.append((replace(clip, tracks=tracks), frames))
-        scores |= {(pair, n, key): score[n, key] for n, key in np.argwhere(at).tolist()}
-    windows = Windows(made, replace(config, keys="all"))
-    windows.items = windows.items[
-        np.array([tuple(item) in scores for item in windows.items.tolist()], bool)
-    ]
-    if not len(windows):
+    config = replace(config or WindowConfig(), keys="all")
+    found, rows_of = [], []
+    for clip, frames in pairs:
+        rows = _box_rows(clip, of_picture)
+        rows_of.append(rows)
+        found.append((_clip_of_boxes(clip, boxes, rows, joints), frames))
+    windows = Windows(found, config)
+    rows = np.array([rows_of[pair][n, key] for pair, n, key in windows.items.tolist()], int)
+    if not (rows >= 0).any():
         raise BadRecord(
             f"none of {len(boxes)} boxes belongs to a picture of these annotations",
             file=file,
             remedy="image_id must be the picture's id or its file name",
         )
-    return windows, np.array([scores[tuple(item)] for item in windows.items.tolist()])
+    return windows.select(rows >= 0), boxes.scores[rows[rows >= 0]]
 
 
-def _drawn(
-    windows: Windows, size: int, names, augment: bool, step: int, rng: np.random.Generator
-) -> Batch:
-    batch = windows.batch(rng.integers(len(windows), size=size), rng if augment else None)
-    return batch if names is None else {name: batch[name] for name in names}
+def _box_rows(clip: Clip, of_picture: Mapping[str, Sequence[int]]) -> Int[np.ndarray, "n t"]:
+    """Rows of the boxes in each frame of a clip, -1 for none; the n-th boxes of all frames stand
+    in one line, but are nobody's.
+    """
+    t = clip.video.n_frames
+    counts = np.any([track.labelled for track in clip.tracks] or [np.ones(t, bool)], 0)
+    lists = [
+        [
+            row
+            for name in dict.fromkeys((picture.id, picture.name))
+            for row in of_picture.get(name, ())
+        ]
+        if counted
+        else []
+        for picture, counted in zip(clip.pictures, counts)
+    ]
+    rows = np.full((max(map(len, lists), default=0), t), -1)
+    for key, own in enumerate(lists):
+        rows[: len(own), key] = own
+    return rows
+
+
+def _clip_of_boxes(
+    clip: Clip, boxes: PersonBoxes, rows: Int[np.ndarray, "n t"], joints: str
+) -> Clip:
+    """The clip with a track for each line of boxes, in which no joint is labelled."""
+    t, k = rows.shape[1], len(skeleton(joints))
+    tracks = [
+        Track(
+            skeleton=joints,
+            track_id=n,
+            xy_frame=np.zeros((t, k, 2)),
+            visibility=np.zeros((t, k)),
+            labelled=line >= 0,
+            boxes_xyxy=boxes.boxes_xyxy[line] * (line >= 0)[:, None],
+        )
+        for n, line in enumerate(rows)
+    ]
+    return replace(clip, tracks=tracks)
 
 
 def normalised(pixels: UInt8[Tensor, "*b h w 3"]) -> Float[Tensor, "*b 3 h w"]:
