@@ -97,8 +97,8 @@ class TapError(WorkbenchError):
     """A tap that was asked for but never fired, or an edit that changed a tensor's shape."""
 
 
-class RunFailed(WorkbenchError):
-    """A notebook run that did not finish; the partial copy is kept and named."""
+class TrainingDiverged(WorkbenchError):
+    """A training whose loss, gradients or weights are no finite numbers any more."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str], **where) -> UnknownName:
