@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 FLOORS = [
     {"errors", "skeletons", "records", "taps", "checkpoint", "ledger", "resources"},
-    {"geometry", "codecs", "occlusion", "metrics", "keypoint_ap", "train"},
+    {"geometry", "codecs", "occlusion", "metrics", "train"},
     {"data", "models"},
     {"made"},
     {"predict", "runs"},

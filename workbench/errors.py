@@ -111,3 +111,13 @@ def unknown(kind: str, name: str, known: Iterable[str], **where) -> UnknownName:
         else f"choose one of: {', '.join(known) or '(none)'}"
     )
     return UnknownName(f"unknown {kind} {name!r}", remedy=remedy, **where)
+
+
+def check_choice(what: str, value: object, known: Iterable) -> None:
+    """`BadParameter` where the value of an option is none of those that there are."""
+    known = list(known)
+    if value not in known:
+        raise BadParameter(
+            f"{what} is {value!r}",
+            remedy=f"choose {', '.join(map(str, known[:-1]))} or {known[-1]}",
+        )

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.data.test_posetrack import content, person, write
-from workbench import checkpoint, codecs, keypoint_ap, predict
+from workbench import checkpoint, codecs, metrics, predict
 from workbench.errors import BadRecord, MissingData, UnknownName
 from workbench.made.worlds import cached_clips
 from workbench.models import build, config_of
@@ -339,7 +339,7 @@ def test_ignored_regions_count_for_nobody(small_world, posetrack18):
     truth = recipe.published_windows(clips, folder, TINY).poses()
     region = np.array([[0.0, 0], [30, 0], [30, 200], [0, 200]], np.float32)
     pictures = tuple(replace(p, ignore=(region,)) for p in clips[0].pictures)
-    inside = keypoint_ap.in_ignored(truth, pictures)
+    inside = metrics.in_ignored(truth, pictures)
     assert 0 < inside.sum() < inside.size
     np.testing.assert_array_equal(
         inside, (truth.xy_frame[..., 0] < 30) & (truth.xy_frame > 0).all(-1)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from workbench import checkpoint, predict
-from workbench import keypoint_ap as kp
+from workbench import metrics as kp
 from workbench.errors import MissingData, UnknownName
 from workbench.made.worlds import cached_clips
 from workbench.models import build, config_of

@@ -1,4 +1,4 @@
-"""Files of results against files of annotations: every score of `keypoint_ap`, in rows, with its
+"""Files of results against files of annotations: every score of `metrics`, in rows, with its
 protocol.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
-from .. import keypoint_ap as kp
+from .. import metrics as kp
 from ..errors import BadFile, BadParameter, BadRecord, UnknownName
 from ..geometry import box_of_points, xywh_to_xyxy
 from ..records import Detections, Picture, Pose
@@ -55,7 +55,7 @@ def score(
 
     Rows: all joints; visible and occluded joints where the truth tells them apart; where pictures
     state a crowdIndex, CrowdPose's easy, medium and hard by the edges of its evaluator (0.2, 0.8:
-    published numbers) and of its paper (0.1, 0.8). Metrics: `keypoint_ap`'s, and PCK of the people
+    published numbers) and of its paper (0.1, 0.8). Metrics: `keypoint_ap`, and PCK of the people
     that `match` pairs, whom nobody found missed. Who has a box of no width or height is left out of
     PCK. Where people have head boxes, PoseTrack's AP too, by joints' own confidences, in the frames
     with people, regions where nobody was labelled left out. boxes: from which the poses were

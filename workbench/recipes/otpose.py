@@ -24,7 +24,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .. import checkpoint, codecs, geometry, metrics
-from .. import keypoint_ap as kp
+from .. import metrics as kp
 from ..data.coco import annotation_files, find_pictures, read_person_boxes
 from ..data.manifest import locate
 from ..data.posetrack import read_posetrack

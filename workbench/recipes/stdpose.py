@@ -24,7 +24,7 @@ from timm.layers import resample_abs_pos_embed
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .. import checkpoint, metrics, propagate
-from .. import keypoint_ap as kp
+from .. import metrics as kp
 from ..data.coco import read_person_boxes
 from ..data.windows import Augment, WindowConfig, Windows, detected_windows
 from ..errors import BadParameter, MissingData, unknown

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from tqdm.auto import tqdm
 
 from .. import checkpoint, geometry, metrics
-from .. import keypoint_ap as kp
+from .. import metrics as kp
 from ..data.coco import annotation_files, find_pictures, read_coco, read_person_boxes
 from ..data.manifest import locate
 from ..data.scoring import score
