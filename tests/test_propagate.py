@@ -9,6 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from tests.models.tiny import tiny
 from workbench import cli, propagate
 from workbench.data.frames import _VideoFile, open_frames
 from workbench.errors import BadFile, BadParameter, BadRecord, UnknownName
@@ -120,7 +121,7 @@ class Echo(torch.nn.Module):
 
 @pytest.fixture
 def echo():
-    propagator = Propagator(build("stdpose", "tiny"))
+    propagator = Propagator(build("stdpose", tiny("stdpose")))
     propagator.model = Echo(propagator.model)
     propagator.to = lambda device: propagator
     Propagator.device = property(lambda self: torch.device("cpu"))
@@ -141,7 +142,7 @@ def test_a_network_is_told_both_neighbours_labels_and_answers_in_the_frame(echo)
 
 
 def test_without_labels_it_looks_three_frames_back_and_ahead(monkeypatch):
-    propagator = Propagator(build("stdpose", "tiny"))
+    propagator = Propagator(build("stdpose", tiny("stdpose")))
     frames, xy = moving()
     box = np.concatenate((xy[4].min(0) - 5, xy[4].max(0) + 5))[None]
     seen, forward = [], propagator.model.forward

@@ -9,7 +9,6 @@ a switch of the configuration says so; `released` sets them all.
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from functools import reduce
 
@@ -489,39 +488,3 @@ class HANet(nn.Module):
             )
             losses["loss.online"] = sum(online)
         return losses
-
-
-_RENAMED = (
-    (r"^encoder\.(\d+)\.layers\.0\.", r"levels.\1."),
-    (r"^decoder\.layers\.", "decoder."),
-    (r"^decoder\.norm\.", "decoder_norm."),
-    (r"\.self_attn\.", ".self_attention."),
-    (r"\.multihead_attn\.", ".cross_attention."),
-    (r"^(levels\.\d+)\.self_attention\.", r"\1.attention."),
-    (r"\.in_proj_(weight|bias)$", r".in_proj.\1"),
-    (r"\.linear1\.", ".mlp.0."),
-    (r"\.linear2\.", ".mlp.2."),
-    (r"^encoder_embed\.", "embed."),
-    (r"^offset_refine\.", "offsets."),
-    (r"^encoder_joints_embed\.", "to_pose."),
-    (r"^decoder_embed\.", "value_embed."),
-    (r"^decoder_joints_embed\.", "head."),
-    (r"^prev_v_embed\.", "motion.embed.previous."),
-    (r"^next_v_embed\.", "motion.embed.following."),
-    (r"^acc_embed\.", "motion.embed.acceleration."),
-)
-
-
-def released_key(name: str, levels: int) -> str | None:
-    """Our name of a weight of the released program; None for those that it never uses (last
-    widening, encoder norm).
-    """
-    name = name.removeprefix("module.").removeprefix("transformer.")
-    if found := re.fullmatch(r"projection\.(\d+)\.(\w+)", name):
-        level = int(found[1]) + 1
-        return f"levels.{level}.widen.{found[2]}" if level < levels else None
-    if name.startswith(("encoder_norm.", "encoder_pos", "pos_embed")):
-        return None
-    for old, new in _RENAMED:
-        name = re.sub(old, new, name)
-    return name

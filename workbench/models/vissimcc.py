@@ -10,7 +10,6 @@ sets them all.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,11 +19,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .. import codecs, geometry
-from ..checkpoint import KeyReport, load_into
 from ..errors import BadParameter
 from ..skeletons import skeleton
 from ..taps import Tap
-from .backbones import HEATMAP_STD, Backbone, HeatmapHead, KeypointMaps, public_weights
+from .backbones import HEATMAP_STD, Backbone, HeatmapHead, KeypointMaps
 from .layers import Attention, merge_heads, split_heads
 
 SOURCES = ("predicted", "truth", "none")
@@ -425,45 +423,3 @@ class VisSimCC(nn.Module):
         if "visibility" in there:
             there["visibility"] = there["visibility"][:, other]
         return {key: (here[key] + there[key]) / 2 for key in here}
-
-
-# --- published weights ----------------------------------------------------------------------------
-
-
-def load_public(
-    model: VisSimCC, tensors: Mapping[str, Tensor], *, partial: bool = False, file=None
-) -> KeyReport:
-    """Published weights of SimpleBaseline, HRNet, ViTPose or SimCC into the estimator; see
-    `backbones.public_weights`.
-
-    partial: also into a model with reasoning, which stays as it is.
-    """
-    ours = public_weights(tensors)
-    named = {k if k.startswith("classify.") else f"maps.{k}": v for k, v in ours.items()}
-    return load_into(model, named, partial=partial, file=file)
-
-
-_RENAMED = (
-    (r"^visnet\.conv([123])\.", lambda found: f"reasoning.visnet.{2 * int(found[1]) - 2}."),
-    (r"^encoder\.embedding_layer\.embed\.(\d)\.", r"reasoning.embed.\1."),
-    (r"^encoder\.fc\.", "reasoning.project."),
-    (r"^encoder\.layers\.", "reasoning.blocks."),
-    (r"\.attention\.(query|key|value)_matrix\.", r".\1."),
-    (r"\.attention\.out\.", ".project."),
-    (r"\.feed_forward\.", ".mlp."),
-    (r"^output\.mlp_head_([xy])\.", r"classify.\1."),
-)
-
-
-def released_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of the released module under our names; its convolutions over one position become
-    linear maps.
-    """
-    ours = {}
-    for name, tensor in tensors.items():
-        for old, new in _RENAMED:
-            name = re.sub(old, new, name)
-        ours[name] = (
-            tensor.squeeze(-1) if ".visnet." in name and name.endswith(".weight") else tensor
-        )
-    return ours

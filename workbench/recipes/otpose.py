@@ -32,8 +32,8 @@ from ..data.windows import Augment, WindowConfig, Windows, detected_windows, loa
 from ..errors import BadParameter, MissingData, unknown
 from ..made.worlds import WORLDS, cached_clips
 from ..models import build, config_of
-from ..models.backbones import public_weights
 from ..models.otpose import OTPose, OTPoseConfig
+from ..models.published import public_weights
 from ..models.vissimcc import VisSimCC, VisSimCCConfig
 from ..predict import ClipEstimator, load, weights_path
 from ..records import Clip, Detections, Pose, Track

@@ -30,7 +30,7 @@ from ..data.windows import Augment, WindowConfig, Windows, detected_windows
 from ..errors import BadParameter, MissingData, unknown
 from ..made.worlds import WORLDS, cached_clips
 from ..models import build, config_of
-from ..models.backbones import public_weights
+from ..models.published import public_weights
 from ..models.stdpose import TABLE_4, STDPose, STDPoseConfig
 from ..predict import Propagator, between_inputs, load, weights_path
 from ..records import Clip, Picture, Pose, Track
