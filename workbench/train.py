@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from . import checkpoint
-from .errors import BadFile, BadParameter, CheckpointMismatch, TrainingDiverged
+from .errors import BadFile, BadParameter, CheckpointMismatch, TrainingDiverged, check_choice
 from .resources import write_beside
 
 Batch = dict[str, Tensor]
@@ -145,8 +145,7 @@ def choose_device(device: str) -> str:
     """`auto` becomes the accelerator when there is one; an accelerator that is not there is
     refused by name.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise BadParameter(f"device is {device!r}", remedy="choose auto, cpu or cuda")
+    check_choice("device", device, ("auto", "cpu", "cuda"))
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():

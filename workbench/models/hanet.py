@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import BadParameter
 from ..taps import Tap
-from .layers import MultiheadAttention
+from .layers import MultiheadAttention, mlp, residual
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,8 @@ class HANetConfig:
     blind: bool = False  # | True: an encoder token may attend to every token but itself
     # | True: previous and next are frames t - 1 and t + 1 of the whole sequence
     dense_neighbours: bool = False
-    depthwise: bool = (
-        # Eq. 7: w_v, w_a mix channels | one number a channel, and acceleration from embedded
-        # velocities
-        False
-    )
+    # Eq. 7: w_v, w_a mix channels | one number a channel, and acceleration from embedded velocities
+    depthwise: bool = False
     # Eq. 6: each level to K D channels | to C, averaged, then one linear map for all
     shared_offset: bool = False
 
@@ -235,12 +232,9 @@ def released_loss(
 # --- modules --------------------------------------------------------------------------------------
 
 
-class MLP(nn.Sequential):
-    def __init__(self, width: int, config: HANetConfig):
-        hidden = round(width * config.mlp_ratio)
-        super().__init__(
-            nn.Linear(width, hidden), nn.LeakyReLU(config.slope), nn.Linear(hidden, width)
-        )
+def level_mlp(width: int, config: HANetConfig) -> nn.Sequential:
+    """The MLP of a level so wide."""
+    return mlp(width, round(width * config.mlp_ratio), nn.LeakyReLU(config.slope))
 
 
 class EncoderLevel(nn.Module):
@@ -254,19 +248,20 @@ class EncoderLevel(nn.Module):
         )
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = MultiheadAttention(width, config.heads, "b head frame frame")
-        self.mlp = MLP(width, config)
+        self.mlp = level_mlp(width, config)
         self.out = Tap("b frame channel")
 
     def forward(self, z: Tensor, position: Tensor, blocked: Tensor | None) -> Tensor:
         z = z if self.widen is None else self.widen(z)
-        z = z + position if self.config.position_in_values else z
-        h = self.norm1(z) if self.config.pre_norm else z
-        at = h if self.config.position_in_values else h + position
-        z = z + self.attention(at, at, h, blocked)
-        if self.config.pre_norm:
-            return self.out(z + self.mlp(self.norm2(z)))
-        z = self.norm1(z)
-        return self.out(self.norm2(z + self.mlp(z)))
+        inside = self.config.position_in_values
+        z = z + position if inside else z
+
+        def attend(h: Tensor) -> Tensor:
+            placed = h if inside else h + position
+            return self.attention(placed, placed, h, blocked)
+
+        z = residual(z, attend, self.norm1, self.config.pre_norm)
+        return self.out(residual(z, self.mlp, self.norm2, self.config.pre_norm))
 
 
 class DecoderLayer(nn.Module):
@@ -282,24 +277,32 @@ class DecoderLayer(nn.Module):
         self.cross_attention = MultiheadAttention(
             config.dim, config.heads, "b head frame read_frame"
         )
-        self.mlp = MLP(config.dim, config)
+        self.mlp = level_mlp(config.dim, config)
 
-    def forward(self, v, memory, at, memory_keys, blocked, memory_blocked) -> Tensor:
-        norm1, norm2, norm3 = (
-            n if self.pre_norm else nn.Identity() for n in (self.norm1, self.norm2, self.norm3)
-        )
-        after1, after2, after3 = (
-            nn.Identity() if self.pre_norm else n for n in (self.norm1, self.norm2, self.norm3)
-        )
-        h = norm1(v)
-        placed = h if at is None else h + at
-        v = after1(v + self.self_attention(placed, placed, h, blocked))
-        h = norm2(v)
-        v = after2(
-            v
-            + self.cross_attention(h if at is None else h + at, memory_keys, memory, memory_blocked)
-        )
-        return after3(v + self.mlp(norm3(v)))
+    def forward(
+        self,
+        v: Tensor,
+        memory: Tensor,
+        position: Tensor | None,
+        memory_keys: Tensor,
+        blocked: Tensor | None,
+        memory_blocked: Tensor | None,
+    ) -> Tensor:
+        """position: added to what queries and keys are made from; None where v holds it."""
+
+        def place(h: Tensor) -> Tensor:
+            return h if position is None else h + position
+
+        def attend(h: Tensor) -> Tensor:
+            placed = place(h)
+            return self.self_attention(placed, placed, h, blocked)
+
+        def attend_to_memory(h: Tensor) -> Tensor:
+            return self.cross_attention(place(h), memory_keys, memory, memory_blocked)
+
+        v = residual(v, attend, self.norm1, self.pre_norm)
+        v = residual(v, attend_to_memory, self.norm2, self.pre_norm)
+        return residual(v, self.mlp, self.norm3, self.pre_norm)
 
 
 class Motion(nn.Module):
@@ -325,12 +328,14 @@ class Motion(nn.Module):
         pair = embedded if self.config.depthwise else [v, v_next]
         a = self.acceleration(acceleration(pair[1], pair[0], d))
         parts = embedded if self.config.velocity else []
-        return parts + (
-            [self._affine("acceleration", a.square())] if self.config.acceleration else []
-        )
+        if self.config.acceleration:
+            parts = [*parts, self._affine("acceleration", a.square())]
+        return parts
 
     def _affine(self, kind: str, x: Tensor) -> Tensor:
-        return self.embed[kind](x.transpose(1, 2)).transpose(1, 2) if kind in self.embed else x
+        if kind not in self.embed:
+            return x
+        return self.embed[kind](x.transpose(1, 2)).transpose(1, 2)
 
 
 class HANet(nn.Module):
@@ -457,11 +462,13 @@ class HANet(nn.Module):
         config = self.config
         line = self.line(interpolate(refined, config.interval, t))
         v = self.value(self.value_embed(line.transpose(1, 2)).transpose(1, 2))
-        at = sine_position(torch.arange(t, device=v.device), t, config.dim).to(v.dtype)
-        v, own = (v + at, None) if config.position_in_values else (v, at)
-        keys, keys_blocked = memory + at[read], None if blocked is None else blocked[..., read]
+        position = sine_position(torch.arange(t, device=v.device), t, config.dim).to(v.dtype)
+        keys = memory + position[read]
+        keys_blocked = None if blocked is None else blocked[..., read]
+        if config.position_in_values:
+            v, position = v + position, None
         for layer in self.decoder:
-            v = layer(v, memory, own, keys, blocked, keys_blocked)
+            v = layer(v, memory, position, keys, blocked, keys_blocked)
         return self.final(self.head(self.decoded(self.decoder_norm(v))) + line)
 
     def _losses(self, final, refined, truth, weight, valid, read) -> dict[str, Tensor]:

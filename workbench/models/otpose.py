@@ -19,10 +19,11 @@ from jaxtyping import Float, Num
 from torch import Tensor, nn
 
 from .. import codecs, geometry
-from ..errors import BadParameter
+from ..errors import BadParameter, check_choice
 from ..skeletons import skeleton
 from ..taps import Tap
 from .backbones import HEATMAP_STD, Backbone, HeatmapHead, KeypointMaps
+from .layers import mlp
 
 FLOWS = ("prev", "sub", "close", "far", "total")
 _MEMBERS = {
@@ -79,10 +80,7 @@ class OTPoseConfig:
     layer_scale: float = 0.0  # Eq. 6 | 1e-4
 
     def __post_init__(self):
-        if self.pseudo_label not in ("mask", "flow"):
-            raise BadParameter(
-                f"pseudo_label is {self.pseudo_label!r}", remedy="choose mask or flow"
-            )
+        check_choice("pseudo_label", self.pseudo_label, ("mask", "flow"))
         if not self.branches or set(self.branches) - {"prev", "sub"}:
             raise BadParameter(f"branches are {self.branches}", remedy="choose prev, sub or both")
         if len(self.frames) != 5 or set(self.frames) - {-2, -1, 0, 1, 2}:
@@ -272,10 +270,7 @@ class Block(nn.Module):
         axes = "b head channel channel" if config.window is None else "b head window pixel pixel"
         self.scale, self.map = width**-0.5, Tap(axes)  # 1 / sqrt(D), as printed
         self.project = nn.Linear(channels, channels) if config.mixing else None
-        hidden = config.mlp_ratio * channels
-        self.mlp = nn.Sequential(
-            nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels)
-        )
+        self.mlp = mlp(channels, config.mlp_ratio * channels, nn.GELU())
         self.layer_scale1, self.layer_scale2 = (
             nn.Parameter(torch.full((channels,), config.layer_scale)) for _ in range(2)
         )

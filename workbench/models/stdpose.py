@@ -28,7 +28,7 @@ from ..errors import BadParameter
 from ..skeletons import skeleton
 from ..taps import Tap
 from .backbones import HEATMAP_STD, Backbone, HeatmapHead
-from .layers import MultiheadAttention, Patches
+from .layers import MultiheadAttention, Patches, mlp
 
 PATCH = 16  # px of the crop to a token
 RIDGE = 1e-3  # added to variances of 1 where information is counted  # unstated; ours
@@ -49,9 +49,8 @@ class STDPoseConfig:
     backbone: str = "vit_base_patch16_224"
     widths: tuple[int, ...] = ()  # another size than timm's, see `backbones.Backbone`
     depths: tuple[int, ...] = ()
-    token_channels: int | None = (
-        None  # of image tokens cut from a backbone's finer maps, such as HRNet's; None: ViT's own
-    )
+    # of image tokens cut from a backbone's finer maps, such as HRNet's; None: ViT's own
+    token_channels: int | None = None
     # backbone and its head stay as they are in training: they know poses already
     frozen: bool = False
     deconv: tuple[int, ...] = (256, 256)  # two layers of upsampling, Eq. 13; ViTPose's classic head
@@ -250,9 +249,7 @@ class TemporalFeatureFusion(nn.Module):
             for _ in range(config.layers)
         )
         self.blocks, self.norm = nn.Sequential(*layers), nn.LayerNorm(channels)
-        self.mlp = nn.Sequential(
-            nn.Linear(3 * channels, channels), nn.GELU(), nn.Linear(channels, channels)
-        )
+        self.mlp = mlp(3 * channels, channels, nn.GELU(), channels)
         self.out = Tap("b channel y x")
 
     def forward(self, features: Float[Tensor, "b 3 c y x"]) -> Float[Tensor, "b c y x"]:
@@ -342,10 +339,7 @@ class PoseAggregation(nn.Module):
         self.cross_attention = MultiheadAttention(
             channels, config.heads, "b head token image_token"
         )
-        hidden = config.mlp_ratio * channels
-        self.mlp = nn.Sequential(
-            nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels)
-        )
+        self.mlp = mlp(channels, config.mlp_ratio * channels, nn.GELU())
         self.out = Tap("b token channel")
 
     def forward(

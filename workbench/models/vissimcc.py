@@ -19,11 +19,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .. import codecs, geometry
-from ..errors import BadParameter
+from ..errors import BadParameter, check_choice
 from ..skeletons import skeleton
 from ..taps import Tap
 from .backbones import HEATMAP_STD, Backbone, HeatmapHead, KeypointMaps
-from .layers import Attention, merge_heads, split_heads
+from .layers import Attention, merge_heads, mlp, residual, split_heads
 
 SOURCES = ("predicted", "truth", "none")
 
@@ -81,15 +81,9 @@ class VisSimCCConfig:
     released_labels: bool = False
 
     def __post_init__(self):
-        for field, known in (
-            ("output", ("simcc", "heatmap")),
-            ("visibility", SOURCES),
-            ("residual", ("masked", "none")),
-        ):
-            if getattr(self, field) not in known:
-                raise BadParameter(
-                    f"{field} is {getattr(self, field)!r}", remedy=f"choose {', '.join(known)}"
-                )
+        check_choice("output", self.output, ("simcc", "heatmap"))
+        check_choice("visibility", self.visibility, SOURCES)
+        check_choice("residual", self.residual, ("masked", "none"))
         if self.dim % self.heads:
             raise BadParameter(
                 f"{self.heads} heads of {self.dim} channels", remedy="make dim a multiple of heads"
@@ -196,28 +190,22 @@ class Block(nn.Module):
         self.query, self.key, self.value = (nn.Linear(width, width, bias=False) for _ in range(3))
         self.attention = Attention((d // self.heads) ** -0.5, "b head joint joint")  # Eq. 5
         self.project = nn.Linear(d, d)  # W_P
-        self.mlp = nn.Sequential(
-            nn.Linear(d, config.mlp_ratio * d), nn.SiLU(), nn.Linear(config.mlp_ratio * d, d)
-        )
+        self.mlp = mlp(d, config.mlp_ratio * d, nn.SiLU())
         self.out = Tap("b joint channel")
 
     def attend(self, z: Float[Tensor, "b k d"]) -> Float[Tensor, "b k d"]:
         """Visibility Eq. 6."""
+        layers = (self.query, self.key, self.value)
         if self.query.in_features < z.shape[-1]:  # one small matrix for every head
             heads = split_heads(z, self.heads)
-            parts = (self.query(heads), self.key(heads), self.value(heads))
+            q, k, v = (layer(heads) for layer in layers)
         else:
-            parts = (
-                split_heads(part(z), self.heads) for part in (self.query, self.key, self.value)
-            )
-        return self.project(merge_heads(self.attention(*parts)))
+            q, k, v = (split_heads(layer(z), self.heads) for layer in layers)
+        return self.project(merge_heads(self.attention(q, k, v)))
 
     def forward(self, z: Float[Tensor, "b k d"]) -> Float[Tensor, "b k d"]:
-        if self.pre_norm:
-            z = z + self.attend(self.norm1(z))
-            return self.out(z + self.mlp(self.norm2(z)))
-        z = self.norm1(z + self.attend(z))
-        return self.out(self.norm2(z + self.mlp(z)))
+        z = residual(z, self.attend, self.norm1, self.pre_norm)
+        return self.out(residual(z, self.mlp, self.norm2, self.pre_norm))
 
 
 class VisibilityReasoning(nn.Module):
@@ -240,11 +228,9 @@ class VisibilityReasoning(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.project = nn.Linear(d, features)
         self.visibility = Tap("b joint") if self.visnet else None
-        self.mask, self.masked, self.out = (
-            Tap("b joint"),
-            Tap("b joint feature"),
-            Tap("b joint feature"),
-        )
+        self.mask = Tap("b joint")
+        self.masked = Tap("b joint feature")
+        self.out = Tap("b joint feature")
 
     def forward(
         self,
@@ -258,29 +244,37 @@ class VisibilityReasoning(nn.Module):
         source: what the mask follows, "predicted", "truth" (`visibility`) or "none"; the
         configuration's by default.
         """
-        config, source, found = self.config, source or self.config.visibility, {}
+        config, answer = self.config, {}
         if self.visnet is not None:
             logits = self.visnet(feature.detach())
-            found = {"logits": logits, "visibility": self.visibility(logits.sigmoid())}
-        if source == "predicted" and found:
-            mask = visibility_mask(found["visibility"], config.hidden, config.threshold)
-        elif source == "truth" and visibility is not None:
-            mask = label_mask(visibility, config.hidden, config.raw_labels)
-        elif source == "none":
-            mask = torch.ones_like(feature[..., 0])
-        else:
-            raise BadParameter(
-                f"visibility by {source!r}: "
-                f"{'no labels were given' if source == 'truth' else 'no VisNet for that'}",
-                remedy="truth needs labels, predicted a model configured so; none needs nothing",
-            )
+            answer = {"logits": logits, "visibility": self.visibility(logits.sigmoid())}
+        mask = self._mask(feature, visibility, answer.get("visibility"), source)
         masked = self.masked(masked_features(feature, self.mask(mask.to(feature.dtype))))
         z = self.embed(masked)
         z = z if self.joints is None else z + self.joints
         for block in self.blocks:
             z = block(z)
-        kept = feature if config.unmasked_residual else masked if config.residual == "masked" else 0
-        return {"feature": self.out(self.project(z) + kept), **found}
+        z = self.project(z)
+        if config.unmasked_residual:
+            z = z + feature
+        elif config.residual == "masked":
+            z = z + masked
+        return {"feature": self.out(z), **answer}
+
+    def _mask(self, feature, visibility, probability, source: str | None) -> Tensor:
+        """The mask by its source, from labels or from what VisNet says."""
+        config, source = self.config, source or self.config.visibility
+        if source == "predicted" and probability is not None:
+            return visibility_mask(probability, config.hidden, config.threshold)
+        if source == "truth" and visibility is not None:
+            return label_mask(visibility, config.hidden, config.raw_labels)
+        if source == "none":
+            return torch.ones_like(feature[..., 0])
+        missing = "no labels were given" if source == "truth" else "no VisNet for that"
+        raise BadParameter(
+            f"visibility by {source!r}: {missing}",
+            remedy="truth needs labels, predicted a model configured so; none needs nothing",
+        )
 
 
 class VisSimCC(nn.Module):
