@@ -25,7 +25,8 @@ class WorkbenchError(Exception):
         remedy: str | None = None,
     ):
         # names in files of others may be as long as the file
-        self.problem, self.remedy = problem[:1000], remedy
+        self.problem = problem[:1000]
+        self.remedy = remedy
         self.file = None if file is None else str(file)
         self.record = None if record is None else str(record)[:200]
         super().__init__(str(self))

@@ -125,7 +125,10 @@ class Steps(Dataset):
     """Item i is batch i; the generator's seed is (seed, step, rank)."""
 
     def __init__(self, source: BatchSource, config: TrainConfig, rank: int):
-        self.source, self.seed, self.steps, self.rank = source, config.seed, config.steps, rank
+        self.source = source
+        self.seed = config.seed
+        self.steps = config.steps
+        self.rank = rank
         self.most = share(config.batch_size) if "WORLD_SIZE" in os.environ else math.inf
 
     def __len__(self) -> int:
@@ -238,7 +241,8 @@ class _Run:
     """All that steps change: the model, its optimiser, the average of its weights, the history."""
 
     def __init__(self, model: nn.Module, config: TrainConfig):
-        self.model, self.config = model, config
+        self.model = model
+        self.config = config
         kind = torch.optim.AdamW if config.weight_decay else torch.optim.Adam
         self.optimiser = kind(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
         self.average: dict[str, Tensor] | None = None
@@ -258,7 +262,8 @@ class _Run:
                 f"training state does not fit the model: {error}", file=path, remedy=START_OVER
             ) from error
         self.average = state["average"]
-        self.step, self.history = state["step"], state["history"]
+        self.step = state["step"]
+        self.history = state["history"]
 
     def prepare(self, engine) -> nn.Module:
         """Moves everything to the engine's device; what a step calls in the model's place."""
@@ -405,7 +410,8 @@ def train(
         num_workers=config.workers,
         persistent_workers=config.workers > 0,
     )
-    started, window = time.perf_counter(), []
+    started = time.perf_counter()
+    window = []
     with _progress_bar(run, label, shown=progress and engine.is_main_process) as bar:
         for batch in loader:
             window.append(_take_step(run, wrapped, batch, loss_weights, engine))

@@ -77,7 +77,9 @@ def compute_network(header: dict[str, str], t: dict) -> Result:
     weights = {
         k.removeprefix("weight."): torch.tensor(v) for k, v in t.items() if k.startswith("weight.")
     }
-    checkpoint.load_into(model, weights, key_map=lambda name: released_key(name, levels))
+    ours = {released_key(name, levels): tensor for name, tensor in weights.items()}
+    ours.pop(None, None)
+    checkpoint.load_into(model, ours)
     with torch.no_grad(), record(model) as taps:
         out = model(x, dense=True)
         fast = model(x)

@@ -63,7 +63,8 @@ def _hanet_example(
 def _vissimcc_example(
     config: VisSimCCConfig, batch: int, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    (w, h), k = config.size, len(skeleton(config.skeleton))
+    w, h = config.size
+    k = len(skeleton(config.skeleton))
     return {
         "images": torch.randn(batch, 3, h, w, generator=generator),
         "visibility": torch.randint(0, 3, (batch, k), generator=generator),

@@ -6,12 +6,16 @@ Nothing is fetched unless `pretrained` asks for it. `published` reads other peop
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import timm
+import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from timm.models.hrnet import HighResolutionNetFeatures, cfg_cls
 from torch import Tensor, nn
 
+from .. import codecs, geometry
 from ..errors import BadParameter, MissingData
 from ..taps import Tap
 
@@ -104,11 +108,13 @@ class Backbone(nn.Module):
         bare = {"num_classes": 0, "global_pool": ""}
         if self.family == "hrnet":
             self.net = _hrnet(name, widths, depths, pretrained)
-            self.stride, self.channels = 4, self.net.feature_info.channels()[0]
+            self.stride = 4
+            self.channels = self.net.feature_info.channels()[0]
         elif self.family == "resnet":
             given = {k: v for k, v in (("channels", widths), ("layers", depths)) if v}
             self.net = _timm(name, pretrained, zero_init_last=False, **bare, **given)
-            self.stride, self.channels = 32, self.net.num_features
+            self.stride = 32
+            self.channels = self.net.num_features
         else:
             given = dict(zip(("embed_dim", "num_heads"), widths)) | dict(zip(("depth",), depths))
             given |= {"img_size": (size[1], size[0])} | bare
@@ -118,7 +124,8 @@ class Backbone(nn.Module):
                 del weights["cls_token"]
                 self.net.load_state_dict(weights | {"pos_embed": weights["pos_embed"][:, 1:]})
             self.net.patch_embed.proj.padding = (2, 2)
-            self.stride, self.channels = 16, self.net.num_features
+            self.stride = 16
+            self.channels = self.net.num_features
         self.grid = (size[0] // self.stride, size[1] // self.stride)
 
     def forward(self, images: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b c h w"]:
@@ -148,7 +155,8 @@ class HeatmapHead(nn.Module):
         std: float | None = None,
     ):
         super().__init__()
-        self.upsample, layers = upsample, []
+        self.upsample = upsample
+        layers = []
         for width in deconv:
             layers += [
                 nn.ConvTranspose2d(channels, width, 4, 2, 1, bias=False),
@@ -184,3 +192,39 @@ class KeypointMaps(nn.Module):
 
     def forward(self, images: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b k h w"]:
         return self.out(self.head(self.features(self.backbone(images))))
+
+
+class HeatmapEstimator(nn.Module):
+    """Base of the models that answer with heatmaps: px of the crop to px of the maps and back."""
+
+    def place_heatmaps(
+        self,
+        size: tuple[int, int],
+        grid: tuple[int, int],
+        alignment: str,
+        sigma: float,
+        cut: float | None = None,
+    ) -> None:
+        """Says how maps of `grid` lie in crops of `size` (both width and height, px), and what
+        labels look like, see `codecs.encode_heatmaps`.
+        """
+        self.labels = {"size": grid, "sigma": sigma, "quantised": alignment == "msra", "cut": cut}
+        to_heatmap = geometry.crop_to_heatmap(size, grid, alignment)
+        for name, affine in (("to_heatmap", to_heatmap), ("to_crop", geometry.invert(to_heatmap))):
+            self.register_buffer(name, torch.tensor(affine, dtype=torch.float32), persistent=False)
+
+    def encode(
+        self, xy_crop: Float[Tensor, "*b k 2"], weights: Num[Tensor, "*b k"]
+    ) -> Float[Tensor, "*b k h w"]:
+        """Heatmaps of labels, px."""
+        xy_heatmap = codecs.transform(self.to_heatmap, xy_crop)
+        return codecs.encode_heatmaps(xy_heatmap, weights, **self.labels)
+
+    def decode(
+        self, found: Mapping[str, Tensor]
+    ) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
+        """`xy_crop` px and confidence of what `forward` returned; no loop over joints, on the
+        device.
+        """
+        xy_heatmap, confidence = codecs.decode_heatmaps(found["heatmaps"])
+        return codecs.transform(self.to_crop, xy_heatmap), confidence

@@ -21,6 +21,8 @@ from ..errors import BadParameter
 from ..taps import Tap
 from .layers import MultiheadAttention, mlp, residual
 
+Poses = Float[Tensor, "b t c"]  # of t frames, K x D channels each
+
 
 @dataclass(frozen=True)
 class HANetConfig:
@@ -94,9 +96,7 @@ RELEASED = {
 # --- kinematics -----------------------------------------------------------------------------------
 
 
-def neighbours(
-    x: Float[Tensor, "b t c"], step: int = 1
-) -> tuple[Float[Tensor, "b t c"], Float[Tensor, "b t c"]]:
+def neighbours(x: Poses, step: int = 1) -> tuple[Poses, Poses]:
     """Poses `step` frames earlier and later; the first and last repeat at the ends.  # unstated;
     ours, as released
     """
@@ -104,25 +104,19 @@ def neighbours(
     return x[:, (t - step).clamp_min(0)], x[:, (t + step).clamp_max(x.shape[1] - 1)]
 
 
-def keypoint_flow(
-    x: Float[Tensor, "b t c"], previous: Float[Tensor, "b t c"], following: Float[Tensor, "b t c"]
-) -> Float[Tensor, "b t c"]:
+def keypoint_flow(x: Poses, previous: Poses, following: Poses) -> Poses:
     """Mean of current, next and previous pose. HANet Eq. 1."""
     return (x + following + previous) / 3
 
 
-def velocity(
-    x: Float[Tensor, "b t c"], previous: Float[Tensor, "b t c"], step: int = 1
-) -> Float[Tensor, "b t c"]:
+def velocity(x: Poses, previous: Poses, step: int = 1) -> Poses:
     """(P_t - P_{t-d}) / d. HANet Eq. 2; of the next frame's pose and this one's it is the next
     velocity (Sec. 4.4).
     """
     return (x - previous) / step
 
 
-def acceleration(
-    v: Float[Tensor, "b t c"], previous: Float[Tensor, "b t c"], step: int = 1
-) -> Float[Tensor, "b t c"]:
+def acceleration(v: Poses, previous: Poses, step: int = 1) -> Poses:
     """(v_t - v_{t-d}) / d. HANet Eq. 2, of next and previous velocity."""
     return (v - previous) / step
 
@@ -139,7 +133,7 @@ def sine_position(at: Int[Tensor, "n"], length: int, width: int) -> Float[Tensor
     return torch.stack((angle.sin(), angle.cos()), -1).flatten(1)
 
 
-def interpolate(x: Float[Tensor, "b n c"], interval: int, length: int) -> Float[Tensor, "b t c"]:
+def interpolate(x: Float[Tensor, "b n c"], interval: int, length: int) -> Poses:
     """Straight lines between poses `interval` frames apart: W_P of Eq. 8. Past the last one it
     stands still.
     """
@@ -153,8 +147,8 @@ def interpolate(x: Float[Tensor, "b n c"], interval: int, length: int) -> Float[
 
 
 def joint_errors(
-    prediction: Float[Tensor, "b t c"],
-    target: Float[Tensor, "b t c"],
+    prediction: Poses,
+    target: Poses,
     weight: Float[Tensor, "b t k"],
     norm: int = 1,
 ) -> Float[Tensor, "k"]:
@@ -175,9 +169,9 @@ def weighted_loss(errors: Float[Tensor, "k"], top_weight: float = 0.5) -> Float[
 
 
 def online_errors(
-    final: Float[Tensor, "b t c"],
-    refined: Float[Tensor, "b t c"],
-    truth: Float[Tensor, "b t c"],
+    final: Poses,
+    refined: Poses,
+    truth: Poses,
     weight: Float[Tensor, "b t k"],
     norm: int = 1,
 ) -> Float[Tensor, "k"]:
@@ -198,9 +192,9 @@ def online_errors(
 
 
 def released_terms(
-    final: Float[Tensor, "b t c"],
-    refined: Float[Tensor, "b t c"],
-    truth: Float[Tensor, "b t c"],
+    final: Poses,
+    refined: Poses,
+    truth: Poses,
     read: Bool[Tensor, "b t"],
     real: Bool[Tensor, "b t"],
     norm: int = 1,
@@ -312,7 +306,8 @@ class Motion(nn.Module):
 
     def __init__(self, config: HANetConfig):
         super().__init__()
-        self.config, c = config, config.channels
+        self.config = config
+        c = config.channels
         kinds = ["previous", "following"] * config.velocity + ["acceleration"] * config.acceleration
         groups = c if config.depthwise else 1
         self.embed = nn.ModuleDict(
@@ -343,7 +338,8 @@ class HANet(nn.Module):
 
     def __init__(self, config: HANetConfig = HANetConfig()):
         super().__init__()
-        self.config, c = config, config.channels
+        self.config = config
+        c = config.channels
         parts = 1 + config.flow + 2 * config.neighbours
         self.embed = nn.Linear(parts * c, config.dim)  # W_0 of Eq. 3
         before = (config.dim, *config.widths[:-1])
@@ -367,16 +363,18 @@ class HANet(nn.Module):
         self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_levels))
         self.decoder_norm = nn.LayerNorm(config.dim)
         self.head = nn.Linear(config.dim, c)  # W_D
-        self.volume, self.embedded = Tap("b frame channel"), Tap("b frame channel")
-        self.motion_in, self.memory = Tap("b frame channel"), Tap("b frame channel")
+        self.volume = Tap("b frame channel")
+        self.embedded = Tap("b frame channel")
+        self.motion_in = Tap("b frame channel")
+        self.memory = Tap("b frame channel")
         self.line, self.value, self.decoded = (Tap("b frame channel") for _ in range(3))
         self.flow, self.refined, self.final = (Tap("b frame channel") for _ in range(3))
 
     def forward(
         self,
-        xy: Float[Tensor, "b t c"],
+        xy: Poses,
         valid: Bool[Tensor, "b t"] | None = None,
-        truth: Float[Tensor, "b t c"] | None = None,
+        truth: Poses | None = None,
         weight: Float[Tensor, "b t k"] | None = None,
         dense: bool = False,
     ) -> dict[str, Tensor]:
@@ -390,7 +388,8 @@ class HANet(nn.Module):
         c] and, when the truth is given, the terms of Eq. 11: "loss.refined", "loss.final",
         "loss.online".
         """
-        config, t = self.config, xy.shape[1]
+        config = self.config
+        t = xy.shape[1]
         frames = torch.arange(t, device=xy.device)
         read = frames[:: config.interval]
         if config.blind and len(read) < 2:
@@ -466,7 +465,8 @@ class HANet(nn.Module):
         keys = memory + position[read]
         keys_blocked = None if blocked is None else blocked[..., read]
         if config.position_in_values:
-            v, position = v + position, None
+            v = v + position
+            position = None
         for layer in self.decoder:
             v = layer(v, memory, position, keys, blocked, keys_blocked)
         return self.final(self.head(self.decoded(self.decoder_norm(v))) + line)

@@ -184,7 +184,8 @@ class JointEmbedding(nn.Module):
 
     def __init__(self, powers: Tensor, config: PortConfig):
         super().__init__()
-        self.leak_free, self.denoise = config.leak_free, config.denoise
+        self.leak_free = config.leak_free
+        self.denoise = config.denoise
         self.project = MSGC(powers, 3 if config.confidence else 2, config.dim, config.shared_weight)
         self.mask_embedding = nn.Parameter(torch.randn(config.dim) * 0.02)
         self.out = Tap("b joint channel")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -56,7 +56,9 @@ _TRANSFORMERS = (  # transformers' names of ViTPose
 _POSITIONS = "backbone.net.pos_embed"
 
 
-def renamed(tensors: Mapping[str, Tensor], pairs: tuple[tuple[str, str], ...]) -> dict[str, Tensor]:
+def renamed(
+    tensors: Mapping[str, Tensor], pairs: Sequence[tuple[str, str | Callable[[re.Match], str]]]
+) -> dict[str, Tensor]:
     """Tensors under names in which every pattern is replaced, in order."""
     ours = {}
     for name, tensor in tensors.items():

@@ -18,11 +18,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .. import codecs, geometry
+from .. import codecs
 from ..errors import BadParameter, check_choice
 from ..skeletons import skeleton
 from ..taps import Tap
-from .backbones import HEATMAP_STD, Backbone, HeatmapHead, KeypointMaps
+from .backbones import HEATMAP_STD, Backbone, HeatmapEstimator, HeatmapHead, KeypointMaps
 from .layers import Attention, merge_heads, mlp, residual, split_heads
 
 SOURCES = ("predicted", "truth", "none")
@@ -184,7 +184,9 @@ class Block(nn.Module):
 
     def __init__(self, config: VisSimCCConfig):
         super().__init__()
-        d, self.heads, self.pre_norm = config.dim, config.heads, config.pre_norm
+        d = config.dim
+        self.heads = config.heads
+        self.pre_norm = config.pre_norm
         self.norm1, self.norm2 = nn.LayerNorm(d), nn.LayerNorm(d)
         width = d // self.heads if config.shared_heads else d
         self.query, self.key, self.value = (nn.Linear(width, width, bias=False) for _ in range(3))
@@ -218,7 +220,8 @@ class VisibilityReasoning(nn.Module):
 
     def __init__(self, features: int, config: VisSimCCConfig = VisSimCCConfig()):
         super().__init__()
-        self.config, d = config, config.dim
+        self.config = config
+        d = config.dim
         self.visnet = VisNet(features, config.visnet) if config.visibility == "predicted" else None
         self.embed = nn.Sequential(nn.Linear(features, d), nn.ReLU())  # unstated; ours, as released
         joints = len(skeleton(config.skeleton))
@@ -244,7 +247,8 @@ class VisibilityReasoning(nn.Module):
         source: what the mask follows, "predicted", "truth" (`visibility`) or "none"; the
         configuration's by default.
         """
-        config, answer = self.config, {}
+        config = self.config
+        answer = {}
         if self.visnet is not None:
             logits = self.visnet(feature.detach())
             answer = {"logits": logits, "visibility": self.visibility(logits.sigmoid())}
@@ -263,7 +267,8 @@ class VisibilityReasoning(nn.Module):
 
     def _mask(self, feature, visibility, probability, source: str | None) -> Tensor:
         """The mask by its source, from labels or from what VisNet says."""
-        config, source = self.config, source or self.config.visibility
+        config = self.config
+        source = source or self.config.visibility
         if source == "predicted" and probability is not None:
             return visibility_mask(probability, config.hidden, config.threshold)
         if source == "truth" and visibility is not None:
@@ -277,7 +282,7 @@ class VisibilityReasoning(nn.Module):
         )
 
 
-class VisSimCC(nn.Module):
+class VisSimCC(HeatmapEstimator):
     """A pose estimator with the module between its keypoint features and its output.
 
     The feature of a joint is its map, flattened. output "simcc": classifiers of both coordinates
@@ -288,7 +293,8 @@ class VisSimCC(nn.Module):
 
     def __init__(self, config: VisSimCCConfig = VisSimCCConfig(), pretrained: bool = False):
         super().__init__()
-        self.config, joints = config, len(skeleton(config.skeleton))
+        self.config = config
+        joints = len(skeleton(config.skeleton))
         backbone = Backbone(config.backbone, config.size, config.widths, config.depths, pretrained)
         std = HEATMAP_STD if config.output == "heatmap" else None
         head = HeatmapHead(
@@ -306,9 +312,8 @@ class VisSimCC(nn.Module):
             self.distribution = nn.ModuleDict({axis: Tap(f"b joint bin_{axis}") for axis in "xy"})
         else:
             self.heatmaps = Tap("b joint y x")
-        to_heatmap = geometry.crop_to_heatmap(config.size, self.grid, config.alignment)
-        for name, affine in (("to_heatmap", to_heatmap), ("to_crop", geometry.invert(to_heatmap))):
-            self.register_buffer(name, torch.tensor(affine, dtype=torch.float32), persistent=False)
+        cut = 3.0 if config.released_labels else None
+        self.place_heatmaps(config.size, self.grid, config.alignment, config.heatmap_sigma, cut)
 
     def forward(
         self,
@@ -333,7 +338,8 @@ class VisSimCC(nn.Module):
         # linear maps are slow on channels-last
         feature = self.feature(maps.flatten(2).contiguous())
         found = {} if self.reasoning is None else self.reasoning(feature, visibility, source)
-        logits, feature = found.pop("logits", None), found.pop("feature", feature)
+        logits = found.pop("logits", None)
+        feature = found.pop("feature", feature)
         if self.config.output == "simcc":
             scores = {axis: layer(feature) for axis, layer in self.classify.items()}
             found |= {
@@ -350,12 +356,11 @@ class VisSimCC(nn.Module):
             weights = (visibility > 0).to(xy_crop.dtype) if weights is None else weights
             found["loss.pose"] = self._pose_loss(scores, xy_crop, weights)
             if logits is not None:
-                loss = (
-                    released_visibility_loss if self.config.softmax_visibility else visibility_loss
-                )
-                found["loss.visibility"] = self.config.visibility_weight * loss(
+                softmax = self.config.softmax_visibility
+                loss = (released_visibility_loss if softmax else visibility_loss)(
                     logits.float(), visibility == 2
                 )
+                found["loss.visibility"] = self.config.visibility_weight * loss
         return found
 
     def _pose_loss(self, scores, xy_crop: Tensor, weights: Tensor) -> Tensor:
@@ -370,28 +375,16 @@ class VisSimCC(nn.Module):
                 target = codecs.encode_simcc(xy_crop, *made)
             logits = scores["x"].float(), scores["y"].float()
             return codecs.simcc_loss(logits, tuple(target), weights, config.mean_loss)
-        xy_heatmap = codecs.transform(self.to_heatmap, xy_crop)
-        target = codecs.encode_heatmaps(
-            xy_heatmap,
-            weights,
-            self.grid,
-            config.heatmap_sigma,
-            config.alignment == "msra",
-            3.0 if config.released_labels else None,
-        )
-        loss = codecs.heatmap_loss(scores.float(), target, weights)
+        loss = codecs.heatmap_loss(scores.float(), self.encode(xy_crop, weights), weights)
         return loss / (2 * scores[0].numel()) if config.mean_loss else loss
 
     def decode(
         self, found: Mapping[str, Tensor]
     ) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
-        """`xy_crop` px and confidence of what `forward` returned; no loop over joints, on the
-        device.
-        """
+        """See `HeatmapEstimator.decode`; of distributions, too."""
         if self.config.output == "simcc":
             return codecs.decode_simcc(found["x"], found["y"], self.config.split)
-        xy_heatmap, confidence = codecs.decode_heatmaps(found["heatmaps"])
-        return codecs.transform(self.to_crop, xy_heatmap), confidence
+        return super().decode(found)
 
     def flip_test(
         self,
@@ -400,14 +393,13 @@ class VisSimCC(nn.Module):
         source: str | None = None,
     ) -> dict[str, Tensor]:
         """`forward` of the picture and of its mirror image, put back and averaged."""
-        config, other = self.config, skeleton(self.config.skeleton).flip_index.tolist()
-        mirrored = (
-            visibility if visibility is None or not config.mirror_labels else visibility[:, other]
-        )
-        here, there = (
-            self(images, visibility, source=source),
-            self(images.flip(-1), mirrored, source=source),
-        )
+        config = self.config
+        other = skeleton(self.config.skeleton).flip_index.tolist()
+        mirrored = visibility
+        if visibility is not None and config.mirror_labels:
+            mirrored = visibility[:, other]
+        here = self(images, visibility, source=source)
+        there = self(images.flip(-1), mirrored, source=source)
         if config.output == "simcc":
             there["x"], there["y"] = codecs.mirror_simcc(
                 there["x"], there["y"], other, config.split
