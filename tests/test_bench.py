@@ -4,19 +4,20 @@ import numpy as np
 import pytest
 import torch
 
+from tests.models.tiny import tiny
 from workbench import bench
 from workbench.models import build
 from workbench.models.layers import count_parameters
 
 
 def test_bench_of_vissimcc_sets_the_module_beside_the_plain_estimator(monkeypatch):
-    monkeypatch.setattr(bench, "VISSIMCC_CASES", {"tiny": 3})
+    monkeypatch.setattr(bench, "VISSIMCC_CASES", {"small": 3})
     rows = bench.bench("vissimcc", device="cpu", seconds=0.1)["rows"]
     assert [(row["configuration"], row["precision"], row["batch"]) for row in rows] == [
-        ("tiny", "fp32", 3),
-        ("tiny", "bf16", 3),
+        ("small", "fp32", 3),
+        ("small", "bf16", 3),
     ]
-    module = build("vissimcc", "tiny").reasoning
+    module = build("vissimcc", "small").reasoning
     for row in rows:
         assert row["parameters, module"] - row["parameters, plain"] == count_parameters(module)
         assert row["VisNet, MB"] == pytest.approx(4e-6 * count_parameters(module.visnet))
@@ -29,7 +30,7 @@ def test_bench_of_vissimcc_sets_the_module_beside_the_plain_estimator(monkeypatc
 def test_bench_of_vissimcc_compares_call_by_call(monkeypatch):
     times = {"plain": np.array([1.0, 2, 2, 9, 9]), "module": np.array([1.1, 2.2, 2.4, 9, 9.9])}
     monkeypatch.setattr(bench, "_times", lambda *_: times)
-    row = bench._vissimcc_row("tiny", bench.config_of("vissimcc", "tiny"), 6, "fp32", "cpu", 0.1)
+    row = bench._vissimcc_row("tiny", tiny("vissimcc"), 6, "fp32", "cpu", 0.1)
     assert row["train images/s, plain"] == 3 and row["inference images/s, module"] == pytest.approx(
         2.5
     )
@@ -53,13 +54,13 @@ def test_bench_of_vissimcc_times_the_precision_that_it_names_and_channels_last(m
     )
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         seen.clear()
-        bench._vissimcc_row("tiny", bench.config_of("vissimcc", "tiny"), 2, precision, "cpu", 0.1)
+        bench._vissimcc_row("tiny", tiny("vissimcc"), 2, precision, "cpu", 0.1)
         assert seen == {(True, dtype, True), (False, dtype, True)}
 
 
 def test_bench_of_otpose_sets_its_encoder_beside_a_matrix_product(monkeypatch):
-    monkeypatch.setattr(bench, "OTPOSE_ENCODERS", ("tiny",))
-    monkeypatch.setattr(bench, "OTPOSE_MODELS", {"tiny": 2})
+    monkeypatch.setattr(bench, "OTPOSE_ENCODERS", ("small",))
+    monkeypatch.setattr(bench, "OTPOSE_MODELS", {"small": 2})
     rows = bench.bench("otpose", device="cpu", seconds=0.1)["rows"]
     assert [(r["part"], r["precision"]) for r in rows] == [
         ("temporal encoder", "fp32"),
@@ -75,7 +76,7 @@ def test_bench_of_otpose_sets_its_encoder_beside_a_matrix_product(monkeypatch):
 
 
 def test_bench_of_stdpose_learns_and_carries(monkeypatch):
-    monkeypatch.setattr(bench, "STDPOSE_MODELS", {"tiny": 2})
+    monkeypatch.setattr(bench, "STDPOSE_MODELS", {"small": 2})
     rows = bench.bench("stdpose", device="cpu", seconds=0.1)["rows"]
     assert [r["precision"] for r in rows] == ["fp32", "bf16"] and rows[0]["parameters"] == rows[1][
         "parameters"
@@ -90,5 +91,5 @@ def test_the_share_of_the_product_s_rate_is_taken_call_by_call(monkeypatch):
         "_times",
         lambda *_: {"encoder": np.array([2.0, 20, 4]), "product": np.array([1.0, 10, 2])},
     )
-    row = bench._otpose_encoder_row("tiny", bench.config_of("otpose", "tiny"), "fp32", "cpu", 0.1)
+    row = bench._otpose_encoder_row("tiny", tiny("otpose"), "fp32", "cpu", 0.1)
     assert row["share of the product's rate, %"] == pytest.approx(50)

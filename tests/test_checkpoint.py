@@ -38,15 +38,6 @@ def test_misshapen_keys_show_both_shapes(tmp_path):
         checkpoint.load(path, nn.Linear(3, 2))
 
 
-def test_key_maps_rename_drop_and_never_merge():
-    tensors = {"w": torch.ones(2, 3), "b": torch.zeros(2), "step": torch.ones(1)}
-    model = nn.Linear(3, 2)
-    names = {"w": "weight", "b": "bias", "step": None}
-    assert checkpoint.load_into(model, tensors, key_map=names.get).complete
-    with pytest.raises(CheckpointMismatch, match="two keys map to 'weight'"):
-        checkpoint.load_into(model, tensors, key_map=lambda name: "weight")
-
-
 def test_files_that_are_no_checkpoints_are_named(tmp_path):
     model = nn.Linear(3, 2)
     with pytest.raises(MissingFile, match="absent"):

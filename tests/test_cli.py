@@ -13,13 +13,14 @@ import pytest
 import rich.console
 from typer.testing import CliRunner
 
+from tests.models.tiny import tiny
 from workbench import bench, checkpoint, predict
 from workbench.cli import _print_rows, app
 from workbench.data import finder, frames
 from workbench.data.frames import open_frames
 from workbench.data.results import read_detections
 from workbench.errors import WorkbenchError
-from workbench.models import build, config_of
+from workbench.models import build
 from workbench.recipes import port as recipe
 from workbench.view.overlay import write_video
 
@@ -108,7 +109,7 @@ def test_bench_measures_rates(tmp_path):
 
 
 def test_bench_of_hanet_sets_the_fast_path_beside_the_dense_one(monkeypatch):
-    config = config_of("hanet", "tiny_released")
+    config = tiny("hanet", "released")
     monkeypatch.setattr(bench, "HANET_CASES", {"tiny": (replace(config, channels=30), 13, 3)})
     (row,) = bench.bench("hanet", device="cpu", seconds=0.1)["rows"]
     assert row["configuration"] == "tiny" and row["stream delay, frames"] == 8
@@ -207,7 +208,7 @@ def test_predict_writes_video_results_and_table(tmp_path):
 
 
 def test_predict_hanet_refines_tracks(tmp_path, monkeypatch):
-    config = replace(config_of("hanet", "tiny"), channels=30, interval=3)
+    config = replace(tiny("hanet"), channels=30, interval=3)
     card = {"model": "hanet", "config": asdict(config), "window": 13}
     weights = checkpoint.save(tmp_path / "w.safetensors", build("hanet", config), card)
     monkeypatch.setattr(predict, "weights_path", lambda name, skeleton: weights)

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from tests.models.tiny import tiny
 from workbench import checkpoint, load
 from workbench.errors import BadParameter, BadRecord, CheckpointMismatch, MissingFile
 from workbench.geometry import rotation
-from workbench.models import build, config_of
+from workbench.models import build
 from workbench.models.hanet import HANetConfig
 from workbench.predict import (
     OF_PICTURES,
@@ -358,7 +359,7 @@ def test_tracks_that_are_no_sequences_are_refused(sequences, rng):
 
 
 def test_people_of_a_video_are_estimated_in_their_boxes(rng):
-    estimator = PoseEstimator(build("vissimcc", "tiny"))
+    estimator = PoseEstimator(build("vissimcc", tiny("vissimcc")))
     frames = rng.integers(0, 255, (3, 60, 80, 3), np.uint8)
     boxes = np.array([[10, 5, 40, 55], [20, 20, 20, 50], [30, 10, 70, 50]], float)
     found = Detections(
@@ -397,7 +398,7 @@ def test_what_reads_no_pictures_has_one_precision():
 
 
 def test_heatmaps_of_another_estimator_are_read_from_a_file(rng, tmp_path):
-    estimator = ClipEstimator(build("otpose", "tiny"))
+    estimator = ClipEstimator(build("otpose", tiny("otpose")))
     crops = torch.from_numpy(
         rng.normal(size=(3, 5, 3, *estimator.model.config.size[::-1])).astype(np.float32)
     )
@@ -414,9 +415,7 @@ def test_heatmaps_of_another_estimator_are_read_from_a_file(rng, tmp_path):
 
 def test_joints_of_another_set_are_found_by_name(rng):
     """OTPose's shoulders in COCO's people: eyes and ears stay; hands have nothing of it."""
-    estimator = PoseEstimator(
-        build("vissimcc", replace(config_of("vissimcc", "tiny"), skeleton="posetrack15"))
-    )
+    estimator = PoseEstimator(build("vissimcc", replace(tiny("vissimcc"), skeleton="posetrack15")))
     frames, boxes = (
         rng.integers(0, 255, (1, 60, 80, 3), np.uint8),
         np.array([[10, 5, 40, 55]], float),
@@ -459,7 +458,7 @@ def test_frames_among_their_neighbours_repeat_at_the_ends(n, seen):
 
 
 def test_a_video_is_estimated_from_five_frames_at_a_time(rng):
-    estimator = ClipEstimator(build("otpose", "tiny"))
+    estimator = ClipEstimator(build("otpose", tiny("otpose")))
     frames = rng.integers(0, 255, (4, 60, 80, 3), np.uint8)
     boxes = np.array([[5, 5, 40, 55], [30, 2, 70, 58], [0, 0, 0, 0]], np.float32)
     found = Detections(

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from workbench import checkpoint
-from workbench.errors import BadFile, BadParameter, CheckpointMismatch
-from workbench.train import TrainConfig, _Steps, learning_rate, settings_of, share, train
+from workbench.errors import BadFile, BadParameter, CheckpointMismatch, TrainingDiverged
+from workbench.train import Steps, TrainConfig, learning_rate, settings_of, share, train
 
 
 class Line(nn.Module):
@@ -139,8 +139,23 @@ def flip_bytes(path):
         edited(lambda s: s.update(model={})),
         edited(lambda s: s.update(optimiser={})),
         edited(lambda s: s["model"]["layer.bias"].fill_(math.nan) and None),
+        edited(lambda s: s["optimiser"]["state"][1]["exp_avg"].fill_(math.inf) and None),
+        edited(lambda s: s.update(average={})),
     ],
-    ids=["cut", "flipped", "list", "key", "late", "early", "text", "empty", "optimiser", "nan"],
+    ids=[
+        "cut",
+        "flipped",
+        "list",
+        "key",
+        "late",
+        "early",
+        "text",
+        "empty",
+        "optimiser",
+        "nan",
+        "inf",
+        "average",
+    ],
 )
 def test_a_damaged_state_is_named_not_read(tmp_path, damage):
     with pytest.raises(Killed):
@@ -151,9 +166,84 @@ def test_a_damaged_state_is_named_not_read(tmp_path, damage):
     assert not (tmp_path / "model.safetensors").exists()
 
 
-def test_a_loss_that_is_not_finite_stops_by_name(tmp_path):
-    with pytest.raises(BadParameter, match="loss is"):
+def spoilt_at(bad_step, value):
+    """Batches of which one holds a value that is no number."""
+
+    def source(step, rng):
+        batch = batches(step, rng)
+        if step == bad_step:
+            batch["y"][3] = value
+        return batch
+
+    return source
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_the_first_bad_step_is_named_and_the_state_before_it_goes_on(tmp_path, value, ema):
+    config = replace(CONFIG, ema=ema, clip_norm=1.0)
+    whole, _ = run(tmp_path / "whole", config)
+    with pytest.raises(TrainingDiverged, match=f"the loss is {value} at step 44"):
+        run(tmp_path / "cut", config, spoilt_at(43, value))
+    assert not (tmp_path / "cut" / "model.safetensors").exists()
+    resumed, result = run(tmp_path / "cut", config, seed=99)
+    assert result.resumed_from == 40
+    for a, b in zip(whole.parameters(), resumed.parameters()):
+        assert torch.equal(a, b)
+
+
+class Rooted(Line):
+    """Its loss is finite everywhere, its gradient not where x is 0."""
+
+    def forward(self, x, y):
+        out = super().forward(x, y)
+        root = (self.layer.weight * x).square().sum().sqrt()
+        return out | {"loss.squared": out["loss.squared"] + root}
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+def test_gradients_that_are_not_finite_stop_at_their_step(tmp_path, clip_norm):
+    def source(step, rng):
+        batch = batches(step, rng)
+        return batch | {"x": 0 * batch["x"]} if step == 29 else batch
+
+    config = replace(CONFIG, clip_norm=clip_norm)
+    torch.manual_seed(1)
+    with pytest.raises(TrainingDiverged, match="the norm of the gradients is nan at step 30"):
+        train(
+            Rooted(),
+            source,
+            config,
+            tmp_path,
+            loss_weights={"squared": 1.0},
+            device="cpu",
+            progress=False,
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 20
+
+
+def test_a_rate_that_is_too_high_stops_by_name(tmp_path):
+    with pytest.raises(TrainingDiverged, match="the loss is inf at step 2"):
         run(tmp_path, replace(CONFIG, lr=1e30))
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_weights_that_are_not_finite_are_never_written(tmp_path, steps):
+    """At the end, and where a state is due: loss and gradients of that step were sound."""
+    config = TrainConfig(steps=steps, lr=1e30, weight_decay=1e30, cosine=False, save_every=1)
+    with pytest.raises(TrainingDiverged, match="weights are not finite after step 1"):
+        run(tmp_path, config)
+    assert not list(tmp_path.iterdir())
+
+
+def test_finished_weights_that_are_not_finite_are_not_reused(tmp_path):
+    model, result = run(tmp_path)
+    card = checkpoint.read_card(result.weights)
+    nn.init.constant_(model.layer.bias, math.nan)
+    checkpoint.save(result.weights, model, card)
+    with pytest.raises(BadFile, match=r"not finite.*delete it to start over"):
+        run(tmp_path)
 
 
 def test_schedule():
@@ -183,10 +273,10 @@ def test_a_process_makes_its_share_of_a_batch(tmp_path, monkeypatch):
     assert share(34) == 34
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert share(34) == 17
-    steps = _Steps(batches, replace(CONFIG, batch_size=34), 1)
+    steps = Steps(batches, replace(CONFIG, batch_size=34), 1)
     assert len(steps[0]["x"]) == 17
     with pytest.raises(BadParameter, match="17 samples, 8 expected of each process"):
-        _Steps(batches, CONFIG, 0)[0]
+        Steps(batches, CONFIG, 0)[0]
 
 
 def test_two_processes_train_one_model(tmp_path):
@@ -200,11 +290,8 @@ from workbench.train import TrainConfig, train
 import torch
 torch.manual_seed(1)
 config = TrainConfig(steps=40, batch_size=34, lr=0.1, seed=3)
-out = {str(tmp_path / "out")!r}
-weights = {{"squared": 1.0}}
-result = train(
-    Line(), batches, config, out, loss_weights=weights, device="cpu", progress=False
-)
+how = {{"loss_weights": {{"squared": 1.0}}, "device": "cpu", "progress": False}}
+result = train(Line(), batches, config, {str(tmp_path / "out")!r}, **how)
 print("loss", result.history[-1]["loss"])
 """
     )

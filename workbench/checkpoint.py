@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import pickle
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,7 +119,8 @@ def read_public(path: str | Path) -> dict[str, Tensor]:
         raise BadFile(
             f"no torch file of plain tensors: {str(error).splitlines()[0]}",
             file=path,
-            remedy="save its state_dict as safetensors where you trust it; nothing of it was executed",
+            remedy="save its state_dict as safetensors where you trust it; nothing of it was "
+            "executed",
         ) from None
 
 
@@ -143,27 +144,14 @@ def load_into(
     model: nn.Module,
     tensors: Mapping[str, Tensor],
     *,
-    key_map: Callable[[str], str | None] | None = None,
     partial: bool = False,
     file: str | Path | None = None,
 ) -> KeyReport:
     """Copies tensors into a model and reports every key.
 
-    key_map: their name -> ours; None drops the key on purpose. partial: load what fits, and say so
-    in the report; without it anything that does not fit raises `CheckpointMismatch` and the model
-    is left as it was.
+    partial: load what fits, and say so in the report; without it anything that does not fit raises
+    `CheckpointMismatch` and the model is left as it was.
     """
-    if key_map is not None:
-        mapped: dict[str, Tensor] = {}
-        for name, tensor in tensors.items():
-            ours = key_map(name)
-            if ours in mapped:
-                raise CheckpointMismatch(
-                    f"two keys map to {ours!r}, the second is {name!r}", file=file
-                )
-            if ours is not None:
-                mapped[ours] = tensor
-        tensors = mapped
     report = compare_keys(model, tensors)
     if not report.complete and not partial:
         raise CheckpointMismatch(

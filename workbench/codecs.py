@@ -172,7 +172,8 @@ def mirror_simcc(
     Bins beyond the last pixel's centre take their neighbour's value, for the mirror of the first
     pixel has none there.
     """
-    n, joints = x.shape[-1], torch.as_tensor(flip_index, device=x.device)
+    n = x.shape[-1]
+    joints = torch.as_tensor(flip_index, device=x.device)
     bins = (round(n - split) - torch.arange(n, device=x.device)).clamp_min(0)
     return x[:, joints][..., bins], y[:, joints]
 

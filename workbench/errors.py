@@ -25,7 +25,8 @@ class WorkbenchError(Exception):
         remedy: str | None = None,
     ):
         # names in files of others may be as long as the file
-        self.problem, self.remedy = problem[:1000], remedy
+        self.problem = problem[:1000]
+        self.remedy = remedy
         self.file = None if file is None else str(file)
         self.record = None if record is None else str(record)[:200]
         super().__init__(str(self))
@@ -97,8 +98,8 @@ class TapError(WorkbenchError):
     """A tap that was asked for but never fired, or an edit that changed a tensor's shape."""
 
 
-class RunFailed(WorkbenchError):
-    """A notebook run that did not finish; the partial copy is kept and named."""
+class TrainingDiverged(WorkbenchError):
+    """A training whose loss, gradients or weights are no finite numbers any more."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str], **where) -> UnknownName:
@@ -111,3 +112,13 @@ def unknown(kind: str, name: str, known: Iterable[str], **where) -> UnknownName:
         else f"choose one of: {', '.join(known) or '(none)'}"
     )
     return UnknownName(f"unknown {kind} {name!r}", remedy=remedy, **where)
+
+
+def check_choice(what: str, value: object, known: Iterable) -> None:
+    """`BadParameter` where the value of an option is none of those that there are."""
+    known = list(known)
+    if value not in known:
+        raise BadParameter(
+            f"{what} is {value!r}",
+            remedy=f"choose {', '.join(map(str, known[:-1]))} or {known[-1]}",
+        )

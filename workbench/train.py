@@ -23,11 +23,13 @@ import numpy as np
 import pooch
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
+from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from . import checkpoint
-from .errors import BadFile, BadParameter, CheckpointMismatch
+from .errors import BadFile, BadParameter, CheckpointMismatch, TrainingDiverged, check_choice
 from .resources import write_beside
 
 Batch = dict[str, Tensor]
@@ -79,7 +81,7 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     if step < config.warmup_steps:
         return config.lr * (step + 1) / config.warmup_steps
     if config.drops:
-        return config.lr * 0.1 ** sum(step >= share * config.steps for share in config.drops)
+        return config.lr * 0.1 ** sum(step >= drop * config.steps for drop in config.drops)
     if not config.cosine:
         return config.lr
     done = (step - config.warmup_steps) / max(config.steps - config.warmup_steps, 1)
@@ -119,11 +121,14 @@ def share(batch_size: int) -> int:
     return batch_size // int(os.environ.get("WORLD_SIZE", "1"))
 
 
-class _Steps(Dataset):
+class Steps(Dataset):
     """Item i is batch i; the generator's seed is (seed, step, rank)."""
 
     def __init__(self, source: BatchSource, config: TrainConfig, rank: int):
-        self.source, self.seed, self.steps, self.rank = source, config.seed, config.steps, rank
+        self.source = source
+        self.seed = config.seed
+        self.steps = config.steps
+        self.rank = rank
         self.most = share(config.batch_size) if "WORLD_SIZE" in os.environ else math.inf
 
     def __len__(self) -> int:
@@ -143,8 +148,7 @@ def choose_device(device: str) -> str:
     """`auto` becomes the accelerator when there is one; an accelerator that is not there is
     refused by name.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise BadParameter(f"device is {device!r}", remedy="choose auto, cpu or cuda")
+    check_choice("device", device, ("auto", "cpu", "cuda"))
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cuda" and not torch.cuda.is_available():
@@ -174,27 +178,27 @@ def accelerator(device: str = "auto", precision: str = "no"):
     return engine
 
 
-def _save_state(path: Path, state: dict) -> None:
-    write_beside(path, lambda beside: torch.save(state, beside))
+# --- what a killed training needs -----------------------------------------------------------------
+
+
+def all_finite(tree: object) -> bool:
+    """Whether no tensor in it, however deep in dicts and lists, holds a NaN or an infinity."""
+    tensors = (leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
 
 STATE_KEYS = {"fingerprint", "step", "model", "optimiser", "average", "history"}
+START_OVER = "delete it to start over"
 
 
-def _load_state(path: Path, key: str, config: TrainConfig) -> dict:
-    """A state of this training, whole and sound; anything else is a named error, never a start
-    from nonsense.
-    """
-    remedy = "delete it to start over"
+def _read_state(path: Path) -> object:
+    """Whatever a torch file holds; `BadFile` where its sums are wrong or it is none."""
     try:
         with zipfile.ZipFile(path) as archive:  # torch itself does not check the sums
-            if archive.testzip() is not None:
-                raise BadFile(
-                    "training state is damaged: a checksum inside is wrong",
-                    file=path,
-                    remedy=remedy,
-                )
-        state = torch.load(path, map_location="cpu", weights_only=True)
+            damaged = archive.testzip()
+        if damaged is None:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        problem = "is damaged: a checksum inside is wrong"
     except (
         zipfile.BadZipFile,
         RuntimeError,
@@ -204,34 +208,159 @@ def _load_state(path: Path, key: str, config: TrainConfig) -> dict:
         KeyError,
         OSError,
     ) as error:
-        raise BadFile(
-            f"training state cannot be read: {type(error).__name__}", file=path, remedy=remedy
-        ) from error
+        problem = f"cannot be read: {type(error).__name__}"
+    raise BadFile(f"training state {problem}", file=path, remedy=START_OVER)
+
+
+def _load_state(path: Path, key: str, config: TrainConfig) -> dict:
+    """A state of this training, whole and sound; anything else is a named error, never a start
+    from nonsense.
+    """
+    state = _read_state(path)
     if not isinstance(state, dict) or set(state) != STATE_KEYS:
-        raise BadFile("not a training state", file=path, remedy=remedy)
+        raise BadFile("not a training state", file=path, remedy=START_OVER)
     if state["fingerprint"] != key:
         raise CheckpointMismatch(
             "this training state belongs to other settings",
             file=path,
-            remedy="choose another folder, or delete it to start over",
+            remedy=f"choose another folder, or {START_OVER}",
         )
-    weights = [state["model"]] + ([state["average"]] if config.ema is not None else [])
-    sound = (
-        isinstance(state["step"], int)
-        and 0 < state["step"] < config.steps
-        and isinstance(state["history"], list)
-        and all(
-            isinstance(w, dict) and all(torch.isfinite(t).all() for t in w.values())
-            for w in weights
-        )
-    )
-    if not sound:
+    kinds = {"step": int, "model": dict, "optimiser": dict, "history": list}
+    kinds["average"] = type(None) if config.ema is None else dict
+    sound = all(isinstance(state[name], kind) for name, kind in kinds.items())
+    if not (sound and 0 < state["step"] < config.steps and all_finite(state)):
         raise BadFile(
             "training state holds a step, history or weights that cannot be",
             file=path,
-            remedy=remedy,
+            remedy=START_OVER,
         )
     return state
+
+
+class _Run:
+    """All that steps change: the model, its optimiser, the average of its weights, the history."""
+
+    def __init__(self, model: nn.Module, config: TrainConfig):
+        self.model = model
+        self.config = config
+        kind = torch.optim.AdamW if config.weight_decay else torch.optim.Adam
+        self.optimiser = kind(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        self.average: dict[str, Tensor] | None = None
+        if config.ema is not None:
+            self.average = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        self.step = 0  # how many are done
+        self.history: list[dict] = []
+
+    def restore(self, path: Path, key: str) -> None:
+        """Goes back to a state on disk."""
+        state = _load_state(path, key, self.config)
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise BadFile(
+                f"training state does not fit the model: {error}", file=path, remedy=START_OVER
+            ) from error
+        self.average = state["average"]
+        self.step = state["step"]
+        self.history = state["history"]
+
+    def prepare(self, engine) -> nn.Module:
+        """Moves everything to the engine's device; what a step calls in the model's place."""
+        self.model.train()
+        self.parameters = list(self.model.parameters())
+        wrapped, self.optimiser = engine.prepare(self.model, self.optimiser)
+        if self.average is not None:
+            self.average = {k: v.to(engine.device) for k, v in self.average.items()}
+        return wrapped
+
+    def save(self, path: Path, key: str) -> None:
+        """Writes a state that `restore` reads."""
+        state = {
+            "fingerprint": key,
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "average": self.average,
+            "history": self.history,
+        }
+        write_beside(path, lambda beside: torch.save(state, beside))
+
+    def follow(self) -> None:
+        """Moves the average towards the weights of the last step, faster in the beginning."""
+        if self.average is None:
+            return
+        decay = min(self.config.ema, self.step / (9 + self.step))
+        for name, value in self.model.state_dict().items():
+            if value.is_floating_point():
+                self.average[name].lerp_(value, 1 - decay)
+            else:
+                self.average[name].copy_(value)
+
+    def check_weights(self) -> None:
+        """`TrainingDiverged` where a weight or an average is not finite."""
+        if not all_finite([self.model.state_dict(), self.average]):
+            raise TrainingDiverged(
+                f"weights are not finite after step {self.step}", remedy="lower lr"
+            )
+
+    def finish(self) -> None:
+        """Leaves the model with the weights that are kept, in full precision."""
+        # accelerate's, which would go on in reduced precision
+        for name in ("forward", "_original_forward"):
+            self.model.__dict__.pop(name, None)
+        if self.average is not None:
+            self.model.load_state_dict(self.average)
+
+
+# --- the loop -------------------------------------------------------------------------------------
+
+LOOK_EVERY = 50  # steps between looks at losses and norms, which wait on the device until then
+
+
+def _mean_loss(window: list[tuple[Tensor, Tensor]], engine, last: int) -> float:
+    """Mean of the losses of the steps up to `last`, over all processes.
+
+    window: of each step since the last look, its loss and the norm of its gradients, on the device.
+    `TrainingDiverged` names the first step at which one of them is not finite in any process.
+    """
+    losses, norms = (torch.stack(column) for column in zip(*window))
+    mean = engine.reduce(losses.mean(), "mean").item()
+    finite = losses.isfinite() & norms.isfinite()
+    everywhere = engine.reduce(finite.float(), "mean") == 1
+    if not everywhere.all():
+        first = int(everywhere.int().argmin())
+        loss, norm = losses[first].item(), norms[first].item()
+        problem = f"the norm of the gradients is {norm}"
+        if not math.isfinite(loss):
+            problem = f"the loss is {loss}"
+        raise TrainingDiverged(
+            f"{problem} at step {last - len(window) + 1 + first}",
+            remedy="lower lr, or look at the batch of that step",
+        )
+    return mean
+
+
+def _take_step(
+    run: _Run, wrapped: nn.Module, batch: Batch, loss_weights: Mapping[str, float], engine
+) -> tuple[Tensor, Tensor]:
+    """One step; its loss and the norm of its gradients before clipping, left on the device."""
+    for group in run.optimiser.param_groups:
+        group["lr"] = learning_rate(run.step, run.config)
+    batch = {k: v.to(engine.device, non_blocking=True) for k, v in batch.items()}
+    with engine.autocast():
+        output = wrapped(**batch)
+        loss = sum(weight * output[f"loss.{name}"] for name, weight in loss_weights.items())
+    run.optimiser.zero_grad(set_to_none=True)
+    engine.backward(loss)
+    if run.config.clip_norm is None:
+        norm = get_total_norm(p.grad for p in run.parameters if p.grad is not None)
+    else:
+        norm = engine.clip_grad_norm_(run.parameters, run.config.clip_norm)
+    run.optimiser.step()
+    run.step += 1
+    run.follow()
+    return loss.detach(), norm
 
 
 def train(
@@ -254,122 +383,80 @@ def train(
     see a batch of the same size. card: goes into the weight file's header, with the settings and
     the loss at the end; part of what "same training" means. The model itself is left with the final
     (averaged, if `ema`) weights.
+
+    Errors: `TrainingDiverged` where the loss, the gradients or the weights are no finite numbers
+    any more; nothing of that is written, and the last state on disk stays.
     """
     out = Path(out)
     weights, state_path = out / "model.safetensors", out / "state.pt"
     key = training_key(config, loss_weights, card)
     if weights.exists() and checkpoint.read_card(weights).get("fingerprint") == key:
-        checkpoint.load(weights, model.to(choose_device(device)))
-        history = tuple(checkpoint.read_card(weights).get("history", ()))
-        return TrainResult(weights, history, config.steps, 0.0)
+        return _reuse(weights, model.to(choose_device(device)), config)
 
     engine = accelerator(device, config.precision)
     if config.batch_size % engine.num_processes:
         raise BadParameter(
             f"batch_size {config.batch_size} does not divide among {engine.num_processes} processes"
         )
-    kind = torch.optim.AdamW if config.weight_decay else torch.optim.Adam
-    optimiser = kind(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    first, history = 0, []
-    average = (
-        {k: v.detach().clone() for k, v in model.state_dict().items()}
-        if config.ema is not None
-        else None
-    )
+    run = _Run(model, config)
     if state_path.exists():
-        state = _load_state(state_path, key, config)
-        try:
-            model.load_state_dict(state["model"])
-            optimiser.load_state_dict(state["optimiser"])
-        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadFile(
-                f"training state does not fit the model: {error}",
-                file=state_path,
-                remedy="delete it to start over",
-            ) from error
-        average = state["average"]
-        first, history = state["step"], state["history"]
-    model.train()
-    wrapped, optimiser = engine.prepare(model, optimiser)
-    if average is not None:
-        average = {k: v.to(engine.device) for k, v in average.items()}
+        run.restore(state_path, key)
+    first = run.step
+    wrapped = run.prepare(engine)
     loader = DataLoader(
-        _Steps(batches, config, engine.process_index),
+        Steps(batches, config, engine.process_index),
         batch_size=None,
         sampler=range(first, config.steps),
         num_workers=config.workers,
         persistent_workers=config.workers > 0,
     )
-    started, window = time.perf_counter(), []
-    show = progress and engine.is_main_process
-    calm = 0.1 if sys.stderr.isatty() else 10.0  # seconds between lines in a log
-    with tqdm(
-        total=config.steps,
-        initial=first,
-        desc=label,
-        unit="step",
-        disable=not show,
-        leave=False,
-        mininterval=calm,
-    ) as bar:
-        for step, batch in zip(range(first, config.steps), loader):
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(step, config)
-            batch = {k: v.to(engine.device, non_blocking=True) for k, v in batch.items()}
-            with engine.autocast():
-                output = wrapped(**batch)
-                loss = sum(w * output[f"loss.{name}"] for name, w in loss_weights.items())
-            optimiser.zero_grad(set_to_none=True)
-            engine.backward(loss)
-            if config.clip_norm is not None:
-                engine.clip_grad_norm_(wrapped.parameters(), config.clip_norm)
-            optimiser.step()
-            if average is not None:
-                decay = min(config.ema, (1 + step) / (10 + step))
-                for name, value in model.state_dict().items():
-                    if value.is_floating_point():
-                        average[name].lerp_(value, 1 - decay)
-                    else:
-                        average[name].copy_(value)
-            window.append(loss.detach())
-            last = step + 1 == config.steps
-            if len(window) >= 50 or last or (step + 1) % config.save_every == 0:
-                mean = engine.reduce(torch.stack(window).mean(), "mean").item()
-                if not math.isfinite(mean):
-                    raise BadParameter(
-                        f"the loss is {mean} at step {step + 1}",
-                        remedy="lower lr, or look at the batch of that step",
-                    )
-                history.append({"step": step + 1, "loss": mean, "lr": learning_rate(step, config)})
-                bar.set_postfix(loss=f"{mean:.4g}", refresh=False)
+    started = time.perf_counter()
+    window = []
+    with _progress_bar(run, label, shown=progress and engine.is_main_process) as bar:
+        for batch in loader:
+            window.append(_take_step(run, wrapped, batch, loss_weights, engine))
+            last = run.step == config.steps
+            due = run.step % config.save_every == 0
+            if len(window) >= LOOK_EVERY or last or due:
+                loss = _mean_loss(window, engine, run.step)
+                rate = learning_rate(run.step - 1, config)
+                run.history.append({"step": run.step, "loss": loss, "lr": rate})
+                bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
                 window = []
             bar.update()
-            if (step + 1) % config.save_every == 0 and not last and engine.is_main_process:
-                _save_state(
-                    state_path,
-                    {
-                        "fingerprint": key,
-                        "step": step + 1,
-                        "model": model.state_dict(),
-                        "optimiser": optimiser.state_dict(),
-                        "average": average,
-                        "history": history,
-                    },
-                )
-    # accelerate's, which would go on in reduced precision
-    for name in ("forward", "_original_forward"):
-        model.__dict__.pop(name, None)
-    if average is not None:
-        model.load_state_dict(average)
+            if last or due:
+                run.check_weights()
+            if due and not last and engine.is_main_process:
+                run.save(state_path, key)
+    run.finish()
     seconds = time.perf_counter() - started
     if engine.is_main_process:
-        full = {
-            **(card or {}),
-            "fingerprint": key,
-            "train": settings_of(config),
-            "history": history,
-        }
-        checkpoint.save(weights, model, full)
+        facts = {"fingerprint": key, "train": settings_of(config), "history": run.history}
+        checkpoint.save(weights, model, {**(card or {}), **facts})
         state_path.unlink(missing_ok=True)
     engine.wait_for_everyone()
-    return TrainResult(weights, tuple(history), first, seconds)
+    return TrainResult(weights, tuple(run.history), first, seconds)
+
+
+def _reuse(weights: Path, model: nn.Module, config: TrainConfig) -> TrainResult:
+    """A finished training from its file."""
+    checkpoint.load(weights, model)
+    if not all_finite(model.state_dict()):
+        raise BadFile(
+            "finished weights hold values that are not finite", file=weights, remedy=START_OVER
+        )
+    history = checkpoint.read_card(weights).get("history", ())
+    return TrainResult(weights, tuple(history), config.steps, 0.0)
+
+
+def _progress_bar(run: _Run, label: str, shown: bool) -> tqdm:
+    calm = 0.1 if sys.stderr.isatty() else 10.0  # seconds between lines in a log
+    return tqdm(
+        total=run.config.steps,
+        initial=run.step,
+        desc=label,
+        unit="step",
+        disable=not shown,
+        leave=False,
+        mininterval=calm,
+    )

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from workbench.cli import app
 from workbench.data.scoring import read_results, score, score_files
 from workbench.errors import BadFile, BadParameter, BadRecord, WorkbenchError
-from workbench.keypoint_ap import STATS
+from workbench.metrics import STATS
 from workbench.records import Detections, Picture, Pose
 from workbench.skeletons import skeleton
 

@@ -4,9 +4,9 @@ import pytest
 import timm
 import torch
 
-from workbench.errors import BadParameter, CheckpointMismatch
+from workbench.errors import BadParameter
 from workbench.models import backbones
-from workbench.models.backbones import Backbone, HeatmapHead, KeypointMaps, public_weights
+from workbench.models.backbones import Backbone, HeatmapHead, KeypointMaps
 
 SLIM = {
     "resnet18": ((8, 8, 12, 16), (1, 1, 1, 1)),
@@ -83,49 +83,6 @@ def test_pretrained_weights_are_timms_own(name, monkeypatch):
     assert any(k.startswith(("layer4", "stage4", "blocks.11")) for k in loaded)
 
 
-# --- published names ---
-
-
-def slim_hrnet(**options):
-    backbone = Backbone("hrnet_w18_small", (32, 64), *SLIM["hrnet_w18_small"])
-    torch.manual_seed(11)
-    return KeypointMaps(backbone, HeatmapHead(backbone.channels, 5, **options))
-
-
-def official(maps: KeypointMaps) -> dict[str, torch.Tensor]:
-    """The names of HRNet's authors: timm's, and `final_layer` for the heatmaps."""
-    names = {"head.final.": "final_layer.", "backbone.net.": ""}
-    state = maps.state_dict()
-    for ours, theirs in names.items():
-        state = {theirs + k[len(ours) :] if k.startswith(ours) else k: v for k, v in state.items()}
-    return state
-
-
-def mmpose(state: dict[str, torch.Tensor], head: str) -> dict[str, torch.Tensor]:
-    ends = ("final_layer.", "deconv_layers.", "mlp_head_")
-    return {(head if k.startswith(ends) else "backbone.") + k: v for k, v in state.items()}
-
-
-def test_hrnet_is_the_identity_under_every_publishers_names():
-    maps = slim_hrnet()
-    theirs, ours = official(maps), maps.state_dict()
-    variants = [theirs, {f"module.{k}": v for k, v in theirs.items()}]
-    variants += [mmpose(theirs, head) for head in ("keypoint_head.", "head.")]
-    variants.append(
-        theirs | {f"stage4.0.fuse_layers.{i}.0.0.0.weight": torch.zeros(1) for i in (1, 2, 3)}
-    )
-    for variant in variants:
-        found = public_weights(variant)
-        assert found.keys() == ours.keys() and all(torch.equal(found[k], ours[k]) for k in ours)
-
-
-def test_fusions_of_earlier_modules_are_kept():
-    theirs = official(slim_hrnet()) | {"stage4.1.fuse_layers.0.1.0.weight": torch.zeros(1)}
-    assert "backbone.net.stage4.0.fuse_layers.1.0.0.0.weight" in public_weights(
-        theirs | {"stage4.0.fuse_layers.1.0.0.0.weight": torch.zeros(1)}
-    ), "only the last module's coarse outputs are unused"
-
-
 def test_every_name_of_the_published_hrnets_has_its_place():
     """timm's whole network has every name of the authors' files but the heatmaps' (1,752 of
     1,754, W32 and W48 alike).
@@ -139,32 +96,3 @@ def test_every_name_of_the_published_hrnets_has_its_place():
     assert {k: v.shape for k, v in theirs.items()} == {
         k.removeprefix("net."): v.shape for k, v in ours.items()
     }
-
-
-def test_simcc_of_mmpose():
-    state = {
-        "conv1.weight": 0,
-        "deconv_layers.0.weight": 1,
-        "final_layer.weight": 2,
-        "mlp_head_x.bias": 3,
-    }
-    state = {k: torch.tensor(v) for k, v in state.items()}
-    ours = {
-        "backbone.net.conv1.weight": 0,
-        "head.deconv.0.weight": 1,
-        "head.final.weight": 2,
-        "classify.x.bias": 3,
-    }
-    for variant in (state, mmpose(state, "head."), mmpose(state, "head.deconv_head.")):
-        assert {k: int(v) for k, v in public_weights(variant).items()} == ours
-
-
-def test_other_networks_are_refused():
-    with pytest.raises(CheckpointMismatch, match=r"neither a ResNet.*features\.0"):
-        public_weights({"features.0.weight": torch.zeros(1)})
-
-
-def test_positions_of_vitpose_take_in_the_class_token():
-    positions = torch.tensor([[[10.0], [1.0], [2.0]]])
-    found = public_weights({"backbone.embeddings.position_embeddings": positions})
-    assert found["backbone.net.pos_embed"].flatten().tolist() == [11, 12]

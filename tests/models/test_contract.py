@@ -9,27 +9,35 @@ import sys
 import pytest
 import torch
 
+from tests.models.tiny import TINY
 from workbench import checkpoint
 from workbench.models import MODELS, build, entry
 from workbench.taps import record, tap_table
 
-CASES = [
-    (name, config) for name, e in MODELS.items() for config in e.configs if config not in e.large
-]
+CASES = {
+    f"{name}-{config}": (name, e.configs[config])
+    for name, e in MODELS.items()
+    for config in e.configs
+    if config not in e.large
+}
+CASES |= {
+    f"{name}-tiny_{variant}".removesuffix("_"): (name, config)
+    for name, variants in TINY.items()
+    for variant, config in variants.items()
+}
+EVERY_CONFIGURATION = pytest.mark.parametrize(("name", "config"), CASES.values(), ids=CASES)
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 def made(name, config, device="cpu", batch=3):
     torch.manual_seed(11)
     model = build(name, config).to(device)
-    inputs = entry(name).example(
-        entry(name).configs[config], batch, torch.Generator().manual_seed(5)
-    )
+    inputs = entry(name).example(config, batch, torch.Generator().manual_seed(5))
     return model, {k: v.to(device) for k, v in inputs.items()}
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize(("name", "config"), CASES)
+@EVERY_CONFIGURATION
 def test_observing_changes_nothing_and_every_tap_fires(name, config, device):
     model, inputs = made(name, config, device)
     model.eval()
@@ -50,7 +58,7 @@ def test_observing_changes_nothing_and_every_tap_fires(name, config, device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize(("name", "config"), CASES)
+@EVERY_CONFIGURATION
 def test_every_layer_in_bf16_is_near_itself(name, config, device):
     """Kernels of half precision that are wrong do exist: a network learns around one, and
     answers differently in fp32.
@@ -75,7 +83,7 @@ def test_every_layer_in_bf16_is_near_itself(name, config, device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize(("name", "config"), CASES)
+@EVERY_CONFIGURATION
 def test_every_parameter_gets_a_gradient(name, config, device):
     model, inputs = made(name, config, device)
     model.train()
@@ -85,14 +93,15 @@ def test_every_parameter_gets_a_gradient(name, config, device):
     losses = {k: v for k, v in model(**inputs).items() if k.startswith("loss.")}
     assert losses and all(v.dim() == 0 for v in losses.values())
     sum(losses.values()).backward()
-    unused = entry(name).unused_parameters(entry(name).configs[config])
+    frozen = ("backbone.", "head.") if getattr(config, "frozen", False) else ()
+    unused = {n for n, _ in model.named_parameters() if n.startswith(frozen)}
     without = {
         n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
     }
     assert without == unused
 
 
-@pytest.mark.parametrize(("name", "config"), CASES)
+@EVERY_CONFIGURATION
 def test_a_batch_is_its_rows(name, config):
     model, inputs = made(name, config)
     model, inputs = (
@@ -106,7 +115,7 @@ def test_a_batch_is_its_rows(name, config):
             torch.testing.assert_close(whole[key][1:2], alone[key], rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize(("name", "config"), CASES)
+@EVERY_CONFIGURATION
 def test_weights_travel(name, config, tmp_path):
     model, inputs = made(name, config)
     path = checkpoint.save(tmp_path / "w.safetensors", model, {"model": name})
@@ -123,11 +132,11 @@ def test_tiny_compiles_to_one_graph_and_is_seen_through_it(name):
     """In a process of its own, without shape checking, which would break the graph."""
     code = f"""
 import torch
+from tests.models.tiny import tiny
 from workbench.models import build, entry
 from workbench.taps import record, tap_table
-model = build({name!r}, "tiny").eval()
-method = entry({name!r})
-inputs = method.example(method.configs["tiny"], 3, torch.Generator().manual_seed(5))
+model = build({name!r}, tiny({name!r})).eval()
+inputs = entry({name!r}).example(tiny({name!r}), 3, torch.Generator().manual_seed(5))
 compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
 for key, value in model(**inputs).items():
     torch.testing.assert_close(compiled(**inputs)[key], value)

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.models.tiny import tiny
 from workbench.errors import BadParameter
-from workbench.models import build, config_of
+from workbench.models import build
 from workbench.models.hanet import (
     RELEASED,
     HANet,
@@ -17,7 +18,6 @@ from workbench.models.hanet import (
     keypoint_flow,
     neighbours,
     online_errors,
-    released_key,
     released_loss,
     released_terms,
     sine_position,
@@ -104,7 +104,7 @@ def test_the_worse_learns_from_the_better_and_not_the_other_way():
 
 
 def test_unlabelled_joints_have_no_say():
-    model, config = build("hanet", "tiny"), config_of("hanet", "tiny")
+    model, config = build("hanet", tiny("hanet")), tiny("hanet")
     truth = torch.randn(2, 7, config.channels)
     weight = torch.ones(2, 7, 5)
     weight[:, :, 3] = 0
@@ -116,7 +116,7 @@ def test_unlabelled_joints_have_no_say():
 
 
 def test_padding_has_no_say():
-    model = build("hanet", "tiny").eval()
+    model = build("hanet", tiny("hanet")).eval()
     xy = torch.randn(1, 13, 10)
     valid = torch.arange(13)[None] < 10
     other = torch.where(valid[..., None], xy, xy + 50)
@@ -143,7 +143,7 @@ def test_reading_only_what_counts_gives_the_same_poses(change):
 
 @pytest.mark.parametrize("switch", list(RELEASED))
 def test_every_switch_changes_what_comes_out(switch):
-    config = config_of("hanet", "tiny")
+    config = tiny("hanet")
     torch.manual_seed(1)
     one = HANet(config).eval()
     other = HANet(replace(config, **{switch: RELEASED[switch]})).eval()
@@ -216,7 +216,7 @@ def test_the_network_is_the_paper_s_equations():
 
 
 def test_a_blind_token_does_not_see_itself():
-    config = replace(config_of("hanet", "tiny"), blind=True)
+    config = replace(tiny("hanet"), blind=True)
     model = HANet(config).eval()
     with record(model, ["levels.0.attention.attention.map"]) as taps:
         model(torch.randn(1, 7, 10))
@@ -224,20 +224,6 @@ def test_a_blind_token_does_not_see_itself():
     assert weights.diagonal(dim1=-2, dim2=-1).abs().max() == 0 and weights.sum(-1).min() > 0.99
     with pytest.raises(BadParameter, match="one read frame"):
         model(torch.randn(1, 3, 10))
-
-
-def test_released_names():
-    assert (
-        released_key("transformer.encoder.1.layers.0.self_attn.in_proj_weight", 3)
-        == "levels.1.attention.in_proj.weight"
-    )
-    assert released_key("module.transformer.decoder.layers.2.multihead_attn.out_proj.bias", 3) == (
-        "decoder.2.cross_attention.out_proj.bias"
-    )
-    assert released_key("transformer.projection.0.weight", 3) == "levels.1.widen.weight"
-    assert released_key("transformer.projection.2.weight", 3) is None, (
-        "the last widening is never used"
-    )
 
 
 def test_parameters_that_make_no_sense_are_refused():

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torchvision.ops import deform_conv2d
 
+from tests.models.tiny import tiny
 from workbench import codecs
 from workbench.errors import BadParameter
-from workbench.models import build, config_of, entry
+from workbench.models import build, entry
 from workbench.models.otpose import (
     FLOWS,
     RELEASED,
@@ -34,7 +35,7 @@ from workbench.models.otpose import (
 )
 from workbench.taps import record, tap_table
 
-TINY = config_of("otpose", "tiny")
+TINY = tiny("otpose")
 
 
 def example(config: OTPoseConfig = TINY, batch: int = 2):
@@ -396,7 +397,7 @@ def test_the_released_frames_never_read_the_last_one():
 
 
 def test_without_an_encoder_the_mask_stands_for_psi():
-    model, inputs = made(config_of("otpose", "tiny_no_encoder")), example()
+    model, inputs = made(tiny("otpose", "no_encoder")), example()
     with torch.no_grad(), record(model, ["mask.total"]) as taps:
         found = model(**inputs)
     assert torch.equal(found["psi"], taps["mask.total"])
@@ -404,7 +405,7 @@ def test_without_an_encoder_the_mask_stands_for_psi():
 
 
 def test_one_branch_is_half_the_encoders():
-    model = made(config_of("otpose", "tiny_one_branch"))
+    model = made(tiny("otpose", "one_branch"))
     assert list(model.branch) == ["prev"] and list(model.channels) == ["prev"]
     assert model.refine.combine[0].first[0].in_channels == 30
 

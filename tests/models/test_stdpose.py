@@ -7,10 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from tests.models.tiny import tiny
 from workbench import checkpoint, codecs
 from workbench.checkpoint import load_into
 from workbench.errors import BadParameter
-from workbench.models import build, config_of, entry, stdpose
+from workbench.models import build, entry, stdpose
 from workbench.models.backbones import Backbone, HeatmapHead, KeypointMaps
 from workbench.models.layers import merge_heads, split_heads
 from workbench.models.stdpose import (
@@ -30,7 +31,7 @@ from workbench.models.stdpose import (
 )
 from workbench.taps import record, tap_table
 
-TINY = config_of("stdpose", "tiny")
+TINY = tiny("stdpose")
 K = TINY.joints
 
 
@@ -475,7 +476,7 @@ def test_sizes_that_16_does_not_divide_are_padded(size, padded, grid):
 
 
 def test_padding_is_on_the_right_and_below_and_places_stay():
-    config = config_of("stdpose", "tiny_padded", alignment="udp")
+    config = tiny("stdpose", "padded", alignment="udp")
     model, inputs = made(config), example(config)
     with torch.no_grad():
         wide = F.pad(inputs["images"], (0, 8, 0, 8))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import torch
 
@@ -11,7 +13,6 @@ from workbench.models.hanet import (
     HANet,
     HANetConfig,
     interpolate,
-    released_key,
     released_loss,
     released_terms,
     sine_position,
@@ -19,6 +20,41 @@ from workbench.models.hanet import (
 from workbench.taps import record
 
 from .harness import Check, Result
+
+RENAMED = (
+    (r"^encoder\.(\d+)\.layers\.0\.", r"levels.\1."),
+    (r"^decoder\.layers\.", "decoder."),
+    (r"^decoder\.norm\.", "decoder_norm."),
+    (r"\.self_attn\.", ".self_attention."),
+    (r"\.multihead_attn\.", ".cross_attention."),
+    (r"^(levels\.\d+)\.self_attention\.", r"\1.attention."),
+    (r"\.in_proj_(weight|bias)$", r".in_proj.\1"),
+    (r"\.linear1\.", ".mlp.0."),
+    (r"\.linear2\.", ".mlp.2."),
+    (r"^encoder_embed\.", "embed."),
+    (r"^offset_refine\.", "offsets."),
+    (r"^encoder_joints_embed\.", "to_pose."),
+    (r"^decoder_embed\.", "value_embed."),
+    (r"^decoder_joints_embed\.", "head."),
+    (r"^prev_v_embed\.", "motion.embed.previous."),
+    (r"^next_v_embed\.", "motion.embed.following."),
+    (r"^acc_embed\.", "motion.embed.acceleration."),
+)
+
+
+def released_key(name: str, levels: int) -> str | None:
+    """Our name of a weight of the released program; None for those that it never uses (last
+    widening, encoder norm).
+    """
+    name = name.removeprefix("module.").removeprefix("transformer.")
+    if widening := re.fullmatch(r"projection\.(\d+)\.(\w+)", name):
+        level = int(widening[1]) + 1
+        return f"levels.{level}.widen.{widening[2]}" if level < levels else None
+    if name.startswith(("encoder_norm.", "encoder_pos", "pos_embed")):
+        return None
+    for old, new in RENAMED:
+        name = re.sub(old, new, name)
+    return name
 
 
 def compute_network(header: dict[str, str], t: dict) -> Result:
@@ -41,7 +77,9 @@ def compute_network(header: dict[str, str], t: dict) -> Result:
     weights = {
         k.removeprefix("weight."): torch.tensor(v) for k, v in t.items() if k.startswith("weight.")
     }
-    checkpoint.load_into(model, weights, key_map=lambda name: released_key(name, levels))
+    ours = {released_key(name, levels): tensor for name, tensor in weights.items()}
+    ours.pop(None, None)
+    checkpoint.load_into(model, ours)
     with torch.no_grad(), record(model) as taps:
         out = model(x, dense=True)
         fast = model(x)
@@ -98,7 +136,17 @@ LOSS = Check("hanet_loss", lambda h: h.get("cls") == "lib.core.loss.HANetLoss", 
 
 
 def _sequence(windows: np.ndarray, step: int) -> np.ndarray:
-    return metrics.average_windows(windows.astype(np.float64), step)
+    """One sequence from windows that begin `step` frames apart: the mean of all that cover a
+    frame.
+    """
+    n, w = windows.shape[:2]
+    total = np.zeros((w + (n - 1) * step, *windows.shape[2:]))
+    count = np.zeros(total.shape)
+    for i, window in enumerate(windows.astype(np.float64)):
+        covered = slice(i * step, i * step + w)
+        total[covered] += window
+        count[covered] += 1
+    return total / count
 
 
 def _lines(windows: np.ndarray, step: int) -> np.ndarray:

@@ -10,8 +10,9 @@ import torch
 from torch.nn import Conv2d
 from torch.nn.functional import mse_loss
 
-from workbench import codecs
-from workbench.models.vissimcc import VisSimCC, VisSimCCConfig, load_public
+from workbench import checkpoint, codecs
+from workbench.models.published import estimator_weights, public_weights
+from workbench.models.vissimcc import VisSimCC, VisSimCCConfig
 from workbench.taps import record
 
 from .harness import Check, Result
@@ -56,7 +57,7 @@ def compute(header: dict[str, str], t: dict) -> Result:
     channels, *kernel = weights["final_layer.weight"].shape[1:]
     # any number of joints
     model.maps.head.final = Conv2d(channels, int(header["K"]), kernel, padding=kernel[0] // 2)
-    load_public(model, weights)
+    checkpoint.load_into(model, estimator_weights(public_weights(weights)))
     with record(model, ["maps.out", "classify.x", "classify.y"]) as taps, torch.no_grad():
         found = model(torch.tensor(t["in.image"]))
     logits = tuple(taps[f"classify.{axis}"].requires_grad_() for axis in "xy")

@@ -1,5 +1,5 @@
-"""Values of `metrics.json`: COCO's evaluator, and MMPose's functions where `keypoint_ap` and
-`metrics` have a counterpart.
+"""Values of `metrics.json`: COCO's evaluator, and MMPose's functions where `metrics` has
+a counterpart.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from workbench import geometry, metrics
-from workbench import keypoint_ap as kp
 from workbench.data.scoring import score_files
 
 pytestmark = pytest.mark.parity
@@ -44,7 +43,7 @@ def test_coco_s_similarities(values):
         )
         boxes = geometry.xywh_to_xyxy(np.array([a["bbox"] for a in people]))
         areas = np.array([a["area"] for a in people])
-        ours = kp.oks(pred[..., :2], truth[..., :2], truth[..., 2] > 0, areas, sigmas, boxes)
+        ours = metrics.oks(pred[..., :2], truth[..., :2], truth[..., 2] > 0, areas, sigmas, boxes)
         np.testing.assert_allclose(ours, np.array(wanted), rtol=1e-6, atol=1e-9)
 
 
@@ -79,7 +78,7 @@ def test_mmpose_s_oks(values):
     areas, rest = np.array(given["oks_area"]), slice(1, None)
     use, boxes = np.ones(poses[rest, :, 0].shape, bool), np.zeros((len(poses) - 1, 4))
     scale = (areas[0] + areas[rest]) / 2
-    ours = kp.oks(
+    ours = metrics.oks(
         poses[:1, :, :2], poses[rest, :, :2], use, scale, np.array(given["sigmas"]), boxes
     )
     np.testing.assert_allclose(ours[0], out["oks_iou_0_vs_rest"], rtol=1e-6)  # stored from fp32

@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import torch
 
 from workbench import codecs
+from workbench.models.published import renamed
 from workbench.models.vissimcc import (
     RELEASED,
     VisibilityReasoning,
     VisSimCCConfig,
     label_mask,
     released_visibility_loss,
-    released_weights,
 )
 from workbench.taps import record
 
 from .harness import Check, Result
+
+RENAMED = (
+    (r"^visnet\.conv([123])\.", lambda number: f"reasoning.visnet.{2 * int(number[1]) - 2}."),
+    (r"^encoder\.embedding_layer\.embed\.(\d)\.", r"reasoning.embed.\1."),
+    (r"^encoder\.fc\.", "reasoning.project."),
+    (r"^encoder\.layers\.", "reasoning.blocks."),
+    (r"\.attention\.(query|key|value)_matrix\.", r".\1."),
+    (r"\.attention\.out\.", ".project."),
+    (r"\.feed_forward\.", ".mlp."),
+    (r"^output\.mlp_head_([xy])\.", r"classify.\1."),
+)
+
+
+def released_weights(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights of the released module under our names; its convolutions over one position become
+    linear maps.
+    """
+    ours = renamed(tensors, RENAMED)
+    one_position = re.compile(r".*\.visnet\..*weight$")
+    return {k: v.squeeze(-1) if one_position.match(k) else v for k, v in ours.items()}
 
 
 def compute(header: dict[str, str], t: dict) -> Result:

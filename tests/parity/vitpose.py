@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from workbench.models.backbones import Backbone, HeatmapHead, KeypointMaps, public_weights
+from workbench.models.backbones import Backbone, HeatmapHead, KeypointMaps
+from workbench.models.published import public_weights
 
 from .harness import Check, Result
 

@@ -10,18 +10,19 @@ import pytest
 import torch
 
 from tests.data.test_posetrack import content, person, write
-from workbench import checkpoint, codecs, keypoint_ap, predict
+from tests.models.tiny import tiny
+from workbench import checkpoint, codecs, metrics, predict
 from workbench.errors import BadRecord, MissingData, UnknownName
 from workbench.made.worlds import cached_clips
-from workbench.models import build, config_of
+from workbench.models import build
 from workbench.predict import ClipEstimator, PoseEstimator
 from workbench.recipes import otpose as recipe
 from workbench.records import Detections
 from workbench.skeletons import skeleton
 
-TINY = config_of("otpose", "tiny")
+TINY = tiny("otpose")
 FRAME = replace(
-    config_of("vissimcc", "tiny_hrnet"),
+    tiny("vissimcc", "hrnet"),
     skeleton="posetrack15",
     reasoning=False,
     heatmap_sigma=1.0,
@@ -99,7 +100,7 @@ def test_mirrored_heatmaps_and_labels_belong_together():
     maps = np.zeros((9, 5, k, h, w), np.float16)
     for i, j in np.ndindex(9, k):
         maps[i, :, j, at[i, j, 1], at[i, j, 0]] = 1
-    model = build("otpose", "tiny").__class__(config)
+    model = build("otpose", tiny("otpose")).__class__(config)
     xy_crop = at @ model.to_crop[:, :2].numpy().T + model.to_crop[:, 2].numpy()
     weights = (rng.random((9, k)) > 0.3).astype(np.float32)
     batch = recipe.heatmap_batches(
@@ -339,7 +340,7 @@ def test_ignored_regions_count_for_nobody(small_world, posetrack18):
     truth = recipe.published_windows(clips, folder, TINY).poses()
     region = np.array([[0.0, 0], [30, 0], [30, 200], [0, 200]], np.float32)
     pictures = tuple(replace(p, ignore=(region,)) for p in clips[0].pictures)
-    inside = keypoint_ap.in_ignored(truth, pictures)
+    inside = metrics.in_ignored(truth, pictures)
     assert 0 < inside.sum() < inside.size
     np.testing.assert_array_equal(
         inside, (truth.xy_frame[..., 0] < 30) & (truth.xy_frame > 0).all(-1)

@@ -10,15 +10,16 @@ import pytest
 import torch
 
 from tests.data.test_posetrack import content, person, write
+from tests.models.tiny import tiny
 from workbench import checkpoint, propagate
 from workbench.errors import BadParameter, MissingData, UnknownName
 from workbench.made.worlds import cached_clips
-from workbench.models import build, config_of
+from workbench.models import build
 from workbench.models.stdpose import TABLE_4
 from workbench.predict import Propagator, load
 from workbench.recipes import stdpose as recipe
 
-TINY = replace(config_of("stdpose", "tiny_hrnet"), frozen=True)
+TINY = replace(tiny("stdpose", "hrnet"), frozen=True)
 
 
 @pytest.fixture(scope="module")
@@ -514,7 +515,7 @@ def test_estimation_in_a_detector_s_boxes(small_world, posetrack18, monkeypatch,
 def test_published_positions_are_fitted_to_the_grid(monkeypatch, tmp_path):
     """Weights of crops of 192 x 256 in a network that reads 288 x 384."""
     torch.manual_seed(0)
-    config = config_of("stdpose", "tiny")
+    config = tiny("stdpose")
     net = {"size": (48, 64)}, {"size": (96, 128)}
     small, large = (build("stdpose", replace(config, **size)) for size in net)
     state = {k: v.clone() for k, v in small.state_dict().items() if k.startswith("backbone.")}

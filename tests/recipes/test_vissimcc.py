@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 import torch
 
+from tests.models.tiny import tiny
 from workbench import checkpoint, predict
-from workbench import keypoint_ap as kp
+from workbench import metrics as kp
 from workbench.errors import MissingData, UnknownName
 from workbench.made.worlds import cached_clips
-from workbench.models import build, config_of
+from workbench.models import build
 from workbench.predict import PoseEstimator
 from workbench.recipes import vissimcc as recipe
 from workbench.records import Detections
 
-TINY = config_of("vissimcc", "tiny")
+TINY = tiny("vissimcc")
 
 
 @pytest.fixture(scope="module")

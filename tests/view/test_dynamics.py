@@ -12,15 +12,16 @@ import numpy as np
 import pytest
 import torch
 
+from tests.models.tiny import tiny
 from workbench import geometry, propagate
-from workbench.models import build, config_of
+from workbench.models import build
 from workbench.models.stdpose import TABLE_4, modified_sigmoid
 from workbench.predict import Propagator
 from workbench.records import Clip, Detections, Track, Video
 from workbench.skeletons import skeleton
 from workbench.view import dynamics, figures
 
-TINY = config_of("stdpose", "tiny")
+TINY = tiny("stdpose")
 K, (W, H), N = TINY.joints, TINY.grid, 7
 
 

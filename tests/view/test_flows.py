@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 import torch
 
+from tests.models.tiny import tiny
 from workbench.data.windows import WindowConfig, Windows
 from workbench.errors import BadParameter
-from workbench.models import build, config_of
+from workbench.models import build
 from workbench.models.otpose import keypoint_flows
 from workbench.predict import ClipEstimator
 from workbench.records import Clip, Track, Video
 from workbench.view import figures, flows
 
-TINY = config_of("otpose", "tiny")
+TINY = tiny("otpose")
 K, (W, H) = TINY.joints, TINY.grid
 
 

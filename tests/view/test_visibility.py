@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 import torch
 
+from tests.models.tiny import tiny
 from workbench.data.windows import WindowConfig, Windows, normalised
 from workbench.errors import BadParameter
-from workbench.models import build, config_of
+from workbench.models import build
 from workbench.predict import PoseEstimator
 from workbench.records import Clip, Pose, Track, Video
 from workbench.taps import record
 from workbench.view import figures, visibility
 
-TINY = config_of("vissimcc", "tiny")
+TINY = tiny("vissimcc")
 K = 17
 
 

@@ -1,4 +1,4 @@
-"""Files of results against files of annotations: every score of `keypoint_ap`, in rows, with its
+"""Files of results against files of annotations: every score of `metrics`, in rows, with its
 protocol.
 """
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from .. import keypoint_ap as kp
+from .. import metrics
 from ..errors import BadFile, BadParameter, BadRecord, UnknownName, WorkbenchError
 from ..geometry import box_of_points, xywh_to_xyxy
 from ..records import Detections, Picture, Pose
@@ -52,8 +52,8 @@ def _posetrack_ap(truth: Pose, found: Detections, pictures: Sequence[Picture]) -
     seen = found.select(
         np.isin(found.images, list(set(truth.images))) if len(found) else np.zeros(0, bool)
     )
-    kept = replace(truth, visibility=truth.visibility * ~kp.in_ignored(truth, pictures))
-    ap = kp.posetrack_ap(kept, seen, left_out=kp.in_ignored(seen, pictures))
+    kept = replace(truth, visibility=truth.visibility * ~metrics.in_ignored(truth, pictures))
+    ap = metrics.posetrack_ap(kept, seen, left_out=metrics.in_ignored(seen, pictures))
     return {f"PoseTrack AP-{name}": value for name, value in ap.items() if np.isfinite(value)}
 
 
@@ -66,7 +66,7 @@ def score(
     area: str | None = None,
     found_area: str = "joints",
     ignore: Bool[np.ndarray, "n"] | None = None,
-    threshold: float = kp.PCK_THRESHOLD,
+    threshold: float = metrics.PCK_THRESHOLD,
 ) -> dict:
     """{schema_version, protocol, boxes, rows: [{subset, kind, n, pictures, metrics}]}, n people who
     count, metrics 0 to 1.
@@ -84,7 +84,7 @@ def score(
     if boxes not in BOXES:
         raise BadParameter(f"boxes is {boxes!r}", remedy=f"choose one of {', '.join(BOXES)}")
     names = list(dict.fromkeys(truth.images if pictures is None else (p.name for p in pictures)))
-    out = kp.ignored(truth) if ignore is None else ignore
+    out = metrics.ignored(truth) if ignore is None else ignore
     options = {"area": area, "found_area": found_area}
 
     def row(subset: str, joints: str = "labelled", among: Sequence[str] = names) -> dict:
@@ -95,16 +95,16 @@ def score(
             some = np.array([image in inside for image in truth.images], bool)
             people, left_out = truth.select(some), out[some]
             detections = found.select(np.array([image in inside for image in found.images], bool))
-        metrics = kp.keypoint_ap(
+        scores = metrics.keypoint_ap(
             people, detections, joints=joints, images=among, ignore=left_out, **options
         )
-        n = int(((kp.joints_of(people, joints).any(1) | (joints == "labelled")) & ~left_out).sum())
+        n = int(((metrics.joints_of(people, joints).any(1) | (joints == "labelled")) & ~left_out).sum())
         return {
             "subset": subset,
             "kind": "measured",
             "n": n,
             "pictures": len(among),
-            "metrics": metrics,
+            "metrics": scores,
         }
 
     rows = [row("all joints")]
@@ -112,12 +112,12 @@ def score(
         rows[0]["metrics"] |= _posetrack_ap(truth.select(~out), found, pictures or ())
     if truth.occlusion_known:
         rows += [row("visible joints", "visible"), row("occluded joints", "occluded")]
-    pair = kp.match(truth, found, images=names, area=area)
+    pair = metrics.match(truth, found, images=names, area=area)
     xy = np.concatenate(
         (found.xy_frame.astype(np.float64), np.full((1, *truth.xy_frame.shape[1:]), np.nan))
     )[pair]
     sized = ~out & ~_flat(truth)  # PCK is a share of the box
-    pck = kp.pck_by_visibility(xy[sized], truth.select(sized), threshold)
+    pck = metrics.pck_by_visibility(xy[sized], truth.select(sized), threshold)
     for kind, scored in zip(("PCK-All", "PCK-Visible", "PCK-Occluded"), rows):
         scored["metrics"] |= {kind: pck[kind]} if kind in pck else {}
     crowded = [p for p in pictures or () if p.crowd_index is not None]
@@ -129,7 +129,7 @@ def score(
                 row(f"{level} ({publisher}'s edges {edges[0]:g}, {edges[1]:g})", among=among)
             )
     joint_set = skeleton_by_name(truth.skeleton)
-    scale = "0.53 of the box" if kp.uses_box(truth, area) else "the stated area"
+    scale = "0.53 of the box" if metrics.uses_box(truth, area) else "the stated area"
     protocol = (
         f"{len(names)} pictures, {len(truth)} people; poses from boxes: {boxes}; AP and AR by OKS "
         "0.50 to 0.95 with pycocotools, "
@@ -305,7 +305,7 @@ def _truth(path: Path, content: dict, name: str, area: str | None, on_bad: str) 
     ignore, odd_counts = _left_out(poses, people, path)
     flat = _flat(poses) & ~ignore
     errors = []
-    if flat.any() and kp.uses_box(poses, area):
+    if flat.any() and metrics.uses_box(poses, area):
         problem = "bbox has no area, and OKS takes its scale from it"
         errors = [
             BadRecord(
@@ -396,7 +396,7 @@ def _left_out(
     """Who is no miss: num_keypoints 0, or where it is not stated no joint that counts, and
     crowds. And what is odd there.
     """
-    silent = kp.ignored(replace(truth, crowd=np.zeros(len(truth), bool)))
+    silent = metrics.ignored(replace(truth, crowd=np.zeros(len(truth), bool)))
     stated = [person.num_keypoints for person in people]
     empty = np.array(
         [n == 0 if type(n) in (int, float) else no for n, no in zip(stated, silent)], bool

@@ -1,23 +1,22 @@
 """Images to one map a keypoint: ResNet, HRNet and ViT of timm, the heads of SimpleBaseline, HRNet
 and ViTPose.
 
-`public_weights` brings published weights of these networks to our names; nothing is fetched unless
-`pretrained` asks for it.
+Nothing is fetched unless `pretrained` asks for it. `published` reads other people's weights.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import timm
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from timm.models.hrnet import HighResolutionNetFeatures, cfg_cls
 from torch import Tensor, nn
 
-from ..errors import BadParameter, CheckpointMismatch, MissingData
+from .. import codecs, geometry
+from ..errors import BadParameter, MissingData
 from ..taps import Tap
 
 # -> what width and height of an image must be multiples of
@@ -109,11 +108,13 @@ class Backbone(nn.Module):
         bare = {"num_classes": 0, "global_pool": ""}
         if self.family == "hrnet":
             self.net = _hrnet(name, widths, depths, pretrained)
-            self.stride, self.channels = 4, self.net.feature_info.channels()[0]
+            self.stride = 4
+            self.channels = self.net.feature_info.channels()[0]
         elif self.family == "resnet":
             given = {k: v for k, v in (("channels", widths), ("layers", depths)) if v}
             self.net = _timm(name, pretrained, zero_init_last=False, **bare, **given)
-            self.stride, self.channels = 32, self.net.num_features
+            self.stride = 32
+            self.channels = self.net.num_features
         else:
             given = dict(zip(("embed_dim", "num_heads"), widths)) | dict(zip(("depth",), depths))
             given |= {"img_size": (size[1], size[0])} | bare
@@ -123,7 +124,8 @@ class Backbone(nn.Module):
                 del weights["cls_token"]
                 self.net.load_state_dict(weights | {"pos_embed": weights["pos_embed"][:, 1:]})
             self.net.patch_embed.proj.padding = (2, 2)
-            self.stride, self.channels = 16, self.net.num_features
+            self.stride = 16
+            self.channels = self.net.num_features
         self.grid = (size[0] // self.stride, size[1] // self.stride)
 
     def forward(self, images: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b c h w"]:
@@ -153,7 +155,8 @@ class HeatmapHead(nn.Module):
         std: float | None = None,
     ):
         super().__init__()
-        self.upsample, layers = upsample, []
+        self.upsample = upsample
+        layers = []
         for width in deconv:
             layers += [
                 nn.ConvTranspose2d(channels, width, 4, 2, 1, bias=False),
@@ -191,77 +194,37 @@ class KeypointMaps(nn.Module):
         return self.out(self.head(self.features(self.backbone(images))))
 
 
-# --- published weights ----------------------------------------------------------------------------
+class HeatmapEstimator(nn.Module):
+    """Base of the models that answer with heatmaps: px of the crop to px of the maps and back."""
 
-_POSE_NAMES = (
-    (r"^((module|backbone)\.)+", ""),
-    (r"^(keypoint_head|head)\.(deconv_head\.)?", ""),
-    (r"^deconv_layers\.", "head.deconv."),
-    (r"^final_layer\.", "head.final."),
-    (r"^mlp_head_([xy])\.", r"classify.\1."),
-)
-_VIT_NAMES = (
-    (r"^backbone\.embeddings\.patch_embeddings\.projection\.", "backbone.net.patch_embed.proj."),
-    (r"^backbone\.encoder\.layer\.", "backbone.net.blocks."),
-    (r"^backbone\.layernorm\.", "backbone.net.norm."),
-    (r"\.layernorm_before\.", ".norm1."),
-    (r"\.layernorm_after\.", ".norm2."),
-    (r"\.attention\.output\.dense\.", ".attn.proj."),
-    (r"^head\.conv\.", "head.final."),
-)
-_VIT_HEAD = {"deconv1": "0", "batchnorm1": "1", "deconv2": "3", "batchnorm2": "4"}
-_POSITIONS = "backbone.embeddings.position_embeddings"
+    def place_heatmaps(
+        self,
+        size: tuple[int, int],
+        grid: tuple[int, int],
+        alignment: str,
+        sigma: float,
+        cut: float | None = None,
+    ) -> None:
+        """Says how maps of `grid` lie in crops of `size` (both width and height, px), and what
+        labels look like, see `codecs.encode_heatmaps`.
+        """
+        self.labels = {"size": grid, "sigma": sigma, "quantised": alignment == "msra", "cut": cut}
+        to_heatmap = geometry.crop_to_heatmap(size, grid, alignment)
+        for name, affine in (("to_heatmap", to_heatmap), ("to_crop", geometry.invert(to_heatmap))):
+            self.register_buffer(name, torch.tensor(affine, dtype=torch.float32), persistent=False)
 
+    def encode(
+        self, xy_crop: Float[Tensor, "*b k 2"], weights: Num[Tensor, "*b k"]
+    ) -> Float[Tensor, "*b k h w"]:
+        """Heatmaps of labels, px."""
+        xy_heatmap = codecs.transform(self.to_heatmap, xy_crop)
+        return codecs.encode_heatmaps(xy_heatmap, weights, **self.labels)
 
-def _renamed(name: str, pairs) -> str:
-    for old, new in pairs:
-        name = re.sub(old, new, name)
-    return name
-
-
-def _vitpose(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights as transformers names them: its q, k, v stacked, its position of the absent class
-    token added to the others.
-    """
-    ours = {}
-    for name, tensor in tensors.items():
-        if found := re.fullmatch(
-            r"backbone\.encoder\.layer\.(\d+)\.attention\.attention\.query\.(\w+)", name
-        ):
-            parts = [
-                tensors[name.replace(".query.", f".{part}.")] for part in ("query", "key", "value")
-            ]
-            ours[f"backbone.net.blocks.{found[1]}.attn.qkv.{found[2]}"] = torch.cat(parts)
-        elif name == _POSITIONS:
-            ours["backbone.net.pos_embed"] = tensor[:, 1:] + tensor[:, :1]
-        elif found := re.fullmatch(r"head\.(deconv\d|batchnorm\d)\.(\w+)", name):
-            ours[f"head.deconv.{_VIT_HEAD[found[1]]}.{found[2]}"] = tensor
-        elif not re.search(r"\.attention\.attention\.(key|value)\.", name):
-            ours[_renamed(name, _VIT_NAMES)] = tensor
-    return ours
-
-
-def public_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Published pose weights under the names of `KeypointMaps`; SimCC's classifiers as `classify.x`
-    and `classify.y`.
-
-    Knows SimpleBaseline, HRNet and SimCC as their authors and as MMPose name them, and ViTPose as
-    transformers does. HRNet's names are timm's, so the map is the identity but for prefixes and the
-    head; fusions into the coarse branches of the last module, which some files carry, are left out.
-    Errors: `CheckpointMismatch` for anything else.
-    """
-    if _POSITIONS in tensors:
-        return _vitpose(tensors)
-    named = {_renamed(name, _POSE_NAMES): tensor for name, tensor in tensors.items()}
-    if "head.final.weight" not in named or "conv1.weight" not in named:
-        raise CheckpointMismatch(
-            f"neither a ResNet, HRNet nor ViT pose network: {', '.join(list(tensors)[:3])}, ...",
-            remedy="name a file of SimpleBaseline, HRNet, SimCC (theirs or MMPose's) or of ViTPose (transformers')",
-        )
-    modules = [int(found[1]) for name in named if (found := re.match(r"stage4\.(\d+)\.", name))]
-    unused = re.compile(rf"stage4\.{max(modules, default=0)}\.fuse_layers\.[1-9]")
-    ours = {name: tensor for name, tensor in named.items() if not unused.match(name)}
-    return {
-        k if k.startswith(("head.", "classify.")) else f"backbone.net.{k}": v
-        for k, v in ours.items()
-    }
+    def decode(
+        self, found: Mapping[str, Tensor]
+    ) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
+        """`xy_crop` px and confidence of what `forward` returned; no loop over joints, on the
+        device.
+        """
+        xy_heatmap, confidence = codecs.decode_heatmaps(found["heatmaps"])
+        return codecs.transform(self.to_crop, xy_heatmap), confidence

@@ -9,7 +9,6 @@ a switch of the configuration says so; `released` sets them all.
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from functools import reduce
 
@@ -20,7 +19,9 @@ from torch import Tensor, nn
 
 from ..errors import BadParameter
 from ..taps import Tap
-from .layers import MultiheadAttention
+from .layers import MultiheadAttention, mlp, residual
+
+Poses = Float[Tensor, "b t c"]  # of t frames, K x D channels each
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,8 @@ class HANetConfig:
     blind: bool = False  # | True: an encoder token may attend to every token but itself
     # | True: previous and next are frames t - 1 and t + 1 of the whole sequence
     dense_neighbours: bool = False
-    depthwise: bool = (
-        # Eq. 7: w_v, w_a mix channels | one number a channel, and acceleration from embedded
-        # velocities
-        False
-    )
+    # Eq. 7: w_v, w_a mix channels | one number a channel, and acceleration from embedded velocities
+    depthwise: bool = False
     # Eq. 6: each level to K D channels | to C, averaged, then one linear map for all
     shared_offset: bool = False
 
@@ -98,9 +96,7 @@ RELEASED = {
 # --- kinematics -----------------------------------------------------------------------------------
 
 
-def neighbours(
-    x: Float[Tensor, "b t c"], step: int = 1
-) -> tuple[Float[Tensor, "b t c"], Float[Tensor, "b t c"]]:
+def neighbours(x: Poses, step: int = 1) -> tuple[Poses, Poses]:
     """Poses `step` frames earlier and later; the first and last repeat at the ends.  # unstated;
     ours, as released
     """
@@ -108,25 +104,19 @@ def neighbours(
     return x[:, (t - step).clamp_min(0)], x[:, (t + step).clamp_max(x.shape[1] - 1)]
 
 
-def keypoint_flow(
-    x: Float[Tensor, "b t c"], previous: Float[Tensor, "b t c"], following: Float[Tensor, "b t c"]
-) -> Float[Tensor, "b t c"]:
+def keypoint_flow(x: Poses, previous: Poses, following: Poses) -> Poses:
     """Mean of current, next and previous pose. HANet Eq. 1."""
     return (x + following + previous) / 3
 
 
-def velocity(
-    x: Float[Tensor, "b t c"], previous: Float[Tensor, "b t c"], step: int = 1
-) -> Float[Tensor, "b t c"]:
+def velocity(x: Poses, previous: Poses, step: int = 1) -> Poses:
     """(P_t - P_{t-d}) / d. HANet Eq. 2; of the next frame's pose and this one's it is the next
     velocity (Sec. 4.4).
     """
     return (x - previous) / step
 
 
-def acceleration(
-    v: Float[Tensor, "b t c"], previous: Float[Tensor, "b t c"], step: int = 1
-) -> Float[Tensor, "b t c"]:
+def acceleration(v: Poses, previous: Poses, step: int = 1) -> Poses:
     """(v_t - v_{t-d}) / d. HANet Eq. 2, of next and previous velocity."""
     return (v - previous) / step
 
@@ -143,7 +133,7 @@ def sine_position(at: Int[Tensor, "n"], length: int, width: int) -> Float[Tensor
     return torch.stack((angle.sin(), angle.cos()), -1).flatten(1)
 
 
-def interpolate(x: Float[Tensor, "b n c"], interval: int, length: int) -> Float[Tensor, "b t c"]:
+def interpolate(x: Float[Tensor, "b n c"], interval: int, length: int) -> Poses:
     """Straight lines between poses `interval` frames apart: W_P of Eq. 8. Past the last one it
     stands still.
     """
@@ -157,8 +147,8 @@ def interpolate(x: Float[Tensor, "b n c"], interval: int, length: int) -> Float[
 
 
 def joint_errors(
-    prediction: Float[Tensor, "b t c"],
-    target: Float[Tensor, "b t c"],
+    prediction: Poses,
+    target: Poses,
     weight: Float[Tensor, "b t k"],
     norm: int = 1,
 ) -> Float[Tensor, "k"]:
@@ -179,9 +169,9 @@ def weighted_loss(errors: Float[Tensor, "k"], top_weight: float = 0.5) -> Float[
 
 
 def online_errors(
-    final: Float[Tensor, "b t c"],
-    refined: Float[Tensor, "b t c"],
-    truth: Float[Tensor, "b t c"],
+    final: Poses,
+    refined: Poses,
+    truth: Poses,
     weight: Float[Tensor, "b t k"],
     norm: int = 1,
 ) -> Float[Tensor, "k"]:
@@ -202,9 +192,9 @@ def online_errors(
 
 
 def released_terms(
-    final: Float[Tensor, "b t c"],
-    refined: Float[Tensor, "b t c"],
-    truth: Float[Tensor, "b t c"],
+    final: Poses,
+    refined: Poses,
+    truth: Poses,
     read: Bool[Tensor, "b t"],
     real: Bool[Tensor, "b t"],
     norm: int = 1,
@@ -236,12 +226,9 @@ def released_loss(
 # --- modules --------------------------------------------------------------------------------------
 
 
-class MLP(nn.Sequential):
-    def __init__(self, width: int, config: HANetConfig):
-        hidden = round(width * config.mlp_ratio)
-        super().__init__(
-            nn.Linear(width, hidden), nn.LeakyReLU(config.slope), nn.Linear(hidden, width)
-        )
+def level_mlp(width: int, config: HANetConfig) -> nn.Sequential:
+    """The MLP of a level so wide."""
+    return mlp(width, round(width * config.mlp_ratio), nn.LeakyReLU(config.slope))
 
 
 class EncoderLevel(nn.Module):
@@ -255,19 +242,20 @@ class EncoderLevel(nn.Module):
         )
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = MultiheadAttention(width, config.heads, "b head frame frame")
-        self.mlp = MLP(width, config)
+        self.mlp = level_mlp(width, config)
         self.out = Tap("b frame channel")
 
     def forward(self, z: Tensor, position: Tensor, blocked: Tensor | None) -> Tensor:
         z = z if self.widen is None else self.widen(z)
-        z = z + position if self.config.position_in_values else z
-        h = self.norm1(z) if self.config.pre_norm else z
-        at = h if self.config.position_in_values else h + position
-        z = z + self.attention(at, at, h, blocked)
-        if self.config.pre_norm:
-            return self.out(z + self.mlp(self.norm2(z)))
-        z = self.norm1(z)
-        return self.out(self.norm2(z + self.mlp(z)))
+        inside = self.config.position_in_values
+        z = z + position if inside else z
+
+        def attend(h: Tensor) -> Tensor:
+            placed = h if inside else h + position
+            return self.attention(placed, placed, h, blocked)
+
+        z = residual(z, attend, self.norm1, self.config.pre_norm)
+        return self.out(residual(z, self.mlp, self.norm2, self.config.pre_norm))
 
 
 class DecoderLayer(nn.Module):
@@ -283,24 +271,32 @@ class DecoderLayer(nn.Module):
         self.cross_attention = MultiheadAttention(
             config.dim, config.heads, "b head frame read_frame"
         )
-        self.mlp = MLP(config.dim, config)
+        self.mlp = level_mlp(config.dim, config)
 
-    def forward(self, v, memory, at, memory_keys, blocked, memory_blocked) -> Tensor:
-        norm1, norm2, norm3 = (
-            n if self.pre_norm else nn.Identity() for n in (self.norm1, self.norm2, self.norm3)
-        )
-        after1, after2, after3 = (
-            nn.Identity() if self.pre_norm else n for n in (self.norm1, self.norm2, self.norm3)
-        )
-        h = norm1(v)
-        placed = h if at is None else h + at
-        v = after1(v + self.self_attention(placed, placed, h, blocked))
-        h = norm2(v)
-        v = after2(
-            v
-            + self.cross_attention(h if at is None else h + at, memory_keys, memory, memory_blocked)
-        )
-        return after3(v + self.mlp(norm3(v)))
+    def forward(
+        self,
+        v: Tensor,
+        memory: Tensor,
+        position: Tensor | None,
+        memory_keys: Tensor,
+        blocked: Tensor | None,
+        memory_blocked: Tensor | None,
+    ) -> Tensor:
+        """position: added to what queries and keys are made from; None where v holds it."""
+
+        def place(h: Tensor) -> Tensor:
+            return h if position is None else h + position
+
+        def attend(h: Tensor) -> Tensor:
+            placed = place(h)
+            return self.self_attention(placed, placed, h, blocked)
+
+        def attend_to_memory(h: Tensor) -> Tensor:
+            return self.cross_attention(place(h), memory_keys, memory, memory_blocked)
+
+        v = residual(v, attend, self.norm1, self.pre_norm)
+        v = residual(v, attend_to_memory, self.norm2, self.pre_norm)
+        return residual(v, self.mlp, self.norm3, self.pre_norm)
 
 
 class Motion(nn.Module):
@@ -310,7 +306,8 @@ class Motion(nn.Module):
 
     def __init__(self, config: HANetConfig):
         super().__init__()
-        self.config, c = config, config.channels
+        self.config = config
+        c = config.channels
         kinds = ["previous", "following"] * config.velocity + ["acceleration"] * config.acceleration
         groups = c if config.depthwise else 1
         self.embed = nn.ModuleDict(
@@ -326,12 +323,14 @@ class Motion(nn.Module):
         pair = embedded if self.config.depthwise else [v, v_next]
         a = self.acceleration(acceleration(pair[1], pair[0], d))
         parts = embedded if self.config.velocity else []
-        return parts + (
-            [self._affine("acceleration", a.square())] if self.config.acceleration else []
-        )
+        if self.config.acceleration:
+            parts = [*parts, self._affine("acceleration", a.square())]
+        return parts
 
     def _affine(self, kind: str, x: Tensor) -> Tensor:
-        return self.embed[kind](x.transpose(1, 2)).transpose(1, 2) if kind in self.embed else x
+        if kind not in self.embed:
+            return x
+        return self.embed[kind](x.transpose(1, 2)).transpose(1, 2)
 
 
 class HANet(nn.Module):
@@ -339,7 +338,8 @@ class HANet(nn.Module):
 
     def __init__(self, config: HANetConfig = HANetConfig()):
         super().__init__()
-        self.config, c = config, config.channels
+        self.config = config
+        c = config.channels
         parts = 1 + config.flow + 2 * config.neighbours
         self.embed = nn.Linear(parts * c, config.dim)  # W_0 of Eq. 3
         before = (config.dim, *config.widths[:-1])
@@ -363,16 +363,18 @@ class HANet(nn.Module):
         self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_levels))
         self.decoder_norm = nn.LayerNorm(config.dim)
         self.head = nn.Linear(config.dim, c)  # W_D
-        self.volume, self.embedded = Tap("b frame channel"), Tap("b frame channel")
-        self.motion_in, self.memory = Tap("b frame channel"), Tap("b frame channel")
+        self.volume = Tap("b frame channel")
+        self.embedded = Tap("b frame channel")
+        self.motion_in = Tap("b frame channel")
+        self.memory = Tap("b frame channel")
         self.line, self.value, self.decoded = (Tap("b frame channel") for _ in range(3))
         self.flow, self.refined, self.final = (Tap("b frame channel") for _ in range(3))
 
     def forward(
         self,
-        xy: Float[Tensor, "b t c"],
+        xy: Poses,
         valid: Bool[Tensor, "b t"] | None = None,
-        truth: Float[Tensor, "b t c"] | None = None,
+        truth: Poses | None = None,
         weight: Float[Tensor, "b t k"] | None = None,
         dense: bool = False,
     ) -> dict[str, Tensor]:
@@ -386,7 +388,8 @@ class HANet(nn.Module):
         c] and, when the truth is given, the terms of Eq. 11: "loss.refined", "loss.final",
         "loss.online".
         """
-        config, t = self.config, xy.shape[1]
+        config = self.config
+        t = xy.shape[1]
         frames = torch.arange(t, device=xy.device)
         read = frames[:: config.interval]
         if config.blind and len(read) < 2:
@@ -458,11 +461,14 @@ class HANet(nn.Module):
         config = self.config
         line = self.line(interpolate(refined, config.interval, t))
         v = self.value(self.value_embed(line.transpose(1, 2)).transpose(1, 2))
-        at = sine_position(torch.arange(t, device=v.device), t, config.dim).to(v.dtype)
-        v, own = (v + at, None) if config.position_in_values else (v, at)
-        keys, keys_blocked = memory + at[read], None if blocked is None else blocked[..., read]
+        position = sine_position(torch.arange(t, device=v.device), t, config.dim).to(v.dtype)
+        keys = memory + position[read]
+        keys_blocked = None if blocked is None else blocked[..., read]
+        if config.position_in_values:
+            v = v + position
+            position = None
         for layer in self.decoder:
-            v = layer(v, memory, own, keys, blocked, keys_blocked)
+            v = layer(v, memory, position, keys, blocked, keys_blocked)
         return self.final(self.head(self.decoded(self.decoder_norm(v))) + line)
 
     def _losses(self, final, refined, truth, weight, valid, read) -> dict[str, Tensor]:
@@ -489,39 +495,3 @@ class HANet(nn.Module):
             )
             losses["loss.online"] = sum(online)
         return losses
-
-
-_RENAMED = (
-    (r"^encoder\.(\d+)\.layers\.0\.", r"levels.\1."),
-    (r"^decoder\.layers\.", "decoder."),
-    (r"^decoder\.norm\.", "decoder_norm."),
-    (r"\.self_attn\.", ".self_attention."),
-    (r"\.multihead_attn\.", ".cross_attention."),
-    (r"^(levels\.\d+)\.self_attention\.", r"\1.attention."),
-    (r"\.in_proj_(weight|bias)$", r".in_proj.\1"),
-    (r"\.linear1\.", ".mlp.0."),
-    (r"\.linear2\.", ".mlp.2."),
-    (r"^encoder_embed\.", "embed."),
-    (r"^offset_refine\.", "offsets."),
-    (r"^encoder_joints_embed\.", "to_pose."),
-    (r"^decoder_embed\.", "value_embed."),
-    (r"^decoder_joints_embed\.", "head."),
-    (r"^prev_v_embed\.", "motion.embed.previous."),
-    (r"^next_v_embed\.", "motion.embed.following."),
-    (r"^acc_embed\.", "motion.embed.acceleration."),
-)
-
-
-def released_key(name: str, levels: int) -> str | None:
-    """Our name of a weight of the released program; None for those that it never uses (last
-    widening, encoder norm).
-    """
-    name = name.removeprefix("module.").removeprefix("transformer.")
-    if found := re.fullmatch(r"projection\.(\d+)\.(\w+)", name):
-        level = int(found[1]) + 1
-        return f"levels.{level}.widen.{found[2]}" if level < levels else None
-    if name.startswith(("encoder_norm.", "encoder_pos", "pos_embed")):
-        return None
-    for old, new in _RENAMED:
-        name = re.sub(old, new, name)
-    return name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -100,6 +102,16 @@ class MultiheadAttention(nn.Module):
             for x, w, b in zip((q, k, v), weights, biases)
         )
         return self.out_proj(merge_heads(self.attention(*parts, blocked)))
+
+
+def mlp(width: int, hidden: int, activation: nn.Module, out: int | None = None) -> nn.Sequential:
+    """Two linear maps around an activation; as wide at the end as in the beginning, or `out`."""
+    return nn.Sequential(nn.Linear(width, hidden), activation, nn.Linear(hidden, out or width))
+
+
+def residual(z: Tensor, part: Callable[[Tensor], Tensor], norm: nn.Module, pre: bool) -> Tensor:
+    """z + part(norm(z)), or norm(z + part(z)) where the norm does not come before (`pre`)."""
+    return z + part(norm(z)) if pre else norm(z + part(z))
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -18,19 +18,17 @@ import torch.nn.functional as F
 from jaxtyping import Float, Num
 from torch import Tensor, nn
 
-from .. import codecs, geometry
-from ..errors import BadParameter
+from .. import codecs
+from ..errors import BadParameter, check_choice
 from ..skeletons import skeleton
 from ..taps import Tap
-from .backbones import HEATMAP_STD, Backbone, HeatmapHead, KeypointMaps
+from .backbones import HEATMAP_STD, Backbone, HeatmapEstimator, HeatmapHead, KeypointMaps
+from .layers import mlp
 
+Heatmaps = Float[Tensor, "b k h w"]  # of k joints
 FLOWS = ("prev", "sub", "close", "far", "total")
-_MEMBERS = {
-    "prev": (-2, -1),
-    "sub": (1, 2),
-    "close": (-1, 1),
-    "far": (-2, 2),
-}  # offsets beside the key frame; Sec. III-A1
+# offsets beside the key frame; Sec. III-A1
+_MEMBERS = {"prev": (-2, -1), "sub": (1, 2), "close": (-1, 1), "far": (-2, 2)}
 N_FEATURES = 8  # N_f, Sec. III-D1
 
 
@@ -79,10 +77,7 @@ class OTPoseConfig:
     layer_scale: float = 0.0  # Eq. 6 | 1e-4
 
     def __post_init__(self):
-        if self.pseudo_label not in ("mask", "flow"):
-            raise BadParameter(
-                f"pseudo_label is {self.pseudo_label!r}", remedy="choose mask or flow"
-            )
+        check_choice("pseudo_label", self.pseudo_label, ("mask", "flow"))
         if not self.branches or set(self.branches) - {"prev", "sub"}:
             raise BadParameter(f"branches are {self.branches}", remedy="choose prev, sub or both")
         if len(self.frames) != 5 or set(self.frames) - {-2, -1, 0, 1, 2}:
@@ -137,7 +132,7 @@ def penalised(
 
 def keypoint_flows(
     heatmaps: Float[Tensor, "b 5 k h w"], distance: Num[Tensor, "#b 5"]
-) -> dict[str, Float[Tensor, "b k h w"]]:
+) -> dict[str, Heatmaps]:
     """The five keypoint flows by kind: sums over frames, all but "total" of penalised heatmaps.
     OTPose Sec. III-A1, Fig. 2.
 
@@ -153,16 +148,14 @@ def keypoint_flows(
 
 
 def occlusion_masks(
-    flows: Mapping[str, Float[Tensor, "b k h w"]],
-) -> dict[str, Float[Tensor, "b k h w"]]:
+    flows: Mapping[str, Heatmaps],
+) -> dict[str, Heatmaps]:
     """Each flow times the sum over joints of the total flow. OTPose Eq. 2."""
     everyone = flows["total"].sum(1, keepdim=True)
     return {kind: flow * everyone for kind, flow in flows.items()}
 
 
-def pseudo_label(
-    truth: Float[Tensor, "b k h w"], mask: Float[Tensor, "b k h w"]
-) -> Float[Tensor, "b k h w"]:
+def pseudo_label(truth: Heatmaps, mask: Heatmaps) -> Heatmaps:
     """Label plus mask, each joint's map brought to 0 ... 1; carries no gradient. OTPose Eq. 3.
 
     The paper's sigma is not said; from the lowest to the highest value of a map.  # unstated; ours
@@ -173,10 +166,10 @@ def pseudo_label(
 
 
 def released_errors(
-    heatmaps: Float[Tensor, "b k h w"],
-    target: Float[Tensor, "b k h w"],
+    heatmaps: Heatmaps,
+    target: Heatmaps,
     weights: Num[Tensor, "b k"],
-    teacher: Float[Tensor, "b k h w"] | None = None,
+    teacher: Heatmaps | None = None,
 ) -> Float[Tensor, "b k"]:
     """The released program's mean squared error of each map. Joints whose target peaks nowhere in
     the batch also learn from the teacher, which is not detached.
@@ -185,11 +178,9 @@ def released_errors(
     def error(goal: Tensor) -> Tensor:
         return ((heatmaps - goal) * weights[..., None, None]).square().mean((-2, -1))
 
-    return (
-        error(target)
-        if teacher is None
-        else error(target) + error(teacher) * (target.amax((0, 2, 3)) != 1)
-    )
+    if teacher is None:
+        return error(target)
+    return error(target) + error(teacher) * (target.amax((0, 2, 3)) != 1)
 
 
 def released_loss(errors: Float[Tensor, "b k"], hardest: int = 8) -> Float[Tensor, ""]:
@@ -232,7 +223,8 @@ class Mixed(nn.Module):
     def __init__(self, channels: int):
         super().__init__()
         self.conv = nn.Conv1d(channels, channels, 3, padding=1, groups=channels, bias=False)
-        self.norm, self.mix = nn.LayerNorm(channels), nn.Linear(channels, channels)
+        self.norm = nn.LayerNorm(channels)
+        self.mix = nn.Linear(channels, channels)
 
     def forward(self, z: Float[Tensor, "b h w d"]) -> Float[Tensor, "b h w d"]:
         rows = self.conv(z.flatten(1, 2).mT).mT
@@ -260,7 +252,9 @@ class Block(nn.Module):
 
     def __init__(self, channels: int, heads: int, config: OTPoseConfig):
         super().__init__()
-        self.heads, self.window, self.scramble = heads, config.window, config.scramble
+        self.heads = heads
+        self.window = config.window
+        self.scramble = config.scramble
         self.split = config.split_joints and config.window is None
         self.norm1, self.norm2 = nn.LayerNorm(channels), nn.LayerNorm(channels)
         sets = 1 if self.split else heads  # one q, k, v that heads share out, or one each
@@ -270,12 +264,10 @@ class Block(nn.Module):
         )
         width = channels // heads if self.split else channels
         axes = "b head channel channel" if config.window is None else "b head window pixel pixel"
-        self.scale, self.map = width**-0.5, Tap(axes)  # 1 / sqrt(D), as printed
+        self.scale = width**-0.5
+        self.map = Tap(axes)  # 1 / sqrt(D), as printed
         self.project = nn.Linear(channels, channels) if config.mixing else None
-        hidden = config.mlp_ratio * channels
-        self.mlp = nn.Sequential(
-            nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels)
-        )
+        self.mlp = mlp(channels, config.mlp_ratio * channels, nn.GELU())
         self.layer_scale1, self.layer_scale2 = (
             nn.Parameter(torch.full((channels,), config.layer_scale)) for _ in range(2)
         )
@@ -390,11 +382,11 @@ class StepsBlock(nn.Module):
         beside: list[Tensor] = []
         ends = []
         for steps, at in zip(self.steps, self.first(x).chunk(4, 1)):
-            made = []
+            row = []
             for i, step in enumerate(steps):
                 at = step(at + beside[i] if i < len(beside) else at)
-                made.append(at)
-            beside = made
+                row.append(at)
+            beside = row
             ends.append(at)
         return F.relu(self.last(torch.cat(ends, 1)) + self.shortcut(x))
 
@@ -406,8 +398,32 @@ def steps_blocks(channels: int, out: int, blocks: int) -> nn.Sequential:
     )
 
 
+def tap_positions(
+    h: int, w: int, dilations: Sequence[int], like: Tensor
+) -> Float[Tensor, "dilation 1 9 2 h w"]:
+    """(y, x) px of the nine taps of a 3 x 3 convolution at every pixel, row by row."""
+    side = [torch.arange(n, device=like.device, dtype=like.dtype) for n in (h, w)]
+    pixels = torch.stack(torch.meshgrid(*side, indexing="ij"))  # [yx h w]
+    step = torch.arange(-1, 2, device=like.device)
+    taps = torch.cartesian_prod(step, step)[..., None, None]  # [tap yx 1 1]
+    return pixels + torch.stack([d * taps for d in dilations])[:, None]
+
+
+def sample_maps(
+    maps: Heatmaps, positions: Float[Tensor, "b dilation k 9 2 h w"]
+) -> Float[Tensor, "b dilation k 9 h w"]:
+    """Values of each joint's own map at (y, x) px, between pixels bilinear, outside 0."""
+    b, n, k, *_, h, w = positions.shape
+    y, x = positions.unbind(4)
+    # grid_sample counts from -1 to 1 between the middles of the border pixels, x first
+    points = torch.stack((x * (2 / (w - 1)) - 1, y * (2 / (h - 1)) - 1), -1)
+    by_map = points.transpose(1, 2).reshape(b * k, -1, w, 2)
+    values = F.grid_sample(maps.reshape(b * k, 1, h, w), by_map, align_corners=True)
+    return values.view(b, k, n, 9, h, w).transpose(1, 2)
+
+
 def modulated_deform(
-    maps: Float[Tensor, "b k h w"],
+    maps: Heatmaps,
     offsets: Float[Tensor, "b dilation k 9 2 h w"],
     masks: Float[Tensor, "b dilation k 9 h w"],
     dilations: Sequence[int],
@@ -421,25 +437,13 @@ def modulated_deform(
     backward takes a ninth of the time on a CPU. As precise as its weights [k k 3 3], also where
     convolutions are bf16.
     """
-    (b, k, h, w), n = maps.shape, len(dilations)
+    b, k, h, w = maps.shape
     maps, offsets, masks = (x.to(weights[0].dtype) for x in (maps, offsets, masks))
-    side = [torch.arange(v, device=maps.device, dtype=maps.dtype) for v in (h, w)]
-    places = torch.stack(torch.meshgrid(*side, indexing="ij"))
-    taps = torch.cartesian_prod(*[torch.arange(-1, 2, device=maps.device)] * 2)[..., None, None]
-    spread = torch.stack([d * taps for d in dilations])[:, None]
-    y, x = (offsets + (places + spread)).unbind(4)
-    grid = (
-        torch.stack((x * (2 / (w - 1)) - 1, y * (2 / (h - 1)) - 1), -1)
-        .transpose(1, 2)
-        .reshape(b * k, -1, w, 2)
-    )
-    read = F.grid_sample(maps.reshape(b * k, 1, h, w), grid, align_corners=True).view(
-        b, k, n, 9, h, w
-    )
-    read = (read.transpose(1, 2) * masks).reshape(b, n, k * 9, h * w)
-    return (
-        torch.stack(list(weights)).flatten(2) @ read + torch.stack(list(biases))[..., None]
-    ).unflatten(-1, (h, w))
+    positions = offsets + tap_positions(h, w, dilations, maps)
+    values = sample_maps(maps, positions) * masks
+    columns = values.reshape(b, len(dilations), k * 9, h * w)
+    kernel, bias = torch.stack(list(weights)), torch.stack(list(biases))
+    return (kernel.flatten(2) @ columns + bias[..., None]).unflatten(-1, (h, w))
 
 
 class Refine(nn.Module):
@@ -452,7 +456,9 @@ class Refine(nn.Module):
 
     def __init__(self, config: OTPoseConfig, joints: int | None = None):
         super().__init__()
-        k, wide, self.config = joints or config.joints, config.refine_channels, config
+        k = joints or config.joints
+        wide = config.refine_channels
+        self.config = config
         self.fuse = steps_blocks(k, k, config.refine_blocks)
         self.combine = steps_blocks((len(config.branches) + 1) * k, wide, config.refine_blocks)
 
@@ -470,11 +476,10 @@ class Refine(nn.Module):
             nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
         self.offsets = Tap("b dilation joint tap yx y x")
         self.modulation = Tap("b dilation joint tap y x")
-        self.moved, self.warped = Tap("b joint y x"), Tap("b dilation joint y x")
+        self.moved = Tap("b joint y x")
+        self.warped = Tap("b dilation joint y x")
 
-    def forward(
-        self, total: Float[Tensor, "b k h w"], encoded: list[Float[Tensor, "b k h w"]]
-    ) -> Float[Tensor, "b k h w"]:
+    def forward(self, total: Heatmaps, encoded: list[Heatmaps]) -> Heatmaps:
         k = total.shape[1]
         maps = self.moved(self.fuse(total))
         mixed = self.combine(torch.cat((*encoded, maps), 1))
@@ -505,14 +510,15 @@ def branch_features(kind: str, exchanged: bool = False) -> tuple[tuple[str, str]
     )
 
 
-class OTPose(nn.Module):
+class OTPose(HeatmapEstimator):
     """The estimator: five crops of a person, or five heatmaps of any estimator, to the heatmaps
     of the middle one.
     """
 
     def __init__(self, config: OTPoseConfig = OTPoseConfig(), pretrained: bool = False):
         super().__init__()
-        self.config, k = config, config.joints
+        self.config = config
+        k = config.joints
         backbone = Backbone(config.backbone, config.size, config.widths, config.depths, pretrained)
         self.maps = KeypointMaps(
             backbone, HeatmapHead(backbone.channels, k, config.deconv, std=HEATMAP_STD)
@@ -537,19 +543,24 @@ class OTPose(nn.Module):
         self.phi = nn.ModuleDict({n: Tap("b joint y x") for n in config.branches})
         self.refine = Refine(config)
         self.out = Tap("b joint y x")
-        to_heatmap = geometry.crop_to_heatmap(config.size, config.grid, config.alignment)
-        for name, affine in (("to_heatmap", to_heatmap), ("to_crop", geometry.invert(to_heatmap))):
-            self.register_buffer(name, torch.tensor(affine, dtype=torch.float32), persistent=False)
+        self.place_heatmaps(config.size, config.grid, config.alignment, config.sigma)
         self.register_buffer("distance", torch.tensor(config.frames).abs(), persistent=False)
         if config.initial_std is not None:
-            own = {id(p) for p in self.maps.parameters()}
-            for part in self.modules():
-                if isinstance(part, (nn.Conv1d, nn.Conv2d, nn.Linear, Refine)):
-                    for name, p in part.named_parameters(recurse=isinstance(part, Refine)):
-                        if id(p) not in own and "norm" not in name and p.dim() > 1:
-                            nn.init.normal_(p, std=config.initial_std)
-                        elif id(p) not in own and name == "bias":
-                            nn.init.zeros_(p)
+            self._begin_small(config.initial_std)
+
+    def _begin_small(self, std: float) -> None:
+        """Normal weights and no biases everywhere but in the single-frame estimator. Sec. IV-B."""
+        single_frame = {id(p) for p in self.maps.parameters()}
+        for part in self.modules():
+            if not isinstance(part, (nn.Conv1d, nn.Conv2d, nn.Linear, Refine)):
+                continue
+            for name, p in part.named_parameters(recurse=isinstance(part, Refine)):
+                if id(p) in single_frame:
+                    continue
+                if "norm" not in name and p.dim() > 1:
+                    nn.init.normal_(p, std=std)
+                elif name == "bias":
+                    nn.init.zeros_(p)
 
     @property
     def channels(self) -> dict[str, list[tuple[str, str]]]:
@@ -607,19 +618,9 @@ class OTPose(nn.Module):
         }
         if xy_crop is not None:
             weights = torch.ones_like(xy_crop[..., 0]) if weights is None else weights
-            at = codecs.transform(self.to_heatmap, xy_crop)
-            truth = codecs.encode_heatmaps(
-                at, weights, config.grid, config.sigma, config.alignment == "msra"
-            )
+            truth = self.encode(xy_crop, weights)
             found |= self.losses(found, truth, weights, flows["total"], masks["total"])
         return found
-
-    def decode(
-        self, found: Mapping[str, Tensor]
-    ) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
-        """`xy_crop` px and confidence."""
-        xy, confidence = codecs.decode_heatmaps(found["heatmaps"])
-        return codecs.transform(self.to_crop, xy), confidence
 
     def losses(self, found, truth, weights, flow, mask) -> dict[str, Tensor]:
         """OTPose Eq. 7 and 8."""
@@ -635,11 +636,8 @@ class OTPose(nn.Module):
                 )
             return losses
         each = 1 / config.joints
-        losses = {
-            "loss.prediction": N_FEATURES
-            * each
-            * codecs.heatmap_loss(found["heatmaps"], truth, weights)
-        }
+        error = codecs.heatmap_loss(found["heatmaps"], truth, weights)
+        losses = {"loss.prediction": N_FEATURES * each * error}
         if self.occlusion is not None:
             losses["loss.occlusion"] = each * codecs.heatmap_loss(found["psi"], label, weights)
         return losses

@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ..errors import BadParameter
+from ..errors import BadParameter, check_choice
 from ..skeletons import skeleton
 from ..taps import Tap
-from .layers import Attention, merge_heads, split_heads
+from .layers import Attention, merge_heads, mlp, split_heads
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,7 @@ class PortConfig:
                 "leak_free hides masked coordinates, denoise and residual use them",
                 remedy="choose one or the other",
             )
-        if self.frame not in ("visible", "confidence"):
-            raise BadParameter(f"frame is {self.frame!r}", remedy="choose visible or confidence")
+        check_choice("frame", self.frame, ("visible", "confidence"))
 
 
 def normalised_adjacency(adjacency: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
@@ -185,7 +184,8 @@ class JointEmbedding(nn.Module):
 
     def __init__(self, powers: Tensor, config: PortConfig):
         super().__init__()
-        self.leak_free, self.denoise = config.leak_free, config.denoise
+        self.leak_free = config.leak_free
+        self.denoise = config.denoise
         self.project = MSGC(powers, 3 if config.confidence else 2, config.dim, config.shared_weight)
         self.mask_embedding = nn.Parameter(torch.randn(config.dim) * 0.02)
         self.out = Tap("b joint channel")
@@ -216,11 +216,7 @@ class EncoderLayer(nn.Module):
         self.qkv = MSGC(powers, config.dim, 3 * width, config.shared_weight)  # Eq. 6
         self.attention = Attention(config.head_dim**-0.5, "b head joint joint")  # Eq. 7
         self.project = nn.Linear(width, config.dim)
-        self.mlp = nn.Sequential(
-            nn.Linear(config.dim, config.mlp_ratio * config.dim),
-            nn.ReLU(),
-            nn.Linear(config.mlp_ratio * config.dim, config.dim),
-        )
+        self.mlp = mlp(config.dim, config.mlp_ratio * config.dim, nn.ReLU())
         self.out = Tap("b joint channel")
 
     def forward(self, z: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
@@ -234,18 +230,11 @@ class RegressionHead(nn.Module):
 
     def __init__(self, config: PortConfig):
         super().__init__()
-        hidden = max(config.dim // config.se_reduction, 1)
-        self.excite = (
-            nn.Sequential(
-                nn.Linear(config.dim, hidden),
-                nn.ReLU(),
-                nn.Linear(hidden, config.dim),
-                nn.Sigmoid(),
-            )
-            if config.se
-            else None
-        )
-        self.gate = Tap("b channel") if config.se else None
+        self.excite = self.gate = None
+        if config.se:
+            hidden = max(config.dim // config.se_reduction, 1)
+            self.excite = nn.Sequential(*mlp(config.dim, hidden, nn.ReLU()), nn.Sigmoid())
+            self.gate = Tap("b channel")
         self.project = nn.Linear(config.dim, 2)
 
     def forward(self, z: Float[Tensor, "b n d"]) -> Float[Tensor, "b n 2"]:

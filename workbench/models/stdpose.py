@@ -14,7 +14,6 @@ at inference alone (Sec. 4.2); training may give them or not.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -23,12 +22,12 @@ from jaxtyping import Float, Num
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from .. import codecs, geometry
+from .. import codecs
 from ..errors import BadParameter
 from ..skeletons import skeleton
 from ..taps import Tap
-from .backbones import HEATMAP_STD, Backbone, HeatmapHead
-from .layers import MultiheadAttention, Patches
+from .backbones import HEATMAP_STD, Backbone, HeatmapEstimator, HeatmapHead
+from .layers import MultiheadAttention, Patches, mlp
 
 PATCH = 16  # px of the crop to a token
 RIDGE = 1e-3  # added to variances of 1 where information is counted  # unstated; ours
@@ -49,9 +48,8 @@ class STDPoseConfig:
     backbone: str = "vit_base_patch16_224"
     widths: tuple[int, ...] = ()  # another size than timm's, see `backbones.Backbone`
     depths: tuple[int, ...] = ()
-    token_channels: int | None = (
-        None  # of image tokens cut from a backbone's finer maps, such as HRNet's; None: ViT's own
-    )
+    # of image tokens cut from a backbone's finer maps, such as HRNet's; None: ViT's own
+    token_channels: int | None = None
     # backbone and its head stay as they are in training: they know poses already
     frozen: bool = False
     deconv: tuple[int, ...] = (256, 256)  # two layers of upsampling, Eq. 13; ViTPose's classic head
@@ -169,7 +167,8 @@ def gaussian_information(x: Float[Tensor, "b n d"], y: Float[Tensor, "b n e"]) -
     their covariance.
     """
     b, n, d = x.shape
-    e, known = y.shape[-1], (b - 1) * n
+    e = y.shape[-1]
+    known = (b - 1) * n
     if known < d + e:
         return x.new_zeros(())
     z = torch.cat((x.float(), y.float()), -1)
@@ -220,15 +219,20 @@ class MutualInformation(nn.Module):
         def of_features(maps: Tensor) -> Tensor:
             return maps.flatten(2).mT.float() @ self.directions.float()
 
-        losses, kinds = {}, {"feature": (config.tff, of_features, feature, config.alpha)}
-        kinds |= {"heatmap": (config.tks, of_maps, heatmap, config.beta)}
+        losses = {}
         with torch.autocast(truth.device.type, enabled=False):
             label = of_maps(truth)
-            for name, (there, seen, pair, weight) in kinds.items():
-                if there:
-                    fused, key = seen(pair[0]), seen(pair[1].detach())
-                    gain = gaussian_information(label, fused) - gaussian_information(fused, key)
-                    losses[f"loss.mutual_{name}"] = -weight * gain
+
+            def loss(weight: float, fused: Tensor, key: Tensor) -> Tensor:
+                gain = gaussian_information(label, fused) - gaussian_information(fused, key)
+                return -weight * gain
+
+            if config.tff:
+                seen = [of_features(maps) for maps in (feature[0], feature[1].detach())]
+                losses["loss.mutual_feature"] = loss(config.alpha, *seen)
+            if config.tks:
+                seen = [of_maps(maps) for maps in (heatmap[0], heatmap[1].detach())]
+                losses["loss.mutual_heatmap"] = loss(config.beta, *seen)
         return losses
 
 
@@ -249,10 +253,9 @@ class TemporalFeatureFusion(nn.Module):
             Block(channels, config.heads, config.mlp_ratio, qkv_bias=True)
             for _ in range(config.layers)
         )
-        self.blocks, self.norm = nn.Sequential(*layers), nn.LayerNorm(channels)
-        self.mlp = nn.Sequential(
-            nn.Linear(3 * channels, channels), nn.GELU(), nn.Linear(channels, channels)
-        )
+        self.blocks = nn.Sequential(*layers)
+        self.norm = nn.LayerNorm(channels)
+        self.mlp = mlp(3 * channels, channels, nn.GELU(), channels)
         self.out = Tap("b channel y x")
 
     def forward(self, features: Float[Tensor, "b 3 c y x"]) -> Float[Tensor, "b c y x"]:
@@ -281,7 +284,8 @@ class TemporalKeypointsSynthesis(nn.Module):
 
     def __init__(self, config: STDPoseConfig):
         super().__init__()
-        k, wide = config.joints, config.tks_channels
+        k = config.joints
+        wide = config.tks_channels
         self.in_time = conv_block(3 * k, config.joint_channels * k, k, groups=k)
         self.in_space, self.synthesis = conv_block(k, wide, k), conv_block(4 * k, wide, k)
         self.time, self.space, self.out = (Tap("b joint y x") for _ in range(3))
@@ -310,8 +314,10 @@ class DynamicAwareMask(nn.Module):
         nn.init.ones_(self.compress.weight)
         weights = torch.tensor((config.forward_weight, config.backward_weight))
         self.register_buffer("weights", weights, persistent=False)
-        self.residual, self.active = Tap("b direction joint y x"), Tap("b direction joint y x")
-        self.logits, self.out = Tap("b y x"), Tap("b y x")
+        self.residual = Tap("b direction joint y x")
+        self.active = Tap("b direction joint y x")
+        self.logits = Tap("b y x")
+        self.out = Tap("b y x")
 
     def forward(
         self, frames: Float[Tensor, "b 3 k h w"], distance: Num[Tensor, "b 2"] | None = None
@@ -342,10 +348,7 @@ class PoseAggregation(nn.Module):
         self.cross_attention = MultiheadAttention(
             channels, config.heads, "b head token image_token"
         )
-        hidden = config.mlp_ratio * channels
-        self.mlp = nn.Sequential(
-            nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, channels)
-        )
+        self.mlp = mlp(channels, config.mlp_ratio * channels, nn.GELU())
         self.out = Tap("b token channel")
 
     def forward(
@@ -368,11 +371,13 @@ class SpatioTemporalDynamicsAggregation(nn.Module):
 
     def __init__(self, channels: int, tokens: int, config: STDPoseConfig):
         super().__init__()
-        k, patch = config.joints, 2 ** len(config.deconv)
+        k = config.joints
+        patch = 2 ** len(config.deconv)
         self.embed = Patches((1 + config.dam) * k, channels, patch)
         self.position = nn.Parameter(0.02 * torch.randn(tokens, channels))
         self.blocks = nn.ModuleList(PoseAggregation(channels, config) for _ in range(config.blocks))
-        self.norm_image, self.norm = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.norm_image = nn.LayerNorm(channels)
+        self.norm = nn.LayerNorm(channels)
         self.head = HeatmapHead(channels, k, config.deconv, std=HEATMAP_STD)
         self.masked = Tap("b joint y x") if config.dam else None
         self.tokens = Tap("b token channel")
@@ -395,7 +400,7 @@ class SpatioTemporalDynamicsAggregation(nn.Module):
 # --- the model ------------------------------------------------------------------------------------
 
 
-class STDPose(nn.Module):
+class STDPose(HeatmapEstimator):
     """The estimator and propagator: three crops of a person, or their features, to the heatmaps of
     the key frame.
 
@@ -410,11 +415,10 @@ class STDPose(nn.Module):
         self.backbone = Backbone(
             config.backbone, config.padded, config.widths, config.depths, pretrained
         )
-        fine, patch = self.backbone.channels, PATCH // self.backbone.stride
-        channels, tokens = (
-            config.token_channels or fine,
-            math.prod(n // PATCH for n in config.padded),
-        )
+        fine = self.backbone.channels
+        patch = PATCH // self.backbone.stride
+        channels = config.token_channels or fine
+        tokens = math.prod(n // PATCH for n in config.padded)
         if not patch or (patch == 1) != (config.token_channels is None):
             remedy = "choose a ViT, or HRNet with token_channels"
             raise BadParameter(
@@ -434,7 +438,8 @@ class STDPose(nn.Module):
         self.head_fused = (
             HeatmapHead(channels, config.joints, config.deconv, std=HEATMAP_STD) if alone else None
         )
-        self.features, self.estimated = Tap("b frame channel y x"), Tap("b frame joint y x")
+        self.features = Tap("b frame channel y x")
+        self.estimated = Tap("b frame joint y x")
         self.frames = Tap("b frame joint y x")  # the same, or annotations in their place
         self.tff = TemporalFeatureFusion(channels, tokens, config) if config.tff else None
         self.tks = TemporalKeypointsSynthesis(config) if config.tks else None
@@ -444,9 +449,7 @@ class STDPose(nn.Module):
         )
         self.mutual = MutualInformation(channels, config) if config.mi else None
         self.out = Tap("b joint y x")
-        to_heatmap = geometry.crop_to_heatmap(config.padded, config.grid, config.alignment)
-        for name, affine in (("to_heatmap", to_heatmap), ("to_crop", geometry.invert(to_heatmap))):
-            self.register_buffer(name, torch.tensor(affine, dtype=torch.float32), persistent=False)
+        self.place_heatmaps(config.padded, config.grid, config.alignment, config.sigma)
 
         for part in (self.backbone, self.head) if config.frozen else ():
             part.requires_grad_(False)
@@ -463,14 +466,12 @@ class STDPose(nn.Module):
         pixels = F.pad(images.flatten(0, 1), (0, wide - w, 0, high - h))
         return self.backbone(pixels).unflatten(0, images.shape[:2])
 
-    def encode(
-        self, xy_crop: Float[Tensor, "*b k 2"], weights: Num[Tensor, "*b k"]
-    ) -> Float[Tensor, "*b k h w"]:
-        """Heatmaps of labels, px."""
-        at = codecs.transform(self.to_heatmap, xy_crop)
-        return codecs.encode_heatmaps(
-            at, weights, self.config.grid, self.config.sigma, self.config.alignment == "msra"
-        )
+    def _annotated(self, frames: Tensor, xy_crop: Tensor, weights: Tensor | None) -> Tensor:
+        """Labels of the left and right frame in the place of the maps of labelled joints."""
+        weights = torch.ones_like(xy_crop[..., 0]) if weights is None else weights
+        labels = self.encode(xy_crop, weights).to(frames)
+        left, right = torch.where(weights[..., None, None] > 0, labels, frames[:, ::2]).unbind(1)
+        return torch.stack((left, frames[:, 1], right), 1)
 
     def forward(
         self,
@@ -504,23 +505,15 @@ class STDPose(nn.Module):
         frames = self.estimated(self.head(features.flatten(0, 1)).unflatten(0, (b, t)))
         own = frames[:, key]
         if auxiliary_xy_crop is not None and t == 3:
-            known = (
-                torch.ones_like(auxiliary_xy_crop[..., 0])
-                if auxiliary_weights is None
-                else auxiliary_weights
-            )
-            given = self.encode(auxiliary_xy_crop, known).to(frames)
-            left, right = torch.where(known[..., None, None] > 0, given, frames[:, ::2]).unbind(1)
-            frames = torch.stack((left, frames[:, 1], right), 1)
+            frames = self._annotated(frames, auxiliary_xy_crop, auxiliary_weights)
         frames = self.frames(frames)
         if self.cut is not None:
             features = self.cut(features.flatten(0, 1)).unflatten(0, (b, t))
         fused = features[:, key] if self.tff is None else self.tff(features)
         merged = frames[:, key] if self.tks is None else self.tks(frames)
         if self.stda is not None:
-            heatmaps = self.stda(
-                merged, None if self.dam is None else self.dam(frames, distance), fused
-            )
+            mask = None if self.dam is None else self.dam(frames, distance)
+            heatmaps = self.stda(merged, mask, fused)
         else:
             heatmaps = merged if self.head_fused is None else self.head_fused(fused)
         found = {"heatmaps": self.out(heatmaps), "frames": frames}
@@ -535,10 +528,3 @@ class STDPose(nn.Module):
             if self.mutual is not None:
                 found |= self.mutual(truth, (fused, features[:, key]), (merged, own))
         return found
-
-    def decode(
-        self, found: Mapping[str, Tensor]
-    ) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
-        """`xy_crop` px and confidence."""
-        xy, confidence = codecs.decode_heatmaps(found["heatmaps"])
-        return codecs.transform(self.to_crop, xy), confidence

@@ -10,7 +10,6 @@ sets them all.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,13 +18,12 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .. import codecs, geometry
-from ..checkpoint import KeyReport, load_into
-from ..errors import BadParameter
+from .. import codecs
+from ..errors import BadParameter, check_choice
 from ..skeletons import skeleton
 from ..taps import Tap
-from .backbones import HEATMAP_STD, Backbone, HeatmapHead, KeypointMaps, public_weights
-from .layers import Attention, merge_heads, split_heads
+from .backbones import HEATMAP_STD, Backbone, HeatmapEstimator, HeatmapHead, KeypointMaps
+from .layers import Attention, merge_heads, mlp, residual, split_heads
 
 SOURCES = ("predicted", "truth", "none")
 
@@ -83,15 +81,9 @@ class VisSimCCConfig:
     released_labels: bool = False
 
     def __post_init__(self):
-        for field, known in (
-            ("output", ("simcc", "heatmap")),
-            ("visibility", SOURCES),
-            ("residual", ("masked", "none")),
-        ):
-            if getattr(self, field) not in known:
-                raise BadParameter(
-                    f"{field} is {getattr(self, field)!r}", remedy=f"choose {', '.join(known)}"
-                )
+        check_choice("output", self.output, ("simcc", "heatmap"))
+        check_choice("visibility", self.visibility, SOURCES)
+        check_choice("residual", self.residual, ("masked", "none"))
         if self.dim % self.heads:
             raise BadParameter(
                 f"{self.heads} heads of {self.dim} channels", remedy="make dim a multiple of heads"
@@ -192,34 +184,30 @@ class Block(nn.Module):
 
     def __init__(self, config: VisSimCCConfig):
         super().__init__()
-        d, self.heads, self.pre_norm = config.dim, config.heads, config.pre_norm
+        d = config.dim
+        self.heads = config.heads
+        self.pre_norm = config.pre_norm
         self.norm1, self.norm2 = nn.LayerNorm(d), nn.LayerNorm(d)
         width = d // self.heads if config.shared_heads else d
         self.query, self.key, self.value = (nn.Linear(width, width, bias=False) for _ in range(3))
         self.attention = Attention((d // self.heads) ** -0.5, "b head joint joint")  # Eq. 5
         self.project = nn.Linear(d, d)  # W_P
-        self.mlp = nn.Sequential(
-            nn.Linear(d, config.mlp_ratio * d), nn.SiLU(), nn.Linear(config.mlp_ratio * d, d)
-        )
+        self.mlp = mlp(d, config.mlp_ratio * d, nn.SiLU())
         self.out = Tap("b joint channel")
 
     def attend(self, z: Float[Tensor, "b k d"]) -> Float[Tensor, "b k d"]:
         """Visibility Eq. 6."""
+        layers = (self.query, self.key, self.value)
         if self.query.in_features < z.shape[-1]:  # one small matrix for every head
             heads = split_heads(z, self.heads)
-            parts = (self.query(heads), self.key(heads), self.value(heads))
+            q, k, v = (layer(heads) for layer in layers)
         else:
-            parts = (
-                split_heads(part(z), self.heads) for part in (self.query, self.key, self.value)
-            )
-        return self.project(merge_heads(self.attention(*parts)))
+            q, k, v = (split_heads(layer(z), self.heads) for layer in layers)
+        return self.project(merge_heads(self.attention(q, k, v)))
 
     def forward(self, z: Float[Tensor, "b k d"]) -> Float[Tensor, "b k d"]:
-        if self.pre_norm:
-            z = z + self.attend(self.norm1(z))
-            return self.out(z + self.mlp(self.norm2(z)))
-        z = self.norm1(z + self.attend(z))
-        return self.out(self.norm2(z + self.mlp(z)))
+        z = residual(z, self.attend, self.norm1, self.pre_norm)
+        return self.out(residual(z, self.mlp, self.norm2, self.pre_norm))
 
 
 class VisibilityReasoning(nn.Module):
@@ -232,7 +220,8 @@ class VisibilityReasoning(nn.Module):
 
     def __init__(self, features: int, config: VisSimCCConfig = VisSimCCConfig()):
         super().__init__()
-        self.config, d = config, config.dim
+        self.config = config
+        d = config.dim
         self.visnet = VisNet(features, config.visnet) if config.visibility == "predicted" else None
         self.embed = nn.Sequential(nn.Linear(features, d), nn.ReLU())  # unstated; ours, as released
         joints = len(skeleton(config.skeleton))
@@ -242,11 +231,9 @@ class VisibilityReasoning(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.project = nn.Linear(d, features)
         self.visibility = Tap("b joint") if self.visnet else None
-        self.mask, self.masked, self.out = (
-            Tap("b joint"),
-            Tap("b joint feature"),
-            Tap("b joint feature"),
-        )
+        self.mask = Tap("b joint")
+        self.masked = Tap("b joint feature")
+        self.out = Tap("b joint feature")
 
     def forward(
         self,
@@ -260,32 +247,42 @@ class VisibilityReasoning(nn.Module):
         source: what the mask follows, "predicted", "truth" (`visibility`) or "none"; the
         configuration's by default.
         """
-        config, source, found = self.config, source or self.config.visibility, {}
+        config = self.config
+        answer = {}
         if self.visnet is not None:
             logits = self.visnet(feature.detach())
-            found = {"logits": logits, "visibility": self.visibility(logits.sigmoid())}
-        if source == "predicted" and found:
-            mask = visibility_mask(found["visibility"], config.hidden, config.threshold)
-        elif source == "truth" and visibility is not None:
-            mask = label_mask(visibility, config.hidden, config.raw_labels)
-        elif source == "none":
-            mask = torch.ones_like(feature[..., 0])
-        else:
-            raise BadParameter(
-                f"visibility by {source!r}: "
-                f"{'no labels were given' if source == 'truth' else 'no VisNet for that'}",
-                remedy="truth needs labels, predicted a model configured so; none needs nothing",
-            )
+            answer = {"logits": logits, "visibility": self.visibility(logits.sigmoid())}
+        mask = self._mask(feature, visibility, answer.get("visibility"), source)
         masked = self.masked(masked_features(feature, self.mask(mask.to(feature.dtype))))
         z = self.embed(masked)
         z = z if self.joints is None else z + self.joints
         for block in self.blocks:
             z = block(z)
-        kept = feature if config.unmasked_residual else masked if config.residual == "masked" else 0
-        return {"feature": self.out(self.project(z) + kept), **found}
+        z = self.project(z)
+        if config.unmasked_residual:
+            z = z + feature
+        elif config.residual == "masked":
+            z = z + masked
+        return {"feature": self.out(z), **answer}
+
+    def _mask(self, feature, visibility, probability, source: str | None) -> Tensor:
+        """The mask by its source, from labels or from what VisNet says."""
+        config = self.config
+        source = source or self.config.visibility
+        if source == "predicted" and probability is not None:
+            return visibility_mask(probability, config.hidden, config.threshold)
+        if source == "truth" and visibility is not None:
+            return label_mask(visibility, config.hidden, config.raw_labels)
+        if source == "none":
+            return torch.ones_like(feature[..., 0])
+        missing = "no labels were given" if source == "truth" else "no VisNet for that"
+        raise BadParameter(
+            f"visibility by {source!r}: {missing}",
+            remedy="truth needs labels, predicted a model configured so; none needs nothing",
+        )
 
 
-class VisSimCC(nn.Module):
+class VisSimCC(HeatmapEstimator):
     """A pose estimator with the module between its keypoint features and its output.
 
     The feature of a joint is its map, flattened. output "simcc": classifiers of both coordinates
@@ -296,7 +293,8 @@ class VisSimCC(nn.Module):
 
     def __init__(self, config: VisSimCCConfig = VisSimCCConfig(), pretrained: bool = False):
         super().__init__()
-        self.config, joints = config, len(skeleton(config.skeleton))
+        self.config = config
+        joints = len(skeleton(config.skeleton))
         backbone = Backbone(config.backbone, config.size, config.widths, config.depths, pretrained)
         std = HEATMAP_STD if config.output == "heatmap" else None
         head = HeatmapHead(
@@ -314,9 +312,8 @@ class VisSimCC(nn.Module):
             self.distribution = nn.ModuleDict({axis: Tap(f"b joint bin_{axis}") for axis in "xy"})
         else:
             self.heatmaps = Tap("b joint y x")
-        to_heatmap = geometry.crop_to_heatmap(config.size, self.grid, config.alignment)
-        for name, affine in (("to_heatmap", to_heatmap), ("to_crop", geometry.invert(to_heatmap))):
-            self.register_buffer(name, torch.tensor(affine, dtype=torch.float32), persistent=False)
+        cut = 3.0 if config.released_labels else None
+        self.place_heatmaps(config.size, self.grid, config.alignment, config.heatmap_sigma, cut)
 
     def forward(
         self,
@@ -341,7 +338,8 @@ class VisSimCC(nn.Module):
         # linear maps are slow on channels-last
         feature = self.feature(maps.flatten(2).contiguous())
         found = {} if self.reasoning is None else self.reasoning(feature, visibility, source)
-        logits, feature = found.pop("logits", None), found.pop("feature", feature)
+        logits = found.pop("logits", None)
+        feature = found.pop("feature", feature)
         if self.config.output == "simcc":
             scores = {axis: layer(feature) for axis, layer in self.classify.items()}
             found |= {
@@ -358,12 +356,11 @@ class VisSimCC(nn.Module):
             weights = (visibility > 0).to(xy_crop.dtype) if weights is None else weights
             found["loss.pose"] = self._pose_loss(scores, xy_crop, weights)
             if logits is not None:
-                loss = (
-                    released_visibility_loss if self.config.softmax_visibility else visibility_loss
-                )
-                found["loss.visibility"] = self.config.visibility_weight * loss(
+                softmax = self.config.softmax_visibility
+                loss = (released_visibility_loss if softmax else visibility_loss)(
                     logits.float(), visibility == 2
                 )
+                found["loss.visibility"] = self.config.visibility_weight * loss
         return found
 
     def _pose_loss(self, scores, xy_crop: Tensor, weights: Tensor) -> Tensor:
@@ -378,28 +375,16 @@ class VisSimCC(nn.Module):
                 target = codecs.encode_simcc(xy_crop, *made)
             logits = scores["x"].float(), scores["y"].float()
             return codecs.simcc_loss(logits, tuple(target), weights, config.mean_loss)
-        xy_heatmap = codecs.transform(self.to_heatmap, xy_crop)
-        target = codecs.encode_heatmaps(
-            xy_heatmap,
-            weights,
-            self.grid,
-            config.heatmap_sigma,
-            config.alignment == "msra",
-            3.0 if config.released_labels else None,
-        )
-        loss = codecs.heatmap_loss(scores.float(), target, weights)
+        loss = codecs.heatmap_loss(scores.float(), self.encode(xy_crop, weights), weights)
         return loss / (2 * scores[0].numel()) if config.mean_loss else loss
 
     def decode(
         self, found: Mapping[str, Tensor]
     ) -> tuple[Float[Tensor, "b k 2"], Float[Tensor, "b k"]]:
-        """`xy_crop` px and confidence of what `forward` returned; no loop over joints, on the
-        device.
-        """
+        """See `HeatmapEstimator.decode`; of distributions, too."""
         if self.config.output == "simcc":
             return codecs.decode_simcc(found["x"], found["y"], self.config.split)
-        xy_heatmap, confidence = codecs.decode_heatmaps(found["heatmaps"])
-        return codecs.transform(self.to_crop, xy_heatmap), confidence
+        return super().decode(found)
 
     def flip_test(
         self,
@@ -408,14 +393,13 @@ class VisSimCC(nn.Module):
         source: str | None = None,
     ) -> dict[str, Tensor]:
         """`forward` of the picture and of its mirror image, put back and averaged."""
-        config, other = self.config, skeleton(self.config.skeleton).flip_index.tolist()
-        mirrored = (
-            visibility if visibility is None or not config.mirror_labels else visibility[:, other]
-        )
-        here, there = (
-            self(images, visibility, source=source),
-            self(images.flip(-1), mirrored, source=source),
-        )
+        config = self.config
+        other = skeleton(self.config.skeleton).flip_index.tolist()
+        mirrored = visibility
+        if visibility is not None and config.mirror_labels:
+            mirrored = visibility[:, other]
+        here = self(images, visibility, source=source)
+        there = self(images.flip(-1), mirrored, source=source)
         if config.output == "simcc":
             there["x"], there["y"] = codecs.mirror_simcc(
                 there["x"], there["y"], other, config.split
@@ -425,45 +409,3 @@ class VisSimCC(nn.Module):
         if "visibility" in there:
             there["visibility"] = there["visibility"][:, other]
         return {key: (here[key] + there[key]) / 2 for key in here}
-
-
-# --- published weights ----------------------------------------------------------------------------
-
-
-def load_public(
-    model: VisSimCC, tensors: Mapping[str, Tensor], *, partial: bool = False, file=None
-) -> KeyReport:
-    """Published weights of SimpleBaseline, HRNet, ViTPose or SimCC into the estimator; see
-    `backbones.public_weights`.
-
-    partial: also into a model with reasoning, which stays as it is.
-    """
-    ours = public_weights(tensors)
-    named = {k if k.startswith("classify.") else f"maps.{k}": v for k, v in ours.items()}
-    return load_into(model, named, partial=partial, file=file)
-
-
-_RENAMED = (
-    (r"^visnet\.conv([123])\.", lambda found: f"reasoning.visnet.{2 * int(found[1]) - 2}."),
-    (r"^encoder\.embedding_layer\.embed\.(\d)\.", r"reasoning.embed.\1."),
-    (r"^encoder\.fc\.", "reasoning.project."),
-    (r"^encoder\.layers\.", "reasoning.blocks."),
-    (r"\.attention\.(query|key|value)_matrix\.", r".\1."),
-    (r"\.attention\.out\.", ".project."),
-    (r"\.feed_forward\.", ".mlp."),
-    (r"^output\.mlp_head_([xy])\.", r"classify.\1."),
-)
-
-
-def released_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of the released module under our names; its convolutions over one position become
-    linear maps.
-    """
-    ours = {}
-    for name, tensor in tensors.items():
-        for old, new in _RENAMED:
-            name = re.sub(old, new, name)
-        ours[name] = (
-            tensor.squeeze(-1) if ".visnet." in name and name.endswith(".weight") else tensor
-        )
-    return ours

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Bool, Float
 
-from .. import keypoint_ap as kp
 from .. import metrics
 from ..data.scoring import score
 from ..records import Detections, Pose
@@ -39,14 +38,14 @@ def posetrack_scores(
     """
     found = []
     for subset, joints in list(SUBSETS.items())[: None if truth.occlusion_known else 1]:
-        use = kp.joints_of(truth, joints)
-        by_group = kp.posetrack_ap(truth, poses, joints, left_out=left_out)
+        use = metrics.joints_of(truth, joints)
+        by_group = metrics.posetrack_ap(truth, poses, joints, left_out=left_out)
         whole = {f"AP-{name}": 100 * v for name, v in by_group.items() if v >= 0}
         draws = {}
         if len(set(truth.groups)) > 1:
             rng = np.random.default_rng(0)
             options = {"left_out": left_out, "rng": rng}
-            draws["AP-Mean"] = kp.posetrack_ap_draws(truth, poses, joints, **options)
+            draws["AP-Mean"] = metrics.posetrack_ap_draws(truth, poses, joints, **options)
         values, groups = {}, np.array(truth.groups)
         if aligned:
             judged = use.any(1)
@@ -76,14 +75,14 @@ def area_of(truth: Pose) -> str | None:
 
 def person_oks(poses: Detections, truth: Pose, joints: str = "labelled") -> Float[np.ndarray, n]:
     """OKS of each person with the pose from the own box, 0 to 1; NaN where no joint counts."""
-    use = kp.joints_of(truth, joints)
-    areas = kp.person_areas(truth, area_of(truth))
+    use = metrics.joints_of(truth, joints)
+    areas = metrics.person_areas(truth, area_of(truth))
     sigmas = np.array(skeleton(truth.skeleton).oks_sigmas)
     oks = np.full(len(truth), np.nan)
     for i in np.flatnonzero(use.any(1)):
         row = slice(i, i + 1)
         arrays = (poses.xy_frame[row], truth.xy_frame[row], use[row], areas[row])
-        oks[i] = kp.oks(*arrays, sigmas, truth.boxes_xyxy[row]).item()
+        oks[i] = metrics.oks(*arrays, sigmas, truth.boxes_xyxy[row]).item()
     return oks
 
 
@@ -109,7 +108,7 @@ def coco_scores(
             values["oks"] = 100 * oks[judged]
             own["oks"] = float(oks[judged].mean())
         if aligned and joints == "labelled" and visibility is not None and truth.occlusion_known:
-            own["visibility_accuracy"] = kp.visibility_accuracy(visibility, truth)
+            own["visibility_accuracy"] = metrics.visibility_accuracy(visibility, truth)
         # below 0: nobody to judge by
         whole = {key: 100 * v for key, v in {**row["metrics"], **own}.items() if v >= 0}
         found.append(

@@ -22,8 +22,7 @@ from jaxtyping import Float, Float16, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .. import checkpoint, codecs, geometry
-from .. import keypoint_ap as kp
+from .. import checkpoint, codecs, geometry, metrics
 from ..data.windows import Augment, WindowConfig, Windows, loader
 from ..errors import BadParameter, unknown
 from ..made.worlds import WORLDS
@@ -579,7 +578,7 @@ def _published(recipe: Recipe, options: Options) -> Task:
             windows = Windows(half.pairs, published_config(config))
             truth = windows.poses()
             counts.append(len(truth))
-            judged = replace(truth, visibility=truth.visibility * ~kp.in_ignored(truth, pictures))
+            judged = replace(truth, visibility=truth.visibility * ~metrics.in_ignored(truth, pictures))
             if boxes.boxes is not None:
                 windows, scores = boxes.windows(
                     half.pairs, config.skeleton, published_config(config)
@@ -593,7 +592,7 @@ def _published(recipe: Recipe, options: Options) -> Task:
     def score(name, answer: tuple, _case) -> list[Scores]:
         poses, truth = answer
         words = {"method": "otpose", "variant": name if isinstance(name, str) else name[0]}
-        left_out = kp.in_ignored(poses, pictures)
+        left_out = metrics.in_ignored(poses, pictures)
         aligned = boxes.boxes is None
         return posetrack_scores(words, poses, truth, left_out=left_out, aligned=aligned)
 

@@ -23,7 +23,6 @@ from timm.layers import resample_abs_pos_embed
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .. import checkpoint, metrics, propagate
-from .. import keypoint_ap as kp
 from ..data.windows import Augment, Windows
 from ..errors import BadParameter, MissingData, unknown
 from ..made.worlds import WORLDS
@@ -365,13 +364,13 @@ def answers_at(
     for name, network in (networks | dict(models)).items():
         given = told and name in models
         poses[name] = network.carry(seen, given=given, progress=progress)
-    judged = replace(truth, visibility=truth.visibility * ~kp.in_ignored(truth, pictures))
+    judged = replace(truth, visibility=truth.visibility * ~metrics.in_ignored(truth, pictures))
     out = {}
     for name, each in poses.items():
         each = weighted(each, scores)
         method = "stdpose" if name in models else name
         words = {"method": method, "variant": name, "T": interval, "task": task}
-        left_out = kp.in_ignored(each, pictures)
+        left_out = metrics.in_ignored(each, pictures)
         out[name] = Answer(words, each, judged, fast, left_out, scores is None)
     return out
 

@@ -20,8 +20,7 @@ from jaxtyping import Float
 from torch import nn
 from tqdm.auto import tqdm
 
-from .. import checkpoint, geometry
-from .. import keypoint_ap as kp
+from .. import checkpoint, geometry, metrics
 from ..data.windows import Augment, Windows, clips_of, loader
 from ..errors import BadParameter, unknown
 from ..made.worlds import WORLDS
@@ -375,7 +374,7 @@ def _answer_published(
         poses = replace(poses, boxes_xyxy=reading.poses.boxes_xyxy[rows_at])
         if visibility is None or not reading.poses.occlusion_known:
             return poses, None
-        return poses, kp.visibility_accuracy(visibility, reading.poses.select(rows_at))
+        return poses, metrics.visibility_accuracy(visibility, reading.poses.select(rows_at))
     if config.reasoning and config.visibility == "truth":
         problem = f"{estimator.name} wants true labels, a detector's boxes have none"
         raise BadParameter(problem, remedy="leave boxes out")

@@ -753,7 +753,7 @@ def reliability(
     title: str,
 ) -> go.Figure:
     """Stated probability against frequency: name -> probability, frequency and count of bins,
-    `keypoint_ap.calibration`'s.
+    `metrics.calibration`'s.
 
     The areas of the dots grow with the counts; on the dotted line one could take the probabilities
     at their word.

@@ -1,8 +1,7 @@
+"""Errors of poses, by hand and beside published numbers."""
+
 from __future__ import annotations
 
-import json
-
-import cv2
 import numpy as np
 import pytest
 
@@ -120,76 +119,3 @@ def test_accel_is_zero_for_a_constant_drift_and_has_units():
     bent = truth + np.stack((0.5 * 2.0 * t**2, 0 * t), -1)[:, None]
     np.testing.assert_allclose(metrics.accel(bent, truth), [2.0] * 5)
     np.testing.assert_allclose(metrics.accel(bent, truth, fps=10.0), [200.0] * 5)
-
-
-def test_ap_of_sparse_labels_by_hand():
-    """Two persons and three predictions in one frame, one joint each side of the limit; heads of
-    10 px, limit 5 px.
-    """
-    np.testing.assert_allclose(metrics.head_sizes(np.array([[0.0, 0, 6, 8]])), [6])
-    truth = np.array([[[0.0, 0], [50, 0]], [[0, 100], [50, 100]]])
-    pred = np.array([[[5.0, 0], [55.1, 0]], [[0, 100], [50, 100]], [[0, 101], [90, 90]]])
-    score = np.array([[0.9, 0.9], [0.5, 0.8], [0.7, -np.inf]])
-    labelled = np.array([[True, True], [True, False]])
-    frame = (pred, score, truth, labelled, np.array([10.0, 10]))
-    # joint 0, by score: right, wrong (the second person is taken), right: 1/2 * 1 + 1/2 * 2/3;
-    # joint 1: 0.9 wrong, 0.8 wrong
-    np.testing.assert_allclose(metrics.pckh_ap([frame]), [5 / 6, 0])
-    nobody = (pred[:1], np.array([[1.0, -np.inf]]), truth[:0], labelled[:0], np.zeros(0))
-    np.testing.assert_allclose(
-        metrics.pckh_ap([frame, nobody])[0], 1 / 2 * (2 / 4) + 1 / 2 * (2 / 4)
-    )
-    counts = np.array([[1, 1], [2, 1], [1, 3]])
-    copied = [metrics.pckh_ap([frame] * a + [nobody] * b) for a, b in counts]
-    np.testing.assert_allclose(metrics.pckh_ap([frame, nobody], counts=counts), copied)
-    unseen = (pred[:0], score[:0], truth, np.array([[True, False]] * 2), np.array([10.0, 10]))
-    by_joint = metrics.pckh_ap([unseen])
-    assert by_joint[0] == 0 and np.isnan(by_joint[1])
-
-
-@pytest.mark.realdata
-def test_ap_of_sparse_labels_agrees_with_posetrack_s_program(parity_root):
-    case = json.loads((parity_root / "metrics.json").read_text())["poseval"]
-
-    def people(frame: dict, ignore: list) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        rows = []
-        for rect in frame["annorect"]:
-            xy, score = np.zeros((15, 2)), np.full(15, -np.inf)
-            for point in rect["annopoints"][0]["point"]:
-                at = (point["x"][0], point["y"][0])
-                if not any(cv2.pointPolygonTest(polygon, at, False) > 0 for polygon in ignore):
-                    xy[point["id"][0]], score[point["id"][0]] = at, point.get("score", [0])[0]
-            if np.isfinite(score).any():
-                rows.append(
-                    (
-                        xy,
-                        score,
-                        [rect[key][0] for key in ("x1", "y1", "x2", "y2")]
-                        if "x1" in rect
-                        else [0] * 4,
-                    )
-                )
-        columns = zip(*rows) if rows else ((), (), ())
-        shapes = ((-1, 15, 2), (-1, 15), (-1, 4))
-        return tuple(np.array(c, float).reshape(shape) for c, shape in zip(columns, shapes))
-
-    frames = []
-    for truth, pred in zip(case["gt"]["annolist"], case["pred"]["annolist"], strict=True):
-        regions = truth.get("ignore_regions", [])
-        ignore = [
-            np.float32([(p["x"][0], p["y"][0]) for p in region["point"]]) for region in regions
-        ]
-        (xy, known, heads), (found, score, _) = people(truth, ignore), people(pred, ignore)
-        if truth["annorect"]:  # it drops the others
-            frames.append((found, score, xy, np.isfinite(known), metrics.head_sizes(heads)))
-    by_joint = 100 * metrics.pckh_ap(frames)
-    np.testing.assert_allclose(
-        [*by_joint, by_joint.mean()], case["out"]["ap_per_joint_then_total"], atol=1e-9
-    )
-
-
-def test_windows_average_where_they_overlap():
-    windows = np.array([[0.0, 1, 2], [10, 11, 12]])[..., None]
-    np.testing.assert_allclose(metrics.average_windows(windows, 2)[:, 0], [0, 1, 6, 11, 12])
-    with pytest.raises(BadParameter, match="leave gaps"):
-        metrics.average_windows(windows, 4)

@@ -1,5 +1,4 @@
-"""Errors of poses against ground truth, one value an instance, in the units of the input; no
-plotting.
+"""Errors of poses against ground truth, one value an instance, in the units of the input.
 
 Distances are computed in float64. Averages over instances are the caller's: a protocol says what it
 averages.
@@ -7,13 +6,11 @@ averages.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import scipy.stats
 from jaxtyping import Bool, Float, Num
 
-from .errors import BadParameter
+from ..errors import BadParameter, check_choice
 
 Points = Float[np.ndarray, "n k d"]
 
@@ -48,7 +45,8 @@ def epe(
     """
     pred, truth = np.asarray(pred, np.float64), np.asarray(truth, np.float64)
     if root is not None:
-        pred, truth = pred - pred[:, root : root + 1], truth - truth[:, root : root + 1]
+        pred = pred - pred[:, [root]]
+        truth = truth - truth[:, [root]]
     return _joint_mean(joint_distances(pred, truth), use)
 
 
@@ -64,11 +62,9 @@ def procrustes(
     source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
     w = np.ones(source.shape[:2]) if use is None else use.astype(np.float64)
     w = w[..., None] / w.sum(-1)[:, None, None]
-    source_mean, target_mean = (
-        (w * source).sum(1, keepdims=True),
-        (w * target).sum(1, keepdims=True),
-    )
-    s, t = source - source_mean, target - target_mean
+    target_mean = (w * target).sum(1, keepdims=True)
+    s = source - (w * source).sum(1, keepdims=True)
+    t = target - target_mean
     u, d, vt = np.linalg.svd((w * t).swapaxes(-1, -2) @ s)
     sign = np.ones_like(d)
     sign[:, -1] = np.sign(np.linalg.det(u) * np.linalg.det(vt))
@@ -91,11 +87,9 @@ def p_epe(
     so that smaller predictions get smaller errors without being better. "pred_to_truth" does not
     move when predictions are scaled.
     """
-    if align == "truth_to_pred":
-        return _joint_mean(joint_distances(procrustes(truth, pred, use), pred), use)
-    if align == "pred_to_truth":
-        return _joint_mean(joint_distances(procrustes(pred, truth, use), truth), use)
-    raise BadParameter(f"align is {align!r}", remedy="choose truth_to_pred or pred_to_truth")
+    check_choice("align", align, ("truth_to_pred", "pred_to_truth"))
+    source, target = (truth, pred) if align == "truth_to_pred" else (pred, truth)
+    return _joint_mean(joint_distances(procrustes(source, target, use), target), use)
 
 
 def bootstrap_interval(
@@ -139,9 +133,7 @@ def box_sizes(boxes_xyxy: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, "n"]:
 
 def torso_sizes(xy: Float[np.ndarray, "n k 2"], a: int, b: int) -> Float[np.ndarray, "n"]:
     """Distance of two joints of the truth, such as left shoulder and right hip: PCK "by torso"."""
-    return np.linalg.norm(
-        np.asarray(xy, np.float64)[:, a] - np.asarray(xy, np.float64)[:, b], axis=-1
-    )
+    return joint_distances(xy[:, [a]], xy[:, [b]])[:, 0]
 
 
 def hits(
@@ -179,81 +171,5 @@ def accel(
     units a frame squared; a second squared with fps (the papers' tables have no fps factor).
     """
     difference = np.asarray(pred, np.float64) - np.asarray(truth, np.float64)
-    return np.linalg.norm(np.diff(difference, 2, axis=0), axis=-1).mean(-1) * (
-        1 if fps is None else fps**2
-    )
-
-
-def head_sizes(boxes_xyxy: Num[np.ndarray, "n 4"]) -> Float[np.ndarray, "n"]:
-    """0.6 of the diagonal of each head box: what PoseTrack's PCKh is a share of."""
-    boxes = np.asarray(boxes_xyxy, np.float64)
-    return 0.6 * np.linalg.norm(boxes[:, 2:] - boxes[:, :2], axis=1)
-
-
-def pckh_ap(
-    frames: Iterable[tuple[np.ndarray, ...]],
-    threshold: float = 0.5,
-    counts: Num[np.ndarray, "r f"] | None = None,
-) -> Float[np.ndarray, "*r k"]:
-    """Average precision of each joint as PoseTrack defines it, 0 to 1; NaN for a joint that is
-    never labelled. HANet Table 3.
-
-    frames: of each labelled frame what is predicted [p k 2] with scores [p k] (-inf: the pose lacks
-    that joint), and the truth [g k 2], which of it is labelled [g k], and head sizes [g]
-    (`head_sizes`). counts: how often each frame counts, r times over, for intervals; the answer is
-    [r k] then. A joint is right within `threshold` head sizes. A prediction may only stand for the
-    person of whose labelled joints it has the largest share right, and a person takes the best of
-    these; all joints of the other predictions are wrong. The area lies under the highest precision
-    at each recall or beyond; joints of equal score keep their order. Unlike PoseTrack's program,
-    which drops frames without people, such a frame counts if the caller gives it.
-    """
-    scores, right, labels, frame = [], [], [], []
-    for i, (pred, score, truth, labelled, sizes) in enumerate(frames):
-        away = np.linalg.norm(np.asarray(pred, np.float64)[:, None] - truth[None], axis=-1)
-        hit = labelled & np.isfinite(score)[:, None] & (away <= threshold * sizes[:, None])
-        share = hit.sum(-1) / np.maximum(labelled.sum(-1), 1)
-        good = np.zeros(score.shape, bool)
-        if share.size:
-            share = np.where(np.arange(len(truth)) == share.argmax(1)[:, None], share, 0)
-            persons = np.flatnonzero(share.max(0) > 0)
-            good[share.argmax(0)[persons]] = hit[share.argmax(0)[persons], persons]
-        scores.append(score)
-        right.append(good)
-        labels.append(labelled.sum(0))
-        frame += [i] * len(score)
-    scores, right, labels = np.concatenate(scores), np.concatenate(right), np.array(labels)
-    order = np.argsort(-scores, axis=0, kind="stable")
-    right = np.take_along_axis(right, order, 0)
-    exists, frame = np.isfinite(np.take_along_axis(scores, order, 0)), np.array(frame, int)[order]
-
-    def areas(count: np.ndarray) -> np.ndarray:
-        weight = count[frame] * exists
-        found = weight * right
-        positive, answers = found.cumsum(0), weight.cumsum(0)
-        precision = positive / np.maximum(answers, 1)
-        highest = np.maximum.accumulate(precision[::-1])[::-1]
-        with np.errstate(invalid="ignore"):
-            return (found * highest).sum(0) / (count @ labels)
-
-    return (
-        areas(np.ones(len(labels), int))
-        if counts is None
-        else np.array([areas(count) for count in counts])
-    )
-
-
-def average_windows(windows: Float[np.ndarray, "n w *s"], step: int) -> Float[np.ndarray, "t *s"]:
-    """One sequence from windows that begin `step` frames apart: the mean of all that cover a
-    frame.
-    """
-    n, w = windows.shape[:2]
-    total, count = np.zeros((w + (n - 1) * step, *windows.shape[2:])), np.zeros(w + (n - 1) * step)
-    for i, window in enumerate(np.asarray(windows, np.float64)):
-        total[i * step : i * step + w] += window
-        count[i * step : i * step + w] += 1
-    if not count.all():
-        raise BadParameter(
-            f"windows of {w} frames every {step} frames leave gaps",
-            remedy="step at most the window",
-        )
-    return total / count.reshape(-1, *(1,) * (windows.ndim - 2))
+    error = np.linalg.norm(np.diff(difference, 2, axis=0), axis=-1).mean(-1)
+    return error if fps is None else error * fps**2
