@@ -14,7 +14,7 @@ FLOORS = [
     {"errors", "skeletons", "records", "taps", "checkpoint", "ledger", "resources"},
     {"geometry", "codecs", "occlusion", "metrics", "keypoint_ap", "train"},
     {"data", "models"},
-    {"made"},
+    {"made", "film"},
     {"predict", "runs"},
     {"propagate"},
     {"recipes"},

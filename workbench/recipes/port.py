@@ -880,16 +880,6 @@ def ship(
     return out
 
 
-def random_control(refiner: PortRefiner, seed: int = 0) -> PortRefiner:
-    """The same model with fresh random weights: what its attention looks like when it has
-    learned nothing.
-    """
-    torch.manual_seed(seed)
-    return PortRefiner(build("port", refiner.model.config), refiner.rule, "random weights").to(
-        refiner.device
-    )
-
-
 # --- ablations, Table III -------------------------------------------------------------------------
 
 PROJECTIONS = {
