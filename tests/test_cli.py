@@ -6,17 +6,15 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from workbench import bench, predict
+from workbench import predict
 from workbench.cli import app, print_rows
 from workbench.errors import WorkbenchError
 from workbench.film import write_video
-from workbench.models import config_of
 from workbench.recipes import port as recipe
 
 run = CliRunner().invoke
@@ -101,18 +99,6 @@ def test_bench_measures_rates(tmp_path):
     assert {r["configuration"] for r in rows} == {"paper", "denoise"}
     assert all(r["train steps/s, batch 128"] > 0 and r["parameters"] > 500_000 for r in rows)
     assert any(r.get("refined hands/s", 0) > 0 for r in rows)
-
-
-def test_bench_of_hanet_sets_the_fast_path_beside_the_dense_one(monkeypatch):
-    config = config_of("hanet", "tiny_released")
-    monkeypatch.setattr(bench, "HANET_CASES", {"tiny": (replace(config, channels=30), 13, 3)})
-    (row,) = bench.bench("hanet", device="cpu", seconds=0.1)["rows"]
-    assert row["configuration"] == "tiny" and row["stream delay, frames"] == 8
-    assert row["GFLOP a window, dense"] > 1.5 * row["GFLOP a window, fast"] > 0
-    for what in ("train", "forward"):
-        fast, dense = (row[f"{what} steps/s, {path}"] for path in ("fast", "dense"))
-        assert row[f"{what}, fast : dense"] == pytest.approx(fast / dense)
-    assert min(row[key] for key in ("batches made/s", "refined frames/s", "stream frames/s")) > 0
 
 
 @pytest.mark.parametrize(
