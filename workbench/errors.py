@@ -97,10 +97,6 @@ class TapError(WorkbenchError):
     """A tap that was asked for but never fired, or an edit that changed a tensor's shape."""
 
 
-class RunFailed(WorkbenchError):
-    """A notebook run that did not finish; the partial copy is kept and named."""
-
-
 def unknown(kind: str, name: str, known: Iterable[str], **where) -> UnknownName:
     """An `UnknownName` that suggests near matches, or lists what there is."""
     known = sorted(known)
