@@ -15,7 +15,7 @@ FLOORS = [
     {"errors", "skeletons", "records", "taps", "checkpoint", "ledger", "resources"},
     {"geometry", "codecs", "occlusion", "metrics", "train"},
     {"data", "models"},
-    {"made"},
+    {"made", "film"},
     {"predict", "runs"},
     {"propagate"},
     {"recipes"},

@@ -1,5 +1,5 @@
-"""The `workbench` command. Errors made on purpose end as one line on stderr and exit code 2;
-nothing else is caught.
+"""The `workbench` command: parses and prints. Errors made on purpose end as one line on stderr and
+exit code 2; nothing else is caught.
 """
 
 from __future__ import annotations
@@ -8,12 +8,14 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .errors import BadParameter, WorkbenchError, unknown
+from .errors import BadParameter, MissingData, WorkbenchError, unknown
+from .resources import check_writable, write_beside
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,19 +28,122 @@ data_app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the rows to this file.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Seed = Annotated[int, typer.Option(min=0)]
+Precision = Annotated[str, typer.Option(help="Of answers: fp32, or bf16 for what reads pictures.")]
+OnBad = Annotated[
+    str, typer.Option(help="raise at a bad record, or report them and go on with the others.")
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(help="In place of the shipped ones; vissimcc reads published checkpoints, too."),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(metavar="WxH", help="Of a published checkpoint's crops, px, as in 192x256."),
+]
+
+# --- printing -------------------------------------------------------------------------------------
+
+# columns of a table that say which row it is
+ROW_WORDS = (
+    "method variant configuration precision batch task T subset data backbone boxes kind".split()
+)
+WIDTH = 160  # of what is printed into a file
+SHOWN_WARNINGS = 20
+
+
+def _width() -> int | None:
+    """Of the terminal (None: rich asks it), or of a file."""
+    return None if sys.stdout.isatty() else WIDTH
+
+
+def _text(value) -> str:
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+    return "" if value is None else str(value)
+
+
+def _in_parts(columns: Mapping[str, list[str]], room: int) -> list[list[str]]:
+    """Names of columns, in as many parts as it takes for each to fit into `room` letters."""
+    parts, left = [[]], room
+    for name, cells in columns.items():
+        wide = max(map(len, [name, *cells])) + 3
+        if parts[-1] and wide > left:
+            parts.append([])
+            left = room
+        parts[-1].append(name)
+        left -= wide
+    return parts
+
+
+def print_rows(rows: Sequence[Mapping], width: int | None = None) -> None:
+    """A table, its columns of numbers in as many parts as the terminal is narrow; what a row is
+    stands in each part. Columns in which no row says anything are left out.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=width or _width())
+    names = dict.fromkeys(name for row in rows for name in row)
+    columns = {name: [_text(row.get(name)) for row in rows] for name in names}
+    columns = {name: cells for name, cells in columns.items() if any(cells)}
+    words = {name: columns[name] for name in columns if name in ROW_WORDS}
+    numbers = {name: columns[name] for name in columns if name not in ROW_WORDS}
+    room = console.width - sum(max(map(len, [name, *cells])) + 3 for name, cells in words.items())
+    for part in _in_parts(numbers, room):
+        table = Table(*words, box=SIMPLE_HEAD)
+        for name in part:
+            table.add_column(name, justify="right", no_wrap=True)
+        for row in range(len(rows)):
+            cells = [numbers[name][row] for name in part]
+            if any(cells):
+                table.add_row(*(cells_of[row] for cells_of in words.values()), *cells)
+        console.print(table)
+
+
+def _printable(text: str) -> str:
+    """Names from files of others, without what would move a terminal's cursor."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _print_warnings(warnings: Iterable[str], count: int, more: str = "") -> None:
+    """The first of `count` warnings, and how many there are; more: where to see the others."""
+    for warning, _ in zip(warnings, range(SHOWN_WARNINGS)):
+        typer.echo(_printable(f"warning: {warning}"))
+    if count > SHOWN_WARNINGS:
+        typer.echo(f"and {count - SHOWN_WARNINGS:,} more of {count:,} warnings{more}")
+
+
+def _print_json(**content) -> None:
+    typer.echo(json.dumps({"schema_version": 1, **content}, indent=1))
+
+
+def _write_json(path: Path | None, content: dict) -> None:
+    if path is not None:
+        text = json.dumps(content, indent=1)
+        write_beside(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def _check_places(*paths: Path | None) -> None:
+    for path in paths:
+        if path is not None:
+            check_writable(path)
+
+
 # --- data -----------------------------------------------------------------------------------------
 
 
 @data_app.command("list")
-def data_list(
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
-) -> None:
+def data_list(as_json: AsJson = False) -> None:
     """Every data set and weight file that has a manifest, and whether it is on this machine."""
     from rich.console import Console
     from rich.table import Table
 
     from .data import manifest as m
-    from .errors import MissingData
 
     rows = []
     for found in m.manifests().values():
@@ -49,8 +154,7 @@ def data_list(
         row = found.model_dump(include={"name", "kind", "access", "licence", "title"})
         rows.append(row | {"present": place is not None, "place": place})
     if as_json:
-        print(json.dumps({"schema_version": 1, "data": rows}, indent=1))
-        return
+        return _print_json(data=rows)
     table = Table("name", "kind", "access", "licence", "present here?")
     for row in rows:
         place = (row["place"] or "yes, needs no files") if row["present"] else "no"
@@ -59,45 +163,37 @@ def data_list(
 
 
 @data_app.command("show")
-def data_show(
-    name: str, as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False
-) -> None:
+def data_show(name: str, as_json: AsJson = False) -> None:
     """One manifest: licence, how to get it, files, checksums, reader."""
     import yaml
 
     from .data import manifest as m
 
     content = m.manifest(name).model_dump()
-    text = (
-        json.dumps(content, indent=1)
-        if as_json
-        else yaml.safe_dump(content, sort_keys=False, width=110)
-    )
-    print(text.rstrip())
+    if as_json:
+        text = json.dumps(content, indent=1)
+    else:
+        text = yaml.safe_dump(content, sort_keys=False, width=110)
+    typer.echo(text.rstrip())
 
 
 def _print_checks(spec: str, checks: list, as_json: bool) -> None:
     if as_json:
-        rows = [
-            {"path": str(c.path), "status": c.status, "detail": c.detail, "required": c.required}
-            for c in checks
-        ]
-        print(json.dumps({"schema_version": 1, "data": spec, "files": rows}, indent=1))
+        fields = ("path", "status", "detail", "required")
+        rows = [{name: getattr(check, name) for name in fields} for check in checks]
+        _print_json(data=spec, files=[row | {"path": str(row["path"])} for row in rows])
     else:
         for check in checks:
-            print(
-                f"{check.status:10} {check.path}" + (f"  ({check.detail})" if check.detail else "")
-            )
+            detail = f"  ({check.detail})" if check.detail else ""
+            typer.echo(f"{check.status:10} {check.path}{detail}")
         if not checks:
-            print(f"{spec} has no files: nothing to fetch or verify")
+            typer.echo(f"{spec} has no files: nothing to fetch or verify")
     if any(check.bad for check in checks):
         raise typer.Exit(1)
 
 
 @data_app.command("fetch")
-def data_fetch(
-    name: str, as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False
-) -> None:
+def data_fetch(name: str, as_json: AsJson = False) -> None:
     """Download what is not there yet into the user's cache, and check it; exit 1 if anything is
     missing or differs.
     """
@@ -108,8 +204,7 @@ def data_fetch(
 
 @data_app.command("verify")
 def data_verify(
-    spec: Annotated[str, typer.Argument(metavar="NAME[:PATH]")],
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    spec: Annotated[str, typer.Argument(metavar="NAME[:PATH]")], as_json: AsJson = False
 ) -> None:
     """Check every file against its manifest where it lies; exit 1 if anything is missing or
     differs.
@@ -119,7 +214,6 @@ def data_verify(
     _print_checks(spec, m.verify(spec, progress=True), as_json)
 
 
-_SHOWN_WARNINGS = 20
 _TITLES = {"labelled": "people with joints", "in_space": "joints in 3D", "fps": "frames/s"}
 
 
@@ -129,9 +223,7 @@ def data_inspect(
         str, typer.Argument(metavar="PATH", help="A file, a folder, or NAME[:PATH] of a data set.")
     ],
     reader: Annotated[str | None, typer.Option(help="Which reader; recognised by default.")] = None,
-    on_bad: Annotated[
-        str, typer.Option(help="raise at a bad record, or report them and read the others.")
-    ] = "raise",
+    on_bad: OnBad = "raise",
     as_json: Annotated[
         bool, typer.Option("--json", help="Machine-readable, with every warning.")
     ] = False,
@@ -142,53 +234,41 @@ def data_inspect(
     import logging
     import warnings
 
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     from .data.describe import describe
 
     # what decoders say of a damaged picture, beside our one line
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="PIL")
-    found = describe(path, reader, on_bad=on_bad)
+    description = describe(path, reader, on_bad=on_bad)
     if as_json:
-        print(json.dumps(found, indent=1))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+        return typer.echo(json.dumps(description, indent=1))
     table = Table.grid(padding=(0, 2))
-    for key, value in found.items():
-        if key == "labelled_images" and value == found["images"]:
-            continue
-        if key == "occlusion_known" and value is False:
-            value = "no, nothing is said about it"
-        if key == "joints" and found["occlusion_known"] is False:
-            value = {"not labelled (0)": value["0"], "labelled (2)": value["2"]}
-        if (
-            key not in ("schema_version", "warnings")
-            and value is not False
-            and value not in (None, [], {})
-        ):
-            title = _TITLES.get(key, key.replace("_", " "))
-            table.add_row(title, Text(_printable(_cell(value))))
-    Console(width=None if sys.stdout.isatty() else 160, highlight=False).print(table)
-    told = found["warnings"]
-    for w in told["records"][:_SHOWN_WARNINGS]:
-        file = None if w["file"] == found["path"] else w["file"]
-        print(
-            _printable(
-                "warning: " + ", ".join(part for part in (file, w["record"], w["problem"]) if part)
-            )
-        )
-    if told["count"] > _SHOWN_WARNINGS:
-        print(
-            f"and {told['count'] - _SHOWN_WARNINGS:,} more of {told['count']:,} warnings; --json "
-            "has all"
-        )
+    for key, value in _told(description).items():
+        title = _TITLES.get(key, key.replace("_", " "))
+        table.add_row(title, Text(_printable(_cell(value))))
+    Console(width=_width(), highlight=False).print(table)
+    told = description["warnings"]
+    lines = []
+    for warning in told["records"]:
+        file = None if warning["file"] == description["path"] else warning["file"]
+        lines.append(", ".join(filter(None, (file, warning["record"], warning["problem"]))))
+    _print_warnings(lines, told["count"], "; --json has all")
 
 
-def _printable(text: str) -> str:
-    """Names from files of others, without what would move a terminal's cursor."""
-    return "".join(c if c.isprintable() else "?" for c in text)
+def _told(description: Mapping) -> dict:
+    """What of `describe` is worth a line: nothing that is empty, and nothing twice."""
+    told = {k: v for k, v in description.items() if k not in ("schema_version", "warnings")}
+    if told["labelled_images"] == told["images"]:
+        del told["labelled_images"]
+    if told["occlusion_known"] is False:
+        told["occlusion_known"] = "no, nothing is said about it"
+        flags = told["joints"]
+        told["joints"] = {"not labelled (0)": flags["0"], "labelled (2)": flags["2"]}
+    return {k: v for k, v in told.items() if v is not False and v not in (None, [], {})}
 
 
 def _cell(value) -> str:
@@ -201,7 +281,8 @@ def _cell(value) -> str:
         case {"min": low, "max": high}:
             return _cell(low) if low == high else f"{_cell(low)}-{_cell(high)}"
         case {"0": unlabelled, "1": occluded, "2": visible}:
-            return f"{unlabelled:,} not labelled (0), {occluded:,} occluded (1), {visible:,} visible (2)"
+            counts = f"{unlabelled:,} not labelled (0), {occluded:,} occluded (1)"
+            return f"{counts}, {visible:,} visible (2)"
         case dict():
             return ", ".join(f"{key} {_cell(v)}" for key, v in value.items() if v not in (None, []))
         case list():
@@ -215,85 +296,25 @@ def _cell(value) -> str:
     return str(value)
 
 
-# --- train, evaluate, bench -----------------------------------------------------------------------
-
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Seed = Annotated[int, typer.Option(min=0)]
-Precision = Annotated[str, typer.Option(help="Of answers: fp32, or bf16 for what reads pictures.")]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the rows to this file.")]
+# --- train, evaluate, score, bench ----------------------------------------------------------------
 
 
-def _listed(text: str | None, kind: type, what: str) -> tuple | None:
-    """A comma-separated option as a tuple."""
+def _size_wh(text: str | None) -> tuple[int, int] | None:
+    """192x256 as (192, 256)."""
+    if text is None:
+        return None
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise BadParameter(f"size is {text!r}", remedy="width and height in px, as in 192x256")
+    return int(width), int(height)
+
+
+def _whole_numbers(text: str | None) -> tuple[int, ...] | None:
+    """2,7 as (2, 7)."""
     try:
-        return None if text is None else tuple(kind(part.strip()) for part in text.split(","))
+        return tuple(map(int, text.split(","))) if text else None
     except ValueError as error:
-        remedy = "whole numbers, as in 2,7"
-        raise BadParameter(f"{what} are {text!r}", remedy=remedy) from error
-
-
-# what says which row it is
-ROW_WORDS = (
-    "method variant configuration precision batch task T subset data backbone boxes kind".split()
-)
-
-
-def _print_rows(rows: list[dict]) -> None:
-    """A table, its columns of numbers in as many parts as the terminal is narrow; what a row is
-    stands in each part.
-    """
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=None if sys.stdout.isatty() else 160)
-
-    def text(value) -> str:
-        if isinstance(value, float):
-            return f"{value:,.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
-        return "" if value is None else str(value)
-
-    cells = {}
-    for key in dict.fromkeys(key for row in rows for key in row):
-        values = [row.get(key) for row in rows]
-        if any(v is not None for v in values):
-            cells[key] = [text(v) for v in values]
-    words = [key for key in cells if key in ROW_WORDS]
-    numbers = [key for key in cells if key not in ROW_WORDS]
-    room = {key: max(map(len, [key, *values])) + 3 for key, values in cells.items()}
-    parts, left = [[]], console.width - sum(room[key] for key in words)
-    for key in numbers:
-        if parts[-1] and room[key] + sum(room[k] for k in parts[-1]) > left:
-            parts.append([])
-        parts[-1].append(key)
-    for part in parts:
-        table = Table(box=SIMPLE_HEAD)
-        for key in words + part:
-            table.add_column(key, justify="right" if key in part else "left", no_wrap=key in part)
-        for row in zip(*(cells[key] for key in words + part)):
-            if any(row[len(words) :]):
-                table.add_row(*row)
-        console.print(table)
-
-
-def _writable(path: Path | None) -> None:
-    """Refuses a file that cannot be written before work starts, not after it."""
-    if path is None:
-        return
-    if path.is_dir():
-        raise BadParameter("is a folder", file=path, remedy="name a file")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not os.access(path.parent, os.W_OK):
-        raise BadParameter("its folder cannot be written", file=path, remedy="choose another place")
-
-
-def _write_json(path: Path | None, content: dict) -> None:
-    if path is not None:
-        from .resources import write_beside
-
-        write_beside(
-            path, lambda beside: beside.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        )
+        raise BadParameter(f"intervals are {text!r}", remedy="whole numbers, as in 2,7") from error
 
 
 @app.command()
@@ -316,7 +337,7 @@ def train(
     from .predict import weights_path
     from .recipes.base import Options, recipe
 
-    _writable(out)
+    _check_places(out)
     options = Options(seed=seed, steps=steps, device=device)
     place = out or Path(weights_path(method, skeleton).name)
     typer.echo(recipe(method).ship(place, options, skeleton=skeleton))
@@ -347,9 +368,8 @@ def evaluate(
         Path | None,
         typer.Option(help="On published data, estimate in a detector's boxes: COCO results JSON."),
     ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="Of a public program (vissimcc): judge these weights.")
-    ] = None,
+    weights: Weights = None,
+    size: Size = None,
     steps: Annotated[
         int | None, typer.Option(help="Cap every training; for trying out.", min=1)
     ] = None,
@@ -362,25 +382,27 @@ def evaluate(
     """
     from .recipes.base import recipe
 
-    _writable(json_file)
+    _check_places(json_file)
     chosen = recipe(method)
     result = chosen.evaluate(
         data,
-        variants=_listed(variants, str, "variants"),
+        variants=None if variants is None else tuple(v.strip() for v in variants.split(",")),
         task=task,
-        intervals=_listed(intervals, int, "intervals"),
+        intervals=_whole_numbers(intervals),
         given=given,
         boxes=boxes,
         weights=weights,
+        size=_size_wh(size),
         steps=steps,
         seed=seed,
         precision=None if precision == "fp32" else precision,
         device=device,
     )
+    # of several processes that torchrun started, the first one speaks
     if os.environ.get("RANK", "0") != "0":
         return
     typer.echo(result["protocol"])
-    _print_rows(chosen.flat(result))
+    print_rows(chosen.flat(result))
     _write_json(json_file, result)
 
 
@@ -405,9 +427,7 @@ def score(
         str | None,
         typer.Option(help="OKS scale: stated, or box (0.53 of it; CrowdPose's default)."),
     ] = None,
-    on_bad: Annotated[
-        str, typer.Option(help="raise at a bad record, or report them and score the others.")
-    ] = "raise",
+    on_bad: OnBad = "raise",
     json_file: JsonFile = None,
 ):
     """Score anybody's COCO results: AP and AR by OKS and PCK, of all, visible and occluded
@@ -415,16 +435,13 @@ def score(
     """
     from .data.scoring import score_files
 
-    _writable(json_file)
+    _check_places(json_file)
     result = score_files(
         predictions, truth, boxes=boxes, skeleton=skeleton, area=area, on_bad=on_bad
     )
     typer.echo(result["protocol"])
-    _print_rows([{"subset": r["subset"], "people": r["n"], **r["metrics"]} for r in result["rows"]])
-    for warning in result["warnings"][:_SHOWN_WARNINGS]:
-        typer.echo(_printable(f"warning: {warning}"))
-    if (n := len(result["warnings"])) > _SHOWN_WARNINGS:
-        typer.echo(f"and {n - _SHOWN_WARNINGS:,} more of {n:,} warnings; --json has all")
+    print_rows([{"subset": r["subset"], "people": r["n"], **r["metrics"]} for r in result["rows"]])
+    _print_warnings(result["warnings"], len(result["warnings"]), "; --json has all")
     _write_json(json_file, result)
 
 
@@ -438,14 +455,14 @@ def bench(
     """Measure training and inference rates of METHOD on this machine, with parameters and FLOPs."""
     from .bench import bench as measure
 
-    _writable(json_file)
+    _check_places(json_file)
     result = measure(method, device=device, seconds=seconds)
     _write_json(json_file, result)
     typer.echo(f"{result['hardware']}; {result['protocol']}")
-    _print_rows(result["rows"])
+    print_rows(result["rows"])
 
 
-# --- predict --------------------------------------------------------------------------------------
+# --- predict, propagate ---------------------------------------------------------------------------
 
 
 @app.command()
@@ -460,7 +477,7 @@ def predict(
     keypoints: Annotated[
         Path | None,
         typer.Option(
-            help="Your own results: COCO results, MMPose or OpenPose JSON, a folder of them, or CSV."
+            help="Your results: COCO results, MMPose or OpenPose JSON, a folder of them, or CSV."
         ),
     ] = None,
     skeleton: Annotated[
@@ -469,6 +486,8 @@ def predict(
     out: Annotated[
         Path, typer.Option(help="Folder for the video, the results and the table.")
     ] = Path("predictions"),
+    weights: Weights = None,
+    size: Size = None,
     delta: Annotated[
         float | None,
         typer.Option(help="Replace joints below this confidence; the weights' own rule."),
@@ -488,82 +507,29 @@ def predict(
     others. Without --keypoints, people are found by torchvision's keypoint detector (`workbench
     data fetch torchvision_keypointrcnn`).
     """
-    from itertools import islice
     from time import perf_counter
 
-    from .data.finder import find_people, load_finder
-    from .data.frames import open_frames, picture_names
-    from .data.results import read_detections
-    from .data.tracks import link, on_frames
-    from .metrics import joint_distances
-    from .predict import (
-        OF_PICTURES,
-        SHIPPED,
-        PoseEstimator,
-        estimate_people,
-        load,
-        refine_people,
-        refine_tracks,
-    )
+    from .predict import video
     from .train import choose_device
-    from .view.overlay import save_results, write_video
 
-    if method not in SHIPPED:
-        raise unknown("method for a video", method, SHIPPED)
-    if delta is not None and method != "port":
-        raise BadParameter(
-            f"{method} has no delta: every joint may move", remedy="leave --delta out"
-        )
     device, start = choose_device(device), perf_counter()
-    # whoever finds people finds coco17: weights for it are wanted before the work
-    if not keypoints:
-        load(method, skeleton=None if method in OF_PICTURES else "coco17", precision=precision)
-    finder = None if keypoints else load_finder(device=device)
-    if source.isdecimal():
-        with open_frames(int(source)) as camera:
-            stream = islice(camera, frames)
-            fps = camera.video.fps
-            source = str(
-                write_video(
-                    out / f"camera_{source}.webm", stream, fps=fps, total=frames, progress=True
-                )
-            )
-    with open_frames(source) as video:
-        if keypoints:
-            size_wh = (video.video.width, video.video.height)
-            found = read_detections(keypoints, skeleton=skeleton, size_wh=size_wh)
-            found = on_frames(found, len(video), picture_names(source))
-        else:
-            _writable(out / "results")  # finding people takes long
-            found = find_people(video, finder, progress=True)
-        found = found if found.tracks is not None else link(found)
-        joints = None if method in OF_PICTURES else found.skeleton
-        refiner = load(method, skeleton=joints, device=device, precision=precision)
-        if isinstance(refiner, PoseEstimator):
-            refined = estimate_people(refiner, video, found)
-        else:
-            refined = (
-                refine_people(refiner, found, delta=delta)
-                if method == "port"
-                else refine_tracks(refiner, found)
-            )
-        written = save_results(out, video, refined, like=keypoints, progress=True)
-        n, seconds = len(video), perf_counter() - start
-    moved = joint_distances(refined.xy_frame, found.xy_frame)[
-        refined.replaced & (found.confidence > 0)
-    ]
-    row = {
-        "frames": n,
-        "persons": len(set(found.tracks.tolist())),
-        "poses": len(found),
-        "joints": found.confidence.size,
-    }
-    row |= {
-        "replaced": int(refined.replaced.sum()),
-        "moved, px": float(moved.mean()) if moved.size else 0.0,
-    }
-    _print_rows([row | {"device": device, "frames/s": n / seconds}])
-    for path in written.values():
+    result = video(
+        int(source) if source.isdecimal() else source,
+        keypoints,
+        method=method,
+        out=out,
+        skeleton=skeleton,
+        weights=weights,
+        size=_size_wh(size),
+        delta=delta,
+        camera_frames=frames,
+        precision=precision,
+        device=device,
+        progress=True,
+    )
+    rate = result.frames / (perf_counter() - start)
+    print_rows([result.row() | {"device": device, "frames/s": rate}])
+    for path in result.written.values():
         typer.echo(path)
 
 
@@ -593,9 +559,7 @@ def propagate(
             help="Leave gaps of more frames than this open; all are filled by default.", min=1
         ),
     ] = None,
-    on_bad: Annotated[
-        str, typer.Option(help="raise at a bad record, or report them and carry the others.")
-    ] = "raise",
+    on_bad: OnBad = "raise",
     device: Device = "auto",
 ):
     """Carry the labels of some frames of a video to every frame between them.
@@ -620,24 +584,21 @@ def propagate(
     """
     from .data.frames import open_frames
     from .data.labels import check_places, read_labels, write_propagated
+    from .film import write_overlay
     from .predict import load
     from .propagate import WAYS, all_poses, gaps, unknown_joints
     from .propagate import propagate as carry
     from .train import choose_device
-    from .view.overlay import write_overlay
 
     if method not in ("stdpose", *WAYS):
         raise unknown("method of propagation", method, ("stdpose", *WAYS))
-    for path in (out, overlay):
-        _writable(path)
+    _check_places(out, overlay)
     check_places(source, labels, out, overlay)
     with open_frames(source, on_bad=on_bad) as video:
         given = read_labels(labels, video, skeleton, first_frame=first_frame, on_bad=on_bad)
-        warnings = [f"warning: {warning}" for warning in given.warnings]
-        for line in (*given.notes, *warnings[:_SHOWN_WARNINGS]):
-            typer.echo(_printable(line))
-        if (n := len(warnings)) > _SHOWN_WARNINGS:
-            typer.echo(f"and {n - _SHOWN_WARNINGS:,} more of {n:,} warnings")
+        for note in given.notes:
+            typer.echo(_printable(note))
+        _print_warnings(map(str, given.warnings), len(given.warnings))
         way = load(method, device=choose_device(device)) if method == "stdpose" else method
         found = carry(given.clip, video, way, max_gap=max_gap, progress=True)
         interpolated = unknown_joints(found.skeleton, way)
@@ -660,7 +621,7 @@ def propagate(
         "longest gap": max(lengths),
         "mean confidence": float(found.confidence.mean()),
     }
-    _print_rows([row])
+    print_rows([row])
     typer.echo(out)
     if overlay is not None:
         typer.echo(overlay)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from .errors import MissingFile
+from .errors import BadParameter, MissingFile
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -47,3 +47,12 @@ def write_beside(path: Path, write: Callable[[Path], object]) -> Path:
     finally:
         beside.unlink(missing_ok=True)
     return path
+
+
+def check_writable(path: Path) -> None:
+    """Refuses a file that cannot be written before work starts, not after it; makes its folder."""
+    if path.is_dir():
+        raise BadParameter("is a folder", file=path, remedy="name a file")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(path.parent, os.W_OK):
+        raise BadParameter("its folder cannot be written", file=path, remedy="choose another place")

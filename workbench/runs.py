@@ -40,8 +40,7 @@ from .resources import resource
 
 SCHEMA_VERSION = 1
 METRICS_MIME = "application/x.workbench.metrics+json"
-PROFILES = ("fast", "full", "paper")
-DEVICES = ("auto", "cpu", "cuda")
+SETTINGS = {"profile": ("fast", "full", "paper"), "device": ("auto", "cpu", "cuda")}
 # A cell's failure, a dead kernel and a cell's time-out are a RuntimeError or TimeoutError of
 # nbclient; papermill's own metadata calls the last two "completed", so only the exception counts.
 FAILURES = (PapermillException, RuntimeError, TimeoutError)
@@ -103,11 +102,11 @@ class Run:
         """`running`, `completed`, `failed`, `damaged`, or `interrupted`: run.json says running,
         its process is gone.
         """
-        said = self.record["status"]
-        if said == "running" and not _alive(self.record["process"]):
-            said = "interrupted"
+        status = self.record["status"]
+        if status == "running" and not _alive(self.record["process"]):
+            status = "interrupted"
         # stopped after its last notebook
-        return "completed" if said == "interrupted" and not self.left else said
+        return "completed" if status == "interrupted" and not self.left else status
 
     def notebooks(self, *status: str) -> list[str]:
         """Names of the notebooks in any of these states (all of them if none is given)."""
@@ -154,15 +153,15 @@ def notebook_parameters(path: Path) -> dict[str, object]:
         raise BadFile(
             f"not a notebook that can be run: {str(error).partition(chr(10))[0]}", file=path
         ) from None
-    found = {}
+    defaults = {}
     for name, parameter in declared.items():
         try:
-            found[name] = ast.literal_eval(parameter["default"])
+            defaults[name] = ast.literal_eval(parameter["default"])
         except (ValueError, SyntaxError):
             raise BadFile(
                 f"the default {parameter['default']} is not a literal", file=path, record=name
             ) from None
-    return found
+    return defaults
 
 
 def _typed(value: object, default: object, where: dict) -> object:
@@ -218,10 +217,11 @@ def _plan(
     if not chosen:
         raise BadParameter("there is no notebook to run", record=source)
     declared = {name: notebook_parameters(paths[name]) for name in chosen}
+    known = set().union(*declared.values())
     plan = {}
     for name in chosen:
-        others = set().union(*(declared[other] for other in chosen if other != name))
-        wanted = {k: v for k, v in given.items() if k in declared[name] or k not in others}
+        # what nobody declares is checked, and so refused, with every notebook
+        wanted = {k: v for k, v in given.items() if k in declared[name] or k not in known}
         wanted |= {k: v for k, v in settings.items() if k in declared[name]}
         given_here = check_parameters(paths[name], wanted)
         every = {**declared[name], **given_here}
@@ -254,19 +254,9 @@ def run_notebooks(
     every notebook (it writes the pages). Raises `UnknownName`, `BadParameter`; how the notebooks
     fared is in the returned run.
     """
-    given = dict(parameters or {})
-    for name, value, allowed in (("profile", profile, PROFILES), ("device", device, DEVICES)):
-        if name in given:
-            raise BadParameter(
-                f"{name} is a setting of the whole run",
-                record=name,
-                remedy=f"use --{name} {given[name]}",
-            )
-        if value not in allowed:
-            raise BadParameter(f"{name} {value!r} is none of {', '.join(allowed)}", record=name)
-    if device == "cuda":
-        _require_cuda()
-    plan = _plan(names, given, {"profile": profile, "device": device}, source)
+    given, settings = dict(parameters or {}), {"profile": profile, "device": device}
+    _check_settings(settings, given)
+    plan = _plan(names, given, settings, source)
     folder = Path(out).resolve() / f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     (folder / "notebooks").mkdir(parents=True)
     record = {
@@ -283,6 +273,28 @@ def run_notebooks(
         "notebooks": plan,
     }
     return _execute(Run(folder, record), source, report, progress)
+
+
+def _check_settings(settings: Mapping[str, str], given: Mapping[str, object]) -> None:
+    """Settings of the whole run: known values, and not given as a notebook's parameter, too."""
+    for name, value in settings.items():
+        if name in given:
+            raise BadParameter(
+                f"{name} is a setting of the whole run",
+                record=name,
+                remedy=f"use --{name} {given[name]}",
+            )
+        if value not in SETTINGS[name]:
+            raise BadParameter(
+                f"{name} {value!r} is none of {', '.join(SETTINGS[name])}", record=name
+            )
+    if settings["device"] == "cuda":
+        import torch  # a second to import; only this question needs it
+
+        if not torch.cuda.is_available():
+            raise BadParameter(
+                "no CUDA device is available", record="device", remedy="use --device auto or cpu"
+            )
 
 
 def resume_run(
@@ -352,13 +364,13 @@ def list_runs(out: Path | str = "runs") -> list[Run]:
     """All runs in folder `out`, oldest first; one whose run.json cannot be used is `damaged` and
     says its `problem`.
     """
-    found = []
+    runs = []
     for path in sorted(Path(out).glob("*/run.json")):
         try:
-            found.append(load_run(path.parent.name, out))
+            runs.append(load_run(path.parent.name, out))
         except BadFile as error:
-            found.append(Run(path.parent, {"status": "damaged", "notebooks": {}}, error.problem))
-    return found
+            runs.append(Run(path.parent, {"status": "damaged", "notebooks": {}}, error.problem))
+    return runs
 
 
 def lab_command(*, port: int = 8888) -> list[str]:
@@ -366,17 +378,17 @@ def lab_command(*, port: int = 8888) -> list[str]:
     random token stays on.
     """
     notebooks = resource("notebooks")
-    command = [
-        sys.executable,
-        "-m",
-        "jupyterlab",
+    options = [
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.port={port}",
+        f"--ServerApp.root_dir={notebooks.parent}",
+        "--LabApp.news_url=None",
     ]
-    command += [f"--ServerApp.root_dir={notebooks.parent}", "--LabApp.news_url=None"]
     for first in list(notebook_paths())[:1]:
-        command.append(f"--LabApp.default_url=/lab/tree/{notebooks.name}/{first}.ipynb")
-    return [*command, "--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else command
+        options.append(f"--LabApp.default_url=/lab/tree/{notebooks.name}/{first}.ipynb")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        options.append("--allow-root")
+    return [sys.executable, "-m", "jupyterlab", *options]
 
 
 def _execute(
@@ -413,6 +425,7 @@ def _execute(
 def _execute_one(run: Run, name: str, notebook: Path, progress: bool) -> dict:
     """Executes one notebook; its status, error, metrics and inputs for run.json."""
     copy, error = run.folder / "notebooks" / notebook.name, None
+    bar = {"desc": "  cells", "leave": False, "position": 1}
     try:
         with _kernel_environment():
             papermill.execute_notebook(
@@ -424,9 +437,7 @@ def _execute_one(run: Run, name: str, notebook: Path, progress: bool) -> dict:
                 # the kernel's errors, not its advice
                 extra_arguments=["--Application.log_level=40"],
                 execution_timeout=run.record["cell_timeout_s"],
-                progress_bar={"desc": "  cells", "leave": False, "position": 1}
-                if progress
-                else False,
+                progress_bar=bar if progress else False,
             )
     except FAILURES as failure:
         error = _describe(failure)
@@ -513,26 +524,28 @@ def _finite(value):
 def provenance() -> dict:
     """Where a result comes from: code, packages, machine, shipped weights."""
     package = Path(__file__).resolve().parent
-    memory = psutil.virtual_memory().total
+    versions = {d.name: d.version for d in distributions()}
+    weights = sorted((package / "checkpoints").glob("*.safetensors"))
     return {
         "git": _git(package.parent),
         "python": platform.python_version(),
-        "packages": dict(
-            sorted({d.name: d.version for d in distributions()}.items(), key=lambda p: p[0].lower())
-        ),
-        "hardware": {
-            "platform": platform.platform(),
-            "cpu": _cpu(),
-            "cores": len(psutil.Process().cpu_affinity())
-            if hasattr(psutil.Process, "cpu_affinity")
-            else os.cpu_count(),
-            "memory_gb": round(memory / 1e9, 1),
-            "gpu": _said("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"),
-        },
-        "weights": {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted((package / "checkpoints").glob("*.safetensors"))
-        },
+        "packages": {name: versions[name] for name in sorted(versions, key=str.lower)},
+        "hardware": _hardware(),
+        "weights": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in weights},
+    }
+
+
+def _hardware() -> dict:
+    if hasattr(psutil.Process, "cpu_affinity"):
+        cores = len(psutil.Process().cpu_affinity())
+    else:
+        cores = os.cpu_count()
+    return {
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "cores": cores,
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "gpu": _printed("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"),
     }
 
 
@@ -540,26 +553,23 @@ def _git(root: Path) -> dict | None:
     """Commit and dirtiness of a clone; None for an installed wheel, even inside somebody else's
     repository.
     """
-    if (
-        not (root / ".git").exists()
-        or (commit := _said("git", "-C", str(root), "rev-parse", "HEAD")) is None
-    ):
+    git = ("git", "-C", str(root))
+    commit = _printed(*git, "rev-parse", "HEAD") if (root / ".git").exists() else None
+    if commit is None:
         return None
-    return {"commit": commit, "dirty": bool(_said("git", "-C", str(root), "status", "--porcelain"))}
+    return {"commit": commit, "dirty": bool(_printed(*git, "status", "--porcelain"))}
 
 
 def _cpu() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return (
-        models[0]
-        if models
-        else _said("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
-    )
+    for line in lines:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return _printed("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
 
 
-def _said(*command: str) -> str | None:
+def _printed(*command: str) -> str | None:
     """What a command printed, or None where it does not exist or fails."""
     try:
         return subprocess.run(
@@ -579,15 +589,6 @@ def _alive(process: Mapping) -> bool:
         return abs(psutil.Process(process["pid"]).create_time() - process["created"]) < 1
     except psutil.NoSuchProcess:
         return False
-
-
-def _require_cuda() -> None:
-    import torch  # a second to import; only this question needs it
-
-    if not torch.cuda.is_available():
-        raise BadParameter(
-            "no CUDA device is available", record="device", remedy="use --device auto or cpu"
-        )
 
 
 def _now() -> str:

@@ -121,7 +121,7 @@ def test_shipped_weights_repair_synthetic_hands(synthetic):
 
 def test_random_weights_do_not(synthetic):
     truth, detected = synthetic
-    control = recipe.random_control(predict.load("port"), seed=3)
+    control = predict.load("port").random_control(seed=3)
     values, _ = recipe.replaced_error(control.refine(detected), truth, detected)
     assert values["replaced_error"] > values["replaced_error_detector"]
 

@@ -98,14 +98,14 @@ def test_told_labels_take_the_place_of_estimates(propagator, seen):
 
 
 def test_the_control_keeps_the_estimator_and_nothing_else(propagator, seen, inside):
-    control = dynamics.random_control(propagator, 1)
+    control = propagator.random_control(1)
     taps = dynamics.look_inside(control, seen, ["estimated", "tks.out"]).taps
     np.testing.assert_array_equal(taps["estimated"], inside.taps["estimated"])
     assert (taps["tks.out"] != inside.taps["tks.out"]).any()
 
 
 def test_another_mask_by_hand(propagator, seen, inside):
-    other = dynamics.switched(propagator, k=4.0, theta=0.2, backward_weight=0.0)
+    other = propagator.switched(k=4.0, theta=0.2, backward_weight=0.0)
     taps = dynamics.look_inside(other, seen, ["dam.out"]).taps
     active = modified_sigmoid(torch.from_numpy(inside.taps["dam.residual"][:, 0]), 4.0, 0.2)
     # the left frame's weight: how far the right one is

@@ -93,7 +93,7 @@ def test_distances_and_edits_reach_the_flows(estimator, rough):
 
 
 def test_switches_keep_the_weights(estimator, rough):
-    same = flows.look_inside(flows.switched(estimator), rough, ())
+    same = flows.look_inside(estimator.switched(), rough, ())
     np.testing.assert_array_equal(same.heatmaps, flows.look_inside(estimator, rough, ()).heatmaps)
     for changes in (
         {"sigmoid": False},
@@ -101,10 +101,10 @@ def test_switches_keep_the_weights(estimator, rough):
         {"split_joints": True},
         {"frames": (-2, -1, 0, 1, 1)},
     ):
-        other = flows.look_inside(flows.switched(estimator, **changes), rough, ())
+        other = flows.look_inside(estimator.switched(**changes), rough, ())
         assert np.abs(other.heatmaps - same.heatmaps).max() > 0, changes
     assert estimator.model.config == TINY
-    blank = flows.random_control(estimator, 1)
+    blank = estimator.random_control(1)
     assert (blank.model.branch["prev"].blocks[0].layer_scale1 == 0).all()
 
 

@@ -81,7 +81,7 @@ def test_released_offsets_come_to_pixels_through_the_shared_map(sequences):
 
 def test_a_switch_keeps_the_weights(refiner, sequences):
     detected = sequences[0].detected[:13]
-    same, blind = (trajectories.switched(refiner, blind=value) for value in (False, True))
+    same, blind = (refiner.switched(blind=value) for value in (False, True))
     np.testing.assert_array_equal(same.refine(detected), refiner.refine(detected))
     maps = trajectories.look_inside(blind, detected).attention
     first = maps["levels.0.attention.attention.map"]

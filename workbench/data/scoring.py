@@ -98,7 +98,9 @@ def score(
         scores = metrics.keypoint_ap(
             people, detections, joints=joints, images=among, ignore=left_out, **options
         )
-        n = int(((metrics.joints_of(people, joints).any(1) | (joints == "labelled")) & ~left_out).sum())
+        n = int(
+            ((metrics.joints_of(people, joints).any(1) | (joints == "labelled")) & ~left_out).sum()
+        )
         return {
             "subset": subset,
             "kind": "measured",

@@ -50,6 +50,7 @@ class Options:
     precision: str | None = None  # of answers: "fp32" or "bf16" (mixed)
     boxes: str | Path | None = None  # a detector's, COCO results JSON
     weights: str | Path | None = None  # of a public program
+    size: tuple[int, int] | None = None  # px of its crops, where the file does not tell
     task: str | None = None
     intervals: Sequence[int] | None = None  # T
     given: float | None = None  # share of training windows that are told labels

@@ -578,7 +578,9 @@ def _published(recipe: Recipe, options: Options) -> Task:
             windows = Windows(half.pairs, published_config(config))
             truth = windows.poses()
             counts.append(len(truth))
-            judged = replace(truth, visibility=truth.visibility * ~metrics.in_ignored(truth, pictures))
+            judged = replace(
+                truth, visibility=truth.visibility * ~metrics.in_ignored(truth, pictures)
+            )
             if boxes.boxes is not None:
                 windows, scores = boxes.windows(
                     half.pairs, config.skeleton, published_config(config)

@@ -17,7 +17,7 @@ from ..data.manifest import locate
 from ..data.posetrack import read_posetrack
 from ..data.windows import WindowConfig, Windows, detected_windows
 from ..errors import MissingData
-from ..models.backbones import public_weights
+from ..models.published import public_weights
 from ..records import Clip, Detections, PersonBoxes, Picture, Reading, Track, Video
 from ..skeletons import skeleton
 from ..train import TrainConfig

@@ -22,12 +22,11 @@ from torch import Tensor
 from .. import geometry, propagate
 from ..data.windows import Windows
 from ..metrics import joint_distances
-from ..models import build
 from ..models.stdpose import DynamicAwareMask, STDPose, modified_sigmoid
 from ..predict import Propagator, between_inputs
 from ..records import Detections
 from ..skeletons import Skeleton
-from ..taps import record, tap_table
+from ..taps import tap_table
 from . import figures, flows
 from .explorers import ClipPlayer, show_live
 from .flows import Edits, Inside, choice, crop_panel, map_trace, number, share, side_by_side
@@ -88,22 +87,11 @@ def look_inside(
         [n for n in tap_table(model) if not n.startswith("backbone.")] if names is None else names
     )
     known = known * torch.tensor(told, dtype=known.dtype, device=known.device)[:, None]
-    with torch.inference_mode(), record(model, names, edit=edit) as taps:
-        found = model(**{**seen, "auxiliary_weights": known})
-        xy, _ = model.decode(found)
+    inputs = {**seen, "auxiliary_weights": known}
+    found, taps = propagator.look(**inputs, names=names, edit=edit)
+    xy, _ = model.decode(found)
     arrays = {name: taps[name].float().cpu().numpy() for name in taps}
     return Inside(xy.float().cpu().numpy(), found["heatmaps"].float().cpu().numpy(), arrays)
-
-
-def random_control(propagator: Propagator, seed: int = 0) -> Propagator:
-    """The same single-frame estimator with fresh random weights behind it: its pictures when
-    nothing was learned.
-    """
-    torch.manual_seed(seed)
-    model = build("stdpose", propagator.model.config)
-    for part in ("backbone", "head"):
-        getattr(model, part).load_state_dict(getattr(propagator.model, part).state_dict())
-    return Propagator(model, "random weights", propagator.padding).to(propagator.device)
 
 
 def changed_mask(model: STDPose, **changes: float) -> DynamicAwareMask:
@@ -111,13 +99,6 @@ def changed_mask(model: STDPose, **changes: float) -> DynamicAwareMask:
     mask = DynamicAwareMask(replace(model.config, **changes))
     mask.load_state_dict(model.dam.state_dict())
     return mask.to(next(model.dam.parameters()).device)
-
-
-def switched(propagator: Propagator, **changes: float) -> Propagator:
-    """The same weights behind another mask, see `changed_mask`; nothing is trained anew."""
-    model = copy.deepcopy(propagator.model)
-    model.dam = changed_mask(model, **changes)
-    return Propagator(model, propagator.name, propagator.padding)
 
 
 def even(x: Tensor) -> Tensor:
@@ -338,7 +319,7 @@ class _Between:
         seed: int = 0,
     ):
         self.sets, self.skeleton, self.config = sets, propagator.skeleton, propagator.model.config
-        self.models = {False: propagator, True: random_control(propagator, seed)}
+        self.models = {False: propagator, True: propagator.random_control(seed)}
         self.to_crop, j = propagator.model.to_crop.cpu().numpy(), joint
         common = set.intersection(
             *({tuple(item) for item in w.items[:, :2].tolist()} for w in sets.values())

@@ -128,7 +128,7 @@ class PortExplorer:
         row = self.detections.select([self.hand.value])
         mask = self.mask()
         tap = f"encoder.{self.layer.value - 1}.attention.map"
-        _, taps = self.refiner.look(row, mask[None], [tap])
+        _, taps = self.refiner.look(row, mask[None], names=[tap])
         attention = taps[tap][0].cpu().numpy()
         refined = self.refiner.refine(row, mask=mask[None]).xy_frame[0]
         attention = attention.mean(0) if self.head.value < 0 else attention[self.head.value]

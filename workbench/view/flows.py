@@ -5,7 +5,7 @@ the widget over them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import ipywidgets as widgets
 import numpy as np
@@ -21,11 +21,10 @@ from ..codecs import decode_heatmaps, transform
 from ..data.windows import Window, Windows, normalised
 from ..errors import BadParameter
 from ..metrics import joint_distances
-from ..models import build
 from ..models.otpose import N_FEATURES
 from ..predict import ClipEstimator, PoseEstimator
 from ..skeletons import Skeleton
-from ..taps import record, tap_table
+from ..taps import tap_table
 from . import figures
 from .explorers import PAINT, show_live
 
@@ -79,11 +78,9 @@ def look_inside(
     """
     model = estimator.model
     names = [n for n in tap_table(model) if not n.startswith("maps.")] if names is None else names
-    with torch.inference_mode(), record(model, names, edit=edit) as taps:
-        found = model(
-            heatmaps=rough, distance=None if distance is None else distance.expand(len(rough), -1)
-        )
-        xy, _ = model.decode(found)
+    distance = None if distance is None else distance.expand(len(rough), -1)
+    found, taps = estimator.look(heatmaps=rough, distance=distance, names=names, edit=edit)
+    xy, _ = model.decode(found)
     arrays = {name: taps[name].float().cpu().numpy() for name in taps}
     return Inside(xy.float().cpu().numpy(), found["heatmaps"].float().cpu().numpy(), arrays)
 
@@ -91,29 +88,6 @@ def look_inside(
 def peaks(estimator: PoseEstimator, maps: Float[Tensor, "n k h w"]) -> Float[np.ndarray, "n k 2"]:
     """Where maps on the heatmaps' grid are highest, px of the crop."""
     return transform(estimator.model.to_crop.cpu(), decode_heatmaps(maps.float().cpu())[0]).numpy()
-
-
-def switched(estimator: ClipEstimator, **changes) -> ClipEstimator:
-    """The same weights in a model with other switches, such as `sigmoid=False`; only for those that
-    keep every shape.
-
-    Heads that `split_joints` share out the first one's queries, keys and values.
-    """
-    model, weights = (
-        build("otpose", replace(estimator.model.config, **changes)),
-        estimator.model.state_dict(),
-    )
-    model.load_state_dict({name: weights[name] for name in model.state_dict()})
-    return ClipEstimator(model, estimator.name, estimator.padding).to(estimator.device)
-
-
-def random_control(estimator: ClipEstimator, seed: int = 0) -> ClipEstimator:
-    """The same model with fresh random weights behind the heatmaps: its pictures when nothing
-    was learned.
-    """
-    torch.manual_seed(seed)
-    model = build("otpose", estimator.model.config)
-    return ClipEstimator(model, "random weights", estimator.padding).to(estimator.device)
 
 
 def degraded(
@@ -459,7 +433,7 @@ class FlowExplorer:
             raise BadParameter(
                 "attention is not from channel to channel", remedy="window=None, split_joints=False"
             )
-        self.models = {False: estimator, True: random_control(estimator, seed)}
+        self.models = {False: estimator, True: estimator.random_control(seed)}
         self.windows, self.skeleton, self.to_crop = (
             windows,
             estimator.skeleton,

@@ -5,7 +5,7 @@ it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import ipywidgets as widgets
 import numpy as np
@@ -18,10 +18,8 @@ from torch import Tensor
 
 from ..made.motion import JOINTS, Sequence2D, detect
 from ..metrics import joint_distances
-from ..models import build
 from ..models.hanet import HANetConfig, acceleration, neighbours, velocity
 from ..predict import SequenceRefiner
-from ..taps import record
 from . import figures
 from .explorers import show_live
 
@@ -48,8 +46,7 @@ def look_inside(
 ) -> Inside:
     """Refines at most one window and keeps what the taps said. edit: as in `taps.record`."""
     model, t = refiner.model, len(detected)
-    with record(model, TAPS, edit=edit) as taps:
-        final = refiner.refine(detected)
+    final, taps = refiner.look(detected, names=TAPS, edit=edit)
     centre, size = (part[0, 0] for part in refiner.frame(detected[None]))
     rows, n = (
         len(range(0, refiner.window, model.config.interval)),
@@ -77,25 +74,6 @@ def look_inside(
         final,
         {name: m[:, : kept[m.shape[1]], : kept[m.shape[2]]] for name, m in maps.items()},
     )
-
-
-def switched(refiner: SequenceRefiner, **changes) -> SequenceRefiner:
-    """The same weights in a model with other switches, such as `blind=True`; only for those that
-    keep every shape.
-    """
-    model = build("hanet", replace(refiner.model.config, **changes)).to(refiner.device)
-    model.load_state_dict(refiner.model.state_dict())
-    return SequenceRefiner(model, refiner.window, refiner.name)
-
-
-def random_control(refiner: SequenceRefiner, seed: int = 0) -> SequenceRefiner:
-    """The same model with fresh random weights: what its pictures look like when it has learned
-    nothing.
-    """
-    torch.manual_seed(seed)
-    return SequenceRefiner(
-        build("hanet", refiner.model.config), refiner.window, "random weights"
-    ).to(refiner.device)
 
 
 def uniform(head: int | None = None) -> Callable[[Tensor], Tensor]:
@@ -201,8 +179,8 @@ class TrajectoryExplorer:
     ):
         self.refiner, self.sequences, self.seed = refiner, sequences, seed
         self.models = {
-            (random, blind): switched(model, blind=blind)
-            for random, model in ((False, refiner), (True, random_control(refiner, seed)))
+            (random, blind): model.switched(blind=blind)
+            for random, model in ((False, refiner), (True, refiner.random_control(seed)))
             for blind in (False, True)
         }
         self.skeleton, self.moving = JOINTS, False

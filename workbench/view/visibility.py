@@ -20,11 +20,9 @@ from .. import geometry
 from ..data.windows import Windows, normalised
 from ..errors import BadParameter
 from ..metrics import bootstrap_interval, joint_distances
-from ..models import build
 from ..predict import PoseEstimator
 from ..records import Detections, Pose
 from ..skeletons import Skeleton
-from ..taps import record
 from . import figures
 from .explorers import show_live
 
@@ -81,9 +79,8 @@ def look_inside(
     flags = (
         None if visibility is None else torch.as_tensor(np.asarray(visibility), device=maps.device)
     )
-    with torch.inference_mode(), record(model, names, edit=edit) as taps:
-        found = model(maps=maps, visibility=flags, source=source)
-        xy, confidence = model.decode(found)
+    found, taps = estimator.look(maps=maps, visibility=flags, source=source, names=names, edit=edit)
+    xy, confidence = model.decode(found)
     parts = {"xy_crop": xy, "confidence": confidence, "x": found["x"], "y": found["y"]}
     if names:
         blocks = [taps[name] for name in taps if name.endswith("attention.map")]
@@ -215,17 +212,6 @@ def module_figure(
         figure, title, 480, figures.PAGE_PX, plot_bgcolor="rgba(0,0,0,0)", **axes
     )
     return figure.update_layout(margin={"l": 10, "r": 10, "b": 10})
-
-
-def random_control(estimator: PoseEstimator, seed: int = 0) -> PoseEstimator:
-    """The same model with fresh random weights: what its pictures look like when it has learned
-    nothing.
-    """
-    torch.manual_seed(seed)
-    model = build("vissimcc", estimator.model.config)
-    return PoseEstimator(model, "random weights", estimator.padding, estimator.mirror).to(
-        estimator.device
-    )
 
 
 def placed(inside: Inside, affine: Float[np.ndarray, "n 2 3"], truth: Pose) -> Detections:
@@ -360,7 +346,7 @@ class VisibilityExplorer:
         self.windows, self.skeleton, self.moving = windows, aware.skeleton, False
         self.models = {
             False: (aware, naive),
-            True: tuple(random_control(e, seed) for e in (aware, naive)),
+            True: tuple(e.random_control(seed) for e in (aware, naive)),
         }
         config, joints = aware.model.config, self.skeleton.joints
         pictures = np.unique(windows.items[:, 0]).tolist()

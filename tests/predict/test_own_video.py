@@ -1,0 +1,105 @@
+"""A user's video on its way through a method."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from workbench.data.detections import read_detections
+
+from workbench import checkpoint, predict
+from workbench.data.frames import open_frames
+from workbench.errors import BadParameter, MissingFile
+from workbench.film import write_video
+from workbench.models import build, config_of
+
+
+def film(folder, n=3):
+    pictures = np.random.default_rng(0).integers(0, 255, (n, 81, 103, 3), np.uint8)
+    return write_video(folder / "film.webm", pictures)
+
+
+def results(folder, frames=(0, 1, 1, 2)):
+    flat = [v for j in range(17) for v in (20 + 3 * j, 10 + 4 * j, 0.05 if j in (3, 9) else 0.9)]
+    items = [
+        {"image_id": f, "category_id": 1, "keypoints": flat, "score": 0.7, "mine": i}
+        for i, f in enumerate(frames)
+    ]
+    (folder / "mine.json").write_text(json.dumps(items))
+    return folder / "mine.json"
+
+
+def test_doubted_joints_of_a_user_s_results_are_replaced_and_all_else_stays(tmp_path):
+    mine = results(tmp_path)
+    done = predict.video(film(tmp_path), mine, out=tmp_path / "out")
+    new, old = (json.loads(path.read_text()) for path in (done.written["results"], mine))
+    moved = np.array([np.not_equal(a["keypoints"], b["keypoints"]) for a, b in zip(new, old)])
+    assert np.flatnonzero(moved.any(0)).tolist() == [9, 10, 27, 28]
+    assert [item["mine"] for item in new] == [0, 1, 2, 3]
+    assert len(done.written["table"].read_text().splitlines()) == 1 + 4 * 17
+    assert len(list(open_frames(done.written["overlay"]))) == done.frames == 3
+    row = done.row()
+    assert (row["persons"], row["poses"], row["joints"], row["replaced"]) == (2, 4, 68, 8)
+    assert row["moved, px"] > 0
+    more = predict.video(film(tmp_path), mine, out=tmp_path / "out", delta=1.0)
+    assert more.prediction.replaced.all()
+
+
+def test_a_file_of_weights_refines_tracks(tmp_path):
+    config = replace(config_of("hanet", "tiny"), channels=30, interval=3)
+    card = {"model": "hanet", "config": asdict(config), "window": 13}
+    weights = checkpoint.save(tmp_path / "w.safetensors", build("hanet", config), card)
+    rng = np.random.default_rng(0)
+    items = [
+        {
+            "image_id": f,
+            "category_id": 1,
+            "keypoints": np.c_[rng.uniform(9, 90, (15, 2)), np.ones(15)].ravel().tolist(),
+            "score": 0.7,
+            "track_id": track,
+        }
+        for track, f in ((1, 0), (1, 2), (5, 1), (5, 2))
+    ]
+    (tmp_path / "mine.json").write_text(json.dumps(items))
+    options = {"skeleton": "jhmdb15", "weights": weights, "out": tmp_path / "out"}
+    done = predict.video(film(tmp_path), tmp_path / "mine.json", method="hanet", **options)
+    new = json.loads(done.written["results"].read_text())
+    # nothing in frame 1 of track 1
+    assert [(r["image_id"], r["track_id"]) for r in new] == [(0, 1), (2, 1), (1, 5), (2, 5)]
+    xy = [np.reshape([r["keypoints"] for r in each], (4, 15, 3))[..., :2] for each in (new, items)]
+    assert (xy[0] != xy[1]).any(-1).all()
+    assert len(list(open_frames(done.written["overlay"]))) == 3
+
+
+def test_people_are_found_and_estimated_anew_where_no_results_are_given(tmp_path):
+    people = read_detections(results(tmp_path))
+    asked = []
+
+    def find(frames):
+        asked.append(len(frames))
+        return people
+
+    options = {"find": find, "out": tmp_path / "out"}
+    done = predict.video(film(tmp_path), method="vissimcc-baseline", **options)
+    assert asked == [3] and done.prediction.replaced.all()
+    assert done.prediction.method == "vissimcc-baseline"
+    np.testing.assert_array_equal(done.prediction.detections.xy_frame, people.xy_frame)
+    with pytest.raises(MissingFile, match="hanet_coco17_synthetic"):
+        predict.video(film(tmp_path), method="hanet", **options)
+    assert asked == [3], "weights that are not there are refused before people are looked for"
+
+
+def test_so_many_frames_of_a_camera_are_recorded(tmp_path):
+    path = predict.recorded(open_frames(film(tmp_path, n=7)), tmp_path / "camera_0.webm", 5)
+    assert len(list(open_frames(path))) == 5
+
+
+def test_records_of_people_are_taken_as_they_are(tmp_path):
+    people = replace(read_detections(results(tmp_path)), tracks=np.array([7, 7, 8, 7]))
+    done = predict.video(film(tmp_path), people, out=tmp_path / "out")
+    assert done.row()["persons"] == 2
+    assert read_detections(done.written["results"]).tracks.tolist() == [7, 7, 8, 7]
+    with pytest.raises(BadParameter, match="otpose has no delta"):
+        predict.video(film(tmp_path), people, method="otpose", delta=0.5)

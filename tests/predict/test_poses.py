@@ -1,0 +1,187 @@
+"""PORT around its model: frame of coordinates, delta, mirror, missing joints."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from workbench import load
+from workbench.errors import BadParameter
+from workbench.geometry import rotation
+from workbench.models import build
+from workbench.predict import (
+    PortRefiner,
+    RefineRule,
+    place_missing,
+    pose_frame,
+    pose_weights,
+    refine_people,
+)
+from workbench.recipes import port as recipe
+from workbench.records import Detections
+from workbench.skeletons import skeleton
+
+
+def detections(rng, n=5, skeleton="hand21", k=21):
+    return Detections(
+        skeleton,
+        rng.normal(300, 40, (n, k, 2)),
+        rng.random((n, k)),
+        np.tile([0.0, 0, 9, 9], (n, 1)),
+    )
+
+
+def test_the_frame_follows_visible_joints_only():
+    xy = np.array([[[0.0, 0], [2, 0], [0, 2], [2, 2], [99, 99]]])
+    hidden = np.array([[False, False, False, False, True]])
+    centre, size = pose_frame(xy, pose_weights(hidden, np.ones((1, 5)), "visible"))
+    np.testing.assert_allclose(centre[0, 0], [1, 1])
+    assert size.item() == pytest.approx(np.sqrt(2))
+    few = np.array([[False, False, True, True, True]])
+    assert pose_weights(few, np.ones((1, 5)), "visible").tolist() == [[1.0] * 5], (
+        "two joints make no frame"
+    )
+    weights = pose_weights(hidden, np.array([[1.0, 1, 1, 1, 0]]), "confidence")
+    np.testing.assert_allclose(pose_frame(xy, weights)[0][0, 0], [1, 1], atol=1e-3)
+
+
+@pytest.mark.parametrize("config", ["paper", "denoise"])
+def test_refinement_moves_and_scales_with_the_picture(rng, config):
+    """Coordinates are normalised and back: a shifted, enlarged picture gives the shifted,
+    enlarged answer.
+    """
+    torch.manual_seed(1)
+    refiner = PortRefiner(build("port", config), RefineRule((0.4,) * 21))
+    one = detections(rng)
+    other = Detections("hand21", 3 * one.xy_frame + (50, -20), one.confidence, one.boxes_xyxy)
+    a, b = refiner.refine(one).xy_frame, refiner.refine(other).xy_frame
+    np.testing.assert_allclose(b, 3 * a + (50, -20), atol=0.05)
+
+
+def test_the_mirror_makes_the_answer_symmetric(rng):
+    torch.manual_seed(1)
+    refiner = PortRefiner(build("port"), RefineRule((0.4,) * 21, mirror=True))
+    one = detections(rng)
+    flipped = Detections("hand21", one.xy_frame * (-1, 1), one.confidence, one.boxes_xyxy)
+    a, b = refiner.refine(one).xy_frame, refiner.refine(flipped).xy_frame
+    np.testing.assert_allclose(b, a * (-1, 1), atol=0.01)
+    plain = PortRefiner(refiner.model, RefineRule((0.4,) * 21))
+    assert np.abs(plain.refine(flipped).xy_frame - plain.refine(one).xy_frame * (-1, 1)).max() > 0.1
+
+
+def test_blend_stops_on_the_way(rng):
+    torch.manual_seed(1)
+    model, one = build("port"), detections(rng)
+    whole, half = (
+        PortRefiner(model, RefineRule((0.4,) * 21, blend=b)).refine(one).xy_frame
+        for b in (1.0, 0.5)
+    )
+    np.testing.assert_allclose(half, (one.xy_frame + whole) / 2, atol=1e-3)
+
+
+def test_batches_do_not_matter(rng):
+    refiner, one = load("port"), detections(rng, 11)
+    mask = refiner.mask(one)
+    np.testing.assert_allclose(
+        refiner.reconstruct(one, mask, batch=3), refiner.reconstruct(one, mask), atol=1e-2
+    )
+    nobody = one.select([])
+    assert refiner.refine(nobody).xy_frame.shape == (0, 21, 2)
+
+
+def test_delta_given_by_hand_wins(rng):
+    refiner, one = load("port"), detections(rng)
+    assert (
+        not refiner.refine(one, delta=0.0).replaced.any()
+        and refiner.refine(one, delta=1.0).replaced.all()
+    )
+    chosen = np.zeros((5, 21), bool)
+    chosen[2, 7] = True
+    np.testing.assert_array_equal(refiner.refine(one, mask=chosen).replaced, chosen)
+
+
+def test_another_skeleton_is_refused_by_name(rng):
+    with pytest.raises(BadParameter, match="detections are coco17, the model knows hand21"):
+        load("port").refine(detections(rng, skeleton="coco17", k=17))
+    with pytest.raises(BadParameter, match="3 deltas"):
+        PortRefiner(build("port"), RefineRule((0.1,) * 3))
+
+
+def test_a_mirrored_body_exchanges_left_and_right(rng):
+    refiner, other = load("port", skeleton="coco17"), skeleton("coco17").flip_index
+    assert refiner.rule.mirror
+    one = detections(rng, skeleton="coco17", k=17)
+    flipped = (one.xy_frame * [-1, 1])[:, other]
+    mirrored = Detections("coco17", flipped, one.confidence[:, other], one.boxes_xyxy)
+    mask = refiner.mask(one)
+    answer = refiner.reconstruct(mirrored, mask[:, other])
+    np.testing.assert_allclose(
+        answer[:, other] * [-1, 1], refiner.reconstruct(one, mask), atol=2e-2
+    )
+
+
+def test_a_joint_without_confidence_has_no_say(rng):
+    refiner, one = load("port"), detections(rng)
+    confidence, far = one.confidence.copy(), one.xy_frame.copy()
+    confidence[:, 4], far[:, 4] = 0, -9999
+    lost = [Detections("hand21", xy, confidence, one.boxes_xyxy) for xy in (one.xy_frame, far)]
+    near, away = (refiner.reconstruct(d, refiner.mask(d)) for d in lost)
+    np.testing.assert_allclose(near, away, atol=0.5)
+
+
+def test_rotation_is_learned_not_built_in(rng):
+    """A turned picture gives a nearly turned answer: the recipe turns its training hands."""
+    refiner, one = load("port"), detections(rng)
+    turn = rotation(0.7).T
+    turned = Detections("hand21", one.xy_frame @ turn, one.confidence, one.boxes_xyxy)
+    a, b = refiner.refine(one).xy_frame @ turn, refiner.refine(turned).xy_frame
+    assert (
+        np.linalg.norm(a - b, axis=-1).mean()
+        < 0.2 * np.linalg.norm(one.xy_frame @ turn - a, axis=-1).max()
+    )
+
+
+def _hands_with_a_lost_finger(rng):
+    hands = load("port")
+    found = recipe.pairs("synthetic", n=3, seed=1)[1]
+    xy, confidence = found.xy_frame.copy(), found.confidence.clip(0.01)
+    finger = [5, 6, 7, 8]  # forefinger, from the palm out
+    xy[0, finger], confidence[0, finger] = 0, 0
+    confidence[2, 2:] = 0
+    return hands, replace(found, xy_frame=xy, confidence=confidence), finger
+
+
+def test_missing_joints_start_from_their_neighbours(rng):
+    _, found, finger = _hands_with_a_lost_finger(rng)
+    placed = place_missing(found)
+    np.testing.assert_allclose(
+        placed.xy_frame[0, finger], np.tile(found.xy_frame[0, 0], (4, 1)), rtol=1e-6
+    )  # the wrist's
+    np.testing.assert_array_equal(placed.xy_frame[1], found.xy_frame[1])
+    middle = found.select([1])
+    gap = np.where(np.arange(21) == 6, 0, middle.confidence)
+    between = (middle.xy_frame[0, 5] + middle.xy_frame[0, 7]) / 2
+    np.testing.assert_allclose(
+        place_missing(replace(middle, confidence=gap)).xy_frame[0, 6], between, rtol=1e-6
+    )
+    nothing = replace(middle, confidence=np.zeros((1, 21)))
+    np.testing.assert_array_equal(place_missing(nothing).xy_frame, middle.xy_frame)
+
+
+def test_missing_joints_are_refined_and_their_old_place_does_not_matter(rng):
+    hands, found, finger = _hands_with_a_lost_finger(rng)
+    refined = refine_people(hands, found)
+    assert refined.replaced[0, finger].all() and refined.detections is found
+    assert not refined.replaced[2].any()  # two known joints are too few
+    np.testing.assert_array_equal(
+        refined.xy_frame[~refined.replaced], found.xy_frame[~refined.replaced]
+    )
+    np.testing.assert_array_equal(refined.xy_frame[1], hands.refine(found).xy_frame[1])
+    elsewhere = found.xy_frame.copy()
+    elsewhere[0, finger] = 5000
+    again = refine_people(hands, replace(found, xy_frame=elsewhere))
+    np.testing.assert_array_equal(again.xy_frame[0], refined.xy_frame[0])
+    assert len(refine_people(hands, found.select([]))) == 0

@@ -1,0 +1,138 @@
+"""Drawn people, written videos and result files."""
+
+from __future__ import annotations
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from workbench.data.detections import read_detections
+
+from workbench.data.frames import open_frames
+from workbench.errors import BadFile, BadParameter
+from workbench.film import COLOURS, by_frame, draw_refined, save_results, write_video
+from workbench.records import Detections, Prediction
+
+POSE = np.stack((20 + np.arange(17) % 4 * 12.0, 12 + np.arange(17) * 4.0), 1)
+
+
+def predicted(frames=(0, 0, 2), tracks=(1, 0, 1)) -> Prediction:
+    n = len(frames)
+    xy = POSE + 3 * np.arange(n)[:, None, None]
+    confidence = np.full((n, 17), 0.9)
+    confidence[:, 3] = 0
+    boxes = np.concatenate((xy.min(1), xy.max(1)), 1)
+    ids = tuple(str(i) for i in range(n))
+    found = Detections(
+        "coco17", xy, confidence, boxes, ids=ids, frames=np.array(frames), tracks=np.array(tracks)
+    )
+    replaced = np.zeros((n, 17), bool)
+    replaced[:, 9] = True
+    moved = xy.copy()
+    moved[:, 9] = (90, 100)
+    return Prediction("coco17", moved, confidence, replaced, "test", found)
+
+
+def film(path, n=3, size=(97, 89), fps=7.0):
+    rng = np.random.default_rng(0)
+    base = cv2.resize(rng.integers(0, 255, (5, 5, 3), np.uint8), size)
+    return write_video(path, (np.roll(base, 3 * i, 1) for i in range(n)), fps=fps)
+
+
+def test_people_are_drawn_where_they_are_in_their_colour():
+    frame = np.full((107, 101, 3), 127, np.uint8)
+    people = by_frame(predicted())(0)
+    picture = draw_refined(frame, people)
+    assert (frame == 127).all() and picture.shape == frame.shape
+    for person, row in ((1, 0), (0, 1)):
+        x, y = people.xy_frame[row, 16].round().astype(int)
+        assert draw_refined(frame, people.select([row]))[y, x].tolist() == list(COLOURS[person])
+    assert picture[100, 90].min() > 230  # hollow: replaced
+    x, y = people.xy_frame[0, 3].astype(int)
+    alone = draw_refined(frame, people.select([0]))
+    assert alone[y, x].tolist() == [127, 127, 127]  # confidence 0 and not replaced: not there
+    assert (draw_refined(frame, people.select([])) == 127).all()
+
+
+def test_far_away_coordinates_are_harmless():
+    people = predicted((0,), (0,))
+    wild = Prediction(
+        "coco17", people.xy_frame * 1e9, people.confidence, people.replaced, "", people.detections
+    )
+    assert draw_refined(np.zeros((53, 47, 3), np.uint8), wild).shape == (53, 47, 3)
+
+
+def test_people_of_a_frame():
+    people = by_frame(predicted((5, 0, 5)))
+    assert [len(people(i)) for i in (0, 1, 5, 6)] == [1, 0, 2, 0]
+    assert people(5).detections.ids == ("0", "2")
+    with pytest.raises(BadParameter, match="which frame"):
+        by_frame(Prediction("coco17", POSE[None], np.ones((1, 17)), np.ones((1, 17), bool)))
+
+
+def test_a_written_video_has_the_frames_that_went_in(tmp_path, capfd):
+    path = film(tmp_path / "new" / "v.webm", n=5)
+    frames = open_frames(path)
+    assert [len(frames), frames.video.width // 2, frames.video.height // 2, frames.video.fps] == [
+        5,
+        48,
+        44,
+        7.0,
+    ]
+    assert len(list(frames)) == 5
+    assert path.read_bytes()[:4] == b"\x1a\x45\xdf\xa3" and b"V_VP8" in path.read_bytes()
+    assert [p.name for p in path.parent.iterdir()] == ["v.webm"]
+    assert capfd.readouterr().err == ""
+
+
+def test_pictures_of_other_sizes_are_fitted(tmp_path):
+    shapes = ((48, 128), (96, 48), (7, 6))
+    pictures = (np.full((*shape, 3), 255, np.uint8) for shape in shapes)
+    path = write_video(tmp_path / "v.webm", pictures, long_side=64)
+    wide, tall, small = open_frames(path)
+    assert wide.shape == (24, 64, 3) and wide.min() > 230
+    assert tall[:, :10].min() > 200 > 50 > tall[:, 20:].max()
+    assert small[:, :16].mean() > 200 > 50 > small[:, 32:].max()
+
+
+def test_a_video_that_fails_leaves_nothing_behind(tmp_path):
+    def broken():
+        yield np.zeros((16, 16, 3), np.uint8)
+        raise BadFile("cut")
+
+    with pytest.raises(BadFile, match="cut"):
+        write_video(tmp_path / "v.webm", broken())
+    with pytest.raises(BadFile, match="no frames"):
+        write_video(tmp_path / "v.webm", iter(()))
+    with pytest.raises(BadParameter, match=r"\.webm"):
+        write_video(tmp_path / "v.mp4", iter(()))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_results_are_saved_in_the_form_of_the_input(tmp_path):
+    prediction = predicted()
+    found = prediction.detections
+    keypoints = np.concatenate((found.xy_frame, found.confidence[..., None]), -1).reshape(3, -1)
+    items = [
+        {"image_id": int(f), "keypoints": k.tolist(), "score": 0.5, "x": i}
+        for i, (f, k) in enumerate(zip(found.frames, keypoints))
+    ]
+    like = tmp_path / "mine.json"
+    like.write_text(json.dumps(items))
+    with open_frames(film(tmp_path / "my clip.webm")) as frames:
+        written = save_results(tmp_path / "out", frames, prediction, like=like)
+        own = save_results(tmp_path / "own", frames, prediction)
+    assert {k: p.name for k, p in written.items()} == {
+        "results": "my_clip_refined.json",
+        "table": "my_clip_joints.csv",
+        "overlay": "my_clip_overlay.webm",
+    }
+    assert [item["x"] for item in json.loads(written["results"].read_text())] == [0, 1, 2]
+    assert len(written["table"].read_text().splitlines()) == 1 + 3 * 17
+    for path in (written["results"], own["results"], own["table"]):
+        order = np.lexsort(read_detections(path).xy_frame[:, 0].T)
+        np.testing.assert_allclose(
+            read_detections(path).xy_frame[order], prediction.xy_frame, rtol=1e-6
+        )
+    assert len(open_frames(own["overlay"])) == 3

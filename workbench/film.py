@@ -1,0 +1,251 @@
+"""Refined people drawn over their video: pictures, a webm that browsers play, result files."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from tqdm.auto import tqdm
+
+from .data.frames import Frames
+from .data.results import write_coco_results, write_like, write_table
+from .errors import BadFile, BadParameter
+from .records import Prediction
+from .skeletons import skeleton
+
+Frame = UInt8[np.ndarray, "h w 3"]
+# Okabe and Ito's palette without black, RGB; persons take them in turn.
+COLOURS = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+)
+LIGHT, DARK = (255, 255, 255), (20, 20, 20)
+LONG_SIDE = 1920  # px; larger pictures are written at this size
+USUAL_FPS = 25.0  # of a video made from pictures, unstated; ours
+LEGEND = "thick: refined   ring: replaced   thin white: as detected"
+_SUBPIXEL = 4  # bits
+
+
+@dataclass(frozen=True)
+class _Pen:
+    """Draws on one picture, in sizes that follow its longest side; everything has a dark rim."""
+
+    picture: Frame
+
+    def px(self, size: int, least: int = 1) -> int:
+        """A size in px of a picture of `LONG_SIDE`, here."""
+        return max(least, round(size * max(self.picture.shape[:2]) / LONG_SIDE))
+
+    @staticmethod
+    def _spot(xy: Float[np.ndarray, "2"]) -> tuple[int, ...]:
+        inside = np.clip(xy, -(2**15), 2**15)
+        return tuple(int(v) for v in np.round(inside * 2**_SUBPIXEL))
+
+    def line(self, a: Float[np.ndarray, "2"], b: Float[np.ndarray, "2"], colour, width: int):
+        ends = self._spot(a), self._spot(b)
+        rim = width + self.px(2)
+        cv2.line(self.picture, *ends, DARK, rim, cv2.LINE_AA, _SUBPIXEL)
+        cv2.line(self.picture, *ends, colour, width, cv2.LINE_AA, _SUBPIXEL)
+
+    def joint(self, xy: Float[np.ndarray, "2"], colour, ring: bool) -> None:
+        """A disc, or a ring."""
+        radius = self.px(8, 4) << _SUBPIXEL
+        wide = max(1, self.px(5, 2) // 2)
+        discs = [(radius + (2 << _SUBPIXEL), DARK, -1), (radius, LIGHT if ring else colour, -1)]
+        if ring:
+            discs.append((radius, colour, wide))
+        for r, fill, width in discs:
+            cv2.circle(self.picture, self._spot(xy), r, fill, width, cv2.LINE_AA, _SUBPIXEL)
+
+    def legend(self, text: str) -> None:
+        """Text in the upper left corner."""
+        font, width = cv2.FONT_HERSHEY_SIMPLEX, self.px(2)
+        letters = max(0.45, 1.1 * max(self.picture.shape[:2]) / LONG_SIDE)
+        (w, h), below = cv2.getTextSize(text, font, letters, width)
+        cv2.rectangle(self.picture, (0, 0), (w + h, 2 * h + below), DARK, -1)
+        start = (h // 2, h + h // 2)
+        cv2.putText(self.picture, text, start, font, letters, LIGHT, width, cv2.LINE_AA)
+
+
+def _draw_person(
+    pen: _Pen,
+    edges: Iterable[tuple[int, int]],
+    xy: Float[np.ndarray, "k 2"],
+    seen: Bool[np.ndarray, "k"],
+    replaced: Bool[np.ndarray, "k"],
+    detected: Float[np.ndarray, "k 2"] | None,
+    colour: tuple[int, int, int],
+) -> None:
+    for a, b in edges:
+        if (seen | replaced)[[a, b]].all():
+            pen.line(xy[a], xy[b], colour, pen.px(5, 2))
+    for a, b in edges if detected is not None else ():
+        if seen[[a, b]].all() and replaced[[a, b]].any():
+            pen.line(detected[a], detected[b], LIGHT, pen.px(2))
+    for j in np.flatnonzero(seen | replaced):
+        pen.joint(xy[j], colour, bool(replaced[j]))
+
+
+def draw_refined(frame: Frame, people: Prediction, *, legend: str = "") -> Frame:
+    """The frame with one skeleton a row of `people` (those of this frame), coloured by track.
+
+    Replaced joints are rings, others discs; where a joint was replaced, a thin white line shows
+    what was detected. Joints of confidence 0 that nothing replaced are not drawn.
+    """
+    pen = _Pen(frame.copy())
+    edges, found = skeleton(people.skeleton).edges, people.detections
+    for i in range(len(people)):
+        person = i if found is None or found.tracks is None else int(found.tracks[i])
+        _draw_person(
+            pen,
+            edges,
+            people.xy_frame[i],
+            people.confidence[i] > 0,
+            people.replaced[i],
+            None if found is None else found.xy_frame[i],
+            COLOURS[person % len(COLOURS)],
+        )
+    if legend:
+        pen.legend(legend)
+    return pen.picture
+
+
+def by_frame(prediction: Prediction) -> Callable[[int], Prediction]:
+    """frame number -> the people in it; finds them without a walk over all rows."""
+    if prediction.detections is None or prediction.detections.frames is None:
+        raise BadParameter("the prediction does not say which frame its rows belong to")
+    frames = prediction.detections.frames
+    order = np.argsort(frames, kind="stable")
+    ordered = frames[order]
+    return lambda i: prediction.select(order[slice(*np.searchsorted(ordered, (i, i + 1)))])
+
+
+def fitted(picture: Frame, width: int, height: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
+    """Scaled to fit, in the upper left corner of a black picture where the shape differs."""
+    h, w = picture.shape[:2]
+    if (w, h) == (width, height):
+        return picture
+    scale = min(width / w, height / h)
+    size = min(width, round(w * scale)), min(height, round(h * scale))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    out = np.zeros((height, width, 3), np.uint8)
+    out[: small.shape[0], : small.shape[1]] = small
+    return out
+
+
+def _writer(path: Path, fps: float, width: int, height: int) -> cv2.VideoWriter:
+    """VP8, which is four times as fast to write as VP9. OpenCV warns on stderr about a tag that
+    it then uses anyway.
+    """
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        writer = cv2.VideoWriter(
+            str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"VP80"), fps, (width, height)
+        )
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
+    if not writer.isOpened():
+        raise BadFile(
+            "this OpenCV has no VP8 encoder",
+            file=path.name,
+            remedy="install opencv-python from PyPI, whose wheel has one",
+        )
+    return writer
+
+
+def write_video(
+    path: str | Path,
+    frames: Iterable[Frame],
+    *,
+    fps: float | None = None,
+    total: int | None = None,
+    long_side: int = LONG_SIDE,
+    progress: bool = False,
+) -> Path:
+    """RGB frames as a webm (VP8) that browsers play, one at a time, beside its place and renamed
+    when it is whole.
+
+    All take the first one's size, at most `long_side` px. `BadFile` where there is none or no
+    encoder.
+    """
+    path = Path(path)
+    if path.suffix != ".webm":
+        raise BadParameter(f"suffix {path.suffix!r}", file=path, remedy="name a .webm file")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = None
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".video-") as folder:
+        part = Path(folder) / path.name
+        bar = tqdm(frames, desc=path.name, total=total, unit="frame", disable=not progress)
+        try:
+            for frame in bar:
+                if writer is None:
+                    scale = min(1, long_side / max(frame.shape[:2]))
+                    height, width = (max(2, round(s * scale)) for s in frame.shape[:2])
+                    writer = _writer(part, fps or USUAL_FPS, width, height)
+                writer.write(np.ascontiguousarray(fitted(frame, width, height)[..., ::-1]))
+        finally:
+            if writer is not None:
+                writer.release()
+        if writer is None:
+            raise BadFile("there are no frames to write", file=path)
+        os.replace(part, path)
+    return path
+
+
+def write_overlay(
+    path: str | Path,
+    frames: Frames,
+    prediction: Prediction,
+    *,
+    legend: str = LEGEND,
+    progress: bool = False,
+) -> Path:
+    """The whole video with its refined people, frame by frame, so that memory stays flat."""
+    people, video = by_frame(prediction), frames.video
+    drawn = (
+        draw_refined(frame, people(i), legend=f"frame {i}   {legend}")
+        for i, frame in enumerate(frames)
+    )
+    return write_video(path, drawn, fps=video.fps, total=video.n_frames, progress=progress)
+
+
+def save_results(
+    out: str | Path,
+    frames: Frames,
+    prediction: Prediction,
+    *,
+    like: str | Path | None = None,
+    progress: bool = False,
+) -> dict[str, Path]:
+    """Overlay video, results and table in the folder `out`, named after the video; returns what was
+    written.
+
+    like: the user's own results, whose format and further fields the new ones keep; COCO results
+        for a detector's own answer and for formats that are only read (pickles, npz).
+    """
+    video = frames.video
+    place = Path(out) / Path(video.source).stem.replace(" ", "_")
+    size_wh = (video.width, video.height) if video.width else None
+    suffix = "" if like is None or os.path.isdir(like) else Path(like).suffix.lower()
+    if like is not None and suffix in ("", ".json", ".csv"):
+        results = write_like(Path(f"{place}_refined{suffix}"), prediction, like, size_wh)
+    else:
+        refined = replace(prediction.detections, xy_frame=prediction.xy_frame)
+        results = write_coco_results(Path(f"{place}_refined.json"), refined)
+    table = write_table(Path(f"{place}_joints.csv"), prediction)
+    overlay = write_overlay(f"{place}_overlay.webm", frames, prediction, progress=progress)
+    return {"results": results, "table": table, "overlay": overlay}

@@ -1,0 +1,126 @@
+"""What every method shares: a model on its device, looked into, switched, or unlearned."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ..checkpoint import load_into
+from ..errors import BadParameter
+from ..models import build, config_of
+from ..records import Detections
+from ..skeletons import Skeleton, skeleton
+from ..taps import Recording, record
+
+
+def model_of(card: Mapping) -> nn.Module:
+    """A fresh model of a card's configuration, in which tuples have become lists."""
+    method = card["model"]
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in card["config"].items()}
+    return build(method, type(config_of(method))(**fields))
+
+
+class Predictor:
+    """A model with what it needs around it.
+
+    `precision` is "fp32" or "bf16" (mixed), which `load` sets for what reads pictures.
+    """
+
+    precision = "fp32"
+    # parts of the model that `random_control` leaves as they are
+    stays: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, model: nn.Module, name: str, joints: str):
+        self.model = model.eval()
+        self.name = name
+        self.skeleton: Skeleton = skeleton(joints)
+
+    @classmethod
+    def from_card(cls, card: Mapping, name: str) -> Predictor:
+        """Around a fresh model, as a weight file's card says; `KeyError` for what it leaves out."""
+        return cls(model_of(card), name)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def to(self, device: str | torch.device) -> Predictor:
+        self.model.to(device)
+        return self
+
+    def around(self, model: nn.Module, name: str | None = None) -> Predictor:
+        """The same predictor around another model, on the same device."""
+        other = copy.copy(self)
+        other.model = model.to(self.device).eval()
+        other.name = self.name if name is None else name
+        return other
+
+    def autocast(self) -> torch.autocast:
+        """Its precision."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        """Where its model is called: no gradients, and its precision."""
+        with torch.inference_mode(), self.autocast():
+            yield
+
+    def check_skeleton(self, detections: Detections) -> None:
+        """`BadParameter` for people of other joints."""
+        if skeleton(detections.skeleton) is not self.skeleton:
+            raise BadParameter(
+                f"detections are {detections.skeleton}, the model knows {self.skeleton.name}",
+                file=detections.source or None,
+                remedy=f"load weights trained for {detections.skeleton}",
+            )
+
+    # --- looking inside ---------------------------------------------------------------------------
+
+    def one_pass(self, *inputs, **options) -> Any:
+        """What `look` looks at: the model's own arguments to the model's own answer."""
+        return self.model(*inputs, **options)
+
+    def look(
+        self,
+        *inputs,
+        names: Iterable[str] | None = None,
+        edit: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+        **options,
+    ) -> tuple[Any, Recording]:
+        """`one_pass` with its taps recorded, and edited if asked: (its answer, recording).
+
+        names: taps, None for all of them; edit: as of `taps.record`, whose errors it raises.
+        """
+        with torch.no_grad(), self.autocast(), record(self.model, names, edit=edit) as taps:
+            answer = self.one_pass(*inputs, **options)
+        return answer, taps
+
+    def switched(self, **changes) -> Predictor:
+        """The same weights in a model with other switches, such as `blind=True`.
+
+        Weights that the other model has no place for are left out (heads that `split_joints` share
+        out the first one's queries, keys and values). `CheckpointMismatch` where a switch asks for
+        weights that are not there, or for other shapes.
+        """
+        model = type(self.model)(replace(self.model.config, **changes))
+        places, weights = model.state_dict(), self.model.state_dict()
+        load_into(model, {name: weights[name] for name in places if name in weights})
+        return self.around(model)
+
+    def random_control(self, seed: int = 0) -> Predictor:
+        """The same with fresh random weights: what its pictures look like when nothing is learned.
+
+        A single-frame estimator inside stays as it is.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            model = type(self.model)(self.model.config)
+        for part in self.stays:
+            getattr(model, part).load_state_dict(getattr(self.model, part).state_dict())
+        return self.around(model, "random weights")

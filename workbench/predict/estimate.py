@@ -1,0 +1,377 @@
+"""VisSimCC, OTPose and STDPose: pictures and boxes in, poses in px of the picture out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from .. import geometry
+from ..data.checks import numbers_of
+from ..data.safe import read_npy
+from ..data.windows import WindowConfig, Windows, loader, normalised
+from ..errors import BadParameter
+from ..models.otpose import OTPose
+from ..models.stdpose import STDPose
+from ..models.vissimcc import VisSimCC
+from ..records import Detections, Prediction
+from ..skeletons import skeleton
+from .base import Predictor, model_of
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """n people, each in its crop."""
+
+    xy_crop: Float[np.ndarray, "n k 2"]  # px
+    confidence: Float[np.ndarray, "n k"]
+    visibility: Float[np.ndarray, "n k"] | None = None  # VisNet's probability of being visible
+
+
+class PoseEstimator(Predictor):
+    """A single-frame estimator with what it needs around it: a picture and boxes in, px of the
+    picture out.
+
+    padding: how far a box grows before it is cropped, as in training. mirror: the mean of the crop
+    and its mirror image.
+    """
+
+    reach = 0  # frames that it looks at before and after its own
+
+    def __init__(
+        self,
+        model: VisSimCC | OTPose | STDPose,
+        name: str = "vissimcc",
+        padding: float = 1.25,
+        mirror: bool = True,
+    ):
+        super().__init__(model, name, model.config.skeleton)
+        self.padding = padding
+        self.mirror = mirror
+
+    @classmethod
+    def from_card(cls, card: Mapping, name: str) -> Predictor:
+        return cls(model_of(card), name, card["padding"])
+
+    def crops(
+        self, frame: UInt8[np.ndarray, "h w 3"], boxes_xyxy: Float[np.ndarray, "n 4"]
+    ) -> tuple[Float[Tensor, "n 3 y x"], Float[np.ndarray, "n 2 3"]]:
+        """Normalised crops of an RGB picture, and their maps xy_frame -> xy_crop. `BadParameter`
+        for a box without area.
+        """
+        w, h = self.model.config.size
+        boxes = geometry.enlarge(np.asarray(boxes_xyxy, np.float64), self.padding, w / h)
+        affine = geometry.frame_to_crop(boxes, (w, h), self.model.config.alignment)
+        pixels = np.zeros((len(boxes), h, w, 3), np.uint8)
+        for crop, a in zip(pixels, affine):
+            crop[:] = cv2.warpAffine(frame, a, (w, h))
+        return normalised(torch.from_numpy(pixels)), affine
+
+    def _decoded(
+        self, run: Callable[[slice], Mapping[str, Tensor]], n: int, batch: int
+    ) -> Estimated:
+        """What run(rows) gives, decoded, for n rows, so many at a time."""
+        k = len(self.skeleton)
+        parts = []
+        with self.inference():
+            for start in range(0, n, batch):
+                found = run(slice(start, start + batch))
+                answer = self.model.decode(found)
+                if "visibility" in found:
+                    answer = (*answer, found["visibility"])
+                parts.append([part.float().cpu().numpy() for part in answer])
+        if not parts:
+            parts.append([np.zeros((0, k, 2), np.float32), np.zeros((0, k), np.float32)])
+        return Estimated(*map(np.concatenate, zip(*parts)))
+
+    def read(
+        self,
+        crops: Float[Tensor, "n 3 y x"],
+        *,
+        visibility: Int[np.ndarray, "n k"] | None = None,
+        source: str | None = None,
+        batch: int = 128,
+    ) -> Estimated:
+        """Poses of crops. source and visibility: what the mask follows, see
+        `VisibilityReasoning`; the model's own by default.
+        """
+        forward = self.model.flip_test if self.mirror else self.model
+        flags = None
+        if visibility is not None:
+            flags = torch.as_tensor(np.asarray(visibility), device=self.device)
+
+        def run(rows: slice) -> dict[str, Tensor]:
+            images = crops[rows].to(self.device).contiguous(memory_format=torch.channels_last)
+            return forward(images, None if flags is None else flags[rows], source=source)
+
+        return self._decoded(run, len(crops), batch)
+
+    def estimate(
+        self,
+        frame: UInt8[np.ndarray, "*t h w 3"],
+        boxes_xyxy: Float[np.ndarray, "n 4"],
+        *,
+        numbers: Sequence[int] | Int[np.ndarray, "t"] | None = None,
+        image: str = "",
+    ) -> Detections:
+        """The pose in each box of an RGB picture, or of the middle one of 2 `reach` + 1 frames.
+
+        numbers: of these frames in their video, one after the other by default. A frame that
+        stands in for one beyond the video's border keeps its own number: the network is told how
+        far away it really is.
+        """
+        frames = frame[None] if frame.ndim == 3 else frame
+        if len(frames) != 2 * self.reach + 1:
+            raise BadParameter(
+                f"{len(frames)} frames, {2 * self.reach + 1} expected",
+                remedy="give the frames around it",
+            )
+        parts = [self.crops(one, boxes_xyxy) for one in frames]
+        crops = torch.stack([part for part, _ in parts], 1)
+        if self.reach:
+            numbers = np.arange(len(frames)) if numbers is None else np.asarray(numbers)
+            found = self.read(crops, distance=np.abs(numbers - numbers[self.reach]))
+        else:
+            found = self.read(crops[:, 0])
+        to_frame = geometry.invert(parts[0][1])
+        return Detections(
+            self.skeleton.name,
+            geometry.apply(to_frame, found.xy_crop.astype(np.float64)),
+            found.confidence,
+            boxes_xyxy,
+            images=(image,) * len(crops),
+            source=self.name,
+        )
+
+
+class ClipEstimator(PoseEstimator):
+    """OTPose with what it needs around it: five frames and boxes of the middle one in, px of the
+    middle one out.
+    """
+
+    reach = 2
+    stays = ("maps",)
+
+    def __init__(self, model: OTPose, name: str = "otpose", padding: float = 1.25):
+        super().__init__(model, name, padding, mirror=False)
+
+    def rough(self, crops: Float[Tensor, "n 5 3 y x"]) -> Float[Tensor, "n 5 k h w"]:
+        """The single-frame estimator's heatmaps of every crop, on the model's device."""
+        flat = crops.to(self.device).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        return self.model.maps(flat).unflatten(0, crops.shape[:2])
+
+    def read(
+        self,
+        crops: Float[Tensor, "n 5 3 y x"],
+        *,
+        distance: Int[np.ndarray, "5"] | None = None,
+        batch: int = 16,
+    ) -> Estimated:
+        """Poses of the middle crops. distance: of each from the middle one, frames; 2, 1, 0, 1, 2
+        by default.
+        """
+        if distance is not None:
+            chosen = [self.reach + offset for offset in self.model.config.frames]
+            distance = torch.as_tensor(distance[chosen], device=self.device)
+            distance = distance.expand(len(crops), -1)
+
+        def run(rows: slice) -> dict[str, Tensor]:
+            apart = None if distance is None else distance[rows]
+            return self.model(heatmaps=self.rough(crops[rows]), distance=apart)
+
+        return self._decoded(run, len(crops), batch)
+
+    def read_heatmaps(
+        self, heatmaps: Float[np.ndarray, "n 5 k h w"] | str | Path, *, batch: int = 16
+    ) -> Estimated:
+        """Poses from what any single-frame estimator saw in the five crops, on the model's grid, or
+        from an npy file of that.
+
+        Errors: `BadRecord` for another shape or a value that is not finite, `BadFile` for what is
+        no npy file of numbers.
+        """
+        w, h = self.model.config.grid
+        where = {}
+        if not isinstance(heatmaps, np.ndarray):
+            where = {"file": Path(heatmaps)}
+            heatmaps = read_npy(heatmaps)
+        shape = (None, 5, len(self.skeleton), h, w)
+        maps = numbers_of(heatmaps, "heatmaps", shape, **where).astype(np.float32)
+        maps = torch.from_numpy(maps)
+
+        def run(rows: slice) -> dict[str, Tensor]:
+            return self.model(heatmaps=maps[rows].to(self.device))
+
+        return self._decoded(run, len(maps), batch)
+
+
+def windows_between(
+    pairs, size: tuple[int, int] = (96, 128), *, interval: int = 1, **options
+) -> Windows:
+    """Windows of all frames between labels. interval: 1 takes labels as they come, T every T-th
+    frame's; pairs, options: as of `Windows`, `WindowConfig`.
+    """
+    return Windows(pairs, WindowConfig(size=size, keys="between", interval=interval, **options))
+
+
+def poses_between(
+    windows: Windows, xy_frame: Sequence[np.ndarray], confidence: Sequence[np.ndarray], source: str
+) -> Detections:
+    """Poses in the order of the windows, with their frames, tracks and the boxes that were used."""
+    k = len(windows.skeleton)
+    tracks = [windows.pairs[pair][0].tracks[n].track_id for pair, n, _ in windows.items]
+    return Detections(
+        windows.skeleton.name,
+        np.reshape(xy_frame, (-1, k, 2)),
+        np.reshape(confidence, (-1, k)),
+        windows.boxes(),
+        images=windows.poses().images if len(windows) else (),
+        frames=windows.items[:, 2],
+        tracks=np.array(tracks, np.int64),
+        source=source,
+    )
+
+
+class Propagator(PoseEstimator):
+    """STDPose with what it needs around it: labelled frames on both sides in, the poses of the
+    frames between them out; or with no labels, frames around one in, its poses out.
+
+    reach: frames before and after where nothing is labelled.
+    """
+
+    reach = 3  # the nearest to the paper's T of 7  # unstated; ours
+    stays = ("backbone", "head")
+
+    def __init__(
+        self, model: STDPose, name: str = "stdpose", padding: float = 1.25, reach: int = 3
+    ):
+        super().__init__(model, name, padding, mirror=False)
+        self.reach = reach
+
+    @classmethod
+    def from_card(cls, card: Mapping, name: str) -> Predictor:
+        return cls(model_of(card), name, card["padding"], card.get("reach", cls.reach))
+
+    def windows(self, pairs, *, interval: int = 1, **options) -> Windows:
+        """`windows_between`, as the network wants them."""
+        config = self.model.config
+        options = {"padding": self.padding, "alignment": config.alignment} | options
+        return windows_between(pairs, config.size, interval=interval, **options)
+
+    def read(
+        self,
+        crops: Float[Tensor, "n t 3 y x"],
+        *,
+        distance: Int[np.ndarray, "t"] | None = None,
+        batch: int = 32,
+    ) -> Estimated:
+        """Poses of the middle crops, from these and the outermost; t = 2 reach + 1.
+
+        distance: of each from the middle one, frames; `reach` of the outermost by default.
+        """
+        outermost = (self.reach, self.reach) if distance is None else distance[[0, -1]]
+        apart = torch.as_tensor(outermost, device=self.device).expand(len(crops), -1)
+
+        def run(rows: slice) -> dict[str, Tensor]:
+            images = crops[rows, :: self.reach].to(self.device)
+            return self.model(images=images, distance=apart[rows])
+
+        return self._decoded(run, len(crops), batch)
+
+    def carry(
+        self, windows: Windows, *, given: bool = True, batch: int = 32, progress: bool = False
+    ) -> Detections:
+        """Poses of all windows' key frames. given: the labels at both sides are told
+        (propagation), or not (estimation).
+        """
+        xy, confidences = [], []
+        total = len(windows)
+        bar = tqdm(total=total, desc=self.name, unit="pose", disable=not progress, leave=False)
+        with self.inference(), bar:
+            for each in loader(windows, batch, shuffle=False, augment=False, workers=1):
+                inputs = between_inputs(each, given)
+                found = self.model(**{name: v.to(self.device) for name, v in inputs.items()})
+                answer = self.model.decode(found)
+                xy_crop, confidence = (part.float().cpu().numpy() for part in answer)
+                to_frame = geometry.invert(each["affine"].double().numpy())
+                xy.extend(geometry.apply(to_frame, xy_crop.astype(np.float64)))
+                confidences.extend(confidence)
+                bar.update(len(xy_crop))
+        return poses_between(windows, xy, confidences, self.name)
+
+
+def between_inputs(batch: Mapping[str, Tensor], given: bool = True) -> dict[str, Tensor]:
+    """What STDPose takes of a batch of windows between labels."""
+    inputs = {
+        "images": batch["images"],
+        "distance": (batch["frames"][:, ::2] - batch["frames"][:, 1:2]).abs(),
+    }
+    if given:
+        inputs["auxiliary_xy_crop"] = batch["xy_crop"][:, ::2]
+        inputs["auxiliary_weights"] = batch["weights"][:, ::2]
+    return inputs
+
+
+def _padded(frames: Iterable, reach: int) -> Iterator[tuple[int, np.ndarray]]:
+    """(number, frame) in order, the first and the last so many times more."""
+    last = None
+    for last in enumerate(frames):
+        yield from repeat(last, 1 if last[0] else 1 + reach)
+    if last is not None:
+        yield from repeat(last, reach)
+
+
+def frame_windows(
+    frames: Iterable[np.ndarray], reach: int
+) -> Iterator[tuple[tuple[int, ...], tuple[np.ndarray, ...]]]:
+    """Each frame in the middle of its neighbours: numbers and frames, 2 reach + 1 of both.
+
+    The first and last frame are repeated, under their own numbers, beyond the video's borders.
+    """
+    held: deque = deque(maxlen=2 * reach + 1)
+    for pair in _padded(frames, reach):
+        held.append(pair)
+        if len(held) == held.maxlen:
+            yield tuple(zip(*held))
+
+
+def estimate_people(
+    estimator: PoseEstimator, frames: Iterable[UInt8[np.ndarray, "h w 3"]], detections: Detections
+) -> Prediction:
+    """A video's people estimated anew, each in the box that was detected; all joints that were
+    count as replaced.
+
+    frames: RGB, in order; the detections say in which they are. Boxes without area are left alone,
+    and so are joints that the estimator does not know. Errors: `BadParameter` where it knows less
+    than half of them.
+    """
+    ours = estimator.skeleton.joints
+    theirs = skeleton(detections.skeleton).joints
+    to = [j for j, name in enumerate(theirs) if name in ours]
+    if 2 * len(to) < len(theirs):
+        estimator.check_skeleton(detections)
+    if detections.frames is None:
+        raise BadParameter(
+            "detections without frames belong to no video", file=detections.source or None
+        )
+    known = [ours.index(theirs[j]) for j in to]
+    xy, confidence = detections.xy_frame.copy(), detections.confidence.copy()
+    boxed = (detections.boxes_xyxy[:, 2:] > detections.boxes_xyxy[:, :2]).all(1)
+    for numbers, window in frame_windows(frames, estimator.reach):
+        rows = np.flatnonzero((detections.frames == numbers[estimator.reach]) & boxed)
+        if len(rows):
+            boxes = detections.boxes_xyxy[rows]
+            found = estimator.estimate(np.stack(window), boxes, numbers=numbers)
+            xy[np.ix_(rows, to)] = found.xy_frame[:, known]
+            confidence[np.ix_(rows, to)] = found.confidence[:, known]
+    replaced = boxed[:, None] & np.isin(np.arange(len(theirs)), to)
+    return Prediction(detections.skeleton, xy, confidence, replaced, estimator.name, detections)

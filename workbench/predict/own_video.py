@@ -1,0 +1,144 @@
+"""A user's video: people read or found, linked, refined; overlay, results and table written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from ..data.finder import find_people, load_finder
+from ..data.frames import Frames, open_frames, picture_names
+from ..data.results import read_detections
+from ..data.tracks import link, on_frames
+from ..errors import BadParameter, unknown
+from ..film import save_results, write_video
+from ..metrics import joint_distances
+from ..records import Detections, Prediction
+from ..resources import check_writable
+from .base import Predictor
+from .estimate import estimate_people
+from .poses import PortRefiner, refine_people
+from .sequences import SequenceRefiner, refine_tracks
+from .weights import OF_PICTURES, SHIPPED, described, load
+
+# whoever finds people finds them in these joints
+FOUND_JOINTS = "coco17"
+
+
+@dataclass(frozen=True)
+class VideoResult:
+    """What became of a video's people, and the files that were written."""
+
+    prediction: Prediction
+    frames: int
+    written: dict[str, Path]  # "results", "table", "overlay"
+
+    def row(self) -> dict[str, int | float]:
+        """Counts, and how far the replaced joints that were there have moved (mean, px)."""
+        found = self.prediction.detections
+        away = joint_distances(self.prediction.xy_frame, found.xy_frame)
+        moved = away[self.prediction.replaced & (found.confidence > 0)]
+        return {
+            "frames": self.frames,
+            "persons": len(set(found.tracks.tolist())),
+            "poses": len(found),
+            "joints": found.confidence.size,
+            "replaced": int(self.prediction.replaced.sum()),
+            "moved, px": float(moved.mean()) if moved.size else 0.0,
+        }
+
+
+def recorded(camera: Frames, path: Path, n: int, *, progress: bool = False) -> Path:
+    """The next n frames of a camera, as a webm."""
+    with camera:
+        frames = islice(camera, n)
+        return write_video(path, frames, fps=camera.video.fps, total=n, progress=progress)
+
+
+def read_people(
+    path: str | Path, frames: Frames, source: str | Path, skeleton: str | None = None
+) -> Detections:
+    """A user's own results on the frames of their video; see `read_detections`, `on_frames`."""
+    size_wh = (frames.video.width, frames.video.height)
+    people = read_detections(path, skeleton=skeleton, size_wh=size_wh)
+    return on_frames(people, len(frames), picture_names(source))
+
+
+def refined_people(
+    predictor: Predictor,
+    frames: Iterable[np.ndarray],
+    detections: Detections,
+    delta: float | None = None,
+) -> Prediction:
+    """A video's people by any method: pose by pose, track by track, or estimated anew in the
+    frames. delta: PORT's, for all joints, in the place of its rule.
+    """
+    match predictor:
+        case PortRefiner():
+            return refine_people(predictor, detections, delta=delta)
+        case SequenceRefiner():
+            return refine_tracks(predictor, detections)
+        case _:
+            return estimate_people(predictor, frames, detections)
+
+
+def video(
+    source: str | Path | int,
+    detections: Detections | str | Path | None = None,
+    *,
+    method: str = "port",
+    out: str | Path = "predictions",
+    skeleton: str | None = None,
+    weights: str | Path | None = None,
+    size: tuple[int, int] | None = None,
+    delta: float | None = None,
+    camera_frames: int = 150,
+    precision: str = "fp32",
+    device: str = "cpu",
+    find: Callable[[Frames], Detections] | None = None,
+    progress: bool = False,
+) -> VideoResult:
+    """The people of a video refined by a method, and written into the folder `out`.
+
+    source: a video, a folder of pictures, or a camera's number, of which `camera_frames` are
+    recorded into `out` first. detections: the user's own, or the file or folder of their results
+    (of joints `skeleton`, told by their number where it is left out), whose format the new results
+    keep; None: `find` says who is there, torchvision's keypoint detector by default. weights,
+    size, precision: as of `load`. delta: as of `refined_people`.
+
+    Errors: `UnknownName`, `BadParameter`; what the readers, `load` and the method raise. Weights
+    that are not there are refused before people are looked for, which takes long.
+    """
+    if method not in SHIPPED:
+        raise unknown("method for a video", method, SHIPPED)
+    if delta is not None and method != "port":
+        raise BadParameter(
+            f"{method} has no delta: every joint may move", remedy="leave --delta out"
+        )
+    by_name = method in OF_PICTURES  # joints of any set
+    files = {"weights": weights, "precision": precision}
+    out = Path(out)
+    if detections is None:
+        described(method, skeleton=None if by_name else FOUND_JOINTS, **files)
+        if find is None:
+            find = partial(find_people, finder=load_finder(device=device), progress=progress)
+    if isinstance(source, int):
+        path = out / f"camera_{source}.webm"
+        source = recorded(open_frames(source), path, camera_frames, progress=progress)
+    like = None if isinstance(detections, Detections) else detections
+    with open_frames(source) as frames:
+        if detections is None:
+            check_writable(out / "results")
+            detections = find(frames)
+        elif like is not None:
+            detections = read_people(like, frames, source, skeleton)
+        people = link(detections) if detections.tracks is None else detections
+        joints = None if by_name else people.skeleton
+        predictor = load(method, skeleton=joints, size=size, device=device, **files)
+        prediction = refined_people(predictor, frames, people, delta)
+        written = save_results(out, frames, prediction, like=like, progress=progress)
+        return VideoResult(prediction, len(frames), written)

@@ -1,0 +1,191 @@
+"""HANet, track by track: windows over a sequence, whole or while it arrives."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from ..errors import BadParameter, BadRecord
+from ..models.hanet import HANet
+from ..records import Detections, Prediction
+from .base import Predictor, model_of
+from .poses import place_missing
+
+
+class SequenceRefiner(Predictor):
+    """HANet with what it needs around it: windows, their frame, overlaps averaged, and the
+    caller's units on both sides.
+
+    window: frames. joints: those of `refine_tracks`; sequences may hold anything.
+    """
+
+    def __init__(self, model: HANet, window: int, name: str = "hanet", joints: str = "jhmdb15"):
+        super().__init__(model, name, joints)
+        self.window = window
+
+    @classmethod
+    def from_card(cls, card: Mapping, name: str) -> Predictor:
+        return cls(model_of(card), card["window"], name, card.get("skeleton", "jhmdb15"))
+
+    @staticmethod
+    def frame(
+        xy: Float[np.ndarray, "n t k d"],
+    ) -> tuple[Float[np.ndarray, "n 1 1 d"], Float[np.ndarray, "n 1 1 1"]]:
+        """Median place and size (longest side) of the poses of each window; misses cannot move
+        them.  # unstated; ours
+        """
+        size = np.median(np.ptp(xy, axis=2).max(-1), axis=1)[:, None, None, None]
+        return np.median(xy, axis=(1, 2), keepdims=True), np.maximum(size, 1e-3)
+
+    def refine(
+        self, xy: Float[np.ndarray, "t k d"], *, stride: int | None = None, batch: int = 64
+    ) -> Float[np.ndarray, "t k d"]:
+        """The sequence after HANet. Windows begin every `stride` frames (an eighth of a window by
+        default) and at the end, and overlaps are averaged; a sequence shorter than the window
+        stands still behind its end, and that is cut off.
+        """
+        t, (frames, k, d) = self.window, xy.shape
+        if k * d != self.model.config.channels:
+            raise BadParameter(
+                f"poses of {k} x {d} numbers, the model knows {self.model.config.channels}"
+            )
+        last = max(frames - t, 0)
+        starts = np.unique([*range(0, last, stride or max(t // 8, 1)), last])
+        numbers = starts[:, None] + np.arange(t)
+        windows = xy[np.minimum(numbers, frames - 1)]
+        centre, size = self.frame(windows[:, :frames])
+        flat = ((windows - centre) / size).reshape(len(starts), t, k * d)
+        flat = torch.tensor(flat, dtype=torch.float32)
+        valid = torch.tensor(numbers < frames)
+        parts = []
+        with self.inference():
+            for x, v in zip(flat.split(batch), valid.split(batch)):
+                parts.append(self.model(x.to(self.device), v.to(self.device))["xy"].cpu())
+        refined = torch.cat(parts).double().numpy().reshape(windows.shape) * size + centre
+        total = np.zeros((max(frames, t), k, d))
+        np.add.at(total, numbers, refined)
+        count = np.bincount(numbers.ravel(), minlength=len(total))
+        return (total / count[:, None, None])[:frames]
+
+    one_pass = refine
+
+    def stream(self, delay: int = 8, *, stride: int = 1) -> SequenceStream:
+        """A live sequence, pose by pose: each comes out refined `delay` frames after it went in."""
+        return SequenceStream(self, delay, stride)
+
+
+class SequenceStream:
+    """A sequence refined while it arrives, one person's, with a constant delay and bounded memory.
+
+    As soon as a pose is due, and then at every `stride`-th frame, the model reads the newest
+    window, or all poses there are while these are fewer, in the frame of those poses. A pose leaves
+    `delay` frames after it came, as the mean over all readings of it. So a delay of window - 1
+    gives what `refine(xy, stride=1)` gives; shorter ones see less of the future. Errors:
+    `BadParameter` for a delay outside 0..window - 1, or a stride beyond delay + 1, where poses
+    would go unread.
+    """
+
+    def __init__(self, refiner: SequenceRefiner, delay: int, stride: int = 1):
+        if not 0 <= delay < refiner.window or not 1 <= stride <= delay + 1:
+            raise BadParameter(
+                f"delay {delay}, stride {stride}, window {refiner.window}",
+                remedy=f"a delay of 0 to {refiner.window - 1} frames, a stride of 1 to delay + 1",
+            )
+        self.refiner = refiner
+        self.delay = delay
+        self.stride = stride
+        self._reset()
+
+    def _reset(self) -> None:
+        self._poses: deque = deque(maxlen=self.refiner.window)
+        self._inside: deque = deque()  # the readings of every pose that has not left yet
+        self._wait = 0  # frames until the next reading
+
+    def push(self, xy: Float[np.ndarray, "k d"]) -> Float[np.ndarray, "n k d"]:
+        """Takes one pose, gives the one that came `delay` frames ago; none before there is one."""
+        self._poses.append(np.array(xy))
+        self._inside.append([])
+        if len(self._inside) <= self.delay:
+            return self._leave(0)
+        if self._wait == 0:
+            self._read()
+            self._wait = self.stride
+        self._wait -= 1
+        return self._leave(1)
+
+    def close(self) -> Float[np.ndarray, "n k d"]:
+        """The poses that are still inside, at most `delay` of them; what is pushed afterwards is
+        another sequence.
+        """
+        if self._inside and not self._inside[-1]:
+            self._read()
+        rest = self._leave(len(self._inside))
+        self._reset()
+        return rest
+
+    def _read(self) -> None:
+        refined = self.refiner.refine(np.stack(self._poses))
+        for readings, xy in zip(self._inside, refined[-len(self._inside) :]):
+            readings.append(xy)
+
+    def _leave(self, n: int) -> Float[np.ndarray, "n k d"]:
+        config = self.refiner.model.config
+        poses = [np.mean(self._inside.popleft(), axis=0) for _ in range(n)]
+        return np.reshape(poses, (n, config.channels // config.coordinates, config.coordinates))
+
+
+def _sequences_of(detections: Detections, used: np.ndarray, longest_gap: int) -> list[np.ndarray]:
+    """Rows of one person after another in the order of frames, cut at longer gaps (frames).
+
+    `BadRecord` for two poses of one person in one frame.
+    """
+    sequences = []
+    for track in np.unique(detections.tracks):
+        rows = np.flatnonzero((detections.tracks == track) & used)
+        rows = rows[np.argsort(detections.frames[rows], kind="stable")]
+        frames = detections.frames[rows]
+        steps = np.diff(frames)
+        if (steps == 0).any():
+            raise BadRecord(
+                f"two poses of track {track}",
+                file=detections.source or None,
+                record=f"frame {frames[:-1][steps == 0][0]}",
+                remedy="one pose a person and frame; without tracks, `data.tracks.link` makes them",
+            )
+        if len(rows):
+            sequences += np.split(rows, np.flatnonzero(steps > longest_gap) + 1)
+    return sequences
+
+
+def refine_tracks(refiner: SequenceRefiner, detections: Detections) -> Prediction:
+    """A video's people refined, each track as a sequence. Every joint of a refined pose counts as
+    replaced: all may move.
+
+    Missing joints start where `place_missing` puts them. Frames without a pose of at least three
+    known joints are gaps: straight lines fill them for the model, and nothing is made up for them:
+    a pose goes in, a pose comes out, and those of fewer joints are left alone. A gap as long as the
+    window begins another sequence.  # unstated; ours
+    """
+    refiner.check_skeleton(detections)
+    if detections.frames is None or detections.tracks is None:
+        raise BadParameter(
+            "detections without frames and tracks are no sequences",
+            file=detections.source or None,
+            remedy="state both, or link frames with `data.tracks.link`",
+        )
+    placed = place_missing(detections).xy_frame.astype(float)
+    used = (detections.confidence > 0).sum(1) >= 3
+    xy = detections.xy_frame.astype(float)
+    for rows in _sequences_of(detections, used, refiner.window):
+        at = detections.frames[rows] - detections.frames[rows[0]]
+        line = partial(np.interp, np.arange(at[-1] + 1), at)
+        xy[rows] = refiner.refine(np.apply_along_axis(line, 0, placed[rows]))[at]
+    replaced = np.broadcast_to(used[:, None], detections.confidence.shape)
+    return Prediction(
+        detections.skeleton, xy, detections.confidence, replaced, refiner.name, detections
+    )

@@ -1,0 +1,140 @@
+"""Which weights are shipped, and a predictor from a weight file and its card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from .. import checkpoint
+from ..errors import BadParameter, CheckpointMismatch, MissingFile
+from .base import Predictor
+from .estimate import ClipEstimator, PoseEstimator, Propagator
+from .poses import PortRefiner
+from .sequences import SequenceRefiner
+
+SHIPPED = {  # method -> skeletons with weights of their own, the usual one first
+    "port": ("hand21", "coco17"),
+    "hanet": ("jhmdb15",),
+    "vissimcc": ("coco17",),
+    "vissimcc-reasoning": ("coco17",),
+    "vissimcc-baseline": ("coco17",),
+    "otpose": ("posetrack15",),
+    "stdpose": ("posetrack15",),
+}
+# joints of any set are found by name
+OF_PICTURES = {name for name in SHIPPED if name not in ("port", "hanet")}
+PREDICTORS: Mapping[str, type[Predictor]] = {  # model -> what stands around it
+    "port": PortRefiner,
+    "hanet": SequenceRefiner,
+    "vissimcc": PoseEstimator,
+    "otpose": ClipEstimator,
+    "stdpose": Propagator,
+}
+
+
+def weights_path(name: str = "port", skeleton: str | None = None) -> Path:
+    """The shipped weight file of a method for a skeleton (None: the method's usual one), or the
+    file that is named.
+    """
+    path = Path(name)
+    if path.suffix == ".safetensors":
+        return path
+    stem = f"{name}_{skeleton or SHIPPED.get(name, ('',))[0]}_synthetic"
+    return Path(__file__).parents[1] / "checkpoints" / f"{stem}.safetensors"
+
+
+def described(
+    name: str = "port",
+    *,
+    skeleton: str | None = None,
+    weights: str | Path | None = None,
+    precision: str = "fp32",
+) -> tuple[Path, dict]:
+    """Where a method's weights lie, and their card, {} of a published file; no weights are read.
+
+    Arguments and errors: as of `load`, as far as they can be told before its work.
+    """
+    path = weights_path(name, skeleton) if weights is None else Path(weights)
+    if not path.exists():
+        shipped = "; ".join(f"{method} for {', '.join(known)}" for method, known in SHIPPED.items())
+        raise MissingFile(
+            "no such weights", file=path, remedy=f"shipped: {shipped}; or name a file"
+        )
+    card = checkpoint.read_card(path) if path.suffix == ".safetensors" else {}
+    method = card.get("model")
+    published = weights is not None and method is None
+    if weights is not None and not name.startswith("vissimcc" if published else method):
+        raise BadParameter(
+            f"{name} from {'published weights' if published else f'weights of {method}'}",
+            file=path,
+            remedy="vissimcc reads published weights, others what `workbench train` wrote for them",
+        )
+    if method not in PREDICTORS and not published:
+        raise CheckpointMismatch(
+            f"the card does not describe a model of the workbench: it says {method!r}",
+            file=path,
+            remedy=f"known are {', '.join(PREDICTORS)}",
+        )
+    reads_pictures = published or issubclass(PREDICTORS[method], PoseEstimator)
+    if precision != "fp32" and not (precision == "bf16" and reads_pictures):
+        raise BadParameter(
+            f"{method or name} in {precision!r}",
+            remedy="choose fp32, or bf16 for what reads pictures",
+        )
+    return path, card
+
+
+def _from_card(path: Path, card: Mapping, name: str) -> Predictor:
+    method = card["model"]
+    try:
+        predictor = PREDICTORS[method].from_card(card, name)
+    except (KeyError, TypeError) as error:
+        raise CheckpointMismatch(
+            f"the card does not describe {method}: {error}",
+            file=path,
+            remedy=f"train it with `workbench train {method}`",
+        ) from None
+    checkpoint.load(path, predictor.model)
+    return predictor
+
+
+def _published(path: Path, name: str, size: tuple[int, int] | None) -> PoseEstimator:
+    from ..models import public_model
+
+    return PoseEstimator(public_model(checkpoint.read_public(path), size=size), name)
+
+
+def load(
+    name: str = "port",
+    *,
+    skeleton: str | None = None,
+    weights: str | Path | None = None,
+    size: tuple[int, int] | None = None,
+    device: str | torch.device = "cpu",
+    precision: str = "fp32",
+) -> PortRefiner | SequenceRefiner | PoseEstimator:
+    """What a method does, from its shipped weights, or from a safetensors file that the workbench
+    wrote.
+
+    skeleton: which of the shipped ones, as `detections.skeleton` says; None is the method's usual
+    one. weights: a file in the place of the shipped one; vissimcc also takes published checkpoints
+    of estimators that its map knows, for crops of `size` (width, height) px where the file leaves
+    that open. precision: of estimators that read pictures, "fp32" or "bf16" (mixed; faster where
+    the hardware has it, RESULTS.md says what it changes). A card holds the model's configuration and
+    what is needed around it (PORT: the rule for delta; HANet: the window; VisSimCC: the boxes'
+    padding).
+
+    Errors: `MissingFile`; `CheckpointMismatch` for a file without the card of a known model, or
+    weights that do not fit it; `BadParameter` for a precision or file that the method does not
+    take.
+    """
+    path, card = described(name, skeleton=skeleton, weights=weights, precision=precision)
+    if card and size is not None:
+        raise BadParameter(
+            f"size {size}", file=path, remedy="leave it out: the weights' card states their size"
+        )
+    predictor = _from_card(path, card, name) if card else _published(path, name, size)
+    predictor.precision = precision
+    return predictor.to(device)
