@@ -91,7 +91,8 @@ class Training:
 
     batches: makes the source; it is called only where something is left to learn. card: goes into
     the weight file's header. folder: further words that the name of the cache's folder follows.
-    method: whose cache it lies in, the recipe's by default. kernel: (device, precision) -> what the training runs within.
+    method: whose cache it lies in, the recipe's by default. kernel: (device, precision) -> what the
+    training runs within.
     """
 
     model: nn.Module
@@ -112,7 +113,7 @@ class Training:
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """A variant that can answer: how long it learned (None: weights as they were) and which seed."""
+    """A variant that can answer, and how it learned; steps are None for weights as they were."""
 
     predictor: object
     weights: Path | None = None
@@ -172,9 +173,10 @@ class Recipe:
     training: (recipe, variant, options) -> a training on the data that the workbench makes.
     predictor: (model, name, card) -> what answers. shipped: variants with weight files, and the
     files' names. card: (recipe, variant, learned, options) -> what a shipped card says of rows and
-    licence. steps: of the main training, as `--steps` counts them. own: whatever else the method's training and tasks need. columns: measures that
-    tables show, by title; None: all by their names. compared: measures whose paired differences
-    tables show. options: of `Options`, beyond those that every method takes.
+    licence. steps: of the main training, as `--steps` counts them. own: whatever else the method's
+    training and tasks need. paper: the network in the paper's own size, for sets that users bring.
+    columns: measures that tables show, by title; None: all by their names. compared: measures whose
+    paired differences tables show. options: of `Options`, beyond those that every method takes.
     """
 
     name: str
@@ -188,6 +190,7 @@ class Recipe:
     skeletons: tuple[str, ...]
     steps: int
     own: object = None
+    paper: object = None
     compared: tuple[str, ...] = ()
     columns: Mapping[str, str] | None = None
     options: frozenset[str] = frozenset()
@@ -311,10 +314,11 @@ def measure(task: Task) -> dict:
     }
 
 
-def loaded(name: str, options: Options) -> Learned:
-    """Weights as `predict.load` names them, with the seed of their card where it says one."""
-    path = weights_path(name)
-    predictor = load(name, device=choose_device(options.device))
+def loaded(recipe: Recipe, name: str, options: Options) -> Learned:
+    """Shipped weights by their name, or a file, with the seed of their card where it says one."""
+    path = recipe.weights(name)
+    predictor = load(str(path), device=choose_device(options.device))
+    predictor.name = name
     return Learned(predictor, path, trained_as(path).get("seed"))
 
 

@@ -794,7 +794,7 @@ def _synthetic(recipe: Recipe, options: Options) -> Task:
         detected,
         "synthetic",
         asked,
-        lambda _name: loaded("port", options),
+        lambda _name: loaded(recipe, "port", options),
         lambda: text,
         groups="hand",
         seed=options.seed,
