@@ -73,7 +73,7 @@ def _variant(
     times the steps of `TRAIN`.
     """
     train = replace(TRAIN, steps=round(TRAIN.steps * longer))
-    return Variant(config, train, start, {"joints": joints, "pictures": pictures})
+    return Variant(config, train, start, data={"joints": joints, "pictures": pictures})
 
 
 # All go on from one plain estimator, as the paper's Table 1 does; it is the same for all seeds.
