@@ -896,8 +896,9 @@ def _pseudo_published(recipe: Recipe, options: Options) -> Task:
     def protocol(_learned: Mapping) -> str:
         return (
             f"{options.name}: estimation in {len(val.clips)} validation clips, {len(test())} "
-            "people in labelled frames; boxes: ground truth; percent; labelled: share of people's frames "
-            f"with labels of their own; answers in {options.precision or 'fp32'}; {'; '.join(told)}"
+            "people in labelled frames; boxes: ground truth; percent; labelled: share of people's "
+            f"frames with labels of their own; answers in {options.precision or 'fp32'}; "
+            f"{'; '.join(told)}"
         )
 
     return Task(
