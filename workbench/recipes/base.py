@@ -7,6 +7,7 @@ A recipe is data. Its variants say which networks there are and how they learn, 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -230,12 +231,13 @@ class Recipe:
         return self.learn(self.training(self, variant, options), options)
 
     def _shipped_weights(self, training: Training) -> Path | None:
-        """The shipped file that holds this very training, if there is one."""
-        paths = [self.weights(name) for name in self.shipped.values()]
-        keys = {
-            checkpoint.read_card(path).get("fingerprint"): path for path in paths if path.exists()
-        }
-        return keys.get(training.key)
+        """The shipped file whose card says what this very training would, if there is one."""
+        words = {"train": settings_of(training.settings), **training.card}
+        words = json.loads(json.dumps(words))
+        for path in map(self.weights, self.shipped.values()):
+            if path.exists() and words.items() <= checkpoint.read_card(path).items():
+                return path
+        return None
 
     # --- shipping ---------------------------------------------------------------------------------
 
