@@ -252,28 +252,32 @@ class Recipe:
             options = replace(options, steps=None)
         out, written = Path(out), []
         for variant, name in self.shipped.items():
-            learned = self._as_shipped(variant).train(variant, replace(options, anew=True))
+            chosen = self._as_shipped(variant, skeleton)
+            learned = chosen.train(variant, replace(options, anew=True))
             card = checkpoint.read_card(learned.weights)
             history = card["history"]
             card |= {
                 "skeleton": skeleton,
                 "history": history[:: max(len(history) // HISTORY, 1)],
-                "command": self._command(options),
+                "command": self._command(options, skeleton),
                 **self.card(self, variant, learned, options),
             }
             place = out.with_name(out.name.replace(self.name, name, 1))
             written.append(checkpoint.save(place, learned.predictor.model, card))
         return written[0]
 
-    def _as_shipped(self, variant: str) -> Recipe:
-        """The recipe in whose variant the shipped file's settings stand."""
+    def _as_shipped(self, variant: str, skeleton: str) -> Recipe:
+        """The recipe in whose variant the shipped file's settings and skeleton stand."""
         chosen = self.variants[variant]
-        settings = chosen.ship or chosen.train
-        return replace(self, variants={**self.variants, variant: replace(chosen, train=settings)})
+        chosen = replace(chosen, train=chosen.ship or chosen.train)
+        if len(self.skeletons) > 1:
+            chosen = replace(chosen, config=replace(chosen.config, skeleton=skeleton))
+        return replace(self, variants={**self.variants, variant: chosen})
 
-    def _command(self, options: Options) -> str:
+    def _command(self, options: Options, skeleton: str) -> str:
         steps = self.steps if options.steps is None else options.steps
-        return f"workbench train {self.name} --seed {options.seed} --steps {steps}"
+        joints = "" if skeleton == self.skeletons[0] else f" --skeleton {skeleton}"
+        return f"workbench train {self.name}{joints} --seed {options.seed} --steps {steps}"
 
     # --- measuring --------------------------------------------------------------------------------
 
