@@ -74,9 +74,8 @@ def test_what_it_does_not_have_is_refused_by_name(method, tmp_path):
     if "precision" in chosen.options:
         with pytest.raises(BadParameter, match="choose fp32 or bf16"):
             chosen.evaluate(precision="half")
-    if method != "port":  # which judges its shipped weights alone
-        with pytest.raises(UnknownName, match=f"unknown variant of {chosen.title} 'otpoes'"):
-            chosen.evaluate(variants=("otpoes",))
+    with pytest.raises(UnknownName, match=f"unknown variant of {chosen.title} 'otpoes'"):
+        chosen.evaluate(variants=("otpoes",))
     assert not list(tmp_path.iterdir())
 
 

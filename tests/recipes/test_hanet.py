@@ -53,7 +53,7 @@ def test_rows_and_protocol(small, tmp_path):
         assert low <= row["metrics"]["pck_0.05"] <= high and row["metrics"]["epe_inside"] > 0
         assert row["n"] == 15 and row["seed"] == 0
     assert WORLD.digest() in result["protocol"] and "2 steps, 3 windows" in result["protocol"]
-    assert len(chosen.flat(result)) == 6, "the paper's rows beside ours"
+    assert len(chosen.flat(result)) == len(result["rows"]) > 3, "the paper's rows beside ours"
     card = checkpoint.read_card(chosen.ship(tmp_path / "w.safetensors", QUICK))
     assert card["metrics"]["hanet"]["pck_0.2"] > 0 and card["data"] == "synthetic"
     assert card["metrics"]["input"]["pck_0.05"] == ours[0]["metrics"]["pck_0.05"]
