@@ -156,7 +156,7 @@ class Task:
     """
 
     variants: Sequence[str]
-    learn: Callable[[str, object], Learned]
+    learn: Callable[[str, object], Learned] | None  # None where there are no variants
     answers: Callable[[object, Mapping[str, object]], Mapping[str, object]]
     score: Callable[[str, object, object], list[Scores]]
     protocol: Callable[[Mapping[str, Learned]], str]
