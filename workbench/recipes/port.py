@@ -579,7 +579,7 @@ def pose_task(
     row says of its rules.
     """
 
-    def answers(_case, refiners: Mapping[str, PortRefiner]) -> dict[str, Refined]:
+    def answers(_case, refiners: Mapping[str, object]) -> dict[str, Refined]:
         out = {"detector": Refined(detected.xy_frame, {"method": "detector", "subset": data})}
         for name, refiner in refiners.items():
             prediction = refiner.refine(detected)
