@@ -224,10 +224,12 @@ def test_the_3d_input_is_as_good_as_estimators_are(data_root):
 @pytest.mark.realdata
 def test_rows_in_space(data_root, tmp_path, evaluate):
     """Five clips of the motion capture: two teach, three test."""
+    (source,) = data_root.glob("bandai_namco/*-1")
     folder = tmp_path / "few" / "data"
     folder.mkdir(parents=True)
+    (tmp_path / "few" / "cfg").symlink_to(source / "cfg")
     for name in ("kick_normal", "punch_normal", "run_feminine", "walk_happy", "dash_active"):
-        for file in data_root.glob(f"bandai_namco/*-1/data/dataset-1_{name}_001.*"):
+        for file in source.glob(f"data/dataset-1_{name}_001.*"):
             (folder / file.name).symlink_to(file)
     result = evaluate(f"mocap3d:{tmp_path}")
     assert [r["method"] for r in result["rows"]] == ["input", "linear", "hanet"]

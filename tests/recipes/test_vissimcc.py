@@ -25,7 +25,7 @@ from workbench.skeletons import skeleton
 def people(small):
     """(split, configuration) -> everybody in seven pictures."""
     data = small("vissimcc").own
-    return lambda split, config=POSE: people(split, config, data=data)
+    return lambda split, config=POSE: recipe.people(split, config, data=data)
 
 
 def test_the_world_is_frozen_and_hides_a_lot(people):
