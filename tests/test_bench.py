@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from tests.models.tiny import tiny
 from workbench import bench
-from workbench.models import build, config_of
+from workbench.models import build
 from workbench.models.layers import count_parameters
 from workbench.models.vissimcc import VisSimCC
 
@@ -29,7 +30,7 @@ class Told(bench.Bench):
 
 
 def test_bench_of_hanet_sets_the_fast_path_beside_the_dense_one():
-    config = config_of("hanet", "tiny_released")
+    config = tiny("hanet", "released")
     cases = {"tiny": (replace(config, channels=30), 13, 3)}
     (row,) = bench.hanet_rows(QUICK, cases)
     assert row["configuration"] == "tiny" and row["stream delay, frames"] == 8
@@ -41,12 +42,12 @@ def test_bench_of_hanet_sets_the_fast_path_beside_the_dense_one():
 
 
 def test_bench_of_vissimcc_sets_the_module_beside_the_plain_estimator():
-    rows = bench.vissimcc_rows(QUICK, {"tiny": 3})
+    rows = bench.vissimcc_rows(QUICK, {"small": 3})
     assert [(row["configuration"], row["precision"], row["batch"]) for row in rows] == [
-        ("tiny", "fp32", 3),
-        ("tiny", "bf16", 3),
+        ("small", "fp32", 3),
+        ("small", "bf16", 3),
     ]
-    module = build("vissimcc", "tiny").reasoning
+    module = build("vissimcc", "small").reasoning
     for row in rows:
         assert row["parameters, module"] - row["parameters, plain"] == count_parameters(module)
         assert row["VisNet, MB"] == pytest.approx(4e-6 * count_parameters(module.visnet))
@@ -58,7 +59,7 @@ def test_bench_of_vissimcc_sets_the_module_beside_the_plain_estimator():
 
 def test_bench_of_vissimcc_compares_call_by_call():
     told = Told("cpu", 0.1, taken=((1.0, 2, 2, 9, 9), (1.1, 2.2, 2.4, 9, 9.9)))
-    row = bench.vissimcc_row(told, "tiny", config_of("vissimcc", "tiny"), 6, "fp32")
+    row = bench.vissimcc_row(told, "tiny", tiny("vissimcc"), 6, "fp32")
     assert row["train images/s, plain"] == 3 and row["inference images/s, module"] == pytest.approx(
         2.5
     )
@@ -78,12 +79,12 @@ def test_bench_of_vissimcc_times_the_precision_that_it_names_and_channels_last(m
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         seen.clear()
         told = Told("cpu", 0.1)
-        bench.vissimcc_row(told, "tiny", config_of("vissimcc", "tiny"), 2, precision)
+        bench.vissimcc_row(told, "tiny", tiny("vissimcc"), 2, precision)
         assert seen == {(True, dtype, True), (False, dtype, True)}
 
 
 def test_bench_of_otpose_sets_its_encoder_beside_a_matrix_product():
-    rows = bench.otpose_rows(QUICK, ("tiny",), {"tiny": 2})
+    rows = bench.otpose_rows(QUICK, ("small",), {"small": 2})
     assert [(r["part"], r["precision"]) for r in rows] == [
         ("temporal encoder", "fp32"),
         ("temporal encoder", "bf16"),
@@ -98,7 +99,7 @@ def test_bench_of_otpose_sets_its_encoder_beside_a_matrix_product():
 
 
 def test_bench_of_stdpose_learns_and_carries():
-    rows = bench.stdpose_rows(QUICK, {"tiny": 2})
+    rows = bench.stdpose_rows(QUICK, {"small": 2})
     assert [r["precision"] for r in rows] == ["fp32", "bf16"]
     assert rows[0]["parameters"] == rows[1]["parameters"] > 0
     assert all(r["training windows/s"] > 0 and r["propagated windows/s"] > 0 for r in rows)
@@ -106,7 +107,7 @@ def test_bench_of_stdpose_learns_and_carries():
 
 def test_the_share_of_the_product_s_rate_is_taken_call_by_call():
     told = Told("cpu", 0.1, taken=((2.0, 20, 4), (1.0, 10, 2)))
-    row = bench.otpose_encoder_row(told, "tiny", config_of("otpose", "tiny"), "fp32")
+    row = bench.otpose_encoder_row(told, "tiny", tiny("otpose"), "fp32")
     product = 2 * 2048**3 / 1e9
     assert row["share of the product's rate, %"] == pytest.approx(50 * row["GFLOP"] / product)
     assert row["GFLOP/s, matrix product"] == pytest.approx(product / 2)

@@ -15,13 +15,20 @@ from workbench import predict
 from workbench.cli import app, print_rows
 from workbench.errors import WorkbenchError
 from workbench.film import write_video
-from workbench.recipes import port as recipe
+from workbench.recipes import port
 
 run = CliRunner().invoke
 
 
-def test_evaluate_prints_and_writes_its_rows(tmp_path, monkeypatch):
-    monkeypatch.setattr(recipe, "TEST_HANDS", 101)
+@pytest.fixture
+def few_hands(monkeypatch, tmp_path):
+    """PORT's recipe with few hands, as the command line finds it."""
+    own = replace(port.DATA, test=101, ship=53)
+    recipe = replace(port.RECIPE, own=own, folder=tmp_path / "trained")
+    monkeypatch.setattr(port, "RECIPE", recipe)
+
+
+def test_evaluate_prints_and_writes_its_rows(tmp_path, few_hands):
     found = run(
         app, ["evaluate", "port", "--data", "synthetic", "--json", str(tmp_path / "rows.json")]
     )
@@ -80,13 +87,13 @@ def test_a_table_keeps_every_number_on_a_narrow_terminal(capsys, width):
     assert told.count("a paper's") == 2, "named beside its own numbers alone"
 
 
-def test_train_writes_weights_that_load(tmp_path, monkeypatch):
-    for name in ("SHIP_HANDS", "TEST_HANDS"):
-        monkeypatch.setattr(recipe, name, 53)
+@pytest.mark.parametrize("joints", ["hand21", "coco17"])
+def test_train_writes_weights_that_load(tmp_path, few_hands, joints):
     out = tmp_path / "w.safetensors"
-    found = run(app, ["train", "port", "--steps", "3", "--out", str(out), "--device", "cpu"])
+    words = ["train", "port", "--steps", "3", "--out", str(out), "--device", "cpu"]
+    found = run(app, [*words, "--skeleton", joints])
     assert found.exit_code == 0, found.output
-    assert predict.load(str(out)).skeleton.name == "hand21"
+    assert str(out) in found.output and predict.load(str(out)).skeleton.name == joints
 
 
 def test_bench_measures_rates(tmp_path):
@@ -105,7 +112,7 @@ def test_bench_measures_rates(tmp_path):
     ("command", "said"),
     [
         (["evaluate", "prot"], "did you mean 'port'"),
-        (["evaluate", "port", "--data", "cooc"], "unknown data set 'cooc'"),
+        (["evaluate", "port", "--data", "cooc"], "unknown data of PORT 'cooc'"),
         (["evaluate", "port", "--variants", "best"], "unknown variant of PORT 'best'"),
         (["evaluate", "port", "--device", "tpu"], "choose auto, cpu or cuda"),
         (["train", "hanett"], "unknown method 'hanett'"),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from tests.models.tiny import tiny
 from tests.sparse import K, clip_of, film, labels, moving, new, pictures, read, texture
 from workbench import cli, propagate
 from workbench.data.frames import _VideoFile, open_frames
@@ -104,7 +105,7 @@ class EchoPropagator(Propagator):
     device = torch.device("cpu")
 
     def __init__(self):
-        super().__init__(build("stdpose", "tiny"))
+        super().__init__(build("stdpose", tiny("stdpose")))
         self.model = Echo(self.model)
 
 
@@ -126,7 +127,7 @@ def test_a_network_is_told_both_neighbours_labels_and_answers_in_the_frame(echo)
 
 
 def test_without_labels_it_looks_three_frames_back_and_ahead(monkeypatch):
-    propagator = Propagator(build("stdpose", "tiny"))
+    propagator = Propagator(build("stdpose", tiny("stdpose")))
     frames, xy = moving()
     box = np.concatenate((xy[4].min(0) - 5, xy[4].max(0) + 5))[None]
     seen, forward = [], propagator.model.forward

@@ -120,7 +120,7 @@ def test_h36m_refusals(h36m):
     with pytest.raises(BadFile, match=r"lacks imgname.*holds positions_2d"):
         read_h36m(videopose)
     path.unlink()
-    with pytest.raises(MissingFile, match="a folder without test_h36m_body3d.npz"):
+    with pytest.raises(MissingFile, match=r"a folder without test_h36m_body3d\.npz"):
         read_h36m(h36m)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.models.tiny import tiny
 from workbench import load
 from workbench.errors import BadParameter, CheckpointMismatch, UnknownName
 from workbench.models import build
@@ -61,7 +62,7 @@ def test_looking_keeps_no_gradients_and_takes_the_precision(rng):
 
 
 def test_a_switch_keeps_the_weights_and_all_that_stands_around_them(rng):
-    estimator = ClipEstimator(build("otpose", "tiny"), "mine", padding=1.5)
+    estimator = ClipEstimator(build("otpose", tiny("otpose")), "mine", padding=1.5)
     assert estimator.model.config.sigmoid
     other = estimator.switched(sigmoid=False)
     assert (other.name, other.padding, other.model.config.sigmoid) == ("mine", 1.5, False)
@@ -75,8 +76,8 @@ def test_a_switch_keeps_the_weights_and_all_that_stands_around_them(rng):
         estimator.switched(refine_channels=7)
 
 
-def tiny(method):
-    model = build(method, "tiny")
+def tiny_predictor(method):
+    model = build(method, tiny(method))
     around = {
         "port": lambda: PortRefiner(model, RefineRule((0.3,) * 21)),
         "hanet": lambda: SequenceRefiner(model, 13),
@@ -90,7 +91,7 @@ def tiny(method):
 @pytest.mark.parametrize("method", ["port", "hanet", "vissimcc", "otpose", "stdpose"])
 def test_random_weights_are_the_seed_s_and_leave_the_single_frame_alone(method):
     torch.manual_seed(5)
-    trained, before = tiny(method), torch.get_rng_state()
+    trained, before = tiny_predictor(method), torch.get_rng_state()
     one, same, other = (trained.random_control(seed) for seed in (1, 1, 2))
     assert torch.equal(before, torch.get_rng_state()), "nobody else's numbers are touched"
     assert one.name == "random weights" and type(one) is type(trained)
@@ -104,7 +105,7 @@ def test_random_weights_are_the_seed_s_and_leave_the_single_frame_alone(method):
 
 
 def test_a_control_reaches_as_far(rng):
-    far = Propagator(build("stdpose", "tiny"), reach=2)
+    far = Propagator(build("stdpose", tiny("stdpose")), reach=2)
     far.precision = "bf16"
     control = far.random_control()
     assert (control.reach, control.precision) == (2, "bf16")

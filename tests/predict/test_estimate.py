@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from tests.models.tiny import tiny
 from workbench import geometry, load
 from workbench.data.windows import WindowConfig, Windows
 from workbench.errors import BadParameter, BadRecord
-from workbench.models import build, config_of
+from workbench.models import build
 from workbench.predict import (
     OF_PICTURES,
     ClipEstimator,
@@ -24,7 +25,7 @@ from workbench.skeletons import skeleton
 
 
 def test_people_of_a_video_are_estimated_in_their_boxes(rng):
-    estimator = PoseEstimator(build("vissimcc", "tiny"))
+    estimator = PoseEstimator(build("vissimcc", tiny("vissimcc")))
     frames = rng.integers(0, 255, (3, 60, 80, 3), np.uint8)
     boxes = np.array([[10, 5, 40, 55], [20, 20, 20, 50], [30, 10, 70, 50]], float)
     found = Detections(
@@ -57,7 +58,7 @@ def test_half_precision_changes_little_and_only_the_answers(rng, name):
 
 
 def test_heatmaps_of_another_estimator_are_read_from_a_file(rng, tmp_path):
-    estimator = ClipEstimator(build("otpose", "tiny"))
+    estimator = ClipEstimator(build("otpose", tiny("otpose")))
     crops = torch.from_numpy(
         rng.normal(size=(3, 5, 3, *estimator.model.config.size[::-1])).astype(np.float32)
     )
@@ -74,9 +75,7 @@ def test_heatmaps_of_another_estimator_are_read_from_a_file(rng, tmp_path):
 
 def test_joints_of_another_set_are_found_by_name(rng):
     """OTPose's shoulders in COCO's people: eyes and ears stay; hands have nothing of it."""
-    estimator = PoseEstimator(
-        build("vissimcc", replace(config_of("vissimcc", "tiny"), skeleton="posetrack15"))
-    )
+    estimator = PoseEstimator(build("vissimcc", replace(tiny("vissimcc"), skeleton="posetrack15")))
     frames, boxes = (
         rng.integers(0, 255, (1, 60, 80, 3), np.uint8),
         np.array([[10, 5, 40, 55]], float),
@@ -150,7 +149,7 @@ def test_at_a_border_a_repeated_frame_is_as_far_as_the_frame_that_it_is(rng, met
 
 
 def test_a_video_is_estimated_from_five_frames_at_a_time(rng):
-    estimator = ClipEstimator(build("otpose", "tiny"))
+    estimator = ClipEstimator(build("otpose", tiny("otpose")))
     frames = rng.integers(0, 255, (4, 60, 80, 3), np.uint8)
     boxes = np.array([[5, 5, 40, 55], [30, 2, 70, 58], [0, 0, 0, 0]], np.float32)
     found = Detections(

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from workbench.data.detections import read_detections
 
+from tests.models.tiny import tiny
 from workbench import checkpoint, predict
 from workbench.data.frames import open_frames
 from workbench.errors import BadParameter, MissingFile
 from workbench.film import write_video
-from workbench.models import build, config_of
+from workbench.models import build
 
 
 def film(folder, n=3):
@@ -48,7 +49,7 @@ def test_doubted_joints_of_a_user_s_results_are_replaced_and_all_else_stays(tmp_
 
 
 def test_a_file_of_weights_refines_tracks(tmp_path):
-    config = replace(config_of("hanet", "tiny"), channels=30, interval=3)
+    config = replace(tiny("hanet"), channels=30, interval=3)
     card = {"model": "hanet", "config": asdict(config), "window": 13}
     weights = checkpoint.save(tmp_path / "w.safetensors", build("hanet", config), card)
     rng = np.random.default_rng(0)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.models.tiny import tiny
 from workbench import checkpoint, load, models
 from workbench.errors import BadParameter, CheckpointMismatch, MissingFile
 from workbench.models import build
@@ -50,11 +51,11 @@ def test_files_for_another_method_are_refused(tmp_path):
 
 
 def test_a_published_checkpoint_becomes_an_estimator(tmp_path, rng, monkeypatch):
-    theirs = build("vissimcc", "tiny_plain")
+    theirs = build("vissimcc", tiny("vissimcc", "plain"))
     torch.save({"state_dict": theirs.state_dict()}, tmp_path / "theirs.pth")
 
     def recognised(tensors, size=None):
-        model = build("vissimcc", "tiny_plain", size=size)
+        model = build("vissimcc", tiny("vissimcc", "plain", size=size))
         model.load_state_dict(tensors)
         return model
 

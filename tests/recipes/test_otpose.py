@@ -2,70 +2,43 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from functools import partial
 
-import cv2
 import numpy as np
 import pytest
 import torch
 
-from tests.data.test_posetrack import content, person, write
 from tests.models.tiny import tiny
-from workbench import checkpoint, codecs, metrics, predict
-from workbench.errors import BadRecord, MissingData, UnknownName
-from workbench.made.worlds import cached_clips
+from tests.recipes.small import (
+    ASKED,
+    CLIP,
+    FRAME,
+    QUICK,
+    measured,
+    trained,
+    write_posetrack18,
+)
+from workbench import checkpoint, codecs, keypoint_ap, predict
+from workbench.errors import BadParameter, BadRecord, MissingData, UnknownName
 from workbench.models import build
 from workbench.predict import ClipEstimator, PoseEstimator
 from workbench.recipes import otpose as recipe
+from workbench.recipes.base import Options
+from workbench.recipes.measures import posetrack_rows, posetrack_scores
+from workbench.recipes.published import read_boxes, read_posetrack_half, weighted
 from workbench.records import Detections
 from workbench.skeletons import skeleton
 
-TINY = tiny("otpose")
-FRAME = replace(
-    tiny("vissimcc", "hrnet"),
-    skeleton="posetrack15",
-    reasoning=False,
-    heatmap_sigma=1.0,
-    alignment="udp",
-)
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory):
-    return tmp_path_factory.mktemp("worlds")
-
 
 @pytest.fixture
-def small_world(monkeypatch, clips, tmp_path):
-    """Four clips a split, models of a few thousand parameters, everything in temporary folders."""
-    start = checkpoint.save(
-        tmp_path / "start.safetensors",
-        build("vissimcc", replace(FRAME, skeleton="coco17")),
-        {"fingerprint": "made"},
-    )
-    monkeypatch.setattr(recipe, "cached_clips", partial(cached_clips, folder=clips, progress=False))
-    monkeypatch.setattr(recipe, "cache_folder", lambda: tmp_path / "trained")
-    monkeypatch.setattr(recipe.single, "cache_folder", lambda: tmp_path / "frames")
-    monkeypatch.setattr(recipe, "weights_path", lambda *_: start)
-    monkeypatch.setattr(recipe, "CLIPS", {"train": 4, "val": 2, "test": 4})
-    monkeypatch.setattr(recipe, "FRAME", FRAME)
-    monkeypatch.setattr(recipe, "SMALL", TINY)
-    parts = ("branches", "occlusion_encoder", "pseudo_label", "window")
-    tiny = {
-        n: replace(TINY, **{p: getattr(v, p) for p in parts}) for n, v in recipe.VARIANTS.items()
-    }
-    monkeypatch.setattr(recipe, "VARIANTS", tiny)
-    quick = {"batch_size": 4, "workers": 0, "precision": "no"}
-    monkeypatch.setattr(recipe, "TRAIN", replace(recipe.TRAIN, **quick))
-    monkeypatch.setattr(recipe, "FRAME_TRAIN", replace(recipe.FRAME_TRAIN, **quick))
-    recipe._rendered.cache_clear()
-    yield
-    recipe._rendered.cache_clear()
+def people(small):
+    """(split, configuration) -> everybody in four clips."""
+    data = small("otpose").own.rendered
+    return lambda split, config=CLIP, **options: recipe.people(split, config, data=data, **options)
 
 
-def test_only_the_middle_frame_is_labelled(small_world):
-    windows = recipe.people("test")
-    assert recipe.WORLD.digest() == "5277a08f60b4f063", (
+def test_only_the_middle_frame_is_labelled(people):
+    windows = people("test")
+    assert recipe.DATA.rendered.world.digest() == "5277a08f60b4f063", (
         "a change makes a new world: new name, all rows anew"
     )
     assert set(windows.items[:, 2]) == {2} and len(windows) >= 8
@@ -75,8 +48,8 @@ def test_only_the_middle_frame_is_labelled(small_world):
     assert truth.groups[0] == truth.images[0].removesuffix("/2")
 
 
-def test_heatmaps_are_made_once_and_belong_to_their_windows(small_world, tmp_path):
-    estimator, windows = PoseEstimator(build("vissimcc", FRAME)), recipe.people("test")
+def test_heatmaps_are_made_once_and_belong_to_their_windows(people, tmp_path):
+    estimator, windows = PoseEstimator(build("vissimcc", FRAME)), people("test")
     rough = recipe.rough_heatmaps(estimator, windows, tmp_path / "maps", progress=False)
     batch = windows.batch([3])
     with torch.inference_mode():
@@ -94,7 +67,7 @@ def test_heatmaps_are_made_once_and_belong_to_their_windows(small_world, tmp_pat
 
 def test_mirrored_heatmaps_and_labels_belong_together():
     """Maps whose peak stands on each joint keep it there when a batch mirrors them."""
-    config = replace(TINY, size=(64, 96))
+    config = replace(CLIP, size=(64, 96))
     rng, (w, h), k = np.random.default_rng(0), config.grid, config.joints
     at = np.stack([rng.integers(2, w - 2, (9, k)), rng.integers(2, h - 2, (9, k))], -1)
     maps = np.zeros((9, 5, k, h, w), np.float16)
@@ -104,7 +77,7 @@ def test_mirrored_heatmaps_and_labels_belong_together():
     xy_crop = at @ model.to_crop[:, :2].numpy().T + model.to_crop[:, 2].numpy()
     weights = (rng.random((9, k)) > 0.3).astype(np.float32)
     batch = recipe.heatmap_batches(
-        recipe.Rough(maps, xy_crop.astype(np.float32), weights), 9, config
+        recipe.RoughHeatmaps(maps, xy_crop.astype(np.float32), weights), 9, config
     )(0, np.random.default_rng(1))
     back, _ = model.decode({"heatmaps": batch["heatmaps"][:, 1]})
     torch.testing.assert_close(back, batch["xy_crop"], atol=1e-3, rtol=0)
@@ -116,8 +89,8 @@ def test_mirrored_heatmaps_and_labels_belong_together():
     )
 
 
-def test_rows_of_a_perfect_and_of_a_shifted_estimate(small_world):
-    truth = recipe.people("test").poses()
+def test_rows_of_a_perfect_and_of_a_shifted_estimate(people):
+    truth = people("test").poses()
     perfect = Detections(
         truth.skeleton,
         truth.xy_frame,
@@ -125,7 +98,7 @@ def test_rows_of_a_perfect_and_of_a_shifted_estimate(small_world):
         truth.boxes_xyxy,
         images=truth.images,
     )
-    rows = recipe.rows_of("made", perfect, truth)
+    rows = posetrack_rows("otpose", "made", perfect, truth)
     assert [r["subset"] for r in rows] == ["all joints", "visible joints", "occluded joints"]
     for row in rows[1:]:
         assert row["metrics"]["AP-Mean"] == pytest.approx(100) and row["metrics"]["PCKh"] == 100
@@ -134,16 +107,16 @@ def test_rows_of_a_perfect_and_of_a_shifted_estimate(small_world):
         perfect,
         xy_frame=np.where((truth.visibility == 1)[..., None], truth.xy_frame + 500, truth.xy_frame),
     )
-    rows = recipe.rows_of("made", wrong, truth)
+    rows = posetrack_rows("otpose", "made", wrong, truth)
     assert (
         rows[1]["metrics"]["AP-Mean"] == pytest.approx(100) and rows[2]["metrics"]["AP-Mean"] == 0
     )
     assert 0 < rows[0]["metrics"]["AP-Mean"] < 100
 
 
-def test_decoding_comes_back_to_the_frame(small_world):
-    windows = recipe.people("test", replace(TINY, size=(96, 128)))
-    config, truth = replace(TINY, size=(96, 128)), windows.poses()
+def test_decoding_comes_back_to_the_frame(people):
+    windows = people("test", replace(CLIP, size=(96, 128)))
+    config, truth = replace(CLIP, size=(96, 128)), windows.poses()
     to_heatmap = build("vissimcc", replace(FRAME, size=(96, 128))).to_heatmap.numpy()
     maps = torch.zeros(len(windows), config.joints, *config.grid[::-1])
     for i in range(len(windows)):
@@ -158,189 +131,173 @@ def test_decoding_comes_back_to_the_frame(small_world):
     assert away[use].max() < 4, "within a pixel of the grid of 4 px"
 
 
-def test_variants_are_trained_and_measured(small_world):
-    result = recipe.evaluate(
-        variants=("otpose", "one_branch_no_encoder"), steps=2, device="cpu", progress=False
-    )
-    ours = [r for r in result["rows"] if r["kind"] == "measured"]
-    names = {r["variant"] for r in ours}
-    assert (
-        names == {"single frame", "mean of five frames", "otpose", "one_branch_no_encoder"}
-        and len(ours) == 12
-    )
+def test_variants_are_trained_and_measured(small):
+    chosen = small("otpose")
+    result = chosen.evaluate(variants=("otpose", "one_branch_no_encoder"), **ASKED)
+    ours = measured(result)
+    names = ["single frame", "mean of five frames", "otpose", "one_branch_no_encoder"]
+    assert [r["variant"] for r in ours[::3]] == names and len(ours) == 12
     assert all({"AP-Mean", "AP-Ankle", "PCKh"} <= set(r["metrics"]) for r in ours)
-    assert [r["variant"] for r in recipe.flat(result)][:1] == ["single frame"]
+    assert ["PCKh" in r.get("paired", {}) for r in ours] == [i >= 3 for i in range(12)]
     assert "2 steps" in result["protocol"] and result["boxes"] == "ground truth"
+    cards = [checkpoint.read_card(path) for path in trained(chosen)]
+    variants = sorted(card.get("variant", "frame") for card in cards)
+    assert variants == ["frame", "one_branch_no_encoder", "otpose"], "one single frame for all"
+    assert len(list(chosen.folder.glob("heatmaps-train-*"))) == 1, "and one set of heatmaps"
 
 
-def test_the_single_frame_part_stays_as_it_was_trained(small_world):
-    _, frame = recipe.train_frame(steps=2, device="cpu", progress=False)
-    _, weights = recipe.train_variant("otpose", recipe.TRAIN, cap=2, device="cpu", progress=False)
-    before, after = checkpoint.read_tensors(frame), checkpoint.read_tensors(weights)
+def test_the_single_frame_part_stays_as_it_was_trained(small):
+    chosen = small("otpose")
+    frame, learned = (chosen.train(name, QUICK) for name in ("frame", "otpose"))
+    before, after = (checkpoint.read_tensors(each.weights) for each in (frame, learned))
     maps = [name for name in before if name.startswith("maps.")]
     assert len(maps) > 20 and all(torch.equal(before[name], after[name]) for name in maps)
+    start = checkpoint.read_tensors(chosen.weights("vissimcc-baseline"))
+    moved = [name for name in maps if name.startswith("maps.backbone.")]
+    assert any(not torch.equal(start[name], before[name]) for name in moved)
 
 
-def test_shipping_writes_a_file_that_loads_and_estimates(small_world, tmp_path):
-    path = recipe.ship(
-        tmp_path / "otpose.safetensors",
-        replace(recipe.TRAIN, steps=2),
-        device="cpu",
-        progress=False,
-    )
+def test_shipping_writes_a_file_that_loads_and_estimates(small, people, tmp_path):
+    path = small("otpose").ship(tmp_path / "otpose.safetensors", QUICK)
     estimator, card = predict.load(str(path)), checkpoint.read_card(path)
-    assert isinstance(estimator, ClipEstimator) and {
-        "otpose, all joints",
-        "single frame, all joints",
-    } <= set(card["metrics"])
-    windows = recipe.people("test")
+    assert isinstance(estimator, ClipEstimator)
+    assert {"otpose, all joints", "single frame, all joints"} <= set(card["metrics"])
+    windows = people("test")
     clip, frames = windows.pairs[0]
     boxes = np.stack([t.boxes_xyxy[2] for t in clip.tracks])
     found = estimator.estimate(np.stack([frames[i] for i in range(5)]), boxes)
     with torch.inference_mode():
         maps = estimator.model(windows.batch(range(len(boxes)))["images"])["heatmaps"]
-    np.testing.assert_allclose(
-        found.xy_frame,
-        recipe.detections(codecs.decode_heatmaps(maps), TINY, recipe.people("test", n=1)).xy_frame,
-        atol=1e-2,
-    )
+    here = recipe.detections(codecs.decode_heatmaps(maps), CLIP, people("test", n=1))
+    np.testing.assert_allclose(found.xy_frame, here.xy_frame, atol=1e-2)
 
 
-def test_names_that_are_none_are_refused():
-    for call in (
-        lambda: recipe.train_variant("otpoes"),
-        lambda: recipe.evaluate("synthetik"),
-        lambda: recipe.ship("x.safetensors", skeleton="coco17"),
-    ):
-        with pytest.raises(UnknownName):
-            call()
+def test_shipped_rows_bear_steps_and_seed_of_their_weights(small, tmp_path):
+    chosen = small("otpose")
+    chosen.ship(tmp_path / "weights" / "otpose.safetensors", replace(QUICK, seed=3))
+    result = chosen.evaluate(seed=7, device="cpu", progress=False)
+    ours = {r["variant"]: r for r in measured(result)}
+    assert (ours["otpose"]["seed"], ours["otpose"]["steps"]) == (3, 2)
+    assert "shipped weights" in result["protocol"]
+
+
+def test_what_others_go_on_from_is_no_variant_of_tables(small):
+    for name in ("frame", "otpoes"):
+        with pytest.raises(UnknownName, match="variant of OTPose"):
+            small("otpose").evaluate(variants=(name,))
+    with pytest.raises(BadParameter, match="no detector's boxes"):
+        small("otpose").evaluate(boxes="x.json")
+
+
+# --- PoseTrack ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def posetrack18(tmp_path):
-    """Two halves in the published layout: seven frames of noise, two people, labels in frames 2
-    and 3.
-    """
-    root, rng = tmp_path / "posetrack18", np.random.default_rng(0)
-    for split in ("train", "val"):
-        sequence = f"000001_made_{split}"
-        value = content(
-            *(
-                person(t, i, at=20 + 5 * i, bbox=[15 + 5 * i, 15, 50, 60])
-                for t in (2, 3)
-                for i in (0, 1)
-            ),
-            sequence=sequence,
-        )
-        for image in value["images"]:
-            image["file_name"] = f"images/{split}/{sequence}/{image['frame_id'] % 100:06d}.jpg"
-            (root / image["file_name"]).parent.mkdir(parents=True, exist_ok=True)
-            cv2.imwrite(
-                str(root / image["file_name"]), rng.integers(0, 255, (96, 128, 3), np.uint8)
-            )
-        write(root / "annotations" / split, value, f"{sequence}.json")
-    return f"posetrack18:{root}"
+    """Two people who stand still, labels in frames 2 and 3 of seven."""
+    return write_posetrack18(tmp_path / "posetrack18", labelled=(2, 3), still=True)
 
 
-def test_posetrack_as_the_user_has_it(small_world, posetrack18, monkeypatch):
-    monkeypatch.setattr(recipe, "PAPER", TINY)
-    result = recipe.evaluate(
-        posetrack18, variants=("one_branch",), steps=1, device="cpu", progress=False
-    )
-    ours = [r for r in result["rows"] if r["kind"] == "measured"]
-    assert [(r["variant"], r["subset"]) for r in ours] == [
+def windows_of(half):
+    """Everybody in every labelled frame."""
+    return recipe.Windows(half.pairs, recipe.published_config(CLIP))
+
+
+def test_posetrack_as_the_user_has_it(small, posetrack18):
+    asked = {"steps": 1, "device": "cpu", "progress": False}
+    result = small("otpose").evaluate(posetrack18, variants=("one_branch",), **asked)
+    assert [(r["variant"], r["subset"]) for r in measured(result)] == [
         (name, "all joints") for name in ("single frame", "mean of five frames", "one_branch")
     ]
-    assert (
-        "4 people" in result["protocol"]
-        and "1 steps of 2 people behind a single-frame" in result["protocol"]
-    )
+    assert "4 people" in result["protocol"]
+    assert "1 steps of 2 people behind a single-frame" in result["protocol"]
     assert {r["method"] for r in result["rows"] if r["kind"] == "paper"} >= {"OTPose", "DCPose"}
-    clips, folder = recipe.read_published(posetrack18, "val")
-    batch = recipe.window_batches(recipe.published_windows(clips, folder, TINY), 3)(
-        0, np.random.default_rng(0)
-    )
+    windows = windows_of(read_posetrack_half(posetrack18, "val"))
+    batch = recipe.window_batches(windows, 3)(0, np.random.default_rng(0))
     assert batch["images"].shape == (3, 5, 3, 64, 32) and batch["xy_crop"].shape == (3, 15, 2)
     assert batch["distance"].tolist() == [[2, 1, 0, 1, 2]] * 3
 
 
-def test_posetrack_in_a_detector_s_boxes(small_world, posetrack18, tmp_path, monkeypatch):
-    """Of an estimator that knows everybody by the box: perfect boxes give AP 100; a false alarm
-    counts by its score.
-    """
-    weights = str(
-        recipe.ship(
-            tmp_path / "o.safetensors", replace(recipe.TRAIN, steps=2), device="cpu", progress=False
-        )
-    )
-    clips, folder = recipe.read_published(posetrack18, "val")
-    truth, (clip,) = recipe.published_windows(clips, folder, TINY).poses(), clips
-    known = {
-        (n, *map(round, box)): xy
-        for n, box, xy in zip(truth.images, truth.boxes_xyxy.tolist(), truth.xy_frame)
-    }
-
-    def knowing(windows, models, **_):
-        seen, boxes = windows.poses(), windows.boxes()
-        xy = np.stack(
-            [
-                known.get((n, *map(round, b)), np.zeros((15, 2)))
-                for n, b in zip(seen.images, boxes.tolist())
-            ]
-        )
-        return dict.fromkeys(
-            models, Detections("posetrack15", xy, np.ones(xy.shape[:2]), boxes, images=seen.images)
-        )
-
-    monkeypatch.setattr(recipe, "estimate", knowing)
-    assert len(known) == len(truth) == 4
-    ids = {p.name: p.id for p in clip.pictures}
-    perfect = [
-        {
-            "image_id": ids[name],
-            "category_id": 1,
-            "score": 0.5,
-            "bbox": [x, y, right - x, bottom - y],
-        }
-        for name, x, y, right, bottom in known
+def as_results(truth, pictures, score=0.5) -> list[dict]:
+    """The truth's boxes as a detector writes them."""
+    ids = {picture.name: picture.id for picture in pictures}
+    return [
+        {"image_id": ids[name], "category_id": 1, "score": score, "bbox": [x, y, x2 - x, y2 - y]}
+        for name, (x, y, x2, y2) in zip(truth.images, truth.boxes_xyxy.tolist())
     ]
 
-    def row(boxes=None):
-        file = None if boxes is None else tmp_path / "boxes.json"
-        if file:
-            file.write_text(json.dumps(boxes))
-        result = recipe.evaluate(
-            posetrack18, variants=(weights,), boxes=file, device="cpu", progress=False
+
+def test_posetrack_in_a_detector_s_boxes(small, posetrack18, tmp_path):
+    """Perfect boxes give the poses of the truth's, weighted by the boxes' scores."""
+    chosen = small("otpose")
+    weights = str(chosen.ship(tmp_path / "o.safetensors", QUICK))
+    half = read_posetrack_half(posetrack18, "val")
+    file = tmp_path / "boxes.json"
+    file.write_text(json.dumps(as_results(windows_of(half).poses(), half.pictures)))
+    found = []
+    for boxes, kind in ((None, "ground truth"), (file, "detector")):
+        options = Options(posetrack18, (weights,), boxes=boxes, device="cpu", progress=False)
+        task = chosen.tasks["posetrack18"](chosen, options)
+        predictor = task.learn(weights, None).predictor
+        found.append(task.answers(None, {weights: predictor})[weights][0])
+        result = chosen.evaluate(
+            posetrack18, variants=(weights,), boxes=boxes, device="cpu", progress=False
         )
-        assert result["boxes"] == ("detector" if file else "ground truth")
-        return result["rows"][0]["metrics"], result["protocol"]
+        assert result["boxes"] == kind
+        assert ("PCKh" in result["rows"][0]["metrics"]) == (boxes is None)
+        assert ("4 of boxes.json" in result["protocol"]) == (boxes is not None)
+    orders = [np.lexsort((f.boxes_xyxy[:, 0], f.images)) for f in found]
+    own, other = (f.select(order) for f, order in zip(found, orders))
+    np.testing.assert_allclose(own.xy_frame, other.xy_frame, atol=1e-3)
+    np.testing.assert_allclose(0.5 * own.confidence, other.confidence, atol=1e-5)
 
-    (own, _), (found, told) = row(), row(perfect)
-    assert own["AP-Mean"] == found["AP-Mean"] == pytest.approx(100) and "4 of boxes.json" in told
-    assert own["PCKh"] == pytest.approx(100) and "PCKh" not in found
+
+def test_a_false_alarm_counts_by_its_score(posetrack18, tmp_path):
+    """Of an estimator that knows everybody by the box."""
+    half = read_posetrack_half(posetrack18, "val")
+    truth = windows_of(half).poses()
+    perfect = as_results(truth, half.pictures)
+    known = {
+        tuple(map(round, box)): xy for box, xy in zip(truth.boxes_xyxy.tolist(), truth.xy_frame)
+    }
+    assert len(truth) == 4 and len(known) == 2, "who stands still has one box"
+
+    def mean_ap(boxes: list[dict]) -> float:
+        file = tmp_path / "boxes.json"
+        file.write_text(json.dumps(boxes))
+        cut = recipe.published_config(CLIP)
+        windows, scores = read_boxes(file).windows(half.pairs, "posetrack15", cut)
+        places = windows.boxes()
+        nobody = np.zeros((15, 2))
+        xy = np.stack([known.get(tuple(map(round, box)), nobody) for box in places.tolist()])
+        images = windows.poses().images
+        poses = Detections("posetrack15", xy, np.ones(xy.shape[:2]), places, images=images)
+        (row,) = posetrack_scores({}, weighted(poses, scores), truth, aligned=False)
+        return row.whole["AP-Mean"]
+
     alarm = perfect[0] | {"bbox": [90, 2, 20, 20]}
-    assert row([*perfect, alarm | {"score": 0.1}])[0]["AP-Mean"] == pytest.approx(100)
-    assert row([*perfect, alarm | {"score": 0.9}])[0]["AP-Mean"] == pytest.approx(
-        80
-    )  # four right ones behind a wrong one
-    assert row(perfect[:3])[0]["AP-Mean"] == pytest.approx(75)
+    assert mean_ap(perfect) == pytest.approx(100)
+    assert mean_ap([*perfect, alarm | {"score": 0.1}]) == pytest.approx(100)
+    # four right ones behind a wrong one
+    assert mean_ap([*perfect, alarm | {"score": 0.9}]) == pytest.approx(80)
+    assert mean_ap(perfect[:3]) == pytest.approx(75)
     with pytest.raises(BadRecord, match="none of 1 boxes"):
-        row([perfect[0] | {"image_id": 5}])
+        mean_ap([perfect[0] | {"image_id": 5}])
 
 
-def test_posetrack_without_its_training_half(small_world, posetrack18, tmp_path):
+def test_posetrack_without_its_training_half(small, posetrack18, tmp_path):
     for file in (tmp_path / "posetrack18" / "annotations" / "train").iterdir():
         file.unlink()
     with pytest.raises(MissingData, match="no annotations of train"):
-        recipe.evaluate(posetrack18, variants=("otpose",), steps=1, device="cpu", progress=False)
+        small("otpose").evaluate(posetrack18, variants=("otpose",), **ASKED)
 
 
-def test_ignored_regions_count_for_nobody(small_world, posetrack18):
-    clips, folder = recipe.read_published(posetrack18, "val")
-    truth = recipe.published_windows(clips, folder, TINY).poses()
+def test_ignored_regions_count_for_nobody(posetrack18):
+    half = read_posetrack_half(posetrack18, "val")
+    truth = windows_of(half).poses()
     region = np.array([[0.0, 0], [30, 0], [30, 200], [0, 200]], np.float32)
-    pictures = tuple(replace(p, ignore=(region,)) for p in clips[0].pictures)
-    inside = metrics.in_ignored(truth, pictures)
+    pictures = tuple(replace(p, ignore=(region,)) for p in half.pictures)
+    inside = keypoint_ap.in_ignored(truth, pictures)
     assert 0 < inside.sum() < inside.size
     np.testing.assert_array_equal(
         inside, (truth.xy_frame[..., 0] < 30) & (truth.xy_frame > 0).all(-1)
@@ -353,10 +310,9 @@ def test_ignored_regions_count_for_nobody(small_world, posetrack18):
         images=truth.images,
     )
     kept = replace(truth, visibility=truth.visibility * ~inside)
-    assert recipe.rows_of("made", found, kept)[0]["metrics"]["AP-Mean"] < 99
-    assert recipe.rows_of("made", found, kept, left_out=inside)[0]["metrics"][
-        "AP-Mean"
-    ] == pytest.approx(100)
+    for left_out, least, most in ((None, 0, 99), (inside, 99.99, 100.01)):
+        (row,) = posetrack_rows("otpose", "made", found, kept, left_out=left_out)
+        assert least < row["metrics"]["AP-Mean"] < most
 
 
 def test_public_weights_are_found_where_the_user_keeps_them(monkeypatch, tmp_path):

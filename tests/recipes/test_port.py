@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 import torch
 
+from tests.recipes.small import QUICK, measured, trained
 from workbench import checkpoint, predict
 from workbench.errors import BadParameter, BadRecord, MissingData, UnknownName
-from workbench.made.hands import sample_hands
+from workbench.made.bodies import sample_hands
 from workbench.made.noise import DetectorNoise
-from workbench.models import config_of
-from workbench.predict import PortRefiner, RefineRule
+from workbench.models import build, config_of
+from workbench.predict import PortRefiner, Prediction, RefineRule
 from workbench.recipes import port as recipe
-from workbench.train import TrainConfig
+from workbench.recipes.base import Options, Recipe
+from workbench.train import TrainConfig, settings_of
 
 SHORT = TrainConfig(steps=50, batch_size=32, lr=1e-3, warmup_steps=5)
 
@@ -29,10 +31,9 @@ def synthetic():
     return recipe.pairs("synthetic", n=211, seed=5)
 
 
-@pytest.fixture
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(recipe, "cache_folder", lambda: tmp_path / "cache")
-    return tmp_path / "cache"
+def score(xy_frame, truth) -> dict[str, float]:
+    """Mean errors, px."""
+    return {name: v.mean() for name, v in recipe.errors(xy_frame, truth).items()}
 
 
 def test_pairs_are_rows_of_each_other(synthetic):
@@ -95,13 +96,18 @@ def test_a_perfect_detector_gets_no_credit_and_shrinking_is_exposed(synthetic):
     perfect = DetectorNoise(scale=1e-6, miss=-9.0, miss_slope=0.0).apply(
         truth, np.random.default_rng(1)
     )
-    values, intervals = recipe.score(perfect.xy_frame, truth, truth.groups)
-    assert max(values.values()) < 0.01 and set(intervals) == {"epe", "p_epe", "p_epe_pred_to_gt"}
+    values = score(perfect.xy_frame, truth)
+    assert max(values.values()) < 0.01 and set(values) == {"epe", "p_epe", "p_epe_pred_to_gt"}
     _, detected = synthetic
-    plain, _ = recipe.score(detected.xy_frame, truth, truth.groups)
-    small, _ = recipe.score(recipe.shrunk(detected, 0.9), truth, truth.groups)
+    plain = score(detected.xy_frame, truth)
+    small = score(recipe.shrunk(detected, 0.9), truth)
     assert small["p_epe"] == pytest.approx(0.9 * plain["p_epe"], rel=1e-4)
     assert small["p_epe_pred_to_gt"] == pytest.approx(plain["p_epe_pred_to_gt"], rel=1e-4)
+
+
+def rows_interval(result, name):
+    """Of PORT's row."""
+    return next(r["intervals"][name] for r in result["rows"] if r["method"] == "port")
 
 
 def test_shipped_weights_repair_synthetic_hands(synthetic):
@@ -115,65 +121,82 @@ def test_shipped_weights_repair_synthetic_hands(synthetic):
     assert rows["port"]["p_epe_pred_to_gt"] < rows["shrink_control"]["p_epe_pred_to_gt"] - 0.3
     assert rows["port"]["epe"] < rows["shrink_control"]["epe"] < 1.05 * rows["detector"]["epe"]
     assert rows["shrink_control"]["size_change"] == rows["port"]["size_change"]
-    assert "synthetic" in result["protocol"] and result["schema_version"] == 1
-    json.dumps(result, allow_nan=False)
+    assert "synthetic" in result["protocol"] and "by hand" in result["protocol"]
+    low, high = rows_interval(result, "replaced_change")
+    assert low < rows["port"]["replaced_change"] < high < 0
 
 
 def test_random_weights_do_not(synthetic):
     truth, detected = synthetic
-    control = predict.load("port").random_control(seed=3)
-    values, _ = recipe.replaced_error(control.refine(detected), truth, detected)
+    refiner = predict.load("port")
+    torch.manual_seed(3)
+    control = PortRefiner(build("port", refiner.model.config), refiner.rule, "random weights")
+    values = recipe.replaced_error(control.refine(detected), truth, detected)
     assert values["replaced_error"] > values["replaced_error_detector"]
 
 
 @pytest.mark.parametrize("skeleton", predict.SHIPPED["port"])
 def test_the_shipped_card_says_how_it_was_made(skeleton):
     card = checkpoint.read_card(predict.weights_path("port", skeleton))
-    assert (
-        card["command"].startswith("workbench train port --s")
-        and card["train"]["steps"] == recipe.SHIPPED_TRAIN.steps
-    )
+    assert card["command"].startswith("workbench train port --s")
     assert card["noise"] == recipe.NOISE.to_dict(), "the recipe has changed: train again"
-    assert card["train"] == json.loads(json.dumps(recipe.settings_of(recipe.SHIPPED_TRAIN)))
+    assert card["train"] == json.loads(json.dumps(settings_of(recipe.PROCEDURAL_TRAIN)))
     assert predict.weights_path("port", skeleton).stat().st_size < 4e6
     truth, detected = recipe.pairs("synthetic", seed=recipe.TEST_SEED, skeleton=skeleton)
     refiner = predict.load("port", skeleton=skeleton)
-    values, _ = recipe.score(refiner.refine(detected).xy_frame, truth, truth.groups)
+    values = score(refiner.refine(detected).xy_frame, truth)
     assert values["epe"] == pytest.approx(card["metrics"]["port"]["epe"], rel=1e-3)
 
 
-def test_shipping_trains_chooses_and_writes_one_file(tmp_path, own_cache, monkeypatch):
-    monkeypatch.setattr(recipe, "CANDIDATES", [(0.1, 0.1), (0.2, 0.1)])
-    monkeypatch.setattr(recipe, "SHIP_HANDS", 101)
-    monkeypatch.setattr(recipe, "TEST_HANDS", 101)
-    path = recipe.ship(
-        tmp_path / "w.safetensors", replace(SHORT, steps=5), device="cpu", progress=False
-    )
-    refiner = predict.load(str(path))
-    assert refiner.rule.source.endswith("procedural hands with simulated detections")
-    assert checkpoint.read_card(path)["train"]["steps"] == 5
+def test_the_shipped_file_is_what_the_recipe_would_train(tmp_path):
+    """So that no evaluation trains it again, for an hour."""
+    learned = replace(recipe.RECIPE, folder=tmp_path).train("procedural", Options(device="cpu"))
+    assert learned.weights == predict.weights_path("port") and not list(tmp_path.iterdir())
+
+
+def test_shipping_chooses_a_rule(small, tmp_path):
+    path = small("port").ship(tmp_path / "w.safetensors", QUICK)
+    source = predict.load(str(path)).rule.source
+    assert source.endswith("53 procedural hands with simulated detections")
+    assert source.startswith(("lowest 10% of the joints", "lowest 20% of the joints"))
+
+
+def test_bodies_are_shipped_where_they_are_asked_for(small, tmp_path):
+    path = small("port").ship(tmp_path / "port_coco17.safetensors", QUICK, skeleton="coco17")
+    card = checkpoint.read_card(path)
+    assert predict.load(str(path)).skeleton.name == card["skeleton"] == "coco17"
+    assert card["command"] == "workbench train port --skeleton coco17 --seed 0 --steps 2"
+    assert "procedural bodies" in card["licence"] and "101 bodies" in card["metrics_data"]
+
+
+@pytest.fixture
+def short(small) -> Recipe:
+    """Fifty steps a fold and fewer; the procedural weights are the shipped ones."""
+    chosen = small("port")
+    variants = dict(recipe.VARIANTS)
+    for name, train in (
+        ("faithful", SHORT),
+        ("leak_free", SHORT),
+        ("denoise", replace(SHORT, steps=10)),
+    ):
+        variants[name] = replace(variants[name], train=train)
+    own = replace(chosen.own, candidates=((0.1, 0.1),), paper_train=replace(SHORT, steps=3))
+    return replace(chosen, variants=variants, own=own, weights=predict.weights_path)
 
 
 @pytest.mark.realdata
-def test_rows_on_real_hands_with_capped_training(data_root, own_cache, monkeypatch):
+def test_rows_on_real_hands_with_capped_training(data_root, short, monkeypatch):
     """50 steps a fold: the numbers mean nothing yet, the protocol does. Folds are cached and
     reused.
     """
     monkeypatch.setenv("WORKBENCH_DATA", str(data_root))
-    monkeypatch.setattr(recipe, "CANDIDATES", [(0.1, 0.1)])
-    monkeypatch.setattr(recipe, "FAITHFUL_TRAIN", replace(SHORT, steps=50))
-    monkeypatch.setattr(recipe, "FINETUNE_TRAIN", replace(SHORT, steps=10))
     asked = {"device": "cpu", "progress": False}
-    result = recipe.evaluate("port_panoptic", **asked)
-    json.dumps(result, allow_nan=False)
+    result = short.evaluate("port_panoptic", **asked)
     rows = result["rows"]
-    assert [(r["method"], r.get("variant")) for r in rows if r["kind"] == "measured"] == [
+    methods = ("port", "shrink_control", "shrink_control_each")
+    assert [(r["method"], r.get("variant")) for r in measured(result)] == [
         ("detector", None),
-        *(
-            (method, v)
-            for v in recipe.VARIANTS
-            for method in ("port", "shrink_control", "shrink_control_each")
-        ),
+        *((method, v) for v in recipe.VARIANTS for method in methods),
     ]
     detector = rows[0]
     assert detector["metrics"]["epe"] == pytest.approx(15.2702, abs=5e-5) and detector["n"] == 846
@@ -181,9 +204,8 @@ def test_rows_on_real_hands_with_capped_training(data_root, own_cache, monkeypat
     assert detector["metrics"]["p_epe_pred_to_gt"] == pytest.approx(7.7372, abs=5e-5)
     low, high = detector["intervals"]["epe"]
     assert low < 15.27 < high and high - low > 1, "whole videos are resampled"
-    assert {r["kind"] for r in rows} == {"measured", "paper"} and "grouped by 220" in result[
-        "protocol"
-    ]
+    assert {r["kind"] for r in rows} == {"measured", "paper"}
+    assert "grouped by 220" in result["protocol"] and "50 steps" in result["protocol"]
     port = rows[1]
     assert len(port["rules"]) == 5 and all("training folds" in rule for rule in port["rules"])
     change = port["metrics"]["epe"] - detector["metrics"]["epe"]
@@ -194,14 +216,14 @@ def test_rows_on_real_hands_with_capped_training(data_root, own_cache, monkeypat
     assert port["metrics"]["p_epe_against_shrink"] == pytest.approx(
         port["metrics"]["p_epe"] - each["p_epe"], abs=1e-6
     )
-    made = sorted(p.name for p in own_cache.iterdir())
+    made = trained(short)
     assert len(made) == 15, "three variants are trained in five folds, the fourth is shipped"
-    again = recipe.evaluate("port_panoptic", **asked)
-    assert again["rows"] == rows and sorted(p.name for p in own_cache.iterdir()) == made
+    again = short.evaluate("port_panoptic", **asked)
+    assert again["rows"] == rows and trained(short) == made
 
 
 @pytest.mark.realdata
-def test_the_user_s_training_annotations_are_used(data_root, own_cache, tmp_path, monkeypatch):
+def test_the_user_s_training_annotations_are_used(data_root, short, tmp_path):
     """With panoptic_train.json present its hands train, once for all folds; one that holds test
     pictures is refused.
     """
@@ -211,25 +233,23 @@ def test_the_user_s_training_annotations_are_used(data_root, own_cache, tmp_path
     train.write_bytes(test.read_bytes())
     asked = {"variants": ("faithful",), "device": "cpu", "progress": False}
     with pytest.raises(BadRecord, match="220 of its videos and pictures are also in the test set"):
-        recipe.evaluate(f"port_panoptic:{root}", **asked)
+        short.evaluate(f"port_panoptic:{root}", **asked)
     content = json.loads(test.read_text())
     # made: the test hands under names of other pictures stand in for training hands
     for image in content["images"]:
         image["file_name"] = f"hand_labels/manual_train/9{image['id']}_01_l.jpg"
     train.write_text(json.dumps(content))
-    monkeypatch.setattr(recipe, "PAPER_TRAIN", replace(SHORT, steps=3))
-    result = recipe.evaluate(f"port_panoptic:{root}", **asked)
-    assert (
-        "Trained on the 846 hands of panoptic_train.json" in result["protocol"]
-        and "3 steps" in result["protocol"]
-    )
-    assert len(list(own_cache.iterdir())) == 1, "one training for all rows, not one a fold"
+    protocol = short.evaluate(f"port_panoptic:{root}", **asked)["protocol"]
+    assert "Trained on the 846 hands of panoptic_train.json" in protocol and "3 steps" in protocol
+    assert len(trained(short)) == 1, "one training for all rows, not one a fold"
+    capped = short.evaluate(f"port_panoptic:{root}", **asked, steps=2)
+    assert capped["protocol"].find("CAPPED at 2 steps a training") > 0
 
 
 def test_on_synthetic_hands_nothing_is_trained():
     for asked in ({"steps": 5}, {"variants": ("faithful",)}):
         with pytest.raises(BadParameter, match="nothing is trained"):
-            recipe.evaluate("synthetic", **asked)
+            recipe.RECIPE.evaluate("synthetic", **asked)
 
 
 def test_shrinking_each_hand_by_its_own_factor(synthetic):
@@ -239,7 +259,7 @@ def test_shrinking_each_hand_by_its_own_factor(synthetic):
     np.testing.assert_array_equal(small[:, 0], detected.xy_frame[:, 0])
     np.testing.assert_allclose(
         recipe.size_change(
-            recipe.Prediction("hand21", small, detected.confidence, detected.confidence > 2),
+            Prediction("hand21", small, detected.confidence, detected.confidence > 2),
             detected,
         ),
         factor,
@@ -251,24 +271,21 @@ def test_missing_data_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.delenv("WORKBENCH_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(MissingData, match="workbench data fetch port_panoptic"):
-        recipe.evaluate("port_panoptic")
+        recipe.RECIPE.evaluate("port_panoptic")
 
 
-def test_sweep_compares_settings(own_cache, monkeypatch):
-    monkeypatch.setattr(recipe, "FAITHFUL_TRAIN", replace(SHORT, steps=4))
-    monkeypatch.setattr(recipe, "SWEEP", {False: (3, 1, 23), True: (3, 2, 23)})
-    found = recipe.sweep(["linear", "{1,2}"], [0.1, 0.4], full=True, device="cpu")
+def test_sweep_compares_settings(small):
+    asked = {"full": False, "device": "cpu", "recipe": small("port")}
+    found = recipe.sweep(["linear", "{1,2}"], [0.1, 0.4], **asked)
     assert [r["setting"] for r in found["projection"]] == ["linear", "{1,2}"]
     assert [r["setting"] for r in found["masking"]] == ["10%", "40%"]
     assert found["projection"][1]["p_epe"] == found["masking"][1]["p_epe"], (
         "the same setting is trained once"
     )
     first = found["projection"][0]
-    assert (
-        first["low"] < first["p_epe"] < first["high"]
-        and first["paper"] == 7.65
-        and first["size"] != 1
-    )
+    assert first["paper"] == 7.65 and first["size"] != 1
+    (twice,) = recipe.sweep(["linear"], [], **asked | {"full": True})["projection"]
+    assert twice["low"] < twice["p_epe"] < twice["high"], "two seeds"
     assert found["detector"][0]["p_epe"] > 0
     assert recipe.sweep_settings(full=True)[0] == list(recipe.PROJECTIONS)
 
@@ -277,8 +294,6 @@ def test_a_refiner_is_its_equations(synthetic):
     """Eq. 14 with blend 1: masked joints are the reconstruction, the others are untouched."""
     _, detected = synthetic
     torch.manual_seed(2)
-    from workbench.models import build
-
     refiner = PortRefiner(build("port"), RefineRule((0.3,) * 21))
     found = refiner.refine(detected)
     hidden = detected.confidence < 0.3

@@ -166,19 +166,19 @@ def detect_scored(
 
 
 def motions(
-    spec: str, split: str, *, copies: int = 1, seed: int = 0
+    spec: str, split: str, *, copies: int = 1, seed: int = 0, limit: int | None = None
 ) -> list[tuple[str, np.ndarray]]:
     """(name, xyz world mm [t 15 3]) of a split: "mocap" or "mocap:PATH" (BVH, by style), or
     "synthetic" (gaits).
 
     copies: how often each clip comes, with other body proportions each time (not in the test
-    split).
+    split). limit: the first so many alone.
     """
     rng = np.random.default_rng((seed, {"train": 1, "test": 2}[split]))
     if spec == "synthetic":
         gaits = [
             gait_joints_mm(int(rng.integers(60, 200)), float(WORLD.fps), rng)
-            for _ in range(60 * copies)
+            for _ in range(60 * copies)[:limit]
         ]
         return [(f"gait{i}", skeleton_joints(j, JOINTS.name)) for i, j in enumerate(gaits)]
     if spec.partition(":")[0] != "mocap":
@@ -190,7 +190,7 @@ def motions(
             for _ in range(1 if test else copies):
                 joints = body_joints(motion, None if test else rng)
                 out.append((motion.name, skeleton_joints(joints, JOINTS.name)))
-    return out
+    return out[:limit]
 
 
 def sequences(
@@ -201,7 +201,7 @@ def sequences(
     """
     rng = np.random.default_rng((seed, 7, split == "test"))
     out = []
-    for name, xyz in motions(spec, split, seed=seed)[:limit]:
+    for name, xyz in motions(spec, split, seed=seed, limit=limit):
         for camera in range(cameras):
             xy = photograph(xyz, rng)
             hidden = bursts(1, len(xy), rng)

@@ -122,8 +122,8 @@ def load(
     one. weights: a file in the place of the shipped one; vissimcc also takes published checkpoints
     of estimators that its map knows, for crops of `size` (width, height) px where the file leaves
     that open. precision: of estimators that read pictures, "fp32" or "bf16" (mixed; faster where
-    the hardware has it, RESULTS.md says what it changes). A card holds the model's configuration and
-    what is needed around it (PORT: the rule for delta; HANet: the window; VisSimCC: the boxes'
+    the hardware has it, RESULTS.md says what it changes). A card holds the model's configuration
+    and what is needed around it (PORT: the rule for delta; HANet: the window; VisSimCC: the boxes'
     padding).
 
     Errors: `MissingFile`; `CheckpointMismatch` for a file without the card of a known model, or

@@ -7,6 +7,7 @@ A recipe is data. Its variants say which networks there are and how they learn, 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -114,9 +115,7 @@ class Training:
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """A variant that can answer: how long it learned (None: weights as they were) and which
-    seed.
-    """
+    """A variant that can answer, and how it learned; steps are None for weights as they were."""
 
     predictor: object
     weights: Path | None = None
@@ -158,7 +157,7 @@ class Task:
     """
 
     variants: Sequence[str]
-    learn: Callable[[str, object], Learned]
+    learn: Callable[[str, object], Learned] | None  # None where there are no variants
     answers: Callable[[object, Mapping[str, object]], Mapping[str, object]]
     score: Callable[[str, object, object], list[Scores]]
     protocol: Callable[[Mapping[str, Learned]], str]
@@ -177,9 +176,9 @@ class Recipe:
     predictor: (model, name, card) -> what answers. shipped: variants with weight files, and the
     files' names. card: (recipe, variant, learned, options) -> what a shipped card says of rows and
     licence. steps: of the main training, as `--steps` counts them. own: whatever else the method's
-    training and tasks need. columns: measures that tables show, by title; None: all by their names.
-    compared: measures whose paired differences tables show. options: of `Options`, beyond those
-    that every method takes.
+    training and tasks need. paper: the network in the paper's own size, for sets that users bring.
+    columns: measures that tables show, by title; None: all by their names. compared: measures whose
+    paired differences tables show. options: of `Options`, beyond those that every method takes.
     """
 
     name: str
@@ -193,6 +192,7 @@ class Recipe:
     skeletons: tuple[str, ...]
     steps: int
     own: object = None
+    paper: object = None
     compared: tuple[str, ...] = ()
     columns: Mapping[str, str] | None = None
     options: frozenset[str] = frozenset()
@@ -232,12 +232,13 @@ class Recipe:
         return self.learn(self.training(self, variant, options), options)
 
     def _shipped_weights(self, training: Training) -> Path | None:
-        """The shipped file that holds this very training, if there is one."""
-        paths = [self.weights(name) for name in self.shipped.values()]
-        keys = {
-            checkpoint.read_card(path).get("fingerprint"): path for path in paths if path.exists()
-        }
-        return keys.get(training.key)
+        """The shipped file whose card says what this very training would, if there is one."""
+        words = {"train": settings_of(training.settings), **training.card}
+        words = json.loads(json.dumps(words))
+        for path in map(self.weights, self.shipped.values()):
+            if path.exists() and words.items() <= checkpoint.read_card(path).items():
+                return path
+        return None
 
     # --- shipping ---------------------------------------------------------------------------------
 
@@ -252,28 +253,32 @@ class Recipe:
             options = replace(options, steps=None)
         out, written = Path(out), []
         for variant, name in self.shipped.items():
-            learned = self._as_shipped(variant).train(variant, replace(options, anew=True))
+            chosen = self._as_shipped(variant, skeleton)
+            learned = chosen.train(variant, replace(options, anew=True))
             card = checkpoint.read_card(learned.weights)
             history = card["history"]
             card |= {
                 "skeleton": skeleton,
                 "history": history[:: max(len(history) // HISTORY, 1)],
-                "command": self._command(options),
+                "command": self._command(options, skeleton),
                 **self.card(self, variant, learned, options),
             }
             place = out.with_name(out.name.replace(self.name, name, 1))
             written.append(checkpoint.save(place, learned.predictor.model, card))
         return written[0]
 
-    def _as_shipped(self, variant: str) -> Recipe:
-        """The recipe in whose variant the shipped file's settings stand."""
+    def _as_shipped(self, variant: str, skeleton: str) -> Recipe:
+        """The recipe in whose variant the shipped file's settings and skeleton stand."""
         chosen = self.variants[variant]
-        settings = chosen.ship or chosen.train
-        return replace(self, variants={**self.variants, variant: replace(chosen, train=settings)})
+        chosen = replace(chosen, train=chosen.ship or chosen.train)
+        if len(self.skeletons) > 1:
+            chosen = replace(chosen, config=replace(chosen.config, skeleton=skeleton))
+        return replace(self, variants={**self.variants, variant: chosen})
 
-    def _command(self, options: Options) -> str:
+    def _command(self, options: Options, skeleton: str) -> str:
         steps = self.steps if options.steps is None else options.steps
-        return f"workbench train {self.name} --seed {options.seed} --steps {steps}"
+        joints = "" if skeleton == self.skeletons[0] else f" --skeleton {skeleton}"
+        return f"workbench train {self.name}{joints} --seed {options.seed} --steps {steps}"
 
     # --- measuring --------------------------------------------------------------------------------
 
@@ -316,10 +321,11 @@ def measure(task: Task) -> dict:
     }
 
 
-def loaded(name: str, options: Options) -> Learned:
-    """Weights as `predict.load` names them, with the seed of their card where it says one."""
-    path = weights_path(name)
-    predictor = load(name, device=choose_device(options.device))
+def loaded(recipe: Recipe, name: str, options: Options) -> Learned:
+    """Shipped weights by their name, or a file, with the seed of their card where it says one."""
+    path = recipe.weights(name)
+    predictor = load(str(path), device=choose_device(options.device))
+    predictor.name = name
     return Learned(predictor, path, trained_as(path).get("seed"))
 
 

@@ -168,8 +168,8 @@ def _learns(
 
 def _training(recipe: Recipe, name: str, options: Options) -> Training:
     variant = recipe.variants[name]
-    moves = motion.motions(options.data, "train", copies=4, seed=options.seed)
-    moves = moves[: recipe.own.limit]
+    how = {"copies": 4, "seed": options.seed, "limit": recipe.own.limit}
+    moves = motion.motions(options.data, "train", **how)
     names = sorted({title for title, _ in moves})
     card = {
         "world": WORLD.digest(),

@@ -409,7 +409,7 @@ def _synthetic(recipe: Recipe, options: Options) -> Task:
 
     def learn(name: str, _case) -> Learned:
         if options.variants is None:
-            return replace(loaded("otpose", options), steps=shipped["steps"])
+            return replace(loaded(recipe, "otpose", options), steps=shipped["steps"])
         return recipe.train(name, options)
 
     def answers(_case, predictors: Mapping[str, ClipEstimator]) -> dict:
@@ -453,7 +453,6 @@ def _synthetic(recipe: Recipe, options: Options) -> Task:
 
 # --- PoseTrack ------------------------------------------------------------------------------------
 
-PAPER = config_of("otpose", "paper")
 # 12 epochs of warm-up and 38 of half a cosine, people a step; Sec. IV-B
 EPOCHS = 50
 WARMUP = 12
@@ -526,7 +525,7 @@ def _train_published_frame(
 
 def _train_published(recipe: Recipe, options: Options, name: str) -> Learned:
     """The paper's settings: HRNet-W48, 384 x 288, AdamW at 1e-5."""
-    config = replace(PAPER, **CHANGES[name])
+    config = replace(recipe.paper, **CHANGES[name])
     half = read_posetrack_half(options.data, "train")
     frame, start = _train_published_frame(recipe, half, config, options)
     windows = Windows(half.pairs, published_config(config))
@@ -657,6 +656,7 @@ RECIPE = Recipe(
     skeletons=(SMALL.skeleton,),
     steps=TRAIN.steps,
     own=DATA,
+    paper=config_of("otpose", "paper"),
     compared=("AP-Mean", "PCKh"),
     options=frozenset({"boxes", "precision"}),
 )

@@ -578,7 +578,7 @@ def pose_task(
     row says of its rules.
     """
 
-    def answers(_case, refiners: Mapping[str, PortRefiner]) -> dict[str, Refined]:
+    def answers(_case, refiners: Mapping[str, object]) -> dict[str, Refined]:
         out = {"detector": Refined(detected.xy_frame, {"method": "detector", "subset": data})}
         for name, refiner in refiners.items():
             prediction = refiner.refine(detected)
@@ -747,13 +747,17 @@ def _folds_protocol(folds: Folds) -> str:
     return capped(text, folds.options)
 
 
+def _check_variants(recipe: Recipe, options: Options) -> None:
+    for name in options.variants or ():
+        if name not in recipe.variants:
+            raise unknown("variant of PORT", name, recipe.variants)
+
+
 def _panoptic(recipe: Recipe, options: Options) -> Task:
     """The truth of five grouped folds trains, unless annotations/panoptic_train.json is there: then
     it does, with the paper's schedule.
     """
-    for name in options.variants or ():
-        if name not in recipe.variants:
-            raise unknown("variant of PORT", name, recipe.variants)
+    _check_variants(recipe, options)
     truth, detected = pairs(options.data, seed=options.seed)
     file = locate(options.data)[1] / "annotations" / "panoptic_train.json"
     folds = Folds(recipe, options, truth, detected, training_set(file, truth))
@@ -777,6 +781,7 @@ def _panoptic(recipe: Recipe, options: Options) -> Task:
 
 def _synthetic(recipe: Recipe, options: Options) -> Task:
     """The shipped weights on other procedural hands."""
+    _check_variants(recipe, options)
     asked = tuple(options.variants or ("procedural",))
     if options.steps is not None or asked != ("procedural",):
         raise BadParameter(
@@ -793,7 +798,7 @@ def _synthetic(recipe: Recipe, options: Options) -> Task:
         detected,
         "synthetic",
         asked,
-        lambda _name: loaded("port", options),
+        lambda _name: loaded(recipe, "port", options),
         lambda: text,
         groups="hand",
         seed=options.seed,

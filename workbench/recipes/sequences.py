@@ -360,12 +360,12 @@ def space_sequences(spec: str, split: str, *, cameras: int = 3, seed: int = 0) -
 # --- sparse labels --------------------------------------------------------------------------------
 
 
-def scenes(spec: str, split: str, *, seed: int = 0) -> list[Known]:
+def scenes(spec: str, split: str, *, seed: int = 0, limit: int | None = None) -> list[Known]:
     """Three people in one picture, of whom every fourth frame is labelled, and there only the
-    joints that nothing hides.
+    joints that nothing hides. limit: of the first so many motions alone.
     """
     rng = np.random.default_rng((seed, 9, split == "test"))
-    moves = motion.motions(spec, split, copies=2, seed=seed)
+    moves = motion.motions(spec, split, copies=2, seed=seed, limit=limit)
     out = []
     for first in range(0, len(moves) - SCENE_PEOPLE + 1, SCENE_PEOPLE):
         group = [xyz for _, xyz in moves[first : first + SCENE_PEOPLE]]

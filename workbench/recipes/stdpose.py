@@ -545,7 +545,7 @@ def _check(options: Options) -> None:
 def _learn(recipe: Recipe, options: Options, name: str) -> Learned:
     """A variant, or the shipped weights where none is asked for."""
     if options.variants is None:
-        learned = loaded("stdpose", options)
+        learned = loaded(recipe, "stdpose", options)
     else:
         learned = replace(recipe.train(name, options), steps=None)
     learned.predictor.precision = options.precision or "fp32"
@@ -662,7 +662,6 @@ def _pseudo(recipe: Recipe, options: Options, carrier: Propagator) -> Task:
 
 # --- PoseTrack ------------------------------------------------------------------------------------
 
-PAPER = config_of("stdpose", "paper")
 EPOCHS = 20  # App. B
 DROPS = (12 / 20, 16 / 20)
 PEOPLE = 32  # a step  # unstated; ours
@@ -729,22 +728,22 @@ def start_weights(model: STDPose) -> str | None:
     return f"COCO ({file.name})"
 
 
-def published_config(variant: str) -> STDPoseConfig:
-    """The paper's network of a row."""
+def published_config(paper: STDPoseConfig, variant: str) -> STDPoseConfig:
+    """The paper's network as a row has it."""
     if variant in SIZES:
         change = {"size": SIZES[variant]}
     else:
         change = TABLE_4["a"] if variant == "a" else CHANGES[variant]
     # the backbone does not know these joints, and Eq. 5 has no loss on the maps that DAM and TKS
     # read  # unstated; ours
-    return replace(PAPER, **{"frame_weight": float(variant != "a")} | change)
+    return replace(paper, **{"frame_weight": float(variant != "a")} | change)
 
 
 def train_published(
     recipe: Recipe, variant: str, windows: Windows, task: str, card: dict, options: Options
 ) -> Learned:
     """The paper's settings: ViT-B, 256 x 192, AdamW at 2e-4."""
-    config = published_config(variant)
+    config = published_config(recipe.paper, variant)
     train = settings(options, EPOCHS, len(windows), PEOPLE, lr=2e-4, drops=DROPS, weight_decay=0.01)
     torch.manual_seed(options.seed)
     model = STDPose(config)
@@ -784,7 +783,7 @@ def _learn_published(
         propagator.precision = options.precision or "fp32"
         return Learned(propagator, seed=options.seed, told=f"{variant}: weights as named")
     half = read_posetrack_half(options.data, "train")
-    windows = published_windows(half, published_config(variant), interval, task)
+    windows = published_windows(half, published_config(recipe.paper, variant), interval, task)
     card = {"data": options.data, "interval": interval}
     return train_published(recipe, variant, windows, task, card, options)
 
@@ -856,7 +855,7 @@ def _pseudo_published(recipe: Recipe, options: Options) -> Task:
     """Table 3: estimation by STDPose that learned from labels of every T-th frame, from these and
     what a propagator that learned from them made of the frames between, and from all.
     """
-    config, told = published_config("stdpose"), []
+    config, told = published_config(recipe.paper, "stdpose"), []
     learn, val = (read_posetrack_half(options.data, split) for split in ("train", "val"))
 
     @cache
@@ -897,7 +896,8 @@ def _pseudo_published(recipe: Recipe, options: Options) -> Task:
         return (
             f"{options.name}: estimation in {len(val.clips)} validation clips, {len(test())} "
             "people in labelled frames; boxes: ground truth; percent; labelled: share of people's "
-            f"frames with labels of their own; answers in {options.precision or 'fp32'}; {'; '.join(told)}"
+            f"frames with labels of their own; answers in {options.precision or 'fp32'}; "
+            f"{'; '.join(told)}"
         )
 
     return Task(
@@ -947,6 +947,7 @@ RECIPE = Recipe(
     skeletons=(SMALL.skeleton,),
     steps=TRAIN.steps,
     own=DATA,
+    paper=config_of("stdpose", "paper"),
     compared=("AP-Mean", "PCKh"),
     options=frozenset({"task", "intervals", "given", "boxes", "precision"}),
 )

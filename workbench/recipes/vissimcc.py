@@ -26,7 +26,7 @@ from ..errors import BadParameter, unknown
 from ..made.worlds import WORLDS
 from ..models import build, config_of
 from ..models.vissimcc import VisSimCC, VisSimCCConfig
-from ..predict import PoseEstimator, load, weights_path
+from ..predict import PoseEstimator, load
 from ..records import Detections, Reading
 from ..train import BatchSource, TrainConfig, choose_device, share
 from .base import Learned, Options, Recipe, Scores, Task, Training, Variant, loaded, paper_rows
@@ -72,7 +72,7 @@ def _variant(
     times the steps of `TRAIN`.
     """
     train = replace(TRAIN, steps=round(TRAIN.steps * longer))
-    return Variant(config, train, start, {"joints": joints, "pictures": pictures})
+    return Variant(config, train, start, data={"joints": joints, "pictures": pictures})
 
 
 # All go on from one plain estimator, as the paper's Table 1 does; it is the same for all seeds.
@@ -235,10 +235,10 @@ def _learn(recipe: Recipe, options: Options, name: str) -> Learned:
     """
     shipped = recipe.shipped.get(name)
     if options.variants is None and shipped is not None:
-        if weights_path(shipped).exists():
-            return loaded(shipped, options)
+        if recipe.weights(shipped).exists():
+            return loaded(recipe, shipped, options)
     if name not in recipe.variants and _is_weights(name):
-        return loaded(name, options)
+        return loaded(recipe, name, options)
     return recipe.train(name, options)
 
 
@@ -319,9 +319,9 @@ def published_windows(reading: Reading, folder: Path, config: VisSimCCConfig) ->
     return Windows(pairs, window_config(config, augment=augment))
 
 
-def published_variants(skeleton: str) -> dict[str, VisSimCCConfig]:
+def published_variants(paper: VisSimCCConfig, skeleton: str) -> dict[str, VisSimCCConfig]:
     """The paper's networks with a set's joints."""
-    base = replace(config_of("vissimcc", "paper"), skeleton=skeleton)
+    base = replace(paper, skeleton=skeleton)
     return {
         "baseline": replace(base, reasoning=False),
         "reasoning": replace(base, visibility="none"),
@@ -386,7 +386,7 @@ def _answer_published(
 def _published(recipe: Recipe, options: Options) -> Task:
     reading, folder = read_coco_half(options.data, "test")
     boxes, precision = read_boxes(options.boxes), options.precision or "fp32"
-    known = published_variants(reading.poses.skeleton)
+    known = published_variants(recipe.paper, reading.poses.skeleton)
     names = options.variants or (() if options.weights else ("baseline", "masking"))
     names = [*names, *([str(options.weights)] if options.weights else [])]
 
@@ -467,6 +467,7 @@ RECIPE = Recipe(
     skeletons=("coco17",),
     steps=TRAIN.steps,
     own=DATA,
+    paper=config_of("vissimcc", "paper"),
     compared=("oks",),
     options=frozenset({"boxes", "precision", "weights"}),
 )
