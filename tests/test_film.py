@@ -7,9 +7,9 @@ import json
 import cv2
 import numpy as np
 import pytest
-from workbench.data.detections import read_detections
 
 from workbench.data.frames import open_frames
+from workbench.data.results import read_detections
 from workbench.errors import BadFile, BadParameter
 from workbench.film import COLOURS, by_frame, draw_refined, save_results, write_video
 from workbench.records import Detections, Prediction

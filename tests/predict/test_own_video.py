@@ -7,11 +7,11 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from workbench.data.detections import read_detections
 
 from tests.models.tiny import tiny
 from workbench import checkpoint, predict
 from workbench.data.frames import open_frames
+from workbench.data.results import read_detections
 from workbench.errors import BadParameter, MissingFile
 from workbench.film import write_video
 from workbench.models import build

@@ -17,7 +17,7 @@ from tests.recipes.small import (
     trained,
     write_posetrack18,
 )
-from workbench import checkpoint, codecs, keypoint_ap, predict
+from workbench import checkpoint, codecs, metrics, predict
 from workbench.errors import BadParameter, BadRecord, MissingData, UnknownName
 from workbench.models import build
 from workbench.predict import ClipEstimator, PoseEstimator
@@ -297,7 +297,7 @@ def test_ignored_regions_count_for_nobody(posetrack18):
     truth = windows_of(half).poses()
     region = np.array([[0.0, 0], [30, 0], [30, 200], [0, 200]], np.float32)
     pictures = tuple(replace(p, ignore=(region,)) for p in half.pictures)
-    inside = keypoint_ap.in_ignored(truth, pictures)
+    inside = metrics.in_ignored(truth, pictures)
     assert 0 < inside.sum() < inside.size
     np.testing.assert_array_equal(
         inside, (truth.xy_frame[..., 0] < 30) & (truth.xy_frame > 0).all(-1)

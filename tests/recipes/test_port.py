@@ -15,7 +15,7 @@ import torch
 from tests.recipes.small import QUICK, measured, trained
 from workbench import checkpoint, predict
 from workbench.errors import BadParameter, BadRecord, MissingData, UnknownName
-from workbench.made.bodies import sample_hands
+from workbench.made.hands import sample_hands
 from workbench.made.noise import DetectorNoise
 from workbench.models import build, config_of
 from workbench.predict import PortRefiner, Prediction, RefineRule

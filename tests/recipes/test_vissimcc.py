@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from tests.recipes.small import ASKED, POSE, QUICK, measured
-from workbench import checkpoint
-from workbench import keypoint_ap as kp
+from workbench import checkpoint, metrics
 from workbench.errors import BadParameter, MissingData
 from workbench.models import build
 from workbench.predict import PoseEstimator
@@ -104,10 +103,10 @@ def test_oks_of_each_person_with_the_own_pose(people, rng):
     use = truth.visibility == 2
     np.testing.assert_array_equal(np.isfinite(own), use.any(1))
     areas, sigmas = (
-        kp.person_areas(truth, "box"),
+        metrics.person_areas(truth, "box"),
         np.array(skeleton(truth.skeleton).oks_sigmas),
     )
-    table = kp.oks(xy, truth.xy_frame, use, areas, sigmas, truth.boxes_xyxy)
+    table = metrics.oks(xy, truth.xy_frame, use, areas, sigmas, truth.boxes_xyxy)
     np.testing.assert_allclose(own[use.any(1)], np.diag(table)[use.any(1)])
     perfect = replace(found, xy_frame=truth.xy_frame)
     rows = {
