@@ -151,7 +151,7 @@ def test_tracks_that_are_no_sequences_are_refused(sequences, rng):
     people = tracked(walk(rng, 3), np.array([5, 7, 7]), np.array([0, 3, 3]))
     with pytest.raises(BadRecord, match="frame 7: two poses of track 3"):
         refine_tracks(sequences, people)
-    with pytest.raises(BadParameter, match=r"data\.people\.link"):
+    with pytest.raises(BadParameter, match=r"data\.tracks\.link"):
         refine_tracks(sequences, replace(people, tracks=None))
     with pytest.raises(BadParameter, match="detections are posetrack15, the model knows jhmdb15"):
         refine_tracks(sequences, replace(people, skeleton="posetrack15"))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.models.tiny import tiny
-from workbench import checkpoint, load, models
+from tests.models.test_published import RESNET, authors, estimator
+from workbench import checkpoint, load
 from workbench.errors import BadParameter, CheckpointMismatch, MissingFile
 from workbench.models import build
 from workbench.predict import SHIPPED, PoseEstimator, described, weights_path
@@ -50,21 +50,16 @@ def test_files_for_another_method_are_refused(tmp_path):
         load("vissimcc", weights=tmp_path / "none.pth")
 
 
-def test_a_published_checkpoint_becomes_an_estimator(tmp_path, rng, monkeypatch):
-    theirs = build("vissimcc", tiny("vissimcc", "plain"))
-    torch.save({"state_dict": theirs.state_dict()}, tmp_path / "theirs.pth")
-
-    def recognised(tensors, size=None):
-        model = build("vissimcc", tiny("vissimcc", "plain", size=size))
-        model.load_state_dict(tensors)
-        return model
-
-    monkeypatch.setattr(models, "public_model", recognised, raising=False)
-    size = theirs.config.size
-    estimator = load("vissimcc", weights=tmp_path / "theirs.pth", size=size, precision="bf16")
-    assert (estimator.name, estimator.precision) == ("vissimcc", "bf16")
+def test_a_published_checkpoint_becomes_an_estimator(tmp_path, rng):
+    theirs = estimator(RESNET)
+    torch.save({"state_dict": authors(theirs)}, tmp_path / "theirs.pth")
+    options = {"weights": tmp_path / "theirs.pth", "size": RESNET.size, "skeleton": "coco17"}
+    loaded = load("vissimcc", precision="bf16", **options)
+    assert (loaded.name, loaded.precision) == ("vissimcc", "bf16")
     frame = rng.integers(0, 255, (60, 80, 3), np.uint8)
     box = np.array([[5.0, 5, 40, 55]])
-    estimator.precision = "fp32"
-    found, own = (e.estimate(frame, box) for e in (estimator, PoseEstimator(theirs)))
-    np.testing.assert_array_equal(found.xy_frame, own.xy_frame)
+    loaded.precision = "fp32"
+    poses, own = (e.estimate(frame, box) for e in (loaded, PoseEstimator(theirs)))
+    np.testing.assert_allclose(poses.xy_frame, own.xy_frame, atol=1e-3)
+    with pytest.raises(BadParameter, match="skeleton"):
+        load("vissimcc", **{**options, "skeleton": None})

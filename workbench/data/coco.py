@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import numpy as np
-from annotated_types import Len
 from jaxtyping import Float, Int
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -72,7 +71,7 @@ def _zero_or_one(value: object) -> object:
 
 
 Length = Annotated[float, Field(strict=True, ge=1, le=FLOAT32_MAX)]  # px
-Four = Annotated[list[Number], Len(4, 4)]
+Four = Annotated[list[Number], Field(min_length=4, max_length=4)]
 OptionalFour = Annotated[Four | None, BeforeValidator(lambda value: value or None)]
 
 

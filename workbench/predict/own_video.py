@@ -137,7 +137,7 @@ def video(
         elif like is not None:
             detections = read_people(like, frames, source, skeleton)
         people = link(detections) if detections.tracks is None else detections
-        joints = None if by_name else people.skeleton
+        joints = None if by_name and weights is None else people.skeleton
         predictor = load(method, skeleton=joints, size=size, device=device, **files)
         prediction = refined_people(predictor, frames, people, delta)
         written = save_results(out, frames, prediction, like=like, progress=progress)

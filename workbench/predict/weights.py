@@ -9,6 +9,7 @@ import torch
 
 from .. import checkpoint
 from ..errors import BadParameter, CheckpointMismatch, MissingFile
+from ..models import public_model
 from .base import Predictor
 from .estimate import ClipEstimator, PoseEstimator, Propagator
 from .poses import PortRefiner
@@ -100,10 +101,11 @@ def _from_card(path: Path, card: Mapping, name: str) -> Predictor:
     return predictor
 
 
-def _published(path: Path, name: str, size: tuple[int, int] | None) -> PoseEstimator:
-    from ..models import public_model
-
-    return PoseEstimator(public_model(checkpoint.read_public(path), size=size), name)
+def _published(
+    path: Path, name: str, size: tuple[int, int] | None, joints: str | None
+) -> PoseEstimator:
+    tensors = checkpoint.read_public(path)
+    return PoseEstimator(public_model(tensors, size=size, skeleton=joints, file=path), name)
 
 
 def load(
@@ -119,12 +121,12 @@ def load(
     wrote.
 
     skeleton: which of the shipped ones, as `detections.skeleton` says; None is the method's usual
-    one. weights: a file in the place of the shipped one; vissimcc also takes published checkpoints
-    of estimators that its map knows, for crops of `size` (width, height) px where the file leaves
-    that open. precision: of estimators that read pictures, "fp32" or "bf16" (mixed; faster where
-    the hardware has it, RESULTS.md says what it changes). A card holds the model's configuration
-    and what is needed around it (PORT: the rule for delta; HANet: the window; VisSimCC: the boxes'
-    padding).
+    one; of published weights, the order of their joints. weights: a file in the place of the
+    shipped one; vissimcc also takes published checkpoints of estimators that its map knows, for
+    crops of `size` (width, height) px where the file leaves that open. precision: of estimators
+    that read pictures, "fp32" or "bf16" (mixed; faster where the hardware has it, RESULTS.md says
+    what it changes). A card holds the model's configuration and what is needed around it (PORT: the
+    rule for delta; HANet: the window; VisSimCC: the boxes' padding).
 
     Errors: `MissingFile`; `CheckpointMismatch` for a file without the card of a known model, or
     weights that do not fit it; `BadParameter` for a precision or file that the method does not
@@ -135,6 +137,6 @@ def load(
         raise BadParameter(
             f"size {size}", file=path, remedy="leave it out: the weights' card states their size"
         )
-    predictor = _from_card(path, card, name) if card else _published(path, name, size)
+    predictor = _from_card(path, card, name) if card else _published(path, name, size, skeleton)
     predictor.precision = precision
     return predictor.to(device)

@@ -353,11 +353,13 @@ def _train_published(recipe: Recipe, options: Options, name: str, config) -> Lea
     return replace(learned, told=text, steps=None)
 
 
-def _named(options: Options, name: str) -> Learned:
+def _named(options: Options, name: str, joints: str) -> Learned:
     """Weights of ours, or of a public program where the file is `options.weights`."""
+    device = choose_device(options.device)
     if name != str(options.weights):
-        return Learned(load(name, device=choose_device(options.device)))
-    estimator = load("vissimcc", weights=name, device=choose_device(options.device))
+        return Learned(load(name, device=device))
+    public = {"weights": name, "size": options.size, "skeleton": joints}
+    estimator = load("vissimcc", device=device, **public)
     return Learned(estimator, told=f"public weights {Path(name).name}")
 
 
@@ -394,7 +396,7 @@ def _published(recipe: Recipe, options: Options) -> Task:
         learned = (
             _train_published(recipe, options, name, known[name])
             if name in known
-            else _named(options, name)
+            else _named(options, name, reading.poses.skeleton)
         )
         has = learned.predictor.skeleton.name
         if has != reading.poses.skeleton:
@@ -469,5 +471,5 @@ RECIPE = Recipe(
     own=DATA,
     paper=config_of("vissimcc", "paper"),
     compared=("oks",),
-    options=frozenset({"boxes", "precision", "weights"}),
+    options=frozenset({"boxes", "precision", "weights", "size"}),
 )
