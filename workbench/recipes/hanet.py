@@ -436,6 +436,9 @@ def _set(recipe: Recipe, options: Options) -> Task:
         if name not in (*recipe.variants, "paper"):
             raise unknown("variant of HANet", name, [*recipe.variants, "paper"])
     chosen = SETS[options.name](options)
+    if not (chosen.test and chosen.train):
+        problem = f"{len(chosen.train)} training and {len(chosen.test)} test sequences"
+        raise BadParameter(f"{problem} of {options.data}", remedy="clips of both splits")
     train = options.settings(recipe.variants["hanet"].train)
 
     def answers(window: int, refiners: Mapping[str, SequenceRefiner]) -> dict[str, Answer]:
