@@ -138,11 +138,15 @@ def test_interval_of_posetrack_ap_draws_whole_groups(rng):
         "posetrack15", xy + 500 * bad, rng.random((n, k)), truth.boxes_xyxy, images=pictures
     )
     mean = metrics.posetrack_ap(truth, found)["Mean"]
-    low, high = metrics.posetrack_ap_interval(truth, found, rng=np.random.default_rng(0))
+    draws = metrics.posetrack_ap_draws(truth, found, rng=np.random.default_rng(0))
+    low, high = np.quantile(draws, (0.025, 0.975))
     assert low < mean < high and high - low > 0.3, "five of ten clips: wide"
-    narrow = metrics.posetrack_ap_interval(
+    by_picture = metrics.posetrack_ap_draws(
         replace(truth, groups=pictures), found, rng=np.random.default_rng(0), resamples=200
     )
-    assert narrow[1] - narrow[0] < high - low, "thirty groups tell more than ten"
+    assert len(by_picture) == 200
+    assert np.ptp(np.quantile(by_picture, (0.025, 0.975))) < high - low, "thirty tell more than ten"
+    again = metrics.posetrack_ap_draws(truth, found, rng=np.random.default_rng(0))
+    np.testing.assert_array_equal(again, draws)
     with pytest.raises(BadParameter, match="1 group"):
-        metrics.posetrack_ap_interval(replace(truth, groups=("c",) * n), found, rng=rng)
+        metrics.posetrack_ap_draws(replace(truth, groups=("c",) * n), found, rng=rng)

@@ -18,9 +18,10 @@ from workbench.errors import BadParameter, BadRecord, MissingData, UnknownName
 from workbench.made.hands import sample_hands
 from workbench.made.noise import DetectorNoise
 from workbench.models import build, config_of
-from workbench.predict import PortRefiner, Prediction, RefineRule
+from workbench.predict import PortRefiner, RefineRule
 from workbench.recipes import port as recipe
 from workbench.recipes.base import Options, Recipe
+from workbench.records import Prediction
 from workbench.train import TrainConfig, settings_of
 
 SHORT = TrainConfig(steps=50, batch_size=32, lr=1e-3, warmup_steps=5)

@@ -108,7 +108,7 @@ def orientation(path: str | Path) -> int:
     """How programs show a picture by its EXIF tag: 1 as stored, 2 to 4 mirrored or upside down,
     5 to 8 turned by a quarter. Errors: as of `read_picture`.
     """
-    with _opened(Path(path)) as image:
+    with _open_picture(Path(path)) as image:
         try:
             turn = image.getexif().get(ExifTags.Base.Orientation)
         except (OSError, SyntaxError, ValueError, TypeError, struct.error):

@@ -25,6 +25,7 @@ from ..records import Clip, Detections, Picture, Pose, Track
 from ..resources import write_beside
 from ..skeletons import skeleton
 from . import checks, coco
+from .annotations import POSETRACK_BOX
 from .frames import PICTURE_SUFFIXES, Frames, orientation, picture_names
 from .safe import read_json
 from .tracks import link
@@ -188,7 +189,7 @@ def _for_coco(label: _Label) -> dict:
         return annotation | {"bbox": [0, 0, 1, 1]}  # of nobody
     seen = points[:, 2] > 0
     extent = geometry.box_of_points(points[:, :2], seen if seen.any() else points.any(1))
-    x0, y0, x1, y1 = geometry.enlarge(extent, coco.POSETRACK_BOX).tolist()
+    x0, y0, x1, y1 = geometry.enlarge(extent, POSETRACK_BOX).tolist()
     return annotation | {"bbox": [x0, y0, max(x1 - x0, 1.0), max(y1 - y0, 1.0)]}
 
 
