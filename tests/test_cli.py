@@ -22,17 +22,15 @@ run = CliRunner().invoke
 
 
 @pytest.fixture
-def few_hands(monkeypatch, tmp_path):
-    """PORT's recipe with few hands, as the command line finds it."""
+def few_hands(tmp_path):
+    """PORT's recipe with few hands, for the command line."""
     own = replace(port.DATA, test=101, ship=53)
-    recipe = replace(port.RECIPE, own=own, folder=tmp_path / "trained")
-    monkeypatch.setattr(port, "RECIPE", recipe)
+    return {"port": replace(port.RECIPE, own=own, folder=tmp_path / "trained")}
 
 
 def test_evaluate_prints_and_writes_its_rows(tmp_path, few_hands):
-    found = run(
-        app, ["evaluate", "port", "--data", "synthetic", "--json", str(tmp_path / "rows.json")]
-    )
+    words = ["evaluate", "port", "--data", "synthetic", "--json", str(tmp_path / "rows.json")]
+    found = run(app, words, obj=few_hands)
     assert found.exit_code == 0, found.output
     assert "shrink_control" in found.output and "synthetic hands" in found.output
     written = json.loads((tmp_path / "rows.json").read_text())
@@ -92,7 +90,7 @@ def test_a_table_keeps_every_number_on_a_narrow_terminal(capsys, width):
 def test_train_writes_weights_that_load(tmp_path, few_hands, joints):
     out = tmp_path / "w.safetensors"
     words = ["train", "port", "--steps", "3", "--out", str(out), "--device", "cpu"]
-    found = run(app, [*words, "--skeleton", joints])
+    found = run(app, [*words, "--skeleton", joints], obj=few_hands)
     assert found.exit_code == 0, found.output
     assert str(out) in found.output and predict.load(str(out)).skeleton.name == joints
 

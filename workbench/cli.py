@@ -317,8 +317,16 @@ def _whole_numbers(text: str | None) -> tuple[int, ...] | None:
         raise BadParameter(f"intervals are {text!r}", remedy="whole numbers, as in 2,7") from error
 
 
+def _recipe(context: typer.Context, method: str):
+    """The method's recipe: the caller's own (`obj`, by name), else the package's."""
+    from .recipes.base import recipe
+
+    return (context.obj or {}).get(method) or recipe(method)
+
+
 @app.command()
 def train(
+    context: typer.Context,
     method: str,
     out: Annotated[
         Path | None,
@@ -335,16 +343,17 @@ def train(
     training goes on where it was.
     """
     from .predict import weights_path
-    from .recipes.base import Options, recipe
+    from .recipes.base import Options
 
     _check_places(out)
     options = Options(seed=seed, steps=steps, device=device)
     place = out or Path(weights_path(method, skeleton).name)
-    typer.echo(recipe(method).ship(place, options, skeleton=skeleton))
+    typer.echo(_recipe(context, method).ship(place, options, skeleton=skeleton))
 
 
 @app.command()
 def evaluate(
+    context: typer.Context,
     method: str,
     data: Annotated[
         str, typer.Option(help="NAME or NAME:PATH; see `workbench data list`.")
@@ -380,10 +389,8 @@ def evaluate(
     """Run METHOD's protocol on a data set and print its rows, the paper's beside them. Trained
     folds are kept and reused.
     """
-    from .recipes.base import recipe
-
     _check_places(json_file)
-    chosen = recipe(method)
+    chosen = _recipe(context, method)
     result = chosen.evaluate(
         data,
         variants=None if variants is None else tuple(v.strip() for v in variants.split(",")),
