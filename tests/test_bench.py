@@ -14,7 +14,8 @@ from workbench.models import build
 from workbench.models.layers import count_parameters
 from workbench.models.vissimcc import VisSimCC
 
-QUICK = bench.Bench("cpu", 0.1)
+TINY = {(method, "tiny"): tiny(method) for method in ("vissimcc", "otpose", "stdpose")}
+QUICK = bench.Bench("cpu", 0.1, TINY)
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,12 @@ def test_bench_of_hanet_sets_the_fast_path_beside_the_dense_one():
 
 
 def test_bench_of_vissimcc_sets_the_module_beside_the_plain_estimator():
-    rows = bench.vissimcc_rows(QUICK, {"small": 3})
+    rows = bench.vissimcc_rows(QUICK, {"tiny": 3})
     assert [(row["configuration"], row["precision"], row["batch"]) for row in rows] == [
-        ("small", "fp32", 3),
-        ("small", "bf16", 3),
+        ("tiny", "fp32", 3),
+        ("tiny", "bf16", 3),
     ]
-    module = build("vissimcc", "small").reasoning
+    module = build("vissimcc", tiny("vissimcc")).reasoning
     for row in rows:
         assert row["parameters, module"] - row["parameters, plain"] == count_parameters(module)
         assert row["VisNet, MB"] == pytest.approx(4e-6 * count_parameters(module.visnet))
@@ -84,7 +85,7 @@ def test_bench_of_vissimcc_times_the_precision_that_it_names_and_channels_last(m
 
 
 def test_bench_of_otpose_sets_its_encoder_beside_a_matrix_product():
-    rows = bench.otpose_rows(QUICK, ("small",), {"small": 2})
+    rows = bench.otpose_rows(QUICK, ("tiny",), {"tiny": 2})
     assert [(r["part"], r["precision"]) for r in rows] == [
         ("temporal encoder", "fp32"),
         ("temporal encoder", "bf16"),
@@ -99,7 +100,7 @@ def test_bench_of_otpose_sets_its_encoder_beside_a_matrix_product():
 
 
 def test_bench_of_stdpose_learns_and_carries():
-    rows = bench.stdpose_rows(QUICK, {"small": 2})
+    rows = bench.stdpose_rows(QUICK, {"tiny": 2})
     assert [r["precision"] for r in rows] == ["fp32", "bf16"]
     assert rows[0]["parameters"] == rows[1]["parameters"] > 0
     assert all(r["training windows/s"] > 0 and r["propagated windows/s"] > 0 for r in rows)

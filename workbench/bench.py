@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -59,10 +59,18 @@ def maker(source: Callable[[int, np.random.Generator], Batch]) -> Callable[[], B
 
 @dataclass(frozen=True)
 class Bench:
-    """Where it is measured, and in about how many seconds each number is."""
+    """Where it is measured, and in about how many seconds each number is.
+
+    configs: by method and name, beside those of `models.MODELS`.
+    """
 
     device: str
     seconds: float
+    configs: Mapping[tuple[str, str], object] = field(default_factory=dict)
+
+    def config(self, method: str, name: str) -> object:
+        """A configuration by its name."""
+        return self.configs.get((method, name)) or config_of(method, name)
 
     def times(self, steps: Mapping[str, Step]) -> dict[str, np.ndarray]:
         """Seconds of the calls of each, called in turn: at least five after two to warm up."""
@@ -142,7 +150,8 @@ class Bench:
         for name, size in sizes.items():
             if on_gpu or name not in entry(method).large:
                 for precision in ("bf16",) if on_gpu else ("fp32", "bf16"):
-                    yield name, config_of(method, name), size * (times if on_gpu else 1), precision
+                    people = size * (times if on_gpu else 1)
+                    yield name, self.config(method, name), people, precision
 
 
 # --- PORT -----------------------------------------------------------------------------------------
@@ -304,7 +313,7 @@ def otpose_rows(
     joints.
     """
     cases = itertools.product(encoders, ("fp32", "bf16"))
-    rows = [otpose_encoder_row(bench, n, config_of("otpose", n), p) for n, p in cases]
+    rows = [otpose_encoder_row(bench, n, bench.config("otpose", n), p) for n, p in cases]
     return rows + [_otpose_model_row(bench, *case) for case in bench.cases("otpose", sizes, 8)]
 
 
