@@ -465,7 +465,7 @@ def flat_row(
 ) -> dict:
     """One row for a table."""
     measures = line["metrics"]
-    titles = columns or {key: key for key in measures}
+    titles = columns or {"PCK" if key.startswith("PCK-") else key: key for key in measures}
     shown = {title: measures.get(key) for title, key in titles.items()}
     for title, key in titles.items():
         interval = line.get("intervals", {}).get(key)
