@@ -244,12 +244,17 @@ def test_the_longest_clip_is_read_at_once(data_root, bandai):
     (file,) = data_root.glob(
         f"bandai_namco/*/data/{max(bandai, key=lambda m: len(m.xyz_mm)).name}.bvh"
     )
-    times = []
-    for _ in range(3):
+    words = file.read_text().split("Frame Time:")[1].split()[1:]
+    ours, floor = [], []
+    for _ in range(5):
         start = time.process_time()
         read_bvh(file)
-        times.append(time.process_time() - start)
-    assert min(times) < 0.1  # s; measured 0.04
+        ours.append(time.process_time() - start)
+        start = time.process_time()
+        np.array([float(word) for word in words])
+        floor.append(time.process_time() - start)
+    # beside Python's own reading of its numbers, in turn: seconds differ between machines
+    assert min(ours) < 4 * min(floor)  # measured 1.6
 
 
 @pytest.mark.realdata
