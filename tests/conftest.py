@@ -25,9 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # compile test runs without the hook, because checked calls break the graph.
 if not os.environ.get("WORKBENCH_NO_TYPECHECK"):
     modules = (m.name for m in pkgutil.iter_modules([str(ROOT / "workbench")], "workbench."))
-    # the command line has no arrays, and typer hands it another Context than it names
-    unchecked = ("workbench.records", "workbench.cli")
-    checked = [name for name in modules if name not in unchecked]
+    checked = [name for name in modules if name != "workbench.records"]
     jaxtyping.install_import_hook(checked, "beartype.beartype")
 
 REQUIRED = {name for name in os.environ.get("WORKBENCH_REQUIRE", "").split(",") if name}

@@ -17,6 +17,7 @@ import typer
 from .errors import BadParameter, MissingData, WorkbenchError, unknown
 from .resources import check_writable, write_beside
 
+Context = typer.Context.__base__  # what commands are really handed; typer's is a mere mark
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -317,7 +318,7 @@ def _whole_numbers(text: str | None) -> tuple[int, ...] | None:
         raise BadParameter(f"intervals are {text!r}", remedy="whole numbers, as in 2,7") from error
 
 
-def _recipe(context: typer.Context, method: str):
+def _recipe(context: Context, method: str):
     """The method's recipe: the caller's own (`obj`, by name), else the package's."""
     from .recipes.base import recipe
 
@@ -326,7 +327,7 @@ def _recipe(context: typer.Context, method: str):
 
 @app.command()
 def train(
-    context: typer.Context,
+    context: Context,
     method: str,
     out: Annotated[
         Path | None,
@@ -353,7 +354,7 @@ def train(
 
 @app.command()
 def evaluate(
-    context: typer.Context,
+    context: Context,
     method: str,
     data: Annotated[
         str, typer.Option(help="NAME or NAME:PATH; see `workbench data list`.")
