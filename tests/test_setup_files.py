@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -27,13 +28,28 @@ DECLARED = [
 IMPORTED_AS = {"pillow": "PIL", "ipython": "IPython", "opencv-python": "cv2", "pyyaml": "yaml"}
 
 
-def _pins() -> dict[str, Version]:
-    lines = (
-        line.partition("#")[0].strip()
-        for line in (ROOT / "constraints.txt").read_text().splitlines()
-    )
-    pairs = (line.split("==") for line in lines if line)
-    return {canonicalize_name(name): Version(version) for name, version in pairs}
+def _pins(python: str) -> dict[str, Version]:
+    """What is pinned for a Python, "3.11.2"; a name that is pinned twice for it is an error."""
+    found = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if not (text := line.partition("#")[0].strip()):
+            continue
+        pin = Requirement(text)
+        names = {"python_full_version": python, "python_version": python.rpartition(".")[0]}
+        if pin.marker is None or pin.marker.evaluate(names):
+            (exact,) = pin.specifier
+            name = canonicalize_name(pin.name)
+            assert exact.operator == "==" and name not in found
+            found[name] = Version(exact.version)
+    return found
+
+
+def test_every_python_has_the_same_names_pinned():
+    pythons = ("3.11.0", "3.11.2", "3.11.7", "3.12.1", "3.13.0")
+    first, *others = (_pins(python) for python in pythons)
+    assert all(set(pins) == set(first) for pins in others)
+    # Soup Sieve 3 wants Python 3.11.5, Debian 12 has 3.11.2
+    assert first["soupsieve"] < Version("3") <= others[-1]["soupsieve"]
 
 
 def test_environment_yml_holds_python_pip_and_the_project_alone():
@@ -50,7 +66,7 @@ def test_the_makefile_takes_the_same_pythons():
 
 
 def test_every_pin_satisfies_its_declared_range():
-    pins = _pins()
+    pins = _pins(platform.python_version())
     wrong = [
         r
         for r in DECLARED
