@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..errors import BadFile, BadRecord, MissingFile, UnknownName
@@ -24,8 +24,9 @@ from ..skeletons import skeleton_of_joints
 from .annotations import (
     Annotations,
     ListedPicture,
-    Person,
+    People,
     check_place,
+    column,
     ordered_corners,
     poses_of,
 )
@@ -35,6 +36,7 @@ from .checks import (
     LooseIdentifier,
     Number,
     Record,
+    all_checked,
     check_on_bad,
     checked,
     columns,
@@ -42,6 +44,7 @@ from .checks import (
     numbers,
     settle,
     table,
+    uncollected,
     xyxy_columns,
     xyxy_from_xywh,
 )
@@ -128,11 +131,13 @@ class Annotation(Record):
     iscrowd: Annotated[Any, AfterValidator(_zero_or_one)] = 0
     bbox_head: OptionalFour = None
     head_box: OptionalFour = None
+    num_keypoints: Any = None
+    category_id: Any = None
+    track_id: Any = None
 
-    def head_xyxy(self, **where) -> Float[np.ndarray, "4"] | None:
-        if not (self.bbox_head or self.head_box):
-            return None
-        head = np.array(self.bbox_head or self.head_box, np.float32)
+    def head_xyxy(self, **where) -> Float[np.ndarray, "4"]:
+        """Zeros where none is stated."""
+        head = np.array(self.bbox_head or self.head_box or [0] * 4, np.float32)
         if self.bbox_head:
             with np.errstate(over="ignore"):
                 head = xywh_to_xyxy(head)
@@ -198,10 +203,12 @@ def _pictures(
 ) -> tuple[dict[str, ListedPicture], list[BadRecord]]:
     """The pictures by id, and the bad ones."""
     pictures, bad = {}, []
-    for row, image in enumerate(table(content, "images", path)):
+    images = table(content, "images", path)
+    for row, stated in enumerate(all_checked(Image, images)):
         where = {"file": path, "record": f"images[{row}]"}
         try:
-            listed = checked(Image.model_validate, image, **where).listed(**where)
+            stated = stated or checked(Image.model_validate, images[row], **where)
+            listed = stated.listed(**where)
             name, key = listed.picture.name, listed.picture.id
             if key in pictures and pictures[key].picture.name != name:
                 raise BadRecord(f"image id {key} stands for two files", **where)
@@ -219,49 +226,58 @@ def _name(annotation: object, row: int) -> str:
 
 
 def _people(
-    content: Mapping, skeleton: str, others: Sequence[bool], path: Path
-) -> tuple[list[Person], dict[int, BadRecord]]:
+    content: Mapping, skeleton: str, others: Bool[np.ndarray, "n"], path: Path
+) -> tuple[People, dict[int, BadRecord]]:
     """People of a skeleton, and by row the annotations that are bad."""
     annotations, n_numbers = content["annotations"], 3 * len(skeleton_by_name(skeleton))
     keypoints, whole = columns(annotations, "keypoints", n_numbers)
-    joints = keypoints.reshape(-1, n_numbers // 3, 3)  # a view
     boxes, boxed = columns(annotations, "bbox", 4)
+    heads = np.zeros((len(annotations), 4), np.float32)
+    stated = all_checked(Annotation, annotations)
+    names = [_name(annotation, row) for row, annotation in enumerate(annotations)]
+    first = {name: row for row, name in reversed([*enumerate(names)])}
+    plain = [person is not None and not (person.bbox_head or person.head_box) for person in stated]
+    plain = whole & boxed & ~others & np.array(plain, bool)
+    if len(first) < len(names):
+        plain &= [first[name] == row for row, name in enumerate(names)]
     # PoseTrack also states people without joints, and people without a box
     optional = skeleton.startswith("posetrack")
-    people, bad, names = [], {}, set()
-    for row, annotation in enumerate(annotations):
-        name = _name(annotation, row)
-        where = {"file": path, "record": name}
+    bad = {}
+    for row in np.flatnonzero(~plain).tolist():
+        annotation, where = annotations[row], {"file": path, "record": names[row]}
         try:
-            if name in names:
+            if first[names[row]] != row:
                 raise BadRecord("duplicate annotation id", remedy="keep one of them", **where)
-            names.add(name)
             if others[row]:
                 checked(name_or_number, annotation.get("id"), "id", **where)
                 continue
-            stated = checked(Annotation.model_validate, annotation, **where)
+            person = checked(Annotation.model_validate, annotation, **where)
             if not whole[row] and not (optional and annotation.get("keypoints", []) == []):
                 keypoints[row] = numbers(annotation, "keypoints", n_numbers, **where)
-            no_box = optional and annotation.get("bbox", []) == []
-            if not boxed[row] and not no_box:
+            if optional and annotation.get("bbox", []) == []:
+                boxes[row] = np.nan
+            elif not boxed[row]:
                 boxes[row] = numbers(annotation, "bbox", 4, **where)
-            box = None if no_box else boxes[row]
-            person = Person(
-                row=row,
-                id=stated.id,
-                picture=stated.image_id,
-                keypoints=joints[row],
-                box_xywh=box,
-                head_xyxy=stated.head_xyxy(**where),
-                area=stated.area,
-                crowd=bool(stated.iscrowd),
-                num_keypoints=annotation.get("num_keypoints"),
-                category=annotation.get("category_id"),
-                track_id=annotation.get("track_id"),
-            )
-            people.append(person)
+            heads[row] = person.head_xyxy(**where)
         except BadRecord as error:
             bad[row] = error
+    chosen = ~others
+    chosen[list(bad)] = False
+    rows = np.flatnonzero(chosen)
+    models = [stated[row] for row in rows]
+    people = People(
+        rows=rows,
+        ids=column([person.id for person in models]),
+        pictures=column([person.image_id for person in models]),
+        keypoints=keypoints.reshape(-1, n_numbers // 3, 3)[rows],
+        boxes_xywh=boxes[rows],
+        heads_xyxy=heads[rows],
+        areas=column([person.area for person in models]),
+        crowd=np.array([person.iscrowd for person in models], bool),
+        num_keypoints=column([person.num_keypoints for person in models]),
+        categories=column([person.category_id for person in models]),
+        track_ids=column([person.track_id for person in models]),
+    )
     return people, bad
 
 
@@ -274,9 +290,11 @@ def annotations_of(
     annotations = table(content, "annotations", path)
     pictures, bad_pictures = _pictures(content, path, folder)
     name = skeleton_of(content, path) if skeleton is None else skeleton
-    others = _of_other_categories(content)
+    others = np.array(_of_other_categories(content), bool)
     people, bad = _people(content, name, others, path)
-    problem = f"{sum(others)} annotations of other categories than the one with joints are left out"
+    problem = (
+        f"{others.sum()} annotations of other categories than the one with joints are left out"
+    )
     return Annotations(
         file=path,
         skeleton=name,
@@ -285,7 +303,7 @@ def annotations_of(
         n_people=len(annotations),
         bad_pictures=bad_pictures,
         bad_people=bad,
-        notes=[BadRecord(problem, file=path)] if any(others) else [],
+        notes=[BadRecord(problem, file=path)] if others.any() else [],
         folder=folder,
     )
 
@@ -343,6 +361,7 @@ def _read_folder(path: Path, **options) -> Reading:
     recognised="images, annotations",
     fits=lambda file: {"images", "annotations"} & set(file.fields),
 )
+@uncollected()
 def read_coco(
     path: str | Path,
     *,
@@ -422,12 +441,12 @@ def read_person_boxes(
     xywh, whole = columns(content, "bbox", 4)
     boxes, boxed = xyxy_columns(xywh)
     kept, bad = [], []
-    for row, detection in enumerate(content):
+    for row, found in enumerate(all_checked(PersonBox, content)):
         where = {"file": path, "record": f"detection {row}"}
         try:
-            found = checked(PersonBox.model_validate, detection, **where)
+            found = found or checked(PersonBox.model_validate, content[row], **where)
             if not (whole[row] and boxed[row]):
-                boxes[row] = xyxy_from_xywh(numbers(detection, "bbox", 4, **where), **where)
+                boxes[row] = xyxy_from_xywh(numbers(content[row], "bbox", 4, **where), **where)
             if found.category_id == 1:
                 kept.append((row, found.score, found.image_id))
         except BadRecord as error:

@@ -28,7 +28,7 @@ from . import checks, coco
 from .annotations import POSETRACK_BOX
 from .frames import PICTURE_SUFFIXES, Frames, orientation, picture_names
 from .safe import read_json
-from .tracks import link
+from .tracks import link, track_of
 
 MAX_PX = 1e6  # coordinates of any picture; ours
 NEAR = 1.5  # a box enlarged so much holds half of its joints or more; ours
@@ -383,19 +383,8 @@ def _with_track(label: _Label, track: int | None) -> _Label:
 
 
 def _track(number: int, labels: Sequence[_Label], poses: Pose, n_frames: int) -> Track:
-    """A person, labelled where the file has a pose, and without joints where it has an annotation
-    without.
-    """
-    shape = (n_frames, len(skeleton(poses.skeleton)))
-    xy, flags, boxes = np.zeros((*shape, 2)), np.zeros(shape, int), np.zeros((n_frames, 4))
-    labelled = np.zeros(n_frames, bool)
-    labelled[[label.frame for label in labels]] = True
-    at = [label.frame for label in labels if label.row is not None]
-    rows = [label.row for label in labels if label.row is not None]
-    xy[at] = poses.xy_frame[rows]
-    flags[at] = poses.visibility[rows]
-    boxes[at] = poses.boxes_xyxy[rows]
-    return Track(poses.skeleton, number, xy, flags, labelled, boxes, poses.occlusion_known)
+    row_of = {label.frame: label.row for label in labels if label.row is not None}
+    return track_of(poses, number, row_of, n_frames, [label.frame for label in labels])
 
 
 # --- reading, step by step ------------------------------------------------------------------------

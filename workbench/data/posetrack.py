@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -19,13 +19,14 @@ from jaxtyping import Float, Int
 from pydantic import BeforeValidator, Field
 
 from ..errors import BadFile, BadParameter, BadRecord, WorkbenchError
-from ..records import Clip, Picture, Pose, Reading, Track, Video
+from ..records import Clip, Picture, Reading, Video
 from ..skeletons import skeleton
 from .annotations import (
     Annotations,
     ListedPicture,
-    Person,
+    People,
     check_place,
+    column,
     ordered_corners,
     poses_of,
 )
@@ -33,6 +34,7 @@ from .checks import Number, Record, checked, integral, number, numbers, settle
 from .coco import annotation_files, annotations_of, find_pictures
 from .register import reader
 from .safe import read_json, read_variables
+from .tracks import track_of
 
 ANNOTATION_FILES = (  # below the data set's folder: 18 and 17, 21, and a folder of sequences itself
     "annotations/*/*.json",
@@ -128,10 +130,11 @@ class AnnoRect(Record):
                 joint[:] = point.x, point.y, point.is_visible not in (0, "0")
         return joints
 
-    def head_xyxy(self, **where) -> Float[np.ndarray, "4"] | None:
+    def head_xyxy(self, **where) -> Float[np.ndarray, "4"]:
+        """Zeros where none is stated."""
         head = [self.x1, self.y1, self.x2, self.y2]
         if head == [None] * 4:
-            return None
+            return np.zeros(4, np.float32)
         return ordered_corners(numbers({"head": head}, "head", 4, **where))
 
 
@@ -174,25 +177,32 @@ def _annolist(content: Mapping, path: Path, folder: Path | None) -> Annotations:
         pictures[picture.id] = ListedPicture(picture, _folder_of(picture), len(frames))
         for place, rect in enumerate(frame.annorect):
             row, key = len(people) + len(bad_people), f"{t}.{place}"
+            where = {"file": path, "record": f"annotation {key}"}
             try:
-                where = {"file": path, "record": f"annotation {key}"}
                 stated = checked(AnnoRect.model_validate, rect, **where)
-                person = Person(
-                    row=row,
-                    id=key,
-                    picture=picture.id,
-                    keypoints=stated.keypoints(**where),
-                    head_xyxy=stated.head_xyxy(**where),
-                    track_id=stated.track_id,
-                )
-                people.append(person)
+                keypoints, head = stated.keypoints(**where), stated.head_xyxy(**where)
+                people.append((row, key, picture.id, keypoints, head, stated.track_id))
             except BadRecord as error:
                 bad_people[row] = error
+    rows, keys, shown, keypoints, heads, track_ids = zip(*people) if people else [()] * 6
+    nothing = column([None] * len(people))
     return Annotations(
         file=path,
         skeleton="posetrack15",
         pictures=pictures,
-        people=people,
+        people=People(
+            rows=np.array(rows, int),
+            ids=column(keys),
+            pictures=column(shown),
+            keypoints=np.array(keypoints, np.float32).reshape(-1, len(JOINT_OF_ID), 3),
+            boxes_xywh=np.full((len(people), 4), np.nan, np.float32),
+            heads_xyxy=np.array(heads, np.float32).reshape(-1, 4),
+            areas=nothing,
+            crowd=np.zeros(len(people), bool),
+            num_keypoints=nothing,
+            categories=nothing,
+            track_ids=column(track_ids),
+        ),
         n_people=len(people) + len(bad_people),
         bad_pictures=bad_pictures,
         bad_people=bad_people,
@@ -257,7 +267,7 @@ def _sequences(stated: Annotations) -> tuple[dict[str, dict[int, Picture]], list
 
 
 def _rows_of_tracks(
-    people: Sequence[Person], sequences: Mapping[str, Mapping[int, Picture]], path: Path
+    people: People, sequences: Mapping[str, Mapping[int, Picture]], path: Path
 ) -> tuple[dict[str, dict[int, dict[int, int]]], list[BadRecord]]:
     """The row of each person by sequence, track and frame; the people who have no such place."""
     place = {
@@ -267,40 +277,20 @@ def _rows_of_tracks(
         if picture.id
     }
     tracks, bad = {folder: {} for folder in sequences}, []
-    for row, person in enumerate(people):
-        track, where = person.track_id, {"file": path, "record": f"annotation {person.id}"}
+    records = zip(people.track_ids, people.pictures, people.ids)
+    for row, (track, picture, key) in enumerate(records):
+        where = {"file": path, "record": f"annotation {key}"}
         try:
             if type(track) is not int:
                 raise BadRecord(f"track_id is {type(track).__name__}, an integer expected", **where)
-            if person.picture not in place:  # the sequence is bad
+            if picture not in place:  # the sequence is bad
                 continue
-            folder, t = place[person.picture]
+            folder, t = place[picture]
             if tracks[folder].setdefault(track, {}).setdefault(t, row) != row:
                 raise BadRecord(f"track {track} stands twice in frame {t} of {folder}", **where)
         except BadRecord as error:
             bad.append(error)
     return tracks, bad
-
-
-def _track(poses: Pose, track_id: int, row_of: dict[int, int], n_frames: int) -> Track:
-    """The rows of one person, each at its frame."""
-
-    def spread(values: np.ndarray) -> np.ndarray:
-        out = np.zeros((n_frames, *values.shape[1:]), values.dtype)
-        out[list(row_of)] = values[list(row_of.values())]
-        return out
-
-    heads = poses.head_boxes_xyxy
-    return Track(
-        skeleton=poses.skeleton,
-        track_id=track_id,
-        xy_frame=spread(poses.xy_frame),
-        visibility=spread(poses.visibility),
-        labelled=spread(np.ones(len(poses), bool)),
-        boxes_xyxy=spread(poses.boxes_xyxy),
-        occlusion_known=poses.occlusion_known,
-        head_boxes_xyxy=None if heads is None else spread(heads),
-    )
 
 
 def _read_folder(path: Path, on_bad: str, **options) -> Reading:
@@ -377,7 +367,7 @@ def read_posetrack(
         rows = sorted(tracks[name].items())
         clip = Clip(
             video=Video(str(root or name), len(span), *size_wh),
-            tracks=[_track(poses, track, row_of, len(span)) for track, row_of in rows],
+            tracks=[track_of(poses, track, row_of, len(span)) for track, row_of in rows],
             pictures=tuple(span.values()),
             name=PurePosixPath(name).name or path.stem,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
 from ..errors import BadParameter, BadRecord
-from ..records import Clip, Detections, Pose
+from ..records import Clip, Detections, Pose, Track
 from ..skeletons import skeleton
 
 OKS_AREA = 0.53  # of a person's box, as where COCO's measure is used without segmentation
@@ -34,6 +34,33 @@ def poses_of(clip: Clip) -> tuple[Pose, Int[np.ndarray, "n"]]:
         occlusion_known=all(track.occlusion_known for track in clip.tracks),
     )
     return poses, np.array([t for t, _ in labelled])
+
+
+def track_of(
+    poses: Pose, track_id: int, row_of: Mapping[int, int], n_frames: int, absent: Sequence[int] = ()
+) -> Track:
+    """A person, whose pose in some frames is a row of the poses; in others they are known to be
+    absent.
+    """
+    frames, rows = list(row_of), list(row_of.values())
+
+    def spread(values: np.ndarray | None) -> np.ndarray | None:
+        if values is None:
+            return None
+        spread_out = np.zeros((n_frames, *values.shape[1:]), values.dtype)
+        spread_out[frames] = values[rows]
+        return spread_out
+
+    return Track(
+        skeleton=poses.skeleton,
+        track_id=track_id,
+        xy_frame=spread(poses.xy_frame),
+        visibility=spread(poses.visibility),
+        labelled=np.isin(np.arange(n_frames), [*frames, *absent]),
+        boxes_xyxy=spread(poses.boxes_xyxy),
+        occlusion_known=poses.occlusion_known,
+        head_boxes_xyxy=spread(poses.head_boxes_xyxy),
+    )
 
 
 def last_number(name: str) -> int:
