@@ -63,12 +63,14 @@ def track_of(
     )
 
 
+def whole_number(digits: str) -> int:
+    """-1 where there are no digits, or more than in a time in ns."""
+    return int(digits) if 0 < len(digits) < 20 else -1
+
+
 def last_number(name: str) -> int:
-    """The last whole number in a file's name, -1 where there is none, or one of more digits than
-    a time in ns has.
-    """
-    found = re.findall(r"\d+", PurePath(name).stem)
-    return int(found[-1]) if found and len(found[-1]) < 20 else -1
+    """The last whole number in a file's name, -1 where there is none."""
+    return whole_number(["", *re.findall(r"\d+", PurePath(name).stem)][-1])
 
 
 def on_frames(detections: Detections, n_frames: int, names: Sequence[str] = ()) -> Detections:
