@@ -42,24 +42,26 @@ def track_of(
     """A person, whose pose in some frames is a row of the poses; in others they are known to be
     absent.
     """
-    frames, rows = list(row_of), list(row_of.values())
+    frames = np.fromiter(row_of, int, len(row_of))
+    rows = np.fromiter(row_of.values(), int, len(row_of))
+    labelled = np.zeros(n_frames, bool)
+    labelled[[*row_of, *absent]] = True
 
-    def spread(values: np.ndarray | None) -> np.ndarray | None:
-        if values is None:
-            return None
-        spread_out = np.zeros((n_frames, *values.shape[1:]), values.dtype)
-        spread_out[frames] = values[rows]
-        return spread_out
+    def spread(values: np.ndarray) -> np.ndarray:
+        everywhere = np.zeros((n_frames, *values.shape[1:]), values.dtype)
+        everywhere[frames] = values[rows]
+        return everywhere
 
+    heads = poses.head_boxes_xyxy
     return Track(
         skeleton=poses.skeleton,
         track_id=track_id,
         xy_frame=spread(poses.xy_frame),
         visibility=spread(poses.visibility),
-        labelled=np.isin(np.arange(n_frames), [*frames, *absent]),
+        labelled=labelled,
         boxes_xyxy=spread(poses.boxes_xyxy),
         occlusion_known=poses.occlusion_known,
-        head_boxes_xyxy=spread(poses.head_boxes_xyxy),
+        head_boxes_xyxy=None if heads is None else spread(heads),
     )
 
 
