@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from ..errors import BadRecord, MissingFile, WorkbenchError
 from ..geometry import box_of_points, enlarge
 from ..records import Picture, Pose
-from .checks import FLOAT32_MAX, settle, xyxy_columns, xyxy_from_xywh
+from .checks import FLOAT32_MAX, collected, placed, settle, xyxy_columns, xyxy_from_xywh
 
 # sets whose flag 1 means occluded; elsewhere it means labelled
 OCCLUSION_STATED = ("coco17", "crowdpose14")
@@ -68,7 +68,7 @@ class Annotations:
     pictures: dict[str, ListedPicture]  # by id
     people: People
     n_people: int  # with the bad ones
-    bad_pictures: Sequence[BadRecord] = ()
+    bad_pictures: dict[int, BadRecord] = field(default_factory=dict)  # by place in the file
     bad_people: dict[int, BadRecord] = field(default_factory=dict)  # by row in the file
     notes: Sequence[BadRecord] = ()  # what is left out or incomplete, though nothing is damaged
     folder: Path | None = None  # in which the pictures must be; None: wherever they are
@@ -81,13 +81,13 @@ def ordered_corners(box_xyxy: Float[np.ndarray, "4"]) -> Float[np.ndarray, "4"]:
     )
 
 
-def check_place(name: str, folder: Path | None, **where) -> None:
+def check_place(name: str, folder: Path | None) -> None:
     """`BadRecord` for a picture whose name leads out of the pictures' folder."""
     if folder is None:
         return
     place = PurePosixPath(name)
     if place.is_absolute() or ".." in place.parts:
-        raise BadRecord(f"image {name!r} leaves the images folder", **where)
+        raise BadRecord(f"image {name!r} leaves the images folder")
 
 
 def poses_of(
@@ -108,23 +108,21 @@ def poses_of(
     sound = flagged & boxed & listed
     bad, notes = dict(stated.bad_people), list(stated.notes)
     for i in np.flatnonzero(~sound).tolist():
-        where = {"file": stated.file, "record": f"annotation {people.ids[i]}"}
-        try:
+        record = f"annotation {people.ids[i]}"
+        with collected(bad, int(people.rows[i]), stated.file, record):
             if not flagged[i]:
                 values = np.unique(people.keypoints[i, :, 2]).tolist()
-                raise BadRecord(f"visibility flags {values}, 0, 1, 2 expected", **where)
+                raise BadRecord(f"visibility flags {values}, 0, 1, 2 expected")
             if not boxed[i]:
-                box, note = _odd_box(people, i, keep_flat, **where)
-                notes += [note] if note else []
+                box, note = _odd_box(people, i, keep_flat)
+                notes += [placed(note, stated.file, record)] if note else []
                 if box is None:
                     continue
                 boxes[i] = box
             if not listed[i]:
-                raise BadRecord(f"image id {people.pictures[i]} does not exist, or is bad", **where)
+                raise BadRecord(f"image id {people.pictures[i]} does not exist, or is bad")
             sound[i] = True
-        except BadRecord as error:
-            bad[int(people.rows[i])] = error
-    errors = [*stated.bad_pictures, *(bad[row] for row in sorted(bad))]
+    errors = [*stated.bad_pictures.values(), *(bad[row] for row in sorted(bad))]
     n_pictures = len(stated.bad_pictures)
     what = "records" if n_pictures else "annotations"
     settle(errors, stated.n_people + n_pictures, what, on_bad, stated.file)
@@ -136,7 +134,7 @@ def poses_of(
 
 
 def _odd_box(
-    people: People, i: int, keep_flat: bool, **where
+    people: People, i: int, keep_flat: bool
 ) -> tuple[Float[np.ndarray, "4"] | None, BadRecord | None]:
     """The xyxy box of a person who states none or one of no area, None where the person is left
     out; and what is to be said of it. `BadRecord` for the box of a person who counts: no crowd,
@@ -147,15 +145,15 @@ def _odd_box(
         extent = box_of_points(keypoints[:, :2], keypoints.any(1))
         if (extent[2:] > extent[:2]).all():
             return np.clip(enlarge(extent, POSETRACK_BOX), -FLOAT32_MAX, FLOAT32_MAX), None
-        return None, BadRecord("neither a box nor joints enough to draw one", **where)
+        return None, BadRecord("neither a box nor joints enough to draw one")
     counts = keypoints[:, 2].any() and not people.crowd[i] and people.num_keypoints[i] != 0
     flat = bool(xywh[2:].min() == 0 and (keep_flat or not counts))
-    box = xyxy_from_xywh(xywh, flat, **where)
+    box = xyxy_from_xywh(xywh, flat)
     if not flat:
         return box, None
     problem = f"bbox {xywh.tolist()} has no area, the person is "
     problem += "kept" if keep_flat else "left out"
-    return box if keep_flat else None, BadRecord(problem, remedy="correct the box", **where)
+    return box if keep_flat else None, BadRecord(problem, remedy="correct the box")
 
 
 def _absent(stated: Annotations, n_people: Counter[str]) -> dict[str, MissingFile]:

@@ -7,7 +7,7 @@ it objects to.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, compress
 from pathlib import Path
@@ -298,17 +298,31 @@ def check_on_bad(on_bad: str) -> None:
         raise BadParameter(f"on_bad is {on_bad!r}, 'raise' or 'report' expected")
 
 
-def settle(bad: Sequence[WorkbenchError], n: int, what: str, on_bad: str, path: Path) -> None:
+def settle(bad: Collection[WorkbenchError], n: int, what: str, on_bad: str, path: Path) -> None:
     """Raises the first error with the count of all, unless they are to be reported."""
     check_on_bad(on_bad)
     if bad and on_bad == "raise":
-        count = (
-            f"{len(bad)} of {n} {what} are bad; on_bad='report' (--on-bad report) keeps the others"
+        first = next(iter(bad))
+        count = f"{len(bad)} of {n} {what} are bad; "
+        count += "on_bad='report' (--on-bad report) keeps the others"
+        remedy = f"{first.remedy}. {count}" if first.remedy else count
+        raise type(first)(
+            first.problem, file=first.file or path, record=first.record, remedy=remedy
         )
-        remedy = f"{bad[0].remedy}. {count}" if bad[0].remedy else count
-        raise type(bad[0])(
-            bad[0].problem, file=bad[0].file or path, record=bad[0].record, remedy=remedy
-        )
+
+
+def placed(error: BadRecord, file: Path, record: str) -> BadRecord:
+    """An error that knows neither file nor record, with both."""
+    return BadRecord(error.problem, file=file, record=record, remedy=error.remedy)
+
+
+@contextmanager
+def collected(bad: dict[int, BadRecord], row: int, file: Path, record: str) -> Iterator[None]:
+    """Puts aside a `BadRecord` that is raised inside, `placed`."""
+    try:
+        yield
+    except BadRecord as error:
+        bad[row] = placed(error, file, record)
 
 
 def each(

@@ -39,6 +39,7 @@ from .checks import (
     all_checked,
     check_on_bad,
     checked,
+    collected,
     columns,
     name_or_number,
     numbers,
@@ -94,13 +95,13 @@ class Image(Record):
     ignore_regions_x: list[list[Number]] | None = None
     ignore_regions_y: list[list[Number]] | None = None
 
-    def _polygons(self, **where) -> tuple[Float[np.ndarray, "m 2"], ...]:
+    def _polygons(self) -> tuple[Float[np.ndarray, "m 2"], ...]:
         xs, ys = self.ignore_regions_x or [], self.ignore_regions_y or []
         if [*map(len, xs)] != [*map(len, ys)]:
-            raise BadRecord("ignore_regions_x and ignore_regions_y differ in length", **where)
+            raise BadRecord("ignore_regions_x and ignore_regions_y differ in length")
         return tuple(np.stack((x, y), 1) for x, y in zip(xs, ys) if x)
 
-    def listed(self, **where) -> ListedPicture:
+    def listed(self) -> ListedPicture:
         """The picture; its group is the video id where one is stated, else the folder of a frame,
         else the picture.
         """
@@ -111,7 +112,7 @@ class Image(Record):
             size_wh=(int(self.width), int(self.height)) if sized else None,
             labelled=bool(self.is_labeled),
             crowd_index=self.crowdIndex,
-            ignore=self._polygons(**where),
+            ignore=self._polygons(),
         )
         is_frame = "nframes" in self.model_fields_set
         group = str(PurePosixPath(self.file_name).parent) if is_frame else self.file_name
@@ -135,14 +136,14 @@ class Annotation(Record):
     category_id: Any = None
     track_id: Any = None
 
-    def head_xyxy(self, **where) -> Float[np.ndarray, "4"]:
+    def head_xyxy(self) -> Float[np.ndarray, "4"]:
         """Zeros where none is stated."""
         head = np.array(self.bbox_head or self.head_box or [0] * 4, np.float32)
         if self.bbox_head:
             with np.errstate(over="ignore"):
                 head = xywh_to_xyxy(head)
             if not np.isfinite(head).all():
-                raise BadRecord("bbox_head is beyond what float32 can hold", **where)
+                raise BadRecord("bbox_head is beyond what float32 can hold")
         return ordered_corners(head)
 
 
@@ -200,22 +201,18 @@ def _of_other_categories(content: Mapping) -> list[bool]:
 
 def _pictures(
     content: Mapping, path: Path, folder: Path | None
-) -> tuple[dict[str, ListedPicture], list[BadRecord]]:
-    """The pictures by id, and the bad ones."""
-    pictures, bad = {}, []
+) -> tuple[dict[str, ListedPicture], dict[int, BadRecord]]:
+    """The pictures by id, and by row those that are bad."""
+    pictures, bad = {}, {}
     images = table(content, "images", path)
     for row, stated in enumerate(all_checked(Image, images)):
-        where = {"file": path, "record": f"images[{row}]"}
-        try:
-            stated = stated or checked(Image.model_validate, images[row], **where)
-            listed = stated.listed(**where)
+        with collected(bad, row, path, f"images[{row}]"):
+            listed = (stated or checked(Image.model_validate, images[row])).listed()
             name, key = listed.picture.name, listed.picture.id
             if key in pictures and pictures[key].picture.name != name:
-                raise BadRecord(f"image id {key} stands for two files", **where)
-            check_place(name, folder, **where)
+                raise BadRecord(f"image id {key} stands for two files")
+            check_place(name, folder)
             pictures.setdefault(key, listed)
-        except BadRecord as error:
-            bad.append(error)
     return pictures, bad
 
 
@@ -244,23 +241,21 @@ def _people(
     optional = skeleton.startswith("posetrack")
     bad = {}
     for row in np.flatnonzero(~plain).tolist():
-        annotation, where = annotations[row], {"file": path, "record": names[row]}
-        try:
+        annotation = annotations[row]
+        with collected(bad, row, path, names[row]):
             if first[names[row]] != row:
-                raise BadRecord("duplicate annotation id", remedy="keep one of them", **where)
+                raise BadRecord("duplicate annotation id", remedy="keep one of them")
             if others[row]:
-                checked(name_or_number, annotation.get("id"), "id", **where)
+                checked(name_or_number, annotation.get("id"), "id")
                 continue
-            person = checked(Annotation.model_validate, annotation, **where)
+            person = checked(Annotation.model_validate, annotation)
             if not whole[row] and not (optional and annotation.get("keypoints", []) == []):
-                keypoints[row] = numbers(annotation, "keypoints", n_numbers, **where)
+                keypoints[row] = numbers(annotation, "keypoints", n_numbers)
             if optional and annotation.get("bbox", []) == []:
                 boxes[row] = np.nan
             elif not boxed[row]:
-                boxes[row] = numbers(annotation, "bbox", 4, **where)
-            heads[row] = person.head_xyxy(**where)
-        except BadRecord as error:
-            bad[row] = error
+                boxes[row] = numbers(annotation, "bbox", 4)
+            heads[row] = person.head_xyxy()
     chosen = ~others
     chosen[list(bad)] = False
     rows = np.flatnonzero(chosen)
@@ -440,24 +435,22 @@ def read_person_boxes(
         raise BadFile(f"holds a {type(content).__name__}, a list of detections expected", file=path)
     xywh, whole = columns(content, "bbox", 4)
     boxes, boxed = xyxy_columns(xywh)
-    kept, bad = [], []
-    for row, found in enumerate(all_checked(PersonBox, content)):
-        where = {"file": path, "record": f"detection {row}"}
-        try:
-            found = found or checked(PersonBox.model_validate, content[row], **where)
+    kept, bad = [], {}
+    for row, box in enumerate(all_checked(PersonBox, content)):
+        with collected(bad, row, path, f"detection {row}"):
+            box = box or checked(PersonBox.model_validate, content[row])
             if not (whole[row] and boxed[row]):
-                boxes[row] = xyxy_from_xywh(numbers(content[row], "bbox", 4, **where), **where)
-            if found.category_id == 1:
-                kept.append((row, found.score, found.image_id))
-        except BadRecord as error:
-            bad.append(error)
-    settle(bad, len(content), "detections", on_bad, path)
+                boxes[row] = xyxy_from_xywh(numbers(content[row], "bbox", 4))
+            if box.category_id == 1:
+                kept.append((row, box.score, box.image_id))
+    warnings = [*bad.values()]
+    settle(warnings, len(content), "detections", on_bad, path)
     if others := len(content) - len(kept) - len(bad):
         problem = f"{others} detections of other categories than 1 (person) are left out"
-        bad.append(BadRecord(problem, file=path))
+        warnings.append(BadRecord(problem, file=path))
     rows, scores, images = zip(*kept) if kept else ((), (), ())
     persons = PersonBoxes(boxes[list(rows)], scores, images)
-    return Reading(reader="person_boxes", source=str(path), boxes=persons, warnings=tuple(bad))
+    return Reading(reader="person_boxes", source=str(path), boxes=persons, warnings=tuple(warnings))
 
 
 def crowd_bins(

@@ -28,6 +28,7 @@ from .checks import (
     Record,
     all_checked,
     checked,
+    collected,
     columns,
     integral,
     name_or_number,
@@ -195,31 +196,29 @@ def read_results(
         raise BadFile(f"holds a {type(content).__name__}, a list of results expected", file=path)
     keypoints, whole = columns(content, "keypoints", 3 * k)
     xywh, boxed = columns(content, "bbox", 4)
-    bad, rows, scores, images = [], [], [], []
+    bad, rows, scores, images = {}, [], [], []
     for row, result in enumerate(all_checked(Result, content)):
-        where = {"file": path, "record": f"result {row}"}
         stated = content[row]
-        try:
+        with collected(bad, row, path, f"result {row}"):
             if type(stated) is dict and category not in (None, stated.get("category_id", category)):
                 continue
-            result = result or checked(Result.model_validate, stated, **where)
+            result = result or checked(Result.model_validate, stated)
             if not whole[row]:
-                keypoints[row] = numbers(stated, "keypoints", 3 * k, **where)
+                keypoints[row] = numbers(stated, "keypoints", 3 * k)
             rows.append(row)
             scores.append(result.score)
             images.append(result.image_id)
-        except BadRecord as error:
-            bad.append(error)
-    settle(bad, len(content), "results", on_bad, path)
+    warnings = [*bad.values()]
+    settle(warnings, len(content), "results", on_bad, path)
     if others := len(content) - len(rows) - len(bad):
         problem = f"{others} results of other categories than {category} are left out"
-        bad.append(BadRecord(problem, file=path))
+        warnings.append(BadRecord(problem, file=path))
     joints, all_boxed = keypoints.reshape(-1, k, 3)[rows], bool(boxed.all())
     xy = joints[:, :, :2]
     corners = xywh_to_xyxy(xywh[rows]) if all_boxed else box_of_points(xy)
     ids = map(str, rows)
     found = Detections(skeleton, xy, joints[:, :, 2], corners, scores, images, ids, str(path))
-    return found, bad, all_boxed
+    return found, warnings, all_boxed
 
 
 def score_files(
