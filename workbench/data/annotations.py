@@ -74,13 +74,6 @@ class Annotations:
     folder: Path | None = None  # in which the pictures must be; None: wherever they are
 
 
-def ordered_corners(box_xyxy: Float[np.ndarray, "4"]) -> Float[np.ndarray, "4"]:
-    """A box whose corners may be exchanged, from the smaller coordinates to the larger ones."""
-    return np.concatenate(
-        [np.minimum(box_xyxy[:2], box_xyxy[2:]), np.maximum(box_xyxy[:2], box_xyxy[2:])]
-    )
-
-
 def check_place(name: str, folder: Path | None) -> None:
     """`BadRecord` for a picture whose name leads out of the pictures' folder."""
     if folder is None:

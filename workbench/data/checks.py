@@ -28,12 +28,12 @@ from pydantic import (
 
 from ..errors import (
     BadFile,
-    BadParameter,
     BadRecord,
     EmptyFile,
     MissingFile,
     UnsafeFile,
     WorkbenchError,
+    check_choice,
 )
 from ..geometry import xywh_to_xyxy
 
@@ -220,18 +220,12 @@ def xyxy_from_xywh(
     """
     for side, length in zip(("width", "height"), box_xywh[2:]):
         if length < 0 or (length == 0 and not flat):
-            raise BadRecord(
-                f"bbox {side} <= 0: {length:g}",
-                remedy="correct the box or drop the record",
-                **where,
-            )
-    x, y, width, height = box_xywh.astype(np.float64)
-    with np.errstate(over="ignore"):
-        box = np.array([x, y, x + width, y + height]).astype(np.float32)
-    if not (np.isfinite(box).all() and (flat or (box[2:] > box[:2]).all())):
-        raise BadRecord(
-            f"bbox {box_xywh.tolist()} has no area, or none that float32 can hold", **where
-        )
+            remedy = "correct the box or drop the record"
+            raise BadRecord(f"bbox {side} <= 0: {length:g}", remedy=remedy, **where)
+    box, has_area = (values[0] for values in xyxy_columns(box_xywh[None]))
+    if not (has_area or (flat and np.isfinite(box).all())):
+        problem = f"bbox {box_xywh.tolist()} has no area, or none that float32 can hold"
+        raise BadRecord(problem, **where)
     return box
 
 
@@ -294,8 +288,7 @@ def texts_of(value: object, what: str, **where) -> list[str]:
 
 def check_on_bad(on_bad: str) -> None:
     """`BadParameter` for anything but "raise" and "report"."""
-    if on_bad not in ("raise", "report"):
-        raise BadParameter(f"on_bad is {on_bad!r}, 'raise' or 'report' expected")
+    check_choice("on_bad", on_bad, ("raise", "report"))
 
 
 def settle(bad: Collection[WorkbenchError], n: int, what: str, on_bad: str, path: Path) -> None:

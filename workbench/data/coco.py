@@ -8,7 +8,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -18,7 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..errors import BadFile, BadRecord, MissingFile, UnknownName
 from ..geometry import xywh_to_xyxy
-from ..records import PersonBoxes, Picture, Pose, Reading
+from ..records import PersonBoxes, Picture, Reading
 from ..skeletons import skeleton as skeleton_by_name
 from ..skeletons import skeleton_of_joints
 from .annotations import (
@@ -27,7 +26,6 @@ from .annotations import (
     People,
     check_place,
     column,
-    ordered_corners,
     poses_of,
 )
 from .checks import (
@@ -50,6 +48,7 @@ from .checks import (
     xyxy_from_xywh,
 )
 from .register import reader
+from .releases import concatenated
 from .safe import read_json
 
 CROWD_EDGES_EVALUATOR = (0.2, 0.8)  # CrowdPose API: easy below, medium below, hard the rest
@@ -144,7 +143,8 @@ class Annotation(Record):
                 head = xywh_to_xyxy(head)
             if not np.isfinite(head).all():
                 raise BadRecord("bbox_head is beyond what float32 can hold")
-        return ordered_corners(head)
+        # corners of head_box may be exchanged
+        return np.sort(head.reshape(2, 2), axis=0).ravel()
 
 
 class PersonBox(Record):
@@ -310,9 +310,8 @@ def annotation_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
     """The files of the first pattern that any matches; `MissingFile` where none does."""
     found = next((found for pattern in patterns if (found := sorted(folder.glob(pattern)))), None)
     if found is None:
-        raise MissingFile(
-            f"none of {', '.join(patterns)}", file=folder, remedy="name the annotation file itself"
-        )
+        problem = f"none of {', '.join(patterns)}"
+        raise MissingFile(problem, file=folder, remedy="name the annotation file itself")
     return found
 
 
@@ -325,24 +324,14 @@ def _read_folder(path: Path, **options) -> Reading:
     readings = [read_coco(file, **options) for file in files]
     poses = [reading.poses for reading in readings]
     if len({p.skeleton for p in poses}) > 1:
-        raise BadFile(
-            f"files of different skeletons: {names}", file=path, remedy="name one of them"
-        )
+        problem = f"files of different skeletons: {names}"
+        raise BadFile(problem, file=path, remedy="name one of them")
     if double := [key for key, n in Counter(key for p in poses for key in p.ids).items() if n > 1]:
         raise BadRecord(f"stands in two of {names}", file=path, record=f"annotation {double[0]}")
-    joined = {}
-    for f in fields(Pose):
-        values = [getattr(p, f.name) for p in poses]
-        if any(value is None for value in values):
-            joined[f.name] = None
-        elif isinstance(values[0], np.ndarray):
-            joined[f.name] = np.concatenate(values)
-        else:
-            joined[f.name] = sum(values, ()) if isinstance(values[0], tuple) else values[0]
     return Reading(
         reader=readings[0].reader,
         source=", ".join(map(str, files)),
-        poses=Pose(**joined),
+        poses=concatenated(poses) or poses[0],
         pictures=tuple(p for reading in readings for p in reading.pictures),
         warnings=tuple(w for reading in readings for w in reading.warnings),
     )

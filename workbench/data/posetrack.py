@@ -27,7 +27,6 @@ from .annotations import (
     People,
     check_place,
     column,
-    ordered_corners,
     poses_of,
 )
 from .checks import Number, Record, checked, collected, integral, number, numbers, settle
@@ -133,7 +132,8 @@ class AnnoRect(Record):
         head = [self.x1, self.y1, self.x2, self.y2]
         if head == [None] * 4:
             return np.zeros(4, np.float32)
-        return ordered_corners(numbers({"head": head}, "head", 4))
+        corners = numbers({"head": head}, "head", 4).reshape(2, 2)
+        return np.sort(corners, axis=0).ravel()  # they may be exchanged
 
 
 class Named(Record):
