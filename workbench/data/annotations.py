@@ -37,7 +37,7 @@ class People(NamedTuple):
     boxes_xywh: Float[np.ndarray, "n 4"]  # NaN where none is stated
     heads_xyxy: Float[np.ndarray, "n 4"]  # zeros where none is stated
     areas: Shaped[np.ndarray, "n"]  # px^2, or None
-    crowd: Bool[np.ndarray, "n"]
+    crowd: Shaped[np.ndarray, "n"]
     num_keypoints: Shaped[np.ndarray, "n"]  # as stated, and so are the others
     categories: Shaped[np.ndarray, "n"]
     track_ids: Shaped[np.ndarray, "n"]

@@ -61,16 +61,25 @@ ANNOTATION_FILES = (  # below a data set's folder, as released
     "person_keypoints_*.json",
     "crowdpose_*.json",
 )
+KEYS = {  # of an annotation, by columns of `People`
+    "ids": "id",
+    "pictures": "image_id",
+    "areas": "area",
+    "crowd": "iscrowd",
+    "num_keypoints": "num_keypoints",
+    "categories": "category_id",
+    "track_ids": "track_id",
+}
 _PICTURE_FOLDERS = (".", "images", "val2017", "train2017", "test2017", "val", "train", "test")
 
 
 # --- shapes ---------------------------------------------------------------------------------------
 
 
-def _zero_or_one(value: object) -> object:
+def _zero_or_one(value: object) -> bool:
     if value not in (0, 1):
         raise ValueError(f"is {value!r}, 0 or 1 expected"[:80])
-    return value
+    return bool(value)
 
 
 Length = Annotated[float, Field(strict=True, ge=1, le=FLOAT32_MAX)]  # px
@@ -259,19 +268,12 @@ def _people(
     chosen = ~others
     chosen[list(bad)] = False
     rows = np.flatnonzero(chosen)
-    models = [stated[row] for row in rows]
     people = People(
         rows=rows,
-        ids=column([person.id for person in models]),
-        pictures=column([person.image_id for person in models]),
         keypoints=keypoints.reshape(-1, n_numbers // 3, 3)[rows],
         boxes_xywh=boxes[rows],
         heads_xyxy=heads[rows],
-        areas=column([person.area for person in models]),
-        crowd=np.array([person.iscrowd for person in models], bool),
-        num_keypoints=column([person.num_keypoints for person in models]),
-        categories=column([person.category_id for person in models]),
-        track_ids=column([person.track_id for person in models]),
+        **{name: column([getattr(stated[row], key) for row in rows]) for name, key in KEYS.items()},
     )
     return people, bad
 

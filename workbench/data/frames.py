@@ -199,7 +199,7 @@ class _Pictures(Frames):
         path, stated = self._pictures[i]
         frame = read_picture(path)
         height, width = frame.shape[:2]
-        if stated not in (None, (width, height)):
+        if stated is not None and (width, height) != tuple(stated):
             problem = f"{width}x{height} px, its annotation says {stated[0]}x{stated[1]}"
             remedy = "use the original picture: joints are given in its pixels"
             raise BadFile(problem, file=path, remedy=remedy)

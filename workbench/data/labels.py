@@ -670,12 +670,12 @@ def _closed(tracks: Mapping[int, Sequence[_Label]]) -> list[str]:
     for labels in tracks.values():
         posed = [i for i, label in enumerate(labels) if label.row is not None]
         closed += [(labels[i], labels[j]) for i, j in pairwise(posed) if j - i > 1]
-    return [
-        f"{len(closed)} gaps stay open, because an annotation without joints says that the person "
-        f"is absent; the first is that of track {left.who} between frames {left.frame} and "
-        f"{right.frame}"
-        for left, right in closed[:1]
-    ]
+    if not closed:
+        return []
+    left, right = closed[0]
+    note = f"{len(closed)} gaps stay open, because an annotation without joints says that the "
+    note += f"person is absent; the first is that of track {left.who} between frames "
+    return [f"{note}{left.frame} and {right.frame}"]
 
 
 def read_labels(

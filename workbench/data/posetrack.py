@@ -191,7 +191,7 @@ def _annolist(content: Mapping, path: Path, folder: Path | None) -> Annotations:
             boxes_xywh=np.full((len(people), 4), np.nan, np.float32),
             heads_xyxy=np.array(heads, np.float32).reshape(-1, 4),
             areas=nothing,
-            crowd=np.zeros(len(people), bool),
+            crowd=column([False] * len(people)),
             num_keypoints=nothing,
             categories=nothing,
             track_ids=column(track_ids),
@@ -336,7 +336,7 @@ def read_posetrack(
     sequences, bad_sequences = _sequences(stated)
     tracks, bad_people = _rows_of_tracks(people, sequences, path)
     bad = [*bad_sequences.values(), *bad_people.values()]
-    n_records = len({_folder_of(p.picture) for p in stated.pictures.values()}) + len(poses)
+    n_records = len(sequences) + len(bad_sequences) + len(poses)
     settle(bad, n_records, "sequences and annotations", on_bad, path)
     if sum(len(tracks[name]) * len(sequences[name]) for name in sequences) > MAX_PERSON_FRAMES:
         problem = f"tracks times frames are more than {MAX_PERSON_FRAMES}"
