@@ -191,7 +191,7 @@ def test_predict_names_what_is_wrong(tmp_path, monkeypatch):
     monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / name)
     for command, said in (
         ([film, "--keypoints", mine], "result 1: frame 9, the video has 3"),
-        (["none.mp4", "--keypoints", mine], "no such video"),
+        (["none.mp4", "--keypoints", mine], "no such file"),
         ([film, "--keypoints", "none.json"], "no such file"),
         ([film, "--keypoints", mine, "--skeleton", "hand21"], "length 51 (63 expected)"),
         ([film], "workbench data fetch torchvision_keypointrcnn"),

@@ -323,6 +323,33 @@ def test_a_parsed_file_is_not_read_again(tmp_path):
     assert value == content({}, {})
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('"\\ud800"', "\ud800"),
+        ("[" * 300 + "]" * 300, None),
+        ("[-0, -0.0, 1e999, 1e-400, 0.1]", [0, -0.0, float("inf"), 0.0, 0.1]),
+        ('{"a": 1, "b": NaN, "a": 2}', None),
+        (f"[{10**400}]", [10**400]),
+    ],
+)
+def test_json_is_what_the_standard_library_reads(tmp_path, text, value):
+    found = read_json(write(tmp_path, text))
+    assert repr(found) == repr(json.loads(text))
+    assert value is None or found == value
+
+
+def test_records_are_named_alike_alone_and_among_others(tmp_path):
+    """A file that is sound is read in columns; one bad record changes nothing for the others."""
+    sound = read_coco(write(tmp_path, content({}, {}, {}))).poses
+    reading = read_coco(write(tmp_path, content({}, {"area": "big"}, {})), on_bad="report")
+    assert [error.record for error in reading.warnings] == ["annotation 2"]
+    kept = sound.select([0, 2])
+    assert reading.poses.ids == kept.ids
+    np.testing.assert_array_equal(reading.poses.xy_frame, kept.xy_frame)
+    np.testing.assert_array_equal(reading.poses.boxes_xyxy, kept.boxes_xyxy)
+
+
 def test_pictures_are_found_where_releases_lay_them(tmp_path):
     path = tmp_path / "set" / "annotations" / "val" / "a.json"
     path.parent.mkdir(parents=True)

@@ -43,7 +43,7 @@ def test_a_file_comes_back_with_the_poses_between_and_nothing_else_changed(video
     content = labels(xy, (0, 4, 8))
     content["images"].append({"id": "seen", "file_name": "clip/000002.jpg", "mine": 1})
     made, given = carried(folder, content)
-    assert given.numbering.frames == {"10": 0, "14": 4, "18": 8, "seen": 2}
+    assert given.frames == {"10": 0, "14": 4, "18": 8, "seen": 2}
     assert (
         made["annotations"][:3] == content["annotations"]
         and made["images"][:4] == content["images"]
@@ -76,7 +76,7 @@ def test_what_was_carried_is_no_label_until_its_mark_is_removed(video):
     mended["propagated"] = False
     mended["keypoints"][0] += 40
     again, given = carried(folder, made)
-    frame = given.numbering.frames[str(mended["image_id"])]
+    frame = given.frames[str(mended["image_id"])]
     assert (
         labelled(given) == {4: [0, frame, 8]}
         and len(new(again)) == 6
@@ -114,7 +114,7 @@ def test_images_find_their_frames(tmp_path, how):
         source,
         labels(xy, at, file_name=name, **({"frame_id": lambda i: i} if how == "frame_id" else {})),
     )
-    assert tuple(given.numbering.frames.values()) == at and labelled(given) == {4: list(at)}
+    assert tuple(given.frames.values()) == at and labelled(given) == {4: list(at)}
 
 
 @pytest.mark.parametrize("field", ["file_name", "frame_id"])
@@ -236,7 +236,7 @@ def test_an_image_of_no_frame_moves_no_other(video):
     content = labels(xy, (0, 3, 6), file_name=lambda i: f"clip/{i + 1:06d}.jpg")
     content["images"].append({"id": "x", "file_name": "cover.jpg"})
     given = read(folder, content)
-    assert labelled(given) == {4: [0, 3, 6]} and "x" not in given.numbering.frames
+    assert labelled(given) == {4: [0, 3, 6]} and "x" not in given.frames
     assert "1 images without labels belong to no frame" in " ".join(given.notes)
     content["annotations"].append(content["annotations"][0] | {"id": 99, "image_id": "x"})
     with pytest.raises(

@@ -405,7 +405,7 @@ def test_patterns_folders_and_several_roots(world, tmp_path):
     layout = {"root": ["published", "sample/part"], "files": files}
     add(layout=layout)
     layout = m.Layout(**layout)
-    assert layout.roots == ["published", "sample/part"]
+    assert layout.root == ["published", "sample/part"]
     root = tmp_path / "own"
     assert layout.missing(root) == ["annotations/*.json", "images/"]
     (root / "annotations").mkdir(parents=True)

@@ -6,8 +6,10 @@ it objects to.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from itertools import chain
+import gc
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain, compress
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -26,12 +28,12 @@ from pydantic import (
 
 from ..errors import (
     BadFile,
-    BadParameter,
     BadRecord,
     EmptyFile,
     MissingFile,
     UnsafeFile,
     WorkbenchError,
+    check_choice,
 )
 from ..geometry import xywh_to_xyxy
 
@@ -94,6 +96,29 @@ def checked(shape: Callable[[object], Shape], value: object, name: str = "", **w
         raise BadRecord(problem, **where) from None
 
 
+def all_checked(shape: type[Shape], records: list) -> list[Shape | None]:
+    """What `checked` makes of all records at once by a model; None where it raises."""
+    try:
+        return TypeAdapter(list[shape]).validate_python(records)
+    except ValidationError as error:
+        bad = {objection["loc"][0] for objection in error.errors(include_url=False)}
+    return [None if row in bad else shape.model_validate(r) for row, r in enumerate(records)]
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Without garbage collection: a file's content is millions of objects, none of them garbage,
+    and to look through them takes longer than to read them.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 _EXPECTED = {
     "float_type": "number",
     "list_type": "list",
@@ -143,14 +168,14 @@ def columns(
     row is not, ask `numbers` for its values or the error.
     """
     values = [record.get(key) if type(record) is dict else None for record in records]
-    good = np.array(
-        [type(v) is list and len(v) == n and {*map(type, v)} <= {int, float} for v in values], bool
-    )
-    rows = np.zeros((len(values), n), np.float32)
-    plain = [v for v, whole in zip(values, good) if whole]
+    good = [type(v) is list and len(v) == n for v in values]
+    if not {*map(type, chain.from_iterable(compress(values, good)))} <= {int, float}:
+        good = [flat and {*map(type, v)} <= {int, float} for flat, v in zip(good, values)]
+    good, rows = np.array(good, bool), np.zeros((len(values), n), np.float32)
+    plain = chain.from_iterable(compress(values, good))
     try:
         with np.errstate(over="ignore"):
-            rows[good] = np.array(plain, np.float32).reshape(-1, n)
+            rows[good] = np.fromiter(plain, np.float32).reshape(-1, n)
     except OverflowError:  # an integer beyond float64
         good[:] = False
     return rows, good & np.isfinite(rows).all(1)
@@ -195,18 +220,12 @@ def xyxy_from_xywh(
     """
     for side, length in zip(("width", "height"), box_xywh[2:]):
         if length < 0 or (length == 0 and not flat):
-            raise BadRecord(
-                f"bbox {side} <= 0: {length:g}",
-                remedy="correct the box or drop the record",
-                **where,
-            )
-    x, y, width, height = box_xywh.astype(np.float64)
-    with np.errstate(over="ignore"):
-        box = np.array([x, y, x + width, y + height]).astype(np.float32)
-    if not (np.isfinite(box).all() and (flat or (box[2:] > box[:2]).all())):
-        raise BadRecord(
-            f"bbox {box_xywh.tolist()} has no area, or none that float32 can hold", **where
-        )
+            remedy = "correct the box or drop the record"
+            raise BadRecord(f"bbox {side} <= 0: {length:g}", remedy=remedy, **where)
+    box, has_area = (values[0] for values in xyxy_columns(box_xywh[None]))
+    if not (has_area or (flat and np.isfinite(box).all())):
+        problem = f"bbox {box_xywh.tolist()} has no area, or none that float32 can hold"
+        raise BadRecord(problem, **where)
     return box
 
 
@@ -269,21 +288,34 @@ def texts_of(value: object, what: str, **where) -> list[str]:
 
 def check_on_bad(on_bad: str) -> None:
     """`BadParameter` for anything but "raise" and "report"."""
-    if on_bad not in ("raise", "report"):
-        raise BadParameter(f"on_bad is {on_bad!r}, 'raise' or 'report' expected")
+    check_choice("on_bad", on_bad, ("raise", "report"))
 
 
-def settle(bad: Sequence[WorkbenchError], n: int, what: str, on_bad: str, path: Path) -> None:
+def settle(bad: Collection[WorkbenchError], n: int, what: str, on_bad: str, path: Path) -> None:
     """Raises the first error with the count of all, unless they are to be reported."""
     check_on_bad(on_bad)
     if bad and on_bad == "raise":
-        count = (
-            f"{len(bad)} of {n} {what} are bad; on_bad='report' (--on-bad report) keeps the others"
+        first = next(iter(bad))
+        count = f"{len(bad)} of {n} {what} are bad; "
+        count += "on_bad='report' (--on-bad report) keeps the others"
+        remedy = f"{first.remedy}. {count}" if first.remedy else count
+        raise type(first)(
+            first.problem, file=first.file or path, record=first.record, remedy=remedy
         )
-        remedy = f"{bad[0].remedy}. {count}" if bad[0].remedy else count
-        raise type(bad[0])(
-            bad[0].problem, file=bad[0].file or path, record=bad[0].record, remedy=remedy
-        )
+
+
+def placed(error: BadRecord, file: Path, record: str) -> BadRecord:
+    """An error that knows neither file nor record, with both."""
+    return BadRecord(error.problem, file=file, record=record, remedy=error.remedy)
+
+
+@contextmanager
+def collected(bad: dict[int, BadRecord], row: int, file: Path, record: str) -> Iterator[None]:
+    """Puts aside a `BadRecord` that is raised inside, `placed`."""
+    try:
+        yield
+    except BadRecord as error:
+        bad[row] = placed(error, file, record)
 
 
 def each(

@@ -8,25 +8,24 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from ..errors import BadFile, BadRecord, MissingFile, UnknownName
 from ..geometry import xywh_to_xyxy
-from ..records import PersonBoxes, Picture, Pose, Reading
+from ..records import PersonBoxes, Picture, Reading
 from ..skeletons import skeleton as skeleton_by_name
 from ..skeletons import skeleton_of_joints
 from .annotations import (
     Annotations,
     ListedPicture,
-    Person,
+    People,
     check_place,
-    ordered_corners,
+    column,
     poses_of,
 )
 from .checks import (
@@ -35,17 +34,21 @@ from .checks import (
     LooseIdentifier,
     Number,
     Record,
+    all_checked,
     check_on_bad,
     checked,
+    collected,
     columns,
     name_or_number,
     numbers,
     settle,
     table,
+    uncollected,
     xyxy_columns,
     xyxy_from_xywh,
 )
 from .register import reader
+from .releases import concatenated
 from .safe import read_json
 
 CROWD_EDGES_EVALUATOR = (0.2, 0.8)  # CrowdPose API: easy below, medium below, hard the rest
@@ -58,16 +61,25 @@ ANNOTATION_FILES = (  # below a data set's folder, as released
     "person_keypoints_*.json",
     "crowdpose_*.json",
 )
+KEYS = {  # of an annotation, by columns of `People`
+    "ids": "id",
+    "pictures": "image_id",
+    "areas": "area",
+    "crowd": "iscrowd",
+    "num_keypoints": "num_keypoints",
+    "categories": "category_id",
+    "track_ids": "track_id",
+}
 _PICTURE_FOLDERS = (".", "images", "val2017", "train2017", "test2017", "val", "train", "test")
 
 
 # --- shapes ---------------------------------------------------------------------------------------
 
 
-def _zero_or_one(value: object) -> object:
+def _zero_or_one(value: object) -> bool:
     if value not in (0, 1):
         raise ValueError(f"is {value!r}, 0 or 1 expected"[:80])
-    return value
+    return bool(value)
 
 
 Length = Annotated[float, Field(strict=True, ge=1, le=FLOAT32_MAX)]  # px
@@ -91,13 +103,13 @@ class Image(Record):
     ignore_regions_x: list[list[Number]] | None = None
     ignore_regions_y: list[list[Number]] | None = None
 
-    def _polygons(self, **where) -> tuple[Float[np.ndarray, "m 2"], ...]:
+    def _polygons(self) -> tuple[Float[np.ndarray, "m 2"], ...]:
         xs, ys = self.ignore_regions_x or [], self.ignore_regions_y or []
         if [*map(len, xs)] != [*map(len, ys)]:
-            raise BadRecord("ignore_regions_x and ignore_regions_y differ in length", **where)
+            raise BadRecord("ignore_regions_x and ignore_regions_y differ in length")
         return tuple(np.stack((x, y), 1) for x, y in zip(xs, ys) if x)
 
-    def listed(self, **where) -> ListedPicture:
+    def listed(self) -> ListedPicture:
         """The picture; its group is the video id where one is stated, else the folder of a frame,
         else the picture.
         """
@@ -108,7 +120,7 @@ class Image(Record):
             size_wh=(int(self.width), int(self.height)) if sized else None,
             labelled=bool(self.is_labeled),
             crowd_index=self.crowdIndex,
-            ignore=self._polygons(**where),
+            ignore=self._polygons(),
         )
         is_frame = "nframes" in self.model_fields_set
         group = str(PurePosixPath(self.file_name).parent) if is_frame else self.file_name
@@ -128,17 +140,20 @@ class Annotation(Record):
     iscrowd: Annotated[Any, AfterValidator(_zero_or_one)] = 0
     bbox_head: OptionalFour = None
     head_box: OptionalFour = None
+    num_keypoints: Any = None
+    category_id: Any = None
+    track_id: Any = None
 
-    def head_xyxy(self, **where) -> Float[np.ndarray, "4"] | None:
-        if not (self.bbox_head or self.head_box):
-            return None
-        head = np.array(self.bbox_head or self.head_box, np.float32)
+    def head_xyxy(self) -> Float[np.ndarray, "4"]:
+        """Zeros where none is stated."""
+        head = np.array(self.bbox_head or self.head_box or [0] * 4, np.float32)
         if self.bbox_head:
             with np.errstate(over="ignore"):
                 head = xywh_to_xyxy(head)
             if not np.isfinite(head).all():
-                raise BadRecord("bbox_head is beyond what float32 can hold", **where)
-        return ordered_corners(head)
+                raise BadRecord("bbox_head is beyond what float32 can hold")
+        # corners of head_box may be exchanged
+        return np.sort(head.reshape(2, 2), axis=0).ravel()
 
 
 class PersonBox(Record):
@@ -195,20 +210,18 @@ def _of_other_categories(content: Mapping) -> list[bool]:
 
 def _pictures(
     content: Mapping, path: Path, folder: Path | None
-) -> tuple[dict[str, ListedPicture], list[BadRecord]]:
-    """The pictures by id, and the bad ones."""
-    pictures, bad = {}, []
-    for row, image in enumerate(table(content, "images", path)):
-        where = {"file": path, "record": f"images[{row}]"}
-        try:
-            listed = checked(Image.model_validate, image, **where).listed(**where)
+) -> tuple[dict[str, ListedPicture], dict[int, BadRecord]]:
+    """The pictures by id, and by row those that are bad."""
+    pictures, bad = {}, {}
+    images = table(content, "images", path)
+    for row, stated in enumerate(all_checked(Image, images)):
+        with collected(bad, row, path, f"images[{row}]"):
+            listed = (stated or checked(Image.model_validate, images[row])).listed()
             name, key = listed.picture.name, listed.picture.id
             if key in pictures and pictures[key].picture.name != name:
-                raise BadRecord(f"image id {key} stands for two files", **where)
-            check_place(name, folder, **where)
+                raise BadRecord(f"image id {key} stands for two files")
+            check_place(name, folder)
             pictures.setdefault(key, listed)
-        except BadRecord as error:
-            bad.append(error)
     return pictures, bad
 
 
@@ -219,49 +232,49 @@ def _name(annotation: object, row: int) -> str:
 
 
 def _people(
-    content: Mapping, skeleton: str, others: Sequence[bool], path: Path
-) -> tuple[list[Person], dict[int, BadRecord]]:
+    content: Mapping, skeleton: str, others: Bool[np.ndarray, "n"], path: Path
+) -> tuple[People, dict[int, BadRecord]]:
     """People of a skeleton, and by row the annotations that are bad."""
     annotations, n_numbers = content["annotations"], 3 * len(skeleton_by_name(skeleton))
     keypoints, whole = columns(annotations, "keypoints", n_numbers)
-    joints = keypoints.reshape(-1, n_numbers // 3, 3)  # a view
     boxes, boxed = columns(annotations, "bbox", 4)
+    heads = np.zeros((len(annotations), 4), np.float32)
+    stated = all_checked(Annotation, annotations)
+    names = [_name(annotation, row) for row, annotation in enumerate(annotations)]
+    first = {name: row for row, name in reversed([*enumerate(names)])}
+    plain = [person is not None and not (person.bbox_head or person.head_box) for person in stated]
+    plain = whole & boxed & ~others & np.array(plain, bool)
+    if len(first) < len(names):
+        plain &= [first[name] == row for row, name in enumerate(names)]
     # PoseTrack also states people without joints, and people without a box
     optional = skeleton.startswith("posetrack")
-    people, bad, names = [], {}, set()
-    for row, annotation in enumerate(annotations):
-        name = _name(annotation, row)
-        where = {"file": path, "record": name}
-        try:
-            if name in names:
-                raise BadRecord("duplicate annotation id", remedy="keep one of them", **where)
-            names.add(name)
+    bad = {}
+    for row in np.flatnonzero(~plain).tolist():
+        annotation = annotations[row]
+        with collected(bad, row, path, names[row]):
+            if first[names[row]] != row:
+                raise BadRecord("duplicate annotation id", remedy="keep one of them")
             if others[row]:
-                checked(name_or_number, annotation.get("id"), "id", **where)
+                checked(name_or_number, annotation.get("id"), "id")
                 continue
-            stated = checked(Annotation.model_validate, annotation, **where)
+            person = checked(Annotation.model_validate, annotation)
             if not whole[row] and not (optional and annotation.get("keypoints", []) == []):
-                keypoints[row] = numbers(annotation, "keypoints", n_numbers, **where)
-            no_box = optional and annotation.get("bbox", []) == []
-            if not boxed[row] and not no_box:
-                boxes[row] = numbers(annotation, "bbox", 4, **where)
-            box = None if no_box else boxes[row]
-            person = Person(
-                row=row,
-                id=stated.id,
-                picture=stated.image_id,
-                keypoints=joints[row],
-                box_xywh=box,
-                head_xyxy=stated.head_xyxy(**where),
-                area=stated.area,
-                crowd=bool(stated.iscrowd),
-                num_keypoints=annotation.get("num_keypoints"),
-                category=annotation.get("category_id"),
-                track_id=annotation.get("track_id"),
-            )
-            people.append(person)
-        except BadRecord as error:
-            bad[row] = error
+                keypoints[row] = numbers(annotation, "keypoints", n_numbers)
+            if optional and annotation.get("bbox", []) == []:
+                boxes[row] = np.nan
+            elif not boxed[row]:
+                boxes[row] = numbers(annotation, "bbox", 4)
+            heads[row] = person.head_xyxy()
+    chosen = ~others
+    chosen[list(bad)] = False
+    rows = np.flatnonzero(chosen)
+    people = People(
+        rows=rows,
+        keypoints=keypoints.reshape(-1, n_numbers // 3, 3)[rows],
+        boxes_xywh=boxes[rows],
+        heads_xyxy=heads[rows],
+        **{name: column([getattr(stated[row], key) for row in rows]) for name, key in KEYS.items()},
+    )
     return people, bad
 
 
@@ -274,9 +287,11 @@ def annotations_of(
     annotations = table(content, "annotations", path)
     pictures, bad_pictures = _pictures(content, path, folder)
     name = skeleton_of(content, path) if skeleton is None else skeleton
-    others = _of_other_categories(content)
+    others = np.array(_of_other_categories(content), bool)
     people, bad = _people(content, name, others, path)
-    problem = f"{sum(others)} annotations of other categories than the one with joints are left out"
+    problem = (
+        f"{others.sum()} annotations of other categories than the one with joints are left out"
+    )
     return Annotations(
         file=path,
         skeleton=name,
@@ -285,7 +300,7 @@ def annotations_of(
         n_people=len(annotations),
         bad_pictures=bad_pictures,
         bad_people=bad,
-        notes=[BadRecord(problem, file=path)] if any(others) else [],
+        notes=[BadRecord(problem, file=path)] if others.any() else [],
         folder=folder,
     )
 
@@ -297,9 +312,8 @@ def annotation_files(folder: Path, patterns: Sequence[str]) -> list[Path]:
     """The files of the first pattern that any matches; `MissingFile` where none does."""
     found = next((found for pattern in patterns if (found := sorted(folder.glob(pattern)))), None)
     if found is None:
-        raise MissingFile(
-            f"none of {', '.join(patterns)}", file=folder, remedy="name the annotation file itself"
-        )
+        problem = f"none of {', '.join(patterns)}"
+        raise MissingFile(problem, file=folder, remedy="name the annotation file itself")
     return found
 
 
@@ -312,24 +326,14 @@ def _read_folder(path: Path, **options) -> Reading:
     readings = [read_coco(file, **options) for file in files]
     poses = [reading.poses for reading in readings]
     if len({p.skeleton for p in poses}) > 1:
-        raise BadFile(
-            f"files of different skeletons: {names}", file=path, remedy="name one of them"
-        )
+        problem = f"files of different skeletons: {names}"
+        raise BadFile(problem, file=path, remedy="name one of them")
     if double := [key for key, n in Counter(key for p in poses for key in p.ids).items() if n > 1]:
         raise BadRecord(f"stands in two of {names}", file=path, record=f"annotation {double[0]}")
-    joined = {}
-    for f in fields(Pose):
-        values = [getattr(p, f.name) for p in poses]
-        if any(value is None for value in values):
-            joined[f.name] = None
-        elif isinstance(values[0], np.ndarray):
-            joined[f.name] = np.concatenate(values)
-        else:
-            joined[f.name] = sum(values, ()) if isinstance(values[0], tuple) else values[0]
     return Reading(
         reader=readings[0].reader,
         source=", ".join(map(str, files)),
-        poses=Pose(**joined),
+        poses=concatenated(poses) or poses[0],
         pictures=tuple(p for reading in readings for p in reading.pictures),
         warnings=tuple(w for reading in readings for w in reading.warnings),
     )
@@ -343,6 +347,7 @@ def _read_folder(path: Path, **options) -> Reading:
     recognised="images, annotations",
     fits=lambda file: {"images", "annotations"} & set(file.fields),
 )
+@uncollected()
 def read_coco(
     path: str | Path,
     *,
@@ -421,24 +426,22 @@ def read_person_boxes(
         raise BadFile(f"holds a {type(content).__name__}, a list of detections expected", file=path)
     xywh, whole = columns(content, "bbox", 4)
     boxes, boxed = xyxy_columns(xywh)
-    kept, bad = [], []
-    for row, detection in enumerate(content):
-        where = {"file": path, "record": f"detection {row}"}
-        try:
-            found = checked(PersonBox.model_validate, detection, **where)
+    kept, bad = [], {}
+    for row, box in enumerate(all_checked(PersonBox, content)):
+        with collected(bad, row, path, f"detection {row}"):
+            box = box or checked(PersonBox.model_validate, content[row])
             if not (whole[row] and boxed[row]):
-                boxes[row] = xyxy_from_xywh(numbers(detection, "bbox", 4, **where), **where)
-            if found.category_id == 1:
-                kept.append((row, found.score, found.image_id))
-        except BadRecord as error:
-            bad.append(error)
-    settle(bad, len(content), "detections", on_bad, path)
+                boxes[row] = xyxy_from_xywh(numbers(content[row], "bbox", 4))
+            if box.category_id == 1:
+                kept.append((row, box.score, box.image_id))
+    warnings = [*bad.values()]
+    settle(warnings, len(content), "detections", on_bad, path)
     if others := len(content) - len(kept) - len(bad):
         problem = f"{others} detections of other categories than 1 (person) are left out"
-        bad.append(BadRecord(problem, file=path))
+        warnings.append(BadRecord(problem, file=path))
     rows, scores, images = zip(*kept) if kept else ((), (), ())
     persons = PersonBoxes(boxes[list(rows)], scores, images)
-    return Reading(reader="person_boxes", source=str(path), boxes=persons, warnings=tuple(bad))
+    return Reading(reader="person_boxes", source=str(path), boxes=persons, warnings=tuple(warnings))
 
 
 def crowd_bins(

@@ -23,10 +23,10 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from ..errors import BadFile, BadParameter, EmptyFile, MissingFile, UnsafeFile
+from ..errors import BadFile, BadParameter, MissingFile, UnsafeFile
 from ..records import Clip, Video
 from .checks import check_on_bad
-from .safe import read_bytes
+from .safe import file_size, read_bytes
 
 MAX_PIXELS = 80_000_000  # a larger picture is refused by its header, before it is decoded; ours
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm")
@@ -184,28 +184,25 @@ class Frames:
 
 
 class _Pictures(Frames):
-    """A picture file a frame; `sizes` are those that annotations state, px."""
+    """A picture file a frame, with the size that its annotation states, px."""
 
     def __init__(
         self,
         video: Video,
-        paths: Sequence[Path],
+        pictures: Sequence[tuple[Path, tuple[int, int] | None]],
         reopen: tuple,
-        sizes: Sequence[tuple[int, int] | None] = (),
     ):
         super().__init__(video, reopen)
-        self._paths = paths
-        self._sizes = sizes or [None] * len(paths)
+        self._pictures = pictures
 
     def _read(self, i: int) -> Frame:
-        frame, stated = read_picture(self._paths[i]), self._sizes[i]
+        path, stated = self._pictures[i]
+        frame = read_picture(path)
         height, width = frame.shape[:2]
         if stated is not None and (width, height) != tuple(stated):
-            raise BadFile(
-                f"{width}x{height} px, its annotation says {stated[0]}x{stated[1]}",
-                file=self._paths[i],
-                remedy="use the original picture: joints are given in its pixels",
-            )
+            problem = f"{width}x{height} px, its annotation says {stated[0]}x{stated[1]}"
+            remedy = "use the original picture: joints are given in its pixels"
+            raise BadFile(problem, file=path, remedy=remedy)
         return frame
 
 
@@ -240,10 +237,7 @@ class _VideoFile(Frames):
     """
 
     def __init__(self, path: Path, on_bad: str, reopen: tuple):
-        if not os.path.isfile(path):
-            raise MissingFile("no such video", file=path, remedy="check the path")
-        if not path.stat().st_size:
-            raise EmptyFile("empty file, zero bytes", file=path, remedy="get the file again")
+        file_size(path)
         super().__init__(Video(str(path), 1), reopen)
         self._path, self._on_bad = path, on_bad
         self._times: list[float] = []  # ms, of the frames seen so far
@@ -360,12 +354,12 @@ def picture_names(folder: str | Path) -> list[str]:
         problem = f"cannot be read: {error.strerror}"
         raise BadFile(problem, file=folder, remedy="check its permissions") from None
     names = (n for n in names if n.lower().endswith(PICTURE_SUFFIXES) and not n.startswith("."))
-    return sorted(names, key=_natural)
 
+    def natural(name: str) -> list[str | int]:
+        """Text and numbers in turn."""
+        return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
 
-def _natural(name: str) -> list[str | int]:
-    """What puts "2.png" before "10.png": text and numbers in turn."""
-    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d+)", name))]
+    return sorted(names, key=natural)
 
 
 def _picture_path(name: str, folders: Sequence[Path]) -> Path:
@@ -402,9 +396,8 @@ def open_frames(
         return _open_path(root / source, on_bad, reopen)
     path = root / source.video.source
     if source.pictures:
-        paths = [_picture_path(picture.name, [path, root]) for picture in source.pictures]
-        sizes = [picture.size_wh for picture in source.pictures]
-        return _Pictures(source.video, paths, reopen, sizes)
+        listed = [(_picture_path(p.name, [path, root]), p.size_wh) for p in source.pictures]
+        return _Pictures(source.video, listed, reopen)
     frames = _open_path(path, on_bad, reopen)
     if len(frames) < source.video.n_frames:
         problem = f"{len(frames)} frames, its annotation says {source.video.n_frames}"
@@ -424,4 +417,5 @@ def _open_path(path: Path, on_bad: str, reopen: tuple) -> Frames:
     else:
         return _VideoFile(path, on_bad, reopen)
     with _open_picture(paths[0]) as image:
-        return _Pictures(Video(str(path), len(paths), *image.size), paths, reopen)
+        video = Video(str(path), len(paths), *image.size)
+    return _Pictures(video, [(picture, None) for picture in paths], reopen)

@@ -11,8 +11,8 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from itertools import chain, pairwise
+from dataclasses import dataclass
+from itertools import chain, compress, pairwise
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -21,14 +21,14 @@ from jaxtyping import Float
 
 from .. import geometry
 from ..errors import BadFile, BadParameter, BadRecord, WorkbenchError
-from ..records import Clip, Detections, Picture, Pose, Track
+from ..records import Clip, Detections, Pose, Track
 from ..resources import write_beside
 from ..skeletons import skeleton
 from . import checks, coco
 from .annotations import POSETRACK_BOX
 from .frames import PICTURE_SUFFIXES, Frames, orientation, picture_names
 from .safe import read_json
-from .tracks import link
+from .tracks import link, track_of, whole_number
 
 MAX_PX = 1e6  # coordinates of any picture; ours
 NEAR = 1.5  # a box enlarged so much holds half of its joints or more; ours
@@ -40,24 +40,14 @@ LIKE = ("width", "height", "video_id", "vid_id", "nframes")  # what an added ima
 
 
 @dataclass(frozen=True)
-class Numbering:
-    """Which frame each image of a file shows, and how the file would number and name an image of
-    every frame.
-    """
-
-    frames: dict[str, int]  # by image id
-    numbers: list[int]
-    names: list[str]
-    first: int | None = None  # the number of the first frame, where images are counted from one
-
-
-@dataclass(frozen=True)
 class Labels:
     """Sparse labels of a video, as `read_labels` gives them."""
 
     content: dict  # of the file, without what was carried earlier
     clip: Clip  # labelled without joints: the person is known to be absent
-    numbering: Numbering
+    frames: dict[str, int]  # that the images show, by image id
+    numbers: list[int]  # of all frames, as the file counts them
+    first: int | None  # the number of the first frame, where images are counted from one
     people: dict[tuple[int, int], dict]  # annotations with joints by track and frame
     new_images: list[dict]  # what the file would say of an image of every frame, but for its id
     video: str  # as the file tells it from others; "" where there is one
@@ -65,15 +55,17 @@ class Labels:
     warnings: tuple[WorkbenchError, ...]
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Image:
     id: str
     name: str
     size_wh: tuple[int, int] | None  # px, where stated
     stated: dict  # the file's record
+    cut: SplitName | None = None  # its name, around its number
+    number: int | None = None  # of a frame, as it states one
+    frame: int | None = None
 
-    @property
-    def title(self) -> str:
+    def __str__(self) -> str:
         return f"image {self.id} ({self.name})"
 
     @property
@@ -81,21 +73,15 @@ class _Image:
         return before_export(self.name)
 
     @property
-    def added(self) -> bool:
-        """By an earlier run."""
-        return bool(self.stated.get("propagated"))
-
-    @property
     def frame_id(self) -> int | None:
         number = checks.integral(self.stated.get("frame_id"))
         return number if type(number) is int else None
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Label:
     """An annotation that no program carried."""
 
-    place: int  # in the file
     id: str
     image: str
     stated: dict  # the file's record
@@ -103,8 +89,7 @@ class _Label:
     row: int | None = None  # of its pose; None: it has no joints, or none that can be used
     who: str | None = None  # the person's id
 
-    @property
-    def title(self) -> str:
+    def __str__(self) -> str:
         return f"annotation {self.id}"
 
 
@@ -150,33 +135,34 @@ def _content(path: Path) -> dict:
     return content
 
 
-def _given(content: dict) -> tuple[list[_Label], dict[int, object]]:
-    """The labels of people, and what is no annotation, by its place in the file.
+def _given(content: dict) -> list[object]:
+    """What no program carried: the labels of people, and what is no annotation, as it is.
 
     Ids that restart in every image are told apart by the image's.
     """
     jointless = [c.get("id") for c in _records(content, "categories") if not c.get("keypoints")]
-    labels, broken = [], {}
-    for place, annotation in enumerate(content["annotations"]):
+    given, images = [], defaultdict(set)
+    for annotation in content["annotations"]:
         a = _record(annotation)
         other = a and not a.get("keypoints") and a.get("category_id") in jointless
         if _carried(a) or other:
             continue
         if "id" in a:
-            labels.append(_Label(place, str(a["id"]), str(a.get("image_id")), a))
-        else:
-            broken[place] = annotation
-    images = Counter(key for key, _ in {(label.id, label.image) for label in labels})
-    for i, label in enumerate(labels):
-        if images[label.id] > 1:
-            labels[i] = replace(label, id=f"{label.id} of image {label.image}")
-    return labels, broken
+            annotation = _Label(str(a["id"]), str(a.get("image_id")), a)
+            images[annotation.id].add(annotation.image)
+        given.append(annotation)
+    for label in given:
+        if type(label) is _Label and len(images[label.id]) > 1:
+            label.id += f" of image {label.image}"
+    return given
 
 
-def _for_coco(label: _Label) -> dict:
+def _for_coco(label: object) -> object:
     """The annotation under its label's id; one without a box or area gets that around its joints,
-    as PoseTrack draws them, at least a pixel.
+    as PoseTrack draws them, at least a pixel. What is no label stays as it is.
     """
+    if type(label) is not _Label:
+        return label
     annotation = label.stated
     if " of image " in label.id:
         annotation = annotation | {"id": label.id}
@@ -210,12 +196,7 @@ class SplitName(NamedTuple):
 
     @property
     def number(self) -> int:
-        return _number(self.digits)
-
-
-def _number(digits: str) -> int:
-    """-1 where there are more digits than in a time in ns."""
-    return int(digits) if len(digits) < 20 else -1
+        return whole_number(self.digits)
 
 
 def split_names(stems: Sequence[str], highest: int | None = None) -> list[SplitName | None]:
@@ -227,7 +208,7 @@ def split_names(stems: Sequence[str], highest: int | None = None) -> list[SplitN
     Label Studio puts before names count as text: a letter in one of them gives them away.
     """
     heads = [re.match(LABEL_STUDIO, stem) for stem in stems]
-    hashed = any(re.search("[a-f]", head[0]) for head in heads if head)
+    hashed = any(head and re.search("[a-f]", head[0]) for head in heads)
     names = []
     for stem, head in zip(stems, heads):
         start = head.end() if head and hashed else 0
@@ -236,8 +217,8 @@ def split_names(stems: Sequence[str], highest: int | None = None) -> list[SplitN
 
     place_of = {}
     for n in {len(parts) for parts in names}:
-        alike = [parts for parts in names if len(parts) == n]
-        numbers = {i: {_number(parts[i]) for parts in alike} for i in range(1, n, 2)}
+        columns = [*zip(*(parts for parts in names if len(parts) == n))]
+        numbers = {i: {*map(whole_number, columns[i])} for i in range(1, n, 2)}
         places = [i for i in numbers if len(numbers[i]) > 1] or list(numbers)
         if highest is not None and len(places) > 1:
             places = [i for i in places if max(numbers[i]) <= highest]
@@ -246,8 +227,8 @@ def split_names(stems: Sequence[str], highest: int | None = None) -> list[SplitN
     split = []
     for parts in names:
         i = place_of[len(parts)]
-        around = i and ("".join(parts[:i]), parts[i], "".join(parts[i + 1 :]))
-        split.append(SplitName(*around) if around else None)
+        around = i and SplitName("".join(parts[:i]), parts[i], "".join(parts[i + 1 :]))
+        split.append(around)
     return split
 
 
@@ -283,7 +264,8 @@ def _videos(images: Sequence[_Image], content: dict, own: dict[str, str]) -> lis
         stems = [images[i].path.stem for i in rows]
         split = zip(stems, split_names(stems))
         prefixes = [own.get(stem) or (name.before if name else stem) for stem, name in split]
-        sizes = Counter(prefix for i, prefix in zip(rows, prefixes) if not images[i].added)
+        stated = [images[i].stated.get("propagated") for i in rows]
+        sizes = Counter(prefix for prefix, added in zip(prefixes, stated) if not added)
         several = video.title is None and sum(n > 1 for n in sizes.values()) > 1
         for i, prefix in zip(rows, prefixes):
             videos[i] = video._replace(prefix=prefix) if several else video
@@ -293,19 +275,12 @@ def _videos(images: Sequence[_Image], content: dict, own: dict[str, str]) -> lis
 # --- which frame an image shows -------------------------------------------------------------------
 
 
-def _by_picture(images: Sequence[_Image], pictures: Sequence[str]) -> dict[str, int]:
-    """Frames of the images that are called as a picture of the folder, by image id."""
-    at = {PurePosixPath(name).stem: frame for frame, name in enumerate(pictures)}
-    at |= {name: frame for frame, name in enumerate(pictures)}
-    shown = {}
-    for image in images:
-        stated = PurePosixPath(image.name.replace("\\", "/"))
-        uploaded = re.sub("^" + LABEL_STUDIO, "", image.path.stem)
-        names = [stated.name, image.path.name, image.path.stem, uploaded]
-        frame = next((at[name] for name in names if name in at), None)
-        if frame is not None:
-            shown[image.id] = frame
-    return shown
+def _picture_called(image: _Image, frame_of: Mapping[str, int]) -> int | None:
+    """The frame of the picture of the folder that is called as an image, by name or stem."""
+    stated = PurePosixPath(image.name.replace("\\", "/"))
+    uploaded = re.sub("^" + LABEL_STUDIO, "", image.path.stem)
+    names = [stated.name, image.path.name, image.path.stem, uploaded]
+    return next((frame_of[name] for name in names if name in frame_of), None)
 
 
 def _numbered(pictures: Sequence[str]) -> dict[int, int]:
@@ -316,19 +291,19 @@ def _numbered(pictures: Sequence[str]) -> dict[int, int]:
 
 
 def _new_names(
-    names: Sequence[tuple[PurePosixPath, SplitName | None, int]],
-    numbers: Sequence[int],
-    pictures: Sequence[str],
+    images: Sequence[_Image], numbers: Sequence[int], pictures: Sequence[str]
 ) -> list[str]:
-    """Names for images of frames of these numbers, as the given names go on that have the numbers
-    beside them; where these follow no one pattern, as the folder's pictures are called, or
-    frame_000000.
+    """Names for images of frames of these numbers, as those of the given images go on; where these
+    follow no one pattern, as the folder's pictures are called, or frame_000000.
     """
-    patterns = {split and (split.before, split.behind, split.number - n) for _, split, n in names}
-    path = names[0][0]
+    if not images:
+        return []
+    cuts = [(image.cut, image.number) for image in images]
+    patterns = {cut and (cut.before, cut.behind, cut.number - number) for cut, number in cuts}
+    path = images[0].path
     if len(patterns) == 1 and None not in patterns:
         before, behind, offset = patterns.pop()
-        digits = min(len(split.digits) for _, split, _ in names)
+        digits = min(len(cut.digits) for cut, _ in cuts)
         stems = [f"{before}{number + offset:0{digits}d}{behind}" for number in numbers]
         pictures = [stem + path.suffix for stem in stems]
     elif not pictures:
@@ -376,63 +351,52 @@ def _linked(labels: Sequence[_Label], poses: Pose, n_frames: int) -> dict[str, i
     return tracks
 
 
-def _with_track(label: _Label, track: int | None) -> _Label:
-    if track is None:
-        return label
-    return replace(label, who=str(track), stated=label.stated | {"track_id": track})
-
-
-def _track(number: int, labels: Sequence[_Label], poses: Pose, n_frames: int) -> Track:
-    """A person, labelled where the file has a pose, and without joints where it has an annotation
-    without.
-    """
-    shape = (n_frames, len(skeleton(poses.skeleton)))
-    xy, flags, boxes = np.zeros((*shape, 2)), np.zeros(shape, int), np.zeros((n_frames, 4))
-    labelled = np.zeros(n_frames, bool)
-    labelled[[label.frame for label in labels]] = True
-    at = [label.frame for label in labels if label.row is not None]
-    rows = [label.row for label in labels if label.row is not None]
-    xy[at] = poses.xy_frame[rows]
-    flags[at] = poses.visibility[rows]
-    boxes[at] = poses.boxes_xyxy[rows]
-    return Track(poses.skeleton, number, xy, flags, labelled, boxes, poses.occlusion_known)
-
-
 # --- reading, step by step ------------------------------------------------------------------------
 
 
 class _File:
-    """What the steps of reading share: the file and the video; what is bad about records, and what
-    else there is to say, is collected.
+    """What the steps of reading share; what is bad about records, and what else there is to say, is
+    collected.
     """
 
-    def __init__(self, path: Path, frames: Frames):
+    def __init__(self, path: Path, frames: Frames, joints: str | None, on_bad: str):
         self.path, self.frames = path, frames
+        self.n_frames = len(frames)
         self.source = frames.video.source
         self.pictures = picture_names(self.source)  # none of a video file
         self.content = _content(path)
+        given = _given(self.content)
+        self.labels = [label for label in given if type(label) is _Label]
+        used = self.content | {"annotations": [_for_coco(label) for label in given]}
+        reading = coco.read_coco(path, skeleton=joints, content=used, on_bad=on_bad)
+        self.poses, self.warnings = reading.poses, reading.warnings
+        self.n_records = len(self.content["images"]) + len(given)
+        stated = {str(image.get("id")): image for image in reversed(_records(used, "images"))}
+        self.images = [_Image(p.id, p.name, p.size_wh, stated[p.id]) for p in reading.pictures]
         self.errors: list[BadRecord] = []
         self.notes: list[str] = []
 
     def bad(self, record: _Image | _Label, problem: str, remedy: str | None = None) -> None:
-        error = BadRecord(problem, file=self.path, record=record.title, remedy=remedy)
-        self.errors.append(error)
+        self.errors.append(BadRecord(problem, file=self.path, record=record, remedy=remedy))
 
     def note(self, n: int, what: str) -> None:
         self.notes += [f"{n} {what}"] if n else []
 
-    def of_video(self, pictures: Sequence[Picture]) -> tuple[list[_Image], str]:
-        """The images of the video, and what the file calls it; of several that which is called as
-        the source is. Folders and the names that `videos` states are compared from their ends.
+    @property
+    def labelled(self) -> list[_Image]:
+        ids = {label.image for label in self.labels}
+        return [image for image in self.images if image.id in ids]
+
+    def choose_video(self) -> str:
+        """Leaves the images of the video, and says what the file calls it; of several that which is
+        called as the source is. Folders and the names that `videos` states are compared from their
+        ends.
         """
-        records = _records(self.content, "images")
-        stated = {str(image.get("id")): image for image in reversed(records)}
-        images = [_Image(p.id, p.name, p.size_wh, stated[p.id]) for p in pictures]
         place = Path(os.path.abspath(self.source))
         suffix = "" if place.is_dir() else place.suffix
         name = place.name.removesuffix(suffix)
         own = {PurePosixPath(picture).stem: name for picture in self.pictures}
-        videos = _videos(images, self.content, own)
+        videos = _videos(self.images, self.content, own)
 
         def shared(names: Sequence[str]) -> int:
             pairs = zip(reversed(names), reversed((*place.parts[:-1], name)))
@@ -452,9 +416,10 @@ class _File:
             problem = f"images of several videos, and none is called {name}: {names}"
             remedy = "call the video or its folder as the file does, or keep one video in the file"
             raise BadRecord(problem, file=self.path, remedy=remedy)
-        mine = [image for image, video in zip(images, videos) if video in (*chosen, nameless)]
-        self.note(len(images) - len(mine), "images of other videos are left alone")
-        return mine, str(chosen[0]) if len(set(videos)) > 1 else ""
+        mine = [image for image, video in zip(self.images, videos) if video in (*chosen, nameless)]
+        self.note(len(videos) - len(mine), "images of other videos are left alone")
+        self.images = mine
+        return str(chosen[0]) if len(set(videos)) > 1 else ""
 
     def noted(self, video: str) -> int | None:
         """The number of the first frame, as an earlier run noted it."""
@@ -463,28 +428,22 @@ class _File:
         note = checks.integral(note)
         return note if type(note) is int and note in (0, 1) else None
 
-    def first_number(
-        self,
-        numbers: Mapping[str, int],
-        labelled: Sequence[_Image],
-        first_frame: int | None,
-        noted: int | None,
-    ) -> int:
+    def first_number(self, first_frame: int | None, noted: int | None) -> int:
         """0 or 1: as stated, as an image proves that has number 0 or that of the frames, or as
         noted; `BadParameter` where nothing says it.
         """
-        n = len(self.frames)
-        end = None if self.frames.warnings else n  # of a video that was cut nobody knows it
-        proven = [first for first, number in ((0, 0), (1, end)) if number in numbers.values()]
+        n, numbers = self.n_frames, {image.number for image in self.images}
+        proven = [0] if 0 in numbers else []
+        if n in numbers and not self.frames.warnings:  # the end of a video that was cut is unknown
+            proven.append(1)
         for first in (first_frame, *proven, noted):
             if first is not None:
                 return first
-        inside = [(numbers.get(image.id, -1), image.name) for image in labelled]
-        inside = sorted(pair for pair in inside if 0 < pair[0] < n)
+        inside = [(i.number, i.name) for i in self.labelled if 0 < (i.number or 0) < n]
         if not inside:
             return 0  # no image is of this video, and each is named as such
         zero, one = (
-            ", ".join(f"{name} is frame {i - first}" for i, name in (inside[0], inside[-1]))
+            ", ".join(f"{name} is frame {i - first}" for i, name in (min(inside), max(inside)))
             for first in (0, 1)
         )
         raise BadParameter(
@@ -494,74 +453,74 @@ class _File:
             f"or --first-frame 1 ({one})",
         )
 
-    def numbering(
-        self,
-        images: Sequence[_Image],
-        labelled: Sequence[_Image],
-        first_frame: int | None,
-        noted: int | None,
-    ) -> Numbering:
-        """By the rule that `read_labels` states; images: of the video, labelled: of these."""
-        n = len(self.frames)
-        of_number = _numbered(self.pictures)
-        shown = _by_picture(images, self.pictures)
-        folders = [image.path.parent for image in images if image.id in shown and not image.added]
-        if folders:
-            names = [str(folders[0] / name) for name in self.pictures]
-            return Numbering(shown, list(of_number or range(n)), names)
-
-        split = split_names([image.path.stem for image in images], n)
-        split = {image.id: name for image, name in zip(images, split)}
-        numbers = {image.id: image.frame_id for image in images if image.frame_id is not None}
-        by_id = any(0 <= numbers.get(image.id, -1) <= n for image in labelled)
-        if not by_id:
-            numbers = {key: name.number for key, name in split.items() if name}
-        wanted = {numbers[image.id] for image in labelled if image.id in numbers}
-        as_pictures = first_frame is noted is None and not by_id and wanted <= set(of_number)
-        first = None
-        if not (of_number and as_pictures):
-            first = self.first_number(numbers, labelled, first_frame, noted)
-            of_number = {first + frame: frame for frame in range(n)}
-        shown = {key: of_number[number] for key, number in numbers.items() if number in of_number}
-        models = [(i.path, split[i.id], numbers[i.id]) for i in labelled if i.id in shown]
-        names = _new_names(models, list(of_number), self.pictures) if models else []
-        return Numbering(shown, list(of_number), names, first)
-
-    def checked(
-        self, images: Sequence[_Image], labelled: Sequence[_Image], numbering: Numbering
-    ) -> tuple[Numbering, set[str]]:
-        """The numbering without images that mean another one's frame; and which labelled images
-        are wrong: these, those of no frame, and those whose joints are, or may be, given in other
-        pixels than the frame's.
+    def find_frames(
+        self, first_frame: int | None, noted: int | None
+    ) -> tuple[list[int], list[str], int | None]:
+        """Says of every image which frame it shows, by the rule that `read_labels` states. Numbers
+        of all frames, names for new images of them, and the first number as in `Labels`.
         """
-        n, numbers = len(self.frames), numbering.numbers
-        ids = {image.id for image in labelled}
-        frames, wrong, first = dict(numbering.frames), set(), {}
+        n, images = self.n_frames, self.images
+        of_number = _numbered(self.pictures)
+        called = {PurePosixPath(name).stem: frame for frame, name in enumerate(self.pictures)}
+        called |= {name: frame for frame, name in enumerate(self.pictures)}
+        for image in images:
+            image.frame = _picture_called(image, called)
+        theirs = [i for i in images if i.frame is not None and not i.stated.get("propagated")]
+        if theirs:
+            names = [str(theirs[0].path.parent / name) for name in self.pictures]
+            return list(of_number or range(n)), names, None
+
+        for image, cut in zip(images, split_names([image.path.stem for image in images], n)):
+            image.cut, image.number = cut, image.frame_id
+        labelled = self.labelled
+        by_id = any(i.number is not None and 0 <= i.number <= n for i in labelled)
+        if not by_id:
+            for image in images:
+                image.number = image.cut.number if image.cut else None
+        wanted = {image.number for image in labelled} - {None}
+        first = None
+        as_pictures = first_frame is noted is None and not by_id and wanted <= set(of_number)
+        if not (of_number and as_pictures):
+            first = self.first_number(first_frame, noted)
+            of_number = {first + frame: frame for frame in range(n)}
+        for image in images:
+            image.frame = of_number.get(image.number)
+        models = [image for image in labelled if image.frame is not None]
+        return list(of_number), _new_names(models, list(of_number), self.pictures), first
+
+    def check_images(self, numbers: Sequence[int]) -> set[str]:
+        """Which labelled images are wrong: those of no frame, those that mean another one's, which
+        then show none, and those whose joints are, or may be, given in other pixels than the
+        frame's.
+        """
+        labelled, wrong, first = self.labelled, set(), {}
         some_ids = any(image.frame_id is not None for image in labelled)
+        stray = sum(image.frame is None for image in self.images)
         for image in labelled:
-            frame = frames.get(image.id)
-            other = first.setdefault(frame, image)
-            if frame is None:
-                missing = "states no frame_id, other labelled images do: it "
-                missing = missing if some_ids and image.frame_id is None else ""
-                remedy = f"the video has {n} frames, here numbered {numbers[0]} to {numbers[-1]}; "
-                remedy += "name the image as its frame, with one number that changes between "
-                remedy += "names, state frame_id, or say --first-frame"
-                self.bad(image, f"{missing}belongs to no frame of the video", remedy)
+            other = first.setdefault(image.frame, image)
+            if image.frame is None:
+                stray -= 1
+                problem = "belongs to no frame of the video"
+                if some_ids and image.frame_id is None:
+                    problem = "states no frame_id, other labelled images do: it " + problem
+                remedy = f"the video has {self.n_frames} frames, here numbered {numbers[0]} to "
+                remedy += f"{numbers[-1]}; name the image as its frame, with one number that "
+                remedy += "changes between names, state frame_id, or say --first-frame"
+                self.bad(image, problem, remedy)
             elif other.name != image.name:
-                problem = f"means frame {frame}, and so does image {other.id} ({other.name})"
+                problem = f"means frame {image.frame}, and so does {other}"
                 self.bad(image, problem, "keep the labels of one, or state frame_id")
-                del frames[image.id]
-            elif other_pixels := self.other_pixels(image, frame):
+                image.frame = None
+            elif other_pixels := self.other_pixels(image):
                 self.bad(image, *other_pixels)
             else:
                 continue
             wrong.add(image.id)
-        stray = [i for i in images if i.id not in frames and i.id not in ids]
-        self.note(len(stray), "images without labels belong to no frame and are left alone")
-        return replace(numbering, frames=frames), wrong
+        self.note(stray, "images without labels belong to no frame and are left alone")
+        self.frame_of = {i.id: i.frame for i in self.images if i.frame is not None}
+        return wrong
 
-    def other_pixels(self, image: _Image, frame: int) -> tuple[str, str] | None:
+    def other_pixels(self, image: _Image) -> tuple[str, str] | None:
         """Problem and remedy, where another size is stated than the frame's, or where programs show
         the picture turned and no stated size, as that of stored pixels, says that joints are not
         meant so.
@@ -570,9 +529,9 @@ class _File:
         size = (video.width, video.height)
         if self.pictures:
             if stated not in (None, size):
-                size = self.frames[frame].shape[1::-1]  # pictures may differ
+                size = self.frames[image.frame].shape[1::-1]  # pictures may differ
             with suppress(WorkbenchError):  # what cannot be read is told when it is looked at
-                turn = orientation(Path(self.source) / self.pictures[frame])
+                turn = orientation(Path(self.source) / self.pictures[image.frame])
         as_stored = turn > 4 and stated == size and size[0] != size[1]
         if turn > 1 and not as_stored:
             problem = "programs show this picture turned, by its EXIF tag; here it is as stored"
@@ -584,75 +543,73 @@ class _File:
             return problem, remedy + "width and height"
         return None
 
-    def posed(
-        self,
-        labels: Sequence[_Label],
-        poses: Pose,
-        frames: Mapping[str, int],
-        wrong: Collection[str],
-    ) -> list[_Label]:
-        """The labels of the video's frames with their poses. Those of wrong images have none; nor
-        have those whose flags are all 0, unless all are so: PoseTrack's joints have coordinates
-        then; nor those whose numbers are no pixels, or whose box is none of their own.
+    def find_poses(self, wrong: Collection[str]) -> None:
+        """Leaves the labels of the video's frames, and gives them their poses. Those of wrong
+        images have none; nor have those whose flags are all 0, unless all are so: PoseTrack's
+        joints have coordinates then; nor those whose numbers are no pixels, or whose box is none of
+        their own.
         """
+        poses = self.poses
         rows = {key: row for row, key in enumerate(poses.ids) if poses.labelled[row].any()}
-        first = {}  # of two with one id
-        for label in labels:
-            if label.image in frames:
-                row = None if label.image in wrong else rows.get(label.id)
-                first.setdefault(label.id, replace(label, frame=frames[label.image], row=row))
-        posed = [label for label in first.values() if label.row is not None]
+        labels: dict[str, _Label] = {}  # the first of two with one id
+        for label in self.labels:
+            if label.image in self.frame_of:
+                label.frame = self.frame_of[label.image]
+                label.row = None if label.image in wrong else rows.get(label.id)
+                labels.setdefault(label.id, label)
+        self.labels = list(labels.values())
+        posed = [label for label in self.labels if label.row is not None]
         flagged = {label.id for label in posed if (_points(label.stated)[:, 2] > 0).any()}
         for label in posed:
-            labelled = poses.labelled[label.row]
-            box = poses.boxes_xyxy[label.row].astype(float)
-            problem = _strange(poses.xy_frame[label.row, labelled], box)
+            xy = poses.xy_frame[label.row, poses.labelled[label.row]]
+            problem = _strange(xy, poses.boxes_xyxy[label.row].astype(float))
             absent = bool(flagged) and label.id not in flagged
             if problem and not absent:
                 remedy = "state joints, and bbox as x, y, width, height, in pixels of the frame, "
                 self.bad(label, problem, remedy + "or leave bbox out")
             if problem or absent:
-                first[label.id] = replace(label, row=None)
-        return list(first.values())
+                label.row = None
 
-    def identified(self, labels: Sequence[_Label], poses: Pose) -> list[_Label]:
-        """The labels with their people, as far as these are told. Where nobody has an id, people
-        are linked and get a track_id.
+    def find_people(self) -> None:
+        """Says whose the labels are, as far as this is told. Where nobody has an id, people are
+        linked and get a track_id.
         """
-        named = []
+        labels, self.labels = self.labels, []
         for label in labels:
             who = _who(label.stated)
             if who is None or type(who) in (int, str):
-                named.append(replace(label, who=None if who is None else str(who)))
+                label.who = None if who is None else str(who)
+                self.labels.append(label)
             else:
                 self.bad(label, f"track_id is {who!r}, an integer or text expected"[:80])
-        posed = [label for label in named if label.row is not None]
+        posed = [label for label in self.labels if label.row is not None]
         nameless = [label for label in posed if label.who is None]
-        nobody = [label for label in named if label.row is None and label.who is None]
-        what = "annotations without joints have no track_id: nobody is taken for absent by them"
+        nobody = sum(label.row is None and label.who is None for label in self.labels)
         if len(nameless) < len(posed):
             remedy = "give every person one, or nobody: people are then told apart by place and "
             for label in nameless:
                 problem = f"no track_id, {len(posed) - len(nameless)} others have one"
                 self.bad(label, problem, remedy + "shape")
         elif posed:
-            tracks = _linked(posed, poses, len(self.frames))
+            tracks = _linked(posed, self.poses, self.n_frames)
+            for label in posed:
+                label.who = str(tracks[label.id])
+                label.stated["track_id"] = tracks[label.id]
             n = f"{len(posed)} poses into {len(set(tracks.values()))}"
             note = f"no track_id: people were linked by likeness, {n}; check them, or state ids"
             self.notes.append(note)
-            named = [_with_track(label, tracks.get(label.id)) for label in named]
-        self.note(len(nobody), what)
-        return named
+        what = "annotations without joints have no track_id: nobody is taken for absent by them"
+        self.note(nobody, what)
 
-    def tracks(self, labels: Sequence[_Label]) -> dict[int, list[_Label]]:
+    def tracks(self) -> dict[int, list[_Label]]:
         """The labels of each person who has a pose, one a frame, with a pose rather than without.
         Tracks are called by the people's ids, where all are whole numbers.
         """
-        people = dict.fromkeys(label.who for label in labels if label.who is not None)
+        people = dict.fromkeys(label.who for label in self.labels if label.who is not None)
         whole = all(who.isdecimal() and len(who) < 19 and str(int(who)) == who for who in people)
         track_of = {who: int(who) if whole else i for i, who in enumerate(people)}
         tracks = defaultdict(dict)
-        for label in sorted(labels, key=lambda label: label.row is None):
+        for label in sorted(self.labels, key=lambda label: label.row is None):
             if label.who is None:
                 continue
             if tracks[track_of[label.who]].setdefault(label.frame, label) is not label:
@@ -664,47 +621,47 @@ class _File:
             if any(label.row is not None for label in mine.values())
         }
 
-    def kept(self, labels: Sequence[_Label], frames: Mapping[str, int]) -> list:
+    def annotations(self) -> list:
         """The file's annotations, as labels state them, without what was carried earlier."""
-        stated = {label.place: label.stated for label in labels}
-        kept, dropped = [], []
-        for i, annotation in enumerate(self.content["annotations"]):
-            anew = _carried(annotation) and str(annotation.get("image_id")) in frames
-            (dropped if anew else kept).append(stated.get(i, annotation))
+        anew = [
+            _carried(annotation) and str(annotation.get("image_id")) in self.frame_of
+            for annotation in self.content["annotations"]
+        ]
+        dropped = [*compress(self.content["annotations"], anew)]
         earlier = sum(bool(annotation.get("propagated")) for annotation in dropped)
-        anew = "are no labels and are carried anew"
-        self.note(earlier, f"poses that were carried earlier {anew}")
-        self.note(len(dropped) - earlier, f"poses between keyframes (keyframe: false) {anew}")
-        return kept
+        what = "are no labels and are carried anew"
+        self.note(earlier, f"poses that were carried earlier {what}")
+        self.note(len(dropped) - earlier, f"poses between keyframes (keyframe: false) {what}")
+        return [a for a, again in zip(self.content["annotations"], anew) if not again]
 
+    def new_images(self, names: Sequence[str]) -> list[dict]:
+        """What the file would say of an image of every frame, but for its id: what all images of
+        the video say alike (the size of a video file, where they do not), and their frame_id.
+        """
+        video = self.frames.video
+        folder = os.path.isdir(video.source)
+        like = {} if folder else {"width": video.width, "height": video.height}
+        ours = [image for image in self.images if image.frame is not None]
+        first = ours[0].stated if ours else {}
+        for key in LIKE:
+            if key in first and all(image.stated.get(key) == first[key] for image in ours):
+                like[key] = first[key]
+        ids = {None if i.frame_id is None else i.frame_id - i.frame for i in ours}
+        start = ids.pop() if len(ids) == 1 else None
+        return [
+            {"file_name": name, **like, "propagated": True}
+            | ({} if start is None else {"frame_id": start + frame})
+            for frame, name in enumerate(names)
+        ]
 
-def _new_images(images: Sequence[_Image], numbering: Numbering, frames: Frames) -> list[dict]:
-    """What the file would say of an image of every frame, but for its id: what all images of the
-    video say alike (the size of a video file, where they do not), and their frame_id.
-    """
-    video, at = frames.video, numbering.frames
-    like = {} if os.path.isdir(video.source) else {"width": video.width, "height": video.height}
-    ours = [image for image in images if image.id in at]
-    first = ours[0].stated if ours else {}
-    for key in LIKE:
-        if key in first and all(image.stated.get(key) == first[key] for image in ours):
-            like[key] = first[key]
-    ids = {None if i.frame_id is None else i.frame_id - at[i.id] for i in ours}
-    start = ids.pop() if len(ids) == 1 else None
-    return [
-        {"file_name": name, **like, "propagated": True}
-        | ({} if start is None else {"frame_id": start + frame})
-        for frame, name in enumerate(numbering.names)
-    ]
-
-
-def _taken(tracks: Mapping[int, Sequence[_Label]], images: Sequence[_Image], n: int) -> list[str]:
-    """For which frames the first and the last image with a pose are taken."""
-    names = {image.id: image.name for image in images}
-    labels = chain(*tracks.values())
-    shown = sorted((x.frame, names[x.image]) for x in labels if x.row is not None)
-    ends = ", ".join(f"{name} as frame {frame}" for frame, name in shown[:1] + shown[-1:])
-    return [f"taken: {ends} (the video has frames 0 to {n - 1})"] if shown else []
+    def taken(self, tracks: Mapping[int, Sequence[_Label]]) -> list[str]:
+        """For which frames the first and the last image with a pose are taken."""
+        names = {image.id: image.name for image in self.images}
+        labels = chain(*tracks.values())
+        shown = sorted((x.frame, names[x.image]) for x in labels if x.row is not None)
+        ends = ", ".join(f"{name} as frame {frame}" for frame, name in shown[:1] + shown[-1:])
+        last = self.n_frames - 1
+        return [f"taken: {ends} (the video has frames 0 to {last})"] if shown else []
 
 
 def _closed(tracks: Mapping[int, Sequence[_Label]]) -> list[str]:
@@ -713,12 +670,12 @@ def _closed(tracks: Mapping[int, Sequence[_Label]]) -> list[str]:
     for labels in tracks.values():
         posed = [i for i, label in enumerate(labels) if label.row is not None]
         closed += [(labels[i], labels[j]) for i, j in pairwise(posed) if j - i > 1]
-    return [
-        f"{len(closed)} gaps stay open, because an annotation without joints says that the person "
-        f"is absent; the first is that of track {left.who} between frames {left.frame} and "
-        f"{right.frame}"
-        for left, right in closed[:1]
-    ]
+    if not closed:
+        return []
+    left, right = closed[0]
+    note = f"{len(closed)} gaps stay open, because an annotation without joints says that the "
+    note += f"person is absent; the first is that of track {left.who} between frames "
+    return [f"{note}{left.frame} and {right.frame}"]
 
 
 def read_labels(
@@ -752,46 +709,36 @@ def read_labels(
     several videos of which none is this one, people of whom some have a track_id, two annotations
     of one person in a frame, joints that lie far from their box or from any picture.
     """
-    file = _File(Path(path), frames)
-    content = file.content
     if on_bad == "report":
         with suppress(WorkbenchError):
             frames[len(frames) - 1]
-    labels, broken = _given(content)
-    given = broken | {label.place: _for_coco(label) for label in labels}
-    used = content | {"annotations": [given[place] for place in sorted(given)]}
-    reading = coco.read_coco(path, skeleton=joints, content=used, on_bad=on_bad)
-    images, video = file.of_video(reading.pictures)
-    ids = {label.image for label in labels}
-    labelled = [image for image in images if image.id in ids]
-    numbering = file.numbering(images, labelled, first_frame, file.noted(video))
-    numbering, wrong = file.checked(images, labelled, numbering)
-    n, poses = len(frames), reading.poses
-    labels = file.posed(labels, poses, numbering.frames, wrong)
-    labels = file.identified(labels, poses)
-    tracks = file.tracks(labels)
-    n_records = len(content["images"]) + len(given)
-    checks.settle(file.errors, n_records, "images and annotations", on_bad, file.path)
+    file = _File(Path(path), frames, joints, on_bad)
+    video = file.choose_video()
+    numbers, names, first = file.find_frames(first_frame, file.noted(video))
+    file.find_poses(file.check_images(numbers))
+    file.find_people()
+    tracks = file.tracks()
+    checks.settle(file.errors, file.n_records, "images and annotations", on_bad, file.path)
 
-    kept = file.kept(labels, numbering.frames)
+    people, clip_tracks = {}, []
+    for track, mine in tracks.items():
+        posed = [label for label in mine if label.row is not None]
+        people |= {(track, label.frame): label.stated for label in posed}
+        row_of = {label.frame: label.row for label in posed}
+        stated = [label.frame for label in mine]
+        clip_tracks.append(track_of(file.poses, track, row_of, file.n_frames, stated))
+    kept = file.annotations()
     return Labels(
-        content=content | {"annotations": kept},
-        clip=Clip(
-            frames.video,
-            [_track(track, mine, poses, n) for track, mine in tracks.items()],
-            name=file.path.stem,
-        ),
-        numbering=numbering,
-        people={
-            (track, label.frame): label.stated
-            for track, mine in tracks.items()
-            for label in mine
-            if label.row is not None
-        },
-        new_images=_new_images(images, numbering, frames),
+        content=file.content | {"annotations": kept},
+        clip=Clip(frames.video, clip_tracks, name=file.path.stem),
+        frames=file.frame_of,
+        numbers=numbers,
+        first=first,
+        people=people,
+        new_images=file.new_images(names),
         video=video,
-        notes=(*_taken(tracks, images, n), *file.notes, *_closed(tracks)),
-        warnings=(*frames.warnings, *reading.warnings, *file.errors),
+        notes=(*file.taken(tracks), *file.notes, *_closed(tracks)),
+        warnings=(*frames.warnings, *file.warnings, *file.errors),
     )
 
 
@@ -880,7 +827,7 @@ def _carried_annotation(
         "iscrowd": 0,
         "propagated": True,
         "method": found.source,
-        "between": [labels.numbering.numbers[side] for side in sides],
+        "between": [labels.numbers[side] for side in sides],
         "scores": scores.tolist(),
         "score": round(float(scores[told].mean()) if told.any() else 0.0, 4),
         **({"interpolated": line} if line else {}),
@@ -900,11 +847,11 @@ def write_propagated(
     Track ids, names and numbers follow the file's. interpolated: joints that only moved on the line
     between their labels although the method is another.
     """
-    content, numbering = labels.content, labels.numbering
+    content = labels.content
     images, annotations = list(content["images"]), list(content["annotations"])
     image_of = {}  # a frame's first
     for image in images:
-        frame = numbering.frames.get(str(_record(image).get("id")))
+        frame = labels.frames.get(str(_record(image).get("id")))
         if frame is not None:
             image_of.setdefault(frame, image["id"])
     tracks = {track.track_id: track for track in labels.clip.tracks}
@@ -920,9 +867,9 @@ def write_propagated(
     used = {str(_record(a).get("image_id")) for a in annotations}
     images = [i for i in images if not _record(i).get("propagated") or str(i.get("id")) in used]
     note = _record(content.get("propagation"))
-    if numbering.first is not None:
+    if labels.first is not None:
         before = _record(note.get("first_frame"))
-        note = note | {"first_frame": before | {labels.video: numbering.first}}
+        note = note | {"first_frame": before | {labels.video: labels.first}}
     note = note | {"labels": _digest(annotations, labels.clip.name)}
     whole = content | {"images": images, "annotations": annotations, "propagation": note}
     text = json.dumps(whole, allow_nan=False)

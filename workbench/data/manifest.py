@@ -17,7 +17,15 @@ from typing import Annotated, Literal
 
 import pooch
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from tqdm.auto import tqdm
 
 from .. import skeletons
@@ -52,7 +60,12 @@ def _known_skeleton(name: str) -> str:
     return name
 
 
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 RelativePath = Annotated[str, AfterValidator(_relative)]
+Alternatives = Annotated[list[RelativePath], BeforeValidator(_listed)]
 
 
 class _Strict(BaseModel):
@@ -90,13 +103,9 @@ class Layout(_Strict):
     a slash at its end.
     """
 
-    root: RelativePath | list[RelativePath]
-    files: dict[str, RelativePath | list[RelativePath]]
+    root: Alternatives
+    files: dict[str, Alternatives]
     optional: list[str] = []
-
-    @property
-    def roots(self) -> list[str]:
-        return [self.root] if isinstance(self.root, str) else self.root
 
     @model_validator(mode="after")
     def _optional_files_exist(self):
@@ -104,17 +113,12 @@ class Layout(_Strict):
             raise ValueError(f"optional names {sorted(stray)}, which are not in files")
         return self
 
-    def alternatives(self, key: str) -> list[str]:
-        value = self.files[key]
-        return [value] if isinstance(value, str) else value
-
     def missing(self, root: Path) -> list[str]:
         """The required files of which no alternative stands under `root`, as readable paths."""
-        required = [self.alternatives(key) for key in self.files if key not in self.optional]
         return [
             " or ".join(paths)
-            for paths in required
-            if not any(_standing(root, path) for path in paths)
+            for key, paths in self.files.items()
+            if key not in self.optional and not any(_standing(root, path) for path in paths)
         ]
 
 
@@ -197,10 +201,12 @@ def read_manifest(path: str | Path) -> Manifest:
     try:
         result = Manifest.model_validate(content)
     except ValidationError as invalid:
-        fields = [".".join(map(str, error["loc"])) or "manifest" for error in invalid.errors()]
-        messages = [error["msg"] for error in invalid.errors()]
-        problem = "; ".join(f"{field}: {message}" for field, message in zip(fields, messages))
-        raise BadFile(problem, file=path, record=fields[0]) from None
+        objections = [
+            (".".join(map(str, error["loc"])) or "manifest", error["msg"])
+            for error in invalid.errors()
+        ]
+        problem = "; ".join(map(": ".join, objections))
+        raise BadFile(problem, file=path, record=objections[0][0]) from None
     if result.name != path.stem:
         problem = f"name is {result.name!r}, the file is called {path.stem!r}"
         raise BadFile(problem, file=path, record="name")
@@ -228,18 +234,15 @@ def manifest(name: str) -> Manifest:
 
 
 def _cache(layout: Layout) -> Path:
-    return Path(pooch.os_cache("occlusion-workbench")) / layout.roots[0]
+    return Path(pooch.os_cache("occlusion-workbench")) / layout.root[0]
 
 
 def _shared_root() -> Path | None:
     """The folder of `$WORKBENCH_DATA`. It is absolute: a notebook runs in a folder of its own."""
     shared = os.path.expanduser(os.environ.get("WORKBENCH_DATA", ""))
     if shared and not os.path.isabs(shared):
-        raise BadParameter(
-            f"{shared!r} is not an absolute path",
-            record="WORKBENCH_DATA",
-            remedy="set it to an absolute path",
-        )
+        problem, remedy = f"{shared!r} is not an absolute path", "set it to an absolute path"
+        raise BadParameter(problem, record="WORKBENCH_DATA", remedy=remedy)
     return Path(shared) if shared else None
 
 
@@ -249,18 +252,17 @@ def _places(spec: str) -> tuple[Manifest, list[Path]]:
     entry = manifest(name)
     if entry.layout is None:
         if colon:
-            raise BadParameter(
-                f"{name} reads no files, so {spec!r} names no place", remedy=f"say {name}"
-            )
+            problem = f"{name} reads no files, so {spec!r} names no place"
+            raise BadParameter(problem, remedy=f"say {name}")
         return entry, []
     if colon:
         named = Path(os.path.abspath(os.path.expanduser(path)))
         if not path or not os.path.isdir(named):
             remedy = f"say {name}:PATH with the folder of {name}"
             raise MissingFile("no such folder", file=path or spec, remedy=remedy)
-        return entry, [named, *(named / root for root in entry.layout.roots)]
+        return entry, [named, *(named / root for root in entry.layout.root)]
     shared = _shared_root()
-    places = [shared / root for root in entry.layout.roots] if shared else []
+    places = [shared / root for root in entry.layout.root] if shared else []
     return entry, [*places, _cache(entry.layout)]
 
 
@@ -353,8 +355,7 @@ def _check_all(entry: Manifest, root: Path, progress: bool) -> list[FileCheck]:
     """Every file of the layout, then the downloads that the layout does not name."""
     expected = {item.path: item for item in entry.downloads}
     checks, named = [], set()
-    for key in entry.layout.files:
-        paths = entry.layout.alternatives(key)
+    for key, paths in entry.layout.files.items():
         named.update(paths)
         required = key not in entry.layout.optional
         checks_of_key = []

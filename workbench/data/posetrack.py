@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -18,21 +18,22 @@ import numpy as np
 from jaxtyping import Float, Int
 from pydantic import BeforeValidator, Field
 
-from ..errors import BadFile, BadParameter, BadRecord, WorkbenchError
-from ..records import Clip, Picture, Pose, Reading, Track, Video
+from ..errors import BadFile, BadRecord, WorkbenchError, check_choice
+from ..records import Clip, Picture, Reading, Video
 from ..skeletons import skeleton
 from .annotations import (
     Annotations,
     ListedPicture,
-    Person,
+    People,
     check_place,
-    ordered_corners,
+    column,
     poses_of,
 )
-from .checks import Number, Record, checked, integral, number, numbers, settle
+from .checks import Number, Record, checked, collected, integral, number, numbers, settle
 from .coco import annotation_files, annotations_of, find_pictures
 from .register import reader
 from .safe import read_json, read_variables
+from .tracks import track_of
 
 ANNOTATION_FILES = (  # below the data set's folder: 18 and 17, 21, and a folder of sequences itself
     "annotations/*/*.json",
@@ -61,14 +62,11 @@ def protocol_frames(n_frames: int, split: str) -> Int[np.ndarray, "n"]:
     What a file's own flags say goes before; this is for videos without them, and for making sparse
     labels.
     """
-    if split not in ("train", "val", "test"):
-        raise BadParameter(f"split is {split!r}", remedy="choose train, val or test")
+    check_choice("split", split, ("train", "val", "test"))
+    if split != "train":
+        return np.arange(0, n_frames, 4)
     start = max((n_frames - 30) // 2, 0)
-    return (
-        np.arange(start, min(start + 30, n_frames))
-        if split == "train"
-        else np.arange(0, n_frames, 4)
-    )
+    return np.arange(start, min(start + 30, n_frames))
 
 
 # --- PoseTrack17 ----------------------------------------------------------------------------------
@@ -92,6 +90,7 @@ def _single(value: object) -> object:
 
 Several = BeforeValidator(_listed)
 Single = BeforeValidator(_single)
+Value = Annotated[Any, Single]
 
 
 class Point(Record):
@@ -99,8 +98,8 @@ class Point(Record):
 
     x: Annotated[Number, Single]
     y: Annotated[Number, Single]
-    id: Annotated[Any, Single] = None
-    is_visible: Annotated[Any, Single] = None
+    id: Value = None
+    is_visible: Value = None
 
 
 class Points(Record):
@@ -110,29 +109,31 @@ class Points(Record):
 class AnnoRect(Record):
     """A person of PoseTrack17; the corners are those of the head."""
 
-    x1: Annotated[Any, Single] = None
-    y1: Annotated[Any, Single] = None
-    x2: Annotated[Any, Single] = None
-    y2: Annotated[Any, Single] = None
-    track_id: Annotated[Any, Single] = None
+    x1: Value = None
+    y1: Value = None
+    x2: Value = None
+    y2: Value = None
+    track_id: Value = None
     annopoints: Annotated[Points | None, Single] = None
 
-    def keypoints(self, **where) -> Float[np.ndarray, "15 3"]:
+    def keypoints(self) -> Float[np.ndarray, "15 3"]:
         n = len(JOINT_OF_ID)
         joints = np.zeros((n, 3), np.float32)
         for point in self.annopoints.point if self.annopoints else ():
             if type(point.id) is not int or not 0 <= point.id < n:
-                raise BadRecord(f"a point with id {point.id!r}, 0 to {n - 1} expected", **where)
+                raise BadRecord(f"a point with id {point.id!r}, 0 to {n - 1} expected")
             joint = joints[JOINT_OF_ID[point.id]]
             if not joint.any():  # as poseval: of two points with one id the first
                 joint[:] = point.x, point.y, point.is_visible not in (0, "0")
         return joints
 
-    def head_xyxy(self, **where) -> Float[np.ndarray, "4"] | None:
+    def head_xyxy(self) -> Float[np.ndarray, "4"]:
+        """Zeros where none is stated."""
         head = [self.x1, self.y1, self.x2, self.y2]
         if head == [None] * 4:
-            return None
-        return ordered_corners(numbers({"head": head}, "head", 4, **where))
+            return np.zeros(4, np.float32)
+        corners = numbers({"head": head}, "head", 4).reshape(2, 2)
+        return np.sort(corners, axis=0).ravel()  # they may be exchanged
 
 
 class Named(Record):
@@ -144,7 +145,7 @@ class Frame(Record):
 
     image: Annotated[Named, Single]
     annorect: Annotated[list[Any], Several] = Field(default_factory=list)
-    is_labeled: Annotated[Any, Single] = None
+    is_labeled: Value = None
     ignore_regions: Annotated[list[Points], Several] = Field(default_factory=list)
 
     def picture(self, t: int) -> Picture:
@@ -161,38 +162,40 @@ class Frame(Record):
 def _annolist(content: Mapping, path: Path, folder: Path | None) -> Annotations:
     """What PoseTrack17's structure states; people are named by frame and place in it, from 0."""
     frames = _listed(content["annolist"])
-    pictures, bad_pictures, people, bad_people = {}, [], [], {}
+    pictures, bad_pictures, people, bad_people = {}, {}, [], {}
     for t, item in enumerate(frames):
-        where = {"file": path, "record": f"annolist[{t}]"}
-        try:
-            frame = checked(Frame.model_validate, item, **where)
-            check_place(frame.image.name, folder, **where)
-        except BadRecord as error:
-            bad_pictures.append(error)
+        with collected(bad_pictures, t, path, f"annolist[{t}]"):
+            frame = checked(Frame.model_validate, item)
+            check_place(frame.image.name, folder)
+        if t in bad_pictures:
             continue
         picture = frame.picture(t)
         pictures[picture.id] = ListedPicture(picture, _folder_of(picture), len(frames))
         for place, rect in enumerate(frame.annorect):
             row, key = len(people) + len(bad_people), f"{t}.{place}"
-            try:
-                where = {"file": path, "record": f"annotation {key}"}
-                stated = checked(AnnoRect.model_validate, rect, **where)
-                person = Person(
-                    row=row,
-                    id=key,
-                    picture=picture.id,
-                    keypoints=stated.keypoints(**where),
-                    head_xyxy=stated.head_xyxy(**where),
-                    track_id=stated.track_id,
-                )
-                people.append(person)
-            except BadRecord as error:
-                bad_people[row] = error
+            with collected(bad_people, row, path, f"annotation {key}"):
+                stated = checked(AnnoRect.model_validate, rect)
+                keypoints, head = stated.keypoints(), stated.head_xyxy()
+                people.append((row, key, picture.id, keypoints, head, stated.track_id))
+    rows, keys, shown, keypoints, heads, track_ids = zip(*people) if people else [()] * 6
+    nothing = column([None] * len(people))
     return Annotations(
         file=path,
         skeleton="posetrack15",
         pictures=pictures,
-        people=people,
+        people=People(
+            rows=np.array(rows, int),
+            ids=column(keys),
+            pictures=column(shown),
+            keypoints=np.array(keypoints, np.float32).reshape(-1, len(JOINT_OF_ID), 3),
+            boxes_xywh=np.full((len(people), 4), np.nan, np.float32),
+            heads_xyxy=np.array(heads, np.float32).reshape(-1, 4),
+            areas=nothing,
+            crowd=column([False] * len(people)),
+            num_keypoints=nothing,
+            categories=nothing,
+            track_ids=column(track_ids),
+        ),
         n_people=len(people) + len(bad_people),
         bad_pictures=bad_pictures,
         bad_people=bad_people,
@@ -208,9 +211,7 @@ def _folder_of(picture: Picture) -> str:
 # --- sequences ------------------------------------------------------------------------------------
 
 
-def _all_frames(
-    folder: str, listed: list[Picture], n_frames: int, path: Path
-) -> dict[int, Picture]:
+def _all_frames(folder: str, listed: list[Picture], n_frames: int) -> dict[int, Picture]:
     """The pictures of a sequence by frame. Where a file lists only some of its frames, their
     numbers place them, and the others are named in the same way: six digits count from 0
     (PoseTrack18, 21), others from 1 (17, JHMDB).
@@ -223,11 +224,7 @@ def _all_frames(
         digits = re.match(r"[0-9]{0,12}", name.stem)[0]
         frame = int(digits or -1) - (len(digits) != 6)
         if not 0 <= frame < n_frames or frame in frames:
-            raise BadRecord(
-                f"{name.name} is none of {n_frames} frames, or listed twice",
-                file=path,
-                record=folder,
-            )
+            raise BadRecord(f"{name.name} is none of {n_frames} frames, or listed twice")
         frames[frame] = picture
     first, suffix = int(len(digits) != 6), PurePosixPath(listed[-1].name).suffix
     for t in set(range(n_frames)) - set(frames):
@@ -235,30 +232,29 @@ def _all_frames(
     return {t: frames[t] for t in range(n_frames)}
 
 
-def _sequences(stated: Annotations) -> tuple[dict[str, dict[int, Picture]], list[BadRecord]]:
+def _sequences(
+    stated: Annotations,
+) -> tuple[dict[str, dict[int, Picture]], dict[int, BadRecord]]:
     """The pictures of each sequence by frame, and what is wrong with those that are left out."""
     listed: dict[str, list[ListedPicture]] = {}
     for picture in stated.pictures.values():
         listed.setdefault(_folder_of(picture.picture), []).append(picture)
-    sequences, bad, total = {}, [], 0
-    for folder, pictures in listed.items():
-        where = {"file": stated.file, "record": folder}
-        try:
-            n_frames = int(number({"nframes": pictures[0].n_frames}, "nframes", **where) or 0)
+    sequences, bad, total = {}, {}, 0
+    for i, (folder, pictures) in enumerate(listed.items()):
+        with collected(bad, i, stated.file, folder):
+            n_frames = int(number({"nframes": pictures[0].n_frames}, "nframes") or 0)
             total += max(n_frames, len(pictures))
             if total > MAX_FRAMES:
                 problem = f"more than {MAX_FRAMES} frames"
                 raise BadFile(problem, file=stated.file, remedy="split the file")
             frames = [picture.picture for picture in pictures]
-            sequences[folder] = _all_frames(folder, frames, n_frames, stated.file)
-        except BadRecord as error:
-            bad.append(error)
+            sequences[folder] = _all_frames(folder, frames, n_frames)
     return sequences, bad
 
 
 def _rows_of_tracks(
-    people: Sequence[Person], sequences: Mapping[str, Mapping[int, Picture]], path: Path
-) -> tuple[dict[str, dict[int, dict[int, int]]], list[BadRecord]]:
+    people: People, sequences: Mapping[str, Mapping[int, Picture]], path: Path
+) -> tuple[dict[str, dict[int, dict[int, int]]], dict[int, BadRecord]]:
     """The row of each person by sequence, track and frame; the people who have no such place."""
     place = {
         picture.id: (folder, t)
@@ -266,41 +262,18 @@ def _rows_of_tracks(
         for t, picture in span.items()
         if picture.id
     }
-    tracks, bad = {folder: {} for folder in sequences}, []
-    for row, person in enumerate(people):
-        track, where = person.track_id, {"file": path, "record": f"annotation {person.id}"}
-        try:
+    tracks, bad = {folder: {} for folder in sequences}, {}
+    records = zip(people.track_ids, people.pictures, people.ids)
+    for row, (track, picture, key) in enumerate(records):
+        with collected(bad, row, path, f"annotation {key}"):
             if type(track) is not int:
-                raise BadRecord(f"track_id is {type(track).__name__}, an integer expected", **where)
-            if person.picture not in place:  # the sequence is bad
+                raise BadRecord(f"track_id is {type(track).__name__}, an integer expected")
+            if picture not in place:  # the sequence is bad
                 continue
-            folder, t = place[person.picture]
+            folder, t = place[picture]
             if tracks[folder].setdefault(track, {}).setdefault(t, row) != row:
-                raise BadRecord(f"track {track} stands twice in frame {t} of {folder}", **where)
-        except BadRecord as error:
-            bad.append(error)
+                raise BadRecord(f"track {track} stands twice in frame {t} of {folder}")
     return tracks, bad
-
-
-def _track(poses: Pose, track_id: int, row_of: dict[int, int], n_frames: int) -> Track:
-    """The rows of one person, each at its frame."""
-
-    def spread(values: np.ndarray) -> np.ndarray:
-        out = np.zeros((n_frames, *values.shape[1:]), values.dtype)
-        out[list(row_of)] = values[list(row_of.values())]
-        return out
-
-    heads = poses.head_boxes_xyxy
-    return Track(
-        skeleton=poses.skeleton,
-        track_id=track_id,
-        xy_frame=spread(poses.xy_frame),
-        visibility=spread(poses.visibility),
-        labelled=spread(np.ones(len(poses), bool)),
-        boxes_xyxy=spread(poses.boxes_xyxy),
-        occlusion_known=poses.occlusion_known,
-        head_boxes_xyxy=None if heads is None else spread(heads),
-    )
 
 
 def _read_folder(path: Path, on_bad: str, **options) -> Reading:
@@ -360,10 +333,10 @@ def read_posetrack(
         return _read_folder(path, on_bad, images=images, occlusion_known=occlusion_known)
     stated = _annotations_of(path, content, folder)
     poses, people, warnings = poses_of(stated, occlusion_known=occlusion_known, on_bad=on_bad)
-    sequences, bad = _sequences(stated)
+    sequences, bad_sequences = _sequences(stated)
     tracks, bad_people = _rows_of_tracks(people, sequences, path)
-    bad += bad_people
-    n_records = len({_folder_of(p.picture) for p in stated.pictures.values()}) + len(poses)
+    bad = [*bad_sequences.values(), *bad_people.values()]
+    n_records = len(sequences) + len(bad_sequences) + len(poses)
     settle(bad, n_records, "sequences and annotations", on_bad, path)
     if sum(len(tracks[name]) * len(sequences[name]) for name in sequences) > MAX_PERSON_FRAMES:
         problem = f"tracks times frames are more than {MAX_PERSON_FRAMES}"
@@ -377,7 +350,7 @@ def read_posetrack(
         rows = sorted(tracks[name].items())
         clip = Clip(
             video=Video(str(root or name), len(span), *size_wh),
-            tracks=[_track(poses, track, row_of, len(span)) for track, row_of in rows],
+            tracks=[track_of(poses, track, row_of, len(span)) for track, row_of in rows],
             pictures=tuple(span.values()),
             name=PurePosixPath(name).name or path.stem,
         )

@@ -248,7 +248,7 @@ def _of_layout(folder: Path) -> Reader | None:
         if entry.kind == "dataset" and not entry.layout.missing(folder)
     ]
     path = folder.absolute().as_posix()
-    named = [s for s in sets if any(path.endswith(f"/{root}") for root in s.layout.roots)]
+    named = [s for s in sets if any(path.endswith(f"/{root}") for root in s.layout.root)]
     names = {entry.reader: entry.name for entry in named or sets}
     if len(names) > 1:
         remedy = f"say {' or '.join(f'{name}:{folder}' for name in sorted(names.values()))}"

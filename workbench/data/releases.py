@@ -11,17 +11,19 @@ from dataclasses import fields, replace
 from glob import glob
 from itertools import chain
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from ..errors import BadFile, BadRecord, MissingFile, WorkbenchError, unknown
 from ..geometry import box_of_points, project
-from ..records import Camera, Clip, Detections, Motion, Picture, Reading, Track, Video
+from ..records import Camera, Clip, Detections, Motion, Picture, Pose, Reading, Track, Video
 from ..skeletons import skeleton as skeleton_by_name
 from .checks import each, numbers_of
 from .safe import read_bytes, safe_unpickle
 
+Rows = TypeVar("Rows", Detections, Pose)
 NEAR_MM = 1.0  # joints nearer to the camera's plane are not projected; unstated; ours
 
 
@@ -205,14 +207,16 @@ def detections_of(
     )
 
 
-def concatenated(parts: Iterable[Detections | None], **changed) -> Detections | None:
+def concatenated(parts: Iterable[Rows | None], **changed) -> Rows | None:
     """All rows of the parts; None where there is none. changed: fields to set."""
     parts = [part for part in parts if part]
     if not parts:
         return None
-    for f in fields(Detections):
+    for f in fields(parts[0]):
         values = [getattr(part, f.name) for part in parts]
-        if isinstance(values[0], np.ndarray):
+        if any(value is None for value in values):
+            changed[f.name] = None
+        elif isinstance(values[0], np.ndarray):
             changed[f.name] = np.concatenate(values)
         elif isinstance(values[0], tuple):
             changed[f.name] = tuple(chain.from_iterable(values))

@@ -4,7 +4,7 @@ protocol.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 from numbers import Real
@@ -12,21 +12,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int, Shaped
 
 from .. import metrics
-from ..errors import BadFile, BadParameter, BadRecord, UnknownName, WorkbenchError
+from ..errors import BadFile, BadRecord, UnknownName, WorkbenchError, check_choice
 from ..geometry import box_of_points, xywh_to_xyxy
 from ..records import Detections, Picture, Pose
 from ..skeletons import skeleton as skeleton_by_name
 from . import coco
-from .annotations import Person, poses_of
+from .annotations import People, poses_of
 from .checks import (
     FLOAT32_MAX,
     LooseIdentifier,
     Number,
     Record,
+    all_checked,
     checked,
+    collected,
     columns,
     integral,
     name_or_number,
@@ -43,18 +45,61 @@ BOXES = ("ground truth", "detector", "none", "not stated")
 CROWD_EDGES = {"evaluator": coco.CROWD_EDGES_EVALUATOR, "paper": coco.CROWD_EDGES_PAPER}
 
 
+LEVELS = ("easy", "medium", "hard")  # CrowdPose's, as `coco.crowd_bins` numbers them
+
+
 def _flat(truth: Pose) -> Bool[np.ndarray, "n"]:
     """Whose box has no width or no height."""
     return (truth.boxes_xyxy[:, 2:] <= truth.boxes_xyxy[:, :2]).any(1)
 
 
+def _shown(people: Pose | Detections, images: Iterable[str]) -> Bool[np.ndarray, "n"]:
+    """Who is in one of these pictures."""
+    images = set(images)
+    return np.array([image in images for image in people.images], bool)
+
+
 def _posetrack_ap(truth: Pose, found: Detections, pictures: Sequence[Picture]) -> dict[str, float]:
-    seen = found.select(
-        np.isin(found.images, list(set(truth.images))) if len(found) else np.zeros(0, bool)
-    )
+    seen = found.select(_shown(found, truth.images))
     kept = replace(truth, visibility=truth.visibility * ~metrics.in_ignored(truth, pictures))
     ap = metrics.posetrack_ap(kept, seen, left_out=metrics.in_ignored(seen, pictures))
     return {f"PoseTrack AP-{name}": value for name, value in ap.items() if np.isfinite(value)}
+
+
+def _pck(
+    truth: Pose,
+    found: Detections,
+    pair: Int[np.ndarray, "n"],
+    ignore: Bool[np.ndarray, "n"],
+    threshold: float,
+) -> list[dict[str, float]]:
+    """PCK of all, visible and occluded joints of people paired with detections (-1: missed)."""
+    nobody = np.full((1, *truth.xy_frame.shape[1:]), np.nan)
+    xy = np.concatenate((found.xy_frame.astype(np.float64), nobody))[pair]
+    sized = ~ignore & ~_flat(truth)  # PCK is a share of the box
+    pck = metrics.pck_by_visibility(xy[sized], truth.select(sized), threshold)
+    names = ("PCK-All", "PCK-Visible", "PCK-Occluded")
+    return [{name: pck[name]} if name in pck else {} for name in names]
+
+
+def _protocol(truth: Pose, n_pictures: int, boxes: str, area: str | None, threshold: float) -> str:
+    joint_set = skeleton_by_name(truth.skeleton)
+    scale = "0.53 of the box" if metrics.uses_box(truth, area) else "the stated area"
+    protocol = (
+        f"{n_pictures} pictures, {len(truth)} people; poses from boxes: {boxes}; AP and AR by OKS "
+        "0.50 to 0.95 with pycocotools, "
+        f"the 20 best detections a picture, {joint_set.name} with sigmas of "
+        f"{joint_set.sigma_source}, scale {scale}; "
+        f"PCK within {threshold:g} of the box's longer side, mean of joints, people paired with "
+        "detections by largest total OKS"
+    )
+    if truth.head_boxes_xyxy is not None:
+        protocol += "; PoseTrack AP: joints within half a head size, by their own confidences, "
+        protocol += "in frames with people"
+    if not truth.occlusion_known:
+        protocol += "; the truth does not say which joints are occluded, so nothing is split by "
+        protocol += "visibility"
+    return protocol
 
 
 def score(
@@ -81,33 +126,26 @@ def score(
     order of their ids; None: those with people in them. Other parameters and errors: as of
     `keypoint_ap`, `pck_by_visibility`.
     """
-    if boxes not in BOXES:
-        raise BadParameter(f"boxes is {boxes!r}", remedy=f"choose one of {', '.join(BOXES)}")
+    check_choice("boxes", boxes, BOXES)
     names = list(dict.fromkeys(truth.images if pictures is None else (p.name for p in pictures)))
     out = metrics.ignored(truth) if ignore is None else ignore
-    options = {"area": area, "found_area": found_area}
 
     def row(subset: str, joints: str = "labelled", among: Sequence[str] = names) -> dict:
-        if among is names:
-            people, detections, left_out = truth, found, out
-        else:
-            inside = set(among)
-            some = np.array([image in inside for image in truth.images], bool)
-            people, left_out = truth.select(some), out[some]
-            detections = found.select(np.array([image in inside for image in found.images], bool))
+        inside = _shown(truth, among) if among is not names else np.ones(len(truth), bool)
+        people, left_out = truth.select(inside), out[inside]
         scores = metrics.keypoint_ap(
-            people, detections, joints=joints, images=among, ignore=left_out, **options
+            people,
+            found if among is names else found.select(_shown(found, among)),
+            joints=joints,
+            images=among,
+            ignore=left_out,
+            area=area,
+            found_area=found_area,
         )
-        n = int(
-            ((metrics.joints_of(people, joints).any(1) | (joints == "labelled")) & ~left_out).sum()
-        )
-        return {
-            "subset": subset,
-            "kind": "measured",
-            "n": n,
-            "pictures": len(among),
-            "metrics": scores,
-        }
+        counted = metrics.joints_of(people, joints).any(1) | (joints == "labelled")
+        n = int((counted & ~left_out).sum())
+        head = {"subset": subset, "kind": "measured", "n": n, "pictures": len(among)}
+        return head | {"metrics": scores}
 
     rows = [row("all joints")]
     if truth.head_boxes_xyxy is not None:
@@ -115,38 +153,16 @@ def score(
     if truth.occlusion_known:
         rows += [row("visible joints", "visible"), row("occluded joints", "occluded")]
     pair = metrics.match(truth, found, images=names, area=area)
-    xy = np.concatenate(
-        (found.xy_frame.astype(np.float64), np.full((1, *truth.xy_frame.shape[1:]), np.nan))
-    )[pair]
-    sized = ~out & ~_flat(truth)  # PCK is a share of the box
-    pck = metrics.pck_by_visibility(xy[sized], truth.select(sized), threshold)
-    for kind, scored in zip(("PCK-All", "PCK-Visible", "PCK-Occluded"), rows):
-        scored["metrics"] |= {kind: pck[kind]} if kind in pck else {}
+    for scored, pck in zip(rows, _pck(truth, found, pair, out, threshold)):
+        scored["metrics"] |= pck
     crowded = [p for p in pictures or () if p.crowd_index is not None]
     for publisher, edges in CROWD_EDGES.items() if crowded else ():
         bins = coco.crowd_bins(np.array([p.crowd_index for p in crowded], float), edges)
-        for i, level in enumerate(("easy", "medium", "hard")):
+        for i, level in enumerate(LEVELS):
             among = [p.name for p, b in zip(crowded, bins) if b == i]
-            rows.append(
-                row(f"{level} ({publisher}'s edges {edges[0]:g}, {edges[1]:g})", among=among)
-            )
-    joint_set = skeleton_by_name(truth.skeleton)
-    scale = "0.53 of the box" if metrics.uses_box(truth, area) else "the stated area"
-    protocol = (
-        f"{len(names)} pictures, {len(truth)} people; poses from boxes: {boxes}; AP and AR by OKS "
-        "0.50 to 0.95 with pycocotools, "
-        f"the 20 best detections a picture, {joint_set.name} with sigmas of "
-        f"{joint_set.sigma_source}, scale {scale}; "
-        f"PCK within {threshold:g} of the box's longer side, mean of joints, people paired with "
-        "detections by largest total OKS"
-    )
-    if truth.head_boxes_xyxy is not None:
-        protocol += "; PoseTrack AP: joints within half a head size, by their own confidences, "
-        protocol += "in frames with people"
-    if not truth.occlusion_known:
-        protocol += (
-            "; the truth does not say which joints are occluded, so nothing is split by visibility"
-        )
+            subset = f"{level} ({publisher}'s edges {edges[0]:g}, {edges[1]:g})"
+            rows.append(row(subset, among=among))
+    protocol = _protocol(truth, len(names), boxes, area, threshold)
     return {"schema_version": 1, "protocol": protocol, "boxes": boxes, "rows": rows}
 
 
@@ -180,30 +196,29 @@ def read_results(
         raise BadFile(f"holds a {type(content).__name__}, a list of results expected", file=path)
     keypoints, whole = columns(content, "keypoints", 3 * k)
     xywh, boxed = columns(content, "bbox", 4)
-    bad, rows, scores, images = [], [], [], []
-    for row, result in enumerate(content):
-        where = {"file": path, "record": f"result {row}"}
-        try:
-            if type(result) is dict and category not in (None, result.get("category_id", category)):
+    bad, rows, scores, images = {}, [], [], []
+    for row, result in enumerate(all_checked(Result, content)):
+        stated = content[row]
+        with collected(bad, row, path, f"result {row}"):
+            if type(stated) is dict and category not in (None, stated.get("category_id", category)):
                 continue
-            found = checked(Result.model_validate, result, **where)
+            result = result or checked(Result.model_validate, stated)
             if not whole[row]:
-                keypoints[row] = numbers(result, "keypoints", 3 * k, **where)
+                keypoints[row] = numbers(stated, "keypoints", 3 * k)
             rows.append(row)
-            scores.append(found.score)
-            images.append(found.image_id)
-        except BadRecord as error:
-            bad.append(error)
-    settle(bad, len(content), "results", on_bad, path)
+            scores.append(result.score)
+            images.append(result.image_id)
+    warnings = [*bad.values()]
+    settle(warnings, len(content), "results", on_bad, path)
     if others := len(content) - len(rows) - len(bad):
         problem = f"{others} results of other categories than {category} are left out"
-        bad.append(BadRecord(problem, file=path))
-    joints, stated = keypoints.reshape(-1, k, 3)[rows], bool(boxed.all())
+        warnings.append(BadRecord(problem, file=path))
+    joints, all_boxed = keypoints.reshape(-1, k, 3)[rows], bool(boxed.all())
     xy = joints[:, :, :2]
-    corners = xywh_to_xyxy(xywh[rows]) if stated else box_of_points(xy)
+    corners = xywh_to_xyxy(xywh[rows]) if all_boxed else box_of_points(xy)
     ids = map(str, rows)
     found = Detections(skeleton, xy, joints[:, :, 2], corners, scores, images, ids, str(path))
-    return found, bad, stated
+    return found, warnings, all_boxed
 
 
 def score_files(
@@ -244,16 +259,11 @@ def score_files(
     exact = np.array([results[int(i)]["score"] for i in found.ids], float)
     # ranks: float32 would make ties
     found = replace(found, scores=np.unique(exact, return_inverse=True)[1])
-    listed = {picture.name for picture in truth.pictures}
-    known = np.array([image in listed for image in found.images], bool)
-    unknown = [
-        BadRecord(
-            f"image id {found.images[i]} is not in {path}",
-            file=predictions,
-            record=f"result {found.ids[i]}",
-        )
-        for i in np.flatnonzero(~known)
-    ]
+    known = _shown(found, (picture.name for picture in truth.pictures))
+    unknown = []
+    for i in np.flatnonzero(~known):
+        problem = f"image id {found.images[i]} is not in {path}"
+        unknown.append(BadRecord(problem, file=predictions, record=f"result {found.ids[i]}"))
     settle(unknown, len(found), "results", on_bad, Path(predictions))
     result = score(
         truth.poses,
@@ -287,34 +297,29 @@ def _truth(path: Path, content: dict, name: str, area: str | None, on_bad: str) 
     ids = [image["id"] for image in images if type(image) is dict]
     annotations = [_whole_ids(annotation) for annotation in table(content, "annotations", path)]
     seen = [_as_seen(annotation) for annotation in annotations]
-    changed = {row for row, pair in enumerate(zip(annotations, seen)) if pair[0] is not pair[1]}
-    content = content | {"images": images, "annotations": seen}
-    stated = annotations_of(content, path, skeleton=name)
-    odd = [person for person in stated.people if person.row in changed]
+    changed = np.array([new is not old for new, old in zip(seen, annotations)], bool)
+    stated = annotations_of(content | {"images": images, "annotations": seen}, path, skeleton=name)
+    people = stated.people
     notes = _note(
-        odd,
+        people.ids[changed[people.rows]],
         "annotations have visibility flags other than 0, 1, 2, or joints nowhere with flag 0",
         path,
         remedy="as in pycocotools, flags above 0 are labelled (and here visible), others not",
     )
     listed = {str(key) for key in ids}
-    outside = [person for person in stated.people if person.picture not in listed]
-    notes += _note(outside, "people in pictures that are not listed are left out", path)
-    inside = [person for person in stated.people if person.picture in listed]
-    stated = replace(stated, people=inside, notes=[*notes, *stated.notes])
+    inside = np.array([picture in listed for picture in people.pictures], bool)
+    notes += _note(people.ids[~inside], "people in pictures that are not listed are left out", path)
+    stated = replace(stated, people=people.select(inside), notes=[*notes, *stated.notes])
     poses, people, warnings = poses_of(stated, occlusion_known=None, on_bad=on_bad, keep_flat=True)
-    poses = replace(poses, images=[person.picture for person in people])
+    poses = replace(poses, images=people.pictures)
     ignore, odd_counts = _left_out(poses, people, path)
-    flat = _flat(poses) & ~ignore
     errors = []
-    if flat.any() and metrics.uses_box(poses, area):
-        problem = "bbox has no area, and OKS takes its scale from it"
-        errors = [
-            BadRecord(
-                problem, file=path, record=f"annotation {poses.ids[i]}", remedy="correct the box"
-            )
-            for i in np.flatnonzero(flat)
-        ]
+    if metrics.uses_box(poses, area):
+        flat = _flat(poses) & ~ignore
+        problem, remedy = "bbox has no area, and OKS takes its scale from it", "correct the box"
+        for key in people.ids[flat]:
+            where = {"file": path, "record": f"annotation {key}"}
+            errors.append(BadRecord(problem, remedy=remedy, **where))
         settle(errors, len(poses), "annotations", on_bad, path)
         poses, ignore = poses.select(~flat), ignore[~flat]
     # pycocotools sorts by the type
@@ -326,23 +331,21 @@ def _truth(path: Path, content: dict, name: str, area: str | None, on_bad: str) 
 
 
 def _note(
-    people: Sequence[Person], what: str, path: Path, remedy: str | None = None
+    ids: Shaped[np.ndarray, "n"], what: str, path: Path, remedy: str | None = None
 ) -> list[BadRecord]:
     """A warning about some people, with their number and the first of them; none where there is
     nobody.
     """
-    record = f"annotation {people[0].id}" if people else None
-    return [BadRecord(f"{len(people)} {what}", file=path, record=record, remedy=remedy)][
-        : len(people)
-    ]
+    note = {"file": path, "remedy": remedy}
+    return [BadRecord(f"{len(ids)} {what}", record=f"annotation {key}", **note) for key in ids[:1]]
 
 
-def _category(people: Sequence[Person], path: Path) -> int | str | None:
+def _category(people: People, path: Path) -> int | str | None:
     """The category of all people; who states none is of category 1."""
     categories = set()
-    for person in people:
-        category = 1 if person.category is None else person.category
-        where = {"file": path, "record": f"annotation {person.id}"}
+    for key, category in zip(people.ids, people.categories):
+        category = 1 if category is None else category
+        where = {"file": path, "record": f"annotation {key}"}
         checked(name_or_number, category, "category_id", **where)
         categories.add(category)
     if len(categories) > 1:
@@ -393,29 +396,25 @@ def _joint_as_seen(x: Real, y: Real, flag: Real) -> tuple[Real, Real, Real]:
 
 
 def _left_out(
-    truth: Pose, people: Sequence[Person], path: Path
+    truth: Pose, people: People, path: Path
 ) -> tuple[Bool[np.ndarray, "n"], list[BadRecord]]:
     """Who is no miss: num_keypoints 0, or where it is not stated no joint that counts, and
     crowds. And what is odd there.
     """
     silent = metrics.ignored(replace(truth, crowd=np.zeros(len(truth), bool)))
-    stated = [person.num_keypoints for person in people]
-    empty = np.array(
-        [n == 0 if type(n) in (int, float) else no for n, no in zip(stated, silent)], bool
-    )
+    counts = zip(people.num_keypoints, silent)
+    empty = np.array([n == 0 if type(n) in (int, float) else no for n, no in counts], bool)
     warnings = []
     for rows, what in (
         (empty & ~silent, "0 although joints are labelled: left out"),
         (~empty & silent, "above 0 although no joint that counts is labelled: not left out"),
     ):
-        some = [people[row] for row in np.flatnonzero(rows & ~truth.crowd)]
         what = f"people state num_keypoints {what}, as in pycocotools"
-        warnings += _note(some, what, path, remedy="correct num_keypoints")
+        warnings += _note(people.ids[rows & ~truth.crowd], what, path, "correct num_keypoints")
     if "0" in truth.ids:
         problem = "pycocotools takes whoever finds this person for a false alarm, here it is a hit"
-        warnings.append(
-            BadRecord(problem, file=path, record="annotation 0", remedy="count annotations from 1")
-        )
+        where = {"file": path, "record": "annotation 0"}
+        warnings.append(BadRecord(problem, remedy="count annotations from 1", **where))
     return empty | truth.crowd, warnings
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 
 from ..errors import BadParameter, BadRecord
-from ..records import Clip, Detections, Pose
+from ..records import Clip, Detections, Pose, Track
 from ..skeletons import skeleton
 
 OKS_AREA = 0.53  # of a person's box, as where COCO's measure is used without segmentation
@@ -36,12 +36,43 @@ def poses_of(clip: Clip) -> tuple[Pose, Int[np.ndarray, "n"]]:
     return poses, np.array([t for t, _ in labelled])
 
 
-def last_number(name: str) -> int:
-    """The last whole number in a file's name, -1 where there is none, or one of more digits than
-    a time in ns has.
+def track_of(
+    poses: Pose, track_id: int, row_of: Mapping[int, int], n_frames: int, absent: Sequence[int] = ()
+) -> Track:
+    """A person, whose pose in some frames is a row of the poses; in others they are known to be
+    absent.
     """
-    found = re.findall(r"\d+", PurePath(name).stem)
-    return int(found[-1]) if found and len(found[-1]) < 20 else -1
+    frames = np.fromiter(row_of, int, len(row_of))
+    rows = np.fromiter(row_of.values(), int, len(row_of))
+    labelled = np.zeros(n_frames, bool)
+    labelled[[*row_of, *absent]] = True
+
+    def spread(values: np.ndarray) -> np.ndarray:
+        everywhere = np.zeros((n_frames, *values.shape[1:]), values.dtype)
+        everywhere[frames] = values[rows]
+        return everywhere
+
+    heads = poses.head_boxes_xyxy
+    return Track(
+        skeleton=poses.skeleton,
+        track_id=track_id,
+        xy_frame=spread(poses.xy_frame),
+        visibility=spread(poses.visibility),
+        labelled=labelled,
+        boxes_xyxy=spread(poses.boxes_xyxy),
+        occlusion_known=poses.occlusion_known,
+        head_boxes_xyxy=None if heads is None else spread(heads),
+    )
+
+
+def whole_number(digits: str) -> int:
+    """-1 where there are no digits, or more than in a time in ns."""
+    return int(digits) if 0 < len(digits) < 20 else -1
+
+
+def last_number(name: str) -> int:
+    """The last whole number in a file's name, -1 where there is none."""
+    return whole_number(["", *re.findall(r"\d+", PurePath(name).stem)][-1])
 
 
 def on_frames(detections: Detections, n_frames: int, names: Sequence[str] = ()) -> Detections:

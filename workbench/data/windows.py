@@ -19,10 +19,11 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from .. import geometry
-from ..errors import BadParameter, BadRecord, WorkbenchError
+from ..errors import BadParameter, BadRecord, WorkbenchError, check_choice
 from ..records import Clip, PersonBoxes, Picture, Pose, Reading, Track, Video
 from ..skeletons import Skeleton, skeleton
 from .frames import Frames, open_frames
+from .tracks import track_of
 
 Batch = dict[str, Tensor]
 # RGB of ImageNet, as every backbone here was trained
@@ -65,12 +66,10 @@ class WindowConfig:
     augment: Augment = field(default_factory=Augment)  # used wherever a generator is given
 
     def __post_init__(self):
-        if self.keys not in ("labelled", "all", "between"):
-            raise BadParameter(f"keys is {self.keys!r}, 'labelled', 'all' or 'between' expected")
+        check_choice("keys", self.keys, ("labelled", "all", "between"))
         if self.keys == "between" and self.interval is None:
-            raise BadParameter(
-                "keys between labels want an interval", remedy="1 takes every labelled frame"
-            )
+            problem = "keys between labels want an interval"
+            raise BadParameter(problem, remedy="1 takes every labelled frame")
         if self.interval is None and 0 not in self.offsets:
             raise BadParameter(f"offsets {self.offsets} leave out the key frame, 0")
         if min(self.size) < 2 or (self.interval is not None and self.interval < 1):
@@ -105,9 +104,8 @@ def clips_of(reading: Reading) -> list[Clip]:
     if poses is None:
         return clips
     if not poses.images:
-        raise BadParameter(
-            f"the poses of {reading.source} do not say to which pictures they belong"
-        )
+        problem = f"the poses of {reading.source} do not say to which pictures they belong"
+        raise BadParameter(problem)
     known = {picture.name: picture for picture in reading.pictures}
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(poses.images):
@@ -178,9 +176,8 @@ class Windows:
         self._lock = threading.Lock()
         names = sorted({track.skeleton for clip, _ in self.pairs for track in clip.tracks})
         if len(names) > 1:
-            raise BadParameter(
-                f"windows of several skeletons: {', '.join(names)}", remedy="make one set of each"
-            )
+            problem = f"windows of several skeletons: {', '.join(names)}"
+            raise BadParameter(problem, remedy="make one set of each")
         self.skeleton = skeleton(names[0]) if names else None
         self._grids: dict[tuple[int, int], np.ndarray] = {}
         items = [
@@ -210,9 +207,8 @@ class Windows:
         pair, n, key = self.items[index]
         clip = self.pairs[pair][0]
         picture = f" {clip.pictures[key].name}" if clip.pictures else ""
-        return (
-            f"{clip.name or clip.video.source}{picture} track {clip.tracks[n].track_id} frame {key}"
-        )
+        person = f"track {clip.tracks[n].track_id} frame {key}"
+        return f"{clip.name or clip.video.source}{picture} {person}"
 
     def poses(self) -> Pose:
         """The people of the key frames as poses, in the order of the windows; a group is a clip.
@@ -220,21 +216,19 @@ class Windows:
         images: the picture's name; of a clip without pictures its own, with the frame's number
         where it has several.
         """
-        clips = [self.pairs[pair][0] for pair, *_ in self.items]
-        rows = [(clip, clip.tracks[n], key) for clip, (_, n, key) in zip(clips, self.items)]
-        names = [clip.pictures[key].name if clip.pictures else clip.name for clip, _, key in rows]
-        several = [clip.video.n_frames > 1 and not clip.pictures for clip in clips]
-        images = tuple(
-            f"{name}/{key}" if many else name
-            for name, many, key in zip(names, several, self.items[:, 2])
-        )
+        rows, images, groups = [], [], []
+        for pair, n, key in self.items:
+            clip = self.pairs[pair][0]
+            rows.append((clip.tracks[n], key))
+            groups.append(clip.name)
+            numbered = f"{clip.name}/{key}" if clip.video.n_frames > 1 else clip.name
+            images.append(clip.pictures[key].name if clip.pictures else numbered)
         stack = {
-            name: np.stack([getattr(track, name)[key] for _, track, key in rows])
+            name: np.stack([getattr(track, name)[key] for track, key in rows])
             for name in ("xy_frame", "visibility", "boxes_xyxy", "head_boxes_xyxy")
-            if all(getattr(track, name) is not None for _, track, _ in rows)
+            if all(getattr(track, name) is not None for track, _ in rows)
         }
-        known = all(track.occlusion_known for _, track, _ in rows)
-        groups = tuple(clip.name for clip in clips)
+        known = all(track.occlusion_known for track, _ in rows)
         return Pose(
             self.skeleton.name, **stack, images=images, groups=groups, occlusion_known=known
         )
@@ -272,15 +266,15 @@ class Windows:
         the first labelled one.
         """
         if (pair, n) not in self._grids:
-            use = _boxed if self.config.keys == "between" else (lambda track: track.labelled)
-            tracks = self.pairs[pair][0].tracks
-            labelled = np.flatnonzero(use(tracks[n]))
-            first = [
-                np.flatnonzero(use(track))[:1]
-                for track in (tracks if self.config.common else tracks[n : n + 1])
+            config, tracks = self.config, self.pairs[pair][0].tracks
+            used = [
+                np.flatnonzero(_boxed(track) if config.keys == "between" else track.labelled)
+                for track in tracks
             ]
+            labelled = used[n]
+            first = [frames[:1] for frames in (used if config.common else [labelled])]
             start = min(np.concatenate(first), default=0)
-            self._grids[pair, n] = labelled[(labelled - start) % self.config.interval == 0]
+            self._grids[pair, n] = labelled[(labelled - start) % config.interval == 0]
         return self._grids[pair, n]
 
     def _keys(self, pair: int, n: int) -> Int[np.ndarray, "m"]:
@@ -432,14 +426,18 @@ def detected_windows(
     of_picture: dict[str, list[int]] = {}
     for row, name in enumerate(boxes.images):
         of_picture.setdefault(name, []).append(row)
-    config = replace(config or WindowConfig(), keys="all")
-    found, rows_of = [], []
+    shape = (len(boxes), len(skeleton(joints)))
+    nobody = Pose(joints, np.zeros((*shape, 2)), np.zeros(shape), boxes.boxes_xyxy)
+    found, lines_of = [], []
     for clip, frames in pairs:
-        rows = _box_rows(clip, of_picture)
-        rows_of.append(rows)
-        found.append((_clip_of_boxes(clip, boxes, rows, joints), frames))
-    windows = Windows(found, config)
-    rows = np.array([rows_of[pair][n, key] for pair, n, key in windows.items.tolist()], int)
+        lines = _lines_of_boxes(clip, of_picture)
+        lines_of.append(lines)
+        n_frames = clip.video.n_frames
+        tracks = [track_of(nobody, n, line, n_frames) for n, line in enumerate(lines)]
+        found.append((replace(clip, tracks=tracks), frames))
+    windows = Windows(found, replace(config or WindowConfig(), keys="all"))
+    rows = [lines_of[pair][n].get(key, -1) for pair, n, key in windows.items.tolist()]
+    rows = np.array(rows, int)
     if not (rows >= 0).any():
         raise BadRecord(
             f"none of {len(boxes)} boxes belongs to a picture of these annotations",
@@ -449,45 +447,21 @@ def detected_windows(
     return windows.select(rows >= 0), boxes.scores[rows[rows >= 0]]
 
 
-def _box_rows(clip: Clip, of_picture: Mapping[str, Sequence[int]]) -> Int[np.ndarray, "n t"]:
-    """Rows of the boxes in each frame of a clip, -1 for none; the n-th boxes of all frames stand
-    in one line, but are nobody's.
+def _lines_of_boxes(clip: Clip, of_picture: Mapping[str, Sequence[int]]) -> list[dict[int, int]]:
+    """Rows of the boxes by frame of a clip; the n-th boxes of all frames stand in one line, but are
+    nobody's.
     """
-    t = clip.video.n_frames
-    counts = np.any([track.labelled for track in clip.tracks] or [np.ones(t, bool)], 0)
-    lists = [
-        [
-            row
-            for name in dict.fromkeys((picture.id, picture.name))
-            for row in of_picture.get(name, ())
-        ]
-        if counted
-        else []
-        for picture, counted in zip(clip.pictures, counts)
-    ]
-    rows = np.full((max(map(len, lists), default=0), t), -1)
-    for key, own in enumerate(lists):
-        rows[: len(own), key] = own
-    return rows
-
-
-def _clip_of_boxes(
-    clip: Clip, boxes: PersonBoxes, rows: Int[np.ndarray, "n t"], joints: str
-) -> Clip:
-    """The clip with a track for each line of boxes, in which no joint is labelled."""
-    t, k = rows.shape[1], len(skeleton(joints))
-    tracks = [
-        Track(
-            skeleton=joints,
-            track_id=n,
-            xy_frame=np.zeros((t, k, 2)),
-            visibility=np.zeros((t, k)),
-            labelled=line >= 0,
-            boxes_xyxy=boxes.boxes_xyxy[line] * (line >= 0)[:, None],
-        )
-        for n, line in enumerate(rows)
-    ]
-    return replace(clip, tracks=tracks)
+    everywhere = [np.ones(clip.video.n_frames, bool)]
+    counts = np.any([track.labelled for track in clip.tracks] or everywhere, 0)
+    lines: list[dict[int, int]] = []
+    for frame in np.flatnonzero(counts[: len(clip.pictures)]).tolist():
+        picture = clip.pictures[frame]
+        names = dict.fromkeys((picture.id, picture.name))
+        rows = [row for name in names for row in of_picture.get(name, ())]
+        lines += [{} for _ in rows[len(lines) :]]
+        for line, row in zip(lines, rows):
+            line[frame] = row
+    return lines
 
 
 def normalised(pixels: UInt8[Tensor, "*b h w 3"]) -> Float[Tensor, "*b 3 h w"]:
@@ -538,11 +512,9 @@ def loader(
     For another epoch give another seed, such as (seed, epoch). An evaluation sets shuffle and
     augment to False.
     """
-    order = (
-        np.random.default_rng(seed).permutation(len(windows))
-        if shuffle
-        else np.arange(len(windows))
-    )
+    order = np.arange(len(windows))
+    if shuffle:
+        order = np.random.default_rng(seed).permutation(len(windows))
     entropy = np.atleast_1d(np.asarray(seed, np.int64)).tolist()
 
     def make(step: int) -> Batch:

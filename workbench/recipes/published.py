@@ -170,7 +170,7 @@ def public_file(name: str, key: str) -> Path | None:
         manifest, root = locate(name)
     except MissingData:
         return None
-    files = (root / file for file in manifest.layout.alternatives(key))
+    files = (root / file for file in manifest.layout.files[key])
     return next((file for file in files if file.is_file()), None)
 
 

@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+from pydantic_core import from_json
+
 from ...errors import BadFile, EmptyFile, MissingFile
 
 MAX_FILE_BYTES = 2**30  # COCO train2017 keypoints take 240 MB
@@ -53,6 +55,10 @@ def read_json(path: str | Path):
     floats: check them.
     """
     text = read_text(path)
+    try:
+        return from_json(text)  # the same values in half the time
+    except ValueError:  # half a surrogate pair or more nesting, which json takes; or its error
+        pass
     try:
         return json.loads(text)
     except RecursionError:
