@@ -13,6 +13,7 @@ from ..errors import BadRecord, MissingFile
 from ..geometry import box_of_points
 from ..records import Reading
 from .coco import read_coco
+from .matlab import read_variables
 from .register import reader
 from .releases import (
     array_of,
@@ -24,7 +25,6 @@ from .releases import (
     text_lines,
     track_of,
 )
-from .safe import read_variables
 
 SPLITS = tuple(
     f"{sub}{part}{i}" for sub in ("", "sub_") for part in ("train", "test") for i in "123"

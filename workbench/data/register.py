@@ -21,7 +21,8 @@ from pathlib import Path
 
 from ..errors import BadFile, MissingFile
 from ..records import Reading
-from .safe import read_json, read_variables, safe_unpickle
+from .matlab import read_variables
+from .safe import read_json, safe_unpickle
 
 PICKLES = (".pkl", ".pickle")
 # modules of this package in which readers are registered, imported when a file is to be recognised
