@@ -113,7 +113,7 @@ DAMAGE = {
     "a word": (bvh(rows=[ROWS[0].replace("5", "five")]), "line 23: .*five"),
     "overflow": (bvh(rows=[ROWS[0].replace("5", "1e308")]), "too large"),
     "a frame time of zero": (bvh(seconds="0"), "frames of 0 s"),
-    "a negative frame time": (bvh(seconds="-0.04"), "Frame Time: and a number expected"),
+    "a negative frame time": (bvh(seconds="-0.04"), "3 frames of -0.04 s"),
     "no frame time": (bvh().replace("Frame Time", "Time"), "Frame Time: and a number expected"),
     "no MOTION": (TREE, "no line MOTION"),
     "a fraction of a frame": (bvh(frames=2.5), "2.5 frames of"),
@@ -130,7 +130,7 @@ DAMAGE = {
     ),
     "an unknown channel": (
         bvh(TREE.replace("3 Zrotation", "3 Zscale")),
-        "unknown channel 'Zscale'",
+        "line 5: CHANNELS '3 Zscale ",
     ),
     "no channels at all": (bvh("HIERARCHY\nROOT a\n{\nOFFSET 0 0 0\n}\n"), "no joint has channels"),
     "one name twice": (

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,14 +20,15 @@ from jaxtyping import Float
 from ..errors import BadFile, BadParameter, BadRecord, MissingFile
 from ..records import Motion, Reading
 from .checks import check_on_bad, each
-from .register import reader
+from .register import as_dict, reader
+from .releases import named
 from .safe import read_bytes, read_json
 
 MAX_JOINTS = 1000  # a body with fingers and a face has about 150
 MAX_COORDINATES = 2**27  # of all joints through all frames: 1 GiB, an hour of a body with fingers
 
 END_SITE = -1  # opens a brace as a joint does, but does not move by itself
-_NUMBER = rb"((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
+_CHANNELS = {f"{axis}{kind}" for axis in "XYZ" for kind in ("position", "rotation")}
 
 
 @dataclass
@@ -75,20 +75,21 @@ def _motion(path: Path, unit_mm: float) -> Motion:
     raw = read_bytes(path)
     split = re.search(rb"^[ \t]*MOTION[ \t]*\r?$", raw, re.MULTILINE)
     head = raw[: split.start()] if split else raw[:4096]
-    try:
-        text = head.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadFile(f"not a BVH file: not UTF-8 at byte {error.start}", file=path) from None
-    if text.split(maxsplit=1)[:1] != ["HIERARCHY"]:
-        raise BadFile("not a BVH file: it does not begin with HIERARCHY", file=path)
-    if split is None:
-        raise BadFile("no line MOTION: truncated", file=path, remedy="get the file again")
-    joints = _Hierarchy(path).read(text)
-    rows, fps = _rows(raw[split.end() :], head.count(b"\n") + 1, joints, path)
-    with np.errstate(over="ignore", invalid="ignore"):
-        xyz = _forward(joints, rows) * unit_mm
-    if not np.isfinite(xyz).all():
-        raise BadFile("numbers too large for positions", file=path)
+    with named(path):
+        try:
+            text = head.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise BadFile(f"not a BVH file: not UTF-8 at byte {error.start}") from None
+        if text.split(maxsplit=1)[:1] != ["HIERARCHY"]:
+            raise BadFile("not a BVH file: it does not begin with HIERARCHY")
+        if split is None:
+            raise BadFile("no line MOTION: truncated")
+        joints = _Hierarchy().read(text)
+        rows, fps = _rows(raw[split.end() :], head.count(b"\n") + 1, joints)
+        with np.errstate(over="ignore", invalid="ignore"):
+            xyz = _forward(joints, rows) * unit_mm
+        if not np.isfinite(xyz).all():
+            raise BadFile("numbers too large for positions")
     return Motion(
         joints=tuple(joint.name for joint in joints),
         parents=tuple(joint.parent for joint in joints),
@@ -105,8 +106,7 @@ def _motion(path: Path, unit_mm: float) -> Motion:
 class _Hierarchy:
     """Reads the tree statement by statement; braces may stand on lines of their own or not."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self):
         self.line = 1
         self.joints: list[_Joint] = []
         self.open: list[int] = []  # indices of the joints whose braces are open, or END_SITE
@@ -114,22 +114,21 @@ class _Hierarchy:
 
     def read(self, text: str) -> list[_Joint]:
         for self.line, line in enumerate(text.splitlines(), 1):
-            for statement in re.split(r"([{}])", line):
-                if statement.strip():
-                    self.take(statement.strip())
+            for statement in filter(None, map(str.strip, re.split(r"([{}])", line))):
+                self.take(statement)
         missing = len(self.open) + (self.awaited is not None)
         if missing:
             raise self.bad(f"{missing} brackets are not closed before MOTION")
-        for name, count in Counter(joint.name for joint in self.joints).items():
-            if count > 1:
-                raise BadFile(f"two joints are called {name!r}", file=self.path)
+        names = [joint.name for joint in self.joints]
         for joint in self.joints:
+            if names.count(joint.name) > 1:
+                raise BadFile(f"two joints are called {joint.name!r}")
             if not joint.offset:
-                raise BadFile("a joint without OFFSET", file=self.path, record=joint.name)
+                raise BadFile("a joint without OFFSET", record=joint.name)
         return self.joints
 
     def bad(self, problem: str) -> BadFile:
-        return BadFile(problem, file=self.path, record=f"line {self.line}")
+        return BadFile(problem, record=f"line {self.line}")
 
     def take(self, statement: str) -> None:
         """One statement: a brace, or a word with what belongs to it."""
@@ -178,35 +177,31 @@ class _Hierarchy:
 
     def channels(self, words: list[str]) -> list[str]:
         channels = [word.capitalize() for word in words[1:]]
-        if words[:1] != [str(len(channels))] or len(set(channels)) < len(channels):
+        if words[:1] != [str(len(channels))] or len(_CHANNELS & {*channels}) < len(channels):
             stated = " ".join(words)[:60]
-            raise self.bad(f"CHANNELS {stated!r}: the count does not fit, or one stands twice")
-        for channel in channels:
-            if not re.fullmatch("[XYZ](position|rotation)", channel):
-                raise self.bad(f"unknown channel {channel[:40]!r}")
+            problem = f"CHANNELS {stated!r}: how many, and which, such as Zrotation, expected"
+            raise self.bad(problem)
         return channels
 
 
 # --- the rows below MOTION ------------------------------------------------------------------------
 
 
-def _rows(body: bytes, line: int, joints: list[_Joint], path: Path) -> tuple[np.ndarray, float]:
+def _rows(body: bytes, line: int, joints: list[_Joint]) -> tuple[np.ndarray, float]:
     """The rows [t channels] below MOTION, and the frame rate. line: number of the line MOTION."""
     width = sum(len(joint.channels) for joint in joints)
     if not width:
-        raise BadFile("no joint has channels", file=path)
+        raise BadFile("no joint has channels")
     lines = ((number, text) for number, text in enumerate(io.BytesIO(body), line) if text.strip())
-    frames, _ = _stated("Frames", lines, line, path)
-    seconds, number = _stated("Frame Time", lines, line, path)
+    frames, _ = _stated("Frames", lines, line)
+    seconds, number = _stated("Frame Time", lines, line)
     if not (1 <= frames < 1e18 and frames % 1 == 0 and 1e-6 <= seconds <= 1e6):
-        problem = f"{frames:g} frames of {seconds:g} s each"
-        raise BadFile(problem, file=path, record=f"line {number}")
+        raise BadFile(f"{frames:g} frames of {seconds:g} s each", record=f"line {number}")
     frames = int(frames)
     # a value takes two bytes, so a claim alone costs no memory
     most = min(frames, len(body) // (2 * width) + 1)
     if most * len(joints) * 3 > MAX_COORDINATES:
-        problem = f"{frames} frames of {len(joints)} joints are more than is read at once"
-        raise BadFile(problem, file=path)
+        raise BadFile(f"{frames} frames of {len(joints)} joints are more than is read at once")
 
     rows = np.empty((most, width))
     whole = 0
@@ -220,33 +215,31 @@ def _rows(body: bytes, line: int, joints: list[_Joint], path: Path) -> tuple[np.
             try:
                 rows[whole] = [float(word) for word in words]
             except ValueError as error:
-                raise BadFile(f"{error}", file=path, record=f"line {number}") from None
+                raise BadFile(f"{error}", record=f"line {number}") from None
         whole += 1
     if whole != frames or broken:
         problem = f"Frames: says {frames}, {whole} whole rows are present"
         if broken:
             number, length = broken
             problem += f" and a row of {length} values where {width} are expected"
-        remedy = "get the file again, it may be truncated"
-        raise BadFile(problem, file=path, record=f"line {number}", remedy=remedy)
+        raise BadFile(problem, record=f"line {number}")
     finite = np.isfinite(rows).all(1)
     if not finite.all():
-        first = int(np.argmin(finite))
-        raise BadFile("a value that is not finite", file=path, record=f"frame {first}")
+        raise BadFile("a value that is not finite", record=f"frame {finite.argmin()}")
     return rows, round(1 / seconds, 3)
 
 
-def _stated(
-    key: str, lines: Iterator[tuple[int, bytes]], line: int, path: Path
-) -> tuple[float, int]:
+def _stated(key: str, lines: Iterator[tuple[int, bytes]], line: int) -> tuple[float, int]:
     """The number behind "key:" on the next line, and the number of that line."""
     number, text = next(lines, (line, b""))
-    match = re.fullmatch(rb"%b:\s*" % key.encode() + _NUMBER, text.strip())
-    if match is None:
-        got = text.strip()[:40].decode("latin1")
-        problem = f"{key}: and a number expected, got {got!r}"
-        raise BadFile(problem, file=path, record=f"line {number}")
-    return float(match[1]), number
+    name, _, value = text.strip().decode("latin1").partition(":")
+    try:
+        if name != key:
+            raise ValueError
+        return float(value), number
+    except ValueError:
+        problem = f"{key}: and a number expected, got {f'{name}:{value}'[:40]!r}"
+        raise BadFile(problem, record=f"line {number}") from None
 
 
 # --- positions ------------------------------------------------------------------------------------
@@ -293,12 +286,11 @@ def _about(axis: int, radians: Float[np.ndarray, "t"]) -> Float[np.ndarray, "t 3
 def _labels(path: Path) -> tuple[str, ...]:
     """Content and style as the JSON file beside a clip says; nothing where there is none."""
     file = path.with_suffix(".json")
-    if not file.is_file():
-        return ()
-    stated = read_json(file)
-    if type(stated) is not dict or not {"content", "style"} & set(stated):
-        return ()  # a file of another kind
-    return tuple(_label(key, stated.get(key), file) for key in ("content", "style"))
+    stated = as_dict(read_json(file)) if file.is_file() else {}
+    keys = ("content", "style")
+    if not set(keys) & set(stated):
+        return ()  # none, or a file of another kind
+    return tuple(_label(key, stated.get(key), file) for key in keys)
 
 
 def _label(key: str, number: object, file: Path) -> str:
