@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import BadFile, BadRecord, MissingFile, WorkbenchError
+from ..errors import BadFile, BadRecord, MissingFile
 from ..records import Camera, Clip, Picture, Pose, Reading, Video
 from .checks import each, numbers, settle
 from .coco import read_coco
@@ -57,8 +58,7 @@ FPHB_CAMERA = Camera(
 )
 
 
-@dataclass(frozen=True)
-class _Hand:
+class _Hand(NamedTuple):
     """One hand as a file states it."""
 
     id: str
@@ -74,31 +74,21 @@ def _inside(xy: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
     return ((xy > -0.5) & (xy < np.array(size_wh) - 0.5)).all(-1)
 
 
-def _reading(
-    reader: str,
-    path: Path,
-    hands: Sequence[_Hand],
-    warnings: Sequence[WorkbenchError],
-    skeleton: str,
-    occlusion_known: bool = False,
-    size_wh: tuple[int, int] | None = None,
-) -> Reading:
-    xy = np.array([hand.xy for hand in hands], np.float32).reshape(-1, 21, 2)
-    flags = np.array([hand.visibility for hand in hands], np.int8).reshape(-1, 21)
-    in_space = bool(hands) and hands[0].xyz_mm is not None
-    poses = Pose(
+def _poses(skeleton: str, hands: Sequence[_Hand], occlusion_known: bool) -> Pose:
+    ids, images, groups, xy, flags, xyz = zip(*hands) if hands else [()] * 6
+    xy = np.array(xy, np.float32).reshape(-1, 21, 2)
+    flags = np.array(flags, np.int8).reshape(-1, 21)
+    return Pose(
         skeleton,
-        xy_frame=np.where(flags[..., None] > 0, xy, 0),
-        visibility=flags,
-        boxes_xyxy=boxes_around(xy, flags > 0),
-        occlusion_known=occlusion_known,
-        ids=tuple(hand.id for hand in hands),
-        images=tuple(hand.image for hand in hands),
-        groups=tuple(hand.group for hand in hands),
-        xyz_camera_mm=np.array([hand.xyz_mm for hand in hands]) if in_space else None,
+        np.where(flags[..., None] > 0, xy, 0),
+        flags,
+        boxes_around(xy, flags > 0),
+        occlusion_known,
+        ids,
+        images,
+        groups,
+        xyz_camera_mm=np.array(xyz) if hands and xyz[0] is not None else None,
     )
-    pictures = tuple(Picture(name, size_wh=size_wh) for name in dict.fromkeys(poses.images))
-    return Reading(reader, str(path), poses, pictures=pictures, warnings=tuple(warnings))
 
 
 def _row_by_row(
@@ -151,8 +141,9 @@ def read_rhd(path: str | Path, *, on_bad: str = "raise", content: object = None)
     for file in files:
         samples += [(file, *item) for item in read_pickled_dict(file).items()]
     read, bad = each(samples, _rhd_hands, "samples", on_bad, path)
-    hands = [hand for both in read for hand in both]
-    return _reading("rhd", path, hands, bad, "hand21_rhd", True, RHD_SIZE_WH)
+    poses = _poses("hand21_rhd", [hand for both in read for hand in both], True)
+    pictures = [Picture(name, size_wh=RHD_SIZE_WH) for name in dict.fromkeys(poses.images)]
+    return Reading("rhd", str(path), poses, pictures=tuple(pictures), warnings=tuple(bad))
 
 
 def _rhd_hands(item: tuple[Path, object, object]) -> list[_Hand]:
@@ -178,9 +169,8 @@ def _rhd_hands(item: tuple[Path, object, object]) -> list[_Hand]:
 
 def _read_rhd_coco(path: Path, on_bad: str, content: object) -> Reading:
     content = read_json(path) if content is None else content
-    reading = read_coco(
-        path, skeleton="hand21_rhd", occlusion_known=False, on_bad=on_bad, content=content
-    )
+    options = {"occlusion_known": False, "on_bad": on_bad, "content": content}
+    reading = read_coco(path, skeleton="hand21_rhd", **options)
     ids = reading.poses.ids
     by_id = {str(a.get("id")): a for a in reversed(content["annotations"]) if type(a) is dict}
     reading, joints = _row_by_row(
@@ -224,9 +214,8 @@ def read_panoptic(path: str | Path, *, on_bad: str = "raise", content: object = 
     labels all 21), or whose file name is none of Panoptic's.
     """
     path = Path(path)
-    reading = read_coco(
-        path, skeleton="hand21", occlusion_known=False, on_bad=on_bad, content=content
-    )
+    options = {"occlusion_known": False, "on_bad": on_bad, "content": content}
+    reading = read_coco(path, skeleton="hand21", **options)
     poses = reading.poses
 
     def source(row: int) -> str:
@@ -270,7 +259,9 @@ def read_cmu_hands(path: str | Path, *, on_bad: str = "raise", content: object =
             name = file.name if file == path else file.relative_to(path).as_posix()
             items.append((file, name, stated, "hand_pts", f"{name[:-5]}.jpg"))
     hands, bad = each(items, _cmu_hand, "hands", on_bad, path)
-    return _reading("cmu_hands", path, hands, bad, "hand21")
+    poses = _poses("hand21", hands, False)
+    pictures = tuple(map(Picture, dict.fromkeys(poses.images)))
+    return Reading("cmu_hands", str(path), poses, pictures=pictures, warnings=tuple(bad))
 
 
 def _cmu_hand(item: tuple[Path, str, object, str, object]) -> _Hand:

@@ -10,7 +10,6 @@ import io
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -93,10 +92,8 @@ def person_areas(truth: Pose, area: str | None = None) -> Float[np.ndarray, "n"]
     if uses_box(truth, area):
         return _box_areas(truth.boxes_xyxy) * BOX_AREA
     if truth.areas is None:
-        raise BadParameter(
-            "not every person states an area",
-            remedy='say area="box" for 0.53 of the box, as CrowdPose',
-        )
+        remedy = 'say area="box" for 0.53 of the box, as CrowdPose'
+        raise BadParameter("not every person states an area", remedy=remedy)
     return truth.areas.astype(np.float64)
 
 
@@ -108,28 +105,18 @@ def rows_by_picture(
     what: how errors call the owner. `BadRecord` for a row of any other picture.
     """
     if len(owner) and not owner.images:
-        raise BadParameter(
-            f"the {what} do not say to which pictures they belong", remedy="set images"
-        )
+        problem = f"the {what} do not say to which pictures they belong"
+        raise BadParameter(problem, remedy="set images")
     rows: dict[str, list[int]] = {name: [] for name in images}
     for row, name in enumerate(owner.images):
         if name not in rows:
             raise BadRecord(
                 f"picture {name!r} is none of the {len(rows)} evaluated",
                 record=f"{what}, row {row}",
-                remedy="name every picture that was looked at, also those without people, or drop "
-                "the record",
+                remedy="name every picture that was looked at, also those without people",
             )
         rows[name].append(row)
     return [np.array(of_picture, int) for of_picture in rows.values()]
-
-
-class _Pairs(NamedTuple):
-    """Of each picture: rows of people, rows of detections by falling score, their OKS."""
-
-    people: list[Int[np.ndarray, "n"]]
-    found: list[Int[np.ndarray, "m"]]
-    similarity: list[Float[np.ndarray, "m n"]]
 
 
 def _pairs(
@@ -139,13 +126,15 @@ def _pairs(
     images: Sequence[str] | None,
     areas: np.ndarray,
     most: int | None,
-) -> _Pairs:
-    """most: how many detections of a picture are looked at, those of the highest scores."""
+) -> tuple[list[np.ndarray], list[np.ndarray], list[Float[np.ndarray, "m n"]]]:
+    """Of each picture: rows of n people, rows of m detections by falling score, their OKS.
+
+    most: how many detections of a picture are looked at, those of the highest scores.
+    """
     joint_set = skeleton(truth.skeleton)
     if skeleton(found.skeleton) is not joint_set:
-        raise BadParameter(
-            f"{found.skeleton} detections of {truth.skeleton} people", remedy="convert one of them"
-        )
+        problem = f"{found.skeleton} detections of {truth.skeleton} people"
+        raise BadParameter(problem, remedy="convert one of them")
     if joint_set.oks_sigmas is None:
         raise BadParameter(f"no OKS sigmas are published for {truth.skeleton}", remedy="use PCK")
     images = truth.images if images is None else images
@@ -155,21 +144,12 @@ def _pairs(
         for r in rows_by_picture(found, images, "detections")
     ]
     use = joints_of(truth, joints)
-    sigmas = np.array(joint_set.oks_sigmas)
+    sigmas, xy, boxes = np.array(joint_set.oks_sigmas), truth.xy_frame, truth.boxes_xyxy
     similarity = [
-        oks(
-            found.xy_frame[d].astype(np.float64),
-            truth.xy_frame[g].astype(np.float64),
-            use[g],
-            areas[g],
-            sigmas,
-            truth.boxes_xyxy[g].astype(np.float64),
-        )
-        if len(d) and len(g)
-        else np.zeros((0, len(g)))
+        oks(found.xy_frame[d], xy[g], use[g], areas[g], sigmas, boxes[g])
         for g, d in zip(people, rows)
     ]
-    return _Pairs(people, rows, similarity)
+    return people, rows, similarity
 
 
 class _Evaluator(COCOeval):
@@ -249,10 +229,10 @@ def keypoint_ap(
     def detection(row) -> dict:
         return {"id": int(row) + 1, "score": found.scores[row], "area": extent[row]}
 
-    pairs = _pairs(truth, found, joints, images, areas, MOST_DETECTIONS)
-    people = {(i, 0): [person(row) for row in rows] for i, rows in enumerate(pairs.people)}
-    detections = {(i, 0): [detection(row) for row in rows] for i, rows in enumerate(pairs.found)}
-    stats = _Evaluator(people, detections, pairs.similarity, by_area).run()
+    people, rows, similarity = _pairs(truth, found, joints, images, areas, MOST_DETECTIONS)
+    persons = {(i, 0): [person(row) for row in part] for i, part in enumerate(people)}
+    detections = {(i, 0): [detection(row) for row in part] for i, part in enumerate(rows)}
+    stats = _Evaluator(persons, detections, similarity, by_area).run()
     sized = ("_M", "_L")
     return {n: float(v) for n, v in zip(STATS, stats) if by_area or not n.endswith(sized)}
 

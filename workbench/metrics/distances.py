@@ -15,53 +15,30 @@ from ..errors import BadParameter, check_choice
 Points = Float[np.ndarray, "n k d"]
 
 
-def _joint_mean(values: np.ndarray, use: np.ndarray | None) -> np.ndarray:
-    if use is None:
-        return values.mean(-1)
-    if not use.any(-1).all():
-        raise BadParameter(
-            "an instance has no joint to average over",
-            remedy="drop instances without labelled joints",
-        )
-    return (values * use).sum(-1) / use.sum(-1)
-
-
 def joint_distances(pred: Points, truth: Points) -> Float[np.ndarray, "n k"]:
     """Euclidean distance of each joint."""
     return np.linalg.norm(np.asarray(pred, np.float64) - np.asarray(truth, np.float64), axis=-1)
 
 
-def epe(
-    pred: Points,
-    truth: Points,
-    *,
-    root: int | None = None,
-    use: Bool[np.ndarray, "n k"] | None = None,
-) -> Float[np.ndarray, "n"]:
+def epe(pred: Points, truth: Points, *, root: int | None = None) -> Float[np.ndarray, "n"]:
     """End point error: mean joint distance of each instance. PORT Sec. IV.
 
     root: joint index subtracted from both first (root-relative, PORT's Table I: the wrist); None
-    compares as they stand. use: joints that count, e.g. the labelled ones.
+    compares as they stand.
     """
     pred, truth = np.asarray(pred, np.float64), np.asarray(truth, np.float64)
     if root is not None:
         pred = pred - pred[:, [root]]
         truth = truth - truth[:, [root]]
-    return _joint_mean(joint_distances(pred, truth), use)
+    return joint_distances(pred, truth).mean(-1)
 
 
-def procrustes(
-    source: Points, target: Points, use: Bool[np.ndarray, "n k"] | None = None
-) -> Float[np.ndarray, "n k d"]:
+def procrustes(source: Points, target: Points) -> Float[np.ndarray, "n k d"]:
     """Source after the similarity (rotation, translation, scale; no reflection) that brings it
-    nearest to the target.
-
-    Least squares over the joints in `use` (all by default), in any dimension d. Source: Umeyama
-    1991.
+    nearest to the target, by least squares in any dimension d. Source: Umeyama 1991.
     """
     source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
-    w = np.ones(source.shape[:2]) if use is None else use.astype(np.float64)
-    w = w[..., None] / w.sum(-1)[:, None, None]
+    w = 1 / source.shape[1]
     target_mean = (w * target).sum(1, keepdims=True)
     s = source - (w * source).sum(1, keepdims=True)
     t = target - target_mean
@@ -74,13 +51,7 @@ def procrustes(
     return scale[:, None, None] * (s @ rotation.swapaxes(-1, -2)) + target_mean
 
 
-def p_epe(
-    pred: Points,
-    truth: Points,
-    *,
-    align: str = "truth_to_pred",
-    use: Bool[np.ndarray, "n k"] | None = None,
-) -> Float[np.ndarray, "n"]:
+def p_epe(pred: Points, truth: Points, *, align: str = "truth_to_pred") -> Float[np.ndarray, "n"]:
     """Procrustes-aligned end point error of each instance. PORT Sec. IV.
 
     "truth_to_pred" is what PORT's tables use: the truth is brought onto the prediction, WITH scale,
@@ -89,35 +60,32 @@ def p_epe(
     """
     check_choice("align", align, ("truth_to_pred", "pred_to_truth"))
     source, target = (truth, pred) if align == "truth_to_pred" else (pred, truth)
-    return _joint_mean(joint_distances(procrustes(source, target, use), target), use)
+    return joint_distances(procrustes(source, target), target).mean(-1)
 
 
 def bootstrap_interval(
     values: Float[np.ndarray, "n"],
     groups: np.ndarray,
     rng: np.random.Generator,
-    *,
-    level: float = 0.95,
-    resamples: int = 2000,
 ) -> tuple[float, float]:
-    """Percentile interval of the mean, resampling whole groups (videos, pictures, people): rows
-    of one are not independent.
+    """95 % percentile interval of the mean from 2,000 resamples of whole groups (videos, pictures,
+    people): rows of one are not independent.
     """
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     sums, counts = np.bincount(index, weights=values), np.bincount(index).astype(float)
     if len(sums) < 2:
         raise BadParameter(f"{len(sums)} group, an interval needs two or more")
-    result = scipy.stats.bootstrap(
+    interval = scipy.stats.bootstrap(
         (sums, counts),
         lambda s, c, axis: s.sum(axis) / c.sum(axis),
         paired=True,
         vectorized=True,
-        n_resamples=resamples,
-        confidence_level=level,
+        n_resamples=2000,
+        confidence_level=0.95,
         method="percentile",
         rng=rng,
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+    ).confidence_interval
+    return float(interval.low), float(interval.high)
 
 
 # --- sequences ------------------------------------------------------------------------------------
@@ -165,11 +133,10 @@ def pck(
 
 
 def accel(
-    pred: Float[np.ndarray, "t k d"], truth: Float[np.ndarray, "t k d"], fps: float | None = None
+    pred: Float[np.ndarray, "t k d"], truth: Float[np.ndarray, "t k d"]
 ) -> Float[np.ndarray, "u"]:
     """Acceleration error of frames 1 to t - 2: mean joint distance of the second differences, in
-    units a frame squared; a second squared with fps (the papers' tables have no fps factor).
+    units a frame squared (the papers' tables have no fps factor).
     """
     difference = np.asarray(pred, np.float64) - np.asarray(truth, np.float64)
-    error = np.linalg.norm(np.diff(difference, 2, axis=0), axis=-1).mean(-1)
-    return error if fps is None else error * fps**2
+    return np.linalg.norm(np.diff(difference, 2, axis=0), axis=-1).mean(-1)

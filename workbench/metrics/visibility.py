@@ -56,27 +56,17 @@ def pck_by_visibility(
     return scores
 
 
-def visibility_accuracy(
-    probability: Float[np.ndarray, "n k"],
-    truth: Pose,
-    *,
-    labelled_only: bool = False,
-    threshold: float = 0.5,
-) -> float:
-    """Share of joints whose visibility is told rightly, 0 to 1; visible from `threshold` on.
-    Visibility Table 6.
+def visibility_accuracy(probability: Float[np.ndarray, "n k"], truth: Pose) -> float:
+    """Share of joints whose visibility is told rightly, 0 to 1; visible from 0.5 on. Visibility
+    Table 6.
 
-    A joint that is not labelled counts as not visible (footnote 1), or not at all with
-    labelled_only. `BadParameter` where the truth does not say which joints are occluded.
+    A joint that is not labelled counts as not visible (footnote 1). `BadParameter` where the truth
+    does not say which joints are occluded.
     """
-    right = (np.asarray(probability) >= threshold) == joints_of(truth, "visible")
-    use = truth.labelled if labelled_only else np.ones_like(right)
-    if not use.any():
-        raise BadParameter(
-            "no joint to judge",
-            remedy="drop people without labelled joints only where others are left",
-        )
-    return float(right[use].mean())
+    right = (np.asarray(probability) >= 0.5) == joints_of(truth, "visible")
+    if not right.size:
+        raise BadParameter("no joint to judge")
+    return float(right.mean())
 
 
 class Calibration(NamedTuple):
@@ -104,9 +94,8 @@ def calibration(
     """
     p = np.asarray(probability, np.float64).ravel()
     if not p.size or not ((p >= 0) & (p <= 1)).all():
-        raise BadParameter(
-            "probabilities from 0 to 1 expected, at least one", remedy="apply a sigmoid to logits"
-        )
+        problem = "probabilities from 0 to 1 expected, at least one"
+        raise BadParameter(problem, remedy="apply a sigmoid to logits")
     which = np.minimum((p * bins).astype(int), bins - 1)
     count = np.bincount(which, minlength=bins)
     some = count > 0

@@ -13,17 +13,9 @@ from torch import Tensor, nn
 
 from ..checkpoint import load_into
 from ..errors import BadParameter
-from ..models import build, config_of
 from ..records import Detections
 from ..skeletons import Skeleton, skeleton
 from ..taps import Recording, record
-
-
-def model_of(card: Mapping) -> nn.Module:
-    """A fresh model of a card's configuration, in which tuples have become lists."""
-    method = card["model"]
-    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in card["config"].items()}
-    return build(method, type(config_of(method))(**fields))
 
 
 class Predictor:
@@ -40,11 +32,6 @@ class Predictor:
         self.model = model.eval()
         self.name = name
         self.skeleton: Skeleton = skeleton(joints)
-
-    @classmethod
-    def from_card(cls, card: Mapping, name: str) -> Predictor:
-        """Around a fresh model, as a weight file's card says; `KeyError` for what it leaves out."""
-        return cls(model_of(card), name)
 
     @property
     def device(self) -> torch.device:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .. import geometry
@@ -25,7 +25,7 @@ from ..models.stdpose import STDPose
 from ..models.vissimcc import VisSimCC
 from ..records import Detections, Prediction
 from ..skeletons import skeleton
-from .base import Predictor, model_of
+from .base import Predictor
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,9 @@ class PoseEstimator(Predictor):
         self.mirror = mirror
 
     @classmethod
-    def from_card(cls, card: Mapping, name: str) -> Predictor:
-        return cls(model_of(card), name, card["padding"])
+    def from_card(cls, model: nn.Module, card: Mapping, name: str) -> Predictor:
+        """Around a model, as its weight file's card says; `KeyError` for what it leaves out."""
+        return cls(model, name, card["padding"])
 
     def crops(
         self, frame: UInt8[np.ndarray, "h w 3"], boxes_xyxy: Float[np.ndarray, "n 4"]
@@ -76,19 +77,21 @@ class PoseEstimator(Predictor):
             crop[:] = cv2.warpAffine(frame, a, (w, h))
         return normalised(torch.from_numpy(pixels)), affine
 
+    def _answer(self, found: Mapping[str, Tensor]) -> list[np.ndarray]:
+        """xy_crop, confidence and, where the model has it, visibility of a batch."""
+        answer = [*self.model.decode(found)]
+        if "visibility" in found:
+            answer.append(found["visibility"])
+        return [part.float().cpu().numpy() for part in answer]
+
     def _decoded(
         self, run: Callable[[slice], Mapping[str, Tensor]], n: int, batch: int
     ) -> Estimated:
         """What run(rows) gives, decoded, for n rows, so many at a time."""
         k = len(self.skeleton)
-        parts = []
         with self.inference():
-            for start in range(0, n, batch):
-                found = run(slice(start, start + batch))
-                answer = self.model.decode(found)
-                if "visibility" in found:
-                    answer = (*answer, found["visibility"])
-                parts.append([part.float().cpu().numpy() for part in answer])
+            rows = [slice(start, start + batch) for start in range(0, n, batch)]
+            parts = [self._answer(run(part)) for part in rows]
         if not parts:
             parts.append([np.zeros((0, k, 2), np.float32), np.zeros((0, k), np.float32)])
         return Estimated(*map(np.concatenate, zip(*parts)))
@@ -200,12 +203,10 @@ class ClipEstimator(PoseEstimator):
         no npy file of numbers.
         """
         w, h = self.model.config.grid
-        where = {}
-        if not isinstance(heatmaps, np.ndarray):
-            where = {"file": Path(heatmaps)}
-            heatmaps = read_npy(heatmaps)
+        file = None if isinstance(heatmaps, np.ndarray) else Path(heatmaps)
+        stated = read_npy(file) if file else heatmaps
         shape = (None, 5, len(self.skeleton), h, w)
-        maps = numbers_of(heatmaps, "heatmaps", shape, **where).astype(np.float32)
+        maps = numbers_of(stated, "heatmaps", shape, file=file).astype(np.float32)
         maps = torch.from_numpy(maps)
 
         def run(rows: slice) -> dict[str, Tensor]:
@@ -258,8 +259,8 @@ class Propagator(PoseEstimator):
         self.reach = reach
 
     @classmethod
-    def from_card(cls, card: Mapping, name: str) -> Predictor:
-        return cls(model_of(card), name, card["padding"], card.get("reach", cls.reach))
+    def from_card(cls, model: nn.Module, card: Mapping, name: str) -> Predictor:
+        return cls(model, name, card["padding"], card.get("reach", cls.reach))
 
     def windows(self, pairs, *, interval: int = 1, **options) -> Windows:
         """`windows_between`, as the network wants them."""
@@ -294,14 +295,14 @@ class Propagator(PoseEstimator):
         (propagation), or not (estimation).
         """
         xy, confidences = [], []
-        total = len(windows)
-        bar = tqdm(total=total, desc=self.name, unit="pose", disable=not progress, leave=False)
+        bar = tqdm(
+            total=len(windows), desc=self.name, unit="pose", disable=not progress, leave=False
+        )
         with self.inference(), bar:
             for each in loader(windows, batch, shuffle=False, augment=False, workers=1):
                 inputs = between_inputs(each, given)
                 found = self.model(**{name: v.to(self.device) for name, v in inputs.items()})
-                answer = self.model.decode(found)
-                xy_crop, confidence = (part.float().cpu().numpy() for part in answer)
+                xy_crop, confidence = self._answer(found)
                 to_frame = geometry.invert(each["affine"].double().numpy())
                 xy.extend(geometry.apply(to_frame, xy_crop.astype(np.float64)))
                 confidences.extend(confidence)
@@ -321,15 +322,6 @@ def between_inputs(batch: Mapping[str, Tensor], given: bool = True) -> dict[str,
     return inputs
 
 
-def _padded(frames: Iterable, reach: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(number, frame) in order, the first and the last so many times more."""
-    last = None
-    for last in enumerate(frames):
-        yield from repeat(last, 1 if last[0] else 1 + reach)
-    if last is not None:
-        yield from repeat(last, reach)
-
-
 def frame_windows(
     frames: Iterable[np.ndarray], reach: int
 ) -> Iterator[tuple[tuple[int, ...], tuple[np.ndarray, ...]]]:
@@ -338,8 +330,9 @@ def frame_windows(
     The first and last frame are repeated, under their own numbers, beyond the video's borders.
     """
     held: deque = deque(maxlen=2 * reach + 1)
-    for pair in _padded(frames, reach):
-        held.append(pair)
+    for pair in chain(enumerate(frames), repeat(None, reach)):
+        if pair or held:
+            held.extend([pair or held[-1]] * (1 if held else 1 + reach))
         if len(held) == held.maxlen:
             yield tuple(zip(*held))
 

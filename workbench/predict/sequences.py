@@ -13,7 +13,7 @@ from jaxtyping import Float
 from ..errors import BadParameter, BadRecord
 from ..models.hanet import HANet
 from ..records import Detections, Prediction
-from .base import Predictor, model_of
+from .base import Predictor
 from .poses import place_missing
 
 
@@ -29,8 +29,8 @@ class SequenceRefiner(Predictor):
         self.window = window
 
     @classmethod
-    def from_card(cls, card: Mapping, name: str) -> Predictor:
-        return cls(model_of(card), card["window"], name, card.get("skeleton", "jhmdb15"))
+    def from_card(cls, model: HANet, card: Mapping, name: str) -> Predictor:
+        return cls(model, card["window"], name, card.get("skeleton", "jhmdb15"))
 
     @staticmethod
     def frame(
