@@ -26,19 +26,7 @@ from .safe import read_json, safe_unpickle
 
 PICKLES = (".pkl", ".pickle")
 # modules of this package in which readers are registered, imported when a file is to be recognised
-MODULES = (
-    "readers",
-    "results",
-    "coco",
-    "posetrack",
-    "hands",
-    "jhmdb",
-    "h36m",
-    "threedpw",
-    "aist",
-    "deciwatch",
-    "bvh",
-)
+MODULES = "readers results coco posetrack hands clips h36m deciwatch bvh".split()
 
 
 class File:
