@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from ..errors import BadFile, BadRecord, MissingFile
 from ..geometry import box_of_points
-from ..records import Camera, Clip, Detections, Reading, Track, Video
+from ..records import Camera, Clip, Reading, Track, Video
 from .checks import numbers_of
 from .coco import read_coco
 from .matlab import read_variables
@@ -70,26 +70,21 @@ def read_jhmdb(path: str | Path, *, split: str | None = None, on_bad: str = "rai
     with ACTION/CLIP (`on_bad="raise"`: the first, with the count).
     """
     path = Path(path)
-    released = os.path.isdir(path / "joint_positions") or os.path.isfile(path)
-    if path.suffix == ".json" or not released:
-        _, files = release(path, "jhmdb", "*.json")
-        return _read_coco_style(files[0], on_bad)
+    if path.suffix == ".json" or not (os.path.isdir(path / "joint_positions") or path.is_file()):
+        _, (file, *_) = release(path, "jhmdb", "*.json")
+        reading = read_coco(file, skeleton="jhmdb15", occlusion_known=False, on_bad=on_bad)
+        poses = reading.poses
+        xy = np.where(poses.labelled[..., None], poses.xy_frame - 1, 0)
+        poses = replace(poses, xy_frame=xy, boxes_xyxy=poses.boxes_xyxy - 1)
+        return replace(reading, reader="jhmdb", poses=poses)
     root, files = release(path, "jhmdb", "joint_positions/*/*/joint_positions.mat")
     lost = []
     if split is not None:
-        wanted, known = _clips_of_split(root, split), {_jhmdb_name(file) for file in files}
+        wanted, known = _clips_of_split(root, split), set(map(_jhmdb_name, files))
         files = [file for file in files if _jhmdb_name(file) in wanted]
         lost = sorted(wanted - known)
     lost = [MissingFile("no joint_positions.mat", file=root, record=name) for name in lost]
     return read_sequences("jhmdb", path, files, partial(_jhmdb_clip, root), on_bad, lost)
-
-
-def _read_coco_style(file: Path, on_bad: str) -> Reading:
-    reading = read_coco(file, skeleton="jhmdb15", occlusion_known=False, on_bad=on_bad)
-    poses = reading.poses
-    xy = np.where(poses.labelled[..., None], poses.xy_frame - 1, 0)
-    poses = replace(poses, xy_frame=xy, boxes_xyxy=poses.boxes_xyxy - 1)
-    return replace(reading, reader="jhmdb", poses=poses)
 
 
 def _jhmdb_name(file: Path) -> str:
@@ -99,9 +94,8 @@ def _jhmdb_name(file: Path) -> str:
 
 def _clips_of_split(root: Path, split: str) -> set[str]:
     """ACTION/CLIP of each clip in a split, from (sub_)splits/ACTION_test_split1.txt."""
-    folder = (
-        "sub_splits" if choose("split", split, JHMDB_SPLITS, root).startswith("sub_") else "splits"
-    )
+    choose("split", split, JHMDB_SPLITS, root)
+    folder = "sub_splits" if split.startswith("sub_") else "splits"
     flag = "1" if "train" in split else "2"
     end = f"_test_split{split[-1]}.txt"
     names = set()
@@ -112,8 +106,7 @@ def _clips_of_split(root: Path, split: str) -> set[str]:
                 problem = "CLIP.avi and 1 (train) or 2 (test) expected"
                 raise BadRecord(problem, file=file, record=repr(line)[:80])
             if part == flag:
-                action = file.name.removesuffix(end)
-                names.add(f"{action}/{clip.strip().removesuffix('.avi')}")
+                names.add(f"{file.name.removesuffix(end)}/{clip.strip().removesuffix('.avi')}")
     return names
 
 
@@ -166,10 +159,9 @@ def read_threedpw(path: str | Path, *, split: str | None = None, on_bad: str = "
     (`on_bad="raise"`: the first, with the count).
     """
     path = Path(path)
-    folder = "*"
     if split is not None:
-        folder = choose("split", split, ("train", "validation", "test"), path)
-    root, files = release(path, "threedpw", f"sequenceFiles/{folder}/*.pkl")
+        choose("split", split, ("train", "validation", "test"), path)
+    root, files = release(path, "threedpw", f"sequenceFiles/{split or '*'}/*.pkl")
     return read_sequences("threedpw", path, files, partial(_threedpw_clip, root), on_bad)
 
 
@@ -178,7 +170,14 @@ def _threedpw_clip(root: Path, file: Path) -> Reading:
     stated = content.get("sequence")
     name = stated if type(stated) is str else file.stem
     with named(file, name):
-        people = _threedpw_people(content)
+        joints, valid = content.get("jointPositions"), content.get("campose_valid")
+        for column in (joints, valid):
+            listed = type(column) is list or getattr(column, "ndim", 0) > 1
+            if not listed or len(column) != len(joints):
+                problem = (
+                    "jointPositions and campose_valid are no lists with an array for each person"
+                )
+                raise BadRecord(problem)
         poses = array_of(content, "cam_poses", (None, 4, 4), gaps=True)
         lens = array_of(content, "cam_intrinsics", (3, 3))
         if not len(poses):
@@ -186,30 +185,19 @@ def _threedpw_clip(root: Path, file: Path) -> Reading:
         camera = Camera(np.eye(3), np.zeros(3), np.diag(lens)[:2], lens[:2, 2], name=name)
         pictures = [f"image_{i:05}.jpg" for i in range(len(poses))]
         images = [f"{name}/{picture}" for picture in pictures]
-        tracks, seen = [], []
-        for person, (joints, valid, keypoints) in enumerate(people):
+        tracks, seen = [], content.get("poses2d")
+        detected = []
+        for person in range(len(joints)):
             with named(file, f"{name}, person {person}"):
-                tracks.append(_threedpw_track(person, joints, valid, poses, camera))
-                if keypoints is not None:
+                tracks.append(_threedpw_track(person, joints[person], valid[person], poses, camera))
+                if type(seen) is list and person < len(seen):
                     shape = (len(poses), 3, 18)
-                    joints = numbers_of(keypoints, "poses2d", shape).swapaxes(1, 2)
-                    seen.append(detections_of("coco17", joints[:, OPENPOSE[18]], images, person))
+                    keypoints = numbers_of(seen[person], "poses2d", shape).swapaxes(1, 2)
+                    keypoints = keypoints[:, OPENPOSE[18]]
+                    detected.append(detections_of("coco17", keypoints, images, person))
         clip = clip_of_pictures(root / "imageFiles" / name, pictures, tracks, name, fps=30)
-    cameras, detections = {name: camera}, concatenated(seen)
+    cameras, detections = {name: camera}, concatenated(detected)
     return Reading("threedpw", str(file), None, detections, clips=(clip,), cameras=cameras)
-
-
-def _threedpw_people(content: Mapping) -> list[tuple[object, object, object]]:
-    """jointPositions, campose_valid and poses2d (None where there is none) of each person."""
-    joints, valid = content.get("jointPositions"), content.get("campose_valid")
-    for column in (joints, valid):
-        listed = type(column) is list or getattr(column, "ndim", 0) > 1
-        if not listed or len(column) != len(joints):
-            problem = "jointPositions and campose_valid are no lists with an array for each person"
-            raise BadRecord(problem)
-    seen = content.get("poses2d")
-    seen = seen if type(seen) is list else []
-    return list(zip(joints, valid, [*seen, *[None] * len(joints)]))
 
 
 def _threedpw_track(person: int, joints, valid, poses: np.ndarray, camera: Camera) -> Track:
@@ -343,14 +331,21 @@ def _dance(
         world = 10 * array_of(content, key, (None, 17, 3), gaps=True)
         if not len(world):
             raise BadRecord("no frames")
-        videos = {view: name.replace("cAll", view) for view in views}
-        clips = []
-        for view, video in videos.items():
+        keypoints, seen_file = None, root / "keypoints2d" / file.name
+        if views and os.path.isfile(seen_file):
+            seen, shape = read_pickled_dict(seen_file), (9, len(world), 17, 3)
+            keypoints = array_of(seen, "keypoints2d", shape, gaps=True, file=seen_file)
+        clips, seen = [], []
+        for view in views:
+            video = name.replace("cAll", view)
             camera = cameras.get(f"{settings.get(name)}.{view}")
             if camera:
                 clips.append(_dance_clip(root / "videos" / f"{video}.mp4", camera, world))
+            if keypoints is not None:  # a NaN says that the detector found nobody
+                of_view = keypoints[AIST_VIEWS.index(view)]
+                seen.append(detections_of("coco17", of_view, [video] * len(world)))
         motions, gaps = motions_of(file, name, "coco17", world, fps=60)
-        seen = _aist_detections(root / "keypoints2d" / file.name, len(world), videos)
+    seen = concatenated(seen)
     return Reading("aist", str(file), detections=seen, clips=clips, motions=motions, warnings=gaps)
 
 
@@ -361,15 +356,3 @@ def _dance_clip(file: Path, camera: Camera, world_mm: np.ndarray) -> Clip:
     track = track_of("coco17", 0, xy, ahead, xyz)
     width, height = camera.size_wh or (None, None)
     return Clip(Video(str(file), len(xy), width, height, 60), [track], name=file.stem)
-
-
-def _aist_detections(file: Path, n_frames: int, videos: Mapping[str, str]) -> Detections | None:
-    """What the detector saw in each view's video; a NaN says that it found nobody."""
-    if not (videos and os.path.isfile(file)):
-        return None
-    content, shape = read_pickled_dict(file), (9, n_frames, 17, 3)
-    keypoints = array_of(content, "keypoints2d", shape, gaps=True, file=file)
-    return concatenated(
-        detections_of("coco17", keypoints[AIST_VIEWS.index(view)], [video] * n_frames)
-        for view, video in videos.items()
-    )
