@@ -20,7 +20,7 @@ from jaxtyping import Float
 from ..errors import BadFile, BadParameter, BadRecord, MissingFile
 from ..records import Motion, Reading
 from .checks import check_on_bad, each
-from .register import as_dict, reader
+from .readers import as_dict, reader
 from .releases import named
 from .safe import read_bytes, read_json
 

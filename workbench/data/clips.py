@@ -18,7 +18,7 @@ from ..records import Camera, Clip, Reading, Track, Video
 from .checks import numbers_of
 from .coco import read_coco
 from .matlab import read_variables
-from .register import as_dict, reader
+from .readers import as_dict, reader
 from .releases import (
     array_of,
     arrays_of,

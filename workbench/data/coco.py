@@ -45,7 +45,7 @@ from .checks import (
     xyxy_columns,
     xyxy_from_xywh,
 )
-from .register import reader
+from .readers import reader
 from .safe import read_json
 
 CROWD_EDGES_EVALUATOR = (0.2, 0.8)  # CrowdPose API: easy below, medium below, hard the rest

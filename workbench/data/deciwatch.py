@@ -14,7 +14,7 @@ from ..errors import BadFile, BadParameter, BadRecord, MissingFile, WorkbenchErr
 from ..records import Clip, Detections, Reading
 from ..skeletons import skeleton
 from .checks import numbers_of, texts_of
-from .register import reader
+from .readers import reader
 from .releases import (
     choose,
     clip_of_pictures,

@@ -11,8 +11,7 @@ import numpy as np
 from ..errors import BadRecord, MissingFile, WorkbenchError
 from ..records import Clip, Picture, Pose, Reading, Track
 from .coco import CROWD_EDGES_EVALUATOR, crowd_bins, find_pictures
-from .readers import Contents, known_manifests, read_with
-from .register import Reader
+from .readers import Contents, Reader, known_manifests, read_with
 
 _LAY_THEM = "labels are read without; lay the pictures beside them"
 

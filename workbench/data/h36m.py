@@ -12,7 +12,7 @@ from ..errors import BadRecord, MissingFile
 from ..geometry import cxcywh_to_xyxy
 from ..records import Camera, Detections, Pose, Reading
 from .checks import numbers_of, settle, texts_of
-from .register import reader
+from .readers import any_entry, reader
 from .releases import arrays_of, choose, first_file, mapping_of, named, release
 from .results import BOX_UNIT_PX
 from .safe import read_json, read_npy, read_npz, safe_unpickle
@@ -67,6 +67,21 @@ def read_h36m_cameras(path: str | Path) -> dict[str, Camera]:
             lens = [values.ravel() for values in lens]
             cameras[name] = Camera(rotation.T, position, *lens, size_wh=size, name=name)
     return cameras
+
+
+@reader(
+    "cameras",
+    order=310,
+    kind="cameras",
+    reads="Human3.6M's cameras",
+    recognised="R, T, f, c",
+    fits=lambda file: any(
+        {"R", "T", "f", "c"} <= set(any_entry(content)) for content in (file.json, file.pickled)
+    ),
+)
+def read_cameras(path: str | Path, *, on_bad: str = "raise") -> Reading:
+    """Human3.6M's cameras."""
+    return Reading("cameras", str(path), cameras=read_h36m_cameras(path))
 
 
 @reader(

@@ -16,7 +16,7 @@ from ..errors import BadFile, BadRecord, MissingFile
 from ..records import Camera, Clip, Picture, Pose, Reading, Video
 from .checks import each, numbers, settle
 from .coco import read_coco
-from .register import any_entry, reader
+from .readers import any_entry, reader
 from .releases import (
     arrays_of,
     boxes_around,

@@ -32,7 +32,7 @@ from .annotations import (
 from .checks import Number, Record, checked, integral, number, numbers, settle
 from .coco import annotation_files, annotations_of, find_pictures
 from .matlab import read_variables
-from .register import reader
+from .readers import reader
 from .safe import read_json
 
 ANNOTATION_FILES = (  # below the data set's folder: 18 and 17, 21, and a folder of sequences itself

@@ -28,7 +28,7 @@ from ..resources import write_beside
 from ..skeletons import SKELETONS
 from ..skeletons import skeleton as skeleton_by_name
 from .checks import image_id, number, numbers, numbers_of, texts_of, xyxy_from_xywh
-from .register import as_dict, reader
+from .readers import as_dict, reader
 from .releases import named
 from .safe import MAX_FILE_BYTES, read_json, read_npz, read_text, safe_unpickle
 
@@ -107,15 +107,13 @@ def _points(item: object, key: str, n: int, width: int, joints: Sequence[int]):
     one back.
     """
     points, values = numbers(as_dict(item), key, n * width).reshape(n, width), item[key]
-    places = [(values, width * joint) for joint in joints]
-    if type(values[0]) is list:
-        if any(len(value) != width for value in values):
-            raise BadRecord(f"{key} is nested, but not in lists of {width}")
-        places = [(values[joint], 0) for joint in joints]
+    nested = type(values[0]) is list
+    if nested and any(len(value) != width for value in values):
+        raise BadRecord(f"{key} is nested, but not in lists of {width}")
 
     def put(j: int, x: float, y: float) -> None:
-        numbers_of_joint, at = places[j]
-        numbers_of_joint[at : at + 2] = x, y
+        place, at = (values[joints[j]], 0) if nested else (values, width * joints[j])
+        place[at : at + 2] = x, y
 
     return points[list(joints)], put
 
@@ -131,7 +129,7 @@ def _batch_ids(value: object) -> list[int]:
         type(v) in (int, np.int32, np.int64) and -(2**63) <= v < 2**63 for v in value
     ):
         raise BadRecord("bbox_ids is not a list of 64-bit integers")
-    return [int(v) for v in value]
+    return list(map(int, value))
 
 
 def _batch(batch: object, k: int | None) -> list[Row]:
@@ -208,8 +206,9 @@ def _coco(document: Document) -> Iterator[Row]:
             box = xyxy_from_xywh(numbers(result, "bbox", 4)) if "bbox" in result else None
             image = image_id(result)
             # the id, or the last number of a file name
-            last = re.findall(r"-?\d+", image[-40:])
-            frame = int(last[-1]) if last and 0 <= int(last[-1]) < 2**31 else None
+            numbers_in = re.findall(r"-?\d+", image[-40:]) or ["-1"]
+            frame = int(numbers_in[-1])
+            frame = frame if 0 <= frame < 2**31 else None
             row = Row(str(i), keypoints, put, box, float(score), image, frame, _track(result))
         yield row
 
@@ -349,15 +348,11 @@ def _cell(line: Sequence[str], column: int, titles: Sequence[str], kind: type) -
     return value
 
 
-# the lines of one person in one frame, with their numbers, by joint
-Person = dict[str, tuple[int, list[str]]]
-
-
 def _people(
     document: Document, columns: Mapping[str, int], joints: Sequence[str]
-) -> dict[tuple[int, int], Person]:
-    """Persons by (frame, person) in the order of the file, each with a line for every joint."""
-    people: dict[tuple[int, int], Person] = {}
+) -> dict[tuple[int, int], dict[str, tuple[int, list[str]]]]:
+    """By (frame, person), in the order of the file, the line and its number of every joint."""
+    people = {}
     titles, *lines = document.content
     numbered = BLAZEPOSE if joints == COCO17 else joints  # MediaPipe's numbers
     for i, line in enumerate(lines, 2):
@@ -392,7 +387,7 @@ def _table_rows(document: Document) -> Iterator[Row]:
             raise BadParameter(problem, remedy=remedy)
         size, shift = document.size_wh, 0.5  # the left edge of pixel 0 is -0.5
 
-    def row_of(ident: str, frame: int, person: Person) -> Row:
+    def row_of(ident: str, frame: int, person: Mapping) -> Row:
         keypoints = np.zeros((len(joints), 3))
         for j, joint in enumerate(joints):
             i, line = person[joint]
@@ -446,12 +441,8 @@ def _json_format(content: object, path: Path) -> str:
             return name
     if type(content) is list:
         return "coco"
-    raise BadFile(
-        f"holds a {type(content).__name__}, a list of COCO results expected",
-        file=path,
-        remedy="COCO results, MMPose and OpenPose files are known here; annotations are read by "
-        "read_coco",
-    )
+    problem = f"holds a {type(content).__name__}, a list of COCO results expected"
+    raise BadFile(problem, file=path, remedy="annotations are read by read_coco")
 
 
 def _parse_folder(path: Path) -> tuple[str, dict[Path, object]]:
@@ -525,10 +516,9 @@ def _rows(
                 n = len(row.keypoints)
                 k = k or n
                 if n != k:
-                    problem, remedy = f"{n} joints, {k} expected", None
-                    if skeleton:
-                        problem += f" by {skeleton}"
-                        remedy = f"name a skeleton of {n} joints: {_skeletons_of(n)}"
+                    by = f" by {skeleton}" if skeleton else ""
+                    remedy = _name_one_of(n) if skeleton else None
+                    problem = f"{n} joints, {k} expected{by}"
                     raise BadRecord(problem, record=row.id, remedy=remedy)
                 yield row
 
@@ -536,40 +526,17 @@ def _rows(
 # --- detections -----------------------------------------------------------------------------------
 
 
-def _skeletons_of(k: int) -> str:
-    return ", ".join(s.name for s in SKELETONS.values() if len(s) == k) or "none is known"
+def _name_one_of(k: int) -> str:
+    known = ", ".join(s.name for s in SKELETONS.values() if len(s) == k) or "none is known"
+    return f"name a skeleton of {k} joints: {known}"
 
 
-def _box(row: Row) -> Float[np.ndarray, "4"]:
+def _box(row: Row) -> np.ndarray:
     """The stated box, or the one around the known joints."""
     if row.box_xyxy is not None:
         return row.box_xyxy
     known = row.keypoints[:, 2] > 0
     return box_of_points(row.keypoints[known if known.any() else slice(None), :2])
-
-
-def _tracks(rows: Sequence[Row]) -> list[int] | None:
-    untracked = [row for row in rows if row.track is None]
-    if len(untracked) == len(rows):
-        return None
-    if untracked:
-        remedy = "give every detection a track_id, or none"
-        raise BadRecord("no track_id, others have one", record=untracked[0].id, remedy=remedy)
-    return [row.track for row in rows]
-
-
-def _check_confidence(rows: Sequence[Row], kind: str) -> None:
-    low, high = CONFIDENCE
-    for row in rows:
-        confidence = row.keypoints[:, 2]
-        outside = (confidence < low) | (confidence > high)
-        if outside.any():
-            joint = int(outside.argmax())
-            raise BadRecord(
-                f"confidence {confidence[joint]:g} of joint {joint} is outside {list(CONFIDENCE)}",
-                record=f"{kind} {row.id}",
-                remedy="export confidences from 0 to about 1",
-            )
 
 
 def read_detections(
@@ -616,30 +583,37 @@ def read_detections(
     with named(path):
         if format == "coco" and not rows and skeleton is None:
             raise BadFile("empty list", remedy="name the skeleton")
-        _check_confidence(rows, "bbox_id" if format == "batches" else "result")
-        tracks = _tracks(rows)
         k = len(rows[0].keypoints) if rows else len(skeleton_by_name(skeleton or "coco17"))
+        keypoints = np.array([row.keypoints for row in rows], np.float32).reshape(-1, k, 3)
+        confidence, (low, high) = keypoints[:, :, 2], CONFIDENCE
+        for i, joint in np.argwhere((confidence < low) | (confidence > high))[:1]:
+            raise BadRecord(
+                f"confidence {confidence[i, joint]:g} of joint {joint} is outside [{low}, {high}]",
+                record=f"{'bbox_id' if format == 'batches' else 'result'} {rows[i].id}",
+                remedy="export confidences from 0 to about 1",
+            )
+        tracks = [row.track for row in rows]
+        if any(track is not None for track in tracks) and None in tracks:
+            record, remedy = rows[tracks.index(None)].id, "give every detection a track_id, or none"
+            raise BadRecord("no track_id, others have one", record=record, remedy=remedy)
         name = skeleton or USUAL_SKELETON.get(k)
         if name is None:
-            problem = f"{k} joints and no skeleton named"
-            remedy = f"name a skeleton of {k} joints: {_skeletons_of(k)}"
-            raise BadRecord(problem, record="keypoints", remedy=remedy)
-    framed = all(row.frame is not None for row in rows)
-    keypoints = np.array([row.keypoints for row in rows], np.float32).reshape(-1, k, 3)
+            raise BadRecord(f"{k} joints and no skeleton named", remedy=_name_one_of(k))
+    frames = [row.frame for row in rows]
     with np.errstate(over="ignore"):
         scores = [row.keypoints[:, 2].mean() if row.score is None else row.score for row in rows]
         scores = np.array(scores, np.float32)
     return Detections(
         name,
         xy_frame=keypoints[:, :, :2],
-        confidence=keypoints[:, :, 2],
+        confidence=confidence,
         boxes_xyxy=np.array([_box(row) for row in rows], np.float32).reshape(-1, 4),
         scores=scores,
         images=[row.image for row in rows],
         ids=[row.id for row in rows],
         source=str(path),
-        frames=[row.frame for row in rows] if framed else None,
-        tracks=tracks,
+        frames=None if None in frames else frames,
+        tracks=None if None in tracks or not rows else tracks,
     )
 
 

@@ -60,11 +60,12 @@ class Predictor:
 
     def check_skeleton(self, detections: Detections) -> None:
         """`BadParameter` for people of other joints."""
-        if skeleton(detections.skeleton) is not self.skeleton:
+        joints = detections.skeleton
+        if skeleton(joints) is not self.skeleton:
             raise BadParameter(
-                f"detections are {detections.skeleton}, the model knows {self.skeleton.name}",
+                f"detections are {joints}, the model knows {self.skeleton.name}",
                 file=detections.source or None,
-                remedy=f"load weights trained for {detections.skeleton}",
+                remedy=f"load weights trained for {joints}",
             )
 
     # --- looking inside ---------------------------------------------------------------------------

@@ -134,10 +134,8 @@ class PoseEstimator(Predictor):
         """
         frames = frame[None] if frame.ndim == 3 else frame
         if len(frames) != 2 * self.reach + 1:
-            raise BadParameter(
-                f"{len(frames)} frames, {2 * self.reach + 1} expected",
-                remedy="give the frames around it",
-            )
+            problem = f"{len(frames)} frames, {2 * self.reach + 1} expected"
+            raise BadParameter(problem, remedy="give the frames around it")
         parts = [self.crops(one, boxes_xyxy) for one in frames]
         crops = torch.stack([part for part, _ in parts], 1)
         if self.reach:
@@ -353,9 +351,8 @@ def estimate_people(
     if 2 * len(to) < len(theirs):
         estimator.check_skeleton(detections)
     if detections.frames is None:
-        raise BadParameter(
-            "detections without frames belong to no video", file=detections.source or None
-        )
+        source = detections.source or None
+        raise BadParameter("detections without frames belong to no video", file=source)
     known = [ours.index(theirs[j]) for j in to]
     xy, confidence = detections.xy_frame.copy(), detections.confidence.copy()
     boxed = (detections.boxes_xyxy[:, 2:] > detections.boxes_xyxy[:, :2]).all(1)

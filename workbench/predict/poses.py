@@ -82,9 +82,8 @@ class PortRefiner(Predictor):
         if delta is not None:
             limit[:] = delta
         if not np.isfinite(limit).all():
-            raise BadParameter(
-                f"delta is {delta}", remedy="give a finite number, usually between 0 and 1"
-            )
+            remedy = "give a finite number, usually between 0 and 1"
+            raise BadParameter(f"delta is {delta}", remedy=remedy)
         return occluded_joints(torch.tensor(detections.confidence), torch.tensor(limit)).numpy()
 
     def one_pass(
@@ -114,12 +113,10 @@ class PortRefiner(Predictor):
         self, detections: Detections, mask: Bool[np.ndarray, "n k"], batch: int = 128
     ) -> Float[np.ndarray, "n k 2"]:
         """What PORT makes of every joint by its rule, px, hidden or not."""
-        if mask.shape != detections.confidence.shape or mask.dtype != bool:
-            stated, wanted = f"{mask.dtype} {mask.shape}", detections.confidence.shape
-            raise BadParameter(
-                f"the mask is {stated}, bool {wanted} expected",
-                remedy="one truth value for each joint of each row",
-            )
+        shape = detections.confidence.shape
+        if mask.shape != shape or mask.dtype != bool:
+            problem = f"the mask is {mask.dtype} {mask.shape}, bool {shape} expected"
+            raise BadParameter(problem, remedy="one truth value for each joint of each row")
         parts = [np.zeros((0, len(self.skeleton), 2), np.float32)]
         with self.inference():
             for start in range(0, len(detections), batch):

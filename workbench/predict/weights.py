@@ -60,9 +60,8 @@ def described(
     path = weights_path(name, skeleton) if weights is None else Path(weights)
     if not path.exists():
         shipped = "; ".join(f"{method} for {', '.join(known)}" for method, known in SHIPPED.items())
-        raise MissingFile(
-            "no such weights", file=path, remedy=f"shipped: {shipped}; or name a file"
-        )
+        remedy = f"shipped: {shipped}; or name a file"
+        raise MissingFile("no such weights", file=path, remedy=remedy)
     card = checkpoint.read_card(path) if path.suffix == ".safetensors" else {}
     method = card.get("model")
     published = weights is not None and method is None
@@ -73,17 +72,12 @@ def described(
             remedy="vissimcc reads published weights, others what `workbench train` wrote for them",
         )
     if method not in PREDICTORS and not published:
-        raise CheckpointMismatch(
-            f"the card does not describe a model of the workbench: it says {method!r}",
-            file=path,
-            remedy=f"known are {', '.join(PREDICTORS)}",
-        )
+        problem = f"the card does not describe a model of the workbench: it says {method!r}"
+        raise CheckpointMismatch(problem, file=path, remedy=f"known are {', '.join(PREDICTORS)}")
     reads_pictures = published or issubclass(PREDICTORS[method], PoseEstimator)
-    if precision != "fp32" and not (precision == "bf16" and reads_pictures):
-        raise BadParameter(
-            f"{method or name} in {precision!r}",
-            remedy="choose fp32, or bf16 for what reads pictures",
-        )
+    if precision not in ("fp32", "bf16") or (precision == "bf16" and not reads_pictures):
+        remedy = "choose fp32, or bf16 for what reads pictures"
+        raise BadParameter(f"{method or name} in {precision!r}", remedy=remedy)
     return path, card
 
 
@@ -117,9 +111,8 @@ def load(
         model = public_model(tensors, size=size, skeleton=skeleton, file=path)
         predictor = PoseEstimator(model, name)
     elif size is not None:
-        raise BadParameter(
-            f"size {size}", file=path, remedy="leave it out: the weights' card states their size"
-        )
+        remedy = "leave it out: the weights' card states their size"
+        raise BadParameter(f"size {size}", file=path, remedy=remedy)
     else:
         method = card["model"]
         try:  # tuples have become lists in a card
@@ -127,11 +120,9 @@ def load(
             model = build(method, type(config_of(method))(**config))
             predictor = PREDICTORS[method].from_card(model, card, name)
         except (KeyError, TypeError) as error:
-            raise CheckpointMismatch(
-                f"the card does not describe {method}: {error}",
-                file=path,
-                remedy=f"train it with `workbench train {method}`",
-            ) from None
+            problem = f"the card does not describe {method}: {error}"
+            remedy = f"train it with `workbench train {method}`"
+            raise CheckpointMismatch(problem, file=path, remedy=remedy) from None
         checkpoint.load(path, model)
     predictor.precision = precision
     return predictor.to(device)
