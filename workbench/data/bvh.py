@@ -47,7 +47,7 @@ class _Joint:
     recognised="suffix, or HIERARCHY at the start",
     fits=lambda file: file.ends(".bvh") or file.starts(b"HIERARCHY") or file.mostly(".bvh"),
 )
-def read_bvh(path: str | Path, *, on_bad: str = "raise", unit_mm: float = 10.0) -> Reading:
+def read_bvh(path: Path, *, on_bad: str = "raise", unit_mm: float = 10.0) -> Reading:
     """The motion of a BVH file, or of every `.bvh` file below a folder, in the order of their
     names.
 
@@ -61,14 +61,13 @@ def read_bvh(path: str | Path, *, on_bad: str = "raise", unit_mm: float = 10.0) 
     check_on_bad(on_bad)
     if not 0 < unit_mm < np.inf:
         raise BadParameter(f"unit_mm is {unit_mm}, a length above 0 expected")
-    path = Path(path)
     if not path.is_dir():
-        return Reading("bvh", str(path), motions=(_motion(path, unit_mm),))
+        return Reading(motions=(_motion(path, unit_mm),))
     files = sorted(path.rglob("*.bvh"))
     if not files:
         raise MissingFile("no .bvh file in this folder or below it", file=path)
     motions, bad = each(files, lambda file: _motion(file, unit_mm), "files", on_bad, path)
-    return Reading("bvh", str(path), motions=tuple(motions), warnings=tuple(bad))
+    return Reading(motions=tuple(motions), warnings=tuple(bad))
 
 
 def _motion(path: Path, unit_mm: float) -> Motion:
@@ -179,8 +178,7 @@ class _Hierarchy:
         channels = [word.capitalize() for word in words[1:]]
         if words[:1] != [str(len(channels))] or len(_CHANNELS & {*channels}) < len(channels):
             stated = " ".join(words)[:60]
-            problem = f"CHANNELS {stated!r}: how many, and which, such as Zrotation, expected"
-            raise self.bad(problem)
+            raise self.bad(f"CHANNELS {stated!r}: how many, and which, such as Zrotation, expected")
         return channels
 
 
@@ -238,8 +236,9 @@ def _stated(key: str, lines: Iterator[tuple[int, bytes]], line: int) -> tuple[fl
             raise ValueError
         return float(value), number
     except ValueError:
-        problem = f"{key}: and a number expected, got {f'{name}:{value}'[:40]!r}"
-        raise BadFile(problem, record=f"line {number}") from None
+        raise BadFile(
+            f"{key}: and a number expected, got {f'{name}:{value}'[:40]!r}", record=f"line {number}"
+        ) from None
 
 
 # --- positions ------------------------------------------------------------------------------------

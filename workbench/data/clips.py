@@ -54,7 +54,7 @@ JHMDB_SPLITS = tuple(
     recognised="pos_img; 15 joints",
     fits=lambda file: "pos_img" in file.variables or file.joints[:2] == ["neck", "belly"],
 )
-def read_jhmdb(path: str | Path, *, split: str | None = None, on_bad: str = "raise") -> Reading:
+def read_jhmdb(path: Path, *, split: str | None = None, on_bad: str = "raise") -> Reading:
     """Clips of JHMDB with one person, 15 joints, of the official release; or poses of MMPose's
     COCO-style file.
 
@@ -69,7 +69,6 @@ def read_jhmdb(path: str | Path, *, split: str | None = None, on_bad: str = "rai
     warning. Errors: `MissingFile`, `EmptyFile`, `BadFile`, `UnknownName` for a split, `BadRecord`
     with ACTION/CLIP (`on_bad="raise"`: the first, with the count).
     """
-    path = Path(path)
     if path.suffix == ".json" or not (os.path.isdir(path / "joint_positions") or path.is_file()):
         _, (file, *_) = release(path, "jhmdb", "*.json")
         reading = read_coco(file, skeleton="jhmdb15", occlusion_known=False, on_bad=on_bad)
@@ -84,7 +83,7 @@ def read_jhmdb(path: str | Path, *, split: str | None = None, on_bad: str = "rai
         files = [file for file in files if _jhmdb_name(file) in wanted]
         lost = sorted(wanted - known)
     lost = [MissingFile("no joint_positions.mat", file=root, record=name) for name in lost]
-    return read_sequences("jhmdb", path, files, partial(_jhmdb_clip, root), on_bad, lost)
+    return read_sequences(path, files, partial(_jhmdb_clip, root), on_bad, lost)
 
 
 def _jhmdb_name(file: Path) -> str:
@@ -103,8 +102,9 @@ def _clips_of_split(root: Path, split: str) -> set[str]:
         for line in text_lines(file):
             clip, _, part = line.rpartition(" ")
             if part not in ("0", "1", "2"):
-                problem = "CLIP.avi and 1 (train) or 2 (test) expected"
-                raise BadRecord(problem, file=file, record=repr(line)[:80])
+                raise BadRecord(
+                    "CLIP.avi and 1 (train) or 2 (test) expected", file=file, record=repr(line)[:80]
+                )
             if part == flag:
                 names.add(f"{file.name.removesuffix(end)}/{clip.strip().removesuffix('.avi')}")
     return names
@@ -129,7 +129,7 @@ def _jhmdb_clip(root: Path, file: Path) -> Reading:
         track = track_of("jhmdb15", 0, xy, np.ones(xy.shape[:2], bool), boxes=boxes)
         pictures = [f"{i + 1:05}.png" for i in range(len(xy))]
         clip = clip_of_pictures(root / "Rename_Images" / name, pictures, [track], name, **size)
-    return Reading("jhmdb", str(file), clips=(clip,))
+    return Reading(clips=(clip,))
 
 
 # --- 3DPW -----------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ def _jhmdb_clip(root: Path, file: Path) -> Reading:
     recognised="pickle with jointPositions",
     fits=lambda file: "jointPositions" in as_dict(file.pickled),
 )
-def read_threedpw(path: str | Path, *, split: str | None = None, on_bad: str = "raise") -> Reading:
+def read_threedpw(path: Path, *, split: str | None = None, on_bad: str = "raise") -> Reading:
     """Clips of 3DPW with one or two people (smpl24, xyz_camera_mm), and the 2D detections that come
     with them.
 
@@ -158,11 +158,10 @@ def read_threedpw(path: str | Path, *, split: str | None = None, on_bad: str = "
     `UnsafeFile`, `UnknownName` for a split, `BadRecord` with the sequence and person
     (`on_bad="raise"`: the first, with the count).
     """
-    path = Path(path)
     if split is not None:
         choose("split", split, ("train", "validation", "test"), path)
     root, files = release(path, "threedpw", f"sequenceFiles/{split or '*'}/*.pkl")
-    return read_sequences("threedpw", path, files, partial(_threedpw_clip, root), on_bad)
+    return read_sequences(path, files, partial(_threedpw_clip, root), on_bad)
 
 
 def _threedpw_clip(root: Path, file: Path) -> Reading:
@@ -174,10 +173,9 @@ def _threedpw_clip(root: Path, file: Path) -> Reading:
         for column in (joints, valid):
             listed = type(column) is list or getattr(column, "ndim", 0) > 1
             if not listed or len(column) != len(joints):
-                problem = (
+                raise BadRecord(
                     "jointPositions and campose_valid are no lists with an array for each person"
                 )
-                raise BadRecord(problem)
         poses = array_of(content, "cam_poses", (None, 4, 4), gaps=True)
         lens = array_of(content, "cam_intrinsics", (3, 3))
         if not len(poses):
@@ -197,7 +195,7 @@ def _threedpw_clip(root: Path, file: Path) -> Reading:
                     detected.append(detections_of("coco17", keypoints, images, person))
         clip = clip_of_pictures(root / "imageFiles" / name, pictures, tracks, name, fps=30)
     cameras, detections = {name: camera}, concatenated(detected)
-    return Reading("threedpw", str(file), None, detections, clips=(clip,), cameras=cameras)
+    return Reading(detections=detections, clips=(clip,), cameras=cameras)
 
 
 def _threedpw_track(person: int, joints, valid, poses: np.ndarray, camera: Camera) -> Track:
@@ -233,7 +231,7 @@ _LENS = {
     fits=lambda file: {"keypoints3d", "keypoints3d_optim"} & set(as_dict(file.pickled)),
 )
 def read_aist(
-    path: str | Path,
+    path: Path,
     *,
     split: str | None = None,
     views: Sequence[str] = AIST_VIEWS,
@@ -253,7 +251,6 @@ def read_aist(
     `UnknownName` for a split or view, `BadRecord` with the sequence (`on_bad="raise"`: the first,
     with the count) or camera.
     """
-    path = Path(path)
     root, files = release(path, "aist", "keypoints3d/*.pkl")
     for view in views:
         choose("view", view, AIST_VIEWS, root)
@@ -269,7 +266,7 @@ def read_aist(
     files = [file for file in files if file.stem not in ignored]
     settings, cameras = _aist_cameras(root)
     read = partial(_dance, root, views, settings, cameras)
-    reading = read_sequences("aist", path, files, read, on_bad, notes)
+    reading = read_sequences(path, files, read, on_bad, notes)
     return replace(reading, cameras=cameras)
 
 
@@ -346,7 +343,7 @@ def _dance(
                 seen.append(detections_of("coco17", of_view, [video] * len(world)))
         motions, gaps = motions_of(file, name, "coco17", world, fps=60)
     seen = concatenated(seen)
-    return Reading("aist", str(file), detections=seen, clips=clips, motions=motions, warnings=gaps)
+    return Reading(detections=seen, clips=clips, motions=motions, warnings=gaps)
 
 
 def _dance_clip(file: Path, camera: Camera, world_mm: np.ndarray) -> Clip:

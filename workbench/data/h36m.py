@@ -39,8 +39,9 @@ def h36m_names(image: str) -> tuple[str, str, str]:
     """
     names = _NAME.fullmatch(image)
     if not names:
-        problem, remedy = "not SUBJECT_ACTION.CAMERA_FRAME.jpg", "use Human3.6M's file names"
-        raise BadRecord(problem, record=image, remedy=remedy)
+        raise BadRecord(
+            "not SUBJECT_ACTION.CAMERA_FRAME.jpg", record=image, remedy="use Human3.6M's file names"
+        )
     return names.groups()
 
 
@@ -79,9 +80,9 @@ def read_h36m_cameras(path: str | Path) -> dict[str, Camera]:
         {"R", "T", "f", "c"} <= set(any_entry(content)) for content in (file.json, file.pickled)
     ),
 )
-def read_cameras(path: str | Path, *, on_bad: str = "raise") -> Reading:
+def read_cameras(path: Path, *, on_bad: str = "raise") -> Reading:
     """Human3.6M's cameras."""
-    return Reading("cameras", str(path), cameras=read_h36m_cameras(path))
+    return Reading(cameras=read_h36m_cameras(path))
 
 
 @reader(
@@ -92,7 +93,7 @@ def read_cameras(path: str | Path, *, on_bad: str = "raise") -> Reading:
     recognised="npz with imgname, part, S",
     fits=lambda file: {"imgname", "part", "S"} <= set(file.arrays),
 )
-def read_h36m(path: str | Path, *, split: str | None = None, on_bad: str = "raise") -> Reading:
+def read_h36m(path: Path, *, split: str | None = None, on_bad: str = "raise") -> Reading:
     """Poses of Human3.6M as prepared for MMPose, with xyz_camera_mm, row by row with 2D detections
     where there are any.
 
@@ -107,7 +108,6 @@ def read_h36m(path: str | Path, *, split: str | None = None, on_bad: str = "rais
     `MissingFile`, `EmptyFile`, `BadFile`, `UnsafeFile`, `UnknownName` for a split, `BadRecord` with
     the row (`on_bad="raise"`: the first, with the count) or the whole column.
     """
-    path = Path(path)
     splits = ("test", "train")
     if split is not None:
         splits = (choose("split", split, splits, path),)
@@ -132,7 +132,7 @@ def read_h36m(path: str | Path, *, split: str | None = None, on_bad: str = "rais
         problem, remedy = "no cameras.pkl or cameras.json", "only projections need it"
         warnings.append(MissingFile(problem, file=npz, remedy=remedy))
     cameras = read_h36m_cameras(camera_file) if camera_file else {}
-    return Reading("h36m", str(path), poses, detections, cameras=cameras, warnings=tuple(warnings))
+    return Reading(poses=poses, detections=detections, cameras=cameras, warnings=tuple(warnings))
 
 
 def _columns(npz: Path, detected: Path | None) -> dict[str, np.ndarray]:

@@ -120,7 +120,7 @@ def _row_by_row(
         "joint_cam" in file.first("annotations") or "uv_vis" in any_entry(file.pickled)
     ),
 )
-def read_rhd(path: str | Path, *, on_bad: str = "raise", content: object = None) -> Reading:
+def read_rhd(path: Path, *, on_bad: str = "raise", content: object = None) -> Reading:
     """Rendered hands: `anno_training.pickle` and `anno_evaluation.pickle` of the release, all that
     a folder holds; or MMPose's JSON of one hand a picture (of a folder with several, the test
     set's).
@@ -131,7 +131,6 @@ def read_rhd(path: str | Path, *, on_bad: str = "raise", content: object = None)
     inwards ("hand21_rhd") and have `xyz_camera_mm`. Errors: those of `safe_unpickle` and
     `read_coco`; `BadRecord` naming the sample or annotation.
     """
-    path = Path(path)
     pickles = ("anno_*.pickle", "*/anno_*.pickle", "*/*/*/anno_*.pickle", "*/*/anno_*.pickle")
     conversions = ("annotations/rhd_te*.json", "*rhd*.json", "annotations/rhd_*.json")
     _, files = release(path, "rhd", *pickles, *conversions)
@@ -143,7 +142,7 @@ def read_rhd(path: str | Path, *, on_bad: str = "raise", content: object = None)
     read, bad = each(samples, _rhd_hands, "samples", on_bad, path)
     poses = _poses("hand21_rhd", [hand for both in read for hand in both], True)
     pictures = [Picture(name, size_wh=RHD_SIZE_WH) for name in dict.fromkeys(poses.images)]
-    return Reading("rhd", str(path), poses, pictures=tuple(pictures), warnings=tuple(bad))
+    return Reading(poses=poses, pictures=tuple(pictures), warnings=tuple(bad))
 
 
 def _rhd_hands(item: tuple[Path, object, object]) -> list[_Hand]:
@@ -193,8 +192,10 @@ def panoptic_source(file_name: str) -> str:
     name = file_name.rsplit("/", 1)[-1]
     source = re.fullmatch(r"(.+\.flv)_\d+_[lr]\.\w+|(\d+)_\d+_[lr]\.\w+", name)
     if not source:
-        problem = f"{file_name} is neither VIDEO.flv_FRAME_SIDE nor PICTURE_PERSON_SIDE"
-        raise BadRecord(problem, remedy="use Panoptic's file names")
+        raise BadRecord(
+            f"{file_name} is neither VIDEO.flv_FRAME_SIDE nor PICTURE_PERSON_SIDE",
+            remedy="use Panoptic's file names",
+        )
     return source[1] or source[2]
 
 
@@ -206,22 +207,23 @@ def panoptic_source(file_name: str) -> str:
     recognised="head_size",
     fits=lambda file: "head_size" in file.first("annotations"),
 )
-def read_panoptic(path: str | Path, *, on_bad: str = "raise", content: object = None) -> Reading:
+def read_panoptic(path: Path, *, on_bad: str = "raise", content: object = None) -> Reading:
     """Hands of a Panoptic annotation file (test or train); flags say nothing about occlusion,
     groups are sources.
 
     Errors: those of `read_coco`; `BadRecord` for a hand with a joint that is not labelled (Panoptic
     labels all 21), or whose file name is none of Panoptic's.
     """
-    path = Path(path)
     options = {"occlusion_known": False, "on_bad": on_bad, "content": content}
     reading = read_coco(path, skeleton="hand21", **options)
     poses = reading.poses
 
     def source(row: int) -> str:
         if gaps := int((~poses.labelled[row]).sum()):
-            problem = f"{gaps} joints are not labelled (flag 0), 21 expected"
-            raise BadRecord(problem, remedy="drop this annotation")
+            raise BadRecord(
+                f"{gaps} joints are not labelled (flag 0), 21 expected",
+                remedy="drop this annotation",
+            )
         return panoptic_source(poses.images[row])
 
     reading, groups = _row_by_row(reading, source, on_bad, path)
@@ -236,7 +238,7 @@ def read_panoptic(path: str | Path, *, on_bad: str = "raise", content: object = 
     recognised="hand_pts; joint_self",
     fits=lambda file: "hand_pts" in file.fields or "joint_self" in file.first("root"),
 )
-def read_cmu_hands(path: str | Path, *, on_bad: str = "raise", content: object = None) -> Reading:
+def read_cmu_hands(path: Path, *, on_bad: str = "raise", content: object = None) -> Reading:
     """CMU's own files: `hand_labels/manual_train|manual_test/*.json` (a hand each, `hand_pts`), or
     `hand143_panopticdb/hands_v143_14817.json` (a list `root`, `joint_self`); a folder gives the
     former, else the latter.
@@ -244,7 +246,6 @@ def read_cmu_hands(path: str | Path, *, on_bad: str = "raise", content: object =
     Labelled joints are 2, occlusion is not known. Errors: `BadRecord` naming the file or the entry
     of `root`.
     """
-    path = Path(path)
     manual = ("manual_*/*.json", "*/manual_*/*.json", "*/*/manual_*/*.json", "*_[lr].json")
     lists = ("hands_v*.json", "*/hands_v*.json", "*/*/hands_v*.json")
     items = []
@@ -261,7 +262,7 @@ def read_cmu_hands(path: str | Path, *, on_bad: str = "raise", content: object =
     hands, bad = each(items, _cmu_hand, "hands", on_bad, path)
     poses = _poses("hand21", hands, False)
     pictures = tuple(map(Picture, dict.fromkeys(poses.images)))
-    return Reading("cmu_hands", str(path), poses, pictures=pictures, warnings=tuple(bad))
+    return Reading(poses=poses, pictures=pictures, warnings=tuple(bad))
 
 
 def _cmu_hand(item: tuple[Path, str, object, str, object]) -> _Hand:
@@ -287,8 +288,11 @@ def read_port_panoptic(root: str | Path, *, on_bad: str = "raise") -> Reading:
     reading = read_panoptic(root / "annotations" / "panoptic_test.json", on_bad=on_bad)
     path = first_file([root], DETECTIONS)
     if path is None:
-        remedy = "workbench data fetch port_panoptic"
-        raise MissingFile(f"none of {', '.join(DETECTIONS)}", file=root, remedy=remedy)
+        raise MissingFile(
+            f"none of {', '.join(DETECTIONS)}",
+            file=root,
+            remedy="workbench data fetch port_panoptic",
+        )
     detections = read_detections(path, skeleton="hand21")
     row_of = {}
     for row, image in enumerate(detections.images):
@@ -324,7 +328,7 @@ def read_port_panoptic(root: str | Path, *, on_bad: str = "raise") -> Reading:
     recognised="skeleton.txt",
     fits=lambda file: file.path.name == "skeleton.txt" and not file.folder,
 )
-def read_fphb(path: str | Path, *, on_bad: str = "raise") -> Reading:
+def read_fphb(path: Path, *, on_bad: str = "raise") -> Reading:
     """First-person hands: one `skeleton.txt`, or the data set's folder with
     `Hand_pose_annotation_v1*/Subject_k/action/n`.
 
@@ -334,13 +338,12 @@ def read_fphb(path: str | Path, *, on_bad: str = "raise") -> Reading:
     frames in the order of their numbers. Errors: `BadRecord` naming the line; `BadFile` where a
     file holds no frame.
     """
-    path = Path(path)
     annotations = "Hand_pose_annotation_v1*/*/*/*/skeleton.txt"
     _, files = release(path, "fphb", annotations, "*/*/*/skeleton.txt", "**/skeleton.txt")
     readings = [_read_action(file, on_bad) for file in files]
     if files == [path] and not readings[0].clips:
         raise readings[0].warnings[0]
-    return replace(joined("fphb", path, readings), cameras={"color": FPHB_CAMERA})
+    return replace(joined(path, readings), cameras={"color": FPHB_CAMERA})
 
 
 def _read_action(file: Path, on_bad: str) -> Reading:
@@ -362,10 +365,10 @@ def _read_action(file: Path, on_bad: str) -> Reading:
         bad = bad or [BadFile("holds no frame", file=file)]
         if on_bad == "raise":
             raise bad[0]
-        return Reading("fphb", str(file), warnings=bad)
+        return Reading(warnings=bad)
     rows = np.array(sorted(rows, key=lambda row: row[0]))
     clip = _clip("/".join(file.parts[-4:-1]), rows)
-    return Reading("fphb", str(file), clips=(clip,), warnings=bad)
+    return Reading(clips=(clip,), warnings=bad)
 
 
 def _frame(line: str) -> np.ndarray:

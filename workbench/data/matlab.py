@@ -100,8 +100,11 @@ def read_variables(path: str | Path) -> dict[str, object]:
     raw = memoryview(read_bytes(path))
     order = {b"IM": "<", b"MI": ">"}.get(bytes(raw[126:128]))
     if order is None or bytes(raw[:10]) == b"MATLAB 7.3":
-        remedy = "save it by MATLAB's save -v7"
-        raise BadFile("not a MATLAB file of versions 5 to 7.2", file=path, remedy=remedy)
+        raise BadFile(
+            "not a MATLAB file of versions 5 to 7.2",
+            file=path,
+            remedy="save it by MATLAB's save -v7",
+        )
     variables, room = {}, MAX_UNPACKED_BYTES
     with intact("a MATLAB file", file=path):
         for kind, body in _elements(raw[128:], order):

@@ -15,8 +15,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cache, cached_property
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, wraps
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -47,15 +47,18 @@ class File:
         try:
             mode = os.stat(path).st_mode
         except (OSError, ValueError):  # not there, too long, a loop of links, a NUL
-            problem = "no such file or folder"
-            raise MissingFile(problem, file=path, remedy="check the path") from None
+            raise MissingFile(
+                "no such file or folder", file=path, remedy="check the path"
+            ) from None
         self.folder = stat.S_ISDIR(mode)
         if not self.folder and not stat.S_ISREG(mode):
-            remedy = "name a regular file or a folder"
-            raise BadFile("a device, pipe or socket", file=path, remedy=remedy)
+            raise BadFile(
+                "a device, pipe or socket", file=path, remedy="name a regular file or a folder"
+            )
         if not os.access(path, os.R_OK):
-            problem = "cannot be read: permission denied"
-            raise BadFile(problem, file=path, remedy="check its permissions")
+            raise BadFile(
+                "cannot be read: permission denied", file=path, remedy="check its permissions"
+            )
 
     @cached_property
     def head(self) -> bytes:
@@ -166,15 +169,23 @@ REGISTERED: dict[str, Reader] = {}  # `all_readers` sorts them
 
 
 def reader(name: str, **fields) -> Callable:
-    """Registers the function below as the reader of a format; the fields are those of `Reader`."""
+    """Registers the function below as the reader of a format; the fields are those of `Reader`. Its
+    path may then be text, and its reading tells this name and the path, where it tells none.
+    """
 
     def register(function: Callable[..., Reading]) -> Callable[..., Reading]:
-        entry = Reader(name, function=function, **fields)
+        @wraps(function)
+        def read(path: str | Path, **options) -> Reading:
+            reading = function(Path(path), **options)
+            source = reading.source or str(path)
+            return replace(reading, reader=reading.reader or name, source=source)
+
+        entry = Reader(name, function=read, **fields)
         for other in REGISTERED.values():
             if other.order == entry.order and other.name != name:
                 raise ValueError(f"{name} and {other.name} have the same order, {other.order}")
         REGISTERED[name] = entry
-        return function
+        return read
 
     return register
 
@@ -218,11 +229,11 @@ class Contents(Reading):
         file.ends(*_PICTURES) or file.starts(*_PICTURE_HEADS) or file.head[8:12] == b"WEBP"
     ),
 )
-def read_one_picture(path: str | Path, *, on_bad: str = "raise") -> Reading:
+def read_one_picture(path: Path, *, on_bad: str = "raise") -> Reading:
     """A picture, decoded to its end, so that a truncated one is found."""
     height, width = read_picture(path).shape[:2]
-    picture = Picture(Path(path).name, size_wh=(width, height))
-    return Reading("picture", str(path), pictures=(picture,))
+    picture = Picture(path.name, size_wh=(width, height))
+    return Reading(pictures=(picture,))
 
 
 @reader(
@@ -248,9 +259,7 @@ def read_one_picture(path: str | Path, *, on_bad: str = "raise") -> Reading:
         file.mostly(*_PICTURES) and not any(name.lower().endswith(_LABELS) for name in file.names)
     ),
 )
-def read_video(
-    path: str | Path, *, on_bad: str = "raise", max_frames: int = MAX_DECODED
-) -> Reading:
+def read_video(path: Path, *, on_bad: str = "raise", max_frames: int = MAX_DECODED) -> Reading:
     """A video file or folder of pictures as a clip without people, decoded so that its length is
     true: to the end, or as far as `max_frames`, with a warning. Pictures are stated with their own
     sizes.
@@ -276,8 +285,8 @@ def read_video(
             Picture(name, size_wh=sizes.get(i), labelled=False)
             for i, name in enumerate(picture_names(path))
         )
-        clip = Clip(frames.video, pictures=pictures, name=Path(path).stem)
-        return Reading("video", str(path), clips=(clip,), warnings=tuple(warnings))
+        clip = Clip(frames.video, pictures=pictures, name=path.stem)
+        return Reading(clips=(clip,), warnings=tuple(warnings))
 
 
 @reader(
@@ -288,12 +297,12 @@ def read_video(
     recognised="suffix or first bytes",
     fits=lambda file: file.ends(".zip", ".tar", ".tgz") or file.starts(*_ARCHIVE_HEADS),
 )
-def read_archive(path: str | Path, *, on_bad: str = "raise") -> Reading:
+def read_archive(path: Path, *, on_bad: str = "raise") -> Reading:
     """What a zip or tar file would unpack to. Nothing is unpacked; `UnsafeFile` where
     `data.archives.unpack` refuses.
     """
-    names = [member.name for member in safe_members(Path(path)) if member.kind == "file"]
-    return Contents("archive", str(path), members=tuple(names[:_LISTED]), n_members=len(names))
+    names = [member.name for member in safe_members(path) if member.kind == "file"]
+    return Contents(members=tuple(names[:_LISTED]), n_members=len(names))
 
 
 @reader(
@@ -304,26 +313,24 @@ def read_archive(path: str | Path, *, on_bad: str = "raise") -> Reading:
     recognised="a folder",
     fits=lambda file: file.folder,
 )
-def read_folder(path: str | Path, *, on_bad: str = "raise") -> Reading:
+def read_folder(path: Path, *, on_bad: str = "raise") -> Reading:
     """Which reader each file of a folder needs, of the first `_LISTED`; nothing more is read. A
     file that cannot be read is a warning.
     """
-    names = File(Path(path)).names
+    names = File(path).names
     if not names:
         raise BadFile("an empty folder", file=path, remedy="check the path")
     members, warnings = [], []
     for name in names[:_LISTED]:
         try:
-            file = File(Path(path) / name)
+            file = File(path / name)
             fitting = None if file.folder else _recognised(file)
             need = fitting.name if fitting else "unknown"
             members.append(f"{name}/" if file.folder else f"{name}: {need}")
         except WorkbenchError as error:
             members.append(f"{name}: {type(error).__name__}")
             warnings.append(error)
-    return Contents(
-        "folder", str(path), members=tuple(members), n_members=len(names), warnings=tuple(warnings)
-    )
+    return Contents(members=tuple(members), n_members=len(names), warnings=tuple(warnings))
 
 
 @reader(
@@ -334,9 +341,9 @@ def read_folder(path: str | Path, *, on_bad: str = "raise") -> Reading:
     recognised=".npz, .npy, .mat, .pkl",
     fits=lambda file: file.ends(".npz", ".npy", ".mat", *PICKLES) or file.starts(b"\x93NUMPY"),
 )
-def read_contents(path: str | Path, *, on_bad: str = "raise") -> Reading:
+def read_contents(path: Path, *, on_bad: str = "raise") -> Reading:
     """The values of an npz, npy, MATLAB or pickle file of no layout that the workbench knows."""
-    file = File(Path(path))
+    file = File(path)
     if file.ends(".npz"):
         values = read_npz(path, file.arrays, objects=True)
     elif file.ends(*PICKLES):
@@ -345,7 +352,7 @@ def read_contents(path: str | Path, *, on_bad: str = "raise") -> Reading:
         values = file.variables or read_npy(path)
     items = list(values.items()) if isinstance(values, Mapping) else [("", values)]
     lines = tuple(f"{str(key)[:60]} {_outline(value)}".strip() for key, value in items[:_LISTED])
-    return Contents("contents", str(path), members=lines, n_members=len(items))
+    return Contents(members=lines, n_members=len(items))
 
 
 def _outline(value: object) -> str:
@@ -386,8 +393,11 @@ def _of_layout(folder: Path) -> Reader | None:
     named = [s for s in sets if any(path.endswith(f"/{root}") for root in s.layout.roots)]
     names = {entry.reader: entry.name for entry in named or sets}
     if len(names) > 1:
-        remedy = f"say {' or '.join(f'{name}:{folder}' for name in sorted(names.values()))}"
-        raise BadParameter("has the layout of several data sets", file=folder, remedy=remedy)
+        raise BadParameter(
+            "has the layout of several data sets",
+            file=folder,
+            remedy=f"say {' or '.join(f'{name}:{folder}' for name in sorted(names.values()))}",
+        )
     return _of_manifest(min(names.values())) if names else None
 
 
@@ -411,8 +421,11 @@ def _located(spec: str) -> tuple[Reader, Path]:
     name = spec.partition(":")[0]
     if name not in known_manifests():
         sets = (m.name for m in known_manifests().values() if m.kind == "dataset" and m.reader)
-        remedy = f"check the path, or name a data set: {', '.join(sets)}"
-        raise MissingFile("no such file or folder", file=spec, remedy=remedy)
+        raise MissingFile(
+            "no such file or folder",
+            file=spec,
+            remedy=f"check the path, or name a data set: {', '.join(sets)}",
+        )
     return _of_manifest(name), locate(spec)[1]
 
 
@@ -430,8 +443,11 @@ def recognise(path: str | Path, reader: str | None = None) -> tuple[File, Reader
         chosen = _of_layout(place)
     chosen = chosen or _recognised(file)
     if chosen is None:
-        remedy = f"if it is one of these, name the reader (--reader): {', '.join(all_readers())}"
-        raise BadFile("nothing that a reader knows", file=path, remedy=remedy)
+        raise BadFile(
+            "nothing that a reader knows",
+            file=path,
+            remedy=f"if it is one of these, name the reader (--reader): {', '.join(all_readers())}",
+        )
     return file, chosen
 
 

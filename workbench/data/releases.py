@@ -41,8 +41,11 @@ def release(path: Path, data_set: str, *patterns: str) -> tuple[Path, list[Path]
         names = glob(pattern, root_dir=path, recursive=True)
         if names:
             return path, [path / name for name in sorted(map(Path, names))]
-    remedy = f"name one of its files, or see `workbench data show {data_set}` for the layout"
-    raise MissingFile(f"no such file, or a folder without {patterns[0]}", file=path, remedy=remedy)
+    raise MissingFile(
+        f"no such file, or a folder without {patterns[0]}",
+        file=path,
+        remedy=f"name one of its files, or see `workbench data show {data_set}` for the layout",
+    )
 
 
 def first_file(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
@@ -87,8 +90,9 @@ def choose(kind: str, name: str, known: Iterable[str], path: Path) -> str:
 def mapping_of(content: object) -> Mapping:
     """A value of a file that must be a dict; `BadFile` otherwise."""
     if type(content) is not dict:
-        problem = f"holds a {type(content).__name__}, a dict expected"
-        raise BadFile(problem, remedy="check the layout")
+        raise BadFile(
+            f"holds a {type(content).__name__}, a dict expected", remedy="check the layout"
+        )
     return content
 
 
@@ -223,7 +227,6 @@ def concatenated(parts: Iterable[Detections | None], **changed) -> Detections | 
 
 
 def read_sequences(
-    reader: str,
     path: Path,
     sequences: Sequence,
     read: Callable[[object], Reading],
@@ -238,19 +241,17 @@ def read_sequences(
     warnings = [*bad, *warnings]
     if pictures:
         warnings += _absent_pictures(readings, path)
-    return joined(reader, path, readings, warnings)
+    return joined(path, readings, warnings)
 
 
 def joined(
-    reader: str, path: Path, readings: Sequence[Reading], warnings: Sequence[WorkbenchError] = ()
+    path: Path, readings: Sequence[Reading], warnings: Sequence[WorkbenchError] = ()
 ) -> Reading:
     """Readings as one. warnings: those that stand before the readings' own."""
     cameras = {}
     for reading in readings:
         cameras |= reading.cameras
     return Reading(
-        reader,
-        str(path),
         detections=concatenated((r.detections for r in readings), source=str(path)),
         clips=tuple(chain.from_iterable(r.clips for r in readings)),
         motions=tuple(chain.from_iterable(r.motions for r in readings)),

@@ -188,8 +188,9 @@ def _read_batches(path: Path) -> dict[str, object]:
         return {"arrays": read_npz(path, (), _COLUMNS)}
     content = safe_unpickle(path)
     if type(content) is not list:
-        problem = f"holds a {type(content).__name__}, a list of MMPose result batches expected"
-        raise BadFile(problem, file=path)
+        raise BadFile(
+            f"holds a {type(content).__name__}, a list of MMPose result batches expected", file=path
+        )
     return {f"batch {i}": batch for i, batch in enumerate(content)}
 
 
@@ -275,14 +276,17 @@ def _openpose(document: Document) -> Iterator[Row]:
         with named(path, f"person {i}"):
             n = _length(person, key) // 3
             if n not in OPENPOSE:
-                remedy = "run OpenPose with the BODY_25 or COCO model"
-                raise BadRecord(f"{key} has {n} joints, 25 or 18 expected", remedy=remedy)
+                raise BadRecord(
+                    f"{key} has {n} joints, 25 or 18 expected",
+                    remedy="run OpenPose with the BODY_25 or COCO model",
+                )
             keypoints, put = _points(person, key, n, 3, OPENPOSE[n])
             known = keypoints[:, 2] > 0
             if known.sum() > 1 and (np.abs(keypoints[known, :2]) <= 1).all():
-                remedy = "run OpenPose with --keypoint_scale 0, which gives px"
-                problem = "all coordinates lie between -1 and 1: they are not px"
-                raise BadRecord(problem, remedy=remedy)
+                raise BadRecord(
+                    "all coordinates lie between -1 and 1: they are not px",
+                    remedy="run OpenPose with --keypoint_scale 0, which gives px",
+                )
         track = None
         if _length(person, "person_id") == 1:  # [-1] where nobody is tracked
             (track,) = person["person_id"]
@@ -314,8 +318,9 @@ def _read_table(path: Path) -> list[list[str]]:
         raise BadFile("two columns have the same name", file=path, record="line 1")
     for i, line in enumerate(lines, 1):
         if len(line) != len(titles):
-            problem = f"not as many cells as the {len(titles)} columns"
-            raise BadRecord(problem, file=path, record=f"line {i}")
+            raise BadRecord(
+                f"not as many cells as the {len(titles)} columns", file=path, record=f"line {i}"
+            )
     return lines or [titles]
 
 
@@ -382,9 +387,10 @@ def _table_rows(document: Document) -> Iterator[Row]:
     size, shift = (1, 1), 0.0  # px are x * size - shift
     if [titles[column].strip().lower() for column in cells[:2]] == ["x", "y"]:
         if document.size_wh is None:
-            problem = "x and y are fractions of the picture, whose size is not known"
-            remedy = "give the picture's size_wh, or columns x_px and y_px"
-            raise BadParameter(problem, remedy=remedy)
+            raise BadParameter(
+                "x and y are fractions of the picture, whose size is not known",
+                remedy="give the picture's size_wh, or columns x_px and y_px",
+            )
         size, shift = document.size_wh, 0.5  # the left edge of pixel 0 is -0.5
 
     def row_of(ident: str, frame: int, person: Mapping) -> Row:
@@ -441,16 +447,20 @@ def _json_format(content: object, path: Path) -> str:
             return name
     if type(content) is list:
         return "coco"
-    problem = f"holds a {type(content).__name__}, a list of COCO results expected"
-    raise BadFile(problem, file=path, remedy="annotations are read by read_coco")
+    raise BadFile(
+        f"holds a {type(content).__name__}, a list of COCO results expected",
+        file=path,
+        remedy="annotations are read by read_coco",
+    )
 
 
 def _parse_folder(path: Path) -> tuple[str, dict[Path, object]]:
     """A folder holds one JSON file a frame: OpenPose's, or MMPose's of single pictures."""
     documents = {file: read_json(file) for file in sorted(path.glob("*.json"))}
     if not documents:
-        remedy = "name the folder of the results"
-        raise MissingFile("no .json files in this folder", file=path, remedy=remedy)
+        raise MissingFile(
+            "no .json files in this folder", file=path, remedy="name the folder of the results"
+        )
     first = None
     for file, content in documents.items():
         name = "pictures" if content == [] else _json_format(content, file)
@@ -480,8 +490,11 @@ def _parse(path: Path, content: object = None) -> tuple[str, dict[Path, object]]
             content = read_json(path) if content is None else content
             return _json_format(content, path), {path: content}
         case suffix:
-            problem = f"suffix {suffix!r} is none of .pkl, .pickle, .npz, .json, .csv"
-            raise BadFile(problem, file=path, remedy="rename or export")
+            raise BadFile(
+                f"suffix {suffix!r} is none of .pkl, .pickle, .npz, .json, .csv",
+                file=path,
+                remedy="rename or export",
+            )
 
 
 def _frames_of_files(format: str, paths: Sequence[Path]) -> list[int]:
@@ -493,9 +506,11 @@ def _frames_of_files(format: str, paths: Sequence[Path]) -> list[int]:
         name = _OPENPOSE_FILE.fullmatch(path.name)
         frame = int(name[1][:12]) if name else 0
         if frame in frames or (len(paths) > 1 and not name):
-            remedy = "names end in _000000000012_keypoints.json, one a frame"
-            problem = "its name does not say which frame it is"
-            raise BadFile(problem, file=path, remedy=remedy)
+            raise BadFile(
+                "its name does not say which frame it is",
+                file=path,
+                remedy="names end in _000000000012_keypoints.json, one a frame",
+            )
         frames.append(frame)
     return frames
 
@@ -517,9 +532,11 @@ def _rows(
                 k = k or n
                 if n != k:
                     by = f" by {skeleton}" if skeleton else ""
-                    remedy = _name_one_of(n) if skeleton else None
-                    problem = f"{n} joints, {k} expected{by}"
-                    raise BadRecord(problem, record=row.id, remedy=remedy)
+                    raise BadRecord(
+                        f"{n} joints, {k} expected{by}",
+                        record=row.id,
+                        remedy=_name_one_of(n) if skeleton else None,
+                    )
                 yield row
 
 
@@ -594,8 +611,11 @@ def read_detections(
             )
         tracks = [row.track for row in rows]
         if any(track is not None for track in tracks) and None in tracks:
-            record, remedy = rows[tracks.index(None)].id, "give every detection a track_id, or none"
-            raise BadRecord("no track_id, others have one", record=record, remedy=remedy)
+            raise BadRecord(
+                "no track_id, others have one",
+                record=rows[tracks.index(None)].id,
+                remedy="give every detection a track_id, or none",
+            )
         name = skeleton or USUAL_SKELETON.get(k)
         if name is None:
             raise BadRecord(f"{k} joints and no skeleton named", remedy=_name_one_of(k))
@@ -632,15 +652,15 @@ def read_detections(
         or type(file.pickled) is list
     ),
 )
-def read_results(path: str | Path, *, on_bad: str = "raise", content: object = None) -> Reading:
+def read_results(path: Path, *, on_bad: str = "raise", content: object = None) -> Reading:
     """Users' own results; a bad row is an error with either `on_bad`. Landmarks that are fractions
     of a picture of unknown size stay fractions, with a warning.
     """
     try:
-        return Reading("detections", str(path), detections=read_detections(path, content=content))
+        return Reading(detections=read_detections(path, content=content))
     except BadParameter as error:
         fractions = read_detections(path, content=content, size_wh=(1, 1))
-        return Reading("detections", str(path), detections=fractions, warnings=(error,))
+        return Reading(detections=fractions, warnings=(error,))
 
 
 # --- writing --------------------------------------------------------------------------------------

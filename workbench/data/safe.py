@@ -36,8 +36,9 @@ def intact(kind: str, **where) -> Iterator[None]:
     except WorkbenchError:
         raise
     except Exception as error:  # parsers of damaged files raise nearly anything
-        problem = f"truncated, or not {kind}: {type(error).__name__} {error}"
-        raise BadFile(problem[:300], **where) from None
+        raise BadFile(
+            f"truncated, or not {kind}: {type(error).__name__} {error}"[:300], **where
+        ) from None
 
 
 # --- whole files ----------------------------------------------------------------------------------
@@ -58,13 +59,17 @@ def read_bytes(path: str | Path) -> bytes:
     """
     path = Path(path)
     if (size := file_size(path)) > MAX_FILE_BYTES:
-        problem = f"{size} bytes, at most {MAX_FILE_BYTES} are read at once"
-        raise BadFile(problem, file=path, remedy="split the file")
+        raise BadFile(
+            f"{size} bytes, at most {MAX_FILE_BYTES} are read at once",
+            file=path,
+            remedy="split the file",
+        )
     try:
         return path.read_bytes()
     except OSError as error:
-        problem = f"cannot be read: {error.strerror}"
-        raise BadFile(problem, file=path, remedy="check its permissions") from None
+        raise BadFile(
+            f"cannot be read: {error.strerror}", file=path, remedy="check its permissions"
+        ) from None
 
 
 def read_text(path: str | Path) -> str:
@@ -72,8 +77,11 @@ def read_text(path: str | Path) -> str:
     try:
         return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        problem = f"not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}"
-        raise BadFile(problem, file=path, remedy="save the file as UTF-8") from None
+        raise BadFile(
+            f"not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}",
+            file=path,
+            remedy="save the file as UTF-8",
+        ) from None
 
 
 def read_json(path: str | Path):
@@ -135,9 +143,11 @@ class _DataUnpickler(pickle._Unpickler):
         self.budget = 4 * len(raw) + 4096  # bytes that arrays and strings may take, memo or not
 
     def refuse(self, problem: str) -> NoReturn:
-        remedy = "do not trust this file; export detections as npz or COCO results JSON"
-        problem = f"refused, nothing of it was run: {problem}"
-        raise UnsafeFile(problem, file=self.path, remedy=remedy)
+        raise UnsafeFile(
+            f"refused, nothing of it was run: {problem}",
+            file=self.path,
+            remedy="do not trust this file; export detections as npz or COCO results JSON",
+        )
 
     def spend(self, n_bytes: int) -> None:
         self.budget -= n_bytes
@@ -277,8 +287,11 @@ def _array(raw: bytes, objects: bool, **where) -> np.ndarray | list:
             array = np.frombuffer(raw, dtype, offset=stream.tell())
             return array.reshape(shape, order="F" if fortran else "C")
     if dtype.kind != "O" or not objects:
-        remedy = "save it as an array of numbers or text (dtype float32, int64, U, S)"
-        raise BadFile(f"holds Python objects (dtype {dtype})"[:200], remedy=remedy, **where)
+        raise BadFile(
+            f"holds Python objects (dtype {dtype})"[:200],
+            remedy="save it as an array of numbers or text (dtype float32, int64, U, S)",
+            **where,
+        )
     with intact("an array of objects", **where):
         array = _DataUnpickler(stream.read(), where["file"], objects=True).load()
         if not isinstance(array, np.ndarray) or array.ndim == 0:
@@ -311,13 +324,18 @@ def read_npz(
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         if lost := [key for key in keys if key not in members]:
             held = ", ".join(list(members)[:12]) or "nothing"
-            problem = f"lacks {', '.join(lost)}; it holds {held}"[:300]
-            remedy = "prepare it in this layout, as plain arrays"
-            raise BadFile(problem, file=path, remedy=remedy)
+            raise BadFile(
+                f"lacks {', '.join(lost)}; it holds {held}"[:300],
+                file=path,
+                remedy="prepare it in this layout, as plain arrays",
+            )
         wanted = [key for key in (*keys, *optional) if key in members]
         total = sum(members[key].file_size for key in wanted)
         if total > min(MAX_ARRAY_BYTES, max(_RATIO_FREE_BYTES, MAX_RATIO * size)):
-            problem = f"{size} bytes unpack to {total}, more than is read"
-            raise BadFile(problem, file=path, remedy="split the file")
+            raise BadFile(
+                f"{size} bytes unpack to {total}, more than is read",
+                file=path,
+                remedy="split the file",
+            )
         raw = {key: archive.read(members[key]) for key in wanted}
     return {key: _array(raw.pop(key), objects, file=path, record=key) for key in wanted}

@@ -92,8 +92,10 @@ def person_areas(truth: Pose, area: str | None = None) -> Float[np.ndarray, "n"]
     if uses_box(truth, area):
         return _box_areas(truth.boxes_xyxy) * BOX_AREA
     if truth.areas is None:
-        remedy = 'say area="box" for 0.53 of the box, as CrowdPose'
-        raise BadParameter("not every person states an area", remedy=remedy)
+        raise BadParameter(
+            "not every person states an area",
+            remedy='say area="box" for 0.53 of the box, as CrowdPose',
+        )
     return truth.areas.astype(np.float64)
 
 
@@ -105,8 +107,9 @@ def rows_by_picture(
     what: how errors call the owner. `BadRecord` for a row of any other picture.
     """
     if len(owner) and not owner.images:
-        problem = f"the {what} do not say to which pictures they belong"
-        raise BadParameter(problem, remedy="set images")
+        raise BadParameter(
+            f"the {what} do not say to which pictures they belong", remedy="set images"
+        )
     rows: dict[str, list[int]] = {name: [] for name in images}
     for row, name in enumerate(owner.images):
         if name not in rows:
@@ -133,8 +136,9 @@ def _pairs(
     """
     joint_set = skeleton(truth.skeleton)
     if skeleton(found.skeleton) is not joint_set:
-        problem = f"{found.skeleton} detections of {truth.skeleton} people"
-        raise BadParameter(problem, remedy="convert one of them")
+        raise BadParameter(
+            f"{found.skeleton} detections of {truth.skeleton} people", remedy="convert one of them"
+        )
     if joint_set.oks_sigmas is None:
         raise BadParameter(f"no OKS sigmas are published for {truth.skeleton}", remedy="use PCK")
     images = truth.images if images is None else images

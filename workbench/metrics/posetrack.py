@@ -158,14 +158,17 @@ def _frames(
 ) -> list[Frame]:
     """What `pckh_ap` takes, a tuple a picture of the truth, in order of first appearance."""
     if truth.head_boxes_xyxy is None:
-        remedy = "PoseTrack's annotations and rendered clips have them"
-        raise BadParameter("PoseTrack's AP needs head boxes", remedy=remedy)
+        raise BadParameter(
+            "PoseTrack's AP needs head boxes",
+            remedy="PoseTrack's annotations and rendered clips have them",
+        )
     use = joints_of(truth, joints)
     confidence = np.asarray(found.confidence, np.float64)
     if joints != "labelled":
         if found.images != truth.images:
-            problem = f"{joints} joints alone need poses that are paired row by row with the truth"
-            raise BadParameter(problem)
+            raise BadParameter(
+                f"{joints} joints alone need poses that are paired row by row with the truth"
+            )
         confidence = np.where(use, confidence, -np.inf)
     if left_out is not None:
         confidence = np.where(left_out, -np.inf, confidence)

@@ -94,8 +94,9 @@ def calibration(
     """
     p = np.asarray(probability, np.float64).ravel()
     if not p.size or not ((p >= 0) & (p <= 1)).all():
-        problem = "probabilities from 0 to 1 expected, at least one"
-        raise BadParameter(problem, remedy="apply a sigmoid to logits")
+        raise BadParameter(
+            "probabilities from 0 to 1 expected, at least one", remedy="apply a sigmoid to logits"
+        )
     which = np.minimum((p * bins).astype(int), bins - 1)
     count = np.bincount(which, minlength=bins)
     some = count > 0

@@ -134,8 +134,10 @@ class PoseEstimator(Predictor):
         """
         frames = frame[None] if frame.ndim == 3 else frame
         if len(frames) != 2 * self.reach + 1:
-            problem = f"{len(frames)} frames, {2 * self.reach + 1} expected"
-            raise BadParameter(problem, remedy="give the frames around it")
+            raise BadParameter(
+                f"{len(frames)} frames, {2 * self.reach + 1} expected",
+                remedy="give the frames around it",
+            )
         parts = [self.crops(one, boxes_xyxy) for one in frames]
         crops = torch.stack([part for part, _ in parts], 1)
         if self.reach:

@@ -107,8 +107,9 @@ def video(
     if method not in SHIPPED:
         raise unknown("method for a video", method, SHIPPED)
     if delta is not None and method != "port":
-        problem = f"{method} has no delta: every joint may move"
-        raise BadParameter(problem, remedy="leave --delta out")
+        raise BadParameter(
+            f"{method} has no delta: every joint may move", remedy="leave --delta out"
+        )
     by_name = method in OF_PICTURES  # joints of any set
     files = {"weights": weights, "precision": precision}
     out = Path(out)

@@ -82,8 +82,9 @@ class PortRefiner(Predictor):
         if delta is not None:
             limit[:] = delta
         if not np.isfinite(limit).all():
-            remedy = "give a finite number, usually between 0 and 1"
-            raise BadParameter(f"delta is {delta}", remedy=remedy)
+            raise BadParameter(
+                f"delta is {delta}", remedy="give a finite number, usually between 0 and 1"
+            )
         return occluded_joints(torch.tensor(detections.confidence), torch.tensor(limit)).numpy()
 
     def one_pass(
@@ -115,8 +116,10 @@ class PortRefiner(Predictor):
         """What PORT makes of every joint by its rule, px, hidden or not."""
         shape = detections.confidence.shape
         if mask.shape != shape or mask.dtype != bool:
-            problem = f"the mask is {mask.dtype} {mask.shape}, bool {shape} expected"
-            raise BadParameter(problem, remedy="one truth value for each joint of each row")
+            raise BadParameter(
+                f"the mask is {mask.dtype} {mask.shape}, bool {shape} expected",
+                remedy="one truth value for each joint of each row",
+            )
         parts = [np.zeros((0, len(self.skeleton), 2), np.float32)]
         with self.inference():
             for start in range(0, len(detections), batch):

@@ -60,8 +60,9 @@ def described(
     path = weights_path(name, skeleton) if weights is None else Path(weights)
     if not path.exists():
         shipped = "; ".join(f"{method} for {', '.join(known)}" for method, known in SHIPPED.items())
-        remedy = f"shipped: {shipped}; or name a file"
-        raise MissingFile("no such weights", file=path, remedy=remedy)
+        raise MissingFile(
+            "no such weights", file=path, remedy=f"shipped: {shipped}; or name a file"
+        )
     card = checkpoint.read_card(path) if path.suffix == ".safetensors" else {}
     method = card.get("model")
     published = weights is not None and method is None
@@ -72,12 +73,17 @@ def described(
             remedy="vissimcc reads published weights, others what `workbench train` wrote for them",
         )
     if method not in PREDICTORS and not published:
-        problem = f"the card does not describe a model of the workbench: it says {method!r}"
-        raise CheckpointMismatch(problem, file=path, remedy=f"known are {', '.join(PREDICTORS)}")
+        raise CheckpointMismatch(
+            f"the card does not describe a model of the workbench: it says {method!r}",
+            file=path,
+            remedy=f"known are {', '.join(PREDICTORS)}",
+        )
     reads_pictures = published or issubclass(PREDICTORS[method], PoseEstimator)
     if precision not in ("fp32", "bf16") or (precision == "bf16" and not reads_pictures):
-        remedy = "choose fp32, or bf16 for what reads pictures"
-        raise BadParameter(f"{method or name} in {precision!r}", remedy=remedy)
+        raise BadParameter(
+            f"{method or name} in {precision!r}",
+            remedy="choose fp32, or bf16 for what reads pictures",
+        )
     return path, card
 
 
@@ -111,8 +117,9 @@ def load(
         model = public_model(tensors, size=size, skeleton=skeleton, file=path)
         predictor = PoseEstimator(model, name)
     elif size is not None:
-        remedy = "leave it out: the weights' card states their size"
-        raise BadParameter(f"size {size}", file=path, remedy=remedy)
+        raise BadParameter(
+            f"size {size}", file=path, remedy="leave it out: the weights' card states their size"
+        )
     else:
         method = card["model"]
         try:  # tuples have become lists in a card
@@ -120,9 +127,11 @@ def load(
             model = build(method, type(config_of(method))(**config))
             predictor = PREDICTORS[method].from_card(model, card, name)
         except (KeyError, TypeError) as error:
-            problem = f"the card does not describe {method}: {error}"
-            remedy = f"train it with `workbench train {method}`"
-            raise CheckpointMismatch(problem, file=path, remedy=remedy) from None
+            raise CheckpointMismatch(
+                f"the card does not describe {method}: {error}",
+                file=path,
+                remedy=f"train it with `workbench train {method}`",
+            ) from None
         checkpoint.load(path, model)
     predictor.precision = precision
     return predictor.to(device)
