@@ -83,7 +83,7 @@ def _motion(path: Path, unit_mm: float) -> Motion:
             raise BadFile("not a BVH file: it does not begin with HIERARCHY")
         if split is None:
             raise BadFile("no line MOTION: truncated")
-        joints = _Hierarchy().read(text)
+        joints = _joints(text)
         rows, fps = _rows(raw[split.end() :], head.count(b"\n") + 1, joints)
         with np.errstate(over="ignore", invalid="ignore"):
             xyz = _forward(joints, rows) * unit_mm
@@ -102,84 +102,75 @@ def _motion(path: Path, unit_mm: float) -> Motion:
 # --- the tree above MOTION ------------------------------------------------------------------------
 
 
-class _Hierarchy:
-    """Reads the tree statement by statement; braces may stand on lines of their own or not."""
+def _joints(text: str) -> list[_Joint]:
+    """The tree, read statement by statement; braces may stand on lines of their own or not."""
+    joints: list[_Joint] = []
+    opened: list[int] = []  # indices of the joints whose braces are open, or END_SITE
+    awaited = None  # what the next "{" opens
+    for number, line in enumerate(text.splitlines(), 1):
+        for statement in filter(None, map(str.strip, re.split(r"([{}])", line))):
+            with named(None, f"line {number}"):
+                awaited = _take(statement, joints, opened, awaited)
+    missing = len(opened) + (awaited is not None)
+    if missing:
+        raise BadFile(f"{missing} brackets are not closed before MOTION", record=f"line {number}")
+    names = [joint.name for joint in joints]
+    for joint in joints:
+        if names.count(joint.name) > 1:
+            raise BadFile(f"two joints are called {joint.name!r}")
+        if not joint.offset:
+            raise BadFile("a joint without OFFSET", record=joint.name)
+    return joints
 
-    def __init__(self):
-        self.line = 1
-        self.joints: list[_Joint] = []
-        self.open: list[int] = []  # indices of the joints whose braces are open, or END_SITE
-        self.awaited: int | None = None  # what the next "{" opens
 
-    def read(self, text: str) -> list[_Joint]:
-        for self.line, line in enumerate(text.splitlines(), 1):
-            for statement in filter(None, map(str.strip, re.split(r"([{}])", line))):
-                self.take(statement)
-        missing = len(self.open) + (self.awaited is not None)
-        if missing:
-            raise self.bad(f"{missing} brackets are not closed before MOTION")
-        names = [joint.name for joint in self.joints]
-        for joint in self.joints:
-            if names.count(joint.name) > 1:
-                raise BadFile(f"two joints are called {joint.name!r}")
-            if not joint.offset:
-                raise BadFile("a joint without OFFSET", record=joint.name)
-        return self.joints
+def _take(
+    statement: str, joints: list[_Joint], opened: list[int], awaited: int | None
+) -> int | None:
+    """One statement: a brace, or a word with what belongs to it. What the next "{" opens."""
+    if (statement == "{") != (awaited is not None):
+        wanted = "a name before it" if statement == "{" else "a {"
+        raise BadFile(f"{statement[:40]!r}, {wanted} expected")
+    inside = opened[-1] if opened else None
+    joint = None if inside in (None, END_SITE) else joints[inside]
+    match statement.split():
+        case ["{"]:
+            opened.append(awaited)
+        case ["}"] if opened:
+            opened.pop()
+        case ["HIERARCHY", *_] if not joints:
+            pass
+        case ["ROOT" | "JOINT" as kind, *words] if words and (
+            joint if kind == "JOINT" else inside is None
+        ):
+            if len(joints) == MAX_JOINTS:
+                raise BadFile(f"more than {MAX_JOINTS} joints")
+            joints.append(_Joint(" ".join(words), inside if joint else -1))
+            return len(joints) - 1
+        case ["End", "Site"] if joint:
+            return END_SITE
+        case ["OFFSET", *words] if inside is not None:
+            offset = _offset(words)
+            if joint:
+                joint.offset = offset
+        case ["CHANNELS", n, *words] if joint and not joint.channels:
+            joint.channels = [word.capitalize() for word in words]
+            if n != str(len(words)) or len(_CHANNELS & {*joint.channels}) < len(words):
+                raise BadFile(
+                    f"{statement[:60]!r}: how many, and which, such as Zrotation, expected"
+                )
+        case _:
+            raise BadFile(f"{statement[:40]!r} is not expected here")
+    return None
 
-    def bad(self, problem: str) -> BadFile:
-        return BadFile(problem, record=f"line {self.line}")
 
-    def take(self, statement: str) -> None:
-        """One statement: a brace, or a word with what belongs to it."""
-        if (statement == "{") != (self.awaited is not None):
-            wanted = "a name before it" if statement == "{" else "a {"
-            raise self.bad(f"{statement[:40]!r}, {wanted} expected")
-        inside = self.open[-1] if self.open else None
-        joint = None if inside in (None, END_SITE) else self.joints[inside]
-        match statement.split():
-            case ["{"]:
-                self.open.append(self.awaited)
-                self.awaited = None
-            case ["}"] if self.open:
-                self.open.pop()
-            case ["HIERARCHY", *_] if not self.joints:
-                pass
-            case ["ROOT", _, *_] as words if inside is None:
-                self.add(" ".join(words[1:]), -1)
-            case ["JOINT", _, *_] as words if joint:
-                self.add(" ".join(words[1:]), inside)
-            case ["End", "Site"] if joint:
-                self.awaited = END_SITE
-            case ["OFFSET", *words] if inside is not None:
-                offset = self.offset(words)
-                if joint:
-                    joint.offset = offset
-            case ["CHANNELS", *words] if joint and not joint.channels:
-                joint.channels = self.channels(words)
-            case _:
-                raise self.bad(f"{statement[:40]!r} is not expected here")
-
-    def add(self, name: str, parent: int) -> None:
-        if len(self.joints) == MAX_JOINTS:
-            raise self.bad(f"more than {MAX_JOINTS} joints")
-        self.awaited = len(self.joints)
-        self.joints.append(_Joint(name, parent))
-
-    def offset(self, words: list[str]) -> list[float]:
-        try:
-            values = [float(word) for word in words]
-        except ValueError:
-            values = []
-        if len(values) != 3 or not np.isfinite(values).all():
-            raise self.bad(f"OFFSET {' '.join(words)[:40]!r}, three numbers expected")
-        return values
-
-    def channels(self, words: list[str]) -> list[str]:
-        channels = [word.capitalize() for word in words[1:]]
-        if words[:1] != [str(len(channels))] or len(_CHANNELS & {*channels}) < len(channels):
-            stated = " ".join(words)[:60]
-            raise self.bad(f"CHANNELS {stated!r}: how many, and which, such as Zrotation, expected")
-        return channels
+def _offset(words: list[str]) -> list[float]:
+    try:
+        values = [float(word) for word in words]
+    except ValueError:
+        values = []
+    if len(values) != 3 or not np.isfinite(values).all():
+        raise BadFile(f"OFFSET {' '.join(words)[:40]!r}, three numbers expected")
+    return values
 
 
 # --- the rows below MOTION ------------------------------------------------------------------------

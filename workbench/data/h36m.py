@@ -53,16 +53,14 @@ def read_h36m_cameras(path: str | Path) -> dict[str, Camera]:
     """
     path = Path(path)
     tree = path.suffix == ".json"
-    content = read_json(path) if tree else safe_unpickle(path)
     with named(path):
-        entries = mapping_of(content).items()
+        entries = mapping_of(read_json(path) if tree else safe_unpickle(path))
     cameras = {}
-    for key, entry in entries:
+    for key, entry in entries.items():
         name = ".".join(map(str, key)) if type(key) is tuple else str(key)
         with named(path, name):
-            stated = mapping_of(entry)
-            rotation, position, *lens = arrays_of(stated, _LENS, tree=tree)
-            size = stated.get("w"), stated.get("h")
+            rotation, position, *lens = arrays_of(mapping_of(entry), _LENS, tree=tree)
+            size = entry.get("w"), entry.get("h")
             size = size if all(type(side) is int and side > 0 for side in size) else None
             position = 1000 * position.ravel()
             lens = [values.ravel() for values in lens]
@@ -117,21 +115,26 @@ def read_h36m(path: Path, *, split: str | None = None, on_bad: str = "raise") ->
     detected = first_file(folders, [name.format(part) for name in DETECTIONS])
     camera_file = first_file(folders, CAMERAS)
     columns = _columns(npz, detected)
-    errors = _bad_rows(columns, npz)
     n = len(columns["imgname"])
-    settle(list(errors.values()), n, "rows", on_bad, npz)
+    errors = _bad_rows(columns, npz)
+    warnings = list(errors.values())
+    settle(warnings, n, "rows", on_bad, npz)
 
     rows = np.setdiff1d(np.arange(n), list(errors))
     columns = {key: column[rows] for key, column in columns.items()}
-    poses, detections, warnings = _poses(rows, columns), None, list(errors.values())
+    poses, detections, cameras = _poses(rows, columns), None, {}
     if detected:
         xy, confidence = columns["detected"][..., :2], columns["detected"][..., 2]
         shared = {"images": poses.images, "ids": poses.ids, "source": str(detected)}
         detections = Detections("h36m17", xy, confidence, poses.boxes_xyxy, **shared)
-    if not camera_file:
-        problem, remedy = "no cameras.pkl or cameras.json", "only projections need it"
-        warnings.append(MissingFile(problem, file=npz, remedy=remedy))
-    cameras = read_h36m_cameras(camera_file) if camera_file else {}
+    if camera_file:
+        cameras = read_h36m_cameras(camera_file)
+    else:
+        warnings.append(
+            MissingFile(
+                "no cameras.pkl or cameras.json", file=npz, remedy="only projections need it"
+            )
+        )
     return Reading(poses=poses, detections=detections, cameras=cameras, warnings=tuple(warnings))
 
 
@@ -147,8 +150,8 @@ def _columns(npz: Path, detected: Path | None) -> dict[str, np.ndarray]:
         columns = dict(zip(shapes, arrays_of(content, shapes, gaps=True)))
     columns |= {"imgname": np.array(images, object), "detected": columns["part"]}
     if detected:
-        array, where = read_npy(detected), {"file": detected}
-        columns["detected"] = numbers_of(array, "the array", (n, 17, 3), gaps=True, **where)
+        seen = numbers_of(read_npy(detected), "the array", (n, 17, 3), gaps=True, file=detected)
+        columns["detected"] = seen
     return columns
 
 

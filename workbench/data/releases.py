@@ -71,7 +71,7 @@ def read_pickled_dict(path: Path) -> Mapping:
 
 
 @contextmanager
-def named(file: Path, record: str | None = None) -> Iterator[None]:
+def named(file: Path | None, record: str | None = None) -> Iterator[None]:
     """Errors that come up inside name this file and record, where they name none."""
     try:
         yield
@@ -248,26 +248,27 @@ def joined(
     path: Path, readings: Sequence[Reading], warnings: Sequence[WorkbenchError] = ()
 ) -> Reading:
     """Readings as one. warnings: those that stand before the readings' own."""
-    cameras = {}
-    for reading in readings:
-        cameras |= reading.cameras
+
+    def together(name: str) -> tuple:
+        return tuple(chain.from_iterable(getattr(reading, name) for reading in readings))
+
     return Reading(
         detections=concatenated((r.detections for r in readings), source=str(path)),
-        clips=tuple(chain.from_iterable(r.clips for r in readings)),
-        motions=tuple(chain.from_iterable(r.motions for r in readings)),
-        cameras=cameras,
-        warnings=(*warnings, *chain.from_iterable(r.warnings for r in readings)),
+        clips=together("clips"),
+        motions=together("motions"),
+        cameras={name: camera for r in readings for name, camera in r.cameras.items()},
+        warnings=(*warnings, *together("warnings")),
     )
 
 
 def _absent_pictures(readings: Sequence[Reading], path: Path) -> list[MissingFile]:
     """One warning of all clips whose video, or last picture, is not where they say."""
     clips = [clip for reading in readings for clip in reading.clips]
-    absent = []
-    for clip in clips:
-        last = Path(clip.video.source, *(picture.name for picture in clip.pictures[-1:]))
-        if not os.path.isfile(last):
-            absent.append(clip.name)
+    absent = [
+        clip.name
+        for clip in clips
+        if not os.path.isfile(Path(clip.video.source, *(p.name for p in clip.pictures[-1:])))
+    ]
     if not absent:
         return []
     problem = f"{len(absent)} of {len(clips)} clips lack pictures or video"

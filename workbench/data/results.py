@@ -33,13 +33,12 @@ from .releases import named
 from .safe import MAX_FILE_BYTES, read_json, read_npz, read_text, safe_unpickle
 
 COCO17 = SKELETONS["coco17"].joints
-BLAZEPOSE = tuple(
-    "nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer "
-    "left_ear right_ear mouth_left mouth_right left_shoulder right_shoulder left_elbow right_elbow "
-    "left_wrist right_wrist left_pinky right_pinky left_index right_index left_thumb right_thumb "
-    "left_hip right_hip left_knee right_knee left_ankle right_ankle left_heel right_heel "
-    "left_foot_index right_foot_index".split()
-)  # MediaPipe Pose Landmarker, landmarks 0 to 32
+_PAIRS = "shoulder elbow wrist pinky index thumb hip knee ankle heel foot_index".split()
+BLAZEPOSE = (  # MediaPipe Pose Landmarker, landmarks 0 to 32
+    *"nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye".split(),
+    *"right_eye_outer left_ear right_ear mouth_left mouth_right".split(),
+    *(f"{side}_{part}" for part in _PAIRS for side in ("left", "right")),
+)
 # Where coco17's joints stand in longer lists: OpenPose's COCO-18 and BODY_25, and Halpe-26 and
 # COCO-WholeBody in MMPose.
 OPENPOSE = {

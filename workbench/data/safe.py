@@ -13,6 +13,7 @@ import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -100,15 +101,13 @@ def read_json(path: str | Path):
 # --- pickles --------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
 class _Global:
     """Stands for one allowed global. Not callable, nothing to set: only `load_reduce` gives it a
     meaning.
     """
 
-    __slots__ = ("_name",)
-
-    def __init__(self, name: str):
-        self._name = name
+    name: str
 
 
 _GLOBALS = (  # numpy 2 says _core for core; protocols 0 to 2 write an empty array by bytes()
@@ -171,7 +170,7 @@ class _DataUnpickler(pickle._Unpickler):
         function = self.stack[-1]
         if type(function) is not _Global or type(args) is not tuple:
             self.refuse("it calls something that is not an allowed global")
-        match function._name, args:
+        match function.name, args:
             case "encode", (str(text), "latin1" | "latin-1"):
                 self.spend(len(text))
                 made = text.encode("latin1")
@@ -185,14 +184,14 @@ class _DataUnpickler(pickle._Unpickler):
                 self.refuse(f"it holds an array of dtype {code!r}, only numbers and text are read")
             case "bytes", ():
                 made = b""
-            case "_reconstruct", (_Global(_name="ndarray"), *_):
+            case "_reconstruct", (_Global(name="ndarray"), *_):
                 made = np.empty(0, np.uint8)
             case "_frombuffer", (data, dtype, shape, "C" | "F" as order):
                 made = self.array(shape, dtype, data, order)
             case "scalar", (dtype, data):
                 made = self.array((1,), dtype, data, "C")[0]
             case _:
-                self.refuse(f"it calls {function._name} with unusual arguments")
+                self.refuse(f"it calls {function.name} with unusual arguments")
         self.stack[-1] = made
 
     def load_build(self):

@@ -20,7 +20,7 @@ from ..errors import BadParameter, BadRecord, check_choice
 from ..geometry import box_of_points
 from ..records import Detections, Pose
 from ..skeletons import skeleton
-from .visibility import joints_of
+from .distances import joints_of
 
 STATS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
 BOX_AREA = 0.53  # CrowdPose API: a person's area as a share of the box's

@@ -12,7 +12,7 @@ from ..errors import BadParameter
 from ..records import Detections, Picture, Pose
 from ..skeletons import skeleton
 from .coco import rows_by_picture
-from .visibility import joints_of
+from .distances import joints_of
 
 # predicted [p k 2] px, their scores [p k], truth [g k 2] px, labelled [g k], head sizes [g] px
 Frame = tuple[np.ndarray, ...]
