@@ -70,7 +70,6 @@ def find_people(
     batch: int = 4,
     min_score: float = 0.7,  # unstated; ours
     progress: bool = False,
-    source: str = FINDER,
 ) -> Detections:
     """Every person in RGB uint8 frames [h w 3], coco17, px, in the order of frames; runs where the
     finder's weights lie.
@@ -99,7 +98,7 @@ def find_people(
         boxes_xyxy=found["boxes"],
         scores=found["scores"],
         ids=tuple(map(str, range(len(index)))),
-        source=source,
+        source=FINDER,
         frames=index,
     )
 

@@ -294,9 +294,8 @@ def read_port_panoptic(root: str | Path, *, on_bad: str = "raise") -> Reading:
             remedy="workbench data fetch port_panoptic",
         )
     detections = read_detections(path, skeleton="hand21")
-    row_of = {}
-    for row, image in enumerate(detections.images):
-        row_of[image[max(image.find("hand_labels/"), 0) :]] = row
+    names = (image[max(image.find("hand_labels/"), 0) :] for image in detections.images)
+    row_of = {name: row for row, name in enumerate(names)}
     images = reading.poses.images
     for names, rows, file in ((set(images), images, root), (row_of, detections, path)):
         if len(names) != len(rows):

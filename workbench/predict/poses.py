@@ -62,6 +62,8 @@ class PortRefiner(Predictor):
     sides.
     """
 
+    batch = 128  # poses that the model sees at once
+
     def __init__(self, model: Port, rule: RefineRule, name: str = "port"):
         super().__init__(model, name, model.config.skeleton)
         self.rule = rule
@@ -111,7 +113,7 @@ class PortRefiner(Predictor):
         return (recon.float().cpu().numpy() * size + centre).astype(np.float32)
 
     def reconstruct(
-        self, detections: Detections, mask: Bool[np.ndarray, "n k"], batch: int = 128
+        self, detections: Detections, mask: Bool[np.ndarray, "n k"]
     ) -> Float[np.ndarray, "n k 2"]:
         """What PORT makes of every joint by its rule, px, hidden or not."""
         shape = detections.confidence.shape
@@ -122,8 +124,8 @@ class PortRefiner(Predictor):
             )
         parts = [np.zeros((0, len(self.skeleton), 2), np.float32)]
         with self.inference():
-            for start in range(0, len(detections), batch):
-                rows = slice(start, start + batch)
+            for start in range(0, len(detections), self.batch):
+                rows = slice(start, start + self.batch)
                 part = detections.select(rows)
                 parts.append(self.one_pass(part, mask[rows], mirror=self.rule.mirror))
         return np.concatenate(parts)
