@@ -76,13 +76,17 @@ def describe(path: str | Path, reader: str | None = None, *, on_bad: str = "rais
         }
     if isinstance(reading, Contents):
         description["members"] = {"count": reading.n_members, "names": list(reading.members)}
-    warnings = [*reading.warnings, *_absent(reading, file.path)]
+    warnings = _warnings([*reading.warnings, *_absent(reading, file.path)])
+    return description | {"warnings": warnings}
+
+
+def _warnings(warnings: Sequence[WorkbenchError]) -> dict:
     fields = ("file", "record", "problem", "remedy")
     records = [
         {"error": type(warning).__name__, **{name: getattr(warning, name) for name in fields}}
         for warning in warnings
     ]
-    return description | {"warnings": {"count": len(warnings), "records": records}}
+    return {"count": len(warnings), "records": records}
 
 
 def _range(values: Iterable) -> dict[str, int | float] | None:

@@ -555,6 +555,24 @@ def _box(row: Row) -> np.ndarray:
     return box_of_points(row.keypoints[known if known.any() else slice(None), :2])
 
 
+def _check(rows: Sequence[Row], confidence: np.ndarray, kind: str) -> None:
+    """`BadRecord` for a confidence that cannot be one, or tracks that some rows lack."""
+    low, high = CONFIDENCE
+    for i, joint in np.argwhere((confidence < low) | (confidence > high))[:1]:
+        raise BadRecord(
+            f"confidence {confidence[i, joint]:g} of joint {joint} is outside [{low}, {high}]",
+            record=f"{kind} {rows[i].id}",
+            remedy="export confidences from 0 to about 1",
+        )
+    untracked = [row.id for row in rows if row.track is None]
+    if 0 < len(untracked) < len(rows):
+        raise BadRecord(
+            "no track_id, others have one",
+            record=untracked[0],
+            remedy="give every detection a track_id, or none",
+        )
+
+
 def read_detections(
     path: str | Path,
     *,
@@ -601,20 +619,9 @@ def read_detections(
             raise BadFile("empty list", remedy="name the skeleton")
         k = len(rows[0].keypoints) if rows else len(skeleton_by_name(skeleton or "coco17"))
         keypoints = np.array([row.keypoints for row in rows], np.float32).reshape(-1, k, 3)
-        confidence, (low, high) = keypoints[:, :, 2], CONFIDENCE
-        for i, joint in np.argwhere((confidence < low) | (confidence > high))[:1]:
-            raise BadRecord(
-                f"confidence {confidence[i, joint]:g} of joint {joint} is outside [{low}, {high}]",
-                record=f"{'bbox_id' if format == 'batches' else 'result'} {rows[i].id}",
-                remedy="export confidences from 0 to about 1",
-            )
+        confidence = keypoints[:, :, 2]
+        _check(rows, confidence, "bbox_id" if format == "batches" else "result")
         tracks = [row.track for row in rows]
-        if any(track is not None for track in tracks) and None in tracks:
-            raise BadRecord(
-                "no track_id, others have one",
-                record=rows[tracks.index(None)].id,
-                remedy="give every detection a track_id, or none",
-            )
         name = skeleton or USUAL_SKELETON.get(k)
         if name is None:
             raise BadRecord(f"{k} joints and no skeleton named", remedy=_name_one_of(k))
