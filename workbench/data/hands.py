@@ -348,40 +348,32 @@ def read_fphb(path: Path, *, on_bad: str = "raise") -> Reading:
 def _read_action(file: Path, on_bad: str) -> Reading:
     """One `skeleton.txt`: a line a frame, its number and 21 joints in world mm."""
     lines = [(n, line) for n, line in enumerate(read_text(file).splitlines(), 1) if line.strip()]
-    frames = set()
+    rows = {}  # by number of the frame: that number, and its joints
 
-    def read(item: tuple[int, str]) -> np.ndarray:
+    def read(item: tuple[int, str]) -> None:
         number, line = item
+        words = line.split()
         with named(file, f"line {number}"):
-            values = _frame(line)
-            if values[0] in frames:
+            if len(words) != 64:
+                raise BadRecord(f"{len(words)} numbers, 64 expected: the frame and 21 joints")
+            try:
+                values = np.array(words, np.float64)
+            except ValueError as error:
+                raise BadRecord(f"not numbers: {error}") from None
+            if not (np.abs(values) < _LARGEST).all() or values[0] < 0 or values[0] % 1:
+                raise BadRecord("a value that is not finite, or a frame that is no whole number")
+            if values[0] in rows:
                 raise BadRecord(f"frame {int(values[0])} stands twice", remedy="keep one of them")
-        frames.add(values[0])
-        return values
+        rows[values[0]] = values
 
-    rows, bad = each(lines, read, "lines", on_bad, file)
+    _, bad = each(lines, read, "lines", on_bad, file)
     if not rows:
         bad = bad or [BadFile("holds no frame", file=file)]
         if on_bad == "raise":
             raise bad[0]
         return Reading(warnings=bad)
-    rows = np.array(sorted(rows, key=lambda row: row[0]))
-    clip = _clip("/".join(file.parts[-4:-1]), rows)
+    clip = _clip("/".join(file.parts[-4:-1]), np.array([rows[frame] for frame in sorted(rows)]))
     return Reading(clips=(clip,), warnings=bad)
-
-
-def _frame(line: str) -> np.ndarray:
-    """The number of a frame and its joints in mm, 64 numbers."""
-    words = line.split()
-    if len(words) != 64:
-        raise BadRecord(f"{len(words)} numbers, 64 expected: the frame and 21 joints")
-    try:
-        values = np.array(words, np.float64)
-    except ValueError as error:
-        raise BadRecord(f"not numbers: {error}") from None
-    if not (np.abs(values) < _LARGEST).all() or values[0] < 0 or values[0] % 1:
-        raise BadRecord("a value that is not finite, or a frame that is not a whole number")
-    return values
 
 
 def _clip(name: str, rows: np.ndarray) -> Clip:

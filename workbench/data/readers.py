@@ -407,15 +407,6 @@ def _recognised(file: File) -> Reader | None:
     return next((entry for entry in all_readers().values() if entry.fits(file)), None)
 
 
-def _named(name: str) -> Reader:
-    known = all_readers()
-    if name in known:
-        return known[name]
-    if name not in known_manifests():
-        raise unknown("reader", name, {*known, *known_manifests()})
-    return _of_manifest(name)
-
-
 def _located(spec: str) -> tuple[Reader, Path]:
     """The reader and the folder of a data set, NAME or NAME:PATH."""
     name = spec.partition(":")[0]
@@ -437,7 +428,10 @@ def recognise(path: str | Path, reader: str | None = None) -> tuple[File, Reader
     if not os.path.exists(path):
         chosen, place = _located(str(path))
     if reader is not None:
-        chosen = _named(reader)
+        known = all_readers()
+        if reader not in known and reader not in known_manifests():
+            raise unknown("reader", reader, {*known, *known_manifests()})
+        chosen = known.get(reader) or _of_manifest(reader)
     file = File(place)
     if chosen is None and file.folder:
         chosen = _of_layout(place)

@@ -250,11 +250,11 @@ class Propagator(PoseEstimator):
     def from_card(cls, model: nn.Module, card: Mapping, name: str) -> Predictor:
         return cls(model, name, card["padding"], card.get("reach", cls.reach))
 
-    def windows(self, pairs, *, interval: int = 1, **options) -> Windows:
+    def windows(self, pairs, **options) -> Windows:
         """`windows_between`, as the network wants them."""
         config = self.model.config
         options = {"padding": self.padding, "alignment": config.alignment} | options
-        return windows_between(pairs, config.size, interval=interval, **options)
+        return windows_between(pairs, config.size, **options)
 
     def forward(
         self,
