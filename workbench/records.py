@@ -364,8 +364,8 @@ class Reading:
     silence.
     """
 
-    reader: str
-    source: str
+    reader: str = ""
+    source: str = ""
     poses: Pose | None = None
     detections: Detections | None = None
     boxes: PersonBoxes | None = None

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.data.files import check_damaged, dump
-from workbench.data.aist import read_aist
+from workbench.data.clips import read_aist
 from workbench.errors import BadRecord, UnknownName
 from workbench.skeletons import skeleton
 

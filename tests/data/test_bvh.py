@@ -113,7 +113,7 @@ DAMAGE = {
     "a word": (bvh(rows=[ROWS[0].replace("5", "five")]), "line 23: .*five"),
     "overflow": (bvh(rows=[ROWS[0].replace("5", "1e308")]), "too large"),
     "a frame time of zero": (bvh(seconds="0"), "frames of 0 s"),
-    "a negative frame time": (bvh(seconds="-0.04"), "Frame Time: and a number expected"),
+    "a negative frame time": (bvh(seconds="-0.04"), "3 frames of -0.04 s"),
     "no frame time": (bvh().replace("Frame Time", "Time"), "Frame Time: and a number expected"),
     "no MOTION": (TREE, "no line MOTION"),
     "a fraction of a frame": (bvh(frames=2.5), "2.5 frames of"),
@@ -123,14 +123,14 @@ DAMAGE = {
     "a short offset": (bvh(TREE.replace("1 2 3", "1 2")), "line 4: OFFSET '1 2', three numbers"),
     "an infinite offset": (bvh(TREE.replace("1 2 3", "1 2 inf")), "line 4: OFFSET"),
     "no offset": (bvh(TREE.replace("OFFSET 7 0 0", "")), "hand: a joint without OFFSET"),
-    "too few channels": (bvh(TREE.replace("CHANNELS 3", "CHANNELS 4")), "line 5: CHANNELS"),
+    "too few channels": (bvh(TREE.replace("CHANNELS 3", "CHANNELS 4")), "line 5: 'CHANNELS"),
     "one channel twice": (
         bvh(TREE.replace("Zrotation Xrotation Y", "Zrotation Zrotation Y")),
-        "line 5: CHANNELS",
+        "line 5: 'CHANNELS",
     ),
     "an unknown channel": (
         bvh(TREE.replace("3 Zrotation", "3 Zscale")),
-        "unknown channel 'Zscale'",
+        "line 5: 'CHANNELS 3 Zscale ",
     ),
     "no channels at all": (bvh("HIERARCHY\nROOT a\n{\nOFFSET 0 0 0\n}\n"), "no joint has channels"),
     "one name twice": (

@@ -9,7 +9,7 @@ import pytest
 import scipy.io
 
 from tests.data.files import check_damaged
-from workbench.data.jhmdb import read_jhmdb
+from workbench.data.clips import read_jhmdb
 from workbench.errors import BadFile, BadRecord, MissingFile, UnknownName
 
 T = 5

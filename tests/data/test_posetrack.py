@@ -13,7 +13,7 @@ import scipy.io
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.data.safe.test_matlab import structure
+from tests.data.test_matlab import structure
 from workbench.data import posetrack
 from workbench.data.annotations import POSETRACK_BOX
 from workbench.data.posetrack import protocol_frames, read_posetrack

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,9 +19,18 @@ import pytest
 from PIL import Image
 
 from tests.data.seeds import SEEDS, as_csv, as_json, coco, picture, put
+from workbench.data import readers
 from workbench.data.describe import describe
 from workbench.data.manifest import manifests
-from workbench.data.readers import Contents, read, read_video, recognise
+from workbench.data.readers import (
+    Contents,
+    File,
+    all_readers,
+    read,
+    read_video,
+    reader,
+    recognise,
+)
 from workbench.errors import (
     BadFile,
     BadParameter,
@@ -31,6 +41,7 @@ from workbench.errors import (
     UnsafeFile,
     WorkbenchError,
 )
+from workbench.records import Reading
 
 
 @pytest.fixture(autouse=True)
@@ -355,3 +366,48 @@ def test_a_picture_needs_no_torch(tmp_path):
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "set()"]
+
+
+# --- the register: what each states, and that their order is stated too ---------------------------
+
+
+def test_every_reader_says_what_it_reads_and_when():
+    known = all_readers()
+    for entry in known.values():
+        assert callable(entry.function)
+        assert entry.reads and entry.recognised and entry.kind
+    orders = [entry.order for entry in known.values()]
+    assert orders == sorted(set(orders)) and orders[0] > 0
+    used = {seed.reader for seed in SEEDS.values()}
+    assert set(known) - used == {"video", "pictures", "folder"}
+
+
+def test_dialects_are_tried_before_what_they_are_dialects_of():
+    names = list(all_readers())
+    for dialect in ("jhmdb", "posetrack", "rhd", "panoptic"):
+        assert names.index(dialect) < names.index("coco")
+    assert names.index("person_boxes") < names.index("detections")
+    assert names[-1] == "folder"
+
+
+def test_a_reader_is_one_function_and_one_decorator(tmp_path, monkeypatch):
+    # a copy, so that the toy leaves with the test
+    monkeypatch.setattr(readers, "REGISTERED", all_readers())
+    fields = {"kind": "annotations", "reads": "toys", "recognised": "TOY", "order": 5}
+
+    @reader("toy", fits=lambda file: file.starts(b"TOY"), **fields)
+    def read_toy(path, *, on_bad="raise"):
+        return Reading("toy", str(path))
+
+    path = put(tmp_path, "a.jpg", b"TOY")
+    file, chosen = recognise(path)
+    assert (chosen.name, chosen.address) == ("toy", f"{__name__}:read_toy")
+    assert isinstance(file, File) and read(path).reader == "toy"
+    with pytest.raises(ValueError, match="train and toy have the same order, 5"):
+        reader("train", fits=lambda file: False, **fields)(read_toy)
+
+
+def test_every_module_with_a_reader_is_imported():
+    folder = Path(readers.__file__).parent
+    written = {path.stem for path in folder.glob("*.py") if "\n@reader(" in path.read_text()}
+    assert written == {*readers.MODULES, "readers"}

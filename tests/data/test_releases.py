@@ -89,7 +89,7 @@ def test_readings_become_one_in_their_order(tmp_path):
         keypoints = np.full((n, 17, 3), n, float)
         seen = releases.detections_of("coco17", keypoints, [f"v{n}"] * n, person=n)
         clip = Clip(Video(str(tmp_path / f"{n}.mp4"), n or None), name=f"clip {n}")
-        return Reading("x", "y", None, seen, clips=(clip,), warnings=(BadRecord(f"gap {n}"),))
+        return Reading(detections=seen, clips=(clip,), warnings=(BadRecord(f"gap {n}"),))
 
     (tmp_path / "2.mp4").write_text("x")
     sequences = (0, 2, 3, "bad")
@@ -99,8 +99,8 @@ def test_readings_become_one_in_their_order(tmp_path):
             raise BadRecord("odd")
         return reading(n)
 
-    found = releases.read_sequences("set", tmp_path, sequences, read, "report")
-    assert found.reader == "set" and [clip.name for clip in found.clips] == [
+    found = releases.read_sequences(tmp_path, sequences, read, "report")
+    assert [clip.name for clip in found.clips] == [
         "clip 0",
         "clip 2",
         "clip 3",
@@ -116,7 +116,7 @@ def test_readings_become_one_in_their_order(tmp_path):
         "gap 3",
     ]
     with pytest.raises(BadRecord, match=r"bad: odd.*1 of 4 sequences"):
-        releases.read_sequences("set", tmp_path, sequences, read, "raise")
+        releases.read_sequences(tmp_path, sequences, read, "raise")
     assert releases.concatenated([reading(0).detections, None]) is None
 
 

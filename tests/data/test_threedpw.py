@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.data.files import check_damaged, dump
-from workbench.data.threedpw import read_threedpw
+from workbench.data.clips import read_threedpw
 from workbench.errors import BadRecord, MissingFile, UnsafeFile
 from workbench.skeletons import skeleton
 

@@ -34,9 +34,6 @@ def test_visibility_accuracy_counts_unlabelled_joints_as_not_visible():
     truth = people(flags, ["a"])
     probability = np.array([[0.5] * 9 + [0.4] + [0.1] * 3 + [0.9] + [0.2, 0.3, 0.8]])
     assert metrics.visibility_accuracy(probability, truth) == pytest.approx(14 / 17)
-    assert metrics.visibility_accuracy(probability, truth, labelled_only=True) == pytest.approx(
-        12 / 14
-    )
     with pytest.raises(BadParameter, match="no joint to judge"):
         metrics.visibility_accuracy(probability[:0], truth.select([]))
 

@@ -65,7 +65,9 @@ def test_heatmaps_of_another_estimator_are_read_from_a_file(rng, tmp_path):
     with torch.inference_mode():
         maps = estimator.rough(crops).numpy()
     np.save(tmp_path / "maps.npy", maps)
-    own, read = estimator.read(crops), estimator.read_heatmaps(tmp_path / "maps.npy", batch=2)
+    own = estimator.read(crops)
+    estimator.batch = 2
+    read = estimator.read_heatmaps(tmp_path / "maps.npy")
     np.testing.assert_allclose(read.xy_crop, own.xy_crop, atol=1e-4)
     np.testing.assert_allclose(estimator.read_heatmaps(maps).confidence, own.confidence, atol=1e-6)
     np.save(tmp_path / "short.npy", maps[:, :4])

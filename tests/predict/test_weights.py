@@ -20,7 +20,7 @@ def test_files_that_are_no_refiner_are_named(tmp_path):
     with pytest.raises(CheckpointMismatch, match=r"bare\.safetensors.*does not describe"):
         load(str(bare))
     half = checkpoint.save(tmp_path / "half.safetensors", build("port"), {"model": "port"})
-    with pytest.raises(CheckpointMismatch, match="does not describe port: 'rule'"):
+    with pytest.raises(CheckpointMismatch, match="does not describe port: 'config'"):
         load(str(half))
 
 

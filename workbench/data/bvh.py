@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,14 +20,15 @@ from jaxtyping import Float
 from ..errors import BadFile, BadParameter, BadRecord, MissingFile
 from ..records import Motion, Reading
 from .checks import check_on_bad, each
-from .register import reader
+from .readers import as_dict, reader
+from .releases import named
 from .safe import read_bytes, read_json
 
 MAX_JOINTS = 1000  # a body with fingers and a face has about 150
 MAX_COORDINATES = 2**27  # of all joints through all frames: 1 GiB, an hour of a body with fingers
 
 END_SITE = -1  # opens a brace as a joint does, but does not move by itself
-_NUMBER = rb"((?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
+_CHANNELS = {f"{axis}{kind}" for axis in "XYZ" for kind in ("position", "rotation")}
 
 
 @dataclass
@@ -47,7 +47,7 @@ class _Joint:
     recognised="suffix, or HIERARCHY at the start",
     fits=lambda file: file.ends(".bvh") or file.starts(b"HIERARCHY") or file.mostly(".bvh"),
 )
-def read_bvh(path: str | Path, *, on_bad: str = "raise", unit_mm: float = 10.0) -> Reading:
+def read_bvh(path: Path, *, on_bad: str = "raise", unit_mm: float = 10.0) -> Reading:
     """The motion of a BVH file, or of every `.bvh` file below a folder, in the order of their
     names.
 
@@ -61,34 +61,34 @@ def read_bvh(path: str | Path, *, on_bad: str = "raise", unit_mm: float = 10.0) 
     check_on_bad(on_bad)
     if not 0 < unit_mm < np.inf:
         raise BadParameter(f"unit_mm is {unit_mm}, a length above 0 expected")
-    path = Path(path)
     if not path.is_dir():
-        return Reading("bvh", str(path), motions=(_motion(path, unit_mm),))
+        return Reading(motions=(_motion(path, unit_mm),))
     files = sorted(path.rglob("*.bvh"))
     if not files:
         raise MissingFile("no .bvh file in this folder or below it", file=path)
     motions, bad = each(files, lambda file: _motion(file, unit_mm), "files", on_bad, path)
-    return Reading("bvh", str(path), motions=tuple(motions), warnings=tuple(bad))
+    return Reading(motions=tuple(motions), warnings=tuple(bad))
 
 
 def _motion(path: Path, unit_mm: float) -> Motion:
     raw = read_bytes(path)
     split = re.search(rb"^[ \t]*MOTION[ \t]*\r?$", raw, re.MULTILINE)
     head = raw[: split.start()] if split else raw[:4096]
-    try:
-        text = head.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadFile(f"not a BVH file: not UTF-8 at byte {error.start}", file=path) from None
-    if text.split(maxsplit=1)[:1] != ["HIERARCHY"]:
-        raise BadFile("not a BVH file: it does not begin with HIERARCHY", file=path)
-    if split is None:
-        raise BadFile("no line MOTION: truncated", file=path, remedy="get the file again")
-    joints = _Hierarchy(path).read(text)
-    rows, fps = _rows(raw[split.end() :], head.count(b"\n") + 1, joints, path)
-    with np.errstate(over="ignore", invalid="ignore"):
-        xyz = _forward(joints, rows) * unit_mm
-    if not np.isfinite(xyz).all():
-        raise BadFile("numbers too large for positions", file=path)
+    with named(path):
+        try:
+            text = head.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise BadFile(f"not a BVH file: not UTF-8 at byte {error.start}") from None
+        if text.split(maxsplit=1)[:1] != ["HIERARCHY"]:
+            raise BadFile("not a BVH file: it does not begin with HIERARCHY")
+        if split is None:
+            raise BadFile("no line MOTION: truncated")
+        joints = _joints(text)
+        rows, fps = _rows(raw[split.end() :], head.count(b"\n") + 1, joints)
+        with np.errstate(over="ignore", invalid="ignore"):
+            xyz = _forward(joints, rows) * unit_mm
+        if not np.isfinite(xyz).all():
+            raise BadFile("numbers too large for positions")
     return Motion(
         joints=tuple(joint.name for joint in joints),
         parents=tuple(joint.parent for joint in joints),
@@ -102,111 +102,95 @@ def _motion(path: Path, unit_mm: float) -> Motion:
 # --- the tree above MOTION ------------------------------------------------------------------------
 
 
-class _Hierarchy:
-    """Reads the tree statement by statement; braces may stand on lines of their own or not."""
+def _joints(text: str) -> list[_Joint]:
+    """The tree, read statement by statement; braces may stand on lines of their own or not."""
+    joints: list[_Joint] = []
+    opened: list[int] = []  # indices of the joints whose braces are open, or END_SITE
+    awaited = None  # what the next "{" opens
+    for number, line in enumerate(text.splitlines(), 1):
+        for statement in filter(None, map(str.strip, re.split(r"([{}])", line))):
+            with named(None, f"line {number}"):
+                awaited = _take(statement, joints, opened, awaited)
+    missing = len(opened) + (awaited is not None)
+    if missing:
+        raise BadFile(f"{missing} brackets are not closed before MOTION", record=f"line {number}")
+    names = [joint.name for joint in joints]
+    for joint in joints:
+        if names.count(joint.name) > 1:
+            raise BadFile(f"two joints are called {joint.name!r}")
+        if not joint.offset:
+            raise BadFile("a joint without OFFSET", record=joint.name)
+    return joints
 
-    def __init__(self, path: Path):
-        self.path = path
-        self.line = 1
-        self.joints: list[_Joint] = []
-        self.open: list[int] = []  # indices of the joints whose braces are open, or END_SITE
-        self.awaited: int | None = None  # what the next "{" opens
 
-    def read(self, text: str) -> list[_Joint]:
-        for self.line, line in enumerate(text.splitlines(), 1):
-            for statement in re.split(r"([{}])", line):
-                if statement.strip():
-                    self.take(statement.strip())
-        missing = len(self.open) + (self.awaited is not None)
-        if missing:
-            raise self.bad(f"{missing} brackets are not closed before MOTION")
-        for name, count in Counter(joint.name for joint in self.joints).items():
-            if count > 1:
-                raise BadFile(f"two joints are called {name!r}", file=self.path)
-        for joint in self.joints:
-            if not joint.offset:
-                raise BadFile("a joint without OFFSET", file=self.path, record=joint.name)
-        return self.joints
+def _take(
+    statement: str, joints: list[_Joint], opened: list[int], awaited: int | None
+) -> int | None:
+    """One statement: a brace, or a word with what belongs to it. What the next "{" opens."""
+    if (statement == "{") != (awaited is not None):
+        wanted = "a name before it" if statement == "{" else "a {"
+        raise BadFile(f"{statement[:40]!r}, {wanted} expected")
+    inside = opened[-1] if opened else None
+    joint = None if inside in (None, END_SITE) else joints[inside]
+    match statement.split():
+        case ["{"]:
+            opened.append(awaited)
+        case ["}"] if opened:
+            opened.pop()
+        case ["HIERARCHY", *_] if not joints:
+            pass
+        case ["ROOT" | "JOINT" as kind, *words] if words and (
+            joint if kind == "JOINT" else inside is None
+        ):
+            if len(joints) == MAX_JOINTS:
+                raise BadFile(f"more than {MAX_JOINTS} joints")
+            joints.append(_Joint(" ".join(words), inside if joint else -1))
+            return len(joints) - 1
+        case ["End", "Site"] if joint:
+            return END_SITE
+        case ["OFFSET", *words] if inside is not None:
+            offset = _offset(words)
+            if joint:
+                joint.offset = offset
+        case ["CHANNELS", n, *words] if joint and not joint.channels:
+            joint.channels = [word.capitalize() for word in words]
+            if n != str(len(words)) or len(_CHANNELS & {*joint.channels}) < len(words):
+                raise BadFile(
+                    f"{statement[:60]!r}: how many, and which, such as Zrotation, expected"
+                )
+        case _:
+            raise BadFile(f"{statement[:40]!r} is not expected here")
+    return None
 
-    def bad(self, problem: str) -> BadFile:
-        return BadFile(problem, file=self.path, record=f"line {self.line}")
 
-    def take(self, statement: str) -> None:
-        """One statement: a brace, or a word with what belongs to it."""
-        if (statement == "{") != (self.awaited is not None):
-            wanted = "a name before it" if statement == "{" else "a {"
-            raise self.bad(f"{statement[:40]!r}, {wanted} expected")
-        inside = self.open[-1] if self.open else None
-        joint = None if inside in (None, END_SITE) else self.joints[inside]
-        match statement.split():
-            case ["{"]:
-                self.open.append(self.awaited)
-                self.awaited = None
-            case ["}"] if self.open:
-                self.open.pop()
-            case ["HIERARCHY", *_] if not self.joints:
-                pass
-            case ["ROOT", _, *_] as words if inside is None:
-                self.add(" ".join(words[1:]), -1)
-            case ["JOINT", _, *_] as words if joint:
-                self.add(" ".join(words[1:]), inside)
-            case ["End", "Site"] if joint:
-                self.awaited = END_SITE
-            case ["OFFSET", *words] if inside is not None:
-                offset = self.offset(words)
-                if joint:
-                    joint.offset = offset
-            case ["CHANNELS", *words] if joint and not joint.channels:
-                joint.channels = self.channels(words)
-            case _:
-                raise self.bad(f"{statement[:40]!r} is not expected here")
-
-    def add(self, name: str, parent: int) -> None:
-        if len(self.joints) == MAX_JOINTS:
-            raise self.bad(f"more than {MAX_JOINTS} joints")
-        self.awaited = len(self.joints)
-        self.joints.append(_Joint(name, parent))
-
-    def offset(self, words: list[str]) -> list[float]:
-        try:
-            values = [float(word) for word in words]
-        except ValueError:
-            values = []
-        if len(values) != 3 or not np.isfinite(values).all():
-            raise self.bad(f"OFFSET {' '.join(words)[:40]!r}, three numbers expected")
-        return values
-
-    def channels(self, words: list[str]) -> list[str]:
-        channels = [word.capitalize() for word in words[1:]]
-        if words[:1] != [str(len(channels))] or len(set(channels)) < len(channels):
-            stated = " ".join(words)[:60]
-            raise self.bad(f"CHANNELS {stated!r}: the count does not fit, or one stands twice")
-        for channel in channels:
-            if not re.fullmatch("[XYZ](position|rotation)", channel):
-                raise self.bad(f"unknown channel {channel[:40]!r}")
-        return channels
+def _offset(words: list[str]) -> list[float]:
+    try:
+        values = [float(word) for word in words]
+    except ValueError:
+        values = []
+    if len(values) != 3 or not np.isfinite(values).all():
+        raise BadFile(f"OFFSET {' '.join(words)[:40]!r}, three numbers expected")
+    return values
 
 
 # --- the rows below MOTION ------------------------------------------------------------------------
 
 
-def _rows(body: bytes, line: int, joints: list[_Joint], path: Path) -> tuple[np.ndarray, float]:
+def _rows(body: bytes, line: int, joints: list[_Joint]) -> tuple[np.ndarray, float]:
     """The rows [t channels] below MOTION, and the frame rate. line: number of the line MOTION."""
     width = sum(len(joint.channels) for joint in joints)
     if not width:
-        raise BadFile("no joint has channels", file=path)
+        raise BadFile("no joint has channels")
     lines = ((number, text) for number, text in enumerate(io.BytesIO(body), line) if text.strip())
-    frames, _ = _stated("Frames", lines, line, path)
-    seconds, number = _stated("Frame Time", lines, line, path)
+    frames, _ = _stated("Frames", lines, line)
+    seconds, number = _stated("Frame Time", lines, line)
     if not (1 <= frames < 1e18 and frames % 1 == 0 and 1e-6 <= seconds <= 1e6):
-        problem = f"{frames:g} frames of {seconds:g} s each"
-        raise BadFile(problem, file=path, record=f"line {number}")
+        raise BadFile(f"{frames:g} frames of {seconds:g} s each", record=f"line {number}")
     frames = int(frames)
     # a value takes two bytes, so a claim alone costs no memory
     most = min(frames, len(body) // (2 * width) + 1)
     if most * len(joints) * 3 > MAX_COORDINATES:
-        problem = f"{frames} frames of {len(joints)} joints are more than is read at once"
-        raise BadFile(problem, file=path)
+        raise BadFile(f"{frames} frames of {len(joints)} joints are more than is read at once")
 
     rows = np.empty((most, width))
     whole = 0
@@ -220,33 +204,32 @@ def _rows(body: bytes, line: int, joints: list[_Joint], path: Path) -> tuple[np.
             try:
                 rows[whole] = [float(word) for word in words]
             except ValueError as error:
-                raise BadFile(f"{error}", file=path, record=f"line {number}") from None
+                raise BadFile(f"{error}", record=f"line {number}") from None
         whole += 1
     if whole != frames or broken:
         problem = f"Frames: says {frames}, {whole} whole rows are present"
         if broken:
             number, length = broken
             problem += f" and a row of {length} values where {width} are expected"
-        remedy = "get the file again, it may be truncated"
-        raise BadFile(problem, file=path, record=f"line {number}", remedy=remedy)
+        raise BadFile(problem, record=f"line {number}")
     finite = np.isfinite(rows).all(1)
     if not finite.all():
-        first = int(np.argmin(finite))
-        raise BadFile("a value that is not finite", file=path, record=f"frame {first}")
+        raise BadFile("a value that is not finite", record=f"frame {finite.argmin()}")
     return rows, round(1 / seconds, 3)
 
 
-def _stated(
-    key: str, lines: Iterator[tuple[int, bytes]], line: int, path: Path
-) -> tuple[float, int]:
+def _stated(key: str, lines: Iterator[tuple[int, bytes]], line: int) -> tuple[float, int]:
     """The number behind "key:" on the next line, and the number of that line."""
     number, text = next(lines, (line, b""))
-    match = re.fullmatch(rb"%b:\s*" % key.encode() + _NUMBER, text.strip())
-    if match is None:
-        got = text.strip()[:40].decode("latin1")
-        problem = f"{key}: and a number expected, got {got!r}"
-        raise BadFile(problem, file=path, record=f"line {number}")
-    return float(match[1]), number
+    name, _, value = text.strip().decode("latin1").partition(":")
+    try:
+        if name != key:
+            raise ValueError
+        return float(value), number
+    except ValueError:
+        raise BadFile(
+            f"{key}: and a number expected, got {f'{name}:{value}'[:40]!r}", record=f"line {number}"
+        ) from None
 
 
 # --- positions ------------------------------------------------------------------------------------
@@ -293,12 +276,11 @@ def _about(axis: int, radians: Float[np.ndarray, "t"]) -> Float[np.ndarray, "t 3
 def _labels(path: Path) -> tuple[str, ...]:
     """Content and style as the JSON file beside a clip says; nothing where there is none."""
     file = path.with_suffix(".json")
-    if not file.is_file():
-        return ()
-    stated = read_json(file)
-    if type(stated) is not dict or not {"content", "style"} & set(stated):
-        return ()  # a file of another kind
-    return tuple(_label(key, stated.get(key), file) for key in ("content", "style"))
+    stated = as_dict(read_json(file)) if file.is_file() else {}
+    keys = ("content", "style")
+    if not set(keys) & set(stated):
+        return ()  # none, or a file of another kind
+    return tuple(_label(key, stated.get(key), file) for key in keys)
 
 
 def _label(key: str, number: object, file: Path) -> str:

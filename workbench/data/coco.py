@@ -47,7 +47,7 @@ from .checks import (
     xyxy_columns,
     xyxy_from_xywh,
 )
-from .register import reader
+from .readers import reader
 from .releases import concatenated
 from .safe import read_json
 

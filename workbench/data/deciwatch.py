@@ -14,7 +14,7 @@ from ..errors import BadFile, BadParameter, BadRecord, MissingFile, WorkbenchErr
 from ..records import Clip, Detections, Reading
 from ..skeletons import skeleton
 from .checks import numbers_of, texts_of
-from .register import reader
+from .readers import reader
 from .releases import (
     choose,
     clip_of_pictures,
@@ -45,7 +45,7 @@ DECIWATCH = {  # skeleton, frames a second
     fits=lambda file: file.ends(".npz") and "_gt_" in file.path.name,
 )
 def read_deciwatch(
-    path: str | Path,
+    path: Path,
     *,
     dataset: str | None = None,
     split: str | None = None,
@@ -67,9 +67,8 @@ def read_deciwatch(
     Errors: `MissingFile`, `EmptyFile`, `BadFile`, `UnsafeFile`, `UnknownName` for a set, split or
     estimator, `BadRecord` with the sequence (`on_bad="raise"`: the first, with the file's count).
     """
-    path = Path(path)
     pairs = _pairs(path, dataset, split, estimator)
-    return joined("deciwatch", path, [_read_file(*pair, on_bad) for pair in pairs])
+    return joined(path, [_read_file(*pair, on_bad) for pair in pairs])
 
 
 def read_smpl(
@@ -215,14 +214,14 @@ def _read_file(
         with named(file, record):
             if flat:
                 clip, seen = _clip(name, truth, images, joints, guess)
-                return Reading("deciwatch", str(file), None, seen, clips=(clip,))
+                return Reading(detections=seen, clips=(clip,))
         guess = None if guess is None else 1000 * guess
         motion = {"fps": fps, "space": "root"}
         motions, gaps = motions_of(file, name, joint_set, 1000 * joints, guess, **motion)
-        return Reading("deciwatch", str(file), motions=motions, warnings=gaps)
+        return Reading(motions=motions, warnings=gaps)
 
     sequences = range(len(pairs))
-    return read_sequences("deciwatch", file, sequences, read, on_bad, notes, pictures=False)
+    return read_sequences(file, sequences, read, on_bad, notes, pictures=False)
 
 
 def _clip(

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import BadRecord, MissingFile, WorkbenchError
-from ..records import Clip, Detections, Motion, PersonBoxes, Picture, Pose, Reading, Track
+from ..records import Clip, Picture, Pose, Reading, Track
 from .coco import CROWD_EDGES_EVALUATOR, crowd_bins, find_pictures
-from .readers import Contents, known_manifests, read_with
-from .register import Reader
+from .readers import Contents, Reader, known_manifests, read_with
 
 _LAY_THEM = "labels are read without; lay the pictures beside them"
 
@@ -27,10 +26,15 @@ def describe(path: str | Path, reader: str | None = None, *, on_bad: str = "rais
     """
     file, chosen, reading = read_with(path, reader, on_bad)
     poses, clips, detections = reading.poses, reading.clips, reading.detections
-    labelled = [pose for pose in (poses, *_tracks(clips)) if pose is not None]
+    motions, boxes = reading.motions, reading.boxes
+    tracks = [track for clip in clips for track in clip.tracks]
+    labelled = [*tracks] if poses is None else [poses, *tracks]
     posed = labelled if detections is None else [*labelled, detections]
     pictures = [*reading.pictures, *(picture for clip in clips for picture in clip.pictures)]
-    return {
+    # a still is no sequence: groups that are more than a picture each
+    groups = None if poses is None or poses.groups == poses.images else _distinct(poses.groups)
+    n_frames = [clip.video.n_frames for clip in clips] + [len(m.xyz_mm) for m in motions]
+    description = {
         "schema_version": 1,
         "path": str(file.path),
         "kind": chosen.kind,
@@ -38,27 +42,51 @@ def describe(path: str | Path, reader: str | None = None, *, on_bad: str = "rais
         "skeletons": sorted({pose.skeleton for pose in posed}),
         "images": len(pictures) or (None if poses is None else _distinct(poses.images)),
         "labelled_images": sum(p.labelled for p in pictures) if pictures else None,
-        "sequences": len(clips) + len(reading.motions) or _groups(poses),
-        "frames": _frames(reading) or None,
+        "sequences": len(clips) + len(motions) or groups,
+        "frames": sum(n_frames) or None,
         **_people(labelled),
-        "tracks": len(_tracks(clips)) or None,
+        "tracks": len(tracks) or None,
         "crowds": None if poses is None or poses.crowd is None else int(poses.crowd.sum()),
         "crowd_index": _crowd_index(reading.pictures),
-        "in_space": bool(reading.motions) or any(p.xyz_camera_mm is not None for p in labelled),
+        "in_space": bool(motions) or any(p.xyz_camera_mm is not None for p in labelled),
         "size": _sizes(pictures, clips),
-        "fps": _range([clip.video.fps for clip in clips] + [m.fps for m in reading.motions]),
+        "fps": _range([clip.video.fps for clip in clips] + [m.fps for m in motions]),
         "visibility": _meaning_of_flags(chosen, reading.reader, labelled),
-        "detections": None if detections is None else _detections(detections),
-        "boxes": None if reading.boxes is None else _boxes(reading.boxes),
-        "motion": _motion(reading.motions) if reading.motions else None,
+        **dict.fromkeys(("detections", "boxes", "motion")),
         "cameras": len(reading.cameras) or None,
-        "members": _members(reading) if isinstance(reading, Contents) else None,
-        "warnings": _warnings([*reading.warnings, *_absent(reading, file.path)]),
+        "members": None,
     }
+    if detections is not None:
+        description["detections"] = {
+            "people": len(detections),
+            "images": _distinct(detections.images),
+            "frames": _distinct(detections.frames),
+            "tracks": _distinct(detections.tracks),
+            "confidence": _range(detections.confidence.ravel().tolist()),
+        }
+    if boxes is not None:
+        description["boxes"] = {"people": len(boxes), "images": _distinct(boxes.images)}
+    if motions:
+        description["motion"] = {
+            "motions": len(motions),
+            "joints": sorted({len(m.joints) for m in motions}),
+            "seconds": sum(len(m.xyz_mm) / m.fps for m in motions if m.fps) or None,
+            "detected": sum(m.detected is not None for m in motions),
+            "labels": sorted({label for m in motions for label in m.labels}),
+        }
+    if isinstance(reading, Contents):
+        description["members"] = {"count": reading.n_members, "names": list(reading.members)}
+    warnings = _warnings([*reading.warnings, *_absent(reading, file.path)])
+    return description | {"warnings": warnings}
 
 
-def _tracks(clips: Iterable[Clip]) -> list[Track]:
-    return [track for clip in clips for track in clip.tracks]
+def _warnings(warnings: Sequence[WorkbenchError]) -> dict:
+    fields = ("file", "record", "problem", "remedy")
+    records = [
+        {"error": type(warning).__name__, **{name: getattr(warning, name) for name in fields}}
+        for warning in warnings
+    ]
+    return {"count": len(warnings), "records": records}
 
 
 def _range(values: Iterable) -> dict[str, int | float] | None:
@@ -68,19 +96,6 @@ def _range(values: Iterable) -> dict[str, int | float] | None:
 
 def _distinct(values: Sequence | np.ndarray | None) -> int | None:
     return None if values is None else len(set(values))
-
-
-# --- annotations ----------------------------------------------------------------------------------
-
-
-def _groups(poses: Pose | None) -> int | None:
-    """How many groups poses have that are more than a picture each: a still is no sequence."""
-    return None if poses is None or poses.groups == poses.images else _distinct(poses.groups)
-
-
-def _frames(reading: Reading) -> int:
-    videos = sum(clip.video.n_frames for clip in reading.clips)
-    return videos + sum(len(motion.xyz_mm) for motion in reading.motions)
 
 
 def _people(labelled: Sequence[Pose | Track]) -> dict:
@@ -126,80 +141,29 @@ def _meaning_of_flags(chosen: Reader, name: str, labelled: Sequence[Pose | Track
     skeletons = {pose.skeleton for pose in labelled}
     if chosen.kind == "data set":
         skeletons.add(None)  # a set of several skeletons names none
-    sets = [
-        m for m in known_manifests().values() if m.kind == "dataset" and m.skeleton in skeletons
-    ]
-    best = max(
-        sets,
-        key=lambda m: (m.name in (chosen.name, name), m.reader == chosen.address),
-        default=None,
-    )
-    return best.visibility if best else None
-
-
-# --- estimates, motions, containers ---------------------------------------------------------------
-
-
-def _detections(detections: Detections) -> dict:
-    return {
-        "people": len(detections),
-        "images": _distinct(detections.images),
-        "frames": _distinct(detections.frames),
-        "tracks": _distinct(detections.tracks),
-        "confidence": _range(detections.confidence.ravel().tolist()),
-    }
-
-
-def _boxes(boxes: PersonBoxes) -> dict:
-    return {"people": len(boxes), "images": _distinct(boxes.images)}
-
-
-def _motion(motions: Sequence[Motion]) -> dict:
-    return {
-        "motions": len(motions),
-        "joints": sorted({len(m.joints) for m in motions}),
-        "seconds": sum(len(m.xyz_mm) / m.fps for m in motions if m.fps) or None,
-        "detected": sum(m.detected is not None for m in motions),
-        "labels": sorted({label for m in motions for label in m.labels}),
-    }
-
-
-def _members(contents: Contents) -> dict:
-    return {"count": contents.n_members, "names": list(contents.members)}
-
-
-# --- warnings -------------------------------------------------------------------------------------
-
-
-def _warnings(warnings: Sequence[WorkbenchError]) -> dict:
-    fields = ("file", "record", "problem", "remedy")
-    records = [
-        {"error": type(warning).__name__, **{name: getattr(warning, name) for name in fields}}
-        for warning in warnings
-    ]
-    return {"count": len(warnings), "records": records}
+    manifests = known_manifests().values()
+    sets = [m for m in manifests if m.kind == "dataset" and m.skeleton in skeletons]
+    sets.sort(key=lambda m: (m.name not in (chosen.name, name), m.reader != chosen.address))
+    return sets[0].visibility if sets else None
 
 
 def _absent(reading: Reading, path: Path) -> list[WorkbenchError]:
     """Pictures that are not beside the annotations: one warning for those of sequences, and
     where none is; else one each.
     """
-    frames = [
-        Path(clip.video.source) / picture.name
-        for clip in reading.clips
-        for picture in clip.pictures
-    ]
+    frames = [Path(clip.video.source) / p.name for clip in reading.clips for p in clip.pictures]
     lost = [frame for frame in frames if not os.path.isfile(frame)]
     if lost:
         count = f"{len(lost)} of the {len(frames)} pictures of its sequences are missing"
         return [MissingFile(f"{count}, {lost[0]} the first", file=path, remedy=_LAY_THEM)]
-    return [] if reading.poses is None else _absent_pictures(reading.poses, path)
-
-
-def _absent_pictures(poses: Pose, path: Path) -> list[WorkbenchError]:
-    names = list(dict.fromkeys(poses.images))
-    if poses.skeleton == "h36m17":
-        names = [_h36m_place(name) for name in names]
+    if reading.poses is None:
+        return []
+    names = list(dict.fromkeys(reading.poses.images))
+    if reading.poses.skeleton == "h36m17":
+        # Human3.6M's pictures lie by subject and clip, which names may leave away
+        names = [
+            n if "/" in n else f"{n.partition('_')[0]}/{n.rpartition('_')[0]}/{n}" for n in names
+        ]
     folder = find_pictures(path, names)
     if names and folder is None:
         problem = f"none of its {len(names)} pictures is here"
@@ -211,8 +175,3 @@ def _absent_pictures(poses: Pose, path: Path) -> list[WorkbenchError]:
         *(MissingFile(f"missing image {name} ({count})", file=path, record=name) for name in lost),
         *(BadRecord("the picture's name leaves the folder", file=path, record=n) for n in away),
     ]
-
-
-def _h36m_place(name: str) -> str:
-    """Human3.6M's pictures lie by subject and clip, which names may leave away."""
-    return name if "/" in name else f"{name.partition('_')[0]}/{name.rpartition('_')[0]}/{name}"

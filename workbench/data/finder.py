@@ -47,13 +47,17 @@ def load_finder(spec: str = FINDER, *, device: str | torch.device = "cpu") -> nn
     try:
         entry, folder = locate(spec)
     except MissingData as error:
-        remedy = f"{error.remedy}; or bring your own results with --keypoints FILE"
-        raise MissingData(error.problem, record=error.record, remedy=remedy) from None
+        raise MissingData(
+            error.problem,
+            record=error.record,
+            remedy=f"{error.remedy}; or bring your own results with --keypoints FILE",
+        ) from None
     path = folder / entry.downloads[0].path
     stated, digest = path.stem.rpartition("-")[2], sha256_of(path)
     if not digest.startswith(stated):
-        problem = f"sha256 {digest}, {stated}... expected"
-        raise ChecksumMismatch(problem, file=path, remedy="remove it and fetch again")
+        raise ChecksumMismatch(
+            f"sha256 {digest}, {stated}... expected", file=path, remedy="remove it and fetch again"
+        )
     model = build_finder()
     model.load_state_dict(torch.load(path, weights_only=True))
     return model.to(device)
@@ -66,7 +70,6 @@ def find_people(
     batch: int = 4,
     min_score: float = 0.7,  # unstated; ours
     progress: bool = False,
-    source: str = FINDER,
 ) -> Detections:
     """Every person in RGB uint8 frames [h w 3], coco17, px, in the order of frames; runs where the
     finder's weights lie.
@@ -95,7 +98,7 @@ def find_people(
         boxes_xyxy=found["boxes"],
         scores=found["scores"],
         ids=tuple(map(str, range(len(index)))),
-        source=source,
+        source=FINDER,
         frames=index,
     )
 

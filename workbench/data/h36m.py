@@ -12,7 +12,7 @@ from ..errors import BadRecord, MissingFile
 from ..geometry import cxcywh_to_xyxy
 from ..records import Camera, Detections, Pose, Reading
 from .checks import numbers_of, settle, texts_of
-from .register import reader
+from .readers import any_entry, reader
 from .releases import arrays_of, choose, first_file, mapping_of, named, release
 from .results import BOX_UNIT_PX
 from .safe import read_json, read_npy, read_npz, safe_unpickle
@@ -39,8 +39,9 @@ def h36m_names(image: str) -> tuple[str, str, str]:
     """
     names = _NAME.fullmatch(image)
     if not names:
-        problem, remedy = "not SUBJECT_ACTION.CAMERA_FRAME.jpg", "use Human3.6M's file names"
-        raise BadRecord(problem, record=image, remedy=remedy)
+        raise BadRecord(
+            "not SUBJECT_ACTION.CAMERA_FRAME.jpg", record=image, remedy="use Human3.6M's file names"
+        )
     return names.groups()
 
 
@@ -52,21 +53,34 @@ def read_h36m_cameras(path: str | Path) -> dict[str, Camera]:
     """
     path = Path(path)
     tree = path.suffix == ".json"
-    content = read_json(path) if tree else safe_unpickle(path)
     with named(path):
-        entries = mapping_of(content).items()
+        entries = mapping_of(read_json(path) if tree else safe_unpickle(path))
     cameras = {}
-    for key, entry in entries:
+    for key, entry in entries.items():
         name = ".".join(map(str, key)) if type(key) is tuple else str(key)
         with named(path, name):
-            stated = mapping_of(entry)
-            rotation, position, *lens = arrays_of(stated, _LENS, tree=tree)
-            size = stated.get("w"), stated.get("h")
+            rotation, position, *lens = arrays_of(mapping_of(entry), _LENS, tree=tree)
+            size = entry.get("w"), entry.get("h")
             size = size if all(type(side) is int and side > 0 for side in size) else None
             position = 1000 * position.ravel()
             lens = [values.ravel() for values in lens]
             cameras[name] = Camera(rotation.T, position, *lens, size_wh=size, name=name)
     return cameras
+
+
+@reader(
+    "cameras",
+    order=310,
+    kind="cameras",
+    reads="Human3.6M's cameras",
+    recognised="R, T, f, c",
+    fits=lambda file: any(
+        {"R", "T", "f", "c"} <= set(any_entry(content)) for content in (file.json, file.pickled)
+    ),
+)
+def read_cameras(path: Path, *, on_bad: str = "raise") -> Reading:
+    """Human3.6M's cameras."""
+    return Reading(cameras=read_h36m_cameras(path))
 
 
 @reader(
@@ -77,7 +91,7 @@ def read_h36m_cameras(path: str | Path) -> dict[str, Camera]:
     recognised="npz with imgname, part, S",
     fits=lambda file: {"imgname", "part", "S"} <= set(file.arrays),
 )
-def read_h36m(path: str | Path, *, split: str | None = None, on_bad: str = "raise") -> Reading:
+def read_h36m(path: Path, *, split: str | None = None, on_bad: str = "raise") -> Reading:
     """Poses of Human3.6M as prepared for MMPose, with xyz_camera_mm, row by row with 2D detections
     where there are any.
 
@@ -92,7 +106,6 @@ def read_h36m(path: str | Path, *, split: str | None = None, on_bad: str = "rais
     `MissingFile`, `EmptyFile`, `BadFile`, `UnsafeFile`, `UnknownName` for a split, `BadRecord` with
     the row (`on_bad="raise"`: the first, with the count) or the whole column.
     """
-    path = Path(path)
     splits = ("test", "train")
     if split is not None:
         splits = (choose("split", split, splits, path),)
@@ -102,22 +115,27 @@ def read_h36m(path: str | Path, *, split: str | None = None, on_bad: str = "rais
     detected = first_file(folders, [name.format(part) for name in DETECTIONS])
     camera_file = first_file(folders, CAMERAS)
     columns = _columns(npz, detected)
-    errors = _bad_rows(columns, npz)
     n = len(columns["imgname"])
-    settle(list(errors.values()), n, "rows", on_bad, npz)
+    errors = _bad_rows(columns, npz)
+    warnings = list(errors.values())
+    settle(warnings, n, "rows", on_bad, npz)
 
     rows = np.setdiff1d(np.arange(n), list(errors))
     columns = {key: column[rows] for key, column in columns.items()}
-    poses, detections, warnings = _poses(rows, columns), None, list(errors.values())
+    poses, detections, cameras = _poses(rows, columns), None, {}
     if detected:
         xy, confidence = columns["detected"][..., :2], columns["detected"][..., 2]
         shared = {"images": poses.images, "ids": poses.ids, "source": str(detected)}
         detections = Detections("h36m17", xy, confidence, poses.boxes_xyxy, **shared)
-    if not camera_file:
-        problem, remedy = "no cameras.pkl or cameras.json", "only projections need it"
-        warnings.append(MissingFile(problem, file=npz, remedy=remedy))
-    cameras = read_h36m_cameras(camera_file) if camera_file else {}
-    return Reading("h36m", str(path), poses, detections, cameras=cameras, warnings=tuple(warnings))
+    if camera_file:
+        cameras = read_h36m_cameras(camera_file)
+    else:
+        warnings.append(
+            MissingFile(
+                "no cameras.pkl or cameras.json", file=npz, remedy="only projections need it"
+            )
+        )
+    return Reading(poses=poses, detections=detections, cameras=cameras, warnings=tuple(warnings))
 
 
 def _columns(npz: Path, detected: Path | None) -> dict[str, np.ndarray]:
@@ -132,8 +150,8 @@ def _columns(npz: Path, detected: Path | None) -> dict[str, np.ndarray]:
         columns = dict(zip(shapes, arrays_of(content, shapes, gaps=True)))
     columns |= {"imgname": np.array(images, object), "detected": columns["part"]}
     if detected:
-        array, where = read_npy(detected), {"file": detected}
-        columns["detected"] = numbers_of(array, "the array", (n, 17, 3), gaps=True, **where)
+        seen = numbers_of(read_npy(detected), "the array", (n, 17, 3), gaps=True, file=detected)
+        columns["detected"] = seen
     return columns
 
 

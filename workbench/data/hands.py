@@ -6,16 +6,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import BadFile, BadRecord, MissingFile, WorkbenchError
+from ..errors import BadFile, BadRecord, MissingFile
 from ..records import Camera, Clip, Picture, Pose, Reading, Video
 from .checks import each, numbers, settle
 from .coco import read_coco
-from .register import any_entry, reader
+from .readers import any_entry, reader
 from .releases import (
     arrays_of,
     boxes_around,
@@ -57,8 +58,7 @@ FPHB_CAMERA = Camera(
 )
 
 
-@dataclass(frozen=True)
-class _Hand:
+class _Hand(NamedTuple):
     """One hand as a file states it."""
 
     id: str
@@ -74,31 +74,21 @@ def _inside(xy: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
     return ((xy > -0.5) & (xy < np.array(size_wh) - 0.5)).all(-1)
 
 
-def _reading(
-    reader: str,
-    path: Path,
-    hands: Sequence[_Hand],
-    warnings: Sequence[WorkbenchError],
-    skeleton: str,
-    occlusion_known: bool = False,
-    size_wh: tuple[int, int] | None = None,
-) -> Reading:
-    xy = np.array([hand.xy for hand in hands], np.float32).reshape(-1, 21, 2)
-    flags = np.array([hand.visibility for hand in hands], np.int8).reshape(-1, 21)
-    in_space = bool(hands) and hands[0].xyz_mm is not None
-    poses = Pose(
+def _poses(skeleton: str, hands: Sequence[_Hand], occlusion_known: bool) -> Pose:
+    ids, images, groups, xy, flags, xyz = zip(*hands) if hands else [()] * 6
+    xy = np.array(xy, np.float32).reshape(-1, 21, 2)
+    flags = np.array(flags, np.int8).reshape(-1, 21)
+    return Pose(
         skeleton,
-        xy_frame=np.where(flags[..., None] > 0, xy, 0),
-        visibility=flags,
-        boxes_xyxy=boxes_around(xy, flags > 0),
-        occlusion_known=occlusion_known,
-        ids=tuple(hand.id for hand in hands),
-        images=tuple(hand.image for hand in hands),
-        groups=tuple(hand.group for hand in hands),
-        xyz_camera_mm=np.array([hand.xyz_mm for hand in hands]) if in_space else None,
+        np.where(flags[..., None] > 0, xy, 0),
+        flags,
+        boxes_around(xy, flags > 0),
+        occlusion_known,
+        ids,
+        images,
+        groups,
+        xyz_camera_mm=np.array(xyz) if hands and xyz[0] is not None else None,
     )
-    pictures = tuple(Picture(name, size_wh=size_wh) for name in dict.fromkeys(poses.images))
-    return Reading(reader, str(path), poses, pictures=pictures, warnings=tuple(warnings))
 
 
 def _row_by_row(
@@ -130,7 +120,7 @@ def _row_by_row(
         "joint_cam" in file.first("annotations") or "uv_vis" in any_entry(file.pickled)
     ),
 )
-def read_rhd(path: str | Path, *, on_bad: str = "raise", content: object = None) -> Reading:
+def read_rhd(path: Path, *, on_bad: str = "raise", content: object = None) -> Reading:
     """Rendered hands: `anno_training.pickle` and `anno_evaluation.pickle` of the release, all that
     a folder holds; or MMPose's JSON of one hand a picture (of a folder with several, the test
     set's).
@@ -141,7 +131,6 @@ def read_rhd(path: str | Path, *, on_bad: str = "raise", content: object = None)
     inwards ("hand21_rhd") and have `xyz_camera_mm`. Errors: those of `safe_unpickle` and
     `read_coco`; `BadRecord` naming the sample or annotation.
     """
-    path = Path(path)
     pickles = ("anno_*.pickle", "*/anno_*.pickle", "*/*/*/anno_*.pickle", "*/*/anno_*.pickle")
     conversions = ("annotations/rhd_te*.json", "*rhd*.json", "annotations/rhd_*.json")
     _, files = release(path, "rhd", *pickles, *conversions)
@@ -151,8 +140,9 @@ def read_rhd(path: str | Path, *, on_bad: str = "raise", content: object = None)
     for file in files:
         samples += [(file, *item) for item in read_pickled_dict(file).items()]
     read, bad = each(samples, _rhd_hands, "samples", on_bad, path)
-    hands = [hand for both in read for hand in both]
-    return _reading("rhd", path, hands, bad, "hand21_rhd", True, RHD_SIZE_WH)
+    poses = _poses("hand21_rhd", [hand for both in read for hand in both], True)
+    pictures = [Picture(name, size_wh=RHD_SIZE_WH) for name in dict.fromkeys(poses.images)]
+    return Reading(poses=poses, pictures=tuple(pictures), warnings=tuple(bad))
 
 
 def _rhd_hands(item: tuple[Path, object, object]) -> list[_Hand]:
@@ -178,9 +168,8 @@ def _rhd_hands(item: tuple[Path, object, object]) -> list[_Hand]:
 
 def _read_rhd_coco(path: Path, on_bad: str, content: object) -> Reading:
     content = read_json(path) if content is None else content
-    reading = read_coco(
-        path, skeleton="hand21_rhd", occlusion_known=False, on_bad=on_bad, content=content
-    )
+    options = {"occlusion_known": False, "on_bad": on_bad, "content": content}
+    reading = read_coco(path, skeleton="hand21_rhd", **options)
     ids = reading.poses.ids
     by_id = {str(a.get("id")): a for a in reversed(content["annotations"]) if type(a) is dict}
     reading, joints = _row_by_row(
@@ -203,8 +192,10 @@ def panoptic_source(file_name: str) -> str:
     name = file_name.rsplit("/", 1)[-1]
     source = re.fullmatch(r"(.+\.flv)_\d+_[lr]\.\w+|(\d+)_\d+_[lr]\.\w+", name)
     if not source:
-        problem = f"{file_name} is neither VIDEO.flv_FRAME_SIDE nor PICTURE_PERSON_SIDE"
-        raise BadRecord(problem, remedy="use Panoptic's file names")
+        raise BadRecord(
+            f"{file_name} is neither VIDEO.flv_FRAME_SIDE nor PICTURE_PERSON_SIDE",
+            remedy="use Panoptic's file names",
+        )
     return source[1] or source[2]
 
 
@@ -216,23 +207,23 @@ def panoptic_source(file_name: str) -> str:
     recognised="head_size",
     fits=lambda file: "head_size" in file.first("annotations"),
 )
-def read_panoptic(path: str | Path, *, on_bad: str = "raise", content: object = None) -> Reading:
+def read_panoptic(path: Path, *, on_bad: str = "raise", content: object = None) -> Reading:
     """Hands of a Panoptic annotation file (test or train); flags say nothing about occlusion,
     groups are sources.
 
     Errors: those of `read_coco`; `BadRecord` for a hand with a joint that is not labelled (Panoptic
     labels all 21), or whose file name is none of Panoptic's.
     """
-    path = Path(path)
-    reading = read_coco(
-        path, skeleton="hand21", occlusion_known=False, on_bad=on_bad, content=content
-    )
+    options = {"occlusion_known": False, "on_bad": on_bad, "content": content}
+    reading = read_coco(path, skeleton="hand21", **options)
     poses = reading.poses
 
     def source(row: int) -> str:
         if gaps := int((~poses.labelled[row]).sum()):
-            problem = f"{gaps} joints are not labelled (flag 0), 21 expected"
-            raise BadRecord(problem, remedy="drop this annotation")
+            raise BadRecord(
+                f"{gaps} joints are not labelled (flag 0), 21 expected",
+                remedy="drop this annotation",
+            )
         return panoptic_source(poses.images[row])
 
     reading, groups = _row_by_row(reading, source, on_bad, path)
@@ -247,7 +238,7 @@ def read_panoptic(path: str | Path, *, on_bad: str = "raise", content: object = 
     recognised="hand_pts; joint_self",
     fits=lambda file: "hand_pts" in file.fields or "joint_self" in file.first("root"),
 )
-def read_cmu_hands(path: str | Path, *, on_bad: str = "raise", content: object = None) -> Reading:
+def read_cmu_hands(path: Path, *, on_bad: str = "raise", content: object = None) -> Reading:
     """CMU's own files: `hand_labels/manual_train|manual_test/*.json` (a hand each, `hand_pts`), or
     `hand143_panopticdb/hands_v143_14817.json` (a list `root`, `joint_self`); a folder gives the
     former, else the latter.
@@ -255,7 +246,6 @@ def read_cmu_hands(path: str | Path, *, on_bad: str = "raise", content: object =
     Labelled joints are 2, occlusion is not known. Errors: `BadRecord` naming the file or the entry
     of `root`.
     """
-    path = Path(path)
     manual = ("manual_*/*.json", "*/manual_*/*.json", "*/*/manual_*/*.json", "*_[lr].json")
     lists = ("hands_v*.json", "*/hands_v*.json", "*/*/hands_v*.json")
     items = []
@@ -270,7 +260,9 @@ def read_cmu_hands(path: str | Path, *, on_bad: str = "raise", content: object =
             name = file.name if file == path else file.relative_to(path).as_posix()
             items.append((file, name, stated, "hand_pts", f"{name[:-5]}.jpg"))
     hands, bad = each(items, _cmu_hand, "hands", on_bad, path)
-    return _reading("cmu_hands", path, hands, bad, "hand21")
+    poses = _poses("hand21", hands, False)
+    pictures = tuple(map(Picture, dict.fromkeys(poses.images)))
+    return Reading(poses=poses, pictures=pictures, warnings=tuple(bad))
 
 
 def _cmu_hand(item: tuple[Path, str, object, str, object]) -> _Hand:
@@ -296,12 +288,14 @@ def read_port_panoptic(root: str | Path, *, on_bad: str = "raise") -> Reading:
     reading = read_panoptic(root / "annotations" / "panoptic_test.json", on_bad=on_bad)
     path = first_file([root], DETECTIONS)
     if path is None:
-        remedy = "workbench data fetch port_panoptic"
-        raise MissingFile(f"none of {', '.join(DETECTIONS)}", file=root, remedy=remedy)
+        raise MissingFile(
+            f"none of {', '.join(DETECTIONS)}",
+            file=root,
+            remedy="workbench data fetch port_panoptic",
+        )
     detections = read_detections(path, skeleton="hand21")
-    row_of = {}
-    for row, image in enumerate(detections.images):
-        row_of[image[max(image.find("hand_labels/"), 0) :]] = row
+    names = (image[max(image.find("hand_labels/"), 0) :] for image in detections.images)
+    row_of = {name: row for row, name in enumerate(names)}
     images = reading.poses.images
     for names, rows, file in ((set(images), images, root), (row_of, detections, path)):
         if len(names) != len(rows):
@@ -333,7 +327,7 @@ def read_port_panoptic(root: str | Path, *, on_bad: str = "raise") -> Reading:
     recognised="skeleton.txt",
     fits=lambda file: file.path.name == "skeleton.txt" and not file.folder,
 )
-def read_fphb(path: str | Path, *, on_bad: str = "raise") -> Reading:
+def read_fphb(path: Path, *, on_bad: str = "raise") -> Reading:
     """First-person hands: one `skeleton.txt`, or the data set's folder with
     `Hand_pose_annotation_v1*/Subject_k/action/n`.
 
@@ -343,52 +337,43 @@ def read_fphb(path: str | Path, *, on_bad: str = "raise") -> Reading:
     frames in the order of their numbers. Errors: `BadRecord` naming the line; `BadFile` where a
     file holds no frame.
     """
-    path = Path(path)
     annotations = "Hand_pose_annotation_v1*/*/*/*/skeleton.txt"
     _, files = release(path, "fphb", annotations, "*/*/*/skeleton.txt", "**/skeleton.txt")
     readings = [_read_action(file, on_bad) for file in files]
     if files == [path] and not readings[0].clips:
         raise readings[0].warnings[0]
-    return replace(joined("fphb", path, readings), cameras={"color": FPHB_CAMERA})
+    return replace(joined(path, readings), cameras={"color": FPHB_CAMERA})
 
 
 def _read_action(file: Path, on_bad: str) -> Reading:
     """One `skeleton.txt`: a line a frame, its number and 21 joints in world mm."""
     lines = [(n, line) for n, line in enumerate(read_text(file).splitlines(), 1) if line.strip()]
-    frames = set()
+    rows = {}  # by number of the frame: that number, and its joints
 
-    def read(item: tuple[int, str]) -> np.ndarray:
+    def read(item: tuple[int, str]) -> None:
         number, line = item
+        words = line.split()
         with named(file, f"line {number}"):
-            values = _frame(line)
-            if values[0] in frames:
+            if len(words) != 64:
+                raise BadRecord(f"{len(words)} numbers, 64 expected: the frame and 21 joints")
+            try:
+                values = np.array(words, np.float64)
+            except ValueError as error:
+                raise BadRecord(f"not numbers: {error}") from None
+            if not (np.abs(values) < _LARGEST).all() or values[0] < 0 or values[0] % 1:
+                raise BadRecord("a value that is not finite, or a frame that is no whole number")
+            if values[0] in rows:
                 raise BadRecord(f"frame {int(values[0])} stands twice", remedy="keep one of them")
-        frames.add(values[0])
-        return values
+        rows[values[0]] = values
 
-    rows, bad = each(lines, read, "lines", on_bad, file)
+    _, bad = each(lines, read, "lines", on_bad, file)
     if not rows:
         bad = bad or [BadFile("holds no frame", file=file)]
         if on_bad == "raise":
             raise bad[0]
-        return Reading("fphb", str(file), warnings=bad)
-    rows = np.array(sorted(rows, key=lambda row: row[0]))
-    clip = _clip("/".join(file.parts[-4:-1]), rows)
-    return Reading("fphb", str(file), clips=(clip,), warnings=bad)
-
-
-def _frame(line: str) -> np.ndarray:
-    """The number of a frame and its joints in mm, 64 numbers."""
-    words = line.split()
-    if len(words) != 64:
-        raise BadRecord(f"{len(words)} numbers, 64 expected: the frame and 21 joints")
-    try:
-        values = np.array(words, np.float64)
-    except ValueError as error:
-        raise BadRecord(f"not numbers: {error}") from None
-    if not (np.abs(values) < _LARGEST).all() or values[0] < 0 or values[0] % 1:
-        raise BadRecord("a value that is not finite, or a frame that is not a whole number")
-    return values
+        return Reading(warnings=bad)
+    clip = _clip("/".join(file.parts[-4:-1]), np.array([rows[frame] for frame in sorted(rows)]))
+    return Reading(clips=(clip,), warnings=bad)
 
 
 def _clip(name: str, rows: np.ndarray) -> Clip:

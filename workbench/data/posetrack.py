@@ -31,8 +31,9 @@ from .annotations import (
 )
 from .checks import Number, Record, checked, collected, integral, number, numbers, settle
 from .coco import annotation_files, annotations_of, find_pictures
-from .register import reader
-from .safe import read_json, read_variables
+from .matlab import read_variables
+from .readers import reader
+from .safe import read_json
 from .tracks import track_of
 
 ANNOTATION_FILES = (  # below the data set's folder: 18 and 17, 21, and a folder of sequences itself

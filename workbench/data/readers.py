@@ -1,23 +1,203 @@
 """Which reader a path needs, and reading it: one door to every format that the workbench knows.
-Readers of what needs no module of its own are here too.
+Readers are registered beside their functions: what each one reads and how it knows its files. Those
+of what needs no module of its own are here too.
+
+A reader is a function `read_x(path, *, on_bad) -> records.Reading` under this decorator:
+
+    @reader("coco", order=300, kind="annotations", reads="COCO-style keypoints",
+            recognised="images, annotations", fits=lambda file: "images" in file.fields)
+
+Where the function takes `content`, it gets the file's JSON, which the sniffers have parsed.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, wraps
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import BadFile, BadParameter, MissingFile, WorkbenchError, unknown
 from ..records import Clip, Picture, Reading
+from .archives import open_archive, safe_members
 from .checks import check_on_bad
-from .register import PICKLES, File, Reader, all_readers, any_entry, reader
-from .safe import read_bytes, read_npy, read_npz
+from .frames import open_frames, picture_names, read_picture
+from .manifest import locate, manifests
+from .matlab import read_variables
+from .safe import read_bytes, read_json, read_npy, read_npz, safe_unpickle
+
+PICKLES = (".pkl", ".pickle")
+# modules of this package in which readers are registered, imported when a file is to be recognised
+MODULES = "results coco posetrack hands clips h36m deciwatch bvh".split()
+
+
+class File:
+    """What lies at a path, opened only as far as it is asked for. It may be a folder. What it is
+    not (JSON, a pickle, ...) is None or empty.
+    """
+
+    def __init__(self, path: Path):
+        self.path, self.suffix = path, path.suffix.lower()
+        try:
+            mode = os.stat(path).st_mode
+        except (OSError, ValueError):  # not there, too long, a loop of links, a NUL
+            raise MissingFile(
+                "no such file or folder", file=path, remedy="check the path"
+            ) from None
+        self.folder = stat.S_ISDIR(mode)
+        if not self.folder and not stat.S_ISREG(mode):
+            raise BadFile(
+                "a device, pipe or socket", file=path, remedy="name a regular file or a folder"
+            )
+        if not os.access(path, os.R_OK):
+            raise BadFile(
+                "cannot be read: permission denied", file=path, remedy="check its permissions"
+            )
+
+    @cached_property
+    def head(self) -> bytes:
+        """The first bytes."""
+        if self.folder:
+            return b""
+        try:
+            with open(self.path, "rb") as file:
+                return file.read(512)
+        except OSError as error:
+            raise BadFile(f"cannot be read: {error.strerror}", file=self.path) from None
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Of the files and folders in a folder."""
+        return sorted(os.listdir(self.path)) if self.folder else []
+
+    @cached_property
+    def json(self) -> object:
+        if self.folder:
+            return None
+        start = self.head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+        return read_json(self.path) if self.suffix == ".json" or start in (b"{", b"[") else None
+
+    @cached_property
+    def pickled(self) -> object:
+        return safe_unpickle(self.path) if self.ends(*PICKLES) else None
+
+    @cached_property
+    def variables(self) -> Mapping[str, object]:
+        """Of a MATLAB file."""
+        return read_variables(self.path) if self.ends(".mat") else {}
+
+    @cached_property
+    def arrays(self) -> tuple[str, ...]:
+        """Names in an npz."""
+        if not self.ends(".npz"):
+            return ()
+        with open_archive(self.path) as members:
+            return tuple(member.name.removesuffix(".npy") for member in members)
+
+    @property
+    def fields(self) -> dict:
+        """Of a JSON object."""
+        return as_dict(self.json)
+
+    def first(self, key: str = "") -> dict:
+        """The first object of a JSON list, or of the list under `key`."""
+        items = self.json if type(self.json) is list else self.fields.get(key)
+        return as_dict(items[0] if type(items) is list and items else None)
+
+    @property
+    def joints(self) -> list:
+        """Joint names of a COCO-style file's first category."""
+        names = self.first("categories").get("keypoints") if self.fields else None
+        return names if type(names) is list else []
+
+    def starts(self, *heads: bytes) -> bool:
+        return self.head.startswith(heads)
+
+    def ends(self, *suffixes: str) -> bool:
+        return not self.folder and self.suffix in suffixes
+
+    def mostly(self, *endings: str) -> bool:
+        """Whether most files of the folder end so."""
+        files = [name.lower() for name in self.names if "." in name[1:]]
+        return 0 < len(files) <= 2 * sum(name.endswith(endings) for name in files)
+
+
+def as_dict(value: object) -> dict:
+    """A dict as it is, an empty one for anything else."""
+    return value if type(value) is dict else {}
+
+
+def any_entry(value: object) -> dict:
+    """One value of a dict of dicts, an empty one where there is none."""
+    return as_dict(next(iter(as_dict(value).values()), None))
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A format, or a data set of a manifest: what it is, and the function that reads it."""
+
+    name: str
+    kind: str  # of what is read: annotations, sequences, picture, ...
+    function: Callable[..., Reading]
+    reads: str  # in words
+    recognised: str  # by what, in words
+    fits: Callable[[File], object] = lambda file: False
+    # The lowest that fits reads; no two are equal. 100: suffix or first bytes tell. 200: the marks
+    # of one set in a layout that others have too. 300: a layout of its own. 400: users' results.
+    # 900: whatever is left.
+    order: int = 0
+
+    @property
+    def address(self) -> str:
+        """The function as manifests name it, "module:name"."""
+        return f"{self.function.__module__}:{self.function.__name__}"
+
+    def read(self, file: File, on_bad: str) -> Reading:
+        options = {"on_bad": on_bad}
+        if "content" in signature(self.function).parameters and file.json is not None:
+            options["content"] = file.json
+        return self.function(file.path, **options)
+
+
+REGISTERED: dict[str, Reader] = {}  # `all_readers` sorts them
+
+
+def reader(name: str, **fields) -> Callable:
+    """Registers the function below as the reader of a format; the fields are those of `Reader`. Its
+    path may then be text, and its reading tells this name and the path, where it tells none.
+    """
+
+    def register(function: Callable[..., Reading]) -> Callable[..., Reading]:
+        @wraps(function)
+        def read(path: str | Path, **options) -> Reading:
+            reading = function(Path(path), **options)
+            source = reading.source or str(path)
+            return replace(reading, reader=reading.reader or name, source=source)
+
+        entry = Reader(name, function=read, **fields)
+        for other in REGISTERED.values():
+            if other.order == entry.order and other.name != name:
+                raise ValueError(f"{name} and {other.name} have the same order, {other.order}")
+        REGISTERED[name] = entry
+        return read
+
+    return register
+
+
+def all_readers() -> dict[str, Reader]:
+    """Every registered reader by name, in the order in which they are tried."""
+    for module in MODULES:
+        import_module(f"{__package__}.{module}")
+    return dict(sorted(REGISTERED.items(), key=lambda item: item[1].order))
+
+
+# --- readers of what has no module of its own -----------------------------------------------------
 
 _PICTURES = tuple(".jpg .jpeg .png .bmp .webp .tif .tiff .gif .ppm .heic .heif .avif".split())
 _PICTURE_HEADS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"GIF8", b"P6")
@@ -39,9 +219,6 @@ class Contents(Reading):
     n_members: int = 0
 
 
-# --- readers of what has no module of its own -----------------------------------------------------
-
-
 @reader(
     "picture",
     order=100,
@@ -52,13 +229,11 @@ class Contents(Reading):
         file.ends(*_PICTURES) or file.starts(*_PICTURE_HEADS) or file.head[8:12] == b"WEBP"
     ),
 )
-def read_one_picture(path: str | Path, *, on_bad: str = "raise") -> Reading:
+def read_one_picture(path: Path, *, on_bad: str = "raise") -> Reading:
     """A picture, decoded to its end, so that a truncated one is found."""
-    from .frames import read_picture
-
     height, width = read_picture(path).shape[:2]
-    picture = Picture(Path(path).name, size_wh=(width, height))
-    return Reading("picture", str(path), pictures=(picture,))
+    picture = Picture(path.name, size_wh=(width, height))
+    return Reading(pictures=(picture,))
 
 
 @reader(
@@ -84,9 +259,7 @@ def read_one_picture(path: str | Path, *, on_bad: str = "raise") -> Reading:
         file.mostly(*_PICTURES) and not any(name.lower().endswith(_LABELS) for name in file.names)
     ),
 )
-def read_video(
-    path: str | Path, *, on_bad: str = "raise", max_frames: int = MAX_DECODED
-) -> Reading:
+def read_video(path: Path, *, on_bad: str = "raise", max_frames: int = MAX_DECODED) -> Reading:
     """A video file or folder of pictures as a clip without people, decoded so that its length is
     true: to the end, or as far as `max_frames`, with a warning. Pictures are stated with their own
     sizes.
@@ -94,8 +267,6 @@ def read_video(
     A picture that is damaged, and a video that ends before its header says, are errors, or with
     "report" warnings: the video is as long as it can be decoded.
     """
-    from .frames import open_frames, picture_names
-
     warnings, sizes = [], {}
     with open_frames(path, on_bad=on_bad) as frames:
         i = 0
@@ -114,28 +285,8 @@ def read_video(
             Picture(name, size_wh=sizes.get(i), labelled=False)
             for i, name in enumerate(picture_names(path))
         )
-        clip = Clip(frames.video, pictures=pictures, name=Path(path).stem)
-        return Reading("video", str(path), clips=(clip,), warnings=tuple(warnings))
-
-
-def _is_cameras(file: File) -> bool:
-    entries = (any_entry(file.json), any_entry(file.pickled))
-    return any({"R", "T", "f", "c"} <= set(entry) for entry in entries)
-
-
-@reader(
-    "cameras",
-    order=310,
-    kind="cameras",
-    reads="Human3.6M's cameras",
-    recognised="R, T, f, c",
-    fits=_is_cameras,
-)
-def read_cameras(path: str | Path, *, on_bad: str = "raise") -> Reading:
-    """Human3.6M's cameras."""
-    from .h36m import read_h36m_cameras
-
-    return Reading("cameras", str(path), cameras=read_h36m_cameras(path))
+        clip = Clip(frames.video, pictures=pictures, name=path.stem)
+        return Reading(clips=(clip,), warnings=tuple(warnings))
 
 
 @reader(
@@ -146,14 +297,12 @@ def read_cameras(path: str | Path, *, on_bad: str = "raise") -> Reading:
     recognised="suffix or first bytes",
     fits=lambda file: file.ends(".zip", ".tar", ".tgz") or file.starts(*_ARCHIVE_HEADS),
 )
-def read_archive(path: str | Path, *, on_bad: str = "raise") -> Reading:
+def read_archive(path: Path, *, on_bad: str = "raise") -> Reading:
     """What a zip or tar file would unpack to. Nothing is unpacked; `UnsafeFile` where
     `data.archives.unpack` refuses.
     """
-    from .archives import safe_members
-
-    names = [member.name for member in safe_members(Path(path)) if member.kind == "file"]
-    return Contents("archive", str(path), members=tuple(names[:_LISTED]), n_members=len(names))
+    names = [member.name for member in safe_members(path) if member.kind == "file"]
+    return Contents(members=tuple(names[:_LISTED]), n_members=len(names))
 
 
 @reader(
@@ -164,26 +313,24 @@ def read_archive(path: str | Path, *, on_bad: str = "raise") -> Reading:
     recognised="a folder",
     fits=lambda file: file.folder,
 )
-def read_folder(path: str | Path, *, on_bad: str = "raise") -> Reading:
+def read_folder(path: Path, *, on_bad: str = "raise") -> Reading:
     """Which reader each file of a folder needs, of the first `_LISTED`; nothing more is read. A
     file that cannot be read is a warning.
     """
-    names = File(Path(path)).names
+    names = File(path).names
     if not names:
         raise BadFile("an empty folder", file=path, remedy="check the path")
     members, warnings = [], []
     for name in names[:_LISTED]:
         try:
-            file = File(Path(path) / name)
+            file = File(path / name)
             fitting = None if file.folder else _recognised(file)
             need = fitting.name if fitting else "unknown"
             members.append(f"{name}/" if file.folder else f"{name}: {need}")
         except WorkbenchError as error:
             members.append(f"{name}: {type(error).__name__}")
             warnings.append(error)
-    return Contents(
-        "folder", str(path), members=tuple(members), n_members=len(names), warnings=tuple(warnings)
-    )
+    return Contents(members=tuple(members), n_members=len(names), warnings=tuple(warnings))
 
 
 @reader(
@@ -194,9 +341,9 @@ def read_folder(path: str | Path, *, on_bad: str = "raise") -> Reading:
     recognised=".npz, .npy, .mat, .pkl",
     fits=lambda file: file.ends(".npz", ".npy", ".mat", *PICKLES) or file.starts(b"\x93NUMPY"),
 )
-def read_contents(path: str | Path, *, on_bad: str = "raise") -> Reading:
+def read_contents(path: Path, *, on_bad: str = "raise") -> Reading:
     """The values of an npz, npy, MATLAB or pickle file of no layout that the workbench knows."""
-    file = File(Path(path))
+    file = File(path)
     if file.ends(".npz"):
         values = read_npz(path, file.arrays, objects=True)
     elif file.ends(*PICKLES):
@@ -205,7 +352,7 @@ def read_contents(path: str | Path, *, on_bad: str = "raise") -> Reading:
         values = file.variables or read_npy(path)
     items = list(values.items()) if isinstance(values, Mapping) else [("", values)]
     lines = tuple(f"{str(key)[:60]} {_outline(value)}".strip() for key, value in items[:_LISTED])
-    return Contents("contents", str(path), members=lines, n_members=len(items))
+    return Contents(members=lines, n_members=len(items))
 
 
 def _outline(value: object) -> str:
@@ -218,12 +365,7 @@ def _outline(value: object) -> str:
 # --- reading --------------------------------------------------------------------------------------
 
 
-@cache
-def known_manifests() -> dict:
-    """`manifest.manifests`, read once."""
-    from .manifest import manifests
-
-    return manifests()
+known_manifests = cache(manifests)
 
 
 def _of_manifest(name: str) -> Reader:
@@ -251,8 +393,11 @@ def _of_layout(folder: Path) -> Reader | None:
     named = [s for s in sets if any(path.endswith(f"/{root}") for root in s.layout.root)]
     names = {entry.reader: entry.name for entry in named or sets}
     if len(names) > 1:
-        remedy = f"say {' or '.join(f'{name}:{folder}' for name in sorted(names.values()))}"
-        raise BadParameter("has the layout of several data sets", file=folder, remedy=remedy)
+        raise BadParameter(
+            "has the layout of several data sets",
+            file=folder,
+            remedy=f"say {' or '.join(f'{name}:{folder}' for name in sorted(names.values()))}",
+        )
     return _of_manifest(min(names.values())) if names else None
 
 
@@ -262,24 +407,16 @@ def _recognised(file: File) -> Reader | None:
     return next((entry for entry in all_readers().values() if entry.fits(file)), None)
 
 
-def _named(name: str) -> Reader:
-    known = all_readers()
-    if name in known:
-        return known[name]
-    if name not in known_manifests():
-        raise unknown("reader", name, {*known, *known_manifests()})
-    return _of_manifest(name)
-
-
 def _located(spec: str) -> tuple[Reader, Path]:
     """The reader and the folder of a data set, NAME or NAME:PATH."""
-    from .manifest import locate
-
     name = spec.partition(":")[0]
     if name not in known_manifests():
         sets = (m.name for m in known_manifests().values() if m.kind == "dataset" and m.reader)
-        remedy = f"check the path, or name a data set: {', '.join(sets)}"
-        raise MissingFile("no such file or folder", file=spec, remedy=remedy)
+        raise MissingFile(
+            "no such file or folder",
+            file=spec,
+            remedy=f"check the path, or name a data set: {', '.join(sets)}",
+        )
     return _of_manifest(name), locate(spec)[1]
 
 
@@ -291,14 +428,20 @@ def recognise(path: str | Path, reader: str | None = None) -> tuple[File, Reader
     if not os.path.exists(path):
         chosen, place = _located(str(path))
     if reader is not None:
-        chosen = _named(reader)
+        known = all_readers()
+        if reader not in known and reader not in known_manifests():
+            raise unknown("reader", reader, {*known, *known_manifests()})
+        chosen = known.get(reader) or _of_manifest(reader)
     file = File(place)
     if chosen is None and file.folder:
         chosen = _of_layout(place)
     chosen = chosen or _recognised(file)
     if chosen is None:
-        remedy = f"if it is one of these, name the reader (--reader): {', '.join(all_readers())}"
-        raise BadFile("nothing that a reader knows", file=path, remedy=remedy)
+        raise BadFile(
+            "nothing that a reader knows",
+            file=path,
+            remedy=f"if it is one of these, name the reader (--reader): {', '.join(all_readers())}",
+        )
     return file, chosen
 
 

@@ -43,8 +43,11 @@ def release(path: Path, data_set: str, *patterns: str) -> tuple[Path, list[Path]
         names = glob(pattern, root_dir=path, recursive=True)
         if names:
             return path, [path / name for name in sorted(map(Path, names))]
-    remedy = f"name one of its files, or see `workbench data show {data_set}` for the layout"
-    raise MissingFile(f"no such file, or a folder without {patterns[0]}", file=path, remedy=remedy)
+    raise MissingFile(
+        f"no such file, or a folder without {patterns[0]}",
+        file=path,
+        remedy=f"name one of its files, or see `workbench data show {data_set}` for the layout",
+    )
 
 
 def first_file(folders: Sequence[Path], names: Sequence[str]) -> Path | None:
@@ -70,7 +73,7 @@ def read_pickled_dict(path: Path) -> Mapping:
 
 
 @contextmanager
-def named(file: Path, record: str | None = None) -> Iterator[None]:
+def named(file: Path | None, record: str | None = None) -> Iterator[None]:
     """Errors that come up inside name this file and record, where they name none."""
     try:
         yield
@@ -89,8 +92,9 @@ def choose(kind: str, name: str, known: Iterable[str], path: Path) -> str:
 def mapping_of(content: object) -> Mapping:
     """A value of a file that must be a dict; `BadFile` otherwise."""
     if type(content) is not dict:
-        problem = f"holds a {type(content).__name__}, a dict expected"
-        raise BadFile(problem, remedy="check the layout")
+        raise BadFile(
+            f"holds a {type(content).__name__}, a dict expected", remedy="check the layout"
+        )
     return content
 
 
@@ -227,7 +231,6 @@ def concatenated(parts: Iterable[Rows | None], **changed) -> Rows | None:
 
 
 def read_sequences(
-    reader: str,
     path: Path,
     sequences: Sequence,
     read: Callable[[object], Reading],
@@ -242,35 +245,34 @@ def read_sequences(
     warnings = [*bad, *warnings]
     if pictures:
         warnings += _absent_pictures(readings, path)
-    return joined(reader, path, readings, warnings)
+    return joined(path, readings, warnings)
 
 
 def joined(
-    reader: str, path: Path, readings: Sequence[Reading], warnings: Sequence[WorkbenchError] = ()
+    path: Path, readings: Sequence[Reading], warnings: Sequence[WorkbenchError] = ()
 ) -> Reading:
     """Readings as one. warnings: those that stand before the readings' own."""
-    cameras = {}
-    for reading in readings:
-        cameras |= reading.cameras
+
+    def together(name: str) -> tuple:
+        return tuple(chain.from_iterable(getattr(reading, name) for reading in readings))
+
     return Reading(
-        reader,
-        str(path),
         detections=concatenated((r.detections for r in readings), source=str(path)),
-        clips=tuple(chain.from_iterable(r.clips for r in readings)),
-        motions=tuple(chain.from_iterable(r.motions for r in readings)),
-        cameras=cameras,
-        warnings=(*warnings, *chain.from_iterable(r.warnings for r in readings)),
+        clips=together("clips"),
+        motions=together("motions"),
+        cameras={name: camera for r in readings for name, camera in r.cameras.items()},
+        warnings=(*warnings, *together("warnings")),
     )
 
 
 def _absent_pictures(readings: Sequence[Reading], path: Path) -> list[MissingFile]:
     """One warning of all clips whose video, or last picture, is not where they say."""
     clips = [clip for reading in readings for clip in reading.clips]
-    absent = []
-    for clip in clips:
-        last = Path(clip.video.source, *(picture.name for picture in clip.pictures[-1:]))
-        if not os.path.isfile(last):
-            absent.append(clip.name)
+    absent = [
+        clip.name
+        for clip in clips
+        if not os.path.isfile(Path(clip.video.source, *(p.name for p in clip.pictures[-1:])))
+    ]
     if not absent:
         return []
     problem = f"{len(absent)} of {len(clips)} clips lack pictures or video"

@@ -28,17 +28,17 @@ from ..resources import write_beside
 from ..skeletons import SKELETONS
 from ..skeletons import skeleton as skeleton_by_name
 from .checks import image_id, number, numbers, numbers_of, texts_of, xyxy_from_xywh
-from .register import as_dict, reader
+from .readers import as_dict, reader
+from .releases import named
 from .safe import MAX_FILE_BYTES, read_json, read_npz, read_text, safe_unpickle
 
 COCO17 = SKELETONS["coco17"].joints
-BLAZEPOSE = tuple(
-    "nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye right_eye_outer "
-    "left_ear right_ear mouth_left mouth_right left_shoulder right_shoulder left_elbow right_elbow "
-    "left_wrist right_wrist left_pinky right_pinky left_index right_index left_thumb right_thumb "
-    "left_hip right_hip left_knee right_knee left_ankle right_ankle left_heel right_heel "
-    "left_foot_index right_foot_index".split()
-)  # MediaPipe Pose Landmarker, landmarks 0 to 32
+_PAIRS = "shoulder elbow wrist pinky index thumb hip knee ankle heel foot_index".split()
+BLAZEPOSE = (  # MediaPipe Pose Landmarker, landmarks 0 to 32
+    *"nose left_eye_inner left_eye left_eye_outer right_eye_inner right_eye".split(),
+    *"right_eye_outer left_ear right_ear mouth_left mouth_right".split(),
+    *(f"{side}_{part}" for part in _PAIRS for side in ("left", "right")),
+)
 # Where coco17's joints stand in longer lists: OpenPose's COCO-18 and BODY_25, and Halpe-26 and
 # COCO-WholeBody in MMPose.
 OPENPOSE = {
@@ -79,48 +79,42 @@ class Document(NamedTuple):
     size_wh: tuple[int, int] | None  # px, of the pictures
 
 
-def _object(value: object, **where) -> dict:
-    if type(value) is not dict:
-        raise BadRecord(f"{type(value).__name__}, object expected", **where)
+def _list(item: object, key: str) -> list:
+    value = as_dict(item).get(key)
+    if type(value) is not list:
+        raise BadRecord(f"{key} is not a list")
     return value
 
 
-def _list(item: Mapping, key: str, **where) -> list:
-    if type(item.get(key)) is not list:
-        raise BadRecord(f"{key} is not a list", **where)
-    return item[key]
-
-
-def _length(value: object) -> int:
+def _length(item: object, key: str) -> int:
+    value = as_dict(item).get(key)
     return len(value) if type(value) is list else 0
 
 
-def _count(value: object, what: str, **where) -> int:
+def _count(value: object, what: str) -> int:
     if type(value) is not int or not 0 <= value < 2**31:
-        raise BadRecord(f"{what} is {str(value)[:40]}, a number from 0 expected", **where)
+        raise BadRecord(f"{what} is {str(value)[:40]}, a number from 0 expected")
     return value
 
 
-def _track(item: Mapping, **where) -> int | None:
-    return None if item.get("track_id") is None else _count(item["track_id"], "track_id", **where)
+def _track(item: Mapping) -> int | None:
+    return None if item.get("track_id") is None else _count(item["track_id"], "track_id")
 
 
-def _triples(item: dict, key: str, n: int, joints: Sequence[int], **where):
-    """Joints [k 3] of a list of n times x, y, confidence, flat or one list a joint, and what
-    puts one back.
+def _points(item: object, key: str, n: int, width: int, joints: Sequence[int]):
+    """Joints [k width] of a list of n times x, y, ..., flat or one list a joint, and what puts
+    one back.
     """
-    keypoints, values = numbers(item, key, 3 * n, **where).reshape(n, 3), item[key]
+    points, values = numbers(as_dict(item), key, n * width).reshape(n, width), item[key]
     nested = type(values[0]) is list
-    if nested and any(len(value) != 3 for value in values):
-        raise BadRecord(f"{key} is nested, but not in lists of three", **where)
+    if nested and any(len(value) != width for value in values):
+        raise BadRecord(f"{key} is nested, but not in lists of {width}")
 
     def put(j: int, x: float, y: float) -> None:
-        if nested:
-            values[joints[j]][:2] = x, y
-        else:
-            values[3 * joints[j] : 3 * joints[j] + 2] = x, y
+        place, at = (values[joints[j]], 0) if nested else (values, width * joints[j])
+        place[at : at + 2] = x, y
 
-    return keypoints[list(joints)], put
+    return points[list(joints)], put
 
 
 # --- MMPose 0.x -----------------------------------------------------------------------------------
@@ -128,31 +122,29 @@ def _triples(item: dict, key: str, n: int, joints: Sequence[int], **where):
 _COLUMNS = ("preds", "boxes", "image_paths", "bbox_ids")
 
 
-def _batch_ids(value: object, **where) -> list[int]:
+def _batch_ids(value: object) -> list[int]:
     value = value.tolist() if isinstance(value, np.ndarray) and value.ndim == 1 else value
     if type(value) not in (list, tuple) or not all(
         type(v) in (int, np.int32, np.int64) and -(2**63) <= v < 2**63 for v in value
     ):
-        problem = "missing" if value is None else "not a list of 64-bit integers"
-        raise BadRecord(f"bbox_ids is {problem}", **where)
-    return [int(v) for v in value]
+        raise BadRecord("bbox_ids is not a list of 64-bit integers")
+    return list(map(int, value))
 
 
-def _batch(batch: object, k: int | None, **where) -> list[Row]:
+def _batch(batch: object, k: int | None) -> list[Row]:
     """The rows of one batch {preds [b k 3], boxes [b 6], image_paths, bbox_ids}."""
     if type(batch) is not dict:
-        problem = f"{type(batch).__name__}, a dict with {', '.join(_COLUMNS)} expected"
-        raise BadRecord(problem, **where)
-    preds = numbers_of(batch.get("preds"), "preds", (None, k, 3), **where).astype(np.float32)
+        raise BadRecord(f"{type(batch).__name__}, a dict with {', '.join(_COLUMNS)} expected")
+    preds = numbers_of(batch.get("preds"), "preds", (None, k, 3)).astype(np.float32)
     n, k = preds.shape[:2]
     if not k:
-        raise BadRecord("preds have no joints", **where)
-    boxes = numbers_of(batch.get("boxes"), "boxes", (n, 6), **where)
-    images = texts_of(batch.get("image_paths"), "image_paths", **where)
-    ids = _batch_ids(batch.get("bbox_ids"), **where)
+        raise BadRecord("preds have no joints")
+    boxes = numbers_of(batch.get("boxes"), "boxes", (n, 6))
+    images = texts_of(batch.get("image_paths"), "image_paths")
+    ids = _batch_ids(batch.get("bbox_ids"))
     for key, column in (("image_paths", images), ("bbox_ids", ids)):
         if len(column) != n:
-            raise BadRecord(f"{key} has {len(column)} entries, {n} expected", **where)
+            raise BadRecord(f"{key} has {len(column)} entries, {n} expected")
     with np.errstate(over="ignore"):
         cxcywh = boxes[:, :4] * (1, 1, BOX_UNIT_PX, BOX_UNIT_PX)
         corners = cxcywh_to_xyxy(cxcywh).astype(np.float32)
@@ -165,27 +157,25 @@ def _batch(batch: object, k: int | None, **where) -> list[Row]:
     }
     for problem, good in checks.items():
         if not good.all():
-            raise BadRecord(problem.format(ids[good.argmin()]), **where)
+            raise BadRecord(problem.format(ids[good.argmin()]))
     return [Row(str(ids[i]), preds[i], None, corners[i], scores[i], images[i]) for i in range(n)]
 
 
 def _batches(document: Document) -> list[Row]:
     """Rows of all batches, which `content` names, in the order of bbox_ids."""
+    if not document.content:
+        raise BadFile("holds no batches")
     rows = []
     for record, batch in document.content.items():
-        k = len(rows[0].keypoints) if rows else None
-        rows += _batch(batch, k, file=document.path, record=record)
-        if rows and len(rows) * rows[0].keypoints.nbytes > 4 * MAX_FILE_BYTES:
-            problem = "more rows than a file of its size can hold"
-            raise BadFile(problem, file=document.path, record=record)
-    if not document.content:
-        raise BadFile("holds no batches", file=document.path)
+        with named(document.path, record):
+            rows += _batch(batch, len(rows[0].keypoints) if rows else None)
+            if rows and len(rows) * rows[0].keypoints.nbytes > 4 * MAX_FILE_BYTES:
+                raise BadFile("more rows than a file of its size can hold")
     rows.sort(key=lambda row: int(row.id))
     doubles = [ident for ident, times in Counter(row.id for row in rows).items() if times > 1]
     if doubles:
         raise BadRecord(
             f"{len(doubles)} bbox_ids stand more than once",
-            file=document.path,
             record=f"bbox_id {doubles[0]}",
             remedy="keep one row of each (distributed evaluation pads its last batch with repeats)",
         )
@@ -197,62 +187,51 @@ def _read_batches(path: Path) -> dict[str, object]:
         return {"arrays": read_npz(path, (), _COLUMNS)}
     content = safe_unpickle(path)
     if type(content) is not list:
-        problem = f"holds a {type(content).__name__}, a list of MMPose result batches expected"
-        raise BadFile(problem, file=path)
+        raise BadFile(
+            f"holds a {type(content).__name__}, a list of MMPose result batches expected", file=path
+        )
     return {f"batch {i}": batch for i, batch in enumerate(content)}
 
 
 # --- COCO results ---------------------------------------------------------------------------------
 
 
-def _frame_of_image(image: str) -> int | None:
-    """The id, or the last number of a file name."""
-    last = re.findall(r"-?\d+", image[-40:])
-    return int(last[-1]) if last and 0 <= int(last[-1]) < 2**31 else None
-
-
 def _coco(document: Document) -> Iterator[Row]:
     k = len(document.joints) if document.joints else None
     for i, result in enumerate(document.content):
-        where = {"file": document.path, "record": f"result {i}"}
-        values = _object(result, **where).get("keypoints")
-        k = k or max(_length(values) // 3, 1)
-        keypoints, put = _triples(result, "keypoints", k, range(k), **where)
-        score = numbers({"score": [result.get("score")]}, "score", 1, **where)[0]
-        box = None
-        if "bbox" in result:
-            box = xyxy_from_xywh(numbers(result, "bbox", 4, **where), **where)
-        image = image_id(result, **where)
-        frame, track = _frame_of_image(image), _track(result, **where)
-        yield Row(str(i), keypoints, put, box, float(score), image, frame, track)
+        with named(document.path, f"result {i}"):
+            k = k or max(_length(result, "keypoints") // 3, 1)
+            keypoints, put = _points(result, "keypoints", k, 3, range(k))
+            score = numbers({"score": [result.get("score")]}, "score", 1)[0]
+            box = xyxy_from_xywh(numbers(result, "bbox", 4)) if "bbox" in result else None
+            image = image_id(result)
+            # the id, or the last number of a file name
+            numbers_in = re.findall(r"-?\d+", image[-40:]) or ["-1"]
+            frame = int(numbers_in[-1])
+            frame = frame if 0 <= frame < 2**31 else None
+            row = Row(str(i), keypoints, put, box, float(score), image, frame, _track(result))
+        yield row
 
 
 # --- MMPose 1.x -----------------------------------------------------------------------------------
 
 
-def _mmpose_instance(item: object, document: Document, **where) -> Row:
+def _mmpose_instance(item: object, joints: Sequence[str] | None) -> Row:
     """One instance; its place in the file is the caller's to tell."""
-    values = _object(item, **where).get("keypoints")
-    n = _length(values)
-    if not n or not all(_length(point) == 2 for point in values):
-        raise BadRecord("keypoints is not a list of [x, y]", remedy="2D results are read", **where)
-    reduced = n in MMPOSE_LONGER and len(document.joints or COCO17) == 17
-    joints = slice(17 if reduced else n)
-    xy = numbers(item, "keypoints", 2 * n, **where).reshape(n, 2)
-    confidence = numbers(item, "keypoint_scores", n, **where)
+    n = _length(item, "keypoints")
+    if not n or not all(type(point) is list and len(point) == 2 for point in item["keypoints"]):
+        raise BadRecord("keypoints is not a list of [x, y]", remedy="2D results are read")
+    reduced = n in MMPOSE_LONGER and len(joints or COCO17) == 17
+    used = range(17 if reduced else n)
+    xy, put = _points(item, "keypoints", n, 2, used)
+    confidence = numbers(item, "keypoint_scores", n)[list(used)]
     box = None
     if item.get("bbox") is not None:  # as MMPose writes it, in a list of its own
-        box = numbers(item, "bbox", 4, **where)
+        box = numbers(item, "bbox", 4)
         if not (box[2:] > box[:2]).all():
-            problem = f"bbox {box.tolist()} has no area"
-            raise BadRecord(problem, remedy="xyxy in px expected", **where)
-
-    def put(j: int, x: float, y: float) -> None:
-        values[j][:] = x, y
-
-    score, track = number(item, "bbox_score", **where), _track(item, **where)
-    keypoints = np.column_stack((xy, confidence))[joints]
-    return Row("", keypoints, put, box, score, document.path.stem, track=track)
+            raise BadRecord(f"bbox {box.tolist()} has no area", remedy="xyxy in px expected")
+    score = number(item, "bbox_score")
+    return Row("", np.column_stack((xy, confidence)), put, box, score, track=_track(item))
 
 
 def _mmpose(document: Document) -> Iterator[Row]:
@@ -266,48 +245,51 @@ def _mmpose(document: Document) -> Iterator[Row]:
     if wrapped:
         entries = entries["instance_info"]
     if type(entries) is not list:
-        raise BadFile(f"instance_info is {type(entries).__name__}, list expected", file=path)
-    if not any(type(entry) is dict and "instances" in entry for entry in entries):
+        raise BadFile(f"instance_info is {type(entries).__name__}, list expected")
+    if not any("instances" in as_dict(entry) for entry in entries):
         entries, wrapped = [{"frame_id": document.frame, "instances": entries}], False
-    stated = [entry.get("frame_id") for entry in entries if type(entry) is dict]
-    first = int(wrapped and 0 not in stated)
+    first = int(wrapped and 0 not in [as_dict(entry).get("frame_id") for entry in entries])
     frames = set()
     for i, entry in enumerate(entries):
-        where = {"file": path, "record": f"entry {i}"}
-        frame_id = _count(_object(entry, **where).get("frame_id"), "frame_id", **where)
-        frame = frame_id - first
-        if frame in frames:
-            raise BadRecord(f"frame_id {frame_id} stands twice", **where)
-        frames.add(frame)
-        for j, item in enumerate(_list(entry, "instances", **where)):
-            where["record"] = f"frame_id {frame_id}, instance {j}"
-            yield _mmpose_instance(item, document, **where)._replace(id=f"{frame}.{j}", frame=frame)
+        with named(path, f"entry {i}"):
+            frame_id = _count(as_dict(entry).get("frame_id"), "frame_id")
+            frame = frame_id - first
+            if frame in frames:
+                raise BadRecord(f"frame_id {frame_id} stands twice")
+            frames.add(frame)
+            instances = _list(entry, "instances")
+        for j, item in enumerate(instances):
+            with named(path, f"frame_id {frame_id}, instance {j}"):
+                row = _mmpose_instance(item, document.joints)
+            yield row._replace(id=f"{frame}.{j}", image=path.stem, frame=frame)
 
 
 # --- OpenPose -------------------------------------------------------------------------------------
 
-_OPENPOSE_FILE = re.compile(r"(?:.*_)?(\d+)_keypoints\.json")
-
 
 def _openpose(document: Document) -> Iterator[Row]:
-    path = document.path
-    where = {"file": path, "record": "top level"}
-    for i, person in enumerate(_list(_object(document.content, **where), "people", **where)):
-        where["record"] = f"person {i}"
-        n = _length(_object(person, **where).get("pose_keypoints_2d")) // 3
-        if n not in OPENPOSE:
-            remedy = "run OpenPose with the BODY_25 or COCO model"
-            problem = f"pose_keypoints_2d has {n} joints, 25 or 18 expected"
-            raise BadRecord(problem, remedy=remedy, **where)
-        keypoints, put = _triples(person, "pose_keypoints_2d", n, OPENPOSE[n], **where)
-        known = keypoints[:, 2] > 0
-        if known.sum() > 1 and (np.abs(keypoints[known, :2]) <= 1).all():
-            remedy = "run OpenPose with --keypoint_scale 0, which gives px"
-            problem = "all coordinates lie between -1 and 1: they are not px"
-            raise BadRecord(problem, remedy=remedy, **where)
-        ident = person.get("person_id")  # [-1] where nobody is tracked
-        tracked = _length(ident) == 1 and type(ident[0]) is int and 0 <= ident[0] < 2**31
-        track = ident[0] if tracked else None
+    path, key = document.path, "pose_keypoints_2d"
+    with named(path, "top level"):
+        people = _list(document.content, "people")
+    for i, person in enumerate(people):
+        with named(path, f"person {i}"):
+            n = _length(person, key) // 3
+            if n not in OPENPOSE:
+                raise BadRecord(
+                    f"{key} has {n} joints, 25 or 18 expected",
+                    remedy="run OpenPose with the BODY_25 or COCO model",
+                )
+            keypoints, put = _points(person, key, n, 3, OPENPOSE[n])
+            known = keypoints[:, 2] > 0
+            if known.sum() > 1 and (np.abs(keypoints[known, :2]) <= 1).all():
+                raise BadRecord(
+                    "all coordinates lie between -1 and 1: they are not px",
+                    remedy="run OpenPose with --keypoint_scale 0, which gives px",
+                )
+        track = None
+        if _length(person, "person_id") == 1:  # [-1] where nobody is tracked
+            (track,) = person["person_id"]
+            track = track if type(track) is int and 0 <= track < 2**31 else None
         yield Row(f"{path.name}.{i}", keypoints, put, frame=document.frame, track=track)
 
 
@@ -323,51 +305,35 @@ _TITLES = {  # of columns, in lower case
 }
 
 
-class Table(NamedTuple):
-    """A CSV file as text."""
-
-    columns: list[str]
-    lines: list[dict[str, str]]
-
-
-def _read_table(path: Path) -> Table:
-    table = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+def _read_table(path: Path) -> list[list[str]]:
+    """The cells of a CSV file, titles first; empty lines are left out."""
+    text = io.StringIO(read_text(path), newline="")
     try:
-        columns, lines = list(table.fieldnames or ()), list(table)
+        lines = list(filter(None, csv.reader(text, strict=True)))
     except csv.Error as error:
-        raise BadFile(f"not a CSV table: {error}", file=path, remedy="export it again") from None
-    if len(set(columns)) != len(columns):
+        raise BadFile(f"not a CSV table: {error}", file=path) from None
+    titles = lines[0] if lines else []
+    if len(set(titles)) != len(titles):
         raise BadFile("two columns have the same name", file=path, record="line 1")
-    for i, line in enumerate(lines, 2):
-        if None in line or None in line.values():
-            problem = f"not as many cells as the {len(columns)} columns"
-            raise BadRecord(problem, file=path, record=f"line {i}")
-    return Table(columns, lines)
+    for i, line in enumerate(lines, 1):
+        if len(line) != len(titles):
+            raise BadRecord(
+                f"not as many cells as the {len(titles)} columns", file=path, record=f"line {i}"
+            )
+    return lines or [titles]
 
 
-def _cell(line: Mapping[str, str], column: str, kind: type, **where) -> int | float:
-    text = line[column].strip()
-    try:
-        value = kind(text)
-    except ValueError:
-        raise BadRecord(f"{column} is {text[:40]!r}, a number expected", **where) from None
-    if not abs(value) < 2**31:
-        raise BadRecord(f"{column} is {text[:40]}, beyond what is read", **where)
-    return value
-
-
-def _columns_of(table: Table, path: Path) -> dict[str, str | None]:
-    """What the file calls its columns; None for a person that it does not name."""
-    stated = {name.strip().lower(): name for name in table.columns}
+def _columns_of(titles: Sequence[str]) -> dict[str, int | None]:
+    """Where the columns are; None for a person that the file does not name."""
+    titles = [title.strip().lower() for title in titles]
     columns = {
-        key: next((stated[title] for title in titles if title in stated), None)
-        for key, titles in _TITLES.items()
+        key: next((titles.index(name) for name in names if name in titles), None)
+        for key, names in _TITLES.items()
     }
     lacking = [key for key, column in columns.items() if column is None and key != "person"]
     if lacking:
         raise BadFile(
             f"no column {', '.join(' or '.join(_TITLES[key]) for key in lacking)}",
-            file=path,
             record="line 1",
             remedy="columns: frame, person (optional), landmark, x and y (fractions) or x_px and "
             "y_px, visibility",
@@ -375,91 +341,78 @@ def _columns_of(table: Table, path: Path) -> dict[str, str | None]:
     return columns
 
 
-def _joint(text: str, joints: Sequence[str], column: str, **where) -> str:
-    """A joint's name, or MediaPipe's number of it."""
-    names = BLAZEPOSE if joints == COCO17 else joints
-    name = text.strip().lower()
-    if re.fullmatch(r"[0-9]{1,3}", name) and int(name) < len(names):
-        name = names[int(name)]
-    if name not in names and name not in joints:
-        problem = f"{column} is {name[:40]!r}, a joint's name or number expected"
-        raise BadRecord(problem, **where)
-    return name
-
-
-# the lines of one person in one frame, with their numbers, by joint
-Person = dict[str, tuple[int, dict[str, str]]]
+def _cell(line: Sequence[str], column: int, titles: Sequence[str], kind: type) -> int | float:
+    text = line[column].strip()
+    try:
+        value = kind(text)
+    except ValueError:
+        raise BadRecord(f"{titles[column]} is {text[:40]!r}, a number expected") from None
+    if not abs(value) < 2**31:
+        raise BadRecord(f"{titles[column]} is {text[:40]}, beyond what is read")
+    return value
 
 
 def _people(
-    table: Table, columns: Mapping, joints: Sequence[str], path: Path
-) -> dict[tuple[int, int], Person]:
-    """Persons by (frame, person) in the order of the file, each with a line for every joint."""
-    people: dict[tuple[int, int], Person] = {}
-    for i, line in enumerate(table.lines, 2):
-        where = {"file": path, "record": f"line {i}"}
-        frame = _count(_cell(line, columns["frame"], int, **where), "frame", **where)
-        person = _cell(line, columns["person"], int, **where) if columns["person"] else 0
-        joint = _joint(line[columns["joint"]], joints, columns["joint"], **where)
-        if joint in people.setdefault((frame, person), {}):
-            raise BadRecord(f"{joint} of frame {frame}, person {person} stands twice", **where)
+    document: Document, columns: Mapping[str, int], joints: Sequence[str]
+) -> dict[tuple[int, int], dict[str, tuple[int, list[str]]]]:
+    """By (frame, person), in the order of the file, the line and its number of every joint."""
+    people = {}
+    titles, *lines = document.content
+    numbered = BLAZEPOSE if joints == COCO17 else joints  # MediaPipe's numbers
+    for i, line in enumerate(lines, 2):
+        with named(document.path, f"line {i}"):
+            frame = _count(_cell(line, columns["frame"], titles, int), "frame")
+            who = columns["person"]
+            person = 0 if who is None else _cell(line, who, titles, int)
+            joint = line[columns["joint"]].strip().lower()
+            if re.fullmatch(r"[0-9]{1,3}", joint) and int(joint) < len(numbered):
+                joint = numbered[int(joint)]
+            if joint not in numbered and joint not in joints:
+                title = titles[columns["joint"]]
+                raise BadRecord(f"{title} is {joint[:40]!r}, a joint's name or number expected")
+            if joint in people.setdefault((frame, person), {}):
+                raise BadRecord(f"{joint} of frame {frame}, person {person} stands twice")
         people[frame, person][joint] = i, line
-    for (frame, person), lines in people.items():
-        if missing := [joint for joint in joints if joint not in lines]:
-            raise BadRecord(f"no {missing[0]}", file=path, record=f"frame {frame}, person {person}")
+    for (frame, person), stated in people.items():
+        if missing := [joint for joint in joints if joint not in stated]:
+            raise BadRecord(f"no {missing[0]}", record=f"frame {frame}, person {person}")
     return people
 
 
-class _Cells(NamedTuple):
-    """The columns of a joint's place, and how px are made of them: x * size - shift."""
-
-    x: str
-    y: str
-    confidence: str
-    size: Float[np.ndarray, "2"]
-    shift: float
-
-
-def _cells(columns: Mapping, document: Document) -> _Cells:
-    names = [columns[key] for key in ("x", "y", "confidence")]
-    if [name.strip().lower() for name in names[:2]] != ["x", "y"]:
-        return _Cells(*names, size=np.ones(2), shift=0.0)
-    if document.size_wh is None:
-        problem = "x and y are fractions of the picture, whose size is not known"
-        remedy = "give the picture's size_wh, or columns x_px and y_px"
-        raise BadParameter(problem, file=document.path, remedy=remedy)
-    # the left edge of pixel 0 is -0.5
-    return _Cells(*names, size=np.array(document.size_wh, float), shift=0.5)
-
-
-def _landmarks(
-    ident: str, frame: int, person: Person, joints: Sequence[str], cells: _Cells, path: Path
-) -> Row:
-    keypoints = np.zeros((len(joints), 3))
-    for j, joint in enumerate(joints):
-        i, line = person[joint]
-        if all(line[column].strip().lower() in ("", "nan") for column in cells[:2]):
-            continue  # the joint is missing
-        where = {"file": path, "record": f"line {i}"}
-        keypoints[j] = [_cell(line, column, float, **where) for column in cells[:3]]
-        keypoints[j, :2] = keypoints[j, :2] * cells.size - cells.shift
-
-    def put(j: int, x: float, y: float) -> None:
-        line = person[joints[j]][1]
-        for column, value in zip(cells[:2], (np.array((x, y)) + cells.shift) / cells.size):
-            line[column] = repr(float(value))
-        if not keypoints[j].any():
-            line[cells.confidence] = "0"
-
-    return Row(ident, keypoints.astype(np.float32), put, frame=frame)
-
-
 def _table_rows(document: Document) -> Iterator[Row]:
-    path, joints = document.path, document.joints or COCO17
-    columns = _columns_of(document.content, path)
-    cells = _cells(columns, document)
-    for (frame, person), lines in _people(document.content, columns, joints, path).items():
-        row = _landmarks(f"{frame}.{person}", frame, lines, joints, cells, path)
+    joints, titles = document.joints or COCO17, document.content[0]
+    columns = _columns_of(titles)
+    cells = [columns[key] for key in ("x", "y", "confidence")]
+    size, shift = (1, 1), 0.0  # px are x * size - shift
+    if [titles[column].strip().lower() for column in cells[:2]] == ["x", "y"]:
+        if document.size_wh is None:
+            raise BadParameter(
+                "x and y are fractions of the picture, whose size is not known",
+                remedy="give the picture's size_wh, or columns x_px and y_px",
+            )
+        size, shift = document.size_wh, 0.5  # the left edge of pixel 0 is -0.5
+
+    def row_of(ident: str, frame: int, person: Mapping) -> Row:
+        keypoints = np.zeros((len(joints), 3))
+        for j, joint in enumerate(joints):
+            i, line = person[joint]
+            if all(line[column].strip().lower() in ("", "nan") for column in cells[:2]):
+                continue  # the joint is missing
+            with named(document.path, f"line {i}"):
+                keypoints[j] = [_cell(line, column, titles, float) for column in cells]
+            keypoints[j, :2] = keypoints[j, :2] * size - shift
+
+        def put(j: int, x: float, y: float) -> None:
+            line = person[joints[j]][1]
+            for column, value in zip(cells, (np.array((x, y)) + shift) / size):
+                line[column] = repr(float(value))
+            if not keypoints[j].any():
+                line[columns["confidence"]] = "0"
+
+        return Row(ident, keypoints.astype(np.float32), put, frame=frame)
+
+    for (frame, person), lines in _people(document, columns, joints).items():
+        row = row_of(f"{frame}.{person}", frame, lines)
         if row.keypoints.any():
             yield row
 
@@ -474,123 +427,127 @@ _FORMATS: dict[str, Callable[[Document], Iterable[Row]]] = {
     "openpose": _openpose,  # a file a frame
     "table": _table_rows,
 }
-
-
-# what a JSON object, or the first object of a list, has; other lists are COCO results
-_OBJECT_MARKS = {"people": "openpose", "instance_info": "mmpose"}
-_LIST_MARKS = {"instances": "mmpose", "keypoint_scores": "pictures"}
-
-
-class _Source(NamedTuple):
-    """A parsed file, or folder of files, and which of `_FORMATS` it has."""
-
-    format: str
-    documents: dict[Path, object]
+# by a field of a JSON object, or of the first object of a list; other lists are COCO results
+_MARKS = {
+    (dict, "people"): "openpose",
+    (dict, "instance_info"): "mmpose",
+    (list, "instances"): "mmpose",
+    (list, "keypoint_scores"): "pictures",
+}
+_OPENPOSE_FILE = re.compile(r"(?:.*_)?(\d+)_keypoints\.json")
 
 
 def _json_format(content: object, path: Path) -> str:
-    if content == []:
-        raise BadFile("empty list", file=path, remedy="name the skeleton")
+    first = content
     if type(content) is list:
-        marks, fields, otherwise = _LIST_MARKS, as_dict(content[0]), "coco"
-    else:
-        marks, fields, otherwise = _OBJECT_MARKS, as_dict(content), None
-    known = next((known for mark, known in marks.items() if mark in fields), otherwise)
-    if known is None:
-        raise BadFile(
-            f"holds a {type(content).__name__}, a list of COCO results expected",
-            file=path,
-            remedy="COCO results, MMPose and OpenPose files are known here; annotations are read "
-            "by read_coco",
-        )
-    return known
+        first = content[0] if content else None
+    for (kind, mark), name in _MARKS.items():
+        if type(content) is kind and mark in as_dict(first):
+            return name
+    if type(content) is list:
+        return "coco"
+    raise BadFile(
+        f"holds a {type(content).__name__}, a list of COCO results expected",
+        file=path,
+        remedy="annotations are read by read_coco",
+    )
 
 
-def _parse_folder(path: Path) -> _Source:
+def _parse_folder(path: Path) -> tuple[str, dict[Path, object]]:
     """A folder holds one JSON file a frame: OpenPose's, or MMPose's of single pictures."""
     documents = {file: read_json(file) for file in sorted(path.glob("*.json"))}
     if not documents:
-        remedy = "name the folder of the results"
-        raise MissingFile("no .json files in this folder", file=path, remedy=remedy)
-    formats = {
-        file: "pictures" if content == [] else _json_format(content, file)
-        for file, content in documents.items()
-    }
-    first = next(iter(formats.values()))
-    for file, known in formats.items():
-        if known != first or known in ("coco", "mmpose"):
+        raise MissingFile(
+            "no .json files in this folder", file=path, remedy="name the folder of the results"
+        )
+    first = None
+    for file, content in documents.items():
+        name = "pictures" if content == [] else _json_format(content, file)
+        first = first or name
+        if name != first or name in ("coco", "mmpose"):
             raise BadFile(
                 "a folder of one OpenPose or MMPose file a frame expected",
                 file=file,
                 remedy="name the one file that holds the whole video, or move other files away",
             )
-    return _Source(first, documents)
+    return first, documents
 
 
-def _parse(path: Path, content: object = None, *, empty: bool = False) -> _Source:
-    """The content of a results file or folder, unchecked but for its format.
+def _parse(path: Path, content: object = None) -> tuple[str, dict[Path, object]]:
+    """Which of `_FORMATS` a results file or folder has, and the content of each file, unchecked.
 
-    content: the JSON, if it has been parsed already. empty: allows an empty list.
+    content: the JSON, if it has been parsed already.
     """
     if os.path.isdir(path):
         return _parse_folder(path)
     match path.suffix.lower():
         case ".pkl" | ".pickle" | ".npz":
-            return _Source("batches", {path: _read_batches(path)})
+            return "batches", {path: _read_batches(path)}
         case ".csv":
-            return _Source("table", {path: _read_table(path)})
+            return "table", {path: _read_table(path)}
         case ".json":
             content = read_json(path) if content is None else content
-            known = "coco" if empty and content == [] else _json_format(content, path)
-            return _Source(known, {path: content})
+            return _json_format(content, path), {path: content}
         case suffix:
-            known = ".pkl, .pickle, .npz, .json, .csv"
-            problem = f"suffix {suffix!r} is none of {known}"
-            raise BadFile(problem, file=path, remedy="rename or export")
+            raise BadFile(
+                f"suffix {suffix!r} is none of .pkl, .pickle, .npz, .json, .csv",
+                file=path,
+                remedy="rename or export",
+            )
 
 
-def _frames_of_files(source: _Source) -> list[int]:
+def _frames_of_files(format: str, paths: Sequence[Path]) -> list[int]:
     """The frame that each file is: the number in its name with OpenPose, else its place."""
-    if source.format != "openpose":
-        return list(range(len(source.documents)))
+    if format != "openpose":
+        return list(range(len(paths)))
     frames = []
-    for path in source.documents:
+    for path in paths:
         name = _OPENPOSE_FILE.fullmatch(path.name)
         frame = int(name[1][:12]) if name else 0
-        if frame in frames or (len(source.documents) > 1 and not name):
-            remedy = "names end in _000000000012_keypoints.json, one a frame"
-            problem = "its name does not say which frame it is"
-            raise BadFile(problem, file=path, remedy=remedy)
+        if frame in frames or (len(paths) > 1 and not name):
+            raise BadFile(
+                "its name does not say which frame it is",
+                file=path,
+                remedy="names end in _000000000012_keypoints.json, one a frame",
+            )
         frames.append(frame)
     return frames
 
 
-def _rows(source: _Source, skeleton: str | None, size_wh: tuple[int, int] | None) -> Iterator[Row]:
+def _rows(
+    format: str,
+    documents: Mapping[Path, object],
+    skeleton: str | None,
+    size_wh: tuple[int, int] | None,
+) -> Iterator[Row]:
     """Every detected pose. skeleton: None leaves the number of joints to the file."""
     joints = skeleton_by_name(skeleton).joints if skeleton else None
     k = len(joints) if joints else None
-    frames = _frames_of_files(source)
-    for (path, content), frame in zip(source.documents.items(), frames):
-        for row in _FORMATS[source.format](Document(path, content, frame, joints, size_wh)):
-            n = len(row.keypoints)
-            k = k or n
-            if n != k:
-                problem, remedy = f"{n} joints, {k} expected", None
-                if skeleton:
-                    problem += f" by {skeleton}"
-                    remedy = f"name a skeleton of {n} joints: {_skeletons_of(n)}"
-                raise BadRecord(problem, file=path, record=row.id, remedy=remedy)
-            yield row
+    frames = _frames_of_files(format, list(documents))
+    for (path, content), frame in zip(documents.items(), frames):
+        with named(path):
+            for row in _FORMATS[format](Document(path, content, frame, joints, size_wh)):
+                n = len(row.keypoints)
+                k = k or n
+                if n != k:
+                    by = f" by {skeleton}" if skeleton else ""
+                    raise BadRecord(
+                        f"{n} joints, {k} expected{by}",
+                        record=row.id,
+                        remedy=_name_one_of(n) if skeleton else None,
+                    )
+                yield row
 
 
 # --- detections -----------------------------------------------------------------------------------
 
 
-def _skeletons_of(k: int) -> str:
-    return ", ".join(s.name for s in SKELETONS.values() if len(s) == k) or "none is known"
+def _name_one_of(k: int) -> str:
+    known = ", ".join(s.name for s in SKELETONS.values() if len(s) == k) or "none is known"
+    return f"name a skeleton of {k} joints: {known}"
 
 
-def _box(row: Row) -> Float[np.ndarray, "4"]:
+def _box(row: Row) -> np.ndarray:
     """The stated box, or the one around the known joints."""
     if row.box_xyxy is not None:
         return row.box_xyxy
@@ -598,30 +555,22 @@ def _box(row: Row) -> Float[np.ndarray, "4"]:
     return box_of_points(row.keypoints[known if known.any() else slice(None), :2])
 
 
-def _tracks(rows: Sequence[Row], path: Path) -> list[int] | None:
-    untracked = [row for row in rows if row.track is None]
-    if len(untracked) == len(rows):
-        return None
-    if untracked:
-        remedy = "give every detection a track_id, or none"
-        problem = "no track_id, others have one"
-        raise BadRecord(problem, file=path, record=untracked[0].id, remedy=remedy)
-    return [row.track for row in rows]
-
-
-def _check_confidence(rows: Sequence[Row], kind: str, path: Path) -> None:
+def _check(rows: Sequence[Row], confidence: np.ndarray, kind: str) -> None:
+    """`BadRecord` for a confidence that cannot be one, or tracks that some rows lack."""
     low, high = CONFIDENCE
-    for row in rows:
-        confidence = row.keypoints[:, 2]
-        outside = (confidence < low) | (confidence > high)
-        if outside.any():
-            joint = int(outside.argmax())
-            raise BadRecord(
-                f"confidence {confidence[joint]:g} of joint {joint} is outside {list(CONFIDENCE)}",
-                file=path,
-                record=f"{kind} {row.id}",
-                remedy="export confidences from 0 to about 1",
-            )
+    for i, joint in np.argwhere((confidence < low) | (confidence > high))[:1]:
+        raise BadRecord(
+            f"confidence {confidence[i, joint]:g} of joint {joint} is outside [{low}, {high}]",
+            record=f"{kind} {rows[i].id}",
+            remedy="export confidences from 0 to about 1",
+        )
+    untracked = [row.id for row in rows if row.track is None]
+    if 0 < len(untracked) < len(rows):
+        raise BadRecord(
+            "no track_id, others have one",
+            record=untracked[0],
+            remedy="give every detection a track_id, or none",
+        )
 
 
 def read_detections(
@@ -663,32 +612,34 @@ def read_detections(
     without size_wh.
     """
     path = Path(path)
-    k = len(skeleton_by_name(skeleton)) if skeleton else None
-    source = _parse(path, content, empty=skeleton is not None)
-    rows = list(_rows(source, skeleton, size_wh))
-    _check_confidence(rows, "bbox_id" if source.format == "batches" else "result", path)
-    k = len(rows[0].keypoints) if rows else k or len(COCO17)
-    name = skeleton or USUAL_SKELETON.get(k)
-    if name is None:
-        problem = f"{k} joints and no skeleton named"
-        remedy = f"name a skeleton of {k} joints: {_skeletons_of(k)}"
-        raise BadRecord(problem, file=path, record="keypoints", remedy=remedy)
-    framed = all(row.frame is not None for row in rows)
-    keypoints = np.array([row.keypoints for row in rows], np.float32).reshape(-1, k, 3)
+    format, documents = _parse(path, content)
+    rows = list(_rows(format, documents, skeleton, size_wh))
+    with named(path):
+        if format == "coco" and not rows and skeleton is None:
+            raise BadFile("empty list", remedy="name the skeleton")
+        k = len(rows[0].keypoints) if rows else len(skeleton_by_name(skeleton or "coco17"))
+        keypoints = np.array([row.keypoints for row in rows], np.float32).reshape(-1, k, 3)
+        confidence = keypoints[:, :, 2]
+        _check(rows, confidence, "bbox_id" if format == "batches" else "result")
+        tracks = [row.track for row in rows]
+        name = skeleton or USUAL_SKELETON.get(k)
+        if name is None:
+            raise BadRecord(f"{k} joints and no skeleton named", remedy=_name_one_of(k))
+    frames = [row.frame for row in rows]
     with np.errstate(over="ignore"):
         scores = [row.keypoints[:, 2].mean() if row.score is None else row.score for row in rows]
         scores = np.array(scores, np.float32)
     return Detections(
         name,
         xy_frame=keypoints[:, :, :2],
-        confidence=keypoints[:, :, 2],
+        confidence=confidence,
         boxes_xyxy=np.array([_box(row) for row in rows], np.float32).reshape(-1, 4),
         scores=scores,
         images=[row.image for row in rows],
         ids=[row.id for row in rows],
         source=str(path),
-        frames=[row.frame for row in rows] if framed else None,
-        tracks=_tracks(rows, path),
+        frames=None if None in frames else frames,
+        tracks=None if None in tracks or not rows else tracks,
     )
 
 
@@ -707,15 +658,15 @@ def read_detections(
         or type(file.pickled) is list
     ),
 )
-def read_results(path: str | Path, *, on_bad: str = "raise", content: object = None) -> Reading:
+def read_results(path: Path, *, on_bad: str = "raise", content: object = None) -> Reading:
     """Users' own results; a bad row is an error with either `on_bad`. Landmarks that are fractions
     of a picture of unknown size stay fractions, with a warning.
     """
     try:
-        return Reading("detections", str(path), detections=read_detections(path, content=content))
+        return Reading(detections=read_detections(path, content=content))
     except BadParameter as error:
-        found = read_detections(path, content=content, size_wh=(1, 1))
-        return Reading("detections", str(path), detections=found, warnings=(error,))
+        fractions = read_detections(path, content=content, size_wh=(1, 1))
+        return Reading(detections=fractions, warnings=(error,))
 
 
 # --- writing --------------------------------------------------------------------------------------
@@ -753,20 +704,17 @@ def write_like(
         raise BadParameter(
             "would write over the results it was made from", file=path, remedy="name another place"
         )
-    source = _parse(like, empty=True)
-    if source.format == "batches":
+    format, documents = _parse(like)
+    if format == "batches":
         raise BadFile("this format is only read", file=like, remedy="write COCO results")
-    rows = {row.id: row for row in _rows(source, prediction.skeleton, size_wh)}
+    rows = {row.id: row for row in _rows(format, documents, prediction.skeleton, size_wh)}
     for ident, xy, replaced in zip(
         prediction.detections.ids, prediction.xy_frame, prediction.replaced
     ):
         for j in np.flatnonzero(replaced):
             rows[ident].put(int(j), *_plain(xy[j]))
-    for file, content in source.documents.items():
-        if isinstance(content, Table):
-            text = _csv([content.columns, *(list(line.values()) for line in content.lines)])
-        else:
-            text = json.dumps(content)
+    for file, content in documents.items():
+        text = _csv(content) if format == "table" else json.dumps(content)
         _save(path / file.name if os.path.isdir(like) else path, text)
     return path
 

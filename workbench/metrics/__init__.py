@@ -1,62 +1,28 @@
 """How far poses are from the truth, and how well they find people; no plotting.
 
-`distances`: errors of poses that are paired with the truth. `coco`: average precision by object
-keypoint similarity. `visibility`: scores by visibility. `posetrack`: PoseTrack's average precision.
+`distances`: errors of poses that are paired with the truth, and scores by visibility. `coco`:
+average precision by object keypoint similarity. `posetrack`: PoseTrack's average precision.
 Files of results are scored in `data.scoring`.
 """
 
 from .coco import STATS, ignored, keypoint_ap, match, oks, person_areas, uses_box
 from .distances import (
-    accel,
-    bootstrap_interval,
-    box_sizes,
-    epe,
-    hits,
-    joint_distances,
-    p_epe,
-    pck,
-    procrustes,
-    torso_sizes,
-)
-from .posetrack import head_sizes, in_ignored, pckh_ap, posetrack_ap, posetrack_ap_draws
-from .visibility import (
     JOINTS,
     PCK_THRESHOLD,
     Calibration,
+    accel,
+    bootstrap_interval,
+    box_sizes,
     calibration,
+    epe,
+    hits,
+    joint_distances,
     joints_of,
+    p_epe,
+    pck,
     pck_by_visibility,
+    procrustes,
+    torso_sizes,
     visibility_accuracy,
 )
-
-__all__ = [
-    "JOINTS",
-    "PCK_THRESHOLD",
-    "STATS",
-    "Calibration",
-    "accel",
-    "bootstrap_interval",
-    "box_sizes",
-    "calibration",
-    "epe",
-    "head_sizes",
-    "hits",
-    "ignored",
-    "in_ignored",
-    "joint_distances",
-    "joints_of",
-    "keypoint_ap",
-    "match",
-    "oks",
-    "p_epe",
-    "pck",
-    "pck_by_visibility",
-    "pckh_ap",
-    "person_areas",
-    "posetrack_ap",
-    "posetrack_ap_draws",
-    "procrustes",
-    "torso_sizes",
-    "uses_box",
-    "visibility_accuracy",
-]
+from .posetrack import head_sizes, in_ignored, pckh_ap, posetrack_ap, posetrack_ap_draws

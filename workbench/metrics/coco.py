@@ -10,7 +10,6 @@ import io
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -21,7 +20,7 @@ from ..errors import BadParameter, BadRecord, check_choice
 from ..geometry import box_of_points
 from ..records import Detections, Pose
 from ..skeletons import skeleton
-from .visibility import joints_of
+from .distances import joints_of
 
 STATS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
 BOX_AREA = 0.53  # CrowdPose API: a person's area as a share of the box's
@@ -117,19 +116,10 @@ def rows_by_picture(
             raise BadRecord(
                 f"picture {name!r} is none of the {len(rows)} evaluated",
                 record=f"{what}, row {row}",
-                remedy="name every picture that was looked at, also those without people, or drop "
-                "the record",
+                remedy="name every picture that was looked at, also those without people",
             )
         rows[name].append(row)
     return [np.array(of_picture, int) for of_picture in rows.values()]
-
-
-class _Pairs(NamedTuple):
-    """Of each picture: rows of people, rows of detections by falling score, their OKS."""
-
-    people: list[Int[np.ndarray, "n"]]
-    found: list[Int[np.ndarray, "m"]]
-    similarity: list[Float[np.ndarray, "m n"]]
 
 
 def _pairs(
@@ -139,8 +129,11 @@ def _pairs(
     images: Sequence[str] | None,
     areas: np.ndarray,
     most: int | None,
-) -> _Pairs:
-    """most: how many detections of a picture are looked at, those of the highest scores."""
+) -> tuple[list[np.ndarray], list[np.ndarray], list[Float[np.ndarray, "m n"]]]:
+    """Of each picture: rows of n people, rows of m detections by falling score, their OKS.
+
+    most: how many detections of a picture are looked at, those of the highest scores.
+    """
     joint_set = skeleton(truth.skeleton)
     if skeleton(found.skeleton) is not joint_set:
         raise BadParameter(
@@ -155,21 +148,12 @@ def _pairs(
         for r in rows_by_picture(found, images, "detections")
     ]
     use = joints_of(truth, joints)
-    sigmas = np.array(joint_set.oks_sigmas)
+    sigmas, xy, boxes = np.array(joint_set.oks_sigmas), truth.xy_frame, truth.boxes_xyxy
     similarity = [
-        oks(
-            found.xy_frame[d].astype(np.float64),
-            truth.xy_frame[g].astype(np.float64),
-            use[g],
-            areas[g],
-            sigmas,
-            truth.boxes_xyxy[g].astype(np.float64),
-        )
-        if len(d) and len(g)
-        else np.zeros((0, len(g)))
+        oks(found.xy_frame[d], xy[g], use[g], areas[g], sigmas, boxes[g])
         for g, d in zip(people, rows)
     ]
-    return _Pairs(people, rows, similarity)
+    return people, rows, similarity
 
 
 class _Evaluator(COCOeval):
@@ -249,10 +233,10 @@ def keypoint_ap(
     def detection(row) -> dict:
         return {"id": int(row) + 1, "score": found.scores[row], "area": extent[row]}
 
-    pairs = _pairs(truth, found, joints, images, areas, MOST_DETECTIONS)
-    people = {(i, 0): [person(row) for row in rows] for i, rows in enumerate(pairs.people)}
-    detections = {(i, 0): [detection(row) for row in rows] for i, rows in enumerate(pairs.found)}
-    stats = _Evaluator(people, detections, pairs.similarity, by_area).run()
+    people, rows, similarity = _pairs(truth, found, joints, images, areas, MOST_DETECTIONS)
+    persons = {(i, 0): [person(row) for row in part] for i, part in enumerate(people)}
+    detections = {(i, 0): [detection(row) for row in part] for i, part in enumerate(rows)}
+    stats = _Evaluator(persons, detections, similarity, by_area).run()
     sized = ("_M", "_L")
     return {n: float(v) for n, v in zip(STATS, stats) if by_area or not n.endswith(sized)}
 

@@ -12,7 +12,7 @@ from ..errors import BadParameter
 from ..records import Detections, Picture, Pose
 from ..skeletons import skeleton
 from .coco import rows_by_picture
-from .visibility import joints_of
+from .distances import joints_of
 
 # predicted [p k 2] px, their scores [p k], truth [g k 2] px, labelled [g k], head sizes [g] px
 Frame = tuple[np.ndarray, ...]
@@ -108,7 +108,6 @@ def posetrack_ap(
     truth: Pose,
     found: Detections,
     joints: str = "labelled",
-    threshold: float = 0.5,
     left_out: Bool[np.ndarray, "n k"] | None = None,
 ) -> dict[str, float]:
     """PoseTrack's AP by group of joints and their mean over all joints ("Mean"), 0 to 1. See
@@ -120,16 +119,12 @@ def posetrack_ap(
     joints are left out: they are no mistakes. left_out: more joints of `found` of which the same
     holds (those in regions where nobody was labelled).
     """
-    by_joint = pckh_ap(_frames(truth, found, joints, left_out), threshold)
-    parts = [
-        name.removeprefix("left_").removeprefix("right_")
-        for name in skeleton(truth.skeleton).joints
-    ]
-    groups = {group: np.isin(parts, members) for group, members in GROUPS.items()}
-    groups["Mean"] = np.ones(len(parts), bool)
+    by_joint = pckh_ap(_frames(truth, found, joints, left_out))
+    joint_set = skeleton(truth.skeleton).joints
+    parts = [name.removeprefix("left_").removeprefix("right_") for name in joint_set]
     scores = {}
-    for group, members in groups.items():
-        values = by_joint[members & np.isfinite(by_joint)]
+    for group, members in (GROUPS | {"Mean": parts}).items():
+        values = by_joint[np.isin(parts, members) & np.isfinite(by_joint)]
         scores[group] = float(values.mean()) if values.size else np.nan
     return scores
 
@@ -138,7 +133,6 @@ def posetrack_ap_draws(
     truth: Pose,
     found: Detections,
     joints: str = "labelled",
-    threshold: float = 0.5,
     left_out: Bool[np.ndarray, "n k"] | None = None,
     *,
     rng: np.random.Generator,
@@ -156,7 +150,7 @@ def posetrack_ap_draws(
     if len(names) < 2:
         raise BadParameter(f"{len(names)} group, an interval needs two or more")
     drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    return np.nanmean(pckh_ap(frames, threshold, drawn[:, group]), 1)
+    return np.nanmean(pckh_ap(frames, counts=drawn[:, group]), 1)
 
 
 def _frames(

@@ -27,34 +27,3 @@ from .poses import (
 )
 from .sequences import SequenceRefiner, SequenceStream, refine_tracks
 from .weights import OF_PICTURES, SHIPPED, described, load, weights_path
-
-__all__ = [
-    "OF_PICTURES",
-    "SHIPPED",
-    "ClipEstimator",
-    "Estimated",
-    "PortRefiner",
-    "PoseEstimator",
-    "Predictor",
-    "Propagator",
-    "RefineRule",
-    "SequenceRefiner",
-    "SequenceStream",
-    "VideoResult",
-    "between_inputs",
-    "described",
-    "estimate_people",
-    "frame_windows",
-    "load",
-    "place_missing",
-    "pose_frame",
-    "pose_weights",
-    "poses_between",
-    "recorded",
-    "refine_people",
-    "refine_tracks",
-    "refined_people",
-    "video",
-    "weights_path",
-    "windows_between",
-]

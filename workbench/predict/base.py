@@ -13,17 +13,9 @@ from torch import Tensor, nn
 
 from ..checkpoint import load_into
 from ..errors import BadParameter
-from ..models import build, config_of
 from ..records import Detections
 from ..skeletons import Skeleton, skeleton
 from ..taps import Recording, record
-
-
-def model_of(card: Mapping) -> nn.Module:
-    """A fresh model of a card's configuration, in which tuples have become lists."""
-    method = card["model"]
-    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in card["config"].items()}
-    return build(method, type(config_of(method))(**fields))
 
 
 class Predictor:
@@ -40,11 +32,6 @@ class Predictor:
         self.model = model.eval()
         self.name = name
         self.skeleton: Skeleton = skeleton(joints)
-
-    @classmethod
-    def from_card(cls, card: Mapping, name: str) -> Predictor:
-        """Around a fresh model, as a weight file's card says; `KeyError` for what it leaves out."""
-        return cls(model_of(card), name)
 
     @property
     def device(self) -> torch.device:
@@ -73,11 +60,12 @@ class Predictor:
 
     def check_skeleton(self, detections: Detections) -> None:
         """`BadParameter` for people of other joints."""
-        if skeleton(detections.skeleton) is not self.skeleton:
+        joints = detections.skeleton
+        if skeleton(joints) is not self.skeleton:
             raise BadParameter(
-                f"detections are {detections.skeleton}, the model knows {self.skeleton.name}",
+                f"detections are {joints}, the model knows {self.skeleton.name}",
                 file=detections.source or None,
-                remedy=f"load weights trained for {detections.skeleton}",
+                remedy=f"load weights trained for {joints}",
             )
 
     # --- looking inside ---------------------------------------------------------------------------

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .. import geometry
@@ -25,7 +25,7 @@ from ..models.stdpose import STDPose
 from ..models.vissimcc import VisSimCC
 from ..records import Detections, Prediction
 from ..skeletons import skeleton
-from .base import Predictor, model_of
+from .base import Predictor
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class PoseEstimator(Predictor):
     """
 
     reach = 0  # frames that it looks at before and after its own
+    batch = 128  # crops that `read` shows the model at once
 
     def __init__(
         self,
@@ -59,8 +60,9 @@ class PoseEstimator(Predictor):
         self.mirror = mirror
 
     @classmethod
-    def from_card(cls, card: Mapping, name: str) -> Predictor:
-        return cls(model_of(card), name, card["padding"])
+    def from_card(cls, model: nn.Module, card: Mapping, name: str) -> Predictor:
+        """Around a model, as its weight file's card says; `KeyError` for what it leaves out."""
+        return cls(model, name, card["padding"])
 
     def crops(
         self, frame: UInt8[np.ndarray, "h w 3"], boxes_xyxy: Float[np.ndarray, "n 4"]
@@ -76,44 +78,41 @@ class PoseEstimator(Predictor):
             crop[:] = cv2.warpAffine(frame, a, (w, h))
         return normalised(torch.from_numpy(pixels)), affine
 
-    def _decoded(
-        self, run: Callable[[slice], Mapping[str, Tensor]], n: int, batch: int
-    ) -> Estimated:
-        """What run(rows) gives, decoded, for n rows, so many at a time."""
+    def _answer(self, found: Mapping[str, Tensor]) -> list[np.ndarray]:
+        """xy_crop, confidence and, where the model has it, visibility of a batch."""
+        answer = [*self.model.decode(found)]
+        if "visibility" in found:
+            answer.append(found["visibility"])
+        return [part.float().cpu().numpy() for part in answer]
+
+    def read(self, crops: Float[Tensor, "n ..."], **given) -> Estimated:
+        """Poses of crops, `batch` at a time. given: what else `forward` takes."""
         k = len(self.skeleton)
         parts = []
         with self.inference():
-            for start in range(0, n, batch):
-                found = run(slice(start, start + batch))
-                answer = self.model.decode(found)
-                if "visibility" in found:
-                    answer = (*answer, found["visibility"])
-                parts.append([part.float().cpu().numpy() for part in answer])
+            for start in range(0, len(crops), self.batch):
+                rows = slice(start, start + self.batch)
+                parts.append(self._answer(self.forward(crops[rows], rows, **given)))
         if not parts:
             parts.append([np.zeros((0, k, 2), np.float32), np.zeros((0, k), np.float32)])
         return Estimated(*map(np.concatenate, zip(*parts)))
 
-    def read(
+    def forward(
         self,
-        crops: Float[Tensor, "n 3 y x"],
+        crops: Float[Tensor, "b 3 y x"],
+        rows: slice,
         *,
         visibility: Int[np.ndarray, "n k"] | None = None,
         source: str | None = None,
-        batch: int = 128,
-    ) -> Estimated:
-        """Poses of crops. source and visibility: what the mask follows, see
-        `VisibilityReasoning`; the model's own by default.
+    ) -> Mapping[str, Tensor]:
+        """The model's answer to these rows of all crops. source and visibility: what the mask
+        follows, see `VisibilityReasoning`; the model's own by default.
         """
-        forward = self.model.flip_test if self.mirror else self.model
-        flags = None
+        images = crops.to(self.device).contiguous(memory_format=torch.channels_last)
         if visibility is not None:
-            flags = torch.as_tensor(np.asarray(visibility), device=self.device)
-
-        def run(rows: slice) -> dict[str, Tensor]:
-            images = crops[rows].to(self.device).contiguous(memory_format=torch.channels_last)
-            return forward(images, None if flags is None else flags[rows], source=source)
-
-        return self._decoded(run, len(crops), batch)
+            visibility = torch.as_tensor(np.asarray(visibility)[rows], device=self.device)
+        model = self.model.flip_test if self.mirror else self.model
+        return model(images, visibility, source=source)
 
     def estimate(
         self,
@@ -159,6 +158,7 @@ class ClipEstimator(PoseEstimator):
     """
 
     reach = 2
+    batch = 16
     stays = ("maps",)
 
     def __init__(self, model: OTPose, name: str = "otpose", padding: float = 1.25):
@@ -169,30 +169,25 @@ class ClipEstimator(PoseEstimator):
         flat = crops.to(self.device).flatten(0, 1).contiguous(memory_format=torch.channels_last)
         return self.model.maps(flat).unflatten(0, crops.shape[:2])
 
-    def read(
+    def forward(
         self,
-        crops: Float[Tensor, "n 5 3 y x"],
+        crops: Float[Tensor, "b 5 ..."],
+        rows: slice,
         *,
         distance: Int[np.ndarray, "5"] | None = None,
-        batch: int = 16,
-    ) -> Estimated:
-        """Poses of the middle crops. distance: of each from the middle one, frames; 2, 1, 0, 1, 2
-        by default.
+        heatmaps: bool = False,
+    ) -> Mapping[str, Tensor]:
+        """The model's answer, for the middle crops. distance: of each from the middle one, frames;
+        2, 1, 0, 1, 2 by default. heatmaps: what `rough` gives stands in the place of crops.
         """
         if distance is not None:
             chosen = [self.reach + offset for offset in self.model.config.frames]
             distance = torch.as_tensor(distance[chosen], device=self.device)
             distance = distance.expand(len(crops), -1)
+        maps = crops.to(self.device) if heatmaps else self.rough(crops)
+        return self.model(heatmaps=maps, distance=distance)
 
-        def run(rows: slice) -> dict[str, Tensor]:
-            apart = None if distance is None else distance[rows]
-            return self.model(heatmaps=self.rough(crops[rows]), distance=apart)
-
-        return self._decoded(run, len(crops), batch)
-
-    def read_heatmaps(
-        self, heatmaps: Float[np.ndarray, "n 5 k h w"] | str | Path, *, batch: int = 16
-    ) -> Estimated:
+    def read_heatmaps(self, heatmaps: Float[np.ndarray, "n 5 k h w"] | str | Path) -> Estimated:
         """Poses from what any single-frame estimator saw in the five crops, on the model's grid, or
         from an npy file of that.
 
@@ -200,18 +195,11 @@ class ClipEstimator(PoseEstimator):
         no npy file of numbers.
         """
         w, h = self.model.config.grid
-        where = {}
-        if not isinstance(heatmaps, np.ndarray):
-            where = {"file": Path(heatmaps)}
-            heatmaps = read_npy(heatmaps)
+        file = None if isinstance(heatmaps, np.ndarray) else Path(heatmaps)
+        stated = read_npy(file) if file else heatmaps
         shape = (None, 5, len(self.skeleton), h, w)
-        maps = numbers_of(heatmaps, "heatmaps", shape, **where).astype(np.float32)
-        maps = torch.from_numpy(maps)
-
-        def run(rows: slice) -> dict[str, Tensor]:
-            return self.model(heatmaps=maps[rows].to(self.device))
-
-        return self._decoded(run, len(maps), batch)
+        maps = numbers_of(stated, "heatmaps", shape, file=file).astype(np.float32)
+        return self.read(torch.from_numpy(maps), heatmaps=True)
 
 
 def windows_between(
@@ -249,6 +237,7 @@ class Propagator(PoseEstimator):
     """
 
     reach = 3  # the nearest to the paper's T of 7  # unstated; ours
+    batch = 32
     stays = ("backbone", "head")
 
     def __init__(
@@ -258,50 +247,43 @@ class Propagator(PoseEstimator):
         self.reach = reach
 
     @classmethod
-    def from_card(cls, card: Mapping, name: str) -> Predictor:
-        return cls(model_of(card), name, card["padding"], card.get("reach", cls.reach))
+    def from_card(cls, model: nn.Module, card: Mapping, name: str) -> Predictor:
+        return cls(model, name, card["padding"], card.get("reach", cls.reach))
 
-    def windows(self, pairs, *, interval: int = 1, **options) -> Windows:
+    def windows(self, pairs, **options) -> Windows:
         """`windows_between`, as the network wants them."""
         config = self.model.config
         options = {"padding": self.padding, "alignment": config.alignment} | options
-        return windows_between(pairs, config.size, interval=interval, **options)
+        return windows_between(pairs, config.size, **options)
 
-    def read(
+    def forward(
         self,
-        crops: Float[Tensor, "n t 3 y x"],
+        crops: Float[Tensor, "b t 3 y x"],
+        rows: slice,
         *,
         distance: Int[np.ndarray, "t"] | None = None,
-        batch: int = 32,
-    ) -> Estimated:
-        """Poses of the middle crops, from these and the outermost; t = 2 reach + 1.
+    ) -> Mapping[str, Tensor]:
+        """The model's answer, for the middle crops, from these and the outermost; t = 2 reach + 1.
 
         distance: of each from the middle one, frames; `reach` of the outermost by default.
         """
         outermost = (self.reach, self.reach) if distance is None else distance[[0, -1]]
         apart = torch.as_tensor(outermost, device=self.device).expand(len(crops), -1)
+        return self.model(images=crops[:, :: self.reach].to(self.device), distance=apart)
 
-        def run(rows: slice) -> dict[str, Tensor]:
-            images = crops[rows, :: self.reach].to(self.device)
-            return self.model(images=images, distance=apart[rows])
-
-        return self._decoded(run, len(crops), batch)
-
-    def carry(
-        self, windows: Windows, *, given: bool = True, batch: int = 32, progress: bool = False
-    ) -> Detections:
+    def carry(self, windows: Windows, *, given: bool = True, progress: bool = False) -> Detections:
         """Poses of all windows' key frames. given: the labels at both sides are told
         (propagation), or not (estimation).
         """
         xy, confidences = [], []
-        total = len(windows)
-        bar = tqdm(total=total, desc=self.name, unit="pose", disable=not progress, leave=False)
+        bar = tqdm(
+            total=len(windows), desc=self.name, unit="pose", disable=not progress, leave=False
+        )
         with self.inference(), bar:
-            for each in loader(windows, batch, shuffle=False, augment=False, workers=1):
+            for each in loader(windows, self.batch, shuffle=False, augment=False, workers=1):
                 inputs = between_inputs(each, given)
                 found = self.model(**{name: v.to(self.device) for name, v in inputs.items()})
-                answer = self.model.decode(found)
-                xy_crop, confidence = (part.float().cpu().numpy() for part in answer)
+                xy_crop, confidence = self._answer(found)
                 to_frame = geometry.invert(each["affine"].double().numpy())
                 xy.extend(geometry.apply(to_frame, xy_crop.astype(np.float64)))
                 confidences.extend(confidence)
@@ -321,15 +303,6 @@ def between_inputs(batch: Mapping[str, Tensor], given: bool = True) -> dict[str,
     return inputs
 
 
-def _padded(frames: Iterable, reach: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(number, frame) in order, the first and the last so many times more."""
-    last = None
-    for last in enumerate(frames):
-        yield from repeat(last, 1 if last[0] else 1 + reach)
-    if last is not None:
-        yield from repeat(last, reach)
-
-
 def frame_windows(
     frames: Iterable[np.ndarray], reach: int
 ) -> Iterator[tuple[tuple[int, ...], tuple[np.ndarray, ...]]]:
@@ -338,8 +311,9 @@ def frame_windows(
     The first and last frame are repeated, under their own numbers, beyond the video's borders.
     """
     held: deque = deque(maxlen=2 * reach + 1)
-    for pair in _padded(frames, reach):
-        held.append(pair)
+    for pair in chain(enumerate(frames), repeat(None, reach)):
+        if pair or held:
+            held.extend([pair or held[-1]] * (1 if held else 1 + reach))
         if len(held) == held.maxlen:
             yield tuple(zip(*held))
 
@@ -360,9 +334,8 @@ def estimate_people(
     if 2 * len(to) < len(theirs):
         estimator.check_skeleton(detections)
     if detections.frames is None:
-        raise BadParameter(
-            "detections without frames belong to no video", file=detections.source or None
-        )
+        source = detections.source or None
+        raise BadParameter("detections without frames belong to no video", file=source)
     known = [ours.index(theirs[j]) for j in to]
     xy, confidence = detections.xy_frame.copy(), detections.confidence.copy()
     boxed = (detections.boxes_xyxy[:, 2:] > detections.boxes_xyxy[:, :2]).all(1)

@@ -59,15 +59,6 @@ def recorded(camera: Frames, path: Path, n: int, *, progress: bool = False) -> P
         return write_video(path, frames, fps=camera.video.fps, total=n, progress=progress)
 
 
-def read_people(
-    path: str | Path, frames: Frames, source: str | Path, skeleton: str | None = None
-) -> Detections:
-    """A user's own results on the frames of their video; see `read_detections`, `on_frames`."""
-    size_wh = (frames.video.width, frames.video.height)
-    people = read_detections(path, skeleton=skeleton, size_wh=size_wh)
-    return on_frames(people, len(frames), picture_names(source))
-
-
 def refined_people(
     predictor: Predictor,
     frames: Iterable[np.ndarray],
@@ -135,7 +126,9 @@ def video(
             check_writable(out / "results")
             detections = find(frames)
         elif like is not None:
-            detections = read_people(like, frames, source, skeleton)
+            size_wh = (frames.video.width, frames.video.height)
+            detections = read_detections(like, skeleton=skeleton, size_wh=size_wh)
+            detections = on_frames(detections, len(frames), picture_names(source))
         people = link(detections) if detections.tracks is None else detections
         joints = None if by_name and weights is None else people.skeleton
         predictor = load(method, skeleton=joints, size=size, device=device, **files)

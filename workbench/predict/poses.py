@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
 
 from ..errors import BadParameter
 from ..models.port import Port, occluded_joints, replace_occluded
 from ..records import Detections, Prediction
 from ..skeletons import skeleton
-from .base import Predictor, model_of
+from .base import Predictor
 
 
 def pose_weights(
@@ -63,6 +62,8 @@ class PortRefiner(Predictor):
     sides.
     """
 
+    batch = 128  # poses that the model sees at once
+
     def __init__(self, model: Port, rule: RefineRule, name: str = "port"):
         super().__init__(model, name, model.config.skeleton)
         self.rule = rule
@@ -73,9 +74,9 @@ class PortRefiner(Predictor):
             )
 
     @classmethod
-    def from_card(cls, card: Mapping, name: str) -> Predictor:
+    def from_card(cls, model: Port, card: Mapping, name: str) -> Predictor:
         rule = RefineRule(**{**card["rule"], "delta": tuple(card["rule"]["delta"])})
-        return cls(model_of(card), rule, name)
+        return cls(model, rule, name)
 
     def mask(self, detections: Detections, delta: float | None = None) -> Bool[np.ndarray, "n k"]:
         """Joints below delta (PORT Eq. 13), the rule's own when none is given."""
@@ -88,25 +89,6 @@ class PortRefiner(Predictor):
             )
         return occluded_joints(torch.tensor(detections.confidence), torch.tensor(limit)).numpy()
 
-    def _inputs(
-        self, detections: Detections, mask: Bool[np.ndarray, "n k"]
-    ) -> tuple[dict[str, Tensor], Float[np.ndarray, "n 1 2"], Float[np.ndarray, "n 1 1"]]:
-        weights = pose_weights(mask, detections.confidence, self.model.config.frame)
-        centre, size = pose_frame(detections.xy_frame, weights)
-        # what a detector did not find at all has no coordinates worth reading: it starts at the
-        # pose's centre
-        xy = np.where(detections.confidence[..., None] > 0, detections.xy_frame, centre)
-        arrays = {"xy": (xy - centre) / size, "mask": mask, "confidence": detections.confidence}
-        return {k: torch.tensor(v, device=self.device) for k, v in arrays.items()}, centre, size
-
-    def _mirrored(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """The model's answer to the mirror image, put back."""
-        sign = torch.tensor([-1.0, 1.0], device=self.device)
-        other = torch.tensor(self.skeleton.flip_index, device=self.device)
-        mirrored = {name: value[:, other] for name, value in inputs.items()}
-        mirrored["xy"] = mirrored["xy"] * sign
-        return self.model(**mirrored)["xy"][:, other] * sign
-
     def one_pass(
         self, detections: Detections, mask: Bool[np.ndarray, "n k"], *, mirror: bool = False
     ) -> Float[np.ndarray, "n k 2"]:
@@ -114,27 +96,36 @@ class PortRefiner(Predictor):
         image.
         """
         self.check_skeleton(detections)
-        inputs, centre, size = self._inputs(detections, mask)
+        weights = pose_weights(mask, detections.confidence, self.model.config.frame)
+        centre, size = pose_frame(detections.xy_frame, weights)
+        # what a detector did not find at all has no coordinates worth reading: it starts at the
+        # pose's centre
+        xy = np.where(detections.confidence[..., None] > 0, detections.xy_frame, centre)
+        arrays = {"xy": (xy - centre) / size, "mask": mask, "confidence": detections.confidence}
+        inputs = {name: torch.tensor(v, device=self.device) for name, v in arrays.items()}
         recon = self.model(**inputs)["xy"]
         if mirror:
-            recon = (recon + self._mirrored(inputs)) / 2
+            sign = torch.tensor([-1.0, 1.0], device=self.device)
+            other = torch.tensor(self.skeleton.flip_index, device=self.device)
+            mirrored = {name: value[:, other] for name, value in inputs.items()}
+            mirrored["xy"] = mirrored["xy"] * sign
+            recon = (recon + self.model(**mirrored)["xy"][:, other] * sign) / 2
         return (recon.float().cpu().numpy() * size + centre).astype(np.float32)
 
     def reconstruct(
-        self, detections: Detections, mask: Bool[np.ndarray, "n k"], batch: int = 128
+        self, detections: Detections, mask: Bool[np.ndarray, "n k"]
     ) -> Float[np.ndarray, "n k 2"]:
         """What PORT makes of every joint by its rule, px, hidden or not."""
-        self.check_skeleton(detections)
-        if mask.shape != detections.confidence.shape or mask.dtype != bool:
+        shape = detections.confidence.shape
+        if mask.shape != shape or mask.dtype != bool:
             raise BadParameter(
-                f"the mask is {mask.dtype} {mask.shape}, expected bool "
-                f"{detections.confidence.shape}",
+                f"the mask is {mask.dtype} {mask.shape}, bool {shape} expected",
                 remedy="one truth value for each joint of each row",
             )
         parts = [np.zeros((0, len(self.skeleton), 2), np.float32)]
         with self.inference():
-            for start in range(0, len(detections), batch):
-                rows = slice(start, start + batch)
+            for start in range(0, len(detections), self.batch):
+                rows = slice(start, start + self.batch)
                 part = detections.select(rows)
                 parts.append(self.one_pass(part, mask[rows], mirror=self.rule.mirror))
         return np.concatenate(parts)

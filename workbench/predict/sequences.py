@@ -13,7 +13,7 @@ from jaxtyping import Float
 from ..errors import BadParameter, BadRecord
 from ..models.hanet import HANet
 from ..records import Detections, Prediction
-from .base import Predictor, model_of
+from .base import Predictor
 from .poses import place_missing
 
 
@@ -29,8 +29,8 @@ class SequenceRefiner(Predictor):
         self.window = window
 
     @classmethod
-    def from_card(cls, card: Mapping, name: str) -> Predictor:
-        return cls(model_of(card), card["window"], name, card.get("skeleton", "jhmdb15"))
+    def from_card(cls, model: HANet, card: Mapping, name: str) -> Predictor:
+        return cls(model, card["window"], name, card.get("skeleton", "jhmdb15"))
 
     @staticmethod
     def frame(
@@ -43,7 +43,7 @@ class SequenceRefiner(Predictor):
         return np.median(xy, axis=(1, 2), keepdims=True), np.maximum(size, 1e-3)
 
     def refine(
-        self, xy: Float[np.ndarray, "t k d"], *, stride: int | None = None, batch: int = 64
+        self, xy: Float[np.ndarray, "t k d"], *, stride: int | None = None
     ) -> Float[np.ndarray, "t k d"]:
         """The sequence after HANet. Windows begin every `stride` frames (an eighth of a window by
         default) and at the end, and overlaps are averaged; a sequence shorter than the window
@@ -64,7 +64,7 @@ class SequenceRefiner(Predictor):
         valid = torch.tensor(numbers < frames)
         parts = []
         with self.inference():
-            for x, v in zip(flat.split(batch), valid.split(batch)):
+            for x, v in zip(flat.split(64), valid.split(64)):
                 parts.append(self.model(x.to(self.device), v.to(self.device))["xy"].cpu())
         refined = torch.cat(parts).double().numpy().reshape(windows.shape) * size + centre
         total = np.zeros((max(frames, t), k, d))

@@ -9,7 +9,7 @@ import torch
 
 from .. import checkpoint
 from ..errors import BadParameter, CheckpointMismatch, MissingFile
-from ..models import public_model
+from ..models import build, config_of, public_model
 from .base import Predictor
 from .estimate import ClipEstimator, PoseEstimator, Propagator
 from .poses import PortRefiner
@@ -79,33 +79,12 @@ def described(
             remedy=f"known are {', '.join(PREDICTORS)}",
         )
     reads_pictures = published or issubclass(PREDICTORS[method], PoseEstimator)
-    if precision != "fp32" and not (precision == "bf16" and reads_pictures):
+    if precision not in ("fp32", "bf16") or (precision == "bf16" and not reads_pictures):
         raise BadParameter(
             f"{method or name} in {precision!r}",
             remedy="choose fp32, or bf16 for what reads pictures",
         )
     return path, card
-
-
-def _from_card(path: Path, card: Mapping, name: str) -> Predictor:
-    method = card["model"]
-    try:
-        predictor = PREDICTORS[method].from_card(card, name)
-    except (KeyError, TypeError) as error:
-        raise CheckpointMismatch(
-            f"the card does not describe {method}: {error}",
-            file=path,
-            remedy=f"train it with `workbench train {method}`",
-        ) from None
-    checkpoint.load(path, predictor.model)
-    return predictor
-
-
-def _published(
-    path: Path, name: str, size: tuple[int, int] | None, joints: str | None
-) -> PoseEstimator:
-    tensors = checkpoint.read_public(path)
-    return PoseEstimator(public_model(tensors, size=size, skeleton=joints, file=path), name)
 
 
 def load(
@@ -133,10 +112,26 @@ def load(
     take.
     """
     path, card = described(name, skeleton=skeleton, weights=weights, precision=precision)
-    if card and size is not None:
+    if not card:
+        tensors = checkpoint.read_public(path)
+        model = public_model(tensors, size=size, skeleton=skeleton, file=path)
+        predictor = PoseEstimator(model, name)
+    elif size is not None:
         raise BadParameter(
             f"size {size}", file=path, remedy="leave it out: the weights' card states their size"
         )
-    predictor = _from_card(path, card, name) if card else _published(path, name, size, skeleton)
+    else:
+        method = card["model"]
+        try:  # tuples have become lists in a card
+            config = {k: tuple(v) if type(v) is list else v for k, v in card["config"].items()}
+            model = build(method, type(config_of(method))(**config))
+            predictor = PREDICTORS[method].from_card(model, card, name)
+        except (KeyError, TypeError) as error:
+            raise CheckpointMismatch(
+                f"the card does not describe {method}: {error}",
+                file=path,
+                remedy=f"train it with `workbench train {method}`",
+            ) from None
+        checkpoint.load(path, model)
     predictor.precision = precision
     return predictor.to(device)

@@ -17,25 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import BadFile
-from .files import read_bytes
+from ..errors import BadFile
+from .safe import intact, read_bytes
 
 # 3,800 persons of PoseTrack17; at worst a file asks for a dict for every 8 bytes
 MAX_UNPACKED_BYTES = 2**24
 MAX_DEPTH = 16  # structures in structures; PoseTrack17 has 5
 _MATRIX, _COMPRESSED = 14, 15
-_NUMBERS = {
-    1: "i1",
-    2: "u1",
-    3: "i2",
-    4: "u2",
-    5: "i4",
-    6: "u4",
-    7: "f4",
-    9: "f8",
-    12: "i8",
-    13: "u8",
-}
+_NUMBERS = dict(zip((1, 2, 3, 4, 5, 6, 7, 9, 12, 13), "i1 u1 i2 u2 i4 u4 f4 f8 i8 u8".split()))
 _TEXT = {1: "latin1", 2: "latin1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
 _CELL, _STRUCT, _CHAR, _NUMERIC = 1, 2, 4, range(6, 16)  # classes of arrays
 _EMPTY = np.zeros((0, 0))
@@ -58,20 +47,16 @@ def _elements(body: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
 
 def _matrix(kind: int, body: memoryview, order: str, depth: int = 0) -> tuple[str, object]:
     """Name and value of an array."""
-    if kind != _MATRIX or depth > MAX_DEPTH:
-        raise ValueError(
-            f"an element of type {kind}, an array expected"
-            if depth <= MAX_DEPTH
-            else "nested too deeply"
-        )
+    if depth > MAX_DEPTH:
+        raise ValueError("nested too deeply")
+    if kind != _MATRIX:
+        raise ValueError(f"an element of type {kind}, an array expected")
     if not len(body):
         return "", _EMPTY
     elements = _elements(body, order)
     (_, flags), (_, dims), (_, name) = itertools.islice(elements, 3)
-    (flags,), shape = (
-        struct.unpack_from(order + "I", flags),
-        np.frombuffer(dims, order + "i4").tolist(),
-    )
+    (flags,) = struct.unpack_from(order + "I", flags)
+    shape = np.frombuffer(dims, order + "i4").tolist()
     if len(shape) > 32 or min(shape) < 0:
         raise ValueError(f"an array of {len(shape)} dimensions, of a shape such as {shape[:3]}")
     what, n, name = flags & 0xFF, math.prod(shape), bytes(name).decode("latin1")
@@ -87,7 +72,8 @@ def _matrix(kind: int, body: memoryview, order: str, depth: int = 0) -> tuple[st
     if what == _CELL:
         elements, keys = itertools.chain([(kind, data)], elements), [""]
     elif what == _STRUCT:
-        (width,), names = struct.unpack_from(order + "i", data), bytes(next(elements, (0, b""))[1])
+        (width,) = struct.unpack_from(order + "i", data)
+        names = bytes(next(elements, (0, b""))[1])
         keys = [
             names[i : i + width].split(b"\0")[0].decode("latin1")
             for i in range(0, len(names), max(width, 1))
@@ -95,15 +81,12 @@ def _matrix(kind: int, body: memoryview, order: str, depth: int = 0) -> tuple[st
     else:
         raise ValueError(f"an array of class {what}, or of complex numbers")
     values = [_matrix(*part, order, depth + 1)[1] for part in elements]
-    if len(values) != n * len(keys):
-        raise ValueError(
-            f"{len(values)} values for {len(keys)} fields of an array of shape {shape}"
-        )
+    k = len(keys)
+    if len(values) != n * k:
+        raise ValueError(f"{len(values)} values for {k} fields of an array of shape {shape}")
     if what == _CELL:
         return name, values
-    return name, [
-        dict(zip(keys, values[i : i + len(keys)])) for i in range(0, len(values), len(keys))
-    ]
+    return name, [dict(zip(keys, values[i : i + k])) for i in range(0, len(values), k)]
 
 
 def read_variables(path: str | Path) -> dict[str, object]:
@@ -122,8 +105,8 @@ def read_variables(path: str | Path) -> dict[str, object]:
             file=path,
             remedy="save it by MATLAB's save -v7",
         )
-    found, room = {}, MAX_UNPACKED_BYTES
-    try:
+    variables, room = {}, MAX_UNPACKED_BYTES
+    with intact("a MATLAB file", file=path):
         for kind, body in _elements(raw[128:], order):
             if kind == _COMPRESSED:
                 unpacked = zlib.decompressobj().decompress(body, room + 1)
@@ -132,10 +115,5 @@ def read_variables(path: str | Path) -> dict[str, object]:
                     raise BadFile(f"unpacks to more than {MAX_UNPACKED_BYTES} bytes", file=path)
                 ((kind, body),) = _elements(memoryview(unpacked), order)
             name, value = _matrix(kind, body, order)
-            found[name] = value
-    except (ValueError, KeyError, IndexError, struct.error, zlib.error) as error:
-        detail = f"{type(error).__name__} {error}"[:200]
-        raise BadFile(
-            f"truncated, or not a MATLAB file: {detail}", file=path, remedy="get the file again"
-        ) from None
-    return found
+            variables[name] = value
+    return variables

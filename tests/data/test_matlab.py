@@ -10,8 +10,8 @@ import scipy.io
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workbench.data.safe import matlab
-from workbench.data.safe.matlab import read_variables
+from workbench.data import matlab
+from workbench.data.matlab import read_variables
 from workbench.errors import BadFile, EmptyFile, MissingFile, WorkbenchError
 
 
