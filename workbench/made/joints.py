@@ -13,8 +13,15 @@ Vector = Float[np.ndarray, "3"]
 Frame = Float[np.ndarray, "3 3"]
 Joints = dict[str, Points]  # of one person, mm
 
+Rng = np.random.Generator
+
 SIDES = ("left", "right")
 FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
+
+
+def both_sides(rows: dict) -> dict:
+    """The rows of a table, each for left and right: `elbow` becomes `left_elbow`, `right_elbow`."""
+    return {f"{side}_{name}": row for side in SIDES for name, row in rows.items()}
 
 
 def unit(v: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:

@@ -20,7 +20,7 @@ from ..data.bvh import read_bvh
 from ..errors import BadRecord, MissingData
 from ..records import Motion
 from .bodies import LEG_OF_STATURE, head_offsets_mm
-from .joints import SIDES, Frames, Joints, between, mirrored, unit
+from .joints import SIDES, Frames, Joints, Rng, between, mirrored, unit
 from .world import SPLITS
 
 # --- one body -------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ _TREE = {
 _SHOULDERS = 0.8
 
 
-def body_joints(motion: Motion, rng: np.random.Generator | None = None) -> Joints:
+def body_joints(motion: Motion, rng: Rng | None = None) -> Joints:
     """Joints by name as `bodies.body_joints_mm`, and `left_toes`, `right_toes`, of a motion that
     `read_bvh` read.
 
@@ -181,9 +181,7 @@ def _motion(path: Path) -> Motion:
     return read_bvh(path).motions[0]
 
 
-def captured_joints(
-    data: str, split: str, n_frames: int, fps: float, rng: np.random.Generator
-) -> Joints:
+def captured_joints(data: str, split: str, n_frames: int, fps: float, rng: Rng) -> Joints:
     """Somebody of other proportions who moves for n frames as in a file of that split, perhaps
     mirrored; world mm.
 

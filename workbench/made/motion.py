@@ -21,6 +21,7 @@ from ..records import Pose
 from ..skeletons import skeleton
 from .bodies import skeleton_joints
 from .gaits import gait_joints_mm
+from .joints import Rng
 from .mocap import body_joints, captured_motions
 from .noise import DetectorNoise
 
@@ -88,7 +89,7 @@ class Sequence2D:
 
 
 def turn(
-    xyz_mm: Float[np.ndarray, "t k 3"], rng: np.random.Generator, world: MotionWorld = WORLD
+    xyz_mm: Float[np.ndarray, "t k 3"], rng: Rng, world: MotionWorld = WORLD
 ) -> Float[np.ndarray, "t k 3"]:
     """A body (world mm, y up) about the middle of its way in a random standing camera's axes:
     right, down, away, mm.
@@ -103,7 +104,7 @@ def turn(
 
 
 def photograph(
-    xyz_mm: Float[np.ndarray, "t k 3"], rng: np.random.Generator, world: MotionWorld = WORLD
+    xyz_mm: Float[np.ndarray, "t k 3"], rng: Rng, world: MotionWorld = WORLD
 ) -> Float[np.ndarray, "t k 2"]:
     """The whole way of a body (world mm, y up) before one standing camera that looks at its
     middle, px.
@@ -114,9 +115,7 @@ def photograph(
     return np.array(world.frame_wh) / 2 + focal * xyz[..., :2] / (distance + xyz[..., 2:])
 
 
-def bursts(
-    n: int, t: int, rng: np.random.Generator, world: MotionWorld = WORLD
-) -> Bool[np.ndarray, "n t k"]:
+def bursts(n: int, t: int, rng: Rng, world: MotionWorld = WORLD) -> Bool[np.ndarray, "n t k"]:
     """Joints that an occluder hides for a while: runs along the bones, a few frames to most of a
     second.
     """
@@ -133,7 +132,7 @@ def bursts(
 def detect(
     xy: Float[np.ndarray, "n t k 2"],
     hidden: Bool[np.ndarray, "n t k"],
-    rng: np.random.Generator,
+    rng: Rng,
     world: MotionWorld = WORLD,
 ) -> Float[np.ndarray, "n t k 2"]:
     """What the detector says of each frame: partly drawn anew, partly an error that lasts, more
@@ -145,7 +144,7 @@ def detect(
 def detect_scored(
     xy: Float[np.ndarray, "n t k 2"],
     hidden: Bool[np.ndarray, "n t k"],
-    rng: np.random.Generator,
+    rng: Rng,
     world: MotionWorld = WORLD,
 ) -> tuple[Float[np.ndarray, "n t k 2"], Float[np.ndarray, "n t k"]]:
     """`detect`, and the detector's confidence, which lasts with the error."""

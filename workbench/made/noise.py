@@ -20,6 +20,7 @@ from ..errors import BadParameter, BadRecord
 from ..geometry import box_of_points
 from ..records import Detections, Pose
 from ..skeletons import Skeleton, skeleton
+from .joints import Rng
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class DetectorNoise:
         """Plain numbers, for JSON and for the hash of a benchmark world."""
         return asdict(self)
 
-    def apply(self, pose: Pose, rng: np.random.Generator) -> Detections:
+    def apply(self, pose: Pose, rng: Rng) -> Detections:
         """What the detector says about these poses (px, the frame of the pose); every row gets one
         detection.
 
@@ -169,7 +170,7 @@ class DetectorNoise:
         weights[:, each, each] = 0
         return weights
 
-    def _structured(self, error, unit, z, joints: Skeleton, rng: np.random.Generator) -> np.ndarray:
+    def _structured(self, error, unit, z, joints: Skeleton, rng: Rng) -> np.ndarray:
         """Errors that keep a limb together, as detectors make them: a finger turned, or answered
         at the next finger; and the whole pose turned and moved.
         """
@@ -231,7 +232,7 @@ class DetectorNoise:
         self,
         pose: Pose,
         real: Detections,
-        rng: np.random.Generator,
+        rng: Rng,
         *,
         draws: int = 8,
         bins: int = 20,

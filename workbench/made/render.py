@@ -11,8 +11,7 @@ which every machine rounds alike.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -54,17 +53,6 @@ class Solids:
     meets: Int[np.ndarray, "p"]  # bits of the joints at which this limb meets others
     # mm by which its surface may lie before such a joint that counts as seen
     reach: Float[np.ndarray, "p"]
-
-
-def join(parts: Sequence[Solids]) -> Solids:
-    """All solids of several groups with the same instants, in order."""
-    axis = {"centre": 1, "axes": 1}
-    return Solids(
-        *(
-            np.concatenate([getattr(s, f.name) for s in parts], axis.get(f.name, 0))
-            for f in fields(Solids)
-        )
-    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from .joints import Frame, Vector
+from .joints import Frame, Rng, Vector
 from .render import Light, View
 from .shapes import draw_colour
 
@@ -45,7 +45,7 @@ def draw_room(
     half: Vector,
     turn: Frame,
     light: Light,
-    rng: np.random.Generator,
+    rng: Rng,
 ) -> Room:
     """A room of that size and place, lit, with its mip levels."""
     one, two, ground = (_picture(rng, is_ground) for is_ground in (False, False, True))
@@ -69,7 +69,7 @@ def draw_room(
     return Room(centre, half, turn, np.concatenate(pieces), level, texel_mm)
 
 
-def _picture(rng: np.random.Generator, ground: bool) -> Float[np.ndarray, "e e 3"]:
+def _picture(rng: Rng, ground: bool) -> Float[np.ndarray, "e e 3"]:
     """A wall or floor, linear: paint and stains; tiles, planks or bricks; posters, doors,
     windows.
     """
@@ -90,7 +90,7 @@ def _picture(rng: np.random.Generator, ground: bool) -> Float[np.ndarray, "e e 3
     return np.clip(picture, 0, 1).astype(np.float32) ** 2
 
 
-def _stains(rng: np.random.Generator) -> Float[np.ndarray, "e e"]:
+def _stains(rng: Rng) -> Float[np.ndarray, "e e"]:
     """Noise of four sizes, wrapped around, so that it repeats without a seam."""
     layers = []
     for cells in (4, 16, 64, EDGE):
@@ -102,7 +102,7 @@ def _stains(rng: np.random.Generator) -> Float[np.ndarray, "e e"]:
     return sum(share * (layer / 255 - 0.5) for share, layer in zip(shares, layers))
 
 
-def _hang_poster(picture: Float[np.ndarray, "e e 3"], rng: np.random.Generator) -> None:
+def _hang_poster(picture: Float[np.ndarray, "e e 3"], rng: Rng) -> None:
     """Changes the picture: a poster, door or window, some with a frame, some with lines."""
     w, h = rng.integers(EDGE // 32, EDGE // 4, 2)
     x, y = rng.integers(0, EDGE, 2)

@@ -14,13 +14,12 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 from .gaits import gait_joints_mm
-from .joints import Frame, Joints, Points, Times, Vector, between, unit
+from .joints import Joints, Points, Rng, Times, between, unit
 from .mocap import captured_joints
 from .people import dress
-from .render import Light, Solids, Surfaces, View, join
+from .render import Light, Solids, Surfaces, View
 from .rooms import Room, draw_room
-from .shapes import Palette, yaw_frame
-from .things import draw_furniture, draw_thing
+from .shapes import Palette, draw_furniture, draw_thing, solids, yaw_frame
 from .world import World
 
 
@@ -50,7 +49,7 @@ def scene(recipe: World, split: str, index: int) -> Scene:
     rng, palette = draw("scene"), Palette()
     low, high = recipe.people
     count = int(draw("count").integers(low, high + 1))
-    camera = _draw_camera(recipe, rng)
+    camera = _Camera(recipe, rng)
     motions = [person_joints(recipe, split, draw(f"motion {i}")) for i in range(count)]
     placed = _place(motions, camera, rng)
     sub, at = _instants(recipe, camera, placed, rng.uniform(*recipe.shutter))
@@ -79,7 +78,7 @@ def scene(recipe: World, split: str, index: int) -> Scene:
     pulse = rng.uniform(0.3, 2) * np.arange(recipe.n_frames) / recipe.fps
     return Scene(
         joints,
-        join(actors),
+        solids(actors, len(since)),
         furniture,
         palette.surfaces(rng),
         view,
@@ -96,7 +95,7 @@ def scene(recipe: World, split: str, index: int) -> Scene:
 # --- people ---------------------------------------------------------------------------------------
 
 
-def person_joints(recipe: World, split: str, rng: np.random.Generator) -> Joints:
+def person_joints(recipe: World, split: str, rng: Rng) -> Joints:
     """One person's motion, world mm, with a frame more at either end than the clip has."""
     n = recipe.n_frames + 2
     if recipe.motion == "mocap":
@@ -107,39 +106,33 @@ def person_joints(recipe: World, split: str, rng: np.random.Generator) -> Joints
     return gait_joints_mm(n, recipe.fps, rng, kind)
 
 
-def _place(motions: Sequence[Joints], camera: _Camera, rng: np.random.Generator) -> list[Joints]:
+def _place(motions: Sequence[Joints], camera: _Camera, rng: Rng) -> list[Joints]:
     """Turns and moves motions to spots in sight, often in line with one another, if possible
     through nobody's body.
     """
+    look = camera.frame[2]
+    side = np.array([look[2], 0, -look[0]])
     placed = []
     for motion in motions:
+        middle = motion["pelvis"][len(motion["pelvis"]) // 2] * [1, 0, 1]
         tried = []
         for _ in range(12):
-            person = _tried_place(motion, placed, camera, rng)
+            turn = yaw_frame(rng.uniform(-np.pi, np.pi))
+            depth = camera.far * rng.uniform(0.62, 1.35)
+            across = rng.uniform(-1, 1) * (0.8 * camera.spread) * depth
+            if placed and rng.random() < 0.6:
+                other = placed[rng.integers(len(placed))]["pelvis"]
+                to = other[len(other) // 2] - camera.eye
+                across = (to @ side) * depth / max(to @ look, 1.0) + rng.normal(0, 250)
+            spot = camera.eye * [1, 0, 1] + depth * look + across * side
+            person = {name: (xyz - middle) @ turn + spot for name, xyz in motion.items()}
             gaps = [_distance(person["pelvis"], p["pelvis"]) - 600 for p in placed]
-            before = ((person["pelvis"] - camera.eye) @ camera.forward).min() - 1300
+            before = ((person["pelvis"] - camera.eye) @ look).min() - 1300
             tried.append((min([*gaps, before]), person))
             if tried[-1][0] > 0:
                 break
         placed.append(max(tried, key=lambda t: t[0])[1])
     return placed
-
-
-def _tried_place(
-    motion: Joints, placed: Sequence[Joints], camera: _Camera, rng: np.random.Generator
-) -> Joints:
-    look = camera.forward
-    side = np.array([look[2], 0, -look[0]])
-    turn = yaw_frame(rng.uniform(-np.pi, np.pi))
-    depth = camera.far * rng.uniform(0.62, 1.35)
-    across = rng.uniform(-1, 1) * (0.8 * camera.spread) * depth
-    if placed and rng.random() < 0.6:
-        other = placed[rng.integers(len(placed))]["pelvis"]
-        to = other[len(other) // 2] - camera.eye
-        across = (to @ side) * depth / max(to @ look, 1.0) + rng.normal(0, 250)
-    middle = motion["pelvis"][len(motion["pelvis"]) // 2] * [1, 0, 1]
-    spot = camera.eye * [1, 0, 1] + depth * look + across * side
-    return {name: (xyz - middle) @ turn + spot for name, xyz in motion.items()}
 
 
 def _distance(a: Points, b: Points) -> float:
@@ -150,31 +143,27 @@ def _distance(a: Points, b: Points) -> float:
 # --- camera and light -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
 class _Camera:
     """It stands still, or pans, travels and shakes in a hand."""
 
-    size_wh: tuple[int, int]  # px
-    far: float  # about where people are, mm
-    field: float  # of view, radians
-    eye: Vector  # mm
-    frame: Frame  # rows: left, up, ahead
-    angles: Float[np.ndarray, "2"]  # where it looks: yaw and pitch, radians
-    roll: float
-    pan: Float[np.ndarray, "2"]  # of yaw and pitch, radians a second
-    travel: Vector  # along the frame, mm a second
-    moves: bool
-    hand: Float[np.ndarray, "5 3"]  # three waves of shift and angles
-    phase: Float[np.ndarray, "5 3"]
-
-    @property
-    def forward(self) -> Vector:
-        return self.frame[2]
-
-    @property
-    def spread(self) -> float:
-        """Half the width of the picture over the distance."""
-        return np.tan(self.field / 2)
+    def __init__(self, recipe: World, rng: Rng):
+        self.size_wh = recipe.size_wh
+        self.far = rng.uniform(2900, 5400)  # about where people are, mm
+        azimuth = rng.uniform(-np.pi, np.pi)
+        # half the width of the picture over the distance
+        self.spread = np.tan(np.radians(rng.uniform(38, 66)) / 2)
+        height = rng.choice([rng.normal(1450, 220), rng.uniform(500, 2600)], p=[0.7, 0.3])
+        down = np.arctan2(height - rng.uniform(650, 1100), self.far)
+        self.eye = np.array([0, height, 0])  # mm
+        self.frame = yaw_frame(azimuth)  # rows: left, up, ahead
+        self.angles = np.array([azimuth, down])  # where it looks: yaw and pitch, radians
+        self.roll = rng.normal(0, 0.02)
+        self.pan = rng.normal(0, [0.12, 0.04])  # of yaw and pitch, radians a second
+        self.travel = rng.normal(0, [350, 50, 210])  # along the frame, mm a second
+        self.moves = rng.random() < recipe.moving_camera
+        # three waves of shift and angles
+        self.hand = rng.normal(0, 1, (5, 3)) * rng.uniform(0, 0.008)
+        self.phase = rng.uniform(0, 2 * np.pi, (5, 3))
 
     def view(self, since: Times) -> View:
         """At times (s) before and after the middle of the clip; one instant if it stands still."""
@@ -190,28 +179,6 @@ class _Camera:
             self.size_wh[0] / 2 / self.spread,
             self.size_wh,
         )
-
-
-def _draw_camera(recipe: World, rng: np.random.Generator) -> _Camera:
-    far = rng.uniform(2900, 5400)
-    azimuth = rng.uniform(-np.pi, np.pi)
-    field = np.radians(rng.uniform(38, 66))
-    height = rng.choice([rng.normal(1450, 220), rng.uniform(500, 2600)], p=[0.7, 0.3])
-    down = np.arctan2(height - rng.uniform(650, 1100), far)
-    return _Camera(
-        recipe.size_wh,
-        far,
-        field,
-        eye=np.array([0, height, 0]),
-        frame=yaw_frame(azimuth),
-        angles=np.array([azimuth, down]),
-        roll=rng.normal(0, 0.02),
-        pan=rng.normal(0, [0.12, 0.04]),
-        travel=rng.normal(0, [350, 50, 210]),
-        moves=rng.random() < recipe.moving_camera,
-        hand=rng.normal(0, 1, (5, 3)) * rng.uniform(0, 0.008),
-        phase=rng.uniform(0, 2 * np.pi, (5, 3)),
-    )
 
 
 def _clock(recipe: World) -> Float[np.ndarray, "n"]:
@@ -235,7 +202,7 @@ def _instants(
     return sub, (np.arange(n)[:, None] + within).ravel()
 
 
-def _draw_light(rng: np.random.Generator) -> Light:
+def _draw_light(rng: Rng) -> Light:
     sun = unit(rng.normal(0, 1, 3) * [1, 0, 1] + [0, rng.uniform(0.5, 1.8), 0])
     bright = rng.uniform(0.85, 1.5)
     share = rng.uniform(0.3, 0.75)
@@ -251,12 +218,12 @@ def _draw_things(
     camera: _Camera,
     placed: Sequence[Joints],
     since: Float[np.ndarray, "instants"],
-    rng: np.random.Generator,
+    rng: Rng,
     palette: Palette,
-) -> list[Solids]:
+) -> list[tuple]:
     """Things between the camera and somebody, through nobody, at times `since` (s)."""
     low, high = recipe.occluders
-    wanted = int(rng.integers(low, high + 1))
+    wanted = rng.integers(low, high + 1)
     things = []
     for _ in range(6 * wanted):
         share = rng.uniform(0.4, 0.85)
@@ -267,6 +234,7 @@ def _draw_things(
         path = spot + _clock(recipe)[:, None] * speed
         size = rng.uniform(0.15, 0.5) * share * camera.far * camera.spread
         gap = min(_distance(path, p["pelvis"][1:-1]) for p in placed)
-        if len(things) < wanted and gap > 250 + size / 2:
-            things.append(draw_thing(spot + since[:, None] * speed, size, rng, palette))
+        if wanted and gap > 250 + size / 2:
+            things += draw_thing(spot + since[:, None] * speed, size, rng, palette)
+            wanted -= 1
     return things
