@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 from ..errors import unknown
 from ..records import Pose
 from ..skeletons import SKELETONS
-from .joints import FACE, SIDES, Joints, Rng, both_sides
+from .joints import FACE, SIDES, Frames, Joints, Rng, Times, Xyz, both_sides
 from .snapshots import BLEND, as_pose, check_count, hidden_by_flesh, photograph
 
 # Fractions of stature, Winter Fig. 4.1 (shoulder 0.818, hip 0.530, knee 0.285, ankle 0.039, eye
@@ -135,7 +135,7 @@ def body_joint_names(skeleton: str) -> list[str]:
     return [rename.get(joint, joint) for joint in SKELETONS[skeleton].joints]
 
 
-def skeleton_joints(joints: Joints, skeleton: str) -> Float[np.ndarray, "t k 3"]:
+def skeleton_joints(joints: Joints, skeleton: str) -> Xyz:
     """Joints by name, as `body_joints_mm` calls them, in the order of one of `BODY_SKELETONS`.
 
     Raises `UnknownName` for another skeleton.
@@ -158,9 +158,7 @@ def body_bones_mm(n: int, rng: Rng) -> dict[str, Float[np.ndarray, "n 1"]]:
     return bones | {"stature": stature}
 
 
-def head_offsets_mm(
-    stature_mm: Float[np.ndarray, "n 1"], rng: Rng | None
-) -> dict[str, Float[np.ndarray, "n 3"]]:
+def head_offsets_mm(stature_mm: Float[np.ndarray, "n 1"], rng: Rng | None) -> Joints:
     """Points of n heads by name, from the top of the neck in the head's own frame (mm; x left, y
     up, z forward). rng: draws the shape of each head; None gives the average.
     """
@@ -171,7 +169,7 @@ def head_offsets_mm(
     return offsets
 
 
-def body_joints_mm(n: int, rng: Rng) -> dict[str, Float[np.ndarray, "n 3"]]:
+def body_joints_mm(n: int, rng: Rng) -> Joints:
     """Joints of n bodies by name (mm; x to the subject's left, y up, z forward; pelvis at the
     origin).
 
@@ -194,8 +192,8 @@ def body_joints_mm(n: int, rng: Rng) -> dict[str, Float[np.ndarray, "n 3"]]:
 def pose_body(
     bones: Mapping[str, Float[np.ndarray, "#n 1"]],
     head_offsets: Mapping[str, Float[np.ndarray, "#n 3"]],
-    angles: Mapping[str, Float[np.ndarray, "n"]],
-) -> dict[str, Float[np.ndarray, "n 3"]]:
+    angles: Mapping[str, Times],
+) -> Joints:
     """Forward kinematics of bodies: joints by name (mm; x to the subject's left, y up, z forward;
     pelvis at the origin).
 
@@ -249,7 +247,7 @@ def pose_body(
     return joints
 
 
-def _turn(axes: str, *degrees: Float[np.ndarray, "n"]) -> Rotation:
+def _turn(axes: str, *degrees: Times) -> Rotation:
     return Rotation.from_euler(axes, np.stack(degrees, -1), degrees=True)
 
 
@@ -287,7 +285,7 @@ def sample_bodies(n: int, rng: Rng, *, skeleton: str = "coco17", occlusion: bool
     return as_pose(skeleton, xy_frame[:, order], hidden[:, order])
 
 
-def _upright_cameras(n: int, rng: Rng) -> Float[np.ndarray, "n 3 3"]:
+def _upright_cameras(n: int, rng: Rng) -> Frames:
     """Rotations from bodies to cameras, which look at any side of the person, a little from above;
     one person in 20 lies. Unstated; ours.
     """

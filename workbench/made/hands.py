@@ -16,13 +16,12 @@ angles in sight of real hands' labels.
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 from ..errors import unknown
 from ..records import Pose
 from ..skeletons import RHD_FROM_HAND21, SKELETONS
-from .joints import Rng
+from .joints import Rng, Xy, Xyz
 from .snapshots import BLEND, as_pose, check_count, hidden_by_flesh, photograph
 
 # mm, thumb to little finger: metacarpal; proximal, middle, distal phalanx (the thumb has no middle
@@ -84,7 +83,7 @@ _BONES = np.array(SKELETONS["hand21"].edges)
 _RADIUS = np.select([_BONES[:, 0] == 0, _BONES[:, 0] == 1], [11.0, 12.0], 8.0)  # palm, thenar
 
 
-def hand_joints_mm(n: int, rng: Rng) -> Float[np.ndarray, "n 21 3"]:
+def hand_joints_mm(n: int, rng: Rng) -> Xyz:
     """n hands in their own frame (mm, wrist at the origin, hand21 order), left and right in equal
     parts.
 
@@ -212,9 +211,7 @@ def _chain(start, lengths, flexions, bend, along, pad):
     return np.stack(joints, -2)
 
 
-def hands_in_camera(
-    n: int, rng: Rng
-) -> tuple[Float[np.ndarray, "n 21 3"], Float[np.ndarray, "n 21 2"]]:
+def hands_in_camera(n: int, rng: Rng) -> tuple[Xyz, Xy]:
     """n hands in 3D (mm, camera space) and in the picture (px), in hand21 order: those of
     `sample_hands`, same seed.
 

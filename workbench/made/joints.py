@@ -12,6 +12,8 @@ Frames = Float[np.ndarray, "t 3 3"]  # rows are left, up and forward
 Vector = Float[np.ndarray, "3"]
 Frame = Float[np.ndarray, "3 3"]
 Joints = dict[str, Points]  # of one person, mm
+Xyz = Float[np.ndarray, "n k 3"]  # n people, or one at n instants: mm
+Xy = Float[np.ndarray, "n k 2"]  # px
 
 Rng = np.random.Generator
 

@@ -21,11 +21,13 @@ from ..records import Pose
 from ..skeletons import skeleton
 from .bodies import skeleton_joints
 from .gaits import gait_joints_mm
-from .joints import Rng
+from .joints import Rng, Xy, Xyz
 from .mocap import body_joints, captured_motions
 from .noise import DetectorNoise
 
 JOINTS = skeleton("jhmdb15")
+_Ways = Float[np.ndarray, "n t k 2"]
+_Flags = Bool[np.ndarray, "n t k"]
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,8 @@ class Sequence2D:
     """
 
     name: str
-    xy_frame: Float[np.ndarray, "t k 2"]  # px
-    detected: Float[np.ndarray, "t k 2"]  # px
+    xy_frame: Xy  # px
+    detected: Xy  # px
     hidden: Bool[np.ndarray, "t k"]
 
     @property
@@ -88,9 +90,7 @@ class Sequence2D:
 # --- data -----------------------------------------------------------------------------------------
 
 
-def turn(
-    xyz_mm: Float[np.ndarray, "t k 3"], rng: Rng, world: MotionWorld = WORLD
-) -> Float[np.ndarray, "t k 3"]:
+def turn(xyz_mm: Xyz, rng: Rng, world: MotionWorld = WORLD) -> Xyz:
     """A body (world mm, y up) about the middle of its way in a random standing camera's axes:
     right, down, away, mm.
     """
@@ -103,9 +103,7 @@ def turn(
     return (xyz_mm - xyz_mm.reshape(-1, 3).mean(0)) @ (down @ about_y).T * [-1, -1, 1]
 
 
-def photograph(
-    xyz_mm: Float[np.ndarray, "t k 3"], rng: Rng, world: MotionWorld = WORLD
-) -> Float[np.ndarray, "t k 2"]:
+def photograph(xyz_mm: Xyz, rng: Rng, world: MotionWorld = WORLD) -> Xy:
     """The whole way of a body (world mm, y up) before one standing camera that looks at its
     middle, px.
     """
@@ -115,7 +113,7 @@ def photograph(
     return np.array(world.frame_wh) / 2 + focal * xyz[..., :2] / (distance + xyz[..., 2:])
 
 
-def bursts(n: int, t: int, rng: Rng, world: MotionWorld = WORLD) -> Bool[np.ndarray, "n t k"]:
+def bursts(n: int, t: int, rng: Rng, world: MotionWorld = WORLD) -> _Flags:
     """Joints that an occluder hides for a while: runs along the bones, a few frames to most of a
     second.
     """
@@ -130,11 +128,11 @@ def bursts(n: int, t: int, rng: Rng, world: MotionWorld = WORLD) -> Bool[np.ndar
 
 
 def detect(
-    xy: Float[np.ndarray, "n t k 2"],
-    hidden: Bool[np.ndarray, "n t k"],
+    xy: _Ways,
+    hidden: _Flags,
     rng: Rng,
     world: MotionWorld = WORLD,
-) -> Float[np.ndarray, "n t k 2"]:
+) -> _Ways:
     """What the detector says of each frame: partly drawn anew, partly an error that lasts, more
     so while hidden.
     """
@@ -142,11 +140,11 @@ def detect(
 
 
 def detect_scored(
-    xy: Float[np.ndarray, "n t k 2"],
-    hidden: Bool[np.ndarray, "n t k"],
+    xy: _Ways,
+    hidden: _Flags,
     rng: Rng,
     world: MotionWorld = WORLD,
-) -> tuple[Float[np.ndarray, "n t k 2"], Float[np.ndarray, "n t k"]]:
+) -> tuple[_Ways, np.ndarray]:
     """`detect`, and the detector's confidence, which lasts with the error."""
     n, t, k = hidden.shape
     flat = xy.reshape(n * t, k, 2)

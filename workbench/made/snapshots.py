@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 from ..errors import BadParameter
 from ..records import Pose
-from .joints import Rng
+from .joints import Frames, Rng, Xy, Xyz
 
 FRAME_WH = (1280, 720)  # px
 DISTANCES = (3.0, 30.0)  # from the camera in sizes of the object: strong to weak; unstated, ours
@@ -24,11 +24,8 @@ def check_count(n: int) -> None:
 
 
 def photograph(
-    xyz: Float[np.ndarray, "n k 3"],
-    rotation: Float[np.ndarray, "n 3 3"],
-    rng: Rng,
-    long_side_px: tuple[float, float],
-) -> tuple[Float[np.ndarray, "n k 3"], Float[np.ndarray, "n k 2"]]:
+    xyz: Xyz, rotation: Frames, rng: Rng, long_side_px: tuple[float, float]
+) -> tuple[Xyz, Xy]:
     """Points (mm) in camera space (mm) and in the picture (px): a pinhole at `DISTANCES`
     (log-uniform).
 
@@ -51,7 +48,7 @@ def photograph(
 
 
 def hidden_by_flesh(
-    xyz: Float[np.ndarray, "n k 3"],
+    xyz: Xyz,
     bones: Int[np.ndarray, "b 2"],
     radius_mm: Float[np.ndarray, "b"],
     joint_mm: float,
@@ -88,9 +85,7 @@ def hidden_by_flesh(
     return ((inside2 > 0) & (begin <= end) & before).any(-1)
 
 
-def as_pose(
-    skeleton: str, xy_frame: Float[np.ndarray, "n k 2"], hidden: Bool[np.ndarray, "n k"] | None
-) -> Pose:
+def as_pose(skeleton: str, xy_frame: Xy, hidden: Bool[np.ndarray, "n k"] | None) -> Pose:
     """The record of n samples, each a group of its own; boxes are those of the joints. hidden: None
     where occlusion is not known.
     """
