@@ -46,13 +46,15 @@ def dress(
 
 
 class _Body:
-    """Measures and look of one person, and the parts of the body so far. Surfaces are indices
+    """Measures and colours of one person, and the parts of the body so far. Surfaces are indices
     into the palette.
     """
 
     def __init__(self, joints, rest, owner, rng, palette):
         self.joints = joints
         self.owner = owner
+        self.rng = rng
+        self.palette = palette
         self.parts = []
 
         def length(a: str, b: str) -> float:
@@ -68,23 +70,9 @@ class _Body:
         self.head = frame("ear", "head_top", "neck")
         # the middle of the breast
         self.breastbone = joints["belly"] + 0.8 * (joints["thorax"] - joints["belly"])
-        self._draw_colours(rng, palette)
         shoulder = length("left_shoulder", "right_shoulder") / 2 / self.stature
         hip = length("left_hip", "right_hip") / 2 / self.stature
-        self.breast = 0.86 * shoulder * self.heavy**0.5  # half widths
-        self.waist = rng.uniform(0.66, 0.82) * shoulder * self.heavy
-        self.seat = hip + 0.042 * self.heavy
-        # depth of the trunk over its width
-        self.flat = rng.uniform(0.62, 0.74) * self.heavy**0.3
-        # mm. The trunk counts as seen at a joint only where its surface is near: the far shoulder
-        # of a profile is hidden.
-        self.reach = 1.5 * self.flat * self.seat * self.stature
-        self._draw_style(rng, palette)
 
-    def _draw_colours(self, rng: Rng, palette: Palette) -> None:
-        """Build, colours, and how far cloth reaches: 0 the shoulder or hip, 1 elbow or knee, 2
-        wrist or ankle.
-        """
         self.heavy = float(np.exp(rng.normal(0, 0.12)))  # build, about 1
         self.skin = palette.add(draw_tone(SKIN, rng), grain=0.08)
         self.hair = palette.add(draw_tone(HAIR, rng), grain=0.35, cell_mm=5.0)
@@ -94,34 +82,18 @@ class _Body:
         self.skirted = rng.random() < 0.15
         if self.skirted and rng.random() < 0.5:
             self.top = self.bottom  # a dress
+        # how far cloth reaches: 0 the shoulder or hip, 1 elbow or knee, 2 wrist or ankle
         sleeves = [0.0, rng.uniform(0.4, 1), rng.uniform(1.1, 2), 2.0]
         self.sleeve = rng.choice(sleeves, p=[0.1, 0.4, 0.15, 0.35])
         legs = [rng.uniform(0.4, 0.9), rng.uniform(1.2, 1.6), 1.9]
         self.leg = rng.choice(legs, p=[0.25, 0.1, 0.65])
         if self.skirted:
             self.leg = rng.choice([0.55, 1.95], p=[0.7, 0.3])
-
-    def _draw_style(self, rng: Rng, palette: Palette) -> None:
-        self.belt = rng.uniform(-0.5, 0.6)  # top and bottom meet: -1 at the pelvis, 1 at the belly
-        self.collar = rng.uniform(-0.7, 0.3)  # where top and skin meet on the neck
-        self.jaw = self.hair if rng.random() < 0.15 else self.skin  # a beard, or none
-        styles = ["short", "long", "tail", "cap", "bald"]
-        self.style = rng.choice(styles, p=[0.42, 0.22, 0.1, 0.16, 0.1])
-        self.cover = palette.add_stuff(rng) if self.style == "cap" else self.hair
-        self.back = rng.uniform(0.25, 0.5)  # how far the cover lies back
-        if self.style != "bald":
-            self.volume = rng.uniform(1.02, 1.12)  # of hair over skull
-        if self.style == "long":
-            self.long = rng.uniform(0.06, 0.1)  # down the neck
-        if self.skirted:
-            # length over that to the knees, width over the seat's
-            self.skirt = (rng.uniform(0.6, 1.25), rng.uniform(1.1, 1.7))
-        self.backpack = None  # half-edges, surface
-        if rng.random() < 0.12:
-            self.backpack = (
-                rng.uniform((0.07, 0.1, 0.03), (0.1, 0.15, 0.06)),
-                palette.add_stuff(rng),
-            )
+        # half widths of the trunk, and its depth over them
+        self.breast = 0.86 * shoulder * self.heavy**0.5
+        self.waist = rng.uniform(0.66, 0.82) * shoulder * self.heavy
+        self.seat = hip + 0.042 * self.heavy
+        self.flat = rng.uniform(0.62, 0.74) * self.heavy**0.3
 
     def _ball(self, *shape, **options) -> None:
         self.parts.append(ball(*shape, scale=self.stature, owner=self.owner, **options))
@@ -135,14 +107,19 @@ class _Body:
         lower = ("left_hip", "right_hip", "pelvis", "spine", "belly")
         belly, pelvis, breastbone = j["belly"], j["pelvis"], self.breastbone
         waist, breast, seat, flat = self.waist, self.breast, self.seat, self.flat
+        # mm. The trunk counts as seen at a joint only where its surface is near: the far shoulder
+        # of a profile is hidden.
+        self.reach = 1.5 * flat * seat * self.stature
         near = {"reach": self.reach}
         deep = near | {"flat": flat}
+        belt = self.rng.uniform(-0.5, 0.6)  # top and bottom meet: -1 at the pelvis, 1 at the belly
+        collar = self.rng.uniform(-0.7, 0.3)  # where top and skin meet on the neck
         self._limb(belly, breastbone, self.chest, (waist, breast), self.top, *upper, **deep)
         radii = (breast, 0.056, breast * flat)
         self._ball(breastbone, self.chest, radii, self.top, *upper, **near)
         self._ball(belly, self.hips, (waist, 0.05, waist * flat), self.top, *lower, **near)
         cloth = (self.bottom, self.top)
-        self._limb(pelvis, belly, self.hips, (seat, waist), cloth, *lower, cut=self.belt, **deep)
+        self._limb(pelvis, belly, self.hips, (seat, waist), cloth, *lower, cut=belt, **deep)
         radii = (seat, 0.055, seat * flat * 1.06)
         self._ball(pelvis, self.hips, radii, self.bottom, *lower, **near)
         root = j["thorax"] - 0.02 * self.stature * self.chest[:, 1]
@@ -150,7 +127,7 @@ class _Body:
         frame = hanging_frame(self.head, root - skull)
         meets = ("neck", "thorax", "skull_base")
         cloth = (self.top, self.skin)
-        self._limb(root, skull, frame, (0.036, 0.029), cloth, *meets, cut=self.collar)
+        self._limb(root, skull, frame, (0.036, 0.029), cloth, *meets, cut=collar)
 
     def add_limbs(self, side: str) -> None:
         """Arm and leg of one side, with shoulder, hand and foot."""
@@ -211,9 +188,11 @@ class _Body:
         self._ball(centre, self.head if frame is None else frame, radii, surface, *HEAD)
 
     def add_head(self) -> None:
-        """Face and hair or cap."""
+        """Face, perhaps with a beard, and hair or cap."""
+        rng = self.rng
+        jaw = self.hair if rng.random() < 0.15 else self.skin
         self._on_head((0, 0.07, 0.003), (0.043, 0.06, 0.054), self.skin)
-        self._on_head((0, 0.03, 0.017), (0.034, 0.038, 0.037), self.jaw)
+        self._on_head((0, 0.03, 0.017), (0.034, 0.038, 0.037), jaw)
         self._on_head((0, 0.019, 0.045), (0.015, 0.0045, 0.009), self.lip)
         ear = ((0.005, 0.017, 0.014), self.skin)
         eye = ((0.0085, 0.0055, 0.0065), self.eye)
@@ -224,34 +203,37 @@ class _Body:
         for name, (radii, surface) in features.items():
             centre = self.joints[name] - 0.006 * self.stature * forward
             self._ball(centre, self.head, radii, surface, *HEAD)
-        if self.style != "bald":
-            radii = np.array([0.046, 0.056, 0.055]) * self.volume
-            frame = hanging_frame(self.head, self.back * forward - up)
-            self._on_head((0, 0.078, -0.008), radii, self.cover, frame)
-        if self.style == "long":
-            self._on_head((0, 0.03, -0.03), (0.045, self.long, 0.028), self.hair)
-        if self.style == "tail":
+        styles = ["short", "long", "tail", "cap", "bald"]
+        style = rng.choice(styles, p=[0.42, 0.22, 0.1, 0.16, 0.1])
+        cover = self.palette.add_stuff(rng) if style == "cap" else self.hair
+        frame = hanging_frame(self.head, rng.uniform(0.25, 0.5) * forward - up)
+        if style != "bald":
+            radii = np.array([0.046, 0.056, 0.055]) * rng.uniform(1.02, 1.12)
+            self._on_head((0, 0.078, -0.008), radii, cover, frame)
+        if style == "long":
+            radii = (0.045, rng.uniform(0.06, 0.1), 0.028)
+            self._on_head((0, 0.03, -0.03), radii, cover)
+        if style == "tail":
             frame = hanging_frame(self.head, -up - 0.3 * forward)
-            self._on_head((0, 0.05, -0.065), (0.018, 0.05, 0.018), self.hair, frame)
-        if self.style == "cap":
-            self._on_head((0, 0.085, 0.06), (0.035, 0.006, 0.035), self.cover)
+            self._on_head((0, 0.05, -0.065), (0.018, 0.05, 0.018), cover, frame)
+        if style == "cap":
+            self._on_head((0, 0.085, 0.06), (0.035, 0.006, 0.035), cover)
 
     def add_load(self) -> None:
         """A skirt and a backpack, where there are any."""
+        rng = self.rng
         if self.skirted:
-            long, width = self.skirt
             pelvis = self.joints["pelvis"]
             knees = (self.joints["left_knee"] + self.joints["right_knee"]) / 2
-            hem = pelvis + long * (knees - pelvis)
-            wide = self.seat * width
+            hem = pelvis + rng.uniform(0.6, 1.25) * (knees - pelvis)
+            wide = self.seat * rng.uniform(1.1, 1.7)
             meets = ("left_hip", "right_hip", "left_knee", "right_knee")
             reach = 1.5 * wide * self.stature
             frame = hanging_frame(self.hips, hem - pelvis)
             radii = (self.seat, wide)
             self._limb(pelvis, hem, frame, radii, self.bottom, *meets, flat=0.8, reach=reach)
-        if self.backpack:
-            half, surface = self.backpack
-            half = half * self.stature
+        if rng.random() < 0.12:
+            half = rng.uniform((0.07, 0.1, 0.03), (0.1, 0.15, 0.06)) * self.stature
             behind = self.breast * self.flat * self.stature + half[2]
             centre = self.breastbone - self.chest[:, 2] * behind
-            self.parts.append(box(centre, self.chest, half, surface))
+            self.parts.append(box(centre, self.chest, half, self.palette.add_stuff(rng)))

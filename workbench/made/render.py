@@ -140,10 +140,9 @@ class Projected:
             near.append((deep - np.sqrt(spread[..., 2:]))[..., 0])
         bounds = np.concatenate([np.minimum(*lows), np.maximum(*highs)], -1)
         self.box = bounds * self.view.focal + np.tile(self.view.middle, 2)
-        size = np.array(self.view.size_wh)
-        first, last = np.ceil(self.box[..., :2]), np.floor(self.box[..., 2:]) + 1
-        corners = np.concatenate([np.clip(first, 0, size), np.clip(last, 0, size)], -1)
-        self.rect = corners.astype(int)
+        size = np.tile(self.view.size_wh, 2)
+        corners = [np.ceil(self.box[..., :2]), np.floor(self.box[..., 2:]) + 1]
+        self.rect = np.clip(np.concatenate(corners, -1), 0, size).astype(int)
         in_picture = (self.rect[..., 2:] > self.rect[..., :2]).all(-1)
         self.drawn &= (np.minimum(*near) > NEAR_MM) & in_picture
 
@@ -154,14 +153,12 @@ class Projected:
         part = self.drawn & (self.solids.owner == owner) & which
         low = np.where(part[..., None], self.box[..., :2], np.inf).min(1)
         high = np.where(part[..., None], self.box[..., 2:], -np.inf).max(1)
-        size = np.array(self.view.size_wh) - 1.0
-        box = np.concatenate([np.clip(low, 0, size), np.clip(high, 0, size)], -1)
+        size = np.tile(self.view.size_wh, 2) - 1.0
+        box = np.clip(np.concatenate([low, high], -1), 0, size)
         # px; unstated, ours
         return np.where(((box[:, 2:] - box[:, :2]) >= 2).all(1)[:, None], box, 0.0)
 
-    def raster(
-        self, t: int, w: np.ndarray, ids: np.ndarray, first: int = 0, shift=(0.0, 0.0)
-    ) -> None:
+    def raster(self, t: int, w, ids, first: int, shift=(0.0, 0.0)) -> None:
         """Draws the solids of instant t into an inverse depth buffer and their numbers, from
         `first`, into `ids`.
 
@@ -175,16 +172,14 @@ class Projected:
         with np.errstate(invalid="ignore", divide="ignore"):
             for i, (number, (x0, y0, x1, y1)) in enumerate(zip(order.tolist(), rects.tolist())):
                 x, y = ramp[: x1 - x0], ramp[: y1 - y0, None]
+                seen = w[y0:y1, x0:x1]
                 if kinds[i] == BOX:
                     new, there = _box(h[i], off[i], x, y)
                 else:
-                    new, there = _front(b[i], e[i], x, y), None
+                    new, there = _front(b[i], e[i], x, y), True
                 if kinds[i] == LIMB:
                     there = _between_ends(h[i, 1], off[i, 1], new, x, y)
-                seen = w[y0:y1, x0:x1]
-                nearer = new > seen  # never where it is NaN
-                if there is not None:
-                    nearer &= there
+                nearer = (new > seen) & there  # never where it is NaN
                 np.copyto(seen, new, where=nearer)
                 np.copyto(ids[y0:y1, x0:x1], first + number, where=nearer)
 
@@ -208,11 +203,10 @@ class Projected:
         """Linear colours of pixels (flat indices) that see solids `ids` at inverse depth w, at
         instant t.
         """
-        single = np.float32
-        h, off, size = (v[t].astype(single) for v in (self.h, self.off, self.size))
+        h, off, size = (v[t].astype(np.float32) for v in (self.h, self.off, self.size))
         y, x = np.divmod(pixels, self.view.size_wh[0])
         z = 1 / w
-        x, y = ((v.astype(single) + single(by)) * z for v, by in zip((x, y), shift))
+        x, y = ((v.astype(np.float32) + np.float32(by)) * z for v, by in zip((x, y), shift))
         local = [
             h[:, i, 0][ids] * x + h[:, i, 1][ids] * y + h[:, i, 2][ids] * z + off[:, i][ids]
             for i in range(3)
@@ -222,21 +216,18 @@ class Projected:
         length = np.sqrt(sum((v / s) ** 2 for v, s in zip(normal, size)))
         # light and up
         camera = np.stack([light.direction, [0.0, 1.0, 0.0]]) @ self.view.rotation[t].T
-        facing = np.einsum("pij,kj->kip", self.g[t], camera).astype(single)
+        facing = np.einsum("pij,kj->kip", self.g[t], camera).astype(np.float32)
         lit, up = (sum(v * f[i][ids] for i, v in enumerate(normal)) / length for f in facing)
         # light wraps a little; unstated, ours
-        lit = np.maximum(lit * single(0.85) + single(0.15), 0)
-        up = single(0.72) + single(0.28) * up
+        lit = np.maximum(lit * np.float32(0.85) + np.float32(0.15), 0)
+        up = np.float32(0.72) + np.float32(0.28) * up
         mm = [v * s for v, s in zip(local, size)]
         surface = np.where(
-            local[1] < self.solids.cut.astype(single)[ids], *self.solids.surface.T[:, ids]
+            local[1] < self.solids.cut.astype(np.float32)[ids], *self.solids.surface.T[:, ids]
         )
         painted = _painted(mm, surface, ids, surfaces)
-        rays = (
-            lit * single(diffuse) + up * single(ambient)
-            for diffuse, ambient in zip(light.diffuse, light.ambient)
-        )
-        return np.stack([colour * ray for colour, ray in zip(painted, rays)], -1)
+        sun, sky = light.diffuse.astype(np.float32), light.ambient.astype(np.float32)
+        return np.stack([painted[i] * (lit * sun[i] + up * sky[i]) for i in range(3)], -1)
 
     def _normals(self, local, ids) -> list[np.ndarray]:
         """Normals at local places, in local coordinates, of any length."""

@@ -69,8 +69,8 @@ def draw_room(
     return Room(centre, half, turn, np.concatenate(pieces), level, texel_mm)
 
 
-def _picture(rng: Rng, ground: bool) -> Float[np.ndarray, "e e 3"]:
-    """A wall or floor, linear: paint and stains; tiles, planks or bricks; posters, doors,
+def _picture(rng: Rng, ground: bool) -> np.ndarray:
+    """A wall or floor [e e 3], linear: paint and stains; tiles, planks or bricks; posters, doors,
     windows.
     """
     stains = _stains(rng)[..., None]
@@ -86,12 +86,22 @@ def _picture(rng: Rng, ground: bool) -> Float[np.ndarray, "e e 3"]:
             picture[shifted % wide == 0] *= darker
     if not ground:
         for _ in range(rng.choice([0, rng.integers(0, 14), rng.integers(10, 30)])):
-            _hang_poster(picture, rng)
+            # a poster, door or window, some with a frame, some with lines
+            w, h = rng.integers(EDGE // 32, EDGE // 4, 2)
+            x, y = rng.integers(0, EDGE, 2)
+            frame = rng.integers(2, 6)
+            patch = picture[y : y + h, x : x + w]
+            patch *= 0.15
+            patch += 0.85 * draw_colour(rng)
+            if rng.random() < 0.5:
+                patch[frame:-frame, frame:-frame] = draw_colour(rng)
+            if rng.random() < 0.4:
+                patch[:: rng.integers(3, 12)] *= 0.7
     return np.clip(picture, 0, 1).astype(np.float32) ** 2
 
 
-def _stains(rng: Rng) -> Float[np.ndarray, "e e"]:
-    """Noise of four sizes, wrapped around, so that it repeats without a seam."""
+def _stains(rng: Rng) -> np.ndarray:
+    """Noise [e e] of four sizes, wrapped around, so that it repeats without a seam."""
     layers = []
     for cells in (4, 16, 64, EDGE):
         small = np.pad(rng.integers(0, 256, (cells, cells), np.uint8), 1, mode="wrap")
@@ -100,20 +110,6 @@ def _stains(rng: Rng) -> Float[np.ndarray, "e e"]:
         layers.append(big[k:-k, k:-k].astype(np.float32))
     shares = rng.dirichlet([1, 1, 1, 0.5]) * rng.uniform(0.15, 0.9)
     return sum(share * (layer / 255 - 0.5) for share, layer in zip(shares, layers))
-
-
-def _hang_poster(picture: Float[np.ndarray, "e e 3"], rng: Rng) -> None:
-    """Changes the picture: a poster, door or window, some with a frame, some with lines."""
-    w, h = rng.integers(EDGE // 32, EDGE // 4, 2)
-    x, y = rng.integers(0, EDGE, 2)
-    frame = rng.integers(2, 6)
-    patch = picture[y : y + h, x : x + w]
-    patch *= 0.15
-    patch += 0.85 * draw_colour(rng)
-    if rng.random() < 0.5:
-        patch[frame:-frame, frame:-frame] = draw_colour(rng)
-    if rng.random() < 0.4:
-        patch[:: rng.integers(3, 12)] *= 0.7
 
 
 # --- seen -----------------------------------------------------------------------------------------
@@ -132,14 +128,8 @@ def room_pixels(
     x = ((np.arange(width) + shift[0] - view.middle[0]) / view.focal).astype(np.float32)
     y = ((np.arange(height) + shift[1] - view.middle[1]) / view.focal).astype(np.float32)[:, None]
     ray = [np.float32(row[0]) * x + np.float32(row[1]) * y + np.float32(row[2]) for row in turn]
-    walls = [
-        (0, 1, room.half[0] - eye[0]),
-        (0, -1, room.half[0] + eye[0]),
-        (2, 1, room.half[2] - eye[2]),
-        (2, -1, room.half[2] + eye[2]),
-        (1, -1, eye[1]),
-        (1, 1, room.half[1] - eye[1]),
-    ]
+    (left, low, back), (right, high, front) = room.half * [1, 0, 1] + eye, room.half - eye
+    walls = [(0, 1, right), (0, -1, left), (2, 1, front), (2, -1, back), (1, -1, low), (1, 1, high)]
     w = np.zeros((height, width), np.float32)
     face = np.zeros((height, width), np.uint8)
     for k, (axis, sign, gap) in enumerate(walls):  # the nearest way out: inverse depth is largest
