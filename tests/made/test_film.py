@@ -12,10 +12,9 @@ from scipy.spatial.transform import Rotation
 from workbench.errors import BadParameter
 from workbench.made import render
 from workbench.made.bodies import BODY_SKELETONS
-from workbench.made.film import defocus, develop, film
+from workbench.made.film import defocus, develop, film, scene
+from workbench.made.people import box, solids
 from workbench.made.render import OCCLUDER, Solids, View
-from workbench.made.scenes import scene
-from workbench.made.shapes import box, solids
 from workbench.made.world import World
 from workbench.made.worlds import WORLDS, sample_clip
 from workbench.skeletons import skeleton

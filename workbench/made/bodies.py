@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 from ..errors import unknown
 from ..records import Pose
 from ..skeletons import SKELETONS
-from .joints import FACE, SIDES, Frames, Joints, Rng, Times, Xyz, both_sides
+from .joints import FACE, SIDES, Joints, Rng, Times, Xyz, both_sides
 from .snapshots import BLEND, as_pose, check_count, hidden_by_flesh, photograph
 
 # Fractions of stature, Winter Fig. 4.1 (shoulder 0.818, hip 0.530, knee 0.285, ankle 0.039, eye
@@ -72,27 +72,23 @@ _LIMB = {
     "knee": (0, 140),
 }
 BODY_LIMITS = _AXIAL | both_sides(_LIMB)
-# Families: lean, trunk_bend, head_nod; then one limb set for the left and one for the right side.
-# Unstated; ours.
-_FAMILIES = np.array(
-    [  # axial     left: arm           leg              right: arm         leg
-        [0, 3, 5, 0, 8, 0, 15, 2, 5, 5, 4, 0, 8, 0, 15, 2, 5, 5, 4],  # standing
-        [4, 3, 3, 25, 8, 0, 30, -10, 2, 0, 15, -20, 8, 0, 25, 30, 2, 0, 12],  # walking
-        [12, 8, -5, 45, 10, 10, 90, -12, 3, 0, 75, -35, 10, 10, 90, 60, 3, 0, 75],  # running
-        [3, 12, 8, 35, 12, 25, 60, 85, 12, 5, 88, 35, 12, 25, 60, 85, 12, 5, 88],  # sitting
-        [0, 0, -8, 150, 25, 0, 20, 3, 8, 5, 5, 150, 25, 0, 20, 3, 8, 5, 5],  # both arms up
-        [0, 2, 0, 5, 10, 0, 15, 2, 6, 5, 5, 130, 40, 0, 60, 2, 6, 5, 5],  # one arm up
-        [0, 0, 0, 5, 85, 0, 10, 3, 12, 8, 5, 5, 85, 0, 10, 3, 12, 8, 5],  # arms out
-        # hands on hips, arms crossed
-        [0, 4, 8, 15, 25, 60, 105, 2, 7, 5, 5, 15, 25, 60, 105, 2, 7, 5, 5],
-        [0, 4, 10, 35, 8, 30, 100, 2, 5, 5, 5, 35, 8, 30, 100, 2, 5, 5, 5],  # holding something
-        # crouching
-        [30, 25, -15, 40, 10, 0, 30, 105, 15, 10, 120, 40, 10, 0, 30, 105, 15, 10, 120],
-        [45, 35, -10, 75, 10, 0, 20, 50, 6, 5, 15, 75, 10, 0, 20, 50, 6, 5, 15],  # bending down
-        [10, 5, -5, 60, 20, 10, 70, 65, 12, 5, 85, 20, 20, 10, 60, -15, 8, 5, 40],  # lunge, kick
-    ],
-    dtype=float,
-)
+# Families: lean, trunk_bend, head_nod; arm and leg of the left side, and of the right if they
+# differ. Unstated; ours.
+_FAMILIES = [
+    [0, 3, 5, 0, 8, 0, 15, 2, 5, 5, 4],  # standing
+    [4, 3, 3, 25, 8, 0, 30, -10, 2, 0, 15, -20, 8, 0, 25, 30, 2, 0, 12],  # walking
+    [12, 8, -5, 45, 10, 10, 90, -12, 3, 0, 75, -35, 10, 10, 90, 60, 3, 0, 75],  # running
+    [3, 12, 8, 35, 12, 25, 60, 85, 12, 5, 88],  # sitting
+    [0, 0, -8, 150, 25, 0, 20, 3, 8, 5, 5],  # both arms up
+    [0, 2, 0, 5, 10, 0, 15, 2, 6, 5, 5, 130, 40, 0, 60, 2, 6, 5, 5],  # one arm up
+    [0, 0, 0, 5, 85, 0, 10, 3, 12, 8, 5],  # arms out
+    [0, 4, 8, 15, 25, 60, 105, 2, 7, 5, 5],  # hands on hips, arms crossed
+    [0, 4, 10, 35, 8, 30, 100, 2, 5, 5, 5],  # holding something
+    [30, 25, -15, 40, 10, 0, 30, 105, 15, 10, 120],  # crouching
+    [45, 35, -10, 75, 10, 0, 20, 50, 6, 5, 15],  # bending down
+    [10, 5, -5, 60, 20, 10, 70, 65, 12, 5, 85, 20, 20, 10, 60, -15, 8, 5, 40],  # lunge, kick
+]
+_FAMILIES = np.array([row + row[3:] * (len(row) == 11) for row in _FAMILIES], float)
 # unstated; ours
 _NOISE = np.array([5, 6, 6, 8, 10, 10, 18, *(15, 10, 20, 18, 10, 6, 10, 10) * 2], dtype=float)
 
@@ -271,7 +267,14 @@ def sample_bodies(n: int, rng: Rng, *, skeleton: str = "coco17", occlusion: bool
     joints = body_joints_mm(n, rng)
     at = {name: i for i, name in enumerate(joints)}
     xyz = np.stack([*joints.values()], 1)
-    xyz_camera, xy_frame = photograph(xyz, _upright_cameras(n, rng), rng, (80.0, 600.0))
+    # Upright cameras look at any side of the person, a little from above; one person in 20 lies.
+    # Unstated; ours.
+    yaw = rng.uniform(-180, 180, n)
+    pitch = rng.normal(8, 10, n)
+    roll = rng.normal(0, 5, n)
+    roll = np.where(rng.random(n) < 0.05, rng.choice([-90, 90], n) + 3 * roll, roll)
+    rotation = np.diag([1.0, -1.0, -1.0]) @ _turn("ZXY", roll, pitch, yaw).as_matrix()  # y down
+    xyz_camera, xy_frame = photograph(xyz, rotation, rng, (80.0, 600.0))
     order = [at[name] for name in wanted]
     if not occlusion:
         return as_pose(skeleton, xy_frame[:, order], None)
@@ -283,15 +286,3 @@ def sample_bodies(n: int, rng: Rng, *, skeleton: str = "coco17", occlusion: bool
     outward = xyz_camera[:, face] - xyz_camera[:, [at["skull"]]]
     hidden[:, face] |= outward[..., 2] > 0.3 * np.linalg.norm(outward, axis=-1)
     return as_pose(skeleton, xy_frame[:, order], hidden[:, order])
-
-
-def _upright_cameras(n: int, rng: Rng) -> Frames:
-    """Rotations from bodies to cameras, which look at any side of the person, a little from above;
-    one person in 20 lies. Unstated; ours.
-    """
-    yaw = rng.uniform(-180, 180, n)
-    pitch = rng.normal(8, 10, n)
-    roll = rng.normal(0, 5, n)
-    roll = np.where(rng.random(n) < 0.05, rng.choice([-90, 90], n) + 3 * roll, roll)
-    turned = _turn("ZXY", roll, pitch, yaw).as_matrix()
-    return np.diag([1.0, -1.0, -1.0]) @ turned  # y down, z away from the camera

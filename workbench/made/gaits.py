@@ -59,51 +59,44 @@ class Steps(NamedTuple):
     turning: float = 20.0  # degrees that the heading wanders to each side
 
 
-_WALK_PITCH = {0: -17, 0.16: 0, 0.45: 0, 0.75: 21, 1: 56, 1.15: 60, 1.5: 18, 1.82: -15}
-_BACK_PITCH = {0: 26, 0.3: 4, 0.45: 0, 0.75: 0, 1: -12, 1.2: 0, 1.6: 28}
-_RUN_PITCH = {0: -4, 0.15: 0, 0.4: 3, 0.75: 28, 1: 60, 1.35: 90, 1.65: 35, 1.9: -4}
-_FLAT_PITCH = {0: 6, 0.2: 0, 0.7: 0, 1: 14, 1.4: 24}
+_WALK = {0: -17, 0.16: 0, 0.45: 0, 0.75: 21, 1: 56, 1.15: 60, 1.5: 18, 1.82: -15}
+_BACK = {0: 26, 0.3: 4, 0.45: 0, 0.75: 0, 1: -12, 1.2: 0, 1.6: 28}
+_RUN = {0: -4, 0.15: 0, 0.4: 3, 0.75: 28, 1: 60, 1.35: 90, 1.65: 35, 1.9: -4}
+_FLAT = {0: 6, 0.2: 0, 0.7: 0, 1: 14, 1.4: 24}
 STEPS = {
-    "walk": Steps((0.85, 1.45), 0.1, 0.015, _WALK_PITCH, 22, 20, 0.5, -3),
-    "turn": Steps((0.7, 1.2), 0.12, 0.015, _WALK_PITCH, 18, 20, 0.5, -3, turning=75),
+    "walk": Steps((0.85, 1.45), 0.1, 0.015, _WALK, 22, 20, 0.5, -3),
+    "turn": Steps((0.7, 1.2), 0.12, 0.015, _WALK, 18, 20, 0.5, -3, turning=75),
     "run": Steps(
-        *((2.2, 3.6), 0.09, 0.11, _RUN_PITCH, 38, 88, 0.35, 11, (1.15, 0.13), 0.28),
+        *((2.2, 3.6), 0.09, 0.11, _RUN, 38, 88, 0.35, 11, (1.15, 0.13), 0.28),
         bounce=0.017,
         height=0.965,
     ),
-    "walk_back": Steps((0.6, 1.0), 0.12, 0.03, _BACK_PITCH, 9, 22, 0.3, 5, direction=180),
+    "walk_back": Steps((0.6, 1.0), 0.12, 0.03, _BACK, 9, 22, 0.3, 5, direction=180),
     "side_step": Steps(
-        *((0.4, 0.75), 0.23, 0.04, _FLAT_PITCH, 4, 40, 0.2, 5, (0.45, 0.5), 0.6),
+        *((0.4, 0.75), 0.23, 0.04, _FLAT, 4, 40, 0.2, 5, (0.45, 0.5), 0.6),
         height=0.97,
         direction=90,
         turning=8,
     ),
     "dance": Steps(
-        *((0.05, 0.3), 0.17, 0.05, _FLAT_PITCH, 0, 0, 0, 4, (0.75, 0.6), 0.58, 0.012, 0.955),
+        *((0.05, 0.3), 0.17, 0.05, _FLAT, 0, 0, 0, 4, (0.75, 0.6), 0.58, 0.012, 0.955),
         direction=60,
         turning=50,
     ),
 }
 # Centre and spread of a dancer's angles.
-_DANCING_ARM = {"flexion": (60, 55), "abduction": (55, 35), "rotation": (0, 40)}
-DANCE = both_sides({f"shoulder_{name}": row for name, row in _DANCING_ARM.items()}) | {
-    **both_sides({"elbow": (65, 50)}),
-    "trunk_twist": (0, 24),
-    "trunk_side": (0, 14),
-    "lean": (4, 8),
-    "head_turn": (0, 25),
-    "head_side": (0, 12),
-}
+_SHOULDER = {"flexion": (60, 55), "abduction": (55, 35), "rotation": (0, 40)}
+DANCE = both_sides({f"shoulder_{way}": row for way, row in _SHOULDER.items()})
+DANCE |= both_sides({"elbow": (65, 50)}) | {"trunk_twist": (0, 24), "trunk_side": (0, 14)}
+DANCE |= {"lean": (4, 8), "head_turn": (0, 25), "head_side": (0, 12)}
 
 # Beside angles: pelvis height (of standing), forward, side; of each foot forward, side, up (of leg
 # length) and pitch; heading. What is not named stays as `STAND` has it. Actions are right-handed;
 # half of the people mirror them.
-STAND = dict.fromkeys(BODY_LIMITS, 0.0) | {
-    **{"trunk_bend": 3.0, "head_nod": 3.0, "height": 0.99, "heading": 0.0},
-    **{"pelvis_forward": 0.0, "pelvis_side": 0.0},
-    **both_sides({"shoulder_abduction": 8.0, "elbow": 15.0, "shoulder_flexion": 2.0}),
-    **both_sides(dict.fromkeys(("foot_forward", "foot_side", "foot_up", "foot_pitch"), 0.0)),
-}
+STAND = dict.fromkeys((*BODY_LIMITS, "heading", "pelvis_forward", "pelvis_side"), 0.0)
+STAND |= {"trunk_bend": 3.0, "head_nod": 3.0, "height": 0.99}
+STAND |= both_sides({"shoulder_abduction": 8.0, "elbow": 15.0, "shoulder_flexion": 2.0})
+STAND |= both_sides({f"foot_{way}": 0.0 for way in ("forward", "side", "up", "pitch")})
 
 
 class Action(NamedTuple):
@@ -299,13 +292,13 @@ def gait_joints_mm(n_frames: int, fps: float, rng: Rng, kind: str | None = None)
     bent = angles["lean"] + angles["trunk_bend"]
     angles["head_nod"] = angles["head_nod"] - 30 * np.tanh(bent / 40)
     angles = {name: np.clip(angles[name], *limits) for name, limits in BODY_LIMITS.items()}
-    turn = _yaw(plan.yaw)
+    turn = _turn(plan.yaw)
     body = pose_body(bones, head, angles)
     joints = {name: turn.apply(xyz) + place for name, xyz in body.items()}
     toes = np.array([0, _SOLE - _ANKLE, _BALL]) * size.stature
     for side, foot in plan.feet.items():
-        way = _pitched(foot.yaw, foot.pitch).apply(toes)
-        joints[f"{side}_toes"] = joints[f"{side}_ankle"] + way
+        turn = _turn(foot.yaw, foot.pitch)
+        joints[f"{side}_toes"] = joints[f"{side}_ankle"] + turn.apply(toes)
     return mirrored(joints) if rng.random() < 0.5 else joints
 
 
@@ -319,12 +312,10 @@ def plan_gait(kind: str, t: Times, size: Size, rng: Rng) -> Plan:
 # --- legs -----------------------------------------------------------------------------------------
 
 
-def _yaw(radians: Times) -> Rotation:
-    return Rotation.from_euler("Y", radians[:, None])
-
-
-def _pitched(yaw: Times, degrees: Times) -> Rotation:
-    return Rotation.from_euler("YX", np.stack([yaw, np.radians(degrees)], -1))
+def _turn(yaw: Times, *pitch: Times) -> Rotation:
+    """By radians of yaw, and degrees of pitch."""
+    axes = "YX"[: 1 + len(pitch)]
+    return Rotation.from_euler(axes, np.stack([yaw, *np.radians(pitch)], -1))
 
 
 def _softmin(width: float, *values: Times) -> Times:
@@ -343,7 +334,7 @@ def solve_legs(plan: Plan, size: Size) -> tuple[Angles, Points]:
         zero = np.zeros(len(foot.yaw))
         edge = [zero, zero - _ANKLE, np.where(foot.pitch > 0, _BALL, _HEEL)]
         edge = np.stack(edge, -1) * size.stature
-        ankle = foot.flat + _yaw(foot.yaw).apply(edge) - _pitched(foot.yaw, foot.pitch).apply(edge)
+        ankle = foot.flat + _turn(foot.yaw).apply(edge) - _turn(foot.yaw, foot.pitch).apply(edge)
         hip = plan.pelvis + _about_body(plan.yaw, 0, size.hip * sign, 0)
         legs[side] = ankle - hip
         aside2 = (legs[side][:, ::2] ** 2).sum(1)
@@ -353,7 +344,7 @@ def solve_legs(plan: Plan, size: Size) -> tuple[Angles, Points]:
     place = plan.pelvis * [1, 0, 1] + height[:, None] * [0, 1, 0]
 
     angles = dict(plan.angles)
-    upright = _pitched(plan.yaw, np.clip(angles["lean"], *BODY_LIMITS["lean"])).inv()
+    upright = _turn(plan.yaw, np.clip(angles["lean"], *BODY_LIMITS["lean"])).inv()
     for side, sign in _SIDES:
         to_ankle = upright.apply(legs[side] - (place - plan.pelvis))
         outwards = sign * (plan.feet[side].yaw - plan.yaw)
@@ -415,9 +406,8 @@ def _ahead(yaw: Times) -> Points:
 
 def _about_body(yaw: Times, forward, side, up) -> Points:
     """Vectors of parts ahead of, to the left of and above a body that faces `yaw` (radians)."""
-    forward, side, up, _ = np.broadcast_arrays(forward, side, up, yaw)
-    level = forward[:, None] * _ahead(yaw) + side[:, None] * _ahead(yaw + np.pi / 2)
-    return level + up[:, None] * [0, 1, 0]
+    forward, side, up = (np.broadcast_to(v, yaw.shape)[:, None] for v in (forward, side, up))
+    return forward * _ahead(yaw) + side * _ahead(yaw + np.pi / 2) + up * [0, 1, 0]
 
 
 def _wandering(t: Times, angles: Angles, rng: Rng) -> Angles:
@@ -504,7 +494,7 @@ class _Walk:
         # foot.
         behind = _BALL * (0.33 if steps.duty > 0.5 else 0.9)
 
-        def footprint(n: Times) -> tuple[np.ndarray, np.ndarray]:
+        def footprint(n: Times):
             middle = (n + steps.duty / 2 - shift - self.phase[0]) / self.cadence
             yaw = self.heading(middle)
             aside = sign * steps.apart / 2 * stature

@@ -21,7 +21,7 @@ from ..records import Pose
 from ..skeletons import skeleton
 from .bodies import skeleton_joints
 from .gaits import gait_joints_mm
-from .joints import Rng, Xy, Xyz
+from .joints import Rng, Times, Xy, Xyz
 from .mocap import body_joints, captured_motions
 from .noise import DetectorNoise
 
@@ -62,10 +62,6 @@ class MotionWorld:
     def digest(self) -> str:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
-    @property
-    def detector(self) -> DetectorNoise:
-        return DetectorNoise(**dict(self.noise))
-
 
 WORLD = MotionWorld()
 
@@ -82,7 +78,7 @@ class Sequence2D:
     hidden: Bool[np.ndarray, "t k"]
 
     @property
-    def sizes(self) -> Float[np.ndarray, t]:
+    def sizes(self) -> Times:
         """Longer side of the person's box, px."""
         return WORLD.box * np.ptp(self.xy_frame, axis=1).max(-1)
 
@@ -127,12 +123,7 @@ def bursts(n: int, t: int, rng: Rng, world: MotionWorld = WORLD) -> _Flags:
     return hidden
 
 
-def detect(
-    xy: _Ways,
-    hidden: _Flags,
-    rng: Rng,
-    world: MotionWorld = WORLD,
-) -> _Ways:
+def detect(xy: _Ways, hidden: _Flags, rng: Rng, world: MotionWorld = WORLD) -> _Ways:
     """What the detector says of each frame: partly drawn anew, partly an error that lasts, more
     so while hidden.
     """
@@ -140,17 +131,14 @@ def detect(
 
 
 def detect_scored(
-    xy: _Ways,
-    hidden: _Flags,
-    rng: Rng,
-    world: MotionWorld = WORLD,
+    xy: _Ways, hidden: _Flags, rng: Rng, world: MotionWorld = WORLD
 ) -> tuple[_Ways, np.ndarray]:
     """`detect`, and the detector's confidence, which lasts with the error."""
     n, t, k = hidden.shape
     flat = xy.reshape(n * t, k, 2)
     boxes = np.concatenate((flat.min(1), flat.max(1)), -1)
     pose = Pose(JOINTS.name, flat, np.where(hidden.reshape(-1, k), 1, 2), boxes)
-    detected = world.detector.apply(pose, rng)
+    detected = DetectorNoise(**dict(world.noise)).apply(pose, rng)
     error = detected.xy_frame.reshape(xy.shape) - xy
     confidence = detected.confidence.reshape(hidden.shape)
     changed = np.diff(hidden, axis=1, prepend=hidden[:, :1]) != 0

@@ -102,7 +102,7 @@ class DetectorNoise:
         size, unit = _units(pose)
         factor = np.linalg.cholesky(self.chain ** _hops(joints) + 1e-6 * np.eye(k))
 
-        def latent() -> np.ndarray:
+        def latent():
             """Standard normal [n k]: an instance's share and one correlated along the bones."""
             along_bones = rng.standard_normal((n, k)) @ factor.T
             instance = rng.standard_normal((n, 1))
@@ -142,7 +142,7 @@ class DetectorNoise:
         """Scale of the jitter at difficulty z, in long sides of the object."""
         return self.scale * np.exp(self.slope * z) * np.where(at_root, self.root_scale, 1)
 
-    def _difficulty(self, pose: Pose, joints: Skeleton, latent: np.ndarray) -> np.ndarray:
+    def _difficulty(self, pose: Pose, joints: Skeleton, latent):
         """z [n k], of unit variance at the usual share of occluded joints."""
         occlusion = self.occlusion * pose.occlusion_known
         explained = _OCCLUDED_SHARE * (1 - _OCCLUDED_SHARE) * occlusion**2
@@ -150,7 +150,7 @@ class DetectorNoise:
         z = z + occlusion * ((pose.visibility < 2) - _OCCLUDED_SHARE)
         return np.where(pose.labelled, z, np.maximum(z, 2.0))
 
-    def _targets(self, distances: np.ndarray, joints: Skeleton) -> np.ndarray:
+    def _targets(self, distances, joints: Skeleton):
         """Weight of joint j being mistaken for joint i, [n k k], zero on the diagonal."""
         weights = np.exp(-distances / self.miss_reach)
         for left, right in joints.flip_pairs:
@@ -159,7 +159,7 @@ class DetectorNoise:
         weights[:, each, each] = 0
         return weights
 
-    def _structured(self, error, unit, z, joints: Skeleton, rng: Rng) -> np.ndarray:
+    def _structured(self, error, unit, z, joints: Skeleton, rng: Rng):
         """Errors that keep a limb together, as detectors make them: a finger turned, or answered
         at the next finger; and the whole pose turned and moved.
         """
@@ -180,7 +180,7 @@ class DetectorNoise:
                 target = _pick(np.exp(-away / self.miss_reach)[:, None], rng.random((n, 1)))[:, 0]
                 answered = np.array([chains[j] for j in like])[target]
                 there = unit[np.arange(n)[:, None], answered] - unit[:, chain]
-                there = there + 0.5 * error[:, chain]
+                there += 0.5 * error[:, chain]
                 error[:, chain] = np.where(swapped[:, None, None], there, error[:, chain])
         level = hard.mean(1)[:, None, None] ** 1.5
         turn = self.whole * level * rng.standard_normal((n, 2, 2))
@@ -232,7 +232,7 @@ class DetectorNoise:
         size = _units(pose)[0][:, None]
         use = pose.labelled & (size > 0)
 
-        def measure(detections: Detections) -> tuple[np.ndarray, np.ndarray]:
+        def measure(detections: Detections):
             error_px = np.linalg.norm(detections.xy_frame - pose.xy_frame, axis=-1)
             length = (error_px / np.where(size > 0, size, 1))[use]
             confidence = detections.confidence[use].astype(float)
@@ -261,7 +261,7 @@ _SHARES = ("confidence_mean", "shared", "chain")
 _OCCLUDED_SHARE = 0.3
 
 
-def _through(quantile, normal: np.ndarray) -> np.ndarray:
+def _through(quantile, normal):
     """Standard normal values mapped to another distribution by its quantile function (by a table
     of 257 points).
     """
@@ -269,7 +269,7 @@ def _through(quantile, normal: np.ndarray) -> np.ndarray:
     return np.interp(normal, grid, quantile(ndtr(grid)))
 
 
-def _pick(weights: np.ndarray, chance: np.ndarray) -> np.ndarray:
+def _pick(weights, chance):
     """Which of the last axis [... k j] a chance [... k] between 0 and 1 falls on, by weight."""
     heaped = weights.cumsum(-1)
     return (heaped < chance[..., None] * heaped[..., -1:]).sum(-1).clip(max=heaped.shape[-1] - 1)
@@ -289,19 +289,19 @@ def _units(pose: Pose):
     return size, (xy - low[:, None]) / np.where(size > 0, size, 1)[:, None, None]
 
 
-def _distances(unit: np.ndarray) -> np.ndarray:
+def _distances(unit):
     x, y = unit[..., 0], unit[..., 1]
     # 4 times np.linalg.norm's rate
     return np.sqrt((x[:, :, None] - x[:, None]) ** 2 + (y[:, :, None] - y[:, None]) ** 2)
 
 
-def _hops(joints: Skeleton) -> np.ndarray:
+def _hops(joints: Skeleton):
     """Bones between joints [k k]; as many as there are joints where no bones lead."""
     hops = shortest_path(joints.adjacency, unweighted=True)
     return np.where(np.isfinite(hops), hops, len(joints))
 
 
-def _outwardness(joints: Skeleton) -> np.ndarray:
+def _outwardness(joints: Skeleton):
     """Bones between each joint and the root, less their mean over the joints but the root; 0 at
     the root itself.
     """

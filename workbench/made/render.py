@@ -174,16 +174,20 @@ class Projected:
                 x, y = ramp[: x1 - x0], ramp[: y1 - y0, None]
                 seen = w[y0:y1, x0:x1]
                 if kinds[i] == BOX:
-                    new, there = _box(h[i], off[i], x, y)
+                    new, entered = _box(h[i], off[i], x, y)
+                    nearer = (new > seen) & entered
                 else:
-                    new, there = _front(b[i], e[i], x, y), True
-                if kinds[i] == LIMB:
-                    there = _between_ends(h[i, 1], off[i, 1], new, x, y)
-                nearer = (new > seen) & there  # never where it is NaN
+                    new = _front(b[i], e[i], x, y)
+                    nearer = new > seen  # never where it is NaN
+                if kinds[i] == LIMB:  # between its ends
+                    along = off[i, 1] * new
+                    along += h[i, 1, 0] * x + h[i, 1, 2]
+                    along += h[i, 1, 1] * y
+                    nearer &= np.abs(along, out=along) <= new
                 np.copyto(seen, new, where=nearer)
                 np.copyto(ids[y0:y1, x0:x1], first + number, where=nearer)
 
-    def _polynomials(self, t: int, order: np.ndarray, corners: np.ndarray):
+    def _polynomials(self, t: int, order, corners):
         """Coefficients in x, y (px from each rectangle's corner) and 1, float32: local coordinates
         on a ray are (h (x, y, 1) + off w) / w; its front surface is at
         w = b (x, y, 1) + sqrt((x, y, 1) e (x, y, 1)).
@@ -229,7 +233,7 @@ class Projected:
         sun, sky = light.diffuse.astype(np.float32), light.ambient.astype(np.float32)
         return np.stack([painted[i] * (lit * sun[i] + up * sky[i]) for i in range(3)], -1)
 
-    def _normals(self, local, ids) -> list[np.ndarray]:
+    def _normals(self, local, ids):
         """Normals at local places, in local coordinates, of any length."""
         x, y, z = local
         taper, kind = self.solids.taper.astype(np.float32)[ids], self.solids.kind[ids]
@@ -242,7 +246,7 @@ class Projected:
         return normal
 
 
-def _painted(mm, surface, ids, surfaces: Surfaces) -> list[np.ndarray]:
+def _painted(mm, surface, ids, surfaces: Surfaces):
     """Three channels of the surfaces at places `mm` along their solids' axes: pattern and grain."""
     phases = (
         sum(v * wave[i][surface] for i, v in enumerate((*mm, np.float32(1))))
@@ -256,7 +260,7 @@ def _painted(mm, surface, ids, surfaces: Surfaces) -> list[np.ndarray]:
     return [np.where(one ^ two, b[surface], a[surface]) * grain for a, b in surfaces.colours]
 
 
-def _front(b, e, x, y) -> np.ndarray:
+def _front(b, e, x, y):
     """Inverse depth of the front surface of a ball or endless limb; NaN where the ray misses."""
     (e00, e01, e02), (_, e11, e12), (_, _, e22) = e
     w = x * ((e01 + e01) * y)
@@ -266,14 +270,6 @@ def _front(b, e, x, y) -> np.ndarray:
     w += b[0] * x + b[2]
     w += b[1] * y
     return w
-
-
-def _between_ends(h, off, w, x, y) -> np.ndarray:
-    """Whether a limb's surface at inverse depth w lies between its ends."""
-    along = off * w
-    along += h[0] * x + h[2]
-    along += h[1] * y
-    return np.abs(along, out=along) <= w
 
 
 def _box(h, off, x, y):

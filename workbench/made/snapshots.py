@@ -64,7 +64,8 @@ def hidden_by_flesh(
     """
     if len(xyz) > rows_at_once:
         pieces = np.split(xyz, range(rows_at_once, len(xyz), rows_at_once))
-        return np.concatenate([hidden_by_flesh(p, bones, radius_mm, joint_mm) for p in pieces])
+        flesh = (bones, radius_mm, joint_mm, rows_at_once)
+        return np.concatenate([hidden_by_flesh(piece, *flesh) for piece in pieces])
     z = xyz[..., 2]
     xy = xyz[..., :2] / xyz[..., 2:] * z.mean(1)[:, None, None]
     first, last = bones.T

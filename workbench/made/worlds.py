@@ -24,9 +24,8 @@ from tqdm.auto import tqdm
 
 from ..errors import BadFile, unknown
 from ..records import Clip, Track, Video
-from .film import Rendered, film
+from .film import Rendered, film, scene
 from .mocap import motion_files
-from .scenes import scene
 from .world import World
 
 _CROWD = {"size_wh": (256, 192), "people": (2, 4), "occluders": (1, 4)}
@@ -105,7 +104,7 @@ class Stored:
 
     path: Path
 
-    def _mapped(self) -> np.ndarray:
+    def _mapped(self):
         with _damage_named(self.path):
             return np.load(self.path, mmap_mode="r", allow_pickle=False)
 
@@ -166,7 +165,7 @@ def store_clip(rendered: Rendered, target: Path) -> None:
                 raise
 
 
-def _render(recipe: World, split: str, target: Path) -> None:
+def _render(recipe: World, split: str, target: Path):
     store_clip(sample_clip(recipe, split, int(target.name)), target)
 
 
