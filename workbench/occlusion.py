@@ -14,34 +14,35 @@ from jaxtyping import Bool, Float, Int, UInt8
 from scipy.ndimage import uniform_filter1d
 
 from .errors import BadParameter
-from .records import Clip
+from .records import Clip, Track
 from .skeletons import Skeleton
 
 Frames = UInt8[np.ndarray, "t h w 3"]
 Covered = Bool[np.ndarray, "t h w"]
+Rgba = UInt8[np.ndarray, "t a b 4"]
+Masks = Bool[np.ndarray, "n k"]
+Rng = np.random.Generator
 
 
-def _check_ratio(ratio: float) -> None:
-    if not 0 <= ratio <= 1:
-        raise BadParameter(f"masking ratio is {ratio}, expected 0 to 1")
+def _check(good, problem: str, remedy: str | None = None):
+    if not good:
+        raise BadParameter(problem, remedy=remedy)
 
 
 # --- masks over joints ----------------------------------------------------------------------------
 
 
-def mask_joints(n: int, k: int, ratio: float, rng: np.random.Generator) -> Bool[np.ndarray, "n k"]:
+def mask_joints(n: int, k: int, ratio: float, rng: Rng) -> Masks:
     """Masks of round(ratio * k) random joints of every pose (True = masked), as PORT Sec. III-D
     masks joints.
 
     Raises `BadParameter` for a ratio outside 0 to 1.
     """
-    _check_ratio(ratio)
+    _check(0 <= ratio <= 1, f"masking ratio is {ratio}, expected 0 to 1")
     return rng.random((n, k)).argsort(1).argsort(1) < round(ratio * k)
 
 
-def mask_runs(
-    n: int, joints: Skeleton, ratio: float, rng: np.random.Generator
-) -> Bool[np.ndarray, "n k"]:
+def mask_runs(n: int, joints: Skeleton, ratio: float, rng: Rng) -> Masks:
     """Masks of round(ratio * k) joints that hang together along bones, as one occluder hides them
     (True = masked).
 
@@ -49,7 +50,7 @@ def mask_runs(
     reached; a run that has swallowed all that hangs together goes on from a new seed. Raises
     `BadParameter` for a ratio outside 0 to 1.
     """
-    _check_ratio(ratio)
+    _check(0 <= ratio <= 1, f"masking ratio is {ratio}, expected 0 to 1")
     k = len(joints)
     count = round(ratio * k)
     mask = mask_joints(n, k, min(1, count) / k, rng)
@@ -86,19 +87,14 @@ def cover(
 
 def cover_clip(clip: Clip, covered: Covered) -> Clip:
     """The clip with `cover` applied to every track."""
-    return replace(
-        clip,
-        tracks=tuple(
-            replace(track, visibility=cover(track.visibility, track.xy_frame, covered))
-            for track in clip.tracks
-        ),
-    )
+    tracks = [replace(t, visibility=cover(t.visibility, t.xy_frame, covered)) for t in clip.tracks]
+    return replace(clip, tracks=tracks)
 
 
 def colour_patches(
     frames: Frames,
     xy_frame: Float[np.ndarray, "*people t k 2"],
-    rng: np.random.Generator,
+    rng: Rng,
     *,
     labelled: Bool[np.ndarray, "*people t k"] | None = None,
     size_px: int = 30,
@@ -111,7 +107,7 @@ def colour_patches(
     Binomial(k, probability) of them; the defaults are the paper's. Joints that are not `labelled`
     get none. Raises `BadParameter` for a probability outside 0 to 1.
     """
-    _check_ratio(probability)
+    _check(0 <= probability <= 1, f"probability is {probability}, expected 0 to 1")
     chosen = rng.random(xy_frame.shape[:-1]) < probability
     if labelled is not None:
         chosen &= labelled
@@ -126,35 +122,31 @@ def colour_patches(
     return out, covered
 
 
-def polygon_mask(
-    polygon: Float[np.ndarray, "m 2"], size_wh: tuple[int, int]
-) -> Bool[np.ndarray, "h w"]:
-    """Pixels of a picture inside a polygon of (x, y) px, its outline included: the mask of an
+def polygon_mask(polygon: Float[np.ndarray, "m 2"], size_wh: tuple[int, int]) -> np.ndarray:
+    """Pixels [h w] of a picture inside a polygon of (x, y) px, its outline included: the mask of an
     object to cut out.
     """
     mask = np.zeros(size_wh[::-1], np.uint8)
     return cv2.fillPoly(mask, [np.rint(polygon).astype(np.int32)], 1) > 0
 
 
-def cut_out(frames: Frames, mask: Covered) -> UInt8[np.ndarray, "t a b 4"]:
+def cut_out(frames: Frames, mask: Covered) -> Rgba:
     """What the mask marks, as RGBA pictures of one size: the box around everything that is marked
     in any frame.
 
     A person comes out of a rendered clip by `rendered.owner == track_id`, an object out of a
     picture by `polygon_mask`. Raises `BadParameter` where nothing is marked.
     """
-    if not mask.any():
-        raise BadParameter("the mask marks no pixel", remedy="mark what is to be cut out")
-    rows, columns = (np.flatnonzero(mask.any((0, axis))) for axis in (2, 1))
-    opacity = np.where(mask, np.uint8(255), np.uint8(0))
-    rgba = np.concatenate((frames, opacity[..., None]), -1)
-    return rgba[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    _check(mask.any(), "the mask marks no pixel", "mark what is to be cut out")
+    rgba = np.concatenate((frames, mask[..., None] * np.uint8(255)), -1)
+    x, y, w, h = cv2.boundingRect(mask.any(0).astype(np.uint8))
+    return rgba[:, y : y + h, x : x + w]
 
 
 def crossing(
     n_frames: int,
     size_wh: tuple[int, int],
-    rng: np.random.Generator,
+    rng: Rng,
     *,
     speed_px: tuple[float, float] = (2.0, 8.0),
 ) -> Float[np.ndarray, "t 2"]:
@@ -181,8 +173,7 @@ def paste(
     centre_frame: where the cutout's centre lies in each frame, px, also between pixels or outside.
     Covered is what is at least half opaque. Raises `BadParameter` for a scale that is not positive.
     """
-    if not scale > 0:
-        raise BadParameter(f"scale is {scale}, expected above 0")
+    _check(scale > 0, f"scale is {scale}, expected above 0")
     _, h, w, _ = frames.shape
     layers = cutout.astype(np.float32)
     # weighted by opacity, so that no hidden colour bleeds in at the rim
@@ -201,7 +192,7 @@ def paste(
 def cut_window(
     box_xyxy: Float[np.ndarray, "4"],
     size_wh: tuple[int, int],
-    rng: np.random.Generator,
+    rng: Rng,
     *,
     keep: tuple[float, float] = (0.4, 0.8),
 ) -> tuple[int, int, int, int]:
@@ -212,11 +203,9 @@ def cut_window(
     without labels.
     """
     low, high = np.clip(box_xyxy, 0, np.tile(size_wh, 2)).reshape(2, 2)
-    if not (high > low).all():
-        raise BadParameter(
-            "no part of the box lies in the picture", remedy="choose a frame that shows the person"
-        )
-    axis = int(rng.integers(2))
+    problem = "no part of the box lies in the picture"
+    _check((high > low).all(), problem, "choose a frame that shows the person")
+    axis = rng.integers(2)
     from_start = rng.integers(2)
     left_over = rng.uniform(*keep) * (high - low)[axis]
     window = [0, 0, *size_wh]
@@ -224,7 +213,7 @@ def cut_window(
         window[axis] = min(round(high[axis] - left_over), size_wh[axis] - 1)
     else:
         window[axis + 2] = max(round(low[axis] + left_over), 1)
-    return tuple(int(v) for v in window)
+    return tuple(map(int, window))
 
 
 def cut_frames(
@@ -239,8 +228,8 @@ def cut_frames(
     """
     _, h, w, _ = frames.shape
     x0, y0, x1, y1 = window_xyxy
-    if not (0 <= x0 < x1 <= w and 0 <= y0 < y1 <= h):
-        raise BadParameter(f"window {window_xyxy} does not lie in a picture of {w}x{h} px")
+    inside = 0 <= x0 < x1 <= w and 0 <= y0 < y1 <= h
+    _check(inside, f"window {window_xyxy} does not lie in a picture of {w}x{h} px")
     corner = np.array([x0, y0])
     size = np.array([x1 - x0, y1 - y0])
 
@@ -250,24 +239,24 @@ def cut_frames(
         moved = (boxes - np.tile(corner, 2)).clip(0, np.tile(size - 1, 2))
         return np.where((moved[:, 2:] > moved[:, :2]).all(1, keepdims=True), moved, 0)
 
-    tracks, pictures = [], []
-    for track in clip.tracks:
+    def cut(track: Track) -> Track:
         pixel = np.rint(track.xy_frame) - corner
         left = (track.visibility > 0) & ((pixel >= 0) & (pixel < size)).all(-1)
-        cut = replace(
+        return replace(
             track,
             xy_frame=np.where(left[..., None], track.xy_frame - corner, 0),
             visibility=np.where(left, track.visibility, 0),
             boxes_xyxy=clipped(track.boxes_xyxy),
             head_boxes_xyxy=clipped(track.head_boxes_xyxy),
         )
-        tracks.append(cut)
-    for picture in clip.pictures:
-        ignore = [polygon - corner for polygon in picture.ignore]
-        pictures.append(replace(picture, size_wh=tuple(size.tolist()), ignore=ignore))
+
+    pictures = [
+        replace(p, size_wh=tuple(size.tolist()), ignore=[polygon - corner for polygon in p.ignore])
+        for p in clip.pictures
+    ]
     video = replace(clip.video, width=x1 - x0, height=y1 - y0)
-    cut = replace(clip, video=video, tracks=tuple(tracks), pictures=tuple(pictures))
-    return cut, frames[:, y0:y1, x0:x1].copy()
+    seen = replace(clip, video=video, tracks=[*map(cut, clip.tracks)], pictures=pictures)
+    return seen, frames[:, y0:y1, x0:x1].copy()
 
 
 def motion_blur(frames: Frames, angle_deg: float, length_px: float) -> Frames:
@@ -275,15 +264,14 @@ def motion_blur(frames: Frames, angle_deg: float, length_px: float) -> Frames:
 
     angle_deg: from x towards y (clockwise on a screen). Raises `BadParameter` for a length below 1.
     """
-    if not length_px >= 1:
-        raise BadParameter(f"blur length is {length_px} px, expected 1 or more")
+    _check(length_px >= 1, f"blur length is {length_px} px, expected 1 or more")
     half = int(np.ceil(length_px / 2))
     y, x = np.mgrid[-half : half + 1, -half : half + 1]
-    c, s = np.cos(np.deg2rad(angle_deg)), np.sin(np.deg2rad(angle_deg))
-    along = x * c + y * s
-    across = y * c - x * s
+    angle = np.deg2rad(angle_deg)
+    along = x * np.cos(angle) + y * np.sin(angle)
+    across = y * np.cos(angle) - x * np.sin(angle)
     kernel = ((length_px + 1) / 2 - np.abs(along)).clip(0, 1) * (1 - np.abs(across)).clip(0, 1)
-    kernel = kernel / kernel.sum()
+    kernel /= kernel.sum()
     return np.stack([cv2.filter2D(f, -1, kernel, borderType=cv2.BORDER_REPLICATE) for f in frames])
 
 
@@ -293,7 +281,6 @@ def frame_blur(frames: Frames, n: int) -> Frames:
 
     Raises `BadParameter` where n is not an odd number from 1.
     """
-    if n < 1 or n % 2 == 0:
-        raise BadParameter(f"n is {n}, expected an odd number of frames")
+    _check(n >= 1 and n % 2 == 1, f"n is {n}, expected an odd number of frames")
     mean = uniform_filter1d(frames, n, axis=0, output=np.float32, mode="nearest")
     return np.rint(mean).astype(np.uint8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -12,10 +12,9 @@ from scipy.spatial.transform import Rotation
 from workbench.errors import BadParameter
 from workbench.made import render
 from workbench.made.bodies import BODY_SKELETONS
-from workbench.made.film import defocus, develop, film
-from workbench.made.render import OCCLUDER, View
-from workbench.made.scenes import scene
-from workbench.made.shapes import box, solids
+from workbench.made.film import defocus, develop, film, scene
+from workbench.made.people import box, solids
+from workbench.made.render import OCCLUDER, Solids, View
 from workbench.made.world import World
 from workbench.made.worlds import WORLDS, sample_clip
 from workbench.skeletons import skeleton
@@ -45,6 +44,12 @@ def shot(s, recipe):
     return film(s, recipe, np.random.default_rng(3))
 
 
+def join(a, b):
+    """All solids of two groups with the same instants, in order."""
+    pairs = ((getattr(a, f.name), getattr(b, f.name)) for f in fields(Solids))
+    return Solids(*(np.concatenate(pair, int(pair[0].ndim > 2)) for pair in pairs))
+
+
 def whole_person():
     """A scene of ALONE in which nothing of the one person is cut off, and its film."""
     for index in itertools.count():
@@ -63,8 +68,8 @@ def test_a_board_hides_the_joints_behind_it_and_no_others():
     right, left = ((x - middle[0]) / focal * z for x in (edge - 0.5, -200.0))
     centre = np.array([[(left + right) / 2, 0, z + 1]]) @ view.rotation[0] + view.position
     half = np.array([(right - left) / 2, 900.0, 1.0])
-    board = solids([box(centre, view.rotation[0], half, 0)], OCCLUDER, len(s.actors.centre))
-    after = shot(replace(s, actors=render.join([s.actors, board])), ALONE)
+    board = solids([box(centre, view.rotation[0], half, 0)], len(s.actors.centre))
+    after = shot(replace(s, actors=join(s.actors, board)), ALONE)
     column = np.round(track.xy_frame[at, :, 0])
     behind = column < edge
     assert 3 < behind.sum() < 15
@@ -90,7 +95,7 @@ def test_a_person_in_front_hides_the_same_person_behind():
         reach=a.reach / 2,
     )
     nearer = {name: (xyz + eye) / 2 for name, xyz in s.joints[0].items()}
-    after = shot(replace(s, actors=render.join([s.actors, a]), joints=(*s.joints, nearer)), ALONE)
+    after = shot(replace(s, actors=join(s.actors, a), joints=(*s.joints, nearer)), ALONE)
     hidden, front = after.clip.tracks
     was = before.clip.tracks[0].visibility
     assert (was == 2).sum() > 12 and (hidden.visibility == 1).mean() > 0.95

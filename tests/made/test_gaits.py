@@ -11,9 +11,7 @@ import pytest
 
 from workbench.errors import BadParameter, UnknownName
 from workbench.made.bodies import BODY_LIMITS, body_joints_mm, skeleton_joints
-from workbench.made.gait_plans import Size, plan_gait
-from workbench.made.gait_tables import GAITS
-from workbench.made.gaits import gait_joints_mm, solve_legs
+from workbench.made.gaits import GAITS, Size, gait_joints_mm, plan_gait, solve_legs
 
 FPS, T, SEEDS = 30.0, 97, (0, 3, 4, 7)
 AIR = ("run", "jump")  # kinds that leave the floor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -143,7 +144,7 @@ def test_fit_finds_the_parameters_that_made_the_detections(rng):
 
 def test_numbers_go_to_json_and_back_and_bad_ones_are_refused():
     noise = DetectorNoise(scale=0.031)
-    assert DetectorNoise(**json.loads(json.dumps(noise.to_dict()))) == noise
+    assert DetectorNoise(**json.loads(json.dumps(asdict(noise)))) == noise
     for bad in ({"scale": 0.0}, {"shared": 1.0}, {"miss": float("nan")}, {"confidence_std": 0.6}):
         with pytest.raises(BadParameter, match=next(iter(bad))):
             DetectorNoise(**bad)

@@ -12,13 +12,11 @@ from workbench.made.render import (
     BALL,
     BOX,
     LIMB,
-    OCCLUDER,
     Light,
     Projected,
     Solids,
     Surfaces,
     View,
-    join,
 )
 
 W, H = 61, 47
@@ -27,7 +25,7 @@ VIEW = View(np.eye(3)[None], np.zeros((1, 3)), 53.0, (W, H))
 DARK = Light(np.array([0.0, 1.0, 0.0]), np.zeros(3), np.ones(3))
 
 
-def solids(*rows, owner=0):
+def solids(*rows):
     """Rows of (kind, centre, axes, taper)."""
     kind, centre, axes, taper = zip(*rows)
     n = len(rows)
@@ -38,7 +36,7 @@ def solids(*rows, owner=0):
         np.array(taper, float),
         np.zeros((n, 2), int),
         np.full(n, 9.0),
-        np.full(n, owner),
+        np.zeros(n, int),
         np.zeros(n, int),
         np.full(n, np.inf),
     )
@@ -166,16 +164,3 @@ def test_light_falls_on_the_side_that_faces_it():
     seen, colour = shaded(ball, VIEW, surfaces(), sun)
     x = seen % W
     assert colour[x > 40].mean() > 3 * colour[x < 20].mean() and (colour[x < 16] == 0).all()
-
-
-def test_groups_join_in_order():
-    a, b = (
-        solids((BALL, (0, 0, 900), np.eye(3), 0)),
-        solids((BOX, (1, 2, 3), np.eye(3), 0), owner=OCCLUDER),
-    )
-    both = join([a, b])
-    assert (
-        both.kind.tolist() == [BALL, BOX]
-        and both.owner.tolist() == [0, OCCLUDER]
-        and both.centre.shape == (1, 2, 3)
-    )

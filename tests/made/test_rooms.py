@@ -44,9 +44,9 @@ def test_the_room_surrounds_the_camera_and_its_floor_is_where_the_camera_says():
 
 
 def test_a_shadow_lies_where_the_light_throws_it():
-    a, b = np.array([[0.0, 1000, 0]]), np.array([[0.0, 1000, 600]])
+    ends = np.array([[[0.0, 1000, 0], [0.0, 1000, 600]]])
     light = Light(np.array([0.6, 0.8, 0.0]), np.ones(3), np.ones(3))
-    dark = shadow_map(a, b, np.array([100.0]), np.zeros(2), light)
+    dark = shadow_map(ends, np.array([100.0]), np.zeros(2), light)
     z, x = np.nonzero(dark > 200)
     middle = SHADOW_EDGE / 2
     # 1000 * 0.6 / 0.8, away from the light

@@ -8,7 +8,7 @@ import pytest
 from workbench.errors import BadParameter, UnknownName
 from workbench.made.bodies import sample_bodies
 from workbench.made.hands import sample_hands
-from workbench.made.snapshots import Flesh, hidden_by_flesh
+from workbench.made.snapshots import hidden_by_flesh
 
 N = 997
 
@@ -39,22 +39,22 @@ def test_boxes_hold_the_joints_and_lie_in_the_frame(sample, low, high):
 
 def test_a_capsule_hides_what_lies_behind_it_and_nothing_else():
     joints = [[0.0, 0, 1000], [0, 30, 1000], [0, 0, 900]]
-    flesh = Flesh(np.array([[3, 4]]), np.array([8.0]), joint_mm=8.0)
+    flesh = (np.array([[3, 4]]), np.array([8.0]), 8.0)
     for bone, hidden in (
         ([[-20.0, 0, 950], [20.0, 0, 950]], [True, False, False]),
         ([[0.0, 0, 1000], [0.0, 0, 960]], [True, False, False]),  # the joint's own, at the camera
         ([[-20.0, 0, 995], [20.0, 0, 995]], [False, False, False]),  # it touches the joint
     ):
         xyz = np.array([joints + bone])
-        np.testing.assert_array_equal(hidden_by_flesh(xyz, flesh)[0, :3], hidden)
+        np.testing.assert_array_equal(hidden_by_flesh(xyz, *flesh)[0, :3], hidden)
 
 
 def test_samples_do_not_depend_on_how_many_are_looked_at_at_once(rng):
     xyz = rng.normal((0, 0, 1000), 50, (7, 5, 3))
-    flesh = Flesh(np.array([[0, 1], [1, 2]]), np.array([30.0, 40.0]), joint_mm=5.0)
-    whole = hidden_by_flesh(xyz, flesh)
+    flesh = (np.array([[0, 1], [1, 2]]), np.array([30.0, 40.0]), 5.0)
+    whole = hidden_by_flesh(xyz, *flesh)
     assert whole.any()
-    np.testing.assert_array_equal(whole, hidden_by_flesh(xyz, flesh, rows_at_once=3))
+    np.testing.assert_array_equal(whole, hidden_by_flesh(xyz, *flesh, rows_at_once=3))
 
 
 def test_what_cannot_be_sampled_is_refused():

@@ -16,8 +16,8 @@ import pytest
 
 import workbench
 from workbench.errors import BadFile, UnknownName
+from workbench.made.film import person_joints, scene
 from workbench.made.gaits import gait_joints_mm
-from workbench.made.scenes import person_joints, scene
 from workbench.made.world import SPLITS
 from workbench.made.worlds import STORED, WORLDS, cached_clips, sample_clip, store_clip
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -140,7 +140,7 @@ def test_random_weights_do_not(synthetic):
 def test_the_shipped_card_says_how_it_was_made(skeleton):
     card = checkpoint.read_card(predict.weights_path("port", skeleton))
     assert card["command"].startswith("workbench train port --s")
-    assert card["noise"] == recipe.NOISE.to_dict(), "the recipe has changed: train again"
+    assert card["noise"] == asdict(recipe.NOISE), "the recipe has changed: train again"
     assert card["train"] == json.loads(json.dumps(settings_of(recipe.PROCEDURAL_TRAIN)))
     assert predict.weights_path("port", skeleton).stat().st_size < 4e6
     truth, detected = recipe.pairs("synthetic", seed=recipe.TEST_SEED, skeleton=skeleton)

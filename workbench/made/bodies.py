@@ -21,8 +21,8 @@ from scipy.spatial.transform import Rotation
 from ..errors import unknown
 from ..records import Pose
 from ..skeletons import SKELETONS
-from .joints import FACE, SIDES, Joints
-from .snapshots import Flesh, as_pose, blend_weights, check_count, hidden_by_flesh, photograph
+from .joints import FACE, SIDES, Joints, Rng, Times, Xyz, both_sides
+from .snapshots import BLEND, as_pose, check_count, hidden_by_flesh, photograph
 
 # Fractions of stature, Winter Fig. 4.1 (shoulder 0.818, hip 0.530, knee 0.285, ankle 0.039, eye
 # 0.936, chin 0.870). The joints that people mark lie inside the widths given there (shoulders
@@ -71,49 +71,38 @@ _LIMB = {
     "hip_rotation": (-35, 40),
     "knee": (0, 140),
 }
-BODY_LIMITS = _AXIAL | {
-    f"{side}_{name}": limits for side in SIDES for name, limits in _LIMB.items()
-}
-# Families: lean, trunk_bend, head_nod; then one limb set for the left and one for the right side.
-# Unstated; ours.
-_FAMILIES = np.array(
-    [  # axial     left: arm           leg              right: arm         leg
-        [0, 3, 5, 0, 8, 0, 15, 2, 5, 5, 4, 0, 8, 0, 15, 2, 5, 5, 4],  # standing
-        [4, 3, 3, 25, 8, 0, 30, -10, 2, 0, 15, -20, 8, 0, 25, 30, 2, 0, 12],  # walking
-        [12, 8, -5, 45, 10, 10, 90, -12, 3, 0, 75, -35, 10, 10, 90, 60, 3, 0, 75],  # running
-        [3, 12, 8, 35, 12, 25, 60, 85, 12, 5, 88, 35, 12, 25, 60, 85, 12, 5, 88],  # sitting
-        [0, 0, -8, 150, 25, 0, 20, 3, 8, 5, 5, 150, 25, 0, 20, 3, 8, 5, 5],  # both arms up
-        [0, 2, 0, 5, 10, 0, 15, 2, 6, 5, 5, 130, 40, 0, 60, 2, 6, 5, 5],  # one arm up
-        [0, 0, 0, 5, 85, 0, 10, 3, 12, 8, 5, 5, 85, 0, 10, 3, 12, 8, 5],  # arms out
-        # hands on hips, arms crossed
-        [0, 4, 8, 15, 25, 60, 105, 2, 7, 5, 5, 15, 25, 60, 105, 2, 7, 5, 5],
-        [0, 4, 10, 35, 8, 30, 100, 2, 5, 5, 5, 35, 8, 30, 100, 2, 5, 5, 5],  # holding something
-        # crouching
-        [30, 25, -15, 40, 10, 0, 30, 105, 15, 10, 120, 40, 10, 0, 30, 105, 15, 10, 120],
-        [45, 35, -10, 75, 10, 0, 20, 50, 6, 5, 15, 75, 10, 0, 20, 50, 6, 5, 15],  # bending down
-        [10, 5, -5, 60, 20, 10, 70, 65, 12, 5, 85, 20, 20, 10, 60, -15, 8, 5, 40],  # lunge, kick
-    ],
-    dtype=float,
-)
+BODY_LIMITS = _AXIAL | both_sides(_LIMB)
+# Families: lean, trunk_bend, head_nod; arm and leg of the left side, and of the right if they
+# differ. Unstated; ours.
+_FAMILIES = [
+    [0, 3, 5, 0, 8, 0, 15, 2, 5, 5, 4],  # standing
+    [4, 3, 3, 25, 8, 0, 30, -10, 2, 0, 15, -20, 8, 0, 25, 30, 2, 0, 12],  # walking
+    [12, 8, -5, 45, 10, 10, 90, -12, 3, 0, 75, -35, 10, 10, 90, 60, 3, 0, 75],  # running
+    [3, 12, 8, 35, 12, 25, 60, 85, 12, 5, 88],  # sitting
+    [0, 0, -8, 150, 25, 0, 20, 3, 8, 5, 5],  # both arms up
+    [0, 2, 0, 5, 10, 0, 15, 2, 6, 5, 5, 130, 40, 0, 60, 2, 6, 5, 5],  # one arm up
+    [0, 0, 0, 5, 85, 0, 10, 3, 12, 8, 5],  # arms out
+    [0, 4, 8, 15, 25, 60, 105, 2, 7, 5, 5],  # hands on hips, arms crossed
+    [0, 4, 10, 35, 8, 30, 100, 2, 5, 5, 5],  # holding something
+    [30, 25, -15, 40, 10, 0, 30, 105, 15, 10, 120],  # crouching
+    [45, 35, -10, 75, 10, 0, 20, 50, 6, 5, 15],  # bending down
+    [10, 5, -5, 60, 20, 10, 70, 65, 12, 5, 85, 20, 20, 10, 60, -15, 8, 5, 40],  # lunge, kick
+]
+_FAMILIES = np.array([row + row[3:] * (len(row) == 11) for row in _FAMILIES], float)
 # unstated; ours
 _NOISE = np.array([5, 6, 6, 8, 10, 10, 18, *(15, 10, 20, 18, 10, 6, 10, 10) * 2], dtype=float)
 
 # Flesh around each bone, mm: unstated; ours.
-_CAPSULES = {
-    ("left_shoulder", "left_elbow"): 45.0,
-    ("left_elbow", "left_wrist"): 38.0,
-    ("left_hip", "left_knee"): 75.0,
-    ("left_knee", "left_ankle"): 50.0,
-    ("right_shoulder", "right_elbow"): 45.0,
-    ("right_elbow", "right_wrist"): 38.0,
-    ("right_hip", "right_knee"): 75.0,
-    ("right_knee", "right_ankle"): 50.0,
-    ("left_shoulder", "left_hip"): 85.0,
-    ("right_shoulder", "right_hip"): 85.0,
-    ("thorax", "pelvis"): 95.0,
-    ("neck", "thorax"): 50.0,
-    ("skull", "skull_base"): 72.0,
-}
+_CAPSULES = {("thorax", "pelvis"): 95.0, ("neck", "thorax"): 50.0, ("skull", "skull_base"): 72.0}
+for _side in SIDES:
+    for _a, _b, _radius in (
+        ("shoulder", "elbow", 45.0),
+        ("elbow", "wrist", 38.0),
+        ("hip", "knee", 75.0),
+        ("knee", "ankle", 50.0),
+        ("shoulder", "hip", 85.0),
+    ):
+        _CAPSULES[f"{_side}_{_a}", f"{_side}_{_b}"] = _radius
 
 # Joints that a skeleton calls by another name than `body_joints_mm`.
 BODY_SKELETONS = {
@@ -142,7 +131,7 @@ def body_joint_names(skeleton: str) -> list[str]:
     return [rename.get(joint, joint) for joint in SKELETONS[skeleton].joints]
 
 
-def skeleton_joints(joints: Joints, skeleton: str) -> Float[np.ndarray, "t k 3"]:
+def skeleton_joints(joints: Joints, skeleton: str) -> Xyz:
     """Joints by name, as `body_joints_mm` calls them, in the order of one of `BODY_SKELETONS`.
 
     Raises `UnknownName` for another skeleton.
@@ -153,7 +142,7 @@ def skeleton_joints(joints: Joints, skeleton: str) -> Float[np.ndarray, "t k 3"]
 # --- kinematics -----------------------------------------------------------------------------------
 
 
-def body_bones_mm(n: int, rng: np.random.Generator) -> dict[str, Float[np.ndarray, "n 1"]]:
+def body_bones_mm(n: int, rng: Rng) -> dict[str, Float[np.ndarray, "n 1"]]:
     """Lengths of the bones of n bodies by name, with their `stature` (mm)."""
     stature = rng.normal(1690, 95, (n, 1))  # mm, adults of both sexes; unstated, ours
     width, length = np.exp(0.07 * rng.standard_normal((2, n, 1)))
@@ -165,9 +154,7 @@ def body_bones_mm(n: int, rng: np.random.Generator) -> dict[str, Float[np.ndarra
     return bones | {"stature": stature}
 
 
-def head_offsets_mm(
-    stature_mm: Float[np.ndarray, "n 1"], rng: np.random.Generator | None
-) -> dict[str, Float[np.ndarray, "n 3"]]:
+def head_offsets_mm(stature_mm: Float[np.ndarray, "n 1"], rng: Rng | None) -> Joints:
     """Points of n heads by name, from the top of the neck in the head's own frame (mm; x left, y
     up, z forward). rng: draws the shape of each head; None gives the average.
     """
@@ -178,7 +165,7 @@ def head_offsets_mm(
     return offsets
 
 
-def body_joints_mm(n: int, rng: np.random.Generator) -> dict[str, Float[np.ndarray, "n 3"]]:
+def body_joints_mm(n: int, rng: Rng) -> Joints:
     """Joints of n bodies by name (mm; x to the subject's left, y up, z forward; pelvis at the
     origin).
 
@@ -186,7 +173,7 @@ def body_joints_mm(n: int, rng: np.random.Generator) -> dict[str, Float[np.ndarr
     """
     check_count(n)
     bones = body_bones_mm(n, rng)
-    blend = blend_weights(n, len(_FAMILIES), rng) @ _FAMILIES
+    blend = rng.dirichlet(np.full(len(_FAMILIES), BLEND), n) @ _FAMILIES
     # families are straight: no side bend, twist, turn of their own
     blend = np.insert(blend, [2, 2, 3, 3], 0.0, axis=1)
     low, high = np.array([*BODY_LIMITS.values()]).T
@@ -201,8 +188,8 @@ def body_joints_mm(n: int, rng: np.random.Generator) -> dict[str, Float[np.ndarr
 def pose_body(
     bones: Mapping[str, Float[np.ndarray, "#n 1"]],
     head_offsets: Mapping[str, Float[np.ndarray, "#n 3"]],
-    angles: Mapping[str, Float[np.ndarray, "n"]],
-) -> dict[str, Float[np.ndarray, "n 3"]]:
+    angles: Mapping[str, Times],
+) -> Joints:
     """Forward kinematics of bodies: joints by name (mm; x to the subject's left, y up, z forward;
     pelvis at the origin).
 
@@ -226,58 +213,44 @@ def pose_body(
     for name, offset in head_offsets.items():
         joints[name] = joints["neck"] + head.apply(offset)
     for side, sign in (("left", 1), ("right", -1)):
-        limb = {name: angles[f"{side}_{name}"] for name in _LIMB}
-        outwards = sign * left
         # A raised arm lifts its shoulder by up to 0.03 of stature (unstated; ours).
-        highest = np.maximum(limb["shoulder_flexion"], limb["shoulder_abduction"])
-        raised = np.clip(highest / 170, 0, 1)[:, None]
-        shoulder = joints["thorax"] + trunk.apply(
-            outwards * bones["shoulder"] + up * 0.03 * bones["stature"] * raised
-        )
-        hip = pelvis.apply(outwards * bones["hip"])
-        joints |= _arm(side, sign, shoulder, trunk, bones, limb)
-        joints |= _leg(side, sign, hip, pelvis, bones, limb)
+        raised = (angles[f"{side}_shoulder_{way}"] for way in ("flexion", "abduction"))
+        raised = np.clip(np.maximum(*raised) / 170, 0, 1)[:, None]
+        shoulder = sign * left * bones["shoulder"] + up * 0.03 * bones["stature"] * raised
+        hip = pelvis.apply(sign * left * bones["hip"])
+        # Flexion swings a limb forward about x, abduction away from the body about z, rotation
+        # turns about the bone itself; then elbow or knee bends.
+        for names, segments, start, root, bends in (
+            (
+                "shoulder elbow wrist",
+                "arm forearm",
+                joints["thorax"] + trunk.apply(shoulder),
+                trunk,
+                -1,
+            ),
+            ("hip knee ankle", "thigh shank", hip, pelvis, 1),
+        ):
+            first, middle, last = (f"{side}_{name}" for name in names.split())
+            flexion, abduction, rotation = (
+                angles[f"{first}_{way}"] for way in ("flexion", "abduction", "rotation")
+            )
+            upper = root * _turn("XZY", -flexion, sign * abduction, bends * sign * rotation)
+            lower = upper * _turn("X", bends * angles[middle])
+            one, two = (-up * bones[name] for name in segments.split())
+            joints[first] = start
+            joints[middle] = start + upper.apply(one)
+            joints[last] = joints[middle] + lower.apply(two)
     return joints
 
 
-def _turn(axes: str, *degrees: Float[np.ndarray, "n"]) -> Rotation:
+def _turn(axes: str, *degrees: Times) -> Rotation:
     return Rotation.from_euler(axes, np.stack(degrees, -1), degrees=True)
-
-
-# Flexion swings a limb forward about x, abduction away from the body about z, rotation turns about
-# the bone itself.
-
-
-def _arm(side, sign, shoulder, trunk: Rotation, bones, limb) -> dict[str, np.ndarray]:
-    down = -np.eye(3)[1]
-    flexion, abduction, rotation = (
-        limb[f"shoulder_{name}"] for name in ("flexion", "abduction", "rotation")
-    )
-    arm = trunk * _turn("XZY", -flexion, sign * abduction, -sign * rotation)
-    forearm = arm * _turn("X", -limb["elbow"])
-    elbow = shoulder + arm.apply(down * bones["arm"])
-    wrist = elbow + forearm.apply(down * bones["forearm"])
-    return {f"{side}_shoulder": shoulder, f"{side}_elbow": elbow, f"{side}_wrist": wrist}
-
-
-def _leg(side, sign, hip, pelvis: Rotation, bones, limb) -> dict[str, np.ndarray]:
-    down = -np.eye(3)[1]
-    flexion, abduction, rotation = (
-        limb[f"hip_{name}"] for name in ("flexion", "abduction", "rotation")
-    )
-    thigh = pelvis * _turn("XZY", -flexion, sign * abduction, sign * rotation)
-    shank = thigh * _turn("X", limb["knee"])
-    knee = hip + thigh.apply(down * bones["thigh"])
-    ankle = knee + shank.apply(down * bones["shank"])
-    return {f"{side}_hip": hip, f"{side}_knee": knee, f"{side}_ankle": ankle}
 
 
 # --- pictures -------------------------------------------------------------------------------------
 
 
-def sample_bodies(
-    n: int, rng: np.random.Generator, *, skeleton: str = "coco17", occlusion: bool = True
-) -> Pose:
+def sample_bodies(n: int, rng: Rng, *, skeleton: str = "coco17", occlusion: bool = True) -> Pose:
     """n bodies as an upright camera sees them: standing, walking, sitting, reaching; 80 to 600 px
     long in 1280x720.
 
@@ -294,27 +267,22 @@ def sample_bodies(
     joints = body_joints_mm(n, rng)
     at = {name: i for i, name in enumerate(joints)}
     xyz = np.stack([*joints.values()], 1)
-    xyz_camera, xy_frame = photograph(xyz, _upright_cameras(n, rng), rng, (80.0, 600.0))
-    hidden = np.zeros(xy_frame.shape[:2], bool)
-    if occlusion:
-        bones = np.array([[at[a], at[b]] for a, b in _CAPSULES])
-        flesh = Flesh(bones, np.array([*_CAPSULES.values()]), joint_mm=25.0)  # unstated; ours
-        hidden = hidden_by_flesh(xyz_camera, flesh)
-        face = [at[name] for name in FACE]
-        # these lie on the surface of the head
-        outward = xyz_camera[:, face] - xyz_camera[:, [at["skull"]]]
-        hidden[:, face] |= outward[..., 2] > 0.3 * np.linalg.norm(outward, axis=-1)
-    order = [at[name] for name in wanted]
-    return as_pose(skeleton, xy_frame[:, order], hidden[:, order], occlusion)
-
-
-def _upright_cameras(n: int, rng: np.random.Generator) -> Float[np.ndarray, "n 3 3"]:
-    """Rotations from bodies to cameras, which look at any side of the person, a little from above;
-    one person in 20 lies. Unstated; ours.
-    """
+    # Upright cameras look at any side of the person, a little from above; one person in 20 lies.
+    # Unstated; ours.
     yaw = rng.uniform(-180, 180, n)
     pitch = rng.normal(8, 10, n)
     roll = rng.normal(0, 5, n)
     roll = np.where(rng.random(n) < 0.05, rng.choice([-90, 90], n) + 3 * roll, roll)
-    turned = _turn("ZXY", roll, pitch, yaw).as_matrix()
-    return np.diag([1.0, -1.0, -1.0]) @ turned  # y down, z away from the camera
+    rotation = np.diag([1.0, -1.0, -1.0]) @ _turn("ZXY", roll, pitch, yaw).as_matrix()  # y down
+    xyz_camera, xy_frame = photograph(xyz, rotation, rng, (80.0, 600.0))
+    order = [at[name] for name in wanted]
+    if not occlusion:
+        return as_pose(skeleton, xy_frame[:, order], None)
+    bones = np.array([[at[a], at[b]] for a, b in _CAPSULES])
+    # 25 mm: unstated; ours
+    hidden = hidden_by_flesh(xyz_camera, bones, np.array([*_CAPSULES.values()]), 25.0)
+    face = [at[name] for name in FACE]
+    # these lie on the surface of the head
+    outward = xyz_camera[:, face] - xyz_camera[:, [at["skull"]]]
+    hidden[:, face] |= outward[..., 2] > 0.3 * np.linalg.norm(outward, axis=-1)
+    return as_pose(skeleton, xy_frame[:, order], hidden[:, order])

@@ -15,16 +15,14 @@ angles in sight of real hands' labels.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 from ..errors import unknown
 from ..records import Pose
 from ..skeletons import RHD_FROM_HAND21, SKELETONS
-from .snapshots import Flesh, as_pose, blend_weights, check_count, hidden_by_flesh, photograph
+from .joints import Rng, Xy, Xyz
+from .snapshots import BLEND, as_pose, check_count, hidden_by_flesh, photograph
 
 # mm, thumb to little finger: metacarpal; proximal, middle, distal phalanx (the thumb has no middle
 # one).
@@ -80,23 +78,12 @@ _FAMILIES = np.array(
 )
 
 
-def _flesh() -> Flesh:
-    """Around the bones (the palm is the five from the wrist), mm; unstated, ours."""
-    bones = np.array(SKELETONS["hand21"].edges)
-    start = bones[:, 0]
-    radius = np.select([start == 0, start == 1], [11.0, 12.0], 8.0)  # palm, thenar, fingers
-    return Flesh(bones, radius, 8.0)
+# Flesh around the bones (the palm is the five from the wrist), mm; unstated, ours.
+_BONES = np.array(SKELETONS["hand21"].edges)
+_RADIUS = np.select([_BONES[:, 0] == 0, _BONES[:, 0] == 1], [11.0, 12.0], 8.0)  # palm, thenar
 
 
-class _Bones(NamedTuple):
-    """Lengths of n hands, mm."""
-
-    base: Float[np.ndarray, "n 5 3"]  # where the metacarpals begin
-    metacarpal: Float[np.ndarray, "n 5"]
-    phalanx: Float[np.ndarray, "n 5 3"]
-
-
-def hand_joints_mm(n: int, rng: np.random.Generator) -> Float[np.ndarray, "n 21 3"]:
+def hand_joints_mm(n: int, rng: Rng) -> Xyz:
     """n hands in their own frame (mm, wrist at the origin, hand21 order), left and right in equal
     parts.
 
@@ -114,32 +101,26 @@ def hand_joints_mm(n: int, rng: np.random.Generator) -> Float[np.ndarray, "n 21 
     return xyz
 
 
-def _blended_angles(n: int, rng: np.random.Generator) -> Float[np.ndarray, "n 14"]:
-    """Angles in the order of `_FAMILIES`. Of all hands 0.3 have each finger mostly on its own, as
-    in finger spelling (unstated; ours).
+def _blended_angles(n: int, rng: Rng):
+    """Angles [n 14] in the order of `_FAMILIES`. Of all hands 0.3 have each finger mostly on its
+    own, as in finger spelling (unstated; ours).
     """
-    free = _free_angles(n, rng)[:, None]
-    families = np.concatenate([np.repeat(_FAMILIES[None], n, 0), free], 1)
-    weights = blend_weights(n, families.shape[1], rng)
-    spelling = rng.random(n) < 0.3
-    weights[spelling] = 0.35 * weights[spelling]
-    weights[spelling, -1] += 0.65
-    return np.einsum("nf,nfa->na", weights, families)
-
-
-def _free_angles(n: int, rng: np.random.Generator) -> Float[np.ndarray, "n 14"]:
-    """One more family: each finger straight, curled or between, on its own; a random thumb."""
+    # one more family: each finger straight, curled or between, on its own; a random thumb
     curl = rng.beta(0.5, 0.5, (n, 1, 4))
     flexion = curl * np.array([[78.0], [100.0]]) + rng.normal(0, 12, (n, 2, 4))
     spread = rng.normal(3, 6, (n, 1))
     thumb = rng.uniform(*_THUMB_LIMITS.T, (n, 5))
-    return np.concatenate([flexion.reshape(n, 8), spread, thumb], 1)
+    free = np.concatenate([flexion.reshape(n, 8), spread, thumb], 1)
+    families = np.concatenate([np.repeat(_FAMILIES[None], n, 0), free[:, None]], 1)
+    weights = rng.dirichlet(np.full(families.shape[1], BLEND), n)
+    spelling = rng.random(n) < 0.3
+    weights[spelling] *= 0.35
+    weights[spelling, -1] += 0.65
+    return np.einsum("nf,nfa->na", weights, families)
 
 
-def _finger_angles(
-    angles: Float[np.ndarray, "n 14"], rng: np.random.Generator
-) -> tuple[Float[np.ndarray, "3 n 4"], Float[np.ndarray, "n 4"]]:
-    """Flexion of MCP, PIP and DIP, and abduction of the four fingers, degrees."""
+def _finger_angles(angles, rng: Rng):
+    """Flexion [3 n 4] of MCP, PIP and DIP, and abduction [n 4] of the four fingers, degrees."""
     n = len(angles)
     shared = rng.normal(0, 5, (n, 1, 2))  # unstated; ours
     of_finger = rng.normal(0, 7, (n, 4, 2))  # unstated; ours
@@ -155,70 +136,72 @@ def _finger_angles(
     return np.stack([mcp, pip, dip]), spread * np.cos(np.radians(np.maximum(mcp, 0)))
 
 
-def _bones(n: int, rng: np.random.Generator) -> _Bones:
-    """From knuckle to knuckle as people mark them; sizes differ by hand, finger and bone."""
+def _bones(n: int, rng: Rng):
+    """mm, from knuckle to knuckle as people mark them: where the metacarpals begin [n 5 3], their
+    lengths [n 5] and those of the phalanges [n 5 3]. Sizes differ by hand, finger and bone.
+    """
 
     def spread(deviation: float, *shape: int) -> np.ndarray:
         return np.exp(deviation * rng.standard_normal((n, *shape)))
 
     size = 1 + 0.08 * rng.standard_normal((n, 1))
-    phalanges = _PHALANGES + [[_KNUCKLE, 0, 0]] * 5
+    phalanges = _PHALANGES + np.array([_KNUCKLE, 0, 0])
     phalanges[0, 1] += _TIP[0]
     phalanges[1:, 2] += _TIP[1:]
     metacarpal = (_METACARPAL - _KNUCKLE) * size * spread(0.04, 5)
     phalanx = phalanges * (size * spread(0.05, 5))[..., None]
     phalanx = phalanx * spread(0.04, 5, 3)
-    base = _CARPUS * size[..., None] * spread(0.1, 1, 3)
-    return _Bones(base, metacarpal, phalanx)
+    return _CARPUS * size[..., None] * spread(0.1, 1, 3), metacarpal, phalanx
 
 
-def _fingers(
-    flexion: Float[np.ndarray, "3 n 4"],
-    spread: Float[np.ndarray, "n 4"],
-    bones: _Bones,
-    rng: np.random.Generator,
-) -> Float[np.ndarray, "n 16 3"]:
-    """Joints of the four fingers: metacarpals in the cupped palm, then flexion in the plane of a
-    finger's direction and the direction of its pad.
+def _fingers(flexion, spread, bones, rng: Rng):
+    """Joints [n 16 3] of the four fingers: metacarpals in the cupped palm, then flexion in the
+    plane of a finger's direction and the direction of its pad.
     """
     n = len(spread)
+    base, metacarpal, phalanx = bones
     closed = (flexion[0].mean(1) + flexion[1].mean(1)) / 200
     cup = np.clip(0.2 + 0.6 * closed + 0.2 * rng.standard_normal(n), -0.2, 1.2)
     fan = np.radians(_FAN) * np.exp(0.12 * rng.standard_normal((n, 1)))
     rise = np.radians(_CUP) * cup[:, None]
-    palm = np.stack([np.sin(fan) * np.cos(rise), np.cos(fan) * np.cos(rise), np.sin(rise)], -1)
-    knuckle = bones.base[:, 1:] + bones.metacarpal[:, 1:, None] * palm
-    turn = np.radians(_REST + spread)
+    knuckle = base[:, 1:] + metacarpal[:, 1:, None] * _direction(fan, rise)
+    along = _direction(np.radians(_REST + spread), 0)
     tilt = np.radians(_TILT)[:, None]
-    along = np.stack([np.sin(turn), np.cos(turn), np.zeros_like(turn)], -1)
-    side = np.stack([np.cos(turn), -np.sin(turn), np.zeros_like(turn)], -1)
-    pad = np.sin(tilt) * side + np.cos(tilt) * np.array([0.0, 0.0, 1.0])
-    lengths = np.moveaxis(bones.phalanx[:, 1:], -1, 0)
-    joints = _chain(knuckle, lengths, np.radians(flexion), rise, along, pad)
-    return joints.reshape(n, 16, 3)
+    pad = np.sin(tilt) * _radial(along) + np.cos(tilt) * np.array([0.0, 0.0, 1.0])
+    lengths = np.moveaxis(phalanx[:, 1:], -1, 0)
+    return _chain(knuckle, lengths, np.radians(flexion), rise, along, pad).reshape(n, 16, 3)
 
 
-def _thumb(
-    angles: Float[np.ndarray, "n 5"], bones: _Bones, rng: np.random.Generator
-) -> Float[np.ndarray, "n 4 3"]:
-    """Joints of the thumb: its metacarpal leaves the palm by two abductions, and its pad faces the
-    fingers, turned by pronation.
+def _thumb(angles, bones, rng: Rng):
+    """Joints [n 4 3] of the thumb: its metacarpal leaves the palm by two abductions, and its pad
+    faces the fingers, turned by pronation.
     """
     n = len(angles)
+    base, metacarpal, phalanx = bones
     angles = angles + rng.normal(0, (7, 7, 7, 9, 10), (n, 5))  # unstated; ours
     radial, palmar, pronation, mcp, ip = np.radians(np.clip(angles, *_THUMB_LIMITS.T)).T
-    along = np.stack(
-        [np.sin(radial) * np.cos(palmar), np.cos(radial) * np.cos(palmar), np.sin(palmar)], -1
-    )
-    ulnar = np.stack([-np.cos(radial), np.sin(radial), np.zeros(n)], -1)
+    along = _direction(radial, palmar)
+    ulnar = -_radial(_direction(radial, 0))
     pad = np.cos(pronation)[:, None] * ulnar + np.sin(pronation)[:, None] * np.cross(along, ulnar)
-    lengths = (bones.metacarpal[:, 0], bones.phalanx[:, 0, 0], bones.phalanx[:, 0, 1])
-    return _chain(bones.base[:, 0], lengths, (0, mcp, ip), np.zeros(n), along, pad)
+    lengths = (metacarpal[:, 0], phalanx[:, 0, 0], phalanx[:, 0, 1])
+    return _chain(base[:, 0], lengths, (0, mcp, ip), np.zeros(n), along, pad)
 
 
-def _chain(start, lengths, flexions, bend, along, pad) -> Float[np.ndarray, "*n j 3"]:
-    """Joints of a finger from `start` on: every bone is bent on from `along` towards `pad`,
-    radians.
+def _direction(turn, rise):
+    """Unit vectors turned from y towards x, and then towards z, radians."""
+    level = np.cos(rise)
+    parts = (np.sin(turn) * level, np.cos(turn) * level, np.sin(rise))
+    return np.stack(np.broadcast_arrays(*parts), -1)
+
+
+def _radial(along):
+    """What lies a quarter turn towards the thumb from directions in the palm plane."""
+    return along[..., [1, 0, 2]] * [1, -1, 1]
+
+
+def _chain(start, lengths, flexions, bend, along, pad):
+    """Joints [*n j 3] of a finger from `start` on: every bone is bent on from `along` towards
+    `pad`, radians.
     """
     joints = [start]
     for length, flexion in zip(lengths, flexions):
@@ -228,9 +211,7 @@ def _chain(start, lengths, flexions, bend, along, pad) -> Float[np.ndarray, "*n 
     return np.stack(joints, -2)
 
 
-def hands_in_camera(
-    n: int, rng: np.random.Generator
-) -> tuple[Float[np.ndarray, "n 21 3"], Float[np.ndarray, "n 21 2"]]:
+def hands_in_camera(n: int, rng: Rng) -> tuple[Xyz, Xy]:
     """n hands in 3D (mm, camera space) and in the picture (px), in hand21 order: those of
     `sample_hands`, same seed.
 
@@ -241,9 +222,7 @@ def hands_in_camera(
     return photograph(xyz, rotation, rng, (40.0, 300.0))
 
 
-def sample_hands(
-    n: int, rng: np.random.Generator, *, skeleton: str = "hand21", occlusion: bool = True
-) -> Pose:
+def sample_hands(n: int, rng: Rng, *, skeleton: str = "hand21", occlusion: bool = True) -> Pose:
     """n hands as a camera sees them: any view direction, boxes 40 to 300 px long in a 1280x720
     frame.
 
@@ -255,8 +234,8 @@ def sample_hands(
     if skeleton not in orders:
         raise unknown("hand skeleton", skeleton, orders)
     xyz_camera, xy_frame = hands_in_camera(n, rng)
-    hidden = np.zeros((n, 21), bool)
-    if occlusion:
-        hidden = hidden_by_flesh(xyz_camera, _flesh())
     order = list(orders[skeleton])
-    return as_pose(skeleton, xy_frame[:, order], hidden[:, order], occlusion)
+    hidden = None
+    if occlusion:
+        hidden = hidden_by_flesh(xyz_camera, _BONES, _RADIUS, 8.0)[:, order]
+    return as_pose(skeleton, xy_frame[:, order], hidden)

@@ -12,9 +12,18 @@ Frames = Float[np.ndarray, "t 3 3"]  # rows are left, up and forward
 Vector = Float[np.ndarray, "3"]
 Frame = Float[np.ndarray, "3 3"]
 Joints = dict[str, Points]  # of one person, mm
+Xyz = Float[np.ndarray, "n k 3"]  # n people, or one at n instants: mm
+Xy = Float[np.ndarray, "n k 2"]  # px
+
+Rng = np.random.Generator
 
 SIDES = ("left", "right")
 FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
+
+
+def both_sides(rows: dict) -> dict:
+    """The rows of a table, each for left and right: `elbow` becomes `left_elbow`, `right_elbow`."""
+    return {f"{side}_{name}": row for side in SIDES for name, row in rows.items()}
 
 
 def unit(v: Float[np.ndarray, "*n 3"]) -> Float[np.ndarray, "*n 3"]:

@@ -20,19 +20,10 @@ from ..data.bvh import read_bvh
 from ..errors import BadRecord, MissingData
 from ..records import Motion
 from .bodies import LEG_OF_STATURE, head_offsets_mm
-from .joints import SIDES, Frames, Joints, between, mirrored, unit
+from .joints import SIDES, Joints, Rng, between, mirrored, unit
 from .world import SPLITS
 
 # --- one body -------------------------------------------------------------------------------------
-
-
-def _of_both_sides(**names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """The rows for left and right; "{side}" and its first letter "{s}" stand for the side."""
-    return {
-        f"{side}_{joint}": tuple(name.format(side=side, s=side[0]) for name in row)
-        for side in SIDES
-        for joint, row in names.items()
-    }
 
 
 # Our parts and what BVH files call them, without case, separators and namespace: Bandai Namco;
@@ -42,37 +33,27 @@ _FILE_NAMES = {
     "chest": ("chest", "spine2", "spine1"),
     "throat": ("neck",),
     "neck": ("head",),
-    **_of_both_sides(
-        shoulder=("upperarm{s}", "{side}arm"),
-        elbow=("lowerarm{s}", "{side}forearm"),
-        wrist=("hand{s}", "{side}hand"),
-        hip=("upperleg{s}", "{side}upleg"),
-        knee=("lowerleg{s}", "{side}leg"),
-        ankle=("foot{s}", "{side}foot"),
-        toes=("toes{s}", "{side}toebase"),
-    ),
 }
 # Joint, what it hangs on, and which proportion scales that piece. Legs also scale the way that the
 # pelvis travels.
-_TREE = {
-    "belly": ("pelvis", "trunk"),
-    "thorax": ("belly", "trunk"),
-    "neck": ("thorax", "neck"),
-    **_of_both_sides(
-        shoulder=("thorax", "width"),
-        elbow=("{side}_shoulder", "arm"),
-        wrist=("{side}_elbow", "arm"),
-        hip=("pelvis", "width"),
-        knee=("{side}_hip", "leg"),
-        ankle=("{side}_knee", "leg"),
-        toes=("{side}_ankle", "leg"),
-    ),
-}
+_TREE = {"belly": ("pelvis", "trunk"), "thorax": ("belly", "trunk"), "neck": ("thorax", "neck")}
+for _side in SIDES:
+    for _joint, _first, _other, _parent, _proportion in (
+        ("shoulder", "upperarm", "arm", "thorax", "width"),
+        ("elbow", "lowerarm", "forearm", f"{_side}_shoulder", "arm"),
+        ("wrist", "hand", "hand", f"{_side}_elbow", "arm"),
+        ("hip", "upperleg", "upleg", "pelvis", "width"),
+        ("knee", "lowerleg", "leg", f"{_side}_hip", "leg"),
+        ("ankle", "foot", "foot", f"{_side}_knee", "leg"),
+        ("toes", "toes", "toebase", f"{_side}_ankle", "leg"),
+    ):
+        _FILE_NAMES[f"{_side}_{_joint}"] = (_first + _side[0], _side + _other)
+        _TREE[f"{_side}_{_joint}"] = (_parent, _proportion)
 # of the way from chest to the base of the neck: where the shoulders hang in Bandai Namco's skeleton
 _SHOULDERS = 0.8
 
 
-def body_joints(motion: Motion, rng: np.random.Generator | None = None) -> Joints:
+def body_joints(motion: Motion, rng: Rng | None = None) -> Joints:
     """Joints by name as `bodies.body_joints_mm`, and `left_toes`, `right_toes`, of a motion that
     `read_bvh` read.
 
@@ -104,7 +85,10 @@ def body_joints(motion: Motion, rng: np.random.Generator | None = None) -> Joint
         for a, b in (("hip", "knee"), ("knee", "ankle"))
     )
     stature = np.full((1, 1), (thigh + shank) / LEG_OF_STATURE)
-    head = _head_axes(captured)
+    # left, up and forward of a head that is held as neck and shoulders are
+    up = unit(captured["neck"] - captured["throat"]) + unit(spine_top)
+    forward = unit(np.cross(captured["left_shoulder"] - captured["right_shoulder"], up))
+    head = np.stack([unit(np.cross(up, forward)), unit(up), forward], -1)
     for name, offset in head_offsets_mm(stature * scale["trunk"], rng).items():
         body[name] = body["neck"] + head @ offset[0]
     return body
@@ -130,13 +114,6 @@ def _parts(motion: Motion) -> Joints:
             remedy="rename the file's joints as Bandai Namco, CMU or Mixamo do",
         )
     return parts
-
-
-def _head_axes(part: Joints) -> Frames:
-    """Columns: left, up and forward of a head that is held as neck and shoulders are."""
-    up = unit(part["neck"] - part["throat"]) + unit(part["throat"] - part["chest"])
-    forward = unit(np.cross(part["left_shoulder"] - part["right_shoulder"], up))
-    return np.stack([unit(np.cross(up, forward)), unit(up), forward], -1)
 
 
 # --- motions by split -----------------------------------------------------------------------------
@@ -181,9 +158,7 @@ def _motion(path: Path) -> Motion:
     return read_bvh(path).motions[0]
 
 
-def captured_joints(
-    data: str, split: str, n_frames: int, fps: float, rng: np.random.Generator
-) -> Joints:
+def captured_joints(data: str, split: str, n_frames: int, fps: float, rng: Rng) -> Joints:
     """Somebody of other proportions who moves for n frames as in a file of that split, perhaps
     mirrored; world mm.
 

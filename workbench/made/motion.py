@@ -21,10 +21,13 @@ from ..records import Pose
 from ..skeletons import skeleton
 from .bodies import skeleton_joints
 from .gaits import gait_joints_mm
+from .joints import Rng, Times, Xy, Xyz
 from .mocap import body_joints, captured_motions
 from .noise import DetectorNoise
 
 JOINTS = skeleton("jhmdb15")
+_Ways = Float[np.ndarray, "n t k 2"]
+_Flags = Bool[np.ndarray, "n t k"]
 
 
 @dataclass(frozen=True)
@@ -59,10 +62,6 @@ class MotionWorld:
     def digest(self) -> str:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
-    @property
-    def detector(self) -> DetectorNoise:
-        return DetectorNoise(**dict(self.noise))
-
 
 WORLD = MotionWorld()
 
@@ -74,12 +73,12 @@ class Sequence2D:
     """
 
     name: str
-    xy_frame: Float[np.ndarray, "t k 2"]  # px
-    detected: Float[np.ndarray, "t k 2"]  # px
+    xy_frame: Xy  # px
+    detected: Xy  # px
     hidden: Bool[np.ndarray, "t k"]
 
     @property
-    def sizes(self) -> Float[np.ndarray, t]:
+    def sizes(self) -> Times:
         """Longer side of the person's box, px."""
         return WORLD.box * np.ptp(self.xy_frame, axis=1).max(-1)
 
@@ -87,9 +86,7 @@ class Sequence2D:
 # --- data -----------------------------------------------------------------------------------------
 
 
-def turn(
-    xyz_mm: Float[np.ndarray, "t k 3"], rng: np.random.Generator, world: MotionWorld = WORLD
-) -> Float[np.ndarray, "t k 3"]:
+def turn(xyz_mm: Xyz, rng: Rng, world: MotionWorld = WORLD) -> Xyz:
     """A body (world mm, y up) about the middle of its way in a random standing camera's axes:
     right, down, away, mm.
     """
@@ -102,9 +99,7 @@ def turn(
     return (xyz_mm - xyz_mm.reshape(-1, 3).mean(0)) @ (down @ about_y).T * [-1, -1, 1]
 
 
-def photograph(
-    xyz_mm: Float[np.ndarray, "t k 3"], rng: np.random.Generator, world: MotionWorld = WORLD
-) -> Float[np.ndarray, "t k 2"]:
+def photograph(xyz_mm: Xyz, rng: Rng, world: MotionWorld = WORLD) -> Xy:
     """The whole way of a body (world mm, y up) before one standing camera that looks at its
     middle, px.
     """
@@ -114,9 +109,7 @@ def photograph(
     return np.array(world.frame_wh) / 2 + focal * xyz[..., :2] / (distance + xyz[..., 2:])
 
 
-def bursts(
-    n: int, t: int, rng: np.random.Generator, world: MotionWorld = WORLD
-) -> Bool[np.ndarray, "n t k"]:
+def bursts(n: int, t: int, rng: Rng, world: MotionWorld = WORLD) -> _Flags:
     """Joints that an occluder hides for a while: runs along the bones, a few frames to most of a
     second.
     """
@@ -130,12 +123,7 @@ def bursts(
     return hidden
 
 
-def detect(
-    xy: Float[np.ndarray, "n t k 2"],
-    hidden: Bool[np.ndarray, "n t k"],
-    rng: np.random.Generator,
-    world: MotionWorld = WORLD,
-) -> Float[np.ndarray, "n t k 2"]:
+def detect(xy: _Ways, hidden: _Flags, rng: Rng, world: MotionWorld = WORLD) -> _Ways:
     """What the detector says of each frame: partly drawn anew, partly an error that lasts, more
     so while hidden.
     """
@@ -143,17 +131,14 @@ def detect(
 
 
 def detect_scored(
-    xy: Float[np.ndarray, "n t k 2"],
-    hidden: Bool[np.ndarray, "n t k"],
-    rng: np.random.Generator,
-    world: MotionWorld = WORLD,
-) -> tuple[Float[np.ndarray, "n t k 2"], Float[np.ndarray, "n t k"]]:
+    xy: _Ways, hidden: _Flags, rng: Rng, world: MotionWorld = WORLD
+) -> tuple[_Ways, np.ndarray]:
     """`detect`, and the detector's confidence, which lasts with the error."""
     n, t, k = hidden.shape
     flat = xy.reshape(n * t, k, 2)
     boxes = np.concatenate((flat.min(1), flat.max(1)), -1)
     pose = Pose(JOINTS.name, flat, np.where(hidden.reshape(-1, k), 1, 2), boxes)
-    detected = world.detector.apply(pose, rng)
+    detected = DetectorNoise(**dict(world.noise)).apply(pose, rng)
     error = detected.xy_frame.reshape(xy.shape) - xy
     confidence = detected.confidence.reshape(hidden.shape)
     changed = np.diff(hidden, axis=1, prepend=hidden[:, :1]) != 0

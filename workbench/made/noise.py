@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
 from scipy.optimize import minimize
 from scipy.sparse.csgraph import shortest_path
 from scipy.special import ndtr, ndtri
@@ -20,6 +19,7 @@ from ..errors import BadParameter, BadRecord
 from ..geometry import box_of_points
 from ..records import Detections, Pose
 from ..skeletons import Skeleton, skeleton
+from .joints import Rng
 
 
 @dataclass(frozen=True)
@@ -77,25 +77,20 @@ class DetectorNoise:
 
     def __post_init__(self):
         for name, value in asdict(self).items():
-            if not np.isfinite(value):
-                expected = "a finite number"
-            elif name in _POSITIVE and value <= 0:
-                expected = "above 0"
-            elif name in _SHARES and not 0 <= value < 1:
-                expected = "0 to below 1"
-            else:
-                continue
-            raise BadParameter(f"DetectorNoise.{name} is {value}, expected {expected}")
+            checks = {
+                "a finite number": np.isfinite(value),
+                "above 0": name not in _POSITIVE or value > 0,
+                "0 to below 1": name not in _SHARES or 0 <= value < 1,
+            }
+            for expected, good in checks.items():
+                if not good:
+                    raise BadParameter(f"DetectorNoise.{name} is {value}, expected {expected}")
         if self.confidence_std**2 >= self.confidence_mean * (1 - self.confidence_mean):
             raise BadParameter(
                 f"confidence_std {self.confidence_std} is too wide for mean {self.confidence_mean}"
             )
 
-    def to_dict(self) -> dict[str, float]:
-        """Plain numbers, for JSON and for the hash of a benchmark world."""
-        return asdict(self)
-
-    def apply(self, pose: Pose, rng: np.random.Generator) -> Detections:
+    def apply(self, pose: Pose, rng: Rng) -> Detections:
         """What the detector says about these poses (px, the frame of the pose); every row gets one
         detection.
 
@@ -107,7 +102,7 @@ class DetectorNoise:
         size, unit = _units(pose)
         factor = np.linalg.cholesky(self.chain ** _hops(joints) + 1e-6 * np.eye(k))
 
-        def latent() -> np.ndarray:
+        def latent():
             """Standard normal [n k]: an instance's share and one correlated along the bones."""
             along_bones = rng.standard_normal((n, k)) @ factor.T
             instance = rng.standard_normal((n, 1))
@@ -131,10 +126,12 @@ class DetectorNoise:
 
         middle = (pose.boxes_xyxy[:, :2] + pose.boxes_xyxy[:, 2:])[:, None] / 2
         truth = np.where(pose.labelled[..., None], pose.xy_frame, middle)
+        m = self.confidence_mean
+        both = m * (1 - m) / self.confidence_std**2 - 1
         return Detections(
             pose.skeleton,
             truth + size[:, None, None] * error,
-            self._confidence(z),
+            _through(beta(m * both, (1 - m) * both).ppf, -z),
             pose.boxes_xyxy,
             images=pose.images,
             ids=pose.ids,
@@ -145,22 +142,15 @@ class DetectorNoise:
         """Scale of the jitter at difficulty z, in long sides of the object."""
         return self.scale * np.exp(self.slope * z) * np.where(at_root, self.root_scale, 1)
 
-    def _difficulty(self, pose: Pose, joints: Skeleton, latent: np.ndarray) -> np.ndarray:
+    def _difficulty(self, pose: Pose, joints: Skeleton, latent):
         """z [n k], of unit variance at the usual share of occluded joints."""
-        explained = 0.0
-        if pose.occlusion_known:
-            explained = _OCCLUDED_SHARE * (1 - _OCCLUDED_SHARE) * self.occlusion**2
+        occlusion = self.occlusion * pose.occlusion_known
+        explained = _OCCLUDED_SHARE * (1 - _OCCLUDED_SHARE) * occlusion**2
         z = self.outward * _outwardness(joints) + np.sqrt(max(1 - explained, 0.1)) * latent
-        if pose.occlusion_known:
-            z = z + self.occlusion * ((pose.visibility < 2) - _OCCLUDED_SHARE)
+        z = z + occlusion * ((pose.visibility < 2) - _OCCLUDED_SHARE)
         return np.where(pose.labelled, z, np.maximum(z, 2.0))
 
-    def _confidence(self, z: np.ndarray) -> np.ndarray:
-        m = self.confidence_mean
-        both = m * (1 - m) / self.confidence_std**2 - 1
-        return _through(beta(m * both, (1 - m) * both).ppf, -z)
-
-    def _targets(self, distances: np.ndarray, joints: Skeleton) -> np.ndarray:
+    def _targets(self, distances, joints: Skeleton):
         """Weight of joint j being mistaken for joint i, [n k k], zero on the diagonal."""
         weights = np.exp(-distances / self.miss_reach)
         for left, right in joints.flip_pairs:
@@ -169,7 +159,7 @@ class DetectorNoise:
         weights[:, each, each] = 0
         return weights
 
-    def _structured(self, error, unit, z, joints: Skeleton, rng: np.random.Generator) -> np.ndarray:
+    def _structured(self, error, unit, z, joints: Skeleton, rng: Rng):
         """Errors that keep a limb together, as detectors make them: a finger turned, or answered
         at the next finger; and the whole pose turned and moved.
         """
@@ -190,7 +180,7 @@ class DetectorNoise:
                 target = _pick(np.exp(-away / self.miss_reach)[:, None], rng.random((n, 1)))[:, 0]
                 answered = np.array([chains[j] for j in like])[target]
                 there = unit[np.arange(n)[:, None], answered] - unit[:, chain]
-                there = there + 0.5 * error[:, chain]
+                there += 0.5 * error[:, chain]
                 error[:, chain] = np.where(swapped[:, None, None], there, error[:, chain])
         level = hard.mean(1)[:, None, None] ** 1.5
         turn = self.whole * level * rng.standard_normal((n, 2, 2))
@@ -214,24 +204,16 @@ class DetectorNoise:
                 f"{pose.skeleton} poses",
                 remedy="match the rows first",
             )
-        errors = _errors(pose, detections)
-        if errors.use.sum() < 100:
-            raise BadRecord(
-                f"{errors.use.sum()} labelled joints are too few for a fit",
-                remedy="give 100 or more",
-            )
-        values = errors.confidence[errors.use].clip(0, 1)
-        fitted = _fit_difficulty(errors, pose)
-        fitted |= {"confidence_mean": values.mean(), "confidence_std": values.std()}
-        noise = cls(**{name: float(value) for name, value in fitted.items()})
-        noise = replace(noise, **_fit_error(errors, noise))
-        return replace(noise, reach=_fit_reach(errors, noise))
+        errors = _Errors(pose, detections)
+        noise = cls(**errors.difficulty())
+        noise = replace(noise, **errors.jitter(noise))
+        return replace(noise, reach=errors.reach(noise))
 
     def diagnose(
         self,
         pose: Pose,
         real: Detections,
-        rng: np.random.Generator,
+        rng: Rng,
         *,
         draws: int = 8,
         bins: int = 20,
@@ -250,7 +232,7 @@ class DetectorNoise:
         size = _units(pose)[0][:, None]
         use = pose.labelled & (size > 0)
 
-        def measure(detections: Detections) -> tuple[np.ndarray, np.ndarray]:
+        def measure(detections: Detections):
             error_px = np.linalg.norm(detections.xy_frame - pose.xy_frame, axis=-1)
             length = (error_px / np.where(size > 0, size, 1))[use]
             confidence = detections.confidence[use].astype(float)
@@ -279,7 +261,7 @@ _SHARES = ("confidence_mean", "shared", "chain")
 _OCCLUDED_SHARE = 0.3
 
 
-def _through(quantile, normal: np.ndarray) -> np.ndarray:
+def _through(quantile, normal):
     """Standard normal values mapped to another distribution by its quantile function (by a table
     of 257 points).
     """
@@ -287,15 +269,15 @@ def _through(quantile, normal: np.ndarray) -> np.ndarray:
     return np.interp(normal, grid, quantile(ndtr(grid)))
 
 
-def _pick(weights: np.ndarray, chance: np.ndarray) -> np.ndarray:
+def _pick(weights, chance):
     """Which of the last axis [... k j] a chance [... k] between 0 and 1 falls on, by weight."""
     heaped = weights.cumsum(-1)
     return (heaped < chance[..., None] * heaped[..., -1:]).sum(-1).clip(max=heaped.shape[-1] - 1)
 
 
-def _units(pose: Pose) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n k 2"]]:
-    """Long side (px) of the labelled joints' box, and the joints in units of it; unlabelled ones
-    lie in its middle.
+def _units(pose: Pose):
+    """Long side (px, [n]) of the labelled joints' box, and the joints [n k 2] in units of it;
+    unlabelled ones lie in its middle.
     """
     xy = pose.xy_frame.astype(float)
     labelled = pose.labelled[..., None]
@@ -307,19 +289,19 @@ def _units(pose: Pose) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n k 2
     return size, (xy - low[:, None]) / np.where(size > 0, size, 1)[:, None, None]
 
 
-def _distances(unit: np.ndarray) -> np.ndarray:
+def _distances(unit):
     x, y = unit[..., 0], unit[..., 1]
     # 4 times np.linalg.norm's rate
     return np.sqrt((x[:, :, None] - x[:, None]) ** 2 + (y[:, :, None] - y[:, None]) ** 2)
 
 
-def _hops(joints: Skeleton) -> np.ndarray:
+def _hops(joints: Skeleton):
     """Bones between joints [k k]; as many as there are joints where no bones lead."""
     hops = shortest_path(joints.adjacency, unweighted=True)
     return np.where(np.isfinite(hops), hops, len(joints))
 
 
-def _outwardness(joints: Skeleton) -> np.ndarray:
+def _outwardness(joints: Skeleton):
     """Bones between each joint and the root, less their mean over the joints but the root; 0 at
     the root itself.
     """
@@ -331,111 +313,102 @@ def _outwardness(joints: Skeleton) -> np.ndarray:
 # --- fitting --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
 class _Errors:
-    """A detector's errors on n poses."""
+    """A detector's errors on n poses, and the parameters that make them likely."""
 
-    joints: Skeleton
-    unit: np.ndarray  # [n k 2] the poses, in long sides of the object
-    error: np.ndarray  # [n k 2], the same
-    confidence: np.ndarray  # [n k]
-    use: np.ndarray  # [n k] labelled
+    def __init__(self, pose: Pose, detections: Detections):
+        size, self.unit = _units(pose)  # [n k 2] the poses, in long sides of the object
+        self.pose = pose
+        self.joints = skeleton(pose.skeleton)
+        self.use = pose.labelled & (size > 0)[:, None]  # [n k]
+        if self.use.sum() < 100:
+            raise BadRecord(
+                f"{self.use.sum()} labelled joints are too few for a fit",
+                remedy="give 100 or more",
+            )
+        error = detections.xy_frame.astype(float) - pose.xy_frame
+        self.error = error / np.where(size > 0, size, 1)[:, None, None]  # in long sides, too
+        self.confidence = detections.confidence.astype(float)[self.use]
+        # difficulty [n k]: the normal score of the confidence's rank; 0 where not labelled
+        self.z = np.zeros(self.use.shape)
+        self.z[self.use] = -ndtri((rankdata(self.confidence) - 0.5) / self.use.sum())
 
-    @property
-    def length(self) -> np.ndarray:
-        return np.linalg.norm(self.error, axis=-1)
+    def difficulty(self) -> dict[str, float]:
+        """Confidence's mean and std, `outward`, `occlusion` where known, `shared` and `chain`."""
+        z, use = self.z, self.use
+        outwards = np.broadcast_to(_outwardness(self.joints), z.shape)
+        away = use & (np.arange(len(self.joints)) != self.joints.root)
+        fitted = {"outward": np.polyfit(outwards[away], z[away], 1)[0]}
+        rest = z - fitted["outward"] * outwards
+        hidden = use & (self.pose.visibility == 1)
+        if self.pose.occlusion_known and hidden.any():
+            fitted["occlusion"] = rest[hidden].mean() - rest[use & ~hidden].mean()
+            rest = rest - fitted["occlusion"] * (hidden - hidden[use].mean())
 
-    @property
-    def z(self) -> np.ndarray:
-        """Difficulty [n k]: the normal score of the confidence's rank; 0 where not labelled."""
-        z = np.zeros_like(self.confidence)
-        z[self.use] = -ndtri((rankdata(self.confidence[self.use]) - 0.5) / self.use.sum())
-        return z
+        # Correlation by number of bones between: `shared` of it at any distance, the rest falls.
+        hops = _hops(self.joints)
+        pair = use[:, :, None] & use[:, None]
+        product = np.where(pair, rest[:, :, None] * rest[:, None], 0).sum(0)
+        moment = product / np.maximum(pair.sum(0), 1) / rest[use].var()
+        reached, weight = np.unique(hops[hops > 0], return_counts=True)
+        by_hop = np.array([moment[hops == h].mean() for h in reached])
 
+        def loss(p):
+            shared, chain = p
+            return (weight * (shared + (1 - shared) * chain**reached - by_hop) ** 2).sum()
 
-def _errors(pose: Pose, detections: Detections) -> _Errors:
-    size, unit = _units(pose)
-    use = pose.labelled & (size > 0)[:, None]
-    error = detections.xy_frame.astype(float) - pose.xy_frame
-    error = error / np.where(size > 0, size, 1)[:, None, None]
-    return _Errors(skeleton(pose.skeleton), unit, error, detections.confidence.astype(float), use)
+        shared, chain = minimize(loss, (0.4, 0.6), bounds=[(0, 0.99), (0, 0.99)]).x
+        values = self.confidence.clip(0, 1)
+        fitted |= {"confidence_mean": values.mean(), "confidence_std": values.std()}
+        fitted |= {"shared": shared, "chain": chain}
+        return {name: float(value) for name, value in fitted.items()}
 
+    def jitter(self, start: DetectorNoise) -> dict[str, float]:
+        """Jitter and misses by maximum likelihood; what must be positive is fitted as its
+        logarithm.
+        """
+        names = "scale slope dof root_scale miss miss_slope miss_reach miss_blur".split()
+        log = np.isin(names, _POSITIVE)
+        apart = _distances(self.unit)[self.use]
+        answered = (self.unit + self.error)[:, :, None]
+        from_target = np.linalg.norm(answered - self.unit[:, None], axis=-1)[self.use]
+        length = np.linalg.norm(self.error, axis=-1)[self.use]
+        z = self.z[self.use]
+        row, joint = np.nonzero(self.use)
+        valid = self.use[row] & (np.arange(len(self.joints)) != joint[:, None])
 
-def _fit_difficulty(errors: _Errors, pose: Pose) -> dict[str, float]:
-    """`outward`, `occlusion` where it is known, `shared` and `chain`."""
-    z, use, joints = errors.z, errors.use, errors.joints
-    outwards = np.broadcast_to(_outwardness(joints), z.shape)
-    away = use & (np.arange(len(joints)) != joints.root)
-    fitted = {"outward": np.polyfit(outwards[away], z[away], 1)[0]}
-    rest = z - fitted["outward"] * outwards
-    hidden = use & (pose.visibility == 1)
-    if pose.occlusion_known and hidden.any():
-        fitted["occlusion"] = rest[hidden].mean() - rest[use & ~hidden].mean()
-        rest = rest - fitted["occlusion"] * (hidden - hidden[use].mean())
+        def parameters(p) -> dict[str, float]:
+            return dict(zip(names, np.where(log, np.exp(p), p).tolist()))
 
-    # Correlation by number of bones between: `shared` of it at any distance, the rest falls.
-    hops = _hops(joints)
-    pair = use[:, :, None] & use[:, None]
-    product = np.where(pair, rest[:, :, None] * rest[:, None], 0).sum(0)
-    moment = product / np.maximum(pair.sum(0), 1) / rest[use].var()
-    reached = np.unique(hops[hops > 0])
-    weight = np.array([(hops == h).sum() for h in reached])
-    by_hop = np.array([moment[hops == h].mean() for h in reached])
+        def loss(p):
+            noise = replace(start, **parameters(p))
+            s, nu = noise.jitter(z, joint == self.joints.root), noise.dof
+            jitter = (1 + (length / s) ** 2 / nu) ** (-nu / 2 - 1) / (2 * np.pi * s**2)
+            weight = np.where(valid, np.exp(-apart / noise.miss_reach), 0)
+            blur = noise.miss_blur
+            there = (weight * np.exp(-((from_target / blur) ** 2) / 2)).sum(1)
+            there = there / (2 * np.pi * blur**2) / np.maximum(weight.sum(1), 1e-12)
+            rate = ndtr(noise.miss + noise.miss_slope * z)
+            return -np.log((1 - rate) * jitter + rate * there + 1e-12).mean()
 
-    def loss(p):
-        shared, chain = p
-        return (weight * (shared + (1 - shared) * chain**reached - by_hop) ** 2).sum()
+        first = np.array([getattr(start, name) for name in names])
+        first[log] = np.log(first[log])
+        bounds = [(np.log(2), np.log(60)) if name == "dof" else (-6, 4) for name in names]
+        return parameters(minimize(loss, first, method="L-BFGS-B", bounds=bounds).x)
 
-    fitted["shared"], fitted["chain"] = minimize(loss, (0.4, 0.6), bounds=[(0, 0.99), (0, 0.99)]).x
-    return fitted
+    def reach(self, noise: DetectorNoise) -> float:
+        """Distance at which the correlation of jitters along bones falls to 1/e; errors above three
+        scales are left out.
+        """
+        white = self.error / noise.jitter(self.z, False)[..., None]
+        use = self.use & (np.linalg.norm(white, axis=-1) < 3)
+        i, j = np.array(self.joints.edges).T
+        pair = use[:, i] & use[:, j]
+        apart = np.linalg.norm(self.unit[:, i] - self.unit[:, j], axis=-1)[pair]
+        product = (white[:, i] * white[:, j]).sum(-1)[pair]
+        power = (white[use] ** 2).sum(-1).mean()
 
+        def loss(log_reach):
+            return ((product / power - np.exp(-apart / np.exp(log_reach[0]))) ** 2).mean()
 
-def _fit_error(errors: _Errors, start: DetectorNoise) -> dict[str, float]:
-    """Jitter and misses by maximum likelihood; what must be positive is fitted as its logarithm."""
-    logs = ("scale", "dof", "root_scale", "miss_reach", "miss_blur")
-    names = ("scale", "slope", "dof", "root_scale", "miss", "miss_slope", "miss_reach", "miss_blur")
-    log = np.array([name in logs for name in names])
-    unit, error, use = errors.unit, errors.error, errors.use
-    apart = _distances(unit)[use]
-    from_target = np.linalg.norm((unit + error)[:, :, None] - unit[:, None], axis=-1)[use]
-    length, z = errors.length[use], errors.z[use]
-    row, joint = np.nonzero(use)
-    at_root = joint == errors.joints.root
-    valid = use[row] & (np.arange(len(errors.joints)) != joint[:, None])
-
-    def parameters(p) -> dict[str, float]:
-        return dict(zip(names, np.where(log, np.exp(p), p).tolist()))
-
-    def loss(p):
-        noise = replace(start, **parameters(p))
-        s, nu = noise.jitter(z, at_root), noise.dof
-        jitter = (1 + (length / s) ** 2 / nu) ** (-nu / 2 - 1) / (2 * np.pi * s**2)
-        weight = np.where(valid, np.exp(-apart / noise.miss_reach), 0)
-        blur = noise.miss_blur
-        there = (weight * np.exp(-((from_target / blur) ** 2) / 2)).sum(1) / (2 * np.pi * blur**2)
-        there = there / np.maximum(weight.sum(1), 1e-12)
-        rate = ndtr(noise.miss + noise.miss_slope * z)
-        return -np.log((1 - rate) * jitter + rate * there + 1e-12).mean()
-
-    first = np.array([getattr(start, name) for name in names])
-    first[log] = np.log(first[log])
-    bounds = [(np.log(2), np.log(60)) if name == "dof" else (-6, 4) for name in names]
-    return parameters(minimize(loss, first, method="L-BFGS-B", bounds=bounds).x)
-
-
-def _fit_reach(errors: _Errors, noise: DetectorNoise) -> float:
-    """Distance at which the correlation of jitters along bones falls to 1/e; errors above three
-    scales are left out.
-    """
-    white = errors.error / noise.jitter(errors.z, False)[..., None]
-    use = errors.use & (np.linalg.norm(white, axis=-1) < 3)
-    i, j = np.array(errors.joints.edges).T
-    pair = use[:, i] & use[:, j]
-    apart = np.linalg.norm(errors.unit[:, i] - errors.unit[:, j], axis=-1)[pair]
-    product = (white[:, i] * white[:, j]).sum(-1)[pair]
-    power = (white[use] ** 2).sum(-1).mean()
-
-    def loss(log_reach):
-        return ((product / power - np.exp(-apart / np.exp(log_reach[0]))) ** 2).mean()
-
-    return float(np.exp(minimize(loss, [np.log(0.25)], bounds=[(-4, 2)]).x[0]))
+        return float(np.exp(minimize(loss, [np.log(0.25)], bounds=[(-4, 2)]).x[0]))

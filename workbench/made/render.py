@@ -11,8 +11,7 @@ which every machine rounds alike.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -54,17 +53,6 @@ class Solids:
     meets: Int[np.ndarray, "p"]  # bits of the joints at which this limb meets others
     # mm by which its surface may lie before such a joint that counts as seen
     reach: Float[np.ndarray, "p"]
-
-
-def join(parts: Sequence[Solids]) -> Solids:
-    """All solids of several groups with the same instants, in order."""
-    axis = {"centre": 1, "axes": 1}
-    return Solids(
-        *(
-            np.concatenate([getattr(s, f.name) for s in parts], axis.get(f.name, 0))
-            for f in fields(Solids)
-        )
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,10 +140,9 @@ class Projected:
             near.append((deep - np.sqrt(spread[..., 2:]))[..., 0])
         bounds = np.concatenate([np.minimum(*lows), np.maximum(*highs)], -1)
         self.box = bounds * self.view.focal + np.tile(self.view.middle, 2)
-        size = np.array(self.view.size_wh)
-        first, last = np.ceil(self.box[..., :2]), np.floor(self.box[..., 2:]) + 1
-        corners = np.concatenate([np.clip(first, 0, size), np.clip(last, 0, size)], -1)
-        self.rect = corners.astype(int)
+        size = np.tile(self.view.size_wh, 2)
+        corners = [np.ceil(self.box[..., :2]), np.floor(self.box[..., 2:]) + 1]
+        self.rect = np.clip(np.concatenate(corners, -1), 0, size).astype(int)
         in_picture = (self.rect[..., 2:] > self.rect[..., :2]).all(-1)
         self.drawn &= (np.minimum(*near) > NEAR_MM) & in_picture
 
@@ -166,14 +153,12 @@ class Projected:
         part = self.drawn & (self.solids.owner == owner) & which
         low = np.where(part[..., None], self.box[..., :2], np.inf).min(1)
         high = np.where(part[..., None], self.box[..., 2:], -np.inf).max(1)
-        size = np.array(self.view.size_wh) - 1.0
-        box = np.concatenate([np.clip(low, 0, size), np.clip(high, 0, size)], -1)
+        size = np.tile(self.view.size_wh, 2) - 1.0
+        box = np.clip(np.concatenate([low, high], -1), 0, size)
         # px; unstated, ours
         return np.where(((box[:, 2:] - box[:, :2]) >= 2).all(1)[:, None], box, 0.0)
 
-    def raster(
-        self, t: int, w: np.ndarray, ids: np.ndarray, first: int = 0, shift=(0.0, 0.0)
-    ) -> None:
+    def raster(self, t: int, w, ids, first: int, shift=(0.0, 0.0)) -> None:
         """Draws the solids of instant t into an inverse depth buffer and their numbers, from
         `first`, into `ids`.
 
@@ -187,20 +172,22 @@ class Projected:
         with np.errstate(invalid="ignore", divide="ignore"):
             for i, (number, (x0, y0, x1, y1)) in enumerate(zip(order.tolist(), rects.tolist())):
                 x, y = ramp[: x1 - x0], ramp[: y1 - y0, None]
-                if kinds[i] == BOX:
-                    new, there = _box(h[i], off[i], x, y)
-                else:
-                    new, there = _front(b[i], e[i], x, y), None
-                if kinds[i] == LIMB:
-                    there = _between_ends(h[i, 1], off[i, 1], new, x, y)
                 seen = w[y0:y1, x0:x1]
-                nearer = new > seen  # never where it is NaN
-                if there is not None:
-                    nearer &= there
+                if kinds[i] == BOX:
+                    new, entered = _box(h[i], off[i], x, y)
+                    nearer = (new > seen) & entered
+                else:
+                    new = _front(b[i], e[i], x, y)
+                    nearer = new > seen  # never where it is NaN
+                if kinds[i] == LIMB:  # between its ends
+                    along = off[i, 1] * new
+                    along += h[i, 1, 0] * x + h[i, 1, 2]
+                    along += h[i, 1, 1] * y
+                    nearer &= np.abs(along, out=along) <= new
                 np.copyto(seen, new, where=nearer)
                 np.copyto(ids[y0:y1, x0:x1], first + number, where=nearer)
 
-    def _polynomials(self, t: int, order: np.ndarray, corners: np.ndarray):
+    def _polynomials(self, t: int, order, corners):
         """Coefficients in x, y (px from each rectangle's corner) and 1, float32: local coordinates
         on a ray are (h (x, y, 1) + off w) / w; its front surface is at
         w = b (x, y, 1) + sqrt((x, y, 1) e (x, y, 1)).
@@ -220,11 +207,10 @@ class Projected:
         """Linear colours of pixels (flat indices) that see solids `ids` at inverse depth w, at
         instant t.
         """
-        single = np.float32
-        h, off, size = (v[t].astype(single) for v in (self.h, self.off, self.size))
+        h, off, size = (v[t].astype(np.float32) for v in (self.h, self.off, self.size))
         y, x = np.divmod(pixels, self.view.size_wh[0])
         z = 1 / w
-        x, y = ((v.astype(single) + single(by)) * z for v, by in zip((x, y), shift))
+        x, y = ((v.astype(np.float32) + np.float32(by)) * z for v, by in zip((x, y), shift))
         local = [
             h[:, i, 0][ids] * x + h[:, i, 1][ids] * y + h[:, i, 2][ids] * z + off[:, i][ids]
             for i in range(3)
@@ -234,23 +220,20 @@ class Projected:
         length = np.sqrt(sum((v / s) ** 2 for v, s in zip(normal, size)))
         # light and up
         camera = np.stack([light.direction, [0.0, 1.0, 0.0]]) @ self.view.rotation[t].T
-        facing = np.einsum("pij,kj->kip", self.g[t], camera).astype(single)
+        facing = np.einsum("pij,kj->kip", self.g[t], camera).astype(np.float32)
         lit, up = (sum(v * f[i][ids] for i, v in enumerate(normal)) / length for f in facing)
         # light wraps a little; unstated, ours
-        lit = np.maximum(lit * single(0.85) + single(0.15), 0)
-        up = single(0.72) + single(0.28) * up
+        lit = np.maximum(lit * np.float32(0.85) + np.float32(0.15), 0)
+        up = np.float32(0.72) + np.float32(0.28) * up
         mm = [v * s for v, s in zip(local, size)]
         surface = np.where(
-            local[1] < self.solids.cut.astype(single)[ids], *self.solids.surface.T[:, ids]
+            local[1] < self.solids.cut.astype(np.float32)[ids], *self.solids.surface.T[:, ids]
         )
         painted = _painted(mm, surface, ids, surfaces)
-        rays = (
-            lit * single(diffuse) + up * single(ambient)
-            for diffuse, ambient in zip(light.diffuse, light.ambient)
-        )
-        return np.stack([colour * ray for colour, ray in zip(painted, rays)], -1)
+        sun, sky = light.diffuse.astype(np.float32), light.ambient.astype(np.float32)
+        return np.stack([painted[i] * (lit * sun[i] + up * sky[i]) for i in range(3)], -1)
 
-    def _normals(self, local, ids) -> list[np.ndarray]:
+    def _normals(self, local, ids):
         """Normals at local places, in local coordinates, of any length."""
         x, y, z = local
         taper, kind = self.solids.taper.astype(np.float32)[ids], self.solids.kind[ids]
@@ -263,7 +246,7 @@ class Projected:
         return normal
 
 
-def _painted(mm, surface, ids, surfaces: Surfaces) -> list[np.ndarray]:
+def _painted(mm, surface, ids, surfaces: Surfaces):
     """Three channels of the surfaces at places `mm` along their solids' axes: pattern and grain."""
     phases = (
         sum(v * wave[i][surface] for i, v in enumerate((*mm, np.float32(1))))
@@ -277,7 +260,7 @@ def _painted(mm, surface, ids, surfaces: Surfaces) -> list[np.ndarray]:
     return [np.where(one ^ two, b[surface], a[surface]) * grain for a, b in surfaces.colours]
 
 
-def _front(b, e, x, y) -> np.ndarray:
+def _front(b, e, x, y):
     """Inverse depth of the front surface of a ball or endless limb; NaN where the ray misses."""
     (e00, e01, e02), (_, e11, e12), (_, _, e22) = e
     w = x * ((e01 + e01) * y)
@@ -287,14 +270,6 @@ def _front(b, e, x, y) -> np.ndarray:
     w += b[0] * x + b[2]
     w += b[1] * y
     return w
-
-
-def _between_ends(h, off, w, x, y) -> np.ndarray:
-    """Whether a limb's surface at inverse depth w lies between its ends."""
-    along = off * w
-    along += h[0] * x + h[2]
-    along += h[1] * y
-    return np.abs(along, out=along) <= w
 
 
 def _box(h, off, x, y):

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from .joints import Frame, Vector
+from .joints import Frame, Rng, Times, Vector
+from .people import draw_colour
 from .render import Light, View
-from .shapes import draw_colour
 
 EDGE = 512  # texels of a face
 LEVELS = 5  # of detail, each of half the edge
@@ -40,13 +40,7 @@ class Room:
 # --- made -----------------------------------------------------------------------------------------
 
 
-def draw_room(
-    centre: Vector,
-    half: Vector,
-    turn: Frame,
-    light: Light,
-    rng: np.random.Generator,
-) -> Room:
+def draw_room(centre: Vector, half: Vector, turn: Frame, light: Light, rng: Rng) -> Room:
     """A room of that size and place, lit, with its mip levels."""
     one, two, ground = (_picture(rng, is_ground) for is_ground in (False, False, True))
     sky = np.full((EDGE, EDGE, 3), 0.6 + 0.25 * draw_colour(rng), np.float32)
@@ -69,13 +63,21 @@ def draw_room(
     return Room(centre, half, turn, np.concatenate(pieces), level, texel_mm)
 
 
-def _picture(rng: np.random.Generator, ground: bool) -> Float[np.ndarray, "e e 3"]:
-    """A wall or floor, linear: paint and stains; tiles, planks or bricks; posters, doors,
+def _picture(rng: Rng, ground: bool):
+    """A wall or floor [e e 3], linear: paint and stains; tiles, planks or bricks; posters, doors,
     windows.
     """
-    stains = _stains(rng)[..., None]
+    # stains: noise of four sizes, wrapped around, so that it repeats without a seam
+    layers = []
+    for cells in (4, 16, 64, EDGE):
+        small = np.pad(rng.integers(0, 256, (cells, cells), np.uint8), 1, mode="wrap")
+        k = EDGE // cells
+        big = cv2.resize(small, None, fx=k, fy=k, interpolation=cv2.INTER_LINEAR_EXACT)
+        layers.append(big[k:-k, k:-k].astype(np.float32))
+    shares = rng.dirichlet([1, 1, 1, 0.5]) * rng.uniform(0.15, 0.9)
+    stains = sum(share * (layer / 255 - 0.5) for share, layer in zip(shares, layers))
     paint = draw_colour(rng) * (0.6 if ground else 1.0) + 0.1 * ground
-    picture = (1 + stains) * paint
+    picture = (1 + stains[..., None]) * paint
     if rng.random() < 0.6:
         high, wide = rng.choice([8, 16, 32, 64], 2)
         darker = rng.uniform(0.55, 1.25)
@@ -86,34 +88,18 @@ def _picture(rng: np.random.Generator, ground: bool) -> Float[np.ndarray, "e e 3
             picture[shifted % wide == 0] *= darker
     if not ground:
         for _ in range(rng.choice([0, rng.integers(0, 14), rng.integers(10, 30)])):
-            _hang_poster(picture, rng)
+            # a poster, door or window, some with a frame, some with lines
+            w, h = rng.integers(EDGE // 32, EDGE // 4, 2)
+            x, y = rng.integers(0, EDGE, 2)
+            frame = rng.integers(2, 6)
+            patch = picture[y : y + h, x : x + w]
+            patch *= 0.15
+            patch += 0.85 * draw_colour(rng)
+            if rng.random() < 0.5:
+                patch[frame:-frame, frame:-frame] = draw_colour(rng)
+            if rng.random() < 0.4:
+                patch[:: rng.integers(3, 12)] *= 0.7
     return np.clip(picture, 0, 1).astype(np.float32) ** 2
-
-
-def _stains(rng: np.random.Generator) -> Float[np.ndarray, "e e"]:
-    """Noise of four sizes, wrapped around, so that it repeats without a seam."""
-    layers = []
-    for cells in (4, 16, 64, EDGE):
-        small = np.pad(rng.integers(0, 256, (cells, cells), np.uint8), 1, mode="wrap")
-        k = EDGE // cells
-        big = cv2.resize(small, None, fx=k, fy=k, interpolation=cv2.INTER_LINEAR_EXACT)
-        layers.append(big[k:-k, k:-k].astype(np.float32))
-    shares = rng.dirichlet([1, 1, 1, 0.5]) * rng.uniform(0.15, 0.9)
-    return sum(share * (layer / 255 - 0.5) for share, layer in zip(shares, layers))
-
-
-def _hang_poster(picture: Float[np.ndarray, "e e 3"], rng: np.random.Generator) -> None:
-    """Changes the picture: a poster, door or window, some with a frame, some with lines."""
-    w, h = rng.integers(EDGE // 32, EDGE // 4, 2)
-    x, y = rng.integers(0, EDGE, 2)
-    frame = rng.integers(2, 6)
-    patch = picture[y : y + h, x : x + w]
-    patch *= 0.15
-    patch += 0.85 * draw_colour(rng)
-    if rng.random() < 0.5:
-        patch[frame:-frame, frame:-frame] = draw_colour(rng)
-    if rng.random() < 0.4:
-        patch[:: rng.integers(3, 12)] *= 0.7
 
 
 # --- seen -----------------------------------------------------------------------------------------
@@ -132,14 +118,8 @@ def room_pixels(
     x = ((np.arange(width) + shift[0] - view.middle[0]) / view.focal).astype(np.float32)
     y = ((np.arange(height) + shift[1] - view.middle[1]) / view.focal).astype(np.float32)[:, None]
     ray = [np.float32(row[0]) * x + np.float32(row[1]) * y + np.float32(row[2]) for row in turn]
-    walls = [
-        (0, 1, room.half[0] - eye[0]),
-        (0, -1, room.half[0] + eye[0]),
-        (2, 1, room.half[2] - eye[2]),
-        (2, -1, room.half[2] + eye[2]),
-        (1, -1, eye[1]),
-        (1, 1, room.half[1] - eye[1]),
-    ]
+    (left, low, back), (right, high, front) = room.half * [1, 0, 1] + eye, room.half - eye
+    walls = [(0, 1, right), (0, -1, left), (2, 1, front), (2, -1, back), (1, -1, low), (1, 1, high)]
     w = np.zeros((height, width), np.float32)
     face = np.zeros((height, width), np.uint8)
     for k, (axis, sign, gap) in enumerate(walls):  # the nearest way out: inverse depth is largest
@@ -159,9 +139,9 @@ def room_pixels(
     return colour, floor, world
 
 
-def _texels(room: Room, face, spread, at) -> Float[np.ndarray, "h w 3"]:
-    """Colours of pixels that see a face at a place (x, y, z in the room, mm), `spread` texels
-    wide.
+def _texels(room: Room, face, spread, at):
+    """Colours [h w 3] of pixels that see a face at a place (x, y, z in the room, mm), `spread`
+    texels wide.
     """
     levels = room.level.shape[1]
     u = np.where(face < 2, at[2], at[0])
@@ -181,27 +161,20 @@ SHADOW_EDGE = 256  # texels of the shadow map
 SHADOW_MM = 40.0  # size of one
 
 
-def shadow_cells(xz: Float[np.ndarray, "n 2"], middle: Float[np.ndarray, "2"]) -> np.ndarray:
+def shadow_cells(xz: Float[np.ndarray, "*n 2"], middle: Float[np.ndarray, "2"]) -> np.ndarray:
     """Texels (x, z) of the shadow map around `middle` in which points of the floor lie (mm)."""
     return np.floor((xz - middle) / SHADOW_MM + SHADOW_EDGE / 2)
 
 
 def shadow_map(
-    a: Float[np.ndarray, "n 3"],
-    b: Float[np.ndarray, "n 3"],
-    radius: Float[np.ndarray, "n"],
-    middle: Float[np.ndarray, "2"],
-    light: Light,
+    ends: Float[np.ndarray, "n 2 3"], radius: Times, middle: Float[np.ndarray, "2"], light: Light
 ) -> UInt8[np.ndarray, "z x"]:
-    """How much light the capsules a-b (world, mm) take from each floor texel, 0 to 255, around
-    `middle` (x, z).
+    """How much light capsules with these ends (world, mm) take from each floor texel, 0 to 255,
+    around `middle` (x, z).
     """
     picture = np.zeros((SHADOW_EDGE, SHADOW_EDGE), np.uint8)
-    fall = light.direction / max(light.direction[1], 0.3)
-    ends = []
-    for points in (a, b):
-        fallen = (points - points[:, 1:2] * fall)[:, [0, 2]]
-        ends.append(np.clip(shadow_cells(fallen, middle), -999, 999).astype(int).tolist())
-    for start, stop, r in zip(*ends, radius):
+    fallen = ends - ends[..., 1:2] * (light.direction / max(light.direction[1], 0.3))
+    cells = np.clip(shadow_cells(fallen[..., [0, 2]], middle), -999, 999).astype(int)
+    for (start, stop), r in zip(cells.tolist(), radius):
         cv2.line(picture, start, stop, 255, max(1, round(2 * r / SHADOW_MM)))
     return cv2.blur(cv2.blur(picture, (5, 5)), (5, 5))

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import BadParameter, unknown
 from ..skeletons import skeleton
 from .bodies import BODY_SKELETONS
-from .gait_tables import GAITS
+from .gaits import GAITS
 
 RENDERER = 1  # counts changes of anything that changes a pixel or a label: part of every digest
 SPLITS = ("train", "val", "test")

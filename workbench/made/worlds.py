@@ -24,48 +24,36 @@ from tqdm.auto import tqdm
 
 from ..errors import BadFile, unknown
 from ..records import Clip, Track, Video
-from .film import Rendered, film
+from .film import Rendered, film, scene
 from .mocap import motion_files
-from .scenes import scene
 from .world import World
 
+_CROWD = {"size_wh": (256, 192), "people": (2, 4), "occluders": (1, 4)}
+_BLURRED = {"fps": 12.0, "sub_frames": 5, "skeleton": "posetrack15"}
 WORLDS = {
     w.name: w
     for w in (
         World("synthetic"),
         World("synthetic_mocap", "mocap", "bandai_namco", n_frames=19, fps=30.0),
-        World(
-            "occluded_people",
-            size_wh=(256, 192),
-            n_frames=1,
-            people=(2, 4),
-            occluders=(1, 4),
-            sub_frames=1,
-        ),  # single pictures, about half of all joints hidden
+        # single pictures, about half of all joints hidden
+        World("occluded_people", n_frames=1, sub_frames=1, **_CROWD),
         World(
             "crossing_people",
-            size_wh=(256, 192),
             n_frames=5,
-            fps=12.0,
-            people=(2, 4),
-            occluders=(1, 4),
-            sub_frames=5,
             shutter=(0.2, 0.9),
-            skeleton="posetrack15",
             label_stride=5,
             label_first=2,
+            **_CROWD,
+            **_BLURRED,
         ),  # clips with blur, of which the middle frame alone is labelled
         World(
             "fast_people",
             size_wh=(256, 192),
             n_frames=16,
-            fps=12.0,
             people=(1, 3),
-            occluders=(0, 3),
             moving_camera=0.3,
-            sub_frames=5,
             shutter=(0.3, 0.9),
-            skeleton="posetrack15",
+            **_BLURRED,
             gaits=("turn", "run", "dance", "kick", "punch", "jump", "wave", "side_step"),
         ),  # longer clips of people who move fast and on curves, all frames labelled
         World(
@@ -116,7 +104,7 @@ class Stored:
 
     path: Path
 
-    def _mapped(self) -> np.ndarray:
+    def _mapped(self):
         with _damage_named(self.path):
             return np.load(self.path, mmap_mode="r", allow_pickle=False)
 
@@ -177,7 +165,7 @@ def store_clip(rendered: Rendered, target: Path) -> None:
                 raise
 
 
-def _render(recipe: World, split: str, target: Path) -> None:
+def _render(recipe: World, split: str, target: Path):
     store_clip(sample_clip(recipe, split, int(target.name)), target)
 
 
@@ -206,19 +194,20 @@ def cached_clips(
     folders = tuple(root / key / split / f"{i:06d}" for i in range(n))
     missing = [place for place in folders if not place.is_dir()]
     render = functools.partial(_render, recipe, split)
-    calm = 0.1 if sys.stderr.isatty() else 10.0  # seconds between lines in a log
-    bar = tqdm(
-        total=len(missing),
-        desc=f"{recipe.name} {split}",
-        unit="clip",
-        disable=not (progress and missing),
-        mininterval=calm,
-    )
-    with bar, contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         each = map
         if workers > 1 and missing:
             pool = ProcessPoolExecutor(workers, get_context("spawn"))
             each = stack.enter_context(pool).map
-        for _ in each(render, missing):
-            bar.update()
+        bar = tqdm(
+            each(render, missing),
+            f"{recipe.name} {split}",
+            len(missing),
+            unit="clip",
+            disable=not (progress and missing),
+            # seconds between lines in a log
+            mininterval=0.1 if sys.stderr.isatty() else 10.0,
+        )
+        for _ in bar:
+            pass
     return Clips(recipe, split, folders)

@@ -326,7 +326,7 @@ def procedural_training(train: TrainConfig, config: PortConfig = DENOISE) -> Tra
     sampler = SAMPLERS[config.skeleton]
     card = {
         "recipe": f"denoise on procedural {KINDS[config.skeleton]}",
-        "noise": NOISE.to_dict(),
+        "noise": asdict(NOISE),
         # as the sampler was called when this recipe was fixed
         "data": f"workbench.data.synthetic:{sampler.__name__}",
     }
@@ -342,7 +342,7 @@ def finetuning(
     """
     card = {
         "recipe": "denoise, finetuned",
-        "noise": noise.to_dict(),
+        "noise": asdict(noise),
         "truth": _digest(truth),
         "start": _weights_digest(start),
     }
