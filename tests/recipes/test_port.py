@@ -132,7 +132,7 @@ def test_random_weights_do_not(synthetic):
     refiner = predict.load("port")
     torch.manual_seed(3)
     control = PortRefiner(build("port", refiner.model.config), refiner.rule, "random weights")
-    values = recipe.replaced_error(control.refine(detected), truth, detected)
+    values, _ = recipe.replaced_error(control.refine(detected), truth, detected)
     assert values["replaced_error"] > values["replaced_error_detector"]
 
 

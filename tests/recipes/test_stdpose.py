@@ -15,8 +15,9 @@ from workbench.errors import BadParameter, MissingData, UnknownName
 from workbench.models import build
 from workbench.predict import Propagator, load
 from workbench.recipes import stdpose as recipe
-from workbench.recipes.base import Options, rows
-from workbench.recipes.published import read_posetrack_half
+from workbench.recipes.base import Learned, Options, rows
+from workbench.recipes.measures import weighted
+from workbench.recipes.published import read_boxes, read_posetrack_half
 
 ONCE = replace(QUICK, steps=1)
 ASKED = {"steps": 1, "device": "cpu", "progress": False}
@@ -25,11 +26,11 @@ ASKED = {"steps": 1, "device": "cpu", "progress": False}
 @pytest.fixture
 def data(small):
     """Two clips a split."""
-    return small("stdpose").own.rendered
+    return small("stdpose").own
 
 
 def test_windows_are_all_frames_between_labels(data):
-    assert recipe.DATA.rendered.world.digest() == "3ec4711c855d42d2", (
+    assert recipe.DATA.world.digest() == "3ec4711c855d42d2", (
         "a change makes a new world: new name, all rows anew"
     )
     for interval, keys in (
@@ -98,7 +99,7 @@ def test_fast_joints_are_those_that_move(data):
     )
 
 
-def test_a_variant_learns_behind_a_frozen_estimator_and_is_measured(small, data):
+def test_a_variant_learns_behind_a_frozen_estimator_and_is_measured(small):
     chosen = small("stdpose")
     learned, frame = (chosen.train(name, QUICK) for name in ("stdpose", "frame"))
     own, before = (checkpoint.read_tensors(each.weights) for each in (learned, frame))
@@ -110,10 +111,8 @@ def test_a_variant_learns_behind_a_frozen_estimator_and_is_measured(small, data)
     assert any(not torch.equal(before[name], started[f"maps.{name}"]) for name in shared), (
         "the frame's own training"
     )
-    windows = recipe.people("test", 7, GAP, data=data)
-    how = {"task": "propagation", "interval": 7, "progress": False}
-    answers = recipe.answers_at(windows, {"stdpose": learned.predictor}, **how)
-    ours = rows({name: recipe.scores_of(answer) for name, answer in answers.items()})
+    task = chosen.tasks["synthetic"](chosen, QUICK)
+    ours = rows(task.scores(7, {"stdpose": learned.predictor}))
     methods = ["linear", "farneback", "single frame", "stdpose"]
     assert list(dict.fromkeys(r["method"] for r in ours)) == methods
     subsets = ["all joints", "visible joints", "occluded joints", "blurred joints"]
@@ -163,7 +162,7 @@ def test_the_single_frame_inside_is_the_estimator_itself(small, data):
 def test_evaluation_states_its_protocol(small):
     chosen = small("stdpose")
     result = chosen.evaluate(variants=["e"], intervals=(15,), **ASKED)
-    assert recipe.DATA.rendered.world.digest() in result["protocol"]
+    assert recipe.DATA.world.digest() in result["protocol"]
     assert "1 steps of 3 people" in result["protocol"] and "answers in fp32" in result["protocol"]
     assert {r["T"] for r in measured(result)} == {15}
     assert any(r["kind"] == "paper" for r in result["rows"])
@@ -181,7 +180,7 @@ def test_answers_are_in_the_precision_that_is_asked_for(small):
     options = Options(variants=("e",), steps=1, precision="bf16", device="cpu", progress=False)
     task = chosen.tasks["synthetic"](chosen, options)
     assert task.learn("e", 7).predictor.precision == "bf16"
-    assert "answers in bf16" in task.protocol({})
+    assert "answers in bf16" in task.protocol
 
 
 def test_the_shipped_file_loads_as_a_propagator(small, tmp_path):
@@ -234,8 +233,9 @@ def test_another_propagator_s_labels_are_learned_anew(small):
     for p in carriers[1].model.parameters():
         torch.nn.init.normal_(p, std=0.3)
     for carrier in carriers:
+        task = recipe._pseudo(chosen, ONCE, Learned(carrier))
         for kind in ("labels alone", "with pseudo-labels"):
-            recipe.learn_pseudo(chosen, carrier, (kind, 7), ONCE)
+            task.learn("", (kind, 7))
     cards = [checkpoint.read_card(path) for path in trained(chosen)]
     kinds = sorted(card["labels"] for card in cards)
     assert kinds == ["labels alone", "with pseudo-labels", "with pseudo-labels"]
@@ -329,7 +329,7 @@ def test_table_3_on_posetrack(small, posetrack18):
         ("with pseudo-labels", 3, pytest.approx(300 / 7)),
         ("all labels", 1, 100),
     ]
-    start = "stdpose: 1 steps of 2 people from random weights"
+    start = "1 steps of 2 people from random weights"
     assert f"labels alone, T = 3: {start}, 6 to learn from" in result["protocol"]
     assert "14 to learn" in result["protocol"]
     assert any(r["kind"] == "paper" and r.get("method") == "FAMI-Pose" for r in result["rows"])
@@ -388,27 +388,30 @@ def test_posetrack_as_the_user_has_it(small, posetrack18, task):
 def test_estimation_in_a_detector_s_boxes(small, posetrack18, tmp_path):
     """Perfect boxes are the ground truth's, with poses and all; a box less is a person less."""
     chosen, file = small("stdpose"), tmp_path / "boxes.json"
-    (clip,) = read_posetrack_half(posetrack18, "val").clips
+    pairs = read_posetrack_half(posetrack18, "val")
+    ((clip, _),) = pairs
     perfect = [
         {"image_id": clip.pictures[t].id, "category_id": 1, "score": 0.5, "bbox": [15, 15, 50, 60]}
         for t in range(7)
         for _ in clip.tracks
     ]
+    ours = {"stdpose": Propagator(build("stdpose", GAP))}
+    windows = recipe.published_windows(pairs, GAP, 1, "estimation")
 
     def poses(boxes):
         given = None
         if boxes is not None:
             file.write_text(json.dumps(boxes))
             given = file
-        options = Options(posetrack18, task="estimation", boxes=given, **ASKED)
-        task = chosen.tasks["posetrack18"](chosen, options)
-        models = {"stdpose": task.learn("stdpose", 1).predictor}
-        answers = task.answers(1, models)
         kind = "ground truth" if boxes is None else "detector"
-        assert task.stated["boxes"] == kind and f"boxes: {kind}" in task.protocol({})
-        scores = task.score("stdpose", answers["stdpose"], 1)
-        assert ("PCKh" in scores[0].values) == (boxes is None)
-        return answers["stdpose"].poses
+        task = chosen.tasks["posetrack18"](
+            chosen, Options(posetrack18, task="estimation", boxes=given, **ASKED)
+        )
+        assert task.boxes == kind and f"boxes: {kind}" in task.protocol
+        assert ("PCKh" in task.scores(1, ours)["stdpose"][0].values) == (boxes is None)
+        seen, scores = read_boxes(given).windows(windows)
+        found = recipe.answers(seen, ours, given=False, progress=False)["stdpose"]
+        return weighted(found, scores)
 
     found, same, fewer = (poses(boxes) for boxes in (None, perfect, perfect[:-1]))
     assert [len(each) for each in (found, same, fewer)] == [14, 14, 13]

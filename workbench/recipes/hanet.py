@@ -10,20 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 import torch
 
 from .. import metrics
-from ..errors import BadParameter, unknown
+from ..errors import BadParameter
 from ..made import motion
 from ..made.motion import JOINTS, WORLD, Sequence2D
-from ..models import build
 from ..models.hanet import HANetConfig
 from ..predict import SequenceRefiner
-from ..train import Batch, BatchSource, TrainConfig, share
+from ..train import Batch, BatchSource, TrainConfig
 from . import sequences as known
 from .base import (
     Learned,
@@ -33,6 +32,7 @@ from .base import (
     Task,
     Training,
     Variant,
+    fresh,
     measure,
     paper_rows,
     rows,
@@ -154,16 +154,12 @@ def losses_of(config: HANetConfig) -> dict[str, float]:
 def _learns(
     config: HANetConfig,
     batches: Callable[[int], BatchSource],
-    card: Mapping,
-    train: TrainConfig,
+    words: Mapping,
+    settings: TrainConfig,
     label: str,
 ) -> Training:
-    """batches: (size) -> source."""
-    torch.manual_seed(train.seed)
-    model = build("hanet", config)
-    card = {"model": "hanet", "config": asdict(config), **card}
-    make = lambda: batches(share(train.batch_size))  # noqa: E731
-    return Training(model, make, train, losses_of(config), card, label)
+    model, losses = fresh("hanet", config, settings.seed), losses_of(config)
+    return Training("hanet", model, batches, settings, losses, words, label, "windows")
 
 
 def _training(recipe: Recipe, name: str, options: Options) -> Training:
@@ -171,21 +167,21 @@ def _training(recipe: Recipe, name: str, options: Options) -> Training:
     how = {"copies": 4, "seed": options.seed, "limit": recipe.own.limit}
     moves = motion.motions(options.data, "train", **how)
     names = sorted({title for title, _ in moves})
-    card = {
+    words = {
         "world": WORLD.digest(),
         "data": options.name,
         "window": WINDOW,
         "motions": hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16],
     }
     batches = partial(window_batches, [xyz for _, xyz in moves], WINDOW)
-    return _learns(variant.config, batches, card, options.settings(variant.train), name)
+    return _learns(variant.config, batches, words, options.settings(variant.train), name)
 
 
 def _predictor(model, name: str, card: Mapping) -> SequenceRefiner:
     return SequenceRefiner(model.eval().cpu(), card["window"], name)
 
 
-# --- answers --------------------------------------------------------------------------------------
+# --- measuring ------------------------------------------------------------------------------------
 
 # columns of the paper's tables, as ours are called
 COLUMNS = {"Sho": "shoulder", "Elb": "elbow", "Wri": "wrist", "Ank": "ankle"}
@@ -201,36 +197,39 @@ def paper_table(table: str, **where) -> list[dict]:
     return lines
 
 
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """Refined sequences, and what their row says beside its measures."""
+def _task(
+    test: Sequence,
+    measure: Callable[[Sequence[np.ndarray], Sequence], known.Measured],
+    filters: Callable[[], Mapping[str, tuple[Callable, tuple]]],
+    *,
+    variants: Sequence[str],
+    cases: Sequence[int | None] = (None,),
+    **fields,
+) -> Task:
+    """The input and filters, which stand there once, and the networks of every window T of `cases`.
 
-    xy: Sequence[np.ndarray]
-    words: Mapping[str, object]
-    extra: Mapping[str, object]
+    filters: makes them and their settings. fields: of the task.
+    """
+    detected = [s.detected for s in test]
 
+    def row(name: str, xy: Sequence[np.ndarray], extra: Mapping, **words) -> list[Scores]:
+        values, clips = measure(xy, test)
+        words = {"method": name, **words}
+        return [Scores(words, len(test), values, clips, extra=extra, alike=False)]
 
-def answers_of(
-    detected: Sequence[np.ndarray],
-    filters: Mapping[str, tuple[Callable, tuple]],
-    refiners: Mapping[str, SequenceRefiner],
-    **words,
-) -> dict[str, Answer]:
-    """The input, filters and networks; words: of the networks' rows."""
-    out = {"input": Answer(list(detected), {"method": "input"}, {})}
-    for name, (apply, setting) in filters.items():
-        smoothed = [apply(xy, *setting) for xy in detected]
-        out[name] = Answer(smoothed, {"method": name}, {"setting": list(setting)})
-    for name, refiner in refiners.items():
-        refined = [refiner.refine(xy) for xy in detected]
-        out[name] = Answer(refined, {"method": name, **words}, {})
-    return out
+    def scores(window: int | None, refiners: Mapping[str, SequenceRefiner]) -> dict:
+        out, words = {}, {} if window is None else {"T": window}
+        if window == cases[0]:
+            out["input"] = row("input", detected, {})
+            for name, (apply, setting) in filters().items():
+                smoothed = [apply(xy, *setting) for xy in detected]
+                out[name] = row(name, smoothed, {"setting": list(setting)})
+        for name, refiner in refiners.items():
+            out[name] = row(name, [refiner.refine(xy) for xy in detected], {}, **words)
+        return out
 
-
-def scores_of(answer: Answer, measure: Callable, test: Sequence) -> list[Scores]:
-    """One row of all test sequences."""
-    values, clips = measure(answer.xy, test)
-    return [Scores(answer.words, len(test), values, clips, extra=answer.extra, alike=False)]
+    rival = RIVAL if RIVAL in variants else "input"
+    return Task(variants=variants, scores=scores, cases=cases, rival=rival, **fields)
 
 
 # --- motion before made cameras -------------------------------------------------------------------
@@ -241,22 +240,12 @@ def _near(xy: np.ndarray, s: Sequence2D) -> float:
     return metrics.hits(xy, s.xy_frame, s.sizes, 0.05).mean()
 
 
-def motion_task(
-    test: Sequence[Sequence2D],
-    data: str,
-    variants: Sequence[str],
-    learn: Callable[[str], Learned],
-    *,
-    networks: str,
-    seed: int = 0,
-    own: Motion = DATA,
-) -> Task:
-    """The protocol on sequences of "mocap" or "synthetic" motion; networks: how these learned."""
+def _motion_task(test: Sequence[Sequence2D], data: str, own: Motion, **fields) -> Task:
+    """The protocol on sequences of "mocap" or "synthetic" motion."""
 
-    def answers(_case, refiners: Mapping[str, SequenceRefiner]) -> dict[str, Answer]:
+    def filters() -> Mapping[str, tuple[Callable, tuple]]:
         train = motion.sequences(data, "train", cameras=1, seed=1, limit=own.limit)
-        filters = chosen_filters(train, _near, own.filters)
-        return answers_of([s.detected for s in test], filters, refiners)
+        return chosen_filters(train, _near, own.filters)
 
     kind = "gaits" if data == "synthetic" else "motion capture"
     protocol = (
@@ -264,51 +253,42 @@ def motion_task(
         f"(world {WORLD.digest()}): PCK against {WORLD.box:g} times the joints' longer side, "
         "percent; Accel px a frame squared; epe px inside and outside of bursts of occlusion; "
         "means over sequences, 95 % intervals by clip; filters' settings have the best PCK@0.05 on "
-        f"training sequences; networks: {networks}"
+        "training sequences"
     )
-    return Task(
-        variants=variants,
-        learn=lambda name, _case: learn(name),
-        answers=answers,
-        score=lambda _name, answer, _case: scores_of(answer, known.measure_bursts, test),
-        protocol=lambda _learned: protocol,
-        rival=RIVAL if RIVAL in variants else "input",
-        paper=paper_table("Table 1", data="Sub-JHMDB"),
-        seed=seed,
-    )
+    paper = paper_table("Table 1", data="Sub-JHMDB")
+    return _task(test, known.measure_bursts, filters, protocol=protocol, paper=paper, **fields)
 
 
 def evaluate_refiners(
     refiners: Mapping[str, SequenceRefiner],
     test: Sequence[Sequence2D],
     data: str,
-    **options,
+    *,
+    networks: str,
+    seed: int = 0,
+    own: Motion = DATA,
 ) -> dict:
-    """`motion_task` of refiners as they stand."""
-    seed = options.get("seed", 0)
-    learn = {name: Learned(refiner, seed=seed) for name, refiner in refiners.items()}
-    return measure(motion_task(test, data, tuple(refiners), learn.get, **options))
+    """The rows of refiners as they stand; networks: how these learned."""
 
+    def learn(name: str, _case) -> Learned:
+        return Learned(refiners[name], seed=seed, text=networks)
 
-def _without_steps(learned: Learned) -> Learned:
-    return replace(learned, steps=None)
+    return measure(_motion_task(test, data, own, variants=tuple(refiners), learn=learn, seed=seed))
 
 
 def _motion(recipe: Recipe, options: Options) -> Task:
-    test = motion.sequences(options.data, "test", limit=recipe.own.limit)
+    own = recipe.own
+    test = motion.sequences(options.data, "test", limit=own.limit)
     if len(set(known.clips_of(test).tolist())) < 2:
         problem = f"{len(test)} test sequences of {options.data}"
         raise BadParameter(problem, remedy="two clips of the test styles, or more")
-    names = options.variants or ("plain", "hanet")
-    train = options.settings(recipe.variants["hanet"].train)
-    return motion_task(
+    return _motion_task(
         test,
         options.data,
-        names,
-        lambda name: _without_steps(recipe.train(name, options)),
-        networks=f"{train.steps:,} steps, {train.batch_size} windows of {WINDOW} frames",
+        own,
+        variants=options.variants or ("plain", "hanet"),
+        learn=lambda name, _case: recipe.train(name, options),
         seed=options.seed,
-        own=recipe.own,
     )
 
 
@@ -423,51 +403,34 @@ def _set_training(
     _, k, d = chosen.test[0].truth.shape
     config = HANetConfig() if name == "paper" else recipe.variants[name].config
     config = replace(config, channels=k * d, coordinates=d, interval=chosen.interval)
-    card = {"window": window, "data": options.name, "key": known.digest_of(chosen.train)}
+    words = {"window": window, "data": options.name, "key": known.digest_of(chosen.train)}
     batches = chosen.batches or partial(known.known_batches, chosen.train)
     train = options.settings(recipe.variants["hanet"].train)
-    return _learns(config, partial(batches, window), card, train, f"{name}, T = {window}")
+    return _learns(config, partial(batches, window), words, train, f"{name}, T = {window}")
 
 
 def _set(recipe: Recipe, options: Options) -> Task:
     """Each variant is trained on the set's training split with every T of the protocol."""
-    names = options.variants or ("plain", "hanet")
-    for name in names:
-        if name not in (*recipe.variants, "paper"):
-            raise unknown("variant of HANet", name, [*recipe.variants, "paper"])
+    variants = {**recipe.variants, "paper": None}
+    names = replace(recipe, variants=variants).chosen(options, "plain", "hanet")
     chosen = SETS[options.name](options)
     if not (chosen.test and chosen.train):
         problem = f"{len(chosen.train)} training and {len(chosen.test)} test sequences"
         raise BadParameter(f"{problem} of {options.data}", remedy="clips of both splits")
-    train = options.settings(recipe.variants["hanet"].train)
-
-    def answers(window: int, refiners: Mapping[str, SequenceRefiner]) -> dict[str, Answer]:
-        some = chosen.train[:: max(len(chosen.train) // 50, 1)]
-        filters = chosen_filters(some, known.error, recipe.own.filters)
-        out = answers_of([s.detected for s in chosen.test], filters, refiners, T=window)
-        if window == chosen.windows[0]:
-            return out
-        return {name: out[name] for name in refiners}  # the others stand there once
-
-    def protocol(_learned: Mapping) -> str:
-        return (
-            f"{chosen.protocol}; N = {chosen.interval}; 95 % intervals by clip; filters' settings "
-            f"have the least mean error on training sequences; networks: {train.steps:,} steps of "
-            f"{train.batch_size} windows"
-        )
+    some = chosen.train[:: max(len(chosen.train) // 50, 1)]
 
     def learn(name: str, window: int) -> Learned:
-        training = _set_training(recipe, options, chosen, name, window)
-        return _without_steps(recipe.learn(training, options))
+        return recipe.learn(_set_training(recipe, options, chosen, name, window), options)
 
-    return Task(
+    return _task(
+        chosen.test,
+        chosen.measure,
+        lambda: chosen_filters(some, known.error, recipe.own.filters),
         variants=names,
-        learn=learn,
-        answers=answers,
-        score=lambda _name, answer, _window: scores_of(answer, chosen.measure, chosen.test),
-        protocol=protocol,
-        rival=RIVAL if RIVAL in names else "input",
         cases=chosen.windows,
+        learn=learn,
+        protocol=f"{chosen.protocol}; N = {chosen.interval}; 95 % intervals by clip; filters' "
+        "settings have the least mean error on training sequences",
         paper=chosen.paper,
         seed=options.seed,
     )
@@ -478,12 +441,11 @@ def _set(recipe: Recipe, options: Options) -> Task:
 
 def _card(recipe: Recipe, variant: str, learned: Learned, options: Options) -> dict:
     """What the shipped file says of its rows."""
-    test = motion.sequences("synthetic", "test", limit=recipe.own.limit)
-    answers = answers_of([s.detected for s in test], {}, {variant: learned.predictor})
-    scores = {name: scores_of(each, known.measure_bursts, test) for name, each in answers.items()}
+    task = _motion(replace(recipe, own=replace(recipe.own, filters={})), options)
+    lines = rows(task.scores(None, {variant: learned.predictor}))
     return {
-        "metrics": {line["method"]: line["metrics"] for line in rows(scores)},
-        "metrics_data": f"synthetic, {len(test)} sequences of gaits, world {WORLD.digest()}",
+        "metrics": {line["method"]: line["metrics"] for line in lines},
+        "metrics_data": f"synthetic, {lines[0]['n']} sequences of gaits, world {WORLD.digest()}",
         "licence": "Apache-2.0; trained on procedural gaits alone, under a simulated detector as "
         "bad as the paper's input row",
     }

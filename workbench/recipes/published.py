@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,13 +15,14 @@ from .. import checkpoint
 from ..data.coco import annotation_files, find_pictures, read_coco, read_person_boxes
 from ..data.manifest import locate
 from ..data.posetrack import read_posetrack
-from ..data.windows import WindowConfig, Windows, detected_windows
+from ..data.windows import Windows, detected_windows
 from ..errors import MissingData
 from ..models.published import public_weights
-from ..records import Clip, Detections, PersonBoxes, Picture, Reading, Track, Video
+from ..predict import load
+from ..records import Clip, PersonBoxes, Picture, Reading, Track, Video
 from ..skeletons import skeleton
-from ..train import TrainConfig
-from .base import Options
+from ..train import TrainConfig, choose_device
+from .base import Learned, Options, fresh
 
 # name -> (part of the annotation file's name for training, for testing)
 COCO_HALVES = {"coco": ("train2017", "val2017"), "crowdpose": ("_train.", "_val.")}
@@ -83,26 +84,9 @@ def with_joints(clip: Clip, joints: str) -> Clip:
     return replace(clip, tracks=[chosen(track) for track in clip.tracks])
 
 
-@dataclass(frozen=True, eq=False)
-class Clips:
-    """Clips of one half of PoseTrack, and the folder of their pictures."""
-
-    clips: list[Clip]
-    folder: Path
-
-    @property
-    def pairs(self) -> list[tuple[Clip, Path]]:
-        """As `Windows` takes them."""
-        return [(clip, self.folder) for clip in self.clips]
-
-    @property
-    def pictures(self) -> list[Picture]:
-        """Of all clips."""
-        return [picture for clip in self.clips for picture in clip.pictures]
-
-
-def read_posetrack_half(data: str, split: str) -> Clips:
-    """The "train" or "val" half of PoseTrack with the papers' 15 joints.
+def read_posetrack_half(data: str, split: str) -> list[tuple[Clip, Path]]:
+    """The "train" or "val" half of PoseTrack with the papers' 15 joints, as `Windows` takes it:
+    clips, and the folder of their pictures.
 
     `MissingData` where annotations or pictures are not on this machine.
     """
@@ -116,7 +100,13 @@ def read_posetrack_half(data: str, split: str) -> Clips:
     readings = [read_posetrack(file) for file in files]
     clips = [with_joints(clip, POSETRACK_JOINTS) for each in readings for clip in each.clips]
     names = [picture.name for picture in clips[0].pictures]
-    return Clips(clips, _pictures_of(files[0], names, root, remedy))
+    folder = _pictures_of(files[0], names, root, remedy)
+    return [(clip, folder) for clip in clips]
+
+
+def pictures_of(pairs: Sequence[tuple]) -> list[Picture]:
+    """Of all clips."""
+    return [picture for clip, _ in pairs for picture in clip.pictures]
 
 
 # --- a detector's boxes ---------------------------------------------------------------------------
@@ -126,19 +116,30 @@ def read_posetrack_half(data: str, split: str) -> Clips:
 class Boxes:
     """In which boxes people are estimated: the truth's, or those of a file of a detector's."""
 
-    file: str | Path | None
-    boxes: PersonBoxes | None
+    file: str | Path | None = None
+    boxes: PersonBoxes | None = None
 
     @property
     def kind(self) -> str:
         """As rows and protocols state it."""
         return "ground truth" if self.boxes is None else "detector"
 
+    @property
+    def text(self) -> str:
+        """For protocols, in full."""
+        if self.boxes is None:
+            return self.kind
+        name = Path(self.file).name
+        return f"{len(self.boxes)} of {name}, their scores times the joints' confidences"
+
     def windows(
-        self, pairs: list[tuple[Clip, Path]], joints: str, config: WindowConfig
-    ) -> tuple[Windows, Float[np.ndarray, n]]:
-        """A window a box, and the boxes' scores."""
-        return detected_windows(pairs, self.boxes, joints, config, file=self.file)
+        self, windows: Windows, joints: str | None = None
+    ) -> tuple[Windows, Float[np.ndarray, n] | None]:
+        """A window a box in the same clips, and the boxes' scores; the truth's as they are."""
+        if self.boxes is None:
+            return windows, None
+        joints = joints or windows.skeleton.name
+        return detected_windows(windows.pairs, self.boxes, joints, windows.config, file=self.file)
 
 
 def read_boxes(file: str | Path | None) -> Boxes:
@@ -146,37 +147,44 @@ def read_boxes(file: str | Path | None) -> Boxes:
     return Boxes(file, None if file is None else read_person_boxes(file).boxes)
 
 
-def weighted(poses: Detections, scores: Float[np.ndarray, n] | None) -> Detections:
-    """Joints' confidences times the score of the box that they were estimated in.
-
-    # unstated; ours
-    """
-    if scores is None:
-        return poses
-    return replace(poses, confidence=poses.confidence * scores[:, None])
-
-
-def one_picture_clips(pictures: list[Picture], folder: Path) -> list[tuple[Clip, Path]]:
+def one_picture_clips(pictures: Sequence[Picture], folder: Path) -> list[tuple[Clip, Path]]:
     """A clip of one frame without people for each picture."""
     return [(Clip(Video("", 1, *(p.size_wh or ())), (), (p,), p.name), folder) for p in pictures]
 
 
-# --- weights that trainings go on from ------------------------------------------------------------
+# --- weights --------------------------------------------------------------------------------------
 
 
-def public_file(name: str, key: str) -> Path | None:
-    """The user's file of published weights, by the manifest's name, if it is on this machine."""
+def named(name: str, options: Options, **public) -> Learned:
+    """Weights as they are, by a method's name or a file's; public: options of `load`."""
+    device = choose_device(options.device)
+    predictor = load(name, device=device, precision=options.precision, **public)
+    return Learned(predictor, text="weights as named")
+
+
+def begun(
+    method: str, config: object, options: Options, start_weights: Callable[[nn.Module], str | None]
+) -> tuple[nn.Module, str]:
+    """A network to train, and what it goes on from: `start_weights`, which says what it has loaded,
+    or ImageNet's where that has nothing; random ones where a training is only tried out.
+    """
+    model = fresh(method, config, options.seed)
+    start = "random" if options.steps else start_weights(model)
+    if start is None:
+        return type(model)(config, pretrained=True), "ImageNet"
+    return model, start
+
+
+def read_public_weights(name: str, key: str) -> tuple[dict, Path] | None:
+    """Published tensors under our names, and their file, by the manifest's name; None where the
+    user has none.
+    """
     try:
         manifest, root = locate(name)
     except MissingData:
         return None
     files = (root / file for file in manifest.layout.alternatives(key))
-    return next((file for file in files if file.is_file()), None)
-
-
-def read_public_weights(name: str, key: str) -> tuple[dict, Path] | None:
-    """Published tensors under our names, and their file; None where the user has none."""
-    file = public_file(name, key)
+    file = next((file for file in files if file.is_file()), None)
     return None if file is None else (public_weights(checkpoint.read_public(file)), file)
 
 
