@@ -54,15 +54,14 @@ def test_heatmaps_are_made_once_and_belong_to_their_windows(people, tmp_path):
     batch = windows.batch([3])
     with torch.inference_mode():
         own = estimator.model(batch["images"][0])["heatmaps"]
-    np.testing.assert_allclose(rough.heatmaps[3], own, rtol=2e-3, atol=2e-3)
-    np.testing.assert_array_equal(rough.xy_crop[3], batch["xy_crop"][0, 2])
+    np.testing.assert_allclose(rough["heatmaps"][3], own, rtol=2e-3, atol=2e-3)
+    np.testing.assert_array_equal(rough["xy_crop"][3], batch["xy_crop"][0, 2])
     written = (tmp_path / "maps" / "heatmaps.npy").stat().st_mtime_ns
     recipe.rough_heatmaps(estimator, windows, tmp_path / "maps", progress=False)
     assert (tmp_path / "maps" / "heatmaps.npy").stat().st_mtime_ns == written
     twice = recipe.rough_heatmaps(estimator, windows, tmp_path / "twice", passes=2, progress=False)
-    assert len(twice) == 2 * len(windows) and not np.array_equal(
-        twice.xy_crop[: len(windows)], twice.xy_crop[len(windows) :]
-    )
+    first, second = np.split(twice["xy_crop"], 2)
+    assert len(first) == len(windows) and not np.array_equal(first, second), "augmented anew"
 
 
 def test_mirrored_heatmaps_and_labels_belong_together():
@@ -76,42 +75,35 @@ def test_mirrored_heatmaps_and_labels_belong_together():
     model = build("otpose", tiny("otpose")).__class__(config)
     xy_crop = at @ model.to_crop[:, :2].numpy().T + model.to_crop[:, 2].numpy()
     weights = (rng.random((9, k)) > 0.3).astype(np.float32)
-    batch = recipe.heatmap_batches(
-        recipe.RoughHeatmaps(maps, xy_crop.astype(np.float32), weights), 9, config
-    )(0, np.random.default_rng(1))
+    rough = {"heatmaps": maps, "xy_crop": xy_crop.astype(np.float32), "weights": weights}
+    batch = recipe.heatmap_batches(rough, 9, config)(0, np.random.default_rng(1))
     back, _ = model.decode({"heatmaps": batch["heatmaps"][:, 1]})
     torch.testing.assert_close(back, batch["xy_crop"], atol=1e-3, rtol=0)
     flip = skeleton(config.skeleton).flip_index
     known = {tuple(row) for row in (*weights, *weights[:, flip])}
     assert {tuple(row) for row in batch["weights"].numpy()} <= known
-    assert any(tuple(row) not in {tuple(w) for w in weights} for row in batch["weights"].numpy()), (
-        "some are mirrored"
-    )
+    unturned = {tuple(row) for row in weights}
+    assert any(tuple(row) not in unturned for row in batch["weights"].numpy()), "some are mirrored"
+
+
+def as_found(truth, xy_frame) -> Detections:
+    """The truth's people with these joints, all sure."""
+    sure = np.ones(truth.visibility.shape)
+    return Detections(truth.skeleton, xy_frame, sure, truth.boxes_xyxy, images=truth.images)
 
 
 def test_rows_of_a_perfect_and_of_a_shifted_estimate(people):
     truth = people("test").poses()
-    perfect = Detections(
-        truth.skeleton,
-        truth.xy_frame,
-        np.ones(truth.visibility.shape),
-        truth.boxes_xyxy,
-        images=truth.images,
-    )
+    perfect = as_found(truth, truth.xy_frame)
     rows = posetrack_rows("otpose", "made", perfect, truth)
     assert [r["subset"] for r in rows] == ["all joints", "visible joints", "occluded joints"]
     for row in rows[1:]:
         assert row["metrics"]["AP-Mean"] == pytest.approx(100) and row["metrics"]["PCKh"] == 100
     assert rows[1]["n"] + rows[2]["n"] == rows[0]["n"]
-    wrong = replace(
-        perfect,
-        xy_frame=np.where((truth.visibility == 1)[..., None], truth.xy_frame + 500, truth.xy_frame),
-    )
+    wrong = as_found(truth, truth.xy_frame + 500 * (truth.visibility == 1)[..., None])
     rows = posetrack_rows("otpose", "made", wrong, truth)
-    assert (
-        rows[1]["metrics"]["AP-Mean"] == pytest.approx(100) and rows[2]["metrics"]["AP-Mean"] == 0
-    )
-    assert 0 < rows[0]["metrics"]["AP-Mean"] < 100
+    of_all, visible, occluded = (row["metrics"]["AP-Mean"] for row in rows)
+    assert visible == pytest.approx(100) and occluded == 0 < of_all < 100
 
 
 def test_decoding_comes_back_to_the_frame(people):
@@ -295,9 +287,7 @@ def test_ignored_regions_count_for_nobody(windows):
     np.testing.assert_array_equal(inside, expected)
     # mistakes there alone: joints that nobody labelled, found elsewhere in the same region
     xy = np.where(inside[..., None], [3, 150], truth.xy_frame)
-    found = Detections(
-        truth.skeleton, xy, np.ones(inside.shape), truth.boxes_xyxy, images=truth.images
-    )
+    found = as_found(truth, xy)
     for regions, least, most in ((known, 0, 99), (pictures, 99.99, 100.01)):
         (row,) = posetrack_rows("otpose", "made", found, truth, pictures=regions)
         assert least < row["metrics"]["AP-Mean"] < most

@@ -22,6 +22,16 @@ from .base import Learned, Options, Recipe, Training, rows
 PADDING = 1.25  # of a person's box; OTPose Sec. IV-B, STDPose Sec. 3
 # milder than HRNet's: trainings are shorter
 AUGMENT = Augment(scale=(0.75, 1.25), rotation_degrees=30.0, half_body=0.0)
+# of estimators of single crops: Adam, SimCC's  # unstated; ours
+TRAIN = TrainConfig(
+    steps=2_000,
+    batch_size=64,
+    lr=2e-3,
+    warmup_steps=200,
+    ema=0.995,
+    precision="bf16",
+    workers=1,
+)
 
 
 @lru_cache(maxsize=8)

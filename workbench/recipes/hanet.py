@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
-import torch
 
 from .. import metrics
 from ..errors import BadParameter
@@ -47,13 +46,7 @@ RIVAL = "plain"
 SMALL = HANetConfig(
     interval=3, dim=64, levels=2, decoder_levels=3, dense_neighbours=True, final_weight=20.0
 )
-NO_KINEMATICS = {
-    "flow": False,
-    "velocity": False,
-    "acceleration": False,
-    "affine": False,
-    "neighbours": False,
-}
+NO_KINEMATICS = dict.fromkeys(("flow", "velocity", "acceleration", "affine", "neighbours"), False)
 # DeciWatch's idea at equal size: a plain transformer over the read frames, no kinematics, no
 # hierarchy, no mutual learning.
 PLAIN = HANetConfig(
@@ -133,22 +126,12 @@ def window_batches(
             parts.append(see(part[:: rng.choice([-1, 1])], rng))
         xy = np.stack(parts)
         detected = answer(xy, motion.bursts(size, window, rng), rng)
-        centre, scale = SequenceRefiner.frame(detected)
-        arrays = {"xy": (detected - centre) / scale, "truth": (xy - centre) / scale}
-        return {
-            key: torch.tensor(v.reshape(size, window, -1), dtype=torch.float32)
-            for key, v in arrays.items()
-        }
+        return known.framed(detected, xy)
 
     return source
 
 
 # --- training -------------------------------------------------------------------------------------
-
-
-def losses_of(config: HANetConfig) -> dict[str, float]:
-    """The terms of Eq. 11 that a network has."""
-    return {"refined": 1.0, "final": 1.0} | ({"online": 1.0} if config.norms else {})
 
 
 def _learns(
@@ -158,7 +141,9 @@ def _learns(
     settings: TrainConfig,
     label: str,
 ) -> Training:
-    model, losses = fresh("hanet", config, settings.seed), losses_of(config)
+    """With the terms of Eq. 11 that the network has."""
+    model = fresh("hanet", config, settings.seed)
+    losses = dict.fromkeys(("refined", "final", *(("online",) if config.norms else ())), 1.0)
     return Training("hanet", model, batches, settings, losses, words, label, "windows")
 
 
@@ -175,10 +160,6 @@ def _training(recipe: Recipe, name: str, options: Options) -> Training:
     }
     batches = partial(window_batches, [xyz for _, xyz in moves], WINDOW)
     return _learns(variant.config, batches, words, options.settings(variant.train), name)
-
-
-def _predictor(model, name: str, card: Mapping) -> SequenceRefiner:
-    return SequenceRefiner(model.eval().cpu(), card["window"], name)
 
 
 # --- measuring ------------------------------------------------------------------------------------
@@ -311,8 +292,8 @@ class KnownSet:
 
 PLANE = (
     "PCK of the file's box and of the torso (left shoulder to right hip), percent, means over "
-    "sequences; by part at 0.2 of the box, each part under its own name (the public program's "
-    "columns by part hold other joints); Accel px a frame squared"
+    "sequences; by part at 0.2 of the box, under its own name (the public program's columns hold "
+    "other joints); Accel px a frame squared"
 )
 SPACE = "MPJPE and PA-MPJPE mm relative to the root, Accel mm a frame squared, means over frames"
 JOINTS_ALONE = (
@@ -321,7 +302,7 @@ JOINTS_ALONE = (
 )
 TURNS = (
     "mean angle of the joint rotations, degrees, of SMPL parameters as 6D rotations; the paper's "
-    "MPJPE needs the SMPL body model, which you would have to bring, and is not measured"
+    "MPJPE needs the SMPL body model, and is not measured"
 )
 
 
@@ -378,22 +359,19 @@ def _sparse(options: Options) -> KnownSet:
     )
 
 
-SETS: dict[str, Callable[[Options], KnownSet]] = {
-    "jhmdb": partial(_published_set, known.read_plane, known.measure_plane, PLANE, "Table 1"),
-    "h36m": partial(_published_set, known.read_space, known.measure_space, SPACE, "Table 2"),
-    "threedpw": partial(
-        _published_set, known.read_space, known.measure_space, SPACE + JOINTS_ALONE, "Table 2"
-    ),
-    "aist": partial(
-        _published_set, known.read_space, known.measure_space, SPACE + JOINTS_ALONE, "Table 2"
-    ),
-    "threedpw_smpl": partial(
-        _published_set, known.read_turns, known.measure_turns, TURNS, "Table 2"
-    ),
-    "aist_smpl": partial(_published_set, known.read_turns, known.measure_turns, TURNS, "Table 2"),
-    "mocap3d": _mocap3d,
-    "sparse": _sparse,
+_TURNS = (known.read_turns, known.measure_turns, TURNS, "Table 2")
+_BODIES = (known.read_space, known.measure_space, SPACE + JOINTS_ALONE, "Table 2")
+_PUBLISHED = {
+    "jhmdb": (known.read_plane, known.measure_plane, PLANE, "Table 1"),
+    "h36m": (known.read_space, known.measure_space, SPACE, "Table 2"),
+    "threedpw": _BODIES,
+    "aist": _BODIES,
+    "threedpw_smpl": _TURNS,
+    "aist_smpl": _TURNS,
 }
+SETS: dict[str, Callable[[Options], KnownSet]] = {
+    name: partial(_published_set, *how) for name, how in _PUBLISHED.items()
+} | {"mocap3d": _mocap3d, "sparse": _sparse}
 
 
 def _set_training(
@@ -456,7 +434,7 @@ RECIPE = Recipe(
     title="HANet",
     variants=VARIANTS,
     training=_training,
-    predictor=_predictor,
+    predictor=lambda model, name, card: SequenceRefiner(model.cpu(), card["window"], name),
     tasks={"mocap": _motion, "synthetic": _motion} | dict.fromkeys(SETS, _set),
     shipped={"hanet": "hanet"},
     card=_card,

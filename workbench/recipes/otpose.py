@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float16
+from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -32,6 +32,7 @@ from ..predict import ClipEstimator, PoseEstimator
 from ..records import Clip, Detections
 from ..skeletons import skeleton
 from ..train import Batch, BatchSource, TrainConfig, fingerprint, trained_folder
+from . import crops
 from .base import (
     Learned,
     Options,
@@ -75,15 +76,6 @@ FRAME = replace(
     output="heatmap",
     heatmap_sigma=SMALL.sigma,
 )
-FRAME_TRAIN = TrainConfig(
-    steps=2_000,
-    batch_size=64,
-    lr=2e-3,
-    warmup_steps=200,
-    ema=0.995,
-    precision="bf16",
-    workers=1,
-)
 # unstated; ours
 TRAIN = TrainConfig(steps=1_000, batch_size=16, lr=1e-3, warmup_steps=100, ema=0.995, clip_norm=1.0)
 # of each row of Table V: five rows, three seeds, two core-hours
@@ -101,7 +93,7 @@ CHANGES = {
     "window_36": {"window": 36},  # row 9
 }
 # "frame" is what all go on from
-VARIANTS = {"frame": Variant(FRAME, FRAME_TRAIN, "vissimcc-baseline")} | {
+VARIANTS = {"frame": Variant(FRAME, crops.TRAIN, "vissimcc-baseline")} | {
     name: Variant(replace(SMALL, **change), TABLE_TRAIN, "frame", ship=TRAIN)
     for name, change in CHANGES.items()
 }
@@ -136,18 +128,8 @@ def people(
     return Windows(data.pairs(split, n), window_config(config, offsets))
 
 
-@dataclass(frozen=True, eq=False)
-class RoughHeatmaps:
-    """What the single-frame estimator sees in n windows: files of the cache, mapped."""
-
-    heatmaps: Float16[np.ndarray, "n 5 k h w"]
-    xy_crop: Float[np.ndarray, "n k 2"]  # of the key frame, px
-    weights: Float[np.ndarray, "n k"]
-
-    def __len__(self) -> int:
-        return len(self.heatmaps)
-
-
+# what the single-frame estimator sees in n windows, and the key frame's labels: files of the cache,
+# mapped; heatmaps [n 5 k h w], xy_crop [n k 2] px, weights [n k]
 HEATMAP_FILES = {"heatmaps": np.float16, "xy_crop": np.float32, "weights": np.float32}
 
 
@@ -158,7 +140,7 @@ def rough_heatmaps(
     *,
     passes: int = 0,
     progress: bool = True,
-) -> RoughHeatmaps:
+) -> dict[str, np.ndarray]:
     """Heatmaps of all frames of all windows by a single-frame estimator, made once and kept in
     `folder`.
 
@@ -171,8 +153,7 @@ def rough_heatmaps(
             whole.mkdir()
             _write_heatmaps(estimator, windows, whole, passes, progress)
             shutil.move(whole, folder)
-    files = (folder / f"{name}.npy" for name in HEATMAP_FILES)
-    return RoughHeatmaps(*(np.load(file, mmap_mode="r", allow_pickle=False) for file in files))
+    return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in HEATMAP_FILES}
 
 
 def _write_heatmaps(
@@ -203,16 +184,16 @@ def _write_heatmaps(
         file.flush()
 
 
-def heatmap_batches(rough: RoughHeatmaps, size: int, config: OTPoseConfig) -> BatchSource:
+def heatmap_batches(
+    rough: Mapping[str, np.ndarray], size: int, config: OTPoseConfig
+) -> BatchSource:
     """Heatmaps of five frames and the key frame's labels, half of them mirrored."""
     flip = skeleton(config.skeleton).flip_index.tolist()
     sign, width = torch.tensor([-1.0, 1.0]), torch.tensor([config.size[0] - 1.0, 0.0])
 
     def source(_step: int, rng: np.random.Generator) -> Batch:
-        rows = np.sort(rng.integers(len(rough), size=size))
-        maps = torch.from_numpy(np.asarray(rough.heatmaps[rows], np.float32))
-        xy = torch.from_numpy(np.array(rough.xy_crop[rows]))
-        weights = torch.from_numpy(np.array(rough.weights[rows]))
+        rows = np.sort(rng.integers(len(rough["heatmaps"]), size=size))
+        maps, xy, weights = (torch.tensor(rough[name][rows]).float() for name in HEATMAP_FILES)
         mirrored = torch.from_numpy(rng.random(size) < 0.5)
         turned = codecs.mirror_heatmaps(maps.flatten(0, 1), flip, config.alignment)
         turned = turned.unflatten(0, maps.shape[:2])
@@ -244,21 +225,6 @@ def _frame_training(recipe: Recipe, options: Options) -> Training:
     return joint_training(model, windows, settings, words, "frame")
 
 
-def rough_of(recipe: Recipe, split: str, frame: Learned, *, progress: bool = True) -> RoughHeatmaps:
-    """A split's heatmaps by the single-frame estimator; augmented for training alone."""
-    data = recipe.own
-    passes = data.passes if split == "train" else 0
-    windows = people(split, recipe.variants["otpose"].config, data=data)
-    words = {
-        "weights": checkpoint.read_card(frame.weights)["fingerprint"],
-        "clips": data.clips[split],
-        "passes": passes,
-    }
-    root = recipe.folder or trained_folder(recipe.name)
-    folder = root / f"heatmaps-{split}-{fingerprint(words, asdict(windows.config))}"
-    return rough_heatmaps(frame.predictor, windows, folder, passes=passes, progress=progress)
-
-
 def losses_of(config: OTPoseConfig) -> dict[str, float]:
     """The terms of Eq. 9 that a network has."""
     return {"prediction": 1.0} | ({"occlusion": 1.0} if config.occlusion_encoder else {})
@@ -269,6 +235,7 @@ def _training(recipe: Recipe, name: str, options: Options) -> Training:
         return _frame_training(recipe, options)
     variant, data = recipe.variants[name], recipe.own
     settings, frame = options.settings(variant.train), recipe.train("frame", options)
+    key = checkpoint.read_card(frame.weights)["fingerprint"]
     model = fresh("otpose", variant.config, settings.seed, frame.weights, part="maps.")
     model.maps.requires_grad_(False)  # and never called: heatmaps are given
     words = {
@@ -276,12 +243,17 @@ def _training(recipe: Recipe, name: str, options: Options) -> Training:
         "variant": name,
         "clips": data.clips["train"],
         "passes": data.passes,
-        "frame": checkpoint.read_card(frame.weights)["fingerprint"],
+        "frame": key,
     }
     text = f"people in {settings.precision} on heatmaps of one single-frame estimator"
 
     def batches(size: int) -> BatchSource:
-        rough = rough_of(recipe, "train", frame, progress=options.progress)
+        windows = people("train", recipe.variants["otpose"].config, data=data)
+        made = {"weights": key, "clips": data.clips["train"], "passes": data.passes}
+        root = recipe.folder or trained_folder(recipe.name)
+        folder = root / f"heatmaps-train-{fingerprint(made, asdict(windows.config))}"
+        how = {"passes": data.passes, "progress": options.progress}
+        rough = rough_heatmaps(frame.predictor, windows, folder, **how)
         return heatmap_batches(rough, size, variant.config)
 
     return Training(

@@ -19,7 +19,8 @@ from ..data.windows import Windows, detected_windows
 from ..errors import MissingData
 from ..models.published import public_weights
 from ..predict import load
-from ..records import Clip, PersonBoxes, Picture, Reading, Track, Video
+from ..propagate import renamed
+from ..records import Clip, PersonBoxes, Picture, Reading
 from ..skeletons import skeleton
 from ..train import TrainConfig, choose_device
 from .base import Learned, Options, fresh
@@ -45,17 +46,20 @@ def settings(
     )
 
 
-def _annotations(data: str, wanted) -> tuple[list[Path], Path, str | None]:
-    """A data set's annotation files of a half, its folder, and how to get what is missing."""
+def _annotations(data: str, part: str, wanted: Callable[[Path], bool]) -> tuple[list[Path], dict]:
+    """A data set's annotation files of a half, and where and how its user gets what is missing."""
     manifest, root = locate(data)
     files = annotation_files(root, manifest.layout.files["annotations"])
-    return [file for file in files if wanted(file)], root, manifest.instructions
+    files, where = list(filter(wanted, files)), {"file": root, "remedy": manifest.instructions}
+    if not files:
+        raise MissingData(f"no annotations of {part}", **where)
+    return files, where
 
 
-def _pictures_of(file: Path, names: list[str], root: Path, remedy: str | None) -> Path:
-    folder = find_pictures(file, names)
+def _pictures_of(file: Path, pictures: Sequence[Picture], where: dict) -> Path:
+    folder = find_pictures(file, [picture.name for picture in pictures])
     if folder is None:
-        raise MissingData(f"the pictures of {file.name} are not here", file=root, remedy=remedy)
+        raise MissingData(f"the pictures of {file.name} are not here", **where)
     return folder
 
 
@@ -64,24 +68,9 @@ def read_coco_half(data: str, split: str) -> tuple[Reading, Path]:
     pictures. `MissingData` where one of them is not on this machine.
     """
     part = COCO_HALVES[data.partition(":")[0]][split == "test"]
-    files, root, remedy = _annotations(data, lambda file: part in file.name)
-    if not files:
-        raise MissingData(f"no annotations of {part.strip('._')}", file=root, remedy=remedy)
-    reading = read_coco(files[0])
-    names = [picture.name for picture in reading.pictures]
-    return reading, _pictures_of(files[0], names, root, remedy)
-
-
-def with_joints(clip: Clip, joints: str) -> Clip:
-    """A clip whose people have the joints of another skeleton, by name."""
-
-    def chosen(track: Track) -> Track:
-        names = skeleton(track.skeleton).joints
-        at = [names.index(name) for name in skeleton(joints).joints]
-        xy, flags = track.xy_frame[:, at], track.visibility[:, at]
-        return replace(track, skeleton=joints, xy_frame=xy, visibility=flags)
-
-    return replace(clip, tracks=[chosen(track) for track in clip.tracks])
+    (file, *_), where = _annotations(data, part.strip("._"), lambda file: part in file.name)
+    reading = read_coco(file)
+    return reading, _pictures_of(file, reading.pictures, where)
 
 
 def read_posetrack_half(data: str, split: str) -> list[tuple[Clip, Path]]:
@@ -94,14 +83,14 @@ def read_posetrack_half(data: str, split: str) -> list[tuple[Clip, Path]]:
     def wanted(file: Path) -> bool:
         return split in (file.parent.name, *file.stem.split("_"))
 
-    files, root, remedy = _annotations(data, wanted)
-    if not files:
-        raise MissingData(f"no annotations of {split}", file=root, remedy=remedy)
-    readings = [read_posetrack(file) for file in files]
-    clips = [with_joints(clip, POSETRACK_JOINTS) for each in readings for clip in each.clips]
-    names = [picture.name for picture in clips[0].pictures]
-    folder = _pictures_of(files[0], names, root, remedy)
-    return [(clip, folder) for clip in clips]
+    files, where = _annotations(data, split, wanted)
+    clips = [clip for file in files for clip in read_posetrack(file).clips]
+    folder = _pictures_of(files[0], clips[0].pictures, where)
+    joints = POSETRACK_JOINTS
+    return [
+        (replace(clip, tracks=[renamed(track, joints) for track in clip.tracks]), folder)
+        for clip in clips
+    ]
 
 
 def pictures_of(pairs: Sequence[tuple]) -> list[Picture]:
@@ -145,11 +134,6 @@ class Boxes:
 def read_boxes(file: str | Path | None) -> Boxes:
     """Boxes of a COCO results file; None: the truth's."""
     return Boxes(file, None if file is None else read_person_boxes(file).boxes)
-
-
-def one_picture_clips(pictures: Sequence[Picture], folder: Path) -> list[tuple[Clip, Path]]:
-    """A clip of one frame without people for each picture."""
-    return [(Clip(Video("", 1, *(p.size_wh or ())), (), (p,), p.name), folder) for p in pictures]
 
 
 # --- weights --------------------------------------------------------------------------------------

@@ -29,8 +29,9 @@ from ..made.worlds import WORLDS
 from ..models import build, config_of
 from ..models.stdpose import TABLE_4, STDPose, STDPoseConfig
 from ..predict import Propagator, between_inputs
-from ..records import Clip, Detections, Pose, Track
+from ..records import Clip, Detections, Pose
 from ..train import Batch, BatchSource, TrainConfig
+from . import crops
 from .base import (
     Learned,
     Options,
@@ -61,6 +62,7 @@ from .published import (
 INTERVALS = (2, 3, 5, 7, 9, 15)  # T
 RATIOS = (7, 4, 2)  # T of Table 3
 TASKS = ("propagation", "estimation", "pseudo")
+LEARNER = "estimators"  # who learns from labels and pseudo-labels, in protocols
 # head sizes from one frame to the next: a joint so fast is blurred, the shutter being open half the
 # time or so
 FAST = 0.3
@@ -77,15 +79,7 @@ TABLE_5 = {
 }
 # what differs from the whole; (a) is the frozen estimator
 CHANGES = {"stdpose": {}} | {row: TABLE_4[row] for row in "bcde"} | TABLE_5
-FRAME_TRAIN = TrainConfig(
-    steps=1_500,
-    batch_size=64,
-    lr=1e-3,
-    warmup_steps=100,
-    ema=0.995,
-    precision="bf16",
-    workers=1,
-)
+FRAME_TRAIN = replace(crops.TRAIN, steps=1_500, lr=1e-3, warmup_steps=100)
 # unstated; ours
 TRAIN = TrainConfig(
     steps=4_000,
@@ -191,16 +185,6 @@ def gap_batches(sets: Sequence[Windows], size: int, given: float = Options.given
 # --- training -------------------------------------------------------------------------------------
 
 
-def losses_of(config: STDPoseConfig) -> dict[str, float]:
-    """The terms of Eq. 5 that a network has."""
-    terms = {
-        "frame": config.frame_weight,
-        "mutual_feature": config.mi and config.tff,
-        "mutual_heatmap": config.mi and config.tks,
-    }
-    return dict.fromkeys(["heatmap", *(name for name, there in terms.items() if there)], 1.0)
-
-
 def training_kernel(device: str, precision: str) -> AbstractContextManager:
     """Attention by the open softmax where a CPU learns in bf16: the fused kernel's backward takes
     five times as long there, at 144 tokens; else as torch chooses.
@@ -216,7 +200,15 @@ def _learns(
     label: str,
     text: str = "people",
 ) -> Training:
-    losses = losses_of(model.config)
+    """With the terms of Eq. 5 that the network has."""
+    config = model.config
+    terms = {
+        "heatmap": True,
+        "frame": config.frame_weight,
+        "mutual_feature": config.mi and config.tff,
+        "mutual_heatmap": config.mi and config.tks,
+    }
+    losses = dict.fromkeys((name for name, there in terms.items() if there), 1.0)
     return Training(
         "stdpose", model, batches, settings, losses, words, label, text, kernel=training_kernel
     )
@@ -274,10 +266,6 @@ def _training(recipe: Recipe, name: str, options: Options) -> Training:
         return gap_batches(sets, size, options.given)
 
     return _learns(model, batches, settings, words, name, text)
-
-
-def _predictor(model: STDPose, name: str, card: Mapping) -> Propagator:
-    return Propagator(model, name, card["padding"])
 
 
 def single_frame(propagator: Propagator) -> Propagator:
@@ -361,23 +349,19 @@ def sparse_pairs(pairs: Sequence[tuple], interval: int) -> list[tuple]:
     labelled one.
     """
 
-    def every(track: Track, start: int) -> Track:
-        at = (np.arange(len(track.labelled)) - start) % interval == 0
-        labelled = track.labelled & at
-        return replace(
-            track,
-            labelled=labelled,
-            xy_frame=track.xy_frame * labelled[:, None, None],
-            visibility=track.visibility * labelled[:, None],
-            boxes_xyxy=track.boxes_xyxy * labelled[:, None],
-        )
-
-    def sparse(clip: Clip) -> Clip:
+    out = []
+    for clip, frames in pairs:
         firsts = [int(t.labelled.argmax()) for t in clip.tracks if t.labelled.any()]
-        tracks = [every(track, min(firsts, default=0)) for track in clip.tracks]
-        return replace(clip, tracks=tracks)
-
-    return [(sparse(clip), frames) for clip, frames in pairs]
+        start, tracks = min(firsts, default=0), []
+        for track in clip.tracks:
+            labelled = track.labelled & ((np.arange(len(track.labelled)) - start) % interval == 0)
+            places = {
+                name: (getattr(track, name).T * labelled).T
+                for name in ("xy_frame", "visibility", "boxes_xyxy")
+            }
+            tracks.append(replace(track, labelled=labelled, **places))
+        out.append((replace(clip, tracks=tracks), frames))
+    return out
 
 
 CARRIED = ("xy_frame", "visibility", "labelled", "boxes_xyxy")
@@ -413,35 +397,12 @@ def carried_pairs(
     return out
 
 
-def share_labelled(pairs: Sequence[tuple]) -> float:
-    """Share of people's frames with labels, percent."""
-    tracks = [track for clip, _ in pairs for track in clip.tracks]
-    return 100 * float(np.mean([track.labelled.mean() for track in tracks]))
-
-
-def places_digest(pairs: Sequence[tuple]) -> str:
-    """A fingerprint of all labels' places."""
-    tracks = [track for clip, _ in pairs for track in clip.tracks]
-    places = np.concatenate([track.xy_frame.ravel() for track in tracks])
-    return hashlib.sha256(places.tobytes()).hexdigest()[:16]
-
-
-def label_cases(intervals: Sequence[int]) -> list[tuple[str, int]]:
-    """What Table 3's estimators learn from, and every which frame has labels."""
-    kinds = ("labels alone", "with pseudo-labels")
-    return [(kind, interval) for interval in intervals for kind in kinds] + [("all labels", 1)]
-
-
 def _label_task(
-    recipe: Recipe,
     options: Options,
     pairs: Sequence[tuple],
     test: Windows,
     carrier_of: Callable[[int], Propagator],
     learn: Callable[[Sequence[tuple], dict, str], Learned],
-    *,
-    method: str,
-    boxes: str,
     protocol: str,
 ) -> Task:
     """Table 3: estimation by who learned from labels of every T-th frame of these clips, from these
@@ -449,34 +410,42 @@ def _label_task(
 
     carrier_of: (T) -> the propagator. learn: (labels, words of the card, label) -> who estimates.
     """
-    shares: dict[int, float] = {}
+    method, boxes, shares = "stdpose", "ground truth", {}
+    if options.name == "synthetic":
+        method, boxes = RIVAL, "between labels"
 
     def learn_labels(_name: str, case: tuple[str, int]) -> Learned:
         kind, interval = case
         labels = sparse_pairs(pairs, interval)
-        shares[interval] = share_labelled(labels)
+        tracks = [track for clip, _ in labels for track in clip.tracks]
+        shares[interval] = 100 * float(np.mean([track.labelled.mean() for track in tracks]))
         if kind == "with pseudo-labels":
             carrier = carrier_of(interval)
             labels = carried_pairs(carrier, labels, interval, progress=options.progress)
-        words = {"labels": kind, "interval": interval, "places": places_digest(labels)}
+        places = hashlib.sha256()
+        for clip, _ in labels:
+            for track in clip.tracks:
+                places.update(track.xy_frame.tobytes())
+        words = {"labels": kind, "interval": interval, "places": places.hexdigest()[:16]}
         return learn(labels, words, f"{kind}, T = {interval}")
 
     def scores(case: tuple[str, int], estimators: Mapping[str, Propagator]) -> dict:
         kind, interval = case
-        (estimator,) = estimators.values()
-        poses = estimator.carry(test, given=False, progress=options.progress)
+        poses = estimators[LEARNER].carry(test, given=False, progress=options.progress)
         words = {"method": method, "variant": kind, "T": interval, "task": "pseudo"}
         pictures = pictures_of(test.pairs)
         found = posetrack_scores(words, poses, test.poses(), pictures=pictures)
         labelled = {"labelled": shares[interval]}
         return {kind: [replace(each, whole={**each.whole, **labelled}) for each in found]}
 
+    kinds = ("labels alone", "with pseudo-labels")
+    cases = [(kind, interval) for interval in options.intervals or RATIOS for kind in kinds]
     return Task(
-        variants=("estimators",),
+        variants=(LEARNER,),
         learn=learn_labels,
         scores=scores,
         protocol=f"{protocol}; labelled: share of frames with labels of their own, percent",
-        cases=label_cases(options.intervals or RATIOS),
+        cases=[*cases, ("all labels", 1)],
         paper=paper_rows("stdpose", "Table 3", prefix="AP-"),
         boxes=boxes,
         seed=options.seed,
@@ -490,18 +459,14 @@ def _check(options: Options) -> None:
     if options.task not in TASKS:
         raise unknown("task", options.task, TASKS)
     if options.boxes is not None and options.task != "estimation":
-        raise BadParameter(
-            "only estimation on PoseTrack looks into a detector's boxes", remedy="leave boxes out"
-        )
+        problem = "only estimation on PoseTrack looks into a detector's boxes"
+        raise BadParameter(problem, remedy="leave boxes out")
     if options.task == "pseudo" and len(options.variants or ()) > (options.name == "synthetic"):
-        raise BadParameter(
-            "Table 3 asks one network, on PoseTrack the whole", remedy="leave variants out"
-        )
+        problem = "Table 3 asks one network, on PoseTrack the whole"
+        raise BadParameter(problem, remedy="leave variants out")
     if not 0 <= options.given <= 1:
-        raise BadParameter(
-            f"labels are given to {options.given:g} of the training windows",
-            remedy="a share from 0 to 1",
-        )
+        problem = f"labels are given to {options.given:g} of the training windows"
+        raise BadParameter(problem, remedy="a share from 0 to 1")
 
 
 def _task(
@@ -541,33 +506,27 @@ def _task(
 # --- rendered clips -------------------------------------------------------------------------------
 
 
-def learn_pseudo(
-    recipe: Recipe, options: Options, labels: Sequence[tuple], words: dict, label: str
-) -> Learned:
-    """A single-frame estimator from OTPose's, trained on clips that the propagator never saw."""
-    chosen, data = recipe.variants["pseudo"], recipe.own
-    model, known = _started(recipe, "pseudo", None, options.seed)
-    windows = Windows(labels, window_config(chosen.config, (0, 0, 0)))
-    settings = options.settings(chosen.train)
-    words = {**known, **words, "clips": data.new_clips}
-    training = _learns(model, partial(single_batches, windows), settings, words, label)
-    return recipe.learn(training, replace(options, precision="fp32"))
-
-
 def _pseudo(recipe: Recipe, options: Options, carrier: Learned) -> Task:
-    data = recipe.own
+    """Single-frame estimators from OTPose's, trained on clips that the propagator never saw."""
+    data, chosen = recipe.own, recipe.variants["pseudo"]
     first = data.clips["train"]
+
+    def learn(labels: Sequence[tuple], words: dict, label: str) -> Learned:
+        model, known = _started(recipe, "pseudo", None, options.seed)
+        words = {**known, **words, "clips": data.new_clips}
+        windows = Windows(labels, window_config(chosen.config, (0, 0, 0)))
+        batches = partial(single_batches, windows)
+        training = _learns(model, batches, options.settings(chosen.train), words, label)
+        return recipe.learn(training, replace(options, precision="fp32"))
+
     return _label_task(
-        recipe,
         options,
         data.pairs("train", first + data.new_clips)[first:],
-        people("test", 2, recipe.variants["pseudo"].config, data=data),
+        people("test", 2, chosen.config, data=data),
         lambda _interval: carrier.predictor,
-        partial(learn_pseudo, recipe, options),
-        method=RIVAL,
-        boxes="between labels",
-        protocol=f"single-frame estimators that learned from {data.new_clips} rendered clips that "
-        f"the propagator ({carrier.text}) never saw (world {data.name}), {data.clips['test']} test "
+        learn,
+        f"single-frame estimators that learned from {data.new_clips} rendered clips that the "
+        f"propagator ({carrier.text}) never saw (world {data.name}), {data.clips['test']} test "
         "clips, every second frame",
     )
 
@@ -762,14 +721,8 @@ def _published(recipe: Recipe, options: Options) -> Task:
 
 def _pseudo_published(recipe: Recipe, options: Options, val: Sequence[tuple[Clip, Path]]) -> Task:
     """The propagator learns from the labels of every T-th frame, too."""
-    pairs, config = read_posetrack_half(options.data, "train"), recipe.paper
-    config = published_config(config, "stdpose")
+    config, told = published_config(recipe.paper, "stdpose"), replace(options, task="propagation")
     test = published_windows(val, config, 1, "estimation")
-
-    def carrier(interval: int) -> Propagator:
-        return _learn_published(
-            recipe, replace(options, task="propagation"), "stdpose", interval
-        ).predictor
 
     def learn(labels: Sequence[tuple], words: dict, label: str) -> Learned:
         windows = published_windows(labels, config, 1, "estimation")
@@ -777,16 +730,13 @@ def _pseudo_published(recipe: Recipe, options: Options, val: Sequence[tuple[Clip
         return replace(learned, text=f"{label}: {learned.text}")
 
     return _label_task(
-        recipe,
         options,
-        pairs,
+        read_posetrack_half(options.data, "train"),
         test,
-        carrier,
+        lambda interval: _learn_published(recipe, told, "stdpose", interval).predictor,
         learn,
-        method="stdpose",
-        boxes="ground truth",
-        protocol=f"{options.name}: estimation in {len(val)} validation clips, {len(test)} people "
-        f"in labelled frames; boxes: ground truth; percent; answers in {options.precision}",
+        f"{options.name}: estimation in {len(val)} validation clips, {len(test)} people in "
+        f"labelled frames; boxes: ground truth; percent; answers in {options.precision}",
     )
 
 
@@ -798,7 +748,7 @@ RECIPE = Recipe(
     title="STDPose",
     variants=VARIANTS,
     training=_training,
-    predictor=_predictor,
+    predictor=lambda model, name, card: Propagator(model, name, card["padding"]),
     tasks={"synthetic": _synthetic} | dict.fromkeys(POSETRACK, _published),
     shipped={"stdpose": "stdpose"},
     card=partial(

@@ -27,8 +27,8 @@ from ..made.worlds import WORLDS
 from ..models import config_of
 from ..models.vissimcc import VisSimCC, VisSimCCConfig
 from ..predict import PoseEstimator
-from ..records import Detections, Pose, Reading
-from ..train import TrainConfig
+from ..records import Clip, Detections, Pose, Reading, Video
+from . import crops
 from .base import (
     Learned,
     Options,
@@ -44,23 +44,14 @@ from .base import (
 )
 from .crops import PADDING, Rendered, joint_training, shipped_card, window_config
 from .measures import coco_scores, weighted
-from .published import Boxes, named, one_picture_clips, read_boxes, read_coco_half, settings
+from .published import Boxes, named, read_boxes, read_coco_half, settings
 
 DATA = Rendered(WORLDS["occluded_people"], {"train": 4_000, "val": 200, "test": 500})
 FEW = 1_000  # pictures of the small split: a quarter, as minitrain of train2017
 SMALL = config_of("vissimcc", "small")
 PLAIN = replace(SMALL, reasoning=False)
-# Adam: SimCC's. On a core that has bf16 the stem takes an hour, each of the three shipped ones half
-# an hour.  # unstated; ours
-TRAIN = TrainConfig(
-    steps=3_000,
-    batch_size=64,
-    lr=2e-3,
-    warmup_steps=200,
-    ema=0.995,
-    precision="bf16",
-    workers=1,
-)
+# On a core that has bf16 the stem takes an hour, each of the three shipped ones half an hour.
+TRAIN = replace(crops.TRAIN, steps=3_000)
 
 
 def _variant(
@@ -144,10 +135,6 @@ def _training(recipe: Recipe, name: str, options: Options) -> Training:
     }
     windows = partial(people, "train", variant.config, pictures, data=data)
     return joint_training(model, windows, settings, words, name, text, variant.data["joints"])
-
-
-def _predictor(model: nn.Module, name: str, card: Mapping) -> PoseEstimator:
-    return PoseEstimator(model, name, card["padding"])
 
 
 # --- answers --------------------------------------------------------------------------------------
@@ -253,15 +240,11 @@ def published_windows(reading: Reading, folder: Path, config: VisSimCCConfig) ->
     return Windows(pairs, window_config(config, augment=augment))
 
 
-def published_variants(paper: VisSimCCConfig, skeleton: str) -> dict[str, VisSimCCConfig]:
-    """The paper's networks with a set's joints."""
-    base = replace(paper, skeleton=skeleton)
-    return {
-        "baseline": replace(base, reasoning=False),
-        "reasoning": replace(base, visibility="none"),
-        "masking": base,
-        "truth": replace(base, visibility="truth"),
-    }
+def published_config(recipe: Recipe, name: str, joints: str) -> VisSimCCConfig:
+    """The paper's network as a variant has it, with a set's joints."""
+    made = recipe.variants[name].config
+    changes = {"reasoning": made.reasoning, "visibility": made.visibility}
+    return replace(recipe.paper, skeleton=joints, **changes)
 
 
 def _learn_published(recipe: Recipe, options: Options, name: str, config) -> Learned:
@@ -294,7 +277,9 @@ def _scores_published(
         problem = f"{estimator.name} wants true labels, a detector's boxes have none"
         raise BadParameter(problem, remedy="leave boxes out")
     else:
-        pictures = Windows(one_picture_clips(reading.pictures, folder), window_config(config))
+        # clips of one frame without people
+        clips = [Clip(Video("", 1, *(p.size_wh or ())), (), (p,), p.name) for p in reading.pictures]
+        pictures = Windows([(clip, folder) for clip in clips], window_config(config))
         windows, scores = boxes.windows(pictures, config.skeleton)
         poses = weighted(estimate(estimator, windows, progress=bar)[0], scores)
     options = {"boxes": boxes.kind, "pictures": reading.pictures}
@@ -307,13 +292,13 @@ def _scores_published(
 def _published(recipe: Recipe, options: Options) -> Task:
     reading, folder = read_coco_half(options.data, "test")
     joints, boxes = reading.poses.skeleton, read_boxes(options.boxes)
-    known = published_variants(recipe.paper, joints)
     public = [str(options.weights)] if options.weights else []
     names = options.variants or (() if public else ("baseline", "masking"))
 
     def learn(name: str, _case) -> Learned:
-        if name in known:
-            learned = _learn_published(recipe, options, name, known[name])
+        if name in ("baseline", "reasoning", "masking", "truth"):
+            config = published_config(recipe, name, joints)
+            learned = _learn_published(recipe, options, name, config)
         elif name in public:
             how = {"weights": name, "size": options.size, "skeleton": joints}
             text = f"public weights {Path(name).name}"
@@ -353,7 +338,7 @@ RECIPE = Recipe(
     title="VisSimCC",
     variants=VARIANTS,
     training=_training,
-    predictor=_predictor,
+    predictor=lambda model, name, card: PoseEstimator(model, name, card["padding"]),
     tasks={"synthetic": _synthetic} | dict.fromkeys(TABLES, _published),
     shipped=SHIPPED,
     card=partial(shipped_card, title="{subset}", of="pictures, boxes: ground truth"),
