@@ -89,8 +89,7 @@ def _otpose(clips: Path, weights: Path) -> dict:
         if name != "frame":
             config = replace(CLIP, **{part: getattr(variant.config, part) for part in parts})
             variants[name] = quick(variant, config)
-    rendered = _rendered(otpose.DATA.rendered, clips, train=4, val=2, test=4)
-    own = replace(otpose.DATA, rendered=rendered)
+    own = _rendered(otpose.DATA, clips, train=4, val=2, test=4)
     return {"variants": variants, "own": own, "paper": CLIP}
 
 
@@ -103,8 +102,7 @@ def _stdpose(clips: Path, weights: Path) -> dict:
     variants["stdpose"] = quick(known["stdpose"], GAP)
     for row in "bcde":
         variants[row] = quick(known[row], replace(GAP, **TABLE_4[row]))
-    rendered = _rendered(stdpose.DATA.rendered, clips, train=2, val=1, test=2)
-    own = replace(stdpose.DATA, rendered=rendered, new_clips=2)
+    own = replace(_rendered(stdpose.DATA, clips, train=2, val=1, test=2), new_clips=2)
     return {"variants": variants, "own": own, "paper": replace(GAP, frozen=False)}
 
 

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -24,9 +23,10 @@ from workbench.recipes.base import (
     Task,
     Training,
     Variant,
+    fresh,
     paper_rows,
 )
-from workbench.train import Batch, BatchSource, TrainConfig, share
+from workbench.train import Batch, BatchSource, TrainConfig
 
 # --- 1: models/centre.py, and its entry in models.MODELS ------------------------------------------
 
@@ -96,34 +96,31 @@ def batches(size: int) -> BatchSource:
 def training(recipe: Recipe, name: str, options: Options) -> Training:
     variant = recipe.variants[name]
     settings = options.settings(variant.train)
-    torch.manual_seed(settings.seed)
-    model = build("centre", variant.config)
-    card = {"model": "centre", "variant": name, "config": asdict(variant.config)}
-    source = partial(batches, share(settings.batch_size))
-    return Training(model, source, settings, {"x": 1.0}, card, name)
+    model = fresh("centre", variant.config, settings.seed)
+    return Training("centre", model, batches, settings, {"x": 1.0}, {"variant": name}, name)
 
 
 def synthetic(recipe: Recipe, options: Options) -> Task:
     truth = bodies(recipe.own, np.random.default_rng(1))
 
-    def answers(_case, predictors):
-        middle = np.broadcast_to(truth.mean(1, keepdims=True), truth.shape)
-        return {"mean": middle, **{name: p.estimate(truth) for name, p in predictors.items()}}
-
-    def score(name, answer, _case) -> list[Scores]:
+    def row(name: str, answer: np.ndarray) -> list[Scores]:
         error = metrics.joint_distances(answer, truth).mean(1)
         groups = [str(i) for i in range(len(truth))]
         return [Scores({"method": name, "subset": "all"}, len(truth), {"error": error}, groups)]
 
+    def scores(_case, predictors) -> dict[str, list[Scores]]:
+        out = {"mean": row("mean", np.broadcast_to(truth.mean(1, keepdims=True), truth.shape))}
+        return out | {name: row(name, p.estimate(truth)) for name, p in predictors.items()}
+
     return Task(
         variants=options.variants or ("centre",),
         learn=lambda name, _case: recipe.train(name, options),
-        answers=answers,
-        score=score,
-        protocol=lambda learned: f"{len(truth)} synthetic bodies, error in body sizes",
+        scores=scores,
+        protocol=f"{len(truth)} synthetic bodies, error in body sizes",
         rival="mean",
         paper=paper_rows("port", "Table II"),
         seed=options.seed,
+        steps=True,
     )
 
 

@@ -203,7 +203,7 @@ def test_differences_are_taken_case_by_case():
 
 def test_one_group_alone_has_no_interval_and_nan_is_no_case():
     one = _scores("ours", np.array([1.0, 2, np.nan]), ["a", "a", "b"])
-    (row,) = rows({"ours": [one]}, {"ours": Learned(None, seed=3, steps=5)})
+    (row,) = rows({"ours": [one]}, {"ours": Learned(None, seed=3, steps=5)}, steps=True)
     assert row["metrics"] == {"x": 1.5} and row["intervals"] == {}
     assert (row["seed"], row["steps"]) == (3, 5)
     nothing = _scores("ours", np.array([np.nan]), ["a"])
@@ -221,22 +221,25 @@ def test_shares_are_drawn_together():
     assert pair["difference"] == 1 and pair["interval"] == pytest.approx([1, 1])
 
 
-def test_each_case_of_a_task_has_its_rival():
+@pytest.mark.parametrize("steps", [False, True])
+def test_each_case_of_a_task_has_its_rival(steps):
     """Rows of an interval are compared with the rival's row at the same interval."""
     task = Task(
         variants=("ours",),
-        learn=lambda name, case: Learned(10 * case, seed=1, steps=2),
-        answers=lambda case, found: {"base": case, **found},
-        score=lambda name, answer, case: [
-            Scores({"method": name, "T": case}, 3, {"x": answer + np.arange(3.0)}, list("abc"))
-        ],
-        protocol=lambda learned: " ".join(f"{name} {case}" for name, case in learned),
+        learn=lambda name, case: Learned(10 * case, seed=1, steps=2, text=f"{case} steps"),
+        scores=lambda case, found: {
+            name: [Scores({"method": name, "T": case}, 3, {"x": x + np.arange(3.0)}, list("abc"))]
+            for name, x in {"base": case, **found}.items()
+        },
+        protocol="all",
         rival="base",
         cases=(1, 2),
-        stated={"boxes": "none"},
+        boxes="none",
+        steps=steps,
     )
     result = measure(task)
-    assert result["protocol"] == "ours 1 ours 2" and result["boxes"] == "none"
+    assert result["protocol"] == "all; ours: 1 steps; ours: 2 steps" and result["boxes"] == "none"
+    assert [r.get("steps") for r in result["rows"]] == [None, 2 if steps else None] * 2
     assert [(r["method"], r["T"], r["metrics"]["x"]) for r in result["rows"]] == [
         ("base", 1, 2),
         ("ours", 1, 11),
@@ -256,8 +259,6 @@ def test_caps_shorten_warm_up_too():
     capped = Options(steps=10, seed=4).settings(config)
     assert (capped.steps, capped.warmup_steps, capped.seed) == (10, 2, 4)
     assert Options(steps=1_000).settings(config) == config
-    assert base.capped("text", Options(steps=10)) == "text. CAPPED at 10 steps a training"
-    assert base.capped("text", Options()) == "text"
 
 
 def test_changes_are_printed_with_their_interval():

@@ -52,7 +52,7 @@ def test_rows_and_protocol(small, tmp_path):
         low, high = row["intervals"]["pck_0.05"]
         assert low <= row["metrics"]["pck_0.05"] <= high and row["metrics"]["epe_inside"] > 0
         assert row["n"] == 15 and row["seed"] == 0
-    assert WORLD.digest() in result["protocol"] and "2 steps, 3 windows" in result["protocol"]
+    assert WORLD.digest() in result["protocol"] and "2 steps of 3 windows" in result["protocol"]
     assert len(chosen.flat(result)) == len(result["rows"]) > 3, "the paper's rows beside ours"
     card = checkpoint.read_card(chosen.ship(tmp_path / "w.safetensors", QUICK))
     assert card["metrics"]["hanet"]["pck_0.2"] > 0 and card["data"] == "synthetic"
@@ -71,7 +71,7 @@ def test_refiners_are_measured_as_they_stand(small):
         ("linear", 4, 9),
         ("ours", 4, 9),
     ]
-    assert "networks: random weights" in result["protocol"]
+    assert "ours: random weights" in result["protocol"]
     assert ours[2]["paired"]["accel"]["rival"] == "input"
 
 

@@ -84,11 +84,7 @@ def test_noisy_batches_mark_the_least_confident(synthetic):
 def test_the_rule_comes_from_quantiles_of_the_training_rows():
     confidence = np.tile(np.linspace(0, 1, 101)[:, None], (1, 21))
     rule = recipe.quantile_rule(confidence, 0, 0.1, 0.3, source="here")
-    assert (
-        rule.delta[5] == pytest.approx(0.1)
-        and rule.delta[0] == pytest.approx(0.3)
-        and rule.blend == 1.0
-    )
+    assert (rule.delta[5], rule.delta[0]) == pytest.approx((0.1, 0.3)) and rule.blend == 1.0
     assert recipe.quantile_rule(confidence, 0, 0.1, 0.0, source="").delta[0] == 0.0
 
 
@@ -106,11 +102,6 @@ def test_a_perfect_detector_gets_no_credit_and_shrinking_is_exposed(synthetic):
     assert small["p_epe_pred_to_gt"] == pytest.approx(plain["p_epe_pred_to_gt"], rel=1e-4)
 
 
-def rows_interval(result, name):
-    """Of PORT's row."""
-    return next(r["intervals"][name] for r in result["rows"] if r["method"] == "port")
-
-
 def test_shipped_weights_repair_synthetic_hands(synthetic):
     """The row of the card, on other hands: replaced joints get better, beyond what shrinking
     gives.
@@ -123,7 +114,8 @@ def test_shipped_weights_repair_synthetic_hands(synthetic):
     assert rows["port"]["epe"] < rows["shrink_control"]["epe"] < 1.05 * rows["detector"]["epe"]
     assert rows["shrink_control"]["size_change"] == rows["port"]["size_change"]
     assert "synthetic" in result["protocol"] and "by hand" in result["protocol"]
-    low, high = rows_interval(result, "replaced_change")
+    (ours,) = (r for r in result["rows"] if r["method"] == "port")
+    low, high = ours["intervals"]["replaced_change"]
     assert low < rows["port"]["replaced_change"] < high < 0
 
 
@@ -132,7 +124,7 @@ def test_random_weights_do_not(synthetic):
     refiner = predict.load("port")
     torch.manual_seed(3)
     control = PortRefiner(build("port", refiner.model.config), refiner.rule, "random weights")
-    values = recipe.replaced_error(control.refine(detected), truth, detected)
+    values, _ = recipe.replaced_error(control.refine(detected), truth, detected)
     assert values["replaced_error"] > values["replaced_error_detector"]
 
 
@@ -175,11 +167,8 @@ def short(small) -> Recipe:
     """Fifty steps a fold and fewer; the procedural weights are the shipped ones."""
     chosen = small("port")
     variants = dict(recipe.VARIANTS)
-    for name, train in (
-        ("faithful", SHORT),
-        ("leak_free", SHORT),
-        ("denoise", replace(SHORT, steps=10)),
-    ):
+    for name in ("faithful", "leak_free", "denoise"):
+        train = replace(SHORT, steps=10) if name == "denoise" else SHORT
         variants[name] = replace(variants[name], train=train)
     own = replace(chosen.own, candidates=((0.1, 0.1),), paper_train=replace(SHORT, steps=3))
     return replace(chosen, variants=variants, own=own, weights=predict.weights_path)
@@ -258,14 +247,8 @@ def test_shrinking_each_hand_by_its_own_factor(synthetic):
     factor = np.linspace(0.5, 1.5, len(detected))
     small = recipe.shrunk(detected, factor)
     np.testing.assert_array_equal(small[:, 0], detected.xy_frame[:, 0])
-    np.testing.assert_allclose(
-        recipe.size_change(
-            Prediction("hand21", small, detected.confidence, detected.confidence > 2),
-            detected,
-        ),
-        factor,
-        rtol=1e-4,
-    )
+    answer = Prediction("hand21", small, detected.confidence, detected.confidence > 2)
+    np.testing.assert_allclose(recipe.size_change(answer, detected), factor, rtol=1e-4)
 
 
 def test_missing_data_says_what_to_do(tmp_path, monkeypatch):

@@ -118,14 +118,8 @@ def test_smpl_parameters_are_measured_by_angle(tmp_path, evaluate, rng):
     turns = [Rotation.random(t * 24, rng=rng) for t in LENGTHS]
     ten = Rotation.from_rotvec([0, np.radians(10), 0])
     pose = [r.as_rotvec().reshape(-1, 72) for r in turns]
-    write(
-        tmp_path,
-        "pw3d",
-        "pare",
-        "pose",
-        pose,
-        [(r * ten).as_rotvec().reshape(-1, 72) for r in turns],
-    )
+    turned = [(r * ten).as_rotvec().reshape(-1, 72) for r in turns]
+    write(tmp_path, "pw3d", "pare", "pose", pose, turned)
     result = evaluate(f"threedpw_smpl:{tmp_path}")
     assert result["rows"][0]["metrics"] == {
         "angle_deg": pytest.approx(10),
@@ -179,11 +173,8 @@ def test_scenes_have_people_who_are_labelled_every_fourth_frame():
     clips = {s.name.partition("/")[0] for s in found}
     assert len(found) == 6 == known.SCENE_PEOPLE * len(clips), "the seventh is left over"
     s = found[0]
-    assert (
-        s.labelled[::4].mean() > 0.8
-        and not s.labelled[1::4].any()
-        and not (s.labelled & s.hidden).any()
-    )
+    assert s.labelled[::4].mean() > 0.8 and not s.labelled[1::4].any()
+    assert not (s.labelled & s.hidden).any()
     values, _ = known.measure_people([s.truth for s in found], found)
     assert values["map"] > 90, (
         "nearly all: a hidden joint has no label, so that a score on it counts against it"

@@ -15,8 +15,9 @@ from workbench.errors import BadParameter, MissingData, UnknownName
 from workbench.models import build
 from workbench.predict import Propagator, load
 from workbench.recipes import stdpose as recipe
-from workbench.recipes.base import Options, rows
-from workbench.recipes.published import read_posetrack_half
+from workbench.recipes.base import Learned, Options, rows
+from workbench.recipes.measures import weighted
+from workbench.recipes.published import read_boxes, read_posetrack_half
 
 ONCE = replace(QUICK, steps=1)
 ASKED = {"steps": 1, "device": "cpu", "progress": False}
@@ -25,18 +26,15 @@ ASKED = {"steps": 1, "device": "cpu", "progress": False}
 @pytest.fixture
 def data(small):
     """Two clips a split."""
-    return small("stdpose").own.rendered
+    return small("stdpose").own
 
 
 def test_windows_are_all_frames_between_labels(data):
-    assert recipe.DATA.rendered.world.digest() == "3ec4711c855d42d2", (
+    assert recipe.DATA.world.digest() == "3ec4711c855d42d2", (
         "a change makes a new world: new name, all rows anew"
     )
-    for interval, keys in (
-        (7, {*range(1, 7), *range(8, 14)}),
-        (15, set(range(1, 15))),
-        (2, set(range(1, 14, 2))),
-    ):
+    for interval in (7, 15, 2):
+        keys = {t for t in range(14 if interval < 15 else 15) if t % interval}
         windows = recipe.people("test", interval, GAP, data=data)
         assert set(windows.items[:, 2].tolist()) <= keys and len(windows) >= len(keys)
         whole = [windows.frames_of(i).tolist() for i in range(len(windows))]
@@ -49,11 +47,8 @@ def test_labels_are_told_to_most_people_and_the_keys_are_never(data):
     make, told = recipe.gap_batches(sets, 16), []
     for step in range(12):
         batch = make(step, np.random.default_rng(step))
-        assert batch["auxiliary_xy_crop"].shape == (16, 2, 15, 2) and batch["xy_crop"].shape == (
-            16,
-            15,
-            2,
-        )
+        assert batch["auxiliary_xy_crop"].shape == (16, 2, 15, 2)
+        assert batch["xy_crop"].shape == (16, 15, 2)
         assert batch["distance"].sum(1).unique().numel() <= 2 and (batch["distance"] > 0).all()
         told += (batch["auxiliary_weights"].flatten(1).sum(1) > 0).tolist()
         rng = np.random.default_rng(step)
@@ -62,14 +57,8 @@ def test_labels_are_told_to_most_people_and_the_keys_are_never(data):
         torch.testing.assert_close(batch["auxiliary_xy_crop"], whole[:, ::2])
         torch.testing.assert_close(batch["xy_crop"], whole[:, 1])
     assert 0.55 < np.mean(told) < 0.85
-    assert set(batch) == {
-        "images",
-        "distance",
-        "auxiliary_xy_crop",
-        "auxiliary_weights",
-        "xy_crop",
-        "weights",
-    }
+    told = {"auxiliary_xy_crop", "auxiliary_weights"}
+    assert set(batch) == {"images", "distance", "xy_crop", "weights"} | told
 
 
 def test_fast_joints_are_those_that_move(data):
@@ -93,12 +82,11 @@ def test_fast_joints_are_those_that_move(data):
         ]
         gone.append((replace(clip, tracks=tracks), frames))
     vanished = propagate.windows_between(gone, GAP.size, interval=7)
-    assert (
-        vanished.poses().labelled.any() and not recipe.fast_joints(vanished, vanished.poses()).any()
-    )
+    truth = vanished.poses()
+    assert truth.labelled.any() and not recipe.fast_joints(vanished, truth).any()
 
 
-def test_a_variant_learns_behind_a_frozen_estimator_and_is_measured(small, data):
+def test_a_variant_learns_behind_a_frozen_estimator_and_is_measured(small):
     chosen = small("stdpose")
     learned, frame = (chosen.train(name, QUICK) for name in ("stdpose", "frame"))
     own, before = (checkpoint.read_tensors(each.weights) for each in (learned, frame))
@@ -110,10 +98,8 @@ def test_a_variant_learns_behind_a_frozen_estimator_and_is_measured(small, data)
     assert any(not torch.equal(before[name], started[f"maps.{name}"]) for name in shared), (
         "the frame's own training"
     )
-    windows = recipe.people("test", 7, GAP, data=data)
-    how = {"task": "propagation", "interval": 7, "progress": False}
-    answers = recipe.answers_at(windows, {"stdpose": learned.predictor}, **how)
-    ours = rows({name: recipe.scores_of(answer) for name, answer in answers.items()})
+    task = chosen.tasks["synthetic"](chosen, QUICK)
+    ours = rows(task.scores(7, {"stdpose": learned.predictor}))
     methods = ["linear", "farneback", "single frame", "stdpose"]
     assert list(dict.fromkeys(r["method"] for r in ours)) == methods
     subsets = ["all joints", "visible joints", "occluded joints", "blurred joints"]
@@ -163,7 +149,7 @@ def test_the_single_frame_inside_is_the_estimator_itself(small, data):
 def test_evaluation_states_its_protocol(small):
     chosen = small("stdpose")
     result = chosen.evaluate(variants=["e"], intervals=(15,), **ASKED)
-    assert recipe.DATA.rendered.world.digest() in result["protocol"]
+    assert recipe.DATA.world.digest() in result["protocol"]
     assert "1 steps of 3 people" in result["protocol"] and "answers in fp32" in result["protocol"]
     assert {r["T"] for r in measured(result)} == {15}
     assert any(r["kind"] == "paper" for r in result["rows"])
@@ -181,7 +167,7 @@ def test_answers_are_in_the_precision_that_is_asked_for(small):
     options = Options(variants=("e",), steps=1, precision="bf16", device="cpu", progress=False)
     task = chosen.tasks["synthetic"](chosen, options)
     assert task.learn("e", 7).predictor.precision == "bf16"
-    assert "answers in bf16" in task.protocol({})
+    assert "answers in bf16" in task.protocol
 
 
 def test_the_shipped_file_loads_as_a_propagator(small, tmp_path):
@@ -218,11 +204,8 @@ def test_table_3_compares_labels_alone_with_pseudo_labels(small):
     chosen = small("stdpose")
     result = chosen.evaluate(task="pseudo", variants=["e"], intervals=(7,), **ASKED)
     ours = [r for r in measured(result) if r["subset"] == "all joints"]
-    assert [(r["variant"], r["T"]) for r in ours] == [
-        ("labels alone", 7),
-        ("with pseudo-labels", 7),
-        ("all labels", 1),
-    ]
+    kinds = [("labels alone", 7), ("with pseudo-labels", 7), ("all labels", 1)]
+    assert [(r["variant"], r["T"]) for r in ours] == kinds
     shares = [r["metrics"]["labelled"] for r in ours]
     assert shares[0] == shares[1] == pytest.approx(100 * 3 / 16) and shares[2] == 100
     assert "2 rendered clips that the propagator" in result["protocol"]
@@ -234,8 +217,9 @@ def test_another_propagator_s_labels_are_learned_anew(small):
     for p in carriers[1].model.parameters():
         torch.nn.init.normal_(p, std=0.3)
     for carrier in carriers:
+        task = recipe._pseudo(chosen, ONCE, Learned(carrier))
         for kind in ("labels alone", "with pseudo-labels"):
-            recipe.learn_pseudo(chosen, carrier, (kind, 7), ONCE)
+            task.learn("", (kind, 7))
     cards = [checkpoint.read_card(path) for path in trained(chosen)]
     kinds = sorted(card["labels"] for card in cards)
     assert kinds == ["labels alone", "with pseudo-labels", "with pseudo-labels"]
@@ -260,14 +244,8 @@ def test_sizes_of_table_6_have_estimators_of_their_own(small):
     chosen = replace(chosen, variants={**chosen.variants, "384x288": wide})
     result = chosen.evaluate(variants=["e", "384x288"], intervals=(7,), **ASKED)
     ours = [r for r in measured(result) if r["subset"] == "all joints"]
-    assert [r["variant"] for r in ours] == [
-        "linear",
-        "farneback",
-        "single frame",
-        "e",
-        "single frame, 96 x 64",
-        "384x288",
-    ]
+    once = ["linear", "farneback", "single frame", "e"]
+    assert [r["variant"] for r in ours] == [*once, "single frame, 96 x 64", "384x288"]
     cards = [checkpoint.read_card(path) for path in trained(chosen)]
     sizes = sorted(card["config"]["size"] for card in cards)
     assert sizes == [[32, 64], [32, 64], [64, 96], [64, 96]]
@@ -279,12 +257,8 @@ def test_variants_are_the_rows_of_tables_4_to_6():
     assert {"b", "c", "d", "e", "k5_theta0", "k0.5_theta0.7"} <= set(configs)
     assert configs["k2_theta0.2"] == replace(recipe.SMALL, k=2.0, theta=0.2)
     paper = recipe.RECIPE.paper
-    sizes = {
-        "stdpose": (192, 256),
-        "224x168": (168, 224),
-        "384x288": (288, 384),
-        "k2_theta0.2": (192, 256),
-    }
+    sizes = {"stdpose": (192, 256), "224x168": (168, 224), "384x288": (288, 384)}
+    sizes["k2_theta0.2"] = sizes["stdpose"]
     assert {name: recipe.published_config(paper, name).size for name in sizes} == sizes
     assert configs["224x168"].size == (84, 112) and configs["224x168"].padded == (96, 112)
     assert recipe.published_config(paper, "a").frame_weight == 0
@@ -329,7 +303,7 @@ def test_table_3_on_posetrack(small, posetrack18):
         ("with pseudo-labels", 3, pytest.approx(300 / 7)),
         ("all labels", 1, 100),
     ]
-    start = "stdpose: 1 steps of 2 people from random weights"
+    start = "1 steps of 2 people from random weights"
     assert f"labels alone, T = 3: {start}, 6 to learn from" in result["protocol"]
     assert "14 to learn" in result["protocol"]
     assert any(r["kind"] == "paper" and r.get("method") == "FAMI-Pose" for r in result["rows"])
@@ -388,27 +362,30 @@ def test_posetrack_as_the_user_has_it(small, posetrack18, task):
 def test_estimation_in_a_detector_s_boxes(small, posetrack18, tmp_path):
     """Perfect boxes are the ground truth's, with poses and all; a box less is a person less."""
     chosen, file = small("stdpose"), tmp_path / "boxes.json"
-    (clip,) = read_posetrack_half(posetrack18, "val").clips
+    pairs = read_posetrack_half(posetrack18, "val")
+    ((clip, _),) = pairs
     perfect = [
         {"image_id": clip.pictures[t].id, "category_id": 1, "score": 0.5, "bbox": [15, 15, 50, 60]}
         for t in range(7)
         for _ in clip.tracks
     ]
+    ours = {"stdpose": Propagator(build("stdpose", GAP))}
+    windows = recipe.published_windows(pairs, GAP, 1, "estimation")
 
     def poses(boxes):
         given = None
         if boxes is not None:
             file.write_text(json.dumps(boxes))
             given = file
-        options = Options(posetrack18, task="estimation", boxes=given, **ASKED)
-        task = chosen.tasks["posetrack18"](chosen, options)
-        models = {"stdpose": task.learn("stdpose", 1).predictor}
-        answers = task.answers(1, models)
         kind = "ground truth" if boxes is None else "detector"
-        assert task.stated["boxes"] == kind and f"boxes: {kind}" in task.protocol({})
-        scores = task.score("stdpose", answers["stdpose"], 1)
-        assert ("PCKh" in scores[0].values) == (boxes is None)
-        return answers["stdpose"].poses
+        task = chosen.tasks["posetrack18"](
+            chosen, Options(posetrack18, task="estimation", boxes=given, **ASKED)
+        )
+        assert task.boxes == kind and f"boxes: {kind}" in task.protocol
+        assert ("PCKh" in task.scores(1, ours)["stdpose"][0].values) == (boxes is None)
+        seen, scores = read_boxes(given).windows(windows)
+        found = recipe.answers(seen, ours, given=False, progress=False)["stdpose"]
+        return weighted(found, scores)
 
     found, same, fewer = (poses(boxes) for boxes in (None, perfect, perfect[:-1]))
     assert [len(each) for each in (found, same, fewer)] == [14, 14, 13]

@@ -10,17 +10,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import nn
 
 from .. import checkpoint, metrics
 from ..errors import BadParameter, unknown
 from ..ledger import paper
+from ..models import build
 from ..predict import load, weights_path
 from ..train import (
     BatchSource,
@@ -28,6 +30,7 @@ from ..train import (
     choose_device,
     fingerprint,
     settings_of,
+    share,
     train,
     trained_folder,
     training_key,
@@ -48,13 +51,13 @@ class Options:
     steps: int | None = None  # caps every training, for trying out
     device: str = "auto"
     progress: bool = True
-    precision: str | None = None  # of answers: "fp32" or "bf16" (mixed)
+    precision: str = "fp32"  # of answers, or "bf16" (mixed)
     boxes: str | Path | None = None  # a detector's, COCO results JSON
     weights: str | Path | None = None  # of a public program
     size: tuple[int, int] | None = None  # px of its crops, where the file does not tell
-    task: str | None = None
+    task: str = "propagation"
     intervals: Sequence[int] | None = None  # T
-    given: float | None = None  # share of training windows that are told labels
+    given: float = 0.7  # share of training windows that are told labels  # unstated; ours
     anew: bool = False  # the shipped file is not taken for a finished training
 
     @property
@@ -91,21 +94,27 @@ class Variant:
 class Training:
     """What learns, from what, and what the finished training is known by.
 
-    batches: makes the source; it is called only where something is left to learn. card: goes into
-    the weight file's header. folder: further words that the name of the cache's folder follows.
-    method: whose cache it lies in, the recipe's by default. kernel: (device, precision) -> what the
-    training runs within.
+    method: of the network, in whose cache it lies. batches: (size) -> the source; it is called only
+    where something is left to learn. words: of the weight file's header, beside the network's.
+    text: what a step takes so many of, for protocols. folder: further words that the name of the
+    cache's folder follows. kernel: (device, precision) -> what the training runs within.
     """
 
+    method: str
     model: nn.Module
-    batches: Callable[[], BatchSource]
+    batches: Callable[[int], BatchSource]
     settings: TrainConfig
     losses: Mapping[str, float]
-    card: Mapping
+    words: Mapping[str, object]
     label: str
+    text: str = "people"
     folder: tuple = ()
-    method: str | None = None
     kernel: Callable[[str, str], AbstractContextManager] = lambda device, precision: nullcontext()
+
+    @property
+    def card(self) -> dict:
+        """What goes into the weight file's header."""
+        return {"model": self.method, "config": asdict(self.model.config), **self.words}
 
     @property
     def key(self) -> str:
@@ -121,7 +130,7 @@ class Learned:
     weights: Path | None = None
     seed: int | None = None
     steps: int | None = None
-    told: str = ""  # for the protocol
+    text: str = ""  # for the protocol
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,22 +159,22 @@ class Scores:
 class Task:
     """A protocol: who answers, what is measured, and what stands beside it.
 
-    learn: (variant, case) -> a predictor, trained, cached or loaded. answers: (case, predictors by
-    name) -> answers by name, those of rivals too. score: (name, answer, case) -> rows. cases: what
-    all of this is done for in turn, such as every interval T. rival: whom rows are compared with
-    on the same cases, by the name of its answer.
+    learn: (variant, case) -> a predictor, trained, cached or loaded. scores: (case, predictors by
+    name) -> rows by the name of who answered, those of rivals too. protocol: to which is added how
+    the networks learned. cases: what all of this is done for in turn, such as every interval T.
+    rival: whom rows are compared with on the same cases, by the name of its answer.
     """
 
     variants: Sequence[str]
-    learn: Callable[[str, object], Learned] | None  # None where there are no variants
-    answers: Callable[[object, Mapping[str, object]], Mapping[str, object]]
-    score: Callable[[str, object, object], list[Scores]]
-    protocol: Callable[[Mapping[str, Learned]], str]
+    learn: Callable[[str, object], Learned]
+    scores: Callable[[object, Mapping[str, object]], Mapping[str, Sequence[Scores]]]
+    protocol: str
     rival: str | None = None
     cases: Sequence[object] = (None,)
     paper: Sequence[dict] = ()
-    stated: Mapping[str, object] = field(default_factory=dict)  # beside protocol and rows
+    boxes: str | None = None  # in which people were estimated
     seed: int | None = None  # of rows whose answer names none
+    steps: bool = False  # rows say how long their network learned
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,27 +212,28 @@ class Recipe:
 
     def learn(self, training: Training, options: Options) -> Learned:
         """The finished training: that of the shipped file or of the cache, or made now."""
-        device = choose_device(options.device)
-        weights = None if options.anew else self._shipped_weights(training)
+        device, settings, card = choose_device(options.device), training.settings, training.card
+        weights = None if options.anew else self._shipped_weights(settings, card)
         if weights is not None:
             checkpoint.load(weights, training.model.to(device))
         else:
-            words = (settings_of(training.settings), *training.folder, dict(training.card))
-            folder = self.folder or trained_folder(training.method or self.name)
-            with training.kernel(device, training.settings.precision):
+            folder = self.folder or trained_folder(training.method)
+            with training.kernel(device, settings.precision):
                 weights = train(
                     training.model,
-                    training.batches(),
-                    training.settings,
-                    folder / fingerprint(*words),
+                    training.batches(share(settings.batch_size)),
+                    settings,
+                    folder / fingerprint(settings_of(settings), *training.folder, card),
                     loss_weights=training.losses,
-                    card=training.card,
+                    card=card,
                     device=device,
                     progress=options.progress,
                     label=training.label,
                 ).weights
-        predictor = self.predictor(training.model, training.label, training.card)
-        return Learned(predictor, weights, training.settings.seed, training.settings.steps)
+        predictor = self.predictor(training.model, training.label, card)
+        predictor.precision = options.precision
+        text = f"{settings.steps:,} steps of {settings.batch_size} {training.text}"
+        return Learned(predictor, weights, settings.seed, settings.steps, text)
 
     def train(self, variant: str, options: Options) -> Learned:
         """A variant trained on what the workbench makes; what it goes on from is trained first."""
@@ -231,10 +241,9 @@ class Recipe:
             raise unknown(f"variant of {self.title}", variant, self.variants)
         return self.learn(self.training(self, variant, options), options)
 
-    def _shipped_weights(self, training: Training) -> Path | None:
+    def _shipped_weights(self, settings: TrainConfig, card: Mapping) -> Path | None:
         """The shipped file whose card says what this very training would, if there is one."""
-        words = {"train": settings_of(training.settings), **training.card}
-        words = json.loads(json.dumps(words))
+        words = json.loads(json.dumps({"train": settings_of(settings), **card}))
         for path in map(self.weights, self.shipped.values()):
             if path.exists() and words.items() <= checkpoint.read_card(path).items():
                 return path
@@ -288,15 +297,29 @@ class Recipe:
         data: NAME or NAME:PATH of `tasks`. asked: fields of `Options`. Trainings are cached.
         """
         known = {"variants", "seed", "steps", "device", "progress", *self.options}
-        if odd := [f"--{name}" for name in asked if name not in known and asked[name] is not None]:
+        asked = {name: value for name, value in asked.items() if value is not None}
+        if odd := [f"--{name}" for name in asked if name not in known]:
             raise BadParameter(f"{self.name} has no {', '.join(odd)}", remedy="leave it out")
         options = Options(data, **asked)
-        if options.precision not in (None, "fp32", "bf16"):
+        if options.precision not in ("fp32", "bf16"):
             problem = f"precision is {options.precision!r}"
             raise BadParameter(problem, remedy="choose fp32 or bf16")
         if options.name not in self.tasks:
             raise unknown(f"data of {self.title}", options.name, self.tasks)
+        if options.boxes is not None and options.name == "synthetic":
+            problem = "rendered people have no detector's boxes"
+            raise BadParameter(problem, remedy="leave boxes out, or name other data")
         return measure(self.tasks[options.name](self, options))
+
+    def chosen(self, options: Options, *usual: str, without: Sequence[str] = ()) -> Sequence[str]:
+        """The variants that are asked for, the usual ones by default; `UnknownName` for others
+        than the recipe's, and for those that others go on from alone.
+        """
+        known = self.variants.keys() - set(without)
+        for name in options.variants or ():
+            if name not in known:
+                raise unknown(f"variant of {self.title}", name, known)
+        return options.variants or usual
 
     def flat(self, result: Mapping) -> list[dict]:
         """Rows for a table: words, measures, paired differences with their intervals."""
@@ -305,33 +328,57 @@ class Recipe:
 
 def measure(task: Task) -> dict:
     """What a task comes to: {schema_version, protocol, rows}."""
-    everyone, measured = {}, []
+    networks, lines = {}, []
     for case in task.cases:
         learned = {variant: task.learn(variant, case) for variant in task.variants}
-        predictors = {name: one.predictor for name, one in learned.items()}
-        answers = task.answers(case, predictors)
-        scores = {name: task.score(name, each, case) for name, each in answers.items()}
-        measured += rows(scores, learned, rival=task.rival, seed=task.seed)
-        everyone |= {(name, case): one for name, one in learned.items()}
+        scores = task.scores(case, {name: one.predictor for name, one in learned.items()})
+        lines += rows(scores, learned, rival=task.rival, seed=task.seed, steps=task.steps)
+        for name, one in learned.items():
+            networks.setdefault(one.text, {})[name] = None
+    told = [f"{', '.join(names)}: {text}" for text, names in networks.items() if text]
     return {
         "schema_version": SCHEMA_VERSION,
-        "protocol": task.protocol(everyone),
-        **task.stated,
-        "rows": measured + list(task.paper),
+        "protocol": "; ".join((task.protocol, *told)),
+        **({} if task.boxes is None else {"boxes": task.boxes}),
+        "rows": lines + list(task.paper),
     }
+
+
+def fresh(
+    method: str,
+    config: object,
+    seed: int,
+    start: Path | None = None,
+    *,
+    part: str | tuple[str, ...] = "",
+    cut: str = "",
+) -> nn.Module:
+    """A network of this seed, with those tensors of the weight file `start` that it has.
+
+    part: how the names of these begin. cut: what is cut off the names in the file before.
+    """
+    torch.manual_seed(seed)
+    model = build(method, config)
+    tensors = {} if start is None else checkpoint.read_tensors(start)
+    named = {key.removeprefix(cut): tensor for key, tensor in tensors.items()}
+    chosen = {key: tensor for key, tensor in named.items() if key.startswith(part)}
+    checkpoint.load_into(model, chosen, partial=True)
+    return model
 
 
 def loaded(recipe: Recipe, name: str, options: Options) -> Learned:
     """Shipped weights by their name, or a file, with the seed of their card where it says one."""
     path = recipe.weights(name)
-    predictor = load(str(path), device=choose_device(options.device))
+    device = choose_device(options.device)
+    predictor = load(str(path), device=device, precision=options.precision)
     predictor.name = name
-    return Learned(predictor, path, trained_as(path).get("seed"))
+    text = "shipped weights" if name in recipe.shipped.values() else "weights as named"
+    return Learned(predictor, path, trained_as(path).get("seed"), text=text)
 
 
 def trained_as(path: Path) -> dict:
-    """The settings that a weight file was trained with, where its card says so."""
-    return checkpoint.read_card(path).get("train", {})
+    """The settings that a weight file was trained with, where there is one whose card says so."""
+    return checkpoint.read_card(path).get("train", {}) if path.exists() else {}
 
 
 def recipe(method: str) -> Recipe:
@@ -412,6 +459,7 @@ def rows(
     *,
     rival: str | None = None,
     seed: int | None = None,
+    steps: bool = False,
 ) -> list[dict]:
     """Rows of all answers, with the paired differences to the rival's row of the same subset."""
     learned, out = learned or {}, []
@@ -423,7 +471,7 @@ def rows(
             other = others.get(part.words.get("subset"))
             if other is not None and name != rival:
                 made["paired"] = paired(part, other, rival)
-            if who.steps is not None:
+            if steps and who.steps is not None:
                 made["steps"] = who.steps
             out.append(made)
     return out
@@ -464,26 +512,19 @@ def flat_row(
     line: Mapping, columns: Mapping[str, str] | None, compared: Sequence[str] = ()
 ) -> dict:
     """One row for a table."""
-    measures = line["metrics"]
+    measures, intervals = line["metrics"], line.get("intervals", {})
     titles = columns or {"PCK" if key.startswith("PCK-") else key: key for key in measures}
     shown = {title: measures.get(key) for title, key in titles.items()}
     for title, key in titles.items():
-        interval = line.get("intervals", {}).get(key)
-        if key.endswith("_change") and interval is not None:
-            shown[title] = with_interval(measures[key], interval)
-    for key in compared:
-        if (pair := line.get("paired", {}).get(key)) is not None:
-            title = next((t for t, name in titles.items() if name == key), key)
-            text = with_interval(pair["difference"], pair["interval"])
-            shown[f"{title}, against {pair['rival']}"] = text
+        if key.endswith("_change") and key in intervals:
+            shown[title] = with_interval(measures[key], intervals[key])
+    names = {key: title for title, key in titles.items()}
+    for key in (key for key in compared if key in line.get("paired", {})):
+        pair = line["paired"][key]
+        title = f"{names.get(key, key)}, against {pair['rival']}"
+        shown[title] = with_interval(pair["difference"], pair["interval"])
     return (
         {key: line[key] for key in WORDS if key in line}
         | shown
-        | {"n": line.get("n"), "seed": line.get("seed"), "steps": line.get("steps")}
-        | {"kind": line["kind"]}
+        | {key: line.get(key) for key in ("n", "seed", "steps", "kind")}
     )
-
-
-def capped(text: str, options: Options) -> str:
-    """A protocol that says so where trainings were cut short."""
-    return text if options.steps is None else f"{text}. CAPPED at {options.steps} steps a training"

@@ -10,20 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
-import torch
 
 from .. import metrics
-from ..errors import BadParameter, unknown
+from ..errors import BadParameter
 from ..made import motion
 from ..made.motion import JOINTS, WORLD, Sequence2D
-from ..models import build
 from ..models.hanet import HANetConfig
 from ..predict import SequenceRefiner
-from ..train import Batch, BatchSource, TrainConfig, share
+from ..train import Batch, BatchSource, TrainConfig
 from . import sequences as known
 from .base import (
     Learned,
@@ -33,6 +31,7 @@ from .base import (
     Task,
     Training,
     Variant,
+    fresh,
     measure,
     paper_rows,
     rows,
@@ -47,13 +46,7 @@ RIVAL = "plain"
 SMALL = HANetConfig(
     interval=3, dim=64, levels=2, decoder_levels=3, dense_neighbours=True, final_weight=20.0
 )
-NO_KINEMATICS = {
-    "flow": False,
-    "velocity": False,
-    "acceleration": False,
-    "affine": False,
-    "neighbours": False,
-}
+NO_KINEMATICS = dict.fromkeys(("flow", "velocity", "acceleration", "affine", "neighbours"), False)
 # DeciWatch's idea at equal size: a plain transformer over the read frames, no kinematics, no
 # hierarchy, no mutual learning.
 PLAIN = HANetConfig(
@@ -133,12 +126,7 @@ def window_batches(
             parts.append(see(part[:: rng.choice([-1, 1])], rng))
         xy = np.stack(parts)
         detected = answer(xy, motion.bursts(size, window, rng), rng)
-        centre, scale = SequenceRefiner.frame(detected)
-        arrays = {"xy": (detected - centre) / scale, "truth": (xy - centre) / scale}
-        return {
-            key: torch.tensor(v.reshape(size, window, -1), dtype=torch.float32)
-            for key, v in arrays.items()
-        }
+        return known.framed(detected, xy)
 
     return source
 
@@ -146,24 +134,17 @@ def window_batches(
 # --- training -------------------------------------------------------------------------------------
 
 
-def losses_of(config: HANetConfig) -> dict[str, float]:
-    """The terms of Eq. 11 that a network has."""
-    return {"refined": 1.0, "final": 1.0} | ({"online": 1.0} if config.norms else {})
-
-
 def _learns(
     config: HANetConfig,
     batches: Callable[[int], BatchSource],
-    card: Mapping,
-    train: TrainConfig,
+    words: Mapping,
+    settings: TrainConfig,
     label: str,
 ) -> Training:
-    """batches: (size) -> source."""
-    torch.manual_seed(train.seed)
-    model = build("hanet", config)
-    card = {"model": "hanet", "config": asdict(config), **card}
-    make = lambda: batches(share(train.batch_size))  # noqa: E731
-    return Training(model, make, train, losses_of(config), card, label)
+    """With the terms of Eq. 11 that the network has."""
+    model = fresh("hanet", config, settings.seed)
+    losses = dict.fromkeys(("refined", "final", *(("online",) if config.norms else ())), 1.0)
+    return Training("hanet", model, batches, settings, losses, words, label, "windows")
 
 
 def _training(recipe: Recipe, name: str, options: Options) -> Training:
@@ -171,21 +152,17 @@ def _training(recipe: Recipe, name: str, options: Options) -> Training:
     how = {"copies": 4, "seed": options.seed, "limit": recipe.own.limit}
     moves = motion.motions(options.data, "train", **how)
     names = sorted({title for title, _ in moves})
-    card = {
+    words = {
         "world": WORLD.digest(),
         "data": options.name,
         "window": WINDOW,
         "motions": hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16],
     }
     batches = partial(window_batches, [xyz for _, xyz in moves], WINDOW)
-    return _learns(variant.config, batches, card, options.settings(variant.train), name)
+    return _learns(variant.config, batches, words, options.settings(variant.train), name)
 
 
-def _predictor(model, name: str, card: Mapping) -> SequenceRefiner:
-    return SequenceRefiner(model.eval().cpu(), card["window"], name)
-
-
-# --- answers --------------------------------------------------------------------------------------
+# --- measuring ------------------------------------------------------------------------------------
 
 # columns of the paper's tables, as ours are called
 COLUMNS = {"Sho": "shoulder", "Elb": "elbow", "Wri": "wrist", "Ank": "ankle"}
@@ -201,36 +178,39 @@ def paper_table(table: str, **where) -> list[dict]:
     return lines
 
 
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """Refined sequences, and what their row says beside its measures."""
+def _task(
+    test: Sequence,
+    measure: Callable[[Sequence[np.ndarray], Sequence], known.Measured],
+    filters: Callable[[], Mapping[str, tuple[Callable, tuple]]],
+    *,
+    variants: Sequence[str],
+    cases: Sequence[int | None] = (None,),
+    **fields,
+) -> Task:
+    """The input and filters, which stand there once, and the networks of every window T of `cases`.
 
-    xy: Sequence[np.ndarray]
-    words: Mapping[str, object]
-    extra: Mapping[str, object]
+    filters: makes them and their settings. fields: of the task.
+    """
+    detected = [s.detected for s in test]
 
+    def row(name: str, xy: Sequence[np.ndarray], extra: Mapping, **words) -> list[Scores]:
+        values, clips = measure(xy, test)
+        words = {"method": name, **words}
+        return [Scores(words, len(test), values, clips, extra=extra, alike=False)]
 
-def answers_of(
-    detected: Sequence[np.ndarray],
-    filters: Mapping[str, tuple[Callable, tuple]],
-    refiners: Mapping[str, SequenceRefiner],
-    **words,
-) -> dict[str, Answer]:
-    """The input, filters and networks; words: of the networks' rows."""
-    out = {"input": Answer(list(detected), {"method": "input"}, {})}
-    for name, (apply, setting) in filters.items():
-        smoothed = [apply(xy, *setting) for xy in detected]
-        out[name] = Answer(smoothed, {"method": name}, {"setting": list(setting)})
-    for name, refiner in refiners.items():
-        refined = [refiner.refine(xy) for xy in detected]
-        out[name] = Answer(refined, {"method": name, **words}, {})
-    return out
+    def scores(window: int | None, refiners: Mapping[str, SequenceRefiner]) -> dict:
+        out, words = {}, {} if window is None else {"T": window}
+        if window == cases[0]:
+            out["input"] = row("input", detected, {})
+            for name, (apply, setting) in filters().items():
+                smoothed = [apply(xy, *setting) for xy in detected]
+                out[name] = row(name, smoothed, {"setting": list(setting)})
+        for name, refiner in refiners.items():
+            out[name] = row(name, [refiner.refine(xy) for xy in detected], {}, **words)
+        return out
 
-
-def scores_of(answer: Answer, measure: Callable, test: Sequence) -> list[Scores]:
-    """One row of all test sequences."""
-    values, clips = measure(answer.xy, test)
-    return [Scores(answer.words, len(test), values, clips, extra=answer.extra, alike=False)]
+    rival = RIVAL if RIVAL in variants else "input"
+    return Task(variants=variants, scores=scores, cases=cases, rival=rival, **fields)
 
 
 # --- motion before made cameras -------------------------------------------------------------------
@@ -241,22 +221,12 @@ def _near(xy: np.ndarray, s: Sequence2D) -> float:
     return metrics.hits(xy, s.xy_frame, s.sizes, 0.05).mean()
 
 
-def motion_task(
-    test: Sequence[Sequence2D],
-    data: str,
-    variants: Sequence[str],
-    learn: Callable[[str], Learned],
-    *,
-    networks: str,
-    seed: int = 0,
-    own: Motion = DATA,
-) -> Task:
-    """The protocol on sequences of "mocap" or "synthetic" motion; networks: how these learned."""
+def _motion_task(test: Sequence[Sequence2D], data: str, own: Motion, **fields) -> Task:
+    """The protocol on sequences of "mocap" or "synthetic" motion."""
 
-    def answers(_case, refiners: Mapping[str, SequenceRefiner]) -> dict[str, Answer]:
+    def filters() -> Mapping[str, tuple[Callable, tuple]]:
         train = motion.sequences(data, "train", cameras=1, seed=1, limit=own.limit)
-        filters = chosen_filters(train, _near, own.filters)
-        return answers_of([s.detected for s in test], filters, refiners)
+        return chosen_filters(train, _near, own.filters)
 
     kind = "gaits" if data == "synthetic" else "motion capture"
     protocol = (
@@ -264,51 +234,42 @@ def motion_task(
         f"(world {WORLD.digest()}): PCK against {WORLD.box:g} times the joints' longer side, "
         "percent; Accel px a frame squared; epe px inside and outside of bursts of occlusion; "
         "means over sequences, 95 % intervals by clip; filters' settings have the best PCK@0.05 on "
-        f"training sequences; networks: {networks}"
+        "training sequences"
     )
-    return Task(
-        variants=variants,
-        learn=lambda name, _case: learn(name),
-        answers=answers,
-        score=lambda _name, answer, _case: scores_of(answer, known.measure_bursts, test),
-        protocol=lambda _learned: protocol,
-        rival=RIVAL if RIVAL in variants else "input",
-        paper=paper_table("Table 1", data="Sub-JHMDB"),
-        seed=seed,
-    )
+    paper = paper_table("Table 1", data="Sub-JHMDB")
+    return _task(test, known.measure_bursts, filters, protocol=protocol, paper=paper, **fields)
 
 
 def evaluate_refiners(
     refiners: Mapping[str, SequenceRefiner],
     test: Sequence[Sequence2D],
     data: str,
-    **options,
+    *,
+    networks: str,
+    seed: int = 0,
+    own: Motion = DATA,
 ) -> dict:
-    """`motion_task` of refiners as they stand."""
-    seed = options.get("seed", 0)
-    learn = {name: Learned(refiner, seed=seed) for name, refiner in refiners.items()}
-    return measure(motion_task(test, data, tuple(refiners), learn.get, **options))
+    """The rows of refiners as they stand; networks: how these learned."""
 
+    def learn(name: str, _case) -> Learned:
+        return Learned(refiners[name], seed=seed, text=networks)
 
-def _without_steps(learned: Learned) -> Learned:
-    return replace(learned, steps=None)
+    return measure(_motion_task(test, data, own, variants=tuple(refiners), learn=learn, seed=seed))
 
 
 def _motion(recipe: Recipe, options: Options) -> Task:
-    test = motion.sequences(options.data, "test", limit=recipe.own.limit)
+    own = recipe.own
+    test = motion.sequences(options.data, "test", limit=own.limit)
     if len(set(known.clips_of(test).tolist())) < 2:
         problem = f"{len(test)} test sequences of {options.data}"
         raise BadParameter(problem, remedy="two clips of the test styles, or more")
-    names = options.variants or ("plain", "hanet")
-    train = options.settings(recipe.variants["hanet"].train)
-    return motion_task(
+    return _motion_task(
         test,
         options.data,
-        names,
-        lambda name: _without_steps(recipe.train(name, options)),
-        networks=f"{train.steps:,} steps, {train.batch_size} windows of {WINDOW} frames",
+        own,
+        variants=options.variants or ("plain", "hanet"),
+        learn=lambda name, _case: recipe.train(name, options),
         seed=options.seed,
-        own=recipe.own,
     )
 
 
@@ -331,8 +292,8 @@ class KnownSet:
 
 PLANE = (
     "PCK of the file's box and of the torso (left shoulder to right hip), percent, means over "
-    "sequences; by part at 0.2 of the box, each part under its own name (the public program's "
-    "columns by part hold other joints); Accel px a frame squared"
+    "sequences; by part at 0.2 of the box, under its own name (the public program's columns hold "
+    "other joints); Accel px a frame squared"
 )
 SPACE = "MPJPE and PA-MPJPE mm relative to the root, Accel mm a frame squared, means over frames"
 JOINTS_ALONE = (
@@ -341,7 +302,7 @@ JOINTS_ALONE = (
 )
 TURNS = (
     "mean angle of the joint rotations, degrees, of SMPL parameters as 6D rotations; the paper's "
-    "MPJPE needs the SMPL body model, which you would have to bring, and is not measured"
+    "MPJPE needs the SMPL body model, and is not measured"
 )
 
 
@@ -398,22 +359,19 @@ def _sparse(options: Options) -> KnownSet:
     )
 
 
-SETS: dict[str, Callable[[Options], KnownSet]] = {
-    "jhmdb": partial(_published_set, known.read_plane, known.measure_plane, PLANE, "Table 1"),
-    "h36m": partial(_published_set, known.read_space, known.measure_space, SPACE, "Table 2"),
-    "threedpw": partial(
-        _published_set, known.read_space, known.measure_space, SPACE + JOINTS_ALONE, "Table 2"
-    ),
-    "aist": partial(
-        _published_set, known.read_space, known.measure_space, SPACE + JOINTS_ALONE, "Table 2"
-    ),
-    "threedpw_smpl": partial(
-        _published_set, known.read_turns, known.measure_turns, TURNS, "Table 2"
-    ),
-    "aist_smpl": partial(_published_set, known.read_turns, known.measure_turns, TURNS, "Table 2"),
-    "mocap3d": _mocap3d,
-    "sparse": _sparse,
+_TURNS = (known.read_turns, known.measure_turns, TURNS, "Table 2")
+_BODIES = (known.read_space, known.measure_space, SPACE + JOINTS_ALONE, "Table 2")
+_PUBLISHED = {
+    "jhmdb": (known.read_plane, known.measure_plane, PLANE, "Table 1"),
+    "h36m": (known.read_space, known.measure_space, SPACE, "Table 2"),
+    "threedpw": _BODIES,
+    "aist": _BODIES,
+    "threedpw_smpl": _TURNS,
+    "aist_smpl": _TURNS,
 }
+SETS: dict[str, Callable[[Options], KnownSet]] = {
+    name: partial(_published_set, *how) for name, how in _PUBLISHED.items()
+} | {"mocap3d": _mocap3d, "sparse": _sparse}
 
 
 def _set_training(
@@ -423,51 +381,34 @@ def _set_training(
     _, k, d = chosen.test[0].truth.shape
     config = HANetConfig() if name == "paper" else recipe.variants[name].config
     config = replace(config, channels=k * d, coordinates=d, interval=chosen.interval)
-    card = {"window": window, "data": options.name, "key": known.digest_of(chosen.train)}
+    words = {"window": window, "data": options.name, "key": known.digest_of(chosen.train)}
     batches = chosen.batches or partial(known.known_batches, chosen.train)
     train = options.settings(recipe.variants["hanet"].train)
-    return _learns(config, partial(batches, window), card, train, f"{name}, T = {window}")
+    return _learns(config, partial(batches, window), words, train, f"{name}, T = {window}")
 
 
 def _set(recipe: Recipe, options: Options) -> Task:
     """Each variant is trained on the set's training split with every T of the protocol."""
-    names = options.variants or ("plain", "hanet")
-    for name in names:
-        if name not in (*recipe.variants, "paper"):
-            raise unknown("variant of HANet", name, [*recipe.variants, "paper"])
+    variants = {**recipe.variants, "paper": None}
+    names = replace(recipe, variants=variants).chosen(options, "plain", "hanet")
     chosen = SETS[options.name](options)
     if not (chosen.test and chosen.train):
         problem = f"{len(chosen.train)} training and {len(chosen.test)} test sequences"
         raise BadParameter(f"{problem} of {options.data}", remedy="clips of both splits")
-    train = options.settings(recipe.variants["hanet"].train)
-
-    def answers(window: int, refiners: Mapping[str, SequenceRefiner]) -> dict[str, Answer]:
-        some = chosen.train[:: max(len(chosen.train) // 50, 1)]
-        filters = chosen_filters(some, known.error, recipe.own.filters)
-        out = answers_of([s.detected for s in chosen.test], filters, refiners, T=window)
-        if window == chosen.windows[0]:
-            return out
-        return {name: out[name] for name in refiners}  # the others stand there once
-
-    def protocol(_learned: Mapping) -> str:
-        return (
-            f"{chosen.protocol}; N = {chosen.interval}; 95 % intervals by clip; filters' settings "
-            f"have the least mean error on training sequences; networks: {train.steps:,} steps of "
-            f"{train.batch_size} windows"
-        )
+    some = chosen.train[:: max(len(chosen.train) // 50, 1)]
 
     def learn(name: str, window: int) -> Learned:
-        training = _set_training(recipe, options, chosen, name, window)
-        return _without_steps(recipe.learn(training, options))
+        return recipe.learn(_set_training(recipe, options, chosen, name, window), options)
 
-    return Task(
+    return _task(
+        chosen.test,
+        chosen.measure,
+        lambda: chosen_filters(some, known.error, recipe.own.filters),
         variants=names,
-        learn=learn,
-        answers=answers,
-        score=lambda _name, answer, _window: scores_of(answer, chosen.measure, chosen.test),
-        protocol=protocol,
-        rival=RIVAL if RIVAL in names else "input",
         cases=chosen.windows,
+        learn=learn,
+        protocol=f"{chosen.protocol}; N = {chosen.interval}; 95 % intervals by clip; filters' "
+        "settings have the least mean error on training sequences",
         paper=chosen.paper,
         seed=options.seed,
     )
@@ -478,12 +419,11 @@ def _set(recipe: Recipe, options: Options) -> Task:
 
 def _card(recipe: Recipe, variant: str, learned: Learned, options: Options) -> dict:
     """What the shipped file says of its rows."""
-    test = motion.sequences("synthetic", "test", limit=recipe.own.limit)
-    answers = answers_of([s.detected for s in test], {}, {variant: learned.predictor})
-    scores = {name: scores_of(each, known.measure_bursts, test) for name, each in answers.items()}
+    task = _motion(replace(recipe, own=replace(recipe.own, filters={})), options)
+    lines = rows(task.scores(None, {variant: learned.predictor}))
     return {
-        "metrics": {line["method"]: line["metrics"] for line in rows(scores)},
-        "metrics_data": f"synthetic, {len(test)} sequences of gaits, world {WORLD.digest()}",
+        "metrics": {line["method"]: line["metrics"] for line in lines},
+        "metrics_data": f"synthetic, {lines[0]['n']} sequences of gaits, world {WORLD.digest()}",
         "licence": "Apache-2.0; trained on procedural gaits alone, under a simulated detector as "
         "bad as the paper's input row",
     }
@@ -494,7 +434,7 @@ RECIPE = Recipe(
     title="HANet",
     variants=VARIANTS,
     training=_training,
-    predictor=_predictor,
+    predictor=lambda model, name, card: SequenceRefiner(model.cpu(), card["window"], name),
     tasks={"mocap": _motion, "synthetic": _motion} | dict.fromkeys(SETS, _set),
     shipped={"hanet": "hanet"},
     card=_card,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from .. import metrics
 from ..data.scoring import score
-from ..records import Detections, Pose
+from ..records import Detections, Picture, Pose
 from ..skeletons import skeleton
 from .base import Scores, rows
 
@@ -21,42 +21,56 @@ SUBSETS = {
     "occluded joints": "occluded",
 }
 
+PERCENT = "percent; AP-*: PoseTrack's average precision within half a head size"
+
+
+def weighted(poses: Detections, scores: Float[np.ndarray, n] | None) -> Detections:
+    """Joints' confidences times the score of the box that they were estimated in.
+
+    # unstated; ours
+    """
+    if scores is None:
+        return poses
+    return replace(poses, confidence=poses.confidence * scores[:, None])
+
 
 def posetrack_scores(
     words: Mapping[str, object],
     poses: Detections,
     truth: Pose,
     *,
+    pictures: Sequence[Picture] = (),
+    box_scores: Float[np.ndarray, n] | None = None,
     left_out: Bool[np.ndarray, "n k"] | None = None,
-    aligned: bool = True,
 ) -> list[Scores]:
     """PoseTrack's AP by group of joints and mean, and the share of joints within half a head size
     ("PCKh"), of all, and where the truth says it of visible and occluded joints; percent.
 
-    aligned: the poses belong to the people row by row, which PCKh needs. left_out: joints that
-    count for nobody.
+    pictures: whose ignored regions count for nobody. box_scores: of a detector's boxes, by which
+    the poses count; they belong to nobody row by row, which PCKh needs. left_out: joints that
+    count for nobody, by default those in ignored regions.
     """
+    truth, poses = blurred(truth, ~metrics.in_ignored(truth, pictures)), weighted(poses, box_scores)
+    if left_out is None:
+        left_out = metrics.in_ignored(poses, pictures)
     found = []
     for subset, joints in list(SUBSETS.items())[: None if truth.occlusion_known else 1]:
         use = metrics.joints_of(truth, joints)
-        by_group = metrics.posetrack_ap(truth, poses, joints, left_out=left_out)
+        arguments, values, groups = (truth, poses, joints), {}, np.array(truth.groups)
+        by_group = metrics.posetrack_ap(*arguments, left_out=left_out)
         whole = {f"AP-{name}": 100 * v for name, v in by_group.items() if v >= 0}
         draws = {}
         if len(set(truth.groups)) > 1:
             rng = np.random.default_rng(0)
-            options = {"left_out": left_out, "rng": rng}
-            draws["AP-Mean"] = metrics.posetrack_ap_draws(truth, poses, joints, **options)
-        values, groups = {}, np.array(truth.groups)
-        if aligned:
+            draws["AP-Mean"] = metrics.posetrack_ap_draws(*arguments, left_out=left_out, rng=rng)
+        if box_scores is None:
             judged = use.any(1)
             groups = groups[judged]
-            right = metrics.hits(
-                poses.xy_frame, truth.xy_frame, metrics.head_sizes(truth.head_boxes_xyxy), 0.5
-            )
+            heads = metrics.head_sizes(truth.head_boxes_xyxy)
+            right = metrics.hits(poses.xy_frame, truth.xy_frame, heads, 0.5)
             values["PCKh"] = 100 * (right & use).sum(1)[judged] / use.sum(1)[judged]
-        found.append(
-            Scores({**words, "subset": subset}, int(use.sum()), values, groups, whole, draws)
-        )
+        own = {**words, "subset": subset}
+        found.append(Scores(own, int(use.sum()), values, groups, whole, draws))
     return found
 
 
@@ -111,16 +125,9 @@ def coco_scores(
             own["visibility_accuracy"] = metrics.visibility_accuracy(visibility, truth)
         # below 0: nobody to judge by
         whole = {key: 100 * v for key, v in {**row["metrics"], **own}.items() if v >= 0}
-        found.append(
-            Scores(
-                {**words, "subset": row["subset"]},
-                row["n"],
-                values,
-                groups[judged],
-                whole,
-                extra={"pictures": row["pictures"]},
-            )
-        )
+        extra = {"pictures": row["pictures"]}
+        told = {**words, "subset": row["subset"]}
+        found.append(Scores(told, row["n"], values, groups[judged], whole, extra=extra))
     return found
 
 

@@ -11,59 +11,59 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float16, Int
+from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .. import checkpoint, codecs, geometry, metrics
+from .. import checkpoint, codecs, geometry
 from ..data.windows import Augment, WindowConfig, Windows, loader
-from ..errors import BadParameter, unknown
 from ..made.worlds import WORLDS
-from ..models import build, config_of
+from ..models import config_of
 from ..models.otpose import OTPose, OTPoseConfig
 from ..models.vissimcc import VisSimCC, VisSimCCConfig
-from ..predict import ClipEstimator, PoseEstimator, load
-from ..records import Detections
+from ..predict import ClipEstimator, PoseEstimator
+from ..records import Clip, Detections
 from ..skeletons import skeleton
-from ..train import (
-    Batch,
-    BatchSource,
-    TrainConfig,
-    choose_device,
-    fingerprint,
-    share,
-    trained_folder,
-)
+from ..train import Batch, BatchSource, TrainConfig, fingerprint, trained_folder
+from . import crops
 from .base import (
     Learned,
     Options,
     Recipe,
-    Scores,
     Task,
     Training,
     Variant,
+    fresh,
     loaded,
     paper_rows,
     trained_as,
 )
-from .crops import PADDING, Rendered, joint_batches, window_config
-from .measures import posetrack_rows, posetrack_scores
+from .crops import (
+    PADDING,
+    Rendered,
+    frame_distance,
+    joint_training,
+    key_batches,
+    shipped_card,
+    window_config,
+)
+from .measures import PERCENT, posetrack_scores
 from .published import (
-    POSETRACK,
-    Clips,
+    begun,
+    named,
+    pictures_of,
     read_boxes,
     read_posetrack_half,
     read_public_weights,
     settings,
     shared_joints,
-    weighted,
 )
 
 OFFSETS = (-2, -1, 0, 1, 2)  # frames from the key frame; Sec. IV-B
@@ -75,15 +75,6 @@ FRAME = replace(
     reasoning=False,
     output="heatmap",
     heatmap_sigma=SMALL.sigma,
-)
-FRAME_TRAIN = TrainConfig(
-    steps=2_000,
-    batch_size=64,
-    lr=2e-3,
-    warmup_steps=200,
-    ema=0.995,
-    precision="bf16",
-    workers=1,
 )
 # unstated; ours
 TRAIN = TrainConfig(steps=1_000, batch_size=16, lr=1e-3, warmup_steps=100, ema=0.995, clip_norm=1.0)
@@ -102,7 +93,7 @@ CHANGES = {
     "window_36": {"window": 36},  # row 9
 }
 # "frame" is what all go on from
-VARIANTS = {"frame": Variant(FRAME, FRAME_TRAIN, "vissimcc-baseline")} | {
+VARIANTS = {"frame": Variant(FRAME, crops.TRAIN, "vissimcc-baseline")} | {
     name: Variant(replace(SMALL, **change), TABLE_TRAIN, "frame", ship=TRAIN)
     for name, change in CHANGES.items()
 }
@@ -110,17 +101,16 @@ RIVAL = "single frame"
 
 
 @dataclass(frozen=True)
-class Rough:
-    """What OTPose learns from: clips, and how their heatmaps by the single frame are made.
+class Rough(Rendered):
+    """What OTPose learns from, and how heatmaps of it by the single frame are made.
 
     passes: how often the training clips are cropped anew, augmented.
     """
 
-    rendered: Rendered
     passes: int = 2
 
 
-DATA = Rough(Rendered(WORLDS["crossing_people"], {"train": 2_000, "val": 120, "test": 400}))
+DATA = Rough(WORLDS["crossing_people"], {"train": 2_000, "val": 120, "test": 400})
 
 
 # --- data -----------------------------------------------------------------------------------------
@@ -132,24 +122,14 @@ def people(
     *,
     offsets: tuple[int, ...] = OFFSETS,
     n: int | None = None,
-    data: Rendered = DATA.rendered,
+    data: Rendered = DATA,
 ) -> Windows:
     """Everybody in the middle frames of the first n clips of a split, a window each."""
     return Windows(data.pairs(split, n), window_config(config, offsets))
 
 
-@dataclass(frozen=True, eq=False)
-class RoughHeatmaps:
-    """What the single-frame estimator sees in n windows: files of the cache, mapped."""
-
-    heatmaps: Float16[np.ndarray, "n 5 k h w"]
-    xy_crop: Float[np.ndarray, "n k 2"]  # of the key frame, px
-    weights: Float[np.ndarray, "n k"]
-
-    def __len__(self) -> int:
-        return len(self.heatmaps)
-
-
+# what the single-frame estimator sees in n windows, and the key frame's labels: files of the cache,
+# mapped; heatmaps [n 5 k h w], xy_crop [n k 2] px, weights [n k]
 HEATMAP_FILES = {"heatmaps": np.float16, "xy_crop": np.float32, "weights": np.float32}
 
 
@@ -159,9 +139,8 @@ def rough_heatmaps(
     folder: Path,
     *,
     passes: int = 0,
-    seed: int = 0,
     progress: bool = True,
-) -> RoughHeatmaps:
+) -> dict[str, np.ndarray]:
     """Heatmaps of all frames of all windows by a single-frame estimator, made once and kept in
     `folder`.
 
@@ -172,13 +151,14 @@ def rough_heatmaps(
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".maps-") as beside:
             whole = Path(beside) / "whole"
             whole.mkdir()
-            _write_heatmaps(estimator, windows, whole, passes, seed, progress)
+            _write_heatmaps(estimator, windows, whole, passes, progress)
             shutil.move(whole, folder)
-    files = (folder / f"{name}.npy" for name in HEATMAP_FILES)
-    return RoughHeatmaps(*(np.load(file, mmap_mode="r", allow_pickle=False) for file in files))
+    return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in HEATMAP_FILES}
 
 
-def _write_heatmaps(estimator, windows, folder: Path, passes: int, seed: int, progress) -> None:
+def _write_heatmaps(
+    estimator: PoseEstimator, windows: Windows, folder: Path, passes: int, progress: bool
+) -> None:
     n, k, (w, h) = len(windows) * max(passes, 1), len(windows.skeleton), estimator.model.grid
     shapes = {"heatmaps": (n, 5, k, h, w), "xy_crop": (n, k, 2), "weights": (n, k)}
     files = {
@@ -187,8 +167,8 @@ def _write_heatmaps(estimator, windows, folder: Path, passes: int, seed: int, pr
     }
     key, at = windows.config.key, 0
     with tqdm(total=n, desc="heatmaps", unit="person", disable=not progress, leave=False) as bar:
-        for i in range(max(passes, 1)):
-            options = {"augment": passes > 0, "seed": seed + i, "workers": 1}
+        for seed in range(max(passes, 1)):
+            options = {"augment": passes > 0, "seed": seed, "workers": 1}
             for batch in loader(windows, 32, shuffle=False, **options):
                 images = batch["images"].to(estimator.device)
                 with torch.inference_mode():
@@ -196,24 +176,24 @@ def _write_heatmaps(estimator, windows, folder: Path, passes: int, seed: int, pr
                     maps = estimator.model(crops)["heatmaps"].unflatten(0, images.shape[:2])
                 rows = slice(at, at + len(images))
                 files["heatmaps"][rows] = maps.cpu().numpy()
-                files["xy_crop"][rows] = batch["xy_crop"][:, key].cpu().numpy()
-                files["weights"][rows] = batch["weights"][:, key].cpu().numpy()
+                for name in ("xy_crop", "weights"):
+                    files[name][rows] = batch[name][:, key].cpu().numpy()
                 at = rows.stop
                 bar.update(len(images))
     for file in files.values():
         file.flush()
 
 
-def heatmap_batches(rough: RoughHeatmaps, size: int, config: OTPoseConfig) -> BatchSource:
+def heatmap_batches(
+    rough: Mapping[str, np.ndarray], size: int, config: OTPoseConfig
+) -> BatchSource:
     """Heatmaps of five frames and the key frame's labels, half of them mirrored."""
     flip = skeleton(config.skeleton).flip_index.tolist()
     sign, width = torch.tensor([-1.0, 1.0]), torch.tensor([config.size[0] - 1.0, 0.0])
 
     def source(_step: int, rng: np.random.Generator) -> Batch:
-        rows = np.sort(rng.integers(len(rough), size=size))
-        maps = torch.from_numpy(np.asarray(rough.heatmaps[rows], np.float32))
-        xy = torch.from_numpy(np.array(rough.xy_crop[rows]))
-        weights = torch.from_numpy(np.array(rough.weights[rows]))
+        rows = np.sort(rng.integers(len(rough["heatmaps"]), size=size))
+        maps, xy, weights = (torch.tensor(rough[name][rows]).float() for name in HEATMAP_FILES)
         mirrored = torch.from_numpy(rng.random(size) < 0.5)
         turned = codecs.mirror_heatmaps(maps.flatten(0, 1), flip, config.alignment)
         turned = turned.unflatten(0, maps.shape[:2])
@@ -226,82 +206,23 @@ def heatmap_batches(rough: RoughHeatmaps, size: int, config: OTPoseConfig) -> Ba
     return source
 
 
-def frame_distance(batch: Batch, key: int) -> Int[Tensor, "b 5"]:
-    """How many frames a batch's crops are from the key frame: where a clip begins or ends, its
-    first or last frame stands in.
-    """
-    return (batch["frames"] - batch["frames"][:, key : key + 1]).abs()
-
-
-def window_batches(windows: Windows, size: int) -> BatchSource:
-    """Five crops and the key frame's labels."""
-    key = windows.config.key
-
-    def source(_step: int, rng: np.random.Generator) -> Batch:
-        batch = windows.batch(rng.integers(len(windows), size=size), rng)
-        return {
-            "images": batch["images"],
-            "xy_crop": batch["xy_crop"][:, key],
-            "weights": batch["weights"][:, key],
-            "distance": frame_distance(batch, key),
-        }
-
-    return source
-
-
 # --- training -------------------------------------------------------------------------------------
-
-
-def _starting(tensors: Mapping[str, Tensor], *prefixes: str) -> dict[str, Tensor]:
-    return {key: v for key, v in tensors.items() if key.startswith(prefixes)}
 
 
 def _frame_training(recipe: Recipe, options: Options) -> Training:
     """The single-frame estimator: seed 0, the same for all variants."""
     variant, data = recipe.variants["frame"], recipe.own
     start = recipe.weights(variant.start)
-    config = replace(options, seed=0).settings(variant.train)
-    torch.manual_seed(0)
-    model = build("vissimcc", variant.config)
-    tensors = _starting(checkpoint.read_tensors(start), "maps.backbone.")
-    checkpoint.load_into(model, tensors, partial=True)
-    model = model.to(memory_format=torch.channels_last)
-    card = {
-        "model": "vissimcc",
-        "config": asdict(variant.config),
-        "padding": PADDING,
-        "world": data.rendered.world.digest(),
-        "data": data.rendered.world.name,
-        "clips": data.rendered.clips["train"],
+    model = fresh("vissimcc", variant.config, 0, start, part="maps.backbone.")
+    words = {
+        **data.words,
+        "clips": data.clips["train"],
         "start": variant.start,
         "start_fingerprint": checkpoint.read_card(start).get("fingerprint"),
     }
-
-    def batches() -> BatchSource:
-        windows = people("train", variant.config, offsets=(0,), data=data.rendered)
-        return joint_batches(windows, share(config.batch_size))
-
-    return Training(model, batches, config, {"pose": 1.0}, card, "frame", method="vissimcc")
-
-
-def rough_of(
-    recipe: Recipe, split: str, frame: Learned, *, progress: bool = True
-) -> tuple[Windows, RoughHeatmaps]:
-    """A split's windows, and their heatmaps by the single-frame estimator; augmented for training
-    alone.
-    """
-    data = recipe.own
-    passes = data.passes if split == "train" else 0
-    windows = people(split, recipe.variants["otpose"].config, data=data.rendered)
-    words = {
-        "weights": checkpoint.read_card(frame.weights)["fingerprint"],
-        "clips": data.rendered.clips[split],
-        "passes": passes,
-    }
-    root = recipe.folder or trained_folder(recipe.name)
-    folder = root / f"heatmaps-{split}-{fingerprint(words, asdict(windows.config))}"
-    options = {"passes": passes, "progress": progress}
-    return windows, rough_heatmaps(frame.predictor, windows, folder, **options)
+    settings = replace(options, seed=0).settings(variant.train)
+    windows = partial(people, "train", variant.config, offsets=(0,), data=data)
+    return joint_training(model, windows, settings, words, "frame")
 
 
 def losses_of(config: OTPoseConfig) -> dict[str, float]:
@@ -313,30 +234,31 @@ def _training(recipe: Recipe, name: str, options: Options) -> Training:
     if name == "frame":
         return _frame_training(recipe, options)
     variant, data = recipe.variants[name], recipe.own
-    frame = recipe.train("frame", options)
-    torch.manual_seed(options.seed)
-    model = build("otpose", variant.config)
-    tensors = _starting(checkpoint.read_tensors(frame.weights), "maps.")
-    checkpoint.load_into(model, tensors, partial=True)
+    settings, frame = options.settings(variant.train), recipe.train("frame", options)
+    key = checkpoint.read_card(frame.weights)["fingerprint"]
+    model = fresh("otpose", variant.config, settings.seed, frame.weights, part="maps.")
     model.maps.requires_grad_(False)  # and never called: heatmaps are given
-    card = {
-        "model": "otpose",
+    words = {
+        **data.words,
         "variant": name,
-        "config": asdict(variant.config),
-        "padding": PADDING,
-        "world": data.rendered.world.digest(),
-        "data": data.rendered.world.name,
-        "clips": data.rendered.clips["train"],
+        "clips": data.clips["train"],
         "passes": data.passes,
-        "frame": checkpoint.read_card(frame.weights)["fingerprint"],
+        "frame": key,
     }
-    config = options.settings(variant.train)
+    text = f"people in {settings.precision} on heatmaps of one single-frame estimator"
 
-    def batches() -> BatchSource:
-        _, rough = rough_of(recipe, "train", frame, progress=options.progress)
-        return heatmap_batches(rough, share(config.batch_size), variant.config)
+    def batches(size: int) -> BatchSource:
+        windows = people("train", recipe.variants["otpose"].config, data=data)
+        made = {"weights": key, "clips": data.clips["train"], "passes": data.passes}
+        root = recipe.folder or trained_folder(recipe.name)
+        folder = root / f"heatmaps-train-{fingerprint(made, asdict(windows.config))}"
+        how = {"passes": data.passes, "progress": options.progress}
+        rough = rough_heatmaps(frame.predictor, windows, folder, **how)
+        return heatmap_batches(rough, size, variant.config)
 
-    return Training(model, batches, config, losses_of(variant.config), card, name)
+    return Training(
+        "otpose", model, batches, settings, losses_of(variant.config), words, name, text
+    )
 
 
 def _predictor(model, name: str, card: Mapping) -> PoseEstimator:
@@ -392,62 +314,62 @@ def estimate(
     return {name: detections(each, first.config, windows) for name, each in whole.items()}
 
 
-# --- rendered clips -------------------------------------------------------------------------------
+def _task(
+    options: Options,
+    windows_of: Callable[[OTPoseConfig], Windows],
+    boxes: Boxes,
+    *tables: str,
+    apart: bool = False,
+    **fields,
+) -> Task:
+    """What both sets measure; apart: each model has a single-frame estimator of its own. fields: of
+    the task.
+    """
+    how = {"precision": options.precision, "progress": options.progress}
+
+    def scores(_case, predictors: Mapping[str, ClipEstimator]) -> dict:
+        out = {}
+        models = {name: estimator.model for name, estimator in predictors.items()}
+        for group in [{name: m} for name, m in models.items()] if apart else [models]:
+            windows = windows_of(next(iter(group.values())).config)
+            seen, box_scores = boxes.windows(windows)
+            marks = {"pictures": pictures_of(windows.pairs), "box_scores": box_scores}
+            for name, poses in estimate(seen, group, **how).items():
+                key = name if name in group or group.keys() == models.keys() else (name, *group)
+                words = {"method": "otpose", "variant": name}
+                out[key] = posetrack_scores(words, poses, windows.poses(), **marks)
+        return out
+
+    return Task(
+        scores=scores,
+        rival=RIVAL,
+        paper=paper_rows("otpose", *tables, prefix="AP-"),
+        boxes=boxes.kind,
+        **fields,
+    )
 
 
 def _synthetic(recipe: Recipe, options: Options) -> Task:
-    if options.boxes is not None:
-        raise BadParameter(
-            "rendered clips have no detector's boxes", remedy="leave boxes out, or name PoseTrack"
-        )
-    data, precision = recipe.own.rendered, options.precision or "fp32"
-    names = options.variants or ("otpose",)
+    data, names = recipe.own, recipe.chosen(options, "otpose", without=("frame",))
     shipped = {} if options.variants else trained_as(recipe.weights("otpose"))
-    for name in names:
-        if name not in recipe.variants or name == "frame":
-            raise unknown("variant of OTPose", name, set(recipe.variants) - {"frame"})
 
     def learn(name: str, _case) -> Learned:
         if options.variants is None:
             return replace(loaded(recipe, "otpose", options), steps=shipped["steps"])
         return recipe.train(name, options)
 
-    def answers(_case, predictors: Mapping[str, ClipEstimator]) -> dict:
-        models = {name: estimator.model for name, estimator in predictors.items()}
-        config = next(iter(models.values())).config
-        windows = people("test", config, data=data)
-        truth = windows.poses()
-        poses = estimate(windows, models, precision=precision, progress=options.progress)
-        return {name: (each, truth) for name, each in poses.items()}
-
-    def score(name: str, answer: tuple, _case) -> list[Scores]:
-        return posetrack_scores({"method": "otpose", "variant": name}, *answer)
-
-    def protocol(learned: Mapping) -> str:
-        networks = "shipped weights"
-        if options.variants is not None:
-            config = options.settings(recipe.variants[names[0]].train)
-            networks = (
-                f"networks: {config.steps:,} steps of {config.batch_size} people in "
-                f"{config.precision} on heatmaps of one single-frame estimator"
-            )
-        return (
-            f"{data.clips['test']} rendered test clips (world {data.name}), the middle one of five "
-            "frames; boxes: ground truth; percent; AP-*: PoseTrack's average precision within half "
-            "a head size; PCKh: joints within half a head size, mean over people; intervals: 95 % "
-            f"by clip; answers in {precision}; {networks}"
-        )
-
-    return Task(
+    return _task(
+        options,
+        lambda config: people("test", config, data=data),
+        read_boxes(None),
+        "Table V",
         variants=names,
         learn=learn,
-        answers=answers,
-        score=score,
-        protocol=protocol,
-        rival=RIVAL,
-        paper=paper_rows("otpose", "Table V", prefix="AP-"),
-        stated={"boxes": "ground truth"},
+        protocol=f"{data.clips['test']} rendered test clips (world {data.name}), the middle one of "
+        f"five frames; boxes: ground truth; {PERCENT}; PCKh: joints within half a head size, mean "
+        f"over people; intervals: 95 % by clip; answers in {options.precision}",
         seed=shipped.get("seed", options.seed),
+        steps=True,
     )
 
 
@@ -481,8 +403,8 @@ def start_weights(model: VisSimCC) -> str | None:
     return f"COCO ({file.name})"
 
 
-def _train_published_frame(
-    recipe: Recipe, half: Clips, config: OTPoseConfig, options: Options
+def _published_frame(
+    recipe: Recipe, pairs: Sequence[tuple[Clip, Path]], config: OTPoseConfig, options: Options
 ) -> tuple[Path, str]:
     """The single-frame estimator on the labelled frames alone, before anything looks at its maps;
     what it began with.
@@ -490,158 +412,72 @@ def _train_published_frame(
     20 epochs at 1e-4, a tenth after 10 and 15: HRNet's on PoseTrack; OTPose names the network
     alone.
     """
-    alike = {
-        name: getattr(config, name)
-        for name in ("skeleton", "size", "backbone", "widths", "depths", "deconv", "alignment")
-    }
+    alike = ("skeleton", "size", "backbone", "widths", "depths", "deconv", "alignment")
     frame = replace(
         config_of("vissimcc", "paper"),
         heatmap_sigma=config.sigma,
         reasoning=False,
         output="heatmap",
-        **alike,
+        **{name: getattr(config, name) for name in alike},
     )
-    windows = Windows(half.pairs, window_config(frame, augment=Augment()))
+    windows = Windows(pairs, window_config(frame, augment=Augment()))
     train = settings(options, FRAME_EPOCHS, len(windows), PEOPLE, lr=1e-4, drops=(0.5, 0.75))
-    torch.manual_seed(options.seed)
-    model = build("vissimcc", frame)
-    start = "random" if options.steps else start_weights(model)
-    if start is None:
-        model, start = VisSimCC(frame, pretrained=True), "ImageNet"
-    model = model.to(memory_format=torch.channels_last)
-    card = {
-        "model": "vissimcc",
-        "config": asdict(frame),
-        "padding": PADDING,
-        "data": options.data,
-        "start": start,
-    }
-    batches = partial(joint_batches, windows, share(train.batch_size))
-    training = Training(
-        model, batches, train, {"pose": 1.0}, card, "single frame", method="vissimcc"
-    )
+    model, start = begun("vissimcc", frame, options, start_weights)
+    words = {"padding": PADDING, "data": options.data, "start": start}
+    training = joint_training(model, lambda: windows, train, words, "single frame")
     return recipe.learn(training, options).weights, start
 
 
-def _train_published(recipe: Recipe, options: Options, name: str) -> Learned:
+def _learn_published(recipe: Recipe, options: Options, name: str) -> Learned:
     """The paper's settings: HRNet-W48, 384 x 288, AdamW at 1e-5."""
     config = replace(recipe.paper, **CHANGES[name])
-    half = read_posetrack_half(options.data, "train")
-    frame, start = _train_published_frame(recipe, half, config, options)
-    windows = Windows(half.pairs, published_config(config))
-    epoch = max(len(windows) // PEOPLE, 1)
-    train = settings(
-        options,
-        EPOCHS,
-        len(windows),
-        PEOPLE,
-        lr=1e-5,
-        weight_decay=0.01,
-        warmup_steps=0 if options.steps else WARMUP * epoch,
-    )
-    torch.manual_seed(options.seed)
-    model = build("otpose", config)
-    tensors = _starting(checkpoint.read_tensors(frame), "maps.")
-    checkpoint.load_into(model, tensors, partial=True)
-    card = {
-        "model": "otpose",
+    pairs = read_posetrack_half(options.data, "train")
+    frame, start = _published_frame(recipe, pairs, config, options)
+    windows = Windows(pairs, published_config(config))
+    warmup = 0 if options.steps else WARMUP * max(len(windows) // PEOPLE, 1)
+    rates = {"lr": 1e-5, "weight_decay": 0.01, "warmup_steps": warmup}
+    train = settings(options, EPOCHS, len(windows), PEOPLE, **rates)
+    model = fresh("otpose", config, options.seed, frame, part="maps.")
+    words = {
         "variant": name,
-        "config": asdict(config),
         "padding": PADDING,
         "data": options.data,
         "frame": checkpoint.read_card(frame)["fingerprint"],
     }
-    batches = partial(window_batches, windows, share(train.batch_size))
-    learned = recipe.learn(Training(model, batches, train, losses_of(config), card, name), options)
     text = (
-        f"{train.steps:,} steps of {train.batch_size} people behind a single-frame estimator that "
-        f"went on from {start} weights, {len(windows)} people to learn from"
+        f"people behind a single-frame estimator that went on from {start} weights, {len(windows)} "
+        "people to learn from"
     )
-    return replace(learned, told=text, steps=None)
+    batches = partial(key_batches, windows)
+    training = Training("otpose", model, batches, train, losses_of(config), words, name, text)
+    return recipe.learn(training, options)
 
 
 def _published(recipe: Recipe, options: Options) -> Task:
-    half, boxes = read_posetrack_half(options.data, "val"), read_boxes(options.boxes)
-    precision, names = options.precision or "fp32", options.variants or ("otpose",)
-    pictures, counts = half.pictures, []
+    pairs, boxes = read_posetrack_half(options.data, "val"), read_boxes(options.boxes)
+    windows_of = lambda config: Windows(pairs, published_config(config))  # noqa: E731
 
     def learn(name: str, _case) -> Learned:
         if name in CHANGES:
-            return _train_published(recipe, options, name)
-        return Learned(load(name, device=choose_device(options.device)))
+            return _learn_published(recipe, options, name)
+        return named(name, options)
 
-    def answers(_case, predictors: Mapping[str, ClipEstimator]) -> dict:
-        out = {}
-        for variant, estimator in predictors.items():
-            config, scores = estimator.model.config, None
-            windows = Windows(half.pairs, published_config(config))
-            truth = windows.poses()
-            counts.append(len(truth))
-            judged = replace(
-                truth, visibility=truth.visibility * ~metrics.in_ignored(truth, pictures)
-            )
-            if boxes.boxes is not None:
-                windows, scores = boxes.windows(
-                    half.pairs, config.skeleton, published_config(config)
-                )
-            how = {"precision": precision, "progress": options.progress}
-            for name, poses in estimate(windows, {variant: estimator.model}, **how).items():
-                key = name if len(predictors) == 1 or name == variant else (name, variant)
-                out[key] = weighted(poses, scores), judged
-        return out
-
-    def score(name, answer: tuple, _case) -> list[Scores]:
-        poses, truth = answer
-        words = {"method": "otpose", "variant": name if isinstance(name, str) else name[0]}
-        left_out = metrics.in_ignored(poses, pictures)
-        aligned = boxes.boxes is None
-        return posetrack_scores(words, poses, truth, left_out=left_out, aligned=aligned)
-
-    def protocol(learned: Mapping) -> str:
-        told = [one.told for one in learned.values() if one.told] or ["weights as named"]
-        kind = "ground truth"
-        if boxes.boxes is not None:
-            kind = (
-                f"{len(boxes.boxes)} of {Path(boxes.file).name}, their scores times the joints' "
-                "confidences"
-            )
-        return (
-            f"{options.name}: {len(half.clips)} validation clips, {counts[-1]} people in labelled "
-            f"frames; boxes: {kind}; percent; AP-*: PoseTrack's average precision within half a "
-            f"head size, ignored regions left out; answers in {precision}; {told[-1]}"
-        )
-
-    return Task(
-        variants=names,
+    return _task(
+        options,
+        windows_of,
+        boxes,
+        *TABLES[options.name],
+        apart=True,
+        variants=options.variants or ("otpose",),
         learn=learn,
-        answers=answers,
-        score=score,
-        protocol=protocol,
-        rival=RIVAL,
-        paper=paper_rows("otpose", *TABLES[options.name], prefix="AP-"),
-        stated={"boxes": boxes.kind},
+        protocol=f"{options.name}: {len(pairs)} validation clips, {len(windows_of(recipe.paper))} "
+        f"people in labelled frames; boxes: {boxes.text}; {PERCENT}, ignored regions left out; "
+        f"answers in {options.precision}",
         seed=options.seed,
     )
 
 
 # --- the recipe -----------------------------------------------------------------------------------
-
-
-def _card(recipe: Recipe, variant: str, learned: Learned, options: Options) -> dict:
-    """What the shipped file says of its rows."""
-    data = recipe.own.rendered
-    model = learned.predictor.model
-    windows = people("test", model.config, data=data)
-    poses = estimate(windows, {variant: model}, progress=options.progress)
-    truth = windows.poses()
-    lines = [
-        line for name, each in poses.items() for line in posetrack_rows("otpose", name, each, truth)
-    ]
-    return {
-        "metrics": {f"{line['variant']}, {line['subset']}": line["metrics"] for line in lines},
-        "metrics_data": f"{data.name}, {data.clips['test']} test clips, boxes: ground truth",
-        "licence": "Apache-2.0; trained on rendered people alone",
-    }
 
 
 RECIPE = Recipe(
@@ -650,9 +486,9 @@ RECIPE = Recipe(
     variants=VARIANTS,
     training=_training,
     predictor=_predictor,
-    tasks={"synthetic": _synthetic} | dict.fromkeys(POSETRACK, _published),
+    tasks={"synthetic": _synthetic} | dict.fromkeys(TABLES, _published),
     shipped={"otpose": "otpose"},
-    card=_card,
+    card=partial(shipped_card, title="{variant}, {subset}", of="clips, boxes: ground truth"),
     skeletons=(SMALL.skeleton,),
     steps=TRAIN.steps,
     own=DATA,

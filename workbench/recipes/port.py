@@ -36,7 +36,7 @@ from ..occlusion import mask_joints
 from ..predict import PortRefiner, RefineRule, pose_frame, pose_weights
 from ..records import Detections, Pose, Prediction
 from ..skeletons import skeleton
-from ..train import Batch, BatchSource, TrainConfig, share
+from ..train import Batch, BatchSource, TrainConfig
 from .base import (
     Learned,
     Options,
@@ -45,7 +45,6 @@ from .base import (
     Task,
     Training,
     Variant,
-    capped,
     loaded,
     measure,
     paper_rows,
@@ -158,23 +157,14 @@ def fold_of(groups: Sequence[str], folds: int = FOLDS) -> Int[np.ndarray, n]:
 # --- batches --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Disturbance:
-    """How a batch of `noisy_batches` differs from what the simulated detector says.  # ours
-
-    Chosen together with the noise, by hand; never tuned on scores.
-    """
-
-    shear: float = 0.15  # std of a small linear distortion of every pose
-    error_scale: float = 0.25  # std of the log factor of each pose's errors
-    bad: float = 0.3  # quantile of confidence below which a joint counts as a bad one
-    borrowed: float = 0.2  # most joints of a pose that get the error of a bad joint of another
-    # quantiles of confidence below which joints are hidden
-    masked: tuple[float, float] = (0.03, 0.6)
-    least: int = 3  # joints are hidden where the quantile hides none
-
-
-DISTURBANCE = Disturbance()
+# How a batch of `noisy_batches` differs from what the simulated detector says; chosen together with
+# the noise, by hand; never tuned on scores.  # ours
+SHEAR = 0.15  # std of a small linear distortion of every pose
+ERROR_SCALE = 0.25  # std of the log factor of each pose's errors
+BAD = 0.3  # quantile of confidence below which a joint counts as a bad one
+BORROWED = 0.2  # most joints of a pose that get the error of a bad joint of another
+MASKED = (0.03, 0.6)  # quantiles of confidence below which joints are hidden
+LEAST = 3  # joints are hidden where the quantile hides none
 
 
 def _augmented(
@@ -219,28 +209,24 @@ def masked_batches(
 
 
 def _borrow(
-    error: np.ndarray,
-    confidence: np.ndarray,
-    scale: np.ndarray,
-    how: Disturbance,
-    rng: np.random.Generator,
+    error: np.ndarray, confidence: np.ndarray, scale: np.ndarray, rng: np.random.Generator
 ) -> None:
     """Some joints get the error and confidence of a bad joint of another pose, in units of the
     poses' sizes: isolated misses on easy hands. In place.
     """
-    low = np.argwhere(confidence < np.quantile(confidence, how.bad))
-    take = rng.random(confidence.shape) < how.borrowed * rng.random((len(confidence), 1))
+    low = np.argwhere(confidence < np.quantile(confidence, BAD))
+    take = rng.random(confidence.shape) < BORROWED * rng.random((len(confidence), 1))
     row, joint = low[rng.integers(len(low), size=take.sum())].T
     error[take] = error[row, joint] * (scale[np.nonzero(take)[0]] / scale[row])[:, None]
     confidence[take] = confidence[row, joint]
 
 
-def _lowest(confidence: np.ndarray, how: Disturbance, rng: np.random.Generator) -> np.ndarray:
+def _lowest(confidence: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Joints below a random quantile of the batch's confidences, never none of a pose."""
-    limit = np.quantile(confidence, rng.uniform(*how.masked, len(confidence)))
+    limit = np.quantile(confidence, rng.uniform(*MASKED, len(confidence)))
     mask = confidence < limit[:, None]
     lowest = np.zeros_like(mask)
-    np.put_along_axis(lowest, confidence.argsort(1)[:, : how.least], True, 1)
+    np.put_along_axis(lowest, confidence.argsort(1)[:, :LEAST], True, 1)
     return np.where(mask.any(1, keepdims=True), mask, lowest)
 
 
@@ -249,7 +235,6 @@ def noisy_batches(
     config: PortConfig,
     size: int,
     noise: DetectorNoise = NOISE,
-    how: Disturbance = DISTURBANCE,
 ) -> BatchSource:
     """Denoising: detections of a simulated detector in, joints below a random confidence quantile
     marked, truth out.
@@ -260,12 +245,12 @@ def noisy_batches(
         detected = noise.apply(pose, rng)
         confidence = detected.confidence.copy()
         upright = bool(skeleton(pose.skeleton).flip_pairs)
-        linear = _augmented(pose.xy_frame, rng, how.shear, upright)
+        linear = _augmented(pose.xy_frame, rng, SHEAR, upright)
         truth = pose.xy_frame @ linear
-        factor = np.exp(how.error_scale * rng.standard_normal((size, 1, 1)))
+        factor = np.exp(ERROR_SCALE * rng.standard_normal((size, 1, 1)))
         error = (detected.xy_frame - pose.xy_frame) @ linear * factor
-        _borrow(error, confidence, np.ptp(truth, axis=1).max(-1), how, rng)
-        mask = _lowest(confidence, how, rng)
+        _borrow(error, confidence, np.ptp(truth, axis=1).max(-1), rng)
+        mask = _lowest(confidence, rng)
         return _batch(truth + error, truth, mask, confidence, config)
 
     return source
@@ -293,84 +278,71 @@ def _mixed(real: Pose) -> Callable[[int, np.random.Generator], Pose]:
 # --- trainings ------------------------------------------------------------------------------------
 
 
-def _digest(pose: Pose) -> str:
-    return hashlib.sha256(pose.xy_frame.tobytes() + pose.visibility.tobytes()).hexdigest()[:16]
-
-
-def _weights_digest(model: Port) -> str:
-    parameters = b"".join(p.detach().numpy().tobytes() for p in model.parameters())
-    return hashlib.sha256(parameters).hexdigest()[:16]
+def _digest(*arrays: np.ndarray) -> str:
+    return hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest()[:16]
 
 
 def _learns(
     config: PortConfig,
     batches: Callable[[int], BatchSource],
-    train: TrainConfig,
+    settings: TrainConfig,
     loss: str,
-    card: Mapping,
+    words: Mapping,
     label: str,
     start: Port | None = None,
 ) -> Training:
     """batches: (size) -> source. start: whose weights it goes on from."""
-    torch.manual_seed(train.seed)
+    torch.manual_seed(settings.seed)
     model = build("port", config) if start is None else copy.deepcopy(start)
-    head = {"model": "port", "config": asdict(config), "recipe_version": RECIPE_VERSION}
-    make = lambda: batches(share(train.batch_size))  # noqa: E731
-    return Training(model, make, train, {loss: 1.0}, head | dict(card), label, folder=(loss,))
+    words = {"recipe_version": RECIPE_VERSION, **words}
+    folder = (loss,)
+    return Training("port", model, batches, settings, {loss: 1.0}, words, label, "poses", folder)
 
 
-def procedural_training(train: TrainConfig, config: PortConfig = DENOISE) -> Training:
-    """The `denoise` training on procedural poses alone: no file is read, no real hand or body is
-    seen.
+def finetuning(
+    start: Port, truth: Pose, noise: DetectorNoise, settings: TrainConfig, label: str
+) -> Training:
+    """The `denoise` training continued on real truth under simulated noise, half a batch of it
+    procedural.
     """
-    sampler = SAMPLERS[config.skeleton]
-    card = {
+    words = {
+        "recipe": "denoise, finetuned",
+        "noise": asdict(noise),
+        "truth": _digest(truth.xy_frame, truth.visibility),
+        "start": _digest(*(p.detach().numpy() for p in start.parameters())),
+    }
+    config = start.config
+    batches = lambda size: noisy_batches(_mixed(truth), config, size, noise)  # noqa: E731
+    return _learns(config, batches, settings, "distance", words, label, start)
+
+
+def faithful_training(
+    truth: Pose, settings: TrainConfig, config: PortConfig, label: str
+) -> Training:
+    """Masked joint modelling on ground truth, as the paper prints it."""
+    key = _digest(truth.xy_frame, truth.visibility)
+    words = {"recipe": "masked joint modelling", "ratio": MASK_RATIO, "truth": key}
+    draw = _drawn(truth)
+    batches = partial(masked_batches, lambda n, rng: draw(n, rng).xy_frame, config)
+    return _learns(config, batches, settings, "nll", words, label)
+
+
+def _training(recipe: Recipe, name: str, options: Options) -> Training:
+    """What is shipped: the `denoise` training on procedural poses alone, no file is read, no real
+    hand or body is seen. The other variants learn from the user's hands, fold by fold.
+    """
+    if name != "procedural":
+        raise BadParameter(f"{name} is trained on real hands", remedy="name --data port_panoptic")
+    variant = recipe.variants[name]
+    config, sampler = variant.config, SAMPLERS[variant.config.skeleton]
+    words = {
         "recipe": f"denoise on procedural {KINDS[config.skeleton]}",
         "noise": asdict(NOISE),
         # as the sampler was called when this recipe was fixed
         "data": f"workbench.data.synthetic:{sampler.__name__}",
     }
     batches = partial(noisy_batches, sampler, config)
-    return _learns(config, batches, train, "distance", card, "procedural")
-
-
-def finetuning(
-    start: Port, truth: Pose, noise: DetectorNoise, train: TrainConfig, label: str
-) -> Training:
-    """The `denoise` training continued on real truth under simulated noise, half a batch of it
-    procedural.
-    """
-    card = {
-        "recipe": "denoise, finetuned",
-        "noise": asdict(noise),
-        "truth": _digest(truth),
-        "start": _weights_digest(start),
-    }
-    config = start.config
-
-    def batches(size: int) -> BatchSource:
-        return noisy_batches(_mixed(truth), config, size, noise)
-
-    return _learns(config, batches, train, "distance", card, label, start)
-
-
-def faithful_training(truth: Pose, train: TrainConfig, config: PortConfig, label: str) -> Training:
-    """Masked joint modelling on ground truth, as the paper prints it."""
-    card = {"recipe": "masked joint modelling", "ratio": MASK_RATIO, "truth": _digest(truth)}
-    draw = _drawn(truth)
-
-    def batches(size: int) -> BatchSource:
-        return masked_batches(lambda n, rng: draw(n, rng).xy_frame, config, size)
-
-    return _learns(config, batches, train, "nll", card, label)
-
-
-def _training(recipe: Recipe, name: str, options: Options) -> Training:
-    """What is shipped; the other variants learn from the user's hands, fold by fold."""
-    if name != "procedural":
-        raise BadParameter(f"{name} is trained on real hands", remedy="name --data port_panoptic")
-    variant = recipe.variants[name]
-    return procedural_training(options.settings(variant.train), variant.config)
+    return _learns(config, batches, options.settings(variant.train), "distance", words, name)
 
 
 def _predictor(model: Port, name: str, card: Mapping) -> PortRefiner:
@@ -399,13 +371,6 @@ def quantile_rule(
     return RefineRule(tuple(float(d) for d in delta), source=source, **fields)
 
 
-def _epe_and_p_epe(xy_frame: np.ndarray, truth: Pose) -> Float[np.ndarray, 2]:
-    root = skeleton(truth.skeleton).root
-    epe = metrics.epe(xy_frame, truth.xy_frame, root=root).mean()
-    p_epe = metrics.p_epe(xy_frame, truth.xy_frame, align="pred_to_truth").mean()
-    return np.array((epe, p_epe))
-
-
 def choose_rule(
     model: Port,
     truth: Pose,
@@ -417,22 +382,21 @@ def choose_rule(
     training rows.
     """
     root = skeleton(truth.skeleton).root
-    base = _epe_and_p_epe(detected.xy_frame, truth)
-
-    def rule_of(joints: float, of_root: float) -> RefineRule:
+    base = errors(detected.xy_frame, truth)
+    rules = []
+    for joints, of_root in candidates:
         source = (
             f"lowest {joints:.0%} of the joints and {of_root:.0%} of the root's by confidence, "
             f"{name}"
         )
         quantiles = (root, joints, of_root)
-        return quantile_rule(detected.confidence, *quantiles, source=source, mirror=True)
+        rules.append(quantile_rule(detected.confidence, *quantiles, source=source, mirror=True))
 
     def cost(rule: RefineRule) -> float:
-        refined = PortRefiner(model, rule).refine(detected)
-        relative = _epe_and_p_epe(refined.xy_frame, truth) / base
-        return relative[0] + relative[1]
+        refined = errors(PortRefiner(model, rule).refine(detected).xy_frame, truth)
+        return sum(refined[key].mean() / base[key].mean() for key in ("epe", "p_epe_pred_to_gt"))
 
-    return min((rule_of(*quantiles) for quantiles in candidates), key=cost)
+    return min(rules, key=cost)
 
 
 # --- rows -----------------------------------------------------------------------------------------
@@ -448,32 +412,28 @@ def errors(xy_frame: Float[np.ndarray, "n k 2"], truth: Pose) -> dict[str, Float
     }
 
 
-def replaced_error(prediction: Prediction, truth: Pose, detected: Detections) -> dict[str, float]:
+def replaced_error(
+    prediction: Prediction, truth: Pose, detected: Detections
+) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     """The replaced joints' own error (px, unaligned) with PORT and of the detector, and their
-    difference.
+    difference; and 95 % of this by group.
     """
     hidden = prediction.replaced
+    share = {"replaced_share": float(hidden.mean())}
     if not hidden.any():
-        return {"replaced_share": 0.0}
-    after = metrics.joint_distances(prediction.xy_frame, truth.xy_frame)[hidden]
-    before = metrics.joint_distances(detected.xy_frame, truth.xy_frame)[hidden]
-    return {
-        "replaced_share": float(hidden.mean()),
+        return share, {}
+    after, before = (
+        metrics.joint_distances(xy, truth.xy_frame)[hidden]
+        for xy in (prediction.xy_frame, detected.xy_frame)
+    )
+    groups = np.broadcast_to(np.asarray(truth.groups)[:, None], hidden.shape)[hidden]
+    ends = metrics.bootstrap_interval(after - before, groups, np.random.default_rng(0))
+    means = {
         "replaced_error": float(after.mean()),
         "replaced_error_detector": float(before.mean()),
         "replaced_change": float((after - before).mean()),
     }
-
-
-def replaced_change_interval(
-    prediction: Prediction, truth: Pose, detected: Detections
-) -> tuple[float, float]:
-    """95 % of "replaced_change", by group."""
-    hidden = prediction.replaced
-    after = metrics.joint_distances(prediction.xy_frame, truth.xy_frame)[hidden]
-    before = metrics.joint_distances(detected.xy_frame, truth.xy_frame)[hidden]
-    groups = np.broadcast_to(np.asarray(truth.groups)[:, None], hidden.shape)[hidden]
-    return metrics.bootstrap_interval(after - before, groups, np.random.default_rng(0))
+    return share | means, {"replaced_change": ends}
 
 
 def size_change(prediction: Prediction, detected: Detections) -> Float[np.ndarray, n]:
@@ -496,70 +456,44 @@ def shrunk(
     return origin + np.reshape(factor, (-1, 1, 1)) * (detected.xy_frame - origin)
 
 
-@dataclass(frozen=True, eq=False)
-class Refined:
-    """A refinement, or a control that moves the detector's joints without having learned."""
-
-    xy_frame: Float[np.ndarray, "n k 2"]
-    words: Mapping[str, object]
-    prediction: Prediction | None = None
-    size: float | None = None
-    strict: Float[np.ndarray, "n k 2"] | None = None  # the stricter control's answer
-    extra: Mapping[str, object] = field(default_factory=dict)
-
-
-def with_controls(
-    prediction: Prediction, detected: Detections, variant: str, data: str, **extra
-) -> dict[str, Refined]:
+def scores_of(
+    prediction: Prediction, truth: Pose, detected: Detections, variant: str, data: str, extra: dict
+) -> dict[str, list[Scores]]:
     """A refinement, its shrink control (all hands by the mean size change), and the stricter
-    control (each hand by its own).
+    control (each hand by its own): what a smaller answer alone is worth.
+
+    `*_change` is against the detector, `*_against_shrink` against the stricter control.
     """
-    sizes = size_change(prediction, detected)
+    sizes, base = size_change(prediction, detected), errors(detected.xy_frame, truth)
     size, strict = float(sizes.mean()), shrunk(detected, sizes)
 
-    def row(method: str, xy_frame: np.ndarray, **more) -> Refined:
+    def row(method: str, xy_frame: np.ndarray, against: Mapping, whole: Mapping, **more):
+        each = errors(xy_frame, truth)
+        values = each | {f"{key}_change": v - base[key] for key, v in each.items()}
+        values |= {f"{key}_against_shrink": each[key] - v for key, v in against.items()}
         words = {"method": method, "variant": variant, "subset": data}
-        return Refined(xy_frame, words, size=size, **more)
+        whole = {"size_change": size, **whole}
+        return [Scores(words, len(truth), values, truth.groups, whole, **more)]
 
+    control = errors(strict, truth)
+    whole, ends = replaced_error(prediction, truth, detected)
     return {
-        variant: row(
-            "port", prediction.xy_frame, prediction=prediction, strict=strict, extra=extra
-        ),
-        f"{variant}, shrunk": row("shrink_control", shrunk(detected, size)),
-        f"{variant}, each shrunk": row("shrink_control_each", strict),
+        variant: row("port", prediction.xy_frame, control, whole, ends=ends, extra=extra),
+        f"{variant}, shrunk": row("shrink_control", shrunk(detected, size), {}, {}),
+        f"{variant}, each shrunk": row("shrink_control_each", strict, {}, {}),
     }
 
 
-def scores_of(refined: Refined, truth: Pose, detected: Detections) -> list[Scores]:
-    """`*_change` is against the detector, `*_against_shrink` against the stricter control."""
-    each, base = errors(refined.xy_frame, truth), errors(detected.xy_frame, truth)
-    values, whole = dict(each), {}
-    if refined.size is not None:
-        values |= {f"{key}_change": v - base[key] for key, v in each.items()}
-        whole["size_change"] = refined.size
-    if refined.strict is not None:
-        control = errors(refined.strict, truth)
-        values |= {f"{key}_against_shrink": v - control[key] for key, v in each.items()}
-    if refined.prediction is not None:
-        whole |= replaced_error(refined.prediction, truth, detected)
-    ends = {}
-    if "replaced_change" in whole:
-        ends["replaced_change"] = replaced_change_interval(refined.prediction, truth, detected)
-    words, extra = dict(refined.words), refined.extra
-    return [Scores(words, len(truth), values, truth.groups, whole, extra=extra, ends=ends)]
-
-
 METRICS_TEXT = (
-    "epe: root-relative end point error; p_epe: truth aligned to prediction with scale (the "
-    "paper's); p_epe_pred_to_gt: prediction aligned to truth; px, mean over joints, then hands; "
-    "95 % bootstrap intervals by {groups}"
+    "epe: root-relative; p_epe: truth aligned to prediction with scale (the paper's), "
+    "p_epe_pred_to_gt: prediction to truth; px, mean over joints, then hands; 95 % bootstrap "
+    "intervals by {groups}"
 )
 DISCLOSURE = (
-    "The simulated detector's constants are round numbers chosen in sight of these detections' "
-    "statistics, and variants, steps and candidate quantiles were developed in sight of pooled "
-    "results; weights and delta are clean of the judged fold"
+    "The simulated detector's round constants were chosen in sight of these detections' "
+    "statistics, variants, steps and candidate quantiles in sight of pooled results; weights and "
+    "delta are clean of the judged fold"
 )
-GROUPS = "source video or picture"
 
 
 def pose_task(
@@ -567,55 +501,58 @@ def pose_task(
     detected: Detections,
     data: str,
     variants: Sequence[str],
-    learn: Callable[[str], Learned],
-    protocol: Callable[[], str],
+    learn: Callable[[str], Callable[[Detections], tuple[Prediction, dict]]],
+    protocol: str,
     *,
-    groups: str = GROUPS,
+    groups: str = "source video or picture",
     seed: int = 0,
     paper: Sequence[dict] = (),
 ) -> Task:
-    """What all evaluations of PORT measure; a predictor has `refine(detected)` and `used`, what its
-    row says of its rules.
+    """What all evaluations of PORT measure; learn: (variant) -> what refines, and says what its row
+    says beside its measures.
     """
 
-    def answers(_case, refiners: Mapping[str, object]) -> dict[str, Refined]:
-        out = {"detector": Refined(detected.xy_frame, {"method": "detector", "subset": data})}
-        for name, refiner in refiners.items():
-            prediction = refiner.refine(detected)
-            rules = {"rules": refiner.used} if hasattr(refiner, "used") else {}
-            out |= with_controls(prediction, detected, name, data, **rules)
+    def scores(_case, refiners: Mapping[str, Callable]) -> dict[str, list[Scores]]:
+        words = {"method": "detector", "subset": data}
+        base = errors(detected.xy_frame, truth)
+        out = {"detector": [Scores(words, len(truth), base, truth.groups)]}
+        for name, refine in refiners.items():
+            prediction, extra = refine(detected)
+            out |= scores_of(prediction, truth, detected, name, data, extra)
         return out
 
     return Task(
         variants=variants,
-        learn=lambda name, _case: replace(learn(name), steps=None, seed=seed),
-        answers=answers,
-        score=lambda _name, refined, _case: scores_of(refined, truth, detected),
-        protocol=lambda _learned: f"{protocol()}. {METRICS_TEXT.format(groups=groups)}",
+        learn=lambda name, _case: Learned(learn(name), seed=seed),
+        scores=scores,
+        protocol=f"{protocol}. {METRICS_TEXT.format(groups=groups)}",
         rival="detector",
         paper=paper,
         seed=seed,
     )
 
 
-def evaluate_refiner(
+def refiner_task(
     refiner: PortRefiner, truth: Pose, detected: Detections, *, data: str, seed: int = 0
-) -> dict:
-    """Rows of one refiner as it stands, with the rule that its card holds."""
-    made = data == "synthetic"
+) -> Task:
+    """Of one refiner as it stands, with the rule that its card holds."""
     what = KINDS.get(truth.skeleton, truth.skeleton)
-    kind = (
-        f"synthetic {what}, simulated detector" if made else f"{data} {what}, published detections"
-    )
+    kind, source, groups = f"{data} {what}", "published detections", "source video or picture"
+    if data == "synthetic":
+        source, groups = "simulated detector", "hand"
     text = (
-        f"PORT ({refiner.name}) on {len(truth)} {kind}; weights and delta from procedural {what} "
-        "alone"
+        f"PORT ({refiner.name}) on {len(truth)} {kind}, {source}; weights and delta from "
+        f"procedural {what} alone"
     )
-    text = text if made else f"{text}. {DISCLOSURE}"
-    learn = {"procedural": Learned(refiner)}
-    options = {"groups": "hand" if made else GROUPS, "seed": seed}
-    task = pose_task(truth, detected, data, ("procedural",), learn.get, lambda: text, **options)
-    return measure(task)
+    text = text if data == "synthetic" else f"{text}. {DISCLOSURE}"
+    refine = lambda detected: (refiner.refine(detected), {})  # noqa: E731
+    fields = {"groups": groups, "seed": seed}
+    return pose_task(truth, detected, data, ("procedural",), lambda _name: refine, text, **fields)
+
+
+def evaluate_refiner(refiner: PortRefiner, truth: Pose, detected: Detections, **options) -> dict:
+    """Rows of `refiner_task`."""
+    return measure(refiner_task(refiner, truth, detected, **options))
 
 
 # --- real hands in folds --------------------------------------------------------------------------
@@ -701,32 +638,25 @@ class Folds:
             rule = quantile_rule(detected.confidence, root, 0.1, 0.0, source=source)
         return PortRefiner(self.recipe.learn(training, self.options).predictor.model, rule)
 
-
-@dataclass(eq=False)
-class OutOfFold:
-    """A variant that answers for every fold by what was made without it."""
-
-    folds: Folds
-    variant: str
-    used: list[str] = field(default_factory=list)  # sources of the rules
-
-    def refine(self, detected: Detections) -> Prediction:
-        """All folds, put together again."""
+    def refine(self, variant: str, detected: Detections) -> tuple[Prediction, dict]:
+        """The folds' detections, each fold by what was made without it, put together again; the
+        sources of the rules.
+        """
         xy, replaced = detected.xy_frame.copy(), np.zeros(detected.confidence.shape, bool)
-        self.used.clear()
+        rules = []
         for f in range(FOLDS):
-            refiner = self.folds.refiner(self.variant, f)
-            test = np.flatnonzero(self.folds.fold == f)
+            refiner, test = self.refiner(variant, f), np.flatnonzero(self.fold == f)
             part = refiner.refine(detected.select(test))
             xy[test], replaced[test] = part.xy_frame, part.replaced
-            self.used.append(refiner.rule.source)
+            rules.append(refiner.rule.source)
         confidence = detected.confidence
-        return Prediction(detected.skeleton, xy, confidence, replaced, self.variant, detected)
+        whole = Prediction(detected.skeleton, xy, confidence, replaced, variant, detected)
+        return whole, {"rules": rules}
 
 
 def _folds_protocol(folds: Folds) -> str:
     hands, groups = len(folds.truth), len(set(folds.truth.groups))
-    train = folds.recipe.variants["faithful"].train
+    options, train = folds.options, folds.recipe.variants["faithful"].train
     where = (
         f"Trained on the truth of the other {FOLDS - 1} of {FOLDS} folds, grouped by {groups} "
         "videos and pictures"
@@ -734,7 +664,8 @@ def _folds_protocol(folds: Folds) -> str:
     if folds.full_train is not None:
         train = folds.recipe.own.paper_train
         where = f"Trained on the {len(folds.full_train)} hands of panoptic_train.json"
-    text = (
+    capped = f". CAPPED at {options.steps} steps a training" if options.steps else ""
+    return (
         f"PORT on {hands} CMU Panoptic test hands, published MobileNetV2 detections (boxes from "
         f"the truth). {where}; delta from the detections of the other folds, since none on "
         "training hands are published; pooled out-of-fold. Variants: denoise = procedural hands, "
@@ -742,67 +673,43 @@ def _folds_protocol(folds: Folds) -> str:
         f"{train.steps:,} steps, with turns and mirrors, lowest 10 % replaced, wrist kept (ours); "
         "leak_free = faithful with masked joints out of Eq. 5; procedural = weights from "
         "procedural hands alone. shrink_control: all detections scaled by the mean size change "
-        f"that PORT causes; shrink_control_each: each hand by its own. {DISCLOSURE}"
+        "that PORT causes; shrink_control_each: each hand by its own. "
+        f"{DISCLOSURE}{capped}"
     )
-    return capped(text, folds.options)
-
-
-def _check_variants(recipe: Recipe, options: Options) -> None:
-    for name in options.variants or ():
-        if name not in recipe.variants:
-            raise unknown("variant of PORT", name, recipe.variants)
 
 
 def _panoptic(recipe: Recipe, options: Options) -> Task:
     """The truth of five grouped folds trains, unless annotations/panoptic_train.json is there: then
     it does, with the paper's schedule.
     """
-    _check_variants(recipe, options)
+    names = recipe.chosen(options, *recipe.variants)
     truth, detected = pairs(options.data, seed=options.seed)
     file = locate(options.data)[1] / "annotations" / "panoptic_train.json"
     folds = Folds(recipe, options, truth, detected, training_set(file, truth))
     # PORT Table I, MobileNetV2 on CMU Panoptic
-    paper = [
-        line
-        for line in paper_rows("port", "Table I", where={"data": "CMU Panoptic"})
-        if line["method"].startswith("MobileNetV2")
-    ]
+    table = paper_rows("port", "Table I", where={"data": "CMU Panoptic"})
     return pose_task(
         truth,
         detected,
         options.name,
-        options.variants or tuple(recipe.variants),
-        lambda name: Learned(OutOfFold(folds, name)),
-        lambda: _folds_protocol(folds),
+        names,
+        lambda name: partial(folds.refine, name),
+        _folds_protocol(folds),
         seed=options.seed,
-        paper=paper,
+        paper=[line for line in table if line["method"].startswith("MobileNetV2")],
     )
 
 
 def _synthetic(recipe: Recipe, options: Options) -> Task:
     """The shipped weights on other procedural hands."""
-    _check_variants(recipe, options)
-    asked = tuple(options.variants or ("procedural",))
-    if options.steps is not None or asked != ("procedural",):
+    if options.steps is not None or set(recipe.chosen(options, "procedural")) != {"procedural"}:
         raise BadParameter(
             "on synthetic hands the shipped weights are judged, nothing is trained",
             remedy="leave out variants and steps",
         )
-    truth, detected = pairs("synthetic", n=recipe.own.test, seed=TEST_SEED)
-    text = (
-        f"PORT (port) on {len(truth)} synthetic hands, simulated detector; weights and delta from "
-        "procedural hands alone"
-    )
-    return pose_task(
-        truth,
-        detected,
-        "synthetic",
-        asked,
-        lambda _name: loaded(recipe, "port", options),
-        lambda: text,
-        groups="hand",
-        seed=options.seed,
-    )
+    known = pairs("synthetic", n=recipe.own.test, seed=TEST_SEED)
+    refiner = loaded(recipe, "port", options).predictor
+    return refiner_task(refiner, *known, data="synthetic", seed=options.seed)
 
 
 # --- the shipped checkpoint -----------------------------------------------------------------------
@@ -853,17 +760,17 @@ RECIPE = Recipe(
 
 # --- ablations, Table III -------------------------------------------------------------------------
 
+# exponents of the feature projection, and the paper's P-EPE
 PROJECTIONS = {
-    "linear": (),
-    "{1}": (1,),
-    "{2}": (2,),
-    "{3}": (3,),
-    "{1,2}": (1, 2),
-    "{1,3}": (1, 3),
-    "{2,3}": (2, 3),
-    "{1,2,3}": (1, 2, 3),
+    "linear": ((), 7.65),
+    "{1}": ((1,), 7.54),
+    "{2}": ((2,), 7.40),
+    "{3}": ((3,), 7.64),
+    "{1,2}": ((1, 2), 7.36),
+    "{1,3}": ((1, 3), 7.43),
+    "{2,3}": ((2, 3), 7.38),
+    "{1,2,3}": ((1, 2, 3), 7.39),
 }
-PAPER_PROJECTION = dict(zip(PROJECTIONS, (7.65, 7.54, 7.40, 7.64, 7.36, 7.43, 7.38, 7.39)))
 PAPER_MASKING = {0.1: 7.63, 0.2: 7.57, 0.3: 7.45, 0.4: 7.36, 0.5: 7.39, 0.6: 7.37}
 
 
@@ -876,20 +783,6 @@ def sweep_protocol(full: bool) -> str:
     """What a point of the sweep is, in words."""
     steps, seeds, hands = DATA.sweep[full]
     return f"{steps:,} steps, {seeds} seed{'s' if seeds > 1 else ''}, {hands:,} test hands"
-
-
-def _sweep_training(exponents: tuple[int, ...], ratio: float, train: TrainConfig) -> Training:
-    """Masked joint modelling on procedural hands."""
-    config = PortConfig(exponents=exponents)
-    card = {"recipe": "masked joint modelling, procedural hands", "ratio": ratio}
-
-    def hands(n: int, rng: np.random.Generator) -> np.ndarray:
-        return sample_hands(n, rng, occlusion=False).xy_frame
-
-    def batches(size: int) -> BatchSource:
-        return masked_batches(hands, config, size, ratio)
-
-    return _learns(config, batches, train, "nll", card, "port")
 
 
 def sweep(
@@ -915,27 +808,33 @@ def sweep(
     rule = quantile_rule(confidence, 0, 0.1, 0.0, source="lowest 10 %")
     options = Options(device=device, progress=False)
 
-    def measured(exponents: tuple[int, ...], ratio: float, s: int) -> tuple[float, float, float]:
-        training = _sweep_training(exponents, ratio, replace(train, seed=s))
-        model = recipe.learn(training, options).predictor.model
-        refined = PortRefiner(model, rule).refine(detected)
-        means = {key: v.mean() for key, v in errors(refined.xy_frame, truth).items()}
-        size = size_change(refined, detected).mean()
-        return means["p_epe"], means["p_epe_pred_to_gt"], size
+    def hands(n: int, rng: np.random.Generator) -> np.ndarray:
+        return sample_hands(n, rng, occlusion=False).xy_frame
 
     @cache
     def point(exponents: tuple[int, ...], ratio: float) -> dict[str, float]:
-        each = [measured(exponents, ratio, s) for s in range(seed, seed + seeds)]
+        config, each = PortConfig(exponents=exponents), []
+        words = {"recipe": "masked joint modelling, procedural hands", "ratio": ratio}
+        batches = partial(masked_batches, hands, config, ratio=ratio)
+        for s in range(seed, seed + seeds):
+            settings = replace(train, seed=s)
+            training = _learns(config, batches, settings, "nll", words, "port")
+            model = recipe.learn(training, options).predictor.model
+            refined = PortRefiner(model, rule).refine(detected)
+            found = errors(refined.xy_frame, truth)
+            means = (found["p_epe"].mean(), found["p_epe_pred_to_gt"].mean())
+            each.append((*means, size_change(refined, detected).mean()))
         p_epe, to_truth, size = np.mean(each, 0)
         lowest, highest = np.min(each, 0)[0], np.max(each, 0)[0]
         row = {"p_epe": p_epe, "low": lowest, "high": highest}
         return row | {"p_epe_pred_to_gt": to_truth, "size": size}
 
     base = {key: v.mean() for key, v in errors(detected.xy_frame, truth).items()}
+    chosen = {name: PROJECTIONS[name] for name in projections}
     return {
         "projection": [
-            {"setting": p, **point(PROJECTIONS[p], MASK_RATIO), "paper": PAPER_PROJECTION[p]}
-            for p in projections
+            {"setting": name, **point(exponents, MASK_RATIO), "paper": paper}
+            for name, (exponents, paper) in chosen.items()
         ],
         "masking": [
             {"setting": f"{r:.0%}", **point((1, 2), r), "paper": PAPER_MASKING.get(r)}

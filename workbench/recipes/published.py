@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,13 +15,15 @@ from .. import checkpoint
 from ..data.coco import annotation_files, find_pictures, read_coco, read_person_boxes
 from ..data.manifest import locate
 from ..data.posetrack import read_posetrack
-from ..data.windows import WindowConfig, Windows, detected_windows
+from ..data.windows import Windows, detected_windows
 from ..errors import MissingData
 from ..models.published import public_weights
-from ..records import Clip, Detections, PersonBoxes, Picture, Reading, Track, Video
+from ..predict import load
+from ..propagate import renamed
+from ..records import Clip, PersonBoxes, Picture, Reading
 from ..skeletons import skeleton
-from ..train import TrainConfig
-from .base import Options
+from ..train import TrainConfig, choose_device
+from .base import Learned, Options, fresh
 
 # name -> (part of the annotation file's name for training, for testing)
 COCO_HALVES = {"coco": ("train2017", "val2017"), "crowdpose": ("_train.", "_val.")}
@@ -44,17 +46,20 @@ def settings(
     )
 
 
-def _annotations(data: str, wanted) -> tuple[list[Path], Path, str | None]:
-    """A data set's annotation files of a half, its folder, and how to get what is missing."""
+def _annotations(data: str, part: str, wanted: Callable[[Path], bool]) -> tuple[list[Path], dict]:
+    """A data set's annotation files of a half, and where and how its user gets what is missing."""
     manifest, root = locate(data)
     files = annotation_files(root, manifest.layout.files["annotations"])
-    return [file for file in files if wanted(file)], root, manifest.instructions
+    files, where = list(filter(wanted, files)), {"file": root, "remedy": manifest.instructions}
+    if not files:
+        raise MissingData(f"no annotations of {part}", **where)
+    return files, where
 
 
-def _pictures_of(file: Path, names: list[str], root: Path, remedy: str | None) -> Path:
-    folder = find_pictures(file, names)
+def _pictures_of(file: Path, pictures: Sequence[Picture], where: dict) -> Path:
+    folder = find_pictures(file, [picture.name for picture in pictures])
     if folder is None:
-        raise MissingData(f"the pictures of {file.name} are not here", file=root, remedy=remedy)
+        raise MissingData(f"the pictures of {file.name} are not here", **where)
     return folder
 
 
@@ -63,46 +68,14 @@ def read_coco_half(data: str, split: str) -> tuple[Reading, Path]:
     pictures. `MissingData` where one of them is not on this machine.
     """
     part = COCO_HALVES[data.partition(":")[0]][split == "test"]
-    files, root, remedy = _annotations(data, lambda file: part in file.name)
-    if not files:
-        raise MissingData(f"no annotations of {part.strip('._')}", file=root, remedy=remedy)
-    reading = read_coco(files[0])
-    names = [picture.name for picture in reading.pictures]
-    return reading, _pictures_of(files[0], names, root, remedy)
+    (file, *_), where = _annotations(data, part.strip("._"), lambda file: part in file.name)
+    reading = read_coco(file)
+    return reading, _pictures_of(file, reading.pictures, where)
 
 
-def with_joints(clip: Clip, joints: str) -> Clip:
-    """A clip whose people have the joints of another skeleton, by name."""
-
-    def chosen(track: Track) -> Track:
-        names = skeleton(track.skeleton).joints
-        at = [names.index(name) for name in skeleton(joints).joints]
-        xy, flags = track.xy_frame[:, at], track.visibility[:, at]
-        return replace(track, skeleton=joints, xy_frame=xy, visibility=flags)
-
-    return replace(clip, tracks=[chosen(track) for track in clip.tracks])
-
-
-@dataclass(frozen=True, eq=False)
-class Clips:
-    """Clips of one half of PoseTrack, and the folder of their pictures."""
-
-    clips: list[Clip]
-    folder: Path
-
-    @property
-    def pairs(self) -> list[tuple[Clip, Path]]:
-        """As `Windows` takes them."""
-        return [(clip, self.folder) for clip in self.clips]
-
-    @property
-    def pictures(self) -> list[Picture]:
-        """Of all clips."""
-        return [picture for clip in self.clips for picture in clip.pictures]
-
-
-def read_posetrack_half(data: str, split: str) -> Clips:
-    """The "train" or "val" half of PoseTrack with the papers' 15 joints.
+def read_posetrack_half(data: str, split: str) -> list[tuple[Clip, Path]]:
+    """The "train" or "val" half of PoseTrack with the papers' 15 joints, as `Windows` takes it:
+    clips, and the folder of their pictures.
 
     `MissingData` where annotations or pictures are not on this machine.
     """
@@ -110,13 +83,19 @@ def read_posetrack_half(data: str, split: str) -> Clips:
     def wanted(file: Path) -> bool:
         return split in (file.parent.name, *file.stem.split("_"))
 
-    files, root, remedy = _annotations(data, wanted)
-    if not files:
-        raise MissingData(f"no annotations of {split}", file=root, remedy=remedy)
-    readings = [read_posetrack(file) for file in files]
-    clips = [with_joints(clip, POSETRACK_JOINTS) for each in readings for clip in each.clips]
-    names = [picture.name for picture in clips[0].pictures]
-    return Clips(clips, _pictures_of(files[0], names, root, remedy))
+    files, where = _annotations(data, split, wanted)
+    clips = [clip for file in files for clip in read_posetrack(file).clips]
+    folder = _pictures_of(files[0], clips[0].pictures, where)
+    joints = POSETRACK_JOINTS
+    return [
+        (replace(clip, tracks=[renamed(track, joints) for track in clip.tracks]), folder)
+        for clip in clips
+    ]
+
+
+def pictures_of(pairs: Sequence[tuple]) -> list[Picture]:
+    """Of all clips."""
+    return [picture for clip, _ in pairs for picture in clip.pictures]
 
 
 # --- a detector's boxes ---------------------------------------------------------------------------
@@ -126,19 +105,30 @@ def read_posetrack_half(data: str, split: str) -> Clips:
 class Boxes:
     """In which boxes people are estimated: the truth's, or those of a file of a detector's."""
 
-    file: str | Path | None
-    boxes: PersonBoxes | None
+    file: str | Path | None = None
+    boxes: PersonBoxes | None = None
 
     @property
     def kind(self) -> str:
         """As rows and protocols state it."""
         return "ground truth" if self.boxes is None else "detector"
 
+    @property
+    def text(self) -> str:
+        """For protocols, in full."""
+        if self.boxes is None:
+            return self.kind
+        name = Path(self.file).name
+        return f"{len(self.boxes)} of {name}, their scores times the joints' confidences"
+
     def windows(
-        self, pairs: list[tuple[Clip, Path]], joints: str, config: WindowConfig
-    ) -> tuple[Windows, Float[np.ndarray, n]]:
-        """A window a box, and the boxes' scores."""
-        return detected_windows(pairs, self.boxes, joints, config, file=self.file)
+        self, windows: Windows, joints: str | None = None
+    ) -> tuple[Windows, Float[np.ndarray, n] | None]:
+        """A window a box in the same clips, and the boxes' scores; the truth's as they are."""
+        if self.boxes is None:
+            return windows, None
+        joints = joints or windows.skeleton.name
+        return detected_windows(windows.pairs, self.boxes, joints, windows.config, file=self.file)
 
 
 def read_boxes(file: str | Path | None) -> Boxes:
@@ -146,37 +136,39 @@ def read_boxes(file: str | Path | None) -> Boxes:
     return Boxes(file, None if file is None else read_person_boxes(file).boxes)
 
 
-def weighted(poses: Detections, scores: Float[np.ndarray, n] | None) -> Detections:
-    """Joints' confidences times the score of the box that they were estimated in.
+# --- weights --------------------------------------------------------------------------------------
 
-    # unstated; ours
+
+def named(name: str, options: Options, **public) -> Learned:
+    """Weights as they are, by a method's name or a file's; public: options of `load`."""
+    device = choose_device(options.device)
+    predictor = load(name, device=device, precision=options.precision, **public)
+    return Learned(predictor, text="weights as named")
+
+
+def begun(
+    method: str, config: object, options: Options, start_weights: Callable[[nn.Module], str | None]
+) -> tuple[nn.Module, str]:
+    """A network to train, and what it goes on from: `start_weights`, which says what it has loaded,
+    or ImageNet's where that has nothing; random ones where a training is only tried out.
     """
-    if scores is None:
-        return poses
-    return replace(poses, confidence=poses.confidence * scores[:, None])
+    model = fresh(method, config, options.seed)
+    start = "random" if options.steps else start_weights(model)
+    if start is None:
+        return type(model)(config, pretrained=True), "ImageNet"
+    return model, start
 
 
-def one_picture_clips(pictures: list[Picture], folder: Path) -> list[tuple[Clip, Path]]:
-    """A clip of one frame without people for each picture."""
-    return [(Clip(Video("", 1, *(p.size_wh or ())), (), (p,), p.name), folder) for p in pictures]
-
-
-# --- weights that trainings go on from ------------------------------------------------------------
-
-
-def public_file(name: str, key: str) -> Path | None:
-    """The user's file of published weights, by the manifest's name, if it is on this machine."""
+def read_public_weights(name: str, key: str) -> tuple[dict, Path] | None:
+    """Published tensors under our names, and their file, by the manifest's name; None where the
+    user has none.
+    """
     try:
         manifest, root = locate(name)
     except MissingData:
         return None
     files = (root / file for file in manifest.layout.files[key])
-    return next((file for file in files if file.is_file()), None)
-
-
-def read_public_weights(name: str, key: str) -> tuple[dict, Path] | None:
-    """Published tensors under our names, and their file; None where the user has none."""
-    file = public_file(name, key)
+    file = next((file for file in files if file.is_file()), None)
     return None if file is None else (public_weights(checkpoint.read_public(file)), file)
 
 

@@ -63,6 +63,16 @@ def clips_of(test: Sequence) -> np.ndarray:
     return np.array([s.name.partition("/")[0] for s in test])
 
 
+def framed(detected: np.ndarray, truth: np.ndarray, **more: np.ndarray) -> Batch:
+    """Windows [b t k d] in the frame of their detections, as HANet takes them."""
+    centre, scale = SequenceRefiner.frame(detected)
+    arrays = {"xy": (detected - centre) / scale, "truth": (truth - centre) / scale, **more}
+    return {
+        key: torch.tensor(v.reshape(*v.shape[:2], -1), dtype=torch.float32)
+        for key, v in arrays.items()
+    }
+
+
 def known_batches(pool: Sequence[Known], window: int, size: int) -> BatchSource:
     """Windows of known sequences, each frame as likely as another, in the frame of their
     detections; labels alone weigh.
@@ -77,16 +87,7 @@ def known_batches(pool: Sequence[Known], window: int, size: int) -> BatchSource:
             inside = np.minimum(at, t - 1)
             parts.append((s.detected[inside], s.truth[inside], s.labelled[inside], at < t))
         detected, truth, labelled, valid = (np.stack(column) for column in zip(*parts))
-        centre, scale = SequenceRefiner.frame(detected)
-        arrays = {
-            "xy": (detected - centre) / scale,
-            "truth": (truth - centre) / scale,
-            "weight": labelled,
-        }
-        batch = {
-            key: torch.tensor(v.reshape(size, window, -1), dtype=torch.float32)
-            for key, v in arrays.items()
-        }
+        batch = framed(detected, truth, weight=labelled)
         return batch | {"valid": torch.tensor(valid)}
 
     return source

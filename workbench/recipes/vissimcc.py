@@ -9,8 +9,8 @@ paper's own recipe on what the user has.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,44 +20,38 @@ from jaxtyping import Float
 from torch import nn
 from tqdm.auto import tqdm
 
-from .. import checkpoint, geometry, metrics
+from .. import geometry, metrics
 from ..data.windows import Augment, Windows, clips_of, loader
-from ..errors import BadParameter, unknown
+from ..errors import BadParameter
 from ..made.worlds import WORLDS
-from ..models import build, config_of
+from ..models import config_of
 from ..models.vissimcc import VisSimCC, VisSimCCConfig
-from ..predict import PoseEstimator, load
-from ..records import Detections, Reading
-from ..train import BatchSource, TrainConfig, choose_device, share
-from .base import Learned, Options, Recipe, Scores, Task, Training, Variant, loaded, paper_rows
-from .base import rows as base_rows
-from .crops import PADDING, Rendered, joint_batches, window_config
-from .measures import coco_scores
-from .published import (
-    COCO_HALVES,
-    Boxes,
-    one_picture_clips,
-    read_boxes,
-    read_coco_half,
-    settings,
-    weighted,
+from ..predict import PoseEstimator
+from ..records import Clip, Detections, Pose, Reading, Video
+from . import crops
+from .base import (
+    Learned,
+    Options,
+    Recipe,
+    Scores,
+    Task,
+    Training,
+    Variant,
+    fresh,
+    loaded,
+    paper_rows,
+    rows,
 )
+from .crops import PADDING, Rendered, joint_training, shipped_card, window_config
+from .measures import coco_scores, weighted
+from .published import Boxes, named, read_boxes, read_coco_half, settings
 
 DATA = Rendered(WORLDS["occluded_people"], {"train": 4_000, "val": 200, "test": 500})
 FEW = 1_000  # pictures of the small split: a quarter, as minitrain of train2017
 SMALL = config_of("vissimcc", "small")
 PLAIN = replace(SMALL, reasoning=False)
-# Adam: SimCC's. On a core that has bf16 the stem takes an hour, each of the three shipped ones half
-# an hour.  # unstated; ours
-TRAIN = TrainConfig(
-    steps=3_000,
-    batch_size=64,
-    lr=2e-3,
-    warmup_steps=200,
-    ema=0.995,
-    precision="bf16",
-    workers=1,
-)
+# On a core that has bf16 the stem takes an hour, each of the three shipped ones half an hour.
+TRAIN = replace(crops.TRAIN, steps=3_000)
 
 
 def _variant(
@@ -116,61 +110,31 @@ def people(
     return Windows(data.pairs(split, n), window_config(config))
 
 
-def losses_of(config: VisSimCCConfig) -> dict[str, float]:
-    """The terms of the loss that a network has."""
-    learns_visibility = config.reasoning and config.visibility == "predicted"
-    return {"pose": 1.0} | ({"visibility": 1.0} if learns_visibility else {})
-
-
-def single_training(
-    windows: Callable[[], Windows],
-    model: nn.Module,
-    card: Mapping,
-    config: TrainConfig,
-    label: str,
-    joints: str = "labelled",
-) -> Training:
-    """How an estimator of single crops learns."""
-    model = model.to(memory_format=torch.channels_last)
-
-    def batches() -> BatchSource:
-        return joint_batches(windows(), share(config.batch_size), joints)
-
-    return Training(model, batches, config, losses_of(model.config), card, label)
-
-
 def _training(recipe: Recipe, name: str, options: Options) -> Training:
     variant, data = recipe.variants[name], recipe.own
-    start = None
+    settings, pictures = options.settings(variant.train), variant.data["pictures"]
+    start, text = None, "people"
     if variant.start is not None:
-        start = recipe.train(variant.start, replace(options, seed=0)).weights
-    torch.manual_seed(options.seed)
-    model = build("vissimcc", variant.config)
-    if start is not None:
-        checkpoint.load_into(model, checkpoint.read_tensors(start), partial=True)
-        if model.reasoning is not None:
-            # at first it changes no joint that counts as seen  # unstated; ours
-            for part in model.reasoning.project.parameters():
-                nn.init.zeros_(part)
-    pictures = variant.data["pictures"]
-    card = {
-        "model": "vissimcc",
+        first = recipe.train(variant.start, replace(options, seed=0))
+        start = first.weights
+        text = (
+            f"people after {first.steps:,} of {variant.start}, a plain estimator that is the same "
+            "for all seeds"
+        )
+    model = fresh("vissimcc", variant.config, settings.seed, start)
+    if start is not None and model.reasoning is not None:
+        # at first it changes no joint that counts as seen  # unstated; ours
+        for part in model.reasoning.project.parameters():
+            nn.init.zeros_(part)
+    words = {
+        **data.words,
         "variant": name,
-        "config": asdict(variant.config),
-        "padding": PADDING,
-        "world": data.world.digest(),
         "pictures": pictures or data.clips["train"],
         "joints": variant.data["joints"],
         "start": variant.start,
-        "data": data.world.name,
     }
     windows = partial(people, "train", variant.config, pictures, data=data)
-    config = options.settings(variant.train)
-    return single_training(windows, model, card, config, name, variant.data["joints"])
-
-
-def _predictor(model: nn.Module, name: str, card: Mapping) -> PoseEstimator:
-    return PoseEstimator(model, name, card["padding"])
+    return joint_training(model, windows, settings, words, name, text, variant.data["joints"])
 
 
 # --- answers --------------------------------------------------------------------------------------
@@ -208,100 +172,56 @@ def estimate(
 
 
 def rows_of(
-    variant: str,
-    poses: Detections,
-    visibility: np.ndarray | None,
-    truth,
-    *,
-    seed: int | None = None,
-    **options,
+    variant: str, poses: Detections, visibility: np.ndarray | None, truth: Pose, **options
 ) -> list[dict]:
     """Rows of a variant's answers, see `measures.coco_scores`."""
     words = {"method": "vissimcc", "variant": variant}
-    scores = coco_scores(words, poses, visibility, truth, **options)
-    return base_rows({variant: scores}, seed=seed)
+    return rows({variant: coco_scores(words, poses, visibility, truth, **options)})
 
 
 # --- rendered people ------------------------------------------------------------------------------
 
 
-def _is_weights(name: str) -> bool:
-    return name in SHIPPED.values() or Path(name).suffix == ".safetensors"
-
-
-def _learn(recipe: Recipe, options: Options, name: str) -> Learned:
-    """A variant: the shipped weights where nothing else is asked for, trained, or weights that are
-    named.
-    """
-    shipped = recipe.shipped.get(name)
-    if options.variants is None and shipped is not None:
-        if recipe.weights(shipped).exists():
-            return loaded(recipe, shipped, options)
-    if name not in recipe.variants and _is_weights(name):
-        return loaded(recipe, name, options)
-    return recipe.train(name, options)
-
-
-def _networks(recipe: Recipe, options: Options, learned: Mapping[str, Learned]) -> str:
-    """How the networks of an evaluation learned, in words."""
-    trained = {name: one.steps for name, one in learned.items() if one.steps is not None}
-    if not trained:
-        return "shipped weights"
-    starts = sorted({recipe.variants[name].start for name in trained} - {None})
-    after = [
-        f"{options.settings(recipe.variants[start].train).steps:,} of {start}" for start in starts
-    ]
-    steps = " or ".join(f"{n:,}" for n in sorted(set(trained.values())))
-    batch = recipe.variants[min(trained)].train.batch_size
-    return (
-        f"networks: {steps} steps of {batch} people after {' or '.join(after) or 'none'}, a plain "
-        "estimator that is the same for all seeds"
-    )
-
-
 def _synthetic(recipe: Recipe, options: Options) -> Task:
-    if options.boxes is not None:
-        raise BadParameter(
-            "rendered people have no detector's boxes", remedy="leave boxes out, or name COCO"
-        )
-    data, precision = recipe.own, options.precision or "fp32"
-    names = options.variants or tuple(recipe.shipped)
-    for name in names:
-        if name not in recipe.variants and not _is_weights(name):
-            raise unknown("variant of VisSimCC", name, recipe.variants)
+    data, shipped = recipe.own, recipe.shipped.values()
 
-    def answers(_case, predictors: Mapping[str, PoseEstimator]) -> dict:
+    def is_weights(name: str) -> bool:
+        return name in shipped or Path(name).suffix == ".safetensors"
+
+    ours = [name for name in options.variants or () if not is_weights(name)]
+    recipe.chosen(replace(options, variants=ours))
+
+    def learn(name: str, _case) -> Learned:
+        """The shipped weights where nothing else is asked for, else trained ones, or a file's."""
+        file = name if is_weights(name) else None
+        if options.variants is None and recipe.weights(recipe.shipped[name]).exists():
+            file = recipe.shipped[name]
+        return recipe.train(name, options) if file is None else loaded(recipe, file, options)
+
+    def scores(_case, predictors: Mapping[str, PoseEstimator]) -> dict[str, list[Scores]]:
         out = {}
         for name, estimator in predictors.items():
-            estimator.precision = precision
             windows = people("test", estimator.model.config, data=data)
-            poses, visibility = estimate(estimator, windows, progress=options.progress)
-            out[name] = poses, visibility, windows.poses()
+            answer = estimate(estimator, windows, progress=options.progress)
+            words = {"method": "vissimcc", "variant": name}
+            out[name] = coco_scores(words, *answer, windows.poses(), boxes="ground truth")
         return out
 
-    def score(name: str, answer: tuple, _case) -> list[Scores]:
-        words = {"method": "vissimcc", "variant": name}
-        return coco_scores(words, *answer, boxes="ground truth")
-
-    def protocol(learned: Mapping) -> str:
-        by_name = {name: one for (name, _), one in learned.items()}
-        return (
-            f"{len(people('test', data=data))} people in {data.clips['test']} rendered test "
-            f"pictures (world {data.name}), boxes: ground truth, mean with the mirror image; "
-            "percent; AP and AR by OKS with the scale 0.53 of the box; PCK within 5 % of the box's "
-            "longer side; oks: mean over people, 95 % by picture; answers in "
-            f"{precision}; {_networks(recipe, options, by_name)}"
-        )
-
+    protocol = (
+        f"{len(people('test', data=data))} people in {data.clips['test']} rendered test pictures "
+        f"(world {data.name}), boxes: ground truth, mean with the mirror image; percent; AP and AR "
+        "by OKS with the scale 0.53 of the box; PCK within 5 % of the box's longer side; oks: mean "
+        f"over people, 95 % by picture; answers in {options.precision}"
+    )
     return Task(
-        variants=names,
-        learn=lambda name, _case: _learn(recipe, options, name),
-        answers=answers,
-        score=score,
+        variants=options.variants or tuple(recipe.shipped),
+        learn=learn,
+        scores=scores,
         protocol=protocol,
         rival=RIVAL,
         paper=paper_rows("vissimcc", "Table 1", "Table 3", "Table 5", "Table 6"),
-        stated={"boxes": "ground truth"},
+        boxes="ground truth",
+        steps=True,
     )
 
 
@@ -310,6 +230,7 @@ def _synthetic(recipe: Recipe, options: Options) -> Task:
 EPOCHS = 140  # ResNet-50; Sec. 5.1
 DROPS = (90 / 140, 120 / 140)
 PEOPLE = 64  # a step  # unstated; ours
+TABLES = {"coco": ("Table 2", "Table 3"), "crowdpose": ("Table 4",)}
 
 
 def published_windows(reading: Reading, folder: Path, config: VisSimCCConfig) -> Windows:
@@ -319,142 +240,97 @@ def published_windows(reading: Reading, folder: Path, config: VisSimCCConfig) ->
     return Windows(pairs, window_config(config, augment=augment))
 
 
-def published_variants(paper: VisSimCCConfig, skeleton: str) -> dict[str, VisSimCCConfig]:
-    """The paper's networks with a set's joints."""
-    base = replace(paper, skeleton=skeleton)
-    return {
-        "baseline": replace(base, reasoning=False),
-        "reasoning": replace(base, visibility="none"),
-        "masking": base,
-        "truth": replace(base, visibility="truth"),
-    }
+def published_config(recipe: Recipe, name: str, joints: str) -> VisSimCCConfig:
+    """The paper's network as a variant has it, with a set's joints."""
+    made = recipe.variants[name].config
+    changes = {"reasoning": made.reasoning, "visibility": made.visibility}
+    return replace(recipe.paper, skeleton=joints, **changes)
 
 
-def _train_published(recipe: Recipe, options: Options, name: str, config) -> Learned:
+def _learn_published(recipe: Recipe, options: Options, name: str, config) -> Learned:
     """Table 2's recipe: ResNet-50, 256 x 192, 140 epochs, the rate a tenth after 90 and 120."""
     windows = published_windows(*read_coco_half(options.data, "train"), config)
     train = settings(options, EPOCHS, len(windows), PEOPLE, tried=PEOPLE, lr=1e-3, drops=DROPS)
     torch.manual_seed(options.seed)
-    tried = options.steps is not None
-    model = build("vissimcc", config) if tried else VisSimCC(config, pretrained=True)
-    card = {
-        "model": "vissimcc",
-        "variant": name,
-        "config": asdict(config),
-        "padding": PADDING,
-        "data": options.data,
-    }
-    learned = recipe.learn(single_training(lambda: windows, model, card, train, name), options)
-    start = "random" if tried else "ImageNet"
-    text = (
-        f"{train.steps:,} steps of {PEOPLE} people from {start} weights, {len(windows)} people to "
-        "learn from"
-    )
-    return replace(learned, told=text, steps=None)
+    model = VisSimCC(config, pretrained=options.steps is None)
+    start = "ImageNet" if options.steps is None else "random"
+    words = {"variant": name, "padding": PADDING, "data": options.data}
+    text = f"people from {start} weights, {len(windows)} people to learn from"
+    training = joint_training(model, lambda: windows, train, words, name, text)
+    return recipe.learn(training, options)
 
 
-def _named(options: Options, name: str, joints: str) -> Learned:
-    """Weights of ours, or of a public program where the file is `options.weights`."""
-    device = choose_device(options.device)
-    if name != str(options.weights):
-        return Learned(load(name, device=device))
-    public = {"weights": name, "size": options.size, "skeleton": joints}
-    estimator = load("vissimcc", device=device, **public)
-    return Learned(estimator, told=f"public weights {Path(name).name}")
-
-
-def _answer_published(
-    estimator: PoseEstimator, reading: Reading, folder: Path, boxes: Boxes, progress: bool
-) -> tuple:
-    """Poses in the truth's boxes, or in a detector's, the accuracy of visibility, and the truth."""
-    config = estimator.model.config
+def _scores_published(
+    words: Mapping, estimator: PoseEstimator, reading: Reading, folder: Path, boxes: Boxes, bar
+) -> list[Scores]:
+    """Of poses in the truth's boxes, or in a detector's."""
+    config, accuracy = estimator.model.config, None
     if boxes.boxes is None:
         windows = published_windows(reading, folder, config)
-        tracks = [windows.pairs[pair][0].tracks[n] for pair, n, _ in windows.items]
-        rows_at = [track.track_id for track in tracks]
-        poses, visibility = estimate(estimator, windows, progress=progress)
-        poses = replace(poses, boxes_xyxy=reading.poses.boxes_xyxy[rows_at])
-        if visibility is None or not reading.poses.occlusion_known:
-            return poses, None
-        return poses, metrics.visibility_accuracy(visibility, reading.poses.select(rows_at))
-    if config.reasoning and config.visibility == "truth":
+        poses, visibility = estimate(estimator, windows, progress=bar)
+        rows_at = [windows.pairs[pair][0].tracks[n].track_id for pair, n, _ in windows.items]
+        people = reading.poses.select(rows_at)
+        poses = replace(poses, boxes_xyxy=people.boxes_xyxy)
+        if visibility is not None and people.occlusion_known:
+            accuracy = metrics.visibility_accuracy(visibility, people)
+    elif config.reasoning and config.visibility == "truth":
         problem = f"{estimator.name} wants true labels, a detector's boxes have none"
         raise BadParameter(problem, remedy="leave boxes out")
-    pairs = one_picture_clips(list(reading.pictures), folder)
-    windows, scores = boxes.windows(pairs, config.skeleton, window_config(config))
-    return weighted(estimate(estimator, windows, progress=progress)[0], scores), None
+    else:
+        # clips of one frame without people
+        clips = [Clip(Video("", 1, *(p.size_wh or ())), (), (p,), p.name) for p in reading.pictures]
+        pictures = Windows([(clip, folder) for clip in clips], window_config(config))
+        windows, scores = boxes.windows(pictures, config.skeleton)
+        poses = weighted(estimate(estimator, windows, progress=bar)[0], scores)
+    options = {"boxes": boxes.kind, "pictures": reading.pictures}
+    found = coco_scores(words, poses, None, reading.poses, **options)
+    if accuracy is not None:
+        found[0].whole["visibility_accuracy"] = 100 * accuracy
+    return found
 
 
 def _published(recipe: Recipe, options: Options) -> Task:
     reading, folder = read_coco_half(options.data, "test")
-    boxes, precision = read_boxes(options.boxes), options.precision or "fp32"
-    known = published_variants(recipe.paper, reading.poses.skeleton)
-    names = options.variants or (() if options.weights else ("baseline", "masking"))
-    names = [*names, *([str(options.weights)] if options.weights else [])]
+    joints, boxes = reading.poses.skeleton, read_boxes(options.boxes)
+    public = [str(options.weights)] if options.weights else []
+    names = options.variants or (() if public else ("baseline", "masking"))
 
     def learn(name: str, _case) -> Learned:
-        learned = (
-            _train_published(recipe, options, name, known[name])
-            if name in known
-            else _named(options, name, reading.poses.skeleton)
-        )
+        if name in ("baseline", "reasoning", "masking", "truth"):
+            config = published_config(recipe, name, joints)
+            learned = _learn_published(recipe, options, name, config)
+        elif name in public:
+            how = {"weights": name, "size": options.size, "skeleton": joints}
+            text = f"public weights {Path(name).name}"
+            learned = replace(named("vissimcc", options, **how), text=text)
+        else:
+            learned = named(name, options)
         has = learned.predictor.skeleton.name
-        if has != reading.poses.skeleton:
-            problem = f"{name} has {has}, {reading.poses.skeleton} expected"
+        if has != joints:
+            problem = f"{name} has {has}, {joints} expected"
             raise BadParameter(problem, remedy="name other weights or data")
         return replace(learned, seed=options.seed)
 
-    def answers(_case, predictors: Mapping[str, PoseEstimator]) -> dict:
-        out = {}
-        for name, estimator in predictors.items():
-            estimator.precision = precision
-            out[name] = _answer_published(estimator, reading, folder, boxes, options.progress)
-        return out
+    def scores(_case, predictors: Mapping[str, PoseEstimator]) -> dict[str, list[Scores]]:
+        how = (reading, folder, boxes, options.progress)
+        return {
+            name: _scores_published({"method": "vissimcc", "variant": name}, estimator, *how)
+            for name, estimator in predictors.items()
+        }
 
-    def score(name: str, answer: tuple, _case) -> list[Scores]:
-        poses, accuracy = answer
-        words = {"method": "vissimcc", "variant": name}
-        scores = coco_scores(
-            words, poses, None, reading.poses, boxes=boxes.kind, pictures=reading.pictures
-        )
-        if accuracy is not None:
-            scores[0].whole["visibility_accuracy"] = 100 * accuracy
-        return scores
-
-    def protocol(learned: Mapping) -> str:
-        told = [one.told for one in learned.values() if one.told] or ["weights as named"]
-        return (
-            f"{options.name}: {len(reading.pictures)} pictures, boxes: {boxes.kind}, mean with the "
-            f"mirror image; percent; answers in {precision}; {told[-1]}"
-        )
-
-    tables = ("Table 2", "Table 3") if options.name == "coco" else ("Table 4",)
     return Task(
-        variants=names,
+        variants=[*names, *public],
         learn=learn,
-        answers=answers,
-        score=score,
-        protocol=protocol,
+        scores=scores,
+        protocol=f"{options.name}: {len(reading.pictures)} pictures, boxes: {boxes.kind}, mean "
+        f"with the mirror image; percent; answers in {options.precision}",
         rival=RIVAL,
-        paper=paper_rows("vissimcc", *tables),
-        stated={"boxes": boxes.kind},
+        paper=paper_rows("vissimcc", *TABLES[options.name]),
+        boxes=boxes.kind,
     )
 
 
 # --- the recipe -----------------------------------------------------------------------------------
-
-
-def _card(recipe: Recipe, variant: str, learned: Learned, options: Options) -> dict:
-    """What the shipped file says of its rows."""
-    data = recipe.own
-    windows = people("test", learned.predictor.model.config, data=data)
-    answer = estimate(learned.predictor, windows, progress=options.progress)
-    lines = rows_of(variant, *answer, windows.poses(), boxes="ground truth")
-    return {
-        "metrics": {line["subset"]: line["metrics"] for line in lines},
-        "metrics_data": f"{data.name}, {data.clips['test']} test pictures, boxes: ground truth",
-        "licence": "Apache-2.0; trained on rendered people alone",
-    }
 
 
 RECIPE = Recipe(
@@ -462,10 +338,10 @@ RECIPE = Recipe(
     title="VisSimCC",
     variants=VARIANTS,
     training=_training,
-    predictor=_predictor,
-    tasks={"synthetic": _synthetic} | dict.fromkeys(COCO_HALVES, _published),
+    predictor=lambda model, name, card: PoseEstimator(model, name, card["padding"]),
+    tasks={"synthetic": _synthetic} | dict.fromkeys(TABLES, _published),
     shipped=SHIPPED,
-    card=_card,
+    card=partial(shipped_card, title="{subset}", of="pictures, boxes: ground truth"),
     skeletons=("coco17",),
     steps=TRAIN.steps,
     own=DATA,
