@@ -9,7 +9,7 @@ import torch
 
 from .. import checkpoint
 from ..errors import BadParameter, CheckpointMismatch, MissingFile
-from ..models import public_model
+from ..models.published import public_model
 from .base import Predictor
 from .estimate import ClipEstimator, PoseEstimator, Propagator
 from .poses import PortRefiner
