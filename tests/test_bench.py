@@ -1,4 +1,4 @@
-"""Rates that are taken in turn, and rows that say what was measured."""
+"""Ratios of calls in turn, shares of what the machine can do, and every case at a tiny size."""
 
 from __future__ import annotations
 
@@ -10,115 +10,130 @@ import torch
 
 from tests.models.tiny import tiny
 from workbench import bench
-from workbench.models import build
 from workbench.models.layers import count_parameters
 from workbench.models.vissimcc import VisSimCC
 
-TINY = {(method, "tiny"): tiny(method) for method in ("vissimcc", "otpose", "stdpose")}
-QUICK = bench.Bench("cpu", 0.1, TINY)
+RATES = {"fp32": 100.0, "bf16": 200.0, "copy": 10.0}
+NAMES = {"port": "denoise", "hanet": "released", "vissimcc": "tiny", "otpose": "tiny"}
+TINY = {(method, name): tiny(method) for method, name in (NAMES | {"stdpose": "tiny"}).items()}
+TINY["hanet", "released"] = replace(tiny("hanet", "released"), channels=30)
 
 
 @dataclass(frozen=True)
-class Told(bench.Bench):
+class Quick(bench.Bench):
     """Calls each step once, and says that calls took as long as it is told."""
 
-    taken: tuple[tuple[float, ...], ...] = ((1.0,), (1.0,))
+    seconds: float = 0.0
+    taken: tuple[tuple[float, ...], ...] = ((1.0,), (2.0,))
+    machine = RATES
 
-    def times(self, steps):
-        for step in steps.values():
+    def times(self, *steps):
+        for step in steps:
             step()
-        return dict(zip(steps, map(np.array, self.taken), strict=True))
+        return np.array(self.taken[: len(steps)])
 
 
-def test_bench_of_hanet_sets_the_fast_path_beside_the_dense_one():
-    config = tiny("hanet", "released")
-    cases = {"tiny": (replace(config, channels=30), 13, 3)}
-    (row,) = bench.hanet_rows(QUICK, cases)
-    assert row["configuration"] == "tiny" and row["stream delay, frames"] == 8
-    assert row["GFLOP a window, dense"] > 1.5 * row["GFLOP a window, fast"] > 0
-    for what in ("train", "forward"):
-        fast, dense = (row[f"{what} steps/s, {path}"] for path in ("fast", "dense"))
-        assert row[f"{what}, fast : dense"] == pytest.approx(fast / dense)
-    assert min(row[key] for key in ("batches made/s", "refined frames/s", "stream frames/s")) > 0
+QUICK = Quick(configs=TINY)
 
 
-def test_bench_of_vissimcc_sets_the_module_beside_the_plain_estimator():
-    rows = bench.vissimcc_rows(QUICK, {"tiny": 3})
-    assert [(row["configuration"], row["precision"], row["batch"]) for row in rows] == [
-        ("tiny", "fp32", 3),
-        ("tiny", "bf16", 3),
-    ]
-    module = build("vissimcc", tiny("vissimcc")).reasoning
-    for row in rows:
-        assert row["parameters, module"] - row["parameters, plain"] == count_parameters(module)
-        assert row["VisNet, MB"] == pytest.approx(4e-6 * count_parameters(module.visnet))
-        assert row["GFLOP an image, module"] > row["GFLOP an image, plain"] > 0
-        for what in ("train", "inference"):
-            assert min(row[f"{what} images/s, {kind}"] for kind in ("plain", "module")) > 0
-            assert f"{what}, the module adds %" in row
+def test_ratios_are_of_neighbouring_calls():
+    case = bench.Case("x", lambda: None, "y", lambda: None, flops=10**9)
+    row = Quick(taken=((2.0, 20, 4, 4), (1.0, 10, 2, 4))).row(case)
+    assert (row["ms"], row["ms, beside"], row["ratio"]) == (4000, 3000, 2)
+    assert row["ratio, middle half"] == "1.75-2.00" and row["beside"] == "y"
+    assert row["GFLOP/s"] == 0.25 and row["% of a matrix product's rate"] == 0.25
 
 
-def test_bench_of_vissimcc_compares_call_by_call():
-    told = Told("cpu", 0.1, taken=((1.0, 2, 2, 9, 9), (1.1, 2.2, 2.4, 9, 9.9)))
-    row = bench.vissimcc_row(told, "tiny", tiny("vissimcc"), 6, "fp32")
-    assert row["train images/s, plain"] == 3 and row["inference images/s, module"] == pytest.approx(
-        2.5
-    )
-    assert row["train, the module adds %"] == pytest.approx(10)
+def test_bytes_are_set_beside_copying():
+    case = bench.Case("x", lambda: None, "y", lambda: None, read=5 * 10**9)
+    assert QUICK.row(case)["% of copying's rate"] == 50
 
 
-def test_bench_of_vissimcc_times_the_precision_that_it_names_and_channels_last(monkeypatch):
+def test_calls_are_taken_in_turn_after_one_to_warm_up():
+    calls = []
+    times = bench.Bench("cpu", 0.0).times(lambda: calls.append(0), lambda: calls.append(1))
+    assert calls == [0, 1] * 6 and times.shape == (2, 5) and (times >= 0).all()
+
+
+def test_the_machine_is_measured():
+    rates = bench.Bench("cpu", 0.0, product=64).machine
+    assert rates.keys() == RATES.keys() and min(rates.values()) > 0
+
+
+@pytest.mark.parametrize(
+    ("bf16", "expected"), [(200.0, ("fp32", "bf16")), (50.0, ("fp32",))], ids=["fast", "imitated"]
+)
+def test_bf16_is_measured_where_the_processor_has_it(bf16, expected):
+    @dataclass(frozen=True)
+    class Here(bench.Bench):
+        machine = RATES | {"bf16": bf16}
+
+    assert Here().precisions == expected and Here("cuda").precisions == ("bf16",)
+
+
+@pytest.mark.parametrize(
+    ("cases", "expected"),
+    [
+        (bench.port_cases(QUICK, 3), ["training step", "forward"] * 2 + ["refining, px to px"]),
+        (
+            bench.hanet_cases(QUICK, 3),
+            ["training step", "forward"] * 2 + ["a pose of a stream"],
+        ),
+        (bench.vissimcc_cases(QUICK, {"tiny": 2}), ["training step", "forward"] * 2),
+        (
+            bench.otpose_cases(QUICK, {"tiny": 2}),
+            ["forward", "training step", "temporal encoder"] * 2,
+        ),
+        (bench.stdpose_cases(QUICK, {"tiny": 2}), ["forward", "training step"] * 2),
+        (bench.file_cases(QUICK, 53), ["COCO file read", "scored, three rows"]),
+    ],
+    ids=["port", "hanet", "vissimcc", "otpose", "stdpose", "files"],
+)
+def test_every_case_runs(cases, expected):
+    rows = [QUICK.row(case) for case in cases]
+    assert [row["what"] for row in rows] == expected
+    assert all(row["ms"] == 1000 and row["ratio"] == 0.5 and row["beside"] for row in rows)
+
+
+def test_videos_and_worlds_run():
+    videos = bench.video_cases(QUICK, (160, 120), 5)
+    rows = [QUICK.row(case) for case in videos]
+    rows += [QUICK.row(case) for case in bench.world_cases(QUICK, "synthetic_tiny")]
+    expected = ["overlay written", "windows of pictures", "clip rendered"]
+    assert [row["what"] for row in rows] == expected
+
+
+def test_forward_times_the_precision_that_it_names_and_channels_last(monkeypatch):
     seen, forward = set(), VisSimCC.forward
 
-    def spy(self, images, *rest, **labels):
+    def spy(self, images, **labels):
         if labels or not self.training:  # not the count of FLOPs
             channels_last = images.is_contiguous(memory_format=torch.channels_last)
             seen.add((self.training, self.maps(images).dtype, channels_last))
-        return forward(self, images, *rest, **labels)
+        return forward(self, images, **labels)
 
-    monkeypatch.setattr(VisSimCC, "forward", spy)
-    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+    for case in bench.vissimcc_cases(QUICK, {"tiny": 2}):
+        precision = case.words["precision"]
+        with monkeypatch.context() as patch:
+            patch.setattr(VisSimCC, "forward", spy)
+            case.ours()
+        learning = case.what == "training step"
+        kind = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+        assert seen == {(learning, kind, True)}
         seen.clear()
-        told = Told("cpu", 0.1)
-        bench.vissimcc_row(told, "tiny", tiny("vissimcc"), 2, precision)
-        assert seen == {(True, dtype, True), (False, dtype, True)}
 
 
-def test_bench_of_otpose_sets_its_encoder_beside_a_matrix_product():
-    rows = bench.otpose_rows(QUICK, ("tiny",), {"tiny": 2})
-    assert [(r["part"], r["precision"]) for r in rows] == [
-        ("temporal encoder", "fp32"),
-        ("temporal encoder", "bf16"),
-        ("whole model", "fp32"),
-        ("whole model", "bf16"),
-    ]
-    assert rows[0]["D"] == 120 and rows[0]["change against fp32, % of what is added"] == 0
-    assert 0 < rows[1]["change against fp32, % of what is added"] < 10
-    for row in rows[:2]:
-        assert row["GFLOP"] > 0 and row["share of the product's rate, %"] > 0
-    assert min(row["windows/s"] for row in rows[2:]) > 0
-
-
-def test_bench_of_stdpose_learns_and_carries():
-    rows = bench.stdpose_rows(QUICK, {"tiny": 2})
-    assert [r["precision"] for r in rows] == ["fp32", "bf16"]
-    assert rows[0]["parameters"] == rows[1]["parameters"] > 0
-    assert all(r["training windows/s"] > 0 and r["propagated windows/s"] > 0 for r in rows)
-
-
-def test_the_share_of_the_product_s_rate_is_taken_call_by_call():
-    told = Told("cpu", 0.1, taken=((2.0, 20, 4), (1.0, 10, 2)))
-    row = bench.otpose_encoder_row(told, "tiny", tiny("otpose"), "fp32")
-    product = 2 * 2048**3 / 1e9
-    assert row["share of the product's rate, %"] == pytest.approx(50 * row["GFLOP"] / product)
-    assert row["GFLOP/s, matrix product"] == pytest.approx(product / 2)
+def test_parameters_and_operations_are_the_model_s():
+    case = next(bench.otpose_cases(QUICK, {"tiny": 2}))
+    model = bench.build("otpose", tiny("otpose"))
+    assert case.words["parameters"] == count_parameters(model) and case.flops > 0
 
 
 def test_large_configurations_want_a_gpu():
     sizes = {"paper": 1, "small": 16}
-    here = [case[::2] for case in bench.Bench("cpu", 1.0).cases("otpose", sizes, 8)]
+    here = [case[::2] for case in Quick().sizes("otpose", sizes, 8)]
     assert [(name, size) for name, size in here] == [("small", 16)] * 2
-    there = list(bench.Bench("cuda", 1.0).cases("otpose", sizes, 8))
+    there = list(Quick("cuda").sizes("otpose", sizes, 8))
     assert [(name, size, p) for name, _, size, p in there] == [
         ("paper", 8, "bf16"),
         ("small", 128, "bf16"),

@@ -95,16 +95,15 @@ def test_train_writes_weights_that_load(tmp_path, few_hands, joints):
     assert str(out) in found.output and predict.load(str(out)).skeleton.name == joints
 
 
-def test_bench_measures_rates(tmp_path):
-    found = run(
-        app,
-        ["bench", "--seconds", "0.1", "--device", "cpu", "--json", str(tmp_path / "bench.json")],
-    )
+def test_bench_sets_ours_beside_a_floor(tmp_path):
+    out = tmp_path / "bench.json"
+    words = ["bench", "--seconds", "0.1", "--device", "cpu", "--json", str(out)]
+    found = run(app, words)
     assert found.exit_code == 0, found.output
-    rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
-    assert {r["configuration"] for r in rows} == {"paper", "denoise"}
-    assert all(r["train steps/s, batch 128"] > 0 and r["parameters"] > 500_000 for r in rows)
-    assert any(r.get("refined hands/s", 0) > 0 for r in rows)
+    result = json.loads(out.read_text())
+    assert {"training step", "forward", "refining, px to px"} == {r["what"] for r in result["rows"]}
+    assert all(row["ratio"] > 0 and row["beside"] for row in result["rows"])
+    assert "threads" in result["protocol"] and "load" in result["protocol"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT
 
 FLOORS = [
-    {"errors", "skeletons", "records", "taps", "checkpoint", "ledger", "resources"},
+    {"errors", "skeletons", "records", "taps", "checkpoint", "ledger", "resources", "threads"},
     {"geometry", "codecs", "occlusion", "metrics", "train"},
     {"data", "models"},
     {"made", "film"},
@@ -118,7 +118,7 @@ def test_models_do_not_import_each_other(path):
     if path.stem in ("__init__", "published"):  # which stand on the models
         return
     others = {n for n in imported(path) if n.startswith("models.")}
-    shared = {"models.layers", "models.backbones", "models.public"}
+    shared = {"models.entry", "models.layers", "models.backbones"}
     assert others <= shared | {name_of(path)}
 
 

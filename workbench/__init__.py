@@ -5,7 +5,14 @@ refiner = workbench.load("port")              # shipped weights
 prediction = refiner.refine(detections)       # records.Detections -> records.Prediction
 """
 
+import os
+import sys
+
 __version__ = "0.1.0"
+
+# read when torch is loaded; see `threads`
+if "torch" not in sys.modules:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def __getattr__(name: str):

@@ -1,18 +1,25 @@
-"""How fast models and their data are here: rates with parameters and FLOPs, and the machine that
-they were taken on.
+"""How fast things are here, each beside a floor or a rival: the same work without our part, the
+plainest thing that does it, or what one would take instead.
+
+Both are called in turn in one process, so that whatever else slows the machine for a while slows
+both: ratios hold where seconds do not.
 """
 
 from __future__ import annotations
 
+import io
 import itertools
+import json
+import os
 import platform
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
-from functools import partial
-from multiprocessing import get_context
+from functools import cached_property, partial
 from pathlib import Path
 
 import cv2
@@ -21,539 +28,536 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from .data.frames import open_frames
-from .data.windows import WindowConfig, Windows, loader
+from .data.coco import read_coco
+from .data.frames import open_frames, read_picture
+from .data.scoring import score_files
+from .data.windows import WindowConfig, Windows
 from .errors import unknown
+from .film import write_overlay, write_video
 from .made import motion
-from .made.hands import sample_hands
-from .made.world import World
-from .made.worlds import WORLDS, sample_clip
+from .made.bodies import sample_bodies
+from .made.worlds import cached_clips, sample_clip
 from .models import build, config_of, entry
-from .models.hanet import HANetConfig
 from .models.layers import count_parameters, forward_flops
-from .models.otpose import N_FEATURES, OTPoseConfig
+from .models.otpose import N_FEATURES
 from .models.otpose import Encoder as OTPoseEncoder
-from .models.stdpose import STDPoseConfig
-from .models.vissimcc import VisSimCCConfig
 from .predict import PortRefiner, RefineRule, SequenceRefiner
 from .recipes import hanet as hanet_recipe
 from .recipes import port as port_recipe
 from .recipes import stdpose as stdpose_recipe
-from .records import Clip, Picture, Track, Video
+from .records import Clip, Detections, Picture, Prediction, Track, Video
+from .skeletons import SKELETONS
+from .threads import threads_for, threads_in_words
 from .train import accelerator
 
 Step = Callable[[], object]
 Batch = Mapping[str, Tensor]
+GIGA = 1e9
 
 
-def total_loss(found: Mapping[str, Tensor]) -> Tensor:
-    """The sum of a forward's loss terms."""
-    return sum(value for name, value in found.items() if name.startswith("loss."))
+@dataclass(frozen=True)
+class Case:
+    """One thing measured, beside its floor: what is called, and what the row says beside it.
 
+    flops, read: operations and bytes of one call of ours, for shares of what the machine can do.
+    """
 
-def maker(source: Callable[[int, np.random.Generator], Batch]) -> Callable[[], Batch]:
-    """Makes one batch of a source after another, each from its own seed."""
-    seeds = itertools.count()
-    return lambda: source(0, np.random.default_rng(next(seeds)))
+    what: str
+    ours: Step
+    floor: str
+    rival: Step
+    words: Mapping[str, object] = field(default_factory=dict)
+    flops: int | None = None
+    read: int | None = None
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Where it is measured, and in about how many seconds each number is.
+    """Where it is measured, and in about how many seconds each row is.
 
-    configs: by method and name, beside those of `models.MODELS`.
+    configs: by method and name, beside those of `models.MODELS`. product: side of the matrices
+    whose product says what the machine can do.
     """
 
-    device: str
-    seconds: float
+    device: str = "cpu"
+    seconds: float = 3.0
     configs: Mapping[tuple[str, str], object] = field(default_factory=dict)
+    product: int = 1024
 
     def config(self, method: str, name: str) -> object:
         """A configuration by its name."""
         return self.configs.get((method, name)) or config_of(method, name)
 
-    def times(self, steps: Mapping[str, Step]) -> dict[str, np.ndarray]:
-        """Seconds of the calls of each, called in turn: at least five after two to warm up."""
-        times = {name: [] for name in steps}
-        stop = time.perf_counter() + self.seconds * len(steps)
-        for i in range(10_000):
-            for name, step in steps.items():
-                start = time.perf_counter()
-                step()
-                if self.device == "cuda":
-                    torch.cuda.synchronize()
-                if i >= 2:
-                    times[name].append(time.perf_counter() - start)
-            if i >= 6 and time.perf_counter() > stop:
-                break
-        return {name: np.array(t) for name, t in times.items()}
+    def times(self, *steps: Step) -> np.ndarray:
+        """Seconds [step call] of calls in turn: five or more after one to warm up."""
+        times, stop = [], time.perf_counter() + self.seconds
+        while len(times) < 6 or (time.perf_counter() < stop and len(times) < 10_000):
+            times.append([self._seconds(step) for step in steps])
+        return np.array(times[1:]).T
 
-    def rates(self, steps: Mapping[str, Step]) -> dict[str, float]:
-        """Calls a second of each: medians."""
-        return {name: 1 / float(np.median(t)) for name, t in self.times(steps).items()}
+    def _seconds(self, step: Step) -> float:
+        start = time.perf_counter()
+        step()
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
 
-    def rate(self, step: Step) -> float:
-        return self.rates({"": step})[""]
-
-    def made_rate(self, make: Step) -> float:
-        """Batches made a second, on the processor."""
-        return Bench("cpu", self.seconds / 2).rate(make)
+    def row(self, case: Case) -> dict:
+        """Medians, and the median and the middle half of the ratios of neighbouring calls."""
+        ours, rival = self.times(case.ours, case.rival)
+        low, middle, high = np.quantile(ours / rival, (0.25, 0.5, 0.75))
+        seconds = float(np.median(ours))
+        row = {
+            "what": case.what,
+            **case.words,
+            "ms": 1e3 * seconds,
+            "beside": case.floor,
+            "ms, beside": 1e3 * float(np.median(rival)),
+            "ratio": float(middle),
+            "ratio, middle half": f"{low:.2f}-{high:.2f}",
+        }
+        if case.flops:
+            rate = case.flops / seconds / GIGA
+            row |= {"GFLOP": case.flops / GIGA, "GFLOP/s": rate}
+            row["% of a matrix product's rate"] = (
+                100 * rate / self.machine[case.words.get("precision", "fp32")]
+            )
+        if case.read:
+            row["% of copying's rate"] = 100 * case.read / seconds / GIGA / self.machine["copy"]
+        return row
 
     def mixed(self, precision: str) -> torch.autocast:
         return torch.autocast(self.device, torch.bfloat16, enabled=precision == "bf16")
 
-    def on_device(self, batch: Batch) -> dict[str, Tensor]:
-        return {name: value.to(self.device) for name, value in batch.items()}
-
-    def example(self, method: str, config: object, size: int) -> dict[str, Tensor]:
+    def batch(self, method: str, config: object, size: int) -> dict[str, Tensor]:
         """A made-up batch for a model; what is built next has the same weights every time."""
         torch.manual_seed(0)
-        made = entry(method).example(config, size, torch.Generator().manual_seed(0))
-        return self.on_device(made)
+        batch = entry(method).example(config, size, torch.Generator().manual_seed(0))
+        return {name: value.to(self.device) for name, value in batch.items()}
 
-    def learner(
-        self,
-        model: nn.Module,
-        batch: Batch,
-        precision: str,
-        kind: type[torch.optim.Optimizer] = torch.optim.Adam,
-        loss_of: Callable[[Mapping[str, Tensor]], Tensor] = total_loss,
-    ) -> Step:
-        """A training step: forward in this precision, backward, and the optimiser's."""
-        optimiser = kind([p for p in model.parameters() if p.requires_grad])
+    def model(self, model: nn.Module) -> nn.Module:
+        return model.to(self.device, memory_format=torch.channels_last)
+
+    def learner(self, model: nn.Module, batch: Batch, precision: str, loss: str = "") -> Step:
+        """A training step: forward in this precision, backward, and the optimiser's.
+
+        loss: the term that is learned from; all by default.
+        """
+        optimiser = torch.optim.Adam([p for p in model.parameters() if p.requires_grad])
 
         def step() -> None:
-            with self.mixed(precision):
-                loss = loss_of(model(**batch))
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
+            model.train()
+            kernel = stdpose_recipe.training_kernel(self.device, precision)
+            with threads_for(model), kernel:
+                with self.mixed(precision):
+                    terms = model(**batch)
+                total = sum(v for k, v in terms.items() if k.startswith(f"loss.{loss}"))
+                optimiser.zero_grad(set_to_none=True)
+                total.backward()
+                optimiser.step()
 
         return step
 
-    def answerer(self, model: nn.Module, inputs: Batch, precision: str) -> Step:
-        """Forward and decoding."""
+    def forward(self, model: nn.Module, inputs: Batch, precision: str = "fp32") -> Step:
+        """One forward call, and decoding where a model has that."""
 
         def step() -> None:
-            with torch.inference_mode(), self.mixed(precision):
-                model.decode(model(**inputs))
+            model.eval()
+            with threads_for(model), torch.inference_mode(), self.mixed(precision):
+                answer = model(**inputs)
+                if hasattr(model, "decode"):
+                    model.decode(answer)
 
         return step
 
-    def cases(
-        self, method: str, sizes: Mapping[str, int], times: int
-    ) -> Iterator[tuple[str, object, int, str]]:
-        """(configuration's name, configuration, people a step, precision) of what this device can
-        hold; a GPU takes `times` as many people, in bf16 alone.
+    @cached_property
+    def machine(self) -> dict[str, float]:
+        """GFLOP/s of a matrix product in fp32 and bf16, GB/s of copying."""
+        n, most = self.product, 2**26
+        rates = {}
+        for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+            a, b = (torch.rand(n, n, device=self.device).to(dtype) for _ in range(2))
+            (times,) = self.times(partial(torch.matmul, a, b))
+            rates[name] = 2 * n**3 / float(np.median(times)) / GIGA
+        one, other = (torch.rand(most, device=self.device) for _ in range(2))
+        (times,) = self.times(partial(other.copy_, one))
+        return rates | {"copy": 8 * most / float(np.median(times)) / GIGA}
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """Those that make sense here: bf16 alone on a GPU, none where the processor has to imitate
+        it.
+        """
+        if self.device == "cuda":
+            return ("bf16",)
+        return ("fp32", "bf16") if self.machine["bf16"] > self.machine["fp32"] else ("fp32",)
+
+    def sizes(self, method: str, sizes: Mapping[str, int], times: int) -> Iterator[tuple]:
+        """(configuration's name, configuration, people a call, precision) of what this device can
+        hold; a GPU takes `times` as many people.
         """
         on_gpu = self.device == "cuda"
         for name, size in sizes.items():
             if on_gpu or name not in entry(method).large:
-                for precision in ("bf16",) if on_gpu else ("fp32", "bf16"):
+                for precision in self.precisions:
                     people = size * (times if on_gpu else 1)
                     yield name, self.config(method, name), people, precision
 
 
-# --- PORT -----------------------------------------------------------------------------------------
+def _words(method: str, name: str, precision: str, size: int, model: nn.Module) -> dict:
+    parameters = count_parameters(model)
+    words = {"method": method, "configuration": name, "precision": precision, "batch": size}
+    return words | {"parameters": parameters}
 
 
-def port_rows(bench: Bench) -> list[dict]:
-    """Both recipes: batches of 128 hands that are made while it learns, and hands refined."""
-    truth, detected = port_recipe.pairs("synthetic", n=1024)
-
-    def hands(n: int, rng: np.random.Generator) -> np.ndarray:
-        return truth.xy_frame[rng.integers(len(truth), size=n)]
-
-    paper, denoise = (config_of("port", name) for name in ("paper", "denoise"))
-    sources = {
-        "paper": (paper, port_recipe.masked_batches(hands, paper, 128)),
-        "denoise": (denoise, port_recipe.noisy_batches(sample_hands, denoise, 128)),
-    }
-    rows = []
-    for name, (config, source) in sources.items():
-        model, make_batch = build("port", config).to(bench.device), maker(source)
-        for precision in ("fp32", "bf16"):
-            batch = bench.on_device(make_batch())
-            step = bench.learner(
-                model.train(), batch, precision, loss_of=lambda found: found["loss.nll"]
-            )
-            row = {"method": "port", "configuration": name, "precision": precision}
-            row["train steps/s, batch 128"] = bench.rate(step)
-            row["batches made/s"] = bench.made_rate(make_batch)
-            refiner = PortRefiner(model, RefineRule((0.3,) * 21), name)
-            if precision == "fp32":
-                rate = bench.rate(partial(refiner.refine, detected))
-                row["refined hands/s"] = len(detected) * rate
-            one = {k: v[:1] for k, v in batch.items() if k != "truth"}
-            row["parameters"] = count_parameters(model)
-            row["MFLOP a hand, forward"] = forward_flops(model, **one) / 1e6
-            rows.append(row)
-    return rows
+# --- the five methods -----------------------------------------------------------------------------
 
 
-# --- HANet ----------------------------------------------------------------------------------------
+class _TorchEncoder(nn.Module):
+    """torch's own encoder of PORT's size, from tokens to tokens."""
 
-# The released program's MLPs are four times as wide as their level: the 287 M parameters of its
-# Sub-JHMDB weights say so.
-HANET_CASES = {  # configuration, frames a window, batch
-    "released, 101 frames": (config_of("hanet", "released"), 101, 64),
-    f"recipe, {hanet_recipe.WINDOW} frames": (
-        hanet_recipe.CONFIGS["hanet"],
-        hanet_recipe.WINDOW,
-        64,
-    ),
-}
+    def __init__(self, config: port_recipe.PortConfig):
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(
+            config.dim, config.heads, config.mlp_ratio * config.dim, 0.0, batch_first=True
+        )
+        self.encoder = nn.TransformerEncoder(layer, config.depth, enable_nested_tensor=False)
+
+    def forward(self, tokens: Tensor) -> dict[str, Tensor]:
+        return {"loss.x": self.encoder(tokens).square().mean()}
 
 
-def hanet_rows(
-    bench: Bench, cases: Mapping[str, tuple[HANetConfig, int, int]] = HANET_CASES
-) -> list[dict]:
+def port_cases(bench: Bench, size: int = 128) -> Iterator[Case]:
+    """Learning and answering beside torch's own encoder; refining beside the model alone."""
+    config = bench.config("port", "denoise")
+    batch, model = bench.batch("port", config, size), build("port", config).to(bench.device)
+    plain = _TorchEncoder(config).to(bench.device)
+    tokens = {"tokens": torch.rand(size, len(batch["xy"][0]), config.dim, device=bench.device)}
+    inputs = {k: v for k, v in batch.items() if k != "truth"}
+    flops = forward_flops(model, **inputs)
+    for precision in bench.precisions:
+        words = _words("port", "denoise", precision, size, model)
+        learn = bench.learner(model, batch, precision, "distance")
+        other = bench.learner(plain, tokens, precision)
+        yield Case("training step", learn, "torch's encoder", other, words)
+        ours, other = (
+            bench.forward(m, x, precision) for m, x in ((model, inputs), (plain, tokens))
+        )
+        yield Case("forward", ours, "torch's encoder", other, words, flops)
+    refiner = PortRefiner(model, RefineRule((0.3,) * 21))
+    _, detected = port_recipe.pairs("synthetic", n=size)
+    words = {"method": "port", "configuration": "denoise", "batch": size}
+    rival = bench.forward(model, inputs)
+    yield Case("refining, px to px", partial(refiner.refine, detected), "forward", rival, words)
+
+
+def hanet_cases(bench: Bench, size: int = 64) -> Iterator[Case]:
     """The fast path, which carries the read frames alone through the encoder, beside the dense
-    one, call by call in turn.
+    one; the live stream beside one window.
     """
-    pool = [xyz for _, xyz in motion.motions("synthetic", "train")]
-    return [_hanet_row(bench, pool, name, *case) for name, case in cases.items()]
-
-
-def _hanet_row(
-    bench: Bench, pool: list[np.ndarray], name: str, config: HANetConfig, window: int, size: int
-) -> dict:
-    torch.manual_seed(0)
-    model = build("hanet", config).to(bench.device)
-    make_batch = maker(hanet_recipe.window_batches(pool, window, size))
-    batch = bench.on_device(make_batch())
-    ways = {"fast": False, "dense": True}
-
-    def forward(dense: bool) -> None:
-        with torch.inference_mode():
-            model(batch["xy"], dense=dense)
-
-    def train(dense: bool) -> None:
-        model.zero_grad(set_to_none=True)
-        total_loss(model(**batch, dense=dense)).backward()
-
-    row = {"method": "hanet", "configuration": name, "batch": size}
-    row["parameters"] = count_parameters(model)
-    for path, dense in ways.items():
-        flops = forward_flops(model, batch["xy"][:1], dense=dense)
-        row[f"GFLOP a window, {path}"] = flops / 1e9
-    for what, step in (("forward", forward), ("train", train)):
-        rates = bench.rates({path: partial(step, dense) for path, dense in ways.items()})
-        row |= {f"{what} steps/s, {path}": rate for path, rate in rates.items()}
-        row[f"{what}, fast : dense"] = rates["fast"] / rates["dense"]
-    row["batches made/s"] = bench.made_rate(make_batch)
+    window = hanet_recipe.WINDOW
+    released = bench.config("hanet", "released")
+    for name, config in (("released", released), ("recipe", hanet_recipe.CONFIGS["hanet"])):
+        pool = [xyz for _, xyz in itertools.islice(motion.motions("synthetic", "train"), 4)]
+        source = hanet_recipe.window_batches(pool, window, size)
+        batch = {k: v.to(bench.device) for k, v in source(0, np.random.default_rng(0)).items()}
+        if batch["xy"].shape[-1] != config.channels:
+            config = replace(config, channels=batch["xy"].shape[-1])
+        model = build("hanet", config).to(bench.device)
+        words = _words("hanet", name, "fp32", size, model)
+        learn, dense = (
+            bench.learner(model, {**batch, "dense": dense}, "fp32") for dense in (False, True)
+        )
+        yield Case("training step", learn, "dense path", dense, words)
+        fast, dense = (
+            bench.forward(model, {"xy": batch["xy"], "dense": dense}) for dense in (False, True)
+        )
+        flops = forward_flops(model, batch["xy"])
+        yield Case("forward", fast, "dense path", dense, words, flops)
     refiner = SequenceRefiner(model, window)
-    xy = 100 * batch["xy"].cpu().double().numpy().reshape(-1, config.channels // 2, 2)[:1000]
-    row["refined frames/s"] = len(xy) * bench.rate(partial(refiner.refine, xy))
-    stream, poses = refiner.stream(8), itertools.cycle(xy)
+    stream = refiner.stream(8)
+    poses = itertools.cycle(batch["xy"][:, 0].cpu().double().numpy().reshape(size, -1, 2))
     for _ in range(window):
         stream.push(next(poses))
-    row["stream frames/s"] = bench.rate(lambda: stream.push(next(poses)))
-    row["stream delay, frames"] = stream.delay
-    return row
+    one = bench.forward(model, {"xy": batch["xy"][:1]})
+    words |= {"batch": 1}
+    yield Case("a pose of a stream", lambda: stream.push(next(poses)), "one window", one, words)
 
 
-# --- VisSimCC -------------------------------------------------------------------------------------
-
-# configuration -> people a step; on a GPU four times as many
-VISSIMCC_SIZES = {"paper": 32, "small": 64}
-
-
-def vissimcc_rows(bench: Bench, sizes: Mapping[str, int] = VISSIMCC_SIZES) -> list[dict]:
-    """SimCC with the module and without it, call by call in turn, channels-last; inference is
-    forward and decoding.
-    """
-    return [vissimcc_row(bench, *case) for case in bench.cases("vissimcc", sizes, 4)]
-
-
-def vissimcc_row(
-    bench: Bench, name: str, config: VisSimCCConfig, size: int, precision: str
-) -> dict:
-    """A configuration in one precision."""
-    batch = bench.example("vissimcc", config, size)
-    batch["images"] = batch["images"].contiguous(memory_format=torch.channels_last)
-    images = {"images": batch["images"]}
-    models = {
-        kind: build("vissimcc", config, reasoning=kind == "module").to(
-            bench.device, memory_format=torch.channels_last
+def vissimcc_cases(bench: Bench, sizes: Mapping[str, int] | None = None) -> Iterator[Case]:
+    """SimCC with the module beside plain SimCC."""
+    for name, config, size, precision in bench.sizes("vissimcc", sizes or {"small": 64}, 8):
+        batch = bench.batch("vissimcc", config, size)
+        batch["images"] = batch["images"].contiguous(memory_format=torch.channels_last)
+        images = {"images": batch["images"]}
+        module, plain = (
+            bench.model(build("vissimcc", config, reasoning=flag)) for flag in (True, False)
         )
-        for kind in ("plain", "module")
-    }
-    train = {kind: bench.learner(model, batch, precision) for kind, model in models.items()}
-    infer = {kind: bench.answerer(model, images, precision) for kind, model in models.items()}
-    row = {"method": "vissimcc", "configuration": name, "precision": precision, "batch": size}
-    for kind, model in models.items():
-        row[f"parameters, {kind}"] = count_parameters(model)
-        row[f"GFLOP an image, {kind}"] = forward_flops(model, batch["images"][:1]) / 1e9
-    row["VisNet, MB"] = 4e-6 * count_parameters(models["module"].reasoning.visnet)
-    for what, steps in (("train", train), ("inference", infer)):
-        for model in models.values():
-            model.train(what == "train")
-        times = bench.times(steps)
-        row |= {f"{what} images/s, {kind}": size / float(np.median(t)) for kind, t in times.items()}
-        # call against call: whatever else slows the machine for a while slows both
-        slower = float(np.median(times["module"] / times["plain"]))
-        row[f"{what}, the module adds %"] = 100 * (slower - 1)
-    return row
+        words = _words("vissimcc", name, precision, size, module)
+        steps = (bench.learner(model, batch, precision) for model in (module, plain))
+        yield Case("training step", next(steps), "plain SimCC", next(steps), words)
+        steps = (bench.forward(model, images, precision) for model in (module, plain))
+        flops = forward_flops(module, **images)
+        yield Case("forward", next(steps), "plain SimCC", next(steps), words, flops)
 
 
-# --- OTPose ---------------------------------------------------------------------------------------
-
-OTPOSE_ENCODERS = ("paper", "small")  # the temporal encoder alone, one person
-# configuration -> people a step; "paper" on a GPU alone, eight times as many
-OTPOSE_SIZES = {"paper": 1, "small": 16}
-
-
-def otpose_rows(
-    bench: Bench,
-    encoders: tuple[str, ...] = OTPOSE_ENCODERS,
-    sizes: Mapping[str, int] = OTPOSE_SIZES,
-) -> list[dict]:
-    """The temporal encoder against a matrix product, and the whole model from five crops to
-    joints.
+def otpose_cases(bench: Bench, sizes: Mapping[str, int] | None = None) -> Iterator[Case]:
+    """Five crops to joints beside the backbone alone; the temporal encoder beside a matrix product
+    of as many operations.
     """
-    cases = itertools.product(encoders, ("fp32", "bf16"))
-    rows = [otpose_encoder_row(bench, n, bench.config("otpose", n), p) for n, p in cases]
-    return rows + [_otpose_model_row(bench, *case) for case in bench.cases("otpose", sizes, 8)]
+    for name, config, size, precision in bench.sizes("otpose", sizes or {"small": 16}, 8):
+        batch = bench.batch("otpose", config, size)
+        model = bench.model(build("otpose", config))
+        images = {"images": batch["images"]}
+        words = _words("otpose", name, precision, size, model)
+        crops = {"images": batch["images"].flatten(0, 1)}
+        backbone = bench.forward(model.maps, crops, precision)
+        ours = bench.forward(model, images, precision)
+        yield Case(
+            "forward", ours, "backbone alone", backbone, words, forward_flops(model, **images)
+        )
+        step = bench.learner(model, batch, precision)
+        yield Case("training step", step, "backbone forward", backbone, words)
+        yield encoder_case(bench, name, config, precision)
 
 
-def otpose_encoder_row(bench: Bench, name: str, config: OTPoseConfig, precision: str) -> dict:
-    """A temporal encoder beside a plain matrix product, call by call in turn: the share of that
-    rate which it reaches.
-    """
-    torch.manual_seed(0)
-    device = bench.device
+def encoder_case(bench: Bench, name: str, config: object, precision: str) -> Case:
+    """OTPose's temporal encoder of one person."""
     channels, (w, h) = config.joints * N_FEATURES, config.grid
-    encoder = OTPoseEncoder(channels, config.layers, config.heads, config).to(device).eval()
-    for parameter, value in encoder.named_parameters():
-        if "layer_scale" in parameter:
-            torch.nn.init.ones_(value)
-    x = torch.rand(1, channels, h, w, device=device)
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    a, b = (torch.rand(2048, 2048, device=device, dtype=dtype) for _ in range(2))
-
-    def encode() -> Tensor:
-        with torch.inference_mode(), bench.mixed(precision):
-            return encoder(x).float()
-
-    times = bench.times({"encoder": encode, "product": lambda: a @ b})
-    flops = forward_flops(encoder, x)
-    rates = {"encoder": flops / times["encoder"], "product": 2 * 2048**3 / times["product"]}
-    with torch.inference_mode():
-        exact = encoder(x)
-        change = float((encode() - exact).norm() / (exact - x).norm())
-    share = float(np.median(rates["encoder"] / rates["product"]))
-    return {
-        "part": "temporal encoder",
-        "configuration": name,
-        "precision": precision,
-        "D": channels,
-        "map": f"{w}x{h}",
-        "GFLOP": flops / 1e9,
-        "s": float(np.median(times["encoder"])),
-        "GFLOP/s": float(np.median(rates["encoder"])) / 1e9,
-        "GFLOP/s, matrix product": float(np.median(rates["product"])) / 1e9,
-        "share of the product's rate, %": 100 * share,
-        "change against fp32, % of what is added": 100 * change,
-    }
+    encoder = OTPoseEncoder(channels, config.layers, config.heads, config).to(bench.device)
+    maps = {"maps": torch.rand(1, channels, h, w, device=bench.device)}
+    flops = forward_flops(encoder, **maps)
+    rows = max(round(flops / 2 / 2048**2), 1)
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    a, b = (torch.rand(n, 2048, device=bench.device).to(kind) for n in (rows, 2048))
+    words = _words("otpose", name, precision, 1, encoder)
+    ours = bench.forward(encoder, maps, precision)
+    return Case(
+        "temporal encoder", ours, "a matrix product", partial(torch.matmul, a, b), words, flops
+    )
 
 
-def _otpose_model_row(
-    bench: Bench, name: str, config: OTPoseConfig, size: int, precision: str
-) -> dict:
-    images = {"images": bench.example("otpose", config, size)["images"]}
-    model = build("otpose", config).to(bench.device, memory_format=torch.channels_last).eval()
-    on_gpu = bench.device == "cuda"
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats()
-    rate = size * bench.rate(bench.answerer(model, images, precision))
-    memory = torch.cuda.max_memory_allocated() if on_gpu else psutil.Process().memory_info().rss
-    return {
-        "part": "whole model",
-        "configuration": name,
-        "precision": precision,
-        "batch": size,
-        "windows/s": rate,
-        "parameters": count_parameters(model),
-        "GB, of the GPU or resident": memory / 1e9,
-    }
-
-
-# --- STDPose --------------------------------------------------------------------------------------
-
-# configuration -> people a step; "paper" on a GPU alone, eight times as many
-STDPOSE_SIZES = {"paper": 4, "small": 16}
-
-
-def stdpose_rows(bench: Bench, sizes: Mapping[str, int] = STDPOSE_SIZES) -> list[dict]:
-    """Three crops and the labels of two of them to the joints of the third; learning, and
-    carrying.
+def stdpose_cases(bench: Bench, sizes: Mapping[str, int] | None = None) -> Iterator[Case]:
+    """Three crops and the labels of two of them to the joints of the third, beside the backbone
+    alone.
     """
-    return [_stdpose_row(bench, *case) for case in bench.cases("stdpose", sizes, 8)]
+    for name, config, size, precision in bench.sizes("stdpose", sizes or {"small": 16}, 8):
+        batch = bench.batch("stdpose", config, size)
+        model = bench.model(build("stdpose", config))
+        inputs = {k: v for k, v in batch.items() if k not in ("xy_crop", "weights")}
+        words = _words("stdpose", name, precision, size, model)
+        crops = {"images": batch["images"].flatten(0, 1)}
+        backbone = bench.forward(model.backbone, crops, precision)
+        ours, flops = bench.forward(model, inputs, precision), forward_flops(model, **inputs)
+        yield Case("forward", ours, "backbone alone", backbone, words, flops)
+        step = bench.learner(model, batch, precision)
+        yield Case("training step", step, "backbone forward", backbone, words)
 
 
-def _stdpose_row(bench: Bench, name: str, config: STDPoseConfig, size: int, precision: str) -> dict:
-    batch = bench.example("stdpose", config, size)
-    inputs = {k: v for k, v in batch.items() if k not in ("xy_crop", "weights")}
-    model = build("stdpose", config).to(bench.device, memory_format=torch.channels_last)
-    step = bench.learner(model, batch, precision, torch.optim.AdamW)
-
-    def learn() -> None:
-        with stdpose_recipe.training_kernel(bench.device, precision):
-            step()
-
-    row = {"configuration": name, "precision": precision, "batch": size}
-    row["parameters"] = count_parameters(model)
-    row["training windows/s"] = size * bench.rate(learn)
-    model.eval()
-    row["propagated windows/s"] = size * bench.rate(bench.answerer(model, inputs, precision))
-    if bench.device == "cuda":
-        row["GB of the GPU"] = torch.cuda.max_memory_allocated() / 1e9
-    return row
+# --- starts, files, pictures ----------------------------------------------------------------------
 
 
-# --- data -----------------------------------------------------------------------------------------
-
-# processes, motion blur, people (None: as the world has it)
-WORLD_CASES = ((1, True, None), (1, False, None), (1, False, 3), (2, True, None))
-
-
-def _filmed(recipe: World, index: int) -> tuple[int, int]:
-    """Frames and people in frames of one clip, rendered here."""
-    made = sample_clip(recipe, "train", index)
-    return len(made.frames), sum(int(track.labelled.sum()) for track in made.clip.tracks)
+def _process(*words: str) -> Step:
+    """A fresh interpreter."""
+    return partial(subprocess.run, [sys.executable, *words], check=True, capture_output=True)
 
 
-def world_rows(bench: Bench) -> list[dict]:
-    """Frames a second of the world "synthetic", on the processor whatever the device; clips
-    differ in cost.
-    """
-    return [_world_row(bench.seconds, *case) for case in WORLD_CASES]
+FIRST_CELL = """
+import numpy as np, workbench
+from workbench.recipes import port as recipe
+from workbench.taps import record
+from workbench.view import exercises, figures, notebook
+from workbench.view.explorers import PortExplorer
+"""
 
 
-def _world_row(seconds: float, workers: int, blur: bool, crowd: int | None) -> dict:
-    recipe = WORLDS["synthetic"]
-    if not blur:
-        recipe = replace(recipe, sub_frames=1)
-    if crowd:
-        recipe = replace(recipe, people=(crowd, crowd))
-    film = partial(_filmed, recipe)
-    made = []
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        list(pool.map(film, range(2 * workers)))  # to warm up
-        start = time.perf_counter()
-        for index in itertools.count(8, 4 * workers):
-            made += pool.map(film, range(index, index + 4 * workers))
-            if time.perf_counter() >= start + 2 * seconds:
-                break
-        elapsed = time.perf_counter() - start
-    frames, people = map(sum, zip(*made))
-    return {
-        "world": recipe.name,
-        "size": "x".join(map(str, recipe.size_wh)),
-        "processes": workers,
-        "motion blur": blur,
-        "people a frame": people / frames,
-        "frames/s": frames / elapsed,
-        "frames": frames,
-    }
+def start_cases(_bench: Bench) -> Iterator[Case]:
+    """What stands before any work."""
+    torch_alone = _process("-c", "import torch")
+    load = _process("-c", "import workbench; workbench.load('port')")
+    yield Case('load("port")', load, "import torch", torch_alone)
+    yield Case("first cell of 02_port", _process("-c", FIRST_CELL), "import torch", torch_alone)
+    nothing = _process("-c", "pass")
+    yield Case("workbench --help", _process("-m", "workbench", "--help"), "python", nothing)
 
 
-def _made_clips(
-    folder: str, clips: int = 6, t: int = 16, size: tuple[int, int] = (640, 480)
-) -> list:
-    """(clip, folder) of JPEG pictures that a detector's box covers half of, written on the spot."""
+def _coco_files(folder: Path, people: int) -> tuple[Path, Path]:
+    """Annotations and results of made-up people, some ten a picture."""
     rng = np.random.default_rng(0)
-    pairs = []
-    for name in map(str, range(clips)):
-        (Path(folder) / name).mkdir()
-        scene = cv2.resize(
-            rng.integers(0, 256, (30, 40, 3), dtype=np.uint8), size, interpolation=cv2.INTER_CUBIC
-        )
-        for i in range(t):
-            noise = rng.integers(0, 16, scene.shape, dtype=np.uint8)
-            cv2.imwrite(f"{folder}/{name}/{i}.jpg", cv2.add(np.roll(scene, 5 * i, 1), noise))
-        box_xyxy = np.tile([180.0, 60, 440, 440], (t, 1))
-        xy_frame = rng.uniform((200, 80), (420, 420), (t, 17, 2))
-        track = Track("coco17", 0, xy_frame, np.full((t, 17), 2), np.ones(t, bool), box_xyxy)
-        pictures = tuple(Picture(f"{i}.jpg", size_wh=size) for i in range(t))
-        pairs.append((Clip(Video(name, t, *size), [track], pictures), folder))
-    return pairs
+    truth = sample_bodies(people, rng)
+    boxes = np.concatenate((truth.boxes_xyxy[:, :2], np.ptp(truth.xy_frame, axis=1)), 1)
+    joints = np.concatenate((truth.xy_frame, truth.visibility[..., None]), -1).reshape(people, -1)
+    keypoints, boxes = joints.round(2).tolist(), boxes.round(2).tolist()
+    annotations = [
+        {
+            "id": i,
+            "image_id": i // 10,
+            "category_id": 1,
+            "iscrowd": 0,
+            "keypoints": keypoints[i],
+            "num_keypoints": 17,
+            "bbox": boxes[i],
+            "area": boxes[i][2] * boxes[i][3] / 2,
+        }
+        for i in range(people)
+    ]
+    images = [
+        {"id": i, "file_name": f"{i}.jpg", "width": 640, "height": 480}
+        for i in range(-(-people // 10))
+    ]
+    names = list(SKELETONS["coco17"].joints)
+    categories = [{"id": 1, "name": "person", "keypoints": names, "skeleton": []}]
+    joints[:, ::3] += rng.normal(0, 3, (people, 17))
+    results = [
+        {"image_id": i // 10, "category_id": 1, "keypoints": row, "score": float(score)}
+        for i, (row, score) in enumerate(zip(joints.round(2).tolist(), rng.random(people)))
+    ]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    files = folder / "truth.json", folder / "results.json"
+    for path, value in zip(files, (content, results)):
+        path.write_text(json.dumps(value))
+    return files
 
 
-def window_rows(bench: Bench) -> list[dict]:
-    """Windows from pictures and from arrays, by crop, frames a window and threads."""
-    rows = []
+def _evaluated(truth: Path, results: Path) -> None:
+    """One row by pycocotools itself."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    with redirect_stdout(io.StringIO()):
+        known = COCO(str(truth))
+        evaluation = COCOeval(known, known.loadRes(str(results)), "keypoints")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+
+
+def _indexed(truth: Path) -> None:
+    from pycocotools.coco import COCO
+
+    with redirect_stdout(io.StringIO()):
+        COCO(str(truth))
+
+
+def file_cases(_bench: Bench, people: int = 20_000) -> Iterator[Case]:
+    """A COCO file read, and results scored: three rows, by visibility, beside one."""
+    words = {"people": people}
     with tempfile.TemporaryDirectory() as folder:
-        files = _made_clips(folder)
-        arrays = [(clip, np.stack(list(open_frames(clip, root)))) for clip, root in files]
-        cases = itertools.product(
-            (("JPEG 640x480", files), ("array 640x480", arrays)),
-            ((288, 384), (96, 128)),
-            ((0,), (-2, -1, 0, 1, 2)),
-            (0, 1, 2),
-        )
-        for (source, pairs), size, offsets, threads in cases:
-            config = WindowConfig(size, offsets)
-            row = {"source": source, "crop": f"{size[0]}x{size[1]}"}
-            row |= {"frames a window": len(offsets), "threads": threads}
-            rows.append(row | _windows_read(bench, Windows(pairs, config), threads))
-    return rows
+        truth, results = _coco_files(Path(folder), people)
+        rival = partial(_indexed, truth)
+        yield Case("COCO file read", partial(read_coco, truth), "pycocotools' index", rival, words)
+        ours = partial(score_files, results, truth, boxes="ground truth")
+        rival = partial(_evaluated, truth, results)
+        yield Case("scored, three rows", ours, "pycocotools, one row", rival, words)
 
 
-def _windows_read(bench: Bench, windows: Windows, threads: int) -> dict:
-    """Whole epochs, after one to warm up."""
-
-    def epoch(n: int) -> int:
-        batches = loader(windows, 16, seed=(0, n), workers=threads, device=bench.device)
-        return sum(len(batch["index"]) for batch in batches)
-
-    process = psutil.Process()
-    epoch(0)
-    start, resident, made = time.perf_counter(), process.memory_info().rss, 0
-    for epochs in itertools.count(1):
-        made += epoch(epochs)
-        if time.perf_counter() - start >= bench.seconds:
-            break
-    rate = made / (time.perf_counter() - start)
-    held = process.memory_info().rss
-    return {
-        "person windows/s, mean of whole epochs": rate,
-        "epochs": epochs + 1,
-        "resident MB": held / 1e6,
-        "resident MB grown since the first epoch": (held - resident) / 1e6,
-    }
+def _film(folder: Path, size_wh: tuple[int, int], n: int) -> tuple[list[Path], np.ndarray]:
+    """JPEG pictures of a scene that moves."""
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    scene = cv2.resize(small, size_wh, interpolation=cv2.INTER_CUBIC)
+    frames = np.stack([np.roll(scene, 5 * i, 1) for i in range(n)])
+    paths = [folder / f"{i:03d}.jpg" for i in range(n)]
+    for path, frame in zip(paths, frames):
+        cv2.imwrite(str(path), frame)
+    return paths, frames
 
 
-BENCHES: Mapping[str, Callable[[Bench], list[dict]]] = {
-    "windows": window_rows,
-    "port": port_rows,
-    "hanet": hanet_rows,
-    "vissimcc": vissimcc_rows,
-    "otpose": otpose_rows,
-    "stdpose": stdpose_rows,
-    "synthetic": world_rows,
+def _people(n_frames: int, size_wh: tuple[int, int]) -> Prediction:
+    """Two made-up people in every frame."""
+    rng = np.random.default_rng(0)
+    frames = np.repeat(np.arange(n_frames), 2)
+    xy = (rng.uniform(0.2, 0.8, (len(frames), 17, 2)) * size_wh).astype(np.float32)
+    boxes = np.concatenate((xy.min(1), xy.max(1)), 1)
+    seen = np.ones(xy.shape[:2], np.float32)
+    people = Detections("coco17", xy, seen, boxes, frames=frames, tracks=np.arange(len(frames)) % 2)
+    return Prediction("coco17", xy, seen, seen > 2, "bench", people)
+
+
+def video_cases(
+    _bench: Bench, size_wh: tuple[int, int] = (1920, 1080), n: int = 24
+) -> Iterator[Case]:
+    """An overlay of a video of 1080 lines beside encoding alone; windows beside decoding alone."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        _, frames = _film(folder, size_wh, n)
+        people, out = _people(n, size_wh), folder / "out.webm"
+        words = {"frames": n, "size": "{}x{}".format(*size_wh)}
+
+        def overlay() -> None:
+            with open_frames(folder) as video:
+                write_overlay(out, video, people)
+
+        encode = partial(write_video, out, frames)
+        yield Case("overlay written", overlay, "encoding alone", encode, words)
+    with tempfile.TemporaryDirectory() as name:
+        n, size_wh = 64, (640, 480)
+        paths, _ = _film(Path(name), size_wh, n)
+        xy = np.random.default_rng(0).uniform((200, 80), (420, 420), (n, 17, 2))
+        boxes = np.tile([180.0, 60, 440, 440], (n, 1))
+        track = Track("coco17", 0, xy, np.full((n, 17), 2), np.ones(n, bool), boxes)
+        pictures = tuple(Picture(path.name, size_wh=size_wh) for path in paths)
+        clip = Clip(Video("bench", n, *size_wh), [track], pictures)
+        windows = Windows([(clip, name)], WindowConfig((96, 128), (0,)))
+        read = partial(windows.batch, np.arange(16), np.random.default_rng(0))
+
+        def decode() -> None:
+            for path in paths[:16]:
+                read_picture(path)
+
+        words = {"people": 16, "size": "640x480"}
+        yield Case("windows of pictures", read, "decoding alone", decode, words)
+
+
+def world_cases(_bench: Bench, name: str = "synthetic") -> Iterator[Case]:
+    """A clip of the frozen world rendered, beside the same from the cache."""
+    with tempfile.TemporaryDirectory() as folder:
+        clips = cached_clips(name, "train", 1, folder=folder, progress=False)
+
+        def read() -> None:
+            clip, frames = clips[0]
+            [frames[i] for i in range(clip.video.n_frames)]
+
+        index = itertools.count()
+        render = lambda: sample_clip(name, "train", next(index) % 3)  # noqa: E731
+        video = clips[0][0].video
+        words = {"frames": video.n_frames, "size": f"{video.width}x{video.height}"}
+        yield Case("clip rendered", render, "read from the cache", read, words)
+
+
+CASES: Mapping[str, Callable[[Bench], Iterator[Case]]] = {
+    "port": port_cases,
+    "hanet": hanet_cases,
+    "vissimcc": vissimcc_cases,
+    "otpose": otpose_cases,
+    "stdpose": stdpose_cases,
+    "starts": start_cases,
+    "files": file_cases,
+    "videos": video_cases,
+    "worlds": world_cases,
 }
 
 
 def bench(name: str = "port", *, device: str = "auto", seconds: float = 3.0) -> dict:
-    """{protocol, hardware, rows}: medians over `seconds` of calls each, one process, this
-    machine's threads.
-    """
-    if name not in BENCHES:
-        raise unknown("benchmark", name, BENCHES)
+    """{schema_version, protocol, hardware, machine, rows} of one of `CASES`, or of all."""
+    if name not in (*CASES, "all"):
+        raise unknown("benchmark", name, (*CASES, "all"))
     device = accelerator(device).device.type
-    if device == "cuda":
+    measured = Bench(device, seconds, product=8192 if device == "cuda" else 1024)
+    hardware = f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs"
+    if measured.device == "cuda":
         hardware = torch.cuda.get_device_name()
-    else:
-        hardware = f"{platform.processor() or platform.machine()}, CPU"
     protocol = (
-        f"median of calls in about {seconds:g} s after two to warm up, torch {torch.__version__}, "
-        f"{torch.get_num_threads()} threads"
+        "ours and what stands beside it called in turn in one process, medians of about "
+        f"{seconds:g} s a row; ratio: of neighbouring calls, median and middle half; torch "
+        f"{torch.__version__}, {threads_in_words()}; load {psutil.getloadavg()[0]:.1f}"
     )
+    chosen = CASES if name == "all" else {name: CASES[name]}
+    rows = [measured.row(case) for cases in chosen.values() for case in cases(measured)]
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "protocol": protocol,
         "hardware": hardware,
-        "rows": BENCHES[name](Bench(device, seconds)),
+        "machine": measured.machine,
+        "rows": rows,
     }

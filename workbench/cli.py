@@ -455,12 +455,14 @@ def score(
 
 @app.command()
 def bench(
-    method: Annotated[str, typer.Option(help="Which method.")] = "port",
+    method: Annotated[
+        str, typer.Option(help="A method, starts, files, videos, worlds, or all.")
+    ] = "port",
     seconds: Annotated[float, typer.Option(help="Time for each number.", min=0.1)] = 3.0,
     json_file: JsonFile = None,
     device: Device = "auto",
 ):
-    """Measure training and inference rates of METHOD on this machine, with parameters and FLOPs."""
+    """Measure METHOD on this machine, each thing beside a floor or rival called in turn."""
     from .bench import bench as measure
 
     _check_places(json_file)

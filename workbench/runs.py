@@ -466,10 +466,11 @@ def _save(run: Run, report: Callable[[Run], None] | None = None) -> None:
 
 @contextmanager
 def _kernel_environment() -> Iterator[None]:
-    """A kernel inherits this process's environment: inline figures, and the `python3` of this
-    installation.
+    """A kernel inherits this process's environment: inline figures, the `python3` of this
+    installation, and threads that sleep while they wait.
     """
     wanted = {
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "JUPYTER_PREFER_ENV_PATH": "1",
     }

@@ -37,6 +37,14 @@ class Tap(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x
 
+    def in_parts(self, parts: Iterable[Tensor], dim: int) -> Iterable[Tensor]:
+        """The tap of `parts` stacked along `dim`, for who needs one part at a time: they are only
+        assembled where somebody looks, and else made one after the other, as they are asked for.
+        """
+        if not self._forward_hooks:
+            return parts
+        return self(torch.stack(list(parts), dim)).unbind(dim)
+
     def extra_repr(self) -> str:
         return " ".join(self.axes)
 

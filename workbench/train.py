@@ -31,6 +31,7 @@ from tqdm.auto import tqdm
 from . import checkpoint
 from .errors import BadFile, BadParameter, CheckpointMismatch, TrainingDiverged, check_choice
 from .resources import write_beside
+from .threads import threads_for
 
 Batch = dict[str, Tensor]
 # (step, generator) -> forward's keyword arguments
@@ -412,7 +413,8 @@ def train(
     )
     started = time.perf_counter()
     window = []
-    with _progress_bar(run, label, shown=progress and engine.is_main_process) as bar:
+    shown = progress and engine.is_main_process
+    with threads_for(model), _progress_bar(run, label, shown=shown) as bar:
         for batch in loader:
             window.append(_take_step(run, wrapped, batch, loss_weights, engine))
             last = run.step == config.steps

@@ -16,7 +16,7 @@ from workbench.taps import record, tap_table
 
 CASES = {
     f"{name}-{config}": (name, e.configs[config])
-    for name, e in MODELS.items()
+    for name, e in ((name, entry(name)) for name in MODELS)
     for config in e.configs
     if config not in e.large
 }

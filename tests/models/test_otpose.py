@@ -238,34 +238,20 @@ def test_the_sine_code_tells_rows_from_columns():
     )
 
 
-def test_deformable_convolutions_are_torchvisions():
+@pytest.mark.parametrize("dilation", [1, 2])
+def test_deformable_convolutions_are_torchvisions(dilation):
     """Values and gradients, with offsets that leave the picture, in double precision."""
     g, kwargs = torch.Generator().manual_seed(4), {"dtype": torch.float64}
     maps, masks = (
-        torch.rand(shape, generator=g, **kwargs) for shape in ((2, 3, 6, 5), (2, 2, 3, 9, 6, 5))
+        torch.rand(shape, generator=g, **kwargs) for shape in ((2, 3, 6, 5), (2, 3, 9, 6, 5))
     )
-    offsets = 3 * torch.randn(2, 2, 3, 9, 2, 6, 5, generator=g, **kwargs)
-    weights, biases = (
-        torch.randn(2, 3, 3, 3, 3, generator=g, **kwargs),
-        torch.randn(2, 3, generator=g, **kwargs),
-    )
-    given = [x.requires_grad_() for x in (maps, offsets, masks, weights, biases)]
-    ours = modulated_deform(maps, offsets, masks, (1, 2), weights.unbind(), biases.unbind())
-    theirs = torch.stack(
-        [
-            deform_conv2d(
-                maps,
-                offsets[:, i].flatten(1, 3),
-                weights[i],
-                biases[i],
-                padding=d,
-                dilation=d,
-                mask=masks[:, i].flatten(1, 2),
-            )
-            for i, d in enumerate((1, 2))
-        ],
-        1,
-    )
+    offsets = 3 * torch.randn(2, 3, 9, 2, 6, 5, generator=g, **kwargs)
+    weight = torch.randn(3, 3, 3, 3, generator=g, **kwargs)
+    bias = torch.randn(3, generator=g, **kwargs)
+    given = [x.requires_grad_() for x in (maps, offsets, masks, weight, bias)]
+    ours = modulated_deform(maps, offsets, masks, dilation, weight, bias)
+    place = {"padding": dilation, "dilation": dilation, "mask": masks.flatten(1, 2)}
+    theirs = deform_conv2d(maps, offsets.flatten(1, 3), weight, bias, **place)
     torch.testing.assert_close(ours, theirs)
     weighed = torch.randn(ours.shape, generator=g, **kwargs)
     for mine, other in zip(

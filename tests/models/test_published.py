@@ -11,9 +11,8 @@ import torch
 from tests.models.tiny import tiny
 from workbench import checkpoint
 from workbench.errors import BadParameter, CheckpointMismatch
-from workbench.models import public_model
 from workbench.models.backbones import Backbone, HeatmapHead, KeypointMaps
-from workbench.models.published import public_weights
+from workbench.models.published import public_model, public_weights
 from workbench.models.vissimcc import VisSimCC, VisSimCCConfig
 
 

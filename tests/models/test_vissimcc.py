@@ -10,7 +10,7 @@ from tests.models.tiny import tiny
 from workbench import checkpoint
 from workbench.codecs import encode_heatmaps, encode_simcc
 from workbench.errors import BadParameter
-from workbench.models import MODELS, build, config_of, entry
+from workbench.models import build, config_of, entry
 from workbench.models.layers import count_parameters
 from workbench.models.vissimcc import (
     RELEASED,
@@ -357,7 +357,7 @@ def test_the_small_configuration_can_be_shipped(tmp_path):
     assert path.stat().st_size < 4e6
 
 
-@pytest.mark.parametrize("name", MODELS["vissimcc"].configs)
+@pytest.mark.parametrize("name", entry("vissimcc").configs)
 def test_a_configuration_survives_its_card(name):
     config = config_of("vissimcc", name)
     again = json.loads(json.dumps(asdict(config)))

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from workbench import checkpoint, metrics, models
 from workbench.made.bodies import sample_bodies
-from workbench.models import Entry, build
+from workbench.models import build
+from workbench.models.entry import Entry
 from workbench.recipes.base import (
     Learned,
     Options,
@@ -28,7 +29,7 @@ from workbench.recipes.base import (
 )
 from workbench.train import Batch, BatchSource, TrainConfig
 
-# --- 1: models/centre.py, and its entry in models.MODELS ------------------------------------------
+# --- 1: models/centre.py with its ENTRY, and its name in models.MODELS ----------------------------
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ RECIPE = Recipe(
 @pytest.fixture
 def recipe(monkeypatch, tmp_path) -> Recipe:
     """The recipe in temporary folders, the model in a temporary registry."""
-    monkeypatch.setitem(models.MODELS, "centre", ENTRY)
+    monkeypatch.setitem(models.MODELS, "centre", __name__)
     places = {
         "folder": tmp_path / "trained",
         "weights": lambda name: tmp_path / f"{name}.safetensors",

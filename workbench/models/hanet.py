@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import BadParameter
 from ..taps import Tap
+from .entry import Entry
 from .layers import MultiheadAttention, mlp, residual
 
 Poses = Float[Tensor, "b t c"]  # of t frames, K x D channels each
@@ -495,3 +496,27 @@ class HANet(nn.Module):
             )
             losses["loss.online"] = sum(online)
         return losses
+
+
+# --- in the register ------------------------------------------------------------------------------
+
+
+def _example(config: HANetConfig, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+    t = 2 * config.interval + 1
+    truth = torch.randn(batch, t, config.channels, generator=generator)
+    xy = truth + 0.3 * torch.randn(batch, t, config.channels, generator=generator)
+    weight = (
+        torch.rand(batch, t, config.channels // config.coordinates, generator=generator) > 0.1
+    ).float()
+    return {"xy": xy, "truth": truth, "weight": weight}
+
+
+ENTRY = Entry(
+    HANet,
+    {
+        "paper": HANetConfig(),
+        # the Sub-JHMDB weights have dim 256: 287 M parameters
+        "released": HANetConfig(mlp_ratio=4.0, **RELEASED),
+    },
+    _example,
+)

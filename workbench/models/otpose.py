@@ -10,7 +10,7 @@ middle. Where the released program disagrees with the paper, a switch of the con
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +23,7 @@ from ..errors import BadParameter, check_choice
 from ..skeletons import skeleton
 from ..taps import Tap
 from .backbones import HEATMAP_STD, Backbone, HeatmapEstimator, HeatmapHead, KeypointMaps
+from .entry import Entry
 from .layers import mlp
 
 Heatmaps = Float[Tensor, "b k h w"]  # of k joints
@@ -398,52 +399,47 @@ def steps_blocks(channels: int, out: int, blocks: int) -> nn.Sequential:
     )
 
 
-def tap_positions(
-    h: int, w: int, dilations: Sequence[int], like: Tensor
-) -> Float[Tensor, "dilation 1 9 2 h w"]:
+def tap_positions(h: int, w: int, dilation: int, like: Tensor) -> Float[Tensor, "9 2 h w"]:
     """(y, x) px of the nine taps of a 3 x 3 convolution at every pixel, row by row."""
     side = [torch.arange(n, device=like.device, dtype=like.dtype) for n in (h, w)]
     pixels = torch.stack(torch.meshgrid(*side, indexing="ij"))  # [yx h w]
     step = torch.arange(-1, 2, device=like.device)
     taps = torch.cartesian_prod(step, step)[..., None, None]  # [tap yx 1 1]
-    return pixels + torch.stack([d * taps for d in dilations])[:, None]
+    return pixels + dilation * taps
 
 
 def sample_maps(
-    maps: Heatmaps, positions: Float[Tensor, "b dilation k 9 2 h w"]
-) -> Float[Tensor, "b dilation k 9 h w"]:
+    maps: Heatmaps, positions: Float[Tensor, "b k 9 2 h w"]
+) -> Float[Tensor, "b k 9 h w"]:
     """Values of each joint's own map at (y, x) px, between pixels bilinear, outside 0."""
-    b, n, k, *_, h, w = positions.shape
-    y, x = positions.unbind(4)
+    b, k, *_, h, w = positions.shape
+    y, x = positions.unbind(3)
     # grid_sample counts from -1 to 1 between the middles of the border pixels, x first
     points = torch.stack((x * (2 / (w - 1)) - 1, y * (2 / (h - 1)) - 1), -1)
-    by_map = points.transpose(1, 2).reshape(b * k, -1, w, 2)
+    by_map = points.reshape(b * k, -1, w, 2)
     values = F.grid_sample(maps.reshape(b * k, 1, h, w), by_map, align_corners=True)
-    return values.view(b, k, n, 9, h, w).transpose(1, 2)
+    return values.view(b, k, 9, h, w)
 
 
 def modulated_deform(
     maps: Heatmaps,
-    offsets: Float[Tensor, "b dilation k 9 2 h w"],
-    masks: Float[Tensor, "b dilation k 9 h w"],
-    dilations: Sequence[int],
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor],
-) -> Float[Tensor, "b dilation k h w"]:
-    """Modulated deformable convolutions 3 x 3 of all dilations in one pass; offsets (dy, dx) px of
-    each map's nine taps.
+    offsets: Float[Tensor, "b k 9 2 h w"],
+    masks: Float[Tensor, "b k 9 h w"],
+    dilation: int,
+    weight: Float[Tensor, "k k 3 3"],
+    bias: Float[Tensor, " k"],
+) -> Heatmaps:
+    """Modulated deformable convolution 3 x 3; offsets (dy, dx) px of each map's nine taps.
 
     Equal to `torchvision.ops.deform_conv2d`, which the tests hold it to, and as fast forward; its
-    backward takes a ninth of the time on a CPU. As precise as its weights [k k 3 3], also where
-    convolutions are bf16.
+    backward takes a ninth of the time on a CPU. As precise as its weights, also where convolutions
+    are bf16.
     """
     b, k, h, w = maps.shape
-    maps, offsets, masks = (x.to(weights[0].dtype) for x in (maps, offsets, masks))
-    positions = offsets + tap_positions(h, w, dilations, maps)
-    values = sample_maps(maps, positions) * masks
-    columns = values.reshape(b, len(dilations), k * 9, h * w)
-    kernel, bias = torch.stack(list(weights)), torch.stack(list(biases))
-    return (kernel.flatten(2) @ columns + bias[..., None]).unflatten(-1, (h, w))
+    maps, offsets, masks = (x.to(weight.dtype) for x in (maps, offsets, masks))
+    values = sample_maps(maps, offsets + tap_positions(h, w, dilation, maps)) * masks
+    columns = values.reshape(b, k * 9, h * w)
+    return (weight.flatten(1) @ columns + bias[:, None]).unflatten(-1, (h, w))
 
 
 class Refine(nn.Module):
@@ -480,17 +476,18 @@ class Refine(nn.Module):
         self.warped = Tap("b dilation joint y x")
 
     def forward(self, total: Heatmaps, encoded: list[Heatmaps]) -> Heatmaps:
-        k = total.shape[1]
+        """One dilation after the other, so that its nine taps of a joint stay in the cache."""
+        config, k = self.config, total.shape[1]
         maps = self.moved(self.fuse(total))
         mixed = self.combine(torch.cat((*encoded, maps), 1))
-        offsets = torch.stack([conv(mixed) for conv in self.offset], 1).unflatten(2, (k, 9, 2))
-        masks = torch.stack([conv(mixed) for conv in self.mask], 1).unflatten(2, (k, 9))
-        masks = masks.sigmoid() if self.config.sigmoid else masks
-        offsets, masks = self.offsets(offsets), self.modulation(masks)
-        warped = modulated_deform(
-            maps, offsets, masks, self.config.dilations, list(self.weight), list(self.bias)
-        )
-        return self.warped(warped).mean(1)
+        offsets = (conv(mixed).unflatten(1, (k, 9, 2)) for conv in self.offset)
+        masks = (conv(mixed).unflatten(1, (k, 9)) for conv in self.mask)
+        if config.sigmoid:
+            masks = (mask.sigmoid() for mask in masks)
+        offsets, masks = self.offsets.in_parts(offsets, 1), self.modulation.in_parts(masks, 1)
+        dilations = zip(offsets, masks, config.dilations, self.weight, self.bias)
+        warped = [modulated_deform(maps, *dilation) for dilation in dilations]
+        return self.warped(torch.stack(warped, 1)).mean(1)
 
 
 # --- the model ------------------------------------------------------------------------------------
@@ -641,3 +638,43 @@ class OTPose(HeatmapEstimator):
         if self.occlusion is not None:
             losses["loss.occlusion"] = each * codecs.heatmap_loss(found["psi"], label, weights)
         return losses
+
+
+# --- in the register ------------------------------------------------------------------------------
+
+SMALL = OTPoseConfig(
+    size=(96, 128),
+    backbone="hrnet_w18_small",
+    widths=(16, 16, 32, 48, 64),
+    depths=(1, 1, 1, 1, 1),
+    sigma=1.5,
+    occlusion_layers=2,
+    layers=2,
+    mlp_ratio=2,
+    refine_channels=12,
+    refine_blocks=1,
+    dilations=(1, 2, 3, 4, 5),
+    initial_std=None,
+)  # a third of the paper's grid, and a third of its dilations
+
+
+def _example(config: OTPoseConfig, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+    w, h = config.size
+    return {
+        "images": torch.randn(batch, 5, 3, h, w, generator=generator),
+        "xy_crop": torch.rand(batch, config.joints, 2, generator=generator)
+        * torch.tensor([w - 1.0, h - 1.0]),
+        "weights": (torch.rand(batch, config.joints, generator=generator) > 0.1).float(),
+    }
+
+
+ENTRY = Entry(
+    OTPose,
+    {
+        "small": SMALL,
+        "paper": OTPoseConfig(),
+        "released": OTPoseConfig(**RELEASED),
+    },
+    _example,
+    large=frozenset({"paper", "released"}),
+)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ..errors import BadParameter, check_choice
 from ..skeletons import skeleton
 from ..taps import Tap
+from .entry import Entry
 from .layers import Attention, merge_heads, mlp, split_heads
 
 
@@ -285,3 +286,30 @@ class Port(nn.Module):
             result["loss.nll"] = masked_joint_nll(recon.float(), truth, mask)
             result["loss.distance"] = masked_joint_distance(recon.float(), truth, mask)
         return result
+
+
+# --- in the register ------------------------------------------------------------------------------
+
+
+def _example(config: PortConfig, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+    n = len(skeleton(config.skeleton))
+    xy = torch.randn(batch, n, 2, generator=generator)
+    mask = torch.zeros(batch, n, dtype=torch.bool)
+    mask[:, ::3] = True
+    truth = xy + 0.1 * torch.randn(batch, n, 2, generator=generator)
+    return {
+        "xy": xy,
+        "mask": mask,
+        "truth": truth,
+        "confidence": torch.rand(batch, n, generator=generator),
+    }
+
+
+ENTRY = Entry(
+    Port,
+    {
+        "paper": PortConfig(),
+        "denoise": PortConfig(denoise=True, residual=True, confidence=True, frame="confidence"),
+    },
+    _example,
+)

@@ -27,6 +27,7 @@ from ..errors import BadParameter
 from ..skeletons import skeleton
 from ..taps import Tap
 from .backbones import HEATMAP_STD, Backbone, HeatmapEstimator, HeatmapHead
+from .entry import Entry
 from .layers import MultiheadAttention, Patches, mlp
 
 PATCH = 16  # px of the crop to a token
@@ -528,3 +529,47 @@ class STDPose(HeatmapEstimator):
             if self.mutual is not None:
                 found |= self.mutual(truth, (fused, features[:, key]), (merged, own))
         return found
+
+
+# --- in the register ------------------------------------------------------------------------------
+
+SMALL = STDPoseConfig(
+    size=(96, 128),
+    backbone="hrnet_w18_small",
+    widths=(16, 16, 32, 48, 64),
+    depths=(1, 1, 1, 1, 1),
+    token_channels=96,
+    frozen=True,
+    deconv=(40, 24),
+    sigma=1.5,
+    layers=2,
+    blocks=2,
+    heads=4,
+    mlp_ratio=2,
+    tks_channels=32,
+    mi_channels=32,
+)
+
+
+def _example(config: STDPoseConfig, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+    w, h = config.size
+    xy_crop = torch.rand(batch, 3, config.joints, 2, generator=generator) * torch.tensor(
+        [w - 1.0, h - 1.0]
+    )
+    weights = (torch.rand(batch, 3, config.joints, generator=generator) > 0.1).float()
+    return {
+        "images": torch.randn(batch, 3, 3, h, w, generator=generator),
+        "auxiliary_xy_crop": xy_crop[:, ::2],
+        "auxiliary_weights": weights[:, ::2],
+        "distance": torch.randint(1, 7, (batch, 2), generator=generator),
+        "xy_crop": xy_crop[:, 1],
+        "weights": weights[:, 1],
+    }
+
+
+ENTRY = Entry(
+    STDPose,
+    {"small": SMALL, "paper": STDPoseConfig()},
+    _example,
+    large=frozenset({"paper"}),
+)

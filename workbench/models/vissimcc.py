@@ -23,6 +23,7 @@ from ..errors import BadParameter, check_choice
 from ..skeletons import skeleton
 from ..taps import Tap
 from .backbones import HEATMAP_STD, Backbone, HeatmapEstimator, HeatmapHead, KeypointMaps
+from .entry import Entry
 from .layers import Attention, merge_heads, mlp, residual, split_heads
 
 SOURCES = ("predicted", "truth", "none")
@@ -409,3 +410,38 @@ class VisSimCC(HeatmapEstimator):
         if "visibility" in there:
             there["visibility"] = there["visibility"][:, other]
         return {key: (here[key] + there[key]) / 2 for key in here}
+
+
+# --- in the register ------------------------------------------------------------------------------
+
+SMALL = VisSimCCConfig(
+    size=(96, 128),
+    backbone="hrnet_w18_small",
+    widths=(16, 16, 32, 48, 64),
+    depths=(1, 1, 1, 1, 1),
+    deconv=(),
+    sigma=3.5,
+    dim=64,
+    visnet=(48, 24),
+)
+
+
+def _example(config: VisSimCCConfig, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+    w, h = config.size
+    k = len(skeleton(config.skeleton))
+    return {
+        "images": torch.randn(batch, 3, h, w, generator=generator),
+        "visibility": torch.randint(0, 3, (batch, k), generator=generator),
+        "xy_crop": torch.rand(batch, k, 2, generator=generator) * torch.tensor([w - 1.0, h - 1.0]),
+    }
+
+
+ENTRY = Entry(
+    VisSimCC,
+    {
+        "small": SMALL,
+        "paper": VisSimCCConfig(),
+        "released": VisSimCCConfig(**RELEASED),
+    },
+    _example,
+)

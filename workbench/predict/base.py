@@ -16,6 +16,7 @@ from ..errors import BadParameter
 from ..records import Detections
 from ..skeletons import Skeleton, skeleton
 from ..taps import Recording, record
+from ..threads import threads_for
 
 
 class Predictor:
@@ -55,7 +56,7 @@ class Predictor:
     @contextmanager
     def inference(self) -> Iterator[None]:
         """Where its model is called: no gradients, and its precision."""
-        with torch.inference_mode(), self.autocast():
+        with threads_for(self.model), torch.inference_mode(), self.autocast():
             yield
 
     def check_skeleton(self, detections: Detections) -> None:
@@ -85,7 +86,8 @@ class Predictor:
 
         names: taps, None for all of them; edit: as of `taps.record`, whose errors it raises.
         """
-        with torch.no_grad(), self.autocast(), record(self.model, names, edit=edit) as taps:
+        seen = record(self.model, names, edit=edit)
+        with threads_for(self.model), torch.no_grad(), self.autocast(), seen as taps:
             answer = self.one_pass(*inputs, **options)
         return answer, taps
 

@@ -9,7 +9,8 @@ import torch
 
 from .. import checkpoint
 from ..errors import BadParameter, CheckpointMismatch, MissingFile
-from ..models import build, config_of, public_model
+from ..models import build, config_of
+from ..models.published import public_model
 from .base import Predictor
 from .estimate import ClipEstimator, PoseEstimator, Propagator
 from .poses import PortRefiner
