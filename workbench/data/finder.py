@@ -7,7 +7,6 @@ from itertools import islice
 
 import numpy as np
 import torch
-from scipy.special import expit
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -77,6 +76,8 @@ def find_people(
     torchvision states a joint's score as a logit: confidence is sigmoid(score - 2).  # unstated;
     ours
     """
+    from scipy.special import expit
+
     total = getattr(getattr(frames, "video", None), "n_frames", None)
     columns = {key: [np.zeros((0, *shape))] for key, shape in _SHAPES.items()}
     index: list[int] = []

@@ -9,7 +9,6 @@ from pathlib import PurePath
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.optimize import linear_sum_assignment
 
 from ..errors import BadParameter, BadRecord
 from ..records import Clip, Detections, Pose, Track
@@ -174,6 +173,8 @@ def link(
     smoothing: the share of the newest step in the velocity; low because detections jitter, 1 for
     exact labels.  # method and all three numbers unstated; ours
     """
+    from scipy.optimize import linear_sum_assignment
+
     if detections.frames is None:
         raise BadParameter(
             "detections without frames cannot be linked", remedy="state the frame of each"

@@ -13,7 +13,6 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.sparse.csgraph import shortest_path
 from scipy.special import ndtr, ndtri
-from scipy.stats import beta, chi2, rankdata
 
 from ..errors import BadParameter, BadRecord
 from ..geometry import box_of_points
@@ -97,6 +96,8 @@ class DetectorNoise:
         Occlusion counts only where `pose.occlusion_known`. A joint that is not labelled is answered
         near the middle of the box, with the confidence of a very hard joint.
         """
+        from scipy.stats import beta, chi2
+
         joints = skeleton(pose.skeleton)
         n, k = pose.visibility.shape
         size, unit = _units(pose)
@@ -317,6 +318,8 @@ class _Errors:
     """A detector's errors on n poses, and the parameters that make them likely."""
 
     def __init__(self, pose: Pose, detections: Detections):
+        from scipy.stats import rankdata
+
         size, self.unit = _units(pose)  # [n k 2] the poses, in long sides of the object
         self.pose = pose
         self.joints = skeleton(pose.skeleton)

@@ -14,7 +14,6 @@ from contextlib import redirect_stdout
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from pycocotools.cocoeval import COCOeval
-from scipy.optimize import linear_sum_assignment
 
 from ..errors import BadParameter, BadRecord, check_choice
 from ..geometry import box_of_points
@@ -250,6 +249,8 @@ def match(
     For scores of joints, which need pairs, where a results file does not say whom a detection is
     of. # unstated; ours
     """
+    from scipy.optimize import linear_sum_assignment
+
     row = np.full(len(truth), -1)
     pairs = _pairs(truth, found, "labelled", images, person_areas(truth, area), None)
     for people, rows, similarity in zip(*pairs):

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Bool, Float, Int, Num
 
 from ..errors import BadParameter, check_choice
@@ -75,6 +74,8 @@ def bootstrap_interval(
     """95 % percentile interval of the mean from 2,000 resamples of whole groups (videos, pictures,
     people): rows of one are not independent.
     """
+    import scipy.stats
+
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     sums, counts = np.bincount(index, weights=values), np.bincount(index).astype(float)
     if len(sums) < 2:

@@ -1,18 +1,17 @@
 """Images to one map a keypoint: ResNet, HRNet and ViT of timm, the heads of SimpleBaseline, HRNet
 and ViTPose.
 
-Nothing is fetched unless `pretrained` asks for it. `published` reads other people's weights.
+Nothing is fetched unless `pretrained` asks for it. `published` reads other people's weights. timm,
+which takes longer to import than torch, is imported where a network is built.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import timm
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Num
-from timm.models.hrnet import HighResolutionNetFeatures, cfg_cls
 from torch import Tensor, nn
 
 from .. import codecs, geometry
@@ -24,6 +23,8 @@ FAMILIES = {"hrnet": 32, "resnet": 32, "vit": 16}
 
 
 def _timm(name: str, pretrained: bool = False, **options) -> nn.Module:
+    import timm
+
     try:
         return timm.create_model(name, pretrained, **options)
     except Exception as error:
@@ -38,6 +39,8 @@ def _timm(name: str, pretrained: bool = False, **options) -> nn.Module:
 def _hrnet(
     name: str, widths: tuple[int, ...], depths: tuple[int, ...], pretrained: bool
 ) -> nn.Module:
+    from timm.models.hrnet import HighResolutionNetFeatures, cfg_cls
+
     # the first branch before any classifier: stride 4
     options = {"out_indices": (1,), "feature_location": ""}
     if widths or depths:
@@ -86,6 +89,8 @@ class Backbone(nn.Module):
         depths: tuple[int, ...] = (),
         pretrained: bool = False,
     ):
+        import timm
+
         super().__init__()
         self.family = next((f for f in FAMILIES if name.startswith(f)), "")
         lengths = {"hrnet": (5, 5), "resnet": (4, 4), "vit": (2, 1)}.get(self.family)

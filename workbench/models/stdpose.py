@@ -19,7 +19,6 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Num
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from .. import codecs
@@ -248,6 +247,8 @@ class TemporalFeatureFusion(nn.Module):
     """
 
     def __init__(self, channels: int, tokens: int, config: STDPoseConfig):
+        from timm.models.vision_transformer import Block
+
         super().__init__()
         self.position = nn.Parameter(0.02 * torch.randn(3, tokens, channels))
         layers = (

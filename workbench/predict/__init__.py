@@ -2,28 +2,28 @@
 
 `base` holds what every method shares, `poses` PORT, `sequences` HANet, `estimate` the three that
 read pictures, `weights` how they are loaded, `own_video` the way of a user's video through them.
+What is asked for here is imported then: who refines poses needs nothing that reads pictures.
 """
 
-from .base import Predictor
-from .estimate import (
-    ClipEstimator,
-    Estimated,
-    PoseEstimator,
-    Propagator,
-    between_inputs,
-    estimate_people,
-    frame_windows,
-    poses_between,
-    windows_between,
-)
-from .own_video import VideoResult, recorded, refined_people, video
-from .poses import (
-    PortRefiner,
-    RefineRule,
-    place_missing,
-    pose_frame,
-    pose_weights,
-    refine_people,
-)
-from .sequences import SequenceRefiner, SequenceStream, refine_tracks
-from .weights import OF_PICTURES, SHIPPED, described, load, weights_path
+from importlib import import_module
+
+HOMES = {
+    "base": "Predictor",
+    "poses": "PortRefiner RefineRule place_missing pose_frame pose_weights refine_people",
+    "sequences": "SequenceRefiner SequenceStream refine_tracks",
+    "estimate": "ClipEstimator Estimated PoseEstimator Propagator between_inputs estimate_people "
+    "frame_windows poses_between windows_between",
+    "weights": "OF_PICTURES SHIPPED described load weights_path",
+    "own_video": "VideoResult recorded refined_people video",
+}
+_HOME_OF = {name: home for home, names in HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str):
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOME_OF]

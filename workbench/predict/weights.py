@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -10,11 +10,7 @@ import torch
 from .. import checkpoint
 from ..errors import BadParameter, CheckpointMismatch, MissingFile
 from ..models import build, config_of
-from ..models.published import public_model
 from .base import Predictor
-from .estimate import ClipEstimator, PoseEstimator, Propagator
-from .poses import PortRefiner
-from .sequences import SequenceRefiner
 
 SHIPPED = {  # method -> skeletons with weights of their own, the usual one first
     "port": ("hand21", "coco17"),
@@ -27,13 +23,19 @@ SHIPPED = {  # method -> skeletons with weights of their own, the usual one firs
 }
 # joints of any set are found by name
 OF_PICTURES = {name for name in SHIPPED if name not in ("port", "hanet")}
-PREDICTORS: Mapping[str, type[Predictor]] = {  # model -> what stands around it
-    "port": PortRefiner,
-    "hanet": SequenceRefiner,
-    "vissimcc": PoseEstimator,
-    "otpose": ClipEstimator,
-    "stdpose": Propagator,
+PREDICTORS = {  # model -> what stands around it, imported when it is asked for
+    "port": "poses.PortRefiner",
+    "hanet": "sequences.SequenceRefiner",
+    "vissimcc": "estimate.PoseEstimator",
+    "otpose": "estimate.ClipEstimator",
+    "stdpose": "estimate.Propagator",
 }
+
+
+def predictor_of(method: str) -> type[Predictor]:
+    """The class that stands around a method's model."""
+    home, _, name = PREDICTORS[method].partition(".")
+    return getattr(import_module(f"{__package__}.{home}"), name)
 
 
 def weights_path(name: str = "port", skeleton: str | None = None) -> Path:
@@ -79,7 +81,7 @@ def described(
             file=path,
             remedy=f"known are {', '.join(PREDICTORS)}",
         )
-    reads_pictures = published or issubclass(PREDICTORS[method], PoseEstimator)
+    reads_pictures = published or method in OF_PICTURES
     if precision not in ("fp32", "bf16") or (precision == "bf16" and not reads_pictures):
         raise BadParameter(
             f"{method or name} in {precision!r}",
@@ -96,7 +98,7 @@ def load(
     size: tuple[int, int] | None = None,
     device: str | torch.device = "cpu",
     precision: str = "fp32",
-) -> PortRefiner | SequenceRefiner | PoseEstimator:
+) -> Predictor:
     """What a method does, from its shipped weights, or from a safetensors file that the workbench
     wrote.
 
@@ -114,9 +116,11 @@ def load(
     """
     path, card = described(name, skeleton=skeleton, weights=weights, precision=precision)
     if not card:
+        from ..models.published import public_model  # reads pictures: not for all
+
         tensors = checkpoint.read_public(path)
         model = public_model(tensors, size=size, skeleton=skeleton, file=path)
-        predictor = PoseEstimator(model, name)
+        predictor = predictor_of("vissimcc")(model, name)
     elif size is not None:
         raise BadParameter(
             f"size {size}", file=path, remedy="leave it out: the weights' card states their size"
@@ -126,7 +130,7 @@ def load(
         try:  # tuples have become lists in a card
             config = {k: tuple(v) if type(v) is list else v for k, v in card["config"].items()}
             model = build(method, type(config_of(method))(**config))
-            predictor = PREDICTORS[method].from_card(model, card, name)
+            predictor = predictor_of(method).from_card(model, card, name)
         except (KeyError, TypeError) as error:
             raise CheckpointMismatch(
                 f"the card does not describe {method}: {error}",

@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Bool
-from timm.layers import resample_abs_pos_embed
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .. import checkpoint, metrics, propagate
@@ -624,6 +623,8 @@ def start_weights(model: STDPose) -> str | None:
     """ViTPose-B of COCO into the backbone, where the user has it, its positions fitted to the grid;
     None: no file.
     """
+    from timm.layers import resample_abs_pos_embed
+
     public = read_public_weights(WEIGHTS, "weights")
     if public is None:
         return None
