@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -190,14 +191,20 @@ def write_video(
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".video-") as folder:
         part = Path(folder) / path.name
         bar = tqdm(frames, desc=path.name, total=total, unit="frame", disable=not progress)
+        # one frame is encoded while the next one is read and drawn
+        encoder, encoded = ThreadPoolExecutor(1), None
         try:
             for frame in bar:
                 if writer is None:
                     scale = min(1, long_side / max(frame.shape[:2]))
                     height, width = (max(2, round(s * scale)) for s in frame.shape[:2])
                     writer = _writer(part, fps or USUAL_FPS, width, height)
-                writer.write(np.ascontiguousarray(fitted(frame, width, height)[..., ::-1]))
+                bgr = cv2.cvtColor(fitted(frame, width, height), cv2.COLOR_RGB2BGR)
+                if encoded is not None:
+                    encoded.result()
+                encoded = encoder.submit(writer.write, bgr)
         finally:
+            encoder.shutdown()
             if writer is not None:
                 writer.release()
         if writer is None:

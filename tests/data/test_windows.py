@@ -4,6 +4,7 @@ silence.
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -455,3 +456,26 @@ def test_real_pictures_and_video_make_windows(data_root):
     assert len(windows) == 68
     batch = next(loader(windows, 5, seed=1))
     assert batch["images"].shape == (5, 1, 3, 384, 288) and torch.isfinite(batch["images"]).all()
+
+
+def long_track(n):
+    """Windows of a video of n frames; nothing of it is read."""
+    box = np.tile([10.0, 10, 50, 90], (n, 1)) + np.arange(n)[:, None] % 7
+    xy = np.tile(box[:, None, :2] + 15, (1, 17, 1))
+    track = Track("coco17", 0, xy, np.full((n, 17), 2), np.ones(n, bool), box)
+    return Windows([(Clip(Video("long", n, 120, 100), [track]), "nowhere")], config())
+
+
+def test_a_window_of_a_long_video_costs_what_one_of_a_short_video_does():
+    short, long = long_track(300), long_track(19_200)
+    rows = np.arange(20, 270)
+
+    def seconds(windows):
+        windows.select(rows[:1]).affines()
+        start = time.process_time()
+        windows.select(rows).affines()
+        return time.process_time() - start
+
+    pairs = [(seconds(short), seconds(long)) for _ in range(7)]
+    fastest_short, fastest_long = np.min(pairs, axis=0)
+    assert fastest_long < 3 * fastest_short

@@ -180,6 +180,7 @@ class Windows:
             raise BadParameter(problem, remedy="make one set of each")
         self.skeleton = skeleton(names[0]) if names else None
         self._grids: dict[tuple[int, int], np.ndarray] = {}
+        self._boxes: dict[tuple[int, int], tuple[np.ndarray, list[np.ndarray]]] = {}
         items = [
             (pair, n, key)
             for pair, (clip, _) in enumerate(self.pairs)
@@ -294,11 +295,14 @@ class Windows:
         """The person's box in the key frame, between labelled frames on the line between theirs.
         # unstated; ours
         """
-        track = self.pairs[pair][0].tracks[n]
-        boxed = (
-            self._grid(pair, n) if self.config.keys == "between" else np.flatnonzero(_boxed(track))
-        )
-        return np.array([np.interp(key, boxed, side) for side in track.boxes_xyxy[boxed].T])
+        if (pair, n) not in self._boxes:  # once a track: a window of a long video costs no more
+            track = self.pairs[pair][0].tracks[n]
+            between = self.config.keys == "between"
+            boxed = self._grid(pair, n) if between else np.flatnonzero(_boxed(track))
+            sides = [side.astype(float) for side in track.boxes_xyxy[boxed].T]
+            self._boxes[pair, n] = boxed.astype(float), sides
+        frames, sides = self._boxes[pair, n]
+        return np.array([np.interp(key, frames, side) for side in sides])
 
     def _frames(self, pair: int):
         """The pair's pixels, opened; the source that waited longest is closed."""

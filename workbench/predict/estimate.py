@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, repeat
@@ -339,9 +339,12 @@ def estimate_people(
     known = [ours.index(theirs[j]) for j in to]
     xy, confidence = detections.xy_frame.copy(), detections.confidence.copy()
     boxed = (detections.boxes_xyxy[:, 2:] > detections.boxes_xyxy[:, :2]).all(1)
+    rows_of = defaultdict(list)
+    for row in np.flatnonzero(boxed).tolist():
+        rows_of[int(detections.frames[row])].append(row)
     for numbers, window in frame_windows(frames, estimator.reach):
-        rows = np.flatnonzero((detections.frames == numbers[estimator.reach]) & boxed)
-        if len(rows):
+        rows = rows_of.get(int(numbers[estimator.reach]))
+        if rows:
             boxes = detections.boxes_xyxy[rows]
             found = estimator.estimate(np.stack(window), boxes, numbers=numbers)
             xy[np.ix_(rows, to)] = found.xy_frame[:, known]
