@@ -620,21 +620,25 @@ def propagate(
             marks = "discs: labels   rings: propagated"
             write_overlay(overlay, video, all_poses(given.clip, found), legend=marks, progress=True)
     lengths = [right - left - 1 for track in given.clip.tracks for left, right in gaps(track)]
-    if max_gap is not None and max(lengths) > max_gap:
-        left_open = sum(length > max_gap for length in lengths)
+    _print_propagated(given, found, lengths, max_gap)
+    for path in filter(None, (out, overlay)):
+        typer.echo(path)
+
+
+def _print_propagated(labels, carried, lengths: list[int], max_gap: int | None) -> None:
+    """A row of what was carried; lengths: of all gaps, frames."""
+    left_open = sum(max_gap is not None and length > max_gap for length in lengths)
+    if left_open:
         typer.echo(f"{left_open} gaps of more than {max_gap} frames are left open")
     row = {
-        "frames": given.clip.video.n_frames,
-        "persons": len(given.clip.tracks),
-        "labelled poses": len(given.people),
-        "propagated": len(found),
+        "frames": labels.clip.video.n_frames,
+        "persons": len(labels.clip.tracks),
+        "labelled poses": len(labels.people),
+        "propagated": len(carried),
         "longest gap": max(lengths),
-        "mean confidence": float(found.confidence.mean()),
+        "mean confidence": float(carried.confidence.mean()),
     }
     print_rows([row])
-    typer.echo(out)
-    if overlay is not None:
-        typer.echo(overlay)
 
 
 # --- run, runs, lab -------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import BadRecord, MissingFile, WorkbenchError
-from ..records import Clip, Picture, Pose, Reading, Track
+from ..records import Clip, Detections, Motion, Picture, Pose, Reading, Track
 from .coco import CROWD_EDGES_EVALUATOR, crowd_bins, find_pictures
 from .readers import Contents, Reader, known_manifests, read_with
 
@@ -52,32 +52,38 @@ def describe(path: str | Path, reader: str | None = None, *, on_bad: str = "rais
         "size": _sizes(pictures, clips),
         "fps": _range([clip.video.fps for clip in clips] + [m.fps for m in motions]),
         "visibility": _meaning_of_flags(chosen, reading.reader, labelled),
-        **dict.fromkeys(("detections", "boxes", "motion")),
+        "detections": None if detections is None else _detected(detections),
+        "boxes": None
+        if boxes is None
+        else {"people": len(boxes), "images": _distinct(boxes.images)},
+        "motion": _motion(motions) if motions else None,
         "cameras": len(reading.cameras) or None,
         "members": None,
     }
-    if detections is not None:
-        description["detections"] = {
-            "people": len(detections),
-            "images": _distinct(detections.images),
-            "frames": _distinct(detections.frames),
-            "tracks": _distinct(detections.tracks),
-            "confidence": _range(detections.confidence.ravel().tolist()),
-        }
-    if boxes is not None:
-        description["boxes"] = {"people": len(boxes), "images": _distinct(boxes.images)}
-    if motions:
-        description["motion"] = {
-            "motions": len(motions),
-            "joints": sorted({len(m.joints) for m in motions}),
-            "seconds": sum(len(m.xyz_mm) / m.fps for m in motions if m.fps) or None,
-            "detected": sum(m.detected is not None for m in motions),
-            "labels": sorted({label for m in motions for label in m.labels}),
-        }
     if isinstance(reading, Contents):
         description["members"] = {"count": reading.n_members, "names": list(reading.members)}
     warnings = _warnings([*reading.warnings, *_absent(reading, file.path)])
     return description | {"warnings": warnings}
+
+
+def _detected(detections: Detections) -> dict:
+    return {
+        "people": len(detections),
+        "images": _distinct(detections.images),
+        "frames": _distinct(detections.frames),
+        "tracks": _distinct(detections.tracks),
+        "confidence": _range(detections.confidence.ravel().tolist()),
+    }
+
+
+def _motion(motions: Sequence[Motion]) -> dict:
+    return {
+        "motions": len(motions),
+        "joints": sorted({len(m.joints) for m in motions}),
+        "seconds": sum(len(m.xyz_mm) / m.fps for m in motions if m.fps) or None,
+        "detected": sum(m.detected is not None for m in motions),
+        "labels": sorted({label for m in motions for label in m.labels}),
+    }
 
 
 def _warnings(warnings: Sequence[WorkbenchError]) -> dict:
