@@ -25,7 +25,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DECLARED = [
     Requirement(r) for r in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
 ]
-IMPORTED_AS = {"pillow": "PIL", "ipython": "IPython", "opencv-python": "cv2", "pyyaml": "yaml"}
+IMPORTED_AS = {
+    "pillow": "PIL",
+    "ipython": "IPython",
+    "opencv-python": "cv2",
+    "pydantic-core": "pydantic_core",
+    "pyyaml": "yaml",
+}
 
 
 def _pins(python: str) -> dict[str, Version]:

@@ -5,7 +5,6 @@ import timm
 import torch
 
 from workbench.errors import BadParameter
-from workbench.models import backbones
 from workbench.models.backbones import Backbone, HeatmapHead, KeypointMaps
 
 SLIM = {
@@ -63,10 +62,10 @@ def test_backbones_that_make_no_sense_are_refused(arguments, problem):
 def test_pretrained_weights_are_timms_own(name, monkeypatch):
     """timm's loader is replaced by one that gives random weights, so that nothing is fetched."""
     torch.manual_seed(3)
-    published = timm.create_model(name).state_dict()
+    published, plain = timm.create_model(name).state_dict(), timm.create_model
 
     def create(name, pretrained=False, **options):
-        model = timm.create_model(name, **options)
+        model = plain(name, **options)
         own = model.state_dict()
         if pretrained:
             model.load_state_dict(
@@ -75,9 +74,7 @@ def test_pretrained_weights_are_timms_own(name, monkeypatch):
             )
         return model
 
-    monkeypatch.setattr(
-        backbones, "timm", type("Timm", (), {"create_model": create, "is_model": timm.is_model})
-    )
+    monkeypatch.setattr(timm, "create_model", create)
     loaded = Backbone(name, (96, 128), pretrained=True).net.state_dict()
     assert all(torch.equal(loaded[k], published[k]) for k in loaded if k != "pos_embed")
     assert any(k.startswith(("layer4", "stage4", "blocks.11")) for k in loaded)
