@@ -29,7 +29,6 @@ IMPORTED_AS = {
     "pillow": "PIL",
     "ipython": "IPython",
     "opencv-python": "cv2",
-    "pydantic-core": "pydantic_core",
     "pyyaml": "yaml",
 }
 
