@@ -40,7 +40,8 @@ def procrustes(source: Points, target: Points) -> Float[np.ndarray, "n k d"]:
     """Source after the similarity (rotation, translation, scale; no reflection) that brings it
     nearest to the target, by least squares in any dimension d. Source: Umeyama 1991.
     """
-    source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
+    # in one order of memory, so that equal poses have equal sums
+    source, target = (np.ascontiguousarray(points, np.float64) for points in (source, target))
     w = 1 / source.shape[1]
     target_mean = (w * target).sum(1, keepdims=True)
     s = source - (w * source).sum(1, keepdims=True)

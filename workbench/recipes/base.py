@@ -399,9 +399,12 @@ def _interval(values: np.ndarray, groups: np.ndarray, rng: np.random.Generator) 
     return list(metrics.bootstrap_interval(values[use], groups[use], rng))
 
 
+LEVEL = 0.95  # of all intervals
+
+
 def _quantiles(draws: np.ndarray) -> list[float]:
     """95 % of resampled shares, percent."""
-    return [100 * float(v) for v in np.quantile(draws, [0.025, 0.975])]
+    return [100 * float(v) for v in np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])]
 
 
 def intervals(scores: Scores) -> dict[str, list[float]]:
