@@ -68,8 +68,14 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
+# Minutes each: begun first, so that no worker is left with one at the end.
+LONGEST = ("test_runs_in_the_fast_profile", "test_rows_on_real_hands")
+
+
 def pytest_collection_modifyitems(config, items):
     import torch
+
+    items.sort(key=lambda item: not item.name.startswith(LONGEST))
 
     if torch.cuda.is_available():
         return
