@@ -33,7 +33,7 @@ from .data.frames import open_frames, read_picture
 from .data.scoring import score_files
 from .data.windows import WindowConfig, Windows
 from .errors import unknown
-from .film import write_overlay, write_video
+from .film import by_frame, draw_refined, write_overlay, write_video
 from .made import motion
 from .made.bodies import sample_bodies
 from .made.worlds import cached_clips, sample_clip
@@ -451,16 +451,15 @@ def file_cases(_bench: Bench, people: int = 20_000) -> Iterator[Case]:
         yield Case("scored, three rows", ours, "pycocotools, one row", rival, words)
 
 
-def _film(folder: Path, size_wh: tuple[int, int], n: int) -> tuple[list[Path], np.ndarray]:
+def _film(folder: Path, size_wh: tuple[int, int], n: int) -> list[Path]:
     """JPEG pictures of a scene that moves."""
     rng = np.random.default_rng(0)
     small = rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)
     scene = cv2.resize(small, size_wh, interpolation=cv2.INTER_CUBIC)
-    frames = np.stack([np.roll(scene, 5 * i, 1) for i in range(n)])
     paths = [folder / f"{i:03d}.jpg" for i in range(n)]
-    for path, frame in zip(paths, frames):
-        cv2.imwrite(str(path), frame)
-    return paths, frames
+    for i, path in enumerate(paths):
+        cv2.imwrite(str(path), np.roll(scene, 5 * i, 1))
+    return paths
 
 
 def _people(n_frames: int, size_wh: tuple[int, int]) -> Prediction:
@@ -480,19 +479,21 @@ def video_cases(
     """An overlay of a video of 1080 lines beside encoding alone; windows beside decoding alone."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _, frames = _film(folder, size_wh, n)
+        _film(folder, size_wh, n)
         people, out = _people(n, size_wh), folder / "out.webm"
+        with open_frames(folder) as video:
+            drawn = [draw_refined(frame, by_frame(people)(i)) for i, frame in enumerate(video)]
         words = {"frames": n, "size": "{}x{}".format(*size_wh)}
 
         def overlay() -> None:
             with open_frames(folder) as video:
                 write_overlay(out, video, people)
 
-        encode = partial(write_video, out, frames)
+        encode = partial(write_video, out, drawn)
         yield Case("overlay written", overlay, "encoding alone", encode, words)
     with tempfile.TemporaryDirectory() as name:
         n, size_wh = 64, (640, 480)
-        paths, _ = _film(Path(name), size_wh, n)
+        paths = _film(Path(name), size_wh, n)
         xy = np.random.default_rng(0).uniform((200, 80), (420, 420), (n, 17, 2))
         boxes = np.tile([180.0, 60, 440, 440], (n, 1))
         track = Track("coco17", 0, xy, np.full((n, 17), 2), np.ones(n, bool), boxes)
