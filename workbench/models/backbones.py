@@ -62,6 +62,13 @@ def _hrnet(
     return net
 
 
+# what small configurations read pictures with
+SMALL_BACKBONE = {
+    "size": (96, 128),
+    "backbone": "hrnet_w18_small",
+    "widths": (16, 16, 32, 48, 64),
+    "depths": (1, 1, 1, 1, 1),
+}
 # heatmaps are next to nothing almost everywhere, and networks that begin far from that learn late
 HEATMAP_STD = 0.001
 

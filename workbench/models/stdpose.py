@@ -25,7 +25,7 @@ from .. import codecs
 from ..errors import BadParameter
 from ..skeletons import skeleton
 from ..taps import Tap
-from .backbones import HEATMAP_STD, Backbone, HeatmapEstimator, HeatmapHead
+from .backbones import HEATMAP_STD, SMALL_BACKBONE, Backbone, HeatmapEstimator, HeatmapHead
 from .entry import Entry
 from .layers import MultiheadAttention, Patches, mlp
 
@@ -535,10 +535,7 @@ class STDPose(HeatmapEstimator):
 # --- in the register ------------------------------------------------------------------------------
 
 SMALL = STDPoseConfig(
-    size=(96, 128),
-    backbone="hrnet_w18_small",
-    widths=(16, 16, 32, 48, 64),
-    depths=(1, 1, 1, 1, 1),
+    **SMALL_BACKBONE,
     token_channels=96,
     frozen=True,
     deconv=(40, 24),

@@ -22,7 +22,14 @@ from .. import codecs
 from ..errors import BadParameter, check_choice
 from ..skeletons import skeleton
 from ..taps import Tap
-from .backbones import HEATMAP_STD, Backbone, HeatmapEstimator, HeatmapHead, KeypointMaps
+from .backbones import (
+    HEATMAP_STD,
+    SMALL_BACKBONE,
+    Backbone,
+    HeatmapEstimator,
+    HeatmapHead,
+    KeypointMaps,
+)
 from .entry import Entry
 from .layers import Attention, merge_heads, mlp, residual, split_heads
 
@@ -415,10 +422,7 @@ class VisSimCC(HeatmapEstimator):
 # --- in the register ------------------------------------------------------------------------------
 
 SMALL = VisSimCCConfig(
-    size=(96, 128),
-    backbone="hrnet_w18_small",
-    widths=(16, 16, 32, 48, 64),
-    depths=(1, 1, 1, 1, 1),
+    **SMALL_BACKBONE,
     deconv=(),
     sigma=3.5,
     dim=64,
