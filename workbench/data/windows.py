@@ -268,12 +268,10 @@ class Windows:
         """
         if (pair, n) not in self._grids:
             config, tracks = self.config, self.pairs[pair][0].tracks
-            used = [
-                np.flatnonzero(_boxed(track) if config.keys == "between" else track.labelled)
-                for track in tracks
-            ]
-            labelled = used[n]
-            first = [frames[:1] for frames in (used if config.common else [labelled])]
+            use = _boxed if config.keys == "between" else (lambda track: track.labelled)
+            labelled = np.flatnonzero(use(tracks[n]))
+            begun = tracks if config.common else tracks[n : n + 1]
+            first = [np.flatnonzero(use(track))[:1] for track in begun]
             start = min(np.concatenate(first), default=0)
             self._grids[pair, n] = labelled[(labelled - start) % config.interval == 0]
         return self._grids[pair, n]
