@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import workbench
-from workbench.errors import BadFile, UnknownName
+from workbench.errors import BadFile, MissingFile, UnknownName
 from workbench.made.film import person_joints, scene
 from workbench.made.gaits import gait_joints_mm
 from workbench.made.world import SPLITS
@@ -97,7 +97,7 @@ def test_splits_share_no_person_motion_or_room():
     recipe = WORLDS["synthetic_tiny"]
     scenes = [scene(recipe, split, i) for split in SPLITS for i in range(2)]
     for a, b in itertools.combinations(scenes, 2):
-        assert not np.array_equal(a.room.texture, b.room.texture)
+        assert not np.array_equal(a.room.texture.level(0, 0), b.room.texture.level(0, 0))
         assert not np.isin(a.surfaces.colours[..., 2:].ravel(), b.surfaces.colours).all()
         for one, two in itertools.product(a.joints, b.joints):
             bones = [np.linalg.norm(j["left_hip"][0] - j["left_knee"][0]) for j in (one, two)]
@@ -133,6 +133,23 @@ def test_the_cache_renders_once_and_gives_back_what_was_rendered(tmp_path):
     with pytest.raises(UnknownName):
         cached_clips("synthetic_tiny", "vall", 1, folder=tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+def test_processes_render_what_one_does_and_their_errors_are_seen(tmp_path, capfd):
+    one, many = (
+        cached_clips("synthetic_tiny", "test", 5, folder=tmp_path / str(n), workers=n)
+        for n in (1, 3)
+    )
+    assert "5/5" in capfd.readouterr().err
+    for (a, frames), (b, same) in zip(one, many, strict=True):
+        assert a.name == b.name
+        np.testing.assert_array_equal(frames[:], same[:])
+    captured = replace(WORLDS["synthetic_tiny"], motion="mocap", data="bandai_namco:/nowhere")
+    with pytest.raises(MissingFile):
+        cached_clips(captured, "test", 4, folder=tmp_path, workers=2, progress=False)
+    (tmp_path / "full").write_text("")
+    with pytest.raises(NotADirectoryError):  # by no process
+        cached_clips("synthetic_tiny", "test", 4, folder=tmp_path / "full", workers=2)
 
 
 def test_a_render_that_was_killed_leaves_nothing_that_is_read_as_a_clip(tmp_path):

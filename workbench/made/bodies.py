@@ -21,7 +21,7 @@ from scipy.spatial.transform import Rotation
 from ..errors import unknown
 from ..records import Pose
 from ..skeletons import SKELETONS
-from .joints import FACE, SIDES, Joints, Rng, Times, Xyz, both_sides
+from .joints import FACE, SIDES, Joints, Points, Rng, Times, Xyz, both_sides
 from .snapshots import BLEND, as_pose, check_count, hidden_by_flesh, photograph
 
 # Fractions of stature, Winter Fig. 4.1 (shoulder 0.818, hip 0.530, knee 0.285, ankle 0.039, eye
@@ -196,7 +196,7 @@ def pose_body(
     bones, head_offsets: of `body_bones_mm` and `head_offsets_mm`; one row where all n poses are the
     same person's. angles: degrees, every name of `BODY_LIMITS`.
     """
-    left, up, _ = np.eye(3)
+    up = np.array([0.0, 1.0, 0.0])
     pelvis = _turn("X", angles["lean"])
     bend = (angles[f"trunk_{name}"] for name in ("bend", "side", "twist"))
     trunk = pelvis * _turn("XZY", *bend)
@@ -210,37 +210,59 @@ def pose_body(
     joints["spine"] = (joints["pelvis"] + joints["thorax"]) / 2
     neck = trunk.apply(up * bones["neck"]) + head.apply(up * bones["neck"])
     joints["neck"] = joints["thorax"] + neck / 2
-    for name, offset in head_offsets.items():
-        joints[name] = joints["neck"] + head.apply(offset)
+    for name, offset in turn_joints(head, head_offsets).items():
+        joints[name] = joints["neck"] + offset
+    joints |= _pose_limbs(bones, angles, pelvis, trunk, joints["thorax"])
+    return joints
+
+
+# Of each limb of a side: its joints, its bones, and which way its middle joint bends.
+_LIMB_PARTS = (("shoulder elbow wrist", "arm forearm", -1), ("hip knee ankle", "thigh shank", 1))
+
+
+def _pose_limbs(bones, angles, pelvis: Rotation, trunk: Rotation, thorax: Points) -> Joints:
+    """Joints of arms and legs, all four limbs in one go.
+
+    Flexion swings a limb forward about x, abduction away from the body about z, rotation turns
+    about the bone itself; then elbow or knee bends.
+    """
+    left, up, _ = np.eye(3)
+    names, starts, turns, knees, lengths = [], [], [], [], []
     for side, sign in (("left", 1), ("right", -1)):
         # A raised arm lifts its shoulder by up to 0.03 of stature (unstated; ours).
         raised = (angles[f"{side}_shoulder_{way}"] for way in ("flexion", "abduction"))
         raised = np.clip(np.maximum(*raised) / 170, 0, 1)[:, None]
         shoulder = sign * left * bones["shoulder"] + up * 0.03 * bones["stature"] * raised
         hip = pelvis.apply(sign * left * bones["hip"])
-        # Flexion swings a limb forward about x, abduction away from the body about z, rotation
-        # turns about the bone itself; then elbow or knee bends.
-        for names, segments, start, root, bends in (
-            (
-                "shoulder elbow wrist",
-                "arm forearm",
-                joints["thorax"] + trunk.apply(shoulder),
-                trunk,
-                -1,
-            ),
-            ("hip knee ankle", "thigh shank", hip, pelvis, 1),
+        for (joints, segments, bends), start in zip(
+            _LIMB_PARTS, (thorax + trunk.apply(shoulder), hip)
         ):
-            first, middle, last = (f"{side}_{name}" for name in names.split())
+            first, middle, last = (f"{side}_{name}" for name in joints.split())
             flexion, abduction, rotation = (
                 angles[f"{first}_{way}"] for way in ("flexion", "abduction", "rotation")
             )
-            upper = root * _turn("XZY", -flexion, sign * abduction, bends * sign * rotation)
-            lower = upper * _turn("X", bends * angles[middle])
-            one, two = (-up * bones[name] for name in segments.split())
-            joints[first] = start
-            joints[middle] = start + upper.apply(one)
-            joints[last] = joints[middle] + lower.apply(two)
-    return joints
+            names += [first, middle, last]
+            starts.append(start)
+            turns.append((-flexion, sign * abduction, bends * sign * rotation))
+            knees.append(bends * angles[middle])
+            lengths.append([np.broadcast_to(-up * bones[s], start.shape) for s in segments.split()])
+    root = Rotation.concatenate([trunk, pelvis, trunk, pelvis])
+    upper = root * _turn("XZY", *np.concatenate(turns, 1))
+    lower = upper * _turn("X", np.concatenate(knees))
+    one, two = np.concatenate(lengths, 1)
+    start = np.concatenate(starts)
+    middle = start + upper.apply(one)
+    last = middle + lower.apply(two)
+    places = np.stack([v.reshape(len(starts), -1, 3) for v in (start, middle, last)], 1)
+    return dict(zip(names, places.reshape(len(names), -1, 3)))
+
+
+def turn_joints(turn: Rotation, joints: Mapping[str, Float[np.ndarray, "#n 3"]]) -> Joints:
+    """Points by name, each turned by n rotations."""
+    n = len(turn)
+    xyz = np.concatenate([np.broadcast_to(v, (n, 3)) for v in joints.values()])
+    turned = turn[np.tile(np.arange(n), len(joints))].apply(xyz)
+    return dict(zip(joints, turned.reshape(-1, n, 3)))
 
 
 def _turn(axes: str, *degrees: Times) -> Rotation:

@@ -64,7 +64,7 @@ def scene(recipe: World, split: str, index: int) -> Scene:
     still = camera.view(_clock(recipe)).repeat(recipe.n_frames)
     sub, at = _instants(recipe, still, placed, rng.uniform(*recipe.shutter))
     since = (at - (recipe.n_frames - 1) / 2) / recipe.fps
-    joints = tuple({name: between(xyz, at + 1) for name, xyz in p.items()} for p in placed)
+    joints = tuple(dict(zip(p, between(np.stack([*p.values()]), at + 1))) for p in placed)
     actors = []
     for i, person in enumerate(joints):
         rest = {name: xyz[1] for name, xyz in placed[i].items()}

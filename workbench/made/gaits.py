@@ -17,7 +17,7 @@ from scipy.interpolate import CubicSpline, PchipInterpolator
 from scipy.spatial.transform import Rotation
 
 from ..errors import BadParameter, unknown
-from .bodies import BODY_LIMITS, body_bones_mm, head_offsets_mm, pose_body
+from .bodies import BODY_LIMITS, body_bones_mm, head_offsets_mm, pose_body, turn_joints
 from .joints import Joints, Points, Rng, Times, both_sides, mirrored
 
 MAX_FRAMES = 10**6
@@ -291,10 +291,11 @@ def gait_joints_mm(n_frames: int, fps: float, rng: Rng, kind: str | None = None)
     # eyes level
     bent = angles["lean"] + angles["trunk_bend"]
     angles["head_nod"] = angles["head_nod"] - 30 * np.tanh(bent / 40)
-    angles = {name: np.clip(angles[name], *limits) for name, limits in BODY_LIMITS.items()}
+    low, high = np.array([*BODY_LIMITS.values()]).T[..., None]
+    angles = dict(zip(BODY_LIMITS, np.clip([angles[name] for name in BODY_LIMITS], low, high)))
     turn = _turn(plan.yaw)
     body = pose_body(bones, head, angles)
-    joints = {name: turn.apply(xyz) + place for name, xyz in body.items()}
+    joints = {name: xyz + place for name, xyz in turn_joints(turn, body).items()}
     toes = np.array([0, _SOLE - _ANKLE, _BALL]) * size.stature
     for side, foot in plan.feet.items():
         turn = _turn(foot.yaw, foot.pitch)
@@ -384,20 +385,22 @@ def _leg_angles(to_ankle: Points, outwards: Times, sign: int, size: Size) -> Ang
 # --- curves ---------------------------------------------------------------------------------------
 
 
-def _keys(phase: Times, times, values) -> Times:
-    """A periodic curve (period 1) through values at times: flat at its extremes, never beyond
-    them.
+def _keys(phase: Times, times: np.ndarray, curves: Mapping) -> Angles:
+    """Periodic curves (period 1) through values at times, by name: flat at their extremes, never
+    beyond them.
     """
     around = np.concatenate([times - 1, times, times + 1])
-    return PchipInterpolator(around, np.tile(np.resize(values, len(times)), 3))(phase % 1)
+    values = [np.tile(np.resize(values, len(times)), 3) for values in curves.values()]
+    through = PchipInterpolator(around, np.stack(values, -1))(phase % 1)
+    return dict(zip(curves, np.ascontiguousarray(through.T)))
 
 
 def _drift(t: Times, rng: Rng, fastest_hz: float = 0.5) -> Times:
     """Slow wandering of about unit size: three waves."""
     rates = rng.uniform(fastest_hz / 4, fastest_hz, 3)
     shifts = rng.uniform(0, 2 * np.pi, 3)
-    waves = (np.sin(2 * np.pi * hz * t + shift) for hz, shift in zip(rates, shifts))
-    return sum(waves) / 1.5
+    one, two, three = np.sin(2 * np.pi * rates[:, None] * t + shifts[:, None])
+    return (one + two + three) / 1.5
 
 
 def _ahead(yaw: Times) -> Points:
@@ -511,7 +514,7 @@ class _Walk:
         flat[:, 1] = (_ANKLE + steps.lift * 16 * swing**2 * (1 - swing) ** 2) * stature
         keys = np.array([*steps.pitch])
         keys = np.where(keys < 1, keys * steps.duty, steps.duty + (keys - 1) * (1 - steps.duty))
-        pitch = _keys(since, keys, [*steps.pitch.values()])
+        pitch = _keys(since, keys, {"pitch": [*steps.pitch.values()]})["pitch"]
         free = 6.75 * swing * (1 - swing) ** 2
         return Foot(flat, yaw + go * (next_yaw - yaw), pitch, free)
 
@@ -524,9 +527,9 @@ def _act(action: Action, t: Times, size: Size, rng: Rng) -> Plan:
     phase = t / period + rng.random() + 0.04 * _drift(t, rng, 0.3)
     large = 1 + rng.uniform(-0.12, 0.08) + 0.05 * _drift(t, rng, 0.3)
     value = {name: np.full(len(t), rest) for name, rest in STAND.items()}
-    for name, keys in action.curves.items():
+    for name, curve in _keys(phase, action.times, action.curves).items():
         moving = large if name in BODY_LIMITS else 1
-        value[name] = STAND[name] + moving * (_keys(phase, action.times, keys) - STAND[name])
+        value[name] = STAND[name] + moving * (curve - STAND[name])
 
     yaw = np.radians(value["heading"])
     facing = np.zeros(len(t))

@@ -41,14 +41,16 @@ def mirrored(joints: Joints) -> Joints:
     return swapped
 
 
-def between(xyz: Points, at: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n 3"]:
+def between(
+    xyz: Float[np.ndarray, "*k t 3"], at: Float[np.ndarray, "n"]
+) -> Float[np.ndarray, "*k n 3"]:
     """Positions at fractional frames, on cubic curves through the frames (Catmull-Rom); exact at
     the frames.
     """
-    last = len(xyz) - 1
+    last = xyz.shape[-2] - 1
     i = np.clip(np.floor(at).astype(int), 0, last - 1)
     u = (at - i)[:, None]
-    p0, p1, p2, p3 = (xyz[np.clip(i + k, 0, last)] for k in (-1, 0, 1, 2))
+    p0, p1, p2, p3 = (xyz[..., np.clip(i + k, 0, last), :] for k in (-1, 0, 1, 2))
     quadratic = 2 * p0 - 5 * p1 + 4 * p2 - p3
     cubic = 3 * (p1 - p2) + p3 - p0
     return p1 + u / 2 * (p2 - p0 + u * (quadratic + u * cubic))

@@ -102,10 +102,11 @@ def hanging_frame(frame: Frames, down: Points) -> Frames:
     down = unit(down)
     start = -frame[:, 1]
     both = (start + down) / np.maximum(1 + (start * down).sum(-1, keepdims=True), 1e-3)
-    left, forward = (
-        unit(v - (v * down).sum(-1, keepdims=True) * both) for v in (frame[:, 0], frame[:, 2])
-    )
-    return np.stack([left, -down, forward], 1)
+    turned = np.empty((max(len(frame), len(down)), 3, 3))
+    across = frame[:, ::2]
+    turned[:, ::2] = unit(across - (across * down[:, None]).sum(-1, keepdims=True) * both[:, None])
+    turned[:, 1] = -down
+    return turned
 
 
 # --- solids ---------------------------------------------------------------------------------------
@@ -132,7 +133,7 @@ def part(
 
 def ball(centre, frame, radii, surface, *joints, scale=1.0, **options) -> tuple:
     """An ellipsoid with three radii, or one, along a frame, in units of `scale` mm."""
-    axes = frame * (np.broadcast_to(radii, 3)[:, None] * scale)
+    axes = frame * (np.full(3, radii)[:, None] * scale)
     return part(BALL, centre, axes, surface, *joints, **options)
 
 
@@ -142,8 +143,11 @@ def limb(a, b, frame, radii, surface, *joints, flat=1.0, scale=1.0, **options) -
     """
     first, last = radii
     r = (first + last) / 2 * scale
-    rows = (frame[..., 0, :] * r, (b - a) / 2, frame[..., 2, :] * (r * flat))
-    axes = np.stack(np.broadcast_arrays(*rows), -2)
+    along = (b - a) / 2
+    axes = np.empty((*np.broadcast_shapes(frame.shape[:-2], along.shape[:-1]), 3, 3))
+    axes[..., 0, :] = frame[..., 0, :] * r
+    axes[..., 1, :] = along
+    axes[..., 2, :] = frame[..., 2, :] * (r * flat)
     taper = (last - first) / (first + last)
     return part(LIMB, (a + b) / 2, axes, surface, *joints, taper=taper, **options)
 
@@ -155,10 +159,13 @@ def box(centre, frame, half_mm: np.ndarray, surface, **options) -> tuple:
 
 def solids(rows: Sequence[tuple], t: int) -> Solids:
     """Balls, limbs and boxes through t instants."""
-    kind, centre, axes, *others = zip(*rows)
-    centre = np.stack([np.broadcast_to(v, (t, 3)) for v in centre], 1)
-    axes = np.stack([np.broadcast_to(v, (t, 3, 3)) for v in axes], 1)
-    return Solids(np.array(kind), centre, axes, *map(np.array, others))
+    kind, centres, axes, *others = zip(*rows)
+    centre = np.empty((t, len(rows), 3))
+    half_axes = np.empty((t, len(rows), 3, 3))
+    for i, (middle, frame) in enumerate(zip(centres, axes)):
+        centre[:, i] = middle
+        half_axes[:, i] = frame
+    return Solids(np.array(kind), centre, half_axes, *map(np.array, others))
 
 
 # --- things that stand about; lengths mm ----------------------------------------------------------

@@ -6,18 +6,19 @@ Clips have exact joints, visibility, boxes and tracks (`film` says how). Synthet
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
+import json
 import os
+import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from multiprocessing import get_context
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
 
+import cv2
 import numpy as np
 import pooch
 from tqdm.auto import tqdm
@@ -165,24 +166,20 @@ def store_clip(rendered: Rendered, target: Path) -> None:
                 raise
 
 
-def _render(recipe: World, split: str, target: Path):
-    store_clip(sample_clip(recipe, split, int(target.name)), target)
-
-
 def cached_clips(
     name: str | World,
     split: str,
     n: int,
     *,
     folder: str | Path | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     progress: bool = True,
 ) -> Clips:
     """The first n clips of a split, rendered once and kept under `folder` (default: the user's
     cache) by their recipe.
 
-    workers: processes that render what is missing (a script that asks for more than one needs the
-    main guard).
+    workers: processes that render what is missing; None: one for every four clips, no more than
+    the machine has processors.
     """
     recipe = world(name)
     recipe.stream(split, 0, "")  # an unknown split is named before anything is written
@@ -193,21 +190,68 @@ def cached_clips(
     root = Path(folder) if folder else Path(pooch.os_cache("occlusion-workbench")) / "worlds"
     folders = tuple(root / key / split / f"{i:06d}" for i in range(n))
     missing = [place for place in folders if not place.is_dir()]
-    render = functools.partial(_render, recipe, split)
-    with contextlib.ExitStack() as stack:
-        each = map
-        if workers > 1 and missing:
-            pool = ProcessPoolExecutor(workers, get_context("spawn"))
-            each = stack.enter_context(pool).map
-        bar = tqdm(
-            each(render, missing),
-            f"{recipe.name} {split}",
-            len(missing),
-            unit="clip",
-            disable=not (progress and missing),
-            # seconds between lines in a log
-            mininterval=0.1 if sys.stderr.isatty() else 10.0,
-        )
-        for _ in bar:
-            pass
+    if workers is None:
+        workers = min(os.cpu_count() or 1, len(missing) // 4)
+    with tqdm(
+        desc=f"{recipe.name} {split}",
+        total=len(missing),
+        unit="clip",
+        disable=not (progress and missing),
+        # seconds between lines in a log
+        mininterval=0.1 if sys.stderr.isatty() else 10.0,
+    ) as bar:
+        if workers > 1:
+            _render_in_processes(recipe, split, missing, workers, bar)
+        for place in missing:  # also what a process could not: here its error is seen
+            if not place.is_dir():
+                _render(recipe, split, place)
+                bar.update()
     return Clips(recipe, split, folders)
+
+
+def _render(recipe: World, split: str, target: Path) -> None:
+    store_clip(sample_clip(recipe, split, int(target.name)), target)
+
+
+# --- processes ------------------------------------------------------------------------------------
+
+# Not of `multiprocessing`: these need no main guard in the user's script.
+_PROCESS = [sys.executable, "-c", "from workbench.made.worlds import render_asked; render_asked()"]
+
+
+def _render_in_processes(
+    recipe: World, split: str, places: Sequence[Path], workers: int, bar: tqdm
+) -> None:
+    """Renders clips to their places; a process that fails leaves its own out."""
+    read, write = os.pipe()
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    pipes = {"stdin": PIPE, "stdout": write, "stderr": DEVNULL}
+    with contextlib.ExitStack() as stack:
+        clips_done = stack.enter_context(os.fdopen(read))
+        processes = []
+        for _ in range(workers):
+            process = subprocess.Popen(_PROCESS, env=environment, text=True, **pipes)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            processes.append(process)
+        os.close(write)
+        for k, process in enumerate(processes):
+            folders = [str(place) for place in places[k::workers]]
+            asked = {"recipe": asdict(recipe), "split": split, "folders": folders}
+            with contextlib.suppress(BrokenPipeError), process.stdin:
+                json.dump(asked, process.stdin)
+        for _ in clips_done:  # a line a clip, until all have ended
+            bar.update()
+
+
+def render_asked() -> None:
+    """In a process of its own: renders the clips that standard input asks for (JSON), and prints a
+    line for each.
+    """
+    cv2.setNumThreads(1)
+    asked = json.load(sys.stdin)
+    fields = asked["recipe"].items()
+    recipe = World(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields})
+    for folder in asked["folders"]:
+        _render(recipe, asked["split"], Path(folder))
+        print(folder, flush=True)
