@@ -161,24 +161,35 @@ def _pairs(
         r[np.argsort(-found.scores[r], kind="stable")[:most]]
         for r in rows_by_picture(found, images, "detections")
     ]
-    # all pictures' pairs one after the other, since a picture alone has few
-    of_found = _joined([np.repeat(d, len(g)) for g, d in zip(people, rows)])
-    of_truth = _joined([np.tile(g, len(d)) for g, d in zip(people, rows)])
-    use, sigmas = joints_of(truth, joints), np.array(joint_set.oks_sigmas)
+    use = joints_of(truth, joints)
+    pairs = [(np.repeat(d, len(g)), np.tile(g, len(d))) for g, d in zip(people, rows)]
+    values = _oks_of_pairs(truth, found, pairs, use, areas, np.array(joint_set.oks_sigmas))
+    ends = np.cumsum([len(d) for d, _ in pairs])
+    parts = zip(np.split(values, ends[:-1]), people, rows)
+    return people, rows, [part.reshape(len(d), len(g)) for part, g, d in parts]
+
+
+def _oks_of_pairs(
+    truth: Pose,
+    found: Detections,
+    pairs: list[tuple[np.ndarray, np.ndarray]],
+    use: Bool[np.ndarray, "n k"],
+    areas: Float[np.ndarray, "n"],
+    sigmas: Float[np.ndarray, "k"],
+) -> Float[np.ndarray, "p"]:
+    """OKS of pairs (rows of detections, rows of people), all pictures' one after the other: a
+    picture alone has few.
+    """
+    nobody = np.zeros(0, int)
+    of_found = np.concatenate([nobody, *(d for d, _ in pairs)])
+    of_truth = np.concatenate([nobody, *(g for _, g in pairs)])
     values = np.empty(len(of_found))
     for start in range(0, len(values), PAIRS_AT_ONCE):
         block = slice(start, start + PAIRS_AT_ONCE)
         d, g = of_found[block], of_truth[block]
         person = truth.xy_frame[g], use[g], areas[g], sigmas, truth.boxes_xyxy[g]
         values[block] = _paired_oks(found.xy_frame[d], *person)
-    ends = np.cumsum([len(d) * len(g) for g, d in zip(people, rows)])
-    parts = np.split(values, ends[:-1])
-    similarity = [v.reshape(len(d), len(g)) for v, g, d in zip(parts, people, rows)]
-    return people, rows, similarity
-
-
-def _joined(rows: list[np.ndarray]) -> Int[np.ndarray, "_"]:
-    return np.concatenate(rows) if rows else np.zeros(0, int)
+    return values
 
 
 def keypoint_ap(
