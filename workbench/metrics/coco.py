@@ -162,7 +162,7 @@ def _pairs(
         for r in rows_by_picture(found, images, "detections")
     ]
     use = joints_of(truth, joints)
-    pairs = [(np.repeat(d, len(g)), np.tile(g, len(d))) for g, d in zip(people, rows)]
+    pairs = [(d.repeat(len(g)), g[None].repeat(len(d), 0).ravel()) for g, d in zip(people, rows)]
     values = _oks_of_pairs(truth, found, pairs, use, areas, np.array(joint_set.oks_sigmas))
     ends = np.cumsum([len(d) for d, _ in pairs])
     parts = zip(np.split(values, ends[:-1]), people, rows)
@@ -246,7 +246,7 @@ def _records(
     lists = [column.tolist() for column in columns.values()]
     names = ("id", *columns)
     table = [dict(zip(names, values)) for values in zip(itertools.count(1), *lists)]
-    return [[table[row] for row in of_picture] for of_picture in rows]
+    return [[table[row] for row in of_picture.tolist()] for of_picture in rows]
 
 
 def match(
