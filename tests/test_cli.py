@@ -235,7 +235,30 @@ def test_the_program_itself_ends_in_one_line_and_exit_2():
     )
 
 
-def test_importing_the_package_imports_no_torch():
-    code = "import sys, workbench, workbench.cli; print('torch' in sys.modules)"
+@pytest.mark.parametrize(
+    ("arguments", "unneeded"),
+    [
+        ([], {"torch", "numpy", "pandas", "scipy", "cv2", "pydantic"}),
+        (["--help"], {"torch", "numpy", "pandas", "scipy", "cv2", "pydantic", "rich"}),
+        (["data", "list"], {"torch", "pandas", "scipy", "cv2"}),
+    ],
+)
+def test_what_works_without_a_library_loads_none(arguments, unneeded):
+    code = f"""
+import sys, workbench, workbench.cli
+sys.argv = ["workbench", *{arguments}]
+try:
+    workbench.cli.main() if {arguments} else None
+except SystemExit as end:
+    assert not end.code
+print("loaded:", {unneeded} & set(sys.modules))
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    assert done.stdout.splitlines()[-1] == "loaded: set()"
+
+
+def test_help_lists_commands_with_whole_sentences():
+    said = " ".join(run(app, ["--help"]).stdout.split())
+    assert "runs Earlier runs: list, show." in said
+    assert "a table of all joints. propagate Carry the labels of" in said
+    assert "..." not in said.partition("Commands:")[2]

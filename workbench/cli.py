@@ -13,20 +13,36 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from .errors import BadParameter, MissingData, WorkbenchError, unknown
 from .resources import check_writable, write_beside
 
 Context = typer.Context.__base__  # what commands are really handed; typer's is a mere mark
+
+
+class Commands(TyperGroup):
+    """Commands whose list says of each all that its help begins with, in as many lines as it
+    takes.
+    """
+
+    def format_commands(self, ctx, formatter) -> None:
+        rows = []
+        for name, command in self.commands.items():
+            beginning = (command.help or "").partition("\n\n")[0]
+            rows.append((name, " ".join(beginning.split())))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+PLAIN = {"cls": Commands, "no_args_is_help": True, "rich_markup_mode": None}  # rich loads slowly
 app = typer.Typer(
-    no_args_is_help=True,
+    **PLAIN,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="The Occlusion Workbench.",
 )
-data_app = typer.Typer(
-    no_args_is_help=True, help="Data sets and weights: list, show, fetch, verify."
-)
+data_app = typer.Typer(**PLAIN, help="Data sets and weights: list, show, fetch, verify.")
 app.add_typer(data_app, name="data")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
@@ -149,7 +165,7 @@ def data_list(as_json: AsJson = False) -> None:
     rows = []
     for found in m.manifests().values():
         try:
-            place = str(m.locate(found.name)[1]) if found.layout else ""
+            place = str(m.folder_of(found)) if found.layout else ""
         except MissingData:
             place = None
         row = found.model_dump(include={"name", "kind", "access", "licence", "title"})
@@ -643,7 +659,7 @@ def _print_propagated(labels, carried, lengths: list[int], max_gap: int | None) 
 
 # --- run, runs, lab -------------------------------------------------------------------------------
 
-runs_app = typer.Typer(no_args_is_help=True, help="Earlier runs: list, show.")
+runs_app = typer.Typer(**PLAIN, help="Earlier runs: list, show.")
 app.add_typer(runs_app, name="runs")
 Out = Annotated[Path, typer.Option("--out", help="Folder of the run folders.")]
 

@@ -270,3 +270,13 @@ def test_match_pairs_for_the_largest_total():
     assert metrics.match(truth, found).tolist() == [3, 1, -1], (
         "whatever the scores; nobody is left for the third"
     )
+
+
+def test_match_in_a_crowd(rng):
+    """More pairs than are computed in one go, and pictures before and behind it."""
+    n = 71
+    truth = people(np.full((n, 17), 2), ["a", *["crowd"] * (n - 2), "b"])
+    order = rng.permutation(n)
+    images = [truth.images[row] for row in order]
+    found = detections(whole(truth)[order], rng.random(n), images)
+    assert (order[metrics.match(truth, found)] == np.arange(n)).all()

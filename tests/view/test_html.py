@@ -202,6 +202,8 @@ def test_the_index_says_what_ended_how_and_where_it_comes_from(run):
         "15.25",
         "0123456789ab, with uncommitted changes",
         "2.15.0",
+        "<td class=number>2.0 s</td>",
+        "td.number { white-space: nowrap }",
     ):
         assert text in page
     assert 'href="03_c.html"' not in page

@@ -261,9 +261,13 @@ def _places(spec: str) -> tuple[Manifest, list[Path]]:
             remedy = f"say {name}:PATH with the folder of {name}"
             raise MissingFile("no such folder", file=path or spec, remedy=remedy)
         return entry, [named, *(named / root for root in entry.layout.root)]
+    return entry, _usual_places(entry.layout)
+
+
+def _usual_places(layout: Layout) -> list[Path]:
     shared = _shared_root()
-    places = [shared / root for root in entry.layout.root] if shared else []
-    return entry, [*places, _cache(entry.layout)]
+    places = [shared / root for root in layout.root] if shared else []
+    return [*places, _cache(layout)]
 
 
 def locate(spec: str) -> tuple[Manifest, Path]:
@@ -273,12 +277,22 @@ def locate(spec: str) -> tuple[Manifest, Path]:
     it was looked for and how the user gets it.
     """
     entry, places = _places(spec)
+    return entry, _complete(entry, places)
+
+
+def folder_of(entry: Manifest) -> Path:
+    """`locate` of a manifest that was read before, in the usual places."""
+    return _complete(entry, _usual_places(entry.layout) if entry.layout else [])
+
+
+def _complete(entry: Manifest, places: list[Path]) -> Path:
+    """The first of these folders that holds all required files."""
     if entry.layout is None:
-        return entry, Path()
+        return Path()
     lacking = {place: entry.layout.missing(place) for place in places}
     for place, paths in lacking.items():
         if not paths:
-            return entry, place
+            return place
     get = f"workbench data fetch {entry.name}" if entry.access == "direct" else entry.instructions
     raise MissingData(
         "; ".join(f"{place} lacks {', '.join(paths)}" for place, paths in lacking.items()),

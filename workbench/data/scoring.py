@@ -87,7 +87,7 @@ def _protocol(truth: Pose, n_pictures: int, boxes: str, area: str | None, thresh
     scale = "0.53 of the box" if metrics.uses_box(truth, area) else "the stated area"
     protocol = (
         f"{n_pictures} pictures, {len(truth)} people; poses from boxes: {boxes}; AP and AR by OKS "
-        "0.50 to 0.95 with pycocotools, "
+        "0.50 to 0.95 as in pycocotools, "
         f"the 20 best detections a picture, {joint_set.name} with sigmas of "
         f"{joint_set.sigma_source}, scale {scale}; "
         f"PCK within {threshold:g} of the box's longer side, mean of joints, people paired with "

@@ -1,30 +1,29 @@
 """How well detected poses find people: average precision by object keypoint similarity (OKS).
 
-Matching and averaging are pycocotools'; the similarity is our own, so that any skeleton and any
-choice of joints can be scored. Areas are px^2.
+Matching and averaging are pycocotools' (`evaluators`); the similarity is our own, so that
+any skeleton and any choice of joints can be scored. Areas are px^2.
 """
 
 from __future__ import annotations
 
-import io
-from collections import defaultdict
+import itertools
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
-from pycocotools.cocoeval import COCOeval
+from jaxtyping import Bool, Float, Int, Shaped
 
 from ..errors import BadParameter, BadRecord, check_choice
 from ..geometry import box_of_points
 from ..records import Detections, Pose
 from ..skeletons import skeleton
 from .distances import joints_of
+from .evaluators import coco_stats
 
 STATS = ("AP", "AP50", "AP75", "AP_M", "AP_L", "AR", "AR50", "AR75", "AR_M", "AR_L")
 BOX_AREA = 0.53  # CrowdPose API: a person's area as a share of the box's
 CROWDPOSE_COUNTED = 12  # CrowdPose: num_keypoints leaves out head and neck
 MOST_DETECTIONS = 20  # that COCO looks at in a picture
+PAIRS_AT_ONCE = 4096  # whose OKS is computed in one go: arrays of some MB
 
 
 def oks(
@@ -42,16 +41,32 @@ def oks(
     rule for people without labels: each predicted joint by how far it lies outside the box, taken
     three times as wide and high.
     """
-    pred = np.asarray(pred, np.float64)[:, None]  # [m 1 k 2]
-    low, high = np.split(np.asarray(boxes_xyxy, np.float64)[:, None], 2, axis=-1)  # [n 1 2]
-    size = high - low
-    outside = np.maximum(low - size - pred, 0) + np.maximum(pred - high - size, 0)
+    m, n = len(pred), len(truth)
+    d, g = np.repeat(np.arange(m), n), np.tile(np.arange(n), m)
+    person = truth[g], use[g], areas[g], sigmas, boxes_xyxy[g]
+    return _paired_oks(pred[d], *person).reshape(m, n)
+
+
+def _paired_oks(
+    pred: Float[np.ndarray, "p k 2"],
+    truth: Float[np.ndarray, "p k 2"],
+    use: Bool[np.ndarray, "p k"],
+    areas: Float[np.ndarray, "p"],
+    sigmas: Float[np.ndarray, "k"],
+    boxes_xyxy: Float[np.ndarray, "p 4"],
+) -> Float[np.ndarray, "p"]:
+    """`oks` of every prediction and its person."""
+    pred = np.asarray(pred, np.float64)
     none = ~use.any(1)
-    offset = np.where(none[:, None, None], outside, pred - truth)
+    offset = pred - truth
+    low, high = np.split(np.asarray(boxes_xyxy[none], np.float64)[:, None], 2, axis=-1)
+    size, alone = high - low, pred[none]
+    offset[none] = np.maximum(low - size - alone, 0) + np.maximum(alone - high - size, 0)
+    squared = offset[..., 0] ** 2 + offset[..., 1] ** 2
     area = np.asarray(areas, np.float64)[:, None] + np.spacing(1)
     variance = (2 * np.asarray(sigmas, np.float64)) ** 2 * area
     weight = use | none[:, None]
-    return (np.exp(-(offset**2).sum(-1) / variance / 2) * weight).sum(-1) / weight.sum(-1)
+    return (np.exp(-squared / variance / 2) * weight).sum(1) / weight.sum(1)
 
 
 def ignored(truth: Pose) -> Bool[np.ndarray, "n"]:
@@ -147,43 +162,34 @@ def _pairs(
         for r in rows_by_picture(found, images, "detections")
     ]
     use = joints_of(truth, joints)
-    sigmas, xy, boxes = np.array(joint_set.oks_sigmas), truth.xy_frame, truth.boxes_xyxy
-    similarity = [
-        oks(found.xy_frame[d], xy[g], use[g], areas[g], sigmas, boxes[g])
-        for g, d in zip(people, rows)
-    ]
-    return people, rows, similarity
+    pairs = [(d.repeat(len(g)), g[None].repeat(len(d), 0).ravel()) for g, d in zip(people, rows)]
+    values = _oks_of_pairs(truth, found, pairs, use, areas, np.array(joint_set.oks_sigmas))
+    ends = np.cumsum([len(d) for d, _ in pairs])
+    parts = zip(np.split(values, ends[:-1]), people, rows)
+    return people, rows, [part.reshape(len(d), len(g)) for part, g, d in parts]
 
 
-class _Evaluator(COCOeval):
-    """pycocotools' evaluation of people, detections and similarities that are given instead of
-    read and computed.
+def _oks_of_pairs(
+    truth: Pose,
+    found: Detections,
+    pairs: list[tuple[np.ndarray, np.ndarray]],
+    use: Bool[np.ndarray, "n k"],
+    areas: Float[np.ndarray, "n"],
+    sigmas: Float[np.ndarray, "k"],
+) -> Float[np.ndarray, "p"]:
+    """OKS of pairs (rows of detections, rows of people), all pictures' one after the other: a
+    picture alone has few.
     """
-
-    def __init__(self, people: dict, found: dict, similarity: list[np.ndarray], by_area: bool):
-        super().__init__(iouType="keypoints")
-        self._gts = defaultdict(list, people)
-        self._dts = defaultdict(list, found)
-        self._similarity = similarity
-        self.params.imgIds = list(range(len(similarity)))
-        self.params.catIds = [0]
-        if not by_area:
-            self.params.areaRng = self.params.areaRng[:1]
-            self.params.areaRngLbl = self.params.areaRngLbl[:1]
-
-    def _prepare(self):
-        """Nothing is left to prepare."""
-
-    def computeOks(self, picture, category):
-        return self._similarity[picture]
-
-    def run(self) -> np.ndarray:
-        """COCO's ten numbers, without what it prints."""
-        with redirect_stdout(io.StringIO()):
-            self.evaluate()
-            self.accumulate()
-            self.summarize()
-        return self.stats
+    nobody = np.zeros(0, int)
+    of_found = np.concatenate([nobody, *(d for d, _ in pairs)])
+    of_truth = np.concatenate([nobody, *(g for _, g in pairs)])
+    values = np.empty(len(of_found))
+    for start in range(0, len(values), PAIRS_AT_ONCE):
+        block = slice(start, start + PAIRS_AT_ONCE)
+        d, g = of_found[block], of_truth[block]
+        person = truth.xy_frame[g], use[g], areas[g], sigmas, truth.boxes_xyxy[g]
+        values[block] = _paired_oks(found.xy_frame[d], *person)
+    return values
 
 
 def keypoint_ap(
@@ -225,19 +231,22 @@ def keypoint_ap(
     boxes = box_of_points(found.xy_frame) if found_area == "joints" else found.boxes_xyxy
     extent = _box_areas(boxes)
 
-    def person(row) -> dict:
-        kind = {"ignore": bool(left_out[row]), "iscrowd": int(crowd[row])}
-        return {"id": int(row) + 1, "area": areas[row], **kind}
-
-    def detection(row) -> dict:
-        return {"id": int(row) + 1, "score": found.scores[row], "area": extent[row]}
-
     people, rows, similarity = _pairs(truth, found, joints, images, areas, MOST_DETECTIONS)
-    persons = {(i, 0): [person(row) for row in part] for i, part in enumerate(people)}
-    detections = {(i, 0): [detection(row) for row in part] for i, part in enumerate(rows)}
-    stats = _Evaluator(persons, detections, similarity, by_area).run()
+    persons = _records(people, area=areas, ignore=left_out, iscrowd=crowd)
+    detections = _records(rows, score=found.scores, area=extent)
+    stats = coco_stats(persons, detections, similarity)
     sized = ("_M", "_L")
     return {n: float(v) for n, v in zip(STATS, stats) if by_area or not n.endswith(sized)}
+
+
+def _records(
+    rows: list[Int[np.ndarray, "_"]], **columns: Shaped[np.ndarray, "n"]
+) -> list[list[dict]]:
+    """Of each picture its rows of the columns, with ids from 1."""
+    lists = [column.tolist() for column in columns.values()]
+    names = ("id", *columns)
+    table = [dict(zip(names, values)) for values in zip(itertools.count(1), *lists)]
+    return [[table[row] for row in of_picture.tolist()] for of_picture in rows]
 
 
 def match(

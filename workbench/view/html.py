@@ -100,6 +100,7 @@ th, td {
   vertical-align: top;
 }
 thead th { border-bottom: 1.5px solid var(--ink) } td.number, .dataframe td { text-align: right }
+td.number { white-space: nowrap }
 .state {
   font-size: .8rem; font-weight: 600; padding: .12rem .55rem; border-radius: 1rem;
   background: var(--tint);
