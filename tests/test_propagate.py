@@ -270,11 +270,13 @@ def test_the_command_writes_the_file_and_a_video(video, tmp_path):
     path, out, shown = (tmp_path / name for name in ("labels.json", "out.json", "shown.webm"))
     path.write_text(json.dumps(labels(xy, (0, 4, 8))))
     base = ["propagate", str(folder), "--labels", str(path), "--out", str(out)]
-    result = CliRunner().invoke(cli.app, [*base, "--method", "farneback", "--overlay", str(shown)])
+    video = ["--overlay", str(shown), "--long-side", "61"]
+    result = CliRunner().invoke(cli.app, [*base, "--method", "farneback", *video])
     assert result.exit_code == 0, result.output
+    assert "overlay: " in result.output and " % of the time encoding" in result.output
     assert sum(bool(a.get("propagated")) for a in json.loads(out.read_text())["annotations"]) == 6
     with open_frames(shown) as made:
-        assert len(list(made)) == 9
+        assert len(list(made)) == 9 and max(made[0].shape) == 60
     for wrong, error in (
         (["--method", "guess"], UnknownName),
         (["--out", str(path)], BadParameter),
@@ -288,6 +290,7 @@ def test_the_command_writes_the_file_and_a_video(video, tmp_path):
         cli.app, [*base, "--method", "linear", "--max-gap", "3", "--first-frame", "0"]
     )
     assert gap.exit_code == 0 and "longest gap" in gap.output
+    assert "encoding" not in gap.output
     content = labels(xy, (0, 2, 4, 8))
     content["annotations"][2]["bbox"] = [1, 2, -3, 4]
     path.write_text(json.dumps(content))
