@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.growth import LINEAR, growth
 from workbench.data.frames import open_frames
 from workbench.data.results import read_detections
 from workbench.errors import BadFile, BadParameter
@@ -220,3 +221,11 @@ def test_results_are_saved_in_the_form_of_the_input(tmp_path):
             read_detections(path).xy_frame[order], prediction.xy_frame, rtol=1e-6
         )
     assert len(open_frames(own["overlay"])) == 3
+
+
+def test_people_of_every_frame_cost_in_proportion_to_the_frames():
+    def make(n):
+        people = by_frame(predicted(range(n), [0] * n))
+        return lambda: [people(i) for i in range(n)]
+
+    assert growth(make, 100) < LINEAR

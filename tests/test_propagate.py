@@ -9,6 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from tests.growth import LINEAR, growth
 from tests.models.tiny import tiny
 from tests.sparse import K, clip_of, film, labels, moving, new, pictures, read, texture
 from workbench import cli, propagate
@@ -319,3 +320,17 @@ def test_a_cut_video_is_used_as_far_as_it_goes(tmp_path):
         "60 frames by its header" in made.output
         and "image 68 (clip/000058.jpg): belongs to no frame" in made.output
     )
+
+
+def test_filling_gaps_costs_in_proportion_to_the_frames():
+    def make(n):
+        xy = np.random.default_rng(0).uniform(20, 80, (n, K, 2))
+        clip = clip_of(xy, range(0, n, 4))
+
+        def fill():
+            found = propagate.propagate(clip, "nowhere", "linear", progress=False)
+            propagate.all_poses(clip, found)
+
+        return fill
+
+    assert growth(make, 100) < LINEAR
