@@ -94,7 +94,7 @@ def test_videos_and_worlds_run():
     videos = bench.video_cases(QUICK, (160, 120), 5)
     rows = [QUICK.row(case) for case in videos]
     rows += [QUICK.row(case) for case in bench.world_cases(QUICK, "synthetic_tiny")]
-    expected = ["overlay written", "windows of pictures", "clip rendered"]
+    expected = ["overlay written", "frames, last to first", "windows of pictures", "clip rendered"]
     assert [row["what"] for row in rows] == expected
 
 

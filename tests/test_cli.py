@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,8 +14,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from workbench import predict
+from workbench import cli, film, predict
 from workbench.cli import app, print_rows
+from workbench.data.frames import open_frames
 from workbench.errors import WorkbenchError
 from workbench.film import write_video
 from workbench.recipes import port
@@ -176,12 +179,21 @@ def _results(folder, frames=(0, 1, 1, 2)):
 def test_predict_writes_video_results_and_table(tmp_path):
     out = ["--out", str(tmp_path / "out")]
     command = ["predict", "port", _film(tmp_path), "--keypoints", _results(tmp_path), *out]
-    found = run(app, [*command, "--device", "cpu"])
+    found = run(app, [*command, "--device", "cpu", "--long-side", "50"])
     assert found.exit_code == 0, found.output
     assert "replaced" in found.output and "film_overlay.webm" in found.output
+    assert re.search(r"overlay: [\d.,]+ frames/s, \d+ % of the time encoding", found.output)
+    assert open_frames(tmp_path / "out" / "film_overlay.webm")[0].shape == (38, 50, 3)
     lines = found.output.split()
     assert [str(tmp_path / "out" / f"film_{n}") for n in FILES] == lines[-3:]
     assert "8" in lines, "joints of four poses are replaced"
+
+
+def test_overlays_are_at_most_as_large_as_films_usually_are():
+    for command in (cli.predict, cli.propagate):
+        assert inspect.signature(command).parameters["long_side"].default == film.LONG_SIDE
+    refused = run(app, ["predict", "port", "x.mp4", "--long-side", "1"])
+    assert refused.exit_code == 2 and "long-side" in refused.output
 
 
 def test_predict_names_what_is_wrong(tmp_path, monkeypatch):

@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
+from tests.growth import LINEAR, growth
 from workbench.data.frames import open_frames
 from workbench.data.results import read_detections
 from workbench.errors import BadFile, BadParameter
-from workbench.film import COLOURS, by_frame, draw_refined, save_results, write_video
+from workbench.film import (
+    COLOURS,
+    DARK,
+    LONG_SIDE,
+    Pace,
+    by_frame,
+    draw_refined,
+    rescaled,
+    save_results,
+    shrunk,
+    write_overlay,
+    write_video,
+)
 from workbench.records import Detections, Prediction
 
 POSE = np.stack((20 + np.arange(17) % 4 * 12.0, 12 + np.arange(17) * 4.0), 1)
@@ -96,6 +111,76 @@ def test_pictures_of_other_sizes_are_fitted(tmp_path):
     assert small[:, :16].mean() > 200 > 50 > small[:, 32:].max()
 
 
+def test_a_picture_is_scaled_down_to_even_sides_and_never_up():
+    sizes = {(1080, 1920): (540, 960), (1920, 1080): (960, 540), (89, 97): (89, 97)}
+    sizes |= {(7, 2000): (2, 960), (1001, 1003): (958, 960)}
+    for old, new in sizes.items():
+        assert shrunk(np.zeros((*old, 3), np.uint8), 960).shape == (*new, 3)
+    wide = np.zeros((1080, 1920, 3), np.uint8)
+    assert shrunk(wide, LONG_SIDE) is wide
+    assert shrunk(wide, 501).shape == (280, 500, 3)
+
+
+def test_joints_keep_their_places_on_a_scaled_picture():
+    people = predicted((0,), (0,))
+    xy = people.xy_frame.copy()
+    xy[0, :3] = (0, 0), (639, 359), (-0.5, 359.5)
+    small = rescaled(replace(people, xy_frame=xy), (640, 360), (320, 90))
+    np.testing.assert_allclose(
+        small.xy_frame[0, :3], [(-0.25, -0.375), (319.25, 89.375), (-0.5, 89.5)]
+    )
+    np.testing.assert_allclose(small.detections.xy_frame, (POSE[None] + 0.5) * (0.5, 0.25) - 0.5)
+    assert rescaled(people, (640, 360), (640, 360)) is people
+
+
+def test_an_overlay_is_drawn_at_the_size_that_it_is_written_in(tmp_path):
+    spots = np.stack((100 + np.arange(17) % 6 * 200.0, 300 + np.arange(17) // 6 * 150.0), 1)
+    people = predicted((0,), (0,))
+    found = replace(people.detections, xy_frame=spots[None])
+    people = replace(people, xy_frame=spots[None], detections=found)
+    grey = (np.full((720, 1280, 3), 127, np.uint8) for _ in range(2))
+    with open_frames(write_video(tmp_path / "v.webm", grey)) as frames:
+        path = write_overlay(tmp_path / "small.webm", frames, people, long_side=641)
+        wide = write_overlay(tmp_path / "wide.webm", frames, people, long_side=9999)
+    small, large = open_frames(path)[0].astype(int), open_frames(wide)[0]
+    assert small.shape == (360, 640, 3) and large.shape == (720, 1280, 3)
+    x, y = ((spots[16] + 0.5) / 2 - 0.5).round().astype(int)
+    # a disc is as wide as on any picture of this size: four px, and a rim
+    assert np.abs(small[y, x] - COLOURS[0]).max() < 50
+    assert np.abs(small[y - 6, x] - DARK).max() < 90 and np.abs(small[y - 11, x] - 127).max() < 20
+
+
+def test_a_legend_too_wide_for_its_picture_takes_rows():
+    def rows(width, height):
+        """Heights at which there are letters, in runs."""
+        frame = np.full((height, width, 3), 127, np.uint8)
+        people = by_frame(predicted())(1)
+        drawn = draw_refined(frame, people, legend="one one one   two two two   three three three")
+        light = (drawn > 200).all(-1).any(1)
+        dark = (drawn == DARK).all(-1).any(1)
+        return int((np.diff(light.astype(int), prepend=0) == 1).sum()), int(dark.sum())
+
+    assert rows(900, 300)[0] == 1 and rows(200, 300)[0] == 3
+    assert rows(200, 60)[0] == 1 and rows(200, 300)[1] < 100
+
+
+def test_the_pace_of_writing_is_reported(tmp_path, monkeypatch):
+    paces = []
+    with open_frames(film(tmp_path / "v.webm", n=5)) as frames:
+        write_overlay(tmp_path / "o.webm", frames, predicted(), report=paces.append)
+    (pace,) = paces
+    assert pace.frames == 5 and 0 < pace.encoding < pace.seconds < 60
+    assert Pace(30, 2.0, 0.5).rate == 15 and Pace(30, 2.0, 0.5).encoding_share == 0.25
+
+    def late():
+        for _ in range(3):
+            time.sleep(0.2)
+            yield np.zeros((16, 16, 3), np.uint8)
+
+    write_video(tmp_path / "late.webm", late(), report=paces.append)
+    assert paces[1].seconds > 0.6 and paces[1].encoding_share < 0.5
+
+
 def test_a_video_that_fails_leaves_nothing_behind(tmp_path):
     def broken():
         yield np.zeros((16, 16, 3), np.uint8)
@@ -136,3 +221,11 @@ def test_results_are_saved_in_the_form_of_the_input(tmp_path):
             read_detections(path).xy_frame[order], prediction.xy_frame, rtol=1e-6
         )
     assert len(open_frames(own["overlay"])) == 3
+
+
+def test_people_of_every_frame_cost_in_proportion_to_the_frames():
+    def make(n):
+        people = by_frame(predicted(range(n), [0] * n))
+        return lambda: [people(i) for i in range(n)]
+
+    assert growth(make, 100) < LINEAR

@@ -9,6 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from tests.growth import LINEAR, growth
 from tests.models.tiny import tiny
 from tests.sparse import K, clip_of, film, labels, moving, new, pictures, read, texture
 from workbench import cli, propagate
@@ -270,11 +271,13 @@ def test_the_command_writes_the_file_and_a_video(video, tmp_path):
     path, out, shown = (tmp_path / name for name in ("labels.json", "out.json", "shown.webm"))
     path.write_text(json.dumps(labels(xy, (0, 4, 8))))
     base = ["propagate", str(folder), "--labels", str(path), "--out", str(out)]
-    result = CliRunner().invoke(cli.app, [*base, "--method", "farneback", "--overlay", str(shown)])
+    video = ["--overlay", str(shown), "--long-side", "61"]
+    result = CliRunner().invoke(cli.app, [*base, "--method", "farneback", *video])
     assert result.exit_code == 0, result.output
+    assert "overlay: " in result.output and " % of the time encoding" in result.output
     assert sum(bool(a.get("propagated")) for a in json.loads(out.read_text())["annotations"]) == 6
     with open_frames(shown) as made:
-        assert len(list(made)) == 9
+        assert len(list(made)) == 9 and max(made[0].shape) == 60
     for wrong, error in (
         (["--method", "guess"], UnknownName),
         (["--out", str(path)], BadParameter),
@@ -288,6 +291,7 @@ def test_the_command_writes_the_file_and_a_video(video, tmp_path):
         cli.app, [*base, "--method", "linear", "--max-gap", "3", "--first-frame", "0"]
     )
     assert gap.exit_code == 0 and "longest gap" in gap.output
+    assert "encoding" not in gap.output
     content = labels(xy, (0, 2, 4, 8))
     content["annotations"][2]["bbox"] = [1, 2, -3, 4]
     path.write_text(json.dumps(content))
@@ -316,3 +320,17 @@ def test_a_cut_video_is_used_as_far_as_it_goes(tmp_path):
         "60 frames by its header" in made.output
         and "image 68 (clip/000058.jpg): belongs to no frame" in made.output
     )
+
+
+def test_filling_gaps_costs_in_proportion_to_the_frames():
+    def make(n):
+        xy = np.random.default_rng(0).uniform(20, 80, (n, K, 2))
+        clip = clip_of(xy, range(0, n, 4))
+
+        def fill():
+            found = propagate.propagate(clip, "nowhere", "linear", progress=False)
+            propagate.all_poses(clip, found)
+
+        return fill
+
+    assert growth(make, 100) < LINEAR

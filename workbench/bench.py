@@ -7,6 +7,7 @@ both: ratios hold where seconds do not.
 
 from __future__ import annotations
 
+import collections
 import io
 import itertools
 import json
@@ -484,7 +485,9 @@ def _people(n_frames: int, size_wh: tuple[int, int]) -> Prediction:
 def video_cases(
     _bench: Bench, size_wh: tuple[int, int] = (1920, 1080), n: int = 24
 ) -> Iterator[Case]:
-    """An overlay of a video of 1080 lines beside encoding alone; windows beside decoding alone."""
+    """An overlay of a video of 1080 lines beside encoding alone; its frames from the last to the
+    first beside in order; windows beside decoding alone.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _film(folder, size_wh, n)
@@ -499,6 +502,16 @@ def video_cases(
 
         encode = partial(write_video, out, drawn)
         yield Case("overlay written", overlay, "encoding alone", encode, words)
+        path = write_video(folder / "long.webm", itertools.chain(*[drawn] * 4))
+        with open_frames(path) as back, open_frames(path) as forth:
+            words = {**words, "frames": len(back)}
+
+            def backward() -> None:
+                for i in reversed(range(len(back))):
+                    back[i]
+
+            ordered = partial(collections.deque, forth, 0)
+            yield Case("frames, last to first", backward, "in order", ordered, words)
     with tempfile.TemporaryDirectory() as name:
         n, size_wh = 64, (640, 480)
         paths = _film(Path(name), size_wh, n)

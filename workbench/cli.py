@@ -61,6 +61,15 @@ Size = Annotated[
     str | None,
     typer.Option(metavar="WxH", help="Of a published checkpoint's crops, px, as in 192x256."),
 ]
+LongSide = Annotated[
+    int,
+    typer.Option(
+        help="Longest side of the overlay, px; larger frames are scaled down before drawing, "
+        "smaller ones stay as they are.",
+        min=16,
+    ),
+]
+LONG_SIDE = 1920  # px, of `film`, which is too slow to import here
 
 # --- printing -------------------------------------------------------------------------------------
 
@@ -521,6 +530,7 @@ def predict(
     frames: Annotated[
         int, typer.Option(help="How many frames to record from a camera.", min=1)
     ] = 150,
+    long_side: LongSide = LONG_SIDE,
     precision: Precision = "fp32",
     device: Device = "auto",
 ):
@@ -549,14 +559,22 @@ def predict(
         size=_size_wh(size),
         delta=delta,
         camera_frames=frames,
+        long_side=long_side,
         precision=precision,
         device=device,
         progress=True,
     )
     rate = result.frames / (perf_counter() - start)
     print_rows([result.row() | {"device": device, "frames/s": rate}])
+    _print_pace(result.pace)
     for path in result.written.values():
         typer.echo(path)
+
+
+def _print_pace(pace) -> None:
+    """How fast an overlay was written."""
+    share = f"{100 * pace.encoding_share:.0f} % of the time encoding"
+    typer.echo(f"overlay: {_text(pace.rate)} frames/s, {share}")
 
 
 @app.command()
@@ -571,6 +589,7 @@ def propagate(
     overlay: Annotated[
         Path | None, typer.Option(help="Also write the video with all poses, .webm.")
     ] = None,
+    long_side: LongSide = LONG_SIDE,
     first_frame: Annotated[
         int | None,
         typer.Option(
@@ -620,6 +639,7 @@ def propagate(
         raise unknown("method of propagation", method, ("stdpose", *WAYS))
     _check_places(out, overlay)
     check_places(source, labels, out, overlay)
+    paces = []
     with open_frames(source, on_bad=on_bad) as video:
         given = read_labels(labels, video, skeleton, first_frame=first_frame, on_bad=on_bad)
         for note in given.notes:
@@ -634,9 +654,13 @@ def propagate(
         write_propagated(out, given, found, interpolated)
         if overlay is not None:
             marks = "discs: labels   rings: propagated"
-            write_overlay(overlay, video, all_poses(given.clip, found), legend=marks, progress=True)
+            people, options = all_poses(given.clip, found), {"legend": marks, "progress": True}
+            options |= {"long_side": long_side, "report": paces.append}
+            write_overlay(overlay, video, people, **options)
     lengths = [right - left - 1 for track in given.clip.tracks for left, right in gaps(track)]
     _print_propagated(given, found, lengths, max_gap)
+    for pace in paces:
+        _print_pace(pace)
     for path in filter(None, (out, overlay)):
         typer.echo(path)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from tqdm.auto import tqdm
 from .data.frames import Frames
 from .data.results import write_coco_results, write_like, write_table
 from .errors import BadFile, BadParameter
+from .geometry import apply, crop_to_heatmap
 from .records import Prediction
 from .skeletons import skeleton
 
@@ -70,13 +72,21 @@ class _Pen:
             cv2.circle(self.picture, self._spot(xy), r, fill, width, cv2.LINE_AA, _SUBPIXEL)
 
     def legend(self, text: str) -> None:
-        """Text in the upper left corner."""
+        """Text in the upper left corner; where the picture is too narrow for it, a row for each
+        part between three spaces, as far as a third of the height goes.
+        """
         font, width = cv2.FONT_HERSHEY_SIMPLEX, self.px(2)
         letters = max(0.45, 1.1 * max(self.picture.shape[:2]) / LONG_SIDE)
         (w, h), below = cv2.getTextSize(text, font, letters, width)
-        cv2.rectangle(self.picture, (0, 0), (w + h, 2 * h + below), DARK, -1)
-        start = (h // 2, h + h // 2)
-        cv2.putText(self.picture, text, start, font, letters, LIGHT, width, cv2.LINE_AA)
+        high, rows = 2 * h + below, [text]
+        if w + h > self.picture.shape[1]:
+            rows = text.split("   ")[: max(1, self.picture.shape[0] // 3 // high)]
+        w = max(cv2.getTextSize(row, font, letters, width)[0][0] for row in rows)
+        for i, row in enumerate(rows):
+            top = i * high
+            cv2.rectangle(self.picture, (0, top), (w + h, top + high), DARK, -1)
+            start = (h // 2, top + h + h // 2)
+            cv2.putText(self.picture, row, start, font, letters, LIGHT, width, cv2.LINE_AA)
 
 
 def _draw_person(
@@ -132,6 +142,17 @@ def by_frame(prediction: Prediction) -> Callable[[int], Prediction]:
     return lambda i: prediction.select(order[slice(*np.searchsorted(ordered, (i, i + 1)))])
 
 
+def shrunk(picture: Frame, long_side: int) -> UInt8[np.ndarray, "new_h new_w 3"]:
+    """Scaled to at most `long_side` px, with even sides, as encoders want them; as it is where it
+    is no larger.
+    """
+    longest = max(picture.shape[:2])
+    if longest <= long_side:
+        return picture
+    height, width = (max(2, s * long_side // longest // 2 * 2) for s in picture.shape[:2])
+    return cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+
+
 def fitted(picture: Frame, width: int, height: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
     """Scaled to fit, in the upper left corner of a black picture where the shape differs."""
     h, w = picture.shape[:2]
@@ -168,6 +189,58 @@ def _writer(path: Path, fps: float, width: int, height: int) -> cv2.VideoWriter:
     return writer
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How fast a video was written. The encoder works beside what reads and draws: near a share of
+    1 the others wait for it, near 0 it waits for them.
+    """
+
+    frames: int
+    seconds: float
+    encoding: float  # s in which the encoder was busy
+
+    @property
+    def rate(self) -> float:
+        """Frames/s."""
+        return self.frames / self.seconds
+
+    @property
+    def encoding_share(self) -> float:
+        """Of the time, 0 to 1."""
+        return self.encoding / self.seconds
+
+
+class _Encoder:
+    """Encodes one frame while the next one is read and drawn; all take the first one's size."""
+
+    def __init__(self, path: Path, fps: float, long_side: int):
+        self.frames, self.busy = 0, 0.0  # busy: s
+        self._path, self._fps, self._long_side = path, fps, long_side
+        self._thread, self._encoded = ThreadPoolExecutor(1), None
+        self._writer: cv2.VideoWriter | None = None
+
+    def write(self, frame: Frame) -> None:
+        picture = shrunk(frame, self._long_side)
+        if self._writer is None:
+            self._height, self._width = picture.shape[:2]
+            self._writer = _writer(self._path, self._fps, self._width, self._height)
+        bgr = cv2.cvtColor(fitted(picture, self._width, self._height), cv2.COLOR_RGB2BGR)
+        if self._encoded is not None:
+            self._encoded.result()
+        self._encoded = self._thread.submit(self._timed, self._writer.write, bgr)
+        self.frames += 1
+
+    def _timed(self, step: Callable, *arguments) -> None:
+        start = perf_counter()
+        step(*arguments)
+        self.busy += perf_counter() - start
+
+    def close(self) -> None:
+        self._thread.shutdown()
+        if self._writer is not None:
+            self._timed(self._writer.release)
+
+
 def write_video(
     path: str | Path,
     frames: Iterable[Frame],
@@ -176,9 +249,10 @@ def write_video(
     total: int | None = None,
     long_side: int = LONG_SIDE,
     progress: bool = False,
+    report: Callable[[Pace], object] | None = None,
 ) -> Path:
     """RGB frames as a webm (VP8) that browsers play, one at a time, beside its place and renamed
-    when it is whole.
+    when it is whole. report: told how fast it was.
 
     All take the first one's size, at most `long_side` px. `BadFile` where there is none or no
     encoder.
@@ -187,30 +261,32 @@ def write_video(
     if path.suffix != ".webm":
         raise BadParameter(f"suffix {path.suffix!r}", file=path, remedy="name a .webm file")
     path.parent.mkdir(parents=True, exist_ok=True)
-    writer = None
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".video-") as folder:
         part = Path(folder) / path.name
         bar = tqdm(frames, desc=path.name, total=total, unit="frame", disable=not progress)
-        # one frame is encoded while the next one is read and drawn
-        encoder, encoded = ThreadPoolExecutor(1), None
+        encoder, start = _Encoder(part, fps or USUAL_FPS, long_side), perf_counter()
         try:
             for frame in bar:
-                if writer is None:
-                    scale = min(1, long_side / max(frame.shape[:2]))
-                    height, width = (max(2, round(s * scale)) for s in frame.shape[:2])
-                    writer = _writer(part, fps or USUAL_FPS, width, height)
-                bgr = cv2.cvtColor(fitted(frame, width, height), cv2.COLOR_RGB2BGR)
-                if encoded is not None:
-                    encoded.result()
-                encoded = encoder.submit(writer.write, bgr)
+                encoder.write(frame)
         finally:
-            encoder.shutdown()
-            if writer is not None:
-                writer.release()
-        if writer is None:
+            encoder.close()
+        if not encoder.frames:
             raise BadFile("there are no frames to write", file=path)
         os.replace(part, path)
+    if report is not None:
+        report(Pace(encoder.frames, perf_counter() - start, encoder.busy))
     return path
+
+
+def rescaled(people: Prediction, old: tuple[int, int], new: tuple[int, int]) -> Prediction:
+    """Joints on a picture that was scaled from the size `old` to `new` (width, height), px; boxes
+    stay.
+    """
+    if new == old:
+        return people
+    affine, found = crop_to_heatmap(old, new), people.detections
+    moved = replace(found, xy_frame=apply(affine, found.xy_frame))
+    return replace(people, xy_frame=apply(affine, people.xy_frame), detections=moved)
 
 
 def write_overlay(
@@ -219,15 +295,24 @@ def write_overlay(
     prediction: Prediction,
     *,
     legend: str = LEGEND,
+    long_side: int = LONG_SIDE,
     progress: bool = False,
+    report: Callable[[Pace], object] | None = None,
 ) -> Path:
-    """The whole video with its refined people, frame by frame, so that memory stays flat."""
+    """The whole video with its refined people, frame by frame, so that memory stays flat. Frames
+    of more than `long_side` px are scaled down before they are drawn on, so that lines and letters
+    keep their widths. report: as of `write_video`.
+    """
     people, video = by_frame(prediction), frames.video
-    drawn = (
-        draw_refined(frame, people(i), legend=f"frame {i}   {legend}")
-        for i, frame in enumerate(frames)
-    )
-    return write_video(path, drawn, fps=video.fps, total=video.n_frames, progress=progress)
+
+    def drawn() -> Iterator[Frame]:
+        for i, frame in enumerate(frames):
+            picture = shrunk(frame, long_side)
+            there = rescaled(people(i), frame.shape[1::-1], picture.shape[1::-1])
+            yield draw_refined(picture, there, legend=f"frame {i}   {legend}")
+
+    facts = {"fps": video.fps, "total": video.n_frames, "long_side": long_side}
+    return write_video(path, drawn(), **facts, progress=progress, report=report)
 
 
 def save_results(
@@ -236,13 +321,16 @@ def save_results(
     prediction: Prediction,
     *,
     like: str | Path | None = None,
+    long_side: int = LONG_SIDE,
     progress: bool = False,
+    report: Callable[[Pace], object] | None = None,
 ) -> dict[str, Path]:
     """Overlay video, results and table in the folder `out`, named after the video; returns what was
     written.
 
     like: the user's own results, whose format and further fields the new ones keep; COCO results
-        for a detector's own answer and for formats that are only read (pickles, npz).
+        for a detector's own answer and for formats that are only read (pickles, npz). long_side,
+        report: as of `write_overlay`.
     """
     video = frames.video
     place = Path(out) / Path(video.source).stem.replace(" ", "_")
@@ -254,5 +342,6 @@ def save_results(
         refined = replace(prediction.detections, xy_frame=prediction.xy_frame)
         results = write_coco_results(Path(f"{place}_refined.json"), refined)
     table = write_table(Path(f"{place}_joints.csv"), prediction)
-    overlay = write_overlay(f"{place}_overlay.webm", frames, prediction, progress=progress)
+    options = {"long_side": long_side, "progress": progress, "report": report}
+    overlay = write_overlay(f"{place}_overlay.webm", frames, prediction, **options)
     return {"results": results, "table": table, "overlay": overlay}

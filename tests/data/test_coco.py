@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.growth import LINEAR, growth
 from workbench.data.coco import (
     CROWD_EDGES_EVALUATOR,
     CROWD_EDGES_PAPER,
@@ -649,3 +650,14 @@ def test_rhd_counts_fingers_from_the_tip(data_root):
     # the wrong order reaches from the wrist to the tips
     assert (lengths["hand21_rhd"] < 0.9 * lengths["hand21"]).all()
     np.testing.assert_allclose(pose.xy_frame[0, 0], [245.8, 73.98], atol=1e-4)
+
+
+def test_reading_costs_in_proportion_to_the_poses(tmp_path):
+    def make(n):
+        value = content(*[{"image_id": 7 + i // 2} for i in range(n)])
+        value["images"] = [{"id": 7 + i, "file_name": f"{i}.jpg"} for i in range(n)]
+        path = tmp_path / f"{n}.json"
+        path.write_text(json.dumps(value))
+        return lambda: read_coco(path)
+
+    assert growth(make, 300) < LINEAR

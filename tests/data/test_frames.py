@@ -10,7 +10,9 @@ import pickle
 import struct
 import subprocess
 import sys
+import tracemalloc
 import zlib
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import cv2
@@ -48,6 +50,18 @@ def video(tmp_path):
                 np.uint8
             )
         )
+    writer.release()
+    return path
+
+
+@pytest.fixture
+def long_video(tmp_path):
+    """311 frames of 56x48 that differ, two of three of them B-frames, in groups of twelve."""
+    path = tmp_path / "long.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mpg2"), 25, (56, 48))
+    scene = cv2.resize(noise(12, 14), (56, 48))
+    for i in range(311):
+        writer.write(np.roll(scene, (i // 7, 3 * i), (0, 1)))
     writer.release()
     return path
 
@@ -218,6 +232,107 @@ def test_a_video_gives_the_same_frame_however_it_is_reached(video, rng):
         assert number(pickle.loads(pickle.dumps(frames))[5]) == 5
 
 
+def in_order(path):
+    """All frames, by the decoder alone."""
+    capture, frames = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG), []
+    while (read := capture.read())[0]:
+        frames.append(cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB))
+    return frames
+
+
+def ways(n, rng):
+    """Orders in which a scrubber may ask for frames."""
+    around = rng.integers(20, n - 20) + rng.integers(-10, 11, 90)
+    jumps = (rng.integers(12, n) - np.arange(12) for _ in range(4))
+    return {
+        "backward": range(n - 1, -1, -1),
+        "backward by five": range(n - 1, -1, -5),
+        "around one": around,
+        "anywhere": rng.integers(0, n, 25),
+        "jumps, then steps back": np.concatenate(tuple(jumps)),
+        "to and fro": [i + k for i in range(n - 60, 60, -17) for k in (0, 9, -9, 4, -1)],
+    }
+
+
+@pytest.mark.parametrize("room", [64, 9, 2, 0])
+def test_frames_are_those_of_decoding_in_order_whatever_was_asked_before(
+    long_video, monkeypatch, rng, room
+):
+    monkeypatch.setattr(module, "PASSED_BYTES", room * 56 * 48 * 3)
+    expected = in_order(long_video)
+    for way, order in ways(311, rng).items():
+        with open_frames(long_video) as frames:
+            assert len(frames) == len(expected) == 311
+            for i in (0, 310, *order):
+                frame = frames[int(i)]
+                assert np.array_equal(frame, expected[i]), (way, i)
+                assert not frame.flags.writeable
+
+
+class Counted:
+    """A capture that counts how often it decodes, and how often it seeks."""
+
+    def __init__(self, real, counts):
+        self.real, self.counts = real, counts
+
+    def __getattr__(self, name):
+        self.counts[name] += 1
+        return getattr(self.real, name)
+
+
+def test_a_step_back_costs_little_and_no_more_late_in_a_video(long_video, monkeypatch):
+    make, counts = module._capture, Counter()
+    monkeypatch.setattr(module, "_capture", lambda *a: Counted(make(*a), counts))
+    with open_frames(long_video) as frames:
+        frames[310]
+        costs = []
+        for start in (140, 310):
+            frames[start]
+            counts.clear()
+            for i in range(start, start - 100, -1):
+                frames[i]
+            costs.append(counts["grab"] + counts["set"])
+    early, late = costs
+    assert late < 1.5 * early and late < 200
+
+
+def test_what_is_kept_round_a_scrubber_is_bounded_in_bytes_and_let_go_of(long_video, monkeypatch):
+    size = 56 * 48 * 3
+    monkeypatch.setattr(module, "PASSED_BYTES", 11 * size + size // 2)
+    with open_frames(long_video) as frames:
+        frames[310]
+        tracemalloc.start()
+
+        def held():
+            return tracemalloc.get_traced_memory()[0] / size
+
+        for i in range(309, 200, -1):
+            frames[i]
+        stepping = held()
+        frames[30]
+        jumped = held()
+        for i in range(29, 10, -1):
+            frames[i]
+        again = held()
+        frames.close()
+        closed = held()
+        tracemalloc.stop()
+    # five that were read last are kept, too
+    assert 11 < stepping < 11 + 5 + 2 and 11 < again < 11 + 5 + 2
+    assert jumped < 5 + 2 and closed < 2
+
+
+def test_threads_may_step_back_at_once(long_video):
+    expected = in_order(long_video)
+    with open_frames(long_video) as frames, ThreadPoolExecutor(4) as pool:
+        frames[310]
+
+        def right(start):
+            return all(np.array_equal(frames[i], expected[i]) for i in range(start, start - 40, -1))
+
+        assert all(pool.map(right, (310, 300, 90, 280)))
+
+
 @pytest.mark.parametrize("name", ["12:30.webm", "file:x.webm", "a%03d [1] ü.webm", "-i.webm"])
 def test_the_name_of_a_video_is_only_a_name(video, tmp_path, monkeypatch, name):
     video.rename(tmp_path / name)
@@ -227,7 +342,7 @@ def test_the_name_of_a_video_is_only_a_name(video, tmp_path, monkeypatch, name):
 
 def _first_number(frames, queue):
     gc.collect()  # other videos of the parent, open and forgotten, are let go of here
-    queue.put(number(frames[3]))
+    queue.put([number(frames[i]) for i in (50, 49, 3)])
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork here")
@@ -235,6 +350,8 @@ def _first_number(frames, queue):
 def test_a_forked_process_reads_for_itself(video):
     frames, forgotten = open_frames(video), [open_frames(video)]
     assert number(frames[7]) == number(forgotten[0][7]) == 7
+    for i in range(60, 51, -1):  # frames before these are kept
+        assert number(frames[i]) == i
     forgotten.append(forgotten)
     gc.disable()
     del forgotten
@@ -246,8 +363,9 @@ def test_a_forked_process_reads_for_itself(video):
     child.join(10)
     alive = child.is_alive()
     child.kill()
-    assert not alive and queue.get() == 3  # releasing the parent's decoder would wait for ever
-    assert number(frames[8]) == 8
+    assert not alive  # releasing the parent's decoder would wait for ever
+    assert queue.get() == [50, 49, 3]
+    assert number(frames[50]) == 50 and number(frames[8]) == 8
 
 
 class Claims:

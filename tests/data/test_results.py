@@ -7,12 +7,14 @@ import io
 import json
 import pickle
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.growth import LINEAR, growth
 from workbench.data.results import (
     BLAZEPOSE,
     COCO17,
@@ -713,3 +715,28 @@ def test_mutated_files_end_as_named_errors(tmp_path, base, edits, head):
 def test_real_coco_results(data_root, name, skeleton, n):
     found = read_detections(data_root / "eval_examples" / f"{name}_preds.json", skeleton=skeleton)
     assert len(found) == n
+
+
+def people_of(n):
+    """Two people a frame, n in all."""
+    xy = np.random.default_rng(0).uniform(0, 200, (n, 17, 2))
+    boxes = np.tile([0.0, 0, 200, 200], (n, 1))
+    rows = np.arange(n)
+    found = Detections("coco17", xy, np.ones((n, 17)), boxes, frames=rows // 2, tracks=rows % 2)
+    return moved(found)
+
+
+def test_writing_and_reading_cost_in_proportion_to_the_people(tmp_path):
+    def results(path, people):
+        return write_coco_results(path, people.detections)
+
+    def writing(write, suffix):
+        return lambda n: partial(write, tmp_path / f"{n}.{suffix}", people_of(n))
+
+    def reading(write, suffix):
+        return lambda n: partial(read_detections, writing(write, suffix)(n)())
+
+    # few: shapes are checked inside of what reads one person
+    for write, suffix in ((results, "json"), (write_table, "csv")):
+        assert growth(writing(write, suffix), 60) < LINEAR
+        assert growth(reading(write, suffix), 20) < LINEAR

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.growth import LINEAR, growth
 from workbench.data.frames import open_frames, picture_names
-from workbench.data.tracks import last_number, link, on_frames, poses_of
+from workbench.data.tracks import last_number, link, on_frames, poses_of, track_of
 from workbench.errors import BadParameter, BadRecord
 from workbench.records import Clip, Detections, Track, Video
 
@@ -149,3 +150,42 @@ def test_tracks_need_no_torch():
     code = "import sys, workbench.data.tracks; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_linking_and_finding_frames_cost_in_proportion_to_the_video():
+    def linking(n):
+        found = walkers(paths(((0, 50), (n, 50)), ((0, 300), (n, 300)), n=n))
+        return lambda: link(found)
+
+    def strangers(n):
+        """Nobody is seen twice, so that there are as many tracks as people."""
+        found = walkers(np.full((n, 1, 2), 50.0), frames=np.arange(n) * 99)
+        assert len(set(link(found).tracks.tolist())) == n
+        return lambda: link(found)
+
+    def naming(n):
+        names = [f"{i}.jpg" for i in range(n)]
+        found = walkers(np.full((n, 1, 2), 50.0), images=tuple(names))
+        return lambda: on_frames(found, n, names)
+
+    assert growth(linking, 30) < LINEAR
+    assert growth(strangers, 30) < LINEAR
+    assert growth(naming, 500) < LINEAR
+
+
+def test_poses_of_a_clip_and_tracks_of_poses_cost_in_proportion_to_the_frames():
+    def track(n):
+        xy = np.tile(POSE, (n, 1, 1))
+        boxes = np.tile([0.0, 0, 20, 100], (n, 1))
+        return Track("coco17", 0, xy, np.full((n, 17), 2), np.ones(n, bool), boxes)
+
+    def poses(n):
+        clip = Clip(Video("long", n), [track(n)])
+        return lambda: poses_of(clip)
+
+    def tracks(n):
+        found, _ = poses_of(Clip(Video("long", n), [track(n)]))
+        return lambda: track_of(found, 0, dict(enumerate(range(n))), n)
+
+    assert growth(poses, 1000) < LINEAR
+    assert growth(tracks, 3000) < LINEAR

@@ -11,6 +11,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from tests.growth import LINEAR, growth
 from workbench import metrics
 from workbench.errors import BadParameter, BadRecord
 from workbench.records import Pose
@@ -280,3 +281,13 @@ def test_match_in_a_crowd(rng):
     images = [truth.images[row] for row in order]
     found = detections(whole(truth)[order], rng.random(n), images)
     assert (order[metrics.match(truth, found)] == np.arange(n)).all()
+
+
+def test_ap_costs_in_proportion_to_the_pictures():
+    def make(n):
+        pictures = [f"p{i // 2}" for i in range(n)]
+        truth = people(np.full((n, 17), 2), pictures)
+        found = detections(whole(truth), np.linspace(0.1, 1, n), pictures)
+        return lambda: metrics.keypoint_ap(truth, found)
+
+    assert growth(make, 100) < LINEAR

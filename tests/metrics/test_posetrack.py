@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.growth import LINEAR, growth
 from workbench import metrics
 from workbench.errors import BadParameter
 from workbench.records import Detections, Pose
@@ -150,3 +151,17 @@ def test_interval_of_posetrack_ap_draws_whole_groups(rng):
     np.testing.assert_array_equal(again, draws)
     with pytest.raises(BadParameter, match="1 group"):
         metrics.posetrack_ap_draws(replace(truth, groups=("c",) * n), found, rng=rng)
+
+
+def test_ap_costs_in_proportion_to_the_frames(rng):
+    def make(n):
+        xy = rng.uniform(0, 200, (n, 15, 2))
+        pictures = tuple(f"p{i // 2}" for i in range(n))
+        boxes, heads = (np.tile([0.0, 0, side, side], (n, 1)) for side in (200, 30))
+        truth = Pose(
+            "posetrack15", xy, np.full((n, 15), 2), boxes, images=pictures, head_boxes_xyxy=heads
+        )
+        found = Detections("posetrack15", xy, rng.random((n, 15)), boxes, images=pictures)
+        return lambda: metrics.posetrack_ap(truth, found)
+
+    assert growth(make, 2000) < LINEAR

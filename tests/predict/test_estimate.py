@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from tests.growth import LINEAR, growth
 from tests.models.tiny import tiny
 from workbench import geometry, load
 from workbench.data.windows import WindowConfig, Windows
@@ -169,3 +171,26 @@ def test_a_video_is_estimated_from_five_frames_at_a_time(rng):
     np.testing.assert_allclose(made.xy_frame[1], own.xy_frame[0], atol=1e-3)
     np.testing.assert_array_equal(made.xy_frame[2], found.xy_frame[2])
     assert len(estimator.estimate(frames[[0, 0, 0, 1, 2]], boxes[:0])) == 0
+
+
+class Prompt(PoseEstimator):
+    """Answers at once, whatever it is shown."""
+
+    reach = 2
+
+    def estimate(self, frames, boxes, *, numbers):
+        n, k = len(boxes), len(self.skeleton)
+        return SimpleNamespace(xy_frame=np.zeros((n, k, 2)), confidence=np.ones((n, k)))
+
+
+def test_people_of_a_long_video_cost_in_proportion_to_its_frames():
+    estimator = Prompt(build("vissimcc", tiny("vissimcc")))
+
+    def make(n):
+        boxes = np.tile([0.0, 0, 9, 9], (n, 1))
+        xy, confidence = np.zeros((n, 17, 2)), np.ones((n, 17))
+        found = Detections("coco17", xy, confidence, boxes, frames=np.arange(n))
+        frame = np.zeros((2, 2, 3), np.uint8)
+        return lambda: estimate_people(estimator, (frame for _ in range(n)), found)
+
+    assert growth(make, 200) < LINEAR

@@ -12,6 +12,7 @@ import re
 import struct
 import threading
 import weakref
+from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -35,6 +36,8 @@ _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 CACHED_FRAMES = 5  # a window of the longest kind
 _SEEK_AFTER = 32  # frames: a nearer one is reached by decoding on
 _EARLIER = 8  # frames: seeks aim before the frame that is wanted, because they may land late
+# What a video keeps beside them where it is stepped through backwards, whichever is less; ours
+PASSED_FRAMES, PASSED_BYTES = 64, 200_000_000
 
 Frame = UInt8[np.ndarray, "h w 3"]
 
@@ -234,6 +237,11 @@ class _VideoFile(Frames):
     """Frame i is the i-th that decodes. A seek is trusted only so far as the time stamp of the
     frame where it landed is one that was seen before, so the first visit of a frame decodes all
     frames before it, later ones do not.
+
+    Decoding goes forth only. A seek to a frame near the one read last therefore begins a block of
+    frames before it and keeps them, at most `PASSED_FRAMES` and `PASSED_BYTES`, so that going on
+    backwards costs one seek a block. Blocks grow from `_EARLIER` frames, twice the last one each;
+    a seek to far away lets go of all that was kept.
     """
 
     def __init__(self, path: Path, on_bad: str, reopen: tuple):
@@ -242,12 +250,15 @@ class _VideoFile(Frames):
         self._path, self._on_bad = path, on_bad
         self._times: list[float] = []  # ms, of the frames seen so far
         self._index: dict[float, int] = {}
+        self._passed: OrderedDict[int, Frame] = OrderedDict()  # the one used last comes last
+        self._last, self._block = -1, 0  # the frame read last; how many a seek keeps
         self._open()
         ok, first = self._capture.retrieve() if self._grab() else (False, None)
         if not ok:
             remedy = "get the file again, it may be cut"
             raise BadFile("video cannot be opened / no frames", file=path, remedy=remedy)
         height, width = first.shape[:2]
+        self._room = min(PASSED_FRAMES, PASSED_BYTES // first.nbytes)
         claimed = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self._claimed = int(claimed) if 0 < claimed < 2**31 else None
         fps = _fps(self._capture)
@@ -276,10 +287,13 @@ class _VideoFile(Frames):
         return True
 
     def _seek(self, i: int) -> None:
-        """Somewhere at or before frame i, which was seen before; at worst the start."""
+        """Somewhere at or before frame i, which was seen before, and before its block, if there is
+        one; at worst the start.
+        """
+        start = max(i - max(self._block, _EARLIER), 0)
         if (
             i > _SEEK_AFTER
-            and self._capture.set(cv2.CAP_PROP_POS_FRAMES, i - _EARLIER)
+            and self._capture.set(cv2.CAP_PROP_POS_FRAMES, start)
             and self._capture.grab()
         ):
             self._at = self._index.get(self._capture.get(cv2.CAP_PROP_POS_MSEC), -1)
@@ -287,21 +301,61 @@ class _VideoFile(Frames):
                 return
         self._open()
 
+    def _keep(self, steps: int) -> None:
+        """Chooses the block of a seek that leads so many frames on, or back."""
+        if abs(steps) <= _SEEK_AFTER:
+            self._block = min(max(2 * self._block, _EARLIER), self._room)
+        else:
+            self._block = 0
+            self._passed.clear()
+
+    def _pixels(self) -> Frame | None:
+        """The frame decoded last, kept where there is a block; None where it is damaged."""
+        frame = self._passed.pop(self._at, None)
+        if frame is None:
+            ok, frame = self._capture.retrieve()
+            if not ok:
+                return None
+            frame = cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+        if self._block:
+            self._passed[self._at] = frame
+            while len(self._passed) > self._room:
+                self._passed.popitem(last=False)
+        return frame
+
+    def _decoded(self, i: int, first: int) -> Frame:
+        """Frame i, from where the decoder stands; those from `first` on are kept as they pass."""
+        while self._at < i and self._grab():
+            if first <= self._at < i:
+                self._pixels()
+        frame = self._pixels() if self._at == i else None
+        if frame is None:
+            raise self._short(min(self._at + 1, i))
+        # the header counted too few
+        if i + 1 == len(self) == len(self._times) and self._grab():
+            self.video = replace(self.video, n_frames=i + 2)
+        return frame
+
     def _read(self, i: int) -> Frame:
         with self._lock:
+            steps, self._last = i - self._last, i
+            if i in self._passed:
+                self._passed.move_to_end(i)
+                return self._passed[i]
             if self._capture is None:  # closed, or this process was forked
                 self._open()
+            first = i
             if i < self._at or self._at + _SEEK_AFTER < i < len(self._times):
+                self._keep(steps)
                 self._seek(i)
-            while self._at < i and self._grab():
-                pass
-            ok, frame = self._capture.retrieve() if self._at == i else (False, None)
-            if not ok:
-                raise self._short(min(self._at + 1, i))
-            # the header counted too few
-            if i + 1 == len(self) == len(self._times) and self._grab():
-                self.video = replace(self.video, n_frames=i + 2)
-            return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+                first = i - self._block + 1
+            return self._decoded(i, first)
+
+    def close(self) -> None:
+        with self._lock:
+            super().close()
+            self._passed.clear()
+            self._block = 0
 
     def _short(self, n: int) -> BadFile:
         """The error of a video that ends after n frames, fewer than its header says."""

@@ -15,7 +15,7 @@ from ..data.frames import Frames, open_frames, picture_names
 from ..data.results import read_detections
 from ..data.tracks import link, on_frames
 from ..errors import BadParameter, unknown
-from ..film import save_results, write_video
+from ..film import LONG_SIDE, Pace, save_results, write_video
 from ..metrics import joint_distances
 from ..records import Detections, Prediction
 from ..resources import check_writable
@@ -36,6 +36,7 @@ class VideoResult:
     prediction: Prediction
     frames: int
     written: dict[str, Path]  # "results", "table", "overlay"
+    pace: Pace  # of the overlay
 
     def row(self) -> dict[str, int | float]:
         """Counts, and how far the replaced joints that were there have moved (mean, px)."""
@@ -88,6 +89,7 @@ def video(
     size: tuple[int, int] | None = None,
     delta: float | None = None,
     camera_frames: int = 150,
+    long_side: int = LONG_SIDE,
     precision: str = "fp32",
     device: str = "cpu",
     find: Callable[[Frames], Detections] | None = None,
@@ -99,7 +101,8 @@ def video(
     recorded into `out` first. detections: the user's own, or the file or folder of their results
     (of joints `skeleton`, told by their number where it is left out), whose format the new results
     keep; None: `find` says who is there, torchvision's keypoint detector by default. weights,
-    size, precision: as of `load`. delta: as of `refined_people`.
+    size, precision: as of `load`. delta: as of `refined_people`. long_side: of the overlay, at
+    most, px.
 
     Errors: `UnknownName`, `BadParameter`; what the readers, `load` and the method raise. Weights
     that are not there are refused before people are looked for, which takes long.
@@ -133,5 +136,6 @@ def video(
         joints = None if by_name and weights is None else people.skeleton
         predictor = load(method, skeleton=joints, size=size, device=device, **files)
         prediction = refined_people(predictor, frames, people, delta)
-        written = save_results(out, frames, prediction, like=like, progress=progress)
-        return VideoResult(prediction, len(frames), written)
+        paces, options = [], {"like": like, "long_side": long_side, "progress": progress}
+        written = save_results(out, frames, prediction, **options, report=paces.append)
+        return VideoResult(prediction, len(frames), written, *paces)

@@ -144,22 +144,20 @@ def _sequences_of(detections: Detections, used: np.ndarray, longest_gap: int) ->
 
     `BadRecord` for two poses of one person in one frame.
     """
-    sequences = []
-    for track in np.unique(detections.tracks):
-        rows = np.flatnonzero((detections.tracks == track) & used)
-        rows = rows[np.argsort(detections.frames[rows], kind="stable")]
-        frames = detections.frames[rows]
-        steps = np.diff(frames)
-        if (steps == 0).any():
-            raise BadRecord(
-                f"two poses of track {track}",
-                file=detections.source or None,
-                record=f"frame {frames[:-1][steps == 0][0]}",
-                remedy="one pose a person and frame; without tracks, `data.tracks.link` makes them",
-            )
-        if len(rows):
-            sequences += np.split(rows, np.flatnonzero(steps > longest_gap) + 1)
-    return sequences
+    rows = np.flatnonzero(used)
+    rows = rows[np.lexsort((detections.frames[rows], detections.tracks[rows]))]
+    tracks, frames = detections.tracks[rows], detections.frames[rows]
+    same, steps = np.diff(tracks) == 0, np.diff(frames)
+    twice = np.flatnonzero(same & (steps == 0))
+    if len(twice):
+        raise BadRecord(
+            f"two poses of track {tracks[twice[0]]}",
+            file=detections.source or None,
+            record=f"frame {frames[twice[0]]}",
+            remedy="one pose a person and frame; without tracks, `data.tracks.link` makes them",
+        )
+    cuts = np.flatnonzero(~same | (steps > longest_gap)) + 1
+    return np.split(rows, cuts) if len(rows) else []
 
 
 def refine_tracks(refiner: SequenceRefiner, detections: Detections) -> Prediction:
