@@ -180,9 +180,9 @@ def record(
     names: tap names, submodule names, or patterns over tap names ("encoder.*.attention_map"); None
     means every tap. edit: name -> function of the tensor, applied before it goes on; it must keep
     the shape. What is recorded is edited. Models compiled before are unwrapped and run eagerly
-    inside the block, because hooks added after `torch.compile` record nothing. Tensors are detached. Hooks are
-    removed whatever happens. Raises `UnknownName` (with near matches) for a name that does not
-    exist, `TapError` if a named one never fired.
+    inside the block, because hooks added after `torch.compile` record nothing. Tensors are
+    detached. Hooks are removed whatever happens. Raises `UnknownName` (with near matches) for a
+    name that does not exist, `TapError` if a named one never fired.
     """
     edit = dict(edit or {})
     modules = _modules(model)
