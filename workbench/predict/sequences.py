@@ -33,14 +33,20 @@ class SequenceRefiner(Predictor):
         return cls(model, card["window"], name, card.get("skeleton", "jhmdb15"))
 
     @staticmethod
+    def size(xy: Float[np.ndarray, "n t k d"]) -> Float[np.ndarray, "n 1 1 1"]:
+        """Median longest side of the poses of each window, never 0."""
+        by_joint = np.ascontiguousarray(np.moveaxis(xy, 2, 0))  # several times as fast
+        sides = (by_joint.max(0) - by_joint.min(0)).max(-1)
+        return np.maximum(np.median(sides, axis=1)[:, None, None, None], 1e-3)
+
+    @staticmethod
     def frame(
         xy: Float[np.ndarray, "n t k d"],
     ) -> tuple[Float[np.ndarray, "n 1 1 d"], Float[np.ndarray, "n 1 1 1"]]:
-        """Median place and size (longest side) of the poses of each window; misses cannot move
-        them.  # unstated; ours
+        """Median place and `size` of the poses of each window; misses cannot move them.
+        # unstated; ours
         """
-        size = np.median(np.ptp(xy, axis=2).max(-1), axis=1)[:, None, None, None]
-        return np.median(xy, axis=(1, 2), keepdims=True), np.maximum(size, 1e-3)
+        return np.median(xy, axis=(1, 2), keepdims=True), SequenceRefiner.size(xy)
 
     def refine(
         self, xy: Float[np.ndarray, "t k d"], *, stride: int | None = None
