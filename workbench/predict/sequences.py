@@ -67,11 +67,12 @@ class SequenceRefiner(Predictor):
         centre, size = self.frame(windows[:, :frames])
         flat = ((windows - centre) / size).reshape(len(starts), t, k * d)
         flat = torch.tensor(flat, dtype=torch.float32)
-        valid = torch.tensor(numbers < frames)
+        # masks cost, so they are there for a sequence shorter than the window alone
+        valid = torch.tensor(numbers < frames, device=self.device) if frames < t else None
         parts = []
         with self.inference():
-            for x, v in zip(flat.split(64), valid.split(64)):
-                parts.append(self.model(x.to(self.device), v.to(self.device))["xy"].cpu())
+            for x in flat.split(64):
+                parts.append(self.model(x.to(self.device), valid)["xy"].cpu())
         refined = torch.cat(parts).double().numpy().reshape(windows.shape) * size + centre
         total = np.zeros((max(frames, t), k, d))
         np.add.at(total, numbers, refined)
