@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -99,6 +102,21 @@ def test_compiled_models_are_seen_through():
     with record(compiled, ["maps.second"]) as taps:
         compiled(X)
     assert torch.equal(taps["maps.second"], 2 * X)
+
+
+def test_looking_and_counting_load_no_compiler():
+    code = """
+import sys
+import torch
+from workbench.models.layers import forward_flops
+from workbench.taps import Tap, record
+model = torch.nn.Sequential(torch.nn.Linear(3, 3), Tap("b channel"))
+with record(model) as taps:
+    model(torch.zeros(2, 3))
+assert taps["1"].shape == (2, 3) and forward_flops(model, torch.zeros(2, 3)) == 36
+sys.exit("torch._dynamo" in sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_taps_add_no_operation_to_a_compiled_graph():

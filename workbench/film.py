@@ -38,6 +38,7 @@ LONG_SIDE = 1920  # px; larger pictures are written at this size
 USUAL_FPS = 25.0  # of a video made from pictures, unstated; ours
 LEGEND = "thick: refined   ring: replaced   thin white: as detected"
 _SUBPIXEL = 4  # bits
+Spot = tuple[int, int]  # x, y, in parts of a pixel
 
 
 @dataclass(frozen=True)
@@ -50,18 +51,12 @@ class _Pen:
         """A size in px of a picture of `LONG_SIDE`, here."""
         return max(least, round(size * max(self.picture.shape[:2]) / LONG_SIDE))
 
-    @staticmethod
-    def _spot(xy: Float[np.ndarray, "2"]) -> tuple[int, ...]:
-        inside = np.clip(xy, -(2**15), 2**15)
-        return tuple(int(v) for v in np.round(inside * 2**_SUBPIXEL))
-
-    def line(self, a: Float[np.ndarray, "2"], b: Float[np.ndarray, "2"], colour, width: int):
-        ends = self._spot(a), self._spot(b)
+    def line(self, a: Spot, b: Spot, colour, width: int) -> None:
         rim = width + self.px(2)
-        cv2.line(self.picture, *ends, DARK, rim, cv2.LINE_AA, _SUBPIXEL)
-        cv2.line(self.picture, *ends, colour, width, cv2.LINE_AA, _SUBPIXEL)
+        cv2.line(self.picture, a, b, DARK, rim, cv2.LINE_AA, _SUBPIXEL)
+        cv2.line(self.picture, a, b, colour, width, cv2.LINE_AA, _SUBPIXEL)
 
-    def joint(self, xy: Float[np.ndarray, "2"], colour, ring: bool) -> None:
+    def joint(self, at: Spot, colour, ring: bool) -> None:
         """A disc, or a ring."""
         radius = self.px(8, 4) << _SUBPIXEL
         wide = max(1, self.px(5, 2) // 2)
@@ -69,7 +64,7 @@ class _Pen:
         if ring:
             discs.append((radius, colour, wide))
         for r, fill, width in discs:
-            cv2.circle(self.picture, self._spot(xy), r, fill, width, cv2.LINE_AA, _SUBPIXEL)
+            cv2.circle(self.picture, at, r, fill, width, cv2.LINE_AA, _SUBPIXEL)
 
     def legend(self, text: str) -> None:
         """Text in the upper left corner; where the picture is too narrow for it, a row for each
@@ -89,6 +84,12 @@ class _Pen:
             cv2.putText(self.picture, row, start, font, letters, LIGHT, width, cv2.LINE_AA)
 
 
+def _spots(xy: Float[np.ndarray, "k 2"]) -> list[Spot]:
+    """Points as OpenCV draws them, in parts of a pixel."""
+    inside = np.clip(xy, -(2**15), 2**15)
+    return [(x, y) for x, y in np.round(inside * 2**_SUBPIXEL).astype(int).tolist()]
+
+
 def _draw_person(
     pen: _Pen,
     edges: Iterable[tuple[int, int]],
@@ -98,14 +99,18 @@ def _draw_person(
     detected: Float[np.ndarray, "k 2"] | None,
     colour: tuple[int, int, int],
 ) -> None:
+    at, drawn = _spots(xy), (seen | replaced).tolist()
+    seen, replaced = seen.tolist(), replaced.tolist()
     for a, b in edges:
-        if (seen | replaced)[[a, b]].all():
-            pen.line(xy[a], xy[b], colour, pen.px(5, 2))
-    for a, b in edges if detected is not None else ():
-        if seen[[a, b]].all() and replaced[[a, b]].any():
-            pen.line(detected[a], detected[b], LIGHT, pen.px(2))
-    for j in np.flatnonzero(seen | replaced):
-        pen.joint(xy[j], colour, bool(replaced[j]))
+        if drawn[a] and drawn[b]:
+            pen.line(at[a], at[b], colour, pen.px(5, 2))
+    before = [] if detected is None else _spots(detected)
+    for a, b in edges if before else ():
+        if seen[a] and seen[b] and (replaced[a] or replaced[b]):
+            pen.line(before[a], before[b], LIGHT, pen.px(2))
+    for j, spot in enumerate(at):
+        if drawn[j]:
+            pen.joint(spot, colour, replaced[j])
 
 
 def draw_refined(frame: Frame, people: Prediction, *, legend: str = "") -> Frame:

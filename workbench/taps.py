@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import fnmatch
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,15 @@ def _resolve(modules: dict[str, nn.Module], names: Iterable[str] | None) -> list
     return chosen
 
 
+def _eagerly() -> AbstractContextManager:
+    """Compiled models run eagerly inside. Where torch's compiler was never loaded nothing is
+    compiled, and it stays out: it takes seconds to load.
+    """
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")
+
+
 @contextmanager
 def record(
     model: nn.Module,
@@ -169,10 +179,10 @@ def record(
 
     names: tap names, submodule names, or patterns over tap names ("encoder.*.attention_map"); None
     means every tap. edit: name -> function of the tensor, applied before it goes on; it must keep
-    the shape. What is recorded is edited. Compiled models are unwrapped and run eagerly inside the
-    block, because hooks added after `torch.compile` record nothing. Tensors are detached. Hooks are
-    removed whatever happens. Raises `UnknownName` (with near matches) for a name that does not
-    exist, `TapError` if a named one never fired.
+    the shape. What is recorded is edited. Models compiled before are unwrapped and run eagerly
+    inside the block, because hooks added after `torch.compile` record nothing. Tensors are
+    detached. Hooks are removed whatever happens. Raises `UnknownName` (with near matches) for a
+    name that does not exist, `TapError` if a named one never fired.
     """
     edit = dict(edit or {})
     modules = _modules(model)
@@ -199,7 +209,7 @@ def record(
     try:
         for name in caught:
             handles.append(modules[name].register_forward_hook(hook(name)))
-        with torch.compiler.set_stance("force_eager"):
+        with _eagerly():
             yield caught
         silent = [name for name in caught if not caught.calls(name)]
         if silent:

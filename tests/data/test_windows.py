@@ -335,6 +335,10 @@ def test_every_picture_with_people_is_a_clip_of_one_frame(folder):
     pixels = open_frames(clips[1], root)[0]
     assert pixels.shape == (37, 31, 3) and abs(int(pixels[5, 5, 0]) - 50) < 3
     assert clips_of(replace(reading, poses=None, clips=tuple(clips))) == clips
+    both, names = replace(reading, clips=tuple(clips[:1])), [c.pictures for c in clips]
+    for first in range(len(clips) + 2):
+        found = [c.pictures for c in clips_of(both, first=first)]
+        assert found == [names[0], *names][:first]
     with pytest.raises(BadParameter, match="which pictures"):
         clips_of(replace(reading, poses=replace(reading.poses, images=())))
 

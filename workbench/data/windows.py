@@ -10,6 +10,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -93,14 +94,14 @@ class Window:
     frames: Int[np.ndarray, "t"]  # numbers in the clip
 
 
-def clips_of(reading: Reading) -> list[Clip]:
+def clips_of(reading: Reading, *, first: int | None = None) -> list[Clip]:
     """The reading's clips, and one clip of one frame for each picture with people; groups marked as
     crowd are no people.
 
     `track_id` is the row in `reading.poses`. Open a clip's frames below the folder that the file
-    names start from.
+    names start from. first: the first so many alone.
     """
-    clips, poses = list(reading.clips), reading.poses
+    clips, poses = list(reading.clips)[:first], reading.poses
     if poses is None:
         return clips
     if not poses.images:
@@ -111,7 +112,7 @@ def clips_of(reading: Reading) -> list[Clip]:
     for row, name in enumerate(poses.images):
         if poses.crowd is None or not poses.crowd[row]:
             rows.setdefault(name, []).append(row)
-    for name, of_picture in rows.items():
+    for name, of_picture in islice(rows.items(), None if first is None else first - len(clips)):
         picture = known.get(name) or Picture(name)
         tracks = [
             Track(

@@ -8,6 +8,7 @@ Files of results are scored in `data.scoring`.
 from .coco import STATS, ignored, keypoint_ap, match, oks, person_areas, uses_box
 from .distances import (
     JOINTS,
+    LEVEL,
     PCK_THRESHOLD,
     Calibration,
     accel,

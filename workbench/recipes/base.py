@@ -399,12 +399,10 @@ def _interval(values: np.ndarray, groups: np.ndarray, rng: np.random.Generator) 
     return list(metrics.bootstrap_interval(values[use], groups[use], rng))
 
 
-LEVEL = 0.95  # of all intervals
-
-
 def _quantiles(draws: np.ndarray) -> list[float]:
     """95 % of resampled shares, percent."""
-    return [100 * float(v) for v in np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])]
+    ends = [(1 - metrics.LEVEL) / 2, (1 + metrics.LEVEL) / 2]
+    return [100 * float(v) for v in np.quantile(draws, ends)]
 
 
 def intervals(scores: Scores) -> dict[str, list[float]]:

@@ -13,10 +13,14 @@ from ..made.motion import WORLD
 from ..models.hanet import interpolate
 from ..predict import SequenceRefiner
 
+AT_ONCE = 64  # sequences; ours
+Poses = Sequence[Float[np.ndarray, "_ k d"]]  # one a sequence, each of its own length
+Filter = Callable[..., Poses]  # (sequences, *setting) -> as many, filtered
+
 
 def one_euro(
-    xy: Float[np.ndarray, "t k d"], fps: float, min_cutoff: float = 1.0, beta: float = 0.0
-) -> Float[np.ndarray, "t k d"]:
+    xy: Float[np.ndarray, "t *b k d"], fps: float, min_cutoff: float = 1.0, beta: float = 0.0
+) -> Float[np.ndarray, "t *b k d"]:
     """The One-Euro filter (Casiez, Roussel, Vogel, CHI 2012), derivative cut at 1 Hz; speed in
     boxes a second.
     """
@@ -24,36 +28,76 @@ def one_euro(
     def smoothing(cutoff):
         return 1 / (1 + fps / (2 * np.pi * cutoff))
 
-    out, slope = [xy[0]], np.zeros_like(xy[0])
+    out, slope, of_slope = [xy[0]], np.zeros_like(xy[0]), smoothing(1.0)
     for x in xy[1:]:
-        slope = slope + smoothing(1.0) * ((x - out[-1]) * fps - slope)
-        speed = np.linalg.norm(slope, axis=-1, keepdims=True)
-        out.append(out[-1] + smoothing(min_cutoff + beta * speed) * (x - out[-1]))
+        step = x - out[-1]
+        slope = slope + of_slope * (step * fps - slope)
+        speed = np.sqrt((slope * slope).sum(-1, keepdims=True))
+        out.append(out[-1] + smoothing(min_cutoff + beta * speed) * step)
     return np.stack(out)
 
 
-def straight_lines(xy: Float[np.ndarray, "t k d"], every: int) -> Float[np.ndarray, "t k d"]:
+# --- filters of many sequences --------------------------------------------------------------------
+
+
+def straight_lines(sequences: Poses, every: int) -> Poses:
     """Every so many frames read, straight lines between them."""
-    read = torch.tensor(xy[::every].reshape(1, -1, xy[0].size))
-    return interpolate(read, every, len(xy)).numpy().reshape(xy.shape)
+    lines = []
+    for xy in sequences:
+        read = torch.tensor(xy[::every].reshape(1, -1, xy[0].size))
+        lines.append(interpolate(read, every, len(xy)).numpy().reshape(xy.shape))
+    return lines
 
 
-def savgol(xy: Float[np.ndarray, "t k d"], window: int, order: int) -> Float[np.ndarray, "t k d"]:
+def savgol(sequences: Poses, window: int, order: int) -> Poses:
     """The Savitzky-Golay filter, with a shorter window where the sequence is shorter."""
-    window = min(window, len(xy) - 1 + len(xy) % 2)
-    return savgol_filter(xy, window, min(order, window - 1), axis=0)
+    windows = [min(window, len(xy) - 1 + len(xy) % 2) for xy in sequences]
+    smooth = list(sequences)
+    for own in set(windows):
+        rows = [i for i, w in enumerate(windows) if w == own]
+        found = _savgol([sequences[i] for i in rows], own, min(order, own - 1))
+        for i, xy in zip(rows, found):
+            smooth[i] = xy
+    return smooth
 
 
-def euro_of_boxes(
-    xy: Float[np.ndarray, "t k d"], cutoff: float, beta: float
-) -> Float[np.ndarray, "t k d"]:
-    """`one_euro` in units of the pose's size."""
-    size = SequenceRefiner.frame(xy[None])[1].item()
-    return one_euro(xy / size, float(WORLD.fps), cutoff, beta) * size
+def _savgol(sequences: Poses, window: int, order: int) -> Poses:
+    """`savgol` of sequences as long as the window or longer. What stands behind the end of one
+    reaches half a window back: these frames are fitted from the last window alone.
+    """
+    whole = savgol_filter(_beside(sequences), window, order, axis=0)
+    last = np.stack([xy[-window:] for xy in sequences], 1)
+    ends = savgol_filter(last, window, order, axis=0)[window - window // 2 :]
+    return [
+        np.concatenate((whole[: len(xy) - window // 2, i], ends[:, i]))
+        for i, xy in enumerate(sequences)
+    ]
+
+
+def euro_of_boxes(sequences: Poses, cutoff: float, beta: float) -> Poses:
+    """`one_euro` in units of each sequence's size."""
+    sizes = [SequenceRefiner.size(xy[None]).item() for xy in sequences]
+    boxes = _beside([xy / size for xy, size in zip(sequences, sizes)])
+    calm = one_euro(boxes, float(WORLD.fps), cutoff, beta)
+    return [calm[: len(xy), i] * sizes[i] for i, xy in enumerate(sequences)]
+
+
+def _beside(sequences: Poses) -> Float[np.ndarray, "t b k d"]:
+    """Sequences side by side in time, with zeros behind the shorter ones."""
+    array = np.zeros((max(map(len, sequences)), len(sequences), *sequences[0].shape[1:]))
+    for i, xy in enumerate(sequences):
+        array[: len(xy), i] = xy
+    return array
+
+
+def filtered(apply: Filter, sequences: Poses, setting: tuple) -> Poses:
+    """Sequences after a filter, some at a time, so that many long ones need little memory."""
+    some = (sequences[i : i + AT_ONCE] for i in range(0, len(sequences), AT_ONCE))
+    return [xy for part in some for xy in apply(part, *setting)]
 
 
 # name -> (filter, settings that are tried on training sequences)
-FILTERS: dict[str, tuple[Callable, list[tuple]]] = {
+FILTERS: dict[str, tuple[Filter, list[tuple]]] = {
     "linear": (straight_lines, [(3,), (5,), (10,)]),
     "savgol": (savgol, [(w, p) for w in (5, 9, 13, 17, 21, 31) for p in (1, 2, 3)]),
     "one_euro": (
@@ -65,12 +109,14 @@ FILTERS: dict[str, tuple[Callable, list[tuple]]] = {
 
 def chosen_filters(
     train_set: Sequence, score: Callable, filters: Mapping = FILTERS
-) -> dict[str, tuple[Callable, tuple]]:
+) -> dict[str, tuple[Filter, tuple]]:
     """Each filter with the setting that is best on training sequences by score(xy, sequence)."""
+    detected = [s.detected for s in train_set]
 
-    def best(apply: Callable, tried: list[tuple]) -> tuple:
+    def best(apply: Filter, tried: list[tuple]) -> tuple:
         def mean(setting: tuple) -> float:
-            return float(np.mean([score(apply(s.detected, *setting), s) for s in train_set]))
+            smooth = filtered(apply, detected, setting)
+            return float(np.mean([score(xy, s) for xy, s in zip(smooth, train_set)]))
 
         return max(tried, key=mean)
 

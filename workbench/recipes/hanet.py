@@ -36,7 +36,7 @@ from .base import (
     paper_rows,
     rows,
 )
-from .filters import FILTERS, chosen_filters
+from .filters import FILTERS, Filter, chosen_filters, filtered
 
 WINDOW = 43
 RIVAL = "plain"
@@ -98,7 +98,7 @@ class Motion:
     limit: of motions, for trying out. filters: name -> (filter, settings that are tried).
     """
 
-    filters: Mapping[str, tuple[Callable, list[tuple]]] = field(default_factory=lambda: FILTERS)
+    filters: Mapping[str, tuple[Filter, list[tuple]]] = field(default_factory=lambda: FILTERS)
     limit: int | None = None
 
 
@@ -181,7 +181,7 @@ def paper_table(table: str, **where) -> list[dict]:
 def _task(
     test: Sequence,
     measure: Callable[[Sequence[np.ndarray], Sequence], known.Measured],
-    filters: Callable[[], Mapping[str, tuple[Callable, tuple]]],
+    filters: Callable[[], Mapping[str, tuple[Filter, tuple]]],
     *,
     variants: Sequence[str],
     cases: Sequence[int | None] = (None,),
@@ -203,7 +203,7 @@ def _task(
         if window == cases[0]:
             out["input"] = row("input", detected, {})
             for name, (apply, setting) in filters().items():
-                smoothed = [apply(xy, *setting) for xy in detected]
+                smoothed = filtered(apply, detected, setting)
                 out[name] = row(name, smoothed, {"setting": list(setting)})
         for name, refiner in refiners.items():
             out[name] = row(name, [refiner.refine(xy) for xy in detected], {}, **words)
@@ -216,17 +216,17 @@ def _task(
 # --- motion before made cameras -------------------------------------------------------------------
 
 
-def _near(xy: np.ndarray, s: Sequence2D) -> float:
-    """PCK@0.05, which filters' settings are chosen by."""
-    return metrics.hits(xy, s.xy_frame, s.sizes, 0.05).mean()
-
-
 def _motion_task(test: Sequence[Sequence2D], data: str, own: Motion, **fields) -> Task:
     """The protocol on sequences of "mocap" or "synthetic" motion."""
 
-    def filters() -> Mapping[str, tuple[Callable, tuple]]:
+    def filters() -> Mapping[str, tuple[Filter, tuple]]:
         train = motion.sequences(data, "train", cameras=1, seed=1, limit=own.limit)
-        return chosen_filters(train, _near, own.filters)
+        sizes = {s: s.sizes for s in train}
+
+        def near(xy: np.ndarray, s: Sequence2D) -> float:
+            return metrics.hits(xy, s.xy_frame, sizes[s], 0.05).mean()
+
+        return chosen_filters(train, near, own.filters)
 
     kind = "gaits" if data == "synthetic" else "motion capture"
     protocol = (

@@ -124,19 +124,23 @@ def _columns(rows: Sequence[dict]) -> dict[str, np.ndarray]:
     return {key: np.array([row[key] for row in rows]) for key in rows[0]}
 
 
+def _percent(hits: Bool[np.ndarray, "*n"]) -> float:
+    return 100 * (np.count_nonzero(hits) / hits.size) if hits.size else np.nan
+
+
 def measure_bursts(predicted: Sequence[np.ndarray], test: Sequence[motion.Sequence2D]) -> Measured:
     """By sequence: PCK in percent, Accel in px a frame squared, and error (px) inside and outside
     of bursts.
     """
     rows = []
     for xy, s in zip(predicted, test):
-        away = metrics.joint_distances(xy, s.xy_frame)
-        row = {f"pck_{t:g}": 100 * (away <= t * s.sizes[:, None]).mean() for t in THRESHOLDS}
+        away, sizes = metrics.joint_distances(xy, s.xy_frame), s.sizes[:, None]
+        good = {t: away <= t * sizes for t in THRESHOLDS}
+        row = {f"pck_{t:g}": _percent(hits) for t, hits in good.items()}
         row["accel"] = metrics.accel(xy, s.xy_frame).mean() if len(xy) > 2 else np.nan
-        near = away <= 0.05 * s.sizes[:, None]
         for name, use in (("inside", s.hidden), ("outside", ~s.hidden)):
             row[f"epe_{name}"] = away[use].mean() if use.any() else np.nan
-            row[f"pck_0.05_{name}"] = 100 * near[use].mean() if use.any() else np.nan
+            row[f"pck_0.05_{name}"] = _percent(good[0.05][use])
         rows.append(row)
     return _columns(rows), clips_of(test)
 

@@ -344,7 +344,7 @@ def labelled_picture(
     joints. None where no picture can be read.
     """
     found = []
-    for clip in clips_of(reading)[:among]:
+    for clip in clips_of(reading, first=among):
         for t in (
             np.flatnonzero(np.any([track.labelled for track in clip.tracks], 0)).tolist()
             if clip.pictures

@@ -121,7 +121,7 @@ def what_if(
     t, rows, start = next(iter(tried.values()))[0].window, [], None
     windows = [(s.detected[:t], s.xy_frame[:t], s.hidden[:t]) for s in sequences]
     for name, (refiner, edit) in tried.items():
-        answers = [look_inside(refiner, detected, edit=edit).final for detected, *_ in windows]
+        answers = [refiner.look(part, names=(), edit=edit)[0] for part, *_ in windows]
         start = start or answers
         away = [joint_distances(xy, truth) for xy, (_, truth, _) in zip(answers, windows)]
         moved = [joint_distances(xy, before).mean() for xy, before in zip(answers, start)]
