@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -77,7 +78,7 @@ class Sequence2D:
     detected: Xy  # px
     hidden: Bool[np.ndarray, "t k"]
 
-    @property
+    @cached_property
     def sizes(self) -> Times:
         """Longer side of the person's box, px."""
         return WORLD.box * np.ptp(self.xy_frame, axis=1).max(-1)

@@ -8,11 +8,12 @@ labelled joints.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.sparse.csgraph import shortest_path
-from scipy.special import ndtr, ndtri
+from scipy.special import betaincinv, gammaincinv, ndtr, ndtri
 
 from ..errors import BadParameter, BadRecord
 from ..geometry import box_of_points
@@ -96,8 +97,6 @@ class DetectorNoise:
         Occlusion counts only where `pose.occlusion_known`. A joint that is not labelled is answered
         near the middle of the box, with the confidence of a very hard joint.
         """
-        from scipy.stats import beta, chi2
-
         joints = skeleton(pose.skeleton)
         n, k = pose.visibility.shape
         size, unit = _units(pose)
@@ -112,7 +111,8 @@ class DetectorNoise:
         z = self._difficulty(pose, joints, latent())
         distances = _distances(unit)
         near = np.linalg.cholesky(np.exp(-distances / self.reach) + 1e-5 * np.eye(k))
-        tail = np.sqrt(self.dof / _through(chi2(self.dof).ppf, latent()))
+        chi2 = _through(lambda share: 2 * gammaincinv(self.dof / 2, share), latent())
+        tail = np.sqrt(self.dof / chi2)
         jitter = self.jitter(z, np.arange(k) == joints.root) * tail
         error = jitter[..., None] * (near @ rng.standard_normal((n, k, 2)))
 
@@ -129,10 +129,11 @@ class DetectorNoise:
         truth = np.where(pose.labelled[..., None], pose.xy_frame, middle)
         m = self.confidence_mean
         both = m * (1 - m) / self.confidence_std**2 - 1
+        confidence = partial(betaincinv, m * both, (1 - m) * both)
         return Detections(
             pose.skeleton,
             truth + size[:, None, None] * error,
-            _through(beta(m * both, (1 - m) * both).ppf, -z),
+            _through(confidence, -z),
             pose.boxes_xyxy,
             images=pose.images,
             ids=pose.ids,
@@ -296,6 +297,7 @@ def _distances(unit):
     return np.sqrt((x[:, :, None] - x[:, None]) ** 2 + (y[:, :, None] - y[:, None]) ** 2)
 
 
+@cache
 def _hops(joints: Skeleton):
     """Bones between joints [k k]; as many as there are joints where no bones lead."""
     hops = shortest_path(joints.adjacency, unweighted=True)
