@@ -9,7 +9,7 @@ import torch
 from tests.models.tiny import tiny
 from workbench import load
 from workbench.errors import BadParameter, CheckpointMismatch, UnknownName
-from workbench.models import build
+from workbench.models import build, entry
 from workbench.predict import (
     ClipEstimator,
     PortRefiner,
@@ -18,6 +18,7 @@ from workbench.predict import (
     RefineRule,
     SequenceRefiner,
 )
+from workbench.predict.weights import predictor_of
 from workbench.records import Detections
 
 
@@ -109,3 +110,20 @@ def test_a_control_reaches_as_far(rng):
     far.precision = "bf16"
     control = far.random_control()
     assert (control.reach, control.precision) == (2, "bf16")
+
+
+@pytest.mark.parametrize("method", ["vissimcc", "otpose", "stdpose"])
+def test_weights_lie_channels_last_and_answer_the_same(method):
+    torch.manual_seed(5)
+    model = build(method, tiny(method)).eval()
+    inputs = entry(method).example(tiny(method), 2, torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        before = model(**inputs)
+        predictor = predictor_of(method)(model)
+        after = model(**inputs)
+    for key, value in before.items():
+        torch.testing.assert_close(after[key], value, rtol=1e-5, atol=1e-5)
+    assert predictor.model is model
+    for one in (predictor, predictor.random_control(), predictor.switched(sigma=2.5)):
+        wide = [p for p in one.model.parameters() if p.dim() == 4]
+        assert wide and all(p.is_contiguous(memory_format=torch.channels_last) for p in wide)
