@@ -1,9 +1,13 @@
+"""What several methods are built of: the fast ways give what the plain ones give."""
+
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
-from workbench.models.layers import MultiheadAttention, forward_flops
+from workbench.models.layers import MLP, MultiheadAttention, forward_flops
+from workbench.taps import record
 
 
 def test_flops_are_those_counted_by_hand():
@@ -14,3 +18,19 @@ def test_flops_are_those_counted_by_hand():
     assert forward_flops(MultiheadAttention(8, 2), q, kv, kv) == 2 * (projections + products)
     convolution = nn.Conv2d(3, 5, 3, padding=1)
     assert forward_flops(convolution, torch.zeros(1, 3, 7, 11)) == 2 * 3 * 5 * 9 * 7 * 11
+
+
+@pytest.mark.parametrize("rows", [5, 13, 200])
+def test_an_mlp_some_tokens_at_a_time_is_the_mlp(rows):
+    torch.manual_seed(3)
+    layer, x = MLP(11, 17, nn.GELU(), 3), torch.randn(2, 7, 11)
+    whole = layer(x)
+    layer.rows = rows
+    calls = []
+    layer[0].forward = lambda z, own=layer[0].forward: calls.append(len(z)) or own(z)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x), whole, rtol=0, atol=1e-6)
+        assert calls == {5: [5, 5, 4], 13: [13, 1], 200: [2]}[rows]
+        with record(layer, ["1"]) as seen:
+            layer(x)
+    assert [call.shape for call in seen.calls("1")] == [(2, 7, 17)]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +13,7 @@ import torch
 from tests.models.tiny import tiny
 from workbench import load
 from workbench.errors import BadParameter, CheckpointMismatch, UnknownName
-from workbench.models import build
+from workbench.models import build, entry
 from workbench.predict import (
     ClipEstimator,
     PortRefiner,
@@ -18,6 +22,7 @@ from workbench.predict import (
     RefineRule,
     SequenceRefiner,
 )
+from workbench.predict.weights import predictor_of
 from workbench.records import Detections
 
 
@@ -109,3 +114,47 @@ def test_a_control_reaches_as_far(rng):
     far.precision = "bf16"
     control = far.random_control()
     assert (control.reach, control.precision) == (2, "bf16")
+
+
+@pytest.mark.parametrize("method", ["vissimcc", "otpose", "stdpose"])
+def test_weights_lie_channels_last_and_answer_the_same(method):
+    torch.manual_seed(5)
+    model = build(method, tiny(method)).eval()
+    inputs = entry(method).example(tiny(method), 2, torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        before = model(**inputs)
+        predictor = predictor_of(method)(model)
+        after = model(**inputs)
+    for key, value in before.items():
+        torch.testing.assert_close(after[key], value, rtol=1e-5, atol=1e-5)
+    assert predictor.model is model
+    for one in (predictor, predictor.random_control(), predictor.switched(sigma=2.5)):
+        wide = [p for p in one.model.parameters() if p.dim() == 4]
+        assert wide and all(p.is_contiguous(memory_format=torch.channels_last) for p in wide)
+
+
+FAULTS = """
+import resource
+import sys
+import torch
+from workbench import load
+refiner = load("port") if sys.argv[1] == "loaded" else None
+def layers():
+    results = [torch.ones(250_000) for _ in range(8)]
+for _ in range(3):
+    layers()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    layers()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_memory_that_layers_free_is_not_mapped_afresh_for_the_next():
+    command = [sys.executable, "-c", FAULTS]
+    bare, loaded = (
+        int(subprocess.run([*command, how], capture_output=True, text=True, check=True).stdout)
+        for how in ("bare", "loaded")
+    )
+    assert loaded < 500 < 5_000 < bare, "pages of 8 MB, ten times"

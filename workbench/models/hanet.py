@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ..errors import BadParameter
 from ..taps import Tap
 from .entry import Entry
-from .layers import MultiheadAttention, mlp, residual
+from .layers import MLP, MultiheadAttention, residual
 
 Poses = Float[Tensor, "b t c"]  # of t frames, K x D channels each
 
@@ -229,7 +229,7 @@ def released_loss(
 
 def level_mlp(width: int, config: HANetConfig) -> nn.Sequential:
     """The MLP of a level so wide."""
-    return mlp(width, round(width * config.mlp_ratio), nn.LeakyReLU(config.slope))
+    return MLP(width, round(width * config.mlp_ratio), nn.LeakyReLU(config.slope))
 
 
 class EncoderLevel(nn.Module):

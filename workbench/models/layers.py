@@ -105,9 +105,26 @@ class MultiheadAttention(nn.Module):
         return self.out_proj(merge_heads(self.attention(*parts, blocked)))
 
 
-def mlp(width: int, hidden: int, activation: nn.Module, out: int | None = None) -> nn.Sequential:
-    """Two linear maps around an activation; as wide at the end as in the beginning, or `out`."""
-    return nn.Sequential(nn.Linear(width, hidden), activation, nn.Linear(hidden, out or width))
+class MLP(nn.Sequential):
+    """Two linear maps around an activation; as wide at the end as in the beginning, or `out`.
+
+    Without gradients on a CPU, `rows` at a time: what lies between the two maps is then small
+    enough to stay in the cache, and its memory is used again. The numbers are the same.
+    """
+
+    rows = 1024  # tokens; the 6,912 of an OTPose encoder take 0.78 to 1.0 of the time  # ours
+
+    def __init__(self, width: int, hidden: int, activation: nn.Module, out: int | None = None):
+        super().__init__(nn.Linear(width, hidden), activation, nn.Linear(hidden, out or width))
+
+    def forward(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b e"]:
+        few = x[..., 0].numel() <= self.rows
+        # hooks on the layers inside want all tokens at once
+        watched = any(part._forward_hooks or part._forward_pre_hooks for part in self)
+        if few or watched or x.is_cuda or torch.is_grad_enabled():
+            return super().forward(x)
+        parts = x.flatten(0, -2).split(self.rows)
+        return torch.cat([super(MLP, self).forward(part) for part in parts]).view(*x.shape[:-1], -1)
 
 
 def residual(z: Tensor, part: Callable[[Tensor], Tensor], norm: nn.Module, pre: bool) -> Tensor:

@@ -10,8 +10,9 @@ middle. Where the released program disagrees with the paper, a switch of the con
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +32,7 @@ from .backbones import (
     KeypointMaps,
 )
 from .entry import Entry
-from .layers import mlp
+from .layers import MLP
 
 Heatmaps = Float[Tensor, "b k h w"]  # of k joints
 FLOWS = ("prev", "sub", "close", "far", "total")
@@ -275,7 +276,7 @@ class Block(nn.Module):
         self.scale = width**-0.5
         self.map = Tap(axes)  # 1 / sqrt(D), as printed
         self.project = nn.Linear(channels, channels) if config.mixing else None
-        self.mlp = mlp(channels, config.mlp_ratio * channels, nn.GELU())
+        self.mlp = MLP(channels, config.mlp_ratio * channels, nn.GELU())
         self.layer_scale1, self.layer_scale2 = (
             nn.Parameter(torch.full((channels,), config.layer_scale)) for _ in range(2)
         )
@@ -287,24 +288,34 @@ class Block(nn.Module):
         """MSA. position: added to what queries and keys are made from, so that the values stay
         heatmaps.
         """
-        b, h, w, _ = z.shape
+        h, w = z.shape[1:3]
         placed = z if position is None else z + position
-        q, k, v = (
-            [layer(x).flatten(1, 2) for layer in layers]
-            for layers, x in ((self.query, placed), (self.key, placed), (self.value, z))
-        )  # a list over heads of [b pixels d]
+
+        def heads(layers: nn.ModuleList, x: Tensor) -> Iterator[Tensor]:
+            """Each head's [b pixels d], made when it is asked for."""
+            return (layer(x).flatten(1, 2) for layer in layers)
+
+        q, k, v = heads(self.query, placed), heads(self.key, placed), heads(self.value, z)
         if self.window is not None:
-            out = self.by_window(q, k, v)
+            out = self.by_window(list(q), list(k), list(v))
         else:
             if self.split:
-                q, k, v = (x[0].chunk(self.heads, -1) for x in (q, k, v))
+                q, k, v = (next(x).chunk(self.heads, -1) for x in (q, k, v))
             weights = self.attend_to(torch.stack([one.mT @ other for one, other in zip(q, k)], 1))
-            each = [x @ a.mT for x, a in zip(v, weights.unbind(1))]  # [b pixels channels]
-            if self.scramble:
-                each = [x.reshape(b, -1, h * w).mT for x in each]
-            out = torch.cat(each, -1) if self.split else sum(each)
+            out = self.joined(v, weights)
         out = out.unflatten(1, (h, w))
         return out if self.project is None else self.project(out)
+
+    def joined(
+        self, values: Iterable[Tensor], weights: Float[Tensor, "b h c d"]
+    ) -> Float[Tensor, "b n e"]:
+        """Every head's values by its weights, one head after the other so that they stay in the
+        cache; then side by side if heads share out the channels, else added up.
+        """
+        each = (x @ a.mT for x, a in zip(values, weights.unbind(1)))  # [b pixels channels]
+        if self.scramble:
+            each = (x.reshape(len(x), -1, x.shape[1]).mT for x in each)
+        return torch.cat(list(each), -1) if self.split else reduce(torch.add, each)
 
     def attend_to(self, products: Float[Tensor, "b h c d"]) -> Float[Tensor, "b h c d"]:
         """OTPose Eq. 5. Sums over thousands of pixels make it sharp: weights too small for fast

@@ -21,7 +21,7 @@ from ..errors import BadParameter, check_choice
 from ..skeletons import skeleton
 from ..taps import Tap
 from .entry import Entry
-from .layers import Attention, merge_heads, mlp, split_heads
+from .layers import MLP, Attention, merge_heads, split_heads
 
 
 @dataclass(frozen=True)
@@ -217,7 +217,7 @@ class EncoderLayer(nn.Module):
         self.qkv = MSGC(powers, config.dim, 3 * width, config.shared_weight)  # Eq. 6
         self.attention = Attention(config.head_dim**-0.5, "b head joint joint")  # Eq. 7
         self.project = nn.Linear(width, config.dim)
-        self.mlp = mlp(config.dim, config.mlp_ratio * config.dim, nn.ReLU())
+        self.mlp = MLP(config.dim, config.mlp_ratio * config.dim, nn.ReLU())
         self.out = Tap("b joint channel")
 
     def forward(self, z: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
@@ -234,7 +234,7 @@ class RegressionHead(nn.Module):
         self.excite = self.gate = None
         if config.se:
             hidden = max(config.dim // config.se_reduction, 1)
-            self.excite = nn.Sequential(*mlp(config.dim, hidden, nn.ReLU()), nn.Sigmoid())
+            self.excite = nn.Sequential(*MLP(config.dim, hidden, nn.ReLU()), nn.Sigmoid())
             self.gate = Tap("b channel")
         self.project = nn.Linear(config.dim, 2)
 

@@ -27,7 +27,7 @@ from ..skeletons import skeleton
 from ..taps import Tap
 from .backbones import HEATMAP_STD, SMALL_BACKBONE, Backbone, HeatmapEstimator, HeatmapHead
 from .entry import Entry
-from .layers import MultiheadAttention, Patches, mlp
+from .layers import MLP, MultiheadAttention, Patches
 
 PATCH = 16  # px of the crop to a token
 RIDGE = 1e-3  # added to variances of 1 where information is counted  # unstated; ours
@@ -257,7 +257,7 @@ class TemporalFeatureFusion(nn.Module):
         )
         self.blocks = nn.Sequential(*layers)
         self.norm = nn.LayerNorm(channels)
-        self.mlp = mlp(3 * channels, channels, nn.GELU(), channels)
+        self.mlp = MLP(3 * channels, channels, nn.GELU(), channels)
         self.out = Tap("b channel y x")
 
     def forward(self, features: Float[Tensor, "b 3 c y x"]) -> Float[Tensor, "b c y x"]:
@@ -350,7 +350,7 @@ class PoseAggregation(nn.Module):
         self.cross_attention = MultiheadAttention(
             channels, config.heads, "b head token image_token"
         )
-        self.mlp = mlp(channels, config.mlp_ratio * channels, nn.GELU())
+        self.mlp = MLP(channels, config.mlp_ratio * channels, nn.GELU())
         self.out = Tap("b token channel")
 
     def forward(

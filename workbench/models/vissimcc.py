@@ -31,7 +31,7 @@ from .backbones import (
     KeypointMaps,
 )
 from .entry import Entry
-from .layers import Attention, merge_heads, mlp, residual, split_heads
+from .layers import MLP, Attention, merge_heads, residual, split_heads
 
 SOURCES = ("predicted", "truth", "none")
 
@@ -200,7 +200,7 @@ class Block(nn.Module):
         self.query, self.key, self.value = (nn.Linear(width, width, bias=False) for _ in range(3))
         self.attention = Attention((d // self.heads) ** -0.5, "b head joint joint")  # Eq. 5
         self.project = nn.Linear(d, d)  # W_P
-        self.mlp = mlp(d, config.mlp_ratio * d, nn.SiLU())
+        self.mlp = MLP(d, config.mlp_ratio * d, nn.SiLU())
         self.out = Tap("b joint channel")
 
     def attend(self, z: Float[Tensor, "b k d"]) -> Float[Tensor, "b k d"]:

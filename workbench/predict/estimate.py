@@ -108,7 +108,7 @@ class PoseEstimator(Predictor):
         """The model's answer to these rows of all crops. source and visibility: what the mask
         follows, see `VisibilityReasoning`; the model's own by default.
         """
-        images = crops.to(self.device).contiguous(memory_format=torch.channels_last)
+        images = crops.to(self.device)
         if visibility is not None:
             visibility = torch.as_tensor(np.asarray(visibility)[rows], device=self.device)
         model = self.model.flip_test if self.mirror else self.model
@@ -166,8 +166,7 @@ class ClipEstimator(PoseEstimator):
 
     def rough(self, crops: Float[Tensor, "n 5 3 y x"]) -> Float[Tensor, "n 5 k h w"]:
         """The single-frame estimator's heatmaps of every crop, on the model's device."""
-        flat = crops.to(self.device).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        return self.model.maps(flat).unflatten(0, crops.shape[:2])
+        return self.model.heatmaps_of(crops.to(self.device))
 
     def forward(
         self,
