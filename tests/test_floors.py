@@ -12,7 +12,8 @@ import pytest
 from tests.conftest import ROOT
 
 FLOORS = [
-    {"errors", "skeletons", "records", "taps", "checkpoint", "ledger", "resources", "threads"},
+    {"errors", "skeletons", "records", "taps", "checkpoint", "ledger", "resources"}
+    | {"memory", "threads"},
     {"geometry", "codecs", "occlusion", "metrics", "train"},
     {"data", "models"},
     {"made", "film"},

@@ -24,6 +24,7 @@ import pooch
 from tqdm.auto import tqdm
 
 from ..errors import BadFile, unknown
+from ..memory import keep_freed
 from ..records import Clip, Track, Video
 from .film import Rendered, film, scene
 from .mocap import motion_files
@@ -190,6 +191,8 @@ def cached_clips(
     root = Path(folder) if folder else Path(pooch.os_cache("occlusion-workbench")) / "worlds"
     folders = tuple(root / key / split / f"{i:06d}" for i in range(n))
     missing = [place for place in folders if not place.is_dir()]
+    if missing:
+        keep_freed()
     if workers is None:
         workers = min(os.cpu_count() or 1, len(missing) // 4)
     with tqdm(
@@ -249,6 +252,7 @@ def render_asked() -> None:
     line for each.
     """
     cv2.setNumThreads(1)
+    keep_freed()
     asked = json.load(sys.stdin)
     fields = asked["recipe"].items()
     recipe = World(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields})

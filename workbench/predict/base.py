@@ -13,20 +13,11 @@ from torch import Tensor, nn
 
 from ..checkpoint import load_into
 from ..errors import BadParameter
+from ..memory import keep_freed
 from ..records import Detections
 from ..skeletons import Skeleton, skeleton
 from ..taps import Recording, record
 from ..threads import threads_for
-
-
-def _keep_freed_memory() -> None:
-    """Has glibc's allocator keep some 64 MB of what is freed, for the next tensors.
-
-    Until a process has freed a large block, it gives back what a layer's result took, and the next
-    layer waits for pages to be mapped afresh: PORT took 1.2 to 1.5 times as long. A large block,
-    never touched, is freed here; other allocators take no notice.
-    """
-    torch.empty(8_000_000)  # 32 MB: the largest that glibc learns from
 
 
 def _arranged(model: nn.Module) -> nn.Module:
@@ -47,7 +38,7 @@ class Predictor:
     stays: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, model: nn.Module, name: str, joints: str):
-        _keep_freed_memory()
+        keep_freed()
         self.model = _arranged(model)
         self.name = name
         self.skeleton: Skeleton = skeleton(joints)
