@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from typer.testing import CliRunner
 
@@ -279,6 +280,72 @@ def test_a_killed_run_says_what_is_left_and_resumes(source, tmp_path):
     with pytest.raises(BadParameter, match="nothing is left to run"):
         resume_run(run.id, out=out, source=source, progress=False)
     assert (done.folder / "run.json").read_bytes() == before
+
+
+MEET = """import os, time
+open(f'../met_{me}', 'w').close()
+while not os.path.exists(f'../met_{other}'):
+    time.sleep(.05)"""
+
+
+@pytest.mark.notebook
+def test_two_jobs_run_at_the_same_time_and_share_the_processors(source, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    told = METRICS % "{'threads': os.environ['OMP_NUM_THREADS'], 'me': me}"
+    for me, other in ((3, 4), (4, 3)):
+        parameters = f"me = {me}\nother = {other}"
+        write_notebook(source / f"0{me}_meet.ipynb", MEET, told, parameters=parameters)
+    seen = []
+    run = _run(
+        source,
+        "03_meet",
+        "04_meet",
+        "bad",
+        jobs=2,
+        cell_timeout_s=60,
+        report=lambda r: seen.append(r.status),
+    )
+    entries = run.record["notebooks"]
+    assert [entry["status"] for entry in entries.values()] == ["failed", "completed", "completed"]
+    threads = str(max(1, os.cpu_count() // 2))
+    for me in (3, 4):
+        assert entries[f"0{me}_meet"]["metrics"] == {"threads": threads, "me": me}
+    assert entries["02_bad"]["error"]["type"] == "ZeroDivisionError"
+    assert seen == ["running"] * 4 + ["failed"] and run.left == ["02_bad"]
+    assert run.record["duration_s"] < sum(entry["duration_s"] for entry in entries.values())
+    assert "OMP_NUM_THREADS" not in os.environ
+
+
+@pytest.mark.notebook
+def test_a_job_that_is_killed_is_a_failure_and_the_others_go_on(source):
+    write_notebook(source / "03_dead.ipynb", "import os, signal\nos.kill(os.getppid(), 9)")
+    run = _run(source, "dead", "good", jobs=2)
+    dead = run.record["notebooks"]["03_dead"]
+    assert (dead["status"], dead["error"]["type"]) == ("failed", "DeadProcess")
+    assert run.record["notebooks"]["01_good"]["status"] == "completed"
+
+
+@pytest.mark.notebook
+def test_jobs_end_with_the_process_that_started_them(source, tmp_path):
+    for me in (3, 4):
+        code = f"import os, time\nopen('../{me}.pid', 'w').write(str(os.getppid()))\ntime.sleep(60)"
+        write_notebook(source / f"0{me}_long.ipynb", code)
+    names = "['03_long', '04_long']"
+    call = f"run_notebooks({names}, source=Path({str(source)!r}), out='runs', jobs=2)"
+    code = f"from workbench.runs import *; {call}"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.DEVNULL
+    )
+    jobs = []
+    deadline = time.monotonic() + 60
+    while len(jobs) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+        texts = [path.read_text() for path in tmp_path.glob("runs/*/*.pid")]
+        jobs = [psutil.Process(int(text)) for text in texts if text]
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(jobs, timeout=20)
+    assert len(jobs) == 2 and not alive
 
 
 # --- run folders

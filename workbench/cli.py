@@ -704,11 +704,15 @@ def run(
         int, typer.Option("--cell-timeout", metavar="S", help="Seconds for one cell.", min=1)
     ] = 1800,
     resume: Annotated[str | None, typer.Option(metavar="ID", help="Finish an earlier run.")] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(help="Notebooks at once; as many as processors and memory allow.", min=1),
+    ] = None,
 ) -> None:
     """Execute notebooks into runs/<id>/ and write its index.html; exit code 1 when a notebook
     failed.
     """
-    from .runs import list_runs, notebook_paths, resume_run, run_notebooks
+    from .runs import list_runs, notebook_paths, resume_run, run_notebooks, usual_jobs
     from .view.html import publish
 
     if (bool(names) + every + bool(resume)) != 1:
@@ -721,8 +725,9 @@ def run(
         raise BadParameter("expected KEY=VALUE", record=f"-p {lone[0]}")
     if resume and pairs:
         raise BadParameter("a resumed run keeps its parameters", record=f"-p {parameters[0]}")
+    jobs = jobs or usual_jobs()
     if resume:
-        done = resume_run(resume, out=out, report=publish)
+        done = resume_run(resume, out=out, report=publish, jobs=jobs)
     else:
         for earlier in list_runs(out):
             if earlier.status == "interrupted":
@@ -735,7 +740,7 @@ def run(
         given = {key: value for key, _, value in pairs}
         chosen = list(notebook_paths()) if every else names
         settings = {"profile": profile, "device": device, "cell_timeout_s": cell_timeout}
-        done = run_notebooks(chosen, given, out=out, report=publish, **settings)
+        done = run_notebooks(chosen, given, out=out, report=publish, jobs=jobs, **settings)
     _show(done)
     if done.status != "completed":
         raise typer.Exit(1)

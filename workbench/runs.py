@@ -19,11 +19,14 @@ import secrets
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Annotated, Literal
@@ -39,6 +42,7 @@ from .errors import BadFile, BadParameter, unknown
 from .resources import resource
 
 SCHEMA_VERSION = 1
+KERNEL_GB = 1.5  # what a chapter takes at its largest, 1.3, and a little more
 METRICS_MIME = "application/x.workbench.metrics+json"
 SETTINGS = {"profile": ("fast", "full", "paper"), "device": ("auto", "cpu", "cuda")}
 # A cell's failure, a dead kernel and a cell's time-out are a RuntimeError or TimeoutError of
@@ -245,8 +249,9 @@ def run_notebooks(
     source: Path | None = None,
     report: Callable[[Run], None] | None = None,
     progress: bool = True,
+    jobs: int = 1,
 ) -> Run:
-    """Executes notebooks one after another into a new folder `out/<id>`; a failing one does not
+    """Executes notebooks, `jobs` at once, into a new folder `out/<id>`; a failing one does not
     stop the others.
 
     Everything is checked before the first kernel starts. `profile` and `device` reach the notebooks
@@ -272,7 +277,7 @@ def run_notebooks(
         "earlier": [],
         "notebooks": plan,
     }
-    return _execute(Run(folder, record), source, report, progress)
+    return _execute(Run(folder, record), source, report, progress, jobs)
 
 
 def _check_settings(settings: Mapping[str, str], given: Mapping[str, object]) -> None:
@@ -304,6 +309,7 @@ def resume_run(
     source: Path | None = None,
     report: Callable[[Run], None] | None = None,
     progress: bool = True,
+    jobs: int = 1,
 ) -> Run:
     """Runs again, with the same parameters, the notebooks of an earlier run that have not
     completed.
@@ -327,7 +333,7 @@ def resume_run(
     run.record["earlier"].append(
         {"process": run.record["process"], "provenance": run.record["provenance"]}
     )
-    return _execute(run, source, report, progress)
+    return _execute(run, source, report, progress, jobs)
 
 
 def load_run(run_id: str, out: Path | str = "runs") -> Run:
@@ -391,10 +397,20 @@ def lab_command(*, port: int = 8888) -> list[str]:
     return [sys.executable, "-m", "jupyterlab", *options]
 
 
+def usual_jobs() -> int:
+    """Notebooks at once that this machine has processors and free memory for, at most 4."""
+    free_gb = psutil.virtual_memory().available / 1e9
+    return max(1, min(4, os.cpu_count() or 1, int(free_gb / KERNEL_GB)))
+
+
 def _execute(
-    run: Run, source: Path | None, report: Callable[[Run], None] | None, progress: bool
+    run: Run,
+    source: Path | None,
+    report: Callable[[Run], None] | None,
+    progress: bool,
+    jobs: int,
 ) -> Run:
-    record, todo = run.record, run.left
+    record, todo, paths = run.record, run.left, notebook_paths(source)
     process = {
         "pid": os.getpid(),
         "host": socket.gethostname(),
@@ -402,18 +418,41 @@ def _execute(
     }
     record.update(status="running", process=process, provenance=provenance())
     _save(run, report)
-    try:
-        for name in (bar := tqdm(todo, unit="notebook", disable=not progress)):
-            bar.set_description(name)
-            entry, start = record["notebooks"][name], time.perf_counter()
+    earlier_s, began = record["duration_s"], time.perf_counter()
+    writing = threading.Lock()
+
+    def execute(name: str, how: Callable[[dict], dict]) -> None:
+        entry, start = record["notebooks"][name], time.perf_counter()
+        task = {
+            "notebook": str(paths[name]),
+            "copy": str(run.folder / "notebooks" / paths[name].name),
+            "parameters": entry["given"],
+            "timeout_s": record["cell_timeout_s"],
+        }
+        with writing:
             entry.update(status="running", started=_now(), start=len(record["earlier"]), error=None)
             _save(run)
-            entry.update(_execute_one(run, name, notebook_paths(source)[name], progress))
+        outcome = how(task)
+        with writing:
+            entry.update(outcome)
             entry["duration_s"] = round(time.perf_counter() - start, 3)
-            record["duration_s"] = round(
-                sum(e.get("duration_s", 0.0) for e in record["notebooks"].values()), 3
-            )
+            record["duration_s"] = round(earlier_s + time.perf_counter() - began, 3)
             _save(run, report)
+            bar.update()
+
+    jobs = min(jobs, len(todo))
+    bar = tqdm(total=len(todo), unit="notebook", disable=not progress)
+    try:
+        with _kernel_environment(jobs), bar:
+            if jobs == 1:
+                for name in todo:
+                    bar.set_description(name)
+                    execute(name, partial(_execute_one, progress=progress))
+            else:
+                # the longest first, as far as their files tell
+                todo.sort(key=lambda name: -paths[name].stat().st_size)
+                with Processes(jobs) as processes:
+                    processes.each(partial(execute, how=processes.execute), todo)
         record.update(status="failed" if run.left else "completed", finished=_now())
     finally:
         if record["status"] == "running":
@@ -422,23 +461,84 @@ def _execute(
     return run
 
 
-def _execute_one(run: Run, name: str, notebook: Path, progress: bool) -> dict:
+class Processes:
+    """Notebooks executed at the same time, each by a process of its own: papermill changes the
+    process that it runs in.
+
+    Whoever leaves early takes them along; a process ends, too, when this one is gone.
+    """
+
+    def __init__(self, jobs: int):
+        self._pool = ThreadPoolExecutor(jobs)
+        self._alive: set[subprocess.Popen] = set()
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in list(self._alive):
+            process.terminate()
+        self._pool.shutdown()
+
+    def each(self, function: Callable[[str], None], names: Iterable[str]) -> None:
+        for future in as_completed([self._pool.submit(function, name) for name in names]):
+            future.result()
+
+    def execute(self, task: Mapping) -> dict:
+        """`_execute_one` there; a process that dies is a failure."""
+        command = [
+            sys.executable,
+            "-c",
+            "from workbench.runs import execute_asked; execute_asked()",
+        ]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
+            self._alive.add(process)
+            # an open pipe says that this process lives
+            with suppress(BrokenPipeError):
+                print(json.dumps(task), file=process.stdin, flush=True)
+            lines = process.stdout.read().splitlines()
+            self._alive.discard(process)
+        if process.returncode == 0 and lines:
+            return json.loads(lines[-1])
+        message = f"its process ended with code {process.returncode}"
+        return _outcome({"type": "DeadProcess", "message": message, "cell": None}, {})
+
+
+def execute_asked() -> None:
+    """In a process of its own: executes the notebook that the first line of standard input asks
+    for (JSON), and prints what came of it. Ends with its parent.
+    """
+    task = json.loads(sys.stdin.readline())
+
+    def follow() -> None:
+        sys.stdin.read()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+    print("\n" + json.dumps(_execute_one(task)), flush=True)
+
+
+def _execute_one(task: Mapping, *, progress: bool = False) -> dict:
     """Executes one notebook; its status, error, metrics and inputs for run.json."""
-    copy, error = run.folder / "notebooks" / notebook.name, None
+    copy, error = Path(task["copy"]), None
     bar = {"desc": "  cells", "leave": False, "position": 1}
     try:
-        with _kernel_environment():
-            papermill.execute_notebook(
-                notebook,
-                copy,
-                parameters=run.record["notebooks"][name]["given"],
-                kernel_name="python3",
-                cwd=copy.parent,
-                # the kernel's errors, not its advice
-                extra_arguments=["--Application.log_level=40"],
-                execution_timeout=run.record["cell_timeout_s"],
-                progress_bar=bar if progress else False,
-            )
+        papermill.execute_notebook(
+            task["notebook"],
+            copy,
+            parameters=task["parameters"],
+            kernel_name="python3",
+            cwd=copy.parent,
+            # the kernel's errors, not its advice
+            extra_arguments=["--Application.log_level=40"],
+            execution_timeout=task["timeout_s"],
+            progress_bar=bar if progress else False,
+            # after every cell, megabytes of pictures take longer than the cells; twice a minute
+            request_save_on_cell_execute=False,
+        )
     except FAILURES as failure:
         error = _describe(failure)
     metrics = {}
@@ -446,13 +546,14 @@ def _execute_one(run: Run, name: str, notebook: Path, progress: bool) -> dict:
         metrics = read_metrics(copy) if copy.exists() else {}
     except BadFile as problem:
         error = error or _describe(problem)
+    return _outcome(error, metrics)
+
+
+def _outcome(error: dict | None, metrics: dict) -> dict:
+    """A notebook's part of run.json."""
     inputs = metrics.pop("inputs", {})
-    return {
-        "status": "failed" if error else "completed",
-        "error": error,
-        "metrics": metrics,
-        "inputs": inputs,
-    }
+    status = "failed" if error else "completed"
+    return {"status": status, "error": error, "metrics": metrics, "inputs": inputs}
 
 
 def _save(run: Run, report: Callable[[Run], None] | None = None) -> None:
@@ -465,12 +566,14 @@ def _save(run: Run, report: Callable[[Run], None] | None = None) -> None:
 
 
 @contextmanager
-def _kernel_environment() -> Iterator[None]:
+def _kernel_environment(jobs: int) -> Iterator[None]:
     """A kernel inherits this process's environment: inline figures, the `python3` of this
-    installation, and threads that sleep while they wait.
+    installation, threads that sleep while they wait, and its share of the processors.
     """
-    wanted = {
-        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+    usual = {"OMP_WAIT_POLICY": "PASSIVE"}
+    if jobs > 1:
+        usual["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
+    wanted = {name: os.environ.get(name, value) for name, value in usual.items()} | {
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "JUPYTER_PREFER_ENV_PATH": "1",
     }

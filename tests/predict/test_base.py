@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
@@ -131,30 +127,3 @@ def test_weights_lie_channels_last_and_answer_the_same(method):
     for one in (predictor, predictor.random_control(), predictor.switched(sigma=2.5)):
         wide = [p for p in one.model.parameters() if p.dim() == 4]
         assert wide and all(p.is_contiguous(memory_format=torch.channels_last) for p in wide)
-
-
-FAULTS = """
-import resource
-import sys
-import torch
-from workbench import load
-refiner = load("port") if sys.argv[1] == "loaded" else None
-def layers():
-    results = [torch.ones(250_000) for _ in range(8)]
-for _ in range(3):
-    layers()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(10):
-    layers()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
-def test_memory_that_layers_free_is_not_mapped_afresh_for_the_next():
-    command = [sys.executable, "-c", FAULTS]
-    bare, loaded = (
-        int(subprocess.run([*command, how], capture_output=True, text=True, check=True).stdout)
-        for how in ("bare", "loaded")
-    )
-    assert loaded < 500 < 5_000 < bare, "pages of 8 MB, ten times"
