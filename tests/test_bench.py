@@ -93,9 +93,10 @@ def test_every_case_runs(cases, expected):
 def test_videos_and_worlds_run():
     videos = bench.video_cases(QUICK, (160, 120), 5)
     rows = [QUICK.row(case) for case in videos]
-    rows += [QUICK.row(case) for case in bench.world_cases(QUICK, "synthetic_tiny")]
-    expected = ["overlay written", "frames, last to first", "windows of pictures", "clip rendered"]
-    assert [row["what"] for row in rows] == expected
+    worlds = bench.world_cases(QUICK, "synthetic_tiny", "synthetic_tiny", 8)
+    rows += [QUICK.row(case) for case in worlds]
+    expected = ["overlay written", "frames, last to first", "windows of pictures"]
+    assert [row["what"] for row in rows] == [*expected, "clip rendered", "cache filled"]
 
 
 def test_forward_times_the_precision_that_it_names_and_channels_last(monkeypatch):

@@ -531,8 +531,12 @@ def video_cases(
         yield Case("windows of pictures", read, "decoding alone", decode, words)
 
 
-def world_cases(_bench: Bench, name: str = "synthetic") -> Iterator[Case]:
-    """A clip of the frozen world rendered, beside the same from the cache."""
+def world_cases(
+    _bench: Bench, name: str = "synthetic", pictures: str = "occluded_people", n: int = 40
+) -> Iterator[Case]:
+    """Clips of the frozen worlds rendered, beside the same from the cache; and pictures rendered
+    into a cache by as many processes as there are processors, beside one.
+    """
     with tempfile.TemporaryDirectory() as folder:
         clips = cached_clips(name, "train", 1, folder=folder, progress=False)
 
@@ -545,6 +549,13 @@ def world_cases(_bench: Bench, name: str = "synthetic") -> Iterator[Case]:
         video = clips[0][0].video
         words = {"frames": video.n_frames, "size": f"{video.width}x{video.height}"}
         yield Case("clip rendered", render, "read from the cache", read, words)
+
+    def fill(workers: int | None) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            cached_clips(pictures, "train", n, folder=folder, workers=workers, progress=False)
+
+    words = {"pictures": n, "processes": os.cpu_count()}
+    yield Case("cache filled", partial(fill, None), "by one process", partial(fill, 1), words)
 
 
 CASES: Mapping[str, Callable[[Bench], Iterator[Case]]] = {

@@ -98,7 +98,8 @@ def changed_mask(model: STDPose, **changes: float) -> DynamicAwareMask:
     """The model's mask module with another k, theta, forward_weight or backward_weight."""
     mask = DynamicAwareMask(replace(model.config, **changes))
     mask.load_state_dict(model.dam.state_dict())
-    return mask.to(next(model.dam.parameters()).device)
+    device = next(model.dam.parameters()).device
+    return mask.to(device, memory_format=torch.channels_last)  # as predictors keep theirs
 
 
 def even(x: Tensor) -> Tensor:
