@@ -147,6 +147,7 @@ def test_frame_and_drag_move_the_hanet_chapter(tmp_path):
             said.inner_text(),
             f"() => [...{OVER}._fullData.find(t => t.name.startsWith('final')).y]",
         )
+        notebook.wait(lambda: page.evaluate(f"() => !!{OVER}"), 30, "the curves over time")
         answer = page.evaluate(final)
         drag_area = f"{OVER}.querySelector('.xy .drag').getBoundingClientRect()"
         box = f"() => (b => [b.x, b.y, b.width, b.height])({drag_area})"
