@@ -148,6 +148,11 @@ def test_what_is_not_understood_is_refused():
     with pytest.raises(TapError, match="a nested query"), capture_attention(model):
         model(nested, nested, nested)
     assert nothing_left(model)
+    model = nn.ModuleDict({"first": Calls(), "second": Calls()})
+    with capture_attention(model, ["second"]) as maps:
+        model["first"](Q, K, V, attn_mask=causal_lower_right(QUERIES, KEYS))
+        model["second"](Q, K, V)
+    assert list(maps) == ["second"], "what nobody asked for is left alone"
 
 
 PAD = torch.zeros(BATCH, KEYS, dtype=torch.bool)
@@ -190,6 +195,12 @@ MHA = {
         {},
         {"attn_mask": ~TRIANGLE, "is_causal": True, "key_padding_mask": PAD},
         {"seen": TRIANGLE & ~PAD[:, None, None]},
+    ),
+    # with the hint and padding it does
+    "hint, padding, mask": (
+        {},
+        {"attn_mask": BIAS, "is_causal": True, "need_weights": False, "key_padding_mask": PAD},
+        {"bias": BIAS + torch.where(PAD, -torch.inf, 0.0)[:, None, None]},
     ),
     "dropout": ({"dropout": 0.4}, {"need_weights": False}, {}),
     "dropout, weights": ({"dropout": 0.4}, {}, {}),
@@ -334,6 +345,17 @@ def test_a_layer_a_decoder_and_taps_of_the_same_model():
     assert len(taps.calls("encoder.layers.0.linear1")) == 1, "hooks of others fire once"
 
 
+def test_hooks_of_others_see_what_they_would_see():
+    model = nn.Sequential(encoder())
+    x = draw(BATCH, KEYS, WIDTH)
+    with torch.no_grad():
+        expected = model[0](x, src_key_padding_mask=PAD)
+        with record(model, ["0"]) as taps, capture_attention(model):
+            out = model[0](x, src_key_padding_mask=PAD)
+    assert torch.equal(out, expected)
+    assert len(taps.calls("0")) == 1 and torch.equal(taps["0"], expected)
+
+
 def test_the_fast_path_and_hooks_are_restored_after_an_error():
     model = encoder()
     with pytest.raises(ZeroDivisionError), capture_attention(model):
@@ -342,11 +364,28 @@ def test_the_fast_path_and_hooks_are_restored_after_an_error():
     assert nothing_left(model)
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with capture_attention(model):
-            model(draw(BATCH, KEYS, WIDTH))
+        with torch.no_grad():
+            x = draw(BATCH, KEYS, WIDTH)
+            expected = model(x, src_key_padding_mask=PAD)
+            with capture_attention(model):
+                assert torch.equal(model(x, src_key_padding_mask=PAD), expected)
         assert not torch.backends.mha.get_fastpath_enabled(), "as it was"
     finally:
         torch.backends.mha.set_fastpath_enabled(True)
+
+
+def test_torch_s_layers_run_twice_and_not_more():
+    calls = []
+
+    def activation(x):
+        calls.append(x)
+        return x.relu()
+
+    layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 16, activation=activation, batch_first=True)
+    model = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False).eval()
+    with capture_attention(model):
+        model(draw(BATCH, KEYS, WIDTH))
+    assert len(calls) == 6
 
 
 class Somebody(nn.Module):
@@ -514,6 +553,18 @@ def test_timm_softmax_in_a_child_belongs_to_the_attention():
     torch.testing.assert_close(maps["0"], fused, rtol=0, atol=1e-6)
 
 
+def test_a_softmax_that_is_changed_in_place():
+    class Unfused(nn.Module):
+        fused_attn = False
+
+        def forward(self, q, k, v):
+            weights = (q * CHANNELS**-0.5 @ k.mT).softmax(-1)
+            return weights.mul_(2) @ v
+
+    maps = unchanged(Unfused(), Q, K, V)
+    torch.testing.assert_close(maps[""], by_hand(Q, K), rtol=0, atol=1e-6)
+
+
 def test_transformers_with_sdpa():
     transformers = pytest.importorskip("transformers")
     config = transformers.BertConfig(
@@ -527,9 +578,10 @@ def test_transformers_with_sdpa():
     torch.manual_seed(7)
     model = transformers.BertModel(config).eval()
     tokens = torch.arange(BATCH * KEYS).reshape(BATCH, KEYS)
-    with torch.no_grad(), capture_attention(model) as maps:
-        model(tokens, attention_mask=(~PAD).long())
+    with torch.no_grad():
+        maps = unchanged(model, tokens, attention_mask=(~PAD).long(), return_dict=False)
+        model.set_attn_implementation("eager")
+        wanted = model(tokens, attention_mask=(~PAD).long(), output_attentions=True).attentions
     assert list(maps) == [f"encoder.layer.{i}.attention.self" for i in (0, 1)]
-    for name in maps:
-        hidden = maps[name].masked_select(PAD[:, None, None].expand_as(maps[name]))
-        assert maps[name].shape == (BATCH, HEADS, KEYS, KEYS) and not hidden.any()
+    for name, weights in zip(maps, wanted, strict=True):
+        torch.testing.assert_close(maps[name], weights, rtol=0, atol=1e-6)

@@ -121,7 +121,8 @@ class _Watch(TorchFunctionMode):
         for module in self.modules.values():
             self.handles.append(module.register_forward_pre_hook(self.enter, prepend=True))
             if fast and isinstance(module, FAST):
-                hook = module.register_forward_hook(self.answer_as_ever, with_kwargs=True)
+                answer = self.answer_as_ever
+                hook = module.register_forward_hook(answer, with_kwargs=True, prepend=True)
                 self.handles.append(hook)
             self.handles.append(module.register_forward_hook(self.leave, always_call=True))
 
@@ -158,7 +159,7 @@ class _Watch(TorchFunctionMode):
         if self.wanted.isdisjoint(names):
             return
         with torch.no_grad():
-            caught = weights().detach()
+            caught = weights()
             caught = caught.to(torch.promote_types(caught.dtype, torch.float32))
             if not output.isnan().any():  # torch answers rows that are masked throughout by zeros
                 caught = caught.nan_to_num(0.0)
@@ -173,10 +174,11 @@ class _Watch(TorchFunctionMode):
             return None  # the outermost answers for those inside
         self.unhook()
         try:
-            if any(
-                m.training or m._forward_hooks or m._forward_pre_hooks for m in module.modules()
-            ):
-                return None  # these keep torch from its kernel, too
+            inside = list(module.modules())[1:]
+            if module.training or any(m.training for m in inside):
+                return None
+            if any(m._forward_hooks or m._forward_pre_hooks for m in inside):
+                return None  # they fire once, and keep torch from its kernel, too
             with torch._C.DisableTorchFunction(), _fast_path(True):
                 return module.forward(*args, **kwargs)
         finally:
