@@ -6,7 +6,8 @@
 
 Seen are `nn.MultiheadAttention` (and what is built of it), whatever calls
 `F.scaled_dot_product_attention`, and timm's attentions that call it only if their `fused_attn` is
-set. The weights are computed beside the call, before dropout; the call itself is left alone.
+set. The weights are computed beside the call, before dropout; the call itself is left alone. An
+attention that is written out by hand stays unseen: put a `taps.Tap` after its softmax.
 """
 
 from __future__ import annotations
@@ -162,7 +163,7 @@ class _Watch(TorchFunctionMode):
             caught = weights()
             caught = caught.to(torch.promote_types(caught.dtype, torch.float32))
             if not output.isnan().any():  # torch answers rows that are masked throughout by zeros
-                caught = caught.nan_to_num(0.0)
+                caught.nan_to_num_(0.0)
         for name in sorted(self.wanted.intersection(names)):
             self.maps.add(name, caught, AXES)
 
