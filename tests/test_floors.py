@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import ROOT
 
 FLOORS = [
-    {"errors", "skeletons", "records", "taps", "checkpoint", "ledger", "resources"}
+    {"errors", "skeletons", "records", "taps", "attention", "checkpoint", "ledger", "resources"}
     | {"memory", "threads"},
     {"geometry", "codecs", "occlusion", "metrics", "train"},
     {"data", "models"},

@@ -63,17 +63,22 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 def tap_table(model: nn.Module) -> dict[str, tuple[str, ...]]:
     """Name -> axes of every tap of a model, in the order of definition."""
-    return {name: m.axes for name, m in _modules(model).items() if isinstance(m, Tap)}
+    return {name: m.axes for name, m in modules_by_name(model).items() if isinstance(m, Tap)}
 
 
 class Recording(Mapping):
-    """What `record()` caught. `rec[name]` is the last call's output, `rec.calls(name)` all of
-    them, in order.
+    """What `record()` or `capture_attention()` caught. `rec[name]` is the last call's output,
+    `rec.calls(name)` all of them, in order.
     """
 
     def __init__(self, axes: dict[str, tuple[str, ...]]):
         self.axes = axes
         self._calls: dict[str, list] = {name: [] for name in axes}
+
+    def add(self, name: str, value: object, axes: tuple[str, ...] = ()) -> None:
+        """One more call's output. `axes` counts for a name that is new."""
+        self.axes.setdefault(name, axes)
+        self._calls.setdefault(name, []).append(value)
 
     def calls(self, name: str) -> list:
         if name not in self._calls:
@@ -133,7 +138,7 @@ def _describe(t: Tensor) -> str:
     return f"{tuple(t.shape)} {t.dtype} on {t.device}"
 
 
-def _modules(model: nn.Module) -> dict[str, nn.Module]:
+def modules_by_name(model: nn.Module) -> dict[str, nn.Module]:
     """Every module by name, shared ones under each of their names, without the names that
     compiling inserts.
     """
@@ -158,7 +163,7 @@ def _resolve(modules: dict[str, nn.Module], names: Iterable[str] | None) -> list
     return chosen
 
 
-def _eagerly() -> AbstractContextManager:
+def eagerly() -> AbstractContextManager:
     """Compiled models run eagerly inside. Where torch's compiler was never loaded nothing is
     compiled, and it stays out: it takes seconds to load.
     """
@@ -185,7 +190,7 @@ def record(
     name that does not exist, `TapError` if a named one never fired.
     """
     edit = dict(edit or {})
-    modules = _modules(model)
+    modules = modules_by_name(model)
     recorded = _resolve(modules, names)
     edited = {}
     for pattern, change in edit.items():
@@ -201,7 +206,7 @@ def record(
             if name in edited:
                 output = _edited(name, edited[name], output)
             # a copy, because an operation in place (ReLU) may follow
-            caught._calls[name].append(tree_map_only(Tensor, lambda t: t.detach().clone(), output))
+            caught.add(name, tree_map_only(Tensor, lambda t: t.detach().clone(), output))
             return output if name in edited else None
 
         return catch
@@ -209,7 +214,7 @@ def record(
     try:
         for name in caught:
             handles.append(modules[name].register_forward_hook(hook(name)))
-        with _eagerly():
+        with eagerly():
             yield caught
         silent = [name for name in caught if not caught.calls(name)]
         if silent:
