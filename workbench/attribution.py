@@ -284,6 +284,14 @@ def _copies(value: Tensor, rows: int) -> Tensor:
     return value.expand(rows, *value.shape[1:])
 
 
+def _named(axes: Iterable[str], dims: int) -> tuple[str, ...]:
+    """The last axes' names, or numbers where there are too few."""
+    names = tuple(axes)
+    if len(names) < dims:
+        return tuple(f"axis {i}" for i in range(dims))
+    return names[len(names) - dims :]
+
+
 def _baseline(chosen: str | float | Tensor, own: Float[Tensor, "1 ..."]) -> tuple[Tensor, str]:
     """What stands for nothing, and what it is called."""
     if isinstance(chosen, str):
@@ -357,10 +365,10 @@ def attribute(
         one_by_one = {"batch": 1} if many and method == "integrated_gradients" else {}
         found = METHODS[method](function, own, start, **options | one_by_one)
     values = found.values[0].cpu().numpy()
-    names = tap_table(model).get(to, ())[-values.ndim :] if inside else tuple(axes)
+    names = tap_table(model).get(to, ()) if inside else axes
     return Attribution(
         values,
-        names if len(names) == values.ndim else tuple(f"axis {i}" for i in range(values.ndim)),
+        _named(names, values.ndim),
         of,
         to,
         method.replace("_", " "),
