@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 FLOORS = [
     {"errors", "skeletons", "records", "taps", "attention", "checkpoint", "ledger", "resources"}
     | {"memory", "threads"},
-    {"geometry", "codecs", "occlusion", "metrics", "train"},
+    {"geometry", "codecs", "occlusion", "metrics", "train", "attribution"},
     {"data", "models"},
     {"made", "film"},
     {"predict", "runs"},

@@ -132,6 +132,26 @@ def decode_simcc(
     return torch.stack((ix, iy), -1).to(x.dtype) / split, torch.minimum(px, py)
 
 
+def expected_bin(distribution: Float[Tensor, "*n bins"]) -> Float[Tensor, "*n"]:
+    """Mean of each distribution, bins: where `decode_simcc` takes the highest, this has a
+    gradient.
+    """
+    bins = torch.arange(distribution.shape[-1], device=distribution.device)
+    return (distribution * bins).sum(-1) / distribution.sum(-1)
+
+
+def expected_place(
+    heatmaps: Float[Tensor, "b k h w"], temperature: float = 0.05
+) -> Float[Tensor, "b k 2"]:
+    """`xy_heatmap` px expected under a softmax of each whole map: where `decode_heatmaps` takes
+    the highest pixel, this has a gradient.
+
+    temperature: of heatmaps with peaks of 1; low ones are drawn to the middle of the map.  # ours
+    """
+    weights = (heatmaps / temperature).flatten(2).softmax(-1)
+    return soft_argmax(weights.view_as(heatmaps))
+
+
 def transform(affine: Float[Tensor, "2 3"], xy: Float[Tensor, "*n 2"]) -> Float[Tensor, "*n 2"]:
     """Points through an affine map, element by element: a matrix product would round px to bf16
     under autocast.

@@ -98,6 +98,10 @@ class TapError(WorkbenchError):
     """A tap that was asked for but never fired, or an edit that changed a tensor's shape."""
 
 
+class IncompleteAttribution(WorkbenchError):
+    """An attribution that does not sum to the change of the output that it is to explain."""
+
+
 class TrainingDiverged(WorkbenchError):
     """A training whose loss, gradients or weights are no finite numbers any more."""
 

@@ -107,9 +107,6 @@ class Recording(Mapping):
         """Writes each tap's last tensor, and its axes under "<name>:axes", to an npz (no pickle
         in it).
         """
-        path = Path(path)
-        path = path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
-        path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {}
         for name in self:
             value = self[name]
@@ -118,10 +115,18 @@ class Recording(Mapping):
             value = value.float() if value.dtype == torch.bfloat16 else value
             arrays[name] = value.cpu().numpy()
             arrays[f"{name}:axes"] = np.array(" ".join(self.axes[name]))
-        beside = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-        np.savez_compressed(beside, **arrays)
-        os.replace(beside, path)
-        return path
+        return save_arrays(path, arrays)
+
+
+def save_arrays(path: str | Path, arrays: Mapping[str, object]) -> Path:
+    """Writes an npz, its folder and ending if they lack; beside, then renamed."""
+    path = Path(path)
+    path = path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.stem}.{os.getpid()}.npz")
+    np.savez_compressed(beside, **arrays)
+    os.replace(beside, path)
+    return path
 
 
 def _edited(name: str, edit: Callable[[Tensor], Tensor], output: object) -> Tensor:

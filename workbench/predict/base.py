@@ -9,15 +9,27 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..attribution import Attribution, attribute
 from ..checkpoint import load_into
-from ..errors import BadParameter
+from ..errors import BadParameter, check_choice
 from ..memory import keep_freed
 from ..records import Detections
 from ..skeletons import Skeleton, skeleton
 from ..taps import Recording, record
 from ..threads import threads_for
+
+INPUT_AXES = {  # of what models read, the last ones where it has fewer
+    "xy": "frame joint xy",
+    "confidence": "joint",
+    "images": "frame colour y x",
+    "maps": "joint y x",
+    "heatmaps": "frame joint y x",
+    "features": "frame channel y x",
+    "auxiliary_xy_crop": "frame joint xy",
+}
 
 
 def _arranged(model: nn.Module) -> nn.Module:
@@ -36,6 +48,8 @@ class Predictor:
     precision = "fp32"
     # parts of the model that `random_control` leaves as they are
     stays: ClassVar[tuple[str, ...]] = ()
+    # what `attribute` explains of a joint
+    explained: ClassVar[tuple[str, ...]] = ("x", "y")
 
     def __init__(self, model: nn.Module, name: str, joints: str):
         keep_freed()
@@ -99,6 +113,53 @@ class Predictor:
         with threads_for(self.model), torch.no_grad(), self.autocast(), seen as taps:
             answer = self.one_pass(*inputs, **options)
         return answer, taps
+
+    def held(self) -> tuple[str, ...]:
+        """Taps that jump, and keep what they have at the input while `attribute` runs."""
+        return ()
+
+    def value_of(
+        self, found: Mapping[str, Tensor], own: Mapping[str, Tensor], joint: int, axis: str
+    ) -> Float[Tensor, "m"]:
+        """What `attribute` explains, of m answers. own: the answer to the input itself."""
+        return found["xy"][:, joint, "xy".index(axis)]
+
+    def attribute(
+        self,
+        inputs: Mapping[str, Tensor],
+        joint: str,
+        axis: str = "x",
+        to: str | None = None,
+        *,
+        frame: int | None = None,
+        **options,
+    ) -> Attribution:
+        """How much each number of an input, or of what a tap passes on, adds to one joint's value.
+
+        inputs: the model's own arguments, a batch of one. axis: "x" or "y", in the model's units;
+        "confidence" of models that read pictures. to: an input's or tap's name, None: the first
+        input. frame: of a sequence. options, errors: as of `attribution.attribute`. Of one pass,
+        without a mirror image.
+        """
+        check_choice("axis", axis, self.explained)
+        place = {} if frame is None else {"frame": frame}
+        number = self.skeleton.index(joint)
+        inputs = {name: value.to(self.device) for name, value in inputs.items()}
+        to = next(iter(inputs)) if to is None else to
+        with threads_for(self.model), torch.no_grad():
+            own = self.model(**inputs)
+        if to in inputs:
+            dims = inputs[to].dim() - 1
+            options["axes"] = INPUT_AXES.get(to, "").split()[-dims:]
+        return attribute(
+            self.model,
+            inputs,
+            lambda found: self.value_of(found, own, number, axis, **place),
+            to,
+            held=self.held(),
+            of=f"{joint} {axis}",
+            **options,
+        )
 
     def switched(self, **changes) -> Predictor:
         """The same weights in a model with other switches, such as `blind=True`.

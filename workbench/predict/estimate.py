@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .. import geometry
+from ..codecs import expected_bin, expected_place, transform
 from ..data.checks import numbers_of
 from ..data.safe import read_npy
 from ..data.windows import WindowConfig, Windows, loader, normalised
@@ -45,6 +46,7 @@ class PoseEstimator(Predictor):
     and its mirror image.
     """
 
+    explained = ("x", "y", "confidence")
     reach = 0  # frames that it looks at before and after its own
     batch = 128  # crops that `read` shows the model at once
 
@@ -113,6 +115,27 @@ class PoseEstimator(Predictor):
             visibility = torch.as_tensor(np.asarray(visibility)[rows], device=self.device)
         model = self.model.flip_test if self.mirror else self.model
         return model(images, visibility, source=source)
+
+    def held(self) -> tuple[str, ...]:
+        """The mask of reasoning: who is heard is decided by a threshold."""
+        masked = getattr(self.model, "reasoning", None) is not None
+        return ("reasoning.mask",) if masked else ()
+
+    def value_of(
+        self, found: Mapping[str, Tensor], own: Mapping[str, Tensor], joint: int, axis: str
+    ) -> Float[Tensor, "m"]:
+        """A coordinate: the expected one, px of the crop, because the highest bin or pixel has no
+        gradient. The confidence: the value at the bins or pixel that are highest in `own`.
+        """
+        if axis == "confidence":
+            parts = [name for name in ("heatmaps", "x", "y") if name in found]
+            at = [own[name][0, joint].argmax() for name in parts]
+            values = [found[name][:, joint].flatten(1)[:, i] for name, i in zip(parts, at)]
+            return torch.stack(values).amin(0)
+        if "heatmaps" in found:
+            xy_heatmap = expected_place(found["heatmaps"][:, [joint]])
+            return transform(self.model.to_crop, xy_heatmap)[:, 0, "xy".index(axis)]
+        return expected_bin(found[axis][:, joint]) / self.model.config.split
 
     def estimate(
         self,

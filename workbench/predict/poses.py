@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from torch import Tensor
 
 from ..errors import BadParameter
 from ..models.port import Port, occluded_joints, replace_occluded
@@ -89,12 +90,10 @@ class PortRefiner(Predictor):
             )
         return occluded_joints(torch.tensor(detections.confidence), torch.tensor(limit)).numpy()
 
-    def one_pass(
-        self, detections: Detections, mask: Bool[np.ndarray, "n k"], *, mirror: bool = False
-    ) -> Float[np.ndarray, "n k 2"]:
-        """What PORT makes of every joint in one batch, px; mirror: the mean with the mirror
-        image.
-        """
+    def _placed(
+        self, detections: Detections, mask: Bool[np.ndarray, "n k"]
+    ) -> tuple[dict[str, Tensor], Float[np.ndarray, "n 1 2"], Float[np.ndarray, "n 1 1"]]:
+        """What the model reads of poses, and their centres and sizes, px."""
         self.check_skeleton(detections)
         weights = pose_weights(mask, detections.confidence, self.model.config.frame)
         centre, size = pose_frame(detections.xy_frame, weights)
@@ -103,6 +102,21 @@ class PortRefiner(Predictor):
         xy = np.where(detections.confidence[..., None] > 0, detections.xy_frame, centre)
         arrays = {"xy": (xy - centre) / size, "mask": mask, "confidence": detections.confidence}
         inputs = {name: torch.tensor(v, device=self.device) for name, v in arrays.items()}
+        return inputs, centre, size
+
+    def inputs(self, detections: Detections, mask: Bool[np.ndarray, "n k"]) -> dict[str, Tensor]:
+        """What the model reads of poses: "xy", counted from a pose's centre in its sizes, "mask"
+        and "confidence".
+        """
+        return self._placed(detections, mask)[0]
+
+    def one_pass(
+        self, detections: Detections, mask: Bool[np.ndarray, "n k"], *, mirror: bool = False
+    ) -> Float[np.ndarray, "n k 2"]:
+        """What PORT makes of every joint in one batch, px; mirror: the mean with the mirror
+        image.
+        """
+        inputs, centre, size = self._placed(detections, mask)
         recon = self.model(**inputs)["xy"]
         if mirror:
             sign = torch.tensor([-1.0, 1.0], device=self.device)

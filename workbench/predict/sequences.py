@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from torch import Tensor
 
+from ..attribution import Attribution
 from ..errors import BadParameter, BadRecord
 from ..models.hanet import HANet
 from ..records import Detections, Prediction
@@ -48,6 +51,58 @@ class SequenceRefiner(Predictor):
         """
         return np.median(xy, axis=(1, 2), keepdims=True), SequenceRefiner.size(xy)
 
+    def _placed(
+        self, xy: Float[np.ndarray, "t k d"], numbers: Int[np.ndarray, "n w"]
+    ) -> tuple[dict[str, Tensor], Float[np.ndarray, "n 1 1 d"], Float[np.ndarray, "n 1 1 1"]]:
+        """What the model reads of windows with these frames, on the CPU, and their `frame`. Behind
+        the sequence's end its last pose stands.
+        """
+        frames, k, d = xy.shape
+        if k * d != self.model.config.channels:
+            raise BadParameter(
+                f"poses of {k} x {d} numbers, the model knows {self.model.config.channels}"
+            )
+        windows = xy[np.minimum(numbers, frames - 1)]
+        centre, size = self.frame(windows[:, :frames])
+        flat = ((windows - centre) / size).reshape(*numbers.shape, k * d)
+        inputs = {"xy": torch.tensor(flat, dtype=torch.float32)}
+        if frames < self.window:  # masks cost, so they are there for shorter sequences alone
+            inputs["valid"] = torch.tensor(numbers < frames)
+        return inputs, centre, size
+
+    def inputs(self, xy: Float[np.ndarray, "t k d"]) -> dict[str, Tensor]:
+        """What the model reads of a sequence as long as the window or shorter, for `attribute`:
+        "xy" [1 window c], in the sequence's own `frame`, and "valid" where it is shorter.
+        """
+        if not 0 < len(xy) <= self.window:
+            raise BadParameter(f"{len(xy)} poses", remedy=f"1 to {self.window}: one window")
+        return self._placed(xy, np.arange(self.window)[None])[0]
+
+    def value_of(
+        self,
+        found: Mapping[str, Tensor],
+        own: Mapping[str, Tensor],
+        joint: int,
+        axis: str,
+        frame: int | None = None,
+    ) -> Float[Tensor, "m"]:
+        """As of `Predictor`, in one frame of the window, None: the middle one."""
+        xy = found["xy"].unflatten(-1, (-1, self.model.config.coordinates))
+        frame = self.window // 2 if frame is None else frame
+        if not 0 <= frame < xy.shape[1]:
+            raise BadParameter(f"frame {frame}", remedy=f"0 to {xy.shape[1] - 1}")
+        return xy[:, frame, joint, "xy".index(axis)]
+
+    def attribute(self, inputs: Mapping[str, Tensor], *args, **options) -> Attribution:
+        """As of `Predictor`; frame: of the answer, None: the middle one. To "xy" its axes are
+        frame, joint and xy.
+        """
+        found = super().attribute(inputs, *args, **options)
+        if found.to != "xy":
+            return found
+        values = found.values.reshape(len(found.values), -1, self.model.config.coordinates)
+        return replace(found, values=values, axes=("frame", "joint", "xy"))
+
     def refine(
         self, xy: Float[np.ndarray, "t k d"], *, stride: int | None = None
     ) -> Float[np.ndarray, "t k d"]:
@@ -56,24 +111,16 @@ class SequenceRefiner(Predictor):
         stands still behind its end, and that is cut off.
         """
         t, (frames, k, d) = self.window, xy.shape
-        if k * d != self.model.config.channels:
-            raise BadParameter(
-                f"poses of {k} x {d} numbers, the model knows {self.model.config.channels}"
-            )
         last = max(frames - t, 0)
         starts = np.unique([*range(0, last, stride or max(t // 8, 1)), last])
         numbers = starts[:, None] + np.arange(t)
-        windows = xy[np.minimum(numbers, frames - 1)]
-        centre, size = self.frame(windows[:, :frames])
-        flat = ((windows - centre) / size).reshape(len(starts), t, k * d)
-        flat = torch.tensor(flat, dtype=torch.float32)
-        # masks cost, so they are there for a sequence shorter than the window alone
-        valid = torch.tensor(numbers < frames, device=self.device) if frames < t else None
+        inputs, centre, size = self._placed(xy, numbers)
+        valid = inputs["valid"].to(self.device) if "valid" in inputs else None
         parts = []
         with self.inference():
-            for x in flat.split(64):
+            for x in inputs["xy"].split(64):
                 parts.append(self.model(x.to(self.device), valid)["xy"].cpu())
-        refined = torch.cat(parts).double().numpy().reshape(windows.shape) * size + centre
+        refined = torch.cat(parts).double().numpy().reshape(*numbers.shape, k, d) * size + centre
         total = np.zeros((max(frames, t), k, d))
         np.add.at(total, numbers, refined)
         count = np.bincount(numbers.ravel(), minlength=len(total))
