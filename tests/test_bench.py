@@ -93,7 +93,7 @@ def test_every_case_runs(cases, expected):
 def test_videos_and_worlds_run():
     videos = bench.video_cases(QUICK, (160, 120), 5)
     rows = [QUICK.row(case) for case in videos]
-    worlds = bench.world_cases(QUICK, "synthetic_tiny", "synthetic_tiny", 8)
+    worlds = bench.world_cases(QUICK, "synthetic_tiny", "synthetic_tiny", 20)
     rows += [QUICK.row(case) for case in worlds]
     expected = ["overlay written", "frames, last to first", "windows of pictures"]
     assert [row["what"] for row in rows] == [*expected, "clip rendered", "cache filled"]

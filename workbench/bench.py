@@ -38,6 +38,7 @@ from .film import by_frame, draw_refined, write_overlay, write_video
 from .made import motion
 from .made.bodies import sample_bodies
 from .made.worlds import cached_clips, sample_clip
+from .memory import keep_freed
 from .models import build, config_of, entry
 from .models.layers import count_parameters, forward_flops
 from .models.otpose import N_FEATURES
@@ -532,7 +533,7 @@ def video_cases(
 
 
 def world_cases(
-    _bench: Bench, name: str = "synthetic", pictures: str = "occluded_people", n: int = 40
+    _bench: Bench, name: str = "synthetic", pictures: str = "occluded_people", n: int = 100
 ) -> Iterator[Case]:
     """Clips of the frozen worlds rendered, beside the same from the cache; and pictures rendered
     into a cache by as many processes as there are processors, beside one.
@@ -576,6 +577,7 @@ def bench(name: str = "port", *, device: str = "auto", seconds: float = 3.0) -> 
     if name not in (*CASES, "all"):
         raise unknown("benchmark", name, (*CASES, "all"))
     device = accelerator(device).device.type
+    keep_freed()  # as every predictor asks
     measured = Bench(device, seconds, product=8192 if device == "cuda" else 1024)
     hardware = f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs"
     if measured.device == "cuda":

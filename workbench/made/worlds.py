@@ -179,8 +179,8 @@ def cached_clips(
     """The first n clips of a split, rendered once and kept under `folder` (default: the user's
     cache) by their recipe.
 
-    workers: processes that render what is missing; None: one for every four clips, no more than
-    the machine has processors.
+    workers: processes that render what is missing; None: one for every `FRAMES_EACH` frames, no
+    more than the machine has processors.
     """
     recipe = world(name)
     recipe.stream(split, 0, "")  # an unknown split is named before anything is written
@@ -194,7 +194,7 @@ def cached_clips(
     if missing:
         keep_freed()
     if workers is None:
-        workers = min(os.cpu_count() or 1, len(missing) // 4)
+        workers = min(os.cpu_count() or 1, len(missing) * recipe.n_frames // FRAMES_EACH)
     with tqdm(
         desc=f"{recipe.name} {split}",
         total=len(missing),
@@ -218,6 +218,7 @@ def _render(recipe: World, split: str, target: Path) -> None:
 
 # --- processes ------------------------------------------------------------------------------------
 
+FRAMES_EACH = 30  # they take longer than a process to start  # ours
 # Not of `multiprocessing`: these need no main guard in the user's script.
 _PROCESS = [sys.executable, "-c", "from workbench.made.worlds import render_asked; render_asked()"]
 
