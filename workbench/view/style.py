@@ -223,7 +223,8 @@ def css_variables(selector: str = ":root") -> str:
     """Rules that give `--wb-ink`, `--wb-truth`, ... to what the selector names.
 
     In JupyterLab they follow its theme, elsewhere the reader's preference. `data-theme="light"` or
-    `"dark"` on the element itself overrules both. `--wb-theme` says which one holds.
+    `"dark"` on the element, or on the page's root, overrules both. `--wb-theme` says which one
+    holds.
     """
     outside = f"body:not([data-jp-theme-light]) {selector}"
     if selector == ":root":
@@ -238,5 +239,8 @@ def css_variables(selector: str = ":root") -> str:
             lab = f':root:has(body[data-jp-theme-light="{light}"])'
         rules.append(f"{lab} {{ {_declarations(theme, jupyter=True)} }}")
     for theme in ("light", "dark"):
-        rules.append(f'{selector}{selector}[data-theme="{theme}"] {{ {_declarations(theme)} }}')
+        own = f'{selector}{selector}[data-theme="{theme}"]'
+        if selector != ":root":
+            own = f'html[data-theme="{theme}"] {selector}{selector}, {own}'
+        rules.append(f"{own} {{ {_declarations(theme)} }}")
     return "\n".join(rules)
