@@ -279,7 +279,8 @@ def test_other_kinds_of_tokens(tmp_path, rng):
 def test_a_run_s_page_answers_to_the_pointer(tmp_path, port_view):
     """Under its policy, on white paper whatever the reader prefers."""
     data = {WIDGET_MIME: {"model_id": "1"}, "text/html": port_view.fragment()}
-    cells = [new_code_cell("show()", outputs=[new_output("display_data", data=data)])] * 2
+    outputs = [new_output("display_data", data=data)]
+    cells = [new_code_cell("show()", outputs=outputs) for _ in range(2)]
     nbformat.write(new_notebook(cells=cells), tmp_path / "07_page.ipynb")
     html = notebook_page(tmp_path / "07_page.ipynb")
     with opened_page(tmp_path, html, scheme="dark") as page:
@@ -380,6 +381,8 @@ def test_in_jupyterlab_hovering_asks_no_kernel_and_hiding_does(tmp_path):
             page.wait_for_timeout(40)
             texts.add(listed(page))
         assert len(texts) > 5 and page.evaluate("window.sent") == 0
+        page.locator("button:has-text('pin A')").click()
+        page.locator("select[name=show]").select_option("difference")
         page.locator(".map").focus()
         before = picture_of(page, ".thumb canvas >> nth=0")
         page.keyboard.press("Enter")
@@ -387,6 +390,9 @@ def test_in_jupyterlab_hovering_asks_no_kernel_and_hiding_does(tmp_path):
         notebook.wait(lambda: "1 hidden, 0 out" in verdict.inner_text(), 20, "answer to hiding")
         assert picture_of(page, ".thumb canvas >> nth=0") != before
         assert page.evaluate("window.sent") > 0
+        assert "+0." in listed(page), "A is not what it was when it was pinned"
+        page.locator("select[name=show]").select_option("main")
+        page.locator(".map").focus()
         page.keyboard.press("k")
         notebook.wait(lambda: "1 hidden, 1 out" in verdict.inner_text(), 20, "answer to a head")
         assert page.locator(".workbench-attention .out").count() == 1

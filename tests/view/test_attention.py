@@ -11,12 +11,16 @@ import re
 import nbformat
 import numpy as np
 import pytest
+import torch
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+from tests.models.tiny import tiny
 from workbench import load
 from workbench.errors import BadParameter, UnknownName
+from workbench.models import MODELS, build, entry
 from workbench.recipes import port as recipe
 from workbench.skeletons import skeleton
+from workbench.taps import record
 from workbench.view import attention, style
 from workbench.view.attention import Answer, AttentionView, Axis, attention_of, packed
 from workbench.view.html import WIDGET_MIME, notebook_page
@@ -243,6 +247,24 @@ def test_a_recording_without_attention_is_refused(looked):
     seen = refiner.look(detected, refiner.mask(detected), names=["recon"])[1]
     with pytest.raises(BadParameter, match="recon"):
         attention_of(seen, refiner.skeleton)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_s_recording_becomes_a_view(name):
+    """Whatever the tokens are, and however many stacks of layers."""
+    config = tiny(name)
+    torch.manual_seed(0)
+    model = build(name, config).eval()
+    example = entry(name).example(config, 2, torch.Generator().manual_seed(0))
+    with torch.no_grad(), record(model) as taps:
+        model(**example)
+    body = skeleton(config.skeleton) if hasattr(config, "skeleton") else None
+    view = attention_of(taps, body)
+    heads = sum(tap.shape[1] for key, tap in taps.items() if taps.axes[key][:2] == ("b", "head"))
+    assert sum(m["shape"][0] * m["shape"][1] for m in view.maps) == heads
+    kinds = {view.maps[0]["query"]["kind"], view.maps[0]["key"]["kind"]}
+    assert kinds == {"joint"} if name in ("port", "vissimcc") else "joint" not in kinds
+    assert 'data-attention="' in view.fragment()
 
 
 def test_flows_of_a_joint_stand_together():

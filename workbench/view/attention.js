@@ -50,7 +50,7 @@ function drawMap(pen, width, height, view) {
   down = Math.min(down, 2 * across);
   const [w, h] = [across * columns, down * rows];
   view.area = { x, y, across, down };
-  pen.text(x, 12, view.title(), { size: 12, bold: true, fill: view.tone.ink });
+  pen.text(12, 12, view.title(), { size: 12, bold: true, fill: view.tone.ink });
   pen.picture(view.bitmap, x, y, w, h, false);
   pen.rect(x, y, w, h, { stroke: view.tone.line });
   const focus = view.focus;
@@ -293,7 +293,8 @@ class View {
   choice() {
     const { name, layer, head } = this.main[this.index];
     const direction = this.inward ? "in" : "out";
-    const [show, order, fold] = [this.show.value, this.order.value, this.fold.value];
+    const show = this.pin ? "main" : this.show.value; // what is pinned stays in this page
+    const [order, fold] = [this.order.value, this.fold.value];
     return { head: [name, layer, head], show, order, fold, direction, focus: this.focus };
   }
 

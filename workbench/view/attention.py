@@ -450,7 +450,7 @@ def recorded_maps(
 
 def attention_of(
     recording: Recording,
-    skeleton: Skeleton,
+    skeleton: Skeleton | None = None,
     *,
     sample: int = 0,
     other: Recording | None = None,
@@ -462,7 +462,8 @@ def attention_of(
     other: the same of another model, such as `predictor.random_control()`. axes: tap's name for an
     axis -> what its tokens are, where "joint" and numbers do not say it. options: of the view.
     """
-    known = {"joint": Axis.of_joints(skeleton), **(axes or {})}
+    known = {} if skeleton is None else {"joint": Axis.of_joints(skeleton)}
+    known |= axes or {}
     maps, pairs = {}, {}
     for name, (weights, ends) in recorded_maps(recording, sample=sample).items():
         maps[name] = weights

@@ -72,7 +72,7 @@ JUPYTER = MappingProxyType(
         "ink": "--jp-ui-font-color1",
         "soft": "--jp-ui-font-color2",
         "paper": "--jp-layout-color0",
-        "tint": "--jp-layout-color1",
+        "tint": "--jp-layout-color2",
         "line": "--jp-border-color2",
     }
 )
