@@ -229,6 +229,18 @@ def test_what_is_saved(tmp_path, port_view):
     )
 
 
+def test_a_view_may_be_made_before_it_stands_in_the_page(tmp_path, port_view):
+    """As JupyterLab does it, now and then."""
+    waiting = "widget.render({ model, el: place })"
+    late = """const apart = document.createElement("div");
+    widget.render({ model, el: apart });
+    setTimeout(() => place.append(apart), 100)"""
+    html = port_view.page()
+    assert waiting in html
+    with opened_page(tmp_path, html.replace(waiting, late)) as page:
+        assert page.locator(".thumb canvas").count() == 16 and len(listed(page)) > 40
+
+
 def test_words_from_data_stay_words(tmp_path, rng):
     bad = "<img src=x onerror='document.title=1'>"
     axis = Axis("<b>frame", (bad, "=1+1", "2"))

@@ -309,4 +309,4 @@ def test_the_module_puts_no_markup_into_the_page():
     """Words from data reach the page by textContent and title alone."""
     for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
         assert way not in attention.MODULE
-    assert len(attention.MODULE.encode()) < 50_000
+    assert len(attention.MODULE.encode()) < 45_000

@@ -195,11 +195,8 @@ class View {
   }
 
   build() {
-    const act = (words, does, title = "") => {
-      const button = make("button", { type: "button", textContent: words, title });
-      button.onclick = does;
-      return button;
-    };
+    const act = (words, onclick, title = "") =>
+      make("button", { type: "button", textContent: words, onclick, title });
     const choose = (words, name) => {
       const select = make("select", { name });
       select.onchange = () => this.chose();
@@ -210,7 +207,7 @@ class View {
     const [fold, foldLabel] = choose("tokens", "fold");
     Object.assign(this, { show, order, fold, foldLabel });
     this.way = act("", () => this.turn());
-    this.pinned = act("pin A", () => this.pinNow(), "keep these maps, and compare later ones");
+    this.pinned = act("pin A", () => this.pinNow(), "keep these maps for comparison");
     this.copied = make("textarea", { readOnly: true, rows: 3, hidden: true });
     const files = [
       act("PNG, 300 dpi", () => this.savePng()),
@@ -227,7 +224,7 @@ class View {
     this.heads = make("div", { className: "heads" });
     this.map = make("canvas", { className: "map", tabIndex: 0 });
     this.map.setAttribute("role", "application");
-    this.map.setAttribute("aria-label", "attention map: arrow keys move row and head");
+    this.map.setAttribute("aria-label", "attention map; arrows: row and head");
     this.side = make("canvas", { className: "side" });
     this.asks = make("p", { className: "asks" });
     this.five = make("ol", {});
@@ -343,7 +340,7 @@ class View {
     watch("choice", follow);
     const seen = new MutationObserver(() => this.refresh());
     seen.observe(document.body, { attributeFilter: ["data-jp-theme-light", "data-jp-theme-name"] });
-    const sized = new ResizeObserver(() => this.soon());
+    const sized = new ResizeObserver(() => (this.tone ? this.soon() : this.refresh()));
     sized.observe(this.root);
     this.undo.push(() => seen.disconnect(), () => sized.disconnect());
   }
@@ -356,7 +353,7 @@ class View {
 
   // --- what is shown
 
-  // Whether hiding is of this axis' tokens, or of the joints that they belong to.
+  // Whether one hides this axis' tokens, or their joints.
   hides(axis) {
     const query = this.main[0].query;
     return axis.flows.length > 0 || axis.kind === (query.flows.length ? "joint" : query.kind);
@@ -415,13 +412,16 @@ class View {
     return picture;
   }
 
+  // False where the view stands in no page yet: its first size tells.
   readTheme() {
     const style = getComputedStyle(this.root);
     const value = name => style.getPropertyValue(`--wb-${name}`).trim();
+    if (!value("none")) return false;
     this.tone = Object.fromEntries(TONES.map(name => [name, value(name)]));
     this.stops = this.scale[value("theme") || "light"];
     const digits = this.tone.none.match(/[0-9a-f]{2}/gi);
     this.tone.noneRgb = digits.map(pair => parseInt(pair, 16));
+    return true;
   }
 
   measured() {
@@ -442,7 +442,7 @@ class View {
     this.way.textContent = this.inward ? "arrows: in" : "arrows: out";
     this.way.title = this.inward ? "who looks at it (a column)" : "whom it looks at (a row)";
     this.pinned.textContent = this.pin ? "unpin A" : "pin A";
-    this.readTheme();
+    if (!this.readTheme()) return;
     this.drawHeads();
     const busy = this.model.get("answers") && this.model.get("answered") < this.asked;
     if (busy) this.tell("computing …");
@@ -487,13 +487,13 @@ class View {
     if (!kept || now.length !== pieces.length) this.heads.replaceChildren(...pieces);
   }
 
-  // Draws with the next frame of the screen, however many events came before.
+  // Draws with the screen's next frame, whatever came before.
   soon() {
     if (this.waiting) return;
     this.waiting = true;
     requestAnimationFrame(() => {
       this.waiting = false;
-      if (this.root.isConnected) this.draw();
+      if (this.root.isConnected && this.tone) this.draw();
     });
   }
 

@@ -66,14 +66,13 @@ PAPER = MappingProxyType(
         },
     }
 )
-# What JupyterLab's own theme gives in their place.
+# What JupyterLab's own theme gives in their place. Tint and line stay ours: on its dark theme
+# its own lines do not stand out from its own tint.
 JUPYTER = MappingProxyType(
     {
         "ink": "--jp-ui-font-color1",
         "soft": "--jp-ui-font-color2",
         "paper": "--jp-layout-color0",
-        "tint": "--jp-layout-color2",
-        "line": "--jp-border-color2",
     }
 )
 
