@@ -18,10 +18,11 @@ from plotly.subplots import make_subplots
 
 from .. import geometry
 from ..skeletons import Skeleton
+from . import style
 
-# Okabe and Ito's palette, told apart with every kind of colour vision.
-TRUTH, DETECTED, REFINED, MASKED, GREY = "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#7f7f7f"
-CONFIDENCE_SCALE = "Cividis"
+TRUTH, DETECTED, REFINED = map(style.colour, ("truth", "detector", "ours"))
+MASKED, GREY = "#CC79A7", "#7f7f7f"
+CONFIDENCE_SCALE = style.SEQUENTIAL
 LAYOUT = {
     "template": "plotly_white",
     "font": {"size": 13, "family": "system-ui, sans-serif"},

@@ -1,0 +1,478 @@
+"""All attention maps of one forward pass in one picture that answers to the pointer by itself.
+
+The same module draws it in JupyterLab and in a page without a kernel. What needs the model (hiding
+a joint, knocking out a head) goes through `on_change`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import anywidget
+import numpy as np
+import traitlets
+from IPython.display import display
+from jaxtyping import Bool, Float, Num, UInt8
+
+from ..errors import BadParameter, unknown
+from ..skeletons import Skeleton
+from ..taps import Recording
+from . import style
+from .figures import jpeg
+
+MODULE = "\n".join(
+    Path(__file__).with_name(name).read_text(encoding="utf-8")
+    for name in ("pens.js", "maps.js", "attention.js")
+)
+CSS = "\n".join(
+    (
+        style.css_variables(".workbench-attention"),
+        Path(__file__).with_name("attention.css").read_text(encoding="utf-8"),
+    )
+)
+# An anywidget's model for a page without a kernel: what was stored, and nobody who answers.
+SHIM = """
+const place = document.querySelector('[data-attention="%s"]:empty');
+const stored = JSON.parse(place.nextElementSibling.textContent);
+const bytes = words => new DataView(Uint8Array.from(atob(words), c => c.charCodeAt(0)).buffer);
+for (const name of ["data", "other_data", "picture"]) stored[name] = bytes(stored[name]);
+const model = {
+  get: name => stored[name],
+  set: (name, value) => { stored[name] = value; },
+  save_changes() {},
+  on() {},
+  off() {},
+};
+widget.render({ model, el: place });
+"""
+STORED = (
+    *("names", "maps", "scale", "body", "hidden", "knocked_out", "choice", "verdict"),
+    *("answers", "asked", "answered", "theme"),
+)
+SHOWS = ("main", "other", "difference", "ratio")
+ORDERS = ("model", "entropy", "bones", "change")
+FOLDS = ("none", "joint", "flow")
+Maps = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What the tokens along one side of a map are.
+
+    kind: "joint", "frame", "joint x flow", "heatmap token", "image token", "token", or whatever the
+    model has. grid: rows and columns, where tokens lie on a picture. joints, flows: of an axis that
+    folds to either; its labels go through all flows of a joint, then on to the next joint.
+    """
+
+    kind: str
+    labels: tuple[str, ...]
+    grid: tuple[int, int] | None = None
+    joints: tuple[str, ...] = ()
+    flows: tuple[str, ...] = ()
+
+    @classmethod
+    def of_joints(cls, skeleton: Skeleton) -> Axis:
+        return cls("joint", skeleton.joints)
+
+    @classmethod
+    def of_channels(cls, skeleton: Skeleton, flows: Sequence[str]) -> Axis:
+        """OTPose's tokens: each joint's heatmaps, one for each kind of flow or mask."""
+        labels = tuple(f"{joint} · {flow}" for joint in skeleton.joints for flow in flows)
+        return cls("joint x flow", labels, None, skeleton.joints, tuple(flows))
+
+    @classmethod
+    def of_grid(cls, kind: str, rows: int, columns: int) -> Axis:
+        """Tokens that lie on a picture, row by row."""
+        places = (f"y{y} x{x}" for y in range(rows) for x in range(columns))
+        return cls(kind, tuple(places), (rows, columns))
+
+    @classmethod
+    def numbered(cls, kind: str, count: int) -> Axis:
+        return cls(kind, tuple(str(i) for i in range(count)))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What `on_change` gives back: maps, those to compare with where they change as well, and a
+    sentence (say, what the change costs in px).
+    """
+
+    maps: Maps
+    other: Maps | None = None
+    sentence: str = ""
+
+
+def _scale() -> dict:
+    """The scales of `style`, as the module wants them."""
+    return {
+        "log2": style.LOG2_RANGE,
+        "difference": style.DIFFERENCE_RANGE,
+        "ticks": style.attention_scale()["colorbar"]["ticktext"],
+        "difference_ticks": ["≤ −4x", "−2x", "0", "+2x", "≥ +4x"],
+        **{theme: [style.rgb(stop) for stop in stops] for theme, stops in style.DIVERGING.items()},
+    }
+
+
+def _by_layer(name: str, weights: np.ndarray) -> Float[np.ndarray, "layer head query key"]:
+    weights = np.asarray(weights)
+    if weights.ndim not in (3, 4) or weights.dtype.kind != "f" or 0 in weights.shape:
+        raise BadParameter(
+            f"maps {name!r} are {weights.dtype} of shape {weights.shape}",
+            remedy="give floats of [head query key] or [layer head query key], of one sample",
+        )
+    return weights if weights.ndim == 4 else weights[None]
+
+
+def packed(maps: Maps, allowed: Mapping[str, Bool[np.ndarray, "*a"]] | None = None) -> bytes:
+    """Maps as multiples of uniform, half precision, one after the other. The relative error is at
+    most 2^-11, and 2^-25 absolute below 6e-5.
+    """
+    pieces = []
+    for name, weights in maps.items():
+        mask = None if allowed is None else allowed.get(name)
+        times = style.times_uniform(_by_layer(name, weights), allowed=mask)
+        pieces.append(times.astype("<f2").tobytes())
+    return b"".join(pieces)
+
+
+class AttentionView(anywidget.AnyWidget):
+    """Layers x heads of attention as thumbnails on one scale, one enlarged, and beside it the body,
+    frames or picture that it is about. Point at a row or a joint to see who looks at whom.
+
+    maps: name -> attention weights of one sample, [layer head query key] or [head query key].
+    axes: what queries and keys are: a pair for all maps, or name -> pair. other: the same maps of
+    another model (random weights, another checkpoint), `names` says what the two are.
+    allowed: name -> keys that masks let through, where there are such masks; it broadcasts.
+    skeleton, xy: bones, and joints in px of any space, [joint 2]; picture: RGB, what a grid of
+    tokens lies on. on_change: state -> new maps (or an `Answer`), called when a head was knocked
+    out or a joint was hidden; what comes while it waits supersedes what came before. state: as
+    `view.state` gave it. theme: "light", "dark", or "" to follow JupyterLab or the reader.
+    Errors: `BadParameter` for maps and axes that do not fit, `UnknownName` for a bad state.
+    """
+
+    _esm = MODULE
+    _css = CSS
+
+    data = traitlets.Bytes().tag(sync=True)
+    other_data = traitlets.Bytes().tag(sync=True)
+    picture = traitlets.Bytes().tag(sync=True)
+    maps = traitlets.List().tag(sync=True)
+    names = traitlets.List().tag(sync=True)
+    body = traitlets.Dict().tag(sync=True)
+    scale = traitlets.Dict().tag(sync=True)
+    choice = traitlets.Dict().tag(sync=True)
+    knocked_out = traitlets.List().tag(sync=True)
+    hidden = traitlets.List(traitlets.Int()).tag(sync=True)
+    verdict = traitlets.Unicode().tag(sync=True)
+    theme = traitlets.Unicode().tag(sync=True)
+    live = traitlets.Bool(True).tag(sync=True)
+    answers = traitlets.Bool(False).tag(sync=True)
+    asked = traitlets.Int(0).tag(sync=True)
+    answered = traitlets.Int(0).tag(sync=True)
+
+    def __init__(
+        self,
+        maps: Maps,
+        axes: tuple[Axis, Axis] | Mapping[str, tuple[Axis, Axis]],
+        *,
+        other: Maps | None = None,
+        names: tuple[str, str] = ("trained", "random"),
+        allowed: Mapping[str, Bool[np.ndarray, "*a"]] | None = None,
+        skeleton: Skeleton | None = None,
+        xy: Num[np.ndarray, "k 2"] | None = None,
+        picture: UInt8[np.ndarray, "h w 3"] | None = None,
+        on_change: Callable[[dict], Maps | Answer] | None = None,
+        state: Mapping | None = None,
+        verdict: str = "",
+        theme: str = "",
+    ):
+        if not maps:
+            raise BadParameter("no maps", remedy="give at least one, as name -> array")
+        if theme not in ("", *style.ROLES):
+            raise unknown("theme", theme, style.ROLES)
+        self._allowed = allowed
+        self._on_change = on_change
+        self._waiting = None
+        layout = _layout(maps, axes)
+        first = layout[0]
+        chosen = {
+            "head": [first["name"], 0, 0],
+            "show": "main",
+            "order": "model",
+            "fold": "none",
+            "direction": "out",
+            "focus": 0,
+        }
+        super().__init__(
+            names=list(names),
+            maps=layout,
+            body=_body(skeleton, xy),
+            scale=_scale(),
+            choice=chosen,
+            verdict=verdict,
+            theme=theme,
+            picture=b"" if picture is None else jpeg(picture),
+            answers=on_change is not None,
+            data=packed(maps, allowed),
+            other_data=b"" if other is None else self._checked(other, layout),
+        )
+        if state is not None:
+            self.restore(state)
+        self.observe(self._changed, ["knocked_out", "hidden"])
+
+    # --- state ------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> dict:
+        """What is chosen, as JSON can hold it: head, what is shown, order, fold, direction, row,
+        and who is out. `AttentionView(..., state=view.state)` shows the same again.
+        """
+        return json.loads(
+            json.dumps({**self.choice, "knocked_out": self.knocked_out, "hidden": self.hidden})
+        )
+
+    def restore(self, state: Mapping) -> None:
+        """Takes a state over; what it does not name stays."""
+        known = self.state
+        for name in state:
+            if name not in known:
+                raise unknown("part of a state", name, known)
+        new = known | dict(state)
+        for part, allowed in (
+            ("show", SHOWS),
+            ("order", ORDERS),
+            ("fold", FOLDS),
+            ("direction", ("in", "out")),
+        ):
+            if new[part] not in allowed:
+                raise unknown(part, str(new[part]), allowed)
+        if not isinstance(new["focus"], int) or new["focus"] < 0:
+            raise BadParameter(f"no row {new['focus']!r}", remedy="give a number from 0")
+        for head in [new["head"], *new["knocked_out"]]:
+            self._check_head(head)
+        with self.hold_sync():
+            self.knocked_out = new.pop("knocked_out")
+            self.hidden = new.pop("hidden")
+            self.choice = new
+
+    def _check_head(self, head: object) -> None:
+        try:
+            name, layer, number = head
+            layers, heads = next(m["shape"][:2] for m in self.maps if m["name"] == name)
+            inside = 0 <= layer < layers and 0 <= number < heads
+        except (ValueError, TypeError, StopIteration):
+            inside = False
+        if not inside:
+            raise BadParameter(
+                f"no head {head!r}", remedy="give [name of the maps, layer, head], both from 0"
+            )
+
+    # --- answers ----------------------------------------------------------------------------------
+
+    def show_maps(self, maps: Maps, other: Maps | None = None) -> None:
+        """Puts other weights in place of the present ones, of the same shapes, in one message."""
+        data = self._checked(maps, self.maps)
+        with self.hold_sync():
+            self.data = data
+            if other is not None:
+                self.other_data = self._checked(other, self.maps)
+
+    def _checked(self, maps: Maps, layout: list[dict]) -> bytes:
+        shapes = {name: list(_by_layer(name, weights).shape) for name, weights in maps.items()}
+        expected = {one["name"]: list(one["shape"]) for one in layout}
+        if list(shapes.items()) != list(expected.items()):
+            raise BadParameter(
+                f"maps {shapes}, expected {expected}",
+                remedy="give the same maps of the same model, in the same order",
+            )
+        return packed(maps, self._allowed)
+
+    def _changed(self, _change) -> None:
+        """Answers at once in plain Python. Where an event loop runs, input that waits is let in
+        first, so that only the newest is answered.
+        """
+        if self._on_change is None:
+            return
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.recompute()
+            return
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._waiting = loop.call_later(0.02, self.recompute)
+
+    def recompute(self) -> None:
+        """Calls `on_change` with the present state and shows what it gives. An error is shown in
+        the line above the maps, and raised.
+        """
+        asked = self.asked
+        sentence = ""
+        try:
+            answer = self._on_change(self.state)
+            if not isinstance(answer, Answer):
+                answer = Answer(answer)
+            self.show_maps(answer.maps, answer.other)
+            sentence = answer.sentence
+        except Exception as error:
+            sentence = str(error) or type(error).__name__
+            raise
+        finally:
+            with self.hold_sync():
+                self.verdict = sentence
+                self.answered = asked
+
+    # --- without a kernel -------------------------------------------------------------------------
+
+    def fragment(self) -> str:
+        """The view as HTML that stands anywhere in a page: module, styles and arrays inside. What
+        needs a kernel says so.
+        """
+        stored = {name: getattr(self, name) for name in STORED} | {"live": False}
+        for name in ("data", "other_data", "picture"):
+            stored[name] = base64.b64encode(getattr(self, name)).decode()
+        text = json.dumps(stored, ensure_ascii=True).replace("<", "\\u003c")
+        place = hashlib.sha256(text.encode()).hexdigest()[:16]
+        module = MODULE.replace("export default", "const widget =")
+        return (
+            f"<style>{CSS}</style>"
+            f'<div class="workbench-attention-page" data-attention="{place}"></div>'
+            f'<script type="application/json">{text}</script>'
+            f'<script type="module">{module}{SHIM % place}</script>'
+        )
+
+    def page(self, title: str = "Attention") -> str:
+        """One self-contained HTML page that asks nobody for anything; its policy forbids it to."""
+        from .html import POLICY  # nbconvert takes long to import
+
+        theme = f' data-theme="{self.theme}"' if self.theme else ""
+        return (
+            f'<!DOCTYPE html>\n<html lang="en"{theme}><head><meta charset="utf-8">'
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f'<link rel="icon" href="data:,"><title>{html.escape(title)}</title>'
+            f"<style>{style.css_variables()}\nbody {{ margin: 0; background: var(--wb-paper); }}"
+            f"</style></head><body>{self.fragment()}</body></html>\n"
+        )
+
+    def show(self) -> None:
+        """Displays the widget. Copies without a kernel, such as a run's page, show the fragment,
+        which goes on answering to the pointer.
+        """
+        bundle = self._repr_mimebundle_()
+        widget = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
+        display(widget | {"text/html": self.fragment()}, raw=True)
+
+
+def _layout(maps: Maps, axes: tuple | Mapping) -> list[dict]:
+    """Name, shape and axes of every map; raises where labels and shapes disagree."""
+    layout = []
+    for name, weights in maps.items():
+        shape = _by_layer(name, weights).shape
+        if isinstance(axes, Mapping) and name not in axes:
+            raise unknown("maps with axes", name, axes)
+        query, key = axes[name] if isinstance(axes, Mapping) else axes
+        for axis, count in ((query, shape[2]), (key, shape[3])):
+            if len(axis.labels) != count:
+                raise BadParameter(f"{name!r} has {count} tokens for {len(axis.labels)} labels")
+            if axis.grid and axis.grid[0] * axis.grid[1] != count:
+                raise BadParameter(f"{name!r} has {count} tokens for a grid of {axis.grid}")
+        layout.append(
+            {"name": name, "shape": list(shape), "query": asdict(query), "key": asdict(key)}
+        )
+    # lists for tuples, as they come back from a browser
+    return json.loads(json.dumps(layout))
+
+
+def _body(skeleton: Skeleton | None, xy: np.ndarray | None) -> dict:
+    if skeleton is None:
+        return {"joints": [], "edges": [], "xy": []}
+    if xy is not None and (len(xy) != len(skeleton) or not np.isfinite(xy).all()):
+        raise BadParameter(
+            f"{len(xy)} places for the {len(skeleton)} joints of {skeleton.name}",
+            remedy="give a finite place for every joint",
+        )
+    return {
+        "joints": list(skeleton.joints),
+        "edges": [list(edge) for edge in skeleton.edges],
+        "xy": [] if xy is None else np.round(xy, 2).tolist(),
+    }
+
+
+# --- from recordings ------------------------------------------------------------------------------
+
+
+def _title(pattern: str) -> str:
+    """ "encoder.*.attention.map" -> "encoder attention"."""
+    words = [word for word in pattern.split(".") if word not in ("*", "map")]
+    once = [word for word, before in zip(words, [None, *words]) if word != before]
+    return " ".join(once).replace("_", " ")
+
+
+def recorded_maps(
+    recording: Recording, *, sample: int = 0
+) -> dict[str, tuple[np.ndarray, tuple[str, str]]]:
+    """Attention maps of one sample: name -> weights [layer head query key] and names of the last
+    two axes.
+
+    Every tap with the axes "b head <query> <key>" counts. Taps whose names differ by a number
+    alone, and which have one shape, are the layers of one stack.
+    """
+    stacks = {}
+    for name in recording:
+        axes = recording.axes[name]
+        if len(axes) != 4 or axes[:2] != ("b", "head"):
+            continue
+        weights = recording[name][sample].float().cpu().numpy()
+        stack = (re.sub(r"\b\d+\b", "*", name), weights.shape, axes[2:])
+        stacks.setdefault(stack, []).append(weights)
+    if not stacks:
+        raise BadParameter(
+            f"no attention among {', '.join(recording) or 'no taps'}",
+            remedy='record taps whose axes are "b head <query> <key>"',
+        )
+    found = {}
+    for (pattern, _, axes), layers in stacks.items():
+        title = _title(pattern)
+        while title in found:
+            title += "'"
+        found[title] = (np.stack(layers), axes)
+    return found
+
+
+def attention_of(
+    recording: Recording,
+    skeleton: Skeleton | None = None,
+    *,
+    sample: int = 0,
+    other: Recording | None = None,
+    axes: Mapping[str, Axis] | None = None,
+    **options,
+) -> AttentionView:
+    """The view of what `predictor.look` recorded.
+
+    other: the same of another model, such as `predictor.random_control()`. axes: tap's name for an
+    axis -> what its tokens are, where "joint" and numbers do not say it. options: of the view.
+    """
+    known = {} if skeleton is None else {"joint": Axis.of_joints(skeleton)}
+    known |= axes or {}
+    maps, pairs = {}, {}
+    for name, (weights, ends) in recorded_maps(recording, sample=sample).items():
+        maps[name] = weights
+        pairs[name] = tuple(
+            known.get(end) or Axis.numbered(end.replace("_", " "), count)
+            for end, count in zip(ends, weights.shape[-2:])
+        )
+    if other is not None:
+        options["other"] = {
+            name: weights for name, (weights, _) in recorded_maps(other, sample=sample).items()
+        }
+    return AttentionView(maps, pairs, skeleton=skeleton, **options)
