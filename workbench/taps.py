@@ -12,7 +12,6 @@ Without `record()` a tap is nothing: the compiled graph has the same operations 
 from __future__ import annotations
 
 import fnmatch
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from .errors import TapError, unknown
+from .resources import write_beside
 
 
 class Tap(nn.Module):
@@ -119,14 +119,15 @@ class Recording(Mapping):
 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, object]) -> Path:
-    """Writes an npz, its folder and ending if they lack; beside, then renamed."""
+    """Writes an npz, its folder and ending if they lack, by `resources.write_beside`."""
     path = Path(path)
     path = path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    np.savez_compressed(beside, **arrays)
-    os.replace(beside, path)
-    return path
+
+    def write(beside: Path) -> None:
+        with open(beside, "wb") as file:  # given a path, numpy would add an ending
+            np.savez_compressed(file, **arrays)
+
+    return write_beside(path, write)
 
 
 def _edited(name: str, edit: Callable[[Tensor], Tensor], output: object) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.stats
 
 from workbench import geometry, metrics
 from workbench.errors import BadParameter
@@ -61,20 +60,6 @@ def test_bootstrap_resamples_groups(rng):
     assert (low, high) == metrics.bootstrap_interval(values, groups, np.random.default_rng(1))
     with pytest.raises(BadParameter, match="1 group"):
         metrics.bootstrap_interval(values, np.zeros(650), np.random.default_rng(1))
-
-
-def test_bootstrap_is_scipys(rng):
-    sums = rng.normal(10, 9, 23)
-    expected = scipy.stats.bootstrap(
-        (sums,),
-        lambda s, axis: s.sum(axis) / 23,
-        vectorized=True,
-        n_resamples=2000,
-        method="percentile",
-        rng=np.random.default_rng(1),
-    ).confidence_interval
-    found = metrics.bootstrap_interval(sums, np.arange(23), np.random.default_rng(1))
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 @pytest.mark.realdata

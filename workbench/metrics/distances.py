@@ -77,21 +77,23 @@ def bootstrap_interval(
     """Percentile interval (`LEVEL`) of the mean from `RESAMPLES` of whole groups (videos, pictures,
     people): rows of one are not independent.
     """
+    import scipy.stats
+
     _, index = np.unique(np.asarray(groups), return_inverse=True)
     sums, counts = np.bincount(index, weights=values), np.bincount(index).astype(float)
     if len(sums) < 2:
         raise BadParameter(f"{len(sums)} group, an interval needs two or more")
-    rows = rng.integers(0, len(sums), (RESAMPLES, len(sums)))
-    means = np.sort(sums[rows].sum(-1) / counts[rows].sum(-1))
-    outside = (1 - LEVEL) / 2
-    return _quantile(means, outside), _quantile(means, 1 - outside)
-
-
-def _quantile(ordered: Float[np.ndarray, "n"], share: float) -> float:
-    """Between the two nearest values, on a straight line, rounded as scipy does."""
-    place = share * len(ordered) + (1 - share)  # from 1 on
-    low, part = int(place) - 1, place % 1
-    return float((1 - part) * ordered[low] + part * ordered[low + 1])
+    interval = scipy.stats.bootstrap(
+        (sums, counts),
+        lambda s, c, axis: s.sum(axis) / c.sum(axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=rng,
+    ).confidence_interval
+    return float(interval.low), float(interval.high)
 
 
 # --- sequences ------------------------------------------------------------------------------------

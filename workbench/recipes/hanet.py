@@ -216,17 +216,17 @@ def _task(
 # --- motion before made cameras -------------------------------------------------------------------
 
 
+def _near(xy: np.ndarray, s: Sequence2D) -> float:
+    """PCK@0.05, which filters' settings are chosen by."""
+    return metrics.hits(xy, s.xy_frame, s.sizes, 0.05).mean()
+
+
 def _motion_task(test: Sequence[Sequence2D], data: str, own: Motion, **fields) -> Task:
     """The protocol on sequences of "mocap" or "synthetic" motion."""
 
     def filters() -> Mapping[str, tuple[Filter, tuple]]:
         train = motion.sequences(data, "train", cameras=1, seed=1, limit=own.limit)
-        sizes = {s: s.sizes for s in train}
-
-        def near(xy: np.ndarray, s: Sequence2D) -> float:
-            return metrics.hits(xy, s.xy_frame, sizes[s], 0.05).mean()
-
-        return chosen_filters(train, near, own.filters)
+        return chosen_filters(train, _near, own.filters)
 
     kind = "gaits" if data == "synthetic" else "motion capture"
     protocol = (
