@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 FLOORS = [
     {"errors", "skeletons", "records", "taps", "attention", "checkpoint", "ledger", "resources"}
-    | {"memory", "threads"},
+    | {"memory", "processes", "threads"},
     {"geometry", "codecs", "occlusion", "metrics", "train", "attribution"},
     {"data", "models"},
     {"made", "film"},

@@ -38,11 +38,12 @@ from papermill.exceptions import PapermillException, PapermillExecutionError
 from pydantic import BaseModel, Field, ValidationError
 from tqdm.auto import tqdm
 
+from . import processes
 from .errors import BadFile, BadParameter, unknown
 from .resources import resource
 
 SCHEMA_VERSION = 1
-KERNEL_GB = 1.5  # what a chapter takes at its largest, 1.3, and a little more
+KERNEL_GB = 2.0  # the largest chapter was seen at 1.8
 METRICS_MIME = "application/x.workbench.metrics+json"
 SETTINGS = {"profile": ("fast", "full", "paper"), "device": ("auto", "cpu", "cuda")}
 # A cell's failure, a dead kernel and a cell's time-out are a RuntimeError or TimeoutError of
@@ -451,8 +452,8 @@ def _execute(
             else:
                 # the longest first, as far as their files tell
                 todo.sort(key=lambda name: -paths[name].stat().st_size)
-                with Processes(jobs) as processes:
-                    processes.each(partial(execute, how=processes.execute), todo)
+                with Jobs(jobs) as pool:
+                    pool.each(partial(execute, how=pool.execute), todo)
         record.update(status="failed" if run.left else "completed", finished=_now())
     finally:
         if record["status"] == "running":
@@ -461,7 +462,7 @@ def _execute(
     return run
 
 
-class Processes:
+class Jobs:
     """Notebooks executed at the same time, each by a process of its own: papermill changes the
     process that it runs in.
 
@@ -472,7 +473,7 @@ class Processes:
         self._pool = ThreadPoolExecutor(jobs)
         self._alive: set[subprocess.Popen] = set()
 
-    def __enter__(self) -> Processes:
+    def __enter__(self) -> Jobs:
         return self
 
     def __exit__(self, *_) -> None:
@@ -487,14 +488,7 @@ class Processes:
 
     def execute(self, task: Mapping) -> dict:
         """`_execute_one` there; a process that dies is a failure."""
-        command = [
-            sys.executable,
-            "-c",
-            "from workbench.runs import execute_asked; execute_asked()",
-        ]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
+        with processes.start("workbench.runs:execute_asked") as process:
             self._alive.add(process)
             # an open pipe says that this process lives
             with suppress(BrokenPipeError):

@@ -9,20 +9,19 @@ import contextlib
 import hashlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from subprocess import DEVNULL, PIPE
 
 import cv2
 import numpy as np
 import pooch
 from tqdm.auto import tqdm
 
+from .. import processes
 from ..errors import BadFile, unknown
 from ..memory import keep_freed
 from ..records import Clip, Track, Video
@@ -219,8 +218,6 @@ def _render(recipe: World, split: str, target: Path) -> None:
 # --- processes ------------------------------------------------------------------------------------
 
 FRAMES_EACH = 30  # they take longer than a process to start  # ours
-# Not of `multiprocessing`: these need no main guard in the user's script.
-_PROCESS = [sys.executable, "-c", "from workbench.made.worlds import render_asked; render_asked()"]
 
 
 def _render_in_processes(
@@ -228,18 +225,16 @@ def _render_in_processes(
 ) -> None:
     """Renders clips to their places; a process that fails leaves its own out."""
     read, write = os.pipe()
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    pipes = {"stdin": PIPE, "stdout": write, "stderr": DEVNULL}
     with contextlib.ExitStack() as stack:
         clips_done = stack.enter_context(os.fdopen(read))
-        processes = []
+        started = []
         for _ in range(workers):
-            process = subprocess.Popen(_PROCESS, env=environment, text=True, **pipes)
+            process = processes.start("workbench.made.worlds:render_asked", write)
             stack.callback(process.wait)
             stack.callback(process.kill)
-            processes.append(process)
+            started.append(process)
         os.close(write)
-        for k, process in enumerate(processes):
+        for k, process in enumerate(started):
             folders = [str(place) for place in places[k::workers]]
             asked = {"recipe": asdict(recipe), "split": split, "folders": folders}
             with contextlib.suppress(BrokenPipeError), process.stdin:
