@@ -10,10 +10,10 @@ import torch
 
 from tests.models.tiny import tiny
 from workbench import bench
-from workbench.models.layers import count_parameters
+from workbench.models.layers import Cost, count_parameters
 from workbench.models.vissimcc import VisSimCC
 
-RATES = {"fp32": 100.0, "bf16": 200.0}
+RATES = {"fp32": 100.0, "bf16": 200.0, "copy": 10.0}
 NAMES = {"port": "denoise", "hanet": "released", "vissimcc": "tiny", "otpose": "tiny"}
 TINY = {(method, name): tiny(method) for method, name in (NAMES | {"stdpose": "tiny"}).items()}
 TINY["hanet", "released"] = replace(tiny("hanet", "released"), channels=30)
@@ -37,11 +37,12 @@ QUICK = Quick(configs=TINY)
 
 
 def test_ratios_are_of_neighbouring_calls():
-    case = bench.Case("x", lambda: None, "y", lambda: None, flops=10**9)
+    case = bench.Case("x", lambda: None, "y", lambda: None, cost=Cost(10**9, 2 * 10**9))
     row = Quick(taken=((2.0, 20, 4, 4), (1.0, 10, 2, 4))).row(case)
     assert (row["ms"], row["ms, beside"], row["ratio"]) == (4000, 3000, 2)
     assert row["ratio, middle half"] == "1.75-2.00" and row["beside"] == "y"
     assert row["GFLOP/s"] == 0.25 and row["% of a matrix product's rate"] == 0.25
+    assert row["GB"] == 2 and row["% of a copy's rate"] == 100 * 2 / 4 / RATES["copy"]
 
 
 def test_calls_are_taken_in_turn_after_one_to_warm_up():
@@ -122,7 +123,11 @@ def test_forward_times_the_precision_that_it_names_and_channels_last(monkeypatch
 def test_parameters_and_operations_are_the_model_s():
     case = next(bench.otpose_cases(QUICK, {"tiny": 2}, ("tiny",)))
     model = bench.build("otpose", tiny("otpose"))
-    assert case.words["parameters"] == count_parameters(model) and case.flops > 0
+    assert (
+        case.words["parameters"] == count_parameters(model)
+        and case.cost.flops > 0
+        and case.cost.bytes > 0
+    )
 
 
 def test_large_configurations_want_a_gpu():

@@ -108,12 +108,12 @@ def test_looking_and_counting_load_no_compiler():
     code = """
 import sys
 import torch
-from workbench.models.layers import forward_flops
+from workbench.models.layers import forward_cost
 from workbench.taps import Tap, record
 model = torch.nn.Sequential(torch.nn.Linear(3, 3), Tap("b channel"))
 with record(model) as taps:
     model(torch.zeros(2, 3))
-assert taps["1"].shape == (2, 3) and forward_flops(model, torch.zeros(2, 3)) == 36
+assert taps["1"].shape == (2, 3) and forward_cost(model, torch.zeros(2, 3)).flops == 36
 sys.exit("torch._dynamo" in sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

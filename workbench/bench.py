@@ -40,7 +40,7 @@ from .made.bodies import sample_bodies
 from .made.worlds import cached_clips, sample_clip
 from .memory import keep_freed
 from .models import build, config_of, entry
-from .models.layers import count_parameters, forward_flops
+from .models.layers import Cost, count_parameters, forward_cost
 from .models.otpose import N_FEATURES
 from .models.otpose import Encoder as OTPoseEncoder
 from .predict import PortRefiner, RefineRule, SequenceRefiner
@@ -61,7 +61,7 @@ GIGA = 1e9
 class Case:
     """One thing measured, beside its floor: what is called, and what the row says beside it.
 
-    flops: operations of one call of ours, for the share of what the machine can do.
+    cost: of one call of ours, for the shares of what the machine can do.
     """
 
     what: str
@@ -69,7 +69,7 @@ class Case:
     floor: str
     rival: Step
     words: Mapping[str, object] = field(default_factory=dict)
-    flops: int | None = None
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True)
@@ -117,12 +117,13 @@ class Bench:
             "ratio": float(middle),
             "ratio, middle half": f"{low:.2f}-{high:.2f}",
         }
-        if case.flops:
-            rate = case.flops / seconds / GIGA
-            row |= {"GFLOP": case.flops / GIGA, "GFLOP/s": rate}
-            row["% of a matrix product's rate"] = (
-                100 * rate / self.machine[case.words.get("precision", "fp32")]
-            )
+        if case.cost:
+            flops, moved = (count / GIGA for count in case.cost)
+            product = self.machine[case.words.get("precision", "fp32")]
+            row |= {"GFLOP": flops, "GFLOP/s": flops / seconds}
+            row["% of a matrix product's rate"] = 100 * flops / seconds / product
+            # more than 100 where caches serve
+            row |= {"GB": moved, "% of a copy's rate": 100 * moved / seconds / self.machine["copy"]}
         if self.device == "cuda":
             row["GB of the GPU, at most"] = torch.cuda.max_memory_allocated() / GIGA
         return row
@@ -173,12 +174,17 @@ class Bench:
 
     @cached_property
     def machine(self) -> dict[str, float]:
-        """GFLOP/s of a matrix product in fp32 and bf16."""
+        """GFLOP/s of a matrix product in fp32 and bf16; GB/s read and written by a copy of what no
+        cache holds.
+        """
         n, rates = self.product, {}
         for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
             a, b = (torch.rand(n, n, device=self.device).to(dtype) for _ in range(2))
             (times,) = self.times(partial(torch.matmul, a, b))
             rates[name] = 2 * n**3 / float(np.median(times)) / GIGA
+        large = torch.ones(2**25, device=self.device)  # 134 MB
+        (times,) = self.times(partial(torch.empty_like(large).copy_, large))
+        rates["copy"] = 2 * large.nbytes / float(np.median(times)) / GIGA
         return rates
 
     @property
@@ -232,7 +238,7 @@ def port_cases(bench: Bench, size: int = 128) -> Iterator[Case]:
     plain = _TorchEncoder(config).to(bench.device)
     tokens = {"tokens": torch.rand(size, len(batch["xy"][0]), config.dim, device=bench.device)}
     inputs = {k: v for k, v in batch.items() if k != "truth"}
-    flops = forward_flops(model, **inputs)
+    cost = forward_cost(model, **inputs)
     for precision in bench.precisions:
         words = _words("port", "denoise", precision, size, model)
         learn = bench.learner(model, batch, precision, "distance")
@@ -241,7 +247,7 @@ def port_cases(bench: Bench, size: int = 128) -> Iterator[Case]:
         ours, other = (
             bench.forward(m, x, precision) for m, x in ((model, inputs), (plain, tokens))
         )
-        yield Case("forward", ours, "torch's encoder", other, words, flops)
+        yield Case("forward", ours, "torch's encoder", other, words, cost)
     refiner = PortRefiner(model, RefineRule((0.3,) * 21))
     _, detected = port_recipe.pairs("synthetic", n=size)
     words = {"method": "port", "configuration": "denoise", "batch": size}
@@ -271,8 +277,8 @@ def hanet_cases(bench: Bench, size: int = 64) -> Iterator[Case]:
         fast, dense = (
             bench.forward(model, {"xy": batch["xy"], "dense": dense}) for dense in (False, True)
         )
-        flops = forward_flops(model, batch["xy"])
-        yield Case("forward", fast, "dense path", dense, words, flops)
+        cost = forward_cost(model, batch["xy"])
+        yield Case("forward", fast, "dense path", dense, words, cost)
     refiner = SequenceRefiner(model, window)
     stream = refiner.stream(8)
     poses = itertools.cycle(batch["xy"][:, 0].cpu().double().numpy().reshape(size, -1, 2))
@@ -302,8 +308,8 @@ def vissimcc_cases(bench: Bench, sizes: Mapping[str, int] | None = None) -> Iter
         steps = (bench.learner(model, batch, precision) for model in (module, plain))
         yield Case("training step", next(steps), "plain SimCC", next(steps), words)
         steps = (bench.forward(model, images, precision) for model in (module, plain))
-        flops = forward_flops(module, **images)
-        yield Case("forward", next(steps), "plain SimCC", next(steps), words, flops)
+        cost = forward_cost(module, **images)
+        yield Case("forward", next(steps), "plain SimCC", next(steps), words, cost)
 
 
 def otpose_cases(
@@ -323,7 +329,7 @@ def otpose_cases(
         backbone = bench.forward(model.maps, crops, precision)
         ours = bench.forward(model, images, precision)
         yield Case(
-            "forward", ours, "backbone alone", backbone, words, forward_flops(model, **images)
+            "forward", ours, "backbone alone", backbone, words, forward_cost(model, **images)
         )
         step = bench.learner(model, batch, precision)
         yield Case("training step", step, "backbone forward", backbone, words)
@@ -336,14 +342,14 @@ def encoder_case(bench: Bench, name: str, config: object, precision: str) -> Cas
     channels, (w, h) = config.joints * N_FEATURES, config.grid
     encoder = OTPoseEncoder(channels, config.layers, config.heads, config).to(bench.device)
     maps = {"maps": torch.rand(1, channels, h, w, device=bench.device)}
-    flops = forward_flops(encoder, **maps)
-    rows = max(round(flops / 2 / 2048**2), 1)
+    cost = forward_cost(encoder, **maps)
+    rows = max(round(cost.flops / 2 / 2048**2), 1)
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
     a, b = (torch.rand(n, 2048, device=bench.device).to(kind) for n in (rows, 2048))
     words = _words("otpose", name, precision, 1, encoder)
     ours = bench.forward(encoder, maps, precision)
     return Case(
-        "temporal encoder", ours, "a matrix product", partial(torch.matmul, a, b), words, flops
+        "temporal encoder", ours, "a matrix product", partial(torch.matmul, a, b), words, cost
     )
 
 
@@ -358,8 +364,8 @@ def stdpose_cases(bench: Bench, sizes: Mapping[str, int] | None = None) -> Itera
         words = _words("stdpose", name, precision, size, model)
         crops = {"images": batch["images"].flatten(0, 1)}
         backbone = bench.forward(model.backbone, crops, precision)
-        ours, flops = bench.forward(model, inputs, precision), forward_flops(model, **inputs)
-        yield Case("forward", ours, "backbone alone", backbone, words, flops)
+        ours, cost = bench.forward(model, inputs, precision), forward_cost(model, **inputs)
+        yield Case("forward", ours, "backbone alone", backbone, words, cost)
         step = bench.learner(model, batch, precision)
         yield Case("training step", step, "backbone forward", backbone, words)
 

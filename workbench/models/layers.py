@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from ..taps import Tap
 
@@ -137,8 +139,18 @@ def count_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-class _Flops(TorchDispatchMode):
-    """Adds up what torch's formulas say of every operation inside; what has none is taken apart.
+class Cost(NamedTuple):
+    """Of one call: floating-point operations, multiply and add counted apart; and bytes that its
+    operations read and write, caches not thought of.
+    """
+
+    flops: int
+    bytes: int
+
+
+class _Counted(TorchDispatchMode):
+    """Adds up what torch's formulas say of every operation inside, and the tensors that it is given
+    and gives; what has no formula is taken apart.
 
     torch's own FlopCounterMode counts by module, too, and loads the compiler for it: seconds.
     """
@@ -146,7 +158,8 @@ class _Flops(TorchDispatchMode):
     def __init__(self, formulas: Mapping[object, Callable]):
         super().__init__()
         self.formulas = formulas
-        self.total = 0
+        self.flops = 0
+        self.bytes = 0
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:  # True would load the compiler
@@ -162,16 +175,17 @@ class _Flops(TorchDispatchMode):
                 return out
         out = operation(*args, **kwargs)
         if formula is not None:
-            self.total += formula(*args, **kwargs, out_val=out)
+            self.flops += formula(*args, **kwargs, out_val=out)
+        if not operation.is_view:
+            tensors = (x for x in tree_leaves((args, kwargs, out)) if isinstance(x, Tensor))
+            self.bytes += sum(x.nbytes for x in tensors)
         return out
 
 
-def forward_flops(model: nn.Module, *inputs, **kwargs) -> int:
-    """Floating-point operations (multiply and add counted apart) of one forward call, counted by
-    torch's formulas.
-    """
+def forward_cost(model: nn.Module, *inputs, **kwargs) -> Cost:
+    """Of one forward call; operations are counted by torch's formulas."""
     from torch.utils.flop_counter import flop_registry
 
-    with _Flops(flop_registry) as counter, torch.no_grad():
+    with _Counted(flop_registry) as counted, torch.no_grad():
         model(*inputs, **kwargs)
-    return counter.total
+    return Cost(counted.flops, counted.bytes)
