@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import fnmatch
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
@@ -231,3 +231,31 @@ def record(
     finally:
         for handle in handles:
             handle.remove()
+
+
+# --- edits ----------------------------------------------------------------------------------------
+
+
+def uniform(heads: int | Sequence[int] | None = None) -> Callable[[Tensor], Tensor]:
+    """An edit of attention [b h q k]: some heads, or every one, look at all tokens alike."""
+
+    def edit(weights: Tensor) -> Tensor:
+        weights = weights.clone()
+        weights[:, slice(None) if heads is None else heads] = 1 / weights.shape[-1]
+        return weights
+
+    return edit
+
+
+def without_heads(
+    knocked_out: Iterable[Sequence], taps: Mapping[str, Sequence[str]]
+) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Edits of taps that take heads out, so that they look at all tokens alike.
+
+    knocked_out: (maps, layer, head), as the attention view says them. taps: maps -> the taps of
+    their layers.
+    """
+    heads = {}
+    for name, layer, head in knocked_out:
+        heads.setdefault(taps[name][layer], []).append(head)
+    return {tap: uniform(numbers) for tap, numbers in heads.items()}

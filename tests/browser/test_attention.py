@@ -25,6 +25,7 @@ from workbench.skeletons import skeleton
 from workbench.view import style
 from workbench.view.attention import AttentionView, Axis, attention_of
 from workbench.view.html import WIDGET_MIME, notebook_page
+from workbench.view.live import PAGE
 
 pytestmark = [
     pytest.mark.browser,
@@ -66,7 +67,7 @@ def opened_page(tmp_path, html, *, scheme="light", width=1280):
         page.context.set_offline(True)
         page.emulate_media(color_scheme=scheme)
         page.goto((tmp_path / "page.html").as_uri())
-        page.wait_for_selector(".workbench-attention .thumb canvas")
+        page.wait_for_selector(".workbench-view .thumb canvas")
         page.wait_for_timeout(200)
         yield page
         page.wait_for_timeout(100)
@@ -84,7 +85,7 @@ def picture_of(page, selector):
 
 
 def listed(page):
-    return page.locator(".workbench-attention ol").inner_text()
+    return page.locator(".workbench-view ol").inner_text()
 
 
 # --- a page without a kernel
@@ -94,7 +95,7 @@ def listed(page):
 def test_hovering_lights_row_arcs_and_list_without_a_network(tmp_path, port_view, scheme):
     with opened_page(tmp_path, port_view.page(), scheme=scheme) as page:
         assert page.evaluate("document.documentElement.scrollHeight") <= 720
-        assert page.locator(".bar > *").count() <= 5
+        assert page.locator(".bar > :not(.save)").count() <= 5
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=SCREENSHOTS / f"attention_{scheme}.png")
         before, side, row = listed(page), picture_of(page, ".side"), picture_of(page, ".map")
@@ -103,7 +104,7 @@ def test_hovering_lights_row_arcs_and_list_without_a_network(tmp_path, port_view
         assert "looks at" in page.locator(".said").inner_text()
         assert listed(page) != before
         assert picture_of(page, ".side") != side and picture_of(page, ".map") != row
-        paper = page.locator(".workbench-attention").evaluate("e => getComputedStyle(e).background")
+        paper = page.locator(".workbench-view").evaluate("e => getComputedStyle(e).background")
         assert f"rgb{style.rgb(style.colour('paper', scheme))}" in paper
 
 
@@ -206,7 +207,7 @@ def test_modes_orders_and_keys(tmp_path, port_view):
 def test_what_is_saved(tmp_path, port_view):
     """300 dots to the inch, words as text, and the numbers that the map shows."""
     with opened_page(tmp_path, port_view.page()) as page:
-        page.locator("summary").click()
+        page.locator(".save summary").click()
         files = {}
         for words in ("PNG", "SVG", "CSV"):
             with page.expect_download() as waiting:
@@ -231,12 +232,12 @@ def test_what_is_saved(tmp_path, port_view):
 
 def test_a_view_may_be_made_before_it_stands_in_the_page(tmp_path, port_view):
     """As JupyterLab does it, now and then."""
-    waiting = "widget.render({ model, el: place })"
-    late = """const apart = document.createElement("div");
-    widget.render({ model, el: apart });
+    waiting = "JSON.parse(place.nextElementSibling.textContent)), place)"
+    late = """JSON.parse(place.nextElementSibling.textContent)), apart);
     setTimeout(() => place.append(apart), 100)"""
     html = port_view.page()
-    assert waiting in html
+    assert html.count("mount(storedModel(") == 1 and waiting in html
+    html = html.replace("mount(storedModel(", "const apart = make('div'); mount(storedModel(")
     with opened_page(tmp_path, html.replace(waiting, late)) as page:
         assert page.locator(".thumb canvas").count() == 16 and len(listed(page)) > 40
 
@@ -249,7 +250,7 @@ def test_words_from_data_stay_words(tmp_path, rng):
     with opened_page(tmp_path, view.page(title="plain")) as page:
         assert page.title() == "plain" and page.locator("img, b:has(b)").count() == 0
         assert bad in page.locator(".verdict").inner_text()
-        page.locator("summary").click()
+        page.locator(".save summary").click()
         with page.expect_download() as waiting:
             page.locator("details button:has-text('CSV')").click()
         assert "'=1+1" in Path(waiting.value.path()).read_text()
@@ -265,7 +266,7 @@ def test_other_kinds_of_tokens(tmp_path, rng):
     maps = {"branch": rng.dirichlet(np.full(51, 0.3), (2, 2, 51)).astype(np.float32)}
     view = AttentionView(maps, (channels, channels), skeleton=coco, xy=xy)
     with opened_page(tmp_path, view.page()) as page:
-        page.locator("summary").click()
+        page.locator("details:not(.save) summary").click()
         sizes, first = [], {}
         for fold in ("none", "joint", "flow"):
             page.locator("select[name=fold]").select_option(fold)
@@ -290,7 +291,7 @@ def test_other_kinds_of_tokens(tmp_path, rng):
 
 def test_a_run_s_page_answers_to_the_pointer(tmp_path, port_view):
     """Under its policy, on white paper whatever the reader prefers."""
-    data = {WIDGET_MIME: {"model_id": "1"}, "text/html": port_view.fragment()}
+    data = {WIDGET_MIME: {"model_id": "1"}, PAGE: port_view.fragment()}
     outputs = [new_output("display_data", data=data)]
     cells = [new_code_cell("show()", outputs=outputs) for _ in range(2)]
     nbformat.write(new_notebook(cells=cells), tmp_path / "07_page.ipynb")
@@ -300,7 +301,7 @@ def test_a_run_s_page_answers_to_the_pointer(tmp_path, port_view):
         page.locator(".map").first.hover(position={"x": 240, "y": 100})
         page.wait_for_timeout(60)
         assert "looks at" in page.locator(".said").first.inner_text()
-        view = page.locator(".workbench-attention").first
+        view = page.locator(".workbench-view").first
         assert view.evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(255, 255, 255)"
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=SCREENSHOTS / "attention_run_page.png")
@@ -383,8 +384,8 @@ COUNT = """() => {
 
 def test_in_jupyterlab_hovering_asks_no_kernel_and_hiding_does(tmp_path):
     with opened(tmp_path, "attention", PORT, height=900) as (page, notebook):
-        page.wait_for_selector(".workbench-attention .thumb canvas")
-        page.locator(".workbench-attention").scroll_into_view_if_needed()
+        page.wait_for_selector(".workbench-view .thumb canvas")
+        page.locator(".workbench-view").scroll_into_view_if_needed()
         page.wait_for_timeout(500)
         page.evaluate(COUNT)
         texts = set()
@@ -407,7 +408,7 @@ def test_in_jupyterlab_hovering_asks_no_kernel_and_hiding_does(tmp_path):
         page.locator(".map").focus()
         page.keyboard.press("k")
         notebook.wait(lambda: "1 hidden, 1 out" in verdict.inner_text(), 20, "answer to a head")
-        assert page.locator(".workbench-attention .out").count() == 1
+        assert page.locator(".workbench-view .out").count() == 1
         light = picture_of(page, ".thumb canvas >> nth=0")
         page.evaluate("document.body.dataset.jpThemeLight = 'false'")
         page.wait_for_timeout(200)

@@ -21,7 +21,7 @@ from workbench.models import MODELS, build, entry
 from workbench.recipes import port as recipe
 from workbench.skeletons import skeleton
 from workbench.taps import record
-from workbench.view import attention, style
+from workbench.view import live, style
 from workbench.view.attention import Answer, AttentionView, Axis, attention_of, packed
 from workbench.view.html import WIDGET_MIME, notebook_page
 
@@ -264,7 +264,7 @@ def test_every_model_s_recording_becomes_a_view(name):
     assert sum(m["shape"][0] * m["shape"][1] for m in view.maps) == heads
     kinds = {view.maps[0]["query"]["kind"], view.maps[0]["key"]["kind"]}
     assert kinds == {"joint"} if name in ("port", "vissimcc") else "joint" not in kinds
-    assert 'data-attention="' in view.fragment()
+    assert 'data-view="' in view.fragment()
 
 
 def test_flows_of_a_joint_stand_together():
@@ -284,29 +284,29 @@ def test_a_page_holds_all_it_needs_and_data_stay_data(maps):
     assert "default-src 'none'" in page and '<html lang="en" data-theme="dark">' in page
     assert not re.search(r"(src|href)=[\"']?https?:", page)
     stored = json.loads(re.search(r'"application/json">(.*?)</script>', page, re.S)[1])
-    assert stored["maps"][0]["query"]["labels"][0] == bad and stored["live"] is False
+    assert stored["values"]["maps"][0]["query"]["labels"][0] == bad
 
 
 def test_a_run_s_page_keeps_the_live_module(maps, tmp_path):
     fragment = AttentionView(maps, (FRAMES, FRAMES)).fragment()
-    data = {WIDGET_MIME: {"model_id": "1"}, "text/html": fragment}
+    data = {WIDGET_MIME: {"model_id": "1"}, live.PAGE: fragment}
     output = new_output("display_data", data=data)
     nbformat.write(
         new_notebook(cells=[new_code_cell("show()", outputs=[output])]), tmp_path / "07_page.ipynb"
     )
     page = notebook_page(tmp_path / "07_page.ipynb")
-    assert "widget.render({ model, el: place })" in page and "Content-Security-Policy" in page
+    assert "mount(storedModel(" in page and "Content-Security-Policy" in page
 
 
 def test_show_displays_the_widget_and_the_fragment(maps, monkeypatch):
     shown = []
-    monkeypatch.setattr(attention, "display", lambda bundle, raw: shown.append(bundle))
+    monkeypatch.setattr(live, "display", lambda bundle, raw: shown.append(bundle))
     AttentionView(maps, (FRAMES, FRAMES)).show()
-    assert {WIDGET_MIME, "text/html"} <= set(shown[0])
+    assert {WIDGET_MIME, live.PAGE} <= set(shown[0])
 
 
 def test_the_module_puts_no_markup_into_the_page():
     """Words from data reach the page by textContent and title alone."""
     for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
-        assert way not in attention.MODULE
-    assert len(attention.MODULE.encode()) < 45_000
+        assert way not in live.MODULE
+    assert len(live.MODULE.encode()) < 85_000

@@ -164,7 +164,7 @@ const TONES = ["ink", "soft", "line", "tint", "paper", "none", "hidden"];
 class View {
   constructor(model, el) {
     this.model = model;
-    this.root = make("div", { className: "workbench-attention" });
+    this.root = make("div", { className: "workbench-view" });
     if (model.get("theme")) this.root.dataset.theme = model.get("theme");
     this.pin = null;
     this.asked = 0;
@@ -190,7 +190,9 @@ class View {
     this.main = readHeads(get("maps"), get("data"));
     this.other = get("other_data").byteLength ? readHeads(get("maps"), get("other_data")) : null;
     this.verdict.textContent = get("verdict");
-    if (this.buttons.length !== this.main.length) this.buildThumbs();
+    const layout = JSON.stringify(get("maps"));
+    if (layout !== this.layout) this.buildThumbs();
+    this.layout = layout;
     this.fillOptions();
   }
 
@@ -208,15 +210,15 @@ class View {
     Object.assign(this, { show, order, fold, foldLabel });
     this.way = act("", () => this.turn());
     this.pinned = act("pin A", () => this.pinNow(), "keep these maps for comparison");
-    this.copied = make("textarea", { readOnly: true, rows: 3, hidden: true });
-    const files = [
-      act("PNG, 300 dpi", () => this.savePng()),
-      act("SVG", () => this.saveSvg()),
-      act("CSV of the map", () => save("attention.csv", new Blob([csv(this.shown, this.kind)]))),
-      act("copy state", () => this.copyState()),
-    ];
+    const files = takeAway("attention", {
+      drawing: () => this.drawing(),
+      table: () => csv(this.shown, this.kind),
+      texts: { "copy state": () => this.stateText() },
+    });
     const keys = "Arrows: row and head. Enter: hide. K: knock out. I: in or out.";
-    const inside = make("div", {}, foldLabel, ...files, this.copied, make("small", {}, keys));
+    const brief = this.model.get("brief");
+    const rare = brief ? [orderLabel, this.way] : [];
+    const inside = make("div", {}, ...rare, foldLabel, make("small", {}, keys));
     const more = make("details", {}, make("summary", { textContent: "more" }), inside);
     this.verdict = make("p", { className: "verdict" });
     this.said = make("p", { className: "said" });
@@ -229,8 +231,8 @@ class View {
     this.asks = make("p", { className: "asks" });
     this.five = make("ol", {});
     this.buttons = [];
-    const controls = [showLabel, orderLabel, this.way, this.pinned, more];
-    const bar = make("div", { className: "bar" }, ...controls);
+    const often = brief ? [showLabel, this.pinned] : [showLabel, orderLabel, this.way, this.pinned];
+    const bar = make("div", { className: "bar" }, ...often, more, files);
     const right = make("div", { className: "right" }, this.side, this.asks, this.five);
     const main = make("div", { className: "main" }, this.heads, this.map, right);
     this.root.append(bar, this.verdict, main, this.said);
@@ -331,13 +333,15 @@ class View {
       this.apply(choice);
       this.refresh();
     };
-    const names = ["data", "other_data", "hidden", "knocked_out", "verdict", "answered"];
+    const names = ["maps", "names", "data", "other_data", "body", "hidden", "knocked_out"];
+    names.push("verdict", "answered");
     const watch = (name, does) => {
       this.model.on(`change:${name}`, does);
       this.undo.push(() => this.model.off(`change:${name}`, does));
     };
     names.forEach(name => watch(name, again));
     watch("choice", follow);
+    watch("picture", () => this.loadPicture());
     const seen = new MutationObserver(() => this.refresh());
     seen.observe(document.body, { attributeFilter: ["data-jp-theme-light", "data-jp-theme-name"] });
     const sized = new ResizeObserver(() => (this.tone ? this.soon() : this.refresh()));
@@ -348,7 +352,7 @@ class View {
   async loadPicture() {
     const bytes = this.model.get("picture");
     this.picture = bytes.byteLength ? await createImageBitmap(new Blob([bytes])) : null;
-    if (this.picture) this.soon();
+    this.soon();
   }
 
   // --- what is shown
@@ -525,6 +529,7 @@ class View {
 
   draw() {
     this.prepare();
+    this.onFocus?.(this.asking, this.focus);
     this.root.classList.toggle("narrow", this.root.clientWidth < 760);
     for (const [canvas, drawing] of [[this.map, drawMap], [this.side, drawSide]]) {
       const [width, height] = [canvas.clientWidth, canvas.clientHeight];
@@ -693,36 +698,14 @@ class View {
     return [map.clientWidth, map.clientHeight, side.clientWidth, side.clientHeight];
   }
 
-  async savePng() {
+  drawing() {
     const sizes = this.sizes();
-    const canvas = make("canvas");
-    const height = Math.max(sizes[1], sizes[3]);
-    this.drawBoth(new CanvasPen(canvas, sizes[0] + sizes[2], height, DOTS), sizes);
-    const blob = await new Promise(done => canvas.toBlob(done, "image/png"));
-    save("attention.png", withResolution(await blob.arrayBuffer()));
+    const [width, height] = [sizes[0] + sizes[2], Math.max(sizes[1], sizes[3])];
+    return [width, height, pen => this.drawBoth(pen, sizes)];
   }
 
-  saveSvg() {
-    const sizes = this.sizes();
-    const pen = new SvgPen(sizes[0] + sizes[2], Math.max(sizes[1], sizes[3]));
-    this.drawBoth(pen, sizes);
-    const text = new XMLSerializer().serializeToString(pen.root);
-    save("attention.svg", new Blob([text], { type: "image/svg+xml" }));
-  }
-
-  copyState() {
+  stateText() {
     const [out, hidden] = [this.model.get("knocked_out"), this.model.get("hidden")];
-    const text = JSON.stringify({ ...this.choice(), knocked_out: out, hidden });
-    this.copied.value = text;
-    this.copied.hidden = false;
-    this.copied.select();
-    navigator.clipboard?.writeText(text).catch(() => this.tell("copy the marked text by hand"));
+    return JSON.stringify({ ...this.choice(), knocked_out: out, hidden });
   }
 }
-
-function render({ model, el }) {
-  const view = new View(model, el);
-  return () => view.undo.forEach(undo => undo());
-}
-
-export default { render };

@@ -6,20 +6,13 @@ a joint, knocking out a head) goes through `on_change`.
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import hashlib
-import html
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-import anywidget
 import numpy as np
 import traitlets
-from IPython.display import display
 from jaxtyping import Bool, Float, Num, UInt8
 
 from ..errors import BadParameter, unknown
@@ -27,36 +20,8 @@ from ..skeletons import Skeleton
 from ..taps import Recording
 from . import style
 from .figures import jpeg
+from .live import Live
 
-MODULE = "\n".join(
-    Path(__file__).with_name(name).read_text(encoding="utf-8")
-    for name in ("pens.js", "maps.js", "attention.js")
-)
-CSS = "\n".join(
-    (
-        style.css_variables(".workbench-attention"),
-        Path(__file__).with_name("attention.css").read_text(encoding="utf-8"),
-    )
-)
-# An anywidget's model for a page without a kernel: what was stored, and nobody who answers.
-SHIM = """
-const place = document.querySelector('[data-attention="%s"]:empty');
-const stored = JSON.parse(place.nextElementSibling.textContent);
-const bytes = words => new DataView(Uint8Array.from(atob(words), c => c.charCodeAt(0)).buffer);
-for (const name of ["data", "other_data", "picture"]) stored[name] = bytes(stored[name]);
-const model = {
-  get: name => stored[name],
-  set: (name, value) => { stored[name] = value; },
-  save_changes() {},
-  on() {},
-  off() {},
-};
-widget.render({ model, el: place });
-"""
-STORED = (
-    *("names", "maps", "scale", "body", "hidden", "knocked_out", "choice", "verdict"),
-    *("answers", "asked", "answered", "theme"),
-)
 SHOWS = ("main", "other", "difference", "ratio")
 ORDERS = ("model", "entropy", "bones", "change")
 FOLDS = ("none", "joint", "flow")
@@ -110,7 +75,7 @@ class Answer:
     sentence: str = ""
 
 
-def _scale() -> dict:
+def scales() -> dict:
     """The scales of `style`, as the module wants them."""
     return {
         "log2": style.LOG2_RANGE,
@@ -143,7 +108,7 @@ def packed(maps: Maps, allowed: Mapping[str, Bool[np.ndarray, "*a"]] | None = No
     return b"".join(pieces)
 
 
-class AttentionView(anywidget.AnyWidget):
+class AttentionView(Live):
     """Layers x heads of attention as thumbnails on one scale, one enlarged, and beside it the body,
     frames or picture that it is about. Point at a row or a joint to see who looks at whom.
 
@@ -152,14 +117,12 @@ class AttentionView(anywidget.AnyWidget):
     another model (random weights, another checkpoint), `names` says what the two are.
     allowed: name -> keys that masks let through, where there are such masks; it broadcasts.
     skeleton, xy: bones, and joints in px of any space, [joint 2]; picture: RGB, what a grid of
-    tokens lies on. on_change: state -> new maps (or an `Answer`), called when a head was knocked
-    out or a joint was hidden; what comes while it waits supersedes what came before. state: as
-    `view.state` gave it. theme: "light", "dark", or "" to follow JupyterLab or the reader.
+    tokens lies on. on_change: state -> new maps (or an `Answer`; None: shown already), called
+    when a head was knocked out or a joint was hidden; what comes while it waits supersedes what
+    came before. state: as `view.state` gave it. theme: "light", "dark", or "" to follow JupyterLab
+    or the reader. brief: within an explorer, fewer controls are in sight.
     Errors: `BadParameter` for maps and axes that do not fit, `UnknownName` for a bad state.
     """
-
-    _esm = MODULE
-    _css = CSS
 
     data = traitlets.Bytes().tag(sync=True)
     other_data = traitlets.Bytes().tag(sync=True)
@@ -172,11 +135,8 @@ class AttentionView(anywidget.AnyWidget):
     knocked_out = traitlets.List().tag(sync=True)
     hidden = traitlets.List(traitlets.Int()).tag(sync=True)
     verdict = traitlets.Unicode().tag(sync=True)
-    theme = traitlets.Unicode().tag(sync=True)
-    live = traitlets.Bool(True).tag(sync=True)
     answers = traitlets.Bool(False).tag(sync=True)
-    asked = traitlets.Int(0).tag(sync=True)
-    answered = traitlets.Int(0).tag(sync=True)
+    brief = traitlets.Bool(False).tag(sync=True)
 
     def __init__(
         self,
@@ -193,14 +153,12 @@ class AttentionView(anywidget.AnyWidget):
         state: Mapping | None = None,
         verdict: str = "",
         theme: str = "",
+        brief: bool = False,
     ):
         if not maps:
             raise BadParameter("no maps", remedy="give at least one, as name -> array")
-        if theme not in ("", *style.ROLES):
-            raise unknown("theme", theme, style.ROLES)
         self._allowed = allowed
         self._on_change = on_change
-        self._waiting = None
         layout = _layout(maps, axes)
         first = layout[0]
         chosen = {
@@ -215,10 +173,11 @@ class AttentionView(anywidget.AnyWidget):
             names=list(names),
             maps=layout,
             body=_body(skeleton, xy),
-            scale=_scale(),
+            scale=scales(),
             choice=chosen,
             verdict=verdict,
             theme=theme,
+            brief=brief,
             picture=b"" if picture is None else jpeg(picture),
             answers=on_change is not None,
             data=packed(maps, allowed),
@@ -285,6 +244,37 @@ class AttentionView(anywidget.AnyWidget):
             if other is not None:
                 self.other_data = self._checked(other, self.maps)
 
+    def replace(
+        self,
+        maps: Maps,
+        axes: tuple[Axis, Axis] | Mapping[str, tuple[Axis, Axis]],
+        *,
+        other: Maps | None = None,
+        names: tuple[str, str] | None = None,
+        allowed: Mapping[str, Bool[np.ndarray, "*a"]] | None = None,
+        skeleton: Skeleton | None = None,
+        xy: Num[np.ndarray, "k 2"] | None = None,
+        picture: UInt8[np.ndarray, "h w 3"] | None = None,
+        hidden: Sequence[int] | None = None,
+        knocked_out: Sequence[Sequence] | None = None,
+    ) -> None:
+        """Shows another pass, perhaps of another person or of other maps, in one message. Nobody
+        is asked for an answer.
+        """
+        self._allowed = allowed
+        layout = _layout(maps, axes)
+        on_change, self._on_change = self._on_change, None
+        with self.hold_sync():
+            self.maps = layout
+            self.data = packed(maps, allowed)
+            self.other_data = b"" if other is None else self._checked(other, layout)
+            self.body = _body(skeleton, xy)
+            self.picture = b"" if picture is None else jpeg(picture)
+            self.names = list(names or self.names)
+            self.hidden = list(self.hidden if hidden is None else hidden)
+            self.knocked_out = list(self.knocked_out if knocked_out is None else knocked_out)
+        self._on_change = on_change
+
     def _checked(self, maps: Maps, layout: list[dict]) -> bytes:
         shapes = {name: list(_by_layer(name, weights).shape) for name, weights in maps.items()}
         expected = {one["name"]: list(one["shape"]) for one in layout}
@@ -296,19 +286,8 @@ class AttentionView(anywidget.AnyWidget):
         return packed(maps, self._allowed)
 
     def _changed(self, _change) -> None:
-        """Answers at once in plain Python. Where an event loop runs, input that waits is let in
-        first, so that only the newest is answered.
-        """
-        if self._on_change is None:
-            return
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self.recompute()
-            return
-        if self._waiting is not None:
-            self._waiting.cancel()
-        self._waiting = loop.call_later(0.02, self.recompute)
+        if self._on_change is not None:
+            self.soon()
 
     def recompute(self) -> None:
         """Calls `on_change` with the present state and shows what it gives. An error is shown in
@@ -318,10 +297,11 @@ class AttentionView(anywidget.AnyWidget):
         sentence = ""
         try:
             answer = self._on_change(self.state)
-            if not isinstance(answer, Answer):
+            if not isinstance(answer, Answer | None):
                 answer = Answer(answer)
-            self.show_maps(answer.maps, answer.other)
-            sentence = answer.sentence
+            if answer is not None:
+                self.show_maps(answer.maps, answer.other)
+                sentence = answer.sentence
         except Exception as error:
             sentence = str(error) or type(error).__name__
             raise
@@ -329,47 +309,6 @@ class AttentionView(anywidget.AnyWidget):
             with self.hold_sync():
                 self.verdict = sentence
                 self.answered = asked
-
-    # --- without a kernel -------------------------------------------------------------------------
-
-    def fragment(self) -> str:
-        """The view as HTML that stands anywhere in a page: module, styles and arrays inside. What
-        needs a kernel says so.
-        """
-        stored = {name: getattr(self, name) for name in STORED} | {"live": False}
-        for name in ("data", "other_data", "picture"):
-            stored[name] = base64.b64encode(getattr(self, name)).decode()
-        text = json.dumps(stored, ensure_ascii=True).replace("<", "\\u003c")
-        place = hashlib.sha256(text.encode()).hexdigest()[:16]
-        module = MODULE.replace("export default", "const widget =")
-        return (
-            f"<style>{CSS}</style>"
-            f'<div class="workbench-attention-page" data-attention="{place}"></div>'
-            f'<script type="application/json">{text}</script>'
-            f'<script type="module">{module}{SHIM % place}</script>'
-        )
-
-    def page(self, title: str = "Attention") -> str:
-        """One self-contained HTML page that asks nobody for anything; its policy forbids it to."""
-        from .html import POLICY  # nbconvert takes long to import
-
-        theme = f' data-theme="{self.theme}"' if self.theme else ""
-        return (
-            f'<!DOCTYPE html>\n<html lang="en"{theme}><head><meta charset="utf-8">'
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f'<link rel="icon" href="data:,"><title>{html.escape(title)}</title>'
-            f"<style>{style.css_variables()}\nbody {{ margin: 0; background: var(--wb-paper); }}"
-            f"</style></head><body>{self.fragment()}</body></html>\n"
-        )
-
-    def show(self) -> None:
-        """Displays the widget. Copies without a kernel, such as a run's page, show the fragment,
-        which goes on answering to the pointer.
-        """
-        bundle = self._repr_mimebundle_()
-        widget = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
-        display(widget | {"text/html": self.fragment()}, raw=True)
 
 
 def _layout(maps: Maps, axes: tuple | Mapping) -> list[dict]:
@@ -448,7 +387,7 @@ def recorded_maps(
     return found
 
 
-def attention_of(
+def attention_arguments(
     recording: Recording,
     skeleton: Skeleton | None = None,
     *,
@@ -456,8 +395,8 @@ def attention_of(
     other: Recording | None = None,
     axes: Mapping[str, Axis] | None = None,
     **options,
-) -> AttentionView:
-    """The view of what `predictor.look` recorded.
+) -> dict:
+    """Arguments of `AttentionView` for what `predictor.look` recorded.
 
     other: the same of another model, such as `predictor.random_control()`. axes: tap's name for an
     axis -> what its tokens are, where "joint" and numbers do not say it. options: of the view.
@@ -475,4 +414,11 @@ def attention_of(
         options["other"] = {
             name: weights for name, (weights, _) in recorded_maps(other, sample=sample).items()
         }
-    return AttentionView(maps, pairs, skeleton=skeleton, **options)
+    return {"maps": maps, "axes": pairs, "skeleton": skeleton, **options}
+
+
+def attention_of(
+    recording: Recording, skeleton: Skeleton | None = None, **options
+) -> AttentionView:
+    """The view of what `predictor.look` recorded; options: of `attention_arguments`."""
+    return AttentionView(**attention_arguments(recording, skeleton, **options))

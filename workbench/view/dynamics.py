@@ -27,19 +27,13 @@ from ..predict import Propagator, between_inputs
 from ..records import Detections
 from ..skeletons import Skeleton
 from ..taps import tap_table
-from . import figures, flows
+from . import estimates, figures
+from .estimates import COLOURS, FLOW, LINE, SINGLE, Edits, Inside, crop_panel, map_trace
 from .explorers import ClipPlayer, show_live
-from .flows import Edits, Inside, choice, crop_panel, map_trace, number, share, side_by_side
+from .flows import choice, number, share, side_by_side
 
-LINE, FLOW, SINGLE, FINAL = "straight line", "optical flow", "single frame", "STDPose"
+FINAL = "STDPose"
 CHOSEN = "#FFD800"  # tokens, on any picture
-COLOURS = {
-    figures.REAL: figures.TRUTH,
-    LINE: "#222222",
-    FLOW: figures.MASKED,
-    SINGLE: figures.DETECTED,
-    FINAL: figures.REFINED,
-}
 FRAMES = ("left", "key", "right")
 TOLD = {
     "both labels": (1, 1),
@@ -194,8 +188,8 @@ def error_rows(
     flags: Int[np.ndarray, "n k"],
     fast: Bool[np.ndarray, "n k"],
 ) -> list[dict]:
-    """`flows.error_rows` with the joints that move fast."""
-    rows = flows.error_rows(answers, truth, flags)
+    """`estimates.error_rows` with the joints that move fast."""
+    rows = estimates.error_rows(answers, truth, flags)
     for row, xy in zip(rows, answers.values()):
         row["blurred joints, px"] = (
             joint_distances(xy, truth)[fast].mean() if fast.any() else np.nan
@@ -374,7 +368,7 @@ class _Between:
 
     def poses(self, inside: Inside) -> dict[str, Float[np.ndarray, "k 2"]]:
         """Truth, the single frame's answer and another, px of the crop."""
-        single = flows.peaks(
+        single = estimates.peaks(
             self.models[False], torch.from_numpy(self.shipped.taps["estimated"][:, 1])
         )[0]
         truth = crop_panel(self.window, "", self.skeleton, {})["poses"][figures.REAL][0]

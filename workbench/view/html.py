@@ -23,6 +23,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from plotly.offline import get_plotlyjs
 
 from ..runs import METRICS_MIME, Run
+from .live import PAGE, POLICY
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
@@ -30,12 +31,6 @@ LATEX_ERRORS = tuple(kind for kind in vars(latex_exceptions).values() if isinsta
 LIMITS = {"msub": "munder", "msup": "mover", "msubsup": "munderover"}
 SECTIONS_SLOT = "<!-- sections -->"
 PAPERMILL_TAG = "papermill-error-cell-tag"  # red headings that papermill adds; the page has its own
-POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
-    "img-src data: blob:; "
-    "media-src data: blob:; font-src data:; worker-src blob:"
-)
-
 CSS = """
 :root {
   --ink: #1d2733; --soft: #5d6b7a; --line: #dfe4ea; --tint: #f6f8fa; --accent: #0b6b75;
@@ -185,6 +180,8 @@ class _Exporter(HTMLExporter):
 
 def _static(data: dict) -> dict:
     """One output's mime bundle as something that a page without a kernel can show."""
+    if PAGE in data:  # an explorer: the same module, and its arrays
+        return {"text/html": data[PAGE]}
     if PLOTLY_MIME in data:
         figure = data[PLOTLY_MIME]
         config = {

@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 import torch
 from IPython.display import Markdown, display
+from jaxtyping import Float
 
 from ..data.manifest import locate, manifest, sha256_of
 from ..errors import BadParameter, MissingData
 from ..ledger import paper
+from ..metrics import bootstrap_interval
 from ..predict import SHIPPED, weights_path
 from ..train import choose_device
 from .explorers import quiet_plotly
@@ -170,3 +172,12 @@ def presence(name: str) -> str:
         if data_place(name)
         else f"no ({found.access})"
     )
+
+
+def mean_and_interval(
+    values: Float[np.ndarray, "n"], groups: np.ndarray, rng: np.random.Generator
+) -> tuple[float, str]:
+    """Mean of the values that are not NaN, and its 95 % interval as text, resampled by group."""
+    use = np.isfinite(values)
+    low, high = bootstrap_interval(values[use], groups[use], rng)
+    return float(values[use].mean()), f"{low:.1f} to {high:.1f}"

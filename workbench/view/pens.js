@@ -83,6 +83,27 @@ class CanvasPen {
     pen.globalAlpha = 1;
   }
 
+  line(points, stroke, thick = 1.5, dash = []) {
+    const pen = this.context;
+    pen.strokeStyle = stroke;
+    pen.lineWidth = thick;
+    pen.lineJoin = "round";
+    pen.setLineDash(dash);
+    pen.beginPath();
+    points.forEach(([x, y], i) => (i ? pen.lineTo(x, y) : pen.moveTo(x, y)));
+    pen.stroke();
+    pen.setLineDash([]);
+  }
+
+  inside(x, y, width, height, draw) {
+    this.context.save();
+    this.context.beginPath();
+    this.context.rect(x, y, width, height);
+    this.context.clip();
+    draw();
+    this.context.restore();
+  }
+
   dot(x, y, radius, fill, stroke, thick = 1) {
     const pen = this.context;
     pen.beginPath();
@@ -145,6 +166,22 @@ class SvgPen {
     const d = `M${from} Q${bend} ${to}`;
     const look = { stroke, opacity, "stroke-width": thick, "stroke-linecap": "round" };
     this.add("path", { d, fill: "none", ...look });
+  }
+
+  line(points, stroke, thick = 1.5, dash = []) {
+    const look = { fill: "none", stroke, "stroke-width": thick, "stroke-linejoin": "round" };
+    this.add("polyline", { points: points.join(" "), "stroke-dasharray": dash.join(" "), ...look });
+  }
+
+  inside(x, y, width, height, draw) {
+    const outside = this.into;
+    const id = `clip-${Math.random().toString(36).slice(2)}`;
+    this.into = this.add("clipPath", { id });
+    this.add("rect", { x, y, width, height });
+    this.into = outside;
+    this.into = this.add("g", { "clip-path": `url(#${id})` });
+    draw();
+    this.into = outside;
   }
 
   dot(cx, cy, r, fill, stroke, thick = 1) {
@@ -216,3 +253,61 @@ function save(name, blob) {
 
 // Quoted; a spreadsheet takes what begins like a formula for text.
 const quoted = words => `"${words.replace(/^[=+\-@]/, "'$&").replaceAll('"', '""')}"`;
+
+// A menu of what a view can be taken away as. drawing(): width, height and what draws with a pen;
+// table(): CSV; texts: words on a button -> what it copies.
+function takeAway(name, { drawing, table, texts }) {
+  const copied = make("textarea", { readOnly: true, rows: 3, hidden: true });
+  const png = async () => {
+    const [width, height, draw] = drawing();
+    const canvas = make("canvas");
+    draw(new CanvasPen(canvas, width, height, DOTS));
+    const blob = await new Promise(done => canvas.toBlob(done, "image/png"));
+    save(`${name}.png`, withResolution(await blob.arrayBuffer()));
+  };
+  const svg = () => {
+    const [width, height, draw] = drawing();
+    const pen = new SvgPen(width, height);
+    draw(pen);
+    const text = new XMLSerializer().serializeToString(pen.root);
+    save(`${name}.svg`, new Blob([text], { type: "image/svg+xml" }));
+  };
+  const csv = () => save(`${name}.csv`, new Blob([table()], { type: "text/csv" }));
+  const copy = words => {
+    copied.value = texts[words]();
+    copied.hidden = false;
+    copied.select();
+    navigator.clipboard?.writeText(copied.value).catch(() => {});
+  };
+  const act = (words, onclick) => make("button", { type: "button", textContent: words, onclick });
+  const files = [act("PNG, 300 dpi", png), act("SVG", svg), act("CSV", csv)];
+  const copies = Object.keys(texts).map(words => act(words, () => copy(words)));
+  const inside = make("div", {}, ...files, ...copies, copied);
+  return make("details", { className: "save" }, make("summary", { textContent: "save" }), inside);
+}
+
+// --- without a kernel ----------------------------------------------------------------------------
+
+// An anywidget's model in a page without a kernel: what was stored, and whom to tell of changes.
+function storedModel(stored) {
+  const bytes = words => new DataView(Uint8Array.from(atob(words), c => c.charCodeAt(0)).buffer);
+  const values = { ...stored.values, live: false };
+  for (const [name, words] of Object.entries(stored.bytes)) values[name] = bytes(words);
+  if (stored.attention) values.attention = storedModel(stored.attention);
+  const listeners = {};
+  return {
+    get: name => values[name],
+    set(name, value) {
+      values[name] = value;
+      (listeners[`change:${name}`] || []).forEach(does => does());
+    },
+    setBytes(name, words) {
+      this.set(name, bytes(words));
+    },
+    save_changes() {},
+    on: (event, does) => (listeners[event] ||= []).push(does),
+    off: (event, does) => {
+      listeners[event] = (listeners[event] || []).filter(other => other !== does);
+    },
+  };
+}

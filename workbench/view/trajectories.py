@@ -20,6 +20,7 @@ from ..made.motion import JOINTS, Sequence2D, detect
 from ..metrics import joint_distances
 from ..models.hanet import HANetConfig, acceleration, neighbours, velocity
 from ..predict import SequenceRefiner
+from ..taps import uniform
 from . import figures
 from .explorers import show_live
 
@@ -74,17 +75,6 @@ def look_inside(
         final,
         {name: m[:, : kept[m.shape[1]], : kept[m.shape[2]]] for name, m in maps.items()},
     )
-
-
-def uniform(head: int | None = None) -> Callable[[Tensor], Tensor]:
-    """An edit of attention [b h q k]: one head, or every one, looks at all frames alike."""
-
-    def edit(a: Tensor) -> Tensor:
-        a = a.clone()
-        a[:, slice(None) if head is None else head] = 1 / a.shape[-1]
-        return a
-
-    return edit
 
 
 def motion(

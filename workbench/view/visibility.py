@@ -19,7 +19,7 @@ from torch import Tensor
 from .. import geometry
 from ..data.windows import Windows, normalised
 from ..errors import BadParameter
-from ..metrics import bootstrap_interval, joint_distances
+from ..metrics import joint_distances
 from ..predict import PoseEstimator
 from ..records import Detections, Pose
 from ..skeletons import Skeleton
@@ -241,15 +241,6 @@ def exchanged(
     return torch.where(
         torch.as_tensor(kept, device=maps.device)[..., None, None], maps, maps.roll(step, 0)
     )
-
-
-def mean_and_interval(
-    values: Float[np.ndarray, "n"], groups: np.ndarray, rng: np.random.Generator
-) -> tuple[float, str]:
-    """Mean of the values that are not NaN, and its 95 % interval as text, resampled by group."""
-    use = np.isfinite(values)
-    low, high = bootstrap_interval(values[use], groups[use], rng)
-    return float(values[use].mean()), f"{low:.1f} to {high:.1f}"
 
 
 def columns(rows: Sequence[Mapping], *more: str) -> list[dict]:

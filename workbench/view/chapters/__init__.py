@@ -1,0 +1,1 @@
+"""What each method's explorers show: one room a method."""

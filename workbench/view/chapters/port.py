@@ -1,0 +1,197 @@
+"""PORT: hide joints of a pose, and watch the refined joints and who looks at whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ...metrics import joint_distances, p_epe
+from ...predict import PortRefiner
+from ...records import Detections, Pose
+from ...taps import record, without_heads
+from ..attention import attention_arguments
+from ..explorer import Control, Explorer, choice, collected, number
+from ..panels import (
+    HIDDEN,
+    VISIBLE,
+    Arrows,
+    Bar,
+    Bars,
+    Click,
+    People,
+    Picture,
+    Tabs,
+    around,
+)
+
+MAPS = "encoder.*.attention.map"
+
+
+@dataclass(frozen=True, eq=False)
+class Refined:
+    """One pose on its way through PORT; px of the picture."""
+
+    detected: Float[np.ndarray, "k 2"]
+    confidence: Float[np.ndarray, "k"]
+    mask: Bool[np.ndarray, "k"]  # joints that PORT does not see
+    refined: Float[np.ndarray, "k 2"]
+    plain: Float[np.ndarray, "k 2"]  # the answer with the rule's own mask, no head knocked out
+    truth: Float[np.ndarray, "k 2"] | None
+    looks: dict  # of the attention view
+
+
+class PortExplorer(Explorer):
+    """One pose: hide joints by a click, move delta, knock out heads, and see the change.
+
+    refiner: what repairs; rival: another PORT beside it, by default random weights. detections:
+    what the detector said; truth: ground truth of the same rows, or None. pictures: one a row, or
+    None.
+    A joint is hidden where its confidence is below delta, flipped where it was clicked.
+    """
+
+    has_attention = True
+
+    def __init__(
+        self,
+        refiner: PortRefiner,
+        detections: Detections,
+        truth: Pose | None = None,
+        *,
+        pictures: Sequence[np.ndarray] | None = None,
+        rival: PortRefiner | None = None,
+        names: tuple[str, str] = ("trained", "random"),
+        index: int = 0,
+        **options,
+    ):
+        self.refiner = refiner
+        self.rival = refiner.random_control() if rival is None else rival
+        self.names = names
+        self.detections = detections
+        self.truth = truth
+        self.shown = pictures
+        self.first = index
+        layers = range(len(refiner.model.encoder))
+        self.layers = {"encoder attention": [MAPS.replace("*", str(layer)) for layer in layers]}
+        super().__init__(refiner.skeleton, name="port", **options)
+
+    def declare(self) -> list[Control]:
+        delta = round(float(np.median(self.refiner.rule.delta)), 2)
+        return [
+            number("pose", self.first, len(self.detections) - 1),
+            number("delta", delta, 1, step=0.01),
+            choice("refined by", self.names, more=True),
+            collected("hidden"),
+            collected("knocked out"),
+        ]
+
+    def compute(self, state: Mapping) -> Refined:
+        index = state["pose"]
+        row = self.detections.select([index])
+        below = self.refiner.mask(row, state["delta"])
+        mask = below.copy()
+        mask[0, state["hidden"]] ^= True
+        models = dict(zip(self.names, (self.refiner, self.rival)))
+        edit = without_heads(state["knocked out"], self.layers)
+        first, other = (
+            model.look(row, mask, names=[MAPS], edit=edit)[1] for model in models.values()
+        )
+        by = models[state["refined by"]]
+        with record(by.model, (), edit=edit):
+            refined = by.refine(row, mask=mask).xy_frame[0]
+        looks = attention_arguments(first, by.skeleton, other=other, names=self.names)
+        return Refined(
+            row.xy_frame[0],
+            row.confidence[0],
+            mask[0],
+            refined,
+            by.refine(row, mask=below).xy_frame[0],
+            None if self.truth is None else self.truth.xy_frame[index],
+            looks | {"xy": row.xy_frame[0], "hidden": np.flatnonzero(mask[0]).tolist()},
+        )
+
+    def look(self, state: Mapping, found: Refined) -> dict:
+        return found.looks
+
+    def from_attention(self, looks: Mapping, found: Refined) -> dict:
+        """The maps show who is hidden, the state holds whom a click has turned over."""
+        turned = set(np.flatnonzero(found.mask).tolist()) ^ set(looks["hidden"])
+        hidden = sorted(set(self.state["hidden"]) ^ turned)
+        return {"hidden": hidden, "knocked out": looks["knocked_out"]}
+
+    def draw(self, state: Mapping, found: Refined) -> Tabs:
+        marks = np.where(found.mask, HIDDEN, VISIBLE)
+        people = [
+            People("detector", "detector", found.detected, marks),
+            People("refined", "ours", found.refined),
+        ]
+        if found.truth is not None:
+            people.insert(0, People("truth", "truth", found.truth))
+        frames = () if self.shown is None else (self.shown[state["pose"]],)
+        everybody = [each.xy for each in people]
+        hand = Picture(
+            "click a joint to hide it",
+            frames,
+            people,
+            arrows=[Arrows("ours", moved(found))],
+            box=None if len(frames) else around(*everybody),
+            click=Click("hidden", "toggle"),
+            wide=1.3,
+        )
+        return {"pose": [[hand, self.sure(found), self.errors(found)]]}
+
+    def sure(self, found: Refined) -> Bars:
+        """Confidence of every joint; a cross: hidden from PORT."""
+        bars = [
+            Bar(joint, float(c), "hidden" if masked else "detector", "✕" if masked else "")
+            for joint, c, masked in zip(self.refiner.skeleton.joints, found.confidence, found.mask)
+        ]
+        click = Click("hidden", "toggle")
+        return Bars("detector's confidence", "", bars, (0, 1), click)
+
+    def errors(self, found: Refined) -> Bars:
+        """What PORT changes at every joint, px: of the error; without a truth, of the place."""
+        if found.truth is None:
+            title = "moved by PORT, px"
+            values = joint_distances(found.refined[None], found.detected[None])[0]
+        else:
+            title = "change of error, px (below 0 is better)"
+            before, after = (
+                joint_distances(xy[None], found.truth[None])[0]
+                for xy in (found.detected, found.refined)
+            )
+            values = after - before
+        joints = self.refiner.skeleton.joints
+        return Bars(title, "px", [Bar(j, float(v), "ours") for j, v in zip(joints, values)])
+
+    def say(self, state: Mapping, found: Refined) -> str:
+        hidden = int(found.mask.sum())
+        if found.truth is None:
+            far = joint_distances(found.refined[None], found.plain[None])[0].mean()
+            return (
+                f"{hidden} joints hidden: {state['refined by']} PORT moves them by "
+                f"{joint_distances(found.refined[None], found.detected[None])[0].max():.1f} px at "
+                f"most; your changes move its answer by {far:.2f} px on average."
+            )
+        errors = [
+            float(p_epe(xy[None], found.truth[None], align="pred_to_truth")[0])
+            for xy in (found.detected, found.refined, found.plain)
+        ]
+        return (
+            f"{hidden} joints hidden: P-EPE {errors[0]:.2f} → {errors[1]:.2f} px "
+            f"({errors[1] - errors[0]:+.2f}); what you changed: {errors[1] - errors[2]:+.2f} px."
+        )
+
+    def questions(self) -> Iterable[Mapping]:
+        """Every joint alone, turned over."""
+        for joint in range(len(self.refiner.skeleton)):
+            yield {"hidden": [joint]}
+        yield {"hidden": []}
+
+
+def moved(found: Refined) -> Float[np.ndarray, "n 5"]:
+    """Arrows from hidden joints to where PORT puts them."""
+    ends = np.concatenate((found.detected, found.refined), 1)[found.mask]
+    return np.column_stack((ends, np.full(len(ends), 1.6)))

@@ -1,0 +1,357 @@
+"""The base of all explorers: controls, one computation, one picture of it, one sentence.
+
+Who inherits declares `controls`, `compute`, `draw` and `say`, and `attention` where there are maps.
+The base observes, supersedes older input, keeps what need not be computed again, stores answers for
+pages without a kernel, and says its state as JSON and as code.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import traitlets
+from ipywidgets import widget_serialization
+from jaxtyping import UInt8
+from plotly.colors import sample_colorscale, unlabel_rgb
+
+from ..errors import BadParameter, WorkbenchError, unknown
+from ..skeletons import Skeleton
+from . import style
+from .attention import AttentionView, scales
+from .figures import jpeg
+from .live import Live
+from .panels import Packer, Tabs
+
+IN_SIGHT = 5  # controls; the others stand under "more"
+NEEDS = ("nothing", "drawing", "model")
+SHOWN_PX = 640  # longest side of a picture in a browser
+
+
+@dataclass(frozen=True)
+class Control:
+    """One thing to choose. Its name is its place in the state, a word that the reader sees.
+
+    kind: "choice", "number", "frame" (the scrubber), "switch", "button", or "list": no control but
+    what clicks and the brush collect. needs: what a change takes: "nothing" (the browser shows it
+    by itself), "drawing" or "model". more: not in sight at once.
+    """
+
+    name: str
+    kind: str
+    value: Any
+    options: tuple[str, ...] = ()
+    low: float = 0.0
+    high: float = 1.0
+    step: float = 1.0
+    needs: str = "model"
+    more: bool = False
+    label: str = ""
+
+    def checked(self, value: Any) -> Any:
+        """The value as the state holds it; raises where it cannot be chosen."""
+        if self.kind == "choice":
+            if value not in self.options:
+                raise unknown(self.name, str(value), self.options)
+        elif self.kind in ("number", "frame"):
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not self.low <= value <= self.high:
+                raise BadParameter(
+                    f"{self.name} is {value!r}",
+                    remedy=f"give a number from {self.low:g} to {self.high:g}",
+                )
+        elif self.kind == "switch" and not isinstance(value, bool):
+            raise BadParameter(f"{self.name} is {value!r}", remedy="give true or false")
+        elif self.kind in ("list", "button") and not isinstance(value, list):
+            raise BadParameter(f"{self.name} is {value!r}", remedy="give a list")
+        return value
+
+
+def choice(name: str, options: Iterable, value: Any = None, **options_of) -> Control:
+    """One of some words; the first where none is named."""
+    words = tuple(str(option) for option in options)
+    return Control(name, "choice", words[0] if value is None else str(value), words, **options_of)
+
+
+def number(name: str, value: float, high: float, low: float = 0, **options_of) -> Control:
+    """From low to high by `step` (1)."""
+    return Control(name, "number", value, low=low, high=high, **options_of)
+
+
+def scrubber(value: int, last: int, name: str = "frame", needs: str = "nothing") -> Control:
+    """Which frame is shown, with a button that plays."""
+    return Control(name, "frame", value, high=last, needs=needs)
+
+
+def switch(name: str, value: bool = False, **options_of) -> Control:
+    return Control(name, "switch", value, **options_of)
+
+
+def collected(name: str, value: Sequence = (), needs: str = "model") -> Control:
+    """A list that clicks fill."""
+    return Control(name, "list", list(value), needs=needs)
+
+
+class Explorer(Live):
+    """See above. name: of the explorer, for files. code: what made it, with "{state}" where its
+    state goes; pasted into a fresh kernel it shows the same again. state: as `explorer.state`, or
+    as text. Errors: `UnknownName`, `BadParameter` for a state that does not fit.
+    """
+
+    name = traitlets.Unicode("explorer").tag(sync=True)
+    fps = traitlets.Float(8.0).tag(sync=True)
+    state = traitlets.Dict().tag(sync=True)
+    controls = traitlets.List().tag(sync=True)
+    tabs = traitlets.Dict().tag(sync=True)
+    data = traitlets.Bytes().tag(sync=True)
+    pictures = traitlets.Bytes().tag(sync=True)
+    picture_ends = traitlets.List().tag(sync=True)
+    skeleton = traitlets.Dict().tag(sync=True)
+    scale = traitlets.Dict().tag(sync=True)
+    roles = traitlets.List().tag(sync=True)
+    last_frame = traitlets.Int(0).tag(sync=True)
+    verdict = traitlets.Unicode().tag(sync=True)
+    code = traitlets.Unicode("{state}").tag(sync=True)
+    stored = traitlets.List().tag(sync=True)
+    attention = traitlets.Instance(AttentionView, allow_none=True).tag(
+        sync=True, **widget_serialization
+    )
+
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        *,
+        name: str,
+        state: Mapping | str | None = None,
+        code: str = "{state}",
+        theme: str = "",
+        last_frame: int = 0,
+        fps: float = 8.0,
+    ):
+        self.declared = {control.name: control for control in self.declare()}
+        sight = [c for c in self.declared.values() if not c.more and c.kind != "list"]
+        room = IN_SIGHT - 2 * self.has_attention  # its own two stand beside them
+        if len(sight) > room:
+            raise BadParameter(f"{len(sight)} controls in sight", remedy=f"leave {room}")
+        self._found = None
+        self._seen = None
+        self._looks = None
+        self._frames: dict[int, tuple[np.ndarray, int]] = {}
+        self._jpegs: list[bytes] = []
+        super().__init__(
+            theme=theme,
+            name=name,
+            code=code,
+            fps=fps,
+            last_frame=last_frame,
+            skeleton={"joints": list(skeleton.joints), "edges": [list(e) for e in skeleton.edges]},
+            scale=scales() | {"sequential": _sequential()},
+            roles=[*style.ROLES["light"], *style.PAPER["light"]],
+            controls=self._declarations(),
+            state={"tab": "", **{name: c.value for name, c in self.declared.items()}},
+        )
+        if state is not None:
+            self.state = self._checked(state)
+        self.recompute()
+        self.observe(lambda _: self._changed(), "state")
+
+    # --- declared by who inherits -----------------------------------------------------------------
+
+    has_attention = False
+
+    def declare(self) -> Sequence[Control]:
+        """The controls, in their order."""
+        raise NotImplementedError
+
+    def compute(self, state: Mapping) -> Any:
+        """Everything that takes a model, as arrays."""
+        raise NotImplementedError
+
+    def draw(self, state: Mapping, found: Any) -> Tabs:
+        """Panels by tab and row, from what was computed alone."""
+        raise NotImplementedError
+
+    def say(self, state: Mapping, found: Any) -> str:
+        """One sentence with a signed change: what the reader's choice did."""
+        raise NotImplementedError
+
+    def look(self, state: Mapping, found: Any) -> dict | None:
+        """Arguments of `AttentionView`: maps, axes, other, skeleton, xy, ..."""
+        return None
+
+    def questions(self) -> Iterable[Mapping]:
+        """Changes of the state whose answers a page without a kernel holds; a change of one
+        control, or a patch of the brush on a grid.
+        """
+        return ()
+
+    # --- state ------------------------------------------------------------------------------------
+
+    def _declarations(self) -> list[dict]:
+        return [
+            vars(control) | {"options": list(control.options), "label": control.label or name}
+            for name, control in self.declared.items()
+            if control.kind != "list"
+        ]
+
+    def redeclare(self, **changes: Control) -> None:
+        """Other limits of a control (say, of frames with another clip), within `compute`."""
+        self.declared |= changes
+        self.controls = self._declarations()
+
+    def _checked(self, state: Mapping | str) -> dict:
+        """A state that can be shown, the present one where nothing is said."""
+        given = json.loads(state) if isinstance(state, str) else dict(state)
+        looks = given.pop("attention", None)
+        for name in given:
+            if name not in self.state:
+                raise unknown("part of a state", name, self.state)
+        for name, control in self.declared.items():
+            if name in given:
+                given[name] = control.checked(given[name])
+        self._looks = looks
+        return self.state | given
+
+    def restore(self, state: Mapping | str) -> None:
+        """Takes a state over; what it does not name stays."""
+        self.state = self._checked(state)
+        if self.attention is not None and self._looks:
+            self.attention.restore(self._looks)
+
+    def permalink(self) -> str:
+        """The whole state as JSON, the attention view's included."""
+        own = {"attention": self.attention.state} if self.attention is not None else {}
+        return json.dumps({**self.state, **own})
+
+    def choose(self, **changes) -> None:
+        """Changes some controls, as the reader would."""
+        self.restore(changes)
+
+    def _changed(self) -> None:
+        if self._needed() == "nothing":
+            return
+        self.soon()
+
+    def _needed(self) -> str:
+        """What the state needs beyond what is shown."""
+        changed = [
+            control.needs
+            for name, control in self.declared.items()
+            if self._seen is None or self.state.get(name) != self._seen.get(name)
+        ]
+        return max(changed, key=NEEDS.index, default="nothing")
+
+    def recompute(self) -> None:
+        """Computes what the state needs, and shows it in one message. An error is shown in the line
+        above the panels; those that are no named error are raised, too.
+        """
+        asked = self.asked
+        needed = self._needed()
+        state = dict(self.state)
+        try:
+            if needed == "model" or self._found is None:
+                self._found = self.compute(state)
+            answer = self._answer(state, self._found)
+            self._seen = state
+        except WorkbenchError as error:
+            if self._seen is None:
+                raise
+            answer = {"verdict": str(error)}
+        with self.hold_sync():
+            for name, value in answer.items():
+                setattr(self, name, value)
+            self.answered = asked
+
+    def _answer(self, state: Mapping, found: Any) -> dict:
+        """Traits that show an answer."""
+        packer = Packer(self._number)
+        tabs = packer.tabs(self.draw(state, found))
+        looks = self.look(state, found)
+        if looks is not None:
+            self._show_attention(looks)
+        ends = np.cumsum([len(piece) for piece in self._jpegs]).tolist()
+        return {
+            "tabs": tabs,
+            "data": packer.data,
+            "pictures": b"".join(self._jpegs),
+            "picture_ends": ends,
+            "verdict": self.say(state, found),
+        }
+
+    def _number(self, frame: UInt8[np.ndarray, "h w 3"]) -> int:
+        """A picture's number among those in the browser; the same array is sent once."""
+        known = self._frames.get(id(frame))
+        if known is None or known[0] is not frame:
+            known = frame, len(self._jpegs)
+            self._frames[id(frame)] = known
+            self._jpegs.append(jpeg(np.asarray(frame), SHOWN_PX))
+        return known[1]
+
+    def forget_pictures(self) -> None:
+        """Drops the pictures of a clip or person that is no longer shown; call in `compute`."""
+        self._frames.clear()
+        self._jpegs.clear()
+
+    # --- attention --------------------------------------------------------------------------------
+
+    def _show_attention(self, looks: Mapping) -> None:
+        looks = dict(looks)
+        if self.attention is not None:
+            self.attention.replace(**looks)
+            return
+        on_change = None
+        if "knocked out" in self.declared or "hidden" in self.declared:
+            on_change = self._from_attention
+        out = {name: looks.pop(name) for name in ("hidden", "knocked_out") if name in looks}
+        self.attention = AttentionView(
+            **looks, on_change=on_change, state=self._looks or out, brief=True
+        )
+
+    def from_attention(self, looks: Mapping, found: Any) -> dict:
+        """Changes of the state for what was hidden or knocked out in the maps."""
+        names = {"hidden": "hidden", "knocked_out": "knocked out"}
+        return {own: looks[name] for name, own in names.items() if own in self.declared}
+
+    def _from_attention(self, looks: Mapping) -> None:
+        self.set_trait("state", self.state | self.from_attention(looks, self._found))
+        self.recompute()
+
+    # --- without a kernel -------------------------------------------------------------------------
+
+    def kept(self) -> dict:
+        """With the answers to `questions`, and the attention view's own."""
+        stored = [self._stored(change) for change in self.questions()]
+        self.recompute_at(self.state)
+        out = super().kept()
+        out["values"]["stored"] = stored
+        if self.attention is not None:
+            out["attention"] = self.attention.kept()
+        return out
+
+    def recompute_at(self, state: Mapping) -> dict:
+        """The answer to a state, shown nowhere but in the attention view."""
+        self._found = self.compute(state)
+        return self._answer(state, self._found)
+
+    def _stored(self, change: Mapping) -> dict:
+        answer = self.recompute_at({**self.state, **change})
+        out = {"state": dict(change), "tabs": answer["tabs"], "verdict": answer["verdict"]}
+        out["data"] = base64.b64encode(answer["data"]).decode()
+        if answer["pictures"] != self.pictures:
+            out["picture_ends"] = answer["picture_ends"]
+            out["pictures"] = base64.b64encode(answer["pictures"]).decode()
+        if self.attention is not None:
+            names = ("data", "other_data", "body", "hidden", "knocked_out")
+            kept = self.attention.kept()
+            flat = kept["values"] | kept["bytes"]
+            out["attention"] = {name: flat[name] for name in names}
+        return out
+
+
+def _sequential() -> list[list[int]]:
+    colours = sample_colorscale(style.SEQUENTIAL, np.linspace(0, 1, 9).tolist())
+    return [[round(channel) for channel in unlabel_rgb(colour)] for colour in colours]

@@ -1,0 +1,137 @@
+"""What all widgets share: the newest input supersedes what waits, and the same module draws in a
+page without a kernel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import html
+import json
+from pathlib import Path
+
+import anywidget
+import traitlets
+from IPython.display import display
+
+from ..errors import unknown
+from . import style
+
+PAGE = "application/x.workbench.page+html"  # what a run's page takes of an output
+FILES = ("pens.js", "maps.js", "attention.js", "panels.js", "explorer.js")
+MODULE = "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in FILES)
+CSS = "\n".join(
+    (
+        style.css_variables(".workbench-view"),
+        Path(__file__).with_name("view.css").read_text(encoding="utf-8"),
+    )
+)
+# of pages: no browser asks anybody for anything, whatever they hold
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; "
+    "media-src data: blob:; font-src data:; worker-src blob:"
+)
+PLACE = """
+const place = document.querySelector('[data-view="%s"]:empty');
+mount(storedModel(JSON.parse(place.nextElementSibling.textContent)), place);
+"""
+
+
+class Live(anywidget.AnyWidget):
+    """A widget that a page can hold. `live` is False there."""
+
+    _esm = f"{MODULE}\nexport default {{ render: ({{ model, el }}) => mount(model, el) }};"
+    _css = CSS
+
+    _waiting = None
+
+    theme = traitlets.Unicode().tag(sync=True)
+    live = traitlets.Bool(True).tag(sync=True)
+    asked = traitlets.Int(0).tag(sync=True)
+    answered = traitlets.Int(0).tag(sync=True)
+
+    def __init__(self, *, theme: str = "", **traits):
+        if theme not in ("", *style.ROLES):
+            raise unknown("theme", theme, style.ROLES)
+        super().__init__(theme=theme, **traits)
+
+    def soon(self) -> None:
+        """Answers at once in plain Python. Where an event loop runs, input that waits is let in
+        first, so that only the newest is answered.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.recompute()
+            return
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._waiting = loop.call_later(0.02, self.recompute)
+
+    def recompute(self) -> None:
+        """Answers the present state."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+        super().close()
+
+    # --- without a kernel -------------------------------------------------------------------------
+
+    def kept(self) -> dict:
+        """Everything that the page needs, bytes apart: {"values": ..., "bytes": ...}."""
+        skipped = {"layout", "tabbable", "tooltip", "live", "_esm", "_css", "attention"}
+        values, raw = {}, {}
+        for name in self.keys:
+            if name in skipped or name.startswith("_"):
+                continue
+            value = getattr(self, name)
+            if isinstance(value, bytes):
+                raw[name] = base64.b64encode(value).decode()
+            else:
+                values[name] = value
+        return {"values": values, "bytes": raw}
+
+    def png(self) -> bytes:
+        """What viewers without scripts show; empty: nothing."""
+        return b""
+
+    def fragment(self) -> str:
+        """The view as HTML that stands anywhere in a page: module, styles and arrays inside. What
+        needs a kernel says so.
+        """
+        text = json.dumps(self.kept(), ensure_ascii=True).replace("<", "\\u003c")
+        place = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return (
+            f"<style>{CSS}</style>"
+            f'<div class="workbench-view-page" data-view="{place}"></div>'
+            f'<script type="application/json">{text}</script>'
+            f'<script type="module">{MODULE}{PLACE % place}</script>'
+        )
+
+    def page(self, title: str = "Occlusion Workbench") -> str:
+        """One self-contained HTML page that asks nobody for anything; its policy forbids it to."""
+        theme = f' data-theme="{self.theme}"' if self.theme else ""
+        return (
+            f'<!DOCTYPE html>\n<html lang="en"{theme}><head><meta charset="utf-8">'
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f'<link rel="icon" href="data:,"><title>{html.escape(title)}</title>'
+            f"<style>{style.css_variables()}\nbody {{ margin: 0; background: var(--wb-paper); }}"
+            f"</style></head><body>{self.fragment()}</body></html>\n"
+        )
+
+    def show(self) -> None:
+        """Displays the widget. A run's page goes on answering to the pointer; other viewers show a
+        picture.
+        """
+        bundle = self._repr_mimebundle_()
+        widget = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
+        widget[PAGE] = self.fragment()
+        picture = self.png()
+        if picture:
+            widget["image/png"] = base64.b64encode(picture).decode()
+        display(widget, raw=True)

@@ -1,0 +1,281 @@
+"""What an explorer shows, as plain arrays: pictures with people and heat, lines, bars. Drawn by
+panels.js in a browser, and by `paper` without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from ..errors import BadParameter
+from . import style
+
+ROLES = (*style.ROLES["light"], *style.PAPER["light"])
+# What a joint's mark says; NaN coordinates and 0 are not drawn.
+NOTHING, VISIBLE, HIDDEN, NEWLY_HIDDEN, OUTSIDE = range(5)
+SAYS = ("visible", "hidden", "newly hidden", "labelled, nothing said")
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """Who somebody says is where.
+
+    name: "truth", "detector", "STDPose", ...; role: a role of `style`, or a number that picks a
+    neutral colour. xy: px of the panel's box, [k 2], [p k 2] or [t p k 2]. marks: of the same
+    shape without the last axis, see above. flags: True: joints have the colours of visibility
+    instead of the role's.
+    """
+
+    name: str
+    role: str | int
+    xy: Float[np.ndarray, "*n k 2"]
+    marks: Int[np.ndarray, "*n k"] | None = None
+    flags: bool = False
+    small: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Heat:
+    """A map over a picture. values: [y x] or [t y x]; affine: (column, row) of the map -> px of the
+    panel's box, [2 3]; low, high: what the ends of the scale stand for, which the bar says.
+    diverging: on the scale about the middle of both, else from nothing to much.
+    """
+
+    values: Float[np.ndarray, "*t y x"]
+    affine: Float[np.ndarray, "2 3"]
+    label: str
+    low: float = 0.0
+    high: float = 1.0
+    diverging: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Arrows:
+    """ends: x and y where each begins, x and y where it ends, px of the box, and its width in px of
+    the screen, [n 5].
+    """
+
+    role: str | int
+    ends: Float[np.ndarray, "n 5"]
+
+
+@dataclass(frozen=True)
+class Click:
+    """What a click on a panel changes.
+
+    how: "set": the control becomes the joint's name; "toggle": its number goes into the list or
+    out; "cycle": the joint's number in a list counts 0, 1, 2; "cell": the control becomes the
+    number of the heat's cell, row by row. needs: as of a `Control`.
+    """
+
+    control: str
+    how: str = "set"
+    needs: str = "model"
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """frames: RGB pictures, one or one a frame; none: an empty box. box: x0, y0, x1, y1 of what is
+    shown; by default the picture. at: the frame that it always shows; None: the scrubber's.
+    brush: the explorer's occluder is drawn here, and painted by the pointer. rim: frames that
+    stand out (given labels). wide: share of the row.
+    """
+
+    title: str
+    frames: Sequence[UInt8[np.ndarray, "h w 3"]] = ()
+    people: Sequence[People] = ()
+    heat: Heat | None = None
+    arrows: Sequence[Arrows] = ()
+    box: tuple[float, float, float, float] | None = None
+    at: int | None = None
+    click: Click | None = None
+    brush: bool = False
+    rim: Sequence[int] = ()
+    wide: float = 1.0
+    kind: str = "picture"
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """name: "" has no key. role: as of `People`. look: "line", "dots" or "both"."""
+
+    name: str
+    x: Float[np.ndarray, "n"]
+    y: Float[np.ndarray, "n"]
+    role: str | int | None = None
+    look: str = "line"
+    dash: Sequence[int] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Lines:
+    """x, y: titles of the axes, with units. shaded: (first, last, role). cursor: the control whose
+    value a line marks; span: the control that dragging sets to (first, last).
+    """
+
+    title: str
+    x: str
+    y: str
+    lines: Sequence[Line]
+    shaded: Sequence[tuple[float, float, str]] = ()
+    cursor: str = ""
+    span: str = ""
+    x_range: tuple[float, float] | None = None
+    y_range: tuple[float, float] | None = None
+    wide: float = 1.0
+    kind: str = "lines"
+
+
+@dataclass(frozen=True)
+class Bar:
+    label: str
+    value: float
+    role: str | int
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class Bars:
+    """unit: of the values. range: ends of the axis; by default 0 and what the values need."""
+
+    title: str
+    unit: str
+    bars: Sequence[Bar]
+    range: tuple[float, float] | None = None
+    click: Click | None = None
+    wide: float = 1.0
+    kind: str = "bars"
+
+
+Panel = Picture | Lines | Bars
+Tabs = Mapping[str, Sequence[Sequence[Panel]]]  # name of a tab -> rows of panels
+
+
+def around(
+    *points: Float[np.ndarray, "*n 2"], pad: float = 0.15
+) -> tuple[float, float, float, float]:
+    """A box about all finite points; pad: share of its longer side that stays free."""
+    flat = np.concatenate([np.asarray(each, float).reshape(-1, 2) for each in points])
+    flat = flat[np.isfinite(flat).all(1)]
+    if not len(flat):
+        return (0.0, 0.0, 1.0, 1.0)
+    low, high = flat.min(0), flat.max(0)
+    free = pad * max((high - low).max(), 1.0)
+    return (*(low - free).tolist(), *(high + free).tolist())
+
+
+def marks_of(
+    visibility: Int[np.ndarray, "*n k"],
+    before: Int[np.ndarray, "*n k"] | None = None,
+    *,
+    known: bool = True,
+) -> Int[np.ndarray, "*n k"]:
+    """Marks of flags 0, 1, 2. before: flags ahead of an occlusion on purpose; known: False where
+    the labels say nothing about occlusion.
+    """
+    marks = np.where(visibility == 2, VISIBLE if known else OUTSIDE, HIDDEN)
+    if before is not None:
+        marks = np.where((visibility == 1) & (before == 2), NEWLY_HIDDEN, marks)
+    return np.where(visibility > 0, marks, NOTHING)
+
+
+# --- for the browser ------------------------------------------------------------------------------
+
+
+class Packer:
+    """Panels as JSON whose arrays stand, one after the other, in `data`; pictures are numbered by
+    `number`.
+    """
+
+    def __init__(self, number):
+        self.number = number
+        self.pieces: list[bytes] = []
+        self.length = 0
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self.pieces)
+
+    def array(self, values: np.ndarray, *, half: bool = False) -> dict:
+        piece = np.ascontiguousarray(values, "<f2" if half else "<f4").tobytes()
+        piece += bytes(-len(piece) % 4)
+        place = {"at": self.length, "shape": list(np.shape(values)), "half": half}
+        self.pieces.append(piece)
+        self.length += len(piece)
+        return place
+
+    def tabs(self, tabs: Tabs) -> dict:
+        return {
+            name: [[self.panel(panel) for panel in row] for row in rows]
+            for name, rows in tabs.items()
+        }
+
+    def panel(self, panel: Panel) -> dict:
+        out = {field.name: getattr(panel, field.name) for field in fields(panel)}
+        if isinstance(panel, Picture):
+            out |= self._picture(panel)
+        elif isinstance(panel, Lines):
+            out["lines"] = [self._line(line) for line in panel.lines]
+            out["shaded"] = [[float(a), float(b), role] for a, b, role in panel.shaded]
+        else:
+            out["bars"] = [vars(bar) | {"value": _number(bar.value)} for bar in panel.bars]
+        if out.get("click") is not None:
+            out["click"] = vars(out["click"])
+        return out
+
+    def _line(self, line: Line) -> dict:
+        out = {field.name: getattr(line, field.name) for field in fields(line)}
+        return out | {
+            "x": self.array(line.x),
+            "y": self.array(line.y),
+            "dash": list(line.dash) or None,
+        }
+
+    def _picture(self, panel: Picture) -> dict:
+        if panel.box is None and not len(panel.frames):
+            raise BadParameter(f"{panel.title!r} has no picture", remedy="give it a box")
+        box = panel.box
+        if box is None:
+            height, width = panel.frames[0].shape[:2]
+            box = (-0.5, -0.5, width - 0.5, height - 0.5)
+        return {
+            "frames": [self.number(frame) for frame in panel.frames],
+            "box": [float(end) for end in box],
+            "people": [self._people(people) for people in panel.people],
+            "heat": None if panel.heat is None else self._heat(panel.heat),
+            "arrows": [
+                {"role": arrows.role, "ends": self.array(arrows.ends)} for arrows in panel.arrows
+            ],
+            "rim": [int(frame) for frame in panel.rim],
+        }
+
+    def _people(self, people: People) -> dict:
+        shape = np.shape(people.xy)
+        whole = (1,) * (4 - len(shape)) + shape
+        out = {"name": people.name, "role": people.role, "flags": people.flags, "says": SAYS}
+        out |= {
+            "small": people.small,
+            "xy": self.array(np.reshape(people.xy, whole)),
+            "marks": None,
+        }
+        if people.marks is not None:
+            out["marks"] = self.array(np.reshape(people.marks, whole[:3]), half=True)
+        return out
+
+    def _heat(self, heat: Heat) -> dict:
+        values = np.asarray(heat.values)
+        out = {field.name: getattr(heat, field.name) for field in fields(heat)}
+        whole = values if values.ndim == 3 else values[None]
+        return out | {
+            "values": self.array(whole, half=True),
+            "affine": np.asarray(heat.affine, float).tolist(),
+            "low": float(heat.low),
+            "high": float(heat.high),
+        }
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

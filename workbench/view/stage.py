@@ -1,0 +1,290 @@
+"""A clip on a stage: a scrubber, one occluder brush, and what everybody answers, frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+from ..errors import BadParameter
+from ..metrics import joint_distances
+from ..occlusion import cover
+from ..records import Clip
+from ..skeletons import Skeleton
+from .explorer import Control, Explorer, choice, number, scrubber
+from .panels import Line, Lines, People, Picture, Tabs, marks_of
+
+PAINT = (118, 122, 128)  # of the brush: a grey that is nobody's shirt
+PAINT_IN = ("this frame", "this frame on", "all frames")
+Frames = Sequence[UInt8[np.ndarray, "h w 3"]]
+
+
+def brush_controls(size_px: int, longest: int, paint_in: str = "all frames") -> list[Control]:
+    """The brush: its size in sight, "clear paint" and the frames that it reaches under "more"."""
+    return [
+        number("size", size_px, longest, 4),
+        choice("paint in", PAINT_IN, paint_in, needs="nothing", more=True),
+        Control("brush", "button", [], options=([],), more=True, label="clear paint"),
+    ]
+
+
+def patch(x: float, y: float, size: float, frames: tuple[int, int]) -> dict:
+    """A square of the brush about (x, y) px in frames first to last."""
+    return {"points": [[float(x), float(y)]], "size": float(size), "frames": list(frames)}
+
+
+def covered(
+    brush: Iterable[Mapping], size_wh: tuple[int, int], n_frames: int
+) -> Bool[np.ndarray, "t h w"]:
+    """What the strokes of a brush cover: squares about their points, px of the pictures."""
+    mask = np.zeros((n_frames, size_wh[1], size_wh[0]), bool)
+    for stroke in brush:
+        first, last = stroke["frames"]
+        half = stroke["size"] / 2
+        for x, y in stroke["points"]:
+            rows = slice(max(round(y - half + 0.5), 0), max(round(y + half + 0.5), 0))
+            columns = slice(max(round(x - half + 0.5), 0), max(round(x + half + 0.5), 0))
+            mask[max(first, 0) : last + 1, rows, columns] = True
+    return mask
+
+
+def painted(frames: Frames, mask: Bool[np.ndarray, "t h w"]) -> list[np.ndarray]:
+    """The frames under the paint; those that it leaves alone are the same arrays."""
+    return [
+        np.where(under[..., None], np.uint8(PAINT), frame) if under.any() else frame
+        for frame, under in zip(frames, mask)
+    ]
+
+
+def patch_grid(
+    size_wh: tuple[int, int], sizes: Sequence[float], step: float, last_frame: int
+) -> Iterable[dict]:
+    """Patches on a grid over a picture, in all frames: questions of a page without a kernel."""
+    for size in sizes:
+        for y in np.arange(step / 2, size_wh[1], step).tolist():
+            for x in np.arange(step / 2, size_wh[0], step).tolist():
+                yield {"brush": [patch(x, y, size, (0, last_frame))]}
+    yield {"brush": []}
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What a stage shows. frames: RGB, of one size. truth, visibility: [t p k 2] px and 0, 1, 2,
+    or None where nobody knows; known: whether the flags say anything about occlusion.
+    """
+
+    frames: Frames
+    truth: Float[np.ndarray, "t p k 2"] | None = None
+    visibility: Int[np.ndarray, "t p k"] | None = None
+    known: bool = True
+    name: str = ""
+    given: Sequence[int] = ()  # frames whose labels are given
+
+    @classmethod
+    def of(cls, clip: Clip, frames: Frames, **given) -> Scene:
+        """A clip with its labels."""
+        tracks = clip.tracks
+        return cls(
+            [np.asarray(frames[t]) for t in range(clip.video.n_frames)],
+            np.stack([track.xy_frame for track in tracks], 1),
+            np.stack([track.visibility for track in tracks], 1),
+            all(track.occlusion_known for track in tracks),
+            **given,
+        )
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        height, width = self.frames[0].shape[:2]
+        return width, height
+
+
+Answers = Mapping[str, Float[np.ndarray, "t p k 2"]]
+Ask = Callable[[Scene, list[np.ndarray], Bool[np.ndarray, "t h w"]], Answers]
+
+
+@dataclass(frozen=True, eq=False)
+class Played:
+    frames: list[np.ndarray]
+    mask: Bool[np.ndarray, "t h w"]
+    visibility: Int[np.ndarray, "t p k"] | None
+    answers: Answers
+    plain: Answers  # without the paint
+
+
+class Stage(Explorer):
+    """Play a clip, paint over it, and see whose flags change, who breaks and who recovers.
+
+    clips: what can be chosen. ask: clip, painted frames, what is covered -> name -> people, NaN
+    where nobody is found; None: labels alone. roles: name -> role of `style`. apart: every answer
+    in a panel of its own. paints: False: no brush.
+    """
+
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        clips: Sequence[Scene],
+        ask: Ask | None = None,
+        *,
+        roles: Mapping[str, str] | None = None,
+        apart: bool = False,
+        paints: bool = True,
+        frame: int = 0,
+        size_px: int = 36,
+        name: str = "stage",
+        **options,
+    ):
+        if not clips or not len(clips[0].frames):
+            raise BadParameter("no frames", remedy="give at least one clip with a frame")
+        self.clips = clips
+        self.ask = ask
+        self.roles_of = dict(roles or {})
+        self.apart = apart
+        self.paints = paints
+        self.begin = frame, size_px
+        self.kin = skeleton
+        self.plain: dict[int, Answers] = {}
+        last = len(clips[0].frames) - 1
+        super().__init__(skeleton, name=name, last_frame=last, **options)
+
+    def declare(self) -> list[Control]:
+        frame, size_px = self.begin
+        controls = [scrubber(frame, len(self.clips[0].frames) - 1)]
+        if len(self.clips) > 1:
+            names = [clip.name or f"clip {i}" for i, clip in enumerate(self.clips)]
+            controls.append(choice("clip", names))
+        if self.paints:
+            longest = max(self.clips[0].size_wh)
+            controls += brush_controls(min(size_px, longest), longest)
+        if self.ask is not None:
+            joints = ("all joints", *self.kin.joints)
+            controls.append(choice("error of", joints, needs="drawing"))
+        return controls
+
+    def number_of_clip(self, state: Mapping) -> int:
+        if "clip" not in self.declared:
+            return 0
+        return self.declared["clip"].options.index(state["clip"])
+
+    def compute(self, state: Mapping) -> Played:
+        number = self.number_of_clip(state)
+        clip = self.clips[number]
+        last = len(clip.frames) - 1
+        if last != self.last_frame:
+            self.last_frame = last
+            self.redeclare(frame=replace(self.declared["frame"], high=last))
+        if self._found is None or clip.frames is not self.now.frames:
+            self.forget_pictures()
+        self.now = clip
+        mask = covered(state.get("brush", ()), clip.size_wh, len(clip.frames))
+        visibility = clip.visibility
+        if visibility is not None and mask.any():
+            visibility = cover(visibility.swapaxes(0, 1), clip.truth.swapaxes(0, 1), mask).swapaxes(
+                0, 1
+            )
+        if number not in self.plain:
+            nothing = np.zeros_like(mask)
+            self.plain[number] = {} if self.ask is None else self.ask(clip, clip.frames, nothing)
+        frames = painted(clip.frames, mask)
+        answers = self.plain[number]
+        if mask.any() and self.ask is not None:
+            answers = self.ask(clip, frames, mask)
+        return Played(frames, mask, visibility, answers, self.plain[number])
+
+    def errors(self, found: Played, answers: Answers, of: str) -> dict[str, np.ndarray]:
+        """name -> mean distance from the truth by frame, px; NaN where there is no label."""
+        labelled = self.now.visibility > 0
+        joints = np.ones(len(self.kin), bool)
+        if of != "all joints":
+            joints = np.arange(len(self.kin)) == self.kin.index(of)
+        out = {}
+        for name, xy in answers.items():
+            away = joint_distances(xy, self.now.truth)
+            use = labelled & joints & np.isfinite(away)
+            total = np.where(use, away, 0).sum((1, 2))
+            with np.errstate(invalid="ignore"):
+                out[name] = total / np.where(use.any((1, 2)), use.sum((1, 2)), np.nan)
+        return out
+
+    def people(self, found: Played) -> list[People]:
+        marks = None
+        out = []
+        if self.now.truth is not None:
+            flags = found.visibility
+            marks = marks_of(flags, self.now.visibility, known=self.now.known)
+            truth = People("truth", "truth", self.now.truth, marks, flags=self.ask is None)
+            out.append(truth)
+        for number_, (name, xy) in enumerate(found.answers.items()):
+            out.append(People(name, self.roles_of.get(name, number_), xy))
+        return out
+
+    def draw(self, state: Mapping, found: Played) -> Tabs:
+        people = self.people(found)
+        truth = [each for each in people if each.role == "truth"]
+        rest = [each for each in people if each.role != "truth"]
+        title = "press to paint; press on paint to move it" if self.paints else "the clip"
+        look = {"brush": self.paints, "rim": tuple(self.now.given)}
+        groups = [[each] for each in rest] if self.apart and rest else [rest]
+        row = [
+            Picture(
+                title if i == 0 else "",
+                self.now.frames,
+                [*truth, *group],
+                **look,
+            )
+            for i, group in enumerate(groups)
+        ]
+        if self.apart:
+            row = [replace(panel, title=group[0].name) for panel, group in zip(row, groups)]
+        rows = [row]
+        if found.answers and self.now.truth is not None:
+            rows.append([self.curve(state, found)])
+        return {"stage": rows}
+
+    def curve(self, state: Mapping, found: Played) -> Lines:
+        """Errors by frame; dashed: without the paint."""
+        times = np.arange(len(self.now.frames))
+        lines = []
+        plain = self.errors(found, found.plain, state["error of"])
+        errors = self.errors(found, found.answers, state["error of"])
+        for number_, name in enumerate(errors):
+            role = self.roles_of.get(name, number_)
+            lines.append(Line(name, times, errors[name], role, "both"))
+            if found.mask.any():
+                lines.append(Line("", times, plain[name], role, dash=(4, 3)))
+        frames = np.flatnonzero(found.mask.any((1, 2)))
+        shaded = [(frames[0], frames[-1], "hidden")] if len(frames) else []
+        title = f"error of {state['error of']}; dashed: without paint"
+        return Lines(title, "frame", "px", lines, shaded, cursor="frame")
+
+    def say(self, state: Mapping, found: Played) -> str:
+        said = []
+        if self.now.visibility is not None and self.paints:
+            changed = found.visibility != self.now.visibility
+            frame = min(int(state["frame"]), len(changed) - 1)
+            here, everywhere = changed[frame].sum(), changed.sum()
+            said.append(f"newly hidden by the paint: {here} in this frame, {everywhere} in all")
+        if found.answers and self.now.truth is not None:
+            of = state["error of"]
+            plain = self.errors(found, found.plain, of)
+            for name, errors in self.errors(found, found.answers, of).items():
+                if not np.isfinite(errors).any():
+                    continue
+                mean = np.nanmean(errors)
+                change = mean - np.nanmean(plain[name])
+                said.append(f"{name} {mean:.1f} px ({change:+.1f})")
+        elif found.answers:
+            for name, xy in found.answers.items():
+                moved = np.nanmean(joint_distances(xy, found.plain[name]))
+                said.append(f"{name} moves by {moved:.1f} px")
+        text = "; ".join(said)
+        return text[:1].upper() + text[1:]
+
+    def questions(self) -> Iterable[Mapping]:
+        """Patches on a grid of about eight by six, where there is a brush."""
+        if not self.paints:
+            return ()
+        width, height = self.clips[0].size_wh
+        step = max(width, height) / 8
+        return patch_grid((width, height), [self.state["size"]], step, self.last_frame)
