@@ -21,6 +21,7 @@ FLOORS = [
     {"propagate"},
     {"recipes"},
     {"view", "bench"},
+    {"explore"},
     {"cli"},
     {"__main__", "__init__"},
 ]

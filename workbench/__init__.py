@@ -3,6 +3,7 @@
 import workbench
 refiner = workbench.load("port")              # shipped weights
 prediction = refiner.refine(detections)       # records.Detections -> records.Prediction
+workbench.explore("port").show()              # look inside, in JupyterLab
 """
 
 import os
@@ -20,4 +21,8 @@ def __getattr__(name: str):
         from .predict import load
 
         return load
+    if name == "explore":
+        from .explore import explore
+
+        return explore
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -127,19 +127,30 @@ function drawBody(pen, width, height, view) {
   }
 }
 
+// Where the cell of a token lies: [column, row]. Tokens that have no place on the picture stand in
+// a row above it.
+function cellOf(axis, across, i) {
+  const ahead = axis.ahead || 0;
+  if (i < ahead) return [i, -1];
+  return [(i - ahead) % across, Math.floor((i - ahead) / across)];
+}
+
 function drawCells(pen, width, height, view) {
   const { tone, row } = view;
   const axis = view.answering;
+  const ahead = axis.ahead || 0;
+  const above = ahead ? 1 : 0;
   const count = axis.labels.length;
   const wide = Math.ceil(Math.sqrt((count * width) / height));
   const [down, across] = axis.grid || [Math.ceil(count / wide), wide];
-  const size = Math.min((width - 24) / across, (height - 24) / down, 48);
-  const [x, y] = [(width - size * across) / 2, (height - size * down) / 2];
-  view.cells = { x, y, size, across, count };
+  const size = Math.min((width - 24) / across, (height - 24) / (down + above), 48);
+  const x = (width - size * across) / 2;
+  const y = (height - size * (down + above)) / 2 + above * size;
+  view.cells = { x, y, size, across, count, ahead };
   const pictured = view.picture && axis.grid;
   if (pictured) pen.picture(view.picture, x, y, size * across, size * down, true);
   axis.labels.forEach((label, i) => {
-    const [left, top] = [x + (i % across) * size, y + Math.floor(i / across) * size];
+    const [left, top] = cellOf(axis, across, i).map((v, k) => [x, y][k] + v * size);
     const fill = view.fillOf(row[i]);
     const veil = 0.15 + 0.5 * Math.abs(placeOf(row[i], view.kind, view.scale) || 0);
     const see = pictured ? fill.replace("rgb", "rgba").replace(")", `, ${veil})`) : fill;
@@ -153,7 +164,7 @@ function drawCells(pen, width, height, view) {
     pen.curve([left + 3, top + 3], middle, [left + size - 3, top + size - 3], tone.hidden, 2);
   });
   if (!view.same || view.focus === null) return;
-  const [column, line] = [view.focus % across, Math.floor(view.focus / across)];
+  const [column, line] = cellOf(axis, across, view.focus);
   pen.rect(x + column * size, y + line * size, size, size, { stroke: tone.ink, thick: 2.5 });
 }
 
@@ -580,10 +591,12 @@ class View {
       const nearest = far.indexOf(Math.min(...far));
       return far[nearest] < 22 ? nearest : -1;
     }
-    const { x, y, size, across, count } = this.cells;
+    const { x, y, size, across, count, ahead } = this.cells;
     const column = Math.floor((event.offsetX - x) / size);
-    const place = Math.floor((event.offsetY - y) / size) * across + column;
-    return column >= 0 && column < across && place >= 0 && place < count ? place : -1;
+    const line = Math.floor((event.offsetY - y) / size);
+    const place = line < 0 ? column : line * across + column + ahead;
+    const inside = line >= 0 ? place < count : line === -1 && column < ahead;
+    return inside && column >= 0 && column < across ? place : -1;
   }
 
   overSide(event) {

@@ -33,8 +33,9 @@ class Axis:
     """What the tokens along one side of a map are.
 
     kind: "joint", "frame", "joint x flow", "heatmap token", "image token", "token", or whatever the
-    model has. grid: rows and columns, where tokens lie on a picture. joints, flows: of an axis that
-    folds to either; its labels go through all flows of a joint, then on to the next joint.
+    model has. grid: rows and columns, where tokens lie on a picture; ahead: tokens before those,
+    such as a class token, which have no place there. joints, flows: of an axis that folds to
+    either; its labels go through all flows of a joint, then on to the next joint.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Axis:
     grid: tuple[int, int] | None = None
     joints: tuple[str, ...] = ()
     flows: tuple[str, ...] = ()
+    ahead: int = 0
 
     @classmethod
     def of_joints(cls, skeleton: Skeleton) -> Axis:
@@ -54,10 +56,11 @@ class Axis:
         return cls("joint x flow", labels, None, skeleton.joints, tuple(flows))
 
     @classmethod
-    def of_grid(cls, kind: str, rows: int, columns: int) -> Axis:
+    def of_grid(cls, kind: str, rows: int, columns: int, ahead: int = 0) -> Axis:
         """Tokens that lie on a picture, row by row."""
+        before = (f"extra {i}" for i in range(ahead))
         places = (f"y{y} x{x}" for y in range(rows) for x in range(columns))
-        return cls(kind, tuple(places), (rows, columns))
+        return cls(kind, (*before, *places), (rows, columns), ahead=ahead)
 
     @classmethod
     def numbered(cls, kind: str, count: int) -> Axis:
@@ -322,7 +325,7 @@ def _layout(maps: Maps, axes: tuple | Mapping) -> list[dict]:
         for axis, count in ((query, shape[2]), (key, shape[3])):
             if len(axis.labels) != count:
                 raise BadParameter(f"{name!r} has {count} tokens for {len(axis.labels)} labels")
-            if axis.grid and axis.grid[0] * axis.grid[1] != count:
+            if axis.grid and axis.grid[0] * axis.grid[1] + axis.ahead != count:
                 raise BadParameter(f"{name!r} has {count} tokens for a grid of {axis.grid}")
         layout.append(
             {"name": name, "shape": list(shape), "query": asdict(query), "key": asdict(key)}
@@ -368,7 +371,7 @@ def recorded_maps(
     stacks = {}
     for name in recording:
         axes = recording.axes[name]
-        if len(axes) != 4 or axes[:2] != ("b", "head"):
+        if len(axes) != 4 or axes[0][0] != "b" or axes[1] != "head":
             continue
         weights = recording[name][sample].float().cpu().numpy()
         stack = (re.sub(r"\b\d+\b", "*", name), weights.shape, axes[2:])

@@ -1,0 +1,471 @@
+"""One way into every explorer: a method, or a model of one's own, and what it should look at.
+
+workbench.explore("vissimcc", image="street.jpg", boxes=[(40, 20, 180, 400)]).show()
+workbench.explore("stdpose", video="clip.mp4", keypoints="results.json").show()
+workbench.explore(my_torch_model, inputs).show()
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from .attention import capture_attention
+from .data.frames import Frames, open_frames, picture_names
+from .data.results import read_detections
+from .data.tracks import last_number, link, on_frames, track_of
+from .data.windows import WindowConfig, Windows
+from .errors import BadParameter, BadRecord, unknown
+from .predict import SHIPPED, Predictor, load
+from .records import Clip, Detections, Pose
+from .skeletons import Skeleton
+from .skeletons import skeleton as skeleton_of
+from .view.attention import AttentionView, Axis, attention_arguments
+from .view.live import Live
+
+INTERVALS = (2, 3, 5, 7, 15)  # frames between two labels of STDPose, as far as a video reaches
+WHO = 'say who is there: boxes "x,y,w,h" in px, or a file of keypoints'
+Boxes = str | Sequence[float] | Sequence[Sequence[float]]
+
+
+# --- what the user brings -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Own:
+    """A user's picture or video. people: None: nobody says who is there. boxes: xyxy px, one a
+    person, the same in all frames.
+    """
+
+    source: Path
+    frames: Frames
+    people: Detections | None
+    boxes: np.ndarray | None
+
+    def clip(self, joints: Skeleton) -> Clip:
+        """The people as tracks of these joints; what nobody says about them is not labelled."""
+        n = len(self.frames)
+        video = replace(self.frames.video, n_frames=n)
+        if self.people is None:
+            if self.boxes is None:
+                raise BadParameter(f"nobody is known in {self.source.name}", remedy=WHO)
+            shape = (len(self.boxes), len(joints))
+            nobody = Pose(joints.name, np.zeros((*shape, 2)), np.zeros(shape), self.boxes)
+            rows = [dict.fromkeys(range(n), i) for i in range(len(self.boxes))]
+            tracks = [track_of(nobody, i, row, n) for i, row in enumerate(rows)]
+            return Clip(video, tracks, name=self.source.name)
+        poses = _in_joints(self.people, joints)
+        tracks = []
+        for track in np.unique(self.people.tracks).tolist():
+            rows = np.flatnonzero(self.people.tracks == track)
+            row_of = dict(zip(self.people.frames[rows].tolist(), rows.tolist()))
+            tracks.append(track_of(poses, track, row_of, n))
+        return Clip(video, tracks, name=self.source.name)
+
+
+def boxes_of(text: Boxes) -> np.ndarray:
+    """Boxes (x, y, width, height) px as xyxy, [n 4]: numbers, or "x,y,w,h", several apart by
+    blanks or semicolons.
+    """
+    try:
+        if isinstance(text, str):
+            text = [part.split(",") for part in text.replace(";", " ").split()]
+        xywh = np.atleast_2d(np.array(text, float))
+    except ValueError:
+        xywh = np.zeros((0, 0))
+    if xywh.ndim != 2 or xywh.shape[1] != 4 or not (xywh[:, 2:] > 0).all():
+        raise BadParameter(f"boxes are {text!r}", remedy="give x,y,width,height in px for each")
+    return np.concatenate((xywh[:, :2], xywh[:, :2] + xywh[:, 2:] - 1), 1)
+
+
+def own(
+    image: str | Path | None = None,
+    video: str | Path | None = None,
+    boxes: Boxes | None = None,
+    keypoints: str | Path | Detections | None = None,
+    skeleton: str | None = None,
+) -> Own:
+    """A picture or a video, and who is in it. Errors: `BadParameter` for both or none of them, what
+    the readers raise, `BadRecord` for results of other pictures.
+    """
+    if (image is None) == (video is None):
+        raise BadParameter("an image or a video", remedy="give one of them")
+    source = Path(image if video is None else video)
+    frames = open_frames(source)
+    if image is not None and len(frames) != 1:
+        raise BadParameter(f"{source.name} holds {len(frames)} pictures", remedy="call it a video")
+    people = None
+    if keypoints is not None:
+        size_wh = (frames.video.width, frames.video.height)
+        people = _read(keypoints, skeleton, size_wh)
+        if image is not None:
+            people = of_picture(people, source.name)
+        else:
+            names = picture_names(source) if source.is_dir() else ()
+            people = on_frames(people, len(frames), names)
+        if people.tracks is None:
+            people = link(people)
+    return Own(source, frames, people, None if boxes is None else boxes_of(boxes))
+
+
+def _read(keypoints, skeleton: str | None, size_wh: tuple[int, int] | None) -> Detections:
+    if isinstance(keypoints, Detections):
+        return keypoints
+    return read_detections(keypoints, skeleton=skeleton, size_wh=size_wh)
+
+
+def of_picture(people: Detections, name: str) -> Detections:
+    """The results that belong to a picture: by its name, by the number in it, or because they are
+    of one picture alone.
+    """
+    use = np.zeros(len(people), bool)
+    if people.images:
+        use = np.array([Path(image).name == name for image in people.images])
+    if not use.any() and people.frames is not None and any(c.isdigit() for c in name):
+        use = people.frames == last_number(name)
+    if not use.any():
+        several = people.frames is not None and len(np.unique(people.frames)) > 1
+        if several or len(set(people.images)) > 1:
+            raise BadRecord(
+                f"none of {len(people)} results belongs to {name}",
+                file=people.source or None,
+                remedy="give the results of this picture; image_id or file name must say so",
+            )
+        use[:] = True
+    chosen = people.select(use)
+    return replace(chosen, frames=np.zeros(len(chosen), np.int64), tracks=np.arange(len(chosen)))
+
+
+def _in_joints(people: Detections, joints: Skeleton) -> Pose:
+    """Detections as poses of these joints, by name. Confidence 0 is not there; nobody says what is
+    occluded.
+    """
+    theirs = skeleton_of(people.skeleton).joints
+    xy = np.zeros((len(people), len(joints), 2), np.float32)
+    flags = np.zeros(xy.shape[:2], np.int8)
+    for j, name in enumerate(joints.joints):
+        if name in theirs:
+            i = theirs.index(name)
+            xy[:, j] = people.xy_frame[:, i]
+            flags[:, j] = 2 * (people.confidence[:, i] > 0)
+    return Pose(joints.name, xy, flags, people.boxes_xyxy, occlusion_known=False)
+
+
+# --- models ---------------------------------------------------------------------------------------
+
+
+def models(
+    method: str, weights: Any, skeleton: str | None, device: str
+) -> tuple[Predictor, Predictor | None, tuple[str, str]]:
+    """A predictor, the one to compare it with (None: random weights), and what they are called.
+    weights: None, a file, or two.
+    """
+    given = list(weights) if isinstance(weights, list | tuple) else [weights]
+    if len(given) > 2:
+        raise BadParameter(f"{len(given)} checkpoints", remedy="give one or two")
+    joints = {"skeleton": skeleton} if skeleton in SHIPPED[method] else {}
+    loaded = [load(method, weights=file, device=device, **joints) for file in given]
+    if len(loaded) == 1:
+        return loaded[0], None, ("trained", "random")
+    names = [Path(file).stem if file else "shipped" for file in given]
+    if names[0] == names[1]:
+        names = [f"A {names[0]}", f"B {names[1]}"]
+    return loaded[0], loaded[1], tuple(names)
+
+
+# --- explorers of the methods ---------------------------------------------------------------------
+
+
+def _port(mine: Own | None, keypoints, skeleton, weights, device, **options) -> Live:
+    from .recipes import port as recipe
+    from .view.chapters.port import PortExplorer
+
+    if mine is not None and mine.people is None:
+        raise BadParameter("PORT repairs keypoints", remedy="give a file of keypoints")
+    truth, pictures = None, None
+    if mine is not None:
+        people = mine.people
+        pictures = _ByRow(mine.frames, people.frames)
+    elif keypoints is not None:
+        people = _read(keypoints, skeleton, None)
+    else:
+        truth, people = recipe.pairs("synthetic", n=24, seed=3)
+    refiner, rival, names = models("port", weights, people.skeleton, device)
+    return PortExplorer(
+        refiner, people, truth, pictures=pictures, rival=rival, names=names, **options
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _ByRow:
+    """The picture of every row."""
+
+    frames: Frames
+    numbers: np.ndarray
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self.frames[int(self.numbers[row])]
+
+
+def _hanet(mine: Own | None, keypoints, skeleton, weights, device, **options) -> Live:
+    from .made.motion import Sequence2D, sequences
+    from .predict import place_missing
+    from .view.chapters.hanet import TrajectoryExplorer
+
+    joints = None
+    if mine is None and keypoints is None:
+        shown = sequences("synthetic", "test")
+    else:
+        people = mine.people if mine is not None else link(_read(keypoints, skeleton, None))
+        if people is None:
+            raise BadParameter("HANet refines keypoints", remedy="give a file of keypoints")
+        joints = people.skeleton
+        placed = place_missing(people)
+        shown = []
+        for track in np.unique(people.tracks).tolist():
+            rows = np.flatnonzero(people.tracks == track)
+            rows = rows[np.argsort(people.frames[rows])]
+            xy = placed.xy_frame[rows].astype(float)
+            lost = people.confidence[rows] == 0
+            shown.append(Sequence2D(f"person {track}", None, xy, lost))
+        shown.sort(key=lambda one: -len(one.detected))
+    refiner, rival, names = models("hanet", weights, joints, device)
+    return TrajectoryExplorer(refiner, shown, rival=rival, names=names, **options)
+
+
+def _windows(mine: Own, estimator: Predictor, offsets: tuple[int, ...]) -> Windows:
+    config = estimator.model.config
+    window = WindowConfig(
+        config.size,
+        offsets,
+        keys="all",
+        padding=estimator.padding,
+        alignment=config.alignment,
+    )
+    windows = Windows([(mine.clip(estimator.skeleton), mine.frames)], window)
+    if not len(windows):
+        raise BadParameter(f"nobody is known in {mine.source.name}", remedy=WHO)
+    return windows
+
+
+def _vissimcc(mine: Own | None, keypoints, skeleton, weights, device, **options) -> Live:
+    from .recipes import vissimcc as recipe
+    from .view.chapters.vissimcc import VisibilityExplorer
+
+    aware, rival, names = models("vissimcc", weights, None, device)
+    naive = load("vissimcc-reasoning", device=device)
+    if mine is None:
+        windows = recipe.people("test", aware.model.config, 12)
+    else:
+        windows = _windows(mine, aware, (0,))
+        options["labelled"] = False
+    return VisibilityExplorer(aware, naive, windows, rival=rival, names=names, **options)
+
+
+def _otpose(mine: Own | None, keypoints, skeleton, weights, device, **options) -> Live:
+    from .recipes import otpose as recipe
+    from .view.chapters.otpose import FlowExplorer
+
+    estimator, rival, names = models("otpose", weights, None, device)
+    if mine is None:
+        windows = recipe.people("test", estimator.model.config, n=6)
+    else:
+        windows = _windows(mine, estimator, (-2, -1, 0, 1, 2))
+        options["labelled"] = False
+    return FlowExplorer(estimator, windows, rival=rival, names=names, **options)
+
+
+def _stdpose(mine: Own | None, keypoints, skeleton, weights, device, **options) -> Live:
+    from .recipes import stdpose as recipe
+    from .view.chapters.stdpose import LookExplorer, MaskExplorer
+
+    propagator, rival, names = models("stdpose", weights, None, device)
+    show = options.pop("show")
+    kind = {"": MaskExplorer, "mask": MaskExplorer, "attention": LookExplorer}.get(show)
+    if kind is None:
+        raise unknown("explorer of stdpose", show, ("mask", "attention"))
+    if mine is None:
+        config = propagator.model.config
+        sets = {t: recipe.people("test", t, config, n=4) for t in (3, 7)}
+    else:
+        pairs = [(mine.clip(propagator.skeleton), mine.frames)]
+        sets = {t: propagator.windows(pairs, interval=t) for t in INTERVALS}
+        sets = {t: windows for t, windows in sets.items() if len(windows)}
+        if not sets:
+            raise BadParameter(
+                f"no frames between two known ones in {mine.source.name}",
+                remedy="give a video of at least three frames, and who is there in them",
+            )
+        options["labelled"] = False
+    interval = max(t for t in sets if t <= 7)
+    return kind(propagator, sets, interval=interval, rival=rival, names=names, **options)
+
+
+MAKERS: Mapping[str, Callable[..., Live]] = {
+    "port": _port,
+    "hanet": _hanet,
+    "vissimcc": _vissimcc,
+    "otpose": _otpose,
+    "stdpose": _stdpose,
+}
+
+
+def explore(
+    what: str | nn.Module = "port",
+    inputs: Any = None,
+    *,
+    image: str | Path | None = None,
+    video: str | Path | None = None,
+    boxes: Boxes | None = None,
+    keypoints: str | Path | Detections | None = None,
+    skeleton: str | None = None,
+    weights: str | Path | Sequence[str | Path | None] | None = None,
+    show: str = "",
+    state: Mapping | str | None = None,
+    device: str = "cpu",
+    theme: str = "",
+    **options,
+) -> Live:
+    """The explorer of a method on the user's own picture, video, keypoints or checkpoints, or on
+    the project's synthetic people; or the attention of any torch model. `.show()` displays it,
+    `.page()` is the live page, `.state` what is chosen.
+
+    what: port, hanet, vissimcc, otpose, stdpose, or a torch model, then `inputs` are its arguments
+    (one, a tuple, or a dictionary) and options those of `foreign`. boxes: (x, y, width, height) px,
+    one a person; keypoints: results of a detector, as `read_detections` takes them, of joints
+    `skeleton`. weights: a checkpoint, or two to compare. show: of stdpose, "mask" or "attention".
+    state: as `explorer.state`, or as text. Errors: `UnknownName`, `BadParameter` where it is not
+    clear who or what should be shown; what readers and `load` raise.
+    """
+    if isinstance(what, nn.Module):
+        return foreign(what, inputs, state=state, theme=theme, **options)
+    if what not in MAKERS:
+        raise unknown("method", str(what), MAKERS)
+    data = {"image": image, "video": video, "boxes": boxes, "keypoints": keypoints}
+    data |= {"skeleton": skeleton, "weights": weights, "show": show}
+    said = {name: value for name, value in data.items() if value not in (None, "")}
+    words = "".join(f", {name}={_literal(value)}" for name, value in said.items())
+    code = f'import workbench\n\nworkbench.explore("{what}"{words}, state={{state}}).show()'
+    mine = None
+    if image is not None or video is not None:
+        mine = own(image, video, boxes, keypoints, skeleton)
+    elif what not in ("port", "hanet") and (boxes is not None or keypoints is not None):
+        raise BadParameter(f"{what} reads pictures", remedy="give an image or a video, too")
+    if what == "stdpose":
+        options["show"] = show
+    elif show:
+        raise BadParameter(f"{what} has one explorer", remedy="leave show out")
+    return MAKERS[what](
+        mine,
+        keypoints,
+        skeleton,
+        weights,
+        device,
+        state=state,
+        theme=theme,
+        code=code,
+        **options,
+    )
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, Path):
+        return repr(str(value))
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_literal, value))}]"
+    return repr(value)
+
+
+# --- anybody's model ------------------------------------------------------------------------------
+
+
+def foreign(
+    model: nn.Module,
+    inputs: Any,
+    *,
+    names: Sequence[str] | None = None,
+    other: nn.Module | None = None,
+    called: tuple[str, str] = ("this model", "random weights"),
+    sample: int = 0,
+    picture: np.ndarray | None = None,
+    grid: tuple[int, int] | None = None,
+    labels: Sequence[str] = (),
+    state: Mapping | str | None = None,
+    theme: str = "",
+) -> AttentionView:
+    """The attention of any torch model while it reads `inputs`: a tensor, a tuple, or keyword
+    arguments.
+
+    names: paths of modules, or patterns. other: a model to compare with; None: the same with fresh
+    random weights, where its parts know how to reset themselves. picture: RGB, what image tokens
+    lie on; grid: their rows and columns, by default those of `model.patch_embed`, else of a square;
+    tokens ahead of them (a class token) have no place. labels: what tokens are called. Errors: of
+    `capture_attention`.
+    """
+    if inputs is None:
+        raise BadParameter("no inputs", remedy="give what the model is called with")
+    maps = _looked(model, inputs, names)
+    random = other if other is not None else fresh(model)
+    compared = None if random is None else _looked(random, inputs, names)
+    axes = {}
+    layout = attention_arguments(maps, sample=sample, other=compared)
+    grid = grid or _grid_of(model)
+    for name, weights in layout["maps"].items():
+        axes[name] = tuple(_axis(n, grid, picture, labels) for n in weights.shape[-2:])
+    layout["axes"] = axes
+    return AttentionView(
+        **layout, names=called, picture=picture, state=state, theme=theme, brief=False
+    )
+
+
+def _looked(model: nn.Module, inputs: Any, names: Sequence[str] | None):
+    with torch.no_grad(), capture_attention(model, names) as maps:
+        if isinstance(inputs, Mapping):
+            model(**inputs)
+        else:
+            model(*(inputs if isinstance(inputs, tuple | list) else (inputs,)))
+    return maps
+
+
+def fresh(model: nn.Module, seed: int = 0) -> nn.Module | None:
+    """A copy with fresh random weights; None where no part of it can reset itself."""
+    copied = copy.deepcopy(model)
+    parts = [part for part in copied.modules() if hasattr(part, "reset_parameters")]
+    if not parts:
+        return None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for part in parts:
+            part.reset_parameters()
+        for part in copied.modules():
+            if isinstance(part, nn.MultiheadAttention):
+                part._reset_parameters()
+    return copied
+
+
+def _grid_of(model: nn.Module) -> tuple[int, int] | None:
+    size = getattr(getattr(model, "patch_embed", None), "grid_size", None)
+    return None if size is None else tuple(int(side) for side in size)
+
+
+def _axis(
+    count: int, grid: tuple[int, int] | None, picture: np.ndarray | None, labels: Sequence[str]
+) -> Axis:
+    """What `count` tokens are: labelled, of a picture, or numbered."""
+    if len(labels) == count:
+        return Axis("token", tuple(map(str, labels)))
+    side = int(count**0.5)
+    if grid is None and picture is not None and side**2 in (count, count - 1):
+        grid = (side, side)
+    if grid is not None:
+        ahead = count - grid[0] * grid[1]
+        if 0 <= ahead < 8:
+            return Axis.of_grid("image token", *grid, ahead=ahead)
+    return Axis.numbered("token", count)
