@@ -285,7 +285,7 @@ def test_figures_are_as_wide_as_columns(columns, inches, tmp_path, rng):
             sharp(rng, 2, 21, 21), HAND.joints, columns=columns, skeleton=HAND, xy=XY, focus=3
         ),
         paper.attention_figure(sharp(rng, 1, 13, 7), (["q"] * 13, ["k"] * 7), columns=columns),
-        paper.error_by_confidence(confidence, confidence, confidence, 0.5, columns=columns),
+        paper.error_by_confidence(confidence, confidence, confidence, 1.0, columns=columns),
         paper.seed_bands(ROWS, "hidden", "error", columns=columns),
         paper.before_after([{"ours": XY}], HAND, columns=columns),
     ]

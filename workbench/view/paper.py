@@ -157,11 +157,6 @@ def _scene(axes: Axes, points: np.ndarray, picture: np.ndarray | None) -> None:
     axes.set(xlim=(x - across, x + across), ylim=(y + half, y - half))
 
 
-def _halo(axes: Axes, width: float) -> list:
-    """Paper about a line where it lies on a picture."""
-    return [withStroke(linewidth=width, foreground=axes.get_facecolor())] if axes.images else []
-
-
 def _legend(figure: Figure, handles: Sequence) -> None:
     figure.legend(handles=handles, loc="upper center", ncols=4, borderaxespad=0.3)
 
@@ -409,7 +404,9 @@ def error_by_confidence(
             lines += axes.plot(at, means, "o-", **look)
             top = max(top, *(np.percentile(group, 95) for group in groups), *means)
         axes.axvline(delta, color=rcParams["text.color"], linestyle="--", linewidth=0.8)
-        axes.annotate(f"δ = {delta:.2f}", (delta, top), (3, 0), textcoords="offset points")
+        side, away = ("left", 3) if delta < 0.8 else ("right", -3)
+        look = {"textcoords": "offset points", "horizontalalignment": side}
+        axes.annotate(f"δ = {delta:.2f}", (delta, top), (away, 0), **look)
         axes.set(xlim=(0, 1), ylim=(0, 1.08 * top), xticks=np.linspace(0, 1, 6))
         _legend(figure, lines)
     return figure
@@ -579,11 +576,15 @@ def _pose(
     labelled: np.ndarray,
     hidden: np.ndarray,
 ) -> None:
-    width = 2.5 if role == "truth" else 1.0  # seen below the others
-    line = {"color": colour, "path_effects": _halo(axes, width + 1)}
-    axes.plot(*bones(xy, skeleton, labelled), linewidth=width, **line)
-    axes.scatter(*xy[labelled & ~hidden].T, s=3 * width + 3, color=colour, zorder=3)
-    axes.scatter(*xy[labelled & hidden].T, marker="x", s=18, linewidth=1.3, zorder=4, **line)
+    width = 1.8 if role == "truth" else 0.9  # seen below the others
+    lines = bones(xy, skeleton, labelled)
+    if axes.images:  # paper below everybody's lines, so that nobody's hides another's
+        axes.plot(*lines, linewidth=width + 1.2, color=axes.get_facecolor(), zorder=1.5)
+    axes.plot(*lines, linewidth=width, color=colour)
+    axes.scatter(*xy[labelled & ~hidden].T, s=5 * width, color=colour, zorder=3)
+    paper = [withStroke(linewidth=2.4, foreground=axes.get_facecolor())]
+    cross = {"marker": "x", "s": 16, "linewidth": 1.2, "zorder": 4, "path_effects": paper}
+    axes.scatter(*xy[labelled & hidden].T, color=colour, **cross)
 
 
 def _keys(panels: Sequence[People], names: Mapping[str, str], theme: str) -> list[Line2D]:
