@@ -89,7 +89,10 @@ def scales() -> dict:
     }
 
 
-def _by_layer(name: str, weights: np.ndarray) -> Float[np.ndarray, "layer head query key"]:
+def by_layer(name: str, weights: np.ndarray) -> Float[np.ndarray, "layer head query key"]:
+    """Weights of one sample with an axis of layers, which maps of a single layer may lack;
+    `BadParameter`, which says `name`, for others.
+    """
     weights = np.asarray(weights)
     if weights.ndim not in (3, 4) or weights.dtype.kind != "f" or 0 in weights.shape:
         raise BadParameter(
@@ -106,7 +109,7 @@ def packed(maps: Maps, allowed: Mapping[str, Bool[np.ndarray, "*a"]] | None = No
     pieces = []
     for name, weights in maps.items():
         mask = None if allowed is None else allowed.get(name)
-        times = style.times_uniform(_by_layer(name, weights), allowed=mask)
+        times = style.times_uniform(by_layer(name, weights), allowed=mask)
         pieces.append(times.astype("<f2").tobytes())
     return b"".join(pieces)
 
@@ -279,7 +282,7 @@ class AttentionView(Live):
         self._on_change = on_change
 
     def _checked(self, maps: Maps, layout: list[dict]) -> bytes:
-        shapes = {name: list(_by_layer(name, weights).shape) for name, weights in maps.items()}
+        shapes = {name: list(by_layer(name, weights).shape) for name, weights in maps.items()}
         expected = {one["name"]: list(one["shape"]) for one in layout}
         if list(shapes.items()) != list(expected.items()):
             raise BadParameter(
@@ -318,7 +321,7 @@ def _layout(maps: Maps, axes: tuple | Mapping) -> list[dict]:
     """Name, shape and axes of every map; raises where labels and shapes disagree."""
     layout = []
     for name, weights in maps.items():
-        shape = _by_layer(name, weights).shape
+        shape = by_layer(name, weights).shape
         if isinstance(axes, Mapping) and name not in axes:
             raise unknown("maps with axes", name, axes)
         query, key = axes[name] if isinstance(axes, Mapping) else axes
