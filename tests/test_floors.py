@@ -21,7 +21,7 @@ FLOORS = [
     {"propagate"},
     {"recipes"},
     {"view", "bench"},
-    {"explore"},
+    {"exploration"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -22,7 +22,7 @@ def __getattr__(name: str):
 
         return load
     if name == "explore":
-        from .explore import explore
+        from .exploration import explore
 
         return explore
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

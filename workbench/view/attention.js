@@ -95,9 +95,20 @@ function drawSide(pen, width, height, view) {
   else drawCells(pen, width, height, view);
 }
 
+// The picture, as large as it may be, and the points that lie on it.
+function pictured(pen, picture, xy, width, height) {
+  const zoom = Math.min(width / picture.width, height / picture.height);
+  const x = (width - zoom * picture.width) / 2;
+  const y = (height - zoom * picture.height) / 2;
+  pen.picture(picture, x, y, zoom * picture.width, zoom * picture.height, true);
+  return xy.map(([a, b]) => [x + (a + 0.5) * zoom, y + (b + 0.5) * zoom]);
+}
+
 function drawBody(pen, width, height, view) {
-  const points = pointsOf(view.body.xy, width, height);
-  const { tone, joint } = view;
+  const { tone, joint, picture } = view;
+  const points = picture
+    ? pictured(pen, picture, view.body.xy, width, height)
+    : pointsOf(view.body.xy, width, height);
   view.points = points;
   for (const [a, b] of view.body.edges) {
     const middle = [0, 1].map(k => (points[a][k] + points[b][k]) / 2);
@@ -107,6 +118,7 @@ function drawBody(pen, width, height, view) {
     const thick = view.arcWidth(value);
     if (thick < 0.3 || j === joint) continue;
     const ends = view.inward ? [points[j], points[joint]] : [points[joint], points[j]];
+    if (picture) drawArc(pen, ...ends, tone.paper, thick + 2);
     drawArc(pen, ...ends, view.arcColour(value), thick);
   }
   points.forEach(([x, y], j) => {
@@ -123,6 +135,9 @@ function drawBody(pen, width, height, view) {
   for (const [j, words] of view.unfolded ? own : [...numbers, ...own]) {
     const room = points[j][0] + 12 + widthOf(words, 12) < width;
     const [x, align] = room ? [points[j][0] + 11, "left"] : [points[j][0] - 11, "right"];
+    const wide = widthOf(words, 12) * 1.1 + 4;
+    const left = room ? x - 2 : x - wide + 2;
+    if (picture) pen.rect(left, points[j][1] - 18, wide, 16, { fill: tone.paper });
     pen.text(x, points[j][1] - 10, words, { size: 12, align, bold: true, fill: tone.ink });
   }
 }
@@ -158,7 +173,8 @@ function drawCells(pen, width, height, view) {
     const rank = view.strongest.indexOf(i) + 1;
     const middle = [left + size / 2, top + size / 2];
     const words = rank && size >= 9 ? String(rank) : "";
-    const ink = view.inkOn(row[i]);
+    const ink = pictured ? tone.ink : view.inkOn(row[i]);
+    if (words && pictured) pen.dot(...middle, 8, tone.paper, "none", 0);
     if (words) pen.text(...middle, words, { align: "center", bold: true, fill: ink });
     if (!marked(axis, i, view)) return;
     pen.curve([left + 3, top + 3], middle, [left + size - 3, top + size - 3], tone.hidden, 2);
@@ -669,15 +685,26 @@ class View {
   // --- what a kernel answers
 
   ask(trait, value) {
+    if (this.onAsk) return this.onAsk(trait, value);
     if (!this.model.get("live")) {
       this.tell(KERNEL);
-      return;
+      return null;
     }
     this.asked = Math.max(this.asked, this.model.get("asked")) + 1;
     this.model.set(trait, value);
     this.model.set("asked", this.asked);
     this.model.save_changes();
     this.refresh();
+    return null;
+  }
+
+  // The frame that the scrubber shows, where frames ask.
+  lookAt(frame) {
+    const { kind, labels } = this.main[0].query;
+    if (kind !== "frame") return;
+    const far = labels.map(label => Math.abs(Number(label) - frame));
+    this.focus = far.indexOf(Math.min(...far));
+    this.soon();
   }
 
   hide(place) {

@@ -11,16 +11,19 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+import cv2
 import numpy as np
 import traitlets
 from jaxtyping import Bool, Float, Num, UInt8
 
+from .. import geometry
 from ..errors import BadParameter, unknown
 from ..skeletons import Skeleton
 from ..taps import Recording
 from . import style
 from .figures import jpeg
 from .live import Live
+from .panels import around
 
 SHOWS = ("main", "other", "difference", "ratio")
 ORDERS = ("model", "entropy", "bones", "change")
@@ -122,11 +125,12 @@ class AttentionView(Live):
     axes: what queries and keys are: a pair for all maps, or name -> pair. other: the same maps of
     another model (random weights, another checkpoint), `names` says what the two are.
     allowed: name -> keys that masks let through, where there are such masks; it broadcasts.
-    skeleton, xy: bones, and joints in px of any space, [joint 2]; picture: RGB, what a grid of
-    tokens lies on. on_change: state -> new maps (or an `Answer`; None: shown already), called
-    when a head was knocked out or a joint was hidden; what comes while it waits supersedes what
-    came before. state: as `view.state` gave it. theme: "light", "dark", or "" to follow JupyterLab
-    or the reader. brief: within an explorer, fewer controls are in sight.
+    skeleton, xy: bones, and joints in px of any space, [joint 2]; picture: RGB, what joints, then
+    in its px (see `on_picture`), or a grid of tokens lie on. on_change: state -> new maps (or an
+    `Answer`; None: shown already), called when a head was knocked out or a joint was hidden; what
+    comes while it waits supersedes what came before. state: as `view.state` gave it. theme:
+    "light", "dark", or "" to follow JupyterLab or the reader. brief: within an explorer, fewer
+    controls are in sight.
     Errors: `BadParameter` for maps and axes that do not fit, `UnknownName` for a bad state.
     """
 
@@ -391,6 +395,22 @@ def recorded_maps(
             title += "'"
         found[title] = (np.stack(layers), axes)
     return found
+
+
+def on_picture(
+    picture: UInt8[np.ndarray, "h w 3"], xy: Num[np.ndarray, "k 2"], longest: int = 480
+) -> tuple[UInt8[np.ndarray, "a b 3"], Float[np.ndarray, "k 2"]]:
+    """The part of a picture about joints (px), at most so many px long, and their places in it."""
+    height, width = picture.shape[:2]
+    x0, y0, x1, y1 = around(xy)
+    x0, x1 = (int(np.clip(x, 0, width - 1)) for x in (x0, x1))
+    y0, y1 = (int(np.clip(y, 0, height - 1)) for y in (y0, y1))
+    part = picture[y0 : y1 + 1, x0 : x1 + 1]
+    zoom = min(longest / max(part.shape[:2]), 4.0)
+    size = (max(round(part.shape[1] * zoom), 1), max(round(part.shape[0] * zoom), 1))
+    box = np.array([x0 - 0.5, y0 - 0.5, x1 + 0.5, y1 + 0.5])
+    moved = geometry.apply(geometry.frame_to_crop(box, size), np.asarray(xy, float))
+    return cv2.resize(part, size, interpolation=cv2.INTER_AREA), moved
 
 
 def attention_arguments(

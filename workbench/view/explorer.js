@@ -51,6 +51,7 @@ class Explorer {
     if (!this.child) return;
     this.attention = new View(this.child, place);
     this.attention.onFocus = (axis, focus) => this.focused(axis, focus);
+    if (!this.model.get("live")) this.attention.onAsk = (name, value) => this.askedFor(name, value);
   }
 
   control({ name, kind, label, options, low, high, step, needs }) {
@@ -219,7 +220,8 @@ class Explorer {
     canvas.onpointermove = event => this.pointed(panel(), event);
     canvas.onpointerdown = event => this.pressed(panel(), event, canvas);
     canvas.onpointerup = canvas.onpointercancel = () => { this.drag = null; };
-    canvas.onkeydown = event => this.key(event);
+    canvas.onkeydown = event => this.key(panel(), event);
+    canvas.onblur = () => { this.cursor = undefined; };
     return canvas;
   }
 
@@ -270,7 +272,7 @@ class Explorer {
       this.asked = Math.max(this.asked, this.model.get("asked")) + 1;
       this.model.set("asked", this.asked);
     }
-    if (this.attention && name === "frame") this.attention.lookAt?.(value);
+    if (this.attention && name === "frame") this.attention.lookAt(value);
     if (!this.saving) requestAnimationFrame(() => {
       this.saving = false;
       this.model.save_changes();
@@ -283,6 +285,24 @@ class Explorer {
     if (axis.kind !== "frame" || !this.inputs.frame) return;
     const frame = Number(axis.labels[focus]);
     if (frame !== this.state.frame) this.set("frame", frame, LOCAL);
+  }
+
+  // In a page: what the maps ask for is looked up as the explorer's own.
+  askedFor(name, value) {
+    if (name === "knocked_out") {
+      this.set("knocked out", value, "model");
+      return;
+    }
+    const shown = this.child.get("hidden");
+    const turned = [...value, ...shown].find(j => value.includes(j) !== shown.includes(j));
+    const click = { control: "hidden", how: "toggle", needs: "model" };
+    this.clicked(click, { joint: turned });
+  }
+
+  isChosen(joint, panel) {
+    if (this.cursor === joint) return true;
+    const { control } = panel.click;
+    return control === "joint" && this.state.joint === this.skeleton.joints[joint];
   }
 
   under(panel, event) {
@@ -359,14 +379,30 @@ class Explorer {
     this.set("brush", strokes, "model");
   }
 
-  key(event) {
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  // Left, right: the frame. Up, down: a joint; Enter: as a click on it.
+  key(panel, event) {
     const input = this.inputs.frame;
-    if (!step || !input) return;
+    const count = this.skeleton.joints.length;
+    const frame = step => {
+      const last = Number(input?.max ?? 0);
+      if (input) this.set("frame", Math.min(Math.max(this.state.frame + step, 0), last), LOCAL);
+    };
+    const joint = step => {
+      this.cursor = ((this.cursor ?? (step > 0 ? -1 : count)) + step + count) % count;
+      this.said.textContent = this.skeleton.joints[this.cursor];
+      this.soon();
+    };
+    const keys = {
+      ArrowLeft: () => frame(-1),
+      ArrowRight: () => frame(1),
+      ArrowUp: () => joint(-1),
+      ArrowDown: () => joint(1),
+      Enter: () => panel.click && this.clicked(panel.click, { joint: this.cursor }),
+    };
+    if (!(event.key in keys) || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     event.stopPropagation();
-    const frame = Math.min(Math.max(this.state.frame + step, 0), Number(input.max));
-    this.set("frame", frame, LOCAL);
+    keys[event.key]();
   }
 
   // --- a page's stored answers

@@ -34,8 +34,11 @@ function drawPicture(pen, panel, width, height, view) {
   const shown = panel.frames.length === 1 ? 0 : Math.min(frame, panel.frames.length - 1);
   const bitmap = view.bitmaps[panel.frames[shown]];
   pen.inside(left, TITLE, wide, high, () => {
-    if (bitmap) pen.picture(bitmap, left, TITLE, wide, high, true);
-    else pen.rect(left, TITLE, wide, high, { fill: view.tone.tint });
+    pen.rect(left, TITLE, wide, high, { fill: view.tone.tint });
+    if (bitmap) {
+      const [a, b, c, d] = panel.whole;
+      pen.picture(bitmap, ...panel.to(a, b), (c - a) * zoom, (d - b) * zoom, true);
+    }
     if (panel.brush) drawStrokes(pen, panel, frame, view);
     if (panel.heat) drawHeat(pen, panel, frame, view, Boolean(bitmap));
     for (const people of panel.people) drawPeople(pen, panel, people, frame, view);
@@ -157,8 +160,8 @@ function drawPeople(pen, panel, people, frame, view) {
     }
     joints.forEach(([, , mark], j) => {
       if (!mark) return;
-      const chosen = view.state.joint === view.skeleton.joints[j];
-      if (chosen && panel.click?.control === "joint") pen.dot(...at[j], 9, "none", line, 1.5);
+      const chosen = panel.click && view.isChosen(j, panel);
+      if (chosen) pen.dot(...at[j], 9, "none", view.tone.ink, 1.5);
       drawJoint(pen, ...at[j], mark, size, colours, people.flags ? "#fff" : view.tone.paper);
     });
   }
@@ -317,7 +320,7 @@ function drawBars(pen, panel, width, height, view) {
   Object.assign(panel, { step });
   panel.bars.forEach(({ label, value, role, mark }, i) => {
     const y = TITLE + (i + 0.5) * step;
-    const chosen = view.state.joint === label;
+    const chosen = panel.click ? view.isChosen(i, panel) : view.state.joint === label;
     const fill = colourOf(role, view);
     const words = mark ? `${mark} ${label}` : label;
     pen.text(names - 6, y, words, { align: "right", fill: view.tone.ink, bold: chosen });

@@ -78,8 +78,8 @@ class Click:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """frames: RGB pictures, one or one a frame; none: an empty box. box: x0, y0, x1, y1 of what is
-    shown; by default the picture. at: the frame that it always shows; None: the scrubber's.
+    """frames: RGB pictures, one or one a frame; none: an empty box. box: x0, y0, x1, y1 px of what
+    is shown; by default the picture. at: the frame that it always shows; None: the scrubber's.
     brush: the explorer's occluder is drawn here, and painted by the pointer. rim: frames that
     stand out (given labels). wide: share of the row.
     """
@@ -237,11 +237,13 @@ class Packer:
     def _picture(self, panel: Picture) -> dict:
         if panel.box is None and not len(panel.frames):
             raise BadParameter(f"{panel.title!r} has no picture", remedy="give it a box")
-        box = panel.box
-        if box is None:
+        whole = None
+        if len(panel.frames):
             height, width = panel.frames[0].shape[:2]
-            box = (-0.5, -0.5, width - 0.5, height - 0.5)
+            whole = (-0.5, -0.5, width - 0.5, height - 0.5)
+        box = whole if panel.box is None else panel.box
         return {
+            "whole": whole,
             "frames": [self.number(frame) for frame in panel.frames],
             "box": [float(end) for end in box],
             "people": [self._people(people) for people in panel.people],

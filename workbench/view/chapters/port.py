@@ -12,7 +12,7 @@ from ...metrics import joint_distances, p_epe
 from ...predict import PortRefiner
 from ...records import Detections, Pose
 from ...taps import record, without_heads
-from ..attention import attention_arguments
+from ..attention import attention_arguments, on_picture
 from ..explorer import Control, Explorer, choice, collected, number
 from ..panels import (
     HIDDEN,
@@ -109,8 +109,16 @@ class PortExplorer(Explorer):
             refined,
             by.refine(row, mask=below).xy_frame[0],
             None if self.truth is None else self.truth.xy_frame[index],
-            looks | {"xy": row.xy_frame[0], "hidden": np.flatnonzero(mask[0]).tolist()},
+            looks | self.placed(index) | {"hidden": np.flatnonzero(mask[0]).tolist()},
         )
+
+    def placed(self, index: int) -> dict:
+        """Where the attention view shows the joints: on the picture where there is one."""
+        xy = self.detections.xy_frame[index]
+        if self.shown is None:
+            return {"xy": xy}
+        picture, xy = on_picture(self.shown[index], xy)
+        return {"picture": picture, "xy": xy}
 
     def look(self, state: Mapping, found: Refined) -> dict:
         return found.looks
@@ -136,7 +144,7 @@ class PortExplorer(Explorer):
             frames,
             people,
             arrows=[Arrows("ours", moved(found))],
-            box=None if len(frames) else around(*everybody),
+            box=around(*everybody, pad=0.15),
             click=Click("hidden", "toggle"),
             wide=1.3,
         )
