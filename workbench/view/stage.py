@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from ..errors import BadParameter
 from ..metrics import joint_distances
 from ..occlusion import cover
-from ..records import Clip
+from ..records import Clip, Detections
 from ..skeletons import Skeleton
 from .explorer import Control, Explorer, choice, number, scrubber
 from .panels import Line, Lines, People, Picture, Tabs, marks_of
@@ -118,7 +118,7 @@ class Stage(Explorer):
 
     clips: what can be chosen. ask: clip, painted frames, what is covered -> name -> people, NaN
     where nobody is found; None: labels alone. roles: name -> role of `style`. apart: every answer
-    in a panel of its own. paints: False: no brush.
+    in a panel of its own. paints: False: no brush. grid: of `questions`.
     """
 
     def __init__(
@@ -132,6 +132,7 @@ class Stage(Explorer):
         paints: bool = True,
         frame: int = 0,
         size_px: int = 36,
+        grid: int = 8,
         name: str = "stage",
         **options,
     ):
@@ -141,6 +142,7 @@ class Stage(Explorer):
         self.ask = ask
         self.roles_of = dict(roles or {})
         self.apart = apart
+        self.grid = grid
         self.paints = paints
         self.begin = frame, size_px
         self.kin = skeleton
@@ -282,9 +284,32 @@ class Stage(Explorer):
         return text[:1].upper() + text[1:]
 
     def questions(self) -> Iterable[Mapping]:
-        """Patches on a grid of about eight by six, where there is a brush."""
+        """Patches on a grid, `grid` along the longer side, where there is a brush."""
         if not self.paints:
             return ()
         width, height = self.clips[0].size_wh
-        step = max(width, height) / 8
+        step = max(width, height) / self.grid
         return patch_grid((width, height), [self.state["size"]], step, self.last_frame)
+
+
+def over_time(people: Detections, n_frames: int) -> Float[np.ndarray, "t p k 2"]:
+    """People of a video by frame and person, px; NaN where somebody is not there, and at joints of
+    confidence 0. They need frames and tracks.
+    """
+    tracks, person = np.unique(people.tracks, return_inverse=True)
+    xy = np.full((n_frames, len(tracks), *people.xy_frame.shape[1:]), np.nan, np.float32)
+    there = people.confidence[..., None] > 0
+    xy[people.frames, person] = np.where(there, people.xy_frame, np.nan)
+    return xy
+
+
+def without_covered(people: Detections, mask: Bool[np.ndarray, "t h w"]) -> Detections:
+    """The detections of somebody who does not see through paint: a joint under it is missing.
+    # unstated; ours
+    """
+    height, width = mask.shape[1:]
+    x, y = np.moveaxis(np.rint(people.xy_frame).astype(int), -1, 0)
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    frames = np.broadcast_to(people.frames[:, None], x.shape)
+    under = mask[frames, y.clip(0, height - 1), x.clip(0, width - 1)] & inside
+    return replace(people, confidence=np.where(under, 0, people.confidence).astype(np.float32))
