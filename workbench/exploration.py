@@ -233,7 +233,6 @@ def together(
         answers = {"detector": over_time(seen, len(painted))}
         for method, predictor in predictors.items():
             found = refined_people(predictor, painted, seen)
-            found = replace(seen, xy_frame=found.xy_frame, confidence=found.confidence)
             answers[method] = over_time(found, len(painted))
         return answers
 
@@ -418,11 +417,11 @@ def explore(
     `.page()` is the live page, `.state` what is chosen.
 
     what: port, hanet, vissimcc, otpose, stdpose, several of them, or a torch model, then `inputs`
-    are its arguments (one, a tuple, or a dictionary) and options those of `foreign`. boxes: (x, y, width, height) px,
-    one a person; keypoints: results of a detector, as `read_detections` takes them, of joints
-    `skeleton`. weights: a checkpoint, or two to compare. show: of stdpose, "mask" or "attention".
-    state: as `explorer.state`, or as text. Errors: `UnknownName`, `BadParameter` where it is not
-    clear who or what should be shown; what readers and `load` raise.
+    are its arguments (one, a tuple, or a dictionary) and options those of `foreign`. boxes: (x, y,
+    width, height) px, one a person; keypoints: results of a detector, as `read_detections` takes
+    them, of joints `skeleton`. weights: a checkpoint, or two to compare. show: of stdpose, "mask"
+    or "attention". state: as `explorer.state`, or as text. Errors: `UnknownName`, `BadParameter`
+    where it is not clear who or what should be shown; what readers and `load` raise.
     """
     if isinstance(what, nn.Module):
         return foreign(what, inputs, state=state, theme=theme, **options)
@@ -432,7 +431,7 @@ def explore(
             raise unknown("method", str(method), MAKERS)
     data = {"image": image, "video": video, "boxes": boxes, "keypoints": keypoints}
     data |= {"skeleton": skeleton, "weights": weights, "show": show}
-    said = {name: value for name, value in data.items() if value not in (None, "")}
+    said = {name: value for name, value in data.items() if value is not None and value != ""}
     words = "".join(f", {name}={_literal(value)}" for name, value in said.items())
     code = f"import workbench\n\nworkbench.explore({_literal(what)}{words}, state={{state}}).show()"
     mine = None

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int, Num, UInt8
 
 from ..errors import BadParameter
 from . import style
@@ -31,7 +31,7 @@ class People:
 
     name: str
     role: str | int
-    xy: Float[np.ndarray, "*n k 2"]
+    xy: Num[np.ndarray, "*n k 2"]
     marks: Int[np.ndarray, "*n k"] | None = None
     flags: bool = False
     small: bool = False
@@ -44,11 +44,11 @@ class Heat:
     diverging: on the scale about the middle of both, else from nothing to much.
     """
 
-    values: Float[np.ndarray, "*t y x"]
-    affine: Float[np.ndarray, "2 3"]
+    values: Num[np.ndarray, "*t y x"]
+    affine: Num[np.ndarray, "2 3"]
     label: str
-    low: float = 0.0
-    high: float = 1.0
+    low: float | int = 0
+    high: float | int = 1
     diverging: bool = False
 
 
@@ -59,7 +59,7 @@ class Arrows:
     """
 
     role: str | int
-    ends: Float[np.ndarray, "n 5"]
+    ends: Num[np.ndarray, "n 5"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Picture:
     click: Click | None = None
     brush: bool = False
     rim: Sequence[int] = ()
-    wide: float = 1.0
+    wide: float | int = 1
     kind: str = "picture"
 
 
@@ -103,8 +103,8 @@ class Line:
     """name: "" has no key. role: as of `People`. look: "line", "dots" or "both"."""
 
     name: str
-    x: Float[np.ndarray, "n"]
-    y: Float[np.ndarray, "n"]
+    x: Num[np.ndarray, "n"]
+    y: Num[np.ndarray, "n"]
     role: str | int | None = None
     look: str = "line"
     dash: Sequence[int] = ()
@@ -120,19 +120,19 @@ class Lines:
     x: str
     y: str
     lines: Sequence[Line]
-    shaded: Sequence[tuple[float, float, str]] = ()
+    shaded: Sequence[tuple[float | int | np.integer, float | int | np.integer, str]] = ()
     cursor: str = ""
     span: str = ""
-    x_range: tuple[float, float] | None = None
-    y_range: tuple[float, float] | None = None
-    wide: float = 1.0
+    x_range: tuple[float | int, float | int] | None = None
+    y_range: tuple[float | int, float | int] | None = None
+    wide: float | int = 1
     kind: str = "lines"
 
 
 @dataclass(frozen=True)
 class Bar:
     label: str
-    value: float
+    value: float | int | np.number
     role: str | int
     mark: str = ""
 
@@ -144,9 +144,9 @@ class Bars:
     title: str
     unit: str
     bars: Sequence[Bar]
-    range: tuple[float, float] | None = None
+    range: tuple[float | int, float | int] | None = None
     click: Click | None = None
-    wide: float = 1.0
+    wide: float | int = 1
     kind: str = "bars"
 
 
@@ -155,7 +155,7 @@ Tabs = Mapping[str, Sequence[Sequence[Panel]]]  # name of a tab -> rows of panel
 
 
 def around(
-    *points: Float[np.ndarray, "*n 2"], pad: float = 0.15
+    *points: Num[np.ndarray, "*_ 2"], pad: float = 0.15
 ) -> tuple[float, float, float, float]:
     """A box about all finite points; pad: share of its longer side that stays free."""
     flat = np.concatenate([np.asarray(each, float).reshape(-1, 2) for each in points])
@@ -279,5 +279,5 @@ class Packer:
         }
 
 
-def _number(value: float) -> float | None:
+def _number(value: float | int | np.number) -> float | None:
     return float(value) if np.isfinite(value) else None
