@@ -34,7 +34,7 @@ from .view.stage import Scene, Stage, over_time, without_covered
 SHOWN_FRAMES = 48  # of a clip on the stage
 INTERVALS = (2, 3, 5, 7, 15)  # frames between two labels of STDPose, as far as a video reaches
 WHO = 'say who is there: boxes "x,y,w,h" in px, or a file of keypoints'
-Boxes = str | Sequence[float] | Sequence[Sequence[float]]
+Boxes = str | Sequence  # "x,y,w,h", numbers, or one sequence of them a person
 
 
 # --- what the user brings -------------------------------------------------------------------------
@@ -283,11 +283,14 @@ def _port(mine: Own | None, keypoints, skeleton, weights, device, **options) -> 
 
 
 @dataclass(frozen=True, eq=False)
-class _ByRow:
+class _ByRow(Sequence):
     """The picture of every row."""
 
     frames: Frames
     numbers: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.numbers)
 
     def __getitem__(self, row: int) -> np.ndarray:
         return self.frames[int(self.numbers[row])]
