@@ -22,6 +22,7 @@ from ..ledger import paper
 from ..predict import SHIPPED, weights_path
 from ..train import choose_device
 from .explorers import quiet_plotly
+from .tools import show_tools
 
 METRICS = "application/x.workbench.metrics+json"
 SHOWN = (
@@ -79,8 +80,8 @@ def data_place(name: str) -> Path | None:
 def setup(
     *, device: str = "auto", profile: str = "fast", seed: int = 0, data: Sequence[str] = ()
 ) -> Setup:
-    """Seeds, chooses the device, quiets plotly, and shows versions, device, data and weights
-    once.
+    """Seeds, chooses the device, quiets plotly, gives its figures theme and tools, and shows
+    versions, device, data and weights once.
     """
     if profile not in ("fast", "full", "paper"):
         raise BadParameter(f"profile is {profile!r}", remedy="choose fast, full or paper")
@@ -108,6 +109,7 @@ def setup(
         rows.append((f"weights: {method}", "; ".join(there)))
     table = " &nbsp;·&nbsp; ".join(f"**{k}** {v}" for k, v in rows)
     display(Markdown(table))
+    show_tools()
     return Setup(device, profile, seed, np.random.default_rng(seed))
 
 
