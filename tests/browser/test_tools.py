@@ -181,8 +181,8 @@ def test_svg_is_the_figure_in_its_light_colours(tmp_path):
     looks = " ".join(e.get("style", "") + e.get("fill", "") for e in root.iter())
     assert f"rgb{style.rgb(figures.TRUTH)}" in looks and "rgb(255, 255, 255)" in looks
     assert "var(" not in looks and not [e for e in root.iter() if e.tag.endswith("script")]
-    (layer,) = [e for e in root.iter(f"{SVG}g") if e.get("class") == "scatterlayer mlayer"]
-    assert len([e for e in layer.iter(f"{SVG}path") if e.get("class") == "js-line"]) == 2
+    kinds = [e.get("class", "") for e in root.iter(f"{SVG}g")]
+    assert len([kind for kind in kinds if kind.startswith("trace scatter")]) == 3
 
 
 def test_png_has_300_dpi_and_shows_the_figure(tmp_path):
@@ -238,6 +238,12 @@ DRAWN = """import numpy as np
 from workbench.view import figures
 every = np.arange(5)
 figures.time_panels({"px": {figures.REAL: (every, every)}}, "Lines")"""
+DARK = """() => {
+    document.body.dataset.jpThemeLight = 'false';
+    const own = document.documentElement.style;
+    own.setProperty('--jp-layout-color0', '#111111');
+    own.setProperty('--jp-ui-font-color1', '#ffffff');
+}"""
 
 
 def test_in_jupyterlab_figures_follow_its_theme_and_have_the_bar(tmp_path):
@@ -246,8 +252,11 @@ def test_in_jupyterlab_figures_follow_its_theme_and_have_the_bar(tmp_path):
         assert share_of(pixels_of(page), style.colour("paper", "light")) > 0.7
         _, *rows = csv.reader(io.StringIO(saved(page, "CSV", tmp_path).read_text()))
         assert [row[:3] for row in rows] == [[figures.REAL, str(t), str(t)] for t in range(5)]
-        room = page.locator(".jp-OutputArea-child:has(.jupyter-widgets)").first.bounding_box()
-        assert room is None or room["height"] < 10
-        page.evaluate("document.body.dataset.jpThemeLight = 'false'")
-        page.evaluate("document.documentElement.style.setProperty('--jp-layout-color0', '#111111')")
-        assert share_of(pixels_of(page), "#111111") > 0.7
+        outputs = page.locator(".jp-CodeCell").first.locator(".jp-OutputArea-child")
+        heights = outputs.evaluate_all("all => all.map(e => e.getBoundingClientRect().height)")
+        assert len(heights) == 3 and heights[1] == 0, "the widget takes room"
+        page.evaluate(DARK)  # what JupyterLab's dark theme says of itself
+        pixels = pixels_of(page)
+        assert share_of(pixels, "#111111") > 0.7
+        assert share_of(pixels, style.colour("truth", "dark")) > 0.0005
+        assert share_of(pixels, style.colour("truth", "light")) == 0

@@ -109,7 +109,7 @@ JUPYTER = MappingProxyType(
 )
 
 SEQUENTIAL = "Cividis"  # from nothing to much
-SERIES_ENDS = (0.25, 0.8)  # of it; what lies beyond does not stand out from one of the papers
+SERIES_ENDS = (0.3, 0.8)  # of it; what lies beyond does not stand out from one of the papers
 # From less over the same to more, at equal steps.
 DIVERGING = MappingProxyType(
     {
@@ -145,8 +145,8 @@ def series(count: int) -> list[str]:
     """Colours of things that have no role: levels, seeds, data sets. They run from dark to light,
     are the same in both themes, and none is a role's.
     """
-    places = np.linspace(*SERIES_ENDS, max(count, 2)).tolist()
-    return sample_colorscale(SEQUENTIAL, places)[:count]
+    places = np.linspace(*SERIES_ENDS, count) if count > 1 else [np.mean(SERIES_ENDS)] * count
+    return sample_colorscale(SEQUENTIAL, [float(place) for place in places])
 
 
 def rgb(hexadecimal: str) -> tuple[int, int, int]:
