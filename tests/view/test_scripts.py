@@ -27,21 +27,16 @@ MOST_SCRIPT = 60_000  # bytes
 MOST_PYTHON = 190_000  # characters of code, to be lowered
 
 
-def widgets(base: type = anywidget.AnyWidget) -> list[type]:
-    """Our own anywidgets, of every module of `view`."""
-    for module in pkgutil.walk_packages(view.__path__, "workbench.view."):
-        importlib.import_module(module.name)
-    found = []
-    for kind in base.__subclasses__():
-        if kind.__module__.startswith("workbench."):
-            found.append(kind)
-        found += [inner for inner in widgets(kind) if inner not in found]
-    return found
-
-
 def modules() -> dict[str, str]:
-    """The text of every widget's module, by the widget's name."""
-    return {kind.__name__: str(kind._esm) for kind in widgets()}
+    """The text of the module of every anywidget of our own, by the widget's name."""
+    texts = {}
+    for found in pkgutil.walk_packages(view.__path__, "workbench.view."):
+        module = importlib.import_module(found.name)
+        for name, kind in vars(module).items():
+            if isinstance(kind, type) and issubclass(kind, anywidget.AnyWidget):
+                if "_esm" in vars(kind):
+                    texts[name] = str(kind._esm)
+    return texts
 
 
 def complaints(folder: Path) -> list[dict]:

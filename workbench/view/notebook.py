@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import plotly.io as pio
 import torch
 from IPython.display import Markdown, display
 
@@ -21,6 +22,7 @@ from ..errors import BadParameter, MissingData
 from ..ledger import paper
 from ..predict import SHIPPED, weights_path
 from ..train import choose_device
+from . import style
 from .explorers import quiet_plotly
 from .tools import show_tools
 
@@ -88,6 +90,8 @@ def setup(
     device = choose_device(device)
     torch.manual_seed(seed)
     quiet_plotly()
+    pio.templates["workbench"] = style.template()
+    pio.templates.default = "workbench"
     name = (
         torch.cuda.get_device_name()
         if device == "cuda"
