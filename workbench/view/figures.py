@@ -1142,8 +1142,8 @@ def kinematics_figure(
     skeleton: Skeleton,
     title: str,
 ) -> go.Figure:
-    """Poses over each other, oldest first and lightest, and grey arrows from the last one.
-    Counterpart of HANet Fig. 1.
+    """Poses over each other, oldest first and lightest, and arrows from the last one, in ink:
+    the second kind dotted. Counterpart of HANet Fig. 1.
 
     arrows: name -> (vectors in px, how many times enlarged they are drawn).
     """
@@ -1151,7 +1151,8 @@ def kinematics_figure(
     shades = style.series(len(poses))[::-1]
     for (name, xy), colour in zip(poses.items(), shades):
         figure.add_traces(pose_traces(xy, skeleton, name, colour))
-    for (name, (vectors, times)), colour in zip(arrows.items(), (style.colour("ink"), GREY)):
+    ink = style.colour("ink")
+    for (name, (vectors, times)), dash in zip(arrows.items(), ("solid", "dot")):
         ends = np.stack((last, last + times * vectors, np.full_like(last, np.nan)), 1).reshape(
             -1, 2
         )
@@ -1162,12 +1163,12 @@ def kinematics_figure(
                 y=ends[:, 1],
                 mode="lines+markers",
                 name=f"{name}, drawn {times:g} times as long",
-                line={"color": colour, "width": 2},
+                line={"color": ink, "width": 2, "dash": dash},
                 hoverinfo="text",
                 marker={
                     "symbol": ["circle", "arrow", "circle"] * len(last),
                     "angleref": "previous",
-                    "color": colour,
+                    "color": ink,
                     "size": [1, 11, 1] * len(last),
                 },
                 hovertext=[

@@ -224,7 +224,7 @@ def attention_scale(theme: str = "light") -> dict:
         "zmin": -LOG2_RANGE,
         "zmax": LOG2_RANGE,
         "colorbar": {
-            "title": "times uniform",
+            "title": {"text": "times uniform", "side": "right"},
             "tickvals": ticks,
             "ticktext": ["≤ 1/16x", "1/4x", "1x", "4x", "≥ 16x"],
         },
