@@ -383,7 +383,7 @@ import numpy as np, workbench
 from workbench.recipes import port as recipe
 from workbench.taps import record
 from workbench.view import exercises, figures, notebook
-from workbench.view.explorers import PortExplorer
+from workbench.view.chapters.port import PortExplorer
 """
 
 
