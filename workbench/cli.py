@@ -481,7 +481,7 @@ def score(
 @app.command()
 def bench(
     method: Annotated[
-        str, typer.Option(help="A method, starts, files, videos, worlds, or all.")
+        str, typer.Option(help="A method, starts, files, videos, worlds, explorers, or all.")
     ] = "port",
     seconds: Annotated[float, typer.Option(help="Time for each number.", min=0.1)] = 3.0,
     json_file: JsonFile = None,

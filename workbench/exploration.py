@@ -297,9 +297,9 @@ class _ByRow(Sequence):
 
 
 def _hanet(mine: Own | None, keypoints, skeleton, weights, device, **options) -> Live:
-    from .made.motion import Sequence2D, sequences
+    from .made.motion import sequences
     from .predict import place_missing
-    from .view.chapters.hanet import TrajectoryExplorer
+    from .view.chapters.hanet import HANetExplorer, Motion2D
 
     joints = None
     if mine is None and keypoints is None:
@@ -316,10 +316,10 @@ def _hanet(mine: Own | None, keypoints, skeleton, weights, device, **options) ->
             rows = rows[np.argsort(people.frames[rows])]
             xy = placed.xy_frame[rows].astype(float)
             lost = people.confidence[rows] == 0
-            shown.append(Sequence2D(f"person {track}", None, xy, lost))
+            shown.append(Motion2D(f"person {track}", xy, hidden=lost))
         shown.sort(key=lambda one: -len(one.detected))
     refiner, rival, names = models("hanet", weights, joints, device)
-    return TrajectoryExplorer(refiner, shown, rival=rival, names=names, **options)
+    return HANetExplorer(refiner, shown, rival=rival, names=names, **options)
 
 
 def _windows(mine: Own, estimator: Predictor, offsets: tuple[int, ...]) -> Windows:
