@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import plotly.graph_objects as go
@@ -15,14 +16,13 @@ from jaxtyping import Bool, Float, Int, UInt8
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from ... import geometry
-from ...codecs import encode_simcc
-from ...data.windows import WindowConfig, Windows, normalised
+from ... import geometry, records
+from ...data.windows import WindowConfig, Windows, detected_windows, normalised
 from ...errors import BadParameter
 from ...metrics import joint_distances
 from ...occlusion import cover
 from ...predict import PoseEstimator
-from ...records import Clip, Detections, Pose, Track, Video
+from ...records import Clip, Detections, PersonBoxes, Pose, Video
 from ...skeletons import Skeleton
 from ...taps import without_heads
 from .. import figures, style
@@ -146,18 +146,17 @@ def people_in(
     """People in boxes of a picture, px, of whom nothing else is known, cut as the estimator wants
     them.
     """
-    joints, config = estimator.skeleton, estimator.model.config
-    nowhere = np.zeros((1, len(joints), 2))
-    unknown = np.zeros((1, len(joints)), int)
-    tracks = [
-        Track(joints.name, n, nowhere, unknown, [True], box[None])
-        for n, box in enumerate(np.asarray(boxes_xyxy))
-    ]
-    clip = Clip(Video("", 1, *picture.shape[1::-1]), tracks)
+    config, count = estimator.model.config, len(boxes_xyxy)
     look = {"padding": estimator.padding, "alignment": config.alignment}
-    return Windows(
-        [(clip, picture[None])], WindowConfig(config.size, offsets=(0,), keys="all", **look)
+    clip = Clip(Video("", 1, *picture.shape[1::-1]), pictures=(records.Picture("it"),))
+    boxes = PersonBoxes(np.asarray(boxes_xyxy), np.ones(count), ("it",) * count)
+    windows, _ = detected_windows(
+        [(clip, picture[None])],
+        boxes,
+        estimator.skeleton.name,
+        WindowConfig(config.size, offsets=(0,), **look),
     )
+    return windows
 
 
 # --- figures --------------------------------------------------------------------------------------
@@ -211,18 +210,18 @@ def module_figure(
         (_tiles(maps * mask[:, None, None]), about_0),
         (np.log2(style.times_uniform(attention.mean(0))), style.attention_scale()),
     ]
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
     for col, (z, look) in enumerate(grids, 2):
         figure.add_heatmap(z=z, hoverinfo="skip", **look | {"showscale": False}, row=1, col=col)
-    figure.update_xaxes(visible=False)
-    figure.update_yaxes(visible=False, autorange="reversed")
+        figure.update_yaxes(autorange="reversed", row=1, col=col)
     for trace in figures.pose_traces(xy_crop, skeleton, "", COLOURS[AWARE], show_legend=False):
         figure.add_trace(trace, 1, 6)
     h, w = picture.shape[:2]
     for col in (1, 6):
         at = {"x": -0.5, "y": -0.5, "sizex": w, "sizey": h, "sizing": "stretch", "layer": "below"}
         figure.add_layout_image(source=figures.data_uri(picture), **at, row=1, col=col)
-        figure.update_xaxes(range=[-0.5, w - 0.5], row=1, col=col)
-        figure.update_yaxes(range=[h - 0.5, -0.5], autorange=False, row=1, col=col)
+        figures.picture_axes(figure, [-0.5, w - 0.5], [h - 0.5, -0.5], 1, col, constrain="domain")
     for col in range(2, 7):
         left = figure.get_subplot(1, col).xaxis.domain[0]
         at = {"x": left - 0.0175, "y": 0.5, "xref": "paper", "yref": "paper", "showarrow": False}
@@ -283,18 +282,18 @@ class VisSimCCExplorer(Explorer):
         rival = aware.random_control() if rival is None else rival
         self.name_of, other = names
         self.models = {self.name_of: aware, NAIVE: naive, other: rival}
-        reasoning = [each.model.reasoning for each in self.models.values()]
-        if None in reasoning or not reasoning[0].visnet:
+        models = [each.model for each in self.models.values()]
+        if not all(each.reasoning for each in models) or not models[0].reasoning.visnet:
             raise BadParameter(
                 "a transformer with VisNet and one without are compared",
                 remedy="vissimcc, vissimcc-reasoning",
             )
-        configs = [each.model.config for each in self.models.values()]
-        if len({(c.skeleton, c.size, c.layers, c.heads) for c in configs}) > 1:
+        self.config = models[0].config
+        kinds = {(c.skeleton, c.size, c.layers, c.heads) for c in (m.config for m in models)}
+        if len(kinds) > 1:
             raise BadParameter(
-                "the models differ in joints, crop, blocks or heads", remedy="give models alike"
+                f"joints, crop, blocks and heads are {kinds}", remedy="give models that are alike"
             )
-        self.config = configs[0]
         self.windows = windows
         self.labelled = labelled
         self.begin = index, joint
@@ -303,9 +302,8 @@ class VisSimCCExplorer(Explorer):
         self.held: dict[tuple[str, bool], tuple[np.ndarray, Tensor]] = {}
         layers = range(self.config.layers)
         self.layers = {MAPS: [f"reasoning.blocks.{layer}.attention.map" for layer in layers]}
-        middle = torch.tensor([[[side / 2 for side in self.config.size]]])
-        taught = encode_simcc(middle, self.config.size, self.config.split, self.config.sigma)
-        self.peak = float(taught[0].max())
+        # of the axis of distributions: a third above the Gaussian that was taught
+        self.top = 1.35 / (self.config.sigma * float(np.sqrt(2 * np.pi)))
         super().__init__(self.joints, name="vissimcc", **options)
 
     def declare(self) -> list[Control]:
@@ -332,8 +330,8 @@ class VisSimCCExplorer(Explorer):
         """Cuts and paints the crop, where the person or the paint is another one."""
         key = state["person"], json.dumps(state["brush"])
         if key[0] != self.key[0]:
-            self.forget_pictures()
             self.window = self.windows.sample(state["person"])
+            self.forget_pictures()
             self.crop = self.window.crops[0]
         if key != self.key:
             self.cover = covered(state["brush"], self.config.size, 1)
@@ -431,9 +429,8 @@ class VisSimCCExplorer(Explorer):
             truth = People("truth, ✕ hidden", "truth", found.truth, found.marks, small=True)
             people.insert(0, truth)
         paints = state["a press"] == PAINTS
-        title = "press to paint; press on paint to move it"
         return Picture(
-            title if paints else "click a joint: as the mask says → visible → hidden",
+            "press to paint, or to move paint" if paints else "click a joint to switch it",
             [self.crop if paints else found.pixels],  # the browser lays its paint over the crop
             people,
             click=None if paints else Click("switches", "cycle"),
@@ -449,55 +446,52 @@ class VisSimCCExplorer(Explorer):
                 self.joints.joints, found.said.probability[0], found.passes, state["switches"]
             )
         ]
-        title = "VisNet: probability of being visible"
-        return Bars(title, "", bars, (0.0, 1.0), Click("switches", "cycle"), wide=1.1)
+        return Bars(
+            "VisNet: is it visible?", "", bars, (0.0, 1.0), Click("switches", "cycle"), wide=1.1
+        )
 
     def distribution(self, axis: str, state: Mapping, found: Answered) -> Lines:
         """SimCC's answer for the chosen joint along an axis; dashed: before what was changed."""
-        j, at, top = self.joints.index(state["joint"]), "xy".index(axis), 1.35 * self.peak
+        j, at = self.joints.index(state["joint"]), "xy".index(axis)
         changed = self.changed(state)
         look = {"": (found.plain, "ours", (4, 3))} if changed else {}
         look[state["against"]] = found.rival, "rival", ()
         look[self.name_of] = found.ours, "ours", ()
         lines = []
         if found.truth is not None and np.isfinite(found.truth[j, at]):
-            lines.append(Line("truth", found.truth[[j, j], at], np.array([0, top]), "truth"))
+            lines.append(Line("truth", found.truth[[j, j], at], np.array([0, self.top]), "truth"))
         for name, (inside, role, dash) in look.items():
             heights = getattr(inside, axis)[0, j]
             places = np.arange(len(heights)) / self.config.split
             lines.append(Line(name, places, heights, role, dash=dash))
-        title = ("which column?", "which row?")[at]
+        title = ("in which column?", "in which row?")[at]
         words = f"{axis} of {state['joint']}, px of the crop"
         height = "probability; dashed: before" if changed else "probability"
-        ranges = {"x_range": (0.0, float(self.config.size[at])), "y_range": (0.0, top)}
+        ranges = {"x_range": (0.0, float(self.config.size[at])), "y_range": (0.0, self.top)}
         return Lines(title, words, height, lines, **ranges)
 
     def say(self, state: Mapping, found: Answered) -> str:
         joint, j, other = state["joint"], self.joints.index(state["joint"]), state["against"]
-        ours, plain = found.ours, found.plain
+        answers = (found.ours, found.plain, found.rival)
+        truth = found.plain.xy_crop if found.truth is None else found.truth[None]
+        ours, plain, rival = (joint_distances(each.xy_crop, truth)[0] for each in answers)
+        form = "z.2f" if found.truth is None else "+z.2f"
+        change = f"{np.nanmean(ours) - np.nanmean(plain):{form}} px"
+        if np.isfinite(ours[j]):
+            change += f", at {joint} {ours[j] - plain[j]:{form}} px"
         if found.truth is None:
-            apart = joint_distances(ours.xy_crop, found.rival.xy_crop).mean()
-            moved = joint_distances(ours.xy_crop, plain.xy_crop)[0]
-            surer = ours.confidence[0, j] - plain.confidence[0, j]
-            answer = f"the answer is {apart:.2f} px from {other}'s"
-            change = f"moves it by {moved.mean():.2f} px, {joint} by {moved[j]:.2f} px"
-            change = f"{change} (confidence {surer:+z.2f})"
+            apart = joint_distances(found.ours.xy_crop, found.rival.xy_crop).mean()
+            surer = found.ours.confidence[0, j] - found.plain.confidence[0, j]
+            answer = f"{apart:.2f} px apart from {other}"
+            change = f"moved the answer by {change} (confidence {surer:+z.2f})"
         else:
-            errors = np.concatenate(
-                [joint_distances(x.xy_crop, found.truth[None]) for x in (ours, found.rival, plain)]
-            )
-            error, theirs, before = np.nanmean(errors, 1)
+            error, theirs = np.nanmean(ours), np.nanmean(rival)
             answer = f"error {error:.2f} px, {other} {theirs:.2f} ({error - theirs:+z.2f})"
-            change = f"changes it by {error - before:+z.2f} px"
-            if np.isfinite(errors[0, j]):
-                change += f", at {joint} by {errors[0, j] - errors[2, j]:+z.2f} px"
-        if not self.changed(state):
-            change = "is nothing yet"
+            change = f"changed the error by {change}"
+        done = f"you {change if self.changed(state) else 'changed nothing yet'}"
         right = "" if found.right is None else f" (VisNet is right about {found.right})"
-        hidden = (~found.passes).sum()
-        return (
-            f"{hidden} of {len(self.joints)} joints masked{right}: {answer}; what you did {change}."
-        )
+        masked = (~found.passes).sum()
+        return f"{masked} of {len(self.joints)} joints masked{right}: {answer}; {done}."
 
     def changed(self, state: Mapping) -> bool:
         """Whether anything is masked, switched, painted or knocked out by the reader."""
@@ -511,12 +505,10 @@ class VisSimCCExplorer(Explorer):
         for name in ("joint", "mask", "a press"):
             for option in self.declared[name].options:
                 yield now | {name: option}
-        for j in range(len(self.joints)):
-            for switch in (AUTO, ON, OFF):
-                switches = list(self.state["switches"])
-                if switches[j] != switch:
-                    switches[j] = switch
-                    yield now | {"switches": switches}
+        for j, switch in product(range(len(self.joints)), (ON, OFF)):
+            switches = list(self.state["switches"])
+            switches[j] = switch
+            yield now | {"switches": switches}
         step = self.config.size[0] / 4
         for patch in patch_grid(self.config.size, [float(self.state["size"])], step, 0):
             yield now | {"a press": PAINTS} | patch
