@@ -196,7 +196,7 @@ def test_two_checkpoints_are_called_by_their_names(tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"what": "pose"}, "port, hanet"),
+        ({"what": "pose"}, "did you mean"),
         ({"what": "port", "image": "a.jpg", "video": "b.mp4"}, "give one of them"),
         ({"what": "vissimcc", "boxes": "1,2,3,4"}, "reads pictures"),
         ({"what": "port", "show": "mask"}, "leave show out"),

@@ -55,7 +55,7 @@ from .threads import threads_for, threads_in_words
 from .train import accelerator
 from .view.chapters.hanet import HANetExplorer
 from .view.chapters.port import PortExplorer
-from .view.chapters.vissimcc import VisibilityExplorer
+from .view.chapters.vissimcc import VisSimCCExplorer
 from .view.explorer import Explorer
 from .view.stage import patch
 
@@ -592,7 +592,7 @@ def _explorers() -> Iterator[tuple[str, Explorer, Mapping, Mapping]]:
     people = vissimcc_recipe.people("test", aware.model.config, 4)
     yield (
         "vissimcc, a patch painted",
-        VisibilityExplorer(aware, naive, people),
+        VisSimCCExplorer(aware, naive, people),
         {"brush": [patch(30, 40, 24, (0, 0))]},
         {"brush": [patch(50, 60, 24, (0, 0))]},
     )

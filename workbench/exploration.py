@@ -322,7 +322,8 @@ def _hanet(mine: Own | None, keypoints, skeleton, weights, device, **options) ->
     return HANetExplorer(refiner, shown, rival=rival, names=names, **options)
 
 
-def _windows(mine: Own, estimator: Predictor, offsets: tuple[int, ...]) -> Windows:
+def windows_of(mine: Own, estimator: Predictor, offsets: tuple[int, ...]) -> Windows:
+    """The user's people, cut as an estimator wants them. `BadParameter` where there is nobody."""
     config = estimator.model.config
     window = WindowConfig(
         config.size,
@@ -339,16 +340,17 @@ def _windows(mine: Own, estimator: Predictor, offsets: tuple[int, ...]) -> Windo
 
 def _vissimcc(mine: Own | None, keypoints, skeleton, weights, device, **options) -> Live:
     from .recipes import vissimcc as recipe
-    from .view.chapters.vissimcc import VisibilityExplorer
+    from .view.chapters.vissimcc import VisSimCCExplorer
 
     aware, rival, names = models("vissimcc", weights, None, device)
+    names = ("aware", "random") if rival is None else names
     naive = load("vissimcc-reasoning", device=device)
     if mine is None:
         windows = recipe.people("test", aware.model.config, 12)
     else:
-        windows = _windows(mine, aware, (0,))
+        windows = windows_of(mine, aware, (0,))
         options["labelled"] = False
-    return VisibilityExplorer(aware, naive, windows, rival=rival, names=names, **options)
+    return VisSimCCExplorer(aware, naive, windows, rival=rival, names=names, **options)
 
 
 def _otpose(mine: Own | None, keypoints, skeleton, weights, device, **options) -> Live:
@@ -359,7 +361,7 @@ def _otpose(mine: Own | None, keypoints, skeleton, weights, device, **options) -
     if mine is None:
         windows = recipe.people("test", estimator.model.config, n=6)
     else:
-        windows = _windows(mine, estimator, (-2, -1, 0, 1, 2))
+        windows = windows_of(mine, estimator, (-2, -1, 0, 1, 2))
         options["labelled"] = False
     return FlowExplorer(estimator, windows, rival=rival, names=names, **options)
 

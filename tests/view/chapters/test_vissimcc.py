@@ -8,6 +8,7 @@ import base64
 import json
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,8 @@ import torch
 from tests.models.tiny import tiny
 from workbench.data.windows import WindowConfig, Windows, normalised
 from workbench.errors import BadParameter, UnknownName
+from workbench.exploration import own as own_data
+from workbench.exploration import windows_of
 from workbench.models import build
 from workbench.predict import PoseEstimator
 from workbench.records import Clip, Pose, Track, Video
@@ -351,11 +354,14 @@ def test_at_most_three_controls_in_sight_and_every_choice_works(explorer):
         )
 
 
-def test_people_without_labels(estimators, rng):
+def test_people_without_labels(estimators, rng, tmp_path):
     aware, naive = estimators
     picture = rng.integers(0, 256, (80, 90, 3), dtype=np.uint8)
     boxes = np.array([[4.0, 4, 40, 70], [30, 10, 80, 76]])
-    own = vissimcc.people_in(picture, boxes, aware)
+    cv2.imwrite(str(tmp_path / "mine.png"), picture[..., ::-1])
+    xywh = np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2] + 1), 1).tolist()
+    mine = own_data(tmp_path / "mine.png", boxes=xywh)
+    own = windows_of(mine, aware, (0,))
     assert len(own) == 2
     np.testing.assert_allclose(own.boxes(), boxes)
     np.testing.assert_array_equal(

@@ -16,13 +16,13 @@ from jaxtyping import Bool, Float, Int, UInt8
 from plotly.subplots import make_subplots
 from torch import Tensor
 
-from ... import geometry, records
-from ...data.windows import WindowConfig, Windows, detected_windows, normalised
+from ... import geometry
+from ...data.windows import Windows, normalised
 from ...errors import BadParameter
 from ...metrics import joint_distances
 from ...occlusion import cover
 from ...predict import PoseEstimator
-from ...records import Clip, Detections, PersonBoxes, Pose, Video
+from ...records import Detections, Pose
 from ...skeletons import Skeleton
 from ...taps import without_heads
 from .. import figures, style
@@ -136,27 +136,6 @@ def columns(rows: Sequence[Mapping], *more: str) -> list[dict]:
         {"PCK" if name.startswith("PCK-") else name: v for name, v in row.items()} for row in rows
     ]
     return [{name: row.get(name) for name in names} for row in one_pck]
-
-
-def people_in(
-    picture: UInt8[np.ndarray, "h w 3"],
-    boxes_xyxy: Float[np.ndarray, "n 4"],
-    estimator: PoseEstimator,
-) -> Windows:
-    """People in boxes of a picture, px, of whom nothing else is known, cut as the estimator wants
-    them.
-    """
-    config, count = estimator.model.config, len(boxes_xyxy)
-    look = {"padding": estimator.padding, "alignment": config.alignment}
-    clip = Clip(Video("", 1, *picture.shape[1::-1]), pictures=(records.Picture("it"),))
-    boxes = PersonBoxes(np.asarray(boxes_xyxy), np.ones(count), ("it",) * count)
-    windows, _ = detected_windows(
-        [(clip, picture[None])],
-        boxes,
-        estimator.skeleton.name,
-        WindowConfig(config.size, offsets=(0,), **look),
-    )
-    return windows
 
 
 # --- figures --------------------------------------------------------------------------------------
