@@ -181,7 +181,7 @@ def test_axis_and_joint_choose_what_is_drawn(explorer):
     assert place.y == "y, px"
     steps = np.diff(found.truth[:, j, 1], prepend=found.truth[0, j, 1])
     np.testing.assert_allclose(line(speed, "truth").y, steps, atol=1e-9)
-    summed = sum(line(offsets, name).y for name in ("Z₀", "level 1", "level 2"))
+    summed = sum(line(offsets, name).y for name in ("Z₀", "1", "2"))
     np.testing.assert_allclose(line(offsets, "sum").y, summed)
     away = joint_distances(found.inside.final, found.truth)[:, j]
     np.testing.assert_array_equal(line(errors, "final").y, away)
