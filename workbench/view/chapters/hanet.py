@@ -180,6 +180,7 @@ def offset_lines(found: Refined, names: Sequence[str], joint: int, axis: int) ->
     inside = found.inside
     parts = inside.offsets[:, :, joint, axis]
     tones = 1 + np.rint(np.linspace(0, 3, len(parts)))  # the ends do not stand out on any paper
+    names = [name.removeprefix("level ") for name in names]
     rows = [(name, part, int(tone), "both") for name, part, tone in zip(names, parts, tones)]
     rows.append(("sum", parts.sum(0), "ours"))
     if found.truth is not None:
@@ -365,8 +366,8 @@ class HANetExplorer(Explorer):
 
         known = one(np.concatenate((found.given, found.guess, found.reference)))
         refined = Line("refined", times[inside.read], one(inside.refined), "ink", "dots")
-        title = state["joint"] + ": drag to hide it in other frames (yellow)" * hides
-        title += "; red: a burst of occlusion" * bool(found.bursts[:, joint].any())
+        title = state["joint"] + ": drag to hide it (yellow)" * hides
+        title += "; bursts: red" * bool(found.bursts[:, joint].any())
         ends = (float(known.min()) - 3, float(known.max()) + 3)
         unit = f"{state['axis']}, px"
         yield panel(title, y=unit, lines=[*voices(one), refined], y_range=ends, wide=2.0)
