@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -159,7 +160,9 @@ def test_arrows_lead_from_place_to_place():
 def test_a_line_s_data_are_the_panel_s():
     x, y = np.arange(5.0), np.array([3.0, np.nan, 7.0, np.nan, 5.0])
     lines = [Line("a", x, x**2, "ours", dash=(4, 3)), Line("", x, y), Line("c", x, y, 3, "dots")]
-    panel = Lines("error", "frame", "px", lines, [(1.0, 2.0, "hidden")], cursor="frame", span="chosen")
+    panel = Lines(
+        "error", "frame", "px", lines, [(1.0, 2.0, "hidden")], cursor="frame", span="chosen"
+    )
     figure = drawn(panel, frame=3, state={"chosen": [0, 1]})
     axes = figure.axes[0]
     for line, one in zip(axes.lines, lines):
@@ -357,8 +360,14 @@ def test_show_brings_the_picture_along(hands, monkeypatch):
 
 
 def test_the_example_of_the_readme_runs(hands, tmp_path, monkeypatch):
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Figures for your paper")[1]
-    code = re.findall(r"```python\n(.*?)```", section, re.DOTALL)[1]
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("This figure for my paper")[1]
+    code = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
     monkeypatch.chdir(tmp_path)
-    exec(code, {"explorer": hands, "paper": paper})
-    assert "<text" in (tmp_path / "mine.svg").read_text()
+    workbench = SimpleNamespace(explore=lambda *_, **__: hands)
+    exec(code, {"workbench": workbench, "paper": paper})
+    assert (
+        ">times uniform (encoder attention, trained)<" in (tmp_path / "attention.svg").read_text()
+    )
+    assert Image.open(tmp_path / "pose.png").width == 2148
+    with pytest.raises(UnknownName, match="attention"):
+        hands.figure("atention")

@@ -43,10 +43,10 @@ class Control:
     name: str
     kind: str
     value: Any
-    options: tuple[str, ...] = ()
-    low: float = 0.0
-    high: float = 1.0
-    step: float = 1.0
+    options: tuple = ()
+    low: float | int = 0
+    high: float | int = 1
+    step: float | int = 1
     needs: str = "model"
     more: bool = False
     label: str = ""
@@ -76,7 +76,9 @@ def choice(name: str, options: Iterable, value: Any = None, **options_of) -> Con
     return Control(name, "choice", words[0] if value is None else str(value), words, **options_of)
 
 
-def number(name: str, value: float, high: float, low: float = 0, **options_of) -> Control:
+def number(
+    name: str, value: float | int, high: float | int, low: float | int = 0, **options_of
+) -> Control:
     """From low to high by `step` (1)."""
     return Control(name, "number", value, low=low, high=high, **options_of)
 
@@ -296,17 +298,21 @@ class Explorer(Live):
         self._frames.clear()
         self._jpegs.clear()
 
-    def figure(self):
-        """The chosen tab now, as matplotlib's figure, for `paper.save`."""
+    def figure(self, tab: str = ""):
+        """A tab as it is now, by default the chosen one, as matplotlib's figure for `paper.save`;
+        `UnknownName` for one that is not there.
+        """
         from . import paper  # matplotlib takes its time, and few need it
 
         tabs = self.draw(self._seen, self._found)
-        chosen = self.state["tab"] if self.state["tab"] in tabs else next(iter(tabs), "")
-        if self.attention is not None and (self.state["tab"] == "attention" or not tabs):
+        names = [*tabs, *(["attention"] if self.attention is not None else [])]
+        if tab and tab not in names:
+            raise unknown("tab", tab, names)
+        chosen = next((name for name in (tab, self.state["tab"]) if name in names), names[0])
+        if chosen not in tabs:
             return self.attention.figure()
-        rows = {chosen: tabs.get(chosen, ())}
         theme = self.theme or "light"
-        return paper.panels_figure(rows, self.kin, state=self.state, theme=theme)
+        return paper.panels_figure({chosen: tabs[chosen]}, self.kin, state=self.state, theme=theme)
 
     # --- attention --------------------------------------------------------------------------------
 

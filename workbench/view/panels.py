@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Int, Num, UInt8
 
 from ..errors import BadParameter
 from . import style
@@ -32,12 +32,12 @@ class People:
 
     name: str
     role: str | int
-    xy: Float[np.ndarray, "*n k 2"]
+    xy: Num[np.ndarray, "*n k 2"]
     marks: Int[np.ndarray, "*n k"] | None = None
     flags: bool = False
     small: bool = False
 
-    def at(self, frame: int) -> tuple[Float[np.ndarray, "p k 2"], Int[np.ndarray, "p k"]]:
+    def at(self, frame: int) -> tuple[Num[np.ndarray, "p k 2"], Int[np.ndarray, "p k"]]:
         """Everybody's places and marks in a frame; 0 where there is no place."""
         xy = np.asarray(self.xy, float)
         marks = np.full(xy.shape[:-1], VISIBLE) if self.marks is None else np.asarray(self.marks)
@@ -54,14 +54,14 @@ class Heat:
     diverging: on the scale about the middle of both, else from nothing to much.
     """
 
-    values: Float[np.ndarray, "*t y x"]
-    affine: Float[np.ndarray, "2 3"]
+    values: Num[np.ndarray, "*t y x"]
+    affine: Num[np.ndarray, "2 3"]
     label: str
-    low: float = 0.0
-    high: float = 1.0
+    low: float | int = 0
+    high: float | int = 1
     diverging: bool = False
 
-    def at(self, frame: int) -> Float[np.ndarray, "y x"]:
+    def at(self, frame: int) -> Num[np.ndarray, "y x"]:
         """The map of a frame."""
         values = np.asarray(self.values, float)
         return values if values.ndim == 2 else values[min(frame, len(values) - 1)]
@@ -74,7 +74,7 @@ class Arrows:
     """
 
     role: str | int
-    ends: Float[np.ndarray, "n 5"]
+    ends: Num[np.ndarray, "n 5"]
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Picture:
     click: Click | None = None
     brush: bool = False
     rim: Sequence[int] = ()
-    wide: float = 1.0
+    wide: float | int = 1
     kind: str = "picture"
 
     @property
@@ -134,8 +134,8 @@ class Line:
     """name: "" has no key. role: as of `People`. look: "line", "dots" or "both"."""
 
     name: str
-    x: Float[np.ndarray, "n"]
-    y: Float[np.ndarray, "n"]
+    x: Num[np.ndarray, "n"]
+    y: Num[np.ndarray, "n"]
     role: str | int | None = None
     look: str = "line"
     dash: Sequence[int] = ()
@@ -151,19 +151,19 @@ class Lines:
     x: str
     y: str
     lines: Sequence[Line]
-    shaded: Sequence[tuple[float, float, str]] = ()
+    shaded: Sequence[tuple[float | int | np.integer, float | int | np.integer, str]] = ()
     cursor: str = ""
     span: str = ""
-    x_range: tuple[float, float] | None = None
-    y_range: tuple[float, float] | None = None
-    wide: float = 1.0
+    x_range: tuple[float | int, float | int] | None = None
+    y_range: tuple[float | int, float | int] | None = None
+    wide: float | int = 1
     kind: str = "lines"
 
 
 @dataclass(frozen=True)
 class Bar:
     label: str
-    value: float
+    value: float | int | np.number
     role: str | int
     mark: str = ""
 
@@ -175,9 +175,9 @@ class Bars:
     title: str
     unit: str
     bars: Sequence[Bar]
-    range: tuple[float, float] | None = None
+    range: tuple[float | int, float | int] | None = None
     click: Click | None = None
-    wide: float = 1.0
+    wide: float | int = 1
     kind: str = "bars"
 
 
@@ -186,7 +186,7 @@ Tabs = Mapping[str, Sequence[Sequence[Panel]]]  # name of a tab -> rows of panel
 
 
 def around(
-    *points: Float[np.ndarray, "*n 2"], pad: float = 0.15
+    *points: Num[np.ndarray, "*_ 2"], pad: float = 0.15
 ) -> tuple[float, float, float, float]:
     """A box about all finite points; pad: share of its longer side that stays free."""
     flat = np.concatenate([np.asarray(each, float).reshape(-1, 2) for each in points])
@@ -303,5 +303,5 @@ class Packer:
         }
 
 
-def _number(value: float) -> float | None:
+def _number(value: float | int | np.number) -> float | None:
     return float(value) if np.isfinite(value) else None

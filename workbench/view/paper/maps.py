@@ -254,7 +254,7 @@ def _scale(figure: Figure, left: float, top: float, show: str, about: str, theme
     axes.set_xticks(bar["colorbar"]["tickvals"], bar["colorbar"]["ticktext"])
     for end, side in ((0, "left"), (-1, "right")):
         axes.get_xticklabels()[end].set_horizontalalignment(side)
-    name = "ratio" if show == "ratio" else bar["colorbar"]["title"]
+    name = "ratio" if show == "ratio" else bar["colorbar"]["title"]["text"]
     axes.set_xlabel(f"{name} ({about})" if about else name, loc="left")
 
 

@@ -353,12 +353,14 @@ def _number(value: float) -> str:
 def _range(panel: Lines, axis: str) -> tuple[float, float]:
     """Ends of an axis: those given, or of what is finite."""
     if (given := getattr(panel, f"{axis}_range")) is not None:
-        return given
-    values = np.concatenate([np.ravel(getattr(line, axis)) for line in panel.lines] or [[]])
-    values = values[np.isfinite(values.astype(float))]
-    low, high = (values.min(), values.max()) if len(values) else (0, 1)
-    spare = (0.06 * (high - low) or 1) if axis == "y" else 0
-    return low - spare, high + spare if high + spare > low - spare else low + 1
+        return tuple(map(float, given))
+    values = np.concatenate(
+        [np.asarray(getattr(line, axis), float) for line in panel.lines] or [[]]
+    )
+    values = values[np.isfinite(values)]
+    low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
+    spare = (0.06 * (high - low) or 1.0) if axis == "y" else 0.0
+    return float(low - spare), float(high + spare if high + spare > low - spare else low + 1)
 
 
 def _lines(figure: Figure, panel: Lines, place: Sequence[float], shown: _Shown) -> Axes:
