@@ -17,7 +17,6 @@ import numpy as np
 import traitlets
 from ipywidgets import widget_serialization
 from jaxtyping import UInt8
-from plotly.colors import sample_colorscale, unlabel_rgb
 
 from ..errors import BadParameter, WorkbenchError, unknown
 from ..skeletons import Skeleton
@@ -134,6 +133,7 @@ class Explorer(Live):
         last_frame: int = 0,
         fps: float = 8.0,
     ):
+        self.kin = skeleton
         self.declared = {control.name: control for control in self.declare()}
         sight = [c for c in self.declared.values() if not c.more and c.kind != "list"]
         room = IN_SIGHT - 2 * self.has_attention  # its own two stand beside them
@@ -151,7 +151,7 @@ class Explorer(Live):
             fps=fps,
             last_frame=last_frame,
             skeleton={"joints": list(skeleton.joints), "edges": [list(e) for e in skeleton.edges]},
-            scale=scales() | {"sequential": _sequential()},
+            scale=scales() | {"sequential": style.sequential()},
             roles=[*style.ROLES["light"], *style.PAPER["light"]],
             controls=self._declarations(),
             state={"tab": "", **{name: c.value for name, c in self.declared.items()}},
@@ -298,6 +298,22 @@ class Explorer(Live):
         self._frames.clear()
         self._jpegs.clear()
 
+    def figure(self, tab: str = ""):
+        """A tab as it is now, by default the chosen one, as matplotlib's figure for `paper.save`;
+        `UnknownName` for one that is not there.
+        """
+        from . import paper  # matplotlib takes its time, and few need it
+
+        tabs = self.draw(self._seen, self._found)
+        names = [*tabs, *(["attention"] if self.attention is not None else [])]
+        if tab and tab not in names:
+            raise unknown("tab", tab, names)
+        chosen = next((name for name in (tab, self.state["tab"]) if name in names), names[0])
+        if chosen not in tabs:
+            return self.attention.figure()
+        theme = self.theme or "light"
+        return paper.panels_figure({chosen: tabs[chosen]}, self.kin, state=self.state, theme=theme)
+
     # --- attention --------------------------------------------------------------------------------
 
     def _show_attention(self, looks: Mapping) -> None:
@@ -352,8 +368,3 @@ class Explorer(Live):
             flat = kept["values"] | kept["bytes"]
             out["attention"] = {name: flat[name] for name in names}
         return out
-
-
-def _sequential() -> list[list[int]]:
-    colours = sample_colorscale(style.SEQUENTIAL, np.linspace(0, 1, 9).tolist())
-    return [[round(channel) for channel in unlabel_rgb(colour)] for colour in colours]

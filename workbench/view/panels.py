@@ -16,6 +16,7 @@ from . import style
 ROLES = (*style.ROLES["light"], *style.PAPER["light"])
 # What a joint's mark says; NaN coordinates and 0 are not drawn.
 NOTHING, VISIBLE, HIDDEN, NEWLY_HIDDEN, OUTSIDE = range(5)
+PAINT = (118, 122, 128)  # of the brush: a grey that is nobody's shirt
 SAYS = ("visible", "hidden", "newly hidden", "labelled, nothing said")
 
 
@@ -36,6 +37,15 @@ class People:
     flags: bool = False
     small: bool = False
 
+    def at(self, frame: int) -> tuple[Num[np.ndarray, "p k 2"], Int[np.ndarray, "p k"]]:
+        """Everybody's places and marks in a frame; 0 where there is no place."""
+        xy = np.asarray(self.xy, float)
+        marks = np.full(xy.shape[:-1], VISIBLE) if self.marks is None else np.asarray(self.marks)
+        whole = (1,) * (4 - xy.ndim) + xy.shape
+        step = min(frame, whole[0] - 1)
+        xy = xy.reshape(whole)[step]
+        return xy, np.where(np.isfinite(xy).all(-1), marks.reshape(whole[:3])[step], NOTHING)
+
 
 @dataclass(frozen=True, eq=False)
 class Heat:
@@ -50,6 +60,11 @@ class Heat:
     low: float | int = 0
     high: float | int = 1
     diverging: bool = False
+
+    def at(self, frame: int) -> Num[np.ndarray, "y x"]:
+        """The map of a frame."""
+        values = np.asarray(self.values, float)
+        return values if values.ndim == 2 else values[min(frame, len(values) - 1)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +111,22 @@ class Picture:
     rim: Sequence[int] = ()
     wide: float | int = 1
     kind: str = "picture"
+
+    @property
+    def whole(self) -> tuple[float, float, float, float] | None:
+        """The box of the picture, px, where there is one."""
+        if not len(self.frames):
+            return None
+        height, width = self.frames[0].shape[:2]
+        return (-0.5, -0.5, width - 0.5, height - 0.5)
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """The box that is shown, px; `BadParameter` where nothing says it."""
+        box = self.whole if self.box is None else self.box
+        if box is None:
+            raise BadParameter(f"{self.title!r} has no picture", remedy="give it a box")
+        return tuple(float(end) for end in box)
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,17 +266,10 @@ class Packer:
         }
 
     def _picture(self, panel: Picture) -> dict:
-        if panel.box is None and not len(panel.frames):
-            raise BadParameter(f"{panel.title!r} has no picture", remedy="give it a box")
-        whole = None
-        if len(panel.frames):
-            height, width = panel.frames[0].shape[:2]
-            whole = (-0.5, -0.5, width - 0.5, height - 0.5)
-        box = whole if panel.box is None else panel.box
         return {
-            "whole": whole,
+            "whole": panel.whole,
             "frames": [self.number(frame) for frame in panel.frames],
-            "box": [float(end) for end in box],
+            "box": list(panel.bounds),
             "people": [self._people(people) for people in panel.people],
             "heat": None if panel.heat is None else self._heat(panel.heat),
             "arrows": [

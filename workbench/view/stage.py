@@ -14,9 +14,8 @@ from ..occlusion import cover
 from ..records import Clip, Detections, Prediction
 from ..skeletons import Skeleton
 from .explorer import Control, Explorer, choice, number, scrubber
-from .panels import Line, Lines, People, Picture, Tabs, marks_of
+from .panels import PAINT, Line, Lines, People, Picture, Tabs, marks_of
 
-PAINT = (118, 122, 128)  # of the brush: a grey that is nobody's shirt
 PAINT_IN = ("this frame", "this frame on", "all frames")
 Number = float | int | np.number
 Frames = Sequence[UInt8[np.ndarray, "h w 3"]]
@@ -146,7 +145,6 @@ class Stage(Explorer):
         self.grid = grid
         self.paints = paints
         self.begin = frame, size_px
-        self.kin = skeleton
         self.plain: dict[int, Answers] = {}
         last = len(clips[0].frames) - 1
         super().__init__(skeleton, name=name, last_frame=last, **options)

@@ -7,12 +7,13 @@ fixed, so that a colour says the same number in every head, layer and model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MappingProxyType
 
 import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Bool, Float, UInt8
-from plotly.colors import sample_colorscale
+from plotly.colors import sample_colorscale, unlabel_rgb
 
 from ..errors import BadParameter, unknown
 
@@ -133,8 +134,19 @@ def _of(theme: str, table):
     return table[theme]
 
 
-def colour(role: str, theme: str = "light") -> str:
-    """The colour of a role, or of paper and ink; `UnknownName` for one that does not exist."""
+def sequential() -> list[list[int]]:
+    """Stops of the scale from nothing to much, at equal steps."""
+    colours = sample_colorscale(SEQUENTIAL, np.linspace(0, 1, 9).tolist())
+    return [[round(channel) for channel in unlabel_rgb(colour)] for colour in colours]
+
+
+def colour(role: str | int, theme: str = "light") -> str:
+    """The colour of a role, or of paper and ink, or the neutral one of six that a number picks;
+    `UnknownName` for one that does not exist.
+    """
+    if not isinstance(role, str):
+        place = np.array((2 * (role % 6) + 1) / 6 - 1)
+        return "#" + bytes(scale_colours(place, theme, sequential())).hex().upper()
     known = _of(theme, ROLES) | _of(theme, PAPER)
     if role not in known:
         raise unknown("role of a colour", role, known)
@@ -156,6 +168,19 @@ def rgb(hexadecimal: str) -> tuple[int, int, int]:
 
 
 # --- attention ------------------------------------------------------------------------------------
+
+
+def by_layer(name: str, weights: np.ndarray) -> Float[np.ndarray, "layer head query key"]:
+    """Weights of one sample with an axis of layers, which maps of a single layer may lack;
+    `BadParameter`, which says `name`, for others.
+    """
+    weights = np.asarray(weights)
+    if weights.ndim not in (3, 4) or weights.dtype.kind != "f" or 0 in weights.shape:
+        raise BadParameter(
+            f"maps {name!r} are {weights.dtype} of shape {weights.shape}",
+            remedy="give floats of [head query key] or [layer head query key], of one sample",
+        )
+    return weights if weights.ndim == 4 else weights[None]
 
 
 def times_uniform(
@@ -188,10 +213,14 @@ def attention_place(times: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
 
 
 def scale_colours(
-    place: Float[np.ndarray, "*n"], theme: str = "light"
+    place: Float[np.ndarray, "*n"],
+    theme: str = "light",
+    stops: Sequence[Sequence[int]] | None = None,
 ) -> UInt8[np.ndarray, "*n 3"]:
-    """Colours of places on the diverging scale, -1 to 1; NaN has the colour of no answer."""
-    stops = np.array([rgb(stop) for stop in _of(theme, DIVERGING)], float)
+    """Colours of places on a scale, -1 to 1, by default the diverging one; NaN has the colour of no
+    answer.
+    """
+    stops = np.array(stops or [rgb(stop) for stop in _of(theme, DIVERGING)], float)
     at = np.linspace(-1, 1, len(stops))
     mixed = np.stack([np.interp(place, at, stops[:, channel]) for channel in range(3)], -1)
     nothing = np.array(rgb(colour("none", theme)), float)
@@ -213,20 +242,24 @@ def diverging(theme: str = "light") -> list[list]:
     return [[i / (len(stops) - 1), stop] for i, stop in enumerate(stops)]
 
 
-def attention_scale(theme: str = "light") -> dict:
-    """The attention scale for a plotly heatmap of log2 of multiples of uniform: colours, range,
-    and ticks that say what is clipped.
+def attention_scale(theme: str = "light", *, difference: bool = False) -> dict:
+    """The attention scale for a plotly heatmap of log2 of multiples of uniform, or of their
+    differences: colours, range, and ticks that say what is clipped.
     """
-    ticks = [-LOG2_RANGE, -2.0, 0.0, 2.0, LOG2_RANGE]
+    end = DIFFERENCE_RANGE if difference else LOG2_RANGE
+    words = ["≤ 1/16x", "1/4x", "1x", "4x", "≥ 16x"]
+    if difference:
+        words = ["≤ −4x", "−2x", "0", "+2x", "≥ +4x"]
+    title = "difference of times uniform" if difference else "times uniform"
     return {
         "colorscale": diverging(theme),
         "opacity": DIVERGING_OPACITY,
-        "zmin": -LOG2_RANGE,
-        "zmax": LOG2_RANGE,
+        "zmin": -end,
+        "zmax": end,
         "colorbar": {
-            "title": {"text": "times uniform", "side": "right"},
-            "tickvals": ticks,
-            "ticktext": ["≤ 1/16x", "1/4x", "1x", "4x", "≥ 16x"],
+            "title": {"text": title, "side": "right"},
+            "tickvals": [-end, -end / 2, 0.0, end / 2, end],
+            "ticktext": words,
         },
     }
 
