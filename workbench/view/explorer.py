@@ -44,10 +44,10 @@ class Control:
     name: str
     kind: str
     value: Any
-    options: tuple[str, ...] = ()
-    low: float = 0.0
-    high: float = 1.0
-    step: float = 1.0
+    options: tuple[str | list, ...] = ()
+    low: int | float = 0.0
+    high: int | float = 1.0
+    step: int | float = 1.0
     needs: str = "model"
     more: bool = False
     label: str = ""
@@ -77,7 +77,9 @@ def choice(name: str, options: Iterable, value: Any = None, **options_of) -> Con
     return Control(name, "choice", words[0] if value is None else str(value), words, **options_of)
 
 
-def number(name: str, value: float, high: float, low: float = 0, **options_of) -> Control:
+def number(
+    name: str, value: int | float, high: int | float, low: int | float = 0, **options_of
+) -> Control:
     """From low to high by `step` (1)."""
     return Control(name, "number", value, low=low, high=high, **options_of)
 
