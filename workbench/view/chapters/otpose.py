@@ -418,14 +418,18 @@ class OTPoseExplorer(Explorer):
         )
 
     def questions(self) -> Iterable[Mapping]:
-        """The other maps and joints, and patches on a grid of three by three in the key frame."""
+        """The other maps and joints, and patches on a grid of three by three in the key frame, one
+        change at a time: two of them have no stored answer.
+        """
+        start = {name: self.state[name] for name in ("map", "joint", "brush")}
         for name in ("map", "joint"):
-            yield from ({name: option} for option in self.declared[name].options)
+            yield from (start | {name: option} for option in self.declared[name].options)
         thirds = (np.arange(3) + 0.5) / 3
         for y, x in itertools.product(thirds, thirds):
             middle = x * self.config.size[0], y * self.config.size[1]
-            yield {"brush": [patch(*middle, float(self.state["size"]), (KEY, KEY))]}
-        yield {"brush": []}
+            square = patch(*middle, float(self.state["size"]), (KEY, KEY))
+            yield start | {"brush": [square]}
+        yield start | {"brush": []}
 
 
 def reached(maps: Mapping[str, np.ndarray]) -> dict[str, float]:
