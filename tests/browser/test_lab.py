@@ -237,61 +237,7 @@ def test_the_brush_paints_and_flags_follow(tmp_path):
         notebook.wait(lambda: said.inner_text() != unpainted, 20, "answer to the slider")
 
 
-FLOWS = """import torch
-from workbench.data.windows import WindowConfig, Windows
-from workbench.made.worlds import sample_clip
-from workbench.models import build
-from workbench.predict import ClipEstimator
-from workbench.view.flows import FlowExplorer
-torch.manual_seed(0)
-estimator = ClipEstimator(build("otpose", "small"))
-made = sample_clip("crossing_people", "test", 0)
-windows = Windows([(made.clip, made.frames)], WindowConfig(size=estimator.model.config.size))
-FlowExplorer(estimator, windows).show()"""
 DRAWN = f"{PLOTS}.find(p => p._fullLayout.yaxis8)"
-
-
-def test_paint_and_opacity_move_the_flow_explorer(tmp_path):
-    """A patch over the key frame changes picture, maps, poses and readout; the opacity changes
-    how maps are drawn.
-    """
-    with opened(tmp_path, "flows", FLOWS) as (page, notebook):
-        said, patch = page.locator(".flow-readout"), notebook.slider("patch size")
-        output, before = notebook.output_around(patch), said.inner_text()
-        # typed arrays, and rows of them
-        values = "t => Array.from(t.z || t.x, v => v.length ? [...v] : v).flat()"
-        state = f"() => (p => [p._fullData.map({values}), p._fullLayout.images[2].source])({DRAWN})"
-        traces, picture = page.evaluate(state)
-        assert [len(z) for z in traces[:8]] == [24 * 32] * 7 + [15 * 15] and len(traces[8]) == 45
-        notebook.press(patch, "End")
-        notebook.wait(lambda: said.inner_text() != before, 30, "answer to the patch")
-        notebook.wait(
-            lambda: page.evaluate(state)[0][2] != traces[2], 30, "other map of the key frame"
-        )
-        notebook.settle(output)
-        painted, other = page.evaluate(state)
-        assert other != picture and painted[0] == traces[0] and painted[-1] != traces[-1]
-        notebook.press(patch, "Home")
-        notebook.wait(lambda: page.evaluate(state)[0][2] == traces[2], 30, "map without a patch")
-        notebook.settle(output)
-        box = f"""() => {{
-            const box = {DRAWN}.querySelector('.x3y3 .drag').getBoundingClientRect();
-            return [box.x + box.width / 2, box.y + box.height / 4];
-        }}"""
-        notebook.click(page.evaluate(box))
-        notebook.wait(
-            lambda: patch.locator(".widget-readout").inner_text() == "24",
-            30,
-            "patch where the click was",
-        )
-        notebook.wait(
-            lambda: page.evaluate(state)[0][2] != traces[2], 30, "map under the new patch"
-        )
-        notebook.press(notebook.slider("opacity"), "Home")
-        opaque = f"() => [...new Set({DRAWN}._fullData.slice(0, 7).map(t => t.opacity))]"
-        notebook.wait(lambda: page.evaluate(opaque) == [0], 30, "other opacity of all seven maps")
-
-
 DYNAMICS = (
     """import torch
 from workbench.made.worlds import sample_clip

@@ -30,7 +30,6 @@ from ..taps import tap_table
 from . import estimates, figures
 from .estimates import COLOURS, FLOW, LINE, SINGLE, Edits, Inside, crop_panel, map_trace
 from .explorers import ClipPlayer, show_live
-from .flows import choice, number, share, side_by_side
 
 FINAL = "STDPose"
 CHOSEN = "#FFD800"  # tokens, on any picture
@@ -46,6 +45,37 @@ CROSS = "stda.blocks.{}.cross_attention.attention.map"
 Seen = Mapping[str, Tensor]
 # T -> windows, and by name what fills them
 Carried = Mapping[int, tuple[Windows, Mapping[str, Detections]]]
+
+
+def control(kind, description: str, **kw):
+    """A widget as wide as the others, with room for its name and its text."""
+    look = {"layout": {"width": "300px"}, "style": {"description_width": "115px"}}
+    return kind(description=description, **look, **kw)
+
+
+def side_by_side(controls: Sequence[widgets.Widget]) -> widgets.Box:
+    """Controls in rows as long as the page is wide."""
+    return widgets.Box(list(controls), layout={"flex_flow": "row wrap"})
+
+
+def choice(description: str, options, value=None) -> widgets.Dropdown:
+    """options: values, or (label, value); the first is taken where none is named."""
+    pairs = [o if isinstance(o, tuple) else (str(o), o) for o in options]
+    return control(
+        widgets.Dropdown, description, options=pairs, value=pairs[0][1] if value is None else value
+    )
+
+
+def number(description: str, value: int, top: int) -> widgets.IntSlider:
+    """From 0 to top."""
+    return control(widgets.IntSlider, description, value=value, max=top)
+
+
+def share(description: str, value: float, top: float = 1.0) -> widgets.FloatSlider:
+    """From 0 to top in twentieths."""
+    return control(
+        widgets.FloatSlider, description, value=value, max=top, step=0.05, readout_format=".2f"
+    )
 
 
 # --- what the network does ------------------------------------------------------------------------

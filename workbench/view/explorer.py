@@ -164,6 +164,7 @@ class Explorer(Live):
     # --- declared by who inherits -----------------------------------------------------------------
 
     has_attention = False
+    stores_attention = True  # False: too large for a page to hold it with every stored answer
 
     def declare(self) -> Sequence[Control]:
         """The controls, in their order."""
@@ -342,8 +343,13 @@ class Explorer(Live):
 
     def kept(self) -> dict:
         """With the answers to `questions`, and the attention view's own."""
-        stored = [self._stored(change) for change in self.questions()]
+        before = b"" if self.attention is None else self.attention.data
+        stored = [self._stored(change, before) for change in self.questions()]
         self.recompute_at(self.state)
+        own = base64.b64encode(self.pictures).decode()
+        if all(answer["pictures"] == own for answer in stored):  # which the page has
+            for answer in stored:
+                del answer["pictures"], answer["picture_ends"]
         out = super().kept()
         out["values"]["stored"] = stored
         if self.attention is not None:
@@ -355,14 +361,16 @@ class Explorer(Live):
         self._found = self.compute(state)
         return self._answer(state, self._found)
 
-    def _stored(self, change: Mapping) -> dict:
+    def _stored(self, change: Mapping, before: bytes) -> dict:
         answer = self.recompute_at({**self.state, **change})
         out = {"state": dict(change), "tabs": answer["tabs"], "verdict": answer["verdict"]}
         out["data"] = base64.b64encode(answer["data"]).decode()
-        if answer["pictures"] != self.pictures:
-            out["picture_ends"] = answer["picture_ends"]
-            out["pictures"] = base64.b64encode(answer["pictures"]).decode()
-        if self.attention is not None:
+        out["picture_ends"] = answer["picture_ends"]
+        out["pictures"] = base64.b64encode(answer["pictures"]).decode()
+        if self.attention is not None and not self.stores_attention:
+            words = "" if self.attention.data == before else ", before this change"
+            out["attention"] = {"names": [f"{name}{words}" for name in self.attention.names]}
+        elif self.attention is not None:
             names = ("data", "other_data", "body", "hidden", "knocked_out")
             kept = self.attention.kept()
             flat = kept["values"] | kept["bytes"]

@@ -224,6 +224,7 @@ class Packer:
     def __init__(self, number):
         self.number = number
         self.pieces: list[bytes] = []
+        self.places: dict[bytes, int] = {}
         self.length = 0
 
     @property
@@ -233,10 +234,11 @@ class Packer:
     def array(self, values: np.ndarray, *, half: bool = False) -> dict:
         piece = np.ascontiguousarray(values, "<f2" if half else "<f4").tobytes()
         piece += bytes(-len(piece) % 4)
-        place = {"at": self.length, "shape": list(np.shape(values)), "half": half}
-        self.pieces.append(piece)
-        self.length += len(piece)
-        return place
+        at = self.places.setdefault(piece, self.length)
+        if at == self.length:  # what stands there already is not sent again
+            self.pieces.append(piece)
+            self.length += len(piece)
+        return {"at": at, "shape": list(np.shape(values)), "half": half}
 
     def tabs(self, tabs: Tabs) -> dict:
         return {
