@@ -328,6 +328,10 @@ class Explorer(Live):
         """With the answers to `questions`, and the attention view's own."""
         stored = [self._stored(change) for change in self.questions()]
         self.recompute_at(self.state)
+        own = base64.b64encode(self.pictures).decode()
+        if all(answer["pictures"] == own for answer in stored):  # which the page has
+            for answer in stored:
+                del answer["pictures"], answer["picture_ends"]
         out = super().kept()
         out["values"]["stored"] = stored
         if self.attention is not None:
@@ -343,9 +347,8 @@ class Explorer(Live):
         answer = self.recompute_at({**self.state, **change})
         out = {"state": dict(change), "tabs": answer["tabs"], "verdict": answer["verdict"]}
         out["data"] = base64.b64encode(answer["data"]).decode()
-        if answer["pictures"] != self.pictures:
-            out["picture_ends"] = answer["picture_ends"]
-            out["pictures"] = base64.b64encode(answer["pictures"]).decode()
+        out["picture_ends"] = answer["picture_ends"]
+        out["pictures"] = base64.b64encode(answer["pictures"]).decode()
         if self.attention is not None:
             names = ("data", "other_data", "body", "hidden", "knocked_out")
             kept = self.attention.kept()
