@@ -243,12 +243,12 @@ def test_what_is_in_sight(mask, look, player):
 
 def test_the_mask_is_shown_on_scales_that_stay(mask, inside):
     shown = panels(mask, "mask")
-    heat = shown["mask, times even"].heat
+    heat = shown["mask, × even"].heat
     np.testing.assert_allclose(heat.values, inside.taps["dam.out"][0] * W * H, atol=1e-4)
     assert (heat.low, heat.high) == (0, 4)
     j = mask.kin.index("left_wrist")
-    for direction, name in enumerate(("forward", "backward")):
-        heat = shown[f"{name} residual"].heat
+    for direction, name in enumerate(("left", "right")):
+        heat = shown[f"key − {name}"].heat
         np.testing.assert_allclose(heat.values, inside.taps["dam.residual"][0, direction, j])
         assert heat.diverging and (heat.low, heat.high) == (-1, 1)
     before = {title: panel.heat for title, panel in panels(mask, "synthesis").items()}
@@ -291,8 +291,8 @@ def test_the_sentence_is_signed_and_counts_the_truth(mask):
         mean[name] = np.linalg.norm(xy - truth, axis=-1)[known].mean()
     now = mean["inside"]
     assert f"mean error {now:.2f} px, {now - mean['shipped']:+.2f} against the mask" in mask.verdict
-    assert f"{now - mean['even']:+.2f} against an even one" in mask.verdict
-    bars = titled(panels(mask, "mask"), "change of error")
+    assert f"{now - mean['even']:+.2f} against an even mask" in mask.verdict
+    bars = titled(panels(mask, "mask"), "error against")
     assert [np.isfinite(bar.value) for bar in bars.bars] == known.tolist()
     assert np.nanmean([bar.value for bar in bars.bars]) == pytest.approx(
         now - mean["even"], abs=1e-5
@@ -454,7 +454,7 @@ def test_labels_between_are_not_needed(propagator, sparse, labelled):
         for tab in explorer.draw(explorer.state, explorer._found).values():
             for panel in chain(*tab):
                 if isinstance(panel, Bars):
-                    assert all(bar.value >= 0 for bar in panel.bars) and "moved" in panel.title
+                    assert all(bar.value >= 0 for bar in panel.bars) and "px away" in panel.title
                 if isinstance(panel, Lines):
                     assert all(np.isfinite(line.y).any() for line in panel.lines)
                 if isinstance(panel, Picture) and not labelled:

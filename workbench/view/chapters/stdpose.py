@@ -292,10 +292,10 @@ class Between(Explorer):
         """
         values = self.away(gap, inside) - self.away(gap, before)
         known = np.isfinite(values).any()
-        title = f"change of error by {what}, px; below 0 is better"
+        title = f"error against {what}, px (< 0: better)"
         if not known:
             values = joint_distances(inside.xy_crop, before.xy_crop)[0]
-            title = f"moved by {what}, px"
+            title = f"px away from {what}"
         top = max(1.0, float(np.nanmax(np.abs(values))))
         low = -top if known else 0.0
         bars = [Bar(joint, float(v), "ours") for joint, v in zip(self.kin.joints, values)]
@@ -418,10 +418,10 @@ class MaskExplorer(Between):
             for title, top in self.tops.items()
         ]
         below = [
-            self.map(gap, "forward residual", residual[0], -1, 1),
-            self.map(gap, "mask, times even", mask * mask.size, 0, 4),
-            self.map(gap, "backward residual", residual[1], -1, 1),
-            self.by_joint(gap, found.inside, found.even, "the mask", "drawing"),
+            self.map(gap, "key − left", residual[0], -1, 1),
+            self.map(gap, "mask, × even", mask * mask.size, 0, 4),
+            self.map(gap, "key − right", residual[1], -1, 1),
+            self.by_joint(gap, found.inside, found.even, "an even mask", "drawing"),
         ]
         answer = self.map(gap, "answer", found.inside.heatmaps[0, j], 0, 1)
         return {
@@ -464,7 +464,7 @@ class MaskExplorer(Between):
 
     def say(self, state: Mapping, found: Masked) -> str:
         times = found.inside.taps["dam.out"] * found.inside.taps["dam.out"].size
-        others = {"the mask as shipped": found.shipped, "an even one": found.even}
+        others = {"the mask as shipped": found.shipped, "an even mask": found.even}
         change = self.change(state, found.gap, found.inside, others)
         return f"A mask from {times.min():.2f} to {times.max():.2f} times even, {change}"
 
@@ -578,7 +578,7 @@ class LookExplorer(Between):
         looked = Heat(times, patches, "log2 of times uniform", -span, span, diverging=True)
         words = "what is veiled is blanked out"
         title = f"{state['joint']} looks at, log2 × uniform"
-        bars = self.by_joint(gap, found.inside, found.before, "what you took away", "model")
+        bars = self.by_joint(gap, found.inside, found.before, "all it sees", "model")
         return {
             "answer": [
                 [
