@@ -237,13 +237,12 @@ def test_the_brush_paints_and_flags_follow(tmp_path):
         notebook.wait(lambda: said.inner_text() != unpainted, 20, "answer to the slider")
 
 
-DRAWN = f"{PLOTS}.find(p => p._fullLayout.yaxis8)"
-DYNAMICS = (
+STDPOSE = (
     """import torch
 from workbench.made.worlds import sample_clip
 from workbench.models import build
 from workbench.predict import Propagator
-from workbench.view.dynamics import LookExplorer, MaskExplorer, PropagationPlayer, carry_all
+from workbench.view.chapters.stdpose import LookExplorer, MaskExplorer, PropagationPlayer, carry_all
 torch.manual_seed(0)
 propagator = Propagator(build("stdpose", "small"))
 made = sample_clip("fast_people", "test", 0)
@@ -252,50 +251,41 @@ MaskExplorer(propagator, sets).show()""",
     "LookExplorer(propagator, sets).show()",
     "PropagationPlayer({7: (sets[7], carry_all(propagator, propagator, sets[7]))}).show()",
 )
-PLOTS = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')]"
-LOOKED = f"{PLOTS}.find(p => p._fullLayout.yaxis3 && !p._fullLayout.yaxis4)"
 
 
-def test_sliders_clicks_and_the_player_of_the_propagation_chapter(tmp_path):
-    """k moves curve, mask and readout; a click on a token moves the slider and what it looks at;
-    the player goes on.
+def test_the_explorers_of_the_propagation_chapter(tmp_path):
+    """k moves the mask, a number blanks out image tokens and their maps follow, the player goes on
+    by itself.
     """
-    with opened(tmp_path, "dynamics", *DYNAMICS) as (page, notebook):
-        said, steep = page.locator(".between-readout"), notebook.slider("k")
-        before = said.first.inner_text()
-        values = "t => Array.from(t.z || t.y, v => v.length ? [...v] : v).flat()"
-        state = f"() => {DRAWN}._fullData.map({values})"
-        traces = page.evaluate(state)
-        assert [len(t) for t in traces[:7]] == [24 * 32] * 7
-        notebook.press(steep, "End")
-        notebook.wait(lambda: said.first.inner_text() != before, 30, "answer to k")
-        notebook.wait(lambda: page.evaluate(state)[5] != traces[5], 30, "other mask")
-        notebook.wait(lambda: page.evaluate(state)[-2] != traces[-2], 30, "other curve")
-        assert page.evaluate(state)[:3] == traces[:3], "heatmaps stay"
-        token = notebook.slider("token")
-        notebook.settle(notebook.output_around(token))
-        weights = page.evaluate(f"() => [...{LOOKED}._fullData[1].z].map(row => [...row]).flat()")
-        place = f"""() => {{
-            const points = [...{LOOKED}.querySelectorAll('.scatterlayer .trace')]
-                .map(t => [...t.querySelectorAll('path.point')]).find(p => p.length == 48);
-            const box = points[10].getBoundingClientRect();
-            return [box.x + box.width / 2, box.y + box.height / 2];
-        }}"""
-        notebook.click(page.evaluate(place))
-        notebook.wait(
-            lambda: token.locator(".widget-readout").inner_text() == "10",
-            20,
-            "token that was clicked",
-        )
-        looked = f"() => [...{LOOKED}._fullData[1].z].map(row => [...row]).flat()"
-        notebook.wait(lambda: page.evaluate(looked) != weights, 20, "other attention")
-        player = page.locator(".player-readout")
-        assert "frame 0: labels are given here" in player.inner_text()
-        # of the mask's explorer: the player stands still
-        notebook.press(notebook.slider("frame"), "ArrowRight")
-        last = page.locator('.widget-slider:has(.widget-label:text-is("frame"))').last
-        last.scroll_into_view_if_needed()
-        notebook.press(last, "ArrowRight")
-        notebook.wait(
-            lambda: "frame 1: mean error" in player.inner_text(), 20, "next frame of the player"
-        )
+    with opened(tmp_path, "stdpose", *STDPOSE) as (page, notebook):
+        mask, look, player = (page.locator(".workbench-explorer").nth(i) for i in range(3))
+
+        def picture(explorer, number: int) -> str:
+            canvas = explorer.locator(".panels canvas").nth(number)
+            return canvas.evaluate("canvas => canvas.toDataURL()")
+
+        def push(explorer, control: str, key: str) -> None:
+            slider = explorer.locator(f"input[name='{control}']")
+            slider.scroll_into_view_if_needed()
+            slider.focus()
+            page.keyboard.press(key)
+
+        def said(explorer) -> str:
+            return explorer.locator("> .verdict").inner_text()
+
+        before = said(mask)
+        left, curve = picture(mask, 0), picture(mask, 3)
+        push(mask, "k", "End")
+        notebook.wait(lambda: said(mask) != before, 30, "answer to k")
+        notebook.wait(lambda: picture(mask, 3) != curve, 30, "other curve")
+        assert picture(mask, 0) == left, "the left frame stays"
+        push(look, "blank out", "End")
+        notebook.wait(lambda: "48 of 48 image tokens out" in said(look), 30, "answer to the number")
+        look.locator("button[role=tab]:has-text('attention')").click()
+        notebook.wait(lambda: look.locator(".thumb:visible").count() == 8, 30, "maps")
+        first = picture(player, 0)
+        play = player.locator("label.frame button")
+        play.click()
+        notebook.wait(lambda: picture(player, 0) != first, 30, "next frame of the player")
+        play.click()
+        assert player.locator("label.frame output").inner_text() != "0"
