@@ -355,7 +355,7 @@ def _vissimcc(mine: Own | None, keypoints, skeleton, weights, device, **options)
 
 def _otpose(mine: Own | None, keypoints, skeleton, weights, device, **options) -> Live:
     from .recipes import otpose as recipe
-    from .view.chapters.otpose import FlowExplorer
+    from .view.chapters.otpose import OTPoseExplorer
 
     estimator, rival, names = models("otpose", weights, None, device)
     if mine is None:
@@ -363,7 +363,7 @@ def _otpose(mine: Own | None, keypoints, skeleton, weights, device, **options) -
     else:
         windows = windows_of(mine, estimator, (-2, -1, 0, 1, 2))
         options["labelled"] = False
-    return FlowExplorer(estimator, windows, rival=rival, names=names, **options)
+    return OTPoseExplorer(estimator, windows, rival=rival, names=names, **options)
 
 
 def _stdpose(mine: Own | None, keypoints, skeleton, weights, device, **options) -> Live:
