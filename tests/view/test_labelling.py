@@ -40,6 +40,26 @@ def shown(explorer):
     return cv2.imdecode(np.frombuffer(explorer.canvas.picture, np.uint8), cv2.IMREAD_COLOR)
 
 
+def coco_file(folder: Path, names: list[str]) -> Path:
+    """A person in each picture, with one hidden joint more from picture to picture; all pictures
+    are 60x40 px.
+    """
+    people = []
+    for i in range(len(names)):
+        flags = [1] * i + [2] * (17 - i)
+        joints = [value for j, v in enumerate(flags) for value in (2 + 3 * j, 20, v)]
+        people.append(
+            {"id": i, "image_id": i, "category_id": 1, "bbox": [1, 10, 52, 20], "keypoints": joints}
+        )
+    images = [
+        {"id": i, "file_name": name, "width": 60, "height": 40} for i, name in enumerate(names)
+    ]
+    category = {"id": 1, "name": "person", "keypoints": list(skeleton("coco17").joints)}
+    path = folder / "labels.json"
+    path.write_text(json.dumps({"images": images, "annotations": people, "categories": [category]}))
+    return path
+
+
 def test_the_picture_with_most_to_say_that_is_there(tmp_path, frames):
     (tmp_path / "images").mkdir()
     reading = read_coco(coco_file(tmp_path, ["a.png", "b.png", "c.png"]))
