@@ -44,10 +44,10 @@ class Control:
     name: str
     kind: str
     value: Any
-    options: tuple[str, ...] = ()
-    low: float = 0.0
-    high: float = 1.0
-    step: float = 1.0
+    options: tuple[Any, ...] = ()
+    low: float | int = 0.0
+    high: float | int = 1.0
+    step: float | int = 1.0
     needs: str = "model"
     more: bool = False
     label: str = ""
@@ -77,7 +77,9 @@ def choice(name: str, options: Iterable, value: Any = None, **options_of) -> Con
     return Control(name, "choice", words[0] if value is None else str(value), words, **options_of)
 
 
-def number(name: str, value: float, high: float, low: float = 0, **options_of) -> Control:
+def number(
+    name: str, value: float | int, high: float | int, low: float | int = 0, **options_of
+) -> Control:
     """From low to high by `step` (1)."""
     return Control(name, "number", value, low=low, high=high, **options_of)
 
@@ -112,7 +114,6 @@ class Explorer(Live):
     picture_ends = traitlets.List().tag(sync=True)
     skeleton = traitlets.Dict().tag(sync=True)
     scale = traitlets.Dict().tag(sync=True)
-    roles = traitlets.List().tag(sync=True)
     last_frame = traitlets.Int(0).tag(sync=True)
     verdict = traitlets.Unicode().tag(sync=True)
     code = traitlets.Unicode("{state}").tag(sync=True)
@@ -150,7 +151,6 @@ class Explorer(Live):
             last_frame=last_frame,
             skeleton={"joints": list(skeleton.joints), "edges": [list(e) for e in skeleton.edges]},
             scale=scales() | {"sequential": _sequential()},
-            roles=[*style.ROLES["light"], *style.PAPER["light"]],
             controls=self._declarations(),
             state={"tab": "", **{name: c.value for name, c in self.declared.items()}},
         )

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Num, UInt8
 
 from ..errors import BadParameter
 from . import style
@@ -16,6 +16,7 @@ from . import style
 ROLES = (*style.ROLES["light"], *style.PAPER["light"])
 # What a joint's mark says; NaN coordinates and 0 are not drawn.
 NOTHING, VISIBLE, HIDDEN, NEWLY_HIDDEN, OUTSIDE = range(5)
+Ends = tuple[float | int, float | int]
 SAYS = ("visible", "hidden", "newly hidden", "labelled, nothing said")
 
 
@@ -103,8 +104,8 @@ class Line:
     """name: "" has no key. role: as of `People`. look: "line", "dots" or "both"."""
 
     name: str
-    x: Float[np.ndarray, "n"]
-    y: Float[np.ndarray, "n"]
+    x: Num[np.ndarray, "n"]
+    y: Num[np.ndarray, "n"]
     role: str | int | None = None
     look: str = "line"
     dash: Sequence[int] = ()
@@ -120,11 +121,11 @@ class Lines:
     x: str
     y: str
     lines: Sequence[Line]
-    shaded: Sequence[tuple[float, float, str]] = ()
+    shaded: Sequence[tuple[float | int, float | int, str]] = ()
     cursor: str = ""
     span: str = ""
-    x_range: tuple[float, float] | None = None
-    y_range: tuple[float, float] | None = None
+    x_range: Ends | None = None
+    y_range: Ends | None = None
     wide: float = 1.0
     kind: str = "lines"
 
@@ -144,7 +145,7 @@ class Bars:
     title: str
     unit: str
     bars: Sequence[Bar]
-    range: tuple[float, float] | None = None
+    range: Ends | None = None
     click: Click | None = None
     wide: float = 1.0
     kind: str = "bars"

@@ -30,7 +30,7 @@ def brush_controls(size_px: int, longest: int, paint_in: str = "all frames") -> 
     ]
 
 
-def patch(x: float, y: float, size: float, frames: tuple[int, int]) -> dict:
+def patch(x: float, y: float, size: float | int, frames: tuple[int, int]) -> dict:
     """A square of the brush about (x, y) px in frames first to last."""
     return {"points": [[float(x), float(y)]], "size": float(size), "frames": list(frames)}
 
@@ -59,7 +59,7 @@ def painted(frames: Frames, mask: Bool[np.ndarray, "t h w"]) -> list[np.ndarray]
 
 
 def patch_grid(
-    size_wh: tuple[int, int], sizes: Sequence[float], step: float, last_frame: int
+    size_wh: tuple[int, int], sizes: Sequence[float | int], step: float, last_frame: int
 ) -> Iterable[dict]:
     """Patches on a grid over a picture, in all frames: questions of a page without a kernel."""
     for size in sizes:
@@ -200,7 +200,7 @@ class Stage(Explorer):
             joints = np.arange(len(self.kin)) == self.kin.index(of)
         out = {}
         for name, xy in answers.items():
-            away = joint_distances(xy, self.now.truth)
+            away = _distances(xy, self.now.truth)
             use = labelled & joints & np.isfinite(away)
             total = np.where(use, away, 0).sum((1, 2))
             with np.errstate(invalid="ignore"):
@@ -253,8 +253,8 @@ class Stage(Explorer):
             lines.append(Line(name, times, errors[name], role, "both"))
             if found.mask.any():
                 lines.append(Line("", times, plain[name], role, dash=(4, 3)))
-        frames = np.flatnonzero(found.mask.any((1, 2)))
-        shaded = [(frames[0], frames[-1], "hidden")] if len(frames) else []
+        frames = np.flatnonzero(found.mask.any((1, 2))).tolist()
+        shaded = [(frames[0], frames[-1], "hidden")] if frames else []
         title = f"error of {state['error of']}; dashed: without paint"
         return Lines(title, "frame", "px", lines, shaded, cursor="frame")
 
@@ -276,7 +276,7 @@ class Stage(Explorer):
                 said.append(f"{name} {mean:.1f} px ({change:+.1f})")
         elif found.answers:
             for name, xy in found.answers.items():
-                moved = np.nanmean(joint_distances(xy, found.plain[name]))
+                moved = np.nanmean(_distances(xy, found.plain[name]))
                 said.append(f"{name} moves by {moved:.1f} px")
         text = "; ".join(said)
         return text[:1].upper() + text[1:]
@@ -288,3 +288,11 @@ class Stage(Explorer):
         width, height = self.clips[0].size_wh
         step = max(width, height) / 8
         return patch_grid((width, height), [self.state["size"]], step, self.last_frame)
+
+
+def _distances(
+    xy: Float[np.ndarray, "t p k 2"], other: Float[np.ndarray, "t p k 2"]
+) -> Float[np.ndarray, "t p k"]:
+    """Distances of all joints, px."""
+    k = xy.shape[2]
+    return joint_distances(xy.reshape(-1, k, 2), other.reshape(-1, k, 2)).reshape(xy.shape[:3])
