@@ -10,8 +10,6 @@ const ORDERS = [
 const FOLDS = [["none", "joint and flow"], ["joint", "joints"], ["flow", "flows"]];
 const KEYS = "Arrows: row and head. Enter: hide. K: knock out. I: in or out.";
 const ARC_PX = 18; // width of an arc that carries all of the weight
-const LABEL = { size: 10.5 };
-const LONGEST_PX = 110; // of a label
 
 // The list with an item more, or less where it has it; numbers stay in order.
 function toggled(list, item) {
@@ -21,6 +19,9 @@ function toggled(list, item) {
 
 // --- drawings ------------------------------------------------------------------------------------
 
+const spaceOf = ({ labels }) =>
+  Math.min(Math.max(...labels.map(label => widthOf(`✕ ${label}`, 10.5))), 124);
+
 // Names of the tokens along one side; at(i): where that of a token ends or has its middle.
 function drawLabels(pen, axis, { maps, tone }, { chosen, size, at, ...look }) {
   const every = Math.ceil(13 / size);
@@ -29,22 +30,18 @@ function drawLabels(pen, axis, { maps, tone }, { chosen, size, at, ...look }) {
     if (i !== chosen && (i % every || near)) return;
     const crossed = maps.crosses(axis, i);
     const fill = crossed ? tone.hidden : i === chosen ? tone.ink : tone.soft;
-    const words = cut(label, LONGEST_PX, LABEL.size);
-    pen.text(...at(i), crossed ? `✕ ${words}` : words,
-      { ...LABEL, ...look, fill, bold: crossed || i === chosen });
+    const words = (crossed ? "✕ " : "") + cut(label, 110, 10.5);
+    pen.text(...at(i), words, { size: 10.5, ...look, fill, bold: crossed || i === chosen });
   });
 }
-
-const spaceOf = labels =>
-  Math.min(Math.max(...labels.map(label => widthOf(`✕ ${label}`, LABEL.size))), LONGEST_PX + 14);
 
 function drawMap(pen, panel, width, height, view) {
   const { maps, tone } = view;
   const { focus, inward, answer } = maps;
   const { rows, columns, query, key } = maps.shown;
-  const x = spaceOf(query.labels) + 26;
-  const turn = spaceOf(key.labels) > 26 ? -60 : 0;
-  const below = turn ? spaceOf(key.labels) * 0.87 + 12 : 18;
+  const x = spaceOf(query) + 26;
+  const turn = spaceOf(key) > 26 ? -60 : 0;
+  const below = turn ? spaceOf(key) * 0.87 + 12 : 18;
   let across = (width - x - 10) / columns;
   const down = Math.min((height - 92 - below) / rows, 2 * across);
   across = Math.min(across, 2 * down);
@@ -52,10 +49,9 @@ function drawMap(pen, panel, width, height, view) {
   Object.assign(panel, { x, y, across, down, title: maps.title() });
   pen.picture(maps.enlarged, x, y, w, h, false);
   pen.rect(x, y, w, h, { stroke: tone.line });
-  const row = [x, y + focus * down, w, down];
-  const column = [x + focus * across, y, across, h];
-  const [a, b, c, d] = inward ? column : row;
-  pen.rect(a - 1, b - 1, c + 2, d + 2, { stroke: tone.ink, thick: 2 });
+  const row = [x - 1, y + focus * down - 1, w + 2, down + 2];
+  const column = [x + focus * across - 1, y - 1, across + 2, h + 2];
+  pen.rect(...(inward ? column : row), { stroke: tone.ink, thick: 2 });
   const [asks, answers] = inward ? [answer, focus] : [focus, answer];
   const left = i => [x - 6, y + (i + 0.5) * down];
   const under = i => [x + (i + 0.5) * across, y + h + (turn ? 7 : 10)];
@@ -69,7 +65,7 @@ function drawMap(pen, panel, width, height, view) {
 }
 
 function drawLegend(pen, x, y, width, { maps, tone, scale, stops }) {
-  pen.ramp(x, y, width, 10, place => mix(place, stops));
+  pen.ramp(x, y, width, 10, stops);
   const ticks = scale[maps.kind === "difference" ? "difference_ticks" : "ticks"];
   ticks.forEach((words, i) => {
     const align = ["left", "center", "center", "center", "right"][i];
@@ -86,102 +82,15 @@ function underMap({ x, y, across, down }, px, py, { maps }) {
   return { row, column, words: `${nameOf(query, row)} looks at ${nameOf(key, column)}: ${value}` };
 }
 
-function drawSide(pen, panel, width, height, view) {
-  pen.rect(0, 0, width, height, { fill: view.tone.tint });
-  (view.maps.bodily ? drawBody : drawCells)(pen, panel, width, height, view);
-}
-
-// Joints on their picture, or alone, with an arc to each that gets much.
-function drawBody(pen, panel, width, height, { maps, tone }) {
-  const { body: { xy, edges, joints }, picture, joint, jointValues: values, arcsOn } = maps;
-  const pad = picture ? 0 : 30;
-  const ends = end => [0, 1].map(k => end(...xy.map(p => p[k])));
-  const [[x0, y0], [x1, y1]] = [ends(Math.min), ends(Math.max)];
-  const box = picture ? [-0.5, -0.5, picture.width - 0.5, picture.height - 0.5]
-    : [x0, y0, Math.max(x1, x0 + 1e-6), Math.max(y1, y0 + 1e-6)];
-  const { area, to } = fitted(box, pad, pad, width - 2 * pad, height - 2 * pad);
-  if (picture) pen.picture(picture, ...area, true);
-  const at = (panel.points = xy.map(p => to(...p)));
-  for (const [a, b] of edges) pen.line([at[a], at[b]], tone.line, 5);
-  for (const [j, value] of arcsOn ? values.entries() : []) {
-    const thick = maps.arcWidth(value);
-    if (thick < 0.3 || j === joint) continue;
-    const way = maps.inward ? [at[j], at[joint]] : [at[joint], at[j]];
-    if (picture) pen.arc(...way, tone.paper, thick + 2);
-    pen.arc(...way, maps.arcColour(value), thick);
-  }
-  at.forEach((p, j) => {
-    const own = j === joint;
-    pen.dot(...p, 6, { fill: maps.fillOf(values[j]), stroke: own ? tone.ink : tone.soft });
-    if (arcsOn && own) pen.dot(...p, 9, { stroke: tone.ink, thick: 2 });
-    if (maps.hidden.includes(j)) pen.cross(...p, 6, tone.hidden);
-  });
-  const names = maps.unfolded ? [] : maps.strongest.map((j, rank) => [j, String(rank + 1)]);
-  if (arcsOn) names.push([joint, joints[joint]]);
-  for (const [j, words] of names) {
-    if (arcsOn && j === joint && words !== joints[j]) continue;
-    const wide = widthOf(words, 12, true);
-    const x = at[j][0] + (at[j][0] + 16 + wide < width ? 11 : -11 - wide);
-    const y = at[j][1] - 10;
-    if (picture) pen.rect(x - 2, y - 8, wide + 4, 16, { fill: tone.paper });
-    pen.text(x, y, words, { size: 12, bold: true, fill: tone.ink });
-  }
-}
-
-// Where the cell of a token lies: [column, row]. Tokens that have no place on the picture stand in
-// a row above it.
-function cellOf({ ahead }, across, i) {
-  return i < ahead ? [i, -1] : [(i - ahead) % across, Math.floor((i - ahead) / across)];
-}
-
-function drawCells(pen, panel, width, height, { maps, tone, scale }) {
-  const { row, kind, answering: axis } = maps;
-  const above = axis.ahead ? 1 : 0;
-  const wide = Math.ceil(Math.sqrt((row.length * width) / height));
-  const [down, across] = axis.grid || [Math.ceil(row.length / wide), wide];
-  const size = Math.min((width - 24) / across, (height - 24) / (down + above), 48);
-  const x = (width - size * across) / 2;
-  const y = (height - size * (down + above)) / 2 + above * size;
-  Object.assign(panel, { x, y, size, across });
-  const picture = axis.grid && maps.picture;
-  if (picture) pen.picture(picture, x, y, size * across, size * down, true);
-  row.forEach((value, i) => {
-    const [column, line] = cellOf(axis, across, i);
-    const [left, top] = [x + column * size, y + line * size];
-    const middle = [left + size / 2, top + size / 2];
-    const alpha = 0.15 + 0.5 * Math.abs(placeOf(value, kind, scale) || 0);
-    const look = picture ? { alpha } : { stroke: tone.tint };
-    pen.rect(left, top, size, size, { fill: maps.fillOf(value), ...look });
-    const rank = maps.strongest.indexOf(i) + 1;
-    if (rank && size >= 9) {
-      if (picture) pen.dot(...middle, 8, { fill: tone.paper });
-      const fill = picture ? tone.ink : maps.inkOn(value);
-      pen.text(...middle, String(rank), { align: "center", bold: true, fill });
-    }
-    if (maps.crosses(axis, i)) pen.cross(...middle, size / 2 - 3, tone.hidden, 2);
-  });
-  if (!maps.same) return;
-  const [column, line] = cellOf(axis, across, maps.focus);
-  pen.rect(x + column * size, y + line * size, size, size, { stroke: tone.ink, thick: 2.5 });
-}
-
 // The joint, else the token, under the pointer.
-function underSide(panel, px, py, { maps }) {
-  const { bodily, answering, row, body, jointValues } = maps;
-  let place = -1;
-  if (bodily) {
-    const far = panel.points.map(([x, y]) => Math.hypot(x - px, y - py));
-    place = far.findIndex(d => d < 22 && d === Math.min(...far));
-  } else {
-    const column = Math.floor((px - panel.x) / panel.size);
-    const line = Math.floor((py - panel.y) / panel.size);
-    place = row.findIndex((_, i) => `${cellOf(answering, panel.across, i)}` === `${[column, line]}`);
-  }
-  if (place < 0) return {};
-  const label = bodily ? body.joints[place] : nameOf(answering, place);
-  const value = (bodily ? jointValues : row)[place];
-  const words = maps.same ? label : `${label}: ${inWords(value, maps.kind)}`;
-  return { joint: place, words };
+function underSide(panel, x, y, view) {
+  const { maps } = view;
+  const { joint, cell } = underPicture(panel, x, y, view);
+  const place = maps.bodily ? joint : panel.tokens.indexOf(cell);
+  if (place === undefined || place < 0) return {};
+  const label = maps.bodily ? maps.body.joints[place] : nameOf(maps.answering, place);
+  const value = inWords((maps.bodily ? maps.jointValues : maps.row)[place], maps.kind);
+  return { joint: place, words: maps.same ? label : `${label}: ${value}` };
 }
 
 // --- the room ------------------------------------------------------------------------------------
@@ -215,19 +124,16 @@ class Maps {
     this.heads = make("div", { className: "heads" });
     this.asks = make("p", { className: "asks" });
     this.five = make("ol", {});
-    const key = () => this.keys();
+    const keys = () => this.keys();
+    const press = ({ joint }) => joint >= 0 && this.presses && this.hide(joint);
+    const bare = { title: "", people: [], arrows: [], frames: [], rim: [], keys };
     this.panels = [
-      { kind: "map", title: "", keys: key, over: at => this.overMap(at) },
-      { kind: "side", title: "", keys: key, over: at => this.overSide(at) },
+      { ...bare, kind: "map", over: found => this.overMap(found) },
+      { ...bare, kind: "side", press, over: found => this.overSide(found) },
     ];
-    this.panels[1].press = ({ joint }) => {
-      if (joint >= 0 && this.same && this.hides(this.answering)) this.hide(joint);
-    };
-    const [map, side] = (this.canvases = this.panels.map(panel => this.host.canvas(panel)));
-    map.className = "map";
-    side.className = "side";
-    map.setAttribute("aria-label", "attention map; arrows: row and head");
-    const right = make("div", { className: "right" }, side, this.asks, this.five);
+    this.canvases = ["map", "side"].map(kind => this.host.canvas(kind));
+    const [map, body] = this.canvases;
+    const right = make("div", { className: "right" }, body, this.asks, this.five);
     this.root = make("div", { className: "main" }, this.heads, map, right);
   }
 
@@ -238,19 +144,8 @@ class Maps {
     const layout = JSON.stringify(get("maps"));
     this.main = readHeads(get("maps"), get("data"));
     this.other = get("other_data").byteLength ? readHeads(get("maps"), get("other_data")) : null;
-    if (layout !== this.layout) {
-      Object.assign(this, { layout, pin: null, index: 0 });
-      this.cells = this.main.map((_, i) => this.cell(i));
-    }
+    if (layout !== this.layout) Object.assign(this, { layout, pin: null, index: 0 });
     this.refresh();
-  }
-
-  cell(i) {
-    const thumb = button("", () => this.select(i), this.nameOf(i));
-    thumb.className = "thumb";
-    const cross = button("✕", () => this.knock(i), `knock out ${this.nameOf(i)}`);
-    cross.className = "knock";
-    return make("div", { className: "cell" }, thumb, cross);
   }
 
   nameOf(i) {
@@ -260,15 +155,18 @@ class Maps {
 
   fillOptions() {
     const [main, other] = this.names;
-    const reference = this.pin ? "A" : other;
     const compares = this.pin || this.other;
-    const shows = [["main", main], this.other && ["other", other], this.pin && ["pin", "A (pinned)"]];
-    if (compares) shows.push(["difference", `${main} − ${reference}`]);
-    if (compares) shows.push(["ratio", `${main} : ${reference}`]);
+    const against = this.pin ? "A" : other;
+    offer(this.show, [
+      ["main", main],
+      ["other", this.other && other],
+      ["pin", this.pin && "A (pinned)"],
+      ["difference", compares && `${main} − ${against}`],
+      ["ratio", compares && `${main} : ${against}`],
+    ]);
     const bony = this.body.edges.length && this.main[0].key.kind === "joint";
-    const able = { model: true, entropy: true, bones: bony, change: compares };
-    offer(this.show, shows.filter(Boolean));
-    offer(this.order, ORDERS.filter(([name]) => able[name]));
+    const able = { bones: bony, change: compares };
+    offer(this.order, ORDERS.map(([name, words]) => [name, (able[name] ?? true) && words]));
     offer(this.fold, FOLDS);
     this.folds.hidden = !this.main.some(head => head.key.flows.length);
   }
@@ -305,7 +203,7 @@ class Maps {
 
   async loadPicture() {
     const bytes = this.model.get("picture");
-    this.picture = bytes.byteLength ? await createImageBitmap(new Blob([bytes])) : null;
+    this.picture = bytes.byteLength && await createImageBitmap(new Blob([bytes]));
     this.host.soon();
   }
 
@@ -321,8 +219,12 @@ class Maps {
     return this.hides(axis) && this.hidden.includes(Math.floor(i / (axis.flows.length || 1)));
   }
 
+  placeOf(value) {
+    return placeOf(value, this.kind, this.host.scale);
+  }
+
   rgb(value) {
-    const place = placeOf(value, this.kind, this.host.scale);
+    const place = this.placeOf(value);
     return Number.isNaN(place) ? this.host.none : mix(place, this.host.stops);
   }
 
@@ -330,22 +232,11 @@ class Maps {
     return `rgb(${this.rgb(value)})`;
   }
 
-  inkOn(value) {
-    const [r, g, b] = this.rgb(value);
-    return 0.3 * r + 0.59 * g + 0.11 * b > 130 ? "#111" : "#fff";
-  }
-
   arcWidth(value) {
     if (Number.isNaN(value)) return 0;
     if (this.kind === "ratio") return Math.min(1.5 * Math.abs(Math.log2(value)), 6);
     const keys = this.unfolded ? this.body.joints.length : this.shown.columns;
     return Math.min((ARC_PX * Math.abs(value)) / keys, ARC_PX);
-  }
-
-  arcColour(value) {
-    const { tone, scale, stops } = this.host;
-    if (this.kind === "times") return tone.ink;
-    return `rgb(${mix(placeOf(value, this.kind, scale) > 0 ? 0.75 : -0.75, stops)})`;
   }
 
   title() {
@@ -370,7 +261,6 @@ class Maps {
     const against = `${this.names[0]} ${sign} ${reference}, times uniform`;
     this.unit = this.kind === "times" ? "times uniform" : against;
     this.way.textContent = this.inward ? "arrows: in" : "arrows: out";
-    this.way.title = this.inward ? "who looks at it (a column)" : "whom it looks at (a row)";
     this.pinned.textContent = this.pin ? "unpin A" : "pin A";
     this.stale = true;
     if (this.root.offsetParent && this.host.readTheme()) this.drawHeads();
@@ -391,33 +281,33 @@ class Maps {
     const pieces = this.sequence.flatMap(i => {
       const { name, layer, head, lone } = this.main[i];
       const { columns, rows, values } = this.headAs(i);
-      const [thumb, cross] = this.cells[i].children;
       const short = lone ? `${head + 1}` : `${layer + 1}·${head + 1}`;
       const note = score ? `${short}  ${score[i].toFixed(2)}` : short;
-      const picture = bitmap(values, columns, rows, value => this.rgb(value));
-      thumb.replaceChildren(picture, make("span", { textContent: note }));
-      thumb.setAttribute("aria-pressed", i === this.index);
+      const thumb = button("", () => this.select(i), this.nameOf(i), "thumb", i === this.index);
       const gone = out.includes(String(placeIn(this.main[i])));
-      this.cells[i].classList.toggle("out", gone);
-      cross.setAttribute("aria-pressed", gone);
+      const words = `knock out ${this.nameOf(i)}`;
+      const cross = button("✕", () => this.knock(i), words, "knock", gone);
+      const picture = bitmap(values, columns, rows, value => this.rgb(value));
+      if (i === this.index) this.enlarged = picture;
+      thumb.append(picture, make("span", { textContent: note }));
+      const cell = make("div", { className: `cell ${gone ? "out" : ""}` }, thumb, cross);
       const first = !score && head === 0;
-      this.cells[i].style.gridColumnStart = first ? 1 : "auto";
+      cell.style.gridColumnStart = first ? 1 : "auto";
       const textContent = `${name}: ${lone ? "" : "layer · "}head`;
       const heading = make("div", { className: "name", textContent, title: name });
-      return first && layer === 0 ? [heading, this.cells[i]] : [this.cells[i]];
+      return first && layer === 0 ? [heading, cell] : [cell];
     });
     const columns = Math.max(3, ...this.main.map(({ head }) => head + 1));
     this.heads.style.setProperty("--columns", columns);
-    const focused = document.activeElement;
+    const focused = this.heads.contains(document.activeElement);
     this.heads.replaceChildren(...pieces);
-    if (this.heads.contains(focused)) focused.focus({ preventScroll: true });
+    if (focused) this.heads.querySelector(".thumb[aria-pressed=true]").focus();
     this.stale = false;
   }
 
   prepare() {
     if (this.stale) this.drawHeads();
     this.shown = this.headAs(this.index);
-    this.enlarged = this.cells[this.index].querySelector("canvas");
     const { query, key } = this.shown;
     [this.asking, this.answering] = this.inward ? [key, query] : [query, key];
     const { kind, flows } = this.answering;
@@ -435,8 +325,63 @@ class Maps {
     this.jointValues = this.unfolded
       ? Float32Array.from(this.body.joints, (_, j) => mean(row.subarray(j * n, (j + 1) * n)))
       : row;
+    this.presses = this.same && this.hides(this.answering);
+    Object.assign(this.panels[1], this.bodily ? this.bodyPanel() : this.cellPanel());
     this.list();
     this.host.focused(this.asking, this.focus);
+  }
+
+  // Joints on their picture, or alone, with an arc to each that gets much.
+  bodyPanel() {
+    const { picture, joint, jointValues: values, inward, kind, body: { xy, edges, joints } } = this;
+    const ends = end => [0, 1].map(k => end(...xy.map(p => p[k])));
+    const [low, high] = [ends(Math.min), ends(Math.max)];
+    const pad = 0.1 * Math.max(high[0] - low[0], high[1] - low[1], 1e-6);
+    const whole = picture && [-0.5, -0.5, picture.width - 0.5, picture.height - 0.5];
+    const box = whole || [...low.map(v => v - pad), ...high.map(v => v + pad)];
+    const others = this.arcsOn ? [...values.keys()].filter(j => j !== joint) : [];
+    const arcs = others.map(j => {
+      const colour = kind === "times" ? this.host.tone.ink : this.fillOf(values[j]);
+      return [inward ? j : joint, inward ? joint : j, this.arcWidth(values[j]), colour];
+    });
+    const shape = [1, 1, xy.length, 2];
+    const fills = joints.map((_, j) => this.fillOf(values[j]));
+    const looks = { role: "line", edges, arcs, fills, name: "" };
+    const people = [{ xy: { shape, values: Float32Array.from(xy.flat()) }, ...looks }];
+    const notes = joints.map((name, j) => {
+      const own = this.arcsOn && j === joint;
+      const rank = this.unfolded ? -1 : this.strongest.indexOf(j);
+      const words = own ? name : rank < 0 ? "" : String(rank + 1);
+      return { at: xy[j], words, aside: 11, ring: own && 9, cross: this.hidden.includes(j) && 6 };
+    });
+    return { box, whole, picture, people, notes, heat: null };
+  }
+
+  // A cell a token, on their picture where they have a grid. Tokens that have no place there stand
+  // in a row above it.
+  cellPanel() {
+    const { row, answering: { grid, ahead } } = this;
+    const wide = Math.ceil(Math.sqrt(row.length));
+    const [down, across] = grid || [Math.ceil(row.length / wide), wide];
+    const above = ahead ? 1 : 0;
+    const tokens = [...row.keys()].map(i => (i < ahead ? i : i - ahead + above * across));
+    const flat = new Float32Array(across * (down + above)).fill(NaN);
+    tokens.forEach((cell, i) => { flat[cell] = row[i]; });
+    const picture = grid && this.picture;
+    const colour = value => [...this.rgb(value),
+      picture ? 255 * (0.15 + 0.5 * Math.abs(this.placeOf(value))) : 255];
+    const values = { shape: [1, down + above, across], values: flat };
+    const heat = { values, affine: [[1, 0, 0], [0, 1, -above]], colour };
+    const whole = [-0.5, -0.5, across - 0.5, down - 0.5];
+    const box = [-0.5, -0.5 - above, across - 0.5, down - 0.5];
+    const notes = tokens.map((cell, i) => {
+      const rank = this.strongest.indexOf(i);
+      const at = [cell % across, Math.floor(cell / across) - above];
+      const own = this.same && i === this.focus;
+      return { at, words: rank < 0 ? "" : String(rank + 1), ring: own && 12,
+        cross: this.crosses(this.answering, i) && 6 };
+    });
+    return { box, whole, picture, people: [], notes, heat, tokens };
   }
 
   list() {

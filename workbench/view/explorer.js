@@ -6,15 +6,18 @@ const KERNEL = "This needs a kernel: open the notebook in JupyterLab and run it.
 const BUSY = "computing …";
 const LOCAL = "nothing"; // what a control needs: nothing, drawing, model
 // Of an explorer that has attention maps alone.
-const BARE = { name: "attention", state: {}, controls: [], tabs: {}, stored: [], picture_ends: [] };
+const BARE = {
+  name: "attention", state: {}, controls: [], tabs: {}, stored: [], picture_ends: [],
+  skeleton: { joints: [], edges: [] },
+};
 
 class Explorer {
   constructor(model, el, child) {
     Object.assign(this, { model, child, undo: [], bitmaps: [], inputs: {}, panels: [] });
     this.root = make("div", { className: "workbench-view" });
+    this.root.dataset.lmSuppressShortcuts = true; // keys of JupyterLab are ours here
     if (model.get("theme")) this.root.dataset.theme = model.get("theme");
     this.place = make("div", { className: "place" });
-    this.said = make("p", { className: "said" });
     this.maps = child && new Maps(child, this);
     this.build();
     el.appendChild(this.root);
@@ -31,31 +34,25 @@ class Explorer {
     return this.get("state");
   }
 
-  get scale() {
-    return this.model.get("scale");
-  }
-
   get skeleton() {
-    return this.model.get("skeleton");
+    return this.get("skeleton");
   }
 
   build() {
-    this.verdict = make("p", { className: "verdict" });
-    for (const line of [this.verdict, this.said]) line.setAttribute("role", "status");
-    this.tabs = make("div", { className: "tabs" });
-    this.tabs.setAttribute("role", "tablist");
+    this.verdict = make("p", { className: "verdict", role: "status" });
+    this.said = make("p", { className: "said", role: "status" });
+    this.tabs = make("div", { className: "tabs", role: "tablist" });
     const own = chosen => this.get("controls").filter(chosen).map(c => this.control(c));
-    const frame = own(c => c.kind === "frame");
-    const sight = own(c => !c.more && c.kind !== "frame");
-    const rare = own(c => c.more);
-    const more = menu("more", rare.length ? "" : "of-maps", ...rare, ...(this.maps?.rare || []));
-    const code = { "copy as code": () => this.code() };
-    const texts = { ...(this.get("code") && code), "copy state": () => this.permalink() };
-    const files = takeAway(this.get("name"), () => this.drawing(), () => this.rows(), texts);
-    const menus = make("div", { className: "menus" }, more, files);
-    more.hidden = !rare.length && !this.maps;
-    const bar = make("div", { className: "bar" }, ...sight, ...(this.maps?.sight || []), menus);
-    const scrubber = make("div", { className: "bar" }, ...frame);
+    const { sight = [], rare = [] } = this.maps || {};
+    const often = own(c => !c.more && c.kind !== "frame");
+    const more = own(c => c.more);
+    const texts = { "copy state": () => this.permalink() };
+    if (this.get("code")) texts["copy as code"] = () => this.code();
+    const menus = make("div", { className: "menus" },
+      menu("more", more.length ? "more" : "of-maps", ...more, ...rare),
+      takeAway(this.get("name"), () => this.drawing(), () => this.rows(), texts));
+    const bar = make("div", { className: "bar" }, ...often, ...sight, menus);
+    const scrubber = make("div", { className: "bar" }, ...own(c => c.kind === "frame"));
     this.root.append(bar, this.verdict, this.tabs, this.place, scrubber, this.said);
   }
 
@@ -154,19 +151,15 @@ class Explorer {
     this.soon();
   }
 
-  // Values in which an array stands as its place in the bytes: { at, shape, half }.
+  // What holds arrays as places in the bytes: { at, shape, half }.
   unpacked(value, data) {
-    if (Array.isArray(value)) return value.map(part => this.unpacked(part, data));
-    if (value === null || typeof value !== "object") return value;
-    const { at, shape, half: short } = value;
-    if (at === undefined || !shape) {
-      const parts = Object.entries(value).map(([k, v]) => [k, this.unpacked(v, data)]);
-      return Object.fromEntries(parts);
-    }
-    const length = shape.reduce((a, b) => a * b, 1);
-    const part = new DataView(data.buffer, data.byteOffset + at, length * (short ? 2 : 4));
-    if (short) return { shape, values: halves(part) };
-    return { shape, values: Float32Array.from({ length }, (_, i) => part.getFloat32(4 * i, true)) };
+    const array = ({ at, shape, half: short }) => {
+      const length = shape.reduce((a, b) => a * b, 1);
+      const part = new DataView(data.buffer, data.byteOffset + at, length * (short ? 2 : 4));
+      const float = (_, i) => part.getFloat32(4 * i, true);
+      return { shape, values: short ? halves(part) : Float32Array.from({ length }, float) };
+    };
+    return JSON.parse(JSON.stringify(value), (_, one) => (one?.shape ? array(one) : one));
   }
 
   read() {
@@ -177,21 +170,18 @@ class Explorer {
     if (this.maps) names.push("attention");
     const tab = names.includes(this.state.tab) ? this.state.tab : names[0];
     this.tabs.hidden = names.length < 2;
-    this.tabs.replaceChildren(...names.map(name => {
-      const one = button(name, () => this.set("tab", name, LOCAL));
-      one.setAttribute("role", "tab");
-      one.setAttribute("aria-selected", name === tab);
-      return one;
-    }));
+    this.tabs.replaceChildren(...names.map(name => Object.assign(
+      button(name, () => this.set("tab", name, LOCAL)),
+      { role: "tab", ariaSelected: name === tab })));
     for (const { name, low, high } of this.get("controls")) {
       const input = this.inputs[name];
       if (input?.type === "range") Object.assign(input, { min: low, max: high });
       input?.show(this.state[name]);
     }
     this.verdict.textContent = this.get("verdict");
-    const waits = model => model.get("answers") !== false && model.get("answered") < model.get("asked");
-    const busy = waits(this.model) || Boolean(this.child && waits(this.child));
-    this.root.setAttribute("aria-busy", busy);
+    const busy = [this.model, this.child].some(model =>
+      model && model.get("answers") !== false && model.get("answered") < model.get("asked"));
+    this.root.ariaBusy = busy;
     if (busy || this.said.textContent === BUSY) this.tell(busy ? BUSY : "");
     this.furnish(tab);
     this.soon();
@@ -199,28 +189,25 @@ class Explorer {
 
   // The canvases of the chosen tab; those of the same shape stay.
   furnish(tab) {
-    const rows = this.rooms[tab] || [];
-    const shape = JSON.stringify([tab, rows.map(row => row.map(({ wide }) => wide))]);
+    const rows = this.rooms[tab];
     this.root.dataset.tab = tab;
-    this.panels = this.rooms[tab] ? rows.flat() : this.maps.panels;
-    if (shape === this.shape) return this.canvases.forEach((one, i) => { one.panel = this.panels[i]; });
-    this.shape = shape;
-    if (!this.rooms[tab]) {
-      this.canvases = this.maps.canvases;
-      return this.place.replaceChildren(this.maps.root);
+    this.panels = rows ? rows.flat() : this.maps.panels;
+    const shape = JSON.stringify([tab, rows?.map(row => row.map(({ wide }) => wide))]);
+    if (shape !== this.shape) {
+      this.canvases = rows ? this.panels.map(() => this.canvas("")) : this.maps.canvases;
+      const left = [...this.canvases];
+      this.place.replaceChildren(...(rows || []).map(row => {
+        const line = make("div", { className: "row" }, ...left.splice(0, row.length));
+        line.style.gridTemplateColumns = row.map(({ wide }) => `minmax(0, ${wide}fr)`).join(" ");
+        return line;
+      }), ...(rows ? [] : [this.maps.root]));
     }
-    this.canvases = this.panels.map(panel => this.canvas(panel));
-    const left = [...this.canvases];
-    return this.place.replaceChildren(...rows.map(row => {
-      const line = make("div", { className: "row" }, ...left.splice(0, row.length));
-      line.style.gridTemplateColumns = row.map(({ wide }) => `minmax(0, ${wide}fr)`).join(" ");
-      return line;
-    }));
+    this.shape = shape;
+    this.canvases.forEach((canvas, i) => { canvas.panel = this.panels[i]; });
   }
 
-  canvas(panel) {
-    const canvas = make("canvas", { tabIndex: 0, panel });
-    canvas.setAttribute("role", "img");
+  canvas(className) {
+    const canvas = make("canvas", { tabIndex: 0, className, role: "img" });
     canvas.onpointermove = event => this.pointed(canvas.panel, event);
     canvas.onpointerdown = event => this.pressed(canvas.panel, event);
     canvas.onpointerup = canvas.onpointercancel = () => { this.drag = null; };
@@ -236,6 +223,7 @@ class Explorer {
     if (!value("ink")) return false;
     const known = (seen, name) => (seen[name] ??= value(name.replace("_", "-")));
     this.tone = new Proxy({}, { get: known });
+    this.scale = this.get("scale");
     this.stops = this.scale[value("theme") || "light"];
     this.none = this.tone.none.match(/[0-9a-f]{2}/gi).map(pair => parseInt(pair, 16));
     return true;
@@ -252,13 +240,12 @@ class Explorer {
   }
 
   draw() {
-    this.root.classList.toggle("narrow", this.root.clientWidth < 760);
     if (this.panels === this.maps?.panels) this.maps.prepare();
     this.canvases.forEach((canvas, i) => {
       const [width, height] = [canvas.clientWidth, canvas.clientHeight];
       const pen = new CanvasPen(canvas, width, height, devicePixelRatio || 1);
       drawPanel(pen, this.panels[i], width, height, this);
-      if (this.panels[i].title) canvas.setAttribute("aria-label", this.panels[i].title);
+      canvas.ariaLabel = this.panels[i].title;
     });
   }
 
@@ -369,10 +356,10 @@ class Explorer {
     return this.set("brush", strokes, "model");
   }
 
-  // Left, right: the frame. Up, down: a joint; Enter: as a click on it. Maps have keys of their own.
+  // Left, right: the frame. Up, down: a joint; Enter: as a click on it. Maps have their own keys.
   key(panel, event) {
     const { frame } = this.inputs;
-    const { joints } = this.skeleton || {};
+    const { joints } = this.skeleton;
     const toFrame = step => {
       const next = Math.min(Math.max(this.state.frame + step, 0), Number(frame?.max));
       if (frame) this.set("frame", next, LOCAL);
@@ -428,9 +415,9 @@ class Explorer {
 
   drawing() {
     const boxes = this.canvases.map(canvas => canvas.getBoundingClientRect());
-    const [left, top] = ["left", "top"].map(side => Math.min(...boxes.map(box => box[side])));
-    const [right, bottom] = ["right", "bottom"].map(s => Math.max(...boxes.map(box => box[s])));
-    const [width, height] = [right - left, bottom - top];
+    const end = (most, side) => most(...boxes.map(box => box[side]));
+    const [left, top] = [end(Math.min, "left"), end(Math.min, "top")];
+    const [width, height] = [end(Math.max, "right") - left, end(Math.max, "bottom") - top];
     return [width, height, pen => {
       pen.rect(0, 0, width, height, { fill: this.tone.paper });
       boxes.forEach((box, i) => pen.frame(box.x - left, box.y - top, box.width, box.height, () =>

@@ -18,8 +18,10 @@ function colourOf(role, { tone, scale }) {
 
 const frameOf = (panel, view) => panel.at ?? view.state.frame ?? 0;
 
+const stepOf = (list, frame) => list[Math.min(frame, list.length - 1)];
+
 // One step of an array whose first axis is time, or the only one.
-function stepOf({ shape, values }, frame) {
+function arrayAt({ shape, values }, frame) {
   const size = values.length / shape[0];
   const at = Math.min(frame, shape[0] - 1);
   return values.subarray(at * size, (at + 1) * size);
@@ -27,53 +29,62 @@ function stepOf({ shape, values }, frame) {
 
 function drawPicture(pen, panel, width, height, view) {
   const { tone } = view;
-  const below = panel.people.length ? KEY : 0;
-  Object.assign(panel, fitted(panel.box, 0, TITLE, width, height - TITLE - below));
+  const { box, whole, people, heat, brush, rim, title } = panel;
+  const names = people.flatMap(one => (one.flags
+    ? one.says.map((words, i) => [words, tone[MARKS[i + 1]], i + 1])
+    : [[one.name, colourOf(one.role, view)]]));
+  const [above, below] = [title && TITLE, names.length && KEY];
+  Object.assign(panel, fitted(box, 0, above, width, height - above - below));
   const [left, top, wide, high] = panel.area;
   const frame = frameOf(panel, view);
-  const picture = view.bitmaps[panel.frames[Math.min(frame, panel.frames.length - 1)]];
+  const picture = panel.picture || view.bitmaps[stepOf(panel.frames, frame)];
   pen.frame(left, top, wide, high, () => {
-    const { zoom, to } = fitted(panel.box, 0, 0, wide, high);
+    const { zoom, to } = fitted(box, 0, 0, wide, high);
+    const area = ([a, b, c, d]) => [...to(a, b), (c - a) * zoom, (d - b) * zoom];
     pen.rect(0, 0, wide, high, { fill: tone.tint });
-    if (picture) {
-      const [a, b, c, d] = panel.whole;
-      pen.picture(picture, ...to(a, b), (c - a) * zoom, (d - b) * zoom, true);
-    }
-    if (panel.brush) drawStrokes(pen, zoom, to, frame, view);
-    if (panel.heat) drawHeat(pen, panel.heat, zoom, to, frame, view, picture);
-    for (const people of panel.people) drawPeople(pen, panel, people, to, frame, view);
+    if (picture) pen.picture(picture, ...area(whole), true);
+    if (brush) drawStrokes(pen, area, frame, view);
+    if (heat) drawHeat(pen, heat, area, frame, view, picture);
+    for (const one of people) drawPeople(pen, panel, one, to, frame, view);
     for (const arrows of panel.arrows) drawArrows(pen, arrows, to, view);
-    const rim = { stroke: tone.truth, thick: 4 };
-    if (panel.rim.includes(frame)) pen.rect(2, 2, wide - 4, high - 4, rim);
+    for (const note of panel.notes || []) drawNote(pen, note, to, wide, tone);
+    if (rim.includes(frame)) pen.rect(2, 2, wide - 4, high - 4, { stroke: tone.truth, thick: 4 });
   });
-  panel.room = panel.heat ? drawBar(pen, left + wide, panel.heat, view) : width;
-  drawNames(pen, panel, top + high + KEY / 2 + 1, width, view);
+  if (heat?.label) panel.room = drawBar(pen, left + wide, heat, view);
+  drawNames(pen, names, left, top + high + KEY / 2 + 1, width, view);
 }
 
-// Who is who: names beside their colours, or what the joints' colours say.
-function drawNames(pen, panel, y, width, view) {
-  const names = panel.people.flatMap(people => people.flags
-    ? people.says.map((words, i) => [words, i + 1, view.tone[MARKS[i + 1]]])
-    : [[people.name, 0, colourOf(people.role, view)]]);
-  const room = width / names.length - 26;
+// Who is who: [words, colour, mark of a joint] from x on, or from the left where they need it.
+function drawNames(pen, names, x, y, width, { tone }) {
   const total = names.reduce((sum, [words]) => sum + widthOf(words, SMALL) + 26, 0);
-  let x = Math.max(0, Math.min(panel.area[0], width - total));
-  for (const [words, mark, fill] of names) {
-    const short = total > width ? cut(words, room, SMALL) : words;
-    if (mark) drawJoint(pen, [x + 5, y], mark, 3, fill, view.tone.paper);
-    else pen.rect(x, y - 4, 9, 8, { fill });
-    pen.text(x + 13, y, short, { size: SMALL, fill: view.tone.soft });
-    x += widthOf(short, SMALL) + 26;
+  let left = Math.max(0, Math.min(x, width - total));
+  for (const [words, fill, mark] of names) {
+    const short = total > width ? cut(words, width / names.length - 26, SMALL) : words;
+    if (mark) drawJoint(pen, [left + 5, y], mark, 3, fill, tone.paper);
+    else if (words) pen.rect(left, y - 4, 9, 8, { fill });
+    pen.text(left + 13, y, short, { size: SMALL, fill: tone.soft });
+    left += widthOf(short, SMALL) + 26;
   }
 }
 
+// Words beside a place or on it, a ring about it, a cross through it.
+function drawNote(pen, { at, words, aside = 0, ring, cross }, to, width, tone) {
+  const [x, y] = to(...at);
+  if (ring) pen.dot(x, y, ring, { stroke: tone.ink, thick: 2 });
+  if (cross) pen.cross(x, y, cross, tone.hidden);
+  const room = x + 16 + widthOf(words, 12, true) < width;
+  const align = aside ? (room ? "left" : "right") : "center";
+  const look = { size: 12, bold: true, fill: tone.ink, halo: tone.paper, align };
+  if (words) pen.text(x + (room ? aside : -aside), y - 0.9 * aside, words, look);
+}
+
 // A stroke counts in its frames; one point is a square patch.
-function drawStrokes(pen, zoom, to, frame, view) {
+function drawStrokes(pen, area, frame, view) {
   for (const { points, size, frames } of view.state.brush) {
     if (frame < frames[0] || frame > frames[1]) continue;
+    const half = size / 2;
     for (const [x, y] of points) {
-      const corner = to(x - size / 2, y - size / 2);
-      pen.rect(...corner, size * zoom, size * zoom, { fill: PATCH });
+      pen.rect(...area([x - half, y - half, x + half, y + half]), { fill: PATCH });
     }
   }
 }
@@ -81,29 +92,27 @@ function drawStrokes(pen, zoom, to, frame, view) {
 const heatStops = (heat, { stops, scale }) => (heat.diverging ? stops : scale.sequential);
 
 // Opaque alone; over a picture the more see-through the less there is.
-function drawHeat(pen, heat, zoom, to, frame, view, picture) {
-  const [rows, columns] = heat.values.shape.slice(1);
+function drawHeat(pen, heat, area, frame, view, picture) {
+  const { low, high, diverging, values, affine: [[a, , c], [, e, f]] } = heat;
+  const [rows, columns] = values.shape.slice(1);
   const veil = view.state.opacity ?? 0.85;
-  const stops = heatStops(heat, view);
-  const canvas = bitmap(stepOf(heat.values, frame), columns, rows, value => {
-    if (Number.isNaN(value)) return [0, 0, 0, 0];
-    const place = clip((2 * (value - heat.low)) / (heat.high - heat.low) - 1);
-    const amount = heat.diverging ? Math.abs(place) : (place + 1) / 2;
-    return [...mix(place, stops), picture ? 255 * veil * amount ** 0.6 : 255];
-  });
-  const [[a, , c], [, e, f]] = heat.affine;
-  const corner = to(c - a / 2, f - e / 2);
-  pen.picture(canvas, ...corner, a * columns * zoom, e * rows * zoom, false);
+  const colour = value => {
+    const place = clip((2 * (value - low)) / (high - low) - 1);
+    const amount = diverging ? Math.abs(place) : (place + 1) / 2;
+    return [...mix(place, heatStops(heat, view)), picture ? 255 * veil * amount ** 0.6 : 255];
+  };
+  const canvas = bitmap(arrayAt(values, frame), columns, rows, value =>
+    (Number.isNaN(value) ? [0, 0, 0, 0] : (heat.colour || colour)(value)));
+  const box = [c - a / 2, f - e / 2, c + a * (columns - 0.5), f + e * (rows - 0.5)];
+  pen.picture(canvas, ...area(box), false);
 }
 
 // Returns where it begins.
 function drawBar(pen, right, heat, view) {
-  const wide = 54;
   const look = { size: SMALL, fill: view.tone.soft, align: "right" };
   const [low, high] = [heat.low, heat.high].map(number);
-  const x = right - wide - widthOf(high, SMALL) - 4;
-  const stops = heatStops(heat, view);
-  pen.ramp(x, 6, wide, 8, place => mix(place, stops));
+  const x = right - 58 - widthOf(high, SMALL);
+  pen.ramp(x, 6, 54, 8, heatStops(heat, view));
   pen.text(right, 10, high, look);
   pen.text(x - 4, 10, low, look);
   return x - widthOf(low, SMALL) - 12;
@@ -112,8 +121,8 @@ function drawBar(pen, right, heat, view) {
 // By person: [x, y, mark] of each joint.
 function peopleAt(people, frame) {
   const [, count, joints] = people.xy.shape;
-  const xy = stepOf(people.xy, frame);
-  const marks = people.marks && stepOf(people.marks, frame);
+  const xy = arrayAt(people.xy, frame);
+  const marks = people.marks && arrayAt(people.marks, frame);
   const joint = at => {
     const [x, y] = xy.subarray(2 * at, 2 * at + 2);
     return [x, y, Number.isNaN(x) ? 0 : marks ? marks[at] : 1];
@@ -141,39 +150,41 @@ function drawJoint(pen, [x, y], mark, size, colour, ring) {
   if (mark === 1) pen.dot(x, y, size, look);
 }
 
+// Joints have colours of their own (fills), of their marks (flags), or of who says where they are.
 function drawPeople(pen, panel, people, to, frame, view) {
   const { tone, skeleton } = view;
+  const { flags, fills, arcs = [], edges = skeleton.edges } = people;
   const own = colourOf(people.role, view);
-  const [line, ring] = people.flags ? ["#fff", "#fff"] : [own, tone.paper];
+  const [line, ring] = flags ? ["#fff", "#fff"] : [own, fills ? tone.soft : tone.paper];
+  const size = fills ? 6 : people.small ? 2.5 : 4;
   for (const joints of peopleAt(people, frame)) {
     const at = joints.map(([x, y]) => to(x, y));
-    for (const [a, b] of skeleton.edges) {
+    for (const [a, b] of edges) {
       if (!joints[a][2] || !joints[b][2]) continue;
-      if (people.flags) pen.line([at[a], at[b]], "#000", 4);
-      pen.line([at[a], at[b]], line, 2);
+      if (flags) pen.line([at[a], at[b]], "#000", 4);
+      pen.line([at[a], at[b]], line, fills ? 5 : 2);
+    }
+    for (const [a, b, thick, colour] of arcs) {
+      if (thick < 0.3) continue;
+      if (panel.picture) pen.arc(at[a], at[b], tone.paper, thick + 2);
+      pen.arc(at[a], at[b], colour, thick);
     }
     joints.forEach(([, , mark], j) => {
-      if (!mark) return;
       const chosen = panel.click && view.isChosen(j, panel);
-      if (chosen) pen.dot(...at[j], 9, { stroke: tone.ink, thick: 1.5 });
-      const colour = mark > 1 || people.flags ? tone[MARKS[mark]] : own;
-      drawJoint(pen, at[j], mark, people.small ? 2.5 : 4, colour, ring);
+      if (mark && chosen) pen.dot(...at[j], 9, { stroke: tone.ink, thick: 1.5 });
+      const colour = fills?.[j] || (mark > 1 || flags ? tone[MARKS[mark]] : own);
+      if (mark) drawJoint(pen, at[j], mark, size, colour, ring);
     });
   }
 }
 
-// From x, y to x, y, with a width of its own.
+// From x, y to a dot at x, y, with a width of its own.
 function drawArrows(pen, { role, ends }, to, view) {
   const stroke = colourOf(role, view);
-  for (let i = 0; i < ends.shape[0]; i++) {
-    const [x0, y0, x1, y1, thick] = ends.values.subarray(5 * i, 5 * i + 5);
-    const [from, end] = [to(x0, y0), to(x1, y1)];
-    pen.line([from, end], stroke, thick);
-    const [dx, dy] = [end[0] - from[0], end[1] - from[1]];
-    const way = Math.atan2(dy, dx);
-    const back = turn => [end[0] - 6 * Math.cos(way + turn), end[1] - 6 * Math.sin(way + turn)];
-    if (Math.hypot(dx, dy) > 3) pen.line([back(0.5), end, back(-0.5)], stroke, thick);
-    else pen.dot(...end, 1 + thick, { fill: stroke });
+  for (let i = 0; i < ends.values.length; i += 5) {
+    const [x0, y0, x1, y1, thick] = ends.values.subarray(i, i + 5);
+    pen.line([to(x0, y0), to(x1, y1)], stroke, thick);
+    pen.dot(...to(x1, y1), 1 + thick, { fill: stroke });
   }
 }
 
@@ -198,7 +209,7 @@ function underPicture(panel, x, y, view) {
   const [i, j] = [Math.round((place[1] - f) / e), Math.round((place[0] - c) / a)];
   if (i < 0 || j < 0 || i >= rows || j >= columns) return found;
   const cell = i * columns + j;
-  const value = number(stepOf(values, frameOf(panel, view))[cell]);
+  const value = number(arrayAt(values, frameOf(panel, view))[cell]);
   return { words: `${label} at (${place.map(v => v.toFixed(0))}) px: ${value}`, cell, place };
 }
 
@@ -213,26 +224,22 @@ function ticksOf([low, high], count) {
   return Array.from({ length }, (_, i) => Number(((first + i) * step).toPrecision(10)));
 }
 
-function rangeOf(panel, axis) {
-  if (panel[`${axis}_range`]) return panel[`${axis}_range`];
-  const all = panel.lines.flatMap(one => [...one[axis].values].filter(Number.isFinite));
-  const [low, high] = all.length ? [Math.min(...all), Math.max(...all)] : [0, 1];
-  const pad = axis === "y" ? 0.06 * (high - low) || 1 : 0;
-  return [low - pad, high + pad || low + 1];
-}
-
 function drawLines(pen, panel, width, height, view) {
   const [left, w, h] = [46, width - 54, height - TITLE - 30];
-  const [xr, yr] = ["x", "y"].map(axis => rangeOf(panel, axis));
+  const { x_range: xr, y_range: yr } = panel;
   const toX = x => ((x - xr[0]) / (xr[1] - xr[0])) * w;
   const toY = y => h - ((y - yr[0]) / (yr[1] - yr[0])) * h;
   const from = x => xr[0] + ((x - left) / w) * (xr[1] - xr[0]);
   Object.assign(panel, { from, to: (x, y) => [left + toX(x), TITLE + toY(y)] });
   const small = { size: SMALL, fill: view.tone.soft, align: "center" };
   const levels = ticksOf(yr, h / 34);
-  for (const t of levels) pen.text(left - 5, TITLE + toY(t), number(t), { ...small, align: "right" });
+  const aside = { ...small, align: "right" };
+  for (const t of levels) pen.text(left - 5, TITLE + toY(t), number(t), aside);
   for (const t of ticksOf(xr, w / 70)) pen.text(left + toX(t), TITLE + h + 9, number(t), small);
-  pen.text(left + w / 2, height - 8, panel.x, small);
+  pen.text(width - 8, height - 8, panel.x, aside);
+  const colours = panel.lines.map((one, i) => colourOf(one.role ?? i, view));
+  const names = panel.lines.map(({ name }, i) => [name, colours[i]]).filter(([name]) => name);
+  drawNames(pen, names, left, height - 8, width - widthOf(panel.x, SMALL) - 16, view);
   pen.text(8, TITLE + h / 2, panel.y, { ...small, turn: -90 });
   const span = view.state[panel.span] || [];
   const shaded = span.length ? [...panel.shaded, [...span, "newly_hidden"]] : panel.shaded;
@@ -242,11 +249,10 @@ function drawLines(pen, panel, width, height, view) {
       const [a, b] = [toX(first - 0.5), toX(last + 0.5)];
       pen.rect(a, 0, b - a, h, { fill: colourOf(role, view), alpha: 0.2 });
     }
-    panel.lines.forEach((one, i) => drawSeries(pen, one, toX, toY, colourOf(one.role ?? i, view)));
+    panel.lines.forEach((one, i) => drawSeries(pen, one, toX, toY, colours[i]));
     const now = toX(view.state[panel.cursor]);
     if (panel.cursor) pen.line([[now, 0], [now, h]], view.tone.ink, 1, [4, 3]);
   });
-  drawKey(pen, panel, left + w, view);
 }
 
 // Gaps stay gaps; a point alone is a dot.
@@ -261,20 +267,6 @@ function drawSeries(pen, { x, y, look, dash }, toX, toY, stroke) {
     if (look !== "line" || run.length === 1) run.forEach(p => pen.dot(...p, 3, { fill: stroke }));
     run = [];
   }
-}
-
-// Names of the lines, from the right end of the title's line.
-function drawKey(pen, panel, right, view) {
-  const least = Math.min(right / 2, widthOf(panel.title, 11.5, true) + 12);
-  const named = panel.lines.map((one, i) => [one.name, colourOf(one.role ?? i, view)]).reverse();
-  for (const [name, fill] of named) {
-    const wide = widthOf(name, SMALL) + 20;
-    if (!name || right - wide < least) continue;
-    pen.text(right, 10, name, { size: SMALL, align: "right", fill: view.tone.soft });
-    pen.rect(right - wide + 8, 6, 9, 8, { fill });
-    right -= wide;
-  }
-  panel.room = right;
 }
 
 function underLines(panel, x, y) {
@@ -329,7 +321,7 @@ const PANELS = {
   lines: [drawLines, underLines],
   bars: [drawBars, underBars],
   map: [drawMap, underMap],
-  side: [drawSide, underSide],
+  side: [drawPicture, underSide],
 };
 
 function drawPanel(pen, panel, width, height, view) {
@@ -348,7 +340,7 @@ function numbersOf(panel, view) {
   }
   if (panel.heat) {
     const columns = panel.heat.values.shape[2];
-    stepOf(panel.heat.values, frameOf(panel, view)).forEach((value, i) =>
+    arrayAt(panel.heat.values, frameOf(panel, view)).forEach((value, i) =>
       add(panel.heat.label, `row ${Math.floor(i / columns)} column ${i % columns}`, "", value));
   }
   for (const { name, x, y } of panel.lines || []) {

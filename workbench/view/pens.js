@@ -11,14 +11,18 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
-const button = (textContent, onclick, title = "") =>
-  make("button", { type: "button", textContent, onclick, title });
+// pressed: of one that stays in or out.
+function button(textContent, onclick, title = "", className = "", pressed = null) {
+  return make("button", { type: "button", textContent, onclick, title, className,
+    ariaPressed: pressed });
+}
 
-// What a select offers, [value, words] each; what was chosen stays where it can.
+// What a select offers: [value, words], those without words left out. What was chosen stays.
 function offer(select, options) {
   const { value } = select;
-  select.replaceChildren(...options.map(([own, words]) => new Option(words, own)));
-  select.value = options.some(([own]) => own === value) ? value : options[0][0];
+  const able = options.filter(([, words]) => words);
+  select.replaceChildren(...able.map(([own, words]) => new Option(words, own)));
+  select.value = able.some(([own]) => own === value) ? value : able[0][0];
 }
 
 // --- numbers and colours -------------------------------------------------------------------------
@@ -104,10 +108,9 @@ class Pen {
     this.path(`M${from}Q${bend} ${to}`, { stroke, thick, alpha: 0.75 });
   }
 
-  // A scale of colours: colour(place), from -1 to 1.
-  ramp(x, y, width, height, colour) {
-    const places = Array.from({ length: 48 }, (_, i) => i / 23.5 - 1);
-    this.picture(bitmap(places, 48, 1, colour), x, y, width, height, true);
+  ramp(x, y, width, height, stops) {
+    const places = Array.from({ length: 64 }, (_, i) => (i + 0.5) / 32 - 1);
+    this.picture(bitmap(places, 64, 1, place => mix(place, stops)), x, y, width, height, true);
   }
 }
 
@@ -132,13 +135,15 @@ class CanvasPen extends Pen {
     pen.globalAlpha = 1;
   }
 
-  text(x, y, words, { size = 11, align = "left", turn = 0, fill, bold = false }) {
+  // halo: colour of an edge that sets the words off from a picture.
+  text(x, y, words, { size = 11, align = "left", turn = 0, fill, bold = false, halo }) {
     const pen = this.context;
     pen.save();
     pen.translate(x, y);
     pen.rotate((turn * Math.PI) / 180);
     const look = { font: font(size, bold), textAlign: align, textBaseline: "middle" };
-    Object.assign(pen, look, { fillStyle: fill });
+    Object.assign(pen, look, { fillStyle: fill, strokeStyle: halo, lineWidth: 4 });
+    if (halo) pen.strokeText(words, 0, 0);
     pen.fillText(words, 0, 0);
     pen.restore();
   }
@@ -178,12 +183,12 @@ class SvgPen extends Pen {
     this.add("path", { d, fill, ...line, opacity: alpha });
   }
 
-  text(x, y, words, { size = 11, align = "left", turn = 0, fill, bold = false }) {
+  text(x, y, words, { size = 11, align = "left", turn = 0, fill, bold = false, halo = "none" }) {
     const anchor = { left: "start", center: "middle", right: "end" }[align];
-    const look = { "font-size": size, "font-family": "system-ui, sans-serif", fill, dy: "0.35em" };
+    const look = { style: `font: ${font(size, bold)}`, fill, dy: "0.35em" };
+    const edge = { stroke: halo, "stroke-width": 4, "paint-order": "stroke" };
     const place = { transform: `translate(${x} ${y}) rotate(${turn})`, "text-anchor": anchor };
-    const text = this.add("text", { ...place, ...look, "font-weight": bold ? 600 : 400 });
-    text.textContent = words;
+    this.add("text", { ...place, ...look, ...edge }).textContent = words;
   }
 
   picture(source, x, y, width, height, smooth) {
