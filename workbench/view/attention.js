@@ -11,13 +11,7 @@ const FOLDS = [["none", "joint and flow"], ["joint", "joints"], ["flow", "flows"
 const KEYS = "Arrows: row and head. Enter: hide. K: knock out. I: in or out.";
 const ARC_PX = 18; // width of an arc that carries all of the weight
 
-// The list with an item more, or less where it has it; numbers stay in order.
-function toggled(list, item) {
-  const left = list.filter(other => `${other}` !== `${item}`);
-  return left.length < list.length ? left : [...list, item].sort((a, b) => a - b);
-}
-
-// --- drawings ------------------------------------------------------------------------------------
+// --- drawings
 
 const spaceOf = ({ labels }) =>
   Math.min(Math.max(...labels.map(label => widthOf(`✕ ${label}`, 10.5))), 124);
@@ -46,7 +40,8 @@ function drawMap(pen, panel, width, height, view) {
   const down = Math.min((height - 92 - below) / rows, 2 * across);
   across = Math.min(across, 2 * down);
   const [y, w, h] = [26, across * columns, down * rows];
-  Object.assign(panel, { x, y, across, down, title: maps.title() });
+  const title = `${maps.nameOf(maps.index)} · ${maps.shows}`;
+  Object.assign(panel, { x, y, across, down, title });
   pen.picture(maps.enlarged, x, y, w, h, false);
   pen.rect(x, y, w, h, { stroke: tone.line });
   const row = [x - 1, y + focus * down - 1, w + 2, down + 2];
@@ -71,7 +66,8 @@ function drawLegend(pen, x, y, width, { maps, tone, scale, stops }) {
     const align = ["left", "center", "center", "center", "right"][i];
     pen.text(x + (i * width) / 4, y + 19, words, { size: 10, align, fill: tone.soft });
   });
-  pen.text(x, y + 33, maps.unit, { size: 10, fill: tone.soft });
+  const words = maps.kind === "times" ? "times uniform" : `${maps.shows}, times uniform`;
+  pen.text(x, y + 33, words, { size: 10, fill: tone.soft });
 }
 
 function underMap({ x, y, across, down }, px, py, { maps }) {
@@ -93,7 +89,7 @@ function underSide(panel, x, y, view) {
   return { joint: place, words: maps.same ? label : `${label}: ${value}` };
 }
 
-// --- the room ------------------------------------------------------------------------------------
+// --- the room
 
 class Maps {
   constructor(model, host) {
@@ -233,14 +229,9 @@ class Maps {
   }
 
   arcWidth(value) {
-    if (Number.isNaN(value)) return 0;
     if (this.kind === "ratio") return Math.min(1.5 * Math.abs(Math.log2(value)), 6);
     const keys = this.unfolded ? this.body.joints.length : this.shown.columns;
     return Math.min((ARC_PX * Math.abs(value)) / keys, ARC_PX);
-  }
-
-  title() {
-    return `${this.nameOf(this.index)} · ${this.show.selectedOptions[0].textContent}`;
   }
 
   headAs(i) {
@@ -255,11 +246,8 @@ class Maps {
   refresh() {
     this.fillOptions();
     const shows = this.show.value;
-    this.kind = shows === "difference" || shows === "ratio" ? shows : "times";
-    const reference = this.pin ? "A (pinned)" : this.names[1];
-    const sign = this.kind === "ratio" ? ":" : "−";
-    const against = `${this.names[0]} ${sign} ${reference}, times uniform`;
-    this.unit = this.kind === "times" ? "times uniform" : against;
+    this.kind = ["difference", "ratio"].includes(shows) ? shows : "times";
+    this.shows = this.show.selectedOptions[0].textContent;
     this.way.textContent = this.inward ? "arrows: in" : "arrows: out";
     this.pinned.textContent = this.pin ? "unpin A" : "pin A";
     this.stale = true;
@@ -341,7 +329,8 @@ class Maps {
     const box = whole || [...low.map(v => v - pad), ...high.map(v => v + pad)];
     const others = this.arcsOn ? [...values.keys()].filter(j => j !== joint) : [];
     const arcs = others.map(j => {
-      const colour = kind === "times" ? this.host.tone.ink : this.fillOf(values[j]);
+      const end = mix(this.placeOf(values[j]) > 0 ? 0.75 : -0.75, this.host.stops);
+      const colour = kind === "times" ? this.host.tone.ink : `rgb(${end})`;
       return [inward ? j : joint, inward ? joint : j, this.arcWidth(values[j]), colour];
     });
     const shape = [1, 1, xy.length, 2];
@@ -458,13 +447,12 @@ class Maps {
 
   // --- what a kernel answers
 
-  hide(place) {
-    this.host.askFor(this.model, "hidden", toggled(this.model.get("hidden"), place));
+  hide(joint) {
+    this.host.askFor(this.model, "hidden", joint);
   }
 
-  knock(index) {
-    const out = toggled(this.model.get("knocked_out"), placeIn(this.main[index]));
-    this.host.askFor(this.model, "knocked_out", out);
+  knock(i) {
+    this.host.askFor(this.model, "knocked_out", placeIn(this.main[i]));
   }
 }
 

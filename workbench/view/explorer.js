@@ -11,11 +11,19 @@ const BARE = {
   skeleton: { joints: [], edges: [] },
 };
 
+// The list with an item more, or less where it has it; numbers stay in order.
+function toggled(list, item) {
+  const left = list.filter(other => `${other}` !== `${item}`);
+  return left.length < list.length ? left : [...list, item].sort((a, b) => a - b);
+}
+
 class Explorer {
   constructor(model, el, child) {
     Object.assign(this, { model, child, undo: [], bitmaps: [], inputs: {}, panels: [] });
     this.root = make("div", { className: "workbench-view" });
-    this.root.dataset.lmSuppressShortcuts = true; // keys of JupyterLab are ours here
+    // JupyterLab takes arrows and letters from what has the focus, unless it says no itself.
+    const own = ({ target }) => { target.dataset.lmSuppressShortcuts = true; };
+    this.root.addEventListener("focusin", own);
     if (model.get("theme")) this.root.dataset.theme = model.get("theme");
     this.place = make("div", { className: "place" });
     this.maps = child && new Maps(child, this);
@@ -170,9 +178,11 @@ class Explorer {
     if (this.maps) names.push("attention");
     const tab = names.includes(this.state.tab) ? this.state.tab : names[0];
     this.tabs.hidden = names.length < 2;
-    this.tabs.replaceChildren(...names.map(name => Object.assign(
-      button(name, () => this.set("tab", name, LOCAL)),
-      { role: "tab", ariaSelected: name === tab })));
+    if (this.tabs.children.length !== names.length) {
+      const one = name => button(name, () => this.set("tab", name, LOCAL));
+      this.tabs.replaceChildren(...names.map(name => Object.assign(one(name), { role: "tab" })));
+    }
+    [...this.tabs.children].forEach((one, i) => { one.ariaSelected = names[i] === tab; });
     for (const { name, low, high } of this.get("controls")) {
       const input = this.inputs[name];
       if (input?.type === "range") Object.assign(input, { min: low, max: high });
@@ -275,18 +285,16 @@ class Explorer {
   }
 
   // What the maps ask for; in a page it is looked up as the explorer's own.
-  askFor(model, name, value) {
-    if (model.get("live")) return this.send(model, name, value);
-    if (name === "knocked_out") return this.set("knocked out", value, "model");
-    const shown = model.get("hidden");
-    const turned = [...value, ...shown].find(j => value.includes(j) !== shown.includes(j));
-    return this.set("hidden", toggled(this.state.hidden || [], turned), "model");
+  askFor(model, name, item) {
+    if (model.get("live")) return this.send(model, name, toggled(model.get(name), item));
+    const own = name.replace("_", " ");
+    return this.set(own, toggled(this.state[own] || [], item), "model");
   }
 
   focused({ kind, labels }, focus) {
     const frame = Number(labels[focus]);
     if (kind !== "frame" || !this.inputs.frame || frame === this.state.frame) return;
-    this.set("frame", frame, LOCAL);
+    this.model.set("state", { ...this.state, frame }); // told with what is said next
   }
 
   isChosen(joint, panel) {
@@ -316,15 +324,15 @@ class Explorer {
     else if (panel.click) this.clicked(panel.click, found);
   }
 
-  clicked({ control, how, needs }, { joint, cell }) {
+  clicked({ control, how, needs }, { joint }) {
+    if (joint === undefined) return;
     const value = this.state[control];
-    const chosen = joint === undefined ? {} : {
-      set: this.skeleton.joints[joint],
-      toggle: how === "toggle" && toggled(value, joint),
-      cycle: how === "cycle" && value.map((v, j) => (j === joint ? (v + 1) % 3 : v)),
+    const next = {
+      set: () => this.skeleton.joints[joint],
+      toggle: () => toggled(value, joint),
+      cycle: () => value.map((v, j) => (j === joint ? (v + 1) % 3 : v)),
     };
-    const next = how === "cell" ? cell : chosen[how];
-    if (next !== undefined) this.set(control, next, needs);
+    this.set(control, next[how](), needs);
   }
 
   // A press on a patch takes hold of it; elsewhere a new one begins, in the frames of its control.

@@ -8,7 +8,7 @@ const [HIDDEN, NEWLY_HIDDEN, OUTSIDE] = [2, 3, 4]; // marks of a joint; 0: not d
 const MARKS = ["none", "visible", "hidden", "newly_hidden", "outside"];
 const PATCH = "rgb(118, 122, 128)"; // of the occluder: a grey that is nobody's shirt; as in Python
 
-// --- pictures ------------------------------------------------------------------------------------
+// --- pictures
 
 // A role of `style`, or a number that picks a neutral colour.
 function colourOf(role, { tone, scale }) {
@@ -33,7 +33,7 @@ function drawPicture(pen, panel, width, height, view) {
   const names = people.flatMap(one => (one.flags
     ? one.says.map((words, i) => [words, tone[MARKS[i + 1]], i + 1])
     : [[one.name, colourOf(one.role, view)]]));
-  const [above, below] = [title && TITLE, names.length && KEY];
+  const [above, below] = [title ? TITLE : 0, names.length ? KEY : 0];
   Object.assign(panel, fitted(box, 0, above, width, height - above - below));
   const [left, top, wide, high] = panel.area;
   const frame = frameOf(panel, view);
@@ -165,7 +165,7 @@ function drawPeople(pen, panel, people, to, frame, view) {
       pen.line([at[a], at[b]], line, fills ? 5 : 2);
     }
     for (const [a, b, thick, colour] of arcs) {
-      if (thick < 0.3) continue;
+      if (!(thick > 0.3)) continue;
       if (panel.picture) pen.arc(at[a], at[b], tone.paper, thick + 2);
       pen.arc(at[a], at[b], colour, thick);
     }
@@ -192,7 +192,7 @@ function drawArrows(pen, { role, ends }, to, view) {
 function underPicture(panel, x, y, view) {
   const place = panel.from(x, y);
   let found = { words: "", place };
-  let nearest = 14;
+  let nearest = 16;
   for (const { people, who, joint, x: jx, y: jy, mark } of jointsOf(panel, view)) {
     const [sx, sy] = panel.to(jx, jy);
     const far = Math.hypot(sx - x, sy - y);
@@ -213,7 +213,7 @@ function underPicture(panel, x, y, view) {
   return { words: `${label} at (${place.map(v => v.toFixed(0))}) px: ${value}`, cell, place };
 }
 
-// --- lines and bars ------------------------------------------------------------------------------
+// --- lines and bars
 
 function ticksOf([low, high], count) {
   const rough = (high - low) / count;

@@ -68,8 +68,7 @@ class Click:
     """What a click on a panel changes.
 
     how: "set": the control becomes the joint's name; "toggle": its number goes into the list or
-    out; "cycle": the joint's number in a list counts 0, 1, 2; "cell": the control becomes the
-    number of the heat's cell, row by row. needs: as of a `Control`.
+    out; "cycle": the joint's number in a list counts 0, 1, 2. needs: as of a `Control`.
     """
 
     control: str

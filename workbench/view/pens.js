@@ -25,7 +25,7 @@ function offer(select, options) {
   select.value = able.some(([own]) => own === value) ? value : able[0][0];
 }
 
-// --- numbers and colours -------------------------------------------------------------------------
+// --- numbers and colours
 
 function half(bits) {
   const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];
@@ -65,7 +65,7 @@ function bitmap(values, columns, rows, colour) {
   return canvas;
 }
 
-// --- pens: the same drawing on a canvas and as SVG -----------------------------------------------
+// --- pens: the same drawing on a canvas and as SVG
 
 const ruler = document.createElement("canvas").getContext("2d");
 const font = (size, bold) => `${bold ? "600 " : ""}${size}px system-ui, sans-serif`;
@@ -220,7 +220,7 @@ function fitted([x0, y0, x1, y1], left, top, width, height) {
   };
 }
 
-// --- files ---------------------------------------------------------------------------------------
+// --- files
 
 // Of a PNG: 11,811 dots a metre, between length, name and checksum.
 const RESOLUTION = Uint8Array.from([
@@ -252,24 +252,26 @@ function sheet(rows) {
 const menu = (words, className, ...inside) => make("details", { className },
   make("summary", { textContent: words }), make("div", {}, ...inside));
 
+// draw(pen) as a file.
+async function pngOf(width, height, draw) {
+  const canvas = make("canvas");
+  draw(new CanvasPen(canvas, width, height, DOTS));
+  const blob = await new Promise(done => canvas.toBlob(done, "image/png"));
+  return withResolution(await blob.arrayBuffer());
+}
+
+function svgOf(width, height, draw) {
+  const pen = new SvgPen(width, height);
+  draw(pen);
+  return new Blob([new XMLSerializer().serializeToString(pen.root)], { type: "image/svg+xml" });
+}
+
 // A menu of what can be taken away. drawing(): width, height and what draws with a pen; rows(): of
 // a table; texts: words on a button -> what it copies.
 function takeAway(name, drawing, rows, texts) {
   const copied = make("textarea", { readOnly: true, rows: 3, hidden: true });
-  const png = async () => {
-    const [width, height, draw] = drawing();
-    const canvas = make("canvas");
-    draw(new CanvasPen(canvas, width, height, DOTS));
-    const blob = await new Promise(done => canvas.toBlob(done, "image/png"));
-    save(`${name}.png`, withResolution(await blob.arrayBuffer()));
-  };
-  const svg = () => {
-    const [width, height, draw] = drawing();
-    const pen = new SvgPen(width, height);
-    draw(pen);
-    const text = new XMLSerializer().serializeToString(pen.root);
-    save(`${name}.svg`, new Blob([text], { type: "image/svg+xml" }));
-  };
+  const png = async () => save(`${name}.png`, await pngOf(...drawing()));
+  const svg = () => save(`${name}.svg`, svgOf(...drawing()));
   const csv = () => save(`${name}.csv`, new Blob([sheet(rows())], { type: "text/csv" }));
   const copies = Object.entries(texts).map(([words, text]) => button(words, () => {
     copied.value = text();
@@ -281,7 +283,7 @@ function takeAway(name, drawing, rows, texts) {
   return menu("save", "save", ...files, ...copies, copied);
 }
 
-// --- without a kernel ----------------------------------------------------------------------------
+// --- without a kernel
 
 // An anywidget's model in a page without a kernel: what was stored, and whom to tell of changes.
 function storedModel(stored) {
