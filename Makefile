@@ -30,10 +30,10 @@ lab: $(STAMP)  ## open JupyterLab on 127.0.0.1, token on
 bench: $(STAMP)  ## training steps and refinement a second, with parameters and FLOPs
 	@$(PY) -m workbench.cli bench
 
-lint: $(STAMP)  ## ruff, and notebooks without outputs
+lint: $(STAMP)  ## ruff, oxlint, and notebooks without outputs
 	@$(PY) -m ruff check
 	@$(PY) -m ruff format --check
-	@$(PY) -m pytest -q -k committed tests/test_notebooks.py
+	@$(PY) -m pytest -q -k "committed or linter" tests/test_notebooks.py tests/view/test_scripts.py
 
 format: $(STAMP)  ## let ruff rewrite code and notebooks
 	@$(PY) -m ruff check --fix

@@ -13,12 +13,13 @@ import itertools
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -43,14 +44,20 @@ from .models import build, config_of, entry
 from .models.layers import Cost, count_parameters, forward_cost
 from .models.otpose import N_FEATURES
 from .models.otpose import Encoder as OTPoseEncoder
-from .predict import PortRefiner, RefineRule, SequenceRefiner
+from .predict import PortRefiner, RefineRule, SequenceRefiner, load
 from .recipes import hanet as hanet_recipe
 from .recipes import port as port_recipe
 from .recipes import stdpose as stdpose_recipe
+from .recipes import vissimcc as vissimcc_recipe
 from .records import Clip, Detections, Picture, Prediction, Track, Video
 from .skeletons import SKELETONS
 from .threads import threads_for, threads_in_words
 from .train import accelerator
+from .view.chapters.hanet import HANetExplorer
+from .view.chapters.port import PortExplorer
+from .view.chapters.vissimcc import VisSimCCExplorer
+from .view.explorer import Explorer
+from .view.stage import patch
 
 Step = Callable[[], object]
 Batch = Mapping[str, Tensor]
@@ -112,6 +119,7 @@ class Bench:
             "what": case.what,
             **case.words,
             "ms": 1e3 * seconds,
+            "ms, 90 %": 1e3 * float(np.quantile(ours, 0.9)),
             "beside": case.floor,
             "ms, beside": 1e3 * float(np.median(rival)),
             "ratio": float(middle),
@@ -383,7 +391,7 @@ import numpy as np, workbench
 from workbench.recipes import port as recipe
 from workbench.taps import record
 from workbench.view import exercises, figures, notebook
-from workbench.view.explorers import PortExplorer
+from workbench.view.chapters.port import PortExplorer
 """
 
 
@@ -565,6 +573,80 @@ def world_cases(
     yield Case("cache filled", partial(fill, None), "by one process", partial(fill, 1), words)
 
 
+def _explorers() -> Iterator[tuple[str, Explorer, Mapping, Mapping]]:
+    """Name, explorer, and two states of a control that needs its model."""
+    truth, detected = port_recipe.pairs("synthetic", n=8, seed=3)
+    yield (
+        "port, a joint hidden",
+        PortExplorer(load("port"), detected, truth),
+        {"hidden": [5]},
+        {"hidden": [9]},
+    )
+    yield (
+        "hanet, a joint hidden for a while",
+        HANetExplorer(load("hanet"), motion.sequences("synthetic", "test")[:2]),
+        {"span": [4, 12]},
+        {"span": [8, 20]},
+    )
+    aware, naive = load("vissimcc"), load("vissimcc-reasoning")
+    people = vissimcc_recipe.people("test", aware.model.config, 4)
+    yield (
+        "vissimcc, a patch painted",
+        VisSimCCExplorer(aware, naive, people),
+        {"brush": [patch(30, 40, 24, (0, 0))]},
+        {"brush": [patch(50, 60, 24, (0, 0))]},
+    )
+
+
+# A key, then the frame of the screen that shows its answer: the first one draws, the second has it.
+KEY = """selector => new Promise(done => {
+  const place = document.querySelector(selector);
+  place.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowDown", bubbles: true }));
+  requestAnimationFrame(() => requestAnimationFrame(done));
+})"""
+
+
+@contextmanager
+def _in_a_browser(*pages: str) -> Iterator[list[Callable]]:
+    """`evaluate` of every page, opened side by side in chromium; none where playwright or chromium
+    is missing.
+    """
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        chromium = None
+    if not chromium:
+        yield []
+        return
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        opened = [browser.new_page(viewport={"width": 1280, "height": 720}) for _ in pages]
+        for page, text in zip(opened, pages):
+            page.set_content(text)
+            page.wait_for_timeout(500)
+        yield [page.evaluate for page in opened]
+        browser.close()
+
+
+def explorer_cases(_bench: Bench) -> Iterator[Case]:
+    """From a control's new value in the kernel to the message that shows its answer, beside the
+    models' share; and from a key to the screen's next frame in a browser, where there is one,
+    beside a page that does nothing.
+    """
+    for what, explorer, first, second in _explorers():
+        states = itertools.cycle((first, second))
+        again = lambda e=explorer, s=states: e.choose(**next(s))  # noqa: E731
+        alone = lambda e=explorer: e.compute(dict(e.state))  # noqa: E731
+        yield Case(what, again, "its models alone", alone, {"kB": len(explorer.data) // 1000})
+        nothing = "<!DOCTYPE html><p tabindex=0>nothing</p>"
+        with _in_a_browser(explorer.page(), nothing) as evaluate:
+            if evaluate:
+                ours = partial(evaluate[0], KEY, ".row canvas")
+                rival = partial(evaluate[1], KEY, "p")
+                yield Case(f"{what}: a key to pixels, page", ours, "an empty page", rival)
+
+
 CASES: Mapping[str, Callable[[Bench], Iterator[Case]]] = {
     "port": port_cases,
     "hanet": hanet_cases,
@@ -575,6 +657,7 @@ CASES: Mapping[str, Callable[[Bench], Iterator[Case]]] = {
     "files": file_cases,
     "videos": video_cases,
     "worlds": world_cases,
+    "explorers": explorer_cases,
 }
 
 

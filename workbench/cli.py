@@ -481,7 +481,7 @@ def score(
 @app.command()
 def bench(
     method: Annotated[
-        str, typer.Option(help="A method, starts, files, videos, worlds, or all.")
+        str, typer.Option(help="A method, starts, files, videos, worlds, explorers, or all.")
     ] = "port",
     seconds: Annotated[float, typer.Option(help="Time for each number.", min=0.1)] = 3.0,
     json_file: JsonFile = None,
@@ -788,6 +788,68 @@ def _show(item) -> None:
             else f" --out {shlex.quote(str(item.folder.parent))}"
         )
         typer.echo(f"to run what is left: workbench run --resume {item.id}{elsewhere}")
+
+
+@app.command()
+def explore(
+    method: Annotated[
+        str, typer.Argument(help="port, hanet, vissimcc, otpose, stdpose, or several by commas.")
+    ],
+    image: Annotated[Path | None, typer.Option(help="Your picture.")] = None,
+    video: Annotated[Path | None, typer.Option(help="Your video, or folder of pictures.")] = None,
+    boxes: Annotated[
+        str | None, typer.Option(help="Who is there: x,y,w,h in px; several apart by blanks.")
+    ] = None,
+    keypoints: Annotated[
+        Path | None, typer.Option(help="Or your results, as `predict` takes them.")
+    ] = None,
+    skeleton: Annotated[str | None, typer.Option(help="Of the keypoints.")] = None,
+    weights: Annotated[
+        list[Path] | None, typer.Option(help="Your checkpoint; twice: two that are compared.")
+    ] = None,
+    show: Annotated[str, typer.Option(help="Of stdpose: mask or attention.")] = "",
+    state: Annotated[str, typer.Option(help='What "copy state" gave.')] = "",
+    html: Annotated[
+        Path | None, typer.Option(help="Write the live page here; nothing is written over.")
+    ] = None,
+    device: Device = "auto",
+):
+    """Look inside METHOD: its attention, masks and answers on your picture or video.
+
+    Without --html JupyterLab opens chapter 08 filled in, a copy in this folder. Without a picture
+    or video, people are made.
+    """
+    from .exploration import explore as explorer_of
+    from .runs import filled_in, lab_command
+    from .train import choose_device
+
+    methods = method.split(",")
+    files = [str(path) for path in weights or ()]
+    if html is None:
+        chosen = {"method": method, "image": image, "video": video, "boxes": boxes}
+        chosen |= {"keypoints": keypoints, "skeleton": skeleton, "state": state}
+        chosen |= {"weights": " ".join(files), "show": show, "device": device}
+        notebook = filled_in("08_your_own_video", f"explore_{methods[0]}", chosen)
+        typer.echo(notebook)
+        command = lab_command(notebook=notebook)
+        os.execv(command[0], command)
+    check_writable(html)
+    if html.exists():
+        raise BadParameter("is there already", file=html, remedy="name a new file")
+    explorer = explorer_of(
+        methods if len(methods) > 1 else method,
+        image=image,
+        video=video,
+        boxes=boxes,
+        keypoints=keypoints,
+        skeleton=skeleton,
+        weights=files or None,
+        show=show,
+        state=state or None,
+        device=choose_device(device),
+    )
+    page = explorer.page(f"{method}: {image or video or 'made people'}")
+    typer.echo(write_beside(html, lambda beside: beside.write_text(page, "utf-8")))
 
 
 @app.command()

@@ -23,16 +23,18 @@ from .data.results import read_detections
 from .data.tracks import last_number, link, on_frames, track_of
 from .data.windows import WindowConfig, Windows
 from .errors import BadParameter, BadRecord, unknown
-from .predict import SHIPPED, Predictor, load
+from .predict import OF_PICTURES, Predictor, load
 from .records import Clip, Detections, Pose
 from .skeletons import Skeleton
 from .skeletons import skeleton as skeleton_of
 from .view.attention import AttentionView, Axis, attention_arguments
 from .view.live import Live
+from .view.stage import Scene, Stage, over_time, without_covered
 
+SHOWN_FRAMES = 48  # of a clip on the stage
 INTERVALS = (2, 3, 5, 7, 15)  # frames between two labels of STDPose, as far as a video reaches
 WHO = 'say who is there: boxes "x,y,w,h" in px, or a file of keypoints'
-Boxes = str | Sequence[float] | Sequence[Sequence[float]]
+Boxes = str | Sequence  # "x,y,w,h", numbers, or one sequence of them a person
 
 
 # --- what the user brings -------------------------------------------------------------------------
@@ -68,6 +70,23 @@ class Own:
             row_of = dict(zip(self.people.frames[rows].tolist(), rows.tolist()))
             tracks.append(track_of(poses, track, row_of, n))
         return Clip(video, tracks, name=self.source.name)
+
+    def detections(self) -> Detections:
+        """Who is where and when; of boxes alone no joint is known."""
+        if self.people is not None:
+            return self.people
+        if self.boxes is None:
+            raise BadParameter(f"nobody is known in {self.source.name}", remedy=WHO)
+        n, people = len(self.frames), len(self.boxes)
+        joints = skeleton_of("coco17")
+        return Detections(
+            joints.name,
+            np.zeros((n * people, len(joints), 2)),
+            np.zeros((n * people, len(joints))),
+            np.tile(self.boxes, (n, 1)),
+            frames=np.repeat(np.arange(n), people),
+            tracks=np.tile(np.arange(people), n),
+        )
 
 
 def boxes_of(text: Boxes) -> np.ndarray:
@@ -170,7 +189,8 @@ def models(
     given = list(weights) if isinstance(weights, list | tuple) else [weights]
     if len(given) > 2:
         raise BadParameter(f"{len(given)} checkpoints", remedy="give one or two")
-    joints = {"skeleton": skeleton} if skeleton in SHIPPED[method] else {}
+    by_joints = method not in OF_PICTURES and skeleton is not None
+    joints = {"skeleton": skeleton} if by_joints else {}
     loaded = [load(method, weights=file, device=device, **joints) for file in given]
     if len(loaded) == 1:
         return loaded[0], None, ("trained", "random")
@@ -178,6 +198,65 @@ def models(
     if names[0] == names[1]:
         names = [f"A {names[0]}", f"B {names[1]}"]
     return loaded[0], loaded[1], tuple(names)
+
+
+# --- several methods on one stage ----------------------------------------------------------------
+
+
+def together(
+    methods: Sequence[str],
+    mine: Own | None,
+    weights: Any,
+    device: str,
+    *,
+    first: int = 0,
+    **options,
+) -> Live:
+    """Methods beside each other on one clip, with a brush: who breaks under the paint, and who
+    recovers. Refiners of poses are given the detector's joints that are not painted over; methods
+    that read pictures see the paint. first: of at most `SHOWN_FRAMES` frames.
+    """
+    from .predict.own_video import refined_people
+
+    people, frames, truth = _demo() if mine is None else (mine.detections(), mine.frames, None)
+    last = min(first + SHOWN_FRAMES, len(frames))
+    use = (people.frames >= first) & (people.frames < last)
+    if not use.any():
+        raise BadParameter(f"nobody is in frames {first} to {last - 1}", remedy="choose first")
+    people = people.select(use)
+    people = replace(people, frames=people.frames - first)
+    shown = [np.asarray(frames[t]) for t in range(first, last)]
+    predictors = {method: models(method, weights, people.skeleton, device)[0] for method in methods}
+
+    def ask(scene: Scene, painted: list[np.ndarray], mask: np.ndarray) -> dict:
+        seen = without_covered(people, mask)
+        answers = {"detector": over_time(seen, len(painted))}
+        for method, predictor in predictors.items():
+            found = refined_people(predictor, painted, seen)
+            answers[method] = over_time(found, len(painted))
+        return answers
+
+    name = "made clip" if mine is None else mine.source.name
+    if truth is None:
+        scene = Scene(shown, name=name)
+    else:
+        scene = Scene.of(truth, shown, name=name)
+    roles = dict(zip(("detector", *methods), ("detector", "ours", "rival", 1, 3)))
+    options |= {"roles": roles, "apart": True, "grid": 5, "name": "stage"}
+    return Stage(skeleton_of(people.skeleton), [scene], ask, **options)
+
+
+def _demo() -> tuple[Detections, Sequence[np.ndarray], Clip]:
+    """A made clip, and what a simulated detector says about it."""
+    from .data.tracks import poses_of
+    from .made.noise import DetectorNoise
+    from .made.worlds import WORLDS, sample_clip
+
+    world = replace(WORLDS["synthetic"], name="shown", n_frames=24, people=(2, 2))
+    made = sample_clip(world, "test", 2)
+    truth, frames = poses_of(made.clip)
+    people = DetectorNoise().apply(truth, np.random.default_rng(0))
+    return link(replace(people, frames=frames)), made.frames, made.clip
 
 
 # --- explorers of the methods ---------------------------------------------------------------------
@@ -204,20 +283,23 @@ def _port(mine: Own | None, keypoints, skeleton, weights, device, **options) -> 
 
 
 @dataclass(frozen=True, eq=False)
-class _ByRow:
+class _ByRow(Sequence):
     """The picture of every row."""
 
     frames: Frames
     numbers: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.numbers)
 
     def __getitem__(self, row: int) -> np.ndarray:
         return self.frames[int(self.numbers[row])]
 
 
 def _hanet(mine: Own | None, keypoints, skeleton, weights, device, **options) -> Live:
-    from .made.motion import Sequence2D, sequences
+    from .made.motion import sequences
     from .predict import place_missing
-    from .view.chapters.hanet import TrajectoryExplorer
+    from .view.chapters.hanet import HANetExplorer, Motion2D
 
     joints = None
     if mine is None and keypoints is None:
@@ -234,13 +316,14 @@ def _hanet(mine: Own | None, keypoints, skeleton, weights, device, **options) ->
             rows = rows[np.argsort(people.frames[rows])]
             xy = placed.xy_frame[rows].astype(float)
             lost = people.confidence[rows] == 0
-            shown.append(Sequence2D(f"person {track}", None, xy, lost))
+            shown.append(Motion2D(f"person {track}", xy, hidden=lost))
         shown.sort(key=lambda one: -len(one.detected))
     refiner, rival, names = models("hanet", weights, joints, device)
-    return TrajectoryExplorer(refiner, shown, rival=rival, names=names, **options)
+    return HANetExplorer(refiner, shown, rival=rival, names=names, **options)
 
 
-def _windows(mine: Own, estimator: Predictor, offsets: tuple[int, ...]) -> Windows:
+def windows_of(mine: Own, estimator: Predictor, offsets: tuple[int, ...]) -> Windows:
+    """The user's people, cut as an estimator wants them. `BadParameter` where there is nobody."""
     config = estimator.model.config
     window = WindowConfig(
         config.size,
@@ -257,29 +340,30 @@ def _windows(mine: Own, estimator: Predictor, offsets: tuple[int, ...]) -> Windo
 
 def _vissimcc(mine: Own | None, keypoints, skeleton, weights, device, **options) -> Live:
     from .recipes import vissimcc as recipe
-    from .view.chapters.vissimcc import VisibilityExplorer
+    from .view.chapters.vissimcc import VisSimCCExplorer
 
     aware, rival, names = models("vissimcc", weights, None, device)
+    names = ("aware", "random") if rival is None else names
     naive = load("vissimcc-reasoning", device=device)
     if mine is None:
         windows = recipe.people("test", aware.model.config, 12)
     else:
-        windows = _windows(mine, aware, (0,))
+        windows = windows_of(mine, aware, (0,))
         options["labelled"] = False
-    return VisibilityExplorer(aware, naive, windows, rival=rival, names=names, **options)
+    return VisSimCCExplorer(aware, naive, windows, rival=rival, names=names, **options)
 
 
 def _otpose(mine: Own | None, keypoints, skeleton, weights, device, **options) -> Live:
     from .recipes import otpose as recipe
-    from .view.chapters.otpose import FlowExplorer
+    from .view.chapters.otpose import OTPoseExplorer
 
     estimator, rival, names = models("otpose", weights, None, device)
     if mine is None:
         windows = recipe.people("test", estimator.model.config, n=6)
     else:
-        windows = _windows(mine, estimator, (-2, -1, 0, 1, 2))
+        windows = windows_of(mine, estimator, (-2, -1, 0, 1, 2))
         options["labelled"] = False
-    return FlowExplorer(estimator, windows, rival=rival, names=names, **options)
+    return OTPoseExplorer(estimator, windows, rival=rival, names=names, **options)
 
 
 def _stdpose(mine: Own | None, keypoints, skeleton, weights, device, **options) -> Live:
@@ -318,7 +402,7 @@ MAKERS: Mapping[str, Callable[..., Live]] = {
 
 
 def explore(
-    what: str | nn.Module = "port",
+    what: str | Sequence[str] | nn.Module = "port",
     inputs: Any = None,
     *,
     image: str | Path | None = None,
@@ -337,42 +421,37 @@ def explore(
     the project's synthetic people; or the attention of any torch model. `.show()` displays it,
     `.page()` is the live page, `.state` what is chosen.
 
-    what: port, hanet, vissimcc, otpose, stdpose, or a torch model, then `inputs` are its arguments
-    (one, a tuple, or a dictionary) and options those of `foreign`. boxes: (x, y, width, height) px,
-    one a person; keypoints: results of a detector, as `read_detections` takes them, of joints
-    `skeleton`. weights: a checkpoint, or two to compare. show: of stdpose, "mask" or "attention".
-    state: as `explorer.state`, or as text. Errors: `UnknownName`, `BadParameter` where it is not
-    clear who or what should be shown; what readers and `load` raise.
+    what: port, hanet, vissimcc, otpose, stdpose, several of them, or a torch model, then `inputs`
+    are its arguments (one, a tuple, or a dictionary) and options those of `foreign`. boxes: (x, y,
+    width, height) px, one a person; keypoints: results of a detector, as `read_detections` takes
+    them, of joints `skeleton`. weights: a checkpoint, or two to compare. show: of stdpose, "mask"
+    or "attention". state: as `explorer.state`, or as text. Errors: `UnknownName`, `BadParameter`
+    where it is not clear who or what should be shown; what readers and `load` raise.
     """
     if isinstance(what, nn.Module):
         return foreign(what, inputs, state=state, theme=theme, **options)
-    if what not in MAKERS:
-        raise unknown("method", str(what), MAKERS)
+    methods = [what] if isinstance(what, str) else list(what)
+    for method in methods:
+        if method not in MAKERS:
+            raise unknown("method", str(method), MAKERS)
     data = {"image": image, "video": video, "boxes": boxes, "keypoints": keypoints}
     data |= {"skeleton": skeleton, "weights": weights, "show": show}
-    said = {name: value for name, value in data.items() if value not in (None, "")}
+    said = {name: value for name, value in data.items() if value is not None and value != ""}
     words = "".join(f", {name}={_literal(value)}" for name, value in said.items())
-    code = f'import workbench\n\nworkbench.explore("{what}"{words}, state={{state}}).show()'
+    code = f"import workbench\n\nworkbench.explore({_literal(what)}{words}, state={{state}}).show()"
     mine = None
     if image is not None or video is not None:
         mine = own(image, video, boxes, keypoints, skeleton)
     elif what not in ("port", "hanet") and (boxes is not None or keypoints is not None):
         raise BadParameter(f"{what} reads pictures", remedy="give an image or a video, too")
+    options |= {"state": state, "theme": theme, "code": code}
+    if len(methods) > 1:
+        return together(methods, mine, weights, device, **options)
     if what == "stdpose":
         options["show"] = show
     elif show:
         raise BadParameter(f"{what} has one explorer", remedy="leave show out")
-    return MAKERS[what](
-        mine,
-        keypoints,
-        skeleton,
-        weights,
-        device,
-        state=state,
-        theme=theme,
-        code=code,
-        **options,
-    )
+    return MAKERS[methods[0]](mine, keypoints, skeleton, weights, device, **options)
 
 
 def _literal(value: Any) -> str:

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import distributions
+from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,12 +36,14 @@ import nbformat
 import papermill
 import psutil
 from papermill.exceptions import PapermillException, PapermillExecutionError
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
 from pydantic import BaseModel, Field, ValidationError
 from tqdm.auto import tqdm
 
 from . import processes
 from .errors import BadFile, BadParameter, unknown
-from .resources import resource
+from .resources import resource, write_beside
 
 SCHEMA_VERSION = 1
 KERNEL_GB = 2.0  # the largest chapter was seen at 1.8
@@ -380,19 +383,40 @@ def list_runs(out: Path | str = "runs") -> list[Run]:
     return runs
 
 
-def lab_command(*, port: int = 8888) -> list[str]:
-    """The command that serves JupyterLab at the notebooks: loopback only, and Jupyter's own
-    random token stays on.
+def filled_in(notebook: str, name: str, parameters: Mapping[str, object]) -> Path:
+    """A copy of a shipped notebook with these parameters, in the present folder; files are named by
+    their whole path. What is not given, and what the notebook does not declare, stays out. A file
+    of that name is left alone: the copy then has a number.
     """
-    notebooks = resource("notebooks")
+    source = resource("notebooks") / f"{notebook}.ipynb"
+    declared = notebook_parameters(source)
+    values = {
+        key: str(value.resolve()) if isinstance(value, Path) else value
+        for key, value in parameters.items()
+        if value and key in declared
+    }
+    copy = parameterize_notebook(load_notebook_node(str(source)), values)
+    names = chain([f"{name}.ipynb"], (f"{name}_{i}.ipynb" for i in count(2)))
+    path = Path.cwd() / next(file for file in names if not (Path.cwd() / file).exists())
+    return write_beside(path, lambda beside: nbformat.write(copy, beside))
+
+
+def lab_command(*, port: int = 8888, notebook: Path | None = None) -> list[str]:
+    """The command that serves JupyterLab at the notebooks, or at one of the user's own: loopback
+    only, and Jupyter's own random token stays on.
+    """
+    root = resource("notebooks").parent if notebook is None else notebook.parent
     options = [
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.port={port}",
-        f"--ServerApp.root_dir={notebooks.parent}",
+        f"--ServerApp.root_dir={root}",
         "--LabApp.news_url=None",
     ]
-    for first in list(notebook_paths())[:1]:
-        options.append(f"--LabApp.default_url=/lab/tree/{notebooks.name}/{first}.ipynb")
+    first = next(iter(notebook_paths()), None) if notebook is None else None
+    if first is not None:
+        notebook = resource("notebooks") / f"{first}.ipynb"
+    if notebook is not None:
+        options.append(f"--LabApp.default_url=/lab/tree/{notebook.relative_to(root)}")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         options.append("--allow-root")
     return [sys.executable, "-m", "jupyterlab", *options]

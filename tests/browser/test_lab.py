@@ -237,67 +237,12 @@ def test_the_brush_paints_and_flags_follow(tmp_path):
         notebook.wait(lambda: said.inner_text() != unpainted, 20, "answer to the slider")
 
 
-FLOWS = """import torch
-from workbench.data.windows import WindowConfig, Windows
-from workbench.made.worlds import sample_clip
-from workbench.models import build
-from workbench.predict import ClipEstimator
-from workbench.view.flows import FlowExplorer
-torch.manual_seed(0)
-estimator = ClipEstimator(build("otpose", "small"))
-made = sample_clip("crossing_people", "test", 0)
-windows = Windows([(made.clip, made.frames)], WindowConfig(size=estimator.model.config.size))
-FlowExplorer(estimator, windows).show()"""
-DRAWN = f"{PLOTS}.find(p => p._fullLayout.yaxis8)"
-
-
-def test_paint_and_opacity_move_the_flow_explorer(tmp_path):
-    """A patch over the key frame changes picture, maps, poses and readout; the opacity changes
-    how maps are drawn.
-    """
-    with opened(tmp_path, "flows", FLOWS) as (page, notebook):
-        said, patch = page.locator(".flow-readout"), notebook.slider("patch size")
-        output, before = notebook.output_around(patch), said.inner_text()
-        # typed arrays, and rows of them
-        values = "t => Array.from(t.z || t.x, v => v.length ? [...v] : v).flat()"
-        state = f"() => (p => [p._fullData.map({values}), p._fullLayout.images[2].source])({DRAWN})"
-        traces, picture = page.evaluate(state)
-        assert [len(z) for z in traces[:8]] == [24 * 32] * 7 + [15 * 15] and len(traces[8]) == 45
-        notebook.press(patch, "End")
-        notebook.wait(lambda: said.inner_text() != before, 30, "answer to the patch")
-        notebook.wait(
-            lambda: page.evaluate(state)[0][2] != traces[2], 30, "other map of the key frame"
-        )
-        notebook.settle(output)
-        painted, other = page.evaluate(state)
-        assert other != picture and painted[0] == traces[0] and painted[-1] != traces[-1]
-        notebook.press(patch, "Home")
-        notebook.wait(lambda: page.evaluate(state)[0][2] == traces[2], 30, "map without a patch")
-        notebook.settle(output)
-        box = f"""() => {{
-            const box = {DRAWN}.querySelector('.x3y3 .drag').getBoundingClientRect();
-            return [box.x + box.width / 2, box.y + box.height / 4];
-        }}"""
-        notebook.click(page.evaluate(box))
-        notebook.wait(
-            lambda: patch.locator(".widget-readout").inner_text() == "24",
-            30,
-            "patch where the click was",
-        )
-        notebook.wait(
-            lambda: page.evaluate(state)[0][2] != traces[2], 30, "map under the new patch"
-        )
-        notebook.press(notebook.slider("opacity"), "Home")
-        opaque = f"() => [...new Set({DRAWN}._fullData.slice(0, 7).map(t => t.opacity))]"
-        notebook.wait(lambda: page.evaluate(opaque) == [0], 30, "other opacity of all seven maps")
-
-
-DYNAMICS = (
+STDPOSE = (
     """import torch
 from workbench.made.worlds import sample_clip
 from workbench.models import build
 from workbench.predict import Propagator
-from workbench.view.dynamics import LookExplorer, MaskExplorer, PropagationPlayer, carry_all
+from workbench.view.chapters.stdpose import LookExplorer, MaskExplorer, PropagationPlayer, carry_all
 torch.manual_seed(0)
 propagator = Propagator(build("stdpose", "small"))
 made = sample_clip("fast_people", "test", 0)
@@ -306,50 +251,41 @@ MaskExplorer(propagator, sets).show()""",
     "LookExplorer(propagator, sets).show()",
     "PropagationPlayer({7: (sets[7], carry_all(propagator, propagator, sets[7]))}).show()",
 )
-PLOTS = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')]"
-LOOKED = f"{PLOTS}.find(p => p._fullLayout.yaxis3 && !p._fullLayout.yaxis4)"
 
 
-def test_sliders_clicks_and_the_player_of_the_propagation_chapter(tmp_path):
-    """k moves curve, mask and readout; a click on a token moves the slider and what it looks at;
-    the player goes on.
+def test_the_explorers_of_the_propagation_chapter(tmp_path):
+    """k moves the mask, a number blanks out image tokens and their maps follow, the player goes on
+    by itself.
     """
-    with opened(tmp_path, "dynamics", *DYNAMICS) as (page, notebook):
-        said, steep = page.locator(".between-readout"), notebook.slider("k")
-        before = said.first.inner_text()
-        values = "t => Array.from(t.z || t.y, v => v.length ? [...v] : v).flat()"
-        state = f"() => {DRAWN}._fullData.map({values})"
-        traces = page.evaluate(state)
-        assert [len(t) for t in traces[:7]] == [24 * 32] * 7
-        notebook.press(steep, "End")
-        notebook.wait(lambda: said.first.inner_text() != before, 30, "answer to k")
-        notebook.wait(lambda: page.evaluate(state)[5] != traces[5], 30, "other mask")
-        notebook.wait(lambda: page.evaluate(state)[-2] != traces[-2], 30, "other curve")
-        assert page.evaluate(state)[:3] == traces[:3], "heatmaps stay"
-        token = notebook.slider("token")
-        notebook.settle(notebook.output_around(token))
-        weights = page.evaluate(f"() => [...{LOOKED}._fullData[1].z].map(row => [...row]).flat()")
-        place = f"""() => {{
-            const points = [...{LOOKED}.querySelectorAll('.scatterlayer .trace')]
-                .map(t => [...t.querySelectorAll('path.point')]).find(p => p.length == 48);
-            const box = points[10].getBoundingClientRect();
-            return [box.x + box.width / 2, box.y + box.height / 2];
-        }}"""
-        notebook.click(page.evaluate(place))
-        notebook.wait(
-            lambda: token.locator(".widget-readout").inner_text() == "10",
-            20,
-            "token that was clicked",
-        )
-        looked = f"() => [...{LOOKED}._fullData[1].z].map(row => [...row]).flat()"
-        notebook.wait(lambda: page.evaluate(looked) != weights, 20, "other attention")
-        player = page.locator(".player-readout")
-        assert "frame 0: labels are given here" in player.inner_text()
-        # of the mask's explorer: the player stands still
-        notebook.press(notebook.slider("frame"), "ArrowRight")
-        last = page.locator('.widget-slider:has(.widget-label:text-is("frame"))').last
-        last.scroll_into_view_if_needed()
-        notebook.press(last, "ArrowRight")
-        notebook.wait(
-            lambda: "frame 1: mean error" in player.inner_text(), 20, "next frame of the player"
-        )
+    with opened(tmp_path, "stdpose", *STDPOSE) as (page, notebook):
+        mask, look, player = (page.locator(".workbench-explorer").nth(i) for i in range(3))
+
+        def picture(explorer, number: int) -> str:
+            canvas = explorer.locator(".panels canvas").nth(number)
+            return canvas.evaluate("canvas => canvas.toDataURL()")
+
+        def push(explorer, control: str, key: str) -> None:
+            slider = explorer.locator(f"input[name='{control}']")
+            slider.scroll_into_view_if_needed()
+            slider.focus()
+            page.keyboard.press(key)
+
+        def said(explorer) -> str:
+            return explorer.locator("> .verdict").inner_text()
+
+        before = said(mask)
+        left, curve = picture(mask, 0), picture(mask, 3)
+        push(mask, "k", "End")
+        notebook.wait(lambda: said(mask) != before, 30, "answer to k")
+        notebook.wait(lambda: picture(mask, 3) != curve, 30, "other curve")
+        assert picture(mask, 0) == left, "the left frame stays"
+        push(look, "blank out", "End")
+        notebook.wait(lambda: "48 of 48 image tokens out" in said(look), 30, "answer to the number")
+        look.locator("button[role=tab]:has-text('attention')").click()
+        notebook.wait(lambda: look.locator(".thumb:visible").count() == 8, 30, "maps")
+        first = picture(player, 0)
+        play = player.locator("label.frame button")
+        play.click()
+        notebook.wait(lambda: picture(player, 0) != first, 30, "next frame of the player")
+        play.click()
+        assert player.locator("label.frame output").inner_text() != "0"

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import base64
+import inspect
+import json
+import re
 
 import cv2
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from plotly.colors import sample_colorscale
 
 from workbench.made.hands import sample_hands
 from workbench.made.noise import DetectorNoise
 from workbench.skeletons import skeleton
-from workbench.view import figures
+from workbench.view import figures, style
 
 HAND = skeleton("hand21")
 
@@ -115,7 +119,7 @@ def test_people_are_drawn_where_they_stand_and_only_where_they_are_labelled():
     states[0, 0] = figures.VISIBLE
     drawn = figures.draw_people(picture, xy, states, HAND, zoom=2.0)
     assert drawn.shape == (60, 80, 3) and (picture == 90).all()
-    rows, columns = np.nonzero((drawn == tuple(bytes.fromhex(figures.TRUTH[1:]))).all(-1))
+    rows, columns = np.nonzero((drawn == style.rgb(style.colour("visible"))).all(-1))
     assert abs(rows.mean() - 20.5) < 0.6 and abs(columns.mean() - 40.5) < 0.6, (
         "pixel centres go on pixel centres"
     )
@@ -255,10 +259,11 @@ def test_panels_over_time_share_frames_and_colours():
         truth.line.color == again.line.color == figures.TRUTH and level.line.color != figures.TRUTH
     )
     assert list(level.x) == [0, 2, 4] and list(level.y) == [1, 3, 5]
-    assert (
-        names(figure) == {figures.REAL, "level 1", "burst of occlusion"}
-        and key.marker.color == figures.MASKED
-    )
+    assert names(figure) == {
+        figures.REAL,
+        "level 1",
+        "burst of occlusion",
+    } and key.marker.color == style.colour("hidden")
     assert (figure.layout.yaxis.title.text, figure.layout.yaxis2.title.text) == (
         "x, px",
         "v, px/frame",
@@ -270,7 +275,9 @@ def test_maps_of_frames_have_frames_on_their_axes_and_one_scale():
     read = np.arange(0, 9, 3)
     maps = {"a": (np.eye(3), read, read), "b": (np.full((3, 3), 1 / 3), read, read)}
     figure = figures.frame_maps(maps, "t", shaded=[(3, 5)])
-    assert list(figure.data[0].x) == [0, 3, 6] and {t.zmax for t in figure.data} == {1.0}
+    assert list(figure.data[0].x) == [0, 3, 6]
+    assert {(t.zmin, t.zmax) for t in figure.data} == {(-4.0, 4.0)}
+    np.testing.assert_allclose(figure.data[1].z, 0, atol=1e-6)
     assert "frame" in figure.layout.xaxis.title.text and "frame" in figure.layout.yaxis.title.text
     assert [(s.x0, s.x1) for s in figure.layout.shapes] == [(2.5, 5.5)] * 2
     assert [t.showscale for t in figure.data] == [True, False]
@@ -310,17 +317,15 @@ def test_arrows_start_at_the_last_pose():
 
 
 def test_matrices_in_groups_share_order_and_scale():
-    m, seen = np.arange(441.0).reshape(21, 21), np.arange(21) % 2 == 1
+    m, seen = np.arange(441.0).reshape(21, 21) / 2100, np.arange(21) % 2 == 1
     figure = figures.joint_matrices({"a": m, "b": m / 2}, HAND, groups=seen, title="t")
     order = [*range(1, 21, 2), *range(0, 21, 2)]
-    assert (
-        list(figure.data[0].x) == [HAND.joints[j] for j in order]
-        and figure.data[0].z[0][1] == m[1, 3]
-    )
-    assert {t.zmax for t in figure.data} == {440.0} and [t.showscale for t in figure.data] == [
-        False,
-        True,
-    ]
+    assert list(figure.data[0].x) == [HAND.joints[j] for j in order] and figure.data[0].z[0][
+        1
+    ] == pytest.approx(np.log2(21 * m[1, 3]))
+    assert figure.data[0].text[0][1] == "0.24x uniform, weight 0.011"
+    assert {(t.zmin, t.zmax) for t in figure.data} == {(-4.0, 4.0)}
+    assert [t.showscale for t in figure.data] == [False, True]
     assert {(s.x0, s.x1) for s in figure.layout.shapes if s.x0 == s.x1} == {(9.5, 9.5)} and len(
         figure.layout.shapes
     ) == 4
@@ -371,3 +376,170 @@ def test_the_front_has_a_point_a_setting():
         "HANet",
     ] and figure.layout.xaxis.type == "log"
     assert figure.data[0].x == (1.0, 3.0) and figure.data[0].text == ("(31, 1)", "(9, 1)")
+
+
+# --- one colour, one meaning
+
+
+@pytest.fixture
+def every_figure(hands, panel, rng):
+    """All figures of the module, by the name of what makes them, from small made-up data."""
+    detected, refined, confidence, replaced = hands
+    poses = {"xy_frame": detected[0], "colour": figures.DETECTED, "confidence": confidence[0]}
+    after = panel | {"before": np.full((2, 21), 2), "box": np.array([1, 2, 9, 8])}
+    drawn = {figures.REAL: (detected[0], figures.TRUTH, replaced[0])}
+    blind = {**panel, "picture": None, "known": False, "number": True, "poses": drawn}
+    flags = np.tile(np.array([2, 1, 0], np.int8), (5, 7))
+    labels = {"a": (HAND, flags, True), "b": (HAND, 2 * (flags > 0), False)}
+    rows = [{"setting": "a", "v": 1.0, "low": 0.5, "high": 1.5, "paper": 2.0}]
+    share, frames = rng.random(21), np.arange(7)
+    attention, few = np.full((7, 7), 1 / 7), detected[0].astype(float)
+    curve = (np.array([0.2, 0.9]), np.array([0.1, 1.0]), np.array([4, 1]))
+    spoken = (figures.REAL, figures.INPUT, figures.ENCODED, figures.FINAL, "Savitzky-Golay")
+    lines = dict.fromkeys((*spoken, "level 1", "level 2"), (frames, frames))
+    truth = sample_hands(53, rng)
+    noise = DetectorNoise().diagnose(truth, DetectorNoise().apply(truth, rng), rng, draws=2)
+    points = [
+        {"method": m, "setting": "", "accel": 1.0, "pck_0.05": 60.0}
+        for m in ("HANet (shipped)", "input", "savgol", "mean")
+    ]
+    joints = dict.fromkeys(("VisNet", "visible", "hidden", "outside the picture", "b"), share)
+    return {
+        "pose_figure": figures.pose_figure({"detector": poses}, HAND, "t"),
+        "refinement_grid": figures.refinement_grid(
+            detected, refined, confidence, replaced, HAND, truth=refined, captions="abcde"
+        ),
+        "error_by_confidence": figures.error_by_confidence(share, share, share, 0.3),
+        "change_by_occlusions": figures.change_by_occlusions(np.arange(3) % 2, share[:3]),
+        "joint_matrices": figures.joint_matrices(
+            {"a": np.eye(21), "b": np.full((21, 21), 1 / 21)},
+            HAND,
+            masked=replaced[0],
+            groups=replaced[0],
+            title="t",
+        ),
+        "map_grid": figures.map_grid(rng.normal(size=(3, 4, 5)), list("abc"), "t", cols=3),
+        "sweep": figures.sweep(rows, "v", x_title="", y_title="", title="t", baseline=4.0),
+        "flow_of_shapes": figures.flow_of_shapes(["a", "b"], ["1", "2"], ["x", "y"], title="t"),
+        "annotated_pictures": figures.annotated_pictures([panel, after, blind], "t"),
+        "visibility_shares": figures.visibility_shares(labels, "t"),
+        "hidden_by_joint": figures.hidden_by_joint(labels, "t"),
+        "reliability": figures.reliability({"VisNet": curve, "control": curve}, "t"),
+        "joint_bars": figures.joint_bars(joints, HAND, "t", y_title="share"),
+        "crowd_histogram": figures.crowd_histogram(share, {"paper": (0.1, 0.8)}, "t"),
+        "noise_errors": figures.noise_errors(noise, "t"),
+        "noise_confidence": figures.noise_confidence(noise, "t"),
+        "front": figures.front(points, "t"),
+        "time_panels": figures.time_panels({"px": lines}, "t", shaded=[(1, 2)]),
+        "frame_maps": figures.frame_maps({"a": (attention, frames, frames)}, "t", shaded=[(1, 2)]),
+        "pose_strip": figures.pose_strip({"f": dict.fromkeys(spoken[:4], few)}, HAND, "t"),
+        "kinematics_figure": figures.kinematics_figure(
+            {"frame 0": few, "frame 1": few + 1}, {"v": (few, 2.0), "a": (few, 1.0)}, HAND, "t"
+        ),
+    }
+
+
+# What a name says about the colour of a trace; what is not named here may have no role's.
+MEANING = {
+    "ground truth": "truth",
+    figures.REAL: "truth",
+    "detector": "detector",
+    "mean, detector": "detector",
+    figures.INPUT: "detector",
+    "input": "detector",
+    "real": "detector",
+    "moved by PORT": "ours",
+    "with PORT": "ours",
+    "mean, with PORT": "ours",
+    figures.FINAL: "ours",
+    "HANet (shipped)": "ours",
+    "VisNet": "ours",
+    "measured": "ours",
+    "Savitzky-Golay": "rival",
+    "savgol": "rival",
+    "mean": "rival",
+    figures.VISIBLE: "visible",
+    "visible": "visible",
+    figures.HIDDEN: "hidden",
+    "hidden": "hidden",
+    "burst of occlusion": "hidden",
+    figures.NEWLY_HIDDEN: "newly_hidden",
+    "outside the picture": "outside",
+}
+
+
+def role_of(trace) -> str | None:
+    """The role that a trace has by its name; PORT's arrows and changes are ours."""
+    name = trace.name or ""
+    if "replaced" in name or "moved" in str(trace.hovertext):
+        return "ours"
+    return MEANING.get(name) or MEANING.get(name.partition(", ")[0])
+
+
+def colours_in(part) -> set[str]:
+    """Every colour that a part of a figure names."""
+    text = json.dumps(part.to_plotly_json(), default=lambda array: array.tolist())
+    return set(re.findall(r"#[0-9A-Fa-f]{3,8}\b|rgba?\([^)]*\)", text))
+
+
+def test_every_figure_is_walked(every_figure):
+    made = {
+        name
+        for name, function in inspect.getmembers(figures, inspect.isfunction)
+        if function.__module__ == figures.__name__
+        and function.__annotations__.get("return") == "go.Figure"
+    }
+    assert set(every_figure) == made - {"page_layout"}
+
+
+def test_every_colour_comes_from_the_style(every_figure):
+    known = {*style.ROLES["light"].values(), *style.PAPER["light"].values()}
+    known |= {*style.ON_PICTURE.values(), *style.DIVERGING["light"]}
+    known |= {colour for count in range(1, 8) for colour in style.series(count)}
+    known |= set(sample_colorscale(style.SEQUENTIAL, np.linspace(0, 1, 4001).tolist()))
+    known |= colours_in(go.Heatmap(colorscale=style.SEQUENTIAL))
+    for name, figure in every_figure.items():
+        assert figure.layout.template == style.template(), name
+        figure.layout.template = None
+        for part in (*figure.data, figure.layout):
+            assert colours_in(part) <= known, name
+
+
+def test_every_line_and_mark_names_its_colour(every_figure):
+    """What names none gets one of the template's, whatever it is called."""
+    for name, figure in every_figure.items():
+        for trace in figure.data:
+            if trace.type == "heatmap":
+                continue
+            lines = trace.type == "scatter" and "lines" in trace.mode
+            own = trace.line.color if lines else trace.marker.color
+            assert own is not None, f"{name}: {trace.name}"
+
+
+def test_a_role_s_colour_means_that_role_alone(every_figure):
+    roles = {colour: role for role, colour in style.ROLES["light"].items()}
+    met = set()
+    for name, figure in every_figure.items():
+        for trace in figure.data:
+            own = {roles[colour] for colour in colours_in(trace) if colour in roles}
+            assert own == ({role_of(trace)} - {None}), f"{name}: {trace.name}"
+            met |= own
+    assert met == set(roles.values())
+
+
+def test_uniform_attention_is_neutral_and_has_words(every_figure):
+    neutral = style.DIVERGING["light"][2]
+    for name, col in (("joint_matrices", 1), ("frame_maps", 0)):
+        trace = every_figure[name].data[col]
+        place = (trace.z[0][0] - trace.zmin) / (trace.zmax - trace.zmin)
+        (at,) = [colour for where, colour in trace.colorscale if where == pytest.approx(place)]
+        assert at == neutral and trace.text[0][0].startswith("1x uniform, weight ")
+        assert "%{text}" in trace.hovertemplate
+
+
+def test_all_maps_have_one_scale(every_figure):
+    scale = style.attention_scale()
+    for name in ("joint_matrices", "frame_maps"):
+        for trace in every_figure[name].data:
+            assert (trace.zmin, trace.zmax) == (scale["zmin"], scale["zmax"])
+            assert [list(stop) for stop in trace.colorscale] == scale["colorscale"]

@@ -12,6 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from tests.browser.lab import CHROMIUM, chromium
 from workbench.runs import Run
+from workbench.view import style
 from workbench.view.html import (
     PLOTLY_MIME,
     WIDGET_MIME,
@@ -83,6 +84,14 @@ def test_one_plotly_script_serves_all_figures_and_the_upload_button_is_off(tmp_p
     assert page.count("plotly.js v") == 1
     assert page.count('"showSendToCloud": false') == 2
     assert "FigureWidget" not in page
+
+
+def test_figures_of_a_page_have_theme_and_tools_once_and_no_camera(tmp_path):
+    page = _page(tmp_path, _shown({PLOTLY_MIME: FIGURE}), _shown({PLOTLY_MIME: FIGURE}))
+    assert page.count("tools.render();</script></body>") == 1
+    assert page.count(style.plotly_css()) == 1
+    assert page.count('"modeBarButtonsToRemove": ["toImage"]') == 2
+    assert '<html lang="en">' in page and "prefers-color-scheme: dark" in page
 
 
 def test_a_page_without_figures_carries_no_script(tmp_path):

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
+import plotly.io as pio
 import pytest
 
 from workbench.errors import BadParameter
-from workbench.view import notebook
+from workbench.view import notebook, style, tools
 
 
 @pytest.fixture
@@ -20,7 +21,17 @@ def test_setup_says_what_is_here(shown):
     text = shown[0].data
     for word in ("torch", "cpu", "made on the spot", "port_hand21_synthetic", "full"):
         assert word in text
+    assert pio.templates[pio.templates.default] == style.template()
     assert here.rng.random() == np.random.default_rng(3).random()
+
+
+def test_the_tools_of_figures_show_nothing_of_themselves(monkeypatch):
+    caught = []
+    monkeypatch.setattr(tools, "display", lambda bundle, raw: caught.append(bundle))
+    notebook.setup(device="cpu")
+    (bundle,) = caught
+    assert bundle.pop("application/vnd.jupyter.widget-view+json")
+    assert set(bundle.values()) == {""}
 
 
 @pytest.mark.parametrize("bad", [{"profile": "quick"}, {"device": "tpu"}])

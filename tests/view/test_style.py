@@ -154,15 +154,36 @@ def test_the_ends_are_fixed_and_what_lies_beyond_is_clipped():
     go.Figure(go.Heatmap(z=[[0.0]], **scale))
 
 
+@pytest.mark.parametrize("theme", THEMES)
+def test_what_has_no_role_stands_out_from_the_paper_and_is_no_role_s(theme):
+    for count in (1, 2, 5):
+        numbers = [[int(n) for n in colour[4:-1].split(",")] for colour in style.series(count)]
+        colours = [f"#{bytes(three).hex()}" for three in numbers]
+        assert len(set(colours)) == count
+        for colour in colours:
+            assert contrast(colour, style.colour("paper", theme)) > 1.85
+            assert colour.upper() not in style.ROLES[theme].values()
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_words_in_colour_are_legible(theme):
+    assert set(style.WORDS[theme]) == set(style.WORDS["light"])
+    for name, value in style.WORDS[theme].items():
+        for paper in ("paper", "tint"):
+            assert contrast(value, style.colour(paper, theme)) > 4.5, name
+    assert contrast(style.colour("soft", theme), style.colour("tint", theme)) > 4.5
+
+
 # --- plotly, CSS
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_the_template_carries_paper_ink_and_roles(theme):
+def test_the_template_carries_paper_and_ink_and_gives_no_role_away(theme):
     figure = go.Figure(go.Scatter(y=[1, 2]), layout={"template": style.template(theme)})
     layout = figure.layout.template.layout
     assert layout.paper_bgcolor == style.colour("paper", theme)
-    assert list(layout.colorway) == list(style.ROLES[theme].values())
+    assert layout.font.color == layout.hoverlabel.font.color == style.colour("ink", theme)
+    assert list(layout.colorway) == style.series(5)
 
 
 @pytest.mark.parametrize("selector", [":root", ".workbench"])
@@ -180,3 +201,13 @@ def test_names_that_do_not_exist_are_refused():
         style.colour("thruth")
     with pytest.raises(UnknownName, match="theme"):
         style.attention_colours(np.ones(2), "grey")
+
+
+def test_plotly_s_colours_follow_the_theme():
+    css = style.plotly_css()
+    for role, value in (style.ROLES["light"] | style.PAPER["light"]).items():
+        variable = f"var(--wb-{role.replace('_', '-')})"
+        for part in ("fill", "stroke"):
+            rule = f'[style*="{part}: rgb{style.rgb(value)}"] {{ {part}: {variable} !important'
+            assert css.count(rule) == 1, role
+    assert css.count("{") == css.count("}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -28,6 +29,7 @@ from .panels import around
 SHOWS = ("main", "other", "difference", "ratio")
 ORDERS = ("model", "entropy", "bones", "change")
 FOLDS = ("none", "joint", "flow")
+MANY = 64  # tokens, of which a printed map has its row alone
 Maps = Mapping[str, np.ndarray]
 
 
@@ -87,22 +89,9 @@ def scales() -> dict:
         "log2": style.LOG2_RANGE,
         "difference": style.DIFFERENCE_RANGE,
         "ticks": style.attention_scale()["colorbar"]["ticktext"],
-        "difference_ticks": ["≤ −4x", "−2x", "0", "+2x", "≥ +4x"],
+        "difference_ticks": style.attention_scale(difference=True)["colorbar"]["ticktext"],
         **{theme: [style.rgb(stop) for stop in stops] for theme, stops in style.DIVERGING.items()},
     }
-
-
-def by_layer(name: str, weights: np.ndarray) -> Float[np.ndarray, "layer head query key"]:
-    """Weights of one sample with an axis of layers, which maps of a single layer may lack;
-    `BadParameter`, which says `name`, for others.
-    """
-    weights = np.asarray(weights)
-    if weights.ndim not in (3, 4) or weights.dtype.kind != "f" or 0 in weights.shape:
-        raise BadParameter(
-            f"maps {name!r} are {weights.dtype} of shape {weights.shape}",
-            remedy="give floats of [head query key] or [layer head query key], of one sample",
-        )
-    return weights if weights.ndim == 4 else weights[None]
 
 
 def packed(maps: Maps, allowed: Mapping[str, Bool[np.ndarray, "*a"]] | None = None) -> bytes:
@@ -112,7 +101,7 @@ def packed(maps: Maps, allowed: Mapping[str, Bool[np.ndarray, "*a"]] | None = No
     pieces = []
     for name, weights in maps.items():
         mask = None if allowed is None else allowed.get(name)
-        times = style.times_uniform(by_layer(name, weights), allowed=mask)
+        times = style.times_uniform(style.by_layer(name, weights), allowed=mask)
         pieces.append(times.astype("<f2").tobytes())
     return b"".join(pieces)
 
@@ -169,6 +158,7 @@ class AttentionView(Live):
             raise BadParameter("no maps", remedy="give at least one, as name -> array")
         self._allowed = allowed
         self._on_change = on_change
+        self._drawn = skeleton, picture
         layout = _layout(maps, axes)
         first = layout[0]
         chosen = {
@@ -272,6 +262,7 @@ class AttentionView(Live):
         is asked for an answer.
         """
         self._allowed = allowed
+        self._drawn = skeleton, picture
         layout = _layout(maps, axes)
         on_change, self._on_change = self._on_change, None
         with self.hold_sync():
@@ -285,8 +276,60 @@ class AttentionView(Live):
             self.knocked_out = list(self.knocked_out if knocked_out is None else knocked_out)
         self._on_change = on_change
 
+    # --- figures ----------------------------------------------------------------------------------
+
+    def figure(self):
+        """The chosen head now, beside the body that it is about, or among those of its layer, as
+        matplotlib's figure, for `paper.save`.
+        """
+        from . import paper  # matplotlib takes its time, and few need it
+
+        name, layer, head = self.choice["head"]
+        show = self.choice["show"] if self.other_data else "main"
+        first, second = self.names
+        words = {"main": first, "other": second, "difference": f"{first} − {second}"}
+        words["ratio"] = f"{first} : {second}"
+        weights, allowed, labels = self._weights(self.data, name)
+        options = {"allowed": allowed, "about": f"{name}, {words[show]}"}
+        if show != "main":
+            other = self._weights(self.other_data, name)[0]
+            if show == "other":
+                weights = other
+            else:
+                options |= {"other": other, "show": show}
+        heads = [(layer, i) for i in range(weights.shape[1])]
+        if max(weights.shape[2:]) > MANY:
+            heads = [(layer, head)]
+        if self.body["xy"] and labels == (self.body["joints"],) * 2:
+            heads = [(layer, head)]
+            skeleton, picture = self._drawn
+            focus = min(self.choice["focus"] or 0, len(skeleton) - 1)
+            options |= {"focus": focus, "inward": self.choice["direction"] == "in"}
+            options |= {"skeleton": skeleton, "xy": np.array(self.body["xy"]), "picture": picture}
+        titles = [f"{'▸ ' * (i == head)}L{layer + 1} H{i + 1}" for _, i in heads]
+        labels = tuple([f"{n[:19]}…" if len(n) > 20 else n for n in side] for side in labels)
+        theme = self.theme or "light"
+        return paper.attention_figure(
+            weights, labels, heads=heads, names=titles, theme=theme, **options
+        )
+
+    def _weights(self, data: bytes, name: str) -> tuple[np.ndarray, np.ndarray, tuple]:
+        """Maps of a name as they are shown: weights, which keys masks let through, and names of
+        queries and keys.
+        """
+        index = [one["name"] for one in self.maps].index(name)
+        sizes = [int(np.prod(one["shape"])) for one in self.maps]
+        one = self.maps[index]
+        times = np.frombuffer(data, "<f2", sizes[index], 2 * sum(sizes[:index]))
+        times = times.reshape(one["shape"]).astype(np.float32)
+        times, query = _folded(times, 2, one["query"], self.choice["fold"])
+        times, key = _folded(times, 3, one["key"], self.choice["fold"])
+        allowed = ~np.isnan(times)
+        weights = np.where(allowed, times, 0) / np.maximum(allowed.sum(-1, keepdims=True), 1)
+        return weights, allowed, (query, key)
+
     def _checked(self, maps: Maps, layout: list[dict]) -> bytes:
-        shapes = {name: list(by_layer(name, weights).shape) for name, weights in maps.items()}
+        shapes = {name: list(style.by_layer(name, weights).shape) for name, weights in maps.items()}
         expected = {one["name"]: list(one["shape"]) for one in layout}
         if list(shapes.items()) != list(expected.items()):
             raise BadParameter(
@@ -321,11 +364,25 @@ class AttentionView(Live):
                 self.answered = asked
 
 
+def _folded(times: np.ndarray, axis: int, side: Mapping, how: str) -> tuple[np.ndarray, list[str]]:
+    """Means over the flows of a joint, or over all joints' tokens of a flow, and their names; as
+    maps.js folds.
+    """
+    if how == "none" or not side["flows"]:
+        return times, list(side["labels"])
+    split = (len(side["joints"]), len(side["flows"]))
+    times = times.reshape(*times.shape[:axis], *split, *times.shape[axis + 1 :])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a group that masks forbid stays NaN
+        folded = np.nanmean(times, axis + (how == "joint"))
+    return folded, list(side["joints" if how == "joint" else "flows"])
+
+
 def _layout(maps: Maps, axes: tuple | Mapping) -> list[dict]:
     """Name, shape and axes of every map; raises where labels and shapes disagree."""
     layout = []
     for name, weights in maps.items():
-        shape = by_layer(name, weights).shape
+        shape = style.by_layer(name, weights).shape
         if isinstance(axes, Mapping) and name not in axes:
             raise unknown("maps with axes", name, axes)
         query, key = axes[name] if isinstance(axes, Mapping) else axes

@@ -17,7 +17,6 @@ import numpy as np
 import traitlets
 from ipywidgets import widget_serialization
 from jaxtyping import UInt8
-from plotly.colors import sample_colorscale, unlabel_rgb
 
 from ..errors import BadParameter, WorkbenchError, unknown
 from ..skeletons import Skeleton
@@ -44,10 +43,10 @@ class Control:
     name: str
     kind: str
     value: Any
-    options: tuple[Any, ...] = ()
-    low: float | int = 0.0
-    high: float | int = 1.0
-    step: float | int = 1.0
+    options: tuple = ()
+    low: float | int = 0
+    high: float | int = 1
+    step: float | int = 1
     needs: str = "model"
     more: bool = False
     label: str = ""
@@ -133,6 +132,7 @@ class Explorer(Live):
         last_frame: int = 0,
         fps: float = 8.0,
     ):
+        self.kin = skeleton
         self.declared = {control.name: control for control in self.declare()}
         sight = [c for c in self.declared.values() if not c.more and c.kind != "list"]
         room = IN_SIGHT - 2 * self.has_attention  # its own two stand beside them
@@ -150,7 +150,7 @@ class Explorer(Live):
             fps=fps,
             last_frame=last_frame,
             skeleton={"joints": list(skeleton.joints), "edges": [list(e) for e in skeleton.edges]},
-            scale=scales() | {"sequential": _sequential()},
+            scale=scales() | {"sequential": style.sequential()},
             controls=self._declarations(),
             state={"tab": "", **{name: c.value for name, c in self.declared.items()}},
         )
@@ -162,6 +162,7 @@ class Explorer(Live):
     # --- declared by who inherits -----------------------------------------------------------------
 
     has_attention = False
+    stores_attention = True  # False: too large for a page to hold it with every stored answer
 
     def declare(self) -> Sequence[Control]:
         """The controls, in their order."""
@@ -296,6 +297,22 @@ class Explorer(Live):
         self._frames.clear()
         self._jpegs.clear()
 
+    def figure(self, tab: str = ""):
+        """A tab as it is now, by default the chosen one, as matplotlib's figure for `paper.save`;
+        `UnknownName` for one that is not there.
+        """
+        from . import paper  # matplotlib takes its time, and few need it
+
+        tabs = self.draw(self._seen, self._found)
+        names = [*tabs, *(["attention"] if self.attention is not None else [])]
+        if tab and tab not in names:
+            raise unknown("tab", tab, names)
+        chosen = next((name for name in (tab, self.state["tab"]) if name in names), names[0])
+        if chosen not in tabs:
+            return self.attention.figure()
+        theme = self.theme or "light"
+        return paper.panels_figure({chosen: tabs[chosen]}, self.kin, state=self.state, theme=theme)
+
     # --- attention --------------------------------------------------------------------------------
 
     def _show_attention(self, looks: Mapping) -> None:
@@ -324,8 +341,13 @@ class Explorer(Live):
 
     def kept(self) -> dict:
         """With the answers to `questions`, and the attention view's own."""
-        stored = [self._stored(change) for change in self.questions()]
+        before = b"" if self.attention is None else self.attention.data
+        stored = [self._stored(change, before) for change in self.questions()]
         self.recompute_at(self.state)
+        own = base64.b64encode(self.pictures).decode()
+        if all(answer["pictures"] == own for answer in stored):  # which the page has
+            for answer in stored:
+                del answer["pictures"], answer["picture_ends"]
         out = super().kept()
         out["values"]["stored"] = stored
         if self.attention is not None:
@@ -337,21 +359,18 @@ class Explorer(Live):
         self._found = self.compute(state)
         return self._answer(state, self._found)
 
-    def _stored(self, change: Mapping) -> dict:
+    def _stored(self, change: Mapping, before: bytes) -> dict:
         answer = self.recompute_at({**self.state, **change})
         out = {"state": dict(change), "tabs": answer["tabs"], "verdict": answer["verdict"]}
         out["data"] = base64.b64encode(answer["data"]).decode()
-        if answer["pictures"] != self.pictures:
-            out["picture_ends"] = answer["picture_ends"]
-            out["pictures"] = base64.b64encode(answer["pictures"]).decode()
-        if self.attention is not None:
+        out["picture_ends"] = answer["picture_ends"]
+        out["pictures"] = base64.b64encode(answer["pictures"]).decode()
+        if self.attention is not None and not self.stores_attention:
+            words = "" if self.attention.data == before else ", before this change"
+            out["attention"] = {"names": [f"{name}{words}" for name in self.attention.names]}
+        elif self.attention is not None:
             names = ("data", "other_data", "body", "hidden", "knocked_out")
             kept = self.attention.kept()
             flat = kept["values"] | kept["bytes"]
             out["attention"] = {name: flat[name] for name in names}
         return out
-
-
-def _sequential() -> list[list[int]]:
-    colours = sample_colorscale(style.SEQUENTIAL, np.linspace(0, 1, 9).tolist())
-    return [[round(channel) for channel in unlabel_rgb(colour)] for colour in colours]

@@ -21,15 +21,41 @@ from ..skeletons import Skeleton
 from . import style
 
 TRUTH, DETECTED, REFINED = map(style.colour, ("truth", "detector", "ours"))
-MASKED, GREY = "#CC79A7", "#7f7f7f"
+MASKED, GREY = map(style.colour, ("hidden", "soft"))
 CONFIDENCE_SCALE = style.SEQUENTIAL
 LAYOUT = {
-    "template": "plotly_white",
-    "font": {"size": 13, "family": "system-ui, sans-serif"},
+    "template": style.template(),
+    "font": {"size": 13, "family": style.FONT},
     "margin": {"l": 60, "r": 20, "t": 70, "b": 50},
-    "hoverlabel": {"font_size": 12},
 }
-CONFIG = {"showSendToCloud": False, "displaylogo": False, "responsive": True}
+# The toolbar of `tools` saves pictures in print quality; plotly's own camera does not.
+CONFIG = {
+    "showSendToCloud": False,
+    "displaylogo": False,
+    "responsive": True,
+    "modeBarButtonsToRemove": ["toImage"],
+}
+# What lines and bars are called, and the role that such a name has. Other names have none.
+ROLE_OF = {
+    "truth": "truth",
+    "ground truth": "truth",
+    "detector": "detector",
+    "input": "detector",
+    "VisNet": "ours",
+    "HANet (shipped)": "ours",
+    "Savitzky-Golay": "rival",
+    "visible": "visible",
+    "hidden": "hidden",
+    "occluded": "hidden",
+    "outside the picture": "outside",
+}
+
+
+def colours_of(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each name: its role's, or the next of `style.series`, which mean nothing."""
+    plain = [name for name in names if name not in ROLE_OF]
+    neutral = dict(zip(plain, style.series(len(plain))))
+    return {name: neutral.get(name) or style.colour(ROLE_OF[name]) for name in names}
 
 
 def page_layout(
@@ -179,12 +205,11 @@ def refinement_grid(
                 figure.add_trace(t.update(opacity=0.65), row, col)
         sure = {"confidence": confidence[i], "colour_bar": i == 0}
         figure.add_traces(
-            pose_traces(detected[i], skeleton, "detector", GREY, **sure, **look), row, col
+            pose_traces(detected[i], skeleton, "detector", DETECTED, **sure, **look), row, col
         )
         for j in np.flatnonzero(replaced[i]):
-            colour = sample_colorscale(CONFIDENCE_SCALE, [float(np.clip(confidence[i, j], 0, 1))])[
-                0
-            ]
+            place = float(np.clip(confidence[i, j], 0, 1))
+            (colour,) = sample_colorscale(CONFIDENCE_SCALE, [place])
             ends = np.stack((detected[i, j], refined[i, j]))
             figure.add_trace(
                 go.Scatter(
@@ -269,7 +294,7 @@ def error_by_confidence(
             )
         )
         top = max(top, high.max())
-    line, text = {"color": "#b00020", "width": 2, "dash": "dash"}, f"delta = {delta:.2f}"
+    line, text = {"color": GREY, "width": 2, "dash": "dash"}, f"delta = {delta:.2f}"
     figure.add_vline(x=delta, line=line, annotation_text=text, annotation_position="top right")
     figure.update_xaxes(
         title="confidence (boxes 25 to 75 %, whiskers 5 to 95 % of the joints in a bin)",
@@ -303,10 +328,43 @@ def change_by_occlusions(
                 boxmean=True,
             )
         )
-    figure.add_hline(y=0, line={"color": GREY, "width": 1})
+    figure.add_hline(y=0, line={"color": style.colour("line"), "width": 1})
     figure.update_xaxes(title="joints below delta in one pose", type="category")
     figure.update_yaxes(title="P-EPE change, px (below 0 is better)")
     return page_layout(figure, title, 400)
+
+
+def attention_values(weights: Float[np.ndarray, "q k"]) -> dict:
+    """z and text of a heatmap on the scale of attention: log2 of multiples of uniform, within its
+    ends, and the multiple and the weight in words.
+    """
+    times = style.times_uniform(weights)
+    words = [
+        [f"{multiple:.2g}x uniform, weight {weight:.3f}" for multiple, weight in zip(*row)]
+        for row in zip(times, weights)
+    ]
+    return {"z": style.LOG2_RANGE * style.attention_place(times), "text": words}
+
+
+def attention_map(
+    weights: Float[np.ndarray, "q k"],
+    asks: np.ndarray,
+    answers: np.ndarray,
+    hover: str,
+    bar: Mapping,
+) -> go.Heatmap:
+    """Attention on the one scale: a row asks, a column answers. hover: of x and y; bar: how the
+    colour bar looks.
+    """
+    scale = style.attention_scale()
+    return go.Heatmap(
+        x=answers,
+        y=asks,
+        name="attention",
+        hovertemplate=hover + "<br>%{text}<extra></extra>",
+        **scale | {"colorbar": {**bar, **scale["colorbar"]}},
+        **attention_values(weights),
+    )
 
 
 def joint_matrices(
@@ -317,43 +375,25 @@ def joint_matrices(
     groups: Bool[np.ndarray, "k"] | None = None,
     title: str,
 ) -> go.Figure:
-    """Joint-by-joint matrices side by side; rows of masked joints are framed. Counterpart of PORT
-    Fig. 6.
+    """Joint-by-joint matrices side by side on the scale of attention; rows of masked joints are
+    framed. Counterpart of PORT Fig. 6.
 
-    A row asks, a column answers. Each panel has its own colour scale. groups: joints that come
-    first, ahead of lines that part them from the others; all panels then have one scale.
-    Counterpart of Visibility Fig. 2.
+    A row asks, a column answers. groups: joints that come first, ahead of lines that part them
+    from the others. Counterpart of Visibility Fig. 2.
     """
-    names, n, top = np.array(skeleton.joints), len(matrices), None
+    names, n = np.array(skeleton.joints), len(matrices)
     if groups is not None:
         order, cut = np.argsort(~groups, kind="stable"), groups.sum() - 0.5
         names, matrices = names[order], {name: m[order][:, order] for name, m in matrices.items()}
-        top = max(float(m.max()) for m in matrices.values())
-    gap = 0.14 if n == 2 else 0.09
     figure = make_subplots(
-        1, n, subplot_titles=list(matrices), horizontal_spacing=gap, shared_yaxes=True
+        1, n, subplot_titles=list(matrices), horizontal_spacing=0.05, shared_yaxes=True
     )
+    hover = "row (asks): %{y}<br>column (answers): %{x}"
     for col, matrix in enumerate(matrices.values(), 1):
-        side = figure.get_subplot(1, col).xaxis.domain[1] + 0.005
-        bar = {"x": side, "xanchor": "left", "len": 0.9, "thickness": 9, "nticks": 4}
-        figure.add_trace(
-            go.Heatmap(
-                z=matrix,
-                x=names,
-                y=names,
-                colorscale="Cividis",
-                zmin=0,
-                zmax=top,
-                colorbar=bar | {"title": "weight" if col == n else ""},
-                showscale=top is None or col == n,
-                hovertemplate="row (asks): %{y}<br>column (answers): %{x}<br>"
-                "%{z:.3f}<extra></extra>",
-            ),
-            1,
-            col,
-        )
+        trace = attention_map(matrix, names, names, hover, {"len": 0.9, "thickness": 9})
+        figure.add_trace(trace.update(showscale=col == n), 1, col)
         if groups is not None:
-            look = {"line": {"color": "#fff", "width": 2}, "row": 1, "col": col}
+            look = {"line": {"color": style.colour("paper"), "width": 2}, "row": 1, "col": col}
             figure.add_vline(x=cut, **look).add_hline(y=cut, **look)
         for j in np.flatnonzero(masked) if masked is not None else ():
             figure.add_shape(
@@ -362,7 +402,7 @@ def joint_matrices(
                 x1=len(names) - 0.5,
                 y0=j - 0.5,
                 y1=j + 0.5,
-                line={"color": MASKED, "width": 2},
+                line={"color": style.colour("hidden"), "width": 2},
                 row=1,
                 col=col,
             )
@@ -380,7 +420,7 @@ def map_grid(
         maps,
         facet_col=0,
         facet_col_wrap=cols,
-        color_continuous_scale="RdBu_r",
+        color_continuous_scale=style.diverging(),
         zmin=-top,
         zmax=top,
         facet_row_spacing=0.1,
@@ -389,6 +429,7 @@ def map_grid(
     figure.for_each_annotation(
         lambda a: a.update(text=captions[int(a.text.split("=")[1])], font_size=11)
     )
+    figure.update_traces(opacity=style.DIVERGING_OPACITY)
     figure.update_xaxes(visible=False).update_yaxes(visible=False)
     bar = {"title": "value", "thickness": 10, "len": 0.8}
     return page_layout(figure, title, 120 + 190 * -(-len(maps) // cols), coloraxis_colorbar=bar)
@@ -462,8 +503,8 @@ def flow_of_shapes(
             x1=x + 0.44,
             y0=y - 0.3,
             y1=y + 0.3,
-            line={"color": DETECTED, "width": 1.5},
-            fillcolor="#eef5fb",
+            line={"color": GREY, "width": 1.5},
+            fillcolor=style.colour("tint"),
             layer="below",
         )
         name, shape, axis = ("<br>".join(textwrap.wrap(text, 18)) for text in (name, shape, axis))
@@ -504,10 +545,10 @@ VISIBLE, HIDDEN, NEWLY_HIDDEN, UNSTATED = (
     "labelled, nothing said",
 )
 LOOKS = {
-    VISIBLE: (TRUTH, "circle", None),
-    HIDDEN: (REFINED, "x", cv2.MARKER_TILTED_CROSS),
-    NEWLY_HIDDEN: (MASKED, "diamond", cv2.MARKER_DIAMOND),
-    UNSTATED: (DETECTED, "square", cv2.MARKER_SQUARE),
+    VISIBLE: (style.colour("visible"), "circle", None),
+    HIDDEN: (style.colour("hidden"), "x", cv2.MARKER_TILTED_CROSS),
+    NEWLY_HIDDEN: (style.colour("newly_hidden"), "diamond", cv2.MARKER_DIAMOND),
+    UNSTATED: (GREY, "square", cv2.MARKER_SQUARE),
 }
 
 
@@ -613,7 +654,7 @@ def annotated_pictures(panels: Sequence[Mapping], title: str, *, cols: int = 3) 
                 y0=box[1],
                 x1=box[2],
                 y1=box[3],
-                line={"color": "#F0E442", "width": 2},
+                line={"color": style.ON_PICTURE["bright"], "width": 2},
                 **at,
             )
         if xy.size:
@@ -653,7 +694,7 @@ def _people_traces(xy, states, skeleton: Skeleton, *, numbers: bool) -> list[go.
     (x, y), size = bones(xy, skeleton, states != ""), 9 if len(xy) < 5 else 6
     traces = [
         go.Scatter(x=x, y=y, mode="lines", name="", hoverinfo="skip", line={"color": c, "width": w})
-        for c, w in (("#000", 3), ("#fff", 1.5))
+        for c, w in ((style.ON_PICTURE["dark"], 3), (style.ON_PICTURE["bright"], 1.5))
     ]
     for name, (colour, symbol, _) in LOOKS.items():
         person, joint = np.nonzero(states == name)
@@ -673,7 +714,7 @@ def _people_traces(xy, states, skeleton: Skeleton, *, numbers: bool) -> list[go.
                         "color": colour,
                         "symbol": symbol,
                         "size": size,
-                        "line": {"color": "#fff", "width": 1},
+                        "line": {"color": style.ON_PICTURE["bright"], "width": 1},
                     },
                     hovertext=[
                         f"{skeleton.joints[j]}, person {p}: {name}" for p, j in zip(person, joint)
@@ -690,7 +731,8 @@ def visibility_shares(
     """Shares of the flags by data set. labels: name -> skeleton, flags [n k], whether they know
     about occlusion.
     """
-    colours = {VISIBLE: TRUTH, UNSTATED: DETECTED, HIDDEN: REFINED, "not labelled (0)": "#c9ced4"}
+    colours = {label: LOOKS[label][0] for label in (VISIBLE, UNSTATED, HIDDEN)}
+    colours["not labelled (0)"] = style.colour("line")
     rows = [
         {"data set": name, "label": label, "share of all joints": (flags == flag).mean()}
         for name, (_, flags, known) in labels.items()
@@ -738,7 +780,12 @@ def hidden_by_joint(
     count = pd.DataFrame(rows).groupby(["joint", "set"], sort=False).sum()
     share = (count["hidden"] / count["all"]).unstack(sort=False)
     figure = px.imshow(
-        share, text_auto=".0%", color_continuous_scale="Cividis", zmin=0, zmax=1, aspect="auto"
+        share,
+        text_auto=".0%",
+        color_continuous_scale=style.SEQUENTIAL,
+        zmin=0,
+        zmax=1,
+        aspect="auto",
     )
     figure.update_xaxes(title="").update_yaxes(title="")
     return page_layout(
@@ -764,15 +811,14 @@ def reliability(
     figure.add_scatter(
         x=[0, 1], y=[0, 1], mode="lines", name="taken at its word", line=ideal, hoverinfo="skip"
     )
-    for (name, (probability, frequency, count)), colour in zip(
-        bins.items(), (REFINED, DETECTED, MASKED)
-    ):
+    colours = colours_of(list(bins))
+    for name, (probability, frequency, count) in bins.items():
         figure.add_scatter(
             x=probability,
             y=frequency,
             mode="lines+markers",
             name=name,
-            line={"color": colour},
+            line={"color": colours[name]},
             customdata=count,
             marker={"size": 6 + 24 * np.sqrt(count / count.max()), "opacity": 0.75},
             hovertemplate="says %{x:.2f}, happens %{y:.2f}<br>"
@@ -788,8 +834,8 @@ def joint_bars(
 ) -> go.Figure:
     """One bar a joint and name, side by side; shares are shown in percent."""
     table = pd.DataFrame(dict(bars), index=list(skeleton.joints))
-    colours = {"color_discrete_sequence": (REFINED, DETECTED, TRUTH, "#c9ced4")}
-    figure = px.bar(table, barmode="group", labels={"index": "", "variable": ""}, **colours)
+    colours, labels = colours_of(list(bars)), {"index": "", "variable": ""}
+    figure = px.bar(table, barmode="group", labels=labels, color_discrete_map=colours)
     figure.update_yaxes(title=y_title, tickformat=".0%").update_xaxes(tickangle=-50)
     return page_layout(
         figure, title, 420, legend={"orientation": "h", "y": 1, "yanchor": "bottom", "title": ""}
@@ -815,14 +861,13 @@ def crowd_histogram(
         x=crowd_index.clip(max=top - 1e-6),
         color=np.array(labels)[which],
         category_orders={"color": labels},
-        color_discrete_sequence=(TRUTH, DETECTED, REFINED),
+        color_discrete_sequence=style.series(3),
     )
     figure.update_traces(xbins={"start": 0, "end": top, "size": 0.05})
     for i, (who, ends) in enumerate(edges.items()):
         for edge in ends:
-            figure.add_vline(
-                x=edge, line_dash="dot", annotation_text=f"{edge} {who}", annotation_yshift=-16 * i
-            )
+            line, text = {"dash": "dot", "color": GREY}, f"{edge} {who}"
+            figure.add_vline(x=edge, line=line, annotation_text=text, annotation_yshift=-16 * i)
     figure.update_xaxes(title=f"crowdIndex (last bar: from {top - 0.05:g})", range=[0, top])
     figure.update_yaxes(title="pictures")
     return page_layout(
@@ -843,7 +888,7 @@ def noise_errors(
         for percent, error in zip(diagnosis["quantiles"], errors)
     ]
     look = {
-        "color_discrete_sequence": (DETECTED, REFINED),
+        "color_discrete_sequence": (DETECTED, GREY),
         "symbol": "quantile",
         "markers": True,
         "log_y": True,
@@ -868,7 +913,7 @@ def noise_confidence(
         table,
         labels={"variable": "detector"},
         line_shape="hvh",
-        color_discrete_sequence=(DETECTED, REFINED),
+        color_discrete_sequence=(DETECTED, GREY),
     )
     figure.update_yaxes(title="share of the joints", tickformat=".0%", rangemode="tozero")
     return page_layout(figure, title, 360)
@@ -881,17 +926,19 @@ INPUT, ENCODED, FINAL, REAL = "input", "refined P'", "final P<sub>s</sub>", "tru
 VOICES = {
     REAL: (TRUTH, "lines", {"width": 3}, {}),
     INPUT: (DETECTED, "lines+markers", {"width": 1}, {"size": 4}),
-    ENCODED: ("#222222", "markers", {}, {"size": 8, "symbol": "diamond-open"}),
+    ENCODED: (style.colour("ink"), "markers", {}, {"size": 8, "symbol": "diamond-open"}),
     FINAL: (REFINED, "lines", {"width": 2.5}, {}),
 }
 
 
 def front(points: Sequence[Mapping], title: str) -> go.Figure:
     """Accuracy against calm: points of "method", "setting", "accel" (px a frame squared) and
-    "pck_0.05" (percent).
+    "pck_0.05" (percent). Rivals have one colour, and a symbol each.
     """
     figure = go.Figure()
-    for method in dict.fromkeys(p["method"] for p in points):
+    methods = dict.fromkeys(p["method"] for p in points)
+    rivals = [method for method in methods if method not in ROLE_OF]
+    for method in methods:
         own = sorted((p for p in points if p["method"] == method), key=lambda p: p["accel"])
         figure.add_scatter(
             x=[p["accel"] for p in own],
@@ -899,7 +946,11 @@ def front(points: Sequence[Mapping], title: str) -> go.Figure:
             name=method,
             text=[p["setting"] for p in own],
             mode="markers",
-            marker_size=9 if len(own) > 1 else 14,
+            marker={
+                "color": style.colour(ROLE_OF.get(method, "rival")),
+                "size": 9 if len(own) > 1 else 14,
+                "symbol": rivals.index(method) + 1 if method in rivals else 0,
+            },
             hovertemplate="%{text}<br>Accel %{x:.2f}, PCK@0.05 %{y:.1f}<extra>"
             + method
             + "</extra>",
@@ -942,10 +993,7 @@ def time_traces(
     """Lines over frames: name -> (frames, values). Those of VOICES look the same everywhere,
     others run from dark to light.
     """
-    others = [name for name in lines if name not in VOICES]
-    colours = dict(
-        zip(others, sample_colorscale("Viridis", np.linspace(0, 0.9, max(len(others), 2)).tolist()))
-    )
+    colours = colours_of([name for name in lines if name not in VOICES])
     traces = []
     for name, (frames, values) in lines.items():
         colour, mode, line, marker = VOICES.get(
@@ -1008,16 +1056,12 @@ def frame_map(
     """Attention from frame to frame: a row asks, a column answers; the axes are frame numbers of
     the window.
     """
-    return go.Heatmap(
-        z=weights,
-        x=answers,
-        y=asks,
-        colorscale="Cividis",
-        zmin=0,
-        zmax=weights.max(),
-        name="attention",
-        colorbar={"thickness": 9, "nticks": 4, **bar},
-        hovertemplate="frame %{y} looks at frame %{x}: %{z:.3f}<extra></extra>",
+    return attention_map(
+        weights,
+        asks,
+        answers,
+        "frame %{y} looks at frame %{x}",
+        {"thickness": 9, **bar},
     )
 
 
@@ -1028,12 +1072,12 @@ def frame_maps(
     cols: int = 3,
     shaded: Sequence[tuple[int, int]] = (),
 ) -> go.Figure:
-    """Attention maps, name -> (weights, frames that ask, frames that answer), with one colour
-    scale; shaded columns framed.
+    """Attention maps, name -> (weights, frames that ask, frames that answer), on the one scale;
+    shaded columns framed.
 
     Counterpart of the attention in HANet Fig. 3; a token is a read frame, never a joint.
     """
-    rows, top = -(-len(maps) // cols), max(float(weights.max()) for weights, *_ in maps.values())
+    rows = -(-len(maps) // cols)
     figure = make_subplots(
         rows,
         cols,
@@ -1043,14 +1087,10 @@ def frame_maps(
     )
     for i, (weights, asks, answers) in enumerate(maps.values()):
         at = {"row": i // cols + 1, "col": i % cols + 1}
-        figure.add_trace(
-            frame_map(weights, asks, answers, {"title": "weight"}).update(
-                zmax=top, showscale=not i
-            ),
-            **at,
-        )
+        trace = frame_map(weights, asks, answers, {}).update(showscale=not i)
+        figure.add_trace(trace, **at)
         for a, b in shaded:
-            line = {"color": MASKED, "width": 2}
+            line = {"color": style.colour("hidden"), "width": 2}
             figure.add_shape(
                 type="rect",
                 x0=a - 0.5,
@@ -1102,16 +1142,17 @@ def kinematics_figure(
     skeleton: Skeleton,
     title: str,
 ) -> go.Figure:
-    """Poses over each other, oldest first and lightest, and arrows from the last one. Counterpart
-    of HANet Fig. 1.
+    """Poses over each other, oldest first and lightest, and arrows from the last one, in ink:
+    the second kind dotted. Counterpart of HANet Fig. 1.
 
     arrows: name -> (vectors in px, how many times enlarged they are drawn).
     """
     figure, last = make_subplots(), list(poses.values())[-1]
-    shades = sample_colorscale("Blues", np.linspace(0.45, 0.95, len(poses)).tolist())
+    shades = style.series(len(poses))[::-1]
     for (name, xy), colour in zip(poses.items(), shades):
         figure.add_traces(pose_traces(xy, skeleton, name, colour))
-    for (name, (vectors, times)), colour in zip(arrows.items(), (REFINED, MASKED)):
+    ink = style.colour("ink")
+    for (name, (vectors, times)), dash in zip(arrows.items(), ("solid", "dot")):
         ends = np.stack((last, last + times * vectors, np.full_like(last, np.nan)), 1).reshape(
             -1, 2
         )
@@ -1122,12 +1163,12 @@ def kinematics_figure(
                 y=ends[:, 1],
                 mode="lines+markers",
                 name=f"{name}, drawn {times:g} times as long",
-                line={"color": colour, "width": 2},
+                line={"color": ink, "width": 2, "dash": dash},
                 hoverinfo="text",
                 marker={
                     "symbol": ["circle", "arrow", "circle"] * len(last),
                     "angleref": "previous",
-                    "color": colour,
+                    "color": ink,
                     "size": [1, 11, 1] * len(last),
                 },
                 hovertext=[

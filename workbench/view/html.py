@@ -23,7 +23,10 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from plotly.offline import get_plotlyjs
 
 from ..runs import METRICS_MIME, Run
+from . import style
+from .figures import CONFIG
 from .live import PAGE, POLICY
+from .tools import page_tools
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
@@ -31,90 +34,16 @@ LATEX_ERRORS = tuple(kind for kind in vars(latex_exceptions).values() if isinsta
 LIMITS = {"msub": "munder", "msup": "mover", "msubsup": "munderover"}
 SECTIONS_SLOT = "<!-- sections -->"
 PAPERMILL_TAG = "papermill-error-cell-tag"  # red headings that papermill adds; the page has its own
-CSS = """
-:root {
-  --ink: #1d2733; --soft: #5d6b7a; --line: #dfe4ea; --tint: #f6f8fa; --accent: #0b6b75;
-  --bad: #b3261e;
-}
-* { box-sizing: border-box }
-body {
-  margin: 0; color: var(--ink); background: #fff;
-  font: 16px/1.62 "Inter", "Segoe UI", system-ui, sans-serif;
-}
-main { max-width: 60rem; margin: 0 auto; padding: 2.5rem 1.5rem 6rem }
-h1 { font-size: 2rem; line-height: 1.2; margin: .6rem 0 1rem; letter-spacing: -.015em }
-h2 {
-  font-size: 1.4rem; margin: 2.6rem 0 .6rem; padding-top: 1rem; border-top: 1px solid var(--line);
-}
-h3 { font-size: 1.1rem; margin: 1.8rem 0 .4rem }
-a { color: var(--accent); text-underline-offset: .18em } a.anchor-link { display: none }
-nav {
-  font-size: .88rem; color: var(--soft); display: flex; flex-wrap: wrap; gap: .2rem 1.2rem;
-  align-items: baseline;
-}
-nav a { text-decoration: none } nav label { margin-left: auto; cursor: pointer }
-code, pre {
-  font: .86em/1.55 "JetBrains Mono", "DejaVu Sans Mono", ui-monospace, Menlo, Consolas, monospace;
-}
-p code, li code, td code { background: var(--tint); padding: .1em .32em; border-radius: .25em }
-pre { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere }
-blockquote {
-  margin: 1rem 0; padding: .1rem 1.1rem; border-left: 3px solid var(--accent); color: var(--soft);
-}
-math { font-size: 1.08em }
-math[display=block] { margin: 1.1rem 0; overflow-x: auto; overflow-y: hidden }
-math[display=block] .sum { font-size: 1.5em }
-.sum + * { padding-top: .25em }
-.sum + * + * { padding-bottom: .25em }
-mtd { padding: .2em .35em }
-mtd[columnalign=left] { text-align: left }
-mtd[columnalign=right] { text-align: right }
-[mathvariant^=bold] { font-weight: 700 } [mathvariant$=italic] { font-style: italic }
-img, svg, video { max-width: 100%; height: auto }
-details { margin: .8rem 0 } summary { cursor: pointer; color: var(--soft) }
-.input {
-  margin: 1.1rem 0 .5rem; background: var(--tint); border: 1px solid var(--line);
-  border-radius: 6px;
-}
-.input_area { padding: .7rem 1rem; overflow-x: auto } .prompt { display: none }
-body:has(#hide:checked) .input { display: none }
-.output_wrapper { margin: .5rem 0 1.4rem } .output_area { overflow-x: auto; margin: .5rem 0 }
-.output_text pre, .output_stdout pre { color: #33404d } .output_stderr pre { color: var(--soft) }
-.output_stderr { border-left: 3px solid #d9a400; padding-left: .9rem }
-.output_error, .failure {
-  border-left: 3px solid var(--bad); background: #fdf3f2; padding: .6rem .9rem;
-}
-.static { font-size: .82rem; color: var(--soft) }
-caption { text-align: left; color: var(--soft) }
-table {
-  border: 0; border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums;
-  margin: .6rem 0;
-}
-th, td {
-  padding: .3rem .8rem; text-align: left; border: 0; border-bottom: 1px solid var(--line);
-  vertical-align: top;
-}
-thead th { border-bottom: 1.5px solid var(--ink) } td.number, .dataframe td { text-align: right }
-td.number { white-space: nowrap }
-.state {
-  font-size: .8rem; font-weight: 600; padding: .12rem .55rem; border-radius: 1rem;
-  background: var(--tint);
-}
-.completed { color: #14602f; background: #e5f4ea }
-.failed, .interrupted { color: var(--bad); background: #fce9e7 }
-.running { color: #7a5800; background: #fdf3d7 } .soft { color: var(--soft) }
-.c1, .c, .sd { color: #6a7785; font-style: italic } .k, .kn, .kc, .ow { color: #8a2f7c }
-.s1, .s2, .sa, .si { color: #1f6f43 }
-.mi, .mf { color: #9a4a00 } .nf, .nc, .nd { color: #1d5fa8 } .nb, .bp { color: #0b6b75 }
-.ansi-red-fg, .ansi-red-intense-fg { color: var(--bad) }
-.ansi-green-fg, .ansi-green-intense-fg { color: #14602f }
-.ansi-cyan-fg, .ansi-blue-fg, .ansi-blue-intense-fg { color: #1d5fa8 }
-.ansi-yellow-fg { color: #7a5800 }
-@media print { nav, #hide { display: none } .input, .output_area { break-inside: avoid } }
-"""
+CSS = "\n".join(
+    (
+        style.css_variables(),
+        style.word_variables(),
+        Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
+    )
+)
 
 HEAD = """<!DOCTYPE html>
-<html lang="en" data-theme="light"><head><meta charset="utf-8">
+<html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">
 <title>{title}</title><style>{css}</style></head><body><main>
@@ -184,12 +113,7 @@ def _static(data: dict) -> dict:
         return {"text/html": data[PAGE]}
     if PLOTLY_MIME in data:
         figure = data[PLOTLY_MIME]
-        config = {
-            **figure.get("config", {}),
-            "showSendToCloud": False,
-            "displaylogo": False,
-            "responsive": True,
-        }
+        config = {**figure.get("config", {}), **CONFIG}
         figure = {"data": figure["data"], "layout": figure.get("layout", {})}
         return {
             "text/html": pio.to_html(
@@ -250,8 +174,11 @@ def notebook_page(path: Path, *, error: dict | None = None) -> str:
     page = page.replace(
         SECTIONS_SLOT, "".join(f'<a href="#{anchor}">{text}</a>' for anchor, text in sections), 1
     )
+    if 'class="plotly-graph-div"' not in page:
+        return page
     script = f"<script>{get_plotlyjs()}</script></head>"
-    return page.replace("</head>", script, 1) if 'class="plotly-graph-div"' in page else page
+    head, body = page.replace("</head>", script, 1).rsplit("</body>", 1)
+    return f"{head}{page_tools()}</body>{body}"
 
 
 def _failure(error: dict | None) -> str:

@@ -15,7 +15,7 @@ import anywidget
 import traitlets
 from IPython.display import display
 
-from ..errors import unknown
+from ..errors import BadParameter, unknown
 from . import style
 
 PAGE = "application/x.workbench.page+html"  # what a run's page takes of an output
@@ -95,9 +95,18 @@ class Live(anywidget.AnyWidget):
                 values[name] = value
         return {"values": values, "bytes": raw}
 
+    def figure(self):
+        """What is shown now, as matplotlib's figure, for `paper.save`."""
+        raise NotImplementedError
+
     def png(self) -> bytes:
-        """What viewers without scripts show; empty: nothing."""
-        return b""
+        """What viewers without scripts show; empty where a page has no room for it."""
+        from . import paper  # matplotlib takes its time, and few need it
+
+        try:
+            return paper.png(self.figure())
+        except BadParameter:
+            return b""
 
     def fragment(self) -> str:
         """The view as HTML that stands anywhere in a page: module, styles and arrays inside. What

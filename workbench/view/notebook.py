@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import plotly.io as pio
 import torch
 from IPython.display import Markdown, display
 from jaxtyping import Float
@@ -23,7 +24,9 @@ from ..ledger import paper
 from ..metrics import bootstrap_interval
 from ..predict import SHIPPED, weights_path
 from ..train import choose_device
+from . import style
 from .explorers import quiet_plotly
+from .tools import show_tools
 
 METRICS = "application/x.workbench.metrics+json"
 SHOWN = (
@@ -81,14 +84,16 @@ def data_place(name: str) -> Path | None:
 def setup(
     *, device: str = "auto", profile: str = "fast", seed: int = 0, data: Sequence[str] = ()
 ) -> Setup:
-    """Seeds, chooses the device, quiets plotly, and shows versions, device, data and weights
-    once.
+    """Seeds, chooses the device, quiets plotly, gives its figures theme and tools, and shows
+    versions, device, data and weights once.
     """
     if profile not in ("fast", "full", "paper"):
         raise BadParameter(f"profile is {profile!r}", remedy="choose fast, full or paper")
     device = choose_device(device)
     torch.manual_seed(seed)
     quiet_plotly()
+    pio.templates["workbench"] = style.template()
+    pio.templates.default = "workbench"
     name = (
         torch.cuda.get_device_name()
         if device == "cuda"
@@ -110,6 +115,7 @@ def setup(
         rows.append((f"weights: {method}", "; ".join(there)))
     table = " &nbsp;·&nbsp; ".join(f"**{k}** {v}" for k, v in rows)
     display(Markdown(table))
+    show_tools()
     return Setup(device, profile, seed, np.random.default_rng(seed))
 
 

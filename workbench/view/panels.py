@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from jaxtyping import Float, Int, Num, UInt8
+from jaxtyping import Int, Num, UInt8
 
 from ..errors import BadParameter
 from . import style
@@ -16,7 +16,7 @@ from . import style
 ROLES = (*style.ROLES["light"], *style.PAPER["light"])
 # What a joint's mark says; NaN coordinates and 0 are not drawn.
 NOTHING, VISIBLE, HIDDEN, NEWLY_HIDDEN, OUTSIDE = range(5)
-Ends = tuple[float | int, float | int]
+PAINT = (118, 122, 128)  # of the brush: a grey that is nobody's shirt
 SAYS = ("visible", "hidden", "newly hidden", "labelled, nothing said")
 
 
@@ -32,10 +32,19 @@ class People:
 
     name: str
     role: str | int
-    xy: Float[np.ndarray, "*n k 2"]
+    xy: Num[np.ndarray, "*n k 2"]
     marks: Int[np.ndarray, "*n k"] | None = None
     flags: bool = False
     small: bool = False
+
+    def at(self, frame: int) -> tuple[Num[np.ndarray, "p k 2"], Int[np.ndarray, "p k"]]:
+        """Everybody's places and marks in a frame; 0 where there is no place."""
+        xy = np.asarray(self.xy, float)
+        marks = np.full(xy.shape[:-1], VISIBLE) if self.marks is None else np.asarray(self.marks)
+        whole = (1,) * (4 - xy.ndim) + xy.shape
+        step = min(frame, whole[0] - 1)
+        xy = xy.reshape(whole)[step]
+        return xy, np.where(np.isfinite(xy).all(-1), marks.reshape(whole[:3])[step], NOTHING)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +54,17 @@ class Heat:
     diverging: on the scale about the middle of both, else from nothing to much.
     """
 
-    values: Float[np.ndarray, "*t y x"]
-    affine: Float[np.ndarray, "2 3"]
+    values: Num[np.ndarray, "*t y x"]
+    affine: Num[np.ndarray, "2 3"]
     label: str
-    low: float = 0.0
-    high: float = 1.0
+    low: float | int = 0
+    high: float | int = 1
     diverging: bool = False
+
+    def at(self, frame: int) -> Num[np.ndarray, "y x"]:
+        """The map of a frame."""
+        values = np.asarray(self.values, float)
+        return values if values.ndim == 2 else values[min(frame, len(values) - 1)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +74,7 @@ class Arrows:
     """
 
     role: str | int
-    ends: Float[np.ndarray, "n 5"]
+    ends: Num[np.ndarray, "n 5"]
 
 
 @dataclass(frozen=True)
@@ -94,8 +108,24 @@ class Picture:
     click: Click | None = None
     brush: bool = False
     rim: Sequence[int] = ()
-    wide: float = 1.0
+    wide: float | int = 1
     kind: str = "picture"
+
+    @property
+    def whole(self) -> tuple[float, float, float, float] | None:
+        """The box of the picture, px, where there is one."""
+        if not len(self.frames):
+            return None
+        height, width = self.frames[0].shape[:2]
+        return (-0.5, -0.5, width - 0.5, height - 0.5)
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """The box that is shown, px; `BadParameter` where nothing says it."""
+        box = self.whole if self.box is None else self.box
+        if box is None:
+            raise BadParameter(f"{self.title!r} has no picture", remedy="give it a box")
+        return tuple(float(end) for end in box)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,19 +150,19 @@ class Lines:
     x: str
     y: str
     lines: Sequence[Line]
-    shaded: Sequence[tuple[float | int, float | int, str]] = ()
+    shaded: Sequence[tuple[float | int | np.integer, float | int | np.integer, str]] = ()
     cursor: str = ""
     span: str = ""
-    x_range: Ends | None = None
-    y_range: Ends | None = None
-    wide: float = 1.0
+    x_range: tuple[float | int, float | int] | None = None
+    y_range: tuple[float | int, float | int] | None = None
+    wide: float | int = 1
     kind: str = "lines"
 
 
 @dataclass(frozen=True)
 class Bar:
     label: str
-    value: float
+    value: float | int | np.number
     role: str | int
     mark: str = ""
 
@@ -144,9 +174,9 @@ class Bars:
     title: str
     unit: str
     bars: Sequence[Bar]
-    range: Ends | None = None
+    range: tuple[float | int, float | int] | None = None
     click: Click | None = None
-    wide: float = 1.0
+    wide: float | int = 1
     kind: str = "bars"
 
 
@@ -155,7 +185,7 @@ Tabs = Mapping[str, Sequence[Sequence[Panel]]]  # name of a tab -> rows of panel
 
 
 def around(
-    *points: Float[np.ndarray, "*n 2"], pad: float = 0.15
+    *points: Num[np.ndarray, "*_ 2"], pad: float = 0.15
 ) -> tuple[float, float, float, float]:
     """A box about all finite points; pad: share of its longer side that stays free."""
     flat = np.concatenate([np.asarray(each, float).reshape(-1, 2) for each in points])
@@ -193,6 +223,7 @@ class Packer:
     def __init__(self, number):
         self.number = number
         self.pieces: list[bytes] = []
+        self.places: dict[bytes, int] = {}
         self.length = 0
 
     @property
@@ -202,10 +233,11 @@ class Packer:
     def array(self, values: np.ndarray, *, half: bool = False) -> dict:
         piece = np.ascontiguousarray(values, "<f2" if half else "<f4").tobytes()
         piece += bytes(-len(piece) % 4)
-        place = {"at": self.length, "shape": list(np.shape(values)), "half": half}
-        self.pieces.append(piece)
-        self.length += len(piece)
-        return place
+        at = self.places.setdefault(piece, self.length)
+        if at == self.length:  # what stands there already is not sent again
+            self.pieces.append(piece)
+            self.length += len(piece)
+        return {"at": at, "shape": list(np.shape(values)), "half": half}
 
     def tabs(self, tabs: Tabs) -> dict:
         return {
@@ -237,17 +269,10 @@ class Packer:
         }
 
     def _picture(self, panel: Picture) -> dict:
-        if panel.box is None and not len(panel.frames):
-            raise BadParameter(f"{panel.title!r} has no picture", remedy="give it a box")
-        whole = None
-        if len(panel.frames):
-            height, width = panel.frames[0].shape[:2]
-            whole = (-0.5, -0.5, width - 0.5, height - 0.5)
-        box = whole if panel.box is None else panel.box
         return {
-            "whole": whole,
+            "whole": panel.whole,
             "frames": [self.number(frame) for frame in panel.frames],
-            "box": [float(end) for end in box],
+            "box": list(panel.bounds),
             "people": [self._people(people) for people in panel.people],
             "heat": None if panel.heat is None else self._heat(panel.heat),
             "arrows": [
@@ -286,11 +311,11 @@ def _range(values: Sequence[np.ndarray], free: float) -> tuple[float, float]:
     flat = np.concatenate([np.ravel(each) for each in values] or [np.zeros(0)]).astype(float)
     flat = flat[np.isfinite(flat)]
     low, high = (float(flat.min()), float(flat.max())) if len(flat) else (0.0, 1.0)
-    pad = free * (high - low)
     if high == low:
         return low - 1.0, high + 1.0
+    pad = free * (high - low)
     return low - pad, high + pad
 
 
-def _number(value: float) -> float | None:
+def _number(value: float | int | np.number) -> float | None:
     return float(value) if np.isfinite(value) else None

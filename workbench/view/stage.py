@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from ..errors import BadParameter
-from ..metrics import joint_distances
 from ..occlusion import cover
-from ..records import Clip
+from ..records import Clip, Detections, Prediction
 from ..skeletons import Skeleton
 from .explorer import Control, Explorer, choice, number, scrubber
-from .panels import Line, Lines, People, Picture, Tabs, marks_of
+from .panels import PAINT, Line, Lines, People, Picture, Tabs, marks_of
 
-PAINT = (118, 122, 128)  # of the brush: a grey that is nobody's shirt
 PAINT_IN = ("this frame", "this frame on", "all frames")
+Number = float | int | np.number
 Frames = Sequence[UInt8[np.ndarray, "h w 3"]]
 
 
@@ -30,7 +30,7 @@ def brush_controls(size_px: int, longest: int, paint_in: str = "all frames") -> 
     ]
 
 
-def patch(x: float, y: float, size: float | int, frames: tuple[int, int]) -> dict:
+def patch(x: Number, y: Number, size: Number, frames: tuple[int, int]) -> dict:
     """A square of the brush about (x, y) px in frames first to last."""
     return {"points": [[float(x), float(y)]], "size": float(size), "frames": list(frames)}
 
@@ -44,8 +44,8 @@ def covered(
         first, last = stroke["frames"]
         half = stroke["size"] / 2
         for x, y in stroke["points"]:
-            rows = slice(max(round(y - half + 0.5), 0), max(round(y + half + 0.5), 0))
-            columns = slice(max(round(x - half + 0.5), 0), max(round(x + half + 0.5), 0))
+            rows = slice(max(ceil(y - half), 0), max(ceil(y + half), 0))
+            columns = slice(max(ceil(x - half), 0), max(ceil(x + half), 0))
             mask[max(first, 0) : last + 1, rows, columns] = True
     return mask
 
@@ -59,7 +59,7 @@ def painted(frames: Frames, mask: Bool[np.ndarray, "t h w"]) -> list[np.ndarray]
 
 
 def patch_grid(
-    size_wh: tuple[int, int], sizes: Sequence[float | int], step: float, last_frame: int
+    size_wh: tuple[int, int], sizes: Sequence[Number], step: Number, last_frame: int
 ) -> Iterable[dict]:
     """Patches on a grid over a picture, in all frames: questions of a page without a kernel."""
     for size in sizes:
@@ -118,7 +118,7 @@ class Stage(Explorer):
 
     clips: what can be chosen. ask: clip, painted frames, what is covered -> name -> people, NaN
     where nobody is found; None: labels alone. roles: name -> role of `style`. apart: every answer
-    in a panel of its own. paints: False: no brush.
+    in a panel of its own. paints: False: no brush. grid: of `questions`.
     """
 
     def __init__(
@@ -132,6 +132,7 @@ class Stage(Explorer):
         paints: bool = True,
         frame: int = 0,
         size_px: int = 36,
+        grid: int = 8,
         name: str = "stage",
         **options,
     ):
@@ -141,9 +142,9 @@ class Stage(Explorer):
         self.ask = ask
         self.roles_of = dict(roles or {})
         self.apart = apart
+        self.grid = grid
         self.paints = paints
         self.begin = frame, size_px
-        self.kin = skeleton
         self.plain: dict[int, Answers] = {}
         last = len(clips[0].frames) - 1
         super().__init__(skeleton, name=name, last_frame=last, **options)
@@ -157,7 +158,7 @@ class Stage(Explorer):
         if self.paints:
             longest = max(self.clips[0].size_wh)
             controls += brush_controls(min(size_px, longest), longest)
-        if self.ask is not None:
+        if self.ask is not None and self.clips[0].truth is not None:
             joints = ("all joints", *self.kin.joints)
             controls.append(choice("error of", joints, needs="drawing"))
         return controls
@@ -200,7 +201,7 @@ class Stage(Explorer):
             joints = np.arange(len(self.kin)) == self.kin.index(of)
         out = {}
         for name, xy in answers.items():
-            away = _distances(xy, self.now.truth)
+            away = np.linalg.norm(xy - self.now.truth, axis=-1)
             use = labelled & joints & np.isfinite(away)
             total = np.where(use, away, 0).sum((1, 2))
             with np.errstate(invalid="ignore"):
@@ -253,8 +254,9 @@ class Stage(Explorer):
             lines.append(Line(name, times, errors[name], role, "both"))
             if found.mask.any():
                 lines.append(Line("", times, plain[name], role, dash=(4, 3)))
-        frames = np.flatnonzero(found.mask.any((1, 2))).tolist()
-        shaded = [(frames[0], frames[-1], "hidden")] if frames else []
+        frames = np.flatnonzero(found.mask.any((1, 2)))
+        some = 0 < len(frames) < len(times)
+        shaded = [(frames[0], frames[-1], "hidden")] if some else []
         title = f"error of {state['error of']}; dashed: without paint"
         return Lines(title, "frame", "px", lines, shaded, cursor="frame")
 
@@ -274,25 +276,54 @@ class Stage(Explorer):
                 mean = np.nanmean(errors)
                 change = mean - np.nanmean(plain[name])
                 said.append(f"{name} {mean:.1f} px ({change:+.1f})")
-        elif found.answers:
+        elif found.answers and found.mask.any():
             for name, xy in found.answers.items():
-                moved = np.nanmean(_distances(xy, found.plain[name]))
-                said.append(f"{name} moves by {moved:.1f} px")
+                said.append(f"{name} moves by {apart(xy, found.plain[name]):.1f} px")
+        elif found.answers:
+            first, *others = found.answers
+            for name in others:
+                far = apart(found.answers[name], found.answers[first])
+                said.append(f"{name} differs from {first} by {far:.1f} px on average")
         text = "; ".join(said)
         return text[:1].upper() + text[1:]
 
     def questions(self) -> Iterable[Mapping]:
-        """Patches on a grid of about eight by six, where there is a brush."""
+        """Patches on a grid, `grid` along the longer side, where there is a brush."""
         if not self.paints:
             return ()
         width, height = self.clips[0].size_wh
-        step = max(width, height) / 8
+        step = max(width, height) / self.grid
         return patch_grid((width, height), [self.state["size"]], step, self.last_frame)
 
 
-def _distances(
-    xy: Float[np.ndarray, "t p k 2"], other: Float[np.ndarray, "t p k 2"]
-) -> Float[np.ndarray, "t p k"]:
-    """Distances of all joints, px."""
-    k = xy.shape[2]
-    return joint_distances(xy.reshape(-1, k, 2), other.reshape(-1, k, 2)).reshape(xy.shape[:3])
+def apart(one: Float[np.ndarray, "*n 2"], other: Float[np.ndarray, "*n 2"]) -> float:
+    """Mean distance of joints that both have, px; 0 where there is none."""
+    far = np.linalg.norm(one - other, axis=-1)
+    return float(far[np.isfinite(far)].mean()) if np.isfinite(far).any() else 0.0
+
+
+def over_time(people: Detections | Prediction, n_frames: int) -> Float[np.ndarray, "t p k 2"]:
+    """People of a video by frame and person, px; NaN where somebody is not there, and at joints
+    that nobody found. They, or the detections behind a prediction, need frames and tracks.
+    """
+    found = people.confidence > 0
+    of = people
+    if isinstance(people, Prediction):
+        of = people.detections
+        found = found | people.replaced
+    tracks, person = np.unique(of.tracks, return_inverse=True)
+    xy = np.full((n_frames, len(tracks), *people.xy_frame.shape[1:]), np.nan, np.float32)
+    xy[of.frames, person] = np.where(found[..., None], people.xy_frame, np.nan)
+    return xy
+
+
+def without_covered(people: Detections, mask: Bool[np.ndarray, "t h w"]) -> Detections:
+    """The detections of somebody who does not see through paint: a joint under it is missing.
+    # unstated; ours
+    """
+    height, width = mask.shape[1:]
+    x, y = np.moveaxis(np.rint(people.xy_frame).astype(int), -1, 0)
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    frames = np.broadcast_to(people.frames[:, None], x.shape)
+    under = mask[frames, y.clip(0, height - 1), x.clip(0, width - 1)] & inside
+    return replace(people, confidence=np.where(under, 0, people.confidence).astype(np.float32))

@@ -7,11 +7,13 @@ fixed, so that a colour says the same number in every head, layer and model.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MappingProxyType
 
 import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Bool, Float, UInt8
+from plotly.colors import sample_colorscale, unlabel_rgb
 
 from ..errors import BadParameter, unknown
 
@@ -66,6 +68,37 @@ PAPER = MappingProxyType(
         },
     }
 )
+# Marks on a photograph, which is the same in both themes: a bright line in a dark one. They are not
+# quite white and black, so that no rule for the paper's colours changes them.
+ON_PICTURE = MappingProxyType({"bright": "#FDFDFD", "dark": "#010101"})
+
+# Words that say something by their colour: links, outcomes, code. Legible on paper and tint.
+WORDS = MappingProxyType(
+    {
+        "light": {
+            "link": "#0B6B75",
+            "bad": "#B3261E",
+            "good": "#14602F",
+            "wait": "#7A5800",
+            "comment": "#5D6B7A",
+            "keyword": "#8A2F7C",
+            "string": "#1F6F43",
+            "number": "#9A4A00",
+            "called": "#1D5FA8",
+        },
+        "dark": {
+            "link": "#5CC8D4",
+            "bad": "#FF9188",
+            "good": "#7FD79B",
+            "wait": "#E8C15A",
+            "comment": "#A3AFBC",
+            "keyword": "#E29AD6",
+            "string": "#7CCBA0",
+            "number": "#F0A868",
+            "called": "#82B8F5",
+        },
+    }
+)
 # What JupyterLab's own theme gives in their place. Tint and line stay ours: on its dark theme
 # its own lines do not stand out from its own tint.
 JUPYTER = MappingProxyType(
@@ -77,6 +110,7 @@ JUPYTER = MappingProxyType(
 )
 
 SEQUENTIAL = "Cividis"  # from nothing to much
+SERIES_ENDS = (0.3, 0.8)  # of it; what lies beyond does not stand out from one of the papers
 # From less over the same to more, at equal steps.
 DIVERGING = MappingProxyType(
     {
@@ -85,6 +119,11 @@ DIVERGING = MappingProxyType(
     }
 )
 
+# Plotly draws heatmaps as pictures, which no rule of colours reaches. This opacity, which nobody
+# sees, tells `plotly_css` which ones have the diverging scale.
+DIVERGING_OPACITY = 0.999
+TURNED = 0.92  # how far such a picture is inverted on dark paper; the middle lies just above it
+PLOTLY_INK = (68, 68, 68)  # plotly's own, where a template says nothing
 LOG2_RANGE = 4.0  # attention from 1/16x to 16x uniform; what lies beyond has the colour of the end
 DIFFERENCE_RANGE = 4.0  # differences of two attentions, from -4x to +4x uniform; ours
 
@@ -95,12 +134,31 @@ def _of(theme: str, table):
     return table[theme]
 
 
-def colour(role: str, theme: str = "light") -> str:
-    """The colour of a role, or of paper and ink; `UnknownName` for one that does not exist."""
+def sequential() -> list[list[int]]:
+    """Stops of the scale from nothing to much, at equal steps."""
+    colours = sample_colorscale(SEQUENTIAL, np.linspace(0, 1, 9).tolist())
+    return [[round(channel) for channel in unlabel_rgb(colour)] for colour in colours]
+
+
+def colour(role: str | int, theme: str = "light") -> str:
+    """The colour of a role, or of paper and ink, or the neutral one of six that a number picks;
+    `UnknownName` for one that does not exist.
+    """
+    if not isinstance(role, str):
+        place = np.array((2 * (role % 6) + 1) / 6 - 1)
+        return "#" + bytes(scale_colours(place, theme, sequential())).hex().upper()
     known = _of(theme, ROLES) | _of(theme, PAPER)
     if role not in known:
         raise unknown("role of a colour", role, known)
     return known[role]
+
+
+def series(count: int) -> list[str]:
+    """Colours of things that have no role: levels, seeds, data sets. They run from dark to light,
+    are the same in both themes, and none is a role's.
+    """
+    places = np.linspace(*SERIES_ENDS, count) if count > 1 else [np.mean(SERIES_ENDS)] * count
+    return sample_colorscale(SEQUENTIAL, [float(place) for place in places])
 
 
 def rgb(hexadecimal: str) -> tuple[int, int, int]:
@@ -110,6 +168,19 @@ def rgb(hexadecimal: str) -> tuple[int, int, int]:
 
 
 # --- attention ------------------------------------------------------------------------------------
+
+
+def by_layer(name: str, weights: np.ndarray) -> Float[np.ndarray, "layer head query key"]:
+    """Weights of one sample with an axis of layers, which maps of a single layer may lack;
+    `BadParameter`, which says `name`, for others.
+    """
+    weights = np.asarray(weights)
+    if weights.ndim not in (3, 4) or weights.dtype.kind != "f" or 0 in weights.shape:
+        raise BadParameter(
+            f"maps {name!r} are {weights.dtype} of shape {weights.shape}",
+            remedy="give floats of [head query key] or [layer head query key], of one sample",
+        )
+    return weights if weights.ndim == 4 else weights[None]
 
 
 def times_uniform(
@@ -142,10 +213,14 @@ def attention_place(times: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
 
 
 def scale_colours(
-    place: Float[np.ndarray, "*n"], theme: str = "light"
+    place: Float[np.ndarray, "*n"],
+    theme: str = "light",
+    stops: Sequence[Sequence[int]] | None = None,
 ) -> UInt8[np.ndarray, "*n 3"]:
-    """Colours of places on the diverging scale, -1 to 1; NaN has the colour of no answer."""
-    stops = np.array([rgb(stop) for stop in _of(theme, DIVERGING)], float)
+    """Colours of places on a scale, -1 to 1, by default the diverging one; NaN has the colour of no
+    answer.
+    """
+    stops = np.array(stops or [rgb(stop) for stop in _of(theme, DIVERGING)], float)
     at = np.linspace(-1, 1, len(stops))
     mixed = np.stack([np.interp(place, at, stops[:, channel]) for channel in range(3)], -1)
     nothing = np.array(rgb(colour("none", theme)), float)
@@ -161,20 +236,30 @@ def attention_colours(
     return scale_colours(attention_place(times), theme)
 
 
-def attention_scale(theme: str = "light") -> dict:
-    """The attention scale for a plotly heatmap of log2 of multiples of uniform: colours, range,
-    and ticks that say what is clipped.
-    """
+def diverging(theme: str = "light") -> list[list]:
+    """The diverging scale as plotly wants it: places of 0 to 1 with their colours."""
     stops = _of(theme, DIVERGING)
-    ticks = [-LOG2_RANGE, -2.0, 0.0, 2.0, LOG2_RANGE]
+    return [[i / (len(stops) - 1), stop] for i, stop in enumerate(stops)]
+
+
+def attention_scale(theme: str = "light", *, difference: bool = False) -> dict:
+    """The attention scale for a plotly heatmap of log2 of multiples of uniform, or of their
+    differences: colours, range, and ticks that say what is clipped.
+    """
+    end = DIFFERENCE_RANGE if difference else LOG2_RANGE
+    words = ["≤ 1/16x", "1/4x", "1x", "4x", "≥ 16x"]
+    if difference:
+        words = ["≤ −4x", "−2x", "0", "+2x", "≥ +4x"]
+    title = "difference of times uniform" if difference else "times uniform"
     return {
-        "colorscale": [[i / (len(stops) - 1), stop] for i, stop in enumerate(stops)],
-        "zmin": -LOG2_RANGE,
-        "zmax": LOG2_RANGE,
+        "colorscale": diverging(theme),
+        "opacity": DIVERGING_OPACITY,
+        "zmin": -end,
+        "zmax": end,
         "colorbar": {
-            "title": "times uniform",
-            "tickvals": ticks,
-            "ticktext": ["≤ 1/16x", "1/4x", "1x", "4x", "≥ 16x"],
+            "title": {"text": title, "side": "right"},
+            "tickvals": [-end, -end / 2, 0.0, end / 2, end],
+            "ticktext": words,
         },
     }
 
@@ -183,9 +268,10 @@ def attention_scale(theme: str = "light") -> dict:
 
 
 def template(theme: str = "light") -> go.layout.Template:
-    """Plotly's template of a theme: paper, ink, the roles as colours in their order, the scales."""
+    """Plotly's template of a theme: paper, ink, the scales. What names no colour gets one of
+    `series`, never a role's.
+    """
     paper = _of(theme, PAPER)
-    stops = _of(theme, DIVERGING)
     axis = {
         "gridcolor": paper["line"],
         "linecolor": paper["line"],
@@ -196,21 +282,23 @@ def template(theme: str = "light") -> go.layout.Template:
         "font": {"family": FONT, "size": 13, "color": paper["ink"]},
         "paper_bgcolor": paper["paper"],
         "plot_bgcolor": paper["paper"],
-        "colorway": list(_of(theme, ROLES).values()),
-        "colorscale": {
-            "sequential": SEQUENTIAL,
-            "diverging": [[i / (len(stops) - 1), stop] for i, stop in enumerate(stops)],
-        },
+        "colorway": series(5),
+        "colorscale": {"sequential": SEQUENTIAL, "diverging": diverging(theme)},
         "xaxis": axis,
         "yaxis": axis,
-        "hoverlabel": {"font": {"size": 12}},
+        "hoverlabel": {
+            "bgcolor": paper["tint"],
+            "bordercolor": paper["soft"],
+            "font": {"size": 12, "color": paper["ink"]},
+        },
     }
     return go.layout.Template(layout=layout)
 
 
 def _declarations(theme: str, *, jupyter: bool = False) -> str:
     values = _of(theme, PAPER) | _of(theme, ROLES)
-    lines = [f"color-scheme: {theme};", f"--wb-theme: {theme};"]
+    turned = f"invert({TURNED}) hue-rotate(180deg)" if theme == "dark" else "none"
+    lines = [f"color-scheme: {theme};", f"--wb-theme: {theme};", f"--wb-turned: {turned};"]
     for name, value in values.items():
         if jupyter and name in JUPYTER:
             value = f"var({JUPYTER[name]}, {value})"
@@ -243,3 +331,52 @@ def css_variables(selector: str = ":root") -> str:
             own = f'html[data-theme="{theme}"] {selector}{selector}, {own}'
         rules.append(f"{own} {{ {_declarations(theme)} }}")
     return "\n".join(rules)
+
+
+def word_variables() -> str:
+    """A rule that gives `--wb-link`, `--wb-bad`, ... to a page; needs `css_variables`."""
+    lines = (
+        f"--wb-{name}: light-dark({value}, {WORDS['dark'][name]});"
+        for name, value in WORDS["light"].items()
+    )
+    return f":root {{ {' '.join(lines)} }}"
+
+
+def turned(hexadecimal: str) -> str:
+    """What the dark theme's filter makes of a colour: inverted, and its hue brought back.
+    W3C Filter Effects, hueRotate by 180 degrees.
+    """
+    weights = np.array([0.213, 0.715, 0.072])
+    inverted = TURNED + (1 - 2 * TURNED) * np.array(rgb(hexadecimal)) / 255
+    back = 2 * weights @ inverted - inverted
+    return f"#{bytes(np.rint(255 * back.clip(0, 1)).astype(np.uint8)).hex()}"
+
+
+def plotly_css() -> str:
+    """Rules that give plotly's figures the reader's theme, whatever drew them in the light one;
+    what is saved from them stays light. Needs `css_variables`.
+
+    Plotly writes a colour into an element's own style. There each rule looks for one.
+    """
+    colours = {
+        f"var(--wb-{name.replace('_', '-')})": rgb(value)
+        for name, value in (_of("light", PAPER) | _of("light", ROLES)).items()
+    }
+    rules = []
+    cells = ":not(.heatmap-label *)"  # words on a picture that no rule changes
+    for variable, numbers in (*colours.items(), ("var(--wb-ink)", PLOTLY_INK)):
+        for part in ("fill", "stroke"):
+            found = f'{cells}[style*="{part}: rgb{numbers}"]'
+            rules.append(f"{found} {{ {part}: {variable} !important; }}")
+    for stop in _of("light", DIVERGING):
+        both = f"light-dark({stop}, {turned(stop)})"
+        rules.append(f'stop[stop-color="rgb{rgb(stop)}"] {{ stop-color: {both}; }}')
+    image = f'.hm image[style*="opacity: {DIVERGING_OPACITY}"]'
+    rules += [
+        f"{image} {{ filter: var(--wb-turned); }}",
+        ".main-svg { background: none !important; }",
+        ".svg-container { background: var(--wb-paper); }",
+        ".modebar-group { background: none !important; }",
+        ".modebar-btn path { fill: var(--wb-soft) !important; }",
+    ]
+    return "\n".join(f".js-plotly-plot {rule}" for rule in rules)

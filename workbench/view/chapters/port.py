@@ -90,7 +90,7 @@ class PortExplorer(Explorer):
     def compute(self, state: Mapping) -> Refined:
         index = state["pose"]
         row = self.detections.select([index])
-        below = self.refiner.mask(row, state["delta"])
+        below = self.refiner.mask(row, float(state["delta"]))
         mask = below.copy()
         mask[0, state["hidden"]] ^= True
         models = dict(zip(self.names, (self.refiner, self.rival)))
@@ -157,7 +157,7 @@ class PortExplorer(Explorer):
             for joint, c, masked in zip(self.refiner.skeleton.joints, found.confidence, found.mask)
         ]
         click = Click("hidden", "toggle")
-        return Bars("detector's confidence", "", bars, (0, 1), click)
+        return Bars("detector's confidence", "", bars, (0.0, 1.0), click)
 
     def errors(self, found: Refined) -> Bars:
         """What PORT changes at every joint, px: of the error; without a truth, of the place."""

@@ -1,0 +1,262 @@
+"""Plotly's figures in chromium: they follow the theme, and their toolbar saves what they show."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import struct
+import xml.etree.ElementTree as ElementTree
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+from PIL import Image
+
+from tests.browser.lab import CHROMIUM, chromium
+from tests.browser.test_lab import SCREENSHOTS, opened
+from workbench.skeletons import skeleton
+from workbench.view import figures, style
+from workbench.view.html import PLOTLY_MIME, notebook_page
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not Path(CHROMIUM).exists(), reason=f"no chromium at {CHROMIUM}; CHROMIUM names another"
+    ),
+]
+HOSTILE = "=1+1 <img src=x onerror='document.hacked=1'> \"a\""
+FRAMES = np.arange(5)
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def over_time() -> go.Figure:
+    """Lines with a gap, whose numbers plotly's Python writes as bytes in base64."""
+    late = np.where(FRAMES == 3, np.nan, FRAMES + 0.25)
+    lines = {figures.REAL: (FRAMES, FRAMES * 2.5), HOSTILE: (FRAMES, late)}
+    return figures.time_panels({"x, px": lines}, "Lines & marks", shaded=[(1, 2)])
+
+
+def attention() -> go.Figure:
+    joints = skeleton("hand21")
+    weights = np.random.default_rng(7).dirichlet(np.ones(21), 21)
+    return figures.joint_matrices(
+        {"a": weights, "uniform": np.full((21, 21), 1 / 21)}, joints, title="Maps"
+    )
+
+
+@contextmanager
+def opened_figures(tmp_path, *made, scheme="light"):
+    """A run's page with these figures, from disk and offline; errors and requests fail the test."""
+    shown = [json.loads(figure.to_json()) for figure in made]
+    outputs = [new_output("display_data", data={PLOTLY_MIME: figure}) for figure in shown]
+    cell = new_code_cell("show()  # them", outputs=outputs)
+    nbformat.write(new_notebook(cells=[cell]), tmp_path / "n.ipynb")
+    (tmp_path / "n.html").write_text(notebook_page(tmp_path / "n.ipynb"), encoding="utf-8")
+    errors = []
+    with chromium(width=1100, height=900) as (page, outside):
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+        page.context.set_offline(True)
+        page.emulate_media(color_scheme=scheme)
+        page.goto((tmp_path / "n.html").as_uri())
+        page.wait_for_function(
+            f"document.querySelectorAll('.js-plotly-plot > .wb-tools').length === {len(made)}"
+        )
+        page.wait_for_timeout(300)
+        yield page
+        page.wait_for_timeout(100)
+        assert errors == [] and outside == []
+
+
+def pixels_of(page, selector=".js-plotly-plot") -> np.ndarray:
+    """What an element looks like, [h w 3]."""
+    shot = page.locator(selector).first.screenshot(animations="disabled")
+    return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)
+
+
+def share_of(pixels, colour: str) -> float:
+    """Of the pixels, how many have a colour."""
+    return float((np.abs(pixels - style.rgb(colour)).max(-1) <= 3).mean())
+
+
+def saved(page, kind: str, tmp_path) -> Path:
+    page.locator(".js-plotly-plot").first.hover()
+    with page.expect_download() as download:
+        page.locator(f".wb-tools button:text-is('{kind}')").first.click()
+    assert download.value.suggested_filename == f"figure.{kind.lower()}"
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+# --- theme
+
+
+def test_a_figure_follows_the_reader_s_theme(tmp_path):
+    for scheme, other in (("light", "dark"), ("dark", "light")):
+        with opened_figures(tmp_path, over_time(), scheme=scheme) as page:
+            pixels = pixels_of(page)
+            assert share_of(pixels, style.colour("paper", scheme)) > 0.7
+            assert share_of(pixels, style.colour("paper", other)) < 0.01
+            assert share_of(pixels, style.colour("truth", scheme)) > 0.0005
+            assert share_of(pixels, style.colour("truth", other)) == 0
+            SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=SCREENSHOTS / f"figure_{scheme}.png")
+
+
+def test_attention_is_dark_on_dark_paper_and_its_bar_says_so(tmp_path):
+    with opened_figures(tmp_path, attention(), scheme="dark") as page:
+        middle = style.turned(style.DIVERGING["light"][2])
+        pixels = pixels_of(page)
+        assert share_of(pixels, middle) > 0.15, "half of the cells are uniform"
+        assert (pixels.min(-1) > 235).mean() < 0.01, "something is white"
+        bar = pixels_of(page, ".colorbar .cbfills")
+        column = bar[:, bar.shape[1] // 2]
+        for share, stop in ((0.03, 4), (0.5, 2), (0.97, 0)):
+            expected = style.rgb(style.turned(style.DIVERGING["light"][stop]))
+            assert np.abs(column[round(share * (len(column) - 1))] - expected).max() < 16
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=SCREENSHOTS / "attention_figure_dark.png")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_words_of_a_page_are_legible(tmp_path, scheme):
+    """Every word's colour against what lies behind it, as WCAG 2 measures it."""
+    contrasts = """() => {
+        const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
+        const light = colour => numbers(colour).slice(0, 3).map(v => v / 255)
+            .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+            .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+        const behind = e => {
+            const own = getComputedStyle(e).backgroundColor;
+            return numbers(own)[3] === 0 ? behind(e.parentElement) : own;
+        };
+        const words = [...document.querySelectorAll('main *')].filter(e => !e.closest('svg') &&
+            [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()) &&
+            !e.closest('script, style, .modebar') && e.getClientRects().length);
+        return words.map(e => {
+            const [word, paper] = [getComputedStyle(e).color, behind(e)].map(light);
+            const ratio = (Math.max(word, paper) + 0.05) / (Math.min(word, paper) + 0.05);
+            return [e.className || e.tagName, ratio];
+        });
+    }"""
+    with opened_figures(tmp_path, over_time(), scheme=scheme) as page:
+        measured = page.evaluate(contrasts)
+        assert len(measured) > 5
+        assert [word for word in measured if word[1] < 4.5] == []
+
+
+# --- toolbar
+
+
+def test_the_bar_shows_on_hover_and_focus_and_plotly_s_camera_is_gone(tmp_path):
+    seen = "getComputedStyle(document.querySelector('.wb-tools')).opacity"
+    with opened_figures(tmp_path, over_time()) as page:
+        assert page.evaluate(seen) == "0"
+        page.locator(".js-plotly-plot").hover()
+        page.wait_for_function(f"{seen} === '1'")
+        assert page.locator(".modebar-btn[data-title*='Zoom']").count() > 0
+        assert page.locator(".modebar-btn[data-title*='Download']").count() == 0
+        bar, mode = (page.locator(s).bounding_box() for s in (".wb-tools", ".modebar"))
+        assert mode["x"] + mode["width"] <= bar["x"], "one lies on the other"
+        page.mouse.move(0, 0)
+        page.wait_for_function(f"{seen} === '0'")
+        page.locator(".wb-tools button").first.focus()
+        page.wait_for_function(f"{seen} === '1'")
+
+
+def test_svg_is_the_figure_in_its_light_colours(tmp_path):
+    with opened_figures(tmp_path, over_time(), scheme="dark") as page:
+        root = ElementTree.parse(saved(page, "SVG", tmp_path)).getroot()
+        size = page.locator(".main-svg").first.bounding_box()
+    assert (float(root.get("width")), float(root.get("height"))) == (size["width"], size["height"])
+    words = ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
+    assert "Lines & marks" in words and figures.REAL in words and "frame" in words
+    assert any(word.startswith("=1+1") and "onerror" in word for word in words)
+    looks = " ".join(e.get("style", "") + e.get("fill", "") for e in root.iter())
+    assert f"rgb{style.rgb(figures.TRUTH)}" in looks and "rgb(255, 255, 255)" in looks
+    assert "var(" not in looks and not [e for e in root.iter() if e.tag.endswith("script")]
+    kinds = [e.get("class", "") for e in root.iter(f"{SVG}g")]
+    assert len([kind for kind in kinds if kind.startswith("trace scatter")]) == 3
+
+
+def test_png_has_300_dpi_and_shows_the_figure(tmp_path):
+    with opened_figures(tmp_path, attention(), scheme="dark") as page:
+        path = saved(page, "PNG", tmp_path)
+        size = page.locator(".main-svg").first.bounding_box()
+    data = path.read_bytes()
+    per_metre = struct.unpack(">II", data[data.index(b"pHYs") + 4 :][:8])
+    assert per_metre == (11811, 11811)
+    picture = Image.open(path)
+    assert picture.size == (round(size["width"] * 300 / 96), round(size["height"] * 300 / 96))
+    pixels = np.asarray(picture.convert("RGB")).astype(int)
+    assert share_of(pixels, style.colour("paper")) > 0.3
+    assert share_of(pixels, style.DIVERGING["light"][2]) > 0.15
+
+
+def test_csv_has_the_numbers(tmp_path):
+    with opened_figures(tmp_path, over_time()) as page:
+        head, *rows = csv.reader(io.StringIO(saved(page, "CSV", tmp_path).read_text()))
+        assert page.evaluate("document.hacked") is None
+    assert head == ["trace", "x", "y", "z", "text"]
+    truth = [(float(x), float(y)) for name, x, y, *_ in rows if name == figures.REAL]
+    assert truth == [(t, 2.5 * t) for t in range(5)]
+    other = [(float(x), float(y)) for name, x, y, *_ in rows if name == f"'{HOSTILE}"]
+    assert other == [(t, t + 0.25) for t in (0, 1, 2, 4)], "the gap is no number"
+
+
+def test_csv_of_maps_says_multiple_and_weight(tmp_path):
+    figure = attention()
+    with opened_figures(tmp_path, figure) as page:
+        _, *rows = csv.reader(io.StringIO(saved(page, "CSV", tmp_path).read_text()))
+    assert len(rows) == 2 * 21 * 21
+    name, x, y, z, text = rows[22]
+    assert (name, x, y) == ("attention", figure.data[0].x[1], figure.data[0].y[1])
+    assert float(z) == figure.data[0].z[1][1] and text == figure.data[0].text[1][1]
+
+
+def test_csv_of_boxes_names_their_parts(tmp_path):
+    sure, wrong = np.array([0.05, 0.06, 0.95]), np.array([4.0, 6.0, 1.0])
+    made = figures.error_by_confidence(sure, wrong, wrong / 2, 0.3)
+    with opened_figures(tmp_path, made) as page:
+        _, *rows = csv.reader(io.StringIO(saved(page, "CSV", tmp_path).read_text()))
+    medians = [float(row[2]) for row in rows if row[0] == "with PORT" and row[4] == "median"]
+    assert medians == [2.5, 0.5]
+
+
+# --- JupyterLab
+
+
+SETUP = """from workbench.view import notebook
+notebook.setup(device="cpu")"""
+DRAWN = """import numpy as np
+from workbench.view import figures
+every = np.arange(5)
+figures.time_panels({"px": {figures.REAL: (every, every)}}, "Lines")"""
+DARK = """() => {
+    document.body.dataset.jpThemeLight = 'false';
+    const own = document.documentElement.style;
+    own.setProperty('--jp-layout-color0', '#111111');
+    own.setProperty('--jp-ui-font-color1', '#ffffff');
+}"""
+
+
+def test_in_jupyterlab_figures_follow_its_theme_and_have_the_bar(tmp_path):
+    with opened(tmp_path, "tools", SETUP, DRAWN) as (page, _):
+        page.wait_for_selector(".js-plotly-plot > .wb-tools")
+        assert share_of(pixels_of(page), style.colour("paper", "light")) > 0.7
+        _, *rows = csv.reader(io.StringIO(saved(page, "CSV", tmp_path).read_text()))
+        assert [row[:3] for row in rows] == [[figures.REAL, str(t), str(t)] for t in range(5)]
+        outputs = page.locator(".jp-CodeCell").first.locator(".jp-OutputArea-child")
+        heights = outputs.evaluate_all("all => all.map(e => e.getBoundingClientRect().height)")
+        assert len(heights) == 3 and heights[1] == 0, "the widget takes room"
+        page.evaluate(DARK)  # what JupyterLab's dark theme says of itself
+        pixels = pixels_of(page)
+        assert share_of(pixels, "#111111") > 0.7
+        assert share_of(pixels, style.colour("truth", "dark")) > 0.0005
+        assert share_of(pixels, style.colour("truth", "light")) == 0

@@ -1,0 +1,277 @@
+"""One way into every explorer: the user's own pictures, videos, checkpoints and models, and what is
+refused. README's tasks run as they stand on a real picture and a real clip.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import cv2
+import numpy as np
+import pytest
+import timm
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+import workbench
+from tests.conftest import ROOT
+from workbench.cli import app
+from workbench.data.results import read_detections
+from workbench.errors import BadParameter, BadRecord, UnknownName, WorkbenchError
+from workbench.exploration import boxes_of, explore, foreign, fresh, of_picture, own
+from workbench.made.motion import sequences
+from workbench.recipes import port as recipe
+from workbench.records import Detections
+from workbench.view import paper
+from workbench.view.attention import AttentionView
+from workbench.view.explorer import IN_SIGHT, Explorer
+
+PICTURE = "000000397133.jpg"
+
+
+@pytest.fixture(scope="module")
+def mine(tmp_path_factory, data_root):
+    """A folder as a user has it: a picture, a clip, and what a real estimator says of both."""
+    folder = tmp_path_factory.mktemp("mine")
+    pictures = data_root / "coco_mini" / "val2017"
+    found = data_root / "real_detections"
+    shutil.copy(pictures / PICTURE, folder / PICTURE)
+    shutil.copy(pictures / PICTURE, folder / "picture.jpg")
+    shutil.copy(data_root / "clips" / "two_people_hug.mp4", folder / "clip.mp4")
+    shutil.copy(found / "two_people_hug.json", folder / "results.json")
+    people = json.loads((found / "coco_mini_in_truth_boxes.json").read_text())
+    (folder / "all.json").write_text(json.dumps(people))
+    one = [row for row in people if row["image_id"] == int(PICTURE.removesuffix(".jpg"))]
+    (folder / "people.json").write_text(json.dumps(one))
+    shutil.copy(workbench.predict.weights_path("port", "coco17"), folder / "first.safetensors")
+    return folder
+
+
+def tasks():
+    """README's snippets below "Explore"."""
+    section = (ROOT / "README.md").read_text().split("## Explore", 1)[1].split("\n## ", 1)[0]
+    return re.findall(r"```python\n(.*?)```", section, re.S)
+
+
+def checked(explorer):
+    """What every explorer holds to."""
+    assert isinstance(explorer, Explorer) and "nan" not in explorer.verdict
+    sight = [c for c in explorer.controls if not c["more"]]
+    assert len(sight) + 2 * explorer.has_attention <= IN_SIGHT
+    assert explorer.data and explorer.verdict and explorer.tabs
+    return explorer
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("task", range(5))
+def test_readme_s_tasks_are_short_and_run(mine, monkeypatch, task):
+    monkeypatch.chdir(mine)
+    code = tasks()[task]
+    assert len(code.strip().splitlines()) <= 5
+    picture = cv2.resize(cv2.imread("picture.jpg")[..., ::-1], (224, 224))
+    pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
+    names = {"workbench": workbench, "paper": paper, "timm": timm}
+    exec(code, names | {"picture": picture, "pixels": pixels})
+    if task == 2:
+        assert (mine / "attention.svg").stat().st_size > 5_000
+        assert cv2.imread("pose.png").shape[1] >= 3.5 * 300 - 2
+
+
+@pytest.mark.realdata
+def test_an_occluder_changes_the_attention_of_the_named_head(mine):
+    explorer = explore("vissimcc", image=mine / "picture.jpg", keypoints=mine / "people.json")
+    checked(explorer)
+    name = explorer.attention.maps[0]["name"]
+    explorer.restore({"attention": {"head": [name, 0, 1]}})
+    before, verdict = explorer.attention.data, explorer.verdict
+    w, h = 96, 128
+    explorer.choose(brush=[{"points": [[w / 2, h / 3]], "size": 60, "frames": [0, 0]}])
+    assert explorer.attention.choice["head"] == [name, 0, 1]
+    assert explorer.attention.data != before and explorer.verdict != verdict
+    explorer.choose(brush=[])
+    assert explorer.attention.data == before and explorer.verdict == verdict
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("method", ["otpose", "stdpose"])
+def test_a_clip_of_one_s_own(mine, method):
+    explorer = explore(method, video=mine / "clip.mp4", keypoints=mine / "results.json")
+    checked(explorer)
+    again = explore(
+        method,
+        video=mine / "clip.mp4",
+        keypoints=mine / "results.json",
+        state=explorer.permalink(),
+    )
+    assert again.data == explorer.data and again.verdict == explorer.verdict
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("method", ["vissimcc", "otpose", "stdpose"])
+def test_a_box_is_enough_for_what_reads_pictures(mine, method):
+    source = (
+        {"image": mine / "picture.jpg"} if method == "vissimcc" else {"video": mine / "clip.mp4"}
+    )
+    checked(explore(method, **source, boxes="388,70,109,277"))
+
+
+@pytest.mark.realdata
+def test_hanet_knows_no_other_joints_than_its_own(mine):
+    with pytest.raises(WorkbenchError, match="jhmdb15"):
+        explore("hanet", keypoints=mine / "results.json")
+
+
+@pytest.mark.realdata
+def test_the_code_that_is_copied_shows_the_same(mine):
+    explorer = explore("port", image=mine / PICTURE, keypoints=mine / "all.json")
+    explorer.choose(hidden=[3, 7])
+    code = explorer.code.replace("{state}", repr(explorer.permalink())).removesuffix(".show()")
+    names = {}
+    exec("\n".join(code.splitlines()[:-1]) + f"\nagain = {code.splitlines()[-1]}", names)
+    assert names["again"].data == explorer.data and names["again"].verdict == explorer.verdict
+
+
+@pytest.mark.realdata
+def test_results_of_many_pictures_are_told_apart_by_name(mine):
+    people = read_detections(mine / "all.json")
+    chosen = of_picture(people, PICTURE)
+    assert 0 < len(chosen) < len(people) and chosen.tracks.tolist() == list(range(len(chosen)))
+    with pytest.raises(BadRecord, match=r"none of 68 results belongs to picture.jpg"):
+        own(mine / "picture.jpg", keypoints=mine / "all.json")
+
+
+@pytest.mark.realdata
+def test_the_command_writes_a_live_page_and_nothing_over(mine):
+    page = mine / "page.html"
+    asked = ["explore", "port", "--image", str(mine / "picture.jpg")]
+    asked += ["--keypoints", str(mine / "people.json"), "--html", str(page)]
+    result = CliRunner().invoke(app, asked)
+    assert result.exit_code == 0, result.output
+    text = page.read_text()
+    assert "mount(storedModel(" in text and not re.search(r"(src|href)=[\"']?https?:", text)
+    again = CliRunner().invoke(app, asked)
+    assert isinstance(again.exception, BadParameter) and "is there already" in str(again.exception)
+    assert page.read_text() == text
+
+
+# --- made people
+
+
+def test_port_on_made_hands():
+    explorer = checked(explore("port"))
+    assert "P-EPE" in explorer.verdict and explorer.code.count("{state}") == 1
+
+
+def test_detections_of_one_s_own_program():
+    _, people = recipe.pairs("synthetic", n=3, skeleton="coco17")
+    explorer = checked(explore("port", keypoints=people))
+    assert explorer.declared["pose"].high == 2 and "moves them by" in explorer.verdict
+
+
+def test_a_track_of_one_s_own_in_hanet():
+    made = sequences("synthetic", "test")[0]
+    n, k = made.detected.shape[:2]
+    frames, tracks = np.arange(n), np.zeros(n, np.int64)
+    boxes = np.tile([0.0, 0, 100, 100], (n, 1))
+    certain = np.ones((n, k))
+    people = Detections("jhmdb15", made.detected, certain, boxes, frames=frames, tracks=tracks)
+    checked(explore("hanet", keypoints=people))
+
+
+def test_two_checkpoints_are_called_by_their_names(tmp_path):
+    path = tmp_path / "mine.safetensors"
+    shutil.copy(workbench.predict.weights_path("port", "hand21"), path)
+    explorer = explore("port", weights=[path, None])
+    assert explorer.attention.names == ["mine", "shipped"]
+    assert explorer.attention.data == explorer.attention.other_data  # the same weights
+    assert explore("port").attention.names == ["trained", "random"]
+
+
+# --- refused
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"what": "pose"}, "did you mean"),
+        ({"what": "port", "image": "a.jpg", "video": "b.mp4"}, "give one of them"),
+        ({"what": "vissimcc", "boxes": "1,2,3,4"}, "reads pictures"),
+        ({"what": "port", "show": "mask"}, "leave show out"),
+        ({"what": "port", "weights": ["a", "b", "c"]}, "give one or two"),
+    ],
+)
+def test_what_is_not_clear_is_refused(options, words):
+    with pytest.raises((BadParameter, UnknownName), match=words):
+        explore(**options)
+
+
+@pytest.mark.parametrize("text", ["1,2,3", "a,b,c,d", "1,2,0,4", "", [(1, 2, 3)], "1,2,3,nan"])
+def test_boxes_that_are_none(text):
+    with pytest.raises(BadParameter, match="x,y,width,height"):
+        boxes_of(text)
+
+
+def test_boxes_are_xywh():
+    xyxy = [[10, 20, 39, 59], [0, 0, 1, 1]]
+    assert boxes_of("10,20,30,40; 0,0,2,2").tolist() == xyxy
+    assert boxes_of([(10, 20, 30, 40), (0, 0, 2, 2)]).tolist() == xyxy
+    assert boxes_of((10, 20, 30, 40)).tolist() == xyxy[:1]
+
+
+@pytest.mark.realdata
+def test_a_picture_without_anybody_is_refused(mine):
+    with pytest.raises(BadParameter, match="say who is there"):
+        explore("vissimcc", image=mine / "picture.jpg")
+    with pytest.raises(BadParameter, match="file of keypoints"):
+        explore("port", image=mine / "picture.jpg")
+
+
+# --- anybody's model
+
+
+def test_a_torch_encoder_beside_random_weights():
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(16, 2, batch_first=True)
+    model = nn.TransformerEncoder(layer, 3).eval()
+    x = torch.randn(2, 5, 16)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    view = explore(model, x, labels=list("abcde"), sample=1)
+    assert isinstance(view, AttentionView) and view.maps[0]["shape"] == [3, 2, 5, 5]
+    assert view.maps[0]["key"]["labels"] == list("abcde")
+    assert view.names == ["this model", "random weights"] and view.other_data != view.data
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_tokens_of_a_vit_lie_on_its_picture(rng):
+    model = timm.create_model("vit_tiny_patch16_224", pretrained=False, img_size=64).eval()
+    picture = rng.integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    pixels = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+    view = foreign(model, pixels, picture=picture)
+    key = view.maps[0]["key"]
+    assert view.maps[0]["shape"] == [12, 3, 17, 17]
+    assert key["grid"] == [4, 4] and key["ahead"] == 1 and key["labels"][:2] == ["extra 0", "y0 x0"]
+
+
+def test_two_models_and_arguments_by_name():
+    first, second = (nn.MultiheadAttention(8, 2, batch_first=True).eval() for _ in range(2))
+    x = torch.randn(1, 4, 8)
+    view = foreign(
+        first, {"query": x, "key": x, "value": x}, other=second, called=("mine", "theirs")
+    )
+    assert view.names == ["mine", "theirs"] and view.data != view.other_data
+
+
+def test_fresh_weights_are_other_weights_and_the_same_each_time():
+    model = nn.MultiheadAttention(8, 2)
+    one, two = fresh(model), fresh(model)
+    assert torch.equal(one.in_proj_weight, two.in_proj_weight)
+    assert not torch.equal(one.in_proj_weight, model.in_proj_weight)
+    assert fresh(nn.Identity()) is None
+
+
+def test_a_model_without_inputs_is_refused():
+    with pytest.raises(BadParameter, match="what the model is called with"):
+        explore(nn.MultiheadAttention(8, 2))

@@ -1,0 +1,425 @@
+"""OTPose's explorer without a browser: hand-checkable parts, and controls that change what is
+computed, drawn and said.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.models.tiny import tiny
+from workbench.data.windows import WindowConfig, Windows
+from workbench.errors import BadParameter
+from workbench.models import build
+from workbench.models.otpose import FLOWS, keypoint_flows
+from workbench.predict import ClipEstimator
+from workbench.records import Clip, Track, Video
+from workbench.view.chapters import otpose
+from workbench.view.estimates import SINGLE, Inside, peaks
+from workbench.view.panels import NEWLY_HIDDEN
+from workbench.view.stage import patch
+
+TINY = tiny("otpose")
+K, (W, H) = TINY.joints, TINY.grid
+MIDDLE = [patch(TINY.size[0] / 2, TINY.size[1] / 2, TINY.size[0] / 2, (2, 2))]
+
+
+def some_windows(flags, *, known=True):
+    """A window for each row of flags of the key frame."""
+    rng = np.random.default_rng(7)
+    tracks = []
+    for n, of_key in enumerate(flags):
+        every = np.zeros((5, K), int)
+        every[2] = of_key
+        xy = rng.uniform(12, 68, (5, K, 2)) * (every > 0)[..., None]
+        box = np.array([[4.0 + 3 * n, 4, 76, 76]]).repeat(5, 0)
+        tracks.append(Track("posetrack15", n, xy, every, np.arange(5) == 2, box, known))
+    frames = rng.integers(0, 256, (5, 80, 80, 3), dtype=np.uint8)
+    clip = Clip(Video("made", 5, 80, 80, 12.0), tuple(tracks))
+    return Windows([(clip, frames)], WindowConfig(size=TINY.size))
+
+
+FLAGS = np.random.default_rng(1).permuted(np.tile(np.repeat([0, 1, 2], (1, 6, 8)), (2, 1)), axis=1)
+
+
+@pytest.fixture(scope="module")
+def estimator():
+    torch.manual_seed(3)
+    model = build("otpose", TINY)
+    for name, p in model.named_parameters():
+        if "layer_scale" in name:  # branches whose attention counts
+            torch.nn.init.constant_(p, 1.0)
+    return ClipEstimator(model)
+
+
+@pytest.fixture(scope="module")
+def windows():
+    return some_windows(FLAGS)
+
+
+@pytest.fixture(scope="module")
+def rough(estimator, windows):
+    return otpose.rough_heatmaps(estimator, windows)
+
+
+@pytest.fixture
+def explorer(estimator, windows):
+    return otpose.OTPoseExplorer(estimator, windows)
+
+
+def panels(explorer, tab):
+    found = explorer.compute(explorer.state)
+    return [panel for row in explorer.draw(explorer.state, found)[tab] for panel in row]
+
+
+def heats(explorer, tab):
+    return {p.title: p.heat.values for p in panels(explorer, tab) if getattr(p, "heat", None)}
+
+
+# --- what the network does ---
+
+
+def test_behind_the_heatmaps_it_is_the_whole_network(estimator, windows, rough):
+    inside = otpose.look_inside(estimator, rough)
+    with torch.inference_mode():
+        found = estimator.model(windows.batch([0, 1])["images"])
+        xy, _ = estimator.model.decode(found)
+    np.testing.assert_allclose(rough, found["rough"], atol=1e-5)
+    np.testing.assert_allclose(inside.heatmaps, found["heatmaps"], atol=1e-5)
+    np.testing.assert_allclose(inside.xy_crop, xy, atol=1e-3)
+    np.testing.assert_allclose(inside.xy_crop, peaks(estimator, found["heatmaps"]), atol=1e-3)
+    assert {"flow.total", "mask.far", "psi", "branch.sub.blocks.1.map"} <= set(inside.taps)
+    assert not otpose.look_inside(estimator, rough, ()).taps
+
+
+def test_distances_and_edits_reach_the_flows(estimator, rough):
+    plain = otpose.look_inside(estimator, rough, ["flow.*"])
+    free = otpose.look_inside(estimator, rough, ["flow.*"], distance=torch.zeros(1, 5))
+    np.testing.assert_allclose(free.taps["flow.prev"], rough[:, :3].sum(1), atol=1e-5)
+    np.testing.assert_allclose(free.taps["flow.total"], plain.taps["flow.total"])
+    edited = otpose.look_inside(estimator, rough, (), edit={"psi": torch.zeros_like})
+    assert np.abs(edited.heatmaps - plain.heatmaps).max() > 0 and not edited.taps["psi"].any()
+
+
+def test_switches_keep_the_weights(estimator, rough):
+    plain = otpose.look_inside(estimator, rough, ()).heatmaps
+    same = otpose.look_inside(estimator.switched(), rough, ()).heatmaps
+    np.testing.assert_array_equal(same, plain)
+    for changes in ({"sigmoid": False}, {"scramble": True}, {"frames": (-2, -1, 0, 1, 1)}):
+        other = otpose.look_inside(estimator.switched(**changes), rough, ()).heatmaps
+        assert np.abs(other - plain).max() > 0, changes
+
+
+def test_maps_are_made_worse_where_they_should_be(rough):
+    assert otpose.degraded(rough, 0.0) is rough
+    spot = torch.zeros(1, 5, K, 31, 29)  # wide enough for all of the blur
+    spot[..., 15, 14] = 1
+    weak = otpose.degraded(spot, 1.0, joint=4, frames=(2,))
+    changed = (weak != spot).flatten(3).any(-1)[0]
+    assert changed.sum() == 1
+    assert changed[2, 4]
+    assert weak[0, 2, 4].sum() == pytest.approx(0.1, abs=1e-3), "a tenth, and nothing else is lost"
+    assert weak[0, 2, 4].argmax() == spot[0, 2, 4].argmax()
+    assert weak[0, 2, 4].max() < 0.01
+    assert (otpose.degraded(spot, 0.5) != spot).flatten(3).any(-1).all()
+
+
+def test_an_exchanged_feature_leaves_the_others(estimator, rough):
+    names = ["flow.*", "mask.*", "psi"]
+    before = otpose.look_inside(estimator, rough, names)
+    for feature in ("flow.far", "mask.prev", "psi"):
+        edit = otpose.exchanges(before.taps, feature)
+        after = otpose.look_inside(estimator, rough, names, edit=edit)
+        for name, was in before.taps.items():
+            expected = was[::-1] if name == feature else was
+            np.testing.assert_allclose(after.taps[name], expected, atol=1e-5)
+        assert np.abs(after.heatmaps - before.heatmaps).max() > 0
+
+
+def test_axes_name_the_model_s_channels_in_their_order(estimator, rough):
+    inside = otpose.look_inside(estimator, rough, ["branch.*.map"])
+    maps = otpose.attention_maps(estimator, inside)
+    for exchanged in (False, True):
+        one = estimator.switched(exchanged=exchanged)
+        axes = otpose.attention_axes(one)
+        assert axes.keys() == maps.keys()
+        for branch, channels in one.model.channels.items():
+            asks, answers = axes[f"branch {branch}"]
+            assert asks.labels == answers.labels == tuple(f"{j} · {f}" for j, f in channels)
+            assert asks.joints == one.skeleton.joints
+    assert maps["branch sub"].shape == (TINY.layers, TINY.heads, 8 * K, 8 * K)
+    np.testing.assert_array_equal(maps["branch sub"][1], inside.taps["branch.sub.blocks.1.map"][0])
+
+
+def test_arrows_start_on_the_regular_grid_and_end_where_it_reads():
+    offsets = np.zeros((1, 2, K, 9, 2, H, W), np.float32)
+    modulation = np.zeros((1, 2, K, 9, H, W), np.float32)
+    heat = np.zeros((1, K, H, W), np.float32)
+    heat[0, 5, 4, 3] = 1  # the answer: x = 3, y = 4
+    offsets[0, 1, 5, 0, :, 4, 3] = (1, 2)  # of the tap above to the left: dy = 1, dx = 2
+    modulation[0, 1, 5, 8, 4, 3] = 0.5
+    taps = {"refine.offsets": offsets, "refine.modulation": modulation}
+    inside = Inside(np.zeros((1, K, 2)), heat, taps)
+    reads = otpose.readings(inside, 5, (1, 2), np.array([[4.0, 0, 1], [0, 4, 1]]))
+    np.testing.assert_allclose(reads[1, 0], [4 * 1 + 1, 4 * 2 + 1, 4 * 3 + 1, 4 * 3 + 1, 0])
+    np.testing.assert_allclose(reads[1, 8], [4 * 5 + 1, 4 * 6 + 1] * 2 + [0.5])
+    np.testing.assert_allclose(reads[0, 0], [4 * 2 + 1, 4 * 3 + 1] * 2 + [0])
+
+
+def test_scales_are_shared_by_maps_that_one_compares():
+    maps = {"mask.prev": [2.0], "mask.far": [-3.14], "mask.total": [9.0], "refine.moved": [0.0]}
+    found = otpose.reached({name: np.array(m) for name, m in maps.items()})
+    assert found == {"mask.prev": 3.1, "mask.far": 3.1, "mask.total": 9.0, "refine.moved": 1.0}
+
+
+# --- explorer ---
+
+
+def test_it_starts_with_the_network_s_own_answer(explorer, estimator, windows, rough):
+    found = explorer.compute(explorer.state)
+    own = otpose.look_inside(estimator, rough[:1])
+    np.testing.assert_allclose(found.xy[otpose.FINAL], own.xy_crop[0], atol=1e-4)
+    np.testing.assert_allclose(found.xy[SINGLE], peaks(estimator, rough[:1, 2])[0], atol=1e-4)
+    j = explorer.estimator.skeleton.index("left_wrist")
+    shown = heats(explorer, "answer")
+    for t, title in enumerate(otpose.FRAMES):
+        np.testing.assert_allclose(shown[title], rough[0, t, j], atol=1e-5)
+    np.testing.assert_allclose(shown["mask.total"], own.taps["mask.total"][0, j], atol=1e-4)
+    flows = heats(explorer, "flows and masks")
+    assert list(flows) == [f"flow.{k}" for k in FLOWS] + ["psi"] + [f"mask.{k}" for k in FLOWS] + [
+        "out"
+    ]
+    np.testing.assert_allclose(flows["out"], own.heatmaps[0, j], atol=1e-5)
+    first, *_ = panels(explorer, "answer")
+    assert all(frame is own for frame, own in zip(first.frames, found.person.frames))
+    np.testing.assert_array_equal(first.frames[2], windows.sample(0).crops[2])
+
+
+def test_the_sentence_and_the_bars_by_hand(explorer, windows, rough, estimator):
+    window, j = windows.sample(0), explorer.estimator.skeleton.index("left_wrist")
+    answers = peaks(estimator, rough[:1, 2])[0], otpose.look_inside(estimator, rough[:1]).xy_crop[0]
+    errors = [np.linalg.norm(xy - window.xy_crop[2], axis=-1) for xy in answers]
+    use = window.visibility[2] > 0
+    before, after = (each[use].mean() for each in errors)
+    assert f"joints {before:.1f} → {after:.1f} px ({after - before:+.1f})" in explorer.verdict
+    assert explorer.verdict.endswith("what you changed: +0.0 px.")
+    *_, bars = panels(explorer, "answer")
+    values = np.array([bar.value for bar in bars.bars])
+    np.testing.assert_allclose(values[use], (errors[1] - errors[0])[use], atol=1e-3)
+    assert np.isnan(values[~use]).all()
+    assert [bar.mark == "✕" for bar in bars.bars] == (window.visibility[2] == 1).tolist()
+    hidden = "hidden " * int(window.visibility[2, j] == 1)
+    said = f"{hidden}left_wrist {errors[0][j]:.1f} →" if use[j] else "left_wrist has no label"
+    assert said in explorer.verdict
+
+
+def test_three_controls_stand_in_sight(explorer):
+    seen = [c for c in explorer.declared.values() if not c.more and c.kind != "list"]
+    assert [control.name for control in seen] == ["person", "joint", "size"]
+
+
+def test_every_choice_of_every_control_is_answered(explorer):
+    for name, control in explorer.declared.items():
+        values = control.options if control.kind == "choice" else (control.low, control.high)
+        for value in values if control.kind in ("choice", "number") else ():
+            explorer.choose(**{name: value})
+            assert explorer.verdict.endswith(" px."), (name, value)
+            assert "nan" not in explorer.verdict
+        explorer.choose(**{name: control.value})
+
+
+def test_map_joint_and_distance(explorer, rough):
+    explorer.choose(map="flow.prev", joint="nose", distance=0)
+    np.testing.assert_allclose(
+        heats(explorer, "answer")["flow.prev"], rough[0, :3, 0].sum(0), atol=1e-5
+    )
+    explorer.choose(distance=2)
+    twice = keypoint_flows(rough[:1], torch.tensor([[4, 2, 0, 2, 4]]))["prev"][0, 0]
+    np.testing.assert_allclose(heats(explorer, "answer")["flow.prev"], twice, atol=1e-5)
+
+
+def test_no_knob_moves_a_scale(explorer):
+    def ends():
+        tabs = explorer.draw(explorer.state, explorer.compute(explorer.state))
+        shown = [p.heat for rows in tabs.values() for row in rows for p in row if p.kind != "bars"]
+        return [(heat.label, heat.low, heat.high) for heat in shown if heat]
+
+    before = ends()
+    assert ("single frame's heatmap", 0, 1) in before
+    assert ("psi", 0, 1) in before
+    explorer.choose(**{"person": 1, "degrade": 1.0, "harm in": "all five", "brush": MIDDLE})
+    explorer.choose(**{"degrade of": "all joints", "distance": 0, "knocked out": LAST_HEAD})
+    assert ends() == before
+
+
+LAST_HEAD = [["branch sub", TINY.layers - 1, TINY.heads - 1]]
+
+
+def test_the_backbone_is_asked_for_painted_frames_alone(explorer, monkeypatch):
+    asked, real = [], explorer.heatmaps
+    monkeypatch.setattr(explorer, "heatmaps", lambda crops: asked.append(len(crops)) or real(crops))
+    before = explorer.compute(explorer.state)
+    explorer.choose(degrade=0.7)
+    explorer.choose(degrade=0, joint="nose", size=20)
+    assert not asked
+    explorer.choose(brush=MIDDLE)
+    found = explorer.compute(explorer.state)
+    assert asked == [1]
+    np.testing.assert_array_equal(found.rough[[0, 1, 3, 4]], before.rough[[0, 1, 3, 4]])
+    assert (found.rough[2] != before.rough[2]).any()
+    explorer.choose(brush=[{**MIDDLE[0], "frames": [0, 4]}])
+    assert asked == [1, 5]
+    explorer.choose(brush=[])
+    np.testing.assert_allclose(
+        explorer.compute(explorer.state).inside.heatmaps, before.inside.heatmaps, atol=1e-6
+    )
+
+
+def test_paint_hides_visible_joints_and_leaves_the_pictures_alone(explorer, windows):
+    pictures, window = explorer.pictures, windows.sample(0)
+    xy, visible = window.xy_crop[2], window.visibility[2] == 2
+    x, y = xy[visible][0]
+    explorer.choose(brush=[patch(float(x), float(y), 9.0, (2, 2))])
+    assert explorer.pictures == pictures, "the browser paints"
+    under = visible & (np.abs(np.rint(xy) - np.rint((x, y))).max(-1) <= 3)
+    outside = visible & (np.abs(np.rint(xy) - np.rint((x, y))).max(-1) > 6)
+    key = next(panel for panel in panels(explorer, "answer") if panel.title == "t: press to paint")
+    newly = key.people[0].marks == NEWLY_HIDDEN
+    assert newly[under].all()
+    assert under.any()
+    assert not newly[outside].any()
+    explorer.choose(brush=[patch(float(x), float(y), 9.0, (1, 1))])
+    key = next(panel for panel in panels(explorer, "answer") if panel.title == "t: press to paint")
+    assert not (key.people[0].marks == NEWLY_HIDDEN).any(), "another frame's paint hides nobody"
+
+
+def test_degrading_one_joint_or_all_and_taking_one_out(explorer):
+    before = explorer.compute(explorer.state).rough
+    explorer.choose(degrade=0.5)
+    j = explorer.estimator.skeleton.index(explorer.state["joint"])
+    same = (explorer.compute(explorer.state).rough == before).all((2, 3))
+    assert np.argwhere(~same).tolist() == [[2, j]]
+    explorer.choose(**{"degrade of": "all joints"})
+    same = (explorer.compute(explorer.state).rough == before).all((2, 3))
+    assert same.any(1).tolist() == [True, True, False, True, True]
+    assert not same[2].any()
+    explorer.choose(degrade=0, hidden=[3])
+    gone = explorer.compute(explorer.state).rough
+    assert not gone[:, 3].any()
+    np.testing.assert_array_equal(np.delete(gone, 3, 1), np.delete(before, 3, 1))
+
+
+def test_a_knocked_out_head_looks_at_all_alike(explorer):
+    plain = explorer.compute(explorer.state)
+    explorer.attention.restore({"knocked_out": LAST_HEAD})
+    assert explorer.state["knocked out"] == LAST_HEAD
+    found = explorer.compute(explorer.state)
+    for maps in (found.looks["maps"], found.looks["other"]):
+        np.testing.assert_allclose(maps["branch sub"][-1, -1], 1 / (8 * K))
+    np.testing.assert_array_equal(
+        found.looks["maps"]["branch prev"], plain.looks["maps"]["branch prev"]
+    )
+    assert np.abs(found.inside.heatmaps - plain.inside.heatmaps).max() > 0
+
+
+def test_a_second_checkpoint_stands_beside_and_answers(estimator, windows):
+    rival = estimator.switched(sigmoid=False)
+    explorer = otpose.OTPoseExplorer(
+        estimator, windows, rival=rival, names=("ours", "theirs"), state={"answered by": "theirs"}
+    )
+    assert explorer.attention.names == ["ours", "theirs"]
+    own = rival.read(windows.batch([0])["images"]).xy_crop[0]
+    found = explorer.compute(explorer.state)
+    np.testing.assert_allclose(found.xy[otpose.FINAL], own, atol=1e-3)
+    key = next(panel for panel in panels(explorer, "answer") if panel.title == "t: press to paint")
+    assert [who.role for who in key.people] == ["truth", "detector", "rival"]
+    np.testing.assert_array_equal(
+        found.looks["maps"]["branch prev"], found.looks["other"]["branch prev"]
+    )
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_people_without_labels_are_shown_all_the_same(estimator, labelled):
+    """Nobody's labels, or a detector's: no truth is drawn, and no error said."""
+    flags = FLAGS if not labelled else np.zeros_like(FLAGS)
+    windows = some_windows(flags)
+    windows.items = np.array([[0, 0, 2], [0, 1, 2]])
+    explorer = otpose.OTPoseExplorer(estimator, windows, labelled=labelled)
+    for changes in ({}, {"brush": MIDDLE}, {"person": 1}, {"degrade": 1.0}):
+        explorer.choose(**changes)
+        assert "rror" not in explorer.verdict
+        assert "what you changed moves it by" in explorer.verdict
+        assert "nan" not in explorer.verdict
+    tabs = explorer.draw(explorer.state, explorer.compute(explorer.state))
+    shown = [p for rows in tabs.values() for row in rows for p in row]
+    pictures = [p for p in shown if p.kind == "picture"]
+    assert not any(who.role == "truth" for p in pictures for who in p.people)
+    assert not any(p.rim for p in pictures)
+    bars = next(p for p in shown if p.kind == "bars")
+    assert all(bar.value >= 0 and not bar.mark for bar in bars.bars)
+
+
+def test_labels_that_say_nothing_about_occlusion_are_not_told_hidden(estimator):
+    explorer = otpose.OTPoseExplorer(estimator, some_windows(FLAGS, known=False))
+    assert "hidden" not in explorer.verdict
+    *_, bars = panels(explorer, "answer")
+    assert not any(bar.mark for bar in bars.bars)
+    assert np.isfinite([bar.value for bar in bars.bars]).sum() == (FLAGS[0] > 0).sum()
+
+
+def test_a_state_is_shown_again(explorer, estimator, windows):
+    explorer.choose(person=1, joint="nose", brush=MIDDLE, map="phi.sub", distance=0.5)
+    explorer.attention.restore({"fold": "flow", "knocked_out": LAST_HEAD})
+    again = otpose.OTPoseExplorer(estimator, windows, state=explorer.permalink())
+    assert again.data == explorer.data
+    assert again.verdict == explorer.verdict
+    assert again.attention.data == explorer.attention.data
+    assert again.attention.state == explorer.attention.state
+    assert otpose.OTPoseExplorer(estimator, windows).attention.state["fold"] == "joint"
+
+
+def test_a_page_holds_what_the_kernel_says(explorer, monkeypatch):
+    asked = list(explorer.questions())
+    start = {"map": "mask.total", "joint": "left_wrist", "brush": []}
+    changed = [[name for name in start if one[name] != start[name]] for one in asked]
+    assert max(map(len, changed)) == 1, "no answer holds what the reader did not choose"
+    patches = [one["brush"][0] for one in asked if one["brush"]]
+    assert {tuple(one["frames"]) for one in patches} == {(2, 2)}
+    assert {one["map"] for one in asked} == set(explorer.maps)
+    assert {one["joint"] for one in asked} == set(explorer.declared["joint"].options)
+    few = [{"map": "psi"}, {"joint": "nose"}, {"brush": patches[4:5]}, {}]
+    few = [start | change for change in few]
+    monkeypatch.setattr(explorer, "questions", lambda: few)
+    stored = json.loads(json.dumps(explorer.kept()))["values"]["stored"]
+    for change, answer in zip(few, stored, strict=True):
+        explorer.choose(**change)
+        assert answer["state"] == change
+        assert answer["verdict"] == explorer.verdict
+        assert answer["tabs"] == json.loads(json.dumps(explorer.tabs))
+        assert base64.b64decode(answer["data"]) == explorer.data
+        assert "pictures" not in answer
+    names = [answer["attention"]["names"][0] for answer in stored]
+    assert names == ["trained", "trained", "trained, before this change", "trained"]
+
+
+def test_models_without_such_attention_are_refused(windows):
+    for changes in ({"window": 19}, {"split_joints": True}):
+        estimator = ClipEstimator(build("otpose", replace(TINY, **changes)))
+        with pytest.raises(BadParameter, match="from channel to channel"):
+            otpose.OTPoseExplorer(estimator, windows)
+
+
+@pytest.mark.parametrize("variant", ["one_branch", "no_encoder"])
+def test_variants_have_the_maps_that_they_have(windows, variant):
+    estimator = ClipEstimator(build("otpose", tiny("otpose", variant)))
+    explorer = otpose.OTPoseExplorer(estimator, windows)
+    assert "psi" not in explorer.declared["map"].options
+    assert "psi" not in heats(explorer, "flows and masks")
+    assert [m["name"] for m in explorer.attention.maps] == [
+        f"branch {name}" for name in estimator.model.config.branches
+    ]

@@ -1,0 +1,126 @@
+"""PORT's explorer without a browser: what a choice computes, draws and says."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import numpy as np
+import pytest
+
+from workbench import load
+from workbench.errors import BadParameter
+from workbench.metrics import joint_distances
+from workbench.recipes import port as recipe
+from workbench.view.chapters.port import PortExplorer
+from workbench.view.panels import HIDDEN, VISIBLE
+
+
+@pytest.fixture(scope="module")
+def world():
+    """A refiner, what a detector said of seven hands, and the truth."""
+    truth, detected = recipe.pairs("synthetic", n=7, seed=3)
+    return load("port"), detected, truth
+
+
+@pytest.fixture
+def explorer(world):
+    return PortExplorer(*world, index=2)
+
+
+def drawn(explorer):
+    found = explorer.compute(explorer.state)
+    return found, explorer.draw(explorer.state, found)["pose"][0]
+
+
+def test_controls_in_sight_leave_room_for_those_of_the_maps(explorer):
+    assert [c.name for c in explorer.declare() if not c.more and c.kind != "list"] == [
+        "pose",
+        "delta",
+    ]
+
+
+def test_delta_hides_what_is_below_it_and_a_click_turns_a_joint_over(explorer):
+    explorer.choose(delta=0)
+    found, (hand, sure, _) = drawn(explorer)
+    assert not found.mask.any() and "0 joints hidden" in explorer.verdict
+    explorer.choose(hidden=[5])
+    found, (hand, sure, _) = drawn(explorer)
+    assert np.flatnonzero(found.mask).tolist() == [5]
+    marks = next(p.marks for p in hand.people if p.name == "detector")
+    assert marks.tolist() == [HIDDEN if j == 5 else VISIBLE for j in range(21)]
+    assert [bar.label for bar in sure.bars if bar.mark] == [explorer.refiner.skeleton.joints[5]]
+    explorer.choose(delta=1)
+    found, _ = drawn(explorer)
+    assert np.flatnonzero(~found.mask).tolist() == [5]
+
+
+def test_an_arrow_leads_from_each_hidden_joint_to_where_port_puts_it(explorer):
+    explorer.choose(delta=0, hidden=[3, 8])
+    found, (hand, *_) = drawn(explorer)
+    refined = explorer.refiner.refine(explorer.detections.select([2]), mask=found.mask[None])
+    ends = hand.arrows[0].ends
+    np.testing.assert_allclose(ends[:, :2], explorer.detections.xy_frame[2, [3, 8]])
+    np.testing.assert_allclose(ends[:, 2:4], refined.xy_frame[0, [3, 8]])
+
+
+def test_bars_are_changes_of_the_error(explorer):
+    found, (_, _, errors) = drawn(explorer)
+    truth = explorer.truth.xy_frame[[2]]
+    before, after = (joint_distances(xy[None], truth)[0] for xy in (found.detected, found.refined))
+    np.testing.assert_allclose([bar.value for bar in errors.bars], after - before)
+    assert (after != before).any() and "below 0 is better" in errors.title
+
+
+def test_a_head_that_is_out_looks_everywhere_alike_in_both_models(explorer):
+    explorer.choose(**{"knocked out": [["encoder attention", 1, 2]]})
+    found, _ = drawn(explorer)
+    for maps in (found.looks["maps"], found.looks["other"]):
+        weights = maps["encoder attention"]
+        np.testing.assert_allclose(weights[1, 2], 1 / 21, rtol=1e-6)
+        assert np.abs(weights[1, 1] - 1 / 21).max() > 1e-4
+    assert np.abs(found.refined - found.plain).max() > 1e-4
+
+
+def test_the_maps_hide_by_turning_over(explorer):
+    explorer.choose(delta=0.5, hidden=[])
+    found, _ = drawn(explorer)
+    hidden = np.flatnonzero(found.mask).tolist()
+    looks = {"hidden": hidden[1:], "knocked_out": []}
+    assert explorer.from_attention(looks, found) == {"hidden": hidden[:1], "knocked out": []}
+
+
+def test_without_truth_the_sentence_says_how_the_answer_moves(world):
+    refiner, detected, _ = world
+    explorer = PortExplorer(refiner, detected)
+    for hidden in ([], [4], list(range(21))):
+        explorer.choose(hidden=hidden)
+        assert "moves" in explorer.verdict
+        assert not any(word in explorer.verdict for word in ("nan", "error", "P-EPE"))
+    _, (hand, _, bars) = drawn(explorer)
+    assert {p.role for p in hand.people} == {"detector", "ours"} and "moved" in bars.title
+
+
+def test_every_choice_can_be_made(explorer):
+    for control in explorer.declare():
+        for value in control.options or (control.low, control.high):
+            explorer.choose(**{control.name: value} if control.kind != "list" else {})
+            assert "nan" not in explorer.verdict and explorer.verdict
+    with pytest.raises(BadParameter, match="delta"):
+        explorer.choose(delta=1.5)
+
+
+def test_a_state_comes_back(explorer, world):
+    explorer.choose(pose=4, delta=0.4, hidden=[1], **{"refined by": "random"})
+    again = PortExplorer(*world, state=explorer.permalink())
+    assert again.data == explorer.data and again.verdict == explorer.verdict
+    assert json.loads(again.permalink()) == json.loads(explorer.permalink())
+
+
+def test_a_page_answers_as_the_kernel_does(explorer):
+    stored = explorer.kept()["values"]["stored"]
+    assert len(stored) == 22
+    for answer in (stored[0], stored[13]):
+        explorer.choose(**answer["state"])
+        assert base64.b64decode(answer["data"]) == explorer.data
+        assert answer["verdict"] == explorer.verdict

@@ -1,0 +1,553 @@
+"""STDPose's explorers without a browser: what they compute, draw and say, and what a page holds."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+
+from tests.models.tiny import tiny
+from workbench import geometry, propagate
+from workbench.errors import BadParameter
+from workbench.models import build
+from workbench.models.stdpose import TABLE_4, modified_sigmoid
+from workbench.predict import Propagator
+from workbench.records import Clip, Detections, Track, Video
+from workbench.view import estimates, figures
+from workbench.view.chapters import stdpose as view
+from workbench.view.panels import Bars, Lines, Picture
+
+TINY = tiny("stdpose")
+K, (W, H), N = TINY.joints, TINY.grid, 7
+
+
+@pytest.fixture(scope="module")
+def propagator():
+    torch.manual_seed(3)
+    return Propagator(build("stdpose", TINY))
+
+
+@pytest.fixture(scope="module")
+def clip():
+    """Two people in seven frames."""
+    rng, tracks = np.random.default_rng(7), []
+    for n in range(2):
+        flags = np.tile(rng.permutation(np.repeat([0, 1, 2], (1, 6, 8))), (N, 1))
+        speed = rng.uniform(-2, 2, 2) * np.arange(N)[:, None, None] ** 1.5
+        xy = (rng.uniform(12, 68, (K, 2)) + speed) * (flags > 0)[..., None]
+        boxes = np.array([[4.0 + 3 * n, 4, 76, 76]]).repeat(N, 0)
+        tracks.append(Track("posetrack15", n + 5, xy, flags, np.ones(N, bool), boxes))
+    return Clip(Video("made", N, 80, 80, 12.0), tuple(tracks), name="made")
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return np.random.default_rng(8).integers(0, 256, (N, 80, 80, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def sets(propagator, clip, frames):
+    """Labels three and six frames apart."""
+    return {T: propagator.windows([(clip, frames)], interval=T) for T in (3, 6)}
+
+
+@pytest.fixture(scope="module")
+def sparse(propagator, clip, frames):
+    """The user's own: labels in the first and last frame alone."""
+    tracks = []
+    for track in clip.tracks:
+        given = np.isin(np.arange(N), (0, N - 1))
+        flags = track.visibility * given[:, None]
+        xy = track.xy_frame * (flags > 0)[..., None]
+        tracks.append(replace(track, xy_frame=xy, visibility=flags, labelled=given))
+    return {1: propagator.windows([(replace(clip, tracks=tracks), frames)])}
+
+
+@pytest.fixture(scope="module")
+def seen(propagator, sets):
+    return view.see(propagator, sets[3])
+
+
+@pytest.fixture(scope="module")
+def inside(propagator, seen):
+    return view.look_inside(propagator, seen)
+
+
+@pytest.fixture(scope="module")
+def carried(propagator, sets):
+    single = Propagator(build("stdpose", replace(TINY, **TABLE_4["a"])))
+    return {
+        T: (windows, view.carry_all(propagator, single, windows)) for T, windows in sets.items()
+    }
+
+
+# --- what the network does ---
+
+
+def test_behind_the_features_it_is_the_whole_network(propagator, sets, inside, seen):
+    assert len(sets[3]) == 8
+    for given, found in (
+        (True, inside),
+        (False, view.look_inside(propagator, seen, (), told=(0, 0))),
+    ):
+        answer = propagator.carry(sets[3], given=given).xy_frame
+        np.testing.assert_allclose(
+            geometry.apply(sets[3].affines(), answer), found.xy_crop, atol=1e-2
+        )
+    assert {"frames", "tks.space", "dam.residual", view.CROSS.format(0), "out"} <= set(inside.taps)
+    some = view.see(propagator, sets[3], [5, 2])
+    torch.testing.assert_close(some["features"], seen["features"][[5, 2]], atol=1e-4, rtol=1e-4)
+
+
+def test_told_labels_take_the_place_of_estimates(propagator, seen):
+    known = seen["auxiliary_weights"][:, 0].numpy() > 0
+    for told in view.TOLD.values():
+        taps = view.look_inside(propagator, seen, ["estimated", "frames"], told=told).taps
+        same = (taps["estimated"] == taps["frames"]).all((-2, -1))
+        assert same[:, 1].all()
+        np.testing.assert_array_equal(same[:, 0], ~(known & bool(told[0])))
+        assert same[:, 2].all() != bool(told[1])
+
+
+def test_the_control_keeps_the_estimator_and_nothing_else(propagator, seen, inside):
+    control = propagator.random_control(1)
+    taps = view.look_inside(control, seen, ["estimated", "tks.out"]).taps
+    np.testing.assert_array_equal(taps["estimated"], inside.taps["estimated"])
+    assert (taps["tks.out"] != inside.taps["tks.out"]).any()
+
+
+def test_another_mask_by_hand(propagator, seen, inside):
+    other = propagator.switched(k=4.0, theta=0.2, backward_weight=0.0)
+    taps = view.look_inside(other, seen, ["dam.out"]).taps
+    active = modified_sigmoid(torch.from_numpy(inside.taps["dam.residual"][:, 0]), 4.0, 0.2)
+    # the left frame's weight: how far the right one is
+    near = 2 * seen["distance"][:, 1] / seen["distance"].sum(1)
+    # the channels are summed in the beginning
+    logits = (active.sum(1) * near[:, None, None]).flatten(1)
+    np.testing.assert_allclose(taps["dam.out"].reshape(8, -1), logits.softmax(-1), atol=1e-6)
+    again = view.look_inside(propagator, seen, ["dam.out"]).taps["dam.out"]
+    np.testing.assert_array_equal(again, inside.taps["dam.out"])
+
+
+def test_edits_by_hand(propagator, seen, inside):
+    np.testing.assert_allclose(
+        view.even(torch.tensor([[[1.0, 3.0], [0.0, 0.0]]])), [[[1, 1], [1, 1]]]
+    )
+    weights = np.array([[0.1, 0.5, 0.4], [0.9, 0.0, 0.1]])
+    assert view.strongest(weights, 2).tolist() == [[False, True, True], [True, False, True]]
+    assert view.strongest(-weights, 1).tolist() == [[True, False, False], [False, True, False]]
+    assert not view.strongest(weights, 0).any() and view.strongest(weights, 3).all()
+    chosen = np.zeros((8, W * H // 16), bool)
+    chosen[:, 4] = True  # third row, first column of 2 x 3 tokens
+    edit = view.blanked(chosen)
+    fused = view.look_inside(propagator, seen, ["tff.out"], edit=edit).taps["tff.out"]
+    before = inside.taps["tff.out"]
+    np.testing.assert_allclose(fused[:, :, 2, 0], before.mean((2, 3)), atol=1e-6)
+    assert (fused != before).any(1).sum((1, 2)).tolist() == [1] * 8
+
+
+def test_tokens_stand_on_the_crop(propagator):
+    model = propagator.model
+    assert view.token_grid(model) == (2, 3)
+    middles = np.array([[4 * x + 1.5, 4 * y + 1.5] for y in range(3) for x in range(2)])
+    places = geometry.apply(model.to_crop.double().numpy(), middles)
+    assert view.token_at(model, places).tolist() == list(range(6))
+    # heatmap pixels 3 and 4 are the last of one token and the first of the next
+    edge = geometry.apply(model.to_crop.double().numpy(), np.array([[[3.4, 0.0], [3.6, 0.0]]]))
+    assert view.token_at(model, edge).tolist() == [[0, 1]]
+    assert view.token_at(model, np.array([[[-9.0, 99.0]]])).tolist() == [[4]]
+
+
+# --- what is carried ---
+
+
+def test_errors_and_distances_by_hand(sets):
+    windows = sets[6]
+    assert (
+        view.distances(sets[3]).tolist() == [1] * 8
+        and view.distances(windows).tolist() == [1, 2, 3, 2, 1] * 2
+    )
+    truth = windows.poses()
+    away = np.arange(1, 11)[:, None, None] * np.array([3.0, 4.0])
+    found = Detections("posetrack15", truth.xy_frame + away, np.ones((10, K)), windows.boxes())
+    error = view.errors(windows, found)
+    assert np.isnan(error[~truth.labelled]).all() and np.isnan(error).sum() == 10
+    np.testing.assert_allclose(np.nanmean(error, 1), 5 * np.arange(1, 11), rtol=1e-5)
+
+
+def test_everybody_fills_the_same_gaps(carried):
+    windows, poses = carried[3]
+    assert list(poses) == [view.LINE, view.FLOW, view.SINGLE, view.FINAL]
+    assert set(poses) <= set(estimates.ROLES) and {len(found) for found in poses.values()} == {8}
+    line = propagate.linear(windows).xy_frame
+    np.testing.assert_array_equal(poses[view.LINE].xy_frame, line)
+    assert all(np.abs(poses[name].xy_frame - line).max() > 0 for name in list(poses)[1:])
+
+
+def test_curves_keep_their_colours():
+    rows = [
+        {"who": who, "T": t, "px": t + i}
+        for i, who in enumerate((view.LINE, view.FINAL))
+        for t in (2, 7)
+    ]
+    figure = view.curves(rows, "made")
+    assert [(t.name, t.line.color, list(t.y)) for t in figure.data] == [
+        (view.LINE, view.COLOURS[view.LINE], [2, 7]),
+        (view.FINAL, figures.REFINED, [3, 8]),
+    ]
+    assert figure.layout.xaxis.title.text == "T" and figure.layout.yaxis.title.text == "px"
+
+
+# --- explorers ---
+
+
+def panels(explorer, tab):
+    """By title."""
+    tabs = explorer.draw(explorer.state, explorer._found)
+    return {panel.title: panel for row in tabs[tab] for panel in row}
+
+
+def titled(found, words):
+    return next(panel for title, panel in found.items() if words in title)
+
+
+def in_sight(explorer):
+    return [c.name for c in explorer.declared.values() if not c.more and c.kind != "list"]
+
+
+@pytest.fixture
+def mask(propagator, sets):
+    return view.MaskExplorer(propagator, sets, interval=3)
+
+
+@pytest.fixture
+def look(propagator, sets):
+    return view.LookExplorer(propagator, sets, interval=3)
+
+
+@pytest.fixture
+def player(carried):
+    return view.PropagationPlayer(carried, interval=3)
+
+
+def test_what_is_in_sight(mask, look, player):
+    assert in_sight(mask) == ["person", "key frame", "k", "theta", "joint"]
+    assert in_sight(look) == ["person", "key frame", "blank out"]
+    assert in_sight(player) == ["frame", "clip", "gap T", "error of"]
+
+
+def test_the_mask_is_shown_on_scales_that_stay(mask, inside):
+    shown = panels(mask, "mask")
+    heat = shown["mask, × even"].heat
+    np.testing.assert_allclose(heat.values, inside.taps["dam.out"][0] * W * H, atol=1e-4)
+    assert (heat.low, heat.high) == (0, 4)
+    j = mask.kin.index("left_wrist")
+    for direction, name in enumerate(("left", "right")):
+        heat = shown[f"key − {name}"].heat
+        np.testing.assert_allclose(heat.values, inside.taps["dam.residual"][0, direction, j])
+        assert heat.diverging and (heat.low, heat.high) == (-1, 1)
+    before = {title: panel.heat for title, panel in panels(mask, "synthesis").items()}
+    mask.choose(k=10.0, theta=0.1, joint="nose")
+    after = {title: panel.heat for title, panel in panels(mask, "synthesis").items()}
+    ends = {title: (heat.low, heat.high) for title, heat in before.items()}
+    assert ends == {title: (heat.low, heat.high) for title, heat in after.items()}
+    assert ends["times the mask"] == ends["synthesis"] and ends["answer"] == (0, 1)
+    assert ends["merged in time"][1] == pytest.approx(
+        np.abs(inside.taps["tks.time"][0]).max(), rel=0.06
+    )
+    assert all((before[title].values != after[title].values).any() for title in view.STEPS)
+
+
+def test_k_and_theta_bend_curve_mask_and_answer(mask, propagator):
+    mask.choose(k=10.0, theta=0.1, **{"backward weight": 0.0})
+    shipped, now, dots = panels(mask, "mask")["modified sigmoid (Eq. 3)"].lines
+    np.testing.assert_allclose(now.y, 1 / (1 + np.exp(-10 * (np.abs(now.x) - 0.1))), atol=1e-6)
+    np.testing.assert_allclose(
+        shipped.y, 1 / (1 + np.exp(-TINY.k * (np.abs(shipped.x) - TINY.theta))), atol=1e-6
+    )
+    residual = mask._found.inside.taps["dam.residual"][0, :, mask.kin.index("left_wrist")]
+    np.testing.assert_allclose(np.abs(dots.x), np.abs(residual).max((1, 2)), rtol=1e-6)
+    other = propagator.switched(k=10.0, theta=0.1, backward_weight=0.0)
+    expected = view.look_inside(other, mask.gap.seen["trained"], ["dam.out"])
+    np.testing.assert_array_equal(mask._found.inside.heatmaps, expected.heatmaps)
+    assert (mask._found.shipped.heatmaps != expected.heatmaps).any()
+    mask.choose(k=0.0, theta=0.5, **{"backward weight": TINY.backward_weight})
+    np.testing.assert_allclose(mask._found.inside.heatmaps, mask._found.even.heatmaps, atol=1e-5)
+    assert "from 1.00 to 1.00 times even" in mask.verdict
+
+
+def test_the_sentence_is_signed_and_counts_the_truth(mask):
+    mask.choose(k=10.0)
+    window = mask.sets["3"].sample(mask.gap.place[1])
+    truth, known = window.xy_crop[1], window.visibility[1] > 0
+    mean = {}
+    for name in ("inside", "shipped", "even"):
+        xy = getattr(mask._found, name).xy_crop[0]
+        mean[name] = np.linalg.norm(xy - truth, axis=-1)[known].mean()
+    now = mean["inside"]
+    assert f"mean error {now:.2f} px, {now - mean['shipped']:+.2f} against the mask" in mask.verdict
+    assert f"{now - mean['even']:+.2f} against an even mask" in mask.verdict
+    bars = titled(panels(mask, "mask"), "error against")
+    assert [np.isfinite(bar.value) for bar in bars.bars] == known.tolist()
+    assert np.nanmean([bar.value for bar in bars.bars]) == pytest.approx(
+        now - mean["even"], abs=1e-5
+    )
+    assert bars.range[1] >= 1, "a small change looks small"
+
+
+def test_the_backbone_runs_once_a_gap(mask, propagator, monkeypatch):
+    asked, read = [], propagator.model.features_of
+    monkeypatch.setattr(
+        propagator.model, "features_of", lambda images: asked.append(1) or read(images)
+    )
+    mask.choose(k=3.0)
+    mask.choose(joint="nose", told="none (estimation)")
+    assert not asked
+    mask.choose(person=1)
+    assert asked == [1]
+
+
+def test_gap_frame_person_and_labels(mask, propagator, sets):
+    mask.choose(**{"gap T": "6", "key frame": 4})
+    assert mask.gap.frames == [0, 4, 6]
+    mask.choose(**{"gap T": "3", "key frame": 3})
+    assert mask.gap.frames[1] == 2 and "frame 2, the nearest to 3" in mask.verdict
+    mask.choose(person=1, **{"key frame": 1})
+    row = next(i for i, item in enumerate(sets[3].items.tolist()) if item == [0, 1, 1])
+    right = view.look_inside(propagator, view.see(propagator, sets[3], [row]), ())
+    np.testing.assert_allclose(mask._found.inside.heatmaps, right.heatmaps, atol=1e-5)
+    left = titled(panels(mask, "mask"), "left: frame 0, label told")
+    assert left.rim == [0] and left.people[0].role == "truth"
+    mask.choose(told="the right one")
+    assert np.abs(mask._found.inside.heatmaps - right.heatmaps).max() > 0
+    assert titled(panels(mask, "mask"), "left: frame 0, label not told").rim == []
+    assert "left: estimated" in panels(mask, "synthesis")
+
+
+def test_gaps_without_the_first_person_are_not_offered(propagator, sets):
+    one, both = sets[6], sets[3]
+    second = one.select(one.items[:, 1] == 1)
+    assert view.MaskExplorer(propagator, {3: both, 6: second}).declared["gap T"].options == ("3",)
+    found = view.MaskExplorer(propagator, {3: both, 6: second}, interval=6)
+    assert found.declared["gap T"].options == ("3", "6") and found.people == [(0, 1)]
+
+
+def test_random_weights_and_a_second_checkpoint(propagator, sets, mask):
+    before = mask._found.inside.heatmaps
+    mask.choose(weights="random")
+    assert (mask._found.inside.heatmaps != before).any()
+    torch.manual_seed(5)
+    second = Propagator(build("stdpose", TINY))
+    both = view.MaskExplorer(propagator, sets, rival=second, names=("first", "second"))
+    both.choose(weights="second")
+    expected = view.look_inside(second, view.see(second, sets[3], [0]), ())
+    np.testing.assert_allclose(both._found.inside.heatmaps, expected.heatmaps, atol=1e-5)
+
+
+def test_what_is_looked_at_is_taken_away(look):
+    before = look._found.before
+    j = look.kin.index("left_wrist")
+    token = view.token_at(look.models["trained"].model, before.xy_crop[0])[j]
+    asked = before.taps[view.CROSS.format(0)][0, :, token].mean(0)
+    assert look.attention.state["focus"] == token
+    assert look.attention.state["head"] == [view.LOOKED, 0, 0]
+    np.testing.assert_allclose(look._found.inside.heatmaps, before.heatmaps, atol=1e-6)
+    look.choose(**{"blank out": 2})
+    assert set(np.flatnonzero(look._found.blanked)) == set(np.argsort(asked)[-2:])
+    assert (
+        "2 of 6 image tokens" in look.verdict and f"{np.sort(asked)[-2:].sum():.0%}" in look.verdict
+    )
+    shown = panels(look, "answer")
+    veiled = titled(shown, "what is veiled").heat
+    np.testing.assert_array_equal(np.ravel(veiled.values), look._found.blanked)
+    looked = shown["left_wrist looks at, log2 × uniform"].heat
+    np.testing.assert_allclose(np.ravel(looked.values), np.log2(asked * 6), atol=1e-5)
+    assert (looked.low, looked.high) == (-4, 4)
+    look.choose(which="least looked at")
+    assert set(np.flatnonzero(look._found.blanked)) == set(np.argsort(asked)[:2])
+    look.choose(which="at random")
+    assert look._found.blanked.sum() == 2
+    look.choose(**{"blank out": 6})
+    change = np.abs(look._found.inside.heatmaps - before.heatmaps).max()
+    assert change > 0 and f"heatmaps differ by {change:.2g}" in look.verdict
+
+
+def test_the_maps_answer_to_hidden_places_and_heads(look):
+    asked, look_at = look._found.asked, look.attention
+    strongest = int(np.argmax(asked))
+    look.choose(**{"blank out": 1})
+    assert look_at.hidden == [strongest]
+    other = (strongest + 1) % 6
+    look_at.hidden = sorted([strongest, other])
+    assert look.state["hidden"] == [other] and look._found.blanked.sum() == 2
+    look_at.hidden = [other]  # a click brings back what the number took
+    assert look.state["hidden"] == sorted([strongest, other])
+    assert np.flatnonzero(look._found.blanked).tolist() == [other]
+    look_at.knocked_out = [[view.LOOKED, 0, 1]]
+    assert look.state["knocked out"] == [[view.LOOKED, 0, 1]]
+    maps = look._found.looks["maps"][view.LOOKED]
+    np.testing.assert_allclose(maps[0, 1], 1 / 6, rtol=1e-6)
+    assert (maps[0, 0] != maps[0, 1]).any() and "and 1 heads out" in look.verdict
+    assert (look._found.looks["other"][view.LOOKED] != maps).any()
+
+
+def test_the_row_of_the_maps_follows_the_joint(look):
+    tokens = view.token_at(look.models["trained"].model, look._found.before.xy_crop[0])
+    for joint, token in zip(look.kin.joints, tokens.tolist()):
+        look.choose(joint=joint)
+        assert look.attention.state["focus"] == token
+    assert len(set(tokens.tolist())) > 1
+
+
+def test_the_player_shows_labels_and_gaps(player, carried, clip):
+    windows, poses = carried[3]
+    assert list(player.now.given) == [0, 3, 6]
+    row = panels(player, "stage")
+    assert list(row)[:4] == [view.LINE, view.FLOW, view.SINGLE, view.FINAL]
+    truth, line = row[view.LINE].people
+    assert (truth.role, line.role) == ("truth", "soft") and row[view.LINE].rim == (0, 3, 6)
+    np.testing.assert_array_equal(truth.xy[:, 1], clip.tracks[1].xy_frame)
+    assert np.isnan(line.xy[[0, 3, 6]]).all()
+    for i, (_, n, key) in enumerate(windows.items.tolist()):
+        np.testing.assert_array_equal(line.xy[key, n], poses[view.LINE].xy_frame[i])
+    curve = titled(row, "error of all joints")
+    first = view.errors(windows, poses[view.LINE])[windows.items[:, 2] == 1]
+    assert curve.lines[0].y[1] == pytest.approx(np.nanmean(first))
+    assert np.isnan(curve.lines[0].y[3]) and [s[0] for s in curve.shaded] == [0, 3, 6]
+    assert "+" in player.verdict and "against the straight line" in player.verdict
+
+
+def test_the_player_keeps_its_pictures_at_another_gap(player, carried):
+    pictures = player.pictures
+    player.choose(**{"gap T": "6"})
+    assert player.pictures == pictures and list(player.now.given) == [0, 6]
+    line = panels(player, "stage")[view.LINE].people[1]
+    assert np.isfinite(line.xy[1:6]).all() and np.isnan(line.xy[[0, 6]]).all()
+    mean = np.nanmean(view.errors(carried[6][0], carried[6][1][view.FINAL])[:5])
+    of = view.errors(carried[6][0], carried[6][1][view.FINAL])
+    by = [np.nanmean(of[carried[6][0].items[:, 2] == t]) for t in range(1, 6)]
+    assert f"mean error of STDPose {np.mean(by):.1f} px" in player.verdict and mean > 0
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_labels_between_are_not_needed(propagator, sparse, labelled):
+    """The user's own clip: nobody knows the truth of key frames."""
+    windows = sparse[1]
+    options = {"labelled": labelled}
+    explorers = [
+        view.MaskExplorer(propagator, sparse, **options),
+        view.LookExplorer(propagator, sparse, **options),
+        view.PropagationPlayer(
+            {1: (windows, view.carry_all(propagator, propagator, windows))}, **options
+        ),
+    ]
+    explorers[0].choose(k=9.0)
+    explorers[1].choose(**{"blank out": 3})
+    for explorer in explorers:
+        assert "nan" not in explorer.verdict and "error" not in explorer.verdict
+        assert "px" in explorer.verdict
+        for tab in explorer.draw(explorer.state, explorer._found).values():
+            for panel in chain(*tab):
+                if isinstance(panel, Bars):
+                    assert all(bar.value >= 0 for bar in panel.bars) and "px away" in panel.title
+                if isinstance(panel, Lines):
+                    assert all(np.isfinite(line.y).any() for line in panel.lines)
+                if isinstance(panel, Picture) and not labelled:
+                    assert "truth" not in [people.role for people in panel.people]
+    key = titled(panels(explorers[0], "mask"), "key frame")
+    assert [people.name for people in key.people] == [view.SINGLE, view.FINAL]
+    line, *others = [
+        panel.people[-1].xy for panel in list(panels(explorers[2], "stage").values())[:4]
+    ]
+    away = np.linalg.norm(others[-1] - line, axis=-1)[1:6].mean()
+    assert "from the straight line" in explorers[2].verdict
+    assert f"STDPose is {away:.1f} px away" in explorers[2].verdict
+
+
+def test_detections_on_every_frame_are_no_truth(propagator, sets, carried):
+    """With labels everywhere that are somebody's detections."""
+    mask = view.MaskExplorer(propagator, sets, labelled=False)
+    assert np.isnan(mask.gap.truth[1]).all() and np.isfinite(mask.gap.truth[0]).any()
+    assert "away from the mask as shipped" in mask.verdict
+    left = titled(panels(mask, "mask"), "left:")
+    assert left.people[0].role == "detector"
+    player = view.PropagationPlayer(carried, labelled=False)
+    assert player.now.truth is None and "Nobody knows" in player.verdict
+
+
+def test_sparse_labels_show_how_far_a_joint_is_from_the_line(propagator, sparse):
+    mine = view.carry_all(propagator, propagator, sparse[1])
+    own = view.PropagationPlayer({1: (sparse[1], mine)})
+    own.choose(**{"error of": "nose"})
+    away = mine[view.FINAL].xy_frame - mine[view.LINE].xy_frame
+    mean = np.linalg.norm(away, axis=-1)[:, own.kin.index("nose")].mean()
+    assert f"STDPose is {mean:.1f} px away" in own.verdict
+    assert list(panels(own, "stage")) == list(mine), "no empty curves"
+
+
+def test_nobody_between_labels_is_refused(propagator, clip, frames):
+    short = replace(clip, tracks=[replace(t, labelled=np.arange(N) < 1) for t in clip.tracks])
+    windows = propagator.windows([(short, frames)])
+    assert len(windows) == 0
+    with pytest.raises(BadParameter, match="nobody stands between labels"):
+        view.MaskExplorer(propagator, {1: windows})
+    with pytest.raises(BadParameter):
+        view.PropagationPlayer({1: (windows, {})})
+
+
+@pytest.mark.parametrize("name", ["mask", "look", "player"])
+def test_every_choice_answers(name, request):
+    explorer = request.getfixturevalue(name)
+    for control in explorer.declared.values():
+        ends = {"number": (control.low, control.high), "frame": (control.low, control.high)}
+        for value in ends.get(control.kind, control.options):
+            explorer.choose(**{control.name: value})
+            assert explorer.verdict and "nan" not in explorer.verdict
+            assert explorer._seen[control.name] == value or control.needs == "nothing"
+        explorer.choose(**{control.name: control.value})
+
+
+@pytest.mark.parametrize("name", ["mask", "look", "player"])
+def test_a_state_comes_back(name, request, propagator, sets, carried):
+    explorer = request.getfixturevalue(name)
+    changes = {
+        "mask": {"k": 4.0, "person": 1, "key frame": 4, "tab": "synthesis"},
+        "look": {"blank out": 2, "joint": "nose", "knocked out": [[view.LOOKED, 0, 0]]},
+        "player": {"gap T": "6", "error of": "nose", "frame": 2},
+    }[name]
+    explorer.choose(**changes)
+    kind, given = type(explorer), carried if name == "player" else (propagator, sets)
+    given = (given,) if name == "player" else given
+    again = kind(*given, interval=3, state=explorer.permalink())
+    assert json.loads(again.permalink()) == json.loads(explorer.permalink())
+    assert again.data == explorer.data and again.verdict == explorer.verdict
+    if name == "look":
+        assert again.attention.data == explorer.attention.data
+
+
+@pytest.mark.parametrize("name", ["mask", "look", "player"])
+def test_a_page_holds_what_the_kernel_says(name, request):
+    explorer = request.getfixturevalue(name)
+    before = explorer.permalink()
+    kept = explorer.kept()["values"]
+    stored = kept["stored"]
+    assert len(stored) > 5 and explorer.permalink() == before
+    pinned = set(stored[0]["state"])
+    asked = {c.name for c in explorer.declared.values() if c.needs != "nothing"}
+    assert all(set(answer["state"]) == pinned == asked for answer in stored)
+    for answer in stored[:: max(len(stored) // 6, 1)]:
+        explorer.choose(**answer["state"])
+        assert base64.b64decode(answer["data"]) == explorer.data
+        assert answer["verdict"] == explorer.verdict and answer["tabs"] == explorer.tabs
+        if "pictures" in answer:
+            assert base64.b64decode(answer["pictures"]) == explorer.pictures
+        else:
+            assert name == "player"
+        if name == "look":
+            attention = base64.b64decode(answer["attention"]["data"])
+            assert attention == explorer.attention.data

@@ -1,0 +1,423 @@
+"""The explorer of visibility-aware reasoning without a browser: hand-checkable parts, and switches
+and paint that change what is computed, drawn and said.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from tests.models.tiny import tiny
+from workbench.data.windows import WindowConfig, Windows, normalised
+from workbench.errors import BadParameter, UnknownName
+from workbench.exploration import own as own_data
+from workbench.exploration import windows_of
+from workbench.models import build
+from workbench.predict import PoseEstimator
+from workbench.records import Clip, Pose, Track, Video
+from workbench.taps import record
+from workbench.view.chapters import vissimcc
+from workbench.view.panels import HIDDEN, NEWLY_HIDDEN, NOTHING, VISIBLE
+from workbench.view.stage import patch
+
+TINY = tiny("vissimcc")
+K = 17
+SPOT = patch(16.0, 30.0, 20.0, (0, 0))  # of paint
+
+
+class SomeSeen(torch.nn.Module):
+    """A VisNet that believes in every third joint."""
+
+    def forward(self, feature):
+        return torch.where(torch.arange(K) % 3 == 0, 1.0, -2.0).expand(len(feature), K)
+
+
+@pytest.fixture(scope="module")
+def estimators():
+    torch.manual_seed(3)
+    aware = PoseEstimator(build("vissimcc", TINY), "aware")
+    aware.model.reasoning.visnet = SomeSeen()
+    with torch.no_grad():
+        naive = PoseEstimator(build("vissimcc", replace(TINY, visibility="none")), "naive")
+        for estimator in (aware, naive):  # a transformer whose answer counts
+            torch.nn.init.normal_(estimator.model.reasoning.project.weight, std=0.5)
+    return aware, naive
+
+
+@pytest.fixture
+def windows(rng):
+    def clip(i: int, people: int) -> tuple[Clip, np.ndarray]:
+        flags = rng.permutation(np.repeat([0, 1, 2], (1, 7, 9)))[None]
+        tracks = tuple(
+            Track(
+                "coco17",
+                n,
+                rng.uniform(8, 70, (1, K, 2)),
+                flags,
+                np.array([True]),
+                np.array([[4.0 + 9 * n, 4, 76, 76]]),
+            )
+            for n in range(people)
+        )
+        video = Video(f"made/{i}", 1, 80, 80, 15.0)
+        return Clip(video, tracks), rng.integers(0, 256, (1, 80, 80, 3), dtype=np.uint8)
+
+    return Windows([clip(0, 2), clip(1, 1)], WindowConfig(size=TINY.size, offsets=(0,)))
+
+
+@pytest.fixture
+def explorer(estimators, windows):
+    return vissimcc.VisSimCCExplorer(*estimators, windows)
+
+
+def crops_of(windows) -> torch.Tensor:
+    return windows.batch(range(len(windows)))["images"][:, 0]
+
+
+def test_behind_the_maps_it_is_the_whole_network(estimators, windows):
+    crops = crops_of(windows)
+    for estimator in estimators:
+        inside = vissimcc.look_inside(estimator, vissimcc.feature_maps(estimator, crops))
+        with (
+            torch.inference_mode(),
+            record(estimator.model, ["reasoning.blocks.1.attention.map"]) as taps,
+        ):
+            found = estimator.model(crops)
+        xy, confidence = (part.numpy() for part in estimator.model.decode(found))
+        np.testing.assert_allclose(inside.xy_crop, xy)
+        np.testing.assert_allclose(inside.confidence, confidence, atol=1e-6)
+        np.testing.assert_allclose(inside.x, found["x"].numpy(), atol=1e-6)
+        last = taps["reasoning.blocks.1.attention.map"].numpy()
+        np.testing.assert_allclose(inside.attention[:, 1], last, atol=1e-6)
+    assert inside.probability is None and (inside.mask == 1).all(), "the naive one masks nothing"
+
+
+def test_labels_force_a_mask_and_the_model_stays_as_it_was(estimators, windows):
+    aware, _ = estimators
+    maps = vissimcc.feature_maps(aware, crops_of(windows))
+    flags = np.where(np.arange(K) < 5, 2, 1)[None].repeat(len(maps), 0)
+    inside = vissimcc.look_inside(aware, maps, visibility=flags, source="truth")
+    np.testing.assert_allclose(inside.mask, np.where(flags == 2, 1, 0.01))
+    assert aware.model.maps is not None and "maps.backbone" in dict(aware.model.named_modules())
+    turned = vissimcc.look_inside(
+        aware, maps, edit={"reasoning.mask": lambda m: torch.ones_like(m)}
+    )
+    unmasked = vissimcc.look_inside(aware, maps, source="none")
+    np.testing.assert_array_equal(turned.xy_crop, unmasked.xy_crop)
+
+
+def test_a_plain_estimator_has_no_inside(windows):
+    plain = PoseEstimator(build("vissimcc", replace(TINY, reasoning=False)), "plain")
+    inside = vissimcc.look_inside(plain, vissimcc.feature_maps(plain, crops_of(windows)))
+    assert inside.attention is None and inside.mask is None and inside.xy_crop.shape == (3, K, 2)
+
+
+def test_other_estimators_are_refused(estimators, windows):
+    heatmaps = PoseEstimator(build("vissimcc", replace(TINY, output="heatmap")), "maps")
+    with pytest.raises(BadParameter, match="maps answers with heatmaps"):
+        vissimcc.look_inside(heatmaps, vissimcc.feature_maps(heatmaps, crops_of(windows)))
+    with pytest.raises(BadParameter, match="with VisNet"):
+        vissimcc.VisSimCCExplorer(*estimators[::-1], windows)
+
+
+def test_answers_come_back_to_their_pictures(estimators, windows):
+    aware, _ = estimators
+    batch = windows.batch(range(3))
+    inside = vissimcc.look_inside(aware, vissimcc.feature_maps(aware, batch["images"][:, 0]))
+    truth = Pose(
+        "coco17",
+        np.zeros((3, K, 2)),
+        np.ones((3, K), int),
+        np.zeros((3, 4)),
+        images=("a", "a", "b"),
+    )
+    found = vissimcc.placed(inside, batch["affine"].numpy(), truth)
+    a = windows.sample(1).affine
+    np.testing.assert_allclose(
+        found.xy_frame[1] @ a[:, :2].T + a[:, 2], inside.xy_crop[1], atol=1e-3
+    )
+    assert found.images == ("a", "a", "b")
+
+
+def test_shares_of_attention_by_hand():
+    row = np.array([0.5, 0.3, 0.2])
+    attention = np.tile(row, (1, 2, 2, 3, 1))
+    attention[0, 1, :, 2] = [0, 0, 1]  # the third joint, in the second block, looks at itself alone
+    on, of = np.array([[False, True, True]]), np.array([[True, False, False]])
+    assert vissimcc.attention_share(attention, on, of) == pytest.approx([0.5])
+    assert vissimcc.attention_share(
+        attention, on, np.array([[True, False, True]])
+    ) == pytest.approx([0.625])
+    assert np.isnan(vissimcc.attention_share(attention, on, ~on & on)).all()
+
+
+def test_exchanged_features_are_the_neighbours():
+    maps = torch.arange(3.0)[:, None, None, None].expand(3, 2, 1, 1)
+    away = vissimcc.exchanged(maps, np.array([[True, False]] * 3), 1)
+    assert away[:, 0].flatten().tolist() == [0, 1, 2] and away[:, 1].flatten().tolist() == [2, 0, 1]
+
+
+def answered(explorer):
+    return explorer.compute(explorer.state)
+
+
+def panels(explorer):
+    """Picture, bars, and lines of both axes as `draw` gives them."""
+    return explorer.draw(explorer.state, answered(explorer))["person"][0]
+
+
+def people(explorer):
+    return {each.role: each for each in panels(explorer)[0].people}
+
+
+def seen(explorer) -> np.ndarray:
+    """Whom the bars show as let through."""
+    return np.array([bar.role == "visible" for bar in panels(explorer)[1].bars])
+
+
+def switched(j: int, switch: int) -> list[int]:
+    return [switch if i == j else 0 for i in range(K)]
+
+
+def test_it_starts_as_visnet_says(explorer, estimators, windows):
+    aware, naive = estimators
+    window = windows.sample(0)
+    images = normalised(torch.from_numpy(window.crops))
+    told = aware.model(images)["visibility"].detach().numpy()[0]
+    bars = panels(explorer)[1]
+    np.testing.assert_allclose([bar.value for bar in bars.bars], told, rtol=1e-5)
+    assert (seen(explorer) == (told >= 0.5)).all() and 0 < seen(explorer).sum() < K
+    assert bars.range == (0, 1) and not any(bar.mark for bar in bars.bars)
+    drawn = people(explorer)
+    for estimator, role in ((aware, "ours"), (naive, "rival")):
+        xy = estimator.model.decode(estimator.model(images))[0][0].detach().numpy()
+        np.testing.assert_allclose(drawn[role].xy, xy)
+    np.testing.assert_array_equal(drawn["ours"].marks == HIDDEN, ~seen(explorer))
+    flags = window.visibility[0]
+    expected = np.array([NOTHING, HIDDEN, VISIBLE])[flags]
+    np.testing.assert_array_equal(drawn["truth"].marks, expected)
+    np.testing.assert_array_equal(np.isnan(drawn["truth"].xy[:, 0]), flags == 0)
+    assert "nothing yet" in explorer.verdict
+
+
+def test_a_switch_forces_one_joint_and_everything_follows(explorer, monkeypatch):
+    monkeypatch.setattr(vissimcc, "feature_maps", None)  # the backbone is not asked again
+    j = int(np.flatnonzero(seen(explorer))[0])
+    before, let_through, looks = people(explorer), seen(explorer), explorer.attention.data
+    curves = answered(explorer).ours
+    explorer.choose(switches=switched(j, 2))
+    assert (~seen(explorer) ^ ~let_through).nonzero()[0].tolist() == [j]
+    assert panels(explorer)[1].bars[j].mark == "✕"
+    assert people(explorer)["ours"].marks[j] == HIDDEN and explorer.attention.hidden.count(j) == 1
+    assert answered(explorer).ours.mask[0, j] == np.float32(0.01)
+    assert np.abs(answered(explorer).ours.x - curves.x).max() > 1e-5
+    np.testing.assert_array_equal(people(explorer)["rival"].xy, before["rival"].xy)
+    assert explorer.attention.data != looks
+    explorer.choose(switches=switched(j, 1))
+    np.testing.assert_array_equal(people(explorer)["ours"].xy, before["ours"].xy)
+    assert panels(explorer)[1].bars[j].mark == "✓"
+
+
+def test_masks_for_all_joints(explorer, windows):
+    flags = windows.sample(0).visibility[0]
+    for mask, expected in (("all visible", flags >= 0), ("all hidden", flags < 0)):
+        explorer.choose(mask=mask)
+        np.testing.assert_array_equal(seen(explorer), expected)
+        assert explorer.verdict.startswith(f"{K - expected.sum()} of {K} joints masked")
+    explorer.choose(mask="true labels", switches=switched(3, 2))
+    np.testing.assert_array_equal(seen(explorer), (flags == 2) & (np.arange(K) != 3))
+    with pytest.raises(UnknownName):
+        explorer.choose(mask="none")
+
+
+def test_the_sentence_by_hand(explorer, windows):
+    for person in range(len(windows)):
+        explorer.choose(person=person, mask="as VisNet says")
+        flags = windows.sample(person).visibility[0]
+        believed = np.arange(K) % 3 == 0
+        assert f"right about {(believed == (flags == 2)).sum()})" in explorer.verdict
+        explorer.choose(mask="all visible")
+        found, truth = answered(explorer), windows.sample(person).xy_crop[0]
+        away = {
+            name: np.linalg.norm(getattr(found, name).xy_crop[0] - truth, axis=1)
+            for name in ("ours", "rival", "plain")
+        }
+        ours, rival, plain = (each[flags > 0].mean() for each in away.values())
+        said = f"error {ours:.2f} px, naive {rival:.2f} ({ours - rival:+z.2f})"
+        assert f"0 of {K} joints masked" in explorer.verdict and said in explorer.verdict
+        change = f"you changed the error by {ours - plain:+z.2f} px"
+        for j in (int(flags.argmax()), int(flags.argmin())):  # one of them has no label
+            joint = explorer.joints.joints[j]
+            explorer.choose(joint=joint)
+            at = f", at {joint} {away['ours'][j] - away['plain'][j]:+z.2f} px" if flags[j] else "."
+            assert change + at in explorer.verdict
+
+
+def test_the_maps_switch_joints(explorer):
+    assert seen(explorer)[[0, 3]].all() and not seen(explorer)[1]
+    explorer.attention.hidden = sorted({*explorer.attention.hidden, 0} - {1})
+    assert explorer.state["switches"] == [2, 1, *[0] * (K - 2)]
+    np.testing.assert_array_equal(seen(explorer)[:2], [False, True])
+    explorer.attention.hidden = sorted({*explorer.attention.hidden, 1} - {0})
+    assert explorer.state["switches"] == [0] * K, "back to what the mask says by itself"
+    before = explorer.attention.data
+    explorer.attention.knocked_out = [[vissimcc.MAPS, 0, 1]]
+    assert explorer.state["knocked out"] == [[vissimcc.MAPS, 0, 1]]
+    assert explorer.attention.data != before
+    np.testing.assert_allclose(answered(explorer).ours.attention[0, 0, 1], 1 / K)
+    np.testing.assert_allclose(answered(explorer).rival.attention[0, 0, 1], 1 / K)
+
+
+def test_paint_reaches_the_backbone_and_hides_what_it_covers(explorer, windows):
+    window = windows.sample(0)
+    j = int(np.flatnonzero(window.visibility[0] == 2)[0])
+    assert people(explorer)["truth"].marks[j] == VISIBLE
+    before = answered(explorer)
+    x, y = window.xy_crop[0, j]
+    explorer.choose(brush=[patch(float(x), float(y), 12.0, (0, 0))])
+    picture = panels(explorer)[0]
+    row, column = round(float(y)), round(float(x))
+    assert picture.frames[0][row, column].tolist() == [118, 122, 128] and not picture.brush
+    assert people(explorer)["truth"].marks[j] == NEWLY_HIDDEN
+    after = answered(explorer)
+    assert np.abs(after.rival.x - before.rival.x).max() > 1e-5
+    np.testing.assert_array_equal(after.plain.x, before.ours.x)
+    explorer.choose(**{"a press": "paints"})
+    picture = panels(explorer)[0]
+    assert picture.brush and picture.click is None, "the browser draws the paint by itself"
+    np.testing.assert_array_equal(picture.frames[0], window.crops[0])
+    explorer.choose(brush=[])
+    np.testing.assert_array_equal(answered(explorer).rival.x, before.rival.x)
+    np.testing.assert_array_equal(answered(explorer).pixels, window.crops[0])
+
+
+def test_the_joint_s_distributions(explorer):
+    explorer.choose(joint="left_hip")
+    j = explorer.joints.index("left_hip")
+    for axis, (panel, side) in enumerate(zip(panels(explorer)[2:], TINY.size)):
+        assert panel.x_range == (0, side)
+        lines = {line.name: line for line in panel.lines}
+        for name, role in (("aware", "ours"), ("naive", "rival")):
+            line = lines[name]
+            assert len(line.x) == round(side * TINY.split) and line.y.sum() == pytest.approx(1)
+            highest = line.x[line.y.argmax()]
+            assert highest == pytest.approx(people(explorer)[role].xy[j, axis], abs=1e-4)
+        truth = people(explorer)["truth"].xy[j, axis]
+        if np.isfinite(truth):
+            np.testing.assert_array_equal(lines["truth"].x, [truth, truth])
+    high = panel.y_range
+    explorer.choose(mask="all hidden")
+    panel = panels(explorer)[3]
+    assert panel.y_range == high and [line.name for line in panel.lines].count("") == 1
+
+
+def test_a_rival_shares_the_mask_and_stands_beside(estimators, windows):
+    aware, naive = estimators
+    other = vissimcc.VisSimCCExplorer(
+        aware, naive, windows, rival=aware, names=("mine", "theirs"), state={"against": "theirs"}
+    )
+    other.choose(switches=switched(0, 2))
+    assert [each.name.split(",")[0] for each in panels(other)[0].people[1:]] == ["theirs", "mine"]
+    assert other.attention.names == ["mine", "theirs"]
+    assert other.attention.data == other.attention.other_data
+    np.testing.assert_array_equal(people(other)["ours"].xy, people(other)["rival"].xy)
+
+
+def every_choice(explorer):
+    """A change of each control, one after the other."""
+    for control in list(explorer.declared.values()):
+        if control.kind == "choice":
+            yield from ({control.name: option} for option in control.options)
+        elif control.kind == "number":
+            yield from ({control.name: end} for end in (control.low, control.high))
+    yield {"brush": [SPOT]}
+    yield {"knocked out": [[vissimcc.MAPS, 1, 0]]}
+    yield {"switches": [1, 2] * 8 + [0]}
+
+
+def test_at_most_three_controls_in_sight_and_every_choice_works(explorer):
+    sight = [c.name for c in explorer.declared.values() if not c.more and c.kind != "list"]
+    assert sight == ["person", "joint", "mask"]
+    for change in every_choice(explorer):
+        explorer.choose(**change)
+        assert "nan" not in explorer.verdict and "joints masked" in explorer.verdict, change
+        assert explorer.state.items() >= change.items()
+    with pytest.raises(BadParameter, match="give 0, 1 or 2"):
+        vissimcc.VisSimCCExplorer(
+            *list(explorer.models.values())[:2], explorer.windows, state={"switches": [0, 3]}
+        )
+
+
+def test_people_without_labels(estimators, rng, tmp_path):
+    aware, naive = estimators
+    picture = rng.integers(0, 256, (80, 90, 3), dtype=np.uint8)
+    boxes = np.array([[4.0, 4, 40, 70], [30, 10, 80, 76]])
+    cv2.imwrite(str(tmp_path / "mine.png"), picture[..., ::-1])
+    xywh = np.concatenate((boxes[:, :2], boxes[:, 2:] - boxes[:, :2] + 1), 1).tolist()
+    mine = own_data(tmp_path / "mine.png", boxes=xywh)
+    own = windows_of(mine, aware, (0,))
+    assert len(own) == 2
+    np.testing.assert_allclose(own.boxes(), boxes)
+    np.testing.assert_array_equal(
+        normalised(torch.from_numpy(own.sample(1).crops)), aware.crops(picture, boxes)[0][[1]]
+    )
+    explorer = vissimcc.VisSimCCExplorer(aware, naive, own, labelled=False)
+    assert "true labels" not in explorer.declared["mask"].options
+    for change in every_choice(explorer):
+        explorer.choose(**change)
+        assert "nan" not in explorer.verdict and "error" not in explorer.verdict, change
+    assert list(people(explorer)) == ["rival", "ours"]
+    assert all(line.role != "truth" for line in panels(explorer)[2].lines)
+    assert "you moved the answer by " in explorer.verdict and "(confidence " in explorer.verdict
+    among_others = vissimcc.VisSimCCExplorer(aware, naive, own, state={"mask": "true labels"})
+    assert "nan" not in among_others.verdict and list(people(among_others)) == ["rival", "ours"]
+
+
+def test_a_state_shows_the_same_again(estimators, windows):
+    changes = {"person": 1, "joint": "nose", "switches": switched(2, 1), "against": "random"}
+    changes |= {"brush": [SPOT], "knocked out": [[vissimcc.MAPS, 1, 0]]}
+    first = vissimcc.VisSimCCExplorer(*estimators, windows, state=changes)
+    second = vissimcc.VisSimCCExplorer(*estimators, windows, state=first.permalink())
+    for name in ("data", "pictures", "verdict", "tabs"):
+        assert getattr(first, name) == getattr(second, name), name
+    assert first.attention.data == second.attention.data
+    assert first.attention.state == second.attention.state
+
+
+def test_a_page_says_what_the_kernel_says(estimators, windows):
+    explorer = vissimcc.VisSimCCExplorer(*estimators, windows, index=1)
+    stored = explorer.kept()["values"]["stored"]
+    asked = [json.dumps(answer["state"]) for answer in stored]
+    for change in ({"switches": switched(9, 2)}, {"joint": "nose"}, {"mask": "all hidden"}):
+        change = {name: explorer.state[name] for name in stored[0]["state"]} | change
+        answer = stored[asked.index(json.dumps(change))]
+        other = vissimcc.VisSimCCExplorer(*estimators, windows, index=1, state=change)
+        assert base64.b64decode(answer["data"]) == other.data
+        assert answer["verdict"] == other.verdict
+        assert base64.b64decode(answer["attention"]["data"]) == other.attention.data
+        assert answer["attention"]["hidden"] == other.attention.hidden
+    patches = [answer["state"] for answer in stored if answer["state"]["brush"]]
+    assert len(patches) > 12 and all(state["a press"] == "paints" for state in patches)
+
+
+def test_the_module_is_drawn_with_its_shapes(estimators, windows):
+    aware, _ = estimators
+    with torch.inference_mode(), record(aware.model) as taps:
+        xy = aware.model.decode(aware.model(crops_of(windows)[:1]))[0][0].numpy()
+    figure = vissimcc.module_figure(windows.sample(0).crops[0], taps, xy, windows.skeleton, "made")
+    texts = [a.text for a in figure.layout.annotations if a.text != "→"]
+    assert texts[0] == "crop<br>3 x 64 x 32" and "17 x 48, 17 x 96" in texts[-1] and len(texts) == 6
+    maps, said, masked, *_ = figure.data
+    p = taps["reasoning.visibility"][0].numpy()
+    np.testing.assert_allclose(np.ravel(said.z)[:K], p)
+    h, w = taps["maps.out"].shape[2:]
+    np.testing.assert_allclose(np.array(maps.z)[:h, :w], taps["maps.out"][0, 0])
+    np.testing.assert_allclose(
+        np.array(masked.z)[:h, w + 1 : 2 * w + 1], taps["reasoning.masked"][0, 1].view(h, w)
+    )

@@ -1,0 +1,453 @@
+"""OTPose behind the single-frame estimator: harm what that one sees, and watch flows, masks,
+attention, offsets and the answer.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+from torchvision.transforms.functional import gaussian_blur
+
+from ...data.windows import Windows, normalised
+from ...errors import BadParameter
+from ...metrics import joint_distances
+from ...models.otpose import FLOWS, N_FEATURES
+from ...occlusion import cover
+from ...predict import ClipEstimator
+from ...taps import tap_table, without_heads
+from ..attention import Axis
+from ..estimates import SINGLE, Edits, Inside, peaks
+from ..explorer import Control, Explorer, choice, collected, number
+from ..panels import Arrows, Bar, Bars, Click, Heat, People, Picture, Tabs, marks_of
+from ..stage import brush_controls, covered, painted, patch
+
+FINAL = "OTPose"
+FRAMES = ("t-2", "t-1", "t", "t+1", "t+2")
+KEY = 2  # of the five frames
+SOME = {
+    "the key frame": (2,),
+    "all but it": (0, 1, 3, 4),
+    "the frames before": (0, 1),
+    "all five": (0, 1, 2, 3, 4),
+}
+MAPS = ("flow", "mask", "psi", "phi", "out")  # taps that are a map of every joint
+DEGRADED = ("this joint", "all joints")
+MEASURED = ("flow", "mask", "phi")  # maps that may be higher than 1
+
+
+# --- what the network does ------------------------------------------------------------------------
+
+
+def rough_heatmaps(estimator: ClipEstimator, windows: Windows) -> Float[Tensor, "n 5 k h w"]:
+    """What the single-frame estimator sees in all five frames of everybody: all that the rest of
+    the network ever sees.
+    """
+    with torch.inference_mode():
+        parts = np.array_split(np.arange(len(windows)), -(-len(windows) // 16))
+        return torch.cat([estimator.rough(windows.batch(part)["images"]) for part in parts])
+
+
+def look_inside(
+    estimator: ClipEstimator,
+    rough: Float[Tensor, "n 5 k h w"],
+    names: Sequence[str] | None = None,
+    *,
+    distance: Float[Tensor, "1 5"] | None = None,
+    edit: Edits | None = None,
+) -> Inside:
+    """Everything behind the heatmaps. names: taps, None for all; edit: as in `taps.record`;
+    distance: instead of the frames'.
+    """
+    model = estimator.model
+    names = [n for n in tap_table(model) if not n.startswith("maps.")] if names is None else names
+    distance = None if distance is None else distance.expand(len(rough), -1)
+    found, taps = estimator.look(heatmaps=rough, distance=distance, names=names, edit=edit)
+    xy, _ = model.decode(found)
+    arrays = {name: taps[name].float().cpu().numpy() for name in taps}
+    return Inside(xy.float().cpu().numpy(), found["heatmaps"].float().cpu().numpy(), arrays)
+
+
+def degraded(
+    rough: Float[Tensor, "n 5 k h w"],
+    strength: int | float,
+    *,
+    joint: int | None = None,
+    frames: Sequence[int] = range(5),
+) -> Float[Tensor, "n 5 k h w"]:
+    """Heatmaps as of a worse estimator: of one joint, or of all, blurred (sigma 2 px) and dimmed
+    (to a tenth) by 0 ... 1.
+    """
+    if not strength:
+        return rough
+    weak = gaussian_blur(rough.flatten(0, 1), [13, 13], [2 * strength] * 2).view_as(rough) * (
+        1 - 0.9 * strength
+    )
+    chosen = torch.zeros(rough.shape[1:3], dtype=torch.bool, device=rough.device)
+    chosen[list(frames), slice(None) if joint is None else joint] = True
+    return torch.where(chosen[..., None, None], weak, rough)
+
+
+def exchanges(taps: Mapping[str, np.ndarray], feature: str, step: int = 1) -> Edits:
+    """An edit that takes one of the eight features of all joints from the person `step` rows
+    before. Eq. 2 would make masks of the other's flows: they are kept as `taps` have them.
+    """
+    edits = {feature: lambda x: x.roll(step, 0)}
+    if feature.startswith("flow."):
+        mask = feature.replace("flow", "mask")
+        edits[mask] = lambda x: torch.as_tensor(taps[mask], device=x.device)
+    return edits
+
+
+# --- attention and refinement ---------------------------------------------------------------------
+
+
+def attention_taps(estimator: ClipEstimator) -> dict[str, list[str]]:
+    """Branch -> the taps of its layers' attention."""
+    config = estimator.model.config
+    layers = range(config.layers)
+    return {f"branch {b}": [f"branch.{b}.blocks.{n}.map" for n in layers] for b in config.branches}
+
+
+def attention_axes(estimator: ClipEstimator) -> dict[str, tuple[Axis, Axis]]:
+    """Branch -> what asks and what answers: every joint's eight features, in the model's order."""
+    axes = {}
+    for branch, channels in estimator.model.channels.items():
+        features = [feature for _, feature in channels[:N_FEATURES]]
+        axes[f"branch {branch}"] = (Axis.of_channels(estimator.skeleton, features),) * 2
+    return axes
+
+
+def attention_maps(
+    estimator: ClipEstimator, inside: Inside
+) -> dict[str, Float[np.ndarray, "layer head c c"]]:
+    """Branch -> attention of the first person."""
+    return {
+        name: np.stack([inside.taps[tap][0] for tap in taps])
+        for name, taps in attention_taps(estimator).items()
+    }
+
+
+def readings(
+    inside: Inside, joint: int, dilations: Sequence[int], to_crop: Float[np.ndarray, "2 3"]
+) -> Float[np.ndarray, "d 9 5"]:
+    """Where the refinement of the first person reads a joint's map around its answer: the nine
+    places of a plain convolution (x, y), those that are read instead (x, y), px of the crop, and
+    the modulation that they are weighed by.
+    """
+    parts = (inside.taps[f"refine.{name}"][0, :, joint] for name in ("offsets", "modulation"))
+    y, x = np.unravel_index(inside.heatmaps[0, joint].argmax(), inside.heatmaps.shape[2:])
+    offsets, modulation = (part[..., y, x] for part in parts)  # (dy, dx) heatmap px
+    side = np.stack(np.meshgrid((-1, 0, 1), (-1, 0, 1)), -1).reshape(9, 2)
+    plain = (x, y) + np.array(dilations)[:, None, None] * side
+    ends = [at @ to_crop[:, :2].T + to_crop[:, 2] for at in (plain, plain + offsets[..., ::-1])]
+    return np.concatenate((*ends, modulation[..., None]), -1)
+
+
+# --- explorer -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Person:
+    """Five crops as they are, and what is known of the key frame; px of the crop."""
+
+    frames: list[UInt8[np.ndarray, "h w 3"]]
+    truth: Float[np.ndarray, "k 2"]
+    flags: Int[np.ndarray, "k"]  # 0 where nobody knows, 2 where nothing is said about occlusion
+    rough: Float[Tensor, "5 k y x"]  # the single frame's heatmaps
+
+
+@dataclass(frozen=True, eq=False)
+class Passed:
+    """A person on the way through OTPose; px of the crop."""
+
+    person: Person
+    flags: Int[np.ndarray, "k"]  # under the paint
+    rough: Float[np.ndarray, "5 k y x"]  # the single frame's heatmaps, as OTPose gets them
+    inside: Inside
+    xy: dict[str, Float[np.ndarray, "k 2"]]
+    plain: Float[np.ndarray, "k 2"]  # OTPose's answer where nothing is changed
+    looks: dict  # of the attention view
+
+
+class OTPoseExplorer(Explorer):
+    """One person: paint over the five frames, make the single frame worse, take joints or heads
+    out, and see what follows.
+
+    estimator: OTPose; rival: another one of the same configuration beside it, by default random
+    weights behind the same single frame. windows: people in five frames; index: who is first.
+    labelled: False where the windows' labels are somebody's detections; then no error is said.
+    The backbone runs once a person, and again for frames that are painted over. Errors:
+    `BadParameter` for attention that is not from channel to channel, or nobody.
+    """
+
+    has_attention = True
+    stores_attention = False
+
+    def __init__(
+        self,
+        estimator: ClipEstimator,
+        windows: Windows,
+        *,
+        rival: ClipEstimator | None = None,
+        names: tuple[str, str] = ("trained", "random"),
+        labelled: bool = True,
+        index: int = 0,
+        joint: str = "left_wrist",
+        **options,
+    ):
+        self.config = estimator.model.config
+        if self.config.window is not None or self.config.split_joints:
+            raise BadParameter(
+                "attention is not from channel to channel", remedy="window=None, split_joints=False"
+            )
+        if not len(windows):
+            raise BadParameter("nobody in the windows", remedy="give at least one person")
+        self.estimator = estimator
+        self.models = {names[0]: estimator, names[1]: rival or estimator.random_control()}
+        self.windows = windows
+        self.labelled = labelled
+        self.begin = index, joint
+        self.to_crop = estimator.model.to_crop.cpu().numpy()
+        self.maps = [n for n in tap_table(estimator.model) if n.split(".")[0] in MAPS]
+        # each holds its last answer
+        self.person = lru_cache(1)(self.read)
+        self.seen = lru_cache(1)(self.under_paint)
+        self.plain = lru_cache(1)(self.unchanged)
+        self.passed = lru_cache(1)(self.answered)
+        self.shown = None
+        self.tops = reached(self.plain(index, names[0]).taps)
+        super().__init__(estimator.skeleton, name="otpose", last_frame=len(FRAMES) - 1, **options)
+        if "attention" not in (options.get("state") or ""):
+            self.attention.restore({"fold": "joint"})
+
+    def declare(self) -> list[Control]:
+        index, joint = self.begin
+        (w, h), models = self.config.size, tuple(self.models)
+        return [
+            number("person", index, len(self.windows) - 1),
+            choice("joint", self.estimator.skeleton.joints, joint),
+            *brush_controls(max(w // 4, 4), max(w, h), "this frame"),
+            choice("map", self.maps, "mask.total", needs="drawing", more=True),
+            number("degrade", 0, 1, step=0.05, more=True),
+            choice("degrade of", DEGRADED, more=True),
+            choice("harm in", SOME, more=True, label="degrade in"),
+            number("distance", 1, 2, step=0.25, more=True, label="distance x"),
+            choice("answered by", models, more=True),
+            number("opacity", 0.85, 1, step=0.05, needs="nothing", more=True),
+            collected("hidden"),
+            collected("knocked out"),
+        ]
+
+    # --- computed ---------------------------------------------------------------------------------
+
+    def heatmaps(self, crops: UInt8[np.ndarray, "t h w 3"]) -> Float[Tensor, "t k y x"]:
+        """What the single-frame estimator sees."""
+        images = normalised(torch.from_numpy(crops)).to(self.estimator.device)
+        with self.estimator.inference():
+            return self.estimator.model.maps(images).float()
+
+    def read(self, index: int) -> Person:
+        window, (pair, n, _) = self.windows.sample(index), self.windows.items[index]
+        flags = window.visibility[KEY] * self.labelled
+        if not self.windows.pairs[pair][0].tracks[n].occlusion_known:
+            flags = np.where(flags > 0, 2, 0)
+        rough = self.heatmaps(window.crops)
+        return Person(list(window.crops), window.xy_crop[KEY], flags, rough)
+
+    def under_paint(self, index: int, brush: str) -> tuple[Tensor, np.ndarray]:
+        """The single frame's heatmaps, and the flags of the key frame."""
+        person, mask = self.person(index), covered(json.loads(brush), self.config.size, len(FRAMES))
+        rough, at = person.rough.clone(), np.flatnonzero(mask.any((1, 2)))
+        if len(at):
+            rough[at] = self.heatmaps(np.stack(painted(person.frames, mask))[at])
+        return rough, cover(person.flags, person.truth, mask[KEY])
+
+    def unchanged(self, index: int, by: str) -> Inside:
+        names = [*(name for name in self.maps if name.startswith(MEASURED)), "refine.moved"]
+        return look_inside(self.models[by], self.person(index).rough[None], names)
+
+    def compute(self, state: Mapping) -> Passed:
+        person = self.person(state["person"])
+        if person is not self.shown:
+            self.shown = person
+            self.forget_pictures()
+        asked = {name: state[name] for name, of in self.declared.items() if of.needs == "model"}
+        asked["size"] = None  # of the next stroke
+        if not state["degrade"] or state["degrade of"] != DEGRADED[0]:
+            asked["joint"] = None  # another one changes nothing but the drawing
+        return self.passed(json.dumps(asked))
+
+    def answered(self, asked: str) -> Passed:
+        """asked: the part of a state that takes the model, as JSON."""
+        state = json.loads(asked)
+        index, by = state["person"], state["answered by"]
+        rough, flags = self.seen(index, json.dumps(state["brush"]))
+        of = None if state["joint"] is None else self.estimator.skeleton.index(state["joint"])
+        frames = SOME[state["harm in"]]
+        used = degraded(rough[None], state["degrade"], joint=of, frames=frames).clone()
+        used[:, :, state["hidden"]] = 0
+        look = {
+            "names": [*self.maps, "branch.*.map", "refine.*"],
+            "distance": state["distance"] * self.estimator.model.distance[None].to(used),
+            "edit": without_heads(state["knocked out"], attention_taps(self.estimator)),
+        }
+        insides = {name: look_inside(model, used, **look) for name, model in self.models.items()}
+        inside = insides[by]
+        maps, other = (attention_maps(self.estimator, each) for each in insides.values())
+        looks = {
+            "maps": maps,
+            "other": other,
+            "axes": attention_axes(self.estimator),
+            "names": tuple(insides),
+            "skeleton": self.estimator.skeleton,
+            "xy": inside.xy_crop[0],
+            "hidden": state["hidden"],
+            "knocked_out": state["knocked out"],
+        }
+        xy = {SINGLE: peaks(self.estimator, used[:, KEY])[0], FINAL: inside.xy_crop[0]}
+        plain = self.plain(index, by).xy_crop[0]
+        return Passed(self.person(index), flags, used[0].cpu().numpy(), inside, xy, plain, looks)
+
+    def look(self, state: Mapping, found: Passed) -> dict:
+        return found.looks
+
+    # --- drawn ------------------------------------------------------------------------------------
+
+    def heat(self, name: str, values: Float[np.ndarray, "y x"]) -> Heat:
+        """A map on a scale that no control moves: from 0 to 1, or to what the first person's maps
+        reach where nothing is changed.
+        """
+        if name not in self.tops:
+            return Heat(values, self.to_crop, name)
+        top, signs = self.tops[name], name.startswith("phi")
+        label = f"{name} (scale: the first person's maximum)"
+        return Heat(values, self.to_crop, label, -top if signs else 0.0, top, signs)
+
+    def draw(self, state: Mapping, found: Passed) -> Tabs:
+        j = self.estimator.skeleton.index(state["joint"])
+        person, frames = found.person, found.person.frames
+        rival = state["answered by"] != next(iter(self.models))
+        roles = {SINGLE: "detector", FINAL: "rival" if rival else "ours"}
+        people = [People(who, roles[who], xy, small=True) for who, xy in found.xy.items()]
+        if person.flags.any():
+            marks = marks_of(found.flags, person.flags)
+            people.insert(0, People("truth", "truth", person.truth, marks, small=True))
+        who = people[0 if person.flags[j] else -1]  # on the chosen joint's maps
+        spot = np.where((np.arange(len(found.plain)) == j)[:, None], who.xy, np.nan)
+        spots = [replace(who, name=f"{state['joint']}, {who.name}", xy=spot)]
+
+        def over(name: str, title: str = "", arrows: Sequence[Arrows] = ()) -> Picture:
+            heat = self.heat(name, found.inside.taps[name][0, j])
+            return Picture(title or name, frames, spots, heat, arrows, at=KEY, brush=True)
+
+        row = [
+            Picture(
+                frame,
+                frames,
+                heat=self.heat("single frame's heatmap", found.rough[t, j]),
+                at=t,
+                brush=True,
+                rim=[KEY] * bool(person.flags.any()),
+            )
+            for t, frame in enumerate(FRAMES)
+        ]
+        look = {"at": KEY, "brush": True, "click": Click("joint")}
+        key = Picture("t: press to paint", frames, people, wide=1.2, **look)
+        flows, masks = ([over(f"{what}.{kind}") for kind in FLOWS] for what in ("flow", "mask"))
+        reads = readings(found.inside, j, self.config.dilations, self.to_crop)
+        arrows = [Arrows("ours", one * (1, 1, 1, 1, 2.4) + (0, 0, 0, 0, 0.8)) for one in reads]
+        offsets = [
+            over("refine.moved", f"dilation {d}", [each])
+            for d, each in zip(self.config.dilations, arrows)
+        ]
+        psi = [over(name) for name in self.maps if name == "psi"]
+        return {
+            "answer": [row, [key, over(state["map"]), self.changes(found)]],
+            "flows and masks": [[*flows, *psi], [*masks, over("out")]],
+            "offsets": [offsets],
+        }
+
+    def changes(self, found: Passed) -> Bars:
+        """Of all joints: what OTPose makes of the single frame's error; without truth, of its
+        place.
+        """
+        use, (single, answer) = found.person.flags > 0, found.xy.values()
+        title, low = f"moved, {SINGLE} → {FINAL}, px", 0
+        values = apart(answer, single)
+        if use.any():
+            title = f"change of error, {SINGLE} → {FINAL}, px (below 0 is better); ✕: hidden"
+            low = -1
+            gain = apart(answer, found.person.truth) - apart(single, found.person.truth)
+            values = np.where(use, gain, np.nan)
+        end = max(self.config.size[0] / 4, np.nanmax(abs(values)))
+        bars = [
+            Bar(joint, float(value), "ours", "✕" * int(flag == 1))
+            for joint, value, flag in zip(self.estimator.skeleton.joints, values, found.flags)
+        ]
+        return Bars(title, "px", bars, (low * end, end), Click("joint"), wide=3.0)
+
+    def say(self, state: Mapping, found: Passed) -> str:
+        joint = state["joint"]
+        j, use = self.estimator.skeleton.index(joint), found.person.flags > 0
+        single, answer = found.xy.values()
+        if not use.any():
+            moved = apart(answer, found.plain)
+            return (
+                f"{FINAL} puts {joint} {apart(answer, single)[j]:.1f} px from the single frame's "
+                f"place; what you changed moves it by {moved[j]:.1f} px, all joints by "
+                f"{moved.mean():.1f} px on average."
+            )
+        before, after, plain = (
+            apart(xy, found.person.truth) for xy in (single, answer, found.plain)
+        )
+        said = f"{joint} has no label"
+        if use[j]:
+            said = f"{'hidden ' * int(found.flags[j] == 1)}{joint} {step(before[j], after[j])}"
+        return (
+            f"Error, {SINGLE} → {FINAL}: {said}; all labelled joints "
+            f"{step(before[use].mean(), after[use].mean())}; what you changed: "
+            f"{signed((after - plain)[use].mean())} px."
+        )
+
+    def questions(self) -> Iterable[Mapping]:
+        """The other maps and joints, and patches on a grid of three by three in the key frame, one
+        change at a time: two of them have no stored answer.
+        """
+        start = {name: self.state[name] for name in ("map", "joint", "brush")}
+        for name in ("map", "joint"):
+            yield from (start | {name: option} for option in self.declared[name].options)
+        thirds = (np.arange(3) + 0.5) / 3
+        for y, x in itertools.product(thirds, thirds):
+            middle = x * self.config.size[0], y * self.config.size[1]
+            square = patch(*middle, float(self.state["size"]), (KEY, KEY))
+            yield start | {"brush": [square]}
+        yield start | {"brush": []}
+
+
+def reached(maps: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """How high maps are, to two digits: one number for all flows but the total one, and so on."""
+    kinds = {name: (name.split(".")[0], name.endswith("total")) for name in maps}
+    tops = {
+        kind: max(abs(maps[n]).max() for n in maps if kinds[n] == kind) for kind in kinds.values()
+    }
+    return {name: float(f"{tops[kind]:.2g}") or 1.0 for name, kind in kinds.items()}
+
+
+def apart(xy: Float[np.ndarray, "k 2"], other: Float[np.ndarray, "k 2"]) -> np.ndarray:
+    return joint_distances(xy[None], other[None])[0]
+
+
+def signed(change: float) -> str:
+    return f"{round(float(change), 1) + 0.0:+.1f}"
+
+
+def step(before: float, after: float) -> str:
+    return f"{before:.1f} → {after:.1f} px ({signed(after - before)})"

@@ -1,0 +1,713 @@
+"""STDPose between labelled frames: its mask, where its heatmap tokens look, who fills a gap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import plotly.express as px
+import plotly.graph_objects as go
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ... import geometry, propagate
+from ...data.windows import Windows
+from ...errors import BadParameter
+from ...metrics import joint_distances
+from ...models.stdpose import PATCH, STDPose, modified_sigmoid
+from ...predict import Propagator, between_inputs
+from ...records import Detections
+from ...taps import tap_table, without_heads
+from .. import estimates, figures, style
+from ..attention import Axis
+from ..estimates import COLOURS, FLOW, LINE, SINGLE, Edits, Inside
+from ..explorer import Control, Explorer, choice, collected, number
+from ..panels import (
+    Bar,
+    Bars,
+    Click,
+    Heat,
+    Line,
+    Lines,
+    People,
+    Picture,
+    Tabs,
+    marks_of,
+)
+from ..stage import Answers, Played, Scene, Stage, apart
+
+FINAL = "STDPose"
+FRAMES = ("left", "key", "right")
+# which labels are told -> whether the left one is, and the right one
+TOLD = {
+    "both labels": (1, 1),
+    "the left one": (1, 0),
+    "the right one": (0, 1),
+    "none (estimation)": (0, 0),
+}
+CROSS = "stda.blocks.{}.cross_attention.attention.map"
+Number = float | int
+# what the network is given of n people, features in the place of pictures
+Seen = Mapping[str, Tensor]
+# T -> windows, and by name what fills them
+Carried = Mapping[int, tuple[Windows, Mapping[str, Detections]]]
+
+
+# --- what the network does ------------------------------------------------------------------------
+
+
+def see(propagator: Propagator, windows: Windows, rows: Sequence[int] | None = None) -> Seen:
+    """The network's arguments for windows (all by default), pictures read by the backbone: what
+    is slow, once.
+    """
+    rows = np.arange(len(windows)) if rows is None else np.asarray(rows)
+    parts = []
+    with torch.inference_mode():
+        for part in np.array_split(rows, max(-(-len(rows) // 32), 1)):
+            given = between_inputs(windows.batch(part))
+            inputs = {name: value.to(propagator.device) for name, value in given.items()}
+            parts.append(inputs | {"features": propagator.model.features_of(inputs.pop("images"))})
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def look_inside(
+    propagator: Propagator,
+    seen: Seen,
+    names: Sequence[str] | None = None,
+    *,
+    told: Sequence[int] = (1, 1),
+    edit: Edits | None = None,
+) -> Inside:
+    """Everything behind the backbone. names: taps, None for all; told: whether the left and the
+    right label are given; edit: as in `taps.record`.
+    """
+    model = propagator.model
+    known = seen["auxiliary_weights"]
+    if names is None:
+        names = [name for name in tap_table(model) if not name.startswith("backbone.")]
+    known = known * torch.tensor(told, dtype=known.dtype, device=known.device)[:, None]
+    inputs = {**seen, "auxiliary_weights": known}
+    found, taps = propagator.look(**inputs, names=names, edit=edit)
+    xy, _ = model.decode(found)
+    arrays = {name: taps[name].float().cpu().numpy() for name in taps}
+    return Inside(xy.float().cpu().numpy(), found["heatmaps"].float().cpu().numpy(), arrays)
+
+
+def even(x: Tensor) -> Tensor:
+    """An edit: the same everywhere, with the same sum."""
+    return x.mean((-2, -1), keepdim=True).expand_as(x)
+
+
+def blanked(chosen: Bool[np.ndarray, "n token"]) -> Edits:
+    """An edit: the image tokens of these places say no more than the mean of the picture's
+    tokens.
+    """
+
+    def edit(fused: Tensor) -> Tensor:
+        at = torch.as_tensor(chosen, device=fused.device).view(-1, 1, *fused.shape[2:])
+        return torch.where(at, fused.mean((2, 3), keepdim=True), fused)
+
+    return {"tff.out": edit}
+
+
+def strongest(weights: Float[np.ndarray, "n token"], count: int) -> Bool[np.ndarray, "n token"]:
+    """So many highest places of each row; negate the weights for the lowest."""
+    return weights.argsort(1).argsort(1) >= weights.shape[1] - count
+
+
+def token_grid(model: STDPose) -> tuple[int, int]:
+    """Columns and rows of tokens, of heatmaps and picture alike."""
+    width, height = model.config.padded
+    return width // PATCH, height // PATCH
+
+
+def token_at(model: STDPose, xy_crop: Float[np.ndarray, "*n k 2"]) -> Int[np.ndarray, "*n k"]:
+    """Number of the heatmap token in which a place lies, or of the nearest one."""
+    columns, rows = token_grid(model)
+    to_heatmap = geometry.invert(model.to_crop.double().cpu().numpy())
+    xy = geometry.apply(to_heatmap, np.asarray(xy_crop, float)) + 0.5
+    x, y = np.moveaxis((xy // 2 ** len(model.config.deconv)).astype(int), -1, 0)
+    return y.clip(0, rows - 1) * columns + x.clip(0, columns - 1)
+
+
+# --- what is carried ------------------------------------------------------------------------------
+
+
+def carry_all(
+    propagator: Propagator, single: Propagator, windows: Windows
+) -> dict[str, Detections]:
+    """The poses between labels by everybody; single: sees no labels and no other frames."""
+    return {
+        LINE: propagate.linear(windows),
+        FLOW: propagate.farneback(windows, progress=False),
+        SINGLE: single.carry(windows, given=False),
+        FINAL: propagator.carry(windows),
+    }
+
+
+def errors(windows: Windows, found: Detections) -> Float[np.ndarray, "n k"]:
+    """Distances from the truth, px of the picture; NaN where the truth has no label."""
+    truth = windows.poses()
+    return np.where(truth.labelled, joint_distances(found.xy_frame, truth.xy_frame), np.nan)
+
+
+def distances(windows: Windows) -> Int[np.ndarray, "n"]:
+    """Frames from each key frame to the nearer label."""
+    frames = np.array([windows.frames_of(i) for i in range(len(windows))]).reshape(-1, 3)
+    return np.abs(frames[:, ::2] - frames[:, 1:2]).min(1)
+
+
+def curves(rows: Sequence[Mapping], title: str, *, height: int = 400) -> go.Figure:
+    """Lines of rows (who, x, y), in this order; their names are the titles of the axes."""
+    by, x, y = list(rows[0])[:3]
+    figure = px.line(rows, x=x, y=y, color=by, markers=True, color_discrete_map=COLOURS)
+    return figures.page_layout(figure, title, height, legend_title_text=by)
+
+
+# --- explorers ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Gap:
+    """A person in a frame between two labels; px of the crop."""
+
+    place: tuple[str, int]  # T, number of the window
+    frames: list[int]
+    crops: list[np.ndarray]  # left, key, right
+    seen: Mapping[str, Seen]  # by the model's name
+    truth: Float[np.ndarray, "3 k 2"]  # NaN where nothing is labelled
+    marks: Int[np.ndarray, "3 k"]
+    passes: dict[tuple, Inside] = field(default_factory=dict)
+
+
+class Between(Explorer):
+    """A person in a frame between two labels. The backbone runs once a person, frame and gap; the
+    rest with every change.
+
+    sets: T -> windows; gaps in which the first person does not stand are left out. rival: another
+    propagator, by default random weights behind the same backbone; names: of both. labelled: False:
+    labels are somebody's detections, and the key frame's truth is not known. interval, index: of
+    the window that is shown first. seed: of random weights, and of what is chosen at random.
+    """
+
+    def __init__(
+        self,
+        propagator: Propagator,
+        sets: Mapping[int, Windows],
+        *,
+        rival: Propagator | None = None,
+        names: tuple[str, str] = ("trained", "random"),
+        labelled: bool = True,
+        interval: int | None = None,
+        index: int = 0,
+        joint: str = "left_wrist",
+        seed: int = 0,
+        **options,
+    ):
+        gap = next(iter(sets)) if interval is None else interval
+        if not len(sets[gap]):
+            remedy = "label a person in two frames or more, with frames between them"
+            raise BadParameter(f"nobody stands between labels {gap} frames apart", remedy=remedy)
+        people = {T: set(map(tuple, windows.items[:, :2].tolist())) for T, windows in sets.items()}
+        *person, key = sets[gap].items[index].tolist()
+        self.sets = {str(T): sets[T] for T in sets if tuple(person) in people[T]}
+        self.people = sorted(set.intersection(*(people[int(T)] for T in self.sets)))
+        self.kin, self.config = propagator.skeleton, propagator.model.config
+        self.to_crop = propagator.model.to_crop.double().cpu().numpy()
+        models = (propagator, rival or propagator.random_control(seed))
+        self.models, self.names = dict(zip(names, models)), names
+        self.labelled, self.seed = labelled, seed
+        self.gap: Gap | None = None
+        self.begin = {"person": self.people.index(tuple(person)), "key frame": key}
+        self.begin |= {"gap T": str(gap), "joint": joint}
+        super().__init__(self.kin, **options)
+
+    def places(self, **of_joint) -> list[Control]:
+        """Which gap: person and key frame in sight, then joint, gap and what is told."""
+        begin = self.begin
+        last = max(int(windows.items[:, 2].max()) for windows in self.sets.values())
+        return [
+            number("person", begin["person"], len(self.people) - 1),
+            number("key frame", begin["key frame"], last),
+            choice("joint", self.kin.joints, begin["joint"], **of_joint),
+            choice("gap T", self.sets, begin["gap T"], more=True),
+            choice("told", TOLD, more=True),
+        ]
+
+    def find(self, state: Mapping) -> Gap:
+        """The chosen person's window whose key frame is nearest to the chosen one: labelled frames
+        have none.
+        """
+        windows = self.sets[state["gap T"]]
+        own = np.flatnonzero((windows.items[:, :2] == self.people[state["person"]]).all(1))
+        row = int(own[np.abs(windows.items[own, 2] - state["key frame"]).argmin()])
+        if self.gap is None or self.gap.place != (state["gap T"], row):
+            self.forget_pictures()
+            window = windows.sample(row)
+            pair, n, _ = windows.items[row].tolist()
+            flags = window.visibility * np.array([[1], [self.labelled], [1]])
+            self.gap = Gap(
+                (state["gap T"], row),
+                window.frames.tolist(),
+                list(window.crops),
+                {name: see(model, windows, [row]) for name, model in self.models.items()},
+                np.where((flags > 0)[..., None], window.xy_crop, np.nan),
+                marks_of(flags, known=windows.pairs[pair][0].tracks[n].occlusion_known),
+            )
+        return self.gap
+
+    def plain(self, gap: Gap, name: str, told: str, edit: Edits | None = None) -> Inside:
+        """What the model of this name makes of a gap, every tap, once for each; what is edited
+        counts by its names.
+        """
+        asked = (name, told, *(edit or ()))
+        if asked not in gap.passes:
+            own = self.models[name], gap.seen[name]
+            gap.passes[asked] = look_inside(*own, told=TOLD[told], edit=edit)
+        return gap.passes[asked]
+
+    def key_picture(self, gap: Gap, inside: Inside, words: str, needs: str, **options) -> Picture:
+        """The key frame's crop with everybody; a click chooses the joint."""
+        maps = torch.from_numpy(inside.taps["estimated"][:, 1])
+        single = estimates.peaks(self.models[self.names[0]], maps)[0]
+        people = [
+            People(SINGLE, "detector", single),
+            People(FINAL, "ours", inside.xy_crop[0]),
+        ]
+        if np.isfinite(gap.truth[1]).any():
+            people.insert(0, People("truth", "truth", gap.truth[1], gap.marks[1]))
+        title = f"key frame {gap.frames[1]}; {words}"
+        click = Click("joint", needs=needs)
+        return Picture(title, [gap.crops[1]], people, click=click, **options)
+
+    def away(self, gap: Gap, inside: Inside) -> Float[np.ndarray, "k"]:
+        """Errors in the key frame, px of the crop; NaN without a label."""
+        return joint_distances(inside.xy_crop, gap.truth[1:2])[0]
+
+    def by_joint(self, gap: Gap, inside: Inside, before: Inside, what: str, needs: str) -> Bars:
+        """How each joint's error changes; without any truth, how far the joint moves. The axis
+        reaches 1 px at least.
+        """
+        values = self.away(gap, inside) - self.away(gap, before)
+        known = np.isfinite(values).any()
+        title = f"error against {what}, px (< 0: better)"
+        if not known:
+            values = joint_distances(inside.xy_crop, before.xy_crop)[0]
+            title = f"px away from {what}"
+        top = max(1.0, float(np.nanmax(np.abs(values))))
+        low = -top if known else 0.0
+        bars = [Bar(joint, float(v), "ours") for joint, v in zip(self.kin.joints, values)]
+        return Bars(title, "px of the crop", bars, (low, top), Click("joint", needs=needs), 1.7)
+
+    def change(self, state: Mapping, gap: Gap, inside: Inside, others: Mapping) -> str:
+        """Mean error, and by how much it differs from others'; without any truth, how far the
+        answer lies from theirs.
+        """
+        asked, key = state["key frame"], gap.frames[1]
+        error = self.away(gap, inside)
+        words = f"frame {key}: " if asked == key else f"frame {key}, the nearest to {asked}: "
+        if np.isfinite(error).any():
+            words += f"mean error {np.nanmean(error):.2f} px, "
+            parts = [
+                f"{np.nanmean(error - self.away(gap, other)):+.2f} against {name}"
+                for name, other in others.items()
+            ]
+        else:
+            parts = [
+                f"{joint_distances(inside.xy_crop, other.xy_crop).mean():.2f} px away from {name}"
+                for name, other in others.items()
+            ]
+        by = np.abs(inside.heatmaps - next(iter(others.values())).heatmaps).max()
+        return f"{words}{', '.join(parts)}; heatmaps differ by {by:.2g} at most."
+
+    def coarse(self) -> Mapping[str, Iterable]:
+        """Control -> values that a page without a kernel can show."""
+        return {}
+
+    def questions(self) -> Iterable[Mapping]:
+        """One control changed, and all others named: no answer is shown beside another state."""
+        here = {name: self.state[name] for name, c in self.declared.items() if c.needs != "nothing"}
+        left, _, right = self.gap.frames
+        yield here
+        for name, values in {**self.coarse(), "key frame": range(left + 1, right)}.items():
+            yield from (here | {name: value} for value in values if value != here[name])
+
+
+STEPS = {  # of the synthesis, and what the mask leaves of it
+    "merged in time": "tks.time",
+    "merged in space": "tks.space",
+    "synthesis": "tks.out",
+    "times the mask": "stda.masked",
+}
+KNOBS = {"k": "k", "theta": "theta", "forward weight": "forward_weight"}
+KNOBS |= {"backward weight": "backward_weight"}
+
+
+@dataclass(frozen=True, eq=False)
+class Masked:
+    """One answer under a mask, under the model's own, and under one that is the same everywhere."""
+
+    gap: Gap
+    inside: Inside
+    shipped: Inside
+    even: Inside
+
+
+class MaskExplorer(Between):
+    """The dynamic-aware mask: move k and theta, and see curve, residuals, mask and answer; beside
+    it the steps of the keypoints' synthesis that the mask is laid on.
+
+    Maps of the synthesis are no heatmaps: their scales end at the largest size in the first gap.
+    """
+
+    def __init__(self, propagator: Propagator, sets: Mapping[int, Windows], **options):
+        self.tops: dict[str, float] = {}
+        super().__init__(propagator, sets, name="mask", **options)
+
+    def declare(self) -> list[Control]:
+        config = self.config
+        *sight, joint, gap, told = self.places(needs="drawing")
+        return [
+            *sight,
+            number("k", config.k, 10.0, step=0.1),
+            number("theta", config.theta, 1.0, step=0.01, label="θ"),
+            joint,
+            gap,
+            told,
+            number("forward weight", config.forward_weight, 4.0, step=0.1, more=True),
+            number("backward weight", config.backward_weight, 4.0, step=0.1, more=True),
+            choice("weights", self.names, more=True),
+            number("opacity", 0.85, 1.0, step=0.05, needs="nothing", more=True),
+        ]
+
+    def compute(self, state: Mapping) -> Masked:
+        if not self.tops:
+            taps = self.plain(self.find(self.begin), self.names[0], "both labels").taps
+            tops = {title: np.abs(taps[tap]).max() for title, tap in STEPS.items()}
+            tops["times the mask"] = tops["synthesis"]  # to be compared
+            self.tops = {title: float(f"{top:.1e}") for title, top in tops.items()}
+        gap = self.find(state)
+        name, told = state["weights"], state["told"]
+        changes = {field: float(state[knob]) for knob, field in KNOBS.items()}
+        edited = self.models[name].switched(**changes)
+        taps = ["dam.residual", "dam.out", "frames", "estimated", *STEPS.values()]
+        return Masked(
+            gap,
+            look_inside(edited, gap.seen[name], taps, told=TOLD[told]),
+            self.plain(gap, name, told),
+            self.plain(gap, name, told, {"dam.out": even}),
+        )
+
+    def draw(self, state: Mapping, found: Masked) -> Tabs:
+        j = self.kin.index(state["joint"])
+        gap, taps = found.gap, found.inside.taps
+        residual = taps["dam.residual"][0, :, j]
+        mask = taps["dam.out"][0]
+        told = TOLD[state["told"]]
+        sides = [self.side(gap, side, told[side // 2]) for side in (0, 2)]
+        key = self.key_picture(gap, found.inside, "click a joint", "drawing")
+        kinds = [("estimated", "label")[known] for known in (told[0], 0, told[1])]
+        above = [
+            self.map(gap, f"{FRAMES[i]}: {kinds[i]}", taps["frames"][0, i, j], 0, 1, i)
+            for i in range(3)
+        ]
+        steps = [
+            self.map(gap, title, taps[STEPS[title]][0, j], -top, top)
+            for title, top in self.tops.items()
+        ]
+        below = [
+            self.map(gap, "key − left", residual[0], -1, 1),
+            self.map(gap, "mask, × even", mask * mask.size, 0, 4),
+            self.map(gap, "key − right", residual[1], -1, 1),
+            self.by_joint(gap, found.inside, found.even, "an even mask", "drawing"),
+        ]
+        answer = self.map(gap, "answer", found.inside.heatmaps[0, j], 0, 1)
+        return {
+            "mask": [[sides[0], key, sides[1], self.curve(state, residual)], below],
+            "synthesis": [[*above, answer], steps],
+        }
+
+    def map(
+        self, gap: Gap, title: str, values: np.ndarray, low: Number, high: Number, frame: int = 1
+    ) -> Picture:
+        """A map over a crop, on a scale that stays as it is."""
+        heat = Heat(values, self.to_crop, title, low, high, diverging=low < 0)
+        return Picture(title, [gap.crops[frame]], heat=heat)
+
+    def side(self, gap: Gap, side: int, told: int) -> Picture:
+        """The left or right frame with its label; a rim where it is told."""
+        role = "truth" if self.labelled else "detector"
+        people = [People("label", role, gap.truth[side], gap.marks[side])]
+        title = f"{FRAMES[side]}: frame {gap.frames[side]}, label {'told' if told else 'not told'}"
+        return Picture(title, [gap.crops[side]], people, at=0, rim=[0] * told)
+
+    def curve(self, state: Mapping, residual: Float[np.ndarray, "2 y x"]) -> Lines:
+        """Eq. 3, and where the joint's largest residuals lie on it."""
+        x = np.linspace(-1.2, 1.2, 121)
+        flat = residual.reshape(2, -1).astype(float)
+        largest = flat[[0, 1], np.abs(flat).argmax(1)]
+        now = float(state["k"]), float(state["theta"])
+        drawn = [
+            ("as shipped", x, (self.config.k, self.config.theta), "soft", "line", (4, 3)),
+            ("now", x, now, "ours", "line", ()),
+            ("largest residuals", largest, now, "ink", "dots", ()),
+        ]
+        lines = [
+            Line(name, at, modified_sigmoid(torch.from_numpy(at), *knobs).numpy(), *look)
+            for name, at, knobs, *look in drawn
+        ]
+        x_title = f"residual of {state['joint']}"
+        ranges = {"x_range": (-1.2, 1.2), "y_range": (0, 1)}
+        return Lines("modified sigmoid (Eq. 3)", x_title, "", lines, wide=1.7, **ranges)
+
+    def say(self, state: Mapping, found: Masked) -> str:
+        times = found.inside.taps["dam.out"] * found.inside.taps["dam.out"].size
+        others = {"the mask as shipped": found.shipped, "an even mask": found.even}
+        change = self.change(state, found.gap, found.inside, others)
+        return f"A mask from {times.min():.2f} to {times.max():.2f} times even, {change}"
+
+    def coarse(self) -> Mapping[str, Iterable]:
+        knobs = {"k": (0.0, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0), "theta": (0.0, 0.2, 0.7, 1.0)}
+        return knobs | {"joint": self.kin.joints, "told": TOLD, "weights": self.names}
+
+
+LOOKED = "heatmap token → image token"
+ORDERS = ("most looked at", "least looked at", "at random")
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """An answer with image tokens blanked out."""
+
+    gap: Gap
+    inside: Inside
+    before: Inside  # nothing blanked out, no head knocked out
+    token: int  # in which the joint's answer lies, before
+    asked: Float[np.ndarray, "token"]  # its attention, before
+    blanked: Bool[np.ndarray, "token"]
+    looks: dict  # of the attention view
+
+
+class LookExplorer(Between):
+    """Where the tokens of heatmaps look in the picture: blank out image tokens by their number or
+    by a click, knock out heads, and see the answer.
+
+    Tokens are ordered by what the joint's token looks at in the last block, mean of heads.
+    """
+
+    has_attention = True
+
+    def __init__(self, propagator: Propagator, sets: Mapping[int, Windows], **options):
+        self.grid = token_grid(propagator.model)
+        # one kind for both sides: a place of the heatmaps asks places of the picture
+        self.axis = Axis.of_grid("place", *self.grid[::-1])
+        self.taps = [CROSS.format(block) for block in range(propagator.model.config.blocks)]
+        self.asks = -1
+        super().__init__(propagator, sets, name="look", **options)
+        if options.get("state") is None:
+            self.attention.restore({"head": [LOOKED, len(self.taps) - 1, 0], "focus": self.asks})
+
+    def declare(self) -> list[Control]:
+        person, key, *others = self.places(more=True)
+        return [
+            person,
+            key,
+            number("blank out", 0, len(self.axis.labels)),
+            choice("which", ORDERS, more=True),
+            *others,
+            number("opacity", 0.6, 1.0, step=0.05, needs="nothing", more=True),
+            collected("hidden"),
+            collected("knocked out"),
+        ]
+
+    def compute(self, state: Mapping) -> Looked:
+        gap = self.find(state)
+        before = self.plain(gap, self.names[0], state["told"])
+        model = self.models[self.names[0]].model
+        token = int(token_at(model, before.xy_crop[0])[self.kin.index(state["joint"])])
+        asked = before.taps[self.taps[-1]][0, :, token].mean(0)
+        at_random = np.random.default_rng(self.seed).random(len(asked))
+        order = dict(zip(ORDERS, (asked, -asked, at_random)))[state["which"]]
+        chosen = strongest(order[None], state["blank out"])
+        chosen[0, state["hidden"]] ^= True
+        edit = blanked(chosen) | without_heads(state["knocked out"], {LOOKED: self.taps})
+        own, other = (
+            look_inside(
+                model,
+                gap.seen[name],
+                [*self.taps, "estimated"],
+                told=TOLD[state["told"]],
+                edit=edit,
+            )
+            for name, model in self.models.items()
+        )
+        maps = [{LOOKED: np.stack([each.taps[t][0] for t in self.taps])} for each in (own, other)]
+        (width, height), crop = self.config.padded, gap.crops[1]
+        looks = {
+            "maps": maps[0],
+            "axes": (self.axis, self.axis),
+            "other": maps[1],
+            "names": self.names,
+            "picture": np.pad(crop, ((0, height - len(crop)), (0, width - crop.shape[1]), (0, 0))),
+            "hidden": np.flatnonzero(chosen[0]).tolist(),
+            "knocked_out": state["knocked out"],
+        }
+        return Looked(gap, own, before, token, asked, chosen[0], looks)
+
+    def look(self, state: Mapping, found: Looked) -> dict:
+        """The maps' row follows the joint's token where that becomes another one."""
+        if self.attention is not None and found.token != self.asks:
+            self.attention.choice = self.attention.choice | {"focus": found.token}
+        self.asks = found.token
+        return found.looks
+
+    def from_attention(self, looks: Mapping, found: Looked) -> dict:
+        """The maps show who is blanked out, the state holds whom a click has turned over."""
+        turned = set(np.flatnonzero(found.blanked).tolist()) ^ set(looks["hidden"])
+        hidden = sorted(set(self.state["hidden"]) ^ turned)
+        return {"hidden": hidden, "knocked out": looks["knocked_out"]}
+
+    def draw(self, state: Mapping, found: Looked) -> Tabs:
+        gap, shape = found.gap, self.grid[::-1]
+        patches = np.array([[PATCH, 0, (PATCH - 1) / 2], [0, PATCH, (PATCH - 1) / 2]])
+        out = Heat(found.blanked.reshape(shape).astype(float), patches, "blanked out")
+        span = style.LOG2_RANGE
+        times = span * style.attention_place(style.times_uniform(found.asked)).reshape(shape)
+        looked = Heat(times, patches, "log2 of times uniform", -span, span, diverging=True)
+        words = "what is veiled is blanked out"
+        title = f"{state['joint']} looks at, log2 × uniform"
+        bars = self.by_joint(gap, found.inside, found.before, "all it sees", "model")
+        return {
+            "answer": [
+                [
+                    self.key_picture(gap, found.inside, words, "model", heat=out, wide=1.2),
+                    Picture(title, [gap.crops[1]], heat=looked, wide=1.2),
+                    bars,
+                ]
+            ]
+        }
+
+    def say(self, state: Mapping, found: Looked) -> str:
+        count, share = found.blanked.sum(), found.asked[found.blanked].sum()
+        heads = len(state["knocked out"])
+        without = f" and {heads} heads" if heads else ""
+        change = self.change(state, found.gap, found.inside, {"all it sees": found.before})
+        return (
+            f"{count} of {found.blanked.size} image tokens{without} out ({share:.0%} of "
+            f"{state['joint']}'s attention), {change}"
+        )
+
+    def coarse(self) -> Mapping[str, Iterable]:
+        tokens = len(self.axis.labels)
+        heads = np.ndindex(len(self.taps), self.config.heads)
+        by_number = (0, tokens // 8, tokens // 4, tokens // 2, tokens)
+        return {"blank out": by_number, "knocked out": [[[LOOKED, *head]] for head in heads]}
+
+
+class PropagationPlayer(Stage):
+    """A clip with the labels of every T-th frame, and four who fill the rest: choose clip and gap,
+    play, and see the error by frame. A rim says that the frame's labels are given.
+
+    carried: T -> windows of the same clips, and who fills them, as of `carry_all`. index: of the
+    clip. labelled: False: labels are somebody's detections. Where nobody knows the frames between
+    labels, the sentence says how far the answers are from the first, the straight line.
+    """
+
+    def __init__(
+        self,
+        carried: Carried,
+        *,
+        interval: int | None = None,
+        index: int = 0,
+        labelled: bool = True,
+        fps: float = 4.0,
+        **options,
+    ):
+        first = next(iter(carried.values()))[0]
+        numbers = set.intersection(*(set(w.items[:, 0].tolist()) for w, _ in carried.values()))
+        self.places = [f"clip {pair}" for pair in sorted(numbers)], list(map(str, carried))
+        self.begin_at = f"clip {index}", str(next(iter(carried)) if interval is None else interval)
+        self.filled: dict[str, Answers] = {}
+        scenes = [
+            scene for pair in sorted(numbers) for scene in self.scenes(carried, pair, labelled)
+        ]
+        super().__init__(
+            first.skeleton,
+            scenes,
+            lambda scene, _frames, _mask: self.filled[scene.name],
+            roles=estimates.ROLES,
+            apart=True,
+            paints=False,
+            name="player",
+            fps=fps,
+            **options,
+        )
+
+    def scenes(self, carried: Carried, pair: int, labelled: bool) -> Iterable[Scene]:
+        """The clip at every gap; all share its pictures."""
+        frames: list[np.ndarray] = []
+        for gap, (windows, poses) in carried.items():
+            clip = windows.pairs[pair][0]
+            frames = frames or [windows.frame(pair, t) for t in range(clip.video.n_frames)]
+            rows = np.flatnonzero(windows.items[:, 0] == pair)
+            _, tracks, keys = windows.items[rows].T
+            shape = len(frames), len(clip.tracks), len(windows.skeleton), 2
+            filled = {who: np.full(shape, np.nan) for who in poses}
+            for who, found in poses.items():
+                filled[who][keys, tracks] = found.xy_frame[rows]
+            given = np.unique([windows.frames_of(row)[::2] for row in rows.tolist()]).tolist()
+            about = {"name": f"clip {pair}, T = {gap}", "given": given}
+            self.filled[about["name"]] = filled
+            yield Scene.of(clip, frames, **about) if labelled else Scene(frames, **about)
+
+    def declare(self) -> list[Control]:
+        frame, *others = (control for control in super().declare() if control.name != "clip")
+        clips, gaps = self.places
+        clip, gap = self.begin_at
+        return [frame, choice("clip", clips, clip), choice("gap T", gaps, gap), *others]
+
+    def number_of_clip(self, state: Mapping) -> int:
+        clips, gaps = self.places
+        return clips.index(state["clip"]) * len(gaps) + gaps.index(state["gap T"])
+
+    def curve(self, state: Mapping, found: Played) -> Lines:
+        """Errors by frame, from 0; bands where labels are given."""
+        lines = super().curve(state, found)
+        bands = [(t, t, "truth") for t in self.now.given]
+        top = np.nan_to_num([line.y for line in lines.lines]).max(initial=1.0)
+        title = f"error of {state['error of']}; bands: labels are given"
+        ends = -0.5, len(self.now.frames) - 0.5
+        y_range = 0, 1.05 * float(top)
+        return replace(lines, title=title, shaded=bands, x_range=ends, y_range=y_range)
+
+    def means(self, state: Mapping, found: Played) -> dict[str, float]:
+        """Mean errors between labels, px, as far as anybody knows the truth there."""
+        if self.now.truth is None:
+            return {}
+        errors = self.errors(found, found.answers, state["error of"])
+        return {who: np.nanmean(by) for who, by in errors.items() if np.isfinite(by).any()}
+
+    def draw(self, state: Mapping, found: Played) -> Tabs:
+        rows = super().draw(state, found)["stage"]
+        return {"stage": rows if self.means(state, found) else rows[:1]}
+
+    def say(self, state: Mapping, found: Played) -> str:
+        of = state.get("error of", "all joints")
+        means = self.means(state, found)
+        if means:
+            *others, (ours, mean) = means.items()
+            against = [f"{mean - theirs:+.1f} against the {who}" for who, theirs in others]
+            words = f"Labels {state['gap T']} frames apart, {of}: mean error of {ours} "
+            return f"{words}{', '.join([f'{mean:.1f} px', *against])}."
+        joints = slice(None) if of == "all joints" else [self.kin.index(of)]
+        (first, line), *others = ((who, xy[..., joints, :]) for who, xy in found.answers.items())
+        far = [f"{who} is {apart(xy, line):.1f} px away" for who, xy in others]
+        return f"Nobody knows the truth of {of} here; from the {first}, {', '.join(far)}."
+
+    def questions(self) -> Iterable[Mapping]:
+        """This clip at every gap, and joint by joint at this one; nothing else is left open."""
+        here = {name: self.state[name] for name, c in self.declared.items() if c.kind == "choice"}
+        for name in [name for name in here if name != "clip"]:
+            yield from (here | {name: value} for value in self.declared[name].options)

@@ -1,0 +1,493 @@
+"""Visibility-aware reasoning behind the backbone: what a crop becomes there, and the explorer that
+switches joints and paints occluders.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from plotly.subplots import make_subplots
+from torch import Tensor
+
+from ... import geometry
+from ...data.windows import Windows, normalised
+from ...errors import BadParameter
+from ...metrics import joint_distances
+from ...occlusion import cover
+from ...predict import PoseEstimator
+from ...records import Detections, Pose
+from ...skeletons import Skeleton
+from ...taps import without_heads
+from .. import figures, style
+from ..attention import Axis
+from ..explorer import Control, Explorer, choice, collected, number
+from ..panels import HIDDEN, VISIBLE, Bar, Bars, Click, Line, Lines, People, Picture, Tabs, marks_of
+from ..stage import covered, painted, patch_grid
+
+NAIVE, AWARE = "naive", "aware"
+COLOURS = {
+    figures.REAL: style.colour("truth"),
+    NAIVE: style.colour("rival"),
+    AWARE: style.colour("ours"),
+}
+
+
+# --- behind the backbone --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Inside:
+    """n people in one pass through a SimCC estimator, without the mirror image; px of the crop."""
+
+    xy_crop: Float[np.ndarray, "n k 2"]
+    confidence: Float[np.ndarray, "n k"]
+    x: Float[np.ndarray, "n k bins_x"]  # SimCC's distributions
+    y: Float[np.ndarray, "n k bins_y"]
+    probability: Float[np.ndarray, "n k"] | None = None  # VisNet's, of being visible
+    mask: Float[np.ndarray, "n k"] | None = None
+    # by block and head: row asks, column answers
+    attention: Float[np.ndarray, "n l h q k"] | None = None
+
+
+def feature_maps(
+    estimator: PoseEstimator, crops: Float[Tensor, "n 3 h w"]
+) -> Float[Tensor, "n k y x"]:
+    """One map a joint: all that the rest of the network ever sees of normalised crops. The slow
+    half of an estimate.
+    """
+    with torch.inference_mode():
+        return torch.cat(
+            [estimator.model.maps(part.to(estimator.device)) for part in crops.split(64)]
+        )
+
+
+def look_inside(
+    estimator: PoseEstimator,
+    maps: Float[Tensor, "n k y x"],
+    *,
+    visibility: Int[np.ndarray, "n k"] | None = None,
+    source: str | None = None,
+    edit: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+) -> Inside:
+    """Everything behind `feature_maps`, with what the taps said. visibility, source: as of
+    `VisibilityReasoning`, so that flags 2 and 1 with "truth" force a mask; edit: as in
+    `taps.record`. `BadParameter` for an estimator of heatmaps.
+    """
+    model = estimator.model
+    if model.config.output != "simcc":
+        raise BadParameter(
+            f"{estimator.name} answers with {model.config.output}s",
+            remedy="look into a SimCC estimator",
+        )
+    reasons = model.reasoning is not None
+    names = ["reasoning.mask", "reasoning.blocks.*.attention.map"] if reasons else []
+    flags = visibility
+    if flags is not None:
+        flags = torch.as_tensor(np.asarray(flags), device=maps.device)
+    found, taps = estimator.look(maps=maps, visibility=flags, source=source, names=names, edit=edit)
+    xy, confidence = model.decode(found)
+    parts = {"xy_crop": xy, "confidence": confidence, "x": found["x"], "y": found["y"]}
+    if reasons:
+        blocks = [taps[name] for name in taps if name.endswith("attention.map")]
+        parts |= {"mask": taps["reasoning.mask"], "attention": torch.stack(blocks, 1)}
+    if "visibility" in found:
+        parts["probability"] = found["visibility"]
+    return Inside(**{name: part.float().cpu().numpy() for name, part in parts.items()})
+
+
+def placed(inside: Inside, affine: Float[np.ndarray, "n 2 3"], truth: Pose) -> Detections:
+    """The answers in px of the pictures, in the order of the truth. affine: xy_frame -> xy_crop."""
+    to_frame = geometry.invert(np.asarray(affine, np.float64))
+    xy = geometry.apply(to_frame, inside.xy_crop.astype(np.float64))
+    return Detections(truth.skeleton, xy, inside.confidence, truth.boxes_xyxy, images=truth.images)
+
+
+def attention_share(
+    attention: Float[np.ndarray, "n l h q k"],
+    on: Bool[np.ndarray, "n k"],
+    of: Bool[np.ndarray, "n q"],
+) -> Float[np.ndarray, "n"]:
+    """Share of the attention of the joints `of` that the joints `on` receive, 0 to 1: mean over
+    blocks, heads and those who ask. NaN for a person without joints that ask.
+    """
+    given = (attention * on[:, None, None, None]).sum(-1).mean((1, 2))
+    return np.where(of.any(1), (given * of).sum(1) / of.sum(1).clip(1), np.nan)
+
+
+def exchanged(
+    maps: Float[Tensor, "n k y x"], kept: Bool[np.ndarray, "n k"], step: int
+) -> Float[Tensor, "n k y x"]:
+    """Features, those of all joints that are not kept taken from the person `step` rows before."""
+    kept = torch.as_tensor(kept, device=maps.device)[..., None, None]
+    return torch.where(kept, maps, maps.roll(step, 0))
+
+
+def columns(rows: Sequence[Mapping], *more: str) -> list[dict]:
+    """Of rows of the recipe the columns that a page has room for."""
+    names = ("variant", "subset", "AP", "AP50", "AP75", "AR", "oks", "PCK", *more)
+    one_pck = [
+        {"PCK" if name.startswith("PCK-") else name: v for name, v in row.items()} for row in rows
+    ]
+    return [{name: row.get(name) for name in names} for row in one_pck]
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+def _tiles(maps: Float[np.ndarray, "k y x"], cols: int = 5) -> Float[np.ndarray, "a b"]:
+    """Maps as one picture, row by row, with lines of NaN between them."""
+    k, h, w = maps.shape
+    tiles = np.full((-(-k // cols) * cols, h + 1, w + 1), np.nan)
+    tiles[:k, :h, :w] = maps
+    return tiles.reshape(-1, cols, h + 1, w + 1).swapaxes(1, 2).reshape(-1, cols * (w + 1))
+
+
+MASK = "reasoning.mask"
+STEPS = {  # of the module, and the taps that say what left each
+    "a map a joint": ("maps.out",),
+    "VisNet: seen?": ("reasoning.visibility",),
+    "masked (Eq. 3, 4)": ("reasoning.masked",),
+    "attention (Eq. 5)": ("reasoning.blocks.0.attention.map",),
+    "columns, rows (Eq. 2)": ("distribution.x", "distribution.y"),
+}
+
+
+def module_figure(
+    picture: UInt8[np.ndarray, "h w 3"],
+    taps: Mapping[str, Tensor],
+    xy_crop: Float[np.ndarray, "k 2"],
+    skeleton: Skeleton,
+    title: str,
+) -> go.Figure:
+    """What one crop becomes: a map a joint, VisNet's word on each, masked maps, attention (mean of
+    the first block's heads, on the scale of all maps), answer, with their shapes. taps: all of
+    them, recorded for this crop alone; xy_crop: the answer. Counterpart of Visibility Fig. 1 and 3.
+    """
+    maps, said, attention, mask = (
+        taps[name][0].float().cpu().numpy()
+        for name in ("maps.out", *STEPS["VisNet: seen?"], *STEPS["attention (Eq. 5)"], MASK)
+    )
+    captions = [f"crop<br>3 x {picture.shape[0]} x {picture.shape[1]}"]
+    for text, names in STEPS.items():
+        shapes = (" x ".join(map(str, taps[name].shape[1:])) for name in names)
+        captions.append(f"{text}<br>{', '.join(shapes)}")
+    figure = make_subplots(1, 6, subplot_titles=captions, horizontal_spacing=0.035)
+    figure.update_annotations(font_size=11)
+    top = float(np.abs(maps).max())
+    about_0 = style.attention_scale() | {"zmin": -top, "zmax": top, "colorbar": None}
+    seen = {"colorscale": style.SEQUENTIAL, "zmin": 0, "zmax": 1, "texttemplate": "%{z:.2f}"}
+    grids = [
+        (_tiles(maps), about_0),
+        (_tiles(said.reshape(-1, 1, 1))[::2, ::2], seen | {"xgap": 2, "ygap": 2}),
+        (_tiles(maps * mask[:, None, None]), about_0),
+        (np.log2(style.times_uniform(attention.mean(0))), style.attention_scale()),
+    ]
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    for col, (z, look) in enumerate(grids, 2):
+        figure.add_heatmap(z=z, hoverinfo="skip", **look | {"showscale": False}, row=1, col=col)
+        figure.update_yaxes(autorange="reversed", row=1, col=col)
+    for trace in figures.pose_traces(xy_crop, skeleton, "", COLOURS[AWARE], show_legend=False):
+        figure.add_trace(trace, 1, 6)
+    h, w = picture.shape[:2]
+    for col in (1, 6):
+        at = {"x": -0.5, "y": -0.5, "sizex": w, "sizey": h, "sizing": "stretch", "layer": "below"}
+        figure.add_layout_image(source=figures.data_uri(picture), **at, row=1, col=col)
+        figures.picture_axes(figure, [-0.5, w - 0.5], [h - 0.5, -0.5], 1, col, constrain="domain")
+    for col in range(2, 7):
+        left = figure.get_subplot(1, col).xaxis.domain[0]
+        at = {"x": left - 0.0175, "y": 0.5, "xref": "paper", "yref": "paper", "showarrow": False}
+        figure.add_annotation(text="→", font={"size": 18, "color": figures.GREY}, **at)
+    figure = figures.page_layout(figure, title, 310, figures.PAGE_PX, plot_bgcolor="rgba(0,0,0,0)")
+    return figure.update_layout(margin={"l": 10, "r": 10, "t": 100, "b": 10})
+
+
+# --- the explorer ---------------------------------------------------------------------------------
+
+MAPS = "joints ask joints"
+AS_SAID, ALL, NONE, LABELS = "as VisNet says", "all visible", "all hidden", "true labels"
+SWITCHES, PAINTS = PRESSES = ("switches", "paints")
+AUTO, ON, OFF = range(3)  # of a joint's switch
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """One crop on its way through both models; px of the crop."""
+
+    pixels: UInt8[np.ndarray, "h w 3"]  # under the paint
+    truth: Float[np.ndarray, "k 2"] | None  # NaN where there is no label
+    marks: Int[np.ndarray, "k"] | None  # of the truth, under the paint
+    right: int | None  # joints about which VisNet is right, where the labels tell
+    said: Inside  # by VisNet's own mask
+    ours: Inside
+    rival: Inside
+    plain: Inside  # nothing switched, painted or knocked out
+    base: Bool[np.ndarray, "k"]  # whom the mask lets through before any switch
+    passes: Bool[np.ndarray, "k"]  # and after
+
+
+class VisSimCCExplorer(Explorer):
+    """One person: switch joints between what VisNet says, visible and hidden, or paint over the
+    crop, and see the poses, one joint's distributions, and who looks at whom.
+
+    aware: a transformer with VisNet; naive: one without, which it is compared with; rival: another
+    of aware's kind, by default random weights, which takes aware's mask. names: of aware and the
+    rival. labelled: False where the windows' labels are only somebody's detections. One pass,
+    without the mirror image. `BadParameter` for models that cannot be compared.
+    """
+
+    has_attention = True
+
+    def __init__(
+        self,
+        aware: PoseEstimator,
+        naive: PoseEstimator,
+        windows: Windows,
+        *,
+        rival: PoseEstimator | None = None,
+        names: tuple[str, str] = (AWARE, "random"),
+        labelled: bool = True,
+        index: int = 0,
+        joint: str = "left_wrist",
+        **options,
+    ):
+        rival = aware.random_control() if rival is None else rival
+        self.name_of, other = names
+        self.models = {self.name_of: aware, NAIVE: naive, other: rival}
+        models = [each.model for each in self.models.values()]
+        if not all(each.reasoning for each in models) or not models[0].reasoning.visnet:
+            raise BadParameter(
+                "a transformer with VisNet and one without are compared",
+                remedy="vissimcc, vissimcc-reasoning",
+            )
+        self.config = models[0].config
+        kinds = {(c.skeleton, c.size, c.layers, c.heads) for c in (m.config for m in models)}
+        if len(kinds) > 1:
+            raise BadParameter(
+                f"joints, crop, blocks and heads are {kinds}", remedy="give models that are alike"
+            )
+        self.windows = windows
+        self.labelled = labelled
+        self.begin = index, joint
+        self.joints = aware.skeleton
+        self.key = None, ""  # the person and the strokes that are shown
+        self.held: dict[tuple[str, bool], tuple[np.ndarray, Tensor]] = {}
+        layers = range(self.config.layers)
+        self.layers = {MAPS: [f"reasoning.blocks.{layer}.attention.map" for layer in layers]}
+        # of the axis of distributions: a third above the Gaussian that was taught
+        self.top = 1.35 / (self.config.sigma * float(np.sqrt(2 * np.pi)))
+        super().__init__(self.joints, name="vissimcc", **options)
+
+    def declare(self) -> list[Control]:
+        index, joint = self.begin
+        w, h = self.config.size
+        presets = (AS_SAID, ALL, NONE, *[LABELS] * self.labelled)
+        auto = [AUTO] * len(self.joints)
+        look = {"needs": "nothing", "more": True, "label": "brush"}
+        return [
+            number("person", index, len(self.windows) - 1),
+            choice("joint", self.joints.joints, joint, needs="drawing"),
+            choice("mask", presets),
+            choice("against", list(self.models)[1:], more=True),
+            choice("a press", PRESSES, needs="drawing", more=True),
+            number("size", max(w, h) // 6, max(w, h), 4, **look),
+            Control("brush", "button", [], options=([],), more=True, label="clear paint"),
+            Control("switches", "button", auto, options=(auto,), more=True, label="undo switches"),
+            collected("knocked out"),
+        ]
+
+    # --- computed ---------------------------------------------------------------------------------
+
+    def _open(self, state: Mapping) -> None:
+        """Cuts and paints the crop, where the person or the paint is another one."""
+        key = state["person"], json.dumps(state["brush"])
+        if key[0] != self.key[0]:
+            self.window = self.windows.sample(state["person"])
+            self.forget_pictures()
+            self.crop = self.window.crops[0]
+        if key != self.key:
+            self.cover = covered(state["brush"], self.config.size, 1)
+            self.pixels = painted([self.crop], self.cover)[0]
+            self.key = key
+
+    def maps_of(self, name: str, pixels: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 k y x"]:
+        """A model's feature maps; its backbone runs once for the crop, and once for new paint."""
+        place = name, pixels is self.crop
+        if place not in self.held or self.held[place][0] is not pixels:
+            images = normalised(torch.from_numpy(np.ascontiguousarray(pixels[None])))
+            self.held[place] = pixels, feature_maps(self.models[name], images)
+        return self.held[place][1]
+
+    def compute(self, state: Mapping) -> Answered:
+        switches = np.array(state["switches"])
+        if switches.shape != (len(self.joints),) or not np.isin(switches, (AUTO, ON, OFF)).all():
+            raise BadParameter(
+                f"switches are {state['switches']}", remedy="give 0, 1 or 2 to each of the joints"
+            )
+        self._open(state)
+        name, other = self.name_of, state["against"]
+        ours, rival = self.models[name], self.models[other]
+        maps = self.maps_of(name, self.pixels)
+        said = look_inside(ours, maps)
+        seen = said.mask[0] == 1
+        truth, flags, marks, right = self._labels(seen)
+        presets = {AS_SAID: seen, LABELS: flags == 2}
+        base = presets.get(state["mask"], np.full_like(seen, state["mask"] == ALL))
+        passes = np.where(switches == AUTO, base, switches == ON)
+        mask = torch.from_numpy(np.where(passes, 1, self.config.hidden)[None]).to(maps)
+        heads = without_heads(state["knocked out"], self.layers)
+        masked = heads | {MASK: lambda _: mask}
+        theirs = masked if rival.model.reasoning.visnet else heads
+        return Answered(
+            self.pixels,
+            truth,
+            marks,
+            right,
+            said,
+            look_inside(ours, maps, edit=masked),
+            look_inside(rival, self.maps_of(other, self.pixels), source="none", edit=theirs),
+            look_inside(ours, self.maps_of(name, self.crop)),
+            base,
+            passes,
+        )
+
+    def _labels(self, seen: Bool[np.ndarray, "k"]) -> tuple:
+        """The true pose, flags, marks, and how often VisNet is right; paint hides what it covers.
+        None, but for the flags, where nobody knows.
+        """
+        before, xy = self.window.visibility[0], self.window.xy_crop[0]
+        flags = cover(before, xy, self.cover[0])
+        if not self.labelled or not before.any():
+            return None, flags, None, None
+        pair, n, _ = self.windows.items[self.key[0]]
+        known = self.windows.pairs[pair][0].tracks[n].occlusion_known
+        marks = marks_of(flags, before, known=known)
+        truth = np.where(before[:, None] > 0, xy, np.nan)
+        return truth, flags, marks, int((seen == (flags == 2)).sum()) if known else None
+
+    def look(self, state: Mapping, found: Answered) -> dict:
+        axis = Axis.of_joints(self.joints)
+        return {
+            "maps": {MAPS: found.ours.attention[0]},
+            "axes": (axis, axis),
+            "other": {MAPS: found.rival.attention[0]},
+            "names": (self.name_of, state["against"]),
+            "skeleton": self.joints,
+            "xy": found.ours.xy_crop[0],
+            "hidden": np.flatnonzero(~found.passes).tolist(),
+        }
+
+    def from_attention(self, looks: Mapping, found: Answered) -> dict:
+        """Whoever was hidden or shown in the maps is switched so, or back to the mask's own."""
+        passes = ~np.isin(np.arange(len(self.joints)), looks["hidden"])
+        switches = np.where(passes == found.base, AUTO, np.where(passes, ON, OFF))
+        kept = np.where(passes == found.passes, self.state["switches"], switches)
+        return {"switches": kept.tolist(), "knocked out": looks["knocked_out"]}
+
+    # --- drawn ------------------------------------------------------------------------------------
+
+    def draw(self, state: Mapping, found: Answered) -> Tabs:
+        axes = [self.distribution(axis, state, found) for axis in "xy"]
+        return {"person": [[self.picture(state, found), self.sure(state, found), *axes]]}
+
+    def picture(self, state: Mapping, found: Answered) -> Picture:
+        """The crop with everybody's pose."""
+        masked = np.where(found.passes, VISIBLE, HIDDEN)
+        people = [
+            People(state["against"], "rival", found.rival.xy_crop[0]),
+            People(f"{self.name_of}, ✕ masked", "ours", found.ours.xy_crop[0], masked),
+        ]
+        if found.truth is not None:
+            truth = People("truth, ✕ hidden", "truth", found.truth, found.marks, small=True)
+            people.insert(0, truth)
+        paints = state["a press"] == PAINTS
+        return Picture(
+            "press to paint, or to move paint" if paints else "click a joint to switch it",
+            [self.crop if paints else found.pixels],  # the browser lays its paint over the crop
+            people,
+            click=None if paints else Click("switches", "cycle"),
+            brush=paints,
+            wide=1.45,
+        )
+
+    def sure(self, state: Mapping, found: Answered) -> Bars:
+        """VisNet's word on every joint, and whom the mask lets through."""
+        bars = [
+            Bar(joint, float(p), "visible" if passes else "hidden", ("", "✓", "✕")[switch])
+            for joint, p, passes, switch in zip(
+                self.joints.joints, found.said.probability[0], found.passes, state["switches"]
+            )
+        ]
+        return Bars(
+            "VisNet: is it visible?", "", bars, (0.0, 1.0), Click("switches", "cycle"), wide=1.1
+        )
+
+    def distribution(self, axis: str, state: Mapping, found: Answered) -> Lines:
+        """SimCC's answer for the chosen joint along an axis; dashed: before what was changed."""
+        j, at = self.joints.index(state["joint"]), "xy".index(axis)
+        changed = self.changed(state)
+        look = {"": (found.plain, "ours", (4, 3))} if changed else {}
+        look[state["against"]] = found.rival, "rival", ()
+        look[self.name_of] = found.ours, "ours", ()
+        lines = []
+        if found.truth is not None and np.isfinite(found.truth[j, at]):
+            lines.append(Line("truth", found.truth[[j, j], at], np.array([0, self.top]), "truth"))
+        for name, (inside, role, dash) in look.items():
+            heights = getattr(inside, axis)[0, j]
+            places = np.arange(len(heights)) / self.config.split
+            lines.append(Line(name, places, heights, role, dash=dash))
+        title = ("in which column?", "in which row?")[at]
+        words = f"{axis} of {state['joint']}, px of the crop"
+        height = "probability; dashed: before" if changed else "probability"
+        ranges = {"x_range": (0.0, float(self.config.size[at])), "y_range": (0.0, self.top)}
+        return Lines(title, words, height, lines, **ranges)
+
+    def say(self, state: Mapping, found: Answered) -> str:
+        joint, j, other = state["joint"], self.joints.index(state["joint"]), state["against"]
+        answers = (found.ours, found.plain, found.rival)
+        truth = found.plain.xy_crop if found.truth is None else found.truth[None]
+        ours, plain, rival = (joint_distances(each.xy_crop, truth)[0] for each in answers)
+        form = "z.2f" if found.truth is None else "+z.2f"
+        change = f"{np.nanmean(ours) - np.nanmean(plain):{form}} px"
+        if np.isfinite(ours[j]):
+            change += f", at {joint} {ours[j] - plain[j]:{form}} px"
+        if found.truth is None:
+            apart = joint_distances(found.ours.xy_crop, found.rival.xy_crop).mean()
+            surer = found.ours.confidence[0, j] - found.plain.confidence[0, j]
+            answer = f"{apart:.2f} px apart from {other}"
+            change = f"moved the answer by {change} (confidence {surer:+z.2f})"
+        else:
+            error, theirs = np.nanmean(ours), np.nanmean(rival)
+            answer = f"error {error:.2f} px, {other} {theirs:.2f} ({error - theirs:+z.2f})"
+            change = f"changed the error by {change}"
+        done = f"you {change if self.changed(state) else 'changed nothing yet'}"
+        right = "" if found.right is None else f" (VisNet is right about {found.right})"
+        masked = (~found.passes).sum()
+        return f"{masked} of {len(self.joints)} joints masked{right}: {answer}; {done}."
+
+    def changed(self, state: Mapping) -> bool:
+        """Whether anything is masked, switched, painted or knocked out by the reader."""
+        lists = any(state["switches"]) or state["brush"] or state["knocked out"]
+        return bool(lists) or state["mask"] != AS_SAID
+
+    def questions(self) -> Iterable[Mapping]:
+        """One change away from what is shown: joints, masks, switches, patches."""
+        names = ("joint", "mask", "against", "a press", "brush", "switches")
+        now = {name: self.state[name] for name in names}
+        for name in ("joint", "mask", "a press"):
+            for option in self.declared[name].options:
+                yield now | {name: option}
+        for j, switch in product(range(len(self.joints)), (ON, OFF)):
+            switches = list(self.state["switches"])
+            switches[j] = switch
+            yield now | {"switches": switches}
+        step = self.config.size[0] / 4
+        for patch in patch_grid(self.config.size, [float(self.state["size"])], step, 0):
+            yield now | {"a press": PAINTS} | patch
