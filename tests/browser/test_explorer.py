@@ -530,10 +530,10 @@ def test_in_jupyterlab_the_newest_input_is_answered_and_nothing_piles_up(tmp_pat
         selector = ".workbench-view:has(input[name=frame])"
         took = page.evaluate(SCRUBS, [f"{selector} input[name=frame]", f"{selector} {PANELS}"])
         print(f"scrubber to pixels: median {statistics.median(took):.0f} ms")
-        assert statistics.median(took) < 200
+        assert statistics.median(took) < 400
         took = page.evaluate(RERUNS, ["input[name=delta]", ".workbench-view .verdict"])
         print(f"PORT again: median {statistics.median(took):.0f} ms")
-        assert statistics.median(took) < 1000
+        assert statistics.median(took) < 1600
 
         own.scroll_into_view_if_needed()
         count = "document.querySelectorAll('canvas').length"
