@@ -407,12 +407,13 @@ class Explorer {
     const answer = able[distance.indexOf(Math.min(...distance))];
     this.read(); // without an answer the control goes back
     if (!answer) return this.tell(KERNEL);
-    this.model.set("state", { ...state, ...answer.state });
-    this.take(this.model, answer);
-    return this.take(this.child, answer.attention || {});
+    const { state: own, attention = {}, ...values } = answer;
+    this.model.set("state", { ...state, ...own });
+    this.take(this.model, values);
+    return this.take(this.child, attention);
   }
 
-  take(model, { state, attention, ...values }) {
+  take(model, values) {
     for (const [name, value] of Object.entries(values)) {
       if (["data", "other_data", "pictures"].includes(name)) model.setBytes(name, value);
       else model.set(name, value);
