@@ -299,7 +299,7 @@ def test_other_kinds_of_tokens(tmp_path, rng):
 
 
 def test_a_run_s_page_answers_to_the_pointer(tmp_path, port_view):
-    """Under its policy, on white paper whatever the reader prefers."""
+    """Under its policy, on the reader's paper."""
     data = {WIDGET_MIME: {"model_id": "1"}, PAGE: port_view.fragment()}
     outputs = [new_output("display_data", data=data)]
     cells = [new_code_cell("show()", outputs=outputs) for _ in range(2)]
@@ -311,7 +311,8 @@ def test_a_run_s_page_answers_to_the_pointer(tmp_path, port_view):
         page.wait_for_timeout(60)
         assert "looks at" in page.locator(".said").first.inner_text()
         view = page.locator(".workbench-view").first
-        assert view.evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(255, 255, 255)"
+        paper = f"rgb{style.rgb(style.colour('paper', 'dark'))}"
+        assert view.evaluate("e => getComputedStyle(e).backgroundColor") == paper
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=SCREENSHOTS / "attention_run_page.png")
 

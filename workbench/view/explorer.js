@@ -412,9 +412,9 @@ class Explorer {
     if (!answer) return this.tell(KERNEL);
     const own = this.get("controls").filter(({ needs }) => needs === LOCAL).map(c => c.name);
     const kept = Object.fromEntries(["tab", ...own].map(name => [name, state[name]]));
-    this.model.set("state", { ...this.first, ...kept, ...answer.state });
-    this.take(this.model, answer);
-    return this.take(this.child, answer.attention || {});
+    const { attention = {}, ...shown } = answer;
+    this.take(this.model, { ...shown, state: { ...this.first, ...kept, ...answer.state } });
+    return this.take(this.child, attention);
   }
 
   take(model, values) {
