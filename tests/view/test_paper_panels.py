@@ -91,9 +91,12 @@ def test_joints_have_the_roles_of_what_is_known_about_them(theme):
 
 
 def test_flags_have_colours_of_their_own_and_say_what_they_are():
-    people = People("truth", "truth", XY, np.full(17, VISIBLE), flags=True)
+    marks = np.full(17, VISIBLE)
+    marks[:2] = HIDDEN, NEWLY_HIDDEN
+    people = People("truth", "truth", XY, marks, flags=True)
     figure = drawn(Picture("", (), [people], box=(0.0, 0.0, 40.0, 20.0)))
-    assert set(marked(figure.axes[0])) == {style.colour("visible")}
+    roles = ("visible", "hidden", "newly_hidden")
+    assert set(marked(figure.axes[0])) == {style.colour(role) for role in roles}
     assert {"visible", "hidden", "newly hidden"} <= words(figure) and "truth" not in words(figure)
 
 

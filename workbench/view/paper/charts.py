@@ -8,13 +8,12 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ...errors import BadParameter, unknown
 from .. import style
-from .sheets import in_words, settings, sheet
+from .sheets import add_legend, in_words, settings, sheet
 
 # What a band over seeds is: seaborn's name, and words.
 BANDS = MappingProxyType(
@@ -46,7 +45,7 @@ def error_by_confidence(
     if len(shapes) > 1 or shapes == {(0,)} or not np.isfinite([confidence, before, after]).all():
         raise BadParameter(
             f"confidence and errors of shapes {sorted(shapes)}, or not finite",
-            remedy="give one finite number a joint in each, and at least one joint",
+            remedy="give one finite number a joint in each",
         )
     tenths = np.clip((confidence * 10).astype(int), 0, 9)
     filled = np.unique(tenths)
@@ -58,31 +57,27 @@ def error_by_confidence(
             at = (filled + 0.5 + 0.21 * side) / 10
             groups = [error[tenths == tenth] for tenth in filled]
             colour = style.colour(role, theme)
-            _boxes(axes, groups, at, colour)
+            thin = {"color": colour, "linewidth": 0.6}
+            axes.boxplot(
+                groups,
+                positions=at,
+                widths=0.036,
+                whis=(5, 95),
+                manage_ticks=False,
+                showfliers=False,
+                showcaps=False,
+                patch_artist=True,
+                boxprops={"facecolor": (colour, 0.3), "edgecolor": colour, "linewidth": 0.6},
+                whiskerprops=thin,
+                medianprops=thin,
+            )
             axes.plot(at, [*map(np.mean, groups)], "o-", color=colour, label=f"mean, {name}")
         axes.axvline(delta, color=style.colour("ink", theme), linestyle="--", linewidth=0.8)
         axes.set(xlim=(0, 1), ylim=(0, None), xticks=np.linspace(0, 1, 6))
         side = "left" if delta < 0.5 else "right"
         axes.set_title(f"δ = {delta:.2f}", x=delta, horizontalalignment=side, fontsize="medium")
-        figure.legend(loc="outside upper center", ncols=4)
+        add_legend(figure)
     return figure
-
-
-def _boxes(axes: Axes, groups: list, at: np.ndarray, colour: str) -> None:
-    names = ("whislo", "q1", "med", "q3", "whishi")
-    line = {"color": colour, "linewidth": 0.6}
-    axes.bxp(
-        [dict(zip(names, np.percentile(group, [5, 25, 50, 75, 95]))) for group in groups],
-        positions=at,
-        widths=0.036,
-        manage_ticks=False,
-        showfliers=False,
-        showcaps=False,
-        patch_artist=True,
-        boxprops={"facecolor": (colour, 0.3), "edgecolor": colour, "linewidth": 0.6},
-        whiskerprops=line,
-        medianprops=line,
-    )
 
 
 def seed_bands(
@@ -132,5 +127,5 @@ def seed_bands(
         words = f"{in_words(x)}\n(line: mean, band: {words} of {seeds} seeds)"
         axes.set(xlabel=words, ylabel=in_words(y))
         axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))
-        figure.legend(loc="outside upper center", ncols=4)
+        add_legend(figure)
     return figure

@@ -13,7 +13,6 @@ import numpy as np
 from jaxtyping import UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.patheffects import withStroke
 
@@ -42,6 +41,7 @@ from .sheets import (
     INCHES,
     TINY,
     WIDEST,
+    add_legend,
     box_about,
     colours_of,
     fit,
@@ -114,10 +114,7 @@ def _rows(rows: Sequence[Sequence[Panel]], shown: _Shown, columns: int, per_row:
                 letters = int(14 * INCHES[columns] * panel.wide / sum(ratios))
                 axes.set_title(textwrap.fill(panel.title, letters), loc="left", weight="bold")
                 cells[-1].append((axes, *_size(panel)))
-        keys = _keys(list(chain(*rows)), shown)
-        longest = max((len(key.get_label()) for key in keys), default=0)
-        per_line = int(INCHES[columns] / (0.05 * longest + 0.4)) or 1
-        figure.legend(handles=keys, loc="outside upper center", ncols=per_line)
+        add_legend(figure)
         fit(figure, cells, grid)
         for (axes, *_), panel in zip(chain(*cells), chain(*rows)):
             axes.set_aspect("equal" if isinstance(panel, Picture) else "auto")
@@ -131,25 +128,6 @@ def _size(panel: Panel) -> tuple[float, float]:
         x0, y0, x1, y1 = panel.bounds
         return (y1 - y0) / (x1 - x0), WIDEST
     return np.inf, 1.3 if isinstance(panel, Lines) else 0.13 * max(len(panel.bars), FEWEST)
-
-
-def _keys(panels: Sequence[Panel], shown: _Shown) -> list[Line2D]:
-    """Who is who, what joints' marks say, and names of lines; each once."""
-    keys, marks = {}, {}
-    for panel in panels:
-        for people in getattr(panel, "people", ()):
-            if not people.flags:
-                keys[people.name, people.role] = {"marker": "o"}
-            for (mark, (role, marker)), says in zip(MARKS.items(), SAYS):
-                if people.flags or (mark != VISIBLE and np.any(people.marks == mark)):
-                    marks[says, role] = {"marker": marker, "linestyle": ""}
-        for i, line in enumerate(getattr(panel, "lines", ())):
-            if line.name:
-                keys.setdefault((line.name, i if line.role is None else line.role), {})
-    return [
-        Line2D([], [], color=shown.colour(role), label=name, **look)
-        for (name, role), look in (keys | marks).items()
-    ]
 
 
 # --- pictures -------------------------------------------------------------------------------------
@@ -207,15 +185,15 @@ def _people(axes: Axes, people: People, frame: int, shown: _Shown) -> None:
     lines = bones(xy, shown.skeleton, marks != NOTHING)
     # below everybody's lines, so that nobody's hides another's
     axes.plot(*lines, linewidth=thick + 1.2, color=paper, zorder=1.5)
-    axes.plot(*lines, linewidth=thick, color=colour)
+    axes.plot(*lines, linewidth=thick, color=colour, label="" if people.flags else people.name)
     around = [withStroke(linewidth=1, foreground=paper)]
     for mark, (role, marker) in MARKS.items():
         at = xy[marks == mark]
+        look = {"color": colour, "s": (3 if people.small else 8) * thick}
+        if people.flags or mark != VISIBLE:
+            look = {"color": shown.colour(role), "s": 16, "label": SAYS[mark - VISIBLE]}
         if len(at):
-            own = people.flags or mark != VISIBLE
-            look = {"marker": marker, "color": shown.colour(role) if own else colour}
-            size = (3 if people.small else 8) * thick if mark == VISIBLE else 16
-            axes.scatter(*at.T, s=size, linewidths=0, zorder=3, path_effects=around, **look)
+            axes.scatter(*at.T, marker=marker, linewidths=0, zorder=3, path_effects=around, **look)
 
 
 def _arrows(axes: Axes, arrows: Arrows, shown: _Shown) -> None:
@@ -243,7 +221,7 @@ def _lines(axes: Axes, panel: Lines, shown: _Shown) -> None:
         look = {"color": shown.colour(i if line.role is None else line.role), "linewidth": 1}
         look["linestyle"] = (0, np.array(line.dash) / 2) if line.dash else "-"
         look |= {"dots": {"linestyle": ""}, "line": {"markevery": alone}}.get(line.look, {})
-        axes.plot(line.x, line.y, marker=".", **look)
+        axes.plot(line.x, line.y, marker=".", label=line.name, **look)
     axes.set(xlim=panel.x_range or axes.get_xlim(), ylim=panel.y_range or axes.get_ylim())
     spans = list(panel.shaded)
     if span := shown.state.get(panel.span):
@@ -301,7 +279,8 @@ def before_after(
     panels = []
     for pose, caption, frame in zip(poses, captions, frames):
         people = _poses(pose, skeleton)
-        there = np.concatenate([each.xy[each.marks != NOTHING] for each in people])
+        there = [each.xy[each.marks != NOTHING] for each in people]
+        there = np.concatenate((np.empty((0, 2)), *there))
         if not len(there):
             raise BadParameter("a panel with nobody", remedy="give poses with visible joints")
         panels.append(Picture(caption, frame, people, box=box_about(there)))

@@ -16,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
+from matplotlib.lines import Line2D
 from matplotlib.style import context
 from PIL import Image
 
@@ -80,17 +81,17 @@ def fit(
     with warnings.catch_warnings(action="ignore"):  # of no room at all, which is refused below
         figure.get_layout_engine().execute(figure)
     wide, high = figure.get_size_inches()
-    boxes = [[axes.get_position(original=True) for axes, *_ in row] for row in rows]
-    needed = [
-        max(min(ratio * wide * box.width, most) for (_, ratio, most), box in zip(*both))
-        for both in zip(rows, boxes)
-    ]
-    given = np.array([high * row[0].height for row in boxes])
-    part = min(given.sum() / sum(needed), 1)
+    needed, given = [], []
+    for row in rows:
+        boxes = [axes.get_position(original=True) for axes, *_ in row]
+        sizes = zip(boxes, row)
+        needed.append(max(min(ratio * wide * box.width, most) for box, (_, ratio, most) in sizes))
+        given.append(high * boxes[0].height)
+    part = min(sum(given) / sum(needed), 1)
     if part < 1 / 3:
         problem = f"{len(rows)} rows of {max(needed):.1f} in, and a page has {TALLEST:g}"
         raise BadParameter(problem, remedy="draw fewer panels, or several figures")
-    spare = given - part * np.array(needed)
+    spare = np.array(given) - part * np.array(needed)
     if grid is not None:
         grid.set_height_ratios(high / len(rows) - spare)
     figure.set_figheight(high - spare.sum())
@@ -124,6 +125,16 @@ def colours_of(theme: str, stops: Sequence | None = None) -> ListedColormap:
     return ListedColormap(style.scale_colours(np.linspace(-1, 1, 257), theme, stops) / 255)
 
 
+def add_legend(figure: Figure) -> None:
+    """What all axes name, each once, lines first, above them."""
+    named = [axes.get_legend_handles_labels() for axes in figure.axes]
+    keys = {name: key for keys, names in named for key, name in zip(keys, names)}
+    lines = sorted(keys, key=lambda name: not isinstance(keys[name], Line2D))
+    per_line = int(figure.get_figwidth() / (max(map(len, keys), default=0) / 20 + 0.4)) or 1
+    handles = [keys[name] for name in lines]
+    figure.legend(handles, lines, loc="outside upper center", ncols=per_line)
+
+
 def in_words(name: str) -> str:
     return name.replace("_", " ")
 
@@ -140,17 +151,14 @@ def label_ticks(axis: Axis, names: list[str], inches: float, focus: int | None =
 
 
 def png(figure: Figure, dpi: float | int = SCREEN, heaviest: int = HEAVIEST) -> bytes:
-    """The figure as a PNG, such as an output of a notebook shows. One of more bytes has 256
-    colours, and where that is not enough fewer dots.
+    """The figure as a PNG of 256 colours, such as an output of a notebook shows; where that is too
+    many bytes with fewer dots.
     """
-    picture = _encoded(figure, "png", dpi)
-    while len(picture) > heaviest and dpi > 20:
-        file = io.BytesIO()
-        whole = Image.open(io.BytesIO(_encoded(figure, "png", dpi)))
-        whole.convert("RGB").quantize(256).save(file, "PNG", dpi=(dpi, dpi))
-        picture = file.getvalue()
-        dpi *= 0.8
-    return picture
+    file = io.BytesIO()
+    whole = Image.open(io.BytesIO(_encoded(figure, "png", dpi))).convert("RGB")
+    whole.quantize(256).save(file, "PNG", dpi=(dpi, dpi))
+    enough = file.tell() <= heaviest or dpi < 20
+    return file.getvalue() if enough else png(figure, 0.8 * dpi, heaviest)
 
 
 def save(figure: Figure, path: str | Path, *, dpi: int = DPI, over: bool = False) -> Path:
