@@ -73,8 +73,8 @@ def attention_figure(
     titles = names or [f"L{layer + 1} H{head + 1}" for layer, head in chosen]
     if not chosen or not set(chosen) <= set(known) or len(titles) != len(chosen):
         raise BadParameter(
-            f"heads {chosen} with {len(titles)} names, of maps {weights.shape}",
-            remedy="give pairs of (layer, head), both from 0, and a name for each or none",
+            f"heads {chosen} and {len(titles)} names of maps {weights.shape}",
+            remedy="give pairs of (layer, head), both from 0, each with a name or none",
         )
     focus = _focus(weights, skeleton, xy, focus)
     sides = _sides(labels, weights)
@@ -132,7 +132,7 @@ def _grid(
     if keys > width * DPI or queries > width * ratio * DPI:
         raise BadParameter(
             f"{queries} x {keys} tokens on a map {width:.1f} in wide have less than a dot each",
-            remedy="choose fewer heads, shorter labels, or average neighbouring tokens beforehand",
+            remedy="choose fewer heads, or average neighbouring tokens beforehand",
         )
     share = (names + per_row * width) / whole
     left, right = figure.add_gridspec(1, 2, width_ratios=(share, max(1 - share, 1e-3)))
@@ -175,8 +175,8 @@ def _sides(labels: Sequence, weights: np.ndarray) -> list[list[str]]:
     sides = [[in_words(name) for name in side] for side in pair]
     if list(map(len, sides)) != list(weights.shape[2:]):
         raise BadParameter(
-            f"{list(map(len, sides))} labels for maps of {weights.shape[2:]} tokens",
-            remedy="name every token, or give a pair: names of queries, names of keys",
+            f"{list(map(len, sides))} labels of {weights.shape[2:]} tokens",
+            remedy="name every token, or give a pair, queries' and keys'",
         )
     return sides
 
@@ -190,7 +190,7 @@ def _focus(
     shapes = {*weights.shape[2:], 0 if xy is None else len(xy)}
     if skeleton is None or shapes != {len(skeleton)} or not np.isfinite(xy).all():
         raise BadParameter(
-            f"maps of {weights.shape[2:]} tokens, and a body that is not theirs, or half of one",
+            f"half a body, or one that is not that of maps {weights.shape}",
             remedy="give skeleton and finite xy of the joints that maps and focus are about",
         )
     if isinstance(focus, str):

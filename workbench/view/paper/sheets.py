@@ -151,14 +151,16 @@ def label_ticks(axis: Axis, names: list[str], inches: float, focus: int | None =
 
 
 def png(figure: Figure, dpi: float | int = SCREEN, heaviest: int = HEAVIEST) -> bytes:
-    """The figure as a PNG of 256 colours, such as an output of a notebook shows; where that is too
-    many bytes with fewer dots.
+    """The figure as a PNG, such as an output of a notebook shows; where it is of too many bytes
+    with 256 colours, and then with fewer dots.
     """
+    picture = _encoded(figure, "png", dpi)
+    if len(picture) <= heaviest or dpi < 20:
+        return picture
     file = io.BytesIO()
-    whole = Image.open(io.BytesIO(_encoded(figure, "png", dpi))).convert("RGB")
-    whole.quantize(256).save(file, "PNG", dpi=(dpi, dpi))
-    enough = file.tell() <= heaviest or dpi < 20
-    return file.getvalue() if enough else png(figure, 0.8 * dpi, heaviest)
+    Image.open(io.BytesIO(picture)).convert("RGB").quantize(256).save(file, "PNG", dpi=(dpi, dpi))
+    fits = file.tell() <= heaviest
+    return file.getvalue() if fits else png(figure, 0.8 * dpi, heaviest)
 
 
 def save(figure: Figure, path: str | Path, *, dpi: int = DPI, over: bool = False) -> Path:
