@@ -133,10 +133,9 @@ def test_the_bar_says_what_is_clipped(rng):
     figure = paper.attention_figure(sharp(rng, 1, 5, 5), list("abcde"))
     ticks = [label.get_text() for label in figure.axes[-1].get_xticklabels()]
     assert ticks == style.attention_scale()["colorbar"]["ticktext"]
-    pixels = figure.axes[-1].images[0].get_array()[0]
-    assert (
-        pixels[[0, 128, 256]] == [style.rgb(style.DIVERGING["light"][i]) for i in (0, 2, 4)]
-    ).all()
+    (bar,) = (mesh for mesh in figure.axes[-1].collections if mesh.get_array() is not None)
+    pixels = bar.to_rgba(np.array([-4.0, 0, 4]), bytes=True)[:, :3]
+    assert (pixels == [style.rgb(style.DIVERGING["light"][i]) for i in (0, 2, 4)]).all()
 
 
 @pytest.mark.parametrize(
@@ -186,7 +185,7 @@ def test_boxes_and_means_are_those_of_the_bins(rng):
     expected = [np.percentile(group, [25, 75]) for group in groups]
     np.testing.assert_allclose([(y.min(), y.max()) for y in boxes[:10]], expected)
     heights = sorted({float(y) for line in axes.lines for y in line.get_ydata()})
-    assert heights[-1] == pytest.approx(max(np.percentile(group, 95) for group in groups))
+    assert heights[-1] == max(group[group <= np.percentile(group, 95)].max() for group in groups)
     assert axes.get_xlim() == (0, 1) and axes.get_ylim()[0] == 0
     assert "δ = 0.35" in texts(figure)
 
@@ -210,10 +209,10 @@ def test_a_band_is_what_the_figure_says_it_is():
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_lines_have_the_colours_of_their_roles(theme):
+def test_lines_have_the_colours_of_their_roles_or_neutral_ones(theme):
     (axes,) = paper.seed_bands(ROWS, "hidden", "error", theme=theme).axes
     colours = [to_hex(line.get_color()).upper() for line in axes.lines[:3]]
-    assert colours == [style.colour(role, theme) for role in ("ours", "detector", "rival")]
+    assert colours == [style.colour(role, theme) for role in ("ours", "detector", 2)]
 
 
 @pytest.mark.parametrize(
@@ -223,7 +222,6 @@ def test_lines_have_the_colours_of_their_roles(theme):
         (ROWS, {"seed": "seeds"}, UnknownName),
         (ROWS + ROWS[:1], {}, BadParameter),
         ([ROWS[0] | {"error": np.nan}], {}, BadParameter),
-        ([ROWS[0] | {"who": str(i)} for i in range(9)], {}, BadParameter),
     ],
 )
 def test_rows_that_do_not_say_one_thing_are_refused(rows, options, error):
@@ -239,7 +237,8 @@ def test_people_are_drawn_by_role_with_crosses_for_hidden_joints():
     flags[3], flags[8] = 1, 0
     people = {"ours": XY + 1, "truth": XY, "detector": XY + 3, "visibility": flags}
     figure = paper.before_after([people, people], HAND, captions=("one", "two"))
-    assert inks(figure) == {style.colour(role) for role in ("truth", "detector", "ours")}
+    roles = ("truth", "detector", "ours")
+    assert inks(figure) == {style.colour(role) for role in (*roles, "hidden", "paper")}
     first = figure.axes[0]
     dots, crosses = first.collections[0].get_offsets(), first.collections[1].get_offsets()
     np.testing.assert_array_equal(crosses, XY[[3]])
@@ -247,7 +246,7 @@ def test_people_are_drawn_by_role_with_crosses_for_hidden_joints():
     np.testing.assert_array_equal(first.collections[4].get_offsets(), np.delete(XY + 1, 3, 0))
     (legend,) = figure.legends
     names = [text.get_text() for text in legend.get_texts()]
-    assert names == ["truth", "detector", "ours", "hidden joint"]
+    assert names == [*roles, "hidden"]
 
 
 def test_people_stand_on_the_pixels_of_their_picture():
@@ -291,6 +290,7 @@ def test_figures_are_as_wide_as_columns(columns, inches, tmp_path, rng):
     ]
     for figure in figures:
         assert figure.get_size_inches()[0] == inches
+        figure.draw_without_rendering()
         box = figure.get_tightbbox()
         width, height = figure.get_size_inches()
         assert box.x0 > 0 and box.x1 < width and box.y0 > 0 and box.y1 < height, "cut off"
@@ -326,7 +326,7 @@ def test_nothing_is_written_over_and_other_endings_are_refused(tmp_path):
     paper.save(figure, mine, over=True)
     assert mine.read_text().startswith("<?xml")
     for name in ("figure.jpg", "figure"):
-        with pytest.raises(BadParameter, match=r"\.svg, \.pdf or \.png"):
+        with pytest.raises(BadParameter, match="svg, pdf or png"):
             paper.save(figure, tmp_path / name)
     assert [path.name for path in tmp_path.iterdir()] == ["figure.svg"]
 

@@ -8,16 +8,13 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from matplotlib import rcParams
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from ...errors import BadParameter, check_choice, unknown
+from ...errors import BadParameter, unknown
 from .. import style
-from .sheets import INCHES, add_legend, axes_at, in_words, settings, sheet
+from .sheets import add_legend, in_words, settings, sheet
 
-# Colours of lines that are called as no role is, in this order; the truth's last.
-LINES = ("rival", "ours", "detector", "newly_hidden", "visible", "hidden", "outside", "truth")
 # What a band over seeds is: seaborn's name, and words.
 BANDS = MappingProxyType(
     {
@@ -26,15 +23,6 @@ BANDS = MappingProxyType(
         "interval": (("ci", 95), "95 % bootstrap interval of the mean"),
     }
 )
-
-
-def _chart(columns: int, x_title: str, y_title: str) -> tuple[Figure, Axes]:
-    """A figure with one pair of axes, and room for a legend above them."""
-    figure = sheet(columns, 2.4)
-    axes = axes_at(figure, 0.45, 0.25, INCHES[columns] - 0.55, 1.7)
-    axes.set(xlabel=x_title, ylabel=y_title)
-    axes.grid(axis="y")
-    return figure, axes
 
 
 def error_by_confidence(
@@ -53,53 +41,43 @@ def error_by_confidence(
     Boxes span 25 to 75 %, whiskers 5 to 95 % of the joints in a bin; lines join the means.
     Errors: `BadParameter` for arrays that do not fit or are not finite.
     """
-    check_choice("columns", columns, INCHES)
-    sizes = {np.shape(values) for values in (confidence, before, after)}
-    if len(sizes) > 1 or sizes == {(0,)} or not np.isfinite([confidence, before, after]).all():
+    shapes = {np.shape(values) for values in (confidence, before, after)}
+    if len(shapes) > 1 or shapes == {(0,)} or not np.isfinite([confidence, before, after]).all():
         raise BadParameter(
-            f"confidence and errors of shapes {sorted(sizes)}, or not finite",
-            remedy="give one finite number a joint in each, and at least one joint",
+            f"confidence and errors of shapes {sorted(shapes)}, or not finite",
+            remedy="give one finite number a joint in each",
         )
-    bins = 10
-    which = np.clip((confidence * bins).astype(int), 0, bins - 1)
-    filled = np.unique(which)
+    tenths = np.clip((confidence * 10).astype(int), 0, 9)
+    filled = np.unique(tenths)
     words = "confidence\n(boxes 25 to 75 %, whiskers 5 to 95 % of the joints in a bin)"
     with settings(theme):
-        figure, axes = _chart(columns, words, "joint error, px")
-        top, lines = 0.0, []
+        figure = sheet(columns, 2.4)
+        axes = figure.add_subplot(xlabel=words, ylabel="joint error, px")
         for name, error, role, side in zip(names, (before, after), ("detector", "ours"), (-1, 1)):
-            at = (filled + 0.5 + 0.21 * side) / bins
-            groups = [error[which == b] for b in filled]
-            _boxes(axes, groups, at, 0.36 / bins, style.colour(role, theme))
-            means = [group.mean() for group in groups]
-            look = {"color": style.colour(role, theme), "label": f"mean, {name}"}
-            lines += axes.plot(at, means, "o-", **look)
-            top = max(top, *(np.percentile(group, 95) for group in groups), *means)
-        axes.axvline(delta, color=rcParams["text.color"], linestyle="--", linewidth=0.8)
-        side, away = ("left", 3) if delta < 0.8 else ("right", -3)
-        look = {"textcoords": "offset points", "horizontalalignment": side}
-        axes.annotate(f"δ = {delta:.2f}", (delta, top), (away, 0), **look)
-        axes.set(xlim=(0, 1), ylim=(0, 1.08 * top), xticks=np.linspace(0, 1, 6))
-        add_legend(figure, lines)
+            at = (filled + 0.5 + 0.21 * side) / 10
+            groups = [error[tenths == tenth] for tenth in filled]
+            colour = style.colour(role, theme)
+            thin = {"color": colour, "linewidth": 0.6}
+            axes.boxplot(
+                groups,
+                positions=at,
+                widths=0.036,
+                whis=(5, 95),
+                manage_ticks=False,
+                showfliers=False,
+                showcaps=False,
+                patch_artist=True,
+                boxprops={"facecolor": (colour, 0.3), "edgecolor": colour, "linewidth": 0.6},
+                whiskerprops=thin,
+                medianprops=thin,
+            )
+            axes.plot(at, [*map(np.mean, groups)], "o-", color=colour, label=f"mean, {name}")
+        axes.axvline(delta, color=style.colour("ink", theme), linestyle="--", linewidth=0.8)
+        axes.set(xlim=(0, 1), ylim=(0, None), xticks=np.linspace(0, 1, 6))
+        side = "left" if delta < 0.5 else "right"
+        axes.set_title(f"δ = {delta:.2f}", x=delta, horizontalalignment=side, fontsize="medium")
+        add_legend(figure)
     return figure
-
-
-def _boxes(axes: Axes, groups: list, at: np.ndarray, width: float, colour: str) -> None:
-    cuts = [np.percentile(group, [5, 25, 50, 75, 95]) for group in groups]
-    names = ("whislo", "q1", "med", "q3", "whishi")
-    line = {"color": colour, "linewidth": 0.6}
-    axes.bxp(
-        [dict(zip(names, cut)) for cut in cuts],
-        positions=at,
-        widths=width,
-        manage_ticks=False,
-        showfliers=False,
-        showcaps=False,
-        patch_artist=True,
-        boxprops={"facecolor": (colour, 0.3), "edgecolor": colour, "linewidth": 0.6},
-        whiskerprops=line,
-        medianprops=line | {"linewidth": 1},
-    )
 
 
 def seed_bands(
@@ -116,48 +94,38 @@ def seed_bands(
     """Means over seeds as lines, with a band that the figure names: "range", "sd" or "interval".
 
     rows: one a `who`, `x` and `seed`, with a number in `y`. Who is called as a role of `style` has
-    its colour; others take those that are left, in their order.
+    its colour; others have neutral ones.
     Errors: `UnknownName` for columns and bands, `BadParameter` for rows that do not say one thing.
     """
-    check_choice("columns", columns, INCHES)
     if band not in BANDS:
         raise unknown("band", band, BANDS)
     table = pd.DataFrame(rows)
     for name in (x, y, who, seed):
         if name not in table:
             raise unknown("column", name, map(str, table.columns))
-    table = table.astype({who: str})
-    table[y] = pd.to_numeric(table[y], errors="coerce")
+    table = table.astype({who: str, y: float})
     if table.duplicated([who, x, seed]).any() or not np.isfinite(table[y]).all():
         raise BadParameter(
             f"a seed with two values of {y!r} at one {x!r}, or one that is not finite",
             remedy="give one finite row for each line, place and seed",
         )
-    palette = _palette(list(table[who].unique()), theme)
-    counts = sorted({*table.groupby([who, x])[seed].size()})
-    seeds = " to ".join(map(str, sorted({counts[0], counts[-1]})))
+    counts = table.groupby([who, x])[seed].size()
+    seeds = " to ".join(map(str, sorted({counts.min(), counts.max()})))
     errorbar, words = BANDS[band]
-    words = f"{in_words(x)}\n(line: mean, band: {words} of {seeds} seeds)"
+    palette = {
+        name: style.colour(name if name in style.ROLES["light"] else i, theme)
+        for i, name in enumerate(table[who].unique())
+    }
     import seaborn  # takes a second, which no other figure needs
 
     with settings(theme):
-        figure, axes = _chart(columns, words, in_words(y))
+        figure = sheet(columns, 2.4)
+        axes = figure.add_subplot()
         look = {"hue": who, "style": who, "palette": palette, "marker": "o", "markeredgewidth": 0}
         seaborn.lineplot(table, x=x, y=y, errorbar=errorbar, seed=0, ax=axes, **look)
-        low, high = axes.dataLim.intervaly
-        spare = 0.05 * (high - low)
-        if len(places := table[x].unique()) <= 10:
-            axes.set_xticks(places)
-        axes.set(xlabel=words, ylabel=in_words(y), ylim=(low - spare, high + spare))
-        add_legend(figure, axes.get_legend_handles_labels()[0])
         axes.get_legend().remove()
+        words = f"{in_words(x)}\n(line: mean, band: {words} of {seeds} seeds)"
+        axes.set(xlabel=words, ylabel=in_words(y))
+        axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 5, 10]))
+        add_legend(figure)
     return figure
-
-
-def _palette(names: list[str], theme: str) -> dict[str, str]:
-    """The colours of roles: a name's own, or one that no other has."""
-    known = style.ROLES[theme]
-    if len(names) > len(known):
-        raise BadParameter(f"{len(names)} lines for {len(known)} colours", remedy="draw fewer")
-    left = (role for role in LINES if role not in names)
-    return {name: known[name if name in known else next(left)] for name in names}

@@ -1,8 +1,9 @@
-"""What all figures stand on: sheets and places in inches, text, keys, scales, files."""
+"""What all figures stand on: sheets, text, keys, scales, files."""
 
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -12,52 +13,45 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
+from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from matplotlib.style import context
-from matplotlib.textpath import text_to_path
 from PIL import Image
 
-from ...errors import BadParameter
+from ...errors import BadParameter, check_choice
 from ...resources import check_writable, write_beside
 from .. import style
 
 INCHES = MappingProxyType({1: 3.5, 2: 7.16})  # by columns of the page: IEEE's
 TALLEST = 9.0  # inches that a page has for a figure; ours
+WIDEST = 3.0  # inches of one map or picture
 DPI = 300
 SCREEN, HEAVIEST = 130, 300_000  # dpi and bytes of what a notebook shows
-TEXT, SMALL, TINY = 7, 6, 5  # pt of titles, of numbers and legends, of names of tokens
-LINE, GAP = 0.14, 0.06  # inches of a line of text, and between maps
-WIDEST = 3.0  # inches of one map or picture
+TINY = 5  # pt of names of tokens
 FORMATS = ("svg", "pdf", "png")
 
 
 def settings(theme: str = "light") -> AbstractContextManager:
     """matplotlib's own defaults with our text, ink and paper, whatever the user has set."""
-    ink, soft, paper = (style.colour(role, theme) for role in ("ink", "soft", "paper"))
+    ink, soft, line, paper = (style.colour(n, theme) for n in ("ink", "soft", "line", "paper"))
     ours = {
-        "axes.axisbelow": True,
-        "axes.labelpad": 2,
-        "axes.titlepad": 3,
-        "font.size": TEXT,
-        "grid.alpha": 0.3,
-        "legend.frameon": False,
-        "lines.linewidth": 1.2,
+        "axes.grid.axis": "y",
+        "font.size": 6,  # pt; titles are a fifth larger
         "lines.markersize": 3.5,
         "pdf.fonttype": 42,  # TrueType, which publishers ask for
-        "text.parse_math": False,  # a dollar in a name is a dollar
         "svg.fonttype": "none",  # text stays text
         "svg.hashsalt": "workbench",  # one figure gives the same bytes each time
     }
     same = {
-        False: "axes.spines.right axes.spines.top",
+        True: "axes.axisbelow axes.grid",
+        False: "axes.spines.right axes.spines.top legend.frameon text.parse_math",
         0.5: "axes.linewidth grid.linewidth xtick.major.width ytick.major.width",
-        2: "xtick.major.size ytick.major.size",
-        SMALL: "legend.fontsize xtick.labelsize ytick.labelsize",
-        TEXT: "axes.titlesize axes.labelsize",
-        ink: "text.color axes.labelcolor axes.titlecolor xtick.labelcolor ytick.labelcolor",
-        soft: "axes.edgecolor grid.color xtick.color ytick.color",
+        2: "axes.labelpad xtick.major.size ytick.major.size",
+        ink: "text.color axes.labelcolor xtick.labelcolor ytick.labelcolor",
+        soft: "axes.edgecolor xtick.color ytick.color",
+        line: "grid.color",
         paper: "figure.facecolor axes.facecolor",
     }
     for value, names in same.items():
@@ -65,25 +59,50 @@ def settings(theme: str = "light") -> AbstractContextManager:
     return context(["default", ours])
 
 
-def sheet(columns: int, height: float) -> Figure:
-    """An empty figure, as wide as so many columns and `height` inches high."""
-    if height > TALLEST + 1e-6:
-        problem = f"a figure {height:.1f} in high, and a page has {TALLEST:g}"
-        raise BadParameter(problem, remedy="draw fewer panels, or several figures")
-    figure = Figure((INCHES[columns], height))
+def sheet(columns: int, height: float = TALLEST) -> Figure:
+    """An empty figure, as wide as so many columns, that finds room for all that is on it."""
+    check_choice("columns", columns, INCHES)
+    figure = Figure((INCHES[columns], height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
-def axes_at(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Axes at a place in inches from the upper left corner."""
+def fit(
+    figure: Figure,
+    rows: Sequence[Sequence[tuple[Axes, float, float]]],
+    grid: GridSpec | None = None,
+) -> None:
+    """Makes a figure as high as its rows of axes need, and its layout final.
+
+    rows: axes, what their height is of their width, and the inches that it is at most; all shrink
+    where a page has no room. grid: whose rows they are, unless they are equally high.
+    Errors: `BadParameter` where less than a third of the heights would be left.
+    """
+    with warnings.catch_warnings(action="ignore"):  # of no room at all, which is refused below
+        figure.get_layout_engine().execute(figure)
     wide, high = figure.get_size_inches()
-    return figure.add_axes((left / wide, 1 - (top + height) / high, width / wide, height / high))
+    needed, given = [], []
+    for row in rows:
+        boxes = [axes.get_position(original=True) for axes, *_ in row]
+        sizes = zip(boxes, row)
+        needed.append(max(min(ratio * wide * box.width, most) for box, (_, ratio, most) in sizes))
+        given.append(high * boxes[0].height)
+    part = min(sum(given) / sum(needed), 1)
+    if part < 1 / 3:
+        problem = f"{len(rows)} rows of {max(needed):.1f} in, and a page has {TALLEST:g}"
+        raise BadParameter(problem, remedy="draw fewer panels, or several figures")
+    spare = np.array(given) - part * np.array(needed)
+    if grid is not None:
+        grid.set_height_ratios(high / len(rows) - spare)
+    figure.set_figheight(high - spare.sum())
+    figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine("none")
 
 
 def framed(axes: Axes) -> Axes:
     """Axes with a thin frame, without ticks."""
-    axes.set(xticks=[], yticks=[])
+    axes.set(xticks=[], yticks=[], anchor="N")
+    axes.grid(False)
     axes.spines[:].set_visible(True)
     return axes
 
@@ -101,41 +120,28 @@ def show_box(axes: Axes, box: Sequence[float]) -> None:
     axes.set(xlim=(box[0], box[2]), ylim=(box[3], box[1]))
 
 
-def scale_bar(figure: Figure, where: Sequence[float], colours: np.ndarray, ends: Sequence) -> Axes:
-    """Colours of a scale as a bar at a place (left, top, width, height in inches)."""
-    axes = framed(axes_at(figure, *where))
-    axes.imshow(colours[None], aspect="auto", extent=(*ends, 0, 1))
-    return axes
+def colours_of(theme: str, stops: Sequence | None = None) -> ListedColormap:
+    """A scale of `style`, by default the diverging one, as matplotlib wants it."""
+    return ListedColormap(style.scale_colours(np.linspace(-1, 1, 257), theme, stops) / 255)
 
 
-def key_of(name: str, colour: str, marker: str = "s", **look) -> Line2D:
-    """What stands beside a name in a legend."""
-    look = {"linestyle": "", "markersize": 4} | look
-    return Line2D([], [], color=colour, marker=marker, label=name, **look)
-
-
-def add_legend(owner: Figure | Axes, keys: Sequence[Line2D], **look) -> None:
-    """Names beside their keys, above a figure or where `look` says."""
-    look = {"loc": "upper center", "ncols": 4, "borderaxespad": 0.3} | look
-    legend = owner.legend(keys, [" "] * len(keys), **look)
-    for text, key in zip(legend.get_texts(), keys):
-        text.set_text(key.get_label())  # matplotlib leaves out names with an underscore ahead
+def add_legend(figure: Figure) -> None:
+    """What all axes name, each once, lines first, above them."""
+    named = [axes.get_legend_handles_labels() for axes in figure.axes]
+    keys = {name: key for keys, names in named for key, name in zip(keys, names)}
+    lines = sorted(keys, key=lambda name: not isinstance(keys[name], Line2D))
+    per_line = int(figure.get_figwidth() / (max(map(len, keys), default=0) / 20 + 0.4)) or 1
+    handles = [keys[name] for name in lines]
+    figure.legend(handles, lines, loc="outside upper center", ncols=per_line)
 
 
 def in_words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def width_of(names: Sequence[str], size: int = TINY) -> float:
-    """Inches that the longest name takes."""
-    font = FontProperties(size=size)
-    longest = sorted(set(names), key=len)[-8:]
-    return max(text_to_path.get_text_width_height_descent(n, font, False)[0] for n in longest) / 72
-
-
 def label_ticks(axis: Axis, names: list[str], inches: float, focus: int | None = None) -> None:
     """As many names as can be read, at equal steps, among them that of the focus."""
-    step = int(np.ceil(1.1 * TINY / 72 * len(names) / inches))
+    step = int(np.ceil(1.2 * TINY / 72 * len(names) / inches))
     step += step % 2 == 0 and len(names) > step  # an even one names the joints of one side alone
     first = (focus or 0) % step
     axis.set_ticks(range(first, len(names), step), names[first::step], fontsize=TINY)
@@ -144,21 +150,17 @@ def label_ticks(axis: Axis, names: list[str], inches: float, focus: int | None =
 # --- files ----------------------------------------------------------------------------------------
 
 
-def png(figure: Figure, dpi: int = SCREEN, heaviest: int = HEAVIEST) -> bytes:
-    """The figure as a PNG, such as an output of a notebook shows, of at most so many bytes: those
-    of a photograph have 256 colours, and where that is not enough fewer dots.
+def png(figure: Figure, dpi: float | int = SCREEN, heaviest: int = HEAVIEST) -> bytes:
+    """The figure as a PNG, such as an output of a notebook shows; where it is of too many bytes
+    with 256 colours, and then with fewer dots.
     """
     picture = _encoded(figure, "png", dpi)
-    if len(picture) <= heaviest:
+    if len(picture) <= heaviest or dpi < 20:
         return picture
-    whole = Image.open(io.BytesIO(picture)).convert("RGB")
-    for part in (1, 0.8, 0.6, 0.4, 0.2):
-        size = [max(round(part * side), 1) for side in whole.size]
-        file = io.BytesIO()
-        whole.resize(size).quantize(256).save(file, "PNG", dpi=(part * dpi, part * dpi))
-        if file.tell() <= heaviest:
-            break
-    return file.getvalue()
+    file = io.BytesIO()
+    Image.open(io.BytesIO(picture)).convert("RGB").quantize(256).save(file, "PNG", dpi=(dpi, dpi))
+    fits = file.tell() <= heaviest
+    return file.getvalue() if fits else png(figure, 0.8 * dpi, heaviest)
 
 
 def save(figure: Figure, path: str | Path, *, dpi: int = DPI, over: bool = False) -> Path:
@@ -168,19 +170,14 @@ def save(figure: Figure, path: str | Path, *, dpi: int = DPI, over: bool = False
     """
     path = Path(path)
     kind = path.suffix.lower().removeprefix(".")
-    if kind not in FORMATS:
-        raise BadParameter(
-            f"no figure is written as {path.suffix or 'a file without an ending'}",
-            file=path,
-            remedy=f"name a file that ends in .{', .'.join(FORMATS[:-1])} or .{FORMATS[-1]}",
-        )
+    check_choice(f"ending of {path.name}", kind, FORMATS)
     check_writable(path)
     if path.exists() and not over:
         raise BadParameter("is there already", file=path, remedy="name another, or say over=True")
     return write_beside(path, lambda beside: beside.write_bytes(_encoded(figure, kind, dpi)))
 
 
-def _encoded(figure: Figure, kind: str, dpi: int) -> bytes:
+def _encoded(figure: Figure, kind: str, dpi: float | int) -> bytes:
     """Bytes of a file; no date in it, so that the same figure gives the same ones."""
     nothing = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": None}
     file = io.BytesIO()
