@@ -67,23 +67,19 @@ def error_rows(
     return rows
 
 
-def map_trace(
-    to_crop: Float[np.ndarray, "2 3"], grid: Float[np.ndarray, "y x"], opacity: float = 0.8
-) -> go.Heatmap:
+def map_trace(to_crop: Float[np.ndarray, "2 3"], grid: Float[np.ndarray, "y x"]) -> go.Heatmap:
     """A map over a crop, from 0 to its own highest value, see-through where it is low."""
-    x, y = (
-        to_crop[i, i] * np.arange(n) + to_crop[i, 2]
-        for i, n in ((0, grid.shape[1]), (1, grid.shape[0]))
-    )
+    y, x = (np.arange(n) for n in grid.shape)
     return go.Heatmap(
         z=grid,
-        x=x,
-        y=y,
+        x=to_crop[0, 0] * x + to_crop[0, 2],
+        y=to_crop[1, 1] * y + to_crop[1, 2],
         zmin=0,
         zmax=max(float(grid.max()), 1e-6),
         colorscale=SEE_THROUGH,
         showscale=False,
-        opacity=opacity,
+        showlegend=False,
+        opacity=0.8,
         hovertemplate="(%{x:.0f}, %{y:.0f}) px: %{z:.3g}<extra></extra>",
     )
 
@@ -102,37 +98,28 @@ def maps_over(
     their opacity, which needs no kernel. points: name of COLOURS -> a place in each panel, px of
     the crop.
     """
-    told = [f"{text}<br>up to {grid.max():.2g}" for text, grid in zip(captions, maps)]
-    figure = figures.annotated_pictures(
-        [{"picture": p, "caption": c} for p, c in zip(pictures, told)], title, cols=cols
-    )
-    for i, grid in enumerate(maps):
-        figure.add_trace(map_trace(to_crop, grid), i // cols + 1, i % cols + 1)
-    for name, places in (points or {}).items():
-        for i, (x, y) in enumerate(places):
-            mark = {"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": COLOURS[name]}}
-            dot = go.Scatter(
-                x=[x],
-                y=[y],
-                mode="markers",
-                name=name,
-                legendgroup=name,
-                showlegend=i == 0,
-                marker=mark,
-            )
-            figure.add_trace(dot, i // cols + 1, i % cols + 1)
-    change, every = {"method": "restyle"}, list(range(len(maps)))
+    panels = []
+    for i, (picture, text, grid) in enumerate(zip(pictures, captions, maps)):
+        traces = [map_trace(to_crop, grid)]
+        for name, places in (points or {}).items():
+            dot = {"x": places[[i], 0], "y": places[[i], 1], "name": name, "mode": "markers"}
+            line = {"width": 2, "color": COLOURS[name]}
+            mark = {"symbol": "x-thin", "size": 9, "line": line}
+            traces.append(go.Scatter(legendgroup=name, marker=mark, **dot))
+        caption = f"{text}<br>up to {grid.max():.2g}"
+        panels.append({"picture": picture, "caption": caption, "traces": traces})
+    figure = figures.annotated_pictures(panels, title, cols=cols)
+    which = [i for i, trace in enumerate(figure.data) if trace.type == "heatmap"]
     steps = [
-        change | {"label": f"{o / 5:g}", "args": [{"opacity": o / 5}, every]} for o in range(6)
+        {"method": "restyle", "label": f"{o / 5:g}", "args": [{"opacity": o / 5}, which]}
+        for o in range(6)
     ]
-    bar = {"prefix": "opacity of the maps: ", "font": {"size": 12}}
-    bottom = -44 / (figure.layout.height - 130)
     slider = {
         "active": 4,
         "steps": steps,
-        "currentvalue": bar,
+        "currentvalue": {"prefix": "opacity of the maps: ", "font": {"size": 12}},
         "len": 0.4,
-        "y": bottom,
+        "y": -44 / (figure.layout.height - 130),
         "pad": {"t": 10},
     }
     return figure.update_layout(
@@ -152,12 +139,8 @@ def crop_panel(
     """
     t = len(window.crops) // 2
     flags = window.visibility[t]
-    drawn = {
-        figures.REAL: (
-            np.where((flags > 0)[:, None], window.xy_crop[t], np.nan),
-            COLOURS[figures.REAL],
-            flags == 2,
-        )
-    }
-    drawn |= {name: (xy, colours[name], np.ones(len(xy), bool)) for name, xy in poses.items()}
+    labelled = np.where((flags > 0)[:, None], window.xy_crop[t], np.nan)
+    look = {"colour": COLOURS[figures.REAL], "marked": flags != 2, "symbol": "x"}
+    drawn = {figures.REAL: {"xy_frame": labelled, **look}}
+    drawn |= {name: {"xy_frame": xy, "colour": colours[name]} for name, xy in poses.items()}
     return {"picture": window.crops[t], "caption": caption, "skeleton": skeleton, "poses": drawn}
