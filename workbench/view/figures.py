@@ -98,9 +98,10 @@ def pose_traces(
     marked: Bool[np.ndarray, "k"] | None = None,
     symbol: str = "diamond",
     width: float = 2,
+    opacity: float = 1,
 ) -> list[go.Scatter]:
-    """Two traces, bones and joints; joints coloured by confidence if given, the marked ones with
-    a symbol of their own. colour: the name's, unless given.
+    """Two traces, bones and joints; joints on the figure's colour axis by confidence if given, the
+    marked ones with a symbol of their own. colour: the name's, unless given.
     """
     colour = colour or colours_of([name])[name]
     x, y = bones(xy_frame, skeleton)
@@ -110,14 +111,13 @@ def pose_traces(
     marker = {"size": 8, "color": colour}
     if confidence is not None:
         hover = [f"{text}<br>confidence {c:.2f}" for text, c in zip(hover, confidence)]
-        bar = {"title": "detector<br>confidence", "len": 0.7, "thickness": 12, "y": 0.4}
-        scale = {"colorscale": CONFIDENCE_SCALE, "cmin": 0, "cmax": 1, "colorbar": bar}
         rim = {"width": 1, "color": colour}
-        marker = {"size": 9, "color": confidence, "showscale": True, "line": rim, **scale}
+        marker = {"size": 9, "color": confidence, "coloraxis": "coloraxis", "line": rim}
     if marked is not None:
         marker["symbol"] = np.where(marked, symbol, "circle").tolist()
         marker["size"] = np.where(marked, 13 if symbol == "diamond" else 8, marker["size"]).tolist()
-    both = {"name": name, "legendgroup": name}
+    marker["opacity"] = 1  # plotly's own is less where sizes differ
+    both = {"name": name, "legendgroup": name, "opacity": opacity}
     line = go.Scatter(
         x=x, y=y, mode="lines", hoverinfo="skip", line={"color": colour, "width": width}, **both
     )
@@ -201,9 +201,10 @@ def refinement_grid(
     """
     panels = []
     for i, moved in enumerate(map(np.flatnonzero, replaced)):
-        poses = {} if truth is None else {"ground truth": {"xy_frame": truth[i], "colour": TRUTH}}
-        poses["detector"] = {"xy_frame": detected[i], "colour": DETECTED}
-        poses["detector"]["confidence"] = confidence[i]
+        poses = {"detector": {"xy_frame": detected[i], "confidence": confidence[i], "width": 1.5}}
+        if truth is not None:
+            below = {"xy_frame": truth[i], "width": 1.5, "opacity": 0.65}
+            poses = {"ground truth": below, **poses}
         away = np.linalg.norm(refined[i] - detected[i], axis=-1)
         words = [
             f"{skeleton.joints[j]}, confidence {confidence[i, j]:.2f}, moved {away[j]:.1f} px"
@@ -524,6 +525,13 @@ def annotated_pictures(
     figure.update_annotations(font_size=12)
     legend = {"orientation": "h", "y": -12 / whole, "yanchor": "top"}
     figure = page_layout(figure, title, round(whole) + 130, PAGE_PX, legend=legend)
+    bar = {"title": "detector<br>confidence", "len": 0.7, "thickness": 12, "y": 0.4}
+    figure.layout.coloraxis = {
+        "colorscale": CONFIDENCE_SCALE,
+        "cmin": 0,
+        "cmax": 1,
+        "colorbar": bar,
+    }
     return figure.update_layout(margin={"l": 10, "r": 10, "t": 76, "b": 54})
 
 
