@@ -20,8 +20,8 @@ FLOORS = [
     {"predict", "runs"},
     {"propagate"},
     {"recipes"},
-    {"view", "bench"},
-    {"exploration"},
+    {"view"},
+    {"exploration", "bench"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -12,6 +12,8 @@ from .errors import BadParameter, MissingFile
 
 _PACKAGE = Path(__file__).resolve().parent
 
+RUNS = "WORKBENCH_RUNS"  # in the environment of kernels whose outputs go into a run's pages
+
 
 def resource(name: str) -> Path:
     """Path of a file or folder that travels with the package, such as `data_manifests`;

@@ -43,7 +43,7 @@ from tqdm.auto import tqdm
 
 from . import processes
 from .errors import BadFile, BadParameter, unknown
-from .resources import resource, write_beside
+from .resources import RUNS, resource, write_beside
 
 SCHEMA_VERSION = 1
 KERNEL_GB = 2.0  # the largest chapter was seen at 1.8
@@ -586,7 +586,8 @@ def _save(run: Run, report: Callable[[Run], None] | None = None) -> None:
 @contextmanager
 def _kernel_environment(jobs: int) -> Iterator[None]:
     """A kernel inherits this process's environment: inline figures, the `python3` of this
-    installation, threads that sleep while they wait, and its share of the processors.
+    installation, threads that sleep while they wait, its share of the processors, and that its
+    outputs go into a run's pages.
     """
     usual = {"OMP_WAIT_POLICY": "PASSIVE"}
     if jobs > 1:
@@ -594,6 +595,7 @@ def _kernel_environment(jobs: int) -> Iterator[None]:
     wanted = {name: os.environ.get(name, value) for name, value in usual.items()} | {
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "JUPYTER_PREFER_ENV_PATH": "1",
+        RUNS: "1",
     }
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)

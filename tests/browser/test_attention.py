@@ -40,6 +40,21 @@ PIXELS = """canvas => {
     return [...picture.getImageData(0, 0, width, height).data];
 }"""
 
+# Where a canvas says what when the pointer stands there: words -> place in px of the page.
+WORDS = """canvas => {
+    const said = document.querySelector('.said');
+    const box = canvas.getBoundingClientRect();
+    const places = {};
+    for (let y = 2; y < box.height; y += 4) {
+        for (let x = 2; x < box.width; x += 4) {
+            const [clientX, clientY] = [box.x + x, box.y + y];
+            canvas.dispatchEvent(new PointerEvent('pointermove', { clientX, clientY }));
+            places[said.textContent] ||= [clientX, clientY];
+        }
+    }
+    return places;
+}"""
+
 
 @pytest.fixture(scope="module")
 def port_view():
@@ -57,7 +72,7 @@ def port_view():
 
 
 @contextmanager
-def opened_page(tmp_path, html, *, scheme="light", width=1280):
+def opened_page(tmp_path, html, *, scheme="light", width=1280, ready=".thumb canvas"):
     """A page from disk, offline; errors and requests fail the test."""
     (tmp_path / "page.html").write_text(html, encoding="utf-8")
     errors = []
@@ -67,7 +82,7 @@ def opened_page(tmp_path, html, *, scheme="light", width=1280):
         page.context.set_offline(True)
         page.emulate_media(color_scheme=scheme)
         page.goto((tmp_path / "page.html").as_uri())
-        page.wait_for_selector(".workbench-view .thumb canvas")
+        page.wait_for_selector(f".workbench-view {ready}")
         page.wait_for_timeout(200)
         yield page
         page.wait_for_timeout(100)
@@ -109,17 +124,11 @@ def test_hovering_lights_row_arcs_and_list_without_a_network(tmp_path, port_view
 
 
 def test_a_joint_of_the_body_shows_whom_it_looks_at_and_who_looks_at_it(tmp_path, port_view):
-    hand = port_view.body
     with opened_page(tmp_path, port_view.page()) as page:
-        box = page.locator(".side").bounding_box()
-        points = page.evaluate(
-            f"""() => {{
-                {(VIEW_JS / "pens.js").read_text()}
-                return pointsOf({json.dumps(hand["xy"])}, {box["width"]}, {box["height"]});
-            }}"""
-        )
-        x, y = points[0]
-        page.mouse.move(box["x"] + x, box["y"] + y)
+        places = page.locator(".side").evaluate(WORDS)
+        assert set(port_view.body["joints"]) <= set(places)
+        place = places["wrist"]
+        page.mouse.move(*place)
         page.wait_for_timeout(100)
         asks = page.locator(".asks")
         assert asks.inner_text() == "wrist looks at"
@@ -127,7 +136,7 @@ def test_a_joint_of_the_body_shows_whom_it_looks_at_and_who_looks_at_it(tmp_path
         page.locator("button:has-text('arrows')").click()
         page.wait_for_timeout(100)
         assert asks.inner_text() == "Who looks at wrist" and picture_of(page, ".side") != out
-        page.mouse.click(box["x"] + x, box["y"] + y)
+        page.mouse.click(*place)
         page.wait_for_timeout(50)
         assert "needs a kernel" in page.locator(".said").inner_text()
 

@@ -37,8 +37,6 @@ def redraw(change):
 delta.observe(redraw, 'value')
 W.VBox([delta, image])"""
 
-PLOTS = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')]"
-
 
 @contextmanager
 def opened(tmp_path: Path, name: str, *cells: str, height: int = 1500) -> Iterator[tuple]:
@@ -95,146 +93,98 @@ def test_the_driver_sees_when_nothing_redraws(tmp_path):
         _move_delta(tmp_path, "deaf", FIGURE, deaf, within_s=3)
 
 
-@pytest.mark.skipif("02_port" not in notebook_paths(), reason="the PORT chapter does not exist yet")
-def test_delta_moves_the_port_chapter(tmp_path):
-    _move_delta(tmp_path, "02_port", then=_click_a_joint)
+def with_input(page, name: str) -> int:
+    """Which of the page's explorers has a control of this name."""
+    roots = page.locator(".workbench-view:not(.workbench-view *)")
+    has = [roots.nth(i).locator(f"input[name='{name}']").count() for i in range(roots.count())]
+    return has.index(1)
 
 
-LIVE = "[...document.querySelectorAll('.jupyter-widgets .js-plotly-plot')][0]"
+class Shown:
+    """An explorer in a page."""
+
+    def __init__(self, page, notebook: OpenNotebook, number: int = 0):
+        self.page = page
+        self.notebook = notebook
+        self.root = page.locator(".workbench-view:not(.workbench-view *)").nth(number)
+
+    def said(self) -> str:
+        return self.root.locator(".verdict").first.inner_text()
+
+    def picture(self, number: int) -> str:
+        canvas = self.root.locator("canvas:visible").nth(number)
+        return canvas.evaluate("canvas => canvas.toDataURL()")
+
+    def push(self, control: str, key: str) -> None:
+        slider = self.root.locator(f"input[name='{control}']")
+        slider.scroll_into_view_if_needed()
+        slider.focus()
+        self.page.keyboard.press(key)
+
+    def spot(self, number: int, x: float, y: float) -> tuple[float, float]:
+        """A place in a canvas, by shares of its size, in px of the page."""
+        canvas = self.root.locator("canvas:visible").nth(number)
+        canvas.scroll_into_view_if_needed()
+        box = canvas.bounding_box()
+        return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+    def answer(self, before: str, what: str) -> None:
+        self.notebook.wait(lambda: self.said() != before, 30, what)
 
 
-def _click_a_joint(page, notebook: OpenNotebook) -> None:
-    """The live figure is whole after an update, and a click on a joint changes who is hidden."""
-    drawn = page.evaluate(
-        f"() => {LIVE}._fullData.map(t => [t.name, t.type, (t.z || t.x || []).length])"
-    )
-    assert ["attention", "heatmap", 21] in drawn and ["detector", "scatter", 21] in drawn
-    readout = page.locator(".port-readout")
-    before = readout.inner_text()
-    joint = f"""() => {{
-        const traces = [...{LIVE}.querySelectorAll('.scatterlayer .trace')];
-        const detector = traces.filter(t => t.querySelectorAll('path.point').length == 21).at(-1);
-        const box = detector.querySelectorAll('path.point')[12].getBoundingClientRect();
-        return [box.x + box.width / 2, box.y + box.height / 2];
-    }}"""
-    notebook.click(page.evaluate(joint))
-    notebook.wait(lambda: readout.inner_text() != before, 20, "answer to the click")
-    assert "middle_finger4" in before + readout.inner_text()
-
-
-OVER = f"{PLOTS}.find(p => p._fullData.length > 9)"
+@pytest.mark.skipif("02_port" not in notebook_paths(), reason="no PORT chapter yet")
+def test_delta_and_a_click_move_the_port_chapter(tmp_path):
+    with opened(tmp_path, "02_port") as (page, notebook):
+        port = Shown(page, notebook, with_input(page, "delta"))
+        before, hand = port.said(), port.picture(0)
+        port.push("delta", "End")
+        port.answer(before, "answer to delta")
+        assert "21 joints hidden" in port.said()
+        notebook.wait(lambda: port.picture(0) != hand, 20, "other hand")
+        before = port.said()
+        page.mouse.click(*port.spot(1, 0.3, 0.07))  # the first bar: the wrist
+        port.answer(before, "answer to the click")
+        assert "20 joints hidden" in port.said()
 
 
 @pytest.mark.skipif(
     "03_hanet" not in notebook_paths(), reason="the HANet chapter does not exist yet"
 )
 def test_frame_and_drag_move_the_hanet_chapter(tmp_path):
-    """The scrubber moves line, pose and row; dragging over a plot hides the joint there, and the
-    answer follows.
+    """The scrubber moves curves and pose without a kernel; dragging over a plot hides the joint
+    there, and the answer follows.
     """
     with opened(tmp_path, "03_hanet") as (page, notebook):
-        said, slider = page.locator(".hanet-readout"), notebook.slider("frame")
-        output = notebook.output_around(slider)
-        before, text = notebook.pixels_without(output, slider), said.inner_text()
-        for _ in range(4):
-            notebook.press(slider, "ArrowRight")
-        notebook.wait(lambda: said.inner_text() != text, 20, "other read frame in the readout")
-        notebook.wait(
-            lambda: notebook.pixels_without(output, slider) != before, 20, "change of the figures"
-        )
-        notebook.settle(output)
-        text, final = (
-            said.inner_text(),
-            f"() => [...{OVER}._fullData.find(t => t.name.startsWith('final')).y]",
-        )
-        notebook.wait(lambda: page.evaluate(f"() => !!{OVER}"), 30, "the curves over time")
-        answer = page.evaluate(final)
-        drag_area = f"{OVER}.querySelector('.xy .drag').getBoundingClientRect()"
-        box = f"() => (b => [b.x, b.y, b.width, b.height])({drag_area})"
-        x, y, width, height = page.evaluate(box)
-        notebook.drag((x + 0.3 * width, y + 0.5 * height), (x + 0.6 * width, y + 0.6 * height))
-        notebook.wait(lambda: said.inner_text() != text, 30, "answer to the drag")
-        notebook.wait(lambda: page.evaluate(final) != answer, 30, "other final pose")
-        assert "hidden joints" in said.inner_text()
-
-
-SWITCHED = f"{PLOTS}.find(p => p._fullLayout.yaxis4)"
-
-
-@pytest.mark.skipif(
-    "04_visibility" not in notebook_paths(), reason="the visibility chapter does not exist yet"
-)
-def test_switch_and_click_move_the_visibility_chapter(tmp_path):
-    """A joint's switch moves readout, map and distributions; a click on a joint in the picture
-    moves its switch.
-    """
-    with opened(tmp_path, "04_visibility") as (page, notebook):
-        said, output = (
-            page.locator(".visibility-readout"),
-            notebook.output_around(notebook.slider("arrows from")),
-        )
-        page.locator('button:has-text("all visible")').click()
-        notebook.wait(lambda: "Masked: 0 joints" in said.inner_text(), 20, "answer to the button")
-        notebook.settle(output)
-        first_label = f"{SWITCHED}._fullLayout.yaxis4.ticktext[0]"
-        drawn = f"() => [{first_label}, {SWITCHED}._fullData.at(-1).z.flat()]"
-        name, weights = page.evaluate(drawn)
-        nose = page.locator(".visibility-switches .widget-toggle-buttons").first
-        nose.locator("button").nth(2).click()
-        notebook.wait(lambda: "Masked: 1 joints" in said.inner_text(), 20, "answer to the switch")
-        notebook.wait(lambda: page.evaluate(drawn)[1] != weights, 20, "other attention")
-        assert name == "nose" and "✖ nose" in page.evaluate(drawn)[0]
-        notebook.settle(output)
-        visible = page.locator(".visibility-switches button.mod-active:nth-child(2)")
-        assert visible.count() == 16
-        joint = f"""() => {{
-            const points = [...{SWITCHED}.querySelectorAll('.scatterlayer .trace')]
-                .map(t => [...t.querySelectorAll('path.point')]).filter(p => p.length == 17).at(-1);
-            const box = points[10].getBoundingClientRect();
-            return [box.x + box.width / 2, box.y + box.height / 2];
-        }}"""
-        notebook.click(page.evaluate(joint))
-        notebook.wait(lambda: visible.count() != 16, 20, "other switch after the click")
-        notebook.settle(output)
+        hanet = Shown(page, notebook, with_input(page, "frame"))
+        said, drawn = hanet.said(), [hanet.picture(0), hanet.picture(1)]
+        hanet.push("frame", "Home")
+        notebook.wait(lambda: hanet.picture(1) != drawn[1], 20, "pose of another frame")
+        assert hanet.picture(0) != drawn[0] and hanet.said() == said
+        notebook.drag(hanet.spot(0, 0.3, 0.5), hanet.spot(0, 0.7, 0.5))
+        hanet.answer(said, "answer to the drag")
 
 
 BRUSH = """from workbench.made.worlds import sample_clip
-from workbench.view.explorers import OcclusionBrush
+from workbench.skeletons import skeleton
+from workbench.view.stage import Scene, Stage
 made = sample_clip("synthetic_tiny", "train", 0)
-brush = OcclusionBrush(made.clip, made.frames, zoom=5.0, size_px=24)
-brush.x.value = brush.y.value = 0
-brush.show()"""
+joints = skeleton(made.clip.tracks[0].skeleton)
+Stage(joints, [Scene.of(made.clip, made.frames)], size_px=24, name="brush").show()"""
 
 
 def test_the_brush_paints_and_flags_follow(tmp_path):
-    """Drawn with the mouse, over the whole picture: no joint stays visible; the sliders and the
-    button answer too.
-    """
+    """Drawn with the mouse, over the whole picture: flags follow, and go back without paint."""
     with opened(tmp_path, "brush", BRUSH) as (page, notebook):
-        said, canvas = page.locator(".clip-readout"), page.locator("canvas.workbench-canvas")
-        unpainted, blank = said.inner_text(), canvas.screenshot()
-        assert "visible (2): 0" not in unpainted
-        box = canvas.bounding_box()
-        assert (box["width"], box["height"]) == (480, 400)
-        page.mouse.move(box["x"] + 1, box["y"] + 1)
-        page.mouse.down()
-        for y in range(1, 400, 99):
-            for x in (1, 240, 479, 1):
-                page.mouse.move(box["x"] + x, box["y"] + y, steps=3)
-        page.mouse.up()
-        notebook.wait(lambda: "visible (2): 0" in said.inner_text(), 20, "answer to the mouse")
-        assert (
-            page.locator(".brush-readout")
-            .inner_text()
-            .startswith(unpainted.split("visible (2): ")[1].split("\n")[0])
-        )
-        page.locator('button:has-text("remove paint")').click()
-        for label in ("patch x", "patch y"):
-            notebook.press(notebook.slider(label), "Home")
-        notebook.wait(lambda: said.inner_text() == unpainted, 20, "picture without paint")
-        notebook.wait(lambda: canvas.screenshot() == blank, 20, "first picture again")
-        notebook.press(notebook.slider("patch size"), "End")
-        notebook.wait(lambda: said.inner_text() != unpainted, 20, "answer to the slider")
+        stage = Shown(page, notebook)
+        unpainted, blank = stage.said(), stage.picture(0)
+        assert "0 in this frame" in unpainted
+        notebook.drag(stage.spot(0, 0.35, 0.2), stage.spot(0, 0.65, 0.8))
+        stage.answer(unpainted, "answer to the mouse")
+        assert "0 in all" not in stage.said() and stage.picture(0) != blank
+        page.locator(".menus summary:has-text('more')").click()
+        page.locator("button:has-text('clear paint')").click()
+        notebook.wait(lambda: stage.said() == unpainted, 20, "flags without paint")
+        notebook.wait(lambda: stage.picture(0) == blank, 20, "first picture again")
 
 
 STDPOSE = (
@@ -258,34 +208,22 @@ def test_the_explorers_of_the_propagation_chapter(tmp_path):
     by itself.
     """
     with opened(tmp_path, "stdpose", *STDPOSE) as (page, notebook):
-        mask, look, player = (page.locator(".workbench-explorer").nth(i) for i in range(3))
-
-        def picture(explorer, number: int) -> str:
-            canvas = explorer.locator(".panels canvas").nth(number)
-            return canvas.evaluate("canvas => canvas.toDataURL()")
-
-        def push(explorer, control: str, key: str) -> None:
-            slider = explorer.locator(f"input[name='{control}']")
-            slider.scroll_into_view_if_needed()
-            slider.focus()
-            page.keyboard.press(key)
-
-        def said(explorer) -> str:
-            return explorer.locator("> .verdict").inner_text()
-
-        before = said(mask)
-        left, curve = picture(mask, 0), picture(mask, 3)
-        push(mask, "k", "End")
-        notebook.wait(lambda: said(mask) != before, 30, "answer to k")
-        notebook.wait(lambda: picture(mask, 3) != curve, 30, "other curve")
-        assert picture(mask, 0) == left, "the left frame stays"
-        push(look, "blank out", "End")
-        notebook.wait(lambda: "48 of 48 image tokens out" in said(look), 30, "answer to the number")
-        look.locator("button[role=tab]:has-text('attention')").click()
-        notebook.wait(lambda: look.locator(".thumb:visible").count() == 8, 30, "maps")
-        first = picture(player, 0)
-        play = player.locator("label.frame button")
+        mask, look, player = (Shown(page, notebook, i) for i in range(3))
+        before = mask.said()
+        left, curve = mask.picture(0), mask.picture(3)
+        mask.push("k", "End")
+        notebook.wait(lambda: mask.said() != before, 30, "answer to k")
+        notebook.wait(lambda: mask.picture(3) != curve, 30, "other curve")
+        assert mask.picture(0) == left, "the left frame stays"
+        look.push("blank out", "End")
+        notebook.wait(
+            lambda: "48 of 48 image tokens out" in look.said(), 30, "answer to the number"
+        )
+        look.root.locator("button[role=tab]:has-text('attention')").click()
+        notebook.wait(lambda: look.root.locator(".thumb:visible").count() == 8, 30, "maps")
+        first = player.picture(0)
+        play = player.root.locator("label.frame button")
         play.click()
-        notebook.wait(lambda: picture(player, 0) != first, 30, "next frame of the player")
+        notebook.wait(lambda: player.picture(0) != first, 30, "next frame of the player")
         play.click()
-        assert player.locator("label.frame output").inner_text() != "0"
+        assert player.root.locator("label.frame output").inner_text() != "0"

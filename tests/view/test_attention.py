@@ -19,6 +19,7 @@ from workbench import load
 from workbench.errors import BadParameter, UnknownName
 from workbench.models import MODELS, build, entry
 from workbench.recipes import port as recipe
+from workbench.resources import RUNS
 from workbench.skeletons import skeleton
 from workbench.taps import record
 from workbench.view import live, style
@@ -301,8 +302,12 @@ def test_a_run_s_page_keeps_the_live_module(maps, tmp_path):
 def test_show_displays_the_widget_and_the_fragment(maps, monkeypatch):
     shown = []
     monkeypatch.setattr(live, "display", lambda bundle, raw: shown.append(bundle))
+    monkeypatch.delenv(RUNS, raising=False)
     AttentionView(maps, (FRAMES, FRAMES)).show()
-    assert {WIDGET_MIME, live.PAGE} <= set(shown[0])
+    assert {WIDGET_MIME, "image/png"} <= set(shown[0]) and live.PAGE not in shown[0]
+    monkeypatch.setenv(RUNS, "1")
+    AttentionView(maps, (FRAMES, FRAMES)).show()
+    assert {WIDGET_MIME, live.PAGE} <= set(shown[1])
 
 
 def test_the_module_puts_no_markup_into_the_page():

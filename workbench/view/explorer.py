@@ -113,7 +113,6 @@ class Explorer(Live):
     picture_ends = traitlets.List().tag(sync=True)
     skeleton = traitlets.Dict().tag(sync=True)
     scale = traitlets.Dict().tag(sync=True)
-    roles = traitlets.List().tag(sync=True)
     last_frame = traitlets.Int(0).tag(sync=True)
     verdict = traitlets.Unicode().tag(sync=True)
     code = traitlets.Unicode("{state}").tag(sync=True)
@@ -152,7 +151,6 @@ class Explorer(Live):
             last_frame=last_frame,
             skeleton={"joints": list(skeleton.joints), "edges": [list(e) for e in skeleton.edges]},
             scale=scales() | {"sequential": style.sequential()},
-            roles=[*style.ROLES["light"], *style.PAPER["light"]],
             controls=self._declarations(),
             state={"tab": "", **{name: c.value for name, c in self.declared.items()}},
         )

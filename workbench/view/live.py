@@ -9,6 +9,7 @@ import base64
 import hashlib
 import html
 import json
+import os
 from pathlib import Path
 
 import anywidget
@@ -16,6 +17,7 @@ import traitlets
 from IPython.display import display
 
 from ..errors import BadParameter, unknown
+from ..resources import RUNS
 from . import style
 
 PAGE = "application/x.workbench.page+html"  # what a run's page takes of an output
@@ -134,12 +136,13 @@ class Live(anywidget.AnyWidget):
         )
 
     def show(self) -> None:
-        """Displays the widget. A run's page goes on answering to the pointer; other viewers show a
-        picture.
+        """Displays the widget; viewers without a kernel show a picture. Executed by `workbench run`
+        the output also holds the page that goes on answering, which takes a while to store.
         """
         bundle = self._repr_mimebundle_()
         widget = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
-        widget[PAGE] = self.fragment()
+        if RUNS in os.environ:
+            widget[PAGE] = self.fragment()
         picture = self.png()
         if picture:
             widget["image/png"] = base64.b64encode(picture).decode()

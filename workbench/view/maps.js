@@ -46,13 +46,9 @@ function folded(head, how) {
   return { ...head, rows, columns, query: query.axis, key: key.axis, values };
 }
 
-function compared(head, reference, kind) {
-  if (kind === "times") return head;
-  const against = reference.values;
-  const change = {
-    difference: (value, i) => value - against[i],
-    ratio: (value, i) => Math.max(value, TINY) / Math.max(against[i], TINY),
-  }[kind];
+function compared(head, { values: against }, kind) {
+  const ratio = (value, i) => Math.max(value, TINY) / Math.max(against[i], TINY);
+  const change = kind === "ratio" ? ratio : (value, i) => value - against[i];
   return { ...head, values: head.values.map(change) };
 }
 
@@ -111,11 +107,6 @@ function strength(value, kind) {
   return Math.abs(kind === "ratio" ? Math.log2(value) : value);
 }
 
-function number(value) {
-  if (value === 0) return "0";
-  return Math.abs(value) < 0.01 ? value.toExponential(0) : String(Number(value.toPrecision(3)));
-}
-
 // A token by itself: a bare number says of what.
 function nameOf(axis, index) {
   const label = axis.labels[index];
@@ -128,13 +119,9 @@ function inWords(value, kind) {
   return `${kind === "difference" && value > 0 ? "+" : ""}${number(value)}x`;
 }
 
-function csv(head, kind) {
-  const difference = "difference of times uniform";
-  const what = { times: "times uniform", difference, ratio: "ratio" };
-  const lines = [[what[kind], ...head.key.labels].map(quoted)];
-  head.query.labels.forEach((label, r) => {
-    const cells = [...rowOf(head, r, false)].map(v => (Number.isNaN(v) ? "" : v.toPrecision(4)));
-    lines.push([quoted(label), ...cells]);
-  });
-  return lines.map(line => line.join(",")).join("\r\n");
+// Rows of a table.
+function rowsOf(head, kind) {
+  const what = { times: "times uniform", difference: "difference of times uniform" };
+  const rows = head.query.labels.map((label, r) => [label, ...rowOf(head, r, false)]);
+  return [[what[kind] || kind, ...head.key.labels], ...rows];
 }

@@ -25,8 +25,7 @@ from ..metrics import bootstrap_interval
 from ..predict import SHIPPED, weights_path
 from ..train import choose_device
 from . import style
-from .explorers import quiet_plotly
-from .tools import show_tools
+from .tools import quiet_plotly, show_tools
 
 METRICS = "application/x.workbench.metrics+json"
 SHOWN = (

@@ -82,8 +82,7 @@ class Click:
     """What a click on a panel changes.
 
     how: "set": the control becomes the joint's name; "toggle": its number goes into the list or
-    out; "cycle": the joint's number in a list counts 0, 1, 2; "cell": the control becomes the
-    number of the heat's cell, row by row. needs: as of a `Control`.
+    out; "cycle": the joint's number in a list counts 0, 1, 2. needs: as of a `Control`.
     """
 
     control: str
@@ -252,6 +251,8 @@ class Packer:
             out |= self._picture(panel)
         elif isinstance(panel, Lines):
             out["lines"] = [self._line(line) for line in panel.lines]
+            out["x_range"] = panel.x_range or _range([line.x for line in panel.lines], 0.0)
+            out["y_range"] = panel.y_range or _range([line.y for line in panel.lines], 0.06)
             out["shaded"] = [[float(a), float(b), role] for a, b, role in panel.shaded]
         else:
             out["bars"] = [vars(bar) | {"value": _number(bar.value)} for bar in panel.bars]
@@ -303,6 +304,17 @@ class Packer:
             "low": float(heat.low),
             "high": float(heat.high),
         }
+
+
+def _range(values: Sequence[np.ndarray], free: float) -> tuple[float, float]:
+    """Ends of an axis that shows all values, and a share of their span that stays free."""
+    flat = np.concatenate([np.ravel(each) for each in values] or [np.zeros(0)]).astype(float)
+    flat = flat[np.isfinite(flat)]
+    low, high = (float(flat.min()), float(flat.max())) if len(flat) else (0.0, 1.0)
+    if high == low:
+        return low - 1.0, high + 1.0
+    pad = free * (high - low)
+    return low - pad, high + pad
 
 
 def _number(value: float | int | np.number) -> float | None:

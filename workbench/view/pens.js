@@ -11,25 +11,43 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
-// --- numbers and colours -------------------------------------------------------------------------
+// pressed: of one that stays in or out.
+function button(textContent, onclick, title = "", className = "", pressed = null) {
+  return make("button", { type: "button", textContent, onclick, title, className,
+    ariaPressed: pressed });
+}
+
+// What a select offers: [value, words], those without words left out. What was chosen stays.
+function offer(select, options) {
+  const { value } = select;
+  const able = options.filter(([, words]) => words);
+  select.replaceChildren(...able.map(([own, words]) => new Option(words, own)));
+  select.value = able.some(([own]) => own === value) ? value : able[0][0];
+}
+
+// --- numbers and colours
 
 function half(bits) {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const exponent = (bits >> 10) & 31;
-  const fraction = bits & 1023;
-  if (exponent === 31) return fraction ? NaN : sign * Infinity;
-  if (exponent === 0) return sign * fraction * TINY;
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+  const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];
+  let size = (1 + fraction / 1024) * 2 ** (exponent - 15);
+  if (exponent === 31) size = fraction ? NaN : Infinity;
+  if (exponent === 0) size = fraction * TINY;
+  return bits & 0x8000 ? -size : size;
 }
 
 function halves(bytes) {
-  const numbers = new Float32Array(bytes.byteLength / 2);
-  for (let i = 0; i < numbers.length; i++) numbers[i] = half(bytes.getUint16(2 * i, true));
-  return numbers;
+  const length = bytes.byteLength / 2;
+  return Float32Array.from({ length }, (_, i) => half(bytes.getUint16(2 * i, true)));
+}
+
+function number(value) {
+  if (Math.abs(value) < 0.001 && value) return value.toExponential(0);
+  return String(Number(value.toPrecision(3)));
 }
 
 const clip = place => Math.max(-1, Math.min(1, place));
 
+// The colour at a place from -1 to 1 between the first of some stops and the last.
 function mix(place, stops) {
   const along = ((place + 1) / 2) * (stops.length - 1);
   const first = Math.min(Math.floor(along), stops.length - 2);
@@ -37,93 +55,95 @@ function mix(place, stops) {
     Math.round(low + (along - first) * (stops[first + 1][i] - low)));
 }
 
-// --- pens: the same drawing on a canvas and as SVG -----------------------------------------------
+// One pixel a value; colour(value) gives red, green, blue, and opacity where it is not 255.
+function bitmap(values, columns, rows, colour) {
+  const image = new ImageData(columns, rows);
+  image.data.fill(255);
+  values.forEach((value, i) => image.data.set(colour(value), 4 * i));
+  const canvas = make("canvas", { width: columns, height: rows });
+  canvas.getContext("2d").putImageData(image, 0, 0);
+  return canvas;
+}
+
+// --- pens: the same drawing on a canvas and as SVG
 
 const ruler = document.createElement("canvas").getContext("2d");
 const font = (size, bold) => `${bold ? "600 " : ""}${size}px system-ui, sans-serif`;
 
-function widthOf(words, size) {
-  ruler.font = font(size, false);
+function widthOf(words, size, bold = false) {
+  ruler.font = font(size, bold);
   return ruler.measureText(words).width;
 }
 
-class CanvasPen {
+// Words that fit into so many px.
+function cut(words, room, size, bold) {
+  let short = words;
+  for (let end = words.length; end && widthOf(short, size, bold) > room; end--) {
+    short = `${words.slice(0, end - 1)}…`;
+  }
+  return short;
+}
+
+// Outlines are SVG paths in both. look: fill, stroke, thick (px), dash, alpha.
+class Pen {
+  rect(x, y, width, height, look) {
+    this.path(`M${x} ${y}h${width}v${height}h${-width}z`, look);
+  }
+
+  line(points, stroke, thick = 1.5, dash = []) {
+    this.path(`M${points.join("L")}`, { stroke, thick, dash });
+  }
+
+  dot(x, y, r, look) {
+    this.path(`M${x - r} ${y}a${r} ${r} 0 0 1 ${2 * r} 0a${r} ${r} 0 0 1 ${-2 * r} 0z`, look);
+  }
+
+  cross(x, y, size, stroke, thick = 2.5) {
+    for (const s of [size, -size]) this.line([[x - size, y - s], [x + size, y + s]], stroke, thick);
+  }
+
+  arc(from, to, stroke, thick) {
+    const [dx, dy] = [to[0] - from[0], to[1] - from[1]];
+    const bend = [(from[0] + to[0]) / 2 - 0.2 * dy, (from[1] + to[1]) / 2 + 0.2 * dx];
+    this.path(`M${from}Q${bend} ${to}`, { stroke, thick, alpha: 0.75 });
+  }
+
+  ramp(x, y, width, height, stops) {
+    const places = Array.from({ length: 64 }, (_, i) => (i + 0.5) / 32 - 1);
+    this.picture(bitmap(places, 64, 1, place => mix(place, stops)), x, y, width, height, true);
+  }
+}
+
+class CanvasPen extends Pen {
   constructor(canvas, width, height, ratio) {
+    super();
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
     this.context = canvas.getContext("2d");
     this.context.scale(ratio, ratio);
+    this.context.lineJoin = "round";
   }
 
-  moved(x, y, draw) {
-    this.context.save();
-    this.context.translate(x, y);
-    draw();
-    this.context.restore();
-  }
-
-  rect(x, y, width, height, { fill, stroke, thick = 1 }) {
-    this.context.lineWidth = thick;
-    if (fill) this.context.fillStyle = fill;
-    if (fill) this.context.fillRect(x, y, width, height);
-    if (stroke) this.context.strokeStyle = stroke;
-    if (stroke) this.context.strokeRect(x, y, width, height);
-  }
-
-  curve(from, bend, to, stroke, thick, alpha = 1) {
-    const pen = this.context;
-    pen.globalAlpha = alpha;
-    pen.strokeStyle = stroke;
-    pen.lineWidth = thick;
-    pen.lineCap = "round";
-    pen.beginPath();
-    pen.moveTo(...from);
-    pen.quadraticCurveTo(...bend, ...to);
-    pen.stroke();
+  path(d, { fill, stroke, thick = 1, dash = [], alpha = 1 }) {
+    const [pen, path] = [this.context, new Path2D(d)];
+    Object.assign(pen, { globalAlpha: alpha, lineWidth: thick });
+    pen.setLineDash(dash);
+    if (fill) pen.fillStyle = fill;
+    if (fill) pen.fill(path);
+    if (stroke) pen.strokeStyle = stroke;
+    if (stroke) pen.stroke(path);
     pen.globalAlpha = 1;
   }
 
-  line(points, stroke, thick = 1.5, dash = []) {
-    const pen = this.context;
-    pen.strokeStyle = stroke;
-    pen.lineWidth = thick;
-    pen.lineJoin = "round";
-    pen.setLineDash(dash);
-    pen.beginPath();
-    points.forEach(([x, y], i) => (i ? pen.lineTo(x, y) : pen.moveTo(x, y)));
-    pen.stroke();
-    pen.setLineDash([]);
-  }
-
-  inside(x, y, width, height, draw) {
-    this.context.save();
-    this.context.beginPath();
-    this.context.rect(x, y, width, height);
-    this.context.clip();
-    draw();
-    this.context.restore();
-  }
-
-  dot(x, y, radius, fill, stroke, thick = 1) {
-    const pen = this.context;
-    pen.beginPath();
-    pen.arc(x, y, radius, 0, 2 * Math.PI);
-    pen.fillStyle = fill;
-    if (fill !== "none") pen.fill();
-    pen.strokeStyle = stroke;
-    pen.lineWidth = thick;
-    pen.stroke();
-  }
-
-  text(x, y, words, { size = 11, align = "left", turn = 0, fill, bold = false }) {
+  // halo: colour of an edge that sets the words off from a picture.
+  text(x, y, words, { size = 11, align = "left", turn = 0, fill, bold = false, halo }) {
     const pen = this.context;
     pen.save();
     pen.translate(x, y);
     pen.rotate((turn * Math.PI) / 180);
-    pen.font = font(size, bold);
-    pen.textAlign = align;
-    pen.textBaseline = "middle";
-    pen.fillStyle = fill;
+    const look = { font: font(size, bold), textAlign: align, textBaseline: "middle" };
+    Object.assign(pen, look, { fillStyle: fill, strokeStyle: halo, lineWidth: 4 });
+    if (halo) pen.strokeText(words, 0, 0);
     pen.fillText(words, 0, 0);
     pen.restore();
   }
@@ -132,16 +152,23 @@ class CanvasPen {
     this.context.imageSmoothingEnabled = smooth;
     this.context.drawImage(source, x, y, width, height);
   }
+
+  // draw() draws from x, y on, and nothing outside of the box.
+  frame(x, y, width, height, draw) {
+    this.context.save();
+    this.context.translate(x, y);
+    this.context.clip(new Path2D(`M0 0h${width}v${height}h${-width}z`));
+    draw();
+    this.context.restore();
+  }
 }
 
-class SvgPen {
+class SvgPen extends Pen {
   constructor(width, height) {
-    this.root = document.createElementNS(SVG, "svg");
-    this.root.setAttribute("xmlns", SVG);
-    this.root.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    this.root.setAttribute("width", width);
-    this.root.setAttribute("height", height);
-    this.into = this.root;
+    super();
+    this.root = this.into = document.createElementNS(SVG, "svg");
+    const box = { viewBox: `0 0 ${width} ${height}`, width, height, "stroke-linejoin": "round" };
+    for (const [key, value] of Object.entries(box)) this.root.setAttribute(key, value);
   }
 
   add(name, attributes) {
@@ -151,98 +178,59 @@ class SvgPen {
     return element;
   }
 
-  moved(x, y, draw) {
-    const outside = this.into;
-    this.into = this.add("g", { transform: `translate(${x} ${y})` });
-    draw();
-    this.into = outside;
+  path(d, { fill = "none", stroke = "none", thick = 1, dash = [], alpha = 1 }) {
+    const line = { stroke, "stroke-width": thick, "stroke-dasharray": dash };
+    this.add("path", { d, fill, ...line, opacity: alpha });
   }
 
-  rect(x, y, width, height, { fill = "none", stroke = "none", thick = 1 }) {
-    this.add("rect", { x, y, width, height, fill, stroke, "stroke-width": thick });
-  }
-
-  curve(from, bend, to, stroke, thick, opacity = 1) {
-    const d = `M${from} Q${bend} ${to}`;
-    const look = { stroke, opacity, "stroke-width": thick, "stroke-linecap": "round" };
-    this.add("path", { d, fill: "none", ...look });
-  }
-
-  line(points, stroke, thick = 1.5, dash = []) {
-    const look = { fill: "none", stroke, "stroke-width": thick, "stroke-linejoin": "round" };
-    this.add("polyline", { points: points.join(" "), "stroke-dasharray": dash.join(" "), ...look });
-  }
-
-  inside(x, y, width, height, draw) {
-    const outside = this.into;
-    const id = `clip-${Math.random().toString(36).slice(2)}`;
-    this.into = this.add("clipPath", { id });
-    this.add("rect", { x, y, width, height });
-    this.into = outside;
-    this.into = this.add("g", { "clip-path": `url(#${id})` });
-    draw();
-    this.into = outside;
-  }
-
-  dot(cx, cy, r, fill, stroke, thick = 1) {
-    this.add("circle", { cx, cy, r, fill, stroke, "stroke-width": thick });
-  }
-
-  text(x, y, words, { size = 11, align = "left", turn = 0, fill, bold = false }) {
+  text(x, y, words, { size = 11, align = "left", turn = 0, fill, bold = false, halo = "none" }) {
     const anchor = { left: "start", center: "middle", right: "end" }[align];
-    const look = { "font-size": size, "font-family": "system-ui, sans-serif", fill };
+    const look = { style: `font: ${font(size, bold)}`, fill, dy: "0.35em" };
+    const edge = { stroke: halo, "stroke-width": 4, "paint-order": "stroke" };
     const place = { transform: `translate(${x} ${y}) rotate(${turn})`, "text-anchor": anchor };
-    const weight = { "font-weight": bold ? 600 : 400, dy: "0.35em" };
-    this.add("text", { ...place, ...look, ...weight }).textContent = words;
+    this.add("text", { ...place, ...look, ...edge }).textContent = words;
   }
 
   picture(source, x, y, width, height, smooth) {
-    const copy = document.createElement("canvas");
-    copy.width = source.width;
-    copy.height = source.height;
+    const copy = make("canvas", { width: source.width, height: source.height });
     copy.getContext("2d").drawImage(source, 0, 0);
     const style = smooth ? "" : "image-rendering: pixelated";
     const look = { preserveAspectRatio: "none", style };
     this.add("image", { x, y, width, height, href: copy.toDataURL(), ...look });
   }
-}
 
-// Points in the middle of a box, as large as it lets them be.
-function pointsOf(xy, width, height) {
-  const [low, high] = [Math.min, Math.max].map(end => [0, 1].map(k => end(...xy.map(p => p[k]))));
-  const span = [0, 1].map(k => Math.max(high[k] - low[k], 1e-6));
-  const zoom = Math.min((width - 60) / span[0], (height - 60) / span[1]);
-  const middle = [width / 2, height / 2];
-  return xy.map(p => [0, 1].map(k => middle[k] + (p[k] - (low[k] + high[k]) / 2) * zoom));
-}
-
-function drawArc(pen, from, to, stroke, thick) {
-  const [dx, dy] = [to[0] - from[0], to[1] - from[1]];
-  const bend = [(from[0] + to[0]) / 2 - 0.2 * dy, (from[1] + to[1]) / 2 + 0.2 * dx];
-  pen.curve(from, bend, to, stroke, thick, 0.75);
-}
-
-// --- files ---------------------------------------------------------------------------------------
-
-function crc(bytes) {
-  let rest = -1;
-  for (const byte of bytes) {
-    rest ^= byte;
-    for (let k = 0; k < 8; k++) rest = rest & 1 ? (rest >>> 1) ^ 0xedb88320 : rest >>> 1;
+  frame(x, y, width, height, draw) {
+    const outside = this.into;
+    this.into = this.add("svg", { x, y, width, height });
+    draw();
+    this.into = outside;
   }
-  return ~rest >>> 0;
 }
 
-// The bytes of a PNG with its resolution said: a pHYs chunk behind the header.
+// A box as large as an area lets it be, in its middle: between its px and those of the area.
+function fitted([x0, y0, x1, y1], left, top, width, height) {
+  const zoom = Math.min(width / (x1 - x0), height / (y1 - y0));
+  const x = left + (width - zoom * (x1 - x0)) / 2;
+  const y = top + (height - zoom * (y1 - y0)) / 2;
+  return {
+    zoom,
+    area: [x, y, zoom * (x1 - x0), zoom * (y1 - y0)],
+    to: (a, b) => [x + (a - x0) * zoom, y + (b - y0) * zoom],
+    from: (a, b) => [(a - x) / zoom + x0, (b - y) / zoom + y0],
+  };
+}
+
+// --- files
+
+// Of a PNG: 11,811 dots a metre, between length, name and checksum.
+const RESOLUTION = Uint8Array.from([
+  0, 0, 0, 9, 112, 72, 89, 115, 0, 0, 46, 35, 0, 0, 46, 35, 1,
+  120, 165, 63, 118,
+]);
+
+// The bytes of a PNG with its resolution said, behind the header.
 function withResolution(png) {
-  const chunk = new DataView(new ArrayBuffer(21));
-  chunk.setUint32(0, 9);
-  [..."pHYs"].forEach((letter, i) => chunk.setUint8(4 + i, letter.charCodeAt(0)));
-  chunk.setUint32(8, Math.round(300 / 0.0254));
-  chunk.setUint32(12, Math.round(300 / 0.0254));
-  chunk.setUint8(16, 1);
-  chunk.setUint32(17, crc(new Uint8Array(chunk.buffer, 4, 13)));
-  return new Blob([png.slice(0, 33), chunk.buffer, png.slice(33)], { type: "image/png" });
+  return new Blob([png.slice(0, 33), RESOLUTION, png.slice(33)], { type: "image/png" });
 }
 
 function save(name, blob) {
@@ -254,39 +242,48 @@ function save(name, blob) {
 // Quoted; a spreadsheet takes what begins like a formula for text.
 const quoted = words => `"${words.replace(/^[=+\-@]/, "'$&").replaceAll('"', '""')}"`;
 
-// A menu of what a view can be taken away as. drawing(): width, height and what draws with a pen;
-// table(): CSV; texts: words on a button -> what it copies.
-function takeAway(name, { drawing, table, texts }) {
+// CSV of rows of words and numbers.
+function sheet(rows) {
+  const rounded = value => (Number.isNaN(value) ? "" : Number(value.toPrecision(6)));
+  const cell = value => (typeof value === "number" ? rounded(value) : quoted(`${value ?? ""}`));
+  return rows.map(row => row.map(cell).join(",")).join("\r\n");
+}
+
+const menu = (words, className, ...inside) => make("details", { className },
+  make("summary", { textContent: words }), make("div", {}, ...inside));
+
+// draw(pen) as a file.
+async function pngOf(width, height, draw) {
+  const canvas = make("canvas");
+  draw(new CanvasPen(canvas, width, height, DOTS));
+  const blob = await new Promise(done => canvas.toBlob(done, "image/png"));
+  return withResolution(await blob.arrayBuffer());
+}
+
+function svgOf(width, height, draw) {
+  const pen = new SvgPen(width, height);
+  draw(pen);
+  return new Blob([new XMLSerializer().serializeToString(pen.root)], { type: "image/svg+xml" });
+}
+
+// A menu of what can be taken away. drawing(): width, height and what draws with a pen; rows(): of
+// a table; texts: words on a button -> what it copies.
+function takeAway(name, drawing, rows, texts) {
   const copied = make("textarea", { readOnly: true, rows: 3, hidden: true });
-  const png = async () => {
-    const [width, height, draw] = drawing();
-    const canvas = make("canvas");
-    draw(new CanvasPen(canvas, width, height, DOTS));
-    const blob = await new Promise(done => canvas.toBlob(done, "image/png"));
-    save(`${name}.png`, withResolution(await blob.arrayBuffer()));
-  };
-  const svg = () => {
-    const [width, height, draw] = drawing();
-    const pen = new SvgPen(width, height);
-    draw(pen);
-    const text = new XMLSerializer().serializeToString(pen.root);
-    save(`${name}.svg`, new Blob([text], { type: "image/svg+xml" }));
-  };
-  const csv = () => save(`${name}.csv`, new Blob([table()], { type: "text/csv" }));
-  const copy = words => {
-    copied.value = texts[words]();
+  const png = async () => save(`${name}.png`, await pngOf(...drawing()));
+  const svg = () => save(`${name}.svg`, svgOf(...drawing()));
+  const csv = () => save(`${name}.csv`, new Blob([sheet(rows())], { type: "text/csv" }));
+  const copies = Object.entries(texts).map(([words, text]) => button(words, () => {
+    copied.value = text();
     copied.hidden = false;
     copied.select();
     navigator.clipboard?.writeText(copied.value).catch(() => {});
-  };
-  const act = (words, onclick) => make("button", { type: "button", textContent: words, onclick });
-  const files = [act("PNG, 300 dpi", png), act("SVG", svg), act("CSV", csv)];
-  const copies = Object.keys(texts).map(words => act(words, () => copy(words)));
-  const inside = make("div", {}, ...files, ...copies, copied);
-  return make("details", { className: "save" }, make("summary", { textContent: "save" }), inside);
+  }));
+  const files = [button("PNG, 300 dpi", png), button("SVG", svg), button("CSV", csv)];
+  return menu("save", "save", ...files, ...copies, copied);
 }
 
-// --- without a kernel ----------------------------------------------------------------------------
+// --- without a kernel
 
 // An anywidget's model in a page without a kernel: what was stored, and whom to tell of changes.
 function storedModel(stored) {

@@ -7,9 +7,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import anywidget
+import plotly.io as pio
 from IPython.display import display
 
-from . import style
+from . import figures, style
 
 MODULE = "\n".join(
     Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("pens.js", "tools.js")
@@ -41,3 +42,9 @@ def page_tools() -> str:
     """The same for a page without a kernel, as HTML for its end."""
     module = MODULE.replace("export default", "const tools =")
     return f'<style>{CSS}</style><script type="module">{module}tools.render();</script>'
+
+
+def quiet_plotly() -> None:
+    """No upload button and no logo on plotly figures; called by a notebook's set-up cell."""
+    pio.renderers["plotly_mimetype"].config.update(figures.CONFIG)
+    pio.renderers.default = "plotly_mimetype"

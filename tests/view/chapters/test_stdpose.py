@@ -276,6 +276,8 @@ def test_k_and_theta_bend_curve_mask_and_answer(mask, propagator):
     expected = view.look_inside(other, mask.gap.seen["trained"], ["dam.out"])
     np.testing.assert_array_equal(mask._found.inside.heatmaps, expected.heatmaps)
     assert (mask._found.shipped.heatmaps != expected.heatmaps).any()
+    again = view.look_inside(propagator, mask.gap.seen["trained"], ())
+    np.testing.assert_array_equal(again.heatmaps, mask._found.shipped.heatmaps)  # left as it was
     mask.choose(k=0.0, theta=0.5, **{"backward weight": TINY.backward_weight})
     np.testing.assert_allclose(mask._found.inside.heatmaps, mask._found.even.heatmaps, atol=1e-5)
     assert "from 1.00 to 1.00 times even" in mask.verdict

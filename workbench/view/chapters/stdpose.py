@@ -16,7 +16,7 @@ from ... import geometry, propagate
 from ...data.windows import Windows
 from ...errors import BadParameter
 from ...metrics import joint_distances
-from ...models.stdpose import PATCH, STDPose, modified_sigmoid
+from ...models.stdpose import PATCH, DynamicAwareMask, STDPose, modified_sigmoid
 from ...predict import Propagator, between_inputs
 from ...records import Detections
 from ...taps import tap_table, without_heads
@@ -390,15 +390,28 @@ class MaskExplorer(Between):
             self.tops = {title: float(f"{top:.1e}") for title, top in tops.items()}
         gap = self.find(state)
         name, told = state["weights"], state["told"]
-        changes = {field: float(state[knob]) for knob, field in KNOBS.items()}
-        edited = self.models[name].switched(**changes)
-        taps = ["dam.residual", "dam.out", "frames", "estimated", *STEPS.values()]
         return Masked(
             gap,
-            look_inside(edited, gap.seen[name], taps, told=TOLD[told]),
+            self.masked(gap, state),
             self.plain(gap, name, told),
             self.plain(gap, name, told, {"dam.out": even}),
         )
+
+    def masked(self, gap: Gap, state: Mapping) -> Inside:
+        """What the model makes of a gap with the chosen mask in the place of its own."""
+        name = state["weights"]
+        model = self.models[name].model
+        own = model.dam
+        changes = {field: float(state[knob]) for knob, field in KNOBS.items()}
+        other = DynamicAwareMask(replace(model.config, **changes))
+        other.load_state_dict(own.state_dict())
+        # in the layout that predictors give their models
+        model.dam = other.to(self.models[name].device, memory_format=torch.channels_last)
+        taps = ["dam.residual", "dam.out", "frames", "estimated", *STEPS.values()]
+        try:
+            return look_inside(self.models[name], gap.seen[name], taps, told=TOLD[state["told"]])
+        finally:
+            model.dam = own
 
     def draw(self, state: Mapping, found: Masked) -> Tabs:
         j = self.kin.index(state["joint"])

@@ -341,7 +341,7 @@ def _arrows(axes: Axes, arrows: Arrows, shown: _Shown) -> None:
 # --- lines and bars -------------------------------------------------------------------------------
 
 
-def _number(value: float) -> str:
+def _number(value: float | int) -> str:
     """Three digits, as the browser writes them."""
     if value == 0:
         return "0"
