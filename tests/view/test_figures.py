@@ -44,7 +44,7 @@ def test_bones_are_one_line_with_gaps(hands):
 def test_grid_draws_an_arrow_for_each_replaced_joint(hands):
     detected, refined, confidence, replaced = hands
     figure = figures.refinement_grid(
-        detected, refined, confidence, replaced, HAND, truth=refined, captions=["a"] * 5
+        detected, refined, confidence, replaced, HAND, "t", truth=refined, captions=["a"] * 5
     )
     arrows = [t for t in figure.data if t.name == "moved by PORT"]
     assert [t.marker.symbol.count("arrow") for t in arrows] == replaced.sum(1).tolist()
@@ -61,7 +61,7 @@ def test_grid_draws_an_arrow_for_each_replaced_joint(hands):
 def test_error_by_confidence_bins_and_marks_delta():
     confidence = np.array([0.05, 0.06, 0.95, 1.0])
     figure = figures.error_by_confidence(
-        confidence, np.array([4.0, 6.0, 1.0, 1.0]), np.ones(4), 0.3
+        confidence, np.array([4.0, 6.0, 1.0, 1.0]), np.ones(4), 0.3, "t"
     )
     boxes = [t for t in figure.data if t.type == "box"]
     lines = [t for t in figure.data if t.type == "scatter"]
@@ -72,7 +72,7 @@ def test_error_by_confidence_bins_and_marks_delta():
 
 
 def test_change_by_occlusions_groups_by_count():
-    figure = figures.change_by_occlusions(np.array([0, 2, 2]), np.array([0.0, -1.0, -3.0]))
+    figure = figures.change_by_occlusions(np.array([0, 2, 2]), np.array([0.0, -1.0, -3.0]), "t")
     assert [len(t.y) for t in figure.data] == [1, 2]
     assert "2 poses, mean -2.00 px" in figure.data[1].name
 
@@ -112,20 +112,6 @@ def test_a_label_has_a_state():
     states = figures.joint_states(np.array([0, 1, 2, 1]), np.array([0, 1, 2, 2]))
     assert states.tolist() == ["", figures.HIDDEN, figures.VISIBLE, figures.NEWLY_HIDDEN]
     assert figures.joint_states(np.array([2, 0]), known=False).tolist() == [figures.UNSTATED, ""]
-
-
-def test_people_are_drawn_where_they_stand_and_only_where_they_are_labelled():
-    picture, xy = np.full((30, 40, 3), 90, np.uint8), np.zeros((1, 21, 2), np.float32)
-    xy[0, 0] = 20, 10
-    states = np.full((1, 21), "", object)
-    assert (figures.draw_people(picture, xy, states, HAND, zoom=2.0) == 90).all()
-    states[0, 0] = figures.VISIBLE
-    drawn = figures.draw_people(picture, xy, states, HAND, zoom=2.0)
-    assert drawn.shape == (60, 80, 3) and (picture == 90).all()
-    rows, columns = np.nonzero((drawn == style.rgb(style.colour("visible"))).all(-1))
-    assert abs(rows.mean() - 20.5) < 0.6 and abs(columns.mean() - 40.5) < 0.6, (
-        "pixel centres go on pixel centres"
-    )
 
 
 @pytest.fixture
@@ -230,7 +216,9 @@ def test_every_figure_has_a_title_and_readable_text(hands, panel):
     made = [
         figures.annotated_pictures([panel], "t"),
         figures.crowd_histogram(np.array([0.5]), {"paper": (0.1, 0.8)}, "t"),
-        figures.refinement_grid(detected, refined, confidence, replaced, HAND),
+        figures.refinement_grid(
+            detected, refined, confidence, replaced, HAND, "t", captions="abcde"
+        ),
         figures.flow_of_shapes(["a", "b"], ["1", "2"], ["x", "y"], title="t"),
     ]
     for figure in made:
@@ -400,10 +388,10 @@ def every_figure(hands, panel, rng):
     joints = dict.fromkeys(("VisNet", "visible", "hidden", "outside the picture", "b"), share)
     return {
         "refinement_grid": figures.refinement_grid(
-            detected, refined, confidence, replaced, HAND, truth=refined, captions="abcde"
+            detected, refined, confidence, replaced, HAND, "t", truth=refined, captions="abcde"
         ),
-        "error_by_confidence": figures.error_by_confidence(share, share, share, 0.3),
-        "change_by_occlusions": figures.change_by_occlusions(np.arange(3) % 2, share[:3]),
+        "error_by_confidence": figures.error_by_confidence(share, share, share, 0.3, "t"),
+        "change_by_occlusions": figures.change_by_occlusions(np.arange(3) % 2, share[:3], "t"),
         "joint_matrices": figures.joint_matrices(
             {"a": np.eye(21), "b": np.full((21, 21), 1 / 21)},
             HAND,

@@ -16,7 +16,6 @@ from jaxtyping import Bool, Float, Int, Num, UInt8
 from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
-from .. import geometry
 from ..skeletons import Skeleton
 from . import style
 
@@ -36,12 +35,15 @@ CONFIG = {
     "responsive": True,
     "modeBarButtonsToRemove": ["toImage"],
 }
+INPUT, ENCODED, FINAL, REAL = "input", "refined P'", "final P<sub>s</sub>", "truth"
 # What lines and bars are called, and the role that such a name has. Other names have none.
 ROLE_OF = {
-    "truth": "truth",
+    REAL: "truth",
     "ground truth": "truth",
     "detector": "detector",
-    "input": "detector",
+    INPUT: "detector",
+    ENCODED: "ink",
+    FINAL: "ours",
     "VisNet": "ours",
     "HANet (shipped)": "ours",
     "Savitzky-Golay": "rival",
@@ -191,10 +193,10 @@ def refinement_grid(
     confidence: Float[np.ndarray, "n k"],
     replaced: Bool[np.ndarray, "n k"],
     skeleton: Skeleton,
+    title: str,
     *,
+    captions: Sequence[str],
     truth: Float[np.ndarray, "n k 2"] | None = None,
-    captions: Sequence[str] = (),
-    title: str = "Refinement arrows, coloured by the detector's confidence",
 ) -> go.Figure:
     """Arrows from each replaced joint to its new place, coloured by confidence. Counterpart of
     PORT Fig. 3.
@@ -212,7 +214,7 @@ def refinement_grid(
         ]
         starts = sample_colorscale(CONFIDENCE_SCALE, confidence[i, moved].clip(0, 1).tolist())
         ends = (detected[i, moved], refined[i, moved])
-        panel = {"skeleton": skeleton, "poses": poses, "caption": captions[i] if captions else ""}
+        panel = {"skeleton": skeleton, "poses": poses, "caption": captions[i]}
         if len(moved):
             panel["traces"] = [arrows(*ends, "moved by PORT", words, REFINED, starts=starts)]
         panels.append(panel)
@@ -224,8 +226,7 @@ def error_by_confidence(
     before: Float[np.ndarray, "m"],
     after: Float[np.ndarray, "m"],
     delta: float,
-    *,
-    title: str = "Joint error by the detector's confidence",
+    title: str,
 ) -> go.Figure:
     """Boxes of joint error in bins of confidence without and with refinement, with delta.
     Counterpart of PORT Fig. 4.
@@ -256,8 +257,7 @@ def error_by_confidence(
 def change_by_occlusions(
     replaced_count: Num[np.ndarray, "n"],
     change: Float[np.ndarray, "n"],
-    *,
-    title: str = "Error change by number of replaced joints",
+    title: str,
 ) -> go.Figure:
     """Boxes of (error with refinement - detector error) by the number of replaced joints.
     Counterpart of PORT Fig. 5.
@@ -407,8 +407,7 @@ def flow_of_shapes(
 # --- pictures and labels --------------------------------------------------------------------------
 
 PAGE_PX = 900  # width of figures that hold pictures: the column of a page
-# What a joint's label says, its colour, plotly's symbol and OpenCV's marker (None: a filled
-# circle).
+# What a joint's label says, its colour and plotly's symbol.
 VISIBLE, HIDDEN, NEWLY_HIDDEN, UNSTATED = (
     "visible (2)",
     "hidden (1)",
@@ -416,10 +415,10 @@ VISIBLE, HIDDEN, NEWLY_HIDDEN, UNSTATED = (
     "labelled, nothing said",
 )
 LOOKS = {
-    VISIBLE: (style.colour("visible"), "circle", None),
-    HIDDEN: (style.colour("hidden"), "x", cv2.MARKER_TILTED_CROSS),
-    NEWLY_HIDDEN: (style.colour("newly_hidden"), "diamond", cv2.MARKER_DIAMOND),
-    UNSTATED: (GREY, "square", cv2.MARKER_SQUARE),
+    VISIBLE: (style.colour("visible"), "circle"),
+    HIDDEN: (style.colour("hidden"), "x"),
+    NEWLY_HIDDEN: (style.colour("newly_hidden"), "diamond"),
+    UNSTATED: (GREY, "square"),
 }
 
 
@@ -436,41 +435,6 @@ def joint_states(
     if before is not None:
         states = np.where((visibility == 1) & (before == 2), NEWLY_HIDDEN, states)
     return np.where(visibility > 0, states, "")
-
-
-def draw_people(
-    picture: UInt8[np.ndarray, "h w 3"],
-    xy_frame: Float[np.ndarray, "p k 2"],
-    states: np.ndarray,
-    skeleton: Skeleton,
-    *,
-    zoom: float = 1.0,
-) -> UInt8[np.ndarray, "a b 3"]:
-    """The picture enlarged, with bones between labelled joints and every joint marked by its
-    state: pixels, not plotly.
-    """
-    size = (round(picture.shape[1] * zoom), round(picture.shape[0] * zoom))
-    out = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA)
-    whole = np.array([0.0, 0.0, *picture.shape[1::-1]])
-    points = (
-        np.rint(geometry.apply(geometry.frame_to_crop(whole, size), xy_frame))
-        .clip(-9999, 9999)
-        .astype(int)
-    )
-    for person, state in zip(points.tolist(), states):
-        for a, b in skeleton.edges:
-            if state[a] and state[b]:
-                cv2.line(out, person[a], person[b], (0, 0, 0), 3, cv2.LINE_AA)
-                cv2.line(out, person[a], person[b], (255, 255, 255), 1, cv2.LINE_AA)
-        for at, name in zip(person, state):
-            if name:
-                colour, _, marker = LOOKS[name]
-                for rim, c in ((2, (255, 255, 255)), (0, tuple(bytes.fromhex(colour[1:])))):
-                    if marker is None:
-                        cv2.circle(out, at, 4 + rim, c, -1, cv2.LINE_AA)
-                    else:
-                        cv2.drawMarker(out, at, c, marker, 10 + rim, 3 + rim, cv2.LINE_AA)
-    return out
 
 
 def annotated_pictures(
@@ -589,7 +553,7 @@ def _people_traces(xy, states, skeleton: Skeleton, *, numbers: bool) -> list[go.
         go.Scatter(x=x, y=y, line={"color": c, "width": w}, **look)
         for c, w in ((dark, 3), (bright, 1.5))
     ]
-    for name, (colour, symbol, _) in LOOKS.items():
+    for name, (colour, symbol) in LOOKS.items():
         person, joint = np.nonzero(states == name)
         if not len(person):
             continue
@@ -795,13 +759,12 @@ def noise_confidence(
 
 # --- motion ---------------------------------------------------------------------------------------
 
-# Who says where a joint is, and how its line looks over time.
-INPUT, ENCODED, FINAL, REAL = "input", "refined P'", "final P<sub>s</sub>", "truth"
+# How the line of who says where a joint is looks over time.
 VOICES = {
-    REAL: (TRUTH, "lines", {"width": 3}, {}),
-    INPUT: (DETECTED, "lines+markers", {"width": 1}, {"size": 4}),
-    ENCODED: (style.colour("ink"), "markers", {}, {"size": 8, "symbol": "diamond-open"}),
-    FINAL: (REFINED, "lines", {"width": 2.5}, {}),
+    REAL: ("lines", {"width": 3}, {}),
+    INPUT: ("lines+markers", {"width": 1}, {"size": 4}),
+    ENCODED: ("markers", {}, {"size": 8, "symbol": "diamond-open"}),
+    FINAL: ("lines", {"width": 2.5}, {}),
 }
 
 
@@ -842,21 +805,20 @@ def time_panels(
     title: str,
     *,
     shaded: Sequence[tuple[int, int]] = (),
-    shaded_name: str = "burst of occlusion",
 ) -> go.Figure:
     """Panels over each other that share the frames: title of y -> name -> (frames, values).
     Counterpart of HANet Fig. 5.
 
     Names of VOICES look the same everywhere, others have `colours_of` them. shaded: first and
-    last frames of spans that stand out.
+    last frames of bursts of occlusion.
     """
     figure = make_subplots(len(panels), 1, shared_xaxes=True, vertical_spacing=0.04)
     seen = set()
     for row, (y_title, lines) in enumerate(panels.items(), 1):
-        colours = colours_of([name for name in lines if name not in VOICES])
+        colours = colours_of(list(lines))
         for name, (frames, values) in lines.items():
-            plain = (colours.get(name), "lines+markers", {"width": 2}, {"size": 5})
-            colour, mode, line, marker = VOICES.get(name, plain)
+            plain = ("lines+markers", {"width": 2}, {"size": 5})
+            mode, line, marker = VOICES.get(name, plain)
             figure.add_scatter(
                 x=frames,
                 y=values,
@@ -864,8 +826,8 @@ def time_panels(
                 name=name,
                 legendgroup=name,
                 showlegend=name not in seen,
-                line=line | {"color": colour},
-                marker=marker | {"color": colour},
+                line=line | {"color": colours[name]},
+                marker=marker | {"color": colours[name]},
                 hovertemplate=f"{name}, frame %{{x}}: %{{y:.2f}}<extra></extra>",
                 row=row,
                 col=1,
@@ -874,7 +836,13 @@ def time_panels(
         figure.update_yaxes(title=y_title, row=row, col=1)
     for i, (first, last) in enumerate(shaded):
         look = {"fillcolor": MASKED, "opacity": 0.22, "line_width": 0, "layer": "below"}
-        key = {"name": shaded_name, "showlegend": i == 0, "yref": "paper", "y0": 0, "y1": 1}
+        key = {
+            "name": "burst of occlusion",
+            "showlegend": i == 0,
+            "yref": "paper",
+            "y0": 0,
+            "y1": 1,
+        }
         figure.add_shape(x0=first - 0.5, x1=last + 0.5, **look, **key)
     figure.update_xaxes(title="frame", row=len(panels), col=1)
     height = 130 + 220 * len(panels)
