@@ -224,7 +224,7 @@ def test_every_figure_has_a_title_and_readable_text(hands, panel):
     for figure in made:
         assert (
             figure.layout.title.text
-            and figure.layout.font.size >= 12
+            and figure.layout.template.layout.font.size >= 12
             and figure.layout.height >= 150
         )
 

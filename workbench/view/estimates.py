@@ -15,20 +15,10 @@ from ..data.windows import Window
 from ..metrics import joint_distances
 from ..predict import PoseEstimator
 from ..skeletons import Skeleton
-from . import figures, style
+from . import figures
 
 # Who says where a joint is.
 SINGLE, MEAN, LINE, FLOW = "single frame", "mean of five frames", "straight line", "optical flow"
-ROLES = {
-    figures.REAL: "truth",
-    SINGLE: "detector",
-    MEAN: "rival",
-    LINE: "soft",
-    FLOW: "rival",
-    "OTPose": "ours",
-    "STDPose": "ours",
-}
-COLOURS = {name: style.colour(role) for name, role in ROLES.items()}
 Edits = Mapping[str, Callable[[Tensor], Tensor]]
 # nothing where a map is 0, so that the picture stays; then from yellow to red
 SEE_THROUGH = [[0, "rgba(255,225,77,0)"], [0.4, "rgba(255,170,30,0.6)"], [1, "rgba(200,0,40,0.95)"]]
@@ -59,11 +49,13 @@ def error_rows(
     rows, first = [], next(iter(answers.values()))
     for name, xy in answers.items():
         away = joint_distances(xy, truth)
-        parts = {
-            f"{kind} joints, px": away[flags == flag].mean()
-            for kind, flag in (("visible", 2), ("occluded", 1))
+        row = {
+            "": name,
+            "visible joints, px": away[flags == 2].mean(),
+            "occluded joints, px": away[flags == 1].mean(),
+            "answer moves, px": joint_distances(xy, first).mean(),
         }
-        rows.append({"": name} | parts | {"answer moves, px": joint_distances(xy, first).mean()})
+        rows.append(row)
     return rows
 
 
@@ -95,17 +87,16 @@ def maps_over(
     points: Mapping[str, Float[np.ndarray, "n 2"]] | None = None,
 ) -> go.Figure:
     """Maps over pictures, each on its own scale (the caption says up to what), and a slider of
-    their opacity, which needs no kernel. points: name of COLOURS -> a place in each panel, px of
-    the crop.
+    their opacity, which needs no kernel. points: name of `figures.COLOURS` -> a place in each
+    panel, px of the crop.
     """
     panels = []
     for i, (picture, text, grid) in enumerate(zip(pictures, captions, maps)):
         traces = [map_trace(to_crop, grid)]
         for name, places in (points or {}).items():
-            dot = {"x": places[[i], 0], "y": places[[i], 1], "name": name, "mode": "markers"}
-            line = {"width": 2, "color": COLOURS[name]}
+            line = {"width": 2, "color": figures.COLOURS[name]}
             mark = {"symbol": "x-thin", "size": 9, "line": line}
-            traces.append(go.Scatter(legendgroup=name, marker=mark, **dot))
+            traces.append(figures.places(places[[i]], name, marker=mark))
         caption = f"{text}<br>up to {grid.max():.2g}"
         panels.append({"picture": picture, "caption": caption, "traces": traces})
     figure = figures.annotated_pictures(panels, title, cols=cols)
@@ -132,15 +123,13 @@ def crop_panel(
     caption: str,
     skeleton: Skeleton,
     poses: Mapping[str, Float[np.ndarray, "k 2"]],
-    colours: Mapping[str, str] = COLOURS,
 ) -> dict:
-    """The key frame's crop with the true pose and others (px of the crop, by their names in
-    `colours`), for `annotated_pictures`; crosses are occluded.
+    """The key frame's crop with the true pose and others, px of the crop, for
+    `annotated_pictures`; crosses are occluded.
     """
     t = len(window.crops) // 2
     flags = window.visibility[t]
     labelled = np.where((flags > 0)[:, None], window.xy_crop[t], np.nan)
-    look = {"colour": COLOURS[figures.REAL], "marked": flags != 2, "symbol": "x"}
-    drawn = {figures.REAL: {"xy_frame": labelled, **look}}
-    drawn |= {name: {"xy_frame": xy, "colour": colours[name]} for name, xy in poses.items()}
+    drawn = {figures.REAL: {"xy_frame": labelled, "marked": flags != 2, "symbol": "x"}}
+    drawn |= {name: {"xy_frame": xy} for name, xy in poses.items()}
     return {"picture": window.crops[t], "caption": caption, "skeleton": skeleton, "poses": drawn}

@@ -24,7 +24,6 @@ MASKED, GREY = map(style.colour, ("hidden", "soft"))
 CONFIDENCE_SCALE = style.SEQUENTIAL
 LAYOUT = {
     "template": style.template(),
-    "font": {"size": 13, "family": style.FONT},
     "margin": {"l": 60, "r": 20, "t": 70, "b": 50},
 }
 ABOVE = {"orientation": "h", "y": 1, "yanchor": "bottom", "title": ""}  # a legend's place
@@ -44,6 +43,14 @@ ROLE_OF = {
     INPUT: "detector",
     ENCODED: "ink",
     FINAL: "ours",
+    "single frame": "detector",
+    "mean of five frames": "rival",
+    "straight line": "soft",
+    "optical flow": "rival",
+    "OTPose": "ours",
+    "STDPose": "ours",
+    "naive": "rival",
+    "aware": "ours",
     "VisNet": "ours",
     "HANet (shipped)": "ours",
     "Savitzky-Golay": "rival",
@@ -52,13 +59,14 @@ ROLE_OF = {
     "occluded": "hidden",
     "outside the picture": "outside",
 }
+COLOURS = {name: style.colour(role) for name, role in ROLE_OF.items()}
 
 
 def colours_of(names: Sequence[str]) -> dict[str, str]:
     """A colour for each name: its role's, or the next of `style.series`, which mean nothing."""
     plain = [name for name in names if name not in ROLE_OF]
-    neutral = dict(zip(plain, style.series(len(plain))))
-    return {name: neutral.get(name) or style.colour(ROLE_OF[name]) for name in names}
+    own = COLOURS | dict(zip(plain, style.series(len(plain))))
+    return {name: own[name] for name in names}
 
 
 def page_layout(
@@ -83,11 +91,21 @@ def bones(
     between them.
     """
     ends = np.array(skeleton.edges)
-    segments = (
-        xy[..., ends, :] if labelled is None else xy[..., ends, :][labelled[..., ends].all(-1)]
-    )
-    segments = segments.reshape(-1, 2, 2).astype(float)
-    return np.concatenate((segments, np.full_like(segments[:, :1], np.nan)), 1).reshape(-1, 2).T
+    segments = xy[..., ends, :].astype(float)
+    if labelled is not None:
+        segments = segments[labelled[..., ends].all(-1)]
+    segments = segments.reshape(-1, 2, 2)
+    gaps = np.full_like(segments[:, :1], np.nan)
+    return np.concatenate((segments, gaps), 1).reshape(-1, 2).T
+
+
+def places(
+    xy: Num[np.ndarray, "n 2"], name: str, hover: Sequence[str] | None = None, **look
+) -> go.Scatter:
+    """Joints, or a line through places, below a name of the legend."""
+    hovers = {"hovertext": hover, "hoverinfo": "skip" if hover is None else "text"}
+    look = {"mode": "markers", "legendgroup": name} | hovers | look
+    return go.Scatter(x=xy[:, 0], y=xy[:, 1], name=name, **look)
 
 
 def pose_traces(
@@ -119,21 +137,11 @@ def pose_traces(
         marker["symbol"] = np.where(marked, symbol, "circle").tolist()
         marker["size"] = np.where(marked, 13 if symbol == "diamond" else 8, marker["size"]).tolist()
     marker["opacity"] = 1  # plotly's own is less where sizes differ
-    both = {"name": name, "legendgroup": name, "opacity": opacity}
-    line = go.Scatter(
-        x=x, y=y, mode="lines", hoverinfo="skip", line={"color": colour, "width": width}, **both
-    )
-    dots = go.Scatter(
-        x=xy_frame[:, 0],
-        y=xy_frame[:, 1],
-        mode="markers",
-        showlegend=False,
-        marker=marker,
-        hovertext=hover,
-        hoverinfo="text",
-        **both,
-    )
-    return [line, dots]
+    line = {"color": colour, "width": width}
+    return [
+        places(np.stack((x, y), 1), name, mode="lines", line=line, opacity=opacity),
+        places(xy_frame, name, hover, marker=marker, opacity=opacity, showlegend=False),
+    ]
 
 
 def arrows(
@@ -149,23 +157,16 @@ def arrows(
     """An arrow from each tail to its tip, with a text. starts: colours of dots on the tails."""
     ends = np.stack((tails, tips, np.full_like(tips, np.nan)), 1).reshape(-1, 2)
     colours = [(start, colour, colour) for start in starts or [colour] * len(tails)]
-    return go.Scatter(
-        x=ends[:, 0],
-        y=ends[:, 1],
-        mode="lines+markers",
-        name=name,
-        legendgroup=name,
-        line={"color": colour, "width": 2, "dash": dash},
-        marker={
-            "symbol": ["circle", "arrow", "circle"] * len(tails),
-            "angleref": "previous",
-            "size": [6 if starts else 1, 12, 1] * len(tails),
-            "color": np.ravel(colours).tolist(),
-            "line": {"width": 0},
-        },
-        hovertext=np.repeat(hover, 3),
-        hoverinfo="text",
-    )
+    marker = {
+        "symbol": ["circle", "arrow", "circle"] * len(tails),
+        "angleref": "previous",
+        "size": [6 if starts else 1, 12, 1] * len(tails),
+        "color": np.ravel(colours).tolist(),
+        "line": {"width": 0},
+    }
+    line = {"color": colour, "width": 2, "dash": dash}
+    hover = np.repeat(hover, 3).tolist()
+    return places(ends, name, hover, mode="lines+markers", line=line, marker=marker)
 
 
 def around(
@@ -455,7 +456,8 @@ def annotated_pictures(
     aspect: height over width of panels without a picture; one_scale: those have one scale.
     """
     rows, gap = -(-len(panels) // cols), 36  # px between rows, for captions
-    aspects = [aspect if p.get("picture") is None else _aspect(p["picture"]) for p in panels]
+    pictures = [panel.get("picture") for panel in panels]
+    aspects = [aspect if p is None else p.shape[0] / p.shape[1] for p in pictures]
     highest = [min(max(aspects[i : i + cols]), 1.4) for i in range(0, len(panels), cols)]
     tall = (PAGE_PX - 20) / cols * np.array(highest)  # px of each row
     whole = tall.sum() + (rows - 1) * gap
@@ -468,16 +470,15 @@ def annotated_pictures(
         vertical_spacing=gap / whole,
     )
     drawn = [_panel_traces(panel) for panel in panels]
-    blank = [i for i, panel in enumerate(panels) if panel.get("picture") is None]
-    points = {i: _points(drawn[i]) for i in blank}
-    side = max(np.ptp(points[i], 0).max() for i in blank) if one_scale else None
+    points = {i: _points(drawn[i]) for i, picture in enumerate(pictures) if picture is None}
+    side = max(np.ptp(xy, 0).max() for xy in points.values()) if one_scale else None
     shown = set()
     for i, (panel, traces) in enumerate(zip(panels, drawn)):
         at = {"row": i // cols + 1, "col": i % cols + 1}
         if i in points:
             picture_axes(figure, *around(points[i], side), **at)
         else:
-            _lay(figure, panel["picture"], at)
+            _lay(figure, pictures[i], at)
         if (box := panel.get("box")) is not None:
             ends = dict(zip(("x0", "y0", "x1", "y1"), box))
             figure.add_shape(line={"color": style.ON_PICTURE["bright"], "width": 2}, **ends, **at)
@@ -490,24 +491,14 @@ def annotated_pictures(
     legend = {"orientation": "h", "y": -12 / whole, "yanchor": "top"}
     figure = page_layout(figure, title, round(whole) + 130, PAGE_PX, legend=legend)
     bar = {"title": "detector<br>confidence", "len": 0.7, "thickness": 12, "y": 0.4}
-    figure.layout.coloraxis = {
-        "colorscale": CONFIDENCE_SCALE,
-        "cmin": 0,
-        "cmax": 1,
-        "colorbar": bar,
-    }
+    sure = {"colorscale": CONFIDENCE_SCALE, "cmin": 0, "cmax": 1, "colorbar": bar}
+    figure.layout.coloraxis = sure
     return figure.update_layout(margin={"l": 10, "r": 10, "t": 76, "b": 54})
-
-
-def _aspect(picture: np.ndarray) -> float:
-    return picture.shape[0] / picture.shape[1]
 
 
 def _points(traces: Sequence[go.Scatter]) -> np.ndarray:
     """All places of some traces that are not gaps, [n 2]."""
-    xy = np.concatenate(
-        [np.stack((trace.x, trace.y), -1) for trace in traces] or [np.zeros((1, 2))]
-    )
+    xy = np.concatenate([np.stack((trace.x, trace.y), -1) for trace in traces])
     return xy[~np.isnan(xy).any(-1)]
 
 
@@ -516,8 +507,8 @@ def _lay(figure: go.Figure, picture: np.ndarray, at: dict) -> None:
     h, w = picture.shape[:2]
     place = {"x": -0.5, "y": -0.5, "sizex": w, "sizey": h, "sizing": "stretch", "layer": "below"}
     figure.add_layout_image(source=data_uri(picture), **place, **at)
-    picture_axes(figure, [-0.5, w - 0.5], [h - 0.5, -0.5], **at, constrain="domain")
-    figure.update_yaxes(constraintoward="top", **at)
+    top = {"constrain": "domain", "constraintoward": "top"}
+    picture_axes(figure, [-0.5, w - 0.5], [h - 0.5, -0.5], **at, **top)
 
 
 def jpeg(picture: UInt8[np.ndarray, "h w 3"], longest: int | None = None) -> bytes:
@@ -546,11 +537,10 @@ def _panel_traces(panel: Mapping) -> list:
 
 
 def _people_traces(xy, states, skeleton: Skeleton, *, numbers: bool) -> list[go.Scatter]:
-    (x, y), size = bones(xy, skeleton, states != ""), 9 if len(xy) < 5 else 6
+    line, size = np.stack(bones(xy, skeleton, states != ""), 1), 9 if len(xy) < 5 else 6
     bright, dark = style.ON_PICTURE["bright"], style.ON_PICTURE["dark"]
-    look = {"mode": "lines", "name": "", "hoverinfo": "skip", "showlegend": False}
     traces = [
-        go.Scatter(x=x, y=y, line={"color": c, "width": w}, **look)
+        places(line, "", mode="lines", line={"color": c, "width": w}, showlegend=False)
         for c, w in ((dark, 3), (bright, 1.5))
     ]
     for name, (colour, symbol) in LOOKS.items():
@@ -558,17 +548,9 @@ def _people_traces(xy, states, skeleton: Skeleton, *, numbers: bool) -> list[go.
         if not len(person):
             continue
         words = [f"{skeleton.joints[j]}, person {p}: {name}" for p, j in zip(person, joint)]
-        dots = go.Scatter(
-            x=xy[person, joint, 0],
-            y=xy[person, joint, 1],
-            mode="markers",
-            name=name,
-            legendgroup=name,
-            marker={"color": colour, "symbol": symbol, "size": size},
-            marker_line={"color": bright, "width": 1},
-            hovertext=words,
-            hoverinfo="text",
-        )
+        rim = {"color": bright, "width": 1}
+        marker = {"color": colour, "symbol": symbol, "size": size, "line": rim}
+        dots = places(xy[person, joint], name, words, marker=marker)
         if numbers:
             font = {"size": 12, "color": colour}
             dots.update(mode="markers+text", text=joint, textposition="top center", textfont=font)
@@ -576,12 +558,12 @@ def _people_traces(xy, states, skeleton: Skeleton, *, numbers: bool) -> list[go.
     return traces
 
 
-def visibility_shares(
-    labels: Mapping[str, tuple[Skeleton, Int[np.ndarray, "n k"], bool]], title: str
-) -> go.Figure:
-    """Shares of the flags by data set. labels: name -> skeleton, flags [n k], whether they know
-    about occlusion.
-    """
+# of data sets: name -> skeleton, flags [n k], whether they know about occlusion
+Labels = Mapping[str, tuple[Skeleton, Int[np.ndarray, "n k"], bool]]
+
+
+def visibility_shares(labels: Labels, title: str) -> go.Figure:
+    """Shares of the flags by data set."""
     colours = {label: LOOKS[label][0] for label in (VISIBLE, UNSTATED, HIDDEN)}
     colours["not labelled (0)"] = style.colour("line")
     rows = [
@@ -606,33 +588,19 @@ def visibility_shares(
     return page_layout(figure, title, 190 + 30 * len(labels), legend=ABOVE)
 
 
-def hidden_by_joint(
-    labels: Mapping[str, tuple[Skeleton, Int[np.ndarray, "n k"], bool]], title: str
-) -> go.Figure:
-    """How many of the labelled joints are hidden, by kind of joint: left and right are one kind.
-    labels as above.
-    """
+def hidden_by_joint(labels: Labels, title: str) -> go.Figure:
+    """How many of the labelled joints are hidden, by kind of joint: left and right are one kind."""
     rows = [
-        {
-            "joint": re.sub("^(left|right)_", "", joint),
-            "set": name,
-            "hidden": (f == 1).sum(),
-            "all": (f > 0).sum(),
-        }
+        (re.sub("^(left|right)_", "", joint), name, (f == 1).sum(), (f > 0).sum())
         for name, (skeleton, flags, known) in labels.items()
         for joint, f in zip(skeleton.joints, flags.T)
         if known
     ]
-    count = pd.DataFrame(rows).groupby(["joint", "set"], sort=False).sum()
+    table = pd.DataFrame(rows, columns=["joint", "set", "hidden", "all"])
+    count = table.groupby(["joint", "set"], sort=False).sum()
     share = (count["hidden"] / count["all"]).unstack(sort=False)
-    figure = px.imshow(
-        share,
-        text_auto=".0%",
-        color_continuous_scale=style.SEQUENTIAL,
-        zmin=0,
-        zmax=1,
-        aspect="auto",
-    )
+    scale = {"color_continuous_scale": style.SEQUENTIAL, "zmin": 0, "zmax": 1}
+    figure = px.imshow(share, text_auto=".0%", aspect="auto", **scale)
     figure.update_xaxes(title="").update_yaxes(title="")
     bar = {"title": "hidden", "tickformat": ".0%", "thickness": 10}
     return page_layout(figure, title, 460, coloraxis_colorbar=bar)
@@ -686,14 +654,13 @@ def crowd_histogram(
     crowd_index: Float[np.ndarray, "n"],
     edges: Mapping[str, tuple[float, float]],
     title: str,
-    *,
-    top: float = 1.25,
 ) -> go.Figure:
     """Pictures by crowdIndex; edges: who publishes them -> ends of easy and medium, the last ones
     colour the bars.
 
-    The last bar holds all from `top` - 0.05 on.
+    The last bar holds all from 1.2 on.
     """
+    top = 1.25
     names = ("easy", "medium", "hard")
     which = np.digitize(crowd_index, list(edges.values())[-1])
     labels = [f"{name}: {(which == i).sum():,} pictures" for i, name in enumerate(names)]

@@ -30,13 +30,13 @@ def show_video(
     link stand there.
     """
     path, size = Path(path), os.path.getsize(path) / 1e6
-    still = "" if poster is None else f'src="{data_uri(poster, SHOWN_PX)}"'
+    still = "" if poster is None else data_uri(poster, SHOWN_PX)
     if size <= limit_mb:
         source = base64.b64encode(path.read_bytes()).decode()
-        look = f'controls loop muted playsinline width="{SHOWN_PX}" {still.replace("src", "poster", 1)}'
+        look = f'controls loop muted playsinline width="{SHOWN_PX}" poster="{still}"'
         display(HTML(f'<video {look} src="data:video/webm;base64,{source}"></video>'))
         return
     name, link = html.escape(path.name), html.escape(os.path.relpath(path))
     tag = f'<p>{size:.0f} MB, too long to stand in the notebook: <a href="{link}">{name}</a></p>'
-    picture = f'<img width="{SHOWN_PX}" alt="one frame of {name}" {still}>' if still else ""
+    picture = f'<img width="{SHOWN_PX}" alt="one frame of {name}" src="{still}">' if still else ""
     display(HTML(tag + picture))
