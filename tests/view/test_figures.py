@@ -92,7 +92,15 @@ def test_sweep_keeps_the_paper_in_a_panel_of_its_own():
         {"setting": "a", "v": 1.0, "low": 0.5, "high": 1.25, "paper": 7.0},
         {"setting": "b", "v": 2.0, "low": 1.5, "high": 3.0, "paper": 8.0},
     ]
-    figure = figures.sweep(rows, "v", x_title="K", y_title="P-EPE, px", title="t", baseline=4.0)
+    figure = figures.sweep(
+        rows,
+        "v",
+        x_title="K",
+        y_title="P-EPE, px",
+        title="t",
+        baseline=4.0,
+        names=("measured", "paper"),
+    )
     measured, paper = figure.data
     assert list(measured.error_y.array) == [0.25, 1.0] and list(measured.error_y.arrayminus) == [
         0.5,
@@ -104,7 +112,14 @@ def test_sweep_keeps_the_paper_in_a_panel_of_its_own():
         and list(paper.y) == [7.0, 8.0]
     )
     assert [a.text for a in figure.layout.annotations] == ["measured", "paper", "detector"]
-    alone = figures.sweep([{"setting": "a", "v": 1.0}], "v", x_title="", y_title="", title="")
+    alone = figures.sweep(
+        [{"setting": "a", "v": 1.0}],
+        "v",
+        x_title="",
+        y_title="",
+        title="",
+        names=("measured", "paper"),
+    )
     assert len(alone.data) == 1 and alone.data[0].error_y.array is None
 
 
@@ -399,7 +414,9 @@ def every_figure(hands, panel, rng):
             title="t",
         ),
         "map_grid": figures.map_grid(rng.normal(size=(3, 4, 5)), list("abc"), "t", cols=3),
-        "sweep": figures.sweep(rows, "v", x_title="", y_title="", title="t", baseline=4.0),
+        "sweep": figures.sweep(
+            rows, "v", x_title="", y_title="", title="t", baseline=4.0, names=("measured", "paper")
+        ),
         "flow_of_shapes": figures.flow_of_shapes(["a", "b"], ["1", "2"], ["x", "y"], title="t"),
         "annotated_pictures": figures.annotated_pictures([panel, after, blind], "t"),
         "visibility_shares": figures.visibility_shares(labels, "t"),

@@ -59,23 +59,6 @@ def error_rows(
     return rows
 
 
-def map_trace(to_crop: Float[np.ndarray, "2 3"], grid: Float[np.ndarray, "y x"]) -> go.Heatmap:
-    """A map over a crop, from 0 to its own highest value, see-through where it is low."""
-    y, x = (np.arange(n) for n in grid.shape)
-    return go.Heatmap(
-        z=grid,
-        x=to_crop[0, 0] * x + to_crop[0, 2],
-        y=to_crop[1, 1] * y + to_crop[1, 2],
-        zmin=0,
-        zmax=max(float(grid.max()), 1e-6),
-        colorscale=SEE_THROUGH,
-        showscale=False,
-        showlegend=False,
-        opacity=0.8,
-        hovertemplate="(%{x:.0f}, %{y:.0f}) px: %{z:.3g}<extra></extra>",
-    )
-
-
 def maps_over(
     pictures: Sequence[UInt8[np.ndarray, "h w 3"]],
     maps: Sequence[Float[np.ndarray, "y x"]],
@@ -90,9 +73,12 @@ def maps_over(
     their opacity, which needs no kernel. points: name of `figures.COLOURS` -> a place in each
     panel, px of the crop.
     """
-    panels = []
+    panels, looks = [], {"colorscale": SEE_THROUGH, "showscale": False, "showlegend": False}
+    looks |= {"hovertemplate": "(%{x:.0f}, %{y:.0f}) px: %{z:.3g}<extra></extra>", "opacity": 0.8}
     for i, (picture, text, grid) in enumerate(zip(pictures, captions, maps)):
-        traces = [map_trace(to_crop, grid)]
+        y, x = (np.arange(n) for n in grid.shape)
+        at = {"x": to_crop[0, 0] * x + to_crop[0, 2], "y": to_crop[1, 1] * y + to_crop[1, 2]}
+        traces = [go.Heatmap(z=grid, zmin=0, zmax=max(float(grid.max()), 1e-6), **at, **looks)]
         for name, places in (points or {}).items():
             line = {"width": 2, "color": figures.COLOURS[name]}
             mark = {"symbol": "x-thin", "size": 9, "line": line}

@@ -118,6 +118,7 @@ def pose_traces(
     marked: Bool[np.ndarray, "k"] | None = None,
     symbol: str = "diamond",
     width: float = 2,
+    size: float = 8,
     opacity: float = 1,
 ) -> list[go.Scatter]:
     """Two traces, bones and joints; joints on the figure's colour axis by confidence if given, the
@@ -128,14 +129,15 @@ def pose_traces(
     hover = [
         f"{joint}<br>({x:.1f}, {y:.1f}) px" for joint, (x, y) in zip(skeleton.joints, xy_frame)
     ]
-    marker = {"size": 8, "color": colour}
+    marker = {"size": size, "color": colour}
     if confidence is not None:
         hover = [f"{text}<br>confidence {c:.2f}" for text, c in zip(hover, confidence)]
         rim = {"width": 1, "color": colour}
         marker = {"size": 9, "color": confidence, "coloraxis": "coloraxis", "line": rim}
     if marked is not None:
         marker["symbol"] = np.where(marked, symbol, "circle").tolist()
-        marker["size"] = np.where(marked, 13 if symbol == "diamond" else 8, marker["size"]).tolist()
+        large = 13 if symbol == "diamond" else size
+        marker["size"] = np.where(marked, large, marker["size"]).tolist()
     marker["opacity"] = 1  # plotly's own is less where sizes differ
     line = {"color": colour, "width": width}
     return [
@@ -349,7 +351,7 @@ def sweep(
     x_title: str,
     y_title: str,
     title: str,
-    names: tuple[str, str] = ("measured", "paper"),
+    names: tuple[str, str],
     baseline: float | None = None,
 ) -> go.Figure:
     """One measured value a setting; beside it the paper's in a panel of its own: other data, other
@@ -616,12 +618,10 @@ def reliability(
     The areas of the dots grow with the counts; on the dotted line one could take the probabilities
     at their word.
     """
-    figure = go.Figure()
-    ideal = {"color": GREY, "dash": "dot"}
-    figure.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", name="taken at its word", line=ideal, hoverinfo="skip"
-    )
+    look = {"mode": "lines", "line": {"color": GREY, "dash": "dot"}, "hoverinfo": "skip"}
+    figure = go.Figure(go.Scatter(x=[0, 1], y=[0, 1], name="taken at its word", **look))
     colours = colours_of(list(bins))
+    words = "says %{x:.2f}, happens %{y:.2f}<br>%{customdata:,} joints<extra></extra>"
     for name, (probability, frequency, count) in bins.items():
         figure.add_scatter(
             x=probability,
@@ -631,8 +631,7 @@ def reliability(
             line={"color": colours[name]},
             customdata=count,
             marker={"size": 6 + 24 * np.sqrt(count / count.max()), "opacity": 0.75},
-            hovertemplate="says %{x:.2f}, happens %{y:.2f}<br>"
-            "%{customdata:,} joints<extra></extra>",
+            hovertemplate=words,
         )
     figure.update_xaxes(title="probability that the joint is visible", range=[-0.04, 1.04])
     figure.update_yaxes(title="share of joints that are visible", range=[-0.04, 1.04])
@@ -687,18 +686,13 @@ def noise_errors(
     what it was fitted to.
     """
     rows = [
-        {"tenth": tenth + 1, "error": error, "detector": name, "quantile": f"{percent} %"}
-        for which, name in (("real", given), ("simulated", "simulated"))
-        for tenth, errors in enumerate(diagnosis[f"error_{which}"])
+        {"tenth": tenth, "error": error, "detector": name, "quantile": f"{percent} %"}
+        for name, which in ((given, "real"), ("simulated", "simulated"))
+        for tenth, errors in enumerate(diagnosis[f"error_{which}"], 1)
         for percent, error in zip(diagnosis["quantiles"], errors)
     ]
-    look = {
-        "color_discrete_sequence": (DETECTED, GREY),
-        "symbol": "quantile",
-        "markers": True,
-        "log_y": True,
-    }
-    figure = px.line(rows, x="tenth", y="error", color="detector", **look)
+    look = {"color_discrete_sequence": (DETECTED, GREY), "symbol": "quantile", "markers": True}
+    figure = px.line(rows, x="tenth", y="error", color="detector", log_y=True, **look)
     figure.update_xaxes(title="tenth of the joints by confidence, least confident first", dtick=1)
     ticks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]
     figure.update_yaxes(title="joint error, share of the long side (log)", tickvals=ticks)
@@ -714,12 +708,8 @@ def noise_confidence(
     edges = diagnosis["confidence_edges"]
     shares = {given: diagnosis["share_real"], "simulated": diagnosis["share_simulated"]}
     table = pd.DataFrame(shares, index=(edges[1:] + edges[:-1]) / 2).rename_axis("confidence")
-    figure = px.line(
-        table,
-        labels={"variable": "detector"},
-        line_shape="hvh",
-        color_discrete_sequence=(DETECTED, GREY),
-    )
+    look = {"labels": {"variable": "detector"}, "color_discrete_sequence": (DETECTED, GREY)}
+    figure = px.line(table, line_shape="hvh", **look)
     figure.update_yaxes(title="share of the joints", tickformat=".0%", rangemode="tozero")
     return page_layout(figure, title, 360)
 
