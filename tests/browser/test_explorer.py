@@ -214,14 +214,18 @@ def test_a_press_on_the_picture_takes_the_nearest_stored_patch(tmp_path, stage, 
         before, plain = verdict(page), pictures(page)
         box = page.locator(PANELS).first.bounding_box()
         middle = box["x"] + box["width"] / 2
-        for x, y in ((-60, 140), (30, 260), (90, 90)):
+        taken = []
+        for x, y in ((-60, 60), (0, 120), (70, 170)):
             page.mouse.click(middle + x, box["y"] + y)
             page.wait_for_timeout(150)
             brush = json.loads(copied(page, "copy state"))["brush"]
             questions = [q["brush"] for q in stage.questions()]
             assert brush in questions and len(brush) == 1
+            taken.append(brush[0]["points"][0])
             assert verdict(page) != before and "weak" in verdict(page)
             assert pictures(page)[0] != plain[0] and pictures(page)[1] != plain[1]
+        columns, rows = zip(*taken)
+        assert sorted(set(columns)) == list(columns) and sorted(set(rows)) == list(rows)
         took = page.evaluate("window.took")
         print(f"stored patch: {sorted(round(t) for t in took)} ms")
         assert min(took) < 100
@@ -275,16 +279,21 @@ def test_scrubber_play_and_keys_move_the_frame_without_an_answer(tmp_path, stage
         assert frame.input_value() == "1" and KERNEL not in said(page)
         assert all(new != old for new, old in zip(pictures(page), drawn)), "picture and cursor"
         page.locator(PANELS).nth(1).focus()
+        page.keyboard.press("ArrowRight")
+        assert frame.input_value() == "2"
         for _ in range(9):
             page.keyboard.press("ArrowRight")
         assert frame.input_value() == "4", "the last frame is the last"
         page.keyboard.press("ArrowLeft")
         assert frame.input_value() == "3"
         page.locator("button[title=play]").click()
-        page.wait_for_timeout(700)
+        shown = set()
+        for _ in range(12):
+            page.wait_for_timeout(60)
+            shown.add(frame.input_value())
         page.locator("button[title=play]").click()
         stopped = frame.input_value()
-        assert stopped != "3"
+        assert len(shown) >= 3
         page.wait_for_timeout(300)
         assert frame.input_value() == stopped
 
@@ -530,10 +539,10 @@ def test_in_jupyterlab_the_newest_input_is_answered_and_nothing_piles_up(tmp_pat
         selector = ".workbench-view:has(input[name=frame])"
         took = page.evaluate(SCRUBS, [f"{selector} input[name=frame]", f"{selector} {PANELS}"])
         print(f"scrubber to pixels: median {statistics.median(took):.0f} ms")
-        assert statistics.median(took) < 200
+        assert statistics.median(took) < 400
         took = page.evaluate(RERUNS, ["input[name=delta]", ".workbench-view .verdict"])
         print(f"PORT again: median {statistics.median(took):.0f} ms")
-        assert statistics.median(took) < 1000
+        assert statistics.median(took) < 1600
 
         own.scroll_into_view_if_needed()
         count = "document.querySelectorAll('canvas').length"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 
 from workbench.data.coco import read_coco
 from workbench.records import Clip, Reading, Track, Video
+from workbench.skeletons import skeleton
 from workbench.view import figures, labelling
 
 

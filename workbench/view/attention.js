@@ -422,6 +422,7 @@ class Maps {
 
   select(index) {
     this.index = index;
+    if (this.host.state.frame >= 0) this.lookAt(this.host.state.frame);
     this.chose();
   }
 

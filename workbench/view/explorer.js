@@ -27,6 +27,7 @@ class Explorer {
     if (model.get("theme")) this.root.dataset.theme = model.get("theme");
     this.place = make("div", { className: "place" });
     this.maps = child && new Maps(child, this);
+    this.first = this.state;
     this.build();
     el.appendChild(this.root);
     this.readPictures();
@@ -393,26 +394,30 @@ class Explorer {
 
   // --- a page's stored answers
 
-  // The answer whose controls are those of the state, the changed one among them; of patches the
-  // nearest. Its place is shown as the patch.
+  // The answer whose controls are those of the state, the changed one among them; of patches in the
+  // same frames the nearest, whose place is then shown. Every answer starts from the page's first
+  // state: what was changed before goes back, but for what the browser shows by itself.
   lookUp(state, changed) {
     const last = state.brush?.at(-1);
+    const equal = (a, b) => JSON.stringify(a) === JSON.stringify(b);
     const far = ([patch]) => (!patch || !last ? 0 : Math.hypot(
       ...patch.points[0].map((v, i) => v - last.points[0][i]), patch.size - last.size));
-    const same = ([name, value]) => (name === "brush" && value.length && last)
-      || JSON.stringify(value) === JSON.stringify(state[name]);
+    const same = ([name, value]) => equal(value, state[name])
+      || (name === "brush" && value.length && last && equal(value[0].frames, last.frames));
     const able = this.get("stored").filter(answer =>
       changed in answer.state && Object.entries(answer.state).every(same));
     const distance = able.map(answer => far(answer.state.brush || []));
     const answer = able[distance.indexOf(Math.min(...distance))];
     this.read(); // without an answer the control goes back
     if (!answer) return this.tell(KERNEL);
-    this.model.set("state", { ...state, ...answer.state });
+    const own = this.get("controls").filter(({ needs }) => needs === LOCAL).map(c => c.name);
+    const kept = Object.fromEntries(["tab", ...own].map(name => [name, state[name]]));
+    this.model.set("state", { ...this.first, ...kept, ...answer.state });
     this.take(this.model, answer);
     return this.take(this.child, answer.attention || {});
   }
 
-  take(model, { state, attention, ...values }) {
+  take(model, values) {
     for (const [name, value] of Object.entries(values)) {
       if (["data", "other_data", "pictures"].includes(name)) model.setBytes(name, value);
       else model.set(name, value);

@@ -54,17 +54,21 @@ function drawPicture(pen, panel, width, height, view) {
   drawNames(pen, names, left, top + high + KEY / 2 + 1, width, view);
 }
 
-// Who is who: [words, colour, mark of a joint] from x on, or from the left where they need it.
-function drawNames(pen, names, x, y, width, { tone }) {
+// Who is who: [words, colour, mark of a joint] from x on, or as far left as they need and may.
+// Returns where they begin.
+function drawNames(pen, names, x, y, width, { tone }, least = 0) {
   const total = names.reduce((sum, [words]) => sum + widthOf(words, SMALL) + 26, 0);
-  let left = Math.max(0, Math.min(x, width - total));
+  const room = width - least;
+  const start = Math.max(least, Math.min(x, width - total));
+  let left = start;
   for (const [words, fill, mark] of names) {
-    const short = total > width ? cut(words, width / names.length - 26, SMALL) : words;
+    const short = total > room ? cut(words, room / names.length - 26, SMALL) : words;
     if (mark) drawJoint(pen, [left + 5, y], mark, 3, fill, tone.paper);
     else if (words) pen.rect(left, y - 4, 9, 8, { fill });
     pen.text(left + 13, y, short, { size: SMALL, fill: tone.soft });
     left += widthOf(short, SMALL) + 26;
   }
+  return start;
 }
 
 // Words beside a place or on it, a ring about it, a cross through it.
@@ -236,10 +240,10 @@ function drawLines(pen, panel, width, height, view) {
   const aside = { ...small, align: "right" };
   for (const t of levels) pen.text(left - 5, TITLE + toY(t), number(t), aside);
   for (const t of ticksOf(xr, w / 70)) pen.text(left + toX(t), TITLE + h + 9, number(t), small);
-  pen.text(width - 8, height - 8, panel.x, aside);
+  pen.text(left + w / 2, height - 8, panel.x, small);
   const colours = panel.lines.map((one, i) => colourOf(one.role ?? i, view));
   const names = panel.lines.map(({ name }, i) => [name, colours[i]]).filter(([name]) => name);
-  drawNames(pen, names, left, height - 8, width - widthOf(panel.x, SMALL) - 16, view);
+  panel.room = drawNames(pen, names, width, 10, width, view, 70) - 6;
   pen.text(8, TITLE + h / 2, panel.y, { ...small, turn: -90 });
   const span = view.state[panel.span] || [];
   const shaded = span.length ? [...panel.shaded, [...span, "newly_hidden"]] : panel.shaded;
