@@ -136,8 +136,8 @@ def pose_traces(
         marker = {"size": 9, "color": confidence, "coloraxis": "coloraxis", "line": rim}
     if marked is not None:
         marker["symbol"] = np.where(marked, symbol, "circle").tolist()
-        large = 13 if symbol == "diamond" else size
-        marker["size"] = np.where(marked, large, marker["size"]).tolist()
+        if symbol == "diamond":
+            marker["size"] = np.where(marked, 13, marker["size"]).tolist()
     marker["opacity"] = 1  # plotly's own is less where sizes differ
     line = {"color": colour, "width": width}
     return [

@@ -197,7 +197,7 @@ def test_curves_keep_their_colours():
     ]
     figure = view.curves(rows, "made")
     assert [(t.name, t.line.color, list(t.y)) for t in figure.data] == [
-        (view.LINE, view.COLOURS[view.LINE], [2, 7]),
+        (view.LINE, figures.COLOURS[view.LINE], [2, 7]),
         (view.FINAL, figures.REFINED, [3, 8]),
     ]
     assert figure.layout.xaxis.title.text == "T" and figure.layout.yaxis.title.text == "px"
