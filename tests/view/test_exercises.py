@@ -312,3 +312,20 @@ def test_modified_sigmoid_mistakes_are_diagnosed(said, answer, diagnosis):
 def test_line_mistakes_are_diagnosed(said, answer, diagnosis):
     assert exercises.check_line(answer) == (diagnosis == "Right")
     assert diagnosis in said[-1]
+
+
+def test_every_mistake_has_words_and_all_words_a_mistake(monkeypatch):
+    named = {}
+
+    def note(exercise, answer, expected, wrong):
+        named.setdefault(exercise, set()).update(wrong)
+        return False
+
+    monkeypatch.setattr(exercises, "_compare", note)
+    for name, check in vars(exercises).items():
+        if name.startswith("check_"):
+            check(lambda *inputs: None)
+    exercises.check_online(lambda f, r, t: (f - r).abs())
+    assert named == {exercise: set(words) for exercise, words in exercises.WORDS.items()}
+    texts = [text for words in exercises.WORDS.values() for text in words.values()]
+    assert len(set(texts)) == len(texts)

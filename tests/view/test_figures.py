@@ -44,11 +44,14 @@ def test_bones_are_one_line_with_gaps(hands):
 def test_grid_draws_an_arrow_for_each_replaced_joint(hands):
     detected, refined, confidence, replaced = hands
     figure = figures.refinement_grid(
-        detected, refined, confidence, replaced, HAND, truth=refined, captions=["a"] * 5
+        detected, refined, confidence, replaced, HAND, "t", truth=refined, captions=["a"] * 5
     )
-    arrows = [t for t in figure.data if t.hovertext and "moved" in str(t.hovertext)]
-    assert len(arrows) == replaced.sum()
-    assert "moved 7.1 px" in arrows[0].hovertext
+    arrows = [t for t in figure.data if t.name == "moved by PORT"]
+    assert [t.marker.symbol.count("arrow") for t in arrows] == replaced.sum(1).tolist()
+    assert all("moved 7.1 px" in text for t in arrows for text in t.hovertext)
+    moved = np.stack((arrows[0].x, arrows[0].y), -1).reshape(-1, 3, 2)
+    np.testing.assert_allclose(moved[:, 0], detected[0, replaced[0]])
+    np.testing.assert_allclose(moved[:, 1], refined[0, replaced[0]])
     assert names(figure) >= {"ground truth", "detector", "moved by PORT"}
     assert figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1], (
         "y points down, as in a picture"
@@ -58,7 +61,7 @@ def test_grid_draws_an_arrow_for_each_replaced_joint(hands):
 def test_error_by_confidence_bins_and_marks_delta():
     confidence = np.array([0.05, 0.06, 0.95, 1.0])
     figure = figures.error_by_confidence(
-        confidence, np.array([4.0, 6.0, 1.0, 1.0]), np.ones(4), 0.3
+        confidence, np.array([4.0, 6.0, 1.0, 1.0]), np.ones(4), 0.3, "t"
     )
     boxes = [t for t in figure.data if t.type == "box"]
     lines = [t for t in figure.data if t.type == "scatter"]
@@ -69,7 +72,7 @@ def test_error_by_confidence_bins_and_marks_delta():
 
 
 def test_change_by_occlusions_groups_by_count():
-    figure = figures.change_by_occlusions(np.array([0, 2, 2]), np.array([0.0, -1.0, -3.0]))
+    figure = figures.change_by_occlusions(np.array([0, 2, 2]), np.array([0.0, -1.0, -3.0]), "t")
     assert [len(t.y) for t in figure.data] == [1, 2]
     assert "2 poses, mean -2.00 px" in figure.data[1].name
 
@@ -89,7 +92,15 @@ def test_sweep_keeps_the_paper_in_a_panel_of_its_own():
         {"setting": "a", "v": 1.0, "low": 0.5, "high": 1.25, "paper": 7.0},
         {"setting": "b", "v": 2.0, "low": 1.5, "high": 3.0, "paper": 8.0},
     ]
-    figure = figures.sweep(rows, "v", x_title="K", y_title="P-EPE, px", title="t", baseline=4.0)
+    figure = figures.sweep(
+        rows,
+        "v",
+        x_title="K",
+        y_title="P-EPE, px",
+        title="t",
+        baseline=4.0,
+        names=("measured", "paper"),
+    )
     measured, paper = figure.data
     assert list(measured.error_y.array) == [0.25, 1.0] and list(measured.error_y.arrayminus) == [
         0.5,
@@ -101,7 +112,14 @@ def test_sweep_keeps_the_paper_in_a_panel_of_its_own():
         and list(paper.y) == [7.0, 8.0]
     )
     assert [a.text for a in figure.layout.annotations] == ["measured", "paper", "detector"]
-    alone = figures.sweep([{"setting": "a", "v": 1.0}], "v", x_title="", y_title="", title="")
+    alone = figures.sweep(
+        [{"setting": "a", "v": 1.0}],
+        "v",
+        x_title="",
+        y_title="",
+        title="",
+        names=("measured", "paper"),
+    )
     assert len(alone.data) == 1 and alone.data[0].error_y.array is None
 
 
@@ -109,20 +127,6 @@ def test_a_label_has_a_state():
     states = figures.joint_states(np.array([0, 1, 2, 1]), np.array([0, 1, 2, 2]))
     assert states.tolist() == ["", figures.HIDDEN, figures.VISIBLE, figures.NEWLY_HIDDEN]
     assert figures.joint_states(np.array([2, 0]), known=False).tolist() == [figures.UNSTATED, ""]
-
-
-def test_people_are_drawn_where_they_stand_and_only_where_they_are_labelled():
-    picture, xy = np.full((30, 40, 3), 90, np.uint8), np.zeros((1, 21, 2), np.float32)
-    xy[0, 0] = 20, 10
-    states = np.full((1, 21), "", object)
-    assert (figures.draw_people(picture, xy, states, HAND, zoom=2.0) == 90).all()
-    states[0, 0] = figures.VISIBLE
-    drawn = figures.draw_people(picture, xy, states, HAND, zoom=2.0)
-    assert drawn.shape == (60, 80, 3) and (picture == 90).all()
-    rows, columns = np.nonzero((drawn == style.rgb(style.colour("visible"))).all(-1))
-    assert abs(rows.mean() - 20.5) < 0.6 and abs(columns.mean() - 40.5) < 0.6, (
-        "pixel centres go on pixel centres"
-    )
 
 
 @pytest.fixture
@@ -227,14 +231,15 @@ def test_every_figure_has_a_title_and_readable_text(hands, panel):
     made = [
         figures.annotated_pictures([panel], "t"),
         figures.crowd_histogram(np.array([0.5]), {"paper": (0.1, 0.8)}, "t"),
-        figures.pose_figure({"p": {"xy_frame": detected[0], "colour": "red"}}, HAND, "t"),
-        figures.refinement_grid(detected, refined, confidence, replaced, HAND),
+        figures.refinement_grid(
+            detected, refined, confidence, replaced, HAND, "t", captions="abcde"
+        ),
         figures.flow_of_shapes(["a", "b"], ["1", "2"], ["x", "y"], title="t"),
     ]
     for figure in made:
         assert (
             figure.layout.title.text
-            and figure.layout.font.size >= 12
+            and figure.layout.template.layout.font.size >= 12
             and figure.layout.height >= 150
         )
 
@@ -242,10 +247,10 @@ def test_every_figure_has_a_title_and_readable_text(hands, panel):
 def test_runs_of_frames_have_ends():
     assert figures.spans(np.array([1, 1, 0, 0, 1], bool)) == [(0, 1), (4, 4)]
     assert figures.spans(np.zeros(3, bool)) == []
-    assert [(s["x0"], s["x1"]) for s in figures.shade([(0, 1), (4, 4)])] == [
-        (-0.5, 1.5),
-        (3.5, 4.5),
-    ]
+    line = {figures.REAL: (np.arange(5), np.arange(5))}
+    shapes = figures.time_panels({"px": line}, "t", shaded=[(0, 1), (4, 4)]).layout.shapes
+    assert [(s.x0, s.x1) for s in shapes] == [(-0.5, 1.5), (3.5, 4.5)]
+    assert [s.showlegend for s in shapes] == [True, False]
 
 
 def test_panels_over_time_share_frames_and_colours():
@@ -254,16 +259,14 @@ def test_panels_over_time_share_frames_and_colours():
     figure = figures.time_panels(
         {"x, px": lines, "v, px/frame": {figures.REAL: (frames, frames)}}, "t", shaded=[(1, 2)]
     )
-    truth, level, again, key = figure.data
+    truth, level, again = figure.data
+    (key,) = figure.layout.shapes
     assert (
         truth.line.color == again.line.color == figures.TRUTH and level.line.color != figures.TRUTH
     )
     assert list(level.x) == [0, 2, 4] and list(level.y) == [1, 3, 5]
-    assert names(figure) == {
-        figures.REAL,
-        "level 1",
-        "burst of occlusion",
-    } and key.marker.color == style.colour("hidden")
+    assert names(figure) == {figures.REAL, "level 1"}
+    assert (key.name, key.fillcolor) == ("burst of occlusion", style.colour("hidden"))
     assert (figure.layout.yaxis.title.text, figure.layout.yaxis2.title.text) == (
         "x, px",
         "v, px/frame",
@@ -271,36 +274,34 @@ def test_panels_over_time_share_frames_and_colours():
     assert figure.layout.xaxis2.title.text == "frame" and figure.layout.shapes[0].x1 == 2.5
 
 
-def test_maps_of_frames_have_frames_on_their_axes_and_one_scale():
-    read = np.arange(0, 9, 3)
-    maps = {"a": (np.eye(3), read, read), "b": (np.full((3, 3), 1 / 3), read, read)}
-    figure = figures.frame_maps(maps, "t", shaded=[(3, 5)])
-    assert list(figure.data[0].x) == [0, 3, 6]
-    assert {(t.zmin, t.zmax) for t in figure.data} == {(-4.0, 4.0)}
-    np.testing.assert_allclose(figure.data[1].z, 0, atol=1e-6)
-    assert "frame" in figure.layout.xaxis.title.text and "frame" in figure.layout.yaxis.title.text
-    assert [(s.x0, s.x1) for s in figure.layout.shapes] == [(2.5, 5.5)] * 2
-    assert [t.showscale for t in figure.data] == [True, False]
-
-
-def test_a_strip_of_poses_has_one_scale(hands):
-    strip = {
-        "frame 0": {
-            figures.REAL: hands[0][0].astype(float),
-            figures.FINAL: hands[1][0].astype(float),
-        },
-        "frame 5": {figures.REAL: 0.1 * hands[0][1].astype(float)},
+def test_panels_of_poses_have_one_scale_where_asked(hands):
+    real, final = hands[0].astype(float), hands[1][0].astype(float)
+    both = {
+        figures.REAL: {"xy_frame": real[0]},
+        figures.FINAL: {"xy_frame": final, "colour": "red"},
     }
-    figure = figures.pose_strip(strip, HAND, "t")
-    widths = [
-        figure.layout[axis].range[1] - figure.layout[axis].range[0] for axis in ("xaxis", "xaxis2")
+    small = {figures.REAL: {"xy_frame": 0.1 * real[1]}}
+    panels = [
+        {"caption": caption, "skeleton": HAND, "poses": poses}
+        for caption, poses in {"frame 0": both, "frame 5": small}.items()
     ]
-    assert (
-        widths[0] == pytest.approx(widths[1])
-        and figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1]
-    )
+    for one_scale in (True, False):
+        figure = figures.annotated_pictures(panels, "t", one_scale=one_scale)
+        (left, right), (low, high) = (figure.layout[axis].range for axis in ("xaxis", "xaxis2"))
+        assert (right - left == pytest.approx(high - low)) == one_scale
+        assert figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1]
+        assert low < min(0.1 * real[1][:, 0]) < max(0.1 * real[1][:, 0]) < high
     assert names(figure) == {figures.REAL, figures.FINAL}
+    assert figure.data[0].line.color == figures.TRUTH, "the name's colour"
     assert [a.text for a in figure.layout.annotations] == ["frame 0", "frame 5"]
+
+
+def test_marked_joints_of_a_pose_have_a_symbol(hands):
+    xy, marked = hands[0][0], np.arange(21) == 3
+    _, dots = figures.pose_traces(xy, HAND, "detector", confidence=hands[2][0], marked=marked)
+    assert dots.marker.symbol == tuple(np.where(marked, "diamond", "circle"))
+    assert dots.marker.size == tuple(np.where(marked, 13, 9))
+    assert list(dots.marker.color) == list(hands[2][0])
 
 
 def test_arrows_start_at_the_last_pose():
@@ -316,19 +317,15 @@ def test_arrows_start_at_the_last_pose():
     )
 
 
-def test_matrices_in_groups_share_order_and_scale():
-    m, seen = np.arange(441.0).reshape(21, 21) / 2100, np.arange(21) % 2 == 1
-    figure = figures.joint_matrices({"a": m, "b": m / 2}, HAND, groups=seen, title="t")
-    order = [*range(1, 21, 2), *range(0, 21, 2)]
-    assert list(figure.data[0].x) == [HAND.joints[j] for j in order] and figure.data[0].z[0][
-        1
-    ] == pytest.approx(np.log2(21 * m[1, 3]))
-    assert figure.data[0].text[0][1] == "0.24x uniform, weight 0.011"
+def test_matrices_share_a_scale():
+    m = np.arange(441.0).reshape(21, 21) / 2100
+    figure = figures.joint_matrices({"a": m, "b": m / 2}, HAND, title="t")
+    first = figure.data[0]
+    assert list(first.x) == list(HAND.joints)
+    assert first.z[1][3] == pytest.approx(np.log2(21 * m[1, 3]))
+    assert first.text[1][3] == "0.24x uniform, weight 0.011"
     assert {(t.zmin, t.zmax) for t in figure.data} == {(-4.0, 4.0)}
     assert [t.showscale for t in figure.data] == [False, True]
-    assert {(s.x0, s.x1) for s in figure.layout.shapes if s.x0 == s.x1} == {(9.5, 9.5)} and len(
-        figure.layout.shapes
-    ) == 4
 
 
 def test_feature_maps_share_a_scale_about_zero():
@@ -375,7 +372,8 @@ def test_the_front_has_a_point_a_setting():
         "savgol",
         "HANet",
     ] and figure.layout.xaxis.type == "log"
-    assert figure.data[0].x == (1.0, 3.0) and figure.data[0].text == ("(31, 1)", "(9, 1)")
+    assert list(figure.data[0].x) == [1.0, 3.0]
+    assert list(figure.data[0].hovertext) == ["(31, 1)", "(9, 1)"]
 
 
 # --- one colour, one meaning
@@ -385,15 +383,14 @@ def test_the_front_has_a_point_a_setting():
 def every_figure(hands, panel, rng):
     """All figures of the module, by the name of what makes them, from small made-up data."""
     detected, refined, confidence, replaced = hands
-    poses = {"xy_frame": detected[0], "colour": figures.DETECTED, "confidence": confidence[0]}
     after = panel | {"before": np.full((2, 21), 2), "box": np.array([1, 2, 9, 8])}
-    drawn = {figures.REAL: (detected[0], figures.TRUTH, replaced[0])}
+    drawn = {figures.REAL: {"xy_frame": detected[0], "marked": replaced[0], "symbol": "x"}}
     blind = {**panel, "picture": None, "known": False, "number": True, "poses": drawn}
     flags = np.tile(np.array([2, 1, 0], np.int8), (5, 7))
     labels = {"a": (HAND, flags, True), "b": (HAND, 2 * (flags > 0), False)}
     rows = [{"setting": "a", "v": 1.0, "low": 0.5, "high": 1.5, "paper": 2.0}]
     share, frames = rng.random(21), np.arange(7)
-    attention, few = np.full((7, 7), 1 / 7), detected[0].astype(float)
+    few = detected[0].astype(float)
     curve = (np.array([0.2, 0.9]), np.array([0.1, 1.0]), np.array([4, 1]))
     spoken = (figures.REAL, figures.INPUT, figures.ENCODED, figures.FINAL, "Savitzky-Golay")
     lines = dict.fromkeys((*spoken, "level 1", "level 2"), (frames, frames))
@@ -405,21 +402,21 @@ def every_figure(hands, panel, rng):
     ]
     joints = dict.fromkeys(("VisNet", "visible", "hidden", "outside the picture", "b"), share)
     return {
-        "pose_figure": figures.pose_figure({"detector": poses}, HAND, "t"),
         "refinement_grid": figures.refinement_grid(
-            detected, refined, confidence, replaced, HAND, truth=refined, captions="abcde"
+            detected, refined, confidence, replaced, HAND, "t", truth=refined, captions="abcde"
         ),
-        "error_by_confidence": figures.error_by_confidence(share, share, share, 0.3),
-        "change_by_occlusions": figures.change_by_occlusions(np.arange(3) % 2, share[:3]),
+        "error_by_confidence": figures.error_by_confidence(share, share, share, 0.3, "t"),
+        "change_by_occlusions": figures.change_by_occlusions(np.arange(3) % 2, share[:3], "t"),
         "joint_matrices": figures.joint_matrices(
             {"a": np.eye(21), "b": np.full((21, 21), 1 / 21)},
             HAND,
             masked=replaced[0],
-            groups=replaced[0],
             title="t",
         ),
         "map_grid": figures.map_grid(rng.normal(size=(3, 4, 5)), list("abc"), "t", cols=3),
-        "sweep": figures.sweep(rows, "v", x_title="", y_title="", title="t", baseline=4.0),
+        "sweep": figures.sweep(
+            rows, "v", x_title="", y_title="", title="t", baseline=4.0, names=("measured", "paper")
+        ),
         "flow_of_shapes": figures.flow_of_shapes(["a", "b"], ["1", "2"], ["x", "y"], title="t"),
         "annotated_pictures": figures.annotated_pictures([panel, after, blind], "t"),
         "visibility_shares": figures.visibility_shares(labels, "t"),
@@ -431,8 +428,6 @@ def every_figure(hands, panel, rng):
         "noise_confidence": figures.noise_confidence(noise, "t"),
         "front": figures.front(points, "t"),
         "time_panels": figures.time_panels({"px": lines}, "t", shaded=[(1, 2)]),
-        "frame_maps": figures.frame_maps({"a": (attention, frames, frames)}, "t", shaded=[(1, 2)]),
-        "pose_strip": figures.pose_strip({"f": dict.fromkeys(spoken[:4], few)}, HAND, "t"),
         "kinematics_figure": figures.kinematics_figure(
             {"frame 0": few, "frame 1": few + 1}, {"v": (few, 2.0), "a": (few, 1.0)}, HAND, "t"
         ),
@@ -529,17 +524,15 @@ def test_a_role_s_colour_means_that_role_alone(every_figure):
 
 def test_uniform_attention_is_neutral_and_has_words(every_figure):
     neutral = style.DIVERGING["light"][2]
-    for name, col in (("joint_matrices", 1), ("frame_maps", 0)):
-        trace = every_figure[name].data[col]
-        place = (trace.z[0][0] - trace.zmin) / (trace.zmax - trace.zmin)
-        (at,) = [colour for where, colour in trace.colorscale if where == pytest.approx(place)]
-        assert at == neutral and trace.text[0][0].startswith("1x uniform, weight ")
-        assert "%{text}" in trace.hovertemplate
+    trace = every_figure["joint_matrices"].data[1]
+    place = (trace.z[0][0] - trace.zmin) / (trace.zmax - trace.zmin)
+    (at,) = [colour for where, colour in trace.colorscale if where == pytest.approx(place)]
+    assert at == neutral and trace.text[0][0].startswith("1x uniform, weight ")
+    assert "%{text}" in trace.hovertemplate
 
 
 def test_all_maps_have_one_scale(every_figure):
     scale = style.attention_scale()
-    for name in ("joint_matrices", "frame_maps"):
-        for trace in every_figure[name].data:
-            assert (trace.zmin, trace.zmax) == (scale["zmin"], scale["zmax"])
-            assert [list(stop) for stop in trace.colorscale] == scale["colorscale"]
+    for trace in every_figure["joint_matrices"].data:
+        assert (trace.zmin, trace.zmax) == (scale["zmin"], scale["zmax"])
+        assert [list(stop) for stop in trace.colorscale] == scale["colorscale"]

@@ -11,11 +11,11 @@ from __future__ import annotations
 import re
 from html import escape, unescape
 from pathlib import Path
-from urllib.parse import quote
 from xml.etree.ElementTree import tostring
 
 import nbformat
 import plotly.io as pio
+from jinja2 import Environment
 from latex2mathml import exceptions as latex_exceptions
 from latex2mathml.converter import convert_to_element
 from nbconvert import HTMLExporter
@@ -33,6 +33,7 @@ WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 LATEX_ERRORS = tuple(kind for kind in vars(latex_exceptions).values() if isinstance(kind, type))
 LIMITS = {"msub": "munder", "msup": "mover", "msubsup": "munderover"}
 SECTIONS_SLOT = "<!-- sections -->"
+ENDED = ("completed", "failed")
 PAPERMILL_TAG = "papermill-error-cell-tag"  # red headings that papermill adds; the page has its own
 CSS = "\n".join(
     (
@@ -41,16 +42,6 @@ CSS = "\n".join(
         Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
     )
 )
-
-HEAD = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">
-<title>{title}</title><style>{css}</style></head><body><main>
-"""
-NAV = f"""<nav><a href="index.html">← all notebooks</a>{SECTIONS_SLOT}
-<label><input type="checkbox" id="hide"> hide code</label></nav>
-"""
 NOTEBOOK = """{%- extends 'classic/base.html.j2' -%}
 {%- block header -%}{{ resources.head }}{%- endblock -%}
 {%- block footer -%}</main></body></html>{%- endblock -%}
@@ -113,32 +104,17 @@ def _static(data: dict) -> dict:
         return {"text/html": data[PAGE]}
     if PLOTLY_MIME in data:
         figure = data[PLOTLY_MIME]
-        config = {**figure.get("config", {}), **CONFIG}
-        figure = {"data": figure["data"], "layout": figure.get("layout", {})}
-        return {
-            "text/html": pio.to_html(
-                figure,
-                config=config,
-                full_html=False,
-                include_plotlyjs=False,
-                include_mathjax=False,
-                validate=False,
-            )
-        }
+        drawn = {"data": figure["data"], "layout": figure.get("layout", {})}
+        rules = {"config": {**figure.get("config", {}), **CONFIG}, "include_plotlyjs": False}
+        return {"text/html": pio.to_html(drawn, full_html=False, validate=False, **rules)}
     if METRICS_MIME in data:
-        return {
-            "text/html": _table(
-                {key: value for key, value in data[METRICS_MIME].items() if key != "inputs"}
-            )
-        }
+        values = {name: value for name, value in data[METRICS_MIME].items() if name != "inputs"}
+        return {"text/html": str(PARTS.table(values))}
     if "text/latex" in data and "text/html" not in data:
         latex = data["text/latex"].strip()
         return {"text/html": formula(latex.strip("$"), block=not re.match(r"\$[^$]", latex))}
-    shown = {
-        mime: value
-        for mime, value in data.items()
-        if mime not in (WIDGET_MIME, "application/javascript")
-    }
+    live = (WIDGET_MIME, "application/javascript")
+    shown = {mime: value for mime, value in data.items() if mime not in live}
     if WIDGET_MIME in data and not any(
         mime.startswith(("image/", "text/html", "text/markdown")) for mime in shown
     ):
@@ -162,18 +138,12 @@ def notebook_page(path: Path, *, error: dict | None = None) -> str:
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         if "data" in output:
             output.data = nbformat.from_dict(_static(output.data))
-    head = (
-        HEAD.format(policy=POLICY, title=escape(_title(notebook, path.stem)), css=CSS)
-        + NAV
-        + _failure(error)
-    )
-    page, _ = _Exporter(template_name="basic", raw_template=NOTEBOOK).from_notebook_node(
-        notebook, {"head": head}
-    )
+    head = {"head": str(PARTS.notebook_head(_title(notebook, path.stem), error))}
+    exporter = _Exporter(template_name="basic", raw_template=NOTEBOOK)
+    page, _ = exporter.from_notebook_node(notebook, head)
     sections = re.findall(r'<h2 id="([^"]*)">(.*?)<a class="anchor-link"', page)
-    page = page.replace(
-        SECTIONS_SLOT, "".join(f'<a href="#{anchor}">{text}</a>' for anchor, text in sections), 1
-    )
+    links = "".join(f'<a href="#{anchor}">{text}</a>' for anchor, text in sections)
+    page = page.replace(SECTIONS_SLOT, links, 1)
     if 'class="plotly-graph-div"' not in page:
         return page
     script = f"<script>{get_plotlyjs()}</script></head>"
@@ -181,132 +151,54 @@ def notebook_page(path: Path, *, error: dict | None = None) -> str:
     return f"{head}{page_tools()}</body>{body}"
 
 
-def _failure(error: dict | None) -> str:
-    return (
-        f'<p class="failure">{escape(error["type"])}: {escape(error["message"])}</p>'
-        if error
-        else ""
-    )
-
-
-def _text(value: object) -> str:
+def _words(value: object) -> str:
     if isinstance(value, list):
-        return ", ".join(map(_text, value))
+        return ", ".join(map(_words, value))
     return "–" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
-
-
-def _cell(value: object) -> str:
-    kind = ' class="number"' if isinstance(value, int | float) else ""
-    return f"<td{kind}>{escape(_text(value))}</td>"
 
 
 def _flat(values: dict, prefix: str = "") -> dict:
     """Nested dictionaries as one with dotted names."""
     flat = {}
     for key, value in values.items():
-        flat |= (
-            _flat(value, f"{prefix}{key}.")
-            if isinstance(value, dict)
-            else {f"{prefix}{key}": value}
-        )
+        name = f"{prefix}{key}"
+        flat |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
     return flat
 
 
-def _table(values: dict) -> str:
-    """Names and values; a list of records becomes a table of its own below."""
-    flat = _flat(values)
-    records = {
-        k: v
-        for k, v in flat.items()
-        if isinstance(v, list) and v and all(isinstance(r, dict) for r in v)
-    }
-    rows = "".join(
-        f"<tr><th>{escape(k)}</th>{_cell(v)}</tr>" for k, v in flat.items() if k not in records
-    )
-    return (f"<table>{rows}</table>" if rows else "") + "".join(
-        _records(k, v) for k, v in records.items()
-    )
+def _parted(values: dict) -> tuple[dict, dict]:
+    """Values with dotted names, and lists of records among them with the same columns in each."""
+    plain, records = _flat(values), {}
+    for name, rows in list(plain.items()):
+        if isinstance(rows, list) and rows and all(isinstance(row, dict) for row in rows):
+            flat = [_flat(row) for row in plain.pop(name)]
+            columns = dict.fromkeys(key for row in flat for key in row)
+            records[name] = [columns | row for row in flat]
+    return plain, records
 
 
-def _records(name: str, records: list[dict]) -> str:
-    flat = [_flat(record) for record in records]
-    columns = list(dict.fromkeys(key for record in flat for key in record))
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
-    body = "".join(f"<tr>{''.join(_cell(record.get(c)) for c in columns)}</tr>" for record in flat)
-    return (
-        f"<table><caption>{escape(name)}</caption>"
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    )
+def _parts():
+    """The macros of `page.html.j2`."""
+    environment = Environment(autoescape=True, trim_blocks=True)
+    environment.filters |= {"words": _words, "parted": _parted}
+    shared = {"policy": POLICY, "css": CSS, "sections_slot": SECTIONS_SLOT}
+    source = Path(__file__).with_name("page.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(source, shared).module
 
 
-def _folded(summary: str, values: dict) -> str:
-    return f"<details><summary>{summary}</summary>{_table(values)}</details>" if values else ""
-
-
-def _state(status: str) -> str:
-    return f'<span class="state {status}">{status}</span>'
-
-
-def _seconds(entry: dict) -> str:
-    return f"{entry['duration_s']:.1f} s" if "duration_s" in entry else ""
+PARTS = _parts()
 
 
 def index_page(run: Run) -> str:
     """The run at a glance: every notebook with its outcome, metrics and parameters, and where it
     all comes from.
     """
-    record, provenance = run.record, run.record["provenance"]
-    machine, git = provenance["hardware"], provenance["git"]
-    rows, cards = "", ""
-    for name, entry in record["notebooks"].items():
-        done, copy = (
-            entry["status"] in ("completed", "failed"),
-            run.folder / "notebooks" / f"{name}.ipynb",
-        )
-        title, links = escape(name), ""
-        if done and copy.exists():
-            title = escape(_title(nbformat.read(copy, 4), name))
-            page, source = quote(f"{name}.html"), quote(f"notebooks/{name}.ipynb")
-            title, links = (
-                f'<a href="{page}">{title}</a>',
-                f'<a href="{source}">{escape(name)}.ipynb</a>',
-            )
-        state, took = _state(entry["status"]), _seconds(entry)
-        rows += (
-            f"<tr><td>{title}</td><td>{state}</td><td class=number>{took}</td><td>{links}</td></tr>"
-        )
-        cards += f"<h2>{title} {state}</h2>{_failure(entry.get('error'))}"
-        cards += _table(entry.get("metrics", {}))
-        cards += _folded("parameters", entry["parameters"]) + _folded(
-            "input files, sha256", entry.get("inputs", {})
-        )
-    changed = ", with uncommitted changes" if git and git["dirty"] else ""
-    facts = {
-        "started": record["started"],
-        "duration": _seconds(record),
-        "profile": record["profile"],
-        "device": record["device"],
-        "code": git["commit"][:12] + changed if git else "not from a clone",
-        "machine": f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']} GB",
-        "gpu": machine["gpu"] or "none",
-        "system": f"{machine['platform']}, Python {provenance['python']}",
-    }
-    stale = (
-        " when this page was written; see <code>workbench runs list</code>"
-        if run.status == "running"
-        else ""
-    )
-    head = HEAD.format(policy=POLICY, title=f"Run {escape(run.id)}", css=CSS)
-    return (
-        f"{head}<h1>Occlusion Workbench</h1><p class=soft>Run {escape(run.id)} "
-        f"{_state(run.status)}{stale}</p>"
-        "<table><thead><tr><th>notebook</th><th>outcome</th><th>time</th><th>executed "
-        "copy</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table>{cards}<h2>Where this comes from</h2>{_table(facts)}"
-        f"{_folded('shipped weights, sha256', provenance['weights'])}"
-        f"{_folded('packages', provenance['packages'])}"
-        '<p class=soft>The same as data: <a href="run.json">run.json</a></p></main></body></html>'
-    )
+    titles = {}
+    for name, entry in run.record["notebooks"].items():
+        copy = run.folder / "notebooks" / f"{name}.ipynb"
+        if entry["status"] in ENDED and copy.exists():
+            titles[name] = _title(nbformat.read(copy, 4), name)
+    return str(PARTS.index(run, titles))
 
 
 def publish(run: Run) -> None:
@@ -316,7 +208,7 @@ def publish(run: Run) -> None:
     for name, entry in run.record["notebooks"].items():
         copy, page = run.folder / "notebooks" / f"{name}.ipynb", run.folder / f"{name}.html"
         fresh = page.exists() and page.stat().st_mtime > copy.stat().st_mtime
-        if entry["status"] in ("completed", "failed") and copy.exists() and not fresh:
+        if entry["status"] in ENDED and copy.exists() and not fresh:
             _write(page, notebook_page(copy, error=entry.get("error")))
     _write(run.folder / "index.html", index_page(run))
 

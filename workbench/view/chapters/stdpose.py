@@ -22,7 +22,7 @@ from ...records import Detections
 from ...taps import tap_table, without_heads
 from .. import estimates, figures, style
 from ..attention import Axis
-from ..estimates import COLOURS, FLOW, LINE, SINGLE, Edits, Inside
+from ..estimates import FLOW, LINE, SINGLE, Edits, Inside
 from ..explorer import Control, Explorer, choice, collected, number
 from ..panels import (
     Bar,
@@ -162,7 +162,7 @@ def distances(windows: Windows) -> Int[np.ndarray, "n"]:
 def curves(rows: Sequence[Mapping], title: str, *, height: int = 400) -> go.Figure:
     """Lines of rows (who, x, y), in this order; their names are the titles of the axes."""
     by, x, y = list(rows[0])[:3]
-    figure = px.line(rows, x=x, y=y, color=by, markers=True, color_discrete_map=COLOURS)
+    figure = px.line(rows, x=x, y=y, color=by, markers=True, color_discrete_map=figures.COLOURS)
     return figures.page_layout(figure, title, height, legend_title_text=by)
 
 
@@ -650,7 +650,7 @@ class PropagationPlayer(Stage):
             first.skeleton,
             scenes,
             lambda scene, _frames, _mask: self.filled[scene.name],
-            roles=estimates.ROLES,
+            roles=figures.ROLE_OF,
             apart=True,
             paints=False,
             name="player",

@@ -32,11 +32,6 @@ from ..panels import HIDDEN, VISIBLE, Bar, Bars, Click, Line, Lines, People, Pic
 from ..stage import covered, painted, patch_grid
 
 NAIVE, AWARE = "naive", "aware"
-COLOURS = {
-    figures.REAL: style.colour("truth"),
-    NAIVE: style.colour("rival"),
-    AWARE: style.colour("ours"),
-}
 
 
 # --- behind the backbone --------------------------------------------------------------------------
@@ -194,8 +189,8 @@ def module_figure(
     for col, (z, look) in enumerate(grids, 2):
         figure.add_heatmap(z=z, hoverinfo="skip", **look | {"showscale": False}, row=1, col=col)
         figure.update_yaxes(autorange="reversed", row=1, col=col)
-    for trace in figures.pose_traces(xy_crop, skeleton, "", COLOURS[AWARE], show_legend=False):
-        figure.add_trace(trace, 1, 6)
+    for trace in figures.pose_traces(xy_crop, skeleton, "", figures.COLOURS[AWARE]):
+        figure.add_trace(trace.update(showlegend=False), 1, 6)
     h, w = picture.shape[:2]
     for col in (1, 6):
         at = {"x": -0.5, "y": -0.5, "sizex": w, "sizey": h, "sizing": "stretch", "layer": "below"}
