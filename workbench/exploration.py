@@ -436,6 +436,7 @@ def explore(
             raise unknown("method", str(method), MAKERS)
     data = {"image": image, "video": video, "boxes": boxes, "keypoints": keypoints}
     data |= {"skeleton": skeleton, "weights": weights, "show": show}
+    data |= {name: value for name, value in options.items() if isinstance(value, int | str)}
     said = {name: value for name, value in data.items() if value is not None and value != ""}
     words = "".join(f", {name}={_literal(value)}" for name, value in said.items())
     code = f"import workbench\n\nworkbench.explore({_literal(what)}{words}, state={{state}}).show()"

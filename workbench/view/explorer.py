@@ -99,8 +99,9 @@ def collected(name: str, value: Sequence = (), needs: str = "model") -> Control:
 
 class Explorer(Live):
     """See above. name: of the explorer, for files. code: what made it, with "{state}" where its
-    state goes; pasted into a fresh kernel it shows the same again. state: as `explorer.state`, or
-    as text. Errors: `UnknownName`, `BadParameter` for a state that does not fit.
+    state goes: pasted into a fresh kernel it shows the same again; "": only the state is offered.
+    state: as `explorer.state`, or as text. Errors: `UnknownName`, `BadParameter` for a state that
+    does not fit.
     """
 
     name = traitlets.Unicode("explorer").tag(sync=True)
@@ -115,7 +116,7 @@ class Explorer(Live):
     scale = traitlets.Dict().tag(sync=True)
     last_frame = traitlets.Int(0).tag(sync=True)
     verdict = traitlets.Unicode().tag(sync=True)
-    code = traitlets.Unicode("{state}").tag(sync=True)
+    code = traitlets.Unicode().tag(sync=True)
     stored = traitlets.List().tag(sync=True)
     attention = traitlets.Instance(AttentionView, allow_none=True).tag(
         sync=True, **widget_serialization
@@ -127,7 +128,7 @@ class Explorer(Live):
         *,
         name: str,
         state: Mapping | str | None = None,
-        code: str = "{state}",
+        code: str = "",
         theme: str = "",
         last_frame: int = 0,
         fps: float = 8.0,
