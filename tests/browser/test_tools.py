@@ -182,7 +182,7 @@ def test_svg_is_the_figure_in_its_light_colours(tmp_path):
     assert f"rgb{style.rgb(figures.TRUTH)}" in looks and "rgb(255, 255, 255)" in looks
     assert "var(" not in looks and not [e for e in root.iter() if e.tag.endswith("script")]
     kinds = [e.get("class", "") for e in root.iter(f"{SVG}g")]
-    assert len([kind for kind in kinds if kind.startswith("trace scatter")]) == 3
+    assert len([kind for kind in kinds if kind.startswith("trace scatter")]) == 2
 
 
 def test_png_has_300_dpi_and_shows_the_figure(tmp_path):
@@ -222,7 +222,7 @@ def test_csv_of_maps_says_multiple_and_weight(tmp_path):
 
 def test_csv_of_boxes_names_their_parts(tmp_path):
     sure, wrong = np.array([0.05, 0.06, 0.95]), np.array([4.0, 6.0, 1.0])
-    made = figures.error_by_confidence(sure, wrong, wrong / 2, 0.3)
+    made = figures.error_by_confidence(sure, wrong, wrong / 2, 0.3, "Errors")
     with opened_figures(tmp_path, made) as page:
         _, *rows = csv.reader(io.StringIO(saved(page, "CSV", tmp_path).read_text()))
     medians = [float(row[2]) for row in rows if row[0] == "with PORT" and row[4] == "median"]
