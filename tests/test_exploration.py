@@ -5,10 +5,12 @@ refused. README's tasks run as they stand on a real picture and a real clip.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 
 import cv2
+import nbformat
 import numpy as np
 import pytest
 import timm
@@ -275,3 +277,24 @@ def test_fresh_weights_are_other_weights_and_the_same_each_time():
 def test_a_model_without_inputs_is_refused():
     with pytest.raises(BadParameter, match="what the model is called with"):
         explore(nn.MultiheadAttention(8, 2))
+
+
+# --- chapter 08, filled in
+
+
+def test_without_a_page_jupyterlab_opens_chapter_08_filled_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.jpg").write_bytes(b"")
+    called = []
+    monkeypatch.setattr(os, "execv", lambda program, words: called.append(words))
+    asked = ["explore", "vissimcc", "--image", "a.jpg", "--boxes", "1,2,3,4", "--weights", "w.st"]
+    for name in ("explore_vissimcc.ipynb", "explore_vissimcc_2.ipynb"):
+        CliRunner().invoke(app, asked)
+        notebook = nbformat.read(tmp_path / name, 4)
+        injected = next(
+            cell.source for cell in notebook.cells if "injected-parameters" in cell.metadata.tags
+        )
+        assert 'method = "vissimcc"' in injected and 'boxes = "1,2,3,4"' in injected
+        assert f'image = "{tmp_path / "a.jpg"}"' in injected and "keypoints" not in injected
+        assert any(word.endswith(f"/lab/tree/{name}") for word in called[-1])
+    assert any(cell.id == "inside" for cell in notebook.cells)
