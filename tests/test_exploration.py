@@ -29,6 +29,7 @@ from workbench.recipes import port as recipe
 from workbench.records import Detections
 from workbench.view import paper
 from workbench.view.attention import AttentionView
+from workbench.view.chapters.port import PortExplorer
 from workbench.view.explorer import IN_SIGHT, Explorer
 
 PICTURE = "000000397133.jpg"
@@ -165,6 +166,14 @@ def test_the_command_writes_a_live_page_and_nothing_over(mine):
 def test_port_on_made_hands():
     explorer = checked(explore("port"))
     assert "P-EPE" in explorer.verdict and explorer.code.count("{state}") == 1
+
+
+def test_made_people_are_a_chapter_s_and_stand_in_the_code():
+    truth, detected = recipe.pairs("synthetic", n=5, seed=1)
+    chapter = PortExplorer(workbench.load("port"), detected, truth, index=2)
+    again = explore("port", made=5, seed=1, index=2)
+    assert again.data == chapter.data and again.verdict == chapter.verdict
+    assert "made=5, index=2, seed=1, state=" in again.code or "seed=1, index=2" in again.code
 
 
 def test_detections_of_one_s_own_program():

@@ -262,7 +262,7 @@ def _demo() -> tuple[Detections, Sequence[np.ndarray], Clip]:
 # --- explorers of the methods ---------------------------------------------------------------------
 
 
-def _port(mine: Own | None, keypoints, skeleton, weights, device, **options) -> Live:
+def _port(mine: Own | None, keypoints, skeleton, weights, device, made, **options) -> Live:
     from .recipes import port as recipe
     from .view.chapters.port import PortExplorer
 
@@ -275,7 +275,7 @@ def _port(mine: Own | None, keypoints, skeleton, weights, device, **options) -> 
     elif keypoints is not None:
         people = _read(keypoints, skeleton, None)
     else:
-        truth, people = recipe.pairs("synthetic", n=24, seed=3)
+        truth, people = recipe.pairs("synthetic", n=made or 24, seed=options.pop("seed", 3))
     refiner, rival, names = models("port", weights, people.skeleton, device)
     return PortExplorer(
         refiner, people, truth, pictures=pictures, rival=rival, names=names, **options
@@ -296,14 +296,14 @@ class _ByRow(Sequence):
         return self.frames[int(self.numbers[row])]
 
 
-def _hanet(mine: Own | None, keypoints, skeleton, weights, device, **options) -> Live:
+def _hanet(mine: Own | None, keypoints, skeleton, weights, device, made, **options) -> Live:
     from .made.motion import sequences
     from .predict import place_missing
     from .view.chapters.hanet import HANetExplorer, Motion2D
 
     joints = None
     if mine is None and keypoints is None:
-        shown = sequences("synthetic", "test")
+        shown = sequences("synthetic", "test")[: made or None]
     else:
         people = mine.people if mine is not None else link(_read(keypoints, skeleton, None))
         if people is None:
@@ -338,7 +338,7 @@ def windows_of(mine: Own, estimator: Predictor, offsets: tuple[int, ...]) -> Win
     return windows
 
 
-def _vissimcc(mine: Own | None, keypoints, skeleton, weights, device, **options) -> Live:
+def _vissimcc(mine: Own | None, keypoints, skeleton, weights, device, made, **options) -> Live:
     from .recipes import vissimcc as recipe
     from .view.chapters.vissimcc import VisSimCCExplorer
 
@@ -346,27 +346,27 @@ def _vissimcc(mine: Own | None, keypoints, skeleton, weights, device, **options)
     names = ("aware", "random") if rival is None else names
     naive = load("vissimcc-reasoning", device=device)
     if mine is None:
-        windows = recipe.people("test", aware.model.config, 12)
+        windows = recipe.people("test", aware.model.config, made or 12)
     else:
         windows = windows_of(mine, aware, (0,))
         options["labelled"] = False
     return VisSimCCExplorer(aware, naive, windows, rival=rival, names=names, **options)
 
 
-def _otpose(mine: Own | None, keypoints, skeleton, weights, device, **options) -> Live:
+def _otpose(mine: Own | None, keypoints, skeleton, weights, device, made, **options) -> Live:
     from .recipes import otpose as recipe
     from .view.chapters.otpose import OTPoseExplorer
 
     estimator, rival, names = models("otpose", weights, None, device)
     if mine is None:
-        windows = recipe.people("test", estimator.model.config, n=6)
+        windows = recipe.people("test", estimator.model.config, n=made or 6)
     else:
         windows = windows_of(mine, estimator, (-2, -1, 0, 1, 2))
         options["labelled"] = False
     return OTPoseExplorer(estimator, windows, rival=rival, names=names, **options)
 
 
-def _stdpose(mine: Own | None, keypoints, skeleton, weights, device, **options) -> Live:
+def _stdpose(mine: Own | None, keypoints, skeleton, weights, device, made, **options) -> Live:
     from .recipes import stdpose as recipe
     from .view.chapters.stdpose import LookExplorer, MaskExplorer
 
@@ -377,7 +377,7 @@ def _stdpose(mine: Own | None, keypoints, skeleton, weights, device, **options) 
         raise unknown("explorer of stdpose", show, ("mask", "attention"))
     if mine is None:
         config = propagator.model.config
-        sets = {t: recipe.people("test", t, config, n=4) for t in (3, 7)}
+        sets = {t: recipe.people("test", t, config, n=made or 4) for t in (3, 7)}
     else:
         pairs = [(mine.clip(propagator.skeleton), mine.frames)]
         sets = {t: propagator.windows(pairs, interval=t) for t in INTERVALS}
@@ -412,6 +412,7 @@ def explore(
     skeleton: str | None = None,
     weights: str | Path | Sequence[str | Path | None] | None = None,
     show: str = "",
+    made: int = 0,
     state: Mapping | str | None = None,
     device: str = "cpu",
     theme: str = "",
@@ -425,8 +426,10 @@ def explore(
     are its arguments (one, a tuple, or a dictionary) and options those of `foreign`. boxes: (x, y,
     width, height) px, one a person; keypoints: results of a detector, as `read_detections` takes
     them, of joints `skeleton`. weights: a checkpoint, or two to compare. show: of stdpose, "mask"
-    or "attention". state: as `explorer.state`, or as text. Errors: `UnknownName`, `BadParameter`
-    where it is not clear who or what should be shown; what readers and `load` raise.
+    or "attention". made: how many people or clips are made where none are given. state: as
+    `explorer.state`, or as text. options: of the explorer (index, joint, seed). Errors:
+    `UnknownName`, `BadParameter` where it is not clear who or what should be shown; what readers
+    and `load` raise.
     """
     if isinstance(what, nn.Module):
         return foreign(what, inputs, state=state, theme=theme, **options)
@@ -435,7 +438,7 @@ def explore(
         if method not in MAKERS:
             raise unknown("method", str(method), MAKERS)
     data = {"image": image, "video": video, "boxes": boxes, "keypoints": keypoints}
-    data |= {"skeleton": skeleton, "weights": weights, "show": show}
+    data |= {"skeleton": skeleton, "weights": weights, "show": show, "made": made or None}
     data |= {name: value for name, value in options.items() if isinstance(value, int | str)}
     said = {name: value for name, value in data.items() if value is not None and value != ""}
     words = "".join(f", {name}={_literal(value)}" for name, value in said.items())
@@ -452,7 +455,7 @@ def explore(
         options["show"] = show
     elif show:
         raise BadParameter(f"{what} has one explorer", remedy="leave show out")
-    return MAKERS[methods[0]](mine, keypoints, skeleton, weights, device, **options)
+    return MAKERS[methods[0]](mine, keypoints, skeleton, weights, device, made, **options)
 
 
 def _literal(value: Any) -> str:
