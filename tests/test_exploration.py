@@ -176,6 +176,15 @@ def test_made_people_are_a_chapter_s_and_stand_in_the_code():
     assert "made=5, index=2, seed=1, state=" in again.code or "seed=1, index=2" in again.code
 
 
+def test_methods_on_one_stage_are_compared_person_by_person():
+    stage = explore(["port", "vissimcc"])
+    truth = stage.now.truth
+    for xy in stage.plain[0].values():
+        other = np.nanmedian(np.linalg.norm(xy - truth[:, ::-1], axis=-1))
+        assert np.nanmedian(np.linalg.norm(xy - truth, axis=-1)) < other / 3
+    assert {panel["title"] for panel in stage.tabs["stage"][0]} == {"detector", "port", "vissimcc"}
+
+
 def test_detections_of_one_s_own_program():
     _, people = recipe.pairs("synthetic", n=3, skeleton="coco17")
     explorer = checked(explore("port", keypoints=people))
@@ -281,6 +290,9 @@ def test_fresh_weights_are_other_weights_and_the_same_each_time():
     assert torch.equal(one.in_proj_weight, two.in_proj_weight)
     assert not torch.equal(one.in_proj_weight, model.in_proj_weight)
     assert fresh(nn.Identity()) is None
+    vit = timm.create_model("vit_tiny_patch16_224", img_size=32).eval()
+    same = [n for (n, a), b in zip(vit.named_parameters(), fresh(vit).parameters()) if a.equal(b)]
+    assert not [name for name in same if "pos_embed" in name or "qkv.weight" in name]
 
 
 def test_a_model_without_inputs_is_refused():

@@ -246,8 +246,8 @@ def together(
     return Stage(skeleton_of(people.skeleton), [scene], ask, **options)
 
 
-def _demo() -> tuple[Detections, Sequence[np.ndarray], Clip]:
-    """A made clip, and what a simulated detector says about it."""
+def _demo() -> tuple[Detections, np.ndarray, Clip]:
+    """A made clip, and what a simulated detector says about it, person by person as in the clip."""
     from .data.tracks import poses_of
     from .made.noise import DetectorNoise
     from .made.worlds import WORLDS, sample_clip
@@ -255,8 +255,9 @@ def _demo() -> tuple[Detections, Sequence[np.ndarray], Clip]:
     world = replace(WORLDS["synthetic"], name="shown", n_frames=24, people=(2, 2))
     made = sample_clip(world, "test", 2)
     truth, frames = poses_of(made.clip)
+    there = np.stack([track.visibility.any(1) for track in made.clip.tracks], 1)
     people = DetectorNoise().apply(truth, np.random.default_rng(0))
-    return link(replace(people, frames=frames)), made.frames, made.clip
+    return replace(people, frames=frames, tracks=np.nonzero(there)[1]), made.frames, made.clip
 
 
 # --- explorers of the methods ---------------------------------------------------------------------
@@ -518,7 +519,9 @@ def _looked(model: nn.Module, inputs: Any, names: Sequence[str] | None):
 
 
 def fresh(model: nn.Module, seed: int = 0) -> nn.Module | None:
-    """A copy with fresh random weights; None where no part of it can reset itself."""
+    """A copy with fresh random weights: layers reset themselves, other parameters are shuffled;
+    None where no part can reset itself.
+    """
     copied = copy.deepcopy(model)
     parts = [part for part in copied.modules() if hasattr(part, "reset_parameters")]
     if not parts:
@@ -527,9 +530,11 @@ def fresh(model: nn.Module, seed: int = 0) -> nn.Module | None:
         torch.manual_seed(seed)
         for part in parts:
             part.reset_parameters()
-        for part in copied.modules():
-            if isinstance(part, nn.MultiheadAttention):
-                part._reset_parameters()
+        own = {id(weight) for part in parts for weight in part.parameters(recurse=False)}
+        for weight in copied.parameters():
+            if id(weight) not in own:  # of no layer, such as places of tokens: in another order
+                shuffled = weight.detach().flatten()[torch.randperm(weight.numel())]
+                weight.data = shuffled.view_as(weight)
     return copied
 
 

@@ -64,9 +64,9 @@ def test_only_frames_under_paint_are_new_pictures(scene):
 
 def test_flags_under_paint_change_and_are_marked(scene):
     stage = Stage(BODY, [scene], frame=2)
-    assert "0 in this frame, 0 in all" in stage.verdict
+    assert stage.verdict == "Newly hidden by the paint: 0 joints"
     stage.choose(brush=[patch(1, 10, 5, (2, 3))])
-    assert "2 in this frame, 4 in all" in stage.verdict  # joints at x = 1 and 3
+    assert stage.verdict.endswith(": 4 joints in frames 2 to 3")  # joints at x = 1 and 3
     people = stage.draw(stage.state, stage._found)["stage"][0][0].people[0]
     assert (people.marks == NEWLY_HIDDEN).sum() == 4 and people.flags
 
@@ -81,6 +81,20 @@ def test_errors_and_their_signed_change(scene):
     lines = {line.name: line for line in curve[0].lines if line.name}
     np.testing.assert_allclose(lines["B"].y, [5, 5, 1, 1, 1])
     assert lines["A"].role == "ours" and curve[0].shaded == [(0, 1, "hidden")]
+
+
+def test_a_change_is_of_joints_that_are_found_with_and_without_paint(scene):
+    """Whoever drops the joints under paint, here the worst, gains nothing by it."""
+
+    def drops(scene, frames, mask):
+        away = np.tile(np.arange(17.0), (T, 1, 1))
+        xy = scene.truth + np.stack((away, 0 * away), -1)
+        lost = mask.any((1, 2))[:, None, None] & (np.arange(17) == 16)
+        return {"A": np.where(lost[..., None], np.nan, xy)}
+
+    stage = Stage(BODY, [scene], drops)
+    stage.choose(brush=[patch(20, 20, 6, (0, 4))])
+    assert "A 7.5 px (+0.0, 5 joints lost)" in stage.verdict
 
 
 def test_without_truth_nobody_is_wrong(scene):

@@ -253,6 +253,9 @@ class Explorer(Live):
         """
         asked = self.asked
         needed = self._needed()
+        if needed == "nothing" and self._seen is not None:  # answered already
+            self.answered = asked
+            return
         state = dict(self.state)
         try:
             if needed == "model" or self._found is None:

@@ -193,20 +193,15 @@ class Stage(Explorer):
             answers = self.ask(clip, frames, mask)
         return Played(frames, mask, visibility, answers, self.plain[number])
 
-    def errors(self, found: Played, answers: Answers, of: str) -> dict[str, np.ndarray]:
-        """name -> mean distance from the truth by frame, px; NaN where there is no label."""
-        labelled = self.now.visibility > 0
-        joints = np.ones(len(self.kin), bool)
+    def distances(self, answers: Answers, of: str) -> dict[str, Float[np.ndarray, "t p k"]]:
+        """name -> distances from the truth, px; NaN without a label, of other joints than `of`, and
+        where nobody was found.
+        """
+        use = self.now.visibility > 0
         if of != "all joints":
-            joints = np.arange(len(self.kin)) == self.kin.index(of)
-        out = {}
-        for name, xy in answers.items():
-            away = np.linalg.norm(xy - self.now.truth, axis=-1)
-            use = labelled & joints & np.isfinite(away)
-            total = np.where(use, away, 0).sum((1, 2))
-            with np.errstate(invalid="ignore"):
-                out[name] = total / np.where(use.any((1, 2)), use.sum((1, 2)), np.nan)
-        return out
+            use = use & (np.arange(len(self.kin)) == self.kin.index(of))
+        truth = np.where(use[..., None], self.now.truth, np.nan)
+        return {name: np.linalg.norm(xy - truth, axis=-1) for name, xy in answers.items()}
 
     def people(self, found: Played) -> list[People]:
         marks = None
@@ -247,13 +242,13 @@ class Stage(Explorer):
         """Errors by frame; dashed: without the paint."""
         times = np.arange(len(self.now.frames))
         lines = []
-        plain = self.errors(found, found.plain, state["error of"])
-        errors = self.errors(found, found.answers, state["error of"])
-        for number_, name in enumerate(errors):
+        plain = self.distances(found.plain, state["error of"])
+        away = self.distances(found.answers, state["error of"])
+        for number_, name in enumerate(away):
             role = self.roles_of.get(name, number_)
-            lines.append(Line(name, times, errors[name], role, "both"))
+            lines.append(Line(name, times, by_frame(away[name]), role, "both"))
             if found.mask.any():
-                lines.append(Line("", times, plain[name], role, dash=(4, 3)))
+                lines.append(Line("", times, by_frame(plain[name]), role, dash=(4, 3)))
         frames = np.flatnonzero(found.mask.any((1, 2)))
         some = 0 < len(frames) < len(times)
         shaded = [(frames[0], frames[-1], "hidden")] if some else []
@@ -264,18 +259,11 @@ class Stage(Explorer):
         said = []
         if self.now.visibility is not None and self.paints:
             changed = found.visibility != self.now.visibility
-            frame = min(int(state["frame"]), len(changed) - 1)
-            here, everywhere = changed[frame].sum(), changed.sum()
-            said.append(f"newly hidden by the paint: {here} in this frame, {everywhere} in all")
+            frames = np.flatnonzero(changed.any((1, 2)))
+            where = f" in frames {frames[0]} to {frames[-1]}" if len(frames) else ""
+            said.append(f"newly hidden by the paint: {changed.sum()} joints{where}")
         if found.answers and self.now.truth is not None:
-            of = state["error of"]
-            plain = self.errors(found, found.plain, of)
-            for name, errors in self.errors(found, found.answers, of).items():
-                if not np.isfinite(errors).any():
-                    continue
-                mean = np.nanmean(errors)
-                change = mean - np.nanmean(plain[name])
-                said.append(f"{name} {mean:.1f} px ({change:+.1f})")
+            said += self.compared(found, state["error of"])
         elif found.answers and found.mask.any():
             for name, xy in found.answers.items():
                 said.append(f"{name} moves by {apart(xy, found.plain[name]):.1f} px")
@@ -287,6 +275,23 @@ class Stage(Explorer):
         text = "; ".join(said)
         return text[:1].upper() + text[1:]
 
+    def compared(self, found: Played, of: str) -> list[str]:
+        """Everybody's mean error, its change by the paint over the joints that are found with and
+        without it, and how many are lost.
+        """
+        said = []
+        plain = self.distances(found.plain, of)
+        for name, away in self.distances(found.answers, of).items():
+            both = np.isfinite(away) & np.isfinite(plain[name])
+            if not np.isfinite(away).any():
+                continue
+            change = (away[both] - plain[name][both]).mean() if both.any() else 0.0
+            lost = int((np.isfinite(plain[name]) & ~np.isfinite(away)).sum())
+            words = f", {lost} joints lost" if lost else ""
+            mean = away[np.isfinite(away)].mean()
+            said.append(f"{name} {mean:.1f} px ({change:+.1f}{words})")
+        return said
+
     def questions(self) -> Iterable[Mapping]:
         """Patches on a grid, `grid` along the longer side, where there is a brush."""
         if not self.paints:
@@ -294,6 +299,15 @@ class Stage(Explorer):
         width, height = self.clips[0].size_wh
         step = max(width, height) / self.grid
         return patch_grid((width, height), [self.state["size"]], step, self.last_frame)
+
+
+def by_frame(away: Float[np.ndarray, "t p k"]) -> Float[np.ndarray, "t"]:
+    """Means over people and joints, NaN where there is none."""
+    known = np.isfinite(away)
+    total = np.where(known, away, 0).sum((1, 2))
+    return np.divide(
+        total, known.sum((1, 2)), out=np.full(len(away), np.nan), where=known.any((1, 2))
+    )
 
 
 def apart(one: Float[np.ndarray, "*n 2"], other: Float[np.ndarray, "*n 2"]) -> float:
