@@ -699,8 +699,8 @@ class PropagationPlayer(Stage):
         """Mean errors between labels, px, as far as anybody knows the truth there."""
         if self.now.truth is None:
             return {}
-        errors = self.errors(found, found.answers, state["error of"])
-        return {who: np.nanmean(by) for who, by in errors.items() if np.isfinite(by).any()}
+        far = self.distances(found.answers, state["error of"])
+        return {who: np.nanmean(px) for who, px in far.items() if np.isfinite(px).any()}
 
     def draw(self, state: Mapping, found: Played) -> Tabs:
         rows = super().draw(state, found)["stage"]
