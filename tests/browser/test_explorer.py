@@ -534,7 +534,7 @@ def test_in_jupyterlab_the_newest_input_is_answered_and_nothing_piles_up(tmp_pat
         page.mouse.up()
         notebook.wait(lambda: heard.inner_text() != before, 20, "answer to the brush")
         again = picture_of(page, f".workbench-view:has(input[name=frame]) {PANELS} >> nth=0")
-        assert again != painted and "in all" in heard.inner_text()
+        assert again != painted and "joints in frames" in heard.inner_text()
 
         selector = ".workbench-view:has(input[name=frame])"
         took = page.evaluate(SCRUBS, [f"{selector} input[name=frame]", f"{selector} {PANELS}"])

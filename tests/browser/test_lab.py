@@ -177,10 +177,10 @@ def test_the_brush_paints_and_flags_follow(tmp_path):
     with opened(tmp_path, "brush", BRUSH) as (page, notebook):
         stage = Shown(page, notebook)
         unpainted, blank = stage.said(), stage.picture(0)
-        assert "0 in this frame" in unpainted
+        assert "paint: 0 joints" in unpainted
         notebook.drag(stage.spot(0, 0.35, 0.2), stage.spot(0, 0.65, 0.8))
         stage.answer(unpainted, "answer to the mouse")
-        assert "0 in all" not in stage.said() and stage.picture(0) != blank
+        assert "joints in frames" in stage.said() and stage.picture(0) != blank
         page.locator(".menus summary:has-text('more')").click()
         page.locator("button:has-text('clear paint')").click()
         notebook.wait(lambda: stage.said() == unpainted, 20, "flags without paint")
