@@ -573,7 +573,7 @@ def world_cases(
     yield Case("cache filled", partial(fill, None), "by one process", partial(fill, 1), words)
 
 
-def _explorers() -> Iterator[tuple[str, Explorer, Mapping, Mapping]]:
+def some_explorers() -> Iterator[tuple[str, Explorer, Mapping, Mapping]]:
     """Name, explorer, and two states of a control that needs its model."""
     truth, detected = port_recipe.pairs("synthetic", n=8, seed=3)
     yield (
@@ -634,7 +634,7 @@ def explorer_cases(_bench: Bench) -> Iterator[Case]:
     models' share; and from a key to the screen's next frame in a browser, where there is one,
     beside a page that does nothing.
     """
-    for what, explorer, first, second in _explorers():
+    for what, explorer, first, second in some_explorers():
         states = itertools.cycle((first, second))
         again = lambda e=explorer, s=states: e.choose(**next(s))  # noqa: E731
         alone = lambda e=explorer: e.compute(dict(e.state))  # noqa: E731

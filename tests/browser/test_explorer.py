@@ -452,15 +452,18 @@ SCRUBS = """async ([selector, canvas]) => {
     }
     return took;
 }"""
-RERUNS = """async ([selector, verdict]) => {
-    const input = document.querySelector(selector);
-    const words = document.querySelector(verdict);
+# an explorer, its control, and the values that it is given in turn
+RERUNS = """async ([explorer, control, values]) => {
+    const view = document.querySelector(explorer);
+    const input = view.querySelector(`[name="${control}"]`);
+    const words = view.querySelector('.verdict');
     const took = [];
-    for (let i = 0; i < 11; i++) {
+    for (const value of values) {
         const before = words.textContent;
         const start = performance.now();
-        input.value = 0.3 + 0.04 * i;
+        input.value = value;
         input.dispatchEvent(new Event('input'));
+        input.dispatchEvent(new Event('change'));
         while (words.textContent === before && performance.now() < start + 5000) {
             await new Promise(requestAnimationFrame);
         }
@@ -491,6 +494,12 @@ MAP = """async () => {
     await new Promise(done => setTimeout(done, 200));
     return [...map.getContext('2d').getImageData(190, 140, 150, 100).data];
 }"""
+
+
+OTHERS = """from workbench.bench import some_explorers
+for name, explorer, *_ in some_explorers():
+    if not name.startswith("port"):
+        explorer.show()"""
 
 
 def heap_mb(page):
@@ -540,7 +549,8 @@ def test_in_jupyterlab_the_newest_input_is_answered_and_nothing_piles_up(tmp_pat
         took = page.evaluate(SCRUBS, [f"{selector} input[name=frame]", f"{selector} {PANELS}"])
         print(f"scrubber to pixels: median {statistics.median(took):.0f} ms")
         assert statistics.median(took) < 400
-        took = page.evaluate(RERUNS, ["input[name=delta]", ".workbench-view .verdict"])
+        deltas = [0.3 + 0.04 * i for i in range(11)]
+        took = page.evaluate(RERUNS, [".workbench-view:has([name=delta])", "delta", deltas])
         print(f"PORT again: median {statistics.median(took):.0f} ms")
         assert statistics.median(took) < 1600
 
@@ -589,3 +599,17 @@ def test_in_jupyterlab_the_newest_input_is_answered_and_nothing_piles_up(tmp_pat
         on_disk = page.evaluate(MAP)
     assert len(set(zip(*[iter(on_disk)] * 4))) > 20, "a map has many colours"
     assert in_lab == on_disk
+
+
+def test_in_jupyterlab_other_models_answer_in_time(tmp_path):
+    """From a choice to the new sentence and pixels, the kernel's run of the model between them."""
+    with opened(tmp_path, "others", OTHERS, height=1500) as (page, _):
+        page.wait_for_selector(PANELS)
+        for name, control, values in (
+            ("HANet", "hide", ["all joints", "nothing", "this joint"]),
+            ("VisSimCC", "mask", ["all hidden", "all visible", "as VisNet says"]),
+        ):
+            view = f".workbench-view:has([name={control}])"
+            took = page.evaluate(RERUNS, [view, control, values * 5])
+            print(f"{name} again: median {statistics.median(took):.0f} ms, longest {max(took):.0f}")
+            assert statistics.median(took) < 1600
