@@ -18,8 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
+from workbench.data import containers
 from workbench.data import frames as module
 from workbench.data.frames import Frames, open_frames, read_picture
 from workbench.errors import (
@@ -96,11 +97,44 @@ def test_every_kind_of_pixel_becomes_rgb_bytes(tmp_path):
         read_picture(tmp_path / "float.tiff")
 
 
-def test_the_orientation_tag_is_ignored_because_annotations_refer_to_stored_pixels(tmp_path):
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_own_pictures_are_turned_by_their_tag_and_those_of_data_sets_are_not(tmp_path, turn):
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees
-    Image.fromarray(noise()).save(tmp_path / "x.jpg", exif=exif)
-    assert read_picture(tmp_path / "x.jpg").shape == (11, 7, 3)
+    exif[0x0112] = turn
+    path = tmp_path / "x.png"
+    image = Image.fromarray(noise())
+    image.save(path, exif=exif)
+    turned = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    np.testing.assert_array_equal(read_picture(path), noise())
+    np.testing.assert_array_equal(read_picture(path, upright=True), turned)
+    for source in (path, tmp_path):
+        own = open_frames(source)
+        np.testing.assert_array_equal(own[0], turned)
+        assert own.size_of(0) == (own.video.width, own.video.height) == turned.shape[1::-1]
+        np.testing.assert_array_equal(open_frames(source, upright=False)[0], noise())
+    clip = Clip(Video(str(tmp_path), 1), (), pictures=(Picture("x.png", size_wh=(7, 11)),))
+    np.testing.assert_array_equal(open_frames(clip)[0], noise())
+    assert pickle.loads(pickle.dumps(open_frames(path, upright=False)))[0].shape == (11, 7, 3)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
+def test_animations_are_videos(tmp_path, suffix):
+    path = tmp_path / f"walk.{suffix}"
+    grey = [np.full((6, 8), 20 * i, np.uint8) for i in range(5)]
+    first, *others = map(Image.fromarray, grey)
+    first.save(path, save_all=True, append_images=others, duration=40, lossless=True, loop=0)
+    frames = open_frames(path)
+    assert (len(frames), frames.video.width, frames.video.height) == (5, 8, 6)
+    assert frames.video.fps == 25
+    for i in (4, 0, 2, 3):
+        np.testing.assert_array_equal(frames[i][..., 1], grey[i])
+    assert [int(frame[0, 0, 0]) for frame in frames] == [0, 20, 40, 60, 80]
+    frames.close()
+    assert frames[1][0, 0, 0] == 20
+    raw = path.read_bytes()
+    path.write_bytes(raw[: len(raw) // 2])
+    with pytest.raises(BadFile):
+        list(open_frames(path))
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tiff", "webp", "gif", "ppm"])
@@ -381,20 +415,68 @@ class Claims:
         return self.claim if what == cv2.CAP_PROP_FRAME_COUNT else self.real.get(what)
 
 
-@pytest.mark.parametrize("claim", [83.0, 59.0, 0.0, -9e18])
-def test_the_count_that_a_header_claims_is_checked(video, monkeypatch, claim):
+@pytest.mark.parametrize("claim", [355.0, 83.0, 70.0, 35.0, 0.0, -9e18])
+def test_the_count_that_a_header_claims_proves_nothing(video, monkeypatch, claim):
     make = module._capture
     monkeypatch.setattr(module, "_capture", lambda *a: Claims(make(*a), claim))
-    if claim > 71:
-        strict = open_frames(video)
-        assert len(strict) == 83  # a claim, until it is tried
-        with pytest.raises(BadFile, match="83 frames by its header, 71 can be decoded"):
-            list(strict)
-        with pytest.raises(BadFile, match="83 frames by its header, 71 can be decoded"):
-            strict[80]
-    frames = open_frames(video, on_bad="report")
-    assert sum(1 for _ in frames) == 71 == len(frames) == frames.video.n_frames
-    assert len(frames.warnings) == (claim > 71)
+    for ask in (len, lambda frames: frames.video.n_frames, lambda frames: sum(1 for _ in frames)):
+        frames = open_frames(video)
+        assert number(frames[70]) == 70
+        assert ask(frames) == 71 == len(frames)
+        assert number(frames[-1]) == 70 and number(frames[3]) == 3
+        assert [str(claim).removesuffix(".0") in str(w) for w in frames.warnings] == (
+            [True] if claim > 71 else []
+        )
+        with pytest.raises(IndexError):
+            frames[71]
+    with pytest.raises(IndexError):
+        open_frames(video)[500]
+
+
+def cut_video(path, video, keep=0.6):
+    raw = video.read_bytes()
+    path.write_bytes(raw[: int(keep * len(raw))])
+    return path
+
+
+def test_a_video_that_was_cut_is_refused_where_its_end_matters(video, tmp_path):
+    path = cut_video(tmp_path / "cut.webm", video)
+    strict = open_frames(path)
+    assert number(strict[5]) == 5
+    for ask in (len, list, lambda frames: frames[70], lambda frames: frames.video):
+        with pytest.raises(BadFile, match=r"71 frames by its header, .* it was cut"):
+            ask(strict)
+    frames = open_frames(path, on_bad="report")
+    n = sum(1 for _ in frames)
+    assert 5 < n < 71 and n == len(frames) and frames.cut and len(frames.warnings) == 1
+    with pytest.raises(IndexError):
+        frames[n]
+
+
+@pytest.mark.parametrize(
+    ("name", "fourcc"), [("x.webm", "VP90"), ("x.mp4", "mpg2"), ("x.avi", "MJPG")]
+)
+def test_whether_a_container_was_cut(tmp_path, name, fourcc):
+    path = tmp_path / name
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*fourcc), 25, (56, 48))
+    for i in range(30):
+        writer.write(noise(48, 56, i))
+    writer.release()
+    raw = path.read_bytes()
+    assert not containers.is_cut(path, len(raw))
+    for share in (0.1, 0.5, 0.99):
+        path.write_bytes(raw[: int(share * len(raw))])
+        assert containers.is_cut(path, path.stat().st_size), share
+    path.write_bytes(noise().tobytes())
+    assert not containers.is_cut(path, path.stat().st_size)
+
+
+def test_a_kind_of_video_that_cannot_be_decoded_is_said(tmp_path):
+    path = tmp_path / "x.mp4"
+    box = struct.pack(">I4s", 16, b"ftyp") + b"isom0000"
+    path.write_bytes(box + struct.pack(">I4s", 24, b"moov") + b"stsd....av01....")
+    with pytest.raises(BadFile, match=r"AV1.*ffmpeg"):
+        open_frames(path)
 
 
 def test_what_is_no_video_is_refused_by_name(tmp_path):

@@ -27,7 +27,6 @@ from workbench.data.readers import (
     File,
     all_readers,
     read,
-    read_video,
     reader,
     recognise,
 )
@@ -275,8 +274,17 @@ def test_videos(tmp_path):
     assert describe(cut, on_bad="report")["frames"] < 5
     (warning,) = describe(cut, on_bad="report")["warnings"]["records"]
     assert "5 frames by its header" in warning["problem"]
-    (warning,) = read_video(path, max_frames=3).warnings
-    assert warning.problem == "frames after 3 of 5 were not tried"
+    cut = put(tmp_path, "cut.gif", b"GIF89a")
+    with pytest.raises(BadFile):
+        read(cut)
+    grey = [Image.fromarray(np.full((6, 8), 20 * i, np.uint8)) for i in range(4)]
+    grey[0].save(tmp_path / "walk.gif", save_all=True, append_images=grey[1:])
+    assert (describe(tmp_path / "walk.gif")["kind"], read(tmp_path / "walk.gif").reader) == (
+        "video",
+        "video",
+    )
+    grey[0].save(tmp_path / "one.gif")
+    assert describe(tmp_path / "one.gif")["kind"] == "picture"
     writer = cv2.VideoWriter(
         str(tmp_path / "none.webm"), cv2.VideoWriter_fourcc(*"VP80"), 7, (64, 48)
     )

@@ -5,6 +5,7 @@ uint8, read-only.
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import operator
 import os
@@ -23,14 +24,17 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 from PIL import ExifTags, Image, UnidentifiedImageError
+from tqdm import tqdm
 
 from ..errors import BadFile, BadParameter, MissingFile, UnsafeFile
 from ..records import Clip, Video
+from . import containers
 from .checks import check_on_bad
 from .safe import file_size, read_bytes
 
 MAX_PIXELS = 80_000_000  # a larger picture is refused by its header, before it is decoded; ours
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm")
+ANIMATIONS = ("GIF", "WEBP", "PNG")  # a multi-page TIFF is no film
 # EPS and others would start programs
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 CACHED_FRAMES = 5  # a window of the longest kind
@@ -84,51 +88,78 @@ def _open_picture(path: Path) -> Image.Image:
     return image
 
 
-def read_picture(path: str | Path) -> Frame:
-    """A picture as stored, RGB. Grey, palette and 16-bit pictures are converted, alpha is dropped,
-    of an animation the first picture is read. EXIF orientation is NOT applied: annotations refer to
-    the stored pixels.
+def read_picture(path: str | Path, *, upright: bool = False) -> Frame:
+    """A picture, RGB. Grey, palette and 16-bit pictures are converted, alpha is dropped, of an
+    animation the first picture is read.
 
+    upright: turned by its EXIF tag, as phones and viewers show it. Data sets annotate the pixels as
+    they are stored, which is what comes otherwise.
     Errors: `MissingFile`, `EmptyFile`, `BadFile` where it is truncated, damaged, no picture, or
     above `MAX_PIXELS`.
     """
     path = Path(path)
     with _open_picture(path) as image:
-        try:
-            if image.mode.startswith("I;16"):  # conversion by the library would clip at 255
-                return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, -1)
-            if image.mode in ("I", "F"):
-                remedy = "save it as an 8-bit picture"
-                raise BadFile("32-bit pixels, 8 or 16 expected", file=path, remedy=remedy)
-            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-        # TypeError: a TIFF tag of another type
-        except (OSError, SyntaxError, ValueError, EOFError, TypeError) as error:
-            kind = "truncated" if "truncated" in str(error).lower() else "damaged or truncated"
-            raise BadFile(f"{kind} image: {error}", file=path) from None
+        pixels = _pixels(image, path)
+        turn = _orientation(image) if upright else 1
+    return np.ascontiguousarray(TURNED[turn](pixels)) if turn > 1 else pixels
 
 
-def orientation(path: str | Path) -> int:
-    """How programs show a picture by its EXIF tag: 1 as stored, 2 to 4 mirrored or upside down,
-    5 to 8 turned by a quarter. Errors: as of `read_picture`.
+def _pixels(image: Image.Image, path: Path) -> Frame:
+    """What an opened picture shows, as stored, RGB."""
+    try:
+        if image.mode.startswith("I;16"):  # conversion by the library would clip at 255
+            return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[..., None], 3, -1)
+        if image.mode in ("I", "F"):
+            remedy = "save it as an 8-bit picture"
+            raise BadFile("32-bit pixels, 8 or 16 expected", file=path, remedy=remedy)
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    # TypeError: a TIFF tag of another type
+    except (OSError, SyntaxError, ValueError, EOFError, TypeError) as error:
+        kind = "truncated" if "truncated" in str(error).lower() else "damaged or truncated"
+        raise BadFile(f"{kind} image: {error}", file=path) from None
+
+
+# Stored pixels as the EXIF orientation means them to be seen.
+TURNED = {
+    2: lambda pixels: pixels[:, ::-1],
+    3: lambda pixels: pixels[::-1, ::-1],
+    4: lambda pixels: pixels[::-1],
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+    8: lambda pixels: np.rot90(pixels),
+}
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        turn = image.getexif().get(ExifTags.Base.Orientation)
+    except (OSError, SyntaxError, ValueError, TypeError, struct.error):
+        return 1  # a damaged tag turns nothing
+    return turn if turn in TURNED else 1
+
+
+def stored_size(path: str | Path) -> tuple[tuple[int, int], int]:
+    """A picture's width and height as stored, px, and how programs show it by its EXIF tag: 1 as
+    stored, 2 to 4 mirrored or upside down, 5 to 8 turned by a quarter. Nothing is decoded. Errors:
+    as of `read_picture`.
     """
     with _open_picture(Path(path)) as image:
-        try:
-            turn = image.getexif().get(ExifTags.Base.Orientation)
-        except (OSError, SyntaxError, ValueError, TypeError, struct.error):
-            return 1  # a damaged tag turns nothing
-    return turn if turn in range(1, 9) else 1
+        return image.size, _orientation(image)
 
 
 class Frames:
     """Frames of one source by index or in order; only the last few are kept, so memory stays flat.
 
-    `video` describes the source; `warnings` holds what `on_bad="report"` let pass. Several threads
-    may read; a frame is theirs to look at, not to write into. `close` lets go of files and memory;
-    a later read opens them again.
+    `video` describes the source; `warnings` holds what is odd about it, and what
+    `on_bad="report"` let pass. Several threads may read; a frame is theirs to look at, not to write
+    into. `close` lets go of files and memory; a later read opens them again.
     """
 
+    cut = False  # whether the source ends before it should, which "report" let pass
+
     def __init__(self, video: Video, reopen: tuple):
-        self.video = video
+        self._video = video
         self.warnings: tuple[BadFile, ...] = ()
         self._reopen = reopen
         self._lock = threading.RLock()
@@ -137,7 +168,30 @@ class Frames:
         self._cached = lru_cache(CACHED_FRAMES)(self._frame)
 
     def __reduce__(self):  # another process opens the source for itself
-        return open_frames, self._reopen
+        return _reopened, self._reopen
+
+    @property
+    def video(self) -> Video:
+        return self._video
+
+    def count(self, *, progress: bool = False) -> int:
+        """How many frames there are. A video file is decoded to know it, once."""
+        return self.video.n_frames
+
+    def size_of(self, i: int) -> tuple[int, int]:
+        """Width and height of frame i, px."""
+        return self.video.width, self.video.height
+
+    def expect(self, n: int) -> None:
+        """`BadFile`, here or where it turns out, if there are fewer frames, which an annotation
+        states.
+        """
+        if len(self) < n:
+            raise self._fewer(n, len(self))
+
+    def _fewer(self, expected: int, n: int) -> BadFile:
+        problem = f"{n} frames, its annotation says {expected}"
+        return BadFile(problem, file=self._video.source)
 
     def _read(self, i: int) -> Frame:
         raise NotImplementedError
@@ -148,26 +202,24 @@ class Frames:
         return frame
 
     def __len__(self) -> int:
-        return self.video.n_frames
+        return self.count()
 
     def __getitem__(self, i: SupportsIndex) -> Frame:
         """Frame i, from 0 (negative: from the end); IndexError outside, as sequences do."""
-        i = operator.index(i)
+        return self._cached(self._place(operator.index(i)))
+
+    def _place(self, i: int) -> int:
         if not -len(self) <= i < len(self):
             raise IndexError(f"frame {i} of {len(self)}")
-        return self._cached(i % len(self))
+        return i % len(self)
 
     def __iter__(self) -> Iterator[Frame]:
-        i = 0
-        while i < len(self):
+        for i in itertools.count():
             try:
                 frame = self[i]
-            except BadFile:
-                if i < len(self):
-                    raise
-                return  # a video that was found to end here, and may
+            except IndexError:
+                return
             yield frame
-            i += 1
 
     def __enter__(self):
         return self
@@ -194,19 +246,73 @@ class _Pictures(Frames):
         video: Video,
         pictures: Sequence[tuple[Path, tuple[int, int] | None]],
         reopen: tuple,
+        upright: bool,
     ):
         super().__init__(video, reopen)
         self._pictures = pictures
+        self._upright = upright
+
+    def size_of(self, i: int) -> tuple[int, int]:
+        return shown_size(self._pictures[i][0], self._upright)
 
     def _read(self, i: int) -> Frame:
         path, stated = self._pictures[i]
-        frame = read_picture(path)
+        frame = read_picture(path, upright=self._upright)
         height, width = frame.shape[:2]
         if stated is not None and (width, height) != tuple(stated):
             problem = f"{width}x{height} px, its annotation says {stated[0]}x{stated[1]}"
             remedy = "use the original picture: joints are given in its pixels"
             raise BadFile(problem, file=path, remedy=remedy)
         return frame
+
+
+def shown_size(path: Path, upright: bool) -> tuple[int, int]:
+    """Width and height of a picture, px, upright or as stored."""
+    (width, height), turn = stored_size(path)
+    return (height, width) if upright and turn > 4 else (width, height)
+
+
+class _Animation(Frames):
+    """The pictures of an animated GIF, WebP or PNG."""
+
+    def __init__(self, path: Path, n: int, reopen: tuple):
+        with _open_picture(path) as image:
+            image.seek(1)  # what states it for all
+            rate = image.info.get("duration")  # ms
+            fps = 1000 / rate if type(rate) in (int, float) and rate >= 1 else None
+            super().__init__(Video(str(path), n, *image.size, fps), reopen)
+        self._path, self._image = path, None
+
+    def _read(self, i: int) -> Frame:
+        with self._lock:
+            if self._image is None or i < self._image.tell():
+                self._image = _open_picture(self._path)  # seeking back fails for some
+            try:
+                self._image.seek(i)
+            except (EOFError, OSError, SyntaxError, ValueError) as error:
+                problem = f"picture {i} of this animation is damaged: {error}"
+                raise BadFile(problem, file=self._path) from None
+            return _pixels(self._image, self._path).copy()
+
+    def _drop(self) -> None:
+        super()._drop()
+        self._image = None
+
+
+def animated(path: Path) -> int:
+    """How many pictures an animation holds; 1 of any other picture. Errors: as of `read_picture`,
+    `BadFile` for an animation that was cut.
+    """
+    with _open_picture(path) as image:
+        if image.format not in ANIMATIONS or not getattr(image, "is_animated", False):
+            return 1
+        try:
+            n = image.n_frames
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            raise BadFile(f"damaged animation: {error}", file=path) from None
+        if image.format == "GIF" and not image.fp.getvalue().rstrip(b"\0").endswith(b";"):
+            raise BadFile("this animation was cut: it has no end", file=path)
+        return n
 
 
 def _capture(source: str | int, backend: int) -> cv2.VideoCapture:
@@ -245,7 +351,7 @@ class _VideoFile(Frames):
     """
 
     def __init__(self, path: Path, on_bad: str, reopen: tuple):
-        file_size(path)
+        self._bytes = file_size(path)
         super().__init__(Video(str(path), 1), reopen)
         self._path, self._on_bad = path, on_bad
         self._times: list[float] = []  # ms, of the frames seen so far
@@ -255,18 +361,75 @@ class _VideoFile(Frames):
         self._open()
         ok, first = self._capture.retrieve() if self._grab() else (False, None)
         if not ok:
-            remedy = "get the file again, it may be cut"
-            raise BadFile("video cannot be opened / no frames", file=path, remedy=remedy)
+            raise self._unreadable()
         height, width = first.shape[:2]
         self._room = min(PASSED_FRAMES, PASSED_BYTES // first.nbytes)
         claimed = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self._claimed = int(claimed) if 0 < claimed < 2**31 else None
-        fps = _fps(self._capture)
-        # a recording that was never finalised: there is no other way than to count
-        if self._claimed is None:
-            while self._grab():
-                pass
-        self.video = Video(str(path), self._claimed or len(self._times), width, height, fps)
+        self._video = Video(str(path), 1, width, height, _fps(self._capture))
+        self._ended, self._error, self._expected = False, None, 0
+
+    def size_of(self, i: int) -> tuple[int, int]:
+        return self._video.width, self._video.height
+
+    def expect(self, n: int) -> None:
+        self._expected = n
+        if (self._claimed or 0) < n:  # else it is believed until the end is seen
+            super().expect(n)
+
+    @property
+    def video(self) -> Video:
+        self.count()
+        return self._video
+
+    def count(self, *, progress: bool = False) -> int:
+        """How many frames decode: what the header says proves nothing. Errors: `BadFile` of a file
+        that was cut, unless that is to be reported.
+        """
+        with self._lock:
+            if not self._ended:
+                if self._capture is None or self._at + 1 < len(self._times):
+                    self._open()
+                name, hidden = f"counting {self._path.name}", not progress
+                with tqdm(total=self._claimed, desc=name, unit="frame", disable=hidden) as bar:
+                    while self._grab():
+                        bar.update()
+                self._end()
+            if self._error is not None:
+                raise self._error
+            return self._video.n_frames
+
+    def _end(self) -> None:
+        """Takes down what is known once the last frame has been decoded."""
+        n = len(self._times)
+        self._ended, self._video = True, replace(self._video, n_frames=n)
+        if n < self._expected:
+            self._error = self._fewer(self._expected, n)
+        if self._claimed is not None and n >= self._claimed:
+            return
+        self.cut = containers.is_cut(self._path, self._bytes)
+        if self._claimed is None and not self.cut:
+            return
+        remedy = "nothing, if it was trimmed without being encoded again"
+        if self.cut:
+            remedy = "get the file again, it was cut; on_bad='report' (--on-bad report) reads what "
+            remedy += "there is"
+        claimed = "more" if self._claimed is None else self._claimed
+        problem = f"{claimed} frames by its header, {n} can be decoded"
+        error = BadFile(problem, file=self._path, record=f"frame {n}", remedy=remedy)
+        if self.cut and self._on_bad == "raise":
+            self._error = error
+        else:
+            self.warnings = (error,)
+
+    def _unreadable(self) -> BadFile:
+        if containers.is_av1(self._path):
+            problem = "AV1, and this OpenCV has no decoder for it"
+            remedy = "convert it: ffmpeg -i IN -c:v libx264 OUT.mp4"
+        else:
+            problem = "video cannot be opened / no frames"
+            remedy = "get the file again, it may be cut"
+        return BadFile(problem, file=self._path, remedy=remedy)
 
     def _open(self) -> None:
         self._drop()
@@ -328,13 +491,20 @@ class _VideoFile(Frames):
         while self._at < i and self._grab():
             if first <= self._at < i:
                 self._pixels()
+        if self._at < i and self._at + 1 == len(self._times):
+            if not self._ended:
+                self._end()
+            if self._error is not None:
+                raise self._error
+            raise IndexError(f"frame {i} of {self._at + 1}")
         frame = self._pixels() if self._at == i else None
         if frame is None:
-            raise self._short(min(self._at + 1, i))
-        # the header counted too few
-        if i + 1 == len(self) == len(self._times) and self._grab():
-            self.video = replace(self.video, n_frames=i + 2)
+            remedy = "get the file again"
+            raise BadFile("cannot be decoded", file=self._path, record=f"frame {i}", remedy=remedy)
         return frame
+
+    def _place(self, i: int) -> int:
+        return i if i >= 0 and not self._ended else super()._place(i)
 
     def _read(self, i: int) -> Frame:
         with self._lock:
@@ -357,18 +527,6 @@ class _VideoFile(Frames):
             self._passed.clear()
             self._block = 0
 
-    def _short(self, n: int) -> BadFile:
-        """The error of a video that ends after n frames, fewer than its header says."""
-        error = BadFile(
-            f"{self._claimed} frames by its header, {n} can be decoded",
-            file=self._path,
-            record=f"frame {n}",
-            remedy="get the file again; on_bad='report' (--on-bad report) reads what there is",
-        )
-        if self._on_bad == "report":
-            self.video, self.warnings = replace(self.video, n_frames=n), (error,)
-        return error
-
 
 class _Camera(Frames):
     """Frames as they come; there is no going back and no length."""
@@ -379,10 +537,11 @@ class _Camera(Frames):
             remedy = "check that it is plugged in and that no program uses it"
             raise MissingFile(f"no camera {index}", remedy=remedy)
         width, height = (side or None for side in _size(capture))
-        super().__init__(Video(f"camera {index}", None, width, height, _fps(capture)), (index,))
+        video = Video(f"camera {index}", None, width, height, _fps(capture))
+        super().__init__(video, (index, None, "raise", True))
         self._capture = capture
 
-    def __len__(self) -> int:
+    def count(self, *, progress: bool = False) -> int:
         problem = f"{self.video.source} has no length and no index"
         raise BadParameter(problem, remedy="iterate over it")
 
@@ -426,23 +585,27 @@ def _picture_path(name: str, folders: Sequence[Path]) -> Path:
 
 
 def open_frames(
-    source: str | Path | int | Clip, root: str | Path | None = None, on_bad: str = "raise"
+    source: str | Path | int | Clip,
+    root: str | Path | None = None,
+    on_bad: str = "raise",
+    *,
+    upright: bool = True,
 ) -> Frames:
-    """Frames of a video file, a picture, a folder of pictures (natural order), a `Clip` or a camera
-    (its number).
+    """Frames of a video file, an animated picture, a picture, a folder of pictures (natural order),
+    a `Clip` or a camera (its number).
 
     root: the folder below which a clip's pictures or video lie, with or without the clip's own
-    folder between. on_bad: what a video does that ends before its header says: "raise" at the first
-    frame that is not there, or
-        "report" it in `warnings`, correct `video.n_frames` and end.
-    A video's length is its header's until it was read to the end; where the header says none,
-    opening counts. A clip's pictures are not touched before they are read. Pictures of a folder may
-    differ in size: `video` states the first one's; a clip's must have the size that its annotation
-    states. Errors: `MissingFile`, `EmptyFile`, `BadFile`, `UnsafeFile` (a picture's name leads out
-    of its folder).
+    folder between. on_bad: what a video file does that was cut: "raise" where its length is asked
+    for, or the first frame that is not there; or "report" it in `warnings`, and end there.
+    upright: pictures are turned by their EXIF tags, as phones and viewers show them; a clip's never
+    are, because data sets annotate stored pixels.
+    A video's length is that of what decodes; whoever asks for it waits for that. A clip's pictures
+    are not touched before they are read. Pictures of a folder may differ in size: `video` states
+    the first one's; a clip's must have the size that its annotation states. Errors: `MissingFile`,
+    `EmptyFile`, `BadFile`, `UnsafeFile` (a picture's name leads out of its folder).
     """
     check_on_bad(on_bad)
-    reopen = (source, root, on_bad)
+    reopen = (source, root, on_bad, upright)
     if isinstance(source, int):
         return _Camera(source)
     root = Path(root or "")
@@ -451,25 +614,29 @@ def open_frames(
     path = root / source.video.source
     if source.pictures:
         listed = [(_picture_path(p.name, [path, root]), p.size_wh) for p in source.pictures]
-        return _Pictures(source.video, listed, reopen)
-    frames = _open_path(path, on_bad, reopen)
-    if len(frames) < source.video.n_frames:
-        problem = f"{len(frames)} frames, its annotation says {source.video.n_frames}"
-        raise BadFile(problem, file=path)
+        return _Pictures(source.video, listed, reopen, upright=False)
+    frames = _open_path(path, on_bad, (source, root, on_bad, False))
+    frames.expect(source.video.n_frames)
     return frames
 
 
+def _reopened(source, root, on_bad: str, upright: bool) -> Frames:
+    return open_frames(source, root, on_bad, upright=upright)
+
+
 def _open_path(path: Path, on_bad: str, reopen: tuple) -> Frames:
-    """Of a folder of pictures, a picture, or a video."""
+    """Of a folder of pictures, a picture, an animation, or a video."""
     if os.path.isdir(path):
         paths = [path / name for name in picture_names(path)]
         if not paths:
             problem = f"no pictures in this folder; looked for {' '.join(PICTURE_SUFFIXES)}"
             raise BadFile(problem, file=path)
     elif path.suffix.lower() in PICTURE_SUFFIXES:
+        if (n := animated(path)) > 1:
+            return _Animation(path, n, reopen)
         paths = [path]
     else:
         return _VideoFile(path, on_bad, reopen)
-    with _open_picture(paths[0]) as image:
-        video = Video(str(path), len(paths), *image.size)
-    return _Pictures(video, [(picture, None) for picture in paths], reopen)
+    *_, upright = reopen
+    video = Video(str(path), len(paths), *shown_size(paths[0], upright))
+    return _Pictures(video, [(picture, None) for picture in paths], reopen, upright)

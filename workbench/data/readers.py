@@ -27,7 +27,7 @@ from ..errors import BadFile, BadParameter, MissingFile, WorkbenchError, unknown
 from ..records import Clip, Picture, Reading
 from .archives import open_archive, safe_members
 from .checks import check_on_bad
-from .frames import open_frames, picture_names, read_picture
+from .frames import animated, open_frames, picture_names, read_picture
 from .manifest import locate, manifests
 from .matlab import read_variables
 from .safe import read_bytes, read_json, read_npy, read_npz, safe_unpickle
@@ -174,6 +174,8 @@ def reader(name: str, **fields) -> Callable:
     """
 
     def register(function: Callable[..., Reading]) -> Callable[..., Reading]:
+        function = getattr(function, "__wrapped__", function)  # of two formats: each tells its own
+
         @wraps(function)
         def read(path: str | Path, **options) -> Reading:
             reading = function(Path(path), **options)
@@ -201,11 +203,14 @@ def all_readers() -> dict[str, Reader]:
 
 _PICTURES = tuple(".jpg .jpeg .png .bmp .webp .tif .tiff .gif .ppm .heic .heif .avif".split())
 _PICTURE_HEADS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"II*\0", b"MM\0*", b"GIF8", b"P6")
-_VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ogv")
+_VIDEOS = tuple(
+    ".mp4 .avi .mov .mkv .webm .m4v .mpg .mpeg .ogv .wmv .flv .ts .mts .m2ts .3gp .vob".split()
+)
+# MPEG program streams, Windows Media, Flash, Ogg
+_VIDEO_HEADS = (b"\x1aE\xdf\xa3", b"\0\0\1\xba", b"0&\xb2u\x8ef\xcf\x11", b"FLV\1", b"OggS")
 _ARCHIVE_HEADS = (b"PK\3\4", b"PK\5\6", b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
 # a folder with such is not one of pictures alone
 _LABELS = (".json", *PICKLES, ".npz", ".npy", ".mat", ".bvh", ".csv")
-MAX_DECODED = 3000  # frames, some ten seconds; ours
 _LISTED = 1000  # members; the count is of all
 
 
@@ -221,7 +226,7 @@ class Contents(Reading):
 
 @reader(
     "picture",
-    order=100,
+    order=115,
     kind="picture",
     reads="a picture",
     recognised="suffix or first bytes",
@@ -230,7 +235,7 @@ class Contents(Reading):
     ),
 )
 def read_one_picture(path: Path, *, on_bad: str = "raise") -> Reading:
-    """A picture, decoded to its end, so that a truncated one is found."""
+    """A picture, decoded to its end, so that a truncated one is found; as stored."""
     height, width = read_picture(path).shape[:2]
     picture = Picture(path.name, size_wh=(width, height))
     return Reading(pictures=(picture,))
@@ -240,13 +245,14 @@ def read_one_picture(path: Path, *, on_bad: str = "raise") -> Reading:
     "video",
     order=110,
     kind="video",
-    reads="a video file",
+    reads="a video file, or an animated picture",
     recognised="suffix or first bytes",
     fits=lambda file: (
         file.ends(*_VIDEOS)
-        or file.starts(b"\x1aE\xdf\xa3")
-        or file.head[4:8] == b"ftyp"
+        or file.starts(*_VIDEO_HEADS)
+        or (file.head[4:8] == b"ftyp" and not file.ends(*_PICTURES))
         or file.head[8:12] == b"AVI "
+        or (file.ends(".gif", ".webp", ".png") and bool(file.head) and animated(file.path) > 1)
     ),
 )
 @reader(
@@ -259,18 +265,17 @@ def read_one_picture(path: Path, *, on_bad: str = "raise") -> Reading:
         file.mostly(*_PICTURES) and not any(name.lower().endswith(_LABELS) for name in file.names)
     ),
 )
-def read_video(path: Path, *, on_bad: str = "raise", max_frames: int = MAX_DECODED) -> Reading:
-    """A video file or folder of pictures as a clip without people, decoded so that its length is
-    true: to the end, or as far as `max_frames`, with a warning. Pictures are stated with their own
-    sizes.
+def read_video(path: Path, *, on_bad: str = "raise") -> Reading:
+    """A video file, an animation or a folder of pictures as a clip without people, decoded to its
+    end, so that its length is true. Pictures are stated with their own sizes, upright.
 
-    A picture that is damaged, and a video that ends before its header says, are errors, or with
-    "report" warnings: the video is as long as it can be decoded.
+    A picture that is damaged, and a video that was cut, are errors, or with "report" warnings: the
+    video is as long as it can be decoded.
     """
     warnings, sizes = [], {}
     with open_frames(path, on_bad=on_bad) as frames:
-        i = 0
-        while i < min(len(frames), max_frames):  # the length may change on the way
+        names = picture_names(path)
+        for i in range(len(names)):
             try:
                 height, width = frames[i].shape[:2]
                 sizes[i] = (width, height)
@@ -278,15 +283,11 @@ def read_video(path: Path, *, on_bad: str = "raise", max_frames: int = MAX_DECOD
                 if on_bad == "raise":
                     raise
                 warnings.append(error)
-            i += 1
-        if (n := len(frames)) > max_frames:
-            warnings.append(BadFile(f"frames after {max_frames} of {n} were not tried", file=path))
         pictures = tuple(
-            Picture(name, size_wh=sizes.get(i), labelled=False)
-            for i, name in enumerate(picture_names(path))
+            Picture(name, size_wh=sizes.get(i), labelled=False) for i, name in enumerate(names)
         )
         clip = Clip(frames.video, pictures=pictures, name=path.stem)
-        return Reading(clips=(clip,), warnings=tuple(warnings))
+        return Reading(clips=(clip,), warnings=(*frames.warnings, *warnings))
 
 
 @reader(
