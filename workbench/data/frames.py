@@ -276,12 +276,13 @@ class _Animation(Frames):
     """The pictures of an animated GIF, WebP or PNG."""
 
     def __init__(self, path: Path, n: int, reopen: tuple):
-        with _open_picture(path) as image:
-            image.seek(1)  # what states it for all
-            rate = image.info.get("duration")  # ms
-            fps = 1000 / rate if type(rate) in (int, float) and rate >= 1 else None
-            super().__init__(Video(str(path), n, *image.size, fps), reopen)
         self._path, self._image = path, None
+        width, height = stored_size(path)[0]
+        super().__init__(Video(str(path), n, width, height), reopen)
+        self[1]  # only then all say how long each stands
+        rate = self._image.info.get("duration")  # ms
+        if type(rate) in (int, float) and rate >= 1:
+            self._video = replace(self._video, fps=1000 / rate)
 
     def _read(self, i: int) -> Frame:
         with self._lock:
