@@ -53,6 +53,12 @@ Precision = Annotated[str, typer.Option(help="Of answers: fp32, or bf16 for what
 OnBad = Annotated[
     str, typer.Option(help="raise at a bad record, or report them and go on with the others.")
 ]
+FirstFrame = Annotated[
+    int | None,
+    typer.Option(
+        help="Number of the video's first frame in the file, where it does not prove it.", min=0
+    ),
+]
 Weights = Annotated[
     Path | None,
     typer.Option(help="In place of the shipped ones; vissimcc reads published checkpoints, too."),
@@ -527,6 +533,8 @@ def predict(
         float | None,
         typer.Option(help="Replace joints below this confidence; the weights' own rule."),
     ] = None,
+    first_frame: FirstFrame = None,
+    on_bad: OnBad = "raise",
     frames: Annotated[
         int, typer.Option(help="How many frames to record from a camera.", min=1)
     ] = 150,
@@ -542,6 +550,12 @@ def predict(
     the frames around them, too; these three find their joints in yours by name and leave the
     others. Without --keypoints, people are found by torchvision's keypoint detector (`workbench
     data fetch torchvision_keypointrcnn`).
+
+    Which frame a result belongs to, as in propagate: in a folder of pictures, the one that it
+    names; else by the number that changes between its names (a picture's, where these have
+    numbers); else by image_id, frame_id or frame. Numbers count from the first frame's, 0 or 1: the
+    file proves which (also by OpenPose's and MMPose's frames without people), or --first-frame says
+    it. Of several videos in a file, the one called as yours is read.
     """
     from time import perf_counter
 
@@ -558,6 +572,8 @@ def predict(
         weights=weights,
         size=_size_wh(size),
         delta=delta,
+        first_frame=first_frame,
+        on_bad=on_bad,
         camera_frames=frames,
         long_side=long_side,
         precision=precision,
@@ -565,6 +581,9 @@ def predict(
         progress=True,
     )
     rate = result.frames / (perf_counter() - start)
+    for note in result.notes:
+        typer.echo(_printable(note))
+    _print_warnings(map(str, result.warnings), len(result.warnings))
     print_rows([result.row() | {"device": device, "frames/s": rate}])
     _print_pace(result.pace)
     for path in result.written.values():
@@ -590,14 +609,7 @@ def propagate(
         Path | None, typer.Option(help="Also write the video with all poses, .webm.")
     ] = None,
     long_side: LongSide = LONG_SIDE,
-    first_frame: Annotated[
-        int | None,
-        typer.Option(
-            help="Number of the video's first frame in the labels, where they do not prove it.",
-            min=0,
-            max=1,
-        ),
-    ] = None,
+    first_frame: FirstFrame = None,
     max_gap: Annotated[
         int | None,
         typer.Option(
@@ -627,8 +639,7 @@ def propagate(
     "propagated" mark (or set it to false). It then is a label; poses with the mark are none, they
     are carried anew, and so are those that CVAT put between its keyframes ("keyframe": false).
     """
-    from .data.frames import open_frames
-    from .data.labels import check_places, read_labels, write_propagated
+    from .data.labels import check_places, open_labelled, read_labels, write_propagated
     from .film import write_overlay
     from .predict import load
     from .propagate import WAYS, all_poses, gaps, unknown_joints
@@ -640,7 +651,8 @@ def propagate(
     _check_places(out, overlay)
     check_places(source, labels, out, overlay)
     paces = []
-    with open_frames(source, on_bad=on_bad) as video:
+    with open_labelled(source, labels, on_bad) as video:
+        video.count(progress=True)
         given = read_labels(labels, video, skeleton, first_frame=first_frame, on_bad=on_bad)
         for note in given.notes:
             typer.echo(_printable(note))

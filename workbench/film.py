@@ -339,10 +339,9 @@ def save_results(
     """
     video = frames.video
     place = Path(out) / Path(video.source).stem.replace(" ", "_")
-    size_wh = (video.width, video.height) if video.width else None
     suffix = "" if like is None or os.path.isdir(like) else Path(like).suffix.lower()
     if like is not None and suffix in ("", ".json", ".csv"):
-        results = write_like(Path(f"{place}_refined{suffix}"), prediction, like, size_wh)
+        results = write_like(Path(f"{place}_refined{suffix}"), prediction, like, frames.size_of)
     else:
         refined = replace(prediction.detections, xy_frame=prediction.xy_frame)
         results = write_coco_results(Path(f"{place}_refined.json"), refined)

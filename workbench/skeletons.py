@@ -276,6 +276,44 @@ def skeleton(name: str) -> Skeleton:
         raise unknown("skeleton", name, [*SKELETONS, *ALIASES]) from None
 
 
+# Words that others have for joints: MPII's and CrowdPose's in MMPose.
+_WORDS = {"upper_neck": "neck", "top_head": "head"}
+
+
+def _plain(name: object) -> str:
+    """A joint's name as ours are written: "Left Shoulder", "leftShoulder" and "L_Shoulder" are
+    left_shoulder.
+    """
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name).strip())
+    plain = re.sub(r"[\W_]+", "_", parted).strip("_").lower()
+    for short, side in (("l", "left"), ("r", "right")):
+        plain = re.sub(rf"^{short}_|^(.*)_{short}$", rf"{side}_\1", plain)
+        plain = re.sub(rf"^(.+)_{side}$", rf"{side}_\1", plain)
+    return _WORDS.get(plain, plain)
+
+
+def chosen_joints(
+    names: Sequence[str], wanted: Skeleton | None = None
+) -> tuple[Skeleton, list[int]]:
+    """The skeleton all of whose joints are among these names, in any order, and where they stand;
+    of several the one of the most joints, in the order of the names if it can be. wanted: this one.
+
+    Errors: `UnknownName` where a name of `wanted` is missing, or there is none.
+    """
+    place = {_plain(name): i for i, name in reversed([*enumerate(names)])}
+    fitting = [s for s in ([wanted] if wanted else SKELETONS.values()) if {*s.joints} <= {*place}]
+    if not fitting:
+        listed = ", ".join(map(str, names[:5])) + ", ..."
+        if wanted:
+            lacking = [joint for joint in wanted.joints if joint not in place]
+            problem = f"no {', '.join(lacking[:5])} of {wanted.name} among its joints: {listed}"
+            raise UnknownName(problem, remedy="name a skeleton whose joints it has")
+        problem = f"no known skeleton has its {len(names)} joints: {listed}"
+        raise UnknownName(problem, remedy=f"known are {', '.join(SKELETONS)}")
+    best = max(fitting, key=lambda s: (len(s), [place[j] for j in s.joints] == [*range(len(s))]))
+    return best, [place[joint] for joint in best.joints]
+
+
 def skeleton_of_joints(joints: tuple[str, ...] | list[str]) -> Skeleton:
     """The skeleton whose joint names are these in its order, as annotation files state them; "Left
     Shoulder" is left_shoulder.

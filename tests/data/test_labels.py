@@ -12,7 +12,7 @@ from PIL import ExifTags, Image
 from tests.sparse import K, film, labelled, labels, moving, new, pictures, read, texture
 from workbench import propagate
 from workbench.data.frames import open_frames
-from workbench.data.labels import check_places, read_labels, write_propagated
+from workbench.data.labels import check_places, open_labelled, read_labels, write_propagated
 from workbench.errors import BadFile, BadParameter, BadRecord
 from workbench.skeletons import skeleton
 
@@ -382,31 +382,36 @@ def test_another_picture_size_than_the_videos_is_named(video):
 
 
 @pytest.mark.parametrize(
-    ("turn", "size", "good"),
+    ("turn", "stated", "shown"),
     [
-        (0, None, True),
-        (1, None, True),
-        (3, (120, 90), False),
-        (6, None, False),
-        (6, (90, 120), False),
-        (6, (120, 90), True),
+        (0, None, (120, 90)),
+        (1, (120, 90), (120, 90)),
+        (3, (120, 90), (120, 90)),
+        (6, None, (90, 120)),
+        (6, (90, 120), (90, 120)),
+        (6, (120, 90), (120, 90)),  # its stored size: joints are given so
     ],
 )
-def test_a_picture_that_programs_show_turned_is_refused_unless_its_size_is_the_stored_one(
-    video, turn, size, good
+def test_pictures_are_turned_as_programs_show_them_unless_their_stored_size_is_stated(
+    video, turn, stated, shown
 ):
     folder, xy = video
+    tag = Image.Exif()
+    tag[ExifTags.Base.Orientation] = turn
     for name in ("000000.jpg", "000008.jpg"):
-        tag = Image.Exif()
-        tag[ExifTags.Base.Orientation] = turn
         Image.fromarray(texture()).convert("RGB").save(folder / name, exif=tag)
-    fields = {"width": lambda i: size[0], "height": lambda i: size[1]} if size else {}
-    content = labels(xy, (0, 8), **fields)
-    if good:
-        assert labelled(read(folder, content)) == {4: [0, 8]}
-        return
-    with pytest.raises(BadRecord, match=r"image 10 .*turned, by its EXIF tag.*Remedy: turn"):
-        read(folder, content)
+    fields = {"width": lambda i: stated[0], "height": lambda i: stated[1]} if stated else {}
+    path = folder.parent / "labels.json"
+    path.write_text(json.dumps(labels(np.minimum(xy, 80), (0, 8), **fields)))
+    with open_labelled(folder, path) as frames:
+        assert frames[0].shape[1::-1] == shown
+        assert labelled(read_labels(path, frames)) == {4: [0, 8]}
+
+
+def test_joints_beside_their_picture_are_refused(video):
+    folder, xy = video
+    with pytest.raises(BadRecord, match="0 of 30 joints lie in their pictures, of 120x90 px"):
+        read(folder, labels(xy + 100, (0, 8)))
 
 
 def test_names_that_programs_made_longer_are_found_in_a_folder_of_such_pictures(video):

@@ -6,14 +6,12 @@ import subprocess
 import sys
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 
 from tests.growth import LINEAR, growth
-from workbench.data.frames import open_frames, picture_names
-from workbench.data.tracks import last_number, link, on_frames, poses_of, track_of
-from workbench.errors import BadParameter, BadRecord
+from workbench.data.tracks import link, poses_of, track_of
+from workbench.errors import BadParameter
 from workbench.records import Clip, Detections, Track, Video
 
 POSE = np.stack((np.arange(17) % 5 * 4.0, np.arange(17) * 6.0), 1)  # 16 x 96 px
@@ -88,33 +86,6 @@ def test_skeletons_without_sigmas_are_linked_by_boxes_and_empty_results_stay_emp
         link(replace(walkers(centres), frames=None))
 
 
-def rows(frames, images=()):
-    return replace(walkers(np.zeros((len(frames), 1, 2)), frames=np.array(frames)), images=images)
-
-
-def test_results_that_count_from_1_are_shifted():
-    assert on_frames(rows([0, 3]), 5).frames.tolist() == [0, 3]
-    assert on_frames(rows([1, 5]), 5).frames.tolist() == [0, 4]
-    with pytest.raises(BadRecord, match=r"result 1: frame 5, the video has 5"):
-        on_frames(rows([0, 5]), 5)
-    with pytest.raises(BadRecord, match=r"result 0: frame -1, the video has 5"):
-        on_frames(rows([-1, 3]), 5)
-    with pytest.raises(BadRecord, match="do not say which frame"):
-        on_frames(replace(rows([0]), frames=None), 5)
-
-
-def test_numbers_in_names_end_where_a_time_in_ns_does():
-    assert last_number("a1/t7_1403636579763555584.png") == 1403636579763555584
-    assert last_number("t.png") == last_number("t" + "1" * 5000 + ".png") == -1
-
-
-def test_results_of_a_folder_are_matched_by_name_or_number():
-    names = ["shot_8.jpg", "shot_9.jpg", "shot_10.jpg"]
-    assert on_frames(rows([8, 10]), 3, names).frames.tolist() == [0, 2]
-    assert on_frames(rows([0, 1], ("shot_9", "shot_10.jpg")), 3, names).frames.tolist() == [1, 2]
-    assert on_frames(rows([0, 2]), 3, names).frames.tolist() == [0, 2]
-
-
 def test_labelled_poses_of_a_clip_come_frame_by_frame():
     flags = np.array([[2] * 17, [0] * 17, [1] * 17])
     tracks = [
@@ -134,25 +105,13 @@ def test_labelled_poses_of_a_clip_come_frame_by_frame():
     assert truth.visibility[:, 0].tolist() == [2, 1, 1, 2] and not truth.occlusion_known
 
 
-def test_names_of_a_folder_are_its_frames(tmp_path):
-    for name in ("10.png", "9.png"):
-        cv2.imwrite(str(tmp_path / name), np.zeros((7, 5, 3), np.uint8))
-    (tmp_path / "1.png").mkdir()  # a folder called like a picture is no frame
-    names = picture_names(tmp_path)
-    assert names == ["9.png", "10.png"] and len(open_frames(tmp_path)) == 2
-    assert (
-        on_frames(rows([9, 10]), 2, names).frames.tolist() == [0, 1]
-        and picture_names(tmp_path / "9.png") == []
-    )
-
-
 def test_tracks_need_no_torch():
     code = "import sys, workbench.data.tracks; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
-def test_linking_and_finding_frames_cost_in_proportion_to_the_video():
+def test_linking_costs_in_proportion_to_the_video():
     def linking(n):
         found = walkers(paths(((0, 50), (n, 50)), ((0, 300), (n, 300)), n=n))
         return lambda: link(found)
@@ -163,14 +122,8 @@ def test_linking_and_finding_frames_cost_in_proportion_to_the_video():
         assert len(set(link(found).tracks.tolist())) == n
         return lambda: link(found)
 
-    def naming(n):
-        names = [f"{i}.jpg" for i in range(n)]
-        found = walkers(np.full((n, 1, 2), 50.0), images=tuple(names))
-        return lambda: on_frames(found, n, names)
-
     assert growth(linking, 30) < LINEAR
     assert growth(strangers, 30) < LINEAR
-    assert growth(naming, 500) < LINEAR
 
 
 def test_poses_of_a_clip_and_tracks_of_poses_cost_in_proportion_to_the_frames():

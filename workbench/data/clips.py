@@ -36,7 +36,7 @@ from .releases import (
     text_lines,
     track_of,
 )
-from .results import OPENPOSE
+from .results.openpose import JOINTS as OPENPOSE
 from .safe import read_json
 
 # --- JHMDB ----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from ..records import Camera, Detections, Pose, Reading
 from .checks import numbers_of, settle, texts_of
 from .readers import any_entry, reader
 from .releases import arrays_of, choose, first_file, mapping_of, named, release
-from .results import BOX_UNIT_PX
+from .results.batches import BOX_UNIT_PX
 from .safe import read_json, read_npy, read_npz, safe_unpickle
 
 ANNOTATIONS = (

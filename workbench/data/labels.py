@@ -7,14 +7,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, compress, pairwise
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -24,16 +22,16 @@ from ..errors import BadFile, BadParameter, BadRecord, WorkbenchError
 from ..records import Clip, Detections, Pose, Track
 from ..resources import write_beside
 from ..skeletons import skeleton
-from . import checks, coco
+from . import checks, coco, numbering
 from .annotations import POSETRACK_BOX
-from .frames import PICTURE_SUFFIXES, Frames, orientation, picture_names
+from .frames import PICTURE_SUFFIXES, Frames, open_frames, picture_names, stored_size
+from .numbering import SplitName, before_export, split_names
 from .safe import read_json
-from .tracks import link, track_of, whole_number
+from .tracks import link, track_of
 
 MAX_PX = 1e6  # coordinates of any picture; ours
+INSIDE = 0.4  # of all joints, at least so many lie in their pictures; ours
 NEAR = 1.5  # a box enlarged so much holds half of its joints or more; ours
-ROBOFLOW = r"(?i)_(jpe?g|png|bmp|webp)\.rf\.[0-9a-z]+\.\w+$"  # what its export makes of .jpg
-LABEL_STUDIO = r"[0-9a-f]{8}-"  # what it puts before a name
 LIKE = ("width", "height", "video_id", "vid_id", "nframes")  # what an added image copies
 
 # --- what is read of a file -----------------------------------------------------------------------
@@ -179,115 +177,7 @@ def _for_coco(label: object) -> object:
     return annotation | {"bbox": [x0, y0, max(x1 - x0, 1.0), max(y1 - y0, 1.0)]}
 
 
-# --- names of images ------------------------------------------------------------------------------
-
-
-def before_export(name: str) -> PurePosixPath:
-    """An image's name as it was before Roboflow's export."""
-    return PurePosixPath(re.sub(ROBOFLOW, r".\1", name).replace("\\", "/"))
-
-
-class SplitName(NamedTuple):
-    """A name cut around one of its numbers."""
-
-    before: str
-    digits: str
-    behind: str
-
-    @property
-    def number(self) -> int:
-        return whole_number(self.digits)
-
-
-def split_names(stems: Sequence[str], highest: int | None = None) -> list[SplitName | None]:
-    """Names cut around the number that changes between those of as many numbers (in a name alone:
-    any); None where there is none.
-
-    Of several, it is the last. Where the `highest` number that a frame may have is stated, it is
-    the one that never exceeds it, and None where that leaves several. The eight hex digits that
-    Label Studio puts before names count as text: a letter in one of them gives them away.
-    """
-    heads = [re.match(LABEL_STUDIO, stem) for stem in stems]
-    hashed = any(head and re.search("[a-f]", head[0]) for head in heads)
-    names = []
-    for stem, head in zip(stems, heads):
-        start = head.end() if head and hashed else 0
-        text, *others = re.split(r"(\d+)", stem[start:])
-        names.append((stem[:start] + text, *others))
-
-    place_of = {}
-    for n in {len(parts) for parts in names}:
-        columns = [*zip(*(parts for parts in names if len(parts) == n))]
-        numbers = {i: {*map(whole_number, columns[i])} for i in range(1, n, 2)}
-        places = [i for i in numbers if len(numbers[i]) > 1] or list(numbers)
-        if highest is not None and len(places) > 1:
-            places = [i for i in places if max(numbers[i]) <= highest]
-            places = places if len(places) == 1 else []
-        place_of[n] = places[-1] if places else None
-    split = []
-    for parts in names:
-        i = place_of[len(parts)]
-        around = i and SplitName("".join(parts[:i]), parts[i], "".join(parts[i + 1 :]))
-        split.append(around)
-    return split
-
-
-# --- which of several videos ----------------------------------------------------------------------
-
-
-class _Video(NamedTuple):
-    """What tells a video's images from those of others."""
-
-    folder: tuple[str, ...] = ()
-    title: str | None = None
-    prefix: str | None = None  # of the names, up to the number that changes
-
-    def __str__(self) -> str:
-        title = [self.title] if self.title else []
-        return "/".join((*self.folder, *title, self.prefix or ""))
-
-
-def _videos(images: Sequence[_Image], content: dict, own: dict[str, str]) -> list[_Video]:
-    """The video of each image: by the id that it states, by folder, and by what stands before the
-    number in its name, where that makes two videos or more with two images each. own: prefixes of
-    names that are known.
-    """
-    records = _records(content, "videos")
-    titles = {str(checks.integral(video.get("id"))): video.get("name") for video in records}
-    groups = defaultdict(list)
-    for i, image in enumerate(images):
-        number = checks.integral(image.stated.get("video_id", image.stated.get("vid_id")))
-        title = None if number is None else str(titles.get(str(number)) or f"video {number}")
-        groups[_Video(image.path.parent.parts, title)].append(i)
-    videos = {}
-    for video, rows in groups.items():
-        stems = [images[i].path.stem for i in rows]
-        split = zip(stems, split_names(stems))
-        prefixes = [own.get(stem) or (name.before if name else stem) for stem, name in split]
-        stated = [images[i].stated.get("propagated") for i in rows]
-        sizes = Counter(prefix for prefix, added in zip(prefixes, stated) if not added)
-        several = video.title is None and sum(n > 1 for n in sizes.values()) > 1
-        for i, prefix in zip(rows, prefixes):
-            videos[i] = video._replace(prefix=prefix) if several else video
-    return [videos[i] for i in range(len(images))]
-
-
 # --- which frame an image shows -------------------------------------------------------------------
-
-
-def _picture_called(image: _Image, frame_of: Mapping[str, int]) -> int | None:
-    """The frame of the picture of the folder that is called as an image, by name or stem."""
-    stated = PurePosixPath(image.name.replace("\\", "/"))
-    uploaded = re.sub("^" + LABEL_STUDIO, "", image.path.stem)
-    names = [stated.name, image.path.name, image.path.stem, uploaded]
-    return next((frame_of[name] for name in names if name in frame_of), None)
-
-
-def _numbered(pictures: Sequence[str]) -> dict[int, int]:
-    """Frames by the numbers in the pictures' names; none where these do not tell them apart."""
-    names = split_names([before_export(name).stem for name in pictures])
-    frames = {name.number: frame for frame, name in enumerate(names) if name}
-    return frames if len(frames) == len(pictures) and -1 not in frames else {}
 
 
 def _new_names(
@@ -388,38 +278,31 @@ class _File:
         return [image for image in self.images if image.id in ids]
 
     def choose_video(self) -> str:
-        """Leaves the images of the video, and says what the file calls it; of several that which is
-        called as the source is. Folders and the names that `videos` states are compared from their
-        ends.
-        """
-        place = Path(os.path.abspath(self.source))
-        suffix = "" if place.is_dir() else place.suffix
-        name = place.name.removesuffix(suffix)
-        own = {PurePosixPath(picture).stem: name for picture in self.pictures}
-        videos = _videos(self.images, self.content, own)
+        """Leaves the images of the video, and says what the file calls it."""
+        records = _records(self.content, "videos")
+        titles = {str(checks.integral(video.get("id"))): video.get("name") for video in records}
 
-        def shared(names: Sequence[str]) -> int:
-            pairs = zip(reversed(names), reversed((*place.parts[:-1], name)))
-            return [*(a == b for a, b in pairs), False].index(False)
+        def title(image: _Image) -> str | None:
+            stated = image.stated
+            number = checks.integral(stated.get("video_id", stated.get("vid_id")))
+            return None if number is None else str(titles.get(str(number)) or f"video {number}")
 
-        def likeness(video: _Video) -> tuple[int, bool]:
-            title = PurePosixPath((video.title or "").removesuffix(suffix)).parts
-            bare = re.sub(r"(?i)[\W_]*(frame|image|img)?[\W_]*$", "", video.prefix or "")
-            return max(shared(video.folder), shared(title)), name in (bare, video.prefix)
-
-        nameless = _Video()
-        likenesses = {video: likeness(video) for video in videos if video != nameless}
-        best = max(likenesses.values(), default=None)
-        chosen = [video for video in likenesses if likenesses[video] == best]
-        if len(chosen) > 1:
-            names = ", ".join(sorted(map(str, chosen)))
-            problem = f"images of several videos, and none is called {name}: {names}"
-            remedy = "call the video or its folder as the file does, or keep one video in the file"
-            raise BadRecord(problem, file=self.path, remedy=remedy)
-        mine = [image for image, video in zip(self.images, videos) if video in (*chosen, nameless)]
-        self.note(len(videos) - len(mine), "images of other videos are left alone")
-        self.images = mine
-        return str(chosen[0]) if len(set(videos)) > 1 else ""
+        videos = numbering.videos_of(
+            [image.name for image in self.images],
+            self.pictures,
+            self.source,
+            [*map(title, self.images)],
+            [image.stated.get("propagated") for image in self.images],
+        )
+        try:
+            chosen = numbering.video_called(videos, self.source)
+        except BadRecord as error:
+            raise BadRecord(error.problem, file=self.path, remedy=error.remedy) from None
+        mine = (chosen, numbering.NAMELESS)
+        kept = [image for image, video in zip(self.images, videos) if video in mine]
+        self.note(len(videos) - len(kept), "images of other videos are left alone")
+        self.images = kept
+        return str(chosen) if len(set(videos)) > 1 else ""
 
     def noted(self, video: str) -> int | None:
         """The number of the first frame, as an earlier run noted it."""
@@ -434,7 +317,7 @@ class _File:
         """
         n, numbers = self.n_frames, {image.number for image in self.images}
         proven = [0] if 0 in numbers else []
-        if n in numbers and not self.frames.warnings:  # the end of a video that was cut is unknown
+        if n in numbers and not self.frames.cut:  # the end of a video that was cut is unknown
             proven.append(1)
         for first in (first_frame, *proven, noted):
             if first is not None:
@@ -460,11 +343,10 @@ class _File:
         of all frames, names for new images of them, and the first number as in `Labels`.
         """
         n, images = self.n_frames, self.images
-        of_number = _numbered(self.pictures)
-        called = {PurePosixPath(name).stem: frame for frame, name in enumerate(self.pictures)}
-        called |= {name: frame for frame, name in enumerate(self.pictures)}
+        of_number = numbering.numbered(self.pictures)
+        called = numbering.called(self.pictures)
         for image in images:
-            image.frame = _picture_called(image, called)
+            image.frame = numbering.picture_called(image.name, called)
         theirs = [i for i in images if i.frame is not None and not i.stated.get("propagated")]
         if theirs:
             names = [str(theirs[0].path.parent / name) for name in self.pictures]
@@ -521,27 +403,16 @@ class _File:
         return wrong
 
     def other_pixels(self, image: _Image) -> tuple[str, str] | None:
-        """Problem and remedy, where another size is stated than the frame's, or where programs show
-        the picture turned and no stated size, as that of stored pixels, says that joints are not
-        meant so.
-        """
-        video, stated, turn = self.frames.video, image.size_wh, 1
-        size = (video.width, video.height)
-        if self.pictures:
-            if stated not in (None, size):
-                size = self.frames[image.frame].shape[1::-1]  # pictures may differ
-            with suppress(WorkbenchError):  # what cannot be read is told when it is looked at
-                turn = orientation(Path(self.source) / self.pictures[image.frame])
-        as_stored = turn > 4 and stated == size and size[0] != size[1]
-        if turn > 1 and not as_stored:
-            problem = "programs show this picture turned, by its EXIF tag; here it is as stored"
-            remedy = "turn its pixels (exiftran -a), or remove the tag if joints are given as "
-            return problem, remedy + "stored (exiftool -Orientation=)"
-        if stated not in (None, size):
-            problem = "{}x{} px are stated, the frame has {}x{}".format(*stated, *size)
-            remedy = "use the video that was labelled, or scale the labels to this one and correct "
-            return problem, remedy + "width and height"
-        return None
+        """Problem and remedy, where another size is stated than the frame's."""
+        stated, size = image.size_wh, self.frames.size_of(image.frame)
+        if stated in (None, size):
+            return None
+        problem = "{}x{} px are stated, the frame has {}x{}".format(*stated, *size)
+        if self.pictures and stated == size[::-1]:
+            turn = stored_size(Path(self.source) / self.pictures[image.frame])[1]
+            problem += ", as programs show it, by its EXIF tag" if turn > 4 else ""
+        remedy = "use the video that was labelled, or scale the labels to this one and correct "
+        return problem, remedy + "width and height"
 
     def find_poses(self, wrong: Collection[str]) -> None:
         """Leaves the labels of the video's frames, and gives them their poses. Those of wrong
@@ -569,6 +440,24 @@ class _File:
                 self.bad(label, problem, remedy + "or leave bbox out")
             if problem or absent:
                 label.row = None
+
+    def check_pixels(self) -> None:
+        """`BadRecord` where most joints lie beside their pictures."""
+        inside = total = 0
+        for label in self.labels:
+            if label.row is None:
+                continue
+            xy = self.poses.xy_frame[label.row, self.poses.labelled[label.row]]
+            size = np.array(self.frames.size_of(label.frame))
+            inside += int(((xy >= -0.5) & (xy <= size - 0.5)).all(1).sum())
+            total += len(xy)
+        if inside < INSIDE * total:
+            width, height = self.frames.size_of(self.labels[0].frame)
+            raise BadRecord(
+                f"{inside} of {total} joints lie in their pictures, of {width}x{height} px",
+                file=self.path,
+                remedy="use the video that was labelled; pictures are turned by their EXIF tags",
+            )
 
     def find_people(self) -> None:
         """Says whose the labels are, as far as this is told. Where nobody has an id, people are
@@ -678,6 +567,24 @@ def _closed(tracks: Mapping[int, Sequence[_Label]]) -> list[str]:
     return [f"{note}{left.frame} and {right.frame}"]
 
 
+def open_labelled(source: str | Path, labels: str | Path, on_bad: str = "raise") -> Frames:
+    """The frames of a labelled video. Pictures are turned as programs show them, by their EXIF
+    tags, unless the labels state the sizes of the pictures as they are stored.
+    """
+    called = numbering.called(picture_names(source))
+    names = picture_names(source)
+    for image in _records(_content(Path(labels)), "images") if names else ():
+        frame = numbering.picture_called(str(image.get("file_name")), called)
+        if frame is None:
+            continue
+        with suppress(WorkbenchError):  # what cannot be read is told when it is looked at
+            size, turn = stored_size(Path(source) / names[frame])
+            stated = (image.get("width"), image.get("height"))
+            if turn > 4 and size[0] != size[1] and stated == size:
+                return open_frames(source, on_bad=on_bad, upright=False)
+    return open_frames(source, on_bad=on_bad)
+
+
 def read_labels(
     path: str | Path,
     frames: Frames,
@@ -703,19 +610,17 @@ def read_labels(
     with flags of 0 alone, where others have higher ones) says that the person is absent; so does,
     with `on_bad="report"`, one that is left out.
 
-    joints: the skeleton; None: told by the file. on_bad: "report" also reads a video to its end,
-    which may come before its header says. Errors: those of `read_coco`; `BadFile`: NaN or Infinity
-    in it; `BadRecord`: a labelled image of no frame, of another one's or of another size, images of
-    several videos of which none is this one, people of whom some have a track_id, two annotations
-    of one person in a frame, joints that lie far from their box or from any picture.
+    joints: the skeleton; None: told by the file. Errors: those of `read_coco`; `BadFile`: NaN or
+    Infinity in it; `BadRecord`: a labelled image of no frame, of another one's or of another size,
+    images of several videos of which none is this one, people of whom some have a track_id, two
+    annotations of one person in a frame, joints that lie far from their box or mostly beside their
+    pictures.
     """
-    if on_bad == "report":
-        with suppress(WorkbenchError):
-            frames[len(frames) - 1]
     file = _File(Path(path), frames, joints, on_bad)
     video = file.choose_video()
     numbers, names, first = file.find_frames(first_frame, file.noted(video))
     file.find_poses(file.check_images(numbers))
+    file.check_pixels()
     file.find_people()
     tracks = file.tracks()
     checks.settle(file.errors, file.n_records, "images and annotations", on_bad, file.path)

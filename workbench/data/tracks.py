@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import PurePath
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..errors import BadParameter, BadRecord
+from ..errors import BadParameter
 from ..records import Clip, Detections, Pose, Track
 from ..skeletons import skeleton
 
@@ -62,63 +60,6 @@ def track_of(
         occlusion_known=poses.occlusion_known,
         head_boxes_xyxy=None if heads is None else spread(heads),
     )
-
-
-def whole_number(digits: str) -> int:
-    """-1 where there are no digits, or more than in a time in ns."""
-    return int(digits) if 0 < len(digits) < 20 else -1
-
-
-def last_number(name: str) -> int:
-    """The last whole number in a file's name, -1 where there is none."""
-    return whole_number(["", *re.findall(r"\d+", PurePath(name).stem)][-1])
-
-
-def on_frames(detections: Detections, n_frames: int, names: Sequence[str] = ()) -> Detections:
-    """The detections with `frames` as indices from 0 into a source of `n_frames`.
-
-    names: its picture files in order, if it is a folder: results are matched by file name, else by
-    the number in it. Results that count from 1, so that the last one is number `n_frames`, are
-    shifted by one. `BadRecord` where a result belongs to no frame.
-    """
-    frames = _frames_by_name(detections, names)
-    if frames is None:
-        frames = detections.frames
-        if frames is None:
-            raise BadRecord(
-                "the results do not say which frame they belong to",
-                file=detections.source,
-                remedy="state the frame as image_id, from 0, or use the pictures' file names",
-            )
-        if len(frames) and frames.min() >= 1 and frames.max() == n_frames:
-            frames = frames - 1
-    outside = np.flatnonzero((frames < 0) | (frames >= n_frames))
-    if outside.size:
-        row = int(outside[0])
-        raise BadRecord(
-            f"frame {frames[row]}, the video has {n_frames}",
-            file=detections.source or None,
-            record=f"result {detections.ids[row] if detections.ids else row}",
-            remedy="use the video that the results were made from; frames count from 0",
-        )
-    return replace(detections, frames=frames)
-
-
-def _frames_by_name(detections: Detections, names: Sequence[str]) -> Int[np.ndarray, "n"] | None:
-    """Indices of pictures that the results name, or whose numbers they state; None if they do
-    not.
-    """
-    if not names:
-        return None
-    stems = {PurePath(name).stem: i for i, name in enumerate(names)}
-    stated = [PurePath(image).stem for image in detections.images]
-    if stated and stems.keys() >= set(stated):
-        return np.array([stems[stem] for stem in stated], np.int64)
-    numbers = {last_number(name): i for i, name in enumerate(names)}
-    frames = None if detections.frames is None else detections.frames.tolist()
-    if frames is not None and len(numbers) == len(names) and numbers.keys() >= set(frames):
-        return np.array([numbers[frame] for frame in frames], np.int64)
-    return None
 
 
 # --- tracks ---------------------------------------------------------------------------------------

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from ..data.finder import find_people, load_finder
-from ..data.frames import Frames, open_frames, picture_names
-from ..data.results import read_detections
-from ..data.tracks import link, on_frames
-from ..errors import BadParameter, unknown
+from ..data.frames import Frames, open_frames
+from ..data.results import on_video
+from ..data.tracks import link
+from ..errors import BadParameter, WorkbenchError, unknown
 from ..film import LONG_SIDE, Pace, save_results, write_video
 from ..metrics import joint_distances
 from ..records import Detections, Prediction
@@ -37,6 +37,8 @@ class VideoResult:
     frames: int
     written: dict[str, Path]  # "results", "table", "overlay"
     pace: Pace  # of the overlay
+    notes: tuple[str, ...] = ()  # what was taken how
+    warnings: tuple[WorkbenchError, ...] = ()
 
     def row(self) -> dict[str, int | float]:
         """Counts, and how far the replaced joints that were there have moved (mean, px)."""
@@ -88,6 +90,8 @@ def video(
     weights: str | Path | None = None,
     size: tuple[int, int] | None = None,
     delta: float | None = None,
+    first_frame: int | None = None,
+    on_bad: str = "raise",
     camera_frames: int = 150,
     long_side: int = LONG_SIDE,
     precision: str = "fp32",
@@ -99,10 +103,11 @@ def video(
 
     source: a video, a folder of pictures, or a camera's number, of which `camera_frames` are
     recorded into `out` first. detections: the user's own, or the file or folder of their results
-    (of joints `skeleton`, told by their number where it is left out), whose format the new results
-    keep; None: `find` says who is there, torchvision's keypoint detector by default. weights,
-    size, precision: as of `load`. delta: as of `refined_people`. long_side: of the overlay, at
-    most, px.
+    (of joints `skeleton`, told by their names or number where it is left out), whose format the new
+    results keep, and which are put on frames as `results.on_video` says; None: `find` says who is
+    there, torchvision's keypoint detector by default. weights, size, precision: as of `load`.
+    delta: as of `refined_people`. first_frame, on_bad: as of `results.on_video`. long_side: of the
+    overlay, at most, px.
 
     Errors: `UnknownName`, `BadParameter`; what the readers, `load` and the method raise. Weights
     that are not there are refused before people are looked for, which takes long.
@@ -124,18 +129,19 @@ def video(
         path = out / f"camera_{source}.webm"
         source = recorded(open_frames(source), path, camera_frames, progress=progress)
     like = None if isinstance(detections, Detections) else detections
-    with open_frames(source) as frames:
+    with open_frames(source, on_bad=on_bad) as frames:
+        frames.count(progress=progress)
+        notes, warnings = (), frames.warnings
         if detections is None:
             check_writable(out / "results")
             detections = find(frames)
         elif like is not None:
-            size_wh = (frames.video.width, frames.video.height)
-            detections = read_detections(like, skeleton=skeleton, size_wh=size_wh)
-            detections = on_frames(detections, len(frames), picture_names(source))
+            rule = {"skeleton": skeleton, "first_frame": first_frame, "on_bad": on_bad}
+            detections, notes, warnings = on_video(like, frames, **rule)
         people = link(detections) if detections.tracks is None else detections
         joints = None if by_name and weights is None else people.skeleton
         predictor = load(method, skeleton=joints, size=size, device=device, **files)
         prediction = refined_people(predictor, frames, people, delta)
         paces, options = [], {"like": like, "long_side": long_side, "progress": progress}
         written = save_results(out, frames, prediction, **options, report=paces.append)
-        return VideoResult(prediction, len(frames), written, *paces)
+        return VideoResult(prediction, len(frames), written, *paces, notes, warnings)

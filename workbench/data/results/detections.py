@@ -1,0 +1,270 @@
+"""Users' results as `Detections`: as their file counts frames, or as the frames of a video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from ...errors import BadFile, BadParameter, BadRecord, WorkbenchError
+from ...geometry import box_of_points
+from ...records import Detections, Reading
+from ...skeletons import SKELETONS
+from ...skeletons import skeleton as skeleton_of
+from .. import checks, numbering
+from ..frames import Frames
+from ..readers import reader
+from ..releases import named
+from .files import USUAL_SKELETON, rows_of, skeletons_of
+from .placing import check_pixels, placed_on
+from .rows import Document, Place, Row
+
+# --- arrays of rows -------------------------------------------------------------------------------
+
+
+def _known(keypoints: Float[np.ndarray, "n k 3"]) -> Float[np.ndarray, "n k 3"]:
+    """With confidence 0 where a joint stands at exactly (0, 0): so programs write what they did
+    not find.
+    """
+    lost = (keypoints[..., :2] == 0).all(-1)
+    return np.where(lost[..., None] & (np.arange(3) == 2), np.float32(0), keypoints)
+
+
+def _box(row: Row, known: np.ndarray) -> np.ndarray:
+    """The stated box, or the one around the known joints."""
+    if row.box_xyxy is not None:
+        return row.box_xyxy
+    return box_of_points(row.keypoints[known if known.any() else slice(None), :2])
+
+
+def _check_tracks(rows: Sequence[Row]) -> None:
+    untracked = [row.id for row in rows if row.track is None]
+    if 0 < len(untracked) < len(rows):
+        raise BadRecord(
+            "no track_id, others have one",
+            record=untracked[0],
+            remedy="give every detection a track_id, or none",
+        )
+
+
+def _tracks(rows: Sequence[Row], document: Document) -> list[int] | None:
+    """The persons' ids, numbered in the order in which they come where one is text."""
+    ids = [row.track for row in rows]
+    if not ids or None in ids:
+        return None
+    if all(type(who) is int for who in ids):
+        return ids
+    number = {who: i for i, who in enumerate(dict.fromkeys(ids))}
+    told = ", ".join(f"{i} is {who}" for who, i in [*number.items()][:8])
+    document.notes.append(f"persons have no numbers as ids; in the table {told}")
+    return [number[who] for who in ids]
+
+
+def _skeleton(rows: Sequence[Row], skeleton: str | None, document: Document) -> str:
+    if skeleton is not None:
+        return skeleton
+    if document.named is not None:
+        return document.named.name
+    k = len(rows[0].keypoints) if rows else len(SKELETONS["coco17"])
+    if k not in USUAL_SKELETON:
+        raise BadRecord(f"{k} joints and no skeleton named", remedy=skeletons_of(k))
+    return USUAL_SKELETON[k]
+
+
+def _detections(
+    document: Document, rows: Sequence[Row], skeleton: str | None, frames: Sequence[int] | None
+) -> Detections:
+    _check_tracks(rows)
+    name = _skeleton(rows, skeleton, document)
+    keypoints = np.array([row.keypoints for row in rows], np.float32)
+    keypoints = _known(keypoints.reshape(len(rows), len(skeleton_of(name)), 3))
+    known = keypoints[..., 2] > 0
+    boxes = [_box(row, seen) for row, seen in zip(rows, known)]
+    with np.errstate(over="ignore"):
+        scores = [row.keypoints[:, 2].mean() if row.score is None else row.score for row in rows]
+        scores = np.array(scores, np.float32)
+    return Detections(
+        name,
+        xy_frame=keypoints[..., :2],
+        confidence=keypoints[..., 2],
+        boxes_xyxy=np.array(boxes, np.float32).reshape(-1, 4),
+        scores=scores,
+        images=[_text(row.place) for row in rows],
+        ids=[row.id for row in rows],
+        source=str(document.path),
+        frames=frames,
+        tracks=_tracks(rows, document),
+    )
+
+
+def _text(place: Place) -> str:
+    return place.image or ("" if place.number is None else str(place.number))
+
+
+def in_px(row: Row, size_wh: tuple[int, int]) -> Row:
+    """A row of fractions of a picture of this size in its px, also what puts joints back."""
+    if not row.fractions:
+        return row
+    shift = 0.5  # the left edge of pixel 0 is -0.5
+    keypoints = row.keypoints.astype(np.float64)
+    stated = keypoints[:, :2].any(1)
+    keypoints[stated, :2] = keypoints[stated, :2] * size_wh - shift
+
+    def put(j: int, x: float, y: float) -> None:
+        row.put(j, *((np.array((x, y)) + shift) / size_wh))
+
+    return row._replace(keypoints=keypoints.astype(np.float32), put=put, fractions=False)
+
+
+# --- as the file counts ---------------------------------------------------------------------------
+
+
+def _numbers(document: Document, rows: Sequence[Row]) -> list[int] | None:
+    """The frame of each row as the file counts it: a number that it states, or the one that changes
+    between its names; None where one has none. Pictures without a number are counted.
+    """
+    names = [place.image for place in document.seen if place.image]
+    stems = [numbering.before_export(name).stem for name in dict.fromkeys(names)]
+    cuts = dict(zip(dict.fromkeys(names), numbering.split_names(stems)))
+    numbers = []
+    for row in rows:
+        image, number = row.place
+        cut = cuts.get(image)
+        numbers.append(cut.number if number is None and cut else number)
+    low = min((place.number for place in document.seen if place.number is not None), default=0)
+    first = document.counts_from if low else 0
+    if document.format == "pictures" and None in numbers:
+        order = {place: i for i, place in enumerate(document.seen)}
+        return [order[row.place] for row in rows]
+    if None in numbers or min(numbers, default=0) < first:
+        return None
+    return [number - first for number in numbers]
+
+
+def read_detections(
+    path: str | Path,
+    *,
+    skeleton: str | None = None,
+    size_wh: tuple[int, int] | None = None,
+    content: object = None,
+) -> Detections:
+    """Detected poses of one file or folder, told apart by suffix and content:
+
+    .pkl, .pickle  MMPose 0.x results: a list of batches {preds [b k 3], boxes [b 6], image_paths,
+                   bbox_ids}
+    .npz           the same four arrays, once
+    .json          COCO results: [{image_id, category_id, keypoints [3k], score, bbox?, track_id?}],
+                   and AlphaPose's, with box and idx
+                   MMPose 1.x: [{frame_id, instances: [{keypoints [k 2], keypoint_scores [k], bbox?,
+                   bbox_score?}]}], the same in {meta_info, instance_info}, or one picture's list of
+                   instances
+                   OpenPose: {people: [{pose_keypoints_2d}]} of BODY_25 or COCO-18
+    a folder       one OpenPose file a frame (*_000000000012_keypoints.json) or picture
+                   (PICTURE_keypoints.json), or one MMPose file a picture
+    .csv           one line a landmark: frame, person (optional; 0), landmark (name, or MediaPipe's
+                   number 0 to 32), x and y (fractions of the picture, which need size_wh) or x_px
+                   and y_px, visibility (optional; 1); further columns are left alone; our own
+                   tables with joint and confidence are read too
+
+    skeleton: its name; None means the one whose joints the file names, else crowdpose14, coco17 or
+        hand21 for as many joints; other counts must be named. OpenPose, BlazePose, Halpe-26 and
+        COCO-WholeBody joints are reduced to coco17 (no neck, mid-hip, feet, face, hands).
+    size_wh: px of the pictures. content: the JSON, if it has been parsed already.
+    Coordinates px in the frame. MMPose boxes (centre, size in 200 px) and COCO boxes (xywh) become
+    xyxy; a result without a box gets the one around its joints of confidence above 0. Scores: as
+    stated, of batches box score times mean joint confidence, else the mean confidence. Rows stand
+    in the order of bbox_ids, of other files in their own. frames: as the file counts them
+    (MMPose's demo, which wraps its list, counts from 1; here from 0); `on_video` says which frames
+    of a video they are. A joint at exactly (0, 0), one with a value that is null or not finite, and
+    one that the file calls missing have confidence 0.
+    Errors: `UnsafeFile`, `BadFile`, `EmptyFile`, `MissingFile`, `UnknownName`, `BadRecord` with
+    batch or row, `BadParameter` for fractions without size_wh.
+    """
+    path = Path(path)
+    document, rows = rows_of(path, skeleton, content)
+    checks.settle(document.bad, len(rows) + len(document.bad), "results", "raise", path)
+    if size_wh is None and any(row.fractions for row in rows):
+        raise BadParameter(
+            "x and y are fractions of the picture, whose size is not known",
+            file=path,
+            remedy="give the picture's size_wh, or columns x_px and y_px",
+        )
+    with named(path):
+        if document.of_nothing and skeleton is None:
+            raise BadFile("empty list", remedy="name the skeleton")
+        rows = [in_px(row, size_wh or (1, 1)) for row in rows]
+        return _detections(document, rows, skeleton, _numbers(document, rows))
+
+
+@reader(
+    "detections",
+    order=400,
+    kind="detections",
+    reads="results: COCO, MMPose, OpenPose's folder, landmarks",
+    recognised="keypoints and score; preds and boxes; people; .csv",
+    fits=lambda file: (
+        file.ends(".csv")
+        or {"preds", "boxes"} <= set(file.arrays)
+        or file.mostly("_keypoints.json")
+        or type(file.json) is list
+        or {"instance_info", "people"} & set(file.fields)
+        or type(file.pickled) is list
+    ),
+)
+def read_results(path: Path, *, on_bad: str = "raise", content: object = None) -> Reading:
+    """Users' own results; a bad row is an error with either `on_bad`. Landmarks that are fractions
+    of a picture of unknown size stay fractions, with a warning.
+    """
+    try:
+        return Reading(detections=read_detections(path, content=content))
+    except BadParameter as error:
+        fractions = read_detections(path, content=content, size_wh=(1, 1))
+        return Reading(detections=fractions, warnings=(error,))
+
+
+# --- as the frames of a video ---------------------------------------------------------------------
+
+
+class OnVideo(NamedTuple):
+    """A user's results as the frames of their video."""
+
+    detections: Detections
+    notes: tuple[str, ...]  # what was taken how, and what was left out
+    warnings: tuple[WorkbenchError, ...]
+
+
+def on_video(
+    path: str | Path,
+    frames: Frames,
+    *,
+    skeleton: str | None = None,
+    first_frame: int | None = None,
+    on_bad: str = "raise",
+) -> OnVideo:
+    """The results of a file or folder, as `read_detections` reads them, on the frames of a video or
+    of a folder of pictures.
+
+    Which frame a result belongs to: where the video is a folder of pictures and the result names
+    one, that picture. Else the number in its name that changes between names (of a picture in a
+    folder of numbered ones: that picture), else `image_id`, `frame_id` or `frame`. Numbers count
+    from the first frame's, which is 0 or 1: `first_frame`, else as the file proves it, because with
+    the other some would be no frame's. Of results of several videos those are read whose folder,
+    or name up to the number, is called as the video. Fractions are of each frame's own size.
+    on_bad: "report" leaves out bad results, and such beyond the end of a video that was cut.
+    Errors: of `read_detections`; `BadParameter` where nothing says what the first frame's number
+    is; `BadRecord` for results of no frame, of several videos, or whose numbers are no pixels of
+    these frames.
+    """
+    path = Path(path)
+    document, rows = rows_of(path, skeleton)
+    checks.settle(document.bad, len(rows) + len(document.bad), "results", on_bad, path)
+    with named(path):
+        rows, numbers = placed_on(document, rows, frames, first_frame)
+        fractions = any(row.fractions for row in rows)
+        rows = [in_px(row, frames.size_of(frame)) for row, frame in zip(rows, numbers)]
+        detections = _detections(document, rows, skeleton, numbers)
+        document.notes += check_pixels(detections, frames, fractions=fractions)
+    return OnVideo(detections, tuple(document.notes), (*frames.warnings, *document.bad))

@@ -1,0 +1,217 @@
+"""Which frame of a video each result belongs to, and whether its numbers are pixels of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import BadParameter, BadRecord
+from ...records import Detections
+from .. import numbering
+from ..frames import PICTURE_SUFFIXES, Frames, picture_names, stored_size
+from .rows import Document, Place, Row
+
+# Whose pixels; all ours.
+INSIDE = 0.5  # so many known joints lie in their picture, or nearly: it reaches so much farther
+MARGIN = 0.1
+NEGATIVE = 1 / 3  # of fractions, whose joints hardly ever lie left of or above their picture
+SMALLEST_PX = 4  # the median of the longer sides of poses
+WORLD = "these look like MediaPipe's world landmarks, in metres: save those of the picture"
+CORNER, SOME = 0.55, 20  # nothing of so many poses beyond so much of both sides is said
+
+# --- frames ---------------------------------------------------------------------------------------
+
+
+def placed_on(
+    document: Document, rows: Sequence[Row], frames: Frames, first_frame: int | None
+) -> tuple[list[Row], list[int]]:
+    """The rows of this video, and the frame of each, by the rule that `on_video` states."""
+    pictures = _pictures(frames)
+    places = dict.fromkeys([*document.seen, *(row.place for row in rows)])
+    places = _of_this_video(document, [*places], frames.video.source, pictures)
+    frame_of = _frames_of(document, places, frames, pictures, first_frame)
+    kept = [row for row in rows if row.place in frame_of]
+    lost = len(rows) - len(kept)
+    if lost:
+        pictures_lost = len({row.place for row in rows} - frame_of.keys())
+        what = f"{lost} results of {pictures_lost} other pictures or videos are left out"
+        document.notes.append(what)
+    if rows and not kept:
+        raise BadRecord(
+            f"none of its {len(rows)} results belongs to {frames.video.source}",
+            remedy="give the results of this video; names or image_id must say so",
+        )
+    return kept, [frame_of[row.place] for row in kept]
+
+
+def _pictures(frames: Frames) -> list[str]:
+    """Names of a folder's pictures, or of the one that was opened."""
+    source = Path(frames.video.source)
+    alone = [source.name] if source.suffix.lower() in PICTURE_SUFFIXES and len(frames) == 1 else []
+    return picture_names(source) or alone
+
+
+def _of_this_video(
+    document: Document, places: list[Place], source: str, pictures: Sequence[str]
+) -> list[Place]:
+    names = [place.image for place in places if place.image]
+    if not names:
+        return places
+    videos = dict(zip(names, numbering.videos_of(names, pictures, source)))
+    mine = (numbering.video_called([*videos.values()], source), numbering.NAMELESS)
+    return [place for place in places if not place.image or videos[place.image] in mine]
+
+
+def _frames_of(
+    document: Document,
+    places: Sequence[Place],
+    frames: Frames,
+    pictures: Sequence[str],
+    first_frame: int | None,
+) -> dict[Place, int]:
+    """The frame of each place that is one."""
+    names = [place for place in places if place.image]
+    if names and len(names) < len(places):
+        raise BadRecord(
+            f"{len(names)} of {len(places)} pictures are named, the others numbered",
+            remedy="state image_id in one way",
+        )
+    called = numbering.called(pictures)
+    by_name = {place: numbering.picture_called(place.image, called) for place in names}
+    by_name = {place: frame for place, frame in by_name.items() if frame is not None}
+    if by_name:
+        return by_name
+    of_picture = numbering.numbered(pictures)
+    if len(frames) == 1 and pictures:
+        return _of_picture(places, of_picture)
+    numbers = _numbers_of(names, len(frames)) if names else {p: p.number for p in places}
+    if names and first_frame is None and of_picture.keys() >= {*numbers.values()}:
+        return {place: of_picture[number] for place, number in numbers.items()}
+    if first_frame is None:
+        first_frame = document.first_frame
+    firsts = [first_frame]
+    if first_frame is None:
+        firsts = numbering.possible_firsts([*numbers.values()], len(frames), open_end=frames.cut)
+    readings = [{place: n - first for place, n in numbers.items()} for first in firsts]
+    if of_picture and first_frame is None and of_picture.keys() >= {*numbers.values()}:
+        readings.append({place: of_picture[number] for place, number in numbers.items()})
+    return _only(readings, frames, numbers)
+
+
+def _of_picture(places: Sequence[Place], of_picture: dict[int, int]) -> dict[Place, int]:
+    """Those of a single picture: by its number, or because the file has no others."""
+    mine = {place: 0 for place in places if place.number in of_picture}
+    return mine or ({places[0]: 0} if len(places) == 1 and not places[0].image else {})
+
+
+def _numbers_of(names: Sequence[Place], n_frames: int) -> dict[Place, int]:
+    """The number that changes between names."""
+    stems = [numbering.before_export(place.image).stem for place in names]
+    cuts = numbering.split_names(stems, highest=n_frames)
+    for place, cut in zip(names, cuts):
+        if cut is None:
+            raise BadRecord(
+                f"{place.image} does not say which frame it is",
+                remedy="names need one number that changes from frame to frame; or state the frame "
+                "as a number in image_id",
+            )
+    return {place: cut.number for place, cut in zip(names, cuts)}
+
+
+def _only(
+    readings: Sequence[dict[Place, int]], frames: Frames, numbers: dict[Place, int]
+) -> dict[Place, int]:
+    """The reading of numbers that is the only one; `BadParameter` of several."""
+    n = len(frames)
+    different = [r for i, r in enumerate(readings) if r not in readings[:i]]
+    if len(different) > 1:
+        place, number = min(numbers.items(), key=lambda item: item[1])
+        ways = ", or ".join(
+            f"--first-frame {number - reading[place]}, if {_said(place)} is frame {reading[place]}"
+            for reading in different
+        )
+        raise BadParameter(
+            f"nothing says what the number of the first frame is: its numbers {number} to "
+            f"{max(numbers.values())} are frames of this video (0 to {n - 1}) in several ways",
+            remedy=f"say {ways} (frames count from 0)",
+        )
+    reading = different[0] if different else numbers
+    inside = {place: frame for place, frame in reading.items() if 0 <= frame < n}
+    if len(inside) < len(reading) and not frames.cut:
+        place, frame = next((p, f) for p, f in reading.items() if p not in inside)
+        raise BadRecord(
+            f"{_said(place)} is frame {frame}, the video has {n}",
+            remedy="use the video that the results were made from; frames count from 0, or from 1, "
+            "or as --first-frame says",
+        )
+    return inside
+
+
+def _said(place: Place) -> str:
+    return place.image or f"number {place.number}"
+
+
+# --- pixels ---------------------------------------------------------------------------------------
+
+
+def check_pixels(found: Detections, frames: Frames, *, fractions: bool = False) -> list[str]:
+    """What is odd about where the joints lie. `BadRecord` where they are no pixels of these
+    frames: most of them lie outside, or poses are as small as fractions and metres are.
+
+    fractions: the file states those of pictures.
+    """
+    known = found.confidence > 0
+    if not known.any():
+        return ["no joint has a confidence above 0: nobody is refined"] if len(found) else []
+    sizes = {frame: frames.size_of(frame) for frame in np.unique(found.frames).tolist()}
+    size = np.array([sizes[frame] for frame in found.frames.tolist()], float)[:, None]
+    xy = found.xy_frame.astype(float)
+    inside = ((xy >= -MARGIN * size) & (xy <= (1 + MARGIN) * size)).all(-1)
+    low, high = xy[known].min(0), xy[known].max(0)
+    where = f"x from {low[0]:.4g} to {high[0]:.4g}, y from {low[1]:.4g} to {high[1]:.4g}"
+    width, height = size[0, 0].astype(int)
+    picture = f"pictures of {width}x{height} px"
+    flat = np.where(known[..., None], xy, np.nan)
+    with np.errstate(invalid="ignore"):
+        sides = (np.nanmax(flat, 1) - np.nanmin(flat, 1))[known.sum(1) > 1].max(-1, initial=0)
+    if len(sides) and np.median(sides) < SMALLEST_PX:
+        raise BadRecord(
+            f"poses are {np.median(sides):.2g} px large: {where}, in {picture}",
+            remedy="these look like fractions of a picture, or metres: give px of its pictures",
+        )
+    share = inside[known].mean()
+    if share < INSIDE or (fractions and (xy[known] < -0.5).any(-1).mean() > NEGATIVE):
+        raise BadRecord(
+            f"only {100 * share:.0f} % of the joints lie in {picture}: {where}",
+            remedy=WORLD if fractions else _whose(low, high, frames, int(found.frames[0])),
+        )
+    return _odd(found, high, size)
+
+
+def _whose(low: np.ndarray, high: np.ndarray, frames: Frames, frame: int) -> str:
+    """What to do about joints that lie outside."""
+    pictures = _pictures(frames)
+    if pictures:
+        source = Path(frames.video.source)
+        path = source / pictures[frame] if source.is_dir() else source
+        (width, height), turn = stored_size(path)
+        if turn > 4 and (high <= (1 + MARGIN) * np.array((width, height))).all():
+            return (
+                "pictures are shown turned, by their EXIF tag, the joints lie in the stored ones: "
+                "make the results from turned pictures, or remove the tag (exiftool -Orientation=)"
+            )
+    if low.min() < 0 and max(-low.min(), high.max()) < 5:
+        return WORLD
+    return "use the pictures that the results were made from, or scale the results to these"
+
+
+def _odd(found: Detections, high: np.ndarray, size: np.ndarray) -> list[str]:
+    if len(found) >= SOME and (high < CORNER * size.min((0, 1))).all():
+        width, height = size[0, 0].astype(int)
+        return [
+            f"no joint of {len(found)} poses lies beyond x = {high[0]:.0f}, y = {high[1]:.0f} of "
+            f"{width}x{height} px: check that the results are of this resolution"
+        ]
+    return []

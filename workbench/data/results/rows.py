@@ -1,0 +1,162 @@
+"""What all formats of results share: a detected pose as a file states it, and what a file knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from ...errors import BadRecord, UnknownName
+from ...skeletons import SKELETONS, Skeleton, chosen_joints
+from ..checks import FLOAT32_MAX, integral, numbers, placed
+from ..readers import as_dict
+
+COCO17 = SKELETONS["coco17"]
+# Lists that begin with coco17: Halpe-26, COCO-WholeBody, Halpe-136
+LONGER = (26, 133, 136)
+
+
+class Place(NamedTuple):
+    """Where a record belongs, as its file says it: a picture's name, or a number."""
+
+    image: str = ""
+    number: int | None = None
+
+
+class Row(NamedTuple):
+    """One detected pose of a file."""
+
+    id: str  # where it stands in the file
+    keypoints: Float[np.ndarray, "k 3"]  # x px, y px, confidence
+    # writes joint j (of the skeleton) back at (x, y) px; None: the format is only read
+    put: Callable[[int, float, float], None] | None
+    place: Place = Place()
+    box_xyxy: np.ndarray | None = None  # px; None: around its joints
+    score: float | None = None
+    track: int | str | None = None  # as the file calls the person
+    fractions: bool = False  # of the picture, in the place of px
+
+
+@dataclass
+class Document:
+    """A parsed file or folder of one format, and what is found out while it is read."""
+
+    path: Path
+    format: str
+    contents: dict[Path, object]  # of each of its files
+    joints: Skeleton | None = None  # as asked for
+    seen: list[Place] = field(default_factory=list)  # with and without people
+    bad: list[BadRecord] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    first_frame: int | None = None  # what it counts from, where that is sure
+    counts_from: int = 0  # what its format usually counts from, where no 0 comes up
+    of_nothing: bool = False  # it is an empty list
+    named: Skeleton | None = None  # that its own names of joints say, mapped or not
+
+    @contextmanager
+    def record(self, name: str, file: Path | None = None) -> Iterator[None]:
+        """Puts aside a `BadRecord` of a record, which then is left out."""
+        try:
+            yield
+        except BadRecord as error:
+            self.bad.append(placed(error, file or self.path, error.record or name))
+
+    def choose(self, names: Sequence[str]) -> list[int]:
+        """Where the joints of the skeleton stand in a list of names that the file states.
+        `BadRecord` where no skeleton has them.
+        """
+        try:
+            self.named, places = chosen_joints(names, self.joints)
+        except UnknownName as error:
+            raise BadRecord(error.problem, file=self.path, remedy=error.remedy) from None
+        return places
+
+    def first_of(self, n: int) -> list[int]:
+        """Which of n joints without names are used: coco17 of the longer lists that begin with
+        it.
+        """
+        if n in LONGER and (self.joints or COCO17) is COCO17:
+            return [*range(len(COCO17))]
+        return [*range(n)]
+
+
+def list_of(item: object, key: str) -> list:
+    value = as_dict(item).get(key)
+    if type(value) is not list:
+        raise BadRecord(f"{key} is not a list")
+    return value
+
+
+def length(item: object, key: str) -> int:
+    value = as_dict(item).get(key)
+    return len(value) if type(value) is list else 0
+
+
+def n_joints(item: object, key: str, width: int) -> int:
+    """Of a flat list, or one with a list a joint."""
+    value = as_dict(item).get(key)
+    nested = type(value) is list and bool(value) and type(value[0]) is list
+    return length(item, key) // (1 if nested else width)
+
+
+def count(value: object, what: str) -> int:
+    """A whole number from 0; 3.0 is 3."""
+    value = integral(value)
+    if type(value) is not int or not 0 <= value < 2**31:
+        raise BadRecord(f"{what} is {str(value)[:40]}, a number from 0 expected")
+    return value
+
+
+def track_of(item: Mapping, *keys: str) -> int | str | None:
+    """The person's id under the first key that states one: a whole number or text; AlphaPose puts
+    it into lists.
+    """
+    value = next((item[key] for key in keys if item.get(key) is not None), None)
+    while type(value) is list and len(value) == 1:
+        (value,) = value
+    value = integral(value)
+    if type(value) is str and value.strip():
+        value = value.strip()[:80]
+        return int(value) if value.isdecimal() and len(value) < 10 else value
+    if value is None:
+        return None
+    return count(value, next(key for key in keys if item.get(key) is not None))
+
+
+def _finite(value: object) -> object:
+    """None and what is not finite as a 0, which is a missing joint's."""
+    if value is None or (type(value) is float and not abs(value) <= FLOAT32_MAX):
+        return 0.0
+    return value
+
+
+def points_of(item: object, key: str, n: int, width: int, joints: Sequence[int]):
+    """Joints [k width] of a list of n times x, y, ..., flat or one list a joint, and what puts
+    one back. A joint with a value that is null or not finite is all 0.
+    """
+    values = as_dict(item).get(key)
+    nested = type(values) is list and bool(values) and type(values[0]) is list
+    if nested and any(type(v) is not list or len(v) != width for v in values):
+        raise BadRecord(f"{key} is nested, but not in lists of {width}")
+    flat = [*chain.from_iterable(values)] if nested else values
+    try:
+        points = numbers({key: flat}, key, n * width).reshape(n, width)
+    except BadRecord:
+        if type(flat) is not list:
+            raise
+        repaired = [_finite(value) for value in flat]
+        points = numbers({key: repaired}, key, n * width).reshape(n, width)
+        same = [a is b for a, b in zip(flat, repaired)]
+        points[~np.reshape(same, (n, width)).all(1)] = 0
+
+    def put(j: int, x: float, y: float) -> None:
+        place, at = (values[joints[j]], 0) if nested else (values, width * joints[j])
+        place[at : at + 2] = x, y
+
+    return points[list(joints)], put
