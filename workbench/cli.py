@@ -834,7 +834,7 @@ def explore(
         command = lab_command(notebook=notebook)
         os.execv(command[0], command)
     check_writable(html)
-    if html.exists():
+    if os.path.lexists(html):
         raise BadParameter("is there already", file=html, remedy="name a new file")
     explorer = explorer_of(
         methods if len(methods) > 1 else method,

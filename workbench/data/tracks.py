@@ -79,8 +79,15 @@ def on_frames(detections: Detections, n_frames: int, names: Sequence[str] = ()) 
 
     names: its picture files in order, if it is a folder: results are matched by file name, else by
     the number in it. Results that count from 1, so that the last one is number `n_frames`, are
-    shifted by one. `BadRecord` where a result belongs to no frame.
+    shifted by one. `BadRecord` where a result belongs to no frame, and for those of several videos.
     """
+    folders = {str(PurePath(image).parent) for image in detections.images}
+    if len(folders) > 1:
+        raise BadRecord(
+            f"results of {len(folders)} videos or folders: {', '.join(sorted(folders)[:4])}",
+            file=detections.source or None,
+            remedy="give those of one alone",
+        )
     frames = _frames_by_name(detections, names)
     if frames is None:
         frames = detections.frames
@@ -119,6 +126,21 @@ def _frames_by_name(detections: Detections, names: Sequence[str]) -> Int[np.ndar
     if frames is not None and len(numbers) == len(names) and numbers.keys() >= set(frames):
         return np.array([numbers[frame] for frame in frames], np.int64)
     return None
+
+
+def check_tracks(detections: Detections) -> None:
+    """`BadRecord` where a person stands twice in a frame."""
+    places = np.stack((detections.tracks, detections.frames), 1)
+    once, rows = np.unique(places, axis=0, return_index=True)
+    if len(once) < len(places):
+        row = int(np.setdiff1d(np.arange(len(places)), rows)[0])
+        track, frame = places[row].tolist()
+        raise BadRecord(
+            f"person {track} stands twice in frame {frame}",
+            file=detections.source or None,
+            record=f"result {detections.ids[row] if detections.ids else row}",
+            remedy="correct the track ids, or leave them out: people are then linked anew",
+        )
 
 
 # --- tracks ---------------------------------------------------------------------------------------
