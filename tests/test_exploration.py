@@ -367,6 +367,13 @@ def test_a_checkpoint_called_naive_is_not_the_naive_model(tmp_path):
     assert list(explorer.models) == ["A shipped", "naive", "B naive"]
 
 
+def test_painted_pictures_do_not_pile_up(files):
+    explorer = explore("vissimcc", image=files / "picture.png", boxes="20,10,100,120")
+    for x in (10, 20, 30):
+        explorer.choose(brush=[{"points": [[x, 20]], "size": 8, "frames": [0, 0]}])
+    assert len(explorer.picture_ends) == 1
+
+
 def test_tracks_of_one_s_own_are_kept_in_hanet():
     made = sequences("synthetic", "test")[0]
     n, k = 20, made.detected.shape[1]

@@ -249,7 +249,7 @@ class HANetExplorer(Explorer):
             choice("detector says", says, more=True),
             choice("refined by", self.models, more=True),
             switch("blind", label="blind to itself (erratum)", more=True),
-            collected("span", range(last + 1), [last // 3, last // 2]),
+            collected("span", (), [last // 3, last // 2]),
             collected("knocked out", heads_of(taps_of(self.refiner.model), heads)),
         ]
         return [each for each in controls if each.kind != "number" or each.high]
@@ -263,7 +263,7 @@ class HANetExplorer(Explorer):
         here = np.arange(len(skeleton)) == joint
         limb = here | (skeleton.adjacency[joint] > 0)
         joints = {NOTHING: here & False, ONE: here, LIMB: limb, ALL: here | True}[state["hide"]]
-        if len(state["span"]) not in (0, 2):
+        if len(state["span"]) not in (0, 2) or any(type(t) is not int for t in state["span"]):
             raise BadParameter(f"span is {state['span']}", remedy="give its first and last frame")
         first, last = state["span"] or (0, -1)
         times = np.arange(frames)

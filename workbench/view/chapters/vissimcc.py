@@ -305,9 +305,9 @@ class VisSimCCExplorer(Explorer):
         key = state["person"], json.dumps(state["brush"])
         if key[0] != self.key[0]:
             self.window = self.windows.sample(state["person"])
-            self.forget_pictures()
             self.crop = self.window.crops[0]
         if key != self.key:
+            self.forget_pictures()
             self.cover = covered(state["brush"], self.config.size, 1)
             self.pixels = painted([self.crop], self.cover)[0]
             self.key = key
