@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 from workbench.cli import app
 from workbench.data.results import read_detections
 from workbench.errors import BadParameter, BadRecord, UnknownName, WorkbenchError
-from workbench.exploration import boxes_of, explore, foreign, fresh, of_picture, own
+from workbench.exploration import boxes_of, explore, foreign, fresh, own
 from workbench.made.motion import sequences
 from workbench.recipes import port as recipe
 from workbench.records import Detections
@@ -140,9 +140,9 @@ def test_the_code_that_is_copied_shows_the_same(mine):
 @pytest.mark.realdata
 def test_results_of_many_pictures_are_told_apart_by_name(mine):
     people = read_detections(mine / "all.json")
-    chosen = of_picture(people, PICTURE)
+    chosen = own(mine / PICTURE, keypoints=mine / "all.json").people
     assert 0 < len(chosen) < len(people) and chosen.tracks.tolist() == list(range(len(chosen)))
-    with pytest.raises(BadRecord, match=r"none of 68 results belongs to picture.jpg"):
+    with pytest.raises(BadRecord, match=r"none of its 68 results belongs to .*picture.jpg"):
         own(mine / "picture.jpg", keypoints=mine / "all.json")
 
 
@@ -221,14 +221,30 @@ def test_two_checkpoints_are_called_by_their_names(tmp_path):
         ({"what": "vissimcc", "boxes": "1,2,3,4"}, "reads pictures"),
         ({"what": "port", "show": "mask"}, "leave show out"),
         ({"what": "port", "weights": ["a", "b", "c"]}, "give one or two"),
+        ({"what": "port", "weights": []}, "give one or two"),
+        ({"what": "port", "boxes": "1,2,3,4"}, "an image or a video"),
+        ({"what": "port", "inputs": 3}, "by name"),
+        ({"what": "port", "index": 24}, "from 0 to 23"),
+        ({"what": "port", "device": "cuda"}, "no accelerator"),
+        ({"what": []}, "unknown method"),
+        ({"what": ["port", "port"]}, "name each once"),
+        ({"what": ["port", "vissimcc"], "weights": "a"}, "one by one"),
+        ({"what": ["port", "vissimcc"], "show": "mask"}, "leave show out"),
+        ({"what": ["port", "vissimcc"], "first": -1}, "from 0 to 23"),
+        ({"what": nn.Identity(), "inputs": 3, "boxes": "1,2,3,4"}, "with boxes"),
     ],
 )
 def test_what_is_not_clear_is_refused(options, words):
+    if options.get("device") == "cuda" and torch.cuda.is_available():
+        pytest.skip("an accelerator is there")
     with pytest.raises((BadParameter, UnknownName), match=words):
         explore(**options)
 
 
-@pytest.mark.parametrize("text", ["1,2,3", "a,b,c,d", "1,2,0,4", "", [(1, 2, 3)], "1,2,3,nan"])
+@pytest.mark.parametrize(
+    "text",
+    ["1,2,3", "a,b,c,d", "1,2,0,4", "", [(1, 2, 3)], "1,2,3,nan", "inf,0,9,9", "0.1,0.2,0.3,0.4"],
+)
 def test_boxes_that_are_none(text):
     with pytest.raises(BadParameter, match="x,y,width,height"):
         boxes_of(text)
@@ -247,6 +263,141 @@ def test_a_picture_without_anybody_is_refused(mine):
         explore("vissimcc", image=mine / "picture.jpg")
     with pytest.raises(BadParameter, match="file of keypoints"):
         explore("port", image=mine / "picture.jpg")
+
+
+@pytest.fixture
+def files(tmp_path, rng):
+    """A grey picture, a clip of three frames, and results about them, by name."""
+    picture = rng.integers(0, 255, (150, 200, 3)).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "picture.png"), picture)
+    clip = cv2.VideoWriter(
+        str(tmp_path / "clip.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 10, (200, 150)
+    )
+    for _ in range(3):
+        clip.write(picture)
+    clip.release()
+    return tmp_path
+
+
+def results(path, rows):
+    """COCO results of (picture, x of the left joints, more) each."""
+    people = []
+    for picture, x, more in rows:
+        joints = [v for j in range(more.pop("k", 17)) for v in (x + 5 * (j % 5), 10 + 7 * j, 0.9)]
+        people.append({"image_id": picture, "category_id": 1, "keypoints": joints, "score": 0.9})
+        people[-1] |= more
+    path.write_text(json.dumps(people))
+    return path
+
+
+def test_people_out_of_sight_are_refused(files):
+    with pytest.raises(BadParameter, match="lies outside 200 x 150 px"):
+        own(files / "picture.png", boxes="20,10,100,120 5000,10,100,120")
+    far = results(files / "far.json", [(0, -500, {})])
+    with pytest.raises(BadRecord, match="only 0 % of the joints lie in pictures of 200x150 px"):
+        own(files / "picture.png", keypoints=far)
+    both = results(files / "both.json", [(0, -500, {}), (0, 20, {})])
+    assert len(own(files / "picture.png", keypoints=both).people) == 2
+    assert own(files / "picture.png", boxes="-50,-50,400,400").boxes.tolist() == [
+        [-50, -50, 349, 349]
+    ]
+
+
+def test_boxes_and_keypoints_are_not_both_taken(files):
+    people = results(files / "people.json", [(0, 20, {})])
+    with pytest.raises(BadParameter, match="boxes and keypoints"):
+        own(files / "picture.png", boxes="1,2,30,40", keypoints=people)
+
+
+def test_a_picture_is_no_video(files):
+    with pytest.raises(BadParameter, match="a picture, no video"):
+        own(video=files / "picture.png", boxes="20,10,100,120")
+
+
+def test_results_of_another_or_of_several_pictures_are_refused(files):
+    other = results(files / "other.json", [("a/other.png", 20, {})])
+    same = results(files / "same.json", [("a/picture.png", 20, {}), ("b/picture.png", 90, {})])
+    for path, words in ((other, "none of its 1 results"), (same, "of several videos")):
+        with pytest.raises(BadRecord, match=words):
+            own(files / "picture.png", keypoints=path)
+
+
+def test_results_of_two_videos_are_refused(files):
+    two = results(files / "two.json", [("a/0001.png", 20, {}), ("b/0001.png", 90, {})])
+    words = "images of several videos, and none is called clip: a/, b/"
+    with pytest.raises(BadRecord, match=words):
+        own(video=files / "clip.mp4", keypoints=two)
+
+
+def test_a_person_stands_once_in_a_frame(files):
+    twice = [(t, x, {"track_id": 1}) for t, x in ((0, 20), (1, 20), (1, 90))]
+    with pytest.raises(BadRecord, match="person 1 stands twice in frame 1"):
+        own(video=files / "clip.mp4", keypoints=results(files / "twice.json", twice))
+
+
+def test_hands_are_no_people(files):
+    hands = results(files / "hands.json", [(0, 20, {"k": 21})])
+    with pytest.raises(BadParameter, match="detections are hand21"):
+        explore("vissimcc", image=files / "picture.png", keypoints=hands)
+
+
+def test_weights_of_other_joints_are_refused(files):
+    people = results(files / "people.json", [(0, 20, {})])
+    weights = workbench.predict.weights_path("port", "hand21")
+    with pytest.raises(BadParameter, match="the model knows hand21"):
+        explore("port", keypoints=people, weights=weights)
+
+
+def test_nobody_is_refused(files):
+    (files / "nobody.json").write_text("[]")
+    with pytest.raises(BadParameter, match="nobody in the detections"):
+        explore("port", keypoints=files / "nobody.json", skeleton="coco17")
+
+
+def test_refiners_beside_others_want_keypoints(files):
+    with pytest.raises(BadParameter, match="what port would refine"):
+        explore(["port", "vissimcc"], video=files / "clip.mp4", boxes="20,10,100,120")
+    stage = explore(["vissimcc"], video=files / "clip.mp4", boxes="20,10,100,120")
+    assert stage.name == "vissimcc"
+
+
+def test_a_checkpoint_called_naive_is_not_the_naive_model(tmp_path):
+    path = tmp_path / "naive.safetensors"
+    shutil.copy(workbench.predict.weights_path("vissimcc"), path)
+    explorer = explore("vissimcc", weights=[None, path], made=1)
+    assert list(explorer.models) == ["A shipped", "naive", "B naive"]
+
+
+def test_painted_pictures_do_not_pile_up(files):
+    explorer = explore("vissimcc", image=files / "picture.png", boxes="20,10,100,120")
+    for x in (10, 20, 30):
+        explorer.choose(brush=[{"points": [[x, 20]], "size": 8, "frames": [0, 0]}])
+    assert len(explorer.picture_ends) == 1
+
+
+def test_tracks_of_one_s_own_are_kept_in_hanet():
+    made = sequences("synthetic", "test")[0]
+    n, k = 20, made.detected.shape[1]
+    people = Detections(
+        "jhmdb15",
+        np.concatenate((made.detected[:n], made.detected[:n])),
+        np.ones((2 * n, k)),
+        np.tile([0.0, 0, 100, 100], (2 * n, 1)),
+        frames=np.tile(np.arange(n), 2),
+        tracks=np.repeat([7, 9], n),
+    )
+    explorer = explore("hanet", keypoints=people)
+    assert [one.name for one in explorer.sequences] == ["person 7", "person 9"]
+
+
+def test_a_head_in_the_state_leaves_the_hidden_joints_to_the_maps():
+    plain = explore("port", made=3)
+    name = plain.attention.maps[0]["name"]
+    explorer = explore("port", made=3, state={"attention": {"head": [name, 0, 1]}})
+    assert plain.attention.hidden and explorer.attention.hidden == plain.attention.hidden
+    assert explorer.attention.choice["head"] == [name, 0, 1]
+    again = explore("port", made=3, state=explorer.permalink())
+    assert json.loads(again.permalink()) == json.loads(explorer.permalink())
 
 
 # --- anybody's model
@@ -293,6 +444,94 @@ def test_fresh_weights_are_other_weights_and_the_same_each_time():
     vit = timm.create_model("vit_tiny_patch16_224", img_size=32).eval()
     same = [n for (n, a), b in zip(vit.named_parameters(), fresh(vit).parameters()) if a.equal(b)]
     assert not [name for name in same if "pos_embed" in name or "qkv.weight" in name]
+
+
+class Own(nn.Module):
+    """Attention, and what else a model of somebody's has."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(8)
+        self.dropout = nn.Dropout(0.5)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x, times=1):
+        for _ in range(times):
+            x = self.dropout(self.norm(x.mT).mT)
+            x = self.attention(x, x, x)[0]
+        return x
+
+
+def test_a_model_is_left_as_it_was():
+    model, x = Own().train(), torch.randn(2, 5, 8)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    numbers = torch.get_rng_state()
+    foreign(model, x)
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+    assert torch.get_rng_state().equal(numbers) and all(m.training for m in model.modules())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_every_call_of_a_shared_layer_is_shown():
+    model, x = Own().eval(), torch.randn(2, 5, 8)
+    view = foreign(model, (x, 3))
+    assert [one["shape"] for one in view.maps] == [[3, 2, 5, 5]]
+    assert view.data[:100] == foreign(model, x).data
+
+
+def test_a_model_that_cannot_be_copied_stands_alone():
+    model = nn.MultiheadAttention(8, 2, batch_first=True)
+    model.more = model.in_proj_weight * 2  # no leaf
+    assert fresh(model) is None
+    view = foreign(model, (torch.randn(1, 4, 8),) * 3)
+    assert view.data and not view.other_data
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_tokens_lie_where_their_patches_do(wrapped):
+    options = {"pretrained": False, "img_size": 64, "dynamic_img_size": True}
+    model = timm.create_model("vit_tiny_patch16_224", **options).eval()
+    model = nn.Sequential(model) if wrapped else model
+    picture = np.zeros((32, 128, 3), np.uint8)
+    view = foreign(model, torch.zeros(1, 3, 32, 128), picture=picture)
+    assert view.maps[0]["key"]["grid"] == [2, 8]  # not 4 x 4, which are as many
+
+
+def test_tokens_of_windows_have_no_place_on_the_picture():
+    class Windows(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.attention = nn.MultiheadAttention(3, 1, batch_first=True)
+
+        def forward(self, pixels):
+            windows = pixels.unfold(2, 2, 2).unfold(3, 2, 2).permute(0, 2, 3, 4, 5, 1)
+            x = windows.reshape(-1, 4, 3)
+            return self.attention(x, x, x)
+
+    picture = np.zeros((8, 8, 3), np.uint8)
+    view = foreign(Windows().eval(), torch.zeros(1, 3, 8, 8), picture=picture)
+    assert view.maps[0]["shape"] == [1, 1, 4, 4] and view.maps[0]["key"]["grid"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"sample": 2}, "sample is 2"),
+        ({"labels": ["a"]}, "1 labels"),
+        ({"grid": (3, 3)}, "a grid of"),
+        ({"picture": np.zeros((9, 9, 3))}, "the picture is float64"),
+        ({"picture": np.zeros((9, 9), np.uint8)}, "the picture is uint8"),
+        ({"state": "{"}, "cannot be read"),
+        ({"state": {"knocked_out": 3}}, "give a list"),
+        ({"state": {"hidden": ["a"]}}, "no token"),
+        ({"state": {"hidden": [5]}}, "no token 5"),
+        ({"state": {"head": ["", 0.5, 0]}}, "no head"),
+    ],
+)
+def test_options_that_fit_no_map_are_refused(options, words):
+    model, x = nn.MultiheadAttention(8, 2, batch_first=True), torch.randn(2, 5, 8)
+    with pytest.raises(BadParameter, match=words):
+        explore(model, (x, x, x), **options)
 
 
 def test_a_model_without_inputs_is_refused():

@@ -816,6 +816,7 @@ def explore(
         Path | None, typer.Option(help="Or your results, as `predict` takes them.")
     ] = None,
     skeleton: Annotated[str | None, typer.Option(help="Of the keypoints.")] = None,
+    first_frame: FirstFrame = None,
     weights: Annotated[
         list[Path] | None, typer.Option(help="Your checkpoint; twice: two that are compared.")
     ] = None,
@@ -840,13 +841,14 @@ def explore(
     if html is None:
         chosen = {"method": method, "image": image, "video": video, "boxes": boxes}
         chosen |= {"keypoints": keypoints, "skeleton": skeleton, "state": state}
+        chosen |= {"first_frame": first_frame}
         chosen |= {"weights": " ".join(files), "show": show, "device": device}
         notebook = filled_in("08_your_own_video", f"explore_{methods[0]}", chosen)
         typer.echo(notebook)
         command = lab_command(notebook=notebook)
         os.execv(command[0], command)
     check_writable(html)
-    if html.exists():
+    if os.path.lexists(html):
         raise BadParameter("is there already", file=html, remedy="name a new file")
     explorer = explorer_of(
         methods if len(methods) > 1 else method,
@@ -855,6 +857,7 @@ def explore(
         boxes=boxes,
         keypoints=keypoints,
         skeleton=skeleton,
+        first_frame=first_frame,
         weights=files or None,
         show=show,
         state=state or None,

@@ -8,7 +8,8 @@ workbench.explore(my_torch_model, inputs).show()
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,23 +17,27 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from .attention import capture_attention
-from .data.frames import Frames, open_frames, picture_names
-from .data.results import read_detections
-from .data.tracks import last_number, link, on_frames, track_of
+from .data.frames import PICTURE_SUFFIXES, Frames, open_frames
+from .data.results import on_video, read_detections
+from .data.tracks import check_tracks, link, track_of
 from .data.windows import WindowConfig, Windows
 from .errors import BadParameter, BadRecord, unknown
 from .predict import OF_PICTURES, Predictor, load
 from .records import Clip, Detections, Pose
 from .skeletons import Skeleton
 from .skeletons import skeleton as skeleton_of
+from .taps import Recording, unwrap
+from .train import choose_device
 from .view.attention import AttentionView, Axis, attention_arguments
 from .view.live import Live
 from .view.stage import Scene, Stage, over_time, without_covered
 
 SHOWN_FRAMES = 48  # of a clip on the stage
 INTERVALS = (2, 3, 5, 7, 15)  # frames between two labels of STDPose, as far as a video reaches
+NAIVE = "naive"  # beside VisSimCC
 WHO = 'say who is there: boxes "x,y,w,h" in px, or a file of keypoints'
 Boxes = str | Sequence  # "x,y,w,h", numbers, or one sequence of them a person
 
@@ -99,8 +104,10 @@ def boxes_of(text: Boxes) -> np.ndarray:
         xywh = np.atleast_2d(np.array(text, float))
     except ValueError:
         xywh = np.zeros((0, 0))
-    if xywh.ndim != 2 or xywh.shape[1] != 4 or not (xywh[:, 2:] > 0).all():
-        raise BadParameter(f"boxes are {text!r}", remedy="give x,y,width,height in px for each")
+    fits = xywh.ndim == 2 and xywh.shape[1] == 4 and np.isfinite(xywh).all()
+    if not fits or not len(xywh) or not (xywh[:, 2:] > 1).all():
+        remedy = "give x,y,width,height in px for each, sides above 1"
+        raise BadParameter(f"boxes are {text!r}", remedy=remedy)
     return np.concatenate((xywh[:, :2], xywh[:, :2] + xywh[:, 2:] - 1), 1)
 
 
@@ -110,63 +117,88 @@ def own(
     boxes: Boxes | None = None,
     keypoints: str | Path | Detections | None = None,
     skeleton: str | None = None,
+    first_frame: int | None = None,
 ) -> Own:
-    """A picture or a video, and who is in it. Errors: `BadParameter` for both or none of them, what
-    the readers raise, `BadRecord` for results of other pictures.
+    """A picture or a video, and who is in it. Errors: `BadParameter` for both or none of them, and
+    for nobody in sight; what the readers raise; `BadRecord` for results of other pictures.
     """
     if (image is None) == (video is None):
         raise BadParameter("an image or a video", remedy="give one of them")
+    if boxes is not None and keypoints is not None:
+        raise BadParameter("boxes and keypoints", remedy="give one of them")
     source = Path(image if video is None else video)
     frames = open_frames(source)
     if image is not None and len(frames) != 1:
         raise BadParameter(f"{source.name} holds {len(frames)} pictures", remedy="call it a video")
+    picture = source.is_file() and source.suffix.lower() in PICTURE_SUFFIXES
+    if video is not None and picture and len(frames) == 1:
+        raise BadParameter("a picture, no video", file=source, remedy="give it as the image")
+    if boxes is not None:
+        boxes = boxes_of(boxes)
+        _check_in_sight(boxes, frames, all)
     people = None
     if keypoints is not None:
-        size_wh = (frames.video.width, frames.video.height)
-        people = _read(keypoints, skeleton, size_wh)
+        people = _people(keypoints, frames, skeleton, first_frame)
+        _check_in_sight(people.boxes_xyxy, frames, any)
         if image is not None:
-            people = of_picture(people, source.name)
-        else:
-            names = picture_names(source) if source.is_dir() else ()
-            people = on_frames(people, len(frames), names)
-        if people.tracks is None:
+            people = replace(people, tracks=np.arange(len(people)))
+        elif people.tracks is None:
             people = link(people)
-    return Own(source, frames, people, None if boxes is None else boxes_of(boxes))
+        check_tracks(people)
+    return Own(source, frames, people, boxes)
 
 
-def _read(keypoints, skeleton: str | None, size_wh: tuple[int, int] | None) -> Detections:
+def _people(
+    keypoints: str | Path | Detections,
+    frames: Frames,
+    skeleton: str | None,
+    first_frame: int | None,
+) -> Detections:
+    """Results on the frames that they belong to. Records say it themselves, of a picture all are
+    its.
+    """
+    if not isinstance(keypoints, Detections):
+        return on_video(keypoints, frames, skeleton=skeleton, first_frame=first_frame).detections
+    n = len(frames)
+    at = np.zeros(len(keypoints), np.int64) if n == 1 else keypoints.frames
+    if at is None or not ((at >= 0) & (at < n)).all():
+        problem = "no frames" if at is None else f"frames {at.min()} to {at.max()}"
+        raise BadRecord(f"records of {problem}", remedy=f"state frames from 0 to {n - 1}")
+    return replace(keypoints, frames=at)
+
+
+def _check_in_sight(boxes: np.ndarray, frames: Frames, enough: Callable) -> None:
+    """`BadParameter` where not `enough` (any, all) of the boxes (xyxy px) touch the first picture;
+    others may be of another size.
+    """
+    size = np.array(frames.size_of(0))
+    inside = ((boxes[:, :2] <= size - 0.5) & (boxes[:, 2:] >= -0.5)).all(1)
+    if len(boxes) and not enough(inside):
+        out = boxes[np.flatnonzero(~inside)[0]].round(1).tolist()
+        raise BadParameter(
+            f"a box from {out[:2]} to {out[2:]} px lies outside {size[0]} x {size[1]} px",
+            file=frames.video.source,
+            remedy="give px of this picture, from its upper left corner",
+        )
+
+
+def _read(keypoints: str | Path | Detections, skeleton: str | None) -> Detections:
     if isinstance(keypoints, Detections):
         return keypoints
-    return read_detections(keypoints, skeleton=skeleton, size_wh=size_wh)
-
-
-def of_picture(people: Detections, name: str) -> Detections:
-    """The results that belong to a picture: by its name, by the number in it, or because they are
-    of one picture alone.
-    """
-    use = np.zeros(len(people), bool)
-    if people.images:
-        use = np.array([Path(image).name == name for image in people.images])
-    if not use.any() and people.frames is not None and any(c.isdigit() for c in name):
-        use = people.frames == last_number(name)
-    if not use.any():
-        several = people.frames is not None and len(np.unique(people.frames)) > 1
-        if several or len(set(people.images)) > 1:
-            raise BadRecord(
-                f"none of {len(people)} results belongs to {name}",
-                file=people.source or None,
-                remedy="give the results of this picture; image_id or file name must say so",
-            )
-        use[:] = True
-    chosen = people.select(use)
-    return replace(chosen, frames=np.zeros(len(chosen), np.int64), tracks=np.arange(len(chosen)))
+    return read_detections(keypoints, skeleton=skeleton)
 
 
 def _in_joints(people: Detections, joints: Skeleton) -> Pose:
     """Detections as poses of these joints, by name. Confidence 0 is not there; nobody says what is
-    occluded.
+    occluded. `BadParameter` where fewer than half of theirs are among these.
     """
     theirs = skeleton_of(people.skeleton).joints
+    if 2 * len(set(theirs) & set(joints.joints)) < len(theirs):
+        raise BadParameter(
+            f"detections are {people.skeleton}, the model knows {joints.name}",
+            file=people.source or None,
+            remedy=f"give keypoints of a skeleton like {joints.name}",
+        )
     xy = np.zeros((len(people), len(joints), 2), np.float32)
     flags = np.zeros(xy.shape[:2], np.int8)
     for j, name in enumerate(joints.joints):
@@ -187,7 +219,7 @@ def models(
     weights: None, a file, or two.
     """
     given = list(weights) if isinstance(weights, list | tuple) else [weights]
-    if len(given) > 2:
+    if not 0 < len(given) <= 2:
         raise BadParameter(f"{len(given)} checkpoints", remedy="give one or two")
     by_joints = method not in OF_PICTURES and skeleton is not None
     joints = {"skeleton": skeleton} if by_joints else {}
@@ -195,7 +227,7 @@ def models(
     if len(loaded) == 1:
         return loaded[0], None, ("trained", "random")
     names = [Path(file).stem if file else "shipped" for file in given]
-    if names[0] == names[1]:
+    if names[0] == names[1] or NAIVE in names:  # a third model's name
         names = [f"A {names[0]}", f"B {names[1]}"]
     return loaded[0], loaded[1], tuple(names)
 
@@ -206,8 +238,8 @@ def models(
 def together(
     methods: Sequence[str],
     mine: Own | None,
-    weights: Any,
-    device: str,
+    weights: Any = None,
+    device: str = "cpu",
     *,
     first: int = 0,
     **options,
@@ -218,7 +250,18 @@ def together(
     """
     from .predict.own_video import refined_people
 
+    if weights is not None:
+        raise BadParameter("weights of several methods", remedy="explore them one by one")
+    if len(set(methods)) < len(methods):
+        raise BadParameter(f"methods are {', '.join(methods)}", remedy="name each once")
+    refiners = [method for method in methods if method not in OF_PICTURES]
+    if refiners and mine is not None and mine.people is None:
+        problem = f"keypoints are what {' and '.join(refiners)} would refine"
+        raise BadParameter(problem, remedy="give a file of keypoints")
     people, frames, truth = _demo() if mine is None else (mine.detections(), mine.frames, None)
+    if not 0 <= first < len(frames):
+        remedy = f"give a frame from 0 to {len(frames) - 1}"
+        raise BadParameter(f"first is {first}", remedy=remedy)
     last = min(first + SHOWN_FRAMES, len(frames))
     use = (people.frames >= first) & (people.frames < last)
     if not use.any():
@@ -226,7 +269,11 @@ def together(
     people = people.select(use)
     people = replace(people, frames=people.frames - first)
     shown = [np.asarray(frames[t]) for t in range(first, last)]
-    predictors = {method: models(method, weights, people.skeleton, device)[0] for method in methods}
+    sizes = {frame.shape[1::-1] for frame in shown}
+    if len(sizes) > 1:
+        problem = f"pictures of {', '.join(f'{w} x {h}' for w, h in sorted(sizes))} px"
+        raise BadParameter(problem, file=mine.source, remedy="give pictures of one size")
+    predictors = {method: models(method, None, people.skeleton, device)[0] for method in methods}
 
     def ask(scene: Scene, painted: list[np.ndarray], mask: np.ndarray) -> dict:
         seen = without_covered(people, mask)
@@ -274,7 +321,7 @@ def _port(mine: Own | None, keypoints, skeleton, weights, device, made, **option
         people = mine.people
         pictures = _ByRow(mine.frames, people.frames)
     elif keypoints is not None:
-        people = _read(keypoints, skeleton, None)
+        people = _read(keypoints, skeleton)
     else:
         truth, people = recipe.pairs("synthetic", n=made or 24, seed=options.pop("seed", 3))
     refiner, rival, names = models("port", weights, people.skeleton, device)
@@ -306,9 +353,12 @@ def _hanet(mine: Own | None, keypoints, skeleton, weights, device, made, **optio
     if mine is None and keypoints is None:
         shown = sequences("synthetic", "test")[: made or None]
     else:
-        people = mine.people if mine is not None else link(_read(keypoints, skeleton, None))
+        people = mine.people if mine is not None else _read(keypoints, skeleton)
         if people is None:
             raise BadParameter("HANet refines keypoints", remedy="give a file of keypoints")
+        if people.tracks is None or people.frames is None:
+            people = link(people)
+        check_tracks(people)
         joints = people.skeleton
         placed = place_missing(people)
         shown = []
@@ -411,6 +461,7 @@ def explore(
     boxes: Boxes | None = None,
     keypoints: str | Path | Detections | None = None,
     skeleton: str | None = None,
+    first_frame: int | None = None,
     weights: str | Path | Sequence[str | Path | None] | None = None,
     show: str = "",
     made: int = 0,
@@ -426,36 +477,48 @@ def explore(
     what: port, hanet, vissimcc, otpose, stdpose, several of them, or a torch model, then `inputs`
     are its arguments (one, a tuple, or a dictionary) and options those of `foreign`. boxes: (x, y,
     width, height) px, one a person; keypoints: results of a detector, as `read_detections` takes
-    them, of joints `skeleton`. weights: a checkpoint, or two to compare. show: of stdpose, "mask"
+    them, of joints `skeleton`, on frames as `results.on_video` says, with its `first_frame`.
+    weights: a checkpoint, or two to compare. show: of stdpose, "mask"
     or "attention". made: how many people or clips are made where none are given. state: as
     `explorer.state`, or as text. options: of the explorer (index, joint, seed). Errors:
     `UnknownName`, `BadParameter` where it is not clear who or what should be shown; what readers
     and `load` raise.
     """
-    if isinstance(what, nn.Module):
-        return foreign(what, inputs, state=state, theme=theme, **options)
-    methods = [what] if isinstance(what, str) else list(what)
-    for method in methods:
-        if method not in MAKERS:
-            raise unknown("method", str(method), MAKERS)
     data = {"image": image, "video": video, "boxes": boxes, "keypoints": keypoints}
-    data |= {"skeleton": skeleton, "weights": weights, "show": show, "made": made or None}
+    data |= {"skeleton": skeleton, "first_frame": first_frame, "weights": weights}
+    data |= {"show": show or None, "made": made or None}
+    if isinstance(what, nn.Module):
+        said = [name for name, value in data.items() if value is not None]
+        if said:
+            raise BadParameter(f"a torch model with {', '.join(said)}", remedy="give its inputs")
+        return foreign(what, inputs, state=state, theme=theme, **options)
+    methods = list(what) if isinstance(what, list | tuple) else [what]
+    for method in methods or [""]:
+        if method not in list(MAKERS):
+            raise unknown("method", str(method), MAKERS)
+    if inputs is not None:
+        raise BadParameter(
+            f"inputs of {what}", remedy="give an image, a video or keypoints by name"
+        )
+    what = methods[0] if len(methods) == 1 else methods
+    device = choose_device(device) if device in ("auto", "cuda") else device
     data |= {name: value for name, value in options.items() if isinstance(value, int | str)}
     said = {name: value for name, value in data.items() if value is not None and value != ""}
     words = "".join(f", {name}={_literal(value)}" for name, value in said.items())
     code = f"import workbench\n\nworkbench.explore({_literal(what)}{words}, state={{state}}).show()"
     mine = None
     if image is not None or video is not None:
-        mine = own(image, video, boxes, keypoints, skeleton)
-    elif what not in ("port", "hanet") and (boxes is not None or keypoints is not None):
-        raise BadParameter(f"{what} reads pictures", remedy="give an image or a video, too")
+        mine = own(image, video, boxes, keypoints, skeleton, first_frame)
+    elif boxes is not None or (keypoints is not None and what not in ("port", "hanet")):
+        words = "boxes lie on" if what in ("port", "hanet") else f"{what} reads"
+        raise BadParameter(f"{words} pictures", remedy="give an image or a video, too")
     options |= {"state": state, "theme": theme, "code": code}
-    if len(methods) > 1:
-        return together(methods, mine, weights, device, **options)
     if what == "stdpose":
         options["show"] = show
     elif show:
         raise BadParameter(f"{what} has one explorer", remedy="leave show out")
+    if len(methods) > 1:
+        return together(methods, mine, weights, device, **options)
     return MAKERS[methods[0]](mine, keypoints, skeleton, weights, device, made, **options)
 
 
@@ -488,45 +551,88 @@ def foreign(
     arguments.
 
     names: paths of modules, or patterns. other: a model to compare with; None: the same with fresh
-    random weights, where its parts know how to reset themselves. picture: RGB, what image tokens
-    lie on; grid: their rows and columns, by default those of `model.patch_embed`, else of a square;
-    tokens ahead of them (a class token) have no place. labels: what tokens are called. Errors: of
-    `capture_attention`.
+    random weights, where its parts know how to reset themselves. The model runs in the mode that it
+    is in; mode, buffers and random numbers are left as they were. A module that is called several
+    times has a layer for every call. sample: of the batch. picture: RGB, what image tokens lie on;
+    grid: their rows and columns, by default as `_grid_of` finds them; tokens ahead of them (a class
+    token) have no place. labels: what tokens are called. Errors: of `capture_attention`;
+    `BadParameter` for what fits no map.
     """
     if inputs is None:
         raise BadParameter("no inputs", remedy="give what the model is called with")
+    shape = np.shape(picture)
+    if picture is not None and (len(shape) != 3 or shape[2] != 3 or picture.dtype != np.uint8):
+        problem = f"the picture is {getattr(picture, 'dtype', type(picture).__name__)} {shape}"
+        raise BadParameter(problem, remedy="give RGB, uint8 [height, width, 3]")
     maps = _looked(model, inputs, names)
     random = other if other is not None else fresh(model)
     compared = None if random is None else _looked(random, inputs, names)
-    axes = {}
+    batches = {len(maps[name]) for name in maps}
+    if not -min(batches) <= sample < min(batches):
+        remedy = f"the maps are of {min(batches)}, counted from 0"
+        raise BadParameter(f"sample is {sample}", remedy=remedy)
     layout = attention_arguments(maps, sample=sample, other=compared)
-    grid = grid or _grid_of(model)
-    for name, weights in layout["maps"].items():
-        axes[name] = tuple(_axis(n, grid, picture, labels) for n in weights.shape[-2:])
-    layout["axes"] = axes
+    counts = {n for weights in layout["maps"].values() for n in weights.shape[-2:]}
+    grids = {n: _grid_of(n, grid, model, inputs, picture, batches) for n in counts}
+    if labels and len(labels) not in counts:
+        raise BadParameter(f"{len(labels)} labels", remedy=f"maps have {sorted(counts)} tokens")
+    if grid is not None and not any(grids.values()):
+        raise BadParameter(f"a grid of {grid}", remedy=f"maps have {sorted(counts)} tokens")
+    axes = {n: _axis(n, grids[n], labels) for n in counts}
+    layout["axes"] = {
+        name: tuple(axes[n] for n in weights.shape[-2:]) for name, weights in layout["maps"].items()
+    }
     return AttentionView(
         **layout, names=called, picture=picture, state=state, theme=theme, brief=False
     )
 
 
-def _looked(model: nn.Module, inputs: Any, names: Sequence[str] | None):
-    with torch.no_grad(), capture_attention(model, names) as maps:
+@contextmanager
+def _left_alone(model: nn.Module) -> Iterator[None]:
+    """Random numbers, and a model's buffers (means of batch norms), are put back at the end."""
+    before = [
+        (part, name, buffer, buffer.clone())
+        for part in model.modules()
+        for name, buffer in part.named_buffers(recurse=False)
+        if not is_lazy(buffer)
+    ]
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        for part, name, buffer, value in before:
+            buffer.data = value
+            setattr(part, name, buffer)
+
+
+def _looked(model: nn.Module, inputs: Any, names: Sequence[str] | None) -> Recording:
+    """Every attention of one pass, call by call."""
+    with torch.no_grad(), _left_alone(model), capture_attention(model, names) as maps:
         if isinstance(inputs, Mapping):
             model(**inputs)
         else:
             model(*(inputs if isinstance(inputs, tuple | list) else (inputs,)))
-    return maps
+    every = Recording({})
+    for name in maps:
+        calls = maps.calls(name)
+        for i, weights in enumerate(calls):
+            every.add(name if len(calls) == 1 else f"{name}.{i}", weights, maps.axes[name])
+    return every
 
 
 def fresh(model: nn.Module, seed: int = 0) -> nn.Module | None:
     """A copy with fresh random weights: layers reset themselves, other parameters are shuffled;
-    None where no part can reset itself.
+    None where no part can reset itself, or the model cannot be copied.
     """
-    copied = copy.deepcopy(model)
+    try:
+        copied = copy.deepcopy(model)
+    except (RuntimeError, TypeError, NotImplementedError):
+        return None
     parts = [part for part in copied.modules() if hasattr(part, "reset_parameters")]
     if not parts:
         return None
-    with torch.random.fork_rng(devices=[]):
+    with _left_alone(model):
         torch.manual_seed(seed)
         for part in parts:
             part.reset_parameters()
@@ -538,22 +644,43 @@ def fresh(model: nn.Module, seed: int = 0) -> nn.Module | None:
     return copied
 
 
-def _grid_of(model: nn.Module) -> tuple[int, int] | None:
-    size = getattr(getattr(model, "patch_embed", None), "grid_size", None)
-    return None if size is None else tuple(int(side) for side in size)
+def _grid_of(
+    count: int,
+    grid: tuple[int, int] | None,
+    model: nn.Module,
+    inputs: Any,
+    picture: np.ndarray | None,
+    batches: set[int],
+) -> tuple[int, int] | None:
+    """Rows and columns of `count` tokens: those that are said; of `patch_embed`, where the pixels
+    have the size that it was made for; else patches of a square, at most one token ahead, that fill
+    the pixels, or the picture, exactly. None where none fits, and where the maps are not of whole
+    pictures (windows).
+    """
+    values = inputs.values() if isinstance(inputs, Mapping) else inputs
+    values = values if isinstance(inputs, Mapping | tuple | list) else (inputs,)
+    pixels = [v for v in values if isinstance(v, torch.Tensor) and v.ndim == 4 and v.shape[1] < 5]
+    size = pixels[0].shape[-2:] if pixels else np.shape(picture)[:2]
+    patches = getattr(unwrap(model), "patch_embed", None)
+    made = tuple(getattr(patches, "img_size", None) or ())
+    known = getattr(patches, "grid_size", None)
+    if grid is None and known is not None and (not pixels or tuple(size) == made):
+        grid = tuple(int(side) for side in known)
+    if grid is not None:
+        return tuple(grid) if 0 <= count - grid[0] * grid[1] < 8 else None
+    if not len(size) or (pixels and batches != {len(pixels[0])}):
+        return None
+    for patched in (count, count - 1):
+        rows = round((patched * size[0] / size[1]) ** 0.5)
+        if rows and patched % rows == 0 and rows * size[1] == patched // rows * size[0]:
+            return rows, patched // rows
+    return None
 
 
-def _axis(
-    count: int, grid: tuple[int, int] | None, picture: np.ndarray | None, labels: Sequence[str]
-) -> Axis:
+def _axis(count: int, grid: tuple[int, int] | None, labels: Sequence[str]) -> Axis:
     """What `count` tokens are: labelled, of a picture, or numbered."""
     if len(labels) == count:
         return Axis("token", tuple(map(str, labels)))
-    side = int(count**0.5)
-    if grid is None and picture is not None and side**2 in (count, count - 1):
-        grid = (side, side)
     if grid is not None:
-        ahead = count - grid[0] * grid[1]
-        if 0 <= ahead < 8:
-            return Axis.of_grid("image token", *grid, ahead=ahead)
+        return Axis.of_grid("image token", *grid, ahead=count - grid[0] * grid[1])
     return Axis.numbered("token", count)

@@ -37,7 +37,7 @@ from .checks import (
     table,
 )
 from .coco import annotations_of, skeleton_of
-from .results import USUAL_SKELETON
+from .results.files import USUAL_SKELETON
 from .safe import read_json
 
 # from which the poses were estimated; none: bottom-up

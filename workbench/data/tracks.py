@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..errors import BadParameter
+from ..errors import BadParameter, BadRecord
 from ..records import Clip, Detections, Pose, Track
 from ..skeletons import skeleton
 
@@ -60,6 +60,21 @@ def track_of(
         occlusion_known=poses.occlusion_known,
         head_boxes_xyxy=None if heads is None else spread(heads),
     )
+
+
+def check_tracks(detections: Detections) -> None:
+    """`BadRecord` where a person stands twice in a frame."""
+    places = np.stack((detections.tracks, detections.frames), 1)
+    once, rows = np.unique(places, axis=0, return_index=True)
+    if len(once) < len(places):
+        row = int(np.setdiff1d(np.arange(len(places)), rows)[0])
+        track, frame = places[row].tolist()
+        raise BadRecord(
+            f"person {track} stands twice in frame {frame}",
+            file=detections.source or None,
+            record=f"result {detections.ids[row] if detections.ids else row}",
+            remedy="correct the track ids, or leave them out: people are then linked anew",
+        )
 
 
 # --- tracks ---------------------------------------------------------------------------------------

@@ -81,6 +81,7 @@ class PortRefiner(Predictor):
 
     def mask(self, detections: Detections, delta: float | None = None) -> Bool[np.ndarray, "n k"]:
         """Joints below delta (PORT Eq. 13), the rule's own when none is given."""
+        self.check_skeleton(detections)
         limit = np.array(self.rule.delta, np.float32)
         if delta is not None:
             limit[:] = delta

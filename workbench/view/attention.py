@@ -23,7 +23,7 @@ from ..skeletons import Skeleton
 from ..taps import Recording
 from . import style
 from .figures import jpeg
-from .live import Live
+from .live import Live, read_state
 from .panels import around
 
 SHOWS = ("main", "other", "difference", "ratio")
@@ -149,7 +149,7 @@ class AttentionView(Live):
         xy: Num[np.ndarray, "k 2"] | None = None,
         picture: UInt8[np.ndarray, "h w 3"] | None = None,
         on_change: Callable[[dict], Maps | Answer] | None = None,
-        state: Mapping | None = None,
+        state: Mapping | str | None = None,
         verdict: str = "",
         theme: str = "",
         brief: bool = False,
@@ -198,13 +198,13 @@ class AttentionView(Live):
             json.dumps({**self.choice, "knocked_out": self.knocked_out, "hidden": self.hidden})
         )
 
-    def restore(self, state: Mapping) -> None:
-        """Takes a state over; what it does not name stays."""
-        known = self.state
-        for name in state:
+    def checked(self, state: Mapping | str) -> dict:
+        """A state that can be shown, the present one where nothing is said."""
+        known, given = self.state, read_state(state)
+        for name in given:
             if name not in known:
                 raise unknown("part of a state", name, known)
-        new = known | dict(state)
+        new = known | given
         for part, allowed in (
             ("show", SHOWS),
             ("order", ORDERS),
@@ -213,10 +213,22 @@ class AttentionView(Live):
         ):
             if new[part] not in allowed:
                 raise unknown(part, str(new[part]), allowed)
-        if not isinstance(new["focus"], int) or new["focus"] < 0:
+        if type(new["focus"]) is not int or new["focus"] < 0:
             raise BadParameter(f"no row {new['focus']!r}", remedy="give a number from 0")
+        for name in ("knocked_out", "hidden"):
+            if not isinstance(new[name], list):
+                raise BadParameter(f"{name} is {new[name]!r}", remedy="give a list")
         for head in [new["head"], *new["knocked_out"]]:
             self._check_head(head)
+        tokens = max(max(one["shape"][2:]) for one in self.maps)
+        for token in new["hidden"]:
+            if type(token) is not int or not 0 <= token < tokens:
+                raise BadParameter(f"no token {token!r}", remedy=f"give 0 to {tokens - 1}")
+        return new
+
+    def restore(self, state: Mapping | str) -> None:
+        """Takes a state over; what it does not name stays."""
+        new = self.checked(state)
         with self.hold_sync():
             self.knocked_out = new.pop("knocked_out")
             self.hidden = new.pop("hidden")
@@ -226,7 +238,8 @@ class AttentionView(Live):
         try:
             name, layer, number = head
             layers, heads = next(m["shape"][:2] for m in self.maps if m["name"] == name)
-            inside = 0 <= layer < layers and 0 <= number < heads
+            inside = type(layer) is type(number) is int
+            inside = inside and 0 <= layer < layers and 0 <= number < heads
         except (ValueError, TypeError, StopIteration):
             inside = False
         if not inside:

@@ -23,7 +23,7 @@ from ..skeletons import Skeleton
 from . import style
 from .attention import AttentionView, scales
 from .figures import jpeg
-from .live import Live
+from .live import Live, read_state
 from .panels import Packer, Tabs
 
 IN_SIGHT = 5  # controls; the others stand under "more"
@@ -36,7 +36,8 @@ class Control:
     """One thing to choose. Its name is its place in the state, a word that the reader sees.
 
     kind: "choice", "number", "frame" (the scrubber), "switch", "button", or "list": no control but
-    what clicks and the brush collect. needs: what a change takes: "nothing" (the browser shows it
+    what clicks and the brush collect, of `options` where there are any. Numbers are whole where
+    `step` is. needs: what a change takes: "nothing" (the browser shows it
     by itself), "drawing" or "model". more: not in sight at once.
     """
 
@@ -58,16 +59,44 @@ class Control:
                 raise unknown(self.name, str(value), self.options)
         elif self.kind in ("number", "frame"):
             number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not self.low <= value <= self.high:
+            whole = isinstance(self.step, int)
+            if not number or not self.low <= value <= self.high or (whole and value % 1):
+                kind = "whole number" if whole else "number"
                 raise BadParameter(
                     f"{self.name} is {value!r}",
-                    remedy=f"give a number from {self.low:g} to {self.high:g}",
+                    remedy=f"give a {kind} from {self.low:g} to {self.high:g}",
                 )
+            return int(value) if whole else value
         elif self.kind == "switch" and not isinstance(value, bool):
             raise BadParameter(f"{self.name} is {value!r}", remedy="give true or false")
         elif self.kind in ("list", "button") and not isinstance(value, list):
             raise BadParameter(f"{self.name} is {value!r}", remedy="give a list")
+        elif self.kind == "list" and self.options:
+            known = {json.dumps(option) for option in self.options}
+            for item in value:
+                if json.dumps(item) not in known:
+                    raise unknown(f"item of {self.name}", json.dumps(item), known)
+        elif self.name == "brush":
+            for stroke in value:
+                check_stroke(stroke)
         return value
+
+
+def check_stroke(stroke: object) -> None:
+    """`BadParameter` for what is no stroke of a brush: {"points": [[x, y], ...], "size": px,
+    "frames": [first, last]}.
+    """
+    try:
+        first, last = stroke["frames"]
+        numbers = [stroke["size"], *(at for x, y in stroke["points"] for at in (x, y))]
+        good = type(first) is type(last) is int and all(type(n) in (int, float) for n in numbers)
+    except (TypeError, KeyError, ValueError):
+        good = False
+    if not good:
+        raise BadParameter(
+            f"a stroke of the brush is {str(stroke)[:80]}",
+            remedy='give {"points": [[x, y]], "size": px, "frames": [first, last]}',
+        )
 
 
 def choice(name: str, options: Iterable, value: Any = None, **options_of) -> Control:
@@ -92,9 +121,18 @@ def switch(name: str, value: bool = False, **options_of) -> Control:
     return Control(name, "switch", value, **options_of)
 
 
-def collected(name: str, value: Sequence = (), needs: str = "model") -> Control:
-    """A list that clicks fill."""
-    return Control(name, "list", list(value), needs=needs)
+def collected(name: str, options: Iterable, value: Sequence = ()) -> Control:
+    """A list that clicks fill with some of the options."""
+    return Control(name, "list", list(value), tuple(options))
+
+
+def heads_of(taps: Mapping[str, Sequence[str]], heads: int) -> list[tuple[str, int, int]]:
+    """Every (maps, layer, head) that can be knocked out. taps: maps -> the taps of their layers."""
+    return [
+        (maps, layer, head)
+        for maps, layers in taps.items()
+        for layer, head in np.ndindex(len(layers), heads)
+    ]
 
 
 class Explorer(Live):
@@ -141,7 +179,7 @@ class Explorer(Live):
             raise BadParameter(f"{len(sight)} controls in sight", remedy=f"leave {room}")
         self._found = None
         self._seen = None
-        self._looks = None
+        self._refused: WorkbenchError | None = None  # the last state
         self._frames: dict[int, tuple[np.ndarray, int]] = {}
         self._jpegs: list[bytes] = []
         super().__init__(
@@ -155,10 +193,15 @@ class Explorer(Live):
             controls=self._declarations(),
             state={"tab": "", **{name: c.value for name, c in self.declared.items()}},
         )
+        for control in self.declared.values():
+            control.checked(control.value)
+        looks = None
         if state is not None:
-            self.state = self._checked(state)
+            self.state, looks = self._checked(state)
         self.recompute()
         self.observe(lambda _: self._changed(), "state")
+        if looks:
+            self.attention.restore(looks)
 
     # --- declared by who inherits -----------------------------------------------------------------
 
@@ -205,24 +248,38 @@ class Explorer(Live):
         self.declared |= changes
         self.controls = self._declarations()
 
-    def _checked(self, state: Mapping | str) -> dict:
-        """A state that can be shown, the present one where nothing is said."""
-        given = json.loads(state) if isinstance(state, str) else dict(state)
-        looks = given.pop("attention", None)
+    def _checked(self, state: Mapping | str) -> tuple[dict, dict | None]:
+        """A state that can be shown, the present one where nothing is said, and the attention
+        view's, if anything is said about it.
+        """
+        given = read_state(state)
+        looks = given.pop("attention", None) if self.has_attention else None
         for name in given:
             if name not in self.state:
                 raise unknown("part of a state", name, self.state)
         for name, control in self.declared.items():
             if name in given:
                 given[name] = control.checked(given[name])
-        self._looks = looks
-        return self.state | given
+        if not isinstance(given.get("tab", ""), str):
+            raise BadParameter(f"tab is {given['tab']!r}", remedy="give its name")
+        if not isinstance(looks or {}, dict):
+            raise BadParameter(f"attention is {looks!r}", remedy="give its parts by name")
+        if looks and self.attention is not None:
+            self.attention.checked(looks)
+        return self.state | given, looks
 
     def restore(self, state: Mapping | str) -> None:
-        """Takes a state over; what it does not name stays."""
-        self.state = self._checked(state)
-        if self.attention is not None and self._looks:
-            self.attention.restore(self._looks)
+        """Takes a state over; what it does not name stays. Of a state that is refused nothing is
+        taken over.
+        """
+        before, refused = self.state, self._refused
+        self.state, looks = self._checked(state)
+        error = self._refused
+        if error is not None and error is not refused:
+            self.state = before
+            raise error
+        if looks:
+            self.attention.restore(looks)
 
     def permalink(self) -> str:
         """The whole state as JSON, the attention view's included."""
@@ -234,7 +291,7 @@ class Explorer(Live):
         self.restore(changes)
 
     def _changed(self) -> None:
-        if self._needed() == "nothing":
+        if self._needed() == "nothing" and self._refused is None:
             return
         self.soon()
 
@@ -254,6 +311,9 @@ class Explorer(Live):
         asked = self.asked
         needed = self._needed()
         if needed == "nothing" and self._seen is not None:  # answered already
+            if self._refused is not None:  # the state in between
+                self._refused = None
+                self.verdict = self.say(self._seen, self._found)
             self.answered = asked
             return
         state = dict(self.state)
@@ -261,10 +321,11 @@ class Explorer(Live):
             if needed == "model" or self._found is None:
                 self._found = self.compute(state)
             answer = self._answer(state, self._found)
-            self._seen = state
+            self._seen, self._refused = state, None
         except WorkbenchError as error:
             if self._seen is None:
                 raise
+            self._refused = error
             answer = {"verdict": str(error)}
         with self.hold_sync():
             for name, value in answer.items():
@@ -328,9 +389,7 @@ class Explorer(Live):
         if "knocked out" in self.declared or "hidden" in self.declared:
             on_change = self._from_attention
         out = {name: looks.pop(name) for name in ("hidden", "knocked_out") if name in looks}
-        self.attention = AttentionView(
-            **looks, on_change=on_change, state=self._looks or out, brief=True
-        )
+        self.attention = AttentionView(**looks, on_change=on_change, state=out, brief=True)
 
     def from_attention(self, looks: Mapping, found: Any) -> dict:
         """Changes of the state for what was hidden or knocked out in the maps."""
@@ -338,7 +397,7 @@ class Explorer(Live):
         return {own: looks[name] for name, own in names.items() if own in self.declared}
 
     def _from_attention(self, looks: Mapping) -> None:
-        self.set_trait("state", self.state | self.from_attention(looks, self._found))
+        self.set_trait("state", self._checked(self.from_attention(looks, self._found))[0])
         self.recompute()
 
     # --- without a kernel -------------------------------------------------------------------------

@@ -10,9 +10,11 @@ import hashlib
 import html
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import anywidget
+import numpy as np
 import traitlets
 from IPython.display import display
 
@@ -39,6 +41,26 @@ PLACE = """
 const place = document.querySelector('[data-view="%s"]:empty');
 mount(storedModel(JSON.parse(place.nextElementSibling.textContent)), place);
 """
+
+
+def read_state(state: Mapping | str) -> dict:
+    """A state, or the text of one, as JSON alone: lists for tuples and arrays, no NaN.
+    `BadParameter` where it is none.
+    """
+
+    def plain(value: object) -> object:
+        if isinstance(value, np.ndarray | np.generic):
+            return value.tolist()
+        raise TypeError(f"{type(value).__name__} in it")
+
+    try:
+        given = json.loads(state) if isinstance(state, str) else state
+        if not isinstance(given, Mapping):
+            raise TypeError(f"{type(given).__name__}, names and values expected")
+        return json.loads(json.dumps(dict(given), default=plain, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        remedy = 'give what "copy state" or permalink() gave'
+        raise BadParameter(f"the state cannot be read: {error}", remedy=remedy) from None
 
 
 class Live(anywidget.AnyWidget):

@@ -266,12 +266,17 @@ class Stage(Explorer):
             said += self.compared(found, state["error of"])
         elif found.answers and found.mask.any():
             for name, xy in found.answers.items():
-                said.append(f"{name} moves by {apart(xy, found.plain[name]):.1f} px")
+                far = apart(xy, found.plain[name])
+                moves = f"moves by {far:.1f} px" if np.isfinite(far) else "is lost"
+                said.append(f"{name} {moves}")
         elif found.answers:
             first, *others = found.answers
             for name in others:
                 far = apart(found.answers[name], found.answers[first])
-                said.append(f"{name} differs from {first} by {far:.1f} px on average")
+                if np.isfinite(far):
+                    said.append(f"{name} differs from {first} by {far:.1f} px on average")
+                else:
+                    said.append(f"{name} and {first} have no joint in common")
         text = "; ".join(said)
         return text[:1].upper() + text[1:]
 
@@ -311,9 +316,9 @@ def by_frame(away: Float[np.ndarray, "t p k"]) -> Float[np.ndarray, "t"]:
 
 
 def apart(one: Float[np.ndarray, "*n 2"], other: Float[np.ndarray, "*n 2"]) -> float:
-    """Mean distance of joints that both have, px; 0 where there is none."""
+    """Mean distance of joints that both have, px; NaN where there is none."""
     far = np.linalg.norm(one - other, axis=-1)
-    return float(far[np.isfinite(far)].mean()) if np.isfinite(far).any() else 0.0
+    return float(far[np.isfinite(far)].mean()) if np.isfinite(far).any() else float("nan")
 
 
 def over_time(people: Detections | Prediction, n_frames: int) -> Float[np.ndarray, "t p k 2"]:

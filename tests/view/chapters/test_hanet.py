@@ -322,3 +322,11 @@ def test_a_page_answers_as_the_kernel_does(explorer):
         assert base64.b64decode(answer["data"]) == explorer.data
         assert answer["verdict"] == explorer.verdict
         assert base64.b64decode(answer["attention"]["data"]) == explorer.attention.data
+
+
+@pytest.mark.parametrize("span", [[1], [1, 2, 3], ["a", "b"], [0.5, 2]])
+def test_a_span_is_two_whole_numbers(explorer, span):
+    before = explorer.permalink()
+    with pytest.raises(BadParameter, match="span is"):
+        explorer.choose(span=span)
+    assert explorer.permalink() == before

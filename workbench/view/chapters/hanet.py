@@ -18,7 +18,7 @@ from ...models.hanet import HANet, HANetConfig, acceleration, neighbours, veloci
 from ...predict import SequenceRefiner
 from ...taps import without_heads
 from ..attention import Axis
-from ..explorer import Control, Explorer, choice, collected, number, scrubber, switch
+from ..explorer import Control, Explorer, choice, collected, heads_of, number, scrubber, switch
 from ..figures import spans
 from ..panels import (
     HIDDEN,
@@ -222,6 +222,7 @@ class HANetExplorer(Explorer):
         bad = [one.name for one in sequences if not np.isfinite(one.detected).all()]
         if bad or not all(len(one.detected) for one in sequences) or not sequences:
             raise BadParameter(f"no poses, or not all numbers: {', '.join(bad)}")
+        number("index", index, len(sequences) - 1).checked(index)
         self.models = dict(zip(names, (refiner, rival or refiner.random_control(seed))))
         self.refiner = refiner
         self.sequences = sequences
@@ -231,12 +232,12 @@ class HANetExplorer(Explorer):
         longest = max(len(one.detected) for one in sequences)
         self.ends = min(longest, refiner.window) - 1, max(longest - refiner.window, 0)
         super().__init__(refiner.skeleton, name="hanet", last_frame=self.ends[0], **options)
-        if not self._looks:
+        if "attention" not in (options.get("state") or ""):
             self.attention.restore({"focus": self.state["frame"] // refiner.model.config.interval})
 
     def declare(self) -> list[Control]:
         (index, joint), (last, starts) = self.first, self.ends
-        interval = self.refiner.model.config.interval
+        interval, heads = self.refiner.model.config.interval, self.refiner.model.config.heads
         says = (LOST, HELD) if self.refiner.skeleton is JOINTS else (HELD,)
         controls = [
             scrubber(last // 2 // interval * interval, last),
@@ -248,8 +249,8 @@ class HANetExplorer(Explorer):
             choice("detector says", says, more=True),
             choice("refined by", self.models, more=True),
             switch("blind", label="blind to itself (erratum)", more=True),
-            collected("span", [last // 3, last // 2]),
-            collected("knocked out"),
+            collected("span", (), [last // 3, last // 2]),
+            collected("knocked out", heads_of(taps_of(self.refiner.model), heads)),
         ]
         return [each for each in controls if each.kind != "number" or each.high]
 
@@ -262,6 +263,8 @@ class HANetExplorer(Explorer):
         here = np.arange(len(skeleton)) == joint
         limb = here | (skeleton.adjacency[joint] > 0)
         joints = {NOTHING: here & False, ONE: here, LIMB: limb, ALL: here | True}[state["hide"]]
+        if len(state["span"]) not in (0, 2) or any(type(t) is not int for t in state["span"]):
+            raise BadParameter(f"span is {state['span']}", remedy="give its first and last frame")
         first, last = state["span"] or (0, -1)
         times = np.arange(frames)
         return ((times >= first) & (times <= last))[:, None] & joints

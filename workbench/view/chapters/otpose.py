@@ -25,7 +25,7 @@ from ...predict import ClipEstimator
 from ...taps import tap_table, without_heads
 from ..attention import Axis
 from ..estimates import SINGLE, Edits, Inside, peaks
-from ..explorer import Control, Explorer, choice, collected, number
+from ..explorer import Control, Explorer, choice, collected, heads_of, number
 from ..panels import Arrows, Bar, Bars, Click, Heat, People, Picture, Tabs, marks_of
 from ..stage import brush_controls, covered, painted, patch
 
@@ -210,6 +210,7 @@ class OTPoseExplorer(Explorer):
             )
         if not len(windows):
             raise BadParameter("nobody in the windows", remedy="give at least one person")
+        number("index", index, len(windows) - 1).checked(index)
         self.estimator = estimator
         self.models = {names[0]: estimator, names[1]: rival or estimator.random_control()}
         self.windows = windows
@@ -242,8 +243,8 @@ class OTPoseExplorer(Explorer):
             number("distance", 1, 2, step=0.25, more=True, label="distance x"),
             choice("answered by", models, more=True),
             number("opacity", 0.85, 1, step=0.05, needs="nothing", more=True),
-            collected("hidden"),
-            collected("knocked out"),
+            collected("hidden", range(len(self.kin))),
+            collected("knocked out", heads_of(attention_taps(self.estimator), self.config.heads)),
         ]
 
     # --- computed ---------------------------------------------------------------------------------

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ...errors import BadParameter
 from ...metrics import joint_distances, p_epe
 from ...predict import PortRefiner
 from ...records import Detections, Pose
 from ...taps import record, without_heads
 from ..attention import attention_arguments, on_picture
-from ..explorer import Control, Explorer, choice, collected, number
+from ..explorer import Control, Explorer, choice, collected, heads_of, number
 from ..panels import (
     HIDDEN,
     VISIBLE,
@@ -48,7 +49,7 @@ class PortExplorer(Explorer):
 
     refiner: what repairs; rival: another PORT beside it, by default random weights. detections:
     what the detector said; truth: ground truth of the same rows, or None. pictures: one a row, or
-    None.
+    None. Errors: `BadParameter` for nobody.
     A joint is hidden where its confidence is below delta, flipped where it was clicked.
     """
 
@@ -66,6 +67,8 @@ class PortExplorer(Explorer):
         index: int = 0,
         **options,
     ):
+        if not len(detections):
+            raise BadParameter("nobody in the detections", remedy="give at least one pose")
         self.refiner = refiner
         self.rival = refiner.random_control() if rival is None else rival
         self.names = names
@@ -83,8 +86,8 @@ class PortExplorer(Explorer):
             number("pose", self.first, len(self.detections) - 1),
             number("delta", delta, 1, step=0.01),
             choice("refined by", self.names, more=True),
-            collected("hidden"),
-            collected("knocked out"),
+            collected("hidden", range(len(self.kin))),
+            collected("knocked out", heads_of(self.layers, self.refiner.model.config.heads)),
         ]
 
     def compute(self, state: Mapping) -> Refined:

@@ -23,7 +23,7 @@ from ...taps import tap_table, without_heads
 from .. import estimates, figures, style
 from ..attention import Axis
 from ..estimates import FLOW, LINE, SINGLE, Edits, Inside
-from ..explorer import Control, Explorer, choice, collected, number
+from ..explorer import Control, Explorer, choice, collected, heads_of, number
 from ..panels import (
     Bar,
     Bars,
@@ -210,6 +210,7 @@ class Between(Explorer):
         if not len(sets[gap]):
             remedy = "label a person in two frames or more, with frames between them"
             raise BadParameter(f"nobody stands between labels {gap} frames apart", remedy=remedy)
+        number("index", index, len(sets[gap]) - 1).checked(index)
         people = {T: set(map(tuple, windows.items[:, :2].tolist())) for T, windows in sets.items()}
         *person, key = sets[gap].items[index].tolist()
         self.sets = {str(T): sets[T] for T in sets if tuple(person) in people[T]}
@@ -531,8 +532,8 @@ class LookExplorer(Between):
             choice("which", ORDERS, more=True),
             *others,
             number("opacity", 0.6, 1.0, step=0.05, needs="nothing", more=True),
-            collected("hidden"),
-            collected("knocked out"),
+            collected("hidden", range(len(self.axis.labels))),
+            collected("knocked out", heads_of({LOOKED: self.taps}, self.config.heads)),
         ]
 
     def compute(self, state: Mapping) -> Looked:

@@ -27,7 +27,7 @@ from ...skeletons import Skeleton
 from ...taps import without_heads
 from .. import figures, style
 from ..attention import Axis
-from ..explorer import Control, Explorer, choice, collected, number
+from ..explorer import Control, Explorer, choice, collected, heads_of, number
 from ..panels import HIDDEN, VISIBLE, Bar, Bars, Click, Line, Lines, People, Picture, Tabs, marks_of
 from ..stage import covered, painted, patch_grid
 
@@ -295,7 +295,7 @@ class VisSimCCExplorer(Explorer):
             number("size", max(w, h) // 6, max(w, h), 4, **look),
             Control("brush", "button", [], options=([],), more=True, label="clear paint"),
             Control("switches", "button", auto, options=(auto,), more=True, label="undo switches"),
-            collected("knocked out"),
+            collected("knocked out", heads_of(self.layers, self.config.heads)),
         ]
 
     # --- computed ---------------------------------------------------------------------------------
@@ -305,9 +305,9 @@ class VisSimCCExplorer(Explorer):
         key = state["person"], json.dumps(state["brush"])
         if key[0] != self.key[0]:
             self.window = self.windows.sample(state["person"])
-            self.forget_pictures()
             self.crop = self.window.crops[0]
         if key != self.key:
+            self.forget_pictures()
             self.cover = covered(state["brush"], self.config.size, 1)
             self.pixels = painted([self.crop], self.cover)[0]
             self.key = key
