@@ -251,7 +251,7 @@ def test_more_rows_than_one_are_damage_also_on_demand(tmp_path, text):
 
 # at rest the joints of the tree span 7 units along x, then 7 along y, then 7 along z
 @pytest.mark.parametrize(
-    ("unit", "mm"), [("mm", 1), ("cm", 10), ("m", 1000), ("in", 25.4), ("56.4", 56.4), (429.0, 429)]
+    ("unit", "mm"), [("mm", 1), ("cm", 10), ("M", 1000), ("in", 25.4), ("56.4", 56.4), (429.0, 429)]
 )
 def test_a_body_of_no_size_is_a_warning(tmp_path, unit, mm):
     file = tmp_path / "a.bvh"

@@ -81,8 +81,8 @@ def read_bvh(path: Path, *, on_bad: str = "raise", unit: str | float = "cm") -> 
 
 
 def _length_mm(unit: str | float) -> float:
-    if unit in UNITS:
-        return UNITS[unit]
+    if str(unit).lower() in UNITS:
+        return UNITS[str(unit).lower()]
     try:
         length = float(unit)
     except (TypeError, ValueError):

@@ -391,9 +391,13 @@ def _with_scores(annotation: dict) -> dict:
     lists = type(scores) is type(values) is list and 0 < 3 * len(scores) == len(values)
     if not lists or not {*map(type, scores)} <= {int, float}:
         return annotation
+    try:
+        mean = sum(scores) / len(scores)
+    except OverflowError:  # an integer beyond float64
+        return annotation
     joints = list(values)
     joints[2::3] = scores
-    return {"score": sum(scores) / len(scores), **annotation, "keypoints": joints}
+    return {"score": mean, **annotation, "keypoints": joints}
 
 
 # --- readers --------------------------------------------------------------------------------------
