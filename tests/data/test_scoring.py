@@ -332,6 +332,8 @@ def test_pictures_that_are_numbered_anew_go_by_name(files):
     shifted = [row | {"image_id": row["image_id"] - 1} for row in FOUND]
     named = {i: f"val\\{i + 1}.png" for i in range(3)}
     assert first(scored(files, as_data_set(shifted, named))) == first(wanted)
+    studio = {0: "0a1b2c3d-1.jpg", 1: "upload/00000000-2.jpg", 2: "3_jpg.rf.0a1b2c.jpg"}
+    assert first(scored(files, as_data_set(shifted, studio))) == first(wanted)
 
 
 def test_pictures_of_one_name_in_several_folders(files):

@@ -110,7 +110,11 @@ def poses_of(
         with collected(bad, int(people.rows[i]), stated.file, record):
             if not flagged[i]:
                 values = np.unique(people.keypoints[i, :, 2]).tolist()
-                raise BadRecord(f"visibility flags {values}, 0, 1, 2 expected")
+                remedy = (
+                    "state x, y and a flag of each joint; predictions, which state confidences, "
+                )
+                remedy += "are for score and predict"
+                raise BadRecord(f"visibility flags {values}, 0, 1, 2 expected", remedy=remedy)
             if not boxed[i]:
                 box, note = _odd_box(people, i, keep_flat)
                 notes += [placed(note, stated.file, record)] if note else []

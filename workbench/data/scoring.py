@@ -4,6 +4,7 @@ protocol.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -39,6 +40,7 @@ from .checks import (
 )
 from .coco import Results, annotations_of, results_of, skeleton_of
 from .frames import PICTURE_SUFFIXES
+from .labels import LABEL_STUDIO, before_export
 from .results import USUAL_SKELETON
 from .safe import read_json
 
@@ -333,7 +335,7 @@ def _in_pictures_of(images: list, given: Results, path: Path) -> tuple[list, lis
 
 def _name_parts(name: str) -> tuple[str, ...]:
     """Folders and name of a picture, without what tells its format."""
-    *folders, last = PurePosixPath(name.replace("\\", "/")).parts or ("",)
+    *folders, last = before_export(name).parts or ("",)
     path = PurePosixPath(last)
     return (*folders, path.stem if path.suffix.lower() in PICTURE_SUFFIXES else last)
 
@@ -342,7 +344,8 @@ def _id_by_name(key: str, name: str, ends: Mapping[str, Sequence[tuple]]) -> str
     """The id of the picture whose name has most of its last parts in common with this one; of
     several the same id. The name itself where there is none, or several others.
     """
-    parts = _name_parts(name)
+    *folders, last = _name_parts(name)
+    parts = (*folders, last if last in ends else re.sub("^" + LABEL_STUDIO, "", last))
     shared = {}
     for other, other_parts in ends.get(parts[-1], ()):
         pairs = zip(reversed(parts), reversed(other_parts))
