@@ -27,7 +27,7 @@ run = CliRunner().invoke
 @pytest.fixture
 def few_hands(tmp_path):
     """PORT's recipe with few hands, for the command line."""
-    own = replace(port.DATA, test=101, ship=53)
+    own = replace(port.DATA, test=101, ship=53, files=2)
     return {"port": replace(port.RECIPE, own=own, folder=tmp_path / "trained")}
 
 

@@ -525,7 +525,9 @@ def predict(
     size: Size = None,
     delta: Annotated[
         float | None,
-        typer.Option(help="Replace joints below this confidence; the weights' own rule."),
+        typer.Option(
+            help="Replace all joints below this, as the paper does; the weights' own rule."
+        ),
     ] = None,
     frames: Annotated[
         int, typer.Option(help="How many frames to record from a camera.", min=1)
@@ -537,11 +539,11 @@ def predict(
     """Refine the people of a video: an overlay video, results in the format of the input, and a
     table of all joints.
 
-    port replaces joints below delta, pose by pose; hanet moves every joint, each person's track as
-    one sequence; vissimcc looks at the pictures again, in each person's box, otpose and stdpose at
-    the frames around them, too; these three find their joints in yours by name and leave the
-    others. Without --keypoints, people are found by torchvision's keypoint detector (`workbench
-    data fetch torchvision_keypointrcnn`).
+    port replaces joints below delta, pose by pose, of bodies those alone that it expects to bring
+    closer; hanet moves every joint, each person's track as one sequence; vissimcc looks at the
+    pictures again, in each person's box, otpose and stdpose at the frames around them, too; these
+    three find their joints in yours by name and leave the others. Without --keypoints, people are
+    found by torchvision's keypoint detector (`workbench data fetch torchvision_keypointrcnn`).
     """
     from time import perf_counter
 

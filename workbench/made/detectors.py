@@ -43,7 +43,8 @@ BLUNDERS = {
     "shift": (0.0, 0.08),
 }
 WORST = {"flipped": 0.15, "neighbour": 0.15}  # share of people, of limbs
-EVEN_LOG = {"scale": (0.008, 0.07), "dof": (2.5, 12.0), "miss_blur": (0.04, 0.2)}
+BLINDEST = 0.5
+EVEN_LOG = {"scale": (0.004, 0.07), "dof": (2.5, 12.0), "miss_blur": (0.04, 0.2)}
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,9 @@ class Detector:
     blind: float = 0.0  # std of noise on confidences' order, as normal scores
 
     @classmethod
-    def draw(cls, rng: Rng, *, level: float | None = None, blind: float = 0.0) -> Detector:
-        """Another detector with every call. level: how much it blunders, 0 to 1 and beyond; None
-        draws it.
+    def draw(cls, rng: Rng, *, level: float | None = None, blind: float | None = None) -> Detector:
+        """Another detector with every call. level: how much it blunders, 0 to 1 and beyond. None
+        draws it, and `blind`, up to `BLINDEST`.
         """
         values = {name: rng.uniform(*ends) for name, ends in EVEN.items()}
         values |= {name: np.exp(rng.uniform(*np.log(ends))) for name, ends in EVEN_LOG.items()}
@@ -82,7 +83,7 @@ class Detector:
             guesses=tuple(rng.dirichlet(np.ones(3)).tolist()),
             doubt=float(rng.uniform(0.5, 2.2)),
             warp=float(np.exp(0.6 * rng.standard_normal())),
-            blind=blind,
+            blind=float(rng.uniform(0, BLINDEST) if blind is None else blind),
         )
 
     def apply(self, pose: Pose, rng: Rng) -> Detections:

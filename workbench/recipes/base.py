@@ -186,10 +186,11 @@ class Recipe:
     shipped for its own. training: (recipe, variant, options) -> a training on the data that the
     workbench makes. predictor: (model, name, card) -> what answers. shipped: variants with weight
     files, and the files' names. card: (recipe, variant, learned, options) -> what a shipped card
-    says of rows and licence. steps: of the main training, as `--steps` counts them. own: whatever else the method's
-    training and tasks need. paper: the network in the paper's own size, for sets that users bring.
-    columns: measures that tables show, by title; None: all by their names. compared: measures whose
-    paired differences tables show. options: of `Options`, beyond those that every method takes.
+    says of rows and licence. steps: of the main training, as `--steps` counts them. own: whatever
+    else the method's training and tasks need. paper: the network in the paper's own size, for sets
+    that users bring. columns: measures that tables show, by title; None: all by their names.
+    compared: measures whose paired differences tables show. options: of `Options`, beyond those
+    that every method takes.
     """
 
     name: str
