@@ -201,7 +201,7 @@ def half_judging(found):
     """Replaces half of the joints below delta; the gains that it expects of all, and the mask."""
     refiner = judging().fitted(found)
     mask = refiner.mask(found)
-    gain = refiner.judged(found, mask)[1]
+    gain = refiner.judged(found, mask).gain
     return judging(float(np.median(gain[mask]))), gain, mask
 
 
@@ -239,11 +239,11 @@ def test_delta_is_a_share_of_the_file(rng):
     fitted = refiner.fitted(one)
     assert fitted.mask(one).mean() == pytest.approx(0.4, abs=0.01)
     assert fitted.fitted(one.select([0])) is fitted and refiner.known is None
-    whole = refiner.judged(one, fitted.mask(one))[0]
+    whole = refiner.reconstruct(one, fitted.mask(one))
     part = one.select([5])
-    alone = fitted.judged(part, fitted.mask(part))[0]
+    alone = fitted.reconstruct(part, fitted.mask(part))
     np.testing.assert_allclose(alone, whole[[5]], atol=1e-2)
-    own = refiner.judged(part, fitted.mask(part))[0]
+    own = refiner.reconstruct(part, fitted.mask(part))
     assert np.abs(own - whole[[5]]).max() > 0.1, "one pose is another file"
 
 
@@ -256,6 +256,22 @@ def test_what_is_not_expected_to_be_closer_is_left_alone(rng):
     assert found.replaced.sum() == mask.sum() // 2
     assert not judging(2.0).refine(one).replaced.any()
     np.testing.assert_array_equal(refiner.refine(one, abstain=False).replaced, mask)
+
+
+def test_a_detector_that_port_agrees_with_is_left_alone(rng):
+    one = body_detections(rng)
+    refiner, _, mask = half_judging(one)
+    judged = refiner.judged(one, mask)
+    size = pose_frame(
+        one.xy_frame, np.square(as_simulated(one.confidence, refiner.fitted(one).known))
+    )
+    away = np.linalg.norm(judged.xy_frame - one.xy_frame, axis=-1) / size[1][..., 0]
+    expected = np.quantile(away / refiner.model.judge.tolerance.numpy(), 0.8)
+    found = judged.disagreement(one.confidence > 0)
+    assert found == pytest.approx(expected, rel=1e-3)
+    for floor, some in ((found * 0.99, True), (found * 1.01, False)):
+        rule = replace(refiner.rule, floor=floor)
+        assert PortRefiner(refiner.model, rule).refine(one).replaced.any() == some
 
 
 def test_the_paper_s_rule_stays(rng):

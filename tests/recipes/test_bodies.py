@@ -82,22 +82,33 @@ def test_worth_is_oks_and_shares_of_scale():
     np.testing.assert_allclose(found.oks, np.diag(metrics.oks(moved, *person)))
 
 
-def table(*files):
-    """One kind; a row a file, of it (mean, low, error, share) for each margin."""
-    return np.array(files, float)
+def files(*columns, apart=1.0):
+    """Twenty files of a kind. A column a margin of (mean, low, change, joints, share); the others
+    lose.
+    """
+    lost = [[-0.1, -0.2, 1.0, 5, 0.1]] * (len(bodies.MARGINS) - len(columns))
+    return [(apart, np.array([*columns, *lost]))] * 20
 
 
-def test_the_smallest_margin_that_keeps_the_promise():
-    margins = (0.0, 0.1, 0.2)
-    good, bad = [0.01, 0.0, -1, 0.2], [0.01, -0.004, -1, 0.2]
-    worse = [0.01, 0.0, 1, 0.2]  # the replaced joints' error grows
-    one = table(*[[bad, good, good]] * 2, *[[good] * 3] * 8)
-    assert bodies.choose_margin({"a": one}, margins) == 0.1, "two files of ten lose"
-    assert bodies.choose_margin({"a": one[1:]}, margins) == 0.1
-    assert bodies.choose_margin({"a": table(*[[good] * 3] * 9, [bad] * 3)}, margins) == 0.0
-    other = table(*[[worse, worse, good]] * 3)
-    assert bodies.choose_margin({"a": one, "b": other}, margins) == 0.2, "every kind counts"
-    assert bodies.choose_margin({"a": table([bad] * 3)}, margins) == 1
+def test_limits_keep_the_promise_and_gain_the_most():
+    good, better = [0.01, 0.0, -1, 5, 0.2], [0.02, 0.0, -1, 5, 0.2]
+    bad, worse = [0.03, -0.004, -1, 5, 0.2], [0.03, 0.0, 1, 5, 0.2]
+    choose, margins = bodies.choose_limits, bodies.MARGINS
+    assert choose({"a": files(good, better)}) == (0.0, margins[1])
+    assert choose({"a": files(good, bad)}) == (0.0, margins[0])
+    assert choose({"a": files(good, worse)}) == (0.0, margins[0]), "joints must come closer"
+    few = files(good, bad)[:1] + files(good, better)[1:]
+    assert choose({"a": few}) == (0.0, margins[1]), "one file of twenty may lose"
+    assert choose({"a": few[:10]}) == (0.0, margins[0]), "one of ten may not"
+    mixed = {"a": files(good, better), "b": files(good, bad)}
+    assert choose(mixed) == (0.0, margins[0]), "every kind counts"
+    assert choose({"a": files(bad)}) == (0.0, 1.0)
+
+
+def test_a_floor_leaves_good_detectors_alone():
+    good, bad = [0.01, 0.0, -1, 5, 0.2], [-0.01, -0.02, 1, 5, 0.2]
+    table = {"a": files(good), "b": files(bad, apart=0.55)}
+    assert bodies.choose_limits(table) == (0.6, bodies.MARGINS[0])
 
 
 def refiner_with(margin):
@@ -109,7 +120,7 @@ def test_rows_are_paired_with_the_detector():
     file = bodies.sample_file(13, rng())
     fitted = refiner_with(0.0).fitted(file[1])
     mask = fitted.mask(file[1])
-    middle = float(np.median(fitted.judged(file[1], mask)[1][mask]))
+    middle = float(np.median(fitted.judged(file[1], mask).gain[mask]))
     people = [[str(i) for i in range(13)]]
     rows = bodies.file_scores([file], refiner_with(middle), "made", people)
     detector, ours, everything = (rows[name][0] for name in bodies.ANSWERS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -52,11 +53,12 @@ class RefineRule:
     the reconstruction in the replaced joint; 1 is PORT Eq. 14. mirror: average over the pose and
     its mirror image. source: where the numbers come from.
 
-    Two more are ours, not the paper's. share: delta is what this share of a file's confidences lie
-    below, whatever detector wrote it, and not a number that another detector gave. margin: of the
-    joints below delta those are replaced alone whose reconstruction is expected to be closer to the
-    truth than the detection, by so much closeness (0 to 1, `models.port.closeness`); a model
-    without a judge has none.
+    Three more are ours, not the paper's. share: delta is what this share of a file's confidences
+    lie below, whatever detector wrote it, and not a number that another detector gave. margin: of
+    the joints below delta those are replaced alone whose reconstruction is expected to be closer to
+    the truth than the detection, by so much closeness (0 to 1, `models.port.closeness`); a model
+    without a judge has none. floor: where PORT itself disagrees less with a file, the detector is
+    too good for it, and nothing is replaced; see `Judged.disagreement`.
     """
 
     delta: tuple[float, ...]
@@ -65,6 +67,22 @@ class RefineRule:
     source: str = ""
     share: float | None = None
     margin: float | None = None
+    floor: float = 0.0
+
+
+class Judged(NamedTuple):
+    """What PORT says of joints, hidden or not. `xy_frame`: where it puts them, px. `gain`: by how
+    much closer to the truth than the detection it expects that to be, -1 to 1; infinite without a
+    judge. `apart`: from the detection, in tolerances (`JudgeHead`); 0 without one.
+    """
+
+    xy_frame: Float[np.ndarray, "n k 2"]
+    gain: Float[np.ndarray, "n k"]
+    apart: Float[np.ndarray, "n k"]
+
+    def disagreement(self, known: Bool[np.ndarray, "n k"]) -> float:
+        """With these people as a whole: what four joints of five lie less apart than."""
+        return float(np.quantile(self.apart[known], 0.8)) if known.any() else 0.0
 
 
 def as_simulated(
@@ -160,10 +178,8 @@ class PortRefiner(Predictor):
 
     def _answers(
         self, detections: Detections, mask: Bool[np.ndarray, "n k"], mirror: bool
-    ) -> tuple[Float[np.ndarray, "n k 2"], Float[np.ndarray, "n k"]]:
-        """Of one batch: where PORT puts every joint, px, and by how much closer to the truth it
-        expects that to be; infinitely where it has no judge.
-        """
+    ) -> Judged:
+        """Of one batch."""
         inputs, centre, size = self._placed(detections, mask)
         answer = self.model(**inputs)
         recon, close = answer["xy"], answer.get("closeness")
@@ -177,9 +193,12 @@ class PortRefiner(Predictor):
             close = None if close is None else (close + answer["closeness"][:, other]) / 2
         xy = (recon.float().cpu().numpy() * size + centre).astype(np.float32)
         if close is None:
-            return xy, np.full(mask.shape, np.inf, np.float32)
-        close = close.float().cpu().numpy()
-        return xy, close[..., 1] - close[..., 0]
+            return Judged(
+                xy, np.full(mask.shape, np.inf, np.float32), np.zeros_like(mask, np.float32)
+            )
+        apart = (recon - inputs["xy"]).norm(dim=-1) / self.model.judge.tolerance
+        gain = close[..., 1] - close[..., 0]
+        return Judged(xy, *(values.float().cpu().numpy() for values in (gain, apart)))
 
     def one_pass(
         self, detections: Detections, mask: Bool[np.ndarray, "n k"], *, mirror: bool = False
@@ -187,14 +206,10 @@ class PortRefiner(Predictor):
         """What PORT makes of every joint in one batch, px; mirror: the mean with the mirror
         image.
         """
-        return self._answers(detections, mask, mirror)[0]
+        return self._answers(detections, mask, mirror).xy_frame
 
-    def judged(
-        self, detections: Detections, mask: Bool[np.ndarray, "n k"]
-    ) -> tuple[Float[np.ndarray, "n k 2"], Float[np.ndarray, "n k"]]:
-        """What PORT makes of every joint by its rule, px, hidden or not, and by how much closer to
-        the truth than the detection it expects that to be (closeness, -1 to 1).
-        """
+    def judged(self, detections: Detections, mask: Bool[np.ndarray, "n k"]) -> Judged:
+        """What PORT makes of every joint by its rule, hidden or not, and how sure it is."""
         shape = detections.confidence.shape
         if mask.shape != shape or mask.dtype != bool:
             raise BadParameter(
@@ -202,20 +217,20 @@ class PortRefiner(Predictor):
                 remedy="one truth value for each joint of each row",
             )
         fitted, k = self.fitted(detections), len(self.skeleton)
-        parts = [(np.zeros((0, k, 2), np.float32), np.zeros((0, k), np.float32))]
+        nobody = np.zeros((0, k), np.float32)
+        parts = [(np.zeros((0, k, 2), np.float32), nobody, nobody)]
         with self.inference():
             for start in range(0, len(detections), self.batch):
                 rows = slice(start, start + self.batch)
                 part = detections.select(rows)
                 parts.append(fitted._answers(part, mask[rows], self.rule.mirror))
-        xy, gain = map(np.concatenate, zip(*parts, strict=True))
-        return xy, gain
+        return Judged(*map(np.concatenate, zip(*parts, strict=True)))
 
     def reconstruct(
         self, detections: Detections, mask: Bool[np.ndarray, "n k"]
     ) -> Float[np.ndarray, "n k 2"]:
         """What PORT makes of every joint by its rule, px, hidden or not."""
-        return self.judged(detections, mask)[0]
+        return self.judged(detections, mask).xy_frame
 
     def refine(
         self,
@@ -229,17 +244,19 @@ class PortRefiner(Predictor):
         (PORT Eq. 14).
 
         abstain: leave those of them alone whose reconstruction is not expected to be closer by the
-        rule's margin; by default where neither delta nor mask are given. Missing joints are
-        replaced in any case: nothing stands against their reconstruction.
+        rule's margin, and all where these people as a whole are below its floor; by default where
+        neither delta nor mask are given. Missing joints are replaced in any case: nothing stands
+        against their reconstruction.
         """
         self.check_skeleton(detections)
         by_rule = delta is None and mask is None
         fitted = self.fitted(detections)
         mask = fitted.mask(detections, delta) if mask is None else mask
-        recon, gain = fitted.judged(detections, mask)
+        judged, known = fitted.judged(detections, mask), detections.confidence > 0
         if self.rule.margin is not None and (by_rule if abstain is None else abstain):
-            mask = mask & ((gain > self.rule.margin) | (detections.confidence <= 0))
-        moved = detections.xy_frame + self.rule.blend * (recon - detections.xy_frame)
+            closer = judged.gain > self.rule.margin
+            mask = mask & (closer & (judged.disagreement(known) >= self.rule.floor) | ~known)
+        moved = detections.xy_frame + self.rule.blend * (judged.xy_frame - detections.xy_frame)
         parts = map(torch.tensor, (detections.xy_frame, moved, mask))
         xy = replace_occluded(*parts).numpy()
         return Prediction(
