@@ -529,6 +529,9 @@ def predict(
             help="Replace all joints below this, as the paper does; the weights' own rule."
         ),
     ] = None,
+    force: Annotated[
+        bool, typer.Option(help="Also port on bodies, of which it is not shown that it helps.")
+    ] = False,
     frames: Annotated[
         int, typer.Option(help="How many frames to record from a camera.", min=1)
     ] = 150,
@@ -539,11 +542,12 @@ def predict(
     """Refine the people of a video: an overlay video, results in the format of the input, and a
     table of all joints.
 
-    port replaces joints below delta, pose by pose, of bodies those alone that it expects to bring
-    closer; hanet moves every joint, each person's track as one sequence; vissimcc looks at the
-    pictures again, in each person's box, otpose and stdpose at the frames around them, too; these
-    three find their joints in yours by name and leave the others. Without --keypoints, people are
-    found by torchvision's keypoint detector (`workbench data fetch torchvision_keypointrcnn`).
+    port replaces joints below delta, pose by pose, of bodies (with --force) those alone that it
+    expects to bring closer; hanet moves every joint, each person's track as one sequence; vissimcc
+    looks at the pictures again, in each person's box, otpose and stdpose at the frames around them,
+    too; these three find their joints in yours by name and leave the others. Without --keypoints,
+    people are found by torchvision's keypoint detector (`workbench data fetch
+    torchvision_keypointrcnn`).
     """
     from time import perf_counter
 
@@ -560,6 +564,7 @@ def predict(
         weights=weights,
         size=_size_wh(size),
         delta=delta,
+        force=force,
         camera_frames=frames,
         long_side=long_side,
         precision=precision,

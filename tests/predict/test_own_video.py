@@ -34,7 +34,8 @@ def results(folder, frames=(0, 1, 1, 2)):
 
 def test_doubted_joints_of_a_user_s_results_are_replaced_and_all_else_stays(tmp_path):
     mine = results(tmp_path)
-    done = predict.video(film(tmp_path), mine, out=tmp_path / "out")
+    options = {"out": tmp_path / "out", "force": True}
+    done = predict.video(film(tmp_path), mine, delta=0.1, **options)
     new, old = (json.loads(path.read_text()) for path in (done.written["results"], mine))
     moved = np.array([np.not_equal(a["keypoints"], b["keypoints"]) for a, b in zip(new, old)])
     assert np.flatnonzero(moved.any(0)).tolist() == [9, 10, 27, 28]
@@ -44,8 +45,24 @@ def test_doubted_joints_of_a_user_s_results_are_replaced_and_all_else_stays(tmp_
     row = done.row()
     assert (row["persons"], row["poses"], row["joints"], row["replaced"]) == (2, 4, 68, 8)
     assert row["moved, px"] > 0
-    more = predict.video(film(tmp_path), mine, out=tmp_path / "out", delta=1.0)
+    more = predict.video(film(tmp_path), mine, delta=1.0, **options)
     assert more.prediction.replaced.all()
+    by_rule = predict.video(film(tmp_path), mine, **options)
+    assert not by_rule.prediction.replaced[:, 4:9].any()
+
+
+def test_what_is_not_shown_to_help_is_asked_for_by_name(tmp_path):
+    """PORT on bodies; before people are looked for, and whatever the file."""
+    asked = []
+    for people in (results(tmp_path), read_detections(results(tmp_path)), None):
+        with pytest.raises(
+            BadParameter, match=r"port helps people of coco17 is not shown.*--force"
+        ):
+            predict.video(film(tmp_path), people, out=tmp_path / "out", find=asked.append)
+    assert not asked and not (tmp_path / "out").exists()
+    own = predict.weights_path("port", "coco17")
+    options = {"weights": own, "out": tmp_path / "out"}
+    assert predict.video(film(tmp_path), results(tmp_path), **options).frames == 3
 
 
 def test_a_file_of_weights_refines_tracks(tmp_path):
@@ -99,7 +116,7 @@ def test_so_many_frames_of_a_camera_are_recorded(tmp_path):
 
 def test_records_of_people_are_taken_as_they_are(tmp_path):
     people = replace(read_detections(results(tmp_path)), tracks=np.array([7, 7, 8, 7]))
-    done = predict.video(film(tmp_path), people, out=tmp_path / "out")
+    done = predict.video(film(tmp_path), people, out=tmp_path / "out", force=True)
     assert done.row()["persons"] == 2
     assert read_detections(done.written["results"]).tracks.tolist() == [7, 7, 8, 7]
     with pytest.raises(BadParameter, match="otpose has no delta"):
