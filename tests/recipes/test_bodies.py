@@ -126,7 +126,7 @@ def test_rows_are_paired_with_the_detector():
     detector, ours, everything = (rows[name][0] for name in bodies.ANSWERS)
     assert detector.n == ours.n == 13 and not detector.whole
     assert 0 < ours.whole["replaced_share"] < everything.whole["replaced_share"]
-    assert everything.whole["replaced_share"] == pytest.approx(100 * bodies.SHARE, abs=1)
+    assert everything.whole["replaced_share"] == pytest.approx(bodies.SHARE, abs=0.01)
     whole = everything.whole
     change = whole["replaced_error"] - whole["replaced_error_detector"]
     assert whole["replaced_change"] == pytest.approx(change)

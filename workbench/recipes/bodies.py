@@ -261,10 +261,10 @@ ANSWERS = {"detector": None, "port": {}, "port, without abstaining": {"abstain":
 PROTOCOL = (
     "oks: object keypoint similarity of each person, percent; error: distance of labelled joints "
     "over the root of the person's area, percent; means over people. replaced_share: of all "
-    "joints, replaced_share_labelled: of labelled ones; replaced_error: of labelled joints that "
-    "are replaced, replaced_change: what replacing does to it. Intervals: 95 % bootstrap by "
-    "{groups}, changes paired. Without abstaining: every joint below delta is replaced (PORT Eq. "
-    "13 and 14), with the same weights"
+    "joints, 0 to 1, replaced_share_labelled: of labelled ones; replaced_error: of labelled "
+    "joints that are replaced, percent, replaced_change: what replacing does to it. Intervals: "
+    "95 % bootstrap by {groups}, changes paired. Without abstaining: every joint below delta is "
+    "replaced (PORT Eq. 13 and 14), with the same weights"
 )
 
 
@@ -304,13 +304,13 @@ def _replaced(
     after: Sequence[Worth],
     people: np.ndarray,
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
-    """Measures of the replaced joints, percent, and the interval of their change."""
+    """Measures of the replaced joints, errors in percent, and the interval of their change."""
     first, last = (100 * np.concatenate([w.error for w in part]) for part in (before, after))
     labelled = np.isfinite(first)
     use = replaced & labelled
     whole = {
-        "replaced_share": 100 * float(replaced.mean()),
-        "replaced_share_labelled": 100 * float(use.sum() / labelled.sum()),
+        "replaced_share": float(replaced.mean()),
+        "replaced_share_labelled": float(use.sum() / labelled.sum()),
     }
     groups = np.broadcast_to(people[:, None], use.shape)[use]
     if len(set(groups.tolist())) < 2:

@@ -853,7 +853,7 @@ RECIPE = Recipe(
         "size": "size_change",
         "OKS, %": "oks",
         "error, % of scale": "error",
-        "replaced, %": "replaced_share",
+        "replaced": "replaced_share",
     },
     compared=("oks", "error"),
 )
