@@ -112,10 +112,12 @@ KINDS = {
 }
 
 
-def made_files(files: int, seed: int) -> Iterator[tuple[str, File]]:
+def made_files(
+    files: int, seed: int, kinds: Sequence[str] = tuple(KINDS)
+) -> Iterator[tuple[str, File]]:
     """So many files of each kind of `KINDS`, with the kind's name; no training batch's stream."""
     for number, (kind, sample) in enumerate(KINDS.items()):
-        for i in range(files):
+        for i in range(files if kind in kinds else 0):
             yield kind, sample(PEOPLE, np.random.default_rng((seed, 11, number, i)))
 
 
