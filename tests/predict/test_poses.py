@@ -290,3 +290,31 @@ def test_missing_joints_are_filled_in_whatever_the_judge_says(rng):
     confidence[3, [4, 9]] = 0
     found = refine_people(refiner, replace(one, confidence=confidence, scores=None))
     assert np.argwhere(found.replaced).tolist() == [[3, 4], [3, 9]]
+
+
+def test_a_missing_limb_is_looked_for_along_the_trunk():
+    """A lost left shin is as long as the right one, also of a person who lies."""
+    kin = skeleton("coco17")
+    rng = np.random.default_rng(0)
+    truth = np.zeros((1, 17, 2))
+    for joint, (x, y) in {
+        "shoulder": (20, 0),
+        "elbow": (28, 30),
+        "wrist": (30, 60),
+        "hip": (14, 60),
+        "knee": (16, 100),
+        "ankle": (15, 140),
+    }.items():
+        truth[0, kin.index(f"left_{joint}")] = x, y
+        truth[0, kin.index(f"right_{joint}")] = -x, y
+    truth[0, :5] = rng.normal(0, 4, (5, 2)) - (0, 20)
+    lying = truth[..., ::-1]
+    lost = [kin.index("left_knee"), kin.index("left_ankle")]
+    for xy in (truth, lying):
+        confidence = np.where(np.isin(np.arange(17), lost), 0, 0.9)
+        given = np.where(confidence[:, None] > 0, xy + 200, 0)
+        boxes = np.array([[0.0, 0, 400, 400]])
+        detections = Detections("coco17", given, confidence[None], boxes)
+        placed = place_missing(detections).xy_frame - 200
+        assert np.abs(placed[0, lost] - xy[0, lost]).max() < 5
+        np.testing.assert_array_equal(np.delete(placed, lost, 1), np.delete(given - 200, lost, 1))

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import BadParameter
 from ..models.port import Port, occluded_joints, replace_occluded
 from ..records import Detections, Prediction
-from ..skeletons import skeleton
+from ..skeletons import Skeleton, skeleton
 from .base import Predictor
 
 
@@ -42,6 +42,9 @@ def pose_frame(
     centre = (xy * w).sum(1, keepdims=True)
     size = np.sqrt((np.square(xy - centre) * w).sum((1, 2), keepdims=True))
     return centre, np.maximum(size, 1e-3)
+
+
+LEAST = 1e-30  # confidence of what was not found, but stands in its place
 
 
 @dataclass(frozen=True)
@@ -253,7 +256,7 @@ class PortRefiner(Predictor):
         by_rule = delta is None and mask is None
         fitted = self.fitted(detections)
         mask = fitted.mask(detections, delta) if mask is None else mask
-        judged, known = fitted.judged(detections, mask), detections.confidence > 0
+        judged, known = fitted.judged(detections, mask), detections.confidence > LEAST
         if self.rule.margin is not None and (by_rule if abstain is None else abstain):
             closer = judged.gain > self.rule.margin
             mask = mask & (closer & (judged.disagreement(known) >= self.rule.floor) | ~known)
@@ -267,14 +270,16 @@ class PortRefiner(Predictor):
 
 def place_missing(detections: Detections) -> Detections:
     """Joints of confidence 0, which a file calls missing, moved to the mean of their known
-    neighbours on the bones.
+    neighbours on the bones; where the other side's bone is known, as far from its own end as that
+    one reaches along the trunk.
 
     A refiner looks at the place of a joint that it replaces, and files put missing joints at (0,
     0).  # unstated; ours
     A pose without any known joint stays as it is.
     """
-    bones = skeleton(detections.skeleton).adjacency
-    known = detections.confidence > 0
+    joints = skeleton(detections.skeleton)
+    bones = joints.adjacency
+    given = known = detections.confidence > 0
     xy = np.where(known[..., None], detections.xy_frame, 0)
     for _ in bones:
         count = known @ bones
@@ -282,8 +287,27 @@ def place_missing(detections: Detections) -> Detections:
         around = np.einsum("jk,nkc->njc", bones, xy) / np.maximum(count, 1)[..., None]
         xy = np.where(new[..., None], around, xy)
         known = known | new
+    trunk, upright = _trunk(joints, xy, given)
+    for joint, end in enumerate(joints.parents) if upright.any() else ():
+        twin, other = joints.flip_index[[joint, end]]
+        use = upright & ~given[:, joint] & given[:, twin] & given[:, other] & (twin != joint)
+        bone = ((xy[:, twin] - xy[:, other]) * trunk).sum(1, keepdims=True) * trunk
+        xy[use, joint] = (xy[:, end] + bone)[use]
     somebody = known.any(1)[:, None, None]
     return replace(detections, xy_frame=np.where(somebody, xy, detections.xy_frame))
+
+
+def _trunk(
+    joints: Skeleton, xy: Float[np.ndarray, "n k 2"], known: Bool[np.ndarray, "n k"]
+) -> tuple[Float[np.ndarray, "n 2"], Bool[np.ndarray, "n"]]:
+    """The direction from shoulders to hips, and of whom it is known."""
+    names = [f"{side}_{part}" for part in ("shoulder", "hip") for side in ("left", "right")]
+    if not {*names} <= {*joints.joints}:
+        return np.zeros((len(xy), 2)), np.zeros(len(xy), bool)
+    ends = [joints.index(name) for name in names]
+    way = xy[:, ends[2:]].mean(1) - xy[:, ends[:2]].mean(1)
+    length = np.linalg.norm(way, axis=1, keepdims=True)
+    return way / np.maximum(length, 1e-6), known[:, ends].all(1) & (length[:, 0] > 1)
 
 
 def refine_people(
@@ -293,16 +317,20 @@ def refine_people(
     delta: float | None = None,
     missing_alone: bool = False,
 ) -> Prediction:
-    """`refiner.refine` for results as users have them: missing joints are replaced too, from where
-    `place_missing` puts them; poses of fewer than three known joints are left alone.
-    `Prediction.detections` are those that were given. A delta that is given is the paper's rule
-    (Eq. 13 and 14): nothing below it is left alone. missing_alone: no other joints are replaced.
+    """`refiner.refine` for results as users have them: missing joints are replaced too, and read
+    where `place_missing` puts them, with the least of confidences; poses of fewer than three known
+    joints are left alone. `Prediction.detections` are those that were given. A delta that is given
+    is the paper's rule (Eq. 13 and 14): nothing below it is left alone. missing_alone: no other
+    joints are replaced.
     """
     known = detections.confidence > 0
     placed = place_missing(detections)
     refiner = refiner.fitted(placed)
     below = np.zeros_like(known) if missing_alone else refiner.mask(placed, delta)
     mask = (below | ~known) & (known.sum(1) >= 3)[:, None]
-    refined = refiner.refine(placed, mask=mask, abstain=delta is None)
-    xy = np.where(mask[..., None], refined.xy_frame, detections.xy_frame)
-    return replace(refined, xy_frame=xy, detections=detections)
+    found = np.where(known, placed.confidence, LEAST)
+    refined = refiner.refine(replace(placed, confidence=found), mask=mask, abstain=delta is None)
+    replaced = refined.replaced | (mask & ~known)
+    xy = np.where(replaced[..., None], refined.xy_frame, detections.xy_frame)
+    kept = {"confidence": detections.confidence, "detections": detections}
+    return replace(refined, xy_frame=xy, replaced=replaced, **kept)
