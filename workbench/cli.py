@@ -518,7 +518,9 @@ def predict(
     keypoints: Annotated[
         Path | None,
         typer.Option(
-            help="Your results: COCO results, MMPose or OpenPose JSON, a folder of them, or CSV."
+            help="Your results: JSON of COCO (results, data sets), MMPose, OpenPose, Ultralytics, "
+            "or a folder of a file a frame; Ultralytics' .txt; CSV, also of DeepLabCut and "
+            "Lightning Pose; MMPose's .pkl; with sleap-io SLEAP's .slp and .nwb."
         ),
     ] = None,
     skeleton: Annotated[
