@@ -201,7 +201,7 @@ def test_predict_names_what_is_wrong(tmp_path, monkeypatch):
     monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
     monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / name)
     for command, said in (
-        ([film, "--keypoints", mine], "result 1: frame 9, the video has 3"),
+        ([film, "--keypoints", mine], "result 1: number 9 is frame 9, the video has 3"),
         (["none.mp4", "--keypoints", mine], "no such file"),
         ([film, "--keypoints", "none.json"], "no such file"),
         ([film, "--keypoints", mine, "--skeleton", "hand21"], "length 51 (63 expected)"),

@@ -134,7 +134,7 @@ def test_inspect_tells_a_bad_file_in_one_line(inspect, tmp_path):
 def test_inspect_shows_twenty_warnings_and_counts_all(inspect, tmp_path):
     tree = json.loads(SEEDS["coco"].raw)
     tree["annotations"] = [
-        tree["annotations"][0] | {"id": i, "bbox": [0, 0, 0, 0]} for i in range(30)
+        tree["annotations"][0] | {"id": i, "bbox": [0, 0, -1, 0]} for i in range(30)
     ]
     path = tmp_path / "a\x1b[31m.json"  # a name that would colour a terminal
     path.write_text(json.dumps(tree))
@@ -149,6 +149,52 @@ def test_inspect_shows_twenty_warnings_and_counts_all(inspect, tmp_path):
         len(json.loads(inspect(path, "--on-bad", "report", "--json")[1])["warnings"]["records"])
         == 30
     )
+
+
+def as_tree(tmp_path, name="coco", **changes):
+    tree = json.loads(SEEDS[name].raw)
+    for annotation in tree["annotations"]:
+        annotation |= changes
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(tree))
+    return path
+
+
+def test_inspect_says_that_flags_of_0_and_1_mean_labelled(inspect, tmp_path):
+    path = as_tree(tmp_path, keypoints=[5, 6, 1, 7, 8, 0] + [9, 9, 1] * 15)
+    code, out, err = inspect(path)
+    said = " ".join(out.split())
+    assert (code, err) == (0, "") and "warning: no joint has flag 2, so that 1 may mean la" in said
+    assert "labelled (2) 32" in said and "occlusion known no" in said
+    assert "occluded" not in said and "labelled but not visible" not in said
+    found = json.loads(inspect(path, "--json")[1])
+    assert found["occlusion_known"] is False and found["visibility"] is None
+
+
+def test_inspect_counts_people_whose_box_has_no_area(inspect, tmp_path):
+    code, out, err = inspect(as_tree(tmp_path, bbox=[5, 6, 0, 7]))
+    assert (code, err) == (0, "") and "has no area, the person is kept" in out
+    assert json.loads(inspect(tmp_path / "a.json", "--json")[1])["people"] == 2
+
+
+def test_inspect_takes_options_of_the_reader(inspect, tmp_path):
+    path = tmp_path / "a.bvh"
+    path.write_bytes(SEEDS["bvh"].raw)
+    out = inspect(path)[1]
+    # the spine hangs 10 units below the hips, turned
+    assert "height (mm) 99.9" in out and "warning: a body 99.92 mm high: BVH states no unit" in out
+    out = inspect(path, "--unit", "m")[1]
+    assert "height (mm) 9992" in out and "a body 9,992 mm high" in out
+    out = inspect(path, "--unit", "100")[1]
+    assert "height (mm) 999.2" in out and "warning" not in out
+    assert "unit is 'ft'. Remedy: say mm, cm, m, in" in inspect(path, "--unit", "ft")[2]
+    assert "skeleton says nothing about motion capture" in inspect(path, "--skeleton", "coco17")[2]
+    path = as_tree(tmp_path)
+    assert "unit says nothing about COCO-style keypoints" in inspect(path, "--unit", "mm")[2]
+    path.write_text(path.read_text().replace('"categories"', '"kinds"'))
+    code, _, err = inspect(path)
+    assert code == 2 and "no list of categories" in err
+    assert "coco17" in inspect(path, "--skeleton", "coco17")[1]
 
 
 EXPECTED = {  # words of expected.json, and the exit code

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from workbench.errors import BadRecord, UnknownName, WorkbenchError
-from workbench.records import Clip, Detections, Pose, Prediction, Track, Video
+from workbench.records import Clip, Detections, Motion, Pose, Prediction, Track, Video
 
 
 def pose(n=3, **changes):
@@ -95,3 +95,19 @@ def test_errors_are_one_line_and_cross_processes():
     assert (
         type(again) is BadRecord and str(again) == str(error) and isinstance(again, WorkbenchError)
     )
+
+
+def test_the_height_of_a_body_is_that_of_what_branches():
+    """A root that stays at the origin while the body walks away makes nobody tall."""
+    away = np.array([0.0, 0, 9000])
+    body = [[0, 900, 0], [0, 1700, 0], [100, 0, 0]]
+    xyz = [[[0, 0, 0], *(np.array(body) + t * away)] for t in range(3)]
+    joints = ("reference", "hips", "head", "foot")
+    assert Motion(joints, (-1, 0, 1, 1), xyz).height_mm == 1700
+    # a mere chain, and joints that do not stand in the order of the tree
+    assert Motion(joints, (-1, 0, 1, 2), xyz[:1]).height_mm == 1700
+    order = [3, 1, 0, 2]
+    moved = np.array(xyz)[:, order]
+    assert Motion(joints, (1, 2, -1, 1), moved).height_mm == 1700
+    assert Motion(("a",), (-1,), np.zeros((0, 1, 3))).height_mm == 0
+    assert Motion(("a", "b"), (1, 0), np.zeros((2, 2, 3))).height_mm == 0

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import OrderedDict, deque
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -195,3 +198,177 @@ def test_saving_keeps_dots_in_names_and_makes_folders(tmp_path):
     with record(model, ["maps.first"]) as taps:
         model(X)
     assert taps.save(tmp_path / "deep" / "v1.2") == tmp_path / "deep" / "v1.2.npz"
+
+
+# --- outputs that are no tensors ------------------------------------------------------------------
+
+
+class Instances:
+    """An object that no library knows, as detectors' heads return it."""
+
+    def __init__(self, joints):
+        self.joints = joints
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    joints: object
+
+
+class Named(NamedTuple):
+    joints: object
+
+
+class Output(OrderedDict):
+    """Items that are attributes, too, as transformers' ModelOutput has them."""
+
+    def __init__(self, **items):
+        super().__init__()
+        for key, value in items.items():
+            self[key] = value
+
+    def __setitem__(self, key, value):
+        super().__setitem__(key, value)
+        object.__setattr__(self, key, value)
+
+
+def cycle(x):
+    ring = Instances([x])
+    ring.joints.append(ring)
+    return ring
+
+
+class Head(nn.Module):
+    def __init__(self, wrap):
+        super().__init__()
+        self.wrap = wrap
+
+    def forward(self, x):
+        return self.wrap(x + 0.0)
+
+
+class InPlace(nn.Module):
+    """Writes into what its head gave, as code that scales to pixels does."""
+
+    def __init__(self, wrap, unwrap):
+        super().__init__()
+        self.head = Head(wrap)
+        self.unwrap = unwrap
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        given = self.head(x * self.scale)
+        self.unwrap(given).data.mul_(640)
+        return given
+
+
+WRAPS = {
+    "list of an object": (lambda x: [Instances(x)], lambda y: y[0].joints),
+    "frozen dataclass with slots": (Frozen, lambda y: y.joints),
+    "named tuple": (Named, lambda y: y.joints),
+    "mapping with attributes": (lambda x: Output(joints=x), lambda y: y.joints),
+    "items of a mapping with attributes": (lambda x: Output(joints=x), lambda y: y["joints"]),
+    "nested dict": (lambda x: {"a": ({"b": [x]},)}, lambda y: y["a"][0]["b"][0]),
+    "torch's return type": (lambda x: torch.max(x[None], 0), lambda y: y.values),
+    "deque": (lambda x: deque([x]), lambda y: y[0]),
+    "what holds itself": (cycle, lambda y: y.joints[1].joints[0]),
+    "a parameter": (lambda x: [nn.Parameter(x)], lambda y: y[0]),
+}
+
+
+@pytest.mark.parametrize("kind", WRAPS)
+def test_whatever_holds_tensors_is_copied_and_detached(kind):
+    wrap, unwrap = WRAPS[kind]
+    model = InPlace(wrap, unwrap)
+    with record(model, ["head"]) as taps:
+        given = model(torch.full((2,), 0.5))
+    caught = unwrap(taps["head"])
+    assert type(taps["head"]) is type(given) and unwrap(given).tolist() == [320, 320]
+    assert caught.tolist() == [0.5, 0.5] and not caught.requires_grad
+
+
+@pytest.mark.parametrize("wrap", [lambda x: (y for y in [x]), lambda x: [open(__file__), x]])
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_what_cannot_be_copied_is_named(wrap):
+    model = nn.Sequential(Head(wrap))
+    with (
+        pytest.raises(
+            TapError, match=r"'0' gives (generator|list), which cannot be copied: cannot"
+        ),
+        record(model, ["0"]),
+    ):
+        model(X)
+    assert not model[0]._forward_hooks
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_torchscript_is_refused_by_name():
+    scripted = torch.jit.script(nn.Sequential(nn.Linear(3, 3), nn.ReLU()))
+    for model, name, said in (
+        (scripted, "0", "the model is scripted"),
+        (nn.Sequential(nn.Identity(), scripted), "1", "1 is scripted"),
+        (nn.Sequential(nn.Identity(), scripted), "1.0", "1.0 is scripted"),
+    ):
+        with pytest.raises(TapError, match=f"TorchScript .* {said}"), record(model, [name]):
+            model(X)
+    beside = nn.Sequential(nn.Identity(), scripted)
+    with record(beside, ["0"]) as taps:
+        beside(X)
+    assert torch.equal(taps["0"], X), "what stands beside it is seen"
+
+
+def saved(wrap, tmp_path):
+    model = Head(wrap)
+    with record(model, [""]) as taps:
+        model(X)
+    with np.load(taps.save(tmp_path / "a.npz"), allow_pickle=False) as file:
+        return {key: file[key].tolist() for key in file if not key.endswith(":axes")}
+
+
+def test_several_tensors_are_saved_by_place_and_key(tmp_path):
+    attention = nn.MultiheadAttention(6, 2, batch_first=True).eval()
+    x = torch.ones(2, 5, 6)
+    with record(attention, [""]) as taps:
+        output, weights = attention(x, x, x)
+    with np.load(taps.save(tmp_path / "a.npz"), allow_pickle=False) as file:
+        assert sorted(file) == [".0", ".1", ":axes"]
+        assert np.array_equal(file[".0"], output.detach()) and file[".1"].shape == weights.shape
+    row = X[0].tolist()
+    tree = saved(lambda x: {"a": [x[0], None, (2, "text")], "b": Frozen(Instances(x[0]))}, tmp_path)
+    assert tree == {".a.0": row, ".a.2.0": 2, ".a.2.1": "text", ".b.joints.joints": row}
+
+
+def test_tensors_that_numpy_does_not_know_are_saved(tmp_path):
+    row = X[0].tolist()
+    assert saved(lambda x: x[0].bfloat16(), tmp_path) == {"": row}
+    assert saved(lambda x: x[0].to(torch.float8_e4m3fn), tmp_path) == {"": row}
+    assert saved(lambda x: (x[0] + 0j).conj(), tmp_path) == {"": row}
+    entries = {".indices": [[0, 1], [1, 2]], ".values": [5, 7], ".shape": [2, 3]}
+    matrix = torch.tensor([[0, 5, 0], [0, 0, 7]])
+    assert saved(lambda x: matrix.to_sparse(), tmp_path) == entries
+    assert saved(lambda x: matrix.to_sparse_csr(), tmp_path) == entries
+
+
+@pytest.mark.parametrize("layout", [torch.jagged, torch.strided])
+def test_the_parts_of_nested_tensors_are_saved(layout, tmp_path):
+    row = X[0].tolist()
+    parts = saved(
+        lambda x: torch.nested.as_nested_tensor([x[0], x[0, :2]], layout=layout), tmp_path
+    )
+    assert parts == {".0": row, ".1": row[:2]}
+
+
+@pytest.mark.parametrize(
+    ("wrap", "said"),
+    [
+        (lambda x: {1, 2}, "'' gave set, which an npz cannot hold"),
+        (lambda x: [torch.relu], "'.0' gave builtin_function_or_method"),
+        (lambda x: x.to("meta"), "on meta, which numpy cannot hold"),
+        (lambda x: {"0": x, 0: x}, "two outputs would be saved as '.0'"),
+        (cycle, "'' gave what holds itself"),
+    ],
+)
+def test_what_cannot_be_saved_says_why(wrap, said, tmp_path):
+    with pytest.raises(TapError, match=said):
+        saved(wrap, tmp_path)
+    assert not [*tmp_path.iterdir()]

@@ -246,7 +246,12 @@ def data_verify(
     _print_checks(spec, m.verify(spec, progress=True), as_json)
 
 
-_TITLES = {"labelled": "people with joints", "in_space": "joints in 3D", "fps": "frames/s"}
+_TITLES = {
+    "labelled": "people with joints",
+    "in_space": "joints in 3D",
+    "fps": "frames/s",
+    "height_mm": "height (mm)",
+}
 
 
 @data_app.command("inspect")
@@ -255,6 +260,16 @@ def data_inspect(
         str, typer.Argument(metavar="PATH", help="A file, a folder, or NAME[:PATH] of a data set.")
     ],
     reader: Annotated[str | None, typer.Option(help="Which reader; recognised by default.")] = None,
+    skeleton: Annotated[
+        str | None, typer.Option(help="Whose joints; told by the file if left out.")
+    ] = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a BVH file, which states none: mm, cm, m, in, or its length in mm; cm if left "
+            "out."
+        ),
+    ] = None,
     on_bad: OnBad = "raise",
     as_json: Annotated[
         bool, typer.Option("--json", help="Machine-readable, with every warning.")
@@ -275,7 +290,7 @@ def data_inspect(
     # what decoders say of a damaged picture, beside our one line
     logging.getLogger("PIL").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="PIL")
-    description = describe(path, reader, on_bad=on_bad)
+    description = describe(path, reader, on_bad=on_bad, skeleton=skeleton, unit=unit)
     if as_json:
         return typer.echo(json.dumps(description, indent=1))
     table = Table.grid(padding=(0, 2))
@@ -316,7 +331,8 @@ def _cell(value) -> str:
             counts = f"{unlabelled:,} not labelled (0), {occluded:,} occluded (1)"
             return f"{counts}, {visible:,} visible (2)"
         case dict():
-            return ", ".join(f"{key} {_cell(v)}" for key, v in value.items() if v not in (None, []))
+            told = {_TITLES.get(key, key): v for key, v in value.items() if v not in (None, [])}
+            return ", ".join(f"{key} {_cell(v)}" for key, v in told.items())
         case list():
             return ", ".join(map(_cell, value[:20])) + (", ..." if len(value) > 20 else "")
         case bool():

@@ -95,7 +95,9 @@ class CheckpointMismatch(WorkbenchError):
 
 
 class TapError(WorkbenchError):
-    """A tap that was asked for but never fired, or an edit that changed a tensor's shape."""
+    """A tap that was asked for but never fired, an output that cannot be copied or saved, or an
+    edit that changed a tensor's shape.
+    """
 
 
 class IncompleteAttribution(WorkbenchError):

@@ -354,6 +354,21 @@ class Motion(_Record):
                 f"{len(self.parents)} parents for {k} joints, or one outside", record=self._label()
             )
 
+    @property
+    def height_mm(self) -> float:
+        """The longest side of the box around the joints, the median of some hundred frames: about
+        the height of a body that stands. Joints above the first that branches are left out: they
+        may stay where the body started.
+        """
+        above, joint = [], -1
+        while self.parents.count(joint) == 1 and joint not in above:
+            above.append(joint)
+            joint = self.parents.index(joint)
+        branches = self.parents.count(joint) > 1
+        body = [i for i in range(len(self.joints)) if not (branches and i in above)]
+        some = self.xyz_mm[:: len(self.xyz_mm) // 100 + 1, body]
+        return float(np.median(np.ptp(some, axis=1).max(1))) if some.size else 0.0
+
 
 @dataclass(frozen=True, eq=False)
 class Reading:

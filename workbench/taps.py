@@ -11,16 +11,18 @@ Without `record()` a tap is nothing: the compiled graph has the same operations 
 
 from __future__ import annotations
 
+import copy
 import fnmatch
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
+from torch.overrides import TorchFunctionMode
 
 from .errors import TapError, unknown
 from .resources import write_beside
@@ -104,18 +106,75 @@ class Recording(Mapping):
         return len(self._calls)
 
     def save(self, path: str | Path) -> Path:
-        """Writes each tap's last tensor, and its axes under "<name>:axes", to an npz (no pickle
-        in it).
+        """Writes each tap's last output, and its axes under "<name>:axes", to an npz (no pickle in
+        it).
+
+        A tensor is saved under the tap's name; what holds several of them by place or key:
+        "<name>.0", "<name>.1", "<name>.logits". A sparse tensor is saved as its indices, values and
+        shape, a nested one as its parts; bfloat16 as float32. None is passed over. `TapError` for
+        what is neither a tensor, a number, text nor made of them, and where two have one name.
         """
         arrays = {}
         for name in self:
-            value = self[name]
-            if not isinstance(value, Tensor):
-                raise TapError(f"{name!r} gave {type(value).__name__}, only tensors are saved")
-            value = value.float() if value.dtype == torch.bfloat16 else value
-            arrays[name] = value.cpu().numpy()
-            arrays[f"{name}:axes"] = np.array(" ".join(self.axes[name]))
+            try:
+                named = [*_arrays(name, self[name])]
+            except RecursionError:
+                raise TapError(f"{name!r} gave what holds itself, or too deep a tree") from None
+            for key, value in (*named, (f"{name}:axes", " ".join(self.axes[name]))):
+                if key in arrays:
+                    raise TapError(f"two outputs would be saved as {key!r}")
+                arrays[key] = np.array(value)
         return save_arrays(path, arrays)
+
+
+def _arrays(name: str, value: object) -> Iterator[tuple[str, object]]:
+    """What is saved of an output, each array or plain value with its name."""
+    if isinstance(value, Tensor):
+        yield from _arrays_of_tensor(name, value)
+        return
+    if isinstance(value, np.ndarray | np.generic | int | float | complex | str | bytes):
+        yield name, value
+        return
+    if value is None:
+        parts = {}
+    elif isinstance(value, Mapping):
+        parts = value
+    elif isinstance(value, Sequence):
+        parts = dict(enumerate(value))
+    elif is_dataclass(value):
+        parts = {field.name: getattr(value, field.name) for field in fields(value)}
+    elif isinstance(getattr(value, "__dict__", None), dict) and not callable(value):
+        parts = vars(value)
+    else:
+        raise TapError(
+            f"{name!r} gave {type(value).__name__}, which an npz cannot hold",
+            remedy="take the tensors out of it (taps[name]), and save them",
+        )
+    for key, part in parts.items():
+        yield from _arrays(f"{name}.{key}", part)
+
+
+def _arrays_of_tensor(name: str, tensor: Tensor) -> Iterator[tuple[str, object]]:
+    """A dense tensor is one array; sparse and nested ones are several."""
+    if tensor.is_nested:
+        yield from _arrays(name, tensor.unbind())
+    elif tensor.layout is not torch.strided:
+        entries = tensor.to_sparse_coo().coalesce()
+        parts = {"indices": entries.indices(), "values": entries.values()}
+        yield from _arrays(name, parts | {"shape": np.array(tensor.shape)})
+    else:
+        try:
+            yield name, _array(tensor)
+        except (TypeError, RuntimeError) as error:
+            problem = f"{name!r} gave {_describe(tensor)}, which numpy cannot hold: {error}"
+            raise TapError(problem, remedy="convert it (taps[name]), and save that") from None
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    """Floats that numpy does not know, such as bfloat16, become float32."""
+    tensor = tensor.cpu().resolve_conj().resolve_neg()
+    small = tensor.is_floating_point() and tensor.dtype.itemsize <= 2
+    return (tensor.float() if small and tensor.dtype != torch.float16 else tensor).numpy()
 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, object]) -> Path:
@@ -138,6 +197,36 @@ def _edited(name: str, edit: Callable[[Tensor], Tensor], output: object) -> Tens
     if came != _describe(output):
         raise TapError(f"the edit of {name!r} gave {came}, expected {_describe(output)}")
     return changed
+
+
+class _Detached(TorchFunctionMode):
+    """Inside, `copy.deepcopy` makes detached copies of tensors, also of those that it else refuses
+    because a gradient runs through them.
+    """
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function == Tensor.__deepcopy__:
+            return args[0].detach().clone()
+        if function == Tensor.requires_grad.__get__:  # parameters copy themselves
+            return False
+        return function(*args, **(kwargs or {}))
+
+
+def _copied(name: str, output: object) -> object:
+    """A copy of an output with all that it holds, tensors detached, because an operation in place
+    (ReLU) may follow. `TapError` where it holds what cannot be copied.
+    """
+    if isinstance(output, Tensor):
+        return output.detach().clone()
+    try:
+        with _Detached():
+            return copy.deepcopy(output)
+    except Exception as error:  # of whatever class, by its own way of copying
+        raise TapError(
+            f"{name!r} gives {type(output).__name__}, which cannot be copied: {error}",
+            remedy="record a module whose output is made of tensors, lists, dicts or objects that "
+            "copy.deepcopy copies",
+        ) from error
 
 
 def _describe(t: Tensor) -> str:
@@ -169,6 +258,29 @@ def _resolve(modules: dict[str, nn.Module], names: Iterable[str] | None) -> list
     return chosen
 
 
+def _edits(
+    modules: dict[str, nn.Module], edit: Mapping[str, Callable[[Tensor], Tensor]]
+) -> dict[str, Callable[[Tensor], Tensor]]:
+    """The edit of each name that patterns choose."""
+    edited = {}
+    for pattern, change in edit.items():
+        for name in _resolve(modules, [pattern]):
+            if name in edited:
+                raise TapError(f"two edits change {name!r}", remedy="make the patterns disjoint")
+            edited[name] = change
+    return edited
+
+
+def _check_eager(modules: dict[str, nn.Module], names: Iterable[str]) -> None:
+    """`TapError` where the model, or a module of these names, is TorchScript."""
+    for name in ("", *names):
+        if isinstance(modules[name], torch.jit.ScriptModule):
+            raise TapError(
+                f"TorchScript hides what it computes: {name or 'the model'} is scripted or traced",
+                remedy="record the Python model that it was made from",
+            )
+
+
 def eagerly() -> AbstractContextManager:
     """Compiled models run eagerly inside. Where torch's compiler was never loaded nothing is
     compiled, and it stays out: it takes seconds to load.
@@ -190,20 +302,17 @@ def record(
 
     names: tap names, submodule names, or patterns over tap names ("encoder.*.attention_map"); None
     means every tap. edit: name -> function of the tensor, applied before it goes on; it must keep
-    the shape. What is recorded is edited. Models compiled before are unwrapped and run eagerly
-    inside the block, because hooks added after `torch.compile` record nothing. Tensors are
-    detached. Hooks are removed whatever happens. Raises `UnknownName` (with near matches) for a
-    name that does not exist, `TapError` if a named one never fired.
+    the shape. What is recorded is edited. Outputs may be tensors or whatever holds them (lists,
+    dicts, named tuples, dataclasses, objects): they are copied whole, tensors detached. Models
+    compiled before are unwrapped and run eagerly inside the block, because hooks added after
+    `torch.compile` record nothing. Hooks are removed whatever happens. Raises `UnknownName` (with
+    near matches) for a name that does not exist, `TapError` if a named one never fired, is
+    TorchScript, or gives what cannot be copied (a generator, an open file).
     """
-    edit = dict(edit or {})
     modules = modules_by_name(model)
     recorded = _resolve(modules, names)
-    edited = {}
-    for pattern, change in edit.items():
-        for name in _resolve(modules, [pattern]):
-            if name in edited:
-                raise TapError(f"two edits change {name!r}", remedy="make the patterns disjoint")
-            edited[name] = change
+    edited = _edits(modules, edit or {})
+    _check_eager(modules, [*recorded, *edited])
     caught = Recording({name: getattr(modules[name], "axes", ()) for name in [*recorded, *edited]})
     handles = []
 
@@ -211,8 +320,7 @@ def record(
         def catch(_module, _inputs, output):
             if name in edited:
                 output = _edited(name, edited[name], output)
-            # a copy, because an operation in place (ReLU) may follow
-            caught.add(name, tree_map_only(Tensor, lambda t: t.detach().clone(), output))
+            caught.add(name, _copied(name, output))
             return output if name in edited else None
 
         return catch

@@ -261,6 +261,8 @@ _LANDMARKS = [_COLUMNS, *([f, 0, j, 5.0, 6.0, 0.5] for f in range(2) for j in ra
 _UV_VIS = np.column_stack((HAND[:, :2] * 100 + 50, np.ones(42)))
 _RHD = {i: {"xyz": HAND, "uv_vis": _UV_VIS, "K": np.eye(3)} for i in range(2)}
 
+NOBODY = {"id": 9, "image_id": 0, "category_id": 1, "bbox": [3, 5, 0, 7], "keypoints": []}
+
 SEEDS: dict[str, Seed] = {
     name: Seed(*rest)
     for name, *rest in (
@@ -270,7 +272,21 @@ SEEDS: dict[str, Seed] = {
         ("tiff", "a.tif", picture("TIFF"), bytes, "picture"),
         ("gif", "a.gif", picture("GIF"), bytes, "picture"),
         ("bvh", "a.bvh", BVH.encode(), bytes, "bvh"),
+        (
+            "bvh_named_end",
+            "a.bvh",
+            BVH.replace("End Site", "End Site Spine end").replace("0 1 2", ".0 1e0 -2.5").encode(),
+            bytes,
+            "bvh",
+        ),
         ("coco", "a.json", coco("coco17"), as_json, "coco"),
+        (
+            "coco_without_joints",
+            "a.json",
+            {**coco("coco17"), "annotations": [*coco("coco17", flag=1)["annotations"], NOBODY]},
+            as_json,
+            "coco",
+        ),
         ("crowdpose", "a.json", coco("crowdpose14", {"crowdIndex": 0.3}), as_json, "coco"),
         ("h36m_json", "a.json", coco("h36m17"), as_json, "coco"),
         (

@@ -71,7 +71,7 @@ def test_positions_by_hand(tmp_path, ending):
     ]
     np.testing.assert_allclose(motion.xyz_mm, 10 * np.array(expected, float), atol=1e-9)
     np.testing.assert_allclose(
-        read(tmp_path, bvh(), unit_mm=25.4).xyz_mm, 25.4 * np.array(expected, float), atol=1e-9
+        read(tmp_path, bvh(), unit="in").xyz_mm, 25.4 * np.array(expected, float), atol=1e-9
     )
 
 
@@ -145,6 +145,23 @@ DAMAGE = {
         bvh("HIERARCHY\nROOT a\n{\n" + "".join(f"JOINT j{i} {{\n" for i in range(100_000))),
         "more than 1000 joints",
     ),
+    "decimal commas": (
+        bvh(TREE.replace("1 2 3", "1,5 2,0 3,0").replace("0 5 0", "0,0 5,0 0,0")),
+        r"line 4: numbers have a decimal comma \(1,5\)\. Remedy: export it under a locale",
+    ),
+    "decimal commas in rows alone": (
+        bvh(rows=[ROWS[0], "-1,25e-3 0 0 0 0 5 0 0 0 0"]),
+        r"line 24: numbers have a decimal comma \(-1,25e-3\)",
+    ),
+    "a decimal comma in the frame time": (
+        bvh(seconds="0,04"),
+        r"line 22: numbers have a decimal comma \(0,04\)",
+    ),
+    "commas between numbers": (
+        bvh(TREE.replace("1 2 3", "1,2,3")),
+        r"line 4: numbers have a decimal comma \(1,2,3\)",
+    ),
+    "a named end": (bvh(TREE.replace("End Site", "End tip")), "line 13: 'End tip' is not expected"),
     "not BVH": ("solid thing\nfacet", "does not begin with HIERARCHY"),
     "not text": (b"\xff\xfe\x00\x01", "not UTF-8"),
 }
@@ -177,16 +194,74 @@ def test_a_folder_is_all_its_clips_and_bad_ones_are_reported(tmp_path):
         (tmp_path / f"{name}.bvh").write_text(text)
     with pytest.raises(EmptyFile, match=r"a.bvh: empty file, zero bytes.*2 of 4 files are bad"):
         read_bvh(tmp_path)
-    reading = read_bvh(tmp_path, on_bad="report")
+    reading = read_bvh(tmp_path, on_bad="report", unit=100.0)
     assert [(m.name, m.fps) for m in reading.motions] == [("b", 25), ("d", 100)]
     assert [type(w) for w in reading.warnings] == [EmptyFile, BadFile] and reading.reader == "bvh"
     (tmp_path / "empty").mkdir()
     for missing in (tmp_path / "empty", tmp_path / "none.bvh"):
         with pytest.raises(MissingFile):
             read_bvh(missing)
-    for options in ({"on_bad": "skip"}, {"unit_mm": 0.0}, {"unit_mm": float("nan")}):
+    for options in ({"on_bad": "skip"}, {"unit": 0.0}, {"unit": float("nan")}, {"unit": "ft"}):
         with pytest.raises(BadParameter):
             read_bvh(tmp_path / "b.bvh", **options)
+
+
+@pytest.mark.parametrize(
+    "site", ["End Site hand_end", "End Site the tip", "END SITE", "end site x"]
+)
+def test_end_sites_may_have_a_name(tmp_path, site):
+    motion = read(tmp_path, bvh(TREE.replace("End Site", site)))
+    assert motion.joints == ("hips", "upper arm", "hand")
+    np.testing.assert_array_equal(motion.xyz_mm, read(tmp_path, bvh()).xyz_mm)
+
+
+def test_keywords_may_be_written_in_small_letters(tmp_path):
+    tree = TREE
+    for word in ("ROOT", "JOINT", "OFFSET", "CHANNELS"):
+        tree = tree.replace(word, word.capitalize())
+    np.testing.assert_array_equal(read(tmp_path, bvh(tree)).xyz_mm, read(tmp_path, bvh()).xyz_mm)
+
+
+@pytest.mark.parametrize(("claim", "there"), [(2, 3), (4, 3), (1, 2)])
+def test_one_row_more_or_less_is_read_on_demand(tmp_path, claim, there):
+    file = tmp_path / "a.bvh"
+    file.write_text(bvh(rows=ROWS[:there], frames=claim))
+    with pytest.raises(BadFile, match=f"says {claim}, {there} whole rows .*--on-bad report. reads"):
+        read_bvh(file)
+    reading = read_bvh(file, on_bad="report", unit=100.0)
+    (motion,) = reading.motions
+    whole = read(tmp_path, bvh(rows=ROWS[:there]), unit=100.0)
+    np.testing.assert_array_equal(motion.xyz_mm, whole.xyz_mm)
+    (warning,) = reading.warnings
+    assert f"Frames: says {claim}, {there} rows are present: these are read" in str(warning)
+    assert warning.file == str(file) and not read_bvh(tmp_path / "some.bvh", unit=100.0).warnings
+    (tmp_path / "some.bvh").unlink()
+    assert [w.file for w in read_bvh(tmp_path, on_bad="report", unit=100.0).warnings] == [str(file)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [bvh(frames=5), bvh(frames=1), bvh(rows=[*ROWS, "0 0"]), bvh(rows=[*ROWS, "0 0"], frames=4)],
+)
+def test_more_rows_than_one_are_damage_also_on_demand(tmp_path, text):
+    with pytest.raises(BadFile, match="whole rows are present") as raised:
+        read(tmp_path, text, on_bad="report")
+    assert raised.value.remedy is None
+
+
+# at rest the joints of the tree span 7 units along x, then 7 along y, then 7 along z
+@pytest.mark.parametrize(
+    ("unit", "mm"), [("mm", 1), ("cm", 10), ("M", 1000), ("in", 25.4), ("56.4", 56.4), (429.0, 429)]
+)
+def test_a_body_of_no_size_is_a_warning(tmp_path, unit, mm):
+    file = tmp_path / "a.bvh"
+    file.write_text(bvh())
+    reading = read_bvh(file, unit=unit)
+    assert reading.motions[0].height_mm == pytest.approx(7 * mm)
+    odd = not 300 <= 7 * mm <= 3000
+    assert [f"a body {7 * mm:,.4g} mm high" in str(w) for w in reading.warnings] == [True] * odd
+    for warning in reading.warnings:
+        assert warning.file == str(file) and "mm, cm, m, in" in warning.remedy
 
 
 # --- real clips -----------------------------------------------------------------------------------
@@ -207,6 +282,7 @@ def test_bandai_namco_is_as_described(bandai):
     assert (len(bandai), sum(lengths), min(lengths), max(lengths)) == (40, 8508, 20, 1901)
     assert {(len(m.joints), m.fps, len(m.labels)) for m in bandai} == {(22, 30.0, 2)}
     assert len({m.joints for m in bandai}) == len({m.parents for m in bandai}) == 1
+    assert all(900 < m.height_mm < 1800 for m in bandai)
     assert {m.labels for m in bandai if "walk-left" in m.name} == {("walk-left", "chimpira")}
     # cm, from the joint above
     bones = {"LowerLeg": 39.08, "Foot": 40.99, "LowerArm": 24.33, "Hand": 22.29}

@@ -16,6 +16,7 @@ from workbench.data.coco import (
     read_coco,
     read_json,
     read_person_boxes,
+    results_of,
 )
 from workbench.errors import (
     BadFile,
@@ -79,11 +80,67 @@ def test_flags_that_say_nothing_about_occlusion_become_2(tmp_path):
     pose = read_coco(path).poses  # known by the skeleton: JHMDB says nothing
     assert not pose.occlusion_known and read_coco(path, occlusion_known=True).poses.occlusion_known
     np.testing.assert_array_equal(pose.visibility[0], [2 * (i % 3 > 0) for i in range(K)])
-    for name, k in (("coco17", 17), ("crowdpose14", 14)):
-        value = content({"keypoints": [5, 6, 1] * k}, skeleton_name=name)
-        reading = read_coco(write(tmp_path, value))
-        assert reading.poses.occlusion_known and (reading.poses.visibility == 1).all()
-    assert reading.reader == "crowdpose"
+    value = content({"keypoints": [5, 6, 1] * 14}, skeleton_name="crowdpose14")
+    reading = read_coco(write(tmp_path, value))
+    assert reading.poses.occlusion_known and (reading.poses.visibility == 1).all()
+    assert reading.reader == "crowdpose" and not reading.warnings
+
+
+def flagged(*flags):
+    """A person of coco17, whose flags go round."""
+    return {"keypoints": [v for j in range(17) for v in (5 + j, 6, flags[j % len(flags)])]}
+
+
+NO_FLAG_2 = "no joint has flag 2, so that 1 may mean labelled"
+
+
+@pytest.mark.parametrize(
+    ("flags", "known"),
+    [
+        ([[1]], False),
+        ([[0, 1], [1]], False),
+        ([[1], [1, 1, 2]], True),
+        ([[2]], True),
+        ([[0, 2]], True),
+        ([[0]], True),
+        ([], True),
+    ],
+)
+def test_coco_flags_of_0_and_1_alone_may_mean_labelled(tmp_path, flags, known):
+    changes = [flagged(*one) for one in flags]
+    value = content(*changes, skeleton_name="coco17")
+    value["annotations"] = value["annotations"][: len(flags)]
+    path = write(tmp_path, value)
+    reading = read_coco(path)
+    pose = reading.poses
+    assert pose.occlusion_known == known
+    assert [NO_FLAG_2 in str(w) for w in reading.warnings] == [True] * (not known)
+    stated = read_coco(path, occlusion_known=True)
+    assert stated.poses.occlusion_known and not stated.warnings, "who says it is believed"
+    if not known:
+        np.testing.assert_array_equal(pose.visibility, 2 * stated.poses.visibility)
+
+
+def test_all_of_a_file_says_what_its_flags_mean(tmp_path):
+    """A flag 2 counts wherever it stands, also where its person or picture is left out."""
+    other = flagged(2)
+    for changes in ({"image_id": 99}, {"bbox": [5, 5, -1, 4]}, {"image_id": 8}):
+        value = content(flagged(1), {**other, **changes}, skeleton_name="coco17")
+        (tmp_path / "a.jpg").write_bytes(b"x")
+        reading = read_coco(write(tmp_path, value), images=tmp_path, on_bad="report")
+        assert reading.poses.ids == ("1",) and reading.poses.occlusion_known
+        assert (reading.poses.visibility == 1).all()
+
+
+def test_one_file_of_a_folder_that_says_nothing_speaks_for_all(tmp_path):
+    (tmp_path / "annotations").mkdir()
+    for i, (split, flag) in enumerate((("train", 2), ("val", 1))):
+        value = content({"id": i, **flagged(flag, 1)}, skeleton_name="coco17")
+        place = tmp_path / "annotations" / f"person_keypoints_{split}.json"
+        place.write_text(json.dumps(value))
+    reading = read_coco(tmp_path)
+    assert reading.poses.occlusion_known is False and (reading.poses.visibility == 2).all()
+    assert [NO_FLAG_2 in str(w) for w in reading.warnings] == [True]
 
 
 def test_nested_keypoints_and_a_named_skeleton(tmp_path):
@@ -97,6 +154,133 @@ def test_nested_keypoints_and_a_named_skeleton(tmp_path):
         read_coco(write(tmp_path, value), skeleton="hand21_rdh")
     with pytest.raises(UnknownName, match="no known skeleton has these 2 joints"):
         read_coco(write(tmp_path, content(categories=[{"keypoints": ["a", "b"]}])))
+
+
+def test_a_missing_skeleton_is_asked_for_where_there_is_an_option(tmp_path):
+    with pytest.raises(BadFile, match=r"skeleton=; --skeleton of score, propagate and data insp"):
+        read_coco(write(tmp_path, content(categories=[])))
+
+
+def test_persons_without_joints_are_persons(tmp_path):
+    nobody = {"keypoints": [], "num_keypoints": 0}
+    bare = {"keypoints": None, "num_keypoints": 0}
+    pose = read_coco(write(tmp_path, content({}, nobody, bare, {"keypoints": []}))).poses
+    assert pose.ids == ("1", "2", "3", "4")
+    assert pose.labelled.any(1).tolist() == [True, False, False, False]
+    assert (pose.boxes_xyxy == [10, 20, 40, 70]).all() and not pose.xy_frame[1:].any()
+    for change in ({"num_keypoints": 3}, {"num_keypoints": False}, {"bbox": None, **nobody}):
+        with pytest.raises(BadRecord, match=r"annotation 1: (keypoints|bbox) is missing"):
+            read_coco(write(tmp_path, content({"keypoints": None, **change})))
+
+
+def test_ids_that_restart_in_every_image_are_told_apart(tmp_path):
+    two = {"id": 2}
+    restarting = content({}, two, {"id": 1, "image_id": 8}, two | {"image_id": 8})
+    reading = read_coco(write(tmp_path, restarting))
+    assert reading.poses.ids == (
+        "1 of image 7",
+        "2 of image 7",
+        "1 of image 8",
+        "2 of image 8",
+    )
+    assert reading.poses.images == ("a.jpg", "a.jpg", "b/c.jpg", "b/c.jpg")
+    (warning,) = reading.warnings
+    assert "ids of annotations restart in other images" in str(warning)
+    assert warning.record == "annotation 1 of image 7"
+    reading = read_coco(
+        write(tmp_path, content({}, two | {"image_id": 8}, {"id": 1, "image_id": 8}))
+    )
+    assert reading.poses.ids == ("1 of image 7", "2", "1 of image 8")
+    restarting["annotations"].append(restarting["annotations"][0])
+    path = write(tmp_path, restarting)
+    with pytest.raises(BadRecord, match="annotation 1 of image 7: duplicate annotation id"):
+        read_coco(path)
+    assert len(read_coco(path, on_bad="report").poses) == 4
+
+
+def test_a_picture_listed_twice_is_a_warning_or_two_pictures(tmp_path):
+    value = content()
+    value["images"].append(value["images"][0] | {"width": 9})
+    reading = read_coco(write(tmp_path, value))
+    (warning,) = reading.warnings
+    assert warning.record == "image 7" and "1 images repeat the id and the name" in str(warning)
+    assert len(reading.pictures) == 2 and reading.pictures[0].size_wh is None
+    value["images"][2]["file_name"] = "other.jpg"
+    with pytest.raises(BadRecord, match="image id 7 stands for two files"):
+        read_coco(write(tmp_path, value))
+
+
+@pytest.mark.parametrize(
+    ("box", "out"),
+    [
+        ([10, 20, 30, 50], False),
+        ([-20, -10, 60, 60], False),  # a third of it is inside
+        ([70, 20, 100, 50], False),
+        ([5000, 20, 30, 50], True),
+        ([10, -500, 30, 50], True),
+        ([90, 70, 100, 100], True),
+        ([0, 0, 1000, 800], True),  # in the pixels of a larger picture
+    ],
+)
+def test_a_box_far_outside_its_picture_is_a_warning(tmp_path, box, out):
+    value = content({}, {"bbox": box})
+    value["images"][0] |= {"width": 100, "height": 80}
+    reading = read_coco(write(tmp_path, value))
+    assert len(reading.poses) == 2 and len(reading.warnings) == out
+    for warning in reading.warnings:
+        assert warning.record == "annotation 2"
+        assert "1 people have a box that lies mostly outside its picture" in str(warning)
+    del value["images"][0]["width"]
+    assert not read_coco(write(tmp_path, value)).warnings, "no size, nothing to lie outside of"
+
+
+def test_boxes_without_area_are_kept_where_none_is_needed(tmp_path):
+    path = write(tmp_path, content({}, {"bbox": [10, 20, 0, 50]}))
+    with pytest.raises(BadRecord, match="bbox width <= 0: 0"):
+        read_coco(path)
+    reading = read_coco(path, keep_flat=True)
+    assert reading.poses.ids == ("1", "2") and "the person is kept" in str(reading.warnings[0])
+    with pytest.raises(BadRecord, match="bbox width <= 0: -1"):
+        read_coco(write(tmp_path, content({}, {"bbox": [10, 20, -1, 50]})), keep_flat=True)
+
+
+# --- results --------------------------------------------------------------------------------------
+
+
+def test_results_are_a_list_or_annotations_with_scores(tmp_path):
+    path = tmp_path / "r.json"
+    rows = [{"image_id": 1, "category_id": 1, "keypoints": [1, 2, 0.5], "score": 0.25}]
+    assert results_of(rows, path) == (rows, {}, [])
+    images = [{"id": 1.0, "file_name": "a.jpg"}, {"id": 2}, "x", {"file_name": "b"}]
+    results = results_of({"images": images, "annotations": rows}, path)
+    assert results == (rows, {"1": "a.jpg", "None": "b"}, [])
+    assert results_of({"annotations": []}, path) == ([], {}, [])
+    for content, text in (
+        (
+            {"annotations": [{"image_id": 1, "keypoints": [1, 2, 2]}, 5]},
+            "annotations without a sco",
+        ),
+        ({"annotations": [{"keypoints": [1, 2, 2], "scores": ["a"]}]}, "annotations without a sc"),
+        ({"results": rows}, "holds a dict, a list of results expected.*keypoints, score}"),
+        ({"annotations": 5}, "holds a dict"),
+        (None, "holds a NoneType"),
+    ):
+        with pytest.raises(BadFile, match=text) as raised:
+            results_of(content, path)
+        assert raised.value.file == str(path) and "score}" in raised.value.remedy
+
+
+def test_scores_of_joints_become_confidences(tmp_path):
+    person = {"image_id": 1, "keypoints": [1, 2, 1, 3, 4, 1], "scores": [0.25, 0.75]}
+    given = {"annotations": [person, person | {"score": 0.125}]}
+    rows, _, warnings = results_of(given, tmp_path / "r.json")
+    assert [row["score"] for row in rows] == [0.5, 0.125]
+    assert rows[0]["keypoints"] == [1, 2, 0.25, 3, 4, 0.75] and rows[1]["image_id"] == 1
+    assert person["keypoints"] == [1, 2, 1, 3, 4, 1] and "score" not in person
+    assert [str(w).partition("r.json: ")[2] for w in warnings] == [
+        "1 people state scores of joints alone: each is scored by their mean. "
+        "Remedy: correct or drop the record"
+    ]
 
 
 def test_no_annotations_are_no_poses(tmp_path):

@@ -417,5 +417,6 @@ def test_a_reader_is_one_function_and_one_decorator(tmp_path, monkeypatch):
 
 def test_every_module_with_a_reader_is_imported():
     folder = Path(readers.__file__).parent
-    written = {path.stem for path in folder.glob("*.py") if "\n@reader(" in path.read_text()}
+    files = [path for path in folder.rglob("*.py") if "\n@reader(" in path.read_text()]
+    written = {path.relative_to(folder).with_suffix("").parts[0] for path in files}
     assert written == {*readers.MODULES, "readers"}

@@ -8,11 +8,18 @@ import numpy as np
 import pooch
 import pytest
 
+from tests.data.seeds import SEEDS
 from tests.test_floors import FILES, imported
 from workbench.data.bvh import read_bvh
 from workbench.errors import BadRecord, MissingData
 from workbench.made.bodies import body_joints_mm, skeleton_joints
-from workbench.made.mocap import body_joints, captured_joints, deal_out, motion_files
+from workbench.made.mocap import (
+    body_joints,
+    captured_joints,
+    captured_motions,
+    deal_out,
+    motion_files,
+)
 from workbench.made.world import SPLITS
 from workbench.made.worlds import sample_clip
 from workbench.records import Motion
@@ -127,3 +134,15 @@ def test_nothing_else_of_this_room_reads_data_of_the_users():
         if path.parent.name == "made" and "data" in {n.split(".")[0] for n in imported(path)}
     }
     assert readers == {"mocap"}
+
+
+def test_files_in_other_units_are_refused(tmp_path):
+    """A body in metres is a hundredth of its size in centimetres, and so would its errors be."""
+    folder = tmp_path / "a" / "data"
+    folder.mkdir(parents=True)
+    (folder / "walk.bvh").write_bytes(SEEDS["bvh"].raw.replace(b"0 10 0", b"0 170 0"))
+    assert len(captured_motions(f"bandai_namco:{tmp_path}")) == 1
+    captured_motions.cache_clear()
+    (folder / "walk.bvh").write_bytes(SEEDS["bvh"].raw.replace(b"0 10 0", b"0 1.7 0"))
+    with pytest.raises(BadRecord, match=r"walk: a body 1[67]\S* mm high, if .* centimetres"):
+        captured_motions(f"bandai_namco:{tmp_path}")

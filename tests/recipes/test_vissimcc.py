@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -246,6 +247,20 @@ def test_coco_in_a_detector_s_boxes(small, coco, tmp_path):
         assert a["metrics"]["AP"] == pytest.approx(b["metrics"]["AP"], abs=0.2)
     with pytest.raises(BadParameter, match="a detector's boxes have none"):
         chosen.evaluate(coco, boxes=tmp_path / "boxes.json", **ASKED, variants=("truth",))
+
+
+def test_flags_of_0_and_1_alone_split_nothing(small, coco):
+    root = Path(coco.partition(":")[2])
+    file = root / "annotations" / "person_keypoints_val2017.json"
+    content = json.loads(file.read_text())
+    for person in content["annotations"]:
+        person["keypoints"][2::3] = [min(flag, 1) for flag in person["keypoints"][2::3]]
+    file.write_text(json.dumps(content))
+    given = {"variants": ("vissimcc",), "device": "cpu", "progress": False}
+    result = small("vissimcc").evaluate(coco, **given)
+    (ours,) = measured(result)
+    assert ours["subset"] == "all joints" and "visibility_accuracy" not in ours["metrics"]
+    assert "truth does not say which joints are occluded" in result["protocol"]
 
 
 def test_coco_without_its_training_half(small, data_root):

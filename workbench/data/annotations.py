@@ -21,6 +21,9 @@ from .checks import FLOAT32_MAX, collected, placed, settle, xyxy_columns, xyxy_f
 
 # sets whose flag 1 means occluded; elsewhere it means labelled
 OCCLUSION_STATED = ("coco17", "crowdpose14")
+# of these, those in whose joints many programs write 1 for whatever is labelled
+OCCLUSION_DOUBTED = ("coco17",)
+OUTSIDE = 0.25  # of a box is in its picture at least, where it is no error; ours
 # PoseTrack's boxes are its joints' extent times this (holds for the published files)
 POSETRACK_BOX = 1.3
 
@@ -89,6 +92,8 @@ def poses_of(
     """The poses of a file, the people whose they are, and the warnings; `on_bad` and errors as of
     `read_coco`.
 
+    occlusion_known: None decides by the skeleton, and by the flags where all labelled joints have
+        flag 1 in a set of `OCCLUSION_DOUBTED`: they then say nothing, with a warning.
     keep_flat: keep everybody whose box has no width or height, with a warning. Otherwise who counts
         for nothing is left out, and who counts is bad.
     """
@@ -105,7 +110,11 @@ def poses_of(
         with collected(bad, int(people.rows[i]), stated.file, record):
             if not flagged[i]:
                 values = np.unique(people.keypoints[i, :, 2]).tolist()
-                raise BadRecord(f"visibility flags {values}, 0, 1, 2 expected")
+                remedy = (
+                    "state x, y and a flag of each joint; predictions, which state confidences, "
+                )
+                remedy += "are for score and predict"
+                raise BadRecord(f"visibility flags {values}, 0, 1, 2 expected", remedy=remedy)
             if not boxed[i]:
                 box, note = _odd_box(people, i, keep_flat)
                 notes += [placed(note, stated.file, record)] if note else []
@@ -121,9 +130,42 @@ def poses_of(
     settle(errors, stated.n_people + n_pictures, what, on_bad, stated.file)
     absent = _absent(stated, Counter(people.pictures[sound]))
     sound &= np.array([key not in absent for key in people.pictures], bool)
-    people = people.select(sound)
-    poses = _poses(stated, people, boxes[sound], occlusion_known)
+    if occlusion_known is None:
+        occlusion_known = stated.skeleton in OCCLUSION_STATED
+        if doubts := _doubts(stated):
+            occlusion_known = False
+            notes += doubts
+    people, boxes = people.select(sound), boxes[sound]
+    notes += _outside(stated, people, boxes)
+    poses = _poses(stated, people, boxes, occlusion_known)
     return poses, people, (*errors, *notes, *absent.values())
+
+
+def _doubts(stated: Annotations) -> list[BadRecord]:
+    """A warning where flag 1 may mean labelled, because no joint of the whole file has flag 2."""
+    flags = stated.people.keypoints[:, :, 2]
+    if stated.skeleton not in OCCLUSION_DOUBTED or not (flags > 0).any() or (flags == 2).any():
+        return []
+    problem = "no joint has flag 2, so that 1 may mean labelled: nothing is split by visibility"
+    return [BadRecord(problem, file=stated.file, remedy="give the joints that are seen flag 2")]
+
+
+def _outside(
+    stated: Annotations, people: People, boxes: Float[np.ndarray, "n 4"]
+) -> list[BadRecord]:
+    """A warning about boxes of which less than `OUTSIDE` lies in a picture that states its size."""
+    sizes = [stated.pictures[key].picture.size_wh or (np.inf, np.inf) for key in people.pictures]
+    stated_size = np.array(sizes, np.float64).reshape(-1, 2)
+    low, high = np.split(boxes.astype(np.float64), 2, axis=1)
+    bounded = np.isfinite(stated_size).all(1)
+    sides = np.clip(high, 0, stated_size) - np.clip(low, 0, stated_size)
+    out = bounded & (sides.prod(1) < OUTSIDE * (high - low).prod(1))
+    problem = f"{out.sum()} people have a box that lies mostly outside its picture"
+    remedy = "state bbox as x, y, width, height in px of the picture whose size is stated"
+    return [
+        BadRecord(problem, file=stated.file, record=f"annotation {people.ids[i]}", remedy=remedy)
+        for i in np.flatnonzero(out)[:1]
+    ]
 
 
 def _odd_box(
@@ -171,10 +213,9 @@ def _poses(
     stated: Annotations,
     people: People,
     boxes: Float[np.ndarray, "n 4"],
-    occlusion_known: bool | None,
+    occlusion_known: bool,
 ) -> Pose:
     name = stated.skeleton
-    known = name in OCCLUSION_STATED if occlusion_known is None else occlusion_known
     flags = people.keypoints[:, :, 2].astype(np.int8)
     if name.startswith("posetrack"):  # poseval: labelled is whatever is not 0, 0, 0
         flags = people.keypoints.any(2) * (1 + (flags > 0)).astype(np.int8)
@@ -182,9 +223,9 @@ def _poses(
     return Pose(
         skeleton=name,
         xy_frame=np.where(flags[:, :, None] > 0, people.keypoints[:, :, :2], 0),
-        visibility=flags if known else 2 * (flags > 0).astype(np.int8),
+        visibility=flags if occlusion_known else 2 * (flags > 0).astype(np.int8),
         boxes_xyxy=boxes,
-        occlusion_known=known,
+        occlusion_known=occlusion_known,
         ids=people.ids,
         images=tuple(listed.picture.name for listed in pictures),
         groups=tuple(listed.group for listed in pictures),

@@ -3,7 +3,8 @@
 A BVH file is a tree of joints with channels, then one row of channel values a frame. Rotations are
 intrinsic, in the order of the channels; position channels of a joint stand in the place of its
 OFFSET (Bandai Namco writes them for every joint), a joint without them keeps the OFFSET. The format
-states no unit: centimetres unless `unit_mm` says otherwise.
+states no unit: centimetres, as most programs write, unless `unit` says otherwise; a body that is
+no body's size then is warned of.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from .safe import read_bytes, read_json
 MAX_JOINTS = 1000  # a body with fingers and a face has about 150
 MAX_COORDINATES = 2**27  # of all joints through all frames: 1 GiB, an hour of a body with fingers
 
+UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "in": 25.4}  # mm
+SIZES_MM = (300, 3000)  # of a body, from an infant to more than any adult; ours
+
 END_SITE = -1  # opens a brace as a joint does, but does not move by itself
 _CHANNELS = {f"{axis}{kind}" for axis in "XYZ" for kind in ("position", "rotation")}
 
@@ -47,30 +51,63 @@ class _Joint:
     recognised="suffix, or HIERARCHY at the start",
     fits=lambda file: file.ends(".bvh") or file.starts(b"HIERARCHY") or file.mostly(".bvh"),
 )
-def read_bvh(path: Path, *, on_bad: str = "raise", unit_mm: float = 10.0) -> Reading:
+def read_bvh(path: Path, *, on_bad: str = "raise", unit: str | float = "cm") -> Reading:
     """The motion of a BVH file, or of every `.bvh` file below a folder, in the order of their
     names.
 
     Joints are the file's own, in its order; End Sites, which do not move by themselves, are left
-    out. World mm, axes as the file has them. unit_mm: the length of the file's unit (10:
-    centimetres). Labels (content, style) come from a JSON file beside it, `{"content": id, "style":
-    id}`, by name where a folder `cfg` lists the names (Bandai Namco). on_bad: in a folder, "raise"
-    at a bad file or "report" it and keep the others. Errors: `BadFile` with the line, `EmptyFile`,
-    `MissingFile`; in a folder that of the first bad file, with their count; `BadParameter`.
+    out. World mm, axes as the file has them. unit: of the file's lengths, which no BVH file states:
+    a name of `UNITS`, or its length in mm; a body outside `SIZES_MM` is a warning. Labels (content,
+    style) come from a JSON file beside it, `{"content": id, "style": id}`, by name where a folder
+    `cfg` lists the names (Bandai Namco). on_bad: "report" reads a file that has one row more or
+    less than it says, with a warning; in a folder it also keeps the others where one is bad.
+    Errors: `BadFile` with the line, `EmptyFile`, `MissingFile`; in a folder that of the first bad
+    file, with their count; `BadParameter`.
     """
     check_on_bad(on_bad)
-    if not 0 < unit_mm < np.inf:
-        raise BadParameter(f"unit_mm is {unit_mm}, a length above 0 expected")
+    unit_mm = _length_mm(unit)
+    notes: list[BadFile | BadRecord] = []
     if not path.is_dir():
-        return Reading(motions=(_motion(path, unit_mm),))
+        return Reading(motions=(_motion(path, unit_mm, on_bad, notes),), warnings=tuple(notes))
     files = sorted(path.rglob("*.bvh"))
     if not files:
         raise MissingFile("no .bvh file in this folder or below it", file=path)
-    motions, bad = each(files, lambda file: _motion(file, unit_mm), "files", on_bad, path)
-    return Reading(motions=tuple(motions), warnings=tuple(bad))
+
+    def read(file: Path) -> Motion:
+        return _motion(file, unit_mm, on_bad, notes)
+
+    motions, bad = each(files, read, "files", on_bad, path)
+    return Reading(motions=tuple(motions), warnings=(*bad, *notes))
 
 
-def _motion(path: Path, unit_mm: float) -> Motion:
+def _length_mm(unit: str | float) -> float:
+    if str(unit).lower() in UNITS:
+        return UNITS[str(unit).lower()]
+    try:
+        length = float(unit)
+    except (TypeError, ValueError):
+        length = 0.0
+    if not 0 < length < np.inf:
+        remedy = f"say {', '.join(UNITS)}, or its length in mm"
+        raise BadParameter(f"unit is {str(unit)[:40]!r}", remedy=remedy)
+    return length
+
+
+def odd_size(motion: Motion, file: Path) -> BadRecord | None:
+    """A warning about a body that is no body's size, because the unit is another one."""
+    low, high = SIZES_MM
+    height = motion.height_mm
+    if low <= height <= high:
+        return None
+    return BadRecord(
+        f"a body {height:,.4g} mm high: BVH states no unit, and it may be another one (--unit)",
+        file=file,
+        remedy=f"say the file's unit (unit=; --unit of data inspect): {', '.join(UNITS)}",
+    )
+
+
+def _motion(path: Path, unit_mm: float, on_bad: str, notes: list) -> Motion:
+    """A file's motion; what is odd about it is added to the notes."""
     raw = read_bytes(path)
     split = re.search(rb"^[ \t]*MOTION[ \t]*\r?$", raw, re.MULTILINE)
     head = raw[: split.start()] if split else raw[:4096]
@@ -84,12 +121,12 @@ def _motion(path: Path, unit_mm: float) -> Motion:
         if split is None:
             raise BadFile("no line MOTION: truncated")
         joints = _joints(text)
-        rows, fps = _rows(raw[split.end() :], head.count(b"\n") + 1, joints)
+        rows, fps, claim = _rows(raw[split.end() :], head.count(b"\n") + 1, joints, on_bad)
         with np.errstate(over="ignore", invalid="ignore"):
             xyz = _forward(joints, rows) * unit_mm
         if not np.isfinite(xyz).all():
             raise BadFile("numbers too large for positions")
-    return Motion(
+    motion = Motion(
         joints=tuple(joint.name for joint in joints),
         parents=tuple(joint.parent for joint in joints),
         xyz_mm=xyz,
@@ -97,6 +134,11 @@ def _motion(path: Path, unit_mm: float) -> Motion:
         name=path.stem,
         labels=_labels(path),
     )
+    if claim != len(rows):
+        problem = f"Frames: says {claim}, {len(rows)} rows are present: these are read"
+        notes.append(BadFile(problem, file=path, remedy="correct the number"))
+    notes += filter(None, [odd_size(motion, path)])
+    return motion
 
 
 # --- the tree above MOTION ------------------------------------------------------------------------
@@ -132,7 +174,8 @@ def _take(
         raise BadFile(f"{statement[:40]!r}, {wanted} expected")
     inside = opened[-1] if opened else None
     joint = None if inside in (None, END_SITE) else joints[inside]
-    match statement.split():
+    keyword, *words = statement.split()
+    match [keyword.upper(), *words]:
         case ["{"]:
             opened.append(awaited)
         case ["}"] if opened:
@@ -146,7 +189,7 @@ def _take(
                 raise BadFile(f"more than {MAX_JOINTS} joints")
             joints.append(_Joint(" ".join(words), inside if joint else -1))
             return len(joints) - 1
-        case ["End", "Site"] if joint:
+        case ["END", site, *_] if joint and site.lower() == "site":  # some exporters name it
             return END_SITE
         case ["OFFSET", *words] if inside is not None:
             offset = _offset(words)
@@ -163,11 +206,23 @@ def _take(
     return None
 
 
+def _check_commas(text: str, record: str | None = None) -> None:
+    """`BadFile` for numbers as programs write them under a German or French locale."""
+    comma = re.search(r"[-+\d.]*\d,\d[\d,.eE+-]*", text)
+    if comma:
+        raise BadFile(
+            f"numbers have a decimal comma ({comma[0][:20]})",
+            record=record,
+            remedy="export it under a locale with decimal points, or replace each comma by a point",
+        )
+
+
 def _offset(words: list[str]) -> list[float]:
     try:
         values = [float(word) for word in words]
     except ValueError:
         values = []
+        _check_commas(" ".join(words))
     if len(values) != 3 or not np.isfinite(values).all():
         raise BadFile(f"OFFSET {' '.join(words)[:40]!r}, three numbers expected")
     return values
@@ -176,8 +231,12 @@ def _offset(words: list[str]) -> list[float]:
 # --- the rows below MOTION ------------------------------------------------------------------------
 
 
-def _rows(body: bytes, line: int, joints: list[_Joint]) -> tuple[np.ndarray, float]:
-    """The rows [t channels] below MOTION, and the frame rate. line: number of the line MOTION."""
+def _rows(
+    body: bytes, line: int, joints: list[_Joint], on_bad: str
+) -> tuple[np.ndarray, float, int]:
+    """The rows [t channels] below MOTION, the frame rate, and how many rows the file says. line:
+    number of the line MOTION. on_bad: "report" gives one row more or less than the file says.
+    """
     width = sum(len(joint.channels) for joint in joints)
     if not width:
         raise BadFile("no joint has channels")
@@ -188,7 +247,7 @@ def _rows(body: bytes, line: int, joints: list[_Joint]) -> tuple[np.ndarray, flo
         raise BadFile(f"{frames:g} frames of {seconds:g} s each", record=f"line {number}")
     frames = int(frames)
     # a value takes two bytes, so a claim alone costs no memory
-    most = min(frames, len(body) // (2 * width) + 1)
+    most = min(frames + 1, len(body) // (2 * width) + 1)
     if most * len(joints) * 3 > MAX_COORDINATES:
         raise BadFile(f"{frames} frames of {len(joints)} joints are more than is read at once")
 
@@ -204,18 +263,32 @@ def _rows(body: bytes, line: int, joints: list[_Joint]) -> tuple[np.ndarray, flo
             try:
                 rows[whole] = [float(word) for word in words]
             except ValueError as error:
+                _check_commas(text.decode("latin1"), f"line {number}")
                 raise BadFile(f"{error}", record=f"line {number}") from None
         whole += 1
-    if whole != frames or broken:
-        problem = f"Frames: says {frames}, {whole} whole rows are present"
-        if broken:
-            number, length = broken
-            problem += f" and a row of {length} values where {width} are expected"
-        raise BadFile(problem, record=f"line {number}")
+    _check_count(whole, frames, broken, number, width, on_bad)
+    rows = rows[:whole]
     finite = np.isfinite(rows).all(1)
     if not finite.all():
         raise BadFile("a value that is not finite", record=f"frame {finite.argmin()}")
-    return rows, round(1 / seconds, 3)
+    return rows, round(1 / seconds, 3), frames
+
+
+def _check_count(
+    whole: int, frames: int, broken: tuple[int, int] | None, line: int, width: int, on_bad: str
+) -> None:
+    """`BadFile` where there are other rows than the file says; by one it is forgiven on demand.
+    line: of the last row.
+    """
+    near = not broken and whole and abs(whole - frames) == 1
+    if (whole == frames and not broken) or (near and on_bad == "report"):
+        return
+    problem = f"Frames: says {frames}, {whole} whole rows are present"
+    if broken:
+        line, length = broken
+        problem += f" and a row of {length} values where {width} are expected"
+    remedy = "correct the number; on_bad='report' (--on-bad report) reads the rows that are there"
+    raise BadFile(problem, record=f"line {line}", remedy=remedy if near else None)
 
 
 def _stated(key: str, lines: Iterator[tuple[int, bytes]], line: int) -> tuple[float, int]:
@@ -227,9 +300,11 @@ def _stated(key: str, lines: Iterator[tuple[int, bytes]], line: int) -> tuple[fl
             raise ValueError
         return float(value), number
     except ValueError:
-        raise BadFile(
-            f"{key}: and a number expected, got {f'{name}:{value}'[:40]!r}", record=f"line {number}"
-        ) from None
+        record = f"line {number}"
+        if name == key:
+            _check_commas(value, record)
+        problem = f"{key}: and a number expected, got {f'{name}:{value}'[:40]!r}"
+        raise BadFile(problem, record=record) from None
 
 
 # --- positions ------------------------------------------------------------------------------------
@@ -242,13 +317,15 @@ def _forward(joints: list[_Joint], rows: np.ndarray) -> Float[np.ndarray, "t k 3
     values = iter(rows.T)
     for i, joint in enumerate(joints):
         local = np.tile(np.array(joint.offset), (len(rows), 1))
-        turn = np.eye(3)[None]
+        turn = None
         for channel in joint.channels:
             axis = "XYZ".index(channel[0])
             if channel.endswith("position"):
                 local[:, axis] = next(values)
             else:
-                turn = turn @ _about(axis, np.radians(next(values)))
+                rotation = _about(axis, np.radians(next(values)))
+                turn = rotation if turn is None else turn @ rotation
+        turn = np.eye(3)[None] if turn is None else turn
         if joint.parent >= 0:
             above = turned[joint.parent]
             local = xyz[:, joint.parent] + (above @ local[..., None])[..., 0]

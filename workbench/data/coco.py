@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -39,6 +39,7 @@ from .checks import (
     checked,
     collected,
     columns,
+    integral,
     name_or_number,
     numbers,
     settle,
@@ -173,7 +174,8 @@ def skeleton_of(content: object, path: Path) -> str:
     stated = [c["keypoints"] for c in categories if c.get("keypoints")]
     if len(stated) != 1 or type(stated[0]) is not list:
         problem = f"{len(stated)} categories name keypoints, one expected"
-        remedy = "keep one, or say skeleton=..."
+        remedy = "let one category list the names of its joints as keypoints, or name the skeleton "
+        remedy += "(skeleton=; --skeleton of score, propagate and data inspect)"
         raise BadFile(problem, file=path, record="categories", remedy=remedy)
     # "root (pelvis)" of Human3.6M conversions is the joint "root"
     joints = [re.sub(r"\s*\(.*\)$", "", str(joint)) for joint in stated[0]]
@@ -210,9 +212,9 @@ def _of_other_categories(content: Mapping) -> list[bool]:
 
 def _pictures(
     content: Mapping, path: Path, folder: Path | None
-) -> tuple[dict[str, ListedPicture], dict[int, BadRecord]]:
-    """The pictures by id, and by row those that are bad."""
-    pictures, bad = {}, {}
+) -> tuple[dict[str, ListedPicture], dict[int, BadRecord], list[BadRecord]]:
+    """The pictures by id, by row those that are bad, and a warning where some are listed twice."""
+    pictures, bad, twice = {}, {}, []
     images = table(content, "images", path)
     for row, stated in enumerate(all_checked(Image, images)):
         with collected(bad, row, path, f"images[{row}]"):
@@ -221,8 +223,11 @@ def _pictures(
             if key in pictures and pictures[key].picture.name != name:
                 raise BadRecord(f"image id {key} stands for two files")
             check_place(name, folder)
-            pictures.setdefault(key, listed)
-    return pictures, bad
+            if pictures.setdefault(key, listed) is not listed:
+                twice.append(f"image {key}")
+    problem = f"{len(twice)} images repeat the id and the name of another one, which is taken"
+    notes = [BadRecord(problem, file=path, record=key) for key in twice[:1]]
+    return pictures, bad, notes
 
 
 def _name(annotation: object, row: int) -> str:
@@ -231,22 +236,51 @@ def _name(annotation: object, row: int) -> str:
     return f"annotation {key}" if type(key) in (int, str) else f"annotations[{row}]"
 
 
+def _of_which_image(names: Sequence[str], annotations: Sequence) -> list[str]:
+    """What each annotation's name needs beside its id: where ids restart in every image (CVAT), the
+    image.
+    """
+    images = defaultdict(set)
+    stated = [str(a.get("image_id"))[:80] if type(a) is dict else "" for a in annotations]
+    for name, image in zip(names, stated):
+        images[name].add(image)
+    return [
+        f" of image {image}" if len(images[name]) > 1 else "" for name, image in zip(names, stated)
+    ]
+
+
+def _jointless(annotation: Mapping, posetrack: bool) -> bool:
+    """Whether a person is stated to have no joints: by an empty list, or by none at all where
+    num_keypoints is 0, or the file is PoseTrack's.
+    """
+    if "keypoints" not in annotation and posetrack:
+        return True
+    stated, count = annotation.get("keypoints"), annotation.get("num_keypoints")
+    return stated == [] or (stated is None and type(count) in (int, float) and count == 0)
+
+
 def _people(
     content: Mapping, skeleton: str, others: Bool[np.ndarray, "n"], path: Path
-) -> tuple[People, dict[int, BadRecord]]:
-    """People of a skeleton, and by row the annotations that are bad."""
+) -> tuple[People, dict[int, BadRecord], list[BadRecord]]:
+    """People of a skeleton, by row the annotations that are bad, and a warning where ids restart in
+    every image.
+    """
     annotations, n_numbers = content["annotations"], 3 * len(skeleton_by_name(skeleton))
     keypoints, whole = columns(annotations, "keypoints", n_numbers)
     boxes, boxed = columns(annotations, "bbox", 4)
     heads = np.zeros((len(annotations), 4), np.float32)
     stated = all_checked(Annotation, annotations)
     names = [_name(annotation, row) for row, annotation in enumerate(annotations)]
+    images = [""] * len(names)
+    if len({*names}) < len(names):
+        images = _of_which_image(names, annotations)
+        names = [name + image for name, image in zip(names, images)]
     first = {name: row for row, name in reversed([*enumerate(names)])}
     plain = [person is not None and not (person.bbox_head or person.head_box) for person in stated]
     plain = whole & boxed & ~others & np.array(plain, bool)
     if len(first) < len(names):
         plain &= [first[name] == row for row, name in enumerate(names)]
-    # PoseTrack also states people without joints, and people without a box
+    # PoseTrack also states people without a box
     optional = skeleton.startswith("posetrack")
     bad = {}
     for row in np.flatnonzero(~plain).tolist():
@@ -258,7 +292,7 @@ def _people(
                 checked(name_or_number, annotation.get("id"), "id")
                 continue
             person = checked(Annotation.model_validate, annotation)
-            if not whole[row] and not (optional and annotation.get("keypoints", []) == []):
+            if not whole[row] and not _jointless(annotation, optional):
                 keypoints[row] = numbers(annotation, "keypoints", n_numbers)
             if optional and annotation.get("bbox", []) == []:
                 boxes[row] = np.nan
@@ -275,7 +309,10 @@ def _people(
         heads_xyxy=heads[rows],
         **{name: column([getattr(stated[row], key) for row in rows]) for name, key in KEYS.items()},
     )
-    return people, bad
+    people = people._replace(ids=people.ids + column([images[row] for row in rows]))
+    problem = "ids of annotations restart in other images (CVAT): each is named with its image"
+    restarted = [name for name, image in zip(names, images) if image]
+    return people, bad, [BadRecord(problem, file=path, record=name) for name in restarted[:1]]
 
 
 def annotations_of(
@@ -285,13 +322,14 @@ def annotations_of(
     `folder` here.
     """
     annotations = table(content, "annotations", path)
-    pictures, bad_pictures = _pictures(content, path, folder)
+    pictures, bad_pictures, twice = _pictures(content, path, folder)
     name = skeleton_of(content, path) if skeleton is None else skeleton
     others = np.array(_of_other_categories(content), bool)
-    people, bad = _people(content, name, others, path)
+    people, bad, restarted = _people(content, name, others, path)
     problem = (
         f"{others.sum()} annotations of other categories than the one with joints are left out"
     )
+    left_out = [BadRecord(problem, file=path)] if others.any() else []
     return Annotations(
         file=path,
         skeleton=name,
@@ -300,9 +338,66 @@ def annotations_of(
         n_people=len(annotations),
         bad_pictures=bad_pictures,
         bad_people=bad,
-        notes=[BadRecord(problem, file=path)] if others.any() else [],
+        notes=[*twice, *restarted, *left_out],
         folder=folder,
     )
+
+
+# --- results --------------------------------------------------------------------------------------
+
+LISTED = "a list of {image_id, category_id, keypoints, score}"
+
+
+class Results(NamedTuple):
+    """COCO results as a list, however a file holds them."""
+
+    rows: list  # as stated, not checked
+    names: dict[str, str]  # of pictures, by id, where the file states them
+    warnings: list[BadRecord]
+
+
+def results_of(content: object, path: Path) -> Results:
+    """What a file of COCO results holds: the list itself, or the annotations of a data-set file of
+    predictions, whose scores they state (exports of FiftyOne, PoseTrack submissions).
+
+    `scores` of joints (PoseTrack) become their confidences; who states no score of his own then has
+    their mean, with a warning. `BadFile` where the file holds neither, or annotations of which none
+    states a score.
+    """
+    if type(content) is list:
+        return Results(content, {}, [])
+    if type(content) is not dict or type(content.get("annotations")) is not list:
+        problem = f"holds a {type(content).__name__}, a list of results expected"
+        raise BadFile(problem, file=path, remedy=f"write COCO results: {LISTED}")
+    annotations = content["annotations"]
+    rows = [_with_scores(a) if type(a) is dict else a for a in annotations]
+    if annotations and not any(type(row) is dict and "score" in row for row in rows):
+        problem = "holds annotations without a score: labels, or predictions that lost theirs"
+        raise BadFile(problem, file=path, remedy=f"give predictions: {LISTED}, a score in each")
+    images = content["images"] if type(content.get("images")) is list else []
+    names = {
+        str(integral(image.get("id"))): image["file_name"]
+        for image in images
+        if type(image) is dict and type(image.get("file_name")) is str
+    }
+    means = sum(row is not a and "score" not in a for row, a in zip(rows, annotations))
+    problem = f"{means} people state scores of joints alone: each is scored by their mean"
+    return Results(rows, names, [BadRecord(problem, file=path)] if means else [])
+
+
+def _with_scores(annotation: dict) -> dict:
+    """With the scores of its joints as their confidences, where it states them."""
+    scores, values = annotation.get("scores"), annotation.get("keypoints")
+    lists = type(scores) is type(values) is list and 0 < 3 * len(scores) == len(values)
+    if not lists or not {*map(type, scores)} <= {int, float}:
+        return annotation
+    try:
+        mean = sum(scores) / len(scores)
+    except OverflowError:  # an integer beyond float64
+        return annotation
+    joints = list(values)
+    joints[2::3] = scores
+    return {"score": mean, **annotation, "keypoints": joints}
 
 
 # --- readers --------------------------------------------------------------------------------------
@@ -325,6 +420,9 @@ def _read_folder(path: Path, **options) -> Reading:
     names = ", ".join(f.name for f in files)
     readings = [read_coco(file, **options) for file in files]
     poses = [reading.poses for reading in readings]
+    if len({p.occlusion_known for p in poses}) > 1:  # one says nothing, so all do not
+        options |= {"occlusion_known": False}
+        poses = [read_coco(file, **options).poses for file in files]
     if len({p.skeleton for p in poses}) > 1:
         problem = f"files of different skeletons: {names}"
         raise BadFile(problem, file=path, remedy="name one of them")
@@ -354,6 +452,7 @@ def read_coco(
     skeleton: str | None = None,
     images: str | Path | None = None,
     occlusion_known: bool | None = None,
+    keep_flat: bool = False,
     on_bad: str = "raise",
     content: object = None,
 ) -> Reading:
@@ -365,31 +464,37 @@ def read_coco(
     images: the folder of the pictures. A picture that is not there is a warning, and its poses are
         left out; None looks for none.
     occlusion_known: False for sets whose flags say only "labelled" (PoseTrack, JHMDB, hands):
-        labelled joints become 2. None decides by the skeleton (`OCCLUSION_STATED`). With True,
-        PoseTrack's joints of flag 0 that have coordinates become 1: releases 17 and 21 mark
-        occluded joints so, and the evaluators count them as labelled.
+        labelled joints become 2. None decides by the skeleton (`OCCLUSION_STATED`), and takes a
+        COCO file without a single flag 2 for one of these, with a warning. With True, PoseTrack's
+        joints of flag 0 that have coordinates become 1: releases 17 and 21 mark occluded joints so,
+        and the evaluators count them as labelled.
+    keep_flat: keep people in a box of no width or height, with a warning, where no box is needed.
     on_bad: "raise" at a bad record, or "report" it in `warnings` and keep the others.
     content: the parsed file, where the caller has it.
     Annotations of another category than the one with joints are left out with a warning, and so are
     people who count for nothing (no labelled joint, num_keypoints 0, crowds) in a box of no width
     or height. Coordinates px in the frame as stated, boxes xywh to xyxy; joints that are not
     labelled become (0, 0). Every annotation is kept, also crowds and persons without a labelled
-    joint: `poses.select(poses.labelled.any(1))` leaves the others. PoseTrack states persons without
-    joints or without a box: the box is then the joints' extent times `POSETRACK_BOX`, and who has
-    neither is left out with a warning. Areas are there where every pose states one (CrowdPose
-    states none). Groups are the video id where pictures state one, the folder of frames, else the
-    picture. Errors: `BadRecord` with file and annotation id (`on_bad="raise"`: the first, with the
-    count), `BadFile`, `EmptyFile`, `MissingFile`, `UnknownName`, `BadParameter`.
+    joint: `poses.select(poses.labelled.any(1))` leaves the others. Persons without joints have an
+    empty list of keypoints, or none and num_keypoints 0. An id that stands in several images (CVAT
+    counts by image) is named with its image, "3 of image 7", with a warning; so is a picture that
+    is listed twice, and a box that lies mostly outside its picture. PoseTrack states persons
+    without a box: it is then the joints' extent times `POSETRACK_BOX`, and who has no joints either
+    is left out with a warning. Areas are there where every pose states one (CrowdPose states none).
+    Groups are the video id where pictures state one, the folder of frames, else the picture.
+    Errors: `BadRecord` with file and annotation id (`on_bad="raise"`: the first, with the count),
+    `BadFile`, `EmptyFile`, `MissingFile`, `UnknownName`, `BadParameter`.
     """
     check_on_bad(on_bad)
     path, folder = Path(path), None if images is None else Path(images)
     if os.path.isdir(path):
-        return _read_folder(
-            path, skeleton=skeleton, images=images, occlusion_known=occlusion_known, on_bad=on_bad
-        )
+        options = {"skeleton": skeleton, "images": images, "occlusion_known": occlusion_known}
+        return _read_folder(path, keep_flat=keep_flat, on_bad=on_bad, **options)
     content = read_json(path) if content is None else content
     stated = annotations_of(content, path, skeleton=skeleton, folder=folder)
-    poses, _, warnings = poses_of(stated, occlusion_known=occlusion_known, on_bad=on_bad)
+    poses, _, warnings = poses_of(
+        stated, occlusion_known=occlusion_known, on_bad=on_bad, keep_flat=keep_flat
+    )
     return Reading(
         reader="crowdpose" if stated.skeleton == "crowdpose14" else "coco",
         source=str(path),

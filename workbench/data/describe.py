@@ -10,21 +10,34 @@ import numpy as np
 
 from ..errors import BadRecord, MissingFile, WorkbenchError
 from ..records import Clip, Detections, Motion, Picture, Pose, Reading, Track
+from .annotations import OCCLUSION_STATED
+from .checks import check_on_bad
 from .coco import CROWD_EDGES_EVALUATOR, crowd_bins, find_pictures
-from .readers import Contents, Reader, known_manifests, read_with
+from .readers import Contents, Reader, known_manifests, recognise
 
 _LAY_THEM = "labels are read without; lay the pictures beside them"
 
 
-def describe(path: str | Path, reader: str | None = None, *, on_bad: str = "raise") -> dict:
+def describe(
+    path: str | Path,
+    reader: str | None = None,
+    *,
+    on_bad: str = "raise",
+    skeleton: str | None = None,
+    unit: str | float | None = None,
+) -> dict:
     """What there is at a path, as plain values under stable keys (`schema_version` 1); what there
     is none of is None.
 
     people: annotated persons or hands, one a frame; `labelled` those with a labelled joint. joints:
     how many have visibility 0, 1, 2; `visibility` is the manifest's word on what the set's own
-    flags mean. Errors: those of `readers.read`.
+    flags mean. Nothing here needs boxes, so people in boxes of no area are counted, with a warning.
+    skeleton, unit: as of the reader. Errors: those of `readers.read`.
     """
-    file, chosen, reading = read_with(path, reader, on_bad)
+    check_on_bad(on_bad)
+    file, chosen = recognise(path, reader)
+    keep_flat = True if chosen.takes("keep_flat") else None
+    reading = chosen.read(file, on_bad, skeleton=skeleton, unit=unit, keep_flat=keep_flat)
     poses, clips, detections = reading.poses, reading.clips, reading.detections
     motions, boxes = reading.motions, reading.boxes
     tracks = [track for clip in clips for track in clip.tracks]
@@ -81,6 +94,7 @@ def _motion(motions: Sequence[Motion]) -> dict:
         "motions": len(motions),
         "joints": sorted({len(m.joints) for m in motions}),
         "seconds": sum(len(m.xyz_mm) / m.fps for m in motions if m.fps) or None,
+        "height_mm": _range([round(m.height_mm, 1) for m in motions]),
         "detected": sum(m.detected is not None for m in motions),
         "labels": sorted({label for m in motions for label in m.labels}),
     }
@@ -142,8 +156,10 @@ def _sizes(pictures: Iterable[Picture], clips: Iterable[Clip]) -> dict | None:
 
 def _meaning_of_flags(chosen: Reader, name: str, labelled: Sequence[Pose | Track]) -> str | None:
     """What the manifest of the labels' set says about visibility: the set of that name, else of
-    reader and skeleton.
+    reader and skeleton. Nothing of flags that the set itself would not have.
     """
+    if any(p.skeleton in OCCLUSION_STATED and not p.occlusion_known for p in labelled):
+        return None
     skeletons = {pose.skeleton for pose in labelled}
     if chosen.kind == "data set":
         skeletons.add(None)  # a set of several skeletons names none

@@ -310,6 +310,7 @@ def read_posetrack(
     *,
     images: str | Path | None = None,
     occlusion_known: bool = False,
+    keep_flat: bool = False,
     on_bad: str = "raise",
     content: object = None,
 ) -> Reading:
@@ -319,9 +320,9 @@ def read_posetrack(
     path: JSON of PoseTrack18 or 21 or converted from PoseTrack17 (17 joints, the ears never
         labelled), a sequence or many merged; JSON or MATLAB of PoseTrack17 itself (15 joints,
         coordinates as stated).
-    images, occlusion_known, on_bad, content: as of `read_coco`. Without `images`, a clip's source
-        is the folder in which its pictures are found around the file, or else the sequence's folder
-        as stated.
+    images, occlusion_known, keep_flat, on_bad, content: as of `read_coco`. Without `images`, a
+        clip's source is the folder in which its pictures are found around the file, or else the
+        sequence's folder as stated.
     Tracks span all frames of their sequence; who is stated with a box and no joints is labelled
     there with visibility
     0. `Picture.labelled` is what the file says, `Picture.ignore` holds the polygons in which nobody
@@ -331,9 +332,12 @@ def read_posetrack(
     """
     path, folder = Path(path), None if images is None else Path(images)
     if os.path.isdir(path):
-        return _read_folder(path, on_bad, images=images, occlusion_known=occlusion_known)
+        options = {"images": images, "occlusion_known": occlusion_known, "keep_flat": keep_flat}
+        return _read_folder(path, on_bad, **options)
     stated = _annotations_of(path, content, folder)
-    poses, people, warnings = poses_of(stated, occlusion_known=occlusion_known, on_bad=on_bad)
+    poses, people, warnings = poses_of(
+        stated, occlusion_known=occlusion_known, on_bad=on_bad, keep_flat=keep_flat
+    )
     sequences, bad_sequences = _sequences(stated)
     tracks, bad_people = _rows_of_tracks(people, sequences, path)
     bad = [*bad_sequences.values(), *bad_people.values()]

@@ -158,11 +158,22 @@ class Reader:
         """The function as manifests name it, "module:name"."""
         return f"{self.function.__module__}:{self.function.__name__}"
 
-    def read(self, file: File, on_bad: str) -> Reading:
-        options = {"on_bad": on_bad}
-        if "content" in signature(self.function).parameters and file.json is not None:
+    def takes(self, option: str) -> bool:
+        """Whether the function has such a parameter."""
+        return option in signature(self.function).parameters
+
+    def read(self, file: File, on_bad: str, **options) -> Reading:
+        """The function's reading. options: of the function, None where not given; `BadParameter`
+        for one that it does not have.
+        """
+        options = {name: value for name, value in options.items() if value is not None}
+        for name in options:
+            if not self.takes(name):
+                problem = f"{name} says nothing about {self.reads}"
+                raise BadParameter(problem, file=file.path, remedy=f"leave --{name} out")
+        if self.takes("content") and file.json is not None:
             options["content"] = file.json
-        return self.function(file.path, **options)
+        return self.function(file.path, on_bad=on_bad, **options)
 
 
 REGISTERED: dict[str, Reader] = {}  # `all_readers` sorts them
@@ -446,21 +457,18 @@ def recognise(path: str | Path, reader: str | None = None) -> tuple[File, Reader
     return file, chosen
 
 
-def read_with(path: str | Path, reader: str | None, on_bad: str) -> tuple[File, Reader, Reading]:
-    """As `read`, with what lies there and the reader that read it."""
-    check_on_bad(on_bad)
-    file, chosen = recognise(path, reader)
-    return file, chosen, chosen.read(file, on_bad)
-
-
-def read(path: str | Path, reader: str | None = None, *, on_bad: str = "raise") -> Reading:
+def read(
+    path: str | Path, reader: str | None = None, *, on_bad: str = "raise", **options
+) -> Reading:
     """What a file or folder holds, whatever it is.
 
     path: a file, a folder, or NAME or NAME:PATH of a manifest. reader: a name of
     `register.all_readers()`, or of a manifest for a folder; None recognises it by its first bytes,
     its content, the folder's layout.
     on_bad: "raise" the first bad record with the count of all, or "report" them in `warnings` and
-    keep the others. Errors: `MissingFile`, `EmptyFile`, `BadFile`, `BadRecord`, `UnsafeFile`,
-    `UnknownName`, `BadParameter`, `MissingData`.
+    keep the others. options: of that reader, such as the unit of a BVH file. Errors: `MissingFile`,
+    `EmptyFile`, `BadFile`, `BadRecord`, `UnsafeFile`, `UnknownName`, `BadParameter`, `MissingData`.
     """
-    return read_with(path, reader, on_bad)[2]
+    check_on_bad(on_bad)
+    file, chosen = recognise(path, reader)
+    return chosen.read(file, on_bad, **options)

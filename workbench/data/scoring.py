@@ -4,11 +4,13 @@ protocol.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from numbers import Real
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +38,9 @@ from .checks import (
     settle,
     table,
 )
-from .coco import annotations_of, skeleton_of
+from .coco import Results, annotations_of, results_of, skeleton_of
+from .frames import PICTURE_SUFFIXES
+from .numbering import LABEL_STUDIO, before_export
 from .results.files import USUAL_SKELETON
 from .safe import read_json
 
@@ -181,8 +185,8 @@ def read_results(
     content: object = None,
     on_bad: str = "raise",
 ) -> tuple[Detections, list[BadRecord], bool]:
-    """Poses of a COCO results file, [{image_id, keypoints, score, category_id?, bbox?}], for
-    scoring and nothing else.
+    """Poses of a COCO results file, [{image_id, keypoints, score, category_id?, bbox?}] or what
+    `results_of` makes such a list of, for scoring and nothing else.
 
     `images` are the picture ids as text. Confidences may be any finite numbers. Also what was left
     out (results of another category, which pycocotools passes over; bad ones with on_bad="report"),
@@ -191,9 +195,7 @@ def read_results(
     in pycocotools, since AP goes by the order of scores.
     """
     path, k = Path(path), len(skeleton_by_name(skeleton))
-    content = read_json(path) if content is None else content
-    if type(content) is not list:
-        raise BadFile(f"holds a {type(content).__name__}, a list of results expected", file=path)
+    content, _, notes = results_of(read_json(path) if content is None else content, path)
     keypoints, whole = columns(content, "keypoints", 3 * k)
     xywh, boxed = columns(content, "bbox", 4)
     bad, rows, scores, images = {}, [], [], []
@@ -208,8 +210,8 @@ def read_results(
             rows.append(row)
             scores.append(result.score)
             images.append(result.image_id)
-    warnings = [*bad.values()]
-    settle(warnings, len(content), "results", on_bad, path)
+    warnings = [*bad.values(), *notes]
+    settle(bad.values(), len(content), "results", on_bad, path)
     if others := len(content) - len(rows) - len(bad):
         problem = f"{others} results of other categories than {category} are left out"
         warnings.append(BadRecord(problem, file=path))
@@ -233,6 +235,9 @@ def score_files(
     """`score` of a COCO results file against a COCO-style annotation file, and `warnings`: what was
     left out, as text.
 
+    predictions: a list of results, or a data-set file whose annotations state scores
+        (`coco.results_of`). Where its pictures have other names than the annotations' of these ids,
+        they are found by name, with a warning.
     skeleton: None takes it from the category's joint names, or from their number (17 coco17, 14
         crowdpose14).
     on_bad: "raise" at a bad record or at a result in a picture that the annotations do not have
@@ -243,18 +248,44 @@ def score_files(
     passed over with a warning, as are annotations of another category than the one with joints.
     Where num_keypoints is stated it decides who is left out, as in the evaluators, also against the
     joints' flags. False alarms have the size of their boxes if every result states one, else of
-    their joints, as in pycocotools. Of pictures only the id is read, and crowdIndex. AP and AR are
-    pycocotools' own with three exceptions: it takes whoever finds the person of annotation id 0 for
-    a false alarm (warned of); coordinates and areas are float32 here, which matters within 1e-7 of
-    a threshold; and a PoseTrack joint of flag 0 that has coordinates is labelled here, see
-    `read_coco`.
+    their joints, as in pycocotools. Of pictures only the id is read, the name of predictions' own
+    pictures, and crowdIndex. AP and AR are pycocotools' own with four exceptions: it takes whoever
+    finds the person of annotation id 0 for a false alarm (warned of); of annotations with one id in
+    several pictures it sees the last (warned of); coordinates and areas are float32 here, which
+    matters within 1e-7 of a threshold; and a PoseTrack joint of flag 0 that has coordinates is
+    labelled here, see `read_coco`.
     """
     path, content = Path(annotations), read_json(annotations)
     name = skeleton or _skeleton_of(content, path)
     truth = _truth(path, content, name, area, on_bad)
-    results = read_json(predictions)
+    found, boxed, warnings = _found(Path(predictions), content["images"], name, truth, on_bad)
+    result = score(
+        truth.poses,
+        found,
+        boxes=boxes,
+        pictures=truth.pictures,
+        area=area,
+        found_area="boxes" if boxed else "joints",
+        ignore=truth.ignore,
+    )
+    return result | {"warnings": [str(warning) for warning in (*truth.warnings, *warnings)]}
+
+
+# --- what pycocotools sees in a file of results ---------------------------------------------------
+
+
+def _found(
+    path: Path, images: list, skeleton: str, truth: Truth, on_bad: str
+) -> tuple[Detections, bool, list[BadRecord]]:
+    """Results in the truth's pictures, their scores as ranks, whether each states a box, and the
+    warnings. images: as the annotation file lists them.
+    """
+    given = results_of(read_json(path), path)
+    results, notes = _in_pictures_of(images, given, path)
+    if given.names and truth.category is not None:
+        _check_category(results, truth.category, path)
     found, bad, boxed = read_results(
-        predictions, name, category=truth.category, content=results, on_bad=on_bad
+        path, skeleton, category=truth.category, content=results, on_bad=on_bad
     )
     exact = np.array([results[int(i)]["score"] for i in found.ids], float)
     # ranks: float32 would make ties
@@ -262,19 +293,67 @@ def score_files(
     known = _shown(found, (picture.name for picture in truth.pictures))
     unknown = []
     for i in np.flatnonzero(~known):
-        problem = f"image id {found.images[i]} is not in {path}"
-        unknown.append(BadRecord(problem, file=predictions, record=f"result {found.ids[i]}"))
-    settle(unknown, len(found), "results", on_bad, Path(predictions))
-    result = score(
-        truth.poses,
-        found.select(known),
-        boxes=boxes,
-        pictures=truth.pictures,
-        area=area,
-        found_area="boxes" if boxed else "joints",
-        ignore=truth.ignore,
-    )
-    return result | {"warnings": [str(warning) for warning in (*truth.warnings, *bad, *unknown)]}
+        problem = f"image id {found.images[i]} is not in {truth.file}"
+        unknown.append(BadRecord(problem, file=path, record=f"result {found.ids[i]}"))
+    settle(unknown, len(found), "results", on_bad, path)
+    return found.select(known), boxed, [*given.warnings, *notes, *bad, *unknown]
+
+
+def _check_category(results: list, category: int | str, path: Path) -> None:
+    """`BadFile` where none of the results is of the annotations' category: programs number the
+    categories of a data set by themselves.
+    """
+    stated = [result.get("category_id", category) for result in results if type(result) is dict]
+    if stated and category not in stated:
+        problem = f"category_id is {str(stated[0])[:40]}, that of the annotations is {category}"
+        remedy = "give all that are of its category the annotations' id"
+        raise BadFile(problem, file=path, record="result 0", remedy=remedy)
+
+
+def _in_pictures_of(images: list, given: Results, path: Path) -> tuple[list, list[BadRecord]]:
+    """Results with the ids that an annotation file gives their pictures, where both files name
+    them, and a warning where these are others. A picture whose name is not there, or there twice,
+    goes by its name, which is no id.
+    """
+    ends = defaultdict(list)  # ids and names of pictures by the last part of the name
+    for image in images:
+        if type(image) is dict and type(image.get("file_name")) is str:
+            parts = _name_parts(image["file_name"])
+            ends[parts[-1]].append((str(integral(image.get("id"))), parts))
+    if not (ends and given.names):
+        return given.rows, []
+    ids = {key: _id_by_name(key, name, ends) for key, name in given.names.items()}
+    rows, n_changed = [], 0
+    for row in given.rows:
+        key = str(integral(row.get("image_id"))) if type(row) is dict else None
+        changed = ids.get(key, key) != key
+        rows.append(row | {"image_id": ids[key]} if changed else row)
+        n_changed += changed
+    problem = f"{n_changed} results have other image ids than the annotations: they go by file_name"
+    return rows, [BadRecord(problem, file=path)] if n_changed else []
+
+
+def _name_parts(name: str) -> tuple[str, ...]:
+    """Folders and name of a picture, without what tells its format."""
+    *folders, last = before_export(name).parts or ("",)
+    path = PurePosixPath(last)
+    return (*folders, path.stem if path.suffix.lower() in PICTURE_SUFFIXES else last)
+
+
+def _id_by_name(key: str, name: str, ends: Mapping[str, Sequence[tuple]]) -> str:
+    """The id of the picture whose name has most of its last parts in common with this one; of
+    several the same id. The name itself where there is none, or several others.
+    """
+    *folders, last = _name_parts(name)
+    parts = (*folders, last if last in ends else re.sub("^" + LABEL_STUDIO, "", last))
+    shared = {}
+    for other, other_parts in ends.get(parts[-1], ()):
+        pairs = zip(reversed(parts), reversed(other_parts))
+        shared[other] = [*(a == b for a, b in pairs), False].index(False)
+    best = [other for other, n in shared.items() if n == max(shared.values())]
+    if key in best:
+        return key
+    return best[0] if len(best) == 1 else name
 
 
 # --- what pycocotools sees in a file of annotations -----------------------------------------------
@@ -285,6 +364,7 @@ class Truth(NamedTuple):
     order.
     """
 
+    file: Path
     poses: Pose
     ignore: Bool[np.ndarray, "n"]  # who is no miss
     pictures: list[Picture]
@@ -327,7 +407,7 @@ def _truth(path: Path, content: dict, name: str, area: str | None, on_bad: str) 
     pictures = [replace(p.picture, name=key) for key, p in stated.pictures.items()]
     pictures.sort(key=lambda picture: int(picture.id) if numbered else picture.id)
     category = _category(people, path)
-    return Truth(poses, ignore, pictures, category, [*warnings, *odd_counts, *errors])
+    return Truth(path, poses, ignore, pictures, category, [*warnings, *odd_counts, *errors])
 
 
 def _note(

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..data import manifest
-from ..data.bvh import read_bvh
+from ..data.bvh import odd_size, read_bvh
 from ..errors import BadRecord, MissingData
 from ..records import Motion
 from .bodies import LEG_OF_STATURE, head_offsets_mm
@@ -121,8 +121,20 @@ def _parts(motion: Motion) -> Joints:
 
 @functools.cache
 def captured_motions(data: str) -> tuple[Motion, ...]:
-    """All motions of a data set of BVH files (NAME or NAME:PATH of a manifest), read once."""
-    return read_bvh(manifest.locate(data)[1]).motions
+    """All motions of a data set of BVH files (NAME or NAME:PATH of a manifest), read once.
+    `BadRecord` for a body that is no body's size in centimetres.
+    """
+    return _motions(manifest.locate(data)[1])
+
+
+def _motions(path: Path) -> tuple[Motion, ...]:
+    motions = read_bvh(path).motions
+    for motion in motions:
+        if odd_size(motion, path):
+            problem = f"a body {motion.height_mm:,.4g} mm high, if the file is in centimetres"
+            remedy = "scale the files to centimetres"
+            raise BadRecord(problem, file=path, record=motion.name, remedy=remedy)
+    return motions
 
 
 def motion_files(data: str, split: str) -> list[Path]:
@@ -155,7 +167,7 @@ def deal_out(files: Sequence[Path], split: str) -> list[Path]:
 
 @functools.lru_cache(maxsize=64)
 def _motion(path: Path) -> Motion:
-    return read_bvh(path).motions[0]
+    return _motions(path)[0]
 
 
 def captured_joints(data: str, split: str, n_frames: int, fps: float, rng: Rng) -> Joints:

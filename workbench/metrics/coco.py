@@ -108,7 +108,7 @@ def person_areas(truth: Pose, area: str | None = None) -> Float[np.ndarray, "n"]
     if truth.areas is None:
         raise BadParameter(
             "not every person states an area",
-            remedy='say area="box" for 0.53 of the box, as CrowdPose',
+            remedy='say area="box" (--area box) for 0.53 of the box, as CrowdPose',
         )
     return truth.areas.astype(np.float64)
 

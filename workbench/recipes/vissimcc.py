@@ -318,12 +318,16 @@ def _published(recipe: Recipe, options: Options) -> Task:
             for name, estimator in predictors.items()
         }
 
+    unsplit = (
+        "; the truth does not say which joints are occluded, so nothing is split by visibility"
+    )
     return Task(
         variants=[*names, *public],
         learn=learn,
         scores=scores,
         protocol=f"{options.name}: {len(reading.pictures)} pictures, boxes: {boxes.kind}, mean "
-        f"with the mirror image; percent; answers in {options.precision}",
+        f"with the mirror image; percent; answers in {options.precision}"
+        f"{'' if reading.poses.occlusion_known else unsplit}",
         rival=RIVAL,
         paper=paper_rows("vissimcc", *TABLES[options.name]),
         boxes=boxes.kind,

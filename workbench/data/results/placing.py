@@ -32,6 +32,7 @@ def placed_on(
     places = dict.fromkeys([*document.seen, *(row.place for row in rows)])
     places = _of_this_video(document, [*places], frames.video.source, pictures)
     frame_of = _frames_of(document, places, frames, pictures, first_frame)
+    frame_of = _inside(frame_of, rows, frames)
     kept = [row for row in rows if row.place in frame_of]
     lost = len(rows) - len(kept)
     if lost:
@@ -123,7 +124,9 @@ def _numbers_of(names: Sequence[Place], n_frames: int) -> dict[Place, int]:
 def _only(
     readings: Sequence[dict[Place, int]], frames: Frames, numbers: dict[Place, int]
 ) -> dict[Place, int]:
-    """The reading of numbers that is the only one; `BadParameter` of several."""
+    """The reading of numbers that is the only one, as they are where none fits; `BadParameter` of
+    several.
+    """
     n = len(frames)
     different = [r for i, r in enumerate(readings) if r not in readings[:i]]
     if len(different) > 1:
@@ -137,12 +140,19 @@ def _only(
             f"{max(numbers.values())} are frames of this video (0 to {n - 1}) in several ways",
             remedy=f"say {ways} (frames count from 0)",
         )
-    reading = different[0] if different else numbers
-    inside = {place: frame for place, frame in reading.items() if 0 <= frame < n}
-    if len(inside) < len(reading) and not frames.cut:
-        place, frame = next((p, f) for p, f in reading.items() if p not in inside)
+    return different[0] if different else numbers
+
+
+def _inside(frame_of: dict[Place, int], rows: Sequence[Row], frames: Frames) -> dict[Place, int]:
+    """Without what lies beyond the end of a video that was cut; `BadRecord` of another one."""
+    n = len(frames)
+    inside = {place: frame for place, frame in frame_of.items() if 0 <= frame < n}
+    if len(inside) < len(frame_of) and not frames.cut:
+        lost = next((row for row in rows if row.place in frame_of.keys() - inside.keys()), None)
+        place = lost.place if lost else next(iter(frame_of.keys() - inside.keys()))
         raise BadRecord(
-            f"{_said(place)} is frame {frame}, the video has {n}",
+            f"{_said(place)} is frame {frame_of[place]}, the video has {n}",
+            record=f"result {lost.id}" if lost else None,
             remedy="use the video that the results were made from; frames count from 0, or from 1, "
             "or as --first-frame says",
         )
