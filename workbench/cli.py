@@ -563,11 +563,11 @@ def predict(
     """Refine the people of a video: an overlay video, results in the format of the input, and a
     table of all joints.
 
-    port replaces joints below delta, pose by pose; hanet moves every joint, each person's track as
-    one sequence; vissimcc looks at the pictures again, in each person's box, otpose and stdpose at
-    the frames around them, too; these three find their joints in yours by name and leave the
-    others. Without --keypoints, people are found by torchvision's keypoint detector (`workbench
-    data fetch torchvision_keypointrcnn`).
+    port replaces joints below delta, pose by pose; hanet moves every joint that it knows (of
+    COCO's all but the face), each person's track as one sequence; vissimcc looks at the pictures
+    again, in each person's box, otpose and stdpose at the frames around them, too; these three find
+    their joints in yours by name and leave the others. Without --keypoints, people are found by
+    torchvision's keypoint detector (`workbench data fetch torchvision_keypointrcnn`).
 
     Which frame a result belongs to, as in propagate: in a folder of pictures, the one that it
     names; else by the number that changes between its names (a picture's, where these have
