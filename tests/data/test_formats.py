@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import pickle
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,9 +15,10 @@ import pytest
 
 from tests.data.test_on_video import COCO, H, N, W, body, folder, frames_of, save, straight
 from workbench.data.frames import open_frames
+from workbench.data.readers import read, recognise
 from workbench.data.results import on_video, read_detections, write_like
 from workbench.errors import BadFile, BadParameter, BadRecord, MissingData, UnsafeFile
-from workbench.film import write_video
+from workbench.film import save_results, write_video
 from workbench.records import Prediction
 from workbench.skeletons import SKELETONS
 
@@ -149,6 +151,11 @@ def test_bad_tables_of_deeplabcut_are_named(tmp_path, old, new, words):
     with pytest.raises((BadFile, BadRecord), match=words) as caught:
         read_detections(path)
     assert caught.value.file == str(path)
+
+
+def test_an_h5_file_says_how_to_get_a_csv(tmp_path):
+    with pytest.raises(BadFile, match=r"'\.h5' is none of.*analyze_videos_converth5_to_csv"):
+        read_detections(tmp_path / "walkDLC_resnet50.h5")
 
 
 # --- Ultralytics ----------------------------------------------------------------------------------
@@ -304,6 +311,18 @@ def test_lines_of_a_skeleton_that_is_named(tmp_path):
     assert len(read_detections(tmp_path, size_wh=(W, H), skeleton="hand21")) == 1
 
 
+def test_lines_are_recognised_by_their_joints(tmp_path):
+    path = lines(tmp_path / "labels", [2, 5], walk)
+    for place in (path, path / "walk_3.txt"):
+        assert recognise(place)[1].name == "detections"
+        (warning,) = read(place).warnings
+        assert "fractions of the picture" in str(warning) and "columns" not in str(warning)
+    (path / "walk_3.txt").write_text("0 .5 .5 .1 .2\n")
+    assert recognise(path)[1].name == "folder"
+    with pytest.raises(BadFile, match="nothing that a reader knows"):
+        recognise(path / "walk_3.txt")
+
+
 def test_lines_are_written_again(tmp_path, film):
     path = lines(tmp_path / "labels", [2, 5], walk, behind=(0.75, 4))
     found = on_film(path, film).detections
@@ -315,6 +334,28 @@ def test_lines_are_written_again(tmp_path, film):
     words = (again / "walk_3.txt").read_text().split()
     same = [a == b for a, b in zip(words, (path / "walk_3.txt").read_text().split())]
     assert np.flatnonzero(np.logical_not(same)).tolist() == [5 + 9, 5 + 10]
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        (lambda d: lines(d / "labels", [2], walk), "walk_refined"),
+        (lambda d: lines(d / "labels", [2], walk) / "walk_3.txt", "walk_refined.txt"),
+        (lambda d: deeplabcut(d / "r.csv", [2]), "walk_refined.csv"),
+        (lambda d: data_set(d / "r.json", [2], score=0.5), "walk_refined.json"),
+        (lambda d: dumped(d / "r.pkl", [entry(2)]), "walk_refined.json"),
+    ],
+)
+def test_results_are_saved_in_their_format_or_as_coco_s(tmp_path, film, form, name):
+    path = form(tmp_path)
+    with open_frames(film) as frames:
+        found = on_video(path, frames, first_frame=1 if "labels" in str(path) else 0).detections
+        found = replace(found, tracks=[0])
+        xy, replaced = found.xy_frame + 1, np.ones((1, 17), bool)
+        moved = Prediction("coco17", xy, found.confidence, replaced, "test", found)
+        written = save_results(tmp_path / "out", frames, moved, like=path)["results"]
+    assert written.name == name
+    np.testing.assert_allclose(read_detections(written, size_wh=(W, H)).xy_frame, xy, rtol=1e-6)
 
 
 # --- MMPose's dump --------------------------------------------------------------------------------
@@ -499,8 +540,9 @@ def test_sleap_s_predictions(sleap, film, tmp_path):
     assert (found.confidence[:, 4] == 0).all() and (found.scores == np.float32(0.7)).all()
     assert "2 instances labelled by hand are left out" in notes
     several = sleap(labels("a/run.mp4", "a/walk.mp4"))
-    assert frames_of(several, film) == {2: 2, 5: 5}
-    assert len(read_detections(several)) == 4
+    found, notes, _ = on_film(several, film)
+    assert found.frames.tolist() == [2, 5] and found.images[0] == "walk/2"
+    assert "2 results of 2 other pictures or videos are left out" in notes
     names = [f"pics/{t:03d}.png" for t in range(N)]
     pictures = folder(tmp_path / "pics", [f"{t:03d}.png" for t in range(1, N)])
     assert frames_of(sleap(labels(names)), pictures) == {1: 2, 4: 5}

@@ -204,7 +204,8 @@ def read_detections(
         raise BadParameter(
             "x and y are fractions of the picture, whose size is not known",
             file=path,
-            remedy="give the picture's size_wh, or columns x_px and y_px",
+            remedy="give the picture's size_wh"
+            + ", or columns x_px and y_px" * (document.format == "table"),
         )
     with named(path):
         if document.of_nothing and skeleton is None:
