@@ -27,7 +27,7 @@ run = CliRunner().invoke
 @pytest.fixture
 def few_hands(tmp_path):
     """PORT's recipe with few hands, for the command line."""
-    own = replace(port.DATA, test=101, ship=53)
+    own = replace(port.DATA, test=101, ship=53, files=2)
     return {"port": replace(port.RECIPE, own=own, folder=tmp_path / "trained")}
 
 
@@ -179,6 +179,9 @@ def _results(folder, frames=(0, 1, 1, 2)):
 def test_predict_writes_video_results_and_table(tmp_path):
     out = ["--out", str(tmp_path / "out")]
     command = ["predict", "port", _film(tmp_path), "--keypoints", _results(tmp_path), *out]
+    refused = run(app, [*command, "--delta", "0.1"])
+    assert "--force" in str(refused.exception) and not (tmp_path / "out").exists()
+    command += ["--force", "--delta", "0.1"]
     found = run(app, [*command, "--device", "cpu", "--long-side", "50"])
     assert found.exit_code == 0, found.output
     assert "replaced" in found.output and "film_overlay.webm" in found.output
@@ -207,6 +210,7 @@ def test_predict_names_what_is_wrong(tmp_path, monkeypatch):
         ([film, "--keypoints", mine, "--skeleton", "hand21"], "length 51 (63 expected)"),
         ([film], "workbench data fetch torchvision_keypointrcnn"),
     ):
+        command = [*command, "--force"]
         found = run(app, ["predict", "port", *command, "--out", str(tmp_path / "out")])
         assert isinstance(found.exception, WorkbenchError) and said in str(found.exception), (
             found.exception

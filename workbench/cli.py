@@ -549,10 +549,16 @@ def predict(
     size: Size = None,
     delta: Annotated[
         float | None,
-        typer.Option(help="Replace joints below this confidence; the weights' own rule."),
+        typer.Option(
+            help="Replace all joints below this, as the paper does; the weights' own rule."
+        ),
     ] = None,
     first_frame: FirstFrame = None,
     on_bad: OnBad = "raise",
+    force: Annotated[
+        bool,
+        typer.Option(help="Also joints of bodies that are not missing, though no gain is shown."),
+    ] = False,
     frames: Annotated[
         int, typer.Option(help="How many frames to record from a camera.", min=1)
     ] = 150,
@@ -563,11 +569,12 @@ def predict(
     """Refine the people of a video: an overlay video, results in the format of the input, and a
     table of all joints.
 
-    port replaces joints below delta, pose by pose; hanet moves every joint that it knows (of
-    COCO's all but the face), each person's track as one sequence; vissimcc looks at the pictures
-    again, in each person's box, otpose and stdpose at the frames around them, too; these three find
-    their joints in yours by name and leave the others. Without --keypoints, people are found by
-    torchvision's keypoint detector (`workbench data fetch torchvision_keypointrcnn`).
+    port replaces joints below delta, pose by pose, of bodies missing ones alone, and with --force
+    those that it expects to bring closer; hanet moves every joint that it knows (of COCO's all but
+    the face), each person's track as one sequence; vissimcc looks at the pictures again, in each
+    person's box, otpose and stdpose at the frames around them, too; these three find their joints
+    in yours by name and leave the others. Without --keypoints, people are found by torchvision's
+    keypoint detector (`workbench data fetch torchvision_keypointrcnn`).
 
     Which frame a result belongs to, as in propagate: in a folder of pictures, the one that it
     names; else by the number that changes between its names (a picture's, where these have
@@ -592,6 +599,7 @@ def predict(
         delta=delta,
         first_frame=first_frame,
         on_bad=on_bad,
+        force=force,
         camera_frames=frames,
         long_side=long_side,
         precision=precision,

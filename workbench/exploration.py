@@ -325,6 +325,7 @@ def _port(mine: Own | None, keypoints, skeleton, weights, device, made, **option
     else:
         truth, people = recipe.pairs("synthetic", n=made or 24, seed=options.pop("seed", 3))
     refiner, rival, names = models("port", weights, people.skeleton, device)
+    refiner, rival = (each and each.fitted(people) for each in (refiner, rival))
     return PortExplorer(
         refiner, people, truth, pictures=pictures, rival=rival, names=names, **options
     )

@@ -8,7 +8,8 @@ import pytest
 from workbench.errors import BadParameter, UnknownName
 from workbench.made.bodies import sample_bodies
 from workbench.made.hands import sample_hands
-from workbench.made.snapshots import hidden_by_flesh
+from workbench.made.snapshots import LEAST, cut, hidden_by_flesh
+from workbench.skeletons import skeleton
 
 N = 997
 
@@ -65,3 +66,20 @@ def test_what_cannot_be_sampled_is_refused():
     for sample in (sample_hands, sample_bodies):
         with pytest.raises(BadParameter, match="n is 0"):
             sample(0, np.random.default_rng(0))
+
+
+def test_pictures_cut_people_off():
+    pose = sample_bodies(499, np.random.default_rng(3), varied=True)
+    shown = cut(pose, np.random.default_rng(4))
+    np.testing.assert_array_equal(shown.xy_frame, pose.xy_frame)
+    labelled = shown.labelled
+    assert labelled.sum(1).min() >= LEAST and 0.6 < labelled.mean() < 0.75
+    assert ((shown.visibility <= pose.visibility) | ~pose.labelled).all()
+    low, high = shown.boxes_xyxy[:, None, :2], shown.boxes_xyxy[:, None, 2:]
+    inside = ((pose.xy_frame >= low - 1e-3) & (pose.xy_frame <= high + 1e-3)).all(-1)
+    assert inside[labelled].all(), "the box holds what is labelled"
+    assert inside[~labelled].mean() < 0.7
+    legs = [skeleton("coco17").index(f"{side}_ankle") for side in ("left", "right")]
+    assert labelled[:, legs].mean() < labelled[:, 5:7].mean() - 0.15, "half bodies are upper ones"
+    again = cut(pose, np.random.default_rng(4))
+    np.testing.assert_array_equal(again.visibility, shown.visibility)

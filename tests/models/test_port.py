@@ -23,6 +23,8 @@ from workbench.models.port import (
     PortConfig,
     RegressionHead,
     adjacency_powers,
+    closeness,
+    closeness_loss,
     leak_free_embedding,
     masked_joint_distance,
     masked_joint_nll,
@@ -227,3 +229,53 @@ def test_an_encoder_layer_is_eq_8_then_eq_9():
     first, second = layer.mlp[0], layer.mlp[2]
     hidden = (layer.norm2(middle) @ first.weight.T + first.bias).clamp_min(0)
     torch.testing.assert_close(layer(z), middle + hidden @ second.weight.T + second.bias)
+
+
+def test_closeness_is_a_half_one_tolerance_away():
+    """1, 1/2 and 1/10 at none, one and three tolerances, of each joint its own."""
+    truth = torch.zeros(1, 3, 2)
+    xy = torch.tensor([[[0.0, 0.0], [3.0, 4.0], [0.0, 6.0]]])
+    near = closeness(xy, truth, torch.tensor([1.0, 5.0, 2.0]))
+    torch.testing.assert_close(near, torch.tensor([[1.0, 0.5, 0.1]]))
+
+
+def test_the_judge_is_right_where_it_expects_the_mean():
+    """Cross entropy of 1/4 against 1/4 is the entropy, over the masked joints alone."""
+    logits = torch.tensor([[[math.log(1 / 3), math.log(1 / 3)], [9.0, 9.0]]], requires_grad=True)
+    close = torch.tensor([[[0.25, 0.25], [0.0, 0.0]]])
+    mask = torch.tensor([[True, False]])
+    loss = closeness_loss(logits, close, mask)
+    entropy = -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))
+    assert loss.item() == pytest.approx(2 * entropy, rel=1e-5)
+    loss.backward()
+    assert logits.grad.abs().max() < 1e-6
+
+
+def judged_example():
+    torch.manual_seed(1)
+    model = build("port", "abstain")
+    xy, truth = torch.randn(2, 17, 2), torch.randn(2, 17, 2)
+    return model, {"xy": xy, "mask": torch.ones(2, 17, dtype=torch.bool), "truth": truth}
+
+
+def test_the_judge_moves_no_joint():
+    """What it learns does not pull the reconstruction towards what is easily judged."""
+    model, inputs = judged_example()
+    found = model(**inputs)
+    assert found["closeness"].shape == (2, 17, 2)
+    found["loss.closeness"].backward()
+    assert model.head.project.weight.grad is None
+    assert model.judge.layers[0].weight.grad.abs().sum() > 0
+    plain = build("port", "denoise", skeleton="coco17")
+    assert "closeness" not in plain(inputs["xy"], inputs["mask"])
+
+
+def test_joints_without_truth_are_not_asked_for():
+    model, inputs = judged_example()
+    known = torch.ones(2, 17, dtype=torch.bool)
+    known[:, 3] = False
+    elsewhere = inputs["truth"].clone()
+    elsewhere[:, 3] += 99
+    a, b = (model(**inputs | {"truth": t, "known": known}) for t in (inputs["truth"], elsewhere))
+    for name in ("loss.nll", "loss.distance", "loss.closeness"):
+        assert a[name] == b[name] and a[name] != model(**inputs)[name]

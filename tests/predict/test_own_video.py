@@ -35,7 +35,8 @@ def results(folder, frames=(0, 1, 1, 2)):
 
 def test_doubted_joints_of_a_user_s_results_are_replaced_and_all_else_stays(tmp_path):
     mine = results(tmp_path)
-    done = predict.video(film(tmp_path), mine, out=tmp_path / "out")
+    options = {"out": tmp_path / "out", "force": True}
+    done = predict.video(film(tmp_path), mine, delta=0.1, **options)
     new, old = (json.loads(path.read_text()) for path in (done.written["results"], mine))
     moved = np.array([np.not_equal(a["keypoints"], b["keypoints"]) for a, b in zip(new, old)])
     assert np.flatnonzero(moved.any(0)).tolist() == [9, 10, 27, 28]
@@ -45,8 +46,33 @@ def test_doubted_joints_of_a_user_s_results_are_replaced_and_all_else_stays(tmp_
     row = done.row()
     assert (row["persons"], row["poses"], row["joints"], row["replaced"]) == (2, 4, 68, 8)
     assert row["moved, px"] > 0
-    more = predict.video(film(tmp_path), mine, out=tmp_path / "out", delta=1.0)
+    more = predict.video(film(tmp_path), mine, delta=1.0, **options)
     assert more.prediction.replaced.all()
+    by_rule = predict.video(film(tmp_path), mine, **options)
+    assert not by_rule.prediction.replaced[:, 4:9].any()
+
+
+def test_where_no_gain_is_shown_missing_joints_alone_are_filled_in(tmp_path):
+    """PORT on bodies, unless it is forced to, or has weights of the user's own."""
+    mine = results(tmp_path)
+    rows = json.loads(mine.read_text())
+    for row in rows:
+        row["keypoints"][15:18] = [0.0, 0.0, 1.0]
+    mine.write_text(json.dumps(rows))
+    done = predict.video(film(tmp_path), mine, out=tmp_path / "out")
+    replaced = done.prediction.replaced
+    assert replaced[:, 5].all() and replaced.sum() == len(rows)
+    assert any("missing joints alone: on 68 real people" in note for note in done.notes)
+    with pytest.raises(BadParameter, match=r"a delta for coco17.*--force"):
+        predict.video(film(tmp_path), mine, out=tmp_path / "out", delta=0.5)
+    options = {"out": tmp_path / "out", "delta": 0.5}
+    own = predict.video(
+        film(tmp_path), mine, weights=predict.weights_path("port", "coco17"), **options
+    )
+    forced = predict.video(film(tmp_path), mine, force=True, **options)
+    for other in (own, forced):
+        assert other.prediction.replaced.sum() == 3 * len(rows)
+        assert not any("missing joints alone" in note for note in other.notes)
 
 
 def test_a_file_of_weights_refines_tracks(tmp_path):
@@ -117,7 +143,7 @@ def test_so_many_frames_of_a_camera_are_recorded(tmp_path):
 
 def test_records_of_people_are_taken_as_they_are(tmp_path):
     people = replace(read_detections(results(tmp_path)), tracks=np.array([7, 7, 8, 7]))
-    done = predict.video(film(tmp_path), people, out=tmp_path / "out")
+    done = predict.video(film(tmp_path), people, out=tmp_path / "out", force=True)
     assert done.row()["persons"] == 2
     assert read_detections(done.written["results"]).tracks.tolist() == [7, 7, 8, 7]
     with pytest.raises(BadParameter, match="otpose has no delta"):

@@ -15,6 +15,7 @@ from workbench.models import build
 from workbench.predict import (
     PortRefiner,
     RefineRule,
+    as_simulated,
     place_missing,
     pose_frame,
     pose_weights,
@@ -185,3 +186,107 @@ def test_missing_joints_are_refined_and_their_old_place_does_not_matter(rng):
     again = refine_people(hands, replace(found, xy_frame=elsewhere))
     np.testing.assert_array_equal(again.xy_frame[0], refined.xy_frame[0])
     assert len(refine_people(hands, found.select([]))) == 0
+
+
+# --- detectors that nobody has measured -----------------------------------------------------------
+
+
+def judging(margin=0.0, share=0.4):
+    torch.manual_seed(1)
+    rule = RefineRule((0.5,) * 17, mirror=True, share=share, margin=margin)
+    return PortRefiner(build("port", "abstain"), rule)
+
+
+def half_judging(found):
+    """Replaces half of the joints below delta; the gains that it expects of all, and the mask."""
+    refiner = judging().fitted(found)
+    mask = refiner.mask(found)
+    gain = refiner.judged(found, mask).gain
+    return judging(float(np.median(gain[mask]))), gain, mask
+
+
+def body_detections(rng, n=23):
+    found = detections(rng, n, "coco17", 17)
+    return replace(found, confidence=found.confidence.clip(0.01), scores=None)
+
+
+def test_confidences_are_read_by_their_rank(rng):
+    confidence = np.array([[0.1, 0.9, 0.0], [0.3, 0.3, 0.5]], np.float32)
+    known = np.sort(confidence[confidence > 0])
+    found = as_simulated(confidence, known)
+    # of five: the middles of the ranks, 0.1, 0.9, and 0.4 twice for the tie; Beta(2.08, 2.08)
+    assert found[0, 2] == 0 and found[1, 0] == found[1, 1]
+    assert found[0, 0] + found[0, 1] == pytest.approx(1, abs=1e-6)
+    assert 0.15 < found[0, 0] < found[1, 0] < 0.5 < found[1, 2] < found[0, 1] < 0.85
+    warped = as_simulated(confidence**3, np.sort(known**3))
+    np.testing.assert_array_equal(warped, found)
+
+
+def test_another_scale_of_confidence_changes_nothing(rng):
+    one = body_detections(rng)
+    refiner = half_judging(one)[0]
+    other = replace(one, confidence=one.confidence**4 / 2, scores=None)
+    a, b = refiner.refine(one), refiner.refine(other)
+    assert a.replaced.any()
+    np.testing.assert_array_equal(a.replaced, b.replaced)
+    np.testing.assert_allclose(a.xy_frame, b.xy_frame, atol=1e-3)
+    hands = load("port")
+    assert hands.fitted(one) is hands, "hands have a delta of their own"
+
+
+def test_delta_is_a_share_of_the_file(rng):
+    refiner, one = judging(), body_detections(rng)
+    fitted = refiner.fitted(one)
+    assert fitted.mask(one).mean() == pytest.approx(0.4, abs=0.01)
+    assert fitted.fitted(one.select([0])) is fitted and refiner.known is None
+    whole = refiner.reconstruct(one, fitted.mask(one))
+    part = one.select([5])
+    alone = fitted.reconstruct(part, fitted.mask(part))
+    np.testing.assert_allclose(alone, whole[[5]], atol=1e-2)
+    own = refiner.reconstruct(part, fitted.mask(part))
+    assert np.abs(own - whole[[5]]).max() > 0.1, "one pose is another file"
+
+
+def test_what_is_not_expected_to_be_closer_is_left_alone(rng):
+    one = body_detections(rng)
+    refiner, gain, mask = half_judging(one)
+    found = refiner.refine(one)
+    np.testing.assert_array_equal(found.replaced, mask & (gain > refiner.rule.margin))
+    np.testing.assert_array_equal(found.xy_frame[~found.replaced], one.xy_frame[~found.replaced])
+    assert found.replaced.sum() == mask.sum() // 2
+    assert not judging(2.0).refine(one).replaced.any()
+    np.testing.assert_array_equal(refiner.refine(one, abstain=False).replaced, mask)
+
+
+def test_a_detector_that_port_agrees_with_is_left_alone(rng):
+    one = body_detections(rng)
+    refiner, _, mask = half_judging(one)
+    judged = refiner.judged(one, mask)
+    size = pose_frame(
+        one.xy_frame, np.square(as_simulated(one.confidence, refiner.fitted(one).known))
+    )
+    away = np.linalg.norm(judged.xy_frame - one.xy_frame, axis=-1) / size[1][..., 0]
+    expected = np.quantile(away / refiner.model.judge.tolerance.numpy(), 0.8)
+    found = judged.disagreement(one.confidence > 0)
+    assert found == pytest.approx(expected, rel=1e-3)
+    for floor, some in ((found * 0.99, True), (found * 1.01, False)):
+        rule = replace(refiner.rule, floor=floor)
+        assert PortRefiner(refiner.model, rule).refine(one).replaced.any() == some
+
+
+def test_the_paper_s_rule_stays(rng):
+    """A delta or a mask that is given replaces all of it (Eq. 13 and 14)."""
+    refiner, one = judging(2.0), body_detections(rng)
+    below = one.confidence < 0.3
+    np.testing.assert_array_equal(refiner.refine(one, delta=0.3).replaced, below)
+    np.testing.assert_array_equal(refiner.refine(one, mask=below).replaced, below)
+    np.testing.assert_array_equal(refine_people(refiner, one, delta=0.3).replaced, below)
+    assert not refine_people(refiner, one).replaced.any()
+
+
+def test_missing_joints_are_filled_in_whatever_the_judge_says(rng):
+    refiner, one = judging(2.0), body_detections(rng)
+    confidence = one.confidence.copy()
+    confidence[3, [4, 9]] = 0
+    found = refine_people(refiner, replace(one, confidence=confidence, scores=None))
+    assert np.argwhere(found.replaced).tolist() == [[3, 4], [3, 9]]

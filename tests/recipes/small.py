@@ -52,7 +52,7 @@ def _port(clips: Path, weights: Path) -> dict:
     variants = {name: quick(v, v.config) for name, v in port.VARIANTS.items()}
     candidates = ((0.1, 0.1), (0.2, 0.1))
     sweep = {False: (3, 1, 23), True: (3, 2, 23)}
-    own = replace(port.DATA, test=101, ship=53, candidates=candidates, sweep=sweep)
+    own = replace(port.DATA, test=101, ship=53, files=2, candidates=candidates, sweep=sweep)
     return {"variants": variants, "own": own}
 
 

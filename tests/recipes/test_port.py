@@ -19,11 +19,13 @@ from workbench.made.hands import sample_hands
 from workbench.made.noise import DetectorNoise
 from workbench.models import build, config_of
 from workbench.predict import PortRefiner, RefineRule
+from workbench.recipes import bodies
 from workbench.recipes import port as recipe
 from workbench.recipes.base import Options, Recipe
 from workbench.records import Prediction
 from workbench.train import TrainConfig, settings_of
 
+HANDS = ("denoise", "faithful", "leak_free", "procedural")
 SHORT = TrainConfig(steps=25, batch_size=32, lr=1e-3, warmup_steps=5)
 
 
@@ -128,17 +130,33 @@ def test_random_weights_do_not(synthetic):
     assert values["replaced_error"] > values["replaced_error_detector"]
 
 
-@pytest.mark.parametrize("skeleton", predict.SHIPPED["port"])
-def test_the_shipped_card_says_how_it_was_made(skeleton):
-    card = checkpoint.read_card(predict.weights_path("port", skeleton))
+def test_the_shipped_card_says_how_it_was_made():
+    card = checkpoint.read_card(predict.weights_path("port"))
     assert card["command"].startswith("workbench train port --s")
     assert card["noise"] == asdict(recipe.NOISE), "the recipe has changed: train again"
     assert card["train"] == json.loads(json.dumps(settings_of(recipe.PROCEDURAL_TRAIN)))
-    assert predict.weights_path("port", skeleton).stat().st_size < 4e6
-    truth, detected = recipe.pairs("synthetic", seed=recipe.TEST_SEED, skeleton=skeleton)
-    refiner = predict.load("port", skeleton=skeleton)
-    values = score(refiner.refine(detected).xy_frame, truth)
+    assert predict.weights_path("port").stat().st_size < 4e6
+    truth, detected = recipe.pairs("synthetic", seed=recipe.TEST_SEED)
+    values = score(predict.load("port").refine(detected).xy_frame, truth)
     assert values["epe"] == pytest.approx(card["metrics"]["port"]["epe"], rel=1e-3)
+
+
+def test_the_shipped_card_for_bodies_says_how_it_was_made():
+    path = predict.weights_path("port", "coco17")
+    card, files = checkpoint.read_card(path), recipe.DATA.files
+    assert card["command"].startswith("workbench train port --skeleton coco17 --seed 0")
+    assert card["train"] == json.loads(json.dumps(settings_of(bodies.TRAIN)))
+    assert path.stat().st_size < 4e6 and f"{files} files each of" in card["rule"]["source"]
+    refiner = predict.load("port", skeleton="coco17")
+    made = [file for kind, file in bodies.made_files(files, recipe.TEST_SEED) if kind == "worse"]
+    before, after = (
+        100 * np.concatenate([bodies.worth(xy(d), truth).oks for truth, d in made]).mean()
+        for xy in (lambda d: d.xy_frame, lambda d: refiner.refine(d).xy_frame)
+    )
+    metrics = card["metrics"]
+    assert before == pytest.approx(metrics["detector, worse"]["oks"], rel=1e-4)
+    assert after == pytest.approx(metrics["port, worse"]["oks"], rel=1e-4)
+    assert after > before
 
 
 def test_the_shipped_file_is_what_the_recipe_would_train(tmp_path):
@@ -159,7 +177,9 @@ def test_bodies_are_shipped_where_they_are_asked_for(small, tmp_path):
     card = checkpoint.read_card(path)
     assert predict.load(str(path)).skeleton.name == card["skeleton"] == "coco17"
     assert card["command"] == "workbench train port --skeleton coco17 --seed 0 --steps 2"
-    assert "procedural bodies" in card["licence"] and "101 bodies" in card["metrics_data"]
+    assert "procedural bodies" in card["licence"] and "64 bodies a kind" in card["metrics_data"]
+    rule = predict.load(str(path)).rule
+    assert rule.share == bodies.SHARE and rule.margin in (*bodies.MARGINS, 1.0)
 
 
 @pytest.fixture
@@ -186,7 +206,7 @@ def test_rows_on_real_hands_with_capped_training(data_root, short, monkeypatch):
     methods = ("port", "shrink_control", "shrink_control_each")
     assert [(r["method"], r.get("variant")) for r in measured(result)] == [
         ("detector", None),
-        *((method, v) for v in recipe.VARIANTS for method in methods),
+        *((method, v) for v in HANDS for method in methods),
     ]
     detector = rows[0]
     assert detector["metrics"]["epe"] == pytest.approx(15.2702, abs=5e-5) and detector["n"] == 846

@@ -22,7 +22,14 @@ from ..errors import unknown
 from ..records import Pose
 from ..skeletons import SKELETONS
 from .joints import FACE, SIDES, Joints, Points, Rng, Times, Xyz, both_sides
-from .snapshots import BLEND, as_pose, check_count, hidden_by_flesh, photograph
+from .snapshots import (
+    BLEND,
+    DISTANCES,
+    as_pose,
+    check_count,
+    hidden_by_flesh,
+    photograph,
+)
 
 # Fractions of stature, Winter Fig. 4.1 (shoulder 0.818, hip 0.530, knee 0.285, ankle 0.039, eye
 # 0.936, chin 0.870). The joints that people mark lie inside the widths given there (shoulders
@@ -91,6 +98,11 @@ _FAMILIES = [
 _FAMILIES = np.array([row + row[3:] * (len(row) == 11) for row in _FAMILIES], float)
 # unstated; ours
 _NOISE = np.array([5, 6, 6, 8, 10, 10, 18, *(15, 10, 20, 18, 10, 6, 10, 10) * 2], dtype=float)
+
+# Of `varied` bodies, unstated; ours: by how much the noise of a pose's angles is stretched (log-
+# uniform), and how far the camera is, in sizes of the body.
+STRAY = (0.7, 2.5)
+NEAR = (0.9, 30.0)
 
 # Flesh around each bone, mm: unstated; ours.
 _CAPSULES = {("thorax", "pelvis"): 95.0, ("neck", "thorax"): 50.0, ("skull", "skull_base"): 72.0}
@@ -165,11 +177,12 @@ def head_offsets_mm(stature_mm: Float[np.ndarray, "n 1"], rng: Rng | None) -> Jo
     return offsets
 
 
-def body_joints_mm(n: int, rng: Rng) -> Joints:
+def body_joints_mm(n: int, rng: Rng, *, varied: bool = False) -> Joints:
     """Joints of n bodies by name (mm; x to the subject's left, y up, z forward; pelvis at the
     origin).
 
-    Raises `BadParameter` for n below 1.
+    varied: each pose strays from its families by a factor of its own, `STRAY`. Raises
+    `BadParameter` for n below 1.
     """
     check_count(n)
     bones = body_bones_mm(n, rng)
@@ -177,7 +190,8 @@ def body_joints_mm(n: int, rng: Rng) -> Joints:
     # families are straight: no side bend, twist, turn of their own
     blend = np.insert(blend, [2, 2, 3, 3], 0.0, axis=1)
     low, high = np.array([*BODY_LIMITS.values()]).T
-    angles = np.clip(blend + _NOISE * rng.standard_normal(blend.shape), low, high)
+    stray = np.exp(rng.uniform(*np.log(STRAY), (n, 1))) if varied else 1.0
+    angles = np.clip(blend + stray * _NOISE * rng.standard_normal(blend.shape), low, high)
     axial, left, right = np.split(angles, [7, 15], axis=1)
     swapped = np.concatenate([axial * [1, 1, -1, -1, 1, -1, -1], right, left], 1)
     angles = np.where(rng.random((n, 1)) < 0.5, swapped, angles)  # left and right in equal parts
@@ -272,7 +286,14 @@ def _turn(axes: str, *degrees: Times) -> Rotation:
 # --- pictures -------------------------------------------------------------------------------------
 
 
-def sample_bodies(n: int, rng: Rng, *, skeleton: str = "coco17", occlusion: bool = True) -> Pose:
+def sample_bodies(
+    n: int,
+    rng: Rng,
+    *,
+    skeleton: str = "coco17",
+    occlusion: bool = True,
+    varied: bool = False,
+) -> Pose:
     """n bodies as an upright camera sees them: standing, walking, sitting, reaching; 80 to 600 px
     long in 1280x720.
 
@@ -282,21 +303,37 @@ def sample_bodies(n: int, rng: Rng, *, skeleton: str = "coco17", occlusion: bool
     the `head_bottom` of PoseTrack are the top of the neck; the `head` of JHMDB is the middle of the
     skull; H36M's `neck_base` is the base of the skull, its feet are the ankles. The same seed gives
     the same bodies in every skeleton. occlusion=False skips the self-occlusion test, calls every
-    joint visible and sets `occlusion_known` false. Raises `UnknownName` for another skeleton and
-    `BadParameter` for n below 1.
+    joint visible and sets `occlusion_known` false. varied: as photographs show people, in wilder
+    poses, from near by and from any height; other bodies than without it. Raises `UnknownName` for
+    another skeleton and `BadParameter` for n below 1.
     """
+    body_joint_names(skeleton)  # refused before anything is drawn
+    joints = body_joints_mm(n, rng, varied=varied)
+    return photographed(joints, rng, skeleton=skeleton, occlusion=occlusion, varied=varied)
+
+
+def photographed(
+    joints: Joints,
+    rng: Rng,
+    *,
+    skeleton: str = "coco17",
+    occlusion: bool = True,
+    varied: bool = False,
+) -> Pose:
+    """Bodies by joints (as of `body_joints_mm`) before the cameras of `sample_bodies`."""
     wanted = body_joint_names(skeleton)
-    joints = body_joints_mm(n, rng)
+    n = len(joints["pelvis"])
     at = {name: i for i, name in enumerate(joints)}
     xyz = np.stack([*joints.values()], 1)
     # Upright cameras look at any side of the person, a little from above; one person in 20 lies.
     # Unstated; ours.
     yaw = rng.uniform(-180, 180, n)
-    pitch = rng.normal(8, 10, n)
-    roll = rng.normal(0, 5, n)
+    pitch = rng.normal(8, 25 if varied else 10, n)
+    roll = rng.normal(0, 12 if varied else 5, n)
     roll = np.where(rng.random(n) < 0.05, rng.choice([-90, 90], n) + 3 * roll, roll)
     rotation = np.diag([1.0, -1.0, -1.0]) @ _turn("ZXY", roll, pitch, yaw).as_matrix()  # y down
-    xyz_camera, xy_frame = photograph(xyz, rotation, rng, (80.0, 600.0))
+    distances = NEAR if varied else DISTANCES
+    xyz_camera, xy_frame = photograph(xyz, rotation, rng, (80.0, 600.0), distances)
     order = [at[name] for name in wanted]
     if not occlusion:
         return as_pose(skeleton, xy_frame[:, order], None)

@@ -8,7 +8,7 @@ labelled joints.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 from scipy.optimize import minimize
@@ -127,18 +127,21 @@ class DetectorNoise:
 
         middle = (pose.boxes_xyxy[:, :2] + pose.boxes_xyxy[:, 2:])[:, None] / 2
         truth = np.where(pose.labelled[..., None], pose.xy_frame, middle)
-        m = self.confidence_mean
-        both = m * (1 - m) / self.confidence_std**2 - 1
-        confidence = partial(betaincinv, m * both, (1 - m) * both)
         return Detections(
             pose.skeleton,
             truth + size[:, None, None] * error,
-            _through(confidence, -z),
+            _through(self.confidence_of, -z),
             pose.boxes_xyxy,
             images=pose.images,
             ids=pose.ids,
             source="DetectorNoise (synthetic)",
         )
+
+    def confidence_of(self, share: np.ndarray) -> np.ndarray:
+        """The confidence that this share of the joints lies below."""
+        m = self.confidence_mean
+        both = m * (1 - m) / self.confidence_std**2 - 1
+        return betaincinv(m * both, (1 - m) * both, share)
 
     def jitter(self, z: np.ndarray, at_root: np.ndarray | bool) -> np.ndarray:
         """Scale of the jitter at difficulty z, in long sides of the object."""

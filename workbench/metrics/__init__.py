@@ -5,7 +5,16 @@ average precision by object keypoint similarity. `posetrack`: PoseTrack's averag
 Files of results are scored in `data.scoring`.
 """
 
-from .coco import STATS, ignored, keypoint_ap, match, oks, person_areas, uses_box
+from .coco import (
+    STATS,
+    ignored,
+    keypoint_ap,
+    match,
+    oks,
+    paired_oks,
+    person_areas,
+    uses_box,
+)
 from .distances import (
     JOINTS,
     LEVEL,

@@ -44,10 +44,10 @@ def oks(
     m, n = len(pred), len(truth)
     d, g = np.repeat(np.arange(m), n), np.tile(np.arange(n), m)
     person = truth[g], use[g], areas[g], sigmas, boxes_xyxy[g]
-    return _paired_oks(pred[d], *person).reshape(m, n)
+    return paired_oks(pred[d], *person).reshape(m, n)
 
 
-def _paired_oks(
+def paired_oks(
     pred: Float[np.ndarray, "p k 2"],
     truth: Float[np.ndarray, "p k 2"],
     use: Bool[np.ndarray, "p k"],
@@ -188,7 +188,7 @@ def _oks_of_pairs(
         block = slice(start, start + PAIRS_AT_ONCE)
         d, g = of_found[block], of_truth[block]
         person = truth.xy_frame[g], use[g], areas[g], sigmas, truth.boxes_xyxy[g]
-        values[block] = _paired_oks(found.xy_frame[d], *person)
+        values[block] = paired_oks(found.xy_frame[d], *person)
     return values
 
 

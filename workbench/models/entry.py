@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+# metadata of a configuration's field that older weight files do not know; it is off by default
+LATER = {"later": True}
+
+
+def words_of(config: Any) -> dict[str, Any]:
+    """A configuration as a card keeps it: `LATER` fields stand there only where they are used."""
+    values = asdict(config)
+    unused = {f.name for f in fields(config) if f.metadata == LATER and values[f.name] == f.default}
+    return {name: value for name, value in values.items() if name not in unused}
 
 
 @dataclass(frozen=True)

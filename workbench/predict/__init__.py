@@ -9,7 +9,8 @@ from importlib import import_module
 
 HOMES = {
     "base": "Predictor",
-    "poses": "PortRefiner RefineRule place_missing pose_frame pose_weights refine_people",
+    "poses": "PortRefiner RefineRule as_simulated place_missing pose_frame pose_weights "
+    "refine_people",
     "sequences": "SequenceRefiner SequenceStream refine_tracks",
     "estimate": "ClipEstimator Estimated PoseEstimator Propagator between_inputs estimate_people "
     "frame_windows poses_between windows_between",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -50,12 +52,55 @@ class RefineRule:
     delta: confidence threshold a joint (PORT Eq. 13; the paper has one for all). blend: share of
     the reconstruction in the replaced joint; 1 is PORT Eq. 14. mirror: average over the pose and
     its mirror image. source: where the numbers come from.
+
+    Three more are ours, not the paper's. share: delta is what this share of a file's confidences
+    lie below, whatever detector wrote it, and not a number that another detector gave. margin: of
+    the joints below delta those are replaced alone whose reconstruction is expected to be closer to
+    the truth than the detection, by so much closeness (0 to 1, `models.port.closeness`); a model
+    without a judge has none. floor: where PORT itself disagrees less with a file, the detector is
+    too good for it, and nothing is replaced; see `Judged.disagreement`.
     """
 
     delta: tuple[float, ...]
     blend: float = 1.0
     mirror: bool = False
     source: str = ""
+    share: float | None = None
+    margin: float | None = None
+    floor: float = 0.0
+
+
+class Judged(NamedTuple):
+    """What PORT says of joints, hidden or not. `xy_frame`: where it puts them, px. `gain`: by how
+    much closer to the truth than the detection it expects that to be, -1 to 1; infinite without a
+    judge. `apart`: from the detection, in tolerances (`JudgeHead`); 0 without one.
+    """
+
+    xy_frame: Float[np.ndarray, "n k 2"]
+    gain: Float[np.ndarray, "n k"]
+    apart: Float[np.ndarray, "n k"]
+
+    def disagreement(self, known: Bool[np.ndarray, "n k"]) -> float:
+        """With these people as a whole: what four joints of five lie less apart than."""
+        return float(np.quantile(self.apart[known], 0.8)) if known.any() else 0.0
+
+
+def as_simulated(
+    confidence: Float[np.ndarray, "n k"], known: Float[np.ndarray, "m"]
+) -> Float[np.ndarray, "n k"]:
+    """What the simulated detector of training says of joints of the same rank: confidences as one
+    that PORT knows would have put them.  # ours, not the paper's
+
+    known: sorted confidences of the same detector, of any people. Any rising function of all
+    confidences changes nothing. A missing joint (0) stays 0.
+    """
+    from ..made.noise import DetectorNoise  # scipy, which hands do without
+
+    below, to = (np.searchsorted(known, confidence, side) for side in ("left", "right"))
+    count = max(len(known), 1)
+    ranks = ((below + to) / (2 * count)).clip(0.5 / count, 1 - 0.5 / count)
+    simulated = DetectorNoise().confidence_of(ranks)
+    return np.where(confidence > 0, simulated, 0).astype(np.float32)
 
 
 class PortRefiner(Predictor):
@@ -68,6 +113,7 @@ class PortRefiner(Predictor):
     def __init__(self, model: Port, rule: RefineRule, name: str = "port"):
         super().__init__(model, name, model.config.skeleton)
         self.rule = rule
+        self.known: Float[np.ndarray, m] | None = None  # sorted confidences, see `fitted`
         if len(rule.delta) != len(self.skeleton):
             raise BadParameter(
                 f"the rule has {len(rule.delta)} deltas, {self.skeleton.name} has "
@@ -78,6 +124,22 @@ class PortRefiner(Predictor):
     def from_card(cls, model: Port, card: Mapping, name: str) -> Predictor:
         rule = RefineRule(**{**card["rule"], "delta": tuple(card["rule"]["delta"])})
         return cls(model, rule, name)
+
+    def fitted(self, detections: Detections) -> PortRefiner:
+        """The same refiner for the detector that wrote these detections: it counts in ranks among
+        their confidences, and takes its share for delta. No truth is asked for. `refine` does it by
+        itself; who looks at single poses of a file does it first.
+
+        A refiner whose rule has no share, or that is fitted, comes back as it is.
+        """
+        if self.rule.share is None or self.known is not None:
+            return self
+        other = copy.copy(self)
+        other.known = np.sort(detections.confidence[detections.confidence > 0])
+        if len(other.known):
+            delta = float(np.quantile(other.known, self.rule.share))
+            other.rule = replace(self.rule, delta=(delta,) * len(self.skeleton))
+        return other
 
     def mask(self, detections: Detections, delta: float | None = None) -> Bool[np.ndarray, "n k"]:
         """Joints below delta (PORT Eq. 13), the rule's own when none is given."""
@@ -96,12 +158,16 @@ class PortRefiner(Predictor):
     ) -> tuple[dict[str, Tensor], Float[np.ndarray, "n 1 2"], Float[np.ndarray, "n 1 1"]]:
         """What the model reads of poses, and their centres and sizes, px."""
         self.check_skeleton(detections)
-        weights = pose_weights(mask, detections.confidence, self.model.config.frame)
+        confidence = detections.confidence
+        if self.model.config.ranked:
+            own = np.sort(confidence[confidence > 0]) if self.known is None else self.known
+            confidence = as_simulated(confidence, own)
+        weights = pose_weights(mask, confidence, self.model.config.frame)
         centre, size = pose_frame(detections.xy_frame, weights)
         # what a detector did not find at all has no coordinates worth reading: it starts at the
         # pose's centre
         xy = np.where(detections.confidence[..., None] > 0, detections.xy_frame, centre)
-        arrays = {"xy": (xy - centre) / size, "mask": mask, "confidence": detections.confidence}
+        arrays = {"xy": (xy - centre) / size, "mask": mask, "confidence": confidence}
         inputs = {name: torch.tensor(v, device=self.device) for name, v in arrays.items()}
         return inputs, centre, size
 
@@ -111,39 +177,61 @@ class PortRefiner(Predictor):
         """
         return self._placed(detections, mask)[0]
 
+    def _answers(
+        self, detections: Detections, mask: Bool[np.ndarray, "n k"], mirror: bool
+    ) -> Judged:
+        """Of one batch."""
+        inputs, centre, size = self._placed(detections, mask)
+        answer = self.model(**inputs)
+        recon, close = answer["xy"], answer.get("closeness")
+        if mirror:
+            sign = torch.tensor([-1.0, 1.0], device=self.device)
+            other = torch.tensor(self.skeleton.flip_index, device=self.device)
+            mirrored = {name: value[:, other] for name, value in inputs.items()}
+            mirrored["xy"] = mirrored["xy"] * sign
+            answer = self.model(**mirrored)
+            recon = (recon + answer["xy"][:, other] * sign) / 2
+            close = None if close is None else (close + answer["closeness"][:, other]) / 2
+        xy = (recon.float().cpu().numpy() * size + centre).astype(np.float32)
+        if close is None:
+            return Judged(
+                xy, np.full(mask.shape, np.inf, np.float32), np.zeros_like(mask, np.float32)
+            )
+        apart = (recon - inputs["xy"]).norm(dim=-1) / self.model.judge.tolerance
+        gain = close[..., 1] - close[..., 0]
+        return Judged(xy, *(values.float().cpu().numpy() for values in (gain, apart)))
+
     def one_pass(
         self, detections: Detections, mask: Bool[np.ndarray, "n k"], *, mirror: bool = False
     ) -> Float[np.ndarray, "n k 2"]:
         """What PORT makes of every joint in one batch, px; mirror: the mean with the mirror
         image.
         """
-        inputs, centre, size = self._placed(detections, mask)
-        recon = self.model(**inputs)["xy"]
-        if mirror:
-            sign = torch.tensor([-1.0, 1.0], device=self.device)
-            other = torch.tensor(self.skeleton.flip_index, device=self.device)
-            mirrored = {name: value[:, other] for name, value in inputs.items()}
-            mirrored["xy"] = mirrored["xy"] * sign
-            recon = (recon + self.model(**mirrored)["xy"][:, other] * sign) / 2
-        return (recon.float().cpu().numpy() * size + centre).astype(np.float32)
+        return self._answers(detections, mask, mirror).xy_frame
 
-    def reconstruct(
-        self, detections: Detections, mask: Bool[np.ndarray, "n k"]
-    ) -> Float[np.ndarray, "n k 2"]:
-        """What PORT makes of every joint by its rule, px, hidden or not."""
+    def judged(self, detections: Detections, mask: Bool[np.ndarray, "n k"]) -> Judged:
+        """What PORT makes of every joint by its rule, hidden or not, and how sure it is."""
         shape = detections.confidence.shape
         if mask.shape != shape or mask.dtype != bool:
             raise BadParameter(
                 f"the mask is {mask.dtype} {mask.shape}, bool {shape} expected",
                 remedy="one truth value for each joint of each row",
             )
-        parts = [np.zeros((0, len(self.skeleton), 2), np.float32)]
+        fitted, k = self.fitted(detections), len(self.skeleton)
+        nobody = np.zeros((0, k), np.float32)
+        parts = [(np.zeros((0, k, 2), np.float32), nobody, nobody)]
         with self.inference():
             for start in range(0, len(detections), self.batch):
                 rows = slice(start, start + self.batch)
                 part = detections.select(rows)
-                parts.append(self.one_pass(part, mask[rows], mirror=self.rule.mirror))
-        return np.concatenate(parts)
+                parts.append(fitted._answers(part, mask[rows], self.rule.mirror))
+        return Judged(*map(np.concatenate, zip(*parts, strict=True)))
+
+    def reconstruct(
+        self, detections: Detections, mask: Bool[np.ndarray, "n k"]
+    ) -> Float[np.ndarray, "n k 2"]:
+        """What PORT makes of every joint by its rule, px, hidden or not."""
+        return self.judged(detections, mask).xy_frame
 
     def refine(
         self,
@@ -151,14 +239,25 @@ class PortRefiner(Predictor):
         *,
         delta: float | None = None,
         mask: Bool[np.ndarray, "n k"] | None = None,
+        abstain: bool | None = None,
     ) -> Prediction:
         """Replaces joints below delta, or those of an explicit mask, by their reconstruction
         (PORT Eq. 14).
+
+        abstain: leave those of them alone whose reconstruction is not expected to be closer by the
+        rule's margin, and all where these people as a whole are below its floor; by default where
+        neither delta nor mask are given. Missing joints are replaced in any case: nothing stands
+        against their reconstruction.
         """
         self.check_skeleton(detections)
-        mask = self.mask(detections, delta) if mask is None else mask
-        recon = self.reconstruct(detections, mask)
-        moved = detections.xy_frame + self.rule.blend * (recon - detections.xy_frame)
+        by_rule = delta is None and mask is None
+        fitted = self.fitted(detections)
+        mask = fitted.mask(detections, delta) if mask is None else mask
+        judged, known = fitted.judged(detections, mask), detections.confidence > 0
+        if self.rule.margin is not None and (by_rule if abstain is None else abstain):
+            closer = judged.gain > self.rule.margin
+            mask = mask & (closer & (judged.disagreement(known) >= self.rule.floor) | ~known)
+        moved = detections.xy_frame + self.rule.blend * (judged.xy_frame - detections.xy_frame)
         parts = map(torch.tensor, (detections.xy_frame, moved, mask))
         xy = replace_occluded(*parts).numpy()
         return Prediction(
@@ -188,15 +287,22 @@ def place_missing(detections: Detections) -> Detections:
 
 
 def refine_people(
-    refiner: PortRefiner, detections: Detections, *, delta: float | None = None
+    refiner: PortRefiner,
+    detections: Detections,
+    *,
+    delta: float | None = None,
+    missing_alone: bool = False,
 ) -> Prediction:
     """`refiner.refine` for results as users have them: missing joints are replaced too, from where
     `place_missing` puts them; poses of fewer than three known joints are left alone.
-    `Prediction.detections` are those that were given.
+    `Prediction.detections` are those that were given. A delta that is given is the paper's rule
+    (Eq. 13 and 14): nothing below it is left alone. missing_alone: no other joints are replaced.
     """
     known = detections.confidence > 0
     placed = place_missing(detections)
-    mask = (refiner.mask(placed, delta) | ~known) & (known.sum(1) >= 3)[:, None]
-    refined = refiner.refine(placed, mask=mask)
+    refiner = refiner.fitted(placed)
+    below = np.zeros_like(known) if missing_alone else refiner.mask(placed, delta)
+    mask = (below | ~known) & (known.sum(1) >= 3)[:, None]
+    refined = refiner.refine(placed, mask=mask, abstain=delta is None)
     xy = np.where(mask[..., None], refined.xy_frame, detections.xy_frame)
     return replace(refined, xy_frame=xy, detections=detections)

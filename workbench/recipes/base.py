@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from .. import checkpoint, metrics
 from ..errors import BadParameter, unknown
 from ..ledger import paper
 from ..models import build
+from ..models.entry import words_of
 from ..predict import load, weights_path
 from ..train import (
     BatchSource,
@@ -114,7 +115,7 @@ class Training:
     @property
     def card(self) -> dict:
         """What goes into the weight file's header."""
-        return {"model": self.method, "config": asdict(self.model.config), **self.words}
+        return {"model": self.method, "config": words_of(self.model.config), **self.words}
 
     @property
     def key(self) -> str:
@@ -181,13 +182,15 @@ class Task:
 class Recipe:
     """A method: variants, what they learn from, what they are judged by, what is shipped.
 
-    training: (recipe, variant, options) -> a training on the data that the workbench makes.
-    predictor: (model, name, card) -> what answers. shipped: variants with weight files, and the
-    files' names. card: (recipe, variant, learned, options) -> what a shipped card says of rows and
-    licence. steps: of the main training, as `--steps` counts them. own: whatever else the method's
-    training and tasks need. paper: the network in the paper's own size, for sets that users bring.
-    columns: measures that tables show, by title; None: all by their names. compared: measures whose
-    paired differences tables show. options: of `Options`, beyond those that every method takes.
+    skeletons: of the weight files, the usual one first; where there are several, a variant is
+    shipped for its own. training: (recipe, variant, options) -> a training on the data that the
+    workbench makes. predictor: (model, name, card) -> what answers. shipped: variants with weight
+    files, and the files' names. card: (recipe, variant, learned, options) -> what a shipped card
+    says of rows and licence. steps: of the main training, as `--steps` counts them. own: whatever
+    else the method's training and tasks need. paper: the network in the paper's own size, for sets
+    that users bring. columns: measures that tables show, by title; None: all by their names.
+    compared: measures whose paired differences tables show. options: of `Options`, beyond those
+    that every method takes.
     """
 
     name: str
@@ -262,7 +265,9 @@ class Recipe:
             options = replace(options, steps=None)
         out, written = Path(out), []
         for variant, name in self.shipped.items():
-            chosen = self._as_shipped(variant, skeleton)
+            if len(self.skeletons) > 1 and self.variants[variant].config.skeleton != skeleton:
+                continue
+            chosen = self._as_shipped(variant)
             learned = chosen.train(variant, replace(options, anew=True))
             card = checkpoint.read_card(learned.weights)
             history = card["history"]
@@ -276,12 +281,10 @@ class Recipe:
             written.append(checkpoint.save(place, learned.predictor.model, card))
         return written[0]
 
-    def _as_shipped(self, variant: str, skeleton: str) -> Recipe:
-        """The recipe in whose variant the shipped file's settings and skeleton stand."""
+    def _as_shipped(self, variant: str) -> Recipe:
+        """The recipe in whose variant the shipped file's settings stand."""
         chosen = self.variants[variant]
         chosen = replace(chosen, train=chosen.ship or chosen.train)
-        if len(self.skeletons) > 1:
-            chosen = replace(chosen, config=replace(chosen.config, skeleton=skeleton))
         return replace(self, variants={**self.variants, variant: chosen})
 
     def _command(self, options: Options, skeleton: str) -> str:
@@ -323,7 +326,9 @@ class Recipe:
 
     def flat(self, result: Mapping) -> list[dict]:
         """Rows for a table: words, measures, paired differences with their intervals."""
-        return [flat_row(row, self.columns, self.compared) for row in result["rows"]]
+        measured = {key for row in result["rows"] for key in row["metrics"]}
+        columns = {title: key for title, key in (self.columns or {}).items() if key in measured}
+        return [flat_row(row, columns or None, self.compared) for row in result["rows"]]
 
 
 def measure(task: Task) -> dict:

@@ -5,6 +5,7 @@ Two trainings stand side by side.
 - `denoise`: masked joints keep their noisy coordinates and the confidence is a third channel;
   procedural hands disturbed by a detector-noise model, then the real truth of the training folds
   under the same noise. Ours, not the paper's.
+What is shipped for bodies goes on from there: `bodies` says how.
 Every threshold is chosen on training folds. Poses of one video or picture never stand on both sides
 of a fold.
 """
@@ -22,7 +23,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from .. import metrics
+from .. import checkpoint, metrics
 from ..data.hands import read_panoptic, read_port_panoptic
 from ..data.manifest import locate
 from ..errors import BadParameter, BadRecord, unknown
@@ -33,10 +34,11 @@ from ..made.noise import DetectorNoise
 from ..models import build, config_of
 from ..models.port import Port, PortConfig
 from ..occlusion import mask_joints
-from ..predict import PortRefiner, RefineRule, pose_frame, pose_weights
+from ..predict import PortRefiner, RefineRule, pose_frame, pose_weights, weights_path
 from ..records import Detections, Pose, Prediction
 from ..skeletons import skeleton
 from ..train import Batch, BatchSource, TrainConfig
+from . import bodies
 from .base import (
     Learned,
     Options,
@@ -48,6 +50,7 @@ from .base import (
     loaded,
     measure,
     paper_rows,
+    rows,
 )
 
 FOLDS = 5
@@ -86,7 +89,10 @@ VARIANTS = {
     "faithful": Variant(PortConfig(), FAITHFUL_TRAIN),
     "leak_free": Variant(PortConfig(leak_free=True), FAITHFUL_TRAIN),
     "procedural": Variant(DENOISE, PROCEDURAL_TRAIN),
+    "bodies_start": Variant(replace(DENOISE, skeleton="coco17"), PROCEDURAL_TRAIN),
+    "bodies": Variant(config_of("port", "abstain"), bodies.TRAIN, "bodies_start"),
 }
+OF_BODIES = ("bodies_start", "bodies")
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,7 @@ class Hands:
 
     test: int = 2_000  # poses of the synthetic test set
     ship: int = 4_000  # poses on which the shipped rule is chosen
+    files: int = 20  # made files of each kind on which the rule for bodies is chosen, and judged
     candidates: tuple[tuple[float, float], ...] = tuple(
         (joints, root) for joints in (0.05, 0.1, 0.2, 0.3) for root in (0.1, 0.2)
     )
@@ -327,13 +334,34 @@ def faithful_training(
     return _learns(config, batches, settings, "nll", words, label)
 
 
+def bodies_training(start: Port, variant: Variant, settings: TrainConfig) -> Training:
+    """The `denoise` training on bodies continued on people of many detectors, with a judge."""
+    torch.manual_seed(settings.seed)
+    model = build("port", variant.config)
+    checkpoint.load_into(model, start.state_dict(), partial=True)
+    words = {
+        "recipe_version": RECIPE_VERSION,
+        "recipe": "denoise on procedural bodies, then on those of many detectors",
+        "data": "workbench.recipes.bodies:sample_file",
+        "start": _digest(*(p.detach().numpy() for p in start.parameters())),
+    }
+    batches = partial(bodies.file_batches, variant.config)
+    losses = bodies.LOSSES
+    return Training("port", model, batches, settings, losses, words, "bodies", "poses", ("bodies",))
+
+
 def _training(recipe: Recipe, name: str, options: Options) -> Training:
     """What is shipped: the `denoise` training on procedural poses alone, no file is read, no real
-    hand or body is seen. The other variants learn from the user's hands, fold by fold.
+    hand or body is seen; of bodies, that goes on. The other variants learn from the user's hands,
+    fold by fold.
     """
-    if name != "procedural":
+    if name not in ("procedural", *OF_BODIES):
         raise BadParameter(f"{name} is trained on real hands", remedy="name --data port_panoptic")
     variant = recipe.variants[name]
+    settings = options.settings(variant.train)
+    if name == "bodies":
+        start = recipe.train(variant.start, options).predictor.model.cpu()
+        return bodies_training(start, variant, settings)
     config, sampler = variant.config, SAMPLERS[variant.config.skeleton]
     words = {
         "recipe": f"denoise on procedural {KINDS[config.skeleton]}",
@@ -342,7 +370,7 @@ def _training(recipe: Recipe, name: str, options: Options) -> Training:
         "data": f"workbench.data.synthetic:{sampler.__name__}",
     }
     batches = partial(noisy_batches, sampler, config)
-    return _learns(config, batches, options.settings(variant.train), "distance", words, name)
+    return _learns(config, batches, settings, "distance", words, name)
 
 
 def _predictor(model: Port, name: str, card: Mapping) -> PortRefiner:
@@ -682,7 +710,8 @@ def _panoptic(recipe: Recipe, options: Options) -> Task:
     """The truth of five grouped folds trains, unless annotations/panoptic_train.json is there: then
     it does, with the paper's schedule.
     """
-    names = recipe.chosen(options, *recipe.variants)
+    usual = [name for name in recipe.variants if name not in OF_BODIES]
+    names = recipe.chosen(options, *usual, without=OF_BODIES)
     truth, detected = pairs(options.data, seed=options.seed)
     file = locate(options.data)[1] / "annotations" / "panoptic_train.json"
     folds = Folds(recipe, options, truth, detected, training_set(file, truth))
@@ -701,15 +730,64 @@ def _panoptic(recipe: Recipe, options: Options) -> Task:
 
 
 def _synthetic(recipe: Recipe, options: Options) -> Task:
-    """The shipped weights on other procedural hands."""
-    if options.steps is not None or set(recipe.chosen(options, "procedural")) != {"procedural"}:
+    """The shipped weights on other procedural hands, or on other bodies and detectors."""
+    asked = set(recipe.chosen(options, "procedural"))
+    if options.steps is not None or asked not in ({"procedural"}, {"bodies"}):
         raise BadParameter(
-            "on synthetic hands the shipped weights are judged, nothing is trained",
+            "on synthetic hands (or --variants bodies) the shipped weights are judged, nothing is "
+            "trained",
             remedy="leave out variants and steps",
+        )
+    if asked == {"bodies"}:
+        return _bodies_task(
+            recipe,
+            options,
+            lambda refiner: bodies.made_scores(refiner, recipe.own.files, TEST_SEED),
+            f"PORT on made people, {recipe.own.files} files of {bodies.PEOPLE} for each kind, "
+            "every file of another detector; weights and rule from other made people",
+            "file",
         )
     known = pairs("synthetic", n=recipe.own.test, seed=TEST_SEED)
     refiner = loaded(recipe, "port", options).predictor
     return refiner_task(refiner, *known, data="synthetic", seed=options.seed)
+
+
+def _bodies_task(
+    recipe: Recipe,
+    options: Options,
+    scores: Callable[[PortRefiner], dict[str, list[Scores]]],
+    protocol: str,
+    groups: str,
+) -> Task:
+    """Of the shipped weights for bodies as they stand."""
+    path = str(weights_path("port", "coco17"))
+    return Task(
+        variants=("bodies",),
+        learn=lambda _name, _case: replace(loaded(recipe, path, options), text="shipped weights"),
+        scores=lambda _case, refiners: scores(refiners["bodies"]),
+        protocol=f"{protocol}. {bodies.PROTOCOL.format(groups=groups)}",
+        rival="detector",
+        seed=options.seed,
+    )
+
+
+def _real_detections(recipe: Recipe, options: Options) -> Task:
+    """The shipped weights for bodies on what a real estimator says of COCO's people."""
+    if options.steps is not None or set(recipe.chosen(options, "bodies")) != {"bodies"}:
+        raise BadParameter(
+            "the shipped weights for bodies are judged, nothing is trained",
+            remedy="leave out variants and steps",
+        )
+    file, truth, detected = bodies.read_in_truth_boxes(options.data)
+    return _bodies_task(
+        recipe,
+        options,
+        lambda refiner: bodies.file_scores([(truth, detected)], refiner, options.name, [truth.ids]),
+        f"PORT on {len(truth)} people of {len(set(truth.images))} COCO pictures, {file.name}: an "
+        "estimator's answers in true boxes, taken as one file; weights and rule from made people "
+        "alone",
+        "person",
+    )
 
 
 # --- the shipped checkpoint -----------------------------------------------------------------------
@@ -720,17 +798,32 @@ def _card(recipe: Recipe, variant: str, learned: Learned, options: Options) -> d
     model, own = learned.predictor.model, recipe.own
     joints = model.config.skeleton
     what = KINDS[joints]
-    known = pairs("synthetic", n=own.ship, seed=options.seed + 1, skeleton=joints)
-    name = f"{own.ship:,} procedural {what} with simulated detections"
-    rule = choose_rule(model, *known, name, own.candidates)
-    test = pairs("synthetic", n=own.test, seed=TEST_SEED, skeleton=joints)
-    lines = evaluate_refiner(PortRefiner(model, rule), *test, data="synthetic")["rows"]
+    if variant == "bodies":
+        rule = bodies.choose_rule(learned.predictor, own.files, options.seed + 1)
+        scores = bodies.made_scores(PortRefiner(model, rule), own.files, TEST_SEED)
+        lines = rows(scores, rival="detector")
+        measured = {f"{line['method']}, {line['subset']}": line["metrics"] for line in lines}
+        data = f"synthetic, {own.files} files of {bodies.PEOPLE} bodies a kind, seed {TEST_SEED}"
+        detector = (
+            "simulated detectors of wide, round ranges, fitted to no detections; how good one real "
+            "estimator is (mean OKS) and how its confidences spread was known"
+        )
+    else:
+        known = pairs("synthetic", n=own.ship, seed=options.seed + 1, skeleton=joints)
+        name = f"{own.ship:,} procedural {what} with simulated detections"
+        rule = choose_rule(model, *known, name, own.candidates)
+        test = pairs("synthetic", n=own.test, seed=TEST_SEED, skeleton=joints)
+        lines = evaluate_refiner(PortRefiner(model, rule), *test, data="synthetic")["rows"]
+        measured = {line["method"]: line["metrics"] for line in lines}
+        data = f"synthetic, {own.test} {what}, seed {TEST_SEED}"
+        detector = (
+            "a simulated detector whose round constants were chosen in sight of public detections"
+        )
     return {
         "rule": asdict(rule),
-        "metrics": {line["method"]: line["metrics"] for line in lines},
-        "metrics_data": f"synthetic, {own.test} {what}, seed {TEST_SEED}",
-        "licence": f"Apache-2.0; trained on procedural {what} alone, under a simulated detector "
-        "whose round constants were chosen in sight of public detections",
+        "metrics": measured,
+        "metrics_data": data,
+        "licence": f"Apache-2.0; trained on procedural {what} alone, under {detector}",
     }
 
 
@@ -740,8 +833,12 @@ RECIPE = Recipe(
     variants=VARIANTS,
     training=_training,
     predictor=_predictor,
-    tasks={"synthetic": _synthetic, "port_panoptic": _panoptic},
-    shipped={"procedural": "port"},
+    tasks={
+        "synthetic": _synthetic,
+        "port_panoptic": _panoptic,
+        "real_detections": _real_detections,
+    },
+    shipped={"procedural": "port", "bodies": "port"},
     card=_card,
     skeletons=tuple(SAMPLERS),
     steps=PROCEDURAL_TRAIN.steps,
@@ -754,7 +851,11 @@ RECIPE = Recipe(
         "P-EPE to truth change": "p_epe_pred_to_gt_change",
         "replaced joints' error": "replaced_change",
         "size": "size_change",
+        "OKS, %": "oks",
+        "error, % of scale": "error",
+        "replaced": "replaced_share",
     },
+    compared=("oks", "error"),
 )
 
 
