@@ -216,8 +216,9 @@ def test_predict_names_what_is_wrong(tmp_path, monkeypatch):
             found.exception
         )
     for command, said in (
-        (["--keypoints", _results(tmp_path)], "hanet_coco17_synthetic.safetensors"),
-        ([], "hanet_coco17_synthetic.safetensors"),
+        (["--keypoints", _results(tmp_path), "--skeleton", "h36m17"], "hanet has none for h36m17"),
+        (["--weights", "none.safetensors"], "none.safetensors: no such weights"),
+        ([], "workbench data fetch torchvision_keypointrcnn"),
         (["--delta", "0.3"], "hanet has no delta"),
     ):
         found = run(app, ["predict", "hanet", film, *command, "--out", str(tmp_path / "out")])

@@ -534,7 +534,9 @@ def predict(
     keypoints: Annotated[
         Path | None,
         typer.Option(
-            help="Your results: COCO results, MMPose or OpenPose JSON, a folder of them, or CSV."
+            help="Your results: JSON of COCO (results, data sets), MMPose, OpenPose, Ultralytics, "
+            "or a folder of a file a frame; Ultralytics' .txt; CSV, also of DeepLabCut and "
+            "Lightning Pose; MMPose's .pkl; with sleap-io SLEAP's .slp and .nwb."
         ),
     ] = None,
     skeleton: Annotated[
@@ -568,11 +570,11 @@ def predict(
     table of all joints.
 
     port replaces joints below delta, pose by pose, of bodies missing ones alone, and with --force
-    those that it expects to bring closer; hanet moves every joint, each person's track as one
-    sequence; vissimcc looks at the pictures again, in each person's box, otpose and stdpose at the
-    frames around them, too; these three find their joints in yours by name and leave the others.
-    Without --keypoints, people are found by torchvision's keypoint detector (`workbench data fetch
-    torchvision_keypointrcnn`).
+    those that it expects to bring closer; hanet moves every joint that it knows (of COCO's all but
+    the face), each person's track as one sequence; vissimcc looks at the pictures again, in each
+    person's box, otpose and stdpose at the frames around them, too; these three find their joints
+    in yours by name and leave the others. Without --keypoints, people are found by torchvision's
+    keypoint detector (`workbench data fetch torchvision_keypointrcnn`).
 
     Which frame a result belongs to, as in propagate: in a folder of pictures, the one that it
     names; else by the number that changes between its names (a picture's, where these have

@@ -334,13 +334,13 @@ def save_results(
     written.
 
     like: the user's own results, whose format and further fields the new ones keep; COCO results
-        for a detector's own answer and for formats that are only read (pickles, npz). long_side,
-        report: as of `write_overlay`.
+        for a detector's own answer and for formats that are only read (pickles, npz, SLEAP).
+        long_side, report: as of `write_overlay`.
     """
     video = frames.video
     place = Path(out) / Path(video.source).stem.replace(" ", "_")
     suffix = "" if like is None or os.path.isdir(like) else Path(like).suffix.lower()
-    if like is not None and suffix in ("", ".json", ".csv"):
+    if like is not None and suffix in ("", ".json", ".csv", ".txt"):
         results = write_like(Path(f"{place}_refined{suffix}"), prediction, like, frames.size_of)
     else:
         refined = replace(prediction.detections, xy_frame=prediction.xy_frame)

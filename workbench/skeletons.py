@@ -303,7 +303,7 @@ def chosen_joints(
     place = {_plain(name): i for i, name in reversed([*enumerate(names)])}
     fitting = [s for s in ([wanted] if wanted else SKELETONS.values()) if {*s.joints} <= {*place}]
     if not fitting:
-        listed = ", ".join(map(str, names[:5])) + ", ..."
+        listed = ", ".join(map(str, names[:5])) + ", ..." * (len(names) > 5)
         if wanted:
             lacking = [joint for joint in wanted.joints if joint not in place]
             problem = f"no {', '.join(lacking[:5])} of {wanted.name} among its joints: {listed}"

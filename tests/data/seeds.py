@@ -261,6 +261,33 @@ _LANDMARKS = [_COLUMNS, *([f, 0, j, 5.0, 6.0, 0.5] for f in range(2) for j in ra
 _UV_VIS = np.column_stack((HAND[:, :2] * 100 + 50, np.ones(42)))
 _RHD = {i: {"xyz": HAND, "uv_vis": _UV_VIS, "K": np.eye(3)} for i in range(2)}
 
+_PARTS = [(joint, kind) for joint in skeleton("coco17").joints for kind in ("x", "y", "likelihood")]
+_DEEPLABCUT = [
+    ["scorer", *["net"] * 51],
+    ["individuals", *["one"] * 51],
+    ["bodyparts", *(joint for joint, _ in _PARTS)],
+    ["coords", *(kind for _, kind in _PARTS)],
+    *([f, *[5.5, 6.0, 0.5] * 17] for f in range(2)),
+]
+_ULTRALYTICS = {
+    "name": "person",
+    "class": 0,
+    "confidence": 0.8,
+    "box": {"x1": 3.0, "y1": 4.0, "x2": 60.0, "y2": 70.0},
+    "track_id": 1,
+    "keypoints": {"x": [5.5] * 17, "y": [6.5] * 17, "visible": [0.5] * 17},
+}
+_LINE = [0, 0.5, 0.5, 0.25, 0.75, *[0.4, 0.6, 0.9] * 17, 0.8, 2]
+_DUMPED = {
+    "img_path": "walk/000001.jpg",
+    "img_id": 1,
+    "pred_instances": {
+        "keypoints": np.ones((1, 17, 2), np.float32),
+        "keypoint_scores": np.ones((1, 17), np.float32),
+        "bboxes": np.array([[1, 2, 9, 11]], np.float32),
+        "bbox_scores": np.ones(1, np.float32),
+    },
+}
 NOBODY = {"id": 9, "image_id": 0, "category_id": 1, "bbox": [3, 5, 0, 7], "keypoints": []}
 
 SEEDS: dict[str, Seed] = {
@@ -339,6 +366,11 @@ SEEDS: dict[str, Seed] = {
         ("mmpose_meta", "a.json", _META, as_json, "detections"),
         ("openpose", "v_000000000001_keypoints.json", _OPENPOSE, as_json, "detections"),
         ("csv", "a.csv", _LANDMARKS, as_csv, "detections"),
+        ("deeplabcut", "a.csv", _DEEPLABCUT, as_csv, "detections"),
+        ("ultralytics", "a.json", [_ULTRALYTICS, _ULTRALYTICS], as_json, "detections"),
+        ("ultralytics_frames", "a.json", [[], [_ULTRALYTICS]], as_json, "detections"),
+        ("yolo", "a.txt", [_LINE, [*_LINE[:-1], 3]], as_text, "detections"),
+        ("dump", "a.pkl", [_DUMPED], pickle.dumps, "detections"),
         ("rhd", "anno_x.pickle", _RHD, pickle.dumps, "rhd"),
         ("cameras_pickle", "a.pkl", {("S1", "5"): camera()}, pickle.dumps, "cameras"),
         ("threedpw", "a.pkl", _THREEDPW, pickle.dumps, "threedpw"),

@@ -113,6 +113,72 @@ def landmarks(path, px=False, person=True):
     return path
 
 
+def deeplabcut(path):
+    """Two animals that have our joints; one is lost in the last frame, a nose in the first."""
+    joints, lines = skeleton("coco17").joints, [["scorer"], ["individuals"], ["bodyparts"]]
+    lines.append(["coords"])
+    for who in ("one", "two"):
+        for joint in joints:
+            for kind in ("x", "y", "likelihood"):
+                for line, cell in zip(lines, ("net", who, joint, kind)):
+                    line.append(cell)
+    for frame in (0, 1, 5):
+        cells = [str(v) for v in _triples(17)] * 2
+        if frame == 0:
+            cells[:3] = ["", "", ""]
+        if frame == 5:
+            cells[51:] = [""] * 51
+        lines.append([str(frame), *cells])
+    path.write_text("\n".join(map(",".join, lines)) + "\n")
+    return path
+
+
+def _of_yolo(size=(1, 1)):
+    flat = np.reshape(_triples(17), (17, 3)) / (*size, 1)
+    return {
+        "name": "person",
+        "class": 0,
+        "confidence": 0.75,
+        "box": {"x1": 2 / size[0], "y1": 3 / size[1], "x2": 32 / size[0], "y2": 63 / size[1]},
+        "track_id": 4,
+        "keypoints": dict(zip(("x", "y", "visible"), flat.T.tolist())),
+    }
+
+
+def ultralytics(path, size=(1, 1)):
+    path.mkdir()
+    for frame in (1, 2, 12):
+        people = [] if frame == 2 else [_of_yolo(size)]
+        (path / f"walk_{frame}.json").write_text(json.dumps(people))
+    return path
+
+
+def yolo_frames(path):
+    path.write_text(json.dumps([[], [_of_yolo()], [], [_of_yolo(), _of_yolo() | {"track_id": 5}]]))
+    return path
+
+
+def yolo(path):
+    path.mkdir()
+    flat = np.reshape(_triples(17), (17, 3)) / (*SIZE, 1)
+    for frame in (1, 3):
+        line = [0, 0.085, 0.33, 0.15, 0.6, *flat.ravel().tolist(), 0.75, 4]
+        (path / f"walk_{frame}.txt").write_text(" ".join(f"{v:g}" for v in line) + "\n")
+    return path
+
+
+def dataset(path):
+    names = [*skeleton("coco17").joints]
+    person = {"category_id": 1, "keypoints": _triples(17), "score": 0.5, "track_id": 2}
+    content = {
+        "images": [{"id": i, "file_name": f"walk/{i:06d}.jpg"} for i in range(4)],
+        "annotations": [{"id": 7 + i, "image_id": i, **person} for i in (0, 2)],
+        "categories": [{"id": 1, "name": "person", "keypoints": names}],
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
 FORMATS = {
     "coco": lambda folder: coco(folder / "r.json"),
     "mmpose": lambda folder: mmpose(folder / "r.json"),
@@ -122,6 +188,12 @@ FORMATS = {
     "openpose 18": lambda folder: openpose(folder / "r", n=18),
     "csv": lambda folder: landmarks(folder / "r.csv"),
     "csv px": lambda folder: landmarks(folder / "r.csv", px=True),
+    "deeplabcut": lambda folder: deeplabcut(folder / "r.csv"),
+    "ultralytics": lambda folder: ultralytics(folder / "r"),
+    "ultralytics fractions": lambda folder: ultralytics(folder / "r", SIZE),
+    "ultralytics frames": lambda folder: yolo_frames(folder / "r.json"),
+    "yolo": lambda folder: yolo(folder / "r"),
+    "dataset": lambda folder: dataset(folder / "r.json"),
 }
 every_format = pytest.mark.parametrize("name", FORMATS)
 
@@ -372,7 +444,7 @@ def test_bad_records_are_named(tmp_path, made, record, text):
 
 
 def test_bad_files_are_named(tmp_path):
-    with pytest.raises(MissingFile, match=r"no \.json files"):
+    with pytest.raises(MissingFile, match=r"no \.json or \.txt files"):
         read(tmp_path)
     path = openpose(tmp_path / "r")
     (path / "notes.json").write_text(json.dumps({"people": []}))
@@ -584,8 +656,8 @@ def test_bad_batch_files_are_named(batches, tmp_path):
         read_detections(path)
     with pytest.raises(MissingFile):
         read_detections(tmp_path / "none.pkl")
-    with pytest.raises(BadFile, match=r"\.txt"):
-        read_detections(tmp_path / "d.txt")
+    with pytest.raises(BadFile, match=r"\.xml"):
+        read_detections(tmp_path / "d.xml")
     with pytest.raises(BadFile, match="holds a dict"):
         read_detections(write(path, {}))
 
@@ -666,7 +738,7 @@ def test_bad_coco_results_are_named(tmp_path, change, text):
 
 def test_annotations_are_not_results(tmp_path):
     (tmp_path / "r.json").write_text("{}")
-    with pytest.raises(BadFile, match="read_coco"):
+    with pytest.raises(BadFile, match="a dict, a list of COCO results expected"):
         read_detections(tmp_path / "r.json")
     (tmp_path / "r.json").write_text("[]")
     with pytest.raises(BadFile, match="empty list"):

@@ -15,6 +15,7 @@ from workbench.data.results import read_detections
 from workbench.errors import BadParameter, MissingFile
 from workbench.film import write_video
 from workbench.models import build
+from workbench.skeletons import skeleton
 
 
 def film(folder, n=3):
@@ -113,9 +114,26 @@ def test_people_are_found_and_estimated_anew_where_no_results_are_given(tmp_path
     assert asked == [3] and done.prediction.replaced.all()
     assert done.prediction.method == "vissimcc-baseline"
     np.testing.assert_array_equal(done.prediction.detections.xy_frame, people.xy_frame)
-    with pytest.raises(MissingFile, match="hanet_coco17_synthetic"):
-        predict.video(film(tmp_path), method="hanet", **options)
+    with pytest.raises(MissingFile, match=r"none\.safetensors: no such weights"):
+        predict.video(film(tmp_path), method="hanet", weights="none.safetensors", **options)
     assert asked == [3], "weights that are not there are refused before people are looked for"
+
+
+def test_hanet_refines_those_joints_of_coco_that_it_knows(tmp_path):
+    mine, joints = results(tmp_path), skeleton("coco17").joints
+    done = predict.video(film(tmp_path), mine, method="hanet", out=tmp_path / "out")
+    face = np.array([joint in joints[:5] for joint in joints])
+    assert done.prediction.replaced.any(0).tolist() == (~face).tolist()
+    found = done.prediction.detections
+    np.testing.assert_array_equal(done.prediction.xy_frame[:, face], found.xy_frame[:, face])
+    assert (done.prediction.xy_frame[:, ~face] != found.xy_frame[:, ~face]).any(-1).all()
+    words = (
+        "hanet knows jhmdb15: neck, belly, head are means of other joints for it; nose, left_eye"
+    )
+    assert any(note.startswith(words) for note in done.notes)
+    people = replace(read_detections(mine), skeleton="h36m17")
+    with pytest.raises(MissingFile, match="hanet has none for h36m17"):
+        predict.video(film(tmp_path), people, method="hanet", out=tmp_path / "new")
 
 
 def test_so_many_frames_of_a_camera_are_recorded(tmp_path):

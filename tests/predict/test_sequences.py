@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from workbench.errors import BadParameter, BadRecord
+from workbench.made.bodies import sample_bodies
 from workbench.models import build
 from workbench.models.hanet import HANetConfig
 from workbench.predict import SequenceRefiner, refine_tracks
 from workbench.records import Detections
+from workbench.skeletons import skeleton
 
 
 @pytest.fixture(scope="module")
@@ -147,11 +149,48 @@ def test_poses_of_too_few_joints_are_left_alone_and_their_place_does_not_matter(
     assert len(refine_tracks(sequences, one.detections.select([]))) == 0
 
 
+BOTH = ("jhmdb15", "coco17")
+
+
+def bodies_of_both(n):
+    """The same made bodies in both skeletons, px."""
+    of = {name: sample_bodies(n, np.random.default_rng(5), skeleton=name) for name in BOTH}
+    return [of[name].xy_frame.astype(float) for name in BOTH]
+
+
+def test_what_coco_lacks_is_made_of_what_it_has(sequences):
+    theirs, ours = bodies_of_both(101)
+    people = tracked(theirs, np.arange(101), np.arange(101))
+    np.testing.assert_array_equal(sequences.means_of(people), np.eye(15))
+    confidence = np.full(ours.shape[:2], 0.7)
+    people = replace(people, skeleton="coco17", xy_frame=ours, confidence=confidence)
+    made = sequences.means_of(people) @ ours
+    size = np.ptp(theirs, axis=1).max(-1)[:, None]
+    off = np.linalg.norm(made - theirs, axis=-1) / size
+    assert off.mean(0).max() < 0.03, "of a person's size; a bone of the trunk is 0.15"
+    known = np.array([joint in skeleton("coco17").joints for joint in skeleton("jhmdb15").joints])
+    np.testing.assert_allclose(off[:, known], 0, atol=1e-6)
+
+
+def test_of_coco_the_joints_that_the_model_knows_are_refined(sequences, rng):
+    theirs, ours = bodies_of_both(7)
+    people = tracked(theirs, np.arange(7), np.zeros(7, int))
+    people = replace(people, skeleton="coco17", xy_frame=ours, confidence=np.full((7, 17), 0.7))
+    refined = refine_tracks(sequences, people)
+    expected = sequences.refine(sequences.means_of(people) @ ours)
+    for i, joint in enumerate(skeleton("coco17").joints):
+        own = skeleton("jhmdb15").joints
+        at = ours[:, i] if joint not in own else expected[:, own.index(joint)]
+        np.testing.assert_allclose(refined.xy_frame[:, i], at, rtol=1e-5)
+        assert (refined.replaced[:, i] == (joint in own)).all()
+
+
 def test_tracks_that_are_no_sequences_are_refused(sequences, rng):
     people = tracked(walk(rng, 3), np.array([5, 7, 7]), np.array([0, 3, 3]))
     with pytest.raises(BadRecord, match="frame 7: two poses of track 3"):
         refine_tracks(sequences, people)
     with pytest.raises(BadParameter, match=r"data\.tracks\.link"):
         refine_tracks(sequences, replace(people, tracks=None))
-    with pytest.raises(BadParameter, match="detections are posetrack15, the model knows jhmdb15"):
+    words = "detections are posetrack15, the model knows jhmdb15: they have no neck, belly, head"
+    with pytest.raises(BadParameter, match=f"{words}.*results of jhmdb15 or coco17"):
         refine_tracks(sequences, replace(people, skeleton="posetrack15"))

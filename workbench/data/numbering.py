@@ -132,7 +132,7 @@ def videos_of(
     paths = [before_export(name) for name in names]
     titles = [None] * len(paths) if titles is None else titles
     added = [None] * len(paths) if added is None else added
-    own = {PurePosixPath(picture).stem: _name_of(source) for picture in pictures}
+    own = {PurePosixPath(picture).stem: name_of(source) for picture in pictures}
     groups = defaultdict(list)
     for i, path in enumerate(paths):
         groups[VideoName(path.parent.parts, titles[i])].append(i)
@@ -148,7 +148,7 @@ def videos_of(
     return [videos[i] for i in range(len(paths))]
 
 
-def _name_of(source: str) -> str:
+def name_of(source: str) -> str:
     """A video's name without suffix, or its folder's."""
     place = Path(os.path.abspath(source))
     return place.name.removesuffix("" if place.is_dir() else place.suffix)
@@ -158,7 +158,7 @@ def video_called(videos: Sequence[VideoName], source: str) -> VideoName:
     """Of several videos the one that is called as the source is. Folders and titles are compared
     from their ends. `BadRecord` where none, or more than one, is.
     """
-    place, name = Path(os.path.abspath(source)), _name_of(source)
+    place, name = Path(os.path.abspath(source)), name_of(source)
     suffix = "" if place.is_dir() else place.suffix
 
     def shared(names: Sequence[str]) -> int:

@@ -146,11 +146,12 @@ class _DataUnpickler(pickle._Unpickler):
         self.objects = objects
         self.budget = 4 * len(raw) + 4096  # bytes that arrays and strings may take, memo or not
 
-    def refuse(self, problem: str) -> NoReturn:
+    def refuse(self, problem: str, remedy: str = "") -> NoReturn:
         raise UnsafeFile(
             f"refused, nothing of it was run: {problem}",
             file=self.path,
-            remedy="do not trust this file; export detections as npz or COCO results JSON",
+            remedy=remedy
+            or "do not trust this file; export detections as npz or COCO results JSON",
         )
 
     def spend(self, n_bytes: int) -> None:
@@ -160,7 +161,10 @@ class _DataUnpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> _Global:
         if f"{module}.{name}".replace("numpy._core.", "numpy.core.", 1) not in _GLOBALS:
-            self.refuse(f"it asks for the global {f'{module}.{name}'[:100]!r}")
+            tensors = module.partition(".")[0] == "torch"
+            remedy = "save arrays in the place of tensors (.numpy()), or COCO results JSON"
+            problem = f"it asks for the global {f'{module}.{name}'[:100]!r}"
+            self.refuse(problem, remedy if tensors else "")
         return _Global(name)
 
     def array(self, shape, dtype, data, order: str) -> np.ndarray:

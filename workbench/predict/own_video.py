@@ -19,10 +19,11 @@ from ..film import LONG_SIDE, Pace, save_results, write_video
 from ..metrics import joint_distances
 from ..records import Detections, Prediction
 from ..resources import check_writable
+from ..skeletons import skeleton as skeleton_of
 from .base import Predictor
 from .estimate import estimate_people
 from .poses import PortRefiner, refine_people
-from .sequences import SequenceRefiner, refine_tracks
+from .sequences import SequenceRefiner, refine_tracks, stand_ins, weights_joints
 from .weights import OF_PICTURES, SHIPPED, described, load
 
 # whoever finds people finds them in these joints
@@ -86,6 +87,26 @@ def refined_people(
             return estimate_people(predictor, frames, detections)
 
 
+def _joints_of(method: str, joints: str) -> str | None:
+    """Whose weights of a method are for poses of these joints; None: its usual ones."""
+    if method in OF_PICTURES:
+        return None
+    return weights_joints(joints) if method == "hanet" else joints
+
+
+def _stand_ins(predictor: Predictor, people: Detections) -> tuple[str, ...]:
+    """What HANet does about joints that differ from its own."""
+    known = predictor.skeleton
+    made = stand_ins(known.name, people.skeleton)
+    if not made or not isinstance(predictor, SequenceRefiner):
+        return ()
+    left = [j for j in skeleton_of(people.skeleton).joints if j not in known.joints]
+    return (
+        f"{predictor.name} knows {known.name}: {', '.join(made)} are means of other joints for it; "
+        f"{', '.join(left)} stay as they are (a gain is measured with made detectors alone)",
+    )
+
+
 def video(
     source: str | Path | int,
     detections: Detections | str | Path | None = None,
@@ -130,7 +151,7 @@ def video(
     files = {"weights": weights, "precision": precision}
     out = Path(out)
     if detections is None:
-        described(method, skeleton=None if by_name else FOUND_JOINTS, **files)
+        described(method, skeleton=_joints_of(method, FOUND_JOINTS), **files)
         if find is None:
             find = partial(find_people, finder=load_finder(device=device), progress=progress)
     if isinstance(source, int):
@@ -153,11 +174,11 @@ def video(
                 remedy="say --force (force=True) to replace joints all the same",
             )
         people = link(detections) if detections.tracks is None else detections
-        joints = None if by_name and weights is None else people.skeleton
+        joints = people.skeleton if by_name and weights else _joints_of(method, people.skeleton)
         predictor = load(method, skeleton=joints, size=size, device=device, **files)
         prediction = refined_people(predictor, frames, people, delta, bool(said))
         alone = f"{method} replaced missing joints alone: {said}; --force lets it replace others"
-        held = [alone] if said else []
+        held = [*_stand_ins(predictor, people), *([alone] if said else [])]
         paces, options = [], {"like": like, "long_side": long_side, "progress": progress}
         written = save_results(out, frames, prediction, **options, report=paces.append)
         return VideoResult(prediction, len(frames), written, *paces, (*notes, *held), warnings)

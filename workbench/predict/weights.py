@@ -63,8 +63,9 @@ def described(
     path = weights_path(name, skeleton) if weights is None else Path(weights)
     if not path.exists():
         shipped = "; ".join(f"{method} for {', '.join(known)}" for method, known in SHIPPED.items())
+        lacking = f": {name} has none for {skeleton}" if weights is None and skeleton else ""
         raise MissingFile(
-            "no such weights", file=path, remedy=f"shipped: {shipped}; or name a file"
+            f"no such weights{lacking}", file=path, remedy=f"shipped: {shipped}; or name a file"
         )
     card = checkpoint.read_card(path) if path.suffix == ".safetensors" else {}
     method = card.get("model")

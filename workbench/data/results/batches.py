@@ -12,7 +12,7 @@ from ...errors import BadFile, BadRecord
 from ...geometry import cxcywh_to_xyxy
 from ..checks import numbers_of, texts_of
 from ..releases import named
-from ..safe import MAX_FILE_BYTES, read_npz, safe_unpickle
+from ..safe import MAX_FILE_BYTES, read_npz
 from .rows import Document, Place, Row
 
 BOX_UNIT_PX = 200  # MMPose states box sizes in units of 200 px
@@ -85,11 +85,10 @@ def batch_rows(document: Document) -> Iterator[Row]:
         yield row._replace(keypoints=row.keypoints[used])
 
 
-def read_batches(path: Path) -> dict[str, object]:
-    """{batch's name: its dict, unchecked}."""
+def read_batches(path: Path, content: object = None) -> dict[str, object]:
+    """{batch's name: its dict, unchecked}. content: of a pickle."""
     if path.suffix.lower() == ".npz":
         return {"arrays": read_npz(path, (), COLUMNS)}
-    content = safe_unpickle(path)
     if type(content) is not list:
         raise BadFile(
             f"holds a {type(content).__name__}, a list of MMPose result batches expected", file=path

@@ -1,13 +1,18 @@
-"""COCO results, and what AlphaPose and OpenPose write in their layout."""
+"""COCO results, and what AlphaPose and OpenPose write in their layout; data sets in COCO's layout
+whose annotations are predictions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 
-from ...errors import BadRecord
-from ..checks import image_id, numbers, xyxy_from_xywh
+import numpy as np
+
+from ...errors import BadFile, BadRecord
+from ..checks import image_id, integral, numbers, table, xyxy_from_xywh
 from ..readers import as_dict
-from .rows import Document, Place, Row, n_joints, points_of, track_of
+from .rows import Document, Place, Row, length, n_joints, points_of, track_of
 
 # who a person is: COCO's and AlphaPose's words
 TRACKS = ("track_id", "idx")
@@ -57,7 +62,97 @@ def coco_rows(document: Document) -> Iterator[Row]:
             yield row
 
 
-def check_results(content: list) -> None:
-    """`BadRecord` for a list of something else."""
-    if content and type(content[0]) is not dict:
-        raise BadRecord(f"a list of {type(content[0]).__name__}, COCO results expected")
+# --- data sets ------------------------------------------------------------------------------------
+
+
+def dataset_rows(document: Document) -> Iterator[Row]:
+    """{images, annotations, categories}: images name the pictures, categories the joints.
+
+    A joint's confidence is its third number, or stands in `scores` (PoseTrack). Where all third
+    numbers are flags (0, 1, 2), labelled joints count as seen, and annotations without a score are
+    ground truth: `BadFile`.
+    """
+    ((path, content),) = document.contents.items()
+    annotations = table(content, "annotations", path)
+    posed = [a for a in map(as_dict, annotations) if a.get("keypoints")]
+    flags = not any(_beyond_flags(a) or a.get("scores") for a in posed)
+    if posed and flags and all(a.get("score") is None for a in posed):
+        raise BadFile(
+            "annotations without scores whose joints have flags (0, 1, 2): these are ground truth, "
+            "no predictions",
+            remedy="give a detector's results; `workbench score` and `workbench propagate` take "
+            "ground truth (--truth, --labels)",
+        )
+    if len(posed) < len(annotations):
+        document.note(f"{len(annotations) - len(posed)} annotations without keypoints are left out")
+    if posed and flags:
+        document.note("third numbers of joints are flags: every joint above 0 counts as seen")
+    pictures = _pictures(document, content)
+    n, used = _joints(document, content, posed)
+    for i, annotation in enumerate(annotations):
+        if not as_dict(annotation).get("keypoints"):
+            continue
+        row = None
+        with document.record(f"annotation {annotation.get('id', i)}"):
+            row = _annotated(annotation, n, used, flags, pictures)
+        if row is not None:
+            yield row._replace(id=str(i))
+
+
+def _beyond_flags(annotation: Mapping) -> bool:
+    """Whether a third number is none of 0, 1, 2."""
+    values = annotation["keypoints"]
+    if type(values) is list and all(type(point) is list for point in values):
+        values = [*chain.from_iterable(values)]
+    return type(values) is not list or any(value not in (0, 1, 2) for value in values[2::3])
+
+
+def _pictures(document: Document, content: Mapping) -> dict[str, Place]:
+    """The place of each image by its id: its name, or where it has none its id."""
+    places = {}
+    for i, image in enumerate(content["images"] if type(content.get("images")) is list else []):
+        with document.record(f"image {i}"):
+            image = as_dict(image)
+            place = _place({"image_id": image.get("id")})
+            ident = image_id({"image_id": image.get("id")})
+            name = image.get("file_name")
+            if ident in places:
+                raise BadRecord(f"id {ident} stands twice", remedy="give images ids of their own")
+            places[ident] = Place(name) if type(name) is str and name else place
+    document.seen += places.values()
+    return places
+
+
+def _joints(document: Document, content: Mapping, posed: Sequence) -> tuple[int, list[int]]:
+    """How many joints an annotation has, and where the skeleton's stand."""
+    listed = content.get("categories")
+    listed = map(as_dict, listed if type(listed) is list else [])
+    wanted = {str(integral(annotation.get("category_id"))) for annotation in posed}
+    listed = [c for c in listed if str(integral(c.get("id"))) in wanted]
+    named = [c["keypoints"] for c in listed if length(c, "keypoints")]
+    if len(named) > 1 and any(names != named[0] for names in named):
+        raise BadFile(
+            f"{len(named)} categories name different keypoints",
+            record="categories",
+            remedy="keep the annotations of one category in the file",
+        )
+    if named:
+        return len(named[0]), document.choose([str(name) for name in named[0]])
+    n = n_joints(posed[0], "keypoints", 3) if posed else 0
+    return n, document.first_of(n)
+
+
+def _annotated(annotation: Mapping, n: int, used: Sequence[int], flags: bool, pictures) -> Row:
+    keypoints, put = points_of(annotation, "keypoints", n, 3, used)
+    if flags:
+        keypoints[:, 2] = keypoints[:, 2] > 0
+    elif annotation.get("scores"):
+        scores = numbers(annotation, "scores", n)[list(used)]
+        keypoints[:, 2] = np.where(keypoints[:, :2].any(1), scores, 0)
+    ident = image_id(annotation)
+    if ident not in pictures:
+        raise BadRecord(f"image_id {ident[:40]} is no image's id")
+    score = annotation.get("score")
+    score = None if score is None else float(numbers({"score": [score]}, "score", 1)[0])
+    place, track = pictures[ident], track_of(annotation, *TRACKS)
+    return Row("", keypoints, put, place, _box(annotation), score, track)

@@ -18,9 +18,9 @@ from .. import checks, numbering
 from ..frames import Frames
 from ..readers import reader
 from ..releases import named
-from .files import USUAL_SKELETON, rows_of, skeletons_of
+from .files import OF_PICTURES, OF_SLEAP, holds_joints, rows_of, skeletons_of
 from .placing import check_pixels, placed_on
-from .rows import Document, Place, Row
+from .rows import USUAL_SKELETON, Document, Place, Row
 
 # --- arrays of rows -------------------------------------------------------------------------------
 
@@ -108,15 +108,17 @@ def in_px(row: Row, size_wh: tuple[int, int]) -> Row:
     """A row of fractions of a picture of this size in its px, also what puts joints back."""
     if not row.fractions:
         return row
-    shift = 0.5  # the left edge of pixel 0 is -0.5
-    keypoints = row.keypoints.astype(np.float64)
+    keypoints, box = row.keypoints.astype(np.float64), row.box_xyxy
     stated = keypoints[:, :2].any(1)
-    keypoints[stated, :2] = keypoints[stated, :2] * size_wh - shift
+    keypoints[stated, :2] = keypoints[stated, :2] * size_wh + row.origin_px
+    if box is not None:
+        box = box * np.tile(size_wh, 2) + row.origin_px
 
     def put(j: int, x: float, y: float) -> None:
-        row.put(j, *((np.array((x, y)) + shift) / size_wh))
+        row.put(j, *((np.array((x, y)) - row.origin_px) / size_wh))
 
-    return row._replace(keypoints=keypoints.astype(np.float32), put=put, fractions=False)
+    keypoints = keypoints.astype(np.float32)
+    return row._replace(keypoints=keypoints, box_xyxy=box, put=put, fractions=False)
 
 
 # --- as the file counts ---------------------------------------------------------------------------
@@ -136,7 +138,7 @@ def _numbers(document: Document, rows: Sequence[Row]) -> list[int] | None:
         numbers.append(cut.number if number is None and cut else number)
     low = min((place.number for place in document.seen if place.number is not None), default=0)
     first = document.counts_from if low else 0
-    if document.format == "pictures" and None in numbers:
+    if document.format in OF_PICTURES and None in numbers:
         order = {place: i for i, place in enumerate(document.seen)}
         return [order[row.place] for row in rows]
     if None in numbers or min(numbers, default=0) < first:
@@ -154,20 +156,32 @@ def read_detections(
     """Detected poses of one file or folder, told apart by suffix and content:
 
     .pkl, .pickle  MMPose 0.x results: a list of batches {preds [b k 3], boxes [b 6], image_paths,
-                   bbox_ids}
+                   bbox_ids}; MMPose 1.x `--dump`: [{img_path, pred_instances: {keypoints,
+                   keypoint_scores, bboxes, bbox_scores}}], of arrays
     .npz           the same four arrays, once
     .json          COCO results: [{image_id, category_id, keypoints [3k], score, bbox?, track_id?}],
                    and AlphaPose's, with box and idx
+                   a data set in COCO's layout whose annotations are predictions: {images,
+                   annotations, categories}; without scores and with flags 0, 1, 2 they are ground
+                   truth, and refused
                    MMPose 1.x: [{frame_id, instances: [{keypoints [k 2], keypoint_scores [k], bbox?,
                    bbox_score?}]}], the same in {meta_info, instance_info}, or one picture's list of
                    instances
                    OpenPose: {people: [{pose_keypoints_2d}]} of BODY_25 or COCO-18
+                   Ultralytics' to_json(): one picture's [{name, confidence, box, keypoints: {x, y,
+                   visible}, track_id?}], or a list of such lists, one a frame; in px or fractions
+    .txt           Ultralytics' save_txt of one picture: lines of class, box, joints, confidence?,
+                   id?, told apart as `ultralytics.layout_of` says; fractions, which need size_wh
     a folder       one OpenPose file a frame (*_000000000012_keypoints.json) or picture
-                   (PICTURE_keypoints.json), or one MMPose file a picture
+                   (PICTURE_keypoints.json), one MMPose or Ultralytics file a picture, or one
+                   Ultralytics .txt a frame (VIDEO_12.txt, counted from 1) or picture
     .csv           one line a landmark: frame, person (optional; 0), landmark (name, or MediaPipe's
                    number 0 to 32), x and y (fractions of the picture, which need size_wh) or x_px
                    and y_px, visibility (optional; 1); further columns are left alone; our own
                    tables with joint and confidence are read too
+                   DeepLabCut's and Lightning Pose's: lines of titles scorer, individuals?,
+                   bodyparts, coords; then a line a frame (from 0) or picture
+    .slp, .nwb     SLEAP's, and poses in NWB, if sleap-io is installed
 
     skeleton: its name; None means the one whose joints the file names, else crowdpose14, coco17 or
         hand21 for as many joints; other counts must be named. OpenPose, BlazePose, Halpe-26 and
@@ -190,11 +204,12 @@ def read_detections(
         raise BadParameter(
             "x and y are fractions of the picture, whose size is not known",
             file=path,
-            remedy="give the picture's size_wh, or columns x_px and y_px",
+            remedy="give the picture's size_wh"
+            + ", or columns x_px and y_px" * (document.format == "table"),
         )
     with named(path):
         if document.of_nothing and skeleton is None:
-            raise BadFile("empty list", remedy="name the skeleton")
+            raise BadFile("empty list", remedy="name the skeleton (--skeleton)")
         rows = [in_px(row, size_wh or (1, 1)) for row in rows]
         return _detections(document, rows, skeleton, _numbers(document, rows))
 
@@ -203,15 +218,16 @@ def read_detections(
     "detections",
     order=400,
     kind="detections",
-    reads="results: COCO, MMPose, OpenPose's folder, landmarks",
-    recognised="keypoints and score; preds and boxes; people; .csv",
+    reads="results: COCO, MMPose, OpenPose, Ultralytics, DeepLabCut, SLEAP, landmarks",
+    recognised="keypoints and score; preds and boxes; people; .csv; lines of joints; .slp, .nwb",
     fits=lambda file: (
-        file.ends(".csv")
+        file.ends(".csv", *OF_SLEAP)
         or {"preds", "boxes"} <= set(file.arrays)
         or file.mostly("_keypoints.json")
         or type(file.json) is list
         or {"instance_info", "people"} & set(file.fields)
         or type(file.pickled) is list
+        or holds_joints(file)
     ),
 )
 def read_results(path: Path, *, on_bad: str = "raise", content: object = None) -> Reading:

@@ -6,39 +6,61 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ...errors import BadFile, BadRecord, MissingFile
+from ...errors import BadFile, BadRecord, MissingFile, WorkbenchError
 from ...skeletons import SKELETONS, skeleton
-from ..readers import as_dict
+from ..readers import File, as_dict
 from ..releases import named
-from ..safe import read_json
+from ..safe import read_json, safe_unpickle
 from .batches import batch_rows, read_batches
-from .coco import coco_rows
+from .coco import coco_rows, dataset_rows
+from .deeplabcut import deeplabcut_rows, is_deeplabcut
+from .dumps import dump_rows, is_dump
 from .mmpose import picture_rows, video_rows
 from .openpose import openpose_rows
 from .rows import Document, Row
+from .sleap import SUFFIXES as OF_SLEAP
+from .sleap import read_sleap, sleap_rows
 from .tables import read_table, table_rows
-
-# what a file without joint names most often means
-USUAL_SKELETON = {14: "crowdpose14", 17: "coco17", 21: "hand21"}
+from .ultralytics import frame_rows, instance_rows, is_of_joints, line_rows, read_lines
 
 # what is read: heat map peaks dip below 0 and rise above 1, percent and logits do not fit
 CONFIDENCE = (-0.01, 10.0)
 
 FORMATS: dict[str, Callable[[Document], Iterator[Row]]] = {
     "batches": batch_rows,
+    "dump": dump_rows,
     "coco": coco_rows,
+    "dataset": dataset_rows,
     "mmpose": video_rows,
     "pictures": picture_rows,  # a file each
     "openpose": openpose_rows,  # a file a frame
     "table": table_rows,
+    "deeplabcut": deeplabcut_rows,
+    "ultralytics": instance_rows,  # a file a picture
+    "frames": frame_rows,  # a list a frame
+    "yolo": line_rows,  # a file a frame
+    "sleap": sleap_rows,
 }
-ONLY_READ = ("batches",)
+# a file each: where their names have no number, they are counted
+OF_PICTURES = ("pictures", "ultralytics", "yolo")
+# formats of which a file is a whole video
+WHOLE = ("coco", "dataset", "mmpose", "frames")
+ONLY_READ = ("batches", "dump", "sleap")
+CELLS = ("table", "deeplabcut")  # whose content is lines of cells
+LINES = ("yolo",)  # of words
 # by a field of a JSON object, or of the first object of a list; other lists are COCO results
 _MARKS = {
     (dict, "people"): "openpose",
+    (dict, "annotations"): "dataset",
     (dict, "instance_info"): "mmpose",
     (list, "instances"): "mmpose",
     (list, "keypoint_scores"): "pictures",
+    (list, "class"): "ultralytics",
+}
+
+
+_ELSEWHERE = {  # what to do with files of programs that can write others
+    ".h5": "write a CSV (deeplabcut.analyze_videos_converth5_to_csv), or of SLEAP give the .slp",
 }
 
 
@@ -50,34 +72,42 @@ def _json_format(content: object, path: Path) -> str:
         if type(content) is kind and mark in as_dict(first):
             return name
     if type(content) is list:
-        return "coco"
+        of_lists = bool(content) and all(type(item) is list for item in content)
+        return "frames" if of_lists else "coco"
     raise BadFile(
         f"holds a {type(content).__name__}, a list of COCO results expected",
         file=path,
-        remedy="annotations are read by read_coco",
+        remedy="give a detector's results: COCO's, MMPose's, OpenPose's or Ultralytics'",
     )
 
 
 def _parse_folder(path: Path) -> tuple[str, dict[Path, object]]:
-    """A folder holds one JSON file a frame: OpenPose's, or MMPose's of single pictures."""
-    documents = {file: read_json(file) for file in sorted(path.glob("*.json"))}
-    if not documents:
+    """A folder holds one file a frame or picture: JSON of OpenPose, MMPose or Ultralytics, or lines
+    of Ultralytics.
+    """
+    files = sorted(path.glob("*.json"))
+    if not files and (texts := sorted(path.glob("*.txt"))):
+        return "yolo", {file: read_lines(file) for file in texts}
+    if not files:
         raise MissingFile(
-            "no .json files in this folder", file=path, remedy="name the folder of the results"
+            "no .json or .txt files in this folder", file=path, remedy="name the results' folder"
         )
+    documents = {file: read_json(file) for file in files}
     first = None
     for file, content in documents.items():
-        name = "pictures" if content == [] else _json_format(content, file)
+        if content == []:
+            continue  # of a picture without people
+        name = _json_format(content, file)
         if name == "mmpose" and _of_one_picture(content):
             name = "pictures"
         first = first or name
-        if name != first or name in ("coco", "mmpose"):
+        if name != first or name in WHOLE:
             raise BadFile(
-                "a folder of one OpenPose or MMPose file a frame expected",
+                "a folder of one OpenPose, MMPose or Ultralytics file a frame expected",
                 file=file,
                 remedy="name the one file that holds the whole video, or move other files away",
             )
-    return first, documents
+    return first or "pictures", documents
 
 
 def _of_one_picture(content: object) -> bool:
@@ -93,24 +123,46 @@ def parse(path: Path, content: object = None) -> tuple[str, dict[Path, object]]:
     if os.path.isdir(path):
         return _parse_folder(path)
     match path.suffix.lower():
-        case ".pkl" | ".pickle" | ".npz":
+        case ".pkl" | ".pickle":
+            content = safe_unpickle(path)
+            if is_dump(content):
+                return "dump", {path: content}
+            return "batches", {path: read_batches(path, content)}
+        case ".npz":
             return "batches", {path: read_batches(path)}
         case ".csv":
-            return "table", {path: read_table(path)}
+            cells = read_table(path)
+            return "deeplabcut" if is_deeplabcut(cells) else "table", {path: cells}
+        case suffix if suffix in OF_SLEAP:
+            return "sleap", {path: read_sleap(path)}
+        case ".txt":
+            return "yolo", {path: read_lines(path)}
         case ".json":
             content = read_json(path) if content is None else content
             return _json_format(content, path), {path: content}
         case suffix:
             raise BadFile(
-                f"suffix {suffix!r} is none of .pkl, .pickle, .npz, .json, .csv",
+                f"suffix {suffix!r} is none of .pkl, .pickle, .npz, .json, .csv, .txt, "
+                f"{', '.join(OF_SLEAP)}",
                 file=path,
-                remedy="rename or export",
+                remedy=_ELSEWHERE.get(suffix, "rename or export"),
             )
+
+
+def holds_joints(file: File) -> bool:
+    """Whether a text file, or a folder of such, holds Ultralytics' lines with joints."""
+    names = [name for name in file.names if name.endswith(".txt")] if file.mostly(".txt") else []
+    paths = [file.path] if file.ends(".txt") else [file.path / name for name in names]
+    try:
+        lines = next(filter(None, map(read_lines, paths)), [])
+    except WorkbenchError:
+        return False
+    return bool(lines) and is_of_joints(lines[0])
 
 
 def skeletons_of(k: int) -> str:
     known = ", ".join(s.name for s in SKELETONS.values() if len(s) == k) or "none is known"
-    return f"name a skeleton of {k} joints: {known}"
+    return f"name a skeleton of {k} joints (--skeleton): {known}"
 
 
 def rows_of(path: Path, joints: str | None, content: object = None) -> tuple[Document, list[Row]]:

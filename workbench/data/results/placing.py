@@ -90,7 +90,7 @@ def _frames_of(
     numbers = _numbers_of(names, len(frames)) if names else {p: p.number for p in places}
     if names and first_frame is None and of_picture.keys() >= {*numbers.values()}:
         return {place: of_picture[number] for place, number in numbers.items()}
-    if first_frame is None:
+    if first_frame is None and document.of_video in (None, numbering.name_of(frames.video.source)):
         first_frame = document.first_frame
     firsts = [first_frame]
     if first_frame is None:

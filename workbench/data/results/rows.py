@@ -20,6 +20,8 @@ from ..readers import as_dict
 COCO17 = SKELETONS["coco17"]
 # Lists that begin with coco17: Halpe-26, COCO-WholeBody, Halpe-136
 LONGER = (26, 133, 136)
+# what a file without joint names most often means
+USUAL_SKELETON = {14: "crowdpose14", 17: "coco17", 21: "hand21"}
 
 
 class Place(NamedTuple):
@@ -41,6 +43,7 @@ class Row(NamedTuple):
     score: float | None = None
     track: int | str | None = None  # as the file calls the person
     fractions: bool = False  # of the picture, in the place of px
+    origin_px: float = -0.5  # where their 0 lies: by default the left edge of pixel 0
 
 
 @dataclass
@@ -55,6 +58,7 @@ class Document:
     bad: list[BadRecord] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     first_frame: int | None = None  # what it counts from, where that is sure
+    of_video: str | None = None  # that is called so; None: whatever the video is called
     counts_from: int = 0  # what its format usually counts from, where no 0 comes up
     of_nothing: bool = False  # it is an empty list
     named: Skeleton | None = None  # that its own names of joints say, mapped or not
@@ -67,6 +71,11 @@ class Document:
         except BadRecord as error:
             self.bad.append(placed(error, file or self.path, error.record or name))
 
+    def note(self, text: str) -> None:
+        """Says it, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
     def choose(self, names: Sequence[str]) -> list[int]:
         """Where the joints of the skeleton stand in a list of names that the file states.
         `BadRecord` where no skeleton has them.
@@ -74,7 +83,10 @@ class Document:
         try:
             self.named, places = chosen_joints(names, self.joints)
         except UnknownName as error:
-            raise BadRecord(error.problem, file=self.path, remedy=error.remedy) from None
+            remedy = error.remedy
+            if self.joints is None:
+                remedy += "; no method has weights for others. Give joints these names to use them"
+            raise BadRecord(error.problem, file=self.path, remedy=remedy) from None
         return places
 
     def first_of(self, n: int) -> list[int]:

@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -70,8 +71,6 @@ def read_table(path: Path) -> list[list[str]]:
     except csv.Error as error:
         raise BadFile(f"not a CSV table: {error}", file=path) from None
     titles = lines[0] if lines else []
-    if len(set(titles)) != len(titles):
-        raise BadFile("two columns have the same name", file=path, record="line 1")
     for i, line in enumerate(lines, 1):
         if len(line) != len(titles):
             problem = f"not as many cells as the {len(titles)} columns"
@@ -85,6 +84,8 @@ def read_table(path: Path) -> list[list[str]]:
 def columns_of(titles: Sequence[str]) -> dict[str, int | None]:
     """Where the columns are; None for a person or a confidence that the file does not name."""
     titles = [title.strip().lower() for title in titles]
+    if len(set(titles)) != len(titles):
+        raise BadFile("two columns have the same name", record="line 1")
     columns = {
         key: next((titles.index(name) for name in names if name in titles), None)
         for key, names in _TITLES.items()
@@ -200,7 +201,7 @@ def table_rows(document: Document) -> Iterator[Row]:
         with document.record(f"frame {frame}, person {who}", path):
             if missing := [joint for joint in joints if joint not in person]:
                 raise BadRecord(f"no {missing[0]}")
-            row = _row(document, path, person, joints, columns, titles)
+            row = _row(path, person, joints, columns, titles)
         if row is not None and row.keypoints.any():
             yield row._replace(
                 id=f"{frame}.{who}",
@@ -233,21 +234,35 @@ def _check_fractions(document: Document, people, columns, fractions: bool) -> No
         )
 
 
-def _row(document, path: Path, person: Mapping, joints, columns, titles) -> Row:
-    cells = [columns["x"], columns["y"]]
-    sure = columns["confidence"]
-    keypoints = np.zeros((len(joints), 3))
-    for j, joint in enumerate(joints):
-        i, line = person[joint]
-        if any(line[column].strip().lower() in ("", "nan") for column in cells):
+def _row(path: Path, person: Mapping, joints, columns, titles) -> Row:
+    x, y, sure = (columns[key] for key in ("x", "y", "confidence"))
+    cells = [Cells(person[joint][1], f"line {person[joint][0]}", x, y, sure) for joint in joints]
+    return row_of_cells(path, cells, titles)
+
+
+class Cells(NamedTuple):
+    """Where a table says a joint."""
+
+    line: list[str]
+    record: str
+    x: int
+    y: int
+    sure: int | None  # the column of its confidence; None: it counts as seen
+
+
+def row_of_cells(path: Path, cells: Sequence[Cells], titles: Sequence[str]) -> Row:
+    """A row of a table's joints; those without a number are missing. titles: of the columns."""
+    keypoints = np.zeros((len(cells), 3))
+    for j, (line, record, *at, sure) in enumerate(cells):
+        if any(line[column].strip().lower() in ("", "nan") for column in at):
             continue  # the joint is missing
-        with named(path, f"line {i}"):
-            keypoints[j, :2] = [_number(line, column, titles) for column in cells]
+        with named(path, record):
+            keypoints[j, :2] = [_number(line, column, titles) for column in at]
             keypoints[j, 2] = 1.0 if sure is None else _sure(line, sure, titles)
 
     def put(j: int, x: float, y: float) -> None:
-        line = person[joints[j]][1]
-        for column, value in zip(cells, (x, y)):
+        line, _, *at, sure = cells[j]
+        for column, value in zip(at, (x, y)):
             line[column] = repr(float(value))
         if not keypoints[j].any() and sure is not None:
             line[sure] = "0"

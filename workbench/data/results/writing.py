@@ -16,7 +16,7 @@ from ...records import Detections, Prediction
 from ...resources import write_beside
 from ...skeletons import skeleton as skeleton_by_name
 from .detections import in_px
-from .files import ONLY_READ, rows_of
+from .files import CELLS, LINES, ONLY_READ, rows_of
 
 
 def _plain(values: np.ndarray) -> list[float]:
@@ -63,7 +63,12 @@ def write_like(
             row = in_px(row, size_of(int(found.frames[i])))
         row.put(j, *_plain(prediction.xy_frame[i, j]))
     for file, content in document.contents.items():
-        text = _csv(content) if document.format == "table" else json.dumps(content)
+        if document.format in CELLS:
+            text = _csv(content)
+        elif document.format in LINES:
+            text = "".join(" ".join(line) + "\n" for line in content)
+        else:
+            text = json.dumps(content)
         _save(path / file.name if os.path.isdir(like) else path, text)
     return path
 
