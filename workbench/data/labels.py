@@ -460,7 +460,7 @@ class _File:
                 file=self.path,
                 remedy="use the video that was labelled; pictures are turned by their EXIF tags",
             )
-        beside = "of {} labelled joints lie beside their pictures: check that it is this video, of this size"
+        beside = "of {} joints lie beside their pictures: check that it is this video, of this size"
         self.note((total - inside) * (inside < USUALLY * total), beside.format(total))
 
     def find_people(self) -> None:

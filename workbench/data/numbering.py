@@ -19,7 +19,7 @@ from ..errors import BadRecord
 ROBOFLOW = r"(?i)_(jpe?g|png|bmp|webp)\.rf\.[0-9a-z]+\.\w+$"  # what its export makes of .jpg
 LABEL_STUDIO = r"[0-9a-f]{8}-"  # what it puts before a name
 # around a number: it is of seconds, as in 0.04, frame_1.20s and 00:00:01.040
-DECIMALS = r"(^|[^A-Za-z0-9.])\d+[.:]$", r"\.\d{2,6}(?![A-Za-z0-9.])"
+DECIMALS = r"(^|[^A-Za-z0-9.])\d+[.:]$", r"\.\d{2,6}s?(?![A-Za-z0-9.])"
 
 # --- names ----------------------------------------------------------------------------------------
 
