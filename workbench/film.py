@@ -320,6 +320,36 @@ def write_overlay(
     return write_video(path, drawn(), **facts, progress=progress, report=report)
 
 
+def _kept_suffix(like: str | Path | None) -> str | None:
+    """Of results whose format is kept, "" of a folder; None of those that are only read."""
+    if like is None:
+        return None
+    suffix = "" if os.path.isdir(like) else Path(like).suffix.lower()
+    return suffix if suffix in ("", ".json", ".csv", ".txt") else None
+
+
+def result_places(out: str | Path, source: str, like: str | Path | None) -> dict[str, Path]:
+    """Where `save_results` writes results, table and overlay of a video.
+
+    Errors: `BadParameter` where one of them is the video, or what the results were made from.
+    """
+    place = Path(out) / Path(source).stem.replace(" ", "_")
+    suffix = _kept_suffix(like)
+    places = {
+        "results": Path(f"{place}_refined{'.json' if suffix is None else suffix}"),
+        "table": Path(f"{place}_joints.csv"),
+        "overlay": Path(f"{place}_overlay.webm"),
+    }
+    taken = {Path(source).resolve(): "the video"}
+    if like is not None:
+        taken[Path(like).resolve()] = "the results it was made from"
+    for path in places.values():
+        if path.resolve() in taken:
+            problem = f"would write over {taken[path.resolve()]}"
+            raise BadParameter(problem, file=path, remedy="name another place (--out)")
+    return places
+
+
 def save_results(
     out: str | Path,
     frames: Frames,
@@ -337,15 +367,13 @@ def save_results(
         for a detector's own answer and for formats that are only read (pickles, npz, SLEAP).
         long_side, report: as of `write_overlay`.
     """
-    video = frames.video
-    place = Path(out) / Path(video.source).stem.replace(" ", "_")
-    suffix = "" if like is None or os.path.isdir(like) else Path(like).suffix.lower()
-    if like is not None and suffix in ("", ".json", ".csv", ".txt"):
-        results = write_like(Path(f"{place}_refined{suffix}"), prediction, like, frames.size_of)
-    else:
+    places = result_places(out, frames.video.source, like)
+    if _kept_suffix(like) is None:
         refined = replace(prediction.detections, xy_frame=prediction.xy_frame)
-        results = write_coco_results(Path(f"{place}_refined.json"), refined)
-    table = write_table(Path(f"{place}_joints.csv"), prediction)
+        write_coco_results(places["results"], refined)
+    else:
+        write_like(places["results"], prediction, like, frames.size_of)
+    write_table(places["table"], prediction)
     options = {"long_side": long_side, "progress": progress, "report": report}
-    overlay = write_overlay(f"{place}_overlay.webm", frames, prediction, **options)
-    return {"results": results, "table": table, "overlay": overlay}
+    write_overlay(places["overlay"], frames, prediction, **options)
+    return places

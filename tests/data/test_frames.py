@@ -31,6 +31,7 @@ from workbench.errors import (
     UnsafeFile,
     WorkbenchError,
 )
+from workbench.film import write_video
 from workbench.records import Clip, Picture, Video
 
 
@@ -567,3 +568,19 @@ def test_real_bad_files(data_root):
 def test_frames_are_a_base_class_only():
     with pytest.raises(NotImplementedError):
         Frames(Video("x", 1), ())[0]
+
+
+@pytest.mark.parametrize("n", [1, 5])
+@pytest.mark.parametrize("suffix", ["webm", "mp4"])
+def test_the_last_frame_is_there_after_the_end_was_seen(tmp_path, n, suffix):
+    pictures = np.arange(n, dtype=np.uint8)[:, None, None, None] * 40 + np.zeros((64, 80, 3), "u1")
+    path = write_video(tmp_path / "a.webm", pictures)
+    if suffix == "mp4":
+        path = tmp_path / "a.mp4"
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, (80, 64))
+        for picture in pictures:
+            writer.write(picture)
+        writer.release()
+    with open_frames(path) as frames:
+        assert len(frames) == n
+        assert abs(int(frames[n - 1][30, 40, 0]) - 40 * (n - 1)) < 9

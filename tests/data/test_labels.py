@@ -412,6 +412,22 @@ def test_joints_beside_their_picture_are_refused(video):
     with pytest.raises(BadRecord, match="0 of 30 joints lie in their pictures, of 120x90 px"):
         read(folder, labels(xy + 100, (0, 8)))
 
+    some = labels(xy + np.array([40, 0]), (0, 8))
+    notes = read(folder, some).notes
+    assert any("of 30 joints lie beside their pictures" in note for note in notes)
+    assert not any("beside" in note for note in read(folder, labels(xy, (0, 8))).notes)
+
+
+def test_names_end_in_numbers_or_in_seconds(tmp_path):
+    source, xy = film(tmp_path / "v2.avi", moving()[0]), moving()[1]
+    content = labels(xy, (0, 4, 8), file_name=lambda i: f"v2.{i:04d}")
+    made, given = carried(source, content)
+    assert labelled(given) == {4: [0, 4, 8]}
+    assert "v2.0003" in {image["file_name"] for image in made["images"]}
+    content = labels(xy, (0, 4, 8), file_name=lambda i: f"{i / 100:.2f}.jpg")
+    with pytest.raises(BadRecord, match="belongs to no frame of the video"):
+        read(source, content)
+
 
 def test_names_that_programs_made_longer_are_found_in_a_folder_of_such_pictures(video):
     folder, xy = video

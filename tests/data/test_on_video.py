@@ -102,6 +102,9 @@ def straight(frames):
         lambda t: f"clip-{t:04d}.jpg",
         lambda t: f"walk/{t:06d}.jpg",
         lambda t: f"walk/img_{t + 1:06d}.jpg",
+        lambda t: f"walk.{t:04d}",
+        lambda t: f"shot_01.{t:04d}.png",
+        lambda t: f"2024.05.17.{t:03d}.png",
     ],
 )
 def test_frames_by_number_or_by_the_number_that_changes_between_names(tmp_path, film, call):
@@ -130,11 +133,52 @@ def test_what_numbers_count_from_is_proved_or_asked(tmp_path, film):
 
 def test_a_name_with_several_numbers_that_may_be_the_frame_s_is_refused(tmp_path, film):
     path = coco(tmp_path / "r.json", range(N), lambda t: f"{t:03d}_cam{t % 2}.jpg")
-    with pytest.raises(BadRecord, match="does not say which frame it is"):
+    with pytest.raises(BadRecord, match=r"does not say which frame it is"):
         frames_of(path, film)
     path = coco(tmp_path / "r.json", [3], lambda t: "0003_cam1.jpg")
-    with pytest.raises(BadRecord, match="does not say which frame it is"):
+    with pytest.raises(BadRecord, match=r"does not say which frame it is"):
         frames_of(path, film)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda t: f"{t * 0.01:.2f}",
+        lambda t: f"{t * 0.01:.2f}.jpg",
+        lambda t: f"frame_{t}.00s.png",
+        lambda t: f"00:00:00.{t:03d}.jpg",
+    ],
+)
+def test_seconds_are_no_frames(tmp_path, film, call):
+    path = coco(tmp_path / "r.json", range(N), call)
+    with pytest.raises(BadRecord, match=r"does not say which frame it is.*seconds"):
+        frames_of(path, film)
+
+
+def test_a_file_name_says_what_image_id_only_counts(tmp_path, film):
+    names = [f"frame_{i:03d}.jpg" for i in range(N)]
+    pictures = folder(tmp_path / "pics", names)
+    order = [5, 2, 7, 0, 1, 3, 4, 6]
+    path = coco(tmp_path / "r.json", range(N), order.index, file_name=names.__getitem__)
+    assert frames_of(path, pictures) == straight(range(N))
+    path = coco(tmp_path / "r.json", range(N), file_name="walk.webm")
+    assert frames_of(path, film) == straight(range(N)), "one name of all says nothing"
+
+
+def test_a_name_without_suffix_of_two_pictures_is_neither_s(tmp_path):
+    pictures = folder(tmp_path / "pics", ["a.jpg", "a.png"])
+    assert frames_of(coco(tmp_path / "r.json", [0], lambda t: "a.png"), pictures) == {1: 0}
+    with pytest.raises(BadRecord, match=r"none of its 1 results|does not say"):
+        frames_of(coco(tmp_path / "r.json", [0], lambda t: "a"), pictures)
+
+
+def test_it_is_said_for_which_frames_results_are_taken(tmp_path, film):
+    path = coco(tmp_path / "r.json", range(4), lambda t: f"f{t}.jpg")
+    with open_frames(film) as frames:
+        notes = on_video(path, frames).notes
+        none = on_video(save(path, []), frames).notes
+    assert "taken: f0.jpg as frame 0, f3.jpg as frame 3 (the video has frames 0 to 7)" in notes
+    assert "it holds no poses" in none
 
 
 def test_a_folder_s_pictures_are_found_by_name(tmp_path):
@@ -187,6 +231,34 @@ def test_of_several_videos_the_one_called_so(tmp_path, film):
         frames_of(save(path, rows), film)
 
 
+@pytest.mark.parametrize(
+    "call", ["{video}.webm/{t:06d}.jpg", "{t:06d}_{video}.jpg", "images/val/{video}/{t}.jpg"]
+)
+def test_a_video_s_name_stands_anywhere(tmp_path, film, call):
+    rows = []
+    for video, shift in (("walk", 0), ("swim", 1)):
+        path = coco(tmp_path / "r.json", range(N), lambda t: call.format(video=video, t=t))  # noqa: B023
+        rows += json.loads(scaled(path, 1, shift * 5.0).read_text())
+    assert frames_of(save(tmp_path / "r.json", rows), film) == straight(range(N))
+    for row in rows:
+        row["image_id"] = row["image_id"].replace("walk", "run")
+    with pytest.raises(BadRecord, match="several videos, and none is called walk"):
+        frames_of(save(tmp_path / "r.json", rows), film)
+
+
+@pytest.mark.parametrize("key", ["video_id", "video", "camera"])
+def test_numbers_of_several_videos_are_refused(tmp_path, film, key):
+    path = coco(tmp_path / "r.json", range(N), **{key: lambda t: t % 2})
+    with pytest.raises(BadRecord, match=f"results of several videos: {key} is 0, 1"):
+        frames_of(path, film)
+    path = table(tmp_path / "t.csv", range(N))
+    head, *lines = path.read_text().splitlines()
+    lines = [f"{line},{line[0]}" for line in lines]
+    path.write_text("\n".join([f"{head},{key}", *lines]))
+    with pytest.raises(BadRecord, match=f"results of several videos: {key} is 0, 1, 2"):
+        frames_of(path, film)
+
+
 def mmpose(path, frames, first=1, meta=None, joints=None):
     keypoints = lambda t: (body(t) if joints is None else joints(t)).tolist()  # noqa: E731
     entries = [
@@ -227,6 +299,14 @@ def test_openpose_of_a_video_and_of_pictures(tmp_path, film):
     of_pictures = openpose(tmp_path / "p", [2, 3], names.__getitem__)
     assert frames_of(of_pictures, pictures) == {2: 2, 3: 3}
     assert frames_of(of_pictures, film) == {2: 2, 3: 3}, "all eight are numbered from 1"
+
+
+def test_openpose_of_several_videos(tmp_path, film):
+    both = openpose(tmp_path / "v", range(4), lambda t: f"{'walk' if t < 4 else 'run'}_{t:012d}")
+    assert frames_of(both, film) == straight(range(4))
+    others = openpose(tmp_path / "w", range(N), lambda t: f"{'swim' if t < 4 else 'run'}_{t:012d}")
+    with pytest.raises(BadRecord, match="several videos, and none is called walk"):
+        frames_of(others, film)
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webm"])
@@ -279,10 +359,31 @@ def test_tables_of_other_countries_are_told_what_is_the_matter(tmp_path, film):
         frames_of(commas, film)
 
 
+def test_tables_as_excel_and_pandas_leave_them(tmp_path, film):
+    path = table(tmp_path / "t.csv", range(N), names=[j.replace("_", " ").title() for j in COCO])
+    head, *lines = path.read_text().splitlines()
+    lines = [f"{line},," for line in lines]
+    lines[5] = f"0,{COCO[5].upper()},None,N/A,#N/A,,"
+    path.write_text("\n".join([f"{head},,", *lines, ",,,,", "  "]))
+    assert frames_of(path, film) == straight(range(N))
+    with open_frames(film) as frames:
+        assert on_video(path, frames).detections.confidence[0].tolist().index(0) == 5
+    path.write_text("sep=,\n" + path.read_text())
+    with pytest.raises(BadFile, match="line 1: no column frame"):
+        frames_of(path, film)
+    table(path, range(N), names=range(17))
+    with pytest.raises(BadRecord, match=r"numbers are MediaPipe's.*by name"):
+        frames_of(path, film)
+    enums = [f"<PoseLandmark.{joint.upper()}: {i}>" for i, joint in enumerate(COCO)]
+    assert frames_of(table(path, range(N), names=enums), film) == straight(range(N))
+
+
 # --- which joints ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("lost", [[0.0, 0.0, 1.0], [None, None, 0.9], [float("nan"), 3.0, 0.9]])
+@pytest.mark.parametrize(
+    "lost", [[0.0, 0.0, 1.0], [-1, -1, 0.9], [None, None, 0.9], [float("nan"), 3.0, 0.9]]
+)
 def test_a_joint_at_the_origin_or_without_a_number_is_missing(tmp_path, film, lost):
     rows = json.loads(coco(tmp_path / "r.json", range(N)).read_text())
     for row in rows:
@@ -293,6 +394,36 @@ def test_a_joint_at_the_origin_or_without_a_number_is_missing(tmp_path, film, lo
     assert (found.confidence[:, 9] == 0).all() and (np.delete(found.confidence, 9, 1) > 0).all()
     others = np.delete(body(3), 9, 0)
     np.testing.assert_allclose(found.boxes_xyxy[3], [*others.min(0), *others.max(0)], rtol=1e-5)
+
+
+def test_who_has_no_joints_is_nobody(tmp_path, film):
+    rows = json.loads(coco(tmp_path / "r.json", range(N)).read_text())
+    rows[4]["keypoints"] = [0] * 51
+    with open_frames(film) as frames:
+        found, notes, _ = on_video(save(tmp_path / "r.json", rows), frames)
+    assert found.frames.tolist() == [0, 1, 2, 3, 5, 6, 7]
+    assert "1 poses without a joint are left out" in notes
+
+
+def test_other_ways_to_name_joints(tmp_path, film):
+    order = np.random.default_rng(1).permutation(17)
+    joints = lambda t: body(t)[order]  # noqa: E731
+    names = [COCO[i] for i in order]
+    for meta in (
+        {"keypoint_name2id": {name: i for i, name in enumerate(names)}},
+        {"keypoint_id2name": names},
+        {"keypoint_id2name": {str(i): name for i, name in enumerate(names, 1)}},
+    ):
+        path = mmpose(tmp_path / "r.json", range(N), 1, meta, joints)
+        assert frames_of(path, film) == straight(range(N))
+    meta = {"keypoint_id2name": {str(2 * i): name for i, name in enumerate(names)}}
+    with pytest.raises(BadRecord, match="does not count joints from 0"):
+        frames_of(mmpose(tmp_path / "r.json", range(N), 1, meta, joints), film)
+    path = mmpose(tmp_path / "r.json", range(N), 1, {"dataset_name": "h36m"})
+    with pytest.raises(BadRecord, match=r"joints of h36m, which are not named.*--skeleton"):
+        frames_of(path, film)
+    with open_frames(film) as frames:
+        assert on_video(path, frames, skeleton="h36m17").detections.skeleton == "h36m17"
 
 
 def test_named_joints_are_found_by_name(tmp_path, film):
@@ -349,6 +480,10 @@ def test_longer_lists_that_begin_with_coco_are_reduced(tmp_path, film, n, nested
         ({"track_id": "7"}, 7),
         ({"idx": [3.0]}, 3),
         ({"idx": 3}, 3),
+        ({"track_id": "7.0"}, 7),
+        ({"track_id": 2**40}, 2**40),
+        ({"instance_id": 5}, 5),
+        ({"attributes": {"track_id": 6}}, 6),
         ({"track_id": "anna"}, 0),
     ],
 )
@@ -359,6 +494,42 @@ def test_ids_are_read_as_programs_write_them(tmp_path, film, ids, tracks):
     assert (found.tracks == tracks).all()
     assert any("0 is anna" in note for note in notes) == ("anna" in ids.values())
     np.testing.assert_allclose(found.boxes_xyxy[0], [20, 10, 110, 120])
+
+
+def pairs(path, who, apart=60.0):
+    """Two people in every frame, called so."""
+    rows = []
+    for person in (0, 1):
+        new = coco(path, range(N), **{key: lambda t: v(t, person) for key, v in who.items()})  # noqa: B023
+        rows += json.loads(scaled(new, 1, person * apart).read_text())
+    return save(path, rows)
+
+
+def test_ids_that_tell_nobody_apart(tmp_path, film):
+    def told(**who):
+        with open_frames(film) as frames:
+            return on_video(pairs(tmp_path / "r.json", who, 30.0), frames)
+
+    found, notes, _ = told(track_id=lambda t, person: person)
+    assert set(found.tracks.tolist()) == {0, 1} and len(notes) == 1
+    found, notes, _ = told(idx=lambda t, person: 0.0)
+    assert found.tracks is None and "linked anew" in notes[1]
+    with pytest.raises(BadRecord, match=r"person 3 stands twice in frame 2.*leave them out"):
+        told(track_id=lambda t, person: 3 if t == 2 else 4 + person)
+    assert "change places" in told(track_id=lambda t, person: (t + person) % 2).notes[1]
+    assert "no id comes twice" in told(track_id=lambda t, person: 2 * t + person).notes[1]
+    assert any("call it track_id" in note for note in told(person_id=lambda t, p: p).notes)
+    with open_frames(film) as frames:
+        notes = on_video(pairs(tmp_path / "r.json", {}, 0.0), frames).notes
+    assert any("8 poses are the same as others of their frame" in note for note in notes)
+
+
+def test_a_table_s_ids_have_several_names(tmp_path, film):
+    path = table(tmp_path / "t.csv", range(N))
+    head, *lines = path.read_text().splitlines()
+    path.write_text("\n".join([f"{head},person_id", *(f"{line},5" for line in lines)]))
+    with open_frames(film) as frames:
+        assert (on_video(path, frames).detections.tracks == 5).all()
 
 
 # --- whose pixels ---------------------------------------------------------------------------------
@@ -393,6 +564,22 @@ def test_results_of_a_smaller_resolution_are_said(tmp_path):
     with open_frames(large) as frames:
         notes = on_video(path, frames).notes
     assert any("check that the results are of this resolution" in note for note in notes)
+
+
+def test_joints_beside_the_pictures_and_people_upside_down_are_said(tmp_path):
+    large = write_video(tmp_path / "l.webm", np.zeros((10, 120, 160, 3), np.uint8))
+    standing = np.stack((np.linspace(60, 80, 17), np.linspace(20, 100, 17)), 1)
+
+    def notes(xy):
+        flat_xy = np.c_[xy, np.full(17, 0.9)].ravel().tolist()
+        path = coco(tmp_path / "r.json", range(10), keypoints=lambda t: flat_xy)
+        with open_frames(large) as frames:
+            return on_video(path, frames).notes[1:]
+
+    assert not notes(standing)
+    assert "10 of 10 people are upside down" in notes(standing * (1, -1) + (0, 119))[0]
+    assert "10 of 10 people are on their sides" in notes(standing[:, ::-1])[0]
+    assert "18 % of the joints lie beside" in notes(standing * 1.38)[0]
 
 
 def test_fractions_are_of_each_picture(tmp_path, film):

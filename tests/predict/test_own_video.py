@@ -75,6 +75,16 @@ def test_where_no_gain_is_shown_missing_joints_alone_are_filled_in(tmp_path):
         assert not any("missing joints alone" in note for note in other.notes)
 
 
+def test_nothing_that_is_read_is_written_over(tmp_path):
+    mine, source = results(tmp_path), film(tmp_path)
+    done = predict.video(source, mine, out=tmp_path / "out")
+    before = done.written["table"].read_bytes()
+    for name in ("table", "results"):
+        with pytest.raises(BadParameter, match=r"would write over the results.*--out"):
+            predict.video(source, done.written[name], out=tmp_path / "out")
+    assert done.written["table"].read_bytes() == before
+
+
 def test_a_file_of_weights_refines_tracks(tmp_path):
     config = replace(tiny("hanet"), channels=30, interval=3)
     card = {"model": "hanet", "config": asdict(config), "window": 13}

@@ -435,12 +435,14 @@ class _VideoFile(Frames):
     def _open(self) -> None:
         self._drop()
         self._capture, self._at = _capture(os.path.abspath(self._path), cv2.CAP_FFMPEG), -1
+        self._spent = False  # at its end the decoder lets go of the last frame
         if self._capture.isOpened():
             _check_size(*_size(self._capture), self._path)
 
     def _grab(self) -> bool:
         """Decodes one frame on; False at the end."""
         if not self._capture.grab():
+            self._spent = True
             return False
         self._at += 1
         if self._at == len(self._times):
@@ -461,6 +463,7 @@ class _VideoFile(Frames):
             and self._capture.grab()
         ):
             self._at = self._index.get(self._capture.get(cv2.CAP_PROP_POS_MSEC), -1)
+            self._spent = False
             if 0 <= self._at <= i:
                 return
         self._open()
@@ -516,7 +519,8 @@ class _VideoFile(Frames):
             if self._capture is None:  # closed, or this process was forked
                 self._open()
             first = i
-            if i < self._at or self._at + _SEEK_AFTER < i < len(self._times):
+            passed = self._at + self._spent
+            if i < passed or self._at + _SEEK_AFTER < i < len(self._times):
                 self._keep(steps)
                 self._seek(i)
                 first = i - self._block + 1

@@ -25,12 +25,13 @@ from ..skeletons import skeleton
 from . import checks, coco, numbering
 from .annotations import POSETRACK_BOX
 from .frames import PICTURE_SUFFIXES, Frames, open_frames, picture_names, stored_size
-from .numbering import SplitName, before_export, split_names
+from .numbering import SplitName, before_export, split_names, stem_of
 from .safe import read_json
 from .tracks import link, track_of
 
 MAX_PX = 1e6  # coordinates of any picture; ours
 INSIDE = 0.4  # of all joints, at least so many lie in their pictures; ours
+USUALLY = 0.9  # where fewer do, it is said; ours
 NEAR = 1.5  # a box enlarged so much holds half of its joints or more; ours
 LIKE = ("width", "height", "video_id", "vid_id", "nframes")  # what an added image copies
 
@@ -191,13 +192,14 @@ def _new_names(
     cuts = [(image.cut, image.number) for image in images]
     patterns = {cut and (cut.before, cut.behind, cut.number - number) for cut, number in cuts}
     path = images[0].path
+    suffix = path.name.removeprefix(stem_of(images[0].name))
     if len(patterns) == 1 and None not in patterns:
         before, behind, offset = patterns.pop()
         digits = min(len(cut.digits) for cut, _ in cuts)
         stems = [f"{before}{number + offset:0{digits}d}{behind}" for number in numbers]
-        pictures = [stem + path.suffix for stem in stems]
+        pictures = [stem + suffix for stem in stems]
     elif not pictures:
-        pictures = [f"frame_{number:06d}{path.suffix}" for number in numbers]
+        pictures = [f"frame_{number:06d}{suffix}" for number in numbers]
     return [str(path.parent / name) for name in pictures]
 
 
@@ -352,7 +354,7 @@ class _File:
             names = [str(theirs[0].path.parent / name) for name in self.pictures]
             return list(of_number or range(n)), names, None
 
-        for image, cut in zip(images, split_names([image.path.stem for image in images], n)):
+        for image, cut in zip(images, split_names([stem_of(image.name) for image in images], n)):
             image.cut, image.number = cut, image.frame_id
         labelled = self.labelled
         by_id = any(i.number is not None and 0 <= i.number <= n for i in labelled)
@@ -458,6 +460,8 @@ class _File:
                 file=self.path,
                 remedy="use the video that was labelled; pictures are turned by their EXIF tags",
             )
+        beside = "of {} joints lie beside their pictures: check that it is this video, of this size"
+        self.note((total - inside) * (inside < USUALLY * total), beside.format(total))
 
     def find_people(self) -> None:
         """Says whose the labels are, as far as this is told. Where nobody has an id, people are

@@ -18,6 +18,8 @@ from ..errors import BadRecord
 
 ROBOFLOW = r"(?i)_(jpe?g|png|bmp|webp)\.rf\.[0-9a-z]+\.\w+$"  # what its export makes of .jpg
 LABEL_STUDIO = r"[0-9a-f]{8}-"  # what it puts before a name
+# around a number: it is of seconds, as in 0.04, frame_1.20s and 00:00:01.040
+DECIMALS = r"(^|[^A-Za-z0-9.])\d+[.:]$", r"\.\d{2,6}s?(?![A-Za-z0-9.])"
 
 # --- names ----------------------------------------------------------------------------------------
 
@@ -30,6 +32,11 @@ def whole_number(digits: str) -> int:
 def before_export(name: str) -> PurePosixPath:
     """An image's name as it was before Roboflow's export."""
     return PurePosixPath(re.sub(ROBOFLOW, r".\1", name).replace("\\", "/"))
+
+
+def stem_of(name: str) -> str:
+    """An image's name without folder and suffix, which begins with a letter: clip.0001 has none."""
+    return re.sub(r"\.[A-Za-z]\w*$", "", before_export(name).name)
 
 
 class SplitName(NamedTuple):
@@ -49,8 +56,9 @@ def split_names(stems: Sequence[str], highest: int | None = None) -> list[SplitN
     any); None where there is none.
 
     Of several, it is the last. Where the `highest` number that a frame may have is stated, it is
-    the one that never exceeds it, and None where that leaves several. The eight hex digits that
-    Label Studio puts before names count as text: a letter in one of them gives them away.
+    the one that never exceeds it, and None where that leaves several, or one of seconds. The eight
+    hex digits that Label Studio puts before names count as text: a letter in one of them gives them
+    away.
     """
     heads = [re.match(LABEL_STUDIO, stem) for stem in stems]
     hashed = any(head and re.search("[a-f]", head[0]) for head in heads)
@@ -73,27 +81,37 @@ def split_names(stems: Sequence[str], highest: int | None = None) -> list[SplitN
     for parts in names:
         i = place_of[len(parts)]
         around = i and SplitName("".join(parts[:i]), parts[i], "".join(parts[i + 1 :]))
-        split.append(around)
+        split.append(None if highest is not None and around and _of_seconds(around) else around)
     return split
 
 
+def _of_seconds(cut: SplitName) -> bool:
+    before, behind = DECIMALS
+    short = len(cut.digits) < 4  # shot_01.0001 is no time
+    return bool((short and re.search(before, cut.before)) or re.match(behind, cut.behind))
+
+
 def called(pictures: Sequence[str]) -> dict[str, int]:
-    """Frames by the names of the pictures that they are, and by these without suffix."""
-    frames = {PurePosixPath(name).stem: frame for frame, name in enumerate(pictures)}
+    """Frames by the names of the pictures that they are, and by these without suffix, where no two
+    are alike.
+    """
+    stems = [PurePosixPath(name).stem for name in pictures]
+    twice = {stem for stem, times in Counter(stems).items() if times > 1}
+    frames = {stem: frame for frame, stem in enumerate(stems) if stem not in twice}
     return frames | {name: frame for frame, name in enumerate(pictures)}
 
 
 def picture_called(name: str, frame_of: Mapping[str, int]) -> int | None:
     """The frame of the picture that is called as an image, by name or stem."""
     path = before_export(name)
-    uploaded = re.sub("^" + LABEL_STUDIO, "", path.stem)
-    names = [PurePosixPath(name.replace("\\", "/")).name, path.name, path.stem, uploaded]
+    uploaded = re.sub("^" + LABEL_STUDIO, "", stem_of(name))
+    names = [PurePosixPath(name.replace("\\", "/")).name, path.name, stem_of(name), uploaded]
     return next((frame_of[name] for name in names if name in frame_of), None)
 
 
 def numbered(pictures: Sequence[str]) -> dict[int, int]:
     """Frames by the numbers in the pictures' names; none where these do not tell them apart."""
-    names = split_names([before_export(name).stem for name in pictures])
+    names = split_names([*map(stem_of, pictures)])
     frames = {name.number: frame for frame, name in enumerate(names) if name}
     return frames if len(frames) == len(pictures) and -1 not in frames else {}
 
@@ -106,7 +124,7 @@ class VideoName(NamedTuple):
 
     folder: tuple[str, ...] = ()
     title: str | None = None
-    prefix: str | None = None  # of the names, up to the number that changes
+    prefix: str | None = None  # of the names, around the number that changes
 
     def __str__(self) -> str:
         title = [self.title] if self.title else []
@@ -123,7 +141,7 @@ def videos_of(
     titles: Sequence[str | None] | None = None,
     added: Sequence[object] | None = None,
 ) -> list[VideoName]:
-    """The video of each image: by the title that it states, by folder, and by what stands before
+    """The video of each image: by the title that it states, by folder, and by what stands around
     the number in its name, where that makes two videos or more with two images each.
 
     pictures: of the folder `source`, whose names are known to be of one video; added: which images
@@ -138,14 +156,19 @@ def videos_of(
         groups[VideoName(path.parent.parts, titles[i])].append(i)
     videos = {}
     for video, rows in groups.items():
-        stems = [paths[i].stem for i in rows]
+        stems = [stem_of(names[i]) for i in rows]
         split = zip(stems, split_names(stems))
-        prefixes = [own.get(stem) or (name.before if name else stem) for stem, name in split]
+        prefixes = [own.get(stem) or (_prefix(name) if name else stem) for stem, name in split]
         sizes = Counter(prefix for prefix, i in zip(prefixes, rows) if not added[i])
         several = video.title is None and sum(n > 1 for n in sizes.values()) > 1
         for i, prefix in zip(rows, prefixes):
             videos[i] = video._replace(prefix=prefix) if several else video
     return [videos[i] for i in range(len(paths))]
+
+
+def _prefix(name: SplitName) -> str:
+    """What stands around the number in a name, but for further numbers behind it."""
+    return name.before + re.sub(r"\d+", "", name.behind)
 
 
 def name_of(source: str) -> str:
@@ -167,8 +190,9 @@ def video_called(videos: Sequence[VideoName], source: str) -> VideoName:
 
     def likeness(video: VideoName) -> tuple[int, bool]:
         title = PurePosixPath((video.title or "").removesuffix(suffix)).parts
-        bare = re.sub(r"(?i)[\W_]*(frame|image|img)?[\W_]*$", "", video.prefix or "")
-        return max(shared(video.folder), shared(title)), name in (bare, video.prefix)
+        bare = re.sub(r"(?i)^[\W_]+|[\W_]*(frame|image|img)?[\W_]*$", "", video.prefix or "")
+        folder = (*video.folder[:-1], *(last.removesuffix(suffix) for last in video.folder[-1:]))
+        return max(shared(folder), shared(title)), name in (bare, video.prefix)
 
     likenesses = {video: likeness(video) for video in videos if video != NAMELESS}
     best = max(likenesses.values(), default=None)

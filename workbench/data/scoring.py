@@ -41,7 +41,7 @@ from .checks import (
 from .coco import Results, annotations_of, results_of, skeleton_of
 from .frames import PICTURE_SUFFIXES
 from .numbering import LABEL_STUDIO, before_export
-from .results.files import USUAL_SKELETON
+from .results.rows import USUAL_SKELETON
 from .safe import read_json
 
 # from which the poses were estimated; none: bottom-up

@@ -15,7 +15,7 @@ from ..data.frames import Frames, open_frames
 from ..data.results import on_video
 from ..data.tracks import link
 from ..errors import BadParameter, WorkbenchError, unknown
-from ..film import LONG_SIDE, Pace, save_results, write_video
+from ..film import LONG_SIDE, Pace, result_places, save_results, write_video
 from ..metrics import joint_distances
 from ..records import Detections, Prediction
 from ..resources import check_writable
@@ -158,6 +158,7 @@ def video(
         path = out / f"camera_{source}.webm"
         source = recorded(open_frames(source), path, camera_frames, progress=progress)
     like = None if isinstance(detections, Detections) else detections
+    result_places(out, str(source), like)
     with open_frames(source, on_bad=on_bad) as frames:
         frames.count(progress=progress)
         notes, warnings = (), frames.warnings

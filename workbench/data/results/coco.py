@@ -10,16 +10,49 @@ from itertools import chain
 import numpy as np
 
 from ...errors import BadFile, BadRecord
-from ..checks import image_id, integral, numbers, table, xyxy_from_xywh
+from ..checks import (
+    checked,
+    image_id,
+    integral,
+    name_or_number,
+    numbers,
+    table,
+    xyxy_from_xywh,
+)
 from ..readers import as_dict
-from .rows import Document, Place, Row, length, n_joints, points_of, track_of
+from .rows import (
+    VIDEO_KEYS,
+    Document,
+    Place,
+    Row,
+    check_one_video,
+    length,
+    n_joints,
+    points_of,
+    track_of,
+)
 
-# who a person is: COCO's and AlphaPose's words
-TRACKS = ("track_id", "idx")
+# who a person is: COCO's, AlphaPose's and CocoVID's words
+TRACKS = ("track_id", "idx", "instance_id")
 
 
-def _place(result: Mapping) -> Place:
-    """image_id is a number, also as text, or a picture's name."""
+def _track(result: Mapping) -> int | str | None:
+    who = track_of(result, *TRACKS)
+    return track_of(as_dict(result.get("attributes")), "track_id") if who is None else who
+
+
+def _are_named(content: Sequence) -> bool:
+    """Whether every image has a file_name of its own, which then says what image_id only counts."""
+    results = [as_dict(result) for result in content]
+    names = {str(result["file_name"]) for result in results if result.get("file_name")}
+    images = {str(result.get("image_id")) for result in results}
+    return bool(names) and len(names) >= len(images)
+
+
+def _place(result: Mapping, named: bool) -> Place:
+    """image_id is a number, also as text, or a picture's name, unless that is `named`."""
+    if named:
+        return Place(checked(name_or_number, result.get("file_name"), "file_name"))
     text = image_id(result)
     negative = text.removeprefix("-").isdecimal()
     return Place(number=int(text)) if negative and len(text) < 20 else Place(text)
@@ -33,7 +66,7 @@ def _box(result: Mapping):
 
 def coco_rows(document: Document) -> Iterator[Row]:
     (content,) = document.contents.values()
-    k = None
+    k, named = None, _are_named(content)
     for i, result in enumerate(content):
         row = None
         with document.record(f"result {i}"):
@@ -47,7 +80,7 @@ def coco_rows(document: Document) -> Iterator[Row]:
                 used = used if longer else [*range(k)]
             keypoints, put = points_of(result, "keypoints", k, 3, used)
             score = numbers({"score": [result.get("score")]}, "score", 1)[0]
-            place = _place(result)
+            place = _place(result, named)
             row = Row(
                 str(i),
                 keypoints,
@@ -55,11 +88,21 @@ def coco_rows(document: Document) -> Iterator[Row]:
                 place,
                 _box(result),
                 float(score),
-                track_of(result, *TRACKS),
+                _track(result),
             )
             document.seen.append(place)
         if row is not None:
             yield row
+    _check_fields(document, [*map(as_dict, content)])
+
+
+def _check_fields(document: Document, results: Sequence[Mapping]) -> None:
+    """What fields say that are not read."""
+    if any(place.number is not None for place in document.seen):
+        for key in VIDEO_KEYS:
+            check_one_video(key, [r[key] for r in results if r.get(key) is not None])
+    if any(r.get("person_id") is not None for r in results) and not any(map(_track, results)):
+        document.notes.append("person_id is left unread: call it track_id, if it says who is who")
 
 
 # --- data sets ------------------------------------------------------------------------------------
@@ -113,7 +156,7 @@ def _pictures(document: Document, content: Mapping) -> dict[str, Place]:
     for i, image in enumerate(content["images"] if type(content.get("images")) is list else []):
         with document.record(f"image {i}"):
             image = as_dict(image)
-            place = _place({"image_id": image.get("id")})
+            place = _place({"image_id": image.get("id")}, False)
             ident = image_id({"image_id": image.get("id")})
             name = image.get("file_name")
             if ident in places:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ...errors import BadFile, BadParameter, BadRecord, WorkbenchError
 from ...geometry import box_of_points
@@ -19,17 +19,21 @@ from ..frames import Frames
 from ..readers import reader
 from ..releases import named
 from .files import OF_PICTURES, OF_SLEAP, holds_joints, rows_of, skeletons_of
-from .placing import check_pixels, placed_on
+from .placing import check_pixels, placed_on, told_apart
 from .rows import USUAL_SKELETON, Document, Place, Row
 
 # --- arrays of rows -------------------------------------------------------------------------------
 
 
+def _lost(keypoints: Float[np.ndarray, "*n k 3"]) -> Bool[np.ndarray, "*n k"]:
+    """Which joints stand at exactly (0, 0) or (-1, -1): so programs write what was not found."""
+    x, y = keypoints[..., 0], keypoints[..., 1]
+    return (x == y) & ((x == 0) | (x == -1))
+
+
 def _known(keypoints: Float[np.ndarray, "n k 3"]) -> Float[np.ndarray, "n k 3"]:
-    """With confidence 0 where a joint stands at exactly (0, 0): so programs write what they did
-    not find.
-    """
-    lost = (keypoints[..., :2] == 0).all(-1)
+    """With confidence 0 where a joint was not found."""
+    lost = _lost(keypoints)
     return np.where(lost[..., None] & (np.arange(3) == 2), np.float32(0), keypoints)
 
 
@@ -109,7 +113,7 @@ def in_px(row: Row, size_wh: tuple[int, int]) -> Row:
     if not row.fractions:
         return row
     keypoints, box = row.keypoints.astype(np.float64), row.box_xyxy
-    stated = keypoints[:, :2].any(1)
+    stated = ~_lost(keypoints)
     keypoints[stated, :2] = keypoints[stated, :2] * size_wh + row.origin_px
     if box is not None:
         box = box * np.tile(size_wh, 2) + row.origin_px
@@ -129,7 +133,7 @@ def _numbers(document: Document, rows: Sequence[Row]) -> list[int] | None:
     between its names; None where one has none. Pictures without a number are counted.
     """
     names = [place.image for place in document.seen if place.image]
-    stems = [numbering.before_export(name).stem for name in dict.fromkeys(names)]
+    stems = [numbering.stem_of(name) for name in dict.fromkeys(names)]
     cuts = dict(zip(dict.fromkeys(names), numbering.split_names(stems)))
     numbers = []
     for row in rows:
@@ -192,8 +196,8 @@ def read_detections(
     stated, of batches box score times mean joint confidence, else the mean confidence. Rows stand
     in the order of bbox_ids, of other files in their own. frames: as the file counts them
     (MMPose's demo, which wraps its list, counts from 1; here from 0); `on_video` says which frames
-    of a video they are. A joint at exactly (0, 0), one with a value that is null or not finite, and
-    one that the file calls missing have confidence 0.
+    of a video they are. A joint at exactly (0, 0) or (-1, -1), one with a value that is null or not
+    finite, and one that the file calls missing have confidence 0.
     Errors: `UnsafeFile`, `BadFile`, `EmptyFile`, `MissingFile`, `UnknownName`, `BadRecord` with
     batch or row, `BadParameter` for fractions without size_wh.
     """
@@ -244,6 +248,15 @@ def read_results(path: Path, *, on_bad: str = "raise", content: object = None) -
 # --- as the frames of a video ---------------------------------------------------------------------
 
 
+def _somebody(rows: Sequence[Row], document: Document) -> list[Row]:
+    """Without poses none of whose joints was found, unless all are such."""
+    there = [row for row in rows if not _lost(row.keypoints).all()]
+    if not 0 < len(there) < len(rows):
+        return [*rows]
+    document.notes.append(f"{len(rows) - len(there)} poses without a joint are left out")
+    return there
+
+
 class OnVideo(NamedTuple):
     """A user's results as the frames of their video."""
 
@@ -272,15 +285,15 @@ def on_video(
     on_bad: "report" leaves out bad results, and such beyond the end of a video that was cut.
     Errors: of `read_detections`; `BadParameter` where nothing says what the first frame's number
     is; `BadRecord` for results of no frame, of several videos, or whose numbers are no pixels of
-    these frames.
+    these frames, and for a person who stands twice in a frame.
     """
     path = Path(path)
     document, rows = rows_of(path, skeleton)
     checks.settle(document.bad, len(rows) + len(document.bad), "results", on_bad, path)
     with named(path):
-        rows, numbers = placed_on(document, rows, frames, first_frame)
+        rows, numbers = placed_on(document, _somebody(rows, document), frames, first_frame)
         fractions = any(row.fractions for row in rows)
         rows = [in_px(row, frames.size_of(frame)) for row, frame in zip(rows, numbers)]
-        detections = _detections(document, rows, skeleton, numbers)
+        detections = told_apart(_detections(document, rows, skeleton, numbers), document.notes)
         document.notes += check_pixels(detections, frames, fractions=fractions)
     return OnVideo(detections, tuple(document.notes), (*frames.warnings, *document.bad))

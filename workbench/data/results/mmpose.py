@@ -15,12 +15,29 @@ from .rows import Document, Place, Row, count, length, list_of, points_of, track
 
 def _used(document: Document, meta: object) -> list[int] | None:
     """Where the skeleton's joints stand, as meta_info names them; None where it does not."""
-    names = as_dict(as_dict(meta).get("keypoint_id2name"))
+    names = as_dict(meta).get("keypoint_id2name")
+    names = dict(enumerate(names)) if type(names) is list else as_dict(names)
     if not names:
-        return None
-    if not all(str(key).isdecimal() for key in names):
-        raise BadRecord("keypoint_id2name has ids that are no numbers", record="meta_info")
-    return document.choose([str(names[key]) for key in sorted(names, key=int)])
+        inverse = as_dict(as_dict(meta).get("keypoint_name2id"))
+        names = {str(ident): name for name, ident in inverse.items()}
+    if not names:
+        return _unnamed(document, as_dict(meta).get("dataset_name"))
+    ids = [int(key) for key in names if str(key).isdecimal()]
+    if sorted(ids) not in ([*range(len(names))], [*range(1, len(names) + 1)]):
+        raise BadRecord("keypoint_id2name does not count joints from 0", record="meta_info")
+    return document.choose([str(name) for _, name in sorted(zip(ids, names.values()))])
+
+
+def _unnamed(document: Document, dataset: object) -> None:
+    """`BadRecord` for joints without names of another data set than COCO, unless their skeleton is
+    stated.
+    """
+    if document.joints is None and type(dataset) is str and "coco" not in dataset.lower():
+        raise BadRecord(
+            f"joints of {dataset}, which are not named",
+            record="meta_info",
+            remedy="name their skeleton (--skeleton), or state keypoint_id2name",
+        )
 
 
 def _instance(document: Document, item: object, used: Sequence[int] | None) -> Row:

@@ -17,19 +17,20 @@ JOINTS = {
     18: (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10),
     25: (0, 16, 15, 18, 17, 5, 2, 6, 3, 7, 4, 12, 9, 13, 10, 14, 11),
 }
-# of a video, frames from 0 in twelve digits; of pictures, the picture's name
-_VIDEO = re.compile(r"(?:.*_)?(\d{12})_keypoints\.json")
+# of one video, frames from 0 in twelve digits; of several, or of pictures, the picture's name
+_VIDEO = re.compile(r"(.*_)?(\d{12})_keypoints\.json")
 _FILE = re.compile(r"(.+)_keypoints\.json")
 
 
 def _places(document: Document) -> list[Place]:
     """The frame or the picture that each file is."""
-    paths, places = list(document.contents), {}
+    paths, places = list(document.contents), []
     of_video = all(_VIDEO.fullmatch(path.name) for path in paths)
+    of_video = of_video and len({_VIDEO.fullmatch(path.name)[1] for path in paths}) == 1
     for path in paths:
         name = _FILE.fullmatch(path.name)
         if of_video:
-            place = Place(number=int(_VIDEO.fullmatch(path.name)[1]))
+            place = Place(number=int(_VIDEO.fullmatch(path.name)[2]))
         elif name:
             place = Place(name[1])
         elif len(paths) == 1:
@@ -40,14 +41,8 @@ def _places(document: Document) -> list[Place]:
                 file=path,
                 remedy="names end in _000000000012_keypoints.json, or are PICTURE_keypoints.json",
             )
-        if place in places:
-            raise BadFile(
-                f"frame {place.number} stands twice",
-                file=path,
-                remedy="keep the files of one video in the folder",
-            )
-        places[place] = path
-    return [*places]
+        places.append(place)
+    return places
 
 
 def _person(document: Document, person: object, path: Path, i: int, place: Place) -> Row:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import BadParameter, BadRecord
 from ...records import Detections
+from ...skeletons import skeleton
 from .. import numbering
 from ..frames import PICTURE_SUFFIXES, Frames, picture_names, stored_size
+from ..tracks import check_tracks
 from .rows import Document, Place, Row
 
 # Whose pixels; all ours.
@@ -19,7 +23,10 @@ MARGIN = 0.1
 NEGATIVE = 1 / 3  # of fractions, whose joints hardly ever lie left of or above their picture
 SMALLEST_PX = 4  # the median of the longer sides of poses
 WORLD = "these look like MediaPipe's world landmarks, in metres: save those of the picture"
-CORNER, SOME = 0.55, 20  # nothing of so many poses beyond so much of both sides is said
+CORNER, SOME = 0.55, 10  # nothing of so many poses beyond so much of both sides is said
+OUTSIDE = 0.1  # more joints beside their pictures are said
+EXCHANGED = 0.2  # more steps to another one's place are said
+LAID = 0.8  # so many people upside down or on their sides are said
 
 # --- frames ---------------------------------------------------------------------------------------
 
@@ -34,6 +41,9 @@ def placed_on(
     frame_of = _frames_of(document, places, frames, pictures, first_frame)
     frame_of = _inside(frame_of, rows, frames)
     kept = [row for row in rows if row.place in frame_of]
+    document.notes += _taken({row.place: frame_of[row.place] for row in kept}, len(frames))
+    if not rows:
+        document.notes.append("it holds no poses")
     lost = len(rows) - len(kept)
     if lost:
         pictures_lost = len({row.place for row in rows} - frame_of.keys())
@@ -45,6 +55,14 @@ def placed_on(
             remedy="give the results of this video; names or image_id must say so",
         )
     return kept, [frame_of[row.place] for row in kept]
+
+
+def _taken(frame_of: dict[Place, int], n_frames: int) -> list[str]:
+    """For which frames the first and the last place are taken."""
+    places = sorted(frame_of, key=frame_of.__getitem__)
+    ends = dict.fromkeys(places[:1] + places[-1:])
+    ends = ", ".join(f"{_said(place)} as frame {frame_of[place]}" for place in ends)
+    return [f"taken: {ends} (the video has frames 0 to {n_frames - 1})"] if places else []
 
 
 def _pictures(frames: Frames) -> list[str]:
@@ -109,14 +127,14 @@ def _of_picture(places: Sequence[Place], of_picture: dict[int, int]) -> dict[Pla
 
 def _numbers_of(names: Sequence[Place], n_frames: int) -> dict[Place, int]:
     """The number that changes between names."""
-    stems = [numbering.before_export(place.image).stem for place in names]
+    stems = [numbering.stem_of(place.image) for place in names]
     cuts = numbering.split_names(stems, highest=n_frames)
     for place, cut in zip(names, cuts):
         if cut is None:
             raise BadRecord(
                 f"{place.image} does not say which frame it is",
                 remedy="names need one number that changes from frame to frame; or state the frame "
-                "as a number in image_id",
+                "as a number in image_id (seconds are no frames)",
             )
     return {place: cut.number for place, cut in zip(names, cuts)}
 
@@ -183,9 +201,9 @@ def check_pixels(found: Detections, frames: Frames, *, fractions: bool = False) 
     where = f"x from {low[0]:.4g} to {high[0]:.4g}, y from {low[1]:.4g} to {high[1]:.4g}"
     width, height = size[0, 0].astype(int)
     picture = f"pictures of {width}x{height} px"
-    flat = np.where(known[..., None], xy, np.nan)
-    with np.errstate(invalid="ignore"):
-        sides = (np.nanmax(flat, 1) - np.nanmin(flat, 1))[known.sum(1) > 1].max(-1, initial=0)
+    several = known.sum(1) > 1
+    ends = (np.where(known[..., None], xy, end)[several] for end in (-np.inf, np.inf))
+    sides = (next(ends).max(1) - next(ends).min(1)).max(-1, initial=0)
     if len(sides) and np.median(sides) < SMALLEST_PX:
         raise BadRecord(
             f"poses are {np.median(sides):.2g} px large: {where}, in {picture}",
@@ -218,6 +236,16 @@ def _whose(low: np.ndarray, high: np.ndarray, frames: Frames, frame: int) -> str
 
 
 def _odd(found: Detections, high: np.ndarray, size: np.ndarray) -> list[str]:
+    xy, known = found.xy_frame, found.confidence > 0
+    beside = ((xy < -0.5) | (xy > size - 0.5)).any(-1)[known].mean()
+    laid = _laid(found)
+    if beside > OUTSIDE or laid:
+        aside = [f"{100 * beside:.0f} % of the joints lie beside their pictures"]
+        aside = aside if beside > OUTSIDE else []
+        return [
+            f"{' and '.join([*aside, *laid])}: check that the results are of these pictures, of "
+            "this resolution, turned like these, x to the right and y down from their upper left"
+        ]
     if len(found) >= SOME and (high < CORNER * size.min((0, 1))).all():
         width, height = size[0, 0].astype(int)
         return [
@@ -225,3 +253,74 @@ def _odd(found: Detections, high: np.ndarray, size: np.ndarray) -> list[str]:
             f"{width}x{height} px: check that the results are of this resolution"
         ]
     return []
+
+
+def _laid(found: Detections) -> list[str]:
+    """Whether nearly all people are upside down, or lie on their sides."""
+    joints = skeleton(found.skeleton).joints
+    head = next((name for name in ("nose", "head", "head_top") if name in joints), None)
+    if head is None or not {"left_hip", "right_hip"} <= {*joints}:
+        return []
+    used = [joints.index(name) for name in (head, "left_hip", "right_hip")]
+    whole = (found.confidence[:, used] > 0).all(1)
+    top, *hips = found.xy_frame[whole][:, used].swapaxes(0, 1)
+    x, y = (top - sum(hips) / 2).T
+    laid = {"upside down": y > np.abs(x), "on their sides": np.abs(x) > np.abs(y)}
+    return [
+        f"{which.sum()} of {len(which)} people are {how}"
+        for how, which in laid.items()
+        if len(which) >= SOME and which.mean() > LAID
+    ]
+
+
+# --- who ------------------------------------------------------------------------------------------
+
+
+def told_apart(found: Detections, notes: list[str]) -> Detections:
+    """Without ids where these are all alike, though several people stand in a frame; what is odd
+    about them is noted. `BadRecord` where a person stands twice in a frame.
+    """
+    if not len(found):
+        return found
+    rows = np.column_stack((found.frames, found.xy_frame.reshape(len(found), -1)))
+    _, first, times = np.unique(rows, axis=0, return_index=True, return_counts=True)
+    if len(first) < len(found) and found.confidence[first[times > 1]].any():
+        again, which = len(found) - len(first), found.ids[first[times > 1].min()]
+        notes.append(f"{again} poses are the same as others of their frame, as result {which}")
+    if found.tracks is None:
+        return found
+    n_people, n_frames = len(np.unique(found.tracks)), len(np.unique(found.frames))
+    if n_people == 1 and n_frames < len(found):
+        notes.append(f"all ids are {found.tracks[0]}, also of people in one frame: linked anew")
+        return replace(found, tracks=None)
+    check_tracks(found)
+    if n_frames > 1 and n_people == len(found):
+        notes.append("no id comes twice: do ids count poses? without them, people are linked")
+    elif share := _exchanged(found):
+        notes.append(
+            f"in {100 * share:.0f} % of the steps people change places with others: do ids count "
+            "the people of each picture? without ids, people are linked"
+        )
+    return found
+
+
+def _exchanged(found: Detections) -> float:
+    """How many steps of a person to the next frame lead farther than their box is large, to where
+    somebody else was; 0 of few.
+    """
+    boxes = found.boxes_xyxy.astype(float)
+    at, large = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).min(1) / 2
+    rows_of = defaultdict(dict)
+    for row, (frame, track) in enumerate(zip(found.frames.tolist(), found.tracks.tolist())):
+        rows_of[frame][track] = row
+    steps = exchanged = 0
+    for frame, people in rows_of.items():
+        before = rows_of.get(frame - 1, {})
+        for track in people.keys() & before.keys():
+            here, others = people[track], [row for who, row in before.items() if who != track]
+            own = np.linalg.norm(at[here] - at[before[track]])
+            away = np.linalg.norm(at[here] - at[others], axis=1)
+            steps += 1
+            exchanged += own > large[here] and bool((away < own / 2).any())
+    share = exchanged / max(steps, 1)
+    return share if share > EXCHANGED else 0.0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
@@ -18,6 +19,8 @@ from ..checks import FLOAT32_MAX, integral, numbers, placed
 from ..readers import as_dict
 
 COCO17 = SKELETONS["coco17"]
+# what says that a record is of one of several videos; numbers of frames then say too little
+VIDEO_KEYS = ("video_id", "vid_id", "video", "video_name", "camera", "camera_id", "cam", "view")
 # Lists that begin with coco17: Halpe-26, COCO-WholeBody, Halpe-136
 LONGER = (26, 133, 136)
 # what a file without joint names most often means
@@ -98,6 +101,16 @@ class Document:
         return [*range(n)]
 
 
+def check_one_video(key: str, values: Collection[object]) -> None:
+    """`BadRecord` where records of numbered frames are of several videos."""
+    different = sorted({*map(str, values)})
+    if len(different) > 1:
+        raise BadRecord(
+            f"results of several videos: {key} is {', '.join(different[:5])}",
+            remedy="keep those of one video",
+        )
+
+
 def list_of(item: object, key: str) -> list:
     value = as_dict(item).get(key)
     if type(value) is not list:
@@ -117,10 +130,10 @@ def n_joints(item: object, key: str, width: int) -> int:
     return length(item, key) // (1 if nested else width)
 
 
-def count(value: object, what: str) -> int:
+def count(value: object, what: str, below: int = 2**31) -> int:
     """A whole number from 0; 3.0 is 3."""
     value = integral(value)
-    if type(value) is not int or not 0 <= value < 2**31:
+    if type(value) is not int or not 0 <= value < below:
         raise BadRecord(f"{what} is {str(value)[:40]}, a number from 0 expected")
     return value
 
@@ -134,11 +147,11 @@ def track_of(item: Mapping, *keys: str) -> int | str | None:
         (value,) = value
     value = integral(value)
     if type(value) is str and value.strip():
-        value = value.strip()[:80]
+        value = re.sub(r"^(\d+)\.0$", r"\1", value.strip())[:80]
         return int(value) if value.isdecimal() and len(value) < 10 else value
     if value is None:
         return None
-    return count(value, next(key for key in keys if item.get(key) is not None))
+    return count(value, next(key for key in keys if item.get(key) is not None), 2**63)
 
 
 def _finite(value: object) -> object:

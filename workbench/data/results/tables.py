@@ -19,7 +19,7 @@ from ...skeletons import SKELETONS
 from ..checks import integral
 from ..releases import named
 from ..safe import read_text
-from .rows import COCO17, Document, Place, Row, count
+from .rows import COCO17, VIDEO_KEYS, Document, Place, Row, check_one_video, count
 
 _PAIRS = "shoulder elbow wrist pinky index thumb hip knee ankle heel foot_index".split()
 BLAZEPOSE = (  # MediaPipe Pose Landmarker, landmarks 0 to 32
@@ -44,19 +44,22 @@ MEDIAPIPE_HAND = {
     for i, theirs in enumerate(names.split(), 1)
 }
 _TITLES = {  # of columns, in lower case
-    "frame": ("frame",),
-    "person": ("person",),
+    "frame": ("frame", "frame_id", "frame_number"),
+    "person": ("person", "person_id", "track_id"),
     "joint": ("landmark", "joint"),
     "x": ("x", "x_px"),
     "y": ("y", "y_px"),
-    "confidence": ("visibility", "confidence"),
+    "confidence": ("visibility", "confidence", "likelihood", "score"),
 }
 _OPTIONAL = ("person", "confidence")
+_EMPTY = ("", "nan", "none", "null", "na", "n/a", "#n/a")  # of a joint that is missing
 NOT_FRACTIONS = 2.0  # landmarks outside of the picture stay below
 
 
 def read_table(path: Path) -> list[list[str]]:
-    """The cells of a CSV file, titles first; empty lines are left out."""
+    """The cells of a CSV file, titles first; empty lines, and empty cells behind the last column,
+    are left out.
+    """
     text = read_text(path)
     first = text.split("\n", 1)[0]
     if first.count(";") > first.count(","):
@@ -67,10 +70,19 @@ def read_table(path: Path) -> list[list[str]]:
             "(pandas: read_csv(..., sep=';', decimal=',').to_csv(...))",
         )
     try:
-        lines = list(filter(None, csv.reader(io.StringIO(text, newline=""), strict=True)))
+        rows = [*csv.reader(io.StringIO(text, newline=""), strict=True)]
     except csv.Error as error:
         raise BadFile(f"not a CSV table: {error}", file=path) from None
+    lines = [row for row in rows if any(cell.strip() for cell in row)]
     titles = lines[0] if lines else []
+    while titles and not titles[-1].strip():
+        titles.pop()
+    for line in lines[1:]:
+        while len(line) > len(titles) and not line[-1].strip():
+            line.pop()
+    if len(titles) == 1:
+        with named(path):
+            columns_of(titles)
     for i, line in enumerate(lines, 1):
         if len(line) != len(titles):
             problem = f"not as many cells as the {len(titles)} columns"
@@ -133,7 +145,8 @@ def _who(line: Sequence[str], column: int | None) -> int | str:
 
 def _joint(text: str, numbered: Sequence[str], joints: Sequence[str]) -> str | None:
     """A joint by its name, MediaPipe's names of enums and hands among them, or its number."""
-    name = re.sub(r"^(pose|hand)landmark\.", "", text.strip().lower())
+    name = re.sub(r"^<?(\w+\.)*(pose|hand)landmark\.|: \d+>$", "", text.strip().lower())
+    name = re.sub(r"[\s-]+", "_", name)
     if re.fullmatch(r"[0-9]{1,3}(\.0)?", name) and int(float(name)) < len(numbered):
         return numbered[int(float(name))]
     if name in MEDIAPIPE_HAND and MEDIAPIPE_HAND[name] in joints:
@@ -187,6 +200,8 @@ def table_rows(document: Document) -> Iterator[Row]:
     columns = columns_of(titles)
     joints = _joints(document, columns, lines)
     low = [title.strip().lower() for title in titles]
+    for key in set(VIDEO_KEYS) & set(low):
+        check_one_video(key, [line[low.index(key)].strip() for line in lines])
     if "replaced" in low and low[columns["joint"]] == "joint":
         document.first_frame = 0  # our own
     if columns["confidence"] is None:
@@ -200,7 +215,10 @@ def table_rows(document: Document) -> Iterator[Row]:
         document.seen.append(Place(number=frame))
         with document.record(f"frame {frame}, person {who}", path):
             if missing := [joint for joint in joints if joint not in person]:
-                raise BadRecord(f"no {missing[0]}")
+                remedy = None
+                if any(line[columns["joint"]].strip().isdecimal() for _, line in person.values()):
+                    remedy = "numbers are MediaPipe's, 0 to 32; call joints of other models by name"
+                raise BadRecord(f"no {missing[0]}", remedy=remedy)
             row = _row(path, person, joints, columns, titles)
         if row is not None and row.keypoints.any():
             yield row._replace(
@@ -254,7 +272,7 @@ def row_of_cells(path: Path, cells: Sequence[Cells], titles: Sequence[str]) -> R
     """A row of a table's joints; those without a number are missing. titles: of the columns."""
     keypoints = np.zeros((len(cells), 3))
     for j, (line, record, *at, sure) in enumerate(cells):
-        if any(line[column].strip().lower() in ("", "nan") for column in at):
+        if any(line[column].strip().lower() in _EMPTY for column in at):
             continue  # the joint is missing
         with named(path, record):
             keypoints[j, :2] = [_number(line, column, titles) for column in at]
@@ -272,4 +290,4 @@ def row_of_cells(path: Path, cells: Sequence[Cells], titles: Sequence[str]) -> R
 
 def _sure(line: Sequence[str], column: int, titles: Sequence[str]) -> float:
     text = line[column].strip().lower()
-    return 0.0 if text in ("", "nan") else _number(line, column, titles)
+    return 0.0 if text in _EMPTY else _number(line, column, titles)
