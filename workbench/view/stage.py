@@ -59,13 +59,12 @@ def painted(frames: Frames, mask: Bool[np.ndarray, "t h w"]) -> list[np.ndarray]
 
 
 def patch_grid(
-    size_wh: tuple[int, int], sizes: Sequence[Number], step: Number, last_frame: int
+    size_wh: tuple[int, int], size: Number, step_xy: tuple[Number, Number], frames: tuple[int, int]
 ) -> Iterable[dict]:
-    """Patches on a grid over a picture, in all frames: questions of a page without a kernel."""
-    for size in sizes:
-        for y in np.arange(step / 2, size_wh[1], step).tolist():
-            for x in np.arange(step / 2, size_wh[0], step).tolist():
-                yield {"brush": [patch(x, y, size, (0, last_frame))]}
+    """Patches on a grid over a picture, and none: questions of a page without a kernel."""
+    columns, rows = (np.arange(step / 2, side, step) for side, step in zip(size_wh, step_xy))
+    for y in rows:
+        yield from ({"brush": [patch(x, y, size, frames)]} for x in columns)
     yield {"brush": []}
 
 
@@ -292,13 +291,13 @@ class Stage(Explorer):
             said.append(f"{name} {mean:.1f} px ({change:+.1f}{words})")
         return said
 
-    def questions(self) -> Iterable[Mapping]:
+    def asks(self) -> Iterable[Mapping]:
         """Patches on a grid, `grid` along the longer side, where there is a brush."""
         if not self.paints:
             return ()
-        width, height = self.clips[0].size_wh
-        step = max(width, height) / self.grid
-        return patch_grid((width, height), [self.state["size"]], step, self.last_frame)
+        size_wh = self.clips[0].size_wh
+        step = max(size_wh) / self.grid
+        return patch_grid(size_wh, self.state["size"], (step, step), (0, self.last_frame))
 
 
 def by_frame(away: Float[np.ndarray, "t p k"]) -> Float[np.ndarray, "t"]:

@@ -253,7 +253,7 @@ def test_the_sentence_by_hand(explorer, windows):
         assert f"0 of {K} joints masked" in explorer.verdict and said in explorer.verdict
         change = f"you changed the error by {ours - plain:+z.2f} px"
         for j in (int(flags.argmax()), int(flags.argmin())):  # one of them has no label
-            joint = explorer.joints.joints[j]
+            joint = explorer.kin.joints[j]
             explorer.choose(joint=joint)
             at = f", at {joint} {away['ours'][j] - away['plain'][j]:+z.2f} px" if flags[j] else "."
             assert change + at in explorer.verdict

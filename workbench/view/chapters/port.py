@@ -8,24 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ...metrics import joint_distances, p_epe
+from ...metrics import p_epe
 from ...predict import PortRefiner
 from ...records import Detections, Pose
 from ...taps import record, without_heads
 from ..attention import attention_arguments, on_picture
-from ..explorer import Control, Explorer, choice, collected, number
-from ..panels import (
-    HIDDEN,
-    VISIBLE,
-    Arrows,
-    Bar,
-    Bars,
-    Click,
-    People,
-    Picture,
-    Tabs,
-    around,
-)
+from ..explorer import Control, Explorer, choice, collected, far, number, step
+from ..panels import HIDDEN, VISIBLE, Arrows, Bars, Click, People, Picture, Tabs, around
 
 MAPS = "encoder.*.attention.map"
 
@@ -120,15 +109,6 @@ class PortExplorer(Explorer):
         picture, xy = on_picture(self.shown[index], xy)
         return {"picture": picture, "xy": xy}
 
-    def look(self, state: Mapping, found: Refined) -> dict:
-        return found.looks
-
-    def from_attention(self, looks: Mapping, found: Refined) -> dict:
-        """The maps show who is hidden, the state holds whom a click has turned over."""
-        turned = set(np.flatnonzero(found.mask).tolist()) ^ set(looks["hidden"])
-        hidden = sorted(set(self.state["hidden"]) ^ turned)
-        return {"hidden": hidden, "knocked out": looks["knocked_out"]}
-
     def draw(self, state: Mapping, found: Refined) -> Tabs:
         marks = np.where(found.mask, HIDDEN, VISIBLE)
         people = [
@@ -152,51 +132,38 @@ class PortExplorer(Explorer):
 
     def sure(self, found: Refined) -> Bars:
         """Confidence of every joint; a cross: hidden from PORT."""
-        bars = [
-            Bar(joint, float(c), "hidden" if masked else "detector", "✕" if masked else "")
-            for joint, c, masked in zip(self.refiner.skeleton.joints, found.confidence, found.mask)
-        ]
-        click = Click("hidden", "toggle")
-        return Bars("detector's confidence", "", bars, (0.0, 1.0), click)
+        roles = np.where(found.mask, "hidden", "detector").tolist()
+        marks = np.where(found.mask, "✕", "").tolist()
+        look = {"range": (0.0, 1.0), "click": Click("hidden", "toggle")}
+        return self.bars("detector's confidence", "", found.confidence, roles, marks, **look)
 
     def errors(self, found: Refined) -> Bars:
         """What PORT changes at every joint, px: of the error; without a truth, of the place."""
         if found.truth is None:
-            title = "moved by PORT, px"
-            values = joint_distances(found.refined[None], found.detected[None])[0]
-        else:
-            title = "change of error, px (below 0 is better)"
-            before, after = (
-                joint_distances(xy[None], found.truth[None])[0]
-                for xy in (found.detected, found.refined)
-            )
-            values = after - before
-        joints = self.refiner.skeleton.joints
-        return Bars(title, "px", [Bar(j, float(v), "ours") for j, v in zip(joints, values)])
+            return self.bars("moved by PORT, px", "px", far(found.refined, found.detected))
+        change = far(found.refined, found.truth) - far(found.detected, found.truth)
+        return self.bars("change of error, px (below 0 is better)", "px", change)
 
     def say(self, state: Mapping, found: Refined) -> str:
         hidden = int(found.mask.sum())
         if found.truth is None:
-            far = joint_distances(found.refined[None], found.plain[None])[0].mean()
             return (
                 f"{hidden} joints hidden: {state['refined by']} PORT moves them by "
-                f"{joint_distances(found.refined[None], found.detected[None])[0].max():.1f} px at "
-                f"most; your changes move its answer by {far:.2f} px on average."
+                f"{far(found.refined, found.detected).max():.1f} px at most; your changes move its "
+                f"answer by {far(found.refined, found.plain).mean():.2f} px on average."
             )
-        errors = [
+        before, after, plain = (
             float(p_epe(xy[None], found.truth[None], align="pred_to_truth")[0])
             for xy in (found.detected, found.refined, found.plain)
-        ]
+        )
         return (
-            f"{hidden} joints hidden: P-EPE {errors[0]:.2f} → {errors[1]:.2f} px "
-            f"({errors[1] - errors[0]:+.2f}); what you changed: {errors[1] - errors[2]:+.2f} px."
+            f"{hidden} joints hidden: P-EPE {step(before, after, 2)}; "
+            f"what you changed: {after - plain:+z.2f} px."
         )
 
-    def questions(self) -> Iterable[Mapping]:
+    def asks(self) -> Iterable[Mapping]:
         """Every joint alone, turned over."""
-        for joint in range(len(self.refiner.skeleton)):
-            yield {"hidden": [joint]}
-        yield {"hidden": []}
+        return ({"hidden": joints} for joints in ([], *([j] for j in range(len(self.kin)))))
 
 
 def moved(found: Refined) -> Float[np.ndarray, "n 5"]:

@@ -23,19 +23,8 @@ from ...taps import tap_table, without_heads
 from .. import estimates, figures, style
 from ..attention import Axis
 from ..estimates import FLOW, LINE, SINGLE, Edits, Inside
-from ..explorer import Control, Explorer, choice, collected, number
-from ..panels import (
-    Bar,
-    Bars,
-    Click,
-    Heat,
-    Line,
-    Lines,
-    People,
-    Picture,
-    Tabs,
-    marks_of,
-)
+from ..explorer import Control, Explorer, choice, collected, far, number
+from ..panels import Bars, Click, Heat, Line, Lines, People, Picture, Tabs, marks_of
 from ..stage import Answers, Played, Scene, Stage, apart
 
 FINAL = "STDPose"
@@ -246,7 +235,6 @@ class Between(Explorer):
         if self.gap is None or self.gap.place != (state["gap T"], row):
             self.forget_pictures()
             window = windows.sample(row)
-            pair, n, _ = windows.items[row].tolist()
             flags = window.visibility * np.array([[1], [self.labelled], [1]])
             self.gap = Gap(
                 (state["gap T"], row),
@@ -254,7 +242,7 @@ class Between(Explorer):
                 list(window.crops),
                 {name: see(model, windows, [row]) for name, model in self.models.items()},
                 np.where((flags > 0)[..., None], window.xy_crop, np.nan),
-                marks_of(flags, known=windows.pairs[pair][0].tracks[n].occlusion_known),
+                marks_of(flags, known=estimates.occlusion_known(windows, row)),
             )
         return self.gap
 
@@ -284,55 +272,42 @@ class Between(Explorer):
 
     def away(self, gap: Gap, inside: Inside) -> Float[np.ndarray, "k"]:
         """Errors in the key frame, px of the crop; NaN without a label."""
-        return joint_distances(inside.xy_crop, gap.truth[1:2])[0]
+        return far(inside.xy_crop[0], gap.truth[1])
 
     def by_joint(self, gap: Gap, inside: Inside, before: Inside, what: str, needs: str) -> Bars:
         """How each joint's error changes; without any truth, how far the joint moves. The axis
         reaches 1 px at least.
         """
         values = self.away(gap, inside) - self.away(gap, before)
-        known = np.isfinite(values).any()
-        title = f"error against {what}, px (< 0: better)"
-        if not known:
-            values = joint_distances(inside.xy_crop, before.xy_crop)[0]
-            title = f"px away from {what}"
+        title, low = f"error against {what}, px (< 0: better)", -1.0
+        if not np.isfinite(values).any():
+            values = far(inside.xy_crop[0], before.xy_crop[0])
+            title, low = f"px away from {what}", 0.0
         top = max(1.0, float(np.nanmax(np.abs(values))))
-        low = -top if known else 0.0
-        bars = [Bar(joint, float(v), "ours") for joint, v in zip(self.kin.joints, values)]
-        return Bars(title, "px of the crop", bars, (low, top), Click("joint", needs=needs), 1.7)
+        look = {"range": (low * top, top), "click": Click("joint", needs=needs), "wide": 1.7}
+        return self.bars(title, "px of the crop", values, **look)
 
     def change(self, state: Mapping, gap: Gap, inside: Inside, others: Mapping) -> str:
         """Mean error, and by how much it differs from others'; without any truth, how far the
         answer lies from theirs.
         """
         asked, key = state["key frame"], gap.frames[1]
-        error = self.away(gap, inside)
         words = f"frame {key}: " if asked == key else f"frame {key}, the nearest to {asked}: "
-        if np.isfinite(error).any():
-            words += f"mean error {np.nanmean(error):.2f} px, "
-            parts = [
-                f"{np.nanmean(error - self.away(gap, other)):+.2f} against {name}"
-                for name, other in others.items()
-            ]
-        else:
-            parts = [
-                f"{joint_distances(inside.xy_crop, other.xy_crop).mean():.2f} px away from {name}"
-                for name, other in others.items()
-            ]
+        error = self.away(gap, inside)
+        known = np.isfinite(error).any()
+        parts = [f"mean error {np.nanmean(error):.2f} px"] if known else []
+        for name, other in others.items():
+            if known:
+                parts.append(f"{np.nanmean(error - self.away(gap, other)):+.2f} against {name}")
+            else:
+                moved = far(inside.xy_crop[0], other.xy_crop[0]).mean()
+                parts.append(f"{moved:.2f} px away from {name}")
         by = np.abs(inside.heatmaps - next(iter(others.values())).heatmaps).max()
         return f"{words}{', '.join(parts)}; heatmaps differ by {by:.2g} at most."
 
-    def coarse(self) -> Mapping[str, Iterable]:
-        """Control -> values that a page without a kernel can show."""
-        return {}
-
-    def questions(self) -> Iterable[Mapping]:
-        """One control changed, and all others named: no answer is shown beside another state."""
-        here = {name: self.state[name] for name, c in self.declared.items() if c.needs != "nothing"}
+    def asks(self) -> Iterable[Mapping]:
         left, _, right = self.gap.frames
-        yield here
-        for name, values in {**self.coarse(), "key frame": range(left + 1, right)}.items():
-            yield from (here | {name: value} for value in values if value != here[name])
+        return ({"key frame": frame} for frame in range(left + 1, right))
 
 
 STEPS = {  # of the synthesis, and what the mask leaves of it
@@ -481,9 +456,11 @@ class MaskExplorer(Between):
         change = self.change(state, found.gap, found.inside, others)
         return f"A mask from {times.min():.2f} to {times.max():.2f} times even, {change}"
 
-    def coarse(self) -> Mapping[str, Iterable]:
-        knobs = {"k": (0.0, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0), "theta": (0.0, 0.2, 0.7, 1.0)}
-        return knobs | {"joint": self.kin.joints, "told": TOLD, "weights": self.names}
+    def asks(self) -> Iterable[Mapping]:
+        yield from ({"k": k} for k in (0.0, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0))
+        yield from ({"theta": theta} for theta in (0.0, 0.2, 0.7, 1.0))
+        yield from self.each("joint", "told", "weights")
+        yield from super().asks()
 
 
 LOOKED = "heatmap token → image token"
@@ -517,10 +494,10 @@ class LookExplorer(Between):
         # one kind for both sides: a place of the heatmaps asks places of the picture
         self.axis = Axis.of_grid("place", *self.grid[::-1])
         self.taps = [CROSS.format(block) for block in range(propagator.model.config.blocks)]
-        self.asks = -1
+        self.token = -1
         super().__init__(propagator, sets, name="look", **options)
         if options.get("state") is None:
-            self.attention.restore({"head": [LOOKED, len(self.taps) - 1, 0], "focus": self.asks})
+            self.attention.restore({"head": [LOOKED, len(self.taps) - 1, 0], "focus": self.token})
 
     def declare(self) -> list[Control]:
         person, key, *others = self.places(more=True)
@@ -571,16 +548,10 @@ class LookExplorer(Between):
 
     def look(self, state: Mapping, found: Looked) -> dict:
         """The maps' row follows the joint's token where that becomes another one."""
-        if self.attention is not None and found.token != self.asks:
+        if self.attention is not None and found.token != self.token:
             self.attention.choice = self.attention.choice | {"focus": found.token}
-        self.asks = found.token
+        self.token = found.token
         return found.looks
-
-    def from_attention(self, looks: Mapping, found: Looked) -> dict:
-        """The maps show who is blanked out, the state holds whom a click has turned over."""
-        turned = set(np.flatnonzero(found.blanked).tolist()) ^ set(looks["hidden"])
-        hidden = sorted(set(self.state["hidden"]) ^ turned)
-        return {"hidden": hidden, "knocked out": looks["knocked_out"]}
 
     def draw(self, state: Mapping, found: Looked) -> Tabs:
         gap, shape = found.gap, self.grid[::-1]
@@ -612,11 +583,12 @@ class LookExplorer(Between):
             f"{state['joint']}'s attention), {change}"
         )
 
-    def coarse(self) -> Mapping[str, Iterable]:
+    def asks(self) -> Iterable[Mapping]:
         tokens = len(self.axis.labels)
-        heads = np.ndindex(len(self.taps), self.config.heads)
-        by_number = (0, tokens // 8, tokens // 4, tokens // 2, tokens)
-        return {"blank out": by_number, "knocked out": [[[LOOKED, *head]] for head in heads]}
+        yield from ({"blank out": n // 8} for n in (0, tokens, 2 * tokens, 4 * tokens, 8 * tokens))
+        for head in np.ndindex(len(self.taps), self.config.heads):
+            yield {"knocked out": [[LOOKED, *head]]}
+        yield from super().asks()
 
 
 class PropagationPlayer(Stage):
@@ -719,8 +691,6 @@ class PropagationPlayer(Stage):
         far = [f"{who} is {apart(xy, line):.1f} px away" for who, xy in others]
         return f"Nobody knows the truth of {of} here; from the {first}, {', '.join(far)}."
 
-    def questions(self) -> Iterable[Mapping]:
-        """This clip at every gap, and joint by joint at this one; nothing else is left open."""
-        here = {name: self.state[name] for name, c in self.declared.items() if c.kind == "choice"}
-        for name in [name for name in here if name != "clip"]:
-            yield from (here | {name: value} for value in self.declared[name].options)
+    def asks(self) -> Iterable[Mapping]:
+        """This clip at every gap, and joint by joint at this one."""
+        return self.each(*[name for name in ("gap T", "error of") if name in self.declared])
