@@ -299,7 +299,7 @@ def test_paint_reaches_the_backbone_and_hides_what_it_covers(explorer, windows):
 
 def test_the_joint_s_distributions(explorer):
     explorer.choose(joint="left_hip")
-    j = explorer.joints.index("left_hip")
+    j = explorer.kin.index("left_hip")
     for axis, (panel, side) in enumerate(zip(panels(explorer)[2:], TINY.size)):
         assert panel.x_range == (0, side)
         lines = {line.name: line for line in panel.lines}

@@ -667,17 +667,6 @@ class PropagationPlayer(Stage):
         y_range = 0, 1.05 * float(top)
         return replace(lines, title=title, shaded=bands, x_range=ends, y_range=y_range)
 
-    def means(self, state: Mapping, found: Played) -> dict[str, float]:
-        """Mean errors between labels, px, as far as anybody knows the truth there."""
-        if self.now.truth is None:
-            return {}
-        far = self.distances(found.answers, state["error of"])
-        return {who: np.nanmean(px) for who, px in far.items() if np.isfinite(px).any()}
-
-    def draw(self, state: Mapping, found: Played) -> Tabs:
-        rows = super().draw(state, found)["stage"]
-        return {"stage": rows if self.means(state, found) else rows[:1]}
-
     def say(self, state: Mapping, found: Played) -> str:
         of = state.get("error of", "all joints")
         means = self.means(state, found)
