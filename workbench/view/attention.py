@@ -261,14 +261,11 @@ class AttentionView(Live):
         first, second = self.names
         words = {"main": first, "other": second, "difference": f"{first} − {second}"}
         words["ratio"] = f"{first} : {second}"
-        weights, allowed, labels = self._weights(self.data, name)
+        own = self.other_data if show == "other" else self.data
+        weights, allowed, labels = self._weights(own, name)
         options = {"allowed": allowed, "about": f"{name}, {words[show]}"}
-        if show != "main":
-            other = self._weights(self.other_data, name)[0]
-            if show == "other":
-                weights = other
-            else:
-                options |= {"other": other, "show": show}
+        if show in ("difference", "ratio"):
+            options |= {"other": self._weights(self.other_data, name)[0], "show": show}
         heads = [(layer, i) for i in range(weights.shape[1])]
         if max(weights.shape[2:]) > MANY:
             heads = [(layer, head)]

@@ -38,6 +38,18 @@ def peaks(estimator: PoseEstimator, maps: Float[Tensor, "n k h w"]) -> Float[np.
     return transform(estimator.model.to_crop.cpu(), decode_heatmaps(maps.float().cpu())[0]).numpy()
 
 
+def looked(
+    estimator: PoseEstimator, names: Sequence[str], edit: Edits | None, **inputs: Tensor
+) -> Inside:
+    """What an estimator of heatmaps makes of inputs of its model. names, edit: as of
+    `taps.record`.
+    """
+    found, taps = estimator.look(**inputs, names=names, edit=edit)
+    xy, _ = estimator.model.decode(found)
+    arrays = {name: taps[name].float().cpu().numpy() for name in taps}
+    return Inside(xy.float().cpu().numpy(), found["heatmaps"].float().cpu().numpy(), arrays)
+
+
 def occlusion_known(windows: Windows, row: int) -> bool:
     """Whether the labels of a window's person say anything about occlusion."""
     pair, track, _ = windows.items[row]

@@ -21,6 +21,7 @@ from jaxtyping import Float, UInt8
 
 from ..errors import BadParameter, WorkbenchError, unknown
 from ..metrics import joint_distances
+from ..predict import Predictor
 from ..skeletons import Skeleton
 from . import style
 from .attention import AttentionView, scales
@@ -421,3 +422,50 @@ class Explorer(Live):
             flat = kept["values"] | kept["bytes"]
             out["attention"] = {name: flat[name] for name in names}
         return out
+
+
+class Compared(Explorer):
+    """Explores a predictor beside another one of its kind.
+
+    own: the predictor; rival: the other one, by default with random weights; names: of both;
+    beside: name -> further ones. labelled: False where labels are only somebody's detections: no
+    truth is drawn, and no error is said. index, joint: what is shown first. seed: of random
+    weights, and of what is chosen at random.
+    """
+
+    def __init__(
+        self,
+        own: Predictor,
+        *,
+        rival: Predictor | None = None,
+        names: tuple[str, str] = ("trained", "random"),
+        beside: Mapping[str, Predictor] | None = None,
+        labelled: bool = True,
+        index: int = 0,
+        joint: str = "left_wrist",
+        seed: int = 0,
+        **options,
+    ):
+        self.own = own
+        self.names = names
+        rival = rival or own.random_control(seed)
+        self.models = {names[0]: own, **(beside or {}), names[1]: rival}
+        self.labelled = labelled
+        self.first = index
+        self.first_joint = joint
+        self.seed = seed
+        self.check()
+        super().__init__(own.skeleton, **options)
+
+    def check(self) -> None:
+        """Raises where these models cannot be explored."""
+
+    def joints(self, **options) -> Control:
+        """Whose joint is shown."""
+        known = self.first_joint in self.kin.joints
+        return choice("joint", self.kin.joints, self.first_joint if known else None, **options)
+
+
+def opacity(value: float) -> Control:
+    """Of maps over pictures."""
+    return number("opacity", value, 1.0, step=0.05, needs="nothing", more=True)

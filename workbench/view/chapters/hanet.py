@@ -19,7 +19,7 @@ from ...predict import SequenceRefiner
 from ...taps import without_heads
 from ..attention import Axis
 from ..estimates import Edits
-from ..explorer import Control, Explorer, choice, collected, number, scrubber, step, switch
+from ..explorer import Compared, Control, choice, collected, number, scrubber, step, switch
 from ..figures import spans
 from ..panels import (
     HIDDEN,
@@ -189,14 +189,12 @@ def offset_lines(found: Refined, names: Sequence[str], joint: int, axis: int) ->
     return [Line(name, inside.read.astype(float), *rest) for name, *rest in rows]
 
 
-class HANetExplorer(Explorer):
+class HANetExplorer(Compared):
     """One window of a sequence over time: move through it, hide a joint by a drag over its line,
     and see what HANet makes of it, and which frame looks at which.
 
-    refiner: what refines; rival: another HANet beside it, by default random weights. sequences:
-    made ones, or `Motion2D` of somebody's own. labelled: False: their labels are no truth, so no
-    error is shown. index, joint: where to begin.
-    Errors: `BadParameter` for no sequence, and for poses that are not all numbers.
+    refiner: what refines. sequences: made ones, or `Motion2D` of somebody's own. options: of
+    `Compared`. Errors: `BadParameter` for no sequence, and for poses that are not all numbers.
     """
 
     has_attention = True
@@ -206,38 +204,30 @@ class HANetExplorer(Explorer):
         refiner: SequenceRefiner,
         sequences: Sequence[Sequence2D | Motion2D],
         *,
-        rival: SequenceRefiner | None = None,
-        names: tuple[str, str] = ("trained", "random"),
-        labelled: bool = True,
-        index: int = 0,
         joint: str = "right_wrist",
-        seed: int = 0,
         **options,
     ):
         bad = [one.name for one in sequences if not np.isfinite(one.detected).all()]
         if bad or not all(len(one.detected) for one in sequences) or not sequences:
             raise BadParameter(f"no poses, or not all numbers: {', '.join(bad)}")
-        self.models = dict(zip(names, (refiner, rival or refiner.random_control(seed))))
         self.refiner = refiner
         self.sequences = sequences
-        self.labelled = labelled
-        self.first = index, joint if joint in refiner.skeleton.joints else None
-        self.seed = seed
         longest = max(len(one.detected) for one in sequences)
         self.ends = min(longest, refiner.window) - 1, max(longest - refiner.window, 0)
-        super().__init__(refiner.skeleton, name="hanet", last_frame=self.ends[0], **options)
+        last = self.ends[0]
+        super().__init__(refiner, name="hanet", joint=joint, last_frame=last, **options)
         if not self._looks:
             self.attention.restore({"focus": self.state["frame"] // refiner.model.config.interval})
 
     def declare(self) -> list[Control]:
-        (index, joint), (last, starts) = self.first, self.ends
+        last, starts = self.ends
         interval = self.refiner.model.config.interval
         says = (LOST, HELD) if self.kin is JOINTS else (HELD,)
         controls = [
             scrubber(last // 2 // interval * interval, last),
-            choice("joint", self.kin.joints, joint),
+            self.joints(),
             choice("hide", (NOTHING, ONE, LIMB, ALL), ONE),
-            number("sequence", index, len(self.sequences) - 1, more=True),
+            number("sequence", self.first, len(self.sequences) - 1, more=True),
             number("from frame", 0, starts, more=True),
             choice("axis", "xy", needs="drawing", more=True),
             choice("detector says", says, more=True),

@@ -22,8 +22,8 @@ from ...occlusion import cover
 from ...predict import ClipEstimator
 from ...taps import tap_table, without_heads
 from ..attention import Axis
-from ..estimates import SINGLE, Edits, Inside, occlusion_known, peaks
-from ..explorer import Control, Explorer, choice, collected, far, number, step
+from ..estimates import SINGLE, Edits, Inside, looked, occlusion_known, peaks
+from ..explorer import Compared, Control, choice, collected, far, number, opacity, step
 from ..panels import Arrows, Bars, Click, Heat, People, Picture, Tabs, marks_of
 from ..stage import brush_controls, covered, painted, patch_grid
 
@@ -67,10 +67,7 @@ def look_inside(
     model = estimator.model
     names = [n for n in tap_table(model) if not n.startswith("maps.")] if names is None else names
     distance = None if distance is None else distance.expand(len(rough), -1)
-    found, taps = estimator.look(heatmaps=rough, distance=distance, names=names, edit=edit)
-    xy, _ = model.decode(found)
-    arrays = {name: taps[name].float().cpu().numpy() for name in taps}
-    return Inside(xy.float().cpu().numpy(), found["heatmaps"].float().cpu().numpy(), arrays)
+    return looked(estimator, names, edit, heatmaps=rough, distance=distance)
 
 
 def degraded(
@@ -175,13 +172,12 @@ class Passed:
     looks: dict  # of the attention view
 
 
-class OTPoseExplorer(Explorer):
+class OTPoseExplorer(Compared):
     """One person: paint over the five frames, make the single frame worse, take joints or heads
     out, and see what follows.
 
-    estimator: OTPose; rival: another one of the same configuration beside it, by default random
-    weights behind the same single frame. windows: people in five frames; index: who is first.
-    labelled: False where the windows' labels are somebody's detections; then no error is said.
+    estimator: OTPose. windows: people in five frames. options: of `Compared`; a rival has the same
+    configuration.
     The backbone runs once a person, and again for frames that are painted over. Errors:
     `BadParameter` for attention that is not from channel to channel, or nobody.
     """
@@ -189,48 +185,35 @@ class OTPoseExplorer(Explorer):
     has_attention = True
     stores_attention = False
 
-    def __init__(
-        self,
-        estimator: ClipEstimator,
-        windows: Windows,
-        *,
-        rival: ClipEstimator | None = None,
-        names: tuple[str, str] = ("trained", "random"),
-        labelled: bool = True,
-        index: int = 0,
-        joint: str = "left_wrist",
-        **options,
-    ):
-        self.config = estimator.model.config
-        if self.config.window is not None or self.config.split_joints:
-            raise BadParameter(
-                "attention is not from channel to channel", remedy="window=None, split_joints=False"
-            )
-        if not len(windows):
-            raise BadParameter("nobody in the windows", remedy="give at least one person")
+    def __init__(self, estimator: ClipEstimator, windows: Windows, **options):
         self.estimator = estimator
-        self.models = {names[0]: estimator, names[1]: rival or estimator.random_control()}
+        self.config = estimator.model.config
         self.windows = windows
-        self.labelled = labelled
-        self.begin = index, joint
         self.to_crop = estimator.model.to_crop.cpu().numpy()
         self.maps = [n for n in tap_table(estimator.model) if n.split(".")[0] in MAPS]
+        self.tops: dict[str, float] = {}
         # each holds its last answer
         self.person = lru_cache(1)(self.read)
         self.seen = lru_cache(1)(self.under_paint)
         self.plain = lru_cache(1)(self.unchanged)
         self.passed = lru_cache(1)(self.answered)
-        self.tops = reached(self.plain(index, names[0]).taps)
-        super().__init__(estimator.skeleton, name="otpose", last_frame=len(FRAMES) - 1, **options)
+        super().__init__(estimator, name="otpose", last_frame=len(FRAMES) - 1, **options)
         if "attention" not in (options.get("state") or ""):
             self.attention.restore({"fold": "joint"})
 
+    def check(self) -> None:
+        if self.config.window is not None or self.config.split_joints:
+            raise BadParameter(
+                "attention is not from channel to channel", remedy="window=None, split_joints=False"
+            )
+        if not len(self.windows):
+            raise BadParameter("nobody in the windows", remedy="give at least one person")
+
     def declare(self) -> list[Control]:
-        index, joint = self.begin
         w, h = self.config.size
         return [
-            number("person", index, len(self.windows) - 1),
-            choice("joint", self.kin.joints, joint),
+            number("person", self.first, len(self.windows) - 1),
+            self.joints(),
             *brush_controls(max(w // 4, 4), max(w, h), "this frame"),
             choice("map", self.maps, "mask.total", needs="drawing", more=True),
             number("degrade", 0, 1, step=0.05, more=True),
@@ -238,7 +221,7 @@ class OTPoseExplorer(Explorer):
             choice("harm in", SOME, more=True, label="degrade in"),
             number("distance", 1, 2, step=0.25, more=True, label="distance x"),
             choice("answered by", self.models, more=True),
-            number("opacity", 0.85, 1, step=0.05, needs="nothing", more=True),
+            opacity(0.85),
             collected("hidden"),
             collected("knocked out"),
         ]
@@ -273,6 +256,8 @@ class OTPoseExplorer(Explorer):
         return look_inside(self.models[by], self.person(index).rough[None], names)
 
     def compute(self, state: Mapping) -> Passed:
+        if not self.tops:
+            self.tops = reached(self.plain(self.first, self.names[0]).taps)
         asked = {name: state[name] for name, of in self.declared.items() if of.needs == "model"}
         asked["size"] = None  # of the next stroke
         if not state["degrade"] or state["degrade of"] != DEGRADED[0]:
@@ -357,7 +342,7 @@ class OTPoseExplorer(Explorer):
 
     def people(self, state: Mapping, found: Passed) -> list[People]:
         """Truth, single frame, and OTPose."""
-        rival = state["answered by"] != next(iter(self.models))
+        rival = state["answered by"] != self.names[0]
         roles = {SINGLE: "detector", FINAL: "rival" if rival else "ours"}
         people = [People(who, roles[who], xy, small=True) for who, xy in found.xy.items()]
         if found.person.flags.any():

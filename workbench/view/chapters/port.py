@@ -13,7 +13,7 @@ from ...predict import PortRefiner
 from ...records import Detections, Pose
 from ...taps import record, without_heads
 from ..attention import attention_arguments, on_picture
-from ..explorer import Control, Explorer, choice, collected, far, number, step
+from ..explorer import Compared, Control, choice, collected, far, number, step
 from ..panels import HIDDEN, VISIBLE, Arrows, Bars, Click, People, Picture, Tabs, around
 
 MAPS = "encoder.*.attention.map"
@@ -32,12 +32,11 @@ class Refined:
     looks: dict  # of the attention view
 
 
-class PortExplorer(Explorer):
+class PortExplorer(Compared):
     """One pose: hide joints by a click, move delta, knock out heads, and see the change.
 
-    refiner: what repairs; rival: another PORT beside it, by default random weights. detections:
-    what the detector said; truth: ground truth of the same rows, or None. pictures: one a row, or
-    None.
+    refiner: what repairs. detections: what the detector said; truth: ground truth of the same rows,
+    or None. pictures: one a row, or None. options: of `Compared`.
     A joint is hidden where its confidence is below delta, flipped where it was clicked.
     """
 
@@ -50,21 +49,15 @@ class PortExplorer(Explorer):
         truth: Pose | None = None,
         *,
         pictures: Sequence[np.ndarray] | None = None,
-        rival: PortRefiner | None = None,
-        names: tuple[str, str] = ("trained", "random"),
-        index: int = 0,
         **options,
     ):
         self.refiner = refiner
-        self.rival = refiner.random_control() if rival is None else rival
-        self.names = names
         self.detections = detections
         self.truth = truth
         self.shown = pictures
-        self.first = index
         layers = range(len(refiner.model.encoder))
         self.layers = {"encoder attention": [MAPS.replace("*", str(layer)) for layer in layers]}
-        super().__init__(refiner.skeleton, name="port", **options)
+        super().__init__(refiner, name="port", **options)
 
     def declare(self) -> list[Control]:
         delta = round(float(np.median(self.refiner.rule.delta)), 2)
@@ -82,12 +75,11 @@ class PortExplorer(Explorer):
         below = self.refiner.mask(row, float(state["delta"]))
         mask = below.copy()
         mask[0, state["hidden"]] ^= True
-        models = dict(zip(self.names, (self.refiner, self.rival)))
         edit = without_heads(state["knocked out"], self.layers)
         first, other = (
-            model.look(row, mask, names=[MAPS], edit=edit)[1] for model in models.values()
+            model.look(row, mask, names=[MAPS], edit=edit)[1] for model in self.models.values()
         )
-        by = models[state["refined by"]]
+        by = self.models[state["refined by"]]
         with record(by.model, (), edit=edit):
             refined = by.refine(row, mask=mask).xy_frame[0]
         looks = attention_arguments(first, by.skeleton, other=other, names=self.names)
@@ -97,7 +89,7 @@ class PortExplorer(Explorer):
             mask[0],
             refined,
             by.refine(row, mask=below).xy_frame[0],
-            None if self.truth is None else self.truth.xy_frame[index],
+            None if self.truth is None or not self.labelled else self.truth.xy_frame[index],
             looks | self.placed(index) | {"hidden": np.flatnonzero(mask[0]).tolist()},
         )
 

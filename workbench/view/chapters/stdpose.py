@@ -23,7 +23,7 @@ from ...taps import tap_table, without_heads
 from .. import estimates, figures, style
 from ..attention import Axis
 from ..estimates import FLOW, LINE, SINGLE, Edits, Inside
-from ..explorer import Control, Explorer, choice, collected, far, number
+from ..explorer import Compared, Control, choice, collected, far, number, opacity
 from ..panels import Bars, Click, Heat, Line, Lines, People, Picture, Tabs, marks_of
 from ..stage import Answers, Played, Scene, Stage, apart
 
@@ -77,11 +77,7 @@ def look_inside(
     if names is None:
         names = [name for name in tap_table(model) if not name.startswith("backbone.")]
     known = known * torch.tensor(told, dtype=known.dtype, device=known.device)[:, None]
-    inputs = {**seen, "auxiliary_weights": known}
-    found, taps = propagator.look(**inputs, names=names, edit=edit)
-    xy, _ = model.decode(found)
-    arrays = {name: taps[name].float().cpu().numpy() for name in taps}
-    return Inside(xy.float().cpu().numpy(), found["heatmaps"].float().cpu().numpy(), arrays)
+    return estimates.looked(propagator, names, edit, **{**seen, "auxiliary_weights": known})
 
 
 def even(x: Tensor) -> Tensor:
@@ -171,14 +167,12 @@ class Gap:
     passes: dict[tuple, Inside] = field(default_factory=dict)
 
 
-class Between(Explorer):
+class Between(Compared):
     """A person in a frame between two labels. The backbone runs once a person, frame and gap; the
     rest with every change.
 
-    sets: T -> windows; gaps in which the first person does not stand are left out. rival: another
-    propagator, by default random weights behind the same backbone; names: of both. labelled: False:
-    labels are somebody's detections, and the key frame's truth is not known. interval, index: of
-    the window that is shown first. seed: of random weights, and of what is chosen at random.
+    sets: T -> windows; gaps in which the first person does not stand are left out. interval, index:
+    of the window that is shown first. options: of `Compared`; a rival has the same backbone.
     """
 
     def __init__(
@@ -186,13 +180,8 @@ class Between(Explorer):
         propagator: Propagator,
         sets: Mapping[int, Windows],
         *,
-        rival: Propagator | None = None,
-        names: tuple[str, str] = ("trained", "random"),
-        labelled: bool = True,
         interval: int | None = None,
         index: int = 0,
-        joint: str = "left_wrist",
-        seed: int = 0,
         **options,
     ):
         gap = next(iter(sets)) if interval is None else interval
@@ -203,15 +192,12 @@ class Between(Explorer):
         *person, key = sets[gap].items[index].tolist()
         self.sets = {str(T): sets[T] for T in sets if tuple(person) in people[T]}
         self.people = sorted(set.intersection(*(people[int(T)] for T in self.sets)))
-        self.kin, self.config = propagator.skeleton, propagator.model.config
+        self.config = propagator.model.config
         self.to_crop = propagator.model.to_crop.double().cpu().numpy()
-        models = (propagator, rival or propagator.random_control(seed))
-        self.models, self.names = dict(zip(names, models)), names
-        self.labelled, self.seed = labelled, seed
         self.gap: Gap | None = None
-        self.begin = {"person": self.people.index(tuple(person)), "key frame": key}
-        self.begin |= {"gap T": str(gap), "joint": joint}
-        super().__init__(self.kin, **options)
+        person = self.people.index(tuple(person))
+        self.begin = {"person": person, "key frame": key, "gap T": str(gap)}
+        super().__init__(propagator, **options)
 
     def places(self, **of_joint) -> list[Control]:
         """Which gap: person and key frame in sight, then joint, gap and what is told."""
@@ -220,7 +206,7 @@ class Between(Explorer):
         return [
             number("person", begin["person"], len(self.people) - 1),
             number("key frame", begin["key frame"], last),
-            choice("joint", self.kin.joints, begin["joint"], **of_joint),
+            self.joints(**of_joint),
             choice("gap T", self.sets, begin["gap T"], more=True),
             choice("told", TOLD, more=True),
         ]
@@ -354,7 +340,7 @@ class MaskExplorer(Between):
             number("forward weight", config.forward_weight, 4.0, step=0.1, more=True),
             number("backward weight", config.backward_weight, 4.0, step=0.1, more=True),
             choice("weights", self.names, more=True),
-            number("opacity", 0.85, 1.0, step=0.05, needs="nothing", more=True),
+            opacity(0.85),
         ]
 
     def compute(self, state: Mapping) -> Masked:
@@ -507,7 +493,7 @@ class LookExplorer(Between):
             number("blank out", 0, len(self.axis.labels)),
             choice("which", ORDERS, more=True),
             *others,
-            number("opacity", 0.6, 1.0, step=0.05, needs="nothing", more=True),
+            opacity(0.6),
             collected("hidden"),
             collected("knocked out"),
         ]

@@ -27,7 +27,7 @@ from ...taps import without_heads
 from .. import figures, style
 from ..attention import Axis
 from ..estimates import Edits, occlusion_known
-from ..explorer import Control, Explorer, choice, collected, far, number
+from ..explorer import Compared, Control, choice, collected, far, number
 from ..panels import HIDDEN, VISIBLE, Bars, Click, Line, Lines, People, Picture, Tabs, marks_of
 from ..stage import covered, painted, patch_grid
 
@@ -229,14 +229,13 @@ class Answered:
     passes: Bool[np.ndarray, "k"]  # and after
 
 
-class VisSimCCExplorer(Explorer):
+class VisSimCCExplorer(Compared):
     """One person: switch joints between what VisNet says, visible and hidden, or paint over the
     crop, and see the poses, one joint's distributions, and who looks at whom.
 
-    aware: a transformer with VisNet; naive: one without, which it is compared with; rival: another
-    of aware's kind, by default random weights, which takes aware's mask. names: of aware and the
-    rival. labelled: False where the windows' labels are only somebody's detections. One pass,
-    without the mirror image. `BadParameter` for models that cannot be compared.
+    aware: a transformer with VisNet; naive: one without, which it is compared with. options: of
+    `Compared`; a rival takes aware's mask. One pass, without the mirror image. `BadParameter` for
+    models that cannot be compared.
     """
 
     has_attention = True
@@ -247,50 +246,42 @@ class VisSimCCExplorer(Explorer):
         naive: PoseEstimator,
         windows: Windows,
         *,
-        rival: PoseEstimator | None = None,
         names: tuple[str, str] = (AWARE, "random"),
-        labelled: bool = True,
-        index: int = 0,
-        joint: str = "left_wrist",
         **options,
     ):
-        rival = aware.random_control() if rival is None else rival
-        self.name_of, other = names
-        self.models = {self.name_of: aware, NAIVE: naive, other: rival}
+        self.config = aware.model.config
+        self.windows = windows
+        # each holds its last answers
+        self.window = lru_cache(1)(self.read)
+        self.paint = lru_cache(2)(self.under_paint)
+        self.maps_of = lru_cache(6)(self.features)  # three models, with paint and without
+        layers = range(self.config.layers)
+        self.layers = {MAPS: [f"reasoning.blocks.{layer}.attention.map" for layer in layers]}
+        # of the axis of distributions: a third above the Gaussian that was taught
+        self.top = 1.35 / (self.config.sigma * float(np.sqrt(2 * np.pi)))
+        super().__init__(aware, name="vissimcc", names=names, beside={NAIVE: naive}, **options)
+
+    def check(self) -> None:
         models = [each.model for each in self.models.values()]
         if not all(each.reasoning for each in models) or not models[0].reasoning.visnet:
             raise BadParameter(
                 "a transformer with VisNet and one without are compared",
                 remedy="vissimcc, vissimcc-reasoning",
             )
-        self.config = models[0].config
         kinds = {(c.skeleton, c.size, c.layers, c.heads) for c in (m.config for m in models)}
         if len(kinds) > 1:
             raise BadParameter(
                 f"joints, crop, blocks and heads are {kinds}", remedy="give models that are alike"
             )
-        self.windows = windows
-        self.labelled = labelled
-        self.begin = index, joint
-        # each holds its last answers
-        self.window = lru_cache(1)(self.read)
-        self.paint = lru_cache(2)(self.under_paint)
-        self.maps_of = lru_cache(2 * len(models))(self.features)
-        layers = range(self.config.layers)
-        self.layers = {MAPS: [f"reasoning.blocks.{layer}.attention.map" for layer in layers]}
-        # of the axis of distributions: a third above the Gaussian that was taught
-        self.top = 1.35 / (self.config.sigma * float(np.sqrt(2 * np.pi)))
-        super().__init__(aware.skeleton, name="vissimcc", **options)
 
     def declare(self) -> list[Control]:
-        index, joint = self.begin
         w, h = self.config.size
         presets = (AS_SAID, ALL, NONE, *[LABELS] * self.labelled)
         auto = [AUTO] * len(self.kin)
         look = {"needs": "nothing", "more": True, "label": "brush"}
         return [
-            number("person", index, len(self.windows) - 1),
-            choice("joint", self.kin.joints, joint, needs="drawing"),
+            number("person", self.first, len(self.windows) - 1),
+            self.joints(needs="drawing"),
             choice("mask", presets),
             choice("against", list(self.models)[1:], more=True),
             choice("a press", PRESSES, needs="drawing", more=True),
@@ -324,7 +315,7 @@ class VisSimCCExplorer(Explorer):
             raise BadParameter(
                 f"switches are {state['switches']}", remedy="give 0, 1 or 2 to each of the joints"
             )
-        name, other = self.name_of, state["against"]
+        name, other = self.names[0], state["against"]
         ours, rival = self.models[name], self.models[other]
         asked = state["person"], json.dumps(state["brush"])
         pixels, under = self.paint(*asked)
@@ -373,7 +364,7 @@ class VisSimCCExplorer(Explorer):
             "maps": {MAPS: found.ours.attention[0]},
             "axes": (axis, axis),
             "other": {MAPS: found.rival.attention[0]},
-            "names": (self.name_of, state["against"]),
+            "names": (self.names[0], state["against"]),
             "skeleton": self.kin,
             "xy": found.ours.xy_crop[0],
             "hidden": np.flatnonzero(~found.passes).tolist(),
@@ -397,7 +388,7 @@ class VisSimCCExplorer(Explorer):
         masked = np.where(found.passes, VISIBLE, HIDDEN)
         people = [
             People(state["against"], "rival", found.rival.xy_crop[0]),
-            People(f"{self.name_of}, ✕ masked", "ours", found.ours.xy_crop[0], masked),
+            People(f"{self.names[0]}, ✕ masked", "ours", found.ours.xy_crop[0], masked),
         ]
         if found.truth is not None:
             truth = People("truth, ✕ hidden", "truth", found.truth, found.marks, small=True)
@@ -426,7 +417,7 @@ class VisSimCCExplorer(Explorer):
         changed = self.changed(state)
         look = {"": (found.plain, "ours", (4, 3))} if changed else {}
         look[state["against"]] = found.rival, "rival", ()
-        look[self.name_of] = found.ours, "ours", ()
+        look[self.names[0]] = found.ours, "ours", ()
         lines = []
         if found.truth is not None and np.isfinite(found.truth[j, at]):
             lines.append(Line("truth", found.truth[[j, j], at], np.array([0, self.top]), "truth"))
