@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -26,7 +27,7 @@ from workbench.data.frames import open_frames
 from workbench.data.results import read_detections
 from workbench.data.tracks import link, on_frames
 from workbench.errors import BadParameter, BadRecord, UnknownName, WorkbenchError
-from workbench.exploration import boxes_of, explore, foreign, fresh, of_picture, own
+from workbench.exploration import again, boxes_of, explore, foreign, fresh, of_picture, own
 from workbench.made import worlds
 from workbench.made.motion import sequences
 from workbench.predict import refine_people
@@ -250,6 +251,14 @@ def test_the_code_of_chapter_08_shows_the_same(mine, given):
     else:
         shown.choose(frame=3)
         same(shown, pasted(shown))
+
+
+def test_code_says_numbers_words_and_paths_alone():
+    code = again("port", index=np.int64(3), image=Path("a.jpg"), made=None, show="", delta=0.5)
+    call = "workbench.explore('port', index=3, image='a.jpg', delta=0.5, state={state}).show()"
+    assert code == f"import workbench\n\n{call}"
+    assert "boxes=[[1.0, 2.0]]" in again("vissimcc", boxes=np.array([[1.0, 2.0]]))
+    assert again("port", keypoints=object()) == again("port", weights=[object()]) == ""
 
 
 # --- made people

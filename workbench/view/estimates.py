@@ -39,7 +39,7 @@ def peaks(estimator: PoseEstimator, maps: Float[Tensor, "n k h w"]) -> Float[np.
 
 
 def looked(
-    estimator: PoseEstimator, names: Sequence[str], edit: Edits | None, **inputs: Tensor
+    estimator: PoseEstimator, names: Sequence[str], edit: Edits | None, **inputs: Tensor | None
 ) -> Inside:
     """What an estimator of heatmaps makes of inputs of its model. names, edit: as of
     `taps.record`.
