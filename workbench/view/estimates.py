@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from ..codecs import decode_heatmaps, transform
-from ..data.windows import Window
+from ..data.windows import Window, Windows
 from ..metrics import joint_distances
 from ..predict import PoseEstimator
 from ..skeletons import Skeleton
@@ -36,6 +36,24 @@ class Inside:
 def peaks(estimator: PoseEstimator, maps: Float[Tensor, "n k h w"]) -> Float[np.ndarray, "n k 2"]:
     """Where maps on the heatmaps' grid are highest, px of the crop."""
     return transform(estimator.model.to_crop.cpu(), decode_heatmaps(maps.float().cpu())[0]).numpy()
+
+
+def looked(
+    estimator: PoseEstimator, names: Sequence[str], edit: Edits | None, **inputs: Tensor | None
+) -> Inside:
+    """What an estimator of heatmaps makes of inputs of its model. names, edit: as of
+    `taps.record`.
+    """
+    found, taps = estimator.look(**inputs, names=names, edit=edit)
+    xy, _ = estimator.model.decode(found)
+    arrays = {name: taps[name].float().cpu().numpy() for name in taps}
+    return Inside(xy.float().cpu().numpy(), found["heatmaps"].float().cpu().numpy(), arrays)
+
+
+def occlusion_known(windows: Windows, row: int) -> bool:
+    """Whether the labels of a window's person say anything about occlusion."""
+    pair, track, _ = windows.items[row]
+    return windows.pairs[pair][0].tracks[track].occlusion_known
 
 
 def error_rows(

@@ -5,7 +5,7 @@ panels.js in a browser, and by `paper` without one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 
 import numpy as np
 from jaxtyping import Int, Num, UInt8
@@ -240,70 +240,50 @@ class Packer:
         return {"at": at, "shape": list(np.shape(values)), "half": half}
 
     def tabs(self, tabs: Tabs) -> dict:
-        return {
-            name: [[self.panel(panel) for panel in row] for row in rows]
-            for name, rows in tabs.items()
-        }
+        return {name: self.plain(rows) for name, rows in tabs.items()}
 
-    def panel(self, panel: Panel) -> dict:
-        out = {field.name: getattr(panel, field.name) for field in fields(panel)}
-        if isinstance(panel, Picture):
-            out |= self._picture(panel)
-        elif isinstance(panel, Lines):
-            out["lines"] = [self._line(line) for line in panel.lines]
-            out["x_range"] = panel.x_range or _range([line.x for line in panel.lines], 0.0)
-            out["y_range"] = panel.y_range or _range([line.y for line in panel.lines], 0.06)
-            out["shaded"] = [[float(a), float(b), role] for a, b, role in panel.shaded]
-        else:
-            out["bars"] = [vars(bar) | {"value": _number(bar.value)} for bar in panel.bars]
-        if out.get("click") is not None:
-            out["click"] = vars(out["click"])
-        return out
-
-    def _line(self, line: Line) -> dict:
-        out = {field.name: getattr(line, field.name) for field in fields(line)}
-        return out | {
-            "x": self.array(line.x),
-            "y": self.array(line.y),
-            "dash": list(line.dash) or None,
-        }
+    def plain(self, part: object) -> object:
+        """A panel, or a part of one, as JSON can hold it."""
+        if isinstance(part, list | tuple):
+            return [self.plain(each) for each in part]
+        if isinstance(part, np.generic):
+            return part.item()
+        if not is_dataclass(part):
+            return part
+        out = {field.name: getattr(part, field.name) for field in fields(part)}
+        out |= getattr(self, f"_{type(part).__name__.lower()}", lambda _: {})(part)
+        return {name: self.plain(value) for name, value in out.items()}
 
     def _picture(self, panel: Picture) -> dict:
+        frames = [self.number(frame) for frame in panel.frames]
+        return {"whole": panel.whole, "box": panel.bounds, "frames": frames}
+
+    def _lines(self, panel: Lines) -> dict:
         return {
-            "whole": panel.whole,
-            "frames": [self.number(frame) for frame in panel.frames],
-            "box": list(panel.bounds),
-            "people": [self._people(people) for people in panel.people],
-            "heat": None if panel.heat is None else self._heat(panel.heat),
-            "arrows": [
-                {"role": arrows.role, "ends": self.array(arrows.ends)} for arrows in panel.arrows
-            ],
-            "rim": [int(frame) for frame in panel.rim],
+            "x_range": panel.x_range or _range([line.x for line in panel.lines], 0.0),
+            "y_range": panel.y_range or _range([line.y for line in panel.lines], 0.06),
         }
 
+    def _line(self, line: Line) -> dict:
+        return {"x": self.array(line.x), "y": self.array(line.y), "dash": line.dash or None}
+
+    def _bar(self, bar: Bar) -> dict:
+        return {"value": float(bar.value) if np.isfinite(bar.value) else None}
+
     def _people(self, people: People) -> dict:
-        shape = np.shape(people.xy)
-        whole = (1,) * (4 - len(shape)) + shape
-        out = {"name": people.name, "role": people.role, "flags": people.flags, "says": SAYS}
-        out |= {
-            "small": people.small,
-            "xy": self.array(np.reshape(people.xy, whole)),
-            "marks": None,
-        }
+        shape = (1,) * (4 - np.ndim(people.xy)) + np.shape(people.xy)
+        out = {"says": SAYS, "xy": self.array(np.reshape(people.xy, shape))}
         if people.marks is not None:
-            out["marks"] = self.array(np.reshape(people.marks, whole[:3]), half=True)
+            out["marks"] = self.array(np.reshape(people.marks, shape[:3]), half=True)
         return out
 
     def _heat(self, heat: Heat) -> dict:
         values = np.asarray(heat.values)
-        out = {field.name: getattr(heat, field.name) for field in fields(heat)}
         whole = values if values.ndim == 3 else values[None]
-        return out | {
-            "values": self.array(whole, half=True),
-            "affine": np.asarray(heat.affine, float).tolist(),
-            "low": float(heat.low),
-            "high": float(heat.high),
-        }
+        return {"values": self.array(whole, half=True), "affine": np.asarray(heat.affine).tolist()}
+
+    def _arrows(self, arrows: Arrows) -> dict:
+        return {"ends": self.array(arrows.ends)}
 
 
 def _range(values: Sequence[np.ndarray], free: float) -> tuple[float, float]:
@@ -315,7 +295,3 @@ def _range(values: Sequence[np.ndarray], free: float) -> tuple[float, float]:
         return low - 1.0, high + 1.0
     pad = free * (high - low)
     return low - pad, high + pad
-
-
-def _number(value: float | int | np.number) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -101,6 +101,13 @@ def test_without_truth_the_sentence_says_how_the_answer_moves(world):
     assert {p.role for p in hand.people} == {"detector", "ours"} and "moved" in bars.title
 
 
+def test_labels_that_are_somebody_s_detections_are_no_truth(world):
+    explorer = PortExplorer(*world, labelled=False)
+    found, (hand, *_) = drawn(explorer)
+    assert found.truth is None and "P-EPE" not in explorer.verdict
+    assert "truth" not in {each.role for each in hand.people}
+
+
 def test_every_choice_can_be_made(explorer):
     for control in explorer.declare():
         for value in control.options or (control.low, control.high):

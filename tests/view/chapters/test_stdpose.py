@@ -507,6 +507,7 @@ def test_every_choice_answers(name, request):
     explorer = request.getfixturevalue(name)
     for control in explorer.declared.values():
         ends = {"number": (control.low, control.high), "frame": (control.low, control.high)}
+        ends["list"] = (json.loads(json.dumps(control.options[-2:])),)
         for value in ends.get(control.kind, control.options):
             explorer.choose(**{control.name: value})
             assert explorer.verdict and "nan" not in explorer.verdict

@@ -253,7 +253,7 @@ def test_the_sentence_by_hand(explorer, windows):
         assert f"0 of {K} joints masked" in explorer.verdict and said in explorer.verdict
         change = f"you changed the error by {ours - plain:+z.2f} px"
         for j in (int(flags.argmax()), int(flags.argmin())):  # one of them has no label
-            joint = explorer.joints.joints[j]
+            joint = explorer.kin.joints[j]
             explorer.choose(joint=joint)
             at = f", at {joint} {away['ours'][j] - away['plain'][j]:+z.2f} px" if flags[j] else "."
             assert change + at in explorer.verdict
@@ -299,7 +299,7 @@ def test_paint_reaches_the_backbone_and_hides_what_it_covers(explorer, windows):
 
 def test_the_joint_s_distributions(explorer):
     explorer.choose(joint="left_hip")
-    j = explorer.joints.index("left_hip")
+    j = explorer.kin.index("left_hip")
     for axis, (panel, side) in enumerate(zip(panels(explorer)[2:], TINY.size)):
         assert panel.x_range == (0, side)
         lines = {line.name: line for line in panel.lines}
