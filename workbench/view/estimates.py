@@ -15,7 +15,7 @@ from ..data.windows import Window
 from ..metrics import joint_distances
 from ..predict import PoseEstimator
 from ..skeletons import Skeleton
-from . import figures
+from . import figures, style
 
 # Who says where a joint is.
 SINGLE, MEAN, LINE, FLOW = "single frame", "mean of five frames", "straight line", "optical flow"
@@ -70,7 +70,7 @@ def maps_over(
     points: Mapping[str, Float[np.ndarray, "n 2"]] | None = None,
 ) -> go.Figure:
     """Maps over pictures, each on its own scale (the caption says up to what), and a slider of
-    their opacity, which needs no kernel. points: name of `figures.COLOURS` -> a place in each
+    their opacity, which needs no kernel. points: name of a role -> a place in each
     panel, px of the crop.
     """
     panels, looks = [], {"colorscale": SEE_THROUGH, "showscale": False, "showlegend": False}
@@ -80,7 +80,7 @@ def maps_over(
         at = {"x": to_crop[0, 0] * x + to_crop[0, 2], "y": to_crop[1, 1] * y + to_crop[1, 2]}
         traces = [go.Heatmap(z=grid, zmin=0, zmax=max(float(grid.max()), 1e-6), **at, **looks)]
         for name, places in (points or {}).items():
-            line = {"width": 2, "color": figures.COLOURS[name]}
+            line = {"width": 2, "color": style.colour(name)}
             mark = {"symbol": "x-thin", "size": 9, "line": line}
             traces.append(figures.places(places[[i]], name, marker=mark))
         caption = f"{text}<br>up to {grid.max():.2g}"

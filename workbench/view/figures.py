@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import base64
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
-import pandas as pd
-import plotly.express as px
 import plotly.graph_objects as go
 from jaxtyping import Bool, Float, Int, Num, UInt8
 from plotly.colors import sample_colorscale
@@ -35,38 +32,6 @@ CONFIG = {
     "modeBarButtonsToRemove": ["toImage"],
 }
 INPUT, ENCODED, FINAL, REAL = "input", "refined P'", "final P<sub>s</sub>", "truth"
-# What lines and bars are called, and the role that such a name has. Other names have none.
-ROLE_OF = {
-    REAL: "truth",
-    "ground truth": "truth",
-    "detector": "detector",
-    INPUT: "detector",
-    ENCODED: "ink",
-    FINAL: "ours",
-    "single frame": "detector",
-    "mean of five frames": "rival",
-    "straight line": "soft",
-    "optical flow": "rival",
-    "OTPose": "ours",
-    "STDPose": "ours",
-    "naive": "rival",
-    "aware": "ours",
-    "VisNet": "ours",
-    "HANet (shipped)": "ours",
-    "Savitzky-Golay": "rival",
-    "visible": "visible",
-    "hidden": "hidden",
-    "occluded": "hidden",
-    "outside the picture": "outside",
-}
-COLOURS = {name: style.colour(role) for name, role in ROLE_OF.items()}
-
-
-def colours_of(names: Sequence[str]) -> dict[str, str]:
-    """A colour for each name: its role's, or the next of `style.series`, which mean nothing."""
-    plain = [name for name in names if name not in ROLE_OF]
-    own = COLOURS | dict(zip(plain, style.series(len(plain))))
-    return {name: own[name] for name in names}
 
 
 def page_layout(
@@ -124,7 +89,7 @@ def pose_traces(
     """Two traces, bones and joints; joints on the figure's colour axis by confidence if given, the
     marked ones with a symbol of their own. colour: the name's, unless given.
     """
-    colour = colour or colours_of([name])[name]
+    colour = colour or style.palette([name])[name]
     x, y = bones(xy_frame, skeleton)
     hover = [
         f"{joint}<br>({x:.1f}, {y:.1f}) px" for joint, (x, y) in zip(skeleton.joints, xy_frame)
@@ -222,162 +187,6 @@ def refinement_grid(
             panel["traces"] = [arrows(*ends, "moved by PORT", words, REFINED, starts=starts)]
         panels.append(panel)
     return annotated_pictures(panels, title, cols=min(len(panels), 3), aspect=1.0)
-
-
-def error_by_confidence(
-    confidence: Float[np.ndarray, "m"],
-    before: Float[np.ndarray, "m"],
-    after: Float[np.ndarray, "m"],
-    delta: float,
-    title: str,
-) -> go.Figure:
-    """Boxes of joint error in bins of confidence without and with refinement, with delta.
-    Counterpart of PORT Fig. 4.
-
-    Boxes span 25 to 75 %, whiskers 5 to 95 % of a bin.
-    """
-    bins = 10
-    errors = pd.DataFrame({"detector": before, "with PORT": after})
-    groups = errors.groupby((confidence * bins).astype(int).clip(0, bins - 1))
-    means, cuts = groups.mean(), groups.quantile([0.05, 0.25, 0.5, 0.75, 0.95])
-    parts = ("lowerfence", "q1", "median", "q3", "upperfence")
-    figure = go.Figure()
-    for name, colour, side in (("detector", DETECTED, -0.21), ("with PORT", REFINED, 0.21)):
-        at = (means.index + 0.5 + side) / bins
-        boxes = dict(zip(parts, cuts[name].unstack().to_numpy().T))
-        look = {"marker_color": colour, "line_width": 1, "width": 0.36 / bins}
-        figure.add_box(x=at, name=name, **boxes, **look)
-        look = {"mode": "lines+markers", "line_color": colour}
-        figure.add_scatter(x=at, y=means[name], name=f"mean, {name}", **look)
-    line, text = {"color": GREY, "width": 2, "dash": "dash"}, f"delta = {delta:.2f}"
-    figure.add_vline(x=delta, line=line, annotation_text=text, annotation_position="top right")
-    words = "confidence (boxes 25 to 75 %, whiskers 5 to 95 % of the joints in a bin)"
-    figure.update_xaxes(title=words, range=[0, 1])
-    figure.update_yaxes(title="joint error, px", range=[0, 1.05 * cuts.to_numpy().max()])
-    return page_layout(figure, title, 460, legend=ABOVE)
-
-
-def change_by_occlusions(
-    replaced_count: Num[np.ndarray, "n"],
-    change: Float[np.ndarray, "n"],
-    title: str,
-) -> go.Figure:
-    """Boxes of (error with refinement - detector error) by the number of replaced joints.
-    Counterpart of PORT Fig. 5.
-    """
-    groups = pd.Series(change).groupby(replaced_count.astype(int))
-    figure = go.Figure()
-    for count, of in groups:
-        name = f"{count} replaced, {len(of)} poses, mean {of.mean():+.2f} px"
-        look = {"marker_color": REFINED, "line_width": 1, "boxmean": True, "showlegend": False}
-        figure.add_box(y=of, x=[str(count)] * len(of), name=name, **look)
-    figure.add_hline(y=0, line={"color": style.colour("line"), "width": 1})
-    figure.update_xaxes(title="joints below delta in one pose", type="category")
-    figure.update_yaxes(title="P-EPE change, px (below 0 is better)")
-    return page_layout(figure, title, 400)
-
-
-def joint_matrices(
-    matrices: Mapping[str, Float[np.ndarray, "q k"]],
-    skeleton: Skeleton,
-    *,
-    masked: Bool[np.ndarray, "k"] | None = None,
-    title: str,
-) -> go.Figure:
-    """Joint-by-joint matrices side by side on the scale of attention; rows of masked joints are
-    framed. Counterpart of PORT Fig. 6.
-
-    A row asks, a column answers.
-    """
-    names, n, scale = list(skeleton.joints), len(matrices), style.attention_scale()
-    scale["colorbar"] |= {"len": 0.9, "thickness": 9}
-    hover = "row (asks): %{y}<br>column (answers): %{x}<br>%{text}<extra></extra>"
-    figure = make_subplots(
-        1, n, subplot_titles=list(matrices), horizontal_spacing=0.05, shared_yaxes=True
-    )
-    for col, weights in enumerate(matrices.values(), 1):
-        times, at = style.times_uniform(weights), {"row": 1, "col": col}
-        words = [
-            [f"{multiple:.2g}x uniform, weight {weight:.3f}" for multiple, weight in zip(*row)]
-            for row in zip(times, weights)
-        ]
-        figure.add_heatmap(
-            z=style.LOG2_RANGE * style.attention_place(times),
-            x=names,
-            y=names,
-            text=words,
-            name="attention",
-            hovertemplate=hover,
-            showscale=col == n,
-            **scale,
-            **at,
-        )
-        for j in () if masked is None else np.flatnonzero(masked):
-            ends = {"x0": -0.5, "x1": len(names) - 0.5, "y0": j - 0.5, "y1": j + 0.5}
-            figure.add_shape(line={"color": MASKED, "width": 2}, **ends, **at)
-    figure.update_yaxes(autorange="reversed", tickfont={"size": 10})
-    figure.update_xaxes(tickangle=-60, tickfont={"size": 9})
-    return page_layout(figure, title, 560 if n == 2 else 480)
-
-
-def map_grid(
-    maps: Float[np.ndarray, "n y x"], captions: Sequence[str], title: str, *, cols: int
-) -> go.Figure:
-    """Feature maps side by side on one scale about 0."""
-    top = float(np.abs(maps).max())
-    figure = px.imshow(
-        maps,
-        facet_col=0,
-        facet_col_wrap=cols,
-        color_continuous_scale=style.diverging(),
-        zmin=-top,
-        zmax=top,
-        facet_row_spacing=0.1,
-        facet_col_spacing=0.01,
-    )
-    figure.for_each_annotation(
-        lambda a: a.update(text=captions[int(a.text.split("=")[1])], font_size=11)
-    )
-    figure.update_traces(opacity=style.DIVERGING_OPACITY)
-    figure.update_xaxes(visible=False).update_yaxes(visible=False)
-    bar = {"title": "value", "thickness": 10, "len": 0.8}
-    return page_layout(figure, title, 120 + 190 * -(-len(maps) // cols), coloraxis_colorbar=bar)
-
-
-def sweep(
-    rows: Sequence[Mapping],
-    value: str,
-    *,
-    x_title: str,
-    y_title: str,
-    title: str,
-    names: tuple[str, str],
-    baseline: float | None = None,
-) -> go.Figure:
-    """One measured value a setting; beside it the paper's in a panel of its own: other data, other
-    scale.
-
-    rows: each has "setting" and the value; "low" and "high" draw its interval where they differ,
-    "paper" fills the panel.
-    """
-    panels = {names[0]: (value, REFINED, "circle"), names[1]: ("paper", GREY, "square-open")}
-    if all(row.get("paper") is None for row in rows):
-        del panels[names[1]]
-    table = pd.DataFrame(rows)
-    figure = make_subplots(1, len(panels), subplot_titles=list(panels), horizontal_spacing=0.12)
-    for col, (name, (key, colour, symbol)) in enumerate(panels.items(), 1):
-        look = {"mode": "lines+markers", "line_color": colour, "showlegend": False}
-        figure.add_scatter(x=table["setting"], y=table[key], name=name, **look, row=1, col=col)
-        figure.data[-1].marker = {"size": 9, "symbol": symbol}
-    if "low" in table and (table["low"] < table["high"]).any():
-        up, down = table["high"] - table[value], table[value] - table["low"]
-        figure.data[0].error_y = {"array": up, "arrayminus": down, "symmetric": False}
-    if baseline is not None:
-        line = {"color": DETECTED, "dash": "dash", "width": 1.5}
-        figure.add_hline(y=baseline, line=line, annotation_text="detector", row=1, col=1)
-    figure.update_yaxes(title=y_title, col=1)
-    figure.update_xaxes(title=x_title, type="category")
-    return page_layout(figure, title, 360)
 
 
 def flow_of_shapes(
@@ -560,160 +369,6 @@ def _people_traces(xy, states, skeleton: Skeleton, *, numbers: bool) -> list[go.
     return traces
 
 
-# of data sets: name -> skeleton, flags [n k], whether they know about occlusion
-Labels = Mapping[str, tuple[Skeleton, Int[np.ndarray, "n k"], bool]]
-
-
-def visibility_shares(labels: Labels, title: str) -> go.Figure:
-    """Shares of the flags by data set."""
-    colours = {label: LOOKS[label][0] for label in (VISIBLE, UNSTATED, HIDDEN)}
-    colours["not labelled (0)"] = style.colour("line")
-    rows = [
-        {"data set": name, "label": label, "share of all joints": (flags == flag).mean()}
-        for name, (_, flags, known) in labels.items()
-        for flag, label in (
-            (2, VISIBLE if known else UNSTATED),
-            (1, HIDDEN),
-            (0, "not labelled (0)"),
-        )
-    ]
-    order = {"data set": list(labels), "label": list(colours)}
-    figure = px.bar(
-        rows,
-        x="share of all joints",
-        y="data set",
-        color="label",
-        color_discrete_map=colours,
-        category_orders=order,
-    )
-    figure.update_xaxes(tickformat=".0%", range=[0, 1]).update_yaxes(title="")
-    return page_layout(figure, title, 190 + 30 * len(labels), legend=ABOVE)
-
-
-def hidden_by_joint(labels: Labels, title: str) -> go.Figure:
-    """How many of the labelled joints are hidden, by kind of joint: left and right are one kind."""
-    rows = [
-        (re.sub("^(left|right)_", "", joint), name, (f == 1).sum(), (f > 0).sum())
-        for name, (skeleton, flags, known) in labels.items()
-        for joint, f in zip(skeleton.joints, flags.T)
-        if known
-    ]
-    table = pd.DataFrame(rows, columns=["joint", "set", "hidden", "all"])
-    count = table.groupby(["joint", "set"], sort=False).sum()
-    share = (count["hidden"] / count["all"]).unstack(sort=False)
-    scale = {"color_continuous_scale": style.SEQUENTIAL, "zmin": 0, "zmax": 1}
-    figure = px.imshow(share, text_auto=".0%", aspect="auto", **scale)
-    figure.update_xaxes(title="").update_yaxes(title="")
-    bar = {"title": "hidden", "tickformat": ".0%", "thickness": 10}
-    return page_layout(figure, title, 460, coloraxis_colorbar=bar)
-
-
-def reliability(
-    bins: Mapping[str, tuple[Float[np.ndarray, "b"], Float[np.ndarray, "b"], Int[np.ndarray, "b"]]],
-    title: str,
-) -> go.Figure:
-    """Stated probability against frequency: name -> probability, frequency and count of bins,
-    `metrics.calibration`'s.
-
-    The areas of the dots grow with the counts; on the dotted line one could take the probabilities
-    at their word.
-    """
-    look = {"mode": "lines", "line": {"color": GREY, "dash": "dot"}, "hoverinfo": "skip"}
-    figure = go.Figure(go.Scatter(x=[0, 1], y=[0, 1], name="taken at its word", **look))
-    colours = colours_of(list(bins))
-    words = "says %{x:.2f}, happens %{y:.2f}<br>%{customdata:,} joints<extra></extra>"
-    for name, (probability, frequency, count) in bins.items():
-        figure.add_scatter(
-            x=probability,
-            y=frequency,
-            mode="lines+markers",
-            name=name,
-            line={"color": colours[name]},
-            customdata=count,
-            marker={"size": 6 + 24 * np.sqrt(count / count.max()), "opacity": 0.75},
-            hovertemplate=words,
-        )
-    figure.update_xaxes(title="probability that the joint is visible", range=[-0.04, 1.04])
-    figure.update_yaxes(title="share of joints that are visible", range=[-0.04, 1.04])
-    return page_layout(figure, title, 460, 640)
-
-
-def joint_bars(
-    bars: Mapping[str, Float[np.ndarray, "k"]], skeleton: Skeleton, title: str, *, y_title: str
-) -> go.Figure:
-    """One bar a joint and name, side by side; shares are shown in percent."""
-    table = pd.DataFrame(dict(bars), index=list(skeleton.joints))
-    colours, labels = colours_of(list(bars)), {"index": "", "variable": ""}
-    figure = px.bar(table, barmode="group", labels=labels, color_discrete_map=colours)
-    figure.update_yaxes(title=y_title, tickformat=".0%").update_xaxes(tickangle=-50)
-    return page_layout(figure, title, 420, legend=ABOVE)
-
-
-def crowd_histogram(
-    crowd_index: Float[np.ndarray, "n"],
-    edges: Mapping[str, tuple[float, float]],
-    title: str,
-) -> go.Figure:
-    """Pictures by crowdIndex; edges: who publishes them -> ends of easy and medium, the last ones
-    colour the bars.
-
-    The last bar holds all from 1.2 on.
-    """
-    top = 1.25
-    names = ("easy", "medium", "hard")
-    which = np.digitize(crowd_index, list(edges.values())[-1])
-    labels = [f"{name}: {(which == i).sum():,} pictures" for i, name in enumerate(names)]
-    figure = px.histogram(
-        x=crowd_index.clip(max=top - 1e-6),
-        color=np.array(labels)[which],
-        category_orders={"color": labels},
-        color_discrete_sequence=style.series(3),
-    )
-    figure.update_traces(xbins={"start": 0, "end": top, "size": 0.05})
-    for i, (who, ends) in enumerate(edges.items()):
-        for edge in ends:
-            line, text = {"dash": "dot", "color": GREY}, f"{edge} {who}"
-            figure.add_vline(x=edge, line=line, annotation_text=text, annotation_yshift=-16 * i)
-    figure.update_xaxes(title=f"crowdIndex (last bar: from {top - 0.05:g})", range=[0, top])
-    figure.update_yaxes(title="pictures")
-    return page_layout(figure, title, 400, bargap=0.06, legend=ABOVE)
-
-
-def noise_errors(
-    diagnosis: Mapping[str, np.ndarray], title: str, *, given: str = "real"
-) -> go.Figure:
-    """Error quantiles by tenth of confidence, as `DetectorNoise.diagnose` found them; given:
-    what it was fitted to.
-    """
-    rows = [
-        {"tenth": tenth, "error": error, "detector": name, "quantile": f"{percent} %"}
-        for name, which in ((given, "real"), ("simulated", "simulated"))
-        for tenth, errors in enumerate(diagnosis[f"error_{which}"], 1)
-        for percent, error in zip(diagnosis["quantiles"], errors)
-    ]
-    look = {"color_discrete_sequence": (DETECTED, GREY), "symbol": "quantile", "markers": True}
-    figure = px.line(rows, x="tenth", y="error", color="detector", log_y=True, **look)
-    figure.update_xaxes(title="tenth of the joints by confidence, least confident first", dtick=1)
-    ticks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]
-    figure.update_yaxes(title="joint error, share of the long side (log)", tickvals=ticks)
-    return page_layout(figure, title, 460)
-
-
-def noise_confidence(
-    diagnosis: Mapping[str, np.ndarray], title: str, *, given: str = "real"
-) -> go.Figure:
-    """How often the detector is how sure, as `DetectorNoise.diagnose` found it; given: what it
-    was fitted to.
-    """
-    edges = diagnosis["confidence_edges"]
-    shares = {given: diagnosis["share_real"], "simulated": diagnosis["share_simulated"]}
-    table = pd.DataFrame(shares, index=(edges[1:] + edges[:-1]) / 2).rename_axis("confidence")
-    look = {"labels": {"variable": "detector"}, "color_discrete_sequence": (DETECTED, GREY)}
-    figure = px.line(table, line_shape="hvh", **look)
-    figure.update_yaxes(title="share of the joints", tickformat=".0%", rangemode="tozero")
-    return page_layout(figure, title, 360)
-
-
 # --- motion ---------------------------------------------------------------------------------------
 
 # How the line of who says where a joint is looks over time.
@@ -723,32 +378,6 @@ VOICES = {
     ENCODED: ("markers", {}, {"size": 8, "symbol": "diamond-open"}),
     FINAL: ("lines", {"width": 2.5}, {}),
 }
-
-
-def front(points: Sequence[Mapping], title: str) -> go.Figure:
-    """Accuracy against calm: points of "method", "setting", "accel" (px a frame squared) and
-    "pck_0.05" (percent). Rivals have one colour, and a symbol each.
-    """
-    table = pd.DataFrame(points)
-    methods = list(table["method"].unique())
-    rivals = [method for method in methods if method not in ROLE_OF]
-    figure = px.scatter(
-        table.sort_values("accel"),
-        x="accel",
-        y="pck_0.05",
-        color="method",
-        symbol="method",
-        hover_name="setting",
-        log_x=True,
-        category_orders={"method": methods},
-        color_discrete_map={m: style.colour(ROLE_OF.get(m, "rival")) for m in methods},
-        symbol_map={m: rivals.index(m) + 1 if m in rivals else 0 for m in methods},
-    )
-    figure.for_each_trace(lambda t: t.update(marker_size=9 if len(t.x) > 1 else 14))
-    ticks = [0.5, 1, 2, 5, 10, 20]
-    figure.update_xaxes(title="Accel, px/frame² (log scale; left is calmer)", tickvals=ticks)
-    figure.update_yaxes(title="PCK@0.05, % (up is nearer)")
-    return page_layout(figure, title, 420, 760, legend_title_text="")
 
 
 def spans(flags: Bool[np.ndarray, "t"]) -> list[tuple[int, int]]:
@@ -766,13 +395,13 @@ def time_panels(
     """Panels over each other that share the frames: title of y -> name -> (frames, values).
     Counterpart of HANet Fig. 5.
 
-    Names of VOICES look the same everywhere, others have `colours_of` them. shaded: first and
+    Names of VOICES look the same everywhere, others a colour of `style.palette`. shaded: first and
     last frames of bursts of occlusion.
     """
     figure = make_subplots(len(panels), 1, shared_xaxes=True, vertical_spacing=0.04)
     seen = set()
     for row, (y_title, lines) in enumerate(panels.items(), 1):
-        colours = colours_of(list(lines))
+        colours = style.palette(list(lines))
         for name, (frames, values) in lines.items():
             plain = ("lines+markers", {"width": 2}, {"size": 5})
             mode, line, marker = VOICES.get(name, plain)

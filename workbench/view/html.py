@@ -29,6 +29,7 @@ from .live import PAGE, POLICY
 from .tools import page_tools
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
+SVG_MIME = "image/svg+xml"
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 LATEX_ERRORS = tuple(kind for kind in vars(latex_exceptions).values() if isinstance(kind, type))
 LIMITS = {"msub": "munder", "msup": "mover", "msubsup": "munderover"}
@@ -107,6 +108,8 @@ def _static(data: dict) -> dict:
         drawn = {"data": figure["data"], "layout": figure.get("layout", {})}
         rules = {"config": {**figure.get("config", {}), **CONFIG}, "include_plotlyjs": False}
         return {"text/html": pio.to_html(drawn, full_html=False, validate=False, **rules)}
+    if SVG_MIME in data:
+        return {"text/html": f'<div class="wb-sheet">{data[SVG_MIME]}</div>'}
     if METRICS_MIME in data:
         values = {name: value for name, value in data[METRICS_MIME].items() if name != "inputs"}
         return {"text/html": str(PARTS.table(values))}
@@ -144,10 +147,11 @@ def notebook_page(path: Path, *, error: dict | None = None) -> str:
     sections = re.findall(r'<h2 id="([^"]*)">(.*?)<a class="anchor-link"', page)
     links = "".join(f'<a href="#{anchor}">{text}</a>' for anchor, text in sections)
     page = page.replace(SECTIONS_SLOT, links, 1)
-    if 'class="plotly-graph-div"' not in page:
+    if plotly := 'class="plotly-graph-div"' in page:
+        page = page.replace("</head>", f"<script>{get_plotlyjs()}</script></head>", 1)
+    if not plotly and 'class="wb-sheet"' not in page:
         return page
-    script = f"<script>{get_plotlyjs()}</script></head>"
-    head, body = page.replace("</head>", script, 1).rsplit("</body>", 1)
+    head, body = page.rsplit("</body>", 1)
     return f"{head}{page_tools()}</body>{body}"
 
 

@@ -7,6 +7,7 @@ fixed, so that a colour says the same number in every head, layer and model.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from types import MappingProxyType
 
@@ -44,6 +45,33 @@ ROLES = MappingProxyType(
             "newly_hidden": "#FEF32D",
             "outside": "#808795",
         },
+    }
+)
+
+# Roles of those who are called by names of their own; further names mean nothing.
+ROLE_OF = MappingProxyType(
+    {
+        "ground truth": "truth",
+        "input": "detector",
+        "real": "detector",
+        "single frame": "detector",
+        "refined P'": "ink",
+        "final P<sub>s</sub>": "ours",
+        "with PORT": "ours",
+        "OTPose": "ours",
+        "STDPose": "ours",
+        "aware": "ours",
+        "VisNet": "ours",
+        "HANet (shipped)": "ours",
+        "mean of five frames": "rival",
+        "optical flow": "rival",
+        "naive": "rival",
+        "Savitzky-Golay": "rival",
+        "straight line": "soft",
+        "simulated": "soft",
+        "taken at its word": "soft",
+        "occluded": "hidden",
+        "outside the picture": "outside",
     }
 )
 
@@ -141,13 +169,14 @@ def sequential() -> list[list[int]]:
 
 
 def colour(role: str | int, theme: str = "light") -> str:
-    """The colour of a role, or of paper and ink, or the neutral one of six that a number picks;
-    `UnknownName` for one that does not exist.
+    """The colour of a role, of a name in `ROLE_OF`, or of paper and ink, or the neutral one of six
+    that a number picks; `UnknownName` for one that does not exist.
     """
     if not isinstance(role, str):
         place = np.array((2 * (role % 6) + 1) / 6 - 1)
         return "#" + bytes(scale_colours(place, theme, sequential())).hex().upper()
     known = _of(theme, ROLES) | _of(theme, PAPER)
+    role = ROLE_OF.get(role, role)
     if role not in known:
         raise unknown("role of a colour", role, known)
     return known[role]
@@ -158,7 +187,15 @@ def series(count: int) -> list[str]:
     are the same in both themes, and none is a role's.
     """
     places = np.linspace(*SERIES_ENDS, count) if count > 1 else [np.mean(SERIES_ENDS)] * count
-    return sample_colorscale(SEQUENTIAL, [float(place) for place in places])
+    colours = sample_colorscale(SEQUENTIAL, [float(place) for place in places], colortype="tuple")
+    return ["#" + bytes(round(255 * part) for part in colour).hex() for colour in colours]
+
+
+def palette(names: Sequence[str], theme: str = "light") -> dict[str, str]:
+    """A colour for each name: its role's, or the next of `series`, which mean nothing."""
+    plain = [name for name in names if name not in {*ROLES[theme], *ROLE_OF}]
+    own = dict(zip(plain, series(len(plain))))
+    return {name: own.get(name) or colour(name, theme) for name in names}
 
 
 def rgb(hexadecimal: str) -> tuple[int, int, int]:
@@ -331,6 +368,21 @@ def css_variables(selector: str = ":root") -> str:
             own = f'html[data-theme="{theme}"] {selector}{selector}, {own}'
         rules.append(f"{own} {{ {_declarations(theme)} }}")
     return "\n".join(rules)
+
+
+def followed(svg: str) -> str:
+    """An SVG whose roles, paper and ink, drawn in the light theme, are those of the reader's.
+
+    Each colour stands as `var(--wb-truth, #009e73)`; where nobody sets variables it stays light.
+    """
+    roles = {**PAPER["light"], **ROLES["light"]}
+    names = {colour.lower(): role.replace("_", "-") for role, colour in roles.items()}
+
+    def variable(found: re.Match) -> str:
+        colour = found[0]
+        return f"var(--wb-{names[colour]}, {colour})" if colour in names else colour
+
+    return re.sub("#[0-9a-f]{6}", variable, svg)
 
 
 def word_variables() -> str:

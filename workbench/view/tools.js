@@ -1,5 +1,5 @@
-// What plotly's figures lack: SVG, PNG with 300 dots to the inch, and their numbers, from a bar
-// that shows on hover and focus. Once for all figures of a page; stands behind pens.js.
+// What figures lack: SVG, PNG with 300 dots to the inch, and their numbers, from a bar that shows on
+// hover and focus. Once for all figures of a page; stands behind pens.js.
 
 const ARRAYS = {
   i1: Int8Array, i2: Int16Array, i4: Int32Array, f4: Float32Array, f8: Float64Array,
@@ -27,36 +27,46 @@ function rowsOf(trace) {
     return Array.from(z).flatMap((line, r) => Array.from(line, (value, c) =>
       [at(x, c) ?? c, at(y, r) ?? r, value, at(at(text, r), c)]));
   }
-  const parts = ["lowerfence", "q1", "median", "q3", "upperfence"].filter(part => trace[part]);
-  if (parts.length) {
-    return parts.flatMap(part =>
-      Array.from(decoded(trace[part]), (value, i) => [at(x, i) ?? i, value, null, part]));
-  }
   const rows = Array.from(x ?? y ?? [], (_, i) => [x ? x[i] : i, at(y, i), null, at(text, i)]);
   return rows.filter(row => !blank(row[0]) && !(y && blank(row[1])));
 }
 
-function table(gd) {
+// Of plotly's traces, or as JSON within an SVG of the paper's.
+function numbers(figure) {
+  const stored = figure.querySelector("dc\\:description");
+  if (stored) {
+    const { columns, data } = JSON.parse(stored.textContent);
+    return [columns, ...data];
+  }
+  return [["trace", "x", "y", "z", "text"], ...figure.data.flatMap((trace, i) =>
+    rowsOf(trace).map(row => [trace.name || `trace ${i}`, ...row]))];
+}
+
+function table(figure) {
   const cell = value => (blank(value) ? "" : typeof value === "string" ? quoted(value) : value);
-  const lines = gd.data.flatMap((trace, i) =>
-    rowsOf(trace).map(row => [trace.name || `trace ${i}`, ...row].map(cell).join(",")));
-  return ["trace,x,y,z,text", ...lines].join("\r\n");
+  return numbers(figure).map(row => row.map(cell).join(",")).join("\r\n");
 }
 
 // The figure's layers in one element, in the colours that they have without the page's styles.
-function drawing(gd) {
-  const layers = [...gd.querySelectorAll(".main-svg")];
-  const [width, height] = ["width", "height"].map(side => Number(layers[0].getAttribute(side)));
-  const pen = new SvgPen(width, height);
-  pen.rect(0, 0, width, height, { fill: layers[0].style.backgroundColor });
-  layers.forEach(layer => pen.root.append(...layer.cloneNode(true).childNodes));
-  const passing = ".hoverlayer, .zoomlayer, .draglayer, .selectionlayer";
-  pen.root.querySelectorAll(passing).forEach(layer => layer.remove());
-  return { width, height, words: new XMLSerializer().serializeToString(pen.root) };
+function drawing(figure) {
+  const layers = [...figure.querySelectorAll(".main-svg, .wb-figure")];
+  const px = value => parseFloat(value) * (value.endsWith("pt") ? 4 / 3 : 1);
+  const [width, height] = ["width", "height"].map(side => px(layers[0].getAttribute(side)));
+  let root = layers[0];
+  if (figure.data) {
+    const pen = new SvgPen(width, height);
+    pen.rect(0, 0, width, height, { fill: root.style.backgroundColor });
+    layers.forEach(layer => pen.root.append(...layer.cloneNode(true).childNodes));
+    const passing = ".hoverlayer, .zoomlayer, .draglayer, .selectionlayer";
+    pen.root.querySelectorAll(passing).forEach(layer => layer.remove());
+    root = pen.root;
+  }
+  const words = new XMLSerializer().serializeToString(root);
+  return { width, height, words: words.replace(/var\([^,)]*, (#\w+)\)/g, "$1") };
 }
 
-async function png(gd) {
-  const { width, height, words } = drawing(gd);
+async function png(figure) {
+  const { width, height, words } = drawing(figure);
   const image = make("img", { src: `data:image/svg+xml,${encodeURIComponent(words)}` });
   await image.decode();
   const canvas = make("canvas");
@@ -66,22 +76,30 @@ async function png(gd) {
 }
 
 const KINDS = {
-  SVG: gd => new Blob([drawing(gd).words], { type: "image/svg+xml" }),
+  SVG: figure => new Blob([drawing(figure).words], { type: "image/svg+xml" }),
   PNG: png,
-  CSV: gd => new Blob([table(gd)], { type: "text/csv" }),
+  CSV: figure => new Blob([table(figure)], { type: "text/csv" }),
 };
 
-function equip(gd) {
+function equip(figure) {
   const buttons = Object.entries(KINDS).map(([kind, made]) => {
-    const onclick = async () => save(`figure.${kind.toLowerCase()}`, await made(gd));
+    const onclick = async () => save(`figure.${kind.toLowerCase()}`, await made(figure));
     return make("button", { textContent: kind, title: `save as ${kind}`, onclick });
   });
-  gd.append(make("div", { className: "wb-tools" }, ...buttons));
+  figure.append(make("div", { className: "wb-tools" }, ...buttons));
+}
+
+// JupyterLab shows an SVG as an <img>, which no rule of colours reaches.
+function look() {
+  document.querySelectorAll('img[src^="data:image/svg+xml"][src*="wb-figure"]').forEach(image => {
+    const words = decodeURIComponent(image.src.slice(image.src.indexOf(",") + 1));
+    image.replaceWith(make("div", { className: "wb-sheet", innerHTML: words }));
+  });
+  const bare = ":is(.js-plotly-plot, .wb-sheet):not(:has(> .wb-tools))";
+  document.querySelectorAll(bare).forEach(equip);
 }
 
 function render() {
-  const bare = ".js-plotly-plot:not(:has(> .wb-tools))";
-  const look = () => document.querySelectorAll(bare).forEach(equip);
   if (document.wbTools) return;
   document.wbTools = new MutationObserver(look);
   document.wbTools.observe(document, { childList: true, subtree: true });

@@ -1,4 +1,4 @@
-"""What every plotly figure gets, in JupyterLab and in a run's pages: the reader's theme, and a bar
+"""What every figure gets, in JupyterLab and in a run's pages: the reader's theme, and a bar
 that saves it as SVG, as PNG with 300 dpi, or its numbers as CSV.
 """
 
@@ -17,7 +17,7 @@ MODULE = "\n".join(
 )
 CSS = "\n".join(
     (
-        style.css_variables(".js-plotly-plot"),
+        style.css_variables(":is(.js-plotly-plot, .wb-sheet)"),
         style.plotly_css(),
         Path(__file__).with_name("tools.css").read_text(encoding="utf-8"),
     )

@@ -189,7 +189,7 @@ def module_figure(
     for col, (z, look) in enumerate(grids, 2):
         figure.add_heatmap(z=z, hoverinfo="skip", **look | {"showscale": False}, row=1, col=col)
         figure.update_yaxes(autorange="reversed", row=1, col=col)
-    for trace in figures.pose_traces(xy_crop, skeleton, "", figures.COLOURS[AWARE]):
+    for trace in figures.pose_traces(xy_crop, skeleton, "", style.colour(AWARE)):
         figure.add_trace(trace.update(showlegend=False), 1, 6)
     h, w = picture.shape[:2]
     for col in (1, 6):

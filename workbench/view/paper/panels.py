@@ -172,9 +172,11 @@ def _heat(axes: Axes, heat: Heat, frame: int, shown: _Shown) -> None:
         vmax=heat.high,
         extent=(c - a / 2, c + a * (columns - 0.5), f + e * (rows - 0.5), f - e / 2),
         zorder=1,
+        gid="turned" if heat.diverging else None,
     )
     below = axes.inset_axes((0, -0.06, 1, 0.03))
     bar = axes.figure.colorbar(image, cax=below, orientation="horizontal")
+    bar.ax.set_gid(image.get_gid())
     bar.set_ticks([heat.low, heat.high], labels=[f"{heat.low:.3g}", f"{heat.high:.3g}"])
 
 
