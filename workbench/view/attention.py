@@ -22,9 +22,8 @@ from ..errors import BadParameter, unknown
 from ..skeletons import Skeleton
 from ..taps import Recording
 from . import style
-from .figures import jpeg
 from .live import Live
-from .panels import around
+from .panels import around, jpeg
 
 SHOWS = ("main", "other", "difference", "ratio")
 ORDERS = ("model", "entropy", "bones", "change")
@@ -88,8 +87,8 @@ def scales() -> dict:
     return {
         "log2": style.LOG2_RANGE,
         "difference": style.DIFFERENCE_RANGE,
-        "ticks": style.attention_scale()["colorbar"]["ticktext"],
-        "difference_ticks": style.attention_scale(difference=True)["colorbar"]["ticktext"],
+        "ticks": style.attention_ticks(),
+        "difference_ticks": style.attention_ticks(difference=True),
         **{theme: [style.rgb(stop) for stop in stops] for theme, stops in style.DIVERGING.items()},
     }
 

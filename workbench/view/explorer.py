@@ -22,9 +22,8 @@ from ..errors import BadParameter, WorkbenchError, unknown
 from ..skeletons import Skeleton
 from . import style
 from .attention import AttentionView, scales
-from .figures import jpeg
 from .live import Live
-from .panels import Packer, Tabs
+from .panels import Packer, Tabs, jpeg
 
 IN_SIGHT = 5  # controls; the others stand under "more"
 NEEDS = ("nothing", "drawing", "model")

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from ...metrics import joint_distances, p_epe
 from ...predict import PortRefiner
-from ...records import Detections, Pose
+from ...records import Detections, Pose, Prediction
 from ...taps import record, without_heads
 from ..attention import attention_arguments, on_picture
 from ..explorer import Control, Explorer, choice, collected, number
@@ -28,6 +28,25 @@ from ..panels import (
 )
 
 MAPS = "encoder.*.attention.map"
+
+
+def refinement(
+    truth: Pose, detected: Detections, refined: Prediction, rows: Sequence[int]
+) -> list[Picture]:
+    """Arrows from each replaced joint to its new place, of these rows; detected joints have the
+    colours of their confidence. Counterpart of PORT Fig. 3.
+    """
+    panels = []
+    for row in rows:
+        before, after, moved = detected.xy_frame[row], refined.xy_frame[row], refined.replaced[row]
+        people = [
+            People("truth", "truth", truth.xy_frame[row]),
+            People("detector", "detector", before, confidence=detected.confidence[row]),
+        ]
+        ends = np.column_stack((before, after, np.full(len(before), 2)))[moved]
+        arrows = [Arrows("ours", ends, "moved by PORT")]
+        panels.append(Picture(f"hand {row}: {moved.sum()} replaced", (), people, arrows=arrows))
+    return panels
 
 
 @dataclass(frozen=True, eq=False)

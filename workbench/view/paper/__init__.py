@@ -10,6 +10,7 @@ from .charts import (
     crowd_histogram,
     curves,
     error_by_confidence,
+    flow_of_shapes,
     front,
     hidden_by_joint,
     joint_bars,
@@ -22,5 +23,5 @@ from .charts import (
     visibility_shares,
 )
 from .maps import ARC, attention_figure
-from .panels import before_after, panels_figure
+from .panels import panels_figure, pictures, time_panels
 from .sheets import FORMATS, png, save

@@ -9,6 +9,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
@@ -22,7 +23,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from ...errors import BadParameter, unknown
 from ...skeletons import Skeleton
 from .. import style
-from ..figures import HIDDEN, UNSTATED, VISIBLE
+from ..panels import SAYS
 from .sheets import add_legend, colours_of, framed, in_words, settings, sheet
 
 # What a band over seeds is: seaborn's name, and words.
@@ -34,7 +35,8 @@ BANDS = MappingProxyType(
     }
 )
 BOXES = MappingProxyType({"whis": (5, 95), "showfliers": False, "linewidth": 0.8, "width": 0.7})
-UNLABELLED = "not labelled (0)"
+VISIBLE, HIDDEN, _, UNSTATED = SAYS
+UNLABELLED = "not labelled"
 # Of data sets: name -> skeleton, flags [n k], whether they know about occlusion.
 Labels = Mapping[str, tuple[Skeleton, Int[np.ndarray, "n k"], bool]]
 
@@ -43,7 +45,7 @@ Labels = Mapping[str, tuple[Skeleton, Int[np.ndarray, "n k"], bool]]
 def chart(
     numbers: pd.DataFrame,
     *,
-    height: float = 2.4,
+    height: float | int = 2.4,
     panels: tuple[int, int] = (1, 1),
     title: str = "",
     columns: int = 2,
@@ -64,8 +66,11 @@ def chart(
         for each in figure.axes:
             if each.get_legend():
                 each.get_legend().remove()
-            for heading in [line for line in each.lines if line.get_label() in numbers]:
-                heading.remove()
+            for line in each.lines[:]:  # seaborn's own, of a legend: grey, or nothing but a heading
+                if line.get_color() == ".2":
+                    line.set_color(style.colour("ink", theme))
+                if line.get_label() in numbers:
+                    line.remove()
         add_legend(figure, title)
 
 
@@ -105,8 +110,8 @@ def error_by_confidence(
         axes.axvline(delta, color=style.colour("ink", theme), linestyle="--", linewidth=0.8)
         side = "left" if delta < 0.5 else "right"
         axes.set_title(f"δ = {delta:.2f}", x=delta, horizontalalignment=side, fontsize="medium")
-        words = "boxes 25 to 75 %, whiskers 5 to 95 % of the joints in a bin; lines: means"
-        axes.set(xlabel=f"confidence\n({words})", ylabel="joint error, px")
+        words = "lines: means of a bin;\nboxes 25 to 75 %, whiskers 5 to 95 % of its joints"
+        axes.set(xlabel=f"confidence ({words})", ylabel="joint error, px")
         axes.set(xlim=(0, 1), ylim=(0, None), xticks=np.linspace(0, 1, 6))
     return axes.figure
 
@@ -125,7 +130,7 @@ def change_by_occlusions(
         counts = table.groupby("replaced").size()
         axes.set_xticks(range(len(counts)), [f"{k}\nn = {n:,}" for k, n in counts.items()])
         axes.axhline(0, color=style.colour("soft", theme), linewidth=0.8)
-        words = "joints below delta in one pose (n: poses; boxes 25 to 75 %, whiskers 5 to 95 %)"
+        words = "joints below delta in one pose\n(n: poses; boxes 25 to 75 %, whiskers 5 to 95 %)"
         axes.set(xlabel=words, ylabel="change of P-EPE, px\n(below 0 is better)")
     return axes.figure
 
@@ -158,8 +163,15 @@ def sweep(
         del panels[names[1]]
     with chart(table, panels=(1, len(panels)), **page) as (sns, cells, theme):
         for axes, (name, (key, role)) in zip(np.ravel(cells), panels.items()):
-            look = {"color": style.colour(role, theme), "marker": "o", "markeredgewidth": 0}
-            sns.lineplot(table.astype({"setting": str}), x="setting", y=key, ax=axes, **look)
+            look = {"color": style.colour(role, theme), "marker": "o", "errorbar": None}
+            sns.lineplot(
+                table.astype({"setting": str}),
+                x="setting",
+                y=key,
+                ax=axes,
+                markeredgewidth=0,
+                **look,
+            )
             axes.set(xlabel=x_title, ylabel="", title=name)
         first = np.ravel(cells)[0]
         first.set_ylabel(y_title)
@@ -243,10 +255,10 @@ def reliability(
         look["palette"] = style.palette(list(bins), theme)
         soft = style.colour("soft", theme)
         axes.plot([0, 1], [0, 1], linestyle=":", color=soft, label="taken at its word")
-        sns.lineplot(table, **look)
+        sns.lineplot(table, errorbar=None, **look)
         dots = {"size": "joints", "sizes": (8, 120), "alpha": 0.75, "linewidth": 0}
         sns.scatterplot(table, **look, **dots, legend=False)
-        words = "probability that the joint is visible (areas of dots: how many joints)"
+        words = "probability that the joint is visible\n(areas of dots: how many joints)"
         axes.set(xlabel=words, ylabel="share of joints that are visible", aspect="equal")
     return axes.figure
 
@@ -259,7 +271,7 @@ def joint_bars(
     table = table.melt("joint", var_name="who", value_name="share")
     with chart(table, **page) as (sns, axes, theme):
         look = {"hue": "who", "palette": style.palette(list(bars), theme), "saturation": 1}
-        sns.barplot(table, x="joint", y="share", ax=axes, **look)
+        sns.barplot(table, x="joint", y="share", errorbar=None, ax=axes, **look)
         axes.set(xlabel="", ylabel=y_title)
         axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.tick_params("x", rotation=50)
@@ -276,7 +288,8 @@ def crowd_histogram(
 
     The last bar holds all from 1.2 on.
     """
-    top, step = 1.25, 0.05
+    places = np.arange(26) / 20  # exactly the edges that are published
+    top = places[-1]
     which = np.digitize(crowd_index, list(edges.values())[-1])
     labels = [
         f"{name}: {(which == i).sum():,} pictures"
@@ -284,7 +297,6 @@ def crowd_histogram(
     ]
     at = crowd_index.clip(max=top - 1e-6)
     table = pd.DataFrame({"crowdIndex": at, "pictures": np.array(labels)[which]})
-    places = np.arange(0, top + step / 2, step)
     counts = table.groupby([pd.cut(at, places, right=False), "pictures"], observed=True).size()
     with chart(counts.rename("count").reset_index().astype(str), **page) as (sns, axes, theme):
         look = {"hue": "pictures", "palette": dict(zip(labels, style.series(3)))}
@@ -299,7 +311,7 @@ def crowd_histogram(
                 at = {"xy": (edge, 1), "xycoords": ("data", "axes fraction")}
                 look = {"xytext": (2, -8 - 8 * row), "textcoords": "offset points"}
                 axes.annotate(f"{edge} {who}", **at, **look)
-        axes.set(xlabel=f"crowdIndex (last bar: from {top - step:g})", xlim=(0, top))
+        axes.set(xlabel=f"crowdIndex (last bar: from {places[-2]:g})", xlim=(0, top))
         axes.set(ylabel="pictures", ylim=(0, 1.2 * axes.get_ylim()[1]))
     return axes.figure
 
@@ -310,7 +322,7 @@ def _key(axes: Axes) -> None:
     """
     legend = axes.get_legend()
     for patch, text in [*zip(legend.legend_handles, legend.get_texts())][::-1]:
-        axes.bar(0, 0, color=patch.get_facecolor(), label=text.get_text())
+        axes.fill_between([], [], color=patch.get_facecolor(), label=text.get_text())
 
 
 # --- lines ----------------------------------------------------------------------------------------
@@ -326,7 +338,7 @@ def _lines(sns, table: pd.DataFrame, who: str, theme: str, **look) -> None:
 
 
 def curves(
-    rows: Sequence[Mapping], *, bottom: float | None = None, marker: str = "o", **page
+    rows: Sequence[Mapping], *, bottom: float | int | None = None, marker: str = "o", **page
 ) -> Figure:
     """Lines of rows (who, x, y), in this order; their names are the titles of the axes. bottom:
     where y begins.
@@ -391,13 +403,13 @@ def noise_errors(diagnosis: Mapping[str, np.ndarray], *, given: str = "real", **
     table = pd.DataFrame(rows)
     with chart(table, height=3, **page) as (sns, axes, theme):
         palette = {given: style.colour("detector", theme), "simulated": style.colour("soft", theme)}
-        look = {"hue": "detector", "style": "quantile", "palette": palette, "markers": True}
-        sns.lineplot(table, x="tenth", y="error", ax=axes, markeredgewidth=0, **look)
+        look = {"hue": "detector", "style": "quantile", "palette": palette, "errorbar": None}
+        sns.lineplot(table, x="tenth", y="error", markers=True, markeredgewidth=0, ax=axes, **look)
         ticks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1]
         axes.set(yscale="log", xticks=range(1, 11))
         axes.set_yticks(ticks, ticks, minor=False)
         axes.set_ylabel("joint error, share of the long side (log)")
-        axes.set_xlabel("tenth of the joints by confidence, least confident first")
+        axes.set_xlabel("tenth of the joints by confidence,\nleast confident first")
     return axes.figure
 
 
@@ -411,7 +423,7 @@ def noise_confidence(diagnosis: Mapping[str, np.ndarray], *, given: str = "real"
     table = table.melt("confidence", var_name="detector", value_name="share")
     with chart(table, **page) as (sns, axes, theme):
         palette = {given: style.colour("detector", theme), "simulated": style.colour("soft", theme)}
-        look = {"hue": "detector", "palette": palette, "drawstyle": "steps-mid"}
+        look = {"hue": "detector", "palette": palette, "drawstyle": "steps-mid", "errorbar": None}
         sns.lineplot(table, x="confidence", y="share", ax=axes, **look)
         axes.set(ylabel="share of the joints", ylim=(0, None))
         axes.yaxis.set_major_formatter(PercentFormatter(1))
@@ -440,7 +452,35 @@ def front(points: Sequence[Mapping], **page) -> Figure:
     return axes.figure
 
 
-# --- maps -----------------------------------------------------------------------------------------
+# --- shapes and maps ------------------------------------------------------------------------------
+
+
+def flow_of_shapes(
+    names: Sequence[str], shapes: Sequence[str], axes: Sequence[str], **page
+) -> Figure:
+    """Boxes from left to right with what passes between them: the way of a tensor. Counterpart
+    of PORT Fig. 2.
+    """
+    per_row = 6
+    table = pd.DataFrame({"name": names, "shape": shapes, "axes": axes})
+    table["text"] = [
+        "\n".join(textwrap.fill(words, 18) for words in row) for row in zip(names, shapes, axes)
+    ]
+    rows = -(-len(names) // per_row)
+    with chart(table, height=0.3 + 0.9 * rows, **page) as (_, drawn, theme):
+        soft, tint = (style.colour(role, theme) for role in ("soft", "tint"))
+        look = {"ha": "center", "va": "center", "fontsize": 6}
+        look["bbox"] = {"boxstyle": "round", "facecolor": tint, "edgecolor": soft}
+        boxes = [
+            drawn.annotate(text, (i % per_row, -(i // per_row)), **look)
+            for i, text in enumerate(table["text"])
+        ]
+        for tail, tip in pairwise(boxes):
+            arrow = {"arrowstyle": "->", "color": soft, "patchA": tail, "patchB": tip}
+            drawn.annotate("", tip.xy, tail.xy, arrowprops=arrow, zorder=0)
+        drawn.set(xlim=(-0.5, per_row - 0.5), ylim=(0.5 - rows, 0.5))
+        drawn.set_axis_off()
+    return drawn.figure
 
 
 def map_grid(
@@ -457,6 +497,6 @@ def map_grid(
             axes.set_title(caption, fontsize="medium")
         for axes in cells[len(maps) :]:
             axes.remove()
-        bar = axes.figure.colorbar(image, ax=cells[: len(maps)], label="value", aspect=40)
+        bar = image.figure.colorbar(image, ax=cells[: len(maps)], label="value", aspect=40)
         bar.ax.set_gid("turned")
-    return axes.figure
+    return image.figure

@@ -18,7 +18,7 @@ from matplotlib.patches import FancyArrowPatch
 from ...errors import BadParameter, check_choice
 from ...skeletons import Skeleton
 from .. import style
-from ..figures import bones
+from ..panels import bones
 from .sheets import (
     DPI,
     WIDEST,
@@ -35,6 +35,8 @@ from .sheets import (
 )
 
 NARROWEST = 0.66  # inches of one map with its gap
+# What maps show, and what their scale is called.
+SHOWS = {"main": "times uniform", "difference": "difference of times uniform", "ratio": "ratio"}
 ARC = 10.0  # pt of an arc that carries all of the weight
 
 
@@ -84,7 +86,7 @@ def attention_figure(
     focus = _focus(weights, skeleton, xy, focus)
     sides = _sides(labels, weights)
     values, shares = _compared(weights, other, show, allowed)
-    said = {{"main": "times uniform"}.get(show, show): values, "weight": weights}
+    said = {SHOWS[show]: values, "weight": weights}
     said = {name: [of[head] for head in chosen] for name, of in said.items()}
     per_row = weights.shape[1] if heads is None else len(chosen)
     ink, hidden = (style.colour(role, theme) for role in ("ink", "hidden"))
@@ -169,11 +171,11 @@ def _numbers(titles: Sequence[str], sides: list[list[str]], said: Mapping) -> pd
 
 def _scale(figure: Figure, cells: list[Axes], show: str, about: str, theme: str) -> None:
     """The scale of all maps, below them."""
-    scale = style.attention_scale(theme, difference=show == "difference")
-    colours = ScalarMappable(Normalize(scale["zmin"], scale["zmax"]), colours_of(theme))
+    colours = ScalarMappable(Normalize(-1, 1), colours_of(theme))
     bar = figure.colorbar(colours, ax=cells, location="bottom", aspect=60, pad=0.02)
-    bar.set_ticks(scale["colorbar"]["tickvals"], labels=scale["colorbar"]["ticktext"])
-    name = "ratio" if show == "ratio" else scale["colorbar"]["title"]["text"]
+    ticks = style.attention_ticks(difference=show == "difference")
+    bar.set_ticks(np.linspace(-1, 1, 5), labels=ticks)
+    name = SHOWS[show]
     bar.ax.set_gid("turned")
     bar.set_label(f"{name} ({about})" if about else name, loc="left")
 
@@ -222,7 +224,7 @@ def _compared(
     weights: np.ndarray, other: np.ndarray | None, show: str, allowed: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the maps say, and widths of arcs as shares of `ARC`."""
-    check_choice("show", show, ("main", "difference", "ratio"))
+    check_choice("show", show, SHOWS)
     times = style.times_uniform(weights, allowed=allowed)
     if show == "main":
         return times, weights

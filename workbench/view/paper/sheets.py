@@ -38,7 +38,7 @@ FORMATS = ("svg", "pdf", "png")
 MOST_NUMBERS = 10_000  # rows of a table that stands in an SVG
 
 
-def settings(theme: str = "light", size: float = 6) -> AbstractContextManager:
+def settings(theme: str = "light", size: float | int = 6) -> AbstractContextManager:
     """matplotlib's own defaults with our text, ink and paper, whatever the user has set.
 
     size: of text, pt; titles of axes are a fifth larger.
@@ -91,7 +91,7 @@ class Sheet(Figure):
         display(self)
 
 
-def sheet(columns: int, height: float = TALLEST) -> Sheet:
+def sheet(columns: int, height: float | int = TALLEST) -> Sheet:
     """An empty figure, as wide as so many columns, that finds room for all that is on it."""
     check_choice("columns", columns, INCHES)
     figure = Sheet((INCHES[columns], height), layout="constrained")
@@ -166,14 +166,14 @@ def add_legend(figure: Figure, title: str = "") -> None:
     lines = sorted(keys, key=lambda name: not isinstance(keys[name], Line2D))
     per_line = int(figure.get_figwidth() / (max(map(len, keys), default=0) / 20 + 0.4)) or 1
     handles = [keys[name] for name in lines]
-    title = textwrap.fill(title, int(12 * figure.get_figwidth()))
+    title = textwrap.fill(title, int(15 * figure.get_figwidth()))
     figure.legend(
         handles,
         lines,
         loc=f"outside upper {'left' if title else 'center'}",
         ncols=per_line,
         title=title,
-        title_fontproperties={"weight": "bold"},
+        title_fontproperties={"weight": "bold", "size": 7},
         alignment="left",
     )
 
