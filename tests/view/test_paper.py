@@ -187,9 +187,8 @@ def test_boxes_and_means_are_those_of_the_bins(rng):
     figure = paper.error_by_confidence(confidence, before, before / 2, 0.35)
     (axes,) = figure.axes
     groups = [before[(confidence * 10).astype(int) == b] for b in range(10)]
-    drawn = {
-        to_hex(line.get_color()).upper(): line for line in axes.lines if line.get_marker() == "o"
-    }
+    joined = [line for line in axes.lines if len(line.get_ydata()) == 10]
+    drawn = {to_hex(line.get_color()).upper(): line for line in joined}
     means = drawn[style.colour("detector")].get_ydata(), drawn[style.colour("ours")].get_ydata()
     np.testing.assert_allclose(means[0], [group.mean() for group in groups])
     np.testing.assert_allclose(means[1], means[0] / 2)
