@@ -1,5 +1,5 @@
-// What figures lack: SVG, PNG with 300 dots to the inch, and their numbers, from a bar that shows on
-// hover and focus. Once for all figures of a page; stands behind pens.js.
+// What figures lack: SVG, PNG with 300 dots to the inch, and their numbers, from a bar that shows
+// on hover and focus. Once for all figures of a page; stands behind pens.js.
 
 function table(svg) {
   const stored = svg.querySelector("dc\\:description");
