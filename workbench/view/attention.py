@@ -22,9 +22,8 @@ from ..errors import BadParameter, unknown
 from ..skeletons import Skeleton
 from ..taps import Recording
 from . import style
-from .figures import jpeg
 from .live import Live, read_state
-from .panels import around
+from .panels import around, jpeg
 
 OPTIONS = {
     "show": ("main", "other", "difference", "ratio"),
@@ -91,8 +90,8 @@ def scales() -> dict:
     return {
         "log2": style.LOG2_RANGE,
         "difference": style.DIFFERENCE_RANGE,
-        "ticks": style.attention_scale()["colorbar"]["ticktext"],
-        "difference_ticks": style.attention_scale(difference=True)["colorbar"]["ticktext"],
+        "ticks": style.attention_ticks(),
+        "difference_ticks": style.attention_ticks(difference=True),
         **{theme: [style.rgb(stop) for stop in stops] for theme, stops in style.DIVERGING.items()},
     }
 

@@ -25,9 +25,8 @@ from ..predict import Predictor
 from ..skeletons import Skeleton
 from . import style
 from .attention import AttentionView, scales
-from .figures import jpeg
 from .live import Live, read_state
-from .panels import Bar, Bars, Packer, Tabs
+from .panels import Bar, Bars, Packer, Tabs, jpeg
 
 IN_SIGHT = 5  # controls; the others stand under "more"
 NEEDS = ("nothing", "drawing", "model")

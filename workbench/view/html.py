@@ -1,7 +1,7 @@
 """A run as HTML that needs nothing but the files themselves: a page for each executed notebook, and
 an index.
 
-Figures are drawn by one plotly.js inside the page, formulas are MathML, widgets show the static
+Figures stand in the page as SVG, formulas are MathML, widgets show the static
 twin that was displayed with them. A content security policy in every page forbids the browser any
 request, whatever an output contains.
 """
@@ -14,21 +14,18 @@ from pathlib import Path
 from xml.etree.ElementTree import tostring
 
 import nbformat
-import plotly.io as pio
 from jinja2 import Environment
 from latex2mathml import exceptions as latex_exceptions
 from latex2mathml.converter import convert_to_element
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
-from plotly.offline import get_plotlyjs
 
 from ..runs import METRICS_MIME, Run
 from . import style
-from .figures import CONFIG
 from .live import PAGE, POLICY
 from .tools import page_tools
 
-PLOTLY_MIME = "application/vnd.plotly.v1+json"
+SVG_MIME = "image/svg+xml"
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 LATEX_ERRORS = tuple(kind for kind in vars(latex_exceptions).values() if isinstance(kind, type))
 LIMITS = {"msub": "munder", "msup": "mover", "msubsup": "munderover"}
@@ -102,11 +99,8 @@ def _static(data: dict) -> dict:
     """One output's mime bundle as something that a page without a kernel can show."""
     if PAGE in data:  # an explorer: the same module, and its arrays
         return {"text/html": data[PAGE]}
-    if PLOTLY_MIME in data:
-        figure = data[PLOTLY_MIME]
-        drawn = {"data": figure["data"], "layout": figure.get("layout", {})}
-        rules = {"config": {**figure.get("config", {}), **CONFIG}, "include_plotlyjs": False}
-        return {"text/html": pio.to_html(drawn, full_html=False, validate=False, **rules)}
+    if 'class="wb-figure"' in data.get(SVG_MIME, ""):
+        return {"text/html": f'<div class="wb-sheet">{data[SVG_MIME]}</div>'}
     if METRICS_MIME in data:
         values = {name: value for name, value in data[METRICS_MIME].items() if name != "inputs"}
         return {"text/html": str(PARTS.table(values))}
@@ -144,10 +138,9 @@ def notebook_page(path: Path, *, error: dict | None = None) -> str:
     sections = re.findall(r'<h2 id="([^"]*)">(.*?)<a class="anchor-link"', page)
     links = "".join(f'<a href="#{anchor}">{text}</a>' for anchor, text in sections)
     page = page.replace(SECTIONS_SLOT, links, 1)
-    if 'class="plotly-graph-div"' not in page:
+    if 'class="wb-sheet"' not in page:
         return page
-    script = f"<script>{get_plotlyjs()}</script></head>"
-    head, body = page.replace("</head>", script, 1).rsplit("</body>", 1)
+    head, body = page.rsplit("</body>", 1)
     return f"{head}{page_tools()}</body>{body}"
 
 

@@ -12,7 +12,7 @@ from workbench import load
 from workbench.errors import BadParameter
 from workbench.metrics import joint_distances
 from workbench.recipes import port as recipe
-from workbench.view.chapters.port import PortExplorer
+from workbench.view.chapters.port import PortExplorer, refinement
 from workbench.view.panels import HIDDEN, VISIBLE
 
 
@@ -131,3 +131,16 @@ def test_a_page_answers_as_the_kernel_does(explorer):
         explorer.choose(**answer["state"])
         assert base64.b64decode(answer["data"]) == explorer.data
         assert answer["verdict"] == explorer.verdict
+
+
+def test_an_arrow_leads_from_each_replaced_joint_to_its_new_place(world):
+    refiner, detected, truth = world
+    refined = refiner.refine(detected)
+    for row, panel in zip((3, 0), refinement(truth, detected, refined, [3, 0])):
+        moved = refined.replaced[row]
+        assert panel.title == f"hand {row}: {moved.sum()} replaced" and moved.any()
+        before, after = np.split(panel.arrows[0].ends[:, :4], 2, 1)
+        np.testing.assert_array_equal(before, detected.xy_frame[row, moved])
+        np.testing.assert_array_equal(after, refined.xy_frame[row, moved])
+        assert [people.role for people in panel.people] == ["truth", "detector"]
+        np.testing.assert_array_equal(panel.people[1].confidence, detected.confidence[row])

@@ -30,11 +30,11 @@ from ..explorer import (
     step,
     switch,
 )
-from ..figures import spans
 from ..panels import (
     HIDDEN,
     NEWLY_HIDDEN,
     VISIBLE,
+    Arrows,
     Click,
     Line,
     Lines,
@@ -42,6 +42,7 @@ from ..panels import (
     Picture,
     Tabs,
     around,
+    spans,
 )
 
 ENCODER = "encoder levels"
@@ -103,6 +104,25 @@ def look_inside(
         maps[stack] = weights[:, :, :q, :k]
     offsets = np.stack([px(part) for part in parts]) / share
     return Inside(np.arange(n) * interval, px(taps["refined"]) + centre, offsets, final, maps)
+
+
+def kinematics(
+    poses: Mapping[str, Float[np.ndarray, "k 2"]],
+    moves: Mapping[str, tuple[Float[np.ndarray, "k 2"], float]],
+    skeleton: Skeleton,
+) -> Picture:
+    """Poses over each other, oldest first, and arrows from the last one. Counterpart of HANet
+    Fig. 1.
+
+    moves: name -> (vectors in px, how many times enlarged they are drawn).
+    """
+    last = list(poses.values())[-1]
+    people = [People(name, i, xy, skeleton=skeleton) for i, (name, xy) in enumerate(poses.items())]
+    arrows = []
+    for (name, (vectors, times)), role in zip(moves.items(), ("ink", "soft")):
+        ends = np.column_stack((last, last + times * vectors, np.full(len(last), 2)))
+        arrows.append(Arrows(role, ends, f"{name}, drawn {times:g} times as long"))
+    return Picture("", people=people, arrows=arrows)
 
 
 def looks(inside: Inside, other: Inside | None = None, *, blind: bool = False, **options) -> dict:

@@ -10,13 +10,32 @@ from jaxtyping import Bool, Float
 
 from ...metrics import p_epe
 from ...predict import PortRefiner
-from ...records import Detections, Pose
+from ...records import Detections, Pose, Prediction
 from ...taps import record, without_heads
 from ..attention import attention_arguments, on_picture
 from ..explorer import Compared, Control, choice, collected, far, heads_of, number, step
 from ..panels import HIDDEN, VISIBLE, Arrows, Bars, Click, People, Picture, Tabs, around
 
 MAPS = "encoder.*.attention.map"
+
+
+def refinement(
+    truth: Pose, detected: Detections, refined: Prediction, rows: Sequence[int]
+) -> list[Picture]:
+    """Arrows from each replaced joint to its new place, of these rows; detected joints have the
+    colours of their confidence. Counterpart of PORT Fig. 3.
+    """
+    panels = []
+    for row in rows:
+        before, after, moved = detected.xy_frame[row], refined.xy_frame[row], refined.replaced[row]
+        people = [
+            People("truth", "truth", truth.xy_frame[row]),
+            People("detector", "detector", before, confidence=detected.confidence[row]),
+        ]
+        ends = np.column_stack((before, after, np.full(len(before), 2)))[moved]
+        arrows = [Arrows("ours", ends, "moved by PORT")]
+        panels.append(Picture(f"hand {row}: {moved.sum()} replaced", (), people, arrows=arrows))
+    return panels
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import plotly.express as px
-import plotly.graph_objects as go
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -20,7 +18,7 @@ from ...models.stdpose import PATCH, DynamicAwareMask, STDPose, modified_sigmoid
 from ...predict import Propagator, between_inputs
 from ...records import Detections
 from ...taps import tap_table, without_heads
-from .. import estimates, figures, style
+from .. import estimates, style
 from ..attention import Axis
 from ..estimates import FLOW, LINE, SINGLE, Edits, Inside
 from ..explorer import Compared, Control, choice, collected, far, heads_of, number, opacity
@@ -142,13 +140,6 @@ def distances(windows: Windows) -> Int[np.ndarray, "n"]:
     """Frames from each key frame to the nearer label."""
     frames = np.array([windows.frames_of(i) for i in range(len(windows))]).reshape(-1, 3)
     return np.abs(frames[:, ::2] - frames[:, 1:2]).min(1)
-
-
-def curves(rows: Sequence[Mapping], title: str, *, height: int = 400) -> go.Figure:
-    """Lines of rows (who, x, y), in this order; their names are the titles of the axes."""
-    by, x, y = list(rows[0])[:3]
-    figure = px.line(rows, x=x, y=y, color=by, markers=True, color_discrete_map=figures.COLOURS)
-    return figures.page_layout(figure, title, height, legend_title_text=by)
 
 
 # --- explorers ------------------------------------------------------------------------------------
@@ -609,7 +600,7 @@ class PropagationPlayer(Stage):
             first.skeleton,
             scenes,
             lambda scene, _frames, _mask: self.filled[scene.name],
-            roles=figures.ROLE_OF,
+            roles=style.ROLE_OF,
             apart=True,
             paints=False,
             name="player",

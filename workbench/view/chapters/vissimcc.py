@@ -6,14 +6,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
-import plotly.graph_objects as go
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
-from plotly.subplots import make_subplots
 from torch import Tensor
 
 from ... import geometry
@@ -24,11 +22,23 @@ from ...predict import PoseEstimator
 from ...records import Detections, Pose
 from ...skeletons import Skeleton
 from ...taps import without_heads
-from .. import figures, style
+from .. import style
 from ..attention import Axis
 from ..estimates import Edits, occlusion_known
 from ..explorer import Compared, Control, choice, collected, far, heads_of, number
-from ..panels import HIDDEN, VISIBLE, Bars, Click, Line, Lines, People, Picture, Tabs, marks_of
+from ..panels import (
+    HIDDEN,
+    VISIBLE,
+    Bars,
+    Click,
+    Heat,
+    Line,
+    Lines,
+    People,
+    Picture,
+    Tabs,
+    marks_of,
+)
 from ..stage import covered, painted, patch_grid
 
 NAIVE, AWARE = "naive", "aware"
@@ -154,13 +164,12 @@ STEPS = {  # of the module, and the taps that say what left each
 }
 
 
-def module_figure(
+def module_panels(
     picture: UInt8[np.ndarray, "h w 3"],
     taps: Mapping[str, Tensor],
     xy_crop: Float[np.ndarray, "k 2"],
     skeleton: Skeleton,
-    title: str,
-) -> go.Figure:
+) -> list[Picture]:
     """What one crop becomes: a map a joint, VisNet's word on each, masked maps, attention (mean of
     the first block's heads, on the scale of all maps), answer, with their shapes. taps: all of
     them, recorded for this crop alone; xy_crop: the answer. Counterpart of Visibility Fig. 1 and 3.
@@ -169,39 +178,26 @@ def module_figure(
         taps[name][0].float().cpu().numpy()
         for name in ("maps.out", *STEPS["VisNet: seen?"], *STEPS["attention (Eq. 5)"], MASK)
     )
-    captions = [f"crop<br>3 x {picture.shape[0]} x {picture.shape[1]}"]
-    for text, names in STEPS.items():
-        shapes = (" x ".join(map(str, taps[name].shape[1:])) for name in names)
-        captions.append(f"{text}<br>{', '.join(shapes)}")
-    figure = make_subplots(1, 6, subplot_titles=captions, horizontal_spacing=0.035)
-    figure.update_annotations(font_size=11)
     top = float(np.abs(maps).max())
-    about_0 = style.attention_scale() | {"zmin": -top, "zmax": top, "colorbar": None}
-    seen = {"colorscale": style.SEQUENTIAL, "zmin": 0, "zmax": 1, "texttemplate": "%{z:.2f}"}
+    times = np.log2(style.times_uniform(attention.mean(0)))
     grids = [
-        (_tiles(maps), about_0),
-        (_tiles(said.reshape(-1, 1, 1))[::2, ::2], seen | {"xgap": 2, "ygap": 2}),
-        (_tiles(maps * mask[:, None, None]), about_0),
-        (np.log2(style.times_uniform(attention.mean(0))), style.attention_scale()),
+        (_tiles(maps), -top, top),
+        (_tiles(said.reshape(-1, 1, 1))[::2, ::2], 0, 1),
+        (_tiles(maps * mask[:, None, None]), -top, top),
+        (times, -style.LOG2_RANGE, style.LOG2_RANGE),
     ]
-    figure.update_xaxes(visible=False)
-    figure.update_yaxes(visible=False)
-    for col, (z, look) in enumerate(grids, 2):
-        figure.add_heatmap(z=z, hoverinfo="skip", **look | {"showscale": False}, row=1, col=col)
-        figure.update_yaxes(autorange="reversed", row=1, col=col)
-    for trace in figures.pose_traces(xy_crop, skeleton, "", figures.COLOURS[AWARE]):
-        figure.add_trace(trace.update(showlegend=False), 1, 6)
-    h, w = picture.shape[:2]
-    for col in (1, 6):
-        at = {"x": -0.5, "y": -0.5, "sizex": w, "sizey": h, "sizing": "stretch", "layer": "below"}
-        figure.add_layout_image(source=figures.data_uri(picture), **at, row=1, col=col)
-        figures.picture_axes(figure, [-0.5, w - 0.5], [h - 0.5, -0.5], 1, col, constrain="domain")
-    for col in range(2, 7):
-        left = figure.get_subplot(1, col).xaxis.domain[0]
-        at = {"x": left - 0.0175, "y": 0.5, "xref": "paper", "yref": "paper", "showarrow": False}
-        figure.add_annotation(text="→", font={"size": 18, "color": figures.GREY}, **at)
-    figure = figures.page_layout(figure, title, 310, figures.PAGE_PX, plot_bgcolor="rgba(0,0,0,0)")
-    return figure.update_layout(margin={"l": 10, "r": 10, "t": 100, "b": 10})
+    panels = [Picture(f"crop\n3 x {picture.shape[0]} x {picture.shape[1]}", [picture])]
+    for (text, names), (grid, low, high) in zip(STEPS.items(), [*grids, (None, 0, 0)]):
+        shapes = ", ".join(" x ".join(map(str, taps[name].shape[1:])) for name in names)
+        panel = Picture(f"{text}\n{shapes}")
+        if grid is None:
+            people = [People(AWARE, "ours", xy_crop, skeleton=skeleton)]
+            panels.append(replace(panel, frames=[picture], people=people))
+            continue
+        heat = Heat(grid, np.eye(2, 3), text, low, high, diverging=low < 0)
+        box = (-0.5, -0.5, grid.shape[1] - 0.5, grid.shape[0] - 0.5)
+        panels.append(replace(panel, heat=heat, box=box))
+    return panels
 
 
 # --- the explorer ---------------------------------------------------------------------------------
