@@ -19,7 +19,7 @@ from PIL import Image
 from tests.browser.lab import CHROMIUM, chromium
 from tests.browser.test_lab import SCREENSHOTS, opened
 from workbench.skeletons import skeleton
-from workbench.view import paper, style
+from workbench.view import paper, style, zoomable
 from workbench.view.html import notebook_page
 
 pytestmark = [
@@ -32,6 +32,7 @@ HOSTILE = "=1+1 <img src=x onerror='document.hacked=1'> \"a\""
 FRAMES = range(5)
 TITLE = "Lines & marks"
 JOINTS = skeleton("hand21").joints
+SHEET = ":is(.wb-sheet, .js-plotly-plot)"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -42,6 +43,17 @@ def over_time() -> Figure:
     return paper.curves(
         rows + [late | {"frame": t, "x, px": t + 0.25} for t in FRAMES], title=TITLE
     )
+
+
+def zoomed() -> zoomable.Zoomable:
+    """The same by plotly, with a gap and a burst."""
+    every = np.arange(5)
+    late = np.where(every == 3, np.nan, every + 0.25)
+    lines = {"truth": (every, every * 2.5), HOSTILE: (every, late)}
+    return zoomable.time_panels({"x, px": lines}, shaded=[(1, 2)], title=TITLE)
+
+
+both = pytest.mark.parametrize("made", [over_time, zoomed], ids=["paper", "plotly"])
 
 
 def attention() -> Figure:
@@ -65,7 +77,7 @@ def opened_figures(tmp_path, *made, scheme="light"):
         page.emulate_media(color_scheme=scheme)
         page.goto((tmp_path / "n.html").as_uri())
         page.wait_for_function(
-            f"document.querySelectorAll('.wb-sheet > .wb-tools').length === {len(made)}"
+            f"document.querySelectorAll('{SHEET} > .wb-tools').length === {len(made)}"
         )
         page.wait_for_timeout(300)
         yield page
@@ -73,7 +85,7 @@ def opened_figures(tmp_path, *made, scheme="light"):
         assert errors == [] and outside == []
 
 
-def pixels_of(page, selector=".wb-sheet") -> np.ndarray:
+def pixels_of(page, selector=SHEET) -> np.ndarray:
     """What an element looks like, [h w 3]."""
     shot = page.locator(selector).first.screenshot(animations="disabled")
     return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB")).astype(int)
@@ -85,7 +97,7 @@ def share_of(pixels, colour: str) -> float:
 
 
 def saved(page, kind: str, tmp_path) -> Path:
-    page.locator(".wb-sheet").first.hover()
+    page.locator(SHEET).first.hover()
     with page.expect_download() as download:
         page.locator(f".wb-tools button:text-is('{kind}')").first.click()
     assert download.value.suggested_filename == f"figure.{kind.lower()}"
@@ -97,16 +109,17 @@ def saved(page, kind: str, tmp_path) -> Path:
 # --- theme
 
 
-def test_a_figure_follows_the_reader_s_theme(tmp_path):
+@both
+def test_a_figure_follows_the_reader_s_theme(tmp_path, made):
     for scheme, other in (("light", "dark"), ("dark", "light")):
-        with opened_figures(tmp_path, over_time(), scheme=scheme) as page:
+        with opened_figures(tmp_path, made(), scheme=scheme) as page:
             pixels = pixels_of(page)
             assert share_of(pixels, style.colour("paper", scheme)) > 0.7
             assert share_of(pixels, style.colour("paper", other)) < 0.01
             assert share_of(pixels, style.colour("truth", scheme)) > 0.0005
             assert share_of(pixels, style.colour("truth", other)) == 0
             SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-            page.screenshot(path=SCREENSHOTS / f"figure_{scheme}.png")
+            page.screenshot(path=SCREENSHOTS / f"figure_{made.__name__}_{scheme}.png")
 
 
 def turned(hexadecimal: str) -> str:
@@ -164,11 +177,12 @@ def test_words_of_a_page_are_legible(tmp_path, scheme):
 # --- toolbar
 
 
-def test_the_bar_shows_on_hover_and_focus(tmp_path):
+@both
+def test_the_bar_shows_on_hover_and_focus(tmp_path, made):
     seen = "getComputedStyle(document.querySelector('.wb-tools')).opacity"
-    with opened_figures(tmp_path, over_time()) as page:
+    with opened_figures(tmp_path, made()) as page:
         assert page.evaluate(seen) == "0"
-        page.locator(".wb-sheet").hover()
+        page.locator(SHEET).hover()
         page.wait_for_function(f"{seen} === '1'")
         page.mouse.move(0, 0)
         page.wait_for_function(f"{seen} === '0'")
@@ -176,15 +190,19 @@ def test_the_bar_shows_on_hover_and_focus(tmp_path):
         page.wait_for_function(f"{seen} === '1'")
 
 
-def test_svg_is_the_figure_in_its_light_colours(tmp_path):
-    with opened_figures(tmp_path, over_time(), scheme="dark") as page:
+@both
+def test_svg_is_the_figure_in_its_light_colours(tmp_path, made):
+    with opened_figures(tmp_path, made(), scheme="dark") as page:
         root = ElementTree.parse(saved(page, "SVG", tmp_path)).getroot()
-    assert float(root.get("width").removesuffix("pt")) == pytest.approx(7.16 * 72)
+        shown = page.locator(f"{SHEET} svg").first.bounding_box()
+    width = root.get("width")
+    assert width == f"{7.16 * 72:g}pt" if made is over_time else float(width) == shown["width"]
     words = ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
     assert TITLE in words and "truth" in words and "frame" in words
     assert any(word.startswith("=1+1") and "onerror" in word for word in words)
-    looks = " ".join(e.get("style", "") for e in root.iter())
-    assert style.colour("truth").lower() in looks and "#ffffff" in looks
+    looks = " ".join(e.get("style", "") + e.get("fill", "") for e in root.iter())
+    for colour in map(style.colour, ("truth", "paper")):
+        assert colour.lower() in looks or f"rgb{style.rgb(colour)}" in looks
     assert "var(" not in looks and not [e for e in root.iter() if e.tag.endswith("script")]
 
 
@@ -223,6 +241,38 @@ def test_csv_of_maps_says_multiple_and_weight(tmp_path):
     assert float(times) == pytest.approx(21 * float(weight))
 
 
+def test_plotly_says_a_point_s_number_and_zooms_and_its_camera_is_gone(tmp_path):
+    with opened_figures(tmp_path, zoomed()) as page:
+        points = page.locator(".js-plotly-plot .points path.point")
+        box = points.nth(1).bounding_box()  # of the line that has dots
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        words = page.locator(".hoverlayer .hovertext").first
+        words.wait_for()
+        assert "frame 1: 1.25" in words.text_content() and HOSTILE in words.text_content()
+        assert page.locator(".modebar-btn[data-title*='Zoom']").count() > 0
+        assert page.locator(".modebar-btn[data-title*='Download']").count() == 0
+        bar, mode = (page.locator(s).bounding_box() for s in (".wb-tools", ".modebar"))
+        assert mode["x"] + mode["width"] <= bar["x"], "one lies on the other"
+        assert page.evaluate("document.hacked") is None
+        plot = page.locator(".js-plotly-plot .nsewdrag").first.bounding_box()
+        page.mouse.move(plot["x"] + 0.4 * plot["width"], plot["y"] + 40)
+        page.mouse.down()
+        page.mouse.move(plot["x"] + 0.6 * plot["width"], plot["y"] + plot["height"] - 20, steps=5)
+        page.mouse.up()
+        page.wait_for_function(
+            "document.querySelector('.js-plotly-plot').layout.xaxis.range[0] > 1"
+        )
+
+
+def test_csv_of_plotly_s_lines_leaves_gaps_blank(tmp_path):
+    with opened_figures(tmp_path, zoomed()) as page:
+        head, *rows = csv.reader(io.StringIO(saved(page, "CSV", tmp_path).read_text()))
+    assert head == ["panel", "who", "frame", "value"]
+    assert [row[1:] for row in rows[:2]] == [["truth", "0", "0"], ["truth", "1", "2.5"]]
+    other = [(frame, value) for _, who, frame, value in rows if who == f"'{HOSTILE}"]
+    assert other == [("0", "0.25"), ("1", "1.25"), ("2", "2.25"), ("3", ""), ("4", "4.25")]
+
+
 # --- JupyterLab
 
 
@@ -230,6 +280,9 @@ SETUP = """from workbench.view import notebook
 notebook.setup(device="cpu")"""
 DRAWN = """from workbench.view import paper
 paper.curves([{"who": "truth", "x": t, "y": t} for t in range(5)])"""
+ZOOMED = """import numpy as np
+from workbench.view import zoomable
+zoomable.time_panels({"px": {"truth": (np.arange(5), np.arange(5))}})"""
 DARK = """() => {
     document.body.dataset.jpThemeLight = 'false';
     const own = document.documentElement.style;
@@ -238,12 +291,13 @@ DARK = """() => {
 }"""
 
 
-def test_in_jupyterlab_figures_follow_its_theme_and_have_the_bar(tmp_path):
-    with opened(tmp_path, "tools", SETUP, DRAWN) as (page, _):
-        page.wait_for_selector(".wb-sheet > .wb-tools")
+@pytest.mark.parametrize("drawn", [DRAWN, ZOOMED], ids=["paper", "plotly"])
+def test_in_jupyterlab_figures_follow_its_theme_and_have_the_bar(tmp_path, drawn):
+    with opened(tmp_path, "tools", SETUP, drawn) as (page, _):
+        page.wait_for_selector(f"{SHEET} > .wb-tools")
         assert share_of(pixels_of(page), style.colour("paper", "light")) > 0.7
         _, *rows = csv.reader(io.StringIO(saved(page, "CSV", tmp_path).read_text()))
-        assert rows == [["truth", str(t), str(t)] for t in range(5)]
+        assert [row[-3:] for row in rows] == [["truth", str(t), str(t)] for t in range(5)]
         outputs = page.locator(".jp-CodeCell").first.locator(".jp-OutputArea-child")
         heights = outputs.evaluate_all("all => all.map(e => e.getBoundingClientRect().height)")
         assert len(heights) == 3 and heights[1] == 0, "the widget takes room"

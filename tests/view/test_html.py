@@ -4,12 +4,13 @@ import re
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tests.browser.lab import CHROMIUM, chromium
 from workbench.runs import Run
-from workbench.view import paper
+from workbench.view import paper, style, zoomable
 from workbench.view.html import (
     WIDGET_MIME,
     formula,
@@ -17,8 +18,11 @@ from workbench.view.html import (
     notebook_page,
     publish,
 )
+from workbench.view.tools import PLOTLY_MIME
 
 FIGURE = paper.curves([{"who": "truth", "x": x, "y": x} for x in range(3)])._repr_mimebundle_()
+LINES = {"px": {"truth": (np.arange(2), np.arange(2))}}
+ZOOMED = zoomable.time_panels(LINES, title="t")._repr_mimebundle_()
 WIDGET = {"model_id": "1", "version_major": 2, "version_minor": 0}
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
@@ -75,6 +79,18 @@ def test_figures_of_a_page_stand_in_it_and_have_their_tools_once(tmp_path):
     assert page.count("tools.render();</script></body>") == 1
     assert FIGURE["image/png"] not in page, "the picture is for viewers without scripts"
     assert '<html lang="en">' in page and "prefers-color-scheme: dark" in page
+
+
+def test_one_plotly_script_serves_the_figures_that_need_it_and_sends_nothing(tmp_path):
+    zoomed = _shown(ZOOMED)
+    zoomed.outputs[0].data[PLOTLY_MIME]["config"]["showSendToCloud"] = True
+    page = _page(tmp_path, zoomed, _shown(ZOOMED | {WIDGET_MIME: WIDGET}))
+    assert page.count('class="plotly-graph-div"') == 2 and page.count("plotly.js v") == 1
+    assert page.count('"showSendToCloud": false') == 2
+    assert page.count('"modeBarButtonsToRemove": ["toImage"]') == 2
+    assert page.count("tools.render();</script></body>") == 1
+    assert page.count(style.plotly_css()) == 1
+    assert "plotly.js v" not in _page(tmp_path, _shown(FIGURE))
 
 
 def test_other_svgs_stay_pictures(tmp_path):

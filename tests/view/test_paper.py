@@ -321,23 +321,6 @@ def test_people_that_do_not_fit_are_refused(panels, error):
         paper.pictures(panels, HAND)
 
 
-def test_panels_over_time_share_frames_and_colours():
-    frames = np.arange(5)
-    every = {"truth": (frames, frames * 2.0), "level 1": (frames[::2], frames[::2] + 1.0)}
-    panels = {"x, px": every, "v, px/frame": {"truth": (frames, frames)}}
-    figure = paper.time_panels(panels, shaded=[(1, 2)], title="made")
-    first, second = figure.axes
-    assert (first.get_ylabel(), second.get_ylabel()) == ("x, px", "v, px/frame")
-    truth, level = first.lines
-    assert truth.get_color() == second.lines[0].get_color() == style.colour("truth")
-    assert level.get_color() not in style.ROLES["light"].values()
-    assert list(level.get_xdata()) == [0, 2, 4] and list(level.get_ydata()) == [1, 3, 5]
-    spans = [patch for patch in first.patches if patch.get_width() == 2]
-    assert [span.get_x() for span in spans] == [0.5]
-    assert to_hex(spans[0].get_facecolor()).upper() == style.colour("hidden")
-    assert len(figure.numbers) == 5 + 3 + 5
-
-
 # --- files
 
 

@@ -165,19 +165,6 @@ def test_bars_stand_by_joint():
     assert list(keys(figure)) == ["a", "b"]
 
 
-def test_the_front_has_a_point_a_setting():
-    points = [
-        {"method": "savgol", "setting": "(9, 1)", "accel": 3.0, "pck_0.05": 60.0},
-        {"method": "HANet (shipped)", "setting": "", "accel": 0.8, "pck_0.05": 87.0},
-        {"method": "savgol", "setting": "(31, 1)", "accel": 1.0, "pck_0.05": 40.0},
-    ]
-    figure = paper.front(points)
-    (axes,) = figure.axes
-    dots = np.concatenate([dots.get_offsets() for dots in axes.collections])
-    assert sorted(map(tuple, dots.tolist())) == [(0.8, 87), (1, 40), (3, 60)]
-    assert axes.get_xscale() == "log" and figure.numbers["setting"].tolist()[0] == "(9, 1)"
-
-
 def test_curves_keep_their_order_and_begin_where_asked():
     who = ("straight line", "STDPose", "else")
     rows = [{"who": w, "T": t, "px": t + i} for i, w in enumerate(who) for t in (2, 7)]
@@ -213,10 +200,6 @@ def every_chart(request):
     curve = (np.array([0.2, 0.9]), np.array([0.1, 1.0]), np.array([4, 1]))
     truth = sample_hands(53, rng)
     noise = DetectorNoise().diagnose(truth, DetectorNoise().apply(truth, rng), rng, draws=2)
-    points = [
-        {"method": m, "setting": "", "accel": 1.0, "pck_0.05": 60.0}
-        for m in ("HANet (shipped)", "input", "savgol", "mean")
-    ]
     joints = dict.fromkeys(("VisNet", "visible", "hidden", "outside the picture", "b"), share)
     who = ("truth", "detector", "straight line", "optical flow", "STDPose", "k = 1", "k = 2")
     seeds = [
@@ -236,7 +219,6 @@ def every_chart(request):
         "seed_bands": paper.seed_bands(seeds, "T", "px", **page),
         "noise_errors": paper.noise_errors(noise, **page),
         "noise_confidence": paper.noise_confidence(noise, **page),
-        "front": paper.front(points, **page),
         "flow_of_shapes": paper.flow_of_shapes(["a", "b"], ["1", "2"], ["x", "y"], **page),
         "map_grid": paper.map_grid(rng.normal(size=(3, 4, 5)), list("abc"), per_row=3, **page),
     }

@@ -194,6 +194,16 @@ def test_names_that_do_not_exist_are_refused():
         style.attention_colours(np.ones(2), "grey")
 
 
+def test_plotly_s_colours_follow_the_theme():
+    css = style.plotly_css()
+    for role, value in (style.ROLES["light"] | style.PAPER["light"]).items():
+        variable = f"var(--wb-{role.replace('_', '-')})"
+        for part in ("fill", "stroke"):
+            rule = f'[style*="{part}: rgb{style.rgb(value)}"] {{ {part}: {variable} !important'
+            assert css.count(rule) == 1, role
+    assert css.count("{") == css.count("}")
+
+
 def test_colours_of_an_svg_follow_the_theme():
     drawn = " ".join((*style.ROLES["light"].values(), *style.PAPER["light"].values(), "#123456"))
     words = style.followed(drawn.lower()).split("#123456")[0].strip().split(" var")

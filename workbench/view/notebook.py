@@ -33,6 +33,7 @@ SHOWN = (
     "numpy",
     "opencv-python",
     "seaborn",
+    "plotly",
     "ipywidgets",
     "jupyterlab",
     "papermill",

@@ -347,6 +347,26 @@ def followed(svg: str) -> str:
     return re.sub("#[0-9a-f]{6}", variable, svg)
 
 
+def plotly_css() -> str:
+    """Rules that give plotly's figures the reader's theme, though they are drawn in the light one;
+    what is saved from them stays light. Needs `css_variables`.
+
+    Plotly writes a colour into an element's own style. There each rule looks for one.
+    """
+    rules = []
+    for name, value in (_of("light", PAPER) | _of("light", ROLES)).items():
+        ours = f"var(--wb-{name.replace('_', '-')}) !important"
+        for part in ("fill", "stroke"):
+            rules.append(f'[style*="{part}: rgb{rgb(value)}"] {{ {part}: {ours}; }}')
+    rules += [
+        ".main-svg { background: none !important; }",
+        ".svg-container { background: var(--wb-paper); }",
+        ".modebar-group { background: none !important; }",
+        ".modebar-btn path { fill: var(--wb-soft) !important; }",
+    ]
+    return "\n".join(f".js-plotly-plot {rule}" for rule in rules)
+
+
 def word_variables() -> str:
     """A rule that gives `--wb-link`, `--wb-bad`, ... to a page; needs `css_variables`."""
     lines = (

@@ -1,21 +1,38 @@
 // What figures lack: SVG, PNG with 300 dots to the inch, and their numbers, from a bar that shows
 // on hover and focus. Once for all figures of a page; stands behind pens.js.
 
-function table(svg) {
-  const stored = svg.querySelector("dc\\:description");
-  const { columns, data } = JSON.parse(stored?.textContent ?? '{"columns": [], "data": []}');
+function table(sheet) {
+  const stored = sheet.querySelector("dc\\:description")?.textContent ?? "{}";
+  const { columns = [], data = [] } = sheet.layout?.meta ?? JSON.parse(stored);
   const cell = value => (typeof value === "string" ? quoted(value) : value ?? "");
   return [columns, ...data].map(row => row.map(cell).join(",")).join("\r\n");
 }
+
+// The layers of plotly's figure in one element.
+function layered(sheet) {
+  const layers = [...sheet.querySelectorAll(".main-svg")];
+  const [width, height] = ["width", "height"].map(side => Number(layers[0].getAttribute(side)));
+  const pen = new SvgPen(width, height);
+  pen.rect(0, 0, width, height, { fill: layers[0].style.backgroundColor });
+  layers.forEach(layer => pen.root.append(...layer.cloneNode(true).childNodes));
+  const passing = ".hoverlayer, .zoomlayer, .draglayer, .selectionlayer";
+  pen.root.querySelectorAll(passing).forEach(layer => layer.remove());
+  return pen.root;
+}
+
+const drawn = sheet => (sheet.layout ? layered(sheet) : sheet.querySelector("svg"));
 
 // The figure in the colours that it has without the page's rules.
 function words(svg) {
   return new XMLSerializer().serializeToString(svg).replace(/var\([^,)]*, (#\w+)\)/g, "$1");
 }
 
-async function png(svg) {
-  const px = side => parseFloat(svg.getAttribute(side)) * 4 / 3; // which is in pt
-  const [width, height] = [px("width"), px("height")];
+async function png(sheet) {
+  const svg = drawn(sheet);
+  const [width, height] = ["width", "height"].map(name => {
+    const side = svg.getAttribute(name);
+    return parseFloat(side) * (side.endsWith("pt") ? 4 / 3 : 1);
+  });
   const image = make("img", { src: `data:image/svg+xml,${encodeURIComponent(words(svg))}` });
   await image.decode();
   const canvas = make("canvas");
@@ -25,15 +42,15 @@ async function png(svg) {
 }
 
 const KINDS = {
-  SVG: svg => new Blob([words(svg)], { type: "image/svg+xml" }),
+  SVG: sheet => new Blob([words(drawn(sheet))], { type: "image/svg+xml" }),
   PNG: png,
-  CSV: svg => new Blob([table(svg)], { type: "text/csv" }),
+  CSV: sheet => new Blob([table(sheet)], { type: "text/csv" }),
 };
 
 function equip(sheet) {
   const buttons = Object.entries(KINDS).map(([kind, made]) => {
     const name = `figure.${kind.toLowerCase()}`;
-    const onclick = async () => save(name, await made(sheet.querySelector("svg")));
+    const onclick = async () => save(name, await made(sheet));
     return make("button", { textContent: kind, title: `save as ${kind}`, onclick });
   });
   sheet.append(make("div", { className: "wb-tools" }, ...buttons));
@@ -45,7 +62,8 @@ function look() {
     const svg = decodeURIComponent(image.src.slice(image.src.indexOf(",") + 1));
     image.replaceWith(make("div", { className: "wb-sheet", innerHTML: svg }));
   });
-  document.querySelectorAll(".wb-sheet:not(:has(> .wb-tools))").forEach(equip);
+  const bare = ":is(.wb-sheet, .js-plotly-plot):not(:has(> .wb-tools))";
+  document.querySelectorAll(bare).forEach(equip);
 }
 
 function render() {

@@ -16,10 +16,19 @@ MODULE = "\n".join(
 )
 CSS = "\n".join(
     (
-        style.css_variables(".wb-sheet"),
+        style.css_variables(":is(.wb-sheet, .js-plotly-plot)"),
+        style.plotly_css(),
         Path(__file__).with_name("tools.css").read_text(encoding="utf-8"),
     )
 )
+PLOTLY_MIME = "application/vnd.plotly.v1+json"
+# The bar saves pictures in print quality; plotly's own camera does not.
+CONFIG = {
+    "showSendToCloud": False,
+    "displaylogo": False,
+    "responsive": True,
+    "modeBarButtonsToRemove": ["toImage"],
+}
 
 
 class FigureTools(anywidget.AnyWidget):

@@ -11,7 +11,6 @@ from .charts import (
     curves,
     error_by_confidence,
     flow_of_shapes,
-    front,
     hidden_by_joint,
     joint_bars,
     map_grid,
@@ -23,5 +22,5 @@ from .charts import (
     visibility_shares,
 )
 from .maps import ARC, attention_figure
-from .panels import panels_figure, pictures, time_panels
+from .panels import panels_figure, pictures
 from .sheets import FORMATS, png, save

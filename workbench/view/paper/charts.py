@@ -430,28 +430,6 @@ def noise_confidence(diagnosis: Mapping[str, np.ndarray], *, given: str = "real"
     return axes.figure
 
 
-def front(points: Sequence[Mapping], **page) -> Figure:
-    """Accuracy against calm: points of "method", "setting", "accel" (px a frame squared) and
-    "pck_0.05" (percent). Rivals have one colour, and a mark each.
-    """
-    table = pd.DataFrame(points)
-    methods = list(table["method"].unique())
-    with chart(table, height=2.8, **page) as (sns, axes, theme):
-        roles = {name: style.ROLE_OF.get(name, "rival") for name in methods}
-        palette = {name: style.colour(role, theme) for name, role in roles.items()}
-        look = {"hue": "method", "style": "method", "palette": palette, "size": "method"}
-        alone = table["method"].value_counts() == 1
-        look["sizes"] = {name: 80 if alone[name] else 30 for name in methods}
-        sns.scatterplot(table, x="accel", y="pck_0.05", linewidth=0, ax=axes, **look)
-        ticks = [0.5, 1, 2, 5, 10, 20]
-        axes.set_xscale("log")
-        axes.set_xticks(ticks, ticks)
-        axes.minorticks_off()
-        axes.set_xlabel("Accel, px/frame² (log scale; left is calmer)")
-        axes.set_ylabel("PCK@0.05, % (up is nearer)")
-    return axes.figure
-
-
 # --- shapes and maps ------------------------------------------------------------------------------
 
 

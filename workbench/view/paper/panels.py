@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Num
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
@@ -32,7 +31,6 @@ from ..panels import (
     Arrows,
     Bars,
     Heat,
-    Line,
     Lines,
     Panel,
     People,
@@ -344,37 +342,3 @@ def _joints(panel: Picture, skeleton: Skeleton | None) -> Iterator[tuple]:
         for joint, (x, y), mark in zip(own.joints * len(xy), xy.reshape(-1, 2), marks.ravel()):
             if mark != NOTHING:
                 yield panel.title, people.name, joint, x, y, SAYS[mark - VISIBLE]
-
-
-def time_panels(
-    panels: Mapping[str, Mapping[str, tuple[Num[np.ndarray, "t"], Num[np.ndarray, "t"]]]],
-    *,
-    shaded: Sequence[tuple[int, int]] = (),
-    title: str = "",
-    columns: int = 2,
-    theme: str = "light",
-) -> Figure:
-    """Panels over each other that share the frames: title of y -> name -> (frames, values).
-    Counterpart of HANet Fig. 5.
-
-    Names with a role have its colour. shaded: first and last frames of bursts of occlusion.
-    """
-    rows = []
-    for y_title, lines in panels.items():
-        drawn = [
-            Line(name, *values, style.ROLE_OF.get(name, name if name in WHO else i))
-            for i, (name, values) in enumerate(lines.items())
-        ]
-        spans = [(*span, "hidden") for span in shaded]
-        rows.append([Lines("", "frame", y_title, drawn, spans)])
-    figure = _rows(rows, _Shown(None, theme, {}), columns, title=title)
-    figure.numbers = pd.DataFrame(
-        [
-            (y_title, name, *point)
-            for y_title, lines in panels.items()
-            for name, values in lines.items()
-            for point in zip(*values)
-        ],
-        columns=["panel", "who", "frame", "value"],
-    )
-    return figure
