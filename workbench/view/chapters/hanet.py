@@ -117,7 +117,10 @@ def kinematics(
     moves: name -> (vectors in px, how many times enlarged they are drawn).
     """
     last = list(poses.values())[-1]
-    people = [People(name, i, xy, skeleton=skeleton) for i, (name, xy) in enumerate(poses.items())]
+    # the middle of the neutral colours stands out from both papers
+    people = [
+        People(name, i, xy, skeleton=skeleton) for i, (name, xy) in enumerate(poses.items(), 2)
+    ]
     arrows = []
     for (name, (vectors, times)), role in zip(moves.items(), ("ink", "soft")):
         ends = np.column_stack((last, last + times * vectors, np.full(len(last), 2)))
