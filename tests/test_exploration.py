@@ -8,6 +8,8 @@ import json
 import os
 import re
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import nbformat
@@ -21,16 +23,22 @@ from typer.testing import CliRunner
 import workbench
 from tests.conftest import ROOT
 from workbench.cli import app
-from workbench.data.results import read_detections
+from workbench.data.frames import open_frames
+from workbench.data.results import on_video, read_detections
+from workbench.data.tracks import link
 from workbench.errors import BadParameter, BadRecord, UnknownName, WorkbenchError
-from workbench.exploration import boxes_of, explore, foreign, fresh, own
+from workbench.exploration import again, boxes_of, explore, foreign, fresh, own
+from workbench.made import worlds
 from workbench.made.motion import sequences
+from workbench.predict import refine_people
 from workbench.recipes import port as recipe
 from workbench.records import Detections
-from workbench.view import paper
+from workbench.skeletons import skeleton as skeleton_of
+from workbench.view import paper, stage
 from workbench.view.attention import AttentionView
 from workbench.view.chapters.port import PortExplorer
 from workbench.view.explorer import IN_SIGHT, Explorer
+from workbench.view.stage import over_time
 
 PICTURE = "000000397133.jpg"
 
@@ -131,10 +139,7 @@ def test_hanet_knows_no_other_joints_than_its_own(mine):
 def test_the_code_that_is_copied_shows_the_same(mine):
     explorer = explore("port", image=mine / PICTURE, keypoints=mine / "all.json")
     explorer.choose(hidden=[3, 7])
-    code = explorer.code.replace("{state}", repr(explorer.permalink())).removesuffix(".show()")
-    names = {}
-    exec("\n".join(code.splitlines()[:-1]) + f"\nagain = {code.splitlines()[-1]}", names)
-    assert names["again"].data == explorer.data and names["again"].verdict == explorer.verdict
+    same(explorer, pasted(explorer))
 
 
 @pytest.mark.realdata
@@ -158,6 +163,102 @@ def test_the_command_writes_a_live_page_and_nothing_over(mine):
     again = CliRunner().invoke(app, asked)
     assert isinstance(again.exception, BadParameter) and "is there already" in str(again.exception)
     assert page.read_text() == text
+
+
+# --- copied code of chapters: pasted into an empty namespace it shows the same
+
+
+def pasted(explorer):
+    """What the explorer's "copy as code" makes."""
+    code = explorer.code.replace("{state}", repr(explorer.permalink())).removesuffix(".show()")
+    lines = code.splitlines()
+    assert len(lines) <= 8
+    names = {}
+    exec("\n".join([*lines[:-1], f"again = {lines[-1]}"]), names)
+    return names["again"]
+
+
+def same(explorer, again):
+    assert again.name == explorer.name and again.state == explorer.state
+    assert again.data == explorer.data and again.verdict == explorer.verdict
+    assert again.tabs == explorer.tabs and again.pictures == explorer.pictures
+
+
+def executed(chapter, names, *cells):
+    """The names after some cells of a notebook."""
+    notebook = nbformat.read(ROOT / "notebooks" / f"{chapter}.ipynb", 4)
+    sources = {cell.id: cell.source for cell in notebook.cells}
+    for cell in cells:
+        exec(sources[cell], names)
+    return names
+
+
+@pytest.fixture(scope="module")
+def stdpose_chapter():
+    """Chapter 06 with one clip, as far as its explorers need it."""
+    names = {"profile": "fast", "device": "cpu", "seed": 3, "clips": 1, "interval": 7, "gaps": [5]}
+    names |= {"person": -1, "joint": ""}
+    return executed("06_stdpose", names, "setup", "world", "window", "dam-explorer")
+
+
+@pytest.mark.parametrize(
+    ("cell", "name", "change"),
+    [
+        ("dam-explorer", "explorer", {"k": 4.0, "key frame": 3, "gap T": "5"}),
+        ("look", "looker", {"blank out": 9, "which": "at random"}),
+        ("player", "player", {"gap T": "5", "frame": 2, "error of": "nose"}),
+    ],
+)
+def test_the_code_of_chapter_06_shows_the_same(stdpose_chapter, cell, name, change):
+    explorer = executed("06_stdpose", stdpose_chapter, cell)[name]
+    explorer.choose(**change)
+    again = pasted(explorer)
+    same(explorer, again)
+    if explorer.attention is not None:
+        assert again.attention.data == explorer.attention.data
+        assert again.attention.other_data == explorer.attention.other_data
+
+
+def test_the_code_of_chapter_01_shows_the_same():
+    rendered = worlds.sample_clip("synthetic", "train", 3)
+    own = skeleton_of(rendered.clip.tracks[0].skeleton)
+    names = {"world": "synthetic", "most": 3, "frame": 4, "own": own, "stage": stage}
+    names |= {"clip": rendered.clip, "frames": rendered.frames}
+    executed("01_data_and_occlusion", names, "clip", "brush")
+    names["played"].choose(frame=7)
+    assert names["brush"].state["brush"], "a wrist is painted over"
+    for each in (names["played"], names["brush"]):
+        same(each, pasted(each))
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("given", ["file", "program"])
+def test_the_code_of_chapter_08_shows_the_same(mine, given):
+    frames = open_frames(mine / "clip.mp4")
+    found = link(on_video(mine / "results.json", frames).detections)
+    names = {"frames": frames, "worst": 30, "limit": 0.6, "skeleton": "", "explore": explore}
+    names |= {"video": mine / "clip.mp4", "keypoints": str(mine / "results.json"), "found": found}
+    names |= {"here": SimpleNamespace(device="cpu"), "first_frame": None}
+    if given == "program":
+        names["keypoints"] = ""
+    shown = executed("08_your_own_video", names, "slider")["stage"]
+    refined = refine_people(workbench.load("port", skeleton=found.skeleton), found, delta=0.6)
+    first = names["first"]
+    expected = over_time(refined, len(frames))[first : first + 24]
+    np.testing.assert_allclose(shown.plain[0]["port"], expected, equal_nan=True)
+    if given == "program":
+        assert shown.code == "", "no code says what a program has found"
+    else:
+        shown.choose(frame=3)
+        same(shown, pasted(shown))
+
+
+def test_code_says_numbers_words_and_paths_alone():
+    code = again("port", index=np.int64(3), image=Path("a.jpg"), made=None, show="", delta=0.5)
+    call = "workbench.explore('port', index=3, image='a.jpg', delta=0.5, state={state}).show()"
+    assert code == f"import workbench\n\n{call}"
+    assert "boxes=[[1.0, 2.0]]" in again("vissimcc", boxes=np.array([[1.0, 2.0]]))
+    assert again("port", keypoints=object()) == again("port", weights=[object()]) == ""
 
 
 # --- made people
@@ -350,15 +451,15 @@ def test_weights_of_other_joints_are_refused(files):
 
 def test_nobody_is_refused(files):
     (files / "nobody.json").write_text("[]")
-    with pytest.raises(BadParameter, match="nobody in the detections"):
+    with pytest.raises(BadParameter, match="nobody to show"):
         explore("port", keypoints=files / "nobody.json", skeleton="coco17")
 
 
 def test_refiners_beside_others_want_keypoints(files):
     with pytest.raises(BadParameter, match="what port would refine"):
         explore(["port", "vissimcc"], video=files / "clip.mp4", boxes="20,10,100,120")
-    stage = explore(["vissimcc"], video=files / "clip.mp4", boxes="20,10,100,120")
-    assert stage.name == "vissimcc"
+    alone = explore(["vissimcc"], video=files / "clip.mp4", boxes="20,10,100,120")
+    assert alone.name == "stage"
 
 
 def test_a_checkpoint_called_naive_is_not_the_naive_model(tmp_path):

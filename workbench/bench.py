@@ -390,7 +390,7 @@ FIRST_CELL = """
 import numpy as np, workbench
 from workbench.recipes import port as recipe
 from workbench.taps import record
-from workbench.view import exercises, figures, notebook
+from workbench.view import exercises, notebook, paper
 from workbench.view.chapters.port import PortExplorer
 """
 

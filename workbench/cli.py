@@ -846,7 +846,7 @@ def explore(
     weights: Annotated[
         list[Path] | None, typer.Option(help="Your checkpoint; twice: two that are compared.")
     ] = None,
-    show: Annotated[str, typer.Option(help="Of stdpose: mask or attention.")] = "",
+    show: Annotated[str, typer.Option(help="Of stdpose: mask, attention or player.")] = "",
     state: Annotated[str, typer.Option(help='What "copy state" gave.')] = "",
     html: Annotated[
         Path | None, typer.Option(help="Write the live page here; nothing is written over.")

@@ -242,11 +242,13 @@ def together(
     device: str = "cpu",
     *,
     first: int = 0,
+    count: int = SHOWN_FRAMES,
+    delta: float | None = None,
     **options,
 ) -> Live:
     """Methods beside each other on one clip, with a brush: who breaks under the paint, and who
     recovers. Refiners of poses are given the detector's joints that are not painted over; methods
-    that read pictures see the paint. first: of at most `SHOWN_FRAMES` frames.
+    that read pictures see the paint. first: of at most `count` frames; delta: PORT's.
     """
     from .predict.own_video import refined_people
 
@@ -262,7 +264,7 @@ def together(
     if not 0 <= first < len(frames):
         remedy = f"give a frame from 0 to {len(frames) - 1}"
         raise BadParameter(f"first is {first}", remedy=remedy)
-    last = min(first + SHOWN_FRAMES, len(frames))
+    last = min(first + count, len(frames))
     use = (people.frames >= first) & (people.frames < last)
     if not use.any():
         raise BadParameter(f"nobody is in frames {first} to {last - 1}", remedy="choose first")
@@ -279,7 +281,7 @@ def together(
         seen = without_covered(people, mask)
         answers = {"detector": over_time(seen, len(painted))}
         for method, predictor in predictors.items():
-            found = refined_people(predictor, painted, seen)
+            found = refined_people(predictor, painted, seen, delta)
             answers[method] = over_time(found, len(painted))
         return answers
 
@@ -289,7 +291,7 @@ def together(
     else:
         scene = Scene.of(truth, shown, name=name)
     roles = dict(zip(("detector", *methods), ("detector", "ours", "rival", 1, 3)))
-    options |= {"roles": roles, "apart": True, "grid": 5, "name": "stage"}
+    options = {"roles": roles, "apart": True, "grid": 5, "name": "stage"} | options
     return Stage(skeleton_of(people.skeleton), [scene], ask, **options)
 
 
@@ -420,19 +422,20 @@ def _otpose(mine: Own | None, keypoints, skeleton, weights, device, made, **opti
 
 def _stdpose(mine: Own | None, keypoints, skeleton, weights, device, made, **options) -> Live:
     from .recipes import stdpose as recipe
-    from .view.chapters.stdpose import LookExplorer, MaskExplorer
+    from .view.chapters.stdpose import LookExplorer, MaskExplorer, PropagationPlayer, carry_all
 
     propagator, rival, names = models("stdpose", weights, None, device)
-    show = options.pop("show")
-    kind = {"": MaskExplorer, "mask": MaskExplorer, "attention": LookExplorer}.get(show)
-    if kind is None:
-        raise unknown("explorer of stdpose", show, ("mask", "attention"))
+    kinds = {"mask": MaskExplorer, "attention": LookExplorer, "player": PropagationPlayer}
+    show = options.pop("show") or "mask"
+    if show not in kinds:
+        raise unknown("explorer of stdpose", show, kinds)
+    gaps = options.pop("gaps", None)
     if mine is None:
         config = propagator.model.config
-        sets = {t: recipe.people("test", t, config, n=made or 4) for t in (3, 7)}
+        sets = {t: recipe.people("test", t, config, n=made or 4) for t in gaps or (3, 7)}
     else:
         pairs = [(mine.clip(propagator.skeleton), mine.frames)]
-        sets = {t: propagator.windows(pairs, interval=t) for t in INTERVALS}
+        sets = {t: propagator.windows(pairs, interval=t) for t in gaps or INTERVALS}
         sets = {t: windows for t, windows in sets.items() if len(windows)}
         if not sets:
             raise BadParameter(
@@ -440,8 +443,14 @@ def _stdpose(mine: Own | None, keypoints, skeleton, weights, device, made, **opt
                 remedy="give a video of at least three frames, and who is there in them",
             )
         options["labelled"] = False
-    interval = max(t for t in sets if t <= 7)
-    return kind(propagator, sets, interval=interval, rival=rival, names=names, **options)
+    options = {"interval": max((t for t in sets if t <= 7), default=min(sets))} | options
+    if show == "player":
+        single = recipe.single_frame(propagator)
+        return PropagationPlayer(
+            {t: (windows, carry_all(propagator, single, windows)) for t, windows in sets.items()},
+            **options,
+        )
+    return kinds[show](propagator, sets, rival=rival, names=names, **options)
 
 
 MAKERS: Mapping[str, Callable[..., Live]] = {
@@ -475,15 +484,15 @@ def explore(
     the project's synthetic people; or the attention of any torch model. `.show()` displays it,
     `.page()` is the live page, `.state` what is chosen.
 
-    what: port, hanet, vissimcc, otpose, stdpose, several of them, or a torch model, then `inputs`
-    are its arguments (one, a tuple, or a dictionary) and options those of `foreign`. boxes: (x, y,
-    width, height) px, one a person; keypoints: results of a detector, as `read_detections` takes
-    them, of joints `skeleton`, on frames as `results.on_video` says, with its `first_frame`.
-    weights: a checkpoint, or two to compare. show: of stdpose, "mask"
-    or "attention". made: how many people or clips are made where none are given. state: as
-    `explorer.state`, or as text. options: of the explorer (index, joint, seed). Errors:
-    `UnknownName`, `BadParameter` where it is not clear who or what should be shown; what readers
-    and `load` raise.
+    what: port, hanet, vissimcc, otpose, stdpose, a list of them (on one stage, see `together`), or
+    a torch model, then `inputs` are its arguments (one, a tuple, or a dictionary) and options those
+    of `foreign`. boxes: (x, y, width, height) px, one a person; keypoints: results of a detector,
+    as `read_detections` takes them, of joints `skeleton`, on frames as `results.on_video` says,
+    with its `first_frame`. weights: a checkpoint, or two to compare. show: of stdpose, "mask",
+    "attention" or "player". made: how many people or clips are made where none are given. state: as
+    `explorer.state`, or as text. options: of the explorer (index, joint, seed; of stdpose also
+    gaps, the frames between two labels). Errors: `UnknownName`, `BadParameter` where it is not
+    clear who or what should be shown; what readers and `load` raise.
     """
     data = {"image": image, "video": video, "boxes": boxes, "keypoints": keypoints}
     data |= {"skeleton": skeleton, "first_frame": first_frame, "weights": weights}
@@ -501,12 +510,8 @@ def explore(
         raise BadParameter(
             f"inputs of {what}", remedy="give an image, a video or keypoints by name"
         )
-    what = methods[0] if len(methods) == 1 else methods
     device = choose_device(device) if device in ("auto", "cuda") else device
-    data |= {name: value for name, value in options.items() if isinstance(value, int | str)}
-    said = {name: value for name, value in data.items() if value is not None and value != ""}
-    words = "".join(f", {name}={_literal(value)}" for name, value in said.items())
-    code = f"import workbench\n\nworkbench.explore({_literal(what)}{words}, state={{state}}).show()"
+    code = again(what, **data | options)
     mine = None
     if image is not None or video is not None:
         mine = own(image, video, boxes, keypoints, skeleton, first_frame)
@@ -518,17 +523,36 @@ def explore(
         options["show"] = show
     elif show:
         raise BadParameter(f"{what} has one explorer", remedy="leave show out")
-    if len(methods) > 1:
+    if methods != [what]:
         return together(methods, mine, weights, device, **options)
-    return MAKERS[methods[0]](mine, keypoints, skeleton, weights, device, made, **options)
+    return MAKERS[what](mine, keypoints, skeleton, weights, device, made, **options)
+
+
+def again(what: str | Sequence[str], **said) -> str:
+    """Code that calls `explore` with these arguments, "{state}" where the state goes. None and ""
+    are left out. "" where no code says an argument, such as detections from a program.
+    """
+    words = _literal(what)
+    for name, value in said.items():
+        if value is None or (isinstance(value, str) and not value):
+            continue
+        literal = _literal(value)
+        if not literal:
+            return ""
+        words += f", {name}={literal}"
+    return f"import workbench\n\nworkbench.explore({words}, state={{state}}).show()"
 
 
 def _literal(value: Any) -> str:
+    """The value as code, or "" for what has none."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
     if isinstance(value, Path):
         return repr(str(value))
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_literal, value))}]"
-    return repr(value)
+        parts = [_literal(each) for each in value]
+        return f"[{', '.join(parts)}]" if all(parts) else ""
+    return repr(value) if isinstance(value, int | float | str | None) else ""
 
 
 # --- anybody's model ------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from workbench.data.windows import Window
 from workbench.models import build
 from workbench.predict import ClipEstimator
 from workbench.skeletons import skeleton
-from workbench.view import estimates, figures
+from workbench.view import estimates
+from workbench.view.panels import HIDDEN, NOTHING
 
 K, (W, H) = 15, (24, 32)
 TO_CROP = np.array([[4.0, 0, 1.5], [0, 4, 1.5]])
@@ -49,29 +50,23 @@ def test_peaks_stand_where_maps_are_highest():
 
 def test_maps_lie_over_their_pictures(window):
     maps = np.random.default_rng(1).random((5, H, W)).astype(np.float32)
-    spot = {figures.REAL: np.full((5, 2), 7.0)}
-    names = [f"t{n}" for n in range(5)]
-    figure = estimates.maps_over(
-        list(window.crops), list(maps), names, "made", TO_CROP, cols=3, points=spot
-    )
-    assert [t.type for t in figure.data] == ["heatmap", "scatter"] * 5
-    assert len(figure.layout.images) == 5
-    first = figure.data[0]
-    np.testing.assert_allclose([first.x[0], first.x[-1]], [1.5, 4 * 23 + 1.5])
-    np.testing.assert_allclose([first.y[0], first.y[-1]], [1.5, 4 * 31 + 1.5])
-    args = figure.layout.sliders[0].steps[2].args
-    assert args[0] == {"opacity": 0.4}
-    assert list(args[1]) == [0, 2, 4, 6, 8], "the slider moves maps, not marks"
-    assert f"up to {maps[1].max():.2g}" in figure.layout.annotations[1].text
-    assert sum(bool(t.showlegend) for t in figure.data[1::2]) == 1
+    names, spot = [f"t{n}" for n in range(5)], np.full((5, 2), 7.0)
+    panels = estimates.map_panels(list(window.crops), list(maps), names, TO_CROP, truth=spot)
+    assert [panel.title for panel in panels] == names
+    assert [panel.heat.high for panel in panels] == [pytest.approx(grid.max()) for grid in maps]
+    first = panels[0]
+    assert (first.frames[0] == window.crops[0]).all() and (first.heat.affine == TO_CROP).all()
+    assert first.arrows[0].role == "truth" and first.arrows[0].ends.tolist() == [[7, 7, 7, 7, 2]]
+    assert not estimates.map_panels([window.crops[0]], [maps[0]], names, TO_CROP)[0].arrows
 
 
 def test_a_panel_shows_the_key_frame(window):
     joints = skeleton("posetrack15")
     answer = {"OTPose": np.zeros((K, 2), np.float32)}
     panel = estimates.crop_panel(window, "made", joints, answer)
-    truth, crosses = (panel["poses"][figures.REAL][part] for part in ("xy_frame", "marked"))
-    assert (panel["picture"] == window.crops[2]).all()
-    assert (np.isnan(truth[:, 0]) == (window.visibility[2] == 0)).all()
-    assert (crosses != (window.visibility[2] == 2)).all()
-    assert figures.annotated_pictures([panel], "made", cols=1).data[-1].name == "OTPose"
+    truth, ours = panel.people
+    assert (panel.frames[0] == window.crops[2]).all()
+    flags = window.visibility[2]
+    assert ((truth.marks == NOTHING) == (flags == 0)).all()
+    assert ((truth.marks == HIDDEN) == (flags == 1)).all()
+    assert (ours.name, ours.role) == ("OTPose", "ours")

@@ -1,28 +1,28 @@
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import nbformat
 import numpy as np
-import plotly.graph_objects as go
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from tests.browser.lab import CHROMIUM, chromium
 from workbench.runs import Run
-from workbench.view import style
+from workbench.view import paper, style, zoomable
 from workbench.view.html import (
-    PLOTLY_MIME,
     WIDGET_MIME,
     formula,
     index_page,
     notebook_page,
     publish,
 )
+from workbench.view.tools import PLOTLY_MIME
 
-FIGURE = json.loads(go.Figure(go.Heatmap(z=np.eye(5)), layout={"height": 211}).to_json())
+FIGURE = paper.curves([{"who": "truth", "x": x, "y": x} for x in range(3)])._repr_mimebundle_()
+LINES = {"px": {"truth": (np.arange(2), np.arange(2))}}
+ZOOMED = zoomable.time_panels(LINES, title="t")._repr_mimebundle_()
 WIDGET = {"model_id": "1", "version_major": 2, "version_minor": 0}
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
@@ -73,25 +73,30 @@ def test_what_cannot_be_converted_stays_readable(latex):
 # --- pages
 
 
-def test_one_plotly_script_serves_all_figures_and_the_upload_button_is_off(tmp_path):
-    widget_with_twin = {
-        WIDGET_MIME: WIDGET,
-        PLOTLY_MIME: FIGURE,
-        "text/plain": "FigureWidget({...})",
-    }
-    page = _page(tmp_path, _shown({PLOTLY_MIME: FIGURE}), _shown(widget_with_twin))
-    assert page.count('class="plotly-graph-div"') == 2
-    assert page.count("plotly.js v") == 1
+def test_figures_of_a_page_stand_in_it_and_have_their_tools_once(tmp_path):
+    page = _page(tmp_path, _shown(FIGURE), _shown(FIGURE))
+    assert page.count('<div class="wb-sheet"><svg class="wb-figure"') == 2
+    assert page.count("tools.render();</script></body>") == 1
+    assert FIGURE["image/png"] not in page, "the picture is for viewers without scripts"
+    assert '<html lang="en">' in page and "prefers-color-scheme: dark" in page
+
+
+def test_one_plotly_script_serves_the_figures_that_need_it_and_sends_nothing(tmp_path):
+    zoomed = _shown(ZOOMED)
+    zoomed.outputs[0].data[PLOTLY_MIME]["config"]["showSendToCloud"] = True
+    page = _page(tmp_path, zoomed, _shown(ZOOMED | {WIDGET_MIME: WIDGET}))
+    assert page.count('class="plotly-graph-div"') == 2 and page.count("plotly.js v") == 1
     assert page.count('"showSendToCloud": false') == 2
-    assert "FigureWidget" not in page
-
-
-def test_figures_of_a_page_have_theme_and_tools_once_and_no_camera(tmp_path):
-    page = _page(tmp_path, _shown({PLOTLY_MIME: FIGURE}), _shown({PLOTLY_MIME: FIGURE}))
+    assert page.count('"modeBarButtonsToRemove": ["toImage"]') == 2
     assert page.count("tools.render();</script></body>") == 1
     assert page.count(style.plotly_css()) == 1
-    assert page.count('"modeBarButtonsToRemove": ["toImage"]') == 2
-    assert '<html lang="en">' in page and "prefers-color-scheme: dark" in page
+    assert "plotly.js v" not in _page(tmp_path, _shown(FIGURE))
+
+
+def test_other_svgs_stay_pictures(tmp_path):
+    hostile = '<svg xmlns="http://www.w3.org/2000/svg"><script>document.hacked = 1</script></svg>'
+    page = _page(tmp_path, _shown({"image/svg+xml": hostile}))
+    assert "document.hacked" not in page and "wb-sheet" not in page
 
 
 def test_a_page_without_figures_carries_no_script(tmp_path):
@@ -235,7 +240,7 @@ def test_publish_writes_the_pages_that_ended_and_leaves_no_parts(run):
 def test_a_page_draws_everything_offline_and_asks_for_nothing(tmp_path):
     cells = [
         new_markdown_cell("# Offline\n\n$$\\sum_{k=0}^{K} \\hat{A}^k$$"),
-        _shown({PLOTLY_MIME: FIGURE}),
+        _shown(FIGURE),
         _shown({"image/png": PIXEL}),
     ]
     (tmp_path / "page.html").write_text(_page(tmp_path, *cells), encoding="utf-8")
@@ -244,8 +249,11 @@ def test_a_page_draws_everything_offline_and_asks_for_nothing(tmp_path):
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto((tmp_path / "page.html").as_uri())
-        page.wait_for_selector(".js-plotly-plot .heatmaplayer image, .js-plotly-plot .hm")
-        assert page.locator(".js-plotly-plot").bounding_box()["height"] == pytest.approx(211, abs=2)
+        page.wait_for_selector(".wb-sheet > .wb-tools")
+        box = page.locator(".wb-figure").bounding_box()
+        assert box["width"] > 800 and box["width"] / box["height"] == pytest.approx(
+            7.16 / 2.4, 0.01
+        )
         assert page.locator("math").bounding_box()["height"] > 40
         assert page.evaluate(
             "[...document.images].every(image => image.complete && image.naturalWidth > 0)"

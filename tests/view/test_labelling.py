@@ -13,7 +13,8 @@ import pytest
 from workbench.data.coco import read_coco
 from workbench.records import Clip, Reading, Track, Video
 from workbench.skeletons import skeleton
-from workbench.view import figures, labelling
+from workbench.view import labelling
+from workbench.view.panels import HIDDEN, OUTSIDE, VISIBLE, jpeg
 
 
 @pytest.fixture
@@ -68,13 +69,13 @@ def test_the_picture_with_most_to_say_that_is_there(tmp_path, frames):
     reading = read_coco(coco_file(tmp_path, ["a.png", "b.png", "c.png"]))
     assert labelling.labelled_picture(reading, tmp_path, "x") is None
     for name, frame in zip("ab", frames):
-        (tmp_path / "images" / f"{name}.jpg").write_bytes(figures.jpeg(frame))
+        (tmp_path / "images" / f"{name}.jpg").write_bytes(jpeg(frame))
         (tmp_path / "images" / f"{name}.jpg").rename(tmp_path / "images" / f"{name}.png")
     panel = labelling.labelled_picture(reading, tmp_path, "x")
-    assert panel["caption"] == "x" and (panel["visibility"] == 1).sum() == 1, (
-        "b.png: c.png is not there"
-    )
-    assert panel["picture"].shape == (40, 60, 3) and panel["known"]
+    (people,) = panel.people
+    assert panel.title == "x" and (people.marks == HIDDEN).sum() == 1, "b.png: c.png is not there"
+    assert panel.frames[0].shape == (40, 60, 3) and VISIBLE in people.marks
+    assert OUTSIDE not in people.marks, "the labels know about occlusion"
 
 
 def test_flags_are_those_of_people_with_labels(tmp_path, clip):

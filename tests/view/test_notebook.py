@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
-import plotly.io as pio
 import pytest
 
 from workbench.errors import BadParameter
-from workbench.view import notebook, style, tools
+from workbench.view import notebook, tools
 
 
 @pytest.fixture
@@ -21,7 +20,6 @@ def test_setup_says_what_is_here(shown):
     text = shown[0].data
     for word in ("torch", "cpu", "made on the spot", "port_hand21_synthetic", "full"):
         assert word in text
-    assert pio.templates[pio.templates.default] == style.template()
     assert here.rng.random() == np.random.default_rng(3).random()
 
 

@@ -18,6 +18,7 @@ from tests.conftest import ROOT
 from workbench.errors import BadParameter, UnknownName
 from workbench.skeletons import skeleton
 from workbench.view import paper, style
+from workbench.view.panels import Arrows, People, Picture, marks_of
 
 HAND = skeleton("hand21")
 XY = np.stack((np.arange(21.0) % 5 * 20, np.arange(21.0) // 5 * 30), 1)
@@ -132,9 +133,9 @@ def test_names_are_drawn_as_they_are():
 def test_the_bar_says_what_is_clipped(rng):
     figure = paper.attention_figure(sharp(rng, 1, 5, 5), list("abcde"))
     ticks = [label.get_text() for label in figure.axes[-1].get_xticklabels()]
-    assert ticks == style.attention_scale()["colorbar"]["ticktext"]
+    assert ticks == style.attention_ticks()
     (bar,) = (mesh for mesh in figure.axes[-1].collections if mesh.get_array() is not None)
-    pixels = bar.to_rgba(np.array([-4.0, 0, 4]), bytes=True)[:, :3]
+    pixels = bar.to_rgba(np.array([-1.0, 0, 1]), bytes=True)[:, :3]
     assert (pixels == [style.rgb(style.DIVERGING["light"][i]) for i in (0, 2, 4)]).all()
 
 
@@ -167,6 +168,16 @@ def test_no_token_has_less_than_a_dot_and_no_figure_is_taller_than_a_page(rng):
         paper.attention_figure(sharp(rng, 24, 2, 5, 5), list("abcde"))
 
 
+def test_marked_rows_are_framed_and_the_cells_are_numbers():
+    marked = np.arange(21) == 3
+    figure = paper.attention_figure(np.eye(21)[None], HAND.joints, marked=marked, title="made")
+    (frame,) = figure.axes[0].patches
+    assert to_hex(frame.get_edgecolor()).upper() == style.colour("hidden")
+    assert (frame.get_y(), frame.get_height()) == (2.5, 1) and "made" in texts(figure)
+    table = figure.numbers.set_index(["asks", "answers"])
+    assert len(table) == 441 and table.loc[("wrist", "wrist"), "times uniform"] == 21
+
+
 # --- charts
 
 
@@ -175,15 +186,16 @@ def test_boxes_and_means_are_those_of_the_bins(rng):
     before = rng.gamma(2, 5, 997)
     figure = paper.error_by_confidence(confidence, before, before / 2, 0.35)
     (axes,) = figure.axes
-    lines = {line.get_label(): line for line in axes.lines}
     groups = [before[(confidence * 10).astype(int) == b] for b in range(10)]
-    np.testing.assert_allclose(
-        lines["mean, detector"].get_ydata(), [group.mean() for group in groups]
-    )
-    assert lines["mean, with PORT"].get_color() == style.colour("ours")
-    boxes = [patch.get_path().vertices[:, 1] for patch in axes.patches]
-    expected = [np.percentile(group, [25, 75]) for group in groups]
-    np.testing.assert_allclose([(y.min(), y.max()) for y in boxes[:10]], expected)
+    joined = [line for line in axes.lines if len(line.get_ydata()) == 10]
+    drawn = {to_hex(line.get_color()).upper(): line for line in joined}
+    means = drawn[style.colour("detector")].get_ydata(), drawn[style.colour("ours")].get_ydata()
+    np.testing.assert_allclose(means[0], [group.mean() for group in groups])
+    np.testing.assert_allclose(means[1], means[0] / 2)
+    every = np.concatenate([line.get_ydata() for line in axes.lines])
+    for group in groups:
+        for percent in (25, 50, 75):
+            assert np.isclose(every, np.percentile(group, percent)).any()
     heights = sorted({float(y) for line in axes.lines for y in line.get_ydata()})
     assert heights[-1] == max(group[group <= np.percentile(group, 95)].max() for group in groups)
     assert axes.get_xlim() == (0, 1) and axes.get_ylim()[0] == 0
@@ -212,7 +224,8 @@ def test_a_band_is_what_the_figure_says_it_is():
 def test_lines_have_the_colours_of_their_roles_or_neutral_ones(theme):
     (axes,) = paper.seed_bands(ROWS, "hidden", "error", theme=theme).axes
     colours = [to_hex(line.get_color()).upper() for line in axes.lines[:3]]
-    assert colours == [style.colour(role, theme) for role in ("ours", "detector", 2)]
+    assert colours[:2] == [style.colour(role, theme) for role in ("ours", "detector")]
+    assert colours[2:] == style.series(1)
 
 
 @pytest.mark.parametrize(
@@ -232,45 +245,80 @@ def test_rows_that_do_not_say_one_thing_are_refused(rows, options, error):
 # --- poses
 
 
+def people_of(*names, flags=None):
+    """The same hand as somebody says, each a px further; marks of flags."""
+    marks = None if flags is None else marks_of(flags)
+    return [People(name, name, XY + i, marks) for i, name in enumerate(names)]
+
+
 def test_people_are_drawn_by_role_with_crosses_for_hidden_joints():
     flags = np.full(21, 2)
     flags[3], flags[8] = 1, 0
-    people = {"ours": XY + 1, "truth": XY, "detector": XY + 3, "visibility": flags}
-    figure = paper.before_after([people, people], HAND, captions=("one", "two"))
     roles = ("truth", "detector", "ours")
+    panels = [Picture(title, people=people_of(*roles, flags=flags)) for title in ("one", "two")]
+    figure = paper.pictures(panels, HAND)
     assert inks(figure) == {style.colour(role) for role in (*roles, "hidden", "paper")}
     first = figure.axes[0]
     dots, crosses = first.collections[0].get_offsets(), first.collections[1].get_offsets()
     np.testing.assert_array_equal(crosses, XY[[3]])
     np.testing.assert_array_equal(dots, np.delete(XY, [3, 8], 0))
-    np.testing.assert_array_equal(first.collections[4].get_offsets(), np.delete(XY + 1, 3, 0))
     (legend,) = figure.legends
-    names = [text.get_text() for text in legend.get_texts()]
-    assert names == [*roles, "hidden"]
+    assert [text.get_text() for text in legend.get_texts()] == [*roles, "hidden"]
+    table = figure.numbers
+    assert len(table) == 2 * 3 * 20 and set(table["mark"]) == {"visible", "hidden"}
+    thumb = table[(table["panel"] == "two") & (table["joint"] == HAND.joints[3])].iloc[1]
+    assert (thumb["who"], thumb["x"], thumb["mark"]) == ("detector", XY[3, 0] + 1, "hidden")
 
 
 def test_people_stand_on_the_pixels_of_their_picture():
     picture = np.zeros((40, 60, 3), np.uint8)
-    figure = paper.before_after([{"ours": XY[None] / 3}], HAND, pictures=[picture], columns=1)
-    assert figure.axes[0].images[0].get_extent() == [-0.5, 59.5, 39.5, -0.5]
-    assert figure.axes[0].get_ylim()[0] > figure.axes[0].get_ylim()[1]
+    people = [People("ours", "ours", XY[None] / 3)]
+    panel = Picture("", [picture], people, outline=(1, 2, 9, 8))
+    figure = paper.pictures([panel], HAND, columns=1)
+    (axes,) = figure.axes
+    assert axes.images[0].get_extent() == [-0.5, 59.5, 39.5, -0.5]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]
+    assert axes.patches[0].get_bbox().extents.tolist() == [1, 2, 9, 8]
+
+
+def test_joints_say_their_confidence_and_number_and_arrows_their_name():
+    sure = np.linspace(0, 1, 21)
+    people = People("", "truth", XY, confidence=sure, numbers=True, skeleton=HAND)
+    ends = np.column_stack((XY, XY + 5, np.full(21, 2.0)))[:2]
+    figure = paper.pictures([Picture("", people=[people], arrows=[Arrows("ours", ends, "moved")])])
+    axes, bar = figure.axes[0], figure.axes[0].child_axes[0]
+    (dots,) = [each for each in axes.collections if len(each.get_offsets()) == 21]
+    np.testing.assert_array_equal(dots.get_array(), sure)
+    assert [text.get_text() for text in axes.texts] == list(map(str, range(21)))
+    assert [tick.get_text() for tick in bar.get_xticklabels()] == ["confidence 0", "1"]
+    assert len([p for p in axes.patches if isinstance(p, FancyArrowPatch)]) == 2
+    assert "moved" in texts(figure)
+
+
+@pytest.mark.parametrize("one_scale", [True, False])
+def test_panels_of_poses_have_one_scale_where_asked(one_scale):
+    large, small = (Picture("", people=[People("truth", "truth", part * XY)]) for part in (1, 0.1))
+    figure = paper.pictures([large, small], HAND, one_scale=one_scale)
+    left, right = (np.ptp(axes.get_xlim()) for axes in figure.axes)
+    assert (left == pytest.approx(right)) == one_scale
+    low, high = figure.axes[1].get_xlim()
+    assert low < 0.1 * XY[:, 0].min() < 0.1 * XY[:, 0].max() < high
 
 
 @pytest.mark.parametrize(
-    "people, options, error",
+    "panels, error",
     [
-        ([{"our": XY}], {}, UnknownName),
-        ([{"ours": XY[:20]}], {}, BadParameter),
-        ([{"ours": XY * np.nan}], {}, BadParameter),
-        ([{"ours": XY, "visibility": np.ones(20)}], {}, BadParameter),
-        ([{"truth": XY, "visibility": np.zeros(21)}], {}, BadParameter),
-        ([{"ours": XY}], {"captions": ("a", "b")}, BadParameter),
-        ([], {}, BadParameter),
+        ([Picture("", people=[People("our", "our", XY)])], UnknownName),
+        ([Picture("", people=[People("ours", "ours", XY[:20])])], BadParameter),
+        ([Picture("", people=[People("ours", "ours", XY * np.nan)])], BadParameter),
+        ([Picture("", people=[People("truth", "truth", XY, np.zeros(21, int))])], BadParameter),
+        ([Picture("")], BadParameter),
+        ([], BadParameter),
     ],
 )
-def test_people_that_do_not_fit_are_refused(people, options, error):
+def test_people_that_do_not_fit_are_refused(panels, error):
     with pytest.raises(error, match="Remedy"):
-        paper.before_after(people, HAND, **options)
+        paper.pictures(panels, HAND)
 
 
 # --- files
@@ -286,7 +334,7 @@ def test_figures_are_as_wide_as_columns(columns, inches, tmp_path, rng):
         paper.attention_figure(sharp(rng, 1, 13, 7), (["q"] * 13, ["k"] * 7), columns=columns),
         paper.error_by_confidence(confidence, confidence, confidence, 1.0, columns=columns),
         paper.seed_bands(ROWS, "hidden", "error", columns=columns),
-        paper.before_after([{"ours": XY}], HAND, columns=columns),
+        paper.pictures([Picture("", people=people_of("ours"))], HAND, columns=columns),
     ]
     for figure in figures:
         assert figure.get_size_inches()[0] == inches

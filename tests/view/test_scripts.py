@@ -26,8 +26,8 @@ VIEW = Path(view.__file__).parent
 SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in sorted(VIEW.rglob("*.js"))}
 PYTHON = "\n".join(path.read_text(encoding="utf-8") for path in sorted(VIEW.rglob("*.py")))
 # aims: 60,000 and 150,000; what there is, so that it does not grow
-MOST_SCRIPT = 77_500  # bytes
-MOST_PYTHON = 208_000  # characters of code
+MOST_SCRIPT = 77_000  # bytes
+MOST_PYTHON = 201_000  # characters of code
 
 
 def modules() -> dict[str, str]:
@@ -118,7 +118,7 @@ def test_what_a_shared_script_holds_is_used_by_somebody(tmp_path):
 
 def test_scripts_stay_small_and_narrow():
     assert sum(len(script.encode()) for script in SCRIPTS.values()) <= MOST_SCRIPT
-    assert len(SCRIPTS["tools.js"].encode()) <= 4_096
+    assert len(SCRIPTS["tools.js"].encode()) <= 3_584
     for name, script in SCRIPTS.items():
         assert max(map(len, script.splitlines())) <= 100, name
 

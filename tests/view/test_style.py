@@ -5,11 +5,10 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import plotly.graph_objects as go
 import pytest
 
 from workbench.errors import BadParameter, UnknownName
-from workbench.view import figures, style
+from workbench.view import style
 
 THEMES = ("light", "dark")
 # What a person without red or green cones sees of linear RGB. Machado, Oliveira and Fernandes 2009,
@@ -99,10 +98,14 @@ def test_both_themes_name_the_same_things():
     assert set(style.PAPER["light"]) == set(style.PAPER["dark"])
 
 
-def test_figures_take_their_colours_from_here():
-    assert (figures.TRUTH, figures.DETECTED, figures.REFINED) == tuple(
-        style.colour(role) for role in ("truth", "detector", "ours")
-    )
+@pytest.mark.parametrize("theme", THEMES)
+def test_names_have_the_colour_of_their_role_and_others_none_that_means_something(theme):
+    names = ["STDPose", "k = 1", "optical flow", "k = 2", "paper"]
+    palette = style.palette(names, theme)
+    assert list(palette) == names
+    assert palette["STDPose"] == style.colour("ours", theme) == style.colour("OTPose", theme)
+    assert palette["optical flow"] == style.colour("rival", theme)
+    assert [palette[name] for name in ("k = 1", "k = 2", "paper")] == style.series(3)
 
 
 @pytest.mark.parametrize("sight", SIGHT)
@@ -148,17 +151,14 @@ def test_keys_may_lie_on_another_axis_and_masks_broadcast():
 def test_the_ends_are_fixed_and_what_lies_beyond_is_clipped():
     place = style.attention_place(np.array([0.0, 1 / 64, 1 / 16, 0.25, 1, 2, 16, 999]))
     np.testing.assert_allclose(place, [-1, -1, -1, -0.5, 0, 0.25, 1, 1])
-    scale = style.attention_scale()
-    assert (scale["zmin"], scale["zmax"]) == (-4, 4)
-    assert scale["colorbar"]["ticktext"][0] == "≤ 1/16x"
-    go.Figure(go.Heatmap(z=[[0.0]], **scale))
+    assert style.attention_ticks()[::2] == ["≤ 1/16x", "1x", "≥ 16x"]
+    assert style.attention_ticks(difference=True)[::2] == ["≤ −4x", "0", "≥ +4x"]
 
 
 @pytest.mark.parametrize("theme", THEMES)
 def test_what_has_no_role_stands_out_from_the_paper_and_is_no_role_s(theme):
     for count in (1, 2, 5):
-        numbers = [[int(n) for n in colour[4:-1].split(",")] for colour in style.series(count)]
-        colours = [f"#{bytes(three).hex()}" for three in numbers]
+        colours = style.series(count)
         assert len(set(colours)) == count
         for colour in colours:
             assert contrast(colour, style.colour("paper", theme)) > 1.85
@@ -174,16 +174,7 @@ def test_words_in_colour_are_legible(theme):
     assert contrast(style.colour("soft", theme), style.colour("tint", theme)) > 4.5
 
 
-# --- plotly, CSS
-
-
-@pytest.mark.parametrize("theme", THEMES)
-def test_the_template_carries_paper_and_ink_and_gives_no_role_away(theme):
-    figure = go.Figure(go.Scatter(y=[1, 2]), layout={"template": style.template(theme)})
-    layout = figure.layout.template.layout
-    assert layout.paper_bgcolor == style.colour("paper", theme)
-    assert layout.font.color == layout.hoverlabel.font.color == style.colour("ink", theme)
-    assert list(layout.colorway) == style.series(5)
+# --- CSS
 
 
 @pytest.mark.parametrize("selector", [":root", ".workbench"])
@@ -211,3 +202,14 @@ def test_plotly_s_colours_follow_the_theme():
             rule = f'[style*="{part}: rgb{style.rgb(value)}"] {{ {part}: {variable} !important'
             assert css.count(rule) == 1, role
     assert css.count("{") == css.count("}")
+
+
+def test_colours_of_an_svg_follow_the_theme():
+    drawn = " ".join((*style.ROLES["light"].values(), *style.PAPER["light"].values(), "#123456"))
+    words = style.followed(drawn.lower()).split("#123456")[0].strip().split(" var")
+    roles = [*style.ROLES["light"], *style.PAPER["light"]]
+    assert len(words) == len(roles)
+    for role, word in zip(roles, words):
+        name, colour = role.replace("_", "-"), style.colour(role).lower()
+        assert word.removeprefix("var") == f"(--wb-{name}, {colour})"
+    assert style.followed("#123456 #FFFFFF") == "#123456 #FFFFFF"

@@ -22,13 +22,15 @@ from ..errors import BadParameter, unknown
 from ..skeletons import Skeleton
 from ..taps import Recording
 from . import style
-from .figures import jpeg
 from .live import Live, read_state
-from .panels import around
+from .panels import around, jpeg
 
-SHOWS = ("main", "other", "difference", "ratio")
-ORDERS = ("model", "entropy", "bones", "change")
-FOLDS = ("none", "joint", "flow")
+OPTIONS = {
+    "show": ("main", "other", "difference", "ratio"),
+    "order": ("model", "entropy", "bones", "change"),
+    "fold": ("none", "joint", "flow"),
+    "direction": ("in", "out"),
+}
 MANY = 64  # tokens, of which a printed map has its row alone
 Maps = Mapping[str, np.ndarray]
 
@@ -88,8 +90,8 @@ def scales() -> dict:
     return {
         "log2": style.LOG2_RANGE,
         "difference": style.DIFFERENCE_RANGE,
-        "ticks": style.attention_scale()["colorbar"]["ticktext"],
-        "difference_ticks": style.attention_scale(difference=True)["colorbar"]["ticktext"],
+        "ticks": style.attention_ticks(),
+        "difference_ticks": style.attention_ticks(difference=True),
         **{theme: [style.rgb(stop) for stop in stops] for theme, stops in style.DIVERGING.items()},
     }
 
@@ -120,6 +122,7 @@ class AttentionView(Live):
     comes while it waits supersedes what came before. state: as `view.state` gave it. theme:
     "light", "dark", or "" to follow JupyterLab or the reader. brief: within an explorer, fewer
     controls are in sight.
+    looks: as of `replace`.
     Errors: `BadParameter` for maps and axes that do not fit, `UnknownName` for a bad state.
     """
 
@@ -142,49 +145,31 @@ class AttentionView(Live):
         maps: Maps,
         axes: tuple[Axis, Axis] | Mapping[str, tuple[Axis, Axis]],
         *,
-        other: Maps | None = None,
         names: tuple[str, str] = ("trained", "random"),
-        allowed: Mapping[str, Bool[np.ndarray, "*a"]] | None = None,
-        skeleton: Skeleton | None = None,
-        xy: Num[np.ndarray, "k 2"] | None = None,
-        picture: UInt8[np.ndarray, "h w 3"] | None = None,
         on_change: Callable[[dict], Maps | Answer] | None = None,
         state: Mapping | str | None = None,
         verdict: str = "",
         theme: str = "",
         brief: bool = False,
+        **looks,
     ):
         if not maps:
             raise BadParameter("no maps", remedy="give at least one, as name -> array")
-        self._allowed = allowed
+        self._on_change = None
+        answers = on_change is not None
+        super().__init__(scale=scales(), verdict=verdict, theme=theme, brief=brief, answers=answers)
+        with self.hold_sync():
+            self.replace(maps, axes, names=names, **looks)
+            self.choice = {
+                "head": [self.maps[0]["name"], 0, 0],
+                "show": "main",
+                "order": "model",
+                "fold": "none",
+                "direction": "out",
+                "focus": 0,
+            }
+            self.restore(state or {})
         self._on_change = on_change
-        self._drawn = skeleton, picture
-        layout = _layout(maps, axes)
-        first = layout[0]
-        chosen = {
-            "head": [first["name"], 0, 0],
-            "show": "main",
-            "order": "model",
-            "fold": "none",
-            "direction": "out",
-            "focus": 0,
-        }
-        super().__init__(
-            names=list(names),
-            maps=layout,
-            body=_body(skeleton, xy),
-            scale=scales(),
-            choice=chosen,
-            verdict=verdict,
-            theme=theme,
-            brief=brief,
-            picture=b"" if picture is None else jpeg(picture),
-            answers=on_change is not None,
-            data=packed(maps, allowed),
-            other_data=b"" if other is None else self._checked(other, layout),
-        )
-        if state is not None:
-            self.restore(state)
         self.observe(self._changed, ["knocked_out", "hidden"])
 
     # --- state ------------------------------------------------------------------------------------
@@ -205,12 +190,7 @@ class AttentionView(Live):
             if name not in known:
                 raise unknown("part of a state", name, known)
         new = known | given
-        for part, allowed in (
-            ("show", SHOWS),
-            ("order", ORDERS),
-            ("fold", FOLDS),
-            ("direction", ("in", "out")),
-        ):
+        for part, allowed in OPTIONS.items():
             if new[part] not in allowed:
                 raise unknown(part, str(new[part]), allowed)
         if type(new["focus"]) is not int or new["focus"] < 0:
@@ -218,8 +198,12 @@ class AttentionView(Live):
         for name in ("knocked_out", "hidden"):
             if not isinstance(new[name], list):
                 raise BadParameter(f"{name} is {new[name]!r}", remedy="give a list")
+        heads = [[m["name"], *at] for m in self.maps for at in np.ndindex(*m["shape"][:2])]
+        known = {json.dumps(head) for head in heads}
         for head in [new["head"], *new["knocked_out"]]:
-            self._check_head(head)
+            if json.dumps(head) not in known:
+                remedy = "give [name of the maps, layer, head], both from 0"
+                raise BadParameter(f"no head {head!r}", remedy=remedy)
         tokens = max(max(one["shape"][2:]) for one in self.maps)
         for token in new["hidden"]:
             if type(token) is not int or not 0 <= token < tokens:
@@ -233,19 +217,6 @@ class AttentionView(Live):
             self.knocked_out = new.pop("knocked_out")
             self.hidden = new.pop("hidden")
             self.choice = new
-
-    def _check_head(self, head: object) -> None:
-        try:
-            name, layer, number = head
-            layers, heads = next(m["shape"][:2] for m in self.maps if m["name"] == name)
-            inside = type(layer) is type(number) is int
-            inside = inside and 0 <= layer < layers and 0 <= number < heads
-        except (ValueError, TypeError, StopIteration):
-            inside = False
-        if not inside:
-            raise BadParameter(
-                f"no head {head!r}", remedy="give [name of the maps, layer, head], both from 0"
-            )
 
     # --- answers ----------------------------------------------------------------------------------
 
@@ -302,14 +273,11 @@ class AttentionView(Live):
         first, second = self.names
         words = {"main": first, "other": second, "difference": f"{first} − {second}"}
         words["ratio"] = f"{first} : {second}"
-        weights, allowed, labels = self._weights(self.data, name)
+        own = self.other_data if show == "other" else self.data
+        weights, allowed, labels = self._weights(own, name)
         options = {"allowed": allowed, "about": f"{name}, {words[show]}"}
-        if show != "main":
-            other = self._weights(self.other_data, name)[0]
-            if show == "other":
-                weights = other
-            else:
-                options |= {"other": other, "show": show}
+        if show in ("difference", "ratio"):
+            options |= {"other": self._weights(self.other_data, name)[0], "show": show}
         heads = [(layer, i) for i in range(weights.shape[1])]
         if max(weights.shape[2:]) > MANY:
             heads = [(layer, head)]

@@ -11,20 +11,22 @@ import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
 import traitlets
 from ipywidgets import widget_serialization
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
 from ..errors import BadParameter, WorkbenchError, unknown
+from ..metrics import joint_distances
+from ..predict import Predictor
 from ..skeletons import Skeleton
 from . import style
 from .attention import AttentionView, scales
-from .figures import jpeg
 from .live import Live, read_state
-from .panels import Packer, Tabs
+from .panels import Bar, Bars, Packer, Tabs, jpeg
 
 IN_SIGHT = 5  # controls; the others stand under "more"
 NEEDS = ("nothing", "drawing", "model")
@@ -135,6 +137,16 @@ def heads_of(taps: Mapping[str, Sequence[str]], heads: int) -> list[tuple[str, i
     ]
 
 
+def far(xy: Float[np.ndarray, "k 2"], other: Float[np.ndarray, "k 2"]) -> np.ndarray:
+    """How far each joint of one pose is from where another has it, px."""
+    return joint_distances(xy[None], other[None])[0]
+
+
+def step(before: float, after: float, digits: int = 1, unit: str = "px") -> str:
+    """Two errors or distances, and the signed change."""
+    return f"{before:.{digits}f} → {after:.{digits}f} {unit} ({after - before:+z.{digits}f})"
+
+
 class Explorer(Live):
     """See above. name: of the explorer, for files. code: what made it, with "{state}" where its
     state goes: pasted into a fresh kernel it shows the same again; "": only the state is offered.
@@ -180,8 +192,7 @@ class Explorer(Live):
         self._found = None
         self._seen = None
         self._refused: WorkbenchError | None = None  # the last state
-        self._frames: dict[int, tuple[np.ndarray, int]] = {}
-        self._jpegs: list[bytes] = []
+        self.forget_pictures()
         super().__init__(
             theme=theme,
             name=name,
@@ -226,13 +237,40 @@ class Explorer(Live):
 
     def look(self, state: Mapping, found: Any) -> dict | None:
         """Arguments of `AttentionView`: maps, axes, other, skeleton, xy, ..."""
-        return None
+        return getattr(found, "looks", None)
+
+    def asks(self) -> Iterable[Mapping]:
+        """Changes of the state that a page without a kernel can answer, one at a time."""
+        return ()
 
     def questions(self) -> Iterable[Mapping]:
-        """Changes of the state whose answers a page without a kernel holds; a change of one
-        control, or a patch of the brush on a grid.
+        """The state and what `asks` makes of it, all other controls named: no stored answer is
+        shown beside another state.
         """
-        return ()
+        here = {name: self.state[name] for name, c in self.declared.items() if c.needs != "nothing"}
+        changes = [change for change in self.asks() if not change.items() <= here.items()]
+        if changes:
+            yield here
+        yield from (here | change for change in changes)
+
+    # --- for those who inherit --------------------------------------------------------------------
+
+    def each(self, *names: str) -> Iterable[Mapping]:
+        """Every option of these controls, one after the other."""
+        return ({name: option} for name in names for option in self.declared[name].options)
+
+    def bars(
+        self,
+        title: str,
+        unit: str,
+        values: Iterable,
+        roles: Iterable[str] = repeat("ours"),
+        marks: Iterable[str] = repeat(""),
+        **look,
+    ) -> Bars:
+        """A bar for every joint; look: as of `Bars`."""
+        bars = map(Bar, self.kin.joints, map(float, values), roles, marks)
+        return Bars(title, unit, list(bars), **look)
 
     # --- state ------------------------------------------------------------------------------------
 
@@ -359,8 +397,8 @@ class Explorer(Live):
 
     def forget_pictures(self) -> None:
         """Drops the pictures of a clip or person that is no longer shown; call in `compute`."""
-        self._frames.clear()
-        self._jpegs.clear()
+        self._frames: dict[int, tuple[np.ndarray, int]] = {}
+        self._jpegs: list[bytes] = []
 
     def figure(self, tab: str = ""):
         """A tab as it is now, by default the chosen one, as matplotlib's figure for `paper.save`;
@@ -392,9 +430,14 @@ class Explorer(Live):
         self.attention = AttentionView(**looks, on_change=on_change, state=out, brief=True)
 
     def from_attention(self, looks: Mapping, found: Any) -> dict:
-        """Changes of the state for what was hidden or knocked out in the maps."""
-        names = {"hidden": "hidden", "knocked_out": "knocked out"}
-        return {own: looks[name] for name, own in names.items() if own in self.declared}
+        """Changes of the state for what was hidden or knocked out in the maps. They show who is
+        hidden, the state holds whom a click has turned over.
+        """
+        changes = {"knocked out": looks["knocked_out"]}
+        if "hidden" in self.declared:
+            turned = set(found.looks["hidden"]) ^ set(looks["hidden"])
+            changes["hidden"] = sorted(set(self.state["hidden"]) ^ turned)
+        return changes
 
     def _from_attention(self, looks: Mapping) -> None:
         self.set_trait("state", self._checked(self.from_attention(looks, self._found))[0])
@@ -437,3 +480,56 @@ class Explorer(Live):
             flat = kept["values"] | kept["bytes"]
             out["attention"] = {name: flat[name] for name in names}
         return out
+
+
+class Compared(Explorer):
+    """Explores a predictor beside another one of its kind.
+
+    own: the predictor; count: how many people, poses or clips there are to be shown. rival: the
+    other predictor, by default with random weights; names: of both;
+    beside: name -> further ones. labelled: False where labels are only somebody's detections: no
+    truth is drawn, and no error is said. index, joint: what is shown first. seed: of random
+    weights, and of what is chosen at random. Errors: `BadParameter` for nobody, and for an index
+    beyond them.
+    """
+
+    def __init__(
+        self,
+        own: Predictor,
+        count: int,
+        *,
+        rival: Predictor | None = None,
+        names: tuple[str, str] = ("trained", "random"),
+        beside: Mapping[str, Predictor] | None = None,
+        labelled: bool = True,
+        index: int = 0,
+        joint: str = "left_wrist",
+        seed: int = 0,
+        **options,
+    ):
+        if not count:
+            raise BadParameter("nobody to show", remedy="give at least one person")
+        number("index", index, count - 1).checked(index)
+        self.own = own
+        self.names = names
+        rival = rival or own.random_control(seed)
+        self.models = {names[0]: own, **(beside or {}), names[1]: rival}
+        self.labelled = labelled
+        self.first = index
+        self.first_joint = joint
+        self.seed = seed
+        self.check()
+        super().__init__(own.skeleton, **options)
+
+    def check(self) -> None:
+        """Raises where these models cannot be explored."""
+
+    def joints(self, **options) -> Control:
+        """Whose joint is shown."""
+        known = self.first_joint in self.kin.joints
+        return choice("joint", self.kin.joints, self.first_joint if known else None, **options)
+
+
+def opacity(value: float) -> Control:
+    """Of maps over pictures."""
+    return number("opacity", value, 1.0, step=0.05, needs="nothing", more=True)

@@ -1,9 +1,9 @@
 """A run as HTML that needs nothing but the files themselves: a page for each executed notebook, and
 an index.
 
-Figures are drawn by one plotly.js inside the page, formulas are MathML, widgets show the static
-twin that was displayed with them. A content security policy in every page forbids the browser any
-request, whatever an output contains.
+Figures stand in the page as SVG, or are drawn by one plotly.js inside it, formulas are MathML,
+widgets show the static twin that was displayed with them. A content security policy in every page
+forbids the browser any request, whatever an output contains.
 """
 
 from __future__ import annotations
@@ -14,21 +14,18 @@ from pathlib import Path
 from xml.etree.ElementTree import tostring
 
 import nbformat
-import plotly.io as pio
 from jinja2 import Environment
 from latex2mathml import exceptions as latex_exceptions
 from latex2mathml.converter import convert_to_element
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
-from plotly.offline import get_plotlyjs
 
 from ..runs import METRICS_MIME, Run
 from . import style
-from .figures import CONFIG
 from .live import PAGE, POLICY
-from .tools import page_tools
+from .tools import CONFIG, PLOTLY_MIME, page_tools
 
-PLOTLY_MIME = "application/vnd.plotly.v1+json"
+SVG_MIME = "image/svg+xml"
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 LATEX_ERRORS = tuple(kind for kind in vars(latex_exceptions).values() if isinstance(kind, type))
 LIMITS = {"msub": "munder", "msup": "mover", "msubsup": "munderover"}
@@ -102,11 +99,10 @@ def _static(data: dict) -> dict:
     """One output's mime bundle as something that a page without a kernel can show."""
     if PAGE in data:  # an explorer: the same module, and its arrays
         return {"text/html": data[PAGE]}
+    if 'class="wb-figure"' in data.get(SVG_MIME, ""):
+        return {"text/html": f'<div class="wb-sheet">{data[SVG_MIME]}</div>'}
     if PLOTLY_MIME in data:
-        figure = data[PLOTLY_MIME]
-        drawn = {"data": figure["data"], "layout": figure.get("layout", {})}
-        rules = {"config": {**figure.get("config", {}), **CONFIG}, "include_plotlyjs": False}
-        return {"text/html": pio.to_html(drawn, full_html=False, validate=False, **rules)}
+        return {"text/html": _zoomable(data[PLOTLY_MIME])}
     if METRICS_MIME in data:
         values = {name: value for name, value in data[METRICS_MIME].items() if name != "inputs"}
         return {"text/html": str(PARTS.table(values))}
@@ -120,6 +116,15 @@ def _static(data: dict) -> dict:
     ):
         return {"text/html": '<p class="static">A live control stands here in JupyterLab.</p>'}
     return shown
+
+
+def _zoomable(figure: dict) -> str:
+    """A figure that plotly draws in the page."""
+    import plotly.io as pio  # takes its time, and few pages need it
+
+    drawn = {"data": figure["data"], "layout": figure.get("layout", {})}
+    rules = {"config": figure.get("config", {}) | CONFIG, "include_plotlyjs": False}
+    return pio.to_html(drawn, full_html=False, validate=False, **rules)
 
 
 def _title(notebook: nbformat.NotebookNode, default: str) -> str:
@@ -144,10 +149,14 @@ def notebook_page(path: Path, *, error: dict | None = None) -> str:
     sections = re.findall(r'<h2 id="([^"]*)">(.*?)<a class="anchor-link"', page)
     links = "".join(f'<a href="#{anchor}">{text}</a>' for anchor, text in sections)
     page = page.replace(SECTIONS_SLOT, links, 1)
-    if 'class="plotly-graph-div"' not in page:
+    zoomable = 'class="plotly-graph-div"' in page
+    if zoomable:
+        from plotly.offline import get_plotlyjs
+
+        page = page.replace("</head>", f"<script>{get_plotlyjs()}</script></head>", 1)
+    if not zoomable and 'class="wb-sheet"' not in page:
         return page
-    script = f"<script>{get_plotlyjs()}</script></head>"
-    head, body = page.replace("</head>", script, 1).rsplit("</body>", 1)
+    head, body = page.rsplit("</body>", 1)
     return f"{head}{page_tools()}</body>{body}"
 
 

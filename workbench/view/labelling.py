@@ -12,30 +12,25 @@ from ..data.windows import clips_of
 from ..errors import WorkbenchError
 from ..records import Clip, Reading
 from ..skeletons import Skeleton, skeleton
+from .panels import Picture, flagged, marks_of
 
 
 def clip_panel(
     clip: Clip, picture: np.ndarray, t: int, caption: str, *, before: Clip | None = None
-) -> dict:
-    """Frame t of a clip as a panel of `figures.annotated_pictures`; before: the same clip ahead
-    of an occlusion.
-    """
-    panel = {
-        "picture": np.asarray(picture),
-        "caption": caption,
-        "skeleton": skeleton(clip.tracks[0].skeleton),
-        "xy_frame": np.stack([track.xy_frame[t] for track in clip.tracks]),
-        "visibility": np.stack([track.visibility[t] for track in clip.tracks]),
-        "known": all(track.occlusion_known for track in clip.tracks),
-    }
-    return panel | (
-        {"before": np.stack([track.visibility[t] for track in before.tracks])} if before else {}
+) -> Picture:
+    """Frame t of a clip with its labels; before: the same clip ahead of an occlusion."""
+    flags, earlier = (
+        None if of is None else np.stack([track.visibility[t] for track in of.tracks])
+        for of in (clip, before)
     )
+    marks = marks_of(flags, earlier, known=all(track.occlusion_known for track in clip.tracks))
+    xy = np.stack([track.xy_frame[t] for track in clip.tracks])
+    return Picture(caption, [picture], [flagged(xy, marks, skeleton(clip.tracks[0].skeleton))])
 
 
 def labelled_picture(
     reading: Reading, place: Path, caption: str, *, among: int = 60
-) -> dict | None:
+) -> Picture | None:
     """The frame whose labels show most, in the first clips or pictures that can be read below
     `place`, as a panel.
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import plotly.io as pio
 import torch
 from IPython.display import Markdown, display
 from jaxtyping import Float
@@ -24,8 +23,7 @@ from ..ledger import paper
 from ..metrics import bootstrap_interval
 from ..predict import SHIPPED, weights_path
 from ..train import choose_device
-from . import style
-from .tools import quiet_plotly, show_tools
+from .tools import show_tools
 
 METRICS = "application/x.workbench.metrics+json"
 SHOWN = (
@@ -34,6 +32,7 @@ SHOWN = (
     "timm",
     "numpy",
     "opencv-python",
+    "seaborn",
     "plotly",
     "ipywidgets",
     "jupyterlab",
@@ -83,16 +82,13 @@ def data_place(name: str) -> Path | None:
 def setup(
     *, device: str = "auto", profile: str = "fast", seed: int = 0, data: Sequence[str] = ()
 ) -> Setup:
-    """Seeds, chooses the device, quiets plotly, gives its figures theme and tools, and shows
+    """Seeds, chooses the device, gives figures theme and tools, and shows
     versions, device, data and weights once.
     """
     if profile not in ("fast", "full", "paper"):
         raise BadParameter(f"profile is {profile!r}", remedy="choose fast, full or paper")
     device = choose_device(device)
     torch.manual_seed(seed)
-    quiet_plotly()
-    pio.templates["workbench"] = style.template()
-    pio.templates.default = "workbench"
     name = (
         torch.cuda.get_device_name()
         if device == "cuda"

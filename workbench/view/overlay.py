@@ -11,7 +11,7 @@ import numpy as np
 from IPython.display import HTML, Image, display
 
 from ..film import Frame, fitted
-from .figures import data_uri, jpeg
+from .panels import jpeg
 
 SHOWN_PX = 960  # longest side in a notebook
 EMBED_MB = 16  # a longer video is shown by one picture and a link; ours
@@ -30,7 +30,8 @@ def show_video(
     link stand there.
     """
     path, size = Path(path), os.path.getsize(path) / 1e6
-    still = "" if poster is None else data_uri(poster, SHOWN_PX)
+    still = "" if poster is None else base64.b64encode(jpeg(poster, SHOWN_PX)).decode()
+    still = still and f"data:image/jpeg;base64,{still}"
     if size <= limit_mb:
         source = base64.b64encode(path.read_bytes()).decode()
         look = f'controls loop muted playsinline width="{SHOWN_PX}" poster="{still}"'

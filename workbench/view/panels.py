@@ -5,12 +5,14 @@ panels.js in a browser, and by `paper` without one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 
+import cv2
 import numpy as np
-from jaxtyping import Int, Num, UInt8
+from jaxtyping import Bool, Float, Int, Num, UInt8
 
 from ..errors import BadParameter
+from ..skeletons import Skeleton
 from . import style
 
 ROLES = (*style.ROLES["light"], *style.PAPER["light"])
@@ -27,7 +29,8 @@ class People:
     name: "truth", "detector", "STDPose", ...; role: a role of `style`, or a number that picks a
     neutral colour. xy: px of the panel's box, [k 2], [p k 2] or [t p k 2]. marks: of the same
     shape without the last axis, see above. flags: True: joints have the colours of visibility
-    instead of the role's.
+    instead of the role's. For `paper` alone: confidence: of the joints, which gives them their
+    colours; numbers: joints show their index; skeleton: their own.
     """
 
     name: str
@@ -36,6 +39,9 @@ class People:
     marks: Int[np.ndarray, "*n k"] | None = None
     flags: bool = False
     small: bool = False
+    confidence: Float[np.ndarray, "*n k"] | None = None
+    numbers: bool = False
+    skeleton: Skeleton | None = None
 
     def at(self, frame: int) -> tuple[Num[np.ndarray, "p k 2"], Int[np.ndarray, "p k"]]:
         """Everybody's places and marks in a frame; 0 where there is no place."""
@@ -70,11 +76,12 @@ class Heat:
 @dataclass(frozen=True, eq=False)
 class Arrows:
     """ends: x and y where each begins, x and y where it ends, px of the box, and its width in px of
-    the screen, [n 5].
+    the screen, [n 5]. name: in the key of `paper`; "" has none.
     """
 
     role: str | int
     ends: Num[np.ndarray, "n 5"]
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,8 @@ class Picture:
     """frames: RGB pictures, one or one a frame; none: an empty box. box: x0, y0, x1, y1 px of what
     is shown; by default the picture. at: the frame that it always shows; None: the scrubber's.
     brush: the explorer's occluder is drawn here, and painted by the pointer. rim: frames that
-    stand out (given labels). wide: share of the row.
+    stand out (given labels). wide: share of the row. outline: x0, y0, x1, y1 px of a box that
+    `paper` draws.
     """
 
     title: str
@@ -108,6 +116,7 @@ class Picture:
     click: Click | None = None
     brush: bool = False
     rim: Sequence[int] = ()
+    outline: Sequence[float | int] | None = None
     wide: float | int = 1
     kind: str = "picture"
 
@@ -197,6 +206,14 @@ def around(
     return (*(low - free).tolist(), *(high + free).tolist())
 
 
+def flagged(
+    xy: Num[np.ndarray, "p k 2"], marks: Int[np.ndarray, "p k"], skeleton: Skeleton, **look
+) -> People:
+    """People whose joints have the colours of what their labels say."""
+    small = len(xy) > 4
+    return People("", "truth", xy, marks, flags=True, small=small, skeleton=skeleton, **look)
+
+
 def marks_of(
     visibility: Int[np.ndarray, "*n k"],
     before: Int[np.ndarray, "*n k"] | None = None,
@@ -210,6 +227,36 @@ def marks_of(
     if before is not None:
         marks = np.where((visibility == 1) & (before == 2), NEWLY_HIDDEN, marks)
     return np.where(visibility > 0, marks, NOTHING)
+
+
+def bones(
+    xy: Num[np.ndarray, "*p k 2"],
+    skeleton: Skeleton,
+    labelled: Bool[np.ndarray, "*p k"] | None = None,
+) -> Num[np.ndarray, "2 m"]:
+    """x and y of one line through all bones, or those between labelled joints, with gaps (NaN)
+    between them.
+    """
+    ends = np.array(skeleton.edges)
+    segments = xy[..., ends, :].astype(float)
+    if labelled is not None:
+        segments = segments[labelled[..., ends].all(-1)]
+    segments = segments.reshape(-1, 2, 2)
+    gaps = np.full_like(segments[:, :1], np.nan)
+    return np.concatenate((segments, gaps), 1).reshape(-1, 2).T
+
+
+def spans(flags: Bool[np.ndarray, "t"]) -> list[tuple[int, int]]:
+    """First and last frame of every run of True."""
+    edges = np.flatnonzero(np.diff(np.pad(flags.astype(np.int8), 1)))
+    return [(int(a), int(b) - 1) for a, b in zip(edges[::2], edges[1::2])]
+
+
+def jpeg(picture: UInt8[np.ndarray, "h w 3"], longest: int | None = None) -> bytes:
+    """An RGB picture as the bytes of a JPEG file, scaled down to a longest side of so many px."""
+    if longest and (scale := longest / max(picture.shape[:2])) < 1:
+        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
 
 
 # --- for the browser ------------------------------------------------------------------------------
@@ -240,70 +287,50 @@ class Packer:
         return {"at": at, "shape": list(np.shape(values)), "half": half}
 
     def tabs(self, tabs: Tabs) -> dict:
-        return {
-            name: [[self.panel(panel) for panel in row] for row in rows]
-            for name, rows in tabs.items()
-        }
+        return {name: self.plain(rows) for name, rows in tabs.items()}
 
-    def panel(self, panel: Panel) -> dict:
-        out = {field.name: getattr(panel, field.name) for field in fields(panel)}
-        if isinstance(panel, Picture):
-            out |= self._picture(panel)
-        elif isinstance(panel, Lines):
-            out["lines"] = [self._line(line) for line in panel.lines]
-            out["x_range"] = panel.x_range or _range([line.x for line in panel.lines], 0.0)
-            out["y_range"] = panel.y_range or _range([line.y for line in panel.lines], 0.06)
-            out["shaded"] = [[float(a), float(b), role] for a, b, role in panel.shaded]
-        else:
-            out["bars"] = [vars(bar) | {"value": _number(bar.value)} for bar in panel.bars]
-        if out.get("click") is not None:
-            out["click"] = vars(out["click"])
-        return out
-
-    def _line(self, line: Line) -> dict:
-        out = {field.name: getattr(line, field.name) for field in fields(line)}
-        return out | {
-            "x": self.array(line.x),
-            "y": self.array(line.y),
-            "dash": list(line.dash) or None,
-        }
+    def plain(self, part: object) -> object:
+        """A panel, or a part of one, as JSON can hold it."""
+        if isinstance(part, list | tuple):
+            return [self.plain(each) for each in part]
+        if isinstance(part, np.generic):
+            return part.item()
+        if not is_dataclass(part):
+            return part
+        out = {field.name: getattr(part, field.name) for field in fields(part)}
+        out |= getattr(self, f"_{type(part).__name__.lower()}", lambda _: {})(part)
+        return {name: self.plain(value) for name, value in out.items()}
 
     def _picture(self, panel: Picture) -> dict:
+        frames = [self.number(frame) for frame in panel.frames]
+        return {"whole": panel.whole, "box": panel.bounds, "frames": frames}
+
+    def _lines(self, panel: Lines) -> dict:
         return {
-            "whole": panel.whole,
-            "frames": [self.number(frame) for frame in panel.frames],
-            "box": list(panel.bounds),
-            "people": [self._people(people) for people in panel.people],
-            "heat": None if panel.heat is None else self._heat(panel.heat),
-            "arrows": [
-                {"role": arrows.role, "ends": self.array(arrows.ends)} for arrows in panel.arrows
-            ],
-            "rim": [int(frame) for frame in panel.rim],
+            "x_range": panel.x_range or _range([line.x for line in panel.lines], 0.0),
+            "y_range": panel.y_range or _range([line.y for line in panel.lines], 0.06),
         }
 
+    def _line(self, line: Line) -> dict:
+        return {"x": self.array(line.x), "y": self.array(line.y), "dash": line.dash or None}
+
+    def _bar(self, bar: Bar) -> dict:
+        return {"value": float(bar.value) if np.isfinite(bar.value) else None}
+
     def _people(self, people: People) -> dict:
-        shape = np.shape(people.xy)
-        whole = (1,) * (4 - len(shape)) + shape
-        out = {"name": people.name, "role": people.role, "flags": people.flags, "says": SAYS}
-        out |= {
-            "small": people.small,
-            "xy": self.array(np.reshape(people.xy, whole)),
-            "marks": None,
-        }
+        shape = (1,) * (4 - np.ndim(people.xy)) + np.shape(people.xy)
+        out = {"says": SAYS, "xy": self.array(np.reshape(people.xy, shape))}
         if people.marks is not None:
-            out["marks"] = self.array(np.reshape(people.marks, whole[:3]), half=True)
+            out["marks"] = self.array(np.reshape(people.marks, shape[:3]), half=True)
         return out
 
     def _heat(self, heat: Heat) -> dict:
         values = np.asarray(heat.values)
-        out = {field.name: getattr(heat, field.name) for field in fields(heat)}
         whole = values if values.ndim == 3 else values[None]
-        return out | {
-            "values": self.array(whole, half=True),
-            "affine": np.asarray(heat.affine, float).tolist(),
-            "low": float(heat.low),
-            "high": float(heat.high),
-        }
+        return {"values": self.array(whole, half=True), "affine": np.asarray(heat.affine).tolist()}
+
+    def _arrows(self, arrows: Arrows) -> dict:
+        return {"ends": self.array(arrows.ends)}
 
 
 def _range(values: Sequence[np.ndarray], free: float) -> tuple[float, float]:
@@ -315,7 +342,3 @@ def _range(values: Sequence[np.ndarray], free: float) -> tuple[float, float]:
         return low - 1.0, high + 1.0
     pad = free * (high - low)
     return low - pad, high + pad
-
-
-def _number(value: float | int | np.number) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -59,13 +59,12 @@ def painted(frames: Frames, mask: Bool[np.ndarray, "t h w"]) -> list[np.ndarray]
 
 
 def patch_grid(
-    size_wh: tuple[int, int], sizes: Sequence[Number], step: Number, last_frame: int
+    size_wh: tuple[int, int], size: Number, step_xy: tuple[Number, Number], frames: tuple[int, int]
 ) -> Iterable[dict]:
-    """Patches on a grid over a picture, in all frames: questions of a page without a kernel."""
-    for size in sizes:
-        for y in np.arange(step / 2, size_wh[1], step).tolist():
-            for x in np.arange(step / 2, size_wh[0], step).tolist():
-                yield {"brush": [patch(x, y, size, (0, last_frame))]}
+    """Patches on a grid over a picture, and none: questions of a page without a kernel."""
+    columns, rows = (np.arange(step / 2, side, step) for side, step in zip(size_wh, step_xy))
+    for y in rows:
+        yield from ({"brush": [patch(x, y, size, frames)]} for x in columns)
     yield {"brush": []}
 
 
@@ -83,7 +82,7 @@ class Scene:
     given: Sequence[int] = ()  # frames whose labels are given
 
     @classmethod
-    def of(cls, clip: Clip, frames: Frames, **given) -> Scene:
+    def of(cls, clip: Clip, frames: Frames | UInt8[np.ndarray, "t h w 3"], **given) -> Scene:
         """A clip with its labels."""
         tracks = clip.tracks
         return cls(
@@ -197,44 +196,41 @@ class Stage(Explorer):
         """name -> distances from the truth, px; NaN without a label, of other joints than `of`, and
         where nobody was found.
         """
+        if self.now.truth is None:
+            return {}
         use = self.now.visibility > 0
         if of != "all joints":
             use = use & (np.arange(len(self.kin)) == self.kin.index(of))
         truth = np.where(use[..., None], self.now.truth, np.nan)
         return {name: np.linalg.norm(xy - truth, axis=-1) for name, xy in answers.items()}
 
-    def people(self, found: Played) -> list[People]:
-        marks = None
-        out = []
-        if self.now.truth is not None:
-            flags = found.visibility
-            marks = marks_of(flags, self.now.visibility, known=self.now.known)
-            truth = People("truth", "truth", self.now.truth, marks, flags=self.ask is None)
-            out.append(truth)
-        for number_, (name, xy) in enumerate(found.answers.items()):
-            out.append(People(name, self.roles_of.get(name, number_), xy))
-        return out
+    def means(self, state: Mapping, found: Played) -> dict[str, float]:
+        """Mean errors, px, of everybody who is found where somebody knows the truth."""
+        away = self.distances(found.answers, state.get("error of", "all joints"))
+        return {name: float(np.nanmean(px)) for name, px in away.items() if np.isfinite(px).any()}
 
     def draw(self, state: Mapping, found: Played) -> Tabs:
-        people = self.people(found)
-        truth = [each for each in people if each.role == "truth"]
-        rest = [each for each in people if each.role != "truth"]
-        title = "press to paint; press on paint to move it" if self.paints else "the clip"
-        look = {"brush": self.paints, "rim": tuple(self.now.given)}
-        groups = [[each] for each in rest] if self.apart and rest else [rest]
-        row = [
-            Picture(
-                title if i == 0 else "",
-                self.now.frames,
-                [*truth, *group],
-                **look,
-            )
-            for i, group in enumerate(groups)
+        truth = []
+        if self.now.truth is not None:
+            marks = marks_of(found.visibility, self.now.visibility, known=self.now.known)
+            flags = self.ask is None
+            truth.append(People("truth", "truth", self.now.truth, marks, flags=flags))
+        people = [
+            People(name, self.roles_of.get(name, i), xy)
+            for i, (name, xy) in enumerate(found.answers.items())
         ]
-        if self.apart:
-            row = [replace(panel, title=group[0].name) for panel, group in zip(row, groups)]
-        rows = [row]
-        if found.answers and self.now.truth is not None:
+        title = "press to paint; press on paint to move it" if self.paints else "the clip"
+        panels = {title: people}
+        if self.apart and people:
+            panels = {each.name: [each] for each in people}
+        look = {"brush": self.paints, "rim": tuple(self.now.given)}
+        rows = [
+            [
+                Picture(title, self.now.frames, [*truth, *group], **look)
+                for title, group in panels.items()
+            ]
+        ]
+        if self.means(state, found):
             rows.append([self.curve(state, found)])
         return {"stage": rows}
 
@@ -263,7 +259,7 @@ class Stage(Explorer):
             where = f" in frames {frames[0]} to {frames[-1]}" if len(frames) else ""
             said.append(f"newly hidden by the paint: {changed.sum()} joints{where}")
         if found.answers and self.now.truth is not None:
-            said += self.compared(found, state["error of"])
+            said += self.compared(state, found)
         elif found.answers and found.mask.any():
             for name, xy in found.answers.items():
                 far = apart(xy, found.plain[name])
@@ -280,30 +276,30 @@ class Stage(Explorer):
         text = "; ".join(said)
         return text[:1].upper() + text[1:]
 
-    def compared(self, found: Played, of: str) -> list[str]:
+    def compared(self, state: Mapping, found: Played) -> list[str]:
         """Everybody's mean error, its change by the paint over the joints that are found with and
         without it, and how many are lost.
         """
         said = []
-        plain = self.distances(found.plain, of)
-        for name, away in self.distances(found.answers, of).items():
-            both = np.isfinite(away) & np.isfinite(plain[name])
-            if not np.isfinite(away).any():
-                continue
-            change = (away[both] - plain[name][both]).mean() if both.any() else 0.0
-            lost = int((np.isfinite(plain[name]) & ~np.isfinite(away)).sum())
+        now, before = (
+            self.distances(each, state["error of"]) for each in (found.answers, found.plain)
+        )
+        for name, mean in self.means(state, found).items():
+            away, plain = now[name], before[name]
+            both = np.isfinite(away) & np.isfinite(plain)
+            change = (away[both] - plain[both]).mean() if both.any() else 0.0
+            lost = int((np.isfinite(plain) & ~np.isfinite(away)).sum())
             words = f", {lost} joints lost" if lost else ""
-            mean = away[np.isfinite(away)].mean()
             said.append(f"{name} {mean:.1f} px ({change:+.1f}{words})")
         return said
 
-    def questions(self) -> Iterable[Mapping]:
+    def asks(self) -> Iterable[Mapping]:
         """Patches on a grid, `grid` along the longer side, where there is a brush."""
         if not self.paints:
             return ()
-        width, height = self.clips[0].size_wh
-        step = max(width, height) / self.grid
-        return patch_grid((width, height), [self.state["size"]], step, self.last_frame)
+        size_wh = self.clips[0].size_wh
+        step = max(size_wh) / self.grid
+        return patch_grid(size_wh, self.state["size"], (step, step), (0, self.last_frame))
 
 
 def by_frame(away: Float[np.ndarray, "t p k"]) -> Float[np.ndarray, "t"]:

@@ -7,13 +7,12 @@ fixed, so that a colour says the same number in every head, layer and model.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from types import MappingProxyType
 
 import numpy as np
-import plotly.graph_objects as go
 from jaxtyping import Bool, Float, UInt8
-from plotly.colors import sample_colorscale, unlabel_rgb
 
 from ..errors import BadParameter, unknown
 
@@ -44,6 +43,33 @@ ROLES = MappingProxyType(
             "newly_hidden": "#FEF32D",
             "outside": "#808795",
         },
+    }
+)
+
+# Roles of those who are called by names of their own; further names mean nothing.
+ROLE_OF = MappingProxyType(
+    {
+        "ground truth": "truth",
+        "input": "detector",
+        "real": "detector",
+        "single frame": "detector",
+        "refined P'": "ink",
+        "final Pₛ": "ours",
+        "with PORT": "ours",
+        "OTPose": "ours",
+        "STDPose": "ours",
+        "aware": "ours",
+        "VisNet": "ours",
+        "HANet (shipped)": "ours",
+        "mean of five frames": "rival",
+        "optical flow": "rival",
+        "naive": "rival",
+        "Savitzky-Golay": "rival",
+        "straight line": "soft",
+        "simulated": "soft",
+        "taken at its word": "soft",
+        "occluded": "hidden",
+        "outside the picture": "outside",
     }
 )
 
@@ -109,7 +135,18 @@ JUPYTER = MappingProxyType(
     }
 )
 
-SEQUENTIAL = "Cividis"  # from nothing to much
+# From nothing to much, at equal steps: Cividis.
+SEQUENTIAL = (
+    "#00224E",
+    "#173870",
+    "#424E6C",
+    "#60646F",
+    "#7D7C76",
+    "#9B9476",
+    "#BCAD6C",
+    "#DDC957",
+    "#FEE838",
+)
 SERIES_ENDS = (0.3, 0.8)  # of it; what lies beyond does not stand out from one of the papers
 # From less over the same to more, at equal steps.
 DIVERGING = MappingProxyType(
@@ -119,11 +156,9 @@ DIVERGING = MappingProxyType(
     }
 )
 
-# Plotly draws heatmaps as pictures, which no rule of colours reaches. This opacity, which nobody
-# sees, tells `plotly_css` which ones have the diverging scale.
-DIVERGING_OPACITY = 0.999
-TURNED = 0.92  # how far such a picture is inverted on dark paper; the middle lies just above it
-PLOTLY_INK = (68, 68, 68)  # plotly's own, where a template says nothing
+# How far pictures of the diverging scale are inverted on dark paper, where no rule of colours
+# reaches; the middle lies just above it.
+TURNED = 0.92
 LOG2_RANGE = 4.0  # attention from 1/16x to 16x uniform; what lies beyond has the colour of the end
 DIFFERENCE_RANGE = 4.0  # differences of two attentions, from -4x to +4x uniform; ours
 
@@ -136,18 +171,18 @@ def _of(theme: str, table):
 
 def sequential() -> list[list[int]]:
     """Stops of the scale from nothing to much, at equal steps."""
-    colours = sample_colorscale(SEQUENTIAL, np.linspace(0, 1, 9).tolist())
-    return [[round(channel) for channel in unlabel_rgb(colour)] for colour in colours]
+    return [list(rgb(stop)) for stop in SEQUENTIAL]
 
 
 def colour(role: str | int, theme: str = "light") -> str:
-    """The colour of a role, or of paper and ink, or the neutral one of six that a number picks;
-    `UnknownName` for one that does not exist.
+    """The colour of a role, of a name in `ROLE_OF`, or of paper and ink, or the neutral one of six
+    that a number picks; `UnknownName` for one that does not exist.
     """
     if not isinstance(role, str):
         place = np.array((2 * (role % 6) + 1) / 6 - 1)
-        return "#" + bytes(scale_colours(place, theme, sequential())).hex().upper()
+        return _hexadecimal(scale_colours(place, theme, sequential()))
     known = _of(theme, ROLES) | _of(theme, PAPER)
+    role = ROLE_OF.get(role, role)
     if role not in known:
         raise unknown("role of a colour", role, known)
     return known[role]
@@ -157,8 +192,19 @@ def series(count: int) -> list[str]:
     """Colours of things that have no role: levels, seeds, data sets. They run from dark to light,
     are the same in both themes, and none is a role's.
     """
-    places = np.linspace(*SERIES_ENDS, count) if count > 1 else [np.mean(SERIES_ENDS)] * count
-    return sample_colorscale(SEQUENTIAL, [float(place) for place in places])
+    places = np.linspace(*SERIES_ENDS, count) if count > 1 else np.full(count, np.mean(SERIES_ENDS))
+    return [_hexadecimal(row) for row in scale_colours(2 * places - 1, stops=sequential())]
+
+
+def _hexadecimal(numbers: UInt8[np.ndarray, "3"]) -> str:
+    return f"#{bytes(numbers).hex()}".upper()
+
+
+def palette(names: Sequence[str], theme: str = "light") -> dict[str, str]:
+    """A colour for each name: its role's, or the next of `series`, which mean nothing."""
+    plain = [name for name in names if name not in {*ROLES[theme], *ROLE_OF}]
+    own = dict(zip(plain, series(len(plain))))
+    return {name: own.get(name) or colour(name, theme) for name in names}
 
 
 def rgb(hexadecimal: str) -> tuple[int, int, int]:
@@ -236,63 +282,16 @@ def attention_colours(
     return scale_colours(attention_place(times), theme)
 
 
-def diverging(theme: str = "light") -> list[list]:
-    """The diverging scale as plotly wants it: places of 0 to 1 with their colours."""
-    stops = _of(theme, DIVERGING)
-    return [[i / (len(stops) - 1), stop] for i, stop in enumerate(stops)]
-
-
-def attention_scale(theme: str = "light", *, difference: bool = False) -> dict:
-    """The attention scale for a plotly heatmap of log2 of multiples of uniform, or of their
-    differences: colours, range, and ticks that say what is clipped.
+def attention_ticks(*, difference: bool = False) -> list[str]:
+    """What stands at five equal steps along the scale, or along that of differences; they say what
+    is clipped.
     """
-    end = DIFFERENCE_RANGE if difference else LOG2_RANGE
-    words = ["≤ 1/16x", "1/4x", "1x", "4x", "≥ 16x"]
     if difference:
-        words = ["≤ −4x", "−2x", "0", "+2x", "≥ +4x"]
-    title = "difference of times uniform" if difference else "times uniform"
-    return {
-        "colorscale": diverging(theme),
-        "opacity": DIVERGING_OPACITY,
-        "zmin": -end,
-        "zmax": end,
-        "colorbar": {
-            "title": {"text": title, "side": "right"},
-            "tickvals": [-end, -end / 2, 0.0, end / 2, end],
-            "ticktext": words,
-        },
-    }
+        return ["≤ −4x", "−2x", "0", "+2x", "≥ +4x"]
+    return ["≤ 1/16x", "1/4x", "1x", "4x", "≥ 16x"]
 
 
-# --- plotly, CSS ----------------------------------------------------------------------------------
-
-
-def template(theme: str = "light") -> go.layout.Template:
-    """Plotly's template of a theme: paper, ink, the scales. What names no colour gets one of
-    `series`, never a role's.
-    """
-    paper = _of(theme, PAPER)
-    axis = {
-        "gridcolor": paper["line"],
-        "linecolor": paper["line"],
-        "zerolinecolor": paper["line"],
-        "automargin": True,
-    }
-    layout = {
-        "font": {"family": FONT, "size": 13, "color": paper["ink"]},
-        "paper_bgcolor": paper["paper"],
-        "plot_bgcolor": paper["paper"],
-        "colorway": series(5),
-        "colorscale": {"sequential": SEQUENTIAL, "diverging": diverging(theme)},
-        "xaxis": axis,
-        "yaxis": axis,
-        "hoverlabel": {
-            "bgcolor": paper["tint"],
-            "bordercolor": paper["soft"],
-            "font": {"size": 12, "color": paper["ink"]},
-        },
-    }
-    return go.layout.Template(layout=layout)
+# --- CSS -----------------------------------------------------------------------------------------
 
 
 def _declarations(theme: str, *, jupyter: bool = False) -> str:
@@ -333,6 +332,41 @@ def css_variables(selector: str = ":root") -> str:
     return "\n".join(rules)
 
 
+def followed(svg: str) -> str:
+    """An SVG whose roles, paper and ink, drawn in the light theme, are those of the reader's.
+
+    Each colour stands as `var(--wb-truth, #009e73)`; where nobody sets variables it stays light.
+    """
+    roles = {**PAPER["light"], **ROLES["light"]}
+    names = {colour.lower(): role.replace("_", "-") for role, colour in roles.items()}
+
+    def variable(found: re.Match) -> str:
+        colour = found[0]
+        return f"var(--wb-{names[colour]}, {colour})" if colour in names else colour
+
+    return re.sub("#[0-9a-f]{6}", variable, svg)
+
+
+def plotly_css() -> str:
+    """Rules that give plotly's figures the reader's theme, though they are drawn in the light one;
+    what is saved from them stays light. Needs `css_variables`.
+
+    Plotly writes a colour into an element's own style. There each rule looks for one.
+    """
+    rules = []
+    for name, value in (_of("light", PAPER) | _of("light", ROLES)).items():
+        ours = f"var(--wb-{name.replace('_', '-')}) !important"
+        for part in ("fill", "stroke"):
+            rules.append(f'[style*="{part}: rgb{rgb(value)}"] {{ {part}: {ours}; }}')
+    rules += [
+        ".main-svg { background: none !important; }",
+        ".svg-container { background: var(--wb-paper); }",
+        ".modebar-group { background: none !important; }",
+        ".modebar-btn path { fill: var(--wb-soft) !important; }",
+    ]
+    return "\n".join(f".js-plotly-plot {rule}" for rule in rules)
+
+
 def word_variables() -> str:
     """A rule that gives `--wb-link`, `--wb-bad`, ... to a page; needs `css_variables`."""
     lines = (
@@ -340,43 +374,3 @@ def word_variables() -> str:
         for name, value in WORDS["light"].items()
     )
     return f":root {{ {' '.join(lines)} }}"
-
-
-def turned(hexadecimal: str) -> str:
-    """What the dark theme's filter makes of a colour: inverted, and its hue brought back.
-    W3C Filter Effects, hueRotate by 180 degrees.
-    """
-    weights = np.array([0.213, 0.715, 0.072])
-    inverted = TURNED + (1 - 2 * TURNED) * np.array(rgb(hexadecimal)) / 255
-    back = 2 * weights @ inverted - inverted
-    return f"#{bytes(np.rint(255 * back.clip(0, 1)).astype(np.uint8)).hex()}"
-
-
-def plotly_css() -> str:
-    """Rules that give plotly's figures the reader's theme, whatever drew them in the light one;
-    what is saved from them stays light. Needs `css_variables`.
-
-    Plotly writes a colour into an element's own style. There each rule looks for one.
-    """
-    colours = {
-        f"var(--wb-{name.replace('_', '-')})": rgb(value)
-        for name, value in (_of("light", PAPER) | _of("light", ROLES)).items()
-    }
-    rules = []
-    cells = ":not(.heatmap-label *)"  # words on a picture that no rule changes
-    for variable, numbers in (*colours.items(), ("var(--wb-ink)", PLOTLY_INK)):
-        for part in ("fill", "stroke"):
-            found = f'{cells}[style*="{part}: rgb{numbers}"]'
-            rules.append(f"{found} {{ {part}: {variable} !important; }}")
-    for stop in _of("light", DIVERGING):
-        both = f"light-dark({stop}, {turned(stop)})"
-        rules.append(f'stop[stop-color="rgb{rgb(stop)}"] {{ stop-color: {both}; }}')
-    image = f'.hm image[style*="opacity: {DIVERGING_OPACITY}"]'
-    rules += [
-        f"{image} {{ filter: var(--wb-turned); }}",
-        ".main-svg { background: none !important; }",
-        ".svg-container { background: var(--wb-paper); }",
-        ".modebar-group { background: none !important; }",
-        ".modebar-btn path { fill: var(--wb-soft) !important; }",
-    ]
-    return "\n".join(f".js-plotly-plot {rule}" for rule in rules)

@@ -1,4 +1,4 @@
-"""What every plotly figure gets, in JupyterLab and in a run's pages: the reader's theme, and a bar
+"""What every figure gets, in JupyterLab and in a run's pages: the reader's theme, and a bar
 that saves it as SVG, as PNG with 300 dpi, or its numbers as CSV.
 """
 
@@ -7,21 +7,28 @@ from __future__ import annotations
 from pathlib import Path
 
 import anywidget
-import plotly.io as pio
 from IPython.display import display
 
-from . import figures, style
+from . import style
 
 MODULE = "\n".join(
     Path(__file__).with_name(name).read_text(encoding="utf-8") for name in ("pens.js", "tools.js")
 )
 CSS = "\n".join(
     (
-        style.css_variables(".js-plotly-plot"),
+        style.css_variables(":is(.wb-sheet, .js-plotly-plot)"),
         style.plotly_css(),
         Path(__file__).with_name("tools.css").read_text(encoding="utf-8"),
     )
 )
+PLOTLY_MIME = "application/vnd.plotly.v1+json"
+# The bar saves pictures in print quality; plotly's own camera does not.
+CONFIG = {
+    "showSendToCloud": False,
+    "displaylogo": False,
+    "responsive": True,
+    "modeBarButtonsToRemove": ["toImage"],
+}
 
 
 class FigureTools(anywidget.AnyWidget):
@@ -42,9 +49,3 @@ def page_tools() -> str:
     """The same for a page without a kernel, as HTML for its end."""
     module = MODULE.replace("export default", "const tools =")
     return f'<style>{CSS}</style><script type="module">{module}tools.render();</script>'
-
-
-def quiet_plotly() -> None:
-    """No upload button and no logo on plotly figures; called by a notebook's set-up cell."""
-    pio.renderers["plotly_mimetype"].config.update(figures.CONFIG)
-    pio.renderers.default = "plotly_mimetype"

@@ -12,7 +12,7 @@ from workbench import load
 from workbench.errors import BadParameter
 from workbench.metrics import joint_distances
 from workbench.recipes import port as recipe
-from workbench.view.chapters.port import PortExplorer
+from workbench.view.chapters.port import PortExplorer, refinement
 from workbench.view.panels import HIDDEN, VISIBLE
 
 
@@ -101,6 +101,13 @@ def test_without_truth_the_sentence_says_how_the_answer_moves(world):
     assert {p.role for p in hand.people} == {"detector", "ours"} and "moved" in bars.title
 
 
+def test_labels_that_are_somebody_s_detections_are_no_truth(world):
+    explorer = PortExplorer(*world, labelled=False)
+    found, (hand, *_) = drawn(explorer)
+    assert found.truth is None and "P-EPE" not in explorer.verdict
+    assert "truth" not in {each.role for each in hand.people}
+
+
 def test_every_choice_can_be_made(explorer):
     for control in explorer.declare():
         for value in control.options or (control.low, control.high):
@@ -124,3 +131,16 @@ def test_a_page_answers_as_the_kernel_does(explorer):
         explorer.choose(**answer["state"])
         assert base64.b64decode(answer["data"]) == explorer.data
         assert answer["verdict"] == explorer.verdict
+
+
+def test_an_arrow_leads_from_each_replaced_joint_to_its_new_place(world):
+    refiner, detected, truth = world
+    refined = refiner.refine(detected)
+    for row, panel in zip((3, 0), refinement(truth, detected, refined, [3, 0])):
+        moved = refined.replaced[row]
+        assert panel.title == f"hand {row}: {moved.sum()} replaced" and moved.any()
+        before, after = np.split(panel.arrows[0].ends[:, :4], 2, 1)
+        np.testing.assert_array_equal(before, detected.xy_frame[row, moved])
+        np.testing.assert_array_equal(after, refined.xy_frame[row, moved])
+        assert [people.role for people in panel.people] == ["truth", "detector"]
+        np.testing.assert_array_equal(panel.people[1].confidence, detected.confidence[row])

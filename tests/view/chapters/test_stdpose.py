@@ -18,7 +18,7 @@ from workbench.models import build
 from workbench.models.stdpose import TABLE_4, modified_sigmoid
 from workbench.predict import Propagator
 from workbench.records import Clip, Detections, Track, Video
-from workbench.view import figures
+from workbench.view import style
 from workbench.view.chapters import stdpose as view
 from workbench.view.panels import Bars, Lines, Picture
 
@@ -183,24 +183,10 @@ def test_errors_and_distances_by_hand(sets):
 def test_everybody_fills_the_same_gaps(carried):
     windows, poses = carried[3]
     assert list(poses) == [view.LINE, view.FLOW, view.SINGLE, view.FINAL]
-    assert set(poses) <= set(figures.ROLE_OF) and {len(found) for found in poses.values()} == {8}
+    assert set(poses) <= set(style.ROLE_OF) and {len(found) for found in poses.values()} == {8}
     line = propagate.linear(windows).xy_frame
     np.testing.assert_array_equal(poses[view.LINE].xy_frame, line)
     assert all(np.abs(poses[name].xy_frame - line).max() > 0 for name in list(poses)[1:])
-
-
-def test_curves_keep_their_colours():
-    rows = [
-        {"who": who, "T": t, "px": t + i}
-        for i, who in enumerate((view.LINE, view.FINAL))
-        for t in (2, 7)
-    ]
-    figure = view.curves(rows, "made")
-    assert [(t.name, t.line.color, list(t.y)) for t in figure.data] == [
-        (view.LINE, figures.COLOURS[view.LINE], [2, 7]),
-        (view.FINAL, figures.REFINED, [3, 8]),
-    ]
-    assert figure.layout.xaxis.title.text == "T" and figure.layout.yaxis.title.text == "px"
 
 
 # --- explorers ---
@@ -507,6 +493,7 @@ def test_every_choice_answers(name, request):
     explorer = request.getfixturevalue(name)
     for control in explorer.declared.values():
         ends = {"number": (control.low, control.high), "frame": (control.low, control.high)}
+        ends["list"] = (json.loads(json.dumps(control.options[-2:])),)
         for value in ends.get(control.kind, control.options):
             explorer.choose(**{control.name: value})
             assert explorer.verdict and "nan" not in explorer.verdict

@@ -253,7 +253,7 @@ def test_the_sentence_by_hand(explorer, windows):
         assert f"0 of {K} joints masked" in explorer.verdict and said in explorer.verdict
         change = f"you changed the error by {ours - plain:+z.2f} px"
         for j in (int(flags.argmax()), int(flags.argmin())):  # one of them has no label
-            joint = explorer.joints.joints[j]
+            joint = explorer.kin.joints[j]
             explorer.choose(joint=joint)
             at = f", at {joint} {away['ours'][j] - away['plain'][j]:+z.2f} px" if flags[j] else "."
             assert change + at in explorer.verdict
@@ -299,7 +299,7 @@ def test_paint_reaches_the_backbone_and_hides_what_it_covers(explorer, windows):
 
 def test_the_joint_s_distributions(explorer):
     explorer.choose(joint="left_hip")
-    j = explorer.joints.index("left_hip")
+    j = explorer.kin.index("left_hip")
     for axis, (panel, side) in enumerate(zip(panels(explorer)[2:], TINY.size)):
         assert panel.x_range == (0, side)
         lines = {line.name: line for line in panel.lines}
@@ -410,14 +410,15 @@ def test_the_module_is_drawn_with_its_shapes(estimators, windows):
     aware, _ = estimators
     with torch.inference_mode(), record(aware.model) as taps:
         xy = aware.model.decode(aware.model(crops_of(windows)[:1]))[0][0].numpy()
-    figure = vissimcc.module_figure(windows.sample(0).crops[0], taps, xy, windows.skeleton, "made")
-    texts = [a.text for a in figure.layout.annotations if a.text != "→"]
-    assert texts[0] == "crop<br>3 x 64 x 32" and "17 x 48, 17 x 96" in texts[-1] and len(texts) == 6
-    maps, said, masked, *_ = figure.data
+    panels = vissimcc.module_panels(windows.sample(0).crops[0], taps, xy, windows.skeleton)
+    texts = [panel.title for panel in panels]
+    assert texts[0] == "crop\n3 x 64 x 32" and "17 x 48, 17 x 96" in texts[-1] and len(texts) == 6
+    maps, said, masked = (panel.heat.values for panel in panels[1:4])
     p = taps["reasoning.visibility"][0].numpy()
-    np.testing.assert_allclose(np.ravel(said.z)[:K], p)
+    np.testing.assert_allclose(np.ravel(said)[:K], p)
     h, w = taps["maps.out"].shape[2:]
-    np.testing.assert_allclose(np.array(maps.z)[:h, :w], taps["maps.out"][0, 0])
+    np.testing.assert_allclose(maps[:h, :w], taps["maps.out"][0, 0])
     np.testing.assert_allclose(
-        np.array(masked.z)[:h, w + 1 : 2 * w + 1], taps["reasoning.masked"][0, 1].view(h, w)
+        masked[:h, w + 1 : 2 * w + 1], taps["reasoning.masked"][0, 1].view(h, w)
     )
+    assert (panels[-1].people[0].xy == xy).all()

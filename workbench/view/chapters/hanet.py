@@ -18,12 +18,23 @@ from ...models.hanet import HANet, HANetConfig, acceleration, neighbours, veloci
 from ...predict import SequenceRefiner
 from ...taps import without_heads
 from ..attention import Axis
-from ..explorer import Control, Explorer, choice, collected, heads_of, number, scrubber, switch
-from ..figures import spans
+from ..estimates import Edits
+from ..explorer import (
+    Compared,
+    Control,
+    choice,
+    collected,
+    heads_of,
+    number,
+    scrubber,
+    step,
+    switch,
+)
 from ..panels import (
     HIDDEN,
     NEWLY_HIDDEN,
     VISIBLE,
+    Arrows,
     Click,
     Line,
     Lines,
@@ -31,9 +42,9 @@ from ..panels import (
     Picture,
     Tabs,
     around,
+    spans,
 )
 
-Edits = Mapping[str, Callable[[Tensor], Tensor]]
 ENCODER = "encoder levels"
 STACKS = {  # maps of attention -> the taps of their layers
     ENCODER: "levels.{}.attention.attention.map",
@@ -74,8 +85,8 @@ def look_inside(
     names = ("refined", "offset_taps.*", "*attention.map")
     final, taps = refiner.look(detected, names=names, edit=edit)
     centre, size = (part[0, 0] for part in refiner.frame(detected[None]))
-    step = model.config.interval
-    n = len(range(0, t, step))
+    interval = model.config.interval
+    n = len(range(0, t, interval))
 
     def px(x: Tensor) -> np.ndarray:
         return x[0, :n].reshape(n, *detected.shape[1:]).double().cpu().numpy() * size
@@ -85,14 +96,36 @@ def look_inside(
     if model.to_pose is not None:
         parts = [part @ model.to_pose.weight.detach().T for part in parts]
     share = model.config.levels if model.config.hierarchical else 1
-    kept = {len(range(0, refiner.window, step)): n, refiner.window: t}  # no padding
+    kept = {len(range(0, refiner.window, interval)): n, refiner.window: t}  # no padding
     maps = {}
     for stack, layers in taps_of(model).items():
         weights = np.stack([taps[layer][0].float().cpu().numpy() for layer in layers])
         q, k = (kept[count] for count in weights.shape[2:])
         maps[stack] = weights[:, :, :q, :k]
     offsets = np.stack([px(part) for part in parts]) / share
-    return Inside(np.arange(n) * step, px(taps["refined"]) + centre, offsets, final, maps)
+    return Inside(np.arange(n) * interval, px(taps["refined"]) + centre, offsets, final, maps)
+
+
+def kinematics(
+    poses: Mapping[str, Float[np.ndarray, "k 2"]],
+    moves: Mapping[str, tuple[Float[np.ndarray, "k 2"], float]],
+    skeleton: Skeleton,
+) -> Picture:
+    """Poses over each other, oldest first, and arrows from the last one. Counterpart of HANet
+    Fig. 1.
+
+    moves: name -> (vectors in px, how many times enlarged they are drawn).
+    """
+    last = list(poses.values())[-1]
+    # the middle of the neutral colours stands out from both papers
+    people = [
+        People(name, i, xy, skeleton=skeleton) for i, (name, xy) in enumerate(poses.items(), 2)
+    ]
+    arrows = []
+    for (name, (vectors, times)), role in zip(moves.items(), ("ink", "soft")):
+        ends = np.column_stack((last, last + times * vectors, np.full(len(last), 2)))
+        arrows.append(Arrows(role, ends, f"{name}, drawn {times:g} times as long"))
+    return Picture("", people=people, arrows=arrows)
 
 
 def looks(inside: Inside, other: Inside | None = None, *, blind: bool = False, **options) -> dict:
@@ -189,19 +222,12 @@ def offset_lines(found: Refined, names: Sequence[str], joint: int, axis: int) ->
     return [Line(name, inside.read.astype(float), *rest) for name, *rest in rows]
 
 
-def switched(state: Mapping) -> bool:
-    """Whether the reader changed the model, too."""
-    return bool(state["knocked out"]) or state["blind"]
-
-
-class HANetExplorer(Explorer):
+class HANetExplorer(Compared):
     """One window of a sequence over time: move through it, hide a joint by a drag over its line,
     and see what HANet makes of it, and which frame looks at which.
 
-    refiner: what refines; rival: another HANet beside it, by default random weights. sequences:
-    made ones, or `Motion2D` of somebody's own. labelled: False: their labels are no truth, so no
-    error is shown. index, joint: where to begin.
-    Errors: `BadParameter` for no sequence, and for poses that are not all numbers.
+    refiner: what refines. sequences: made ones, or `Motion2D` of somebody's own. options: of
+    `Compared`. Errors: `BadParameter` for no sequence, and for poses that are not all numbers.
     """
 
     has_attention = True
@@ -211,39 +237,30 @@ class HANetExplorer(Explorer):
         refiner: SequenceRefiner,
         sequences: Sequence[Sequence2D | Motion2D],
         *,
-        rival: SequenceRefiner | None = None,
-        names: tuple[str, str] = ("trained", "random"),
-        labelled: bool = True,
-        index: int = 0,
         joint: str = "right_wrist",
-        seed: int = 0,
         **options,
     ):
         bad = [one.name for one in sequences if not np.isfinite(one.detected).all()]
         if bad or not all(len(one.detected) for one in sequences) or not sequences:
             raise BadParameter(f"no poses, or not all numbers: {', '.join(bad)}")
-        number("index", index, len(sequences) - 1).checked(index)
-        self.models = dict(zip(names, (refiner, rival or refiner.random_control(seed))))
         self.refiner = refiner
         self.sequences = sequences
-        self.labelled = labelled
-        self.first = index, joint if joint in refiner.skeleton.joints else None
-        self.seed = seed
         longest = max(len(one.detected) for one in sequences)
         self.ends = min(longest, refiner.window) - 1, max(longest - refiner.window, 0)
-        super().__init__(refiner.skeleton, name="hanet", last_frame=self.ends[0], **options)
+        options |= {"name": "hanet", "joint": joint, "last_frame": self.ends[0]}
+        super().__init__(refiner, len(sequences), **options)
         if "attention" not in (options.get("state") or ""):
             self.attention.restore({"focus": self.state["frame"] // refiner.model.config.interval})
 
     def declare(self) -> list[Control]:
-        (index, joint), (last, starts) = self.first, self.ends
+        last, starts = self.ends
         interval, heads = self.refiner.model.config.interval, self.refiner.model.config.heads
-        says = (LOST, HELD) if self.refiner.skeleton is JOINTS else (HELD,)
+        says = (LOST, HELD) if self.kin is JOINTS else (HELD,)
         controls = [
             scrubber(last // 2 // interval * interval, last),
-            choice("joint", self.refiner.skeleton.joints, joint),
+            self.joints(),
             choice("hide", (NOTHING, ONE, LIMB, ALL), ONE),
-            number("sequence", index, len(self.sequences) - 1, more=True),
+            number("sequence", self.first, len(self.sequences) - 1, more=True),
             number("from frame", 0, starts, more=True),
             choice("axis", "xy", needs="drawing", more=True),
             choice("detector says", says, more=True),
@@ -258,10 +275,9 @@ class HANetExplorer(Explorer):
 
     def hidden(self, state: Mapping, frames: int) -> Bool[np.ndarray, "t k"]:
         """What the reader hides."""
-        skeleton = self.refiner.skeleton
-        joint = skeleton.index(state["joint"])
-        here = np.arange(len(skeleton)) == joint
-        limb = here | (skeleton.adjacency[joint] > 0)
+        joint = self.kin.index(state["joint"])
+        here = np.arange(len(self.kin)) == joint
+        limb = here | (self.kin.adjacency[joint] > 0)
         joints = {NOTHING: here & False, ONE: here, LIMB: limb, ALL: here | True}[state["hide"]]
         if len(state["span"]) not in (0, 2) or any(type(t) is not int for t in state["span"]):
             raise BadParameter(f"span is {state['span']}", remedy="give its first and last frame")
@@ -320,9 +336,6 @@ class HANetExplorer(Explorer):
             looks(*inside.values(), blind=all(blind), **chosen),
         )
 
-    def look(self, state: Mapping, found: Refined) -> dict:
-        return found.looks
-
     # --- what is shown ----------------------------------------------------------------------------
 
     def draw(self, state: Mapping, found: Refined) -> Tabs:
@@ -343,7 +356,7 @@ class HANetExplorer(Explorer):
         """Place, velocity, offsets and errors of the joint over the window. Their scales are those
         of what the detector says, so they stay when something is hidden.
         """
-        joint, axis = self.refiner.skeleton.index(state["joint"]), "xy".index(state["axis"])
+        joint, axis = self.kin.index(state["joint"]), "xy".index(state["axis"])
         inside, hides, last = found.inside, state["hide"] != NOTHING, len(found.given) - 1
         times = np.arange(last + 1.0)
         panel = partial(
@@ -399,24 +412,22 @@ class HANetExplorer(Explorer):
         if found.truth is None:
             text += f" moves joints by {joint_distances(final, found.detected).mean():.1f} px"
         else:
-            change = after.mean() - before.mean()
-            text += f", error {before.mean():.1f} → {after.mean():.1f} px ({change:+.1f})"
+            text += f", error {step(before.mean(), after.mean())}"
         if not moved.any():
             return f"{text}."
         what, where, cells = "what you changed", "", ...
         if lost.any():
             who = ALL if state["hide"] == ALL else state["joint"]
             times = np.flatnonzero(lost.any(1))
+            switched = bool(state["knocked out"]) or state["blind"]
             what = f"{who}{' and neighbours' * (state['hide'] == LIMB)} hidden in frames "
-            what += f"{times[0]} to {times[-1]}{' and your switches' * switched(state)}"
+            what += f"{times[0]} to {times[-1]}{' and your switches' * switched}"
             where, cells = " there", lost
         if found.truth is None:
             return f"{text}; {what}: its answer moves by {moved[cells].mean():.2f} px{where}."
-        old, new = plain[cells].mean(), after[cells].mean()
-        return f"{text}; {what}: {old:.2f} → {new:.2f} px{where} ({new - old:+.2f})."
+        change = step(plain[cells].mean(), after[cells].mean(), 2, f"px{where}")
+        return f"{text}; {what}: {change}."
 
-    def questions(self) -> Iterable[Mapping]:
+    def asks(self) -> Iterable[Mapping]:
         """Everything that can be hidden of the chosen joint, along both axes."""
-        for axis in "xy":
-            for hide in self.declared["hide"].options:
-                yield {"joint": self.state["joint"], "hide": hide, "axis": axis}
+        return (hide | axis for axis in self.each("axis") for hide in self.each("hide"))

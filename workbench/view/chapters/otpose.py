@@ -4,7 +4,6 @@ attention, offsets and the answer.
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,16 +17,15 @@ from torchvision.transforms.functional import gaussian_blur
 
 from ...data.windows import Windows, normalised
 from ...errors import BadParameter
-from ...metrics import joint_distances
 from ...models.otpose import FLOWS, N_FEATURES
 from ...occlusion import cover
 from ...predict import ClipEstimator
 from ...taps import tap_table, without_heads
 from ..attention import Axis
-from ..estimates import SINGLE, Edits, Inside, peaks
-from ..explorer import Control, Explorer, choice, collected, heads_of, number
-from ..panels import Arrows, Bar, Bars, Click, Heat, People, Picture, Tabs, marks_of
-from ..stage import brush_controls, covered, painted, patch
+from ..estimates import SINGLE, Edits, Inside, looked, occlusion_known, peaks
+from ..explorer import Compared, Control, choice, collected, far, heads_of, number, opacity, step
+from ..panels import Arrows, Bars, Click, Heat, People, Picture, Tabs, marks_of
+from ..stage import brush_controls, covered, painted, patch_grid
 
 FINAL = "OTPose"
 FRAMES = ("t-2", "t-1", "t", "t+1", "t+2")
@@ -69,10 +67,7 @@ def look_inside(
     model = estimator.model
     names = [n for n in tap_table(model) if not n.startswith("maps.")] if names is None else names
     distance = None if distance is None else distance.expand(len(rough), -1)
-    found, taps = estimator.look(heatmaps=rough, distance=distance, names=names, edit=edit)
-    xy, _ = model.decode(found)
-    arrays = {name: taps[name].float().cpu().numpy() for name in taps}
-    return Inside(xy.float().cpu().numpy(), found["heatmaps"].float().cpu().numpy(), arrays)
+    return looked(estimator, names, edit, heatmaps=rough, distance=distance)
 
 
 def degraded(
@@ -177,72 +172,55 @@ class Passed:
     looks: dict  # of the attention view
 
 
-class OTPoseExplorer(Explorer):
+class OTPoseExplorer(Compared):
     """One person: paint over the five frames, make the single frame worse, take joints or heads
     out, and see what follows.
 
-    estimator: OTPose; rival: another one of the same configuration beside it, by default random
-    weights behind the same single frame. windows: people in five frames; index: who is first.
-    labelled: False where the windows' labels are somebody's detections; then no error is said.
+    estimator: OTPose. windows: people in five frames. options: of `Compared`; a rival has the same
+    configuration.
     The backbone runs once a person, and again for frames that are painted over. Errors:
-    `BadParameter` for attention that is not from channel to channel, or nobody.
+    `BadParameter` for attention that is not from channel to channel.
     """
 
     has_attention = True
     stores_attention = False
 
-    def __init__(
-        self,
-        estimator: ClipEstimator,
-        windows: Windows,
-        *,
-        rival: ClipEstimator | None = None,
-        names: tuple[str, str] = ("trained", "random"),
-        labelled: bool = True,
-        index: int = 0,
-        joint: str = "left_wrist",
-        **options,
-    ):
-        self.config = estimator.model.config
-        if self.config.window is not None or self.config.split_joints:
-            raise BadParameter(
-                "attention is not from channel to channel", remedy="window=None, split_joints=False"
-            )
-        if not len(windows):
-            raise BadParameter("nobody in the windows", remedy="give at least one person")
-        number("index", index, len(windows) - 1).checked(index)
+    def __init__(self, estimator: ClipEstimator, windows: Windows, **options):
         self.estimator = estimator
-        self.models = {names[0]: estimator, names[1]: rival or estimator.random_control()}
+        self.config = estimator.model.config
         self.windows = windows
-        self.labelled = labelled
-        self.begin = index, joint
         self.to_crop = estimator.model.to_crop.cpu().numpy()
         self.maps = [n for n in tap_table(estimator.model) if n.split(".")[0] in MAPS]
+        self.tops: dict[str, float] = {}
         # each holds its last answer
         self.person = lru_cache(1)(self.read)
         self.seen = lru_cache(1)(self.under_paint)
         self.plain = lru_cache(1)(self.unchanged)
         self.passed = lru_cache(1)(self.answered)
-        self.shown = None
-        self.tops = reached(self.plain(index, names[0]).taps)
-        super().__init__(estimator.skeleton, name="otpose", last_frame=len(FRAMES) - 1, **options)
+        options |= {"name": "otpose", "last_frame": len(FRAMES) - 1}
+        super().__init__(estimator, len(windows), **options)
         if "attention" not in (options.get("state") or ""):
             self.attention.restore({"fold": "joint"})
 
+    def check(self) -> None:
+        if self.config.window is not None or self.config.split_joints:
+            raise BadParameter(
+                "attention is not from channel to channel", remedy="window=None, split_joints=False"
+            )
+
     def declare(self) -> list[Control]:
-        index, joint = self.begin
-        (w, h), models = self.config.size, tuple(self.models)
+        w, h = self.config.size
         return [
-            number("person", index, len(self.windows) - 1),
-            choice("joint", self.estimator.skeleton.joints, joint),
+            number("person", self.first, len(self.windows) - 1),
+            self.joints(),
             *brush_controls(max(w // 4, 4), max(w, h), "this frame"),
             choice("map", self.maps, "mask.total", needs="drawing", more=True),
             number("degrade", 0, 1, step=0.05, more=True),
             choice("degrade of", DEGRADED, more=True),
             choice("harm in", SOME, more=True, label="degrade in"),
             number("distance", 1, 2, step=0.25, more=True, label="distance x"),
-            choice("answered by", models, more=True),
-            number("opacity", 0.85, 1, step=0.05, needs="nothing", more=True),
+            choice("answered by", self.models, more=True),
+            opacity(0.85),
             collected("hidden", range(len(self.kin))),
             collected("knocked out", heads_of(attention_taps(self.estimator), self.config.heads)),
         ]
@@ -256,9 +234,10 @@ class OTPoseExplorer(Explorer):
             return self.estimator.model.maps(images).float()
 
     def read(self, index: int) -> Person:
-        window, (pair, n, _) = self.windows.sample(index), self.windows.items[index]
+        self.forget_pictures()
+        window = self.windows.sample(index)
         flags = window.visibility[KEY] * self.labelled
-        if not self.windows.pairs[pair][0].tracks[n].occlusion_known:
+        if not occlusion_known(self.windows, index):
             flags = np.where(flags > 0, 2, 0)
         rough = self.heatmaps(window.crops)
         return Person(list(window.crops), window.xy_crop[KEY], flags, rough)
@@ -276,10 +255,8 @@ class OTPoseExplorer(Explorer):
         return look_inside(self.models[by], self.person(index).rough[None], names)
 
     def compute(self, state: Mapping) -> Passed:
-        person = self.person(state["person"])
-        if person is not self.shown:
-            self.shown = person
-            self.forget_pictures()
+        if not self.tops:
+            self.tops = reached(self.plain(self.first, self.names[0]).taps)
         asked = {name: state[name] for name, of in self.declared.items() if of.needs == "model"}
         asked["size"] = None  # of the next stroke
         if not state["degrade"] or state["degrade of"] != DEGRADED[0]:
@@ -291,7 +268,7 @@ class OTPoseExplorer(Explorer):
         state = json.loads(asked)
         index, by = state["person"], state["answered by"]
         rough, flags = self.seen(index, json.dumps(state["brush"]))
-        of = None if state["joint"] is None else self.estimator.skeleton.index(state["joint"])
+        of = None if state["joint"] is None else self.kin.index(state["joint"])
         frames = SOME[state["harm in"]]
         used = degraded(rough[None], state["degrade"], joint=of, frames=frames).clone()
         used[:, :, state["hidden"]] = 0
@@ -308,7 +285,7 @@ class OTPoseExplorer(Explorer):
             "other": other,
             "axes": attention_axes(self.estimator),
             "names": tuple(insides),
-            "skeleton": self.estimator.skeleton,
+            "skeleton": self.kin,
             "xy": inside.xy_crop[0],
             "hidden": state["hidden"],
             "knocked_out": state["knocked out"],
@@ -316,9 +293,6 @@ class OTPoseExplorer(Explorer):
         xy = {SINGLE: peaks(self.estimator, used[:, KEY])[0], FINAL: inside.xy_crop[0]}
         plain = self.plain(index, by).xy_crop[0]
         return Passed(self.person(index), flags, used[0].cpu().numpy(), inside, xy, plain, looks)
-
-    def look(self, state: Mapping, found: Passed) -> dict:
-        return found.looks
 
     # --- drawn ------------------------------------------------------------------------------------
 
@@ -333,48 +307,47 @@ class OTPoseExplorer(Explorer):
         return Heat(values, self.to_crop, label, -top if signs else 0.0, top, signs)
 
     def draw(self, state: Mapping, found: Passed) -> Tabs:
-        j = self.estimator.skeleton.index(state["joint"])
-        person, frames = found.person, found.person.frames
-        rival = state["answered by"] != next(iter(self.models))
-        roles = {SINGLE: "detector", FINAL: "rival" if rival else "ours"}
-        people = [People(who, roles[who], xy, small=True) for who, xy in found.xy.items()]
-        if person.flags.any():
-            marks = marks_of(found.flags, person.flags)
-            people.insert(0, People("truth", "truth", person.truth, marks, small=True))
-        who = people[0 if person.flags[j] else -1]  # on the chosen joint's maps
+        j = self.kin.index(state["joint"])
+        frames, flags = found.person.frames, found.person.flags
+        people = self.people(state, found)
+        who = people[0 if flags[j] else -1]  # on the chosen joint's maps
         spot = np.where((np.arange(len(found.plain)) == j)[:, None], who.xy, np.nan)
         spots = [replace(who, name=f"{state['joint']}, {who.name}", xy=spot)]
+        brush = {"at": KEY, "brush": True}
 
         def over(name: str, title: str = "", arrows: Sequence[Arrows] = ()) -> Picture:
             heat = self.heat(name, found.inside.taps[name][0, j])
-            return Picture(title or name, frames, spots, heat, arrows, at=KEY, brush=True)
+            return Picture(title or name, frames, spots, heat, arrows, **brush)
 
-        row = [
-            Picture(
-                frame,
-                frames,
-                heat=self.heat("single frame's heatmap", found.rough[t, j]),
-                at=t,
-                brush=True,
-                rim=[KEY] * bool(person.flags.any()),
-            )
-            for t, frame in enumerate(FRAMES)
-        ]
-        look = {"at": KEY, "brush": True, "click": Click("joint")}
-        key = Picture("t: press to paint", frames, people, wide=1.2, **look)
+        rim = [KEY] * bool(flags.any())
+        row = []
+        for t, frame in enumerate(FRAMES):
+            heat = self.heat("single frame's heatmap", found.rough[t, j])
+            row.append(Picture(frame, frames, heat=heat, at=t, brush=True, rim=rim))
+        click = Click("joint")
+        key = Picture("t: press to paint", frames, people, wide=1.2, click=click, **brush)
         flows, masks = ([over(f"{what}.{kind}") for kind in FLOWS] for what in ("flow", "mask"))
-        reads = readings(found.inside, j, self.config.dilations, self.to_crop)
-        arrows = [Arrows("ours", one * (1, 1, 1, 1, 2.4) + (0, 0, 0, 0, 0.8)) for one in reads]
-        offsets = [
-            over("refine.moved", f"dilation {d}", [each])
-            for d, each in zip(self.config.dilations, arrows)
-        ]
         psi = [over(name) for name in self.maps if name == "psi"]
+        offsets = []
+        reads = readings(found.inside, j, self.config.dilations, self.to_crop)
+        for dilation, ends in zip(self.config.dilations, reads):
+            arrows = Arrows("ours", ends * (1, 1, 1, 1, 2.4) + (0, 0, 0, 0, 0.8))
+            offsets.append(over("refine.moved", f"dilation {dilation}", [arrows]))
         return {
             "answer": [row, [key, over(state["map"]), self.changes(found)]],
             "flows and masks": [[*flows, *psi], [*masks, over("out")]],
             "offsets": [offsets],
         }
+
+    def people(self, state: Mapping, found: Passed) -> list[People]:
+        """Truth, single frame, and OTPose."""
+        rival = state["answered by"] != self.names[0]
+        roles = {SINGLE: "detector", FINAL: "rival" if rival else "ours"}
+        people = [People(who, roles[who], xy, small=True) for who, xy in found.xy.items()]
+        if found.person.flags.any():
+            marks = marks_of(found.flags, found.person.flags)
+            people.insert(0, People("truth", "truth", found.person.truth, marks, small=True))
+        return people
 
     def changes(self, found: Passed) -> Bars:
         """Of all joints: what OTPose makes of the single frame's error; without truth, of its
@@ -382,55 +355,43 @@ class OTPoseExplorer(Explorer):
         """
         use, (single, answer) = found.person.flags > 0, found.xy.values()
         title, low = f"moved, {SINGLE} → {FINAL}, px", 0
-        values = apart(answer, single)
+        values = far(answer, single)
         if use.any():
             title = f"change of error, {SINGLE} → {FINAL}, px (below 0 is better); ✕: hidden"
             low = -1
-            gain = apart(answer, found.person.truth) - apart(single, found.person.truth)
+            gain = far(answer, found.person.truth) - far(single, found.person.truth)
             values = np.where(use, gain, np.nan)
         end = max(self.config.size[0] / 4, np.nanmax(abs(values)))
-        bars = [
-            Bar(joint, float(value), "ours", "✕" * int(flag == 1))
-            for joint, value, flag in zip(self.estimator.skeleton.joints, values, found.flags)
-        ]
-        return Bars(title, "px", bars, (low * end, end), Click("joint"), wide=3.0)
+        marks = np.where(found.flags == 1, "✕", "").tolist()
+        look = {"range": (low * end, end), "click": Click("joint"), "wide": 3.0}
+        return self.bars(title, "px", values, marks=marks, **look)
 
     def say(self, state: Mapping, found: Passed) -> str:
         joint = state["joint"]
-        j, use = self.estimator.skeleton.index(joint), found.person.flags > 0
+        j, use = self.kin.index(joint), found.person.flags > 0
         single, answer = found.xy.values()
         if not use.any():
-            moved = apart(answer, found.plain)
+            moved = far(answer, found.plain)
             return (
-                f"{FINAL} puts {joint} {apart(answer, single)[j]:.1f} px from the single frame's "
+                f"{FINAL} puts {joint} {far(answer, single)[j]:.1f} px from the single frame's "
                 f"place; what you changed moves it by {moved[j]:.1f} px, all joints by "
                 f"{moved.mean():.1f} px on average."
             )
-        before, after, plain = (
-            apart(xy, found.person.truth) for xy in (single, answer, found.plain)
-        )
+        before, after, plain = (far(xy, found.person.truth) for xy in (single, answer, found.plain))
         said = f"{joint} has no label"
         if use[j]:
             said = f"{'hidden ' * int(found.flags[j] == 1)}{joint} {step(before[j], after[j])}"
         return (
             f"Error, {SINGLE} → {FINAL}: {said}; all labelled joints "
             f"{step(before[use].mean(), after[use].mean())}; what you changed: "
-            f"{signed((after - plain)[use].mean())} px."
+            f"{(after - plain)[use].mean():+z.1f} px."
         )
 
-    def questions(self) -> Iterable[Mapping]:
-        """The other maps and joints, and patches on a grid of three by three in the key frame, one
-        change at a time: two of them have no stored answer.
-        """
-        start = {name: self.state[name] for name in ("map", "joint", "brush")}
-        for name in ("map", "joint"):
-            yield from (start | {name: option} for option in self.declared[name].options)
-        thirds = (np.arange(3) + 0.5) / 3
-        for y, x in itertools.product(thirds, thirds):
-            middle = x * self.config.size[0], y * self.config.size[1]
-            square = patch(*middle, float(self.state["size"]), (KEY, KEY))
-            yield start | {"brush": [square]}
-        yield start | {"brush": []}
+    def asks(self) -> Iterable[Mapping]:
+        """The other maps and joints, and patches on a grid of three by three in the key frame."""
+        yield from self.each("map", "joint")
+        w, h = self.config.size
+        yield from patch_grid((w, h), self.state["size"], (w / 3, h / 3), (KEY, KEY))
 
 
 def reached(maps: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -440,15 +401,3 @@ def reached(maps: Mapping[str, np.ndarray]) -> dict[str, float]:
         kind: max(abs(maps[n]).max() for n in maps if kinds[n] == kind) for kind in kinds.values()
     }
     return {name: float(f"{tops[kind]:.2g}") or 1.0 for name, kind in kinds.items()}
-
-
-def apart(xy: Float[np.ndarray, "k 2"], other: Float[np.ndarray, "k 2"]) -> np.ndarray:
-    return joint_distances(xy[None], other[None])[0]
-
-
-def signed(change: float) -> str:
-    return f"{round(float(change), 1) + 0.0:+.1f}"
-
-
-def step(before: float, after: float) -> str:
-    return f"{before:.1f} → {after:.1f} px ({signed(after - before)})"

@@ -8,27 +8,34 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ...errors import BadParameter
-from ...metrics import joint_distances, p_epe
+from ...metrics import p_epe
 from ...predict import PortRefiner
-from ...records import Detections, Pose
+from ...records import Detections, Pose, Prediction
 from ...taps import record, without_heads
 from ..attention import attention_arguments, on_picture
-from ..explorer import Control, Explorer, choice, collected, heads_of, number
-from ..panels import (
-    HIDDEN,
-    VISIBLE,
-    Arrows,
-    Bar,
-    Bars,
-    Click,
-    People,
-    Picture,
-    Tabs,
-    around,
-)
+from ..explorer import Compared, Control, choice, collected, far, heads_of, number, step
+from ..panels import HIDDEN, VISIBLE, Arrows, Bars, Click, People, Picture, Tabs, around
 
 MAPS = "encoder.*.attention.map"
+
+
+def refinement(
+    truth: Pose, detected: Detections, refined: Prediction, rows: Sequence[int]
+) -> list[Picture]:
+    """Arrows from each replaced joint to its new place, of these rows; detected joints have the
+    colours of their confidence. Counterpart of PORT Fig. 3.
+    """
+    panels = []
+    for row in rows:
+        before, after, moved = detected.xy_frame[row], refined.xy_frame[row], refined.replaced[row]
+        people = [
+            People("truth", "truth", truth.xy_frame[row]),
+            People("detector", "detector", before, confidence=detected.confidence[row]),
+        ]
+        ends = np.column_stack((before, after, np.full(len(before), 2)))[moved]
+        arrows = [Arrows("ours", ends, "moved by PORT")]
+        panels.append(Picture(f"hand {row}: {moved.sum()} replaced", (), people, arrows=arrows))
+    return panels
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,12 +51,11 @@ class Refined:
     looks: dict  # of the attention view
 
 
-class PortExplorer(Explorer):
+class PortExplorer(Compared):
     """One pose: hide joints by a click, move delta, knock out heads, and see the change.
 
-    refiner: what repairs; rival: another PORT beside it, by default random weights. detections:
-    what the detector said; truth: ground truth of the same rows, or None. pictures: one a row, or
-    None. Errors: `BadParameter` for nobody.
+    refiner: what repairs. detections: what the detector said; truth: ground truth of the same rows,
+    or None. pictures: one a row, or None. options: of `Compared`.
     A joint is hidden where its confidence is below delta, flipped where it was clicked.
     """
 
@@ -62,23 +68,15 @@ class PortExplorer(Explorer):
         truth: Pose | None = None,
         *,
         pictures: Sequence[np.ndarray] | None = None,
-        rival: PortRefiner | None = None,
-        names: tuple[str, str] = ("trained", "random"),
-        index: int = 0,
         **options,
     ):
-        if not len(detections):
-            raise BadParameter("nobody in the detections", remedy="give at least one pose")
         self.refiner = refiner
-        self.rival = refiner.random_control() if rival is None else rival
-        self.names = names
         self.detections = detections
         self.truth = truth
         self.shown = pictures
-        self.first = index
         layers = range(len(refiner.model.encoder))
         self.layers = {"encoder attention": [MAPS.replace("*", str(layer)) for layer in layers]}
-        super().__init__(refiner.skeleton, name="port", **options)
+        super().__init__(refiner, len(detections), name="port", **options)
 
     def declare(self) -> list[Control]:
         delta = round(float(np.median(self.refiner.rule.delta)), 2)
@@ -96,12 +94,11 @@ class PortExplorer(Explorer):
         below = self.refiner.mask(row, float(state["delta"]))
         mask = below.copy()
         mask[0, state["hidden"]] ^= True
-        models = dict(zip(self.names, (self.refiner, self.rival)))
         edit = without_heads(state["knocked out"], self.layers)
         first, other = (
-            model.look(row, mask, names=[MAPS], edit=edit)[1] for model in models.values()
+            model.look(row, mask, names=[MAPS], edit=edit)[1] for model in self.models.values()
         )
-        by = models[state["refined by"]]
+        by = self.models[state["refined by"]]
         with record(by.model, (), edit=edit):
             refined = by.refine(row, mask=mask).xy_frame[0]
         looks = attention_arguments(first, by.skeleton, other=other, names=self.names)
@@ -111,7 +108,7 @@ class PortExplorer(Explorer):
             mask[0],
             refined,
             by.refine(row, mask=below).xy_frame[0],
-            None if self.truth is None else self.truth.xy_frame[index],
+            None if self.truth is None or not self.labelled else self.truth.xy_frame[index],
             looks | self.placed(index) | {"hidden": np.flatnonzero(mask[0]).tolist()},
         )
 
@@ -122,15 +119,6 @@ class PortExplorer(Explorer):
             return {"xy": xy}
         picture, xy = on_picture(self.shown[index], xy)
         return {"picture": picture, "xy": xy}
-
-    def look(self, state: Mapping, found: Refined) -> dict:
-        return found.looks
-
-    def from_attention(self, looks: Mapping, found: Refined) -> dict:
-        """The maps show who is hidden, the state holds whom a click has turned over."""
-        turned = set(np.flatnonzero(found.mask).tolist()) ^ set(looks["hidden"])
-        hidden = sorted(set(self.state["hidden"]) ^ turned)
-        return {"hidden": hidden, "knocked out": looks["knocked_out"]}
 
     def draw(self, state: Mapping, found: Refined) -> Tabs:
         marks = np.where(found.mask, HIDDEN, VISIBLE)
@@ -155,51 +143,38 @@ class PortExplorer(Explorer):
 
     def sure(self, found: Refined) -> Bars:
         """Confidence of every joint; a cross: hidden from PORT."""
-        bars = [
-            Bar(joint, float(c), "hidden" if masked else "detector", "✕" if masked else "")
-            for joint, c, masked in zip(self.refiner.skeleton.joints, found.confidence, found.mask)
-        ]
-        click = Click("hidden", "toggle")
-        return Bars("detector's confidence", "", bars, (0.0, 1.0), click)
+        roles = np.where(found.mask, "hidden", "detector").tolist()
+        marks = np.where(found.mask, "✕", "").tolist()
+        look = {"range": (0.0, 1.0), "click": Click("hidden", "toggle")}
+        return self.bars("detector's confidence", "", found.confidence, roles, marks, **look)
 
     def errors(self, found: Refined) -> Bars:
         """What PORT changes at every joint, px: of the error; without a truth, of the place."""
         if found.truth is None:
-            title = "moved by PORT, px"
-            values = joint_distances(found.refined[None], found.detected[None])[0]
-        else:
-            title = "change of error, px (below 0 is better)"
-            before, after = (
-                joint_distances(xy[None], found.truth[None])[0]
-                for xy in (found.detected, found.refined)
-            )
-            values = after - before
-        joints = self.refiner.skeleton.joints
-        return Bars(title, "px", [Bar(j, float(v), "ours") for j, v in zip(joints, values)])
+            return self.bars("moved by PORT, px", "px", far(found.refined, found.detected))
+        change = far(found.refined, found.truth) - far(found.detected, found.truth)
+        return self.bars("change of error, px (below 0 is better)", "px", change)
 
     def say(self, state: Mapping, found: Refined) -> str:
         hidden = int(found.mask.sum())
         if found.truth is None:
-            far = joint_distances(found.refined[None], found.plain[None])[0].mean()
             return (
                 f"{hidden} joints hidden: {state['refined by']} PORT moves them by "
-                f"{joint_distances(found.refined[None], found.detected[None])[0].max():.1f} px at "
-                f"most; your changes move its answer by {far:.2f} px on average."
+                f"{far(found.refined, found.detected).max():.1f} px at most; your changes move its "
+                f"answer by {far(found.refined, found.plain).mean():.2f} px on average."
             )
-        errors = [
+        before, after, plain = (
             float(p_epe(xy[None], found.truth[None], align="pred_to_truth")[0])
             for xy in (found.detected, found.refined, found.plain)
-        ]
+        )
         return (
-            f"{hidden} joints hidden: P-EPE {errors[0]:.2f} → {errors[1]:.2f} px "
-            f"({errors[1] - errors[0]:+.2f}); what you changed: {errors[1] - errors[2]:+.2f} px."
+            f"{hidden} joints hidden: P-EPE {step(before, after, 2)}; "
+            f"what you changed: {after - plain:+z.2f} px."
         )
 
-    def questions(self) -> Iterable[Mapping]:
+    def asks(self) -> Iterable[Mapping]:
         """Every joint alone, turned over."""
-        for joint in range(len(self.refiner.skeleton)):
-            yield {"hidden": [joint]}
-        yield {"hidden": []}
+        return ({"hidden": joints} for joints in ([], *([j] for j in range(len(self.kin)))))
 
 
 def moved(found: Refined) -> Float[np.ndarray, "n 5"]:

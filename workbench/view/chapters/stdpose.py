@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import plotly.express as px
-import plotly.graph_objects as go
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -20,22 +18,11 @@ from ...models.stdpose import PATCH, DynamicAwareMask, STDPose, modified_sigmoid
 from ...predict import Propagator, between_inputs
 from ...records import Detections
 from ...taps import tap_table, without_heads
-from .. import estimates, figures, style
+from .. import estimates, style
 from ..attention import Axis
 from ..estimates import FLOW, LINE, SINGLE, Edits, Inside
-from ..explorer import Control, Explorer, choice, collected, heads_of, number
-from ..panels import (
-    Bar,
-    Bars,
-    Click,
-    Heat,
-    Line,
-    Lines,
-    People,
-    Picture,
-    Tabs,
-    marks_of,
-)
+from ..explorer import Compared, Control, choice, collected, far, heads_of, number, opacity
+from ..panels import Bars, Click, Heat, Line, Lines, People, Picture, Tabs, marks_of
 from ..stage import Answers, Played, Scene, Stage, apart
 
 FINAL = "STDPose"
@@ -88,11 +75,7 @@ def look_inside(
     if names is None:
         names = [name for name in tap_table(model) if not name.startswith("backbone.")]
     known = known * torch.tensor(told, dtype=known.dtype, device=known.device)[:, None]
-    inputs = {**seen, "auxiliary_weights": known}
-    found, taps = propagator.look(**inputs, names=names, edit=edit)
-    xy, _ = model.decode(found)
-    arrays = {name: taps[name].float().cpu().numpy() for name in taps}
-    return Inside(xy.float().cpu().numpy(), found["heatmaps"].float().cpu().numpy(), arrays)
+    return estimates.looked(propagator, names, edit, **{**seen, "auxiliary_weights": known})
 
 
 def even(x: Tensor) -> Tensor:
@@ -159,13 +142,6 @@ def distances(windows: Windows) -> Int[np.ndarray, "n"]:
     return np.abs(frames[:, ::2] - frames[:, 1:2]).min(1)
 
 
-def curves(rows: Sequence[Mapping], title: str, *, height: int = 400) -> go.Figure:
-    """Lines of rows (who, x, y), in this order; their names are the titles of the axes."""
-    by, x, y = list(rows[0])[:3]
-    figure = px.line(rows, x=x, y=y, color=by, markers=True, color_discrete_map=figures.COLOURS)
-    return figures.page_layout(figure, title, height, legend_title_text=by)
-
-
 # --- explorers ------------------------------------------------------------------------------------
 
 
@@ -182,14 +158,12 @@ class Gap:
     passes: dict[tuple, Inside] = field(default_factory=dict)
 
 
-class Between(Explorer):
+class Between(Compared):
     """A person in a frame between two labels. The backbone runs once a person, frame and gap; the
     rest with every change.
 
-    sets: T -> windows; gaps in which the first person does not stand are left out. rival: another
-    propagator, by default random weights behind the same backbone; names: of both. labelled: False:
-    labels are somebody's detections, and the key frame's truth is not known. interval, index: of
-    the window that is shown first. seed: of random weights, and of what is chosen at random.
+    sets: T -> windows; gaps in which the first person does not stand are left out. interval, index:
+    of the window that is shown first. options: of `Compared`; a rival has the same backbone.
     """
 
     def __init__(
@@ -197,13 +171,8 @@ class Between(Explorer):
         propagator: Propagator,
         sets: Mapping[int, Windows],
         *,
-        rival: Propagator | None = None,
-        names: tuple[str, str] = ("trained", "random"),
-        labelled: bool = True,
         interval: int | None = None,
         index: int = 0,
-        joint: str = "left_wrist",
-        seed: int = 0,
         **options,
     ):
         gap = next(iter(sets)) if interval is None else interval
@@ -215,15 +184,12 @@ class Between(Explorer):
         *person, key = sets[gap].items[index].tolist()
         self.sets = {str(T): sets[T] for T in sets if tuple(person) in people[T]}
         self.people = sorted(set.intersection(*(people[int(T)] for T in self.sets)))
-        self.kin, self.config = propagator.skeleton, propagator.model.config
+        self.config = propagator.model.config
         self.to_crop = propagator.model.to_crop.double().cpu().numpy()
-        models = (propagator, rival or propagator.random_control(seed))
-        self.models, self.names = dict(zip(names, models)), names
-        self.labelled, self.seed = labelled, seed
         self.gap: Gap | None = None
-        self.begin = {"person": self.people.index(tuple(person)), "key frame": key}
-        self.begin |= {"gap T": str(gap), "joint": joint}
-        super().__init__(self.kin, **options)
+        person = self.people.index(tuple(person))
+        self.begin = {"person": person, "key frame": key, "gap T": str(gap)}
+        super().__init__(propagator, len(self.people), **options)
 
     def places(self, **of_joint) -> list[Control]:
         """Which gap: person and key frame in sight, then joint, gap and what is told."""
@@ -232,7 +198,7 @@ class Between(Explorer):
         return [
             number("person", begin["person"], len(self.people) - 1),
             number("key frame", begin["key frame"], last),
-            choice("joint", self.kin.joints, begin["joint"], **of_joint),
+            self.joints(**of_joint),
             choice("gap T", self.sets, begin["gap T"], more=True),
             choice("told", TOLD, more=True),
         ]
@@ -247,7 +213,6 @@ class Between(Explorer):
         if self.gap is None or self.gap.place != (state["gap T"], row):
             self.forget_pictures()
             window = windows.sample(row)
-            pair, n, _ = windows.items[row].tolist()
             flags = window.visibility * np.array([[1], [self.labelled], [1]])
             self.gap = Gap(
                 (state["gap T"], row),
@@ -255,7 +220,7 @@ class Between(Explorer):
                 list(window.crops),
                 {name: see(model, windows, [row]) for name, model in self.models.items()},
                 np.where((flags > 0)[..., None], window.xy_crop, np.nan),
-                marks_of(flags, known=windows.pairs[pair][0].tracks[n].occlusion_known),
+                marks_of(flags, known=estimates.occlusion_known(windows, row)),
             )
         return self.gap
 
@@ -285,55 +250,42 @@ class Between(Explorer):
 
     def away(self, gap: Gap, inside: Inside) -> Float[np.ndarray, "k"]:
         """Errors in the key frame, px of the crop; NaN without a label."""
-        return joint_distances(inside.xy_crop, gap.truth[1:2])[0]
+        return far(inside.xy_crop[0], gap.truth[1])
 
     def by_joint(self, gap: Gap, inside: Inside, before: Inside, what: str, needs: str) -> Bars:
         """How each joint's error changes; without any truth, how far the joint moves. The axis
         reaches 1 px at least.
         """
         values = self.away(gap, inside) - self.away(gap, before)
-        known = np.isfinite(values).any()
-        title = f"error against {what}, px (< 0: better)"
-        if not known:
-            values = joint_distances(inside.xy_crop, before.xy_crop)[0]
-            title = f"px away from {what}"
+        title, low = f"error against {what}, px (< 0: better)", -1.0
+        if not np.isfinite(values).any():
+            values = far(inside.xy_crop[0], before.xy_crop[0])
+            title, low = f"px away from {what}", 0.0
         top = max(1.0, float(np.nanmax(np.abs(values))))
-        low = -top if known else 0.0
-        bars = [Bar(joint, float(v), "ours") for joint, v in zip(self.kin.joints, values)]
-        return Bars(title, "px of the crop", bars, (low, top), Click("joint", needs=needs), 1.7)
+        look = {"range": (low * top, top), "click": Click("joint", needs=needs), "wide": 1.7}
+        return self.bars(title, "px of the crop", values, **look)
 
     def change(self, state: Mapping, gap: Gap, inside: Inside, others: Mapping) -> str:
         """Mean error, and by how much it differs from others'; without any truth, how far the
         answer lies from theirs.
         """
         asked, key = state["key frame"], gap.frames[1]
-        error = self.away(gap, inside)
         words = f"frame {key}: " if asked == key else f"frame {key}, the nearest to {asked}: "
-        if np.isfinite(error).any():
-            words += f"mean error {np.nanmean(error):.2f} px, "
-            parts = [
-                f"{np.nanmean(error - self.away(gap, other)):+.2f} against {name}"
-                for name, other in others.items()
-            ]
-        else:
-            parts = [
-                f"{joint_distances(inside.xy_crop, other.xy_crop).mean():.2f} px away from {name}"
-                for name, other in others.items()
-            ]
+        error = self.away(gap, inside)
+        known = np.isfinite(error).any()
+        parts = [f"mean error {np.nanmean(error):.2f} px"] if known else []
+        for name, other in others.items():
+            if known:
+                parts.append(f"{np.nanmean(error - self.away(gap, other)):+.2f} against {name}")
+            else:
+                moved = far(inside.xy_crop[0], other.xy_crop[0]).mean()
+                parts.append(f"{moved:.2f} px away from {name}")
         by = np.abs(inside.heatmaps - next(iter(others.values())).heatmaps).max()
         return f"{words}{', '.join(parts)}; heatmaps differ by {by:.2g} at most."
 
-    def coarse(self) -> Mapping[str, Iterable]:
-        """Control -> values that a page without a kernel can show."""
-        return {}
-
-    def questions(self) -> Iterable[Mapping]:
-        """One control changed, and all others named: no answer is shown beside another state."""
-        here = {name: self.state[name] for name, c in self.declared.items() if c.needs != "nothing"}
+    def asks(self) -> Iterable[Mapping]:
         left, _, right = self.gap.frames
-        yield here
-        for name, values in {**self.coarse(), "key frame": range(left + 1, right)}.items():
-            yield from (here | {name: value} for value in values if value != here[name])
+        return ({"key frame": frame} for frame in range(left + 1, right))
 
 
 STEPS = {  # of the synthesis, and what the mask leaves of it
@@ -380,7 +332,7 @@ class MaskExplorer(Between):
             number("forward weight", config.forward_weight, 4.0, step=0.1, more=True),
             number("backward weight", config.backward_weight, 4.0, step=0.1, more=True),
             choice("weights", self.names, more=True),
-            number("opacity", 0.85, 1.0, step=0.05, needs="nothing", more=True),
+            opacity(0.85),
         ]
 
     def compute(self, state: Mapping) -> Masked:
@@ -482,9 +434,11 @@ class MaskExplorer(Between):
         change = self.change(state, found.gap, found.inside, others)
         return f"A mask from {times.min():.2f} to {times.max():.2f} times even, {change}"
 
-    def coarse(self) -> Mapping[str, Iterable]:
-        knobs = {"k": (0.0, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0), "theta": (0.0, 0.2, 0.7, 1.0)}
-        return knobs | {"joint": self.kin.joints, "told": TOLD, "weights": self.names}
+    def asks(self) -> Iterable[Mapping]:
+        yield from ({"k": k} for k in (0.0, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0))
+        yield from ({"theta": theta} for theta in (0.0, 0.2, 0.7, 1.0))
+        yield from self.each("joint", "told", "weights")
+        yield from super().asks()
 
 
 LOOKED = "heatmap token → image token"
@@ -518,10 +472,10 @@ class LookExplorer(Between):
         # one kind for both sides: a place of the heatmaps asks places of the picture
         self.axis = Axis.of_grid("place", *self.grid[::-1])
         self.taps = [CROSS.format(block) for block in range(propagator.model.config.blocks)]
-        self.asks = -1
+        self.token = -1
         super().__init__(propagator, sets, name="look", **options)
         if options.get("state") is None:
-            self.attention.restore({"head": [LOOKED, len(self.taps) - 1, 0], "focus": self.asks})
+            self.attention.restore({"head": [LOOKED, len(self.taps) - 1, 0], "focus": self.token})
 
     def declare(self) -> list[Control]:
         person, key, *others = self.places(more=True)
@@ -531,7 +485,7 @@ class LookExplorer(Between):
             number("blank out", 0, len(self.axis.labels)),
             choice("which", ORDERS, more=True),
             *others,
-            number("opacity", 0.6, 1.0, step=0.05, needs="nothing", more=True),
+            opacity(0.6),
             collected("hidden", range(len(self.axis.labels))),
             collected("knocked out", heads_of({LOOKED: self.taps}, self.config.heads)),
         ]
@@ -572,16 +526,10 @@ class LookExplorer(Between):
 
     def look(self, state: Mapping, found: Looked) -> dict:
         """The maps' row follows the joint's token where that becomes another one."""
-        if self.attention is not None and found.token != self.asks:
+        if self.attention is not None and found.token != self.token:
             self.attention.choice = self.attention.choice | {"focus": found.token}
-        self.asks = found.token
+        self.token = found.token
         return found.looks
-
-    def from_attention(self, looks: Mapping, found: Looked) -> dict:
-        """The maps show who is blanked out, the state holds whom a click has turned over."""
-        turned = set(np.flatnonzero(found.blanked).tolist()) ^ set(looks["hidden"])
-        hidden = sorted(set(self.state["hidden"]) ^ turned)
-        return {"hidden": hidden, "knocked out": looks["knocked_out"]}
 
     def draw(self, state: Mapping, found: Looked) -> Tabs:
         gap, shape = found.gap, self.grid[::-1]
@@ -613,11 +561,12 @@ class LookExplorer(Between):
             f"{state['joint']}'s attention), {change}"
         )
 
-    def coarse(self) -> Mapping[str, Iterable]:
+    def asks(self) -> Iterable[Mapping]:
         tokens = len(self.axis.labels)
-        heads = np.ndindex(len(self.taps), self.config.heads)
-        by_number = (0, tokens // 8, tokens // 4, tokens // 2, tokens)
-        return {"blank out": by_number, "knocked out": [[[LOOKED, *head]] for head in heads]}
+        yield from ({"blank out": n // 8} for n in (0, tokens, 2 * tokens, 4 * tokens, 8 * tokens))
+        for head in np.ndindex(len(self.taps), self.config.heads):
+            yield {"knocked out": [[LOOKED, *head]]}
+        yield from super().asks()
 
 
 class PropagationPlayer(Stage):
@@ -651,7 +600,7 @@ class PropagationPlayer(Stage):
             first.skeleton,
             scenes,
             lambda scene, _frames, _mask: self.filled[scene.name],
-            roles=figures.ROLE_OF,
+            roles=style.ROLE_OF,
             apart=True,
             paints=False,
             name="player",
@@ -696,17 +645,6 @@ class PropagationPlayer(Stage):
         y_range = 0, 1.05 * float(top)
         return replace(lines, title=title, shaded=bands, x_range=ends, y_range=y_range)
 
-    def means(self, state: Mapping, found: Played) -> dict[str, float]:
-        """Mean errors between labels, px, as far as anybody knows the truth there."""
-        if self.now.truth is None:
-            return {}
-        far = self.distances(found.answers, state["error of"])
-        return {who: np.nanmean(px) for who, px in far.items() if np.isfinite(px).any()}
-
-    def draw(self, state: Mapping, found: Played) -> Tabs:
-        rows = super().draw(state, found)["stage"]
-        return {"stage": rows if self.means(state, found) else rows[:1]}
-
     def say(self, state: Mapping, found: Played) -> str:
         of = state.get("error of", "all joints")
         means = self.means(state, found)
@@ -720,8 +658,6 @@ class PropagationPlayer(Stage):
         far = [f"{who} is {apart(xy, line):.1f} px away" for who, xy in others]
         return f"Nobody knows the truth of {of} here; from the {first}, {', '.join(far)}."
 
-    def questions(self) -> Iterable[Mapping]:
-        """This clip at every gap, and joint by joint at this one; nothing else is left open."""
-        here = {name: self.state[name] for name, c in self.declared.items() if c.kind == "choice"}
-        for name in [name for name in here if name != "clip"]:
-            yield from (here | {name: value} for value in self.declared[name].options)
+    def asks(self) -> Iterable[Mapping]:
+        """This clip at every gap, and joint by joint at this one."""
+        return self.each(*[name for name in ("gap T", "error of") if name in self.declared])

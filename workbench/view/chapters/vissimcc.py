@@ -5,30 +5,40 @@ switches joints and paints occluders.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
-import plotly.graph_objects as go
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
-from plotly.subplots import make_subplots
 from torch import Tensor
 
 from ... import geometry
-from ...data.windows import Windows, normalised
+from ...data.windows import Window, Windows, normalised
 from ...errors import BadParameter
-from ...metrics import joint_distances
 from ...occlusion import cover
 from ...predict import PoseEstimator
 from ...records import Detections, Pose
 from ...skeletons import Skeleton
 from ...taps import without_heads
-from .. import figures, style
+from .. import style
 from ..attention import Axis
-from ..explorer import Control, Explorer, choice, collected, heads_of, number
-from ..panels import HIDDEN, VISIBLE, Bar, Bars, Click, Line, Lines, People, Picture, Tabs, marks_of
+from ..estimates import Edits, occlusion_known
+from ..explorer import Compared, Control, choice, collected, far, heads_of, number
+from ..panels import (
+    HIDDEN,
+    VISIBLE,
+    Bars,
+    Click,
+    Heat,
+    Line,
+    Lines,
+    People,
+    Picture,
+    Tabs,
+    marks_of,
+)
 from ..stage import covered, painted, patch_grid
 
 NAIVE, AWARE = "naive", "aware"
@@ -69,7 +79,7 @@ def look_inside(
     *,
     visibility: Int[np.ndarray, "n k"] | None = None,
     source: str | None = None,
-    edit: Mapping[str, Callable[[Tensor], Tensor]] | None = None,
+    edit: Edits | None = None,
 ) -> Inside:
     """Everything behind `feature_maps`, with what the taps said. visibility, source: as of
     `VisibilityReasoning`, so that flags 2 and 1 with "truth" force a mask; edit: as in
@@ -154,13 +164,12 @@ STEPS = {  # of the module, and the taps that say what left each
 }
 
 
-def module_figure(
+def module_panels(
     picture: UInt8[np.ndarray, "h w 3"],
     taps: Mapping[str, Tensor],
     xy_crop: Float[np.ndarray, "k 2"],
     skeleton: Skeleton,
-    title: str,
-) -> go.Figure:
+) -> list[Picture]:
     """What one crop becomes: a map a joint, VisNet's word on each, masked maps, attention (mean of
     the first block's heads, on the scale of all maps), answer, with their shapes. taps: all of
     them, recorded for this crop alone; xy_crop: the answer. Counterpart of Visibility Fig. 1 and 3.
@@ -169,39 +178,26 @@ def module_figure(
         taps[name][0].float().cpu().numpy()
         for name in ("maps.out", *STEPS["VisNet: seen?"], *STEPS["attention (Eq. 5)"], MASK)
     )
-    captions = [f"crop<br>3 x {picture.shape[0]} x {picture.shape[1]}"]
-    for text, names in STEPS.items():
-        shapes = (" x ".join(map(str, taps[name].shape[1:])) for name in names)
-        captions.append(f"{text}<br>{', '.join(shapes)}")
-    figure = make_subplots(1, 6, subplot_titles=captions, horizontal_spacing=0.035)
-    figure.update_annotations(font_size=11)
     top = float(np.abs(maps).max())
-    about_0 = style.attention_scale() | {"zmin": -top, "zmax": top, "colorbar": None}
-    seen = {"colorscale": style.SEQUENTIAL, "zmin": 0, "zmax": 1, "texttemplate": "%{z:.2f}"}
+    times = np.log2(style.times_uniform(attention.mean(0)))
     grids = [
-        (_tiles(maps), about_0),
-        (_tiles(said.reshape(-1, 1, 1))[::2, ::2], seen | {"xgap": 2, "ygap": 2}),
-        (_tiles(maps * mask[:, None, None]), about_0),
-        (np.log2(style.times_uniform(attention.mean(0))), style.attention_scale()),
+        (_tiles(maps), -top, top),
+        (_tiles(said.reshape(-1, 1, 1))[::2, ::2], 0, 1),
+        (_tiles(maps * mask[:, None, None]), -top, top),
+        (times, -style.LOG2_RANGE, style.LOG2_RANGE),
     ]
-    figure.update_xaxes(visible=False)
-    figure.update_yaxes(visible=False)
-    for col, (z, look) in enumerate(grids, 2):
-        figure.add_heatmap(z=z, hoverinfo="skip", **look | {"showscale": False}, row=1, col=col)
-        figure.update_yaxes(autorange="reversed", row=1, col=col)
-    for trace in figures.pose_traces(xy_crop, skeleton, "", figures.COLOURS[AWARE]):
-        figure.add_trace(trace.update(showlegend=False), 1, 6)
-    h, w = picture.shape[:2]
-    for col in (1, 6):
-        at = {"x": -0.5, "y": -0.5, "sizex": w, "sizey": h, "sizing": "stretch", "layer": "below"}
-        figure.add_layout_image(source=figures.data_uri(picture), **at, row=1, col=col)
-        figures.picture_axes(figure, [-0.5, w - 0.5], [h - 0.5, -0.5], 1, col, constrain="domain")
-    for col in range(2, 7):
-        left = figure.get_subplot(1, col).xaxis.domain[0]
-        at = {"x": left - 0.0175, "y": 0.5, "xref": "paper", "yref": "paper", "showarrow": False}
-        figure.add_annotation(text="→", font={"size": 18, "color": figures.GREY}, **at)
-    figure = figures.page_layout(figure, title, 310, figures.PAGE_PX, plot_bgcolor="rgba(0,0,0,0)")
-    return figure.update_layout(margin={"l": 10, "r": 10, "t": 100, "b": 10})
+    panels = [Picture(f"crop\n3 x {picture.shape[0]} x {picture.shape[1]}", [picture])]
+    for (text, names), (grid, low, high) in zip(STEPS.items(), [*grids, (None, 0, 0)]):
+        shapes = ", ".join(" x ".join(map(str, taps[name].shape[1:])) for name in names)
+        panel = Picture(f"{text}\n{shapes}")
+        if grid is None:
+            people = [People(AWARE, "ours", xy_crop, skeleton=skeleton)]
+            panels.append(replace(panel, frames=[picture], people=people))
+            continue
+        heat = Heat(grid, np.eye(2, 3), text, low, high, diverging=low < 0)
+        box = (-0.5, -0.5, grid.shape[1] - 0.5, grid.shape[0] - 0.5)
+        panels.append(replace(panel, heat=heat, box=box))
+    return panels
 
 
 # --- the explorer ---------------------------------------------------------------------------------
@@ -216,6 +212,7 @@ AUTO, ON, OFF = range(3)  # of a joint's switch
 class Answered:
     """One crop on its way through both models; px of the crop."""
 
+    crop: UInt8[np.ndarray, "h w 3"]
     pixels: UInt8[np.ndarray, "h w 3"]  # under the paint
     truth: Float[np.ndarray, "k 2"] | None  # NaN where there is no label
     marks: Int[np.ndarray, "k"] | None  # of the truth, under the paint
@@ -228,14 +225,13 @@ class Answered:
     passes: Bool[np.ndarray, "k"]  # and after
 
 
-class VisSimCCExplorer(Explorer):
+class VisSimCCExplorer(Compared):
     """One person: switch joints between what VisNet says, visible and hidden, or paint over the
     crop, and see the poses, one joint's distributions, and who looks at whom.
 
-    aware: a transformer with VisNet; naive: one without, which it is compared with; rival: another
-    of aware's kind, by default random weights, which takes aware's mask. names: of aware and the
-    rival. labelled: False where the windows' labels are only somebody's detections. One pass,
-    without the mirror image. `BadParameter` for models that cannot be compared.
+    aware: a transformer with VisNet; naive: one without, which it is compared with. options: of
+    `Compared`; a rival takes aware's mask. One pass, without the mirror image. `BadParameter` for
+    models that cannot be compared.
     """
 
     has_attention = True
@@ -246,49 +242,43 @@ class VisSimCCExplorer(Explorer):
         naive: PoseEstimator,
         windows: Windows,
         *,
-        rival: PoseEstimator | None = None,
         names: tuple[str, str] = (AWARE, "random"),
-        labelled: bool = True,
-        index: int = 0,
-        joint: str = "left_wrist",
         **options,
     ):
-        rival = aware.random_control() if rival is None else rival
-        self.name_of, other = names
-        self.models = {self.name_of: aware, NAIVE: naive, other: rival}
+        self.config = aware.model.config
+        self.windows = windows
+        # each holds its last answers
+        self.window = lru_cache(1)(self.read)
+        self.paint = lru_cache(2)(self.under_paint)
+        self.maps_of = lru_cache(6)(self.features)  # three models, with paint and without
+        layers = range(self.config.layers)
+        self.layers = {MAPS: [f"reasoning.blocks.{layer}.attention.map" for layer in layers]}
+        # of the axis of distributions: a third above the Gaussian that was taught
+        self.top = 1.35 / (self.config.sigma * float(np.sqrt(2 * np.pi)))
+        options |= {"name": "vissimcc", "names": names, "beside": {NAIVE: naive}}
+        super().__init__(aware, len(windows), **options)
+
+    def check(self) -> None:
         models = [each.model for each in self.models.values()]
         if not all(each.reasoning for each in models) or not models[0].reasoning.visnet:
             raise BadParameter(
                 "a transformer with VisNet and one without are compared",
                 remedy="vissimcc, vissimcc-reasoning",
             )
-        self.config = models[0].config
         kinds = {(c.skeleton, c.size, c.layers, c.heads) for c in (m.config for m in models)}
         if len(kinds) > 1:
             raise BadParameter(
                 f"joints, crop, blocks and heads are {kinds}", remedy="give models that are alike"
             )
-        self.windows = windows
-        self.labelled = labelled
-        self.begin = index, joint
-        self.joints = aware.skeleton
-        self.key = None, ""  # the person and the strokes that are shown
-        self.held: dict[tuple[str, bool], tuple[np.ndarray, Tensor]] = {}
-        layers = range(self.config.layers)
-        self.layers = {MAPS: [f"reasoning.blocks.{layer}.attention.map" for layer in layers]}
-        # of the axis of distributions: a third above the Gaussian that was taught
-        self.top = 1.35 / (self.config.sigma * float(np.sqrt(2 * np.pi)))
-        super().__init__(self.joints, name="vissimcc", **options)
 
     def declare(self) -> list[Control]:
-        index, joint = self.begin
         w, h = self.config.size
         presets = (AS_SAID, ALL, NONE, *[LABELS] * self.labelled)
-        auto = [AUTO] * len(self.joints)
+        auto = [AUTO] * len(self.kin)
         look = {"needs": "nothing", "more": True, "label": "brush"}
         return [
-            number("person", index, len(self.windows) - 1),
-            choice("joint", self.joints.joints, joint, needs="drawing"),
+            number("person", self.first, len(self.windows) - 1),
+            self.joints(needs="drawing"),
             choice("mask", presets),
             choice("against", list(self.models)[1:], more=True),
             choice("a press", PRESSES, needs="drawing", more=True),
@@ -300,39 +290,36 @@ class VisSimCCExplorer(Explorer):
 
     # --- computed ---------------------------------------------------------------------------------
 
-    def _open(self, state: Mapping) -> None:
-        """Cuts and paints the crop, where the person or the paint is another one."""
-        key = state["person"], json.dumps(state["brush"])
-        if key[0] != self.key[0]:
-            self.window = self.windows.sample(state["person"])
-            self.crop = self.window.crops[0]
-        if key != self.key:
-            self.forget_pictures()
-            self.cover = covered(state["brush"], self.config.size, 1)
-            self.pixels = painted([self.crop], self.cover)[0]
-            self.key = key
+    def read(self, person: int) -> tuple[Window, UInt8[np.ndarray, "h w 3"]]:
+        window = self.windows.sample(person)
+        return window, window.crops[0]
 
-    def maps_of(self, name: str, pixels: UInt8[np.ndarray, "h w 3"]) -> Float[Tensor, "1 k y x"]:
-        """A model's feature maps; its backbone runs once for the crop, and once for new paint."""
-        place = name, pixels is self.crop
-        if place not in self.held or self.held[place][0] is not pixels:
-            images = normalised(torch.from_numpy(np.ascontiguousarray(pixels[None])))
-            self.held[place] = pixels, feature_maps(self.models[name], images)
-        return self.held[place][1]
+    def under_paint(self, person: int, brush: str) -> tuple[np.ndarray, np.ndarray]:
+        """The crop and what the strokes (JSON) cover; the same array where they cover nothing."""
+        self.forget_pictures()
+        mask = covered(json.loads(brush), self.config.size, 1)
+        return painted([self.window(person)[1]], mask)[0], mask[0]
+
+    def features(self, name: str, person: int, brush: str = "[]") -> Float[Tensor, "1 k y x"]:
+        """A model's feature maps of a crop under paint."""
+        pixels, _ = self.paint(person, brush)
+        images = normalised(torch.from_numpy(np.ascontiguousarray(pixels[None])))
+        return feature_maps(self.models[name], images)
 
     def compute(self, state: Mapping) -> Answered:
         switches = np.array(state["switches"])
-        if switches.shape != (len(self.joints),) or not np.isin(switches, (AUTO, ON, OFF)).all():
+        if switches.shape != (len(self.kin),) or not np.isin(switches, (AUTO, ON, OFF)).all():
             raise BadParameter(
                 f"switches are {state['switches']}", remedy="give 0, 1 or 2 to each of the joints"
             )
-        self._open(state)
-        name, other = self.name_of, state["against"]
+        name, other = self.names[0], state["against"]
         ours, rival = self.models[name], self.models[other]
-        maps = self.maps_of(name, self.pixels)
+        asked = state["person"], json.dumps(state["brush"])
+        pixels, under = self.paint(*asked)
+        maps = self.maps_of(name, *asked)
         said = look_inside(ours, maps)
         seen = said.mask[0] == 1
-        truth, flags, marks, right = self._labels(seen)
+        truth, flags, marks, right = self.labels(state["person"], under, seen)
         presets = {AS_SAID: seen, LABELS: flags == 2}
         base = presets.get(state["mask"], np.full_like(seen, state["mask"] == ALL))
         passes = np.where(switches == AUTO, base, switches == ON)
@@ -341,47 +328,48 @@ class VisSimCCExplorer(Explorer):
         masked = heads | {MASK: lambda _: mask}
         theirs = masked if rival.model.reasoning.visnet else heads
         return Answered(
-            self.pixels,
+            self.window(state["person"])[1],
+            pixels,
             truth,
             marks,
             right,
             said,
             look_inside(ours, maps, edit=masked),
-            look_inside(rival, self.maps_of(other, self.pixels), source="none", edit=theirs),
-            look_inside(ours, self.maps_of(name, self.crop)),
+            look_inside(rival, self.maps_of(other, *asked), source="none", edit=theirs),
+            look_inside(ours, self.maps_of(name, state["person"])),
             base,
             passes,
         )
 
-    def _labels(self, seen: Bool[np.ndarray, "k"]) -> tuple:
+    def labels(self, person: int, under: np.ndarray, seen: Bool[np.ndarray, "k"]) -> tuple:
         """The true pose, flags, marks, and how often VisNet is right; paint hides what it covers.
         None, but for the flags, where nobody knows.
         """
-        before, xy = self.window.visibility[0], self.window.xy_crop[0]
-        flags = cover(before, xy, self.cover[0])
+        window, _ = self.window(person)
+        before, xy = window.visibility[0], window.xy_crop[0]
+        flags = cover(before, xy, under)
         if not self.labelled or not before.any():
             return None, flags, None, None
-        pair, n, _ = self.windows.items[self.key[0]]
-        known = self.windows.pairs[pair][0].tracks[n].occlusion_known
-        marks = marks_of(flags, before, known=known)
+        known = occlusion_known(self.windows, person)
         truth = np.where(before[:, None] > 0, xy, np.nan)
-        return truth, flags, marks, int((seen == (flags == 2)).sum()) if known else None
+        right = int((seen == (flags == 2)).sum()) if known else None
+        return truth, flags, marks_of(flags, before, known=known), right
 
     def look(self, state: Mapping, found: Answered) -> dict:
-        axis = Axis.of_joints(self.joints)
+        axis = Axis.of_joints(self.kin)
         return {
             "maps": {MAPS: found.ours.attention[0]},
             "axes": (axis, axis),
             "other": {MAPS: found.rival.attention[0]},
-            "names": (self.name_of, state["against"]),
-            "skeleton": self.joints,
+            "names": (self.names[0], state["against"]),
+            "skeleton": self.kin,
             "xy": found.ours.xy_crop[0],
             "hidden": np.flatnonzero(~found.passes).tolist(),
         }
 
     def from_attention(self, looks: Mapping, found: Answered) -> dict:
         """Whoever was hidden or shown in the maps is switched so, or back to the mask's own."""
-        passes = ~np.isin(np.arange(len(self.joints)), looks["hidden"])
+        passes = ~np.isin(np.arange(len(self.kin)), looks["hidden"])
         switches = np.where(passes == found.base, AUTO, np.where(passes, ON, OFF))
         kept = np.where(passes == found.passes, self.state["switches"], switches)
         return {"switches": kept.tolist(), "knocked out": looks["knocked_out"]}
@@ -397,7 +385,7 @@ class VisSimCCExplorer(Explorer):
         masked = np.where(found.passes, VISIBLE, HIDDEN)
         people = [
             People(state["against"], "rival", found.rival.xy_crop[0]),
-            People(f"{self.name_of}, ✕ masked", "ours", found.ours.xy_crop[0], masked),
+            People(f"{self.names[0]}, ✕ masked", "ours", found.ours.xy_crop[0], masked),
         ]
         if found.truth is not None:
             truth = People("truth, ✕ hidden", "truth", found.truth, found.marks, small=True)
@@ -405,7 +393,7 @@ class VisSimCCExplorer(Explorer):
         paints = state["a press"] == PAINTS
         return Picture(
             "press to paint, or to move paint" if paints else "click a joint to switch it",
-            [self.crop if paints else found.pixels],  # the browser lays its paint over the crop
+            [found.crop if paints else found.pixels],  # the browser lays its paint over the crop
             people,
             click=None if paints else Click("switches", "cycle"),
             brush=paints,
@@ -414,23 +402,19 @@ class VisSimCCExplorer(Explorer):
 
     def sure(self, state: Mapping, found: Answered) -> Bars:
         """VisNet's word on every joint, and whom the mask lets through."""
-        bars = [
-            Bar(joint, float(p), "visible" if passes else "hidden", ("", "✓", "✕")[switch])
-            for joint, p, passes, switch in zip(
-                self.joints.joints, found.said.probability[0], found.passes, state["switches"]
-            )
-        ]
-        return Bars(
-            "VisNet: is it visible?", "", bars, (0.0, 1.0), Click("switches", "cycle"), wide=1.1
-        )
+        roles = np.where(found.passes, "visible", "hidden").tolist()
+        marks = [("", "✓", "✕")[switch] for switch in state["switches"]]
+        look = {"range": (0.0, 1.0), "click": Click("switches", "cycle"), "wide": 1.1}
+        p = found.said.probability[0]
+        return self.bars("VisNet: is it visible?", "", p, roles, marks, **look)
 
     def distribution(self, axis: str, state: Mapping, found: Answered) -> Lines:
         """SimCC's answer for the chosen joint along an axis; dashed: before what was changed."""
-        j, at = self.joints.index(state["joint"]), "xy".index(axis)
+        j, at = self.kin.index(state["joint"]), "xy".index(axis)
         changed = self.changed(state)
         look = {"": (found.plain, "ours", (4, 3))} if changed else {}
         look[state["against"]] = found.rival, "rival", ()
-        look[self.name_of] = found.ours, "ours", ()
+        look[self.names[0]] = found.ours, "ours", ()
         lines = []
         if found.truth is not None and np.isfinite(found.truth[j, at]):
             lines.append(Line("truth", found.truth[[j, j], at], np.array([0, self.top]), "truth"))
@@ -445,44 +429,39 @@ class VisSimCCExplorer(Explorer):
         return Lines(title, words, height, lines, **ranges)
 
     def say(self, state: Mapping, found: Answered) -> str:
-        joint, j, other = state["joint"], self.joints.index(state["joint"]), state["against"]
-        answers = (found.ours, found.plain, found.rival)
-        truth = found.plain.xy_crop if found.truth is None else found.truth[None]
-        ours, plain, rival = (joint_distances(each.xy_crop, truth)[0] for each in answers)
-        form = "z.2f" if found.truth is None else "+z.2f"
+        joint, j, other = state["joint"], self.kin.index(state["joint"]), state["against"]
+        answers = [each.xy_crop[0] for each in (found.ours, found.plain, found.rival)]
+        known = found.truth is not None
+        ours, plain, rival = (far(xy, found.truth if known else answers[1]) for xy in answers)
+        form = "+z.2f" if known else "z.2f"
         change = f"{np.nanmean(ours) - np.nanmean(plain):{form}} px"
         if np.isfinite(ours[j]):
             change += f", at {joint} {ours[j] - plain[j]:{form}} px"
-        if found.truth is None:
-            apart = joint_distances(found.ours.xy_crop, found.rival.xy_crop).mean()
-            surer = found.ours.confidence[0, j] - found.plain.confidence[0, j]
-            answer = f"{apart:.2f} px apart from {other}"
-            change = f"moved the answer by {change} (confidence {surer:+z.2f})"
-        else:
+        if known:
             error, theirs = np.nanmean(ours), np.nanmean(rival)
             answer = f"error {error:.2f} px, {other} {theirs:.2f} ({error - theirs:+z.2f})"
             change = f"changed the error by {change}"
-        done = f"you {change if self.changed(state) else 'changed nothing yet'}"
+        else:
+            answer = f"{far(answers[0], answers[2]).mean():.2f} px apart from {other}"
+            surer = found.ours.confidence[0, j] - found.plain.confidence[0, j]
+            change = f"moved the answer by {change} (confidence {surer:+z.2f})"
+        done = change if self.changed(state) else "changed nothing yet"
         right = "" if found.right is None else f" (VisNet is right about {found.right})"
         masked = (~found.passes).sum()
-        return f"{masked} of {len(self.joints)} joints masked{right}: {answer}; {done}."
+        return f"{masked} of {len(self.kin)} joints masked{right}: {answer}; you {done}."
 
     def changed(self, state: Mapping) -> bool:
         """Whether anything is masked, switched, painted or knocked out by the reader."""
         lists = any(state["switches"]) or state["brush"] or state["knocked out"]
         return bool(lists) or state["mask"] != AS_SAID
 
-    def questions(self) -> Iterable[Mapping]:
-        """One change away from what is shown: joints, masks, switches, patches."""
-        names = ("joint", "mask", "against", "a press", "brush", "switches")
-        now = {name: self.state[name] for name in names}
-        for name in ("joint", "mask", "a press"):
-            for option in self.declared[name].options:
-                yield now | {name: option}
-        for j, switch in product(range(len(self.joints)), (ON, OFF)):
+    def asks(self) -> Iterable[Mapping]:
+        """Joints, masks, switches, patches."""
+        yield from self.each("joint", "mask", "a press")
+        for j, switch in np.ndindex(len(self.kin), 2):
             switches = list(self.state["switches"])
-            switches[j] = switch
-            yield now | {"switches": switches}
+            switches[j] = (ON, OFF)[switch]
+            yield {"switches": switches}
         step = self.config.size[0] / 4
-        for patch in patch_grid(self.config.size, [float(self.state["size"])], step, 0):
-            yield now | {"a press": PAINTS} | patch
+        for patch in patch_grid(self.config.size, self.state["size"], (step, step), (0, 0)):
+            yield {"a press": PAINTS} | patch

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float, Num, UInt8
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -17,10 +18,11 @@ from matplotlib.patches import FancyArrowPatch
 from ...errors import BadParameter, check_choice
 from ...skeletons import Skeleton
 from .. import style
-from ..figures import bones
+from ..panels import bones
 from .sheets import (
     DPI,
     WIDEST,
+    add_legend,
     box_about,
     colours_of,
     fit,
@@ -33,6 +35,8 @@ from .sheets import (
 )
 
 NARROWEST = 0.66  # inches of one map with its gap
+# What maps show, and what their scale is called.
+SHOWS = {"main": "times uniform", "difference": "difference of times uniform", "ratio": "ratio"}
 ARC = 10.0  # pt of an arc that carries all of the weight
 
 
@@ -46,12 +50,14 @@ def attention_figure(
     xy: Num[np.ndarray, "k 2"] | None = None,
     focus: str | int | None = None,
     inward: bool = False,
+    marked: Bool[np.ndarray, "query"] | None = None,
     picture: UInt8[np.ndarray, "h w 3"] | None = None,
     names: Sequence[str] | None = None,
     allowed: Bool[np.ndarray, "*a"] | None = None,
     other: Float[np.ndarray, "*layer head query key"] | None = None,
     show: str = "main",
     about: str = "",
+    title: str = "",
     theme: str = "light",
 ) -> Figure:
     """Attention maps on the one scale of `style`; where all are drawn, a row is a layer if it has
@@ -64,7 +70,8 @@ def attention_figure(
     the "difference" from them or the "ratio" to them. skeleton, xy: the body in px, beside maps
     from joint to joint, over the picture where there is one. focus: the joint that asks (inward:
     that answers): dots have the colours of its mean over the maps drawn, and arcs are as wide as
-    its mean weights. about: words beside the name of the scale.
+    its mean weights. marked: queries whose rows are framed in the colour of the hidden. about:
+    words beside the name of the scale; title: of the whole.
     Errors: `BadParameter` for what does not fit together or on a page, `UnknownName` for a joint.
     """
     weights = style.by_layer("attention", maps)
@@ -79,16 +86,21 @@ def attention_figure(
     focus = _focus(weights, skeleton, xy, focus)
     sides = _sides(labels, weights)
     values, shares = _compared(weights, other, show, allowed)
+    said = {SHOWS[show]: values, "weight": weights}
+    said = {name: [of[head] for head in chosen] for name, of in said.items()}
     per_row = weights.shape[1] if heads is None else len(chosen)
-    ink = style.colour("ink", theme)
+    ink, hidden = (style.colour(role, theme) for role in ("ink", "hidden"))
     with settings(theme):
         figure = sheet(columns)
+        figure.numbers = _numbers(titles, sides, said)
         rows, beside = _grid(figure, sides, per_row, len(chosen), skeleton is not None, focus)
         cells = list(figure.axes)
-        for axes, head, title in zip(cells, chosen, titles):
+        for axes, head, name in zip(cells, chosen, titles):
             pixels = style.scale_colours(_placed(values[head], show), theme)
-            axes.imshow(pixels, aspect="auto", interpolation="nearest")
-            axes.set_title(title)
+            axes.imshow(pixels, aspect="auto", interpolation="nearest", gid="turned")
+            axes.set_title(name)
+            for row in () if marked is None else np.flatnonzero(marked):
+                axes.axhspan(row - 0.5, row + 0.5, fill=False, clip_on=False, color=hidden)
             if focus is not None:
                 mark = axes.axvspan if inward else axes.axhspan
                 mark(focus - 0.5, focus + 0.5, fill=False, clip_on=False, color=ink)
@@ -102,6 +114,7 @@ def attention_figure(
             body.set_title(f"who looks at {joint}" if inward else f"{joint} asks")
             body.set_xlabel(f"mean of {len(chosen)} maps" if len(chosen) > 1 else "")
         _scale(figure, cells, show, about, theme)
+        add_legend(figure, title)
         fit(figure, rows)
         if skeleton is not None:  # as high as the maps
             box, low = body.get_position(), cells[-1].get_position().y0
@@ -149,13 +162,21 @@ def _grid(
     return rows, right.subgridspec(1, 1)[0]
 
 
+def _numbers(titles: Sequence[str], sides: list[list[str]], said: Mapping) -> pd.DataFrame:
+    """What the maps say, [n query key] by name, a row a cell."""
+    places = pd.MultiIndex.from_product([titles, *sides], names=["map", "asks", "answers"])
+    columns = {name: np.ravel(values) for name, values in said.items()}
+    return pd.DataFrame(columns, index=places).reset_index()
+
+
 def _scale(figure: Figure, cells: list[Axes], show: str, about: str, theme: str) -> None:
     """The scale of all maps, below them."""
-    scale = style.attention_scale(theme, difference=show == "difference")
-    colours = ScalarMappable(Normalize(scale["zmin"], scale["zmax"]), colours_of(theme))
+    colours = ScalarMappable(Normalize(-1, 1), colours_of(theme))
     bar = figure.colorbar(colours, ax=cells, location="bottom", aspect=60, pad=0.02)
-    bar.set_ticks(scale["colorbar"]["tickvals"], labels=scale["colorbar"]["ticktext"])
-    name = "ratio" if show == "ratio" else scale["colorbar"]["title"]["text"]
+    ticks = style.attention_ticks(difference=show == "difference")
+    bar.set_ticks(np.linspace(-1, 1, 5), labels=ticks)
+    name = SHOWS[show]
+    bar.ax.set_gid("turned")
     bar.set_label(f"{name} ({about})" if about else name, loc="left")
 
 
@@ -203,7 +224,7 @@ def _compared(
     weights: np.ndarray, other: np.ndarray | None, show: str, allowed: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the maps say, and widths of arcs as shares of `ARC`."""
-    check_choice("show", show, ("main", "difference", "ratio"))
+    check_choice("show", show, SHOWS)
     times = style.times_uniform(weights, allowed=allowed)
     if show == "main":
         return times, weights

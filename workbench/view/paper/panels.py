@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 from matplotlib.patheffects import withStroke
 
-from ...errors import BadParameter, unknown
+from ...errors import BadParameter
 from ...skeletons import Skeleton
 from .. import style
-from ..figures import bones
 from ..panels import (
     HIDDEN,
     NEWLY_HIDDEN,
@@ -36,6 +36,7 @@ from ..panels import (
     People,
     Picture,
     Tabs,
+    bones,
 )
 from .sheets import (
     INCHES,
@@ -68,7 +69,7 @@ MARKS = MappingProxyType(
 class _Shown:
     """What all panels of a figure share. state: of the controls."""
 
-    skeleton: Skeleton
+    skeleton: Skeleton | None
     theme: str
     state: Mapping[str, Any]
 
@@ -98,8 +99,14 @@ def panels_figure(
 # --- where panels lie -----------------------------------------------------------------------------
 
 
-def _rows(rows: Sequence[Sequence[Panel]], shown: _Shown, columns: int, per_row: int = 0) -> Figure:
-    """Rows of panels that share the width, or with room for `per_row`."""
+def _rows(
+    rows: Sequence[Sequence[Panel]],
+    shown: _Shown,
+    columns: int,
+    per_row: int = 0,
+    title: str = "",
+) -> Figure:
+    """Rows of panels that share the width, or with room for `per_row`, below a title."""
     with settings(shown.theme):
         figure = sheet(columns)
         grid = figure.add_gridspec(len(rows), 1)
@@ -112,9 +119,10 @@ def _rows(rows: Sequence[Sequence[Panel]], shown: _Shown, columns: int, per_row:
                 axes = figure.add_subplot(place)
                 DRAWN[panel.kind](axes, panel, shown)
                 letters = int(14 * INCHES[columns] * panel.wide / sum(ratios))
-                axes.set_title(textwrap.fill(panel.title, letters), loc="left", weight="bold")
+                words = [textwrap.fill(line, letters) for line in panel.title.splitlines()]
+                axes.set_title("\n".join(words), loc="left", weight="bold")
                 cells[-1].append((axes, *_size(panel)))
-        add_legend(figure)
+        add_legend(figure, title)
         fit(figure, cells, grid)
         for (axes, *_), panel in zip(chain(*cells), chain(*rows)):
             axes.set_aspect("equal" if isinstance(panel, Picture) else "auto")
@@ -150,6 +158,10 @@ def _picture(axes: Axes, panel: Picture, shown: _Shown) -> None:
     for arrows in panel.arrows:
         _arrows(axes, arrows, shown)
     show_box(axes, panel.bounds)
+    if panel.outline is not None:
+        x0, y0, x1, y1 = panel.outline
+        look = {"fill": False, "color": style.ON_PICTURE["bright"]}
+        axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, **look))
     if frame in panel.rim:
         axes.spines[:].set(color=shown.colour("truth"), linewidth=2)
 
@@ -172,17 +184,24 @@ def _heat(axes: Axes, heat: Heat, frame: int, shown: _Shown) -> None:
         vmax=heat.high,
         extent=(c - a / 2, c + a * (columns - 0.5), f + e * (rows - 0.5), f - e / 2),
         zorder=1,
+        gid="turned" if heat.diverging else None,
     )
+    _scale(axes, image, [heat.low, heat.high], [f"{heat.low:.3g}", f"{heat.high:.3g}"])
+
+
+def _scale(axes: Axes, drawn: ScalarMappable, ends: list[float | int], words: list[str]) -> None:
+    """What the ends of a scale stand for, below a panel."""
     below = axes.inset_axes((0, -0.06, 1, 0.03))
-    bar = axes.figure.colorbar(image, cax=below, orientation="horizontal")
-    bar.set_ticks([heat.low, heat.high], labels=[f"{heat.low:.3g}", f"{heat.high:.3g}"])
+    bar = axes.figure.colorbar(drawn, cax=below, orientation="horizontal")
+    bar.ax.set_gid(drawn.get_gid())
+    bar.set_ticks(ends, labels=words)
 
 
 def _people(axes: Axes, people: People, frame: int, shown: _Shown) -> None:
     xy, marks = people.at(frame)
     colour, paper = shown.colour(people.role), shown.colour("paper")
     thick = 1.8 if people.role == "truth" else 0.9  # seen below the others
-    lines = bones(xy, shown.skeleton, marks != NOTHING)
+    lines = bones(xy, people.skeleton or shown.skeleton, marks != NOTHING)
     # below everybody's lines, so that nobody's hides another's
     axes.plot(*lines, linewidth=thick + 1.2, color=paper, zorder=1.5)
     axes.plot(*lines, linewidth=thick, color=colour, label="" if people.flags else people.name)
@@ -192,13 +211,25 @@ def _people(axes: Axes, people: People, frame: int, shown: _Shown) -> None:
         look = {"color": colour, "s": (3 if people.small else 8) * thick}
         if people.flags or mark != VISIBLE:
             look = {"color": shown.colour(role), "s": 16, "label": SAYS[mark - VISIBLE]}
-        if len(at):
-            axes.scatter(*at.T, marker=marker, linewidths=0, zorder=3, path_effects=around, **look)
+        if people.confidence is not None:
+            sure = people.confidence.reshape(marks.shape)[marks == mark]
+            scale = {"c": sure, "vmin": 0, "vmax": 1, "s": 16}
+            look = {**scale, "cmap": colours_of(shown.theme, style.sequential())}
+        if not len(at):
+            continue
+        dots = axes.scatter(
+            *at.T, marker=marker, linewidths=0, zorder=3, path_effects=around, **look
+        )
+        if people.confidence is not None and mark == VISIBLE:
+            _scale(axes, dots, [0.0, 1.0], ["confidence 0", "1"])
+    for number, place in enumerate(xy[0]) if people.numbers else ():
+        axes.annotate(number, place, (0, 3), textcoords="offset points", ha="center")
 
 
 def _arrows(axes: Axes, arrows: Arrows, shown: _Shown) -> None:
     """Each from x, y to x, y, with a width of its own; a dot where both are one place."""
     colour = shown.colour(arrows.role)
+    axes.plot([], [], color=colour, label=arrows.name)
     for *ends, thick in np.asarray(arrows.ends, float)[np.isfinite(arrows.ends).all(1)]:
         start, end = np.reshape(ends, (2, 2))
         if (start == end).all():
@@ -253,61 +284,61 @@ DRAWN = MappingProxyType({"picture": _picture, "lines": _lines, "bars": _bars})
 # --- poses ----------------------------------------------------------------------------------------
 
 
-def before_after(
-    poses: Sequence[Mapping[str, np.ndarray]],
-    skeleton: Skeleton,
+def pictures(
+    panels: Sequence[Picture],
+    skeleton: Skeleton | None = None,
     *,
-    pictures: Sequence[UInt8[np.ndarray, "h w 3"]] | None = None,
-    captions: Sequence[str] = (),
+    per_row: int = 3,
+    aspect: float | int = 1,
+    one_scale: bool = False,
+    title: str = "",
     columns: int = 2,
     theme: str = "light",
 ) -> Figure:
-    """Panels of people as truth, detector and we have them, each around its own people.
+    """Pictures with people, maps and arrows, row by row. A panel without picture and box is shown
+    around its people.
 
-    poses: for each panel role -> px, [p k 2] or [k 2], of "truth", "detector", "rival" and "ours",
-    and perhaps "visibility" [p k] or [k]: 1 makes a joint a cross, 0 leaves the truth's out.
-    pictures: RGB, one a panel.
-    Errors: `UnknownName` for roles, `BadParameter` for what does not fit.
+    skeleton: of people who have none of their own; aspect: height over width of panels around
+    people; one_scale: those have one scale.
+    Errors: `UnknownName` for roles, `BadParameter` for no panels, nobody and what does not fit.
     """
-    captions = captions or [""] * len(poses)
-    frames = [()] * len(poses) if pictures is None else [[picture] for picture in pictures]
-    if not len(poses) == len(captions) == len(frames) > 0:
-        raise BadParameter(
-            f"{len(poses)} panels, {len(frames)} pictures, {len(captions)} captions",
-            remedy="give at least one panel, and a picture and a caption for each or none at all",
-        )
-    panels = []
-    for pose, caption, frame in zip(poses, captions, frames):
-        people = _poses(pose, skeleton)
-        there = [each.xy[each.marks != NOTHING] for each in people]
-        there = np.concatenate((np.empty((0, 2)), *there))
-        if not len(there):
-            raise BadParameter("a panel with nobody", remedy="give poses with visible joints")
-        panels.append(Picture(caption, frame, people, box=box_about(there)))
-    per_row = min(len(panels), 2 * columns)
-    rows = [panels[i : i + per_row] for i in range(0, len(panels), per_row)]
-    return _rows(rows, _Shown(skeleton, theme, {"frame": 0}), columns, per_row)
+    if not panels:
+        raise BadParameter("no panels", remedy="give at least one")
+    free = [panel.box is None and not len(panel.frames) for panel in panels]
+    places = {i: _places(panel) for i, panel in enumerate(panels) if free[i]}
+    side = max((np.ptp(xy, 0).max() for xy in places.values()), default=0) if one_scale else 0
+    boxed = list(panels)
+    for i, xy in places.items():
+        middle = (xy.min(0) + xy.max(0)) / 2
+        ends = np.concatenate((xy, middle + np.array([[-side], [side]]) / 2))
+        boxed[i] = replace(panels[i], box=box_about(ends, 1 / aspect))
+    per_row = min(per_row, len(panels))
+    rows = [boxed[i : i + per_row] for i in range(0, len(panels), per_row)]
+    shown = _Shown(skeleton, theme, {"frame": 0})
+    numbers = [row for panel in panels for row in _joints(panel, skeleton)]
+    figure = _rows(rows, shown, columns, per_row, title)
+    figure.numbers = pd.DataFrame(numbers, columns=["panel", "who", "joint", "x", "y", "mark"])
+    return figure
 
 
-def _poses(panel: Mapping[str, np.ndarray], skeleton: Skeleton) -> list[People]:
-    """A panel's people, the last ones on top."""
-    for role in panel:
-        if role not in (*WHO, "visibility"):
-            raise unknown("role of a pose", role, (*WHO, "visibility"))
-    people = []
-    for role in filter(panel.__contains__, WHO):
-        xy = np.asarray(panel[role], float)
-        flags = np.asarray(panel.get("visibility", np.full(xy.shape[:-1], 2)))
-        if (
-            xy.shape != (*flags.shape, 2)
-            or len(skeleton) not in flags.shape[-1:]
-            or not np.isfinite(xy).all()
-        ):
-            raise BadParameter(
-                f"{role}: places of shape {xy.shape} with flags of {flags.shape}, or not finite",
-                remedy=f"give finite px [people {len(skeleton)} 2] or [{len(skeleton)} 2]",
-            )
-        marks = np.where(flags == 1, HIDDEN, VISIBLE)
-        marks = np.where((flags > 0) | (role != "truth"), marks, NOTHING)
-        people.append(People(role, role, xy, marks))
-    return people
+def _places(panel: Picture) -> np.ndarray:
+    """All places of a panel's people and arrows, px, [n 2]."""
+    people = [xy[marks != NOTHING] for xy, marks in (each.at(0) for each in panel.people)]
+    ends = [np.reshape(arrows.ends, (-1, 5))[:, :4].reshape(-1, 2) for arrows in panel.arrows]
+    there = np.concatenate((np.empty((0, 2)), *people, *ends))
+    if not len(there):
+        problem = f"panel {panel.title!r} with nobody"
+        raise BadParameter(problem, remedy="give poses with visible joints, or a picture")
+    return there
+
+
+def _joints(panel: Picture, skeleton: Skeleton | None) -> Iterator[tuple]:
+    """What a panel's people say, a row a joint."""
+    for people in panel.people:
+        own, (xy, marks) = people.skeleton or skeleton, people.at(0)
+        if own is None or xy.shape[1] != len(own):
+            problem = f"{people.name}: {xy.shape[1]} joints in panel {panel.title!r}"
+            raise BadParameter(problem, remedy="give the skeleton of the people")
+        for joint, (x, y), mark in zip(own.joints * len(xy), xy.reshape(-1, 2), marks.ravel()):
+            if mark != NOTHING:
+                yield panel.title, people.name, joint, x, y, SAYS[mark - VISIBLE]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import textwrap
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
+import pandas as pd
+from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -31,14 +35,19 @@ DPI = 300
 SCREEN, HEAVIEST = 130, 300_000  # dpi and bytes of what a notebook shows
 TINY = 5  # pt of names of tokens
 FORMATS = ("svg", "pdf", "png")
+MOST_NUMBERS = 10_000  # rows of a table that stands in an SVG
 
 
-def settings(theme: str = "light") -> AbstractContextManager:
-    """matplotlib's own defaults with our text, ink and paper, whatever the user has set."""
+def settings(theme: str = "light", size: float | int = 6) -> AbstractContextManager:
+    """matplotlib's own defaults with our text, ink and paper, whatever the user has set.
+
+    size: of text, pt; titles of axes are a fifth larger.
+    """
     ink, soft, line, paper = (style.colour(n, theme) for n in ("ink", "soft", "line", "paper"))
     ours = {
         "axes.grid.axis": "y",
-        "font.size": 6,  # pt; titles are a fifth larger
+        "font.size": size,
+        "lines.linewidth": 1.2,
         "lines.markersize": 3.5,
         "pdf.fonttype": 42,  # TrueType, which publishers ask for
         "svg.fonttype": "none",  # text stays text
@@ -59,10 +68,33 @@ def settings(theme: str = "light") -> AbstractContextManager:
     return context(["default", ours])
 
 
-def sheet(columns: int, height: float = TALLEST) -> Figure:
+class Sheet(Figure):
+    """A figure that notebooks show. `numbers`: what it shows, for the toolbar's CSV."""
+
+    numbers: pd.DataFrame | None = None
+
+    def _repr_mimebundle_(self, **_) -> dict[str, str]:
+        """An SVG whose colours follow the reader's theme, and a PNG for who has no scripts."""
+        about = {}
+        if self.numbers is not None and len(self.numbers) <= MOST_NUMBERS:
+            about["Description"] = self.numbers.to_json(orient="split", index=False)
+        svg = _encoded(self, "svg", SCREEN, about).decode()
+        svg = svg[svg.index("<svg ") :].replace("<svg ", '<svg class="wb-figure" ', 1)
+        return {
+            "image/svg+xml": style.followed(svg),
+            "image/png": base64.b64encode(png(self)).decode(),
+            "text/plain": repr(self),
+        }
+
+    def show(self) -> None:
+        """Displays the figure where it does not stand last in a cell."""
+        display(self)
+
+
+def sheet(columns: int, height: float | int = TALLEST) -> Sheet:
     """An empty figure, as wide as so many columns, that finds room for all that is on it."""
     check_choice("columns", columns, INCHES)
-    figure = Figure((INCHES[columns], height), layout="constrained")
+    figure = Sheet((INCHES[columns], height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
@@ -125,14 +157,25 @@ def colours_of(theme: str, stops: Sequence | None = None) -> ListedColormap:
     return ListedColormap(style.scale_colours(np.linspace(-1, 1, 257), theme, stops) / 255)
 
 
-def add_legend(figure: Figure) -> None:
-    """What all axes name, each once, lines first, above them."""
+def add_legend(figure: Figure, title: str = "") -> None:
+    """What all axes name, each once, lines first, above them and below a title."""
     named = [axes.get_legend_handles_labels() for axes in figure.axes]
     keys = {name: key for keys, names in named for key, name in zip(keys, names)}
+    if not keys and not title:
+        return
     lines = sorted(keys, key=lambda name: not isinstance(keys[name], Line2D))
     per_line = int(figure.get_figwidth() / (max(map(len, keys), default=0) / 20 + 0.4)) or 1
     handles = [keys[name] for name in lines]
-    figure.legend(handles, lines, loc="outside upper center", ncols=per_line)
+    title = textwrap.fill(title, int(15 * figure.get_figwidth()))
+    figure.legend(
+        handles,
+        lines,
+        loc=f"outside upper {'left' if title else 'center'}",
+        ncols=per_line,
+        title=title,
+        title_fontproperties={"weight": "bold", "size": 7},
+        alignment="left",
+    )
 
 
 def in_words(name: str) -> str:
@@ -177,10 +220,14 @@ def save(figure: Figure, path: str | Path, *, dpi: int = DPI, over: bool = False
     return write_beside(path, lambda beside: beside.write_bytes(_encoded(figure, kind, dpi)))
 
 
-def _encoded(figure: Figure, kind: str, dpi: float | int) -> bytes:
-    """Bytes of a file; no date in it, so that the same figure gives the same ones."""
-    nothing = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": None}
+def _encoded(
+    figure: Figure, kind: str, dpi: float | int, about: Mapping = MappingProxyType({})
+) -> bytes:
+    """Bytes of a file, with words about it; no date in it, so that the same figure gives the same
+    ones.
+    """
+    nothing = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
     file = io.BytesIO()
     with settings():
-        figure.savefig(file, format=kind, dpi=dpi, metadata=nothing[kind])
+        figure.savefig(file, format=kind, dpi=dpi, metadata=nothing[kind] | about)
     return file.getvalue()
