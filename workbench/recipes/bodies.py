@@ -20,9 +20,9 @@ from jaxtyping import Bool, Float
 from .. import metrics
 from ..data.coco import read_coco
 from ..data.manifest import locate
-from ..data.results import read_detections
+from ..data.results import file_in_truth_boxes, read_detections
 from ..data.safe import read_json
-from ..errors import BadRecord, MissingFile
+from ..errors import BadRecord
 from ..made.bodies import photographed, sample_bodies
 from ..made.detectors import Detector
 from ..made.gaits import gait_joints_mm
@@ -351,14 +351,7 @@ def read_in_truth_boxes(data: str) -> tuple[Path, Pose, Detections]:
     without a labelled joint are left out.
     """
     root = locate(data)[1]
-    files = sorted(root.glob("*_in_truth_boxes.json"))
-    if len(files) != 1:
-        raise MissingFile(
-            f"{len(files)} files *_in_truth_boxes.json, one expected",
-            file=root,
-            remedy="name a folder with one by real_detections:PATH",
-        )
-    (file,) = files
+    file = file_in_truth_boxes(root)
     content = read_json(file)
     detected = read_detections(file, skeleton="coco17", content=content)
     truth = read_coco(locate("coco")[1]).poses

@@ -7,13 +7,22 @@ call. A row also knows how to put a joint back where it came from, so that a fil
 again with nothing changed but the joints that a method replaced.
 """
 
-from .detections import OnVideo, on_video, read_detections, read_results
+from .detections import (
+    OnVideo,
+    file_in_truth_boxes,
+    on_video,
+    read_detections,
+    read_in_truth_boxes,
+    read_results,
+)
 from .writing import write_coco_results, write_like, write_table
 
 __all__ = [
     "OnVideo",
+    "file_in_truth_boxes",
     "on_video",
     "read_detections",
+    "read_in_truth_boxes",
     "read_results",
     "write_coco_results",
     "write_like",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ...errors import BadFile, BadParameter, BadRecord, WorkbenchError
+from ...errors import BadFile, BadParameter, BadRecord, MissingFile, WorkbenchError
 from ...geometry import box_of_points
 from ...records import Detections, Reading
 from ...skeletons import SKELETONS
@@ -243,6 +243,26 @@ def read_results(path: Path, *, on_bad: str = "raise", content: object = None) -
     except BadParameter as error:
         fractions = read_detections(path, content=content, size_wh=(1, 1))
         return Reading(detections=fractions, warnings=(error,))
+
+
+def file_in_truth_boxes(folder: Path) -> Path:
+    """The one *_in_truth_boxes.json of a folder; `MissingFile`."""
+    files = sorted(folder.glob("*_in_truth_boxes.json"))
+    if len(files) != 1:
+        raise MissingFile(
+            f"{len(files)} files *_in_truth_boxes.json, one expected",
+            file=folder,
+            remedy="name a folder with one by real_detections:PATH",
+        )
+    return files[0]
+
+
+def read_in_truth_boxes(path: str | Path, *, on_bad: str = "raise") -> Reading:
+    """What an estimator says of people in their true boxes, as the manifest real_detections lays
+    it.
+    """
+    checks.check_on_bad(on_bad)
+    return Reading(detections=read_detections(file_in_truth_boxes(Path(path)), skeleton="coco17"))
 
 
 # --- as the frames of a video ---------------------------------------------------------------------
