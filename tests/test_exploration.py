@@ -431,7 +431,8 @@ def test_results_of_two_videos_are_refused(files):
 
 
 def test_a_person_stands_once_in_a_frame(files):
-    twice = [(t, x, {"track_id": 1}) for t, x in ((0, 20), (1, 20), (1, 90))]
+    rows = ((0, 20, 1), (0, 90, 2), (1, 20, 1), (1, 90, 1))
+    twice = [(t, x, {"track_id": who}) for t, x, who in rows]
     with pytest.raises(BadRecord, match="person 1 stands twice in frame 1"):
         own(video=files / "clip.mp4", keypoints=results(files / "twice.json", twice))
 

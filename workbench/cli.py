@@ -576,11 +576,10 @@ def predict(
     in yours by name and leave the others. Without --keypoints, people are found by torchvision's
     keypoint detector (`workbench data fetch torchvision_keypointrcnn`).
 
-    Which frame a result belongs to, as in propagate: in a folder of pictures, the one that it
-    names; else by the number that changes between its names (a picture's, where these have
-    numbers); else by image_id, frame_id or frame. Numbers count from the first frame's, 0 or 1: the
-    file proves which (also by OpenPose's and MMPose's frames without people), or --first-frame says
-    it. Of several videos in a file, the one called as yours is read.
+    Which frame a result belongs to, as in propagate: the picture that it names, in a folder; else
+    the number that changes between names (a picture's, where pictures have numbers); else image_id,
+    frame_id or frame. Numbers count from the first frame's: 0 or 1, as the file proves (frames
+    without people, too), or as --first-frame says. Of several videos, the one called as yours.
     """
     from time import perf_counter
 

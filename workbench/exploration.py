@@ -261,6 +261,7 @@ def together(
         problem = f"keypoints are what {' and '.join(refiners)} would refine"
         raise BadParameter(problem, remedy="give a file of keypoints")
     people, frames, truth = _demo() if mine is None else (mine.detections(), mine.frames, None)
+    everybody = people
     if not 0 <= first < len(frames):
         remedy = f"give a frame from 0 to {len(frames) - 1}"
         raise BadParameter(f"first is {first}", remedy=remedy)
@@ -276,6 +277,8 @@ def together(
         problem = f"pictures of {', '.join(f'{w} x {h}' for w, h in sorted(sizes))} px"
         raise BadParameter(problem, file=mine.source, remedy="give pictures of one size")
     predictors = {method: models(method, None, people.skeleton, device)[0] for method in methods}
+    if "port" in predictors:  # ranks of confidence are those of the whole file
+        predictors["port"] = predictors["port"].fitted(everybody)
 
     def ask(scene: Scene, painted: list[np.ndarray], mask: np.ndarray) -> dict:
         seen = without_covered(people, mask)
