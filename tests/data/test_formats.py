@@ -118,6 +118,15 @@ def test_individuals_are_persons_and_other_things_are_left_out(tmp_path, film):
     np.testing.assert_allclose(found.xy_frame[1] - found.xy_frame[0], [[5, 0]] * 17, atol=1e-3)
 
 
+def test_the_first_of_two_individuals_needs_both_coordinates_too(tmp_path, film):
+    path = deeplabcut(tmp_path / "r.csv", range(N), who=["mouse1", "mouse2"])
+    lines = path.read_text().splitlines()
+    lines[3] = lines[3].replace(",x,", ",likely,", 1)
+    path.write_text("\n".join(lines))
+    with pytest.raises(BadFile, match="no columns x and y of nose"):
+        on_film(path, film)
+
+
 def test_a_single_animal_is_one_person_and_may_be_missing(tmp_path, film):
     path = deeplabcut(tmp_path / "r.csv", range(N))
     lines = path.read_text().splitlines()

@@ -60,8 +60,8 @@ def header_of(cells: Sequence[Sequence[str]]) -> Header:
         if kind in columns:
             raise BadFile(f"{part} has two columns {kind}", remedy="keep those of one scorer")
         columns[kind] = column
-    parts = {name: part for person in people.values() for name, part in person.items()}
-    lacking = [name for name, part in parts.items() if not {"x", "y"} <= {*part}]
+    parts = [part for person in people.values() for part in person.items()]
+    lacking = [name for name, columns in parts if not {"x", "y"} <= {*columns}]
     if lacking or not parts:
         raise BadFile(f"no columns x and y of {lacking[0] if lacking else 'any body part'}")
     index = next((i for i, kind in enumerate(kinds) if i and kind), 1)
