@@ -306,3 +306,37 @@ def test_in_jupyterlab_figures_follow_its_theme_and_have_the_bar(tmp_path, drawn
         assert share_of(pixels, "#111111") > 0.7
         assert share_of(pixels, style.colour("truth", "dark")) > 0.0005
         assert share_of(pixels, style.colour("truth", "light")) == 0
+
+
+# --- JupyterLab shows SVG as images
+
+
+HEAD = '<svg class="wb-figure" xmlns="http://www.w3.org/2000/svg" width="72pt" height="72pt"'
+ODD = [
+    f'{HEAD} onload="document.hacked=1"></svg>',
+    f"{HEAD}><script>document.hacked=1</script></svg>",
+    f'{HEAD}><foreignObject><b xmlns="http://www.w3.org/1999/xhtml">b</b></foreignObject></svg>',
+    f"{HEAD}><style>*{{display: none}}</style></svg>",
+    f'{HEAD} xmlns:x="http://www.w3.org/1999/xlink"><image x:href="https://a.b/c.png"/></svg>',
+    f'{HEAD}><rect fill="url(https://a.b/c#d)"/></svg>',
+    f'{HEAD}><a href="javascript:document.hacked=1"><text>a</text></a></svg>',
+    f"{HEAD}><g></svg>",
+]
+
+
+def test_an_image_of_an_svg_becomes_a_figure_only_where_it_holds_shapes_and_words(tmp_path):
+    ours = over_time()._repr_mimebundle_()["image/svg+xml"]
+    put = """words => document.body.append(Object.assign(document.createElement('img'),
+        { className: 'put', src: `data:image/svg+xml,${encodeURIComponent(words)}` }))"""
+    with opened_figures(tmp_path, over_time()) as page:
+        for words in (*ODD, ours):
+            page.evaluate(put, words)
+        page.wait_for_function(f"document.querySelectorAll('{SHEET} > .wb-tools').length === 2")
+        page.wait_for_timeout(200)
+        assert page.locator("img.put").count() == len(ODD)
+        assert page.evaluate("document.hacked") is None
+        numbers = page.locator(SHEET).nth(1)
+        numbers.hover()
+        with page.expect_download() as download:
+            numbers.locator("button:text-is('CSV')").click()
+        assert "truth" in Path(download.value.path()).read_text()

@@ -1,17 +1,19 @@
-// What figures lack: SVG, PNG with 300 dots to the inch, and their numbers, from a bar that shows
-// on hover and focus. Once for all figures of a page; stands behind pens.js.
+// What figures lack: a bar that saves SVG, PNG with 300 dots to the inch, and their numbers. Once
+// for all figures of a page; stands behind pens.js.
 
 function table(sheet) {
-  const stored = sheet.querySelector("dc\\:description")?.textContent ?? "{}";
+  const stored = sheet.getElementsByTagName("dc:description")[0]?.textContent ?? "{}";
   const { columns = [], data = [] } = sheet.layout?.meta ?? JSON.parse(stored);
   const cell = value => (typeof value === "string" ? quoted(value) : value ?? "");
   return [columns, ...data].map(row => row.map(cell).join(",")).join("\r\n");
 }
 
+const sizes = svg => [svg.width.baseVal.value, svg.height.baseVal.value];
+
 // The layers of plotly's figure in one element.
 function layered(sheet) {
   const layers = [...sheet.querySelectorAll(".main-svg")];
-  const [width, height] = ["width", "height"].map(side => Number(layers[0].getAttribute(side)));
+  const [width, height] = sizes(layers[0]);
   const pen = new SvgPen(width, height);
   pen.rect(0, 0, width, height, { fill: layers[0].style.backgroundColor });
   layers.forEach(layer => pen.root.append(...layer.cloneNode(true).childNodes));
@@ -29,10 +31,7 @@ function words(svg) {
 
 async function png(sheet) {
   const svg = drawn(sheet);
-  const [width, height] = ["width", "height"].map(name => {
-    const side = svg.getAttribute(name);
-    return parseFloat(side) * (side.endsWith("pt") ? 4 / 3 : 1);
-  });
+  const [width, height] = sizes(svg);
   const image = make("img", { src: `data:image/svg+xml,${encodeURIComponent(words(svg))}` });
   await image.decode();
   const canvas = make("canvas");
@@ -49,18 +48,26 @@ const KINDS = {
 
 function equip(sheet) {
   const buttons = Object.entries(KINDS).map(([kind, made]) => {
-    const name = `figure.${kind.toLowerCase()}`;
-    const onclick = async () => save(name, await made(sheet));
+    const onclick = async () => save(`figure.${kind.toLowerCase()}`, await made(sheet));
     return make("button", { textContent: kind, title: `save as ${kind}`, onclick });
   });
   sheet.append(make("div", { className: "wb-tools" }, ...buttons));
 }
 
+const TAG = /^(svg|g|defs|path|use|rect|text|image|clipPath|pattern|metadata|RDF|Work|desc.+)$/;
+const ODD = /^on|url\((?!#)|^href=(?!#|data:image\/png;)/i;
+
+// Whether an SVG, which anybody's notebook may hold, is shapes and words alone.
+const inert = svg => [svg, ...svg.querySelectorAll("*")].every(node =>
+  TAG.test(node.localName) &&
+  [...node.attributes].every(own => !ODD.test(`${own.localName}=${own.value}`)));
+
 // JupyterLab shows an SVG as an <img>, which no rule of colours reaches.
 function look() {
-  document.querySelectorAll('img[src^="data:image/svg+xml"][src*="wb-figure"]').forEach(image => {
-    const svg = decodeURIComponent(image.src.slice(image.src.indexOf(",") + 1));
-    image.replaceWith(make("div", { className: "wb-sheet", innerHTML: svg }));
+  document.querySelectorAll('img[src^="data:image/svg+xml"][src*="wb-figure"]').forEach(old => {
+    const text = decodeURIComponent(old.src.slice(old.src.indexOf(",") + 1));
+    const svg = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
+    if (inert(svg)) old.replaceWith(make("div", { className: "wb-sheet" }, svg));
   });
   const bare = ":is(.wb-sheet, .js-plotly-plot):not(:has(> .wb-tools))";
   document.querySelectorAll(bare).forEach(equip);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,7 @@ DPI = 300
 SCREEN, HEAVIEST = 130, 300_000  # dpi and bytes of what a notebook shows
 TINY = 5  # pt of names of tokens
 FORMATS = ("svg", "pdf", "png")
+JOINED = 'stroke-linejoin="round" stroke-linecap="butt"'  # matplotlib's rule for all lines
 MOST_NUMBERS = 10_000  # rows of a table that stands in an SVG
 
 
@@ -75,11 +77,12 @@ class Sheet(Figure):
 
     def _repr_mimebundle_(self, **_) -> dict[str, str]:
         """An SVG whose colours follow the reader's theme, and a PNG for who has no scripts."""
-        about = {}
+        about = dict.fromkeys(("Creator", "Format", "Type"))  # else matplotlib's own
         if self.numbers is not None and len(self.numbers) <= MOST_NUMBERS:
             about["Description"] = self.numbers.to_json(orient="split", index=False)
         svg = _encoded(self, "svg", SCREEN, about).decode()
-        svg = svg[svg.index("<svg ") :].replace("<svg ", '<svg class="wb-figure" ', 1)
+        svg = svg[svg.index("<svg ") :].replace("<svg ", f'<svg class="wb-figure" {JOINED} ', 1)
+        svg = re.sub("<style.*?</style>", "", svg, flags=re.DOTALL)  # a page's, too
         return {
             "image/svg+xml": style.followed(svg),
             "image/png": base64.b64encode(png(self)).decode(),
