@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,11 +27,16 @@ from workbench.cli import app
 from workbench.data.frames import open_frames
 from workbench.data.results import on_video, read_detections
 from workbench.data.tracks import link
-from workbench.errors import BadParameter, BadRecord, UnknownName, WorkbenchError
+from workbench.errors import (
+    BadParameter,
+    BadRecord,
+    MissingFile,
+    UnknownName,
+)
 from workbench.exploration import again, boxes_of, explore, foreign, fresh, own
 from workbench.made import worlds
 from workbench.made.motion import sequences
-from workbench.predict import refine_people
+from workbench.predict import refine_people, stretches
 from workbench.recipes import port as recipe
 from workbench.records import Detections
 from workbench.skeletons import skeleton as skeleton_of
@@ -130,9 +136,45 @@ def test_a_box_is_enough_for_what_reads_pictures(mine, method):
 
 
 @pytest.mark.realdata
-def test_hanet_knows_no_other_joints_than_its_own(mine):
-    with pytest.raises(WorkbenchError, match="jhmdb15"):
-        explore("hanet", keypoints=mine / "results.json")
+def test_hanet_is_shown_what_it_refines_also_of_other_joints(mine):
+    explorer = explore("hanet", video=mine / "clip.mp4", keypoints=mine / "results.json")
+    checked(explorer)
+    with open_frames(mine / "clip.mp4") as frames:
+        people = link(on_video(mine / "results.json", frames).detections)
+    read = max((one.xy for one in stretches(workbench.load("hanet"), people)), key=len)
+    np.testing.assert_array_equal(explorer.sequences[0].detected, read)
+
+
+def test_hanet_does_not_know_hands(files):
+    hands = results(files / "hands.json", [(0, 20, {"k": 21})])
+    with pytest.raises(MissingFile, match="hanet has none for hand21"):
+        explore("hanet", keypoints=hands)
+
+
+def test_frames_without_a_pose_are_hidden_ones_for_hanet():
+    made = sequences("synthetic", "test")[0]
+    kept = np.delete(np.arange(30), [5, 6, 7])
+    n, k = len(kept), made.detected.shape[1]
+    boxes, tracks = np.tile([0.0, 0, 100, 100], (n, 1)), np.zeros(n, np.int64)
+    where = {"frames": kept, "tracks": tracks}
+    people = Detections("jhmdb15", made.detected[kept], np.ones((n, k)), boxes, **where)
+    (shown,) = explore("hanet", keypoints=people).sequences
+    assert np.flatnonzero(shown.hidden.any(1)).tolist() == [5, 6, 7]
+    np.testing.assert_allclose(shown.detected[kept], made.detected[kept], rtol=1e-5)
+
+
+def test_port_shows_missing_joints_as_predict_fills_them_in():
+    _, detected = recipe.pairs("synthetic", n=6, seed=3, skeleton="coco17")
+    lost = np.isin(np.arange(17), [13, 15])
+    people = replace(
+        detected,
+        confidence=np.where(lost, 0, detected.confidence).astype(np.float32),
+        xy_frame=np.where(lost[:, None], 0, detected.xy_frame).astype(np.float32),
+    )
+    explorer = explore("port", keypoints=people)
+    explorer.choose(delta=0.0, hidden=[13, 15])
+    expected = refine_people(workbench.load("port", skeleton="coco17"), people, missing_alone=True)
+    np.testing.assert_allclose(explorer._found.refined[lost], expected.xy_frame[0, lost], atol=0.01)
 
 
 @pytest.mark.realdata

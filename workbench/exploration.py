@@ -316,6 +316,7 @@ def _demo() -> tuple[Detections, np.ndarray, Clip]:
 
 
 def _port(mine: Own | None, keypoints, skeleton, weights, device, made, **options) -> Live:
+    from .predict import readable
     from .recipes import port as recipe
     from .view.chapters.port import PortExplorer
 
@@ -331,6 +332,7 @@ def _port(mine: Own | None, keypoints, skeleton, weights, device, made, **option
         truth, people = recipe.pairs("synthetic", n=made or 24, seed=options.pop("seed", 3))
     refiner, rival, names = models("port", weights, people.skeleton, device)
     refiner, rival = (each and each.fitted(people) for each in (refiner, rival))
+    people = readable(people)
     return PortExplorer(
         refiner, people, truth, pictures=pictures, rival=rival, names=names, **options
     )
@@ -352,31 +354,40 @@ class _ByRow(Sequence):
 
 def _hanet(mine: Own | None, keypoints, skeleton, weights, device, made, **options) -> Live:
     from .made.motion import sequences
-    from .predict import place_missing
-    from .view.chapters.hanet import HANetExplorer, Motion2D
+    from .predict import weights_joints
+    from .view.chapters.hanet import HANetExplorer
 
-    joints = None
     if mine is None and keypoints is None:
+        refiner, rival, names = models("hanet", weights, None, device)
         shown = sequences("synthetic", "test")[: made or None]
-    else:
-        people = mine.people if mine is not None else _read(keypoints, skeleton)
-        if people is None:
-            raise BadParameter("HANet refines keypoints", remedy="give a file of keypoints")
-        if people.tracks is None or people.frames is None:
-            people = link(people)
-        check_tracks(people)
-        joints = people.skeleton
-        placed = place_missing(people)
-        shown = []
-        for track in np.unique(people.tracks).tolist():
-            rows = np.flatnonzero(people.tracks == track)
-            rows = rows[np.argsort(people.frames[rows])]
-            xy = placed.xy_frame[rows].astype(float)
-            lost = people.confidence[rows] == 0
-            shown.append(Motion2D(f"person {track}", xy, hidden=lost))
-        shown.sort(key=lambda one: -len(one.detected))
-    refiner, rival, names = models("hanet", weights, joints, device)
+        return HANetExplorer(refiner, shown, rival=rival, names=names, **options)
+    people = mine.people if mine is not None else _read(keypoints, skeleton)
+    if people is None:
+        raise BadParameter("HANet refines keypoints", remedy="give a file of keypoints")
+    if people.tracks is None or people.frames is None:
+        people = link(people)
+    check_tracks(people)
+    refiner, rival, names = models("hanet", weights, weights_joints(people.skeleton), device)
+    shown = _motions(refiner, people)
     return HANetExplorer(refiner, shown, rival=rival, names=names, **options)
+
+
+def _motions(refiner: Predictor, people: Detections) -> list:
+    """`Motion2D` of what HANet reads of every person, the longest first; hidden are joints of which
+    something is missing.
+    """
+    from .predict import stretches
+    from .view.chapters.hanet import Motion2D
+
+    lost = (people.confidence == 0) @ (refiner.means_of(people) > 0).T
+    motions = []
+    for rows, at, xy in stretches(refiner, people):
+        hidden = np.ones(xy.shape[:2], bool)
+        hidden[at] = lost[rows]
+        first = people.frames[rows[0]]
+        name = f"person {people.tracks[rows[0]]}" + (f" from frame {first}" if first else "")
+        motions.append(Motion2D(name, xy, hidden=hidden))
+    return sorted(motions, key=lambda motion: -len(motion.detected))
 
 
 def windows_of(mine: Own, estimator: Predictor, offsets: tuple[int, ...]) -> Windows:

@@ -10,8 +10,8 @@ from importlib import import_module
 HOMES = {
     "base": "Predictor",
     "poses": "PortRefiner RefineRule as_simulated place_missing pose_frame pose_weights "
-    "refine_people",
-    "sequences": "SequenceRefiner SequenceStream refine_tracks",
+    "readable refine_people",
+    "sequences": "SequenceRefiner SequenceStream refine_tracks stretches weights_joints",
     "estimate": "ClipEstimator Estimated PoseEstimator Propagator between_inputs estimate_people "
     "frame_windows poses_between windows_between",
     "weights": "OF_PICTURES SHIPPED described load weights_path",

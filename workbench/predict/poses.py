@@ -310,6 +310,14 @@ def _trunk(
     return way / np.maximum(length, 1e-6), known[:, ends].all(1) & (length[:, 0] > 1)
 
 
+def readable(detections: Detections) -> Detections:
+    """As PORT reads results: missing joints stand where `place_missing` puts them, and have the
+    least of confidences, `LEAST`.
+    """
+    placed = place_missing(detections)
+    return replace(placed, confidence=np.maximum(placed.confidence, np.float32(LEAST)))
+
+
 def refine_people(
     refiner: PortRefiner,
     detections: Detections,
@@ -317,19 +325,16 @@ def refine_people(
     delta: float | None = None,
     missing_alone: bool = False,
 ) -> Prediction:
-    """`refiner.refine` for results as users have them: missing joints are replaced too, and read
-    where `place_missing` puts them, with the least of confidences; poses of fewer than three known
-    joints are left alone. `Prediction.detections` are those that were given. A delta that is given
-    is the paper's rule (Eq. 13 and 14): nothing below it is left alone. missing_alone: no other
-    joints are replaced.
+    """`refiner.refine` for results as users have them: missing joints are replaced too, from
+    where they are `readable`; poses of fewer than three known joints are left alone.
+    `Prediction.detections` are those that were given. A delta that is given is the paper's rule
+    (Eq. 13 and 14): nothing below it is left alone. missing_alone: no other joints are replaced.
     """
     known = detections.confidence > 0
-    placed = place_missing(detections)
-    refiner = refiner.fitted(placed)
-    below = np.zeros_like(known) if missing_alone else refiner.mask(placed, delta)
+    refiner = refiner.fitted(detections)
+    below = np.zeros_like(known) if missing_alone else refiner.mask(detections, delta)
     mask = (below | ~known) & (known.sum(1) >= 3)[:, None]
-    found = np.where(known, placed.confidence, LEAST)
-    refined = refiner.refine(replace(placed, confidence=found), mask=mask, abstain=delta is None)
+    refined = refiner.refine(readable(detections), mask=mask, abstain=delta is None)
     replaced = refined.replaced | (mask & ~known)
     xy = np.where(replaced[..., None], refined.xy_frame, detections.xy_frame)
     kept = {"confidence": detections.confidence, "detections": detections}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -263,15 +264,21 @@ def _sequences_of(detections: Detections, used: np.ndarray, longest_gap: int) ->
     return np.split(rows, cuts) if len(rows) else []
 
 
-def refine_tracks(refiner: SequenceRefiner, detections: Detections) -> Prediction:
-    """A video's people refined, each track as a sequence. Every joint of a refined pose that the
-    model knows counts as replaced: all may move. Others stay (of coco17 the face; what the model
-    lacks there is made of others, `STAND_INS`).
+class Stretch(NamedTuple):
+    """A person's poses that are one sequence."""
 
-    Missing joints start where `place_missing` puts them. Frames without a pose of at least three
-    known joints are gaps: straight lines fill them for the model, and nothing is made up for them:
-    a pose goes in, a pose comes out, and those of fewer joints are left alone. A gap as long as the
-    window begins another sequence.  # unstated; ours
+    rows: Int[np.ndarray, "m"]  # of the detections
+    at: Int[np.ndarray, "m"]  # their frames, from the first one's
+    xy: Float[np.ndarray, "t k 2"]  # what the model reads, in its own joints, px
+
+
+def stretches(refiner: SequenceRefiner, detections: Detections) -> Iterator[Stretch]:
+    """What HANet reads of a video's people, each track a sequence.
+
+    Missing joints start where `place_missing` puts them, and joints that the model knows and
+    the poses lack are made of others (`STAND_INS`). Frames without a pose of at least three known
+    joints are gaps, which straight lines fill; a gap as long as the window begins another sequence.
+    # unstated; ours
     """
     means = refiner.means_of(detections)
     if detections.frames is None or detections.tracks is None:
@@ -280,19 +287,28 @@ def refine_tracks(refiner: SequenceRefiner, detections: Detections) -> Predictio
             file=detections.source or None,
             remedy="state both, or link frames with `data.tracks.link`",
         )
+    placed = means @ place_missing(detections).xy_frame.astype(float)
+    used = (detections.confidence > 0).sum(1) >= 3
+    for rows in _sequences_of(detections, used, refiner.window):
+        at = detections.frames[rows] - detections.frames[rows[0]]
+        line = partial(np.interp, np.arange(at[-1] + 1), at)
+        yield Stretch(rows, at, np.apply_along_axis(line, 0, placed[rows]))
+
+
+def refine_tracks(refiner: SequenceRefiner, detections: Detections) -> Prediction:
+    """A video's people refined, each of their `stretches`. Every joint of a refined pose that the
+    model knows counts as replaced: all may move. Others stay (of coco17 the face), and so do poses
+    of fewer than three known joints; nothing is made up for frames without a pose.
+    """
     own = skeleton(detections.skeleton).joints
     shared = [joint for joint in refiner.skeleton.joints if joint in own]
     theirs = [refiner.skeleton.index(joint) for joint in shared]
     ours = [own.index(joint) for joint in shared]
-    placed = means @ place_missing(detections).xy_frame.astype(float)
-    used = (detections.confidence > 0).sum(1) >= 3
     xy = detections.xy_frame.astype(float)
-    for rows in _sequences_of(detections, used, refiner.window):
-        at = detections.frames[rows] - detections.frames[rows[0]]
-        line = partial(np.interp, np.arange(at[-1] + 1), at)
-        refined = refiner.refine(np.apply_along_axis(line, 0, placed[rows]))[at]
-        xy[rows[:, None], ours] = refined[:, theirs]
-    replaced = used[:, None] & np.isin(np.arange(len(own)), ours)
+    replaced = np.zeros(detections.confidence.shape, bool)
+    for rows, at, read in stretches(refiner, detections):
+        xy[rows[:, None], ours] = refiner.refine(read)[at][:, theirs]
+        replaced[rows[:, None], ours] = True
     return Prediction(
         detections.skeleton, xy, detections.confidence, replaced, refiner.name, detections
     )

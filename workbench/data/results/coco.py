@@ -197,5 +197,4 @@ def _annotated(annotation: Mapping, n: int, used: Sequence[int], flags: bool, pi
         raise BadRecord(f"image_id {ident[:40]} is no image's id")
     score = annotation.get("score")
     score = None if score is None else float(numbers({"score": [score]}, "score", 1)[0])
-    place, track = pictures[ident], track_of(annotation, *TRACKS)
-    return Row("", keypoints, put, place, _box(annotation), score, track)
+    return Row("", keypoints, put, pictures[ident], _box(annotation), score, _track(annotation))

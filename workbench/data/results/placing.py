@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import BadParameter, BadRecord
+from ...geometry import box_of_points
 from ...records import Detections
 from ...skeletons import skeleton
 from .. import numbering
@@ -202,8 +203,8 @@ def check_pixels(found: Detections, frames: Frames, *, fractions: bool = False) 
     width, height = size[0, 0].astype(int)
     picture = f"pictures of {width}x{height} px"
     several = known.sum(1) > 1
-    ends = (np.where(known[..., None], xy, end)[several] for end in (-np.inf, np.inf))
-    sides = (next(ends).max(1) - next(ends).min(1)).max(-1, initial=0)
+    low_high = box_of_points(xy[several], known[several]).reshape(-1, 2, 2)
+    sides = np.ptp(low_high, axis=1).max(-1)
     if len(sides) and np.median(sides) < SMALLEST_PX:
         raise BadRecord(
             f"poses are {np.median(sides):.2g} px large: {where}, in {picture}",
