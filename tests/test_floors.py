@@ -29,7 +29,7 @@ LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 PACKAGE = ROOT / "workbench"
 FILES = sorted(PACKAGE.rglob("*.py"))
 # rooms of `recipes` that all recipes stand on
-SHARED = {"base", "bodies", "crops", "filters", "measures", "published", "sequences"}
+SHARED = {"base", "bodies", "crops", "filters", "measures", "published", "real", "sequences"}
 
 
 def parts_of(path):

@@ -22,6 +22,7 @@ from ..made.motion import JOINTS, WORLD, Sequence2D
 from ..models.hanet import HANetConfig
 from ..predict import SequenceRefiner
 from ..train import Batch, BatchSource, TrainConfig
+from . import real
 from . import sequences as known
 from .base import (
     Learned,
@@ -435,11 +436,12 @@ RECIPE = Recipe(
     variants=VARIANTS,
     training=_training,
     predictor=lambda model, name, card: SequenceRefiner(model.cpu(), card["window"], name),
-    tasks={"mocap": _motion, "synthetic": _motion} | dict.fromkeys(SETS, _set),
+    tasks={"mocap": _motion, "synthetic": _motion, "real_clips": real.clips}
+    | dict.fromkeys(SETS, _set),
     shipped={"hanet": "hanet"},
     card=_card,
     skeletons=(JOINTS.name,),
     steps=TRAIN.steps,
     own=DATA,
-    compared=("pck_0.05", "accel"),
+    compared=("pck_0.05", "accel", *real.COMPARED),
 )

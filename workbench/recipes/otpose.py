@@ -32,7 +32,7 @@ from ..predict import ClipEstimator, PoseEstimator
 from ..records import Clip, Detections
 from ..skeletons import skeleton
 from ..train import Batch, BatchSource, TrainConfig, fingerprint, trained_folder
-from . import crops
+from . import crops, real
 from .base import (
     Learned,
     Options,
@@ -314,6 +314,17 @@ def estimate(
     return {name: detections(each, first.config, windows) for name, each in whole.items()}
 
 
+class SingleFrame(ClipEstimator):
+    """The estimator inside an OTPose, by itself: what it sees in the middle frame."""
+
+    def __init__(self, whole: ClipEstimator):
+        self.__dict__ |= whole.__dict__
+        self.name = RIVAL
+
+    def forward(self, crops: Float[Tensor, "b 5 3 y x"], rows: slice, **_) -> dict[str, Tensor]:
+        return {"heatmaps": self.rough(crops)[:, self.reach]}
+
+
 def _task(
     options: Options,
     windows_of: Callable[[OTPoseConfig], Windows],
@@ -486,13 +497,18 @@ RECIPE = Recipe(
     variants=VARIANTS,
     training=_training,
     predictor=_predictor,
-    tasks={"synthetic": _synthetic} | dict.fromkeys(TABLES, _published),
+    tasks={"synthetic": _synthetic}
+    | dict.fromkeys(TABLES, _published)
+    | {
+        "real_detections": partial(real.stills, alone=SingleFrame),
+        "real_clips": partial(real.clips, alone=SingleFrame),
+    },
     shipped={"otpose": "otpose"},
     card=partial(shipped_card, title="{variant}, {subset}", of="clips, boxes: ground truth"),
     skeletons=(SMALL.skeleton,),
     steps=TRAIN.steps,
     own=DATA,
     paper=config_of("otpose", "paper"),
-    compared=("AP-Mean", "PCKh"),
+    compared=("AP-Mean", "PCKh", *real.COMPARED),
     options=frozenset({"boxes", "precision"}),
 )

@@ -30,7 +30,7 @@ from ..models.stdpose import TABLE_4, STDPose, STDPoseConfig
 from ..predict import Propagator, between_inputs
 from ..records import Clip, Detections, Pose
 from ..train import Batch, BatchSource, TrainConfig
-from . import crops
+from . import crops, real
 from .base import (
     Learned,
     Options,
@@ -750,7 +750,9 @@ RECIPE = Recipe(
     variants=VARIANTS,
     training=_training,
     predictor=lambda model, name, card: Propagator(model, name, card["padding"]),
-    tasks={"synthetic": _synthetic} | dict.fromkeys(POSETRACK, _published),
+    tasks={"synthetic": _synthetic}
+    | dict.fromkeys(POSETRACK, _published)
+    | {"real_detections": partial(real.stills, alone=single_frame), "real_clips": real.carried},
     shipped={"stdpose": "stdpose"},
     card=partial(
         shipped_card,
@@ -762,6 +764,6 @@ RECIPE = Recipe(
     steps=TRAIN.steps,
     own=DATA,
     paper=config_of("stdpose", "paper"),
-    compared=("AP-Mean", "PCKh"),
+    compared=("AP-Mean", "PCKh", *real.COMPARED),
     options=frozenset({"task", "intervals", "given", "boxes", "precision"}),
 )

@@ -28,7 +28,7 @@ from ..models import config_of
 from ..models.vissimcc import VisSimCC, VisSimCCConfig
 from ..predict import PoseEstimator
 from ..records import Clip, Detections, Pose, Reading, Video
-from . import crops
+from . import crops, real
 from .base import (
     Learned,
     Options,
@@ -343,7 +343,9 @@ RECIPE = Recipe(
     variants=VARIANTS,
     training=_training,
     predictor=lambda model, name, card: PoseEstimator(model, name, card["padding"]),
-    tasks={"synthetic": _synthetic} | dict.fromkeys(TABLES, _published),
+    tasks={"synthetic": _synthetic}
+    | dict.fromkeys(TABLES, _published)
+    | {"real_detections": real.stills},
     shipped=SHIPPED,
     card=partial(shipped_card, title="{subset}", of="pictures, boxes: ground truth"),
     skeletons=("coco17",),
