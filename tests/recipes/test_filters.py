@@ -10,6 +10,8 @@ from workbench.recipes.filters import (
     chosen_filters,
     euro_of_boxes,
     filtered,
+    kalman,
+    median,
     one_euro,
     savgol,
     straight_lines,
@@ -25,6 +27,37 @@ def test_filters_do_what_they_are_called():
     calm = one_euro(noisy, 30.0, 0.5)
     assert np.abs(np.diff(calm, 2, axis=0)).mean() < 0.3 * np.abs(np.diff(noisy, 2, axis=0)).mean()
     np.testing.assert_allclose(one_euro(np.ones((5, 2, 2)), 30.0), 1)
+
+
+def test_a_median_drops_what_lasts_for_less_than_half_its_window():
+    xy = np.zeros((20, 2, 2))
+    xy[5:7, 0] = 50
+    xy[12:16, 1] = 50
+    calm = median([xy], 5)[0]
+    assert (calm[:, 0] == 0).all() and (calm[12:16, 1] == 50).all()
+
+
+def test_the_smoother_is_that_of_the_state_space_model(rng):
+    """Rauch, Tung and Striebel's recursions, written out, from a start about which nothing is
+    known.
+    """
+    xy, stiffness = np.cumsum(rng.normal(0, 1, (25, 1, 1)), 0), 7.0
+    step = np.array([[1.0, 1.0], [0.0, 1.0]])
+    noise = np.diag([0.0, 1 / stiffness])
+    mean, spread, filtered_states, predicted_states = np.zeros(2), 1e9 * np.eye(2), [], []
+    for value in xy.ravel():
+        predicted_states.append((mean, spread))
+        gain = spread[:, 0] / (spread[0, 0] + 1)
+        mean = mean + gain * (value - mean[0])
+        spread = spread - np.outer(gain, spread[0])
+        filtered_states.append((mean, spread))
+        mean, spread = step @ mean, step @ spread @ step.T + noise
+    smooth = [filtered_states[-1][0]]
+    for (m, p), (ahead, p_ahead) in zip(filtered_states[-2::-1], predicted_states[:0:-1]):
+        back = p @ step.T @ np.linalg.inv(p_ahead)
+        smooth.append(m + back @ (smooth[-1] - ahead))
+    expected = np.array(smooth)[::-1, 0]
+    np.testing.assert_allclose(kalman([xy], stiffness)[0].ravel(), expected, atol=1e-4)
 
 
 def test_short_sequences_are_filtered_with_shorter_windows(rng):

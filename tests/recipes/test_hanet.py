@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from tests.recipes.small import ASKED, QUICK, measured
 from workbench import checkpoint
@@ -45,7 +46,12 @@ def test_windows_short_and_long_come_back_whole(rng):
 def test_rows_and_protocol(small, tmp_path):
     chosen = small("hanet")
     result = chosen.evaluate("synthetic", variants=("hanet",), **ASKED)
-    ours = measured(result)
+    known, other = "noise as in training", "another noise"
+    everything = measured(result)
+    assert {(row["method"], row["subset"]) for row in everything} == {
+        (name, subset) for name in ("input", "linear", "hanet") for subset in (known, other)
+    }
+    ours = [row for row in everything if row["subset"] == known]
     assert [row["method"] for row in ours] == ["input", "linear", "hanet"]
     assert ours[1]["setting"] in ([3], [5])
     for row in ours:
@@ -80,3 +86,32 @@ def test_one_clip_is_no_test_set(small):
     one = replace(chosen, own=replace(chosen.own, limit=1))
     with pytest.raises(BadParameter, match="two clips"):
         one.evaluate("synthetic", **ASKED)
+
+
+def test_every_network_beside_reads_what_its_name_says():
+    """Of a window, which frames move the answer: perturbed one by one."""
+    small = {"dim": 8, "levels": 1, "decoder_levels": 1, "channels": 4}
+    read = {}
+    for name in ("hanet", "hanet_sparse", "plain", "plain_dense", "neighbours", "flow"):
+        model = build("hanet", replace(recipe.CONFIGS[name], **small)).eval().double()
+        xy = torch.rand(1, 13, 4, dtype=torch.float64)
+        with torch.no_grad():
+            before = model(xy)["xy"]
+            moved = [xy.clone() for _ in range(13)]
+            for t, each in enumerate(moved):
+                each[0, t] += 1
+            read[name] = [not torch.equal(model(each)["xy"], before) for each in moved]
+    every_third = [t % 3 == 0 for t in range(13)]
+    assert read["hanet_sparse"] == read["plain"] == every_third
+    for name in ("hanet", "plain_dense", "neighbours", "flow"):
+        assert all(read[name]), name
+
+
+def test_settings_are_searched_on_styles_that_their_trainings_do_not_see(small):
+    chosen = small("hanet")
+    result = chosen.evaluate("synthetic", variants=("hanet_5", "plain_dense_5"), **ASKED)
+    rows = measured(result)
+    assert {row["subset"] for row in rows} == {"noise as in training"}
+    assert next(r for r in rows if r["method"] == "hanet_5")["paired"]["accel"]["rival"] == "input"
+    with pytest.raises(BadParameter, match="different splits"):
+        chosen.evaluate("synthetic", variants=("hanet_5", "hanet"), **ASKED)

@@ -65,6 +65,31 @@ class MotionWorld:
 
 
 WORLD = MotionWorld()
+# near twins of test styles (elderly, exhausted), which training therefore does not see either
+TWIN_STYLES = ("old", "tired")
+# of the training styles, those that settings are searched on
+SEARCH_STYLES = ("youthful", "angry", "musical")
+# "train" is all that may be learned from; "fit" and "search" divide it for the choice of settings
+SPLITS = {"train": 1, "test": 2, "fit": 3, "search": 4}
+
+
+@dataclass(frozen=True)
+class OtherDetector:
+    """A detector of another kind than the one that networks learn with: who knows that noise well
+    gains nothing here. Joints drift slowly, shake a little, stay where they were last seen while
+    hidden, and pairs are exchanged for a while; sizes are shares of the person's box.
+
+    Set so that the input's PCK@0.05 on training motions is about that of `MotionWorld`.
+    """
+
+    drift: float = 0.032  # std of an error that is forgotten within `memory` frames
+    memory: float = 9.0
+    shake: float = 0.011  # scale of a Laplace jitter, anew in every frame
+    exchanges: float = 1 / 90  # a pair and frame
+    exchanged: float = 7.0  # frames, in the mean
+
+
+OTHER = OtherDetector()
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,16 +176,41 @@ def detect_scored(
     return xy + lasting_error, np.take_along_axis(confidence, since, 1)
 
 
+def detect_otherwise(
+    xy: Float[np.ndarray, "t k 2"],
+    hidden: Bool[np.ndarray, "t k"],
+    rng: Rng,
+    other: OtherDetector = OTHER,
+) -> Xy:
+    """What a detector of another kind says of a sequence, see `OtherDetector`."""
+    t, k = hidden.shape
+    size = np.ptp(xy, axis=1).max(-1)[:, None, None] * WORLD.box
+    keeps = np.exp(-1 / other.memory)
+    drift = rng.standard_normal((t, k, 2))
+    for i in range(1, t):
+        drift[i] = keeps * drift[i - 1] + np.sqrt(1 - keeps**2) * drift[i]
+    error = other.drift * drift + rng.laplace(0, other.shake, (t, k, 2))
+    places = xy.copy()
+    for one, mirror in JOINTS.flip_pairs:
+        for first in np.flatnonzero(rng.random(t) < other.exchanges):
+            last = first + rng.geometric(1 / other.exchanged)
+            places[first:last, [one, mirror]] = xy[first:last, [mirror, one]]
+    seen = np.where(hidden, 0, np.arange(t)[:, None])
+    last_seen = np.maximum.accumulate(seen, axis=0)
+    places = np.take_along_axis(places, last_seen[..., None], 0)
+    return places + size * error
+
+
 def motions(
     spec: str, split: str, *, copies: int = 1, seed: int = 0, limit: int | None = None
 ) -> list[tuple[str, np.ndarray]]:
-    """(name, xyz world mm [t 15 3]) of a split: "mocap" or "mocap:PATH" (BVH, by style), or
+    """(name, xyz world mm [t 15 3]) of one of `SPLITS`: "mocap" or "mocap:PATH" (BVH, by style), or
     "synthetic" (gaits).
 
     copies: how often each clip comes, with other body proportions each time (not in the test
     split). limit: the first so many alone.
     """
-    rng = np.random.default_rng((seed, {"train": 1, "test": 2}[split]))
+    rng = np.random.default_rng((seed, SPLITS[split]))
     if spec == "synthetic":
         gaits = [
             gait_joints_mm(int(rng.integers(60, 200)), float(WORLD.fps), rng)
@@ -169,28 +219,43 @@ def motions(
         return [(f"gait{i}", skeleton_joints(j, JOINTS.name)) for i, j in enumerate(gaits)]
     if spec.partition(":")[0] != "mocap":
         raise unknown("motion", spec, ["mocap", "synthetic"])
-    test = split == "test"
-    out = []
+    judged, out = split in ("test", "search"), []
     for motion in captured_motions("bandai_namco" + spec.removeprefix("mocap")):
-        if (motion.labels[-1] in WORLD.test_styles) == test:
-            for _ in range(1 if test else copies):
-                joints = body_joints(motion, None if test else rng)
+        if in_split(motion.labels[-1], split):
+            for _ in range(1 if judged else copies):
+                joints = body_joints(motion, None if judged else rng)
                 out.append((motion.name, skeleton_joints(joints, JOINTS.name)))
     return out[:limit]
 
 
+def in_split(style: str, split: str) -> bool:
+    """Whether motion capture of a style belongs to a split; near twins of test styles to none."""
+    if style in WORLD.test_styles or style in TWIN_STYLES:
+        return style in WORLD.test_styles and split == "test"
+    return split == "train" or split == ("search" if style in SEARCH_STYLES else "fit")
+
+
 def sequences(
-    spec: str, split: str, *, cameras: int = 3, seed: int = 0, limit: int | None = None
+    spec: str,
+    split: str,
+    *,
+    cameras: int = 3,
+    seed: int = 0,
+    limit: int | None = None,
+    other: OtherDetector | None = None,
 ) -> list[Sequence2D]:
     """Every motion of a split before some cameras, disturbed; the same seed gives the same
-    numbers. limit: of the first so many motions alone.
+    numbers. limit: of the first so many motions alone. other: disturbs the same pictures of the
+    same motions, with the same bursts.
     """
-    rng = np.random.default_rng((seed, 7, split == "test"))
+    rng, noise = np.random.default_rng((seed, 7, split == "test")), np.random.default_rng((seed, 8))
     out = []
     for name, xyz in motions(spec, split, seed=seed, limit=limit):
         for camera in range(cameras):
             xy = photograph(xyz, rng)
             hidden = bursts(1, len(xy), rng)
             detected = detect(xy[None], hidden, rng)[0]
+            if other is not None:
+                detected = detect_otherwise(xy, hidden[0], noise, other)
             out.append(Sequence2D(f"{name}/{camera}", xy, detected, hidden[0]))
     return out

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.linalg import solveh_banded
+from scipy.ndimage import median_filter
 from scipy.signal import savgol_filter
 
 from ..made.motion import WORLD
@@ -74,6 +76,35 @@ def _savgol(sequences: Poses, window: int, order: int) -> Poses:
     ]
 
 
+def median(sequences: Poses, window: int) -> Poses:
+    """The median of so many frames around each; the first and last frame stand for those beyond."""
+    size = (window, 1, 1)
+    return [median_filter(xy, size, mode="nearest") for xy in sequences]
+
+
+def kalman(sequences: Poses, stiffness: float) -> Poses:
+    """The Kalman smoother (Rauch, Tung, Striebel) of a joint that goes on at its velocity, which
+    changes at random: all of the sequence is known, and nothing of where it begins.
+
+    stiffness: variance of the detections over that of the changes. Its answer has the least sum of
+    squared errors and stiffness times squared changes of velocity, which is solved at once.
+    """
+    return [_least_squares(xy, stiffness) for xy in sequences]
+
+
+def _least_squares(xy: Float[np.ndarray, "t k d"], stiffness: float) -> np.ndarray:
+    t = len(xy)
+    if t < 3:
+        return xy
+    change = np.zeros((3, t))  # the diagonals of D'D, D of second differences
+    for offset, weights in enumerate(((1, 4, 1), (-2, -2), (1,))):
+        for i, weight in enumerate(weights):
+            change[2 - offset, i + offset : t - 2 + i + offset] += weight
+    change *= stiffness
+    change[2] += 1
+    return solveh_banded(change, xy.reshape(t, -1)).reshape(xy.shape)
+
+
 def euro_of_boxes(sequences: Poses, cutoff: float, beta: float) -> Poses:
     """`one_euro` in units of each sequence's size."""
     sizes = [SequenceRefiner.size(xy[None]).item() for xy in sequences]
@@ -100,6 +131,8 @@ def filtered(apply: Filter, sequences: Poses, setting: tuple) -> Poses:
 FILTERS: dict[str, tuple[Filter, list[tuple]]] = {
     "linear": (straight_lines, [(3,), (5,), (10,)]),
     "savgol": (savgol, [(w, p) for w in (5, 9, 13, 17, 21, 31) for p in (1, 2, 3)]),
+    "median": (median, [(w,) for w in (3, 5, 7, 9, 13, 17, 21)]),
+    "kalman": (kalman, [(s,) for s in (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0)]),
     "one_euro": (
         euro_of_boxes,
         [(c, b) for c in (0.5, 1.0, 2.0, 4.0, 8.0) for b in (0.0, 1.0, 5.0, 20.0)],
