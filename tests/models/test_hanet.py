@@ -48,6 +48,28 @@ def test_kinematics_of_a_parabola():
     assert velocity(LINE, far, 2).flatten()[2:].tolist() == [2.0, 4.0, 6.0]  # Eq. 2 divides by d_t
 
 
+@pytest.mark.parametrize("dense", [False, True])
+def test_acceleration_is_of_both_velocities_or_backward_as_printed(dense):
+    """Of t^2, read at every second frame: (v_next - v) / d, or with `backward` (v_t - v_(t-d)) / d;
+    steps of dense neighbours are frames, otherwise read frames.
+    """
+    x = (torch.arange(9.0) ** 2)[None, :, None].repeat(1, 1, 2)
+    found = {}
+    for backward in (False, True):
+        config = HANetConfig(
+            channels=2, dim=8, levels=1, decoder_levels=1, interval=2,
+            dense_neighbours=dense, backward=backward,
+        )  # fmt: skip
+        model = HANet(config).eval()
+        with torch.no_grad(), record(model, ["motion.acceleration"]) as taps:
+            model(x)
+        found[backward] = taps["motion.acceleration"][0, :, 0].tolist()
+    if dense:  # at 0, 2, 4, 6, 8: the ends repeat
+        assert found == {False: [1, 2, 2, 2, -15], True: [0, 2, 2, 2, 2]}
+    else:
+        assert found == {False: [4, 8, 8, 8, -28], True: [0, 4, 8, 8, 8]}
+
+
 def test_positions_span_one_turn():
     code = sine_position(torch.tensor([0, 3, 6]), 7, 8)
     torch.testing.assert_close(code[0], torch.tensor([0.0, 1] * 4))

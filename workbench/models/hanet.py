@@ -9,7 +9,7 @@ a switch of the configuration says so; `released` sets them all.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import BadParameter
 from ..taps import Tap
-from .entry import Entry
+from .entry import LATER, Entry
 from .layers import MLP, MultiheadAttention, residual
 
 Poses = Float[Tensor, "b t c"]  # of t frames, K x D channels each
@@ -60,6 +60,9 @@ class HANetConfig:
     blind: bool = False  # | True: an encoder token may attend to every token but itself
     # | True: previous and next are frames t - 1 and t + 1 of the whole sequence
     dense_neighbours: bool = False
+    # Sec. 4.4: a_t is the change from the previous to the next velocity, as released | True: Eq. 2
+    # as printed, the change from v_(t-d) to v_t
+    backward: bool = field(default=False, metadata=LATER)
     # Eq. 7: w_v, w_a mix channels | one number a channel, and acceleration from embedded velocities
     depthwise: bool = False
     # Eq. 6: each level to K D channels | to C, averaged, then one linear map for all
@@ -118,7 +121,9 @@ def velocity(x: Poses, previous: Poses, step: int = 1) -> Poses:
 
 
 def acceleration(v: Poses, previous: Poses, step: int = 1) -> Poses:
-    """(v_t - v_{t-d}) / d. HANet Eq. 2, of next and previous velocity."""
+    """(v - previous) / d: HANet Eq. 2 of v_t and v_(t-d), or of the next and the previous velocity
+    (Sec. 4.4, as released).
+    """
     return (v - previous) / step
 
 
@@ -317,11 +322,16 @@ class Motion(nn.Module):
         self.velocity = Tap("b frame channel")
         self.acceleration = Tap("b frame channel")
 
-    def forward(self, x: Tensor, previous: Tensor, following: Tensor) -> list[Tensor]:
+    def forward(
+        self, x: Tensor, previous: Tensor, following: Tensor, earlier: Tensor
+    ) -> list[Tensor]:
+        """earlier: the poses before the previous ones."""
         d = self.config.step
         v, v_next = self.velocity(velocity(x, previous, d)), velocity(following, x, d)
         embedded = [self._affine("previous", v), self._affine("following", v_next)]
         pair = embedded if self.config.depthwise else [v, v_next]
+        if self.config.backward:
+            pair = [velocity(previous, earlier, d), v]
         a = self.acceleration(acceleration(pair[1], pair[0], d))
         parts = embedded if self.config.velocity else []
         if self.config.acceleration:
@@ -408,12 +418,13 @@ class HANet(nn.Module):
         masks += [(at % config.interval != 0)[None, None, None]] * dense
         masks += [torch.eye(len(at), dtype=torch.bool, device=xy.device)[None, None]] * config.blind
         blocked = reduce(torch.logical_or, masks) if masks else None
-        x, previous, following = self._read(xy, read, at)
+        x, previous, following, earlier = self._read(xy, read, at)
         offset = self._encode(x, previous, following, at, t, blocked)
         refined = self.refined(x + (self.to_pose(offset) if self.to_pose else offset))  # Eq. 6
 
         rows = slice(None, None, config.interval if dense else 1)
-        motion = self.motion_in(torch.cat((offset, *self.motion(x, previous, following)), -1))
+        parts = self.motion(x, previous, following, earlier)
+        motion = self.motion_in(torch.cat((offset, *parts), -1))
         memory = self.memory(self.motion_embed(motion))
         final = self._decode(refined[:, rows], memory[:, rows], read, t, padding)
         result = {"xy": final, "refined": refined}
@@ -421,15 +432,19 @@ class HANet(nn.Module):
             result |= self._losses(final, refined[:, rows], truth, weight, valid, read)
         return result
 
-    def _read(self, xy: Tensor, read: Tensor, at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Pose, previous and next at the frames `at`; zeros in frames that are not read."""
-        if self.config.dense_neighbours:
-            three = [part[:, read] for part in (xy, *neighbours(xy))]
-        else:
-            three = [xy[:, read], *neighbours(xy[:, read], self.config.step)]
+    def _read(self, xy: Tensor, read: Tensor, at: Tensor) -> tuple[Tensor, ...]:
+        """Pose, previous, next and the one before the previous at the frames `at`; zeros in frames
+        that are not read.
+        """
+        dense = self.config.dense_neighbours
+        poses, step = (xy, 1) if dense else (xy[:, read], self.config.step)
+        previous, following = neighbours(poses, step)
+        earlier = neighbours(previous, step)[0] if self.config.backward else previous
+        parts = [poses, previous, following, earlier]
+        parts = [part[:, read] for part in parts] if dense else parts
         if len(at) == len(read):
-            return tuple(three)
-        return tuple(torch.zeros_like(xy).index_copy(1, read, part) for part in three)
+            return tuple(parts)
+        return tuple(torch.zeros_like(xy).index_copy(1, read, part) for part in parts)
 
     def _encode(self, x, previous, following, at, length: int, blocked: Tensor | None) -> Tensor:
         """Mean offset, C or K D channels. HANet Eq. 3 to 6."""
