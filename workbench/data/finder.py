@@ -41,7 +41,7 @@ def load_finder(spec: str = FINDER, *, device: str | torch.device = "cpu") -> nn
     here.
 
     Errors: `MissingData` whose remedy says how to get them; `ChecksumMismatch` where the file's
-    sha256 does not begin as its name says.
+    sha256 is not its manifest's.
     """
     try:
         entry, folder = locate(spec)
@@ -51,11 +51,13 @@ def load_finder(spec: str = FINDER, *, device: str | torch.device = "cpu") -> nn
             record=error.record,
             remedy=f"{error.remedy}; or bring your own results with --keypoints FILE",
         ) from None
-    path = folder / entry.downloads[0].path
-    stated, digest = path.stem.rpartition("-")[2], sha256_of(path)
-    if not digest.startswith(stated):
+    (item,) = entry.downloads
+    path = folder / item.path
+    if (digest := sha256_of(path)) != item.sha256:
         raise ChecksumMismatch(
-            f"sha256 {digest}, {stated}... expected", file=path, remedy="remove it and fetch again"
+            f"sha256 {digest}, {item.sha256} expected",
+            file=path,
+            remedy="remove it and fetch again",
         )
     model = build_finder()
     model.load_state_dict(torch.load(path, weights_only=True))
