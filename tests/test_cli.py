@@ -218,6 +218,7 @@ def test_predict_names_what_is_wrong(tmp_path, monkeypatch):
     for command, said in (
         (["--keypoints", _results(tmp_path), "--skeleton", "h36m17"], "hanet has none for h36m17"),
         (["--weights", "none.safetensors"], "none.safetensors: no such weights"),
+        (["--weights", "simcc_res50_coco"], "workbench data fetch simcc_res50_coco"),
         ([], "workbench data fetch torchvision_keypointrcnn"),
         (["--delta", "0.3"], "hanet has no delta"),
     ):

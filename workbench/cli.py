@@ -61,7 +61,10 @@ FirstFrame = Annotated[
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option(help="In place of the shipped ones; vissimcc reads published checkpoints, too."),
+    typer.Option(
+        help="In place of the shipped ones; vissimcc reads published checkpoints, too, and fetched "
+        "ones by NAME."
+    ),
 ]
 Size = Annotated[
     str | None,
