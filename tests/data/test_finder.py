@@ -9,7 +9,7 @@ import torch
 from workbench.data import finder as module
 from workbench.data.finder import FINDER, build_finder, find_people, load_finder
 from workbench.data.manifest import manifest
-from workbench.errors import ChecksumMismatch, MissingData
+from workbench.errors import ChecksumMismatch, MissingData, UnknownName
 
 
 @pytest.fixture(scope="module")
@@ -65,3 +65,8 @@ def test_weights_load(finder, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "sha256_of", lambda p: manifest(FINDER).downloads[0].sha256)
     loaded = load_finder(f"{FINDER}:{tmp_path}").state_dict()
     assert all(torch.equal(v, loaded[k]) for k, v in finder.state_dict().items())
+
+
+def test_finders_are_known_by_name():
+    with pytest.raises(UnknownName, match=r"unknown finder 'torchvision'.*torchvision_keypointr"):
+        load_finder("torchvision")
