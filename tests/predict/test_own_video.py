@@ -8,11 +8,12 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
+from tests.data.hugging_face_models import peaked, save_detector, save_vitpose
 from tests.models.tiny import tiny
 from workbench import checkpoint, predict
 from workbench.data.frames import open_frames
 from workbench.data.results import read_detections
-from workbench.errors import BadParameter, MissingFile
+from workbench.errors import BadParameter, MissingData, MissingFile, UnknownName
 from workbench.film import write_video
 from workbench.models import build
 from workbench.skeletons import skeleton
@@ -119,7 +120,7 @@ def test_people_are_found_and_estimated_anew_where_no_results_are_given(tmp_path
         asked.append(len(frames))
         return people
 
-    options = {"find": find, "out": tmp_path / "out"}
+    options = {"finder": find, "out": tmp_path / "out"}
     done = predict.video(film(tmp_path), method="vissimcc-baseline", **options)
     assert asked == [3] and done.prediction.replaced.all()
     assert done.prediction.method == "vissimcc-baseline"
@@ -158,3 +159,81 @@ def test_records_of_people_are_taken_as_they_are(tmp_path):
     assert read_detections(done.written["results"]).tracks.tolist() == [7, 7, 8, 7]
     with pytest.raises(BadParameter, match="otpose has no delta"):
         predict.video(film(tmp_path), people, method="otpose", delta=0.5)
+
+
+@pytest.fixture(scope="module")
+def folder_of_models(tmp_path_factory):
+    """A detector and a ViTPose of transformers; the latter's weights as if they were fetched."""
+    folder = tmp_path_factory.mktemp("models")
+    save_detector(folder / "detector")
+    save_vitpose(folder / "vitpose_base_simple", peaked())
+    return folder
+
+
+def test_a_finder_and_an_estimator_are_chosen_by_name(folder_of_models, tmp_path, monkeypatch):
+    """Our network and transformers' read the same weights in the same boxes."""
+    monkeypatch.setenv("WORKBENCH_DATA", str(folder_of_models))
+    detector = f"transformers:{folder_of_models / 'detector'}"
+    vitpose = f"transformers:{folder_of_models / 'vitpose_base_simple'}"
+    source, found = film(tmp_path), {}
+    for estimator in ("vitpose_base_simple", vitpose):
+        options = {"finder": detector, "estimator": estimator, "out": tmp_path / "out"}
+        done = predict.video(source, method="vissimcc-baseline", **options)
+        people = done.prediction.detections
+        assert people.source == f"{detector}, {estimator}"
+        assert people.frames.tolist() == 5 * [0] + 5 * [1] + 5 * [2]
+        np.testing.assert_allclose(people.boxes_xyxy[0], [25.5, 20, 76.5, 60], rtol=1e-5)
+        assert (people.confidence > 0.3).all() and done.prediction.replaced.all()
+        found[estimator] = people
+    with open_frames(source) as frames:
+        network = predict.load("vissimcc", weights="vitpose_base_simple")
+        wanted = network.estimate(frames[1], found["vitpose_base_simple"].boxes_xyxy[5:10])
+    got = found["vitpose_base_simple"]
+    np.testing.assert_allclose(got.xy_frame[5:10], wanted.xy_frame, rtol=0, atol=1e-3)
+    np.testing.assert_allclose(got.confidence[5:10], wanted.confidence, rtol=0, atol=1e-5)
+    assert not np.allclose(got.xy_frame, found[vitpose].xy_frame, atol=1e-3)  # mirror, DARK
+
+
+def test_an_estimator_says_the_joints_of_people_that_another_found(folder_of_models, tmp_path):
+    people = read_detections(results(tmp_path))
+    estimator = f"transformers:{folder_of_models / 'vitpose_base_simple'}"
+    options = {"finder": lambda frames: people, "out": tmp_path / "out"}
+    itself, other = (
+        predict.video(film(tmp_path), estimator=name, **options).prediction.detections
+        for name in ("finder", estimator)
+    )
+    np.testing.assert_array_equal(itself.xy_frame, people.xy_frame)
+    np.testing.assert_array_equal(other.boxes_xyxy, people.boxes_xyxy)
+    assert (other.xy_frame != people.xy_frame).any(-1).all()
+
+
+def test_whoever_finds_people_is_refused_before_the_long_work(folder_of_models, tmp_path):
+    detector = f"transformers:{folder_of_models / 'detector'}"
+    asked = []
+    out = {"out": tmp_path / "out"}
+    for options, error, said in (
+        ({"finder": detector}, BadParameter, "finds boxes alone.*--estimator"),
+        ({"finder": detector, "estimator": "finder"}, BadParameter, "boxes alone.*--estimator"),
+        ({"finder": asked.append, "estimator": "vitpose"}, UnknownName, "'vitpose_base_simple'"),
+        (
+            {"finder": asked.append, "estimator": "torchvision_keypointrcnn"},
+            UnknownName,
+            "unknown estimator",
+        ),
+        (
+            {"finder": asked.append, "estimator": f"simcc_res50_coco:{tmp_path}"},
+            MissingData,
+            "workbench data fetch simcc_res50_coco",
+        ),
+    ):
+        with pytest.raises(error, match=said):
+            predict.video(film(tmp_path), **options, **out)
+    people = read_detections(results(tmp_path))
+    for options, said in (
+        ({"finder": detector}, "--finder beside --keypoints"),
+        ({"estimator": "finder"}, "--estimator beside --keypoints"),
+        ({"finder": detector, "estimator": "finder"}, "leave --finder and --estimator out"),
+    ):
+        with pytest.raises(BadParameter, match=said):
+            predict.video(film(tmp_path), people, **options, **out)
+    assert not asked and not (tmp_path / "out").exists()

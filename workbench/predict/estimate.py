@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from .. import geometry
 from ..codecs import expected_bin, expected_place, transform
 from ..data.checks import numbers_of
+from ..data.hugging_face import VitPose
 from ..data.safe import read_npy
 from ..data.windows import WindowConfig, Windows, loader, normalised
 from ..errors import BadParameter
@@ -341,7 +342,9 @@ def frame_windows(
 
 
 def estimate_people(
-    estimator: PoseEstimator, frames: Iterable[UInt8[np.ndarray, "h w 3"]], detections: Detections
+    estimator: PoseEstimator | VitPose,
+    frames: Iterable[UInt8[np.ndarray, "h w 3"]],
+    detections: Detections,
 ) -> Prediction:
     """A video's people estimated anew, each in the box that was detected; all joints that were
     count as replaced.
