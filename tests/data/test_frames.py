@@ -403,6 +403,57 @@ def test_a_forked_process_reads_for_itself(video):
     assert number(frames[50]) == 50 and number(frames[8]) == 8
 
 
+class Failing:
+    """A capture whose frame 7 does not become pixels."""
+
+    def __init__(self, real):
+        self.real, self.at = real, -1
+
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
+    def grab(self):
+        self.at += 1
+        return self.real.grab()
+
+    def retrieve(self):
+        return (False, None) if self.at == 7 else self.real.retrieve()
+
+
+def test_a_frame_of_a_video_that_does_not_decode_is_black_and_named_where_that_is_asked(
+    video, monkeypatch
+):
+    make = module._capture
+    monkeypatch.setattr(module, "_capture", lambda *a: Failing(make(*a)))
+    with open_frames(video) as frames:
+        with pytest.raises(BadFile, match="frame 7: cannot be decoded"):
+            list(frames)
+        assert number(frames[8]) == 8
+    with open_frames(video, on_bad="report") as frames:
+        frames.black = True
+        every = list(frames)
+        assert len(every) == 71 and not every[7].any() and every[7].shape == every[8].shape
+        assert [number(frame) for frame in every[8:]] == list(range(8, 71))
+        assert [*frames.lost] == [7] and "frame 7: cannot be decoded" in str(frames.lost[7])
+
+
+def test_black_pictures_have_their_own_size_and_the_first_one_s_where_none_can_be_read(tmp_path):
+    for i, size in enumerate([(11, 7), (11, 7), (13, 5)]):
+        Image.fromarray(noise(*size)).save(tmp_path / f"{i}.bmp")
+    (tmp_path / "0.bmp").write_bytes(b"")
+    raw = (tmp_path / "2.bmp").read_bytes()
+    (tmp_path / "2.bmp").write_bytes(raw[:99])
+    with pytest.raises(EmptyFile):
+        open_frames(tmp_path)
+    frames = open_frames(tmp_path, on_bad="report")
+    with pytest.raises(EmptyFile):
+        frames[0]
+    frames.black = True
+    assert [frame.shape for frame in frames] == [(11, 7, 3), (11, 7, 3), (13, 5, 3)]
+    assert sorted(frames.lost) == [0, 2] and frames[1].any() and not frames[2].any()
+    assert not pickle.loads(pickle.dumps(frames))[0].any()
+
+
 class Claims:
     """A capture whose header claims another count than there is."""
 

@@ -7,12 +7,13 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.models.tiny import tiny
 from workbench import checkpoint, predict
 from workbench.data.frames import open_frames
 from workbench.data.results import read_detections
-from workbench.errors import BadParameter, MissingFile
+from workbench.errors import BadFile, BadParameter, MissingFile
 from workbench.film import write_video
 from workbench.models import build
 from workbench.skeletons import skeleton
@@ -144,6 +145,53 @@ def test_hanet_refines_those_joints_of_coco_that_it_knows(tmp_path):
     people = replace(read_detections(mine), skeleton="h36m17")
     with pytest.raises(MissingFile, match="hanet has none for h36m17"):
         predict.video(film(tmp_path), people, method="hanet", out=tmp_path / "new")
+
+
+def damaged(folder, names=range(5), bad=2, keep=0.5):
+    """A folder of pictures of which one is cut."""
+    folder.mkdir()
+    for i in names:
+        noise = np.random.default_rng(i).integers(100, 255, (81, 103, 3), np.uint8)
+        Image.fromarray(noise).save(folder / f"{i}.jpg")
+    raw = (folder / f"{bad}.jpg").read_bytes()
+    (folder / f"{bad}.jpg").write_bytes(raw[: int(keep * len(raw))])
+    return folder
+
+
+@pytest.mark.parametrize("method", ["port", "vissimcc-baseline", "otpose"])
+def test_a_damaged_picture_is_refused_before_anything_is_written(tmp_path, method):
+    mine, source = results(tmp_path, range(5)), damaged(tmp_path / "pics")
+    with pytest.raises(BadFile, match=r"2\.jpg: truncated image"):
+        predict.video(source, mine, method=method, out=tmp_path / "out", first_frame=0)
+    assert not [*tmp_path.rglob("*_refined*"), *tmp_path.rglob("*_joints*")]
+
+
+@pytest.mark.parametrize(("bad", "keep"), [(2, 0.5), (0, 0.0), (4, 0.001)])
+def test_with_report_a_damaged_picture_is_black_and_named(tmp_path, bad, keep):
+    mine, source = results(tmp_path, range(5)), damaged(tmp_path / "pics", bad=bad, keep=keep)
+    options = {"out": tmp_path / "out", "on_bad": "report", "first_frame": 0, "force": True}
+    done = predict.video(source, mine, delta=0.1, **options)
+    assert [error.file for error in done.warnings] == [str(source / f"{bad}.jpg")]
+    assert done.notes[-1].endswith(f"because they cannot be decoded: frames {bad}")
+    with open_frames(done.written["overlay"]) as shown:
+        # beside the people and the legend
+        bright = [frame[60:, 90:].mean() > 60 for frame in shown]
+    assert bright == [i != bad for i in range(5)]
+    assert len(json.loads(done.written["results"].read_text())) == 5
+    assert done.prediction.replaced[:, [3, 9]].all(), "PORT looks at no picture"
+
+
+@pytest.mark.parametrize(("method", "reach"), [("vissimcc-baseline", 0), ("otpose", 2)])
+def test_people_of_a_picture_that_cannot_be_read_stay_as_they_were(tmp_path, method, reach):
+    n, bad = 7, 1
+    mine, source = results(tmp_path, range(n)), damaged(tmp_path / "pics", range(n), bad)
+    options = {"out": tmp_path / "out", "on_bad": "report", "first_frame": 0}
+    done = predict.video(source, mine, method=method, **options)
+    looked = [abs(i - bad) > reach for i in range(n)]
+    assert done.prediction.replaced.any(1).tolist() == looked
+    found = done.prediction.detections
+    moved = (done.prediction.xy_frame != found.xy_frame).any((1, 2))
+    assert moved.tolist() == looked
 
 
 def test_so_many_frames_of_a_camera_are_recorded(tmp_path):

@@ -107,6 +107,13 @@ def _stand_ins(predictor: Predictor, people: Detections) -> tuple[str, ...]:
     )
 
 
+def _gaps(frames: Frames) -> list[str]:
+    """What became of frames that cannot be decoded."""
+    numbers = [str(i) for i in sorted(frames.lost)]
+    which = ", ".join(numbers[:8]) + (", ..." if len(numbers) > 8 else "")
+    return [f"black in the overlay, because they cannot be decoded: frames {which}"] * bool(which)
+
+
 def video(
     source: str | Path | int,
     detections: Detections | str | Path | None = None,
@@ -134,12 +141,14 @@ def video(
     (of joints `skeleton`, told by their names or number where it is left out), whose format the new
     results keep, and which are put on frames as `results.on_video` says; None: `find` says who is
     there, torchvision's keypoint detector by default. weights, size, precision: as of `load`.
-    delta: as of `refined_people`. first_frame, on_bad: as of `results.on_video`. force: also
-    joints that are not missing, where weights are `UNSHOWN`. long_side: of the overlay, at most,
-    px.
+    delta: as of `refined_people`. first_frame, on_bad: as of `results.on_video`; with "report" a
+    frame that cannot be decoded is black in the overlay, and methods that read pictures leave
+    people whom they would look for in it as they are. force: also joints that are not missing,
+    where weights are `UNSHOWN`. long_side: of the overlay, at most, px.
 
     Errors: `UnknownName`, `BadParameter`; what the readers, `load` and the method raise. Weights
-    that are not there are refused before people are looked for, which takes long.
+    that are not there are refused before people are looked for, which takes long; a frame that
+    cannot be decoded before anything is written.
     """
     if method not in SHIPPED:
         raise unknown("method for a video", method, SHIPPED)
@@ -160,6 +169,7 @@ def video(
     like = None if isinstance(detections, Detections) else detections
     result_places(out, str(source), like)
     with open_frames(source, on_bad=on_bad) as frames:
+        frames.black = on_bad == "report"
         frames.count(progress=progress)
         notes, warnings = (), frames.warnings
         if detections is None:
@@ -182,4 +192,5 @@ def video(
         held = [*_stand_ins(predictor, people), *([alone] if said else [])]
         paces, options = [], {"like": like, "long_side": long_side, "progress": progress}
         written = save_results(out, frames, prediction, **options, report=paces.append)
-        return VideoResult(prediction, len(frames), written, *paces, (*notes, *held), warnings)
+        notes, warnings = (*notes, *held, *_gaps(frames)), (*warnings, *frames.lost.values())
+        return VideoResult(prediction, len(frames), written, *paces, notes, warnings)
