@@ -309,7 +309,8 @@ def on_video(
     on_bad: "report" leaves out bad results, and such beyond the end of a video that was cut.
     Errors: of `read_detections`; `BadParameter` where nothing says what the first frame's number
     is; `BadRecord` for results of no frame, of several videos, or whose numbers are no pixels of
-    these frames, and for a person who stands twice in a frame.
+    these frames (`placing.check_pixels`, which also says what cannot be told), and for a person who
+    stands twice in a frame.
     """
     path = Path(path)
     document, rows = rows_of(path, skeleton)
@@ -319,5 +320,5 @@ def on_video(
         fractions = any(row.fractions for row in rows)
         rows = [in_px(row, frames.size_of(frame)) for row, frame in zip(rows, numbers)]
         detections = told_apart(_detections(document, rows, skeleton, numbers), document.notes)
-        document.notes += check_pixels(detections, frames, fractions=fractions)
-    return OnVideo(detections, tuple(document.notes), (*frames.warnings, *document.bad))
+        odd = check_pixels(detections, frames, fractions=fractions)
+    return OnVideo(detections, tuple(document.notes), (*frames.warnings, *document.bad, *odd))
