@@ -287,7 +287,8 @@ def test_the_code_of_chapter_08_shows_the_same(mine, given):
     refined = refine_people(workbench.load("port", skeleton=found.skeleton), found, delta=0.6)
     first = names["first"]
     expected = over_time(refined, len(frames))[first : first + 24]
-    np.testing.assert_allclose(shown.plain[0]["port"], expected, equal_nan=True)
+    np.testing.assert_allclose(shown.plain[0]["PORT"], expected, equal_nan=True)
+    assert shown.verdict.startswith("PORT differs from detector by ")
     if given == "program":
         assert shown.code == "", "no code says what a program has found"
     else:
@@ -325,7 +326,7 @@ def test_methods_on_one_stage_are_compared_person_by_person():
     for xy in stage.plain[0].values():
         other = np.nanmedian(np.linalg.norm(xy - truth[:, ::-1], axis=-1))
         assert np.nanmedian(np.linalg.norm(xy - truth, axis=-1)) < other / 3
-    assert {panel["title"] for panel in stage.tabs["stage"][0]} == {"detector", "port", "vissimcc"}
+    assert {panel["title"] for panel in stage.tabs["stage"][0]} == {"detector", "PORT", "VisSimCC"}
 
 
 def test_detections_of_one_s_own_program():

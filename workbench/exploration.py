@@ -40,6 +40,14 @@ from .view.stage import Scene, Stage, over_time, without_covered
 SHOWN_FRAMES = 48  # of a clip on the stage
 INTERVALS = (2, 3, 5, 7, 15)  # frames between two labels of STDPose, as far as a video reaches
 NAIVE = "naive"  # beside VisSimCC
+# what lines and panels of a stage are called
+TITLES = {
+    "port": "PORT",
+    "hanet": "HANet",
+    "vissimcc": "VisSimCC",
+    "otpose": "OTPose",
+    "stdpose": "STDPose",
+}
 WHO = 'say who is there: boxes "x,y,w,h" in px, or a file of keypoints'
 Boxes = str | Sequence  # "x,y,w,h", numbers, or one sequence of them a person
 
@@ -289,7 +297,7 @@ def together(
         answers = {"detector": over_time(seen, len(painted))}
         for method, predictor in predictors.items():
             found = refined_people(predictor, painted, seen, delta)
-            answers[method] = over_time(found, len(painted))
+            answers[TITLES[method]] = over_time(found, len(painted))
         return answers
 
     name = "made clip" if mine is None else mine.source.name
@@ -297,7 +305,8 @@ def together(
         scene = Scene(shown, name=name)
     else:
         scene = Scene.of(truth, shown, name=name)
-    roles = dict(zip(("detector", *methods), ("detector", "ours", "rival", 1, 3)))
+    lines = ("detector", *(TITLES[method] for method in methods))
+    roles = dict(zip(lines, ("detector", "ours", "rival", 1, 3)))
     options = {"roles": roles, "apart": True, "grid": 5} | options
     return _made(Stage, options, skeleton_of(people.skeleton), [scene], ask)
 
