@@ -506,7 +506,14 @@ def test_a_video_that_was_cut_is_refused_where_its_end_matters(video, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "fourcc"), [("x.webm", "VP90"), ("x.mp4", "mpg2"), ("x.avi", "MJPG")]
+    ("name", "fourcc"),
+    [
+        ("x.webm", "VP90"),
+        ("x.mp4", "mpg2"),
+        ("x.avi", "MJPG"),
+        ("x.wmv", "WMV2"),
+        ("x.flv", "FLV1"),
+    ],
 )
 def test_whether_a_container_was_cut(tmp_path, name, fourcc):
     path = tmp_path / name
@@ -521,6 +528,31 @@ def test_whether_a_container_was_cut(tmp_path, name, fourcc):
         assert containers.is_cut(path, path.stat().st_size), share
     path.write_bytes(noise().tobytes())
     assert not containers.is_cut(path, path.stat().st_size)
+
+
+@pytest.mark.parametrize(("name", "fourcc"), [("x.wmv", "WMV2"), ("x.flv", "FLV1")])
+def test_cut_windows_media_and_flash_videos_are_refused(tmp_path, name, fourcc):
+    path = tmp_path / name
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*fourcc), 25, (56, 48))
+    for i in range(30):
+        writer.write(noise(48, 56, i))
+    writer.release()
+    raw = path.read_bytes()
+    assert len(open_frames(path)) == 30 and not open_frames(path).warnings
+    path.write_bytes(raw[: int(0.6 * len(raw))])
+    with pytest.raises(BadFile, match="it was cut; on_bad='report'"):
+        len(open_frames(path))
+    frames = open_frames(path, on_bad="report")
+    assert 5 < len(frames) < 30 and frames.cut
+
+
+def test_what_a_broadcast_states_of_its_size_is_not_believed(tmp_path):
+    path = tmp_path / "x.wmv"
+    head = containers.ASF + bytes(8) + containers.FILE_PROPERTIES + bytes(24)
+    for flags, cut in ((0, True), (1, False)):
+        raw = head + (999).to_bytes(8, "little") + bytes(40) + bytes([flags, 0, 0, 0])
+        path.write_bytes(raw)
+        assert containers.is_cut(path, len(raw)) is cut
 
 
 def test_a_kind_of_video_that_cannot_be_decoded_is_said(tmp_path):
