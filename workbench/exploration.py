@@ -301,10 +301,7 @@ def together(
         return answers
 
     name = "made clip" if mine is None else mine.source.name
-    if truth is None:
-        scene = Scene(shown, name=name)
-    else:
-        scene = Scene.of(truth, shown, name=name)
+    scene = Scene(shown, name=name) if truth is None else Scene.of(truth, shown, name=name)
     lines = ("detector", *(TITLES[method] for method in methods))
     roles = dict(zip(lines, ("detector", "ours", "rival", 1, 3)))
     options = {"roles": roles, "apart": True, "grid": 5} | options
