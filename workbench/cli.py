@@ -596,6 +596,9 @@ def predict(
     the number that changes between names (a picture's, where pictures have numbers); else image_id,
     frame_id or frame. Numbers count from the first frame's: 0 or 1, as the file proves (frames
     without people, too), or as --first-frame says. Of several videos, the one called as yours.
+
+    With --on-bad report a frame that cannot be decoded is black in the overlay; without, nothing is
+    written.
     """
     from time import perf_counter
 

@@ -9,7 +9,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from ..data.finder import BOXES_ALONE, FINDER, find_people, load_finder
 from ..data.frames import Frames, open_frames
@@ -36,6 +35,21 @@ ITSELF = "finder"
 # method and joints of shipped weights that real answers have not shown to help -> what they said
 UNSHOWN = {
     ("port", "coco17"): "on 68 real people it changed OKS by +0.001, 95 % from -0.005 to +0.006",
+}
+_RENDERED = (
+    "{0}'s shipped weights learned from rendered people: on real ones their OKS is {1}, that of a "
+    "small public estimator {2}; {3}"
+)
+_BETTER = "for real pictures use --estimator vitpose_base_simple, or results of your own"
+# method -> what its shipped weights do on real people (RESULTS.md, On real pictures)
+ON_REAL = {
+    "vissimcc": _RENDERED.format("vissimcc", 21, 56, "--weights vitpose_base_simple reads others"),
+    "vissimcc-reasoning": _RENDERED.format("vissimcc-reasoning", 20, 56, _BETTER),
+    "vissimcc-baseline": _RENDERED.format("vissimcc-baseline", 20, 56, _BETTER),
+    "otpose": _RENDERED.format("otpose", 23, 55, _BETTER),
+    "stdpose": _RENDERED.format("stdpose", 24, 55, _BETTER),
+    "hanet": "hanet learned from made detectors: on real clips it moved joints that an estimator "
+    "was sure of by 6.57 % of the person's size, a Savitzky-Golay filter by 3.35 %",
 }
 
 
@@ -78,6 +92,7 @@ def refined_people(
     detections: Detections,
     delta: float | None = None,
     missing_alone: bool = False,
+    progress: bool = False,
 ) -> Prediction:
     """A video's people by any method: pose by pose, track by track, or estimated anew in the
     frames. delta, missing_alone: as of `refine_people`.
@@ -89,7 +104,7 @@ def refined_people(
         case SequenceRefiner():
             return refine_tracks(predictor, detections)
         case _:
-            return estimate_people(predictor, frames, detections)
+            return estimate_people(predictor, frames, detections, progress=progress)
 
 
 def load_estimator(name: str, *, device: str = "cpu") -> PoseEstimator | VitPose:
@@ -139,8 +154,7 @@ def people_finder(
 
     def find(frames: Frames) -> Detections:
         people = search(frames)
-        with tqdm(frames, desc="finding joints", unit="frame", disable=not progress) as bar:
-            answer = estimate_people(reader, bar, people)
+        answer = estimate_people(reader, frames, people, progress=progress)
         joints = {"xy_frame": answer.xy_frame, "confidence": answer.confidence}
         return replace(people, **joints, source=f"{people.source}, {reader.name}")
 
@@ -179,8 +193,30 @@ def _stand_ins(predictor: Predictor, people: Detections) -> tuple[str, ...]:
     left = [j for j in skeleton_of(people.skeleton).joints if j not in known.joints]
     return (
         f"{predictor.name} knows {known.name}: {', '.join(made)} are means of other joints for it; "
-        f"{', '.join(left)} stay as they are (a gain is measured with made detectors alone)",
+        f"{', '.join(left)} stay as they are",
     )
+
+
+def _missing_alone(method: str, joints: str, delta: float | None, held: bool) -> tuple[str, ...]:
+    """That only missing joints are replaced, where weights are `UNSHOWN` and nobody forces them;
+    `BadParameter` for a delta then.
+    """
+    said = UNSHOWN.get((method, joints)) if held else None
+    if said is None:
+        return ()
+    if delta is not None:
+        raise BadParameter(
+            f"a delta for {joints}, where no gain is shown: {said}",
+            remedy="say --force (force=True) to replace joints all the same",
+        )
+    return (f"{method} replaced missing joints alone: {said}; --force lets it replace others",)
+
+
+def _gaps(frames: Frames) -> tuple[str, ...]:
+    """What became of frames that cannot be decoded."""
+    numbers = [str(i) for i in sorted(frames.lost)]
+    which = ", ".join(numbers[:8]) + (", ..." if len(numbers) > 8 else "")
+    return (f"black in the overlay, because they cannot be decoded: frames {which}",) * bool(which)
 
 
 def video(
@@ -211,11 +247,14 @@ def video(
     (of joints `skeleton`, told by their names or number where it is left out), whose format the new
     results keep, and which are put on frames as `results.on_video` says; None: `finder` and
     `estimator` say who is there, as of `people_finder`. weights, size, precision: as of `load`.
-    delta: as of `refined_people`. first_frame, on_bad: as of `results.on_video`. force: also joints
-    that are not missing, where weights are `UNSHOWN`. long_side: of the overlay, at most, px.
+    delta: as of `refined_people`. first_frame, on_bad: as of `results.on_video`; with "report" a
+    frame that cannot be decoded is black in the overlay, and methods that read pictures leave
+    people whom they would look for in it as they are. force: also joints that are not missing,
+    where weights are `UNSHOWN`. long_side: of the overlay, at most, px.
 
     Errors: `UnknownName`, `BadParameter`; what the readers, `load` and the method raise. Weights
-    that are not there are refused before people are looked for, which takes long.
+    that are not there are refused before people are looked for, which takes long; a frame that
+    cannot be decoded before anything is written.
     """
     _check_options(method, delta, detections is not None, finder=finder, estimator=estimator)
     by_name = method in OF_PICTURES  # joints of any set
@@ -230,6 +269,7 @@ def video(
     like = None if isinstance(detections, Detections) else detections
     result_places(out, str(source), like)
     with open_frames(source, on_bad=on_bad) as frames:
+        frames.black = on_bad == "report"
         frames.count(progress=progress)
         notes, warnings = (), frames.warnings
         if detections is None:
@@ -238,18 +278,16 @@ def video(
         elif like is not None:
             rule = {"skeleton": skeleton, "first_frame": first_frame, "on_bad": on_bad}
             detections, notes, warnings = on_video(like, frames, **rule)
-        said = None if weights is not None or force else UNSHOWN.get((method, detections.skeleton))
-        if said and delta is not None:
-            raise BadParameter(
-                f"a delta for {detections.skeleton}, where no gain is shown: {said}",
-                remedy="say --force (force=True) to replace joints all the same",
-            )
+        shipped = weights is None
+        alone = _missing_alone(method, detections.skeleton, delta, shipped and not force)
         people = link(detections) if detections.tracks is None else detections
         joints = people.skeleton if by_name and weights else _joints_of(method, people.skeleton)
         predictor = load(method, skeleton=joints, size=size, device=device, **files)
-        prediction = refined_people(predictor, frames, people, delta, bool(said))
-        alone = f"{method} replaced missing joints alone: {said}; --force lets it replace others"
-        held = [*_stand_ins(predictor, people), *([alone] if said else [])]
+        prediction = refined_people(predictor, frames, people, delta, bool(alone), progress)
         paces, options = [], {"like": like, "long_side": long_side, "progress": progress}
         written = save_results(out, frames, prediction, **options, report=paces.append)
+        held = (*_stand_ins(predictor, people), *alone, *_gaps(frames))
+        if shipped and method in ON_REAL:
+            held = (*held, ON_REAL[method])
+        warnings = (*warnings, *frames.lost.values())
         return VideoResult(prediction, len(frames), written, *paces, (*notes, *held), warnings)
