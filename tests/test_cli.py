@@ -209,6 +209,9 @@ def test_predict_names_what_is_wrong(tmp_path, monkeypatch):
         ([film, "--keypoints", "none.json"], "no such file"),
         ([film, "--keypoints", mine, "--skeleton", "hand21"], "length 51 (63 expected)"),
         ([film], "workbench data fetch torchvision_keypointrcnn"),
+        ([film, "--estimator", "simcc_res50_coco"], "workbench data fetch simcc_res50_coco"),
+        ([film, "--finder", "yolo"], "unknown finder 'yolo'"),
+        ([film, "--keypoints", mine, "--finder", "yolo"], "--finder beside --keypoints"),
     ):
         command = [*command, "--force"]
         found = run(app, ["predict", "port", *command, "--out", str(tmp_path / "out")])
@@ -218,6 +221,7 @@ def test_predict_names_what_is_wrong(tmp_path, monkeypatch):
     for command, said in (
         (["--keypoints", _results(tmp_path), "--skeleton", "h36m17"], "hanet has none for h36m17"),
         (["--weights", "none.safetensors"], "none.safetensors: no such weights"),
+        (["--weights", "simcc_res50_coco"], "workbench data fetch simcc_res50_coco"),
         ([], "workbench data fetch torchvision_keypointrcnn"),
         (["--delta", "0.3"], "hanet has no delta"),
     ):

@@ -287,7 +287,8 @@ def test_the_code_of_chapter_08_shows_the_same(mine, given):
     refined = refine_people(workbench.load("port", skeleton=found.skeleton), found, delta=0.6)
     first = names["first"]
     expected = over_time(refined, len(frames))[first : first + 24]
-    np.testing.assert_allclose(shown.plain[0]["port"], expected, equal_nan=True)
+    np.testing.assert_allclose(shown.plain[0]["PORT"], expected, equal_nan=True)
+    assert shown.verdict.startswith("PORT differs from detector by ")
     if given == "program":
         assert shown.code == "", "no code says what a program has found"
     else:
@@ -325,7 +326,7 @@ def test_methods_on_one_stage_are_compared_person_by_person():
     for xy in stage.plain[0].values():
         other = np.nanmedian(np.linalg.norm(xy - truth[:, ::-1], axis=-1))
         assert np.nanmedian(np.linalg.norm(xy - truth, axis=-1)) < other / 3
-    assert {panel["title"] for panel in stage.tabs["stage"][0]} == {"detector", "port", "vissimcc"}
+    assert {panel["title"] for panel in stage.tabs["stage"][0]} == {"detector", "PORT", "VisSimCC"}
 
 
 def test_detections_of_one_s_own_program():
@@ -369,6 +370,13 @@ def test_two_checkpoints_are_called_by_their_names(tmp_path):
         ({"what": "port", "inputs": 3}, "by name"),
         ({"what": "port", "index": 24}, "from 0 to 23"),
         ({"what": "port", "device": "cuda"}, "no accelerator"),
+        ({"what": "port", "device": "gpu"}, "use auto, cpu or cuda"),
+        ({"what": "port", "indx": 2}, "did you mean 'index'"),
+        ({"what": "port", "gaps": [3]}, "unknown option of this explorer 'gaps'"),
+        ({"what": "port", "rival": 3}, "choose one of: fps, index, joint"),
+        ({"what": "hanet", "jiont": "neck"}, "did you mean 'joint'"),
+        ({"what": ["port"], "siz_px": 3}, "did you mean 'size_px'"),
+        ({"what": nn.Identity(), "inputs": 3, "label": []}, "did you mean 'labels'"),
         ({"what": []}, "unknown method"),
         ({"what": ["port", "port"]}, "name each once"),
         ({"what": ["port", "vissimcc"], "weights": "a"}, "one by one"),
@@ -444,6 +452,34 @@ def test_people_out_of_sight_are_refused(files):
     assert own(files / "picture.png", boxes="-50,-50,400,400").boxes.tolist() == [
         [-50, -50, 349, 349]
     ]
+
+
+@pytest.mark.parametrize("methods", ["port", ["port"]])
+def test_what_is_said_about_results_stands_below_the_explorer(files, methods):
+    bad = "<img src=x onerror=alert(1)>"
+    rows = [(f"{bad}/0001.png", 20, {}), ("clip/0001.png", 20, {}), ("clip/0002.png", 24, {})]
+    path = results(files / "rows.json", rows)
+    options = {"video": files / "clip.mp4", "keypoints": path, "first_frame": 1}
+    explorer = explore(methods, **options)
+    with open_frames(files / "clip.mp4") as frames:
+        taken = on_video(path, frames, first_frame=1)
+    assert explorer.notes.splitlines() == list(taken.notes)
+    assert "1 results of 1 other pictures or videos are left out" in explorer.notes
+    assert "first_frame=1" in explorer.code
+    assert explore("port", made=2).notes == ""
+
+
+def test_warnings_about_a_video_stand_below_the_explorer(files, monkeypatch):
+    def warned(source, **options):
+        frames = open_frames(source, **options)
+        frames.warnings = (BadRecord("it is <b>odd</b>"),)
+        return frames
+
+    monkeypatch.setattr("workbench.exploration.open_frames", warned)
+    explorer = explore("vissimcc", image=files / "picture.png", boxes="20,10,100,120")
+    assert "it is <b>odd</b>" in explorer.notes and "<b>odd" not in explorer.page()
+    people = read_detections(results(files / "r.json", [(0, 20, {})]))
+    assert "odd" in explore("port", image=files / "picture.png", keypoints=people).notes
 
 
 def test_boxes_and_keypoints_are_not_both_taken(files):

@@ -82,6 +82,12 @@ def test_every_pin_satisfies_its_declared_range():
     assert not wrong
 
 
+def test_what_estimators_need_is_tested_in_the_same_range():
+    wanted = [Requirement(r) for r in PROJECT["optional-dependencies"]["estimators"]]
+    assert [r.name for r in wanted] == ["transformers", "huggingface-hub"]
+    assert set(map(str, wanted)) <= set(map(str, DECLARED))
+
+
 def test_every_import_is_declared():
     declared = {IMPORTED_AS.get(r.name, r.name.replace("-", "_")) for r in DECLARED + EXTRA} | {
         "workbench",

@@ -61,7 +61,10 @@ FirstFrame = Annotated[
 ]
 Weights = Annotated[
     Path | None,
-    typer.Option(help="In place of the shipped ones; vissimcc reads published checkpoints, too."),
+    typer.Option(
+        help="In place of the shipped ones; vissimcc reads published checkpoints, too, and fetched "
+        "ones by NAME."
+    ),
 ]
 Size = Annotated[
     str | None,
@@ -542,6 +545,17 @@ def predict(
     skeleton: Annotated[
         str | None, typer.Option(help="Of the results; told by the number of joints if left out.")
     ] = None,
+    finder: Annotated[
+        str | None,
+        typer.Option(help="Who finds people: torchvision_keypointrcnn, transformers:MODEL."),
+    ] = None,
+    estimator: Annotated[
+        str | None,
+        typer.Option(
+            help="Who says their joints: finder, fetched weights such as vitpose_base_simple, "
+            "transformers:MODEL."
+        ),
+    ] = None,
     out: Annotated[
         Path, typer.Option(help="Folder for the video, the results and the table.")
     ] = Path("predictions"),
@@ -573,13 +587,18 @@ def predict(
     those that it expects to bring closer; hanet moves every joint that it knows (of COCO's all but
     the face), each person's track as one sequence; vissimcc looks at the pictures again, in each
     person's box, otpose and stdpose at the frames around them, too; these three find their joints
-    in yours by name and leave the others. Without --keypoints, people are found by torchvision's
-    keypoint detector (`workbench data fetch torchvision_keypointrcnn`).
+    in yours by name and leave the others. Without --keypoints, --finder
+    finds the people and --estimator their joints, both torchvision's keypoint detector by default
+    (`workbench data fetch torchvision_keypointrcnn`). A MODEL of transformers is a folder, or a
+    name after `hf download NAME`.
 
     Which frame a result belongs to, as in propagate: the picture that it names, in a folder; else
     the number that changes between names (a picture's, where pictures have numbers); else image_id,
     frame_id or frame. Numbers count from the first frame's: 0 or 1, as the file proves (frames
     without people, too), or as --first-frame says. Of several videos, the one called as yours.
+
+    With --on-bad report a frame that cannot be decoded is black in the overlay; without, nothing is
+    written.
     """
     from time import perf_counter
 
@@ -593,6 +612,8 @@ def predict(
         method=method,
         out=out,
         skeleton=skeleton,
+        finder=finder,
+        estimator=estimator,
         weights=weights,
         size=_size_wh(size),
         delta=delta,

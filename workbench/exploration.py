@@ -8,9 +8,10 @@ workbench.explore(my_torch_model, inputs).show()
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,21 @@ from .skeletons import skeleton as skeleton_of
 from .taps import Recording, unwrap
 from .train import choose_device
 from .view.attention import AttentionView, Axis, attention_arguments
+from .view.explorer import Explorer
 from .view.live import Live
 from .view.stage import Scene, Stage, over_time, without_covered
 
 SHOWN_FRAMES = 48  # of a clip on the stage
 INTERVALS = (2, 3, 5, 7, 15)  # frames between two labels of STDPose, as far as a video reaches
 NAIVE = "naive"  # beside VisSimCC
+# what lines and panels of a stage are called
+TITLES = {
+    "port": "PORT",
+    "hanet": "HANet",
+    "vissimcc": "VisSimCC",
+    "otpose": "OTPose",
+    "stdpose": "STDPose",
+}
 WHO = 'say who is there: boxes "x,y,w,h" in px, or a file of keypoints'
 Boxes = str | Sequence  # "x,y,w,h", numbers, or one sequence of them a person
 
@@ -48,13 +58,14 @@ Boxes = str | Sequence  # "x,y,w,h", numbers, or one sequence of them a person
 @dataclass(frozen=True, eq=False)
 class Own:
     """A user's picture or video. people: None: nobody says who is there. boxes: xyxy px, one a
-    person, the same in all frames.
+    person, the same in all frames. notes: how it was taken, and what is odd about it.
     """
 
     source: Path
     frames: Frames
     people: Detections | None
     boxes: np.ndarray | None
+    notes: Sequence[str] = ()
 
     def clip(self, joints: Skeleton) -> Clip:
         """The people as tracks of these joints; what nobody says about them is not labelled."""
@@ -136,16 +147,16 @@ def own(
     if boxes is not None:
         boxes = boxes_of(boxes)
         _check_in_sight(boxes, frames, all)
-    people = None
+    people, notes = None, [*map(str, frames.warnings)]
     if keypoints is not None:
-        people = _people(keypoints, frames, skeleton, first_frame)
+        people, notes = _people(keypoints, frames, skeleton, first_frame)
         _check_in_sight(people.boxes_xyxy, frames, any)
         if image is not None:
             people = replace(people, tracks=np.arange(len(people)))
         elif people.tracks is None:
             people = link(people)
         check_tracks(people)
-    return Own(source, frames, people, boxes)
+    return Own(source, frames, people, boxes, notes)
 
 
 def _people(
@@ -153,18 +164,19 @@ def _people(
     frames: Frames,
     skeleton: str | None,
     first_frame: int | None,
-) -> Detections:
-    """Results on the frames that they belong to. Records say it themselves, of a picture all are
-    its.
+) -> tuple[Detections, list[str]]:
+    """Results on the frames that they belong to, and what is said about them. Records say it
+    themselves, of a picture all are its.
     """
     if not isinstance(keypoints, Detections):
-        return on_video(keypoints, frames, skeleton=skeleton, first_frame=first_frame).detections
+        taken = on_video(keypoints, frames, skeleton=skeleton, first_frame=first_frame)
+        return taken.detections, [*taken.notes, *map(str, taken.warnings)]
     n = len(frames)
     at = np.zeros(len(keypoints), np.int64) if n == 1 else keypoints.frames
     if at is None or not ((at >= 0) & (at < n)).all():
         problem = "no frames" if at is None else f"frames {at.min()} to {at.max()}"
         raise BadRecord(f"records of {problem}", remedy=f"state frames from 0 to {n - 1}")
-    return replace(keypoints, frames=at)
+    return replace(keypoints, frames=at), [*map(str, frames.warnings)]
 
 
 def _check_in_sight(boxes: np.ndarray, frames: Frames, enough: Callable) -> None:
@@ -285,17 +297,15 @@ def together(
         answers = {"detector": over_time(seen, len(painted))}
         for method, predictor in predictors.items():
             found = refined_people(predictor, painted, seen, delta)
-            answers[method] = over_time(found, len(painted))
+            answers[TITLES[method]] = over_time(found, len(painted))
         return answers
 
     name = "made clip" if mine is None else mine.source.name
-    if truth is None:
-        scene = Scene(shown, name=name)
-    else:
-        scene = Scene.of(truth, shown, name=name)
-    roles = dict(zip(("detector", *methods), ("detector", "ours", "rival", 1, 3)))
-    options = {"roles": roles, "apart": True, "grid": 5, "name": "stage"} | options
-    return Stage(skeleton_of(people.skeleton), [scene], ask, **options)
+    scene = Scene(shown, name=name) if truth is None else Scene.of(truth, shown, name=name)
+    lines = ("detector", *(TITLES[method] for method in methods))
+    roles = dict(zip(lines, ("detector", "ours", "rival", 1, 3)))
+    options = {"roles": roles, "apart": True, "grid": 5} | options
+    return _made(Stage, options, skeleton_of(people.skeleton), [scene], ask)
 
 
 def _demo() -> tuple[Detections, np.ndarray, Clip]:
@@ -313,6 +323,24 @@ def _demo() -> tuple[Detections, np.ndarray, Clip]:
 
 
 # --- explorers of the methods ---------------------------------------------------------------------
+
+SET_INSIDE = ("beside", "code", "last_frame", "name")  # of explorers, by themselves or `explore`
+
+
+def _check_options(options: Mapping, *calls: Callable, but: Collection[str] = ()) -> None:
+    """`UnknownName` for an option that is no keyword of any of these."""
+    keywords = [p for call in calls for p in signature(call).parameters.values()]
+    known = {p.name for p in keywords if p.kind is p.KEYWORD_ONLY} - {*but}
+    for name in options:
+        if name not in known:
+            raise unknown("option of this explorer", name, known)
+
+
+def _made(kind: type[Explorer], options: Mapping, *given, **ours) -> Explorer:
+    """An explorer with what is given and the reader's options, which must be its own."""
+    inits = [vars(each)["__init__"] for each in kind.__mro__ if "__init__" in vars(each)]
+    _check_options(options, *inits, but={*ours, *SET_INSIDE})
+    return kind(*given, **ours, **options)
 
 
 def _port(mine: Own | None, keypoints, skeleton, weights, device, made, **options) -> Live:
@@ -333,9 +361,8 @@ def _port(mine: Own | None, keypoints, skeleton, weights, device, made, **option
     refiner, rival, names = models("port", weights, people.skeleton, device)
     refiner, rival = (each and each.fitted(people) for each in (refiner, rival))
     people = readable(people)
-    return PortExplorer(
-        refiner, people, truth, pictures=pictures, rival=rival, names=names, **options
-    )
+    beside = {"pictures": pictures, "rival": rival, "names": names}
+    return _made(PortExplorer, options, refiner, people, truth, **beside)
 
 
 @dataclass(frozen=True, eq=False)
@@ -360,7 +387,7 @@ def _hanet(mine: Own | None, keypoints, skeleton, weights, device, made, **optio
     if mine is None and keypoints is None:
         refiner, rival, names = models("hanet", weights, None, device)
         shown = sequences("synthetic", "test")[: made or None]
-        return HANetExplorer(refiner, shown, rival=rival, names=names, **options)
+        return _made(HANetExplorer, options, refiner, shown, rival=rival, names=names)
     people = mine.people if mine is not None else _read(keypoints, skeleton)
     if people is None:
         raise BadParameter("HANet refines keypoints", remedy="give a file of keypoints")
@@ -369,7 +396,7 @@ def _hanet(mine: Own | None, keypoints, skeleton, weights, device, made, **optio
     check_tracks(people)
     refiner, rival, names = models("hanet", weights, weights_joints(people.skeleton), device)
     shown = _motions(refiner, people)
-    return HANetExplorer(refiner, shown, rival=rival, names=names, **options)
+    return _made(HANetExplorer, options, refiner, shown, rival=rival, names=names)
 
 
 def _motions(refiner: Predictor, people: Detections) -> list:
@@ -417,8 +444,8 @@ def _vissimcc(mine: Own | None, keypoints, skeleton, weights, device, made, **op
         windows = recipe.people("test", aware.model.config, made or 12)
     else:
         windows = windows_of(mine, aware, (0,))
-        options["labelled"] = False
-    return VisSimCCExplorer(aware, naive, windows, rival=rival, names=names, **options)
+    ours = {"rival": rival, "names": names, "labelled": mine is None}
+    return _made(VisSimCCExplorer, options, aware, naive, windows, **ours)
 
 
 def _otpose(mine: Own | None, keypoints, skeleton, weights, device, made, **options) -> Live:
@@ -430,8 +457,8 @@ def _otpose(mine: Own | None, keypoints, skeleton, weights, device, made, **opti
         windows = recipe.people("test", estimator.model.config, n=made or 6)
     else:
         windows = windows_of(mine, estimator, (-2, -1, 0, 1, 2))
-        options["labelled"] = False
-    return OTPoseExplorer(estimator, windows, rival=rival, names=names, **options)
+    ours = {"rival": rival, "names": names, "labelled": mine is None}
+    return _made(OTPoseExplorer, options, estimator, windows, **ours)
 
 
 def _stdpose(mine: Own | None, keypoints, skeleton, weights, device, made, **options) -> Live:
@@ -456,15 +483,13 @@ def _stdpose(mine: Own | None, keypoints, skeleton, weights, device, made, **opt
                 f"no frames between two known ones in {mine.source.name}",
                 remedy="give a video of at least three frames, and who is there in them",
             )
-        options["labelled"] = False
     options = {"interval": max((t for t in sets if t <= 7), default=min(sets))} | options
     if show == "player":
         single = recipe.single_frame(propagator)
-        return PropagationPlayer(
-            {t: (windows, carry_all(propagator, single, windows)) for t, windows in sets.items()},
-            **options,
-        )
-    return kinds[show](propagator, sets, rival=rival, names=names, **options)
+        carried = {t: (each, carry_all(propagator, single, each)) for t, each in sets.items()}
+        return _made(PropagationPlayer, options, carried, labelled=mine is None)
+    ours = {"rival": rival, "names": names, "labelled": mine is None}
+    return _made(kinds[show], options, propagator, sets, **ours)
 
 
 MAKERS: Mapping[str, Callable[..., Live]] = {
@@ -505,8 +530,10 @@ def explore(
     with its `first_frame`. weights: a checkpoint, or two to compare. show: of stdpose, "mask",
     "attention" or "player". made: how many people or clips are made where none are given. state: as
     `explorer.state`, or as text. options: of the explorer (index, joint, seed; of stdpose also
-    gaps, the frames between two labels). Errors: `UnknownName`, `BadParameter` where it is not
-    clear who or what should be shown; what readers and `load` raise.
+    gaps, the frames between two labels). How results were taken, and what is odd about them or the
+    video, stands below the explorer (`.notes`). Errors: `UnknownName`, also for an option that the
+    explorer does not have, `BadParameter` where it is not clear who or what should be shown, or for
+    a device that is not here; what readers and `load` raise.
     """
     data = {"image": image, "video": video, "boxes": boxes, "keypoints": keypoints}
     data |= {"skeleton": skeleton, "first_frame": first_frame, "weights": weights}
@@ -515,6 +542,7 @@ def explore(
         said = [name for name, value in data.items() if value is not None]
         if said:
             raise BadParameter(f"a torch model with {', '.join(said)}", remedy="give its inputs")
+        _check_options(options, foreign)
         return foreign(what, inputs, state=state, theme=theme, **options)
     methods = list(what) if isinstance(what, list | tuple) else [what]
     for method in methods or [""]:
@@ -524,7 +552,7 @@ def explore(
         raise BadParameter(
             f"inputs of {what}", remedy="give an image, a video or keypoints by name"
         )
-    device = choose_device(device) if device in ("auto", "cuda") else device
+    device = _found_device(device)
     code = again(what, **data | options)
     mine = None
     if image is not None or video is not None:
@@ -532,14 +560,30 @@ def explore(
     elif boxes is not None or (keypoints is not None and what not in ("port", "hanet")):
         words = "boxes lie on" if what in ("port", "hanet") else f"{what} reads"
         raise BadParameter(f"{words} pictures", remedy="give an image or a video, too")
-    options |= {"state": state, "theme": theme, "code": code}
+    options |= {"state": state, "theme": theme}
     if what == "stdpose":
         options["show"] = show
     elif show:
         raise BadParameter(f"{what} has one explorer", remedy="leave show out")
     if methods != [what]:
-        return together(methods, mine, weights, device, **options)
-    return MAKERS[what](mine, keypoints, skeleton, weights, device, made, **options)
+        explorer = together(methods, mine, weights, device, **options)
+    else:
+        explorer = MAKERS[what](mine, keypoints, skeleton, weights, device, made, **options)
+    explorer.code = code
+    explorer.notes = "\n".join(mine.notes if mine is not None else ())
+    return explorer
+
+
+def _found_device(device: str | torch.device) -> str | torch.device:
+    """A device that torch finds here; `BadParameter`."""
+    if device in ("auto", "cpu", "cuda"):
+        return choose_device(device)
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError):
+        problem = f"device is {device!r}, which torch does not find here"
+        raise BadParameter(problem, remedy="use auto, cpu or cuda") from None
+    return device
 
 
 def again(what: str | Sequence[str], **said) -> str:

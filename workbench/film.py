@@ -361,19 +361,19 @@ def save_results(
     report: Callable[[Pace], object] | None = None,
 ) -> dict[str, Path]:
     """Overlay video, results and table in the folder `out`, named after the video; returns what was
-    written.
+    written. The overlay comes first: a frame that cannot be decoded ends it, and nothing is there.
 
     like: the user's own results, whose format and further fields the new ones keep; COCO results
         for a detector's own answer and for formats that are only read (pickles, npz, SLEAP).
         long_side, report: as of `write_overlay`.
     """
     places = result_places(out, frames.video.source, like)
+    options = {"long_side": long_side, "progress": progress, "report": report}
+    write_overlay(places["overlay"], frames, prediction, **options)
     if _kept_suffix(like) is None:
         refined = replace(prediction.detections, xy_frame=prediction.xy_frame)
         write_coco_results(places["results"], refined)
     else:
         write_like(places["results"], prediction, like, frames.size_of)
     write_table(places["table"], prediction)
-    options = {"long_side": long_side, "progress": progress, "report": report}
-    write_overlay(places["overlay"], frames, prediction, **options)
     return places

@@ -231,6 +231,16 @@ def test_a_press_on_the_picture_takes_the_nearest_stored_patch(tmp_path, stage, 
         assert min(took) < 100
 
 
+def test_notes_stand_below_as_words(tmp_path):
+    bad = "<img src=x onerror='document.title=1'>"
+    coco = skeleton("coco17")
+    explorer = Stage(coco, [scene(coco)], answers)
+    explorer.notes = f"taken: {bad}\nand more"
+    with open_explorer(tmp_path, explorer.page(title="plain")) as page:
+        assert page.locator(".notes").inner_text() == explorer.notes
+        assert page.title() == "plain" and page.locator("img").count() == 0
+
+
 def test_what_is_not_stored_says_so_and_goes_back(tmp_path, port_page):
     with open_explorer(tmp_path, port_page) as page:
         delta, words = page.locator("input[name=delta]"), verdict(page)

@@ -254,6 +254,7 @@ _INSTANCE = {
 }
 _GT = {"imgname": ragged(np.array(["a/1.png"] * 2)), "joints_3d": ragged(np.ones((2, 51)))}
 
+_PREDICTIONS = coco("coco17", None, {"score": 0.5}, 0.75)
 _META = {"meta_info": {}, "instance_info": [{"frame_id": 1, "instances": [_INSTANCE]}]}
 _OPENPOSE = {"version": 1.3, "people": [{"pose_keypoints_2d": [30.5, 40.5, 0.5] * 25}]}
 _COLUMNS = ["frame", "person", "landmark", "x_px", "y_px", "visibility"]
@@ -355,6 +356,7 @@ SEEDS: dict[str, Seed] = {
             as_json,
             "cmu_hands",
         ),
+        ("predictions", "a.json", _PREDICTIONS, as_json, "predictions"),
         ("results", "a.json", [_RESULT, _RESULT | {"image_id": 2}], as_json, "detections"),
         (
             "mmpose",

@@ -8,7 +8,8 @@ import torch
 
 from workbench.data import finder as module
 from workbench.data.finder import FINDER, build_finder, find_people, load_finder
-from workbench.errors import ChecksumMismatch, MissingData
+from workbench.data.manifest import manifest
+from workbench.errors import ChecksumMismatch, MissingData, UnknownName
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +50,23 @@ def test_weights_that_are_not_here_are_named_with_both_ways_out(tmp_path):
         load_finder(f"{FINDER}:{tmp_path}")
 
 
-def test_weights_must_have_the_digits_of_their_name(tmp_path):
+def test_weights_must_have_the_checksum_of_their_manifest(tmp_path, monkeypatch):
     (tmp_path / "keypointrcnn_resnet50_fpn_coco-fc266e95.pth").write_bytes(b"x")
-    with pytest.raises(ChecksumMismatch, match=r"fc266e95\.\.\. expected"):
+    with pytest.raises(ChecksumMismatch, match=r"fc266e953d2b\w+ expected"):
+        load_finder(f"{FINDER}:{tmp_path}")
+    monkeypatch.setattr(module, "sha256_of", lambda p: "fc266e95" + 56 * "0")
+    with pytest.raises(ChecksumMismatch):
         load_finder(f"{FINDER}:{tmp_path}")
 
 
 def test_weights_load(finder, tmp_path, monkeypatch):
     path = tmp_path / "keypointrcnn_resnet50_fpn_coco-fc266e95.pth"
     torch.save(finder.state_dict(), path)
-    monkeypatch.setattr(module, "sha256_of", lambda p: "fc266e95" + 56 * "0")
+    monkeypatch.setattr(module, "sha256_of", lambda p: manifest(FINDER).downloads[0].sha256)
     loaded = load_finder(f"{FINDER}:{tmp_path}").state_dict()
     assert all(torch.equal(v, loaded[k]) for k, v in finder.state_dict().items())
+
+
+def test_finders_are_known_by_name():
+    with pytest.raises(UnknownName, match=r"unknown finder 'torchvision'.*torchvision_keypointr"):
+        load_finder("torchvision")

@@ -403,6 +403,57 @@ def test_a_forked_process_reads_for_itself(video):
     assert number(frames[50]) == 50 and number(frames[8]) == 8
 
 
+class Failing:
+    """A capture whose frame 7 does not become pixels."""
+
+    def __init__(self, real):
+        self.real, self.at = real, -1
+
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
+    def grab(self):
+        self.at += 1
+        return self.real.grab()
+
+    def retrieve(self):
+        return (False, None) if self.at == 7 else self.real.retrieve()
+
+
+def test_a_frame_of_a_video_that_does_not_decode_is_black_and_named_where_that_is_asked(
+    video, monkeypatch
+):
+    make = module._capture
+    monkeypatch.setattr(module, "_capture", lambda *a: Failing(make(*a)))
+    with open_frames(video) as frames:
+        with pytest.raises(BadFile, match="frame 7: cannot be decoded"):
+            list(frames)
+        assert number(frames[8]) == 8
+    with open_frames(video, on_bad="report") as frames:
+        frames.black = True
+        every = list(frames)
+        assert len(every) == 71 and not every[7].any() and every[7].shape == every[8].shape
+        assert [number(frame) for frame in every[8:]] == list(range(8, 71))
+        assert [*frames.lost] == [7] and "frame 7: cannot be decoded" in str(frames.lost[7])
+
+
+def test_black_pictures_have_their_own_size_and_the_first_one_s_where_none_can_be_read(tmp_path):
+    for i, size in enumerate([(11, 7), (11, 7), (13, 5)]):
+        Image.fromarray(noise(*size)).save(tmp_path / f"{i}.bmp")
+    (tmp_path / "0.bmp").write_bytes(b"")
+    raw = (tmp_path / "2.bmp").read_bytes()
+    (tmp_path / "2.bmp").write_bytes(raw[:99])
+    with pytest.raises(EmptyFile):
+        open_frames(tmp_path)
+    frames = open_frames(tmp_path, on_bad="report")
+    with pytest.raises(EmptyFile):
+        frames[0]
+    frames.black = True
+    assert [frame.shape for frame in frames] == [(11, 7, 3), (11, 7, 3), (13, 5, 3)]
+    assert sorted(frames.lost) == [0, 2] and frames[1].any() and not frames[2].any()
+    assert not pickle.loads(pickle.dumps(frames))[0].any()
+
+
 class Claims:
     """A capture whose header claims another count than there is."""
 
@@ -455,7 +506,14 @@ def test_a_video_that_was_cut_is_refused_where_its_end_matters(video, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "fourcc"), [("x.webm", "VP90"), ("x.mp4", "mpg2"), ("x.avi", "MJPG")]
+    ("name", "fourcc"),
+    [
+        ("x.webm", "VP90"),
+        ("x.mp4", "mpg2"),
+        ("x.avi", "MJPG"),
+        ("x.wmv", "WMV2"),
+        ("x.flv", "FLV1"),
+    ],
 )
 def test_whether_a_container_was_cut(tmp_path, name, fourcc):
     path = tmp_path / name
@@ -470,6 +528,31 @@ def test_whether_a_container_was_cut(tmp_path, name, fourcc):
         assert containers.is_cut(path, path.stat().st_size), share
     path.write_bytes(noise().tobytes())
     assert not containers.is_cut(path, path.stat().st_size)
+
+
+@pytest.mark.parametrize(("name", "fourcc"), [("x.wmv", "WMV2"), ("x.flv", "FLV1")])
+def test_cut_windows_media_and_flash_videos_are_refused(tmp_path, name, fourcc):
+    path = tmp_path / name
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*fourcc), 25, (56, 48))
+    for i in range(30):
+        writer.write(noise(48, 56, i))
+    writer.release()
+    raw = path.read_bytes()
+    assert len(open_frames(path)) == 30 and not open_frames(path).warnings
+    path.write_bytes(raw[: int(0.6 * len(raw))])
+    with pytest.raises(BadFile, match="it was cut; on_bad='report'"):
+        len(open_frames(path))
+    frames = open_frames(path, on_bad="report")
+    assert 5 < len(frames) < 30 and frames.cut
+
+
+def test_what_a_broadcast_states_of_its_size_is_not_believed(tmp_path):
+    path = tmp_path / "x.wmv"
+    head = containers.ASF + bytes(8) + containers.FILE_PROPERTIES + bytes(24)
+    for flags, cut in ((0, True), (1, False)):
+        raw = head + (999).to_bytes(8, "little") + bytes(40) + bytes([flags, 0, 0, 0])
+        path.write_bytes(raw)
+        assert containers.is_cut(path, len(raw)) is cut
 
 
 def test_a_kind_of_video_that_cannot_be_decoded_is_said(tmp_path):

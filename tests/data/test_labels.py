@@ -11,6 +11,7 @@ from PIL import ExifTags, Image
 
 from tests.sparse import K, film, labelled, labels, moving, new, pictures, read, texture
 from workbench import propagate
+from workbench.data.coco import read_coco
 from workbench.data.frames import open_frames
 from workbench.data.labels import check_places, open_labelled, read_labels, write_propagated
 from workbench.errors import BadFile, BadParameter, BadRecord
@@ -653,6 +654,20 @@ def test_flags_of_0_alone_say_that_a_person_is_absent(video, joints):
     for a in content["annotations"]:
         a["keypoints"][2::3] = [0] * len(skeleton(joints))  # PoseTrack: nobody set a flag
     assert labelled(read(folder, content)) == ({4: [0, 2, 5, 8]} if joints == "posetrack15" else {})
+
+
+def test_what_flag_1_means_is_no_matter_where_nothing_is_split_by_visibility(video):
+    folder, xy = video
+    content = labels(xy, (0, 8))
+    content["categories"][0]["keypoints"] = list(skeleton("coco17").joints)
+    for a in content["annotations"]:
+        a["keypoints"] += [50, 40, 2] * (len(skeleton("coco17")) - K)
+        a["keypoints"][2::3] = [1] * len(skeleton("coco17"))
+    made, given = carried(folder, content)
+    assert given.warnings == () and labelled(given) == {4: [0, 8]}
+    assert new(made)[0]["keypoints"][2::3] == [1] * len(skeleton("coco17"))
+    (warning,) = read_coco(folder.parent / "labels.json").warnings
+    assert "nothing is split by visibility" in str(warning)
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,18 @@ import hashlib
 import http.server
 import threading
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from safetensors.torch import save_file
+from typer.testing import CliRunner
 
+from tests.models.test_published import VIT_SIMPLE, estimator, transformers
+from workbench import load
+from workbench.cli import app
 from workbench.data import manifest as m
 from workbench.errors import (
     BadFile,
@@ -308,6 +315,26 @@ def test_one_of_several_alternatives_and_optional_files(world, tmp_path):
         "b.bin": "missing",
     }
     assert [c.bad for c in checks] == [False, False, True, True]
+
+
+def test_published_weights_are_fetched_and_read_by_their_name(world):
+    add, folders = world
+    model = estimator(replace(VIT_SIMPLE, widths=(384, 12), depths=(1,)))
+    file = folders["served"] / "model.safetensors"
+    save_file(transformers(model), file)
+    shipped = resource("data_manifests") / "vitpose_base_simple.yaml"
+    value = yaml.safe_load(shipped.read_text())
+    served = add(name="vitpose_base_simple")["downloads"][0]["url"].rpartition("/")[0]
+    (item,) = value["downloads"]
+    item |= {"url": f"{served}/model.safetensors", "sha256": sha(file.read_bytes())}
+    add(value)
+    with pytest.raises(MissingData, match="workbench data fetch vitpose_base_simple"):
+        load("vissimcc", weights="vitpose_base_simple")
+    fetched = CliRunner().invoke(app, ["data", "fetch", "vitpose_base_simple"])
+    assert fetched.exit_code == 0, fetched.output
+    loaded = load("vissimcc", weights="vitpose_base_simple")
+    torch.testing.assert_close(loaded.model.state_dict(), model.state_dict(), rtol=0, atol=1e-7)
+    assert loaded.skeleton.name == "coco17"
 
 
 def test_fetch_and_verify(world):

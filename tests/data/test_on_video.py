@@ -558,28 +558,55 @@ def test_numbers_that_are_no_pixels_of_the_video_are_refused(tmp_path, film, fac
         frames_of(path, film)
 
 
+def warnings_of(path, source):
+    with open_frames(source) as frames:
+        return [str(warning) for warning in on_video(path, frames).warnings]
+
+
 def test_results_of_a_smaller_resolution_are_said(tmp_path):
     large = write_video(tmp_path / "l.webm", np.zeros((N, 480, 640, 3), np.uint8))
     path = coco(tmp_path / "r.json", [*range(N)] * 3)
-    with open_frames(large) as frames:
-        notes = on_video(path, frames).notes
-    assert any("check that the results are of this resolution" in note for note in notes)
+    (warning,) = warnings_of(path, large)
+    assert warning.startswith(f"BadRecord: {path}: no joint of 24 poses lies beyond")
+    assert warning.endswith("Remedy: check that the results are of this resolution, and no percent")
+    (warning,) = warnings_of(scaled(path, 1.5), large)
+    assert warning.endswith("Remedy: check that the results are of this resolution")
+    assert not warnings_of(scaled(path, 2.0), large)
 
 
 def test_joints_beside_the_pictures_and_people_upside_down_are_said(tmp_path):
     large = write_video(tmp_path / "l.webm", np.zeros((10, 120, 160, 3), np.uint8))
     standing = np.stack((np.linspace(60, 80, 17), np.linspace(20, 100, 17)), 1)
 
-    def notes(xy):
+    def said(xy):
         flat_xy = np.c_[xy, np.full(17, 0.9)].ravel().tolist()
         path = coco(tmp_path / "r.json", range(10), keypoints=lambda t: flat_xy)
-        with open_frames(large) as frames:
-            return on_video(path, frames).notes[1:]
+        return " ".join(warnings_of(path, large))
 
-    assert not notes(standing)
-    assert "10 of 10 people are upside down" in notes(standing * (1, -1) + (0, 119))[0]
-    assert "10 of 10 people are on their sides" in notes(standing[:, ::-1])[0]
-    assert "18 % of the joints lie beside" in notes(standing * 1.38)[0]
+    assert not said(standing)
+    upwards = said(standing * (1, -1) + (0, 119))
+    assert "10 of 10 people are upside down" in upwards and "height - 1 - y" in upwards
+    exchanged = said(standing[:, ::-1])
+    assert "10 of 10 people are on their sides" in exchanged and "x and y" in exchanged
+    assert "18 % of the joints lie beside" in said(standing * 1.38)
+    assert not said(standing * (-1, 1) + (159, 0)), "a mirror image cannot be told"
+
+
+def test_coordinates_within_crops_are_refused(tmp_path, film):
+    def rows(keypoints, box=lambda t: [28 + 4 * t, 18, 46, 94]):
+        return coco(tmp_path / "r.json", range(N), keypoints=keypoints, bbox=box)
+
+    def within(t):
+        points = np.reshape(flat(t), (17, 3)) - (28 + 4 * t, 18, 0)
+        return points.ravel().tolist()
+
+    assert not warnings_of(rows(flat), film)
+    path = rows(within, lambda t: [100 + t, 5, 50, 100])
+    with pytest.raises(BadRecord, match=r"8 of 8 poses lie far from their boxes.*crops"):
+        frames_of(path, film)
+    assert frames_of(rows(flat, lambda t: [0, 0, 1, 1]), film) == straight(range(N))
+    (warning,) = warnings_of(tmp_path / "r.json", film)
+    assert "8 of 8 poses lie far from their boxes" in warning and "leave the boxes out" in warning
 
 
 def test_fractions_are_of_each_picture(tmp_path, film):

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.growth import LINEAR, growth
+from workbench.data.describe import describe
 from workbench.data.results import (
     read_detections,
     write_coco_results,
@@ -196,6 +197,55 @@ FORMATS = {
     "dataset": lambda folder: dataset(folder / "r.json"),
 }
 every_format = pytest.mark.parametrize("name", FORMATS)
+
+
+@every_format
+def test_whatever_is_read_is_recognised(name, tmp_path):
+    path = FORMATS[name](tmp_path)
+    found = describe(path)
+    assert found["kind"] == "detections"
+    assert found["detections"]["people"] == len(read(path))
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_a_folder_of_a_file_a_frame_is_known_by_any_names(empty, tmp_path):
+    """MMPose's of a picture each; [] is of one without people."""
+    instances = [] if empty else [_instance(17)]
+    for name in ("a.json", "b.json"):
+        (tmp_path / name).write_text(json.dumps(instances if name > "a.json" else []))
+    assert describe(tmp_path)["detections"]["people"] == 1 - empty
+    (tmp_path / "c.json").write_text(json.dumps({"people": []}))
+    if not empty:
+        with pytest.raises(BadFile, match=r"c\.json: a folder of one"):
+            describe(tmp_path)
+
+
+def test_a_folder_of_other_json_is_listed(tmp_path):
+    for i, content in enumerate([{"name": "package"}, [{"image_id": 1, "keypoints": []}]]):
+        (tmp_path / f"{1 - i}.json").write_text(json.dumps(content))
+        assert describe(tmp_path)["reader"] == "folder"
+
+
+def test_labels_with_scores_are_no_predictions(tmp_path):
+    """What `propagate` writes states scores and flags."""
+    path = dataset(tmp_path / "a.json")
+    content = json.loads(path.read_text())
+    for annotation in content["annotations"]:
+        annotation["keypoints"][2::3] = [2] * 17
+        annotation["bbox"] = [1, 2, 30, 40]
+    path.write_text(json.dumps(content))
+    assert describe(path)["reader"] == "coco"
+
+
+def test_joints_that_the_file_does_not_name_are_named(tmp_path):
+    (tmp_path / "a.json").write_text(
+        json.dumps(
+            [json.loads(coco(tmp_path / "b.json").read_text())[0] | {"keypoints": _triples(15)}]
+        )
+    )
+    with pytest.raises(BadRecord, match="15 joints and no skeleton named"):
+        describe(tmp_path / "a.json")
+    assert describe(tmp_path / "a.json", skeleton="jhmdb15")["skeletons"] == ["jhmdb15"]
 
 
 def read(path, **options):

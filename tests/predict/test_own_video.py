@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from dataclasses import asdict, replace
+from itertools import repeat
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from tests.conftest import ROOT
+from tests.data.hugging_face_models import peaked, save_detector, save_vitpose
 from tests.models.tiny import tiny
 from workbench import checkpoint, predict
 from workbench.data.frames import open_frames
 from workbench.data.results import read_detections
-from workbench.errors import BadParameter, MissingFile
+from workbench.errors import BadFile, BadParameter, MissingData, MissingFile, UnknownName
 from workbench.film import write_video
 from workbench.models import build
+from workbench.predict import own_video
 from workbench.skeletons import skeleton
 
 
@@ -119,7 +127,7 @@ def test_people_are_found_and_estimated_anew_where_no_results_are_given(tmp_path
         asked.append(len(frames))
         return people
 
-    options = {"find": find, "out": tmp_path / "out"}
+    options = {"finder": find, "out": tmp_path / "out"}
     done = predict.video(film(tmp_path), method="vissimcc-baseline", **options)
     assert asked == [3] and done.prediction.replaced.all()
     assert done.prediction.method == "vissimcc-baseline"
@@ -146,9 +154,83 @@ def test_hanet_refines_those_joints_of_coco_that_it_knows(tmp_path):
         predict.video(film(tmp_path), people, method="hanet", out=tmp_path / "new")
 
 
+def damaged(folder, names=range(5), bad=2, keep=0.5):
+    """A folder of pictures of which one is cut."""
+    folder.mkdir()
+    for i in names:
+        noise = np.random.default_rng(i).integers(100, 255, (81, 103, 3), np.uint8)
+        Image.fromarray(noise).save(folder / f"{i}.jpg")
+    raw = (folder / f"{bad}.jpg").read_bytes()
+    (folder / f"{bad}.jpg").write_bytes(raw[: int(keep * len(raw))])
+    return folder
+
+
+@pytest.mark.parametrize("method", ["port", "vissimcc-baseline", "otpose"])
+def test_a_damaged_picture_is_refused_before_anything_is_written(tmp_path, method):
+    mine, source = results(tmp_path, range(5)), damaged(tmp_path / "pics")
+    with pytest.raises(BadFile, match=r"2\.jpg: truncated image"):
+        predict.video(source, mine, method=method, out=tmp_path / "out", first_frame=0)
+    assert not [*tmp_path.rglob("*_refined*"), *tmp_path.rglob("*_joints*")]
+
+
+@pytest.mark.parametrize(("bad", "keep"), [(2, 0.5), (0, 0.0), (4, 0.001)])
+def test_with_report_a_damaged_picture_is_black_and_named(tmp_path, bad, keep):
+    mine, source = results(tmp_path, range(5)), damaged(tmp_path / "pics", bad=bad, keep=keep)
+    options = {"out": tmp_path / "out", "on_bad": "report", "first_frame": 0, "force": True}
+    done = predict.video(source, mine, delta=0.1, **options)
+    assert [error.file for error in done.warnings] == [str(source / f"{bad}.jpg")]
+    assert done.notes[-1].endswith(f"because they cannot be decoded: frames {bad}")
+    with open_frames(done.written["overlay"]) as shown:
+        # beside the people and the legend
+        bright = [frame[60:, 90:].mean() > 60 for frame in shown]
+    assert bright == [i != bad for i in range(5)]
+    assert len(json.loads(done.written["results"].read_text())) == 5
+    assert done.prediction.replaced[:, [3, 9]].all(), "PORT looks at no picture"
+
+
+@pytest.mark.parametrize(("method", "reach"), [("vissimcc-baseline", 0), ("otpose", 2)])
+def test_people_of_a_picture_that_cannot_be_read_stay_as_they_were(tmp_path, method, reach):
+    n, bad = 7, 1
+    mine, source = results(tmp_path, range(n)), damaged(tmp_path / "pics", range(n), bad)
+    options = {"out": tmp_path / "out", "on_bad": "report", "first_frame": 0}
+    done = predict.video(source, mine, method=method, **options)
+    looked = [abs(i - bad) > reach for i in range(n)]
+    assert done.prediction.replaced.any(1).tolist() == looked
+    found = done.prediction.detections
+    moved = (done.prediction.xy_frame != found.xy_frame).any((1, 2))
+    assert moved.tolist() == looked
+
+
 def test_so_many_frames_of_a_camera_are_recorded(tmp_path):
     path = predict.recorded(open_frames(film(tmp_path, n=7)), tmp_path / "camera_0.webm", 5)
     assert len(list(open_frames(path))) == 5
+
+
+PEAKS = """
+import resource
+import sys
+from workbench import predict
+
+for folder in sys.argv[1:]:
+    predict.video(f"{folder}/film.webm", f"{folder}/mine.json", out=f"{folder}/out")
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is in other units")
+def test_memory_stays_flat_whatever_the_length_of_the_video(tmp_path):
+    """People are linked, refined and drawn; 2,700 more frames would be 224 MB."""
+    picture = np.full((144, 192, 3), 99, np.uint8)
+    folders = [tmp_path / str(n) for n in (300, 3000)]
+    for folder in folders:
+        n = int(folder.name)
+        folder.mkdir()
+        write_video(folder / "film.webm", repeat(picture, n))
+        results(folder, range(0, n, 3))
+    command = [sys.executable, "-c", PEAKS, *map(str, folders)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    few, many = map(int, done.stdout.split())
+    assert many - few < 40_000, "KiB; of these what is read and written of 900 poses takes 19,000"
 
 
 def test_records_of_people_are_taken_as_they_are(tmp_path):
@@ -158,3 +240,109 @@ def test_records_of_people_are_taken_as_they_are(tmp_path):
     assert read_detections(done.written["results"]).tracks.tolist() == [7, 7, 8, 7]
     with pytest.raises(BadParameter, match="otpose has no delta"):
         predict.video(film(tmp_path), people, method="otpose", delta=0.5)
+
+
+@pytest.fixture(scope="module")
+def folder_of_models(tmp_path_factory):
+    """A detector and a ViTPose of transformers; the latter's weights as if they were fetched."""
+    folder = tmp_path_factory.mktemp("models")
+    save_detector(folder / "detector")
+    save_vitpose(folder / "vitpose_base_simple", peaked())
+    return folder
+
+
+def test_a_finder_and_an_estimator_are_chosen_by_name(folder_of_models, tmp_path, monkeypatch):
+    """Our network and transformers' read the same weights in the same boxes."""
+    monkeypatch.setenv("WORKBENCH_DATA", str(folder_of_models))
+    detector = f"transformers:{folder_of_models / 'detector'}"
+    vitpose = f"transformers:{folder_of_models / 'vitpose_base_simple'}"
+    source, found = film(tmp_path), {}
+    for estimator in ("vitpose_base_simple", vitpose):
+        options = {"finder": detector, "estimator": estimator, "out": tmp_path / "out"}
+        done = predict.video(source, method="vissimcc-baseline", **options)
+        people = done.prediction.detections
+        assert people.source == f"{detector}, {estimator}"
+        assert people.frames.tolist() == 5 * [0] + 5 * [1] + 5 * [2]
+        np.testing.assert_allclose(people.boxes_xyxy[0], [25.5, 20, 76.5, 60], rtol=1e-5)
+        assert (people.confidence > 0.3).all() and done.prediction.replaced.all()
+        found[estimator] = people
+    with open_frames(source) as frames:
+        network = predict.load("vissimcc", weights="vitpose_base_simple")
+        wanted = network.estimate(frames[1], found["vitpose_base_simple"].boxes_xyxy[5:10])
+    got = found["vitpose_base_simple"]
+    np.testing.assert_allclose(got.xy_frame[5:10], wanted.xy_frame, rtol=0, atol=1e-3)
+    np.testing.assert_allclose(got.confidence[5:10], wanted.confidence, rtol=0, atol=1e-5)
+    assert not np.allclose(got.xy_frame, found[vitpose].xy_frame, atol=1e-3)  # mirror, DARK
+
+
+def test_an_estimator_says_the_joints_of_people_that_another_found(folder_of_models, tmp_path):
+    people = read_detections(results(tmp_path))
+    estimator = f"transformers:{folder_of_models / 'vitpose_base_simple'}"
+    options = {"finder": lambda frames: people, "out": tmp_path / "out"}
+    itself, other = (
+        predict.video(film(tmp_path), estimator=name, **options).prediction.detections
+        for name in ("finder", estimator)
+    )
+    np.testing.assert_array_equal(itself.xy_frame, people.xy_frame)
+    np.testing.assert_array_equal(other.boxes_xyxy, people.boxes_xyxy)
+    assert (other.xy_frame != people.xy_frame).any(-1).all()
+
+
+def test_whoever_finds_people_is_refused_before_the_long_work(folder_of_models, tmp_path):
+    detector = f"transformers:{folder_of_models / 'detector'}"
+    asked = []
+    out = {"out": tmp_path / "out"}
+    for options, error, said in (
+        ({"finder": detector}, BadParameter, "finds boxes alone.*--estimator"),
+        ({"finder": detector, "estimator": "finder"}, BadParameter, "boxes alone.*--estimator"),
+        ({"finder": asked.append, "estimator": "vitpose"}, UnknownName, "'vitpose_base_simple'"),
+        (
+            {"finder": asked.append, "estimator": "torchvision_keypointrcnn"},
+            UnknownName,
+            "unknown estimator",
+        ),
+        (
+            {"finder": asked.append, "estimator": f"simcc_res50_coco:{tmp_path}"},
+            MissingData,
+            "workbench data fetch simcc_res50_coco",
+        ),
+    ):
+        with pytest.raises(error, match=said):
+            predict.video(film(tmp_path), **options, **out)
+    people = read_detections(results(tmp_path))
+    for options, said in (
+        ({"finder": detector}, "--finder beside --keypoints"),
+        ({"estimator": "finder"}, "--estimator beside --keypoints"),
+        ({"finder": detector, "estimator": "finder"}, "leave --finder and --estimator out"),
+    ):
+        with pytest.raises(BadParameter, match=said):
+            predict.video(film(tmp_path), people, **options, **out)
+    assert not asked and not (tmp_path / "out").exists()
+
+
+def test_what_is_said_of_shipped_weights_on_real_people_is_what_results_say():
+    """Every number of the sentences stands in RESULTS' section about real pictures or bodies."""
+    text = (ROOT / "RESULTS.md").read_text()
+    parts = {
+        title: text.split(f"\n## {title}", 1)[1].split("\n## ", 1)[0]
+        for title in ("On real pictures", "PORT: bodies")
+    }
+    measured = [float(n) for n in re.findall(r"\d+\.\d+", parts["On real pictures"])]
+    for method, sentence in own_video.ON_REAL.items():
+        for number in re.findall(r"\b\d+(?:\.\d+)?\b", sentence):
+            digits = len(number.partition(".")[2])
+            assert any(f"{m:.{digits}f}" == number for m in measured), (method, number)
+    assert own_video.ON_REAL.keys() == predict.SHIPPED.keys() - {"port"}
+    (said,) = own_video.UNSHOWN.values()
+    change, low, high = (100 * float(n) for n in re.findall(r"[+-]0\.\d+", said))
+    found = re.search(r"shipped now \| 56.30, (\S+) \[(\S+), (\S+)\]", parts["PORT: bodies"])
+    assert [float(n) for n in found.groups()] == pytest.approx([change, low, high], abs=0.06)
+
+
+def test_a_method_says_what_its_weights_do_on_real_people(tmp_path):
+    shown = predict.video(film(tmp_path), results(tmp_path), method="hanet", out=tmp_path / "out")
+    assert own_video.ON_REAL["hanet"] in shown.notes
+    weights = predict.weights_path("hanet")
+    other = {"method": "hanet", "weights": weights, "out": tmp_path / "other"}
+    mine = predict.video(tmp_path / "film.webm", tmp_path / "mine.json", **other)
+    assert own_video.ON_REAL["hanet"] not in mine.notes

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from tests.models.test_published import RESNET, authors, estimator
+from tests.models.test_published import HRNET, RESNET, VIT_SIMPLE, authors, estimator, transformers
 from workbench import checkpoint, load
-from workbench.errors import BadParameter, CheckpointMismatch, MissingFile
+from workbench.errors import BadParameter, CheckpointMismatch, MissingData, MissingFile
 from workbench.models import build
-from workbench.predict import SHIPPED, PoseEstimator, described, weights_path
+from workbench.predict import SHIPPED, PoseEstimator, described, named_file, weights_path
 
 
 def test_files_that_are_no_refiner_are_named(tmp_path):
@@ -63,3 +67,44 @@ def test_a_published_checkpoint_becomes_an_estimator(tmp_path, rng):
     np.testing.assert_allclose(poses.xy_frame, own.xy_frame, atol=1e-3)
     with pytest.raises(BadParameter, match="skeleton"):
         load("vissimcc", **{**options, "skeleton": None})
+
+
+def test_fetched_weights_are_named_and_their_manifest_says_what_they_do_not(tmp_path, monkeypatch):
+    """17 joints are COCO's or PoseTrack's, and an HRNet's crops have any size."""
+    monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
+    vitpose = estimator(replace(VIT_SIMPLE, widths=(384, 12), depths=(1,)))
+    (tmp_path / "vitpose_base_simple").mkdir()
+    file = tmp_path / "vitpose_base_simple" / "model.safetensors"
+    save_file(transformers(vitpose), file)
+    loaded = load("vissimcc", weights="vitpose_base_simple")
+    assert (loaded.skeleton.name, loaded.model.config.size) == ("coco17", VIT_SIMPLE.size)
+    torch.testing.assert_close(loaded.model.state_dict(), vitpose.state_dict(), rtol=0, atol=1e-7)
+    assert named_file("vitpose_base_simple") == (file, {"skeleton": "coco17", "size": None})
+    elsewhere = load("vissimcc", weights=f"vitpose_base_simple:{file.parent}")
+    assert elsewhere.skeleton.name == "coco17"
+    hrnet = estimator(replace(HRNET, skeleton="coco17", size=(192, 256)))
+    file = tmp_path / "hrnet_pose_coco" / "pose_hrnet_w32_256x192.pth"
+    file.parent.mkdir()
+    torch.save(authors(hrnet), file)
+    loaded = load("vissimcc", weights=Path("hrnet_pose_coco"), skeleton="posetrack17")
+    assert (loaded.skeleton.name, loaded.model.config.size) == ("coco17", (192, 256))
+    assert loaded.model.config.alignment == "msra"
+    with pytest.raises(BadParameter, match="hanet from published weights"):
+        described("hanet", weights="vitpose_base_simple")
+
+
+def test_weights_that_are_not_fetched_say_how(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / name)
+    with pytest.raises(MissingData, match="workbench data fetch simcc_res50_coco"):
+        load("vissimcc", weights="simcc_res50_coco")
+    with pytest.raises(MissingFile, match="coco: no such weights"):  # no weights: a data set
+        load("vissimcc", weights="coco")
+
+
+def test_a_file_of_that_name_comes_before_fetched_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    theirs = estimator(RESNET)
+    torch.save(authors(theirs), tmp_path / "vitpose_base_simple")
+    loaded = load("vissimcc", weights="vitpose_base_simple", size=RESNET.size, skeleton="coco17")
+    torch.testing.assert_close(loaded.model.state_dict(), theirs.state_dict(), rtol=0, atol=0)

@@ -10,6 +10,9 @@ from typing import BinaryIO
 
 AV1_MARKS = (b"av01", b"V_AV1")
 HEAD_BYTES = 1 << 16  # where a container names its codecs, unless they stand at its end
+ASF = b"0&\xb2u\x8ef\xcf\x11"  # how a Windows Media file begins
+FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")  # ASF 1.2, Sec. 3.2
+FLASH_TAGS = (8, 9, 18)  # sound, pictures, data
 
 
 def is_av1(path: str | Path) -> bool:
@@ -22,8 +25,9 @@ def is_av1(path: str | Path) -> bool:
 
 
 def is_cut(path: str | Path, n_bytes: int) -> bool:
-    """Whether a part of the file reaches beyond its end: MP4 and MOV, Matroska and WebM, AVI. False
-    where the container does not say how long it is.
+    """Whether a part of the file reaches beyond its end: MP4 and MOV, Matroska and WebM, AVI,
+    Windows Media, Flash. False where the container does not say how long it is: a transport stream
+    is what was received, and ends anywhere.
     """
     with open(path, "rb") as file:
         head = file.read(12)
@@ -33,6 +37,10 @@ def is_cut(path: str | Path, n_bytes: int) -> bool:
             ends = _elements(file)
         elif head[:4] == b"RIFF":
             ends = _chunks(file)
+        elif head.startswith(ASF):
+            ends = _stated(file)
+        elif head[:4] == b"FLV\1":
+            ends = _tags(file)
         else:
             return False
         return any(end > n_bytes for end in ends)
@@ -82,4 +90,26 @@ def _elements(file: BinaryIO) -> Iterator[int]:
         if width > 8 or size == (1 << 7 * width) - 1:
             return
         start += 4 + width + size
+        yield start
+
+
+def _stated(file: BinaryIO) -> Iterator[int]:
+    """Where a Windows Media file ends, as its properties say; a broadcast's say nothing."""
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    at = head.find(FILE_PROPERTIES)
+    properties = head[at : at + 92]
+    if at > 0 and len(properties) == 92 and not properties[88] & 1:
+        yield int.from_bytes(properties[40:48], "little")
+
+
+def _tags(file: BinaryIO) -> Iterator[int]:
+    """Where each tag of a Flash video ends, with its size that stands again behind it."""
+    start = 13
+    while True:
+        file.seek(start)
+        head = file.read(4)
+        if not head or head[0] not in FLASH_TAGS:
+            return
+        start += 11 + int.from_bytes(head[1:], "big") + 4
         yield start

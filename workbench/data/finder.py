@@ -1,4 +1,4 @@
-"""People in a video, found by torchvision's keypoint detector."""
+"""People in a video: who finds them, torchvision's keypoint detector by default."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ..errors import ChecksumMismatch, MissingData
+from ..errors import ChecksumMismatch, MissingData, unknown
 from ..records import Detections
+from .hugging_face import HUB, BoxFinder
 from .manifest import locate, sha256_of
 
 FINDER = "torchvision_keypointrcnn"
@@ -33,33 +34,50 @@ def build_finder(**options) -> nn.Module:
     for module in model.modules():
         if isinstance(module, FrozenBatchNorm2d):
             module.eps = 0.0  # which the published weights were trained with
+    model.name = FINDER
+    model.min_score = 0.7  # unstated; ours
     return model.eval()
 
 
-def load_finder(spec: str = FINDER, *, device: str | torch.device = "cpu") -> nn.Module:
-    """The finder with its published weights, which must be on this machine: nothing is fetched
-    here.
-
-    Errors: `MissingData` whose remedy says how to get them; `ChecksumMismatch` where the file's
-    sha256 does not begin as its name says.
+def _keypoint_finder(spec: str) -> nn.Module:
+    """Keypoint R-CNN with its published weights; `ChecksumMismatch` where the file's sha256 is not
+    its manifest's.
     """
+    entry, folder = locate(spec)
+    (item,) = entry.downloads
+    path = folder / item.path
+    if (digest := sha256_of(path)) != item.sha256:
+        raise ChecksumMismatch(
+            f"sha256 {digest}, {item.sha256} expected",
+            file=path,
+            remedy="remove it and fetch again",
+        )
+    model = build_finder()
+    model.load_state_dict(torch.load(path, weights_only=True))
+    return model
+
+
+FINDERS = {FINDER: _keypoint_finder, HUB: BoxFinder}  # name -> from NAME or NAME:PLACE
+BOXES_ALONE = (HUB,)  # who says no joints
+
+
+def load_finder(spec: str = FINDER, *, device: str | torch.device = "cpu") -> nn.Module:
+    """A finder, `NAME` or `NAME:PLACE`, with its weights, which must be on this machine: nothing is
+    fetched here.
+
+    Errors: `UnknownName`; `MissingData` whose remedy says how to get it; what the finder raises.
+    """
+    name = spec.partition(":")[0]
+    if name not in FINDERS:
+        raise unknown("finder", name, FINDERS)
     try:
-        entry, folder = locate(spec)
+        return FINDERS[name](spec).to(device)
     except MissingData as error:
         raise MissingData(
             error.problem,
             record=error.record,
             remedy=f"{error.remedy}; or bring your own results with --keypoints FILE",
         ) from None
-    path = folder / entry.downloads[0].path
-    stated, digest = path.stem.rpartition("-")[2], sha256_of(path)
-    if not digest.startswith(stated):
-        raise ChecksumMismatch(
-            f"sha256 {digest}, {stated}... expected", file=path, remedy="remove it and fetch again"
-        )
-    model = build_finder()
-    model.load_state_dict(torch.load(path, weights_only=True))
-    return model.to(device)
 
 
 def find_people(
@@ -67,17 +85,18 @@ def find_people(
     finder: nn.Module,
     *,
     batch: int = 4,
-    min_score: float = 0.7,  # unstated; ours
+    min_score: float | None = None,
     progress: bool = False,
 ) -> Detections:
     """Every person in RGB uint8 frames [h w 3], coco17, px, in the order of frames; runs where the
-    finder's weights lie.
+    finder's weights lie. min_score: of a person; None: the finder's own.
 
-    torchvision states a joint's score as a logit: confidence is sigmoid(score - 2).  # unstated;
-    ours
+    Joints are missing (confidence 0) where the finder says boxes alone. torchvision states a
+    joint's score as a logit: confidence is sigmoid(score - 2), which is ours.
     """
     from scipy.special import expit
 
+    least = finder.min_score if min_score is None else min_score
     total = getattr(getattr(frames, "video", None), "n_frames", None)
     columns = {key: [np.zeros((0, *shape))] for key, shape in _SHAPES.items()}
     index: list[int] = []
@@ -86,7 +105,7 @@ def find_people(
         torch.inference_mode(),
     ):
         for i, result in enumerate(_results(frames, finder, batch)):
-            sure = result["scores"] >= min_score
+            sure = result["scores"] >= least
             for key, column in columns.items():
                 column.append(result[key][sure].float().cpu().numpy())
             index += [i] * int(sure.sum())
@@ -99,7 +118,7 @@ def find_people(
         boxes_xyxy=found["boxes"],
         scores=found["scores"],
         ids=tuple(map(str, range(len(index)))),
-        source=FINDER,
+        source=finder.name,
         frames=index,
     )
 

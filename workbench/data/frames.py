@@ -15,6 +15,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -26,7 +27,7 @@ from jaxtyping import UInt8
 from PIL import ExifTags, Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from ..errors import BadFile, BadParameter, MissingFile, UnsafeFile
+from ..errors import BadFile, BadParameter, EmptyFile, MissingFile, UnsafeFile, WorkbenchError
 from ..records import Clip, Video
 from . import containers
 from .checks import check_on_bad
@@ -152,15 +153,19 @@ class Frames:
     """Frames of one source by index or in order; only the last few are kept, so memory stays flat.
 
     `video` describes the source; `warnings` holds what is odd about it, and what
-    `on_bad="report"` let pass. Several threads may read; a frame is theirs to look at, not to write
-    into. `close` lets go of files and memory; a later read opens them again.
+    `on_bad="report"` let pass. Where `black` is set, a frame that cannot be decoded is black, so
+    that the others keep their numbers; `lost` says why, by number, of those that were asked for.
+    Several threads may read; a frame is theirs to look at, not to write into. `close` lets go of
+    files and memory; a later read opens them again.
     """
 
     cut = False  # whether the source ends before it should, which "report" let pass
+    black = False
 
     def __init__(self, video: Video, reopen: tuple):
         self._video = video
         self.warnings: tuple[BadFile, ...] = ()
+        self.lost: dict[int, WorkbenchError] = {}
         self._reopen = reopen
         self._lock = threading.RLock()
         self._capture: cv2.VideoCapture | None = None
@@ -168,7 +173,7 @@ class Frames:
         self._cached = lru_cache(CACHED_FRAMES)(self._frame)
 
     def __reduce__(self):  # another process opens the source for itself
-        return _reopened, self._reopen
+        return _reopened, (self._reopen, self.black)
 
     @property
     def video(self) -> Video:
@@ -197,7 +202,14 @@ class Frames:
         raise NotImplementedError
 
     def _frame(self, i: int) -> Frame:
-        frame = self._read(i)
+        try:
+            frame = self._read(i)
+        except (BadFile, EmptyFile, MissingFile) as error:
+            if not self.black:
+                raise
+            self.lost[i] = error
+            width, height = self.size_of(i)
+            frame = np.zeros((height, width, 3), np.uint8)
         frame.setflags(write=False)
         return frame
 
@@ -253,7 +265,13 @@ class _Pictures(Frames):
         self._upright = upright
 
     def size_of(self, i: int) -> tuple[int, int]:
-        return shown_size(self._pictures[i][0], self._upright)
+        """Of one whose header cannot be read either, where it is black, the first one's."""
+        try:
+            return shown_size(self._pictures[i][0], self._upright)
+        except (BadFile, EmptyFile, MissingFile):
+            if not self.black:
+                raise
+            return super().size_of(i)
 
     def _read(self, i: int) -> Frame:
         path, stated = self._pictures[i]
@@ -625,8 +643,19 @@ def open_frames(
     return frames
 
 
-def _reopened(source, root, on_bad: str, upright: bool) -> Frames:
-    return open_frames(source, root, on_bad, upright=upright)
+def _reopened(reopen: tuple, black: bool) -> Frames:
+    *place, upright = reopen
+    frames = open_frames(*place, upright=upright)
+    frames.black = black
+    return frames
+
+
+def _first_size(paths: Sequence[Path], upright: bool, on_bad: str) -> tuple[int, int]:
+    """The size of the first picture, or with "report" of the first whose header can be read."""
+    for path in paths if on_bad == "report" else ():
+        with suppress(BadFile, EmptyFile, MissingFile):
+            return shown_size(path, upright)
+    return shown_size(paths[0], upright)
 
 
 def _open_path(path: Path, on_bad: str, reopen: tuple) -> Frames:
@@ -643,5 +672,5 @@ def _open_path(path: Path, on_bad: str, reopen: tuple) -> Frames:
     else:
         return _VideoFile(path, on_bad, reopen)
     *_, upright = reopen
-    video = Video(str(path), len(paths), *shown_size(paths[0], upright))
+    video = Video(str(path), len(paths), *_first_size(paths, upright, on_bad))
     return _Pictures(video, [(picture, None) for picture in paths], reopen, upright)

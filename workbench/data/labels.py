@@ -260,7 +260,9 @@ class _File:
         given = _given(self.content)
         self.labels = [label for label in given if type(label) is _Label]
         used = self.content | {"annotations": [_for_coco(label) for label in given]}
-        reading = coco.read_coco(path, skeleton=joints, content=used, on_bad=on_bad)
+        # nothing here is split by visibility, so that it does not matter what flag 1 means
+        options = {"skeleton": joints, "occlusion_known": False, "on_bad": on_bad}
+        reading = coco.read_coco(path, content=used, **options)
         self.poses, self.warnings = reading.poses, reading.warnings
         self.n_records = len(self.content["images"]) + len(given)
         stated = {str(image.get("id")): image for image in reversed(_records(used, "images"))}

@@ -113,6 +113,11 @@ class Layout(_Strict):
             raise ValueError(f"optional names {sorted(stray)}, which are not in files")
         return self
 
+    def file(self, root: Path, key: str) -> Path | None:
+        """The first of a key's alternatives that stands under `root`."""
+        standing = (file for path in self.files[key] for file in _standing(root, path))
+        return next(standing, None)
+
     def missing(self, root: Path) -> list[str]:
         """The required files of which no alternative stands under `root`, as readable paths."""
         return [
@@ -148,6 +153,7 @@ class Manifest(_Strict):
     downloads: list[Download] = []
     skeleton: Annotated[str, AfterValidator(_known_skeleton)] | None = None
     reader: Annotated[str, Field(pattern=r"^workbench\.(data|made)(\.\w+)+:\w+$")] | None = None
+    crop_wh: Annotated[list[int], Field(min_length=2, max_length=2)] | None = None  # px, of weights
     visibility: str | None = None  # what the labels' flags mean, and how they become 0, 1, 2
     notes: str | None = None
 
@@ -278,6 +284,17 @@ def locate(spec: str) -> tuple[Manifest, Path]:
     """
     entry, places = _places(spec)
     return entry, _complete(entry, places)
+
+
+def fetched_weights(spec: str) -> tuple[Manifest, Path] | None:
+    """The manifest of weights, `NAME` or `NAME:PATH`, and their file: of several, the first that
+    the layout names. None where no weights have that name; `MissingData` where they are not here.
+    """
+    name = spec.partition(":")[0]
+    if name not in _shipped() or manifest(name).kind != "weights":
+        return None
+    entry, root = locate(spec)
+    return entry, entry.layout.file(root, next(iter(entry.layout.files)))
 
 
 def folder_of(entry: Manifest) -> Path:

@@ -14,8 +14,8 @@ HOMES = {
     "sequences": "SequenceRefiner SequenceStream refine_tracks stretches weights_joints",
     "estimate": "ClipEstimator Estimated PoseEstimator Propagator between_inputs estimate_people "
     "frame_windows poses_between windows_between",
-    "weights": "OF_PICTURES SHIPPED described load weights_path",
-    "own_video": "VideoResult recorded refined_people video",
+    "weights": "OF_PICTURES SHIPPED described load named_file weights_path",
+    "own_video": "VideoResult load_estimator people_finder recorded refined_people video",
 }
 _HOME_OF = {name: home for home, names in HOMES.items() for name in names.split()}
 

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from .. import geometry
 from ..codecs import expected_bin, expected_place, transform
 from ..data.checks import numbers_of
+from ..data.hugging_face import VitPose
 from ..data.safe import read_npy
 from ..data.windows import WindowConfig, Windows, loader, normalised
 from ..errors import BadParameter
@@ -341,14 +342,18 @@ def frame_windows(
 
 
 def estimate_people(
-    estimator: PoseEstimator, frames: Iterable[UInt8[np.ndarray, "h w 3"]], detections: Detections
+    estimator: PoseEstimator | VitPose,
+    frames: Iterable[UInt8[np.ndarray, "h w 3"]],
+    detections: Detections,
+    *,
+    progress: bool = False,
 ) -> Prediction:
     """A video's people estimated anew, each in the box that was detected; all joints that were
     count as replaced.
 
     frames: RGB, in order; the detections say in which they are. Boxes without area are left alone,
-    and so are joints that the estimator does not know. Errors: `BadParameter` where it knows less
-    than half of them.
+    and so are joints that the estimator does not know, and people where one of the frames that it
+    looks at was `lost`. Errors: `BadParameter` where it knows less than half of the joints.
     """
     ours = estimator.skeleton.joints
     theirs = skeleton(detections.skeleton).joints
@@ -361,12 +366,15 @@ def estimate_people(
     known = [ours.index(theirs[j]) for j in to]
     xy, confidence = detections.xy_frame.copy(), detections.confidence.copy()
     boxed = (detections.boxes_xyxy[:, 2:] > detections.boxes_xyxy[:, :2]).all(1)
-    rows_of = defaultdict(list)
+    rows_of, lost = defaultdict(list), getattr(frames, "lost", {})
     for row in np.flatnonzero(boxed).tolist():
         rows_of[int(detections.frames[row])].append(row)
-    for numbers, window in frame_windows(frames, estimator.reach):
+    bar = tqdm(frames, desc=estimator.name, unit="frame", disable=not progress, leave=False)
+    for numbers, window in frame_windows(bar, estimator.reach):
         rows = rows_of.get(int(numbers[estimator.reach]))
-        if rows:
+        if rows and not lost.keys().isdisjoint(numbers):
+            boxed[rows] = False
+        elif rows:
             boxes = detections.boxes_xyxy[rows]
             found = estimator.estimate(np.stack(window), boxes, numbers=numbers)
             xy[np.ix_(rows, to)] = found.xy_frame[:, known]

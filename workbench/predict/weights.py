@@ -49,6 +49,21 @@ def weights_path(name: str = "port", skeleton: str | None = None) -> Path:
     return Path(__file__).parents[1] / "checkpoints" / f"{stem}.safetensors"
 
 
+def named_file(weights: str | Path) -> tuple[Path, dict]:
+    """The file of weights that a user names: its path, or the `NAME` (or `NAME:FOLDER`) of fetched
+    ones; and what the manifest of these says in the place of a card: skeleton, size.
+
+    Errors: `MissingData` for weights of that name that are not here.
+    """
+    from ..data.manifest import fetched_weights  # slow to import, and not for shipped weights
+
+    path = Path(weights)
+    if path.is_file() or (named := fetched_weights(str(weights))) is None:
+        return path, {}
+    entry, path = named
+    return path, {"skeleton": entry.skeleton, "size": entry.crop_wh and tuple(entry.crop_wh)}
+
+
 def described(
     name: str = "port",
     *,
@@ -56,11 +71,12 @@ def described(
     weights: str | Path | None = None,
     precision: str = "fp32",
 ) -> tuple[Path, dict]:
-    """Where a method's weights lie, and their card, {} of a published file; no weights are read.
+    """Where a method's weights lie, and their card, of published ones what `named_file` says; no
+    weights are read.
 
     Arguments and errors: as of `load`, as far as they can be told before its work.
     """
-    path = weights_path(name, skeleton) if weights is None else Path(weights)
+    path, told = (weights_path(name, skeleton), {}) if weights is None else named_file(weights)
     if not path.exists():
         shipped = "; ".join(f"{method} for {', '.join(known)}" for method, known in SHIPPED.items())
         lacking = f": {name} has none for {skeleton}" if weights is None and skeleton else ""
@@ -88,7 +104,7 @@ def described(
             f"{method or name} in {precision!r}",
             remedy="choose fp32, or bf16 for what reads pictures",
         )
-    return path, card
+    return path, told if published else card
 
 
 def load(
@@ -104,22 +120,24 @@ def load(
     wrote.
 
     skeleton: which of the shipped ones, as `detections.skeleton` says; None is the method's usual
-    one; of published weights, the order of their joints. weights: a file in the place of the
-    shipped one; vissimcc also takes published checkpoints of estimators that its map knows, for
-    crops of `size` (width, height) px where the file leaves that open. precision: of estimators
+    one; of published weights, the order of their joints where no manifest says it. weights: a file
+    in the place of the shipped one; vissimcc also takes published checkpoints of estimators that
+    its map knows, or the NAME of those that `workbench data fetch` has brought, for crops of `size`
+    (width, height) px where file and manifest leave that open. precision: of estimators
     that read pictures, "fp32" or "bf16" (mixed; faster where the hardware has it, RESULTS.md says
     what it changes). A card holds the model's configuration and what is needed around it (PORT: the
     rule for delta; HANet: the window; VisSimCC: the boxes' padding).
 
-    Errors: `MissingFile`; `CheckpointMismatch` for a file without the card of a known model, or
-    weights that do not fit it; `BadParameter` for a precision or file that the method does not
-    take.
+    Errors: `MissingFile`, `MissingData`; `CheckpointMismatch` for a file without the card of a
+    known model, or weights that do not fit it; `BadParameter` for a precision or file that the
+    method does not take.
     """
     path, card = described(name, skeleton=skeleton, weights=weights, precision=precision)
-    if not card:
+    if "model" not in card:
         from ..models.published import public_model  # reads pictures: not for all
 
         tensors = checkpoint.read_public(path)
+        size, skeleton = size or card.get("size"), card.get("skeleton") or skeleton
         model = public_model(tensors, size=size, skeleton=skeleton, file=path)
         predictor = predictor_of("vissimcc")(model, name)
     elif size is not None:

@@ -167,8 +167,7 @@ def read_public_weights(name: str, key: str) -> tuple[dict, Path] | None:
         manifest, root = locate(name)
     except MissingData:
         return None
-    files = (root / file for file in manifest.layout.files[key])
-    file = next((file for file in files if file.is_file()), None)
+    file = manifest.layout.file(root, key)
     return None if file is None else (public_weights(checkpoint.read_public(file)), file)
 
 

@@ -62,7 +62,8 @@ class Explorer {
       takeAway(this.get("name"), () => this.drawing(), () => this.rows(), texts));
     const bar = make("div", { className: "bar" }, ...often, ...sight, menus);
     const scrubber = make("div", { className: "bar" }, ...own(c => c.kind === "frame"));
-    this.root.append(bar, this.verdict, this.tabs, this.place, scrubber, this.said);
+    this.root.append(bar, this.verdict, this.tabs, this.place, scrubber, this.said,
+      make("p", { className: "notes", textContent: this.get("notes") }));
   }
 
   control({ name, kind, label, options, low, high, step, needs }) {

@@ -150,6 +150,7 @@ def step(before: float, after: float, digits: int = 1, unit: str = "px") -> str:
 class Explorer(Live):
     """See above. name: of the explorer, for files. code: what made it, with "{state}" where its
     state goes: pasted into a fresh kernel it shows the same again; "": only the state is offered.
+    notes: lines that stand below, about what is shown.
     state: as `explorer.state`, or as text. Errors: `UnknownName`, `BadParameter` for a state that
     does not fit.
     """
@@ -167,6 +168,7 @@ class Explorer(Live):
     last_frame = traitlets.Int(0).tag(sync=True)
     verdict = traitlets.Unicode().tag(sync=True)
     code = traitlets.Unicode().tag(sync=True)
+    notes = traitlets.Unicode().tag(sync=True)
     stored = traitlets.List().tag(sync=True)
     attention = traitlets.Instance(AttentionView, allow_none=True).tag(
         sync=True, **widget_serialization

@@ -142,6 +142,17 @@ def dataset_rows(document: Document) -> Iterator[Row]:
             yield row._replace(id=str(i))
 
 
+def are_predictions(content: Mapping) -> bool:
+    """Whether annotations of a data set state scores, and confidences in the place of flags."""
+    annotations = content.get("annotations")
+    scored = [
+        annotation
+        for annotation in map(as_dict, annotations if type(annotations) is list else ())
+        if annotation.get("score") is not None and length(annotation, "keypoints")
+    ]
+    return any(map(_beyond_flags, scored))
+
+
 def _beyond_flags(annotation: Mapping) -> bool:
     """Whether a third number is none of 0, 1, 2."""
     values = annotation["keypoints"]

@@ -18,7 +18,8 @@ from .. import checks, numbering
 from ..frames import Frames
 from ..readers import reader
 from ..releases import named
-from .files import OF_PICTURES, OF_SLEAP, holds_joints, rows_of, skeletons_of
+from .coco import are_predictions
+from .files import OF_PICTURES, holds_results, rows_of, skeletons_of
 from .placing import check_pixels, placed_on, told_apart
 from .rows import USUAL_SKELETON, Document, Place, Row
 
@@ -219,29 +220,32 @@ def read_detections(
 
 
 @reader(
+    "predictions",
+    order=290,
+    kind="detections",
+    reads="predictions in the layout of a COCO data set",
+    recognised="annotations with a score and confidences",
+    fits=lambda file: are_predictions(file.fields),
+)
+@reader(
     "detections",
     order=400,
     kind="detections",
     reads="results: COCO, MMPose, OpenPose, Ultralytics, DeepLabCut, SLEAP, landmarks",
-    recognised="keypoints and score; preds and boxes; people; .csv; lines of joints; .slp, .nwb",
-    fits=lambda file: (
-        file.ends(".csv", *OF_SLEAP)
-        or {"preds", "boxes"} <= set(file.arrays)
-        or file.mostly("_keypoints.json")
-        or type(file.json) is list
-        or {"instance_info", "people"} & set(file.fields)
-        or type(file.pickled) is list
-        or holds_joints(file)
-    ),
+    recognised="keypoints and score; preds and boxes; a JSON or lines a frame; .csv, .slp, .nwb",
+    fits=holds_results,
 )
-def read_results(path: Path, *, on_bad: str = "raise", content: object = None) -> Reading:
+def read_results(
+    path: Path, *, skeleton: str | None = None, on_bad: str = "raise", content: object = None
+) -> Reading:
     """Users' own results; a bad row is an error with either `on_bad`. Landmarks that are fractions
     of a picture of unknown size stay fractions, with a warning.
     """
+    options = {"skeleton": skeleton, "content": content}
     try:
-        return Reading(detections=read_detections(path, content=content))
+        return Reading(detections=read_detections(path, **options))
     except BadParameter as error:
-        fractions = read_detections(path, content=content, size_wh=(1, 1))
+        fractions = read_detections(path, size_wh=(1, 1), **options)
         return Reading(detections=fractions, warnings=(error,))
 
 
@@ -305,7 +309,8 @@ def on_video(
     on_bad: "report" leaves out bad results, and such beyond the end of a video that was cut.
     Errors: of `read_detections`; `BadParameter` where nothing says what the first frame's number
     is; `BadRecord` for results of no frame, of several videos, or whose numbers are no pixels of
-    these frames, and for a person who stands twice in a frame.
+    these frames (`placing.check_pixels`, which also says what cannot be told), and for a person who
+    stands twice in a frame.
     """
     path = Path(path)
     document, rows = rows_of(path, skeleton)
@@ -315,5 +320,5 @@ def on_video(
         fractions = any(row.fractions for row in rows)
         rows = [in_px(row, frames.size_of(frame)) for row, frame in zip(rows, numbers)]
         detections = told_apart(_detections(document, rows, skeleton, numbers), document.notes)
-        document.notes += check_pixels(detections, frames, fractions=fractions)
-    return OnVideo(detections, tuple(document.notes), (*frames.warnings, *document.bad))
+        odd = check_pixels(detections, frames, fractions=fractions)
+    return OnVideo(detections, tuple(document.notes), (*frames.warnings, *document.bad, *odd))

@@ -93,21 +93,31 @@ def _parse_folder(path: Path) -> tuple[str, dict[Path, object]]:
             "no .json or .txt files in this folder", file=path, remedy="name the results' folder"
         )
     documents = {file: read_json(file) for file in files}
-    first = None
-    for file, content in documents.items():
-        if content == []:
-            continue  # of a picture without people
-        name = _json_format(content, file)
-        if name == "mmpose" and _of_one_picture(content):
-            name = "pictures"
-        first = first or name
-        if name != first or name in WHOLE:
-            raise BadFile(
-                "a folder of one OpenPose, MMPose or Ultralytics file a frame expected",
-                file=file,
-                remedy="name the one file that holds the whole video, or move other files away",
-            )
-    return first or "pictures", documents
+    # [] is of a picture without people
+    formats = {file: _of_frame(file, held) for file, held in documents.items() if held != []}
+    first = next(iter(formats.values()), "pictures")
+    for file, name in formats.items():
+        if name != first:
+            raise _no_frame(file)
+    return first, documents
+
+
+def _of_frame(file: Path, content: object) -> str:
+    """The format of a file a frame or picture; `BadFile` where it is a whole video's."""
+    name = _json_format(content, file)
+    if name == "mmpose" and _of_one_picture(content):
+        return "pictures"
+    if name in WHOLE:
+        raise _no_frame(file)
+    return name
+
+
+def _no_frame(file: Path) -> BadFile:
+    return BadFile(
+        "a folder of one OpenPose, MMPose or Ultralytics file a frame expected",
+        file=file,
+        remedy="name the one file that holds the whole video, or move other files away",
+    )
 
 
 def _of_one_picture(content: object) -> bool:
@@ -149,14 +159,35 @@ def parse(path: Path, content: object = None) -> tuple[str, dict[Path, object]]:
             )
 
 
-def holds_joints(file: File) -> bool:
+def holds_results(file: File) -> bool:
+    """Whether a file, or a folder most of whose files are such, has one of the formats that `parse`
+    tells apart. Of a folder the first file that says something is looked at.
+    """
+    if file.ends(".csv", *OF_SLEAP) or type(file.pickled) is list:
+        return True
+    content = file.json
+    try:
+        if content is not None:
+            return bool(_json_format(content, file.path))
+        if file.mostly(".json"):
+            return _holds_frames(file.path)
+        return {"preds", "boxes"} <= {*file.arrays} or _holds_lines(file)
+    except WorkbenchError:
+        return False
+
+
+def _holds_frames(folder: Path) -> bool:
+    files = sorted(folder.glob("*.json"))
+    contents = ((file, read_json(file)) for file in files)
+    said = next((pair for pair in contents if pair[1] != []), None)
+    return bool(files) and (said is None or bool(_of_frame(*said)))
+
+
+def _holds_lines(file: File) -> bool:
     """Whether a text file, or a folder of such, holds Ultralytics' lines with joints."""
     names = [name for name in file.names if name.endswith(".txt")] if file.mostly(".txt") else []
     paths = [file.path] if file.ends(".txt") else [file.path / name for name in names]
-    try:
-        lines = next(filter(None, map(read_lines, paths)), [])
-    except WorkbenchError:
-        return False
+    lines = next(filter(None, map(read_lines, paths)), [])
     return bool(lines) and is_of_joints(lines[0])
 
 

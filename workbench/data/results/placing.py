@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import BadParameter, BadRecord
-from ...geometry import box_of_points
+from ...geometry import box_of_points, enlarge
 from ...records import Detections
 from ...skeletons import skeleton
 from .. import numbering
@@ -28,6 +28,8 @@ CORNER, SOME = 0.55, 10  # nothing of so many poses beyond so much of both sides
 OUTSIDE = 0.1  # more joints beside their pictures are said
 EXCHANGED = 0.2  # more steps to another one's place are said
 LAID = 0.8  # so many people upside down or on their sides are said
+PERCENT = 110  # of a picture: hardly any joint lies farther
+NEAR, BESIDE = 1.5, 0.25  # a box enlarged so much holds at least so much of its pose
 
 # --- frames ---------------------------------------------------------------------------------------
 
@@ -185,15 +187,21 @@ def _said(place: Place) -> str:
 # --- pixels ---------------------------------------------------------------------------------------
 
 
-def check_pixels(found: Detections, frames: Frames, *, fractions: bool = False) -> list[str]:
-    """What is odd about where the joints lie. `BadRecord` where they are no pixels of these
-    frames: most of them lie outside, or poses are as small as fractions and metres are.
+def check_pixels(found: Detections, frames: Frames, *, fractions: bool = False) -> list[BadRecord]:
+    """Warnings of what is odd about where the joints lie. `BadRecord` where they are no pixels of
+    these frames: most of them lie outside, poses are as small as fractions and metres are, or they
+    lie in the stated boxes only if these began at (0, 0).
 
+    Warned of, because it may be right, are y upwards (people on their heads), x and y exchanged or
+    pictures that were turned (people who lie), a smaller resolution and percent (people in the
+    upper left alone). x mirrored cannot be told: a body looks like its mirror image. Nor can a
+    resolution that is little smaller.
     fractions: the file states those of pictures.
     """
     known = found.confidence > 0
     if not known.any():
-        return ["no joint has a confidence above 0: nobody is refined"] if len(found) else []
+        problem = "no joint has a confidence above 0: nobody is refined"
+        return [BadRecord(problem, file=found.source)] if len(found) else []
     sizes = {frame: frames.size_of(frame) for frame in np.unique(found.frames).tolist()}
     size = np.array([sizes[frame] for frame in found.frames.tolist()], float)[:, None]
     xy = found.xy_frame.astype(float)
@@ -216,7 +224,8 @@ def check_pixels(found: Detections, frames: Frames, *, fractions: bool = False) 
             f"only {100 * share:.0f} % of the joints lie in {picture}: {where}",
             remedy=WORLD if fractions else _whose(low, high, frames, int(found.frames[0])),
         )
-    return _odd(found, high, size)
+    problems = [*_beside_boxes(found), *_laid(found), *_odd(found, high, size)]
+    return [BadRecord(text, file=found.source, remedy=remedy) for text, remedy in problems]
 
 
 def _whose(low: np.ndarray, high: np.ndarray, frames: Frames, frame: int) -> str:
@@ -236,28 +245,61 @@ def _whose(low: np.ndarray, high: np.ndarray, frames: Frames, frame: int) -> str
     return "use the pictures that the results were made from, or scale the results to these"
 
 
-def _odd(found: Detections, high: np.ndarray, size: np.ndarray) -> list[str]:
+def _beside_boxes(found: Detections) -> list[tuple[str, str]]:
+    """Of poses that lie far from their own boxes, which only a file can state; `BadRecord` where
+    they lie in boxes of that size at (0, 0).
+    """
+    known = found.confidence > 0
+    boxes = found.boxes_xyxy.astype(float)
+
+    def inside(boxes: np.ndarray) -> np.ndarray:
+        """Which share of a pose lies in or near its box."""
+        low, high = np.split(enlarge(boxes, NEAR)[:, None], 2, axis=-1)
+        within = ((found.xy_frame >= low) & (found.xy_frame <= high)).all(-1)
+        return (within & known).sum(1) / np.maximum(known.sum(1), 1)
+
+    beside = known.any(1) & (inside(boxes) < BESIDE)
+    within_crops = beside & (inside(boxes - np.tile(boxes[:, :2], 2)) > 1 - BESIDE)
+    n = len(found)
+    if 2 * within_crops.sum() > n:
+        raise BadRecord(
+            f"{within_crops.sum()} of {n} poses lie far from their boxes, and in them if these "
+            "began at (0, 0)",
+            remedy="these look like coordinates within crops: add the corners of their boxes",
+        )
+    if 2 * beside.sum() <= n:
+        return []
+    remedy = "give joints and boxes in px of the pictures, or leave the boxes out"
+    return [(f"{beside.sum()} of {n} poses lie far from their boxes", remedy)]
+
+
+def _odd(found: Detections, high: np.ndarray, size: np.ndarray) -> list[tuple[str, str]]:
+    """Of joints beside their pictures, or in one corner of them alone."""
     xy, known = found.xy_frame, found.confidence > 0
     beside = ((xy < -0.5) | (xy > size - 0.5)).any(-1)[known].mean()
-    laid = _laid(found)
-    if beside > OUTSIDE or laid:
-        aside = [f"{100 * beside:.0f} % of the joints lie beside their pictures"]
-        aside = aside if beside > OUTSIDE else []
-        return [
-            f"{' and '.join([*aside, *laid])}: check that the results are of these pictures, of "
-            "this resolution, turned like these, x to the right and y down from their upper left"
-        ]
+    if beside > OUTSIDE:
+        remedy = "check that the results are of these pictures, of this resolution, turned like "
+        remedy += "these, x to the right and y down from their upper left"
+        return [(f"{100 * beside:.0f} % of the joints lie beside their pictures", remedy)]
     if len(found) >= SOME and (high < CORNER * size.min((0, 1))).all():
         width, height = size[0, 0].astype(int)
-        return [
-            f"no joint of {len(found)} poses lies beyond x = {high[0]:.0f}, y = {high[1]:.0f} of "
-            f"{width}x{height} px: check that the results are of this resolution"
-        ]
+        problem = f"no joint of {len(found)} poses lies beyond x = {high[0]:.0f}, y = {high[1]:.0f}"
+        remedy = "check that the results are of this resolution"
+        remedy += ", and no percent" if high.max() <= PERCENT else ""
+        return [(f"{problem} of {width}x{height} px", remedy)]
     return []
 
 
-def _laid(found: Detections) -> list[str]:
-    """Whether nearly all people are upside down, or lie on their sides."""
+# what may be the matter where people are laid so
+LIE = {
+    "upside down": "check that y counts downwards; where it does not, give height - 1 - y",
+    "on their sides": "check that x and y are not exchanged, and that the results are of pictures "
+    "that are turned like these",
+}
+
+
+def _laid(found: Detections) -> list[tuple[str, str]]:
+    """Of nearly all people who are upside down, or lie on their sides."""
     joints = skeleton(found.skeleton).joints
     head = next((name for name in ("nose", "head", "head_top") if name in joints), None)
     if head is None or not {"left_hip", "right_hip"} <= {*joints}:
@@ -268,7 +310,7 @@ def _laid(found: Detections) -> list[str]:
     x, y = (top - sum(hips) / 2).T
     laid = {"upside down": y > np.abs(x), "on their sides": np.abs(x) > np.abs(y)}
     return [
-        f"{which.sum()} of {len(which)} people are {how}"
+        (f"{which.sum()} of {len(which)} people are {how}", LIE[how])
         for how, which in laid.items()
         if len(which) >= SOME and which.mean() > LAID
     ]
