@@ -160,6 +160,22 @@ def test_joints_that_the_network_does_not_know_stay_on_the_line(echo):
     assert sum(known) == 13
 
 
+def test_an_animal_is_carried_by_flow_and_refused_by_the_network(video, tmp_path):
+    folder, xy = video
+    content = labels(xy, (0, 4, 8))
+    content["categories"][0]["keypoints"] = [f"paw_{i}" for i in range(K)]
+    path, out = tmp_path / "labels.json", tmp_path / "out.json"
+    path.write_text(json.dumps(content))
+    base = ["propagate", str(folder), "--labels", str(path), "--out", str(out)]
+    shown = ["--overlay", str(tmp_path / "shown.webm")]
+    result = CliRunner().invoke(cli.app, [*base, "--method", "farneback", *shown])
+    assert result.exit_code == 0, result.output
+    assert sum(bool(a.get("propagated")) for a in json.loads(out.read_text())["annotations"]) == 6
+    refused = CliRunner().invoke(cli.app, base)
+    assert isinstance(refused.exception, BadParameter)
+    assert "none of the file's own" in str(refused.exception)
+
+
 def test_long_gaps_stay_open_where_that_is_asked(video):
     folder, xy = video
     clip = read(folder, labels(xy, (0, 3, 8))).clip

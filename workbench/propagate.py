@@ -20,10 +20,10 @@ from tqdm.auto import tqdm
 
 from .data.frames import Frames
 from .data.windows import Windows
-from .errors import BadRecord
+from .errors import BadParameter, BadRecord
 from .predict import Propagator, poses_between, windows_between
 from .records import Clip, Detections, Prediction, Track
-from .skeletons import skeleton
+from .skeletons import skeleton, titled
 
 FARNEBACK = {
     "pyr_scale": 0.5,
@@ -242,7 +242,7 @@ def propagate(
     way: "linear", "farneback" or a `Propagator`, which is told the joints that its skeleton knows
     by name; the others stay on the line, with half their confidence. frames: of the clip, as for
     `Windows`. max_gap: at most so many frames between two labels are filled. Errors: `BadRecord`
-    where there is nothing to fill.
+    where there is nothing to fill, `BadParameter` for a network that knows none of the joints.
     """
     frames = KeptFrames(frames) if isinstance(frames, Frames) else frames
     windows = windows_between([(clip, frames)])
@@ -250,6 +250,11 @@ def propagate(
     windows = windows.select(rows)
     if not isinstance(way, Propagator):
         return WAYS[way](windows, progress=progress)
+    if len(unknown_joints(windows.skeleton.name, way)) == len(windows.skeleton):
+        raise BadParameter(
+            f"{way.name} knows none of {titled(windows.skeleton.name)}",
+            remedy="choose --method farneback, which carries any joints",
+        )
     known = replace(clip, tracks=[renamed(track, way.skeleton.name) for track in clip.tracks])
     found = way.carry(way.windows([(known, frames)]).select(rows), progress=progress)
     line = linear(windows)

@@ -4,6 +4,7 @@ maths.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -65,8 +66,10 @@ class Skeleton:
 
     @cached_property
     def parents(self) -> tuple[int, ...]:
-        """Each joint's parent on the shortest way to the root; -1 at the root."""
-        return tuple(self._walk[i] for i in range(len(self)))
+        """Each joint's parent on the shortest way to the root; -1 at the root, and where no way of
+        bones leads there.
+        """
+        return tuple(self._walk.get(i, -1) for i in range(len(self)))
 
     @cached_property
     def chains(self) -> tuple[tuple[int, ...], ...]:
@@ -270,10 +273,45 @@ ALIASES = {"aist17": "coco17", "fphb21": "hand21", "panoptic21": "hand21", "rhd2
 
 def skeleton(name: str) -> Skeleton:
     """The skeleton of that name or alias; `UnknownName` with near matches otherwise."""
-    try:
-        return SKELETONS[ALIASES.get(name, name)]
-    except KeyError:
-        raise unknown("skeleton", name, [*SKELETONS, *ALIASES]) from None
+    name = ALIASES.get(name, name)
+    found = SKELETONS.get(name) or _OWN.get(name)
+    if found is None:
+        raise unknown("skeleton", name, [*SKELETONS, *ALIASES])
+    return found
+
+
+_OWN: dict[str, Skeleton] = {}  # of files with joints of their own, by name
+
+
+def own_skeleton(names: Sequence[str], edges: Sequence[tuple[int, int]] = ()) -> Skeleton:
+    """A skeleton of the joints and bones that a file states (an animal's, say), under a name that
+    is the same for the same joints and bones; from then on `skeleton` knows it. No method has
+    weights for it.
+
+    Names are written as ours are ("L_Ear" is left_ear), left and right are pairs. Errors:
+    `UnknownName` for two joints of one name, or none.
+    """
+    joints = tuple(_plain(name)[:80] for name in names)
+    twice = [joint for joint in joints if joints.count(joint) > 1 or not joint]
+    if twice or not joints:
+        what = f"two joints are called {twice[0]!r}" if twice else "no joints"
+        raise UnknownName(what, remedy="give every joint a name of its own")
+    at = {joint: i for i, joint in enumerate(joints)}
+    sides = ((i, at.get(re.sub("^left_", "right_", joint))) for joint, i in at.items())
+    pairs = tuple((i, other) for i, other in sides if other not in (None, i))
+    inside = range(len(joints))
+    bones = tuple((i, j) for i, j in edges if i in inside and j in inside and i != j)
+    digest = hashlib.sha256(repr((joints, bones)).encode()).hexdigest()[:8]
+    name = f"own{len(joints)}_{digest}"
+    return _OWN.setdefault(name, Skeleton(name, joints, bones, pairs))
+
+
+def titled(name: str) -> str:
+    """A skeleton's name for messages; of a file's own joints what they are."""
+    if name not in _OWN:
+        return name
+    joints = _OWN[name].joints
+    return f"the file's own {len(joints)} joints ({', '.join(joints[:3])}, ...)"
 
 
 # Words that others have for joints: MPII's and CrowdPose's in MMPose.
@@ -312,6 +350,12 @@ def chosen_joints(
         raise UnknownName(problem, remedy=f"known are {', '.join(SKELETONS)}")
     best = max(fitting, key=lambda s: (len(s), [place[j] for j in s.joints] == [*range(len(s))]))
     return best, [place[joint] for joint in best.joints]
+
+
+def known_joints(joints: Sequence[str]) -> bool:
+    """Whether these joints are a known skeleton's, in whatever order."""
+    plain = sorted(map(_plain, joints))
+    return any(plain == sorted(map(_plain, s.joints)) for s in SKELETONS.values())
 
 
 def skeleton_of_joints(joints: tuple[str, ...] | list[str]) -> Skeleton:

@@ -152,8 +152,25 @@ def test_nested_keypoints_and_a_named_skeleton(tmp_path):
         read_coco(write(tmp_path, value))
     with pytest.raises(UnknownName, match="hand21_rhd"):
         read_coco(write(tmp_path, value), skeleton="hand21_rdh")
-    with pytest.raises(UnknownName, match="no known skeleton has these 2 joints"):
-        read_coco(write(tmp_path, content(categories=[{"keypoints": ["a", "b"]}])))
+
+
+def test_an_animal_s_joints_are_a_skeleton_of_their_own(tmp_path):
+    names = ["Snout", "L_Ear", "R_Ear"]
+    category = {"keypoints": names, "skeleton": [[1, 2], [1, 3], [1, 9], "odd", [2, "x"]]}
+    row = {"keypoints": [1, 2, 2, 3, 4, 1, 0, 0, 0]}
+    pose = read_coco(write(tmp_path, content(row, categories=[category]))).poses
+    own = skeleton(pose.skeleton)
+    assert own.joints == ("snout", "left_ear", "right_ear") and own.edges == ((0, 1), (0, 2))
+    assert own.flip_pairs == ((1, 2),) and own.oks_sigmas is None
+    assert pose.labelled.tolist() == [[True, True, False]] and not pose.occlusion_known
+    again = read_coco(write(tmp_path, content(row, categories=[category]))).poses
+    assert again.skeleton == pose.skeleton
+    with pytest.raises(UnknownName, match="two joints are called 'a'") as caught:
+        read_coco(write(tmp_path, content(categories=[{"keypoints": ["a", "A"]}])))
+    assert caught.value.file
+    coco = list(skeleton("coco17").joints)
+    with pytest.raises(UnknownName, match="coco17's joints in another order"):
+        read_coco(write(tmp_path, content(categories=[{"keypoints": coco[::-1]}])))
 
 
 def test_a_missing_skeleton_is_asked_for_where_there_is_an_option(tmp_path):
@@ -590,8 +607,8 @@ def test_options_that_are_none_are_refused(tmp_path):
         read_coco(path, on_bad="foo")
     with pytest.raises(UnknownName, match="skeleton ''"):
         read_coco(path, skeleton="")
-    with pytest.raises(UnknownName, match="no known skeleton") as caught:
-        read_coco(write(tmp_path, content(categories=[{"keypoints": ["a", "b"]}])))
+    with pytest.raises(UnknownName, match="two joints are called") as caught:
+        read_coco(write(tmp_path, content(categories=[{"keypoints": ["a", "a"]}])))
     assert caught.value.file == str(path)
 
 

@@ -17,10 +17,18 @@ from tests.data.test_on_video import COCO, H, N, W, body, folder, frames_of, sav
 from workbench.data.frames import open_frames
 from workbench.data.readers import read, recognise
 from workbench.data.results import on_video, read_detections, write_like
-from workbench.errors import BadFile, BadParameter, BadRecord, MissingData, UnsafeFile
+from workbench.errors import (
+    BadFile,
+    BadParameter,
+    BadRecord,
+    MissingData,
+    UnsafeFile,
+    WorkbenchError,
+)
 from workbench.film import save_results, write_video
+from workbench.predict import video
 from workbench.records import Prediction
-from workbench.skeletons import SKELETONS
+from workbench.skeletons import SKELETONS, skeleton
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +107,11 @@ def test_deeplabcut_joints_are_found_by_name(tmp_path, film):
     deeplabcut(path, range(N), names=names, xy=lambda t: body(t)[order])
     assert frames_of(path, film) == straight(range(N))
     deeplabcut(path, range(N), names=("snout", "left_ear", "right_ear", "tail_base"))
-    words = "no known skeleton has its 4 joints: snout, left_ear.*no method has weights for others"
-    with pytest.raises(BadRecord, match=words):
-        frames_of(path, film)
+    found, notes, _ = on_film(path, film)
+    assert skeleton(found.skeleton).joints == ("snout", "left_ear", "right_ear", "tail_base")
+    assert any(note.startswith("no known skeleton has the file's own 4 joints") for note in notes)
+    with pytest.raises(BadRecord, match="no nose, left_eye"):
+        on_film(path, film, skeleton="coco17")
 
 
 def test_individuals_are_persons_and_other_things_are_left_out(tmp_path, film):
@@ -494,8 +504,7 @@ def test_bad_data_sets_are_named(tmp_path, film):
     with pytest.raises(BadRecord, match="image 1: id 1000 stands twice"):
         frames_of(path, film)
     path = data_set(tmp_path / "r.json", [2, 5], names=[f"paw {i}" for i in range(17)])
-    with pytest.raises(BadRecord, match="no known skeleton has its 17 joints: paw 0"):
-        frames_of(path, film)
+    assert frames_of(path, film) == {2: 2, 5: 5}
 
     def two(content):
         content["categories"][1]["keypoints"] = ["a", "b"]
@@ -524,7 +533,7 @@ def labels(*videos, names=COCO):
         for t in (2, 5):
             people = [found_by_sleap(body(t), "anna"), by_hand]
             frames.append(SimpleNamespace(video=video, frame_idx=np.int64(t), instances=people))
-    skeletons = [SimpleNamespace(node_names=list(names))]
+    skeletons = [SimpleNamespace(node_names=list(names), edge_inds=[(0, 1), (1, 2)])]
     return SimpleNamespace(labeled_frames=frames, skeletons=skeletons, videos=[*videos])
 
 
@@ -557,9 +566,22 @@ def test_sleap_s_predictions(sleap, film, tmp_path):
     assert frames_of(sleap(labels(names)), pictures) == {1: 2, 4: 5}
 
 
-def test_other_animals_and_broken_files_of_sleap_are_refused(sleap, film):
-    with pytest.raises(BadRecord, match="no known skeleton has its 17 joints: paw 0"):
-        on_film(sleap(labels("walk.mp4", names=[f"paw {i}" for i in range(17)])), film)
+def test_another_animal_has_a_skeleton_of_its_own(sleap, film):
+    paws = [f"L paw {i}" for i in range(8)] + [f"R paw {i}" for i in range(8)] + ["Tail"]
+    found, notes, _ = on_film(sleap(labels("walk.mp4", names=paws)), film)
+    own = skeleton(found.skeleton)
+    assert own.joints[0] == "left_paw_0" and own.joints[16] == "tail" and len(own) == 17
+    assert own.edges == ((0, 1), (1, 2)) and own.flip_pairs[0] == (0, 8)
+    assert any("own 17 joints (left_paw_0, " in note for note in notes)
+    np.testing.assert_allclose(found.xy_frame[0, 5:], body(2)[5:], rtol=1e-6)
+    with pytest.raises(BadRecord, match="two joints are called 'paw'"):
+        on_film(sleap(labels("walk.mp4", names=["paw", *paws[:15], "Paw"])), film)
+    for method in ("port", "hanet", "vissimcc"):
+        with pytest.raises(WorkbenchError, match=r"own 17 joints \(left_paw_0"):
+            video(film, sleap(labels("walk.mp4", names=paws)), method=method)
+
+
+def test_broken_files_of_sleap_are_refused(sleap, film):
     with pytest.raises(BadFile, match="truncated, or not a SLEAP or NWB file"):
         on_film(sleap(SimpleNamespace()), film)
     two = labels("walk.mp4")

@@ -18,8 +18,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from ..errors import BadFile, BadRecord, MissingFile, UnknownName
 from ..geometry import xywh_to_xyxy
 from ..records import PersonBoxes, Picture, Reading
+from ..skeletons import known_joints, own_skeleton, skeleton_of_joints
 from ..skeletons import skeleton as skeleton_by_name
-from ..skeletons import skeleton_of_joints
 from .annotations import (
     Annotations,
     ListedPicture,
@@ -168,10 +168,23 @@ class PersonBox(Record):
 # --- from a file's content to what it states ------------------------------------------------------
 
 
-def skeleton_of(content: object, path: Path) -> str:
-    """The skeleton whose joints the file's one category with joints names."""
+def bones_of(category: Mapping) -> list[tuple[int, int]]:
+    """A category's bones as index pairs from 0, of those that are pairs of numbers; files count
+    from 1.
+    """
+    stated = category.get("skeleton")
+    pairs = stated if type(stated) is list else []
+    pairs = [p for p in pairs if type(p) is list and len(p) == 2 and {*map(type, p)} == {int}]
+    return [(i - 1, j - 1) for i, j in pairs]
+
+
+def skeleton_of(content: object, path: Path, *, own: bool = False) -> str:
+    """The skeleton whose joints the file's one category with joints names; own: also one of the
+    file's own, where no known one has them.
+    """
     categories = [c for c in table(content, "categories", path) if type(c) is dict]
-    stated = [c["keypoints"] for c in categories if c.get("keypoints")]
+    categories = [c for c in categories if c.get("keypoints")]
+    stated = [c["keypoints"] for c in categories]
     if len(stated) != 1 or type(stated[0]) is not list:
         problem = f"{len(stated)} categories name keypoints, one expected"
         remedy = "let one category list the names of its joints as keypoints, or name the skeleton "
@@ -180,6 +193,8 @@ def skeleton_of(content: object, path: Path) -> str:
     # "root (pelvis)" of Human3.6M conversions is the joint "root"
     joints = [re.sub(r"\s*\(.*\)$", "", str(joint)) for joint in stated[0]]
     try:
+        if own and not known_joints(joints):
+            return own_skeleton(joints, bones_of(categories[0])).name
         return skeleton_of_joints(joints).name
     except UnknownName as error:
         raise UnknownName(
@@ -323,7 +338,7 @@ def annotations_of(
     """
     annotations = table(content, "annotations", path)
     pictures, bad_pictures, twice = _pictures(content, path, folder)
-    name = skeleton_of(content, path) if skeleton is None else skeleton
+    name = skeleton_of(content, path, own=True) if skeleton is None else skeleton
     others = np.array(_of_other_categories(content), bool)
     people, bad, restarted = _people(content, name, others, path)
     problem = (

@@ -17,7 +17,7 @@ from ..checkpoint import load_into
 from ..errors import BadParameter, check_choice
 from ..memory import keep_freed
 from ..records import Detections
-from ..skeletons import Skeleton, skeleton
+from ..skeletons import Skeleton, skeleton, titled
 from ..taps import Recording, record
 from ..threads import threads_for
 
@@ -87,9 +87,9 @@ class Predictor:
         joints = detections.skeleton
         if skeleton(joints) is not self.skeleton:
             raise BadParameter(
-                f"detections are {joints}, the model knows {self.skeleton.name}",
+                f"detections are {titled(joints)}, the model knows {self.skeleton.name}",
                 file=detections.source or None,
-                remedy=f"load weights trained for {joints}",
+                remedy=f"load weights trained for {titled(joints)}",
             )
 
     # --- looking inside ---------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import torch
 from .. import checkpoint
 from ..errors import BadParameter, CheckpointMismatch, MissingFile
 from ..models import build, config_of
+from ..skeletons import titled
 from .base import Predictor
 
 SHIPPED = {  # method -> skeletons with weights of their own, the usual one first
@@ -79,7 +80,8 @@ def described(
     path, told = (weights_path(name, skeleton), {}) if weights is None else named_file(weights)
     if not path.exists():
         shipped = "; ".join(f"{method} for {', '.join(known)}" for method, known in SHIPPED.items())
-        lacking = f": {name} has none for {skeleton}" if weights is None and skeleton else ""
+        whose = titled(skeleton) if weights is None and skeleton else ""
+        lacking = f": {name} has none for {whose}" if whose else ""
         raise MissingFile(
             f"no such weights{lacking}", file=path, remedy=f"shipped: {shipped}; or name a file"
         )

@@ -19,6 +19,7 @@ from ..checks import (
     table,
     xyxy_from_xywh,
 )
+from ..coco import bones_of
 from ..readers import as_dict
 from .rows import (
     VIDEO_KEYS,
@@ -191,7 +192,8 @@ def _joints(document: Document, content: Mapping, posed: Sequence) -> tuple[int,
             remedy="keep the annotations of one category in the file",
         )
     if named:
-        return len(named[0]), document.choose([str(name) for name in named[0]])
+        bones = bones_of(next(c for c in listed if length(c, "keypoints")))
+        return len(named[0]), document.choose([str(name) for name in named[0]], bones)
     n = n_joints(posed[0], "keypoints", 3) if posed else 0
     return n, document.first_of(n)
 

@@ -71,7 +71,7 @@ def header_of(cells: Sequence[Sequence[str]]) -> Header:
 def _joints(document: Document, header: Header) -> dict[str, list[dict[str, int]]]:
     """The columns of the skeleton's joints, of each individual that has them."""
     names = [*next(iter(header.people.values()))]
-    chosen = [names[place] for place in document.choose(names)]
+    chosen = [names[place] for place in document.choose(names, bones=())]
     people = {}
     for who, parts in header.people.items():
         if {*chosen} <= {*parts}:

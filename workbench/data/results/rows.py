@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import BadRecord, UnknownName
-from ...skeletons import SKELETONS, Skeleton, chosen_joints
+from ...skeletons import SKELETONS, Skeleton, chosen_joints, own_skeleton, titled
 from ..checks import FLOAT32_MAX, integral, numbers, placed
 from ..readers import as_dict
 
@@ -79,18 +79,32 @@ class Document:
         if text not in self.notes:
             self.notes.append(text)
 
-    def choose(self, names: Sequence[str]) -> list[int]:
+    def choose(
+        self, names: Sequence[str], bones: Sequence[tuple[int, int]] | None = None
+    ) -> list[int]:
         """Where the joints of the skeleton stand in a list of names that the file states.
-        `BadRecord` where no skeleton has them.
+
+        bones: of a format for any animal, whose joints are a skeleton of their own where no known
+        one has them. `BadRecord` where no skeleton has the joints.
         """
         try:
             self.named, places = chosen_joints(names, self.joints)
         except UnknownName as error:
+            if bones is not None and self.joints is None:
+                return self._own(names, bones)
             remedy = error.remedy
             if self.joints is None:
                 remedy += "; no method has weights for others. Give joints these names to use them"
             raise BadRecord(error.problem, file=self.path, remedy=remedy) from None
         return places
+
+    def _own(self, names: Sequence[str], bones: Sequence[tuple[int, int]]) -> list[int]:
+        try:
+            self.named = own_skeleton(names, bones)
+        except UnknownName as error:
+            raise BadRecord(error.problem, file=self.path, remedy=error.remedy) from None
+        self.note(f"no known skeleton has {titled(self.named.name)}: they are taken as they are")
+        return [*range(len(names))]
 
     def first_of(self, n: int) -> list[int]:
         """Which of n joints without names are used: coco17 of the longer lists that begin with

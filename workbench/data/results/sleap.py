@@ -43,9 +43,10 @@ def sleap_rows(document: Document) -> Iterator[Row]:
     with intact("a SLEAP or NWB file", file=path):
         frames = [*labels.labeled_frames]
         names = [str(name) for name in labels.skeletons[0].node_names] if labels.skeletons else []
+        bones = [tuple(map(int, bone)) for bone in labels.skeletons[0].edge_inds] if names else []
     if frames and len(labels.skeletons) != 1:
         raise BadFile(f"{len(labels.skeletons)} skeletons, one expected")
-    used = document.choose(names) if names else []
+    used = document.choose(names, bones) if names else []
     document.first_frame = 0
     by_hand = 0
     for i, frame in enumerate(frames):
