@@ -34,6 +34,24 @@ def test_procrustes_never_mirrors(rng):
     assert metrics.p_epe(mirrored, truth).min() > 0.1
 
 
+def test_a_rigid_alignment_turns_and_moves_and_never_scales(rng):
+    truth = rng.normal(0, 10, (5, 21, 2))
+    angle = 0.7
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    moved = truth @ turn.T + (3, -8)
+    assert metrics.p_epe(moved, truth, align="rigid").max() < 1e-9
+    small = metrics.p_epe(0.9 * moved, truth, align="rigid")
+    centred = truth - truth.mean(1, keepdims=True)
+    np.testing.assert_allclose(small, 0.1 * np.linalg.norm(centred, axis=-1).mean(1), rtol=1e-6)
+    pred = truth + rng.normal(0, 1, truth.shape)
+    there, back = (
+        metrics.joint_distances(metrics.procrustes(a, b, rigid=True), b).mean(1)
+        for a, b in ((truth, pred), (pred, truth))
+    )
+    np.testing.assert_allclose(there, back, rtol=1e-9)
+    np.testing.assert_allclose(metrics.p_epe(pred, truth, align="rigid"), there, rtol=1e-9)
+
+
 def test_shrinking_lowers_only_the_paper_s_p_epe(rng):
     truth = rng.normal(size=(11, 21, 2)) * 30
     pred = truth + rng.normal(size=truth.shape) * 8

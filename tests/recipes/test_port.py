@@ -96,7 +96,8 @@ def test_a_perfect_detector_gets_no_credit_and_shrinking_is_exposed(synthetic):
         truth, np.random.default_rng(1)
     )
     values = score(perfect.xy_frame, truth)
-    assert max(values.values()) < 0.01 and set(values) == {"epe", "p_epe", "p_epe_pred_to_gt"}
+    measures = {"epe", "p_epe", "p_epe_pred_to_gt", "p_epe_rigid", "epe_absolute"}
+    assert max(values.values()) < 0.01 and set(values) == measures
     _, detected = synthetic
     plain = score(detected.xy_frame, truth)
     small = score(recipe.shrunk(detected, 0.9), truth)
@@ -119,6 +120,16 @@ def test_shipped_weights_repair_synthetic_hands(synthetic):
     (ours,) = (r for r in result["rows"] if r["method"] == "port")
     low, high = ours["intervals"]["replaced_change"]
     assert low < rows["port"]["replaced_change"] < high < 0
+
+
+def test_the_paper_s_recipe_learns_from_made_hands_too(small):
+    chosen = small("port")
+    for name, leak_free in (("masked_made", False), ("masked_made_leak_free", True)):
+        learned = chosen.train(name, QUICK)
+        model = learned.predictor.model
+        assert model.config.leak_free is leak_free and model.config.confidence is False
+        card = checkpoint.read_card(learned.weights)
+        assert card["recipe"] == "masked joint modelling, procedural hands"
 
 
 def test_random_weights_do_not(synthetic):
@@ -212,10 +223,14 @@ def test_rows_on_real_hands_with_capped_training(data_root, short, monkeypatch):
     assert detector["metrics"]["epe"] == pytest.approx(15.2702, abs=5e-5) and detector["n"] == 846
     assert detector["metrics"]["p_epe"] == pytest.approx(7.7593, abs=5e-5)
     assert detector["metrics"]["p_epe_pred_to_gt"] == pytest.approx(7.7372, abs=5e-5)
+    assert detector["metrics"]["p_epe_rigid"] == pytest.approx(8.424, abs=5e-4)
+    assert detector["metrics"]["epe_absolute"] == pytest.approx(9.7497, abs=5e-5)
     low, high = detector["intervals"]["epe"]
     assert low < 15.27 < high and high - low > 1, "whole videos are resampled"
     assert {r["kind"] for r in rows} == {"measured", "paper"}
     assert "grouped by 220" in result["protocol"] and "25 steps" in result["protocol"]
+    rules = {tuple(r["rules"]) for r in rows if r["method"] == "port"}
+    assert len(rules) == 1, "every variant has the folds' deltas"
     port = rows[1]
     assert len(port["rules"]) == 5 and all("training folds" in rule for rule in port["rules"])
     change = port["metrics"]["epe"] - detector["metrics"]["epe"]

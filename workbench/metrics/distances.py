@@ -38,9 +38,12 @@ def epe(pred: Points, truth: Points, *, root: int | None = None) -> Float[np.nda
     return joint_distances(pred, truth).mean(-1)
 
 
-def procrustes(source: Points, target: Points) -> Float[np.ndarray, "n k d"]:
+def procrustes(
+    source: Points, target: Points, *, rigid: bool = False
+) -> Float[np.ndarray, "n k d"]:
     """Source after the similarity (rotation, translation, scale; no reflection) that brings it
-    nearest to the target, by least squares in any dimension d. Source: Umeyama 1991.
+    nearest to the target, by least squares in any dimension d. rigid: without scale. Source:
+    Umeyama 1991.
     """
     # in one order of memory, so that equal poses have equal sums
     source, target = (np.ascontiguousarray(points, np.float64) for points in (source, target))
@@ -52,9 +55,12 @@ def procrustes(source: Points, target: Points) -> Float[np.ndarray, "n k d"]:
     sign = np.ones_like(d)
     sign[:, -1] = np.sign(np.linalg.det(u) * np.linalg.det(vt))
     rotation = (u * sign[:, None]) @ vt
+    turned = s @ rotation.swapaxes(-1, -2)
+    if rigid:
+        return turned + target_mean
     spread = (w * s * s).sum((1, 2))
     scale = (d * sign).sum(-1) / np.where(spread > 0, spread, 1)
-    return scale[:, None, None] * (s @ rotation.swapaxes(-1, -2)) + target_mean
+    return scale[:, None, None] * turned + target_mean
 
 
 def p_epe(pred: Points, truth: Points, *, align: str = "truth_to_pred") -> Float[np.ndarray, "n"]:
@@ -62,11 +68,13 @@ def p_epe(pred: Points, truth: Points, *, align: str = "truth_to_pred") -> Float
 
     "truth_to_pred" is what PORT's tables use: the truth is brought onto the prediction, WITH scale,
     so that smaller predictions get smaller errors without being better. "pred_to_truth" does not
-    move when predictions are scaled.
+    move when predictions are scaled. "rigid" is what PORT's text says: turned and moved, never
+    scaled, so that the direction makes no difference and a smaller answer is a wrong one.
     """
-    check_choice("align", align, ("truth_to_pred", "pred_to_truth"))
-    source, target = (truth, pred) if align == "truth_to_pred" else (pred, truth)
-    return joint_distances(procrustes(source, target), target).mean(-1)
+    check_choice("align", align, ("truth_to_pred", "pred_to_truth", "rigid"))
+    source, target = (pred, truth) if align == "pred_to_truth" else (truth, pred)
+    aligned = procrustes(source, target, rigid=align == "rigid")
+    return joint_distances(aligned, target).mean(-1)
 
 
 def bootstrap_interval(
