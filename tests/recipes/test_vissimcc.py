@@ -268,3 +268,31 @@ def test_coco_without_its_training_half(small, data_root):
         small("vissimcc").evaluate(
             f"coco:{data_root / 'coco_mini'}", variants=("masking",), **ASKED
         )
+
+
+def test_masks_that_are_right_more_and_less_often(small, monkeypatch):
+    """The labels that a mask follows are those of the test people, some turned round; the more are
+    turned, the less often the mask is right.
+    """
+    chosen = small("vissimcc")
+    chosen.ship(chosen.weights("vissimcc"), QUICK)
+    seen = {}
+    read = PoseEstimator.read
+
+    def spy(self, crops, *, visibility, source):
+        seen.setdefault((self.name, source), []).append(visibility)
+        return read(self, crops, visibility=visibility, source=source)
+
+    monkeypatch.setattr(PoseEstimator, "read", spy)
+    result = chosen.evaluate("masks", device="cpu", progress=False)
+    rows = {row["variant"]: row for row in measured(result) if row["subset"] == "all joints"}
+    share = {name: row["metrics"].get("mask right") for name, row in rows.items()}
+    assert share["vissimcc, true labels"] == 100 and share["vissimcc, 30 % wrong"] == 70
+    assert share["vissimcc, as many wrong as VisNet"] == share["vissimcc, VisNet's mask"]
+    assert share["vissimcc, no mask"] is None and "vissimcc-reasoning" in rows
+    flags = [visibility == 2 for visibility in seen["vissimcc", "truth"]]
+    truth, ten, thirty = flags[0], flags[1], flags[5]
+    assert (truth ^ ten).mean() == pytest.approx(0.1, abs=0.05)
+    assert (truth ^ thirty).mean() == pytest.approx(0.3, abs=0.08)
+    assert not ((truth ^ ten) & ~(truth ^ thirty)).any(), "the larger share turns the same ones"
+    assert rows["vissimcc-reasoning"]["paired"]["oks"]["rival"] == "vissimcc, VisNet's mask"

@@ -141,12 +141,21 @@ def _training(recipe: Recipe, name: str, options: Options) -> Training:
 
 
 def estimate(
-    estimator: PoseEstimator, windows: Windows, *, source: str | None = None, progress: bool = False
+    estimator: PoseEstimator,
+    windows: Windows,
+    *,
+    source: str | None = None,
+    wrong: float = 0.0,
+    progress: bool = False,
 ) -> tuple[Detections, Float[np.ndarray, "n k"] | None]:
     """The pose in each window, px of its picture, and the probabilities of being visible where
     the model states them.
+
+    source: what the mask follows, None: the model's own. wrong: the share of joints whose label of
+    visibility is turned round before; a larger share turns the same ones and others.
     """
     truth = windows.poses()
+    turned = np.random.default_rng(0).random(truth.visibility.shape) < wrong
     xy, confidence, visibility = [], [], []
     batches = loader(windows, 128, shuffle=False, augment=False, workers=1)
     bar = tqdm(
@@ -155,6 +164,8 @@ def estimate(
     with bar:
         for batch in batches:
             flags = batch["visibility"][:, 0].numpy()
+            part, turned = turned[: len(flags)], turned[len(flags) :]
+            flags = np.where(part, np.where(flags == 2, 1, 2), flags)
             answer = estimator.read(batch["images"][:, 0], visibility=flags, source=source)
             back = geometry.invert(batch["affine"].double().numpy())
             xy.append(geometry.apply(back, answer.xy_crop.astype(np.float64)))
@@ -222,6 +233,71 @@ def _synthetic(recipe: Recipe, options: Options) -> Task:
         paper=paper_rows("vissimcc", "Table 1", "Table 3", "Table 5", "Table 6"),
         boxes="ground truth",
         steps=True,
+    )
+
+
+MASKS = {  # name -> what the mask follows, and the share of labels that are wrong
+    "VisNet's mask": (None, 0.0),
+    "no mask": ("none", 0.0),
+    "true labels": ("truth", 0.0),
+    "10 % wrong": ("truth", 0.10),
+    "11 % wrong, as the paper's VisNet": ("truth", 0.11),
+    "20 % wrong": ("truth", 0.20),
+    "as many wrong as VisNet": ("truth", None),
+    "30 % wrong": ("truth", 0.30),
+}
+OWN_MASK = next(iter(MASKS))
+
+
+def _masks(recipe: Recipe, options: Options) -> Task:
+    """One network, the shipped one by default, with masks that are right more and less often; and
+    the shipped one without a mask in training.
+    """
+    data = recipe.own
+    names = options.variants or (recipe.shipped["masking"],)
+    truth = people("test", data=data).poses()
+
+    def answers(name: str, estimator: PoseEstimator) -> dict[str, list[Scores]]:
+        out, wrong_of_own = {}, 0.0
+        windows = people("test", estimator.model.config, data=data)
+        for mask, (source, wrong) in MASKS.items():
+            wrong = wrong_of_own if wrong is None else wrong
+            how = {"source": source, "wrong": wrong, "progress": options.progress}
+            poses, visibility = estimate(estimator, windows, **how)
+            if mask == OWN_MASK and visibility is not None:
+                wrong_of_own = 1 - metrics.visibility_accuracy(visibility, truth)
+            right = {"truth": 1 - wrong, None: 1 - wrong_of_own}.get(source)
+            words = {"method": "vissimcc", "variant": f"{name}, {mask}"}
+            found = coco_scores(words, poses, None, truth, boxes="ground truth")
+            share = {} if right is None else {"mask right": 100 * right}
+            out[f"{name}, {mask}"] = [replace(one, whole={**one.whole, **share}) for one in found]
+        return out
+
+    def scores(_case, predictors: Mapping[str, PoseEstimator]) -> dict[str, list[Scores]]:
+        found = {}
+        for name, estimator in predictors.items():
+            found |= answers(name, estimator)
+        other = loaded(recipe, recipe.shipped["reasoning"], options).predictor
+        windows = people("test", other.model.config, data=data)
+        poses, _ = estimate(other, windows, progress=options.progress)
+        words = {"method": "vissimcc", "variant": other.name}
+        found[other.name] = coco_scores(words, poses, None, truth, boxes="ground truth")
+        return found
+
+    protocol = (
+        f"{len(truth)} people in {data.clips['test']} rendered test pictures (world {data.name}), "
+        "boxes: ground truth, mean with the mirror image; the network learned with VisNet's mask; "
+        "in use the mask follows it, nothing, or the labels, of which a share is turned round at "
+        "random (mask right: of all joints, percent); AP by OKS with the scale 0.53 of the box, "
+        "percent; oks: mean over people, 95 % by picture"
+    )
+    return Task(
+        variants=names,
+        learn=lambda name, _case: loaded(recipe, name, options),
+        scores=scores,
+        protocol=protocol,
+        rival=f"{names[0]}, {OWN_MASK}",
+        boxes="ground truth",
     )
 
 
@@ -345,7 +421,7 @@ RECIPE = Recipe(
     predictor=lambda model, name, card: PoseEstimator(model, name, card["padding"]),
     tasks={"synthetic": _synthetic}
     | dict.fromkeys(TABLES, _published)
-    | {"real_detections": real.stills},
+    | {"masks": _masks, "real_detections": real.stills},
     shipped=SHIPPED,
     card=partial(shipped_card, title="{subset}", of="pictures, boxes: ground truth"),
     skeletons=("coco17",),
