@@ -223,6 +223,8 @@ def test_coco_as_the_user_has_it(small, coco):
     assert [r["subset"] for r in ours] == list(SUBSETS) and ours[0]["pictures"] == 9
     assert result["boxes"] == "ground truth" and "1 steps" in result["protocol"]
     assert {r["method"] for r in result["rows"] if r["kind"] == "paper"} >= {"SimCC"}
+    seen = small("vissimcc").evaluate(coco, **{**asked, "variants": ("visible",)})
+    assert "visible joints" in seen["protocol"] and len(measured(seen)) == 3
 
 
 def test_coco_in_a_detector_s_boxes(small, coco, tmp_path):
