@@ -14,6 +14,7 @@ from tests.models.tiny import tiny
 from workbench import codecs
 from workbench.errors import BadParameter
 from workbench.models import build, entry
+from workbench.models.layers import count_parameters
 from workbench.models.otpose import (
     FLOWS,
     RELEASED,
@@ -151,6 +152,39 @@ def test_attention_is_softmax_over_channels_by_the_root_of_their_number():
     expected = torch.softmax(torch.einsum("npc,npd->ncd", q, k) / 5**0.5, -1)
     torch.testing.assert_close(taps["map"][:, 0], expected)
     torch.testing.assert_close(out.flatten(1, 2), torch.einsum("ncd,npd->npc", expected, v))
+
+
+def test_products_over_pixels_may_be_divided_by_the_root_of_their_number():
+    """`pixel_scale`: 1 / sqrt(L); the map is then as sharp on a large grid as on a small one."""
+    torch.manual_seed(0)
+    config = replace(TINY, pixel_scale=True)
+    block = Block(7, 1, config)
+    products = torch.randn(2, 1, 7, 7)
+    expected = (products / 5).softmax(-1)
+    torch.testing.assert_close(block.attend_to(products, 25), expected)
+    assert not torch.allclose(Block(7, 1, TINY).attend_to(products, 25), expected)
+
+
+@pytest.mark.parametrize("name", ["attention", "refinement"])
+def test_a_part_can_be_left_out_with_its_weights(name):
+    torch.manual_seed(0)
+    whole, without = (
+        build("otpose", replace(TINY, layer_scale=0.5, **{name: value})).eval()
+        for value in (True, False)
+    )
+    assert count_parameters(without) < count_parameters(whole)
+    maps = torch.rand(2, 5, whole.config.joints, *whole.config.grid[::-1])
+    with record(without, ["phi.*", "flow.total"]) as taps:
+        found = without(heatmaps=maps)["heatmaps"]
+    if name == "attention":
+        assert not any(tap.endswith(".map") for tap in tap_table(without))
+        mixed = without.branch["prev"].blocks[0]
+        z = torch.rand(1, 3, 4, whole.config.joints * 8)
+        expected = z + 0.5 * mixed.mlp(mixed.norm2(z))
+        torch.testing.assert_close(mixed(z), expected)
+    else:
+        parts = [taps[f"phi.{branch}"] for branch in ("prev", "sub")]
+        torch.testing.assert_close(found, taps["flow.total"] + sum(parts))
 
 
 def test_queries_of_a_joint_have_seen_no_other():

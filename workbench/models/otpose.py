@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 
 import torch
@@ -31,7 +31,7 @@ from .backbones import (
     HeatmapHead,
     KeypointMaps,
 )
-from .entry import Entry
+from .entry import LATER, Entry
 from .layers import MLP
 
 Heatmaps = Float[Tensor, "b k h w"]  # of k joints
@@ -68,6 +68,13 @@ class OTPoseConfig:
     refine_blocks: int = 2  # unstated; ours
     dilations: tuple[int, ...] = (3, 6, 9, 12, 15)  # Sec. III-C
     initial_std: float | None = 0.001  # of every weight, Sec. IV-B; None: torch's own
+    # --- paper | ours, to see what a part is worth
+    # Eq. 5 divides by sqrt(D) | True: by sqrt(L), over whose pixels its products are summed
+    pixel_scale: bool = field(default=False, metadata=LATER)
+    # Eq. 6 | False: without MSA, so that no channel hears of another before the heads
+    attention: bool = field(default=True, metadata=LATER)
+    # Sec. III-C | False: both branches' maps and the flow's are added up
+    refinement: bool = field(default=True, metadata=LATER)
     # --- paper | released
     # | (-2, -1, 0, 1, 1): t+2 is never read, t+1 stands there too
     frames: tuple[int, ...] = (-2, -1, 0, 1, 2)
@@ -262,11 +269,14 @@ class Block(nn.Module):
     def __init__(self, channels: int, heads: int, config: OTPoseConfig):
         super().__init__()
         self.heads = heads
+        self.attention = config.attention
+        self.pixel_scale = config.pixel_scale
         self.window = config.window
         self.scramble = config.scramble
         self.split = config.split_joints and config.window is None
         self.norm1, self.norm2 = nn.LayerNorm(channels), nn.LayerNorm(channels)
         sets = 1 if self.split else heads  # one q, k, v that heads share out, or one each
+        sets = sets if config.attention else 0
         make = Mixed if config.mixing else Depthwise
         self.query, self.key, self.value = (
             nn.ModuleList(make(channels) for _ in range(sets)) for _ in range(3)
@@ -274,7 +284,7 @@ class Block(nn.Module):
         width = channels // heads if self.split else channels
         axes = "b head channel channel" if config.window is None else "b head window pixel pixel"
         self.scale = width**-0.5
-        self.map = Tap(axes)  # 1 / sqrt(D), as printed
+        self.map = Tap(axes) if config.attention else None  # 1 / sqrt(D), as printed
         self.project = nn.Linear(channels, channels) if config.mixing else None
         self.mlp = MLP(channels, config.mlp_ratio * channels, nn.GELU())
         self.layer_scale1, self.layer_scale2 = (
@@ -301,7 +311,8 @@ class Block(nn.Module):
         else:
             if self.split:
                 q, k, v = (next(x).chunk(self.heads, -1) for x in (q, k, v))
-            weights = self.attend_to(torch.stack([one.mT @ other for one, other in zip(q, k)], 1))
+            products = torch.stack([one.mT @ other for one, other in zip(q, k)], 1)
+            weights = self.attend_to(products, h * w)
             out = self.joined(v, weights)
         out = out.unflatten(1, (h, w))
         return out if self.project is None else self.project(out)
@@ -317,11 +328,14 @@ class Block(nn.Module):
             each = (x.reshape(len(x), -1, x.shape[1]).mT for x in each)
         return torch.cat(list(each), -1) if self.split else reduce(torch.add, each)
 
-    def attend_to(self, products: Float[Tensor, "b h c d"]) -> Float[Tensor, "b h c d"]:
+    def attend_to(
+        self, products: Float[Tensor, "b h c d"], pixels: int
+    ) -> Float[Tensor, "b h c d"]:
         """OTPose Eq. 5. Sums over thousands of pixels make it sharp: weights too small for fast
         arithmetic become 0.
         """
-        return self.map(F.threshold((products * self.scale).softmax(-1), 1e-20, 0.0))
+        scale = pixels**-0.5 if self.pixel_scale else self.scale
+        return self.map(F.threshold((products * scale).softmax(-1), 1e-20, 0.0))
 
     def by_window(
         self, q: list[Tensor], k: list[Tensor], v: list[Tensor]
@@ -342,7 +356,8 @@ class Block(nn.Module):
     def forward(
         self, z: Float[Tensor, "b h w d"], position: Float[Tensor, "h w d"] | None = None
     ) -> Float[Tensor, "b h w d"]:
-        z = torch.addcmul(z, self.layer_scale1, self.attend(self.norm1(z), position))
+        if self.attention:
+            z = torch.addcmul(z, self.layer_scale1, self.attend(self.norm1(z), position))
         return self.out(torch.addcmul(z, self.layer_scale2, self.mlp(self.norm2(z))))
 
 
@@ -556,7 +571,7 @@ class OTPose(HeatmapEstimator):
         )
         self.head = nn.ModuleDict({n: nn.Conv2d(channels, k, 1) for n in config.branches})
         self.phi = nn.ModuleDict({n: Tap("b joint y x") for n in config.branches})
-        self.refine = Refine(config)
+        self.refine = Refine(config) if config.refinement else None
         self.out = Tap("b joint y x")
         self.place_heatmaps(config.size, config.grid, config.alignment, config.sigma)
         self.register_buffer("distance", torch.tensor(config.frames).abs(), persistent=False)
@@ -627,7 +642,7 @@ class OTPose(HeatmapEstimator):
             z = encoder(torch.stack(features, 2).flatten(1, 2))  # joint by joint
             encoded.append(self.phi[n](self.head[n](z)))
         found = {
-            "heatmaps": self.out(self.refine(flows["total"], encoded)),
+            "heatmaps": self.out(self._refined(flows["total"], encoded)),
             "rough": rough,
             "psi": psi,
         }
@@ -636,6 +651,11 @@ class OTPose(HeatmapEstimator):
             truth = self.encode(xy_crop, weights)
             found |= self.losses(found, truth, weights, flows["total"], masks["total"])
         return found
+
+    def _refined(self, flow: Heatmaps, encoded: list[Heatmaps]) -> Heatmaps:
+        if self.refine is None:
+            return sum(encoded, flow)
+        return self.refine(flow, encoded)
 
     def losses(self, found, truth, weights, flow, mask) -> dict[str, Tensor]:
         """OTPose Eq. 7 and 8."""

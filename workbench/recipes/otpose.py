@@ -91,6 +91,13 @@ CHANGES = {
     **LAYERS,  # rows 5 to 7, for the paper's 8
     "window_19": {"window": 19},  # row 8
     "window_36": {"window": 36},  # row 9
+    # what parts are worth here that Table V keeps
+    "no_attention": {"attention": False},
+    "no_refinement": {"refinement": False},
+    # maps that are less sharp from the start
+    "paper_initial": {"initial_std": 0.001},
+    "pixel_scale": {"pixel_scale": True},
+    "pixel_scale_paper_initial": {"pixel_scale": True, "initial_std": 0.001},
 }
 # "frame" is what all go on from
 VARIANTS = {"frame": Variant(FRAME, crops.TRAIN, "vissimcc-baseline")} | {
