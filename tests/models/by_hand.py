@@ -82,7 +82,8 @@ def mlp(state: State, x: Tensor, activation: Callable[[Tensor], Tensor]) -> Tens
 
 def softmax(x: Tensor) -> Tensor:
     """Over the last axis."""
-    return x.exp() / x.exp().sum(-1, keepdim=True)
+    x = (x - x.amax(-1, keepdim=True)).exp()
+    return x / x.sum(-1, keepdim=True)
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
