@@ -147,14 +147,15 @@ def hand_label(truth, mask):
 @pytest.fixture(scope="module")
 def whole():
     """A model of which nothing vanishes, its inputs without pictures, what its taps saw, the
-    answer.
+    answer; in double precision, since sums run over hundreds of pixels.
     """
     torch.manual_seed(3)
-    model = perturbed(OTPose(TINY), scale=0.1)
-    inputs = example()
+    model = perturbed(OTPose(TINY), scale=0.1).double()
+    inputs = {name: value.double() for name, value in example().items()}
     del inputs["images"]
     w, h = TINY.grid
-    inputs["heatmaps"] = torch.rand(2, 5, 15, h, w, generator=torch.Generator().manual_seed(1))
+    heatmaps = torch.rand(2, 5, 15, h, w, generator=torch.Generator().manual_seed(1))
+    inputs["heatmaps"] = heatmaps.double()
     inputs["weights"][:, 4] = 0
     with torch.no_grad(), record(model, ["psi", "phi.*"]) as taps:
         found = model(**inputs)

@@ -106,7 +106,7 @@ def hand_tokens(maps):
 
 def hand_information(x, y):
     """Of Gaussians with the correlations of x and y [people places channels], 0.001 added to each
-    variance of 1, less what chance adds to their entropies.
+    variance of 1, less what chance adds to their entropies. In double precision; ours is not.
     """
     pairs, width = torch.cat((x, y), -1).double().detach(), x.shape[-1]
     residue = (pairs - pairs.mean(0)).flatten(0, 1).numpy()
@@ -242,7 +242,8 @@ def test_left_and_right_change_places_with_their_weights(frames):
 
 def test_tks_is_eq_6_joint_by_joint(frames):
     torch.manual_seed(0)
-    tks = perturbed(TemporalKeypointsSynthesis(replace(TINY, joint_channels=2)))
+    tks = perturbed(TemporalKeypointsSynthesis(replace(TINY, joint_channels=2))).double()
+    frames = frames.double()
     with torch.no_grad(), record(tks) as taps:
         out = tks(frames)
     state, merged = tks.state_dict(), []
@@ -400,7 +401,7 @@ def test_information_is_gained_and_shed_by_eq_11(whole):
     """
     model, inputs, taps, found = whole
     for name, expected in hand_mutual(model, inputs, taps).items():
-        assert found[name].item() == pytest.approx(expected, abs=1e-5) and abs(expected) > 0.1
+        assert found[name].item() == pytest.approx(expected, abs=5e-5) and abs(expected) > 0.1
     torch.manual_seed(0)
     mutual = MutualInformation(12, TINY)
     maps = torch.rand(3, 8, K, 12, 8, requires_grad=True)
@@ -520,7 +521,7 @@ def test_the_terms_are_eq_4_and_5(whole):
         close(found[name], weight * (v * ((maps - truth) ** 2).sum((-2, -1))).sum() / 9)
     mutual = hand_mutual(model, inputs, taps)
     for name, expected in mutual.items():
-        assert found[name].item() == pytest.approx(expected, abs=1e-5)
+        assert found[name].item() == pytest.approx(expected, abs=5e-5)
     assert {k for k in found if k.startswith("loss.")} == {*terms, *mutual}
     assert "loss.frame" not in made(replace(TINY, frame_weight=0.0))(**example()), "as printed"
 
