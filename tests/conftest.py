@@ -82,3 +82,11 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if "gpu" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="no accelerator"))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Which errors `test_mutations.py` drew, and the hash of the tree that they were drawn by."""
+    reports = [r for name in ("passed", "failed") for r in terminalreporter.getreports(name)]
+    drawn = [dict(report.user_properties).get("mutation") for report in reports]
+    for line in filter(None, drawn):
+        terminalreporter.write_line(f"mutation, drawn by {line}")

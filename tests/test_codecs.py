@@ -161,16 +161,26 @@ def test_mirrored_heatmaps_come_back(alignment, within):
 
 
 def test_heatmap_loss_sums_squares_of_labelled_joints():
-    maps, target = torch.zeros(2, 3, 5, 7), torch.zeros(2, 3, 5, 7)
-    maps[0, 0, 1, 1], maps[0, 1, 2, 2], maps[1, 2, 0, 0] = 3.0, 2.0, 1.0
+    target = torch.rand(2, 3, 5, 7)
+    maps = target.clone()
+    maps[0, 0, 1, 1] -= 3
+    maps[0, 1, 2, 2] += 2
+    maps[1, 2, 0, 0] += 1
+    maps[1, 2, 4, 6] -= 2
     weights = torch.tensor([[1.0, 0, 1], [1, 1, 1]])
-    assert heatmap_loss(maps, target, weights).item() == (9 + 1) / 2  # Eq. 1 over two people
+    # Eq. 1 over two people
+    assert heatmap_loss(maps, target, weights).item() == pytest.approx((9 + 1 + 4) / 2)
 
 
 def test_simcc_loss_is_a_divergence():
     torch.manual_seed(5)
     target = encode_simcc(torch.rand(2, 3, 2) * 6, (7, 5))
     weights = torch.ones(2, 3)
+    scores = tuple(torch.randn_like(t) for t in target)
+    predicted = [s.exp() / s.exp().sum(-1, keepdim=True) for s in scores]
+    joints = [(t * (t / p).log()).sum(-1) for t, p in zip(target, predicted)]
+    expected = (joints[0] + joints[1]).sum() / 6
+    assert simcc_loss(scores, target, weights).item() == pytest.approx(expected.item(), rel=1e-5)
     same = tuple(t.log() for t in target)
     assert simcc_loss(same, target, weights).item() == pytest.approx(0, abs=1e-6)
     flat = tuple(torch.zeros_like(t) for t in target)

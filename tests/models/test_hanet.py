@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
+from tests.models.by_hand import close, layer_norm, linear, mlp, multihead, part, perturbed
 from tests.models.tiny import tiny
 from workbench.errors import BadParameter
 from workbench.models import build
@@ -44,8 +47,12 @@ def test_kinematics_of_a_parabola():
     v, v_next = velocity(LINE, previous), velocity(following, LINE)
     assert v.flatten()[1:4].tolist() == [1, 3, 5] and v_next.flatten()[1:4].tolist() == [3, 5, 7]
     assert acceleration(v_next, v).flatten()[1:4].tolist() == [2, 2, 2]
-    far, _ = neighbours(LINE, 2)
-    assert velocity(LINE, far, 2).flatten()[2:].tolist() == [2.0, 4.0, 6.0]  # Eq. 2 divides by d_t
+    far, further = neighbours(LINE, 2)
+    assert far.flatten().tolist() == [0, 0, 0, 1, 4]
+    assert further.flatten().tolist() == [4, 9, 16, 16, 16]
+    v = velocity(LINE, far, 2)  # Eq. 2 divides by d_t
+    assert v.flatten()[2:].tolist() == [2.0, 4.0, 6.0]
+    assert acceleration(v, v.flip(1), 2).flatten().tolist() == [-3.0, -1.75, 0.0, 1.75, 3.0]
 
 
 @pytest.mark.parametrize("dense", [False, True])
@@ -83,44 +90,42 @@ def test_straight_lines_between_read_poses():
 
 
 def test_the_weighted_loss_adds_the_worse_half():
-    prediction, target = torch.zeros(1, 2, 6), torch.zeros(1, 2, 6)
-    prediction[0, :, 0], prediction[0, 0, 2], prediction[0, :, 4] = 3.0, 8.0, 1.0
-    weight = torch.ones(1, 2, 3)
+    """Errors 3, 8, 1, 5 and 2: their mean, and lambda times the mean of the two largest."""
+    prediction, target = torch.zeros(1, 2, 10), torch.full((1, 2, 10), 2.0)
+    prediction[0] = target[0] + torch.tensor([1.0, -2, -6, 2, 0, 1, 5, 0, -1, -1])
+    weight = torch.ones(1, 2, 5)
     weight[0, 1, 1] = 0  # the second joint is seen once
+    prediction[0, 1, 2] += 100
     errors = joint_errors(prediction, target, weight)
-    assert errors.tolist() == [3, 8, 1]
-    # half of three joints is one
-    assert weighted_loss(errors, 0.5).item() == pytest.approx(4 + 0.5 * 8)
-    assert joint_errors(prediction, target, weight, 2).tolist() == [9, 64, 1]
+    assert errors.tolist() == [3, 8, 1, 5, 2]
+    assert weighted_loss(errors, 0.25).item() == pytest.approx(19 / 5 + 0.25 * (8 + 5) / 2)
+    assert joint_errors(prediction, target, weight, 2).tolist() == [5, 40, 1, 25, 2]
 
 
 def test_the_worse_learns_from_the_better_and_not_the_other_way():
-    truth = torch.zeros(1, 1, 4)
-    # better at joint 0, worse at joint 1
+    truth = torch.zeros(1, 2, 4)
+    # better at joint 0, worse at joint 1, which the second frame does not show
+    final = torch.tensor([[[1.0, 0, 6, 0], [1, 0, 0, 0]]], requires_grad=True)
+    refined = torch.tensor([[[4.0, 0, 3, 0], [2, 0, 9, 0]]], requires_grad=True)
+    weight = torch.tensor([[[1.0, 1], [1, 0]]])
+    for norm, values, slope in ((1, [2, 3], 1), (2, [5, 9], 6)):
+        errors = online_errors(final, refined, truth, weight, norm)
+        final.grad = refined.grad = None
+        errors.sum().backward()
+        assert errors.tolist() == values
+        assert final.grad.tolist() == [[[0, 0, slope, 0], [0, 0, 0, 0]]]
+        moved = [[slope / 2, 0, 0, 0], [0.5 if norm == 1 else 1, 0, 0, 0]]
+        assert refined.grad[0].tolist() == moved
+
+
+def test_nothing_is_detached_in_the_released_loss():
     final = torch.tensor([[[1.0, 0, 5, 0]]], requires_grad=True)
     refined = torch.tensor([[[2.0, 0, 4, 0]]], requires_grad=True)
-    errors = online_errors(final, refined, truth, torch.ones(1, 1, 2))
-    errors.sum().backward()
-    assert errors.tolist() == [1, 1]
-    assert final.grad.flatten().tolist() == [0, 0, 1, 0] and refined.grad.flatten().tolist() == [
-        1,
-        0,
-        0,
-        0,
-    ]
-    terms = released_terms(
-        final,
-        refined,
-        truth,
-        torch.ones(1, 1, dtype=torch.bool),
-        torch.ones(1, 1, dtype=torch.bool),
-    )
+    real = torch.ones(1, 1, dtype=torch.bool)
+    terms = released_terms(final, refined, torch.zeros(1, 1, 4), real, real)
     assert terms[:, 2].tolist() == [0.25, 0, 0.25, 0]
-    final.grad = refined.grad = None
     terms[:, 2].sum().backward()
-    assert final.grad.flatten().tolist() == [-0.25, 0, 0.25, 0], (
-        "nothing is detached there: both move"
-    )
+    assert final.grad.flatten().tolist() == [-0.25, 0, 0.25, 0], "both move"
     by_channel, top = released_loss(terms.detach(), 2.0, 1.0)
     assert by_channel.shape == (4,) and top == by_channel.topk(2).values.mean()
 
@@ -179,62 +184,165 @@ def test_every_switch_changes_what_comes_out(switch):
     assert (one(xy)["xy"] - other(xy)["xy"]).abs().max() > 1e-3
 
 
-def test_the_network_is_the_paper_s_equations():
-    """Eq. 3 to 8 and 11 put together by hand from the modules, as printed: pre-norm, C 2^l from
-    l = 1 on, offsets from Z_0 on.
+# --- the network, equation by equation ---
+
+
+def hand_position(frames, length: int, width: int):
+    """E_pos: sine and cosine in turn of angles that make one turn over the window."""
+    code = torch.zeros(len(frames), width)
+    for row, frame in enumerate(frames):
+        for pair in range(width // 2):
+            angle = 2 * math.pi * frame / (length - 1) / 10_000 ** (2 * pair / (width // 2))
+            code[row, 2 * pair], code[row, 2 * pair + 1] = math.sin(angle), math.cos(angle)
+    return code
+
+
+def hand_level(state, z, position, heads: int, slope: float):
+    """Eq. 4 and 5."""
+    z = linear(part(state, "widen"), z) + position
+    h = layer_norm(part(state, "norm1"), z)
+    z = z + multihead(part(state, "attention"), h, h, h, heads)
+    h = layer_norm(part(state, "norm2"), z)
+    return z + mlp(part(state, "mlp"), h, lambda x: torch.where(x > 0, x, slope * x))
+
+
+def hand_layer(state, v, keys, memory, heads: int, slope: float):
+    """A layer of Eq. 8's decoder."""
+    h = layer_norm(part(state, "norm1"), v)
+    v = v + multihead(part(state, "self_attention"), h, h, h, heads)
+    h = layer_norm(part(state, "norm2"), v)
+    v = v + multihead(part(state, "cross_attention"), h, keys, memory, heads)
+    h = layer_norm(part(state, "norm3"), v)
+    return v + mlp(part(state, "mlp"), h, lambda x: torch.where(x > 0, x, slope * x))
+
+
+def hand_line(refined, interval: int, length: int):
+    """W_P: from one refined pose straight to the next; the last stands still."""
+    rows, last = [], refined.shape[1] - 1
+    for t in range(length):
+        low, share = t // interval, t % interval / interval
+        rows.append((1 - share) * refined[:, low] + share * refined[:, min(low + 1, last)])
+    return torch.stack(rows, 1)
+
+
+def hand_loss(a, b, weight, norm: int, top_weight: float):
+    """Eq. 9."""
+    error = ((a - b).abs() ** norm).unflatten(-1, (5, 2)).sum(-1)
+    by_joint = (weight * error).sum((0, 1)) / weight.sum((0, 1))
+    worse_half = by_joint.sort(descending=True).values[:2]
+    return by_joint.mean() + top_weight * worse_half.mean()
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A network of which nothing vanishes, what its taps saw, and Eq. 3 to 8 of the same poses by
+    hand: d_t = 2, so that divisions by it count; a frame behind the last that is read.
     """
-    torch.manual_seed(2)
     config = HANetConfig(
-        channels=10, dim=8, levels=2, decoder_levels=1, heads=2, interval=3, final_weight=0.7
-    )
-    model, xy, truth = HANet(config).eval(), torch.randn(2, 7, 10), torch.randn(2, 7, 10)
+        channels=10, dim=6, levels=2, decoder_levels=2, heads=2, interval=3, step=2, slope=0.2,
+        kernel=3, top_weight=0.3, final_weight=0.7,
+    )  # fmt: skip
+    torch.manual_seed(2)
+    model = perturbed(HANet(config))
+    xy, truth = torch.randn(2, 2, 17, 10)
+    weight = (torch.rand(2, 17, 5) > 0.3).float()
     with torch.no_grad(), record(model) as taps:
-        out = model(xy, truth=truth)
-        x = xy[:, ::3]  # T / N poses
-        previous, following = neighbours(x)
-        flow = keypoint_flow(x, previous, following)
-        # Eq. 3; our W_0 has the last two the other way round
-        z = torch.cat((flow, x, following, previous), -1)
-        torch.testing.assert_close(
-            taps["volume"], z[..., [*range(20), *range(30, 40), *range(20, 30)]]
-        )
-        features = [model.embed(taps["volume"])]
-        for i, level in enumerate(model.levels):  # Eq. 4 and 5
-            position = sine_position(torch.tensor([0, 3, 6]), 7, 8 * 2 ** (i + 1))
-            z = level.widen(features[-1]) + position
-            h = level.norm1(z)
-            z = z + level.attention(h, h, h, None)
-            features.append(z + level.mlp(level.norm2(z)))
-            torch.testing.assert_close(taps[f"levels.{i}.out"], features[-1])
-        offsets = [
-            conv(f.transpose(1, 2)).transpose(1, 2)
-            for conv, f in zip(model.offsets, features, strict=True)
-        ]
-        refined = x + sum(offsets) / 2  # Eq. 6: three offsets over N_L
-        torch.testing.assert_close(out["refined"], refined)
-        v, v_next = velocity(x, previous), velocity(following, x)
-        # Eq. 7
-        s = [model.motion._affine(k, m) for k, m in (("previous", v), ("following", v_next))]
-        s.append(model.motion._affine("acceleration", acceleration(v_next, v).square()))
-        torch.testing.assert_close(taps["motion_in"], torch.cat((sum(offsets) / 2, *s), -1))
-        line = interpolate(refined, 3, 7)  # Eq. 8: W_P, Conv1D, W_M, W_D
-        torch.testing.assert_close(taps["line"], line)
-        torch.testing.assert_close(taps["memory"], model.motion_embed(taps["motion_in"]))
-        torch.testing.assert_close(out["xy"], model.head(taps["decoded"]) + line)
-        weight = torch.ones(2, 7, 5)
-        both = [  # Eq. 11: truth in the norm of Eq. 9, the mutual term in both
-            weighted_loss(joint_errors(p, t, weight[:, : p.shape[1]]))
-            for p, t in ((refined, truth[:, ::3]), (out["xy"], truth))
-        ]
-        online = (
-            online_errors(out["xy"][:, ::3], refined, truth[:, ::3], weight[:, :3], n)
-            for n in (1, 2)
-        )
-    assert out["loss.refined"].item() == pytest.approx(both[0].item(), rel=1e-5)
-    assert out["loss.final"].item() == pytest.approx(0.7 * both[1].item(), rel=1e-5)
-    assert out["loss.online"].item() == pytest.approx(
-        sum(weighted_loss(e) for e in online).item(), rel=1e-5
-    )
+        out = model(xy, truth=truth, weight=weight)
+    inputs = {"xy": xy, "truth": truth, "weight": weight}
+    return taps, out, inputs, hand_network(model.state_dict(), xy)
+
+
+def hand_network(state, xy):
+    """Eq. 1 to 8 of `network`'s configuration, stage by stage."""
+    read = list(range(0, 17, 3))
+    x = xy[:, read]
+    previous, following = x[:, [0, 0, 0, 1, 2, 3]], x[:, [2, 3, 4, 5, 5, 5]]
+    volume = torch.cat(((x + following + previous) / 3, x, previous, following), -1)
+    features = [linear(part(state, "embed"), volume)]
+    for i, width in enumerate((12, 24)):
+        level, position = part(state, f"levels.{i}"), hand_position(read, 17, width)
+        features.append(hand_level(level, features[-1], position, 2, 0.2))
+    offsets = [
+        torch.einsum("btc,oc->bto", z, state[f"offsets.{i}.weight"][..., 0])
+        + state[f"offsets.{i}.bias"]
+        for i, z in enumerate(features)
+    ]
+    offset = sum(offsets) / 2
+    refined = x + offset
+    v, v_next = (x - previous) / 2, (following - x) / 2
+    kinds = {"previous": v, "following": v_next, "acceleration": ((v_next - v) / 2) ** 2}
+    motion = [
+        torch.einsum("btc,oc->bto", m, state[f"motion.embed.{kind}.weight"][..., 0])
+        + state[f"motion.embed.{kind}.bias"]
+        for kind, m in kinds.items()
+    ]
+    motion = torch.cat((offset, *motion), -1)
+    stages = {"embedded": features[0], "features": features, "offsets": offsets}
+    stages |= {"refined": refined, "motion": motion}
+    return stages | hand_decoder(state, refined, motion, read)
+
+
+def hand_decoder(state, refined, motion, read):
+    """Eq. 8 of `network`'s configuration, stage by stage."""
+    memory = linear(part(state, "motion_embed"), motion)
+    line = hand_line(refined, 3, 17)
+    value = F.conv1d(line.mT, state["value_embed.weight"], state["value_embed.bias"], padding=1).mT
+    v = value + hand_position(range(17), 17, 6)
+    keys = memory + hand_position(read, 17, 6)
+    for i in range(2):
+        v = hand_layer(part(state, f"decoder.{i}"), v, keys, memory, 2, 0.2)
+    decoded = layer_norm(part(state, "decoder_norm"), v)
+    final = linear(part(state, "head"), decoded) + line
+    return {"memory": memory, "line": line, "value": value, "decoded": decoded, "final": final}
+
+
+def test_flow_and_poses_are_embedded_by_eq_3(network):
+    """Our W_0 has previous and next poses the other way round than the print."""
+    taps, _, _, hand = network
+    close(taps["embedded"], hand["embedded"])
+
+
+def test_the_levels_are_eq_4_and_5(network):
+    """Pre-norm, C 2^l from l = 1 on, E_pos in queries, keys and values."""
+    taps, _, _, hand = network
+    for i in range(2):
+        close(taps[f"levels.{i}.out"], hand["features"][i + 1])
+
+
+def test_offsets_and_refined_poses_are_eq_6(network):
+    """Offsets from Z_0 on, three of them over N_L = 2."""
+    taps, out, _, hand = network
+    for i, offset in enumerate(hand["offsets"]):
+        close(taps[f"offset_taps.{i}"], offset)
+    close(out["refined"], hand["refined"])
+
+
+def test_motion_is_weighed_by_eq_7(network):
+    """Both velocities and the squared acceleration, each by a matrix and a bias of its own."""
+    taps, _, _, hand = network
+    close(taps["motion_in"], hand["motion"])
+
+
+def test_the_decoder_is_eq_8(network):
+    """W_P, Conv1D, E_pos, W_M, two layers that hear the motion, W_D; lines are added."""
+    taps, out, _, hand = network
+    for stage in ("line", "value", "memory", "decoded"):
+        close(taps[stage], hand[stage])
+    close(out["xy"], hand["final"])
+
+
+def test_the_loss_is_eq_11(network):
+    """Truth in L1, the mutual term in L1 and squared."""
+    _, out, inputs, hand = network
+    truth, weight = inputs["truth"], inputs["weight"]
+    refined, final = hand["refined"], hand["final"]
+    then = truth[:, ::3], weight[:, ::3]
+    close(out["loss.refined"], hand_loss(refined, *then, 1, 0.3))
+    close(out["loss.final"], 0.7 * hand_loss(final, truth, weight, 1, 0.3))
+    both = [hand_loss(final[:, ::3], refined, then[1], norm, 0.3) for norm in (1, 2)]
+    close(out["loss.online"], both[0] + both[1])
+    terms = {name for name in out if name.startswith("loss.")}
+    assert terms == {"loss.refined", "loss.final", "loss.online"}
 
 
 def test_a_blind_token_does_not_see_itself():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import resource
 import sys
 from dataclasses import replace
@@ -10,8 +11,17 @@ import pytest
 import torch
 from torchvision.ops import deform_conv2d
 
+from tests.models.by_hand import (
+    close,
+    convolution,
+    gelu,
+    layer_norm,
+    mlp,
+    part,
+    perturbed,
+    softmax,
+)
 from tests.models.tiny import tiny
-from workbench import codecs
 from workbench.errors import BadParameter
 from workbench.models import build, entry
 from workbench.models.layers import count_parameters
@@ -57,6 +67,102 @@ def maps():
     return torch.rand(2, 5, 3, 4, 6, generator=torch.Generator().manual_seed(1))
 
 
+# --- equations, by hand ---
+
+
+def hand_position(channels: int, h: int, w: int):
+    """Sine and cosine of the row, sine and cosine of the column, a quarter of the channels each."""
+    quarter = math.ceil(channels / 4)
+    code = torch.zeros(4 * quarter, h, w)
+    for i in range(quarter):
+        rate = 10_000 ** (-i / quarter)
+        for y in range(h):
+            code[i, y], code[quarter + i, y] = math.sin(y * rate), math.cos(y * rate)
+        for x in range(w):
+            code[2 * quarter + i, :, x] = math.sin(x * rate)
+            code[3 * quarter + i, :, x] = math.cos(x * rate)
+    return code[:channels]
+
+
+def hand_attention(state, x, heads: int, position=None):
+    """Eq. 5 and what it weighs: weights of each head [b c d], and the sum over heads [b c y x] of
+    x [b c y x]. Queries and keys know the position, values do not.
+    """
+    placed, maps, total = x if position is None else x + position, [], 0
+    for head in range(heads):
+        q, k, v = (
+            convolution({"weight": state[f"{name}.{head}.weight"]}, given, groups=x.shape[1])
+            for name, given in (("query", placed), ("key", placed), ("value", x))
+        )
+        maps.append(softmax(torch.einsum("bcyx,bdyx->bcd", q, k) / math.sqrt(x.shape[1])))
+        total = total + torch.einsum("bcd,bdyx->bcyx", maps[-1], v)
+    return torch.stack(maps, 1), total
+
+
+def hand_layer(state, z, heads: int, position=None):
+    """Eq. 6 of z [b c y x]; norms and MLP run over the channels of a pixel."""
+
+    def by_pixel(layer, x):
+        return layer(x.movedim(1, -1)).movedim(-1, 1)
+
+    x = by_pixel(partial(layer_norm, part(state, "norm1")), z)
+    _, attended = hand_attention(state, x, heads, position)
+    z = z + state["layer_scale1"][:, None, None] * attended
+    x = by_pixel(partial(layer_norm, part(state, "norm2")), z)
+    x = by_pixel(lambda x: mlp(part(state, "mlp"), x, gelu), x)
+    return z + state["layer_scale2"][:, None, None] * x
+
+
+def hand_encoder(state, z, layers: int, heads: int):
+    """Eq. 6 so many times, the position in the first layer alone."""
+    for i in range(layers):
+        position = hand_position(*z.shape[1:]) if i == 0 else None
+        z = hand_layer(part(state, f"blocks.{i}"), z, heads, position)
+    return z
+
+
+def hand_flows(maps):
+    """Eq. 1 and Sec. III-A1 of maps [b 5 k y x]."""
+    a, b, now, c, d = maps.unbind(1)
+    return {
+        "prev": now + b / 2 + a / 3,
+        "sub": now + c / 2 + d / 3,
+        "close": now + b / 2 + c / 2,
+        "far": now + a / 3 + d / 3,
+        "total": a + b + now + c + d,
+    }
+
+
+def hand_masks(flows):
+    """Eq. 2."""
+    return {kind: flow * flows["total"].sum(1, keepdim=True) for kind, flow in flows.items()}
+
+
+def hand_label(truth, mask):
+    """Eq. 3: the sum, each map from 0 to 1."""
+    label = (truth + mask).flatten(2)
+    low, high = label.min(-1, keepdim=True).values, label.max(-1, keepdim=True).values
+    return ((label - low) / (high - low)).view_as(truth)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """A model of which nothing vanishes, its inputs without pictures, what its taps saw, the
+    answer; in double precision, since sums run over hundreds of pixels.
+    """
+    torch.manual_seed(3)
+    model = perturbed(OTPose(TINY), scale=0.1).double()
+    inputs = {name: value.double() for name, value in example().items()}
+    del inputs["images"]
+    w, h = TINY.grid
+    heatmaps = torch.rand(2, 5, 15, h, w, generator=torch.Generator().manual_seed(1))
+    inputs["heatmaps"] = heatmaps.double()
+    inputs["weights"][:, 4] = 0
+    with torch.no_grad(), record(model, ["psi", "phi.*"]) as taps:
+        found = model(**inputs)
+    return model, inputs, taps, found
+
+
 # --- equations ---
 
 
@@ -89,16 +195,18 @@ def test_masks_are_flows_times_everybodys_total(maps):
         torch.testing.assert_close(masks[kind][i, j, y, x], flows[kind][i, j, y, x] * everyone)
 
 
-def test_the_pseudo_label_is_normalised_and_carries_no_gradient(maps):
-    truth, mask = maps[:, 0], (5 * maps[:, 1]).requires_grad_()
+def test_the_pseudo_label_is_normalised_and_carries_no_gradient(maps, whole):
+    """Eq. 3, both halves of it: the occlusion encoder reads the total flow."""
+    truth, mask = maps[:, 0].clone().requires_grad_(), (5 * maps[:, 1]).requires_grad_()
     label = pseudo_label(truth, mask)
     assert not label.requires_grad
-    assert torch.all(label.amax((-2, -1)) == 1) and torch.all(label.amin((-2, -1)) == 0)
-    flat = (truth + mask).flatten(2)
-    assert torch.equal(label.flatten(2).argmax(-1), flat.argmax(-1))
+    close(label, hand_label(truth, mask).detach())
     assert torch.equal(
         pseudo_label(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 2, 2)), torch.zeros(1, 1, 2, 2)
     )
+    model, inputs, taps, _ = whole
+    total = inputs["heatmaps"].sum(1)
+    close(taps["psi"], hand_encoder(part(model.state_dict(), "occlusion"), total, 1, 1))
 
 
 def test_eight_features_a_joint_and_their_order():
@@ -142,16 +250,42 @@ def test_channels_carry_what_their_names_say():
         assert torch.equal(caught["x"][:, i], taps[feature][:, at]), (joint, feature)
 
 
+@pytest.mark.parametrize("kind", ["prev", "sub"])
+def test_a_branch_encodes_its_features_by_eq_4(whole, kind):
+    """C, the branch's own mask and flow, eight channels a joint, through encoder and head."""
+    model, inputs, taps, _ = whole
+    state, flows = model.state_dict(), hand_flows(inputs["heatmaps"])
+    masks = hand_masks(flows)
+    psi = hand_encoder(part(state, "occlusion"), flows["total"], 1, 1)
+    features = [masks["total"], psi]
+    features += [flows[n] for n in (kind, "far", "close")]
+    features += [masks[n] for n in (kind, "far", "close")]
+    by_joint = [feature[:, joint] for joint in range(15) for feature in features]
+    z = hand_encoder(part(state, f"branch.{kind}"), torch.stack(by_joint, 1), 2, 2)
+    head = state[f"head.{kind}.weight"][..., 0, 0]
+    phi = torch.einsum("bcyx,kc->bkyx", z, head) + state[f"head.{kind}.bias"][:, None, None]
+    close(taps[f"phi.{kind}"], phi)
+
+
 def test_attention_is_softmax_over_channels_by_the_root_of_their_number():
     torch.manual_seed(0)
-    block = Block(5, 1, replace(TINY, heads=1)).eval()
-    z = torch.randn(2, 3, 4, 5)
+    block = perturbed(Block(5, 2, TINY))
+    z, position = torch.randn(2, 5, 3, 4), torch.randn(5, 3, 4)
     with torch.no_grad(), record(block, ["map"]) as taps:
-        out = block.attend(z)
-        q, k, v = (p[0](z).flatten(1, 2) for p in (block.query, block.key, block.value))
-    expected = torch.softmax(torch.einsum("npc,npd->ncd", q, k) / 5**0.5, -1)
-    torch.testing.assert_close(taps["map"][:, 0], expected)
-    torch.testing.assert_close(out.flatten(1, 2), torch.einsum("ncd,npd->npc", expected, v))
+        out = block.attend(z.movedim(1, -1), position.movedim(0, -1))
+    weights, expected = hand_attention(block.state_dict(), z, 2, position)
+    close(taps["map"], weights)
+    close(out.movedim(-1, 1), expected)
+
+
+@pytest.mark.parametrize("channels", [7, 12])
+def test_a_layer_is_eq_6(channels):
+    """Two of them, each with its norms, scales and residuals; the position enters the first."""
+    torch.manual_seed(2)
+    encoder = perturbed(Encoder(channels, 2, 3, replace(TINY, size=(20, 12), mlp_ratio=2)))
+    maps = torch.randn(2, channels, 3, 5)
+    with torch.no_grad():
+        close(encoder(maps), hand_encoder(encoder.state_dict(), maps, 2, 3))
 
 
 def test_products_over_pixels_may_be_divided_by_the_root_of_their_number():
@@ -348,20 +482,22 @@ def test_residual_steps_have_the_published_size():
 # --- losses ---
 
 
-def test_the_losses_are_eq_7_and_8():
-    model, inputs = made(), example()
-    inputs["weights"][:, 4] = 0
-    found = model(**inputs)
-    at = inputs["xy_crop"] @ model.to_heatmap[:, :2].T + model.to_heatmap[:, 2]
-    truth = codecs.encode_heatmaps(at, inputs["weights"], model.config.grid, model.config.sigma)
-    v, k = inputs["weights"], model.config.joints
-    pred = 8 / k * (v * (found["heatmaps"] - truth).square().sum((-2, -1))).sum(1).mean()
-    with record(model, ["mask.total"]) as taps:
-        model(inputs["images"])
-    label = pseudo_label(truth, taps["mask.total"])
-    occ = 1 / k * (v * (found["psi"] - label).square().sum((-2, -1))).sum(1).mean()
-    torch.testing.assert_close(found["loss.prediction"], pred)
-    torch.testing.assert_close(found["loss.occlusion"], occ)
+def test_the_losses_are_eq_7_and_8(whole):
+    """v_j leaves joints out; 8 of 15 and 1 of 15 times the squared errors, and no third term."""
+    _, inputs, _, found = whole
+    v = inputs["weights"]
+    assert 0 < v.sum() < v.numel() - 2
+    at = inputs["xy_crop"] * torch.tensor([7 / 31, 15 / 63])  # from corner to corner: udp
+    x, y = (torch.arange(n) - p[..., None] for n, p in zip(TINY.grid, at.unbind(-1)))
+    truth = torch.exp(-(y[..., :, None] ** 2 + x[..., None, :] ** 2) / 2)  # sigma 1
+    truth = truth * v[..., None, None]
+    label = hand_label(truth, hand_masks(hand_flows(inputs["heatmaps"]))["total"])
+    pred = 8 / 15 * (v * ((found["heatmaps"] - truth) ** 2).sum((-2, -1))).sum() / 2
+    occ = 1 / 15 * (v * ((found["psi"] - label) ** 2).sum((-2, -1))).sum() / 2
+    close(found["loss.prediction"], pred)
+    close(found["loss.occlusion"], occ)
+    terms = {name for name in found if name.startswith("loss.")}
+    assert terms == {"loss.prediction", "loss.occlusion"}
 
 
 def test_the_label_of_the_occlusion_encoder_moves_nobody():

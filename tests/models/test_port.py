@@ -7,6 +7,18 @@ import math
 import pytest
 import torch
 
+from tests.models.by_hand import (
+    attention,
+    close,
+    heads_side_by_side,
+    layer_norm,
+    linear,
+    mlp,
+    part,
+    perturbed,
+    relu,
+)
+from tests.models.tiny import tiny
 from workbench.errors import BadParameter
 from workbench.models import build
 from workbench.models.layers import (
@@ -18,6 +30,7 @@ from workbench.models.layers import (
 )
 from workbench.models.port import (
     MSGC,
+    EncoderLayer,
     JointEmbedding,
     Port,
     PortConfig,
@@ -35,12 +48,34 @@ from workbench.models.port import (
 )
 
 CHAIN = torch.tensor([[0.0, 1, 0], [1, 0, 1], [0, 1, 0]])  # three joints in a row
+# with itself each joint has 2, 3 and 2 neighbours: their roots divide rows and columns
+NORMALISED = torch.tensor(
+    [
+        [1 / 2, 1 / math.sqrt(6), 0],
+        [1 / math.sqrt(6), 1 / 3, 1 / math.sqrt(6)],
+        [0, 1 / math.sqrt(6), 1 / 2],
+    ]
+)
+
+
+def hand_msgc(state, a, x):
+    """Eq. 4 with K = {1, 2}: the mean of A~ X W_1 and A~ A~ X W_2, and a bias."""
+    first = torch.einsum("nm,bmc,cd->bnd", a, x, state["weight"][0])
+    second = torch.einsum("nl,lm,bmc,cd->bnd", a, a, x, state["weight"][1])
+    return (first + second) / 2 + state["bias"]
+
+
+@pytest.fixture
+def layer():
+    """An encoder layer of three joints, of which nothing vanishes; D = 5, three heads of 7."""
+    torch.manual_seed(1)
+    config = PortConfig(dim=5, heads=3, head_dim=7)
+    return perturbed(EncoderLayer(adjacency_powers(CHAIN, (1, 2)), config))
 
 
 def test_adjacency_is_normalised_symmetrically():
     a = normalised_adjacency(CHAIN)
-    s = 1 / math.sqrt(6)
-    torch.testing.assert_close(a, torch.tensor([[1 / 2, s, 0], [s, 1 / 3, s], [0, s, 1 / 2]]))
+    torch.testing.assert_close(a, NORMALISED)
     powers = adjacency_powers(CHAIN, (1, 2))
     torch.testing.assert_close(powers[1], a @ a)
     assert powers[1, 0, 2] > 0 and powers[0, 0, 2] == 0, "the second power reaches two bones away"
@@ -48,19 +83,23 @@ def test_adjacency_is_normalised_symmetrically():
 
 
 def test_msgc_is_the_mean_over_powers_as_printed():
-    """PORT Eq. 4, summed term by term."""
+    """PORT Eq. 4, summed term by term; with one W for all powers, and for none a linear layer."""
     torch.manual_seed(1)
-    powers, x, w = adjacency_powers(CHAIN, (1, 3)), torch.randn(2, 3, 5), torch.randn(2, 5, 7)
-    expected = (powers[0] @ x @ w[0] + powers[1] @ x @ w[1]) / 2
-    torch.testing.assert_close(msgc(powers, x, w), expected)
-    one = w[:1].expand(2, -1, -1)
-    torch.testing.assert_close(msgc(powers, x, one), ((powers[0] + powers[1]) @ x @ w[0]) / 2)
-    linear = msgc(adjacency_powers(CHAIN, ()), x, w[:1])
-    torch.testing.assert_close(linear, x @ w[0])
+    powers, a = adjacency_powers(CHAIN, (1, 2)), NORMALISED
+    x, w, bias = torch.randn(2, 3, 5), torch.randn(2, 5, 7), torch.randn(7)
+    close(msgc(powers, x, w, bias), hand_msgc({"weight": w, "bias": bias}, a, x))
+    close(msgc(powers, x, w), (a @ x @ w[0] + a @ a @ x @ w[1]) / 2)
+    one = MSGC(powers, 5, 7, shared=True)
+    close(one(x), (a + a @ a) @ x @ one.weight[0] / 2 + one.bias)
+    close(msgc(adjacency_powers(CHAIN, ()), x, w[:1]), x @ w[0])
+    third = torch.linalg.multi_dot([a, a, a])
+    close(msgc(adjacency_powers(CHAIN, (1, 3)), x, w), (a @ x @ w[0] + third @ x @ w[1]) / 2)
 
 
-def test_attention_is_softmax_over_keys():
-    """PORT Eq. 7 on two joints: logits (0, ln 3) give weights 1/4 and 3/4."""
+def test_attention_is_softmax_over_keys(layer):
+    """PORT Eq. 7 on two joints: logits (0, ln 3) give weights 1/4 and 3/4. A layer divides by the
+    root of a head's width.
+    """
     q = torch.tensor([[[[2.0]]]])
     k = torch.tensor([[[[0.0], [math.log(3)]]]])
     torch.testing.assert_close(attention_weights(q, k, 0.5), torch.tensor([[[[0.25, 0.75]]]]))
@@ -68,11 +107,15 @@ def test_attention_is_softmax_over_keys():
     torch.testing.assert_close(
         attention_weights(q, k, 0.5, blocked), torch.tensor([[[[1.0, 0.0]]]])
     )
-    x = torch.randn(2, 5, 12)
-    torch.testing.assert_close(merge_heads(split_heads(x, 3)), x)
     attend = Attention(scale=0.5)
     v = torch.tensor([[[[4.0], [8.0]]]])
     torch.testing.assert_close(attend(q, k, v), torch.tensor([[[[0.25 * 4 + 0.75 * 8]]]]))
+    q, k, v = torch.randn(3, 2, 5, 7)
+    each = layer.attention(q[None], k[None], v[None])
+    close(each[0], attention(q, k, v))
+    x = torch.randn(2, 5, 12)
+    torch.testing.assert_close(split_heads(x, 3)[:, 1, 2], x[:, 2, 4:8])
+    torch.testing.assert_close(merge_heads(split_heads(x, 3)), x)
 
 
 def test_heads_divide_by_the_root_of_the_dimension():
@@ -89,12 +132,19 @@ def test_table_ii_half_a_million_parameters():
 
 
 def test_nll_is_over_masked_joints_only():
-    """PORT Eq. 12: (5^2 + 1^2) / 2."""
-    truth = torch.zeros(1, 3, 2)
-    recon = torch.tensor([[[3.0, 4.0], [100.0, 0.0], [0.0, 1.0]]])
+    """PORT Eq. 12: (5^2 + 1^2) / 2; the network's own loss is that of its answer."""
+    truth = torch.ones(1, 3, 2)
+    recon = truth + torch.tensor([[[3.0, -4.0], [100.0, 0.0], [0.0, -1.0]]])
     mask = torch.tensor([[True, False, True]])
     assert masked_joint_nll(recon, truth, mask).item() == 13.0
     assert masked_joint_nll(recon, truth, torch.zeros_like(mask)).item() == 0.0
+    torch.manual_seed(1)
+    model = build("port", tiny("port")).eval()
+    xy, truth = torch.randn(2, 2, 21, 2)
+    mask = torch.rand(2, 21) < 0.3
+    found = model(xy, mask, truth)
+    apart = [((found["xy"] - truth)[i, n] ** 2).sum() for i, n in mask.nonzero().tolist()]
+    close(found["loss.nll"], sum(apart) / len(apart))
 
 
 def test_the_distance_loss_is_a_distance():
@@ -123,21 +173,18 @@ def test_refinement_replaces_below_delta_only():
     assert occluded_joints(confidence, torch.tensor([0.0, 0.5, 0.5])).tolist() == [
         [False, True, True]
     ]
-    xy, recon = torch.zeros(1, 3, 2), torch.ones(1, 3, 2)
-    assert replace_occluded(xy, recon, mask)[0, :, 0].tolist() == [1.0, 0.0, 1.0]
+    xy, recon = torch.tensor([[[1.0, 2], [3, 4], [5, 6]]]), torch.arange(7.0, 13).view(1, 3, 2)
+    assert replace_occluded(xy, recon, mask).tolist() == [[[7, 8], [3, 4], [11, 12]]]
 
 
 def test_the_mask_embedding_takes_the_row():
     torch.manual_seed(1)
-    config = PortConfig(dim=8)
-    embed = JointEmbedding(adjacency_powers(CHAIN, (1,)), config)
-    mask = torch.tensor([[False, True, False]])
-    x = torch.randn(1, 3, 2)
-    torch.nn.init.normal_(embed.project.bias)
-    z = embed(x, mask)
-    assert torch.equal(z[0, 1], embed.mask_embedding)
-    by_hand = normalised_adjacency(CHAIN) @ x[0] @ embed.project.weight[0] + embed.project.bias
-    torch.testing.assert_close(z[0, [0, 2]], by_hand[[0, 2]])
+    embed = perturbed(JointEmbedding(adjacency_powers(CHAIN, (1, 2)), PortConfig(dim=7)))
+    state, x = embed.state_dict(), torch.randn(2, 3, 2)
+    mask = torch.tensor([[False, True, False], [True, False, False]])
+    expected = hand_msgc(part(state, "project"), NORMALISED, x)
+    expected[0, 1] = expected[1, 0] = state["mask_embedding"]
+    close(embed(x, mask), expected)
 
 
 @pytest.mark.parametrize(("leak_free", "leaks"), [(False, True), (True, False)])
@@ -203,32 +250,28 @@ def test_powers_are_not_weights():
         PortConfig(leak_free=True, residual=True)
 
 
-def test_queries_keys_and_values_are_graph_convolutions():
-    """PORT Eq. 6: the three come from MSGC of the normalised layer input, 4 heads of 64 each."""
-    torch.manual_seed(1)
-    layer = Port().encoder[0]
-    assert isinstance(layer.qkv, MSGC) and tuple(layer.qkv.weight.shape) == (2, 64, 3 * 4 * 64)
-    z = torch.randn(1, 21, 64)
+def test_queries_keys_and_values_are_graph_convolutions(layer):
+    """PORT Eq. 6: the three come from MSGC of the normalised layer input, heads side by side."""
+    full = Port().encoder[0]
+    assert isinstance(full.qkv, MSGC) and tuple(full.qkv.weight.shape) == (2, 64, 3 * 4 * 64)
+    z, state = torch.randn(2, 3, 5), layer.state_dict()
     seen = {}
-    layer.qkv.register_forward_hook(lambda module, args, out: seen.update(x=args[0], out=out))
+    layer.attention.register_forward_pre_hook(lambda _, given: seen.update(qkv=given))
     layer(z)
-    torch.testing.assert_close(seen["x"], layer.norm1(z))
-    by_hand = (
-        sum(a @ seen["x"] @ w for a, w in zip(layer.qkv.powers, layer.qkv.weight)) / 2
-        + layer.qkv.bias
-    )
-    torch.testing.assert_close(seen["out"], by_hand)
+    by_hand = hand_msgc(part(state, "qkv"), NORMALISED, layer_norm(part(state, "norm1"), z))
+    for i, found in enumerate(seen["qkv"][:3]):  # [batch head joint channel]
+        for head in range(3):
+            begin = 21 * i + 7 * head
+            close(found[:, head], by_hand[..., begin : begin + 7])
 
 
-def test_an_encoder_layer_is_eq_8_then_eq_9():
-    torch.manual_seed(1)
-    layer = Port().encoder[0]
-    z = torch.randn(2, 21, 64)
-    q, k, v = (split_heads(t, 4) for t in layer.qkv(layer.norm1(z)).chunk(3, -1))
-    middle = z + layer.project(merge_heads(attention_weights(q, k, 1 / 8) @ v))
-    first, second = layer.mlp[0], layer.mlp[2]
-    hidden = (layer.norm2(middle) @ first.weight.T + first.bias).clamp_min(0)
-    torch.testing.assert_close(layer(z), middle + hidden @ second.weight.T + second.bias)
+def test_an_encoder_layer_is_eq_8_then_eq_9(layer):
+    z, state = torch.randn(2, 3, 5), layer.state_dict()
+    h = layer_norm(part(state, "norm1"), z)
+    q, k, v = hand_msgc(part(state, "qkv"), NORMALISED, h).chunk(3, -1)
+    middle = z + linear(part(state, "project"), heads_side_by_side(q, k, v, 3))
+    h = layer_norm(part(state, "norm2"), middle)
+    close(layer(z), middle + mlp(part(state, "mlp"), h, relu))
 
 
 def test_closeness_is_a_half_one_tolerance_away():

@@ -3,17 +3,31 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.special import digamma
 
+from tests.models.by_hand import (
+    batch_norm,
+    close,
+    convolution,
+    gelu,
+    layer_norm,
+    mlp,
+    multihead,
+    part,
+    perturbed,
+    relu,
+    softmax,
+)
 from tests.models.tiny import tiny
-from workbench import checkpoint, codecs
+from workbench import checkpoint
 from workbench.checkpoint import load_into
 from workbench.errors import BadParameter
-from workbench.models import build, entry, stdpose
+from workbench.models import build, entry
 from workbench.models.backbones import Backbone, HeatmapHead, KeypointMaps
-from workbench.models.layers import merge_heads, split_heads
 from workbench.models.stdpose import (
     TABLE_4,
     DynamicAwareMask,
@@ -51,6 +65,101 @@ def row(name: str) -> STDPoseConfig:
 @pytest.fixture
 def frames():
     return torch.rand(2, 3, K, 8, 12, generator=torch.Generator().manual_seed(1))
+
+
+# --- by hand ---
+
+
+def hand_conv_block(state, x, groups: int = 1):
+    """Conv of Eq. 6: 3 x 3, norm, ReLU, 3 x 3."""
+    x = convolution(part(state, "0"), x, groups)
+    return convolution(part(state, "3"), relu(batch_norm(part(state, "1"), x)), groups)
+
+
+def hand_aggregation(state, z, image):
+    """PA with Eq. 12 in its middle; two heads."""
+    h = layer_norm(part(state, "norm1"), z)
+    z = z + multihead(part(state, "self_attention"), h, h, h, 2)
+    h = layer_norm(part(state, "norm2"), z)
+    z = z + multihead(part(state, "cross_attention"), h, image, image, 2)
+    return z + mlp(part(state, "mlp"), layer_norm(part(state, "norm3"), z), gelu)
+
+
+def hand_head(state, x):
+    """Deconvolutions with norm and ReLU, and a convolution of 1 x 1."""
+    for i in (0, 3):
+        x = F.conv_transpose2d(x, state[f"deconv.{i}.weight"], stride=2, padding=1)
+        x = relu(batch_norm(part(state, f"deconv.{i + 1}"), x))
+    final = torch.einsum("bcyx,kc->bkyx", x, state["final.weight"][..., 0, 0])
+    return final + state["final.bias"][:, None, None]
+
+
+def hand_tokens(maps):
+    """Means over the 4 x 4 px of each token, [b tokens k]."""
+    rows = [
+        maps[..., 4 * y : 4 * y + 4, 4 * x : 4 * x + 4].mean((-2, -1))
+        for y in range(maps.shape[-2] // 4)
+        for x in range(maps.shape[-1] // 4)
+    ]
+    return torch.stack(rows, 1)
+
+
+def hand_information(x, y):
+    """Of Gaussians with the correlations of x and y [people places channels], 0.001 added to each
+    variance of 1, less what chance adds to their entropies. In double precision; ours is not.
+    """
+    pairs, width = torch.cat((x, y), -1).double().detach(), x.shape[-1]
+    residue = (pairs - pairs.mean(0)).flatten(0, 1).numpy()
+    known = (len(x) - 1) * x.shape[1]
+    r = residue.T @ residue / np.outer(*[np.sqrt((residue**2).sum(0))] * 2)
+    r += 0.001 * np.eye(len(r))
+
+    def entropy(r):
+        chance = sum(digamma((known - i) / 2) for i in range(len(r)))
+        return (np.log(np.linalg.eigvalsh(r)).sum() - chance) / 2
+
+    return entropy(r[:width, :width]) + entropy(r[width:, width:]) - entropy(r)
+
+
+def hand_gains(label, fused, key):
+    """A bracket of Eq. 11."""
+    return hand_information(label, fused) - hand_information(fused, key)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    """A model of which nothing vanishes, inputs of nine people without pictures, what its taps saw,
+    the answer.
+    """
+    torch.manual_seed(3)
+    model = perturbed(STDPose(replace(TINY, frame_weight=0.5, alpha=0.3, beta=0.2)), scale=0.1)
+    inputs = example(batch=9)
+    del inputs["images"]
+    inputs["features"] = torch.randn(9, 3, 12, 3, 2)
+    with torch.no_grad(), record(model, ["estimated", "tff.out", "tks.out"]) as taps:
+        found = model(**inputs)
+    return model, inputs, taps, found
+
+
+def hand_truth(inputs):
+    """Gaussians of the key frame's labels, sigma 1; udp: from corner to corner."""
+    at = inputs["xy_crop"] * torch.tensor([7 / 31, 11 / 47])
+    x, y = (torch.arange(n) - p[..., None] for n, p in zip((8, 12), at.unbind(-1)))
+    truth = torch.exp(-(y[..., :, None] ** 2 + x[..., None, :] ** 2) / 2)
+    return truth * inputs["weights"][..., None, None]
+
+
+def hand_mutual(model, inputs, taps):
+    """Both terms of Eq. 11 from what was fused and merged, and the key frame's own."""
+    directions = model.state_dict()["mutual.directions"]
+    label = hand_tokens(hand_truth(inputs))
+    features = [taps["tff.out"], inputs["features"][:, 1]]
+    features = [torch.einsum("bcyx,cd->byxd", f, directions).flatten(1, 2) for f in features]
+    maps = [hand_tokens(maps) for maps in (taps["tks.out"], taps["estimated"][:, 1])]
+    return {
+        "loss.mutual_feature": -0.3 * hand_gains(label, *features),
+        "loss.mutual_heatmap": -0.2 * hand_gains(label, *maps),
+    }
 
 
 # --- the mask ---
@@ -133,29 +242,23 @@ def test_left_and_right_change_places_with_their_weights(frames):
 
 def test_tks_is_eq_6_joint_by_joint(frames):
     torch.manual_seed(0)
-    tks = TemporalKeypointsSynthesis(replace(TINY, joint_channels=2)).eval()
-    for norm in (tks.in_time[1], tks.in_space[1], tks.synthesis[1]):
-        torch.nn.init.uniform_(norm.running_mean), torch.nn.init.uniform_(norm.bias)
+    tks = perturbed(TemporalKeypointsSynthesis(replace(TINY, joint_channels=2))).double()
+    frames = frames.double()
     with torch.no_grad(), record(tks) as taps:
         out = tks(frames)
-        first, norm, _, last = tks.in_time
-        merged = []
-        for j in range(K):
-            own = slice(2 * j, 2 * j + 2)
-            # left, key and right map of joint j alone
-            x = F.conv2d(frames[:, :, j], first.weight[own], padding=1)
-            x = F.batch_norm(
-                x, norm.running_mean[own], norm.running_var[own], norm.weight[own], norm.bias[own]
-            )
-            merged.append(
-                F.conv2d(x.relu(), last.weight[j : j + 1], last.bias[j : j + 1], padding=1)
-            )
-        merged = torch.cat(merged, 1)
-        space = tks.in_space(merged)
-        final = tks.synthesis(torch.cat((space, frames[:, 0], frames[:, 1], frames[:, 2]), 1))
-    torch.testing.assert_close(taps["time"], merged)
-    torch.testing.assert_close(taps["space"], space)
-    torch.testing.assert_close(out, final)
+    state, merged = tks.state_dict(), []
+    for j in range(K):  # left, key and right map of joint j alone
+        own = slice(2 * j, 2 * j + 2)
+        names = ("0.weight", "1.weight", "1.bias", "1.running_mean", "1.running_var")
+        alone = {n: state[f"in_time.{n}"][own] for n in names}
+        alone |= {n: state[f"in_time.{n}"][j : j + 1] for n in ("3.weight", "3.bias")}
+        merged.append(hand_conv_block(alone, frames[:, :, j]))
+    merged = torch.cat(merged, 1)
+    space = hand_conv_block(part(state, "in_space"), merged)
+    beside = torch.cat((space, frames[:, 0], frames[:, 1], frames[:, 2]), 1)
+    close(taps["time"], merged)
+    close(taps["space"], space)
+    close(out, hand_conv_block(part(state, "synthesis"), beside))
 
 
 def test_tff_joins_the_three_tokens_of_a_place():
@@ -183,57 +286,45 @@ def test_tff_attends_from_every_token_to_every_frame():
 
 def test_cross_attention_is_eq_12():
     torch.manual_seed(0)
-    block = PoseAggregation(12, TINY).eval()
-    z, image = torch.randn(2, 5, 12), torch.randn(2, 7, 12)
+    block = perturbed(PoseAggregation(6, TINY))
+    z, image = torch.randn(2, 5, 6), torch.randn(2, 7, 6)
     with torch.no_grad(), record(block) as taps:
         out = block(z, image)
-        x = block.norm1(z)
-        z = z + block.self_attention(x, x, x)
-        w, b = (
-            part.chunk(3)
-            for part in (block.cross_attention.in_proj.weight, block.cross_attention.in_proj.bias)
-        )
-        q, k, v = (
-            split_heads(F.linear(x, *p), 2)
-            for x, p in zip((block.norm2(z), image, image), zip(w, b))
-        )
-        weights = torch.softmax(q @ k.mT / math.sqrt(6), -1)
-        z = z + block.cross_attention.out_proj(merge_heads(weights @ v))
-        z = z + block.mlp(block.norm3(z))
-    torch.testing.assert_close(taps["cross_attention.attention.map"], weights)
-    torch.testing.assert_close(out, z)
-    assert (
-        weights.shape == (2, 2, 5, 7)
-        and tap_table(block)["cross_attention.attention.map"][-1] == "image_token"
-    )
+    close(out, hand_aggregation(block.state_dict(), z, image))
+    assert taps["cross_attention.attention.map"].shape == (2, 2, 5, 7)
+    assert tap_table(block)["cross_attention.attention.map"][-1] == "image_token"
 
 
-def test_tokens_are_made_of_masked_and_plain_heatmaps():
+def test_the_heatmaps_are_eq_13():
+    """Patches of masked beside plain heatmaps, positions, two blocks that read the image, head."""
     torch.manual_seed(0)
-    stda = SpatioTemporalDynamicsAggregation(12, 6, TINY).eval()
-    merged, mask, fused = (
-        torch.rand(2, K, 12, 8),
-        torch.rand(2, 12, 8).flatten(1).softmax(-1),
-        torch.randn(2, 12, 3, 2),
-    )
-    mask = mask.view(2, 12, 8)
-    with torch.no_grad(), record(stda) as taps:
+    stda = perturbed(SpatioTemporalDynamicsAggregation(12, 6, replace(TINY, blocks=2)))
+    merged, fused = torch.rand(2, K, 12, 8), torch.randn(2, 12, 3, 2)
+    mask = softmax(torch.randn(2, 96)).view(2, 12, 8)
+    with torch.no_grad(), record(stda, ["masked", "tokens"]) as taps:
         out = stda(merged, mask, fused)
-    torch.testing.assert_close(taps["masked"], merged * mask[:, None] * 96)
-    both = torch.cat((taps["masked"], merged), 1)
-    token = (
-        torch.einsum("ckyx,bkyx->bc", stda.embed.weight, both[..., 4:8, 4:8])
-        + stda.embed.bias
-        + stda.position[3]
-    )
-    (
-        torch.testing.assert_close(taps["tokens"][:, 3], token),
-        "the fourth token is the patch at row 1, column 1",
-    )
-    assert out.shape == merged.shape
+    state, masked = stda.state_dict(), 96 * merged * mask[:, None]
+    close(taps["masked"], masked)
+    both, z = torch.cat((masked, merged), 1), []
+    for i in range(6):  # three rows of two patches
+        y, x = 4 * (i // 2), 4 * (i % 2)
+        patch = both[..., y : y + 4, x : x + 4]
+        z.append(torch.einsum("ckyx,bkyx->bc", state["embed.weight"], patch))
+    z = torch.stack(z, 1) + state["embed.bias"] + state["position"]
+    close(taps["tokens"], z)
+    image = layer_norm(part(state, "norm_image"), fused.flatten(2).mT)
+    for i in range(2):
+        z = hand_aggregation(part(state, f"blocks.{i}"), z, image)
+    z = layer_norm(part(state, "norm"), z)
+    close(out, hand_head(part(state, "head"), z.mT.reshape(2, 12, 3, 2)))
+
+
+def test_an_even_mask_changes_nothing():
+    stda = SpatioTemporalDynamicsAggregation(12, 6, TINY).eval()
+    merged = torch.rand(2, K, 12, 8)
     with torch.no_grad(), record(stda, ["masked"]) as taps:
-        stda(merged, torch.full((2, 12, 8), 1 / 96), fused)
-    torch.testing.assert_close(taps["masked"], merged), "an even mask changes nothing"
+        stda(merged, torch.full((2, 12, 8), 1 / 96), torch.randn(2, 12, 3, 2))
+    torch.testing.assert_close(taps["masked"], merged)
 
 
 def test_without_the_mask_only_the_merged_maps_are_embedded():
@@ -304,27 +395,21 @@ def test_a_channel_that_stands_still_is_no_information():
     assert found.item() == pytest.approx(plain.item(), abs=0.02) and y.grad.isfinite().all()
 
 
-def test_the_signs_are_those_of_eq_11(monkeypatch):
-    """What is shared with the label is to grow, what is shared with the key frame to shrink."""
+def test_information_is_gained_and_shed_by_eq_11(whole):
+    """What is shared with the label is to grow, what is shared with the key frame to shrink; the
+    key frame's own feature and heatmaps stand still.
+    """
+    model, inputs, taps, found = whole
+    for name, expected in hand_mutual(model, inputs, taps).items():
+        assert found[name].item() == pytest.approx(expected, abs=5e-5) and abs(expected) > 0.1
     torch.manual_seed(0)
-    mutual, asked = MutualInformation(12, TINY), []
-    values = iter((0.7, 0.2, 0.5, 0.1))
-
-    def told(x, y):
-        asked.append((x, y))
-        return torch.tensor(next(values))
-
-    monkeypatch.setattr(stdpose, "gaussian_information", told)
-    maps, features = torch.rand(3, 2, K, 12, 8), torch.randn(2, 2, 12, 3, 2)
+    mutual = MutualInformation(12, TINY)
+    maps = torch.rand(3, 8, K, 12, 8, requires_grad=True)
+    features = torch.randn(2, 8, 12, 3, 2, requires_grad=True)
     losses = mutual(maps[0], (features[0], features[1]), (maps[1], maps[2]))
-    assert losses["loss.mutual_feature"].item() == pytest.approx(-0.1 * (0.7 - 0.2))
-    assert losses["loss.mutual_heatmap"].item() == pytest.approx(-0.01 * (0.5 - 0.1))
-    patches = [F.avg_pool2d(m, 4).flatten(2).mT for m in maps]
-    seen = [f.flatten(2).mT @ mutual.directions for f in features]
-    for pair, expected in zip(
-        asked, ((patches[0], seen[0]), seen, (patches[0], patches[1]), patches[1:])
-    ):
-        torch.testing.assert_close(tuple(pair), tuple(expected))
+    (losses["loss.mutual_feature"] + losses["loss.mutual_heatmap"]).backward()
+    assert maps.grad[1].any() and features.grad[0].any(), "fused"
+    assert not maps.grad[2].any() and not features.grad[1].any(), "the key frame's own"
 
 
 def test_descending_eq_11_gains_the_label_s_information_and_forgets_the_key_frame_s():
@@ -344,19 +429,6 @@ def test_descending_eq_11_gains_the_label_s_information_and_forgets_the_key_fram
         optimiser.step()
     after = held()
     assert after[0] > before[0] + 1 and after[1] < before[1] - 5
-
-
-def test_the_key_frames_own_stand_still():
-    torch.manual_seed(0)
-    mutual = MutualInformation(12, TINY)
-    maps, features = (
-        torch.rand(3, 8, K, 12, 8, requires_grad=True),
-        torch.randn(2, 8, 12, 3, 2, requires_grad=True),
-    )
-    losses = mutual(maps[0], (features[0], features[1]), (maps[1], maps[2]))
-    (losses["loss.mutual_feature"] + losses["loss.mutual_heatmap"]).backward()
-    assert maps.grad[1].any() and features.grad[0].any(), "fused"
-    assert not maps.grad[2].any() and not features.grad[1].any(), "the key frame's own"
 
 
 # --- the model ---
@@ -439,27 +511,19 @@ def test_features_made_before_take_the_place_of_pictures():
             model(**wrong)
 
 
-def test_the_terms_are_eq_4_and_5():
-    config = replace(TINY, frame_weight=0.5)
-    model, inputs = made(config), example()
-    with torch.no_grad(), record(model, ["estimated"]) as taps:
-        found = model(**inputs)
-    at = inputs["xy_crop"] @ model.to_heatmap[:, :2].T + model.to_heatmap[:, 2]
-    v = inputs["weights"]
-    truth = codecs.encode_heatmaps(at, v, config.grid, config.sigma)
-    for name, maps, weight in (
-        ("heatmap", found["heatmaps"], 1),
-        ("frame", taps["estimated"][:, 1], 0.5),
-    ):
-        expected = weight * (v * (maps - truth).square().sum((-2, -1))).sum(1).mean()
-        torch.testing.assert_close(found[f"loss.{name}"], expected)
-    assert {k for k in found if k.startswith("loss.")} == {
-        "loss.heatmap",
-        "loss.frame",
-        "loss.mutual_feature",
-        "loss.mutual_heatmap",
-    }
-    assert "loss.frame" not in made(replace(TINY, frame_weight=0.0))(**inputs), "Eq. 5 as printed"
+def test_the_terms_are_eq_4_and_5(whole):
+    """Squared errors of labelled joints, and both of Eq. 11; `loss.frame` is ours."""
+    model, inputs, taps, found = whole
+    truth, v = hand_truth(inputs), inputs["weights"]
+    assert 0 < v.sum() < v.numel()
+    terms = {"loss.heatmap": (found["heatmaps"], 1), "loss.frame": (taps["estimated"][:, 1], 0.5)}
+    for name, (maps, weight) in terms.items():
+        close(found[name], weight * (v * ((maps - truth) ** 2).sum((-2, -1))).sum() / 9)
+    mutual = hand_mutual(model, inputs, taps)
+    for name, expected in mutual.items():
+        assert found[name].item() == pytest.approx(expected, abs=5e-5)
+    assert {k for k in found if k.startswith("loss.")} == {*terms, *mutual}
+    assert "loss.frame" not in made(replace(TINY, frame_weight=0.0))(**example()), "as printed"
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,23 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, replace
 
 import pytest
 import torch
 
+from tests.models.by_hand import (
+    attention,
+    close,
+    layer_norm,
+    linear,
+    mlp,
+    part,
+    perturbed,
+    relu,
+    silu,
+)
 from tests.models.tiny import tiny
 from workbench import checkpoint
 from workbench.codecs import encode_heatmaps, encode_simcc
@@ -39,6 +51,23 @@ def example(config: VisSimCCConfig, batch: int = 3):
 # --- equations ---
 
 
+def module_by_hand(labels=None):
+    """A module of which nothing vanishes, features, what its taps saw, and its tensors."""
+    torch.manual_seed(2)
+    module = perturbed(VisibilityReasoning(7, MODULE))
+    feature = torch.randn(2, 14, 7)
+    with torch.no_grad(), record(module) as taps:
+        module(feature, labels)
+    return feature, taps, module.state_dict()
+
+
+def hand_visibility(state, feature):
+    """sigmoid(V(x)): three linear maps, ReLU between them."""
+    hidden = mlp(part(state, "visnet"), feature, relu)
+    logits = linear(part(state, "visnet.4"), relu(hidden))[..., 0]
+    return 1 / (1 + (-logits).exp())
+
+
 def test_the_mask_keeps_visible_joints_although_eq_3_prints_the_opposite():
     assert visibility_mask(torch.tensor([[0.49, 0.5, 0.9]])).tolist() == [
         [pytest.approx(0.01), 1, 1]
@@ -50,50 +79,80 @@ def test_the_mask_keeps_visible_joints_although_eq_3_prints_the_opposite():
     assert label_mask(LABELS, raw=True).tolist() == [[pytest.approx(0.01), 1, 0]], (
         "as released: inverted"
     )
+    feature, taps, state = module_by_hand()
+    probability = hand_visibility(state, feature)
+    close(taps["visibility"], probability)
+    close(taps["mask"], torch.where(probability < 0.5, 0.01, 1.0))
+    assert (
+        0 < (probability < 0.5).float().mean() < 1 and (probability[probability > 0.5] < 0.7).any()
+    )
 
 
 def test_masked_features_are_scaled_joint_by_joint():
-    feature = torch.ones(1, 3, 2)
-    assert masked_features(feature, torch.tensor([[1, 0.5, 0.25]]))[0, :, 1].tolist() == [
-        1,
-        0.5,
-        0.25,
-    ]
+    feature = torch.tensor([[[2.0, 3], [4, 5], [-6, 7]]])
+    masked = masked_features(feature, torch.tensor([[1, 0.5, 0.25]]))
+    assert masked.tolist() == [[[2, 3], [2, 2.5], [-1.5, 1.75]]]
+    feature, taps, _ = module_by_hand()
+    close(taps["masked"], torch.einsum("bkf,bk->bkf", feature, taps["mask"]))
 
 
 def test_visibility_loss_is_binary_joint_by_joint():
-    logits, visible = torch.tensor([[0.0, 3.0]]), torch.tensor([[True, True]])
-    expected = (torch.tensor(2.0).log() + torch.tensor(1 + 0.049787068).log()) / 2
-    assert visibility_loss(logits, visible).item() == pytest.approx(expected.item(), rel=1e-5)
+    logits, visible = torch.tensor([[0.0, 3.0, 1.0]]), torch.tensor([[True, True, False]])
+    expected = (math.log(2) + math.log(1 + math.exp(-3)) + math.log(1 + math.exp(1))) / 3
+    assert visibility_loss(logits, visible).item() == pytest.approx(expected, rel=1e-5)
     assert released_visibility_loss(logits, visible) > 0.6, "in a softmax both cannot be visible"
 
 
 def test_an_attention_head_is_eq_5_and_heads_are_joined_by_eq_6():
+    """With the residual and the norms before both modules that Sec. 4.3 has."""
     torch.manual_seed(3)
-    block = VisibilityReasoning(7, MODULE).blocks[0]
-    z = torch.randn(2, 14, 6)
-    heads = []
-    for i in range(2):  # d_h = 3: columns of the projections belong to one head
-        q, k, v = (
-            z @ part.weight[3 * i : 3 * i + 3].T for part in (block.query, block.key, block.value)
-        )
-        heads.append(torch.softmax(q @ k.mT / 3**0.5, -1) @ v)
-    torch.testing.assert_close(
-        block.attend(z), torch.cat(heads, -1) @ block.project.weight.T + block.project.bias
-    )
-    y = z + block.attend(block.norm1(z))
-    torch.testing.assert_close(block(z), y + block.mlp(block.norm2(y)))
+    block = perturbed(VisibilityReasoning(7, MODULE).blocks[0])
+    z, state = torch.randn(2, 14, 6), block.state_dict()
+
+    def attend(x):
+        q, k, v = (linear(part(state, name), x) for name in ("query", "key", "value"))
+        # d_h = 3: columns of the projections belong to one head
+        heads = [attention(*(x[..., i : i + 3] for x in (q, k, v))) for i in (0, 3)]
+        return linear(part(state, "project"), torch.cat(heads, -1))
+
+    close(block.attend(z), attend(z))
+    y = z + attend(layer_norm(part(state, "norm1"), z))
+    close(block(z), y + mlp(part(state, "mlp"), layer_norm(part(state, "norm2"), y), silu))
 
 
-def test_the_loss_is_eq_8():
-    config = replace(TINY, visibility_weight=3.0)
+def hand_distribution(at, bins: int, sigma: float):
+    """SimCC's label: exp(-(i - at)^2 / (2 sigma^2)), divided by its sum over the bins."""
+    heights = torch.exp(-((torch.arange(bins) - at[..., None]) ** 2) / (2 * sigma**2))
+    return heights / heights.sum(-1, keepdim=True)
+
+
+@pytest.mark.parametrize("output", ["simcc", "heatmap"])
+def test_the_loss_is_eq_8(output):
+    """Pose by Eq. 2 or 1 over labelled joints, lambda times visibility by Eq. 7: a joint that is
+    not labelled counts as occluded there.
+    """
+    config = replace(TINY, visibility_weight=3.0, output=output)
     torch.manual_seed(1)
-    three = VisSimCC(config).eval()
-    one = VisSimCC(TINY).eval()
-    one.load_state_dict(three.state_dict())
-    a, b = three(**example(TINY)), one(**example(TINY))
-    assert a["loss.visibility"].item() == pytest.approx(3 * b["loss.visibility"].item(), rel=1e-5)
-    assert a["loss.pose"] == b["loss.pose"]
+    model, inputs = VisSimCC(config).eval(), example(config)
+    found, labels = model(**inputs), inputs["visibility"]
+    assert set(labels.unique().tolist()) == {0, 1, 2}
+    if output == "simcc":
+        joints = 0
+        for axis, at, pixels in zip("xy", inputs["xy_crop"].unbind(-1), config.size):
+            target = hand_distribution(at * 1.5, round(pixels * 1.5), config.sigma)
+            joints = joints + torch.xlogy(target, target / found[axis]).sum(-1)
+        pose = torch.where(labels > 0, joints, 0).mean()
+    else:
+        at = inputs["xy_crop"] * torch.tensor([3 / 31, 7 / 63])  # from corner to corner: udp
+        x, y = (torch.arange(n) - p[..., None] for n, p in zip((4, 8), at.unbind(-1)))
+        target = torch.exp(-(y[..., :, None] ** 2 + x[..., None, :] ** 2) / 2)
+        error = ((found["heatmaps"] - target) ** 2).sum((-2, -1))
+        pose = torch.where(labels > 0, error, 0).sum() / 3
+    close(found["loss.pose"], pose)
+    p = found["visibility"]
+    likelihood = torch.where(labels == 2, p, 1 - p)
+    close(found["loss.visibility"], -3 * likelihood.log().mean())
+    assert {k for k in found if k.startswith("loss.")} == {"loss.pose", "loss.visibility"}
 
 
 # --- the module ---
