@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from workbench.data.readers import read
 from workbench.errors import MissingData
 from workbench.film import write_video
 from workbench.models import build
@@ -112,6 +113,12 @@ def test_labels_are_carried_on_a_line_where_people_walk_on_a_line(folder):
     assert rows["stdpose", None]["metrics"]["away"] > 1
     assert rows["stdpose", None]["n"] == 14  # frames between 0, 8 and 16
     assert "walk (20 frames, 1 tracks)" in found["protocol"]
+
+
+def test_results_of_clips_are_read_as_a_set(folder):
+    detections = read(folder, "real_clips").detections
+    assert len(detections) == 20 and set(detections.images) == {"walk"}
+    assert detections.xy_frame[3, 0].tolist() == pytest.approx([29, 21])
 
 
 def test_who_walks_on_a_line_has_no_jitter(folder):

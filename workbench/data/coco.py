@@ -331,14 +331,19 @@ def _people(
 
 
 def annotations_of(
-    content: object, path: Path, *, skeleton: str | None = None, folder: Path | None = None
+    content: object,
+    path: Path,
+    *,
+    skeleton: str | None = None,
+    own: bool = False,
+    folder: Path | None = None,
 ) -> Annotations:
     """What a COCO-style file states; parameters and errors as of `read_coco`, whose `images` is
     `folder` here.
     """
     annotations = table(content, "annotations", path)
     pictures, bad_pictures, twice = _pictures(content, path, folder)
-    name = skeleton_of(content, path, own=True) if skeleton is None else skeleton
+    name = skeleton_of(content, path, own=own) if skeleton is None else skeleton
     others = np.array(_of_other_categories(content), bool)
     people, bad, restarted = _people(content, name, others, path)
     problem = (
@@ -506,7 +511,7 @@ def read_coco(
         options = {"skeleton": skeleton, "images": images, "occlusion_known": occlusion_known}
         return _read_folder(path, keep_flat=keep_flat, on_bad=on_bad, **options)
     content = read_json(path) if content is None else content
-    stated = annotations_of(content, path, skeleton=skeleton, folder=folder)
+    stated = annotations_of(content, path, skeleton=skeleton, own=True, folder=folder)
     poses, _, warnings = poses_of(
         stated, occlusion_known=occlusion_known, on_bad=on_bad, keep_flat=keep_flat
     )

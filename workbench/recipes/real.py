@@ -18,7 +18,7 @@ from .. import metrics, propagate
 from ..data.coco import find_pictures
 from ..data.frames import open_frames, read_picture
 from ..data.manifest import locate
-from ..data.results import on_video
+from ..data.results import on_video, results_beside_videos
 from ..data.tracks import link, track_of
 from ..errors import MissingData
 from ..made import motion
@@ -157,16 +157,12 @@ class RealClip:
 def read_clips(data: str) -> list[RealClip]:
     """Videos and the results of the same name, people linked where they have no ids."""
     manifest, root = locate(data)
-    videos, results = (
-        {path.stem: path for pattern in manifest.layout.files[key] for path in root.glob(pattern)}
-        for key in ("clips", "detections")
-    )
     found = []
-    for name in sorted(videos.keys() & results.keys()):
-        with open_frames(videos[name]) as frames:
-            people = on_video(results[name], frames).detections
+    for name, (video, results) in results_beside_videos(root).items():
+        with open_frames(video) as frames:
+            people = on_video(results, frames).detections
         people = link(people) if people.tracks is None else people
-        found.append(RealClip(name, videos[name], people))
+        found.append(RealClip(name, video, people))
     if not found:
         problem, remedy = f"no video and results of one name in {root}", manifest.instructions
         raise MissingData(problem, record=manifest.name, remedy=remedy)

@@ -11,9 +11,11 @@ from .detections import (
     OnVideo,
     file_in_truth_boxes,
     on_video,
+    read_clip_results,
     read_detections,
     read_in_truth_boxes,
     read_results,
+    results_beside_videos,
 )
 from .writing import write_coco_results, write_like, write_table
 
@@ -21,9 +23,11 @@ __all__ = [
     "OnVideo",
     "file_in_truth_boxes",
     "on_video",
+    "read_clip_results",
     "read_detections",
     "read_in_truth_boxes",
     "read_results",
+    "results_beside_videos",
     "write_coco_results",
     "write_like",
     "write_table",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -267,6 +268,35 @@ def read_in_truth_boxes(path: str | Path, *, on_bad: str = "raise") -> Reading:
     """
     checks.check_on_bad(on_bad)
     return Reading(detections=read_detections(file_in_truth_boxes(Path(path)), skeleton="coco17"))
+
+
+def results_beside_videos(folder: Path) -> dict[str, tuple[Path, Path]]:
+    """Videos of a folder, or of its folder clips, and the results of the same name beside them, or
+    in its folder real_detections: by name.
+    """
+    videos, results = (
+        {path.stem: path for place in places for path in sorted(folder.glob(place))}
+        for places in (("*.mp4", "clips/*.mp4"), ("*.json", "real_detections/*.json"))
+    )
+    return {name: (videos[name], results[name]) for name in sorted(videos.keys() & results.keys())}
+
+
+def read_clip_results(path: str | Path, *, on_bad: str = "raise") -> Reading:
+    """What an estimator says of the people of videos that nobody labelled, one video after another,
+    as the manifest real_clips lays it; images: the videos' names.
+    """
+    checks.check_on_bad(on_bad)
+    found = [
+        replace(people, images=(name,) * len(people))
+        for name, (_, file) in results_beside_videos(Path(path)).items()
+        for people in [read_detections(file, skeleton="coco17")]
+    ]
+    if not found:
+        raise MissingFile("no video and results of one name", file=path, remedy="lay both there")
+    columns = ("xy_frame", "confidence", "boxes_xyxy", "scores")
+    joined = {name: np.concatenate([getattr(each, name) for each in found]) for name in columns}
+    images = tuple(name for each in found for name in each.images)
+    return Reading(detections=Detections("coco17", **joined, images=images, source=str(path)))
 
 
 # --- as the frames of a video ---------------------------------------------------------------------
