@@ -15,7 +15,7 @@ FLOORS = [
     {"errors", "skeletons", "records", "taps", "attention", "checkpoint", "ledger", "resources"}
     | {"memory", "processes", "threads"},
     {"geometry", "codecs", "occlusion", "metrics", "train", "attribution"},
-    {"data", "models"},
+    {"data", "models", "measured"},
     {"made", "film"},
     {"predict", "runs"},
     {"propagate"},

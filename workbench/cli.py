@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from .errors import BadParameter, MissingData, WorkbenchError, unknown
+from .errors import BadFile, BadParameter, MissingData, WorkbenchError, unknown
 from .resources import check_writable, write_beside
 
 Context = typer.Context.__base__  # what commands are really handed; typer's is a mere mark
@@ -462,6 +462,25 @@ def evaluate(
     typer.echo(result["protocol"])
     print_rows(chosen.flat(result))
     _write_json(json_file, result)
+
+
+@app.command()
+def results(
+    out: Annotated[Path, typer.Option(help="Markdown to write.")] = Path("RESULTS.md"),
+    check: Annotated[
+        bool, typer.Option("--check", help="Only say whether it is what the rows say.")
+    ] = False,
+):
+    """Write RESULTS.md from the measured rows (workbench/measured) and the text around them."""
+    from .measured import rendered, write_results
+
+    if not check:
+        _check_places(out)
+        typer.echo(write_results(out))
+    elif not out.exists() or out.read_text(encoding="utf-8") != rendered():
+        raise BadFile("not what the rows say", file=out, remedy="run `workbench results`")
+    else:
+        typer.echo(f"{out} is what the rows say")
 
 
 @app.command()

@@ -222,7 +222,8 @@ def _clip_scores(
     parts = [_clip_values(one.xy_frame, clip, judged) for one, clip in zip(answers, known)]
     values = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     groups = np.concatenate([clip.groups for clip in known])
-    return [Scores({"method": name}, len(groups), values, groups)]
+    whole = {"poses with such joints": float(np.isfinite(values["unsure, to next"]).sum())}
+    return [Scores({"method": name}, len(groups), values, groups, whole)]
 
 
 MEASURES = (

@@ -1,0 +1,106 @@
+"""RESULTS.md from rows: what `evaluate --json` wrote, in `rows/`, and the text around it.
+
+`RESULTS.md.j2` asks for rows by what their words say; a number that no row holds is an error. Who
+measures anew puts the file in the place of the old one and runs `workbench results`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import jinja2
+
+from ..errors import BadFile, BadParameter, MissingFile
+from ..resources import write_beside
+
+HERE = Path(__file__).parent
+TEMPLATE = "RESULTS.md.j2"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A measured row, and how its numbers are written."""
+
+    name: str  # for errors
+    content: Mapping
+
+    def _of(self, part: str, measure: str) -> object:
+        found = self.content.get(part, {}).get(measure)
+        if found is None:
+            known = ", ".join(self.content.get(part, {}))
+            raise BadParameter(f"{self.name}: no {part} of {measure!r}", remedy=f"known: {known}")
+        return found
+
+    @property
+    def n(self) -> str:
+        return f"{self.content['n']:,}"
+
+    def value(self, measure: str, digits: int = 1) -> str:
+        return f"{self._of('metrics', measure):,.{digits}f}"
+
+    def interval(self, measure: str, digits: int = 1) -> str:
+        """As "56.2 [48.8, 66.3]"."""
+        low, high = self._of("intervals", measure)
+        return f"{self.value(measure, digits)} [{low:.{digits}f}, {high:.{digits}f}]"
+
+    def paired(self, measure: str, digits: int = 1) -> str:
+        """The difference to the row's rival, as "-35.1 [-42.8, -27.2]"."""
+        pair = self._of("paired", measure)
+        low, high = pair["interval"]
+        return f"{pair['difference']:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+
+
+@cache
+def _rows_of(file: Path) -> Sequence[Mapping]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return tuple(content["rows"])
+    except FileNotFoundError:
+        raise MissingFile("no such rows", file=file, remedy="evaluate --json writes them") from None
+    except (ValueError, KeyError, TypeError) as error:
+        problem = f"not what evaluate --json writes: {error}"
+        raise BadFile(problem, file=file, remedy="measure again") from None
+
+
+def row(file: str, folder: Path = HERE, **words: object) -> Row:
+    """The one measured row of a file whose words are these; `BadParameter` for none or several.
+
+    file: below `rows`, without ".json".
+    """
+    path = folder / "rows" / f"{file}.json"
+    measured = [line for line in _rows_of(path) if line.get("kind") == "measured"]
+    fitting = [line for line in measured if words.items() <= line.items()]
+    if len(fitting) != 1:
+        told = ", ".join(f"{key} = {value}" for key, value in words.items())
+        raise BadParameter(f"{len(fitting)} rows with {told}", file=path, remedy="one expected")
+    return Row(f"{file} {words}", fitting[0])
+
+
+def rendered(folder: Path = HERE) -> str:
+    """RESULTS.md's text. Errors: those of `row` and `Row`; `BadFile` for a template that asks for
+    something else.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(folder),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+    )
+
+    def of(file: str, **words: object) -> Row:
+        return row(file, folder, **words)
+
+    try:
+        return environment.get_template(TEMPLATE).render(row=of)
+    except jinja2.TemplateError as error:
+        raise BadFile(str(error), file=folder / TEMPLATE, remedy="correct the template") from None
+
+
+def write_results(path: Path, folder: Path = HERE) -> Path:
+    """`rendered`, as a file."""
+    text = rendered(folder)
+    return write_beside(path, lambda beside: beside.write_text(text, encoding="utf-8"))
