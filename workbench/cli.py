@@ -421,7 +421,15 @@ def evaluate(
     given: Annotated[
         float | None,
         typer.Option(
-            help="Of stdpose: share of training windows that are told labels; the paper's is 0."
+            help="Of stdpose: share of training windows that are told labels; on PoseTrack none, "
+            "as in the paper."
+        ),
+    ] = None,
+    frame_weight: Annotated[
+        float | None,
+        typer.Option(
+            help="Of stdpose on PoseTrack: weight of a loss on single frames' maps; the paper has "
+            "none."
         ),
     ] = None,
     boxes: Annotated[
@@ -448,6 +456,7 @@ def evaluate(
         task=task,
         intervals=_whole_numbers(intervals),
         given=given,
+        frame_weight=frame_weight,
         boxes=boxes,
         weights=weights,
         size=_size_wh(size),

@@ -261,7 +261,9 @@ def test_variants_are_the_rows_of_tables_4_to_6():
     sizes["k2_theta0.2"] = sizes["stdpose"]
     assert {name: recipe.published_config(paper, name).size for name in sizes} == sizes
     assert configs["224x168"].size == (84, 112) and configs["224x168"].padded == (96, 112)
-    assert recipe.published_config(paper, "a").frame_weight == 0
+    assert {recipe.published_config(paper, name).frame_weight for name in ("a", "e")} == {0}
+    ours = [recipe.published_config(paper, name, 1.0).frame_weight for name in ("a", "stdpose")]
+    assert ours == [0, 1], "the single frame's own loss is its loss"
     assert not recipe.published_config(paper, "e").mi
 
 
@@ -287,6 +289,9 @@ def test_labels_of_posetrack_are_those_of_every_t_th_frame_of_the_video(small, t
     assert "9 of 10 people in labelled frames" in result["protocol"], (
         "the third one's first frame has no label before it"
     )
+    cards = [checkpoint.read_card(path) for path in trained(small("stdpose"))]
+    assert {card.get("given") for card in cards} - {None} == {0.0}, "as in the paper"
+    assert "labels told to 0% of them" in result["protocol"]
     ours = measured(result)
     names = ["linear", "farneback", "single frame", "stdpose", "d"]
     assert [r["variant"] for r in ours] == names, "others once"

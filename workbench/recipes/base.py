@@ -58,7 +58,8 @@ class Options:
     size: tuple[int, int] | None = None  # px of its crops, where the file does not tell
     task: str = "propagation"
     intervals: Sequence[int] | None = None  # T
-    given: float = 0.7  # share of training windows that are told labels  # unstated; ours
+    given: float | None = None  # share of training windows that are told labels
+    frame_weight: float | None = None  # of a loss on the maps of single frames
     anew: bool = False  # the shipped file is not taken for a finished training
 
     @property

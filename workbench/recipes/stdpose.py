@@ -66,6 +66,7 @@ LEARNER = "estimators"  # who learns from labels and pseudo-labels, in protocols
 # time or so
 FAST = 0.3
 RIVAL = "single frame"
+GIVEN = 0.7  # share of windows of rendered clips that are told labels in training  # unstated; ours
 ESTIMATOR = ("backbone.", "head.")  # the single-frame estimator's tensors
 SMALL = config_of("stdpose", "small")
 # Table 6, height x width; small networks read half of it
@@ -165,7 +166,7 @@ def single_batches(windows: Windows, size: int) -> BatchSource:
     return alone
 
 
-def gap_batches(sets: Sequence[Windows], size: int, given: float = Options.given) -> BatchSource:
+def gap_batches(sets: Sequence[Windows], size: int, given: float = GIVEN) -> BatchSource:
     """For what lies behind: an interval a batch, the neighbours' labels told to this share of its
     people.
     """
@@ -182,6 +183,10 @@ def gap_batches(sets: Sequence[Windows], size: int, given: float = Options.given
 
 
 # --- training -------------------------------------------------------------------------------------
+
+
+def _given(options: Options, usual: float) -> float:
+    return usual if options.given is None else options.given
 
 
 def training_kernel(device: str, precision: str) -> AbstractContextManager:
@@ -256,13 +261,13 @@ def _training(recipe: Recipe, name: str, options: Options) -> Training:
         "clips": data.clips["train"],
         "variant": name,
         "frame": first.key,
-        "given": options.given,
+        "given": (told := _given(options, GIVEN)),
     }
-    text = f"people behind one single-frame estimator, labels told to {options.given:.0%} of them"
+    text = f"people behind one single-frame estimator, labels told to {told:.0%} of them"
 
     def batches(size: int) -> BatchSource:
         sets = [people("train", interval, config, data=data) for interval in INTERVALS]
-        return gap_batches(sets, size, options.given)
+        return gap_batches(sets, size, told)
 
     return _learns(model, batches, settings, words, name, text)
 
@@ -463,7 +468,7 @@ def _check(options: Options) -> None:
     if options.task == "pseudo" and len(options.variants or ()) > (options.name == "synthetic"):
         problem = "Table 3 asks one network, on PoseTrack the whole"
         raise BadParameter(problem, remedy="leave variants out")
-    if not 0 <= options.given <= 1:
+    if not 0 <= _given(options, 0.0) <= 1:
         problem = f"labels are given to {options.given:g} of the training windows"
         raise BadParameter(problem, remedy="a share from 0 to 1")
 
@@ -532,6 +537,9 @@ def _pseudo(recipe: Recipe, options: Options, carrier: Learned) -> Task:
 
 def _synthetic(recipe: Recipe, options: Options) -> Task:
     _check(options)
+    if options.frame_weight is not None:
+        problem = "the single frame of rendered clips has learned before, and is frozen"
+        raise BadParameter(problem, remedy="leave --frame-weight out")
     data, propagation = recipe.own, options.task == "propagation"
     names = recipe.chosen(options, "stdpose", without=("frame", "pseudo"))
 
@@ -640,25 +648,30 @@ def start_weights(model: STDPose) -> str | None:
     return f"COCO ({file.name})"
 
 
-def published_config(paper: STDPoseConfig, variant: str) -> STDPoseConfig:
-    """The paper's network as a row has it."""
+def published_config(
+    paper: STDPoseConfig, variant: str, frame_weight: float | None = None
+) -> STDPoseConfig:
+    """The paper's network as a row has it. frame_weight: of a loss on the maps that DAM and TKS
+    read, which the paper has not; the backbone does not know these joints.  # ours
+    """
     if variant in SIZES:
         change = {"size": SIZES[variant]}
     else:
         change = TABLE_4["a"] if variant == "a" else CHANGES[variant]
-    # the backbone does not know these joints, and Eq. 5 has no loss on the maps that DAM and TKS
-    # read  # unstated; ours
-    return replace(paper, **{"frame_weight": float(variant != "a")} | change)
+    if frame_weight is not None and variant != "a":
+        change = {**change, "frame_weight": frame_weight}
+    return replace(paper, **change)
 
 
 def train_published(
     recipe: Recipe, options: Options, variant: str, windows: Windows, task: str, words: Mapping
 ) -> Learned:
     """The paper's settings: ViT-B, 256 x 192, AdamW at 2e-4."""
-    config, propagation = published_config(recipe.paper, variant), task == "propagation"
+    config = published_config(recipe.paper, variant, options.frame_weight)
+    propagation = task == "propagation"
     train = settings(options, EPOCHS, len(windows), PEOPLE, lr=2e-4, drops=DROPS, weight_decay=0.01)
     model, start = begun("stdpose", config, options, start_weights)
-    told = options.given if propagation else 0.0
+    told = _given(options, 0.0) if propagation else 0.0  # the paper tells none
     words = {
         "variant": variant,
         "padding": PADDING,
@@ -765,5 +778,5 @@ RECIPE = Recipe(
     own=DATA,
     paper=config_of("stdpose", "paper"),
     compared=("AP-Mean", "PCKh", *real.COMPARED),
-    options=frozenset({"task", "intervals", "given", "boxes", "precision"}),
+    options=frozenset({"task", "intervals", "given", "frame_weight", "boxes", "precision"}),
 )
