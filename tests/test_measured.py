@@ -43,6 +43,7 @@ def test_numbers_are_those_of_the_row(folder):
         f'{{{{ {ask}.n }}}}: {{{{ {ask}.interval("oks") }}}}, {{{{ {ask}.paired("oks", 2) }}}}\n',
     )
     assert text == "1,482: 56.2 [48.8, 66.3], +0.12 [-0.46, +0.61]\n"
+    assert template(folder, f'{{{{ {ask}.change("oks") }}}}') == "+56.2 [+48.8, +66.3]"
 
 
 @pytest.mark.parametrize(

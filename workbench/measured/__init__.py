@@ -47,6 +47,12 @@ class Row:
         low, high = self._of("intervals", measure)
         return f"{self.value(measure, digits)} [{low:.{digits}f}, {high:.{digits}f}]"
 
+    def change(self, measure: str, digits: int = 1) -> str:
+        """A measure that is a difference, as "-0.37 [-0.56, -0.27]"."""
+        low, high = self._of("intervals", measure)
+        value = self._of("metrics", measure)
+        return f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+
     def paired(self, measure: str, digits: int = 1) -> str:
         """The difference to the row's rival, as "-35.1 [-42.8, -27.2]"."""
         pair = self._of("paired", measure)
