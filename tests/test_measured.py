@@ -62,7 +62,6 @@ def test_what_no_row_says_is_an_error(folder, ask, error, words):
     with pytest.raises(error, match=words):
         template(folder, f"{{{{ {ask} }}}}")
     (folder / "rows" / "one.json").write_text("[]")
-    measured._rows_of.cache_clear()
     if error is BadParameter:
         with pytest.raises(BadFile, match="not what evaluate --json writes"):
             template(folder, f"{{{{ {ask} }}}}")

@@ -505,6 +505,14 @@ def test_a_video_that_was_cut_is_refused_where_its_end_matters(video, tmp_path):
         frames[n]
 
 
+def thirty_frames(path, fourcc):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*fourcc), 25, (56, 48))
+    for i in range(30):
+        writer.write(noise(48, 56, i))
+    writer.release()
+    return path
+
+
 @pytest.mark.parametrize(
     ("name", "fourcc"),
     [
@@ -516,11 +524,7 @@ def test_a_video_that_was_cut_is_refused_where_its_end_matters(video, tmp_path):
     ],
 )
 def test_whether_a_container_was_cut(tmp_path, name, fourcc):
-    path = tmp_path / name
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*fourcc), 25, (56, 48))
-    for i in range(30):
-        writer.write(noise(48, 56, i))
-    writer.release()
+    path = thirty_frames(tmp_path / name, fourcc)
     raw = path.read_bytes()
     assert not containers.is_cut(path, len(raw))
     for share in (0.1, 0.5, 0.99):
@@ -532,11 +536,7 @@ def test_whether_a_container_was_cut(tmp_path, name, fourcc):
 
 @pytest.mark.parametrize(("name", "fourcc"), [("x.wmv", "WMV2"), ("x.flv", "FLV1")])
 def test_cut_windows_media_and_flash_videos_are_refused(tmp_path, name, fourcc):
-    path = tmp_path / name
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*fourcc), 25, (56, 48))
-    for i in range(30):
-        writer.write(noise(48, 56, i))
-    writer.release()
+    path = thirty_frames(tmp_path / name, fourcc)
     raw = path.read_bytes()
     assert len(open_frames(path)) == 30 and not open_frames(path).warnings
     path.write_bytes(raw[: int(0.6 * len(raw))])

@@ -51,7 +51,7 @@ ALL = np.ones(K, bool)
 
 def test_who_stands_still_is_still():
     xy = still(5)
-    values = real._clip_values(xy, clip(people(xy)), ALL)
+    values = real.clip_values(xy, clip(people(xy)), ALL)
     assert np.isnan(values["jitter"]).tolist() == [True, False, False, False, True]
     assert all(np.nanmax(values[key]) == 0 for key in ("jitter", "bones", "sure, moved"))
     assert np.isnan(values["unsure, to next"]).all()
@@ -60,7 +60,7 @@ def test_who_stands_still_is_still():
 def test_a_step_there_and_back_is_jitter_and_a_longer_bone():
     xy = still(5)
     xy[2, skeleton("coco17").index("left_ankle")] += (3, 4)
-    values = real._clip_values(xy, clip(people(still(5))), ALL)
+    values = real.clip_values(xy, clip(people(still(5))), ALL)
     np.testing.assert_allclose(values["jitter"][1:-1], np.array([5, 10, 5]) / K, rtol=1e-5)
     np.testing.assert_allclose(values["sure, moved"], [0, 0, 5 / K, 0, 0], rtol=1e-5, atol=1e-9)
     assert values["bones"][2] > 0 and (values["bones"][[0, 1, 3, 4]] == 0).all()
@@ -72,11 +72,11 @@ def test_an_unsure_joint_is_compared_with_where_it_is_seen_next():
     confidence = np.ones((3, K))
     confidence[0, 9] = 0.1
     shown = clip(people(said, confidence))
-    near, far = (real._clip_values(xy, shown, ALL)["unsure, to next"] for xy in (still(3), said))
+    near, far = (real.clip_values(xy, shown, ALL)["unsure, to next"] for xy in (still(3), said))
     assert near[0] == 0 and far[0] == pytest.approx(30 * np.sqrt(2), rel=1e-5)
     assert np.isnan(near[1:]).all()
     left_out = np.arange(K) != 9
-    assert np.isnan(real._clip_values(said, shown, left_out)["unsure, to next"]).all()
+    assert np.isnan(real.clip_values(said, shown, left_out)["unsure, to next"]).all()
 
 
 def test_blocks_of_a_person_are_drawn_together():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import jinja2
@@ -60,7 +59,6 @@ class Row:
         return f"{pair['difference']:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
 
 
-@cache
 def _rows_of(file: Path) -> Sequence[Mapping]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))

@@ -11,7 +11,8 @@ from scipy.linalg import solveh_banded
 from scipy.ndimage import median_filter
 from scipy.signal import savgol_filter
 
-from ..made.motion import WORLD
+from .. import metrics
+from ..made.motion import WORLD, Sequence2D
 from ..models.hanet import interpolate
 from ..predict import SequenceRefiner
 
@@ -138,6 +139,11 @@ FILTERS: dict[str, tuple[Filter, list[tuple]]] = {
         [(c, b) for c in (0.5, 1.0, 2.0, 4.0, 8.0) for b in (0.0, 1.0, 5.0, 20.0)],
     ),
 }
+
+
+def near(xy: Float[np.ndarray, "t k 2"], s: Sequence2D) -> float:
+    """PCK@0.05 of a made sequence, by which settings are chosen."""
+    return metrics.hits(xy, s.xy_frame, s.sizes, 0.05).mean()
 
 
 def chosen_filters(

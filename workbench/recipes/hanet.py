@@ -15,7 +15,6 @@ from functools import partial
 
 import numpy as np
 
-from .. import metrics
 from ..errors import BadParameter
 from ..made import motion
 from ..made.motion import JOINTS, WORLD, Sequence2D
@@ -37,7 +36,7 @@ from .base import (
     paper_rows,
     rows,
 )
-from .filters import FILTERS, Filter, chosen_filters, filtered
+from .filters import FILTERS, Filter, chosen_filters, filtered, near
 
 WINDOW = 43
 RIVALS = ("plain_dense", "plain")  # the first that answers
@@ -244,17 +243,12 @@ def _task(
 # --- motion before made cameras -------------------------------------------------------------------
 
 
-def _near(xy: np.ndarray, s: Sequence2D) -> float:
-    """PCK@0.05, which filters' settings are chosen by."""
-    return metrics.hits(xy, s.xy_frame, s.sizes, 0.05).mean()
-
-
 def _motion_task(tests: Mapping[str, Sequence], data: str, own: Motion, **fields) -> Task:
     """The protocol on sequences of "mocap" or "synthetic" motion, by the name of a subset."""
 
     def filters() -> Mapping[str, tuple[Filter, tuple]]:
         train = motion.sequences(data, "train", cameras=1, seed=1, limit=own.limit)
-        return chosen_filters(train, _near, own.filters)
+        return chosen_filters(train, near, own.filters)
 
     kind = "gaits" if data == "synthetic" else "motion capture"
     count = len(next(iter(tests.values())))

@@ -325,8 +325,8 @@ class SingleFrame(ClipEstimator):
     """The estimator inside an OTPose, by itself: what it sees in the middle frame."""
 
     def __init__(self, whole: ClipEstimator):
-        self.__dict__ |= whole.__dict__
-        self.name = RIVAL
+        super().__init__(whole.model, RIVAL, whole.padding)
+        self.precision = whole.precision
 
     def forward(self, crops: Float[Tensor, "b 5 3 y x"], rows: slice, **_) -> dict[str, Tensor]:
         return {"heatmaps": self.rough(crops)[:, self.reach]}

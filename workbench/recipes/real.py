@@ -28,7 +28,7 @@ from ..records import Clip, Detections, Pose, Prediction
 from ..skeletons import skeleton
 from .base import Options, Recipe, Scores, Task, loaded
 from .bodies import read_in_truth_boxes
-from .filters import Filter, chosen_filters, filtered
+from .filters import Filter, chosen_filters, filtered, near
 from .measures import SUBSETS, person_oks
 
 INPUT = "estimator"  # whose answers the user has; the rival of all rows
@@ -178,7 +178,7 @@ def _mean_of(values: np.ndarray, use: np.ndarray) -> Float[np.ndarray, n]:
     return np.where(use.any(1), total / np.maximum(use.sum(1), 1), np.nan)
 
 
-def _clip_values(
+def clip_values(
     xy: Float[np.ndarray, "n k 2"], clip: RealClip, judged: Bool[np.ndarray, k]
 ) -> dict[str, Float[np.ndarray, n]]:
     """Of every pose, percent of the person's size."""
@@ -219,7 +219,7 @@ def _clip_scores(
     known: Sequence[RealClip],
     judged: Bool[np.ndarray, k],
 ) -> list[Scores]:
-    parts = [_clip_values(one.xy_frame, clip, judged) for one, clip in zip(answers, known)]
+    parts = [clip_values(one.xy_frame, clip, judged) for one, clip in zip(answers, known)]
     values = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     groups = np.concatenate([clip.groups for clip in known])
     whole = {"poses with such joints": float(np.isfinite(values["unsure, to next"]).sum())}
@@ -249,24 +249,19 @@ def _clips_text(known: Sequence[RealClip]) -> str:
 class _Filtered(SequenceRefiner):
     """A filter in a refiner's place: the same sequences, read and put back alike."""
 
-    def __init__(self, like: SequenceRefiner, apply: Filter, setting: tuple):
-        self.__dict__ |= like.__dict__
+    def __init__(self, like: SequenceRefiner, name: str, apply: Filter, setting: tuple):
+        super().__init__(like.model, like.window, name, like.skeleton.name)
         self.apply, self.setting = apply, setting
 
     def refine(self, xy: Float[np.ndarray, "t k d"], **_) -> Float[np.ndarray, "t k d"]:
         return filtered(self.apply, [xy], self.setting)[0]
 
 
-def _near(xy: np.ndarray, s: motion.Sequence2D) -> float:
-    """PCK@0.05, which filters' settings are chosen by."""
-    return metrics.hits(xy, s.xy_frame, s.sizes, 0.05).mean()
-
-
 def _refined(known: Sequence[RealClip], refiners: Mapping[str, SequenceRefiner]) -> Answers:
     """Of filters, their settings chosen on made motion, and of refiners."""
     first = next(iter(refiners.values()))
-    chosen = chosen_filters(motion.sequences("synthetic", "train", cameras=1, seed=1), _near)
-    everyone = {name: _Filtered(first, *how) for name, how in chosen.items()} | dict(refiners)
+    chosen = chosen_filters(motion.sequences("synthetic", "train", cameras=1, seed=1), near)
+    everyone = {name: _Filtered(first, name, *how) for name, how in chosen.items()} | dict(refiners)
     return {
         name: [refine_tracks(one, clip.people) for clip in known] for name, one in everyone.items()
     }
