@@ -158,8 +158,9 @@ def test_an_animal_s_joints_are_a_skeleton_of_their_own(tmp_path):
     names = ["Snout", "L_Ear", "R_Ear"]
     category = {"keypoints": names, "skeleton": [[1, 2], [1, 3], [1, 9], "odd", [2, "x"]]}
     row = {"keypoints": [1, 2, 2, 3, 4, 1, 0, 0, 0]}
-    pose = read_coco(write(tmp_path, content(row, categories=[category]))).poses
-    own = skeleton(pose.skeleton)
+    reading = read_coco(write(tmp_path, content(row, categories=[category])))
+    pose, own = reading.poses, skeleton(reading.poses.skeleton)
+    assert "the file's own 3 joints (snout, left_ear, right_ear, ...)" in str(reading.warnings[0])
     assert own.joints == ("snout", "left_ear", "right_ear") and own.edges == ((0, 1), (0, 2))
     assert own.flip_pairs == ((1, 2),) and own.oks_sigmas is None
     assert pose.labelled.tolist() == [[True, True, False]] and not pose.occlusion_known

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from ..errors import BadFile, BadRecord, MissingFile, UnknownName
 from ..geometry import xywh_to_xyxy
 from ..records import PersonBoxes, Picture, Reading
-from ..skeletons import known_joints, own_skeleton, skeleton_of_joints
+from ..skeletons import known_joints, own_skeleton, skeleton_of_joints, titled
 from ..skeletons import skeleton as skeleton_by_name
 from .annotations import (
     Annotations,
@@ -520,8 +520,18 @@ def read_coco(
         source=str(path),
         poses=poses,
         pictures=tuple(listed.picture for listed in stated.pictures.values()),
-        warnings=warnings,
+        warnings=(*_own_joints(stated), *warnings),
     )
+
+
+def _own_joints(stated: Annotations) -> list[BadRecord]:
+    """A warning of joints that are no known skeleton's: a misspelt one makes it another's."""
+    whose = titled(stated.skeleton)
+    if whose == stated.skeleton:
+        return []
+    problem = f"no known skeleton has {whose}: they are taken as they are"
+    remedy = "if they are a known one's, name it (skeleton=; --skeleton)"
+    return [BadRecord(problem, file=stated.file, record="categories", remedy=remedy)]
 
 
 @reader(
