@@ -193,6 +193,29 @@ def test_the_module_enters_a_trained_estimator_without_moving_what_is_seen(small
     assert np.abs(hidden.confidence - there.confidence).max() > 1e-4
 
 
+def test_what_the_module_adds_to_the_shipped_plain_estimator(small):
+    """Same start, seeds of their own; the one without attention is no smaller than the method."""
+    chosen, names = still(small("vissimcc")), ("more_alone", "more_reasoning", "more_masking")
+    chosen.ship(chosen.weights("vissimcc"), QUICK)
+    result = chosen.evaluate(variants=names, **ASKED | {"steps": 1})
+    assert "people after the shipped weights vissimcc-baseline" in result["protocol"]
+    paired = [row.get("paired", {}).get("oks", {}).get("rival") for row in measured(result)[::3]]
+    assert paired == ["more_reasoning", None, "more_reasoning"]
+    start = chosen.weights("vissimcc-baseline")
+    tensors = checkpoint.read_tensors(start)
+    for file in chosen.folder.glob("*/model.safetensors"):
+        card = checkpoint.read_card(file)
+        if card["variant"] in names:
+            assert card["start_fingerprint"] == checkpoint.read_card(start)["fingerprint"]
+            learned = checkpoint.read_tensors(file)["classify.x.weight"]
+            torch.testing.assert_close(learned, tensors["classify.x.weight"], atol=1e-6, rtol=0)
+    sizes = {
+        name: sum(p.numel() for p in build("vissimcc", recipe.VARIANTS[name].config).parameters())
+        for name in names
+    }
+    assert 1 <= sizes["more_alone"] / sizes["more_masking"] < 1.02
+
+
 def test_rendered_people_have_no_detector(small):
     with pytest.raises(BadParameter, match="no detector's boxes"):
         small("vissimcc").evaluate(boxes="x.json")

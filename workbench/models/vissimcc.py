@@ -11,7 +11,7 @@ sets them all.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +30,7 @@ from .backbones import (
     HeatmapHead,
     KeypointMaps,
 )
-from .entry import Entry
+from .entry import LATER, Entry
 from .layers import MLP, Attention, merge_heads, residual, split_heads
 
 SOURCES = ("predicted", "truth", "none")
@@ -69,6 +69,9 @@ class VisSimCCConfig:
     # a learned vector a joint, or masked joints could not be told apart  # unstated; ours
     joint_embedding: bool = True
     residual: str = "masked"  # added to the transformer's output; "none"  # unstated; ours
+    # --- paper | ours, to see what a part is worth
+    # Eq. 5 and 6 | False: a block is its MLP alone, no joint hears of another
+    attention: bool = field(default=True, metadata=LATER)
     # --- paper | released
     # Sec. 4.3 | False: the norm follows each module (and there is no joint embedding)
     pre_norm: bool = True
@@ -194,12 +197,17 @@ class Block(nn.Module):
         super().__init__()
         d = config.dim
         self.heads = config.heads
+        self.attends = config.attention
         self.pre_norm = config.pre_norm
-        self.norm1, self.norm2 = nn.LayerNorm(d), nn.LayerNorm(d)
-        width = d // self.heads if config.shared_heads else d
-        self.query, self.key, self.value = (nn.Linear(width, width, bias=False) for _ in range(3))
-        self.attention = Attention((d // self.heads) ** -0.5, "b head joint joint")  # Eq. 5
-        self.project = nn.Linear(d, d)  # W_P
+        self.norm2 = nn.LayerNorm(d)
+        if config.attention:
+            self.norm1 = nn.LayerNorm(d)
+            width = d // self.heads if config.shared_heads else d
+            self.query, self.key, self.value = (
+                nn.Linear(width, width, bias=False) for _ in range(3)
+            )
+            self.attention = Attention((d // self.heads) ** -0.5, "b head joint joint")  # Eq. 5
+            self.project = nn.Linear(d, d)  # W_P
         self.mlp = MLP(d, config.mlp_ratio * d, nn.SiLU())
         self.out = Tap("b joint channel")
 
@@ -214,7 +222,8 @@ class Block(nn.Module):
         return self.project(merge_heads(self.attention(q, k, v)))
 
     def forward(self, z: Float[Tensor, "b k d"]) -> Float[Tensor, "b k d"]:
-        z = residual(z, self.attend, self.norm1, self.pre_norm)
+        if self.attends:
+            z = residual(z, self.attend, self.norm1, self.pre_norm)
         return self.out(residual(z, self.mlp, self.norm2, self.pre_norm))
 
 
