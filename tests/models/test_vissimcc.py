@@ -248,12 +248,12 @@ def test_without_attention_no_joint_hears_of_another():
     feature = torch.randn(1, 14, 7)
     other = feature.clone()
     other[:, 3] += 1
-    for attention, moved in ((False, [3]), (True, list(range(14)))):
-        config = replace(MODULE, visibility="none", attention=attention)
+    for heard, moved in ((False, [3]), (True, list(range(14)))):
+        config = replace(MODULE, visibility="none", attention=heard)
         module = VisibilityReasoning(7, config).eval()
         away = (module(other)["feature"] - module(feature)["feature"]).abs().amax((0, 2))
         assert torch.nonzero(away).flatten().tolist() == moved
-        assert any("query" in name for name in module.state_dict()) == attention
+        assert any("query" in name for name in module.state_dict()) == heard
 
 
 # --- the estimator ---
