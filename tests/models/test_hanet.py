@@ -356,6 +356,19 @@ def test_a_blind_token_does_not_see_itself():
         model(torch.randn(1, 3, 10))
 
 
+def test_the_only_read_frame_of_a_short_sequence_sees_itself():
+    """In a batch with a longer one, whose tokens stay blind."""
+    config = replace(tiny("hanet"), blind=True, interval=3)
+    model = HANet(config).eval()
+    valid = torch.ones(2, 7, dtype=torch.bool)
+    valid[0, 3:] = False
+    with record(model, ["levels.0.attention.attention.map"]) as taps:
+        found = model(torch.randn(2, 7, 10), valid=valid)
+    short, long = taps["levels.0.attention.attention.map"].diagonal(dim1=-2, dim2=-1)
+    assert short[:, 0].min() == 1 and long.abs().max() == 0
+    assert found["xy"].isfinite().all()
+
+
 def test_parameters_that_make_no_sense_are_refused():
     with pytest.raises(BadParameter, match="31 channels of 2 coordinates"):
         HANetConfig(channels=31)

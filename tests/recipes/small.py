@@ -68,7 +68,7 @@ def _rendered(data, clips: Path, **counts: int):
 
 
 def _vissimcc(clips: Path, weights: Path) -> dict:
-    kept = ("reasoning", "visibility", "output")
+    kept = ("reasoning", "visibility", "output", "attention")
     variants = {}
     for name, variant in vissimcc.VARIANTS.items():
         config = replace(POSE, **{key: getattr(variant.config, key) for key in kept})

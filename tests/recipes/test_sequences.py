@@ -10,12 +10,13 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from tests.recipes.small import ASKED, measured
+from tests.recipes.small import ASKED, measured, trained
+from workbench import checkpoint
 from workbench.errors import MissingData, UnknownName
 from workbench.made.bodies import skeleton_joints
 from workbench.made.gaits import gait_joints_mm
 from workbench.made.motion import JOINTS
-from workbench.models import build
+from workbench.models import build, config_of
 from workbench.recipes import hanet
 from workbench.recipes import sequences as known
 from workbench.recipes.base import Options
@@ -82,6 +83,19 @@ def test_table_1_on_files_as_published(jhmdb, evaluate):
     paper = [r for r in result["rows"] if r["kind"] == "paper"]
     assert paper[-1]["metrics"]["pck_0.05"] == 91.9 and paper[-1]["metrics"]["elbow"] == 99.7
     assert "simplepose" in result["protocol"] and len(hanet.RECIPE.flat(result)) == 3 + len(paper)
+
+
+def test_the_paper_s_and_the_released_network_learn_from_the_user_s_files(jhmdb, small):
+    """Of their own size in the recipe; here as small as the others, with their own switches."""
+    chosen = small("hanet")
+    chosen.evaluate(f"jhmdb:{jhmdb}", variants=("paper", "released"), **ASKED)
+    configs = [checkpoint.read_card(file)["config"] for file in trained(chosen)]
+    assert sorted((c["dense_neighbours"], c["shared_offset"]) for c in configs) == [
+        (False, False),
+        (True, True),
+    ]
+    for name in ("paper", "released"):
+        assert replace(hanet.VARIANTS[name].config, interval=5) == config_of("hanet", name)
 
 
 def test_table_2_is_relative_to_the_root_and_over_frames(tmp_path, evaluate, rng):

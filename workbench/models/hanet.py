@@ -418,6 +418,9 @@ class HANet(nn.Module):
         masks += [(at % config.interval != 0)[None, None, None]] * dense
         masks += [torch.eye(len(at), dtype=torch.bool, device=xy.device)[None, None]] * config.blind
         blocked = reduce(torch.logical_or, masks) if masks else None
+        if config.blind and valid is not None:
+            # the only read frame of a short sequence sees itself  # unstated; ours
+            blocked = blocked & ~(blocked.all(-1, keepdim=True) & masks[-1])
         x, previous, following, earlier = self._read(xy, read, at)
         offset = self._encode(x, previous, following, at, t, blocked)
         refined = self.refined(x + (self.to_pose(offset) if self.to_pose else offset))  # Eq. 6
