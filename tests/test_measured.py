@@ -15,6 +15,7 @@ LINE = {
     "method": "port",
     "subset": "all joints",
     "kind": "measured",
+    "seed": 0,
     "n": 1482,
     "metrics": {"oks": 56.18},
     "intervals": {"oks": [48.82, 66.33]},
@@ -46,6 +47,18 @@ def test_numbers_are_those_of_the_row(folder):
     assert template(folder, f'{{{{ {ask}.change("oks") }}}}') == "+56.2 [+48.8, +66.3]"
 
 
+def test_seeds_stand_one_by_one_or_as_their_mean(folder):
+    for name, first in (("a", 0), ("b", 2)):
+        lines = [LINE | {"seed": first + i, "metrics": {"oks": 50 + first + i}} for i in (1, 0)]
+        (folder / "rows" / f"{name}.json").write_text(json.dumps({"rows": lines}))
+    ask = 'seeds(["b", "a"], method="port")'
+    assert template(folder, f'{{{{ {ask}.values("oks", 0) }}}}') == "50, 51, 52, 53"
+    assert template(folder, f'{{{{ {ask}.mean("oks") }}}}') == "51.5 (50.0 to 53.0)"
+    assert template(folder, f'{{{{ {ask}.paired("oks") }}}}').count("+0.1 [-0.5, +0.6]") == 4
+    assert template(folder, '{{ seeds("a", seed=1).mean("oks") }}') == "51.0"
+    assert template(folder, '{{ seeds("a").count }}') == "2"
+
+
 @pytest.mark.parametrize(
     "ask, error, words",
     [
@@ -54,6 +67,8 @@ def test_numbers_are_those_of_the_row(folder):
         ('row("one", method="hanet")', BadParameter, "0 rows"),
         ('row("one", subset="all joints").value("ap")', BadParameter, "known: oks"),
         ('row("one", subset="occluded joints").interval("ap")', BadParameter, "no intervals"),
+        ('seeds("one", method="hanet")', BadParameter, "0 rows"),
+        ('seeds(["one", "one"], subset="all joints")', BadParameter, "one a seed"),
         ("unknown", BadFile, "unknown"),
         ("{", BadFile, "RESULTS.md.j2"),
     ],

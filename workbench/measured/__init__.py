@@ -38,8 +38,11 @@ class Row:
     def n(self) -> str:
         return f"{self.content['n']:,}"
 
+    def number(self, measure: str) -> object:
+        return self._of("metrics", measure)
+
     def value(self, measure: str, digits: int = 1) -> str:
-        return f"{self._of('metrics', measure):,.{digits}f}"
+        return f"{self.number(measure):,.{digits}f}"
 
     def interval(self, measure: str, digits: int = 1) -> str:
         """As "56.2 [48.8, 66.3]"."""
@@ -59,6 +62,41 @@ class Row:
         return f"{pair['difference']:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
 
 
+@dataclass(frozen=True)
+class Seeds:
+    """The same row of several seeds, in their order."""
+
+    rows: Sequence[Row]
+
+    def _each(self, form: str, measure: str, digits: int) -> str:
+        return ", ".join(getattr(row, form)(measure, digits) for row in self.rows)
+
+    def values(self, measure: str, digits: int = 1) -> str:
+        """As "86.4, 86.5, 86.6"."""
+        return self._each("value", measure, digits)
+
+    def paired(self, measure: str, digits: int = 1) -> str:
+        """Each seed's difference to its rival, as "+1.16 [+0.41, +2.02], +0.60 [-0.07, +1.25]"."""
+        return self._each("paired", measure, digits)
+
+    def mean(self, measure: str, digits: int = 1) -> str:
+        """As "50.7 (50.6 to 50.9)"; of one seed its value."""
+        values = [float(row.number(measure)) for row in self.rows]
+        mean = f"{sum(values) / len(values):,.{digits}f}"
+        if len(values) == 1:
+            return mean
+        return f"{mean} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+
+    @property
+    def count(self) -> int:
+        return len(self.rows)
+
+
+def rows_file(name: str, folder: Path = HERE) -> Path:
+    """The measured rows of that name, as `evaluate --json` wrote them."""
+    return folder / "rows" / f"{name}.json"
+
+
 def _rows_of(file: Path) -> Sequence[Mapping]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -70,18 +108,37 @@ def _rows_of(file: Path) -> Sequence[Mapping]:
         raise BadFile(problem, file=file, remedy="measure again") from None
 
 
+def _fitting(path: Path, words: Mapping[str, object]) -> list[Mapping]:
+    lines = _rows_of(path)
+    return [r for r in lines if r.get("kind") == "measured" and words.items() <= r.items()]
+
+
 def row(file: str, folder: Path = HERE, **words: object) -> Row:
     """The one measured row of a file whose words are these; `BadParameter` for none or several.
 
-    file: below `rows`, without ".json".
+    file: a name of `rows_file`.
     """
-    path = folder / "rows" / f"{file}.json"
-    measured = [line for line in _rows_of(path) if line.get("kind") == "measured"]
-    fitting = [line for line in measured if words.items() <= line.items()]
+    path = rows_file(file, folder)
+    fitting = _fitting(path, words)
     if len(fitting) != 1:
         told = ", ".join(f"{key} = {value}" for key, value in words.items())
         raise BadParameter(f"{len(fitting)} rows with {told}", file=path, remedy="one expected")
     return Row(f"{file} {words}", fitting[0])
+
+
+def seeds(files: str | Sequence[str], folder: Path = HERE, **words: object) -> Seeds:
+    """The measured rows whose words are these, one a seed; `BadParameter` for none or two of one
+    seed.
+
+    files: names of `rows_file`, of which each holds some of the seeds.
+    """
+    paths = [rows_file(name, folder) for name in ([files] if isinstance(files, str) else files)]
+    fitting = sorted((r for p in paths for r in _fitting(p, words)), key=lambda r: r["seed"])
+    if not fitting or len({r["seed"] for r in fitting}) < len(fitting):
+        told = ", ".join(f"{key} = {value}" for key, value in words.items())
+        problem = f"{len(fitting)} rows with {told}"
+        raise BadParameter(problem, file=paths[0], remedy="one a seed expected")
+    return Seeds([Row(f"{words}, seed {r['seed']}", r) for r in fitting])
 
 
 def rendered(folder: Path = HERE) -> str:
@@ -95,11 +152,11 @@ def rendered(folder: Path = HERE) -> str:
         trim_blocks=True,
     )
 
-    def of(file: str, **words: object) -> Row:
-        return row(file, folder, **words)
+    def of(find):
+        return lambda file, **words: find(file, folder, **words)
 
     try:
-        return environment.get_template(TEMPLATE).render(row=of)
+        return environment.get_template(TEMPLATE).render(row=of(row), seeds=of(seeds))
     except jinja2.TemplateError as error:
         raise BadFile(str(error), file=folder / TEMPLATE, remedy="correct the template") from None
 
