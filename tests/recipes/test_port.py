@@ -309,6 +309,18 @@ def test_sweep_compares_settings(small):
     assert recipe.sweep_settings(full=True)[0] == list(recipe.PROJECTIONS)
 
 
+def test_one_weight_makes_every_projection_as_large(small):
+    """Table III compares networks of different sizes, unless one W serves all powers."""
+    asked = {"full": False, "device": "cpu", "recipe": small("port")}
+    found = recipe.sweep(["linear", "{1,2}", "{1,2,3}"], [], **asked)
+    sizes = {name: [row["parameters"] for row in found[name]] for name in ("projection", "one W")}
+    assert sizes == {"projection": [335_314, 532_050, 728_786], "one W": [335_314] * 3}
+    own, shared = found["projection"], found["one W"]
+    assert own[0] == shared[0], "of one power there is one W"
+    assert own[1]["p_epe"] != shared[1]["p_epe"]
+    assert [row["paper"] for row in shared] == [row["paper"] for row in own]
+
+
 def test_a_refiner_is_its_equations(synthetic):
     """Eq. 14 with blend 1: masked joints are the reconstruction, the others are untouched."""
     _, detected = synthetic

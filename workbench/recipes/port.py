@@ -32,6 +32,7 @@ from ..made.bodies import sample_bodies
 from ..made.hands import sample_hands
 from ..made.noise import DetectorNoise
 from ..models import build, config_of
+from ..models.layers import count_parameters
 from ..models.port import Port, PortConfig
 from ..occlusion import mask_joints
 from ..predict import PortRefiner, RefineRule, pose_frame, pose_weights, weights_path
@@ -917,6 +918,28 @@ def sweep_protocol(full: bool) -> str:
     return f"{steps:,} steps, {seeds} seed{'s' if seeds > 1 else ''}, {hands:,} test hands"
 
 
+def _ablated(
+    trainings: Sequence[Training],
+    recipe: Recipe,
+    rule: RefineRule,
+    truth: Pose,
+    detected: Detections,
+    options: Options,
+) -> dict[str, float | int]:
+    """What trainings that differ in their seeds alone come to."""
+    each = []
+    for training in trainings:
+        model = recipe.learn(training, options).predictor.model
+        refined = PortRefiner(model, rule).refine(detected)
+        found = errors(refined.xy_frame, truth)
+        means = (found["p_epe"].mean(), found["p_epe_pred_to_gt"].mean())
+        each.append((*means, size_change(refined, detected).mean()))
+    p_epe, to_truth, size = np.mean(each, 0)
+    lowest, highest = np.min(each, 0)[0], np.max(each, 0)[0]
+    row = {"parameters": count_parameters(model), "p_epe": p_epe, "low": lowest, "high": highest}
+    return row | {"p_epe_pred_to_gt": to_truth, "size": size}
+
+
 def sweep(
     projections: Sequence[str],
     ratios: Sequence[float],
@@ -929,41 +952,38 @@ def sweep(
     """Masked joint modelling on procedural hands for each setting; refined test hands, lowest 10 %
     replaced, wrist kept.
 
-    {"projection": rows, "masking": rows, "detector": [row]}; a row has setting, p_epe (mean of the
-    seeds) with low and high, p_epe_pred_to_gt, size (over the detected one), and the paper's P-EPE.
+    {"projection": rows, "one W": rows, "masking": rows, "detector": [row]}; a row has setting,
+    parameters, p_epe (mean of the seeds) with low and high, p_epe_pred_to_gt, size (over the
+    detected one), and the paper's P-EPE. "projection" has a W for each power, so that more powers
+    make a larger network; "one W" shares it, as Eq. 4 prints it, and all are of one size.
     """
     steps, seeds, hands = recipe.own.sweep[full]
     batch = 128 if full else 64
     train = replace(FAITHFUL_TRAIN, steps=steps, warmup_steps=steps // 10, batch_size=batch)
-    truth, detected = pairs("synthetic", n=hands, seed=TEST_SEED)
+    known = pairs("synthetic", n=hands, seed=TEST_SEED)
     confidence = pairs("synthetic", n=2_000, seed=seed + 1)[1].confidence
     rule = quantile_rule(confidence, 0, 0.1, 0.0, source="lowest 10 %")
     options = Options(device=device, progress=False)
 
     @cache
-    def point(exponents: tuple[int, ...], ratio: float) -> dict[str, float]:
-        config, each = PortConfig(exponents=exponents), []
-        for s in range(seed, seed + seeds):
-            training = _masked_made(config, replace(train, seed=s), "port", ratio)
-            model = recipe.learn(training, options).predictor.model
-            refined = PortRefiner(model, rule).refine(detected)
-            found = errors(refined.xy_frame, truth)
-            means = (found["p_epe"].mean(), found["p_epe_pred_to_gt"].mean())
-            each.append((*means, size_change(refined, detected).mean()))
-        p_epe, to_truth, size = np.mean(each, 0)
-        lowest, highest = np.min(each, 0)[0], np.max(each, 0)[0]
-        row = {"p_epe": p_epe, "low": lowest, "high": highest}
-        return row | {"p_epe_pred_to_gt": to_truth, "size": size}
+    def point(config: PortConfig, ratio: float = MASK_RATIO) -> dict[str, float | int]:
+        settings = [replace(train, seed=s) for s in range(seed, seed + seeds)]
+        trainings = [_masked_made(config, each, "port", ratio) for each in settings]
+        return _ablated(trainings, recipe, rule, *known, options)
 
-    base = {key: v.mean() for key, v in errors(detected.xy_frame, truth).items()}
-    chosen = {name: PROJECTIONS[name] for name in projections}
+    def projected(name: str, one_weight: bool) -> dict:
+        exponents, paper = PROJECTIONS[name]
+        # of a single power, one W and a W for each are the same network
+        shared = one_weight and len(exponents) > 1
+        config = PortConfig(exponents=exponents, shared_weight=shared)
+        return {"setting": name, **point(config), "paper": paper}
+
+    base = {key: v.mean() for key, v in errors(known[1].xy_frame, known[0]).items()}
     return {
-        "projection": [
-            {"setting": name, **point(exponents, MASK_RATIO), "paper": paper}
-            for name, (exponents, paper) in chosen.items()
-        ],
+        "projection": [projected(name, one_weight=False) for name in projections],
+        "one W": [projected(name, one_weight=True) for name in projections],
         "masking": [
-            {"setting": f"{r:.0%}", **point((1, 2), r), "paper": PAPER_MASKING.get(r)}
+            {"setting": f"{r:.0%}", **point(PortConfig(), r), "paper": PAPER_MASKING.get(r)}
             for r in ratios
         ],
         "detector": [{"setting": "detector", **base, "size": 1.0}],
