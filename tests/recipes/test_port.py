@@ -374,13 +374,18 @@ def test_any_detections_with_truth_are_evaluated(tmp_path, synthetic):
     truth = replace(truth, groups=[f"hand {i}" for i in range(31)])
     files = written(tmp_path, truth, detected)
     result = recipe.RECIPE.evaluate(**files, **ASKED)
-    detector, port, *controls = result["rows"]
+    detector, *times, port, each, every = result["rows"]
     refiner = predict.load("port")
     wanted = recipe.evaluate_refiner(refiner, truth, detected, data="truth.json")["rows"]
     for key, value in wanted[1]["metrics"].items():
         assert port["metrics"][key] == pytest.approx(value, rel=1e-4, abs=1e-4), key
     assert (port["method"], port["variant"], port["subset"]) == ("port", "shipped", "truth.json")
-    assert [row["method"] for row in controls] == ["shrink_control", "shrink_control_each"]
+    assert (each["method"], every["method"]) == ("shrink_control", "shrink_control_each")
+    assert [row["method"] for row in times] == ["times 0.97", "times 0.95"]
+    for row, factor in zip(times, (0.97, 0.95)):
+        smaller = factor * detector["metrics"]["p_epe"]
+        assert row["metrics"]["p_epe"] == pytest.approx(smaller, rel=1e-4), "without learning"
+        assert row["metrics"]["p_epe_pred_to_gt_change"] == pytest.approx(0, abs=1e-4)
     assert port["paired"]["p_epe_rigid"]["rival"] == "detector" and detector["n"] == 31
     text = result["protocol"]
     assert "31 hand21 people of truth.json, detections of results.json. shipped" in text
@@ -401,7 +406,7 @@ def test_missing_joints_and_labels_have_no_place_of_their_own(tmp_path, syntheti
     xy[::2, 8] = confidence[::2, 8] = 0
     detected = replace(detected, xy_frame=xy, confidence=confidence)
     files = written(tmp_path, truth, detected)
-    detector, port = recipe.RECIPE.evaluate(**files, **ASKED)["rows"][:2]
+    detector, _, _, port = recipe.RECIPE.evaluate(**files, **ASKED)["rows"][:4]
     assert detector["metrics"]["epe"] < 0.8 * recipe.errors(xy, truth)["epe"].mean()
     assert port["metrics"]["replaced_share"] > 16 / (31 * 21)
     assert port["metrics"]["epe"] < detector["metrics"]["epe"]
@@ -413,7 +418,7 @@ def test_the_shipped_weights_for_bodies_take_any_detections(tmp_path):
     files = written(tmp_path, truth, detected)
     result = recipe.RECIPE.evaluate(**files, **ASKED)
     refined = predict.load("port", skeleton="coco17").refine(detected)
-    port = result["rows"][1]["metrics"]
+    port = result["rows"][3]["metrics"]
     assert port["replaced_share"] == pytest.approx(refined.replaced.mean(), abs=1e-3)
     wanted = recipe.errors(refined.xy_frame, truth)["epe_absolute"].mean()
     assert port["epe_absolute"] == pytest.approx(wanted, rel=1e-3)
@@ -438,7 +443,7 @@ def test_variants_learn_fold_by_fold_from_whoever_is_given(tmp_path, small):
     assert "in 5 folds, grouped by 23 sources" in result["protocol"]
     card = checkpoint.read_card(trained(chosen)[0])
     assert card["config"]["skeleton"] == "h36m17"
-    rules = result["rows"][1]["rules"]
+    rules = result["rows"][3]["rules"]
     assert len(rules) == 5 and all("training folds" in rule for rule in rules)
     for variant in ("shipped", "denoise", "bodies"):
         with pytest.raises(UnknownName, match="variant of PORT on h36m17"):
@@ -466,7 +471,9 @@ def test_what_files_cannot_be_asked(tmp_path, synthetic):
 def test_the_published_detections_as_a_file_of_the_user_s(data_root, monkeypatch):
     monkeypatch.setenv("WORKBENCH_DATA", str(data_root))
     file = data_root / "port_panoptic" / "mobilenetv2_panoptic_256x256_test.pkl"
-    detector, port = recipe.RECIPE.evaluate("port_panoptic", detections=file, **ASKED)["rows"][:2]
+    rows = recipe.RECIPE.evaluate("port_panoptic", detections=file, **ASKED)["rows"]
+    detector, smaller, _, port = rows[:4]
+    assert smaller["metrics"]["p_epe_rigid"] == pytest.approx(8.383, abs=5e-4)
     assert detector["metrics"]["p_epe"] == pytest.approx(7.7593, abs=5e-5) and port["n"] == 846
     assert port["metrics"]["p_epe_rigid"] == pytest.approx(8.043, abs=5e-4)
 
