@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from tests.data.test_h36m import h36m  # noqa: F401  a fixture
 from workbench.data.pairing import in_order_of, read_pairs
 from workbench.errors import BadFile, BadParameter, BadRecord
 from workbench.made.hands import sample_hands
@@ -98,6 +99,28 @@ def test_who_has_no_pair_is_said(tmp_path, hands):
         read_pairs(truth, file)
 
 
+def test_crowds_are_nobody(tmp_path, hands):
+    crowded = truth_of(hands, NAMES)
+    crowded["annotations"][2]["iscrowd"] = 1
+    truth = write(tmp_path / "truth.json", crowded)
+    file = write(tmp_path / "results.json", results_of(hands, NAMES))
+    pairs = read_pairs(truth, file)
+    assert pairs.truth.ids == ("70", "71") and pairs.notes == ("1 results of nobody left out",)
+    by_person = results_of(hands, NAMES, annotation_id=[72, 71, 70])
+    by_person = read_pairs(truth, write(tmp_path / "results.json", by_person))
+    assert by_person.truth.ids == ("71", "70") and by_person.notes == pairs.notes
+
+
+def test_several_people_without_oks_cannot_be_told_apart(tmp_path, hands):
+    bodies = hands[:, :17]
+    truth = write(tmp_path / "truth.json", truth_of(bodies, ["a.jpg"] * 2 + ["b.jpg"], "h36m17"))
+    file = write(tmp_path / "results.json", results_of(bodies, ["b.jpg"] * 3))
+    with pytest.raises(BadRecord, match=r"picture a\.jpg: several people or results, and h36m17 h"):
+        read_pairs(truth, file)
+    ids = results_of(bodies, ["b.jpg"] * 3, annotation_id=[70, 71, 72])
+    assert len(read_pairs(truth, write(tmp_path / "results.json", ids)).truth) == 3
+
+
 def test_of_several_people_the_nearest_are_paired(tmp_path, hands):
     images = ["one.jpg"] * 3
     truth = write(tmp_path / "truth.json", truth_of(hands, images))
@@ -151,6 +174,13 @@ def test_truth_alone_asks_for_detections(tmp_path, hands, truth):
     with pytest.raises(BadRecord, match="keypoints has length 63"):
         other = truth_of(hands[:, :17], NAMES, "coco17")
         read_pairs(write(tmp_path / "bodies.json", other), file)
+
+
+def test_a_set_may_bring_its_own_detections(h36m):  # noqa: F811
+    pairs = read_pairs(h36m)
+    apart = pairs.detections.xy_frame - pairs.truth.xy_frame
+    np.testing.assert_allclose(apart, np.tile([2.0, 0], (2, 17, 1)), atol=1e-3)
+    assert pairs.truth.groups == ("S9_Walking_1", "S11_Eating")
 
 
 def test_hands_of_clips_are_found_frame_by_frame(tmp_path):

@@ -1123,7 +1123,8 @@ def sweep(
         config = PortConfig(exponents=exponents, shared_weight=shared)
         return {"setting": name, **point(config), "paper": paper}
 
-    base = {key: v.mean() for key, v in errors(known[1].xy_frame, known[0]).items()}
+    base = errors(known[1].xy_frame, known[0])
+    base = {key: base[key].mean() for key in ("p_epe", "p_epe_pred_to_gt")}
     return {
         "projection": [projected(name, one_weight=False) for name in projections],
         "one W": [projected(name, one_weight=True) for name in projections],
@@ -1131,5 +1132,5 @@ def sweep(
             {"setting": f"{r:.0%}", **point(PortConfig(), r), "paper": PAPER_MASKING.get(r)}
             for r in ratios
         ],
-        "detector": [{"setting": "detector", **base, "size": 1.0}],
+        "detector": [{"setting": "detector", "parameters": 0, **base, "size": 1.0}],
     }
