@@ -342,7 +342,34 @@ def test_errors_are_of_labelled_joints(synthetic):
     assert some["epe_absolute"][2] == pytest.approx(distance.mean(), rel=1e-5)
 
 
-def written(folder, truth, detected, ids=None):
+def test_the_replaced_joints_error_is_that_of_labelled_ones(synthetic):
+    truth, detected = (each.select(slice(2)) for each in synthetic)
+    flags = truth.visibility.copy()
+    flags[:, 4] = 0
+    truth = replace(truth, visibility=flags, groups=("a", "b"))
+    xy, replaced = detected.xy_frame.copy(), np.zeros((2, 21), bool)
+    xy[:, [3, 4]] += [[30.0, 0], [500, 0]]
+    replaced[:, [3, 4]] = True
+    answer = Prediction("hand21", xy, detected.confidence, replaced)
+    values, ends = recipe.replaced_error(answer, truth, detected)
+    wanted = np.linalg.norm(xy[:, 3] - truth.xy_frame[:, 3], axis=-1).mean()
+    assert values["replaced_error"] == pytest.approx(wanted, rel=1e-5)
+    assert values["replaced_share"] == 2 / 21 and set(ends) == {"replaced_change"}
+    values, ends = recipe.replaced_error(answer, replace(truth, groups=("a", "a")), detected)
+    assert values["replaced_change"] and not ends, "no interval of one group"
+
+
+def test_of_hands_weights_that_saw_none_of_them_choose_delta(small, synthetic):
+    truth, detected = (each.select(slice(31)) for each in synthetic)
+    truth = replace(truth, groups=[f"hand {i}" for i in range(31)])
+    chosen = small("port")
+    folds = recipe.Folds(chosen, replace(QUICK, steps=2), truth, detected, None)
+    assert folds.refiner("faithful", 0).rule == folds.rule(0, "procedural")
+    recipes = [checkpoint.read_card(path)["recipe"] for path in trained(chosen)]
+    assert sorted(recipes) == ["denoise on procedural hands", "masked joint modelling"]
+
+
+def written(folder, truth, detected):
     """The same people as COCO's annotations and results, a picture each."""
     joints = [*skeleton(truth.skeleton).joints]
     images = [{"id": i, "file_name": f"{group}.jpg"} for i, group in enumerate(truth.groups)]
