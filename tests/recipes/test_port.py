@@ -470,6 +470,13 @@ def test_variants_learn_fold_by_fold_from_whoever_is_given(tmp_path, small):
     assert "in 5 folds, grouped by 23 sources" in result["protocol"]
     card = checkpoint.read_card(trained(chosen)[0])
     assert card["config"]["skeleton"] == "h36m17"
+    faithful, leak_free = (row for row in result["rows"] if row["method"] == "port")
+    against = leak_free["against"]["faithful"]
+    assert "against" not in faithful and set(leak_free["against"]) == {"faithful"}
+    apart = leak_free["metrics"]["p_epe_rigid"] - faithful["metrics"]["p_epe_rigid"]
+    low, high = against["p_epe_rigid"]["interval"]
+    assert against["p_epe_rigid"]["difference"] == pytest.approx(apart) and low < apart < high
+    assert set(against) == set(recipe.errors(detected.xy_frame, truth)), "measures alone"
     rules = result["rows"][3]["rules"]
     assert len(rules) == 5 and all("training folds" in rule for rule in rules)
     for variant in ("shipped", "denoise", "bodies"):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -59,6 +59,7 @@ from .base import (
     Variant,
     loaded,
     measure,
+    paired,
     paper_rows,
     rows,
 )
@@ -564,6 +565,15 @@ def scores_of(
     }
 
 
+def _against(scores: Scores, others: Mapping[str, Scores], measures: Iterable[str]) -> Scores:
+    """With "against" for the row: paired differences to other variants, by their names."""
+    if not others:
+        return scores
+    own = replace(scores, values={name: scores.values[name] for name in measures})
+    against = {name: paired(own, other, name) for name, other in others.items()}
+    return replace(scores, extra={**scores.extra, "against": against})
+
+
 METRICS_TEXT = (
     "epe: root-relative, which Table I must mean, epe_absolute: as it stands; p_epe: truth aligned "
     "to prediction with scale (the paper's numbers), p_epe_pred_to_gt: prediction to truth, "
@@ -605,7 +615,9 @@ def pose_task(
             out[words["method"]] = [Scores(words, len(truth), values, truth.groups)]
         for name, refine in refiners.items():
             prediction, extra = refine(detected)
-            out |= scores_of(prediction, truth, detected, name, data, extra)
+            found = scores_of(prediction, truth, detected, name, data, extra)
+            earlier = {other: out[other][0] for other in refiners if other in out}
+            out |= found | {name: [_against(found[name][0], earlier, base)]}
         return out
 
     return Task(
