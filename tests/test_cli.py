@@ -56,6 +56,9 @@ def test_options_of_other_methods_are_refused():
         (["evaluate", "vissimcc", "--boxes", "x.json"], "no detector's boxes"),
         (["evaluate", "port", "--weights", "x.pth", "--size", "9x9"], "has no --weights, --size"),
         (["evaluate", "vissimcc", "--size", "192"], "size is '192'"),
+        (["evaluate", "hanet", "--detections", "x.json"], "has no --detections"),
+        (["evaluate", "port", "--skeleton", "hand21"], "name them by --detections FILE"),
+        (["evaluate", "port", "--detections", "x.json"], "synthetic, not files to read"),
     ):
         with pytest.raises(WorkbenchError, match=told):
             run(app, words, catch_exceptions=False)

@@ -19,6 +19,7 @@ LINE = {
     "n": 1482,
     "metrics": {"oks": 56.18},
     "intervals": {"oks": [48.82, 66.33]},
+    "against": {"plain": {"oks": {"rival": "plain", "difference": 2, "interval": [1.04, 3]}}},
     "paired": {"oks": {"rival": "detector", "difference": 0.12, "interval": [-0.46, 0.61]}},
 }
 
@@ -45,6 +46,7 @@ def test_numbers_are_those_of_the_row(folder):
     )
     assert text == "1,482: 56.2 [48.8, 66.3], +0.12 [-0.46, +0.61]\n"
     assert template(folder, f'{{{{ {ask}.change("oks") }}}}') == "+56.2 [+48.8, +66.3]"
+    assert template(folder, f'{{{{ {ask}.against("plain", "oks") }}}}') == "+2.0 [+1.0, +3.0]"
 
 
 def test_seeds_stand_one_by_one_or_as_their_mean(folder):
@@ -69,6 +71,8 @@ def test_seeds_stand_one_by_one_or_as_their_mean(folder):
         ('row("one", subset="occluded joints").interval("ap")', BadParameter, "no intervals"),
         ('seeds("one", method="hanet")', BadParameter, "0 rows"),
         ('seeds(["one", "one"], subset="all joints")', BadParameter, "one a seed"),
+        ('row("one", subset="all joints").against("port", "oks")', BadParameter, "known: plain"),
+        ('row("one", subset="all joints").against("plain", "ap")', BadParameter, "against plain"),
         ("unknown", BadFile, "unknown"),
         ("{", BadFile, "RESULTS.md.j2"),
     ],

@@ -407,11 +407,26 @@ def evaluate(
     context: Context,
     method: str,
     data: Annotated[
-        str, typer.Option(help="NAME or NAME:PATH; see `workbench data list`.")
+        str,
+        typer.Option(
+            help="NAME or NAME:PATH; see `workbench data list`. Of port also any file with truth, "
+            "beside --detections."
+        ),
     ] = "synthetic",
     json_file: JsonFile = None,
     variants: Annotated[
         str | None, typer.Option(help="Comma-separated; the shipped ones by default.")
+    ] = None,
+    detections: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of port: a detector's results on the people of --data, in any format that "
+            "predict reads."
+        ),
+    ] = None,
+    skeleton: Annotated[
+        str | None,
+        typer.Option(help="Of --detections without names of joints, where not the truth's."),
     ] = None,
     task: Annotated[
         str | None,
@@ -453,6 +468,8 @@ def evaluate(
     result = chosen.evaluate(
         data,
         variants=None if variants is None else tuple(v.strip() for v in variants.split(",")),
+        detections=detections,
+        skeleton=skeleton,
         task=task,
         intervals=_whole_numbers(intervals),
         given=given,

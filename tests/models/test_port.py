@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import pytest
 import torch
@@ -124,11 +125,27 @@ def test_heads_divide_by_the_root_of_the_dimension():
 
 
 def test_table_ii_half_a_million_parameters():
-    """PORT Table II prints 0.5 M; heads of width D / heads with one W give a quarter of it."""
+    """PORT Table II prints 0.5 M. Six readings of Eq. 4 to 9 come to that, of heads as wide as D
+    all, with W of their own for each power or one; so it decides between none of them.
+    """
     assert count_parameters(Port()) == 532_050
-    assert count_parameters(
-        Port(PortConfig(head_dim=16, shared_weight=True))
-    ) / 1e6 == pytest.approx(0.13, abs=0.03)
+    counts = {}
+    for width, shared, ratio in product((16, 64), (False, True), (1, 2, 4, 8)):
+        model = Port(PortConfig(head_dim=width, shared_weight=shared, mlp_ratio=ratio))
+        counts[width, shared, ratio, True] = count_parameters(model)
+        after_heads = sum(count_parameters(layer.project) for layer in model.encoder)
+        # the mean of heads as wide as D asks for no projection
+        counts[width, shared, ratio, False] = count_parameters(model) - after_heads
+    fitting = {reading: n for reading, n in counts.items() if round(n / 1e6, 1) == 0.5}
+    assert fitting == {
+        (64, False, 1, True): 499_026,
+        (64, False, 2, True): 532_050,
+        (64, True, 8, True): 533_458,
+        (64, False, 2, False): 466_258,
+        (64, False, 4, False): 532_306,
+        (64, True, 8, False): 467_666,
+    }
+    assert counts[16, True, 2, True] == 136_402, "heads of D / 4 and one W"
 
 
 def test_nll_is_over_masked_joints_only():

@@ -15,6 +15,7 @@ import torch
 from tests.recipes.small import QUICK, measured, trained
 from workbench import checkpoint, predict
 from workbench.errors import BadParameter, BadRecord, MissingData, UnknownName
+from workbench.made.bodies import sample_bodies
 from workbench.made.hands import sample_hands
 from workbench.made.noise import DetectorNoise
 from workbench.models import build, config_of
@@ -22,7 +23,8 @@ from workbench.predict import PortRefiner, RefineRule
 from workbench.recipes import bodies
 from workbench.recipes import port as recipe
 from workbench.recipes.base import Options, Recipe
-from workbench.records import Prediction
+from workbench.records import Detections, Prediction
+from workbench.skeletons import RHD_FROM_HAND21, skeleton
 from workbench.train import TrainConfig, settings_of
 
 HANDS = ("denoise", "faithful", "leak_free", "procedural")
@@ -307,6 +309,207 @@ def test_sweep_compares_settings(small):
     assert twice["low"] < twice["p_epe"] < twice["high"], "two seeds"
     assert found["detector"][0]["p_epe"] > 0
     assert recipe.sweep_settings(full=True)[0] == list(recipe.PROJECTIONS)
+
+
+def test_one_weight_makes_every_projection_as_large(small):
+    """Table III compares networks of different sizes, unless one W serves all powers."""
+    asked = {"full": False, "device": "cpu", "recipe": small("port")}
+    found = recipe.sweep(["linear", "{1,2}", "{1,2,3}"], [], **asked)
+    sizes = {name: [row["parameters"] for row in found[name]] for name in ("projection", "one W")}
+    assert sizes == {"projection": [335_314, 532_050, 728_786], "one W": [335_314] * 3}
+    own, shared = found["projection"], found["one W"]
+    assert own[0] == shared[0], "of one power there is one W"
+    assert own[1]["p_epe"] != shared[1]["p_epe"]
+    assert [row["paper"] for row in shared] == [row["paper"] for row in own]
+
+
+def test_errors_are_of_labelled_joints(synthetic):
+    truth, detected = (each.select(slice(5)) for each in synthetic)
+    flags = truth.visibility.copy()
+    flags[0, 7:] = 0
+    flags[1, 0] = 0
+    flags[2, 2:] = 0
+    some = recipe.errors(detected.xy_frame, replace(truth, visibility=flags))
+    whole = recipe.errors(detected.xy_frame, truth)
+    seven = [np.tile(xy[:1, :7], (1, 3, 1)) for xy in (detected.xy_frame, truth.xy_frame)]
+    first = recipe.errors(seven[0], replace(truth.select(slice(1)), xy_frame=seven[1]))
+    for name, values in whole.items():
+        np.testing.assert_array_equal(some[name][3:], values[3:])
+        assert some[name][0] == pytest.approx(first[name][0])
+    assert np.isnan(some["epe"][:3]).tolist() == [False, True, False], "no root"
+    assert np.isnan(some["p_epe_rigid"][:3]).tolist() == [False, False, True], "two joints"
+    distance = np.linalg.norm(detected.xy_frame[2, :2] - truth.xy_frame[2, :2], axis=-1)
+    assert some["epe_absolute"][2] == pytest.approx(distance.mean(), rel=1e-5)
+
+
+def test_the_replaced_joints_error_is_that_of_labelled_ones(synthetic):
+    truth, detected = (each.select(slice(2)) for each in synthetic)
+    flags = truth.visibility.copy()
+    flags[:, 4] = 0
+    truth = replace(truth, visibility=flags, groups=("a", "b"))
+    xy, replaced = detected.xy_frame.copy(), np.zeros((2, 21), bool)
+    xy[:, [3, 4]] += [[30.0, 0], [500, 0]]
+    replaced[:, [3, 4]] = True
+    answer = Prediction("hand21", xy, detected.confidence, replaced)
+    values, ends = recipe.replaced_error(answer, truth, detected)
+    wanted = np.linalg.norm(xy[:, 3] - truth.xy_frame[:, 3], axis=-1).mean()
+    assert values["replaced_error"] == pytest.approx(wanted, rel=1e-5)
+    assert values["replaced_share"] == 2 / 21 and set(ends) == {"replaced_change"}
+    values, ends = recipe.replaced_error(answer, replace(truth, groups=("a", "a")), detected)
+    assert values["replaced_change"] and not ends, "no interval of one group"
+
+
+def test_of_hands_weights_that_saw_none_of_them_choose_delta(small, synthetic):
+    truth, detected = (each.select(slice(31)) for each in synthetic)
+    truth = replace(truth, groups=[f"hand {i}" for i in range(31)])
+    chosen = small("port")
+    folds = recipe.Folds(chosen, replace(QUICK, steps=2), truth, detected, None)
+    assert folds.refiner("faithful", 0).rule == folds.rule(0, "procedural")
+    recipes = [checkpoint.read_card(path)["recipe"] for path in trained(chosen)]
+    assert sorted(recipes) == ["denoise on procedural hands", "masked joint modelling"]
+
+
+def written(folder, truth, detected):
+    """The same people as COCO's annotations and results, a picture each."""
+    joints = [*skeleton(truth.skeleton).joints]
+    images = [{"id": i, "file_name": f"{group}.jpg"} for i, group in enumerate(truth.groups)]
+    people = [
+        {"id": i, "image_id": i, "category_id": 1, "iscrowd": 0, "area": 900.0}
+        | {"bbox": [low[0], low[1], high[0] - low[0], high[1] - low[1]]}
+        | {"keypoints": np.c_[xy, flags].ravel().tolist()}
+        for i, (xy, flags, (low, high)) in enumerate(
+            zip(truth.xy_frame, truth.visibility, truth.boxes_xyxy.reshape(-1, 2, 2).tolist())
+        )
+    ]
+    category = [{"id": 1, "name": "person", "keypoints": joints}]
+    content = {"images": images, "annotations": people, "categories": category}
+    said = np.concatenate((detected.xy_frame, detected.confidence[..., None]), 2)
+    results = [
+        {"image_id": i, "category_id": 1, "score": 0.5, "keypoints": row.ravel().tolist()}
+        for i, row in enumerate(said.astype(float))
+    ]
+    (folder / "truth.json").write_text(json.dumps(content))
+    (folder / "results.json").write_text(json.dumps(results))
+    return {"data": str(folder / "truth.json"), "detections": folder / "results.json"}
+
+
+ASKED = {"device": "cpu", "progress": False}
+
+
+def test_any_detections_with_truth_are_evaluated(tmp_path, synthetic):
+    truth, detected = (each.select(slice(31)) for each in synthetic)
+    truth = replace(truth, groups=[f"hand {i}" for i in range(31)])
+    files = written(tmp_path, truth, detected)
+    result = recipe.RECIPE.evaluate(**files, **ASKED)
+    detector, *times, port, each, every = result["rows"]
+    refiner = predict.load("port")
+    wanted = recipe.evaluate_refiner(refiner, truth, detected, data="truth.json")["rows"]
+    for key, value in wanted[1]["metrics"].items():
+        assert port["metrics"][key] == pytest.approx(value, rel=1e-4, abs=1e-4), key
+    assert (port["method"], port["variant"], port["subset"]) == ("port", "shipped", "truth.json")
+    assert (each["method"], every["method"]) == ("shrink_control", "shrink_control_each")
+    assert [row["method"] for row in times] == ["times 0.97", "times 0.95"]
+    for row, factor in zip(times, (0.97, 0.95)):
+        smaller = factor * detector["metrics"]["p_epe"]
+        assert row["metrics"]["p_epe"] == pytest.approx(smaller, rel=1e-4), "without learning"
+        assert row["metrics"]["p_epe_pred_to_gt_change"] == pytest.approx(0, abs=1e-4)
+    assert port["paired"]["p_epe_rigid"]["rival"] == "detector" and detector["n"] == 31
+    text = result["protocol"]
+    assert "31 hand21 people of truth.json, detections of results.json. shipped" in text
+    assert "root-relative ones to wrist" in text and "MobileNetV2" in text
+    order = list(RHD_FROM_HAND21)
+    tips = replace(truth, skeleton="hand21_rhd", xy_frame=truth.xy_frame[:, order])
+    said = {"xy_frame": detected.xy_frame[:, order], "confidence": detected.confidence[:, order]}
+    files = written(tmp_path, tips, replace(detected, skeleton="hand21_rhd", **said))
+    again = recipe.RECIPE.evaluate(**files, **ASKED)["rows"]
+    assert again == result["rows"], "fingers from the tip inwards"
+
+
+def test_missing_joints_and_labels_have_no_place_of_their_own(tmp_path, synthetic):
+    """Joints that were not found stand by their neighbours, in the detector's row, too."""
+    truth, detected = (each.select(slice(31)) for each in synthetic)
+    truth = replace(truth, groups=[f"hand {i}" for i in range(31)])
+    xy, confidence = detected.xy_frame.copy(), detected.confidence.copy()
+    xy[::2, 8] = confidence[::2, 8] = 0
+    detected = replace(detected, xy_frame=xy, confidence=confidence)
+    files = written(tmp_path, truth, detected)
+    detector, _, _, port = recipe.RECIPE.evaluate(**files, **ASKED)["rows"][:4]
+    assert detector["metrics"]["epe"] < 0.8 * recipe.errors(xy, truth)["epe"].mean()
+    assert port["metrics"]["replaced_share"] > 16 / (31 * 21)
+    assert port["metrics"]["epe"] < detector["metrics"]["epe"]
+
+
+def test_the_shipped_weights_for_bodies_take_any_detections(tmp_path):
+    truth, detected = bodies.sample_file(29, np.random.default_rng(3))
+    truth = replace(truth, groups=[f"person {i}" for i in range(29)])
+    files = written(tmp_path, truth, detected)
+    result = recipe.RECIPE.evaluate(**files, **ASKED)
+    refined = predict.load("port", skeleton="coco17").refine(detected)
+    port = result["rows"][3]["metrics"]
+    assert port["replaced_share"] == pytest.approx(refined.replaced.mean(), abs=1e-3)
+    wanted = recipe.errors(refined.xy_frame, truth)["epe_absolute"].mean()
+    assert port["epe_absolute"] == pytest.approx(wanted, rel=1e-3)
+    assert "coco17 people" in result["protocol"] and "to nose" in result["protocol"]
+
+
+def test_variants_learn_fold_by_fold_from_whoever_is_given(tmp_path, small):
+    """Of Human3.6M's joints nothing is shipped: the paper's recipe learns from the truth."""
+    chosen, rng = small("port"), np.random.default_rng(3)
+    truth = sample_bodies(23, rng, skeleton="h36m17")
+    flags = truth.visibility.copy()
+    flags[0, 3] = 0
+    truth = replace(truth, visibility=flags, groups=[f"scene {i}" for i in range(23)])
+    said = {"xy_frame": truth.xy_frame + rng.normal(0, 3, truth.xy_frame.shape)}
+    said["confidence"] = rng.random((23, 17))
+    detected = Detections("h36m17", boxes_xyxy=truth.boxes_xyxy, **said)
+    files = written(tmp_path, truth, detected)
+    result = chosen.evaluate(**files, **ASKED, steps=2)
+    variants = [row["variant"] for row in result["rows"] if row["method"] == "port"]
+    assert variants == ["faithful", "leak_free"] and len(trained(chosen)) == 10
+    assert "by weights that have seen these" in result["protocol"]
+    assert "in 5 folds, grouped by 23 sources" in result["protocol"]
+    card = checkpoint.read_card(trained(chosen)[0])
+    assert card["config"]["skeleton"] == "h36m17"
+    faithful, leak_free = (row for row in result["rows"] if row["method"] == "port")
+    against = leak_free["against"]["faithful"]
+    assert "against" not in faithful and set(leak_free["against"]) == {"faithful"}
+    apart = leak_free["metrics"]["p_epe_rigid"] - faithful["metrics"]["p_epe_rigid"]
+    low, high = against["p_epe_rigid"]["interval"]
+    assert against["p_epe_rigid"]["difference"] == pytest.approx(apart) and low < apart < high
+    assert set(against) == set(recipe.errors(detected.xy_frame, truth)), "measures alone"
+    rules = result["rows"][3]["rules"]
+    assert len(rules) == 5 and all("training folds" in rule for rule in rules)
+    for variant in ("shipped", "denoise", "bodies"):
+        with pytest.raises(UnknownName, match="variant of PORT on h36m17"):
+            chosen.evaluate(**files, **ASKED, variants=(variant,))
+    flags[:, 5] = 0
+    files = written(tmp_path, replace(truth, visibility=flags), detected)
+    with pytest.raises(BadParameter, match="no pose of the training folds has all its joints"):
+        chosen.evaluate(**files, **ASKED, steps=2)
+
+
+def test_what_files_cannot_be_asked(tmp_path, synthetic):
+    truth, detected = (each.select(slice(7)) for each in synthetic)
+    files = written(tmp_path, replace(truth, groups=list("abcdefg")), detected)
+    with pytest.raises(BadParameter, match="nothing is trained"):
+        recipe.RECIPE.evaluate(**files, **ASKED, steps=2)
+    with pytest.raises(BadParameter, match="--detections FILE"):
+        recipe.RECIPE.evaluate(files["data"], **ASKED)
+    with pytest.raises(UnknownName, match="variant of PORT on hand21 'best'"):
+        recipe.RECIPE.evaluate(**files, **ASKED, variants=("best",))
+    with pytest.raises(BadParameter, match="synthetic is synthetic, not files to read"):
+        recipe.RECIPE.evaluate("synthetic", detections=files["detections"], **ASKED)
+
+
+@pytest.mark.realdata
+def test_the_published_detections_as_a_file_of_the_user_s(data_root, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_DATA", str(data_root))
+    file = data_root / "port_panoptic" / "mobilenetv2_panoptic_256x256_test.pkl"
+    rows = recipe.RECIPE.evaluate("port_panoptic", detections=file, **ASKED)["rows"]
+    detector, smaller, _, port = rows[:4]
+    assert smaller["metrics"]["p_epe_rigid"] == pytest.approx(8.383, abs=5e-4)
+    assert detector["metrics"]["p_epe"] == pytest.approx(7.7593, abs=5e-5) and port["n"] == 846
+    assert port["metrics"]["p_epe_rigid"] == pytest.approx(8.043, abs=5e-4)
 
 
 def test_a_refiner_is_its_equations(synthetic):

@@ -4,13 +4,12 @@ protocol.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 from numbers import Real
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -39,8 +38,7 @@ from .checks import (
     table,
 )
 from .coco import Results, annotations_of, results_of, skeleton_of
-from .frames import PICTURE_SUFFIXES
-from .numbering import LABEL_STUDIO, before_export
+from .pairing import name_by_parts, name_parts
 from .results.rows import USUAL_SKELETON
 from .safe import read_json
 
@@ -318,11 +316,11 @@ def _in_pictures_of(images: list, given: Results, path: Path) -> tuple[list, lis
     ends = defaultdict(list)  # ids and names of pictures by the last part of the name
     for image in images:
         if type(image) is dict and type(image.get("file_name")) is str:
-            parts = _name_parts(image["file_name"])
+            parts = name_parts(image["file_name"])
             ends[parts[-1]].append((str(integral(image.get("id"))), parts))
     if not (ends and given.names):
         return given.rows, []
-    ids = {key: _id_by_name(key, name, ends) for key, name in given.names.items()}
+    ids = {key: name_by_parts(key, name, ends) for key, name in given.names.items()}
     rows, n_changed = [], 0
     for row in given.rows:
         key = str(integral(row.get("image_id"))) if type(row) is dict else None
@@ -331,29 +329,6 @@ def _in_pictures_of(images: list, given: Results, path: Path) -> tuple[list, lis
         n_changed += changed
     problem = f"{n_changed} results have other image ids than the annotations: they go by file_name"
     return rows, [BadRecord(problem, file=path)] if n_changed else []
-
-
-def _name_parts(name: str) -> tuple[str, ...]:
-    """Folders and name of a picture, without what tells its format."""
-    *folders, last = before_export(name).parts or ("",)
-    path = PurePosixPath(last)
-    return (*folders, path.stem if path.suffix.lower() in PICTURE_SUFFIXES else last)
-
-
-def _id_by_name(key: str, name: str, ends: Mapping[str, Sequence[tuple]]) -> str:
-    """The id of the picture whose name has most of its last parts in common with this one; of
-    several the same id. The name itself where there is none, or several others.
-    """
-    *folders, last = _name_parts(name)
-    parts = (*folders, last if last in ends else re.sub("^" + LABEL_STUDIO, "", last))
-    shared = {}
-    for other, other_parts in ends.get(parts[-1], ()):
-        pairs = zip(reversed(parts), reversed(other_parts))
-        shared[other] = [*(a == b for a, b in pairs), False].index(False)
-    best = [other for other, n in shared.items() if n == max(shared.values())]
-    if key in best:
-        return key
-    return best[0] if len(best) == 1 else name
 
 
 # --- what pycocotools sees in a file of annotations -----------------------------------------------

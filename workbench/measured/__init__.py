@@ -57,9 +57,20 @@ class Row:
 
     def paired(self, measure: str, digits: int = 1) -> str:
         """The difference to the row's rival, as "-35.1 [-42.8, -27.2]"."""
-        pair = self._of("paired", measure)
-        low, high = pair["interval"]
-        return f"{pair['difference']:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+        return _difference(self._of("paired", measure), digits)
+
+    def against(self, variant: str, measure: str, digits: int = 1) -> str:
+        """The difference to another variant of the same rows."""
+        found = self._of("against", variant)
+        if measure not in found:
+            problem = f"{self.name}: nothing of {measure!r} against {variant}"
+            raise BadParameter(problem, remedy=f"known: {', '.join(found)}")
+        return _difference(found[measure], digits)
+
+
+def _difference(pair: Mapping, digits: int) -> str:
+    low, high = pair["interval"]
+    return f"{pair['difference']:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
 
 
 @dataclass(frozen=True)

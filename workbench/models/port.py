@@ -32,12 +32,12 @@ class PortConfig:
     dim: int = 64  # D, PORT Sec. IV-B
     depth: int = 4  # L, PORT Sec. IV-B
     heads: int = 4  # PORT Sec. IV-B
-    # unstated; ours: Eq. 7 divides by sqrt(D); heads of width D give Table II's 0.5 M parameters
+    # unstated; ours: Eq. 7 divides by sqrt(D), so heads have width D
     head_dim: int = 64
-    mlp_ratio: int = 2  # unstated; ours: with the two lines around it, 0.52 M
+    mlp_ratio: int = 2  # unstated; ours: 0.53 M, as other readings give (the ledger, Table II)
     # K, PORT Sec. IV-B; () is the plain linear layer of Table III
     exponents: tuple[int, ...] = (1, 2)
-    # one W for all powers as Eq. 4 prints it; False: one for each, see the ledger
+    # one W for all powers as Eq. 4 prints it; False: one for each, a choice of ours
     shared_weight: bool = False
     se: bool = True  # PORT Eq. 10
     se_reduction: int = 4  # unstated; ours

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import nn
 
 from .. import checkpoint, metrics
+from ..data.manifest import manifests
 from ..errors import BadParameter, unknown
 from ..ledger import paper
 from ..models import build
@@ -46,7 +47,7 @@ HISTORY = 100  # entries of a training's history that a shipped card keeps, at m
 class Options:
     """What is asked of a training or an evaluation; None leaves a choice to the recipe."""
 
-    data: str = "synthetic"  # NAME or NAME:PATH
+    data: str = "synthetic"  # NAME or NAME:PATH, or a file
     variants: Sequence[str] | None = None
     seed: int = 0
     steps: int | None = None  # caps every training, for trying out
@@ -54,6 +55,8 @@ class Options:
     progress: bool = True
     precision: str = "fp32"  # of answers, or "bf16" (mixed)
     boxes: str | Path | None = None  # a detector's, COCO results JSON
+    detections: str | Path | None = None  # a detector's poses on the people of `data`
+    skeleton: str | None = None  # of `detections`
     weights: str | Path | None = None  # of a public program
     size: tuple[int, int] | None = None  # px of its crops, where the file does not tell
     task: str = "propagation"
@@ -191,7 +194,8 @@ class Recipe:
     else the method's training and tasks need. paper: the network in the paper's own size, for sets
     that users bring. columns: measures that tables show, by title; None: all by their names.
     compared: measures whose paired differences tables show. options: of `Options`, beyond those
-    that every method takes.
+    that every method takes. files: the task on whatever has truth: data that `tasks` does not name,
+    and detections.
     """
 
     name: str
@@ -209,6 +213,7 @@ class Recipe:
     compared: tuple[str, ...] = ()
     columns: Mapping[str, str] | None = None
     options: frozenset[str] = frozenset()
+    files: Callable[[Recipe, Options], Task] | None = None
     folder: Path | None = None  # of cached trainings; None: the user's cache
     weights: Callable[[str], Path] = weights_path  # where shipped files lie
 
@@ -298,7 +303,8 @@ class Recipe:
     def evaluate(self, data: str = "synthetic", **asked) -> dict:
         """A method's protocol on a data set: {schema_version, protocol, rows}, see `rows`.
 
-        data: NAME or NAME:PATH of `tasks`. asked: fields of `Options`. Trainings are cached.
+        data: NAME or NAME:PATH of `tasks`, or what `files` takes. asked: fields of `Options`.
+        Trainings are cached.
         """
         known = {"variants", "seed", "steps", "device", "progress", *self.options}
         asked = {name: value for name, value in asked.items() if value is not None}
@@ -308,12 +314,25 @@ class Recipe:
         if options.precision not in ("fp32", "bf16"):
             problem = f"precision is {options.precision!r}"
             raise BadParameter(problem, remedy="choose fp32 or bf16")
-        if options.name not in self.tasks:
-            raise unknown(f"data of {self.title}", options.name, self.tasks)
+        task = self._task(options)
         if options.boxes is not None and options.name == "synthetic":
             problem = "rendered people have no detector's boxes"
             raise BadParameter(problem, remedy="leave boxes out, or name other data")
-        return measure(self.tasks[options.name](self, options))
+        return measure(task(self, options))
+
+    def _task(self, options: Options) -> Callable[[Recipe, Options], Task]:
+        """What the data ask for."""
+        if options.skeleton is not None and options.detections is None:
+            problem = "skeleton says whose joints detections have, and there are none"
+            raise BadParameter(problem, remedy="name them by --detections FILE, or leave it out")
+        named = self.tasks.get(options.name)
+        if self.files is not None:
+            given = Path(options.data).exists() or options.name in manifests()
+            if options.detections is not None or (named is None and given):
+                return self.files
+        if named is None:
+            raise unknown(f"data of {self.title}", options.name, self.tasks)
+        return named
 
     def chosen(self, options: Options, *usual: str, without: Sequence[str] = ()) -> Sequence[str]:
         """The variants that are asked for, the usual ones by default; `UnknownName` for others

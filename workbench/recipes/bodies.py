@@ -18,11 +18,9 @@ import torch
 from jaxtyping import Bool, Float
 
 from .. import metrics
-from ..data.coco import read_coco
 from ..data.manifest import locate
-from ..data.results import file_in_truth_boxes, read_detections
-from ..data.safe import read_json
-from ..errors import BadRecord
+from ..data.pairing import read_pairs
+from ..data.results import file_in_truth_boxes
 from ..made.bodies import photographed, sample_bodies
 from ..made.detectors import Detector
 from ..made.gaits import gait_joints_mm
@@ -350,20 +348,6 @@ def read_in_truth_boxes(data: str) -> tuple[Path, Pose, Detections]:
     results whose rows state an annotation_id. The truth is that of the manifest `coco`. People
     without a labelled joint are left out.
     """
-    root = locate(data)[1]
-    file = file_in_truth_boxes(root)
-    content = read_json(file)
-    detected = read_detections(file, skeleton="coco17", content=content)
-    truth = read_coco(locate("coco")[1]).poses
-    row_of = {name: row for row, name in enumerate(truth.ids)}
-    wanted = [str(row.get("annotation_id")) for row in content]
-    if strange := [name for name in wanted if name not in row_of]:
-        raise BadRecord(
-            f"{len(strange)} rows are of no person that COCO's annotations hold",
-            file=file,
-            record=f"annotation_id {strange[0]}",
-            remedy="state every row's annotation_id, and lay COCO's annotations beside it",
-        )
-    truth = truth.select([row_of[name] for name in wanted])
-    judged = truth.labelled.any(1)
-    return file, truth.select(judged), detected.select(judged)
+    file = file_in_truth_boxes(locate(data)[1])
+    pairs = read_pairs("coco", file)
+    return file, pairs.truth, pairs.detections

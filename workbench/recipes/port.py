@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -26,17 +26,27 @@ from jaxtyping import Float, Int
 from .. import checkpoint, metrics
 from ..data.hands import read_panoptic, read_port_panoptic
 from ..data.manifest import locate
+from ..data.pairing import Pairs, in_order_of, read_pairs
 from ..errors import BadParameter, BadRecord, unknown
 from ..geometry import rotation
 from ..made.bodies import sample_bodies
 from ..made.hands import sample_hands
 from ..made.noise import DetectorNoise
 from ..models import build, config_of
+from ..models.layers import count_parameters
 from ..models.port import Port, PortConfig
 from ..occlusion import mask_joints
-from ..predict import PortRefiner, RefineRule, pose_frame, pose_weights, weights_path
+from ..predict import (
+    PortRefiner,
+    RefineRule,
+    place_missing,
+    pose_frame,
+    pose_weights,
+    refine_people,
+    weights_path,
+)
 from ..records import Detections, Pose, Prediction
-from ..skeletons import skeleton
+from ..skeletons import skeleton, titled
 from ..train import Batch, BatchSource, TrainConfig
 from . import bodies
 from .base import (
@@ -49,6 +59,7 @@ from .base import (
     Variant,
     loaded,
     measure,
+    paired,
     paper_rows,
     rows,
 )
@@ -117,7 +128,7 @@ class Hands:
     )
     paper_train: TrainConfig = PAPER_TRAIN
     sweep: Mapping[bool, tuple[int, int, int]] = field(
-        default_factory=lambda: {False: (200, 1, 500), True: (1_500, 3, 2_000)}
+        default_factory=lambda: {False: (150, 1, 500), True: (1_500, 3, 2_000)}
     )
 
 
@@ -441,8 +452,9 @@ def choose_rule(
         rules.append(quantile_rule(detected.confidence, *quantiles, source=source, mirror=True))
 
     def cost(rule: RefineRule) -> float:
-        refined = errors(PortRefiner(model, rule).refine(detected).xy_frame, truth)
-        return sum(refined[key].mean() / base[key].mean() for key in ("epe", "p_epe_pred_to_gt"))
+        refined = errors(refine_people(PortRefiner(model, rule), detected).xy_frame, truth)
+        keys = ("epe", "p_epe_pred_to_gt")
+        return sum(np.nanmean(refined[key]) / np.nanmean(base[key]) for key in keys)
 
     return min(rules, key=cost)
 
@@ -452,26 +464,41 @@ def choose_rule(
 
 def errors(xy_frame: Float[np.ndarray, "n k 2"], truth: Pose) -> dict[str, Float[np.ndarray, n]]:
     """EPE (root-relative, and as it stands) and P-EPE of each pose: with scale both ways, and
-    rigid; px.
+    rigid; px. Of labelled joints; NaN for root-relative EPE where the root is not one, and for
+    P-EPE of fewer than three, which some similarity brings together.
     """
-    root = skeleton(truth.skeleton).root
-    return {
-        "epe": metrics.epe(xy_frame, truth.xy_frame, root=root),
-        "p_epe": metrics.p_epe(xy_frame, truth.xy_frame, align="truth_to_pred"),
-        "p_epe_pred_to_gt": metrics.p_epe(xy_frame, truth.xy_frame, align="pred_to_truth"),
-        "p_epe_rigid": metrics.p_epe(xy_frame, truth.xy_frame, align="rigid"),
-        "epe_absolute": metrics.epe(xy_frame, truth.xy_frame),
-    }
+    found: dict[str, np.ndarray] = {}
+    patterns, which = np.unique(truth.labelled, axis=0, return_inverse=True)
+    for i, labelled in enumerate(patterns):
+        rows = np.flatnonzero(which.ravel() == i)
+        joints = np.flatnonzero(labelled)
+        parts = (np.ascontiguousarray(xy[rows][:, joints]) for xy in (xy_frame, truth.xy_frame))
+        root = np.flatnonzero(joints == skeleton(truth.skeleton).root)
+        for name, values in _errors(*parts, root.tolist()).items():
+            found.setdefault(name, np.full(len(truth), np.nan))[rows] = values
+    return found
+
+
+def _errors(
+    answer: Float[np.ndarray, "n j 2"], truth: Float[np.ndarray, "n j 2"], root: Sequence[int]
+) -> dict[str, Float[np.ndarray, n]]:
+    """`errors` of joints that are all labelled. root: its index among them, or none."""
+    found = {"epe": metrics.epe(answer, truth, root=root[0])} if root else {}
+    if truth.shape[1] > 2:
+        aligned = {"p_epe": "truth_to_pred", "p_epe_pred_to_gt": "pred_to_truth"}
+        for name, align in (aligned | {"p_epe_rigid": "rigid"}).items():
+            found[name] = metrics.p_epe(answer, truth, align=align)
+    return found | {"epe_absolute": metrics.epe(answer, truth)}
 
 
 def replaced_error(
     prediction: Prediction, truth: Pose, detected: Detections
 ) -> tuple[dict[str, float], dict[str, tuple[float, float]]]:
     """The replaced joints' own error (px, unaligned) with PORT and of the detector, and their
-    difference; and 95 % of this by group.
+    difference; and 95 % of this by group, where there are two.
     """
-    hidden = prediction.replaced
-    share = {"replaced_share": float(hidden.mean())}
+    share = {"replaced_share": float(prediction.replaced.mean())}
+    hidden = prediction.replaced & truth.labelled
     if not hidden.any():
         return share, {}
     after, before = (
@@ -479,12 +506,14 @@ def replaced_error(
         for xy in (prediction.xy_frame, detected.xy_frame)
     )
     groups = np.broadcast_to(np.asarray(truth.groups)[:, None], hidden.shape)[hidden]
-    ends = metrics.bootstrap_interval(after - before, groups, np.random.default_rng(0))
     means = {
         "replaced_error": float(after.mean()),
         "replaced_error_detector": float(before.mean()),
         "replaced_change": float((after - before).mean()),
     }
+    if len(set(groups.tolist())) < 2:
+        return share | means, {}
+    ends = metrics.bootstrap_interval(after - before, groups, np.random.default_rng(0))
     return share | means, {"replaced_change": ends}
 
 
@@ -536,6 +565,15 @@ def scores_of(
     }
 
 
+def _against(scores: Scores, others: Mapping[str, Scores], measures: Iterable[str]) -> Scores:
+    """With "against" for the row: paired differences to other variants, by their names."""
+    if not others:
+        return scores
+    own = replace(scores, values={name: scores.values[name] for name in measures})
+    against = {name: paired(own, other, name) for name, other in others.items()}
+    return replace(scores, extra={**scores.extra, "against": against})
+
+
 METRICS_TEXT = (
     "epe: root-relative, which Table I must mean, epe_absolute: as it stands; p_epe: truth aligned "
     "to prediction with scale (the paper's numbers), p_epe_pred_to_gt: prediction to truth, "
@@ -560,18 +598,26 @@ def pose_task(
     groups: str = "source video or picture",
     seed: int = 0,
     paper: Sequence[dict] = (),
+    factors: Sequence[float] = (),
 ) -> Task:
     """What all evaluations of PORT measure; learn: (variant) -> what refines, and says what its row
-    says beside its measures.
+    says beside its measures. factors: by which the detections are scaled, a row each.
     """
 
     def scores(_case, refiners: Mapping[str, Callable]) -> dict[str, list[Scores]]:
         words = {"method": "detector", "subset": data}
         base = errors(detected.xy_frame, truth)
         out = {"detector": [Scores(words, len(truth), base, truth.groups)]}
+        for factor in factors:
+            each = errors(shrunk(detected, factor), truth)
+            values = each | {f"{key}_change": v - base[key] for key, v in each.items()}
+            words = {"method": f"times {factor}", "subset": data}
+            out[words["method"]] = [Scores(words, len(truth), values, truth.groups)]
         for name, refine in refiners.items():
             prediction, extra = refine(detected)
-            out |= scores_of(prediction, truth, detected, name, data, extra)
+            found = scores_of(prediction, truth, detected, name, data, extra)
+            earlier = {other: out[other][0] for other in refiners if other in out}
+            out |= found | {name: [_against(found[name][0], earlier, base)]}
         return out
 
     return Task(
@@ -598,7 +644,7 @@ def refiner_task(
         f"procedural {what} alone"
     )
     text = text if data == "synthetic" else f"{text}. {DISCLOSURE}"
-    refine = lambda detected: (refiner.refine(detected), {})  # noqa: E731
+    refine = lambda detected: (refine_people(refiner, detected), {})  # noqa: E731
     fields = {"groups": groups, "seed": seed}
     return pose_task(truth, detected, data, ("procedural",), lambda _name: refine, text, **fields)
 
@@ -656,18 +702,24 @@ class Folds:
     def procedural(self) -> Port:
         return self.made("procedural")
 
+    @property
+    def of_hands(self) -> bool:
+        return self.truth.skeleton == "hand21"
+
     def others(self, f: int) -> tuple[Pose, Detections]:
         """What is known when fold f is judged."""
         rows = np.flatnonzero(self.fold != f)
         return self.truth.select(rows), self.detected.select(rows)
 
     @cache  # noqa: B019  one study lives as long as one evaluation
-    def rule(self, f: int, variant: str = "procedural") -> RefineRule:
-        """Chosen with weights that have seen no real hand, so that the training rows are new to
-        them: a variant's own where it learned from made hands, else procedural ones'.
+    def rule(self, f: int, variant: str) -> RefineRule:
+        """Of hands chosen with weights that have seen no real one, so that the training rows are
+        new to them: a variant's own where it learned from made hands, else procedural ones'. Other
+        bodies have none: as in the paper with those that have learned from the training rows.
         """
         candidates = self.recipe.own.candidates
-        return choose_rule(self.made(variant), *self.others(f), "training folds", candidates)
+        model = self.made(variant) if self.of_hands else self.learned(variant, f)
+        return choose_rule(model, *self.others(f), "training folds", candidates)
 
     def settings(self, variant: str) -> TrainConfig:
         """How long a variant learns: as the paper says where there is as much to learn from."""
@@ -676,21 +728,33 @@ class Folds:
             train = self.recipe.own.paper_train
         return self.options.settings(train)
 
-    def refiner(self, variant: str, f: int) -> PortRefiner:
-        """What judges fold f."""
-        if variant in MADE:
-            return PortRefiner(self.made(variant), self.rule(f, variant))
+    @cache  # noqa: B019  as `rule`
+    def learned(self, variant: str, f: int) -> Port:
+        """Weights that have learned from the others' truth, of poses all of whose joints it
+        states.
+        """
         truth, detected = self.others(f)
-        learn_from = self.full_train or truth
+        whole = truth.labelled.all(1)
+        learn_from = self.full_train or truth.select(whole)
+        if not len(learn_from):
+            problem = "no pose of the training folds has all its joints labelled"
+            raise BadParameter(problem, remedy="judge the shipped weights: leave variants out")
         label, train = f"{variant}, fold {f + 1}/{FOLDS}", self.settings(variant)
         if variant == "denoise":
-            noise = replace(DetectorNoise.fit(truth, detected), **STRUCTURE)
+            noise = DetectorNoise.fit(truth.select(whole), detected.select(whole))
+            noise = replace(noise, **STRUCTURE)
             training = finetuning(self.procedural, learn_from, noise, train, label)
         else:
             config = replace(self.recipe.variants[variant].config, skeleton=truth.skeleton)
             training = faithful_training(learn_from, train, config, label)
-        model = self.recipe.learn(training, self.options).predictor.model
-        return PortRefiner(model, self.rule(f))
+        return self.recipe.learn(training, self.options).predictor.model
+
+    def refiner(self, variant: str, f: int) -> PortRefiner:
+        """What judges fold f."""
+        if variant in MADE:
+            return PortRefiner(self.made(variant), self.rule(f, variant))
+        chosen_with = "procedural" if self.of_hands else variant
+        return PortRefiner(self.learned(variant, f), self.rule(f, chosen_with))
 
     def refine(self, variant: str, detected: Detections) -> tuple[Prediction, dict]:
         """The folds' detections, each fold by what was made without it, put together again; the
@@ -700,7 +764,7 @@ class Folds:
         rules = []
         for f in range(FOLDS):
             refiner, test = self.refiner(variant, f), np.flatnonzero(self.fold == f)
-            part = refiner.refine(detected.select(test))
+            part = refine_people(refiner, detected.select(test))
             xy[test], replaced[test] = part.xy_frame, part.replaced
             rules.append(refiner.rule.source)
         confidence = detected.confidence
@@ -818,6 +882,98 @@ def _real_detections(recipe: Recipe, options: Options) -> Task:
     )
 
 
+# --- any detections with truth --------------------------------------------------------------------
+
+# who may be asked for on other people's data, by what has learned on whom
+IN_FOLDS = ("faithful", "leak_free")
+OF_HANDS = ("denoise", *IN_FOLDS, *MADE)
+SHIPPED = "shipped"  # weights and rule of the shipped file, as they stand
+FACTORS = (0.97, 0.95)  # detections made smaller about their root, a row each; ours
+FILES_TEXT = (
+    "PORT on {people} {skeleton} people of {data}, detections of {detections}{notes}. shipped: "
+    "weights and rule as they are, from procedural poses alone{seen}{folds}. Errors: of labelled "
+    "joints, root-relative ones to {root}; joints that the detector did not find stand by their "
+    "neighbours in every row. times 0.97, times 0.95, shrink_control: all detections scaled about "
+    "their root, the last by the mean size change that PORT causes; shrink_control_each: each by "
+    "its own"
+)
+PANOPTIC_TEXT = (
+    " under a simulated detector whose round constants were chosen in sight of MobileNetV2's "
+    "published detections on CMU Panoptic"
+)
+FOLDS_TEXT = (
+    "; other variants in {folds} folds, grouped by {groups} sources: trained on the truth of the "
+    "other folds, {steps:,} steps at most, delta chosen on their detections{seen}"
+)
+
+
+def read_people(options: Options) -> Pairs:
+    """The user's people, row by row with what the detector says; hands in the order of joints that
+    PORT's weights have.
+    """
+    pairs = read_pairs(options.data, options.detections, skeleton=options.skeleton)
+    joints = sorted(skeleton(pairs.truth.skeleton).joints)
+    same = (name for name in SAMPLERS if sorted(skeleton(name).joints) == joints)
+    name = next(same, pairs.truth.skeleton)
+    truth, detected = (in_order_of(each, name) for each in pairs[:2])
+    if not truth.groups:
+        names = truth.images or map(str, range(len(truth)))
+        truth = replace(truth, groups=tuple(names))
+    return Pairs(truth, place_missing(detected), pairs.notes)
+
+
+def _asked(options: Options, name: str) -> Sequence[str]:
+    """The variants that are asked for on people of a skeleton, by default the shipped weights, or
+    where there are none what the paper prints.
+    """
+    known = OF_HANDS if name == "hand21" else IN_FOLDS
+    if name in SAMPLERS:
+        known = (SHIPPED, *known)
+    for variant in options.variants or ():
+        if variant not in known:
+            raise unknown(f"variant of PORT on {titled(name)}", variant, known)
+    return options.variants or (known if SHIPPED not in known else (SHIPPED,))
+
+
+def _files(recipe: Recipe, options: Options) -> Task:
+    """Whatever has truth: the shipped weights, or variants fold by fold."""
+    truth, detected, notes = read_people(options)
+    name, asked = truth.skeleton, _asked(options, truth.skeleton)
+    if options.steps is not None and {*asked} <= {SHIPPED}:
+        remedy = "leave steps out, or name variants"
+        raise BadParameter("the shipped weights are judged, nothing is trained", remedy=remedy)
+    folds = None
+    if {*asked} != {SHIPPED}:
+        folds = Folds(recipe, options, truth, detected, None)
+
+    def learn(variant: str) -> Callable[[Detections], tuple[Prediction, dict]]:
+        if variant != SHIPPED:
+            return partial(folds.refine, variant)
+        refiner = loaded(recipe, str(weights_path("port", name)), options).predictor
+        return lambda detected: (refine_people(refiner, detected), {})
+
+    data = Path(options.data).name if Path(options.data).exists() else options.name
+    text = FILES_TEXT.format(
+        people=len(truth),
+        skeleton=name,
+        data=data,
+        detections=Path(options.detections or detected.source or data).name,
+        notes="".join(f"; {note}" for note in notes),
+        seen=PANOPTIC_TEXT if name == "hand21" else "",
+        folds="" if folds is None else _folds_text(folds),
+        root=skeleton(name).joints[skeleton(name).root],
+    )
+    fields = {"seed": options.seed, "factors": FACTORS}
+    return pose_task(truth, detected, data, asked, learn, text, **fields)
+
+
+def _folds_text(folds: Folds) -> str:
+    train = folds.settings("faithful")
+    seen = "" if folds.of_hands else ", by weights that have seen these, as in the paper"
+    groups = len(set(folds.truth.groups))
+    return FOLDS_TEXT.format(folds=FOLDS, groups=groups, steps=train.steps, seen=seen)
+
+
 # --- the shipped checkpoint -----------------------------------------------------------------------
 
 
@@ -887,6 +1043,8 @@ RECIPE = Recipe(
         "replaced": "replaced_share",
     },
     compared=("oks", "error"),
+    options=frozenset({"detections", "skeleton"}),
+    files=_files,
 )
 
 
@@ -917,6 +1075,28 @@ def sweep_protocol(full: bool) -> str:
     return f"{steps:,} steps, {seeds} seed{'s' if seeds > 1 else ''}, {hands:,} test hands"
 
 
+def _ablated(
+    trainings: Sequence[Training],
+    recipe: Recipe,
+    rule: RefineRule,
+    truth: Pose,
+    detected: Detections,
+    options: Options,
+) -> dict[str, float | int]:
+    """What trainings that differ in their seeds alone come to."""
+    each = []
+    for training in trainings:
+        model = recipe.learn(training, options).predictor.model
+        refined = PortRefiner(model, rule).refine(detected)
+        found = errors(refined.xy_frame, truth)
+        means = (found["p_epe"].mean(), found["p_epe_pred_to_gt"].mean())
+        each.append((*means, size_change(refined, detected).mean()))
+    p_epe, to_truth, size = np.mean(each, 0)
+    lowest, highest = np.min(each, 0)[0], np.max(each, 0)[0]
+    row = {"parameters": count_parameters(model), "p_epe": p_epe, "low": lowest, "high": highest}
+    return row | {"p_epe_pred_to_gt": to_truth, "size": size}
+
+
 def sweep(
     projections: Sequence[str],
     ratios: Sequence[float],
@@ -929,42 +1109,40 @@ def sweep(
     """Masked joint modelling on procedural hands for each setting; refined test hands, lowest 10 %
     replaced, wrist kept.
 
-    {"projection": rows, "masking": rows, "detector": [row]}; a row has setting, p_epe (mean of the
-    seeds) with low and high, p_epe_pred_to_gt, size (over the detected one), and the paper's P-EPE.
+    {"projection": rows, "one W": rows, "masking": rows, "detector": [row]}; a row has setting,
+    parameters, p_epe (mean of the seeds) with low and high, p_epe_pred_to_gt, size (over the
+    detected one), and the paper's P-EPE. "projection" has a W for each power, so that more powers
+    make a larger network; "one W" shares it, as Eq. 4 prints it, and all are of one size.
     """
     steps, seeds, hands = recipe.own.sweep[full]
     batch = 128 if full else 64
     train = replace(FAITHFUL_TRAIN, steps=steps, warmup_steps=steps // 10, batch_size=batch)
-    truth, detected = pairs("synthetic", n=hands, seed=TEST_SEED)
+    known = pairs("synthetic", n=hands, seed=TEST_SEED)
     confidence = pairs("synthetic", n=2_000, seed=seed + 1)[1].confidence
     rule = quantile_rule(confidence, 0, 0.1, 0.0, source="lowest 10 %")
     options = Options(device=device, progress=False)
 
     @cache
-    def point(exponents: tuple[int, ...], ratio: float) -> dict[str, float]:
-        config, each = PortConfig(exponents=exponents), []
-        for s in range(seed, seed + seeds):
-            training = _masked_made(config, replace(train, seed=s), "port", ratio)
-            model = recipe.learn(training, options).predictor.model
-            refined = PortRefiner(model, rule).refine(detected)
-            found = errors(refined.xy_frame, truth)
-            means = (found["p_epe"].mean(), found["p_epe_pred_to_gt"].mean())
-            each.append((*means, size_change(refined, detected).mean()))
-        p_epe, to_truth, size = np.mean(each, 0)
-        lowest, highest = np.min(each, 0)[0], np.max(each, 0)[0]
-        row = {"p_epe": p_epe, "low": lowest, "high": highest}
-        return row | {"p_epe_pred_to_gt": to_truth, "size": size}
+    def point(config: PortConfig, ratio: float = MASK_RATIO) -> dict[str, float | int]:
+        settings = [replace(train, seed=s) for s in range(seed, seed + seeds)]
+        trainings = [_masked_made(config, each, "port", ratio) for each in settings]
+        return _ablated(trainings, recipe, rule, *known, options)
 
-    base = {key: v.mean() for key, v in errors(detected.xy_frame, truth).items()}
-    chosen = {name: PROJECTIONS[name] for name in projections}
+    def projected(name: str, one_weight: bool) -> dict:
+        exponents, paper = PROJECTIONS[name]
+        # of a single power, one W and a W for each are the same network
+        shared = one_weight and len(exponents) > 1
+        config = PortConfig(exponents=exponents, shared_weight=shared)
+        return {"setting": name, **point(config), "paper": paper}
+
+    base = errors(known[1].xy_frame, known[0])
+    base = {key: base[key].mean() for key in ("p_epe", "p_epe_pred_to_gt")}
     return {
-        "projection": [
-            {"setting": name, **point(exponents, MASK_RATIO), "paper": paper}
-            for name, (exponents, paper) in chosen.items()
-        ],
+        "projection": [projected(name, one_weight=False) for name in projections],
+        "one W": [projected(name, one_weight=True) for name in projections],
         "masking": [
-            {"setting": f"{r:.0%}", **point((1, 2), r), "paper": PAPER_MASKING.get(r)}
+            {"setting": f"{r:.0%}", **point(PortConfig(), r), "paper": PAPER_MASKING.get(r)}
             for r in ratios
         ],
-        "detector": [{"setting": "detector", **base, "size": 1.0}],
+        "detector": [{"setting": "detector", "parameters": 0, **base, "size": 1.0}],
     }

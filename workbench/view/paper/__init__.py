@@ -18,6 +18,7 @@ from .charts import (
     noise_errors,
     reliability,
     seed_bands,
+    shrinking,
     sweep,
     visibility_shares,
 )

@@ -185,6 +185,42 @@ def sweep(
     return first.figure
 
 
+def shrinking(
+    rows: Sequence[Mapping],
+    answer: Mapping[str, float],
+    *,
+    name: str = "with PORT",
+    marked: Sequence[float] = (),
+    **page,
+) -> Figure:
+    """What a smaller answer alone is worth: a panel a measure, px, all over as many px.
+
+    rows: "size", the factor of the detector's poses, then the measures; at 1 the detector itself.
+    answer: a method's size and measures. marked: factors with a dot.
+    """
+    table = pd.DataFrame(rows)
+    _, *measures = table.columns
+    ends = [np.array([*table[key], answer[key]]) for key in measures]
+    room = 0.6 * max(np.ptp(each) for each in ends)
+    with chart(table, panels=(1, len(measures)), height=2.2, **page) as (sns, cells, theme):
+        detector, ours = (style.colour(role, theme) for role in ("detector", "ours"))
+        times = ", ".join(f"times {factor:g}" for factor in (1, *marked))
+        for axes, key, each in zip(np.ravel(cells), measures, ends):
+            look = {"color": detector, "errorbar": None, "label": "detector, scaled"}
+            sns.lineplot(table, x="size", y=key, ax=axes, **look)
+            axes.axhline(float(table.loc[table["size"] == 1, key].iloc[0]), color=detector, ls=":")
+            dots = table[table["size"].isin([1, *marked])]
+            axes.plot(dots["size"], dots[key], "o", color=detector, label=times)
+            axes.axhline(answer[key], color=ours, linestyle="--", linewidth=0.8)
+            axes.plot(answer["size"], answer[key], "D", color=ours, label=name)
+            middle = (each.min() + each.max()) / 2
+            axes.set(title=key, xlabel="size of the answer", ylabel="")
+            axes.set_ylim(middle - room, middle + room)
+            axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        np.ravel(cells)[0].set_ylabel("px (lower is better)")
+    return axes.figure
+
+
 # --- labels ---------------------------------------------------------------------------------------
 
 
@@ -462,10 +498,18 @@ def flow_of_shapes(
 
 
 def map_grid(
-    maps: Float[np.ndarray, "n y x"], captions: Sequence[str], *, per_row: int, **page
+    maps: Float[np.ndarray, "n y x"],
+    captions: Sequence[str],
+    *,
+    per_row: int,
+    top: float | int | None = None,
+    **page,
 ) -> Figure:
-    """Feature maps side by side on one scale about 0."""
-    top, rows = float(np.abs(maps).max()), -(-len(maps) // per_row)
+    """Feature maps side by side on one scale about 0, to `top` where one is given: what lies beyond
+    has the colour of the end.
+    """
+    rows, said = -(-len(maps) // per_row), "value" if top is None else "value, cut at both ends"
+    top = float(np.abs(maps).max()) if top is None else top
     numbers = pd.concat(map(pd.DataFrame, maps), keys=captions, names=["map", "y"]).reset_index()
     with chart(numbers, height=1.5 * rows, panels=(rows, per_row), **page) as (_, cells, theme):
         cells = np.ravel(cells)
@@ -475,6 +519,6 @@ def map_grid(
             axes.set_title(caption, fontsize="medium")
         for axes in cells[len(maps) :]:
             axes.remove()
-        bar = image.figure.colorbar(image, ax=cells[: len(maps)], label="value", aspect=40)
+        bar = image.figure.colorbar(image, ax=cells[: len(maps)], label=said, aspect=40)
         bar.ax.set_gid("turned")
     return image.figure
