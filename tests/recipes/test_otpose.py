@@ -19,7 +19,9 @@ from tests.recipes.small import (
 )
 from workbench import checkpoint, codecs, metrics, predict
 from workbench.errors import BadParameter, BadRecord, MissingData, UnknownName
+from workbench.made.worlds import sample_clip
 from workbench.models import build
+from workbench.models.layers import count_parameters
 from workbench.predict import ClipEstimator, PoseEstimator
 from workbench.recipes import otpose as recipe
 from workbench.recipes.crops import key_batches
@@ -125,17 +127,77 @@ def test_decoding_comes_back_to_the_frame(people):
 
 def test_variants_are_trained_and_measured(small):
     chosen = small("otpose")
-    result = chosen.evaluate(variants=("otpose", "one_branch_no_encoder"), **ASKED)
+    result = chosen.evaluate(variants=("otpose", "one_branch_no_encoder", "dcpose"), **ASKED)
     ours = measured(result)
-    names = ["single frame", "mean of five frames", "otpose", "one_branch_no_encoder"]
-    assert [r["variant"] for r in ours[::3]] == names and len(ours) == 12
-    assert all({"AP-Mean", "AP-Ankle", "PCKh"} <= set(r["metrics"]) for r in ours)
-    assert ["PCKh" in r.get("paired", {}) for r in ours] == [i >= 3 for i in range(12)]
+    rivals = {"single frame": None, "mean of five frames": "single frame", "otpose": "single frame"}
+    rivals |= dict.fromkeys(("one_branch_no_encoder", "dcpose"), "otpose")
+    assert list(dict.fromkeys(r["variant"] for r in ours)) == list(rivals)
+    for r in ours:
+        assert {"AP-Mean", "PCKh"} <= set(r["metrics"])
+        assert r.get("paired", {}).get("PCKh", {}).get("rival") == rivals[r["variant"]]
     assert "2 steps" in result["protocol"] and result["boxes"] == "ground truth"
     cards = [checkpoint.read_card(path) for path in trained(chosen)]
     variants = sorted(card.get("variant", "frame") for card in cards)
-    assert variants == ["frame", "one_branch_no_encoder", "otpose"], "one single frame for all"
+    assert variants == ["dcpose", "frame", "one_branch_no_encoder", "otpose"], "one frame for all"
     assert len(list(chosen.folder.glob("heatmaps-train-*"))) == 1, "and one set of heatmaps"
+    elsewhere = chosen.evaluate("passing", variants=("otpose", "dcpose"), **ASKED)
+    assert len(trained(chosen)) == 4, "the same networks are judged in both worlds"
+    assert "3 rendered test clips (world passing_people" in elsewhere["protocol"]
+
+
+def test_temporal_parts_learn_from_as_many_clips_of_either_world(small):
+    data = small("otpose").own
+    windows = recipe.mixed_people(CLIP, data=data)
+    names = [clip.name for clip, _ in windows.pairs]
+    worlds = ("crossing_people", "passing_people")
+    assert names == [f"{world}/train/{i}" for world in worlds for i in range(2)]
+    assert set(windows.items[:, 2]) == {2}, "labels of the middle frames alone"
+    assert data.mix["clips"] == 4 and data.mix["data"] == "crossing_people+passing_people"
+
+
+@pytest.mark.parametrize("passing", [False, True])
+def test_who_else_sees_a_hidden_joint(small, passing):
+    """By the same clips with labels in all frames; rows tell hidden joints by it."""
+    data = small("otpose").own
+    data = data.passing if passing else data
+    windows = recipe.people("test", CLIP, data=data)
+    shown, truth = recipe.frames_that_show(windows, "test", data), windows.poses()
+    for row, (pair, n, key) in enumerate(windows.items.tolist()):
+        dense = sample_clip(replace(data.world, label_stride=1, label_first=0), "test", pair)
+        flags = dense.clip.tracks[n].visibility
+        np.testing.assert_array_equal(flags[key], truth.visibility[row])
+        others = [t for t in range(5) if t != key]
+        np.testing.assert_array_equal(shown[row], sum(flags[t] == 2 for t in others))
+    rows = recipe.shown_scores({"variant": "x"}, as_found(truth, truth.xy_frame), truth, shown)
+    hidden = shown[truth.visibility == 1]
+    counts = [(hidden == 0).sum(), np.isin(hidden, (1, 2)).sum(), (hidden >= 3).sum()]
+    assert [row.n for row in rows] == counts and min(counts) > 0
+    assert {np.mean(row.values["PCKh"]) for row in rows} == {100.0}
+    wrong = truth.xy_frame + 500 * (shown == 0)[..., None]
+    rows = recipe.shown_scores({}, as_found(truth, wrong), truth, shown)
+    assert [np.mean(row.values["PCKh"]) for row in rows] == [0, 100, 100]
+
+
+def test_rows_go_on_from_the_single_frame_in_the_shipped_file(small, tmp_path):
+    chosen = small("otpose")
+    place = tmp_path / "weights" / "otpose.safetensors"
+    card = checkpoint.read_card(chosen.ship(place, QUICK))
+    before = set(trained(chosen))
+    learned = chosen.train("no_attention", QUICK)
+    assert len(set(trained(chosen)) - before) == 1, "no single frame is trained"
+    assert checkpoint.read_card(learned.weights)["frame"] == card["frame"]
+    own, shipped = (checkpoint.read_tensors(path) for path in (learned.weights, place))
+    names = [name for name in shipped if name.startswith("maps.")]
+    assert all(torch.equal(own[name], shipped[name]) for name in names)
+    assert chosen.train("frame", replace(QUICK, anew=True)).weights != place
+
+
+def test_the_rival_is_as_large():
+    def size(name: str) -> int:
+        model = build("otpose", recipe.VARIANTS[name].config)
+        return count_parameters(model) - count_parameters(model.maps)
+
+    assert size("dcpose") == pytest.approx(size("otpose"), rel=0.05)
 
 
 def test_the_single_frame_part_stays_as_it_was_trained(small):
@@ -177,8 +239,9 @@ def test_what_others_go_on_from_is_no_variant_of_tables(small):
     for name in ("frame", "otpoes"):
         with pytest.raises(UnknownName, match="variant of OTPose"):
             small("otpose").evaluate(variants=(name,))
-    with pytest.raises(BadParameter, match="no detector's boxes"):
-        small("otpose").evaluate(boxes="x.json")
+    for data in ("synthetic", "passing"):
+        with pytest.raises(BadParameter, match="no detector's boxes"):
+            small("otpose").evaluate(data, boxes="x.json")
 
 
 # --- PoseTrack ------------------------------------------------------------------------------------
