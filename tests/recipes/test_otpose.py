@@ -274,6 +274,15 @@ def test_posetrack_as_the_user_has_it(small, posetrack18, windows):
     assert batch["distance"].tolist() == [[2, 1, 0, 1, 2]] * 3
 
 
+def test_posetrack_is_augmented_in_the_four_ways_of_the_paper():
+    """Sec. IV-B: scaling, truncating, rotation and flipping; padding of a quarter."""
+    config = recipe.published_config(recipe.RECIPE.paper)
+    ours = config.augment
+    assert ours.scale[0] < 1 < ours.scale[1] and ours.rotation_degrees > 0
+    assert ours.half_body > 0 and ours.flip == 0.5
+    assert config.padding == 1.25 and config.offsets == (-2, -1, 0, 1, 2)
+
+
 def as_results(windows, score=0.5) -> list[dict]:
     """The truth's boxes as a detector writes them."""
     truth, ids = windows.poses(), {p.name: p.id for p in pictures_of(windows.pairs)}

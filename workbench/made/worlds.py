@@ -1,6 +1,9 @@
 """The frozen worlds of rendered people by name, and their clips, rendered or out of the cache.
 
 Clips have exact joints, visibility, boxes and tracks (`film` says how). Synthetic.
+
+Of the joints hidden in the middle frame of 60 test clips 64, 26 and 9 % are seen in 0, 1-2 and 3-4
+of the other four frames in "crossing_people", 25, 24 and 51 % in "passing_people".
 """
 
 from __future__ import annotations
@@ -58,7 +61,7 @@ WORLDS = {
             **_BLURRED,
             gaits=("run", "run", "run", "walk", "turn", "side_step", *_ACTIVE),
             passing=True,
-        ),  # the same, but what hides somebody passes: most hidden joints are seen a frame later
+        ),  # the same, but what hides somebody passes: most hidden joints are seen in other frames
         World(
             "fast_people",
             size_wh=(256, 192),
