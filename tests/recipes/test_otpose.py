@@ -22,7 +22,7 @@ from workbench.errors import BadParameter, BadRecord, MissingData, UnknownName
 from workbench.made.worlds import sample_clip
 from workbench.models import build
 from workbench.models.layers import count_parameters
-from workbench.predict import ClipEstimator, PoseEstimator
+from workbench.predict import ClipEstimator
 from workbench.recipes import otpose as recipe
 from workbench.recipes.crops import key_batches
 from workbench.recipes.measures import posetrack_rows, posetrack_scores, weighted
@@ -51,17 +51,17 @@ def test_only_the_middle_frame_is_labelled(people):
 
 
 def test_heatmaps_are_made_once_and_belong_to_their_windows(people, tmp_path):
-    estimator, windows = PoseEstimator(build("vissimcc", FRAME)), people("test")
-    rough = recipe.rough_heatmaps(estimator, windows, tmp_path / "maps", progress=False)
+    maps, windows = build("vissimcc", FRAME).maps.eval(), people("test")
+    rough = recipe.rough_heatmaps(maps, windows, tmp_path / "maps", progress=False)
     batch = windows.batch([3])
     with torch.inference_mode():
-        own = estimator.model(batch["images"][0])["heatmaps"]
+        own = maps(batch["images"][0])
     np.testing.assert_allclose(rough["heatmaps"][3], own, rtol=2e-3, atol=2e-3)
     np.testing.assert_array_equal(rough["xy_crop"][3], batch["xy_crop"][0, 2])
     written = (tmp_path / "maps" / "heatmaps.npy").stat().st_mtime_ns
-    recipe.rough_heatmaps(estimator, windows, tmp_path / "maps", progress=False)
+    recipe.rough_heatmaps(maps, windows, tmp_path / "maps", progress=False)
     assert (tmp_path / "maps" / "heatmaps.npy").stat().st_mtime_ns == written
-    twice = recipe.rough_heatmaps(estimator, windows, tmp_path / "twice", passes=2, progress=False)
+    twice = recipe.rough_heatmaps(maps, windows, tmp_path / "twice", passes=2, progress=False)
     first, second = np.split(twice["xy_crop"], 2)
     assert len(first) == len(windows) and not np.array_equal(first, second), "augmented anew"
 

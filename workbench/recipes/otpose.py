@@ -14,6 +14,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,19 +29,13 @@ from .. import checkpoint, codecs, geometry
 from ..data.windows import Augment, WindowConfig, Windows, loader
 from ..made.worlds import WORLDS
 from ..models import config_of
+from ..models.backbones import KeypointMaps
 from ..models.otpose import OTPose, OTPoseConfig
 from ..models.vissimcc import VisSimCC, VisSimCCConfig
 from ..predict import ClipEstimator, PoseEstimator
 from ..records import Clip, Detections, Pose
 from ..skeletons import skeleton
-from ..train import (
-    Batch,
-    BatchSource,
-    TrainConfig,
-    choose_device,
-    fingerprint,
-    trained_folder,
-)
+from ..train import Batch, BatchSource, TrainConfig, fingerprint, trained_folder
 from . import crops, real
 from .base import (
     Learned,
@@ -123,7 +118,6 @@ VARIANTS = {"frame": Variant(FRAME, crops.TRAIN, "vissimcc-baseline")} | {
 RIVAL = "single frame"
 MEAN = "mean of five frames"
 
-
 PASSING = Rendered(WORLDS["passing_people"], {"train": 1_000, "val": 120, "test": 400})
 
 
@@ -197,15 +191,15 @@ HEATMAP_FILES = {"heatmaps": np.float16, "xy_crop": np.float32, "weights": np.fl
 
 
 def rough_heatmaps(
-    estimator: PoseEstimator,
+    maps: KeypointMaps,
     windows: Windows,
     folder: Path,
     *,
     passes: int = 0,
     progress: bool = True,
 ) -> dict[str, np.ndarray]:
-    """Heatmaps of all frames of all windows by a single-frame estimator, made once and kept in
-    `folder`.
+    """Heatmaps of all frames of all windows by a single-frame estimator, as it stands, made once
+    and kept in `folder`.
 
     passes: so many times over all windows, augmented anew; 0: once, as they are.
     """
@@ -214,31 +208,31 @@ def rough_heatmaps(
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".maps-") as beside:
             whole = Path(beside) / "whole"
             whole.mkdir()
-            _write_heatmaps(estimator, windows, whole, passes, progress)
+            _write_heatmaps(maps, windows, whole, passes, progress)
             shutil.move(whole, folder)
     return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in HEATMAP_FILES}
 
 
 def _write_heatmaps(
-    estimator: PoseEstimator, windows: Windows, folder: Path, passes: int, progress: bool
+    maps: KeypointMaps, windows: Windows, folder: Path, passes: int, progress: bool
 ) -> None:
-    n, k, (w, h) = len(windows) * max(passes, 1), len(windows.skeleton), estimator.model.grid
+    n, k, (w, h) = len(windows) * max(passes, 1), len(windows.skeleton), maps.grid
     shapes = {"heatmaps": (n, 5, k, h, w), "xy_crop": (n, k, 2), "weights": (n, k)}
     files = {
         name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, shapes[name])
         for name, dtype in HEATMAP_FILES.items()
     }
-    key, at = windows.config.key, 0
+    key, at, device = windows.config.key, 0, next(maps.parameters()).device
     with tqdm(total=n, desc="heatmaps", unit="person", disable=not progress, leave=False) as bar:
         for seed in range(max(passes, 1)):
             options = {"augment": passes > 0, "seed": seed, "workers": 1}
             for batch in loader(windows, 32, shuffle=False, **options):
-                images = batch["images"].to(estimator.device)
+                images = batch["images"].to(device)
                 with torch.inference_mode():
                     crops = images.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-                    maps = estimator.model(crops)["heatmaps"].unflatten(0, images.shape[:2])
+                    heatmaps = maps(crops).unflatten(0, images.shape[:2])
                 rows = slice(at, at + len(images))
-                files["heatmaps"][rows] = maps.cpu().numpy()
+                files["heatmaps"][rows] = heatmaps.cpu().numpy()
                 for name in ("xy_crop", "weights"):
                     files[name][rows] = batch[name][:, key].cpu().numpy()
                 at = rows.stop
@@ -312,18 +306,16 @@ def _training(recipe: Recipe, name: str, options: Options) -> Training:
     model = fresh("otpose", variant.config, settings.seed, frame, part="maps.")
     model.maps.requires_grad_(False)  # and never called: heatmaps are given
     words = {**data.mix, "variant": name, "frame": key}
-    text = (
-        f"people of both worlds in {settings.precision} on heatmaps of one single-frame estimator"
-    )
+    text = "people of both worlds on heatmaps of one single-frame estimator"
 
     def batches(size: int) -> BatchSource:
         windows = mixed_people(recipe.variants["otpose"].config, data=data)
         root = recipe.folder or trained_folder(recipe.name)
         folder = root / f"heatmaps-train-{fingerprint(data.mix, key, asdict(windows.config))}"
-        single = fresh("vissimcc", recipe.variants["frame"].config, 0, frame, part="maps.")
-        estimator = PoseEstimator(single, "frame", PADDING).to(choose_device(options.device))
+        # in use, and apart from the model that learns
+        maps = deepcopy(model.maps).eval().to(memory_format=torch.channels_last)
         how = {"passes": data.passes, "progress": options.progress}
-        rough = rough_heatmaps(estimator, windows, folder, **how)
+        rough = rough_heatmaps(maps, windows, folder, **how)
         return heatmap_batches(rough, size, variant.config)
 
     return Training(
@@ -480,7 +472,8 @@ def _rendered(recipe: Recipe, options: Options) -> Task:
         rival=rivals,
         protocol=f"{data.clips['test']} rendered test clips (world {data.name}), the middle one of "
         f"five frames; boxes: ground truth; {PERCENT}; PCKh: joints within half a head size, mean "
-        f"over people; intervals: 95 % by clip; answers in {options.precision}",
+        "over people; occluded joints also by how many of the other frames show them; intervals: "
+        f"95 % by clip; answers in {options.precision}",
         seed=shipped.get("seed", options.seed),
         steps=True,
     )
