@@ -2,8 +2,9 @@
 
 Clips have exact joints, visibility, boxes and tracks (`film` says how). Synthetic.
 
-Of the joints hidden in the middle frame of 60 test clips 64, 26 and 9 % are seen in 0, 1-2 and 3-4
-of the other four frames in "crossing_people", 25, 24 and 51 % in "passing_people".
+Of the joints hidden in the middle frame of 400 test clips 67, 25 and 8 % are seen in 0, 1-2 and 3-4
+of the other four frames in "crossing_people", 29, 25 and 46 % in "passing_people"; joints move by 4
+and 9 px a frame.
 """
 
 from __future__ import annotations
