@@ -217,6 +217,7 @@ def test_shipping_writes_a_file_that_loads_and_estimates(small, people, tmp_path
     estimator, card = predict.load(str(path)), checkpoint.read_card(path)
     assert isinstance(estimator, ClipEstimator)
     assert {"otpose, all joints", "single frame, all joints"} <= set(card["metrics"])
+    assert {len(name.split(", ")) for name in card["metrics"]} == {2}, "variant, subset"
     windows = people("test")
     clip, frames = windows.pairs[0]
     boxes = np.stack([t.boxes_xyxy[2] for t in clip.tracks])

@@ -389,9 +389,9 @@ class SingleFrame(ClipEstimator):
 
 # occluded joints by how many of the other frames show them, from and up to
 SHOWN = {
-    "occluded, seen in no other frame": (0, 0),
-    "occluded, seen in 1 or 2": (1, 2),
-    "occluded, seen in 3 or 4": (3, 4),
+    "occluded joints seen in no other frame": (0, 0),
+    "occluded joints seen in 1 or 2": (1, 2),
+    "occluded joints seen in 3 or 4": (3, 4),
 }
 
 
