@@ -180,8 +180,8 @@ def differences(
 ) -> Float[Tensor, "b 4*k h w"]:
     """Every other frame's heatmaps less the key frame's, penalised as Eq. 1 penalises frames.
 
-    The residual features of DCPose (Liu et al.: Deep Dual Consecutive Network for Human Pose
-    Estimation, CVPR 2021, Sec. 3.3), which has two other frames.  # four and 1 / (d + 1): ours
+    What the residual fusion of DCPose reads (Liu et al.: Deep Dual Consecutive Network for Human
+    Pose Estimation, CVPR 2021), which has two other frames.  # four, and 1 / (d + 1): ours
     """
     away = penalised(heatmaps - heatmaps[:, 2:3], distance)
     return away[:, [0, 1, 3, 4]].flatten(1, 2)
