@@ -24,6 +24,7 @@ def test_a_digest_says_every_part_of_the_recipe():
         "label_stride": 2,
         "label_first": 1,
         "gaits": ("kick",),
+        "passing": True,
     }
     digests = [
         World("a").digest(),

@@ -70,6 +70,7 @@ DIGESTS = {
     "synthetic_tiny": "fb4c1b56b4799b17",
     "occluded_people": "af45f58b54d0a528",
     "crossing_people": "5277a08f60b4f063",
+    "passing_people": "0dc778e0ff28331b",
     "fast_people": "3ec4711c855d42d2",
 }
 TINY = ("cfefd20f73a5a4dd", "d9e244da2f36f615")  # pixels and owners; labels
@@ -102,6 +103,27 @@ def test_splits_share_no_person_motion_or_room():
         for one, two in itertools.product(a.joints, b.joints):
             bones = [np.linalg.norm(j["left_hip"][0] - j["left_knee"][0]) for j in (one, two)]
             assert abs(bones[0] - bones[1]) > 1e-6
+
+
+def hidden_by_who_sees_them(name: str, n: int) -> np.ndarray:
+    """Share of joints hidden in the middle frame of a split's clips that 0, 1-2 and 3-4 of the
+    other four frames show.
+    """
+    recipe = replace(WORLDS[name], sub_frames=1, label_stride=1, label_first=0)
+    shown = []
+    for i in range(n):
+        for track in sample_clip(recipe, "test", i).clip.tracks:
+            flags = track.visibility
+            shown += (np.delete(flags, 2, 0) == 2).sum(0)[flags[2] == 1].tolist()
+    return np.array([np.isin(shown, group).mean() for group in ((0,), (1, 2), (3, 4))])
+
+
+def test_what_hides_people_stays_in_one_world_and_passes_in_the_other():
+    crossing, passing = (
+        hidden_by_who_sees_them(f"{n}_people", 12) for n in ("crossing", "passing")
+    )
+    assert crossing[0] > 0.5 and crossing[2] < 0.2, crossing
+    assert passing[0] < 0.35 and passing[2] > 0.4, passing
 
 
 def test_unknown_names():

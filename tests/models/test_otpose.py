@@ -34,6 +34,7 @@ from workbench.models.otpose import (
     OTPoseConfig,
     Refine,
     branch_features,
+    differences,
     keypoint_flows,
     modulated_deform,
     occlusion_masks,
@@ -321,6 +322,31 @@ def test_a_part_can_be_left_out_with_its_weights(name):
         torch.testing.assert_close(found, taps["flow.total"] + sum(parts))
 
 
+def test_the_rival_reads_differences_from_the_key_frame(maps):
+    """One over the distance and one more, four frames' maps side by side."""
+    found = differences(maps, torch.tensor([[2, 1, 0, 1, 2]]))
+    a, b, now, c, d = maps.unbind(1)
+    expected = torch.cat(((a - now) / 3, (b - now) / 2, (c - now) / 2, (d - now) / 3), 1)
+    torch.testing.assert_close(found, expected)
+
+
+def test_the_rival_moves_the_weighted_sum_and_has_no_transformer():
+    torch.manual_seed(0)
+    model = build("otpose", tiny("otpose", "difference")).eval()
+    taps = tap_table(model)
+    assert "phi.difference" in taps and not any(name.endswith(".map") for name in taps)
+    rough, caught = torch.rand(2, 5, 15, *TINY.grid[::-1]), {}
+    model.refine.register_forward_pre_hook(lambda _, given: caught.update(given=given))
+    with torch.no_grad(), record(model, ["phi.difference"]) as taps:
+        model(heatmaps=rough)
+    moved, encoded = caught["given"]
+    a, b, now, c, d = rough.unbind(1)
+    torch.testing.assert_close(moved, now + (b + c) / 2 + (a + d) / 3)
+    assert len(encoded) == 1 and torch.equal(encoded[0], taps["phi.difference"])
+    with pytest.raises(BadParameter, match="know no occlusion"):
+        replace(TINY, temporal="difference")
+
+
 def test_queries_of_a_joint_have_seen_no_other():
     block = Block(6, 2, TINY)
     z = torch.randn(1, 3, 4, 6, requires_grad=True)
@@ -573,6 +599,7 @@ def test_one_branch_is_half_the_encoders():
         ({"branches": ()}, "choose prev"),
         ({"frames": (-3, -1, 0, 1, 2)}, "five offsets"),
         ({"window": 0}, "1 or more"),
+        ({"temporal": "flow"}, "choose transformer or difference"),
         ({"split_joints": True, "heads": 7}, "unequally"),
     ],
 )

@@ -123,6 +123,9 @@ TINY = {
         "no_encoder": replace(OTPOSE, occlusion_encoder=False),
         "flow_label": replace(OTPOSE, pseudo_label="flow"),
         "window": replace(OTPOSE, window=19),
+        "difference": replace(
+            OTPOSE, temporal="difference", occlusion_encoder=False, difference_channels=7
+        ),
     },
     "stdpose": {
         "": STDPOSE,

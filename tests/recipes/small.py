@@ -83,13 +83,14 @@ def _otpose(clips: Path, weights: Path) -> dict:
     start = build("vissimcc", replace(FRAME, skeleton="coco17"))
     file = weights / "vissimcc-baseline.safetensors"
     checkpoint.save(file, start, {"fingerprint": "made"})
-    parts = ("branches", "occlusion_encoder", "pseudo_label", "window")
+    parts = ("branches", "occlusion_encoder", "pseudo_label", "window", "temporal")
     variants = {"frame": quick(otpose.VARIANTS["frame"], FRAME)}
     for name, variant in otpose.VARIANTS.items():
         if name != "frame":
             config = replace(CLIP, **{part: getattr(variant.config, part) for part in parts})
             variants[name] = quick(variant, config)
-    own = _rendered(otpose.DATA, clips, train=4, val=2, test=4)
+    passing = _rendered(otpose.PASSING, clips, train=2, val=1, test=3)
+    own = replace(_rendered(otpose.DATA, clips, train=4, val=2, test=4), passing=passing)
     return {"variants": variants, "own": own, "paper": CLIP}
 
 

@@ -222,6 +222,20 @@ def test_shares_are_drawn_together():
     assert 41 < low < 42 and 60 < high < 61
     pair = row["paired"]["AP"]
     assert pair["difference"] == 1 and pair["interval"] == pytest.approx([1, 1])
+    some = replace(ours, draws={"AP": np.append(draws + 0.01, np.nan)})
+    assert base.intervals(some)["AP"] == base.intervals(ours)["AP"], "one drew nothing that counts"
+
+
+def test_answers_may_have_rivals_of_their_own():
+    scores = {
+        name: [_scores(name, np.arange(5.0) + i, list("aabbc"))]
+        for i, name in enumerate(("a", "b", "c", "d"))
+    }
+    made = rows(scores, rival={"b": "a", "c": "b"})
+    pairs = [row.get("paired", {}).get("x") for row in made]
+    assert pairs[0] is None and pairs[3] is None, "no rival is named"
+    assert [pair["rival"] for pair in pairs[1:3]] == ["a", "b"]
+    assert [pair["difference"] for pair in pairs[1:3]] == [1, 1]
 
 
 @pytest.mark.parametrize("steps", [False, True])

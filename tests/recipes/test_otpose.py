@@ -19,8 +19,10 @@ from tests.recipes.small import (
 )
 from workbench import checkpoint, codecs, metrics, predict
 from workbench.errors import BadParameter, BadRecord, MissingData, UnknownName
+from workbench.made.worlds import sample_clip
 from workbench.models import build
-from workbench.predict import ClipEstimator, PoseEstimator
+from workbench.models.layers import count_parameters
+from workbench.predict import ClipEstimator
 from workbench.recipes import otpose as recipe
 from workbench.recipes.crops import key_batches
 from workbench.recipes.measures import posetrack_rows, posetrack_scores, weighted
@@ -49,17 +51,17 @@ def test_only_the_middle_frame_is_labelled(people):
 
 
 def test_heatmaps_are_made_once_and_belong_to_their_windows(people, tmp_path):
-    estimator, windows = PoseEstimator(build("vissimcc", FRAME)), people("test")
-    rough = recipe.rough_heatmaps(estimator, windows, tmp_path / "maps", progress=False)
+    maps, windows = build("vissimcc", FRAME).maps.eval(), people("test")
+    rough = recipe.rough_heatmaps(maps, windows, tmp_path / "maps", progress=False)
     batch = windows.batch([3])
     with torch.inference_mode():
-        own = estimator.model(batch["images"][0])["heatmaps"]
+        own = maps(batch["images"][0])
     np.testing.assert_allclose(rough["heatmaps"][3], own, rtol=2e-3, atol=2e-3)
     np.testing.assert_array_equal(rough["xy_crop"][3], batch["xy_crop"][0, 2])
     written = (tmp_path / "maps" / "heatmaps.npy").stat().st_mtime_ns
-    recipe.rough_heatmaps(estimator, windows, tmp_path / "maps", progress=False)
+    recipe.rough_heatmaps(maps, windows, tmp_path / "maps", progress=False)
     assert (tmp_path / "maps" / "heatmaps.npy").stat().st_mtime_ns == written
-    twice = recipe.rough_heatmaps(estimator, windows, tmp_path / "twice", passes=2, progress=False)
+    twice = recipe.rough_heatmaps(maps, windows, tmp_path / "twice", passes=2, progress=False)
     first, second = np.split(twice["xy_crop"], 2)
     assert len(first) == len(windows) and not np.array_equal(first, second), "augmented anew"
 
@@ -125,17 +127,78 @@ def test_decoding_comes_back_to_the_frame(people):
 
 def test_variants_are_trained_and_measured(small):
     chosen = small("otpose")
-    result = chosen.evaluate(variants=("otpose", "one_branch_no_encoder"), **ASKED)
+    result = chosen.evaluate(variants=("otpose", "one_branch_no_encoder", "dcpose"), **ASKED)
     ours = measured(result)
-    names = ["single frame", "mean of five frames", "otpose", "one_branch_no_encoder"]
-    assert [r["variant"] for r in ours[::3]] == names and len(ours) == 12
-    assert all({"AP-Mean", "AP-Ankle", "PCKh"} <= set(r["metrics"]) for r in ours)
-    assert ["PCKh" in r.get("paired", {}) for r in ours] == [i >= 3 for i in range(12)]
+    rivals = {"single frame": None, "mean of five frames": "single frame", "otpose": "single frame"}
+    rivals |= dict.fromkeys(("one_branch_no_encoder", "dcpose"), "otpose")
+    assert list(dict.fromkeys(r["variant"] for r in ours)) == list(rivals)
+    for r in ours:
+        assert {"AP-Mean", "PCKh"} <= set(r["metrics"])
+        assert r.get("paired", {}).get("PCKh", {}).get("rival") == rivals[r["variant"]]
     assert "2 steps" in result["protocol"] and result["boxes"] == "ground truth"
     cards = [checkpoint.read_card(path) for path in trained(chosen)]
     variants = sorted(card.get("variant", "frame") for card in cards)
-    assert variants == ["frame", "one_branch_no_encoder", "otpose"], "one single frame for all"
+    assert variants == ["dcpose", "frame", "one_branch_no_encoder", "otpose"], "one frame for all"
     assert len(list(chosen.folder.glob("heatmaps-train-*"))) == 1, "and one set of heatmaps"
+    elsewhere = chosen.evaluate("passing", variants=("otpose", "dcpose"), **ASKED)
+    assert len(trained(chosen)) == 4, "the same networks are judged in both worlds"
+    assert "3 rendered test clips (world passing_people" in elsewhere["protocol"]
+
+
+def test_temporal_parts_learn_from_as_many_clips_of_either_world(small):
+    data = small("otpose").own
+    windows = recipe.mixed_people(CLIP, data=data)
+    names = [clip.name for clip, _ in windows.pairs]
+    worlds = ("crossing_people", "passing_people")
+    assert names == [f"{world}/train/{i}" for world in worlds for i in range(2)]
+    assert set(windows.items[:, 2]) == {2}, "labels of the middle frames alone"
+    assert data.mix["clips"] == 4 and data.mix["data"] == "crossing_people+passing_people"
+
+
+@pytest.mark.parametrize("passing", [False, True])
+def test_who_else_sees_a_hidden_joint(small, passing):
+    """By the same clips with labels in all frames; rows tell hidden joints by it."""
+    data = small("otpose").own
+    data = data.passing if passing else data
+    windows = recipe.people("test", CLIP, data=data)
+    shown, truth = recipe.frames_that_show(windows, "test", data), windows.poses()
+    for row, (pair, n, key) in enumerate(windows.items.tolist()):
+        dense = sample_clip(replace(data.world, label_stride=1, label_first=0), "test", pair)
+        flags = dense.clip.tracks[n].visibility
+        np.testing.assert_array_equal(flags[key], truth.visibility[row])
+        others = [t for t in range(5) if t != key]
+        np.testing.assert_array_equal(shown[row], sum(flags[t] == 2 for t in others))
+    rows = recipe.shown_scores({"variant": "x"}, as_found(truth, truth.xy_frame), truth, shown)
+    hidden = shown[truth.visibility == 1]
+    counts = [(hidden == 0).sum(), np.isin(hidden, (1, 2)).sum(), (hidden >= 3).sum()]
+    assert [row.n for row in rows] == counts and min(counts) > 0
+    assert {np.mean(row.values["PCKh"]) for row in rows} == {100.0}
+    wrong = truth.xy_frame + 500 * (shown == 0)[..., None]
+    rows = recipe.shown_scores({}, as_found(truth, wrong), truth, shown)
+    assert [np.mean(row.values["PCKh"]) for row in rows] == [0, 100, 100]
+
+
+def test_rows_go_on_from_the_single_frame_in_the_shipped_file(small, tmp_path):
+    chosen = small("otpose")
+    place = tmp_path / "weights" / "otpose.safetensors"
+    card = checkpoint.read_card(chosen.ship(place, QUICK))
+    elsewhere = replace(chosen, folder=tmp_path / "elsewhere")
+    learned = elsewhere.train("no_attention", QUICK)
+    assert trained(elsewhere) == [learned.weights], "no single frame is trained"
+    assert checkpoint.read_card(learned.weights)["frame"] == card["frame"]
+    own, shipped = (checkpoint.read_tensors(path) for path in (learned.weights, place))
+    names = [name for name in shipped if name.startswith("maps.")]
+    assert all(torch.equal(own[name], shipped[name]) for name in names)
+    elsewhere.train("no_attention", replace(QUICK, anew=True))
+    assert len(trained(elsewhere)) == 2, "but where all is made anew"
+
+
+def test_the_rival_is_as_large():
+    def size(name: str) -> int:
+        model = build("otpose", recipe.VARIANTS[name].config)
+        return count_parameters(model) - count_parameters(model.maps)
+
+    assert size("dcpose") == pytest.approx(size("otpose"), rel=0.05)
 
 
 def test_the_single_frame_part_stays_as_it_was_trained(small):
@@ -154,6 +217,7 @@ def test_shipping_writes_a_file_that_loads_and_estimates(small, people, tmp_path
     estimator, card = predict.load(str(path)), checkpoint.read_card(path)
     assert isinstance(estimator, ClipEstimator)
     assert {"otpose, all joints", "single frame, all joints"} <= set(card["metrics"])
+    assert {len(name.split(", ")) for name in card["metrics"]} == {2}, "variant, subset"
     windows = people("test")
     clip, frames = windows.pairs[0]
     boxes = np.stack([t.boxes_xyxy[2] for t in clip.tracks])
@@ -177,8 +241,9 @@ def test_what_others_go_on_from_is_no_variant_of_tables(small):
     for name in ("frame", "otpoes"):
         with pytest.raises(UnknownName, match="variant of OTPose"):
             small("otpose").evaluate(variants=(name,))
-    with pytest.raises(BadParameter, match="no detector's boxes"):
-        small("otpose").evaluate(boxes="x.json")
+    for data in ("synthetic", "passing"):
+        with pytest.raises(BadParameter, match="no detector's boxes"):
+            small("otpose").evaluate(data, boxes="x.json")
 
 
 # --- PoseTrack ------------------------------------------------------------------------------------
@@ -209,6 +274,15 @@ def test_posetrack_as_the_user_has_it(small, posetrack18, windows):
     batch = key_batches(windows, 3)(0, np.random.default_rng(0))
     assert batch["images"].shape == (3, 5, 3, 64, 32) and batch["xy_crop"].shape == (3, 15, 2)
     assert batch["distance"].tolist() == [[2, 1, 0, 1, 2]] * 3
+
+
+def test_posetrack_is_augmented_in_the_four_ways_of_the_paper():
+    """Sec. IV-B: scaling, truncating, rotation and flipping; padding of a quarter."""
+    config = recipe.published_config(recipe.RECIPE.paper)
+    ours = config.augment
+    assert ours.scale[0] < 1 < ours.scale[1] and ours.rotation_degrees > 0
+    assert ours.half_body > 0 and ours.flip == 0.5
+    assert config.padding == 1.25 and config.offsets == (-2, -1, 0, 1, 2)
 
 
 def as_results(windows, score=0.5) -> list[dict]:

@@ -60,7 +60,7 @@ def scene(recipe: World, split: str, index: int) -> Scene:
     people = range(draw("count").integers(*recipe.people, endpoint=True))
     camera = _Camera(recipe, rng)
     motions = [person_joints(recipe, split, draw(f"motion {i}")) for i in people]
-    placed = _place(motions, camera, rng)
+    placed = _place(recipe, motions, camera, rng)
     still = camera.view(_clock(recipe)).repeat(recipe.n_frames)
     sub, at = _instants(recipe, still, placed, rng.uniform(*recipe.shutter))
     since = (at - (recipe.n_frames - 1) / 2) / recipe.fps
@@ -113,21 +113,26 @@ def person_joints(recipe: World, split: str, rng: Rng) -> Joints:
     return gait_joints_mm(n, recipe.fps, rng, kind)
 
 
-def _place(motions: Sequence[Joints], camera: _Camera, rng: Rng) -> list[Joints]:
-    """Turns and moves motions to spots in sight, often in line with one another, if possible
-    through nobody's body.
+def _place(recipe: World, motions: Sequence[Joints], camera: _Camera, rng: Rng) -> list[Joints]:
+    """Turns and moves motions to spots in sight, often in line with one another (where people pass,
+    those alone who run), if possible through nobody's body.
     """
     look = camera.frame[2]
     side = np.array([look[2], 0, -look[0]])
     placed = []
     for motion in motions:
         middle = motion["pelvis"][len(motion["pelvis"]) // 2] * [1, 0, 1]
+        runs = recipe.passing and _speed(motion, recipe) > 2000
         tried = []
         for _ in range(12):
             turn = yaw_frame(rng.uniform(-np.pi, np.pi))
             depth = camera.far * rng.uniform(0.62, 1.35)
+            if runs:  # across the view, near
+                sideways = rng.choice([-0.5, 0.5]) * np.pi + rng.normal(0, 0.3)
+                turn = yaw_frame(camera.angles[0] + sideways)
+                depth = camera.far * rng.uniform(0.5, 1.0)
             across = rng.uniform(-1, 1) * (0.8 * camera.spread) * depth
-            if placed and rng.random() < 0.6:
+            if placed and (runs or not recipe.passing) and rng.random() < 0.6:
                 other = placed[rng.integers(len(placed))]["pelvis"]
                 to = other[len(other) // 2] - camera.eye
                 across = (to @ side) * depth / max(to @ look, 1.0) + rng.normal(0, 250)
@@ -140,6 +145,12 @@ def _place(motions: Sequence[Joints], camera: _Camera, rng: Rng) -> list[Joints]
                 break
         placed.append(max(tried, key=lambda t: t[0])[1])
     return placed
+
+
+def _speed(motion: Joints, recipe: World) -> float:
+    """How fast somebody travels, mm a second."""
+    way = motion["pelvis"][-1] - motion["pelvis"][0]
+    return np.linalg.norm(way) * recipe.fps / (recipe.n_frames + 1)
 
 
 def _distance(a: Points, b: Points) -> float:
@@ -195,13 +206,14 @@ def _clock(recipe: World):
 
 def _instants(recipe: World, view: View, placed: Sequence[Joints], shutter: float):
     """Sub-frames of a frame, and the time of each in frames: as many as it takes that joints move
-    2 px at most from one to the next, but for the fastest 5 %.
+    2 px at most from one to the next, but for the fastest 5 %; all where things pass.
     """
     n = recipe.n_frames
     xyz = view.to_camera(np.stack([xyz[1:-1] for p in placed for xyz in p.values()], 1))
     xy = view.to_frame(np.concatenate([xyz[..., :2], np.maximum(xyz[..., 2:], 500)], -1))
     step = np.quantile(np.linalg.norm(np.diff(xy, axis=0), axis=-1), 0.95) if n > 1 else 0.0
     sub = int(np.clip(1 + 2 * np.ceil((step * shutter - 2) / 4), 1, recipe.sub_frames))
+    sub = recipe.sub_frames if recipe.passing else sub
     within = (np.arange(sub) - sub // 2) / sub * shutter
     return sub, (np.arange(n)[:, None] + within).ravel()
 
@@ -220,20 +232,41 @@ def _draw_light(rng: Rng) -> Light:
 def _draw_things(recipe: World, camera: _Camera, placed, since, rng: Rng, palette: Palette):
     """Things between the camera and somebody, through nobody, at times `since` (s)."""
     wanted = rng.integers(*recipe.occluders, endpoint=True)
+    draw_one = _flying_thing if recipe.passing else _standing_thing
     things = []
     for _ in range(6 * wanted):
-        share = rng.uniform(0.4, 0.85)
-        person = placed[rng.integers(len(placed))]["pelvis"][1 + recipe.n_frames // 2]
-        spot = (camera.eye + share * (person - camera.eye)) * [1, 0, 1]
-        spot = spot + rng.normal(0, 250) * camera.frame[0]
-        speed = rng.normal(0, 700, 3) * [1, 0, 1] * (rng.random() < 0.4)
+        spot, speed, size = draw_one(recipe, camera, placed, rng)
         path = spot + _clock(recipe)[:, None] * speed
-        size = rng.uniform(0.15, 0.5) * share * camera.far * camera.spread
         gap = min(_distance(path, p["pelvis"][1:-1]) for p in placed)
         if wanted and gap > 250 + size / 2:
             things += draw_thing(spot + since[:, None] * speed, size, rng, palette)
             wanted -= 1
     return things
+
+
+def _standing_thing(recipe: World, camera: _Camera, placed: Sequence[Joints], rng: Rng):
+    """Place in the middle of the clip, velocity (mm a second) and width (mm) of a thing before
+    somebody; most stand still.
+    """
+    share = rng.uniform(0.4, 0.85)
+    person = placed[rng.integers(len(placed))]["pelvis"][1 + recipe.n_frames // 2]
+    spot = (camera.eye + share * (person - camera.eye)) * [1, 0, 1]
+    spot = spot + rng.normal(0, 250) * camera.frame[0]
+    speed = rng.normal(0, 700, 3) * [1, 0, 1] * (rng.random() < 0.4)
+    return spot, speed, rng.uniform(0.15, 0.5) * share * camera.far * camera.spread
+
+
+def _flying_thing(recipe: World, camera: _Camera, placed: Sequence[Joints], rng: Rng):
+    """The same of a thing that crosses the view near the camera, over a joint in the middle of the
+    clip: most of its own width or more from frame to frame.
+    """
+    share = rng.uniform(0.25, 0.7)
+    person = placed[rng.integers(len(placed))]
+    joint = person[str(rng.choice([*person]))][1 + recipe.n_frames // 2]
+    size = rng.uniform(0.35, 0.65) * share * camera.far * camera.spread
+    step = size * rng.choice([-1, 1]) * camera.frame[0]
+    spot = (camera.eye + share * (joint - camera.eye)) * [1, 0, 1] + rng.uniform(-0.4, 0.4) * step
+    return spot, step * rng.uniform(0.8, 1.6) * recipe.fps, size
 
 
 # --- the film -------------------------------------------------------------------------------------

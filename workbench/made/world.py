@@ -42,6 +42,9 @@ class World:
     label_stride: int = 1  # every such frame is labelled
     label_first: int = 0  # from this one on
     gaits: tuple[str, ...] = ()  # what people do, of `GAITS`; empty: any of them
+    # people who run and things that fly cross the view near the camera, before somebody in the
+    # middle of the clip
+    passing: bool = False
     seed: int = 0
 
     def __post_init__(self):
@@ -73,7 +76,7 @@ class World:
         """Hexadecimal hash of the recipe and the renderer: equal digests mean equal pixels and
         labels.
         """
-        younger = ("label_first", "gaits")  # they count where they are used
+        younger = ("label_first", "gaits", "passing")  # they count where they are used
         fields = {
             name: value for name, value in asdict(self).items() if value or name not in younger
         }

@@ -1,6 +1,10 @@
 """The frozen worlds of rendered people by name, and their clips, rendered or out of the cache.
 
 Clips have exact joints, visibility, boxes and tracks (`film` says how). Synthetic.
+
+Of the joints hidden in the middle frame of 400 test clips 67, 25 and 8 % are seen in 0, 1-2 and 3-4
+of the other four frames in "crossing_people", 29, 25 and 46 % in "passing_people"; joints move by 4
+and 9 px a frame.
 """
 
 from __future__ import annotations
@@ -31,6 +35,7 @@ from .world import World
 
 _CROWD = {"size_wh": (256, 192), "people": (2, 4), "occluders": (1, 4)}
 _BLURRED = {"fps": 12.0, "sub_frames": 5, "skeleton": "posetrack15"}
+_ACTIVE = ("dance", "kick", "punch", "jump", "wave")
 WORLDS = {
     w.name: w
     for w in (
@@ -48,6 +53,17 @@ WORLDS = {
             **_BLURRED,
         ),  # clips with blur, of which the middle frame alone is labelled
         World(
+            "passing_people",
+            n_frames=5,
+            shutter=(0.05, 0.3),
+            label_stride=5,
+            label_first=2,
+            **{**_CROWD, "occluders": (3, 6)},
+            **_BLURRED,
+            gaits=("run", "run", "run", "walk", "turn", "side_step", *_ACTIVE),
+            passing=True,
+        ),  # the same, but what hides somebody passes: most hidden joints are seen in other frames
+        World(
             "fast_people",
             size_wh=(256, 192),
             n_frames=16,
@@ -55,7 +71,7 @@ WORLDS = {
             moving_camera=0.3,
             shutter=(0.3, 0.9),
             **_BLURRED,
-            gaits=("turn", "run", "dance", "kick", "punch", "jump", "wave", "side_step"),
+            gaits=("turn", "run", *_ACTIVE, "side_step"),
         ),  # longer clips of people who move fast and on curves, all frames labelled
         World(
             "synthetic_tiny",

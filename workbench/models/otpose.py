@@ -75,6 +75,10 @@ class OTPoseConfig:
     attention: bool = field(default=True, metadata=LATER)
     # Sec. III-C | False: both branches' maps and the flow's are added up
     refinement: bool = field(default=True, metadata=LATER)
+    # flows, masks and transformers | "difference": a rival without them, see `differences`
+    temporal: str = field(default="transformer", metadata=LATER)
+    # of the rival's residual blocks, `layers` in number  # unstated; ours
+    difference_channels: int = field(default=128, metadata=LATER)
     # --- paper | released
     # | (-2, -1, 0, 1, 1): t+2 is never read, t+1 stands there too
     frames: tuple[int, ...] = (-2, -1, 0, 1, 2)
@@ -94,6 +98,9 @@ class OTPoseConfig:
 
     def __post_init__(self):
         check_choice("pseudo_label", self.pseudo_label, ("mask", "flow"))
+        check_choice("temporal", self.temporal, ("transformer", "difference"))
+        if self.temporal == "difference" and self.occlusion_encoder:
+            raise BadParameter("differences know no occlusion", remedy="occlusion_encoder=False")
         if not self.branches or set(self.branches) - {"prev", "sub"}:
             raise BadParameter(f"branches are {self.branches}", remedy="choose prev, sub or both")
         if len(self.frames) != 5 or set(self.frames) - {-2, -1, 0, 1, 2}:
@@ -111,6 +118,11 @@ class OTPoseConfig:
     def joints(self) -> int:
         """N_j."""
         return len(skeleton(self.skeleton))
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """What looks at several frames: a transformer a branch, or one stack of blocks."""
+        return self.branches if self.temporal == "transformer" else ("difference",)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -161,6 +173,18 @@ def keypoint_flows(
         for kind in FLOWS[:-1]
     }
     return flows | {"total": heatmaps.sum(1)}
+
+
+def differences(
+    heatmaps: Float[Tensor, "b 5 k h w"], distance: Num[Tensor, "#b 5"]
+) -> Float[Tensor, "b 4*k h w"]:
+    """Every other frame's heatmaps less the key frame's, penalised as Eq. 1 penalises frames.
+
+    What the residual fusion of DCPose reads (Liu et al.: Deep Dual Consecutive Network for Human
+    Pose Estimation, CVPR 2021), which has two other frames.  # four, and 1 / (d + 1): ours
+    """
+    away = penalised(heatmaps - heatmaps[:, 2:3], distance)
+    return away[:, [0, 1, 3, 4]].flatten(1, 2)
 
 
 def occlusion_masks(
@@ -447,9 +471,10 @@ def sample_maps(
     """Values of each joint's own map at (y, x) px, between pixels bilinear, outside 0."""
     b, k, *_, h, w = positions.shape
     y, x = positions.unbind(3)
-    # grid_sample counts from -1 to 1 between the middles of the border pixels, x first
-    points = torch.stack((x * (2 / (w - 1)) - 1, y * (2 / (h - 1)) - 1), -1)
-    by_map = points.reshape(b * k, -1, w, 2)
+    # grid_sample counts from -1 to 1 between the middles of the border pixels, x first; planes of
+    # either, as convolutions make them, are faster than pairs
+    points = torch.stack((x * (2 / (w - 1)) - 1, y * (2 / (h - 1)) - 1), 2)
+    by_map = points.reshape(b * k, 2, -1, w).permute(0, 2, 3, 1)
     values = F.grid_sample(maps.reshape(b * k, 1, h, w), by_map, align_corners=True)
     return values.view(b, k, 9, h, w)
 
@@ -489,7 +514,7 @@ class Refine(nn.Module):
         wide = config.refine_channels
         self.config = config
         self.fuse = steps_blocks(k, k, config.refine_blocks)
-        self.combine = steps_blocks((len(config.branches) + 1) * k, wide, config.refine_blocks)
+        self.combine = steps_blocks((len(config.encoders) + 1) * k, wide, config.refine_blocks)
 
         def dilated(out: int) -> nn.ModuleList:
             return nn.ModuleList(
@@ -565,18 +590,24 @@ class OTPose(HeatmapEstimator):
             else None
         )
         self.psi = Tap("b joint y x") if config.occlusion_encoder else None
-        channels = k * N_FEATURES
-        self.branch = nn.ModuleDict(
-            {n: Encoder(channels, config.layers, config.heads, config) for n in config.branches}
-        )
-        self.head = nn.ModuleDict({n: nn.Conv2d(channels, k, 1) for n in config.branches})
-        self.phi = nn.ModuleDict({n: Tap("b joint y x") for n in config.branches})
+        channels, encoder = k * N_FEATURES, self._transformer
+        if config.temporal == "difference":
+            channels, encoder = config.difference_channels, self._residual_stack
+        self.branch = nn.ModuleDict({n: encoder(channels) for n in config.encoders})
+        self.head = nn.ModuleDict({n: nn.Conv2d(channels, k, 1) for n in config.encoders})
+        self.phi = nn.ModuleDict({n: Tap("b joint y x") for n in config.encoders})
         self.refine = Refine(config) if config.refinement else None
         self.out = Tap("b joint y x")
         self.place_heatmaps(config.size, config.grid, config.alignment, config.sigma)
         self.register_buffer("distance", torch.tensor(config.frames).abs(), persistent=False)
         if config.initial_std is not None:
             self._begin_small(config.initial_std)
+
+    def _transformer(self, channels: int) -> nn.Module:
+        return Encoder(channels, self.config.layers, self.config.heads, self.config)
+
+    def _residual_stack(self, channels: int) -> nn.Module:
+        return steps_blocks(4 * self.config.joints, channels, self.config.layers)
 
     def _begin_small(self, std: float) -> None:
         """Normal weights and no biases everywhere but in the single-frame estimator. Sec. IV-B."""
@@ -635,14 +666,17 @@ class OTPose(HeatmapEstimator):
         masks = {n: self.mask[n](x) for n, x in occlusion_masks(flows).items()}
         # Eq. 3
         psi = masks["total"] if self.occlusion is None else self.psi(self.occlusion(flows["total"]))
-        known = {"mask": masks, "flow": flows, "psi": {"total": psi}}
-        encoded = []
-        for n, encoder in self.branch.items():  # Eq. 4
-            features = [known[what][kind] for what, kind in branch_features(n, config.exchanged)]
-            z = encoder(torch.stack(features, 2).flatten(1, 2))  # joint by joint
-            encoded.append(self.phi[n](self.head[n](z)))
+        if config.temporal == "difference":
+            moved, features = penalised(used, distance).sum(1), [differences(used, distance)]
+        else:
+            known = {"mask": masks, "flow": flows, "psi": {"total": psi}}
+            moved, features = flows["total"], [self._features(n, known) for n in self.branch]
+        encoded = [
+            self.phi[n](self.head[n](encoder(z)))
+            for (n, encoder), z in zip(self.branch.items(), features)
+        ]
         found = {
-            "heatmaps": self.out(self._refined(flows["total"], encoded)),
+            "heatmaps": self.out(self._refined(moved, encoded)),
             "rough": rough,
             "psi": psi,
         }
@@ -651,6 +685,13 @@ class OTPose(HeatmapEstimator):
             truth = self.encode(xy_crop, weights)
             found |= self.losses(found, truth, weights, flows["total"], masks["total"])
         return found
+
+    def _features(
+        self, branch: str, known: Mapping[str, Mapping[str, Heatmaps]]
+    ) -> Float[Tensor, "b d h w"]:
+        """What a branch reads, joint by joint. OTPose Eq. 4."""
+        kinds = branch_features(branch, self.config.exchanged)
+        return torch.stack([known[what][kind] for what, kind in kinds], 2).flatten(1, 2)
 
     def _refined(self, flow: Heatmaps, encoded: list[Heatmaps]) -> Heatmaps:
         if self.refine is None:

@@ -39,6 +39,7 @@ from ..train import (
 )
 
 SCHEMA_VERSION = 1
+RENDERED = ("synthetic", "masks", "passing")  # data of rendered people, whose boxes are known
 METHODS = ("port", "hanet", "vissimcc", "otpose", "stdpose")
 HISTORY = 100  # entries of a training's history that a shipped card keeps, at most twice as many
 
@@ -167,14 +168,15 @@ class Task:
     learn: (variant, case) -> a predictor, trained, cached or loaded. scores: (case, predictors by
     name) -> rows by the name of who answered, those of rivals too. protocol: to which is added how
     the networks learned. cases: what all of this is done for in turn, such as every interval T.
-    rival: whom rows are compared with on the same cases, by the name of its answer.
+    rival: whom rows are compared with on the same cases, by the name of its answer: one for all, or
+    one for each name of an answer.
     """
 
     variants: Sequence[str]
     learn: Callable[[str, object], Learned]
     scores: Callable[[object, Mapping[str, object]], Mapping[str, Sequence[Scores]]]
     protocol: str
-    rival: str | None = None
+    rival: str | Mapping[str, str] | None = None
     cases: Sequence[object] = (None,)
     paper: Sequence[dict] = ()
     boxes: str | None = None  # in which people were estimated
@@ -315,7 +317,7 @@ class Recipe:
             problem = f"precision is {options.precision!r}"
             raise BadParameter(problem, remedy="choose fp32 or bf16")
         task = self._task(options)
-        if options.boxes is not None and options.name == "synthetic":
+        if options.boxes is not None and options.name in RENDERED:
             problem = "rendered people have no detector's boxes"
             raise BadParameter(problem, remedy="leave boxes out, or name other data")
         return measure(task(self, options))
@@ -425,9 +427,9 @@ def _interval(values: np.ndarray, groups: np.ndarray, rng: np.random.Generator) 
 
 
 def _quantiles(draws: np.ndarray) -> list[float]:
-    """95 % of resampled shares, percent."""
+    """95 % of resampled shares, percent; a resample in which nothing counts (NaN) is left out."""
     ends = [(1 - metrics.LEVEL) / 2, (1 + metrics.LEVEL) / 2]
-    return [100 * float(v) for v in np.quantile(draws, ends)]
+    return [100 * float(v) for v in np.nanquantile(draws, ends)]
 
 
 def intervals(scores: Scores) -> dict[str, list[float]]:
@@ -483,20 +485,21 @@ def rows(
     scores: Mapping[str, Sequence[Scores]],
     learned: Mapping[str, Learned] | None = None,
     *,
-    rival: str | None = None,
+    rival: str | Mapping[str, str] | None = None,
     seed: int | None = None,
     steps: bool = False,
 ) -> list[dict]:
     """Rows of all answers, with the paired differences to the rival's row of the same subset."""
     learned, out = learned or {}, []
-    others = {each.words.get("subset"): each for each in scores.get(rival, ())}
     for name, parts in scores.items():
         who = learned.get(name, Learned(None, seed=seed))
+        against = rival.get(name) if isinstance(rival, Mapping) else rival
+        others = {each.words.get("subset"): each for each in scores.get(against, ())}
         for part in parts:
             made = row(part, seed=who.seed)
             other = others.get(part.words.get("subset"))
-            if other is not None and name != rival:
-                made["paired"] = paired(part, other, rival)
+            if other is not None and name != against:
+                made["paired"] = paired(part, other, against)
             if steps and who.steps is not None:
                 made["steps"] = who.steps
             out.append(made)
