@@ -152,6 +152,7 @@ def whole(request):
     """
     torch.manual_seed(3)
     changes = {"frame_weight": 0.5, "alpha": 0.3, "beta": 0.2, "mi_estimator": request.param}
+    changes["fused_weight"] = 0.7 if request.param == "gaussian" else 0.0
     model = perturbed(STDPose(replace(TINY, **changes)), scale=0.1)
     inputs = example(batch=9)
     del inputs["images"]
@@ -705,7 +706,9 @@ def test_features_made_before_take_the_place_of_pictures():
 
 
 def test_the_terms_are_eq_4_and_5(whole):
-    """Squared errors of labelled joints, and both of Eq. 11; `loss.frame` is ours."""
+    """Squared errors of labelled joints, and both of Eq. 2 or Eq. 11; `loss.frame` and `loss.fused`
+    are ours.
+    """
     model, inputs, taps, found = whole
     truth, v = hand_truth(inputs), inputs["weights"]
     assert 0 < v.sum() < v.numel()
@@ -715,6 +718,11 @@ def test_the_terms_are_eq_4_and_5(whole):
     mutual = hand_mutual(model, inputs, taps)
     for name, expected in mutual.items():
         assert found[name].item() == pytest.approx(expected, abs=5e-5)
+    if model.config.fused_weight:
+        maps = hand_head(part(model.state_dict(), "head_fused"), taps["tff.out"])
+        expected = 0.7 * (v * ((maps - truth) ** 2).sum((-2, -1))).sum() / 9
+        close(found["loss.fused"], expected)
+        terms["loss.fused"] = ()
     assert {k for k in found if k.startswith("loss.")} == {*terms, *mutual}
     assert "loss.frame" not in made(replace(TINY, frame_weight=0.0))(**example()), "as printed"
 

@@ -129,7 +129,9 @@ TINY = {
         "": STDPOSE,
         **{row: replace(STDPOSE, **fields) for row, fields in stdpose.TABLE_4.items() if fields},
         "printed": replace(STDPOSE, mi_estimator="printed"),
-        "variational": replace(STDPOSE, mi_estimator="variational", mi_share=0.3, dam_reads="own"),
+        "variational": replace(
+            STDPOSE, mi_estimator="variational", mi_share=0.3, dam_reads="own", fused_weight=0.5
+        ),
         "padded": replace(STDPOSE, size=(24, 40), alignment="msra", frame_weight=0.0),
         "hrnet": STDPOSE_HRNET,
         "hrnet_b": replace(STDPOSE_HRNET, **stdpose.TABLE_4["b"], frame_weight=1.0),

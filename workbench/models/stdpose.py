@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Num
+from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 
 from .. import codecs
@@ -87,6 +87,9 @@ class STDPoseConfig:
     # of a loss on the key frame's own heatmaps, for backbones that do not know poses; Eq. 5 has
     # none
     frame_weight: float = 0.0
+    # of a loss on heatmaps that a head of its own reads off the fused feature: nothing else asks
+    # that feature where joints are, as long as merged heatmaps tell it. Eq. 5 has none  # ours
+    fused_weight: float = field(default=0.0, metadata=LATER)
 
     def __post_init__(self):
         check_choice("dam_reads", self.dam_reads, ("used", "own"))
@@ -552,9 +555,9 @@ class STDPose(HeatmapEstimator):
         self.head = HeatmapHead(
             fine, config.joints, config.deconv[int(math.log2(patch)) :], std=HEATMAP_STD
         )
-        alone = config.tff and not config.stda  # Table 4 (b)
+        asked = config.tff and (config.fused_weight or not config.stda)  # the last: Table 4 (b)
         self.head_fused = (
-            HeatmapHead(channels, config.joints, config.deconv, std=HEATMAP_STD) if alone else None
+            HeatmapHead(channels, config.joints, config.deconv, std=HEATMAP_STD) if asked else None
         )
         self.features = Tap("b frame channel y x")
         self.estimated = Tap("b frame joint y x")
@@ -600,6 +603,7 @@ class STDPose(HeatmapEstimator):
         auxiliary_weights: Num[Tensor, "b 2 k"] | None = None,
         distance: Num[Tensor, "b 2"] | None = None,
         wiped: Num[Tensor, "b k"] | None = None,
+        tokens_of: Int[Tensor, "b"] | None = None,
         xy_crop: Float[Tensor, "b k 2"] | None = None,
         weights: Num[Tensor, "b k"] | None = None,
     ) -> dict[str, Tensor]:
@@ -610,10 +614,12 @@ class STDPose(HeatmapEstimator):
         and right frame, px; joints of weight 0 keep the network's own maps. distance: of the left
         and right frame from the key frame, in frames; the paper gives none. wiped: 1 where the
         network's own maps of a joint are to say nothing, so that the picture must.  # ours
+        tokens_of: whose tokens, of the batch, stand in the place of one's own: somebody else's
+        picture, where nothing else changes.  # ours
 
         With labels of the key frame (px) and their weights there are the terms of Eq. 5:
         "loss.heatmap" (Eq. 4), "loss.mutual_feature" and "loss.mutual_heatmap" (Eq. 2), and
-        "loss.frame" where it has a weight.
+        "loss.frame" and "loss.fused" where they have a weight.
         """
         config = self.config
         if (images is None) == (features is None):
@@ -634,6 +640,8 @@ class STDPose(HeatmapEstimator):
         frames = self.frames(frames)
         if self.cut is not None:
             features = self.cut(features.flatten(0, 1)).unflatten(0, (b, t))
+        if tokens_of is not None:
+            features = features[tokens_of]
         if self.tokens is not None:
             features = self.tokens(features)
         fused = features[:, key] if self.tff is None else self.tff(features)
@@ -668,6 +676,9 @@ class STDPose(HeatmapEstimator):
         if config.frame_weight:
             frame = codecs.heatmap_loss(estimate.float(), truth, weights)
             losses["loss.frame"] = config.frame_weight * frame
+        if config.fused_weight and self.stda is not None and self.head_fused is not None:
+            maps = self.head_fused(feature[0]).float()
+            losses["loss.fused"] = config.fused_weight * codecs.heatmap_loss(maps, truth, weights)
         terms = {} if self.mutual is None else self.mutual(truth, feature, heatmap)
         if config.mi_share and torch.is_grad_enabled():
             at = {"loss.mutual_feature": feature[0], "loss.mutual_heatmap": heatmap[0]}

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -294,24 +294,44 @@ class Propagator(PoseEstimator):
         apart = torch.as_tensor(outermost, device=self.device).expand(len(crops), -1)
         return self.model(images=crops[:, :: self.reach].to(self.device), distance=apart)
 
-    def carry(self, windows: Windows, *, given: bool = True, progress: bool = False) -> Detections:
-        """Poses of all windows' key frames. given: the labels at both sides are told
-        (propagation), or not (estimation).
+    def carry(
+        self,
+        windows: Windows,
+        *,
+        given: bool = True,
+        wiped: Bool[np.ndarray, "n k"] | None = None,
+        strangers: bool = False,
+        progress: bool = False,
+    ) -> Detections:
+        """Poses of all windows' key frames.
+
+        given: the labels at both sides are told (propagation), or not (estimation). wiped: joints
+        of which the network's own maps are to say nothing. strangers: each person's tokens are
+        those of somebody else's picture, of another clip where there are many windows.
         """
-        xy, confidences = [], []
-        bar = tqdm(
-            total=len(windows), desc=self.name, unit="pose", disable=not progress, leave=False
-        )
+        n, batch = len(windows), self.batch
+        order = np.arange(n)
+        if strangers:  # in a batch people stand as far from each other as they can
+            order = np.argsort(order % -(-n // batch), kind="stable")
+            batch -= n % batch == 1  # nobody is left alone
+        xy = np.zeros((n, len(self.skeleton), 2))
+        confidence = np.zeros(xy.shape[:2], np.float32)
+        bar = tqdm(total=n, desc=self.name, unit="pose", disable=not progress, leave=False)
         with self.inference(), bar:
-            for each in loader(windows, self.batch, shuffle=False, augment=False, workers=1):
+            parts = loader(windows.select(order), batch, shuffle=False, augment=False, workers=1)
+            for step, each in enumerate(parts):
+                rows = order[step * batch : (step + 1) * batch]
                 inputs = between_inputs(each, given)
+                if wiped is not None:
+                    inputs["wiped"] = torch.from_numpy(wiped[rows]).float()
+                if strangers:
+                    inputs["tokens_of"] = torch.arange(len(rows)).roll(1)
                 found = self.model(**{name: v.to(self.device) for name, v in inputs.items()})
-                xy_crop, confidence = self._answer(found)
+                xy_crop, confidence[rows] = self._answer(found)
                 to_frame = geometry.invert(each["affine"].double().numpy())
-                xy.extend(geometry.apply(to_frame, xy_crop.astype(np.float64)))
-                confidences.extend(confidence)
-                bar.update(len(xy_crop))
-        return poses_between(windows, xy, confidences, self.name)
+                xy[rows] = geometry.apply(to_frame, xy_crop.astype(np.float64))
+                bar.update(len(rows))
+        return poses_between(windows, [*xy], [*confidence], self.name)
 
 
 def between_inputs(batch: Mapping[str, Tensor], given: bool = True) -> dict[str, Tensor]:

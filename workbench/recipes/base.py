@@ -164,7 +164,8 @@ class Task:
     learn: (variant, case) -> a predictor, trained, cached or loaded. scores: (case, predictors by
     name) -> rows by the name of who answered, those of rivals too. protocol: to which is added how
     the networks learned. cases: what all of this is done for in turn, such as every interval T.
-    rival: whom rows are compared with on the same cases, by the name of its answer.
+    rival: whom rows are compared with on the same cases, by the name of its answer; before: those
+    who are compared with another answer than the rival's, where that is there.
     """
 
     variants: Sequence[str]
@@ -172,6 +173,7 @@ class Task:
     scores: Callable[[object, Mapping[str, object]], Mapping[str, Sequence[Scores]]]
     protocol: str
     rival: str | None = None
+    before: Mapping[str, str] = field(default_factory=dict)
     cases: Sequence[object] = (None,)
     paper: Sequence[dict] = ()
     boxes: str | None = None  # in which people were estimated
@@ -338,7 +340,8 @@ def measure(task: Task) -> dict:
     for case in task.cases:
         learned = {variant: task.learn(variant, case) for variant in task.variants}
         scores = task.scores(case, {name: one.predictor for name, one in learned.items()})
-        lines += rows(scores, learned, rival=task.rival, seed=task.seed, steps=task.steps)
+        how = {"rival": task.rival, "before": task.before, "seed": task.seed, "steps": task.steps}
+        lines += rows(scores, learned, **how)
         for name, one in learned.items():
             networks.setdefault(one.text, {})[name] = None
     told = [f"{', '.join(names)}: {text}" for text, names in networks.items() if text]
@@ -465,19 +468,24 @@ def rows(
     learned: Mapping[str, Learned] | None = None,
     *,
     rival: str | None = None,
+    before: Mapping[str, str] | None = None,
     seed: int | None = None,
     steps: bool = False,
 ) -> list[dict]:
-    """Rows of all answers, with the paired differences to the rival's row of the same subset."""
-    learned, out = learned or {}, []
-    others = {each.words.get("subset"): each for each in scores.get(rival, ())}
+    """Rows of all answers, with the paired differences to the rival's row of the same subset.
+
+    Arguments as of `Task`.
+    """
+    learned, out, before = learned or {}, [], before or {}
     for name, parts in scores.items():
         who = learned.get(name, Learned(None, seed=seed))
+        against = before[name] if before.get(name) in scores else rival
+        others = {each.words.get("subset"): each for each in scores.get(against, ())}
         for part in parts:
             made = row(part, seed=who.seed)
             other = others.get(part.words.get("subset"))
-            if other is not None and name != rival:
-                made["paired"] = paired(part, other, rival)
+            if other is not None and name != against:
+                made["paired"] = paired(part, other, against)
             if steps and who.steps is not None:
                 made["steps"] = who.steps
             out.append(made)
