@@ -106,12 +106,9 @@ def test_paired_differences_are_those_of_the_rows(result):
     assert with_pairs
     for row in with_pairs:
         for name, pair in row["paired"].items():
-            others = [
-                other
-                for other in ours
-                if pair["rival"] in (other["method"], other.get("variant"))
-                and all(other.get(key) == row.get(key) for key in ("subset", "T"))
-            ]
+            case = [r for r in ours if all(r.get(key) == row.get(key) for key in ("subset", "T"))]
+            others = [other for other in case if other.get("variant") == pair["rival"]]
+            others = others or [other for other in case if other["method"] == pair["rival"]]
             (rival,) = others
             difference = row["metrics"][name] - rival["metrics"][name]
             assert pair["difference"] == pytest.approx(difference, abs=1e-6), name
@@ -222,6 +219,15 @@ def test_shares_are_drawn_together():
     assert 41 < low < 42 and 60 < high < 61
     pair = row["paired"]["AP"]
     assert pair["difference"] == 1 and pair["interval"] == pytest.approx([1, 1])
+
+
+def test_a_row_is_compared_with_the_one_before_it_where_that_is_there():
+    values = {name: np.arange(5.0) + x for x, name in enumerate("abc")}
+    cases = {name: [_scores(name, each, list("aabbc"))] for name, each in values.items()}
+    found = rows(cases, rival="a", before={"b": "missing", "c": "b"})
+    pairs = [row.get("paired", {}).get("x") for row in found]
+    assert pairs[0] is None
+    assert [(p["rival"], p["difference"]) for p in pairs[1:]] == [("a", 1), ("b", 1)]
 
 
 @pytest.mark.parametrize("steps", [False, True])

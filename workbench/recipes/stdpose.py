@@ -80,9 +80,9 @@ TABLE_5 = {
     for k in (0.5, 1.0, 1.5, 2.0, 5.0)
     if (k, theta) != (SMALL.k, SMALL.theta)  # which is "stdpose"
 }
-# what all rows learn: each term of information pulls with a tenth of the heatmap loss's gradient,
-# and the mask compares like with like; `SMALL` is what was shipped
-WHOLE = replace(SMALL, mi_estimator="gaussian", mi_share=0.1, dam_reads="own")
+# what all rows learn, beside what was shipped: each term of information pulls with a tenth of the
+# heatmap loss's gradient, the mask compares like with like, the fused feature is asked for joints
+WHOLE = replace(SMALL, mi_estimator="gaussian", mi_share=0.1, dam_reads="own", fused_weight=1.0)
 # rows beside the paper's: the heatmaps' way with STDA and without TFF, whose tokens are the key
 # frame's own then; a mask that reads labels; the other estimator of information
 OURS = {
@@ -108,8 +108,8 @@ SHIP = TrainConfig(
     precision="bf16",
     workers=1,
 )
-# of rows: ten minutes each on a core without instructions for bf16
-TRAIN = replace(SHIP, steps=1_200, warmup_steps=100, ema=0.99, precision="no")
+# of rows: ten minutes each on a core that imitates bf16
+TRAIN = replace(SHIP, steps=1_000, warmup_steps=100, ema=0.99, precision="no")
 FRAME = replace(SMALL, **TABLE_4["a"], frozen=False)
 
 
@@ -238,6 +238,7 @@ def _learns(
     terms = {
         "heatmap": True,
         "frame": config.frame_weight,
+        "fused": config.fused_weight and config.tff and config.stda,
         "mutual_feature": config.mi and config.tff,
         "mutual_heatmap": config.mi and config.tks,
     }
@@ -285,6 +286,7 @@ def _training(recipe: Recipe, name: str, options: Options) -> Training:
     if options.anew or not shipped:
         weights = recipe.learn(first, options).weights
     model = fresh("stdpose", config, settings.seed, weights, part=ESTIMATOR)
+    model.backbone.to(memory_format=torch.channels_last)  # a quarter faster on CPUs
     words = {
         **data.words,
         "clips": data.clips["train"],
