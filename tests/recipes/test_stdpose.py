@@ -13,7 +13,7 @@ from tests.recipes.small import GAP, QUICK, measured, trained, write_posetrack18
 from workbench import checkpoint, propagate
 from workbench.errors import BadParameter, MissingData, UnknownName
 from workbench.models import build
-from workbench.predict import Propagator, load
+from workbench.predict import Condition, Propagator, load
 from workbench.recipes import stdpose as recipe
 from workbench.recipes.base import Learned, Options, rows
 from workbench.recipes.measures import weighted
@@ -301,14 +301,20 @@ def test_the_picture_is_another_person_s_and_rows_stay_in_order(data):
         torch.nn.init.normal_(part, std=0.3)
     propagator, seen = Propagator(model), []
     plain = propagator.carry(windows)
-    other = propagator.carry(windows, strangers=True)
-    again = propagator.carry(windows, wiped=np.zeros((len(windows), 15), bool))
+    other = propagator.carry_each(windows, {"": Condition(strangers=True)})[""]
+    asked = {
+        "nothing": np.zeros((len(windows), 15), bool),
+        "all": np.ones((len(windows), 15), bool),
+    }
+    found = propagator.carry_each(windows, {name: Condition(at) for name, at in asked.items()})
+    again = found["nothing"]
+    assert not np.array_equal(found["all"].confidence, plain.confidence)
     np.testing.assert_array_equal(plain.frames, other.frames)
     np.testing.assert_array_equal(plain.tracks, other.tracks)
     np.testing.assert_allclose(again.xy_frame, plain.xy_frame, atol=1e-6)
     assert not np.array_equal(other.confidence, plain.confidence)
     with record(model, ["features", "tokens"]) as taps:
-        propagator.carry(windows, strangers=True)
+        propagator.carry_each(windows, {"": Condition(strangers=True)})
     for read, tokens in zip(taps.calls("features"), taps.calls("tokens")):
         with torch.inference_mode():
             own = model.cut(read.flatten(0, 1)).unflatten(0, read.shape[:2])

@@ -27,7 +27,7 @@ from ..errors import BadParameter, MissingData, unknown
 from ..made.worlds import WORLDS
 from ..models import build, config_of
 from ..models.stdpose import TABLE_4, STDPose, STDPoseConfig
-from ..predict import Propagator, between_inputs
+from ..predict import Condition, Propagator, between_inputs
 from ..records import Clip, Detections, Pose
 from ..train import Batch, BatchSource, TrainConfig
 from . import crops, real
@@ -67,6 +67,7 @@ LEARNER = "estimators"  # who learns from labels and pseudo-labels, in protocols
 FAST = 0.3
 RIVAL = "single frame"
 STRANGER = ", somebody else's picture"
+WITHOUT = ", joints wiped"
 WIPED = 0.2  # share of joints, where maps alone must fail  # ours
 FAR = 15  # T from which that is measured: labels are too far apart to tell the joint
 GIVEN = 0.7  # share of windows of rendered clips that are told labels in training  # unstated; ours
@@ -364,53 +365,41 @@ def answers(
     ways: bool = True,
     title: str = RIVAL,
     strangers: bool = False,
+    wiped: Bool[np.ndarray, "n k"] | None = None,
     progress: bool = True,
 ) -> dict[str, Detections]:
     """Poses by the straight line and optical flow (`ways`), the single frame, which is the first
     model's, and each model, told the labels at both sides if `given`; title: of the single frame;
-    strangers: each model once more, with somebody else's picture.
+    strangers: each model once more, with somebody else's picture; wiped: these once more without
+    these joints' maps.
     """
-    poses = {}
+    poses, how = {}, {"given": given, "progress": progress}
     for name, way in propagate.WAYS.items() if given and ways else ():
         poses[name] = way(windows, progress=progress)
     alone = single_frame(next(iter(models.values())))
     poses[title] = alone.carry(windows, given=False, progress=progress)
     for name, model in models.items():
-        poses[name] = model.carry(windows, given=given, progress=progress)
+        asked = {name: Condition()}
         if strangers:
-            how = {"given": given, "strangers": True, "progress": progress}
-            poses[name + STRANGER] = model.carry(windows, **how)
+            asked[name + STRANGER] = Condition(strangers=True)
+        if wiped is not None:
+            asked |= {key + WITHOUT: replace(one, wiped=wiped) for key, one in asked.items()}
+        poses |= model.carry_each(windows, asked, **how)
     return poses
 
 
-def wiped_scores(
-    words_of: Callable[[str], Mapping[str, object]],
-    windows: Windows,
-    models: Mapping[str, Propagator],
-    plain: Mapping[str, Detections],
-    *,
-    given: bool,
-    progress: bool,
-) -> dict[str, Scores]:
-    """Where maps alone must fail: `WIPED` of the joints say nothing in the network's own maps, and
-    these are judged; the picture is clear. Who reads no maps answers as it did (plain), and so does
-    the single frame: what it sees of them is in the picture.
+def wiped_score(
+    words: Mapping[str, object],
+    poses: Detections,
+    truth: Pose,
+    wiped: Bool[np.ndarray, "n k"],
+) -> Scores:
+    """The row of wiped joints, where maps alone must fail. Who reads no maps answers as ever, and
+    so does the single frame: what it sees of these joints is in the picture.
     """
-    truth = windows.poses()
-    chosen = np.random.default_rng(0).random(truth.visibility.shape) < WIPED
-    answered = {
-        name: each for name, each in plain.items() if name.removesuffix(STRANGER) not in models
-    }
-    for name, model in models.items():
-        how = {"given": given, "wiped": chosen, "progress": progress}
-        answered[name] = model.carry(windows, **how)
-        answered[name + STRANGER] = model.carry(windows, strangers=True, **how)
-    judged, left_out = blurred(truth, chosen), truth.labelled & ~chosen
-    found = {}
-    for name, poses in answered.items():
-        first = posetrack_scores(words_of(name), poses, judged, left_out=left_out)[0]
-        found[name] = replace(first, words={**first.words, "subset": "wiped joints"})
-    return found
+    left_out = truth.labelled & ~wiped
+    first = posetrack_scores(words, poses, blurred(truth, wiped), left_out=left_out)[0]
+    return replace(first, words={**first.words, "subset": "wiped joints"})
 
 
 # --- labels of every T-th frame, Table 3 ----------------------------------------------------------
@@ -566,15 +555,17 @@ def _task(
             windows = windows_of(interval, next(iter(group.values())).model.config)
             seen, box_scores = detector.windows(windows)
             title = "single frame, {1} x {0}".format(*size) if out else RIVAL
-            how = {"given": given, "ways": not out, "title": title, "strangers": strangers}
-            found = answers(seen, group, **how, progress=options.progress)
-            told = partial(words_of, interval, group)
-            for name, poses in found.items():
-                out[name] = scores_of(told(name), poses, windows, box_scores)
+            truth, wiped = windows.poses(), None
             if strangers and interval >= FAR:
-                how = {"given": given, "progress": options.progress}
-                for name, part in wiped_scores(told, windows, group, found, **how).items():
-                    out[name].append(part)
+                wiped = np.random.default_rng(0).random(truth.visibility.shape) < WIPED
+            how = {"given": given, "ways": not out, "title": title, "strangers": strangers}
+            found = answers(seen, group, wiped=wiped, **how, progress=options.progress)
+            for name in [name for name in found if not name.endswith(WITHOUT)]:
+                words = words_of(interval, group, name)
+                out[name] = scores_of(words, found[name], windows, box_scores)
+                if wiped is not None:
+                    poses = found.get(name + WITHOUT, found[name])
+                    out[name].append(wiped_score(words, poses, truth, wiped))
         return out
 
     names = fields["variants"]
