@@ -520,6 +520,13 @@ class SpatioTemporalDynamicsAggregation(nn.Module):
 # --- the model ------------------------------------------------------------------------------------
 
 
+def without(
+    maps: Float[Tensor, "b t k h w"], wiped: Num[Tensor, "b k"]
+) -> Float[Tensor, "b t k h w"]:
+    """Maps that say nothing of the wiped joints (1)."""
+    return maps * (1 - wiped)[:, None, :, None, None]
+
+
 class STDPose(HeatmapEstimator):
     """The estimator and propagator: three crops of a person, or their features, to the heatmaps of
     the key frame.
@@ -630,23 +637,20 @@ class STDPose(HeatmapEstimator):
         b, t = features.shape[:2]
         key = t // 2
         estimates = self.head(features.flatten(0, 1)).unflatten(0, (b, t))
-        own = estimates
-        if wiped is not None:
-            own = own * (1 - wiped)[:, None, :, None, None]
-        frames = own = self.estimated(own)
+        own = self.estimated(estimates if wiped is None else without(estimates, wiped))
+        frames = own
         if auxiliary_xy_crop is not None and t == 3:
-            frames = self._annotated(frames, auxiliary_xy_crop, auxiliary_weights)
+            frames = self._annotated(own, auxiliary_xy_crop, auxiliary_weights)
         frames = self.frames(frames)
         if self.cut is not None:
             features = self.cut(features.flatten(0, 1)).unflatten(0, (b, t))
-        if tokens_of is not None:
-            features = features[tokens_of]
+        features = features if tokens_of is None else features[tokens_of]
         if self.tokens is not None:
             features = self.tokens(features)
         fused = features[:, key] if self.tff is None else self.tff(features)
         merged = frames[:, key] if self.tks is None else self.tks(frames)
         if self.stda is not None:
-            read = own if config.dam_reads == "own" else frames
+            read = {"own": own, "used": frames}[config.dam_reads]
             mask = None if self.dam is None else self.dam(read, distance)
             heatmaps = self.stda(merged, mask, fused)
         else:
