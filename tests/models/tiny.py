@@ -74,6 +74,7 @@ STDPOSE = STDPoseConfig(
     mlp_ratio=1,
     joint_channels=1,
     tks_channels=6,
+    mi_estimator="gaussian",
     mi_channels=8,
     frame_weight=1.0,
 )
@@ -130,6 +131,10 @@ TINY = {
     "stdpose": {
         "": STDPOSE,
         **{row: replace(STDPOSE, **fields) for row, fields in stdpose.TABLE_4.items() if fields},
+        "printed": replace(STDPOSE, mi_estimator="printed"),
+        "variational": replace(
+            STDPOSE, mi_estimator="variational", mi_share=0.3, dam_reads="own", fused_weight=0.5
+        ),
         "padded": replace(STDPOSE, size=(24, 40), alignment="msra", frame_weight=0.0),
         "hrnet": STDPOSE_HRNET,
         "hrnet_b": replace(STDPOSE_HRNET, **stdpose.TABLE_4["b"], frame_weight=1.0),

@@ -101,8 +101,8 @@ def _stdpose(clips: Path, weights: Path) -> dict:
     known = stdpose.VARIANTS
     variants = {name: quick(known[name], GAP_FRAME) for name in ("frame", "pseudo")}
     variants["stdpose"] = quick(known["stdpose"], GAP)
-    for row in "bcde":
-        variants[row] = quick(known[row], replace(GAP, **TABLE_4[row]))
+    for row in (*"bcde", "tks_stda", "variational"):
+        variants[row] = quick(known[row], replace(GAP, **stdpose.CHANGES[row]))
     own = replace(_rendered(stdpose.DATA, clips, train=2, val=1, test=2), new_clips=2)
     return {"variants": variants, "own": own, "paper": replace(GAP, frozen=False)}
 

@@ -106,12 +106,9 @@ def test_paired_differences_are_those_of_the_rows(result):
     assert with_pairs
     for row in with_pairs:
         for name, pair in row["paired"].items():
-            others = [
-                other
-                for other in ours
-                if pair["rival"] in (other["method"], other.get("variant"))
-                and all(other.get(key) == row.get(key) for key in ("subset", "T"))
-            ]
+            case = [r for r in ours if all(r.get(key) == row.get(key) for key in ("subset", "T"))]
+            others = [other for other in case if other.get("variant") == pair["rival"]]
+            others = others or [other for other in case if other["method"] == pair["rival"]]
             (rival,) = others
             difference = row["metrics"][name] - rival["metrics"][name]
             assert pair["difference"] == pytest.approx(difference, abs=1e-6), name
@@ -226,16 +223,13 @@ def test_shares_are_drawn_together():
     assert base.intervals(some)["AP"] == base.intervals(ours)["AP"], "one drew nothing that counts"
 
 
-def test_answers_may_have_rivals_of_their_own():
-    scores = {
-        name: [_scores(name, np.arange(5.0) + i, list("aabbc"))]
-        for i, name in enumerate(("a", "b", "c", "d"))
-    }
-    made = rows(scores, rival={"b": "a", "c": "b"})
-    pairs = [row.get("paired", {}).get("x") for row in made]
-    assert pairs[0] is None and pairs[3] is None, "no rival is named"
-    assert [pair["rival"] for pair in pairs[1:3]] == ["a", "b"]
-    assert [pair["difference"] for pair in pairs[1:3]] == [1, 1]
+def test_a_row_is_compared_with_the_one_before_it_where_that_is_there():
+    values = {name: np.arange(5.0) + x for x, name in enumerate("abc")}
+    cases = {name: [_scores(name, each, list("aabbc"))] for name, each in values.items()}
+    found = rows(cases, rival="a", rivals={"b": "missing", "c": "b"})
+    pairs = [row.get("paired", {}).get("x") for row in found]
+    assert pairs[0] is None
+    assert [(p["rival"], p["difference"]) for p in pairs[1:]] == [("a", 1), ("b", 1)]
 
 
 @pytest.mark.parametrize("steps", [False, True])

@@ -13,14 +13,16 @@ from tests.recipes.small import GAP, QUICK, measured, trained, write_posetrack18
 from workbench import checkpoint, propagate
 from workbench.errors import BadParameter, MissingData, UnknownName
 from workbench.models import build
-from workbench.predict import Propagator, load
+from workbench.predict import Condition, Propagator, load
 from workbench.recipes import stdpose as recipe
 from workbench.recipes.base import Learned, Options, rows
 from workbench.recipes.measures import weighted
 from workbench.recipes.published import read_boxes, read_posetrack_half
+from workbench.taps import record
 
 ONCE = replace(QUICK, steps=1)
 ASKED = {"steps": 1, "device": "cpu", "progress": False}
+OTHER = f"stdpose{recipe.STRANGER}"
 
 
 @pytest.fixture
@@ -59,6 +61,20 @@ def test_labels_are_told_to_most_people_and_the_keys_are_never(data):
     assert 0.55 < np.mean(told) < 0.85
     told = {"auxiliary_xy_crop", "auxiliary_weights"}
     assert set(batch) == {"images", "distance", "xy_crop", "weights"} | told
+
+
+def test_maps_are_wiped_of_the_share_that_is_asked_for(data):
+    sets = [recipe.people("train", 7, GAP, data=data)]
+    plain, make = (recipe.gap_batches(sets, 16, 0.7, share) for share in (0.0, 0.2))
+    wiped = []
+    for step in range(12):
+        batch, same = (one(step, np.random.default_rng(step)) for one in (make, plain))
+        wiped.append(batch.pop("wiped"))
+        assert batch.keys() == same.keys()
+        assert all(torch.equal(batch[name], same[name]) for name in batch)
+    wiped = torch.stack(wiped)
+    assert wiped.shape == (12, 16, 15) and set(wiped.unique().tolist()) == {0, 1}
+    assert 0.15 < wiped.mean() < 0.25
 
 
 def test_fast_joints_are_those_that_move(data):
@@ -100,11 +116,12 @@ def test_a_variant_learns_behind_a_frozen_estimator_and_is_measured(small):
     )
     task = chosen.tasks["synthetic"](chosen, QUICK)
     ours = rows(task.scores(7, {"stdpose": learned.predictor}))
-    methods = ["linear", "farneback", "single frame", "stdpose"]
-    assert list(dict.fromkeys(r["method"] for r in ours)) == methods
+    names = ["linear", "farneback", "single frame", "stdpose", OTHER]
+    assert list(dict.fromkeys(r["variant"] for r in ours)) == names
+    assert {r["method"] for r in ours} == {*names[:4]}
     subsets = ["all joints", "visible joints", "occluded joints", "blurred joints"]
     assert [r["subset"] for r in ours[:4]] == subsets and {r["T"] for r in ours} == {7}
-    by = {(r["method"], r["subset"]): r for r in ours}
+    by = {(r["variant"], r["subset"]): r for r in ours}
     line = by["linear", "all joints"]
     assert line["metrics"]["AP-Mean"] > 40 > by["stdpose", "all joints"]["metrics"]["AP-Mean"]
     assert by["linear", "visible joints"]["n"] + by["linear", "occluded joints"]["n"] == line["n"]
@@ -119,6 +136,8 @@ def test_what_the_shipped_file_holds_is_not_trained_again(small, tmp_path):
     `workbench train`.
     """
     first = small("stdpose")
+    settings = {name: replace(v, train=v.ship or v.train) for name, v in first.variants.items()}
+    first = replace(first, variants=settings)  # rows learn as what is shipped
     shipped = first.ship(tmp_path / "weights" / "stdpose.safetensors", QUICK)
     chosen = replace(first, folder=tmp_path / "elsewhere")
 
@@ -245,17 +264,70 @@ def test_sizes_of_table_6_have_estimators_of_their_own(small):
     result = chosen.evaluate(variants=["e", "384x288"], intervals=(7,), **ASKED)
     ours = [r for r in measured(result) if r["subset"] == "all joints"]
     once = ["linear", "farneback", "single frame", "e"]
-    assert [r["variant"] for r in ours] == [*once, "single frame, 96 x 64", "384x288"]
+    more = ["single frame, 96 x 64", "384x288"]
+    names = [r["variant"] for r in ours if not r["variant"].endswith(recipe.STRANGER)]
+    assert names == [*once, *more]
     cards = [checkpoint.read_card(path) for path in trained(chosen)]
     sizes = sorted(card["config"]["size"] for card in cards)
     assert sizes == [[32, 64], [32, 64], [64, 96], [64, 96]]
+
+
+def test_somebody_else_s_picture_and_wiped_joints(small):
+    """Of each row, against itself; who has no image tokens answers as before, and what is wiped is
+    judged of all.
+    """
+    chosen = small("stdpose")
+    result = chosen.evaluate(variants=["c", "tks_stda", "e"], intervals=(15,), **ASKED)
+    assert "wiped: 20% of the joints" in result["protocol"]
+    by = {(r["variant"], r["subset"]): r for r in measured(result)}
+    wiped = {name for name, subset in by if subset == "wiped joints"}
+    ours = {name + more for name in ("c", "tks_stda", "e") for more in ("", recipe.STRANGER)}
+    assert wiped == {"linear", "farneback", "single frame", *ours}
+    shares = {by[name, "wiped joints"]["n"] / by[name, "all joints"]["n"] for name in wiped}
+    assert all(0.15 < share < 0.25 for share in shares) and len(shares) == 1
+    for name in ("c", "tks_stda", "e"):
+        pair = by[name + recipe.STRANGER, "all joints"]["paired"]["PCKh"]
+        assert pair["rival"] == name
+        assert (pair["difference"] == 0 and pair["interval"] == [0, 0]) or name != "c"
+    assert by["tks_stda", "all joints"]["paired"]["PCKh"]["rival"] == "c"
+    assert by["e", "all joints"]["paired"]["PCKh"]["rival"] == "single frame", "d is not here"
+
+
+def test_the_picture_is_another_person_s_and_rows_stay_in_order(data):
+    windows = recipe.people("test", 7, GAP, data=data)
+    torch.manual_seed(0)
+    model = build("stdpose", GAP)
+    for part in model.parameters():
+        torch.nn.init.normal_(part, std=0.3)
+    propagator, seen = Propagator(model), []
+    plain = propagator.carry(windows)
+    other = propagator.carry_each(windows, {"": Condition(strangers=True)})[""]
+    asked = {
+        "nothing": np.zeros((len(windows), 15), bool),
+        "all": np.ones((len(windows), 15), bool),
+    }
+    found = propagator.carry_each(windows, {name: Condition(at) for name, at in asked.items()})
+    again = found["nothing"]
+    assert not np.array_equal(found["all"].confidence, plain.confidence)
+    np.testing.assert_array_equal(plain.frames, other.frames)
+    np.testing.assert_array_equal(plain.tracks, other.tracks)
+    np.testing.assert_allclose(again.xy_frame, plain.xy_frame, atol=1e-6)
+    assert not np.array_equal(other.confidence, plain.confidence)
+    with record(model, ["features", "tokens"]) as taps:
+        propagator.carry_each(windows, {"": Condition(strangers=True)})
+    for read, tokens in zip(taps.calls("features"), taps.calls("tokens")):
+        with torch.inference_mode():
+            own = model.cut(read.flatten(0, 1)).unflatten(0, read.shape[:2])
+        torch.testing.assert_close(tokens, own.roll(1, 0))
+        seen.append(len(tokens))
+    assert sum(seen) == len(windows) and min(seen) > 1
 
 
 def test_variants_are_the_rows_of_tables_4_to_6():
     configs = {name: variant.config for name, variant in recipe.VARIANTS.items()}
     assert len(recipe.TABLE_5) == 19
     assert {"b", "c", "d", "e", "k5_theta0", "k0.5_theta0.7"} <= set(configs)
-    assert configs["k2_theta0.2"] == replace(recipe.SMALL, k=2.0, theta=0.2)
+    assert configs["k2_theta0.2"] == replace(recipe.WHOLE, k=2.0, theta=0.2)
     paper = recipe.RECIPE.paper
     sizes = {"stdpose": (192, 256), "224x168": (168, 224), "384x288": (288, 384)}
     sizes["k2_theta0.2"] = sizes["stdpose"]

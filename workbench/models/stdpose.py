@@ -14,29 +14,29 @@ at inference alone (Sec. 4.2); training may give them or not.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Num
+from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 
 from .. import codecs
-from ..errors import BadParameter
+from ..errors import BadParameter, check_choice
 from ..skeletons import skeleton
 from ..taps import Tap
 from .backbones import HEATMAP_STD, SMALL_BACKBONE, Backbone, HeatmapEstimator, HeatmapHead
-from .entry import Entry
+from .entry import LATER, Entry
 from .layers import MLP, MultiheadAttention, Patches
 
 PATCH = 16  # px of the crop to a token
 RIDGE = 1e-3  # added to variances of 1 where information is counted  # unstated; ours
+MI_ESTIMATORS = ("gaussian", "variational", "printed")
 
 
 @dataclass(frozen=True)
 class STDPoseConfig:
-    """`STDPoseConfig()` is the paper's; 384 x 288 and 224 x 168 (height x width, Table 6) are other
-    sizes.
+    """`PAPER` is the paper's; 384 x 288 and 224 x 168 (height x width, Table 6) are other sizes.
 
     16 does not divide 168: crops are padded to `padded` by zeros on the right and below, which the
     heatmaps cover too.
@@ -59,6 +59,10 @@ class STDPoseConfig:
     tks: bool = True
     dam: bool = True
     stda: bool = True
+    # what the mask compares: "used", all frames' maps with labels in the place of some, or "own",
+    # the network's own maps of all three. A label's Gaussian peaks at 1, an estimate lower, so that
+    # "used" sees doubt where nothing moves; the paper does not say  # unstated; ours
+    dam_reads: str = field(default="used", metadata=LATER)
     mi: bool = True
     layers: int = 2  # of TFF  # unstated; ours
     blocks: int = 2  # N of Eq. 13  # unstated; ours
@@ -72,12 +76,23 @@ class STDPoseConfig:
     backward_weight: float = 1.0  # of that to the right frame
     alpha: float = 0.1  # Eq. 11, Sec. 4.1
     beta: float = 0.01
-    mi_channels: int = 64  # directions of features that information is counted in  # unstated; ours
+    # how information is counted, one of `MI_ESTIMATORS`; files that do not say it learned with
+    # "printed"
+    mi_estimator: str = field(default="printed", metadata=LATER)
+    # above 0: each term of information pulls with this share of the heatmap loss's gradient, at
+    # what was fused and at what was merged, in the place of alpha and beta  # ours
+    mi_share: float = field(default=0.0, metadata=LATER)
+    mi_channels: int = 64  # directions of features, of "printed"  # unstated; ours
     # of a loss on the key frame's own heatmaps, for backbones that do not know poses; Eq. 5 has
     # none
     frame_weight: float = 0.0
+    # of a loss on heatmaps that a head of its own reads off the fused feature: nothing else asks
+    # that feature where joints are, as long as merged heatmaps tell it. Eq. 5 has none  # ours
+    fused_weight: float = field(default=0.0, metadata=LATER)
 
     def __post_init__(self):
+        check_choice("dam_reads", self.dam_reads, ("used", "own"))
+        check_choice("mi_estimator", self.mi_estimator, MI_ESTIMATORS)
         if self.tff and self.tks and not self.stda:
             raise BadParameter(
                 "TFF and TKS without STDA",
@@ -156,53 +171,149 @@ def distance_weights(distance: Num[Tensor, "b 2"]) -> Float[Tensor, "b 2"]:
     )
 
 
+def whitened(z: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
+    """Directions without a mean at any place, each of variance 1 over all people and places, and
+    in order: a direction holds what those before it do not (Cholesky). `RIDGE` stands on the
+    variances.
+    """
+    z = z.float() - z.float().mean(0)
+    z = z / z.square().mean((0, 1)).clamp_min(1e-12).sqrt()
+    flat = z.flatten(0, 1)
+    r = flat.mT @ flat / len(flat) + RIDGE * torch.eye(flat.shape[1], device=z.device)
+    lower = torch.linalg.cholesky(r)
+    return torch.linalg.solve_triangular(lower, flat.mT, upper=False).mT.unflatten(0, z.shape[:2])
+
+
+def correlations(x: Float[Tensor, "b n d"], y: Float[Tensor, "b n e"]) -> Float[Tensor, "b d e"]:
+    """Of whitened x with y: first of each person's own pair, then of all people with the next
+    person's y, with that of the next but one, and so on.
+    """
+    strangers = torch.stack([y.roll(-shift, 0) for shift in range(len(y))])
+    return torch.einsum("bnd,sbne->sde", x, strangers) / (x.shape[0] * x.shape[1])
+
+
+def nats_of(r: Float[Tensor, "b d e"]) -> Float[Tensor, "b"]:
+    """Mutual information of Gaussians with these correlations between whitened directions."""
+    eye = torch.eye(r.shape[1], device=r.device)
+    return -0.5 * torch.linalg.slogdet(eye - r @ r.mT)[1]
+
+
+def less_strangers(nats: Float[Tensor, "b"]) -> Float[Tensor, ""]:
+    """The first less the mean of the others: what people's own pairs hold beyond pairs of
+    strangers.
+
+    Pairs of strangers hold nothing, so their mean is what chance adds. It is the same sum over the
+    same places: right whatever the maps are, where a formula that counts places as independent
+    pairs is not.  # ours
+    """
+    return nats[0] - nats[1:].mean()
+
+
 def gaussian_information(x: Float[Tensor, "b n d"], y: Float[Tensor, "b n e"]) -> Float[Tensor, ""]:
-    """Mutual information of x and y in nats, from b independent pairs at each of n places: that of
+    """Mutual information of x and y in nats, from b independent people at each of n places: that of
     Gaussians with their correlations. STDPose Eq. 7.
 
     Places have means of their own and share one covariance; scales do not matter. What correlations
-    do not tell is not counted. What chance adds to correlations of few pairs is taken off: the mean
-    over many estimates is the truth where pairs are Gaussian, an estimate of nothing may fall below
-    0. `RIDGE` bounds what one direction can hold to 3.1 nats. 0 where the pairs are too few for
-    their covariance.
+    do not tell is not counted. What chance adds is taken off (`less_strangers`): an estimate of
+    nothing may fall below 0. `RIDGE` bounds what one direction can hold to 3.1 nats. 0 where the
+    pairs are too few for their covariance.
     """
-    b, n, d = x.shape
-    e = y.shape[-1]
-    known = (b - 1) * n
-    if known < d + e:
+    if (len(x) - 1) * x.shape[1] < x.shape[2] + y.shape[2]:
         return x.new_zeros(())
-    z = torch.cat((x.float(), y.float()), -1)
-    z = (z - z.mean(0)).flatten(0, 1)
-    z = z / z.square().mean(0).clamp_min(1e-12).sqrt()
-    r = z.mT @ z / len(z) + RIDGE * torch.eye(d + e, device=z.device)
+    return less_strangers(nats_of(correlations(whitened(x), whitened(y))))
 
-    def entropy(part: slice) -> Tensor:
-        size = len(r[part])
-        by_chance = torch.digamma((known - torch.arange(size, device=r.device)) / 2).sum()
-        return 0.5 * (torch.linalg.slogdet(r[part, part])[1] - by_chance)
 
-    return entropy(slice(d)) + entropy(slice(d, None)) - entropy(slice(None))
+def conditional_information(
+    x: Float[Tensor, "b n d"], y: Float[Tensor, "b n e"], given: Float[Tensor, "b n g"]
+) -> Float[Tensor, ""]:
+    """I(x; y | given) = I(x; [y, given]) - I(x; given) in nats, as `gaussian_information` counts
+    them; for Gaussians this is exact. STDPose Eq. 2 and 8.
+
+    What y holds of x and any linear mixture of `given` holds too adds nothing.
+    """
+    both = torch.cat((given, y), -1)
+    if (len(x) - 1) * x.shape[1] < x.shape[2] + both.shape[2]:
+        return x.new_zeros(())
+    r = correlations(whitened(x), whitened(both))
+    return less_strangers(nats_of(r) - nats_of(r[..., : given.shape[2]]))
 
 
 # --- mutual information ---------------------------------------------------------------------------
 
 
-class MutualInformation(nn.Module):
-    """STDPose Eq. 11, whose estimator the paper does not name: `gaussian_information`.  # unstated;
-    ours
+class PlacePredictors(nn.Module):
+    """What two readers of the maps know of where the labelled joints are: one reads `given`, one y
+    as well; what the second knows beyond is I(x; y | given), bounded by what readers can learn.
 
-    Information is counted at every token's place, between people of the batch (as in Hjelm et al.
-    2018): heatmaps and labels are averaged over the token's patch, features are seen in fixed
-    random directions (k-sliced information, Goldfeld et al. 2022). The key frame's own feature and
-    heatmaps stand still. Nothing is learned here.
+    Two predictors of the label whose likelihoods are compared: variational self-distillation
+    (Tian et al. 2021), which the paper and FAMI-Pose (Liu et al. 2022) cite. Each is one linear
+    layer and a softmax over places, and its likelihood a bound (Barber & Agakov 2003).  # ours
     """
 
-    def __init__(self, channels: int, config: STDPoseConfig):
+    def __init__(self, channels: int, places: int, joints: int):
+        super().__init__()
+        # where joints are in all people alike: known to both
+        self.usual = nn.Parameter(torch.zeros(places, joints))
+        self.of_given = nn.Linear(channels, joints)
+        self.of_both = nn.Linear(2 * channels, joints)
+
+    def forward(
+        self,
+        label: Float[Tensor, "b n k"],
+        y: Float[Tensor, "b n c"],
+        given: Float[Tensor, "b n c"],
+    ) -> Float[Tensor, ""]:
+        """Nats of all labelled joints, mean over people. The reader of `given` learns too, and y
+        gets no gradient through it.
+        """
+        label, y, given = (part.to(self.usual) for part in (label, y, given))
+        share = label / label.sum(1, keepdim=True).clamp_min(1e-6)  # of each place in the label
+
+        def log_likelihood(scores: Tensor) -> Tensor:
+            return (share * (scores + self.usual).log_softmax(1)).sum((1, 2)).mean()
+
+        known = log_likelihood(self.of_given(given))
+        gained = log_likelihood(self.of_both(torch.cat((y, given), -1))) - known.detach()
+        return gained + known - known.detach()
+
+
+class MutualInformation(nn.Module):
+    """STDPose Eq. 2, or its form of Eq. 11, by one of `MI_ESTIMATORS`: the paper names none.
+    # unstated; ours
+
+    Information is counted at every token's place, between people of the batch (as in Hjelm et al.
+    2018): heatmaps and labels are averaged over the token's patch. The key frame's own feature and
+    heatmaps stand still. "gaussian" learns nothing and needs no approximation of Eq. 2. "printed"
+    is Eq. 11, features seen in fixed random directions, so that a network that turns them out of
+    these directions is praised for nothing: shipped weights learned with it.
+    """
+
+    def __init__(self, channels: int, tokens: int, config: STDPoseConfig):
         super().__init__()
         self.config = config
-        if config.tff:
+        widths = {"feature": channels} if config.tff else {}
+        if config.tks:
+            widths["heatmap"] = config.joints
+        if config.mi_estimator == "printed" and config.tff:
             directions = torch.empty(channels, min(channels, config.mi_channels))
             self.register_buffer("directions", nn.init.orthogonal_(directions))
+        if config.mi_estimator == "variational":
+            self.readers = nn.ModuleDict(
+                {
+                    name: PlacePredictors(width, tokens, config.joints)
+                    for name, width in widths.items()
+                }
+            )
+
+    def gain(self, name: str, label: Tensor, fused: Tensor, key: Tensor) -> Tensor:
+        """A bracket of Eq. 2, or of Eq. 11."""
+        if self.config.mi_estimator == "gaussian":
+            return conditional_information(label, fused, key)
+        if self.config.mi_estimator == "variational":
+            return self.readers[name](label, fused, key)
+        if name == "feature":
+            fused, key = fused @ self.directions.float(), key @ self.directions.float()
+        return gaussian_information(label, fused) - gaussian_information(fused, key)
 
     def forward(
         self,
@@ -210,30 +321,37 @@ class MutualInformation(nn.Module):
         feature: tuple[Float[Tensor, "b c y x"], Float[Tensor, "b c y x"]],
         heatmap: tuple[Float[Tensor, "b k h w"], Float[Tensor, "b k h w"]],
     ) -> dict[str, Tensor]:
-        """The two brackets of Eq. 11. feature, heatmap: fused, and the key frame's own."""
+        """Both terms of the loss. feature, heatmap: fused, and the key frame's own."""
         config = self.config
 
         def of_maps(maps: Tensor) -> Tensor:
             return F.avg_pool2d(maps.float(), 2 ** len(config.deconv)).flatten(2).mT
 
-        def of_features(maps: Tensor) -> Tensor:
-            return maps.flatten(2).mT.float() @ self.directions.float()
-
         losses = {}
         with torch.autocast(truth.device.type, enabled=False):
             label = of_maps(truth)
-
-            def loss(weight: float, fused: Tensor, key: Tensor) -> Tensor:
-                gain = gaussian_information(label, fused) - gaussian_information(fused, key)
-                return -weight * gain
-
             if config.tff:
-                seen = [of_features(maps) for maps in (feature[0], feature[1].detach())]
-                losses["loss.mutual_feature"] = loss(config.alpha, *seen)
+                fused, key = feature[0].flatten(2).mT.float(), feature[1].detach().flatten(2).mT
+                gain = self.gain("feature", label, fused, key.float())
+                losses["loss.mutual_feature"] = -config.alpha * gain
             if config.tks:
-                seen = [of_maps(maps) for maps in (heatmap[0], heatmap[1].detach())]
-                losses["loss.mutual_heatmap"] = loss(config.beta, *seen)
+                fused, key = of_maps(heatmap[0]), of_maps(heatmap[1].detach())
+                gain = self.gain("heatmap", label, fused, key)
+                losses["loss.mutual_heatmap"] = -config.beta * gain
         return losses
+
+
+def balanced(
+    term: Float[Tensor, ""], task: Float[Tensor, ""], at: Float[Tensor, "..."], share: float
+) -> Float[Tensor, ""]:
+    """A term of a loss, scaled so that its gradient at a tensor is as long as this share of the
+    task's: the adaptive weight of Esser, Rombach and Ommer (2021).  # ours
+    """
+    if not term.requires_grad:
+        return term
+    pulls = (torch.autograd.grad(loss, at, retain_graph=True)[0].norm() for loss in (task, term))
+    of_task, of_term = pulls
+    return term * (share * of_task / of_term.clamp_min(1e-12)).detach()
 
 
 # --- spatiotemporal representation encoder --------------------------------------------------------
@@ -402,6 +520,13 @@ class SpatioTemporalDynamicsAggregation(nn.Module):
 # --- the model ------------------------------------------------------------------------------------
 
 
+def without(
+    maps: Float[Tensor, "b t k h w"], wiped: Num[Tensor, "b k"]
+) -> Float[Tensor, "b t k h w"]:
+    """Maps that say nothing of the wiped joints (1)."""
+    return maps * (1 - wiped)[:, None, :, None, None]
+
+
 class STDPose(HeatmapEstimator):
     """The estimator and propagator: three crops of a person, or their features, to the heatmaps of
     the key frame.
@@ -436,20 +561,21 @@ class STDPose(HeatmapEstimator):
         self.head = HeatmapHead(
             fine, config.joints, config.deconv[int(math.log2(patch)) :], std=HEATMAP_STD
         )
-        alone = config.tff and not config.stda  # Table 4 (b)
+        asked = config.tff and (config.fused_weight or not config.stda)  # the last: Table 4 (b)
         self.head_fused = (
-            HeatmapHead(channels, config.joints, config.deconv, std=HEATMAP_STD) if alone else None
+            HeatmapHead(channels, config.joints, config.deconv, std=HEATMAP_STD) if asked else None
         )
         self.features = Tap("b frame channel y x")
         self.estimated = Tap("b frame joint y x")
         self.frames = Tap("b frame joint y x")  # the same, or annotations in their place
+        self.tokens = Tap("b frame channel y x") if config.tff or config.stda else None
         self.tff = TemporalFeatureFusion(channels, tokens, config) if config.tff else None
         self.tks = TemporalKeypointsSynthesis(config) if config.tks else None
         self.dam = DynamicAwareMask(config) if config.dam else None
         self.stda = (
             SpatioTemporalDynamicsAggregation(channels, tokens, config) if config.stda else None
         )
-        self.mutual = MutualInformation(channels, config) if config.mi else None
+        self.mutual = MutualInformation(channels, tokens, config) if config.mi else None
         self.out = Tap("b joint y x")
         self.place_heatmaps(config.padded, config.grid, config.alignment, config.sigma)
 
@@ -482,6 +608,8 @@ class STDPose(HeatmapEstimator):
         auxiliary_xy_crop: Float[Tensor, "b 2 k 2"] | None = None,
         auxiliary_weights: Num[Tensor, "b 2 k"] | None = None,
         distance: Num[Tensor, "b 2"] | None = None,
+        wiped: Num[Tensor, "b k"] | None = None,
+        tokens_of: Int[Tensor, "b"] | None = None,
         xy_crop: Float[Tensor, "b k 2"] | None = None,
         weights: Num[Tensor, "b k"] | None = None,
     ) -> dict[str, Tensor]:
@@ -490,10 +618,14 @@ class STDPose(HeatmapEstimator):
         images: normalised crops of the left, key and right frame, all by the key frame's box; or
         instead the features that `features_of` makes. auxiliary_xy_crop: annotations of the left
         and right frame, px; joints of weight 0 keep the network's own maps. distance: of the left
-        and right frame from the key frame, in frames; the paper gives none. With labels of the key
-        frame (px) and their weights there are the terms of Eq. 5: "loss.heatmap" (Eq. 4),
-        "loss.mutual_feature" and "loss.mutual_heatmap" (Eq. 11), and "loss.frame" where it has a
-        weight.
+        and right frame from the key frame, in frames; the paper gives none. wiped: 1 where the
+        network's own maps of a joint are to say nothing, so that the picture must.  # ours
+        tokens_of: whose tokens, of the batch, stand in the place of one's own: somebody else's
+        picture, where nothing else changes.  # ours
+
+        With labels of the key frame (px) and their weights there are the terms of Eq. 5:
+        "loss.heatmap" (Eq. 4), "loss.mutual_feature" and "loss.mutual_heatmap" (Eq. 2), and
+        "loss.frame" and "loss.fused" where they have a weight.
         """
         config = self.config
         if (images is None) == (features is None):
@@ -504,37 +636,63 @@ class STDPose(HeatmapEstimator):
         )
         b, t = features.shape[:2]
         key = t // 2
-        frames = self.estimated(self.head(features.flatten(0, 1)).unflatten(0, (b, t)))
-        own = frames[:, key]
+        estimates = self.head(features.flatten(0, 1)).unflatten(0, (b, t))
+        own = self.estimated(estimates if wiped is None else without(estimates, wiped))
+        frames = own
         if auxiliary_xy_crop is not None and t == 3:
-            frames = self._annotated(frames, auxiliary_xy_crop, auxiliary_weights)
+            frames = self._annotated(own, auxiliary_xy_crop, auxiliary_weights)
         frames = self.frames(frames)
         if self.cut is not None:
             features = self.cut(features.flatten(0, 1)).unflatten(0, (b, t))
+        features = features if tokens_of is None else features[tokens_of]
+        if self.tokens is not None:
+            features = self.tokens(features)
         fused = features[:, key] if self.tff is None else self.tff(features)
         merged = frames[:, key] if self.tks is None else self.tks(frames)
         if self.stda is not None:
-            mask = None if self.dam is None else self.dam(frames, distance)
+            read = {"own": own, "used": frames}[config.dam_reads]
+            mask = None if self.dam is None else self.dam(read, distance)
             heatmaps = self.stda(merged, mask, fused)
         else:
             heatmaps = merged if self.head_fused is None else self.head_fused(fused)
         found = {"heatmaps": self.out(heatmaps), "frames": frames}
         if xy_crop is not None:
             weights = torch.ones_like(xy_crop[..., 0]) if weights is None else weights
-            truth = self.encode(xy_crop, weights)
-            found["loss.heatmap"] = codecs.heatmap_loss(heatmaps.float(), truth, weights)
-            if config.frame_weight:
-                found["loss.frame"] = config.frame_weight * codecs.heatmap_loss(
-                    own.float(), truth, weights
-                )
-            if self.mutual is not None:
-                found |= self.mutual(truth, (fused, features[:, key]), (merged, own))
+            sides = (fused, features[:, key]), (merged, own[:, key])
+            found |= self._losses(xy_crop, weights, heatmaps, estimates[:, key], *sides)
         return found
+
+    def _losses(
+        self,
+        xy_crop: Tensor,
+        weights: Tensor,
+        heatmaps: Tensor,
+        estimate: Tensor,
+        feature: tuple[Tensor, Tensor],
+        heatmap: tuple[Tensor, Tensor],
+    ) -> dict[str, Tensor]:
+        """The terms of Eq. 5. feature, heatmap: fused, and the key frame's own."""
+        config = self.config
+        truth = self.encode(xy_crop, weights)
+        task = codecs.heatmap_loss(heatmaps.float(), truth, weights)
+        losses = {"loss.heatmap": task}
+        if config.frame_weight:
+            frame = codecs.heatmap_loss(estimate.float(), truth, weights)
+            losses["loss.frame"] = config.frame_weight * frame
+        if config.fused_weight and self.stda is not None and self.head_fused is not None:
+            maps = self.head_fused(feature[0]).float()
+            losses["loss.fused"] = config.fused_weight * codecs.heatmap_loss(maps, truth, weights)
+        terms = {} if self.mutual is None else self.mutual(truth, feature, heatmap)
+        if config.mi_share and torch.is_grad_enabled():
+            at = {"loss.mutual_feature": feature[0], "loss.mutual_heatmap": heatmap[0]}
+            terms = {n: balanced(term, task, at[n], config.mi_share) for n, term in terms.items()}
+        return losses | terms
 
 
 # --- in the register ------------------------------------------------------------------------------
 
-SMALL = STDPoseConfig(
+PAPER = STDPoseConfig(mi_estimator="gaussian")
+SMALL = STDPoseConfig(  # of the shipped weights
     **SMALL_BACKBONE,
     token_channels=96,
     frozen=True,
@@ -567,7 +725,7 @@ def _example(config: STDPoseConfig, batch: int, generator: torch.Generator) -> d
 
 ENTRY = Entry(
     STDPose,
-    {"small": SMALL, "paper": STDPoseConfig()},
+    {"small": SMALL, "paper": PAPER},
     _example,
     large=frozenset({"paper"}),
 )

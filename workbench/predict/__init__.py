@@ -12,8 +12,8 @@ HOMES = {
     "poses": "PortRefiner RefineRule as_simulated place_missing pose_frame pose_weights "
     "readable refine_people",
     "sequences": "SequenceRefiner SequenceStream refine_tracks stretches weights_joints",
-    "estimate": "ClipEstimator Estimated PoseEstimator Propagator between_inputs estimate_people "
-    "frame_windows poses_between windows_between",
+    "estimate": "ClipEstimator Condition Estimated PoseEstimator Propagator between_inputs "
+    "estimate_people frame_windows poses_between windows_between",
     "weights": "OF_PICTURES SHIPPED described load named_file weights_path",
     "own_video": "VideoResult load_estimator people_finder recorded refined_people video",
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -252,6 +252,27 @@ def poses_between(
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """What a propagator is kept from.
+
+    wiped: joints of which the network's own maps are to say nothing. strangers: each person's
+    tokens are those of somebody else's picture, of another clip where there are many windows.
+    """
+
+    wiped: Bool[np.ndarray, "n k"] | None = None
+    strangers: bool = False
+
+    def inputs(self, rows: Int[np.ndarray, "b"], device: torch.device) -> dict[str, Tensor]:
+        """What the network takes of it, for these windows of all."""
+        found = {}
+        if self.wiped is not None:
+            found["wiped"] = torch.from_numpy(self.wiped[rows]).float().to(device)
+        if self.strangers:
+            found["tokens_of"] = torch.arange(len(rows), device=device).roll(1)
+        return found
+
+
 class Propagator(PoseEstimator):
     """STDPose with what it needs around it: labelled frames on both sides in, the poses of the
     frames between them out; or with no labels, frames around one in, its poses out.
@@ -298,20 +319,43 @@ class Propagator(PoseEstimator):
         """Poses of all windows' key frames. given: the labels at both sides are told
         (propagation), or not (estimation).
         """
-        xy, confidences = [], []
-        bar = tqdm(
-            total=len(windows), desc=self.name, unit="pose", disable=not progress, leave=False
-        )
+        return self.carry_each(windows, {"": Condition()}, given=given, progress=progress)[""]
+
+    def carry_each(
+        self,
+        windows: Windows,
+        conditions: Mapping[str, Condition],
+        *,
+        given: bool = True,
+        progress: bool = False,
+    ) -> dict[str, Detections]:
+        """`carry` under several conditions, by their names; the backbone reads pictures once."""
+        n, batch = len(windows), self.batch
+        order = np.arange(n)
+        if any(condition.strangers for condition in conditions.values()):
+            # in a batch people stand as far from each other as they can, and nobody alone
+            order = np.argsort(order % -(-n // batch), kind="stable")
+            batch -= n % batch == 1
+        xy = {name: np.zeros((n, len(self.skeleton), 2)) for name in conditions}
+        confidence = {name: np.zeros(xy[name].shape[:2], np.float32) for name in conditions}
+        bar = tqdm(total=n, desc=self.name, unit="pose", disable=not progress, leave=False)
         with self.inference(), bar:
-            for each in loader(windows, self.batch, shuffle=False, augment=False, workers=1):
-                inputs = between_inputs(each, given)
-                found = self.model(**{name: v.to(self.device) for name, v in inputs.items()})
-                xy_crop, confidence = self._answer(found)
+            parts = loader(windows.select(order), batch, shuffle=False, augment=False, workers=1)
+            for step, each in enumerate(parts):
+                rows = order[step * batch : (step + 1) * batch]
+                inputs = {k: v.to(self.device) for k, v in between_inputs(each, given).items()}
+                if len(conditions) > 1:
+                    inputs["features"] = self.model.features_of(inputs.pop("images"))
                 to_frame = geometry.invert(each["affine"].double().numpy())
-                xy.extend(geometry.apply(to_frame, xy_crop.astype(np.float64)))
-                confidences.extend(confidence)
-                bar.update(len(xy_crop))
-        return poses_between(windows, xy, confidences, self.name)
+                for name, condition in conditions.items():
+                    found = self.model(**inputs, **condition.inputs(rows, self.device))
+                    xy_crop, confidence[name][rows] = self._answer(found)
+                    xy[name][rows] = geometry.apply(to_frame, xy_crop.astype(np.float64))
+                bar.update(len(rows))
+        return {
+            name: poses_between(windows, [*xy[name]], [*confidence[name]], self.name)
+            for name in conditions
+        }
 
 
 def between_inputs(batch: Mapping[str, Tensor], given: bool = True) -> dict[str, Tensor]:

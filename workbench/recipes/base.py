@@ -168,15 +168,16 @@ class Task:
     learn: (variant, case) -> a predictor, trained, cached or loaded. scores: (case, predictors by
     name) -> rows by the name of who answered, those of rivals too. protocol: to which is added how
     the networks learned. cases: what all of this is done for in turn, such as every interval T.
-    rival: whom rows are compared with on the same cases, by the name of its answer: one for all, or
-    one for each name of an answer.
+    rival: whom rows are compared with on the same cases, by the name of its answer; rivals: of
+    those who are compared with another answer, where that is there.
     """
 
     variants: Sequence[str]
     learn: Callable[[str, object], Learned]
     scores: Callable[[object, Mapping[str, object]], Mapping[str, Sequence[Scores]]]
     protocol: str
-    rival: str | Mapping[str, str] | None = None
+    rival: str | None = None
+    rivals: Mapping[str, str] = field(default_factory=dict)
     cases: Sequence[object] = (None,)
     paper: Sequence[dict] = ()
     boxes: str | None = None  # in which people were estimated
@@ -359,7 +360,8 @@ def measure(task: Task) -> dict:
     for case in task.cases:
         learned = {variant: task.learn(variant, case) for variant in task.variants}
         scores = task.scores(case, {name: one.predictor for name, one in learned.items()})
-        lines += rows(scores, learned, rival=task.rival, seed=task.seed, steps=task.steps)
+        how = {"rival": task.rival, "rivals": task.rivals, "seed": task.seed, "steps": task.steps}
+        lines += rows(scores, learned, **how)
         for name, one in learned.items():
             networks.setdefault(one.text, {})[name] = None
     told = [f"{', '.join(names)}: {text}" for text, names in networks.items() if text]
@@ -485,15 +487,19 @@ def rows(
     scores: Mapping[str, Sequence[Scores]],
     learned: Mapping[str, Learned] | None = None,
     *,
-    rival: str | Mapping[str, str] | None = None,
+    rival: str | None = None,
+    rivals: Mapping[str, str] | None = None,
     seed: int | None = None,
     steps: bool = False,
 ) -> list[dict]:
-    """Rows of all answers, with the paired differences to the rival's row of the same subset."""
-    learned, out = learned or {}, []
+    """Rows of all answers, with the paired differences to the rival's row of the same subset.
+
+    Arguments as of `Task`.
+    """
+    learned, out, rivals = learned or {}, [], rivals or {}
     for name, parts in scores.items():
         who = learned.get(name, Learned(None, seed=seed))
-        against = rival.get(name) if isinstance(rival, Mapping) else rival
+        against = rivals[name] if rivals.get(name) in scores else rival
         others = {each.words.get("subset"): each for each in scores.get(against, ())}
         for part in parts:
             made = row(part, seed=who.seed)

@@ -458,9 +458,6 @@ def _rendered(recipe: Recipe, options: Options) -> Task:
             return replace(loaded(recipe, "otpose", options), steps=shipped["steps"])
         return recipe.train(name, options)
 
-    # the first variant beside the single frame, the others beside the first
-    rivals = dict.fromkeys(names[1:], names[0])
-    rivals |= dict.fromkeys((names[0], MEAN), RIVAL)
     return _task(
         options,
         lambda config: people("test", config, data=data),
@@ -469,7 +466,8 @@ def _rendered(recipe: Recipe, options: Options) -> Task:
         shown=partial(frames_that_show, split="test", data=data),
         variants=names,
         learn=learn,
-        rival=rivals,
+        rival=RIVAL,
+        rivals=dict.fromkeys(names[1:], names[0]),  # all beside the first variant
         protocol=f"{data.clips['test']} rendered test clips (world {data.name}), the middle one of "
         f"five frames; boxes: ground truth; {PERCENT}; PCKh: joints within half a head size, mean "
         "over people; occluded joints also by how many of the other frames show them; intervals: "
