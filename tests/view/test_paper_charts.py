@@ -85,24 +85,6 @@ def test_maps_beyond_the_top_have_its_colour():
     assert cut.axes[-1].get_ylim() == (-1, 1)
 
 
-def test_smaller_answers_stand_in_panels_of_one_scale():
-    rows = [{"size": f, "a": 10 * f, "b": abs(f - 0.97)} for f in (0.9, 0.97, 1.0)]
-    figure = paper.shrinking(rows, {"size": 0.95, "a": 8.0, "b": 0.5}, marked=(0.97,))
-    left, right = figure.axes
-    assert [axes.get_title() for axes in figure.axes] == ["a", "b"]
-    spans = [np.ptp(axes.get_ylim()) for axes in figure.axes]
-    assert spans[0] == pytest.approx(spans[1]) and spans[0] > 2, "a px is as high in both"
-    assert left.get_ylim()[0] < 8 and left.get_ylim()[1] > 10 and right.get_ylim()[1] > 0.5
-    line, rest, dots, answer, place = left.lines
-    assert list(line.get_ydata()) == pytest.approx([9, 9.7, 10])
-    assert list(rest.get_ydata()) == [10, 10], "the detector as it is"
-    assert list(dots.get_xdata()) == [0.97, 1] and list(answer.get_ydata()) == [8, 8]
-    assert (list(place.get_xdata()), list(place.get_ydata())) == ([0.95], [8])
-    blue, orange = style.colour("detector"), style.colour("ours")
-    names = {"detector, scaled": blue, "times 1, times 0.97": blue, "with PORT": orange}
-    assert keys(figure) == names
-
-
 def test_statistics_split_only_what_is_known():
     known = np.tile(np.array([2, 1, 0], np.int8), (5, 7))
     labels = {"a": (HAND, known, True), "b": (HAND, 2 * (known > 0), False)}
@@ -238,7 +220,6 @@ def every_chart(request):
         "error_by_confidence": paper.error_by_confidence(share, share, share, 0.3, **page),
         "change_by_occlusions": paper.change_by_occlusions(np.arange(3) % 2, share[:3], **page),
         "sweep": paper.sweep(rows, "v", baseline=4.0, **words, **page),
-        "shrinking": paper.shrinking([{"size": 1, "px": 2.0}], {"size": 0.9, "px": 1.0}, **page),
         "visibility_shares": paper.visibility_shares(labels, **page),
         "hidden_by_joint": paper.hidden_by_joint(labels, **page),
         "reliability": paper.reliability({"VisNet": curve, "control": curve}, **page),

@@ -18,7 +18,6 @@ from .charts import (
     noise_errors,
     reliability,
     seed_bands,
-    shrinking,
     sweep,
     visibility_shares,
 )

@@ -185,42 +185,6 @@ def sweep(
     return first.figure
 
 
-def shrinking(
-    rows: Sequence[Mapping],
-    answer: Mapping[str, float],
-    *,
-    name: str = "with PORT",
-    marked: Sequence[float] = (),
-    **page,
-) -> Figure:
-    """What a smaller answer alone is worth: a panel a measure, px, all over as many px.
-
-    rows: "size", the factor of the detector's poses, then the measures; at 1 the detector itself.
-    answer: a method's size and measures. marked: factors with a dot.
-    """
-    table = pd.DataFrame(rows)
-    _, *measures = table.columns
-    ends = [np.array([*table[key], answer[key]]) for key in measures]
-    room = 0.6 * max(np.ptp(each) for each in ends)
-    with chart(table, panels=(1, len(measures)), height=2.2, **page) as (sns, cells, theme):
-        detector, ours = (style.colour(role, theme) for role in ("detector", "ours"))
-        times = ", ".join(f"times {factor:g}" for factor in (1, *marked))
-        for axes, key, each in zip(np.ravel(cells), measures, ends):
-            look = {"color": detector, "errorbar": None, "label": "detector, scaled"}
-            sns.lineplot(table, x="size", y=key, ax=axes, **look)
-            axes.axhline(float(table.loc[table["size"] == 1, key].iloc[0]), color=detector, ls=":")
-            dots = table[table["size"].isin([1, *marked])]
-            axes.plot(dots["size"], dots[key], "o", color=detector, label=times)
-            axes.axhline(answer[key], color=ours, linestyle="--", linewidth=0.8)
-            axes.plot(answer["size"], answer[key], "D", color=ours, label=name)
-            middle = (each.min() + each.max()) / 2
-            axes.set(title=key, xlabel="size of the answer", ylabel="")
-            axes.set_ylim(middle - room, middle + room)
-            axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-        np.ravel(cells)[0].set_ylabel("px (lower is better)")
-    return axes.figure
-
-
 # --- labels ---------------------------------------------------------------------------------------
 
 
