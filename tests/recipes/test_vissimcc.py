@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.recipes.small import ASKED, POSE, QUICK, measured
+from tests.recipes.small import ASKED, POSE, QUICK, measured, trained
 from workbench import checkpoint, metrics
 from workbench.errors import BadParameter, MissingData
 from workbench.models import build
@@ -203,12 +203,12 @@ def test_what_the_module_adds_to_the_shipped_plain_estimator(small):
     assert paired == ["more_reasoning", None, "more_reasoning"]
     start = chosen.weights("vissimcc-baseline")
     tensors = checkpoint.read_tensors(start)
-    for file in chosen.folder.glob("*/model.safetensors"):
-        card = checkpoint.read_card(file)
-        if card["variant"] in names:
-            assert card["start_fingerprint"] == checkpoint.read_card(start)["fingerprint"]
-            learned = checkpoint.read_tensors(file)["classify.x.weight"]
-            torch.testing.assert_close(learned, tensors["classify.x.weight"], atol=1e-6, rtol=0)
+    files = {checkpoint.read_card(f)["variant"]: f for f in trained(chosen)}
+    for name in names:
+        card = checkpoint.read_card(files[name])
+        assert card["start_fingerprint"] == checkpoint.read_card(start)["fingerprint"]
+        learned = checkpoint.read_tensors(files[name])["classify.x.weight"]
+        torch.testing.assert_close(learned, tensors["classify.x.weight"], atol=1e-6, rtol=0)
     sizes = {
         name: sum(p.numel() for p in build("vissimcc", recipe.VARIANTS[name].config).parameters())
         for name in names
