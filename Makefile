@@ -57,6 +57,6 @@ $(STAMP): pyproject.toml constraints.txt
 	@python="$$($(INTERPRETER))" || exit 1; \
 	if grep -qxF "$$(pwd)" .venv/installed-* 2>/dev/null && $(PY) -c '$(FITS)' >/dev/null; then rm .venv/installed-*; \
 	else echo "Creating .venv with $$python"; "$$python" -m venv --clear .venv || exit 1; fi; \
-	echo "Installing: a few minutes and some 6 GB, the first time."; \
+	echo "Installing: a few minutes and some 7 GB (10 while it lasts), the first time."; \
 	$(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]' || exit 1; \
 	pwd > "$@"

@@ -36,7 +36,7 @@ def batches(step, rng):
 CONFIG = TrainConfig(steps=60, batch_size=17, lr=0.1, warmup_steps=5, save_every=20, seed=3)
 
 
-def run(out, config=CONFIG, source=batches, seed=1, **kw):
+def run(out, config=CONFIG, source=batches, seed=1, progress=False, **kw):
     torch.manual_seed(seed)
     model = Line()
     return model, train(
@@ -46,7 +46,7 @@ def run(out, config=CONFIG, source=batches, seed=1, **kw):
         out,
         loss_weights={"squared": 1.0},
         device="cpu",
-        progress=False,
+        progress=progress,
         **kw,
     )
 
@@ -66,6 +66,15 @@ def test_a_model_fresh_from_mixed_precision_answers_as_its_file_does(tmp_path):
     x = batches(0, np.random.default_rng(0))
     torch.testing.assert_close(fresh(**x)["y"], read(**x)["y"], rtol=0, atol=0)
     torch.testing.assert_close(fresh(**x)["y"], fresh.layer(x["x"]), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("there", "kept"), [(True, "bf16"), (False, "fp32")])
+def test_bf16_is_not_imitated(tmp_path, monkeypatch, capsys, there, kept):
+    able = {"avx2": True, "avx512_bf16": there, "amx_bf16": False}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    _, result = run(tmp_path, replace(CONFIG, precision="bf16"), progress=True)
+    assert checkpoint.read_card(result.weights)["computed_in"] == kept
+    assert ("would imitate bf16" in capsys.readouterr().err) != there
 
 
 class Killed(Exception):
