@@ -44,6 +44,10 @@ class Row:
     def value(self, measure: str, digits: int = 1) -> str:
         return f"{self.number(measure):,.{digits}f}"
 
+    def percent(self, measure: str, digits: int = 1) -> str:
+        """A share, 0 to 1, in percent."""
+        return f"{100 * float(self.number(measure)):.{digits}f}"
+
     def interval(self, measure: str, digits: int = 1) -> str:
         """As "56.2 [48.8, 66.3]"."""
         low, high = self._of("intervals", measure)
@@ -58,6 +62,10 @@ class Row:
     def paired(self, measure: str, digits: int = 1) -> str:
         """The difference to the row's rival, as "-35.1 [-42.8, -27.2]"."""
         return _difference(self._of("paired", measure), digits)
+
+    def low(self, measure: str, digits: int = 1) -> str:
+        """The lower end of that difference."""
+        return f"{self._of('paired', measure)['interval'][0]:+.{digits}f}"
 
     def against(self, variant: str, measure: str, digits: int = 1) -> str:
         """The difference to another variant of the same rows."""
