@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from workbench import checkpoint
-from workbench.errors import BadFile, CheckpointMismatch, EmptyFile, MissingFile
+from workbench.errors import BadFile, CheckpointMismatch, EmptyFile, MissingFile, Taken
 
 
 def test_card_and_weights_round_trip(tmp_path):
@@ -80,3 +80,21 @@ def test_the_counter_of_batch_norms_may_be_absent():
     assert checkpoint.load_into(
         nn.Sequential(model), {f"0.{k}": v for k, v in tensors.items()}
     ).complete
+
+
+def test_the_same_weights_and_card_are_the_same_bytes(tmp_path):
+    model, card = nn.Linear(3, 2), {"b": 1, "a": [2]}
+    one, two = (checkpoint.save(tmp_path / name, model, card) for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+    with pytest.raises(Taken):
+        checkpoint.save(one, model, card)
+
+
+def test_no_flipped_bit_goes_unseen(tmp_path):
+    whole = checkpoint.save(tmp_path / "whole", nn.Linear(3, 2), {"a": 1}).read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    for i in range(start, len(whole)):
+        path = tmp_path / f"{i}.safetensors"
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ 1 << i % 8]) + whole[i + 1 :])
+        with pytest.raises(BadFile, match="not those that were written"):
+            checkpoint.load(path, nn.Linear(3, 2))

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from tests.data.seeds import SEEDS
 from workbench.cli import app, main
-from workbench.data import manifest as m
 
 
 def run(*args):
@@ -19,7 +18,7 @@ def run(*args):
 
 @pytest.fixture(autouse=True)
 def nowhere(tmp_path, monkeypatch):
-    monkeypatch.setattr(m.pooch, "os_cache", lambda project: tmp_path / "cache")
+    monkeypatch.setattr("pooch.os_cache", lambda project: tmp_path / "cache")
     monkeypatch.delenv("WORKBENCH_DATA", raising=False)
 
 

@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 FLOORS = [
     {"errors", "skeletons", "records", "taps", "attention", "checkpoint", "ledger", "resources"}
-    | {"memory", "processes", "threads"},
+    | {"memory", "processes", "threads", "outputs", "caches", "precision"},
     {"geometry", "codecs", "occlusion", "metrics", "train", "attribution"},
     {"data", "models", "measured"},
     {"made", "film"},

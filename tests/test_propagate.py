@@ -15,7 +15,7 @@ from tests.sparse import K, clip_of, film, labels, moving, new, pictures, read, 
 from workbench import cli, propagate
 from workbench.data.frames import _VideoFile, open_frames
 from workbench.data.labels import write_propagated
-from workbench.errors import BadParameter, BadRecord, UnknownName
+from workbench.errors import BadParameter, BadRecord, Taken, UnknownName
 from workbench.models import build
 from workbench.predict import Propagator, windows_between
 from workbench.records import Clip
@@ -171,6 +171,7 @@ def test_an_animal_is_carried_by_flow_and_refused_by_the_network(video, tmp_path
     result = CliRunner().invoke(cli.app, [*base, "--method", "farneback", *shown])
     assert result.exit_code == 0, result.output
     assert sum(bool(a.get("propagated")) for a in json.loads(out.read_text())["annotations"]) == 6
+    out.unlink()
     refused = CliRunner().invoke(cli.app, base)
     assert isinstance(refused.exception, BadParameter)
     assert "none of the file's own" in str(refused.exception)
@@ -294,15 +295,20 @@ def test_the_command_writes_the_file_and_a_video(video, tmp_path):
     assert sum(bool(a.get("propagated")) for a in json.loads(out.read_text())["annotations"]) == 6
     with open_frames(shown) as made:
         assert len(list(made)) == 9 and max(made[0].shape) == 60
+    carried = out.read_bytes()
     for wrong, error in (
+        ([], Taken),
         (["--method", "guess"], UnknownName),
-        (["--out", str(path)], BadParameter),
-        (["--overlay", "x.mp4"], BadParameter),
-        (["--overlay", str(out)], BadParameter),
+        (["--out", str(path)], Taken),
+        (["--overlay", str(out)], Taken),
+        (["--out", str(tmp_path / "new.json"), "--overlay", str(shown)], Taken),
+        (["--out", str(tmp_path / "new.json"), "--overlay", "x.mp4"], BadParameter),
     ):
         refused = CliRunner().invoke(cli.app, [*base, *wrong])
         assert isinstance(refused.exception, error)
+    assert out.read_bytes() == carried
     assert "taken: clip/000000.jpg as frame 0, clip/000008.jpg as frame 8" in result.output
+    out.unlink()
     gap = CliRunner().invoke(
         cli.app, [*base, "--method", "linear", "--max-gap", "3", "--first-frame", "0"]
     )
@@ -311,11 +317,13 @@ def test_the_command_writes_the_file_and_a_video(video, tmp_path):
     content = labels(xy, (0, 2, 4, 8))
     content["annotations"][2]["bbox"] = [1, 2, -3, 4]
     path.write_text(json.dumps(content))
+    out.unlink()
     told = CliRunner().invoke(cli.app, [*base, "--method", "linear", "--on-bad", "report"])
     assert told.exit_code == 0 and "warning: " in told.output and "annotation 74" in told.output, (
         told.output
     )
     path.write_text(json.dumps(labels(xy, (0,))))
+    out.unlink()
     refused = CliRunner().invoke(cli.app, [*base, "--method", "linear"])
     assert isinstance(refused.exception, BadRecord) and "between labels" in str(refused.exception)
 

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from tests.notebooks import write_notebook
 from workbench import cli, runs
-from workbench.errors import BadFile, BadParameter, UnknownName
+from workbench.errors import BadFile, BadParameter, Busy, UnknownName
+from workbench.outputs import alone
 from workbench.runs import (
     check_parameters,
     find_notebook,
@@ -268,6 +269,8 @@ def test_a_killed_run_says_what_is_left_and_resumes(source, tmp_path):
     assert (run.status, run.left) == ("interrupted", ["02_bad"])
     listed = CliRunner().invoke(cli.app, ["runs", "list", "--out", str(out)])
     assert f"{run.id}  interrupted 1/2  left: 02_bad" in listed.output
+    with alone(run.folder / "run.json", "this run"), pytest.raises(Busy, match="this run by"):
+        resume_run(run.id, out=out, source=source, progress=False)
     flag.touch()
     first = run.record["notebooks"]["01_good"]
     done = resume_run(run.id, out=out, source=source, progress=False)

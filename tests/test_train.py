@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from workbench import checkpoint
-from workbench.errors import BadFile, BadParameter, CheckpointMismatch, TrainingDiverged
+from workbench.errors import BadFile, BadParameter, CheckpointMismatch, Taken, TrainingDiverged
 from workbench.train import Steps, TrainConfig, learning_rate, settings_of, share, train
 
 
@@ -103,13 +103,13 @@ def test_a_killed_training_goes_on_to_the_same_weights(tmp_path, ema):
         assert torch.equal(a, b)
 
 
-def test_a_finished_training_is_reused_and_other_settings_are_not(tmp_path):
+def test_a_finished_training_is_reused_and_stays_where_it_is(tmp_path):
     first, _ = run(tmp_path)
     again, result = run(tmp_path, source=dies_at(0), seed=99)
     assert result.resumed_from == CONFIG.steps and result.seconds == 0
     assert torch.equal(first.layer.weight, again.layer.weight)
-    with pytest.raises(Killed):  # a new lr is another training
-        run(tmp_path, replace(CONFIG, lr=0.2), dies_at(0))
+    with pytest.raises(Taken, match=r"model\.safetensors"):  # a new lr is another training
+        run(tmp_path, replace(CONFIG, lr=0.2))
 
 
 def test_a_state_of_other_settings_is_refused(tmp_path):
@@ -250,7 +250,7 @@ def test_finished_weights_that_are_not_finite_are_not_reused(tmp_path):
     model, result = run(tmp_path)
     card = checkpoint.read_card(result.weights)
     nn.init.constant_(model.layer.bias, math.nan)
-    checkpoint.save(result.weights, model, card)
+    checkpoint.save(result.weights, model, card, over=True)
     with pytest.raises(BadFile, match=r"not finite.*delete it to start over"):
         run(tmp_path)
 

@@ -267,9 +267,11 @@ class Attribution:
         left = [axis for axis in self.axes if axis in axes]
         return self.values.sum(others).transpose([left.index(axis) for axis in axes])
 
-    def save(self, path: str | Path) -> Path:
-        """Writes an npz (no pickle in it), axes as one text."""
-        return save_arrays(path, {**vars(self), "axes": " ".join(self.axes)})
+    def save(self, path: str | Path, *, over: bool = False) -> Path:
+        """Writes an npz (no pickle in it), axes as one text; over one that is there where `over`
+        says so.
+        """
+        return save_arrays(path, {**vars(self), "axes": " ".join(self.axes)}, over=over)
 
     def __str__(self) -> str:
         return (

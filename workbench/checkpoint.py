@@ -4,6 +4,7 @@ Nothing in a file can execute.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,11 +12,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize_tensors
 from torch import Tensor, nn
 
 from .errors import BadFile, CheckpointMismatch, EmptyFile, MissingFile
-from .resources import write_beside
+from .outputs import write_beside
 
 SCHEMA_VERSION = 1
 # of batch norms; nothing reads it, and published files may lack it
@@ -45,16 +46,31 @@ class KeyReport:
         return ", ".join(parts)
 
 
-def save(path: str | Path, model: nn.Module, card: Mapping | None = None) -> Path:
+def save(
+    path: str | Path, model: nn.Module, card: Mapping | None = None, *, over: bool = False
+) -> Path:
     """Writes a model's state with its card (any JSON: model name, config, recipe, seed, data,
-    metrics) in the header.
+    metrics) in the header, and the sha256 of the tensors, which `read_tensors` checks. The same
+    state and card are the same bytes. over: as of `outputs.write_beside`.
     """
     state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    header = {
+    words = {
         "schema_version": str(SCHEMA_VERSION),
         "card": json.dumps(dict(card or {}), sort_keys=True),
     }
-    return write_beside(Path(path), lambda beside: save_file(state, beside, metadata=header))
+    header, tensors = _parts(serialize_tensors(state))
+    words["sha256"] = hashlib.sha256(tensors).hexdigest()
+    # safetensors writes the words in any order
+    text = json.dumps({"__metadata__": words, **header}, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    content = b"".join((len(text).to_bytes(8, "little"), text, tensors))
+    return write_beside(Path(path), lambda part: part.write_bytes(content), over=over)
+
+
+def _parts(content: bytes) -> tuple[dict, memoryview]:
+    """What the header of a safetensors file says of its tensors, and their bytes."""
+    end = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:end]), memoryview(content)[end:]
 
 
 def _open(path: str | Path):
@@ -87,8 +103,29 @@ def read_card(path: str | Path) -> dict:
         raise BadFile(f"the card in the header is not JSON: {error}", file=path) from None
 
 
+_whole: set[tuple] = set()  # files whose sums this process has checked
+
+
+def _check_sum(path: Path) -> None:
+    """`BadFile` where the tensors are not those that `save` wrote; looked at once a process."""
+    known, facts = read_header(path).get("sha256"), path.stat()
+    key = (path.resolve(), facts.st_size, facts.st_mtime_ns)
+    if known is None or key in _whole:
+        return
+    with path.open("rb") as file:
+        file.seek(8 + int.from_bytes(file.read(8), "little"))
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != known:
+        problem = f"its tensors are not those that were written: sha256 {found[:16]}, of these "
+        raise BadFile(problem + known[:16], file=path, remedy="fetch or train it again")
+    _whole.add(key)
+
+
 def read_tensors(path: str | Path, prefix: str = "") -> dict[str, Tensor]:
-    """The tensors whose names begin with prefix, without it."""
+    """The tensors whose names begin with prefix, without it. Errors: `BadFile` where bits of what
+    `save` wrote have turned.
+    """
+    _check_sum(Path(path))
     with _open(path) as f:
         return {k.removeprefix(prefix): f.get_tensor(k) for k in f.keys() if k.startswith(prefix)}
 

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from .errors import BadFile, BadParameter, MissingData, WorkbenchError, unknown
-from .resources import check_writable, write_beside
+from .outputs import check_new, write_text
 
 Context = typer.Context.__base__  # what commands are really handed; typer's is a mere mark
 
@@ -44,6 +44,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(**PLAIN, help="Data sets and weights: list, show, fetch, verify.")
 app.add_typer(data_app, name="data")
+cache_app = typer.Typer(**PLAIN, help="What is made or fetched once and kept: list, verify, clean.")
+app.add_typer(cache_app, name="cache")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the rows to this file.")]
@@ -159,14 +161,60 @@ def _print_json(**content) -> None:
 
 def _write_json(path: Path | None, content: dict) -> None:
     if path is not None:
-        text = json.dumps(content, indent=1)
-        write_beside(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+        write_text(path, json.dumps(content, indent=1))
 
 
 def _check_places(*paths: Path | None) -> None:
     for path in paths:
         if path is not None:
-            check_writable(path)
+            check_new(path)
+
+
+# --- cache ----------------------------------------------------------------------------------------
+
+
+@cache_app.command("list")
+def cache_list():
+    """Every entry of the cache, how many files or clips it has, and its size."""
+    from .caches import cache_root, kept
+
+    entries = list(kept())
+    for entry in entries:
+        typer.echo(f"{entry.bytes / 2**20:10,.1f} MB  {entry.holds:6,}  {entry.kind}  {entry.name}")
+    total = sum(entry.bytes for entry in entries) / 2**30
+    typer.echo(f"{total:.2f} GB in {len(entries):,} entries below {cache_root()}")
+
+
+@cache_app.command("verify")
+def cache_verify():
+    """Look at every bit of it that was written with its sum; 1 where something is damaged."""
+    from .caches import damage, kept
+
+    wrong = [found for entry in kept() for found in damage(entry, progress=True)]
+    for place, why in wrong:
+        typer.echo(f"{place}: {why}")
+    typer.echo(f"{len(wrong):,} damaged" if wrong else "everything is as it was written")
+    raise typer.Exit(bool(wrong))
+
+
+@cache_app.command("clean")
+def cache_clean(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Entries, or beginnings such as worlds.")
+    ] = None,
+    damaged: Annotated[
+        bool, typer.Option("--damaged", help="Of all entries what is damaged.")
+    ] = False,
+):
+    """Remove entries, and always what killed processes have left. They are made or fetched anew
+    when they are wanted.
+    """
+    from .caches import clean
+
+    gone = clean(tuple(names or ()), damaged=damaged)
+    for entry in gone:
+        typer.echo(f"removed {entry.name} ({entry.bytes / 2**20:,.1f} MB)")
+    typer.echo(f"{sum(entry.bytes for entry in gone) / 2**30:.2f} GB are free again")
 
 
 # --- data -----------------------------------------------------------------------------------------
@@ -396,7 +444,6 @@ def train(
     from .predict import weights_path
     from .recipes.base import Options
 
-    _check_places(out)
     options = Options(seed=seed, steps=steps, device=device)
     place = out or Path(weights_path(method, skeleton).name)
     typer.echo(_recipe(context, method).ship(place, options, skeleton=skeleton))
@@ -501,7 +548,7 @@ def results(
     from .measured import rendered, write_results
 
     if not check:
-        _check_places(out)
+        check_new(out, over=True)
         typer.echo(write_results(out))
     elif not out.exists() or out.read_text(encoding="utf-8") != rendered():
         raise BadFile("not what the rows say", file=out, remedy="run `workbench results`")
@@ -739,8 +786,7 @@ def propagate(
 
     if method not in ("stdpose", *WAYS):
         raise unknown("method of propagation", method, ("stdpose", *WAYS))
-    _check_places(out, overlay)
-    check_places(source, labels, out, overlay)
+    check_places(source, out, overlay)
     paces = []
     with open_labelled(source, labels, on_bad) as video:
         video.count(progress=True)
@@ -938,9 +984,7 @@ def explore(
         typer.echo(notebook)
         command = lab_command(notebook=notebook)
         os.execv(command[0], command)
-    check_writable(html)
-    if os.path.lexists(html):
-        raise BadParameter("is there already", file=html, remedy="name a new file")
+    check_new(html)
     explorer = explorer_of(
         methods if len(methods) > 1 else method,
         image=image,
@@ -955,7 +999,7 @@ def explore(
         device=choose_device(device),
     )
     page = explorer.page(f"{method}: {image or video or 'made people'}")
-    typer.echo(write_beside(html, lambda beside: beside.write_text(page, "utf-8")))
+    typer.echo(write_text(html, page))
 
 
 @app.command()

@@ -50,6 +50,20 @@ class MissingFile(WorkbenchError):
     """A file or folder that was named does not exist."""
 
 
+class CannotWrite(WorkbenchError):
+    """A file that was not written: something is there already, the disk is full, rights are
+    missing.
+    """
+
+
+class Taken(CannotWrite):
+    """Something is there already."""
+
+
+class Busy(WorkbenchError):
+    """Another process is at work on the same thing."""
+
+
 class EmptyFile(WorkbenchError):
     """A file of zero bytes."""
 

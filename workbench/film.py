@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -17,8 +16,9 @@ from tqdm.auto import tqdm
 
 from .data.frames import Frames
 from .data.results import write_coco_results, write_like, write_table
-from .errors import BadFile, BadParameter
+from .errors import BadFile, BadParameter, CannotWrite
 from .geometry import apply, crop_to_heatmap
+from .outputs import check_new, folder_beside, free_bytes, put
 from .records import Prediction
 from .skeletons import skeleton
 
@@ -246,6 +246,19 @@ class _Encoder:
             self._timed(self._writer.release)
 
 
+def _check_whole(part: Path, path: Path, written: int) -> None:
+    """OpenCV's writer says nothing of frames that found no room, so they are counted."""
+    found, video = 0, cv2.VideoCapture(str(part))
+    while video.grab():
+        found += 1
+    video.release()
+    if found == written:
+        return
+    problem = f"{found:,} of {written:,} frames can be read again, {free_bytes(path):,} bytes free"
+    remedy = "make room, or choose another disk"
+    raise CannotWrite(f"{problem}; nothing was written", file=path, remedy=remedy)
+
+
 def write_video(
     path: str | Path,
     frames: Iterable[Frame],
@@ -265,9 +278,9 @@ def write_video(
     path = Path(path)
     if path.suffix != ".webm":
         raise BadParameter(f"suffix {path.suffix!r}", file=path, remedy="name a .webm file")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".video-") as folder:
-        part = Path(folder) / path.name
+    check_new(path)
+    with folder_beside(path) as folder:
+        part = folder / path.name
         bar = tqdm(frames, desc=path.name, total=total, unit="frame", disable=not progress)
         encoder, start = _Encoder(part, fps or USUAL_FPS, long_side), perf_counter()
         try:
@@ -277,7 +290,8 @@ def write_video(
             encoder.close()
         if not encoder.frames:
             raise BadFile("there are no frames to write", file=path)
-        os.replace(part, path)
+        _check_whole(part, path, encoder.frames)
+        put(part, path)
     if report is not None:
         report(Pace(encoder.frames, perf_counter() - start, encoder.busy))
     return path
@@ -329,24 +343,21 @@ def _kept_suffix(like: str | Path | None) -> str | None:
 
 
 def result_places(out: str | Path, source: str, like: str | Path | None) -> dict[str, Path]:
-    """Where `save_results` writes results, table and overlay of a video.
-
-    Errors: `BadParameter` where one of them is the video, or what the results were made from.
+    """Where `save_results` writes results, table and overlay of a video: named after it, with the
+    first number whose three names nothing has.
     """
     place = Path(out) / Path(source).stem.replace(" ", "_")
     suffix = _kept_suffix(like)
-    places = {
-        "results": Path(f"{place}_refined{'.json' if suffix is None else suffix}"),
-        "table": Path(f"{place}_joints.csv"),
-        "overlay": Path(f"{place}_overlay.webm"),
+    endings = {
+        "results": f"_refined{'.json' if suffix is None else suffix}",
+        "table": "_joints.csv",
+        "overlay": "_overlay.webm",
     }
-    taken = {Path(source).resolve(): "the video"}
-    if like is not None:
-        taken[Path(like).resolve()] = "the results it was made from"
-    for path in places.values():
-        if path.resolve() in taken:
-            problem = f"would write over {taken[path.resolve()]}"
-            raise BadParameter(problem, file=path, remedy="name another place (--out)")
+    places = {kind: Path(f"{place}{ending}") for kind, ending in endings.items()}
+    number = 2
+    while any(map(os.path.lexists, places.values())):
+        places = {kind: Path(f"{place}_{number}{ending}") for kind, ending in endings.items()}
+        number += 1
     return places
 
 

@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import distributions
-from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -43,7 +42,8 @@ from tqdm.auto import tqdm
 
 from . import processes
 from .errors import BadFile, BadParameter, unknown
-from .resources import RUNS, resource, write_beside
+from .outputs import alone, free_name, write_beside, write_text
+from .resources import RUNS, resource
 
 SCHEMA_VERSION = 1
 KERNEL_GB = 2.0  # the largest chapter was seen at 1.8
@@ -319,10 +319,21 @@ def resume_run(
     completed.
 
     The entry of every notebook says in `start` which start ran it: n of `earlier`, or one more for
-    the last. Raises `BadParameter` where nothing is left or the run still goes on, `UnknownName`,
-    and what `load_run` raises.
+    the last. Raises `BadParameter` where nothing is left or the run still goes on, `Busy` where
+    somebody else resumes it, `UnknownName`, and what `load_run` raises.
     """
-    run = load_run(run_id, out)
+    place = load_run(run_id, out).folder / "run.json"
+    with alone(place, "this run", wait=False):
+        return _resume(load_run(run_id, out), source, report, progress, jobs)
+
+
+def _resume(
+    run: Run,
+    source: Path | None,
+    report: Callable[[Run], None] | None,
+    progress: bool,
+    jobs: int,
+) -> Run:
     if run.status == "running":
         process = run.record["process"]
         raise BadParameter(
@@ -396,8 +407,7 @@ def filled_in(notebook: str, name: str, parameters: Mapping[str, object]) -> Pat
         if value and key in declared
     }
     copy = parameterize_notebook(load_notebook_node(str(source)), values)
-    names = chain([f"{name}.ipynb"], (f"{name}_{i}.ipynb" for i in count(2)))
-    path = Path.cwd() / next(file for file in names if not (Path.cwd() / file).exists())
+    path = free_name(Path.cwd() / f"{name}.ipynb")
     return write_beside(path, lambda beside: nbformat.write(copy, beside))
 
 
@@ -575,10 +585,9 @@ def _outcome(error: dict | None, metrics: dict) -> dict:
 
 
 def _save(run: Run, report: Callable[[Run], None] | None = None) -> None:
-    """Writes run.json beside itself and renames it, so that nobody ever reads half of it."""
-    beside = run.folder / "run.json.part"
-    beside.write_text(json.dumps(run.record, indent=1, allow_nan=False), encoding="utf-8")
-    beside.replace(run.folder / "run.json")
+    """Writes run.json, and with `report` the pages."""
+    text = json.dumps(run.record, indent=1, allow_nan=False)
+    write_text(run.folder / "run.json", text, over=True)
     if report:
         report(run)
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from .errors import TapError, unknown
-from .resources import write_beside
+from .outputs import write_beside
 
 
 class Tap(nn.Module):
@@ -105,9 +105,9 @@ class Recording(Mapping):
     def __len__(self) -> int:
         return len(self._calls)
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, *, over: bool = False) -> Path:
         """Writes each tap's last output, and its axes under "<name>:axes", to an npz (no pickle in
-        it).
+        it); over one that is there where `over` says so.
 
         A tensor is saved under the tap's name; what holds several of them by place or key:
         "<name>.0", "<name>.1", "<name>.logits". A sparse tensor is saved as its indices, values and
@@ -124,7 +124,7 @@ class Recording(Mapping):
                 if key in arrays:
                     raise TapError(f"two outputs would be saved as {key!r}")
                 arrays[key] = np.array(value)
-        return save_arrays(path, arrays)
+        return save_arrays(path, arrays, over=over)
 
 
 def _arrays(name: str, value: object) -> Iterator[tuple[str, object]]:
@@ -177,8 +177,8 @@ def _array(tensor: Tensor) -> np.ndarray:
     return (tensor.float() if small and tensor.dtype != torch.float16 else tensor).numpy()
 
 
-def save_arrays(path: str | Path, arrays: Mapping[str, object]) -> Path:
-    """Writes an npz, its folder and ending if they lack, by `resources.write_beside`."""
+def save_arrays(path: str | Path, arrays: Mapping[str, object], *, over: bool = False) -> Path:
+    """Writes an npz, its folder and ending if they lack, by `outputs.write_beside`."""
     path = Path(path)
     path = path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
 
@@ -186,7 +186,7 @@ def save_arrays(path: str | Path, arrays: Mapping[str, object]) -> Path:
         with open(beside, "wb") as file:  # given a path, numpy would add an ending
             np.savez_compressed(file, **arrays)
 
-    return write_beside(path, write)
+    return write_beside(path, write, over=over)
 
 
 def _edited(name: str, edit: Callable[[Tensor], Tensor], output: object) -> Tensor:

@@ -16,11 +16,11 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import pooch
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
@@ -29,8 +29,10 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from . import checkpoint
+from .caches import cache_root
 from .errors import BadFile, BadParameter, CheckpointMismatch, TrainingDiverged, check_choice
-from .resources import write_beside
+from .outputs import alone, taken, write_beside
+from .precision import computes_bf16, wrong_kernels
 from .threads import threads_for
 
 Batch = dict[str, Tensor]
@@ -97,7 +99,7 @@ def fingerprint(*parts) -> str:
 
 def trained_folder(method: str) -> Path:
     """Where a method's trained models are kept and reused."""
-    return Path(pooch.os_cache("occlusion-workbench")) / "trained" / method
+    return cache_root() / "trained" / method
 
 
 def settings_of(config: TrainConfig) -> dict:
@@ -160,13 +162,18 @@ def choose_device(device: str) -> str:
     return device
 
 
-def computes_bf16(device: str) -> bool:
-    """Whether the device has bf16 itself: a processor without imitates it, at a hundredth of
-    fp32's rate.
-    """
-    if device != "cpu":
-        return True
-    return any(there and "bf16" in name for name, there in torch.cpu.get_capabilities().items())
+def _precision(
+    model: nn.Module, batches: BatchSource, config: TrainConfig, device: str
+) -> tuple[str, str | None]:
+    """What accelerate is to compute in, and why that is not what the settings say."""
+    if config.precision != "bf16" or choose_device(device) != "cpu":
+        return config.precision, None
+    if not computes_bf16("cpu"):
+        return "no", "this processor would imitate bf16"
+    first = batches(0, np.random.default_rng((config.seed, 0)))
+    if wrong := wrong_kernels(model, first):
+        return "no", f"bf16 gives wrong numbers here, as in {wrong[0]}"
+    return "bf16", None
 
 
 def accelerator(device: str = "auto", precision: str = "no"):
@@ -198,6 +205,7 @@ def all_finite(tree: object) -> bool:
     return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
 
 
+STATE = "state.pt"
 STATE_KEYS = {"fingerprint", "step", "model", "optimiser", "average", "history"}
 START_OVER = "delete it to start over"
 
@@ -295,7 +303,7 @@ class _Run:
             "average": self.average,
             "history": self.history,
         }
-        write_beside(path, lambda beside: torch.save(state, beside))
+        write_beside(path, lambda part: torch.save(state, part), over=True)
 
     def follow(self) -> None:
         """Moves the average towards the weights of the last step, faster in the beginning."""
@@ -327,6 +335,7 @@ class _Run:
 # --- the loop -------------------------------------------------------------------------------------
 
 LOOK_EVERY = 50  # steps between looks at losses and norms, which wait on the device until then
+SAVE_SECONDS = 60  # a state about so often, whatever a step takes
 
 
 def _mean_loss(window: list[tuple[Tensor, Tensor]], engine, last: int) -> float:
@@ -395,22 +404,63 @@ def train(
     the loss at the end; part of what "same training" means. The model itself is left with the final
     (averaged, if `ema`) weights.
 
-    Errors: `TrainingDiverged` where the loss, the gradients or the weights are no finite numbers
-    any more; nothing of that is written, and the last state on disk stays.
+    Of two processes that train the same, the second waits for the first, and reuses. Errors:
+    `TrainingDiverged` where the loss, the gradients or the weights are no finite numbers any more;
+    nothing of that is written, and the last state on disk stays. `Taken` where another training has
+    finished in `out`.
     """
-    out = Path(out)
-    weights, state_path = out / "model.safetensors", out / "state.pt"
-    key = training_key(config, loss_weights, card)
-    if weights.exists() and checkpoint.read_card(weights).get("fingerprint") == key:
+    weights, key = Path(out) / "model.safetensors", training_key(config, loss_weights, card)
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    if not several and _is_finished(weights, key):
         return _reuse(weights, model.to(choose_device(device)), config)
+    # of processes that torchrun started, the first has the lock, and the others wait for it
+    locked = os.environ.get("RANK", "0") == "0"
+    with alone(weights.parent, "the same training") if locked else nullcontext():
+        precision, why = _precision(model, batches, config, device)
+        engine = accelerator(device, precision)
+        engine.wait_for_everyone()
+        if _is_finished(weights, key):
+            return _reuse(weights, model.to(engine.device), config)
+        if config.batch_size % engine.num_processes:
+            problem = f"batch_size {config.batch_size} does not divide among "
+            raise BadParameter(f"{problem}{engine.num_processes} processes")
+        shown = progress and engine.is_main_process
+        if shown and why is not None:
+            tqdm.write(f"{label}: {why}, so it computes in fp32", file=sys.stderr)
+        run = _Run(model, config)
+        shown = label if shown else None
+        first, seconds = _learn(run, batches, loss_weights, engine, weights.parent, key, shown)
+        if engine.is_main_process:
+            facts = {"fingerprint": key, "train": settings_of(config), "history": run.history}
+            facts["computed_in"] = "bf16" if engine.mixed_precision == "bf16" else "fp32"
+            checkpoint.save(weights, model, {**(card or {}), **facts})
+            (weights.parent / STATE).unlink(missing_ok=True)
+        engine.wait_for_everyone()
+    return TrainResult(weights, tuple(run.history), first, seconds)
 
-    imitated = config.precision == "bf16" and not computes_bf16(choose_device(device))
-    engine = accelerator(device, "no" if imitated else config.precision)
-    if config.batch_size % engine.num_processes:
-        raise BadParameter(
-            f"batch_size {config.batch_size} does not divide among {engine.num_processes} processes"
-        )
-    run = _Run(model, config)
+
+def _is_finished(weights: Path, key: str) -> bool:
+    """Whether this very training has; `Taken` where another one has."""
+    if not weights.exists():
+        return False
+    if checkpoint.read_card(weights).get("fingerprint") != key:
+        raise taken(weights)
+    return True
+
+
+def _learn(
+    run: _Run,
+    batches: BatchSource,
+    loss_weights: Mapping[str, float],
+    engine,
+    folder: Path,
+    key: str,
+    label: str | None,
+) -> tuple[int, float]:
+    """All steps from where the state in `folder` stands; the first, and the seconds. label: of the
+    progress bar, None for none.
+    """
+    config, state_path = run.config, folder / STATE
     if state_path.exists():
         run.restore(state_path, key)
     first = run.step
@@ -422,13 +472,9 @@ def train(
         num_workers=config.workers,
         persistent_workers=config.workers > 0,
     )
-    started = time.perf_counter()
+    started = saved = time.perf_counter()
     window = []
-    shown = progress and engine.is_main_process
-    if shown and imitated:
-        told = f"{label}: this processor would imitate bf16, so it computes in fp32"
-        tqdm.write(told, file=sys.stderr)
-    with threads_for(model), _progress_bar(run, label, shown=shown) as bar:
+    with threads_for(run.model), _progress_bar(run, label) as bar:
         for batch in loader:
             window.append(_take_step(run, wrapped, batch, loss_weights, engine))
             last = run.step == config.steps
@@ -440,19 +486,15 @@ def train(
                 bar.set_postfix(loss=f"{loss:.4g}", refresh=False)
                 window = []
             bar.update()
+            # where losses were looked at, so that the history does not tell when that was
+            due |= not window and time.perf_counter() - saved > SAVE_SECONDS
             if last or due:
                 run.check_weights()
             if due and not last and engine.is_main_process:
                 run.save(state_path, key)
+                saved = time.perf_counter()
     run.finish()
-    seconds = time.perf_counter() - started
-    if engine.is_main_process:
-        facts = {"fingerprint": key, "train": settings_of(config), "history": run.history}
-        facts["computed_in"] = "bf16" if engine.mixed_precision == "bf16" else "fp32"
-        checkpoint.save(weights, model, {**(card or {}), **facts})
-        state_path.unlink(missing_ok=True)
-    engine.wait_for_everyone()
-    return TrainResult(weights, tuple(run.history), first, seconds)
+    return first, time.perf_counter() - started
 
 
 def _reuse(weights: Path, model: nn.Module, config: TrainConfig) -> TrainResult:
@@ -466,14 +508,14 @@ def _reuse(weights: Path, model: nn.Module, config: TrainConfig) -> TrainResult:
     return TrainResult(weights, tuple(history), config.steps, 0.0)
 
 
-def _progress_bar(run: _Run, label: str, shown: bool) -> tqdm:
+def _progress_bar(run: _Run, label: str | None) -> tqdm:
     calm = 0.1 if sys.stderr.isatty() else 10.0  # seconds between lines in a log
     return tqdm(
         total=run.config.steps,
         initial=run.step,
         desc=label,
         unit="step",
-        disable=not shown,
+        disable=label is None,
         leave=False,
         mininterval=calm,
     )

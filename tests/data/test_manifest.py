@@ -68,7 +68,7 @@ def world(tmp_path, monkeypatch):
     for folder in folders.values():
         folder.mkdir()
     monkeypatch.setattr(m, "resource", lambda name: folders["manifests"])
-    monkeypatch.setattr(m.pooch, "os_cache", lambda project: folders["cache"])
+    monkeypatch.setattr("pooch.os_cache", lambda project: folders["cache"])
     monkeypatch.delenv("WORKBENCH_DATA", raising=False)
     for name, raw in PAYLOAD.items():
         (folders["served"] / name).parent.mkdir(exist_ok=True)

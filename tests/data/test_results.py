@@ -29,9 +29,11 @@ from workbench.errors import (
     BadRecord,
     EmptyFile,
     MissingFile,
+    Taken,
     UnknownName,
     WorkbenchError,
 )
+from workbench.outputs import free_name
 from workbench.records import Detections, Prediction
 from workbench.skeletons import skeleton
 
@@ -384,7 +386,7 @@ def test_own_table_and_results_are_read_back(tmp_path):
 
 def test_the_users_own_file_is_not_written_over(tmp_path):
     path = coco(tmp_path / "r.json")
-    with pytest.raises(BadParameter, match="write over"):
+    with pytest.raises(Taken):
         write_like(path, moved(read(path)), path)
 
 
@@ -852,7 +854,11 @@ def test_writing_and_reading_cost_in_proportion_to_the_people(tmp_path):
         return write_coco_results(path, people.detections)
 
     def writing(write, suffix):
-        return lambda n: partial(write, tmp_path / f"{n}.{suffix}", people_of(n))
+        def make(n):
+            people = people_of(n)
+            return lambda: write(free_name(tmp_path / f"{n}.{suffix}"), people)
+
+        return make
 
     def reading(write, suffix):
         return lambda n: partial(read_detections, writing(write, suffix)(n)())

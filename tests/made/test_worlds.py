@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import workbench
-from workbench.errors import BadFile, MissingFile, UnknownName
+from workbench.errors import BadFile, CannotWrite, MissingFile, UnknownName
 from workbench.made.film import person_joints, scene
 from workbench.made.gaits import gait_joints_mm
 from workbench.made.world import SPLITS
@@ -170,7 +170,7 @@ def test_processes_render_what_one_does_and_their_errors_are_seen(tmp_path, capf
     with pytest.raises(MissingFile):
         cached_clips(captured, "test", 4, folder=tmp_path, workers=2, progress=False)
     (tmp_path / "full").write_text("")
-    with pytest.raises(NotADirectoryError):  # by no process
+    with pytest.raises(CannotWrite, match="a part of its path"):  # by no process
         cached_clips("synthetic_tiny", "test", 4, folder=tmp_path / "full", workers=2)
 
 

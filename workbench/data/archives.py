@@ -8,7 +8,6 @@ import os
 import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from typing import IO, NamedTuple
 from tqdm.auto import tqdm
 
 from ..errors import BadFile, BadParameter, MissingFile, UnsafeFile
+from ..outputs import check_room, folder_beside, named_errors, put
 
 MAX_UNPACKED_BYTES = 100 * 2**30
 MAX_UNPACKED_RATIO = 200  # unpacked over packed; annotations reach about 20, a bomb 1,000 and more
@@ -156,17 +156,18 @@ def unpack(
             "the target exists already", file=target, remedy="remove it, or name another folder"
         )
     total = sum(member.size for member in safe_members(archive, max_bytes, max_ratio))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".unpack-") as folder:
-        content = Path(folder) / "content"
+    check_room(target, total)
+    with folder_beside(target) as folder:
+        content = folder / "content"
         content.mkdir()
         quiet = not progress or total < BAR_FROM_BYTES
         bar = tqdm(total=total, unit="B", unit_scale=True, desc=archive.name, disable=quiet)
         with bar, open_archive(archive) as members:
             for member in members:
-                _write(member, content / member.name)
+                with named_errors(target, total):
+                    _write(member, content / member.name)
                 bar.update(member.size)
-        os.replace(content, target)
+        put(content, target)
     return target
 
 

@@ -4,7 +4,6 @@ back with the poses that were carried to the frames between them.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections import defaultdict
@@ -19,8 +18,8 @@ from jaxtyping import Float
 
 from .. import geometry
 from ..errors import BadFile, BadParameter, BadRecord, WorkbenchError
+from ..outputs import check_new, write_text
 from ..records import Clip, Detections, Pose, Track
-from ..resources import write_beside
 from ..skeletons import skeleton
 from . import checks, coco, numbering
 from .annotations import POSETRACK_BOX
@@ -656,50 +655,22 @@ def read_labels(
 # --- writing --------------------------------------------------------------------------------------
 
 
-def _digest(annotations: Sequence[object], name: str) -> str:
-    """Of the annotations that no program carried, and of the file of labels: says whether
-    somebody changed one since.
+def check_places(source: str, out: Path, overlay: Path | None) -> None:
+    """`Taken` where `out` or `overlay` is there already; `BadParameter` where they are the same,
+    would lie among the video's pictures, or `overlay` has a suffix that cannot be written.
     """
-    labels = [name, *(a for a in annotations if not _carried(a))]
-    return hashlib.sha256(json.dumps(labels, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def check_places(source: str, labels: Path, out: Path, overlay: Path | None) -> None:
-    """`BadParameter` where writing `out` or `overlay` would destroy the video, the labels, one
-    another, or corrections that were made in `out`; or where `overlay` has a suffix that cannot be
-    written.
-    """
-    video, another = Path(source).resolve(), "name another file"
-    taken = {Path(labels).resolve(): "the labels", video: "the video"}
+    another = "name another file"
     for path in filter(None, (out, overlay)):
+        check_new(path)
         place = path.resolve()
-        if place in taken:
-            raise BadParameter(f"would write over {taken[place]}", file=path, remedy=another)
-        if place.parent == video and place.suffix.lower() in PICTURE_SUFFIXES:
+        if place.parent == Path(source).resolve() and place.suffix.lower() in PICTURE_SUFFIXES:
             raise BadParameter("would lie among the video's pictures", file=path, remedy=another)
-        taken[place] = "--out"
-    if overlay is not None and overlay.suffix != ".webm":
+    if overlay is None:
+        return
+    if overlay.suffix != ".webm":
         raise BadParameter(f"suffix {overlay.suffix!r}", file=overlay, remedy="name a .webm file")
-    if out.is_file() and out.stat().st_size:
-        _check_corrections(labels, out)
-
-
-def _check_corrections(labels: Path, out: Path) -> None:
-    """`BadParameter` where `out` is no COCO file, or holds labels that `labels` does not."""
-    try:
-        content = read_json(out)
-        there = checks.table(content, "annotations", out)
-    except BadFile:
-        raise BadParameter(
-            "is there, and no COCO file", file=out, remedy="name another file"
-        ) from None
-    if _record(content.get("propagation")).get("labels") == _digest(there, labels.stem):
-        return  # as it was written
-    given = checks.table(read_json(labels), "annotations", labels)
-    known = {json.dumps(a, sort_keys=True) for a in given}
-    if any(json.dumps(a, sort_keys=True) not in known for a in there if not _carried(a)):
-        remedy = "give it as --labels, or name another --out"
-        raise BadParameter("holds corrections", file=out, remedy=remedy)
+    if overlay.resolve() == out.resolve():
+        raise BadParameter("would write over --out", file=overlay, remedy=another)
 
 
 def _next_id(records: Sequence[object]) -> int:
@@ -781,7 +752,6 @@ def write_propagated(
     if labels.first is not None:
         before = _record(note.get("first_frame"))
         note = note | {"first_frame": before | {labels.video: labels.first}}
-    note = note | {"labels": _digest(annotations, labels.clip.name)}
     whole = content | {"images": images, "annotations": annotations, "propagation": note}
     text = json.dumps(whole, allow_nan=False)
-    return write_beside(Path(path), lambda beside: beside.write_text(text, encoding="utf-8"))
+    return write_text(Path(path), text)

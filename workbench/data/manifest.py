@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -29,6 +28,7 @@ from pydantic import (
 from tqdm.auto import tqdm
 
 from .. import skeletons
+from ..caches import cache_root
 from ..errors import (
     BadFile,
     BadParameter,
@@ -38,6 +38,7 @@ from ..errors import (
     UnknownName,
     unknown,
 )
+from ..outputs import folder_beside, named_errors, put
 from ..resources import resource
 from .archives import BAR_FROM_BYTES, leaves_root, unpack
 
@@ -240,7 +241,7 @@ def manifest(name: str) -> Manifest:
 
 
 def _cache(layout: Layout) -> Path:
-    return Path(pooch.os_cache("occlusion-workbench")) / layout.root[0]
+    return cache_root() / layout.root[0]
 
 
 def _shared_root() -> Path | None:
@@ -419,11 +420,11 @@ def _download(item: Download, target: Path, progress: bool) -> None:
     if target.is_dir():
         remedy = "remove it and fetch again"
         raise BadFile("a folder stands where the file belongs", file=target, remedy=remedy)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder:
-        part = Path(folder) / target.name
+    with folder_beside(target) as folder:
+        part = folder / target.name
         try:
-            pooch.HTTPDownloader(progressbar=progress)(item.url, str(part), None)
+            with named_errors(target):
+                pooch.HTTPDownloader(progressbar=progress)(item.url, str(part), None)
         except OSError as error:  # what requests raises derives from it
             raise MissingData(
                 f"{item.url} could not be fetched: {error}",
@@ -438,7 +439,7 @@ def _download(item: Download, target: Path, progress: bool) -> None:
                 remedy="fetch again; if it stays, the source has changed and the manifest needs a "
                 "new version",
             )
-        os.replace(part, target)
+        put(part, target, over=True)
 
 
 def fetch(name: str, *, progress: bool = True) -> list[FileCheck]:

@@ -14,7 +14,6 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,12 +21,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pooch
 from tqdm.auto import tqdm
 
 from .. import processes
-from ..errors import BadFile, unknown
+from ..caches import cache_root, check_seal, seal
+from ..errors import BadFile, Taken, unknown
 from ..memory import keep_freed
+from ..outputs import folder_beside, named_errors, put
 from ..records import Clip, Track, Video
 from .film import Rendered, film, scene
 from .mocap import motion_files
@@ -157,6 +157,7 @@ class Clips(Sequence):
 
     def __getitem__(self, i: int) -> tuple[Clip, Stored]:
         folder, recipe = self.folders[i], self.recipe
+        check_seal(folder)
         with _damage_named(folder), np.load(folder / "tracks.npz", allow_pickle=False) as stored:
             rows = list(zip(*(stored[name] for name in STORED)))
         tracks = [Track(recipe.skeleton, k, **dict(zip(STORED, row))) for k, row in enumerate(rows)]
@@ -166,20 +167,16 @@ class Clips(Sequence):
 
 
 def store_clip(rendered: Rendered, target: Path) -> None:
-    """Writes a clip beside its place and renames it: what stands there is whole."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    tracks = rendered.clip.tracks
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".clip-") as folder:
-        whole = Path(folder) / "clip"
-        whole.mkdir()
-        np.save(whole / "frames.npy", rendered.frames)
-        arrays = {name: np.stack([getattr(t, name) for t in tracks]) for name in STORED}
-        np.savez(whole / "tracks.npz", **arrays)
-        try:
-            os.replace(whole, target)
-        except OSError:
-            if not target.is_dir():  # else another process was faster
-                raise
+    """Writes a clip to its place, whole; what another process has put there meanwhile stays."""
+    arrays = {name: np.stack([getattr(t, name) for t in rendered.clip.tracks]) for name in STORED}
+    with folder_beside(target) as folder, contextlib.suppress(Taken):
+        whole = folder / "clip"
+        with named_errors(target, rendered.frames.nbytes):
+            whole.mkdir()
+            np.save(whole / "frames.npy", rendered.frames)
+            np.savez(whole / "tracks.npz", **arrays)
+            seal(whole)
+        put(whole, target)
 
 
 def cached_clips(
@@ -203,7 +200,7 @@ def cached_clips(
     if recipe.data:  # what is drawn depends on which motions are there
         names = " ".join(path.name for path in motion_files(recipe.data, split))
         key += "-" + hashlib.sha256(names.encode()).hexdigest()[:8]
-    root = Path(folder) if folder else Path(pooch.os_cache("occlusion-workbench")) / "worlds"
+    root = Path(folder) if folder else cache_root() / "worlds"
     folders = tuple(root / key / split / f"{i:06d}" for i in range(n))
     missing = [place for place in folders if not place.is_dir()]
     if missing:

@@ -14,7 +14,7 @@ from pathlib import Path
 import jinja2
 
 from ..errors import BadFile, BadParameter, MissingFile
-from ..resources import write_beside
+from ..outputs import write_text
 
 HERE = Path(__file__).parent
 TEMPLATE = "RESULTS.md.j2"
@@ -182,5 +182,4 @@ def rendered(folder: Path = HERE) -> str:
 
 def write_results(path: Path, folder: Path = HERE) -> Path:
     """`rendered`, as a file."""
-    text = rendered(folder)
-    return write_beside(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+    return write_text(path, rendered(folder), over=True)

@@ -19,8 +19,8 @@ from ..data.tracks import link
 from ..errors import BadParameter, WorkbenchError, unknown
 from ..film import LONG_SIDE, Pace, result_places, save_results, write_video
 from ..metrics import joint_distances
+from ..outputs import check_new
 from ..records import Detections, Prediction
-from ..resources import check_writable
 from ..skeletons import skeleton as skeleton_of
 from .base import Predictor
 from .estimate import PoseEstimator, estimate_people
@@ -273,7 +273,7 @@ def video(
         frames.count(progress=progress)
         notes, warnings = (), frames.warnings
         if detections is None:
-            check_writable(out / "results")
+            check_new(out / "results")
             detections = find(frames)
         elif like is not None:
             rule = {"skeleton": skeleton, "first_frame": first_frame, "on_bad": on_bad}

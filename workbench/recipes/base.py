@@ -25,6 +25,7 @@ from ..errors import BadParameter, unknown
 from ..ledger import paper
 from ..models import build
 from ..models.entry import words_of
+from ..outputs import check_new
 from ..predict import load, weights_path
 from ..train import (
     BatchSource,
@@ -272,10 +273,11 @@ class Recipe:
             raise unknown(f"skeleton of {self.title}", skeleton, self.skeletons)
         if options.steps is not None and options.steps >= self.steps:
             options = replace(options, steps=None)
-        out, written = Path(out), []
-        for variant, name in self.shipped.items():
-            if len(self.skeletons) > 1 and self.variants[variant].config.skeleton != skeleton:
-                continue
+        places = self._places(Path(out), skeleton)
+        for place in places.values():
+            check_new(place)
+        written = []
+        for variant, place in places.items():
             chosen = self._as_shipped(variant)
             learned = chosen.train(variant, replace(options, anew=True))
             card = checkpoint.read_card(learned.weights)
@@ -286,9 +288,17 @@ class Recipe:
                 "command": self._command(options, skeleton),
                 **self.card(self, variant, learned, options),
             }
-            place = out.with_name(out.name.replace(self.name, name, 1))
             written.append(checkpoint.save(place, learned.predictor.model, card))
         return written[0]
+
+    def _places(self, out: Path, skeleton: str) -> dict[str, Path]:
+        """Where each variant that is shipped for a skeleton is written."""
+        several = len(self.skeletons) > 1
+        return {
+            variant: out.with_name(out.name.replace(self.name, name, 1))
+            for variant, name in self.shipped.items()
+            if not several or self.variants[variant].config.skeleton == skeleton
+        }
 
     def _as_shipped(self, variant: str) -> Recipe:
         """The recipe in whose variant the shipped file's settings stand."""

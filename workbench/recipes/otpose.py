@@ -11,8 +11,7 @@ variant has the same heatmaps and budget, and is judged in both worlds.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
@@ -26,12 +25,14 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .. import checkpoint, codecs, geometry
+from ..caches import check_seal, seal
 from ..data.windows import Augment, WindowConfig, Windows, loader
 from ..made.worlds import WORLDS
 from ..models import config_of
 from ..models.backbones import KeypointMaps
 from ..models.otpose import OTPose, OTPoseConfig
 from ..models.vissimcc import VisSimCC, VisSimCCConfig
+from ..outputs import alone, check_room, folder_beside, put
 from ..predict import ClipEstimator, PoseEstimator
 from ..records import Clip, Detections, Pose
 from ..skeletons import skeleton
@@ -203,13 +204,15 @@ def rough_heatmaps(
 
     passes: so many times over all windows, augmented anew; 0: once, as they are.
     """
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".maps-") as beside:
-            whole = Path(beside) / "whole"
-            whole.mkdir()
-            _write_heatmaps(maps, windows, whole, passes, progress)
-            shutil.move(whole, folder)
+    with alone(folder, "heatmaps"):
+        if not folder.is_dir():
+            with folder_beside(folder) as beside:
+                whole = beside / "whole"
+                whole.mkdir()
+                _write_heatmaps(maps, windows, whole, passes, progress)
+                seal(whole)
+                put(whole, folder)
+    check_seal(folder)
     return {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in HEATMAP_FILES}
 
 
@@ -218,6 +221,8 @@ def _write_heatmaps(
 ) -> None:
     n, k, (w, h) = len(windows) * max(passes, 1), len(windows.skeleton), maps.grid
     shapes = {"heatmaps": (n, 5, k, h, w), "xy_crop": (n, k, 2), "weights": (n, k)}
+    bytes_of = [np.dtype(HEATMAP_FILES[name]).itemsize * math.prod(shapes[name]) for name in shapes]
+    check_room(folder, sum(bytes_of))  # a mapped file that finds none ends the process
     files = {
         name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, shapes[name])
         for name, dtype in HEATMAP_FILES.items()

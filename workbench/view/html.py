@@ -20,6 +20,7 @@ from latex2mathml.converter import convert_to_element
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+from ..outputs import write_text
 from ..runs import METRICS_MIME, Run
 from . import style
 from .live import PAGE, POLICY
@@ -218,11 +219,5 @@ def publish(run: Run) -> None:
         copy, page = run.folder / "notebooks" / f"{name}.ipynb", run.folder / f"{name}.html"
         fresh = page.exists() and page.stat().st_mtime > copy.stat().st_mtime
         if entry["status"] in ENDED and copy.exists() and not fresh:
-            _write(page, notebook_page(copy, error=entry.get("error")))
-    _write(run.folder / "index.html", index_page(run))
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(path.name + ".part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+            write_text(page, notebook_page(copy, error=entry.get("error")), over=True)
+    write_text(run.folder / "index.html", index_page(run), over=True)

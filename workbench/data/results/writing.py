@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import BadFile, BadParameter
+from ...errors import BadFile
+from ...outputs import write_text
 from ...records import Detections, Prediction
-from ...resources import write_beside
 from ...skeletons import skeleton as skeleton_by_name
 from .detections import in_px
 from .files import CELLS, LINES, ONLY_READ, rows_of
@@ -25,7 +25,7 @@ def _plain(values: np.ndarray) -> list[float]:
 
 
 def _save(path: Path, text: str) -> Path:
-    return write_beside(path, lambda beside: beside.write_text(text, "utf-8", newline=""))
+    return write_text(path, text)
 
 
 def _csv(lines: Iterable[Iterable]) -> str:
@@ -48,10 +48,6 @@ def write_like(
     batches (.pkl, .npz) are only read: `BadFile`.
     """
     path, like = Path(path), Path(like)
-    if path.resolve() == like.resolve():
-        raise BadParameter(
-            "would write over the results it was made from", file=path, remedy="name another place"
-        )
     document, rows = rows_of(like, prediction.skeleton)
     if document.format in ONLY_READ:
         raise BadFile("this format is only read", file=like, remedy="write COCO results")

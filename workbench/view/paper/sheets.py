@@ -26,7 +26,7 @@ from matplotlib.style import context
 from PIL import Image
 
 from ...errors import BadParameter, check_choice
-from ...resources import check_writable, write_beside
+from ...outputs import check_new, write_beside
 from .. import style
 
 INCHES = MappingProxyType({1: 3.5, 2: 7.16})  # by columns of the page: IEEE's
@@ -212,15 +212,15 @@ def png(figure: Figure, dpi: float | int = SCREEN, heaviest: int = HEAVIEST) -> 
 def save(figure: Figure, path: str | Path, *, dpi: int = DPI, over: bool = False) -> Path:
     """Writes a figure as .svg or .pdf, where maps alone have dots, or as .png; its path.
 
-    Errors: `BadParameter` for other endings, and for a file that is there already unless `over`.
+    Errors: `BadParameter` for other endings; `CannotWrite` for a file that is there already unless
+    `over`.
     """
     path = Path(path)
     kind = path.suffix.lower().removeprefix(".")
     check_choice(f"ending of {path.name}", kind, FORMATS)
-    check_writable(path)
-    if path.exists() and not over:
-        raise BadParameter("is there already", file=path, remedy="name another, or say over=True")
-    return write_beside(path, lambda beside: beside.write_bytes(_encoded(figure, kind, dpi)))
+    check_new(path, over=over)
+    picture = _encoded(figure, kind, dpi)
+    return write_beside(path, lambda part: part.write_bytes(picture), over=over)
 
 
 def _encoded(
