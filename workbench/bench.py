@@ -12,7 +12,6 @@ import io
 import itertools
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
@@ -51,7 +50,7 @@ from .recipes import stdpose as stdpose_recipe
 from .recipes import vissimcc as vissimcc_recipe
 from .records import Clip, Detections, Picture, Prediction, Track, Video
 from .skeletons import SKELETONS
-from .threads import threads_for, threads_in_words
+from .threads import hardware_in_words, threads_for, threads_in_words
 from .train import accelerator
 from .view.chapters.hanet import HANetExplorer
 from .view.chapters.port import PortExplorer
@@ -668,9 +667,6 @@ def bench(name: str = "port", *, device: str = "auto", seconds: float = 3.0) -> 
     device = accelerator(device).device.type
     keep_freed()  # as every predictor asks
     measured = Bench(device, seconds, product=8192 if device == "cuda" else 1024)
-    hardware = f"{platform.processor() or platform.machine()}, {os.cpu_count()} CPUs"
-    if measured.device == "cuda":
-        hardware = torch.cuda.get_device_name()
     protocol = (
         "ours and what stands beside it called in turn in one process, medians of about "
         f"{seconds:g} s a row; ratio: of neighbouring calls, median and middle half; torch "
@@ -681,7 +677,7 @@ def bench(name: str = "port", *, device: str = "auto", seconds: float = 3.0) -> 
     return {
         "schema_version": 2,
         "protocol": protocol,
-        "hardware": hardware,
+        "hardware": hardware_in_words(device),
         "machine": measured.machine,
         "rows": rows,
     }

@@ -9,6 +9,7 @@ user's own settings win.
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -44,6 +45,13 @@ def threads_for(model: nn.Module, usual: int = USUAL) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(usual)
+
+
+def hardware_in_words(device: str) -> str:
+    """The GPU's name, or as in "2 cores, x86_64"."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{os.cpu_count()} cores, {platform.processor() or platform.machine()}"
 
 
 def threads_in_words() -> str:

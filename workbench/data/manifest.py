@@ -383,6 +383,22 @@ def _check(path: Path, expected: Download | None, required: bool, progress: bool
     return FileCheck(path, *_compare(path, expected, progress), required)
 
 
+def data_place(name: str) -> Path | None:
+    """Folder of a data set on this machine, or None where it is not there."""
+    try:
+        return locate(name)[1]
+    except MissingData:
+        return None
+
+
+def presence(name: str) -> str:
+    """As in "yes", "made on the spot" or "no (application)"; for a table of data sets."""
+    found = manifest(name)
+    if found.kind == "synthetic":
+        return "made on the spot"
+    return "yes" if data_place(name) else f"no ({found.access})"
+
+
 def _check_all(entry: Manifest, root: Path, progress: bool) -> list[FileCheck]:
     """Every file of the layout, then the downloads that the layout does not name."""
     expected = {item.path: item for item in entry.downloads}

@@ -23,7 +23,7 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from ..outputs import write_text
 from ..runs import METRICS_MIME, Run
 from . import style
-from .live import PAGE, POLICY
+from .live import PAGE, policy
 from .tools import CONFIG, PLOTLY_MIME, page_tools
 
 SVG_MIME = "image/svg+xml"
@@ -31,6 +31,7 @@ WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 LATEX_ERRORS = tuple(kind for kind in vars(latex_exceptions).values() if isinstance(kind, type))
 LIMITS = {"msub": "munder", "msup": "mover", "msubsup": "munderover"}
 SECTIONS_SLOT = "<!-- sections -->"
+POLICY_SLOT = "policy-of-this-page"
 ENDED = ("completed", "failed")
 PAPERMILL_TAG = "papermill-error-cell-tag"  # red headings that papermill adds; the page has its own
 CSS = "\n".join(
@@ -96,14 +97,16 @@ class _Exporter(HTMLExporter):
         yield "markdown2html", _markdown
 
 
-def _static(data: dict) -> dict:
-    """One output's mime bundle as something that a page without a kernel can show."""
+def _static(data: dict, ours: list[str]) -> dict:
+    """One output's mime bundle for a page without a kernel; ours: gets what has our scripts."""
     if PAGE in data:  # an explorer: the same module, and its arrays
+        ours.append(data[PAGE])
         return {"text/html": data[PAGE]}
     if 'class="wb-figure"' in data.get(SVG_MIME, ""):
         return {"text/html": f'<div class="wb-sheet">{data[SVG_MIME]}</div>'}
     if PLOTLY_MIME in data:
-        return {"text/html": _zoomable(data[PLOTLY_MIME])}
+        ours.append(_zoomable(data[PLOTLY_MIME]))
+        return {"text/html": ours[-1]}
     if METRICS_MIME in data:
         values = {name: value for name, value in data[METRICS_MIME].items() if name != "inputs"}
         return {"text/html": str(PARTS.table(values))}
@@ -141,9 +144,10 @@ def notebook_page(path: Path, *, error: dict | None = None) -> str:
     """
     notebook = nbformat.read(path, 4)
     notebook.cells = [c for c in notebook.cells if PAPERMILL_TAG not in c.metadata.get("tags", [])]
+    ours: list[str] = []
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         if "data" in output:
-            output.data = nbformat.from_dict(_static(output.data))
+            output.data = nbformat.from_dict(_static(output.data, ours))
     head = {"head": str(PARTS.notebook_head(_title(notebook, path.stem), error))}
     exporter = _Exporter(template_name="basic", raw_template=NOTEBOOK)
     page, _ = exporter.from_notebook_node(notebook, head)
@@ -154,11 +158,13 @@ def notebook_page(path: Path, *, error: dict | None = None) -> str:
     if zoomable:
         from plotly.offline import get_plotlyjs
 
-        page = page.replace("</head>", f"<script>{get_plotlyjs()}</script></head>", 1)
-    if not zoomable and 'class="wb-sheet"' not in page:
-        return page
-    head, body = page.rsplit("</body>", 1)
-    return f"{head}{page_tools()}</body>{body}"
+        ours.append(f"<script>{get_plotlyjs()}</script>")
+        page = page.replace("</head>", f"{ours[-1]}</head>", 1)
+    if zoomable or 'class="wb-sheet"' in page:
+        head, body = page.rsplit("</body>", 1)
+        ours.append(page_tools())
+        page = f"{head}{ours[-1]}</body>{body}"
+    return page.replace(POLICY_SLOT, policy(*ours), 1)  # the first is the head's
 
 
 def _words(value: object) -> str:
@@ -191,7 +197,7 @@ def _parts():
     """The macros of `page.html.j2`."""
     environment = Environment(autoescape=True, trim_blocks=True)
     environment.filters |= {"words": _words, "parted": _parted}
-    shared = {"policy": POLICY, "css": CSS, "sections_slot": SECTIONS_SLOT}
+    shared = {"policy": POLICY_SLOT, "css": CSS, "sections_slot": SECTIONS_SLOT}
     source = Path(__file__).with_name("page.html.j2").read_text(encoding="utf-8")
     return environment.from_string(source, shared).module
 
@@ -208,7 +214,7 @@ def index_page(run: Run) -> str:
         copy = run.folder / "notebooks" / f"{name}.ipynb"
         if entry["status"] in ENDED and copy.exists():
             titles[name] = _title(nbformat.read(copy, 4), name)
-    return str(PARTS.index(run, titles))
+    return str(PARTS.index(run, titles)).replace(POLICY_SLOT, policy(), 1)
 
 
 def publish(run: Run) -> None:

@@ -10,6 +10,7 @@ import hashlib
 import html
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -33,14 +34,23 @@ CSS = "\n".join(
 )
 # of pages: no browser asks anybody for anything, whatever they hold
 POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
-    "img-src data: blob:; "
-    "media-src data: blob:; font-src data:; worker-src blob:"
+    "default-src 'none'; script-src {} 'unsafe-eval'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; media-src data: blob:; font-src data:; worker-src blob:"
 )
+SCRIPT = re.compile(r"<script(?![^>]*application/json)[^>]*>(.*?)</script>", re.S)
 PLACE = """
 const place = document.querySelector('[data-view="%s"]:empty');
 mount(storedModel(JSON.parse(place.nextElementSibling.textContent)), place);
 """
+
+
+def policy(*ours: str) -> str:
+    """A page's policy: the scripts in these pieces of it run, known by their sums, and nothing
+    else that files or outputs hold; no handler does. (plotly makes functions of text.)
+    """
+    sums = (hashlib.sha256(s.encode()).digest() for piece in ours for s in SCRIPT.findall(piece))
+    names = dict.fromkeys(f"'sha256-{base64.b64encode(one).decode()}'" for one in sums)
+    return POLICY.format(" ".join(names) or "'none'")
 
 
 def read_state(state: Mapping | str) -> dict:
@@ -147,14 +157,14 @@ class Live(anywidget.AnyWidget):
 
     def page(self, title: str = "Occlusion Workbench") -> str:
         """One self-contained HTML page that asks nobody for anything; its policy forbids it to."""
-        theme = f' data-theme="{self.theme}"' if self.theme else ""
+        theme, fragment = f' data-theme="{self.theme}"' if self.theme else "", self.fragment()
         return (
             f'<!DOCTYPE html>\n<html lang="en"{theme}><head><meta charset="utf-8">'
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+            f'<meta http-equiv="Content-Security-Policy" content="{policy(fragment)}">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
             f'<link rel="icon" href="data:,"><title>{html.escape(title)}</title>'
             f"<style>{style.css_variables()}\nbody {{ margin: 0; background: var(--wb-paper); }}"
-            f"</style></head><body>{self.fragment()}</body></html>\n"
+            f"</style></head><body>{fragment}</body></html>\n"
         )
 
     def show(self) -> None:

@@ -4,10 +4,10 @@ read.
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -17,27 +17,19 @@ import torch
 from IPython.display import Markdown, display
 from jaxtyping import Float
 
-from ..data.manifest import locate, manifest, sha256_of
-from ..errors import BadParameter, MissingData
+from ..data.manifest import data_place as data_place
+from ..data.manifest import presence, sha256_of
+from ..errors import BadParameter
 from ..ledger import paper
 from ..metrics import bootstrap_interval
 from ..predict import SHIPPED, weights_path
+from ..threads import hardware_in_words
 from ..train import choose_device
 from .tools import show_tools
 
 METRICS = "application/x.workbench.metrics+json"
-SHOWN = (
-    "torch",
-    "torchvision",
-    "timm",
-    "numpy",
-    "opencv-python",
-    "seaborn",
-    "plotly",
-    "ipywidgets",
-    "jupyterlab",
-    "papermill",
-)
+SHOWN = "torch torchvision timm numpy opencv-python seaborn plotly ipywidgets".split()
+SHOWN += ["jupyterlab", "papermill"]
 
 
 @dataclass(frozen=True)
@@ -61,24 +53,6 @@ def _version(package: str) -> str:
         return "missing"
 
 
-def _opencv() -> str:
-    try:
-        import cv2
-    except ImportError as error:  # the wheel links system libraries that slim containers lack
-        return (
-            f"does not import ({error}); on Debian and Ubuntu: apt-get install libgl1 libglib2.0-0"
-        )
-    return cv2.__version__
-
-
-def data_place(name: str) -> Path | None:
-    """Folder of a data set on this machine, or None when it is not there."""
-    try:
-        return locate(name)[1]
-    except MissingData:
-        return None
-
-
 def setup(
     *, device: str = "auto", profile: str = "fast", seed: int = 0, data: Sequence[str] = ()
 ) -> Setup:
@@ -89,17 +63,12 @@ def setup(
         raise BadParameter(f"profile is {profile!r}", remedy="choose fast, full or paper")
     device = choose_device(device)
     torch.manual_seed(seed)
-    name = (
-        torch.cuda.get_device_name()
-        if device == "cuda"
-        else f"{os.cpu_count()} cores, {platform.machine()}"
-    )
     rows = [
-        ("device", f"{device} ({name})"),
+        ("device", f"{device} ({hardware_in_words(device)})"),
         ("profile", profile),
         ("python", platform.python_version()),
     ]
-    rows += [(p, _opencv() if p == "opencv-python" else _version(p)) for p in SHOWN]
+    rows += [(p, _version(p)) for p in SHOWN]
     rows += [(f"data: {d}", presence(d)) for d in data]
     for method, joints in SHIPPED.items():
         paths = [weights_path(method, name) for name in joints]
@@ -118,7 +87,7 @@ def table(rows: Sequence[Mapping], caption: str, digits: int | None = 3) -> None
     """A table with a caption, rounded; missing entries are blank. The caption states the
     protocol. digits: None: as they came.
     """
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows).rename(columns=lambda name: escape(str(name)))
 
     def form(column: str) -> Callable:
         values = frame[column].dropna()
@@ -130,7 +99,8 @@ def table(rows: Sequence[Mapping], caption: str, digits: int | None = 3) -> None
         return f"{{:.{own if digits is None else digits}f}}".format
 
     numbers = {column: form(column) for column in frame.select_dtypes("float").columns}
-    style = frame.style.hide(axis="index").format(numbers, na_rep="").set_caption(caption)
+    style = frame.style.hide(axis="index").format(numbers, na_rep="", escape="html")
+    style = style.set_caption(escape(caption))
     top = (
         "caption-side: top; text-align: left; font-weight: 600; padding: 6px 0; white-space: nowrap"
     )
@@ -161,18 +131,6 @@ def report(metrics: Mapping, *, protocol: str, inputs: Sequence[str | Path] = ()
     }
     text = f"*Protocol: {protocol}. {len(values)} metrics go to the run's record.*"
     display({METRICS: bundle, "text/markdown": text, "text/plain": text}, raw=True)
-
-
-def presence(name: str) -> str:
-    """ "yes", "made on the spot" or how it is to be had, for a table of data sets."""
-    found = manifest(name)
-    return (
-        "made on the spot"
-        if found.kind == "synthetic"
-        else "yes"
-        if data_place(name)
-        else f"no ({found.access})"
-    )
 
 
 def mean_and_interval(
