@@ -18,10 +18,14 @@ from tqdm.auto import tqdm
 
 from ..errors import BadFile, BadParameter, MissingFile, UnsafeFile
 from ..outputs import check_room, folder_beside, named_errors, put
+from .safe import LIMITS, limit
 
 MAX_UNPACKED_BYTES = 100 * 2**30
 MAX_UNPACKED_RATIO = 200  # unpacked over packed; annotations reach about 20, a bomb 1,000 and more
 MAX_MEMBERS = 2_000_000
+MAX_NAME = 4_096  # characters of a member's name, and its parents'
+MAX_NAMES = 2**28  # of all of them
+MAX_HEADER_BYTES = 2**20  # of what a tar file says beside a member: long names, extended headers
 BAR_FROM_BYTES = 64 * 2**20  # less is done before a bar could be read
 _RATIO_FREE_BYTES = 2**20  # below this size no ratio is too large
 _AFTER_BYTES = 2**26  # what may follow the last member of a tar file; writers pad by some kB
@@ -67,8 +71,26 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
         yield Member(info.filename, info.file_size, kind, lambda info=info: archive.open(info))
 
 
+class _Bounded(tarfile.TarInfo):
+    """As tarfile's, which believes any length that is stated of what stands beside a member."""
+
+    _BESIDE = (
+        tarfile.GNUTYPE_LONGNAME,
+        tarfile.GNUTYPE_LONGLINK,
+        tarfile.XHDTYPE,
+        tarfile.XGLTYPE,
+        tarfile.SOLARIS_XHDTYPE,
+    )
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in self._BESIDE and self.size > MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {self.size} bytes")
+        return super()._proc_member(archive)
+
+
 def _tar_members(archive: tarfile.TarFile) -> Iterator[Member]:
     for info in archive:
+        archive.members = []  # or all are kept
         kind = "folder" if info.isdir() else "file" if info.isreg() else "link or device"
         yield Member(info.name, info.size, kind, lambda info=info: archive.extractfile(info))
     left = _AFTER_BYTES
@@ -77,6 +99,17 @@ def _tar_members(archive: tarfile.TarFile) -> Iterator[Member]:
         left -= len(chunk)
         if left < 0:
             raise tarfile.ReadError(f"more than {_AFTER_BYTES} bytes follow the last member")
+
+
+COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd")  # gzip, bz2, xz, zstd
+
+
+def _check_tar(archive: Path) -> None:
+    """Before tarfile looks for a header in gigabytes of something else."""
+    with open(archive, "rb") as file:
+        head = file.read(tarfile.BLOCKSIZE)
+    if not head.startswith(COMPRESSED):
+        tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")  # of the first member
 
 
 @contextlib.contextmanager
@@ -89,7 +122,8 @@ def open_archive(archive: Path) -> Iterator[Iterator[Member]]:
             with zipfile.ZipFile(archive) as opened:
                 yield _zip_members(opened)
         else:
-            with tarfile.open(archive) as opened:
+            _check_tar(archive)
+            with tarfile.open(archive, tarinfo=_Bounded) as opened:
                 yield _tar_members(opened)
     except _DAMAGE as error:
         # tarfile goes on with all that it tried
@@ -105,21 +139,24 @@ def safe_members(
 
     Errors: `UnsafeFile` at the first member that must not be unpacked, `BadFile`.
     """
-    packed, total = archive.stat().st_size, 0
+    packed, total, letters = archive.stat().st_size, 0, 0
+    max_bytes, max_ratio, most = (limit(n) for n in (max_bytes, max_ratio, MAX_MEMBERS))
     names = set()
     with open_archive(archive) as members:
         for member in members:
-            total += member.size
+            total, letters = total + member.size, letters + len(member.name)
             name = str(PurePosixPath(member.name))
             if name != "." or member.kind != "folder":
                 unsafe = {
                     "leaves the target folder": leaves_root(member.name),
                     f"is a {member.kind}": member.kind not in ("file", "folder"),
                     "stands twice in the archive": name in names and member.kind == "file",
-                    f"brings the unpacked size above {max_bytes} bytes": total > max_bytes,
-                    f"brings the unpacked size above {max_ratio} times the archive's {packed} "
+                    f"has a name of more than {MAX_NAME} characters": len(name) > MAX_NAME,
+                    f"brings all names above {MAX_NAMES} characters": letters > limit(MAX_NAMES),
+                    f"brings the unpacked size above {max_bytes:.0f} bytes": total > max_bytes,
+                    f"brings the unpacked size above {max_ratio:.0f} times the archive's {packed} "
                     "bytes": total > max(_RATIO_FREE_BYTES, max_ratio * packed),
-                    f"is one more than {MAX_MEMBERS} members": len(names) >= MAX_MEMBERS,
+                    f"is one more than {most:.0f} members": len(names) >= most,
                 }
                 problem = next((problem for problem, holds in unsafe.items() if holds), None)
                 if problem is not None:
@@ -127,10 +164,13 @@ def safe_members(
                         f"refused as a whole, nothing was written: member {problem}",
                         file=archive,
                         record=repr(member.name),
-                        remedy="do not trust this archive; get it from its publisher",
+                        remedy=f"get it from its publisher; where you trust it, {LIMITS}=4 raises "
+                        "the limits",
                     )
                 names.add(name)
             yield member
+    if not names and not zipfile.is_zipfile(archive):
+        raise BadFile("a tar file without members", file=archive)
 
 
 def unpack(
@@ -164,8 +204,7 @@ def unpack(
         bar = tqdm(total=total, unit="B", unit_scale=True, desc=archive.name, disable=quiet)
         with bar, open_archive(archive) as members:
             for member in members:
-                with named_errors(target, total):
-                    _write(member, content / member.name)
+                _write(member, content / member.name)
                 bar.update(member.size)
         put(content, target)
     return target
@@ -177,4 +216,5 @@ def _write(member: Member, path: Path) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with member.open() as source, path.open("xb") as sink:
-        shutil.copyfileobj(source, sink, _CHUNK)
+        with named_errors(path, member.size):
+            shutil.copyfileobj(source, sink, _CHUNK)

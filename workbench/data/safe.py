@@ -11,6 +11,7 @@ import os
 import pickle
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,13 +22,30 @@ import numpy as np
 from jaxtyping import Shaped
 from pydantic_core import from_json
 
-from ..errors import BadFile, EmptyFile, MissingFile, UnsafeFile, WorkbenchError
+from ..errors import BadFile, BadParameter, EmptyFile, MissingFile, UnsafeFile, WorkbenchError
 
+# raised for files that one trusts, as in WORKBENCH_LIMITS=4; of archives, too
+LIMITS = "WORKBENCH_LIMITS"
 MAX_FILE_BYTES = 2**30  # COCO train2017 keypoints take 240 MB
 # unpacked; the largest published member, AIST++ training joints, takes 2 GB
 MAX_ARRAY_BYTES = 4 * 2**30
 MAX_RATIO = 200  # unpacked over packed, above _RATIO_FREE_BYTES
 _RATIO_FREE_BYTES = 2**26
+MAX_CELLS = 30_000_000  # of a table: 33 landmarks in 150,000 frames
+MAX_CONTAINERS = 30_000_000  # lists and objects of a JSON file; COCO train2017 has some millions
+MAX_ALIKE = 100  # keys of a dict of a pickle that hash to the same
+
+
+def limit(usual: int | float) -> float:
+    """A stated limit, times what `LIMITS` in the environment says."""
+    told = os.environ.get(LIMITS, "1")
+    try:
+        return usual * float(told)
+    except ValueError:
+        raise BadParameter(f"{told!r} is no number", record=LIMITS, remedy="say 4") from None
+
+
+TOO_MUCH = f"split the file, or raise the limits where you trust it ({LIMITS}=4)"
 
 
 @contextmanager
@@ -60,12 +78,10 @@ def read_bytes(path: str | Path) -> bytes:
     above `MAX_FILE_BYTES`.
     """
     path = Path(path)
-    if (size := file_size(path)) > MAX_FILE_BYTES:
-        raise BadFile(
-            f"{size} bytes, at most {MAX_FILE_BYTES} are read at once",
-            file=path,
-            remedy="split the file",
-        )
+    most = int(limit(MAX_FILE_BYTES))
+    if (size := file_size(path)) > most:
+        problem = f"{size} bytes, at most {most} are read at once"
+        raise BadFile(problem, file=path, remedy=TOO_MUCH)
     try:
         return path.read_bytes()
     except OSError as error:
@@ -76,6 +92,13 @@ def read_bytes(path: str | Path) -> bytes:
 
 def read_text(path: str | Path) -> str:
     """A whole file in UTF-8, with or without a mark in front; `BadFile` for anything else."""
+    path = Path(path)
+    file_size(path)
+    with open(path, "rb") as file, intact("text", file=path):
+        binary = b"\0" in file.read(2**16)
+    if binary:  # before gigabytes of it are read
+        problem = "not UTF-8 text: it holds zero bytes"
+        raise BadFile(problem, file=path, remedy="save the file as text in UTF-8")
     try:
         return read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -91,6 +114,9 @@ def read_json(path: str | Path):
     floats: check them.
     """
     text = read_text(path)
+    if text.count("[") + text.count("{") > (most := limit(MAX_CONTAINERS)):
+        problem = f"more than {most:,.0f} lists and objects"
+        raise BadFile(problem, file=path, remedy=TOO_MUCH)
     try:
         return from_json(text)  # the same values in half the time
     except ValueError:  # half a surrogate pair or more nesting, which json takes; or its error
@@ -145,6 +171,7 @@ class _DataUnpickler(pickle._Unpickler):
         self.path = path
         self.objects = objects
         self.budget = 4 * len(raw) + 4096  # bytes that arrays and strings may take, memo or not
+        self.alike: Counter[int] = Counter()  # keys that are no text, by their hashes
 
     def refuse(self, problem: str, remedy: str = "") -> NoReturn:
         raise UnsafeFile(
@@ -231,6 +258,10 @@ class _DataUnpickler(pickle._Unpickler):
             parts = key if type(key) is tuple else (key,)
             if not all(isinstance(part, plain) for part in parts):
                 self.refuse("it has a dict key that is neither a plain value nor a tuple of them")
+            if type(key) is not str and key not in target:
+                self.alike[hash((id(target), hash(key)))] += 1
+                if self.alike[hash((id(target), hash(key)))] > MAX_ALIKE:
+                    self.refuse("keys of a dict are made to collide")
             target[key] = value
 
     def load_setitem(self):
@@ -339,11 +370,8 @@ def read_npz(
             )
         wanted = [key for key in (*keys, *optional) if key in members]
         total = sum(members[key].file_size for key in wanted)
-        if total > min(MAX_ARRAY_BYTES, max(_RATIO_FREE_BYTES, MAX_RATIO * size)):
-            raise BadFile(
-                f"{size} bytes unpack to {total}, more than is read",
-                file=path,
-                remedy="split the file",
-            )
+        if total > limit(min(MAX_ARRAY_BYTES, max(_RATIO_FREE_BYTES, MAX_RATIO * size))):
+            problem = f"{size} bytes unpack to {total}, more than is read"
+            raise BadFile(problem, file=path, remedy=TOO_MUCH)
         raw = {key: archive.read(members[key]) for key in wanted}
     return {key: _array(raw.pop(key), objects, file=path, record=key) for key in wanted}

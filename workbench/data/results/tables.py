@@ -18,7 +18,7 @@ from ...errors import BadFile, BadRecord
 from ...skeletons import SKELETONS
 from ..checks import integral
 from ..releases import named
-from ..safe import read_text
+from ..safe import MAX_CELLS, TOO_MUCH, limit, read_text
 from .rows import COCO17, VIDEO_KEYS, Document, Place, Row, check_one_video, count
 
 _PAIRS = "shoulder elbow wrist pinky index thumb hip knee ankle heel foot_index".split()
@@ -70,7 +70,7 @@ def read_table(path: Path) -> list[list[str]]:
             "(pandas: read_csv(..., sep=';', decimal=',').to_csv(...))",
         )
     try:
-        rows = [*csv.reader(io.StringIO(text, newline=""), strict=True)]
+        rows = [*_bounded(csv.reader(io.StringIO(text, newline=""), strict=True), path)]
     except csv.Error as error:
         raise BadFile(f"not a CSV table: {error}", file=path) from None
     lines = [row for row in rows if any(cell.strip() for cell in row)]
@@ -91,6 +91,16 @@ def read_table(path: Path) -> list[list[str]]:
                 remedy = "export numbers with points: decimal commas part cells"
             raise BadRecord(problem, file=path, record=f"line {i}", remedy=remedy)
     return lines or [titles]
+
+
+def _bounded(rows: Iterable[list[str]], path: Path) -> Iterator[list[str]]:
+    """Rows as they come, up to `MAX_CELLS`."""
+    cells, most = 0, limit(MAX_CELLS)
+    for row in rows:
+        cells += len(row)
+        if cells > most:
+            raise BadFile(f"more than {most:,.0f} cells", file=path, remedy=TOO_MUCH)
+        yield row
 
 
 def columns_of(titles: Sequence[str]) -> dict[str, int | None]:
