@@ -276,13 +276,24 @@ def _print_checks(spec: str, checks: list, as_json: bool) -> None:
 
 
 @data_app.command("fetch")
-def data_fetch(name: str, as_json: AsJson = False) -> None:
+def data_fetch(
+    name: str,
+    unverified: Annotated[
+        bool,
+        typer.Option("--unverified", help="Also files of which no checksum is known."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Download what is not there yet into the user's cache, and check it; exit 1 if anything is
     missing or differs.
     """
     from .data import manifest as m
 
-    _print_checks(name, m.fetch(name), as_json)
+    urls = m.unverifiable(name)
+    if urls and not unverified and sys.stdin.isatty():
+        asked = f"Nobody could state a checksum of {', '.join(urls)}. Fetch all the same?"
+        unverified = typer.confirm(asked)
+    _print_checks(name, m.fetch(name, unverified=unverified), as_json)
 
 
 @data_app.command("verify")

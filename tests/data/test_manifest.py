@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import http.server
@@ -18,6 +19,7 @@ from tests.models.test_published import VIT_SIMPLE, estimator, transformers
 from workbench import load
 from workbench.cli import app
 from workbench.data import manifest as m
+from workbench.data.downloads import transfer
 from workbench.errors import (
     BadFile,
     BadParameter,
@@ -25,6 +27,7 @@ from workbench.errors import (
     MissingData,
     MissingFile,
     UnknownName,
+    UnsafeFile,
 )
 from workbench.resources import resource
 
@@ -93,6 +96,10 @@ def world(tmp_path, monkeypatch):
     server.server_close()
 
 
+def fetch(name):
+    return m.fetch(name, unverified=True, progress=False)
+
+
 def statuses(checks):
     return {c.path.name: c.status for c in checks}
 
@@ -142,22 +149,22 @@ def test_the_shipped_manifests_are_whole():
             r"downloads\.0\.url",
         ),
         (
-            {"downloads": [{"path": "a", "url": "http://x", "bytes": -1, "sha256": None}]},
+            {"downloads": [{"path": "a", "url": "https://x", "bytes": -1, "sha256": None}]},
             r"downloads\.0\.bytes",
         ),
         (
-            {"downloads": [{"path": "a", "url": "http://x", "bytes": 1, "sha256": "F" * 64}]},
+            {"downloads": [{"path": "a", "url": "https://x", "bytes": 1, "sha256": "F" * 64}]},
             r"downloads\.0\.sha256",
         ),
-        ({"downloads": [{"path": "a", "url": "http://x", "bytes": 1}]}, r"downloads\.0\.sha256"),
+        ({"downloads": [{"path": "a", "url": "https://x", "bytes": 1}]}, r"downloads\.0\.sha256"),
         (
-            {"downloads": [{"path": "../a", "url": "http://x", "bytes": 1, "sha256": None}]},
+            {"downloads": [{"path": "../a", "url": "https://x", "bytes": 1, "sha256": None}]},
             r"downloads\.0\.path",
         ),
         (
             {
                 "downloads": [
-                    {"path": "a", "url": "http://x", "bytes": 1, "sha256": None, "unpack": True}
+                    {"path": "a", "url": "https://x", "bytes": 1, "sha256": None, "unpack": True}
                 ]
             },
             "has no suffix",
@@ -278,13 +285,13 @@ def test_a_folder_is_no_file(world, tmp_path):
     with pytest.raises(MissingData, match=r"lacks a\.txt"):
         m.locate("toy")
     with pytest.raises(BadFile, match=r"a\.txt: a folder stands where"):
-        m.fetch("toy", progress=False)
+        fetch("toy")
 
 
 def test_a_file_that_may_not_be_read_does_not_verify(world, monkeypatch):
     add, _ = world
     add()
-    m.fetch("toy", progress=False)
+    fetch("toy")
 
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
@@ -341,14 +348,14 @@ def test_fetch_and_verify(world):
     add, folders = world
     add()
     assert statuses(m.verify("toy")) == {"a.txt": "missing", "b.bin": "missing"}
-    checks = m.fetch("toy", progress=False)
+    checks = fetch("toy")
     assert statuses(checks) == {"a.txt": "ok", "b.bin": "unverified"}
     root = folders["cache"] / "toys" / "toy"
     # nothing of the way there is left
-    assert {p.name for p in root.rglob("*")} == {"a.txt", "sub", "b.bin"}
+    assert {p.name for p in root.rglob("*")} == {"a.txt", "sub", "b.bin", ".b.bin.sha256"}
     (folders["served"] / "a.txt").unlink()
     # what is there stays
-    assert statuses(m.fetch("toy", progress=False)) == {"a.txt": "ok", "b.bin": "unverified"}
+    assert statuses(fetch("toy")) == {"a.txt": "ok", "b.bin": "unverified"}
 
     (root / "a.txt").write_bytes(b"SEVEN b")
     checks = m.verify("toy")
@@ -365,20 +372,102 @@ def test_a_download_that_differs_leaves_nothing(world, served):
     add()
     (folders["served"] / "a.txt").write_bytes(served)
     with pytest.raises(ChecksumMismatch, match=r"a\.txt.*expected"):
-        m.fetch("toy", progress=False)
-    assert not [p for p in folders["cache"].rglob("*") if p.is_file()]
+        fetch("toy")
+    assert {p.name for p in folders["cache"].rglob("*") if p.is_file()} <= {".toy.lock"}
 
 
 def test_a_source_that_does_not_answer(world):
     add, folders = world
     add(plain())  # port 9, where nobody listens
     with pytest.raises(MissingData, match="could not be fetched"):
-        m.fetch("toy", progress=False)
+        fetch("toy")
     add()
     (folders["served"] / "a.txt").unlink()
     with pytest.raises(MissingData, match="404"):
+        fetch("toy")
+    assert {p.name for p in folders["cache"].rglob("*") if p.is_file()} <= {".toy.lock"}
+
+
+def test_what_nobody_could_state_a_checksum_of_is_asked_for_and_held_to_its_first_sum(world):
+    add, folders = world
+    add()
+    with pytest.raises(MissingData, match=r"checksum of http://.*b\.bin.*--unverified"):
         m.fetch("toy", progress=False)
-    assert not [p for p in folders["cache"].rglob("*") if p.is_file()]
+    refused = CliRunner().invoke(app, ["data", "fetch", "toy"])
+    assert isinstance(refused.exception, MissingData)
+    assert CliRunner().invoke(app, ["data", "fetch", "toy", "--unverified"]).exit_code == 0
+    m.fetch("toy", progress=False)  # what is there is not asked for again
+    check = m.verify("toy")[1]
+    assert (check.status, check.detail[:17]) == ("unverified", "as it was fetched")
+    (folders["cache"] / "toys" / "toy" / "sub" / "b.bin").write_bytes(b"another")
+    check = m.verify("toy")[1]
+    assert check.bad and "not what was fetched" in check.detail
+
+
+class Answers(http.server.BaseHTTPRequestHandler):
+    """/to/URL redirects; /endless goes on; /breaks ends halfway, and goes on where asked to."""
+
+    asked = ()
+
+    def do_GET(self):
+        kind, _, rest = self.path[1:].partition("/")
+        if kind == "to":
+            self.send_response(302)
+            self.send_header("location", rest)
+            return self.end_headers()
+        Answers.asked = (*Answers.asked, self.headers.get("range"))
+        start = int((self.headers.get("range") or "bytes=0-")[6:-1])
+        self.send_response(206 if start else 200)
+        if kind == "breaks":
+            self.send_header("content-length", str(200_000 - start))
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100 if kind == "endless" else 10):
+                self.wfile.write(bytes(10_000))
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def answers():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    Answers.asked = ()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_no_redirect_leads_away_from_https(answers, tmp_path):
+    part, options = tmp_path / "p", {"goes_on": False, "progress": False}
+    for there in ("http://example.invalid/x", "ftp://127.0.0.1/x", "file:///etc/passwd"):
+        with pytest.raises(UnsafeFile, match="is not https, nothing was asked"):
+            transfer(f"{answers}/to/{there}", part, None, **options)
+    with pytest.raises(MissingData, match="redirects"):
+        transfer(f"{answers}/to/" * 30 + f"{answers}/endless", part, None, **options)
+    value = plain(url="http://example.invalid")
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(value))
+    with pytest.raises(BadFile, match="url"):
+        m.read_manifest(tmp_path / "toy.yaml")
+    assert not part.exists()
+
+
+def test_stated_bytes_bound_a_transfer(answers, tmp_path):
+    with pytest.raises(UnsafeFile, match="more than the 15000 bytes"):
+        transfer(f"{answers}/endless", tmp_path / "p", 15_000, goes_on=False, progress=False)
+    assert (tmp_path / "p").stat().st_size <= 15_000
+
+
+def test_a_transfer_that_broke_off_goes_on(answers, tmp_path):
+    part, options = tmp_path / "p", {"goes_on": True, "progress": False}
+    with pytest.raises(MissingData, match=r"could not be fetched"):
+        transfer(f"{answers}/breaks", part, 200_000, **options)
+    there = part.stat().st_size
+    assert 0 < there < 200_000
+    with contextlib.suppress(MissingData):  # this source breaks off again
+        transfer(f"{answers}/breaks", part, 200_000, **options)
+    assert part.stat().st_size > there and Answers.asked == (None, f"bytes={there}-")
 
 
 def test_access_that_only_the_user_has(world):
@@ -403,11 +492,11 @@ def test_a_fetched_archive_is_unpacked_beside(world):
             "downloads": [{**item, "bytes": len(raw), "sha256": sha(raw), "unpack": True}],
         }
     )
-    assert statuses(m.fetch("toy", progress=False)) == {"x.txt": "unverified", "v1.2.zip": "ok"}
+    assert statuses(fetch("toy")) == {"x.txt": "unverified", "v1.2.zip": "ok"}
     root = m.locate("toy")[1]
     (root / "v1.2.zip").unlink()
     # unpacked once, the archive may go
-    assert not any(c.bad for c in m.fetch("toy", progress=False))
+    assert not any(c.bad for c in fetch("toy"))
     assert not (root / "v1.2.zip").exists()
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import pooch
 import yaml
 from pydantic import (
     AfterValidator,
@@ -38,9 +37,10 @@ from ..errors import (
     UnknownName,
     unknown,
 )
-from ..outputs import folder_beside, named_errors, put
+from ..outputs import alone, named_errors, put, write_text
 from ..resources import resource
 from .archives import BAR_FROM_BYTES, leaves_root, unpack
+from .downloads import transfer
 
 _CHUNK = 2**20
 
@@ -77,9 +77,10 @@ class Download(_Strict):
     """One file to fetch. A size or checksum that nobody could take is null, never invented."""
 
     path: RelativePath  # below layout.root
-    url: Annotated[str, Field(pattern=r"^https?://")]
+    url: Annotated[str, Field(pattern=r"^https://|^http://(127\.0\.0\.1|localhost)[:/]")]
     bytes: Annotated[int, Field(ge=0)] | None
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None
+    # or its beginning, where the publisher puts that into the file's name
+    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64}|[0-9a-f]{8})$")] | None
     unpack: bool = False  # into a folder beside it, named as the archive without its suffix
 
     @property
@@ -362,15 +363,25 @@ def _compare(path: Path, expected: Download | None, progress: bool) -> tuple[str
     size = path.stat().st_size
     if expected and expected.bytes not in (None, size):
         return "mismatch", f"{size} bytes, {expected.bytes} expected"
-    if expected is None or expected.sha256 is None:
+    first = _first_sum(path)
+    known = expected.sha256 if expected else None
+    if known is None and not first.exists():
         return "unverified", "no checksum is known"
     try:
         digest = sha256_of(path, progress=progress)
     except OSError as error:
         return "mismatch", f"cannot be read: {error.strerror}"
-    if digest != expected.sha256:
-        return "mismatch", f"sha256 {digest}, {expected.sha256} expected"
-    return "ok", ""
+    if known is not None:
+        wrong = f"sha256 {digest}, {known} expected"
+        return ("ok", "") if digest.startswith(known) else ("mismatch", wrong)
+    if digest != first.read_text(encoding="utf-8").strip():
+        return "mismatch", f"sha256 {digest}, not what was fetched"
+    return "unverified", "as it was fetched; no checksum is known"
+
+
+def _first_sum(path: Path) -> Path:
+    """Where the sum of a file stands as it was fetched, if nobody could state one before."""
+    return path.with_name(f".{path.name}.sha256")
 
 
 def _absent(path: Path, required: bool) -> FileCheck:
@@ -432,39 +443,50 @@ def verify(spec: str, *, progress: bool = False) -> list[FileCheck]:
 
 
 def _download(item: Download, target: Path, progress: bool) -> None:
-    """One file, written beside its place and renamed once size and checksum hold."""
+    """One file, put to its place once size and checksum hold. What a broken transfer has left
+    beside it is gone on with where the checksum is known.
+    """
     if target.is_dir():
         remedy = "remove it and fetch again"
         raise BadFile("a folder stands where the file belongs", file=target, remedy=remedy)
-    with folder_beside(target) as folder:
-        part = folder / target.name
-        try:
-            with named_errors(target):
-                pooch.HTTPDownloader(progressbar=progress)(item.url, str(part), None)
-        except OSError as error:  # what requests raises derives from it
-            raise MissingData(
-                f"{item.url} could not be fetched: {error}",
-                file=target,
-                remedy="check the connection and fetch again",
-            ) from None
-        check = _check(part, item, True, progress)
-        if check.status == "mismatch":
-            raise ChecksumMismatch(
-                f"what {item.url} gave was thrown away: {check.detail}",
-                file=target,
-                remedy="fetch again; if it stays, the source has changed and the manifest needs a "
-                "new version",
-            )
-        put(part, target, over=True)
+    with named_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    transfer(item.url, part, item.bytes, goes_on=item.sha256 is not None, progress=progress)
+    check = _check(part, item, True, progress)
+    if check.status == "mismatch":
+        part.unlink()
+        raise ChecksumMismatch(
+            f"what {item.url} gave was thrown away: {check.detail}",
+            file=target,
+            remedy="fetch again; if it stays, the source has changed and the manifest needs a "
+            "new version",
+        )
+    if item.sha256 is None:
+        write_text(_first_sum(target), sha256_of(part), over=True)
+    put(part, target, over=True)
 
 
-def fetch(name: str, *, progress: bool = True) -> list[FileCheck]:
+def unverifiable(name: str) -> list[str]:
+    """Addresses of what `fetch` would bring and nobody could state a checksum of."""
+    entry = manifest(name)
+    root = _cache(entry.layout) if entry.layout else Path()
+    absent = [item for item in entry.downloads if not (root / item.path).exists()]
+    return [item.url for item in absent if item.sha256 is None and not _there(root, item)]
+
+
+def _there(root: Path, item: Download) -> bool:
+    return item.unpack and (root / item.folder).exists()
+
+
+def fetch(name: str, *, unverified: bool = False, progress: bool = True) -> list[FileCheck]:
     """Fetches what is not there yet into the user's cache, and returns the state of
     every file.
 
-    A file without a known checksum is fetched and stays `unverified`. Errors: `MissingData` with
-    the user's part where access is not direct or the source does not answer; `ChecksumMismatch`,
-    after which the file does not exist.
+    unverified: also what nobody could state a checksum of; its sum is kept, and later looks hold it
+    to that. Errors: `MissingData` with the user's part where access is not direct, the source does
+    not answer or that is not said; `ChecksumMismatch`, after which the file does not exist;
+    `UnsafeFile` where a source is not https, or longer than stated.
     """
     entry = manifest(name)
     if entry.access != "direct":
@@ -476,12 +498,17 @@ def fetch(name: str, *, progress: bool = True) -> list[FileCheck]:
     if entry.layout is None:
         return []
     root = _cache(entry.layout)
-    for item in entry.downloads:
-        target, unpacked = root / item.path, root / item.folder
-        if item.unpack and unpacked.exists():
-            continue
-        if _check(target, item, True, progress).status in ("missing", "mismatch"):
-            _download(item, target, progress)
-        if item.unpack:
-            unpack(target, unpacked, progress=progress)
+    if not unverified and (urls := unverifiable(name)):
+        problem = f"nobody could state a checksum of {', '.join(urls)}"
+        remedy = "fetch it all the same with --unverified (unverified=True); its sum is kept"
+        raise MissingData(problem, record=name, remedy=remedy)
+    with alone(root, "a fetch"):
+        for item in entry.downloads:
+            target, unpacked = root / item.path, root / item.folder
+            if _there(root, item):
+                continue
+            if _check(target, item, True, progress).status in ("missing", "mismatch"):
+                _download(item, target, progress)
+            if item.unpack:
+                unpack(target, unpacked, progress=progress)
     return _check_all(entry, root, progress)
