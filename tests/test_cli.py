@@ -283,6 +283,6 @@ print("loaded:", {unneeded} & set(sys.modules))
 
 def test_help_lists_commands_with_whole_sentences():
     said = " ".join(run(app, ["--help"]).stdout.split())
-    assert "runs Earlier runs: list, show." in said
+    assert "runs Earlier runs: list, show, verify, compare, rerun, export." in said
     assert "a table of all joints. propagate Carry the labels of" in said
     assert "..." not in said.partition("Commands:")[2]

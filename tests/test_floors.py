@@ -13,12 +13,12 @@ from tests.conftest import ROOT
 
 FLOORS = [
     {"errors", "skeletons", "records", "taps", "attention", "checkpoint", "ledger", "resources"}
-    | {"memory", "processes", "threads", "outputs", "caches", "precision"},
+    | {"memory", "processes", "threads", "outputs", "caches", "precision", "provenance"},
     {"geometry", "codecs", "occlusion", "metrics", "train", "attribution"},
     {"data", "models", "measured"},
     {"made", "film"},
     {"predict", "runs"},
-    {"propagate"},
+    {"propagate", "reruns"},
     {"recipes"},
     {"view"},
     {"exploration", "bench"},

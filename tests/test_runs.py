@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.notebooks import write_notebook
-from workbench import cli, runs
+from workbench import cli, provenance, runs
 from workbench.errors import BadFile, BadParameter, Busy, UnknownName
 from workbench.outputs import alone
 from workbench.runs import (
@@ -450,7 +450,7 @@ def test_a_run_whose_notebook_is_gone_does_not_start(source, stopped):
 def test_a_wheel_inside_somebody_elses_clone_claims_no_commit(tmp_path):
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     (tmp_path / "site-packages").mkdir()
-    assert runs._git(tmp_path / "site-packages") is None
+    assert provenance._git(tmp_path / "site-packages") is None
 
 
 # --- command line

@@ -843,9 +843,16 @@ def _print_propagated(labels, carried, lengths: list[int], max_gap: int | None) 
 
 # --- run, runs, lab -------------------------------------------------------------------------------
 
-runs_app = typer.Typer(**PLAIN, help="Earlier runs: list, show.")
+runs_app = typer.Typer(**PLAIN, help="Earlier runs: list, show, verify, compare, rerun, export.")
 app.add_typer(runs_app, name="runs")
 Out = Annotated[Path, typer.Option("--out", help="Folder of the run folders.")]
+Parameters = Annotated[
+    list[str] | None, typer.Option("-p", metavar="KEY=VALUE", help="A parameter.")
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(help="Notebooks at once; as many as processors and memory allow.", min=1),
+]
 
 
 @app.command()
@@ -854,9 +861,7 @@ def run(
         list[str] | None, typer.Argument(metavar="NAME...", help="Notebooks, as 02_port or port.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every notebook.")] = False,
-    parameters: Annotated[
-        list[str] | None, typer.Option("-p", metavar="KEY=VALUE", help="A parameter.")
-    ] = None,
+    parameters: Parameters = None,
     profile: Annotated[str, typer.Option(help="fast, full or paper.")] = "fast",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     out: Out = Path("runs"),
@@ -864,10 +869,7 @@ def run(
         int, typer.Option("--cell-timeout", metavar="S", help="Seconds for one cell.", min=1)
     ] = 1800,
     resume: Annotated[str | None, typer.Option(metavar="ID", help="Finish an earlier run.")] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(help="Notebooks at once; as many as processors and memory allow.", min=1),
-    ] = None,
+    jobs: Jobs = None,
 ) -> None:
     """Execute notebooks into runs/<id>/ and write its index.html; exit code 1 when a notebook
     failed.
@@ -880,10 +882,8 @@ def run(
         raise BadParameter(
             "name notebooks, or say --all, or --resume ID", remedy=f"there are {there}"
         )
-    pairs = [text.partition("=") for text in parameters or []]
-    if lone := [key for key, equals, _ in pairs if not equals]:
-        raise BadParameter("expected KEY=VALUE", record=f"-p {lone[0]}")
-    if resume and pairs:
+    given = _pairs(parameters)
+    if resume and given:
         raise BadParameter("a resumed run keeps its parameters", record=f"-p {parameters[0]}")
     jobs = jobs or usual_jobs()
     if resume:
@@ -897,7 +897,6 @@ def run(
                     "finishes it",
                     file=sys.stderr,
                 )
-        given = {key: value for key, _, value in pairs}
         chosen = list(notebook_paths()) if every else names
         settings = {"profile": profile, "device": device, "cell_timeout_s": cell_timeout}
         done = run_notebooks(chosen, given, out=out, report=publish, jobs=jobs, **settings)
@@ -928,6 +927,101 @@ def runs_show(
     from .runs import load_run
 
     _show(load_run(run_id, out))
+
+
+Run_ = Annotated[str, typer.Argument(metavar="ID")]
+
+
+@runs_app.command("verify")
+def runs_verify(run_id: Run_, out: Out = Path("runs"), jobs: Jobs = None) -> None:
+    """Execute a run again in clean processes and compare every metric: the same bits on the same
+    processor, versions and threads, within a thousandth elsewhere; exit code 1 where one differs.
+    """
+    from .reruns import TOLERANCE, verify
+    from .runs import load_run, usual_jobs
+    from .view.html import publish
+
+    found = verify(load_run(run_id, out), out=out, report=publish, jobs=jobs or usual_jobs())
+    for check in found.checks:
+        if check.status != "same":
+            change = f"{check.before!r} -> {check.after!r}"
+            typer.echo(f"{check.status:<8}{check.notebook}: {check.metric}: {change}")
+    for kind, names in found.differs.items():
+        shown = [f"{name}: {_short(a)} -> {_short(b)}" for name, (a, b) in names.items()]
+        more = f"; and {len(shown) - 5} more" if len(shown) > 5 else ""
+        typer.echo(f"{kind} not the same: {'; '.join(shown[:5])}{more}")
+    same = sum(check.status == "same" for check in found.checks)
+    rule = "bit by bit" if found.same_bits else f"within {TOLERANCE:g} of the number"
+    typer.echo(f"{same} of {len(found.checks)} metrics the same, held {rule}: {found.repeat.id}")
+    raise typer.Exit(not found.holds)
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+@runs_app.command("compare")
+def runs_compare(
+    run_ids: Annotated[list[str], typer.Argument(metavar="ID ID...")],
+    html: Annotated[
+        Path | None, typer.Option(help="Write one page with the figures, too; never over a file.")
+    ] = None,
+    out: Out = Path("runs"),
+) -> None:
+    """Runs side by side: metrics, and parameters, versions, data and code where they differ."""
+    from .reruns import compared, write_comparison
+    from .runs import load_run
+
+    _check_places(html)
+    runs = [load_run(run_id, out) for run_id in run_ids]
+    for kind, rows in compared(runs).items():
+        shown = [{kind: name} | dict(zip(run_ids, values)) for name, values in rows]
+        print_rows([{k: _short(_text(v)) if k != kind else v for k, v in r.items()} for r in shown])
+    if html is not None:
+        typer.echo(write_comparison(runs, html))
+
+
+@runs_app.command("rerun")
+def runs_rerun(
+    run_id: Run_,
+    parameters: Parameters = None,
+    out: Out = Path("runs"),
+    jobs: Jobs = None,
+) -> None:
+    """Execute a run's notebooks again into a new run, with some parameters changed."""
+    from .reruns import rerun
+    from .runs import load_run, usual_jobs
+    from .view.html import publish
+
+    changed, options = _pairs(parameters), {"report": publish, "jobs": jobs or usual_jobs()}
+    done = rerun(load_run(run_id, out), changed, out=out, **options)
+    _show(done)
+    if done.status != "completed":
+        raise typer.Exit(1)
+
+
+@runs_app.command("export")
+def runs_export(
+    run_id: Run_,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="ID.zip by default; never over a file.")
+    ] = None,
+    out: Out = Path("runs"),
+) -> None:
+    """One zip that a colleague opens offline: pages, notebooks, run.json and versions."""
+    from .reruns import export
+    from .runs import load_run
+
+    typer.echo(export(load_run(run_id, out), to or Path(f"{run_id}.zip")))
+
+
+def _pairs(parameters: list[str] | None) -> dict[str, str]:
+    """KEY=VALUE, as -p takes it."""
+    pairs = [text.partition("=") for text in parameters or []]
+    if lone := [key for key, equals, _ in pairs if not equals]:
+        raise BadParameter("expected KEY=VALUE", record=f"-p {lone[0]}")
+    return {key: value for key, _, value in pairs}
 
 
 def _show(item) -> None:

@@ -10,11 +10,9 @@ its process is gone: it reads as `interrupted` and can be resumed.
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 import math
 import os
-import platform
 import secrets
 import socket
 import subprocess
@@ -27,7 +25,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -43,6 +40,7 @@ from tqdm.auto import tqdm
 from . import processes
 from .errors import BadFile, BadParameter, unknown
 from .outputs import alone, free_name, write_beside, write_text
+from .provenance import provenance, sha256_of_source
 from .resources import RUNS, resource
 
 SCHEMA_VERSION = 1
@@ -239,6 +237,7 @@ def _plan(
                 "a seed is an integer from 0 to 2**63 - 1", file=name, record=f"seed={seed}"
             )
         plan[name] = {"status": "pending", "seed": seed, "parameters": every, "given": given_here}
+        plan[name]["source_sha256"] = sha256_of_source(paths[name])
     return plan
 
 
@@ -451,7 +450,9 @@ def _execute(
         "host": socket.gethostname(),
         "created": psutil.Process().create_time(),
     }
-    record.update(status="running", process=process, provenance=provenance())
+    jobs = min(jobs, len(todo))
+    with _kernel_environment(jobs):
+        record.update(status="running", process=process, provenance=provenance())
     _save(run, report)
     earlier_s, began = record["duration_s"], time.perf_counter()
     writing = threading.Lock()
@@ -475,7 +476,6 @@ def _execute(
             _save(run, report)
             bar.update()
 
-    jobs = min(jobs, len(todo))
     bar = tqdm(total=len(todo), unit="notebook", disable=not progress)
     try:
         with _kernel_environment(jobs), bar:
@@ -652,64 +652,6 @@ def _finite(value):
     if value in ("nan", "inf", "-inf"):  # how a kernel sends them
         return None
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def provenance() -> dict:
-    """Where a result comes from: code, packages, machine, shipped weights."""
-    package = Path(__file__).resolve().parent
-    versions = {d.name: d.version for d in distributions()}
-    weights = sorted((package / "checkpoints").glob("*.safetensors"))
-    return {
-        "git": _git(package.parent),
-        "python": platform.python_version(),
-        "packages": {name: versions[name] for name in sorted(versions, key=str.lower)},
-        "hardware": _hardware(),
-        "weights": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in weights},
-    }
-
-
-def _hardware() -> dict:
-    if hasattr(psutil.Process, "cpu_affinity"):
-        cores = len(psutil.Process().cpu_affinity())
-    else:
-        cores = os.cpu_count()
-    return {
-        "platform": platform.platform(),
-        "cpu": _cpu(),
-        "cores": cores,
-        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
-        "gpu": _printed("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"),
-    }
-
-
-def _git(root: Path) -> dict | None:
-    """Commit and dirtiness of a clone; None for an installed wheel, even inside somebody else's
-    repository.
-    """
-    git = ("git", "-C", str(root))
-    commit = _printed(*git, "rev-parse", "HEAD") if (root / ".git").exists() else None
-    if commit is None:
-        return None
-    return {"commit": commit, "dirty": bool(_printed(*git, "status", "--porcelain"))}
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    for line in lines:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return _printed("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
-
-
-def _printed(*command: str) -> str | None:
-    """What a command printed, or None where it does not exist or fails."""
-    try:
-        return subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=30
-        ).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def _alive(process: Mapping) -> bool:
