@@ -132,8 +132,8 @@ def test_a_variant_learns_behind_a_frozen_estimator_and_is_measured(small):
 
 
 def test_what_the_shipped_file_holds_is_not_trained_again(small, tmp_path):
-    """Neither the estimator in it nor the whole; what has other settings is, and so is all for
-    `workbench train`.
+    """Neither the estimator in it nor the whole; what has other settings is, and so is all behind
+    the estimator for `workbench train`.
     """
     first = small("stdpose")
     settings = {name: replace(v, train=v.ship or v.train) for name, v in first.variants.items()}
@@ -154,7 +154,7 @@ def test_what_the_shipped_file_holds_is_not_trained_again(small, tmp_path):
     chosen.train("stdpose", replace(QUICK, seed=1))
     assert names() == ["e", "stdpose"]
     chosen.train("stdpose", replace(QUICK, anew=True))
-    assert names() == ["e", "frame", "stdpose", "stdpose"]
+    assert names() == ["e", "stdpose", "stdpose"]
 
 
 def test_the_single_frame_inside_is_the_estimator_itself(small, data):

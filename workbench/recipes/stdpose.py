@@ -110,7 +110,7 @@ SHIP = TrainConfig(
     workers=1,
 )
 # of rows: ten minutes each on a core that imitates bf16
-TRAIN = replace(SHIP, steps=1_000, warmup_steps=100, ema=0.99, precision="no")
+TRAIN = replace(SHIP, steps=1_000, warmup_steps=100, ema=0.99)
 FRAME = replace(SMALL, **TABLE_4["a"], frozen=False)
 
 
@@ -284,7 +284,7 @@ def _training(recipe: Recipe, name: str, options: Options) -> Training:
     first, weights = frame_training(recipe, options, config.size), recipe.weights("stdpose")
     # the shipped file holds the estimator, where its card says that it is of this training
     shipped = weights.exists() and checkpoint.read_card(weights).get("frame") == first.key
-    if options.anew or not shipped:
+    if not shipped:
         weights = recipe.learn(first, options).weights
     model = fresh("stdpose", config, settings.seed, weights, part=ESTIMATOR)
     model.backbone.to(memory_format=torch.channels_last)  # a quarter faster on CPUs

@@ -87,12 +87,10 @@ VARIANTS = {
     "few_all": _variant(PLAIN, "few_stem", pictures=FEW, longer=0.25),
     "few_visible": _variant(PLAIN, "few_stem", joints="visible", pictures=FEW, longer=0.25),
     # what the module adds to the shipped plain estimator, a seed in half an hour on a core
-    "more": _variant(PLAIN, "vissimcc-baseline", precision="no"),
-    "more_alone": _variant(ALONE, "vissimcc-baseline", precision="no"),
-    "more_reasoning": _variant(
-        replace(SMALL, visibility="none"), "vissimcc-baseline", precision="no"
-    ),
-    "more_masking": _variant(SMALL, "vissimcc-baseline", precision="no"),
+    "more": _variant(PLAIN, "vissimcc-baseline"),
+    "more_alone": _variant(ALONE, "vissimcc-baseline"),
+    "more_reasoning": _variant(replace(SMALL, visibility="none"), "vissimcc-baseline"),
+    "more_masking": _variant(SMALL, "vissimcc-baseline"),
     # the module in a heatmap estimator, in brief
     "heatmap_stem": _variant(replace(PLAIN, output="heatmap"), longer=1 / 6),
     "heatmap": _variant(replace(PLAIN, output="heatmap"), "heatmap_stem", longer=1 / 6),
