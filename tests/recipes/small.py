@@ -82,7 +82,7 @@ def _vissimcc(clips: Path, weights: Path) -> dict:
 def _otpose(clips: Path, weights: Path) -> dict:
     start = build("vissimcc", replace(FRAME, skeleton="coco17"))
     file = weights / "vissimcc-baseline.safetensors"
-    checkpoint.save(file, start, {"fingerprint": "made"})
+    checkpoint.save(file, start, {"fingerprint": "made"}, over=True)
     parts = ("branches", "occlusion_encoder", "pseudo_label", "window", "temporal")
     variants = {"frame": quick(otpose.VARIANTS["frame"], FRAME)}
     for name, variant in otpose.VARIANTS.items():
@@ -97,7 +97,7 @@ def _otpose(clips: Path, weights: Path) -> dict:
 def _stdpose(clips: Path, weights: Path) -> dict:
     torch.manual_seed(1)
     estimator = torch.nn.ModuleDict({"maps": build("stdpose", GAP_FRAME)})
-    checkpoint.save(weights / "otpose.safetensors", estimator, {"frame": "made"})
+    checkpoint.save(weights / "otpose.safetensors", estimator, {"frame": "made"}, over=True)
     known = stdpose.VARIANTS
     variants = {name: quick(known[name], GAP_FRAME) for name in ("frame", "pseudo")}
     variants["stdpose"] = quick(known["stdpose"], GAP)
