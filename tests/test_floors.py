@@ -18,7 +18,7 @@ FLOORS = [
     {"data", "models", "measured"},
     {"made", "film"},
     {"predict", "runs"},
-    {"propagate", "reruns"},
+    {"propagate", "reruns", "sweeps"},
     {"recipes"},
     {"view"},
     {"exploration", "bench"},

@@ -31,6 +31,7 @@ class Wrong(nn.Linear):
 def test_a_kernel_that_is_wrong_in_bf16_is_named():
     torch.manual_seed(0)
     model, batch = Reads(), {"x": torch.randn(8, 3, 9, 9) + 1}
+    model.conv.requires_grad_(False)  # as a frozen estimator
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     assert precision.wrong_kernels(model, batch) == []
     model.head = Wrong(16, 2)

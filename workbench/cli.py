@@ -843,8 +843,6 @@ def _print_propagated(labels, carried, lengths: list[int], max_gap: int | None) 
 
 # --- run, runs, lab -------------------------------------------------------------------------------
 
-runs_app = typer.Typer(**PLAIN, help="Earlier runs: list, show, verify, compare, rerun, export.")
-app.add_typer(runs_app, name="runs")
 Out = Annotated[Path, typer.Option("--out", help="Folder of the run folders.")]
 Parameters = Annotated[
     list[str] | None, typer.Option("-p", metavar="KEY=VALUE", help="A parameter.")
@@ -853,6 +851,73 @@ Jobs = Annotated[
     int | None,
     typer.Option(help="Notebooks at once; as many as processors and memory allow.", min=1),
 ]
+CellTimeout = Annotated[
+    int, typer.Option("--cell-timeout", metavar="S", help="Seconds for one cell.", min=1)
+]
+
+
+@app.command()
+def sweep(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A notebook, as 02_port or port.")
+    ] = None,
+    grid: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE,VALUE", help="A parameter's values.")
+    ] = None,
+    parameters: Parameters = None,
+    profile: Annotated[str, typer.Option(help="fast, full or paper.")] = "fast",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    jobs: Jobs = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Of dask, as tcp://host:8786; whose workers see these files.")
+    ] = None,
+    retries: Annotated[int, typer.Option(help="Of a point that fails.", min=0)] = 2,
+    cell_timeout: CellTimeout = 1800,
+    resume: Annotated[str | None, typer.Option(metavar="ID", help="Finish a sweep.")] = None,
+    metric: Annotated[str | None, typer.Option(help="What the figure shows.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder of the sweeps.")] = Path("sweeps"),
+) -> None:
+    """Execute a notebook for every point of a grid, several at once, each in a process of its own:
+    a table, and a figure with a band over seeds. What was killed goes on with --resume.
+    """
+    from .runs import usual_jobs
+    from .sweeps import begin, execute, load_sweep, parsed_grid
+
+    if bool(name) == bool(resume):
+        raise BadParameter("name a notebook, or say --resume ID")
+    if resume:
+        chosen = load_sweep(resume, out)
+    else:
+        options = {"profile": profile, "device": device, "cell_timeout_s": cell_timeout}
+        chosen = begin(name, parsed_grid(grid or []), _pairs(parameters), **options, out=out)
+    typer.echo(f"{len(chosen.left):,} points in {chosen.folder}")
+    execute(chosen, jobs=jobs or usual_jobs(), scheduler=scheduler, retries=retries)
+    _show_sweep(chosen, metric)
+    if chosen.left:
+        typer.echo(f"{len(chosen.left):,} points have not completed: --resume {chosen.id}")
+        raise typer.Exit(1)
+
+
+def _show_sweep(chosen, metric: str | None) -> None:
+    """Prints the table, and writes it and the figure anew."""
+    from .outputs import write_text
+    from .sweeps import figure_columns
+    from .view import paper
+
+    table = chosen.table()
+    print_rows(table.astype(object).where(table.notna(), None).to_dict("records"))
+    csv = table.to_csv(index=False)
+    typer.echo(write_text(chosen.folder / "table.csv", csv, over=True))
+    x, metric, who, seed = figure_columns(chosen, metric)
+    whole = table[table["status"] == "completed"].assign(**{seed: table.get(seed, 0)})
+    rows = whole.assign(who=whole[who] if who else metric)[[x, metric, "who", seed]].dropna()
+    title = f"{metric} of {chosen.record['notebook']}"
+    drawn = paper.seed_bands(rows, x, metric, seed=seed, title=title)
+    typer.echo(paper.save(drawn, chosen.folder / f"{metric}.svg", over=True))
+
+
+runs_app = typer.Typer(**PLAIN, help="Earlier runs: list, show, verify, compare, rerun, export.")
+app.add_typer(runs_app, name="runs")
 
 
 @app.command()
@@ -865,9 +930,7 @@ def run(
     profile: Annotated[str, typer.Option(help="fast, full or paper.")] = "fast",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     out: Out = Path("runs"),
-    cell_timeout: Annotated[
-        int, typer.Option("--cell-timeout", metavar="S", help="Seconds for one cell.", min=1)
-    ] = 1800,
+    cell_timeout: CellTimeout = 1800,
     resume: Annotated[str | None, typer.Option(metavar="ID", help="Finish an earlier run.")] = None,
     jobs: Jobs = None,
 ) -> None:

@@ -27,7 +27,7 @@ def wrong_kernels(model: nn.Module, batch: Mapping[str, Tensor]) -> list[str]:
     batch, answer or learn otherwise in bf16 than in fp32: torch 2.15 has one on processors with
     AMX (`models.layers.Patches`). On the CPU; the model stays as it is.
     """
-    model = copy.deepcopy(model).train()
+    model = copy.deepcopy(model).train().requires_grad_(True)  # frozen parts, too
     given: dict[str, Tensor] = {}
     hooks = []
     for name, module in model.named_modules():

@@ -451,7 +451,7 @@ def _execute(
         "created": psutil.Process().create_time(),
     }
     jobs = min(jobs, len(todo))
-    with _kernel_environment(jobs):
+    with kernel_environment(jobs):
         record.update(status="running", process=process, provenance=provenance())
     _save(run, report)
     earlier_s, began = record["duration_s"], time.perf_counter()
@@ -478,7 +478,7 @@ def _execute(
 
     bar = tqdm(total=len(todo), unit="notebook", disable=not progress)
     try:
-        with _kernel_environment(jobs), bar:
+        with kernel_environment(jobs), bar:
             if jobs == 1:
                 for name in todo:
                     bar.set_description(name)
@@ -593,7 +593,7 @@ def _save(run: Run, report: Callable[[Run], None] | None = None) -> None:
 
 
 @contextmanager
-def _kernel_environment(jobs: int) -> Iterator[None]:
+def kernel_environment(jobs: int) -> Iterator[None]:
     """A kernel inherits this process's environment: inline figures, the `python3` of this
     installation, threads that sleep while they wait, its share of the processors, and that its
     outputs go into a run's pages.
