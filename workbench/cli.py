@@ -996,7 +996,14 @@ Run_ = Annotated[str, typer.Argument(metavar="ID")]
 
 
 @runs_app.command("verify")
-def runs_verify(run_id: Run_, out: Out = Path("runs"), jobs: Jobs = None) -> None:
+def runs_verify(
+    run_id: Run_,
+    device: Annotated[
+        str | None, typer.Option(help="Another than the run's: auto, cpu or cuda.")
+    ] = None,
+    out: Out = Path("runs"),
+    jobs: Jobs = None,
+) -> None:
     """Execute a run again in clean processes and compare every metric: the same bits on the same
     processor, versions and threads, within a thousandth elsewhere; exit code 1 where one differs.
     """
@@ -1004,7 +1011,8 @@ def runs_verify(run_id: Run_, out: Out = Path("runs"), jobs: Jobs = None) -> Non
     from .runs import load_run, usual_jobs
     from .view.html import publish
 
-    found = verify(load_run(run_id, out), out=out, report=publish, jobs=jobs or usual_jobs())
+    options = {"report": publish, "jobs": jobs or usual_jobs(), "device": device}
+    found = verify(load_run(run_id, out), out=out, **options)
     for check in found.checks:
         if check.status != "same":
             change = f"{check.before!r} -> {check.after!r}"

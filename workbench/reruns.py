@@ -102,7 +102,7 @@ class Verification:
         return self.repeat.status == "completed" and all(c.status in good for c in self.checks)
 
 
-def _status(before: object, after: object, tolerance: float) -> str:
+def _status(before: object, after: object, tolerance: float | int) -> str:
     if before == after:
         return "same"
     numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (before, after))
@@ -115,7 +115,8 @@ def verify(
     run: Run,
     *,
     out: Path | str = "runs",
-    tolerance: float = TOLERANCE,
+    tolerance: float | int = TOLERANCE,
+    device: str | None = None,
     report: Callable[[Run], None] | None = None,
     progress: bool = True,
     jobs: int = 1,
@@ -123,14 +124,15 @@ def verify(
 ) -> Verification:
     """Executes a run's completed notebooks again, each in a new process with the same parameters,
     into a new run, and compares every metric: bit by bit where processor, versions and threads are
-    the same, else within `tolerance` of the number.
+    the same, else within `tolerance` of the number. device: another one than the run's.
 
     Errors: `BadParameter` for a run of which nothing has completed.
     """
     names = run.notebooks("completed")
     if not names:
         raise BadParameter("no notebook of it has completed", file=run.folder)
-    repeat = _again(run, names, {}, out, report, progress, jobs, source)
+    changed = {} if device in (None, run.record["device"]) else {"device": device}
+    repeat = _again(run, names, changed, out, report, progress, jobs, source)
     before, after = metrics_of(run), metrics_of(repeat)
     checks = tuple(
         Check(name, metric, value, after[name].get(metric), status)
@@ -140,7 +142,7 @@ def verify(
     )
     kinds, now = circumstances(run, names), circumstances(repeat, names)
     differs = {kind: found for kind in kinds if (found := differences(kinds[kind], now[kind]))}
-    same = not any(kind in differs for kind in ("versions", "hardware", "threads"))
+    same = not changed and not any(k in differs for k in ("versions", "hardware", "threads"))
     return Verification(run, repeat, checks, same, differs)
 
 

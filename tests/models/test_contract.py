@@ -154,3 +154,21 @@ def test_tiny_models_compile_to_one_graph_and_are_seen_through_it():
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     compiled = done.stdout.split()
     assert (done.returncode, compiled) == (0, list(MODELS)), done.stderr[-2000:]
+
+
+EVERY_SIZE = [(name, config) for name in MODELS for config in entry(name).configs]
+
+
+@pytest.mark.parametrize(("name", "config"), EVERY_SIZE)
+def test_the_paper_s_sizes_answer_without_memory_or_a_gpu(name, config):
+    """On torch's meta device: shapes alone, of what is too large to compute here."""
+    e = entry(name)
+    with torch.device("meta"):
+        model = build(name, e.configs[config]).eval()
+    inputs = e.example(e.configs[config], 2, torch.Generator().manual_seed(5))
+    asked = {k: v.to("meta") for k, v in inputs.items() if k not in ("xy_crop", "weights")}
+    with torch.no_grad():
+        answer = model(**asked)
+    batched = [value for value in answer.values() if value.dim()]
+    assert batched and all(value.device.type == "meta" for value in batched)
+    assert all(len(value) == 2 for value in batched)
