@@ -183,7 +183,7 @@ from workbench.errors import Taken
 out = pathlib.Path(sys.argv[1])
 folder = out.parents[1]
 words = ["propagate", str(folder / "clip"), "--labels", str(folder / "labels.json"), "--out"]
-words += [str(out), "--method", "farneback", "--first-frame", "0"]
+words += [str(out), "--method", "farneback", "--first-frame", "0", "--skeleton", "coco17"]
 done = CliRunner().invoke(cli.app, words)
 assert done.exit_code == 0 or isinstance(done.exception, Taken), done.exception
 """
