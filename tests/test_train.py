@@ -321,3 +321,32 @@ print("loss", result.history[-1]["loss"])
     losses = {line for line in done.stdout.splitlines() if line.startswith("loss")}
     assert len(losses) == 1  # both processes report the same mean
     assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+TWIN = """
+import sys, time
+import numpy as np, torch
+from tests.test_train import CONFIG, Line, batches
+from workbench.train import train
+
+def slow(step, rng):
+    if step == 0:
+        print("begun", flush=True)
+    time.sleep(0.05)
+    return batches(step, rng)
+
+torch.manual_seed(1)
+options = {"loss_weights": {"squared": 1.0}, "device": "cpu", "progress": False}
+print(train(Line(), slow, CONFIG, sys.argv[1], **options).seconds == 0)
+"""
+
+
+def test_of_two_that_train_the_same_the_second_waits_and_reuses(tmp_path):
+    command = [sys.executable, "-c", TWIN, str(tmp_path / "out")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    first = subprocess.Popen(command, **pipes)
+    assert first.stdout.readline() == "begun\n"
+    second = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert first.communicate()[0].split() == ["False"]
+    assert second.stdout.split() == ["True"], "not a step was taken again"
+    assert f"the same training by process {first.pid}" in second.stderr
