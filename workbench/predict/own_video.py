@@ -19,7 +19,7 @@ from ..data.tracks import link
 from ..errors import BadParameter, WorkbenchError, unknown
 from ..film import LONG_SIDE, Pace, result_places, save_results, write_video
 from ..metrics import joint_distances
-from ..outputs import check_new
+from ..outputs import check_new, free_name
 from ..records import Detections, Prediction
 from ..skeletons import skeleton as skeleton_of
 from .base import Predictor
@@ -264,7 +264,7 @@ def video(
         described(method, skeleton=_joints_of(method, FOUND_JOINTS), **files)
         find = people_finder(finder, estimator, device=device, progress=progress)
     if isinstance(source, int):
-        path = out / f"camera_{source}.webm"
+        path = free_name(out / f"camera_{source}.webm")
         source = recorded(open_frames(source), path, camera_frames, progress=progress)
     like = None if isinstance(detections, Detections) else detections
     result_places(out, str(source), like)
