@@ -27,12 +27,7 @@ from workbench.cli import app
 from workbench.data.frames import open_frames
 from workbench.data.results import on_video, read_detections
 from workbench.data.tracks import link
-from workbench.errors import (
-    BadParameter,
-    BadRecord,
-    MissingFile,
-    UnknownName,
-)
+from workbench.errors import BadParameter, BadRecord, MissingFile, Taken, UnknownName
 from workbench.exploration import again, boxes_of, explore, foreign, fresh, own
 from workbench.made import worlds
 from workbench.made.motion import sequences
@@ -203,7 +198,7 @@ def test_the_command_writes_a_live_page_and_nothing_over(mine):
     text = page.read_text()
     assert "mount(storedModel(" in text and not re.search(r"(src|href)=[\"']?https?:", text)
     again = CliRunner().invoke(app, asked)
-    assert isinstance(again.exception, BadParameter) and "is there already" in str(again.exception)
+    assert isinstance(again.exception, Taken)
     assert page.read_text() == text
 
 

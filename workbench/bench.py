@@ -505,16 +505,18 @@ def video_cases(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _film(folder, size_wh, n)
-        people, out = _people(n, size_wh), folder / "out.webm"
+        people, numbers = _people(n, size_wh), itertools.count()
         with open_frames(folder) as video:
             drawn = [draw_refined(frame, by_frame(people)(i)) for i, frame in enumerate(video)]
         words = {"frames": n, "size": "{}x{}".format(*size_wh)}
 
         def overlay() -> None:
             with open_frames(folder) as video:
-                write_overlay(out, video, people)
+                write_overlay(folder / f"{next(numbers)}.webm", video, people)
 
-        encode = partial(write_video, out, drawn)
+        def encode() -> None:
+            write_video(folder / f"{next(numbers)}.webm", drawn)
+
         yield Case("overlay written", overlay, "encoding alone", encode, words)
         path = write_video(folder / "long.webm", itertools.chain(*[drawn] * 4))
         with open_frames(path) as back, open_frames(path) as forth:

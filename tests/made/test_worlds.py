@@ -182,7 +182,11 @@ def test_a_render_that_was_killed_leaves_nothing_that_is_read_as_a_clip(tmp_path
     assert not list(tmp_path.rglob("*"))
     store_clip(rendered, target)
     store_clip(rendered, target)  # another process was faster
-    assert sorted(path.name for path in target.iterdir()) == ["frames.npy", "tracks.npz"]
+    assert sorted(path.name for path in target.iterdir()) == [
+        "frames.npy",
+        "sums.json",
+        "tracks.npz",
+    ]
     assert [path.name for path in tmp_path.iterdir()] == ["000000"]
 
 
@@ -190,5 +194,5 @@ def test_a_damaged_clip_is_named(tmp_path):
     clips = cached_clips("synthetic_tiny", "val", 1, folder=tmp_path, progress=False)
     for name in ("frames.npy", "tracks.npz"):
         (clips.folders[0] / name).write_bytes(b"PK\x03\x04 half")
-        with pytest.raises(BadFile, match=r"000000.*: a cached clip is damaged.*remove"):
+        with pytest.raises(BadFile, match=r"000000.*: damaged in the cache.*remove"):
             clips[0][1][2]
