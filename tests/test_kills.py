@@ -31,7 +31,7 @@ pytestmark = pytest.mark.notebook
 
 
 def ended(code: str, *arguments: object) -> subprocess.Popen:
-    """A Python that runs the code, in a session of its own."""
+    """A Python that runs the code, in a process group of its own."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, start_new_session=True, **pipes)
