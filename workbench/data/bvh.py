@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import re
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -251,7 +252,7 @@ def _rows(
     if most * len(joints) * 3 > MAX_COORDINATES:
         raise BadFile(f"{frames} frames of {len(joints)} joints are more than is read at once")
 
-    rows = np.empty((most, width))
+    values = array("d")
     whole = 0
     broken = None  # number and length of the first row that is not whole
     for number, text in lines:
@@ -261,13 +262,13 @@ def _rows(
             continue
         if whole < most:
             try:
-                rows[whole] = [float(word) for word in words]
+                values.extend(map(float, words))
             except ValueError as error:
                 _check_commas(text.decode("latin1"), f"line {number}")
                 raise BadFile(f"{error}", record=f"line {number}") from None
         whole += 1
     _check_count(whole, frames, broken, number, width, on_bad)
-    rows = rows[:whole]
+    rows = np.array(values).reshape(whole, width)
     finite = np.isfinite(rows).all(1)
     if not finite.all():
         raise BadFile("a value that is not finite", record=f"frame {finite.argmin()}")
@@ -312,39 +313,33 @@ def _stated(key: str, lines: Iterator[tuple[int, bytes]], line: int) -> tuple[fl
 
 def _forward(joints: list[_Joint], rows: np.ndarray) -> Float[np.ndarray, "t k 3"]:
     """Positions in the file's unit."""
-    xyz = np.zeros((len(rows), len(joints), 3))
-    turned = []  # each joint's rotation to the world, [t 3 3] or [1 3 3]
-    values = iter(rows.T)
+    t = len(rows)
+    xyz = np.zeros((len(joints), 3, t))  # frames last, so that each step runs along memory
+    turned = []  # each joint's rotation to the world, [3 3 t]
+    values = iter(np.ascontiguousarray(rows.T))
     for i, joint in enumerate(joints):
-        local = np.tile(np.array(joint.offset), (len(rows), 1))
-        turn = None
+        local = np.repeat(np.array(joint.offset)[:, None], t, 1)
+        above = turned[joint.parent] if joint.parent >= 0 else np.repeat(np.eye(3)[..., None], t, 2)
+        turn = above.copy()
         for channel in joint.channels:
             axis = "XYZ".index(channel[0])
             if channel.endswith("position"):
-                local[:, axis] = next(values)
+                local[axis] = next(values)
             else:
-                rotation = _about(axis, np.radians(next(values)))
-                turn = rotation if turn is None else turn @ rotation
-        turn = np.eye(3)[None] if turn is None else turn
-        if joint.parent >= 0:
-            above = turned[joint.parent]
-            local = xyz[:, joint.parent] + (above @ local[..., None])[..., 0]
-            turn = above @ turn
-        xyz[:, i] = local
+                _turn(turn, axis, np.radians(next(values)))
+        base = xyz[joint.parent] if joint.parent >= 0 else 0.0
+        xyz[i] = base + (above * local).sum(1)
         turned.append(turn)
-    return xyz
+    return np.ascontiguousarray(xyz.transpose(2, 0, 1))
 
 
-def _about(axis: int, radians: Float[np.ndarray, "t"]) -> Float[np.ndarray, "t 3 3"]:
-    """Rotations about one axis; for this much data four times as fast as scipy's from_euler."""
-    turn = np.zeros((len(radians), 3, 3))
-    i = (axis + 1) % 3
-    j = (axis + 2) % 3
-    turn[:, axis, axis] = 1
-    turn[:, i, i] = turn[:, j, j] = np.cos(radians)
-    turn[:, j, i] = np.sin(radians)
-    turn[:, i, j] = -turn[:, j, i]
-    return turn
+def _turn(turn: Float[np.ndarray, "3 3 t"], axis: int, radians: Float[np.ndarray, "t"]) -> None:
+    """Rotations times those about one axis, in place: these mix two columns alone."""
+    i, j = (axis + 1) % 3, (axis + 2) % 3
+    cos, sin = np.cos(radians), np.sin(radians)
+    before = turn[:, i].copy()
+    turn[:, i] = before * cos + turn[:, j] * sin
+    turn[:, j] = turn[:, j] * cos - before * sin
 
 
 # --- labels ---------------------------------------------------------------------------------------
