@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -122,6 +123,34 @@ def test_what_fails_is_tried_again_and_the_others_go_on(place):
         sweeps.execute(chosen, progress=False, **options)
     sweeps.execute(chosen, jobs=1, progress=False, **options)
     assert chosen.left == [] and len(starts(folder)) == 5
+
+
+@pytest.mark.parametrize(
+    ("grid", "x", "who"),
+    [
+        ({"seed": ["0", "1"]}, None, None),
+        ({"gate": ["a", "b"], "seed": ["0"]}, None, None),
+        ({"ratio": ["0.1", "0.2"]}, "ratio", {"px"}),
+        (
+            {"gate": ["a", "b"], "ratio": ["0.1", "0.2"], "fails": ["true", "false"]},
+            "ratio",
+            {f"gate = {g}, fails = {f}" for g in "ab" for f in (True, False)},
+        ),
+    ],
+)
+def test_a_figure_has_a_line_for_all_that_is_no_seed(place, grid, x, who):
+    """As if all had run; what is told apart by nothing would be two values at one place."""
+    chosen = begin(place, grid)
+    for n, point in enumerate(chosen.record["points"]):
+        outcome = {"status": "completed", "error": None, "metrics": {"px": point.get("ratio", 0)}}
+        sweeps.write_text(chosen.place(n) / "result.json", json.dumps(outcome))
+    found = sweeps.figure_rows(chosen)
+    assert (found and found[0]) == x
+    if x:
+        assert set(found[2]["who"]) == who
+        assert not found[2].duplicated([x, "who", "seed"]).any()
+    with pytest.raises(UnknownName, match="metric"):
+        sweeps.figure_rows(chosen, "mm")
 
 
 def test_a_scheduler_that_does_not_answer_is_named(place):

@@ -34,14 +34,15 @@ def cache_root() -> Path:
 # --- seals ----------------------------------------------------------------------------------------
 
 
-def _sha256(path: Path) -> str:
+def sha256_of_file(path: Path) -> str:
+    """Of its content, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def seal(folder: Path) -> None:
     """Writes the sums of a folder's files into it, when it is whole."""
-    sums = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+    sums = {path.name: sha256_of_file(path) for path in sorted(folder.iterdir())}
     write_text(folder / SUMS, json.dumps(sums))
 
 
@@ -56,7 +57,7 @@ def check_seal(folder: Path) -> None:
         return
     try:
         sums = json.loads((folder / SUMS).read_text(encoding="utf-8"))
-        wrong = [name for name, known in sums.items() if _sha256(folder / name) != known]
+        wrong = [name for name, known in sums.items() if sha256_of_file(folder / name) != known]
     except (OSError, ValueError, AttributeError) as error:
         raise BadFile(f"damaged in the cache: {error}", file=folder, remedy=REMEDY) from None
     if wrong:
@@ -143,6 +144,7 @@ def clean(
 
     Errors: `UnknownName` for a name that no entry has; `Busy` where somebody trains.
     """
+    root = root or cache_root()
     every = list(kept(root))
     for name in names:
         if not any(_begins(entry, name) for entry in every):
@@ -156,7 +158,7 @@ def clean(
             gone.append(entry)
         elif damaged:
             for place, _ in damage(entry):
-                gone.append(_of(entry.path, place, entry.kind))
+                gone.append(_of(root, place, entry.kind))
                 shutil.rmtree(place)
     return gone
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -901,19 +902,22 @@ def sweep(
 def _show_sweep(chosen, metric: str | None) -> None:
     """Prints the table, and writes it and the figure anew."""
     from .outputs import write_text
-    from .sweeps import figure_columns
+    from .sweeps import figure_rows
     from .view import paper
 
     table = chosen.table()
     print_rows(table.astype(object).where(table.notna(), None).to_dict("records"))
     csv = table.to_csv(index=False)
     typer.echo(write_text(chosen.folder / "table.csv", csv, over=True))
-    x, metric, who, seed = figure_columns(chosen, metric)
-    whole = table[table["status"] == "completed"].assign(**{seed: table.get(seed, 0)})
-    rows = whole.assign(who=whole[who] if who else metric)[[x, metric, "who", seed]].dropna()
+    found = figure_rows(chosen, metric)
+    if found is None:
+        typer.echo("no figure: no swept number besides the seed, or no metric")
+        return
+    x, metric, rows = found
     title = f"{metric} of {chosen.record['notebook']}"
-    drawn = paper.seed_bands(rows, x, metric, seed=seed, title=title)
-    typer.echo(paper.save(drawn, chosen.folder / f"{metric}.svg", over=True))
+    drawn = paper.seed_bands(rows, x, metric, title=title)
+    name = re.sub(r"[^\w.-]+", "_", metric)
+    typer.echo(paper.save(drawn, chosen.folder / f"{name}.svg", over=True))
 
 
 runs_app = typer.Typer(**PLAIN, help="Earlier runs: list, show, verify, compare, rerun, export.")
@@ -992,12 +996,12 @@ def runs_show(
     _show(load_run(run_id, out))
 
 
-Run_ = Annotated[str, typer.Argument(metavar="ID")]
+RunID = Annotated[str, typer.Argument(metavar="ID")]
 
 
 @runs_app.command("verify")
 def runs_verify(
-    run_id: Run_,
+    run_id: RunID,
     device: Annotated[
         str | None, typer.Option(help="Another than the run's: auto, cpu or cuda.")
     ] = None,
@@ -1055,7 +1059,7 @@ def runs_compare(
 
 @runs_app.command("rerun")
 def runs_rerun(
-    run_id: Run_,
+    run_id: RunID,
     parameters: Parameters = None,
     out: Out = Path("runs"),
     jobs: Jobs = None,
@@ -1074,7 +1078,7 @@ def runs_rerun(
 
 @runs_app.command("export")
 def runs_export(
-    run_id: Run_,
+    run_id: RunID,
     to: Annotated[
         Path | None, typer.Option("--to", help="ID.zip by default; never over a file.")
     ] = None,

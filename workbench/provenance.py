@@ -13,7 +13,7 @@ from pathlib import Path
 import nbformat
 import psutil
 
-from .caches import TRAINED, cache_root
+from .caches import TRAINED, cache_root, sha256_of_file
 
 PACKAGE = Path(__file__).resolve().parent
 MOST_DIFF = 200_000  # characters of uncommitted changes that are kept whole
@@ -31,7 +31,7 @@ def provenance() -> dict:
         "packages": {name: versions[name] for name in sorted(versions, key=str.lower)},
         "hardware": _hardware(),
         "threads": {name: os.environ[name] for name in THREADS if name in os.environ},
-        "weights": {path.name: _sha256(path) for path in weights},
+        "weights": {path.name: sha256_of_file(path) for path in weights},
         "trained": _trained(cache_root() / TRAINED),
         "data": _data(os.environ.get("WORKBENCH_DATA", "")),
     }
@@ -44,15 +44,10 @@ def sha256_of_source(notebook: Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _trained(folder: Path) -> dict[str, str]:
     """Models that runs may find trained, by their place in the cache."""
     models = sorted(folder.glob("*/*/model.safetensors")) if folder.is_dir() else ()
-    return {str(path.parent.relative_to(folder)): _sha256(path) for path in models}
+    return {str(path.parent.relative_to(folder)): sha256_of_file(path) for path in models}
 
 
 def content_id(paths: Iterable[Path], root: Path) -> str:
@@ -63,7 +58,7 @@ def content_id(paths: Iterable[Path], root: Path) -> str:
     digest, left = hashlib.sha256(), MOST_READ
     for size, name, path in sizes:
         left -= size
-        digest.update(f"{name}\0{size}\0{_sha256(path) if left >= 0 else ''}\n".encode())
+        digest.update(f"{name}\0{size}\0{sha256_of_file(path) if left >= 0 else ''}\n".encode())
     return digest.hexdigest()[:16]
 
 

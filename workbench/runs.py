@@ -321,33 +321,23 @@ def resume_run(
     the last. Raises `BadParameter` where nothing is left or the run still goes on, `Busy` where
     somebody else resumes it, `UnknownName`, and what `load_run` raises.
     """
-    place = load_run(run_id, out).folder / "run.json"
-    with alone(place, "this run", wait=False):
-        return _resume(load_run(run_id, out), source, report, progress, jobs)
-
-
-def _resume(
-    run: Run,
-    source: Path | None,
-    report: Callable[[Run], None] | None,
-    progress: bool,
-    jobs: int,
-) -> Run:
-    if run.status == "running":
-        process = run.record["process"]
-        raise BadParameter(
-            f"still running as process {process['pid']} on {process['host']}", file=run.folder
+    with alone(load_run(run_id, out).folder / "run.json", "this run", wait=False):
+        run = load_run(run_id, out)
+        if run.status == "running":
+            process = run.record["process"]
+            raise BadParameter(
+                f"still running as process {process['pid']} on {process['host']}", file=run.folder
+            )
+        if not run.left:
+            raise BadParameter("nothing is left to run", file=run.folder, remedy="start a new run")
+        known = notebook_paths(source)
+        for name in run.left:  # before anything starts
+            if name not in known:
+                raise unknown("notebook", name, known, file=run.folder / "run.json")
+        run.record["earlier"].append(
+            {"process": run.record["process"], "provenance": run.record["provenance"]}
         )
-    if not run.left:
-        raise BadParameter("nothing is left to run", file=run.folder, remedy="start a new run")
-    known = notebook_paths(source)
-    for name in run.left:  # before anything starts
-        if name not in known:
-            raise unknown("notebook", name, known, file=run.folder / "run.json")
-    run.record["earlier"].append(
-        {"process": run.record["process"], "provenance": run.record["provenance"]}
-    )
-    return _execute(run, source, report, progress, jobs)
+        return _execute(run, source, report, progress, jobs)
 
 
 def load_run(run_id: str, out: Path | str = "runs") -> Run:

@@ -297,19 +297,23 @@ def execute(
     return sweep
 
 
-def figure_columns(sweep: Sweep, metric: str | None = None) -> tuple[str, str, str | None, str]:
-    """(x, metric, who, seed) of a figure with seed bands: x the first swept number that is no seed,
-    who the next swept parameter. `BadParameter` where there is nothing to draw.
+def figure_rows(sweep: Sweep, metric: str | None = None) -> tuple[str, str, pd.DataFrame] | None:
+    """(x, metric, rows of x, metric, "who" and "seed") for a figure with seed bands: x is the first
+    swept number that is no seed, who the values of all others. None where there is no such number,
+    or nothing has completed with a number. Errors: `UnknownName` for a metric that no point has.
     """
-    table = sweep.table()
-    swept = [name for name in sweep.record["grid"] if name != "seed"]
-    numbers = [name for name in swept if pd.api.types.is_numeric_dtype(table[name])]
-    known = [
-        c for c in table.columns[len(sweep.record["points"][0]) + 2 :] if table[c].notna().any()
-    ]
-    if not numbers or not known:
-        raise BadParameter("no swept number, or no metric, to draw", file=sweep.folder)
+    table, record = sweep.table(), sweep.record
+    metrics = table.columns[len(record["points"][0]) + 2 :]  # after status and error
+    known = [name for name in metrics if table[name].notna().any()]
     if metric is not None and metric not in known:
         raise unknown("metric", metric, known)
-    others = [name for name in swept if name != numbers[0]]
-    return numbers[0], metric or known[0], others[0] if others else None, "seed"
+    swept = [name for name in record["grid"] if name != "seed"]
+    x = next((name for name in swept if pd.api.types.is_numeric_dtype(table[name])), None)
+    if x is None or not known:
+        return None
+    metric = metric or known[0]
+    others = [f"{name} = " + table[name].astype(str) for name in swept if name != x]
+    who = others[0].str.cat(others[1:], sep=", ") if others else metric
+    rows = table.assign(who=who, seed=table["seed"] if "seed" in table else 0)
+    rows = rows[table["status"] == "completed"]
+    return x, metric, rows[[x, metric, "who", "seed"]].dropna()

@@ -46,6 +46,10 @@ _DAMAGE = (
 )
 
 
+DISTRUST = "do not trust this archive; get it from its publisher"
+RAISE = f"get it from its publisher; where you trust it, {LIMITS}=4 raises the limits"
+
+
 def leaves_root(path: str) -> bool:
     """Whether a path of a manifest or archive is anything but a plain path below its root."""
     pure = PurePosixPath(path)
@@ -151,6 +155,8 @@ def safe_members(
                     "leaves the target folder": leaves_root(member.name),
                     f"is a {member.kind}": member.kind not in ("file", "folder"),
                     "stands twice in the archive": name in names and member.kind == "file",
+                }
+                large = {
                     f"has a name of more than {MAX_NAME} characters": len(name) > MAX_NAME,
                     f"brings all names above {MAX_NAMES} characters": letters > limit(MAX_NAMES),
                     f"brings the unpacked size above {max_bytes:.0f} bytes": total > max_bytes,
@@ -158,15 +164,11 @@ def safe_members(
                     "bytes": total > max(_RATIO_FREE_BYTES, max_ratio * packed),
                     f"is one more than {most:.0f} members": len(names) >= most,
                 }
-                problem = next((problem for problem, holds in unsafe.items() if holds), None)
-                if problem is not None:
-                    raise UnsafeFile(
-                        f"refused as a whole, nothing was written: member {problem}",
-                        file=archive,
-                        record=repr(member.name),
-                        remedy=f"get it from its publisher; where you trust it, {LIMITS}=4 raises "
-                        "the limits",
-                    )
+                for problems, remedy in ((unsafe, DISTRUST), (large, RAISE)):
+                    if problem := next((text for text, holds in problems.items() if holds), None):
+                        problem = f"refused as a whole, nothing was written: member {problem}"
+                        record = repr(member.name)
+                        raise UnsafeFile(problem, file=archive, record=record, remedy=remedy)
                 names.add(name)
             yield member
     if not names and not zipfile.is_zipfile(archive):

@@ -4,7 +4,9 @@ broke off.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -65,6 +67,12 @@ def transfer(url: str, part: Path, most: int | None, *, goes_on: bool, progress:
         ) from None
 
 
+def _opened(part: Path, *, goes_on: bool) -> BinaryIO:
+    """To write at its end, or anew; a link that somebody has put there is not followed."""
+    how = os.O_APPEND if goes_on else os.O_TRUNC
+    return os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | how, 0o666), "wb")
+
+
 def _transfer(url: str, part: Path, most: int | None, there: int, progress: bool) -> None:
     with _answer(url, {"Range": f"bytes={there}-"} if there else {}) as answer:
         answer.raise_for_status()
@@ -76,7 +84,7 @@ def _transfer(url: str, part: Path, most: int | None, there: int, progress: bool
         bar = {"unit": "B", "unit_scale": True, "desc": url.rpartition("/")[2]}
         with (
             named_errors(part, total),
-            open(part, "ab" if there else "wb") as file,
+            _opened(part, goes_on=there > 0) as file,
             tqdm(total=total, initial=there, disable=not progress, **bar) as shown,
         ):
             for chunk in answer.iter_content(_CHUNK):

@@ -40,9 +40,12 @@ def limit(usual: int | float) -> float:
     """A stated limit, times what `LIMITS` in the environment says."""
     told = os.environ.get(LIMITS, "1")
     try:
-        return usual * float(told)
+        times = float(told)
     except ValueError:
-        raise BadParameter(f"{told!r} is no number", record=LIMITS, remedy="say 4") from None
+        times = math.nan
+    if not 0 < times < 1e6:  # nor is NaN
+        raise BadParameter(f"{told!r} is no factor", record=LIMITS, remedy="say 4")
+    return usual * times
 
 
 TOO_MUCH = f"split the file, or raise the limits where you trust it ({LIMITS}=4)"
@@ -73,9 +76,9 @@ def file_size(path: Path) -> int:
     return size
 
 
-def read_bytes(path: str | Path) -> bytes:
-    """A whole file. `MissingFile`, `EmptyFile`, or `BadFile` where it may not be read or is
-    above `MAX_FILE_BYTES`.
+def read_bytes(path: str | Path, first: int = -1) -> bytes:
+    """A whole file, or its first bytes. `MissingFile`, `EmptyFile`, or `BadFile` where it may not
+    be read or is above `MAX_FILE_BYTES`.
     """
     path = Path(path)
     most = int(limit(MAX_FILE_BYTES))
@@ -83,7 +86,8 @@ def read_bytes(path: str | Path) -> bytes:
         problem = f"{size} bytes, at most {most} are read at once"
         raise BadFile(problem, file=path, remedy=TOO_MUCH)
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(first)
     except OSError as error:
         raise BadFile(
             f"cannot be read: {error.strerror}", file=path, remedy="check its permissions"
@@ -92,11 +96,7 @@ def read_bytes(path: str | Path) -> bytes:
 
 def read_text(path: str | Path) -> str:
     """A whole file in UTF-8, with or without a mark in front; `BadFile` for anything else."""
-    path = Path(path)
-    file_size(path)
-    with open(path, "rb") as file, intact("text", file=path):
-        binary = b"\0" in file.read(2**16)
-    if binary:  # before gigabytes of it are read
+    if b"\0" in read_bytes(path, 2**16):  # before gigabytes of it are read
         problem = "not UTF-8 text: it holds zero bytes"
         raise BadFile(problem, file=path, remedy="save the file as text in UTF-8")
     try:
