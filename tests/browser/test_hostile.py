@@ -56,10 +56,12 @@ def test_words_of_files_are_text_in_the_pages_of_a_run(tmp_path):
     assert run.record["notebooks"]["01_said"]["error"] is None
     publish(run)
     with chromium() as (page, outside):
+        said: list[str] = []
+        page.on("console", lambda message: said.append(message.text))
         for name in ("index", "01_said", "02_fails"):
             assert look(page, run.folder / f"{name}.html") == [0, []], name
             assert "window.hit" in page.locator("body").inner_text()
-        assert outside == []
+        assert outside == [] and said == []
 
 
 def test_outputs_that_are_markup_run_nothing(tmp_path):
