@@ -621,10 +621,10 @@ def test_names_too_long_and_files_that_may_not_be_read_are_named(tmp_path, monke
     with pytest.raises(MissingFile, match="images folder"):
         read_coco(path, images="x" * 5000)
 
-    def refuse(self):
+    def refuse(*args):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(type(path), "read_bytes", refuse)
+    monkeypatch.setattr(type(path), "open", refuse)
     with pytest.raises(BadFile, match=r"a\.json: cannot be read: Permission denied"):
         read_coco(path)
 
