@@ -6,7 +6,10 @@ import torch
 
 from workbench.models.port import masked_joint_nll, normalised_adjacency
 from workbench.occlusion import cover
-from workbench.view import exercises
+from workbench.skeletons import skeleton
+from workbench.view import exercises, paper
+from workbench.view.explorer import Explorer, number
+from workbench.view.panels import Bar, Bars
 
 
 @pytest.fixture
@@ -33,6 +36,8 @@ def test_right_answers_are_right(said):
             "each row by its sum",
         ),
         (lambda a: a / (a.sum(1)[:, None] * a.sum(1)).sqrt(), "keep itself"),
+        (lambda a: a / a.sum(1), "a.sum\\(1\\) divides each column"),
+        (lambda a: a / a.sum(1, keepdim=True), "random walk"),
         (lambda a: a + 5, "largest difference"),
     ],
 )
@@ -51,6 +56,7 @@ def test_adjacency_mistakes_are_diagnosed(said, answer, diagnosis):
         (lambda r, t, m: (r - t).square()[m].mean(), "two coordinates"),
         (lambda r, t, m: (r - t).norm(dim=-1)[m].mean(), "not its square"),
         (lambda r, t, m: masked_joint_nll(r, t, ~m), "wrong way round"),
+        (lambda r, t, m: ((r - t).square().sum(-1) * m).sum() / 2, "number of people"),
     ],
 )
 def test_loss_mistakes_are_diagnosed(said, answer, diagnosis):
@@ -102,6 +108,9 @@ def looked_up(covered, xy, *, rounded=np.rint, wrap=False):
         (lambda v, xy, c: np.where(looked_up(c.T, xy.clip(0)) & (v == 2), 1, v), "Rows are y"),
         (lambda v, xy, c: np.where(looked_up(c, xy) & (v == 2), 0, v), "not 0"),
         (lambda v, xy, c: np.where(~looked_up(c, xy) & (v == 2), 1, v), "outside the cover"),
+        (lambda v, xy, c: np.where(looked_up(c, xy, wrap=True), 1, v), "Two things: indices"),
+        (lambda v, xy, c: np.where(c[tuple(xy.astype(int).T[::-1])], 1, v), "Three things"),
+        (lambda v, xy, c: c[99], "raises IndexError"),
         (lambda v, xy, c: v[:3], "Expected shape"),
     ],
 )
@@ -192,6 +201,9 @@ def gate(feature, mask):
         (lambda x, p: gate(x, torch.where(p < 0.5, 1.0, 0.01)), "as printed"),
         (lambda x, p: gate(x, torch.where(p > 0.5, 1.0, 0.01)), ">= and not >"),
         (lambda x, p: gate(x, (p >= 0.5).float()), "multiplied by 0"),
+        (lambda x, p: gate(x, (p > 0.5).float()), "gets 0; and 0.5"),
+        (lambda x, p: gate(x, (p < 0.5).float()), "by 0 instead"),
+        (lambda x, p: 0 * x, "no joint passes"),
         (lambda x, p: gate(x, p), "makes 0.01 or 1"),
         (lambda x, p: gate(x, torch.where(p.sigmoid() >= 0.5, 1.0, 0.01)), "second sigmoid"),
         (lambda x, p: torch.where(p >= 0.5, 1.0, 0.01)[:, None].expand_as(x), "mask alone"),
@@ -237,6 +249,8 @@ def test_share_mistakes_are_diagnosed(said, answer, diagnosis):
         (lambda x: x[2] + x[1] / 3 + x[0] / 2, "nearer frame weighs less"),
         (lambda x: x[1] / 2 + x[0] / 3, "key frame is missing"),
         (lambda x: (x[2] + x[1] / 2 + x[0] / 3) / 3, "mean of the three"),
+        (lambda x: x[:3].mean(0), "a sum and no mean"),
+        (lambda x: x.mean(0), "mean of all five"),
         (lambda x: x.sum(0), "total flow"),
         (lambda x: x[2:3], "Expected shape"),
     ],
@@ -255,6 +269,7 @@ def test_flow_mistakes_are_diagnosed(said, answer, diagnosis):
         (lambda f, t: f * t, "its own total flow"),
         (lambda f, t: f * f.sum(0), "sums the flow itself"),
         (lambda f, t: f * t.mean(0), "mean over the joints"),
+        (lambda f, t: f * f.mean(0), "no mean, and it is of the total"),
         (lambda f, t: f * t.sum((1, 2))[:, None, None], "sums over pixels"),
         (lambda f, t: f + t.sum(0), "multiplies them"),
         (lambda f, t: t * t.sum(0), "mask of the total flow"),
@@ -276,6 +291,7 @@ def test_occlusion_mask_mistakes_are_diagnosed(said, answer, diagnosis):
         (lambda x, k, t: 1 / (1 + (k * (x.abs() - t)).exp()), "exponent's sign"),
         (lambda x, k, t: 1 / (1 + (-k * (x.abs() + t)).exp()), "theta is subtracted"),
         (lambda x, k, t: 1 / (1 + (-k * x.abs() + t).exp()), "whole bracket"),
+        (lambda x, k, t: (k * x - t).sigmoid(), "lacks two things"),
         (lambda x, k, t: 1 / (1 + (t - x.abs()).exp()), "slope k is missing"),
         (lambda x, k, t: 1 / (1 + (-k * x.abs()).exp()), "theta is missing"),
         (lambda x, k, t: 1 / (1 + (-t * (x.abs() - k)).exp()), "are exchanged"),
@@ -314,10 +330,80 @@ def test_line_mistakes_are_diagnosed(said, answer, diagnosis):
     assert diagnosis in said[-1]
 
 
+def test_the_failing_input_is_named_with_expected_and_got(said):
+    exercises.check_cover(lambda flags, xy, covered: np.where(flags == 2, 1, flags))
+    text = said[-1]
+    head = "|  | flags | xy | covered | expected | got |"
+    assert head in text and "| [4] | 2 | [1., 3.] | 5 × 9 | 2. | 1. |" in text
+    assert "| [0] |" not in text  # what is right is not in the table
+
+
+def test_matrices_that_differ_are_pictures(said, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(exercises, "_pictured", lambda *pair: drawn.append(pair))
+    exercises.check_adjacency(lambda a: a / a.sum(1))
+    exercises.check_adjacency(normalised_adjacency)
+    ((expected, got),) = drawn
+    assert np.allclose(expected[0], [0.5, 8**-0.5, 0, 0], atol=1e-6) and np.isclose(
+        got[0, 1], 1 / 3
+    )
+
+
+def test_the_picture_holds_expected_got_and_the_difference(monkeypatch):
+    sheets = []
+    monkeypatch.setattr(paper, "map_grid", lambda *grid, **look: sheets.append(grid) or Quiet())
+    one, two = np.eye(2), np.ones((2, 2))
+    exercises._pictured(one, two)
+    exercises._pictured(one[0], two[0])
+    ((grids, captions),) = sheets
+    assert np.array_equal(grids, [one, two, two - one])
+    assert captions == ["expected", "got", "got - expected"]
+
+
+class Quiet:
+    def show(self):
+        pass
+
+
+class Counter(Explorer):
+    """Counts to where its control stands."""
+
+    def declare(self):
+        return [number("n", 3, 9)]
+
+    def compute(self, state):
+        return 2.0 * state["n"]
+
+    def draw(self, state, found):
+        return {"one": [[Bars("", "", [Bar("a", found, "ours")])]]}
+
+    def say(self, state, found):
+        return str(found)
+
+    def asks(self):
+        return ({"n": n} for n in (1, 3))
+
+
+def test_a_goal_follows_the_explorer_and_stands_in_its_page():
+    explorer = Counter(skeleton("coco17"), name="counter")
+    assert explorer.goal == ""
+    shown = exercises.goal(explorer, "Count down.", lambda s, found: found, reach=4.0)
+    assert shown is explorer
+    assert explorer.goal == "Exercise: Count down. Now 6.00 px, the goal: at most 4.00 px. Not yet."
+    explorer.choose(n=2)
+    assert "Now 4.00 px" in explorer.goal and explorer.goal.endswith("Reached.")
+    kept = {answer["state"]["n"]: answer["goal"] for answer in explorer.kept()["values"]["stored"]}
+    assert kept[1].endswith("Reached.") and kept[3].endswith("Not yet.")
+    exercises.goal(explorer, "Up.", lambda s, found: found, reach=5.0, higher=True, unit="%")
+    assert "at least 5.00 %. Not yet." in explorer.goal
+    exercises.goal(explorer, "Up.", lambda s, found: np.nan, reach=5.0)
+    assert "Nothing to measure here" in explorer.goal
+
+
 def test_every_mistake_has_words_and_all_words_a_mistake(monkeypatch):
     named = {}
 
-    def note(exercise, answer, expected, wrong):
+    def note(exercise, answer, expected, wrong, inputs=None):
         named.setdefault(exercise, set()).update(wrong)
         return False
 

@@ -1,4 +1,5 @@
-"""Checks that diagnose: they say what an answer seems to have done, not only that it is wrong.
+"""Checks that diagnose: they say what an answer seems to have done, and name the failing input with
+what was expected and what came. Goals: exercises that are done in an explorer.
 
 The words about each mistake stand in `exercises.yaml`, by exercise and mistake.
 """
@@ -7,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
+from html import escape
+from inspect import signature
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +29,11 @@ from ..models.vissimcc import masked_features, visibility_mask
 from ..occlusion import cover
 from ..propagate import joined
 from ..skeletons import skeleton
+from .explorer import Explorer
 
 WORDS = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+NO_INPUTS = MappingProxyType({})
+MOST_ROWS = 4  # of a table of failures
 
 
 def _say(verdict: str, text: str) -> bool:
@@ -44,9 +52,11 @@ def _agree(one, other, tolerance: float = 1e-5) -> bool:
     return same and torch.allclose(one, other, atol=tolerance, rtol=tolerance)
 
 
-def _compare(exercise: str, answer, expected, wrong: Mapping) -> bool:
-    """Right, a known mistake in its words, or the largest difference. wrong: what each mistake
-    gives, by its name in WORDS.
+def _compare(
+    exercise: str, answer, expected, wrong: Mapping, inputs: Mapping[str, object] = NO_INPUTS
+) -> bool:
+    """Right, a known mistake in its words, or the largest difference; beside what is wrong the
+    failing input. wrong: what each mistake gives, by its name in WORDS; inputs: by name.
     """
     if answer is None:
         text = "The function returns None: write its body, run the cell again."
@@ -59,15 +69,63 @@ def _compare(exercise: str, answer, expected, wrong: Mapping) -> bool:
         return _say("Not yet", "Expected shape {}, got {}.".format(*sizes))
     if _agree(answer, expected):
         return _say("Right", "It agrees with the workbench's own function.")
-    for mistake, values in wrong.items():
-        if _agree(answer, values):
-            return _say("Not yet", WORDS[exercise][mistake])
-    return _say("Not yet", f"The largest difference is {(answer - expected).abs().max():.3g}.")
+    seems = [WORDS[exercise][name] for name, values in wrong.items() if _agree(answer, values)]
+    text = f"The largest difference is {(answer - expected).abs().max():.3g}."
+    table = _failing(inputs, expected.numpy(), answer.numpy())
+    _pictured(expected.numpy(), answer.numpy())
+    return _say("Not yet", f"{(seems or [text])[0]}\n\n{table}")
+
+
+def _failing(inputs: Mapping[str, object], expected: np.ndarray, got: np.ndarray) -> str:
+    """The places that are most wrong as a table: the inputs there, what was expected, what came."""
+    apart = np.nan_to_num(np.abs(expected - got), nan=np.inf).ravel()
+    order = np.argsort(-apart, kind="stable")[:MOST_ROWS]
+    lines = [("", *inputs, "expected", "got"), ("---",) * (3 + len(inputs))]
+    for flat in order[apart[order] > 0]:
+        place = np.unravel_index(flat, expected.shape)
+        at = f"[{', '.join(map(str, place))}]" if place else ""
+        own = (_there(value, place) for value in inputs.values())
+        lines.append((at, *own, _short(expected[place]), _short(got[place])))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _there(value: object, place: tuple) -> str:
+    """Of an input what belongs to a place of the answer: the same place, or the same row."""
+    value = np.asarray(value)
+    shared = 0
+    while shared < min(value.ndim, len(place)) and place[shared] < value.shape[shared]:
+        shared += 1
+    rest = value[tuple(place[:shared])]
+    return _short(rest) if rest.size <= 4 else " × ".join(map(str, value.shape))
+
+
+def _short(values: object) -> str:
+    return np.array2string(np.asarray(values), precision=3, separator=", ", suppress_small=True)
+
+
+def _pictured(expected: np.ndarray, got: np.ndarray) -> None:
+    """Matrices as pictures on one scale: expected, got, and the difference."""
+    if expected.ndim < 2 or min(expected.shape[-2:]) < 2 or not np.isfinite(got).all():
+        return
+    from . import paper  # matplotlib takes its time, and few need it
+
+    pair = [np.reshape(part, (-1, *part.shape[-2:]))[0] for part in (expected, got)]
+    grids = np.stack([*pair, pair[1] - pair[0]])
+    captions = ["expected", "got", "got - expected"]
+    paper.map_grid(grids, captions, per_row=3, title="Where your answer differs").show()
 
 
 def _check(exercise: str, function: Callable, inputs: tuple, expected, wrong: Mapping) -> bool:
-    """Compares what the function makes of copies of the inputs."""
-    return _compare(exercise, function(*deepcopy(inputs)), expected, wrong)
+    """Compares what the function makes of copies of the inputs, and names what it raises."""
+    names = [*signature(function).parameters][: len(inputs)]
+    named = dict(zip(names, inputs))
+    try:
+        answer = function(*deepcopy(inputs))
+    except Exception as error:
+        given = "; ".join(f"{name} = `{_short(value)}`" for name, value in named.items())
+        text = f"It raises {type(error).__name__}: {escape(str(error))}. The input: {given}"
+        return _say("Not yet", text)
+    return _compare(exercise, answer, expected, wrong, named)
 
 
 def _random(*shape: int, draw: Callable = torch.randn) -> Tensor:
@@ -83,6 +141,8 @@ def check_adjacency(function: Callable) -> bool:
     wrong = {
         "no loops": a / root,
         "by rows": loops / degree[:, None],
+        "by rows, no loops": a / bare[:, None],
+        "by columns, no loops": a / bare,
         "by columns": loops / degree,
         "no root": loops / (degree[:, None] * degree),
         "degrees of A": loops / root,
@@ -104,6 +164,7 @@ def check_masked_loss(function: Callable) -> bool:
         "distance": hidden.sqrt().mean(),
         "halved": hidden.mean() / 2,
         "sum": hidden.sum(),
+        "sum by person": hidden.sum() / len(recon),
     }
     expected = masked_joint_nll(recon, truth, mask)
     return _check("masked_loss", function, (recon, truth, mask), expected, wrong)
@@ -144,6 +205,7 @@ def check_cover(function: Callable) -> bool:
     y = np.array([1.0, 1.2, 1.0, 1.0, 3.0, 1.0, 1.0, 0.0])
     flags, xy = np.array([2, 2, 1, 0, 2, 2, 2, 2]), np.stack((x, y), 1)
     floor_x, floor_y = np.floor(xy.T).astype(int).clip(0)
+    x_cut, y_cut = xy.T.astype(int)
     x, y = np.rint(xy.T).astype(int)
     wrapped, inside, seen = covered[y, x], x >= 0, flags == 2
     under = wrapped & inside
@@ -154,6 +216,8 @@ def check_cover(function: Callable) -> bool:
         "cover turned": ~under,
     }
     wrong = {name: np.where(which & seen, 1, flags) for name, which in changed.items()}
+    wrong["naive"] = np.where(wrapped, 1, flags)
+    wrong["naive, cut off"] = np.where(covered[y_cut, x_cut], 1, flags)
     wrong["nobody hidden"] = np.where(under, 1, flags)
     wrong["label lost"] = np.where(under & seen, 0, flags)
     wrong["nothing"] = flags
@@ -243,6 +307,9 @@ def check_mask(function: Callable) -> bool:
         "as printed": torch.where(p < 0.5, 1.0, 0.01),
         "at 0.5": torch.where(p > 0.5, 1.0, 0.01),
         "zero": (p >= 0.5).float(),
+        "zero, at 0.5": (p > 0.5).float(),
+        "zero, as printed": (p < 0.5).float(),
+        "zero for all": torch.zeros(5),
         "probability": p,
     }
     expected, *others = (
@@ -288,6 +355,8 @@ def check_flow(function: Callable) -> bool:
         "order": two / 2 + one / 3 + now,
         "no key frame": two / 3 + one / 2,
         "mean": previous / 3,
+        "mean, not penalised": maps[:3].mean(0),
+        "mean of all": maps.mean(0),
         "total": maps.sum(0),
     }
     return _check("flow", function, (maps,), previous, wrong)
@@ -302,6 +371,7 @@ def check_occlusion_mask(function: Callable) -> bool:
         "own joint": flow * total,
         "flow summed": flow * flow.sum(0),
         "mean": flow * total.mean(0),
+        "flow's mean": flow * flow.mean(0),
         "over pixels": flow * total.sum((-2, -1), keepdim=True),
         "added": flow + total.sum(0),
         "total": total * total.sum(0),
@@ -320,6 +390,7 @@ def check_modified_sigmoid(function: Callable) -> bool:
         "sign": -k * (size - theta),
         "theta added": k * (size + theta),
         "bracket": k * size - theta,
+        "bracket, no bars": k * x - theta,
         "no k": size - theta,
         "no theta": k * size,
         "exchanged": theta * (size - k),
@@ -355,3 +426,36 @@ def check_line(function: Callable) -> bool:
     wrong["way alone"] = here / gap * way
     pose = joined(left, right, here / gap, [np.ones(len(left))] * 2, np.zeros(2))[0]
     return _check("line", function, (left, right, first, key, last), pose, wrong)
+
+
+# --- exercises that are done in an explorer
+
+
+def goal(
+    explorer: Explorer,
+    task: str,
+    measure: Callable[[Mapping, Any], float],
+    *,
+    reach: float,
+    unit: str = "px",
+    higher: bool = False,
+) -> Explorer:
+    """An exercise that is done in an explorer, whose line says how far the reader is with every
+    answer; returns the explorer.
+
+    task: what to do. measure: state and what was computed -> the score in `unit`. reach: the
+    score that is enough: at most, or with `higher` at least.
+    """
+
+    def judge(state: Mapping, found: Any) -> str:
+        score = float(measure(state, found))
+        done = score >= reach if higher else score <= reach
+        limit = f"at {'least' if higher else 'most'} {reach:.2f} {unit}"
+        if not np.isfinite(score):
+            return f"Exercise: {task} Nothing to measure here. The goal: {limit}."
+        return f"Exercise: {task} Now {score:.2f} {unit}, the goal: {limit}. " + (
+            "Reached." if done else "Not yet."
+        )
+
+    explorer.set_goal(judge)
+    return explorer

@@ -49,6 +49,7 @@ class Explorer {
 
   build() {
     this.verdict = make("p", { className: "verdict", role: "status" });
+    this.goal = make("p", { className: "goal" });
     this.said = make("p", { className: "said", role: "status" });
     this.tabs = make("div", { className: "tabs", role: "tablist" });
     const own = chosen => this.get("controls").filter(chosen).map(c => this.control(c));
@@ -62,7 +63,7 @@ class Explorer {
       takeAway(this.get("name"), () => this.drawing(), () => this.rows(), texts));
     const bar = make("div", { className: "bar" }, ...often, ...sight, menus);
     const scrubber = make("div", { className: "bar" }, ...own(c => c.kind === "frame"));
-    this.root.append(bar, this.verdict, this.tabs, this.place, scrubber, this.said,
+    this.root.append(bar, this.verdict, this.goal, this.tabs, this.place, scrubber, this.said,
       make("p", { className: "notes", textContent: this.get("notes") }));
   }
 
@@ -124,7 +125,7 @@ class Explorer {
   }
 
   listen() {
-    const names = ["tabs", "data", "state", "verdict", "controls", "asked", "answered"];
+    const names = ["tabs", "data", "state", "verdict", "goal", "controls", "asked", "answered"];
     this.watch(this.model, names, () => this.read());
     this.watch(this.model, ["pictures"], () => this.readPictures());
     if (this.maps) this.watch(this.child, ["asked", "answered"], () => this.read());
@@ -172,10 +173,15 @@ class Explorer {
     return JSON.parse(JSON.stringify(value), (_, one) => (one?.shape ? array(one) : one));
   }
 
-  read() {
+  unpack() {
     const [tabs, data] = [this.get("tabs"), this.get("data")];
     if (tabs !== this.sent?.tabs || data !== this.sent.data) this.rooms = this.unpacked(tabs, data);
     this.sent = { tabs, data };
+    return tabs;
+  }
+
+  read() {
+    const tabs = this.unpack();
     const names = Object.keys(tabs);
     if (this.maps) names.push("attention");
     const tab = names.includes(this.state.tab) ? this.state.tab : names[0];
@@ -191,6 +197,7 @@ class Explorer {
       input?.show(this.state[name]);
     }
     this.verdict.textContent = this.get("verdict");
+    this.goal.textContent = this.get("goal") || "";
     const busy = [this.model, this.child].some(model =>
       model && model.get("answers") !== false && model.get("answered") < model.get("asked"));
     this.root.ariaBusy = busy;
@@ -463,6 +470,7 @@ async function mount(model, el) {
   if (typeof child === "string") {
     child = await model.widget_manager.get_model(child.replace("IPY_MODEL_", ""));
   }
-  const explorer = new Explorer(model, el, child);
+  const kinds = { steps: Steps, prediction: Prediction };
+  const explorer = new (kinds[model.get("view")] || Explorer)(model, el, child);
   return () => explorer.undo.forEach(undo => undo());
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
@@ -155,6 +155,7 @@ class Explorer(Live):
     does not fit.
     """
 
+    view = traitlets.Unicode("explorer").tag(sync=True)  # its class in the browser
     name = traitlets.Unicode("explorer").tag(sync=True)
     fps = traitlets.Float(8.0).tag(sync=True)
     state = traitlets.Dict().tag(sync=True)
@@ -167,6 +168,7 @@ class Explorer(Live):
     scale = traitlets.Dict().tag(sync=True)
     last_frame = traitlets.Int(0).tag(sync=True)
     verdict = traitlets.Unicode().tag(sync=True)
+    goal = traitlets.Unicode().tag(sync=True)
     code = traitlets.Unicode().tag(sync=True)
     notes = traitlets.Unicode().tag(sync=True)
     stored = traitlets.List().tag(sync=True)
@@ -219,6 +221,7 @@ class Explorer(Live):
     # --- declared by who inherits -----------------------------------------------------------------
 
     has_attention = False
+    judge = staticmethod(lambda state, found: "")  # see `set_goal`
     stores_attention = True  # False: too large for a page to hold it with every stored answer
 
     def declare(self) -> Sequence[Control]:
@@ -240,6 +243,14 @@ class Explorer(Live):
     def look(self, state: Mapping, found: Any) -> dict | None:
         """Arguments of `AttentionView`: maps, axes, other, skeleton, xy, ..."""
         return getattr(found, "looks", None)
+
+    def set_goal(self, judge: Callable[[Mapping, Any], str]) -> None:
+        """An exercise done here: its line below the sentence says how far the reader is, made of
+        the state and what was computed, with every answer anew and in a page's stored ones.
+        """
+        self.judge = judge
+        if self._seen is not None:
+            self.goal = judge(self._seen, self._found)
 
     def asks(self) -> Iterable[Mapping]:
         """Changes of the state that a page without a kernel can answer, one at a time."""
@@ -386,6 +397,7 @@ class Explorer(Live):
             "pictures": b"".join(self._jpegs),
             "picture_ends": ends,
             "verdict": self.say(state, found),
+            "goal": self.judge(state, found),
         }
 
     def _number(self, frame: UInt8[np.ndarray, "h w 3"]) -> int:
@@ -469,7 +481,8 @@ class Explorer(Live):
 
     def _stored(self, change: Mapping, before: bytes) -> dict:
         answer = self.recompute_at({**self.state, **change})
-        out = {"state": dict(change), "tabs": answer["tabs"], "verdict": answer["verdict"]}
+        out = {"state": dict(change)}
+        out |= {name: answer[name] for name in ("tabs", "verdict", "goal")}
         out["data"] = base64.b64encode(answer["data"]).decode()
         out["picture_ends"] = answer["picture_ends"]
         out["pictures"] = base64.b64encode(answer["pictures"]).decode()

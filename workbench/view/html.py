@@ -9,27 +9,22 @@ forbids the browser any request, whatever an output contains.
 from __future__ import annotations
 
 import re
-from html import escape, unescape
 from pathlib import Path
-from xml.etree.ElementTree import tostring
 
 import nbformat
 from jinja2 import Environment
-from latex2mathml import exceptions as latex_exceptions
-from latex2mathml.converter import convert_to_element
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
 from ..outputs import write_text
 from ..runs import METRICS_MIME, Run
 from . import style
+from .formulas import formula
 from .live import PAGE, policy
 from .tools import CONFIG, PLOTLY_MIME, page_tools
 
 SVG_MIME = "image/svg+xml"
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
-LATEX_ERRORS = tuple(kind for kind in vars(latex_exceptions).values() if isinstance(kind, type))
-LIMITS = {"msub": "munder", "msup": "mover", "msubsup": "munderover"}
 SECTIONS_SLOT = "<!-- sections -->"
 POLICY_SLOT = "policy-of-this-page"
 ENDED = ("completed", "failed")
@@ -45,28 +40,6 @@ NOTEBOOK = """{%- extends 'classic/base.html.j2' -%}
 {%- block header -%}{{ resources.head }}{%- endblock -%}
 {%- block footer -%}</main></body></html>{%- endblock -%}
 """
-
-
-def formula(latex: str, *, block: bool = False) -> str:
-    """LaTeX as MathML; what the converter does not know stays visible as its source."""
-    source = re.sub(r"\\(begin|end)\{aligned\}", r"\\\1{split}", latex.strip())
-    source = re.sub(r"\\arg\s*\\(max|min)(?![a-z])", r"\\arg\1", source)
-    try:
-        root = convert_to_element(source, display="block" if block else "inline")
-    except LATEX_ERRORS:
-        return f"<code>{escape(latex)}</code>"
-    # not needed in HTML, and nbconvert would turn it into prefixes in headings
-    del root.attrib["xmlns"]
-    for element in root.iter():
-        element.text = unescape(element.text or "")
-        if element.tag in {*LIMITS, *LIMITS.values()} and unescape(element[0].text or "") in tuple(
-            "∑∏⋃⋂"
-        ):
-            # limits stand below and above a displayed sum
-            element.tag = LIMITS.get(element.tag, element.tag)
-            element[0].set("class", "sum")
-    mathml = tostring(root, encoding="unicode", short_empty_elements=False)
-    return f"<code>{escape(latex)}</code>" if "\\" in mathml else mathml
 
 
 class _Renderer(IPythonRenderer):

@@ -24,7 +24,7 @@ from ..resources import RUNS
 from . import style
 
 PAGE = "application/x.workbench.page+html"  # what a run's page takes of an output
-FILES = ("pens.js", "maps.js", "attention.js", "panels.js", "explorer.js")
+FILES = ("pens.js", "maps.js", "attention.js", "panels.js", "explorer.js", "teach.js")
 MODULE = "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in FILES)
 CSS = "\n".join(
     (
@@ -175,7 +175,9 @@ class Live(anywidget.AnyWidget):
         widget = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
         if RUNS in os.environ:
             widget[PAGE] = self.fragment()
+        display(widget | self.twin(), raw=True)
+
+    def twin(self) -> dict[str, str]:
+        """By type what viewers without a kernel and scripts show."""
         picture = self.png()
-        if picture:
-            widget["image/png"] = base64.b64encode(picture).decode()
-        display(widget, raw=True)
+        return {"image/png": base64.b64encode(picture).decode()} if picture else {}

@@ -234,7 +234,8 @@ function drawLines(pen, panel, width, height, view) {
   const toX = x => ((x - xr[0]) / (xr[1] - xr[0])) * w;
   const toY = y => h - ((y - yr[0]) / (yr[1] - yr[0])) * h;
   const from = x => xr[0] + ((x - left) / w) * (xr[1] - xr[0]);
-  Object.assign(panel, { from, to: (x, y) => [left + toX(x), TITLE + toY(y)] });
+  const up = y => yr[0] + ((TITLE + h - y) / h) * (yr[1] - yr[0]);
+  Object.assign(panel, { from, up, to: (x, y) => [left + toX(x), TITLE + toY(y)] });
   const small = { size: SMALL, fill: view.tone.soft, align: "center" };
   const levels = ticksOf(yr, h / 34);
   const aside = { ...small, align: "right" };
@@ -283,12 +284,13 @@ function underLines(panel, x, y) {
       if (far < best.far) best = { far, words };
     });
   }
-  return { words: best.words, along: Math.round(panel.from(x)) };
+  return { words: best.words, along: Math.round(panel.from(x)), x: panel.from(x), y: panel.up(y) };
 }
 
 function drawBars(pen, panel, width, height, view) {
   const { tone } = view;
-  const longest = Math.max(...panel.bars.map(bar => widthOf(`✕ ${bar.label}`, 11, true)));
+  const widths = panel.bars.map(bar => widthOf(`${bar.mark || "✕"} ${bar.label}`, 11, true));
+  const longest = Math.max(...widths);
   const names = Math.min(longest + 8, width / 2);
   const values = panel.bars.map(bar => bar.value).filter(Number.isFinite);
   const [low, high] = panel.range || [Math.min(0, ...values), Math.max(0, ...values, 1e-9)];
