@@ -80,6 +80,32 @@ def test_committed_formulas_can_be_shown_offline(path):
     assert [latex for latex in found if "<math" not in formula(latex)] == []
 
 
+@every_notebook
+def test_committed_folds_are_closed_in_jupyterlab_too(path):
+    """Nothing in sight lies under a heading that JupyterLab closes, and every fold begins so."""
+    level = 0  # of the closed heading
+    for cell in nbformat.read(path, 4).cells:
+        fold = "fold" in cell.metadata.get("tags", [])
+        heading = re.match(r"(#+) ", cell.source) if cell.cell_type == "markdown" else None
+        if heading and (not level or len(heading[1]) <= level):
+            closed = cell.metadata.get("jp-MarkdownHeadingCollapsed", False)
+            assert closed == fold, f"{cell.id}: jp-MarkdownHeadingCollapsed is for folds"
+            level = len(heading[1]) if closed else 0
+        elif level:
+            assert fold, f"{cell.id} lies under a closed heading: tag it fold, or set a heading"
+        elif fold and cell.cell_type == "code":
+            assert cell.metadata.get("jupyter", {}).get("source_hidden"), cell.id
+
+
+@every_notebook
+def test_committed_text_holds_no_mail_address(path):
+    """JupyterLab makes one of PCK@0.05."""
+    for cell in nbformat.read(path, 4).cells:
+        if cell.cell_type == "markdown":
+            text = re.sub(r"```.*?```|`[^`]*`", "", cell.source, flags=re.S)
+            assert not re.search(r"\w@[\w.]*\w", text), f"{cell.id}: write PCK&#64;0.05"
+
+
 def _finite(value) -> bool:
     if isinstance(value, dict):
         return all(map(_finite, value.values()))

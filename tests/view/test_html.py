@@ -13,11 +13,14 @@ from workbench.runs import Run
 from workbench.view import paper, style, zoomable
 from workbench.view.html import (
     WIDGET_MIME,
+    _hero,
+    _trick,
     formula,
     index_page,
     notebook_page,
     publish,
 )
+from workbench.view.live import PAGE
 from workbench.view.tools import PLOTLY_MIME
 
 FIGURE = paper.curves([{"who": "truth", "x": x, "y": x} for x in range(3)])._repr_mimebundle_()
@@ -128,6 +131,61 @@ def test_markdown_keeps_formulas_links_and_folded_solutions(tmp_path):
     assert '<a href="#Eq.-4">Eq. 4</a>' in page
 
 
+FOLD = {"tags": ["fold"]}
+
+
+def test_cells_tagged_fold_are_folded_under_their_heading_and_left_out_of_the_contents(tmp_path):
+    page = _page(
+        tmp_path,
+        new_markdown_cell("# T\n\n## Seen"),
+        new_markdown_cell("## Eq. 1 `x`\n\nAn equation.", metadata=FOLD),
+        new_code_cell("check()", metadata=FOLD),
+        new_markdown_cell("### Below\n\nit.", metadata=FOLD),
+        new_markdown_cell("## Eq. 2", metadata=FOLD),
+        new_markdown_cell("In sight again."),
+        new_code_cell("draw()", metadata=FOLD),
+    )
+    nav = page[page.index("<nav") : page.index("</nav>")]
+    assert nav.count('<a href="#') == 1 and ">Seen</a>" in nav
+    first, second, third = page.split('<details class="fold">')[1:]
+    assert first.startswith(
+        '<summary id="Eq.-1-x"><b>Eq. 1 <code>x</code></b> check it yourself</summary>'
+    )
+    for words in ("An equation.", "check</span>", ">Below"):
+        assert words in first.partition("</details>")[0]
+    assert second.startswith('<summary id="Eq.-2">') and "In sight again." in second
+    assert "In sight again." not in second.partition("</details>")[0]
+    assert third.startswith("<summary>check it yourself</summary>")
+
+
+def test_folds_of_one_cell_close_and_headings_of_hostile_files_open_nothing(tmp_path):
+    path = tmp_path / "a.ipynb"
+    cells = [new_markdown_cell("## <b>x</details>", metadata=FOLD), new_markdown_cell("after")]
+    nbformat.write(new_notebook(cells=cells), path)
+    page = notebook_page(path)
+    assert page.count('<details class="fold">') == 1
+    assert "script-src 'none'" in page
+
+
+def test_code_is_hidden_until_the_switch_is_on_and_no_script_does_that(tmp_path):
+    page = _page(tmp_path, new_code_cell("1"))
+    assert '<input id="code" type="checkbox"/> show code' in page
+    assert "body:not(:has(#code:checked)) .input { display: none }" in page
+    assert "script-src 'none'" in page
+
+
+def test_units_stay_with_their_numbers(tmp_path):
+    table = {"text/html": "<table><tr><th>error, px</th><td>8.1 px</td><td>9 pxs</td></tr></table>"}
+    page = _page(tmp_path, new_markdown_cell("From 8.0 to 8.1 px, 3 % of `8.1 px`."), _shown(table))
+    for words in ("8.1\u00a0px, 3\u00a0% of", "<th>error,\u00a0px</th><td>8.1\u00a0px</td>"):
+        assert words in page
+    assert "<code>8.1 px</code>" in page and "<td>9 pxs</td>" in page
+
+
+def test_a_rate_is_no_mail_address(tmp_path):
+    assert "mailto" not in _page(tmp_path, new_markdown_cell("PCK@0.05 and PCK&#64;0.1"))
+
+
 def test_metrics_are_readable_and_inputs_stay_in_the_record(tmp_path):
     metrics = {
         "epe": 15.270199,
@@ -199,28 +257,58 @@ def run(tmp_path):
         },
     }
     (tmp_path / "notebooks").mkdir()
-    for name, title in (("01_a", "# First"), ("02_b", "# Second")):
-        nbformat.write(
-            new_notebook(cells=[new_markdown_cell(title)]), tmp_path / "notebooks" / f"{name}.ipynb"
-        )
+    title = "# 01 · First: what it *does*\n\n**Bold.**"
+    cells = [new_markdown_cell(title), _shown(FIGURE), _shown({"image/png": PIXEL})]
+    for name, made in (("01_a", cells), ("02_b", [new_markdown_cell("# Second")])):
+        path = tmp_path / "notebooks" / f"{name}.ipynb"
+        nbformat.write(new_notebook(cells=made), path)
     return Run(tmp_path, record)
 
 
 def test_the_index_says_what_ended_how_and_where_it_comes_from(run):
     page = index_page(run)
     for text in (
-        '<a href="01_a.html">First</a>',
+        '<a class="card" href="01_a.html">',
+        "<h2>01 · First</h2><p>what it does</p>",
         '<span class="state failed">failed</span>',
         "E: a &lt; b",
         '<span class="state pending">pending</span>',
         "15.25",
         "0123456789ab, with uncommitted changes",
         "2.15.0",
-        "<td class=number>2.0 s</td>",
+        '<span class="state completed">completed</span> 2.0&nbsp;s',
         "td.number { white-space: nowrap }",
     ):
         assert text in page
     assert 'href="03_c.html"' not in page
+    assert page.count('class="card"') == 3, "every notebook has a card, also one that is left"
+    assert page.index("The run's record") < page.index("15.25"), "numbers lie behind the fold"
+    assert page.count('<div class="hero"><svg class="wb-figure"') == 1
+
+
+def test_the_picture_of_a_card_is_the_cell_tagged_hero_or_the_first_of_all(run):
+    path = run.folder / "notebooks" / "01_a.ipynb"
+    copy = nbformat.read(path, 4)
+    assert "svg" in _hero(copy), "the first"
+    copy.cells[2].metadata["tags"] = ["hero"]
+    assert _hero(copy).startswith('<img alt="" src="data:image/webp;base64,')
+    page = "<p>an explorer with all its arrays</p>"
+    copy.cells[2].outputs[0].data[PAGE] = page
+    assert _hero(copy).startswith("<img"), "the picture beside what an explorer holds"
+    del copy.cells[2].outputs[0].data["image/png"]
+    assert _hero(copy) == ""
+    copy.cells[2].outputs[0].data["image/png"] = "bm90IGEgcGljdHVyZQ=="
+    assert _hero(copy) == "", "what is no picture"
+
+
+def test_the_trick_is_the_notebook_s_word_or_behind_the_colon_or_bold(run):
+    bold = new_notebook(cells=[new_markdown_cell("# 9 · N\n\n**Bold words.** More.")])
+    assert _trick(bold, "9 · N") == ("9 · N", "Bold words")
+    assert _trick(bold, "9 · N: behind") == ("9 · N", "behind")
+    bold.metadata["workbench"] = {"trick": "said <so>"}
+    assert _trick(bold, "9 · N: behind") == ("9 · N", "said <so>")
+    nbformat.write(bold, run.folder / "notebooks" / "02_b.ipynb")
+    assert "<p>said &lt;so&gt;</p>" in index_page(run)
 
 
 def test_publish_writes_the_pages_that_ended_and_leaves_no_parts(run):

@@ -20,7 +20,17 @@ def test_setup_says_what_is_here(shown):
     text = shown[0].data
     for word in ("torch", "cpu", "made on the spot", "port_hand21_synthetic", "full"):
         assert word in text
+    line = text[: text.index("</summary>")]
+    assert line.startswith("<details><summary><b>Ready.</b> cpu (") and "profile full" in line
+    assert "torch" not in line, "details are folded"
     assert here.rng.random() == np.random.default_rng(3).random()
+
+
+def test_setup_names_what_is_missing_in_its_one_line(shown, monkeypatch):
+    monkeypatch.setattr(notebook, "SHOWN", ["numpy", "no<such>package"])
+    notebook.setup(device="cpu")
+    line = shown[0].data.partition("</summary>")[0]
+    assert "Not ready: no&lt;such&gt;package missing." in line and "numpy" not in line
 
 
 def test_the_tools_of_figures_show_nothing_of_themselves(monkeypatch):
@@ -42,13 +52,17 @@ def test_report_leaves_metrics_for_the_run(shown, tmp_path):
     (tmp_path / "w").write_bytes(b"abc")
     notebook.report(
         {"epe": np.float32(1.5), "gone": float("nan")},
-        protocol="two hands",
+        protocol="two hands, PCK@0.05",
         inputs=[tmp_path / "w"],
     )
     bundle = shown[0][notebook.METRICS]
-    assert bundle["epe"] == 1.5 and bundle["gone"] is None and bundle["protocol"] == "two hands"
+    assert (
+        bundle["epe"] == 1.5
+        and bundle["gone"] is None
+        and bundle["protocol"] == "two hands, PCK@0.05"
+    )
     assert bundle["inputs"]["w"].startswith("ba7816bf")
-    assert "two hands" in shown[0]["text/markdown"]
+    assert "two hands, PCK&#64;0.05" in shown[0]["text/markdown"], "no mail address"
 
 
 def test_tables_round_and_leave_gaps(shown):

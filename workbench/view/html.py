@@ -1,5 +1,9 @@
 """A run as HTML that needs nothing but the files themselves: a page for each executed notebook, and
-an index.
+a gallery of them.
+
+Tags of cells say how a page shows them: a run of cells tagged `fold` is folded under its heading,
+the first picture of a cell tagged `hero` stands for the chapter in the gallery. Code is hidden
+until the reader asks for it.
 
 Figures stand in the page as SVG, or are drawn by one plotly.js inside it, formulas are MathML,
 widgets show the static twin that was displayed with them. A content security policy in every page
@@ -8,10 +12,17 @@ forbids the browser any request, whatever an output contains.
 
 from __future__ import annotations
 
+import base64
 import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
 from pathlib import Path
 
+import cv2
 import nbformat
+import numpy as np
 from jinja2 import Environment
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
@@ -36,8 +47,18 @@ CSS = "\n".join(
         Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
     )
 )
+FOLD = "check it yourself"
+HERO_PX = 960  # longest side of a hero picture
+HERO_SVG = 400_000  # characters; a drawing of more stands as a picture
+# a number and its unit, or a comma and it, stay in one line
+UNITS = re.compile(r"(?<=[\d,]) (?=(?:px|ms|s|min|h|%|[kMG]B|mm|cm|fps|Hz)(?!\w))")
+BETWEEN_TAGS = re.compile(r"(?<=>)[^<>]+(?=<)")
 NOTEBOOK = """{%- extends 'classic/base.html.j2' -%}
 {%- block header -%}{{ resources.head }}{%- endblock -%}
+{%- block any_cell -%}
+{%- set before, after = resources.folds[loop.index0] -%}
+{{ before }}{{ super() }}{{ after }}
+{%- endblock -%}
 {%- block footer -%}</main></body></html>{%- endblock -%}
 """
 
@@ -53,6 +74,9 @@ class _Renderer(IPythonRenderer):
 
     def latex_environment(self, name, body):
         return formula(rf"\begin{{{name}}}{body}\end{{{name}}}", block=True)
+
+    def text(self, text):
+        return UNITS.sub("\u00a0", super().text(text))
 
     def link(self, text, url, title=None):
         return super().link(text, re.sub(r"^([\w./-]+)\.ipynb(?=#|$)", r"\1.html", url), title)
@@ -77,6 +101,8 @@ def _static(data: dict, ours: list[str]) -> dict:
         return {"text/html": data[PAGE]}
     if 'class="wb-figure"' in data.get(SVG_MIME, ""):
         return {"text/html": f'<div class="wb-sheet">{data[SVG_MIME]}</div>'}
+    if "text/html" in data and "<script" not in data["text/html"]:
+        data = data | {"text/html": BETWEEN_TAGS.sub(_unbroken, data["text/html"])}
     if PLOTLY_MIME in data:
         ours.append(_zoomable(data[PLOTLY_MIME]))
         return {"text/html": ours[-1]}
@@ -104,6 +130,10 @@ def _zoomable(figure: dict) -> str:
     return pio.to_html(drawn, full_html=False, validate=False, **rules)
 
 
+def _unbroken(found: re.Match) -> str:
+    return UNITS.sub("\u00a0", found[0])
+
+
 def _title(notebook: nbformat.NotebookNode, default: str) -> str:
     titles = (
         re.search(r"^# (.+)$", c.source, re.M) for c in notebook.cells if c.cell_type == "markdown"
@@ -111,9 +141,47 @@ def _title(notebook: nbformat.NotebookNode, default: str) -> str:
     return next((re.sub(r"[`*$]", "", found[1]).strip() for found in titles if found), default)
 
 
-def notebook_page(path: Path, *, error: dict | None = None) -> str:
+def _heading(cell: nbformat.NotebookNode) -> re.Match | None:
+    """The heading that a cell begins with."""
+    return re.match(r"\s*(#{1,6}) +(.+)\n?", cell.source) if cell.cell_type == "markdown" else None
+
+
+def _fold(cells: list[nbformat.NotebookNode]) -> list[tuple[str, str]]:
+    """What stands before and after every cell: a fold begins with the first of cells that are
+    tagged `fold`, and with each heading among them of no lower level than its own. It is called by
+    its heading, which leaves the cell.
+    """
+    around = [["", ""] for _ in cells]
+    level = 0  # of the open fold's heading; 0: none is open
+    for i, cell in enumerate(cells):
+        if "fold" not in cell.metadata.get("tags", []):
+            level = 0
+            continue
+        heading = _heading(cell)
+        if not level or (heading and len(heading[1]) <= level):
+            level = len(heading[1]) if heading else 6
+            around[i][0] = _summary(heading)
+            if heading:
+                cell.source = cell.source[heading.end() :]
+        else:
+            around[i - 1][1] = ""
+        around[i][1] = "</details>"
+    return [(before, after) for before, after in around]
+
+
+def _summary(heading: re.Match | None) -> str:
+    """The opening of a fold. Links to its heading lead here."""
+    if heading is None:
+        return f'<details class="fold"><summary>{FOLD}</summary>'
+    line = _markdown(heading[0])
+    found = re.search(r'<h\d id="([^"]*)">(.*?)<a class="anchor-link"', line, re.S)
+    anchor, words = found.groups() if found else ("", escape(heading[2]))  # tags that do not fit
+    return f'<details class="fold"><summary id="{anchor}"><b>{words}</b> {FOLD}</summary>'
+
+
+def notebook_page(path: Path, *, error: dict | None = None, duration_s: float | None = None) -> str:
     """An executed notebook as one self-contained page; `error` is the run's word on why it
-    stopped.
+    stopped, `duration_s` on how long it took.
     """
     notebook = nbformat.read(path, 4)
     notebook.cells = [c for c in notebook.cells if PAPERMILL_TAG not in c.metadata.get("tags", [])]
@@ -121,9 +189,13 @@ def notebook_page(path: Path, *, error: dict | None = None) -> str:
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         if "data" in output:
             output.data = nbformat.from_dict(_static(output.data, ours))
-    head = {"head": str(PARTS.notebook_head(_title(notebook, path.stem), error))}
+    title = _title(notebook, path.stem)
+    resources = {
+        "folds": _fold(notebook.cells),
+        "head": str(PARTS.notebook_head(title, error, duration_s)),
+    }
     exporter = _Exporter(template_name="basic", raw_template=NOTEBOOK)
-    page, _ = exporter.from_notebook_node(notebook, head)
+    page, _ = exporter.from_notebook_node(notebook, resources)
     sections = re.findall(r'<h2 id="([^"]*)">(.*?)<a class="anchor-link"', page)
     links = "".join(f'<a href="#{anchor}">{text}</a>' for anchor, text in sections)
     page = page.replace(SECTIONS_SLOT, links, 1)
@@ -138,6 +210,77 @@ def notebook_page(path: Path, *, error: dict | None = None) -> str:
         ours.append(page_tools())
         page = f"{head}{ours[-1]}</body>{body}"
     return page.replace(POLICY_SLOT, policy(*ours), 1)  # the first is the head's
+
+
+# --- the gallery ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Card:
+    """A chapter in the gallery. hero: as HTML; "" where its copy holds no picture."""
+
+    title: str
+    trick: str
+    hero: str
+
+
+def _hero(notebook: nbformat.NotebookNode) -> str:
+    """The chapter's picture: the first of its cells tagged `hero`, else the first of all: what an
+    explorer shows, or a figure of ours, which follows the reader's theme.
+    """
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    tagged = [cell for cell in code if "hero" in cell.metadata.get("tags", [])]
+    for cell in tagged or code:
+        for output in cell.outputs:
+            picture = _picture(output.get("data", {}))
+            if picture:
+                return picture
+    return ""
+
+
+def _picture(data: Mapping) -> str:
+    """One output as a small picture, as HTML; "" where it is none."""
+    drawn = data.get(SVG_MIME, "")
+    if 'class="wb-figure"' in drawn and len(drawn) <= HERO_SVG and PAGE not in data:
+        return drawn
+    raw = np.frombuffer(base64.b64decode(data.get("image/png", "")), np.uint8)
+    picture = cv2.imdecode(raw, cv2.IMREAD_COLOR) if len(raw) else None
+    if picture is None:
+        return ""
+    scale = min(1.0, HERO_PX / max(picture.shape[:2]))
+    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    data = base64.b64encode(cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, 85])[1])
+    return f'<img alt="" src="data:image/webp;base64,{data.decode()}">'
+
+
+def _trick(notebook: nbformat.NotebookNode, title: str) -> tuple[str, str]:
+    """The chapter's name, and its trick in one line: of its metadata ("workbench": {"trick"}), or
+    what stands behind the colon of its title, or its first bold words.
+    """
+    name, _, behind = title.partition(": ")
+    said = notebook.metadata.get("workbench", {}).get("trick", "")
+    if isinstance(said, str) and said.strip():
+        return name, said.strip()
+    if behind:
+        return name, behind
+    bold = re.search(
+        r"\*\*(.+?)\*\*", "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    )
+    return name, bold[1].rstrip(".") if bold else ""
+
+
+@lru_cache(maxsize=64)
+def _card(path: Path, _changed: int) -> Card:
+    """Of an executed copy; read once as long as it is the same."""
+    notebook = nbformat.read(path, 4)
+    return Card(*_trick(notebook, _title(notebook, path.stem)), _hero(notebook))
+
+
+def _cards(run: Run) -> Iterator[tuple[str, Card]]:
+    for name, entry in run.record["notebooks"].items():
+        copy = run.folder / "notebooks" / f"{name}.ipynb"
+        if entry["status"] in ENDED and copy.exists():
+            yield name, _card(copy, copy.stat().st_mtime_ns)
 
 
 def _words(value: object) -> str:
@@ -179,15 +322,10 @@ PARTS = _parts()
 
 
 def index_page(run: Run) -> str:
-    """The run at a glance: every notebook with its outcome, metrics and parameters, and where it
-    all comes from.
+    """The run as a gallery of its chapters; behind it metrics and parameters of every notebook,
+    and where it all comes from.
     """
-    titles = {}
-    for name, entry in run.record["notebooks"].items():
-        copy = run.folder / "notebooks" / f"{name}.ipynb"
-        if entry["status"] in ENDED and copy.exists():
-            titles[name] = _title(nbformat.read(copy, 4), name)
-    return str(PARTS.index(run, titles)).replace(POLICY_SLOT, policy(), 1)
+    return str(PARTS.index(run, dict(_cards(run)))).replace(POLICY_SLOT, policy(), 1)
 
 
 def publish(run: Run) -> None:
@@ -198,5 +336,6 @@ def publish(run: Run) -> None:
         copy, page = run.folder / "notebooks" / f"{name}.ipynb", run.folder / f"{name}.html"
         fresh = page.exists() and page.stat().st_mtime > copy.stat().st_mtime
         if entry["status"] in ENDED and copy.exists() and not fresh:
-            write_text(page, notebook_page(copy, error=entry.get("error")), over=True)
+            about = {"error": entry.get("error"), "duration_s": entry.get("duration_s")}
+            write_text(page, notebook_page(copy, **about), over=True)
     write_text(run.folder / "index.html", index_page(run), over=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import Markdown, display
+from IPython.display import HTML, display
 from jaxtyping import Float
 
 from ..data.manifest import data_place as data_place
@@ -28,6 +28,7 @@ from ..train import choose_device
 from .tools import show_tools
 
 METRICS = "application/x.workbench.metrics+json"
+MISSING = "missing"
 SHOWN = "torch torchvision timm numpy opencv-python seaborn plotly ipywidgets".split()
 SHOWN += ["jupyterlab", "papermill"]
 
@@ -50,35 +51,41 @@ def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "missing"
+        return MISSING
+
+
+def _size(path: Path) -> str:
+    return f"{path.stat().st_size / 1e6:.1f} MB" if path.exists() else MISSING
+
+
+def _readiness(words: str, missing: Sequence[str], rows: Sequence[tuple[str, str]]) -> str:
+    """One line, and rows that it folds, as HTML."""
+    ready = f"<b>Ready.</b> {escape(words)}"
+    if missing:
+        names = escape(", ".join(missing))
+        ready = f"<b>Not ready: {names} missing.</b> Run <code>make</code> again. {escape(words)}"
+    listed = "".join(f"<tr><th>{escape(k)}</th><td>{escape(v)}</td></tr>" for k, v in rows)
+    return f"<details><summary>{ready}</summary><table>{listed}</table></details>"
 
 
 def setup(
     *, device: str = "auto", profile: str = "fast", seed: int = 0, data: Sequence[str] = ()
 ) -> Setup:
-    """Seeds, chooses the device, gives figures theme and tools, and shows
-    versions, device, data and weights once.
+    """Seeds, chooses the device, gives figures theme and tools, and says in one line whether the
+    machine is ready; versions, data and weights are folded behind it.
     """
     if profile not in ("fast", "full", "paper"):
         raise BadParameter(f"profile is {profile!r}", remedy="choose fast, full or paper")
     device = choose_device(device)
     torch.manual_seed(seed)
-    rows = [
-        ("device", f"{device} ({hardware_in_words(device)})"),
-        ("profile", profile),
-        ("python", platform.python_version()),
-    ]
-    rows += [(p, _version(p)) for p in SHOWN]
-    rows += [(f"data: {d}", presence(d)) for d in data]
+    rows = [("python", platform.python_version()), *((p, _version(p)) for p in SHOWN)]
     for method, joints in SHIPPED.items():
         paths = [weights_path(method, name) for name in joints]
-        there = [
-            f"{path.stem}, {path.stat().st_size / 1e6:.1f} MB" if path.exists() else "missing"
-            for path in paths
-        ]
-        rows.append((f"weights: {method}", "; ".join(there)))
-    table = " &nbsp;·&nbsp; ".join(f"**{k}** {v}" for k, v in rows)
-    display(Markdown(table))
+        rows += [(f"weights: {path.stem}", _size(path)) for path in paths]
+    missing = [name for name, found in rows if found == MISSING]
+    rows += [(f"data: {d}", presence(d)) for d in data]
+    words = f"{device} ({hardware_in_words(device)}), profile {profile}, seed {seed}"
+    display(HTML(_readiness(words, missing, rows)))
     show_tools()
     return Setup(device, profile, seed, np.random.default_rng(seed))
 
@@ -129,7 +136,8 @@ def report(metrics: Mapping, *, protocol: str, inputs: Sequence[str | Path] = ()
         "protocol": protocol,
         "inputs": {Path(p).name: sha256_of(p) for p in inputs},
     }
-    text = f"*Protocol: {protocol}. {len(values)} metrics go to the run's record.*"
+    said = protocol.replace("@", "&#64;")  # JupyterLab takes PCK@0.05 for a mail address
+    text = f"*Protocol: {said}. {len(values)} metrics go to the run's record.*"
     display({METRICS: bundle, "text/markdown": text, "text/plain": text}, raw=True)
 
 
