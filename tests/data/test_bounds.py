@@ -39,6 +39,14 @@ def long_names(path):
     return path
 
 
+def many_members(path, n=3_000_000):
+    """A zip whose list names as many members, none of them there."""
+    entry = b"PK\1\2" + bytes(24) + b"\1\0" + bytes(16) + b"a"
+    end = b"PK\5\6" + bytes(8) + (len(entry) * n).to_bytes(4, "little") + bytes(6)
+    path.write_bytes(entry * n + end)
+    return path
+
+
 def colliding(path):
     """60,000 keys of one hash."""
     numbers = (pickle.encode_long(i * (2**61 - 1)) for i in range(1, 60_001))
@@ -50,6 +58,7 @@ def colliding(path):
 
 CASES = {
     "zip of zeros": (lambda p: zeros(p / "a.zip"), "list(archives.safe_members(path))"),
+    "zip of members": (lambda p: many_members(p / "a.zip"), "list(archives.safe_members(path))"),
     "csv of zeros": (lambda p: zeros(p / "a.csv"), "tables.read_table(path)"),
     "json of zeros": (lambda p: zeros(p / "a.json"), "safe.read_json(path)"),
     "long names": (lambda p: long_names(p / "a.tar.gz"), "list(archives.safe_members(path))"),

@@ -30,6 +30,7 @@ BAR_FROM_BYTES = 64 * 2**20  # less is done before a bar could be read
 _RATIO_FREE_BYTES = 2**20  # below this size no ratio is too large
 _AFTER_BYTES = 2**26  # what may follow the last member of a tar file; writers pad by some kB
 _CHUNK = 2**20
+_ZIP_TAIL = 2**17  # bytes at a zip's end: its last record, a comment of at most 64 KiB, zip64's
 # what zipfile and tarfile raise for damaged archives, as fuzzing showed
 _DAMAGE = (
     zipfile.BadZipFile,
@@ -64,6 +65,28 @@ class Member(NamedTuple):
     size: int  # bytes, unpacked, as the archive states it
     kind: str  # "file", "folder", or what makes it unsafe
     open: Callable[[], IO[bytes]]
+
+
+def _check_zip(archive: Path) -> None:
+    """Before zipfile makes an object of each member that the file's own list names."""
+    with open(archive, "rb") as file:
+        tail_at = max(file.seek(0, os.SEEK_END) - _ZIP_TAIL, 0)
+        file.seek(tail_at)
+        tail = file.read()
+        end = tail.rfind(b"PK\5\6")
+        size = int.from_bytes(tail[end + 12 : end + 16], "little")
+        if size == 2**32 - 1:  # stands in the record of larger files, which ends right before
+            record = tail.rfind(b"PK\6\6", 0, end)
+            size = int.from_bytes(tail[record + 40 : record + 48], "little")
+            end = record
+        if size > limit(MAX_NAMES):
+            raise UnsafeFile(f"a list of members of {size} bytes", file=archive, remedy=RAISE)
+        file.seek(max(tail_at + end - size, 0))
+        members = file.read(size).count(b"PK\1\2")
+    if members > (most := int(limit(MAX_MEMBERS))):
+        raise UnsafeFile(
+            f"{members} members, at most {most} are read", file=archive, remedy=RAISE
+        )
 
 
 def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
@@ -123,6 +146,7 @@ def open_archive(archive: Path) -> Iterator[Iterator[Member]]:
     """
     try:
         if zipfile.is_zipfile(archive):
+            _check_zip(archive)
             with zipfile.ZipFile(archive) as opened:
                 yield _zip_members(opened)
         else:
