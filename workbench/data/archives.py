@@ -84,9 +84,7 @@ def _check_zip(archive: Path) -> None:
         file.seek(max(tail_at + end - size, 0))
         members = file.read(size).count(b"PK\1\2")
     if members > (most := int(limit(MAX_MEMBERS))):
-        raise UnsafeFile(
-            f"{members} members, at most {most} are read", file=archive, remedy=RAISE
-        )
+        raise UnsafeFile(f"{members} members, at most {most} are read", file=archive, remedy=RAISE)
 
 
 def _zip_members(archive: zipfile.ZipFile) -> Iterator[Member]:
