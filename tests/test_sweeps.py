@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from contextlib import ExitStack
 
 import psutil
 import pytest
@@ -157,6 +160,36 @@ def test_a_scheduler_that_does_not_answer_is_named(place):
     chosen = begin(place)
     with pytest.raises(BadParameter, match="no scheduler answers"):
         sweeps.execute(chosen, scheduler="tcp://127.0.0.1:9", progress=False, **place[0])
+
+
+def test_a_scheduler_of_the_user_s_own_and_its_workers(place, monkeypatch):
+    """As `dask scheduler` and `dask worker` in other terminals: none of ours is started."""
+    options, folder = place
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    start = [
+        sys.executable,
+        "-m",
+        "distributed.cli.dask_scheduler",
+        "--no-dashboard",
+        "--port",
+        "0",
+    ]
+    file = folder / "scheduler.json"
+    work = [sys.executable, "-m", "distributed.cli.dask_worker", "--no-dashboard"]
+    work += ["--nthreads", "1", "--no-nanny", "--scheduler-file", str(file)]
+    with ExitStack() as stack:
+        for command in ([*start, "--scheduler-file", str(file)], work, work):
+            process = subprocess.Popen(command, env=env, cwd=folder, stderr=subprocess.DEVNULL)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            while not file.exists():
+                time.sleep(0.1)
+        monkeypatch.setattr("distributed.LocalCluster", None)
+        address = json.loads(file.read_text())["address"]
+        chosen = begin(place)
+        sweeps.execute(chosen, scheduler=address, progress=False, **options)
+    assert list(chosen.table()["px"]) == pytest.approx([1, 2, 2, 3])
+    assert sorted(starts(folder)) == sorted(set(starts(folder))) and len(starts(folder)) == 4
 
 
 def test_the_command_ends_in_a_table_and_a_figure_with_bands(place, monkeypatch):

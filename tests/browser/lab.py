@@ -178,10 +178,11 @@ class OpenNotebook:
         )
 
     def errors(self) -> list[str]:
-        """Texts of the errors that cells show."""
-        return self.page.locator(
-            '.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.error"]'
-        ).all_inner_texts()
+        """Texts of the errors that cells show. JupyterLab 4.6 gives them the type of stderr, which
+        progress bars have, too.
+        """
+        outputs = self.page.locator(".jp-OutputArea-output").all_inner_texts()
+        return [text for text in outputs if "Traceback (most recent call last)" in text]
 
     def slider(self, label: str) -> Locator:
         """The slider with this description, scrolled into view."""

@@ -13,7 +13,7 @@ from workbench.film import write_video
 from workbench.runs import run_notebooks
 from workbench.view.html import publish
 
-from .lab import CHROMIUM, chromium
+from .lab import CHROMIUM, OpenNotebook, chromium, jupyterlab
 
 pytestmark = [
     pytest.mark.browser,
@@ -138,4 +138,34 @@ def test_an_explorer_s_page_and_widget_show_names_as_text(tmp_path, hostile_file
         (tmp_path / "page.html").write_text(explorer.page(HOSTILE), encoding="utf-8")
         with chromium() as (page, outside):
             assert look(page, tmp_path / "page.html") == [0, []], method
+            assert outside == []
+
+
+SHOWS = """import pandas as pd
+from workbench import explore
+from workbench.data.readers import read
+given = {"video": VIDEO, "keypoints": RESULTS, "skeleton": "coco17", "first_frame": 0}
+explore("port", **given).show()
+explore("hanet", **given).show()
+read(RESULTS)"""
+
+
+def test_words_of_files_are_text_in_jupyterlab(tmp_path, hostile_files):
+    """Live, where no policy stands behind the escaping: tables, figures, widgets, errors."""
+    video, results = hostile_files
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    fails = f"raise BadRecord({HOSTILE!r}, file={HOSTILE!r}, record={HOSTILE!r})"
+    shows = SHOWS.replace("VIDEO", repr(str(video))).replace("RESULTS", repr(str(results)))
+    write_notebook(folder / "all.ipynb", CELLS, shows, fails, parameters="seed = 0")
+    with jupyterlab(folder, tmp_path / "private") as address:
+        with chromium(home=address.partition("/doc/")[0]) as (page, outside):
+            notebook = OpenNotebook(page, address.format(path="all.ipynb"))
+            notebook.run_all()
+            notebook.wait(notebook.errors, 30, "error of the last cell")
+            (error,) = notebook.errors()
+            assert "BadRecord" in error and "window.hit" in error
+            assert page.locator(".workbench-view").count() >= 2
+            hit, live = page.evaluate(LIVE)
+            assert hit == 0 and not [text for text in live if "window.hit" in text], live
             assert outside == []

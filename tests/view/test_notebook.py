@@ -62,7 +62,7 @@ def test_report_leaves_metrics_for_the_run(shown, tmp_path):
         and bundle["protocol"] == "two hands, PCK@0.05"
     )
     assert bundle["inputs"]["w"].startswith("ba7816bf")
-    assert "two hands, PCK&#64;0.05" in shown[0]["text/markdown"], "no mail address"
+    assert "two hands, PCK@0.05" in shown[0]["text/html"], "neither markup nor a mail address"
 
 
 def test_tables_round_and_leave_gaps(shown):

@@ -136,9 +136,9 @@ def report(metrics: Mapping, *, protocol: str, inputs: Sequence[str | Path] = ()
         "protocol": protocol,
         "inputs": {Path(p).name: sha256_of(p) for p in inputs},
     }
-    said = protocol.replace("@", "&#64;")  # JupyterLab takes PCK@0.05 for a mail address
-    text = f"*Protocol: {said}. {len(values)} metrics go to the run's record.*"
-    display({METRICS: bundle, "text/markdown": text, "text/plain": text}, raw=True)
+    text = f"Protocol: {protocol}. {len(values)} metrics go to the run's record."
+    told = f"<em>{escape(text)}</em>"  # not Markdown: names of files may stand in a protocol
+    display({METRICS: bundle, "text/html": told, "text/plain": text}, raw=True)
 
 
 def mean_and_interval(
