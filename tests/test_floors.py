@@ -22,6 +22,7 @@ FLOORS = [
     {"recipes"},
     {"view"},
     {"exploration", "bench"},
+    {"side_by_side"},
     {"cli"},
     {"__main__", "__init__"},
 ]

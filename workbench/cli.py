@@ -626,6 +626,28 @@ def bench(
     print_rows(result["rows"])
 
 
+@app.command("side-by-side")
+def side_by_side(
+    clips: Annotated[int, typer.Option(help="Test clips of rendered people.", min=2)] = 120,
+    seconds: Annotated[float, typer.Option(help="Time for what each costs.", min=0.1)] = 10.0,
+    json_file: JsonFile = None,
+    device: Device = "auto",
+):
+    """All five methods on the same rendered people: hits by visibility and occlusion, what each
+    costs here, and which to take when (chapter 07).
+    """
+    from .recipes.base import flat_row
+    from .side_by_side import choices, compare, judged
+
+    _check_places(json_file)
+    result = compare(clips, seconds=seconds, device=device)
+    _write_json(json_file, result)
+    typer.echo(f"{result['hardware']}; {result['protocol']}")
+    print_rows([flat_row(row, None, ("PCK",)) for row in result["rows"]])
+    print_rows(judged(result["rows"]))
+    print_rows(choices(result["rows"]))
+
+
 # --- predict, propagate ---------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from workbench.models.layers import MLP, MultiheadAttention, forward_cost
+from workbench.models.layers import MLP, MultiheadAttention, forward_cost, peak_bytes
 from workbench.taps import record
 
 
@@ -36,3 +36,17 @@ def test_an_mlp_some_tokens_at_a_time_is_the_mlp(rows):
         with record(layer, ["1"]) as seen:
             layer(x)
     assert [call.shape for call in seen.calls("1")] == [(2, 7, 17)]
+
+
+def test_the_most_memory_is_that_of_what_stands_together():
+    def step():
+        a = torch.zeros(1000)
+        b = a + 1
+        del a
+        c = b.view(10, 100)  # no more memory, and it keeps b's
+        del b
+        return (c * 2).sum()
+
+    assert peak_bytes(step) == 2 * 4000 + 4
+    weight = torch.zeros(1000)  # there before: not counted
+    assert peak_bytes(lambda: weight.view(10, 100).sum()) == 4

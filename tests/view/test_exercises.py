@@ -260,6 +260,33 @@ def test_flow_mistakes_are_diagnosed(said, answer, diagnosis):
     assert diagnosis in said[-1]
 
 
+def _verdict(helps, harms):
+    return lambda low, high: (
+        "helps" if helps(low, high) else "harms" if harms(low, high) else "not shown"
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "diagnosis"),
+    [
+        (_verdict(lambda low, high: low > 0, lambda low, high: high < 0), "Right"),
+        (lambda low, high: None, "Not tried yet"),
+        (
+            _verdict(lambda low, high: low + high > 0, lambda *_: True),
+            "from -1 to 2 it says 'helps'",
+        ),
+        (_verdict(lambda low, high: low >= 0, lambda low, high: high < 0), "An end that is 0"),
+        (
+            _verdict(lambda low, high: high < 0, lambda low, high: low > 0),
+            "from 1 to 3 it says 'harms'",
+        ),
+    ],
+)
+def test_verdict_mistakes_name_the_interval(said, answer, diagnosis):
+    assert exercises.check_verdict(answer) == (diagnosis == "Right")
+    assert diagnosis in said[-1]
+
+
 @pytest.mark.parametrize(
     ("answer", "diagnosis"),
     [

@@ -57,6 +57,21 @@ def test_changes_stand_by_number_of_replaced_joints():
     assert "below 0 is better" in figure.axes[0].get_ylabel() and "t" in texts(figure)
 
 
+def test_changes_have_their_intervals_and_colour_where_these_leave_0_out():
+    rows = [
+        {"subset": "s", "method": "a", "change": 2.0, "low": 1.0, "high": 4.0},
+        {"subset": "s", "method": "b", "change": 1.0, "low": -1.0, "high": 2.0},
+        {"subset": "t", "method": "b", "change": -3.0, "low": -4.0, "high": -0.5},
+    ]
+    figure = paper.changes(rows, x_title="change")
+    left, right = figure.axes
+    assert [t.get_text() for t in left.get_yticklabels()] == ["a", "b"]
+    ends = [c.get_segments()[0][:, 0].tolist() for c in (*left.collections, *right.collections)]
+    assert ends == [[1, 4], [-1, 2], [-4, -0.5]]
+    colours = [to_hex(c.get_color()[0]).upper() for c in (*left.collections, *right.collections)]
+    assert colours == [style.colour(role) for role in ("ours", "soft", "ours")]
+
+
 def test_sweep_keeps_the_paper_in_a_panel_of_its_own():
     rows = [
         {"setting": "a", "v": 1.0, "low": 0.5, "high": 1.25, "paper": 7.0},
@@ -223,6 +238,9 @@ def every_chart(request):
         "visibility_shares": paper.visibility_shares(labels, **page),
         "hidden_by_joint": paper.hidden_by_joint(labels, **page),
         "reliability": paper.reliability({"VisNet": curve, "control": curve}, **page),
+        "changes": paper.changes(
+            [{"subset": "s", "method": "m", "change": 1, "low": 0, "high": 2}], x_title="x", **page
+        ),
         "joint_bars": paper.joint_bars(joints, HAND, y_title="share", **page),
         "crowd_histogram": paper.crowd_histogram(share, {"paper": (0.1, 0.8)}, **page),
         "curves": paper.curves([row for row in seeds if not row["seed"]], **page),

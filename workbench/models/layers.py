@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
+from weakref import finalize
 
 import torch
 import torch.nn.functional as F
@@ -182,8 +184,60 @@ class _Counted(TorchDispatchMode):
         return out
 
 
-def forward_cost(model: nn.Module, *inputs, **kwargs) -> Cost:
-    """Of one forward call; operations are counted by torch's formulas."""
+class _Held(TorchDispatchMode):
+    """Counts the bytes of storages that operations inside have made and that are still there."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = 0
+        self.most = 0
+        self._tensors: Counter[int] = Counter()  # of each storage
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:  # True would load the compiler
+        return False
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        out = operation(*args, **(kwargs or {}))
+        given = {x.untyped_storage()._cdata for x in tree_leaves((args, kwargs)) if _stored(x)}
+        for tensor in tree_leaves(out):
+            if _stored(tensor):
+                self._hold(tensor, given)
+        return out
+
+    def _hold(self, tensor: Tensor, given: set[int]) -> None:
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key in given and key not in self._tensors:
+            return  # a weight or an input, or a view of one
+        if not self._tensors[key]:
+            self.now += size
+            self.most = max(self.most, self.now)
+        self._tensors[key] += 1
+        finalize(tensor, self._leave, key, size)
+
+    def _leave(self, key: int, size: int) -> None:
+        self._tensors[key] -= 1
+        if not self._tensors[key]:
+            del self._tensors[key]
+            self.now -= size
+
+
+def _stored(x: object) -> bool:
+    return isinstance(x, Tensor) and x.layout is torch.strided
+
+
+def peak_bytes(step: Callable[[], object]) -> int:
+    """The most bytes that tensors made inside one call hold at once; what was there before, such
+    as weights, and what an operation needs within itself is not counted.
+    """
+    with _Held() as held:
+        step()
+    return held.most
+
+
+def forward_cost(model: Callable, *inputs, **kwargs) -> Cost:
+    """Of one call of a model, or of what calls one; operations are counted by torch's formulas."""
     from torch.utils.flop_counter import flop_registry
 
     with _Counted(flop_registry) as counted, torch.no_grad():

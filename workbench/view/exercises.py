@@ -340,6 +340,32 @@ def check_hidden_share(function: Callable) -> bool:
     return _check("hidden_share", function, (a, hidden), share, wrong)
 
 
+def check_verdict(function: Callable) -> bool:
+    """Exercise of chapter 07: function(low, high) of a paired interval gives "helps", "harms" or
+    "not shown".
+    """
+    expected = {(1.0, 3.0): "helps", (-3.0, -1.0): "harms", (-1.0, 2.0): "not shown"}
+    expected |= {(-2.0, 1.0): "not shown", (0.0, 2.0): "not shown", (-2.0, 0.0): "not shown"}
+    answers = {ends: function(*ends) for ends in expected}
+    if set(answers.values()) == {None}:
+        return _say(
+            "Not tried yet", "The function returns None: write its body, run the cell again."
+        )
+    for (low, high), right in expected.items():
+        got = answers[low, high]
+        if got != right:
+            case = f"For an interval from {low:g} to {high:g} it says {got!r}; expected {right!r}."
+            why = (
+                "Where the whole interval is above 0 it helps; where all of it is below, it harms."
+            )
+            if low < 0 < high:
+                why = "An interval that holds 0 shows nothing, wherever its middle lies."
+            elif 0 in (low, high):
+                why = "An end that is 0 is not above it: the rule wants all of it on one side."
+            return _say("Not yet", f"{case} {why}")
+    return _say("Right", "It is the rule that the table of choices is made by.")
+
+
 def check_flow(function: Callable) -> bool:
     """Exercise of chapter 05: OTPose Eq. 1, function(heatmaps [5, k, h, w]) gives the previous
     flow [k, h, w].

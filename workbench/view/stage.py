@@ -248,7 +248,7 @@ class Stage(Explorer):
         frames = np.flatnonzero(found.mask.any((1, 2)))
         some = 0 < len(frames) < len(times)
         shaded = [(frames[0], frames[-1], "hidden")] if some else []
-        title = f"error of {state['error of']}; dashed: without paint"
+        title = f"error of {state['error of']}" + "; dashed: without paint" * self.paints
         return Lines(title, "frame", "px", lines, shaded, cursor="frame")
 
     def say(self, state: Mapping, found: Played) -> str:
@@ -290,7 +290,8 @@ class Stage(Explorer):
             change = (away[both] - plain[both]).mean() if both.any() else 0.0
             lost = int((np.isfinite(plain) & ~np.isfinite(away)).sum())
             words = f", {lost} joints lost" if lost else ""
-            said.append(f"{name} {mean:.1f} px ({change:+.1f}{words})")
+            changed = f" ({change:+.1f}{words})" if self.paints else ""
+            said.append(f"{name} {mean:.1f} px{changed}")
         return said
 
     def asks(self) -> Iterable[Mapping]:

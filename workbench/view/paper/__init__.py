@@ -7,6 +7,7 @@ settings of matplotlib change nothing.
 
 from .charts import (
     change_by_occlusions,
+    changes,
     crowd_histogram,
     curves,
     error_by_confidence,

@@ -185,6 +185,31 @@ def sweep(
     return first.figure
 
 
+def changes(
+    rows: Sequence[Mapping], *, x_title: str, by: str = "subset", who: str = "method", **page
+) -> Figure:
+    """Changes with their intervals, a panel for each `by`, from above as they come; in colour where
+    the interval leaves 0 out.
+
+    rows: each has `by`, `who`, "change", "low" and "high".
+    """
+    table = pd.DataFrame(rows)
+    panels, names = list(dict.fromkeys(table[by])), list(dict.fromkeys(table[who]))
+    with chart(table, panels=(1, len(panels)), **page) as (_, cells, theme):
+        for axes, panel in zip(np.ravel(cells), panels):
+            part = table[table[by] == panel]
+            for row in part.to_dict("records"):
+                sure = row["low"] > 0 or row["high"] < 0
+                look = {"color": style.colour("ours" if sure else "soft", theme), "marker": "o"}
+                place = -names.index(row[who])
+                ends = [[row["change"] - row["low"]], [row["high"] - row["change"]]]
+                axes.errorbar([row["change"]], [place], xerr=ends, markersize=4, **look)
+            axes.axvline(0, color=style.colour("ink", theme), linewidth=0.8)
+            axes.set(title=panel, xlabel=x_title, ylim=(0.5 - len(names), 0.5))
+            axes.set_yticks(range(0, -len(names), -1), names if axes is np.ravel(cells)[0] else [])
+    return axes.figure
+
+
 # --- labels ---------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,270 @@
+"""All methods get the same input, labels are told to one row alone, and the choice follows from
+the rows.
+"""
+
+from __future__ import annotations
+
+import json
+from copy import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from workbench import cli, side_by_side
+from workbench.errors import UnknownName
+from workbench.made.worlds import WORLDS, sample_clip
+from workbench.side_by_side import (
+    APART,
+    COST,
+    HARMS,
+    HELPS,
+    HIDDEN,
+    METHODS,
+    MIDDLE,
+    OPEN,
+    SHOWN,
+    SINGLE,
+    SITUATIONS,
+    STAY,
+    TOLD,
+    VISIBLE,
+    WORLD,
+    People,
+)
+
+
+@pytest.fixture(scope="module")
+def people():
+    return People.of(
+        (made.clip, made.frames) for made in (sample_clip(WORLD, "test", i) for i in range(2))
+    )
+
+
+@pytest.fixture(scope="module")
+def models():
+    return side_by_side.predictors("cpu")
+
+
+@pytest.fixture(scope="module")
+def found(people, models):
+    return side_by_side.answers(people, models)
+
+
+# --- the same for all
+
+
+def test_the_world_is_the_frozen_one_made_longer():
+    frozen = WORLDS["passing_people"]
+    changed = {"name", "n_frames", "label_stride", "label_first"}
+    assert {k for k, v in vars(WORLD).items() if v != getattr(frozen, k)} == changed
+    assert (WORLD.digest(), frozen.digest()) == ("ffa5b8a46ed69062", "0dc778e0ff28331b")
+
+
+def test_the_shared_joints_are_twelve_limbs():
+    names = side_by_side.shared_joints()
+    limbs = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    assert names == tuple(f"{side}_{limb}" for limb in limbs for side in ("left", "right"))
+    assert len(side_by_side.shared_skeleton().edges) == 12
+
+
+def test_everybody_in_the_middle_frame_is_asked_about_once(people):
+    asked = people.asked("coco17")
+    assert [len(each) for each in asked] == np.bincount([p for p, _ in people.people_of]).tolist()
+    boxes = np.concatenate([each.boxes_xyxy for each in asked])
+    assert np.array_equal(boxes, people.truth.boxes_xyxy)
+    assert all((each.frames == MIDDLE).all() for each in asked)
+
+
+def _spied(models, calls):
+    """The same predictors, which also note what they are given."""
+
+    def spy(name, method, what):
+        own = getattr(models[name], method)
+
+        def noted(*given, **options):
+            calls.setdefault(name, []).append(what(*given, **options))
+            return own(*given, **options)
+
+        setattr(spied[name], method, noted)
+
+    spied = {name: copy(model) for name, model in models.items()}
+
+    def picture(frames, boxes, **_):
+        return frames.reshape(-1, *frames.shape[-3:]), boxes
+
+    for name in (SINGLE, "VisSimCC", "OTPose", "OTPose's single frame"):
+        spy(name, "estimate", picture)
+    spy("HANet", "refine", lambda xy, **_: xy)
+    for name in ("STDPose", "STDPose's single frame"):
+        spy(name, "carry", lambda windows, given, **_: (windows, given))
+    return spied
+
+
+def test_all_see_the_same_picture_in_the_same_box(people, models, found):
+    calls = {}
+    again = side_by_side.answers(people, _spied(models, calls))
+    assert all(np.array_equal(again[name], xy) for name, xy in found.items())
+    boxes = people.truth.boxes_xyxy
+    middles = [frames[MIDDLE] for _, frames in people.pairs]
+    for name in ("VisSimCC", "OTPose", "OTPose's single frame"):
+        assert len(calls[name]) == len(middles)
+        assert np.array_equal(np.concatenate([b for _, b in calls[name]]), boxes)
+        assert all(np.array_equal(p[len(p) // 2], m) for (p, _), m in zip(calls[name], middles))
+    read = {frames.tobytes(): b for frames, b in calls[SINGLE]}  # in every frame
+    assert len(calls[SINGLE]) == 2 * WORLD.n_frames
+    assert np.array_equal(np.concatenate([read[m.tobytes()] for m in middles]), boxes)
+    for name in ("STDPose", "STDPose's single frame"):
+        for windows, _ in calls[name]:
+            assert np.array_equal(windows.boxes(), boxes)
+            frames = [windows.frames_of(i).tolist() for i in range(len(windows))]
+            assert frames == [[MIDDLE - APART, MIDDLE, MIDDLE + APART]] * len(boxes)
+    assert [given for _, given in calls["STDPose"]] == [False, True]
+    assert [given for _, given in calls["STDPose's single frame"]] == [False]
+
+
+def test_refiners_read_the_joints_of_the_single_frame(people, models, found):
+    calls = {}
+    side_by_side.answers(people, _spied(models, calls))
+    said = side_by_side.single_frames(models[SINGLE], people)
+    tracks = [clip.select(clip.tracks == t) for clip in said for t in sorted(set(clip.tracks))]
+    wrists = [models["HANet"].skeleton.index("left_wrist"), 9]
+    read = {xy[:, wrists[0]].astype(np.float32).tobytes() for xy in calls["HANet"] if len(xy) > 1}
+    given = {t.xy_frame[:, wrists[1]].tobytes() for t in tracks if len(t) == WORLD.n_frames}
+    assert given and given <= read
+    # a PORT that replaces nothing gives the single frame's joints back, in their order
+    port = copy(models["PORT"])
+    port.rule = replace(port.rule, margin=1.0)
+    kept = side_by_side.answers(people, {**models, "PORT": port})
+    assert np.array_equal(kept["PORT"], found[SINGLE])
+
+
+def test_labels_of_other_frames_are_told_to_one_row_and_its_rival_alone(people, models, found):
+    pairs = []
+    for clip, frames in people.pairs:
+        tracks = []
+        for track in clip.tracks:
+            xy = track.xy_frame.copy()
+            xy[[MIDDLE - APART, MIDDLE + APART]] += 40 * (
+                track.visibility[[MIDDLE - APART, MIDDLE + APART], :, None] > 0
+            )
+            tracks.append(replace(track, xy_frame=xy))
+        pairs.append((replace(clip, tracks=tracks), frames))
+    other = side_by_side.answers(People.of(pairs), models)
+    changed = {name for name, xy in found.items() if not np.array_equal(xy, other[name])}
+    assert changed == {TOLD, "straight line"}
+
+
+# --- rows
+
+
+def test_truth_hits_everything_and_subsets_are_what_they_say(people):
+    columns = side_by_side.shared_columns(people.truth.skeleton)
+    truth = people.truth.xy_frame[:, columns]
+    far = truth + people.truth.boxes_xyxy[:, None, 2:3]
+    answers = dict.fromkeys(METHODS, truth) | dict.fromkeys(side_by_side.OWN, far)
+    lines = side_by_side.measured(people, answers)
+    for line in lines:
+        own = line["method"] in METHODS
+        assert not line["n"] or line["metrics"]["PCK"] == (100 if own else 0)
+        assert not line["n"] or (line["metrics"]["error"] == 0) == own
+    counts = {line["subset"]: line["n"] for line in lines}
+    assert counts[HIDDEN] == (people.flags == 1).sum() == sum(counts[name] for name in SHOWN)
+    assert counts[VISIBLE] + counts[HIDDEN] == counts["all joints"]
+    assert sum(counts[name] for name in side_by_side.LEVELS) == counts["all joints"]
+    against = side_by_side.line_of(lines, "OTPose", HIDDEN)["against"]
+    assert against["OTPose's single frame"]["PCK"]["difference"] == 100
+
+
+def test_near_frames_show_what_they_show(people):
+    row = side_by_side.most_hidden(people)
+    pair, track = people.people_of[row]
+    flags = people.pairs[pair][0].tracks[track].visibility
+    wrist = people.truth.skeleton, side_by_side.shared_joints().index("left_wrist")
+    column = side_by_side.shared_columns(wrist[0])[wrist[1]]
+    others = [MIDDLE - 2, MIDDLE - 1, MIDDLE + 1, MIDDLE + 2]
+    assert people.shown[row, wrist[1]] == (flags[others, column] == 2).sum()
+
+
+# --- when to take which
+
+
+def _pair(low, high):
+    return {"PCK": {"difference": (low + high) / 2, "interval": [float(low), float(high)]}}
+
+
+def made_rows(**hidden):
+    """Rows in which nothing is shown, but for hidden joints of the methods that are named: the ends
+    of their intervals against whomever.
+    """
+    lines = []
+    for name, method in METHODS.items():
+        for subset in (VISIBLE, HIDDEN, *SHOWN):
+            ends = hidden.get(name, (-1, 1)) if subset == HIDDEN else (-1, 1)
+            line = {"method": name, "subset": subset}
+            if method.base:
+                line |= {"paired": _pair(*ends), "against": {method.base: _pair(*ends)}}
+            lines.append(line)
+    return lines
+
+
+def taken(lines):
+    return [row["take"] for row in side_by_side.choices(lines)]
+
+
+def test_where_nothing_is_shown_nothing_is_taken():
+    assert taken(made_rows()) == [STAY] * len(SITUATIONS)
+    # an interval that ends at 0 shows nothing
+    assert taken(made_rows(PORT=(0, 5))) == [STAY] * len(SITUATIONS)
+
+
+def test_the_choice_follows_the_rows():
+    lines = made_rows(PORT=(1, 2), OTPose=(3, 9))
+    assert taken(lines) == ["PORT", "PORT", "PORT", "OTPose", "OTPose"]
+    # the higher lower end counts, not the higher middle
+    assert taken(made_rows(PORT=(4, 5), OTPose=(3, 90)))[3] == "PORT"
+    # who needs labels is no choice without them
+    assert taken(made_rows(**{TOLD: (1, 2)})) == [STAY] * 4 + [TOLD]
+    others = side_by_side.choices(lines)[3]
+    assert others["helps, too"] == "PORT" and others["hidden joints, PCK"] == "+6.00 [+3.00, +9.00]"
+
+
+def test_who_harms_visible_joints_is_no_choice():
+    lines = made_rows(HANet=(5, 9))
+    assert taken(lines)[1] == "HANet"
+    side_by_side.line_of(lines, "HANet", VISIBLE)["paired"] = _pair(-3, -1)
+    row = side_by_side.choices(lines)[1]
+    assert row["take"] == STAY
+    assert row["helps hidden joints, but harms visible ones"] == "HANet"
+
+
+def test_a_gain_over_its_own_start_alone_is_no_choice():
+    lines = made_rows(STDPose=(2, 3))
+    assert taken(lines)[3] == "STDPose"
+    side_by_side.line_of(lines, "STDPose", HIDDEN)["paired"] = _pair(-1, 2)
+    assert taken(lines)[3] == STAY
+
+
+def test_verdicts_are_of_whole_intervals():
+    lines = made_rows(PORT=(0.1, 4), HANet=(-4, -0.1), VisSimCC=(-0.1, 9))
+    said = {row["method"]: row[HIDDEN] for row in side_by_side.judged(lines)}
+    assert [said[name] for name in ("PORT", "HANet", "VisSimCC")] == [HELPS, HARMS, OPEN]
+    with pytest.raises(UnknownName):
+        side_by_side.line_of(lines, "PORT", "no such joints")
+
+
+# --- the command
+
+
+def test_the_command_measures_everything(tmp_path):
+    file = tmp_path / "rows.json"
+    asked = ["side-by-side", "--clips", "2", "--seconds", "0.1", "--json", str(file)]
+    done = CliRunner().invoke(cli.app, asked)
+    assert done.exit_code == 0, done.output
+    result = json.loads(file.read_text())
+    costs = {r["method"]: r["metrics"] for r in result["rows"] if r["subset"] == COST}
+    assert costs.keys() == {*side_by_side.FIVE}
+    assert costs[SINGLE]["times"] == 1 and all(c["MB"] > 0 < c["GFLOP"] for c in costs.values())
+    assert costs["PORT"]["parameters"] > costs[SINGLE]["parameters"]
+    assert "you have" in done.output and "a video" in done.output

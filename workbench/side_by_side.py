@@ -1,0 +1,698 @@
+"""Five methods on the same people of the same clips: how well each does by visibility and by
+occlusion, what it costs, and which to take when.
+
+The clips are those of the frozen world "passing_people" made longer (`WORLD`), because HANet reads
+tracks. Everybody gets the same pictures, the true box in the frame that is judged, and, who
+refines joints, the joints of one single-frame estimator: VisSimCC's plain one, `SINGLE`, which is
+the rival of every row. Only the joints that all methods have are judged. Synthetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from . import metrics
+from .bench import Bench
+from .data.tracks import poses_of
+from .data.windows import WindowConfig, Windows
+from .errors import unknown
+from .geometry import enlarge
+from .made.worlds import WORLDS, cached_clips
+from .models.layers import count_parameters, forward_cost, peak_bytes
+from .predict import (
+    Predictor,
+    Propagator,
+    estimate_people,
+    load,
+    refine_people,
+    refine_tracks,
+    refined_people,
+)
+from .propagate import linear
+from .recipes.base import SCHEMA_VERSION, Scores, paired, rows, with_interval
+from .recipes.crops import PADDING
+from .recipes.otpose import SingleFrame
+from .recipes.stdpose import single_frame
+from .records import Clip, Detections, Pose, Prediction
+from .skeletons import Skeleton, own_skeleton, skeleton
+from .threads import hardware_in_words, threads_in_words
+from .train import choose_device
+from .view.panels import HIDDEN as HIDDEN_MARK
+from .view.panels import NOTHING, Picture
+from .view.panels import VISIBLE as VISIBLE_MARK
+from .view.panels import People as Shown
+from .view.stage import Scene, Stage, over_time
+
+# the clips of "passing_people" with more frames, all of them labelled  # ours
+WORLD = replace(
+    WORLDS["passing_people"], name="side_by_side", n_frames=15, label_stride=1, label_first=0
+)
+MIDDLE = WORLD.n_frames // 2  # the frame that is judged
+APART = 3  # frames from it to those that STDPose looks at, and whose labels it may be told
+NEAR = 2  # frames to both sides that OTPose looks at
+REACH = {"OTPose": NEAR, "STDPose": APART}
+CLIPS = 120  # of the rows that are shipped
+HIT = metrics.PCK_THRESHOLD  # of the longer side of the person's box
+
+SINGLE = "single frame"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row: what it needs, and what it starts from.
+
+    weights, joints: of `predict.load`. base: the row that it goes on from, which is what it has to
+    beat. needs: of `HAVE`. reads, cannot: for readers.
+    """
+
+    weights: str
+    base: str
+    needs: frozenset[str]
+    reads: str
+    cannot: str
+    joints: str | None = None
+
+
+JOINTS, TRACK, PICTURE, FRAMES, LABELS = "joints", "track", "picture", "frames", "labels"
+HAVE = (JOINTS, TRACK, PICTURE, FRAMES, LABELS)
+TOLD = "STDPose, labels told"
+ALWAYS = "PORT, never abstaining"
+METHODS = {
+    SINGLE: Method(
+        "vissimcc-baseline",
+        "",
+        frozenset({PICTURE}),
+        "one picture",
+        "look at another frame",
+    ),
+    "PORT": Method(
+        "port",
+        SINGLE,
+        frozenset({JOINTS}),
+        "joints of one frame and their confidences",
+        "see pixels or other frames",
+        "coco17",
+    ),
+    ALWAYS: Method(
+        "port",
+        SINGLE,
+        frozenset({JOINTS}),
+        "the same; replaces the less confident half of all joints (PORT Eq. 13, 14)",
+        "see pixels or other frames",
+        "coco17",
+    ),
+    "HANet": Method(
+        "hanet",
+        SINGLE,
+        frozenset({JOINTS, TRACK}),
+        f"joints of {WORLD.n_frames} frames",
+        "see pixels, or say which joint is doubtful",
+    ),
+    "VisSimCC": Method(
+        "vissimcc",
+        SINGLE,
+        frozenset({PICTURE}),
+        "one picture",
+        "look at another frame",
+    ),
+    "OTPose": Method(
+        "otpose",
+        "OTPose's single frame",
+        frozenset({FRAMES}),
+        f"pictures of {2 * NEAR + 1} frames in a row",
+        "follow somebody who leaves the box",
+    ),
+    "STDPose": Method(
+        "stdpose",
+        "STDPose's single frame",
+        frozenset({FRAMES}),
+        f"3 pictures, {APART} frames apart",
+        "do without frames on both sides",
+    ),
+    TOLD: Method(
+        "stdpose",
+        "straight line",
+        frozenset({FRAMES, LABELS}),
+        f"3 pictures, and people's labels in the outer two, {APART} frames away",
+        "be compared with the others: nobody else is told labels",
+    ),
+}
+FIVE = tuple(name for name in METHODS if name not in (ALWAYS, TOLD))  # and the single frame
+# what methods go on from, where that is not the common single frame
+OWN = ("OTPose's single frame", "STDPose's single frame", "straight line")
+
+
+def shared_joints() -> tuple[str, ...]:
+    """The joints that every method has, in the order of COCO's."""
+    known = [set(skeleton(name).joints) for name in ("coco17", "posetrack15", "jhmdb15")]
+    return tuple(j for j in skeleton("coco17").joints if all(j in joints for joints in known))
+
+
+# --- the same people for all ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """Everybody in the middle frames of clips: what all methods are asked about.
+
+    windows: one a person, the middle frame and those `APART` frames away, in the true box.
+    """
+
+    pairs: Sequence[tuple[Clip, object]]
+    windows: Windows
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[Clip, object]]) -> People:
+        """Everybody with a box and a joint in the middle frames of (clip, frames)."""
+        pairs = list(pairs)
+        config = WindowConfig(offsets=(-APART, 0, APART), padding=PADDING, keys="labelled")
+        windows = Windows(pairs, config)
+        return cls(pairs, windows.select(windows.items[:, 2] == MIDDLE))
+
+    @cached_property
+    def truth(self) -> Pose:
+        return self.windows.poses()
+
+    @property
+    def people_of(self) -> list[tuple[int, int]]:
+        """Number of the clip and the track of each person."""
+        return [(pair, track) for pair, track, _ in self.windows.items.tolist()]
+
+    def asked(self, joints: str) -> list[Detections]:
+        """The boxes of each clip's people in the middle frame, with no joints yet."""
+        boxes = self.truth.boxes_xyxy
+        found = []
+        for pair in range(len(self.pairs)):
+            mine = [row for row, (clip, _) in enumerate(self.people_of) if clip == pair]
+            tracks = [self.people_of[row][1] for row in mine]
+            frames = np.full(len(mine), MIDDLE)
+            found.append(_nobody(joints, boxes[mine], frames, np.array(tracks, int)))
+        return found
+
+    @cached_property
+    def hidden_share(self) -> Float[np.ndarray, n]:
+        """Of the shared joints of each person that are in sight of the camera or hidden."""
+        flags = self.flags
+        return (flags == 1).sum(1) / np.maximum((flags > 0).sum(1), 1)
+
+    @cached_property
+    def flags(self) -> Int[np.ndarray, "n k"]:
+        """Visibility of the shared joints."""
+        return self.truth.visibility[:, shared_columns(self.truth.skeleton)]
+
+    @cached_property
+    def shown(self) -> Int[np.ndarray, "n k"]:
+        """In how many of the four nearest other frames each shared joint is visible."""
+        columns, found = shared_columns(self.truth.skeleton), []
+        others = [MIDDLE + step for step in range(-NEAR, NEAR + 1) if step]
+        for pair, number in self.people_of:
+            visible = self.pairs[pair][0].tracks[number].visibility[others] == 2
+            found.append(visible.sum(0)[columns])
+        return np.array(found)
+
+
+def shared_columns(joints: str) -> list[int]:
+    """Where the shared joints stand in a skeleton."""
+    return [skeleton(joints).index(name) for name in shared_joints()]
+
+
+def _nobody(joints: str, boxes: np.ndarray, frames: np.ndarray, tracks: np.ndarray) -> Detections:
+    """Boxes with joints that nobody has estimated yet."""
+    n, k = len(boxes), len(skeleton(joints))
+    empty = np.zeros((n, k, 2), np.float32)
+    return Detections(joints, empty, empty[..., 0], boxes, frames=frames, tracks=tracks)
+
+
+def read(clips: int = CLIPS, *, progress: bool = True) -> People:
+    """The people of the first so many test clips of `WORLD`, rendered once and kept."""
+    return People.of(cached_clips(WORLD, "test", clips, progress=progress))
+
+
+def predictors(device: str = "auto") -> dict[str, Predictor]:
+    """Who answers, by the names of `METHODS` and `OWN`: shipped weights."""
+    device = choose_device(device)
+    found = {
+        name: load(method.weights, skeleton=method.joints, device=device)
+        for name, method in METHODS.items()
+        if name in FIVE
+    }
+    found["OTPose's single frame"] = SingleFrame(found["OTPose"])
+    found["STDPose's single frame"] = single_frame(found["STDPose"])
+    return found
+
+
+# --- answers --------------------------------------------------------------------------------------
+
+
+def single_frames(estimator: Predictor, people: People) -> list[Detections]:
+    """What the single-frame estimator says of every frame of each clip: what PORT and HANet read.
+    In the true boxes.
+    """
+    found = []
+    for clip, frames in people.pairs:
+        truth, at = poses_of(clip)
+        places = [(t, n) for t in range(WORLD.n_frames) for n in range(len(clip.tracks))]
+        tracks = [n for t, n in places if clip.tracks[n].visibility[t].any()]
+        asked = _nobody(estimator.skeleton.name, truth.boxes_xyxy, at, np.array(tracks, int))
+        said = estimate_people(estimator, frames[:], asked)
+        found.append(replace(asked, xy_frame=said.xy_frame, confidence=said.confidence))
+    return found
+
+
+def joined(clips: Sequence[Detections]) -> Detections:
+    """All clips' people as one file, each person with a number of their own."""
+    names = ("xy_frame", "confidence", "boxes_xyxy", "frames")
+    arrays = {name: np.concatenate([getattr(clip, name) for clip in clips]) for name in names}
+    starts = np.cumsum([0, *(clip.tracks.max(initial=-1) + 1 for clip in clips)])
+    arrays["tracks"] = np.concatenate([c.tracks + start for c, start in zip(clips, starts)])
+    return Detections(clips[0].skeleton, **arrays)
+
+
+def _shared(poses: Detections | Prediction, rows_: np.ndarray | None = None) -> np.ndarray:
+    """The shared joints of poses, px."""
+    xy = poses.xy_frame[:, shared_columns(poses.skeleton)]
+    return xy if rows_ is None else xy[rows_]
+
+
+def answers(
+    people: People, models: Mapping[str, Predictor], *, progress: bool = False
+) -> dict[str, Float[np.ndarray, "n k 2"]]:
+    """Where each method puts the shared joints of everybody in the middle frames, px of the frame.
+
+    models: as of `predictors`. PORT takes all clips as one file, by whose confidences it ranks.
+    """
+    said = single_frames(models[SINGLE], people)
+    # the rows of the middle frame, in the order of the windows
+    row_of = {}
+    for pair, clip in enumerate(said):
+        for row, place in enumerate(zip(clip.tracks.tolist(), clip.frames.tolist())):
+            row_of[pair, *place] = row
+    starts = np.cumsum([0, *map(len, said)])
+    middle = np.array([starts[p] + row_of[p, n, MIDDLE] for p, n in people.people_of])
+    file, port = joined(said), models["PORT"]
+    half = float(np.max(port.fitted(file).rule.delta))
+    found = {
+        SINGLE: _shared(file, middle),
+        "PORT": _shared(refine_people(port, file), middle),
+        ALWAYS: _shared(refine_people(port, file, delta=half), middle),
+        "HANet": _shared(refine_tracks(models["HANet"], file), middle),
+    }
+    for name in ("VisSimCC", "OTPose", "OTPose's single frame"):
+        one = models[name]
+        parts = [
+            _shared(estimate_people(one, frames[:], asked))
+            for (_, frames), asked in zip(people.pairs, people.asked(one.skeleton.name))
+        ]
+        found[name] = np.concatenate(parts)
+    windows = people.windows
+    told = {"given": False, "progress": progress}
+    found["STDPose"] = _shared(_carried(models["STDPose"], windows, **told))
+    own = "STDPose's single frame"
+    found[own] = _shared(_carried(models[own], windows, **told))
+    found[TOLD] = _shared(_carried(models["STDPose"], windows, given=True, progress=progress))
+    found["straight line"] = _shared(linear(windows, progress=progress))
+    return found
+
+
+def _carried(model: Propagator, windows: Windows, **how) -> Detections:
+    """STDPose in its own crops of the windows."""
+    config = model.model.config
+    own = Windows(
+        windows.pairs,
+        replace(windows.config, size=config.size, alignment=config.alignment),
+    )
+    own.items = windows.items
+    return model.carry(own, **how)
+
+
+# --- pictures -------------------------------------------------------------------------------------
+
+ROLES = ("detector", "rival", "ours", 1, 3, 5)  # of the methods, in their order
+
+
+def shared_skeleton() -> Skeleton:
+    """The shared joints with the bones between them."""
+    names, whole = shared_joints(), skeleton("coco17")
+    at = {whole.index(name): i for i, name in enumerate(names)}
+    bones = [(at[i], at[j]) for i, j in whole.edges if i in at and j in at]
+    return own_skeleton(names, bones)
+
+
+def most_hidden(people: People) -> int:
+    """The person with the most hidden joints that a near frame shows: there is something to see,
+    and somewhere to take it from.
+    """
+    return int(subsets(people)[list(SHOWN)[-1]].sum(1).argmax())
+
+
+def _around(people: People, person: int) -> tuple[float, ...]:
+    """A square about somebody, px."""
+    return tuple(enlarge(people.truth.boxes_xyxy[person], PADDING, 1.0).tolist())
+
+
+def panels(
+    people: People, found: Mapping[str, Float[np.ndarray, "n k 2"]], person: int
+) -> list[Picture]:
+    """Somebody in the middle frame, one panel a method, its answer over the truth; crosses are
+    hidden joints of the truth.
+    """
+    frame = people.windows.frame(people.people_of[person][0], MIDDLE)
+    flags = people.flags[person]
+    marks = np.array([NOTHING, HIDDEN_MARK, VISIBLE_MARK])[flags]
+    truth = Shown("truth", "truth", _shared(people.truth)[person], marks)
+    box, out = _around(people, person), []
+    for name, xy in found.items():
+        answer = np.where((flags > 0)[:, None], xy[person], np.nan)
+        shown = [truth, Shown("answer", "ours", answer)]
+        out.append(Picture(name, [frame], shown, box=box))
+    return out
+
+
+def strip(people: People, person: int) -> list[Picture]:
+    """The clip around the middle frame, with the person's true joints: crosses are hidden."""
+    pair, number = people.people_of[person]
+    track = people.pairs[pair][0].tracks[number]
+    columns, out = shared_columns(track.skeleton), []
+    box = _around(people, person)
+    for t in range(MIDDLE - APART, MIDDLE + APART + 1):
+        marks = np.array([NOTHING, HIDDEN_MARK, VISIBLE_MARK])[track.visibility[t, columns]]
+        truth = Shown("truth", "truth", track.xy_frame[t, columns], marks)
+        frame = people.windows.frame(pair, t)
+        out.append(Picture(f"frame {t}", [frame], [truth], box=box))
+    return out
+
+
+def stage(people: People, models: Mapping[str, Predictor], person: int, **options) -> Stage:
+    """A person's clip to scrub through, everybody's answer in every frame in a panel of its own,
+    and errors by frame. No labels are told; STDPose and OTPose look at frames as a video goes by.
+    """
+    number, track = people.people_of[person]
+    clip, frames = people.pairs[number]
+    said = single_frames(models[SINGLE], People.of([people.pairs[number]]))[0]
+    said = said.select(said.tracks == track)
+    truth = clip.tracks[track]
+    boxes = truth.boxes_xyxy[truth.visibility.any(1)]
+    ends = np.concatenate([boxes[:, :2].min(0), boxes[:, 2:].max(0)])
+    x, y, right, bottom = np.rint(enlarge(ends, 1.1)).astype(int).clip(0, None)
+    columns = shared_columns(truth.skeleton)
+    scene = Scene(
+        [np.ascontiguousarray(frame[y:bottom, x:right]) for frame in frames[:]],
+        truth.xy_frame[:, None, columns] - np.array([x, y], np.float32),
+        truth.visibility[:, None, columns],
+        name=clip.name,
+    )
+
+    def ask(scene_: Scene, _seen: Sequence[np.ndarray], _mask: np.ndarray) -> dict:
+        found, n = {SINGLE: said}, len(scene_.frames)
+        for name in FIVE[1:]:
+            found[name] = refined_people(models[name], frames[:], said)
+        own, corner = shared_columns(said.skeleton), np.array([x, y], np.float32)
+        return {k: over_time(found[k], n)[:, :, own] - corner for k in FIVE}
+
+    roles = dict(zip(FIVE, ROLES))
+    options = {"frame": MIDDLE, "apart": True, "paints": False, "roles": roles} | options
+    return Stage(shared_skeleton(), [scene], ask, **options)
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+# people by the share of their shared joints that is hidden, from and up to
+LEVELS = {
+    "people hidden up to a third": (0.0, 1 / 3),
+    "people hidden up to two thirds": (1 / 3, 2 / 3),
+    "people hidden by more": (2 / 3, 1.0),
+}
+# hidden joints by how many of the four nearest other frames show them
+SHOWN = {
+    "hidden joints that no near frame shows": (0, 0),
+    "hidden joints that a near frame shows": (1, 4),
+}
+ALL, VISIBLE, HIDDEN = "all joints", "visible joints", "hidden joints"
+
+
+def subsets(people: People) -> dict[str, Bool[np.ndarray, "n k"]]:
+    """Which shared joints of whom count in each row."""
+    flags, share = people.flags, people.hidden_share
+    found = {ALL: flags > 0, VISIBLE: flags == 2, HIDDEN: flags == 1}
+    for name, (low, high) in LEVELS.items():
+        inside = (share <= high) & ((share > low) if low else True)
+        found[name] = (flags > 0) & inside[:, None]
+    for name, (low, high) in SHOWN.items():
+        found[name] = (flags == 1) & (low <= people.shown) & (people.shown <= high)
+    return found
+
+
+def scores_of(
+    name: str, xy: Float[np.ndarray, "n k 2"], people: People, columns: Sequence[int]
+) -> list[Scores]:
+    """By person: "PCK", percent of the joints within `HIT` of the longer side of the person's box,
+    and "error", the mean distance in percent of that side. columns: of the truth's joints.
+    """
+    truth, groups = people.truth, np.array(people.truth.groups)
+    sizes = metrics.box_sizes(truth.boxes_xyxy)[:, None]
+    away = metrics.joint_distances(xy, truth.xy_frame[:, columns]) / sizes
+    found = []
+    for subset, use in subsets(people).items():
+        some = use.any(1)
+        count = use[some].sum(1)
+        values = {
+            "PCK": 100 * ((away <= HIT) & use).sum(1)[some] / count,
+            "error": 100 * np.where(use, away, 0).sum(1)[some] / count,
+        }
+        words = {"method": name, "subset": subset}
+        found.append(Scores(words, int(use.sum()), values, groups[some]))
+    return found
+
+
+def measured(people: People, found: Mapping[str, Float[np.ndarray, "n k 2"]]) -> list[dict]:
+    """A row a method and subset; differences to the common single frame under "paired", and to
+    what the method goes on from under "against". 95 % by clip.
+    """
+    columns = shared_columns(people.truth.skeleton)
+    scores = {name: scores_of(name, xy, people, columns) for name, xy in found.items()}
+    lines = rows(scores, rival=SINGLE)
+    parts = [part for each in scores.values() for part in each]
+    for line, part in zip(lines, parts, strict=True):
+        base = METHODS[line["method"]].base if line["method"] in METHODS else ""
+        if base:
+            other = next(s for s in scores[base] if s.words["subset"] == line["subset"])
+            line["against"] = {base: paired(part, other, base)}
+    return lines
+
+
+def change_row(line: Mapping) -> dict | None:
+    """Its change of PCK against the single frame, as `paper.changes` draws it; of `METHODS`
+    alone.
+    """
+    change = _change(line, SINGLE) if line["method"] in METHODS else None
+    if change is None:
+        return None
+    low, high = change["interval"]
+    words = {"method": line["method"], "subset": line["subset"]}
+    return {**words, "change": change["difference"], "low": low, "high": high}
+
+
+def table_of(lines: Iterable[Mapping], chosen: Sequence[str]) -> list[dict]:
+    """Rows for readers, subset by subset: PCK, error, and the differences of PCK with their
+    intervals; where a method starts from the single frame both are the same.
+    """
+    found = []
+    for line in sorted(
+        (line for line in lines if line["subset"] in chosen),
+        key=lambda x: chosen.index(x["subset"]),
+    ):
+        row = {"joints": line["subset"], "method": line["method"], "n": line["n"]} | line["metrics"]
+        for title, rival in (
+            (f"PCK against the {SINGLE}", SINGLE),
+            ("PCK against what it starts from", next(iter(line.get("against", {})), None)),
+        ):
+            change = _change(line, rival) if rival else None
+            row[title] = change and with_interval(change["difference"], change["interval"])
+        found.append(row)
+    return found
+
+
+# --- what it costs --------------------------------------------------------------------------------
+
+
+def ways(
+    people: People, models: Mapping[str, Predictor], person: int = 0
+) -> dict[str, Callable[[], object]]:
+    """What each method does to place one person in the middle frame, from pixels to px. Nothing is
+    kept from earlier frames but the joints that HANet reads.
+    """
+    pair, track = people.people_of[person]
+    frames = people.pairs[pair][1][:]
+    box = people.truth.boxes_xyxy[[person]]
+    single, port = models[SINGLE], models["PORT"]
+    near = {name: frames[MIDDLE - n : MIDDLE + n + 1] for name, n in REACH.items()}
+    said = single_frames(single, People.of([people.pairs[pair]]))[0]
+    port = port.fitted(said)
+    joints = said.select(said.tracks == track)
+
+    def estimate(name: str) -> Detections:
+        return models[name].estimate(near.get(name, frames[MIDDLE]), box)
+
+    def refined() -> Prediction:
+        return refine_people(port, estimate(SINGLE))
+
+    def tracked() -> Prediction:
+        estimate(SINGLE)
+        return refine_tracks(models["HANet"], joints)
+
+    found = {name: partial(estimate, name) for name in (SINGLE, "VisSimCC", "OTPose", "STDPose")}
+    return found | {"PORT": refined, "HANet": tracked}
+
+
+def costs(people: People, models: Mapping[str, Predictor], seconds: float = 3.0) -> list[dict]:
+    """A row a method: what it takes to place one person in one frame (`ways`), all in turn in one
+    process. Parameters count what joints come from, too. "ms" has the middle half of the calls in
+    the place of an interval, and so has "times", the ratio to the single frame called beside it.
+    """
+    steps = ways(people, models)
+    for step in steps.values():
+        step()
+    times = Bench(seconds=seconds).times(*steps.values())
+    found = []
+    for (name, step), taken in zip(steps.items(), times):
+        own = count_parameters(models[name].model)
+        if JOINTS in METHODS[name].needs:
+            own += count_parameters(models[SINGLE].model)
+        values = {"ms": 1e3 * taken, "times": taken / times[0]}
+        middle = {key: np.quantile(v, (0.25, 0.75)).tolist() for key, v in values.items()}
+        measures = {key: float(np.median(v)) for key, v in values.items()}
+        measures |= {"parameters": own, "GFLOP": forward_cost(step).flops / 1e9}
+        measures["MB"] = peak_bytes(step) / 1e6
+        row = {"method": name, "subset": COST, "kind": "measured", "n": len(taken)}
+        found.append({**row, "metrics": measures, "intervals": middle})
+    return found
+
+
+COST = "one person in one frame"
+
+# --- when to take which ---------------------------------------------------------------------------
+
+HELPS, HARMS, OPEN = "helps", "harms", "not shown"
+
+
+def verdict(line: Mapping, rival: str) -> str:
+    """What the paired interval of PCK says: it helps where the lower end is above 0, harms where
+    the upper end is below 0, and nothing is shown otherwise.
+    """
+    change = _change(line, rival)
+    if change is None:
+        return OPEN
+    low, high = change["interval"]
+    return HELPS if low > 0 else HARMS if high < 0 else OPEN
+
+
+def _change(line: Mapping, rival: str) -> Mapping | None:
+    """The paired difference of PCK, where there are two clips to draw from."""
+    pairs = line.get("paired", {}) if rival == SINGLE else line.get("against", {}).get(rival, {})
+    return pairs.get("PCK")
+
+
+def line_of(lines: Iterable[Mapping], method: str, subset: str) -> Mapping:
+    """The row of a method and subset; `UnknownName` where there is none."""
+    lines = list(lines)
+    for line in lines:
+        if (line["method"], line["subset"]) == (method, subset):
+            return line
+    known = {f"{line['method']}, {line['subset']}" for line in lines}
+    raise unknown("row", f"{method}, {subset}", known)
+
+
+def judged(lines: Sequence[Mapping]) -> list[dict]:
+    """Of each method what its rows say about visible and hidden joints, against what it goes on
+    from and against the common single frame.
+    """
+    found = []
+    for name, method in METHODS.items():
+        if not method.base:
+            continue
+        row = {"method": name, "goes on from": method.base}
+        for subset in (VISIBLE, HIDDEN, *SHOWN):
+            row[subset] = verdict(line_of(lines, name, subset), method.base)
+        row[f"{HIDDEN}, against the {SINGLE}"] = verdict(line_of(lines, name, HIDDEN), SINGLE)
+        found.append(row)
+    return found
+
+
+SITUATIONS = {  # what a reader has
+    "joints of single pictures, no pixels": {JOINTS},
+    "joints of a video, no pixels": {JOINTS, TRACK},
+    "one picture": {JOINTS, PICTURE},
+    "a video": {JOINTS, TRACK, PICTURE, FRAMES},
+    "a video, people labelled in frames near by": set(HAVE),
+}
+STAY = "stay with what you have: no gain is shown"
+
+
+def choices(lines: Sequence[Mapping]) -> list[dict]:
+    """When to take which, by rules. A method can be taken where a reader has what it needs. It
+    helps hidden joints where it does against what it goes on from and against the single frame. It
+    is a choice where it also harms visible joints against neither; of several the one whose gain
+    on hidden joints against the single frame has the highest lower end is taken.
+    """
+    gains, harmful = {}, set()
+    for name, method in METHODS.items():
+        if not method.base:
+            continue
+        hidden, visible = (line_of(lines, name, subset) for subset in (HIDDEN, VISIBLE))
+        rivals = dict.fromkeys((method.base, SINGLE))
+        if all(verdict(hidden, rival) == HELPS for rival in rivals):
+            gains[name] = _change(hidden, SINGLE)
+        if any(verdict(visible, rival) == HARMS for rival in rivals):
+            harmful.add(name)
+    found = []
+    for have, what in SITUATIONS.items():
+        fit = [name for name in gains if METHODS[name].needs <= what]
+        good = [name for name in fit if name not in harmful]
+        best = max(good, key=lambda name: gains[name]["interval"][0], default=None)
+        row = {"you have": have, "take": best or STAY, "hidden joints, PCK": ""}
+        if best:
+            gain = gains[best]
+            row["hidden joints, PCK"] = with_interval(gain["difference"], gain["interval"])
+        row["helps, too"] = ", ".join(name for name in good if name != best)
+        row["helps hidden joints, but harms visible ones"] = ", ".join(
+            name for name in fit if name in harmful
+        )
+        found.append(row)
+    return found
+
+
+# --- all of it ------------------------------------------------------------------------------------
+
+
+def protocol(people: People, seconds: float) -> str:
+    """How the rows were measured, in words."""
+    return (
+        f"{len(people.truth)} people of {len(people.pairs)} clips {WORLD.name} {WORLD.digest()} "
+        f"(passing_people with {WORLD.n_frames} frames; synthetic), the middle frame, in true "
+        f"boxes; the {len(shared_joints())} joints that all methods have; PORT and HANet read the "
+        f"joints of VisSimCC's plain network, the {SINGLE}; shipped weights; PCK: within {HIT:.0%} "
+        "of the longer side of the box, percent, error: percent of that side, means over people, "
+        f"95 % by clip; costs: all in turn in one process, {seconds:g} s, medians and middle "
+        f"halves, {threads_in_words()}"
+    )
+
+
+def compare(
+    clips: int = CLIPS, *, seconds: float = 10.0, device: str = "auto", progress: bool = True
+) -> dict:
+    """{schema_version, protocol, hardware, rows}: accuracy and costs of all methods on the first so
+    many clips.
+    """
+    people, models = read(clips, progress=progress), predictors(device)
+    lines = measured(people, answers(people, models, progress=progress))
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "protocol": protocol(people, seconds),
+        "hardware": hardware_in_words(choose_device(device)),
+        "rows": [*lines, *costs(people, models, seconds)],
+    }
