@@ -24,7 +24,7 @@ test: $(STAMP)  ## run the tests, on two cores
 test-gpu: $(STAMP)  ## run what needs an accelerator: contract tests and all notebooks on the device
 	@$(PY) -m pytest -m gpu
 
-lab: $(STAMP)  ## open JupyterLab on 127.0.0.1, token on
+lab: $(STAMP)  ## open JupyterLab on 127.0.0.1, token on, at copies of the notebooks in work/
 	@$(PY) -m workbench.cli lab
 
 bench: $(STAMP)  ## training steps and refinement a second, with parameters and FLOPs

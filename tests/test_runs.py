@@ -486,7 +486,79 @@ def test_the_command_refuses_bad_input_before_it_starts(source, monkeypatch, wor
     assert not (source / "runs").exists()
 
 
-def test_lab_stays_on_loopback_with_its_token():
-    command = lab_command(port=8899)
+def test_lab_stays_on_loopback_with_its_token(tmp_path):
+    command = lab_command(tmp_path / "00_first.ipynb", port=8899)
     assert "--ServerApp.ip=127.0.0.1" in command
+    assert f"--ServerApp.root_dir={tmp_path}" in command
+    assert "--LabApp.default_url=/lab/tree/00_first.ipynb" in command
     assert not [word for word in command if "token" in word.lower() or "password" in word.lower()]
+
+
+# --- copies that readers run, change and save
+
+
+@pytest.fixture
+def lab(source, tmp_path, monkeypatch):
+    """`workbench lab` beside these chapters, up to where JupyterLab starts: what it said, and the
+    command.
+    """
+    monkeypatch.setattr(runs, "resource", lambda _: source)
+    monkeypatch.chdir(tmp_path)
+    started = []
+    monkeypatch.setattr(os, "execv", lambda _, command: started.append(command))
+
+    def call():
+        result = CliRunner().invoke(cli.app, ["lab", "--no-browser"], catch_exceptions=False)
+        return result.output, started.pop()
+
+    return call
+
+
+def test_lab_opens_copies_and_the_chapters_stay_as_they_are(source, lab, tmp_path):
+    before = {path.name: path.read_bytes() for path in source.iterdir()}
+    said, command = lab()
+    work = tmp_path / "work"
+    assert not said and f"--ServerApp.root_dir={work}" in command
+    assert "--LabApp.default_url=/lab/tree/01_good.ipynb" in command
+    copies = {path.name: path.read_bytes() for path in work.glob("*.ipynb")}
+    assert copies == {name: text for name, text in before.items() if name.endswith("ipynb")}
+    (work / "01_good.ipynb").write_text("run and saved")
+    (work / "02_bad.ipynb").unlink()
+    assert lab()[0] == ""
+    assert (work / "01_good.ipynb").read_text() == "run and saved"
+    assert (work / "02_bad.ipynb").read_bytes() == before["02_bad.ipynb"]
+    assert {path.name: path.read_bytes() for path in source.iterdir()} == before
+
+
+def test_copies_follow_their_chapters_until_somebody_changes_them(source, lab, tmp_path):
+    lab()
+    work = tmp_path / "work"
+    (work / "01_good.ipynb").write_text("mine")
+    for name in ("01_good.ipynb", "02_bad.ipynb"):
+        (source / name).write_text("a new version")
+    said, _ = lab()
+    assert (work / "01_good.ipynb").read_text() == "mine"
+    assert (work / "02_bad.ipynb").read_text() == "a new version"
+    assert "01_good.ipynb keeps your changes; the chapter has changed since" in said
+    assert "02_bad.ipynb follows the chapter" in said
+    # it is said every time, until the copy makes room
+    assert lab()[0].splitlines() == said.splitlines()[:1]
+    (work / "01_good.ipynb").rename(work / "mine.ipynb")
+    assert lab()[0] == "" and (work / "01_good.ipynb").read_text() == "a new version"
+    assert (work / "mine.ipynb").read_text() == "mine"
+
+
+def test_what_was_there_before_is_not_ours(source, lab, tmp_path):
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "01_good.ipynb").write_text("somebody's own")
+    lab()
+    assert (work / "01_good.ipynb").read_text() == "somebody's own"
+    (work / ".chapters.json").write_text("[")
+    with pytest.raises(BadFile, match=r"\.chapters\.json"):
+        lab()
+
+
+def test_the_clone_ignores_the_copies():
+    ignored = (Path(__file__).parents[1] / ".gitignore").read_text(encoding="utf-8")
+    assert "work/" in ignored.splitlines()

@@ -1184,7 +1184,7 @@ def explore(
         chosen |= {"weights": " ".join(files), "show": show, "device": device}
         notebook = filled_in("08_your_own_video", f"explore_{methods[0]}", chosen)
         typer.echo(notebook)
-        command = lab_command(notebook=notebook)
+        command = lab_command(notebook)
         os.execv(command[0], command)
     check_new(html)
     explorer = explorer_of(
@@ -1210,11 +1210,18 @@ def lab(
         int, typer.Option(help="The next free one is taken if it is in use.", min=1, max=65535)
     ] = 8888,
     browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
+    folder: Annotated[Path, typer.Option(help="Of the copies.")] = Path("work"),
 ) -> None:
-    """Open JupyterLab on 127.0.0.1, its token on, at the notebooks."""
-    from .runs import lab_command
+    """Open JupyterLab on 127.0.0.1, its token on, at copies of the notebooks: yours to run, change
+    and save. A copy that you have changed is never written over; the others follow the chapters.
+    """
+    from .runs import chapter_copies, lab_command, notebook_paths
 
-    command = lab_command(port=port) + ([] if browser else ["--no-browser"])
+    folder = folder.resolve()
+    for line in chapter_copies(folder):
+        typer.echo(line)
+    first = next(iter(notebook_paths().values())).name
+    command = lab_command(folder / first, port=port) + ([] if browser else ["--no-browser"])
     os.execv(command[0], command)
 
 

@@ -10,6 +10,7 @@ its process is gone: it reads as `interrupted` and can be resumed.
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 import math
 import os
@@ -400,22 +401,54 @@ def filled_in(notebook: str, name: str, parameters: Mapping[str, object]) -> Pat
     return write_beside(path, lambda beside: nbformat.write(copy, beside))
 
 
-def lab_command(*, port: int = 8888, notebook: Path | None = None) -> list[str]:
-    """The command that serves JupyterLab at the notebooks, or at one of the user's own: loopback
-    only, and Jupyter's own random token stays on.
+COPIES = ".chapters.json"  # sha256 of every chapter's copy as it was made
+
+
+def chapter_copies(folder: Path) -> list[str]:
+    """Copies of the shipped notebooks in a folder, for readers to run, change and save; what has
+    to be said of them, a line each.
+
+    A copy that nobody has changed follows its chapter. One that somebody has changed, were it only
+    by running and saving it, is theirs: it is never written over or removed, and where the chapter
+    has changed since, that is said. What was deleted comes back.
     """
-    root = resource("notebooks").parent if notebook is None else notebook.parent
+    state, said = folder / COPIES, []
+    try:
+        known = dict(json.loads(state.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        known = {}
+    except (ValueError, TypeError) as error:
+        raise BadFile(f"not what lab wrote: {error}", file=state, remedy="remove it") from None
+    for name, chapter in notebook_paths().items():
+        copy, text = folder / chapter.name, chapter.read_bytes()
+        made, now = known.get(name), hashlib.sha256(text).hexdigest()
+        there = os.path.lexists(copy)
+        mine = hashlib.sha256(copy.read_bytes()).hexdigest() if there else made
+        if there and mine not in (made, now):
+            if made != now:
+                why = "the chapter has changed since, and a renamed copy makes room for a new one"
+                said.append(f"{copy} keeps your changes; {why}")
+            continue
+        if there and mine != now:
+            said.append(f"{copy} follows the chapter, which has changed")
+        if not there or mine != now:
+            write_beside(copy, lambda part, text=text: part.write_bytes(text), over=there)
+        known[name] = now
+    write_text(state, json.dumps(known, indent=1), over=True)
+    return said
+
+
+def lab_command(notebook: Path, *, port: int = 8888) -> list[str]:
+    """The command that serves JupyterLab at a notebook and its folder: loopback only, and Jupyter's
+    own random token stays on.
+    """
     options = [
         "--ServerApp.ip=127.0.0.1",
         f"--ServerApp.port={port}",
-        f"--ServerApp.root_dir={root}",
+        f"--ServerApp.root_dir={notebook.parent}",
         "--LabApp.news_url=None",
+        f"--LabApp.default_url=/lab/tree/{notebook.name}",
     ]
-    first = next(iter(notebook_paths()), None) if notebook is None else None
-    if first is not None:
-        notebook = resource("notebooks") / f"{first}.ipynb"
-    if notebook is not None:
-        options.append(f"--LabApp.default_url=/lab/tree/{notebook.relative_to(root)}")
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         options.append("--allow-root")
     return [sys.executable, "-m", "jupyterlab", *options]
