@@ -33,6 +33,7 @@ from .skeletons import skeleton as skeleton_of
 from .taps import Recording, unwrap
 from .train import choose_device
 from .view.attention import AttentionView, Axis, attention_arguments
+from .view.chapters.hide import NAMES
 from .view.explorer import Explorer
 from .view.live import Live
 from .view.stage import Scene, Stage, over_time, without_covered
@@ -40,14 +41,6 @@ from .view.stage import Scene, Stage, over_time, without_covered
 SHOWN_FRAMES = 48  # of a clip on the stage
 INTERVALS = (2, 3, 5, 7, 15)  # frames between two labels of STDPose, as far as a video reaches
 NAIVE = "naive"  # beside VisSimCC
-# what lines and panels of a stage are called
-TITLES = {
-    "port": "PORT",
-    "hanet": "HANet",
-    "vissimcc": "VisSimCC",
-    "otpose": "OTPose",
-    "stdpose": "STDPose",
-}
 WHO = 'say who is there: boxes "x,y,w,h" in px, or a file of keypoints'
 Boxes = str | Sequence  # "x,y,w,h", numbers, or one sequence of them a person
 
@@ -297,12 +290,12 @@ def together(
         answers = {"detector": over_time(seen, len(painted))}
         for method, predictor in predictors.items():
             found = refined_people(predictor, painted, seen, delta)
-            answers[TITLES[method]] = over_time(found, len(painted))
+            answers[NAMES[method]] = over_time(found, len(painted))
         return answers
 
     name = "made clip" if mine is None else mine.source.name
     scene = Scene(shown, name=name) if truth is None else Scene.of(truth, shown, name=name)
-    lines = ("detector", *(TITLES[method] for method in methods))
+    lines = ("detector", *(NAMES[method] for method in methods))
     roles = dict(zip(lines, ("detector", "ours", "rival", 1, 3)))
     options = {"roles": roles, "apart": True, "grid": 5} | options
     return _made(Stage, options, skeleton_of(people.skeleton), [scene], ask)
@@ -492,7 +485,19 @@ def _stdpose(mine: Own | None, keypoints, skeleton, weights, device, made, **opt
     return _made(kinds[show], options, propagator, sets, **ours)
 
 
+def _hide(mine: Own | None, keypoints, skeleton, weights, device, made, **options) -> Live:
+    from .view.chapters.hide import SINGLE, HideExplorer, first_case
+
+    if mine is not None or keypoints is not None or weights is not None or made:
+        remedy = "for your own video name the methods: explore(['port', 'otpose'], video=...)"
+        raise BadParameter("hide shows a made clip and shipped weights", remedy=remedy)
+    joints = {"port": {"skeleton": "coco17"}}
+    loaded = {name: load(name, device=device, **joints.get(name, {})) for name in (*NAMES, SINGLE)}
+    return _made(HideExplorer, options, first_case(), loaded)
+
+
 MAKERS: Mapping[str, Callable[..., Live]] = {
+    "hide": _hide,
     "port": _port,
     "hanet": _hanet,
     "vissimcc": _vissimcc,
@@ -523,9 +528,10 @@ def explore(
     the project's synthetic people; or the attention of any torch model. `.show()` displays it,
     `.page()` is the live page, `.state` what is chosen.
 
-    what: port, hanet, vissimcc, otpose, stdpose, a list of them (on one stage, see `together`), or
-    a torch model, then `inputs` are its arguments (one, a tuple, or a dictionary) and options those
-    of `foreign`. boxes: (x, y, width, height) px, one a person; keypoints: results of a detector,
+    what: port, hanet, vissimcc, otpose, stdpose, a list of them (on one stage, see `together`),
+    "hide" (the five of them on a made clip with a brush), or a torch model, then `inputs` are its
+    arguments (one, a tuple, or a dictionary) and options those of `foreign`.
+    boxes: (x, y, width, height) px, one a person; keypoints: results of a detector,
     as `read_detections` takes them, of joints `skeleton`, on frames as `results.on_video` says,
     with its `first_frame`. weights: a checkpoint, or two to compare. show: of stdpose, "mask",
     "attention" or "player". made: how many people or clips are made where none are given. state: as
@@ -545,9 +551,10 @@ def explore(
         _check_options(options, foreign)
         return foreign(what, inputs, state=state, theme=theme, **options)
     methods = list(what) if isinstance(what, list | tuple) else [what]
+    known = [*MAKERS] if methods == [what] else [*NAMES]
     for method in methods or [""]:
-        if method not in list(MAKERS):
-            raise unknown("method", str(method), MAKERS)
+        if method not in known:
+            raise unknown("method", str(method), known)
     if inputs is not None:
         raise BadParameter(
             f"inputs of {what}", remedy="give an image, a video or keypoints by name"
@@ -570,7 +577,8 @@ def explore(
     else:
         explorer = MAKERS[what](mine, keypoints, skeleton, weights, device, made, **options)
     explorer.code = code
-    explorer.notes = "\n".join(mine.notes if mine is not None else ())
+    if mine is not None:
+        explorer.notes = "\n".join(mine.notes)
     return explorer
 
 

@@ -26,8 +26,8 @@ VIEW = Path(view.__file__).parent
 SCRIPTS = {path.name: path.read_text(encoding="utf-8") for path in sorted(VIEW.rglob("*.js"))}
 PYTHON = "\n".join(path.read_text(encoding="utf-8") for path in sorted(VIEW.rglob("*.py")))
 # aims: 60,000 and 150,000; what there is, so that it does not grow
-MOST_SCRIPT = 92_000  # bytes
-MOST_PYTHON = 226_000  # characters of code
+MOST_SCRIPT = 96_000  # bytes
+MOST_PYTHON = 270_000  # characters of code
 
 
 def modules() -> dict[str, str]:

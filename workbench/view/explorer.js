@@ -366,8 +366,10 @@ class Explorer {
       return this.set(panel.span, ends, "model");
     }
     const shifted = points => points.map(p => p.map((v, i) => v + to[i] - place[i]));
-    const moved = ({ points, ...rest }) =>
-      ({ points: adds ? [...points, to] : shifted(points), ...rest });
+    const led = this.model.get("live") ? shifted : () => [to]; // stored patches stand at places
+    const moved = ({ points, ...rest }) => ({
+      points: adds && led === shifted ? [...points, to] : led(points), ...rest,
+    });
     const strokes = this.state.brush.map((one, i) => (i === index ? moved(one) : one));
     this.drag.place = to;
     return this.set("brush", strokes, "model");
