@@ -1,0 +1,183 @@
+"""A run's gallery and chapter 00 in chromium, from disk without a network: every chapter has a
+picture, folds and the switch of code work, and paint over a joint is answered at once.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+import workbench
+from tests.browser.lab import CHROMIUM, chromium
+from tests.browser.test_attention import WORDS
+from tests.browser.test_explorer import PANELS, WATCH, copied, verdict
+from tests.browser.test_lab import SCREENSHOTS
+from tests.view.test_html import FIGURE, FOLD
+from tests.view.test_html import run as run_of_two  # a fixture
+from workbench.runs import notebook_paths
+from workbench.view.chapters.hide import ALL, JOINTS
+from workbench.view.html import publish
+from workbench.view.live import PAGE
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        not Path(CHROMIUM).exists(), reason=f"no chromium at {CHROMIUM}; CHROMIUM names another"
+    ),
+]
+__all__ = ["run_of_two"]
+
+
+@pytest.fixture(scope="module")
+def explorer():
+    return workbench.explore("hide")
+
+
+@pytest.fixture(scope="module")
+def fragment(explorer):
+    return {PAGE: explorer.fragment(), "text/plain": "hide", "image/png": FIGURE["image/png"]}
+
+
+@pytest.fixture
+def run(run_of_two, fragment):
+    """A run of all chapters, the first of which holds the explorer, a fold and code."""
+    run = run_of_two
+    entry = run.record["notebooks"].pop("01_a")
+    run.record["notebooks"].clear()
+    for name, path in notebook_paths().items():
+        (title,) = nbformat.read(path, 4).cells[:1]
+        shown = fragment if name.startswith("00") else FIGURE
+        cells = [
+            title,
+            new_code_cell("show()", outputs=[new_output("display_data", data=shown)]),
+            new_markdown_cell("## In sight"),
+            new_markdown_cell("## Eq. 1\n\nAn equation.", metadata=FOLD),
+            new_code_cell("check = 1", metadata=FOLD),
+        ]
+        nbformat.write(new_notebook(cells=cells), run.folder / "notebooks" / f"{name}.ipynb")
+        run.record["notebooks"][name] = entry
+    publish(run)
+    return run
+
+
+@contextmanager
+def opened(run, name, *, scheme="light", width=1440):
+    """A page of the run; what it says on its console, or asks for, fails the test."""
+    said: list[str] = []
+    with chromium(width=width, height=900) as (page, outside):
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.context.set_offline(True)
+        page.emulate_media(color_scheme=scheme)
+        page.goto((run.folder / f"{name}.html").as_uri())
+        yield page
+        page.wait_for_timeout(100)
+    assert (said, outside) == ([], [])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_gallery_shows_every_chapter_with_a_picture_and_leads_there(run, scheme):
+    with opened(run, "index", scheme=scheme) as page:
+        cards = page.locator("a.card")
+        assert cards.count() == len(notebook_paths())
+        pictures = page.locator("a.card .hero > :is(img, svg)")
+        assert pictures.count() == cards.count()
+        sizes = pictures.evaluate_all("all => all.map(one => one.getBoundingClientRect().height)")
+        assert min(sizes) > 100
+        assert all(words.strip() for words in page.locator(".card p:not(.soft)").all_inner_texts())
+        assert page.locator("details.fold").get_attribute("open") is None, "the record is behind"
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=SCREENSHOTS / f"gallery_{scheme}.png")
+        cards.first.click()
+        page.wait_for_selector(PANELS)
+        assert page.title().startswith("00 · Start here")
+
+
+def test_folds_open_and_code_shows_when_asked_for(run):
+    with opened(run, "00_start_here") as page:
+        code, words = page.locator(".input"), page.locator("text=An equation.")
+        assert not code.first.is_visible() and not words.is_visible()
+        assert page.locator("nav a:text-is('In sight')").count() == 1
+        assert page.locator("nav a:text-is('Eq. 1')").count() == 0, "folded"
+        page.locator("details.fold summary").click()
+        assert words.is_visible() and not code.last.is_visible()
+        page.locator("text=show code").click()
+        assert code.first.is_visible() and code.last.is_visible()
+        page.locator("text=show code").click()
+        assert not code.first.is_visible()
+
+
+@pytest.mark.parametrize("width", [1440, 700])
+def test_the_contents_stay_in_sight(run, width):
+    with opened(run, "00_start_here", width=width) as page:
+        page.wait_for_selector(PANELS)
+        page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+        page.wait_for_timeout(200)
+        box = page.locator("nav").bounding_box()
+        assert 0 <= box["y"] < 60 and box["height"] < 900
+        main = page.locator("h2").first.bounding_box()
+        assert width < 1344 or main["x"] > box["x"] + box["width"], "beside the text"
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_paint_over_a_joint_changes_the_panels_at_once(run, explorer, scheme):
+    with opened(run, "00_start_here", scheme=scheme) as page:
+        page.wait_for_selector(PANELS)
+        page.wait_for_timeout(400)
+        page.screenshot(path=SCREENSHOTS / f"hide_{scheme}.png")
+        small = page.locator(PANELS)
+        assert small.count() == 8, "the stage, bars twice, five methods"
+        draws = "all => all.map(canvas => canvas.toDataURL())"
+        places = {
+            words.partition(",")[0]: place
+            for words, place in small.first.evaluate(WORDS).items()
+            if "," in words
+        }
+        before, words = small.evaluate_all(draws), verdict(page)
+        page.evaluate(WATCH)
+        took = []
+        for joint in ("left_elbow", "right_ankle", "right_elbow", "left_knee"):
+            page.mouse.click(*places[joint])
+            page.wait_for_timeout(150)
+            took.append(page.evaluate("window.took.at(-1)"))
+            (patch,) = json.loads(copied(page, "copy state"))["brush"]
+            assert patch == explorer.patch(joint)
+            drawn = small.evaluate_all(draws)
+            assert all(new != old for new, old in zip(drawn[3:], before[3:])), "all five"
+            assert joint.replace("_", " ") in verdict(page) != words
+            before, words = drawn, verdict(page)
+        print(f"paint: {sorted(round(t) for t in took)} ms until the second frame after it")
+        assert statistics.median(took) < 50
+
+
+def test_held_paint_goes_from_joint_to_joint_and_clear_takes_it_away(run, explorer):
+    with opened(run, "00_start_here") as page:
+        page.wait_for_selector(PANELS)
+        page.wait_for_timeout(400)
+        places = {
+            words.partition(",")[0]: place
+            for words, place in page.locator(PANELS).first.evaluate(WORDS).items()
+            if "," in words
+        }
+        page.mouse.move(*places[explorer.case.joint])
+        page.mouse.down()
+        page.mouse.move(*places["left_ankle"], steps=25)
+        page.mouse.up()
+        (patch,) = json.loads(copied(page, "copy state"))["brush"]
+        assert patch == explorer.patch("left_ankle")
+        page.locator("select[name='paint in']").select_option(ALL)
+        page.mouse.click(*places["nose"])
+        page.wait_for_timeout(100)
+        (patch,) = json.loads(copied(page, "copy state"))["brush"]
+        assert patch["frames"] == [0, len(explorer.case.frames) - 1]
+        nearest = patch["points"][0]
+        assert nearest in [explorer.patch(joint)["points"][0] for joint in JOINTS.joints]
+        page.locator("button:text-is('clear paint')").click()
+        assert "Nothing of the person is under paint" in verdict(page)

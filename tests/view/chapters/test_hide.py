@@ -1,0 +1,258 @@
+"""Five methods under one brush: each answers as its own predictor does, the case follows its rule,
+and what a page stores is small.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import workbench
+from workbench import geometry
+from workbench.errors import BadParameter, UnknownName
+from workbench.made.worlds import sample_clip
+from workbench.predict import refine_people
+from workbench.predict.sequences import refine_tracks
+from workbench.view.chapters import hide
+from workbench.view.chapters.hide import ALL, BREAKS, JOINTS, OFF, ONE, RECOVERS, SHARED, SIDES
+from workbench.view.panels import NEWLY_HIDDEN, NOTHING
+from workbench.view.stage import covered, painted, patch, without_covered
+
+WORLD = replace(hide.WORLD, name="hide_test", n_frames=13)
+
+
+@pytest.fixture(scope="module")
+def explorer():
+    return workbench.explore("hide")
+
+
+@pytest.fixture(scope="module")
+def case(explorer):
+    return explorer.case
+
+
+@pytest.fixture(scope="module")
+def mask(explorer, case):
+    """The first wrist under paint in all frames."""
+    return covered([explorer.patch(case.joint, ALL)], case.size_wh, len(case.frames))
+
+
+@pytest.fixture(scope="module")
+def answers(explorer, mask):
+    return explorer.contest.answers(mask)
+
+
+# --- the case
+
+
+def test_the_case_is_the_first_that_follows_the_rule():
+    cases = [hide.chosen(sample_clip(hide.WORLD, "test", i)) for i in range(hide.FIRST + 1)]
+    assert [i for i, found in enumerate(cases) if found] == [hide.FIRST]
+
+
+def test_the_rule_wants_a_tall_person_with_a_wrist_in_sight_that_moves(case):
+    key, wrist = case.key, JOINTS.index(case.joint)
+    hip = JOINTS.index(case.joint.replace("wrist", "hip"))
+    near = slice(key - SIDES, key + SIDES + 1)
+    assert (case.visibility[near, wrist] == 2).all() and (case.visibility[key, SHARED] > 0).all()
+    assert case.height >= case.size_wh[1] / 2
+    assert np.linalg.norm(case.xy[key, wrist] - case.xy[key, hip]) >= case.height / 4
+    steps = np.linalg.norm(np.diff(case.xy[near, wrist], axis=0), axis=1)
+    assert steps.mean() * hide.WORLD.fps >= 0.6 * case.height
+
+
+def test_nobody_who_follows_the_rule_is_said():
+    small = replace(WORLD, size_wh=(64, 48), people=(1, 1), gaits=("walk",))
+    with pytest.raises(BadParameter, match="nobody in 1 clips"):
+        hide.first_case(small, start=0, at_most=1)
+
+
+# --- who answers
+
+
+def test_joints_under_paint_are_missing_for_port_as_from_its_own_door(explorer, mask, answers):
+    contest, key = explorer.contest, explorer.case.key
+    seen = without_covered(contest.people, mask)
+    assert seen.confidence[key, JOINTS.index(explorer.case.joint)] == 0
+    port = explorer.contest.predictors["port"].fitted(contest.people)
+    found = refine_people(port, seen.select([key]), missing_alone=True)
+    assert np.allclose(answers["PORT"].xy[SHARED], found.xy_frame[0, SHARED], atol=1e-3)
+    assert set(answers["PORT"].without) == {
+        name for name, c in zip(JOINTS.joints, seen.confidence[key]) if c > 0
+    }
+
+
+def test_hanet_answers_as_from_its_own_door(explorer, mask, answers):
+    key = explorer.case.key
+    seen = without_covered(explorer.contest.people, mask)
+    found = refine_tracks(explorer.contest.predictors["hanet"], seen)
+    known = np.isfinite(answers["HANet"].xy).all(1)
+    assert known.sum() == 12, "the limbs"
+    assert np.allclose(answers["HANet"].xy[known], found.xy_frame[key, known], atol=1e-2)
+    near = range(key - hide.NEAR, key + hide.NEAR + 1)
+    assert list(answers["HANet"].without) == [f"frame {t}" for t in near]
+
+
+def _frames(case, mask, numbers):
+    return np.stack([painted([case.frames[t]], mask[[t]])[0] for t in numbers])
+
+
+def test_vissimcc_answers_as_from_its_own_door(explorer, case, mask, answers):
+    single = copy.copy(explorer.contest.predictors["vissimcc"])
+    single.mirror = False
+    (frame,) = _frames(case, mask, [case.key])
+    found = single.estimate(frame, case.boxes_xyxy[[case.key]])
+    assert np.allclose(answers["VisSimCC"].xy[SHARED], found.xy_frame[0, SHARED], atol=1e-3)
+
+
+def test_otpose_answers_as_from_its_own_door_and_without_a_frame(explorer, case, mask, answers):
+    clip, key = explorer.contest.predictors["otpose"], case.key
+    box, near = case.boxes_xyxy[[key]], [key - 2, key - 1, key, key + 1, key + 2]
+    for found, numbers in (
+        (answers["OTPose"].xy, near),
+        (answers["OTPose"].without[f"frame {key + 1}"], [*near[:3], key, near[4]]),
+    ):
+        own = clip.estimate(_frames(case, mask, numbers), box, numbers=near).xy_frame[0]
+        for j in SHARED:
+            theirs = own[clip.skeleton.index(JOINTS.joints[j])]
+            assert np.allclose(found[j], theirs, atol=1e-3)
+    assert list(answers["OTPose"].without) == [f"frame {t}" for t in near if t != key]
+
+
+def test_stdpose_is_told_labels_of_both_sides_and_then_of_one(explorer, case, mask, answers):
+    between, key = explorer.contest.predictors["stdpose"], case.key
+    sides = [key - SIDES, key, key + SIDES]
+    parts = [between.crops(f, case.boxes_xyxy[[key]]) for f in _frames(case, mask, sides)]
+    affine = parts[0][1]
+    labels, weights = np.zeros((1, 2, 15, 2), np.float32), np.zeros((1, 2, 15), np.float32)
+    for j, name in enumerate(between.skeleton.joints):
+        if name in JOINTS.joints:
+            at = JOINTS.index(name)
+            labels[0, :, j] = geometry.apply(affine, case.xy[sides[::2], at])
+            weights[0, :, j] = case.visibility[sides[::2], at] > 0
+    for name, told in (
+        ("xy", (1, 1)),
+        (f"label {sides[0]}", (0, 1)),
+        (f"label {sides[2]}", (1, 0)),
+    ):
+        with between.inference():
+            found = between.model(
+                images=torch.stack([part for part, _ in parts], 1),
+                auxiliary_xy_crop=torch.from_numpy(labels),
+                auxiliary_weights=torch.from_numpy(weights * np.array(told)[:, None]).float(),
+                distance=torch.full((1, 2), float(SIDES)),
+            )
+        own = geometry.apply(geometry.invert(affine), between.model.decode(found)[0].numpy())[0]
+        ours = answers["STDPose"]
+        ours = ours.xy if name == "xy" else ours.without[name]
+        for j in SHARED:
+            at = between.skeleton.index(JOINTS.joints[j])
+            assert np.allclose(ours[j], own[at], atol=1e-2), name
+
+
+def test_unpainted_frames_are_looked_at_once(explorer, case, monkeypatch):
+    clip, looked = explorer.contest.predictors["otpose"], []
+    monkeypatch.setattr(
+        clip.model.maps,
+        "forward",
+        lambda x, own=clip.model.maps.forward: looked.append(1) or own(x),
+    )
+    for _ in range(2):
+        mask = covered([explorer.patch(case.joint, ONE)], case.size_wh, len(case.frames))
+        explorer.contest.answers(mask)
+    assert len(looked) == 2, "the painted frame alone"
+
+
+# --- the explorer
+
+
+def test_it_begins_with_the_wrist_under_paint_and_says_who_breaks(explorer, case):
+    assert explorer.state["brush"] == [explorer.patch(case.joint, ONE)]
+    lines = explorer.verdict.splitlines()
+    assert lines[0] == f"In frame {case.key} paint hides {case.joint.replace('_', ' ')}."
+    assert all(name in explorer.verdict for name in hide.NAMES.values())
+    assert {line.partition(":")[0] for line in lines[1:]} <= {RECOVERS, BREAKS, OFF}
+    for row in explorer._found.rows:
+        assert f"{row.name} {row.before:.1f} → {row.now:.1f} px" in explorer.verdict
+    assert "synthetic" in explorer.notes and "px" in explorer.notes
+
+
+def test_an_error_is_of_the_covered_joints_alone(explorer, case):
+    at = JOINTS.index(case.joint)
+    (row,) = [row for row in explorer._found.rows if row.name == "OTPose"]
+    by_hand = np.linalg.norm(row.xy[at] - case.xy[case.key, at])
+    assert row.now == pytest.approx(by_hand)
+    assert explorer.errors(explorer.patch(case.joint))["OTPose"] == pytest.approx(by_hand)
+
+
+def right(px):
+    """So far to the right."""
+    return np.array([float(px), 0.0])
+
+
+def test_what_helped_is_the_source_whose_loss_costs_most_and_never_the_covered_joint(explorer):
+    truth, hidden = explorer.case.xy[explorer.case.key], np.zeros(len(JOINTS), bool)
+    hidden[9] = True
+    moved = {n: truth + right(d) for n, d in (("left_wrist", 9), ("nose", 3), ("left_elbow", 5))}
+    row = explorer.row("PORT", hide.Answer(truth + right(2), moved), hidden)
+    assert JOINTS.joints[9] == "left_wrist"
+    assert (row.now, row.source, row.worth) == (2, "left_elbow", 3)
+    row = explorer.row("PORT", hide.Answer(truth + right(6), {"nose": truth}), hidden)
+    assert (row.source, row.worth) == ("", 0), "nothing helped"
+
+
+def test_outcomes_are_of_what_the_paint_adds(explorer):
+    limit, height = explorer.limit, explorer.case.height
+    assert limit == pytest.approx(0.05 * height)
+    row = hide.Row("x", np.zeros((17, 2)), 1.0, 1.0)
+    outcomes = [
+        explorer.outcome(replace(row, now=now, before=before))
+        for now, before in ((limit + 0.9, 1.0), (limit + 1.1, 1.0), (0.0, 0.11 * height))
+    ]
+    assert outcomes == [RECOVERS, BREAKS, OFF]
+    assert explorer.outcome(replace(row, now=float("nan"))) == BREAKS
+
+
+def test_panels_show_everybody_in_the_asked_frame(explorer, case):
+    (above, below) = explorer.draw(explorer.state, explorer._found)["hide"]
+    stage, errors, helped = above
+    assert stage.brush and len(errors.bars) == 10 and len(helped.bars) == 5
+    assert [panel.people[1].name for panel in below] == [*hide.NAMES.values()]
+    for panel in below:
+        truth, ours = panel.people
+        assert panel.at == case.key and panel.brush and ours.xy.shape == (17, 2)
+        assert truth.marks[JOINTS.index(case.joint)] == NEWLY_HIDDEN
+        assert truth.marks[JOINTS.index("left_eye")] == NOTHING, "which not all five know"
+
+
+def test_paint_beside_the_person_hides_nothing(explorer):
+    far = [patch(2, 2, 4, (0, 40))]
+    found = explorer.compute({"brush": far})
+    assert not found.hidden.any() and all(not row.source for row in found.rows)
+    assert explorer.say({}, found).startswith("Nothing of the person is under paint")
+    none = explorer.compute({"brush": []})
+    assert [row.now for row in none.rows] == [row.before for row in none.rows]
+
+
+def test_a_page_answers_over_every_joint_in_one_frame_and_in_all(explorer, case):
+    asked = list(explorer.asks())
+    assert len(asked) == 1 + 2 * 13 and asked[0] == {"brush": []}
+    kept = explorer.kept()
+    stored = kept["values"]["stored"]
+    assert len(stored) == len(asked)
+    assert all("pictures" not in answer for answer in stored), "which the page has once"
+    assert len(json.dumps(kept)) < 3e6
+    assert len({answer["verdict"] for answer in stored}) > 20
+
+
+def test_only_its_own_clip_is_shown_and_the_remedy_names_the_way(tmp_path):
+    for given in ({"weights": "x.safetensors"}, {"made": 3}):
+        with pytest.raises(BadParameter, match=r"explore\(\['port', 'otpose'\], video"):
+            workbench.explore("hide", **given)
+    with pytest.raises(UnknownName):
+        workbench.explore(["hide", "port"])
