@@ -11,7 +11,7 @@ import nbformat
 import pytest
 
 from workbench.runs import notebook_parameters, notebook_paths, run_notebooks
-from workbench.view.formulas import formula, publish
+from workbench.view.html import formula, publish
 
 NOTEBOOKS = notebook_paths(Path(__file__).parents[1] / "notebooks")
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS.values(), ids=list(NOTEBOOKS))

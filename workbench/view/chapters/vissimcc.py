@@ -5,9 +5,9 @@ switches joints and paints occluders.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from ... import geometry
 from ...data.windows import Window, Windows, normalised
 from ...errors import BadParameter
+from ...metrics import joint_distances
 from ...occlusion import cover
 from ...predict import PoseEstimator
 from ...records import Detections, Pose
@@ -25,10 +26,12 @@ from ...taps import without_heads
 from .. import style
 from ..attention import Axis
 from ..estimates import Edits, occlusion_known
-from ..explorer import Compared, Control, choice, collected, far, heads_of, number
+from ..explorer import Compared, Control, choice, collected, far, heads_of, number, step
 from ..panels import (
     HIDDEN,
     VISIBLE,
+    Arrows,
+    Bar,
     Bars,
     Click,
     Heat,
@@ -40,6 +43,7 @@ from ..panels import (
     marks_of,
 )
 from ..stage import covered, painted, patch_grid
+from ..steps import Case, Step, Stepper
 
 NAIVE, AWARE = "naive", "aware"
 
@@ -198,6 +202,273 @@ def module_panels(
         box = (-0.5, -0.5, grid.shape[1] - 0.5, grid.shape[0] - 0.5)
         panels.append(replace(panel, heat=heat, box=box))
     return panels
+
+
+# --- the trick in one screen ----------------------------------------------------------------------
+
+PLAIN = "plain"  # the same estimator without the module
+PIPELINE = ("a map a joint", "VisNet", "mask", "transformer", "answer")
+MOST_HIDDEN = 8  # joints of 17 at least, of the people among whom the stepper's are found
+
+
+def extremes(
+    gain: Float[np.ndarray, "n"], visibility: Int[np.ndarray, "n k"], least: int = MOST_HIDDEN
+) -> tuple[int, int, int]:
+    """Of people with at least so many hidden joints: who gains most, who least, how many they are.
+    `BadParameter` for fewer than two.
+    """
+    many = np.flatnonzero((visibility == 1).sum(1) >= least)
+    if len(many) < 2:
+        raise BadParameter(f"{len(many)} people with {least} hidden joints", remedy="show more")
+    order = many[np.argsort(gain[many], kind="stable")]
+    return int(order[-1]), int(order[0]), len(many)
+
+
+def trick(
+    aware: PoseEstimator,
+    plain: PoseEstimator,
+    windows: Windows,
+    maps: Mapping[str, Float[Tensor, "n k y x"]],
+    oks: Mapping[str, Float[np.ndarray, "n"]],
+    **options,
+) -> Stepper:
+    """The method step by step, on the person whom it helps most and on the one whom it harms most:
+    `extremes` of the gain in OKS against the plain estimator. maps: of all people, by name of an
+    estimator; oks: percent, of PLAIN and AWARE, in the pass that is shown.
+    """
+    flags = windows.batch(range(len(windows)))["visibility"][:, 0].numpy()
+    gain = oks[AWARE] - oks[PLAIN]
+    best, worst, many = extremes(gain, flags)
+    cases = []
+    for name, person, word in (("it helps", best, "helps"), ("it does not", worst, "harms")):
+        change = step(oks[PLAIN][person], oks[AWARE][person], unit="%")
+        rule = (
+            f"How this person was found: of {many} test people (synthetic) with at least "
+            f"{MOST_HIDDEN} hidden joints, the one whom the method {word} most by OKS: plain to "
+            f"visibility-aware {change}."
+        )
+        seen = [look_inside(e, maps[e.name][[person]]) for e in (aware, plain)]
+        features = maps[aware.name][person].float().cpu().numpy()
+        told = Told(aware, windows.sample(person), *seen, features)
+        cases.append(Case(name, rule, told.steps))
+    return Stepper(aware.skeleton, PIPELINE, cases, **{"name": "vissimcc_steps", **options})
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """One person on the way through the module, told in five steps; px of the crop."""
+
+    aware: PoseEstimator
+    window: Window
+    ours: Inside
+    plain: Inside
+    features: Float[np.ndarray, "k y x"]
+
+    @property
+    def steps(self) -> list[Step]:
+        told = (self.maps, self.visnet, self.mask, self.transformer, self.answer)
+        return [tell(box) for tell, box in zip(told, PIPELINE)]
+
+    @cached_property
+    def off(self) -> dict[str, np.ndarray]:
+        """Who is how far from the truth at each joint."""
+        both = {PLAIN: self.plain, AWARE: self.ours}
+        return {
+            name: far(inside.xy_crop[0], self.window.xy_crop[0]) for name, inside in both.items()
+        }
+
+    @property
+    def hidden(self) -> Bool[np.ndarray, "k"]:
+        return self.window.visibility[0] == 1
+
+    @property
+    def labelled(self) -> Bool[np.ndarray, "k"]:
+        return self.window.visibility[0] > 0
+
+    @property
+    def passes(self) -> Bool[np.ndarray, "k"]:
+        return self.ours.mask[0] == 1
+
+    @property
+    def j(self) -> int:
+        """The joint that is followed: the hidden one whose answer the module changes most."""
+        return int(np.where(self.hidden, np.abs(self.off[AWARE] - self.off[PLAIN]), -1).argmax())
+
+    @property
+    def joint(self) -> str:
+        return self.aware.skeleton.joints[self.j].replace("_", " ")
+
+    def real(
+        self, name: str, marks: Int[np.ndarray, "k"] | None = None, small: bool = True
+    ) -> People:
+        """The true pose, NaN where there is no label; crosses: hidden, or by other marks."""
+        xy = np.where(self.labelled[:, None], self.window.xy_crop[0], np.nan)
+        if marks is None:
+            marks = marks_of(self.window.visibility[0])
+        return People(name, "truth", xy, marks, small=small)
+
+    def picture(self, title: str, *people: People, **look) -> Picture:
+        return Picture(title, [self.window.crops[0]], list(people), **look)
+
+    def heat(self, values: np.ndarray, affine: np.ndarray, title: str) -> Heat:
+        """On one scale for all features of the person."""
+        top = float(np.abs(self.features).max())
+        return Heat(values, affine, title, -top, top, diverging=True)
+
+    def tiles(self, maps: Float[np.ndarray, "k y x"], title: str) -> Picture:
+        grid = _tiles(maps, 6)
+        box = (-0.5, -0.5, grid.shape[1] - 0.5, grid.shape[0] - 0.5)
+        return Picture(title, heat=self.heat(grid, np.eye(2, 3), title), box=box)
+
+    def maps(self, box: str) -> Step:
+        model = self.aware.model
+        to_crop = geometry.invert(geometry.crop_to_heatmap(model.config.size, model.grid))
+        own = self.heat(self.features[self.j], to_crop, "feature")
+        words = (
+            f"{self.hidden.sum()} of {self.labelled.sum()} labelled joints are hidden. The "
+            "backbone makes a map for each all the same: what covers the "
+            f"{self.joint} speaks in its map."
+        )
+        panels = [
+            self.picture("the crop", self.real("truth, ✕ hidden", small=False)),
+            self.picture(f"map of the {self.joint}", heat=own),
+            self.tiles(self.features, f"all {len(self.features)} maps x"),
+        ]
+        equation = r"{\color{ours} x_i} \quad \text{one map a joint}"
+        return Step("Every joint gets a map, seen or not", words, box, panels, equation)
+
+    def visnet(self, box: str) -> Step:
+        roles = np.where(self.passes, "visible", "hidden").tolist()
+        said = self.ours.probability[0].tolist()
+        bars = [Bar(*bar) for bar in zip(self.aware.skeleton.joints, said, roles)]
+        right = int((self.passes == (self.window.visibility[0] == 2)).sum())
+        words = (
+            "A small network looks at each map alone and gives the probability that the joint is "
+            "visible. From 0.5 on it counts as seen. Here it is right about "
+            f"{right} of {len(bars)}."
+        )
+        believed = np.where(self.passes, VISIBLE, HIDDEN)
+        panels = [
+            self.picture("what VisNet believes", self.real("truth, ✕ not seen", believed, False)),
+            Bars("probability of being visible", "", bars, range=(0.0, 1.0)),
+        ]
+        equation = r"{\color{visible} \hat{y}_i} = \mathrm{sigmoid}(\mathcal{V}(x_i))"
+        return Step("VisNet says which joints are seen", words, box, panels, equation)
+
+    def mask(self, box: str) -> Step:
+        words = (
+            f"The maps of {(~self.passes).sum()} joints are multiplied by 0.01, among them "
+            f"{(self.hidden & ~self.passes).sum()} of the {self.hidden.sum()} hidden ones. What "
+            "covers a joint then hardly speaks for it. The other maps pass as they are."
+        )
+        after = self.features * self.ours.mask[0][:, None, None]
+        panels = [self.tiles(self.features, "before"), self.tiles(after, "after the mask")]
+        equation = (
+            r"\tilde{x}_i = {\color{hidden} M_i}\, x_i \qquad {\color{hidden} M_i} = 0.01 "
+            r"\text{ where } {\color{visible} \hat{y}_i} < 0.5 \text{, else } 1"
+        )
+        return Step("Maps of unseen joints are turned down", words, box, panels, equation)
+
+    def transformer(self, box: str) -> Step:
+        given = self.ours.attention[0, 0].mean(0)
+        row, xy = given[self.j], self.ours.xy_crop[0]
+        others = [k for k in np.argsort(-row).tolist() if k != self.j][:4]
+        ends = np.array([[*xy[self.j], *xy[k], 14 * row[k]] for k in others])
+        words = (
+            f"A transformer over the joints fills in what is missing. Lines: the four whom the "
+            f"{self.joint} listens to most; they get {row[others].sum():.0%} of its attention. "
+            "(First block, mean of its heads.)"
+        )
+        low, high = -style.LOG2_RANGE, style.LOG2_RANGE
+        times = np.log2(style.times_uniform(given))
+        who = Heat(times, np.eye(2, 3), "log2 of times uniform", low, high, diverging=True)
+        masked = np.where(self.passes, VISIBLE, HIDDEN)
+        pose = People("visibility-aware, ✕ masked", "ours", xy, masked, small=True)
+        end = len(row) - 0.5
+        panels = [
+            self.picture("who is listened to", pose, arrows=[Arrows("ink", ends, "attention")]),
+            Picture("a row asks, a column answers", heat=who, box=(-0.5, -0.5, end, end)),
+        ]
+        equation = r"{\color{ours} \mathrm{softmax}\Big(\frac{QK^T}{\sqrt{d_h}}\Big)} V"
+        return Step("Joints ask joints", words, box, panels, equation)
+
+    def answer(self, box: str) -> Step:
+        bars, changes = [], []
+        followed = np.arange(len(self.hidden)) == self.j
+        kinds = {"all joints": self.labelled, "hidden": self.hidden, self.joint: followed}
+        for name, use in kinds.items():
+            pair = [float(self.off[who][use].mean()) for who in (PLAIN, AWARE)]
+            changes.append(pair)
+            bars += [Bar(f"{PLAIN}, {name}", pair[0], "rival")]
+            bars += [Bar(f"{AWARE}, {name}", pair[1], "ours")]
+        better = changes[0][1] < changes[0][0]
+        words = (
+            f"From the plain network to this one the mean error goes {step(*changes[0])} in this "
+            f"case, at the {self.joint} {step(*changes[2])}."
+        )
+        poses = {PLAIN: (self.plain, "rival"), AWARE: (self.ours, "ours")}
+        panels = [
+            self.picture(
+                "with the module" if name == AWARE else "plain network",
+                self.real("truth, ✕ hidden"),
+                People(name, role, inside.xy_crop[0]),
+            )
+            for name, (inside, role) in poses.items()
+        ]
+        panels.append(Bars("distance from the truth, px", "px", bars))
+        equation = (
+            r"(\text{column}_i, \text{row}_i) = {\color{ours} f_i(\tilde{x}_1, \dots, \tilde{x}_k)}"
+        )
+        return Step(
+            "Nearer to the truth" if better else "Further away", words, box, panels, equation
+        )
+
+
+# --- an exercise in the explorer ------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rescue:
+    """The single switch of a mask that helps one joint of a person most. joint: who is helped;
+    switched: whose mask is turned over; before, after: its distance from the truth, px.
+    """
+
+    joint: str
+    switched: str
+    before: float
+    after: float
+
+
+def rescue(
+    aware: PoseEstimator, maps: Float[Tensor, "1 k y x"], truth: Float[np.ndarray, "k 2"]
+) -> Rescue:
+    """Every joint's mask turned over, one at a time, and the best of it. maps: of one person, of
+    `feature_maps`; truth: px of the crop, NaN where there is no label.
+    """
+    said = look_inside(aware, maps)
+    count = len(truth)
+    turned = np.where(np.eye(count, dtype=bool), said.mask != 1, said.mask == 1)
+    mask = torch.from_numpy(np.where(turned, 1, aware.model.config.hidden)).to(maps)
+    tried = look_inside(aware, maps.expand(count, -1, -1, -1), edit={MASK: lambda _: mask})
+    before = far(said.xy_crop[0], truth)
+    after = joint_distances(tried.xy_crop, truth[None])
+    switch, j = np.unravel_index(np.nanargmax(before - after), after.shape)
+    names = aware.skeleton.joints
+    return Rescue(names[j], names[switch], float(before[j]), float(after[switch, j]))
+
+
+def distance_of(joint: str, kin: Skeleton) -> Callable[[Mapping, Answered], float]:
+    """The score of an exercise in the explorer: how far a joint is from its true place, px; NaN
+    where nobody knows that.
+    """
+    j = kin.index(joint)
+
+    def measure(state: Mapping, found: Answered) -> float:
+        if found.truth is None:
+            return float("nan")
+        return float(far(found.ours.xy_crop[0], found.truth)[j])
+
+    return measure
 
 
 # --- the explorer ---------------------------------------------------------------------------------
