@@ -172,17 +172,23 @@ class Prediction extends Explorer {
   }
 
   get grade() {
-    const { options, grades, measured, tolerance } = this.asks;
+    const { options, grades, tolerance } = this.asks;
     if (!this.state.committed) return "";
     if (options.length) return grades[this.given[0]];
-    const apart = measured.reduce((sum, v, i) => sum + Math.abs(this.given[i] - v), 0);
-    const mean_ = apart / measured.length;
-    return mean_ <= tolerance[0] ? "right" : mean_ <= tolerance[1] ? "near" : "off";
+    return this.apart <= tolerance[0] ? "right" : this.apart <= tolerance[1] ? "near" : "off";
+  }
+
+  // Of numbers the mean distance from those that were measured.
+  get apart() {
+    const { measured } = this.asks;
+    return mean(measured.map((value, i) => Math.abs(this.given[i] - value)));
   }
 
   inWords() {
-    const { options, unit } = this.asks;
-    return options.length ? options[this.given[0]] : `${this.given.map(number).join(", ")} ${unit}`;
+    const { kind, options, unit } = this.asks;
+    if (options.length) return options[this.given[0]];
+    if (kind === "curve") return `${number(this.apart)} ${unit} away on average`.replace("  ", " ");
+    return `${number(this.given[0])} ${unit}`.trim();
   }
 
   row() {
@@ -222,8 +228,8 @@ class Prediction extends Explorer {
     const right = this.asks.options.indexOf(this.asks.measured[0]);
     const names = [[right, "measured"], [this.given[0], "you"]];
     const own = names.filter(([joint], i) => joint >= 0 && (!i || joint !== right));
-    panel.notes = own.map(([joint, words]) =>
-      ({ at: joints[joint].slice(0, 2), words, aside: 12, ring: 8 }));
+    panel.notes = own.map(([joint, words], i) =>
+      ({ at: joints[joint].slice(0, 2), words, aside: i ? 12 : 28, ring: 8 }));
   }
 
   isChosen(joint) {

@@ -14,15 +14,19 @@ import pytest
 import torch
 
 from tests.models.tiny import tiny
+from workbench import load
 from workbench.data.windows import WindowConfig, Windows, normalised
 from workbench.errors import BadParameter, UnknownName
 from workbench.exploration import own as own_data
 from workbench.exploration import windows_of
 from workbench.models import build
 from workbench.predict import PoseEstimator
+from workbench.recipes import vissimcc as recipe
+from workbench.recipes.measures import person_oks
 from workbench.records import Clip, Pose, Track, Video
 from workbench.taps import record
 from workbench.view.chapters import vissimcc
+from workbench.view.chapters.vissimcc import AUTO, OFF, ON
 from workbench.view.panels import HIDDEN, NEWLY_HIDDEN, NOTHING, VISIBLE
 from workbench.view.stage import patch
 
@@ -422,3 +426,92 @@ def test_the_module_is_drawn_with_its_shapes(estimators, windows):
         masked[:h, w + 1 : 2 * w + 1], taps["reasoning.masked"][0, 1].view(h, w)
     )
     assert (panels[-1].people[0].xy == xy).all()
+
+
+# --- the trick in one screen
+
+
+def test_extremes_are_the_largest_and_smallest_gain_of_those_with_many_hidden_joints():
+    flags = np.array([[1, 1, 2], [2, 2, 2], [1, 1, 0], [1, 1, 1], [1, 2, 2]])
+    gain = np.array([0.5, 9.0, -1.0, 3.0, -9.0])
+    assert vissimcc.extremes(gain, flags, 2) == (3, 2, 3)
+    with pytest.raises(BadParameter, match="1 people"):
+        vissimcc.extremes(gain, flags, 3)
+
+
+def test_the_steps_hold_the_tensors_of_the_pass(estimators, windows):
+    aware, naive = estimators
+    crops, flags = crops_of(windows), windows.batch(range(3))["visibility"][:, 0].numpy()
+    maps = {e.name: vissimcc.feature_maps(e, crops) for e in estimators}
+    oks = {vissimcc.PLAIN: np.full(3, 50.0), vissimcc.AWARE: np.array([49.0, 70.0, 60.0])}
+    shown = vissimcc.trick(aware, naive, windows, maps, oks, 7)
+    helps, harms = shown.told.values()
+    assert "of 3 test people" in helps.rule and "50.0 → 70.0 % (+20.0)" in helps.rule
+    assert "harms most" in harms.rule and "(-1.0)" in harms.rule
+    assert [step.lit for step in helps.steps] == list(vissimcc.PIPELINE)
+    inside = vissimcc.look_inside(aware, maps["aware"][[1]])
+    bars = helps.steps[1].panels[1].bars
+    assert np.allclose([bar.value for bar in bars], inside.probability[0])
+    assert [bar.role == "hidden" for bar in bars] == (inside.mask[0] < 1).tolist()
+    before, after = (panel.heat.values for panel in helps.steps[2].panels)
+    h, w = aware.model.grid[::-1]
+    for j in (0, 1):  # VisNet believes in every third
+        tile = slice(0, h), slice(j * (w + 1), j * (w + 1) + w)
+        own = maps["aware"][1, j].numpy()
+        assert np.allclose(before[tile], own)
+        assert np.allclose(after[tile], own * (1 if j == 0 else aware.model.config.hidden))
+    truth = windows.sample(1).xy_crop[0]
+    answers = (naive, vissimcc.look_inside(naive, maps["naive"][[1]])), (aware, inside)
+    known = flags[1] > 0
+    for (_, answer), bar in zip(answers, helps.steps[4].panels[2].bars):
+        off = np.linalg.norm(answer.xy_crop[0] - truth, axis=1)
+        assert np.isclose(bar.value, off[known].mean())
+
+
+def test_a_rescue_is_the_best_single_switch(estimators, windows):
+    aware, _ = estimators
+    maps = vissimcc.feature_maps(aware, crops_of(windows)[[0]])
+    window = windows.sample(0)
+    truth = np.where(window.visibility[0][:, None] > 0, window.xy_crop[0], np.nan)
+    found = vissimcc.rescue(aware, maps, truth)
+    explorer = vissimcc.VisSimCCExplorer(*estimators, windows)
+    away = vissimcc.distance_of(found.joint, aware.skeleton)
+    now = explorer.compute(explorer.state)
+    assert np.isclose(away(explorer.state, now), found.before)
+    drops = []
+    for j in range(K):
+        switches = [AUTO] * K
+        switches[j] = OFF if now.base[j] else ON
+        state = {**explorer.state, "switches": switches}
+        other = explorer.compute(state)
+        drops.append(found.before - away(state, other))
+    assert np.isclose(max(drops), found.before - found.after, atol=1e-4)
+    assert aware.skeleton.joints[int(np.argmax(drops))] == found.switched
+
+
+def test_with_shipped_weights_the_first_case_wins_and_the_second_loses_by_the_rule():
+    aware, _, plain = (load(name) for name in recipe.SHIPPED.values())
+    test = recipe.people("test", aware.model.config, 100)
+    truth, batch = test.poses(), test.batch(range(len(test)))
+    crops, affine = batch["images"][:, 0], batch["affine"].numpy()
+    maps = {e.name: vissimcc.feature_maps(e, crops) for e in (aware, plain)}
+    inside = {e.name: vissimcc.look_inside(e, maps[e.name]) for e in (aware, plain)}
+    oks = {
+        name: 100 * person_oks(vissimcc.placed(inside[e.name], affine, truth), truth)
+        for name, e in ((vissimcc.PLAIN, plain), (vissimcc.AWARE, aware))
+    }
+    gain, hidden = oks[vissimcc.AWARE] - oks[vissimcc.PLAIN], (truth.visibility == 1).sum(1)
+    helps, harms = vissimcc.trick(aware, plain, test, maps, oks).told.values()
+    many = hidden >= vissimcc.MOST_HIDDEN
+    assert f"{gain[many].max():+.1f}" in helps.rule and f"{gain[many].min():+.1f}" in harms.rule
+    assert gain[many].max() > 5 and gain[many].min() < -5  # percent; seen, not only measured
+    means = [[bar.value for bar in case.steps[4].panels[2].bars] for case in (helps, harms)]
+    (plain_px, aware_px, *_), (plain_lost, aware_lost, *_) = means
+    assert aware_px < plain_px and aware_lost > plain_lost
+    assert helps.steps[4].title == "Nearer to the truth"
+    assert harms.steps[4].title == "Further away"
+    worst = int(np.where(many, gain, np.inf).argmin())
+    window = test.sample(worst)
+    real = np.where(window.visibility[0][:, None] > 0, window.xy_crop[0], np.nan)
+    found = vissimcc.rescue(aware, maps[aware.name][[worst]], real)
+    assert found.after + 2 < found.before  # the exercise in the explorer can be done

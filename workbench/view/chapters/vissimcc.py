@@ -230,6 +230,7 @@ def trick(
     windows: Windows,
     maps: Mapping[str, Float[Tensor, "n k y x"]],
     oks: Mapping[str, Float[np.ndarray, "n"]],
+    least: int = MOST_HIDDEN,
     **options,
 ) -> Stepper:
     """The method step by step, on the person whom it helps most and on the one whom it harms most:
@@ -238,13 +239,13 @@ def trick(
     """
     flags = windows.batch(range(len(windows)))["visibility"][:, 0].numpy()
     gain = oks[AWARE] - oks[PLAIN]
-    best, worst, many = extremes(gain, flags)
+    best, worst, many = extremes(gain, flags, least)
     cases = []
     for name, person, word in (("it helps", best, "helps"), ("it does not", worst, "harms")):
         change = step(oks[PLAIN][person], oks[AWARE][person], unit="%")
         rule = (
             f"How this person was found: of {many} test people (synthetic) with at least "
-            f"{MOST_HIDDEN} hidden joints, the one whom the method {word} most by OKS: plain to "
+            f"{least} hidden joints, the one whom the method {word} most by OKS: plain to "
             f"visibility-aware {change}."
         )
         seen = [look_inside(e, maps[e.name][[person]]) for e in (aware, plain)]
@@ -451,7 +452,7 @@ def rescue(
     mask = torch.from_numpy(np.where(turned, 1, aware.model.config.hidden)).to(maps)
     tried = look_inside(aware, maps.expand(count, -1, -1, -1), edit={MASK: lambda _: mask})
     before = far(said.xy_crop[0], truth)
-    after = joint_distances(tried.xy_crop, truth[None])
+    after = joint_distances(tried.xy_crop, np.repeat(truth[None], count, 0))
     switch, j = np.unravel_index(np.nanargmax(before - after), after.shape)
     names = aware.skeleton.joints
     return Rescue(names[j], names[switch], float(before[j]), float(after[switch, j]))
