@@ -244,7 +244,8 @@ function drawLines(pen, panel, width, height, view) {
   pen.text(left + w / 2, height - 8, panel.x, small);
   const colours = panel.lines.map((one, i) => colourOf(one.role ?? i, view));
   const names = panel.lines.map(({ name }, i) => [name, colours[i]]).filter(([name]) => name);
-  panel.room = drawNames(pen, names, width, 10, width, view, 70) - 6;
+  const key = width - 70 > 60 * names.length ? names : []; // else the title needs the room
+  panel.room = drawNames(pen, key, width, 10, width, view, 70) - 6;
   pen.text(8, TITLE + h / 2, panel.y, { ...small, turn: -90 });
   const span = view.state[panel.span] || [];
   const shaded = span.length ? [...panel.shaded, [...span, "newly_hidden"]] : panel.shaded;
