@@ -167,6 +167,22 @@ def test_folds_of_one_cell_close_and_headings_of_hostile_files_open_nothing(tmp_
     assert "script-src 'none'" in page
 
 
+def test_the_parameters_of_a_run_stay_in_the_fold_of_the_defaults(tmp_path):
+    injected = {"tags": ["injected-parameters"]}
+    page = _page(
+        tmp_path,
+        new_markdown_cell("#### Set-up", metadata=FOLD),
+        new_code_cell("seed = 0", metadata=FOLD),
+        new_code_cell("seed = 7", metadata=injected),
+        new_code_cell("1", metadata=FOLD),
+        new_markdown_cell("In sight."),
+        new_code_cell("2", metadata=injected),
+    )
+    assert page.count('<details class="fold">') == 1
+    folded, _, seen = page.partition("</details>")
+    assert ">7</span>" in folded and ">2</span>" in seen
+
+
 def test_code_is_hidden_until_the_switch_is_on_and_no_script_does_that(tmp_path):
     page = _page(tmp_path, new_code_cell("1"))
     assert '<input id="code" type="checkbox"/> show code' in page

@@ -11,7 +11,7 @@ from workbench.errors import BadParameter, UnknownName
 from workbench.skeletons import skeleton
 from workbench.view.formulas import formula
 from workbench.view.panels import Bar, Bars, Heat, Picture
-from workbench.view.steps import Case, Step, Stepper
+from workbench.view.steps import Case, Step, Stepper, extremes
 
 KIN = skeleton("coco17")
 BOXES = ("crop", "mask", "answer")
@@ -81,3 +81,11 @@ def test_words_are_text():
     shown = stepper(told(EVIL))
     assert EVIL not in shown.twin()["text/html"] and EVIL not in shown.fragment()
     assert EVIL not in formula(rf"\text{{{EVIL}}}")
+
+
+def test_the_extremes_are_of_those_in_use():
+    gain = np.array([9.0, 1.0, -2.0, 3.0, -8.0, 2.0])
+    use = np.array([False, True, True, True, False, True])
+    assert extremes(gain, use) == (3, 2, 5, 4)  # best, worst, middle, how many
+    with pytest.raises(BadParameter, match="2 cases"):
+        extremes(gain[:3], use[:3])

@@ -40,6 +40,7 @@ SECTIONS_SLOT = "<!-- sections -->"
 POLICY_SLOT = "policy-of-this-page"
 ENDED = ("completed", "failed")
 PAPERMILL_TAG = "papermill-error-cell-tag"  # red headings that papermill adds; the page has its own
+INJECTED_TAG = "injected-parameters"  # the cell that papermill adds behind that of the parameters
 CSS = "\n".join(
     (
         style.css_variables(),
@@ -154,7 +155,8 @@ def _fold(cells: list[nbformat.NotebookNode]) -> list[tuple[str, str]]:
     around = [["", ""] for _ in cells]
     level = 0  # of the open fold's heading; 0: none is open
     for i, cell in enumerate(cells):
-        if "fold" not in cell.metadata.get("tags", []):
+        tags = cell.metadata.get("tags", [])
+        if "fold" not in tags and not (level and INJECTED_TAG in tags):
             level = 0
             continue
         heading = _heading(cell)

@@ -8,8 +8,11 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
+from typing import NamedTuple
 
+import numpy as np
 import traitlets
+from jaxtyping import Bool, Float
 
 from ..errors import BadParameter, unknown
 from ..skeletons import Skeleton
@@ -116,6 +119,26 @@ class Stepper(Explorer):
             f"<p><b>{escape(one.name)}:</b> {escape(one.rule)}</p>" for one in self.told.values()
         )
         return {"text/html": f"{rules}<ol>{steps}</ol>{picture_tag(self.png(), case.name)}"}
+
+
+class Extremes(NamedTuple):
+    """Numbers of those with the largest, the least and the middle gain, and of how many."""
+
+    best: int
+    worst: int
+    middle: int
+    count: int
+
+
+def extremes(gain: Float[np.ndarray, "n"], use: Bool[np.ndarray, "n"]) -> Extremes:
+    """A rule by which cases are found: whom a method helps most and least among those that `use`
+    names. Errors: `BadParameter` for fewer than three.
+    """
+    among = np.flatnonzero(use)
+    if len(among) < 3:
+        raise BadParameter(f"{len(among)} cases to choose from", remedy="show more, or ask less")
+    order = among[np.argsort(gain[among], kind="stable")].tolist()
+    return Extremes(order[-1], order[0], order[len(order) // 2], len(order))
 
 
 def picture_tag(png: bytes, words: str) -> str:

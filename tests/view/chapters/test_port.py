@@ -12,6 +12,8 @@ from workbench import load
 from workbench.errors import BadParameter
 from workbench.metrics import joint_distances
 from workbench.recipes import port as recipe
+from workbench.view import exercises
+from workbench.view.chapters import port
 from workbench.view.chapters.port import PortExplorer, refinement
 from workbench.view.panels import HIDDEN, VISIBLE
 
@@ -26,6 +28,89 @@ def world():
 @pytest.fixture
 def explorer(world):
     return PortExplorer(*world, index=2)
+
+
+@pytest.fixture(scope="module")
+def hands():
+    """As the chapter shows them in its fast profile."""
+    truth, detected = recipe.pairs("synthetic", n=600, seed=0)
+    return load("port"), detected, truth
+
+
+# --- the trick in one screen
+
+
+def test_port_wins_in_the_first_case_and_loses_in_the_second_by_the_rule(hands):
+    refiner, detected, truth = hands
+    found = port.find(*hands)
+    below = refiner.mask(detected)
+    before = joint_distances(detected.xy_frame, truth.xy_frame)
+    after = joint_distances(refiner.refine(detected, mask=below).xy_frame, truth.xy_frame)
+    left = {
+        i: after[i][below[i]].mean() / before[i][below[i]].mean()
+        for i in np.flatnonzero(below.sum(1) >= port.LEAST)
+    }
+    assert found.count == len(left)
+    assert left[found.best] == min(left.values()) < 0.5, "it wins clearly"
+    assert left[found.worst] == max(left.values()) > 1.1, "it loses"
+    rank = sorted(left.values()).index(left[found.middle])
+    assert abs(rank - len(left) / 2) <= 1
+    best, worst = (each["rule"] for each in port.trick(refiner, detected, truth).cases)
+    assert f"number {found.best} " in best and f"{100 * (left[found.best] - 1):+.0f}%" in best
+    assert f"number {found.worst} " in worst and "grows" in worst
+
+
+def test_the_steps_show_the_tensors_of_the_pass(hands):
+    refiner, detected, truth = hands
+    row = detected.select([15])
+    told = port.Told(refiner, row, truth.xy_frame[15])
+    hidden, tokens, attention, reconstruction, answer = told.steps
+    mask = refiner.mask(row)[0]
+    roles = [bar.role for bar in hidden.panels[1].bars]
+    assert roles == ["hidden" if m else "detector" for m in mask]
+    names = ["embedding.out", "encoder.3.attention.map"]
+    _, taps = refiner.look(row, mask[None], names=names)
+    shown = [panel.heat.values for panel in tokens.panels]
+    np.testing.assert_allclose(shown[1], taps["embedding.out"][0], atol=1e-6)
+    learned = refiner.model.embedding.mask_embedding.detach().numpy()
+    np.testing.assert_array_equal(shown[0], mask[:, None] * learned)
+    rows = tokens.panels[0].arrows[0].ends[:, 1] / tokens.panels[0].heat.affine[1, 1]
+    assert np.floor(rows).tolist() == np.flatnonzero(mask).tolist()
+    maps = taps["encoder.3.attention.map"][0].mean(0).numpy()
+    np.testing.assert_allclose(attention.panels[1].heat.values, np.log2(21 * maps), atol=1e-5)
+    asked = attention.panels[0].arrows[0].ends
+    strongest = np.sort(np.delete(maps[told.j], told.j))[::-1][:5]
+    np.testing.assert_allclose(asked[:, 4], 25 * strongest, rtol=1e-5)
+    bones = attention.panels[2].heat.values
+    assert (bones[4] > 0).nonzero()[0].tolist() == [2, 3, 4], "the thumb's tip, two bones far"
+    moves = np.linalg.norm(told.recon - told.detected, axis=-1)
+    np.testing.assert_allclose([bar.value for bar in reconstruction.panels[1].bars], moves)
+    before, after = (
+        joint_distances(xy[None], truth.xy_frame[[15]])[0] for xy in (told.detected, told.refined)
+    )
+    drawn = [bar.value for bar in answer.panels[2].bars]
+    ends = (mask, np.arange(21) == told.j, mask | True)
+    pairs = [each[use].mean() for use in ends for each in (before, after)]
+    np.testing.assert_allclose(drawn, pairs, rtol=1e-6)
+    assert told.mask[told.j]
+
+
+def test_the_exercise_can_be_done_by_the_switch_and_by_no_other_pose(hands):
+    explorer = PortExplorer(*hands, index=405)
+    best = explorer.best_switch()
+    assert best.after < best.before
+    exercises.goal(explorer, "Turn one over.", port.error_of(405), reach=best.after + 0.1)
+    assert f"Now {best.before:.2f} px" in explorer.goal and "Not yet" in explorer.goal
+    joint = explorer.kin.index(best.joint)
+    explorer.choose(hidden=[joint])
+    assert f"Now {best.after:.2f} px" in explorer.goal and "Reached" in explorer.goal
+    kept = [answer["goal"] for answer in explorer.kept()["values"]["stored"]]
+    assert sum("Reached" in goal for goal in kept) >= 1, "a page can do it, too"
+    explorer.choose(pose=404)
+    assert "Nothing to measure" in explorer.goal
+
+
+# --- the explorer
 
 
 def drawn(explorer):

@@ -1,20 +1,41 @@
-"""PORT: hide joints of a pose, and watch the refined joints and who looks at whom."""
+"""PORT: the method step by step, and hiding joints of a pose to watch the refined joints and who
+looks at whom.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
+from torch import Tensor
 
-from ...metrics import p_epe
+from ...metrics import joint_distances, p_epe
+from ...models.port import adjacency_powers
 from ...predict import PortRefiner
 from ...records import Detections, Pose, Prediction
 from ...taps import record, without_heads
+from .. import style
 from ..attention import attention_arguments, on_picture
 from ..explorer import Compared, Control, choice, collected, far, heads_of, number, step
-from ..panels import HIDDEN, VISIBLE, Arrows, Bars, Click, People, Picture, Tabs, around
+from ..panels import (
+    HIDDEN,
+    VISIBLE,
+    Arrows,
+    Bar,
+    Bars,
+    Click,
+    Heat,
+    People,
+    Picture,
+    Tabs,
+    around,
+)
+from ..steps import Case, Extremes, Step, Stepper, extremes
 
 MAPS = "encoder.*.attention.map"
 
@@ -36,6 +57,287 @@ def refinement(
         arrows = [Arrows("ours", ends, "moved by PORT")]
         panels.append(Picture(f"hand {row}: {moved.sum()} replaced", (), people, arrows=arrows))
     return panels
+
+
+# --- the trick in one screen ----------------------------------------------------------------------
+
+PIPELINE = ("hidden joints", "masked tokens", "attention", "reconstruction", "answer")
+LEAST = 6  # joints below delta, at least, of the hands among which the cases are found
+
+
+def repaired(
+    refiner: PortRefiner, detected: Detections, truth: Pose
+) -> tuple[Float[np.ndarray, "n"], Bool[np.ndarray, "n k"]]:
+    """What share of their error, px summed, the replaced joints of each pose lose, and which joints
+    these are; 1 where there are none.
+    """
+    refined = refiner.refine(detected)
+    before, after = (
+        np.where(refined.replaced, joint_distances(each.xy_frame, truth.xy_frame), 0).sum(1)
+        for each in (detected, refined)
+    )
+    return 1 - after / np.where(before > 0, before, 1), refined.replaced
+
+
+def find(refiner: PortRefiner, detected: Detections, truth: Pose) -> Extremes:
+    """Of poses with at least `LEAST` joints below delta: those whose replaced joints lose the
+    largest share of their error, the least (or gain most), and one in the middle.
+    """
+    share, replaced = repaired(refiner, detected, truth)
+    return extremes(share, replaced.sum(1) >= LEAST)
+
+
+def trick(
+    refiner: PortRefiner, detected: Detections, truth: Pose, *, data: str = "synthetic", **options
+) -> Stepper:
+    """The method step by step, on the pose that it helps most and on the one that it harms most, as
+    `find` finds them. data: named in the rule.
+    """
+    found = find(refiner, detected, truth)
+    cases = []
+    for name, row, word in (
+        ("it helps", found.best, "falls"),
+        ("it does not", found.worst, "grows"),
+    ):
+        told = Told(refiner, detected.select([row]), truth.xy_frame[row])
+        before, after = (each[told.mask].mean() for each in told.off)
+        rule = (
+            f"How this hand was found: {found.count} of {len(truth)} hands ({data}) have at least "
+            f"{LEAST} joints whose confidence is below delta. In number {row} the mean error of "
+            f"these joints {word} by the largest share: {step(before, after)}, "
+            f"{after / before - 1:+.0%}."
+        )
+        cases.append(Case(name, rule, told.steps))
+    return Stepper(refiner.skeleton, PIPELINE, cases, **{"name": "port_steps", **options})
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """One pose on its way through PORT, told in five steps; px of the picture."""
+
+    refiner: PortRefiner
+    row: Detections
+    truth: Float[np.ndarray, "k 2"]
+
+    @property
+    def steps(self) -> list[Step]:
+        told = (self.hidden, self.tokens, self.attention, self.reconstruction, self.answer)
+        return [tell(box) for tell, box in zip(told, PIPELINE)]
+
+    @cached_property
+    def mask(self) -> Bool[np.ndarray, "k"]:
+        return self.refiner.mask(self.row)[0]
+
+    @cached_property
+    def taps(self) -> Mapping[str, Tensor]:
+        names = ["embedding.out", self.last]
+        return self.refiner.look(self.row, self.mask[None], names=names)[1]
+
+    @property
+    def last(self) -> str:
+        return f"encoder.{len(self.refiner.model.encoder) - 1}.attention.map"
+
+    @property
+    def detected(self) -> Float[np.ndarray, "k 2"]:
+        return self.row.xy_frame[0]
+
+    @cached_property
+    def recon(self) -> Float[np.ndarray, "k 2"]:
+        return self.refiner.reconstruct(self.row, self.mask[None])[0]
+
+    @cached_property
+    def refined(self) -> Float[np.ndarray, "k 2"]:
+        return self.refiner.refine(self.row, mask=self.mask[None]).xy_frame[0]
+
+    @cached_property
+    def off(self) -> tuple[np.ndarray, np.ndarray]:
+        """How far detector and PORT are from the truth at each joint."""
+        return far(self.detected, self.truth), far(self.refined, self.truth)
+
+    @cached_property
+    def j(self) -> int:
+        """The joint that is followed: the replaced one whose error changes most."""
+        before, after = self.off
+        return int(np.where(self.mask, np.abs(after - before), -1).argmax())
+
+    @property
+    def joint(self) -> str:
+        return self.refiner.skeleton.joints[self.j]
+
+    def picture(self, title: str, *people: People, **look) -> Picture:
+        box = around(self.truth, self.detected, self.refined, pad=0.06)
+        return Picture(title, people=list(people), box=box, **look)
+
+    @property
+    def real(self) -> People:
+        return People("truth", "truth", self.truth, small=True)
+
+    def said(self, small: bool = False) -> People:
+        marks = np.where(self.mask, HIDDEN, VISIBLE)
+        return People("detector, ✕ below delta", "detector", self.detected, marks, small=small)
+
+    def seen(self, title: str) -> Picture:
+        """What the detector said, without the truth: for a question."""
+        return self.picture(title, self.said())
+
+    def hidden(self, box: str) -> Step:
+        roles = np.where(self.mask, "hidden", "detector").tolist()
+        names = self.refiner.skeleton.joints
+        bars = [Bar(*bar) for bar in zip(names, self.row.confidence[0].tolist(), roles)]
+        believed = self.off[0][~self.mask].mean()
+        words = (
+            "The detector gives every joint a place and a confidence. PORT does not believe the "
+            f"{self.mask.sum()} of {len(bars)} joints whose confidence is below delta: they count "
+            f"as hidden. The others, which it believes, are off by {believed:.1f} px on average."
+        )
+        panels = [
+            self.picture("what the detector said", self.real, self.said(), wide=1.3),
+            Bars("the detector's confidence", "", bars, range=(0.0, 1.0)),
+        ]
+        equation = r"{\color{hidden} m_n} = [\, {\color{detector} c_n} < \delta \,]"
+        return Step("Which joints are not believed", words, box, panels, equation)
+
+    def tokens(self, box: str) -> Step:
+        z = self.taps["embedding.out"][0].cpu().numpy()
+        learned = self.refiner.model.embedding.mask_embedding.detach().cpu().numpy()
+        given = np.where(self.mask[:, None], learned, 0)
+        top = float(np.abs(z).max())
+        words = (
+            "Every joint becomes a token: a row of 64 numbers, mixed from its own coordinates and "
+            "those of its neighbours on the bones. To the rows of hidden joints (dark marks) one "
+            "learned row E is added: this place is not certain."
+        )
+        words = words.replace("64", str(z.shape[1]))
+        panels = [
+            self.grid(given, "E, on the rows of hidden joints", top),
+            self.grid(z, "the tokens Z: a row a joint", top),
+        ]
+        equation = (
+            r"Z = \mathrm{MSGC}(A, {\color{detector} J}) + {\color{hidden} m} "
+            r"\odot {\color{hidden} E^{mask}}"
+        )
+        return Step("Hidden joints are marked, not dropped", words, box, panels, equation)
+
+    def grid(self, values: np.ndarray, title: str, top: float) -> Picture:
+        """A row a joint, a column a channel; marks stand at the rows of hidden joints."""
+        tall = 2.0  # a row over a column
+        rows = tall * np.flatnonzero(self.mask) + (tall - 1) / 2
+        ends = np.array([[-6.0, row, -1.5, row, 2.0] for row in rows]).reshape(-1, 5)
+        affine = np.array([[1, 0, 0], [0, tall, (tall - 1) / 2]])
+        heat = Heat(values, affine, "value", -top, top, diverging=True)
+        box = (-7.0, -0.5, values.shape[1] - 0.5, tall * len(values) - 0.5)
+        return Picture(title, heat=heat, box=box, arrows=[Arrows("hidden", ends, "hidden joint")])
+
+    def attention(self, box: str) -> Step:
+        kin = self.refiner.skeleton
+        given = self.taps[self.last][0].mean(0).cpu().numpy()
+        graph = adjacency_powers(torch.tensor(kin.adjacency), (2,))[0].numpy()
+        row, near = given[self.j], graph[self.j] > 0
+        others = [k for k in np.argsort(-row).tolist() if k != self.j][:5]
+        ends = np.array([[*self.detected[self.j], *self.detected[k], 25 * row[k]] for k in others])
+        words = (
+            f"Joints ask joints. The bone graph lets {self.joint} hear {near.sum()} joints, those "
+            f"at most two bones away. Attention reaches the whole hand: {row[~near].sum():.0%} of "
+            f"what {self.joint} listens to lies further away. Arrows: the five that it asks most."
+        )
+        low, high = -style.LOG2_RANGE, style.LOG2_RANGE
+        times = np.log2(style.times_uniform(given))
+        who = Heat(times, np.eye(2, 3), "log2 of times uniform", low, high, diverging=True)
+        bones = Heat(graph, np.eye(2, 3), "weight", 0.0, float(graph.max()))
+        square = (-0.5, -0.5, len(kin) - 0.5, len(kin) - 0.5)
+        asked = [Arrows("ours", ends, "attention")]
+        panels = [
+            self.picture(f"whom {self.joint} asks", self.said(small=True), arrows=asked),
+            Picture("row asks, column answers", heat=who, box=square),
+            Picture("bone graph: two bones far", heat=bones, box=square),
+        ]
+        equation = (
+            r"Q, K, V = \frac{1}{|\mathcal{K}|} \sum_k \tilde{A}^k Z W_k \qquad "
+            r"{\color{ours} \mathrm{softmax}\Big(\frac{QK^T}{\sqrt{D}}\Big)} V"
+        )
+        return Step("Hidden joints ask the whole hand", words, box, panels, equation)
+
+    def reconstruction(self, box: str) -> Step:
+        kin, moves = self.refiner.skeleton, far(self.recon, self.detected)
+        ends = np.column_stack((self.detected, self.recon, np.full(len(moves), 1.6)))
+        roles = np.where(self.mask, "ours", "soft").tolist()
+        bars = [Bar(*bar) for bar in zip(kin.joints, moves.tolist(), roles)]
+        arrows = [
+            Arrows("ours", ends[self.mask], "offset of a hidden joint"),
+            Arrows("soft", ends[~self.mask], "offset that is not used"),
+        ]
+        unused = np.where(self.mask, 0, moves)
+        words = (
+            "From its token each joint gets two numbers: how far it should move in x and in y. "
+            f"Hidden joints are moved by {moves[self.mask].mean():.1f} px on average. PORT has a "
+            f"wish for the others, too, which is not used: at most {unused.max():.1f} px, for "
+            f"{kin.joints[unused.argmax()]}."
+        )
+        panels = [
+            self.picture("the offsets", self.real, self.said(small=True), arrows=arrows, wide=1.3),
+            Bars("length of the offset, px", "px", bars),
+        ]
+        equation = (
+            r"J^{recon} = {\color{detector} J} + "
+            r"{\color{ours} (\mathrm{SE}(Z) \odot Z)\, W'}"
+        )
+        return Step("Every joint gets an offset", words, box, panels, equation)
+
+    def answer(self, box: str) -> Step:
+        before, after = self.off
+        which = {"replaced joints": self.mask, self.joint: np.arange(len(before)) == self.j}
+        which["the whole hand"] = np.ones_like(self.mask)
+        pairs = {name: (before[use].mean(), after[use].mean()) for name, use in which.items()}
+        bars = [
+            Bar(f"{who}, {name}", float(value), role)
+            for name, pair in pairs.items()
+            for value, (who, role) in zip(pair, (("detector", "detector"), ("PORT", "ours")))
+        ]
+        one, joint, hand = (step(*pair) for pair in pairs.values())
+        words = (
+            f"Hidden joints take their new place, all others stay. In this case the mean error of "
+            f"the replaced joints goes {one}, that of {self.joint} {joint}, of the whole hand "
+            f"{hand}."
+        )
+        better = pairs["replaced joints"][1] < pairs["replaced joints"][0]
+        title = "Nearer to the truth" if better else "Further away from it"
+        panels = [
+            self.picture("detector", self.real, self.said()),
+            self.picture("with PORT", self.real, People("PORT", "ours", self.refined)),
+            Bars("distance from the truth, px", "px", bars),
+        ]
+        equation = (
+            r"\hat{J} = (1 - {\color{hidden} m}) \odot {\color{detector} J} + "
+            r"{\color{hidden} m} \odot {\color{ours} J^{recon}}"
+        )
+        return Step(title, words, box, panels, equation)
+
+
+# --- an exercise in the explorer ------------------------------------------------------------------
+
+
+class Switch(NamedTuple):
+    """One joint hidden or shown against delta. before, after: mean error of the whole pose, px."""
+
+    joint: str
+    before: float
+    after: float
+
+
+def error_of(index: int) -> Callable[[Mapping, Refined], float]:
+    """The score of an exercise in the explorer: mean error of all joints of a pose, px; NaN for
+    other poses, and where nobody knows the truth.
+    """
+
+    def measure(state: Mapping, found: Refined) -> float:
+        if found.truth is None or state["pose"] != index:
+            return float("nan")
+        return float(far(found.refined, found.truth).mean())
+
+    return measure
+
+
+# --- the explorer ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +392,7 @@ class PortExplorer(Compared):
 
     def compute(self, state: Mapping) -> Refined:
         index = state["pose"]
-        row = self.detections.select([index])
-        below = self.refiner.mask(row, float(state["delta"]))
+        row, below = self.below(state)
         mask = below.copy()
         mask[0, state["hidden"]] ^= True
         edit = without_heads(state["knocked out"], self.layers)
@@ -111,6 +412,23 @@ class PortExplorer(Compared):
             None if self.truth is None or not self.labelled else self.truth.xy_frame[index],
             looks | self.placed(index) | {"hidden": np.flatnonzero(mask[0]).tolist()},
         )
+
+    def below(self, state: Mapping) -> tuple[Detections, Bool[np.ndarray, "1 k"]]:
+        """The pose of a state, and its joints below delta."""
+        row = self.detections.select([state["pose"]])
+        return row, self.refiner.mask(row, float(state["delta"]))
+
+    def best_switch(self) -> Switch:
+        """Of all joints of the pose as it is shown the one whose turning over lowers the mean error
+        most. It takes a truth.
+        """
+        row, below = self.below(self.state)
+        masks = np.concatenate((below, below ^ np.eye(len(self.kin), dtype=bool)))
+        refined = self.refiner.refine(row.select([0] * len(masks)), mask=masks)
+        truth = self.truth.xy_frame[[self.state["pose"]] * len(masks)]
+        before, *after = joint_distances(refined.xy_frame, truth).mean(1).tolist()
+        best = int(np.argmin(after))
+        return Switch(self.kin.joints[best], before, after[best])
 
     def placed(self, index: int) -> dict:
         """Where the attention view shows the joints: on the picture where there is one."""
