@@ -9,7 +9,7 @@ STAMP := .venv/installed-$(shell { pwd; cat pyproject.toml constraints.txt; } | 
 # Prints the interpreter that a candidate really is (not the shim or environment in front of it), or fails.
 FITS := import ensurepip, sys, venv; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit(1); print(sys._base_executable)
 
-.PHONY: help run test test-gpu lab bench lint format clean interpreter
+.PHONY: help run test test-gpu lab bench pictures lint format clean interpreter
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -29,6 +29,9 @@ lab: $(STAMP)  ## open JupyterLab on 127.0.0.1, token on, at copies of the noteb
 
 bench: $(STAMP)  ## training steps and refinement a second, with parameters and FLOPs
 	@$(PY) -m workbench.cli bench
+
+pictures: $(STAMP)  ## README's pictures anew, by chromium, from the newest run of all chapters
+	@$(PY) .ci/pictures.py
 
 lint: $(STAMP)  ## ruff, oxlint, and notebooks without outputs
 	@$(PY) -m ruff check

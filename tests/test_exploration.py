@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +91,37 @@ def test_readme_s_tasks_are_short_and_run(mine, monkeypatch, task):
     if task == 2:
         assert (mine / "attention.svg").stat().st_size > 5_000
         assert cv2.imread("pose.png").shape[1] >= 3.5 * 300 - 2
+
+
+def commands():
+    """README's commands for the terminal, in blocks and within sentences."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.S)).splitlines()
+    blocks = [line.partition("#")[0].strip() for line in lines]
+    inline = re.findall(r"`((?:workbench|make) [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.S))
+    return [line for line in dict.fromkeys([*blocks, *inline]) if line]
+
+
+OURS = [command for command in commands() if command.startswith("workbench ")]
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("command", OURS)
+def test_readme_s_commands_run(mine, tmp_path, monkeypatch, command):
+    folder = shutil.copytree(mine, tmp_path / "mine")
+    monkeypatch.chdir(folder)
+    before = set(folder.iterdir())
+    done = CliRunner().invoke(app, shlex.split(command)[1:])
+    assert done.exit_code == 0, done.output
+    assert done.output.strip()
+    assert bool(set(folder.iterdir()) - before) == ("--out" in command or "--html" in command)
+
+
+def test_readme_has_no_command_that_no_test_executes():
+    others = [command for command in commands() if command not in OURS]
+    assert len(OURS) >= 3 and others
+    # `tests/test_setup_files.py` executes these
+    assert [command for command in others if not re.fullmatch(r"make [a-z-]+", command)] == []
 
 
 @pytest.mark.realdata

@@ -5,8 +5,10 @@ it is not.
 from __future__ import annotations
 
 import ast
+import importlib.util
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +21,10 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from PIL import Image
+
+from tests.browser.lab import CHROMIUM
+from workbench.cli import app
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -121,6 +127,8 @@ case "$1 $2" in
     mkdir -p "$4/bin"; cp "$0" "$4/bin/python"; echo venv >> log ;;
   "-m pip") echo pip >> log; exit "${PIP_FAILS:-0}" ;;
   "-m workbench.cli") echo "workbench $3 $4" >> log ;;
+  "-m pytest") echo pytest >> log ;;
+  ".ci/pictures.py "*) echo pictures >> log ;;
 esac
 """
 
@@ -158,6 +166,76 @@ def test_make_installs_once_and_again_when_the_pins_change(clone):
     with open(clone / "constraints.txt", "a") as file:
         file.write("something==1\n")
     assert _make(clone, "lab") == (0, ["pip", "workbench lab "])
+
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOES = {"run": "workbench run --all", "lab": "workbench lab ", "pictures": "pictures"}
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:^|`)make ([a-z-]+)", README, re.M))))
+def test_readme_s_make_commands_do_what_they_say_as_the_first_one(clone, target):
+    assert _make(clone, target) == (0, ["venv", "pip", DOES[target]])
+
+
+def test_readme_s_pictures_are_those_that_the_command_takes():
+    shown = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
+    files = [ROOT / name for name in shown]
+    assert all(file.exists() for file in files)
+    assert {file.stem for file in files} == pictures().SHOWN.keys()
+    chapters = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert {file.stem for file in files} == chapters
+    there = [*(ROOT / "notebooks" / "pictures").iterdir()]
+    assert sorted(there) == sorted(files)
+    assert sum(file.stat().st_size for file in files) <= pictures().MOST_BYTES
+
+
+def test_readme_is_short_and_its_links_lead_somewhere():
+    text = re.sub(r"```.*?```|^\|.*?$", "", README, flags=re.S | re.M)
+    assert len(text.split()) <= 600
+    for file in (ROOT / "README.md", ROOT / "notebooks" / "HOW_TO.md"):
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", file.read_text(encoding="utf-8")):
+            assert (file.parent / link).exists(), link
+
+
+def test_the_guide_s_python_is_python():
+    guide = (ROOT / "notebooks" / "HOW_TO.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", guide, re.S)
+    assert len(blocks) >= 5
+    for block in blocks:
+        ast.parse(block)
+
+
+def test_the_guide_s_commands_are_commands():
+    guide = (ROOT / "notebooks" / "HOW_TO.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(?!workbench)([a-z-]+)", guide.split("## Commands")[1], re.M)
+    known = {command.name or command.callback.__name__ for command in app.registered_commands}
+    known |= {group.name for group in app.registered_groups}
+    assert set(rows) <= known and {"run", "lab", "side-by-side"} <= set(rows)
+
+
+def pictures():
+    """The script that takes README's pictures, as a module."""
+    spec = importlib.util.spec_from_file_location("pictures", ROOT / ".ci" / "pictures.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"no chromium at {CHROMIUM}")
+def test_a_picture_is_of_the_first_thing_in_sight(tmp_path, monkeypatch):
+    monkeypatch.setenv("CHROMIUM", CHROMIUM)
+    box = "<div class='wb-sheet' style='width:800px;height:{}px;background:{}'></div>"
+    page = f"<details>{box.format(99, 'red')}</details>{box.format(900, 'rgb(0,128,0)')}"
+    (tmp_path / "02_port.html").write_text(f"<body style='margin:0'>{page}")
+    assert pictures().take(tmp_path, tmp_path / "out", ["02_port"]) > 0
+    with Image.open(tmp_path / "out" / "02_port.webp") as picture:
+        assert picture.size == (560, 420)
+        red, green, blue = picture.convert("RGB").getpixel((280, 200))
+    assert green > 100 > max(red, blue)
+    (tmp_path / "02_port.html").write_text("nothing")
+    with pytest.raises(SystemExit, match="nothing to show"):
+        pictures().take(tmp_path, tmp_path / "out", ["02_port"])
 
 
 def test_a_dry_run_does_nothing(clone):

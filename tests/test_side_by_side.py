@@ -187,6 +187,52 @@ def test_near_frames_show_what_they_show(people):
     assert people.shown[row, wrist[1]] == (flags[others, column] == 2).sum()
 
 
+def test_tables_and_charts_say_what_rows_say(people, found):
+    lines = side_by_side.measured(people, found)
+    table = side_by_side.table_of(lines, (VISIBLE, HIDDEN))
+    assert [row["joints"] for row in table] == [VISIBLE] * len(found) + [HIDDEN] * len(found)
+    line = side_by_side.line_of(lines, "OTPose", HIDDEN)
+    row = next(r for r in table if (r["method"], r["joints"]) == ("OTPose", HIDDEN))
+    assert row["PCK"] == line["metrics"]["PCK"]
+    start = line["against"]["OTPose's single frame"]["PCK"]["difference"]
+    assert row["PCK against what it starts from"].startswith(f"{start:+.2f} [")
+    drawn = side_by_side.change_row(line)
+    assert drawn["change"] == line["paired"]["PCK"]["difference"]
+    assert drawn["low"] <= drawn["change"] <= drawn["high"]
+    assert side_by_side.change_row(side_by_side.line_of(lines, SINGLE, HIDDEN)) is None
+
+
+# --- pictures
+
+
+def test_pictures_show_the_answers_of_one_person(people, found):
+    person = side_by_side.most_hidden(people)
+    chosen = {name: found[name] for name in side_by_side.FIVE}
+    panels = side_by_side.panels(people, chosen, person)
+    assert [panel.title for panel in panels] == [*side_by_side.FIVE]
+    for panel, xy in zip(panels, chosen.values()):
+        _, answer = panel.people
+        seen = people.flags[person] > 0
+        assert (
+            np.array_equal(answer.xy[seen], xy[person][seen]) and np.isnan(answer.xy[~seen]).all()
+        )
+    assert len(side_by_side.strip(people, person)) == 2 * APART + 1
+
+
+def test_the_stage_plays_every_method_s_answer(people, models, found):
+    person = side_by_side.most_hidden(people)
+    stage = side_by_side.stage(people, models, person)
+    played = stage.compute(stage.state)
+    assert [*played.answers] == [*side_by_side.FIVE]
+    assert all(xy.shape == (WORLD.n_frames, 1, 12, 2) for xy in played.answers.values())
+    # in the middle frame it is the chapter's answer, counted from the crop's corner
+    away = played.answers[SINGLE][MIDDLE, 0] - found[SINGLE][person]
+    assert np.allclose(away, away[0], atol=1e-3) and (away[0] <= 0).all()
+    moved = played.answers["OTPose"][MIDDLE, 0] - found["OTPose"][person]
+    assert np.allclose(moved, away[0], atol=1e-3)
+    assert "paint" not in stage.verdict and "OTPose" in stage.verdict
+
+
 # --- when to take which
 
 

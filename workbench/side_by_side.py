@@ -273,7 +273,7 @@ def joined(clips: Sequence[Detections]) -> Detections:
     return Detections(clips[0].skeleton, **arrays)
 
 
-def _shared(poses: Detections | Prediction, rows_: np.ndarray | None = None) -> np.ndarray:
+def _shared(poses: Detections | Prediction | Pose, rows_: np.ndarray | None = None) -> np.ndarray:
     """The shared joints of poses, px."""
     xy = poses.xy_frame[:, shared_columns(poses.skeleton)]
     return xy if rows_ is None else xy[rows_]
@@ -371,6 +371,15 @@ def panels(
         shown = [truth, Shown("answer", "ours", answer)]
         out.append(Picture(name, [frame], shown, box=box))
     return out
+
+
+def errors(
+    people: People, found: Mapping[str, Float[np.ndarray, "n k 2"]], person: int
+) -> dict[str, float]:
+    """The mean error of somebody's labelled joints in the middle frame by each method, px."""
+    use, truth = people.flags[person] > 0, _shared(people.truth)[person]
+    away = {name: np.linalg.norm(xy[person] - truth, axis=-1) for name, xy in found.items()}
+    return {name: float(px[use].mean()) for name, px in away.items()}
 
 
 def strip(people: People, person: int) -> list[Picture]:
@@ -513,6 +522,19 @@ def table_of(lines: Iterable[Mapping], chosen: Sequence[str]) -> list[dict]:
         ):
             change = _change(line, rival) if rival else None
             row[title] = change and with_interval(change["difference"], change["interval"])
+        found.append(row)
+    return found
+
+
+def summary(lines: Iterable[Mapping]) -> list[dict]:
+    """A row a method of `METHODS`: PCK of visible and hidden joints, and its changes."""
+    parts = {kind: table_of(lines, (kind,)) for kind in (VISIBLE, HIDDEN)}
+    found = []
+    for name in METHODS:
+        row = {"method": name}
+        for kind, table in parts.items():
+            own = next(each for each in table if each["method"] == name)
+            row |= {f"{kind}: {key}": own.get(key) for key in own if key.startswith("PCK")}
         found.append(row)
     return found
 

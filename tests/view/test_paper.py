@@ -390,9 +390,10 @@ def test_settings_of_the_user_change_nothing_and_are_left_alone():
     assert not pyplot.get_fignums()
 
 
-def test_the_example_of_the_readme_runs(tmp_path, monkeypatch):
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Figures for your paper")[1]
+def test_the_example_of_the_guide_runs(tmp_path, monkeypatch):
+    guide = (ROOT / "notebooks" / "HOW_TO.md").read_text(encoding="utf-8")
+    section = guide.split("## Figures for your paper")[1]
     code = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, "HOW_TO.md", "exec"), {})
     assert (tmp_path / "error.pdf").read_bytes().startswith(b"%PDF")
