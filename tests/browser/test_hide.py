@@ -17,7 +17,8 @@ import workbench
 from tests.browser.lab import CHROMIUM, chromium
 from tests.browser.test_attention import WORDS
 from tests.browser.test_explorer import PANELS, WATCH, copied, verdict
-from tests.browser.test_lab import SCREENSHOTS
+from tests.browser.test_lab import SCREENSHOTS, Shown
+from tests.browser.test_lab import opened as opened_lab
 from tests.view.test_html import FIGURE, FOLD
 from tests.view.test_html import run as run_of_two  # a fixture
 from workbench.runs import notebook_paths
@@ -181,3 +182,21 @@ def test_held_paint_goes_from_joint_to_joint_and_clear_takes_it_away(run, explor
         assert nearest in [explorer.patch(joint)["points"][0] for joint in JOINTS.joints]
         page.locator("button:text-is('clear paint')").click()
         assert "Nothing of the person is under paint" in verdict(page)
+
+
+def test_the_chapter_answers_live_and_its_folds_are_closed(tmp_path):
+    with opened_lab(tmp_path, "00_start_here") as (page, notebook):
+        assert page.locator("text=Ready.").is_visible()
+        assert not page.locator("text=Data sets and weights").first.is_visible(), "folded"
+        hide = Shown(page, notebook)
+        before = hide.said()
+        took = []
+        for x, y in ((0.4, 0.75), (0.45, 0.3)):
+            place = hide.spot(0, x, y)
+            page.wait_for_timeout(300)
+            start = page.evaluate("performance.now()")
+            page.mouse.click(*place)
+            hide.answer(before, "answer to the paint")
+            took.append(page.evaluate("performance.now()") - start)
+            before = hide.said()
+        print(f"live: {[round(ms) for ms in took]} ms")
