@@ -1,7 +1,11 @@
-"""Small notebooks built in code, for tests of what executes and shows them."""
+"""Small notebooks built in code, for tests of what executes and shows them.
+
+`python -m tests.notebooks` closes the folds of the committed notebooks in JupyterLab, too.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -22,3 +26,27 @@ def write_notebook(path: Path, *cells: str, parameters: str | None = None) -> Pa
         made.insert(0, new_code_cell(parameters, metadata={"tags": ["parameters"]}))
     nbformat.write(new_notebook(cells=made, metadata=KERNEL), path)
     return path
+
+
+def close_folds(notebook: nbformat.NotebookNode) -> None:
+    """What JupyterLab needs for cells tagged `fold`: headings that begin a section of them are
+    closed, code of those that stand under none is hidden.
+    """
+    level = 0  # of the closed heading
+    for cell in notebook.cells:
+        fold = "fold" in cell.metadata.get("tags", [])
+        heading = re.match(r"(#+) ", cell.source) if cell.cell_type == "markdown" else None
+        if heading and (not level or len(heading[1]) <= level):
+            level = len(heading[1]) if fold else 0
+            cell.metadata.pop("jp-MarkdownHeadingCollapsed", None)
+            if fold:
+                cell.metadata["jp-MarkdownHeadingCollapsed"] = True
+        elif fold and not level and cell.cell_type == "code":
+            cell.metadata["jupyter"] = {**cell.metadata.get("jupyter", {}), "source_hidden": True}
+
+
+if __name__ == "__main__":
+    for path in sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb")):
+        notebook = nbformat.read(path, 4)
+        close_folds(notebook)
+        nbformat.write(notebook, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import math
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tests.notebooks import close_folds
 from workbench.runs import notebook_parameters, notebook_paths, run_notebooks
 from workbench.view.html import formula, publish
 
@@ -82,19 +84,28 @@ def test_committed_formulas_can_be_shown_offline(path):
 
 @every_notebook
 def test_committed_folds_are_closed_in_jupyterlab_too(path):
-    """Nothing in sight lies under a heading that JupyterLab closes, and every fold begins so."""
+    notebook = nbformat.read(path, 4)
+    closed = copy.deepcopy(notebook)
+    close_folds(closed)
+    wrong = [a.id for a, b in zip(notebook.cells, closed.cells) if a.metadata != b.metadata]
+    assert not wrong, "run `python -m tests.notebooks`"
+
+
+@every_notebook
+def test_committed_nothing_in_sight_lies_under_a_heading_that_jupyterlab_closes(path):
     level = 0  # of the closed heading
     for cell in nbformat.read(path, 4).cells:
-        fold = "fold" in cell.metadata.get("tags", [])
         heading = re.match(r"(#+) ", cell.source) if cell.cell_type == "markdown" else None
         if heading and (not level or len(heading[1]) <= level):
-            closed = cell.metadata.get("jp-MarkdownHeadingCollapsed", False)
-            assert closed == fold, f"{cell.id}: jp-MarkdownHeadingCollapsed is for folds"
-            level = len(heading[1]) if closed else 0
+            level = len(heading[1]) if cell.metadata.get("jp-MarkdownHeadingCollapsed") else 0
         elif level:
-            assert fold, f"{cell.id} lies under a closed heading: tag it fold, or set a heading"
-        elif fold and cell.cell_type == "code":
-            assert cell.metadata.get("jupyter", {}).get("source_hidden"), cell.id
+            assert "fold" in cell.metadata.get("tags", []), f"{cell.id}: tag it, or set a heading"
+
+
+def test_the_first_chapter_leads_to_all_others():
+    first, *others = NOTEBOOKS
+    text = "\n".join(cell.source for cell in nbformat.read(NOTEBOOKS[first], 4).cells)
+    assert [name for name in others if f"]({name}.ipynb)" not in text] == []
 
 
 @every_notebook

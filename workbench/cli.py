@@ -1146,8 +1146,8 @@ def explore(
     method: Annotated[
         str,
         typer.Argument(
-            help="port, hanet, vissimcc, otpose, stdpose, several by commas, or hide: all five on a "
-            "made clip."
+            help="port, hanet, vissimcc, otpose, stdpose, several by commas, or hide: all five "
+            "on a made clip."
         ),
     ],
     image: Annotated[Path | None, typer.Option(help="Your picture.")] = None,

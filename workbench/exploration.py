@@ -33,10 +33,9 @@ from .skeletons import skeleton as skeleton_of
 from .taps import Recording, unwrap
 from .train import choose_device
 from .view.attention import AttentionView, Axis, attention_arguments
-from .view.chapters.hide import NAMES
 from .view.explorer import Explorer
 from .view.live import Live
-from .view.stage import Scene, Stage, over_time, without_covered
+from .view.stage import NAMES, Scene, Stage, over_time, without_covered
 
 SHOWN_FRAMES = 48  # of a clip on the stage
 INTERVALS = (2, 3, 5, 7, 15)  # frames between two labels of STDPose, as far as a video reaches

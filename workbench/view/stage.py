@@ -16,6 +16,14 @@ from ..skeletons import Skeleton
 from .explorer import Control, Explorer, choice, number, scrubber
 from .panels import PAINT, Line, Lines, People, Picture, Tabs, marks_of
 
+# what lines and panels are called
+NAMES = {
+    "port": "PORT",
+    "hanet": "HANet",
+    "vissimcc": "VisSimCC",
+    "otpose": "OTPose",
+    "stdpose": "STDPose",
+}
 PAINT_IN = ("this frame", "this frame on", "all frames")
 Number = float | int | np.number
 Frames = Sequence[UInt8[np.ndarray, "h w 3"]]

@@ -21,7 +21,7 @@ from workbench.predict.sequences import refine_tracks
 from workbench.view.chapters import hide
 from workbench.view.chapters.hide import ALL, BREAKS, JOINTS, OFF, ONE, RECOVERS, SHARED, SIDES
 from workbench.view.panels import NEWLY_HIDDEN, NOTHING
-from workbench.view.stage import covered, painted, patch, without_covered
+from workbench.view.stage import NAMES, covered, painted, patch, without_covered
 
 WORLD = replace(hide.WORLD, name="hide_test", n_frames=13)
 
@@ -175,7 +175,7 @@ def test_it_begins_with_the_wrist_under_paint_and_says_who_breaks(explorer, case
     assert explorer.state["brush"] == [explorer.patch(case.joint, ONE)]
     lines = explorer.verdict.splitlines()
     assert lines[0] == f"In frame {case.key} paint hides {case.joint.replace('_', ' ')}."
-    assert all(name in explorer.verdict for name in hide.NAMES.values())
+    assert all(name in explorer.verdict for name in NAMES.values())
     assert {line.partition(":")[0] for line in lines[1:]} <= {RECOVERS, BREAKS, OFF}
     for row in explorer._found.rows:
         assert f"{row.name} {row.before:.1f} → {row.now:.1f} px" in explorer.verdict
@@ -222,7 +222,7 @@ def test_panels_show_everybody_in_the_asked_frame(explorer, case):
     (above, below) = explorer.draw(explorer.state, explorer._found)["hide"]
     stage, errors, helped = above
     assert stage.brush and len(errors.bars) == 10 and len(helped.bars) == 5
-    assert [panel.people[1].name for panel in below] == [*hide.NAMES.values()]
+    assert [panel.people[1].name for panel in below] == [*NAMES.values()]
     for panel in below:
         truth, ours = panel.people
         assert panel.at == case.key and panel.brush and ours.xy.shape == (17, 2)

@@ -29,15 +29,8 @@ from ...records import Detections
 from ...skeletons import skeleton
 from ..explorer import Control, Explorer, choice, scrubber, step
 from ..panels import Arrows, Bar, Bars, People, Picture, Tabs, around, marks_of
-from ..stage import brush_controls, covered, painted, patch, without_covered
+from ..stage import NAMES, brush_controls, covered, painted, patch, without_covered
 
-NAMES = {
-    "port": "PORT",
-    "hanet": "HANet",
-    "vissimcc": "VisSimCC",
-    "otpose": "OTPose",
-    "stdpose": "STDPose",
-}
 SINGLE = "vissimcc-baseline"  # who finds joints for PORT and HANet
 JOINTS = skeleton("coco17")
 # what all five know: nose and limbs
