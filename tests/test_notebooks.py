@@ -6,6 +6,7 @@ import ast
 import copy
 import math
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -16,6 +17,7 @@ from workbench.runs import notebook_parameters, notebook_paths, run_notebooks
 from workbench.view.html import formula, publish
 
 NOTEBOOKS = notebook_paths(Path(__file__).parents[1] / "notebooks")
+CHAPTERS = ("04_visibility",)  # those that are told as CONTRIBUTING.md says
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS.values(), ids=list(NOTEBOOKS))
 
 
@@ -53,6 +55,36 @@ def test_committed_cells_are_thin(path):
             assert not isinstance(node, ast.ClassDef), cell.source
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno - node.lineno < 5, cell.source
+
+
+def folded(cell) -> bool:
+    return "fold" in cell.metadata.get("tags", [])
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_chapter_teaches_in_sight_and_folds_the_rest(name):
+    """The stepper at its head, predictions, few cells and words; each fold opens with a heading
+    that JupyterLab closes, and what follows is not closed with it.
+    """
+    cells = nbformat.read(NOTEBOOKS[name], 4).cells
+    sight = [cell for cell in cells if not folded(cell)]
+    code = [cell.source for cell in sight if cell.cell_type == "code"]
+    assert len(code) <= 30 and ".trick(" in code[0]
+    asked = re.compile(r"predictions\.(choose|click|drag|number)\(")
+    assert len(set(asked.findall("\n".join(code)))) >= 3
+    assert any("exercises.goal(" in source for source in code)
+    words = sum(len(cell.source.split()) for cell in sight if cell.cell_type == "markdown")
+    assert words <= 1500
+    for before, cell in pairwise(cells):
+        if folded(cell) and not folded(before):
+            assert re.fullmatch(r"#### .+", cell.source), cell.id
+        if folded(before) and not folded(cell):
+            assert re.match(r"#{2,3} ", cell.source), cell.id
+    for cell in filter(folded, cells):
+        if cell.cell_type == "code":
+            assert cell.metadata.jupyter.source_hidden, cell.id
+        elif cell.source.startswith("#"):
+            assert cell.metadata["jp-MarkdownHeadingCollapsed"], cell.id
 
 
 @every_notebook

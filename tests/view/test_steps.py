@@ -75,6 +75,8 @@ def test_without_scripts_it_is_words_and_a_picture():
     twin = stepper().twin()["text/html"]
     assert twin.count("<li>") == 3 and "<math" in twin and "data:image/png;base64," in twin
     assert "rule of it helps" in twin and "rule of it does not" in twin
+    page = stepper().fragment().partition("<noscript>")[2]
+    assert page.count("<li>") == 3 and "rule of it does not" in page
 
 
 def test_words_are_text():

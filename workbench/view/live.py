@@ -153,7 +153,12 @@ class Live(anywidget.AnyWidget):
             f'<div class="workbench-view-page" data-view="{place}"></div>'
             f'<script type="application/json">{text}</script>'
             f'<script type="module">{MODULE}{PLACE % place}</script>'
+            f"<noscript>{self.without_scripts()}</noscript>"
         )
+
+    def without_scripts(self) -> str:
+        """HTML that stands in the view's place where a browser runs no scripts."""
+        return "<p>This view needs scripts, which this browser does not run.</p>"
 
     def page(self, title: str = "Occlusion Workbench") -> str:
         """One self-contained HTML page that asks nobody for anything; its policy forbids it to."""

@@ -112,8 +112,8 @@ class Prediction(Explorer):
             f"<p>{escape(asks['because'])}</p>{answered}</details>"
         )
 
-    def fragment(self) -> str:
-        return f"{super().fragment()}<noscript>{self.folded()}</noscript>"
+    def without_scripts(self) -> str:
+        return self.folded()
 
 
 class Predictions:

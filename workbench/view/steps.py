@@ -110,15 +110,17 @@ class Stepper(Explorer):
 
     def twin(self) -> dict[str, str]:
         """The chosen case as words and one picture; of the others the rule."""
-        case = self.told[self.state["case"]]
-        steps = "".join(
-            f"<li><b>{escape(step.title)}</b> {escape(step.words)} {formula(step.equation)}</li>"
-            for step in case.steps
-        )
+        return {"text/html": self.without_scripts() + picture_tag(self.png(), self.state["case"])}
+
+    def without_scripts(self) -> str:
         rules = "".join(
             f"<p><b>{escape(one.name)}:</b> {escape(one.rule)}</p>" for one in self.told.values()
         )
-        return {"text/html": f"{rules}<ol>{steps}</ol>{picture_tag(self.png(), case.name)}"}
+        steps = "".join(
+            f"<li><b>{escape(step.title)}</b> {escape(step.words)} {formula(step.equation)}</li>"
+            for step in self.told[self.state["case"]].steps
+        )
+        return f"{rules}<ol>{steps}</ol>"
 
 
 class Extremes(NamedTuple):
