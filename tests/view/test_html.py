@@ -131,6 +131,11 @@ def test_markdown_keeps_formulas_links_and_folded_solutions(tmp_path):
     assert '<a href="#Eq.-4">Eq. 4</a>' in page
 
 
+def test_outputs_that_show_nothing_take_no_room(tmp_path):
+    nothing = _shown({WIDGET_MIME: WIDGET, "text/html": "", "text/plain": ""})
+    assert "output_area" not in _page(tmp_path, nothing).partition("<body>")[2]
+
+
 FOLD = {"tags": ["fold"]}
 
 

@@ -188,9 +188,12 @@ def notebook_page(path: Path, *, error: dict | None = None, duration_s: float | 
     notebook = nbformat.read(path, 4)
     notebook.cells = [c for c in notebook.cells if PAPERMILL_TAG not in c.metadata.get("tags", [])]
     ours: list[str] = []
-    for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
-        if "data" in output:
-            output.data = nbformat.from_dict(_static(output.data, ours))
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "data" in output:
+                output.data = nbformat.from_dict(_static(output.data, ours))
+        if "outputs" in cell:  # what shows nothing takes no room
+            cell.outputs = [o for o in cell.outputs if any(o.get("data", {"": True}).values())]
     title = _title(notebook, path.stem)
     resources = {
         "folds": _fold(notebook.cells),

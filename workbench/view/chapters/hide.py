@@ -10,8 +10,10 @@ covered joints are then so much further from the truth.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import product
 
 import numpy as np
@@ -345,7 +347,7 @@ class HideExplorer(Explorer):
         self.contest = Contest(case, predictors)
         self.limit = FAR * case.height
         self.plain = self.contest.answers(np.zeros((len(case.frames), *case.size_wh[::-1]), bool))
-        self.known: dict[str, Found] = {}
+        self.under = lru_cache(64)(self.answered)  # more than a page asks for
         options |= {"name": "hide", "last_frame": len(case.frames) - 1}
         super().__init__(JOINTS, **options)
         sides = case.key - SIDES, case.key + SIDES
@@ -370,8 +372,12 @@ class HideExplorer(Explorer):
         ]
 
     def compute(self, state: Mapping) -> Found:
+        return self.under(json.dumps(state["brush"]))
+
+    def answered(self, brush: str) -> Found:
+        """What everybody makes of the strokes of a brush, as JSON."""
         case, key = self.case, self.case.key
-        mask = covered(state["brush"], case.size_wh, len(case.frames))
+        mask = covered(json.loads(brush), case.size_wh, len(case.frames))
         flags = cover(case.visibility, case.xy, mask)
         under = cover(np.full(len(JOINTS), 2), case.xy[key], mask[key]) == 1
         hidden = under & (case.visibility[key] > 0) & np.isin(np.arange(len(JOINTS)), SHARED)
