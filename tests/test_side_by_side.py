@@ -195,7 +195,10 @@ def test_tables_and_charts_say_what_rows_say(people, found):
     row = next(r for r in table if (r["method"], r["joints"]) == ("OTPose", HIDDEN))
     assert row["PCK"] == line["metrics"]["PCK"]
     start = line["against"]["OTPose's single frame"]["PCK"]["difference"]
-    assert row["PCK against what it starts from"].startswith(f"{start:+.2f} [")
+    assert row["PCK, against its start"].startswith(f"{start:+.1f} [")
+    brief = {r["method"]: r for r in side_by_side.summary(lines)}
+    assert [*brief] == [*METHODS] and brief["OTPose"]["hidden: PCK"] == row["PCK"]
+    assert brief["OTPose"]["hidden: PCK, against its start"] == row["PCK, against its start"]
     drawn = side_by_side.change_row(line)
     assert drawn["change"] == line["paired"]["PCK"]["difference"]
     assert drawn["low"] <= drawn["change"] <= drawn["high"]
@@ -217,6 +220,9 @@ def test_pictures_show_the_answers_of_one_person(people, found):
             np.array_equal(answer.xy[seen], xy[person][seen]) and np.isnan(answer.xy[~seen]).all()
         )
     assert len(side_by_side.strip(people, person)) == 2 * APART + 1
+    px = side_by_side.errors(people, chosen, person)
+    truth, answer = (each.xy for each in panels[0].people)
+    assert px[SINGLE] == pytest.approx(np.nanmean(np.linalg.norm(answer - truth, axis=-1)))
 
 
 def test_the_stage_plays_every_method_s_answer(people, models, found):
@@ -273,7 +279,7 @@ def test_the_choice_follows_the_rows():
     # who needs labels is no choice without them
     assert taken(made_rows(**{TOLD: (1, 2)})) == [STAY] * 4 + [TOLD]
     others = side_by_side.choices(lines)[3]
-    assert others["helps, too"] == "PORT" and others["hidden joints, PCK"] == "+6.00 [+3.00, +9.00]"
+    assert others["helps, too"] == "PORT" and others["hidden joints, PCK"] == "+6.0 [+3.0, +9.0]"
 
 
 def test_who_harms_visible_joints_is_no_choice():

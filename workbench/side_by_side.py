@@ -34,7 +34,7 @@ from .predict import (
     refined_people,
 )
 from .propagate import linear
-from .recipes.base import SCHEMA_VERSION, Scores, paired, rows, with_interval
+from .recipes.base import SCHEMA_VERSION, Scores, paired, rows
 from .recipes.crops import PADDING
 from .recipes.otpose import SingleFrame
 from .recipes.stdpose import single_frame
@@ -494,6 +494,12 @@ def measured(people: People, found: Mapping[str, Float[np.ndarray, "n k 2"]]) ->
     return lines
 
 
+def _in_words(change: Mapping) -> str:
+    """As "+9.3 [+6.3, +12.3]"."""
+    low, high = change["interval"]
+    return f"{change['difference']:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
 def change_row(line: Mapping) -> dict | None:
     """Its change of PCK against the single frame, as `paper.changes` draws it; of `METHODS`
     alone.
@@ -517,11 +523,11 @@ def table_of(lines: Iterable[Mapping], chosen: Sequence[str]) -> list[dict]:
     ):
         row = {"joints": line["subset"], "method": line["method"], "n": line["n"]} | line["metrics"]
         for title, rival in (
-            (f"PCK against the {SINGLE}", SINGLE),
-            ("PCK against what it starts from", next(iter(line.get("against", {})), None)),
+            ("PCK, against single frame", SINGLE),
+            ("PCK, against its start", next(iter(line.get("against", {})), None)),
         ):
             change = _change(line, rival) if rival else None
-            row[title] = change and with_interval(change["difference"], change["interval"])
+            row[title] = change and _in_words(change)
         found.append(row)
     return found
 
@@ -534,7 +540,8 @@ def summary(lines: Iterable[Mapping]) -> list[dict]:
         row = {"method": name}
         for kind, table in parts.items():
             own = next(each for each in table if each["method"] == name)
-            row |= {f"{kind}: {key}": own.get(key) for key in own if key.startswith("PCK")}
+            word = kind.partition(" ")[0]
+            row |= {f"{word}: {key}": own.get(key) for key in own if key.startswith("PCK")}
         found.append(row)
     return found
 
@@ -678,8 +685,7 @@ def choices(lines: Sequence[Mapping]) -> list[dict]:
         best = max(good, key=lambda name: gains[name]["interval"][0], default=None)
         row = {"you have": have, "take": best or STAY, "hidden joints, PCK": ""}
         if best:
-            gain = gains[best]
-            row["hidden joints, PCK"] = with_interval(gain["difference"], gain["interval"])
+            row["hidden joints, PCK"] = _in_words(gains[best])
         row["helps, too"] = ", ".join(name for name in good if name != best)
         row["helps hidden joints, but harms visible ones"] = ", ".join(
             name for name in fit if name in harmful
