@@ -33,6 +33,7 @@ from workbench.side_by_side import (
     WORLD,
     People,
 )
+from workbench.view.exercises import goal
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +238,15 @@ def test_the_stage_plays_every_method_s_answer(people, models, found):
     moved = played.answers["OTPose"][MIDDLE, 0] - found["OTPose"][person]
     assert np.allclose(moved, away[0], atol=1e-3)
     assert "paint" not in stage.verdict and "OTPose" in stage.verdict
+    # the exercise: nothing at once, done at one joint
+    best = side_by_side.most_gained(stage, "OTPose")
+    measure = side_by_side.gain_of(stage, "OTPose")
+    scores = {j: measure({"error of": j}, played) for j in stage.kin.joints}
+    assert max(scores.values()) == best > measure({"error of": "all joints"}, played)
+    goal(stage, "Choose.", measure, reach=best - 0.01, higher=True)
+    assert "Not yet" in stage.goal
+    stage.choose(**{"error of": max(scores, key=scores.get)})
+    assert "Reached" in stage.goal
 
 
 # --- when to take which

@@ -46,7 +46,7 @@ from .view.panels import HIDDEN as HIDDEN_MARK
 from .view.panels import NOTHING, Picture
 from .view.panels import VISIBLE as VISIBLE_MARK
 from .view.panels import People as Shown
-from .view.stage import Scene, Stage, over_time
+from .view.stage import Played, Scene, Stage, over_time
 
 # the clips of "passing_people" with more frames, all of them labelled  # ours
 WORLD = replace(
@@ -426,6 +426,25 @@ def stage(people: People, models: Mapping[str, Predictor], person: int, **option
     roles = dict(zip(FIVE, ROLES))
     options = {"frame": MIDDLE, "apart": True, "paints": False, "roles": roles} | options
     return Stage(shared_skeleton(), [scene], ask, **options)
+
+
+def gain_of(played: Stage, method: str) -> Callable[[Mapping, Played], float]:
+    """The score of an exercise on the stage: by how many px a method is closer than the single
+    frame in the middle frame, at the joint that "error of" names; NaN without a label.
+    """
+
+    def measure(state: Mapping, found: Played) -> float:
+        away = played.distances(found.answers, state["error of"])
+        gain = (away[SINGLE] - away[method])[MIDDLE]
+        return float(gain[np.isfinite(gain)].mean()) if np.isfinite(gain).any() else float("nan")
+
+    return measure
+
+
+def most_gained(played: Stage, method: str) -> float:
+    """The highest such score that a joint has."""
+    found, measure = played.compute(played.state), gain_of(played, method)
+    return float(np.nanmax([measure({"error of": joint}, found) for joint in played.kin.joints]))
 
 
 # --- rows -----------------------------------------------------------------------------------------

@@ -185,3 +185,12 @@ def test_a_detector_does_not_see_through_paint(rng):
 def test_distances_of_what_both_have():
     one = np.array([[0.0, 0], [3, 4], [np.nan, 1]])
     assert apart(one, np.zeros_like(one)) == 2.5 and np.isnan(apart(one[2:], one[2:]))
+
+
+def test_without_a_brush_a_page_answers_whose_error_is_drawn(scene):
+    stage = Stage(BODY, [scene], ask, paints=False)
+    asked = [change["error of"] for change in stage.asks()]
+    assert asked == ["all joints", *BODY.joints]
+    curve = stage.curve(stage.state, stage.compute(stage.state))
+    assert "paint" not in stage.verdict + curve.title
+    assert not list(Stage(BODY, [scene], paints=False).asks())  # labels alone: no errors

@@ -303,9 +303,12 @@ class Stage(Explorer):
         return said
 
     def asks(self) -> Iterable[Mapping]:
-        """Patches on a grid, `grid` along the longer side, where there is a brush."""
+        """Patches on a grid, `grid` along the longer side; where there is no brush, whose errors
+        are drawn.
+        """
         if not self.paints:
-            return ()
+            control = self.declared.get("error of")
+            return [{"error of": joints} for joints in control.options] if control else ()
         size_wh = self.clips[0].size_wh
         step = max(size_wh) / self.grid
         return patch_grid(size_wh, self.state["size"], (step, step), (0, self.last_frame))
