@@ -235,7 +235,7 @@ def _hero(notebook: nbformat.NotebookNode) -> str:
     """
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     tagged = [cell for cell in code if "hero" in cell.metadata.get("tags", [])]
-    for cell in tagged or code:
+    for cell in [*tagged, *code]:
         for output in cell.outputs:
             picture = _picture(output.get("data", {}))
             if picture:

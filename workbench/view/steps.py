@@ -110,7 +110,8 @@ class Stepper(Explorer):
 
     def twin(self) -> dict[str, str]:
         """The chosen case as words and one picture; of the others the rule."""
-        return {"text/html": self.without_scripts() + picture_tag(self.png(), self.state["case"])}
+        told = self.without_scripts() + picture_tag(self.png(), self.state["case"])
+        return super().twin() | {"text/html": told}  # the picture alone is the gallery's
 
     def without_scripts(self) -> str:
         rules = "".join(
