@@ -317,9 +317,9 @@ def test_the_picture_of_a_card_is_the_cell_tagged_hero_or_the_first_of_all(run):
     copy.cells[2].outputs[0].data[PAGE] = page
     assert _hero(copy).startswith("<img"), "the picture beside what an explorer holds"
     del copy.cells[2].outputs[0].data["image/png"]
-    assert _hero(copy) == ""
+    assert "svg" in _hero(copy), "the first of all"
     copy.cells[2].outputs[0].data["image/png"] = "bm90IGEgcGljdHVyZQ=="
-    assert _hero(copy) == "", "what is no picture"
+    assert "svg" in _hero(copy), "that is no picture"
 
 
 def test_the_trick_is_the_notebook_s_word_or_behind_the_colon_or_bold(run):
