@@ -67,7 +67,8 @@ class Steps extends Explorer {
       make("li", { textContent: name, ariaCurrent: name === step.lit ? "step" : null })));
     this.title.textContent = `${at} · ${step.title}`;
     this.words.textContent = step.words;
-    this.equation.innerHTML = step.equation; // MathML that Python made of LaTeX
+    const parsed = new DOMParser().parseFromString(step.equation, "text/html"); // runs nothing
+    this.equation.replaceChildren(...parsed.querySelectorAll("body > math, body > code"));
     this.rule.textContent = rule;
     this.at.textContent = `${at} of ${steps.length}`;
     this.back.disabled = at === 1;
