@@ -12,11 +12,12 @@ import pytest
 import torch
 
 from tests.models.tiny import tiny
-from workbench import geometry, propagate
+from workbench import geometry, load, propagate
 from workbench.errors import BadParameter
 from workbench.models import build
 from workbench.models.stdpose import TABLE_4, modified_sigmoid
 from workbench.predict import Propagator
+from workbench.recipes import stdpose as recipe
 from workbench.records import Clip, Detections, Track, Video
 from workbench.view import style
 from workbench.view.chapters import stdpose as view
@@ -540,3 +541,134 @@ def test_a_page_holds_what_the_kernel_says(name, request):
         if name == "look":
             attention = base64.b64decode(answer["attention"]["data"])
             assert attention == explorer.attention.data
+
+
+# --- the trick in one screen
+
+
+@pytest.fixture(scope="module")
+def filled(propagator, sets):
+    windows = sets[3]
+    single = propagator.switched(**TABLE_4["a"])
+    return {
+        view.LINE: propagate.linear(windows),
+        view.SINGLE: single.carry(windows, given=False),
+        view.FINAL: propagator.carry(windows),
+    }
+
+
+def moved(windows, found, by):
+    """The truth, so many px further right for each window."""
+    xy = windows.poses().xy_frame + np.stack((by, np.zeros_like(by)), -1)[:, None]
+    return replace(found, xy_frame=xy)
+
+
+def test_the_cases_have_the_largest_and_smallest_gain_against_the_better_rival(sets, filled):
+    windows = sets[3]
+    n = np.arange(len(windows), dtype=float)
+    by = {view.LINE: 9 + n, view.SINGLE: 7 + 0 * n, view.FINAL: np.where(n == 2, 1, 5 + n % 2)}
+    by[view.FINAL][1] = 30
+    told = {who: moved(windows, filled[who], off) for who, off in by.items()}
+    assert view.extremes(windows, told) == (2, 1)
+
+
+def test_the_followed_joint_is_known_on_both_sides_and_gains_or_loses_most(sets, filled):
+    windows = sets[3]
+    off = {who: view.errors(windows, found)[1] for who, found in filled.items()}
+    gain = np.minimum(off[view.LINE], off[view.SINGLE]) - off[view.FINAL]
+    known = (filled[view.LINE].confidence[1] == 1) & np.isfinite(gain)
+    best, worst = (view.followed(windows, filled, 1, sign) for sign in (1, -1))
+    assert known[[best, worst]].all()
+    assert gain[best] == gain[known].max() and gain[worst] == gain[known].min()
+
+
+def test_the_steps_hold_the_tensors_of_the_pass(propagator, sets, filled):
+    windows = sets[3]
+    told = view.Told.of(propagator, windows, filled, 1, 4)
+    steps = told.steps
+    assert [step.lit for step in steps] == list(view.PIPELINE)
+    inside = view.look_inside(propagator, view.see(propagator, windows, [1]))
+    for step, tap, pick in (
+        (0, "frames", lambda x: x[0, :, 4]),
+        (1, "dam.residual", lambda x: x[0, :, 4]),
+        (2, "tks.out", lambda x: np.abs(x[0, 4])),
+    ):
+        shown = [panel.heat.values for panel in steps[step].panels]
+        expected = pick(inside.taps[tap])
+        if step == 2:
+            assert np.allclose(shown[1], expected, atol=1e-6)
+        else:
+            assert np.allclose(shown[: len(expected)], expected, atol=1e-6)
+    mask = inside.taps["dam.out"][0]
+    assert np.allclose(steps[1].panels[2].heat.values, mask * mask.size, atol=1e-5)
+    known = np.isfinite(told.truth[1]).all(1)
+    off = np.linalg.norm(inside.xy_crop[0] - told.truth[1], axis=1)
+    bars = {bar.label: bar.value for bar in steps[4].panels[2].bars}
+    assert np.isclose(bars["STDPose, all joints"], off[known].mean(), atol=1e-3)
+    assert np.isclose(bars[f"STDPose, {told.joint}"], off[4], atol=1e-3, equal_nan=True)
+
+
+def test_a_blind_spot_is_a_square_of_tokens_without_which_the_joint_is_elsewhere(
+    propagator, sets, seen
+):
+    one = {name: part[:1] for name, part in seen.items()}
+    truth = sets[3].sample(0).xy_crop[1]
+    found = view.blind_spots(propagator, one, truth, 4)
+    plain = view.look_inside(propagator, one).xy_crop[0, 4]
+    assert np.isclose(found.before, np.linalg.norm(plain - truth[4]), atol=1e-3)
+    columns, rows = view.token_grid(propagator.model)
+    assert found.after.shape == (rows - 1, columns - 1)
+    chosen = np.zeros((rows, columns), bool)
+    chosen[1:3, :2] = True
+    other = view.look_inside(propagator, one, edit=view.blanked(chosen.ravel()[None])).xy_crop
+    assert np.isclose(found.after[1, 0], np.linalg.norm(other[0, 4] - truth[4]), atol=1e-3)
+
+
+def test_the_exercise_counts_as_long_as_few_tokens_are_blank(propagator, sets):
+    looker = view.LookExplorer(propagator, sets, interval=3, index=0)
+    score = view.lost(looker, 4, 2)
+    found = looker.compute(looker.state | {"hidden": [1, 3]})
+    assert score(looker.state, found) == looker.away(found.gap, found.inside)[4]
+    assert np.isnan(score(looker.state, looker.compute(looker.state | {"hidden": [0, 1, 3]})))
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    """What chapter 06 shows first: windows of twelve test clips, filled."""
+    own = load("stdpose", device="cpu")
+    windows = recipe.people("test", 7, own.model.config, n=12)
+    told = {
+        view.LINE: propagate.linear(windows),
+        view.SINGLE: recipe.single_frame(own).carry(windows, given=False),
+        view.FINAL: own.carry(windows),
+    }
+    return own, windows, told
+
+
+def test_the_shipped_weights_win_and_lose_by_the_rule(shipped):
+    own, windows, told = shipped
+    off = {who: np.nanmean(view.errors(windows, found), 1) for who, found in told.items()}
+    best, worst = view.extremes(windows, told)
+    rival = np.minimum(off[view.LINE], off[view.SINGLE])
+    assert off[view.FINAL][best] < 0.6 * rival[best]
+    assert off[view.FINAL][worst] > 1.5 * rival[worst]
+    helps, harms = view.trick(own, windows, told).told.values()
+    assert helps.steps[-1].title == "Nearer than both rivals"
+    assert harms.steps[-1].title == "A rival is nearer"
+    assert f"STDPose {off[view.FINAL][best]:.1f} px" in helps.rule
+
+
+def test_the_exercise_can_be_done_with_the_shipped_weights(shipped):
+    own, windows, told = shipped
+    best, _ = view.extremes(windows, told)
+    j = view.followed(windows, told, best)
+    truth = windows.sample(best).xy_crop[1]
+    blind = view.blind_spots(own, view.see(own, windows, [best]), truth, j)
+    assert blind.after.max() > blind.before + 5
+    reach = blind.before + 0.8 * (blind.after.max() - blind.before)
+    looker = view.LookExplorer(own, {7: windows}, index=best, joint=windows.skeleton.joints[j])
+    y, x = np.unravel_index(blind.after.argmax(), blind.after.shape)
+    columns, _ = view.token_grid(own.model)
+    tokens = [int((y + dy) * columns + x + dx) for dy in (0, 1) for dx in (0, 1)]
+    found = looker.compute(looker.state | {"hidden": tokens})
+    assert view.lost(looker, j, view.BLOCK**2)(looker.state, found) >= reach

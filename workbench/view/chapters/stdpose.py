@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,19 +11,20 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ... import geometry, propagate
-from ...data.windows import Windows
+from ...data.windows import Window, Windows
 from ...errors import BadParameter
 from ...metrics import joint_distances
 from ...models.stdpose import PATCH, DynamicAwareMask, STDPose, modified_sigmoid
 from ...predict import Propagator, between_inputs
 from ...records import Detections
 from ...taps import tap_table, without_heads
-from .. import estimates, style
+from .. import estimates, steps, style
 from ..attention import Axis
 from ..estimates import FLOW, LINE, SINGLE, Edits, Inside
 from ..explorer import Compared, Control, choice, collected, far, heads_of, number, opacity
-from ..panels import Bars, Click, Heat, Line, Lines, People, Picture, Tabs, marks_of
+from ..panels import Bar, Bars, Click, Heat, Line, Lines, People, Picture, Tabs, marks_of
 from ..stage import Answers, Played, Scene, Stage, apart
+from ..steps import Case, Step, Stepper
 
 FINAL = "STDPose"
 FRAMES = ("left", "key", "right")
@@ -140,6 +141,278 @@ def distances(windows: Windows) -> Int[np.ndarray, "n"]:
     """Frames from each key frame to the nearer label."""
     frames = np.array([windows.frames_of(i) for i in range(len(windows))]).reshape(-1, 3)
     return np.abs(frames[:, ::2] - frames[:, 1:2]).min(1)
+
+
+# --- the trick in one screen ----------------------------------------------------------------------
+
+PIPELINE = ("maps of three frames", "mask", "merged map", "token attention", "answer")
+RIVALS = (LINE, SINGLE)
+
+
+def extremes(windows: Windows, filled: Mapping[str, Detections]) -> tuple[int, int]:
+    """The window that STDPose helps most and the one that it harms most, by the mean error of the
+    labelled joints against the better one of line and single frame. filled: of `carry_all`.
+    """
+    off = {who: np.nanmean(errors(windows, filled[who]), 1) for who in (*RIVALS, FINAL)}
+    gain = np.minimum(*(off[who] for who in RIVALS)) - off[FINAL]
+    return steps.extremes(gain, np.isfinite(gain))[:2]
+
+
+def followed(windows: Windows, filled: Mapping[str, Detections], row: int, sign: int = 1) -> int:
+    """The joint of a window that gains most (sign 1) or loses most (-1) against the better rival,
+    among those that both labels and the key frame know.
+    """
+    off = {who: errors(windows, filled[who])[row] for who in (*RIVALS, FINAL)}
+    gain = np.minimum(*(off[who] for who in RIVALS)) - off[FINAL]
+    told = filled[LINE].confidence[row] == 1
+    return int(np.nanargmax(np.where(told, sign * gain, np.nan)))
+
+
+def trick(
+    propagator: Propagator, windows: Windows, filled: Mapping[str, Detections], **options
+) -> Stepper:
+    """The method step by step, on the window of `extremes` that it helps and on the one that it
+    harms. filled: of `carry_all`.
+    """
+    off = {who: np.nanmean(errors(windows, filled[who]), 1) for who in (*RIVALS, FINAL)}
+    cases = []
+    names = {"it helps": ("furthest below", 1), "it does not": ("furthest above", -1)}
+    for row, (name, (where, sign)) in zip(extremes(windows, filled), names.items()):
+        line, single, ours = (off[who][row] for who in (*RIVALS, FINAL))
+        rule = (
+            f"How this case was found: of {len(windows)} windows (one person in one unlabelled "
+            f"frame) in {len(windows.pairs)} test clips (synthetic), the one whose mean error with "
+            f"STDPose lies {where} that of the better rival: straight line {line:.1f}, single "
+            f"frame {single:.1f}, STDPose {ours:.1f} px of the picture."
+        )
+        told = Told.of(propagator, windows, filled, row, followed(windows, filled, row, sign))
+        cases.append(Case(name, rule, told.steps))
+    return Stepper(propagator.skeleton, PIPELINE, cases, **{"name": "stdpose_steps", **options})
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """One window on the way through STDPose, told in five steps; px of the crop."""
+
+    propagator: Propagator
+    window: Window
+    seen: Seen
+    inside: Inside
+    xy: Mapping[str, Float[np.ndarray, "k 2"]]  # by who says it
+    j: int  # the joint that is followed
+
+    @classmethod
+    def of(
+        cls,
+        propagator: Propagator,
+        windows: Windows,
+        filled: Mapping[str, Detections],
+        row: int,
+        j: int,
+    ) -> Told:
+        seen = see(propagator, windows, [row])
+        affine = windows.affines()[[row]]
+        xy = {
+            who: geometry.apply(affine, filled[who].xy_frame[[row]])[0] for who in (*RIVALS, FINAL)
+        }
+        inside = look_inside(propagator, seen)
+        return cls(propagator, windows.sample(row), seen, inside, xy, j)
+
+    @property
+    def steps(self) -> list[Step]:
+        told = (self.maps, self.mask, self.merged, self.attention, self.answer)
+        return [tell(box) for tell, box in zip(told, PIPELINE)]
+
+    @property
+    def joint(self) -> str:
+        return self.propagator.skeleton.joints[self.j].replace("_", " ")
+
+    @property
+    def truth(self) -> Float[np.ndarray, "3 k 2"]:
+        """NaN where nothing is labelled."""
+        known = self.window.visibility[..., None] > 0
+        return np.where(known, self.window.xy_crop, np.nan)
+
+    def away(self, xy: Float[np.ndarray, "k 2"]) -> float:
+        """How far the followed joint is from its true place, px."""
+        return float(far(xy, self.truth[1])[self.j])
+
+    def without(self, edit: Edits) -> float:
+        """The same under an edit."""
+        return self.away(look_inside(self.propagator, self.seen, (), edit=edit).xy_crop[0])
+
+    def dot(self, name: str, role: str, xy: Float[np.ndarray, "k 2"]) -> People:
+        """One joint alone."""
+        own = (np.arange(len(xy)) == self.j)[:, None]
+        return People(name, role, np.where(own, xy, np.nan))
+
+    def over(
+        self, title: str, values: np.ndarray, low: Number, high: Number, t: int = 1
+    ) -> Picture:
+        """A map over the crop of one of the three frames, with the true place of the joint."""
+        to_crop = self.propagator.model.to_crop.double().cpu().numpy()
+        heat = Heat(values, to_crop, title, low, high, diverging=low < 0)
+        place = self.dot(f"{self.joint}, truth", "truth", self.truth[t])
+        return Picture(title, [self.window.crops[t]], [place], heat=heat)
+
+    def maps(self, box: str) -> Step:
+        frames = self.window.frames.tolist()
+        values = self.inside.taps["frames"][0, :, self.j]
+        flags = self.window.visibility[1]
+        hidden, labelled = (flags == 1).sum(), (flags > 0).sum()
+        kinds = ("label", "estimated", "label")
+        panels = [self.over(f"frame {frames[t]}, {kinds[t]}", values[t], 0, 1, t) for t in range(3)]
+        words = (
+            f"Frames {frames[0]} and {frames[2]} are labelled, frame {frames[1]} is not; there "
+            f"{hidden} of {labelled} joints are hidden. Each gives a map of the {self.joint}: at "
+            "the sides a hill on the label, in the middle what an estimator of single pictures "
+            f"believes, which is {self.away(self.xy[SINGLE]):.1f} px off. A straight line from "
+            f"label to label is {self.away(self.xy[LINE]):.1f} px off."
+        )
+        equation = r"{\color{truth} H_l} \qquad {\color{detector} H_t} \qquad {\color{truth} H_r}"
+        return Step("Two labels, and a frame without one", words, box, panels, equation)
+
+    def mask(self, box: str) -> Step:
+        residual = self.inside.taps["dam.residual"][0, :, self.j]
+        mask = self.inside.taps["dam.out"][0]
+        times = mask * mask.size
+        same = self.without({"dam.out": even})
+        own = self.propagator.model.config.dam_reads == "own"
+        role = "detector" if own else "truth"
+        words = (
+            f"Differences between the three frames' maps{' as estimated' * own} show what moves: "
+            "where the joint has come (+) and what it has left (-). Of all joints' differences one "
+            f"mask over the picture is made, from {times.min():.2f} to {times.max():.2f} times an "
+            f"even one. In this case the {self.joint} is "
+            f"{self.away(self.inside.xy_crop[0]):.1f} px off, with an even mask {same:.1f} px."
+        )
+        panels = [
+            self.over("middle minus left", residual[0], -1, 1),
+            self.over("middle minus right", residual[1], -1, 1),
+            self.over("mask, times even", times, 0, float(max(2.0, times.max()))),
+        ]
+        equation = (
+            r"{\color{ours} M_t} = \mathrm{softmax}\Big(\mathrm{Conv}\big(\mathrm{Sig}_m("
+            r"{\color{detector} H_t} - {\color{" + role + r"} H_{l,r}})\big)\Big)"
+        )
+        return Step("A mask stresses what moves", words, box, panels, equation)
+
+    def merged(self, box: str) -> Step:
+        names = {"joint by joint": "tks.time", "merged map": "tks.out", "times mask": "stda.masked"}
+        maps = {title: np.abs(self.inside.taps[tap][0, self.j]) for title, tap in names.items()}
+        panels = [
+            self.over(f"{title}, size", values, 0, float(f"{values.max():.1e}") or 1.0)
+            for title, values in maps.items()
+        ]
+        words = (
+            "Convolutions merge the three maps: first each joint's own three, then those of all "
+            "joints. The merged maps need not look like hills, no loss asks them to. The features "
+            "of the three pictures are merged, too: patches of all three look at each other."
+        )
+        equation = (
+            r"\tilde{H}_t = \mathrm{Conv}(\hat{H}_t \oplus {\color{truth} H_l} \oplus "
+            r"{\color{detector} H_t} \oplus {\color{truth} H_r}) \qquad "
+            r"\tilde{H}_t \odot {\color{ours} M_t}"
+        )
+        return Step("Maps are merged", words, box, panels, equation)
+
+    def attention(self, box: str) -> Step:
+        model = self.propagator.model
+        token = int(token_at(model, self.inside.xy_crop[0])[self.j])
+        taken = self.inside.taps[CROSS.format(model.config.blocks - 1)][0, :, token].mean(0)
+        most = min(4, len(taken))
+        blank = self.without(blanked(strongest(taken[None], most)))
+        shape = token_grid(model)[::-1]
+        patches = np.array([[PATCH, 0, (PATCH - 1) / 2], [0, PATCH, (PATCH - 1) / 2]])
+        span = style.LOG2_RANGE
+        times = span * style.attention_place(style.times_uniform(taken)).reshape(shape)
+        heat = Heat(times, patches, "log2 of times even", -span, span, diverging=True)
+        asks = self.dot(f"{self.joint}, STDPose", "ours", self.inside.xy_crop[0])
+        panels = [
+            Picture("where it looks", [self.window.crops[1]], [asks], heat=heat),
+            self.over("answer's map", self.inside.heatmaps[0, self.j], 0, 1),
+        ]
+        words = (
+            f"A piece of the merged maps (the {self.joint} lies in it) asks all patches of the "
+            "merged pictures. So the picture can say where the maps are wrong. In this case, "
+            f"without the {most} patches it looks at most, the joint is {blank:.1f} px off, as it "
+            f"is {self.away(self.inside.xy_crop[0]):.1f}."
+        )
+        equation = (
+            r"\mathrm{softmax}\Big(\frac{{\color{ours} Q}\, {\color{detector} K}^T}{\sqrt{D}}\Big)"
+            r" {\color{detector} V} \quad \text{Q: maps; K, V: pictures}"
+        )
+        return Step("Maps ask the picture", words, box, panels, equation)
+
+    def answer(self, box: str) -> Step:
+        roles = {LINE: "outside", SINGLE: "detector", FINAL: "ours"}
+        bars, known = [], np.isfinite(self.truth[1]).all(1)
+        for kind, use in {self.joint: np.arange(len(known)) == self.j, "all joints": known}.items():
+            for who, role in roles.items():
+                value = far(self.xy[who], self.truth[1])[use].mean()
+                bars.append(Bar(f"{who}, {kind}", float(value), role))
+        marks = marks_of(self.window.visibility[1])
+        real = People("truth, ✕ hidden", "truth", self.truth[1], marks, small=True)
+        dots = [self.dot(who, role, self.xy[who]) for who, role in roles.items()]
+        dots.append(self.dot(f"{self.joint}, truth", "truth", self.truth[1]))
+        crop = [self.window.crops[1]]
+        panels = [
+            Picture(f"where they put the {self.joint}", crop, dots),
+            Picture("STDPose, whole pose", crop, [real, People(FINAL, "ours", self.xy[FINAL])]),
+            Bars("distance from the truth, px of the crop", "px", bars, wide=1.5),
+        ]
+        line, single, ours = (self.away(self.xy[who]) for who in (*RIVALS, FINAL))
+        better = ours < min(line, single)
+        words = (
+            f"In this case the {self.joint} is {line:.1f} px off by the straight line, "
+            f"{single:.1f} by the single frame and {ours:.1f} by STDPose."
+        )
+        equation = r"{\color{ours} \bar{H}_t} = \mathrm{Head}(\hat{H}_t^N)"
+        title = "Nearer than both rivals" if better else "A rival is nearer"
+        return Step(title, words, box, panels, equation)
+
+
+# --- an exercise in the explorer ------------------------------------------------------------------
+
+BLOCK = 2  # tokens a side
+
+
+@dataclass(frozen=True, eq=False)
+class Blind:
+    """What a joint's error becomes without a square of image tokens, for each place of it."""
+
+    before: float  # px
+    after: Float[np.ndarray, "y x"]  # px, by the square's upper left token
+
+
+def blind_spots(
+    propagator: Propagator, seen: Seen, truth: Float[np.ndarray, "k 2"], joint: int
+) -> Blind:
+    """Every square of `BLOCK` by `BLOCK` image tokens blanked out. seen: of one window; truth: px
+    of the crop.
+    """
+    columns, rows = token_grid(propagator.model)
+    places = [(y, x) for y in range(rows - BLOCK + 1) for x in range(columns - BLOCK + 1)]
+    chosen = np.zeros((len(places) + 1, rows, columns), bool)  # the last one: nothing
+    for i, (y, x) in enumerate(places):
+        chosen[i, y : y + BLOCK, x : x + BLOCK] = True
+    many = {name: part.expand(len(chosen), *part.shape[1:]) for name, part in seen.items()}
+    tried = look_inside(propagator, many, (), edit=blanked(chosen.reshape(len(chosen), -1)))
+    off = np.linalg.norm(tried.xy_crop[:, joint] - truth[joint], axis=-1)
+    return Blind(float(off[-1]), off[:-1].reshape(rows - BLOCK + 1, columns - BLOCK + 1))
+
+
+def lost(explorer: LookExplorer, joint: int, most: int) -> Callable[[Mapping, Looked], float]:
+    """The score of an exercise in the explorer: how far a joint is off, px of the crop; NaN where
+    more than `most` image tokens are blanked out.
+    """
+
+    def measure(state: Mapping, found: Looked) -> float:
+        if found.blanked.sum() > most:
+            return float("nan")
+        return float(explorer.away(found.gap, found.inside)[joint])
+
+    return measure
 
 
 # --- explorers ------------------------------------------------------------------------------------
