@@ -12,8 +12,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tests.browser.lab import CHROMIUM, SCREENSHOTS, chromium
 from tests.notebooks import close_folds
-from workbench.runs import notebook_parameters, notebook_paths, run_notebooks
+from workbench.runs import Run, notebook_parameters, notebook_paths, run_notebooks
 from workbench.view.html import formula, publish
 
 NOTEBOOKS = notebook_paths(Path(__file__).parents[1] / "notebooks")
@@ -160,7 +161,27 @@ def _finite(value) -> bool:
 @pytest.mark.notebook
 @every_notebook
 def test_runs_in_the_fast_profile(path, tmp_path):
-    _executes(path, tmp_path, "cpu")
+    run = _executes(path, tmp_path, "cpu")
+    if Path(CHROMIUM).exists():
+        _photographs(run.folder / f"{path.stem}.html")
+
+
+def _photographs(page: Path) -> None:
+    """Keeps the first two screens of a page, light and dark, and looks for what is wrong there."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    said: list[str] = []
+    with chromium(height=1000) as (tab, outside):
+        tab.on("console", lambda message: said.append(message.text))
+        for scheme in ("light", "dark"):
+            tab.emulate_media(color_scheme=scheme)
+            tab.goto(page.as_uri())
+            for screen in (1, 2):
+                tab.evaluate(f"window.scrollTo(0, {1000 * (screen - 1)})")
+                tab.wait_for_timeout(300)
+                tab.screenshot(path=SCREENSHOTS / f"{page.stem}_{scheme}_{screen}.png")
+            too_wide = "document.documentElement.scrollWidth - window.innerWidth"
+            assert tab.evaluate(too_wide) <= 0, "the page scrolls sideways"
+        assert said == [] and outside == []
 
 
 @pytest.mark.gpu
@@ -170,7 +191,7 @@ def test_runs_on_the_gpu(path, tmp_path):
     _executes(path, tmp_path, "cuda")
 
 
-def _executes(path: Path, out: Path, device: str) -> None:
+def _executes(path: Path, out: Path, device: str) -> Run:
     run = run_notebooks(
         [path.stem], device=device, source=path.parent, out=out, report=publish, progress=False
     )
@@ -179,3 +200,4 @@ def _executes(path: Path, out: Path, device: str) -> None:
     assert entry["metrics"], "the notebook displays no metrics"
     assert _finite(entry["metrics"])
     assert (run.folder / f"{path.stem}.html").stat().st_size > 0
+    return run

@@ -4,7 +4,6 @@ nothing leaves.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,12 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.lab import CHROMIUM, OpenNotebook, chromium, jupyterlab
+from tests.browser.lab import CHROMIUM, SCREENSHOTS, OpenNotebook, chromium, jupyterlab
 from tests.notebooks import write_notebook
 from workbench.runs import notebook_paths
 
-ROOT = Path(__file__).parents[2]
-SCREENSHOTS = Path(os.environ.get("WORKBENCH_SCREENSHOTS") or ROOT / "runs" / "browser")
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(
