@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 import torch
 
+from workbench import load
 from workbench.errors import BadParameter
 from workbench.made.motion import JOINTS, Sequence2D
+from workbench.made.motion import sequences as made_sequences
 from workbench.metrics import joint_distances
 from workbench.models import build
 from workbench.models.hanet import HANetConfig
 from workbench.predict import SequenceRefiner
 from workbench.skeletons import skeleton
+from workbench.view import exercises
 from workbench.view.chapters import hanet
 from workbench.view.chapters.hanet import HANetExplorer, Motion2D
 from workbench.view.panels import HIDDEN, NEWLY_HIDDEN, VISIBLE
@@ -125,6 +128,81 @@ def test_tokens_are_numbered_as_the_frames_of_the_window(refiner, sequences):
     assert labels == [(read, read), (every, every), (every, read)]
     assert {axis.kind for pair in arguments["axes"].values() for axis in pair} == {"frame"}
     assert arguments["allowed"] is None
+
+
+# --- the trick in one screen
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    """What the chapter shows in its fast profile: weights, sequences, bursts."""
+    refiner, test = load("hanet"), made_sequences("synthetic", "test")
+    return refiner, test, hanet.bursts_of(refiner, test)
+
+
+def test_hanet_wins_in_the_first_case_and_loses_in_the_second_by_the_rule(shipped):
+    refiner, test, bursts = shipped
+    found, gains = hanet.find(bursts), {}
+    for i, burst in enumerate(bursts):
+        one = test[burst.sequence]
+        rows = slice(burst.first, burst.last + 1)
+        assert one.hidden[rows, burst.joint].all() and burst.last - burst.first + 1 >= hanet.LEAST
+        assert not one.hidden[[burst.first - 1, burst.last + 1], burst.joint].any()
+        truth = one.xy_frame[rows, burst.joint]
+        path = np.linalg.norm(np.diff(truth, axis=0), axis=-1).sum()
+        if JOINTS.joints[burst.joint] in hanet.ENDS and path >= hanet.MOVES:
+            final = refiner.refine(one.detected[: refiner.window])
+            off = [each[rows, burst.joint] - truth for each in (one.detected, final)]
+            before, after = (np.linalg.norm(each, axis=-1).mean() for each in off)
+            gains[i] = before - after
+            np.testing.assert_allclose([burst.before, burst.after], [before, after])
+    assert found.count == len(gains)
+    assert gains[found.best] == max(gains.values()), "it wins"
+    assert bursts[found.best].after < 0.5 * bursts[found.best].before, "clearly"
+    assert gains[found.worst] == min(gains.values()) < -1, "it loses"
+    best, worst = (each["rule"] for each in hanet.trick(refiner, test, bursts).cases)
+    assert f"sequence {bursts[found.best].sequence}, " in best and "falls most" in best
+    assert f"sequence {bursts[found.worst].sequence}, " in worst and "grows most" in worst
+
+
+def test_the_steps_show_the_tensors_of_the_pass(shipped):
+    refiner, test, bursts = shipped
+    burst = bursts[hanet.find(bursts).best]
+    told = hanet.Told(refiner, test[burst.sequence], burst)
+    track, kinematics, offsets, attention, refinement = told.steps
+    inside = hanet.look_inside(refiner, told.detected)
+    at = np.s_[:, burst.joint, told.axis]
+    np.testing.assert_array_equal(line(track.panels[0], "input").y, told.detected[at])
+    assert (burst.first, burst.last, "hidden") in track.panels[0].shaded
+    for panel, moved in zip(kinematics.panels, hanet.motion(told.detected)):
+        np.testing.assert_allclose(line(panel, "input").y, moved[at])
+    summed = inside.offsets.sum(0)[at]
+    np.testing.assert_allclose(line(offsets.panels[0], "sum").y, summed)
+    np.testing.assert_allclose(line(offsets.panels[1], "refined P'").y, inside.refined[at])
+    maps = inside.maps[hanet.ENCODER][-1].mean(0)
+    np.testing.assert_allclose(attention.panels[0].heat.values, np.log2(len(maps) * maps))
+    asks = int(attention.panels[1].title.split()[2]) // 3
+    assert burst.first <= 3 * asks <= burst.last
+    np.testing.assert_allclose([bar.value for bar in attention.panels[1].bars], 100 * maps[asks])
+    np.testing.assert_allclose(line(refinement.panels[0], "final").y, inside.final[at])
+    values = [bar.value for bar in refinement.panels[2].bars]
+    np.testing.assert_allclose(values[:2], [burst.before, burst.after])
+
+
+def test_the_exercise_can_be_done_in_the_explorer(explorer):
+    explorer.choose(span=[1, 3])
+    found, _ = drawn(explorer)
+    there = joint_distances(found.inside.final, found.truth)[1:4, WRIST].mean()
+    assert hanet.error_where_hidden(explorer.state, found) == pytest.approx(there)
+    (first, last), worst = hanet.worst_span(explorer, every=1)
+    assert last - first + 1 == hanet.MOST
+    exercises.goal(explorer, "Hide it.", hanet.error_where_hidden, reach=worst, higher=True)
+    for start in range(explorer.last_frame - hanet.MOST + 2):
+        explorer.choose(span=[start, start + hanet.MOST - 1])
+        assert ("Reached" in explorer.goal) == (start == first)
+    for more in ({"span": [0, hanet.MOST]}, {"hide": hanet.ALL, "span": [0, 3]}):
+        explorer.choose(**more)
+        assert "Nothing to measure" in explorer.goal
 
 
 # --- the explorer

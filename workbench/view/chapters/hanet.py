@@ -1,10 +1,13 @@
-"""HANet over time: what a window becomes inside the model, and hiding joints by a drag over it."""
+"""HANet over time: what a window becomes inside the model, the method step by step, and hiding
+joints by a drag over it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +20,7 @@ from ...metrics import joint_distances
 from ...models.hanet import HANet, HANetConfig, acceleration, neighbours, velocity
 from ...predict import SequenceRefiner
 from ...taps import without_heads
+from .. import style
 from ..attention import Axis
 from ..estimates import Edits
 from ..explorer import (
@@ -35,7 +39,10 @@ from ..panels import (
     NEWLY_HIDDEN,
     VISIBLE,
     Arrows,
+    Bar,
+    Bars,
     Click,
+    Heat,
     Line,
     Lines,
     People,
@@ -44,6 +51,7 @@ from ..panels import (
     around,
     spans,
 )
+from ..steps import Case, Extremes, Step, Stepper, extremes
 
 ENCODER = "encoder levels"
 STACKS = {  # maps of attention -> the taps of their layers
@@ -163,6 +171,326 @@ def motion(
     return tuple(part[0].numpy().reshape(xy.shape) for part in both)
 
 
+# --- the trick in one screen ----------------------------------------------------------------------
+
+PIPELINE = ("noisy track", "velocity, acceleration", "offsets by scale", "attention", "refinement")
+ENDS = ("left_wrist", "right_wrist", "left_ankle", "right_ankle")
+LEAST = 5  # frames of the bursts among which the cases are found
+MOVES = 10.0  # px, at least, that the joint moves in them: who stands still is easily found
+
+
+class Burst(NamedTuple):
+    """A joint that is hidden for some frames of the first window of a sequence. path: how far it
+    really moves there; before, after: its mean error there by the detector and by HANet; px.
+    """
+
+    sequence: int
+    joint: int
+    first: int
+    last: int
+    path: float
+    before: float
+    after: float
+
+    @property
+    def frames(self) -> slice:
+        return slice(self.first, self.last + 1)
+
+
+def bursts_of(refiner: SequenceRefiner, sequences: Sequence[Sequence2D]) -> list[Burst]:
+    """Every burst of occlusion of at least `LEAST` frames that begins and ends within the first
+    window of a sequence.
+    """
+    found = []
+    for i, one in enumerate(sequences):
+        rows = slice(0, refiner.window)
+        truth, detected = one.xy_frame[rows], one.detected[rows]
+        final = refiner.refine(detected)
+        before, after = (joint_distances(xy, truth) for xy in (detected, final))
+        ways = np.linalg.norm(np.diff(truth, axis=0), axis=-1)
+        for j, hidden in enumerate(one.hidden[rows].T):
+            for first, last in spans(hidden):
+                if last - first + 1 >= LEAST and first > 0 and last < len(truth) - 1:
+                    here = slice(first, last + 1)
+                    told = ways[first:last, j].sum(), before[here, j].mean(), after[here, j].mean()
+                    found.append(Burst(i, j, first, last, *map(float, told)))
+    return found
+
+
+def find(bursts: Sequence[Burst], kin: Skeleton = JOINTS) -> Extremes:
+    """Of the bursts that hide a wrist or an ankle which moves by `MOVES`: where the error falls
+    most, least (or grows most), and one in the middle.
+    """
+    gain = np.array([each.before - each.after for each in bursts])
+    use = [kin.joints[each.joint] in ENDS and each.path >= MOVES for each in bursts]
+    return extremes(gain, np.array(use, bool))
+
+
+def trick(
+    refiner: SequenceRefiner,
+    sequences: Sequence[Sequence2D],
+    bursts: Sequence[Burst],
+    *,
+    data: str = "synthetic",
+    **options,
+) -> Stepper:
+    """The method step by step, on the burst that it bridges best and on the one where it harms
+    most, as `find` finds them. data: named in the rule.
+    """
+    found, cases = find(bursts, refiner.skeleton), []
+    for name, which, word in (
+        ("it helps", found.best, "falls"),
+        ("it does not", found.worst, "grows"),
+    ):
+        burst = bursts[which]
+        told = Told(refiner, sequences[burst.sequence], burst)
+        rule = (
+            f"How this was found: in the first windows of {len(sequences)} sequences ({data}), "
+            f"{found.count} bursts of at least {LEAST} frames hide a wrist or an ankle that moves "
+            f"by at least {MOVES:.0f} px. Here (the {told.joint} of sequence {burst.sequence}, "
+            f"frames {burst.first} to {burst.last}) its mean error {word} most: "
+            f"{step(burst.before, burst.after)}."
+        )
+        cases.append(Case(name, rule, told.steps))
+    return Stepper(refiner.skeleton, PIPELINE, cases, **{"name": "hanet_steps", **options})
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """One burst on its way through HANet, told in five steps; px."""
+
+    refiner: SequenceRefiner
+    sequence: Sequence2D
+    burst: Burst
+
+    @property
+    def steps(self) -> list[Step]:
+        told = (self.track, self.kinematics, self.offsets, self.attention, self.refinement)
+        return [tell(box) for tell, box in zip(told, PIPELINE)]
+
+    @property
+    def rows(self) -> slice:
+        return slice(0, self.refiner.window)
+
+    @property
+    def truth(self) -> Float[np.ndarray, "t k 2"]:
+        return self.sequence.xy_frame[self.rows]
+
+    @property
+    def detected(self) -> Float[np.ndarray, "t k 2"]:
+        return self.sequence.detected[self.rows]
+
+    @cached_property
+    def inside(self) -> Inside:
+        return look_inside(self.refiner, self.detected)
+
+    @property
+    def joint(self) -> str:
+        return self.refiner.skeleton.joints[self.burst.joint].replace("_", " ")
+
+    @cached_property
+    def axis(self) -> int:
+        """The axis along which the detector errs most in the burst: 0 or 1."""
+        off = np.abs(self.detected - self.truth)[self.burst.frames, self.burst.joint]
+        return int(off.mean(0).argmax())
+
+    def one(self, xy: Float[np.ndarray, "n k 2"]) -> Float[np.ndarray, "n"]:
+        return xy[:, self.burst.joint, self.axis]
+
+    def lines(self, title: str, unit: str, lines: Sequence[Line], **look) -> Lines:
+        hidden = self.sequence.hidden[self.rows, self.burst.joint]
+        shaded = [(float(first), float(last), "hidden") for first, last in spans(hidden)]
+        ends = (-0.5, len(self.truth) - 0.5)
+        return Lines(title, "frame", unit, lines, shaded=shaded, x_range=ends, **look)
+
+    def voices(self, values: Callable, *more: tuple[str, str]) -> list[Line]:
+        """A line of truth and input each, and of more: (name, role)."""
+        of = {"truth": self.truth, "input": self.detected, "final": self.inside.final}
+        times = np.arange(len(self.truth), dtype=float)
+        names = (("truth", "truth"), ("input", "detector"), *more)
+        return [Line(name, times, values(of[name]), role) for name, role in names]
+
+    def pose(self, title: str, *more: tuple[str, Float[np.ndarray, "t k 2"], str]) -> Picture:
+        """Everybody in the middle of the burst; a cross: the joint is hidden there."""
+        at = (self.burst.first + self.burst.last) // 2
+        marks = np.where(self.sequence.hidden[at], HIDDEN, VISIBLE)
+        people = [
+            People("truth", "truth", self.truth[at], small=True),
+            People("input, ✕ hidden", "detector", self.detected[at], marks, small=bool(more)),
+        ]
+        people += [People(name, role, xy[at], small=True) for name, xy, role in more]
+        box = around(self.truth[at], self.detected[at], pad=0.08)
+        return Picture(f"{title}, frame {at}", people=people, box=box)
+
+    def track(self, box: str) -> Step:
+        name = "xy"[self.axis]
+        words = (
+            f"The detector looks at every frame by itself. In frames {self.burst.first} to "
+            f"{self.burst.last} something hides the {self.joint} (shaded: all frames in which it "
+            f"is hidden). It guesses, and is off by {self.burst.before:.1f} px on average. HANet "
+            "gets this track and nothing else: no picture, no word about hidden joints. It begins "
+            "with the flow, the mean of three poses in a row."
+        )
+        panels = [
+            self.lines(f"{self.joint}, {name}", f"{name}, px", self.voices(self.one), wide=2.0),
+            self.pose("the whole body"),
+        ]
+        equation = (
+            r"\bar{P}_t = \frac{1}{3} \big({\color{detector} P_t} + {\color{detector} P_{t+d}} "
+            r"+ {\color{detector} P_{t-d}}\big)"
+        )
+        return Step("A track that jumps", words, box, panels, equation)
+
+    def kinematics(self, box: str) -> Step:
+        v, a = (partial(self.moves, which=which) for which in (0, 1))
+        top = np.abs(self.moves(self.detected, 1)), np.abs(self.moves(self.truth, 1))
+        words = (
+            "Velocity is the change of place from one frame to the next, acceleration the change "
+            "of velocity. Bodies are heavy, so real joints do neither abruptly: here the true "
+            f"acceleration stays below {top[1].max():.0f} px/frame², that of the input reaches "
+            f"{top[0].max():.0f}. Jumps give guesses away."
+        )
+        panels = [
+            self.lines("velocity", "px/frame", self.voices(v)),
+            self.lines("acceleration", "px/frame²", self.voices(a)),
+        ]
+        equation = (
+            r"v_t = \frac{{\color{detector} P_t} - {\color{detector} P_{t-d}}}{d} \qquad "
+            r"a_t = \frac{v_{t+d} - v_t}{d}"
+        )
+        return Step("Jumps show in velocity and acceleration", words, box, panels, equation)
+
+    def moves(self, xy: Float[np.ndarray, "t k 2"], which: int) -> Float[np.ndarray, "t"]:
+        """Velocity (0) or acceleration (1) of the joint along the axis."""
+        return self.one(motion(xy)[which])
+
+    def offsets(self, box: str) -> Step:
+        inside = self.inside
+        names = offset_names(len(inside.offsets), self.refiner.model.config)
+        lines = offset_lines(inside, names, self.burst.joint, self.axis, self.truth - self.detected)
+        inner = (inside.read >= self.burst.first) & (inside.read <= self.burst.last)
+        sizes = np.abs(inside.offsets[:, inner, self.burst.joint, self.axis]).mean(1)
+        said = ", ".join(f"{name} {size:.1f}" for name, size in zip(names, sizes))
+        words = (
+            f"The encoder reads one frame in {inside.read[1]}. Each of its levels is twice as wide "
+            "as the one before, and proposes how far the joint should be moved. Mean size in "
+            f"frames {self.burst.first} to {self.burst.last}, px: {said}. Their sum should come "
+            "near the line that was needed."
+        )
+        place = self.lines(
+            "place after the sum (dots)",
+            f"{'xy'[self.axis]}, px",
+            [*self.voices(self.one), self.refined],
+        )
+        panels = [self.lines("offset by level", "px", lines), place]
+        equation = (
+            r"{\color{ours} P'} = {\color{detector} P} + {\color{ours} \frac{1}{N_L} "
+            r"\sum_\ell x_\ell} \qquad x_\ell = \mathrm{Conv1D}_\ell(Z_\ell)"
+        )
+        return Step("Every level proposes an offset", words, box, panels, equation)
+
+    @property
+    def refined(self) -> Line:
+        read = self.inside.read.astype(float)
+        return Line("refined P'", read, self.one(self.inside.refined), "ink", "dots")
+
+    def attention(self, box: str) -> Step:
+        read, maps = self.inside.read, self.inside.maps[ENCODER]
+        given = maps[-1].mean(0)
+        inner = self.sequence.hidden[read, self.burst.joint]
+        asks = int(np.abs(read - (self.burst.first + self.burst.last) / 2).argmin())
+        off = joint_distances(self.detected, self.truth).mean(1)[read]
+        most, least = int(given[asks].argmax()), int(given[asks].argmin())
+        roles = np.where(inner, "hidden", "visible").tolist()
+        bars = [
+            Bar(f"frame {t}", 100 * float(w), role) for t, w, role in zip(read, given[asks], roles)
+        ]
+        words = (
+            f"How can an offset be known? Frame {read[asks]} asks all frames. It listens most to "
+            f"frame {read[most]}, where the input's joints are off by {off[most]:.1f} px on "
+            f"average, and least to frame {read[least]} ({off[least]:.1f} px). Blue columns are "
+            f"frames that nobody asks. Dark bars: the {self.joint} is hidden. (Last level, mean of "
+            "its heads.)"
+        )
+        times = np.log2(style.times_uniform(given))
+        low, high = -style.LOG2_RANGE, style.LOG2_RANGE
+        who = Heat(times, np.eye(2, 3), "log2 of times uniform", low, high, diverging=True)
+        end = len(read) - 0.5
+        panels = [
+            Picture("row asks, column answers", heat=who, box=(-0.5, -0.5, end, end)),
+            Bars(f"whom frame {read[asks]} asks, %", "%", bars, wide=1.3),
+        ]
+        equation = (
+            r"{\color{ours} \mathrm{softmax}\Big(\frac{QK^T}{\sqrt{D}}\Big)} V \qquad "
+            r"Q, K, V = Z W + E_{pos}"
+        )
+        return Step("Frames ask frames", words, box, panels, equation)
+
+    def refinement(self, box: str) -> Step:
+        inside, burst = self.inside, self.burst
+        off = [joint_distances(xy, self.truth) for xy in (self.detected, inside.final)]
+        here = np.zeros_like(self.sequence.hidden[self.rows])
+        here[burst.frames, burst.joint] = True
+        which = {"here": here, "whole window": np.ones_like(here)}
+        pairs = {name: [float(each[use].mean()) for each in off] for name, use in which.items()}
+        bars = [
+            Bar(f"{who}, {name}", value, role)
+            for name, pair in pairs.items()
+            for value, (who, role) in zip(pair, (("input", "detector"), ("HANet", "ours")))
+        ]
+        one, everything = (step(*pair) for pair in pairs.values())
+        words = (
+            "The dots are joined by lines, and a decoder that compares them with velocities and "
+            "accelerations corrects every frame. In training, dots and final answer teach each "
+            "other: the better one is the goal of the worse. In this case the error of the "
+            f"{self.joint} in frames {burst.first} to {burst.last} goes {one}, of all joints in "
+            f"the window {everything}."
+        )
+        name = "xy"[self.axis]
+        lines = [*self.voices(self.one, ("final", "ours")), self.refined]
+        panels = [
+            self.lines(f"{self.joint}, {name}", f"{name}, px", lines, wide=1.6),
+            self.pose("the whole body", ("final", inside.final, "ours")),
+            Bars("distance from the truth, px", "px", bars),
+        ]
+        better = burst.after < burst.before
+        equation = (
+            r"{\color{ours} P_s} = \mathrm{line}({\color{ink} P'}) + \mathrm{Decoder}\big(V, "
+            r"(S_v; S_a; X)\, W_M\big)\, W_D"
+        )
+        title = "Nearer to the truth" if better else "Further away from it"
+        return Step(title, words, box, panels, equation)
+
+
+# --- an exercise in the explorer ------------------------------------------------------------------
+
+MOST = 8  # frames that may be hidden in it
+
+
+def error_where_hidden(state: Mapping, found: Refined) -> float:
+    """The score of an exercise in the explorer: mean error of the chosen joint in the frames in
+    which the reader hides it alone, px; NaN for more than `MOST` frames, and where nobody knows the
+    truth.
+    """
+    lost = found.hidden
+    if found.truth is None or not 0 < lost.sum() <= MOST or state["hide"] != ONE:
+        return float("nan")
+    return float(joint_distances(found.inside.final, found.truth)[lost].mean())
+
+
+def worst_span(explorer: HANetExplorer, every: int = 3) -> tuple[tuple[int, int], float]:
+    """Of the spans of `MOST` frames that begin at each `every`-th frame of the window, the one
+    in which hiding the chosen joint costs most, and its error there, px.
+    """
+    found = {}
+    for first in range(0, explorer.last_frame - MOST + 2, every):
+        span = (first, first + MOST - 1)
+        state = {**explorer.state, "hide": ONE, "span": list(span)}
+        found[span] = error_where_hidden(state, explorer.compute(state))
+    worst = max(found, key=found.get)
+    return worst, found[worst]
+
+
 # --- the explorer ---------------------------------------------------------------------------------
 
 NOTHING, ONE, LIMB, ALL = "nothing", "this joint", "it and its neighbours", "all joints"
@@ -208,17 +536,23 @@ class Refined:
         return self.given if self.truth is None else self.truth
 
 
-def offset_lines(found: Refined, names: Sequence[str], joint: int, axis: int) -> list[Line]:
-    """What the levels add to a coordinate, their sum, and what was needed; px."""
-    inside = found.inside
+def offset_lines(
+    inside: Inside,
+    names: Sequence[str],
+    joint: int,
+    axis: int,
+    needed: Float[np.ndarray, "t k 2"] | None = None,
+) -> list[Line]:
+    """What the levels add to a coordinate, their sum, and what was needed, where that is known;
+    px.
+    """
     parts = inside.offsets[:, :, joint, axis]
     tones = 1 + np.rint(np.linspace(0, 3, len(parts)))  # the ends do not stand out on any paper
     names = [name.removeprefix("level ") for name in names]
     rows = [(name, part, int(tone), "both") for name, part, tone in zip(names, parts, tones)]
     rows.append(("sum", parts.sum(0), "ours"))
-    if found.truth is not None:
-        needed = (found.truth - found.detected)[inside.read, joint, axis]
-        rows.append(("needed", needed, "truth"))
+    if needed is not None:
+        rows.append(("needed", needed[inside.read, joint, axis], "truth"))
     return [Line(name, inside.read.astype(float), *rest) for name, *rest in rows]
 
 
@@ -391,7 +725,8 @@ class HANetExplorer(Compared):
         yield panel("velocity", y="px/frame", lines=voices(speed), y_range=(-top, top))
         top = 1.5 * max(*away(found.given), *away(found.plain), 5.0)
         names = offset_names(len(inside.offsets), self.refiner.model.config)
-        added = offset_lines(found, names, joint, axis)
+        needed = None if found.truth is None else found.truth - found.detected
+        added = offset_lines(inside, names, joint, axis, needed)
         yield panel("offset by level", y="px", lines=added, y_range=(-top, top))
         title = "distance from the detector" if found.truth is None else "error"
         errors = [line for line in voices(away) if line.role != "truth"]
