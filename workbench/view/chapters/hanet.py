@@ -238,17 +238,16 @@ def trick(
     most, as `find` finds them. data: named in the rule.
     """
     found, cases = find(bursts, refiner.skeleton), []
-    for name, which, word in (
-        ("it helps", found.best, "falls"),
-        ("it does not", found.worst, "grows"),
-    ):
+    for name, which in (("it helps", found.best), ("it does not", found.worst)):
         burst = bursts[which]
+        least = "grows most" if burst.after > burst.before else "falls least"
+        word = "falls most" if which == found.best else least
         told = Told(refiner, sequences[burst.sequence], burst)
         rule = (
             f"How this was found: in the first windows of {len(sequences)} sequences ({data}), "
             f"{found.count} bursts of at least {LEAST} frames hide a wrist or an ankle that moves "
             f"by at least {MOVES:.0f} px. Here (the {told.joint} of sequence {burst.sequence}, "
-            f"frames {burst.first} to {burst.last}) its mean error {word} most: "
+            f"frames {burst.first} to {burst.last}) its mean error {word}: "
             f"{step(burst.before, burst.after)}."
         )
         cases.append(Case(name, rule, told.steps))

@@ -95,16 +95,15 @@ def trick(
     """
     found = find(refiner, detected, truth)
     cases = []
-    for name, row, word in (
-        ("it helps", found.best, "falls"),
-        ("it does not", found.worst, "grows"),
-    ):
+    for name, row in (("it helps", found.best), ("it does not", found.worst)):
         told = Told(refiner, detected.select([row]), truth.xy_frame[row])
         before, after = (each[told.mask].mean() for each in told.off)
+        least = "grows by the largest" if after > before else "falls by the smallest"
+        word = "falls by the largest" if row == found.best else least
         rule = (
             f"How this hand was found: {found.count} of {len(truth)} hands ({data}) have at least "
             f"{LEAST} joints whose confidence is below delta. In number {row} the mean error of "
-            f"these joints {word} by the largest share: {step(before, after)}, "
+            f"these joints {word} share: {step(before, after)}, "
             f"{after / before - 1:+.0%}."
         )
         cases.append(Case(name, rule, told.steps))
