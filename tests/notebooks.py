@@ -28,6 +28,23 @@ def write_notebook(path: Path, *cells: str, parameters: str | None = None) -> Pa
     return path
 
 
+def part_headings(notebook: nbformat.NotebookNode) -> None:
+    """A heading that begins a fold stands alone in its cell: JupyterLab hides what follows a closed
+    heading, and not what stands below it in the same cell.
+    """
+    parted = []
+    for cell in notebook.cells:
+        fold = "fold" in cell.metadata.get("tags", []) and cell.cell_type == "markdown"
+        heading, _, text = cell.source.partition("\n")
+        parted.append(cell)
+        if fold and heading.startswith("#### ") and text.strip():
+            cell.source = heading
+            metadata = {"tags": ["fold"]}
+            told = new_markdown_cell(text.strip(), id=f"{cell.id}-told", metadata=metadata)
+            parted.append(told)
+    notebook.cells = parted
+
+
 def close_folds(notebook: nbformat.NotebookNode) -> None:
     """What JupyterLab needs for cells tagged `fold`: headings that begin a section of them are
     closed, code of those that stand under none is hidden.
@@ -41,12 +58,13 @@ def close_folds(notebook: nbformat.NotebookNode) -> None:
             cell.metadata.pop("jp-MarkdownHeadingCollapsed", None)
             if fold:
                 cell.metadata["jp-MarkdownHeadingCollapsed"] = True
-        elif fold and not level and cell.cell_type == "code":
+        if fold and cell.cell_type == "code":
             cell.metadata["jupyter"] = {**cell.metadata.get("jupyter", {}), "source_hidden": True}
 
 
 if __name__ == "__main__":
     for path in sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb")):
         notebook = nbformat.read(path, 4)
+        part_headings(notebook)
         close_folds(notebook)
         nbformat.write(notebook, path)

@@ -178,6 +178,7 @@ def _summary(heading: re.Match | None) -> str:
     line = _markdown(heading[0])
     found = re.search(r'<h\d id="([^"]*)">(.*?)<a class="anchor-link"', line, re.S)
     anchor, words = found.groups() if found else ("", escape(heading[2]))  # tags that do not fit
+    words = words.removeprefix("Check it yourself: ")  # which the label says
     return f'<details class="fold"><summary id="{anchor}"><b>{words}</b> {FOLD}</summary>'
 
 
