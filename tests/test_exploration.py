@@ -288,6 +288,15 @@ def test_the_code_of_chapter_06_shows_the_same(stdpose_chapter, cell, name, chan
         assert again.attention.other_data == explorer.attention.other_data
 
 
+def test_the_code_of_chapter_05_shows_the_same():
+    names = {"profile": "fast", "device": "cpu", "seed": 3, "clips": 4, "person": -1, "joint": ""}
+    explorer = executed("05_otpose", names, "setup", "world", "explorer")["explorer"]
+    explorer.choose(joint="nose", degrade=0.5)
+    same(explorer, pasted(explorer))
+    with pytest.raises(UnknownName, match="did you mean 'passing_people'"):
+        explore("otpose", world="passing_persons")
+
+
 def test_the_code_of_chapter_01_shows_the_same():
     rendered = worlds.sample_clip("synthetic", "train", 3)
     own = skeleton_of(rendered.clip.tracks[0].skeleton)

@@ -445,8 +445,13 @@ def _otpose(mine: Own | None, keypoints, skeleton, weights, device, made, **opti
     from .view.chapters.otpose import OTPoseExplorer
 
     estimator, rival, names = models("otpose", weights, None, device)
+    worlds = {data.world.name: data for data in (recipe.DATA, recipe.PASSING)}
+    world = options.pop("world", recipe.DATA.world.name)
+    if world not in worlds:
+        raise unknown("world of otpose", str(world), worlds)
     if mine is None:
-        windows = recipe.people("test", estimator.model.config, n=made or 6)
+        config = estimator.model.config
+        windows = recipe.people("test", config, n=made or 6, data=worlds[world])
     else:
         windows = windows_of(mine, estimator, (-2, -1, 0, 1, 2))
     ours = {"rival": rival, "names": names, "labelled": mine is None}
@@ -535,8 +540,9 @@ def explore(
     with its `first_frame`. weights: a checkpoint, or two to compare. show: of stdpose, "mask",
     "attention" or "player". made: how many people or clips are made where none are given. state: as
     `explorer.state`, or as text. options: of the explorer (index, joint, seed; of stdpose also
-    gaps, the frames between two labels). How results were taken, and what is odd about them or the
-    video, stands below the explorer (`.notes`). Errors: `UnknownName`, also for an option that the
+    gaps, the frames between two labels, of otpose world, "crossing_people" or "passing_people").
+    How results were taken, and what is odd about them or the video, stands below the explorer
+    (`.notes`). Errors: `UnknownName`, also for an option that the
     explorer does not have, `BadParameter` where it is not clear who or what should be shown, or for
     a device that is not here; what readers and `load` raise.
     """

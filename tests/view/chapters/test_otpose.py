@@ -13,14 +13,16 @@ import pytest
 import torch
 
 from tests.models.tiny import tiny
+from workbench import load
 from workbench.data.windows import WindowConfig, Windows
 from workbench.errors import BadParameter
 from workbench.models import build
 from workbench.models.otpose import FLOWS, keypoint_flows
 from workbench.predict import ClipEstimator
+from workbench.recipes import otpose as recipe
 from workbench.records import Clip, Track, Video
 from workbench.view.chapters import otpose
-from workbench.view.estimates import SINGLE, Inside, peaks
+from workbench.view.estimates import MEAN, SINGLE, Inside, peaks
 from workbench.view.panels import NEWLY_HIDDEN
 from workbench.view.stage import patch
 
@@ -423,3 +425,138 @@ def test_variants_have_the_maps_that_they_have(windows, variant):
     assert [m["name"] for m in explorer.attention.maps] == [
         f"branch {name}" for name in estimator.model.config.branches
     ]
+
+
+# --- the trick in one screen
+
+
+@pytest.fixture(scope="module")
+def answers(estimator, rough):
+    return otpose.answered(estimator, rough)
+
+
+def test_three_answer(estimator, rough, answers):
+    assert list(answers) == [SINGLE, MEAN, otpose.FINAL]
+    assert np.allclose(answers[MEAN], peaks(estimator, rough.sum(1)))
+    assert np.allclose(answers[otpose.FINAL], otpose.look_inside(estimator, rough).xy_crop)
+
+
+def test_the_cases_have_the_largest_and_smallest_gain_against_the_better_rival():
+    truth = np.zeros((2, 3, 2), np.float32)
+    off = {
+        SINGLE: [[9, 9, 3], [4, 5, 9]],
+        MEAN: [[5, 8, 9], [9, 5, 6]],
+        otpose.FINAL: [[4, 9, 1], [9, 5, 1]],
+    }
+    told = {who: truth + np.array(x, np.float32)[..., None] * (1, 0) for who, x in off.items()}
+    told = {who: x.astype(np.float32) for who, x in told.items()}
+    use = np.ones((2, 3), bool)
+    assert otpose.extremes(told, truth, use) == ((1, 2), (1, 0))
+    use[1] = False
+    assert otpose.extremes(told, truth, use) == ((0, 2), (0, 1))
+
+
+def test_the_steps_hold_the_tensors_of_the_pass(estimator, windows, rough, answers):
+    shown = np.full((len(windows), K), 3)
+    stepper = otpose.trick(estimator, windows, rough, answers, shown)
+    truth, flags = otpose.true_places(windows)
+    places = otpose.extremes(answers, truth, flags == 1)
+    for (person, j), case in zip(places, stepper.told.values()):
+        assert f"of {(flags == 1).sum()} joints" in case.rule
+        assert [step.lit for step in case.steps] == list(otpose.PIPELINE)
+        inside = otpose.look_inside(estimator, rough[[person]])
+        maps, flows, masks, heard, answer = (step.panels for step in case.steps)
+        assert np.allclose([panel.heat.values for panel in maps], rough[person, :, j])
+        for kind, flow, mask in zip(("prev", "sub", "total"), flows, masks):
+            assert np.allclose(flow.heat.values, inside.taps[f"flow.{kind}"][0, j], atol=1e-6)
+            assert np.allclose(mask.heat.values, inside.taps[f"mask.{kind}"][0, j], atol=1e-6)
+        assert np.isclose(sum(bar.value for bar in heard[-1].bars), 100, atol=1e-3)
+        off = [np.linalg.norm(xy[person, j] - truth[person, j]) for xy in answers.values()]
+        assert np.allclose([bar.value for bar in answer[-1].bars[:3]], off, atol=1e-3)
+
+
+def test_attention_is_folded_by_joint():
+    maps = np.zeros((2, 3, 2 * 8, 2 * 8))
+    maps[-1, :, 8:, 3] = 0.75  # all features of joint 1 look at a feature of joint 0
+    maps[-1, :, 8:, 9] = 0.25
+    assert np.allclose(otpose.heard({"branch prev": maps}, 1), (0.75, 0.25))
+
+
+def test_a_square_is_painted_over_the_joint_in_the_frames_that_are_named(windows):
+    crops = otpose.under_square(windows, 0, 3, (1, 2))
+    plain = windows.sample(0)
+    x, y = plain.xy_crop[2, 3].astype(int).clip(0, np.array(TINY.size) - 1)
+    changed = (crops != np.stack(plain.crops)).any(-1)
+    assert changed.any((1, 2)).tolist() == [False, True, True, False, False]
+    assert changed[1, y, x] and changed[2, y, x]
+
+
+# --- the exercise in the explorer
+
+
+def test_the_exercise_names_what_each_pair_of_frames_is_worth(estimator, explorer):
+    found = otpose.rescuers(explorer, 0, 4)
+    assert list(found)[:2] == [(), (0,)] and len(found) == 1 + 4 + 6
+    assert not any(otpose.KEY in frames for frames in found)
+    truth = explorer.person(0).truth[4]
+    plain = otpose.look_inside(estimator, explorer.person(0).rough[None]).xy_crop[0, 4]
+    assert np.isclose(found[()], np.linalg.norm(plain - truth), atol=1e-3)
+    spots = peaks(estimator, explorer.person(0).rough)[:, 4]
+    strokes = [patch(*spots[t].tolist(), TINY.size[0] // 4, (t, t)) for t in (1, 4)]
+    explorer.choose(brush=strokes)
+    score = otpose.lost(explorer, 0, 4)
+    assert np.isclose(score(explorer.state, explorer._found), found[1, 4], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"brush": [patch(9, 9, 8, (2, 2))]},
+        {"brush": [patch(9, 9, 8, (0, 1)), patch(9, 9, 8, (4, 4))]},
+        {"degrade": 0.5},
+        {"distance": 0.5},
+        {"hidden": [4]},
+        {"person": 1},
+        {"answered by": "random"},
+    ],
+)
+def test_the_exercise_counts_nothing_else(explorer, change):
+    score = otpose.lost(explorer, 0, 4)
+    assert np.isfinite(score(explorer.state, explorer._found))
+    explorer.choose(**change)
+    assert np.isnan(score(explorer.state, explorer._found))
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    """What chapter 05 shows first: 24 test clips of people who pass each other."""
+    own = load("otpose", device="cpu")
+    people = recipe.people("test", own.model.config, n=24, data=recipe.PASSING)
+    seen = otpose.rough_heatmaps(own, people)
+    shown = recipe.frames_that_show(people, "test", recipe.PASSING)
+    return own, people, seen, otpose.answered(own, seen), shown
+
+
+def test_the_shipped_weights_win_and_lose_by_the_rule(shipped):
+    own, people, seen, told, shown = shipped
+    truth, flags = otpose.true_places(people)
+    use = (flags == 1) & (shown >= 2)
+    off = {who: np.linalg.norm(xy - truth, axis=-1) for who, xy in told.items()}
+    best, worst = otpose.extremes(told, truth, use)
+    rival = np.minimum(off[SINGLE], off[MEAN])
+    assert use[best] and use[worst]
+    assert off[otpose.FINAL][best] < 0.5 * rival[best]
+    assert off[otpose.FINAL][worst] > 2 * rival[worst]
+    helps, harms = otpose.trick(own, people, seen, told, shown).told.values()
+    assert helps.steps[-1].title == "Nearer than both rivals"
+    assert harms.steps[-1].title == "A rival is nearer"
+    assert f"OTPose {off[otpose.FINAL][best]:.1f} px" in helps.rule
+
+
+def test_the_exercise_can_be_done_with_the_shipped_weights(shipped):
+    own, people, _, told, shown = shipped
+    truth, flags = otpose.true_places(people)
+    (person, joint), _ = otpose.extremes(told, truth, (flags == 1) & (shown >= 2))
+    explorer = otpose.OTPoseExplorer(own, people, index=person)
+    found = otpose.rescuers(explorer, person, joint)
+    assert max(found.values()) > found[()] + 10

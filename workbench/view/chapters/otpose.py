@@ -5,27 +5,31 @@ attention, offsets and the answer.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import combinations
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
-from ...data.windows import Windows, normalised
+from ... import geometry
+from ...data.windows import Window, Windows, normalised
 from ...errors import BadParameter
 from ...models.otpose import FLOWS, N_FEATURES
 from ...occlusion import cover
 from ...predict import ClipEstimator
-from ...taps import tap_table, without_heads
+from ...taps import tap_table, uniform, without_heads
+from .. import steps
 from ..attention import Axis
-from ..estimates import SINGLE, Edits, Inside, looked, occlusion_known, peaks
+from ..estimates import MEAN, SINGLE, Edits, Inside, looked, occlusion_known, peaks
 from ..explorer import Compared, Control, choice, collected, far, heads_of, number, opacity, step
-from ..panels import Arrows, Bars, Click, Heat, People, Picture, Tabs, marks_of
-from ..stage import brush_controls, covered, painted, patch_grid
+from ..panels import Arrows, Bar, Bars, Click, Heat, People, Picture, Tabs, marks_of
+from ..stage import brush_controls, covered, painted, patch, patch_grid
+from ..steps import Case, Step, Stepper
 
 FINAL = "OTPose"
 FRAMES = ("t-2", "t-1", "t", "t+1", "t+2")
@@ -101,6 +105,18 @@ def exchanges(taps: Mapping[str, np.ndarray], feature: str, step: int = 1) -> Ed
     return edits
 
 
+def under_square(
+    windows: Windows, row: int, joint: int, frames: Sequence[int]
+) -> UInt8[np.ndarray, "5 h w 3"]:
+    """A person's crops with a square, a quarter of the crop wide, painted over the joint's place in
+    the key frame, in some frames.
+    """
+    window, size = windows.sample(row), windows.config.size
+    x, y = window.xy_crop[KEY, joint].tolist()
+    brush = [patch(x, y, size[0] // 4, (t, t)) for t in frames]
+    return np.stack(painted(list(window.crops), covered(brush, size, len(FRAMES))))
+
+
 # --- attention and refinement ---------------------------------------------------------------------
 
 
@@ -144,6 +160,243 @@ def readings(
     plain = (x, y) + np.array(dilations)[:, None, None] * side
     ends = [at @ to_crop[:, :2].T + to_crop[:, 2] for at in (plain, plain + offsets[..., ::-1])]
     return np.concatenate((*ends, modulation[..., None]), -1)
+
+
+# --- the trick in one screen ----------------------------------------------------------------------
+
+PIPELINE = ("five heatmaps", "flows", "masks", "transformers", "refinement and answer")
+Answers = Mapping[str, Float[np.ndarray, "n k 2"]]  # by who says it, px of the crop
+Place = tuple[int, int]  # person, joint
+
+
+def answered(estimator: ClipEstimator, rough: Float[Tensor, "n 5 k h w"]) -> Answers:
+    """Where single frame, plain mean of the five frames' heatmaps, and OTPose see everybody."""
+    parts = [look_inside(estimator, part, ()).xy_crop for part in rough.split(32)]
+    return {
+        SINGLE: peaks(estimator, rough[:, KEY]),
+        MEAN: peaks(estimator, rough.mean(1)),
+        FINAL: np.concatenate(parts),
+    }
+
+
+def true_places(windows: Windows) -> tuple[Float[np.ndarray, "n k 2"], Int[np.ndarray, "n k"]]:
+    """Of the key frames, px of the crop, NaN without a label; and the flags."""
+    truth = windows.poses()
+    xy = geometry.apply(windows.affines(), truth.xy_frame).astype(np.float32)
+    return np.where(truth.labelled[..., None], xy, np.nan), truth.visibility
+
+
+def extremes(
+    answers: Answers, truth: Float[np.ndarray, "n k 2"], use: Bool[np.ndarray, "n k"]
+) -> tuple[Place, Place]:
+    """The joint that OTPose helps most and the one that it harms most against the better one of
+    single frame and mean, among those to `use`.
+    """
+    off = {who: np.linalg.norm(xy - truth, axis=-1) for who, xy in answers.items()}
+    gain = np.minimum(off[SINGLE], off[MEAN]) - off[FINAL]
+    ends = steps.extremes(gain.ravel(), use.ravel())[:2]
+    return tuple(divmod(end, truth.shape[1]) for end in ends)
+
+
+def trick(
+    estimator: ClipEstimator,
+    windows: Windows,
+    rough: Float[Tensor, "n 5 k h w"],
+    answers: Answers,
+    shown: Int[np.ndarray, "n k"],
+    **options,
+) -> Stepper:
+    """The method step by step, on the joint of `extremes` that it helps and on the one that it
+    harms, among those that are hidden in the key frame. answers: of `answered`; shown: in how many
+    other frames each joint is seen.
+    """
+    truth, flags = true_places(windows)
+    use = (flags == 1) & (shown >= 2)
+    cases, names = [], {"it helps": "below", "it does not": "above"}
+    for place, (name, where) in zip(extremes(answers, truth, use), names.items()):
+        told = Told(
+            estimator,
+            windows.sample(place[0]),
+            look_inside(estimator, rough[[place[0]]]),
+            rough[place[0]].float().cpu().numpy(),
+            {who: xy[place[0]] for who, xy in answers.items()},
+            place[1],
+            int(shown[place]),
+        )
+        single, mean, ours = (told.away(told.xy[who]) for who in (SINGLE, MEAN, FINAL))
+        rule = (
+            f"How this case was found: of {use.sum()} joints in {len(windows.pairs)} test clips "
+            "(synthetic) that are hidden in the frame t and visible in two or more other frames, "
+            f"the one whose error with OTPose lies furthest {where} that of the better rival: "
+            f"single frame {single:.1f}, mean of five frames {mean:.1f}, OTPose {ours:.1f} px."
+        )
+        cases.append(Case(name, rule, told.steps))
+    return Stepper(estimator.skeleton, PIPELINE, cases, **{"name": "otpose_steps", **options})
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """One joint of one person on the way through OTPose, told in five steps; px of the crop."""
+
+    estimator: ClipEstimator
+    window: Window
+    inside: Inside
+    rough: Float[np.ndarray, "5 k y x"]
+    xy: Mapping[str, Float[np.ndarray, "k 2"]]  # by who says it
+    j: int
+    shown: int  # in how many other frames the joint is seen
+
+    @property
+    def steps(self) -> list[Step]:
+        told = (self.maps, self.flows, self.masks, self.transformers, self.answer)
+        return [tell(box) for tell, box in zip(told, PIPELINE)]
+
+    @property
+    def joint(self) -> str:
+        return self.estimator.skeleton.joints[self.j].replace("_", " ")
+
+    @property
+    def truth(self) -> Float[np.ndarray, "k 2"]:
+        known = self.window.visibility[KEY][:, None] > 0
+        return np.where(known, self.window.xy_crop[KEY], np.nan)
+
+    def away(self, xy: Float[np.ndarray, "k 2"]) -> float:
+        """How far the joint is from its true place."""
+        return float(far(xy, self.truth)[self.j])
+
+    def peak(self, tap: str) -> float:
+        """How far the highest place of a tap's map is from the joint's true place."""
+        return self.away(peaks(self.estimator, torch.from_numpy(self.inside.taps[tap]))[0])
+
+    def dot(self, name: str, role: str, xy: Float[np.ndarray, "k 2"]) -> People:
+        """One joint alone."""
+        own = (np.arange(len(xy)) == self.j)[:, None]
+        return People(name, role, np.where(own, xy, np.nan))
+
+    def over(
+        self, title: str, values: Float[np.ndarray, "y x"], t: int = KEY, top: float | int = 0
+    ) -> Picture:
+        """A map over the crop of a frame, from 0 to top or to its highest value; the true place is
+        known in the key frame alone.
+        """
+        to_crop = self.estimator.model.to_crop.cpu().numpy()
+        top = float(f"{top or values.max():.2g}") or 1.0
+        heat = Heat(values, to_crop, title, 0.0, top)
+        place = [self.dot(f"{self.joint}, truth", "truth", self.truth)] if t == KEY else []
+        return Picture(title, [self.window.crops[t]], place, heat=heat)
+
+    def taps(self, *names: str) -> list[Picture]:
+        return [
+            self.over(name.replace(".", " "), self.inside.taps[name][0, self.j]) for name in names
+        ]
+
+    def maps(self, box: str) -> Step:
+        values = self.rough[:, self.j]
+        top = float(values.max())
+        panels = [self.over(name, values[t], t, top) for t, name in enumerate(FRAMES)]
+        words = (
+            f"The {self.joint} is hidden in the frame t and visible in {self.shown} of the other "
+            "four. An estimator of single pictures draws a map of it in each frame. In t the "
+            f"highest place of its map is {self.away(self.xy[SINGLE]):.1f} px off."
+        )
+        equation = r"H_{t-2} \quad H_{t-1} \quad {\color{detector} H_t} \quad H_{t+1} \quad H_{t+2}"
+        return Step("One frame does not see it, others do", words, box, panels, equation)
+
+    def flows(self, box: str) -> Step:
+        words = (
+            "The five maps are added up: the past with t (prev), the future with t (sub), and all "
+            "five (total). In prev and sub, frames farther away count less. The highest place of "
+            f"the total is {self.peak('flow.total'):.1f} px off: that is the plain mean of five "
+            "frames, a rival that costs nothing."
+        )
+        equation = (
+            r"F_{prev} = {\color{detector} H_t} + \tfrac{1}{2} H_{t-1} + \tfrac{1}{3} H_{t-2} "
+            r"\qquad F_{total} = \sum_i H_i"
+        )
+        panels = self.taps("flow.prev", "flow.sub", "flow.total")
+        return Step("Maps are added up", words, box, panels, equation)
+
+    def masks(self, box: str) -> Step:
+        words = (
+            "Each flow is multiplied, place by place, by the sum of all joints' total flows: high "
+            "where joints overlap, and so, says the paper, where occlusion happens. Nothing is "
+            f"learned here. The highest place of the total mask is {self.peak('mask.total'):.1f} "
+            "px off."
+        )
+        equation = r"{\color{hidden} M_k} = F_k \otimes \sum_{j} F_{total}^{\,j}"
+        panels = self.taps("mask.prev", "mask.sub", "mask.total")
+        return Step("Flows are multiplied to masks", words, box, panels, equation)
+
+    def heard(self) -> Float[np.ndarray, "k"]:
+        """Shares of the attention that the joint's features give to each joint's: mean of branches
+        and heads, last layer.
+        """
+        return heard(attention_maps(self.estimator, self.inside), self.j)
+
+    def transformers(self, box: str) -> Step:
+        shares, names = self.heard(), self.estimator.skeleton.joints
+        bars = [Bar(*bar) for bar in zip(names, (100 * shares).tolist(), ["ours"] * len(names))]
+        rough = torch.from_numpy(self.rough)[None].to(self.estimator.device)
+        alike = look_inside(self.estimator, rough, (), edit={"branch.*.map": uniform()})
+        words = (
+            "Two transformers read the past and the future. A token is one map of one joint, so "
+            f"joints ask joints: the {self.joint} gives most of its attention to the "
+            f"{names[int(shares.argmax())].replace('_', ' ')} ({shares.max():.0%}). Their answers "
+            "phi need not look like the joint: they say where the sum is to be read. In this case "
+            f"the {self.joint} is {self.away(self.xy[FINAL]):.1f} px off; if all looked at all "
+            f"alike, {self.away(alike.xy_crop[0]):.1f} px."
+        )
+        panels = [
+            *self.taps(*(f"phi.{b}" for b in self.estimator.model.config.branches)),
+            Bars(f"whom the {self.joint} listens to, %", "%", bars, wide=1.2),
+        ]
+        equation = r"{\color{ours} \mathrm{softmax}\Big(\frac{QK^T}{\sqrt{D}}\Big)} V"
+        return Step("Joints ask joints, in past and future", words, box, panels, equation)
+
+    def answer(self, box: str) -> Step:
+        roles = {SINGLE: "detector", MEAN: "rival", FINAL: "ours"}
+        known, bars = np.isfinite(self.truth).all(1), []
+        for kind, use in {self.joint: np.arange(len(known)) == self.j, "all joints": known}.items():
+            for who, role in roles.items():
+                value = float(far(self.xy[who], self.truth)[use].mean())
+                bars.append(Bar(f"{who}, {kind}", value, role))
+        dots = [self.dot(who, role, self.xy[who]) for who, role in roles.items()]
+        dots.append(self.dot(f"{self.joint}, truth", "truth", self.truth))
+        to_crop = self.estimator.model.to_crop.cpu().numpy()
+        dilations = self.estimator.model.config.dilations
+        ends = readings(self.inside, self.j, dilations, to_crop)[len(dilations) // 2]
+        arrows = Arrows("ours", ends * (1, 1, 1, 1, 2.4) + (0, 0, 0, 0, 0.8), "read elsewhere")
+        crop = [self.window.crops[KEY]]
+        panels = [
+            self.over(
+                "the flow, and where it is read", self.inside.taps["refine.moved"][0, self.j]
+            ),
+            Picture(f"where they put the {self.joint}", crop, dots, wide=1.4),
+            Bars("distance from the truth, px of the crop", "px", bars, wide=1.5),
+        ]
+        panels[0] = replace(panels[0], arrows=[arrows])
+        single, mean, ours = (self.away(self.xy[who]) for who in roles)
+        words = (
+            "The transformers' answer says where the total flow is read (arrows): a convolution "
+            f"whose nine arms are moved and weighed. In this case the {self.joint} is "
+            f"{single:.1f} px off by the single frame, {mean:.1f} by the mean of five frames, "
+            f"{ours:.1f} by OTPose."
+        )
+        equation = r"P = {\color{ours} \mathrm{Refine}}(F_{total};\, \phi_{prev}, \phi_{sub})"
+        title = "Nearer than both rivals" if ours < min(single, mean) else "A rival is nearer"
+        return Step(title, words, box, panels, equation)
+
+
+def heard(
+    maps: Mapping[str, Float[np.ndarray, "layer head c c"]], joint: int
+) -> Float[np.ndarray, "k"]:
+    """Shares of the attention that a joint's features give to each joint's, in the last layer, mean
+    of branches and heads. maps: of `attention_maps`.
+    """
+    mean = np.mean([branch[-1].mean(0) for branch in maps.values()], 0)
+    k = len(mean) // N_FEATURES
+    folded = mean.reshape(k, N_FEATURES, k, N_FEATURES)
+    return folded[joint].sum(-1).mean(0)
 
 
 # --- explorer -------------------------------------------------------------------------------------
@@ -401,3 +654,48 @@ def reached(maps: Mapping[str, np.ndarray]) -> dict[str, float]:
         kind: max(abs(maps[n]).max() for n in maps if kinds[n] == kind) for kind in kinds.values()
     }
     return {name: float(f"{tops[kind]:.2g}") or 1.0 for name, kind in kinds.items()}
+
+
+# --- an exercise in the explorer ------------------------------------------------------------------
+
+MOST_FRAMES = 2  # that may be painted over
+
+
+def rescuers(explorer: OTPoseExplorer, index: int, joint: int) -> dict[tuple[int, ...], float]:
+    """How far OTPose puts a joint, px of the crop, with one or two of the other frames painted over
+    where the single frame sees the joint there; by the frames. The first: nothing is painted.
+    """
+    person, size = explorer.person(index), explorer.config.size
+    spots = peaks(explorer.estimator, person.rough)[:, joint]
+    others = [t for t in range(len(FRAMES)) if t != KEY]
+    brush = [patch(*spots[t].tolist(), size[0] // 4, (t, t)) for t in others]
+    hidden = painted(person.frames, covered(brush, size, len(FRAMES)))
+    under = explorer.heatmaps(np.stack(hidden))
+    some = [choice for n in range(MOST_FRAMES + 1) for choice in combinations(others, n)]
+    rough = person.rough[None].repeat(len(some), 1, 1, 1, 1)
+    for row, frames in zip(rough, some):
+        row[list(frames)] = under[list(frames)]
+    found = look_inside(explorer.estimator, rough, ()).xy_crop[:, joint]
+    off = np.linalg.norm(found - person.truth[joint], axis=-1)
+    return dict(zip(some, off.tolist()))
+
+
+def lost(explorer: OTPoseExplorer, index: int, joint: int) -> Callable[[Mapping, Passed], float]:
+    """The score of an exercise in the explorer: how far OTPose puts a joint of a person, px of the
+    crop; NaN where the key frame or too many others are painted over, or anything else is changed.
+    """
+    usual = {name: explorer.declared[name].value for name in ("degrade", "distance", "hidden")}
+    usual |= {"person": index, "knocked out": [], "answered by": explorer.names[0]}
+
+    def measure(state: Mapping, found: Passed) -> float:
+        painted_over = {
+            t
+            for stroke in state["brush"]
+            for t in range(stroke["frames"][0], stroke["frames"][1] + 1)
+        }
+        allowed = KEY not in painted_over and len(painted_over) <= MOST_FRAMES
+        if not allowed or any(state[name] != value for name, value in usual.items()):
+            return float("nan")
+        return float(far(found.xy[FINAL], found.person.truth)[joint])
+
+    return measure

@@ -334,9 +334,9 @@ class Told:
         ]
         words = (
             f"A piece of the merged maps (the {self.joint} lies in it) asks all patches of the "
-            "merged pictures. So the picture can say where the maps are wrong. In this case, "
-            f"without the {most} patches it looks at most, the joint is {blank:.1f} px off, as it "
-            f"is {self.away(self.inside.xy_crop[0]):.1f}."
+            "merged pictures, so the picture can say where the maps are wrong. In this case the "
+            f"{self.joint} is {self.away(self.inside.xy_crop[0]):.1f} px off; without the {most} "
+            f"patches that it looks at most, {blank:.1f} px."
         )
         equation = (
             r"\mathrm{softmax}\Big(\frac{{\color{ours} Q}\, {\color{detector} K}^T}{\sqrt{D}}\Big)"
@@ -357,7 +357,7 @@ class Told:
         dots.append(self.dot(f"{self.joint}, truth", "truth", self.truth[1]))
         crop = [self.window.crops[1]]
         panels = [
-            Picture(f"where they put the {self.joint}", crop, dots),
+            Picture(f"where they put the {self.joint}", crop, dots, wide=1.4),
             Picture("STDPose, whole pose", crop, [real, People(FINAL, "ours", self.xy[FINAL])]),
             Bars("distance from the truth, px of the crop", "px", bars, wide=1.5),
         ]
