@@ -314,12 +314,11 @@ def test_the_code_of_chapter_01_shows_the_same():
 def test_the_code_of_chapter_08_shows_the_same(mine, given):
     frames = open_frames(mine / "clip.mp4")
     found = link(on_video(mine / "results.json", frames).detections)
-    names = {"frames": frames, "worst": 30, "limit": 0.6, "skeleton": "", "explore": explore}
-    names |= {"video": mine / "clip.mp4", "keypoints": str(mine / "results.json"), "found": found}
-    names |= {"here": SimpleNamespace(device="cpu"), "first_frame": None}
-    if given == "program":
-        names["keypoints"] = ""
-    shown = executed("08_your_own_video", names, "slider")["stage"]
+    names = {"frames": frames, "worst": 30, "limit": 0.6, "methods": ["port"], "explore": explore}
+    keypoints = found if given == "program" else str(mine / "results.json")
+    names |= {"given": {"video": str(mine / "clip.mp4"), "keypoints": keypoints}}
+    names |= {"here": SimpleNamespace(device="cpu")}
+    shown = executed("08_your_own_video", names, "slider")["shown"]
     refined = refine_people(workbench.load("port", skeleton=found.skeleton), found, delta=0.6)
     first = names["first"]
     expected = over_time(refined, len(frames))[first : first + 24]

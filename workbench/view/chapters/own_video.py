@@ -1,0 +1,329 @@
+"""Chapter 08: people of the user's own on their way through a method and back into their file.
+All of it works without truth; where there is one, it decides which cases are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from ...metrics import joint_distances
+from ...occlusion import cover
+from ...predict import Predictor
+from ...predict.own_video import refined_people
+from ...records import Detections, Pose, Prediction
+from ...skeletons import skeleton
+from ..explorer import far, step
+from ..panels import HIDDEN, VISIBLE, Arrows, Bar, Bars, People, Picture, around
+from ..stage import NAMES, Played, Stage, patch
+from ..steps import Case, Step, Stepper, extremes
+
+Frames = Sequence[UInt8[np.ndarray, "h w 3"]] | UInt8[np.ndarray, "t h w 3"]
+PIPELINE = ("your file", "doubt", "method", "back to your file")
+LEAST = 4  # joints that are placed anew, of the people among whom the cases are found
+TRIED = 4  # patches by which the exercise's goal is found
+
+
+def answer(
+    predictor: Predictor, frames: Frames, people: Detections, delta: float | None
+) -> Prediction:
+    """What a method says about a video's people. Where boxes alone were given there is no before:
+    its joints are then its detections, and none counts as replaced.
+    """
+    said = refined_people(predictor, frames, people, delta)
+    if (people.confidence > 0).any():
+        return said
+    found = replace(people, xy_frame=said.xy_frame, confidence=said.confidence)
+    return replace(said, replaced=np.zeros_like(said.replaced), detections=found)
+
+
+# --- one person, step by step ---------------------------------------------------------------------
+
+
+def gains(refined: Prediction, truth: Pose | None) -> Float[np.ndarray, "n"]:
+    """Of every person in a frame: the share of their error, px summed, that the replaced joints
+    lose; without truth, how far these joints move, mean px.
+    """
+    found = refined.detections
+    known = refined.replaced & (found.confidence > 0)
+    if truth is None:
+        moves = np.where(known, joint_distances(refined.xy_frame, found.xy_frame), 0)
+        return moves.sum(1) / known.sum(1).clip(1)
+    known &= truth.labelled
+    before, after = (
+        np.where(known, joint_distances(each.xy_frame, truth.xy_frame), 0).sum(1)
+        for each in (found, refined)
+    )
+    return 1 - after / np.where(before > 0, before, 1)
+
+
+def chosen(refined: Prediction, truth: Pose | None = None) -> tuple[list[int], int]:
+    """Rows of the cases, and among how many people with at least `LEAST` replaced joints they were
+    found: the largest and the least gain; of fewer than three, whoever has most such joints.
+    """
+    count = (refined.replaced & (refined.detections.confidence > 0)).sum(1)
+    use = count >= LEAST
+    if use.sum() < 3:
+        return [int(count.argmax())], int(use.sum())
+    found = extremes(gains(refined, truth), use)
+    return [found.best, found.worst], found.count
+
+
+def trick(
+    frames: Frames,
+    refined: Prediction,
+    who: str,
+    truth: Pose | None = None,
+    *,
+    data: str = "synthetic",
+    **options,
+) -> Stepper:
+    """Two people on their way through the method `who`: with truth the one whom it helps most and
+    the one whom it harms most, without it those that it moves most and least. data: named in the
+    rule.
+    """
+    rows, many = chosen(refined, truth)
+    joints = skeleton(refined.skeleton)
+    names = ("it helps", "it does not") if truth is not None else ("moved most", "moved least")
+    cases = []
+    for name, row in zip(names, rows):
+        told = Told(frames, refined.select([row]), who, truth and truth.select([row]))
+        cases.append(Case(name, _rule(told, name, many, data), told.steps))
+    return Stepper(joints, PIPELINE, cases, **{"name": "own_video_steps", **options})
+
+
+def _rule(told: Told, name: str, many: int, data: str) -> str:
+    at = f"frame {told.t}"
+    if many < 3:
+        return f"The person with most joints placed anew, in {at} ({data})."
+    rule = (
+        f"How this person was found: {many} times somebody in a frame ({data}) has at least "
+        f"{LEAST} joints that {told.who} places anew. Of these, in {at} "
+    )
+    if told.truth is None:
+        moved = told.moves[told.moved].mean()
+        most = "most" if name == "moved most" else "least"
+        return f"{rule}the joints move {most}: {moved:.1f} px on average. Nobody knows the truth."
+    before, after = (each[told.judged].mean() for each in told.off)
+    word = "falls" if name == "it helps" else "grows most, or falls least"
+    by = " by the largest share" if name == "it helps" else ""
+    return f"{rule}their mean error {word}{by}: {step(before, after)}."
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """One person in one frame, told in four steps; px of the frame. truth: their row, or None."""
+
+    frames: Frames
+    refined: Prediction
+    who: str
+    truth: Pose | None
+
+    @property
+    def steps(self) -> list[Step]:
+        told = (self.file, self.doubt, self.method, self.back)
+        return [tell(box) for tell, box in zip(told, PIPELINE)]
+
+    @property
+    def found(self) -> Detections:
+        return self.refined.detections
+
+    @property
+    def t(self) -> int:
+        return int(self.found.frames[0])
+
+    @property
+    def moved(self) -> Bool[np.ndarray, "k"]:
+        """Joints that are placed anew and stood somewhere before."""
+        return self.refined.replaced[0] & (self.found.confidence[0] > 0)
+
+    @property
+    def moves(self) -> Float[np.ndarray, "k"]:
+        return far(self.refined.xy_frame[0], self.found.xy_frame[0])
+
+    @property
+    def judged(self) -> Bool[np.ndarray, "k"]:
+        return self.moved & self.truth.labelled[0]
+
+    @cached_property
+    def off(self) -> tuple[np.ndarray, np.ndarray]:
+        """How far the file and the method are from the truth at each joint."""
+        true = self.truth.xy_frame[0]
+        return far(self.found.xy_frame[0], true), far(self.refined.xy_frame[0], true)
+
+    @cached_property
+    def box(self) -> tuple[float, float, float, float]:
+        """What is shown: the person's box, and all of its joints."""
+        points = [self.found.boxes_xyxy[0].reshape(2, 2), self.refined.xy_frame[0]]
+        if self.truth is not None:
+            points.append(self.truth.xy_frame[0][self.truth.labelled[0]])
+        low, high = (f(np.concatenate(points), axis=0) for f in (np.min, np.max))
+        free = 0.08 * float((high - low).max())
+        return (*(low - free).tolist(), *(high + free).tolist())
+
+    def picture(self, title: str, *people: People, **look) -> Picture:
+        look = {"box": self.box, **look}
+        real = []
+        if self.truth is not None:
+            xy = np.where(self.truth.labelled[0][:, None], self.truth.xy_frame[0], np.nan)
+            real = [People("truth", "truth", xy, small=True)]
+        return Picture(title, [np.asarray(self.frames[self.t])], [*real, *people], **look)
+
+    def before(self, name: str = "your file, ✕ placed anew") -> People:
+        known = self.found.confidence[0] > 0
+        xy = np.where(known[:, None], self.found.xy_frame[0], np.nan)
+        marks = np.where(self.refined.replaced[0], HIDDEN, VISIBLE)
+        return People(name, "detector", xy, marks)
+
+    def after(self) -> People:
+        return People(self.who, "ours", self.refined.xy_frame[0])
+
+    def bars(self, title: str, unit: str, values: np.ndarray, role: str) -> Bars:
+        roles = np.where(self.refined.replaced[0], role, "soft").tolist()
+        names = skeleton(self.refined.skeleton).joints
+        return Bars(title, unit, [Bar(*bar) for bar in zip(names, values.tolist(), roles)])
+
+    def file(self, box: str) -> Step:
+        missing = int((self.found.confidence[0] <= 0).sum())
+        words = (
+            f"Your file says where this person's {self.moves.size} joints are in frame {self.t}; "
+            f"{missing or 'none'} of them {'is' if missing < 2 else 'are'} missing. Which of these "
+            "places are wrong it does not say."
+        )
+        whole = self.picture("the whole frame", self.before(), box=None, wide=1.4)
+        close = self.picture("this person", self.before())
+        return Step("An estimator's pose", words, box, [whole, close])
+
+    def doubt(self, box: str) -> Step:
+        n, k = int(self.refined.replaced[0].sum()), self.moves.size
+        how = "those in which your estimator itself has too little confidence, and missing ones"
+        if self.who != NAMES["port"]:
+            how = "all that it knows, whatever your estimator's confidence"
+        words = f"{self.who} places {n} of {k} joints anew: {how}. They have crosses and dark bars."
+        confidence = self.bars(
+            "your estimator's confidence", "", self.found.confidence[0], "hidden"
+        )
+        equation = r"{\color{hidden} m_n} = [\, {\color{detector} c_n} < \delta \,]"
+        panels = [self.picture("✕ not believed", self.before()), confidence]
+        told = equation if self.who == NAMES["port"] else ""
+        return Step("Which joints are not believed", words, box, panels, told)
+
+    def method(self, box: str) -> Step:
+        moved = self.moved
+        ends = np.column_stack((self.found.xy_frame[0], self.refined.xy_frame[0]))
+        ends = np.column_stack((ends, np.full(len(ends), 1.8)))[moved]
+        far_ = self.moves[moved]
+        size = (
+            f"{far_.mean():.1f} px on average" if far_.size else "not at all: none stood anywhere"
+        )
+        words = f"{self.who} gives these joints new places. They move {size}. All others stay."
+        arrows = [Arrows("ours", ends, f"moved by {self.who}")]
+        moves = np.where(moved, self.moves, 0)
+        panels = [
+            self.picture("from your file to the new place", self.before(), arrows=arrows),
+            self.bars("how far each joint moves, px", "px", moves, "ours"),
+        ]
+        return Step("They get new places", words, box, panels)
+
+    def back(self, box: str) -> Step:
+        panels: list = [
+            self.picture("before", self.before()),
+            self.picture("after", self.after()),
+        ]
+        words = "Nobody knows the truth here: look whether the new places are likely."
+        title = "The new places go into your file"
+        if self.truth is not None and self.judged.any():
+            kinds = {"placed anew": self.judged, "all joints": self.truth.labelled[0]}
+            pairs = {name: [off[use].mean() for off in self.off] for name, use in kinds.items()}
+            panels.append(Bars("distance from the truth, px", "px", self.pairs(pairs)))
+            one, every = (step(*pair) for pair in pairs.values())
+            words = (
+                f"In this case the mean error of the joints placed anew goes {one}, of all "
+                f"joints {every}."
+            )
+            better = pairs["placed anew"][1] < pairs["placed anew"][0]
+            title = "Nearer to the truth" if better else "Further away from it"
+        return Step(title, f"{words} In your file these coordinates change alone.", box, panels)
+
+    def pairs(self, pairs: Mapping[str, Sequence[float]]) -> list[Bar]:
+        return [
+            Bar(f"{who}, {name}", float(px), role)
+            for name, pair in pairs.items()
+            for px, who, role in zip(pair, ("your file", self.who), ("detector", "ours"))
+        ]
+
+
+# --- before and after -----------------------------------------------------------------------------
+
+
+def before_after(frames: Frames, refined: Prediction, t: int, who: str) -> list[Picture]:
+    """Everybody in frame t, as the file and as the method have them; crosses: placed anew."""
+    rows = np.flatnonzero(refined.detections.frames == t)
+    now = refined.select(rows)
+    marks = np.where(now.replaced, HIDDEN, VISIBLE)
+    known = now.detections.confidence > 0
+    there = {"before": known, "after": known | now.replaced}
+    poses = {"before": now.detections.xy_frame, "after": now.xy_frame}
+    names = {"before": ("your file", "detector"), "after": (who, "ours")}
+    kin = skeleton(refined.skeleton)
+    height, width = np.shape(frames[t])[:2]
+    ends = np.array([-0.5, -0.5, width - 0.5, height - 0.5])
+    x0, y0, x1, y1 = around(now.detections.boxes_xyxy.reshape(-1, 2), now.xy_frame, pad=0.1)
+    box = (*np.maximum((x0, y0), ends[:2]).tolist(), *np.minimum((x1, y1), ends[2:]).tolist())
+    return [
+        Picture(
+            f"{when}: {names[when][0]}",
+            [np.asarray(frames[t])],
+            [
+                People(
+                    f"{names[when][0]}, ✕ placed anew",
+                    names[when][1],
+                    np.where(there[when][..., None], xy, np.nan),
+                    marks,
+                    small=True,
+                    skeleton=kin,
+                )
+            ],
+            box=box,
+        )
+        for when, xy in poses.items()
+    ]
+
+
+# --- an exercise on the stage ---------------------------------------------------------------------
+
+
+def pulled(who: str) -> Callable[[Mapping, Played], float]:
+    """The score of an exercise on the stage: the largest distance, px, between where `who` says a
+    joint under the paint is and where it says so without paint; 0 where no joint is covered.
+    """
+
+    def measure(state: Mapping, found: Played) -> float:
+        if who not in found.answers or not found.mask.any():
+            return 0.0
+        plain = np.nan_to_num(found.plain[who], nan=-9.0).swapaxes(0, 1)  # -9: in no picture
+        seen = np.full(plain.shape[:-1], 2)
+        under = (cover(seen, plain, found.mask) == 1).swapaxes(0, 1)
+        away = np.linalg.norm(found.answers[who] - found.plain[who], axis=-1)[under]
+        away = away[np.isfinite(away)]
+        return float(away.max()) if away.size else 0.0
+
+    return measure
+
+
+def within_reach(stage: Stage, who: str) -> float:
+    """What the best of `TRIED` patches does by that measure, one on each of the joints that the
+    first person's answer has in the frame that is shown.
+    """
+    t, size = stage.state["frame"], stage.state["size"]
+    measure, best = pulled(who), 0.0
+    places = stage.plain[0][who][t].reshape(-1, 2)
+    places = places[np.isfinite(places).all(1)]
+    for x, y in places[:: max(len(places) // TRIED, 1)][:TRIED]:
+        state = stage.state | {"brush": [patch(x, y, size, (0, stage.last_frame))]}
+        best = max(best, measure(state, stage.compute(state)))
+    return best
