@@ -212,8 +212,8 @@ def trick(
     """
     truth, flags = true_places(windows)
     use = (flags == 1) & (shown >= 2)
-    cases, names = [], {"it helps": "below", "it does not": "above"}
-    for place, (name, where) in zip(extremes(answers, truth, use), names.items()):
+    cases = []
+    for place, name in zip(extremes(answers, truth, use), ("it helps", "it does not")):
         told = Told(
             estimator,
             windows.sample(place[0]),
@@ -224,10 +224,12 @@ def trick(
             int(shown[place]),
         )
         single, mean, ours = (told.away(told.xy[who]) for who in (SINGLE, MEAN, FINAL))
+        least = "furthest above" if ours > min(single, mean) else "least below"
+        where = "furthest below" if name == "it helps" else least
         rule = (
             f"How this case was found: of {use.sum()} joints in {len(windows.pairs)} test clips "
             "(synthetic) that are hidden in the frame t and visible in two or more other frames, "
-            f"the one whose error with OTPose lies furthest {where} that of the better rival: "
+            f"the one whose error with OTPose lies {where} that of the better rival: "
             f"single frame {single:.1f}, mean of five frames {mean:.1f}, OTPose {ours:.1f} px."
         )
         cases.append(Case(name, rule, told.steps))

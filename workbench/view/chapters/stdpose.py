@@ -176,9 +176,10 @@ def trick(
     """
     off = {who: np.nanmean(errors(windows, filled[who]), 1) for who in (*RIVALS, FINAL)}
     cases = []
-    names = {"it helps": ("furthest below", 1), "it does not": ("furthest above", -1)}
-    for row, (name, (where, sign)) in zip(extremes(windows, filled), names.items()):
+    for row, name, sign in zip(extremes(windows, filled), ("it helps", "it does not"), (1, -1)):
         line, single, ours = (off[who][row] for who in (*RIVALS, FINAL))
+        least = "furthest above" if ours > min(line, single) else "least below"
+        where = "furthest below" if sign > 0 else least
         rule = (
             f"How this case was found: of {len(windows)} windows (one person in one unlabelled "
             f"frame) in {len(windows.pairs)} test clips (synthetic), the one whose mean error with "
