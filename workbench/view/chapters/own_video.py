@@ -203,7 +203,7 @@ class Told:
         how = "those in which your estimator itself has too little confidence, and missing ones"
         if self.who != NAMES["port"]:
             how = "all that it knows, whatever your estimator's confidence"
-        words = f"{self.who} places {n} of {k} joints anew: {how}. They have crosses and dark bars."
+        words = f"{self.who} places {n} of {k} joints anew: {how}. They have crosses and red bars."
         confidence = self.bars(
             "your estimator's confidence", "", self.found.confidence[0], "hidden"
         )
@@ -247,7 +247,7 @@ class Told:
             )
             better = pairs["placed anew"][1] < pairs["placed anew"][0]
             title = "Nearer to the truth" if better else "Further away from it"
-        return Step(title, f"{words} In your file these coordinates change alone.", box, panels)
+        return Step(title, f"{words} In your file only these coordinates change.", box, panels)
 
     def pairs(self, pairs: Mapping[str, Sequence[float]]) -> list[Bar]:
         return [

@@ -1,0 +1,110 @@
+"""Chapter 01: joints found by the stated rule, flags as readers make them, the exercise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.data import seeds
+from workbench.data import readers
+from workbench.made.worlds import sample_clip
+from workbench.skeletons import skeleton
+from workbench.view.chapters import labels
+from workbench.view.stage import Scene, Stage, patch
+
+
+@pytest.fixture(scope="module")
+def made():
+    return [sample_clip("synthetic", "train", 3)]
+
+
+@pytest.fixture(scope="module")
+def found(made):
+    return labels.hidden_joints(made)
+
+
+def owner_at(one):
+    x, y = np.rint(one.made.clip.tracks[one.person].xy_frame[one.t, one.joint]).astype(int)
+    return one.made.owner[one.t, y, x]
+
+
+def test_hidden_joints_are_all_of_flag_1_with_the_distance_to_their_own_body(made, found):
+    tracks = made[0].clip.tracks
+    expected = {
+        (p, t, j)
+        for p, track in enumerate(tracks)
+        for t, j in zip(*np.nonzero(track.visibility == 1))
+        if (track.visibility[t] == 2).sum() >= labels.SEEN
+    }
+    assert {(one.person, one.t, one.joint) for one in found} == expected and expected
+    for one in found[::37]:
+        mine = made[0].owner[one.t] == tracks[one.person].track_id
+        at = np.rint(tracks[one.person].xy_frame[one.t, one.joint])
+        y, x = np.nonzero(~mine if one.depth > 0 else mine)
+        nearest = np.hypot(x - at[0], y - at[1]).min()
+        assert abs(one.depth) == pytest.approx(nearest, abs=0.01)
+
+
+def test_the_first_joint_lies_outside_of_its_person_and_the_second_within(made, found):
+    far, deep = (pick(found, key=lambda one: one.depth) for pick in (min, max))
+    assert owner_at(far) != far.made.clip.tracks[far.person].track_id and far.depth < -3
+    assert owner_at(deep) == deep.made.clip.tracks[deep.person].track_id and deep.depth > 3
+    tells, misleads = labels.trick(made, np.random.default_rng(0)).cases
+    assert f"{-far.depth:.0f} px" in tells["rule"] and str(len(found)) in tells["rule"]
+    assert f"{deep.depth:.0f} px" in misleads["rule"]
+    assert "their own body" in misleads["steps"][1]["words"]
+    assert "their own body" not in tells["steps"][1]["words"]
+
+
+def test_the_metric_knows_hidden_joints_with_exact_flags_alone(found):
+    bars = labels.Told(found[0], np.random.default_rng(0)).metric("metric").panels[1].bars
+    names = [bar.label for bar in bars]
+    assert names == [
+        "exact flags: PCK-All",
+        "exact flags: PCK-Visible",
+        "exact flags: PCK-Occluded",
+        "PoseTrack18's: PCK-All",
+    ]
+    assert bars[0].value == pytest.approx(bars[3].value), "the same joints, counted together"
+    assert bars[1].value != bars[2].value
+
+
+def test_the_exercise_counts_covered_joints_that_were_hidden_before(made):
+    scene = Scene.of(made[0].clip, made[0].frames)
+    stage = Stage(skeleton(made[0].clip.tracks[0].skeleton), [scene], frame=4)
+    measure = labels.unchanged(scene.truth, scene.visibility)
+
+    def score(p, j):
+        x, y = scene.truth[4, p, j].round()
+        state = stage.state | {"brush": [patch(x, y, 3, (0, 9))]}
+        return measure(state, stage.compute(state))
+
+    assert measure(stage.state, stage.compute(stage.state)) == 0, "nothing is covered"
+    hidden = np.argwhere(scene.visibility[4] == 1).tolist()
+    assert max(score(p, j) for p, j in hidden) >= 1
+    seen = np.argwhere(scene.visibility[4] == 2).tolist()
+    assert max(score(p, j) for p, j in seen) == 0, "a visible joint becomes hidden"
+
+
+@pytest.mark.parametrize(
+    ("name", "skeleton_name", "seed"),
+    [("COCO", "coco17", "coco"), ("CrowdPose", "crowdpose14", "coco"), ("PoseTrack18", "", "")],
+)
+def test_flags_of_data_sets_are_what_their_readers_make_of_them(
+    name, skeleton_name, seed, tmp_path
+):
+    """Two files, whose joints are all visible, or all hidden but one, by the table."""
+    one = next(each for each in labels.DATA_SETS if each.name == name)
+    for flag in (1, 2):
+        tree = seeds.posetrack() if not seed else seeds.coco(skeleton_name)
+        for person in tree["annotations"]:
+            person["keypoints"][2::3] = [one.written(flag)] * (len(person["keypoints"]) // 3)
+            person["keypoints"][2] = one.written(2)  # of one joint
+        path = seeds.put(tmp_path, f"{flag}.json", seeds.as_json(tree))
+        reading = readers.read(path)
+        records = [t for c in reading.clips for t in c.tracks] or [reading.poses]
+        for record in records:
+            others = record.visibility[:, 1:]
+            labelled = others[others > 0]
+            assert set(labelled.tolist()) == {one.becomes(flag)}
+            assert record.occlusion_known == one.known

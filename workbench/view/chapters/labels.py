@@ -1,0 +1,313 @@
+"""Chapter 01: a rendered joint on its way from the picture to a label, and what data sets and
+metrics make of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from ...data.tracks import poses_of
+from ...film import COLOURS
+from ...made.film import Rendered
+from ...made.noise import DetectorNoise
+from ...made.render import BACKGROUND, OCCLUDER
+from ...metrics import box_sizes, joint_distances, pck_by_visibility
+from ...metrics.distances import PCK_THRESHOLD
+from ...occlusion import cover
+from ...records import Pose
+from ...skeletons import Skeleton, skeleton
+from ..panels import Arrows, Bar, Bars, People, Picture, marks_of
+from ..stage import Played
+from ..steps import Case, Step, Stepper
+
+PIPELINE = ("picture", "pixel", "flag", "data sets", "metric")
+SEEN = 6  # visible joints, at least, of the people among whose joints the cases are found
+NOBODY, THINGS = (205, 209, 214), (60, 66, 74)  # RGB in a map of owners
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What a data set's file writes for a labelled joint that is hidden and for one that is
+    visible, by its manifest, and whether its reader may say which of them are hidden.
+    """
+
+    name: str
+    hidden: int | None
+    visible: int | None
+    known: bool
+
+    def written(self, flag: int) -> int | None:
+        """For a joint of this true flag, 1 or 2; None where files have no flags."""
+        return self.hidden if flag == 1 else self.visible
+
+    def becomes(self, flag: int) -> int:
+        """The flag of the records."""
+        return flag if self.known else 2
+
+
+DATA_SETS = (
+    Flags("COCO", 1, 2, True),
+    Flags("CrowdPose", 1, 2, True),
+    Flags("RHD as released", 0, 1, True),
+    Flags("PoseTrack18", 1, 1, False),
+    Flags("H36M", 1, 1, False),
+    Flags("JHMDB", None, None, False),
+)
+
+
+def owners(owner: Int[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Whom each pixel belongs to, as colours: light nobody, dark things, then people."""
+    palette = np.array([NOBODY, THINGS, *COLOURS], np.uint8)
+    person = 2 + owner % len(COLOURS)
+    return palette[np.select([owner == BACKGROUND, owner == OCCLUDER], [0, 1], person)]
+
+
+# --- one joint, step by step ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """A hidden joint of a rendered clip. depth: px to the nearest pixel that does not belong to
+    their own person; negative: to the nearest that does.
+    """
+
+    made: Rendered
+    t: int
+    person: int
+    joint: int
+    depth: float
+
+
+def hidden_joints(made: Sequence[Rendered]) -> list[Joint]:
+    """All joints of flag 1, of people with at least `SEEN` visible ones, in all frames."""
+    found = []
+    for one in made:
+        for person, track in enumerate(one.clip.tracks):
+            enough = (track.visibility == 2).sum(1) >= SEEN
+            for t in np.flatnonzero(enough & (track.visibility == 1).any(1)).tolist():
+                body = (one.owner[t] == track.track_id).astype(np.uint8)
+                inside, outside = (
+                    cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+                    for mask in (body, 1 - body)
+                )
+                for joint in np.flatnonzero(track.visibility[t] == 1).tolist():
+                    x, y = np.rint(track.xy_frame[t, joint]).astype(int)
+                    y, x = min(y, len(body) - 1), min(x, body.shape[1] - 1)
+                    depth = float(inside[y, x] - outside[y, x])
+                    found.append(Joint(one, t, person, joint, depth))
+    return found
+
+
+def trick(made: Sequence[Rendered], rng: np.random.Generator, **options) -> Stepper:
+    """A joint step by step: the hidden one that is farthest from all visible pixels of its person,
+    and the hidden one that is deepest among them. rng: of the simulated detector.
+    """
+    among = hidden_joints(made)
+    far, deep = (pick(among, key=lambda one: one.depth) for pick in (min, max))
+    start = f"How this joint was found: of {len(among)} hidden joints (synthetic) of people with "
+    start += f"at least {SEEN} visible ones, it is "
+    rules = {
+        "the flag tells": f"the one farthest from all pixels of its person: {-far.depth:.0f} px.",
+        "the flag misleads": (
+            f"the one deepest among pixels of its own person: {deep.depth:.0f} px to the edge. It "
+            'has flag 1, "hidden", but no other person and no thing is in front of it.'
+        ),
+    }
+    cases = [
+        Case(name, start + rule, Told(joint, rng).steps)
+        for (name, rule), joint in zip(rules.items(), (far, deep))
+    ]
+    kin = skeleton(made[0].clip.tracks[0].skeleton)
+    return Stepper(kin, PIPELINE, cases, **{"name": "label_steps", **options})
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """One joint told in five steps; px of the frame."""
+
+    of: Joint
+    rng: np.random.Generator
+
+    @property
+    def steps(self) -> list[Step]:
+        told = (self.picture, self.pixel, self.flag, self.data_sets, self.metric)
+        return [tell(box) for tell, box in zip(told, PIPELINE)]
+
+    @property
+    def track(self):
+        return self.of.made.clip.tracks[self.of.person]
+
+    @property
+    def kin(self) -> Skeleton:
+        return skeleton(self.track.skeleton)
+
+    @property
+    def joint(self) -> str:
+        return self.kin.joints[self.of.joint].replace("_", " ")
+
+    @property
+    def xy(self) -> Float[np.ndarray, "2"]:
+        return self.track.xy_frame[self.of.t, self.of.joint]
+
+    @property
+    def frame(self) -> UInt8[np.ndarray, "h w 3"]:
+        return self.of.made.frames[self.of.t]
+
+    @cached_property
+    def box(self) -> tuple[float, float, float, float]:
+        """The person's box with some room, within the frame."""
+        x0, y0, x1, y1 = self.track.boxes_xyxy[self.of.t].astype(float)
+        free = 0.15 * max(x1 - x0, y1 - y0)
+        height, width = self.frame.shape[:2]
+        low = np.maximum((x0 - free, y0 - free), -0.5)
+        high = np.minimum((x1 + free, y1 + free), (width - 0.5, height - 0.5))
+        return (*low.tolist(), *high.tolist())
+
+    @property
+    def pointer(self) -> Arrows:
+        """An arrow to the joint, from the side where there is more room."""
+        x, y = self.xy.tolist()
+        x0, _, x1, _ = self.box
+        side = -1.0 if x - x0 > x1 - x else 1.0
+        length = 0.3 * (x1 - x0)
+        ends = np.array([[x + side * length, y - 0.5 * length, x + 1.5 * side, y - 0.75, 3.0]])
+        return Arrows("ours", ends, self.joint)
+
+    @cached_property
+    def covered_by(self) -> str:
+        """Who or what the joint's pixel belongs to, in words."""
+        x, y = np.rint(self.xy).astype(int)
+        owner = int(self.of.made.owner[self.of.t][y, x])
+        if owner == BACKGROUND:
+            return "the room"
+        if owner == OCCLUDER:
+            return "a thing"
+        return "their own body" if owner == self.track.track_id else "another person"
+
+    def shown(self, title: str, *people: People, frame=None, pointed: bool = True) -> Picture:
+        arrows = [self.pointer] if pointed else []
+        frames = [self.frame if frame is None else frame]
+        return Picture(title, frames, list(people), arrows=arrows, box=self.box)
+
+    def picture(self, box: str) -> Step:
+        words = (
+            f"Where is the {self.joint} of this person? The arrow points at its true place. Can "
+            "you see it? A label has to answer both questions: where, and whether it is seen."
+        )
+        whole = Picture("the whole frame", [self.frame], arrows=[self.pointer], wide=1.4)
+        return Step("A picture", words, box, [whole, self.shown("this person")])
+
+    def pixel(self, box: str) -> Step:
+        words = (
+            "A renderer knows how far away everything is, and so to whom each pixel belongs. "
+            f"At the place of the {self.joint} the nearest surface is {self.covered_by}."
+        )
+        colours = owners(self.of.made.owner[self.of.t])
+        panels = [
+            self.shown("what the camera sees"),
+            self.shown("a colour a person, dark: things", frame=colours),
+        ]
+        return Step("Whom the pixel belongs to", words, box, panels)
+
+    def flag(self, box: str) -> Step:
+        x, y = self.xy
+        flags = self.track.visibility[self.of.t]
+        words = (
+            f"The label of this joint is x = {x:.1f} px, y = {y:.1f} px and the flag v = "
+            f"{flags[self.of.joint]}: labelled, but hidden. A joint is visible (2) where the "
+            "nearest surface is a limb that meets there, and hidden (1) behind anything else. "
+            "A hidden joint keeps its place."
+        )
+        mine = np.where(flags > 0, marks_of(flags), 0)
+        pose = People("labels", "truth", self.track.xy_frame[self.of.t], mine, flags=True)
+        counts = [Bar(f"flag {v}", int((flags == v).sum()), role) for v, role in _FLAGS.items()]
+        panels = [self.shown("all joints of this person", pose), Bars("joints", "", counts)]
+        equation = r"({\color{truth} x}, {\color{truth} y}, {\color{hidden} v})"
+        return Step("Three numbers: x, y, v", words, box, panels, equation)
+
+    def data_sets(self, box: str) -> Step:
+        flag = int(self.track.visibility[self.of.t, self.of.joint])
+        bars = []
+        for one in DATA_SETS:
+            written = one.written(flag)
+            said = "no flag" if written is None else f"writes {written}"
+            known = "hidden" if one.becomes(flag) == 1 else "visible"
+            role = known if one.known else "soft"
+            bars.append(Bar(f"{one.name} {said}", one.becomes(flag), role))
+        told = sum(one.known for one in DATA_SETS)
+        words = (
+            f"If annotators label this joint, {told} of these {len(bars)} data sets can say that "
+            "it is hidden. The others write the same for hidden and visible joints: their readers "
+            'call it 2 and note "occlusion not known" (grey).'
+        )
+        records = Bars(
+            "the flag v in the workbench's records", "", bars, range=(0.0, 2.0), wide=1.6
+        )
+        panels = [self.shown("the same joint"), records]
+        return Step("What data sets would write", words, box, panels)
+
+    def metric(self, box: str) -> Step:
+        truth, frame = poses_of(self.of.made.clip)
+        said = DetectorNoise().apply(truth, self.rng)
+        row = self.row(truth, frame)
+        off = float(joint_distances(said.xy_frame, truth.xy_frame)[row, self.of.joint])
+        limit = PCK_THRESHOLD * float(box_sizes(truth.boxes_xyxy)[row])
+        exact = pck_by_visibility(said.xy_frame, truth)
+        blind = replace(truth, visibility=2 * (truth.visibility > 0), occlusion_known=False)
+        bars = [Bar(f"exact flags: {k}", 100 * v, _KINDS[k]) for k, v in exact.items()]
+        scores = pck_by_visibility(said.xy_frame, blind)
+        bars += [Bar(f"PoseTrack18's: {k}", 100 * v, _KINDS[k]) for k, v in scores.items()]
+        words = (
+            f"A simulated detector misses this joint by {off:.1f} px. PCK counts a hit within "
+            f"{PCK_THRESHOLD:.0%} of the longer side of the box, here {limit:.1f} px: a "
+            f"{'hit' if off <= limit else 'miss'}. With exact flags it counts among the hidden "
+            "joints. With PoseTrack18's flags there is no such row to count it in."
+        )
+        pose = People("simulated detector", "detector", said.xy_frame[row], small=True)
+        panels = [
+            self.shown("what a detector says", pose),
+            Bars(f"PCK over the clip ({len(truth)} poses), %", "%", bars, range=(0.0, 100.0)),
+        ]
+        return Step("What a metric makes of it", words, box, panels)
+
+    def row(self, truth: Pose, frame: Int[np.ndarray, "n"]) -> int:
+        """Of this person in this frame among all poses of the clip."""
+        here = (frame == self.of.t) & (truth.xy_frame[:, self.of.joint] == self.xy).all(1)
+        return int(np.flatnonzero(here)[0])
+
+
+_FLAGS = {2: "visible", 1: "hidden", 0: "soft"}
+_KINDS = {"PCK-All": "soft", "PCK-Visible": "visible", "PCK-Occluded": "hidden"}
+
+
+# --- an exercise under the brush ------------------------------------------------------------------
+
+
+def covered_unchanged(state: Mapping, found: Played, truth: Float[np.ndarray, "t p k 2"]) -> float:
+    """How many labelled joints lie under the paint in the frame that is shown, if no flag of that
+    frame changes; else 0.
+    """
+    t = state["frame"]
+    under = cover(np.full(truth.shape[1:3], 2), truth[t], found.mask[t]) == 1
+    hidden = under & (found.visibility[t] > 0)
+    return float(hidden.sum())
+
+
+def unchanged(
+    truth: Float[np.ndarray, "t p k 2"], before: Int[np.ndarray, "t p k"]
+) -> Callable[[Mapping, Played], float]:
+    """The score of the exercise; before: the flags without paint."""
+
+    def measure(state: Mapping, found: Played) -> float:
+        t = state["frame"]
+        if (found.visibility[t] != before[t]).any():
+            return 0.0
+        return covered_unchanged(state, found, truth)
+
+    return measure
