@@ -109,9 +109,16 @@ class Stepper(Explorer):
         return paper.panels_figure(rows, self.kin, state=self.state, theme=self.theme or "light")
 
     def twin(self) -> dict[str, str]:
-        """The chosen case as words and one picture; of the others the rule."""
+        """The chosen case as words and one picture; of the others the rule. Its last step alone is
+        what the gallery shows.
+        """
+        from . import paper  # matplotlib takes its time, and few need it
+
         told = self.without_scripts() + picture_tag(self.png(), self.state["case"])
-        return super().twin() | {"text/html": told}  # the picture alone is the gallery's
+        last = {"": [list(self.told[self.state["case"]].steps[-1].panels)]}
+        small = paper.panels_figure(last, self.kin, state=self.state, theme=self.theme or "light")
+        picture = base64.b64encode(paper.png(small)).decode()
+        return {"text/html": told, "image/png": picture}
 
     def without_scripts(self) -> str:
         rules = "".join(
