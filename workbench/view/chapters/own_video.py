@@ -19,13 +19,12 @@ from ...records import Detections, Pose, Prediction
 from ...skeletons import skeleton
 from ..explorer import far, step
 from ..panels import HIDDEN, VISIBLE, Arrows, Bar, Bars, People, Picture, around
-from ..stage import NAMES, Played, Stage, patch
+from ..stage import NAMES, Played, Stage
 from ..steps import Case, Step, Stepper, extremes
 
 Frames = Sequence[UInt8[np.ndarray, "h w 3"]] | UInt8[np.ndarray, "t h w 3"]
 PIPELINE = ("your file", "doubt", "method", "back to your file")
 LEAST = 4  # joints that are placed anew, of the people among whom the cases are found
-TRIED = 4  # patches by which the exercise's goal is found
 
 
 def answer(
@@ -316,14 +315,7 @@ def pulled(who: str) -> Callable[[Mapping, Played], float]:
 
 
 def within_reach(stage: Stage, who: str) -> float:
-    """What the best of `TRIED` patches does by that measure, one on each of the joints that the
-    first person's answer has in the frame that is shown.
-    """
-    t, size = stage.state["frame"], stage.state["size"]
-    measure, best = pulled(who), 0.0
-    places = stage.plain[0][who][t].reshape(-1, 2)
-    places = places[np.isfinite(places).all(1)]
-    for x, y in places[:: max(len(places) // TRIED, 1)][:TRIED]:
-        state = stage.state | {"brush": [patch(x, y, size, (0, stage.last_frame))]}
-        best = max(best, measure(state, stage.compute(state)))
-    return best
+    """What the best of the patches does by that measure that a page without a kernel can answer."""
+    measure = pulled(who)
+    states = [stage.state | change for change in stage.asks()]
+    return max(measure(state, stage.compute(state)) for state in states)
