@@ -172,6 +172,16 @@ def test_hanet_is_shown_what_it_refines_also_of_other_joints(mine):
     np.testing.assert_array_equal(explorer.sequences[0].detected, read)
 
 
+@pytest.mark.realdata
+def test_hanet_stands_on_a_stage_with_people_of_other_joints(mine):
+    given = {"video": mine / "clip.mp4", "keypoints": mine / "results.json", "count": 30}
+    stage = checked(explore(["port", "hanet"], **given))
+    moved = np.abs(stage.plain[0]["HANet"] - stage.plain[0]["detector"])
+    moved = np.nanmax(moved, axis=(0, 1, 3))
+    assert moved[skeleton_of("coco17").index("left_wrist")] > 0.5
+    assert moved[0] == 0, "the face is left as it is"
+
+
 def test_hanet_does_not_know_hands(files):
     hands = results(files / "hands.json", [(0, 20, {"k": 21})])
     with pytest.raises(MissingFile, match="hanet has none for hand21"):

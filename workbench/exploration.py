@@ -26,7 +26,7 @@ from .data.results import on_video, read_detections
 from .data.tracks import check_tracks, link, track_of
 from .data.windows import WindowConfig, Windows
 from .errors import BadParameter, BadRecord, unknown
-from .predict import OF_PICTURES, Predictor, load
+from .predict import OF_PICTURES, Predictor, load, weights_joints
 from .records import Clip, Detections, Pose
 from .skeletons import Skeleton
 from .skeletons import skeleton as skeleton_of
@@ -226,6 +226,8 @@ def models(
     if not 0 < len(given) <= 2:
         raise BadParameter(f"{len(given)} checkpoints", remedy="give one or two")
     by_joints = method not in OF_PICTURES and skeleton is not None
+    if by_joints and method == "hanet":
+        skeleton = weights_joints(skeleton)
     joints = {"skeleton": skeleton} if by_joints else {}
     loaded = [load(method, weights=file, device=device, **joints) for file in given]
     if len(loaded) == 1:
@@ -373,7 +375,6 @@ class _ByRow(Sequence):
 
 def _hanet(mine: Own | None, keypoints, skeleton, weights, device, made, **options) -> Live:
     from .made.motion import sequences
-    from .predict import weights_joints
     from .view.chapters.hanet import HANetExplorer
 
     if mine is None and keypoints is None:
@@ -386,7 +387,7 @@ def _hanet(mine: Own | None, keypoints, skeleton, weights, device, made, **optio
     if people.tracks is None or people.frames is None:
         people = link(people)
     check_tracks(people)
-    refiner, rival, names = models("hanet", weights, weights_joints(people.skeleton), device)
+    refiner, rival, names = models("hanet", weights, people.skeleton, device)
     shown = _motions(refiner, people)
     return _made(HANetExplorer, options, refiner, shown, rival=rival, names=names)
 
