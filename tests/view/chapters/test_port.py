@@ -66,7 +66,9 @@ def test_the_steps_show_the_tensors_of_the_pass(hands):
     told = port.Told(refiner, row, truth.xy_frame[15])
     hidden, tokens, attention, reconstruction, answer = told.steps
     mask = refiner.mask(row)[0]
-    roles = [bar.role for bar in hidden.panels[1].bars]
+    alone, said, sure = hidden.panels
+    assert [[each.role for each in p.people] for p in (alone, said)] == [["truth"], ["detector"]]
+    roles = [bar.role for bar in sure.bars]
     assert roles == ["hidden" if m else "detector" for m in mask]
     names = ["embedding.out", "encoder.3.attention.map"]
     _, taps = refiner.look(row, mask[None], names=names)
@@ -81,6 +83,9 @@ def test_the_steps_show_the_tensors_of_the_pass(hands):
     asked = attention.panels[0].arrows[0].ends
     strongest = np.sort(np.delete(maps[told.j], told.j))[::-1][:5]
     np.testing.assert_allclose(asked[:, 4], 25 * strongest, rtol=1e-5)
+    for panel in attention.panels[1:]:
+        assert panel.arrows[0].ends[0, [1, 3]].tolist() == [told.j] * 2, "the row that is followed"
+    assert f"from wrist to {refiner.skeleton.joints[-1]}" in attention.words
     bones = attention.panels[2].heat.values
     assert (bones[4] > 0).nonzero()[0].tolist() == [2, 3, 4], "the thumb's tip, two bones far"
     moves = np.linalg.norm(told.recon - told.detected, axis=-1)
@@ -101,6 +106,7 @@ def test_the_exercise_can_be_done_by_the_switch_and_by_no_other_pose(hands):
     assert best.after < best.before
     exercises.goal(explorer, "Turn one over.", port.error_of(405), reach=best.after + 0.1)
     assert f"Now {best.before:.2f} px" in explorer.goal and "Not yet" in explorer.goal
+    assert f"without alignment {best.before:.2f} px" in explorer.verdict, "one measure for both"
     joint = explorer.kin.index(best.joint)
     explorer.choose(hidden=[joint])
     assert f"Now {best.after:.2f} px" in explorer.goal and "Reached" in explorer.goal

@@ -189,8 +189,10 @@ class Told:
             f"{self.mask.sum()} of {len(bars)} joints whose confidence is below delta: they count "
             f"as hidden. The others, which it believes, are off by {believed:.1f} px on average."
         )
+        alone = People("truth", "truth", self.truth)
         panels = [
-            self.picture("what the detector said", self.real, self.said(), wide=1.3),
+            self.picture("the hand as it is", alone),
+            self.picture("what the detector said", self.said()),
             Bars("the detector's confidence", "", bars, range=(0.0, 1.0)),
         ]
         equation = r"{\color{hidden} m_n} = [\, {\color{detector} c_n} < \delta \,]"
@@ -201,10 +203,13 @@ class Told:
         learned = self.refiner.model.embedding.mask_embedding.detach().cpu().numpy()
         given = np.where(self.mask[:, None], learned, 0)
         top = float(np.abs(z).max())
+        kin = self.refiner.skeleton.joints
         words = (
             "Every joint becomes a token: a row of 64 numbers, mixed from its own coordinates and "
-            "those of its neighbours on the bones. To the rows of hidden joints (dark marks) one "
-            "learned row E is added: this place is not certain."
+            "those of its neighbours on the bones. Rows stand in the order of the hand, from "
+            f"{kin[0]} to {kin[-1]}; numbers have no unit. To the rows of hidden joints (dark "
+            "marks) one learned row E is added: this place is not certain. (The paper puts E in "
+            "the row's place. We add it, because replacing also throws the detector's place away.)"
         )
         words = words.replace("64", str(z.shape[1]))
         panels = [
@@ -234,21 +239,25 @@ class Told:
         row, near = given[self.j], graph[self.j] > 0
         others = [k for k in np.argsort(-row).tolist() if k != self.j][:5]
         ends = np.array([[*self.detected[self.j], *self.detected[k], 25 * row[k]] for k in others])
+        low, high = -style.LOG2_RANGE, style.LOG2_RANGE
         words = (
             f"Joints ask joints. The bone graph lets {self.joint} hear {near.sum()} joints, those "
             f"at most two bones away. Attention reaches the whole hand: {row[~near].sum():.0%} of "
-            f"what {self.joint} listens to lies further away. Arrows: the five that it asks most."
+            f"what {self.joint} listens to lies further away. Arrows: the five that it asks most. "
+            f"In both matrices joints stand from {kin.joints[0]} to {kin.joints[-1]}, and a mark "
+            f"shows the row of {self.joint}. Colours of the attention go from 1/{2**high:g} of an "
+            f"even share to {2**high:g} times as much."
         )
-        low, high = -style.LOG2_RANGE, style.LOG2_RANGE
         times = np.log2(style.times_uniform(given))
         who = Heat(times, np.eye(2, 3), "log2 of times uniform", low, high, diverging=True)
         bones = Heat(graph, np.eye(2, 3), "weight", 0.0, float(graph.max()))
-        square = (-0.5, -0.5, len(kin) - 0.5, len(kin) - 0.5)
+        square = (-3.0, -0.5, len(kin) - 0.5, len(kin) - 0.5)
+        mark = [Arrows("ours", np.array([[-2.7, self.j, -0.7, self.j, 2.0]]), self.joint)]
         asked = [Arrows("ours", ends, "attention")]
         panels = [
             self.picture(f"whom {self.joint} asks", self.said(small=True), arrows=asked),
-            Picture("row asks, column answers", heat=who, box=square),
-            Picture("bone graph: two bones far", heat=bones, box=square),
+            Picture("row asks, column answers", heat=who, box=square, arrows=mark),
+            Picture("bone graph: two bones far", heat=bones, box=square, arrows=mark),
         ]
         equation = (
             r"Q, K, V = \frac{1}{|\mathcal{K}|} \sum_k \tilde{A}^k Z W_k \qquad "
@@ -485,8 +494,9 @@ class PortExplorer(Compared):
             for xy in (found.detected, found.refined, found.plain)
         )
         return (
-            f"{hidden} joints hidden: P-EPE {step(before, after, 2)}; "
-            f"what you changed: {after - plain:+z.2f} px."
+            f"{hidden} joints hidden: mean error without alignment "
+            f"{far(found.refined, found.truth).mean():.2f} px; P-EPE {step(before, after, 2)}, "
+            f"what you changed: {after - plain:+z.2f} px of P-EPE."
         )
 
     def asks(self) -> Iterable[Mapping]:
