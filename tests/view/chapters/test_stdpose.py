@@ -252,7 +252,7 @@ def test_the_mask_is_shown_on_scales_that_stay(mask, inside):
 
 def test_k_and_theta_bend_curve_mask_and_answer(mask, propagator):
     mask.choose(k=10.0, theta=0.1, **{"backward weight": 0.0})
-    shipped, now, dots = panels(mask, "mask")["modified sigmoid (Eq. 3)"].lines
+    shipped, now, dots = panels(mask, "mask")["sigmoid (Eq. 3)"].lines
     np.testing.assert_allclose(now.y, 1 / (1 + np.exp(-10 * (np.abs(now.x) - 0.1))), atol=1e-6)
     np.testing.assert_allclose(
         shipped.y, 1 / (1 + np.exp(-TINY.k * (np.abs(shipped.x) - TINY.theta))), atol=1e-6
@@ -279,7 +279,10 @@ def test_the_sentence_is_signed_and_counts_the_truth(mask):
         xy = getattr(mask._found, name).xy_crop[0]
         mean[name] = np.linalg.norm(xy - truth, axis=-1)[known].mean()
     now = mean["inside"]
-    assert f"mean error {now:.2f} px, {now - mean['shipped']:+.2f} against the mask" in mask.verdict
+    assert (
+        f"mean error {now:.2f} px of the crop, {now - mean['shipped']:+.2f} against the mask"
+        in mask.verdict
+    )
     assert f"{now - mean['even']:+.2f} against an even mask" in mask.verdict
     bars = titled(panels(mask, "mask"), "error against")
     assert [np.isfinite(bar.value) for bar in bars.bars] == known.tolist()
@@ -599,6 +602,10 @@ def test_the_steps_hold_the_tensors_of_the_pass(propagator, sets, filled):
             assert np.allclose(shown[1], expected, atol=1e-6)
         else:
             assert np.allclose(shown[: len(expected)], expected, atol=1e-6)
+    even = view.look_inside(propagator, told.seen, (), edit={"dam.out": view.even}).xy_crop[0]
+    ours, same = (round(float(told.away(xy)), 1) for xy in (inside.xy_crop[0], even))
+    says = {True: "does nothing", False: "helps" if ours < same else "harms"}[ours == same]
+    assert f"So here the mask {says}" in steps[1].words
     mask = inside.taps["dam.out"][0]
     assert np.allclose(steps[1].panels[2].heat.values, mask * mask.size, atol=1e-5)
     known = np.isfinite(told.truth[1]).all(1)
@@ -656,6 +663,10 @@ def test_the_shipped_weights_win_and_lose_by_the_rule(shipped):
     assert helps.steps[-1].title == "Nearer than both rivals"
     assert harms.steps[-1].title == "A rival is nearer"
     assert f"STDPose {off[view.FINAL][best]:.1f} px" in helps.rule
+    picture = off[view.FINAL][best]
+    bar = {bar.label: bar.value for bar in helps.steps[-1].panels[2].bars}["STDPose, all joints"]
+    said = float(helps.rule.split(" px of the crop.")[0].split()[-1])
+    assert bar / picture == pytest.approx(said, abs=0.02), "one error, in px of both"
 
 
 def test_the_exercise_can_be_done_with_the_shipped_weights(shipped):
@@ -672,3 +683,8 @@ def test_the_exercise_can_be_done_with_the_shipped_weights(shipped):
     tokens = [int((y + dy) * columns + x + dx) for dy in (0, 1) for dx in (0, 1)]
     found = looker.compute(looker.state | {"hidden": tokens})
     assert view.lost(looker, j, view.BLOCK**2)(looker.state, found) >= reach
+
+
+def test_the_ends_of_an_interval_are_read_as_a_table_says_them():
+    assert view.ends("-0.1 [-0.9 to 0.8]") == (-0.9, 0.8)
+    assert view.ends("+1.1 [0.1 to 2.4]") == (0.1, 2.4)

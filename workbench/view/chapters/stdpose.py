@@ -137,6 +137,12 @@ def errors(windows: Windows, found: Detections) -> Float[np.ndarray, "n k"]:
     return np.where(truth.labelled, joint_distances(found.xy_frame, truth.xy_frame), np.nan)
 
 
+def ends(change: str) -> tuple[float, float]:
+    """The interval of a change, as a table says it: "-0.1 [-0.9 to 0.8]"."""
+    low, high = change.partition("[")[2].rstrip("]").split(" to ")
+    return float(low), float(high)
+
+
 def distances(windows: Windows) -> Int[np.ndarray, "n"]:
     """Frames from each key frame to the nearer label."""
     frames = np.array([windows.frames_of(i) for i in range(len(windows))]).reshape(-1, 3)
@@ -147,6 +153,7 @@ def distances(windows: Windows) -> Int[np.ndarray, "n"]:
 
 PIPELINE = ("maps of three frames", "mask", "merged map", "token attention", "answer")
 RIVALS = (LINE, SINGLE)
+CHEAP = (LINE, FLOW)  # what fills a gap without any training
 
 
 def extremes(windows: Windows, filled: Mapping[str, Detections]) -> tuple[int, int]:
@@ -178,13 +185,15 @@ def trick(
     cases = []
     for row, name, sign in zip(extremes(windows, filled), ("it helps", "it does not"), (1, -1)):
         line, single, ours = (off[who][row] for who in (*RIVALS, FINAL))
+        scale = float(np.sqrt(np.abs(np.linalg.det(windows.affines()[row][..., :2]))))
         least = "furthest above" if ours > min(line, single) else "least below"
         where = "furthest below" if sign > 0 else least
         rule = (
             f"How this case was found: of {len(windows)} windows (one person in one unlabelled "
             f"frame) in {len(windows.pairs)} test clips (synthetic), the one whose mean error with "
             f"STDPose lies {where} that of the better rival: straight line {line:.1f}, single "
-            f"frame {single:.1f}, STDPose {ours:.1f} px of the picture."
+            f"frame {single:.1f}, STDPose {ours:.1f} px of the picture. The steps measure in px of "
+            f"the crop; here a px of the picture is {scale:.2f} px of the crop."
         )
         told = Told.of(propagator, windows, filled, row, followed(windows, filled, row, sign))
         cases.append(Case(name, rule, told.steps))
@@ -253,7 +262,7 @@ class Told:
         """A map over the crop of one of the three frames, with the true place of the joint."""
         to_crop = self.propagator.model.to_crop.double().cpu().numpy()
         heat = Heat(values, to_crop, title, low, high, diverging=low < 0)
-        place = self.dot(f"{self.joint}, truth", "truth", self.truth[t])
+        place = self.dot("truth", "truth", self.truth[t])
         return Picture(title, [self.window.crops[t]], [place], heat=heat)
 
     def maps(self, box: str) -> Step:
@@ -277,7 +286,10 @@ class Told:
         residual = self.inside.taps["dam.residual"][0, :, self.j]
         mask = self.inside.taps["dam.out"][0]
         times = mask * mask.size
-        same = self.without({"dam.out": even})
+        ours, same = self.away(self.inside.xy_crop[0]), self.without({"dam.out": even})
+        gain = float(f"{same:.1f}") - float(f"{ours:.1f}")
+        verdict = f"the mask {'helps' if gain > 0 else 'harms'} this joint by {abs(gain):.1f} px"
+        verdict = verdict if abs(gain) > 0.05 else "the mask does nothing for this joint"
         own = self.propagator.model.config.dam_reads == "own"
         role = "detector" if own else "truth"
         words = (
@@ -285,7 +297,7 @@ class Told:
             "where the joint has come (+) and what it has left (-). Of all joints' differences one "
             f"mask over the picture is made, from {times.min():.2f} to {times.max():.2f} times an "
             f"even one. In this case the {self.joint} is "
-            f"{self.away(self.inside.xy_crop[0]):.1f} px off, with an even mask {same:.1f} px."
+            f"{ours:.1f} px off, with an even mask {same:.1f} px. So here {verdict}."
         )
         panels = [
             self.over("middle minus left", residual[0], -1, 1),
@@ -296,7 +308,7 @@ class Told:
             r"{\color{ours} M_t} = \mathrm{softmax}\Big(\mathrm{Conv}\big(\mathrm{Sig}_m("
             r"{\color{detector} H_t} - {\color{" + role + r"} H_{l,r}})\big)\Big)"
         )
-        return Step("A mask stresses what moves", words, box, panels, equation)
+        return Step("A mask is laid on what moves", words, box, panels, equation)
 
     def merged(self, box: str) -> Step:
         names = {"joint by joint": "tks.time", "merged map": "tks.out", "times mask": "stda.masked"}
@@ -322,10 +334,9 @@ class Told:
         token = int(token_at(model, self.inside.xy_crop[0])[self.j])
         taken = self.inside.taps[CROSS.format(model.config.blocks - 1)][0, :, token].mean(0)
         most = min(4, len(taken))
-        blank = self.without(blanked(strongest(taken[None], most)))
-        shape = token_grid(model)[::-1]
+        share = taken[strongest(taken[None], most)[0]].sum()
+        shape, span = token_grid(model)[::-1], style.LOG2_RANGE
         patches = np.array([[PATCH, 0, (PATCH - 1) / 2], [0, PATCH, (PATCH - 1) / 2]])
-        span = style.LOG2_RANGE
         times = span * style.attention_place(style.times_uniform(taken)).reshape(shape)
         heat = Heat(times, patches, "log2 of times even", -span, span, diverging=True)
         asks = self.dot(f"{self.joint}, STDPose", "ours", self.inside.xy_crop[0])
@@ -335,9 +346,10 @@ class Told:
         ]
         words = (
             f"A piece of the merged maps (the {self.joint} lies in it) asks all patches of the "
-            "merged pictures, so the picture can say where the maps are wrong. In this case the "
-            f"{self.joint} is {self.away(self.inside.xy_crop[0]):.1f} px off; without the {most} "
-            f"patches that it looks at most, {blank:.1f} px."
+            "merged pictures, so the picture can say where the maps are wrong. Colours go from "
+            f"1/{2**span:g} of an even share to {2**span:g} times as much. In this case {most} of "
+            f"{len(taken)} patches get {share:.0%} of the attention. Which patches matter is "
+            "asked further down."
         )
         equation = (
             r"\mathrm{softmax}\Big(\frac{{\color{ours} Q}\, {\color{detector} K}^T}{\sqrt{D}}\Big)"
@@ -355,10 +367,10 @@ class Told:
         marks = marks_of(self.window.visibility[1])
         real = People("truth, ✕ hidden", "truth", self.truth[1], marks, small=True)
         dots = [self.dot(who, role, self.xy[who]) for who, role in roles.items()]
-        dots.append(self.dot(f"{self.joint}, truth", "truth", self.truth[1]))
+        dots.append(self.dot("truth", "truth", self.truth[1]))
         crop = [self.window.crops[1]]
         panels = [
-            Picture(f"where they put the {self.joint}", crop, dots, wide=1.4),
+            Picture(f"where they put the {self.joint}", crop, dots, wide=1.8),
             Picture("STDPose, whole pose", crop, [real, People(FINAL, "ours", self.xy[FINAL])]),
             Bars("distance from the truth, px of the crop", "px", bars, wide=1.5),
         ]
@@ -547,7 +559,7 @@ class Between(Compared):
         words = f"frame {key}: " if asked == key else f"frame {key}, the nearest to {asked}: "
         error = self.away(gap, inside)
         known = np.isfinite(error).any()
-        parts = [f"mean error {np.nanmean(error):.2f} px"] if known else []
+        parts = [f"mean error {np.nanmean(error):.2f} px of the crop"] if known else []
         for name, other in others.items():
             if known:
                 parts.append(f"{np.nanmean(error - self.away(gap, other)):+.2f} against {name}")
@@ -700,7 +712,7 @@ class MaskExplorer(Between):
         ]
         x_title = f"residual of {state['joint']}"
         ranges = {"x_range": (-1.2, 1.2), "y_range": (0, 1)}
-        return Lines("modified sigmoid (Eq. 3)", x_title, "", lines, wide=1.7, **ranges)
+        return Lines("sigmoid (Eq. 3)", x_title, "", lines, wide=1.7, **ranges)
 
     def say(self, state: Mapping, found: Masked) -> str:
         times = found.inside.taps["dam.out"] * found.inside.taps["dam.out"].size
