@@ -12,7 +12,8 @@ import pytest
 from tests.browser.lab import CHROMIUM
 from tests.browser.test_attention import opened_page, picture_of
 from tests.browser.test_explorer import shot
-from tests.browser.test_lab import ROOT, opened
+from tests.browser.test_lab import opened
+from tests.conftest import ROOT
 from tests.view.test_steps import stepper
 from workbench.skeletons import skeleton
 from workbench.view import style
@@ -90,6 +91,32 @@ def walk(page, scheme="light"):
     root.get_by_role("button", name="next").click()
     page.wait_for_timeout(150)
     assert at.inner_text() == "3 of 4" and before.startswith("data:image/png")
+    press_on(page, root)
+
+
+def press_on(page, root):
+    """Keys go on after clicks: on a picture, which is redrawn; on "next", which the end disables;
+    on a case, whose button is made anew."""
+    at = root.locator("output")
+
+    def pressed(keys, expected):
+        for key in keys:
+            page.keyboard.press(f"Arrow{key}")
+            page.wait_for_timeout(80)  # the model's own message redraws, too
+        assert at.inner_text() == expected
+
+    root.locator("canvas").first.click()
+    pressed(["Left", "Left"], "1 of 4")
+    pressed(["Left", "Left", "Right"], "2 of 4")
+    pressed(["Right"] * 4, "4 of 4")
+    pressed(["Left"], "3 of 4")
+    root.get_by_role("button", name="next").click()
+    assert at.inner_text() == "4 of 4"
+    pressed(["Left", "Left"], "2 of 4")
+    root.get_by_role("tab", name="it helps").click()
+    assert root.locator(".verdict").inner_text() == "2 · it helps 1"
+    pressed(["Right", "Right"], "3 of 3")
+    pressed(["Left", "Left", "Left"], "1 of 3")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -56,6 +56,8 @@ class Steps extends Explorer {
   read() {
     const cases = this.get("cases");
     if (!cases.length) return; // they follow
+    const focus = document.activeElement;
+    const inside = this.root.contains(focus);
     this.unpack();
     const { steps, rule } = this.shown;
     const at = Math.min(this.state.step, steps.length);
@@ -74,6 +76,8 @@ class Steps extends Explorer {
     this.back.disabled = at === 1;
     this.next.disabled = at === steps.length;
     this.furnish(`${this.state.case} ${at}`);
+    // what had the focus may be gone, or disabled: the keys go on
+    if (inside && (focus.disabled || !focus.isConnected)) this.root.focus({ preventScroll: true });
     this.soon();
   }
 }
