@@ -116,6 +116,8 @@ def test_the_diverging_scale_grows_on_both_sides_of_a_neutral_middle(theme, sigh
     lightness = lab[:, 0] if theme == "light" else -lab[:, 0]
     assert (np.diff(lightness[:3]) > 8).all() and (np.diff(lightness[2:]) < -8).all()
     assert np.linalg.norm(lab[1] - lab[3]) > 10 and np.linalg.norm(lab[0] - lab[4]) > 10
+    less, more = lightness[2] - lightness[[0, 4]]
+    assert less < more - 15, "what is ignored stands out as much as what is looked at"
 
 
 # --- attention

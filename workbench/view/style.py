@@ -148,11 +148,12 @@ SEQUENTIAL = (
     "#FEE838",
 )
 SERIES_ENDS = (0.3, 0.8)  # of it; what lies beyond does not stand out from one of the papers
-# From less over the same to more, at equal steps.
+# From less over the same to more, at equal steps. More stands out more than less does: attention is
+# shown on it, and what is ignored must not be the brightest on dark paper, nor the darkest on light.
 DIVERGING = MappingProxyType(
     {
-        "light": ("#0B3C73", "#5A9BD0", "#F4F4F2", "#E2934A", "#7A3000"),
-        "dark": ("#A9D6FF", "#3F83BE", "#23282E", "#C0701F", "#FFDCA8"),
+        "light": ("#3F84C6", "#9CC5E8", "#F4F4F2", "#E2934A", "#7A3000"),
+        "dark": ("#2F6BAE", "#1F4A78", "#23282E", "#C0701F", "#FFDCA8"),
     }
 )
 
