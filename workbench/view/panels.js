@@ -309,7 +309,7 @@ function drawBars(pen, panel, width, height, view) {
     const fill = colourOf(role, view);
     pen.rect(a, y - 0.36 * step, Math.max(b - a, 1), 0.72 * step, { fill });
     const [x, align] = value < 0 ? [a - 4, "right"] : [b + 4, "left"];
-    const sign = low < 0 && value > 0 ? "+" : "";
+    const sign = (panel.signed || low < 0) && value > 0 ? "+" : "";
     pen.text(x, y, sign + number(value), { size: SMALL, fill: tone.soft, align });
   });
   pen.line([[to(0), TITLE], [to(0), TITLE + step * panel.bars.length]], tone.line, 1);

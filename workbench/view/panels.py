@@ -178,12 +178,15 @@ class Bar:
 
 @dataclass(frozen=True)
 class Bars:
-    """unit: of the values. range: ends of the axis; by default 0 and what the values need."""
+    """unit: of the values. range: ends of the axis; by default 0 and what the values need. signed:
+    values are changes, and have a sign also where none is below 0.
+    """
 
     title: str
     unit: str
     bars: Sequence[Bar]
     range: tuple[float | int, float | int] | None = None
+    signed: bool = False
     click: Click | None = None
     wide: float | int = 1
     kind: str = "bars"

@@ -29,7 +29,7 @@ from ...occlusion import cover
 from ...predict import Predictor, refine_people, stretches
 from ...records import Detections
 from ...skeletons import skeleton
-from ..explorer import Control, Explorer, choice, scrubber, step
+from ..explorer import Control, Explorer, choice, scrubber
 from ..panels import Arrows, Bar, Bars, People, Picture, Tabs, around, marks_of
 from ..stage import NAMES, brush_controls, covered, painted, patch, without_covered
 
@@ -41,7 +41,7 @@ SIDES = 3  # frames from the asked one to STDPose's labels
 NEAR = 4  # frames before and after, each of which is taken from HANet
 ONE, ALL = SPANS = ("this frame", "all frames")  # as the brush calls them
 FAR = 0.05  # of the person's height: a method breaks that is so much further off under the paint
-RECOVERS, BREAKS, OFF = "Recover", "Break", "Off without paint, too"
+RECOVERS, BREAKS, OFF = "holds", "breaks", "is off even without paint"
 OUTCOMES = {RECOVERS: "✓", BREAKS: "✕", OFF: "–"}
 LOST = 0.1  # and so far off it has lost the joints without any
 # 41 frames, all labelled, of people who move fast; HANet learned at 30 frames a second
@@ -55,11 +55,16 @@ WORLD = replace(
 )
 FIRST = 7  # the first test clip that follows the rule of `chosen`; a test holds it
 NOTES = (
+    "Yellow diamond: a joint under your paint. Red cross: a joint that something in the room or "
+    "the person's own body hides. Yellow line, for PORT and VisSimCC: from the joint that the "
+    "method leans on most.\n"
+    "The methods answer for frame {3}; the slider only shows what they saw.\n"
     "Made people (synthetic), so the truth is known. PORT and HANet read joints: what a "
     "single-frame estimator found without paint, less the joints under it. The others read the "
     "painted pictures; STDPose also the labels of frames {0} and {1}. Breaks: the covered joints "
     "are over {2:.1f} px (5 % of the person's height) further from the truth than without paint. "
-    "By: without that joint, frame, label or picture the error grows most; the bars say how much."
+    "Leans on: without that joint, frame, label or picture the error grows most; the bars say how "
+    "much."
 )
 
 
@@ -351,7 +356,7 @@ class HideExplorer(Explorer):
         options |= {"name": "hide", "last_frame": len(case.frames) - 1}
         super().__init__(JOINTS, **options)
         sides = case.key - SIDES, case.key + SIDES
-        self.notes = NOTES.format(*sides, self.limit)
+        self.notes = NOTES.format(*sides, self.limit, case.key)
 
     def patch(self, joint: str, span: str = ONE) -> dict:
         """A patch of the brush over a joint, as wide as a fifth of the person is high."""
@@ -420,9 +425,10 @@ class HideExplorer(Explorer):
         truth = People("truth", "truth", case.xy[:, None], (marks * seen)[:, None])
         sides = (key - SIDES, key + SIDES)
         stage = Picture(
-            f"paint here; frame {key} is asked for",
+            f"paint here; the methods answer for frame {key}",
             case.frames,
             [truth],
+            box=self.room(),
             brush=True,
             rim=sides,
             wide=1.3,
@@ -443,6 +449,13 @@ class HideExplorer(Explorer):
             for row in found.rows
         ]
         return {"hide": [[stage, *self.bars_of(found)], panels]}
+
+    def room(self) -> tuple[float, float, float, float]:
+        """What is shown to paint on: the person near the asked frame, px."""
+        case, near = self.case, slice(self.case.key - SIDES, self.case.key + SIDES + 1)
+        x0, y0, x1, y1 = around(case.xy[near][:, SHARED], pad=0.1)
+        width, height = case.size_wh
+        return max(x0, -0.5), max(y0, -0.5), min(x1, width - 0.5), min(y1, height - 0.5)
 
     def sign(self, row: Row, some: bool) -> str:
         """Ahead of a method's name, where some joint is covered."""
@@ -471,7 +484,7 @@ class HideExplorer(Explorer):
         ]
         return [
             Bars(f"{what}: px from the truth", "px", errors),
-            Bars("what helped most: px without it", "px", rescue if some else []),
+            Bars("error grows by … px without it", "px", rescue if some else [], signed=True),
         ]
 
     def say(self, state: Mapping, found: Found) -> str:
@@ -481,18 +494,20 @@ class HideExplorer(Explorer):
         joints = " and ".join(
             JOINTS.joints[j].replace("_", " ") for j in np.flatnonzero(found.hidden)
         )
-        said = [f"In frame {self.case.key} paint hides {joints}."]
-        for outcome in OUTCOMES:
-            group = [self.told(row) for row in found.rows if self.outcome(row) == outcome]
-            said += [f"{outcome}: {'; '.join(group)}."] if group else []
-        return "\n".join(said)
+        said = [f"In frame {self.case.key} paint hides the {joints}. Error without paint → with it:"]
+        return "\n".join(said + [self.told(row) for row in found.rows])
 
     def told(self, row: Row) -> str:
+        """A line."""
+        sign, outcome = self.sign(row, True), self.outcome(row)
         if not np.isfinite(row.now):
-            return f"{row.name} has no answer"
+            return f"{sign}{row.name} has no answer"
+        kind, _, number = row.source.partition(" ")
         source = row.source.replace("_", " ")
-        helped = f" most by {source}" if row.source else " by nothing"
-        return f"{row.name} {step(row.before, row.now)}{helped}"
+        if kind in ("label", "picture"):
+            source = f"the {kind} of frame {number}"
+        leans = f", leans on {source}" if source else ""
+        return f"{sign}{row.name} {row.before:.1f} → {row.now:.1f} px: {outcome}{leans}"
 
     def asks(self) -> Iterable[Mapping]:
         yield {"brush": []}

@@ -273,7 +273,8 @@ def _bars(axes: Axes, panel: Bars, shown: _Shown) -> None:
     axes.set_yticks(places, names, fontsize=TINY)
     axes.tick_params("y", length=0, pad=22 if low < 0 else 2)  # pt; room for a number
     drawn = axes.barh(places, values, 0.72, color=[shown.colour(bar.role) for bar in bars])
-    axes.bar_label(drawn, fmt="{:+.3g}" if low < 0 else "{:.3g}", padding=2, fontsize=TINY)
+    form = "{:+.3g}" if low < 0 or panel.signed else "{:.3g}"
+    axes.bar_label(drawn, fmt=form, padding=2, fontsize=TINY)
     for label, bar in zip(axes.get_yticklabels(), bars):
         label.set_weight("bold" if shown.state.get("joint") == bar.label else "normal")
 
