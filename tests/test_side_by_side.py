@@ -292,6 +292,14 @@ def test_the_choice_follows_the_rows():
     assert others["helps, too"] == "PORT" and others["hidden joints, PCK"] == "+6.0 [+3.0, +9.0]"
 
 
+def test_the_choice_in_a_line_names_all_situations():
+    assert side_by_side.in_a_line(made_rows()) == f"In any case: {STAY}."
+    said = side_by_side.in_a_line(made_rows(OTPose=(3, 9)))
+    labelled = "a video, people labelled in frames near by"
+    assert said == f"With a video, or with {labelled}: OTPose. Otherwise: {STAY}."
+    assert side_by_side.in_a_line(made_rows(PORT=(1, 2))).endswith(": PORT."), "nobody is left"
+
+
 def test_who_harms_visible_joints_is_no_choice():
     lines = made_rows(HANet=(5, 9))
     assert taken(lines)[1] == "HANet"

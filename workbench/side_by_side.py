@@ -713,6 +713,18 @@ def choices(lines: Sequence[Mapping]) -> list[dict]:
     return found
 
 
+def in_a_line(lines: Sequence[Mapping]) -> str:
+    """`choices` as sentences: what to take, and with what; last, where to stay."""
+    having = {}
+    for row in choices(lines):
+        having.setdefault(row["take"], []).append(row["you have"])
+    stay = having.pop(STAY, [])
+    said = [f"With {', or with '.join(have)}: {method}." for method, have in having.items()]
+    if stay:
+        said.append(f"{'Otherwise' if said else 'In any case'}: {STAY}.")
+    return " ".join(said)
+
+
 # --- all of it ------------------------------------------------------------------------------------
 
 

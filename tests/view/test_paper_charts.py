@@ -69,7 +69,7 @@ def test_changes_have_their_intervals_and_colour_where_these_leave_0_out():
     ends = [c.get_segments()[0][:, 0].tolist() for c in (*left.collections, *right.collections)]
     assert ends == [[1, 4], [-1, 2], [-4, -0.5]]
     colours = [to_hex(c.get_color()[0]).upper() for c in (*left.collections, *right.collections)]
-    assert colours == [style.colour(role) for role in ("ours", "soft", "ours")]
+    assert colours == [style.colour(role) for role in ("ours", "soft", "rival")]
 
 
 def test_sweep_keeps_the_paper_in_a_panel_of_its_own():

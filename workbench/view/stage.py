@@ -285,8 +285,8 @@ class Stage(Explorer):
         return text[:1].upper() + text[1:]
 
     def compared(self, state: Mapping, found: Played) -> list[str]:
-        """Everybody's mean error, its change by the paint over the joints that are found with and
-        without it, and how many are lost.
+        """Everybody's mean error over the clip, its change by the paint over the joints that are
+        found with and without it, and how many are lost.
         """
         said = []
         now, before = (
@@ -299,7 +299,8 @@ class Stage(Explorer):
             lost = int((np.isfinite(plain) & ~np.isfinite(away)).sum())
             words = f", {lost} joints lost" if lost else ""
             changed = f" ({change:+.1f}{words})" if self.paints else ""
-            said.append(f"{name} {mean:.1f} px{changed}")
+            clip = "" if said or self.paints else "mean over the clip: "
+            said.append(f"{clip}{name} {mean:.1f} px{changed}")
         return said
 
     def asks(self) -> Iterable[Mapping]:

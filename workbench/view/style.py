@@ -148,8 +148,8 @@ SEQUENTIAL = (
     "#FEE838",
 )
 SERIES_ENDS = (0.3, 0.8)  # of it; what lies beyond does not stand out from one of the papers
-# From less over the same to more, at equal steps. More stands out more than less does: attention is
-# shown on it, and what is ignored must not be the brightest on dark paper, nor the darkest on light.
+# From less over the same to more, at equal steps. More stands out more than less does: what
+# attention ignores must not be the brightest on dark paper, nor the darkest on light.
 DIVERGING = MappingProxyType(
     {
         "light": ("#3F84C6", "#9CC5E8", "#F4F4F2", "#E2934A", "#7A3000"),

@@ -175,7 +175,9 @@ def test_unpainted_frames_are_looked_at_once(explorer, case, monkeypatch):
 def test_it_begins_with_the_wrist_under_paint_and_says_who_breaks(explorer, case):
     assert explorer.state["brush"] == [explorer.patch(case.joint, ONE)]
     lines = explorer.verdict.splitlines()
-    assert lines[0].startswith(f"In frame {case.key} paint hides the {case.joint.replace('_', ' ')}.")
+    assert lines[0].startswith(
+        f"In frame {case.key} paint hides the {case.joint.replace('_', ' ')}."
+    )
     assert len(lines) == 1 + len(NAMES), "a line a method"
     assert all(name in explorer.verdict for name in NAMES.values())
     assert {re.split("[:,] ", line, maxsplit=2)[1] for line in lines[1:]} <= {RECOVERS, BREAKS, OFF}

@@ -494,7 +494,9 @@ class HideExplorer(Explorer):
         joints = " and ".join(
             JOINTS.joints[j].replace("_", " ") for j in np.flatnonzero(found.hidden)
         )
-        said = [f"In frame {self.case.key} paint hides the {joints}. Error without paint → with it:"]
+        said = [
+            f"In frame {self.case.key} paint hides the {joints}. Error without paint → with it:"
+        ]
         return "\n".join(said + [self.told(row) for row in found.rows])
 
     def told(self, row: Row) -> str:

@@ -188,8 +188,8 @@ def sweep(
 def changes(
     rows: Sequence[Mapping], *, x_title: str, by: str = "subset", who: str = "method", **page
 ) -> Figure:
-    """Changes with their intervals, a panel for each `by`, from above as they come; in colour where
-    the interval leaves 0 out.
+    """Changes with their intervals, a panel for each `by`, from above as they come. The colour is
+    the method's where the interval lies above 0, the rival's where it lies below.
 
     rows: each has `by`, `who`, "change", "low" and "high".
     """
@@ -199,8 +199,8 @@ def changes(
         for axes, panel in zip(np.ravel(cells), panels):
             part = table[table[by] == panel]
             for row in part.to_dict("records"):
-                sure = row["low"] > 0 or row["high"] < 0
-                look = {"color": style.colour("ours" if sure else "soft", theme), "marker": "o"}
+                role = "ours" if row["low"] > 0 else "rival" if row["high"] < 0 else "soft"
+                look = {"color": style.colour(role, theme), "marker": "o"}
                 place = -names.index(row[who])
                 ends = [[row["change"] - row["low"]], [row["high"] - row["change"]]]
                 axes.errorbar([row["change"]], [place], xerr=ends, markersize=4, **look)
