@@ -449,6 +449,12 @@ def test_the_steps_hold_the_tensors_of_the_pass(estimators, windows):
     assert "of 3 test people" in helps.rule and "50.0 → 70.0 % (+20.0)" in helps.rule
     assert "harms most" in harms.rule and "(-1.0)" in harms.rule
     assert [step.lit for step in helps.steps] == list(vissimcc.PIPELINE)
+    matrix = helps.steps[3].panels[1]
+    followed = int(matrix.arrows[0].ends[0, 1])
+    joint = aware.skeleton.joints[followed].replace("_", " ")
+    assert f"the row of the {joint}." in helps.steps[3].words
+    assert "from nose to right ankle" in helps.steps[3].words
+    assert "nearer to the camera" not in helps.steps[0].words, "nobody knows how far they are"
     inside = vissimcc.look_inside(aware, maps["aware"][[1]])
     bars = helps.steps[1].panels[1].bars
     assert np.allclose([bar.value for bar in bars], inside.probability[0])
@@ -466,6 +472,25 @@ def test_the_steps_hold_the_tensors_of_the_pass(estimators, windows):
     for (_, answer), bar in zip(answers, helps.steps[4].panels[2].bars):
         off = np.linalg.norm(answer.xy_crop[0] - truth, axis=1)
         assert np.isclose(bar.value, off[known].mean())
+
+
+def test_joints_behind_somebody_nearer_are_counted(windows):
+    (clip, frames), *_ = windows.pairs
+
+    def at(metres, n):
+        deep = np.full((1, K, 3), 1000.0 * metres)
+        return replace(clip.tracks[n], xyz_camera_mm=deep)
+
+    def count(own, other):
+        tracks = (at(own, 0), at(other, 1))
+        far_off = Windows([(replace(clip, tracks=tracks), frames)], windows.config)
+        return vissimcc.behind(far_off, 0)
+
+    (x0, y0), (x1, y1) = clip.tracks[1].boxes_xyxy[0].reshape(2, 2)
+    xy = clip.tracks[0].xy_frame[0][clip.tracks[0].visibility[0] == 1]
+    inside = [(x0 <= x <= x1) and (y0 <= y <= y1) for x, y in xy]
+    assert 0 < sum(inside) == count(5, 3)
+    assert count(3, 5) == 0 and vissimcc.behind(windows, 0) == 0
 
 
 def test_a_rescue_is_the_best_single_switch(estimators, windows):

@@ -224,6 +224,24 @@ def extremes(
     return int(order[-1]), int(order[0]), len(many)
 
 
+def behind(windows: Windows, person: int) -> int:
+    """How many hidden joints of a person lie in the box of somebody who stands nearer to the
+    camera; 0 where nobody knows how far people are.
+    """
+    pair, own, frame = windows.items[person].tolist()
+    tracks = windows.pairs[pair][0].tracks
+    if any(track.xyz_camera_mm is None for track in tracks):
+        return 0
+    depths = [float(np.nanmedian(track.xyz_camera_mm[frame, :, 2])) for track in tracks]
+    xy = tracks[own].xy_frame[frame][tracks[own].visibility[frame] == 1]
+    within = np.zeros(len(xy), bool)
+    for track, depth in zip(tracks, depths):
+        if depth < depths[own]:
+            low, high = track.boxes_xyxy[frame].reshape(2, 2)
+            within |= ((xy >= low) & (xy <= high)).all(1)
+    return int(within.sum())
+
+
 def trick(
     aware: PoseEstimator,
     plain: PoseEstimator,
@@ -246,11 +264,11 @@ def trick(
         rule = (
             f"How this person was found: of {many} test people (synthetic) with at least "
             f"{least} hidden joints, the one whom the method {word} most by OKS: plain to "
-            f"visibility-aware {change}."
+            f"aware {change}."
         )
         seen = [look_inside(e, maps[e.name][[person]]) for e in (aware, plain)]
         features = maps[aware.name][person].float().cpu().numpy()
-        told = Told(aware, windows.sample(person), *seen, features)
+        told = Told(aware, windows.sample(person), *seen, features, behind(windows, person))
         cases.append(Case(name, rule, told.steps))
     return Stepper(aware.skeleton, PIPELINE, cases, **{"name": "vissimcc_steps", **options})
 
@@ -264,6 +282,7 @@ class Told:
     ours: Inside
     plain: Inside
     features: Float[np.ndarray, "k y x"]
+    behind: int = 0  # hidden joints before which somebody stands, as `behind` counts them
 
     @property
     def steps(self) -> list[Step]:
@@ -325,10 +344,15 @@ class Told:
         model = self.aware.model
         to_crop = geometry.invert(geometry.crop_to_heatmap(model.config.size, model.grid))
         own = self.heat(self.features[self.j], to_crop, "feature")
+        front = (
+            f", {self.behind} of them in the box of somebody who stands nearer to the camera: the "
+            "person asked for is the one whose pose is drawn"
+        )
         words = (
-            f"{self.hidden.sum()} of {self.labelled.sum()} labelled joints are hidden. The "
+            f"{self.hidden.sum()} of {self.labelled.sum()} labelled joints are hidden"
+            f"{front if self.behind else ''}. The "
             "backbone makes a map for each all the same: what covers the "
-            f"{self.joint} speaks in its map."
+            f"{self.joint} speaks in its map. A map's numbers have no unit."
         )
         panels = [
             self.picture("the crop", self.real("truth, ✕ hidden", small=False)),
@@ -373,22 +397,27 @@ class Told:
     def transformer(self, box: str) -> Step:
         given = self.ours.attention[0, 0].mean(0)
         row, xy = given[self.j], self.ours.xy_crop[0]
+        kin, low, high = self.aware.skeleton.joints, -style.LOG2_RANGE, style.LOG2_RANGE
         others = [k for k in np.argsort(-row).tolist() if k != self.j][:4]
         ends = np.array([[*xy[self.j], *xy[k], 14 * row[k]] for k in others])
         words = (
             f"A transformer over the joints fills in what is missing. Lines: the four whom the "
             f"{self.joint} listens to most; they get {row[others].sum():.0%} of its attention. "
-            "(First block, mean of its heads.)"
+            "(First block, mean of its heads.) In the matrix joints stand from "
+            f"{kin[0].replace('_', ' ')} to {kin[-1].replace('_', ' ')}, and a mark shows the row "
+            f"of the {self.joint}. Colours go from 1/{2**high:g} of an even share to {2**high:g} "
+            "times as much."
         )
-        low, high = -style.LOG2_RANGE, style.LOG2_RANGE
         times = np.log2(style.times_uniform(given))
         who = Heat(times, np.eye(2, 3), "log2 of times uniform", low, high, diverging=True)
         masked = np.where(self.passes, VISIBLE, HIDDEN)
-        pose = People("visibility-aware, ✕ masked", "ours", xy, masked, small=True)
+        pose = People("aware, ✕ masked", "ours", xy, masked, small=True)
         end = len(row) - 0.5
+        mark = [Arrows("ours", np.array([[-2.2, self.j, -0.7, self.j, 2.0]]), self.joint)]
+        matrix = Picture("a row asks, a column answers", heat=who, box=(-2.5, -0.5, end, end))
         panels = [
             self.picture("who is listened to", pose, arrows=[Arrows("ink", ends, "attention")]),
-            Picture("a row asks, a column answers", heat=who, box=(-0.5, -0.5, end, end)),
+            replace(matrix, arrows=mark),
         ]
         equation = r"{\color{ours} \mathrm{softmax}\Big(\frac{QK^T}{\sqrt{d_h}}\Big)} V"
         return Step("Joints ask joints", words, box, panels, equation)
@@ -669,7 +698,7 @@ class VisSimCCExplorer(Compared):
             people,
             click=None if paints else Click("switches", "cycle"),
             brush=paints,
-            wide=1.45,
+            wide=1.9,
         )
 
     def sure(self, state: Mapping, found: Answered) -> Bars:
@@ -695,7 +724,7 @@ class VisSimCCExplorer(Compared):
             places = np.arange(len(heights)) / self.config.split
             lines.append(Line(name, places, heights, role, dash=dash))
         title = ("in which column?", "in which row?")[at]
-        words = f"{axis} of {state['joint']}, px of the crop"
+        words = f"{axis}, px of the crop"
         height = "probability; dashed: before" if changed else "probability"
         ranges = {"x_range": (0.0, float(self.config.size[at])), "y_range": (0.0, self.top)}
         return Lines(title, words, height, lines, **ranges)
