@@ -172,6 +172,7 @@ def test_words_of_a_page_are_legible(tmp_path, scheme):
         });
     }"""
     with opened_figures(tmp_path, over_time(), scheme=scheme) as page:
+        page.locator("text=show code").click()
         measured = page.evaluate(contrasts)
         assert len(measured) > 5
         assert [word for word in measured if word[1] < 4.5] == []
