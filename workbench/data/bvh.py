@@ -262,7 +262,7 @@ def _rows(
             continue
         if whole < most:
             try:
-                values.extend(map(float, words))
+                values.fromlist([float(word) for word in words])
             except ValueError as error:
                 _check_commas(text.decode("latin1"), f"line {number}")
                 raise BadFile(f"{error}", record=f"line {number}") from None
