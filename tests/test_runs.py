@@ -507,8 +507,9 @@ def lab(source, tmp_path, monkeypatch):
     started = []
     monkeypatch.setattr(os, "execv", lambda _, command: started.append(command))
 
-    def call():
-        result = CliRunner().invoke(cli.app, ["lab", "--no-browser"], catch_exceptions=False)
+    def call(*words):
+        words = words or ("lab", "--no-browser")
+        result = CliRunner().invoke(cli.app, words, catch_exceptions=False)
         return result.output, started.pop()
 
     return call
@@ -528,6 +529,12 @@ def test_lab_opens_copies_and_the_chapters_stay_as_they_are(source, lab, tmp_pat
     assert (work / "01_good.ipynb").read_text() == "run and saved"
     assert (work / "02_bad.ipynb").read_bytes() == before["02_bad.ipynb"]
     assert {path.name: path.read_bytes() for path in source.iterdir()} == before
+
+
+def test_explore_hide_opens_the_copy_of_the_first_chapter(lab, tmp_path):
+    _, command = lab("explore", "hide")
+    assert f"--ServerApp.root_dir={tmp_path / 'work'}" in command
+    assert "--LabApp.default_url=/lab/tree/01_good.ipynb" in command
 
 
 def test_copies_follow_their_chapters_until_somebody_changes_them(source, lab, tmp_path):
@@ -552,8 +559,10 @@ def test_what_was_there_before_is_not_ours(source, lab, tmp_path):
     work = tmp_path / "work"
     work.mkdir()
     (work / "01_good.ipynb").write_text("somebody's own")
+    (work / "02_bad.ipynb").symlink_to(work / "nowhere")
     lab()
     assert (work / "01_good.ipynb").read_text() == "somebody's own"
+    assert (work / "02_bad.ipynb").is_symlink() and not (work / "nowhere").exists()
     (work / ".chapters.json").write_text("[")
     with pytest.raises(BadFile, match=r"\.chapters\.json"):
         lab()

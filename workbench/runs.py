@@ -404,6 +404,11 @@ def filled_in(notebook: str, name: str, parameters: Mapping[str, object]) -> Pat
 COPIES = ".chapters.json"  # sha256 of every chapter's copy as it was made
 
 
+def _sum(copy: Path) -> str:
+    """Of a file's content; "" for a link to nothing, or a folder."""
+    return hashlib.sha256(copy.read_bytes()).hexdigest() if copy.is_file() else ""
+
+
 def chapter_copies(folder: Path) -> list[str]:
     """Copies of the shipped notebooks in a folder, for readers to run, change and save; what has
     to be said of them, a line each.
@@ -423,7 +428,7 @@ def chapter_copies(folder: Path) -> list[str]:
         copy, text = folder / chapter.name, chapter.read_bytes()
         made, now = known.get(name), hashlib.sha256(text).hexdigest()
         there = os.path.lexists(copy)
-        mine = hashlib.sha256(copy.read_bytes()).hexdigest() if there else made
+        mine = _sum(copy) if there else made
         if there and mine not in (made, now):
             if made != now:
                 why = "the chapter has changed since, and a renamed copy makes room for a new one"
