@@ -138,6 +138,27 @@ def test_animations_are_videos(tmp_path, suffix):
         list(open_frames(path))
 
 
+@pytest.mark.parametrize("picture", [1, 2])
+@pytest.mark.parametrize(
+    ("side", "said"), [(65_535, "damaged.*exceeds limit"), (200, "200x200 px, at most 30000")]
+)
+def test_a_later_picture_of_an_animation_that_is_too_large_is_named(
+    tmp_path, monkeypatch, picture, side, said
+):
+    monkeypatch.setattr(module, "MAX_PIXELS", 30_000)
+    pictures = [Image.new("L", (17, 13), 60 * i) for i in range(3)]
+    path = tmp_path / "a.gif"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100, optimize=False)
+    raw = bytearray(path.read_bytes())
+    starts = [i for i in range(len(raw) - 9) if raw[i] == 0x2C and raw[i - 1] == 0]
+    own = starts[picture]
+    assert len(starts) == 3
+    raw[own + 5 : own + 9] = struct.pack("<HH", side, side)
+    path.write_bytes(raw)
+    with pytest.raises(BadFile, match=rf"a\.gif: .*{said}"):
+        list(open_frames(path))
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tiff", "webp", "gif", "ppm"])
 def test_a_picture_cut_anywhere_is_a_named_error(tmp_path, suffix):
     path = tmp_path / f"x.{suffix}"

@@ -65,6 +65,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_disown)
 
 
+# what PIL raises of damaged pictures; TypeError: a TIFF tag of another type. A later picture of an
+# animation may state another size than the header does
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, Image.DecompressionBombError)
+
+
 def _check_size(width: int, height: int, path: Path) -> None:
     if not 0 < width * height <= MAX_PIXELS:
         problem = f"{width}x{height} px, at most {MAX_PIXELS} pixels are read"
@@ -114,8 +119,7 @@ def _pixels(image: Image.Image, path: Path) -> Frame:
             remedy = "save it as an 8-bit picture"
             raise BadFile("32-bit pixels, 8 or 16 expected", file=path, remedy=remedy)
         return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    # TypeError: a TIFF tag of another type
-    except (OSError, SyntaxError, ValueError, EOFError, TypeError) as error:
+    except _DAMAGE as error:
         kind = "truncated" if "truncated" in str(error).lower() else "damaged or truncated"
         raise BadFile(f"{kind} image: {error}", file=path) from None
 
@@ -308,9 +312,10 @@ class _Animation(Frames):
                 self._image = _open_picture(self._path)  # seeking back fails for some
             try:
                 self._image.seek(i)
-            except (EOFError, OSError, SyntaxError, ValueError) as error:
+            except _DAMAGE as error:
                 problem = f"picture {i} of this animation is damaged: {error}"
                 raise BadFile(problem, file=self._path) from None
+            _check_size(*self._image.size, self._path)
             return _pixels(self._image, self._path).copy()
 
     def _drop(self) -> None:
@@ -327,7 +332,7 @@ def animated(path: Path) -> int:
             return 1
         try:
             n = image.n_frames
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
+        except _DAMAGE as error:
             raise BadFile(f"damaged animation: {error}", file=path) from None
         if image.format == "GIF" and not image.fp.getvalue().rstrip(b"\0").endswith(b";"):
             raise BadFile("this animation was cut: it has no end", file=path)
