@@ -260,6 +260,22 @@ def test_what_is_not_stored_says_so_and_goes_back(tmp_path, port_page):
         assert verdict(page) == words
 
 
+def test_a_key_may_come_before_the_first_picture_of_a_tab(tmp_path, port_page):
+    """The key is pressed as soon as the map stands in the page, before a frame is drawn."""
+    with open_explorer(tmp_path, port_page) as page:
+        pressing = """() => new MutationObserver((_, watch) => {
+          const map = document.querySelector(".map");
+          if (!map) return;
+          watch.disconnect();
+          map.dispatchEvent(new KeyboardEvent("keydown", { key: "k", bubbles: true }));
+          document.title = "pressed";
+        }).observe(document.body, { childList: true, subtree: true })"""
+        page.evaluate(pressing)
+        page.locator("[role=tab]:has-text('attention')").click()
+        page.wait_for_function("document.title === 'pressed'")
+        assert KERNEL in said(page)
+
+
 def test_the_maps_of_an_explorer_ask_for_the_explorer_s_answers(tmp_path, port, port_page):
     """Hiding a joint in the maps is a click on it in the picture."""
     with open_explorer(tmp_path, port_page) as page:

@@ -212,7 +212,8 @@ class Explorer {
     this.root.dataset.tab = tab;
     this.panels = rows ? rows.flat() : this.maps.panels;
     const shape = JSON.stringify([tab, rows?.map(row => row.map(({ wide }) => wide))]);
-    if (shape !== this.shape) {
+    const fresh = shape !== this.shape;
+    if (fresh) {
       this.canvases = rows ? this.panels.map(() => this.canvas("")) : this.maps.canvases;
       const left = [...this.canvases];
       this.place.replaceChildren(...(rows || []).map(row => {
@@ -223,6 +224,7 @@ class Explorer {
     }
     this.shape = shape;
     this.canvases.forEach((canvas, i) => { canvas.panel = this.panels[i]; });
+    if (fresh) this.drawIfSeen(); // a key may come before the next frame
   }
 
   canvas(className) {
@@ -254,8 +256,12 @@ class Explorer {
     this.waiting = true;
     requestAnimationFrame(() => {
       this.waiting = false;
-      if (this.root.isConnected && this.readTheme()) this.draw();
+      this.drawIfSeen();
     });
+  }
+
+  drawIfSeen() {
+    if (this.root.isConnected && this.readTheme()) this.draw();
   }
 
   draw() {
