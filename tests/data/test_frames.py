@@ -159,6 +159,20 @@ def test_a_later_picture_of_an_animation_that_is_too_large_is_named(
         list(open_frames(path))
 
 
+@pytest.mark.parametrize("ending", [b"", b";", b"\0", b"\0;"])
+def test_an_animation_cut_anywhere_is_read_or_a_named_error(tmp_path, ending):
+    pictures = [Image.fromarray(noise(13, 17, seed)).quantize(16) for seed in range(3)]
+    path = tmp_path / "a.gif"
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100, optimize=False)
+    raw = path.read_bytes()
+    for cut in range(raw.index(b"\x2c") - 20, len(raw)):
+        path.write_bytes(raw[:cut] + ending)
+        try:
+            assert len(open_frames(path)) == module.animated(path)
+        except BadFile as error:
+            assert "a.gif" in str(error)
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tiff", "webp", "gif", "ppm"])
 def test_a_picture_cut_anywhere_is_a_named_error(tmp_path, suffix):
     path = tmp_path / f"x.{suffix}"

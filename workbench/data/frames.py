@@ -66,8 +66,17 @@ if hasattr(os, "register_at_fork"):
 
 
 # what PIL raises of damaged pictures; TypeError: a TIFF tag of another type. A later picture of an
-# animation may state another size than the header does
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, Image.DecompressionBombError)
+# animation may state another size than the header does, or end within a number
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    TypeError,
+    LookupError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 
 
 def _check_size(width: int, height: int, path: Path) -> None:
@@ -86,7 +95,7 @@ def _open_picture(path: Path) -> Image.Image:
     except UnidentifiedImageError:
         problem = f"not a picture, or cut in its header; read are {', '.join(_FORMATS)}"
         raise BadFile(problem, file=path) from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except _DAMAGE as error:
         raise BadFile(f"truncated or damaged image: {error}", file=path) from None
     _check_size(*image.size, path)
     if image.format == "PNG" and b"IEND\xaeB`\x82" not in raw:
@@ -139,7 +148,7 @@ TURNED = {
 def _orientation(image: Image.Image) -> int:
     try:
         turn = image.getexif().get(ExifTags.Base.Orientation)
-    except (OSError, SyntaxError, ValueError, TypeError, struct.error):
+    except _DAMAGE:
         return 1  # a damaged tag turns nothing
     return turn if turn in TURNED else 1
 
@@ -328,12 +337,14 @@ def animated(path: Path) -> int:
     `BadFile` for an animation that was cut.
     """
     with _open_picture(path) as image:
-        if image.format not in ANIMATIONS or not getattr(image, "is_animated", False):
+        if image.format not in ANIMATIONS:
             return 1
         try:
-            n = image.n_frames
+            n = getattr(image, "n_frames", 1)
         except _DAMAGE as error:
             raise BadFile(f"damaged animation: {error}", file=path) from None
+        if n == 1:
+            return 1
         if image.format == "GIF" and not image.fp.getvalue().rstrip(b"\0").endswith(b";"):
             raise BadFile("this animation was cut: it has no end", file=path)
         return n
