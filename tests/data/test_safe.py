@@ -253,6 +253,17 @@ def test_objects_come_as_lists_where_they_are_asked_for(tmp_path, protocol):
         read_npz(path, ("x",))
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_is_there_twice_is_refused(tmp_path):
+    path = pack(tmp_path / "a.npz", x=npy(np.arange(3)), z=npy(np.arange(4)))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("x.npy", npy(np.arange(5)))
+    assert list(read_npz(path, ("z",))) == ["z"]
+    for asked in ((("x",), ()), (("z",), ("x",)), (("x", "x"), ())):
+        with pytest.raises(BadFile, match="a.npz: holds 'x' 2 times"):
+            read_npz(path, *asked)
+
+
 def test_nothing_is_run(tmp_path):
     header = npy(ragged())
     raw = (

@@ -354,13 +354,17 @@ def read_npz(
     objects: also read arrays of Python objects (ragged sequences, as DeciWatch's files hold), as
         lists of what plain data and arrays they consist of; nothing is run. Otherwise they are
         refused.
-    Errors: `MissingFile`, `EmptyFile`; `BadFile` for a broken file, a missing key, objects, a bomb;
-    `UnsafeFile`.
+    Errors: `MissingFile`, `EmptyFile`; `BadFile` for a broken file, a key that is missing or there
+    twice, objects, a bomb; `UnsafeFile`.
     """
     path = Path(path)
     size = file_size(path)
     with intact("an npz file", file=path), zipfile.ZipFile(path) as archive:
-        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        names = [info.filename.removesuffix(".npy") for info in archive.infolist()]
+        members = dict(zip(names, archive.infolist()))
+        if twice := [key for key in (*keys, *optional) if names.count(key) > 1]:
+            problem = f"holds {twice[0]!r} {names.count(twice[0])} times"[:300]
+            raise BadFile(problem, file=path, remedy="keep one of them")
         if lost := [key for key in keys if key not in members]:
             held = ", ".join(list(members)[:12]) or "nothing"
             raise BadFile(
