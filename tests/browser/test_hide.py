@@ -42,7 +42,7 @@ def explorer():
 
 @pytest.fixture(scope="module")
 def fragment(explorer):
-    return {PAGE: explorer.fragment(), "text/plain": "hide", "image/png": FIGURE["image/png"]}
+    return {PAGE: explorer.fragment(), "text/plain": "hide", **explorer.slides()}
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_the_gallery_shows_every_chapter_with_a_picture_and_leads_there(run, sch
     with opened(run, "index", scheme=scheme) as page:
         cards = page.locator("a.card")
         assert cards.count() == len(notebook_paths())
-        pictures = page.locator("a.card .hero > :is(img, svg)")
+        pictures = page.locator("a.card .hero > :is(img, svg, .slides)")
         assert pictures.count() == cards.count()
         sizes = pictures.evaluate_all("all => all.map(one => one.getBoundingClientRect().height)")
         assert min(sizes) > 100
@@ -98,6 +98,26 @@ def test_the_gallery_shows_every_chapter_with_a_picture_and_leads_there(run, sch
         cards.first.click()
         page.wait_for_selector(PANELS)
         assert page.title().startswith("00 · Start here")
+
+
+def test_slides_follow_the_pointer_and_the_arrow_keys(run):
+    shown = "document.querySelector('.slides picture:not([hidden]) img').alt"
+    with opened(run, "index") as page:
+        words, box = page.locator(".slides .words"), page.locator(".slides").bounding_box()
+        first, seen = words.inner_text(), []
+        for part in (0.05, 0.3, 0.45, 0.6, 0.8, 0.95):
+            page.mouse.move(box["x"] + part * box["width"], box["y"] + 20)
+            seen.append(words.inner_text())
+            assert page.evaluate(shown) == seen[-1]
+        assert seen[0] == first and len(set(seen)) == 6 and "STDPose" in seen[-1]
+        page.mouse.move(5, 5)
+        assert words.inner_text() == first and page.evaluate(shown) == first
+        page.locator("a.card").first.focus()
+        page.keyboard.press("ArrowRight")
+        assert words.inner_text() == seen[1]
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("ArrowLeft")
+        assert words.inner_text() == first, "the first is the first"
 
 
 def test_folds_open_and_code_shows_when_asked_for(run):

@@ -12,6 +12,7 @@ from tests.browser.lab import CHROMIUM, chromium
 from workbench.runs import Run
 from workbench.view import paper, style, zoomable
 from workbench.view.html import (
+    SCRIPT,
     WIDGET_MIME,
     _hero,
     _trick,
@@ -20,7 +21,8 @@ from workbench.view.html import (
     notebook_page,
     publish,
 )
-from workbench.view.live import PAGE
+from workbench.view.live import PAGE, policy
+from workbench.view.panels import SLIDES, Bar, Bars, Picture
 from workbench.view.tools import PLOTLY_MIME
 
 FIGURE = paper.curves([{"who": "truth", "x": x, "y": x} for x in range(3)])._repr_mimebundle_()
@@ -302,6 +304,7 @@ def test_the_index_says_what_ended_how_and_where_it_comes_from(run):
     ):
         assert text in page
     assert 'href="03_c.html"' not in page
+    assert "<script" not in page, "no slides, no script"
     assert page.count('class="card"') == 3, "every notebook has a card, also one that is left"
     assert page.index("The run's record") < page.index("15.25"), "numbers lie behind the fold"
     assert page.count('<div class="hero"><svg class="wb-figure"') == 1
@@ -320,6 +323,33 @@ def test_the_picture_of_a_card_is_the_cell_tagged_hero_or_the_first_of_all(run):
     assert "svg" in _hero(copy), "the first of all"
     copy.cells[2].outputs[0].data["image/png"] = "bm90IGEgcGljdHVyZQ=="
     assert "svg" in _hero(copy), "that is no picture"
+
+
+def test_slides_stand_before_the_picture_and_are_checked(run):
+    path = run.folder / "notebooks" / "01_a.ipynb"
+    copy = nbformat.read(path, 4)
+    at = {
+        "first <img>": Picture("", [np.zeros((9, 9, 3), np.uint8)]),
+        "last": Bars("", "", [Bar("a", 1.0, "truth")]),
+    }
+    copy.cells[2].outputs[0].data |= paper.slides(at, None, first=-1)
+    copy.cells[2].metadata["tags"] = ["hero"]
+    hero = _hero(copy)
+    assert hero.count("<picture") == 2 and hero.count(" hidden>") == 1
+    assert 'alt="first &lt;img&gt;"' in hero and '<span class="words">last</span>' in hero
+    nbformat.write(copy, path)
+    page = index_page(run)
+    assert policy(f"<script>{SCRIPT}</script>") in page and SCRIPT in page
+    good = copy.cells[2].outputs[0].data[SLIDES]
+    for bad in (
+        {},
+        [],
+        {"first": 0, "slides": [{"words": "a", "light": "bm8=", "dark": "bm8="}]},
+        {"first": 0, "slides": [good["slides"][0] | {"light": '"><img src=x onerror=alert(1)>'}]},
+        good | {"first": "a"},
+    ):
+        copy.cells[2].outputs[0].data[SLIDES] = bad
+        assert _hero(copy).startswith('<img alt="" src="data:image/webp'), bad
 
 
 def test_the_trick_is_the_notebook_s_word_or_behind_the_colon_or_bold(run):

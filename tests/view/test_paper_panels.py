@@ -28,6 +28,7 @@ from workbench.view.panels import (
     NOTHING,
     OUTSIDE,
     PAINT,
+    SLIDES,
     VISIBLE,
     Arrows,
     Bar,
@@ -38,6 +39,7 @@ from workbench.view.panels import (
     People,
     Picture,
 )
+from workbench.view.paper.gallery import _widened
 from workbench.view.stage import Scene, Stage, patch
 
 COCO = skeleton("coco17")
@@ -390,3 +392,33 @@ def test_the_example_of_the_readme_runs(hands, tmp_path, monkeypatch):
     assert Image.open(tmp_path / "pose.png").width == 2148
     with pytest.raises(UnknownName, match="attention"):
         hands.figure("atention")
+
+
+# --- slides
+
+
+@pytest.mark.parametrize(
+    ("box", "want"),
+    [
+        (None, (-0.5, -1.8125, 40.5, 23.8125)),
+        ((2.0, 3.0, 10.0, 19.0), (-0.5, 3, 25.1, 19)),  # high, at the left end
+        ((20.0, 0.0, 36.0, 2.0), (20, -0.5, 36, 9.5)),  # wide, at the upper end
+    ],
+)
+def test_a_slide_shows_more_of_a_picture_where_there_is_more(box, want):
+    assert _widened(Picture("", FRAMES, box=box)) == pytest.approx(want)
+
+
+def test_a_slide_shows_what_the_panel_shows():
+    panel = Picture("", FRAMES, at=2, box=(0.0, 0.0, 16.0, 10.0))
+    bars = Bars("", "px", [Bar("a", 1.0, "truth")])
+    found = paper.slides({"at 2": panel, "bars": bars}, COCO, first=-1)[SLIDES]
+    assert found["first"] == 1 and [one["words"] for one in found["slides"]] == ["at 2", "bars"]
+    raw = base64.b64decode(found["slides"][0]["light"])
+    pixels = np.asarray(Image.open(io.BytesIO(raw)).convert("RGB"))
+    assert pixels.shape == (300, 480, 3) and abs(pixels[20:-20, 20:-20].astype(int) - 80).max() < 4
+    dark, light = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(found["slides"][1][theme]))))
+        for theme in ("dark", "light")
+    )
+    assert dark[2, 2].mean() < 60 < 220 < light[2, 2].mean()

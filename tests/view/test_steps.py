@@ -10,7 +10,7 @@ import pytest
 from workbench.errors import BadParameter, UnknownName
 from workbench.skeletons import skeleton
 from workbench.view.formulas import formula
-from workbench.view.panels import Bar, Bars, Heat, Picture
+from workbench.view.panels import SLIDES, Bar, Bars, Heat, Picture
 from workbench.view.steps import Case, Step, Stepper, extremes
 
 KIN = skeleton("coco17")
@@ -77,6 +77,13 @@ def test_without_scripts_it_is_words_and_a_picture():
     assert "rule of it helps" in twin and "rule of it does not" in twin
     page = stepper().fragment().partition("<noscript>")[2]
     assert page.count("<li>") == 3 and "rule of it does not" in page
+
+
+def test_the_gallery_gets_a_picture_of_each_step_of_the_first_case():
+    shown = stepper().slides()[SLIDES]
+    assert [one["words"][:4] for one in shown["slides"]] == ["1 · ", "2 · ", "3 · "]
+    assert shown["first"] == 2, "the answer, until somebody points"
+    assert all(one["light"] != one["dark"] for one in shown["slides"])
 
 
 def test_words_are_text():

@@ -32,6 +32,7 @@ from ..runs import METRICS_MIME, Run
 from . import style
 from .formulas import formula
 from .live import PAGE, policy
+from .panels import SLIDES
 from .tools import CONFIG, PLOTLY_MIME, page_tools
 
 SVG_MIME = "image/svg+xml"
@@ -48,6 +49,7 @@ CSS = "\n".join(
         Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
     )
 )
+SCRIPT = Path(__file__).with_name("gallery.js").read_text(encoding="utf-8")
 FOLD = "check it yourself"
 HERO_PX = 960  # longest side of a hero picture
 HERO_SVG = 400_000  # characters; a drawing of more stands as a picture
@@ -238,10 +240,30 @@ def _hero(notebook: nbformat.NotebookNode) -> str:
     tagged = [cell for cell in code if "hero" in cell.metadata.get("tags", [])]
     for cell in [*tagged, *code]:
         for output in cell.outputs:
-            picture = _picture(output.get("data", {}))
-            if picture:
-                return picture
+            data = output.get("data", {})
+            if drawn := _slides(data.get(SLIDES)) or _picture(data):
+                return drawn
     return ""
+
+
+def _slides(found: object) -> str:
+    """Small pictures that follow the pointer, as HTML; "" where an output holds none."""
+    try:
+        shown = [
+            {"words": str(one["words"]), "light": _webp(one["light"]), "dark": _webp(one["dark"])}
+            for one in found["slides"]
+        ]
+        return str(PARTS.slides(shown, int(found["first"]))) if shown else ""
+    except (KeyError, TypeError, ValueError):  # it is a notebook's word
+        return ""
+
+
+def _webp(drawn: str) -> str:
+    """A picture as an address. `ValueError` where it is none."""
+    raw = base64.b64decode(drawn, validate=True)
+    if cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_COLOR) is None:
+        raise ValueError("no picture")
+    return f"data:image/webp;base64,{base64.b64encode(raw).decode()}"
 
 
 def _picture(data: Mapping) -> str:
@@ -266,7 +288,7 @@ def _trick(notebook: nbformat.NotebookNode, title: str) -> tuple[str, str]:
     name, _, behind = title.partition(": ")
     said = notebook.metadata.get("workbench", {}).get("trick", "")
     if isinstance(said, str) and said.strip():
-        return name, said.strip()
+        return name, said.strip().rstrip(".")
     if behind:
         return name, behind
     bold = re.search(
@@ -331,7 +353,11 @@ def index_page(run: Run) -> str:
     """The run as a gallery of its chapters; behind it metrics and parameters of every notebook,
     and where it all comes from.
     """
-    return str(PARTS.index(run, dict(_cards(run)))).replace(POLICY_SLOT, policy(), 1)
+    cards = dict(_cards(run))
+    script = ""
+    if any('class="slides"' in card.hero for card in cards.values()):
+        script = f"<script>{SCRIPT}</script>"
+    return str(PARTS.index(run, cards, script)).replace(POLICY_SLOT, policy(script), 1)
 
 
 def publish(run: Run) -> None:

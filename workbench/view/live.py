@@ -179,8 +179,12 @@ class Live(anywidget.AnyWidget):
         bundle = self._repr_mimebundle_()
         widget = dict(bundle[0] if isinstance(bundle, tuple) else bundle)
         if RUNS in os.environ:
-            widget[PAGE] = self.fragment()
+            widget |= {PAGE: self.fragment(), **self.slides()}
         display(widget | self.twin(), raw=True)
+
+    def slides(self) -> dict[str, dict]:
+        """By type what a gallery shows: `paper.slides`."""
+        return {}
 
     def twin(self) -> dict[str, str]:
         """By type what viewers without a kernel and scripts show."""

@@ -15,6 +15,7 @@ from ..errors import BadParameter
 from ..skeletons import Skeleton
 from . import style
 
+SLIDES = "application/x.workbench.slides+json"  # what a run's gallery takes of an output
 ROLES = (*style.ROLES["light"], *style.PAPER["light"])
 # What a joint's mark says; NaN coordinates and 0 are not drawn.
 NOTHING, VISIBLE, HIDDEN, NEWLY_HIDDEN, OUTSIDE = range(5)

@@ -18,7 +18,7 @@ from ..errors import BadParameter, unknown
 from ..skeletons import Skeleton
 from .explorer import Control, Explorer, choice, number
 from .formulas import formula
-from .panels import Panel, Tabs
+from .panels import Panel, Picture, Tabs
 
 STEPS = range(3, 6)  # how many a case has
 
@@ -120,6 +120,14 @@ class Stepper(Explorer):
         picture = base64.b64encode(paper.png(small)).decode()
         return {"text/html": told, "image/png": picture}
 
+    def slides(self) -> dict[str, dict]:
+        """A picture of each step of the first case; the last one stands for all."""
+        from . import paper  # matplotlib takes its time, and few need it
+
+        steps = next(iter(self.told.values())).steps
+        panels = {f"{i} · {step.title}": _telling(step) for i, step in enumerate(steps, 1)}
+        return paper.slides(panels, self.kin, state=self.state, first=-1)
+
     def without_scripts(self) -> str:
         rules = "".join(
             f"<p><b>{escape(one.name)}:</b> {escape(one.rule)}</p>" for one in self.told.values()
@@ -157,6 +165,12 @@ def picture_tag(png: bytes, words: str) -> str:
         return ""
     data = base64.b64encode(png).decode()
     return f'<img alt="{escape(words)}" src="data:image/png;base64,{data}">'
+
+
+def _telling(step: Step) -> Panel:
+    """The panel that says most of a step by itself: its last picture, else the first panel."""
+    pictures = [panel for panel in step.panels if isinstance(panel, Picture)]
+    return (pictures or step.panels[:1])[-1]
 
 
 def _told(step: Step) -> dict:

@@ -450,6 +450,14 @@ class HideExplorer(Explorer):
         ]
         return {"hide": [[stage, *self.bars_of(found)], panels]}
 
+    def slides(self) -> dict[str, dict]:
+        """What is painted, and what each method makes of it."""
+        from .. import paper  # matplotlib takes its time, and few need it
+
+        (((stage, *_), answers),) = self.draw(self._seen, self._found).values()
+        panels = {panel.title: panel for panel in (stage, *answers)}
+        return paper.slides(panels, self.kin, state=self.state)
+
     def room(self) -> tuple[float, float, float, float]:
         """What is shown to paint on: the person near the asked frame, px."""
         case, near = self.case, slice(self.case.key - SIDES, self.case.key + SIDES + 1)

@@ -22,6 +22,7 @@ from .charts import (
     sweep,
     visibility_shares,
 )
+from .gallery import slides
 from .maps import ARC, attention_figure
 from .panels import panels_figure, pictures
 from .sheets import FORMATS, png, save

@@ -96,6 +96,21 @@ def panels_figure(
     return _rows(rows, _Shown(skeleton, theme, {"frame": 0, **state}), 2)
 
 
+def draw_alone(
+    figure: Figure,
+    panel: Panel,
+    skeleton: Skeleton | None,
+    state: Mapping[str, Any],
+    theme: str,
+    box: Sequence[float] | None = None,
+) -> None:
+    """One panel on all of a figure, without title and key; a picture's box, px, is given."""
+    axes = figure.add_axes((0, 0, 1, 1)) if box else figure.add_subplot()
+    DRAWN[panel.kind](axes, panel, _Shown(skeleton, theme, {"frame": 0, **state}))
+    if box:
+        show_box(axes, box)
+
+
 # --- where panels lie -----------------------------------------------------------------------------
 
 

@@ -1,0 +1,26 @@
+// Slides of a chapter's card: the pointer goes through them from left to right, the arrow keys one
+// by one, and the first one shown comes back.
+for (const slides of document.querySelectorAll(".slides")) {
+  const pictures = [...slides.querySelectorAll("picture")];
+  const marks = [...slides.querySelectorAll(".marks i")];
+  const card = slides.closest(".card");
+  const first = pictures.findIndex(picture => !picture.hidden);
+  let at = first;
+  const show = i => {
+    at = Math.min(Math.max(i, 0), pictures.length - 1);
+    pictures.forEach((picture, k) => { picture.hidden = k !== at; });
+    marks.forEach((mark, k) => mark.classList.toggle("now", k === at));
+    slides.querySelector(".words").textContent = pictures[at].querySelector("img").alt;
+  };
+  slides.onpointermove = event => {
+    const { left, width } = slides.getBoundingClientRect();
+    show(Math.floor(((event.clientX - left) / width) * pictures.length));
+  };
+  card.onpointerleave = card.onblur = () => show(first);
+  card.onkeydown = event => {
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    show(at + by);
+  };
+}
