@@ -276,6 +276,22 @@ def test_a_key_may_come_before_the_first_picture_of_a_tab(tmp_path, port_page):
         assert KERNEL in said(page)
 
 
+def test_the_pointer_may_come_before_an_answer_is_drawn(tmp_path, port_page):
+    """A move in the same task as the answer that replaced the panels."""
+    with open_explorer(tmp_path, port_page) as page:
+        (x, y), before = joints_of(page)["thumb4"], verdict(page)
+        moving = """([clientX, clientY]) => new MutationObserver((_, watch) => {
+          watch.disconnect();
+          const move = new PointerEvent("pointermove", { bubbles: true, clientX, clientY });
+          document.querySelector(".row canvas").dispatchEvent(move);
+          document.title = "moved";
+        }).observe(document.querySelector(".verdict"), { childList: true, characterData: true })"""
+        page.evaluate(moving, [x, y])
+        page.mouse.click(x, y)
+        page.wait_for_function("document.title === 'moved'")
+        assert verdict(page) != before and "thumb4" in said(page)
+
+
 def test_the_maps_of_an_explorer_ask_for_the_explorer_s_answers(tmp_path, port, port_page):
     """Hiding a joint in the maps is a click on it in the picture."""
     with open_explorer(tmp_path, port_page) as page:

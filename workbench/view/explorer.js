@@ -212,8 +212,7 @@ class Explorer {
     this.root.dataset.tab = tab;
     this.panels = rows ? rows.flat() : this.maps.panels;
     const shape = JSON.stringify([tab, rows?.map(row => row.map(({ wide }) => wide))]);
-    const fresh = shape !== this.shape;
-    if (fresh) {
+    if (shape !== this.shape) {
       this.canvases = rows ? this.panels.map(() => this.canvas("")) : this.maps.canvases;
       const left = [...this.canvases];
       this.place.replaceChildren(...(rows || []).map(row => {
@@ -224,15 +223,19 @@ class Explorer {
     }
     this.shape = shape;
     this.canvases.forEach((canvas, i) => { canvas.panel = this.panels[i]; });
-    if (fresh) this.drawIfSeen(); // a key may come before the next frame
   }
 
   canvas(className) {
     const canvas = make("canvas", { tabIndex: 0, className, role: "img" });
-    canvas.onpointermove = event => this.pointed(canvas.panel, event);
-    canvas.onpointerdown = event => this.pressed(canvas.panel, event);
+    // input may come before the frame that draws what was answered last
+    const panel = () => {
+      if (!canvas.panel.room) this.drawIfSeen();
+      return canvas.panel;
+    };
+    canvas.onpointermove = event => this.pointed(panel(), event);
+    canvas.onpointerdown = event => this.pressed(panel(), event);
     canvas.onpointerup = canvas.onpointercancel = () => { this.drag = null; };
-    canvas.onkeydown = event => this.key(canvas.panel, event);
+    canvas.onkeydown = event => this.key(panel(), event);
     canvas.onblur = () => { this.cursor = undefined; };
     return canvas;
   }
