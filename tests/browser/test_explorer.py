@@ -23,6 +23,8 @@ from workbench import load
 from workbench.recipes import port as recipe
 from workbench.skeletons import Skeleton, skeleton
 from workbench.view.chapters.port import PortExplorer
+from workbench.view.explorer import Explorer, choice, collected, number
+from workbench.view.panels import Click, People, Picture
 from workbench.view.stage import Scene, Stage
 
 pytestmark = [
@@ -241,23 +243,98 @@ def test_notes_stand_below_as_words(tmp_path):
         assert page.title() == "plain" and page.locator("img").count() == 0
 
 
-def test_what_is_not_stored_says_so_and_goes_back(tmp_path, port_page):
+def test_what_is_not_stored_is_dim_or_says_so_and_goes_back(tmp_path, port_page):
     with open_explorer(tmp_path, port_page) as page:
         delta, words = page.locator("input[name=delta]"), verdict(page)
-        value = delta.input_value()
-        delta.focus()
-        page.keyboard.press("ArrowRight")
-        assert KERNEL in said(page) and delta.input_value() == value
+        assert delta.is_disabled() and delta.get_attribute("title") == "in JupyterLab"
+        assert page.locator("text=Dimmed controls need JupyterLab").is_visible()
         page.locator("summary:has-text('more')").click()
-        page.locator("select[name='refined by']").select_option("random")
-        assert KERNEL in said(page)
-        assert page.locator("select[name='refined by']").input_value() == "trained"
+        assert page.locator("select[name='refined by']").is_disabled()
         page.locator("[role=tab]:has-text('attention')").click()
+        assert page.locator(".knock:visible").count() == 0, "no head can be knocked out here"
         page.locator(".map").focus()
         page.keyboard.press("k")
         page.wait_for_timeout(60)
         assert KERNEL in said(page) and page.locator(".out").count() == 0
         assert verdict(page) == words
+        place = page.locator(".side").evaluate(WORDS)["thumb4"]
+        page.mouse.click(*place)
+        assert not page.locator(".refusal").is_visible() and KERNEL not in said(page), "it went on"
+
+
+class Dials(Explorer):
+    """Of a dial the page knows three places, of a choice two."""
+
+    def declare(self):
+        return [
+            number("dial", 4, 10),
+            choice("mode", "abc"),
+            number("dull", 1, 5),
+            collected("hidden", range(17)),
+        ]
+
+    def compute(self, state):
+        return state["dial"], state["mode"], len(state["hidden"])
+
+    def draw(self, state, found):
+        dots = People("truth", "truth", np.stack((np.arange(17.0), np.arange(17.0) % 5), 1) * 9)
+        click = Click("hidden", "toggle")
+        picture = Picture(
+            "press a joint", people=[dots], box=(-9.0, -9.0, 160.0, 60.0), click=click
+        )
+        return {"dials": [[picture]]}
+
+    def say(self, state, found):
+        return "{} {} {}".format(*found)
+
+    def asks(self):
+        yield from ({"dial": dial} for dial in (0, 9))
+        yield {"mode": "b"}
+        yield from ({"hidden": [joint]} for joint in (0, 1))
+
+
+def test_a_page_offers_what_it_has_an_answer_to(tmp_path):
+    with open_explorer(tmp_path, Dials(skeleton("coco17"), name="dials").page()) as page:
+        dial, mode = page.locator("input[name=dial]"), page.locator("select[name=mode]")
+        assert dial.get_attribute("title") == "in this page: 0,4,9"
+        assert page.locator("input[name=dull]").is_disabled() and dial.is_enabled()
+        disabled = "all => all.map(one => one.disabled)"
+        assert mode.locator("option").evaluate_all(disabled) == [False, False, True]
+        dial.focus()
+        for key, words in (("Right", "9 a 0"), ("Right", "9 a 0"), ("Left", "4 a 0")):
+            page.keyboard.press(f"Arrow{key}")
+            page.wait_for_timeout(60)
+            assert verdict(page) == words and dial.input_value() == words[0]
+        moved = "(input, v) => { input.value = v; input.dispatchEvent(new Event('input')); }"
+        for value, words in ((1, "0 a 0"), (6, "4 a 0"), (7, "9 a 0")):
+            dial.evaluate(moved, value)
+            assert verdict(page) == words and dial.input_value() == words[0], "the nearest"
+        mode.select_option("b")
+        assert verdict(page) == "4 b 0", "every answer starts from the first state"
+
+
+def test_a_refusal_stands_where_one_pressed_and_goes(tmp_path):
+    with open_explorer(tmp_path, Dials(skeleton("coco17"), name="dials").page()) as page:
+        places, bubble = joints_of(page), page.locator(".refusal")
+        x, y = places["left_ankle"]
+        page.mouse.click(x, y)
+        box = bubble.bounding_box()
+        assert bubble.is_visible() and KERNEL in bubble.inner_text()
+        assert abs(box["y"] - y - 14) < 4 and box["x"] <= x <= box["x"] + box["width"] + 1
+        page.mouse.click(*places["nose"])
+        assert verdict(page) == "4 a 1" and not bubble.is_visible()
+        page.mouse.click(*places["left_eye"])
+        assert verdict(page) == "4 a 1", "one at a time: the nose is back"
+        page.mouse.click(*places["left_eye"])
+        assert verdict(page) == "4 a 0", "back to the first"
+        page.mouse.click(x, y)
+        page.wait_for_timeout(2700)
+        assert not bubble.is_visible(), "it fades"
+        cursor = "() => document.querySelector('.row canvas').style.cursor"
+        page.mouse.move(*places["nose"])
+        assert page.evaluate(cursor) == "crosshair"
+        page.mouse.move(x, y)
+        assert page.evaluate(cursor) == "", "nothing to press"
 
 
 def test_a_key_may_come_before_the_first_picture_of_a_tab(tmp_path, port_page):

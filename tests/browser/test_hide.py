@@ -138,8 +138,11 @@ def test_folds_open_and_code_shows_when_asked_for(run):
 def test_the_contents_stay_in_sight(run, width):
     with opened(run, "00_start_here", width=width) as page:
         page.wait_for_selector(PANELS)
+        read = page.locator("nav [aria-current]")
+        assert read.count() == 0, "nothing before the first section"
         page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
         page.wait_for_timeout(200)
+        assert read.inner_text() == "In sight"
         box = page.locator("nav").bounding_box()
         assert 0 <= box["y"] < 60 and box["height"] < 900
         main = page.locator("h2").first.bounding_box()

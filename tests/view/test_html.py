@@ -352,6 +352,20 @@ def test_slides_stand_before_the_picture_and_are_checked(run):
         assert _hero(copy).startswith('<img alt="" src="data:image/webp'), bad
 
 
+def test_a_paragraph_all_in_italics_is_a_byline(tmp_path):
+    text = "# T\n\n*Somebody: `a` paper.*\n\n*One* word.\n\nA *word*"
+    page = _page(tmp_path, new_markdown_cell(text))
+    assert '<p class="byline">Somebody: <code>a</code> paper.</p>' in page
+    assert "<p><em>One</em> word.</p>" in page and "<p>A <em>word</em></p>" in page
+
+
+def test_the_end_of_a_chapter_leads_to_the_next(run):
+    run.record["notebooks"] = {name: run.record["notebooks"][name] for name in ("01_a", "02_b")}
+    publish(run)
+    first, last = ((run.folder / f"{name}.html").read_text() for name in ("01_a", "02_b"))
+    assert '<a href="02_b.html">Next: 02 b →</a></p></main>' in first and "Next:" not in last
+
+
 def test_the_trick_is_the_notebook_s_word_or_behind_the_colon_or_bold(run):
     bold = new_notebook(cells=[new_markdown_cell("# 9 · N\n\n**Bold words.** More.")])
     assert _trick(bold, "9 · N") == ("9 · N", "Bold words")

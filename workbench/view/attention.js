@@ -275,6 +275,8 @@ class Maps {
       const gone = out.includes(String(placeIn(this.main[i])));
       const words = `knock out ${this.nameOf(i)}`;
       const cross = button("✕", () => this.knock(i), words, "knock", gone);
+      const [own, place] = ["knocked out", placeIn(this.main[i])];
+      cross.hidden = !this.host.has(own, toggled(this.host.state[own] || [], place));
       const picture = bitmap(values, columns, rows, value => this.rgb(value));
       if (i === this.index) this.enlarged = picture;
       thumb.append(picture, make("span", { textContent: note }));

@@ -3,6 +3,8 @@
 // among those stored in a page. Words from data only ever become text, never markup.
 
 const KERNEL = "This needs a kernel: open the notebook in JupyterLab and run it.";
+const DIMMED = "Dimmed controls need JupyterLab.";
+const SAID_MS = 2500; // how long a refusal stands beside the pointer
 const BUSY = "computing …";
 const LOCAL = "nothing"; // what a control needs: nothing, drawing, model
 // Of an explorer that has attention maps alone.
@@ -10,6 +12,8 @@ const BARE = {
   name: "attention", state: {}, controls: [], tabs: {}, stored: [], picture_ends: [],
   skeleton: { joints: [], edges: [] },
 };
+
+const equal = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 // The list with an item more, or less where it has it; numbers stay in order.
 function toggled(list, item) {
@@ -24,6 +28,8 @@ class Explorer {
     // JupyterLab takes arrows and letters from what has the focus, unless it says no itself.
     const own = ({ target }) => { target.dataset.lmSuppressShortcuts = true; };
     this.root.addEventListener("focusin", own);
+    this.root.addEventListener("pointerdown", event => { this.pressedAt = event; }, true);
+    this.root.addEventListener("keydown", () => { this.pressedAt = null; }, true);
     if (model.get("theme")) this.root.dataset.theme = model.get("theme");
     this.place = make("div", { className: "place" });
     this.maps = child && new Maps(child, this);
@@ -51,6 +57,8 @@ class Explorer {
     this.verdict = make("p", { className: "verdict", role: "status" });
     this.goal = make("p", { className: "goal" });
     this.said = make("p", { className: "said", role: "status" });
+    this.refusal = make("div", { className: "refusal", hidden: true });
+    this.dimmed = make("small", { textContent: DIMMED, hidden: true });
     this.tabs = make("div", { className: "tabs", role: "tablist" });
     const own = chosen => this.get("controls").filter(chosen).map(c => this.control(c));
     const { sight = [], rare = [] } = this.maps || {};
@@ -61,15 +69,19 @@ class Explorer {
     const menus = make("div", { className: "menus" },
       menu("more", more.length ? "more" : "of-maps", ...more, ...rare),
       takeAway(this.get("name"), () => this.drawing(), () => this.rows(), texts));
-    const bar = make("div", { className: "bar" }, ...often, ...sight, menus);
+    const bar = make("div", { className: "bar" }, ...often, ...sight,
+      ...(this.get("live") || !this.get("controls").length ? [] : [this.dimmed]), menus);
     const scrubber = make("div", { className: "bar" }, ...own(c => c.kind === "frame"));
     this.root.append(bar, this.verdict, this.goal, this.tabs, this.place, scrubber, this.said,
-      make("p", { className: "notes", textContent: this.get("notes") }));
+      make("p", { className: "notes", textContent: this.get("notes") }), this.refusal);
   }
 
   control({ name, kind, label, options, low, high, step, needs }) {
     const set = value => this.set(name, value, needs);
-    if (kind === "button") return button(label, () => set(options[0]));
+    if (kind === "button") {
+      const press = Object.assign(button(label, () => set(options[0])), { show() {} });
+      return (this.inputs[name] = press);
+    }
     let input = make("input", { type: "checkbox", onchange: () => set(input.checked) });
     const output = make("output", {});
     let show = value => { input.checked = value; };
@@ -78,8 +90,13 @@ class Explorer {
       offer(input, options.map(option => [option, option]));
       show = value => { input.value = value; };
     } else if (kind !== "switch") {
-      const oninput = () => set(Number(input.value));
+      let keyed = false;
+      const oninput = () => {
+        set(this.nearest(name, Number(input.value), keyed));
+        keyed = false;
+      };
       input = make("input", { type: "range", min: low, max: high, step, oninput });
+      input.onkeydown = () => { keyed = true; };
       show = value => {
         input.value = value;
         output.textContent = number(value);
@@ -196,6 +213,7 @@ class Explorer {
       if (input?.type === "range") Object.assign(input, { min: low, max: high });
       input?.show(this.state[name]);
     }
+    if (!this.get("live")) this.offer();
     this.verdict.textContent = this.get("verdict");
     this.goal.textContent = this.get("goal") || "";
     const busy = [this.model, this.child].some(model =>
@@ -229,7 +247,7 @@ class Explorer {
     const canvas = make("canvas", { tabIndex: 0, className, role: "img" });
     // input may come before the frame that draws what was answered last
     const panel = () => {
-      if (!canvas.panel.room) this.drawIfSeen();
+      if (!canvas.panel.drawn) this.drawIfSeen();
       return canvas.panel;
     };
     canvas.onpointermove = event => this.pointed(panel(), event);
@@ -269,8 +287,16 @@ class Explorer {
 
   draw() {
     if (this.panels === this.maps?.panels) this.maps.prepare();
+    const sizes = this.canvases.map(one => [one.offsetTop, one.clientWidth, one.clientHeight]);
+    const [heads, feet] = [{}, {}]; // of panels that stand side by side
+    sizes.forEach(([row, width], i) => {
+      heads[row] = Math.max(heads[row] || 0, headOf(this.panels[i], width));
+      feet[row] = Math.max(feet[row] || 0, footOf(this.panels[i], width, this));
+    });
     this.canvases.forEach((canvas, i) => {
-      const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+      const [row, width, height] = sizes[i];
+      const head = this.panels[i].kind === "side" ? 0 : heads[row];
+      Object.assign(this.panels[i], { head, foot: feet[row] });
       const pen = new CanvasPen(canvas, width, height, devicePixelRatio || 1);
       drawPanel(pen, this.panels[i], width, height, this);
       canvas.ariaLabel = this.panels[i].title;
@@ -279,6 +305,20 @@ class Explorer {
 
   tell(words) {
     this.said.textContent = words;
+  }
+
+  // Says no where the reader looks: beside the pointer, or below what has the focus.
+  refuse() {
+    this.tell(KERNEL);
+    const at = this.root.getBoundingClientRect();
+    const focus = document.activeElement.getBoundingClientRect();
+    const { clientX, clientY } = this.pressedAt || { clientX: focus.left, clientY: focus.bottom };
+    const left = Math.max(Math.min(clientX - at.left, at.width - 240), 0);
+    this.refusal.textContent = KERNEL;
+    this.refusal.style.cssText = `left: ${left}px; top: ${clientY - at.top + 14}px`;
+    this.refusal.hidden = false;
+    clearTimeout(this.fades);
+    this.fades = setTimeout(() => { this.refusal.hidden = true; }, SAID_MS);
   }
 
   // --- what the reader does
@@ -328,7 +368,7 @@ class Explorer {
     const found = this.under(panel, event);
     if (this.drag) return this.dragged(panel, found);
     if (found.words !== undefined) this.tell(found.words);
-    const hits = panel.brush || ((panel.click || panel.press) && found.joint >= 0);
+    const hits = panel.brush || this.clickable(panel, found.joint);
     event.target.style.cursor = hits ? "crosshair" : "";
     return panel.over?.(found);
   }
@@ -342,15 +382,27 @@ class Explorer {
     else if (panel.click) this.clicked(panel.click, found);
   }
 
-  clicked({ control, how, needs }, { joint }) {
-    if (joint === undefined) return;
-    const value = this.state[control];
-    const next = {
+  // What a click on a joint makes of its control; in a page, where that is not stored, of its first
+  // value: one joint at a time.
+  wanted({ control, how }, joint) {
+    const change = {
       set: () => this.skeleton.joints[joint],
-      toggle: () => toggled(value, joint),
-      cycle: () => value.map((v, j) => (j === joint ? (v + 1) % 3 : v)),
-    };
-    this.set(control, next[how](), needs);
+      toggle: value => toggled(value, joint),
+      cycle: value => value.map((v, j) => (j === joint ? (v + 1) % 3 : v)),
+    }[how];
+    const next = change(this.state[control]);
+    return this.has(control, next) ? next : change(this.first[control]);
+  }
+
+  clicked(click, { joint }) {
+    if (joint === undefined) return;
+    this.set(click.control, this.wanted(click, joint), click.needs);
+  }
+
+  clickable({ click, press }, joint) {
+    if (!(joint >= 0)) return false;
+    if (!click || click.needs === LOCAL) return Boolean(click || press);
+    return this.has(click.control, this.wanted(click, joint));
   }
 
   // A press on a patch takes hold of it; elsewhere a new one begins, in the frames of its control.
@@ -413,12 +465,10 @@ class Explorer {
 
   // --- a page's stored answers
 
-  // The answer whose controls are those of the state, the changed one among them; of patches in the
-  // same frames the nearest, whose place is then shown. Every answer starts from the page's first
-  // state: what was changed before goes back, but for what the browser shows by itself.
-  lookUp(state, changed) {
+  // The answer whose controls are those of the state; of patches in the same frames the nearest,
+  // whose place is then shown.
+  answerTo(state, changed) {
     const last = state.brush?.at(-1);
-    const equal = (a, b) => JSON.stringify(a) === JSON.stringify(b);
     const far = ([patch]) => (!patch || !last ? 0 : Math.hypot(
       ...patch.points[0].map((v, i) => v - last.points[0][i]), patch.size - last.size));
     const same = ([name, value]) => equal(value, state[name])
@@ -426,9 +476,22 @@ class Explorer {
     const able = this.get("stored").filter(answer =>
       changed in answer.state && Object.entries(answer.state).every(same));
     const distance = able.map(answer => far(answer.state.brush || []));
-    const answer = able[distance.indexOf(Math.min(...distance))];
+    return able[distance.indexOf(Math.min(...distance))];
+  }
+
+  // The answer to a state whose control `changed` was moved. Where none is stored, what was changed
+  // before goes back, but for what the browser shows by itself.
+  stored(state, changed) {
+    return this.answerTo(state, changed)
+      || this.answerTo({ ...this.first, [changed]: state[changed] }, changed);
+  }
+
+  lookUp(state, changed) {
+    const answer = this.stored(state, changed);
     this.read(); // without an answer the control goes back
-    if (!answer) return this.tell(KERNEL);
+    if (!answer) return this.refuse();
+    this.refusal.hidden = true;
+    this.tell("");
     const own = this.get("controls").filter(({ needs }) => needs === LOCAL).map(c => c.name);
     const kept = Object.fromEntries(["tab", ...own].map(name => [name, state[name]]));
     const { attention = {}, ...shown } = answer;
@@ -436,9 +499,51 @@ class Explorer {
     return this.take(this.child, attention);
   }
 
+  has(name, value) {
+    return this.get("live") || Boolean(this.stored({ ...this.state, [name]: value }, name));
+  }
+
+  // Values of a control that the page has an answer to.
+  values({ name, kind, options }) {
+    const own = [this.first, ...this.get("stored").map(({ state }) => state)]
+      .filter(state => name in state).map(state => state[name]);
+    const all = { choice: options, switch: [false, true], button: options }[kind] || own;
+    return [...new Set(all)].filter(value => this.has(name, value));
+  }
+
+  // Controls with nothing stored are dim; menus offer what is stored.
+  offer() {
+    const asking = this.get("controls").filter(({ needs, name }) =>
+      needs !== LOCAL && this.inputs[name]);
+    this.offered = {};
+    for (const control of asking) {
+      const input = this.inputs[control.name];
+      const values = this.values(control);
+      const few = values.length < (control.kind === "button" ? 1 : 2);
+      this.offered[control.name] = values.sort((a, b) => a - b);
+      input.disabled = few;
+      input.closest("label")?.classList.toggle("dim", few);
+      for (const option of input.options || []) option.disabled = !values.includes(option.value);
+      const range = input.type === "range" && !few;
+      input.title = few ? "in JupyterLab" : range ? `in this page: ${values.map(number)}` : "";
+    }
+    this.dimmed.hidden = asking.every(({ name }) => !this.inputs[name].disabled);
+  }
+
+  // Of a slider's stored values the nearest; a key goes to the next one.
+  nearest(name, value, keyed) {
+    const stops = this.offered?.[name];
+    if (!stops || stops.includes(value)) return value;
+    const now = this.state[name];
+    const ahead = stops.filter(stop => (value > now ? stop > now : stop < now));
+    if (keyed) return (value > now ? ahead[0] : ahead.at(-1)) ?? now;
+    return stops.reduce((a, b) => (Math.abs(b - value) < Math.abs(a - value) ? b : a));
+  }
+
   take(model, values) {
     for (const [name, value] of Object.entries(values)) {
-      if (["data", "other_data", "pictures"].includes(name)) model.setBytes(name, value);
+      const words = typeof value === "string"; // of bytes
+      if (words && ["data", "other_data", "pictures"].includes(name)) model.setBytes(name, value);
       else model.set(name, value);
     }
   }

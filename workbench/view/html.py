@@ -49,7 +49,7 @@ CSS = "\n".join(
         Path(__file__).with_name("page.css").read_text(encoding="utf-8"),
     )
 )
-SCRIPT = Path(__file__).with_name("gallery.js").read_text(encoding="utf-8")
+SCRIPT = Path(__file__).with_name("page.js").read_text(encoding="utf-8")
 FOLD = "check it yourself"
 HERO_PX = 960  # longest side of a hero picture
 HERO_SVG = 400_000  # characters; a drawing of more stands as a picture
@@ -62,7 +62,7 @@ NOTEBOOK = """{%- extends 'classic/base.html.j2' -%}
 {%- set before, after = resources.folds[loop.index0] -%}
 {{ before }}{{ super() }}{{ after }}
 {%- endblock -%}
-{%- block footer -%}</main></body></html>{%- endblock -%}
+{%- block footer -%}{{ resources.following }}</main></body></html>{%- endblock -%}
 """
 
 
@@ -74,6 +74,12 @@ class _Renderer(IPythonRenderer):
 
     def block_math(self, body):
         return formula(body, block=True)
+
+    def paragraph(self, text):
+        """All of it emphasised: who wrote what, and how long it takes."""
+        if text.startswith("<em>") and text.endswith("</em>") and text.count("<em>") == 1:
+            return f'<p class="byline">{text.removeprefix("<em>").removesuffix("</em>")}</p>\n'
+        return super().paragraph(text)
 
     def latex_environment(self, name, body):
         return formula(rf"\begin{{{name}}}{body}\end{{{name}}}", block=True)
@@ -184,9 +190,11 @@ def _summary(heading: re.Match | None) -> str:
     return f'<details class="fold"><summary id="{anchor}"><b>{words}</b> {FOLD}</summary>'
 
 
-def notebook_page(path: Path, *, error: dict | None = None, duration_s: float | None = None) -> str:
+def notebook_page(
+    path: Path, *, error: dict | None = None, duration_s: float | None = None, following: str = ""
+) -> str:
     """An executed notebook as one self-contained page; `error` is the run's word on why it
-    stopped, `duration_s` on how long it took.
+    stopped, `duration_s` on how long it took, `following` the name of the one to read next.
     """
     notebook = nbformat.read(path, 4)
     notebook.cells = [c for c in notebook.cells if PAPERMILL_TAG not in c.metadata.get("tags", [])]
@@ -201,12 +209,14 @@ def notebook_page(path: Path, *, error: dict | None = None, duration_s: float | 
     resources = {
         "folds": _fold(notebook.cells),
         "head": str(PARTS.notebook_head(title, error, duration_s)),
+        "following": str(PARTS.next_link(following)),
     }
     exporter = _Exporter(template_name="basic", raw_template=NOTEBOOK)
     page, _ = exporter.from_notebook_node(notebook, resources)
     sections = re.findall(r'<h2 id="([^"]*)">(.*?)<a class="anchor-link"', page)
     links = "".join(f'<a href="#{anchor}">{text}</a>' for anchor, text in sections)
     page = page.replace(SECTIONS_SLOT, links, 1)
+    last = f"<script>{SCRIPT}</script>" if links else ""
     zoomable = 'class="plotly-graph-div"' in page
     if zoomable:
         from plotly.offline import get_plotlyjs
@@ -214,9 +224,10 @@ def notebook_page(path: Path, *, error: dict | None = None, duration_s: float | 
         ours.append(f"<script>{get_plotlyjs()}</script>")
         page = page.replace("</head>", f"{ours[-1]}</head>", 1)
     if zoomable or 'class="wb-sheet"' in page:
-        head, body = page.rsplit("</body>", 1)
-        ours.append(page_tools())
-        page = f"{head}{ours[-1]}</body>{body}"
+        last += page_tools()
+    head, body = page.rsplit("</body>", 1)
+    page = f"{head}{last}</body>{body}"
+    ours.append(last)
     return page.replace(POLICY_SLOT, policy(*ours), 1)  # the first is the head's
 
 
@@ -364,10 +375,12 @@ def publish(run: Run) -> None:
     """Writes the page of every notebook that has ended since, and `index.html`, into the run
     folder.
     """
-    for name, entry in run.record["notebooks"].items():
+    names = list(run.record["notebooks"])
+    for (name, entry), following in zip(run.record["notebooks"].items(), [*names[1:], ""]):
         copy, page = run.folder / "notebooks" / f"{name}.ipynb", run.folder / f"{name}.html"
         fresh = page.exists() and page.stat().st_mtime > copy.stat().st_mtime
         if entry["status"] in ENDED and copy.exists() and not fresh:
             about = {"error": entry.get("error"), "duration_s": entry.get("duration_s")}
-            write_text(page, notebook_page(copy, **about), over=True)
+            text = notebook_page(copy, **about, following=following)
+            write_text(page, text, over=True)
     write_text(run.folder / "index.html", index_page(run), over=True)

@@ -2,8 +2,9 @@
 // by a pen, and knows what lies under the pointer. `view` gives colours, bitmaps and state.
 
 const TITLE = 20; // px above a panel, for its title
+const LINE = 14; // px of one more line there
 const KEY = 16; // px below a picture, for who is who
-const SMALL = 10; // px of letters
+const [SMALL, LARGE] = [10, 11.5]; // px of letters
 const [HIDDEN, NEWLY_HIDDEN, OUTSIDE] = [2, 3, 4]; // marks of a joint; 0: not drawn, 1: visible
 const MARKS = ["none", "visible", "hidden", "newly_hidden", "outside"];
 const PATCH = "rgb(118, 122, 128)"; // of the occluder: a grey that is nobody's shirt; as in Python
@@ -29,12 +30,10 @@ function arrayAt({ shape, values }, frame) {
 
 function drawPicture(pen, panel, width, height, view) {
   const { tone } = view;
-  const { box, whole, people, heat, brush, rim, title } = panel;
-  const names = people.flatMap(one => (one.flags
-    ? one.says.map((words, i) => [words, tone[MARKS[i + 1]], i + 1])
-    : [[one.name, colourOf(one.role, view)]]));
-  const [above, below] = [title ? TITLE : 0, names.length ? KEY : 0];
-  Object.assign(panel, fitted(box, 0, above, width, height - above - below));
+  const { box, whole, people, heat, brush, rim } = panel;
+  const keys = keysBelow(panel, width, view);
+  const { area } = fitted(box, 0, 0, width, height - panel.head - panel.foot);
+  Object.assign(panel, fitted(box, 0, panel.head, width, area[3])); // right below its title
   const [left, top, wide, high] = panel.area;
   const frame = frameOf(panel, view);
   const picture = panel.picture || view.bitmaps[stepOf(panel.frames, frame)];
@@ -50,36 +49,64 @@ function drawPicture(pen, panel, width, height, view) {
     for (const note of panel.notes || []) drawNote(pen, note, to, wide, tone);
     if (rim.includes(frame)) pen.rect(2, 2, wide - 4, high - 4, { stroke: tone.truth, thick: 4 });
   });
-  if (heat?.label) panel.room = drawBar(pen, left + wide, heat, view);
-  drawNames(pen, names, left, top + high + KEY / 2 + 1, width, view);
+  const y = top + high + KEY / 2 + 1;
+  keys.forEach((line, i) => drawNames(pen, line, left, y + i * KEY, width, view));
+  if (heat?.label) drawBar(pen, left + wide, y + (keys.length - 1) * KEY, heat, view);
+}
+
+// By line who is who in a picture: [words, colour, mark].
+function keysBelow({ people, heat }, width, view) {
+  const names = people.flatMap(one => (one.flags
+    ? one.says.map((words, i) => [words, view.tone[MARKS[i + 1]], i + 1])
+    : [[one.name, colourOf(one.role, view)]]));
+  return keyLines(names, width, heat?.label ? barWidth(heat) : 0);
+}
+
+// Px below a picture.
+function footOf(panel, width, view) {
+  return ["picture", "side"].includes(panel.kind) ? KEY * keysBelow(panel, width, view).length : 0;
+}
+
+// Names by line, as many as fit, and room for what stands at the end of the last one.
+function keyLines(names, width, last = 0) {
+  const lines = names.length || last ? [[]] : [];
+  let used = 0;
+  for (const one of [...names, ...(last ? [null] : [])]) {
+    const needed = one ? widthOf(one[0], SMALL) + 26 : last;
+    if (used + needed > width && lines.at(-1).length) {
+      lines.push([]);
+      used = 0;
+    }
+    if (one) lines.at(-1).push(one);
+    used += needed;
+  }
+  return lines;
 }
 
 // Who is who: [words, colour, mark of a joint] from x on, or as far left as they need and may.
-// Returns where they begin.
-function drawNames(pen, names, x, y, width, { tone }, least = 0) {
-  const total = names.reduce((sum, [words]) => sum + widthOf(words, SMALL) + 26, 0);
-  const room = width - least;
-  const start = Math.max(least, Math.min(x, width - total));
-  let left = start;
+function drawNames(pen, names, x, y, width, { tone }) {
+  let left = Math.max(0, Math.min(x, width - keyWidth(names)));
   for (const [words, fill, mark] of names) {
-    const short = total > room ? cut(words, room / names.length - 26, SMALL) : words;
+    const short = cut(words, width - 26, SMALL);
     if (mark) drawJoint(pen, [left + 5, y], mark, 3, fill, tone.paper);
     else if (words) pen.rect(left, y - 4, 9, 8, { fill });
     pen.text(left + 13, y, short, { size: SMALL, fill: tone.soft });
     left += widthOf(short, SMALL) + 26;
   }
-  return start;
 }
+
+const keyWidth = names => names.reduce((sum, [words]) => sum + widthOf(words, SMALL) + 26, 0);
 
 // Words beside a place or on it, a ring about it, a cross through it.
 function drawNote(pen, { at, words, aside = 0, ring, cross }, to, width, tone) {
   const [x, y] = to(...at);
   if (ring) pen.dot(x, y, ring, { stroke: tone.ink, thick: 2 });
   if (cross) pen.cross(x, y, cross, tone.hidden);
-  const room = x + 16 + widthOf(words, 12, true) < width;
-  const align = aside ? (room ? "left" : "right") : "center";
-  const look = { size: 12, bold: true, fill: tone.ink, halo: tone.paper, align };
-  if (words) pen.text(x + (room ? aside : -aside), y - 0.9 * aside, words, look);
+  const wide = widthOf(words, 12, true);
+  const left = aside && x + 16 + wide > width ? x - aside - wide : aside ? x + aside : x - wide / 2;
+  const look = { size: 12, bold: true, fill: tone.ink, halo: tone.paper };
+  const inside = Math.max(2, Math.min(left, width - wide - 2));
+  if (words) pen.text(inside, y - 0.9 * aside, words, look);
 }
 
 // A stroke counts in its frames; one point is a square patch.
@@ -111,15 +138,17 @@ function drawHeat(pen, heat, area, frame, view, picture) {
   pen.picture(canvas, ...area(box), false);
 }
 
-// Returns where it begins.
-function drawBar(pen, right, heat, view) {
+const barWidth = ({ low, high }) => 74 + widthOf(number(low) + number(high), SMALL);
+
+// What the ends of a scale stand for, up to the right end.
+function drawBar(pen, end, y, heat, view) {
   const look = { size: SMALL, fill: view.tone.soft, align: "right" };
   const [low, high] = [heat.low, heat.high].map(number);
+  const right = Math.max(end, barWidth(heat));
   const x = right - 58 - widthOf(high, SMALL);
-  pen.ramp(x, 6, 54, 8, heatStops(heat, view));
-  pen.text(right, 10, high, look);
-  pen.text(x - 4, 10, low, look);
-  return x - widthOf(low, SMALL) - 12;
+  pen.ramp(x, y - 4, 54, 8, heatStops(heat, view));
+  pen.text(right, y, high, look);
+  pen.text(x - 4, y, low, look);
 }
 
 // By person: [x, y, mark] of each joint.
@@ -182,13 +211,25 @@ function drawPeople(pen, panel, people, to, frame, view) {
   }
 }
 
-// From x, y to a dot at x, y, with a width of its own.
+// From x, y to x, y, with a width of its own: a head where there is room, else a dot.
 function drawArrows(pen, { role, ends }, to, view) {
   const stroke = colourOf(role, view);
   for (let i = 0; i < ends.values.length; i += 5) {
     const [x0, y0, x1, y1, thick] = ends.values.subarray(i, i + 5);
-    pen.line([to(x0, y0), to(x1, y1)], stroke, thick);
-    pen.dot(...to(x1, y1), 1 + thick, { fill: stroke });
+    const [start, end] = [to(x0, y0), to(x1, y1)];
+    const [dx, dy] = end.map((v, k) => v - start[k]);
+    const far = Math.hypot(dx, dy);
+    const head = Math.min(5 + 1.5 * thick, 14);
+    if (far < 1.5 * head) {
+      pen.line([start, end], stroke, thick);
+      pen.dot(...end, 1 + thick, { fill: stroke });
+      continue;
+    }
+    const [ux, uy] = [(dx / far) * head, (dy / far) * head];
+    const back = [end[0] - ux, end[1] - uy];
+    const sides = [1, -1].map(way => [back[0] - (way * uy) / 2, back[1] + (way * ux) / 2]);
+    pen.line([start, back], stroke, thick);
+    pen.path(`M${end}L${sides[0]}L${sides[1]}z`, { fill: stroke });
   }
 }
 
@@ -229,27 +270,29 @@ function ticksOf([low, high], count) {
 }
 
 function drawLines(pen, panel, width, height, view) {
-  const [left, w, h] = [46, width - 54, height - TITLE - 30];
+  const [left, top, w, h] = [46, panel.head, width - 54, height - panel.head - 30];
   const { x_range: xr, y_range: yr } = panel;
   const toX = x => ((x - xr[0]) / (xr[1] - xr[0])) * w;
   const toY = y => h - ((y - yr[0]) / (yr[1] - yr[0])) * h;
   const from = x => xr[0] + ((x - left) / w) * (xr[1] - xr[0]);
-  const up = y => yr[0] + ((TITLE + h - y) / h) * (yr[1] - yr[0]);
-  Object.assign(panel, { from, up, to: (x, y) => [left + toX(x), TITLE + toY(y)] });
+  const up = y => yr[0] + ((top + h - y) / h) * (yr[1] - yr[0]);
+  Object.assign(panel, { from, up, to: (x, y) => [left + toX(x), top + toY(y)] });
   const small = { size: SMALL, fill: view.tone.soft, align: "center" };
   const levels = ticksOf(yr, h / 34);
   const aside = { ...small, align: "right" };
-  for (const t of levels) pen.text(left - 5, TITLE + toY(t), number(t), aside);
-  for (const t of ticksOf(xr, w / 70)) pen.text(left + toX(t), TITLE + h + 9, number(t), small);
+  for (const t of levels) pen.text(left - 5, top + toY(t), number(t), aside);
+  for (const t of ticksOf(xr, w / 70)) pen.text(left + toX(t), top + h + 9, number(t), small);
   pen.text(left + w / 2, height - 8, panel.x, small);
   const colours = panel.lines.map((one, i) => colourOf(one.role ?? i, view));
-  const names = panel.lines.map(({ name }, i) => [name, colours[i]]).filter(([name]) => name);
-  const key = width - 70 > 60 * names.length ? names : []; // else the title needs the room
-  panel.room = drawNames(pen, key, width, 10, width, view, 70) - 6;
-  pen.text(8, TITLE + h / 2, panel.y, { ...small, turn: -90 });
+  const names = namesOf(panel, colours);
+  const beside = titleWidth(panel) + keyWidth(names) < width;
+  const keys = beside ? [names] : keyLines(names, width);
+  const first = beside ? 10 : 10 + LINE * titleLines(panel, width);
+  keys.forEach((line, i) => drawNames(pen, line, width, first + i * LINE, width, view));
+  pen.text(8, top + h / 2, panel.y, { ...small, turn: -90 });
   const span = view.state[panel.span] || [];
   const shaded = span.length ? [...panel.shaded, [...span, "newly_hidden"]] : panel.shaded;
-  pen.frame(left, TITLE, w, h, () => {
+  pen.frame(left, top, w, h, () => {
     for (const t of levels) pen.line([[0, toY(t)], [w, toY(t)]], view.tone.line, 1);
     for (const [first, last, role] of shaded) {
       const [a, b] = [toX(first - 0.5), toX(last + 0.5)];
@@ -290,6 +333,7 @@ function underLines(panel, x, y) {
 
 function drawBars(pen, panel, width, height, view) {
   const { tone } = view;
+  const top = panel.head;
   const widths = panel.bars.map(bar => widthOf(`${bar.mark || "✕"} ${bar.label}`, 11, true));
   const longest = Math.max(...widths);
   const names = Math.min(longest + 8, width / 2);
@@ -298,9 +342,9 @@ function drawBars(pen, panel, width, height, view) {
   const numbers = 46;
   const left = names + (low < 0 ? numbers : 0);
   const to = value => left + ((value - low) / (high - low)) * (width - left - numbers);
-  const step = (panel.step = Math.min((height - TITLE - 4) / panel.bars.length, 26));
+  const step = (panel.step = Math.min((height - top - 4) / panel.bars.length, 26));
   panel.bars.forEach(({ label, value, role, mark }, i) => {
-    const y = TITLE + (i + 0.5) * step;
+    const y = top + (i + 0.5) * step;
     const bold = panel.click ? view.isChosen(i, panel) : view.state.joint === label;
     const words = cut(mark ? `${mark} ${label}` : label, names - 8, 11, bold);
     pen.text(names - 6, y, words, { align: "right", fill: tone.ink, bold });
@@ -312,11 +356,11 @@ function drawBars(pen, panel, width, height, view) {
     const sign = (panel.signed || low < 0) && value > 0 ? "+" : "";
     pen.text(x, y, sign + number(value), { size: SMALL, fill: tone.soft, align });
   });
-  pen.line([[to(0), TITLE], [to(0), TITLE + step * panel.bars.length]], tone.line, 1);
+  pen.line([[to(0), top], [to(0), top + step * panel.bars.length]], tone.line, 1);
 }
 
 function underBars(panel, x, y) {
-  const joint = Math.floor((y - TITLE) / panel.step);
+  const joint = Math.floor((y - panel.head) / panel.step);
   const bar = panel.bars[joint];
   if (!bar) return { words: "" };
   const value = bar.value === null ? "unknown" : `${number(bar.value)} ${panel.unit}`;
@@ -331,11 +375,33 @@ const PANELS = {
   side: [drawPicture, underSide],
 };
 
+const titleWidth = ({ title }) => widthOf(title, LARGE, true) + 12;
+
+const titleLines = (panel, width) => (panel.title && titleWidth(panel) > width ? 2 : 1);
+
+const namesOf = ({ lines }, colours = []) =>
+  lines.map(({ name }, i) => [name, colours[i]]).filter(([name]) => name);
+
+// Px above a panel: its title in one line or two, and of lines the names that find no room beside.
+function headOf(panel, width) {
+  const head = panel.title ? TITLE + LINE * (titleLines(panel, width) - 1) : 0;
+  if (panel.kind === "bars") return Math.max(head, TITLE);
+  if (panel.kind !== "lines") return head;
+  const names = namesOf(panel);
+  if (titleWidth(panel) + keyWidth(names) < width) return TITLE;
+  return Math.max(head, TITLE) + LINE * keyLines(names, width).length;
+}
+
 function drawPanel(pen, panel, width, height, view) {
-  panel.room = width;
+  panel.drawn = true;
   PANELS[panel.kind][0](pen, panel, width, height, view);
-  const look = { size: 11.5, bold: true, fill: view.tone.ink };
-  pen.text(2, 10, cut(panel.title, panel.room - 2, 11.5, true), look);
+  const look = { size: LARGE, bold: true, fill: view.tone.ink };
+  const words = panel.title.split(" ");
+  let first = words.length;
+  while (first > 1 && widthOf(words.slice(0, first).join(" "), LARGE, true) > width - 2) first--;
+  const lines = [words.slice(0, first), words.slice(first)].map(line => line.join(" "));
+  lines.forEach((line, i) =>
+    pen.text(2, 10 + i * LINE, cut(line, width - 2, LARGE, true), look));
 }
 
 // Rows of [panel, series, item, x, value] of what is shown now.

@@ -273,14 +273,16 @@ function takeAway(name, drawing, rows, texts) {
   const png = async () => save(`${name}.png`, await pngOf(...drawing()));
   const svg = () => save(`${name}.svg`, svgOf(...drawing()));
   const csv = () => save(`${name}.csv`, new Blob([sheet(rows())], { type: "text/csv" }));
+  const done = make("small", { hidden: true, role: "status", textContent: "✓ copied:" });
   const copies = Object.entries(texts).map(([words, text]) => button(words, () => {
     copied.value = text();
+    done.hidden = false;
     copied.hidden = false;
     copied.select();
     navigator.clipboard?.writeText(copied.value).catch(() => {});
   }));
   const files = [button("PNG, 300 dpi", png), button("SVG", svg), button("CSV", csv)];
-  return menu("save", "save", ...files, ...copies, copied);
+  return menu("save", "save", ...files, ...copies, done, copied);
 }
 
 // --- without a kernel

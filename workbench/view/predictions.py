@@ -130,27 +130,31 @@ class Predictions:
         question: str,
         options: Mapping[str, float | int | np.number] | Sequence[str],
         *,
-        answer: str,
+        answer: str | Sequence[str],
         because: str,
         unit: str = "",
         panels: Sequence[Panel] = (),
         after: Sequence[Panel] = (),
     ) -> Prediction:
         """One of several. options: words, or the measured value of each, which are shown as bars
-        with the answer. Errors: `UnknownName` for an answer that is none of them.
+        with the answer. answer: what is right; several where nothing shows which is. Errors:
+        `UnknownName` for an answer that is none of them.
         """
         words = [str(option) for option in options]
-        if answer not in words:
-            raise unknown("answer", answer, words)
+        right = [answer] if isinstance(answer, str) else list(answer)
+        for one in right:
+            if one not in words:
+                raise unknown("answer", one, words)
         values = list(options.values()) if isinstance(options, Mapping) else []
         shown = [*(after or panels)]
         if values:
-            roles = (MEASURED if word == answer else "soft" for word in words)
+            roles = (MEASURED if word in right else "soft" for word in words)
             bars = [Bar(*bar) for bar in zip(words, values, roles)]
-            shown.append(Bars("measured", unit, bars))
-        grades = ["right" if word == answer else "off" for word in words]
-        asks = {"options": words, "grades": grades, "measured": [answer], "unit": unit}
-        return self._made("choice", question, because, "one is right", asks, panels, shown)
+            shown.append(Bars(_measured(unit), unit, bars))
+        grades = ["right" if word in right else "off" for word in words]
+        asks = {"options": words, "grades": grades, "measured": right, "unit": unit}
+        says = "one is right" if len(right) == 1 else f"{len(right)} are right"
+        return self._made("choice", question, because, says, asks, panels, shown)
 
     def click(
         self,
@@ -175,7 +179,7 @@ class Predictions:
         asked = replace(picture, click=Click("given", needs="nothing"))
         roles = [MEASURED if j == order[0] else "soft" for j in range(len(kin))]
         bars = [Bar(*bar) for bar in zip(kin.joints, values.tolist(), roles)]
-        after = [asked, Bars("measured", unit, bars)]
+        after = [asked, Bars(_measured(unit), unit, bars)]
         asks = {"options": list(kin.joints), "grades": grades.tolist(), "unit": unit}
         asks["measured"] = [kin.joints[order[0]]]
         says = f"right: this joint; near: one of the first {NEAR_JOINTS}"
@@ -229,7 +233,7 @@ class Predictions:
         asks = {"options": [], "measured": [answer], "unit": unit}
         asks["tolerance"] = [tolerance, 2 * tolerance]
         says = f"right: within {tolerance:g} {unit}; near: {2 * tolerance:g}"
-        bars = Bars("measured", unit, [Bar("measured", answer, MEASURED)])
+        bars = Bars(_measured(unit), unit, [Bar("measured", answer, MEASURED)])
         shown = [*(after or panels), bars]
         return self._made("number", question, because, says, asks, panels, shown)
 
@@ -262,6 +266,10 @@ class Predictions:
         rows = [one.row() for one in self.made.values()]
         out = {"chapter": self.chapter, **self.score(), "predictions": rows}
         return json.dumps(out, ensure_ascii=False, indent=1)
+
+
+def _measured(unit: str) -> str:
+    return f"measured, {unit}" if unit else "measured"
 
 
 def _ends(x: Float[np.ndarray, "n"]) -> tuple[float, float]:

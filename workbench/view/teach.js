@@ -87,6 +87,7 @@ class Steps extends Explorer {
 // By chapter the answers of a page, in the order of their questions: several modules share them.
 const ANSWERS = (globalThis.workbenchPredictions ||= {});
 const COUNTED = "workbench-predicted";
+const GRADES = { right: "✓ Right. ", near: "≈ Near. ", off: "✕ Not right. ", "": "" };
 
 class Prediction extends Explorer {
   build() {
@@ -166,8 +167,8 @@ class Prediction extends Explorer {
     this.peek.hidden = open || this.get("live");
     this.root.dataset.grade = this.grade;
     const yours = this.given.length ? `You: ${this.inWords()}. ` : "";
-    const grade = committed ? ` (${this.grade})` : "";
-    this.answer.textContent = open ? `${yours}${because}${grade}` : "";
+    const right = committed && this.grade !== "right" ? this.right : "";
+    this.answer.textContent = open ? `${GRADES[this.grade]}${yours}${right}${because}` : "";
     this.furnish(tab);
     this.root.dataset.tab = tab;
     this.addYours(open);
@@ -181,6 +182,13 @@ class Prediction extends Explorer {
     if (!this.state.committed) return "";
     if (options.length) return grades[this.given[0]];
     return this.apart <= tolerance[0] ? "right" : this.apart <= tolerance[1] ? "near" : "off";
+  }
+
+  // What would have been right, in words; a curve is drawn.
+  get right() {
+    const { kind, options, measured, unit } = this.asks;
+    if (options.length) return `Right: ${measured.join(", ")}. `;
+    return kind === "number" ? `${`Measured: ${number(measured[0])} ${unit}`.trim()}. ` : "";
   }
 
   // Of numbers the mean distance from those that were measured.
@@ -224,7 +232,7 @@ class Prediction extends Explorer {
       }
     }
     const rows = Math.max(...this.panels.map(panel => panel.bars?.length || 0));
-    this.place.style.height = bars ? `${TITLE + 8 + 26 * rows}px` : "";
+    this.place.style.height = bars ? `${TITLE + LINE + 8 + 26 * rows}px` : "";
   }
 
   // Names the measured joint in a picture, and the reader's.

@@ -1,5 +1,17 @@
-// Slides of a chapter's card: the pointer goes through them from left to right, the arrow keys one
-// by one, and the first one shown comes back.
+// Of the pages of a run. In a chapter's contents: the section that is being read.
+const links = [...document.querySelectorAll("nav div a")];
+const heads = links.map(link => document.getElementById(decodeURIComponent(link.hash.slice(1))));
+const mark = () => {
+  const end = innerHeight + scrollY >= document.documentElement.scrollHeight - 2;
+  const line = end ? innerHeight : innerHeight / 3;
+  const now = heads.findLastIndex(head => head?.getBoundingClientRect().top < line);
+  links.forEach((link, i) => { link.ariaCurrent = i === now ? "location" : null; });
+};
+addEventListener("scroll", mark, { passive: true });
+new ResizeObserver(mark).observe(document.body);
+
+// In the gallery: the pointer goes through the slides of a card from left to right, the arrow keys
+// one by one, and the one that was shown first comes back.
 for (const slides of document.querySelectorAll(".slides")) {
   const pictures = [...slides.querySelectorAll("picture")];
   const marks = [...slides.querySelectorAll(".marks i")];
