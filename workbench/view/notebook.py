@@ -4,6 +4,7 @@ read.
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +24,11 @@ from ..errors import BadParameter
 from ..ledger import paper
 from ..metrics import bootstrap_interval
 from ..predict import SHIPPED, weights_path
+from ..resources import RUNS
 from ..threads import hardware_in_words
 from ..train import choose_device
 from .tools import show_tools
+from .waiting import watch
 
 METRICS = "application/x.workbench.metrics+json"
 MISSING = "missing"
@@ -72,7 +75,8 @@ def setup(
     *, device: str = "auto", profile: str = "fast", seed: int = 0, data: Sequence[str] = ()
 ) -> Setup:
     """Seeds, chooses the device, gives figures theme and tools, and says in one line whether the
-    machine is ready; versions, data and weights are folded behind it.
+    machine is ready; versions, data and weights are folded behind it. From here on cells that take
+    long say so while they run.
     """
     if profile not in ("fast", "full", "paper"):
         raise BadParameter(f"profile is {profile!r}", remedy="choose fast, full or paper")
@@ -87,6 +91,8 @@ def setup(
     words = f"{device} ({hardware_in_words(device)}), profile {profile}, seed {seed}"
     display(HTML(_readiness(words, missing, rows)))
     show_tools()
+    if RUNS not in os.environ:
+        watch()
     return Setup(device, profile, seed, np.random.default_rng(seed))
 
 

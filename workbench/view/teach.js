@@ -31,8 +31,8 @@ class Steps extends Explorer {
     this.next = button("next ▸", () => go(1), "right arrow");
     this.at = make("output", {});
     const bar = make("div", { className: "bar" }, this.back, this.at, this.next, this.said);
-    this.root.append(this.choices, this.rule, this.boxes, this.title, this.words, this.equation,
-      this.place, bar);
+    this.root.append(this.choices, this.boxes, this.title, this.words, this.equation, this.place,
+      bar, this.rule);
   }
 
   get shown() {
