@@ -491,7 +491,8 @@ def _stdpose(mine: Own | None, keypoints, skeleton, weights, device, made, **opt
 
 
 def _hide(mine: Own | None, keypoints, skeleton, weights, device, made, **options) -> Live:
-    from .view.chapters.hide import SINGLE, HideExplorer, first_case
+    from .made.moving_wrist import first_case
+    from .view.chapters.hide import SINGLE, HideExplorer
 
     if mine is not None or keypoints is not None or weights is not None or made:
         remedy = "for your own video name the methods: explore(['port', 'otpose'], video=...)"

@@ -157,7 +157,7 @@ def test_paint_over_a_joint_changes_the_panels_at_once(run, explorer, scheme):
         page.wait_for_timeout(400)
         page.screenshot(path=SCREENSHOTS / f"hide_{scheme}.png")
         small = page.locator(PANELS)
-        assert small.count() == 8, "the stage, bars twice, five methods"
+        assert small.count() == 9, "three frames, bars, five methods"
         draws = "all => all.map(canvas => canvas.toDataURL())"
         places = {
             words.partition(",")[0]: place
@@ -174,7 +174,7 @@ def test_paint_over_a_joint_changes_the_panels_at_once(run, explorer, scheme):
             (patch,) = json.loads(copied(page, "copy state"))["brush"]
             assert patch == explorer.patch(joint)
             drawn = small.evaluate_all(draws)
-            assert all(new != old for new, old in zip(drawn[3:], before[3:])), "all five"
+            assert all(new != old for new, old in zip(drawn[4:], before[4:])), "all five"
             assert joint.replace("_", " ") in verdict(page) != words
             before, words = drawn, verdict(page)
         print(f"paint: {sorted(round(t) for t in took)} ms until the second frame after it")

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import copy
 import json
-import re
 from dataclasses import replace
 
 import numpy as np
@@ -16,15 +15,12 @@ import torch
 import workbench
 from workbench import geometry
 from workbench.errors import BadParameter, UnknownName
-from workbench.made.worlds import sample_clip
 from workbench.predict import refine_people
 from workbench.predict.sequences import refine_tracks
 from workbench.view.chapters import hide
 from workbench.view.chapters.hide import ALL, BREAKS, JOINTS, OFF, ONE, RECOVERS, SHARED, SIDES
 from workbench.view.panels import NEWLY_HIDDEN, NOTHING
-from workbench.view.stage import NAMES, covered, painted, patch, without_covered
-
-WORLD = replace(hide.WORLD, name="hide_test", n_frames=13)
+from workbench.view.stage import NAMES, painted, patch, without_covered
 
 
 @pytest.fixture(scope="module")
@@ -40,37 +36,17 @@ def case(explorer):
 @pytest.fixture(scope="module")
 def mask(explorer, case):
     """The first wrist under paint in all frames."""
-    return covered([explorer.patch(case.joint, ALL)], case.size_wh, len(case.frames))
+    return mask_of(explorer, ALL)
+
+
+def mask_of(explorer, span):
+    brush = json.dumps([explorer.patch(explorer.case.joint)])
+    return np.stack([explorer.mask(brush, span, t) for t in range(len(explorer.case.frames))])
 
 
 @pytest.fixture(scope="module")
 def answers(explorer, mask):
     return explorer.contest.answers(mask)
-
-
-# --- the case
-
-
-def test_the_case_is_the_first_that_follows_the_rule():
-    cases = [hide.chosen(sample_clip(hide.WORLD, "test", i)) for i in range(hide.FIRST + 1)]
-    assert [i for i, found in enumerate(cases) if found] == [hide.FIRST]
-
-
-def test_the_rule_wants_a_tall_person_with_a_wrist_in_sight_that_moves(case):
-    key, wrist = case.key, JOINTS.index(case.joint)
-    hip = JOINTS.index(case.joint.replace("wrist", "hip"))
-    near = slice(key - SIDES, key + SIDES + 1)
-    assert (case.visibility[near, wrist] == 2).all() and (case.visibility[key, SHARED] > 0).all()
-    assert case.height >= case.size_wh[1] / 2
-    assert np.linalg.norm(case.xy[key, wrist] - case.xy[key, hip]) >= case.height / 4
-    steps = np.linalg.norm(np.diff(case.xy[near, wrist], axis=0), axis=1)
-    assert steps.mean() * hide.WORLD.fps >= 0.6 * case.height
-
-
-def test_nobody_who_follows_the_rule_is_said():
-    small = replace(WORLD, size_wh=(64, 48), people=(1, 1), gaits=("walk",))
-    with pytest.raises(BadParameter, match="nobody in 1 clips"):
-        hide.first_case(small, start=0, at_most=1)
 
 
 # --- who answers
@@ -164,8 +140,7 @@ def test_unpainted_frames_are_looked_at_once(explorer, case, monkeypatch):
         lambda x, own=clip.model.maps.forward: looked.append(1) or own(x),
     )
     for _ in range(2):
-        mask = covered([explorer.patch(case.joint, ONE)], case.size_wh, len(case.frames))
-        explorer.contest.answers(mask)
+        explorer.contest.answers(mask_of(explorer, ONE))
     assert len(looked) == 2, "the painted frame alone"
 
 
@@ -173,17 +148,44 @@ def test_unpainted_frames_are_looked_at_once(explorer, case, monkeypatch):
 
 
 def test_it_begins_with_the_wrist_under_paint_and_says_who_breaks(explorer, case):
-    assert explorer.state["brush"] == [explorer.patch(case.joint, ONE)]
-    lines = explorer.verdict.splitlines()
-    assert lines[0].startswith(
-        f"In frame {case.key} paint hides the {case.joint.replace('_', ' ')}."
-    )
-    assert len(lines) == 1 + len(NAMES), "a line a method"
-    assert all(name in explorer.verdict for name in NAMES.values())
-    assert {re.split("[:,] ", line, maxsplit=2)[1] for line in lines[1:]} <= {RECOVERS, BREAKS, OFF}
+    assert explorer.state["brush"] == [explorer.patch(case.joint)]
+    assert explorer.state["paint in"] == ONE
+    first, second = explorer.verdict.splitlines()
+    assert first.startswith(f"In frame {case.key} paint hides the {case.joint.replace('_', ' ')};")
     for row in explorer._found.rows:
-        assert f"{row.name} {row.before:.1f} → {row.now:.1f} px: " in explorer.verdict
+        outcome = explorer.outcome(row)
+        assert row.name in second.partition(outcome)[2].partition(" · ")[0]
     assert "synthetic" in explorer.notes and "px" in explorer.notes
+
+
+def test_paint_in_all_frames_follows_the_joint_and_no_frame_shows_it(explorer, case, mask):
+    at = JOINTS.index(case.joint)
+    for t, (x, y) in enumerate(np.rint(case.xy[:, at]).astype(int)):
+        inside = 0 <= y < case.size_wh[1] and 0 <= x < case.size_wh[0]
+        assert not inside or mask[t, y, x], f"frame {t} shows it"
+    alone = mask_of(explorer, ONE)
+    assert alone[case.key].any() and not np.delete(alone, case.key, 0).any()
+    assert (alone[case.key] == mask[case.key]).all()
+    brush = [explorer.patch(case.joint)]
+    found = explorer.compute({"brush": brush, "paint in": ALL})
+    assert "no frame shows it" in explorer.say({}, found)
+    before = explorer.under(json.dumps(brush), ONE).rows
+    changed = {row.name for row, old in zip(found.rows, before) if row.now != old.now}
+    assert changed == {"HANet", "OTPose", "STDPose"}, "who looks at other frames"
+    (stage, first, last, _), _ = explorer.draw({"brush": brush, "paint in": ALL}, found)["hide"]
+    for panel, t in ((first, case.key - SIDES), (last, case.key + SIDES)):
+        seen = painted([case.frames[t]], mask[[t]])[0]
+        assert panel.at == t and (panel.frames[0] == seen).all()
+    assert stage.brush and (stage.frames[0] == case.frames[case.key]).all(), (
+        "painted by the browser"
+    )
+
+
+def test_paint_beside_every_joint_stays_where_it_is(explorer):
+    stroke = patch(2, 2, 4, (0, 40))
+    assert (
+        explorer.led(stroke, 0)["points"] == stroke["points"] == explorer.led(stroke, 40)["points"]
+    )
 
 
 def test_an_error_is_of_the_covered_joints_alone(explorer, case):
@@ -191,7 +193,9 @@ def test_an_error_is_of_the_covered_joints_alone(explorer, case):
     (row,) = [row for row in explorer._found.rows if row.name == "OTPose"]
     by_hand = np.linalg.norm(row.xy[at] - case.xy[case.key, at])
     assert row.now == pytest.approx(by_hand)
-    assert explorer.errors(explorer.patch(case.joint))["OTPose"] == pytest.approx(by_hand)
+    assert explorer.errors(case.joint)["OTPose"] == pytest.approx(by_hand)
+    (off,) = explorer.off(row, explorer._found.hidden)
+    assert off.ends[0, :4] == pytest.approx([*row.xy[at], *case.xy[case.key, at]])
 
 
 def right(px):
@@ -224,28 +228,34 @@ def test_outcomes_are_of_what_the_paint_adds(explorer):
 
 def test_panels_show_everybody_in_the_asked_frame(explorer, case):
     (above, below) = explorer.draw(explorer.state, explorer._found)["hide"]
-    stage, errors, helped = above
-    assert stage.brush and len(errors.bars) == 10 and len(helped.bars) == 5
+    stage, first, last, helped = above
+    assert stage.brush and len(helped.bars) == 5
     assert [panel.people[1].name for panel in below] == [*NAMES.values()]
+    at = JOINTS.index(case.joint)
     for panel in below:
         truth, ours = panel.people
         assert panel.at == case.key and panel.brush and ours.xy.shape == (17, 2)
-        assert truth.marks[JOINTS.index(case.joint)] == NEWLY_HIDDEN
+        assert truth.marks[at] == NEWLY_HIDDEN
         assert truth.marks[JOINTS.index("left_eye")] == NOTHING, "which not all five know"
+        x0, y0, x1, y1 = panel.box
+        assert x1 - x0 < 0.75 * case.height, "close to the joint"
+        for x, y in (ours.xy[at], case.xy[case.key, at]):
+            assert x0 < x < x1 and y0 < y < y1
+    assert {first.at, last.at} == {case.key - SIDES, case.key + SIDES}
 
 
 def test_paint_beside_the_person_hides_nothing(explorer):
     far = [patch(2, 2, 4, (0, 40))]
-    found = explorer.compute({"brush": far})
+    found = explorer.compute({"brush": far, "paint in": ONE})
     assert not found.hidden.any() and all(not row.source for row in found.rows)
     assert explorer.say({}, found).startswith("Nothing of the person is under paint")
-    none = explorer.compute({"brush": []})
+    none = explorer.compute({"brush": [], "paint in": ALL})
     assert [row.now for row in none.rows] == [row.before for row in none.rows]
 
 
 def test_a_page_answers_over_every_joint_in_one_frame_and_in_all(explorer, case):
     asked = list(explorer.asks())
-    assert len(asked) == 1 + 2 * 13 and asked[0] == {"brush": []}
+    assert len(asked) == 2 * 14 and asked[0] == {"brush": [], "paint in": ONE}
     kept = explorer.kept()
     stored = kept["values"]["stored"]
     assert len(stored) == len(asked)

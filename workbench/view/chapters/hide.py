@@ -14,121 +14,37 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import product
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
 from ... import geometry
-from ...errors import BadParameter
-from ...made.film import Rendered
-from ...made.world import World
-from ...made.worlds import WORLDS, sample_clip
+from ...made.moving_wrist import JOINTS, SHARED, SIDES, Case
 from ...occlusion import cover
 from ...predict import Predictor, refine_people, stretches
 from ...records import Detections
-from ...skeletons import skeleton
-from ..explorer import Control, Explorer, choice, scrubber
+from ..explorer import Control, Explorer, choice
 from ..panels import Arrows, Bar, Bars, People, Picture, Tabs, around, marks_of
 from ..stage import NAMES, brush_controls, covered, painted, patch, without_covered
 
 SINGLE = "vissimcc-baseline"  # who finds joints for PORT and HANet
-JOINTS = skeleton("coco17")
-# what all five know: nose and limbs
-SHARED = [j for j, name in enumerate(JOINTS.joints) if name in skeleton("posetrack15").joints]
-SIDES = 3  # frames from the asked one to STDPose's labels
 NEAR = 4  # frames before and after, each of which is taken from HANet
-ONE, ALL = SPANS = ("this frame", "all frames")  # as the brush calls them
+ONE, ALL = SPANS = ("one frame", "all frames")  # what is painted; in all, paint follows a joint
 FAR = 0.05  # of the person's height: a method breaks that is so much further off under the paint
 RECOVERS, BREAKS, OFF = "holds", "breaks", "is off even without paint"
 OUTCOMES = {RECOVERS: "✓", BREAKS: "✕", OFF: "–"}
 LOST = 0.1  # and so far off it has lost the joints without any
-# 41 frames, all labelled, of people who move fast; HANet learned at 30 frames a second
-WORLD = replace(
-    WORLDS["fast_people"],
-    n_frames=41,
-    fps=30.0,
-    label_stride=1,
-    label_first=0,
-    skeleton=JOINTS.name,
-)
-FIRST = 7  # the first test clip that follows the rule of `chosen`; a test holds it
 NOTES = (
-    "Yellow diamond: a joint under your paint. Red cross: a joint that something in the room or "
-    "the person's own body hides. Yellow line, for PORT and VisSimCC: from the joint that the "
-    "method leans on most.\n"
-    "The methods answer for frame {3}; the slider only shows what they saw.\n"
+    "Diamond: a joint under your paint. Cross: a joint that something else hides. Thin line: from "
+    "a method's answer to the truth. In all frames the paint follows the joint.\n"
+    "✕: the covered joints are over {2:.1f} px (5 % of the person's height) further from the truth "
+    "than without paint; the title says from how much to how much. The bars: one joint, frame, "
+    "label or picture is taken away from a method; shown is the one whose loss costs most.\n"
     "Made people (synthetic), so the truth is known. PORT and HANet read joints: what a "
     "single-frame estimator found without paint, less the joints under it. The others read the "
-    "painted pictures; STDPose also the labels of frames {0} and {1}. Breaks: the covered joints "
-    "are over {2:.1f} px (5 % of the person's height) further from the truth than without paint. "
-    "Leans on: without that joint, frame, label or picture the error grows most; the bars say how "
-    "much."
+    "painted pictures; STDPose also the labels of frames {0} and {1}."
 )
-
-
-# --- the case -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """A person in a clip, the middle frame of which is asked for. xy: px, in `JOINTS`; joint: what
-    the paint hides at first.
-    """
-
-    frames: Sequence[UInt8[np.ndarray, "h w 3"]]
-    xy: Float[np.ndarray, "t k 2"]
-    visibility: Int[np.ndarray, "t k"]
-    boxes_xyxy: Float[np.ndarray, "t 4"]
-    joint: str
-
-    @property
-    def key(self) -> int:
-        return len(self.frames) // 2
-
-    @property
-    def size_wh(self) -> tuple[int, int]:
-        height, width = self.frames[0].shape[:2]
-        return width, height
-
-    @property
-    def height(self) -> float:
-        """Of the person in the frame that is asked for, px."""
-        return float(np.ptp(self.boxes_xyxy[self.key][1::2]))
-
-
-def chosen(made: Rendered) -> Case | None:
-    """The tallest in a clip, if at least half as tall as the picture, one of whose wrists is in
-    sight from `SIDES` frames before the middle one to as many after it, is a quarter of the
-    person's height or more from its hip, and moves by six tenths of it or more a second; that
-    wrist. The person is there in all frames, and whole in the middle one. No method is asked.
-    """
-    key = made.clip.video.n_frames // 2
-    near = slice(key - SIDES, key + SIDES + 1)
-    found = []
-    for track, side in product(made.clip.tracks, ("left", "right")):
-        wrist, hip = (JOINTS.index(f"{side}_{part}") for part in ("wrist", "hip"))
-        xy, name = track.xy_frame, JOINTS.joints[wrist]
-        case = Case([*made.frames], xy, track.visibility, track.boxes_xyxy, name)
-        tall = case.height
-        away = np.linalg.norm(xy[key, wrist] - xy[key, hip])
-        pace = np.linalg.norm(np.diff(xy[near, wrist], axis=0), axis=1).mean()
-        whole = track.boxes_xyxy.any(1).all() and (track.visibility[key, SHARED] > 0).all()
-        seen = whole and (track.visibility[near, wrist] == 2).all()
-        moves = pace * made.clip.video.fps >= 0.6 * tall
-        if seen and tall >= case.size_wh[1] / 2 and away >= tall / 4 and moves:
-            found.append(case)
-    return max(found, key=lambda case: case.height, default=None)
-
-
-def first_case(world: World = WORLD, start: int = FIRST, at_most: int = 50) -> Case:
-    """The first test clip in which somebody is `chosen`. `BadParameter` where nobody is."""
-    for index in range(start, start + at_most):
-        case = chosen(sample_clip(world, "test", index))
-        if case is not None:
-            return case
-    raise BadParameter(f"nobody in {at_most} clips follows the rule", remedy="look at more")
 
 
 # --- five who answer ------------------------------------------------------------------------------
@@ -352,37 +268,59 @@ class HideExplorer(Explorer):
         self.contest = Contest(case, predictors)
         self.limit = FAR * case.height
         self.plain = self.contest.answers(np.zeros((len(case.frames), *case.size_wh[::-1]), bool))
-        self.under = lru_cache(64)(self.answered)  # more than a page asks for
+        # more than a page asks for
+        self.under, self.beside = (lru_cache(64)(each) for each in (self.answered, self.sides))
         options |= {"name": "hide", "last_frame": len(case.frames) - 1}
         super().__init__(JOINTS, **options)
-        sides = case.key - SIDES, case.key + SIDES
-        self.notes = NOTES.format(*sides, self.limit, case.key)
+        self.notes = NOTES.format(*self.near[::2], self.limit)
 
-    def patch(self, joint: str, span: str = ONE) -> dict:
+    @property
+    def near(self) -> tuple[int, int, int]:
+        """The asked frame between the two that STDPose has labels of."""
+        return self.case.key - SIDES, self.case.key, self.case.key + SIDES
+
+    def patch(self, joint: str) -> dict:
         """A patch of the brush over a joint, as wide as a fifth of the person is high."""
-        key = self.case.key
-        frames = (key, key) if span == ONE else (0, len(self.case.frames) - 1)
-        x, y = self.case.xy[key, JOINTS.index(joint)].round(1)
-        return patch(x, y, round(self.case.height / 5), frames)
+        x, y = self.case.xy[self.case.key, JOINTS.index(joint)].round(1)
+        return patch(x, y, round(self.case.height / 5), (0, len(self.case.frames) - 1))
 
     def declare(self) -> list[Control]:
         case = self.case
-        size, _, clear = brush_controls(round(case.height / 5), max(case.size_wh), ONE)
-        begin = self.patch(case.joint)
+        size, _, clear = brush_controls(round(case.height / 5), max(case.size_wh))
         return [
-            scrubber(case.key, len(case.frames) - 1),
-            choice("paint in", SPANS, needs="nothing"),
+            choice("paint in", SPANS),
             replace(size, more=True, needs="nothing"),
-            replace(clear, value=[begin], more=False),
+            replace(clear, value=[self.patch(case.joint)], more=False),
         ]
 
-    def compute(self, state: Mapping) -> Found:
-        return self.under(json.dumps(state["brush"]))
+    def led(self, stroke: Mapping, t: int) -> dict:
+        """A stroke in frame t: it moves with the joint that it covers in the asked frame, the
+        nearest to it.
+        """
+        xy, points = self.case.xy, np.array(stroke["points"], float)
+        away = np.abs(xy[self.case.key, SHARED][:, None] - points).max(-1).min(1)
+        j = SHARED[away.argmin()]
+        shift = xy[t, j] - xy[self.case.key, j] if away.min() < stroke["size"] / 2 else 0.0
+        return {**stroke, "points": (points + shift).tolist(), "frames": [0, 0]}
 
-    def answered(self, brush: str) -> Found:
+    def mask(self, brush: str, span: str, t: int) -> Bool[np.ndarray, "h w"]:
+        """What the strokes of a brush, as JSON, cover in frame t."""
+        strokes = json.loads(brush) if span == ALL or t == self.case.key else []
+        return covered([self.led(stroke, t) for stroke in strokes], self.case.size_wh, 1)[0]
+
+    def sides(self, brush: str, span: str) -> list[UInt8[np.ndarray, "h w 3"]]:
+        """The frames on both sides under the paint."""
+        masks = np.stack([self.mask(brush, span, t) for t in self.near[::2]])
+        return painted([self.case.frames[t] for t in self.near[::2]], masks)
+
+    def compute(self, state: Mapping) -> Found:
+        self.forget_pictures()  # of other paint
+        return self.under(json.dumps(state["brush"]), state["paint in"])
+
+    def answered(self, brush: str, span: str) -> Found:
         """What everybody makes of the strokes of a brush, as JSON."""
         case, key = self.case, self.case.key
-        mask = covered(json.loads(brush), case.size_wh, len(case.frames))
+        mask = np.stack([self.mask(brush, span, t) for t in range(len(case.frames))])
         flags = cover(case.visibility, case.xy, mask)
         under = cover(np.full(len(JOINTS), 2), case.xy[key], mask[key]) == 1
         hidden = under & (case.visibility[key] > 0) & np.isin(np.arange(len(JOINTS)), SHARED)
@@ -407,10 +345,10 @@ class HideExplorer(Explorer):
         source = max(cost, key=cost.get, default="")
         return Row(name, answer.xy, now, before, source, cost.get(source, 0.0))
 
-    def errors(self, *patches: Mapping) -> dict[str, float]:
-        """name -> mean error of the joints under these patches, px; NaN for who has no answer."""
-        found = self.compute({"brush": list(patches)})
-        return {row.name: row.now for row in found.rows}
+    def errors(self, joint: str, span: str = ONE) -> dict[str, float]:
+        """name -> error of a joint under its patch, px; NaN for who has no answer."""
+        rows = self.under(json.dumps([self.patch(joint)]), span).rows
+        return {row.name: row.now for row in rows}
 
     def outcome(self, row: Row) -> str:
         """Of `OUTCOMES`."""
@@ -419,36 +357,38 @@ class HideExplorer(Explorer):
         return RECOVERS if row.now - row.before <= self.limit else BREAKS
 
     def draw(self, state: Mapping, found: Found) -> Tabs:
-        case, key = self.case, self.case.key
-        marks = marks_of(found.visibility, case.visibility)
-        seen = np.isin(np.arange(len(JOINTS)), SHARED)
-        truth = People("truth", "truth", case.xy[:, None], (marks * seen)[:, None])
-        sides = (key - SIDES, key + SIDES)
-        stage = Picture(
-            f"paint here; the methods answer for frame {key}",
-            case.frames,
-            [truth],
-            box=self.room(),
-            brush=True,
-            rim=sides,
-            wide=1.3,
-        )
-        own = replace(truth, xy=case.xy[key], marks=marks[key] * seen)
-        box = around(case.xy[key, SHARED], pad=0.12)
-        some = bool(found.hidden.any())
-        panels = [
-            Picture(
-                f"{self.sign(row, some)}{row.name} {row.now:.1f} px",
-                case.frames,
-                [own, People(row.name, "ours", row.xy)],
-                arrows=self.arrows(row, found.hidden),
-                box=box,
-                at=key,
+        before, key, after = self.near
+        for ask in self.asks():  # the same pictures with every answer, so that a page has them once
+            for frame in self.beside(json.dumps(ask["brush"]), ask["paint in"]):
+                self._number(frame)
+        first, last = self.beside(json.dumps(state["brush"]), state["paint in"])
+        stage = [
+            self.shown(found, f"frame {key}: paint here", key, brush=True, wide=1.3),
+            self.shown(found, f"frame {before}", before, [first], wide=0.9),
+            self.shown(found, f"frame {after}", after, [last], wide=0.9),
+            self.rescue(found),
+        ]
+        answers = [
+            self.shown(
+                found,
+                self.title(row, bool(found.hidden.any())),
+                key,
+                people=[People(row.name, "ours", row.xy)],
+                arrows=self.off(row, found.hidden),
+                box=self.close(found),
                 brush=True,
             )
             for row in found.rows
         ]
-        return {"hide": [[stage, *self.bars_of(found)], panels]}
+        return {"hide": [stage, answers]}
+
+    def shown(self, found: Found, title: str, t: int, frames=(), people=(), **look) -> Picture:
+        """Frame t with the truth."""
+        case, seen = self.case, np.isin(np.arange(len(JOINTS)), SHARED)
+        marks = marks_of(found.visibility, case.visibility)[t] * seen
+        truth = People("truth", "truth", case.xy[t], marks)
+        look = {"box": self.room(), "at": t} | look
+        return Picture(title, frames or [case.frames[t]], [truth, *people], **look)
 
     def slides(self) -> dict[str, dict]:
         """What is painted, and what each method makes of it."""
@@ -465,61 +405,54 @@ class HideExplorer(Explorer):
         width, height = case.size_wh
         return max(x0, -0.5), max(y0, -0.5), min(x1, width - 0.5), min(y1, height - 0.5)
 
-    def sign(self, row: Row, some: bool) -> str:
-        """Ahead of a method's name, where some joint is covered."""
-        return f"{OUTCOMES[self.outcome(row)]} " if some else ""
+    def close(self, found: Found) -> tuple[float, float, float, float]:
+        """A square about the covered joints and where everybody has them; else the person."""
+        truth = self.case.xy[self.case.key]
+        if not found.hidden.any():
+            return around(truth[SHARED], pad=0.12)
+        places = np.concatenate([xy[found.hidden] for xy in (truth, *(r.xy for r in found.rows))])
+        x0, y0, x1, y1 = around(places, pad=0.1)
+        x, y, half = (x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, y1 - y0, self.case.height / 3) / 2
+        return x - half, y - half, x + half, y + half
 
-    def arrows(self, row: Row, hidden: Bool[np.ndarray, "k"]) -> list[Arrows]:
-        """From the joint that helped most to those that it helped."""
-        if row.source not in JOINTS.joints:
-            return []
-        start = row.xy[JOINTS.index(row.source)]
-        ends = [[*start, *row.xy[j], 2] for j in np.flatnonzero(hidden)]
-        return [Arrows("newly_hidden", np.array(ends))] if np.isfinite(ends).all() else []
+    def title(self, row: Row, some: bool) -> str:
+        if not np.isfinite(row.now):
+            return f"✕ {row.name}: no answer"
+        if not some:
+            return f"{row.name} {row.now:.1f} px"
+        return f"{OUTCOMES[self.outcome(row)]} {row.name} {row.before:.1f} → {row.now:.1f} px"
 
-    def bars_of(self, found: Found) -> list[Bars]:
-        """Errors with and without the paint, and what the best source is worth."""
-        some = found.hidden.any()
-        what = "covered joints" if some else "all joints"
-        errors = [
-            Bar(f"{row.name}{words}", value, role)
-            for row in found.rows
-            for words, value, role in (("", row.now, "ours"), (", no paint", row.before, "soft"))
-            if some or not words
-        ]
-        rescue = [
-            Bar(f"{row.name}: {row.source or 'nothing'}", row.worth, "ours") for row in found.rows
-        ]
-        return [
-            Bars(f"{what}: px from the truth", "px", errors),
-            Bars("error grows by … px without it", "px", rescue if some else [], signed=True),
-        ]
+    def off(self, row: Row, hidden: Bool[np.ndarray, "k"]) -> list[Arrows]:
+        """From where a method has the covered joints to the truth."""
+        ends = np.column_stack((row.xy, self.case.xy[self.case.key], np.full(len(row.xy), 1.2)))
+        ends = ends[hidden & np.isfinite(row.xy).all(1)]
+        return [Arrows("newly_hidden", ends)] if len(ends) else []
+
+    def rescue(self, found: Found) -> Bars:
+        """What the best source of each is worth."""
+        said = {row.name: row.source.replace("_", " ") or "nothing helps" for row in found.rows}
+        bars = [Bar(f"{row.name}: {said[row.name]}", row.worth, "ours") for row in found.rows]
+        some = bars if found.hidden.any() else []
+        title = "error rises by … px if we remove:"
+        return Bars(title, "px", some, signed=True, wide=1.9)
 
     def say(self, state: Mapping, found: Found) -> str:
+        key, n = self.case.key, len(self.case.frames)
         if not found.hidden.any():
-            means = ", ".join(f"{row.name} {row.now:.1f} px" for row in found.rows)
-            return f"Nothing of the person is under paint in frame {self.case.key}: {means}."
+            return f"Nothing of the person is under paint in frame {key}.\nPress on a joint."
         joints = " and ".join(
-            JOINTS.joints[j].replace("_", " ") for j in np.flatnonzero(found.hidden)
+            self.kin.joints[j].replace("_", " ") for j in found.hidden.nonzero()[0]
         )
+        shown = int((found.visibility[:, found.hidden] == 2).any(1).sum())
+        it, one = ("it", "it") if found.hidden.sum() == 1 else ("them", "one of them")
+        rest = f"{shown} of the {n} frames show {one}" if shown else f"no frame shows {it}"
+        who = {what: [r.name for r in found.rows if self.outcome(r) == what] for what in OUTCOMES}
         said = [
-            f"In frame {self.case.key} paint hides the {joints}. Error without paint → with it:"
+            f"{OUTCOMES[what]} {what}: {', '.join(names)}" for what, names in who.items() if names
         ]
-        return "\n".join(said + [self.told(row) for row in found.rows])
-
-    def told(self, row: Row) -> str:
-        """A line."""
-        sign, outcome = self.sign(row, True), self.outcome(row)
-        if not np.isfinite(row.now):
-            return f"{sign}{row.name} has no answer"
-        kind, _, number = row.source.partition(" ")
-        source = row.source.replace("_", " ")
-        if kind in ("label", "picture"):
-            source = f"the {kind} of frame {number}"
-        leans = f", leans on {source}" if source else ""
-        return f"{sign}{row.name} {row.before:.1f} → {row.now:.1f} px: {outcome}{leans}"
+        return f"In frame {key} paint hides the {joints}; {rest}.\n{' · '.join(said)}"
 
     def asks(self) -> Iterable[Mapping]:
-        yield {"brush": []}
         for span in SPANS:
-            yield from ({"brush": [self.patch(JOINTS.joints[j], span)]} for j in SHARED)
+            patches = ([self.patch(JOINTS.joints[j])] for j in SHARED)
+            yield from ({"paint in": span, "brush": brush} for brush in ([], *patches))
