@@ -254,9 +254,11 @@ def together(
 ) -> Live:
     """Methods beside each other on one clip, with a brush: who breaks under the paint, and who
     recovers. Refiners of poses are given the detector's joints that are not painted over; methods
-    that read pictures see the paint. first: of at most `count` frames; delta: PORT's.
+    that read pictures see the paint. first: of at most `count` frames; delta: PORT's; person: the
+    number of one who is shown alone.
     """
     from .predict.own_video import refined_people
+    from .view.chapters.own_video import OnePerson
 
     if weights is not None:
         raise BadParameter("weights of several methods", remedy="explore them one by one")
@@ -299,7 +301,8 @@ def together(
     lines = ("detector", *(NAMES[method] for method in methods))
     roles = dict(zip(lines, ("detector", "ours", "rival", 1, 3)))
     options = {"roles": roles, "apart": True, "grid": 5} | options
-    return _made(Stage, options, skeleton_of(people.skeleton), [scene], ask)
+    kind = OnePerson if "person" in options else Stage
+    return _made(kind, options, skeleton_of(people.skeleton), [scene], ask)
 
 
 def _demo() -> tuple[Detections, np.ndarray, Clip]:
@@ -344,7 +347,7 @@ def _port(mine: Own | None, keypoints, skeleton, weights, device, made, **option
 
     if mine is not None and mine.people is None:
         raise BadParameter("PORT repairs keypoints", remedy="give a file of keypoints")
-    truth, pictures = None, None
+    truth, pictures = options.pop("truth", None), None
     if mine is not None:
         people = mine.people
         pictures = _ByRow(mine.frames, people.frames)
@@ -492,7 +495,8 @@ def _stdpose(mine: Own | None, keypoints, skeleton, weights, device, made, **opt
 
 def _hide(mine: Own | None, keypoints, skeleton, weights, device, made, **options) -> Live:
     from .made.moving_wrist import first_case
-    from .view.chapters.hide import SINGLE, HideExplorer
+    from .predict.contest import SINGLE
+    from .view.chapters.hide import HideExplorer
 
     if mine is not None or keypoints is not None or weights is not None or made:
         remedy = "for your own video name the methods: explore(['port', 'otpose'], video=...)"
@@ -542,7 +546,8 @@ def explore(
     with its `first_frame`. weights: a checkpoint, or two to compare. show: of stdpose, "mask",
     "attention" or "player". made: how many people or clips are made where none are given. state: as
     `explorer.state`, or as text. options: of the explorer (index, joint, seed; of stdpose also
-    gaps, the frames between two labels, of otpose world, "crossing_people" or "passing_people").
+    gaps, the frames between two labels, of otpose world, "crossing_people" or "passing_people",
+    of port truth, a `Pose` of the same rows as the keypoints).
     How results were taken, and what is odd about them or the video, stands below the explorer
     (`.notes`). Errors: `UnknownName`, also for an option that the
     explorer does not have, `BadParameter` where it is not clear who or what should be shown, or for
@@ -567,7 +572,7 @@ def explore(
             f"inputs of {what}", remedy="give an image, a video or keypoints by name"
         )
     device = _found_device(device)
-    code = again(what, **data | options)
+    code = again(what, **data | {k: v for k, v in options.items() if k != "truth"})
     mine = None
     if image is not None or video is not None:
         mine = own(image, video, boxes, keypoints, skeleton, first_frame)

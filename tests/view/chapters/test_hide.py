@@ -15,7 +15,7 @@ import torch
 import workbench
 from workbench import geometry
 from workbench.errors import BadParameter, UnknownName
-from workbench.predict import refine_people
+from workbench.predict import contest, refine_people
 from workbench.predict.sequences import refine_tracks
 from workbench.view.chapters import hide
 from workbench.view.chapters.hide import ALL, BREAKS, JOINTS, OFF, ONE, RECOVERS, SHARED, SIDES
@@ -46,17 +46,17 @@ def mask_of(explorer, span):
 
 @pytest.fixture(scope="module")
 def answers(explorer, mask):
-    return explorer.contest.answers(mask)
+    return explorer.answers(mask)
 
 
 # --- who answers
 
 
 def test_joints_under_paint_are_missing_for_port_as_from_its_own_door(explorer, mask, answers):
-    contest, key = explorer.contest, explorer.case.key
-    seen = without_covered(contest.people, mask)
+    key = explorer.case.key
+    seen = without_covered(explorer.contest.people, mask)
     assert seen.confidence[key, JOINTS.index(explorer.case.joint)] == 0
-    port = explorer.contest.predictors["port"].fitted(contest.people)
+    port = explorer.contest.predictors["port"].fitted(explorer.contest.people)
     found = refine_people(port, seen.select([key]), missing_alone=True)
     assert np.allclose(answers["PORT"].xy[SHARED], found.xy_frame[0, SHARED], atol=1e-3)
     assert set(answers["PORT"].without) == {
@@ -71,7 +71,7 @@ def test_hanet_answers_as_from_its_own_door(explorer, mask, answers):
     known = np.isfinite(answers["HANet"].xy).all(1)
     assert known.sum() == 12, "the limbs"
     assert np.allclose(answers["HANet"].xy[known], found.xy_frame[key, known], atol=1e-2)
-    near = range(key - hide.NEAR, key + hide.NEAR + 1)
+    near = range(key - contest.NEAR, key + contest.NEAR + 1)
     assert list(answers["HANet"].without) == [f"frame {t}" for t in near]
 
 
@@ -140,7 +140,7 @@ def test_unpainted_frames_are_looked_at_once(explorer, case, monkeypatch):
         lambda x, own=clip.model.maps.forward: looked.append(1) or own(x),
     )
     for _ in range(2):
-        explorer.contest.answers(mask_of(explorer, ONE))
+        explorer.answers(mask_of(explorer, ONE))
     assert len(looked) == 2, "the painted frame alone"
 
 
@@ -207,10 +207,10 @@ def test_what_helped_is_the_source_whose_loss_costs_most_and_never_the_covered_j
     truth, hidden = explorer.case.xy[explorer.case.key], np.zeros(len(JOINTS), bool)
     hidden[9] = True
     moved = {n: truth + right(d) for n, d in (("left_wrist", 9), ("nose", 3), ("left_elbow", 5))}
-    row = explorer.row("PORT", hide.Answer(truth + right(2), moved), hidden)
+    row = explorer.row("PORT", contest.Answer(truth + right(2), moved), hidden)
     assert JOINTS.joints[9] == "left_wrist"
     assert (row.now, row.source, row.worth) == (2, "left_elbow", 3)
-    row = explorer.row("PORT", hide.Answer(truth + right(6), {"nose": truth}), hidden)
+    row = explorer.row("PORT", contest.Answer(truth + right(6), {"nose": truth}), hidden)
     assert (row.source, row.worth) == ("", 0), "nothing helped"
 
 
