@@ -16,6 +16,8 @@ from workbench.made.noise import DetectorNoise
 from workbench.made.worlds import WORLDS, sample_clip
 from workbench.metrics import joint_distances
 from workbench.view.chapters import own_video
+from workbench.view.chapters.port import PortExplorer
+from workbench.view.panels import NEWLY_HIDDEN, NOTHING, VISIBLE
 from workbench.view.stage import patch
 
 
@@ -108,21 +110,72 @@ def test_before_and_after_leave_missing_joints_out(clip):
         assert np.isfinite(panel.people[0].xy).sum() == 2 * (len(rows) * 17 - 1)
 
 
-def test_the_exercise_measures_covered_joints_alone_and_can_be_done():
-    stage = explore(["port"], delta=0.4)
-    measure = own_video.pulled("PORT")
-    assert measure(stage.state, stage.compute(stage.state)) == 0, "nothing is painted"
-    reach = own_video.within_reach(stage, "PORT")
-    assert reach > 1
-    corner = stage.state | {"brush": [patch(-5, -5, 4, (0, 5))]}
-    assert measure(corner, stage.compute(corner)) == 0, "no joint lies there"
-    plain = stage.plain[0]["PORT"][0]
-    x, y = plain[0, 9].round()
-    state = stage.state | {"brush": [patch(x, y, 9, (0, 0))]}
+def test_one_person_is_shown_close_and_the_exercise_counts_its_frame_alone():
+    stage = explore(["port"], delta=0.4, person=1, frame=3, size_px=9)
+    both = explore(["port"], delta=0.4)
+    found = stage.compute(stage.state)
+    for name, xy in found.answers.items():
+        np.testing.assert_array_equal(xy, both.plain[0][name][:, [1]])
+    assert stage.pulled(stage.state, found) == 0, "nothing is painted"
+    xy = found.plain["detector"][3, 0]
+    score = {}
+    for j, (x, y) in enumerate(xy.round()):
+        state = stage.state | {"brush": [patch(x, y, 9, (0, 9))]}
+        score[j] = stage.pulled(state, stage.compute(state))
+    assert own_video.within_reach(stage) == pytest.approx(max(score.values()))
+    assert max(score.values()) > 1
+    j = max(score, key=score.get)
+    state = stage.state | {"brush": [patch(*xy[j].round(), 9, (0, 9))]}
     found = stage.compute(state)
-    under = (np.abs(plain.round() - (x, y)) <= 4).all(-1)
-    away = np.linalg.norm(found.answers["PORT"][0] - plain, axis=-1)
-    assert under[0, 9] and measure(state, found) == pytest.approx(away[under].max())
+    joint, px = stage.farthest(found)
+    at = stage.kin.index(joint.replace(" ", "_"))
+    assert np.abs(xy[at].round() - xy[j].round()).max() <= 5, "it lies under the patch"
+    away = np.linalg.norm(found.answers["PORT"][3, 0, at] - found.plain["PORT"][3, 0, at])
+    tall = np.ptp(found.plain["PORT"][3, 0, :, 1])
+    assert px == pytest.approx(away) and score[j] == pytest.approx(100 * px / tall)
+    assert joint in stage.say(state, found) and f"{px:.1f} px" in stage.say(state, found)
+    other = stage.state | {"brush": [patch(*xy[j].round(), 9, (5, 9))]}
+    assert stage.pulled(other, stage.compute(other)) == 0, "another frame does not count"
+    first, second = stage.draw(state, found)["stage"][0]
+    for panel in (first, second):
+        assert panel.people[0].marks[3, 0, at] == NEWLY_HIDDEN and panel.rim == (3,)
+    corner = stage.state | {"brush": [patch(-5, -5, 4, (0, 5))]}
+    assert stage.pulled(corner, stage.compute(corner)) == 0, "no joint lies there"
+
+
+def test_delta_is_one_and_the_exercise_with_it_can_be_done(clip):
+    frames, refined, truth = clip
+    (best, _), _ = own_video.chosen(refined, truth)
+    found = refined.detections
+    explorer = PortExplorer(
+        load("port", skeleton="coco17").fitted(found),
+        found,
+        truth,
+        pictures=[frames[t] for t in found.frames],
+        index=best,
+        state={"delta": 0.4},
+    )
+    assert explorer._found.mask.sum() == refined.replaced[best].sum(), "as in the steps"
+    told = own_video.trick(frames, refined, "PORT", truth, delta=0.4).cases[0]["steps"][1]
+    assert "delta = 0.40" in told["words"]
+    explorer.set_goal(own_video.thrifty(explorer))
+    goals = {}
+    for change in explorer.asks():
+        if "delta" in change:
+            state = explorer.state | change
+            goals[change["delta"]] = explorer.judge(state, explorer.compute(state))
+    reached = [delta for delta, words in goals.items() if words.endswith("Reached.")]
+    assert 0 < len(reached) < 11 and not goals[0.0].endswith("Reached."), "not by doing nothing"
+    assert not goals[1.0].endswith("Reached."), "nor by placing all joints anew"
+
+
+def test_the_first_step_shows_what_the_file_says_alone(clip):
+    frames, refined, truth = clip
+    for case in own_video.trick(frames, refined, "PORT", truth).told.values():
+        for panel in case.steps[0].panels:
+            (only,) = panel.people
+            assert only.role == "detector" and set(np.unique(only.marks)) <= {NOTHING, VISIBLE}
+        assert "PORT sees no picture" in case.steps[-1].words
 
 
 def test_of_boxes_alone_the_answer_is_what_was_found(clip):

@@ -217,7 +217,7 @@ def test_a_state_comes_back(explorer, world):
 
 def test_a_page_answers_as_the_kernel_does(explorer):
     stored = explorer.kept()["values"]["stored"]
-    assert len(stored) == 22
+    assert len(stored) == 22 + 11
     for answer in (stored[0], stored[13]):
         explorer.choose(**answer["state"])
         assert base64.b64decode(answer["data"]) == explorer.data

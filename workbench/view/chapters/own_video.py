@@ -4,7 +4,7 @@ All of it works without truth; where there is one, it decides which cases are sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -18,9 +18,21 @@ from ...predict.own_video import refined_people
 from ...records import Detections, Pose, Prediction
 from ...skeletons import skeleton
 from ..explorer import far, step
-from ..panels import HIDDEN, VISIBLE, Arrows, Bar, Bars, People, Picture, around
-from ..stage import NAMES, Played, Stage
+from ..panels import (
+    HIDDEN,
+    NEWLY_HIDDEN,
+    VISIBLE,
+    Arrows,
+    Bar,
+    Bars,
+    People,
+    Picture,
+    Tabs,
+    around,
+)
+from ..stage import NAMES, Played, Stage, patch
 from ..steps import Case, Step, Stepper, extremes
+from .port import PortExplorer, Refined
 
 Frames = Sequence[UInt8[np.ndarray, "h w 3"]] | UInt8[np.ndarray, "t h w 3"]
 PIPELINE = ("your file", "doubt", "method", "back to your file")
@@ -79,18 +91,19 @@ def trick(
     truth: Pose | None = None,
     *,
     data: str = "synthetic",
+    delta: float | None = None,
     **options,
 ) -> Stepper:
     """Two people on their way through the method `who`: with truth the one whom it helps most and
     the one whom it harms most, without it those that it moves most and least. data: named in the
-    rule.
+    rule; delta: PORT's, None: the weights' own rule.
     """
     rows, many = chosen(refined, truth)
     joints = skeleton(refined.skeleton)
     names = ("it helps", "it does not") if truth is not None else ("moved most", "moved least")
     cases = []
     for name, row in zip(names, rows):
-        told = Told(frames, refined.select([row]), who, truth and truth.select([row]))
+        told = Told(frames, refined.select([row]), who, truth and truth.select([row]), delta)
         cases.append(Case(name, _rule(told, name, many, data), told.steps))
     return Stepper(joints, PIPELINE, cases, **{"name": "own_video_steps", **options})
 
@@ -121,6 +134,7 @@ class Told:
     refined: Prediction
     who: str
     truth: Pose | None
+    delta: float | None = None
 
     @property
     def steps(self) -> list[Step]:
@@ -164,27 +178,28 @@ class Told:
         free = 0.08 * float((high - low).max())
         return (*(low - free).tolist(), *(high + free).tolist())
 
-    def picture(self, title: str, *people: People, **look) -> Picture:
+    def picture(self, title: str, *people: People, judged: bool = True, **look) -> Picture:
         look = {"box": self.box, **look}
         real = []
-        if self.truth is not None:
+        if judged and self.truth is not None:
             xy = np.where(self.truth.labelled[0][:, None], self.truth.xy_frame[0], np.nan)
             real = [People("truth", "truth", xy, small=True)]
         return Picture(title, [np.asarray(self.frames[self.t])], [*real, *people], **look)
 
-    def before(self, name: str = "your file, ✕ placed anew") -> People:
+    def before(self, name: str = "your file, ✕ placed anew", marked: bool = True) -> People:
         known = self.found.confidence[0] > 0
         xy = np.where(known[:, None], self.found.xy_frame[0], np.nan)
-        marks = np.where(self.refined.replaced[0], HIDDEN, VISIBLE)
+        marks = np.where(self.refined.replaced[0] & marked, HIDDEN, VISIBLE)
         return People(name, "detector", xy, marks)
 
     def after(self) -> People:
         return People(self.who, "ours", self.refined.xy_frame[0])
 
     def bars(self, title: str, unit: str, values: np.ndarray, role: str) -> Bars:
-        roles = np.where(self.refined.replaced[0], role, "soft").tolist()
+        new = self.refined.replaced[0]
+        looks = np.where(new, role, "soft").tolist(), np.where(new, "✕", "").tolist()
         names = skeleton(self.refined.skeleton).joints
-        return Bars(title, unit, [Bar(*bar) for bar in zip(names, values.tolist(), roles)])
+        return Bars(title, unit, [Bar(*bar) for bar in zip(names, values.tolist(), *looks)])
 
     def file(self, box: str) -> Step:
         missing = int((self.found.confidence[0] <= 0).sum())
@@ -193,20 +208,25 @@ class Told:
             f"{missing or 'none'} of them {'is' if missing < 2 else 'are'} missing. Which of these "
             "places are wrong it does not say."
         )
-        whole = self.picture("the whole frame", self.before(), box=None, wide=1.4)
-        close = self.picture("this person", self.before())
+        pose = self.before("your file", marked=False)
+        whole = self.picture("the whole frame", pose, judged=False, box=None, wide=1.4)
+        close = self.picture("this person", pose, judged=False)
         return Step("An estimator's pose", words, box, [whole, close])
 
     def doubt(self, box: str) -> Step:
         n, k = int(self.refined.replaced[0].sum()), self.moves.size
-        how = "those in which your estimator itself has too little confidence, and missing ones"
+        rule = (
+            f"is below delta = {self.delta:.2f}" if self.delta else "the weights' own rule doubts"
+        )
+        how = f"those whose confidence c {rule}, and missing ones"
         if self.who != NAMES["port"]:
             how = "all that it knows, whatever your estimator's confidence"
-        words = f"{self.who} places {n} of {k} joints anew: {how}. They have crosses and red bars."
+        words = f"{self.who} places {n} of {k} joints anew: {how}. A ✕ marks them."
         confidence = self.bars(
             "your estimator's confidence", "", self.found.confidence[0], "hidden"
         )
-        equation = r"{\color{hidden} m_n} = [\, {\color{detector} c_n} < \delta \,]"
+        limit = rf" = {self.delta:.2f}" if self.delta else ""
+        equation = r"{\color{hidden} m_n} = [\, {\color{detector} c_n} < \delta" + limit + r" \,]"
         panels = [self.picture("✕ not believed", self.before()), confidence]
         told = equation if self.who == NAMES["port"] else ""
         return Step("Which joints are not believed", words, box, panels, told)
@@ -246,7 +266,22 @@ class Told:
             )
             better = pairs["placed anew"][1] < pairs["placed anew"][0]
             title = "Nearer to the truth" if better else "Further away from it"
+            words += self.reason
         return Step(title, f"{words} In your file only these coordinates change.", box, panels)
+
+    @property
+    def reason(self) -> str:
+        """What the method had to go by: how good the doubted places were, and the believed."""
+        believed = self.truth.labelled[0] & ~self.refined.replaced[0]
+        if self.who != NAMES["port"] or not believed.any():
+            return ""
+        tall = float(np.ptp(self.found.boxes_xyxy[0, 1::2]))
+        doubted, others = (self.off[0][use].mean() for use in (self.judged, believed))
+        return (
+            f" The doubted places were off by {doubted / tall:.0%} of the person's height. PORT "
+            "sees no picture: it fits them to the believed joints, which are off by "
+            f"{others / tall:.0%}."
+        )
 
     def pairs(self, pairs: Mapping[str, Sequence[float]]) -> list[Bar]:
         return [
@@ -293,29 +328,133 @@ def before_after(frames: Frames, refined: Prediction, t: int, who: str) -> list[
     ]
 
 
-# --- an exercise on the stage ---------------------------------------------------------------------
+# --- paint over one person ------------------------------------------------------------------------
 
 
-def pulled(who: str) -> Callable[[Mapping, Played], float]:
-    """The score of an exercise on the stage: the largest distance, px, between where `who` says a
-    joint under the paint is and where it says so without paint; 0 where no joint is covered.
+class OnePerson(Stage):
+    """One person on a stage, close. What counts is the frame that it begins with: where the first
+    method puts a joint under the paint, and where it puts it without. A page answers for a patch
+    over every joint of that frame. person: their number among those that `ask` finds.
     """
 
-    def measure(state: Mapping, found: Played) -> float:
-        if who not in found.answers or not found.mask.any():
-            return 0.0
-        plain = np.nan_to_num(found.plain[who], nan=-9.0).swapaxes(0, 1)  # -9: in no picture
-        seen = np.full(plain.shape[:-1], 2)
-        under = (cover(seen, plain, found.mask) == 1).swapaxes(0, 1)
-        away = np.linalg.norm(found.answers[who] - found.plain[who], axis=-1)[under]
-        away = away[np.isfinite(away)]
-        return float(away.max()) if away.size else 0.0
+    def __init__(self, skeleton, clips, ask, *, person: int = 0, **options):
+        def alone(*given) -> Mapping[str, np.ndarray]:
+            return {name: xy[:, [person]] for name, xy in ask(*given).items()}
 
-    return measure
+        here = [
+            clip
+            if clip.truth is None
+            else replace(
+                clip, truth=clip.truth[:, [person]], visibility=clip.visibility[:, [person]]
+            )
+            for clip in clips
+        ]
+        super().__init__(skeleton, here, alone, **options)
+
+    @property
+    def t(self) -> int:
+        return self.begin[0]
+
+    def under(self, found: Played) -> Bool[np.ndarray, "t k"]:
+        """Joints under the paint, where the detector has them without it, else the method."""
+        said, ours = (found.plain[name][:, 0] for name in ("detector", self.who(found)))
+        xy = np.nan_to_num(np.where(np.isfinite(said), said, ours), nan=-9.0)  # in no picture
+        return cover(np.full(xy.shape[:-1], 2), xy, found.mask) == 1
+
+    def pulled(self, state: Mapping, found: Played) -> float:
+        """The largest distance of a covered joint from where it is put without paint, in % of the
+        person's height; 0 where none is covered. For an exercise.
+        """
+        return 100 * self.farthest(found)[1] / self.height(found)
+
+    def farthest(self, found: Played) -> tuple[str, float]:
+        """That joint, and how far, px."""
+        name = self.who(found)
+        away = np.linalg.norm(found.answers[name] - found.plain[name], axis=-1)[self.t, 0]
+        away = np.where(self.under(found)[self.t], np.nan_to_num(away), 0)
+        return self.kin.joints[away.argmax()].replace("_", " "), float(away.max())
+
+    def height(self, found: Played) -> float:
+        y = found.plain[self.who(found)][self.t, 0, :, 1]
+        return float(np.nanmax(y) - np.nanmin(y))
+
+    def who(self, found: Played) -> str:
+        """The first method."""
+        return list(found.answers)[1]
+
+    def draw(self, state: Mapping, found: Played) -> Tabs:
+        marks = np.where(self.under(found), NEWLY_HIDDEN, VISIBLE)[:, None]
+        shown = found.answers | {"detector": found.plain["detector"]}
+        look = {"box": around(*found.plain.values(), pad=0.1), "brush": True, "rim": (self.t,)}
+        rows = [
+            Picture(
+                f"{name}; diamond: covered by you",
+                self.now.frames,
+                [People(name, self.roles_of.get(name, 1), xy, marks)],
+                **look,
+            )
+            for name, xy in shown.items()
+        ]
+        return {"stage": [rows]}
+
+    def say(self, state: Mapping, found: Played) -> str:
+        under, who = self.under(found)[self.t], self.who(found)
+        far_ = far(found.answers[who][self.t, 0], found.plain["detector"][self.t, 0])
+        moved = far_[far_ > 0.01]
+        if not under.any():
+            mean = f", by {moved.mean():.1f} px on average" if moved.size else ""
+            return (
+                f"Frame {self.t}: none of this person's joints is under paint. {who} moves "
+                f"{moved.size} of {len(under)} joints{mean}."
+            )
+        joint, px = self.farthest(found)
+        names = ", ".join(self.kin.joints[j].replace("_", " ") for j in np.flatnonzero(under))
+        return (
+            f"Frame {self.t}: you cover {names}. {who} puts the {joint} {px:.1f} px "
+            f"({px / self.height(found):.0%} of the person's height) from where it puts it "
+            "without paint."
+        )
+
+    def asks(self) -> Iterable[Mapping]:
+        yield {"brush": []}
+        ends = 0, self.last_frame
+        said, ours = [xy[self.t, 0] for xy in self.plain[0].values()][:2]
+        for x, y in np.where(np.isfinite(said), said, ours).round():
+            if np.isfinite(x):
+                yield {"brush": [patch(x, y, self.state["size"], ends)]}
 
 
-def within_reach(stage: Stage, who: str) -> float:
-    """What the best of the patches does by that measure that a page without a kernel can answer."""
-    measure = pulled(who)
+def within_reach(stage: OnePerson) -> float:
+    """The best score of `pulled` among the answers that a page without a kernel has."""
     states = [stage.state | change for change in stage.asks()]
-    return max(measure(state, stage.compute(state)) for state in states)
+    return max(stage.pulled(state, stage.compute(state)) for state in states)
+
+
+# --- an exercise with delta -----------------------------------------------------------------------
+
+
+def thrifty(explorer: PortExplorer) -> Callable[[Mapping, Refined], str]:
+    """The judge of an exercise: half of the file's error at most, with as few joints placed anew
+    as one of the deltas of a page needs; of the pose that is shown now, whose truth is known.
+    """
+
+    def error(found: Refined) -> float:
+        return float(far(found.refined, found.truth).mean())
+
+    pose = explorer.state["pose"]
+    states = [explorer.state | change for change in explorer.asks() if "delta" in change]
+    founds = [explorer.compute(state) for state in states]
+    half = float(far(founds[0].detected, founds[0].truth).mean()) / 2
+    least = min((int(f.mask.sum()) for f in founds if error(f) <= half), default=0)
+
+    def judge(state: Mapping, found: Refined) -> str:
+        if state["pose"] != pose:
+            return f"Exercise: it is done with pose {pose}."
+        count, px = int(found.mask.sum()), error(found)
+        done = px <= half and count <= least
+        return (
+            f"Exercise: a mean error of at most {half:.1f} px, with few joints placed anew. Now "
+            f"{px:.1f} px with {count}, the goal: {least}. {'Reached.' if done else 'Not yet.'}"
+        )
+
+    return judge

@@ -489,6 +489,9 @@ class PortExplorer(Compared):
                 f"{far(found.refined, found.detected).max():.1f} px at most; your changes move its "
                 f"answer by {far(found.refined, found.plain).mean():.2f} px on average."
             )
+        if self.shown is not None:
+            before, after = (far(xy, found.truth).mean() for xy in (found.detected, found.refined))
+            return f"Joints placed anew: {hidden}. Mean error of all joints {step(before, after)}."
         before, after, plain = (
             float(p_epe(xy[None], found.truth[None], align="pred_to_truth")[0])
             for xy in (found.detected, found.refined, found.plain)
@@ -500,8 +503,9 @@ class PortExplorer(Compared):
         )
 
     def asks(self) -> Iterable[Mapping]:
-        """Every joint alone, turned over."""
-        return ({"hidden": joints} for joints in ([], *([j] for j in range(len(self.kin)))))
+        """Every joint alone, turned over, and eleven deltas."""
+        yield from ({"hidden": joints} for joints in ([], *([j] for j in range(len(self.kin)))))
+        yield from ({"delta": tenth / 10} for tenth in range(11))
 
 
 def moved(found: Refined) -> Float[np.ndarray, "n 5"]:
