@@ -38,6 +38,7 @@ from workbench.records import Detections
 from workbench.skeletons import skeleton as skeleton_of
 from workbench.view import paper, stage
 from workbench.view.attention import AttentionView
+from workbench.view.chapters import labels
 from workbench.view.chapters.port import PortExplorer
 from workbench.view.explorer import IN_SIGHT, Explorer
 from workbench.view.stage import over_time
@@ -311,10 +312,11 @@ def test_the_code_of_chapter_01_shows_the_same():
     rendered = worlds.sample_clip("synthetic", "train", 3)
     own = skeleton_of(rendered.clip.tracks[0].skeleton)
     names = {"world": "synthetic", "most": 3, "frame": 4, "own": own, "stage": stage}
+    names["chapter"] = labels
     names |= {"clip": rendered.clip, "frames": rendered.frames}
     executed("01_data_and_occlusion", names, "clip", "brush")
     names["played"].choose(frame=7)
-    assert names["brush"].state["brush"], "a wrist is painted over"
+    assert names["brush"].state["brush"], "a knee is painted over"
     for each in (names["played"], names["brush"]):
         same(each, pasted(each))
 

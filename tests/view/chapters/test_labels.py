@@ -10,7 +10,7 @@ from workbench.data import readers
 from workbench.made.worlds import sample_clip
 from workbench.skeletons import skeleton
 from workbench.view.chapters import labels
-from workbench.view.stage import Scene, Stage, patch
+from workbench.view.stage import Scene, patch
 
 
 @pytest.fixture(scope="module")
@@ -69,21 +69,49 @@ def test_the_metric_knows_hidden_joints_with_exact_flags_alone(found):
     assert bars[1].value != bars[2].value
 
 
-def test_the_exercise_counts_covered_joints_that_were_hidden_before(made):
+def test_the_exercise_judges_its_frame_alone_and_a_page_can_do_both_parts(made):
     scene = Scene.of(made[0].clip, made[0].frames)
-    stage = Stage(skeleton(made[0].clip.tracks[0].skeleton), [scene], frame=4)
-    measure = labels.unchanged(scene.truth, scene.visibility)
+    stage = labels.Labels(
+        skeleton(made[0].clip.tracks[0].skeleton), [scene], frame=10, size_px=16, name="brush"
+    )
+    parts = set()
+    for change in stage.asks():
+        state = stage.state | change
+        found = stage.compute(state)
+        names, under = stage.changed(found), stage.under(found)
+        words = stage.judged(state, found)
+        one = len(names) == 1 and "wrist" in names[0]
+        assert ("nothing else: reached" in words) == one
+        assert ("flag changes: reached" in words) == (under > 0 and not names)
+        said = stage.say(state, found)
+        assert all(name in said for name in names)
+        assert f": {(found.visibility != scene.visibility).sum()} joints." in said
+        parts |= {part for part, done in (("wrist", one), ("same", under and not names)) if done}
+    assert parts == {"wrist", "same"}
+    x, y = scene.truth[10, 0, 9].round()
+    other = stage.state | {"brush": [patch(x, y, 16, (11, 12))]}
+    found = stage.compute(other)
+    assert stage.changed(found) == [] and stage.under(found) == 0, "another frame"
 
-    def score(p, j):
-        x, y = scene.truth[4, p, j].round()
-        state = stage.state | {"brush": [patch(x, y, 3, (0, 9))]}
-        return measure(state, stage.compute(state))
 
-    assert measure(stage.state, stage.compute(stage.state)) == 0, "nothing is covered"
-    hidden = np.argwhere(scene.visibility[4] == 1).tolist()
-    assert max(score(p, j) for p, j in hidden) >= 1
-    seen = np.argwhere(scene.visibility[4] == 2).tolist()
-    assert max(score(p, j) for p, j in seen) == 0, "a visible joint becomes hidden"
+def test_an_arrow_with_a_head_ends_at_the_joint_and_the_person_is_outlined(made, found):
+    for joint in (min(found, key=lambda one: one.depth), max(found, key=lambda one: one.depth)):
+        told = labels.Told(joint, np.random.default_rng(0))
+        ends = told.pointer.ends
+        assert ends.shape == (3, 5) and np.allclose(ends[:, 2:4], told.xy)
+        mine = joint.made.owner[joint.t] == told.track.track_id
+        changed = (told.outlined != told.frame).any(-1)
+        assert changed.any() and not (changed & ~mine).any(), "on the rim of the person"
+
+
+def test_the_second_case_says_why_its_flag_misleads(made):
+    tells, misleads = (
+        [step["words"] for step in case["steps"]]
+        for case in labels.trick(made, np.random.default_rng(0)).cases
+    )
+    assert "misleads" in misleads[2] and "misleads" not in tells[2]
+    assert "inside it" in misleads[1] and "own body" in misleads[3]
+    assert all(one != other for one, other in zip(tells[1:4], misleads[1:4]))
 
 
 @pytest.mark.parametrize(

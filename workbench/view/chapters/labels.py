@@ -4,7 +4,7 @@ metrics make of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -23,7 +23,7 @@ from ...occlusion import cover
 from ...records import Pose
 from ...skeletons import Skeleton, skeleton
 from ..panels import Arrows, Bar, Bars, People, Picture, marks_of
-from ..stage import Played
+from ..stage import Played, Stage, patch
 from ..steps import Case, Step, Stepper
 
 PIPELINE = ("picture", "pixel", "flag", "data sets", "metric")
@@ -54,7 +54,6 @@ class Flags:
 DATA_SETS = (
     Flags("COCO", 1, 2, True),
     Flags("CrowdPose", 1, 2, True),
-    Flags("RHD as released", 0, 1, True),
     Flags("PoseTrack18", 1, 1, False),
     Flags("H36M", 1, 1, False),
     Flags("JHMDB", None, None, False),
@@ -172,12 +171,26 @@ class Told:
     @property
     def pointer(self) -> Arrows:
         """An arrow to the joint, from the side where there is more room."""
-        x, y = self.xy.tolist()
+        tip = self.xy.astype(float)
         x0, _, x1, _ = self.box
-        side = -1.0 if x - x0 > x1 - x else 1.0
-        length = 0.3 * (x1 - x0)
-        ends = np.array([[x + side * length, y - 0.5 * length, x + 1.5 * side, y - 0.75, 3.0]])
+        side = -1.0 if tip[0] - x0 > x1 - tip[0] else 1.0
+        back = 0.3 * (x1 - x0) * np.array([side, -0.5])
+        turn = np.array([[0.82, -0.57], [0.57, 0.82]])  # the head's wings, 35 degrees apart from it
+        starts = tip + np.stack((back, 0.3 * turn @ back, 0.3 * turn.T @ back))
+        ends = np.column_stack((starts, np.tile(tip, (3, 1)), np.full(3, 2.5)))
         return Arrows("ours", ends, self.joint)
+
+    @cached_property
+    def outlined(self) -> UInt8[np.ndarray, "h w 3"]:
+        """The frame with a line about what is seen of the person."""
+        body = (self.of.made.owner[self.of.t] == self.track.track_id).astype(np.uint8)
+        lines, _ = cv2.findContours(body, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        return cv2.drawContours(np.array(self.frame), lines, -1, (255, 255, 255), 1)
+
+    @property
+    def inside(self) -> bool:
+        """Whether the joint's pixel belongs to their own body."""
+        return self.of.depth > 0
 
     @cached_property
     def covered_by(self) -> str:
@@ -197,17 +210,20 @@ class Told:
 
     def picture(self, box: str) -> Step:
         words = (
-            f"Where is the {self.joint} of this person? The arrow points at its true place. Can "
-            "you see it? A label has to answer both questions: where, and whether it is seen."
+            f"Where is the {self.joint} of the outlined person? The arrow points at its true "
+            "place. Can you see it? A label has to answer both questions: where, and whether it is "
+            "seen."
         )
-        whole = Picture("the whole frame", [self.frame], arrows=[self.pointer], wide=1.4)
-        return Step("A picture", words, box, [whole, self.shown("this person")])
+        whole = Picture("the whole frame", [self.outlined], arrows=[self.pointer], wide=1.4)
+        close = self.shown("this person", frame=self.outlined)
+        return Step("A picture", words, box, [whole, close])
 
     def pixel(self, box: str) -> Step:
         words = (
             "A renderer knows how far away everything is, and so to whom each pixel belongs. "
-            f"At the place of the {self.joint} the nearest surface is {self.covered_by}."
+            f"At the place of the {self.joint} the nearest surface is {self.covered_by}"
         )
+        words += f": the joint lies {self.of.depth:.0f} px inside it." if self.inside else "."
         colours = owners(self.of.made.owner[self.of.t])
         panels = [
             self.shown("what the camera sees"),
@@ -222,7 +238,12 @@ class Told:
             f"The label of this joint is x = {x:.1f} px, y = {y:.1f} px and the flag v = "
             f"{flags[self.of.joint]}: labelled, but hidden. A joint is visible (2) where the "
             "nearest surface is a limb that meets there, and hidden (1) behind anything else. "
-            "A hidden joint keeps its place."
+        )
+        words += (
+            "Here it is another part of the same body. So the flag is right, and misleads: nobody "
+            "else stands in front, and the joint lies within the outline."
+            if self.inside
+            else "A hidden joint keeps its place."
         )
         mine = np.where(flags > 0, marks_of(flags), 0)
         pose = People("labels", "truth", self.track.xy_frame[self.of.t], mine, flags=True)
@@ -232,22 +253,22 @@ class Told:
         return Step("Three numbers: x, y, v", words, box, panels, equation)
 
     def data_sets(self, box: str) -> Step:
-        flag = int(self.track.visibility[self.of.t, self.of.joint])
         bars = []
         for one in DATA_SETS:
-            written = one.written(flag)
-            said = "no flag" if written is None else f"writes {written}"
-            known = "hidden" if one.becomes(flag) == 1 else "visible"
-            role = known if one.known else "soft"
-            bars.append(Bar(f"{one.name} {said}", one.becomes(flag), role))
+            hidden, seen = (one.written(v) for v in (1, 2))
+            said = "no flag" if seen is None else f"hidden {hidden}, visible {seen}"
+            look = ("hidden", "✓") if one.known else ("soft", "–")
+            bars.append(Bar(f"{one.name}: {said}", 1 + one.known, *look))
         told = sum(one.known for one in DATA_SETS)
         words = (
-            f"If annotators label this joint, {told} of these {len(bars)} data sets can say that "
-            "it is hidden. The others write the same for hidden and visible joints: their readers "
-            'call it 2 and note "occlusion not known" (grey).'
+            f"{told} of these {len(bars)} data sets can say that a labelled joint is hidden (✓): "
+            "their files tell two kinds of labelled joints apart. The others write the same for "
+            "both (–), and afterwards nobody can tell."
         )
+        if self.inside:
+            words += " None has a flag for a joint that is hidden by its own body alone."
         records = Bars(
-            "the flag v in the workbench's records", "", bars, range=(0.0, 2.0), wide=1.6
+            "kinds of labelled joints that a file tells apart", "", bars, range=(0.0, 2.0), wide=1.6
         )
         panels = [self.shown("the same joint"), records]
         return Step("What data sets would write", words, box, panels)
@@ -267,7 +288,8 @@ class Told:
             f"A simulated detector misses this joint by {off:.1f} px. PCK counts a hit within "
             f"{PCK_THRESHOLD:.0%} of the longer side of the box, here {limit:.1f} px: a "
             f"{'hit' if off <= limit else 'miss'}. With exact flags it counts among the hidden "
-            "joints. With PoseTrack18's flags there is no such row to count it in."
+            f"joints{', beside those behind another person' * self.inside}. With PoseTrack18's "
+            "flags there is no such row to count it in."
         )
         pose = People("simulated detector", "detector", said.xy_frame[row], small=True)
         panels = [
@@ -289,25 +311,49 @@ _KINDS = {"PCK-All": "soft", "PCK-Visible": "visible", "PCK-Occluded": "hidden"}
 # --- an exercise under the brush ------------------------------------------------------------------
 
 
-def covered_unchanged(state: Mapping, found: Played, truth: Float[np.ndarray, "t p k 2"]) -> float:
-    """How many labelled joints lie under the paint in the frame that is shown, if no flag of that
-    frame changes; else 0.
+class Labels(Stage):
+    """Labels under a brush. What is said and judged is of the frame that it begins with. A page
+    answers for a patch over every labelled joint of that frame that no other patch covers.
     """
-    t = state["frame"]
-    under = cover(np.full(truth.shape[1:3], 2), truth[t], found.mask[t]) == 1
-    hidden = under & (found.visibility[t] > 0)
-    return float(hidden.sum())
 
+    @property
+    def t(self) -> int:
+        return self.begin[0]
 
-def unchanged(
-    truth: Float[np.ndarray, "t p k 2"], before: Int[np.ndarray, "t p k"]
-) -> Callable[[Mapping, Played], float]:
-    """The score of the exercise; before: the flags without paint."""
+    def changed(self, found: Played) -> list[str]:
+        """Joints of the frame whose flags the paint changes."""
+        places = np.argwhere(found.visibility[self.t] != self.now.visibility[self.t]).tolist()
+        return [f"{self.kin.joints[j].replace('_', ' ')} of person {p}" for p, j in places]
 
-    def measure(state: Mapping, found: Played) -> float:
-        t = state["frame"]
-        if (found.visibility[t] != before[t]).any():
-            return 0.0
-        return covered_unchanged(state, found, truth)
+    def under(self, found: Played) -> int:
+        """How many labelled joints of the frame lie under the paint."""
+        seen = np.full(found.visibility.shape[1:], 2)
+        under = cover(seen, self.now.truth[self.t], found.mask[self.t]) == 1
+        return int((under & (found.visibility[self.t] > 0)).sum())
 
-    return measure
+    def say(self, state: Mapping, found: Played) -> str:
+        names, many = self.changed(found), int((found.visibility != self.now.visibility).sum())
+        return (
+            f"In frame {self.t} the paint newly hides: {', '.join(names) or 'no joint'}. "
+            f"In all {len(found.frames)} frames: {many} joints."
+        )
+
+    def judged(self, state: Mapping, found: Played) -> str:
+        """The line of the exercise."""
+        names = self.changed(found)
+        wrist = len(names) == 1 and "wrist" in names[0]
+        first, second = (
+            "reached" if done else "not yet" for done in (wrist, self.under(found) and not names)
+        )
+        return (
+            f"Exercise, frame {self.t}. Hide one wrist and nothing else: {first}. Cover a labelled "
+            f"joint so that no flag changes: {second}."
+        )
+
+    def asks(self) -> Iterable[Mapping]:
+        yield {"brush": []}
+        clip, ends, taken = self.clips[0], (0, self.last_frame), np.full((1, 2), -99.0)
+        for at in clip.truth[self.t][clip.visibility[self.t] > 0].round():
+            if np.abs(taken - at).max(1).min() > self.state["size"] / 2:
+                taken = np.append(taken, at[None], 0)
+                yield {"brush": [patch(*at, self.state["size"], ends)]}
