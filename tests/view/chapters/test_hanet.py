@@ -19,7 +19,6 @@ from workbench.metrics import joint_distances
 from workbench.models import build
 from workbench.models.hanet import HANetConfig
 from workbench.predict import SequenceRefiner
-from workbench.skeletons import skeleton
 from workbench.view import exercises
 from workbench.view.chapters import hanet
 from workbench.view.chapters.hanet import HANetExplorer, Motion2D
@@ -409,15 +408,3 @@ def test_a_span_is_two_whole_numbers(explorer, span):
     with pytest.raises(BadParameter, match="span is"):
         explorer.choose(span=span)
     assert explorer.permalink() == before
-
-
-def test_arrows_start_at_the_last_pose():
-    early, late = np.zeros((21, 2)), np.ones((21, 2))
-    late[3] = 7.0
-    moves = {"velocity, px/frame": (late - early, 2.0), "acceleration": (late, 1.0)}
-    poses = {"frame 0": early, "frame 1": late}
-    panel = hanet.kinematics(poses, moves, skeleton("hand21"))
-    assert [people.name for people in panel.people] == list(poses)
-    velocity, acceleration = panel.arrows
-    assert velocity.ends[3, :4].tolist() == [7, 7, 21, 21] and "2 times" in velocity.name
-    assert velocity.role != acceleration.role

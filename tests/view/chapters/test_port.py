@@ -14,7 +14,7 @@ from workbench.metrics import joint_distances
 from workbench.recipes import port as recipe
 from workbench.view import exercises
 from workbench.view.chapters import port
-from workbench.view.chapters.port import PortExplorer, refinement
+from workbench.view.chapters.port import PortExplorer
 from workbench.view.panels import HIDDEN, VISIBLE
 
 
@@ -104,15 +104,17 @@ def test_the_exercise_can_be_done_by_the_switch_and_by_no_other_pose(hands):
     explorer = PortExplorer(*hands, index=405)
     best = explorer.best_switch()
     assert best.after < best.before
-    exercises.goal(explorer, "Turn one over.", port.error_of(405), reach=best.after + 0.1)
+    exercises.goal(explorer, "Turn one over.", port.error_of(405, 0.38), reach=best.after + 0.1)
     assert f"Now {best.before:.2f} px" in explorer.goal and "Not yet" in explorer.goal
-    assert f"without alignment {best.before:.2f} px" in explorer.verdict, "one measure for both"
+    assert f"of the hand {best.before:.2f} px" in explorer.verdict, "one measure for both"
     joint = explorer.kin.index(best.joint)
     explorer.choose(hidden=[joint])
     assert f"Now {best.after:.2f} px" in explorer.goal and "Reached" in explorer.goal
     kept = [answer["goal"] for answer in explorer.kept()["values"]["stored"]]
     assert sum("Reached" in goal for goal in kept) >= 1, "a page can do it, too"
-    explorer.choose(pose=404)
+    explorer.choose(delta=0.8)
+    assert "Nothing to measure" in explorer.goal, "delta does not do the exercise"
+    explorer.choose(pose=404, delta=0.38)
     assert "Nothing to measure" in explorer.goal
 
 
@@ -215,23 +217,44 @@ def test_a_state_comes_back(explorer, world):
     assert json.loads(again.permalink()) == json.loads(explorer.permalink())
 
 
-def test_a_page_answers_as_the_kernel_does(explorer):
+def test_a_page_answers_as_the_kernel_does(world):
+    explorer = PortExplorer(*world, index=2, stored=[5])
     stored = explorer.kept()["values"]["stored"]
-    assert len(stored) == 22 + 11
-    for answer in (stored[0], stored[13]):
+    joints, deltas = 21, 12
+    assert len(stored) == deltas * (1 + joints) + deltas
+    asked = [answer["state"] for answer in stored]
+    for pose in (2, 5):
+        known = {s["delta"] for s in asked if s["pose"] == pose and not s["hidden"]}
+        assert known >= {0, 0.1, 0.5, 1}, "delta is live for both"
+    both = next(i for i, s in enumerate(asked) if (s["hidden"], s["delta"]) == ([3], 0.5))
+    other = next(i for i, s in enumerate(asked) if s["pose"] == 5)
+    for answer in (stored[0], stored[13], stored[100], stored[both], stored[other]):
         explorer.choose(**answer["state"])
         assert base64.b64decode(answer["data"]) == explorer.data
         assert answer["verdict"] == explorer.verdict
+        kept = answer["attention"]
+        if "data" in kept:
+            assert base64.b64decode(kept["data"]) == explorer.attention.data
+        else:
+            assert "before this change" in kept["names"][0]
+    assert "data" in stored[0]["attention"] and "data" not in stored[both]["attention"]
 
 
-def test_an_arrow_leads_from_each_replaced_joint_to_its_new_place(world):
-    refiner, detected, truth = world
-    refined = refiner.refine(detected)
-    for row, panel in zip((3, 0), refinement(truth, detected, refined, [3, 0])):
-        moved = refined.replaced[row]
-        assert panel.title == f"hand {row}: {moved.sum()} replaced" and moved.any()
-        before, after = np.split(panel.arrows[0].ends[:, :4], 2, 1)
-        np.testing.assert_array_equal(before, detected.xy_frame[row, moved])
-        np.testing.assert_array_equal(after, refined.xy_frame[row, moved])
-        assert [people.role for people in panel.people] == ["truth", "detector"]
-        np.testing.assert_array_equal(panel.people[1].confidence, detected.confidence[row])
+def test_the_zero_of_the_changes_stays_where_it_is(explorer):
+    ranges = []
+    for choice in ({"delta": 0.2}, {"delta": 0.9}, {"hidden": [4]}):
+        explorer.choose(**choice)
+        _, (_, sure, errors) = drawn(explorer)
+        ranges.append(errors.range)
+        assert f"{explorer.state['delta']:.2f}" in sure.title, "the bars say their delta"
+    assert all(low == -high for low, high in ranges)
+    assert max(abs(bar.value) for bar in errors.bars) <= ranges[-1][1]
+
+
+def test_a_question_s_line_ends_at_the_joint_and_tips_have_names(hands):
+    refiner, detected, truth = hands
+    picture = port.Told(refiner, detected.select([15]), truth.xy_frame[15]).seen("which?", 8)
+    np.testing.assert_allclose(picture.arrows[0].ends[0, 2:4], detected.xy_frame[15, 8])
+    notes = {note["words"]: note["at"] for note in picture.notes}
+    assert len(notes) == 5
+    assert notes["forefinger"] == detected.xy_frame[15, 8].tolist()

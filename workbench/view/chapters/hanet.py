@@ -38,7 +38,6 @@ from ..panels import (
     HIDDEN,
     NEWLY_HIDDEN,
     VISIBLE,
-    Arrows,
     Bar,
     Bars,
     Click,
@@ -112,28 +111,6 @@ def look_inside(
         maps[stack] = weights[:, :, :q, :k]
     offsets = np.stack([px(part) for part in parts]) / share
     return Inside(np.arange(n) * interval, px(taps["refined"]) + centre, offsets, final, maps)
-
-
-def kinematics(
-    poses: Mapping[str, Float[np.ndarray, "k 2"]],
-    moves: Mapping[str, tuple[Float[np.ndarray, "k 2"], float]],
-    skeleton: Skeleton,
-) -> Picture:
-    """Poses over each other, oldest first, and arrows from the last one. Counterpart of HANet
-    Fig. 1.
-
-    moves: name -> (vectors in px, how many times enlarged they are drawn).
-    """
-    last = list(poses.values())[-1]
-    # the middle of the neutral colours stands out from both papers
-    people = [
-        People(name, i, xy, skeleton=skeleton) for i, (name, xy) in enumerate(poses.items(), 2)
-    ]
-    arrows = []
-    for (name, (vectors, times)), role in zip(moves.items(), ("ink", "soft")):
-        ends = np.column_stack((last, last + times * vectors, np.full(len(last), 2)))
-        arrows.append(Arrows(role, ends, f"{name}, drawn {times:g} times as long"))
-    return Picture("", people=people, arrows=arrows)
 
 
 def looks(inside: Inside, other: Inside | None = None, *, blind: bool = False, **options) -> dict:

@@ -17,7 +17,8 @@ from torch import Tensor
 from ...metrics import joint_distances, p_epe
 from ...models.port import adjacency_powers
 from ...predict import PortRefiner
-from ...records import Detections, Pose, Prediction
+from ...records import Detections, Pose
+from ...skeletons import Skeleton
 from ...taps import record, without_heads
 from .. import style
 from ..attention import attention_arguments, on_picture
@@ -40,23 +41,22 @@ from ..steps import Case, Extremes, Step, Stepper, extremes
 MAPS = "encoder.*.attention.map"
 
 
-def refinement(
-    truth: Pose, detected: Detections, refined: Prediction, rows: Sequence[int]
-) -> list[Picture]:
-    """Arrows from each replaced joint to its new place, of these rows; detected joints have the
-    colours of their confidence. Counterpart of PORT Fig. 3.
+@dataclass(frozen=True, eq=False)
+class Noted(Picture):
+    """A picture without frames, and words at some places of it. notes: "at" in px of the box,
+    "words", and how many px of the screen they stand "aside".
     """
-    panels = []
-    for row in rows:
-        before, after, moved = detected.xy_frame[row], refined.xy_frame[row], refined.replaced[row]
-        people = [
-            People("truth", "truth", truth.xy_frame[row]),
-            People("detector", "detector", before, confidence=detected.confidence[row]),
-        ]
-        ends = np.column_stack((before, after, np.full(len(before), 2)))[moved]
-        arrows = [Arrows("ours", ends, "moved by PORT")]
-        panels.append(Picture(f"hand {row}: {moved.sum()} replaced", (), people, arrows=arrows))
-    return panels
+
+    notes: Sequence[Mapping] = ()
+
+
+def named(xy: Float[np.ndarray, "k 2"], kin: Skeleton, joints: Sequence[int] = ()) -> list[dict]:
+    """Notes with the names of these joints; of none, of all ends, such as fingertips."""
+    ends = np.flatnonzero((kin.adjacency > 0).sum(1) == 1)
+    names = {j: kin.joints[j] for j in joints or ends}
+    if not joints:
+        names = {j: name.removesuffix("4").removesuffix("_finger") for j, name in names.items()}
+    return [{"at": xy[j].tolist(), "words": name, "aside": 8} for j, name in names.items()]
 
 
 # --- the trick in one screen ----------------------------------------------------------------------
@@ -133,6 +133,11 @@ class Told:
         return self.refiner.look(self.row, self.mask[None], names=names)[1]
 
     @property
+    def delta(self) -> float:
+        """Of most joints; some have their own."""
+        return float(np.median(self.refiner.rule.delta))
+
+    @property
     def last(self) -> str:
         return f"encoder.{len(self.refiner.model.encoder) - 1}.attention.map"
 
@@ -164,8 +169,8 @@ class Told:
         return self.refiner.skeleton.joints[self.j]
 
     def picture(self, title: str, *people: People, **look) -> Picture:
-        box = around(self.truth, self.detected, self.refined, pad=0.06)
-        return Picture(title, people=list(people), box=box, **look)
+        look = {"box": around(self.truth, self.detected, self.refined, pad=0.06)} | look
+        return Noted(title, people=list(people), **look)
 
     @property
     def real(self) -> People:
@@ -175,25 +180,37 @@ class Told:
         marks = np.where(self.mask, HIDDEN, VISIBLE)
         return People("detector, ✕ below delta", "detector", self.detected, marks, small=small)
 
-    def seen(self, title: str) -> Picture:
-        """What the detector said, without the truth: for a question."""
-        return self.picture(title, self.said())
+    def seen(self, title: str, joint: int) -> Picture:
+        """What the detector said, without the truth: for a question. A line ends at the joint."""
+        at = self.detected[joint]
+        away = at - self.detected.mean(0)
+        start = at + away * 0.35 * np.ptp(self.detected, 0).max() / np.hypot(*away)
+        points = [Arrows("ours", np.array([[*start, *at, 2.5]]))]
+        box = around(self.detected, start, pad=0.06)
+        return self.picture(title, self.said(), arrows=points, box=box, notes=self.tips)
+
+    @property
+    def tips(self) -> list[dict]:
+        return named(self.detected, self.refiner.skeleton)
 
     def hidden(self, box: str) -> Step:
         roles = np.where(self.mask, "hidden", "detector").tolist()
         names = self.refiner.skeleton.joints
-        bars = [Bar(*bar) for bar in zip(names, self.row.confidence[0].tolist(), roles)]
+        marks = np.where(self.mask, "✕", "").tolist()
+        bars = [Bar(*bar) for bar in zip(names, self.row.confidence[0].tolist(), roles, marks)]
         believed = self.off[0][~self.mask].mean()
         words = (
             "The detector gives every joint a place and a confidence. PORT does not believe the "
-            f"{self.mask.sum()} of {len(bars)} joints whose confidence is below delta: they count "
-            f"as hidden. The others, which it believes, are off by {believed:.1f} px on average."
+            f"{self.mask.sum()} of {len(bars)} joints whose confidence is below delta, here "
+            f"{self.delta:.2f}: they count as hidden. The others, which it believes, are off by "
+            f"{believed:.1f} px on average."
         )
         alone = People("truth", "truth", self.truth)
+        ends = named(self.truth, self.refiner.skeleton)
         panels = [
-            self.picture("the hand as it is", alone),
-            self.picture("what the detector said", self.said()),
-            Bars("the detector's confidence", "", bars, range=(0.0, 1.0)),
+            self.picture("the hand as it is", alone, notes=ends),
+            self.picture("what the detector said", self.said(), notes=self.tips),
+            Bars(f"confidence; delta {self.delta:.2f}", "", bars, range=(0.0, 1.0)),
         ]
         equation = r"{\color{hidden} m_n} = [\, {\color{detector} c_n} < \delta \,]"
         return Step("Which joints are not believed", words, box, panels, equation)
@@ -207,9 +224,10 @@ class Told:
         words = (
             "Every joint becomes a token: a row of 64 numbers, mixed from its own coordinates and "
             "those of its neighbours on the bones. Rows stand in the order of the hand, from "
-            f"{kin[0]} to {kin[-1]}; numbers have no unit. To the rows of hidden joints (dark "
-            "marks) one learned row E is added: this place is not certain. (The paper puts E in "
-            "the row's place. We add it, because replacing also throws the detector's place away.)"
+            f"{kin[0]} to {kin[-1]}; numbers have no unit. To the rows of hidden joints (marked at "
+            "the left) one learned row E is added: this place is not certain. (The paper puts E in "
+            "the row's place. We add it, because replacing also throws the detector's place away.) "
+            "MSGC is the mixing along the bones."
         )
         words = words.replace("64", str(z.shape[1]))
         panels = [
@@ -238,7 +256,8 @@ class Told:
         graph = adjacency_powers(torch.tensor(kin.adjacency), (2,))[0].numpy()
         row, near = given[self.j], graph[self.j] > 0
         others = [k for k in np.argsort(-row).tolist() if k != self.j][:5]
-        ends = np.array([[*self.detected[self.j], *self.detected[k], 25 * row[k]] for k in others])
+        xy, asked = self.detected, [self.j, *others]
+        ends = np.array([[*xy[self.j], *xy[k], 25 * row[k]] for k in others])
         low, high = -style.LOG2_RANGE, style.LOG2_RANGE
         words = (
             f"Joints ask joints. The bone graph lets {self.joint} hear {near.sum()} joints, those "
@@ -253,9 +272,10 @@ class Told:
         bones = Heat(graph, np.eye(2, 3), "weight", 0.0, float(graph.max()))
         square = (-3.0, -0.5, len(kin) - 0.5, len(kin) - 0.5)
         mark = [Arrows("ours", np.array([[-2.7, self.j, -0.7, self.j, 2.0]]), self.joint)]
-        asked = [Arrows("ours", ends, "attention")]
+        look = {"arrows": [Arrows("ours", ends, "attention")], "notes": named(xy, kin, asked)}
+        look |= {"box": around(xy[asked], pad=0.3), "wide": 1.4}
         panels = [
-            self.picture(f"whom {self.joint} asks", self.said(small=True), arrows=asked),
+            self.picture(f"whom {self.joint} asks", People("detector", "line", xy), **look),
             Picture("row asks, column answers", heat=who, box=square, arrows=mark),
             Picture("bone graph: two bones far", heat=bones, box=square, arrows=mark),
         ]
@@ -279,7 +299,8 @@ class Told:
             "From its token each joint gets two numbers: how far it should move in x and in y. "
             f"Hidden joints are moved by {moves[self.mask].mean():.1f} px on average. PORT has a "
             f"wish for the others, too, which is not used: at most {unused.max():.1f} px, for "
-            f"{kin.joints[unused.argmax()]}."
+            f"{kin.joints[unused.argmax()]}. (SE, squeeze and excitation: a gate for "
+            "every column of the tokens.)"
         )
         panels = [
             self.picture("the offsets", self.real, self.said(small=True), arrows=arrows, wide=1.3),
@@ -332,13 +353,13 @@ class Switch(NamedTuple):
     after: float
 
 
-def error_of(index: int) -> Callable[[Mapping, Refined], float]:
+def error_of(index: int, delta: float) -> Callable[[Mapping, Refined], float]:
     """The score of an exercise in the explorer: mean error of all joints of a pose, px; NaN for
-    other poses, and where nobody knows the truth.
+    other poses, another delta, and where nobody knows the truth.
     """
 
     def measure(state: Mapping, found: Refined) -> float:
-        if found.truth is None or state["pose"] != index:
+        if found.truth is None or (state["pose"], state["delta"]) != (index, delta):
             return float("nan")
         return float(far(found.refined, found.truth).mean())
 
@@ -365,7 +386,8 @@ class PortExplorer(Compared):
     """One pose: hide joints by a click, move delta, knock out heads, and see the change.
 
     refiner: what repairs. detections: what the detector said; truth: ground truth of the same rows,
-    or None. pictures: one a row, or None. options: of `Compared`.
+    or None. pictures: one a row, or None. stored: further poses that a page answers for, at every
+    delta. options: of `Compared`.
     A joint is hidden where its confidence is below delta, flipped where it was clicked.
     """
 
@@ -378,8 +400,10 @@ class PortExplorer(Compared):
         truth: Pose | None = None,
         *,
         pictures: Sequence[np.ndarray] | None = None,
+        stored: Sequence[int] = (),
         **options,
     ):
+        self.others = stored
         self.refiner = refiner
         self.detections = detections
         self.truth = truth
@@ -465,21 +489,25 @@ class PortExplorer(Compared):
             click=Click("hidden", "toggle"),
             wide=1.3,
         )
-        return {"pose": [[hand, self.sure(found), self.errors(found)]]}
+        title = f"confidence; delta {state['delta']:.2f}; ✕ hidden"
+        return {"pose": [[hand, self.sure(title, found), self.errors(found)]]}
 
-    def sure(self, found: Refined) -> Bars:
+    def sure(self, title: str, found: Refined) -> Bars:
         """Confidence of every joint; a cross: hidden from PORT."""
         roles = np.where(found.mask, "hidden", "detector").tolist()
         marks = np.where(found.mask, "✕", "").tolist()
         look = {"range": (0.0, 1.0), "click": Click("hidden", "toggle")}
-        return self.bars("detector's confidence", "", found.confidence, roles, marks, **look)
+        return self.bars(title, "", found.confidence, roles, marks, **look)
 
     def errors(self, found: Refined) -> Bars:
         """What PORT changes at every joint, px: of the error; without a truth, of the place."""
         if found.truth is None:
             return self.bars("moved by PORT, px", "px", far(found.refined, found.detected))
-        change = far(found.refined, found.truth) - far(found.detected, found.truth)
-        return self.bars("change of error, px (below 0 is better)", "px", change)
+        before = far(found.detected, found.truth)
+        change = far(found.refined, found.truth) - before
+        top = float(max(before.max(), np.abs(change).max()))  # so that 0 stays where it is
+        title = "change of error, px (below 0 is better)"
+        return self.bars(title, "px", change, range=(-top, top))
 
     def say(self, state: Mapping, found: Refined) -> str:
         hidden = int(found.mask.sum())
@@ -497,15 +525,24 @@ class PortExplorer(Compared):
             for xy in (found.detected, found.refined, found.plain)
         )
         return (
-            f"{hidden} joints hidden: mean error without alignment "
-            f"{far(found.refined, found.truth).mean():.2f} px; P-EPE {step(before, after, 2)}, "
-            f"what you changed: {after - plain:+z.2f} px of P-EPE."
+            f"{hidden} joints hidden: mean error of the hand "
+            f"{far(found.refined, found.truth).mean():.2f} px; P-EPE, detector to PORT, "
+            f"{step(before, after, 2)}{f'; {after - plain:+z.2f} px by you' * (after != plain)}."
         )
 
     def asks(self) -> Iterable[Mapping]:
-        """Every joint alone, turned over, and eleven deltas."""
-        yield from ({"hidden": joints} for joints in ([], *([j] for j in range(len(self.kin)))))
-        yield from ({"delta": tenth / 10} for tenth in range(11))
+        """Delta in steps of 0.1, with every joint alone turned over; other poses at every delta."""
+        own = self.declared["delta"].value
+        deltas = sorted({own, *np.linspace(0, 1, 11).round(1).tolist()})
+        alone = [[], *([j] for j in range(len(self.kin)))]
+        yield from ({"delta": delta, "hidden": hidden} for delta in deltas for hidden in alone)
+        yield from ({"pose": i, "delta": d, "hidden": []} for i in self.others for d in deltas)
+
+    def recompute_at(self, state: Mapping) -> dict:
+        """Maps of delta alone, or of clicks alone: more would be too many for a page."""
+        own = self.declared["delta"].value
+        self.stores_attention = not state["hidden"] or state["delta"] == own
+        return super().recompute_at(state)
 
 
 def moved(found: Refined) -> Float[np.ndarray, "n 5"]:

@@ -5,7 +5,7 @@ switches joints and paints occluders.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -136,15 +136,6 @@ def exchanged(
     """Features, those of all joints that are not kept taken from the person `step` rows before."""
     kept = torch.as_tensor(kept, device=maps.device)[..., None, None]
     return torch.where(kept, maps, maps.roll(step, 0))
-
-
-def columns(rows: Sequence[Mapping], *more: str) -> list[dict]:
-    """Of rows of the recipe the columns that a page has room for."""
-    names = ("variant", "subset", "AP", "AP50", "AP75", "AR", "oks", "PCK", *more)
-    one_pck = [
-        {"PCK" if name.startswith("PCK-") else name: v for name, v in row.items()} for row in rows
-    ]
-    return [{name: row.get(name) for name in names} for row in one_pck]
 
 
 # --- figures --------------------------------------------------------------------------------------
