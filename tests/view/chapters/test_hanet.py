@@ -159,7 +159,10 @@ def test_hanet_wins_in_the_first_case_and_loses_in_the_second_by_the_rule(shippe
     assert gains[found.best] == max(gains.values()), "it wins"
     assert bursts[found.best].after < 0.5 * bursts[found.best].before, "clearly"
     assert gains[found.worst] == min(gains.values()) < -1, "it loses"
-    best, worst = (each["rule"] for each in hanet.trick(refiner, test, bursts).cases)
+    cases = hanet.trick(refiner, test, bursts).cases
+    titles = [case["steps"][0]["title"] for case in cases]
+    assert titles == ["A track that jumps", "A good guess on a track that jumps"]
+    best, worst = (each["rule"] for each in cases)
     assert f"sequence {bursts[found.best].sequence}, " in best and "falls most" in best
     assert f"sequence {bursts[found.worst].sequence}, " in worst and "grows most" in worst
 
@@ -311,6 +314,10 @@ def test_the_sentence_says_what_hiding_costs_there(explorer):
     away = [joint_distances(x, found.truth)[4:8, WRIST] for x in (found.plain, found.inside.final)]
     old, new = (each.mean() for each in away)
     said = f"right_wrist hidden in frames 4 to 7: {old:.2f} → {new:.2f} px there ({new - old:+.2f})"
+    given, guess = (
+        joint_distances(x, found.truth)[4:8, WRIST].mean() for x in (found.given, found.guess)
+    )
+    assert f"the input there {given:.1f} → {guess:.1f} px" in explorer.verdict
     assert explorer.verdict.startswith("a/0, frames 0 to 12: ") and said in explorer.verdict
 
 
@@ -391,15 +398,18 @@ def test_maps_and_scrubber_begin_at_one_frame(explorer):
 
 
 def test_a_page_answers_as_the_kernel_does(explorer):
+    explorer.choose(span=[4, 4 + hanet.MOST - 1])
     stored = explorer.kept()["values"]["stored"]
-    assert {(a["state"]["hide"], a["state"]["axis"]) for a in stored} == {
-        (hide, axis) for hide in explorer.declared["hide"].options for axis in "xy"
-    }
-    for answer in stored[1:7:2]:
-        explorer.choose(**answer["state"])
-        assert base64.b64decode(answer["data"]) == explorer.data
-        assert answer["verdict"] == explorer.verdict
-        assert base64.b64decode(answer["attention"]["data"]) == explorer.attention.data
+    asked = [answer["state"] for answer in stored]
+    for name in ("axis", "hide", "joint"):
+        assert {s[name] for s in asked} == set(explorer.declared[name].options)
+    starts = [s["span"][0] for s in asked if s["hide"] == hanet.ONE and s["joint"] == "right_wrist"]
+    assert set(starts) == set(range(13 - hanet.MOST + 1)), "a gap anywhere"
+    for i in (0, 1, 3, 9, len(stored) - 1):
+        explorer.choose(**asked[i])
+        assert base64.b64decode(stored[i]["data"]) == explorer.data
+        assert stored[i]["verdict"] == explorer.verdict
+    assert "data" in stored[0]["attention"] and "data" not in stored[-1]["attention"]
 
 
 @pytest.mark.parametrize("span", [[1], [1, 2, 3], ["a", "b"], [0.5, 2]])

@@ -410,24 +410,6 @@ def test_a_page_says_what_the_kernel_says(estimators, windows):
     assert len(patches) > 12 and all(state["a press"] == "paints" for state in patches)
 
 
-def test_the_module_is_drawn_with_its_shapes(estimators, windows):
-    aware, _ = estimators
-    with torch.inference_mode(), record(aware.model) as taps:
-        xy = aware.model.decode(aware.model(crops_of(windows)[:1]))[0][0].numpy()
-    panels = vissimcc.module_panels(windows.sample(0).crops[0], taps, xy, windows.skeleton)
-    texts = [panel.title for panel in panels]
-    assert texts[0] == "crop\n3 x 64 x 32" and "17 x 48, 17 x 96" in texts[-1] and len(texts) == 6
-    maps, said, masked = (panel.heat.values for panel in panels[1:4])
-    p = taps["reasoning.visibility"][0].numpy()
-    np.testing.assert_allclose(np.ravel(said)[:K], p)
-    h, w = taps["maps.out"].shape[2:]
-    np.testing.assert_allclose(maps[:h, :w], taps["maps.out"][0, 0])
-    np.testing.assert_allclose(
-        masked[:h, w + 1 : 2 * w + 1], taps["reasoning.masked"][0, 1].view(h, w)
-    )
-    assert (panels[-1].people[0].xy == xy).all()
-
-
 # --- the trick in one screen
 
 

@@ -300,12 +300,15 @@ class Told:
 
     def track(self, box: str) -> Step:
         name = "xy"[self.axis]
+        burst, elsewhere = self.burst, self.outside(self.off)
+        guess = f"It guesses, and is off by {burst.before:.1f} px on average"
+        if lucky := burst.before < elsewhere.mean():
+            guess += f": a good guess, for in the other frames it is off by {elsewhere.mean():.1f}"
         words = (
-            f"The detector looks at every frame by itself. In frames {self.burst.first} to "
-            f"{self.burst.last} something hides the {self.joint} (shaded: all frames in which it "
-            f"is hidden). It guesses, and is off by {self.burst.before:.1f} px on average. HANet "
-            "gets this track and nothing else: no picture, no word about hidden joints. It begins "
-            "with the flow, the mean of three poses in a row."
+            f"The detector looks at every frame by itself. In frames {burst.first} to {burst.last} "
+            f"something hides the {self.joint} (shaded: all frames in which it is hidden). "
+            f"{guess}. HANet gets this track and nothing else: no picture, no word about hidden "
+            "joints. It begins with the flow, the mean of three poses in a row."
         )
         panels = [
             self.lines(f"{self.joint}, {name}", f"{name}, px", self.voices(self.one), wide=2.0),
@@ -315,16 +318,28 @@ class Told:
             r"\bar{P}_t = \frac{1}{3} \big({\color{detector} P_t} + {\color{detector} P_{t+d}} "
             r"+ {\color{detector} P_{t-d}}\big)"
         )
-        return Step("A track that jumps", words, box, panels, equation)
+        title = "A good guess on a track that jumps" if lucky else "A track that jumps"
+        return Step(title, words, box, panels, equation)
+
+    @cached_property
+    def off(self) -> Float[np.ndarray, "t"]:
+        """How far the input's joint is from the truth."""
+        return joint_distances(self.detected, self.truth)[:, self.burst.joint]
+
+    def outside(self, values: Float[np.ndarray, "t"]) -> Float[np.ndarray, "n"]:
+        """Values of the frames of the window that are not in the burst."""
+        return np.delete(values, range(self.burst.first, self.burst.last + 1))
 
     def kinematics(self, box: str) -> Step:
         v, a = (partial(self.moves, which=which) for which in (0, 1))
-        top = np.abs(self.moves(self.detected, 1)), np.abs(self.moves(self.truth, 1))
+        jerks, real = (np.abs(self.moves(xy, 1)) for xy in (self.detected, self.truth))
+        inner = jerks[self.burst.frames].max()
         words = (
             "Velocity is the change of place from one frame to the next, acceleration the change "
             "of velocity. Bodies are heavy, so real joints do neither abruptly: here the true "
-            f"acceleration stays below {top[1].max():.0f} px/frame², that of the input reaches "
-            f"{top[0].max():.0f}. Jumps give guesses away."
+            f"acceleration is at most {real.max():.0f} px/frame², that of the input {inner:.0f} in "
+            f"the burst and {self.outside(jerks).max():.0f} in the other frames. Jumps tell HANet "
+            "which tracks not to believe."
         )
         panels = [
             self.lines("velocity", "px/frame", self.voices(v)),
@@ -347,11 +362,13 @@ class Told:
         inner = (inside.read >= self.burst.first) & (inside.read <= self.burst.last)
         sizes = np.abs(inside.offsets[:, inner, self.burst.joint, self.axis]).mean(1)
         said = ", ".join(f"{name} {size:.1f}" for name, size in zip(names, sizes))
+        moved = np.abs(inside.offsets.sum(0)[inner, self.burst.joint, self.axis]).mean()
+        needed = np.abs(self.one(self.truth - self.detected)[inside.read[inner]]).mean()
         words = (
             f"The encoder reads one frame in {inside.read[1]}. Each of its levels is twice as wide "
             "as the one before, and proposes how far the joint should be moved. Mean size in "
-            f"frames {self.burst.first} to {self.burst.last}, px: {said}. Their sum should come "
-            "near the line that was needed."
+            f"frames {self.burst.first} to {self.burst.last}, px: {said}. Their sum moves the "
+            f"joint by {moved:.1f} px there; needed were {needed:.1f}."
         )
         place = self.lines(
             "place after the sum (dots)",
@@ -377,24 +394,25 @@ class Told:
         asks = int(np.abs(read - (self.burst.first + self.burst.last) / 2).argmin())
         off = joint_distances(self.detected, self.truth).mean(1)[read]
         most, least = int(given[asks].argmax()), int(given[asks].argmin())
-        roles = np.where(inner, "hidden", "visible").tolist()
         bars = [
-            Bar(f"frame {t}", 100 * float(w), role) for t, w, role in zip(read, given[asks], roles)
+            Bar(f"{t}: {far:.0f} px off", 100 * w, *(("hidden", "✕") if lost else ("visible", "")))
+            for t, far, w, lost in zip(read, off, given[asks].tolist(), inner)
         ]
         words = (
             f"How can an offset be known? Frame {read[asks]} asks all frames. It listens most to "
             f"frame {read[most]}, where the input's joints are off by {off[most]:.1f} px on "
-            f"average, and least to frame {read[least]} ({off[least]:.1f} px). Blue columns are "
-            f"frames that nobody asks. Dark bars: the {self.joint} is hidden. (Last level, mean of "
-            "its heads.)"
+            f"average, and least to frame {read[least]} ({off[least]:.1f} px): beside each bar "
+            f"stands how far off that frame is. ✕: the {self.joint} is hidden there, which need "
+            "not mean that it is wrong. (Last level, mean of its heads; colours say how many times "
+            "an even share, by powers of 2.)"
         )
         times = np.log2(style.times_uniform(given))
         low, high = -style.LOG2_RANGE, style.LOG2_RANGE
         who = Heat(times, np.eye(2, 3), "log2 of times uniform", low, high, diverging=True)
         end = len(read) - 0.5
         panels = [
-            Picture("row asks, column answers", heat=who, box=(-0.5, -0.5, end, end)),
-            Bars(f"whom frame {read[asks]} asks, %", "%", bars, wide=1.3),
+            Picture("a row asks a column, in time", heat=who, box=(-0.5, -0.5, end, end)),
+            Bars(f"whom frame {read[asks]} asks, % of attention", "%", bars, wide=1.3),
         ]
         equation = (
             r"{\color{ours} \mathrm{softmax}\Big(\frac{QK^T}{\sqrt{D}}\Big)} V \qquad "
@@ -407,7 +425,7 @@ class Told:
         off = [joint_distances(xy, self.truth) for xy in (self.detected, inside.final)]
         here = np.zeros_like(self.sequence.hidden[self.rows])
         here[burst.frames, burst.joint] = True
-        which = {"here": here, "whole window": np.ones_like(here)}
+        which = {"burst": here, "window": here | True}
         pairs = {name: [float(each[use].mean()) for each in off] for name, use in which.items()}
         bars = [
             Bar(f"{who}, {name}", value, role)
@@ -693,7 +711,7 @@ class HANetExplorer(Compared):
         known = one(np.concatenate((found.given, found.guess, found.reference)))
         refined = Line("refined", times[inside.read], one(inside.refined), "ink", "dots")
         title = state["joint"] + ": drag to hide it (yellow)" * hides
-        title += "; bursts: red" * bool(found.bursts[:, joint].any())
+        title += "; other shade: bursts" * bool(found.bursts[:, joint].any())
         ends = (float(known.min()) - 3, float(known.max()) + 3)
         unit = f"{state['axis']}, px"
         yield panel(title, y=unit, lines=[*voices(one), refined], y_range=ends, wide=2.0)
@@ -737,8 +755,19 @@ class HANetExplorer(Compared):
         if found.truth is None:
             return f"{text}; {what}: its answer moves by {moved[cells].mean():.2f} px{where}."
         change = step(plain[cells].mean(), after[cells].mean(), 2, f"px{where}")
+        if where:
+            given = joint_distances(found.given, found.reference)
+            change += f"; the input there {step(given[cells].mean(), before[cells].mean())}"
         return f"{text}; {what}: {change}."
 
     def asks(self) -> Iterable[Mapping]:
-        """Everything that can be hidden of the chosen joint, along both axes."""
-        return (hide | axis for axis in self.each("axis") for hide in self.each("hide"))
+        """The other axis, all that can be hidden, every joint, a gap of `MOST` frames anywhere."""
+        yield from self.each("axis", "hide", "joint")
+        ends = ([i, i + MOST - 1] for i in range(self.last_frame - MOST + 2))
+        yield from ({"hide": ONE, "span": end} for end in ends)
+
+    def recompute_at(self, state: Mapping) -> dict:
+        """Maps of the first gap alone: more would be too large for a page."""
+        own = (state[name] == self.state[name] for name in ("span", "joint", "axis"))
+        self.stores_attention = all(own)
+        return super().recompute_at(state)

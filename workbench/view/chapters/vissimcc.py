@@ -141,7 +141,7 @@ def exchanged(
 # --- figures --------------------------------------------------------------------------------------
 
 
-def _tiles(maps: Float[np.ndarray, "k y x"], cols: int = 5) -> Float[np.ndarray, "a b"]:
+def tiles(maps: Float[np.ndarray, "k y x"], cols: int = 5) -> Float[np.ndarray, "a b"]:
     """Maps as one picture, row by row, with lines of NaN between them."""
     k, h, w = maps.shape
     tiles = np.full((-(-k // cols) * cols, h + 1, w + 1), np.nan)
@@ -150,49 +150,6 @@ def _tiles(maps: Float[np.ndarray, "k y x"], cols: int = 5) -> Float[np.ndarray,
 
 
 MASK = "reasoning.mask"
-STEPS = {  # of the module, and the taps that say what left each
-    "a map a joint": ("maps.out",),
-    "VisNet: seen?": ("reasoning.visibility",),
-    "masked (Eq. 3, 4)": ("reasoning.masked",),
-    "attention (Eq. 5)": ("reasoning.blocks.0.attention.map",),
-    "columns, rows (Eq. 2)": ("distribution.x", "distribution.y"),
-}
-
-
-def module_panels(
-    picture: UInt8[np.ndarray, "h w 3"],
-    taps: Mapping[str, Tensor],
-    xy_crop: Float[np.ndarray, "k 2"],
-    skeleton: Skeleton,
-) -> list[Picture]:
-    """What one crop becomes: a map a joint, VisNet's word on each, masked maps, attention (mean of
-    the first block's heads, on the scale of all maps), answer, with their shapes. taps: all of
-    them, recorded for this crop alone; xy_crop: the answer. Counterpart of Visibility Fig. 1 and 3.
-    """
-    maps, said, attention, mask = (
-        taps[name][0].float().cpu().numpy()
-        for name in ("maps.out", *STEPS["VisNet: seen?"], *STEPS["attention (Eq. 5)"], MASK)
-    )
-    top = float(np.abs(maps).max())
-    times = np.log2(style.times_uniform(attention.mean(0)))
-    grids = [
-        (_tiles(maps), -top, top),
-        (_tiles(said.reshape(-1, 1, 1))[::2, ::2], 0, 1),
-        (_tiles(maps * mask[:, None, None]), -top, top),
-        (times, -style.LOG2_RANGE, style.LOG2_RANGE),
-    ]
-    panels = [Picture(f"crop\n3 x {picture.shape[0]} x {picture.shape[1]}", [picture])]
-    for (text, names), (grid, low, high) in zip(STEPS.items(), [*grids, (None, 0, 0)]):
-        shapes = ", ".join(" x ".join(map(str, taps[name].shape[1:])) for name in names)
-        panel = Picture(f"{text}\n{shapes}")
-        if grid is None:
-            people = [People(AWARE, "ours", xy_crop, skeleton=skeleton)]
-            panels.append(replace(panel, frames=[picture], people=people))
-            continue
-        heat = Heat(grid, np.eye(2, 3), text, low, high, diverging=low < 0)
-        box = (-0.5, -0.5, grid.shape[1] - 0.5, grid.shape[0] - 0.5)
-        panels.append(replace(panel, heat=heat, box=box))
-    return panels
 
 
 # --- the trick in one screen ----------------------------------------------------------------------
@@ -327,7 +284,7 @@ class Told:
         return Heat(values, affine, title, -top, top, diverging=True)
 
     def tiles(self, maps: Float[np.ndarray, "k y x"], title: str) -> Picture:
-        grid = _tiles(maps, 6)
+        grid = tiles(maps, 6)
         box = (-0.5, -0.5, grid.shape[1] - 0.5, grid.shape[0] - 0.5)
         return Picture(title, heat=self.heat(grid, np.eye(2, 3), title), box=box)
 
