@@ -168,6 +168,11 @@ def test_who_else_sees_a_hidden_joint(small, passing):
         np.testing.assert_array_equal(flags[key], truth.visibility[row])
         others = [t for t in range(5) if t != key]
         np.testing.assert_array_equal(shown[row], sum(flags[t] == 2 for t in others))
+    around = recipe.everybody(windows, "test", data)
+    for row, (pair, _, key) in enumerate(windows.items.tolist()):
+        own = np.where(truth.labelled[row, :, None], windows.sample(row).xy_crop[key], np.nan)
+        np.testing.assert_allclose(around[row][key, 0], own, atol=1e-2)
+        assert around[row].shape[:2] == (5, len(windows.pairs[pair][0].tracks))
     rows = recipe.shown_scores({"variant": "x"}, as_found(truth, truth.xy_frame), truth, shown)
     hidden = shown[truth.visibility == 1]
     counts = [(hidden == 0).sum(), np.isin(hidden, (1, 2)).sum(), (hidden >= 3).sum()]

@@ -179,19 +179,37 @@ def mixed_people(config: OTPoseConfig = SMALL, *, data: Rough = DATA) -> Windows
     return Windows(pairs, window_config(config, OFFSETS))
 
 
-def frames_that_show(windows: Windows, split: str, data: Rendered) -> Int[np.ndarray, "n k"]:
-    """In how many other frames of its clip each joint of each window's person is seen.
-
-    Labels say nothing of these: the same scenes are filmed again, sharp and with labels in every
-    frame.
-    """
+def filmed_again(windows: Windows, split: str, data: Rendered) -> list[Clip]:
+    """The clips of windows, sharp and with labels in every frame: the same scenes."""
     told = replace(data.world, sub_frames=1, label_stride=1, label_first=0)
-    clips = [clip for clip, _ in replace(data, world=told).pairs(split, len(windows.pairs))]
+    return [clip for clip, _ in replace(data, world=told).pairs(split, len(windows.pairs))]
+
+
+def frames_that_show(windows: Windows, split: str, data: Rendered) -> Int[np.ndarray, "n k"]:
+    """In how many other frames of its clip each joint of each window's person is seen. Labels say
+    nothing of these: see `filmed_again`.
+    """
+    clips = filmed_again(windows, split, data)
     shown = []
     for pair, n, key in windows.items.tolist():
         flags = clips[pair].tracks[n].visibility
         shown.append((np.delete(flags, key, 0) == 2).sum(0))
     return np.array(shown)
+
+
+def everybody(windows: Windows, split: str, data: Rendered) -> list[Float[np.ndarray, "t p k 2"]]:
+    """True places of the people of each window's clip in its frames, px of the crop, its own
+    person first; NaN without a label. See `filmed_again`.
+    """
+    clips, found = filmed_again(windows, split, data), []
+    for row, (pair, n, _) in enumerate(windows.items.tolist()):
+        tracks = sorted(clips[pair].tracks, key=lambda track: track is not clips[pair].tracks[n])
+        frames = windows.frames_of(row)
+        xy = np.stack([track.xy_frame[frames] for track in tracks], 1)
+        known = np.stack([track.visibility[frames] > 0 for track in tracks], 1)
+        xy = geometry.apply(windows.affines()[row], xy)
+        found.append(np.where(known[..., None], xy, np.nan).astype(np.float32))
+    return found
 
 
 # what the single-frame estimator sees in n windows, and the key frame's labels: files of the cache,

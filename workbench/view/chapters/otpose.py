@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import combinations
 
 import numpy as np
 import torch
@@ -37,12 +36,10 @@ KEY = 2  # of the five frames
 SOME = {
     "the key frame": (2,),
     "all but it": (0, 1, 3, 4),
-    "the frames before": (0, 1),
     "all five": (0, 1, 2, 3, 4),
 }
 MAPS = ("flow", "mask", "psi", "phi", "out")  # taps that are a map of every joint
-DEGRADED = ("this joint", "all joints")
-MEASURED = ("flow", "mask", "phi")  # maps that may be higher than 1
+SHORT = {SINGLE: "t alone", MEAN: "mean of 5"}  # where there is little room
 
 
 # --- what the network does ------------------------------------------------------------------------
@@ -204,11 +201,13 @@ def trick(
     rough: Float[Tensor, "n 5 k h w"],
     answers: Answers,
     shown: Int[np.ndarray, "n k"],
+    around: Sequence[Float[np.ndarray, "5 _ k 2"]],
     **options,
 ) -> Stepper:
     """The method step by step, on the joint of `extremes` that it helps and on the one that it
     harms, among those that are hidden in the key frame. answers: of `answered`; shown: in how many
-    other frames each joint is seen.
+    other frames each joint is seen; around: true places of everybody in each window's frames, px of
+    the crop, its own person first.
     """
     truth, flags = true_places(windows)
     use = (flags == 1) & (shown >= 2)
@@ -221,7 +220,7 @@ def trick(
             rough[place[0]].float().cpu().numpy(),
             {who: xy[place[0]] for who, xy in answers.items()},
             place[1],
-            int(shown[place]),
+            around[place[0]],
         )
         single, mean, ours = (told.away(told.xy[who]) for who in (SINGLE, MEAN, FINAL))
         least = "furthest above" if ours > min(single, mean) else "least below"
@@ -246,7 +245,7 @@ class Told:
     rough: Float[np.ndarray, "5 k y x"]
     xy: Mapping[str, Float[np.ndarray, "k 2"]]  # by who says it
     j: int
-    shown: int  # in how many other frames the joint is seen
+    around: Float[np.ndarray, "5 _ k 2"]  # where everybody is, the person first
 
     @property
     def steps(self) -> list[Step]:
@@ -270,39 +269,48 @@ class Told:
         """How far the highest place of a tap's map is from the joint's true place."""
         return self.away(peaks(self.estimator, torch.from_numpy(self.inside.taps[tap]))[0])
 
+    def whom(self, t: int) -> str:
+        """The joint that lies nearest to the highest place of the joint's map in a frame."""
+        spot = peaks(self.estimator, torch.from_numpy(self.rough[[t]]))[0, self.j]
+        off = np.linalg.norm(self.around[t] - spot, axis=-1)
+        who, k = np.unravel_index(np.nanargmin(off), off.shape)
+        name = self.estimator.skeleton.joints[k].replace("_", " ")
+        return f"{'neighbour: ' * bool(who)}{name}"
+
     def dot(self, name: str, role: str, xy: Float[np.ndarray, "k 2"]) -> People:
         """One joint alone."""
         own = (np.arange(len(xy)) == self.j)[:, None]
         return People(name, role, np.where(own, xy, np.nan))
 
-    def over(
-        self, title: str, values: Float[np.ndarray, "y x"], t: int = KEY, top: float | int = 0
-    ) -> Picture:
-        """A map over the crop of a frame, from 0 to top or to its highest value; the true place is
-        known in the key frame alone.
-        """
+    def over(self, title: str, values: Float[np.ndarray, "y x"], t: int = KEY) -> Picture:
+        """A map over the crop of a frame, from 0 to its highest value."""
         to_crop = self.estimator.model.to_crop.cpu().numpy()
-        top = float(f"{top or values.max():.2g}") or 1.0
-        heat = Heat(values, to_crop, title, 0.0, top)
-        place = [self.dot(f"{self.joint}, truth", "truth", self.truth)] if t == KEY else []
-        return Picture(title, [self.window.crops[t]], place, heat=heat)
+        heat = Heat(values, to_crop, "", 0.0, float(f"{values.max():.2g}") or 1.0)
+        place = self.dot("truth", "truth", self.around[t, 0])
+        return Picture(title, [self.window.crops[t]], [place], heat=heat)
 
     def taps(self, *names: str) -> list[Picture]:
-        return [
-            self.over(name.replace(".", " "), self.inside.taps[name][0, self.j]) for name in names
-        ]
+        maps = {name.replace(".", " "): self.inside.taps[name][0, self.j] for name in names}
+        return [self.over(f"{name}, up to {x.max():.2g}", x) for name, x in maps.items()]
 
     def maps(self, box: str) -> Step:
-        values = self.rough[:, self.j]
-        top = float(values.max())
-        panels = [self.over(name, values[t], t, top) for t, name in enumerate(FRAMES)]
+        values, whom = self.rough[:, self.j], [self.whom(t) for t in range(len(FRAMES))]
+        panels = [self.over(f"{FRAMES[t]}: {who}", values[t], t) for t, who in enumerate(whom)]
+        sure = values.max((1, 2))
+        has = [FRAMES[t] for t, who in enumerate(whom) if who == self.joint]
+        others = " and ".join(name for name in has if name != FRAMES[KEY])
+        first = "hits" if FRAMES[KEY] in has else "misses"
         words = (
-            f"The {self.joint} is hidden in the frame t and visible in {self.shown} of the other "
-            "four. An estimator of single pictures draws a map of it in each frame. In t the "
-            f"highest place of its map is {self.away(self.xy[SINGLE]):.1f} px off."
+            f"The {self.joint} is hidden in the frame t. An estimator of single pictures draws a "
+            "map of it in each frame; above each picture stands the true joint that the map's "
+            f"highest place is nearest to. Frame t {first} the {self.joint} "
+            f"({self.away(self.xy[SINGLE]):.1f} px off; its hill is {sure[KEY]:.2f} high). Right "
+            f"in the others: {others or 'none'} (hills up to {np.delete(sure, KEY).max():.2f}). "
+            "Dots are the truth, which the network never sees."
         )
         equation = r"H_{t-2} \quad H_{t-1} \quad {\color{detector} H_t} \quad H_{t+1} \quad H_{t+2}"
-        return Step("One frame does not see it, others do", words, box, panels, equation)
+        title = f"Frame t {first} it; it is found in {others or 'no other frame'}"
+        return Step(title, words, box, panels, equation)
 
     def flows(self, box: str) -> Step:
         words = (
@@ -350,7 +358,7 @@ class Told:
         )
         panels = [
             *self.taps(*(f"phi.{b}" for b in self.estimator.model.config.branches)),
-            Bars(f"whom the {self.joint} listens to, %", "%", bars, wide=1.2),
+            Bars("its attention, %", "%", bars, wide=1.2),
         ]
         equation = r"{\color{ours} \mathrm{softmax}\Big(\frac{QK^T}{\sqrt{D}}\Big)} V"
         return Step("Joints ask joints, in past and future", words, box, panels, equation)
@@ -361,28 +369,27 @@ class Told:
         for kind, use in {self.joint: np.arange(len(known)) == self.j, "all joints": known}.items():
             for who, role in roles.items():
                 value = float(far(self.xy[who], self.truth)[use].mean())
-                bars.append(Bar(f"{who}, {kind}", value, role))
-        dots = [self.dot(who, role, self.xy[who]) for who, role in roles.items()]
-        dots.append(self.dot(f"{self.joint}, truth", "truth", self.truth))
+                bars.append(Bar(f"{SHORT.get(who, who)}, {kind}", value, role))
+        dots = [self.dot(SHORT.get(who, who), role, self.xy[who]) for who, role in roles.items()]
+        dots.append(self.dot("truth", "truth", self.truth))
         to_crop = self.estimator.model.to_crop.cpu().numpy()
         dilations = self.estimator.model.config.dilations
         ends = readings(self.inside, self.j, dilations, to_crop)[len(dilations) // 2]
         arrows = Arrows("ours", ends * (1, 1, 1, 1, 2.4) + (0, 0, 0, 0, 0.8), "read elsewhere")
         crop = [self.window.crops[KEY]]
         panels = [
-            self.over(
-                "the flow, and where it is read", self.inside.taps["refine.moved"][0, self.j]
-            ),
-            Picture(f"where they put the {self.joint}", crop, dots, wide=1.4),
-            Bars("distance from the truth, px of the crop", "px", bars, wide=1.5),
+            *self.taps("flow.total"),
+            self.over("mixed, and where it is read", self.inside.taps["refine.moved"][0, self.j]),
+            Picture(f"the {self.joint}", crop, dots, wide=1.2),
+            Bars("px from the truth", "px", bars, wide=1.4),
         ]
-        panels[0] = replace(panels[0], arrows=[arrows])
+        panels[1] = replace(panels[1], arrows=[arrows])
         single, mean, ours = (self.away(self.xy[who]) for who in roles)
         words = (
-            "The transformers' answer says where the total flow is read (arrows): a convolution "
-            f"whose nine arms are moved and weighed. In this case the {self.joint} is "
-            f"{single:.1f} px off by the single frame, {mean:.1f} by the mean of five frames, "
-            f"{ours:.1f} by OTPose."
+            "Convolutions mix the total flows of all joints; the transformers' answer says where "
+            "these maps are read (arrows): by a convolution whose nine arms are moved and weighed. "
+            f"The {self.joint} is {single:.1f} px off by the single frame, {mean:.1f} by the mean "
+            f"of five frames, {ours:.1f} by OTPose."
         )
         equation = r"P = {\color{ours} \mathrm{Refine}}(F_{total};\, \phi_{prev}, \phi_{sub})"
         title = "Nearer than both rivals" if ours < min(single, mean) else "A rival is nearer"
@@ -423,7 +430,7 @@ class Passed:
     rough: Float[np.ndarray, "5 k y x"]  # the single frame's heatmaps, as OTPose gets them
     inside: Inside
     xy: dict[str, Float[np.ndarray, "k 2"]]
-    plain: Float[np.ndarray, "k 2"]  # OTPose's answer where nothing is changed
+    plain: Inside  # where nothing is changed
     looks: dict  # of the attention view
 
 
@@ -446,7 +453,6 @@ class OTPoseExplorer(Compared):
         self.windows = windows
         self.to_crop = estimator.model.to_crop.cpu().numpy()
         self.maps = [n for n in tap_table(estimator.model) if n.split(".")[0] in MAPS]
-        self.tops: dict[str, float] = {}
         # each holds its last answer
         self.person = lru_cache(1)(self.read)
         self.seen = lru_cache(1)(self.under_paint)
@@ -465,14 +471,14 @@ class OTPoseExplorer(Compared):
 
     def declare(self) -> list[Control]:
         w, h = self.config.size
+        size, *paint = brush_controls(max(w // 4, 4), max(w, h), "this frame")
         return [
-            number("person", self.first, len(self.windows) - 1),
-            self.joints(),
-            *brush_controls(max(w // 4, 4), max(w, h), "this frame"),
+            number("person", self.first, len(self.windows) - 1, more=True),
+            self.joints(needs="drawing"),
+            replace(size, needs="nothing"),  # of the next stroke
+            *paint,
             choice("map", self.maps, "mask.total", needs="drawing", more=True),
-            number("degrade", 0, 1, step=0.05, more=True),
-            choice("degrade of", DEGRADED, more=True),
-            choice("harm in", SOME, more=True, label="degrade in"),
+            number("degrade", 0, 1, step=0.05, more=True, label="blur all frames"),
             number("distance", 1, 2, step=0.25, more=True, label="distance x"),
             choice("answered by", self.models, more=True),
             opacity(0.85),
@@ -506,16 +512,11 @@ class OTPoseExplorer(Compared):
         return rough, cover(person.flags, person.truth, mask[KEY])
 
     def unchanged(self, index: int, by: str) -> Inside:
-        names = [*(name for name in self.maps if name.startswith(MEASURED)), "refine.moved"]
+        names = [*self.maps, "refine.moved"]
         return look_inside(self.models[by], self.person(index).rough[None], names)
 
     def compute(self, state: Mapping) -> Passed:
-        if not self.tops:
-            self.tops = reached(self.plain(self.first, self.names[0]).taps)
         asked = {name: state[name] for name, of in self.declared.items() if of.needs == "model"}
-        asked["size"] = None  # of the next stroke
-        if not state["degrade"] or state["degrade of"] != DEGRADED[0]:
-            asked["joint"] = None  # another one changes nothing but the drawing
         return self.passed(json.dumps(asked))
 
     def answered(self, asked: str) -> Passed:
@@ -523,9 +524,7 @@ class OTPoseExplorer(Compared):
         state = json.loads(asked)
         index, by = state["person"], state["answered by"]
         rough, flags = self.seen(index, json.dumps(state["brush"]))
-        of = None if state["joint"] is None else self.kin.index(state["joint"])
-        frames = SOME[state["harm in"]]
-        used = degraded(rough[None], state["degrade"], joint=of, frames=frames).clone()
+        used = degraded(rough[None], state["degrade"]).clone()
         used[:, :, state["hidden"]] = 0
         look = {
             "names": [*self.maps, "branch.*.map", "refine.*"],
@@ -546,48 +545,44 @@ class OTPoseExplorer(Compared):
             "knocked_out": state["knocked out"],
         }
         xy = {SINGLE: peaks(self.estimator, used[:, KEY])[0], FINAL: inside.xy_crop[0]}
-        plain = self.plain(index, by).xy_crop[0]
+        plain = self.plain(index, by)
         return Passed(self.person(index), flags, used[0].cpu().numpy(), inside, xy, plain, looks)
 
     # --- drawn ------------------------------------------------------------------------------------
 
-    def heat(self, name: str, values: Float[np.ndarray, "y x"]) -> Heat:
-        """A map on a scale that no control moves: from 0 to 1, or to what the first person's maps
-        reach where nothing is changed.
-        """
-        if name not in self.tops:
-            return Heat(values, self.to_crop, name)
-        top, signs = self.tops[name], name.startswith("phi")
-        label = f"{name} (scale: the first person's maximum)"
-        return Heat(values, self.to_crop, label, -top if signs else 0.0, top, signs)
+    def heat(self, values: Float[np.ndarray, "y x"], usual: np.ndarray, signs: bool) -> Heat:
+        """A map on a scale that ends where it is highest as long as nothing is changed."""
+        top = float(f"{abs(usual).max():.2g}") or 1.0
+        return Heat(values, self.to_crop, "", -top if signs else 0.0, top, signs)
 
     def draw(self, state: Mapping, found: Passed) -> Tabs:
         j = self.kin.index(state["joint"])
         frames, flags = found.person.frames, found.person.flags
         people = self.people(state, found)
         who = people[0 if flags[j] else -1]  # on the chosen joint's maps
-        spot = np.where((np.arange(len(found.plain)) == j)[:, None], who.xy, np.nan)
-        spots = [replace(who, name=f"{state['joint']}, {who.name}", xy=spot)]
-        brush = {"at": KEY, "brush": True}
+        dots = [replace(who, xy=np.where((np.arange(len(who.xy)) == j)[:, None], who.xy, np.nan))]
 
         def over(name: str, title: str = "", arrows: Sequence[Arrows] = ()) -> Picture:
-            heat = self.heat(name, found.inside.taps[name][0, j])
-            return Picture(title or name, frames, spots, heat, arrows, **brush)
+            maps = (inside.taps[name][0, j] for inside in (found.inside, found.plain))
+            heat = self.heat(*maps, name.startswith("phi"))
+            return Picture(title or name.replace(".", " "), frames, dots, heat, arrows, at=KEY)
 
         rim = [KEY] * bool(flags.any())
+        usual = found.person.rough[:, j].cpu().numpy()
         row = []
         for t, frame in enumerate(FRAMES):
-            heat = self.heat("single frame's heatmap", found.rough[t, j])
+            heat = self.heat(found.rough[t, j], usual, False)
             row.append(Picture(frame, frames, heat=heat, at=t, brush=True, rim=rim))
-        click = Click("joint")
-        key = Picture("t: press to paint", frames, people, wide=1.2, click=click, **brush)
+        key = Picture("t: click a joint", frames, people, at=KEY, wide=1.2, click=Click("joint"))
         flows, masks = ([over(f"{what}.{kind}") for kind in FLOWS] for what in ("flow", "mask"))
         psi = [over(name) for name in self.maps if name == "psi"]
         offsets = []
         reads = readings(found.inside, j, self.config.dilations, self.to_crop)
         for dilation, ends in zip(self.config.dilations, reads):
             arrows = Arrows("ours", ends * (1, 1, 1, 1, 2.4) + (0, 0, 0, 0, 0.8))
-            offsets.append(over("refine.moved", f"dilation {dilation}", [arrows]))
+            offsets.append(
+                over("refine.moved", f"dilation {dilation} (thick: weighs more)", [arrows])
+            )
         return {
             "answer": [row, [key, over(state["map"]), self.changes(found)]],
             "flows and masks": [[*flows, *psi], [*masks, over("out")]],
@@ -626,13 +621,14 @@ class OTPoseExplorer(Compared):
         j, use = self.kin.index(joint), found.person.flags > 0
         single, answer = found.xy.values()
         if not use.any():
-            moved = far(answer, found.plain)
+            moved = far(answer, found.plain.xy_crop[0])
             return (
                 f"{FINAL} puts {joint} {far(answer, single)[j]:.1f} px from the single frame's "
                 f"place; what you changed moves it by {moved[j]:.1f} px, all joints by "
                 f"{moved.mean():.1f} px on average."
             )
-        before, after, plain = (far(xy, found.person.truth) for xy in (single, answer, found.plain))
+        told = (single, answer, found.plain.xy_crop[0])
+        before, after, plain = (far(xy, found.person.truth) for xy in told)
         said = f"{joint} has no label"
         if use[j]:
             said = f"{'hidden ' * int(found.flags[j] == 1)}{joint} {step(before[j], after[j])}"
@@ -643,59 +639,51 @@ class OTPoseExplorer(Compared):
         )
 
     def asks(self) -> Iterable[Mapping]:
-        """The other maps and joints, and patches on a grid of three by three in the key frame."""
+        """The other maps and joints, two ways to change the input, and patches in every frame: on a
+        grid of two by three, and where the single frame sees the joint that is shown first.
+        """
         yield from self.each("map", "joint")
+        yield from ({"distance": value} for value in (0, 2))
+        yield from ({"degrade": value} for value in (0.5, 1))
         w, h = self.config.size
-        yield from patch_grid((w, h), self.state["size"], (w / 3, h / 3), (KEY, KEY))
-
-
-def reached(maps: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """How high maps are, to two digits: one number for all flows but the total one, and so on."""
-    kinds = {name: (name.split(".")[0], name.endswith("total")) for name in maps}
-    tops = {
-        kind: max(abs(maps[n]).max() for n in maps if kinds[n] == kind) for kind in kinds.values()
-    }
-    return {name: float(f"{tops[kind]:.2g}") or 1.0 for name, kind in kinds.items()}
+        for t in range(len(FRAMES)):
+            yield from patch_grid((w, h), self.state["size"], (w / 2, h / 3), (t, t))
+        j = self.kin.index(self.state["joint"])
+        yield from ({"brush": [one]} for one in spots(self, self.state["person"], j).values())
 
 
 # --- an exercise in the explorer ------------------------------------------------------------------
 
-MOST_FRAMES = 2  # that may be painted over
+
+def spots(explorer: OTPoseExplorer, index: int, joint: int) -> dict[int, dict]:
+    """For each frame but t a square over the place where the single frame sees a joint there."""
+    xy = peaks(explorer.estimator, explorer.person(index).rough)[:, joint].tolist()
+    size = explorer.config.size[0] // 4
+    return {t: patch(*xy[t], size, (t, t)) for t in range(len(FRAMES)) if t != KEY}
 
 
-def rescuers(explorer: OTPoseExplorer, index: int, joint: int) -> dict[tuple[int, ...], float]:
-    """How far OTPose puts a joint, px of the crop, with one or two of the other frames painted over
-    where the single frame sees the joint there; by the frames. The first: nothing is painted.
+def rescuers(explorer: OTPoseExplorer, index: int, joint: int) -> dict[str, float]:
+    """How far OTPose puts a joint, px of the crop, by the one frame that is painted over as `spots`
+    says; the first: nothing is painted.
     """
-    person, size = explorer.person(index), explorer.config.size
-    spots = peaks(explorer.estimator, person.rough)[:, joint]
-    others = [t for t in range(len(FRAMES)) if t != KEY]
-    brush = [patch(*spots[t].tolist(), size[0] // 4, (t, t)) for t in others]
-    hidden = painted(person.frames, covered(brush, size, len(FRAMES)))
-    under = explorer.heatmaps(np.stack(hidden))
-    some = [choice for n in range(MOST_FRAMES + 1) for choice in combinations(others, n)]
-    rough = person.rough[None].repeat(len(some), 1, 1, 1, 1)
-    for row, frames in zip(rough, some):
-        row[list(frames)] = under[list(frames)]
+    squares = spots(explorer, index, joint)
+    brushes = [[], *([square] for square in squares.values())]
+    rough = torch.stack([explorer.under_paint(index, json.dumps(b))[0] for b in brushes])
     found = look_inside(explorer.estimator, rough, ()).xy_crop[:, joint]
-    off = np.linalg.norm(found - person.truth[joint], axis=-1)
-    return dict(zip(some, off.tolist()))
+    off = np.linalg.norm(found - explorer.person(index).truth[joint], axis=-1)
+    return dict(zip(("nothing", *(FRAMES[t] for t in squares)), off.tolist()))
 
 
 def lost(explorer: OTPoseExplorer, index: int, joint: int) -> Callable[[Mapping, Passed], float]:
     """The score of an exercise in the explorer: how far OTPose puts a joint of a person, px of the
-    crop; NaN where the key frame or too many others are painted over, or anything else is changed.
+    crop; NaN where the key frame or several frames are painted over, or anything else is changed.
     """
     usual = {name: explorer.declared[name].value for name in ("degrade", "distance", "hidden")}
     usual |= {"person": index, "knocked out": [], "answered by": explorer.names[0]}
 
     def measure(state: Mapping, found: Passed) -> float:
-        painted_over = {
-            t
-            for stroke in state["brush"]
-            for t in range(stroke["frames"][0], stroke["frames"][1] + 1)
-        }
-        allowed = KEY not in painted_over and len(painted_over) <= MOST_FRAMES
+        spans = {tuple(stroke["frames"]) for stroke in state["brush"]}
+        allowed = len(spans) < 2 and all(first == last != KEY for first, last in spans)
         if not allowed or any(state[name] != value for name, value in usual.items()):
             return float("nan")
         return float(far(found.xy[FINAL], found.person.truth)[joint])
