@@ -285,7 +285,7 @@ def stdpose_chapter():
     ("cell", "name", "change"),
     [
         ("dam-explorer", "explorer", {"k": 4.0, "key frame": 3, "gap T": "5"}),
-        ("look", "looker", {"blank out": 9, "which": "at random"}),
+        ("look", "looker", {"brush": [stage.patch(40, 60, 32, (0, 0))], "hidden": [1]}),
         ("player", "player", {"gap T": "5", "frame": 2, "error of": "nose"}),
     ],
 )

@@ -22,8 +22,10 @@ from workbench.records import Clip, Detections, Track, Video
 from workbench.view import style
 from workbench.view.chapters import stdpose as view
 from workbench.view.panels import Bars, Lines, Picture
+from workbench.view.stage import patch
 
 TINY = tiny("stdpose")
+UPPER = [patch(view.PATCH, view.PATCH, 2 * view.PATCH, (0, 0))]  # four of six image tokens
 K, (W, H), N = TINY.joints, TINY.grid, 7
 
 
@@ -223,8 +225,8 @@ def player(carried):
 
 
 def test_what_is_in_sight(mask, look, player):
-    assert in_sight(mask) == ["person", "key frame", "k", "theta", "joint"]
-    assert in_sight(look) == ["person", "key frame", "blank out"]
+    assert in_sight(mask) == ["key frame", "k", "theta", "joint"]
+    assert in_sight(look) == ["key frame", "joint", "size"]
     assert in_sight(player) == ["frame", "clip", "gap T", "error of"]
 
 
@@ -242,8 +244,11 @@ def test_the_mask_is_shown_on_scales_that_stay(mask, inside):
     mask.choose(k=10.0, theta=0.1, joint="nose")
     after = {title: panel.heat for title, panel in panels(mask, "synthesis").items()}
     ends = {title: (heat.low, heat.high) for title, heat in before.items()}
-    assert ends == {title: (heat.low, heat.high) for title, heat in after.items()}
-    assert ends["times the mask"] == ends["synthesis"] and ends["answer"] == (0, 1)
+    del ends["answer"]  # which ends where the shipped mask's does, and is of another joint now
+    assert ends.items() <= {title: (heat.low, heat.high) for title, heat in after.items()}.items()
+    assert ends["times the mask"] == ends["synthesis"]
+    top = mask._found.shipped.heatmaps[0, mask.kin.index("nose")].max()
+    assert panels(mask, "synthesis")["answer"].heat.high == pytest.approx(top, rel=0.5)
     assert ends["merged in time"][1] == pytest.approx(
         np.abs(inside.taps["tks.time"][0]).max(), rel=0.06
     )
@@ -252,7 +257,7 @@ def test_the_mask_is_shown_on_scales_that_stay(mask, inside):
 
 def test_k_and_theta_bend_curve_mask_and_answer(mask, propagator):
     mask.choose(k=10.0, theta=0.1, **{"backward weight": 0.0})
-    shipped, now, dots = panels(mask, "mask")["sigmoid (Eq. 3)"].lines
+    shipped, now, dots = panels(mask, "mask")["Eq. 3"].lines
     np.testing.assert_allclose(now.y, 1 / (1 + np.exp(-10 * (np.abs(now.x) - 0.1))), atol=1e-6)
     np.testing.assert_allclose(
         shipped.y, 1 / (1 + np.exp(-TINY.k * (np.abs(shipped.x) - TINY.theta))), atol=1e-6
@@ -274,15 +279,13 @@ def test_the_sentence_is_signed_and_counts_the_truth(mask):
     mask.choose(k=10.0)
     window = mask.sets["3"].sample(mask.gap.place[1])
     truth, known = window.xy_crop[1], window.visibility[1] > 0
+    scale = view.scales(mask.sets["3"])[mask.gap.place[1]]
     mean = {}
     for name in ("inside", "shipped", "even"):
         xy = getattr(mask._found, name).xy_crop[0]
-        mean[name] = np.linalg.norm(xy - truth, axis=-1)[known].mean()
+        mean[name] = np.linalg.norm(xy - truth, axis=-1)[known].mean() / scale
     now = mean["inside"]
-    assert (
-        f"mean error {now:.2f} px of the crop, {now - mean['shipped']:+.2f} against the mask"
-        in mask.verdict
-    )
+    assert f"mean error {now:.2f} px, {now - mean['shipped']:+.2f} against the mask" in mask.verdict
     assert f"{now - mean['even']:+.2f} against an even mask" in mask.verdict
     bars = titled(panels(mask, "mask"), "error against")
     assert [np.isfinite(bar.value) for bar in bars.bars] == known.tolist()
@@ -349,37 +352,31 @@ def test_what_is_looked_at_is_taken_away(look):
     assert look.attention.state["focus"] == token
     assert look.attention.state["head"] == [view.LOOKED, 0, 0]
     np.testing.assert_allclose(look._found.inside.heatmaps, before.heatmaps, atol=1e-6)
-    look.choose(**{"blank out": 2})
-    assert set(np.flatnonzero(look._found.blanked)) == set(np.argsort(asked)[-2:])
-    assert (
-        "2 of 6 image tokens" in look.verdict and f"{np.sort(asked)[-2:].sum():.0%}" in look.verdict
-    )
+    look.choose(brush=[patch(10, 10, 20, (0, 0))])  # the left column's first token alone
+    assert np.flatnonzero(look._found.blanked).tolist() == [0]
+    look.choose(brush=UPPER)
+    assert np.flatnonzero(look._found.blanked).tolist() == [0, 1, 2, 3]
+    share = asked[:4].sum()
+    assert "4 of 6 image tokens" in look.verdict and f"{share:.0%}" in look.verdict
     shown = panels(look, "answer")
-    veiled = titled(shown, "what is veiled").heat
+    veiled = titled(shown, "click a joint").heat
     np.testing.assert_array_equal(np.ravel(veiled.values), look._found.blanked)
-    looked = shown["left_wrist looks at, log2 × uniform"].heat
-    np.testing.assert_allclose(np.ravel(looked.values), np.log2(asked * 6), atol=1e-5)
-    assert (looked.low, looked.high) == (-4, 4)
-    look.choose(which="least looked at")
-    assert set(np.flatnonzero(look._found.blanked)) == set(np.argsort(asked)[:2])
-    look.choose(which="at random")
-    assert look._found.blanked.sum() == 2
-    look.choose(**{"blank out": 6})
+    looked = titled(shown, "press to blank out").heat
+    np.testing.assert_allclose(np.ravel(looked.values), 100 * asked, atol=1e-4)
+    assert looked.low == 0 and looked.high == pytest.approx(100 * asked.max(), rel=0.06)
     change = np.abs(look._found.inside.heatmaps - before.heatmaps).max()
     assert change > 0 and f"heatmaps differ by {change:.2g}" in look.verdict
 
 
 def test_the_maps_answer_to_hidden_places_and_heads(look):
-    asked, look_at = look._found.asked, look.attention
-    strongest = int(np.argmax(asked))
-    look.choose(**{"blank out": 1})
-    assert look_at.hidden == [strongest]
-    other = (strongest + 1) % 6
-    look_at.hidden = sorted([strongest, other])
-    assert look.state["hidden"] == [other] and look._found.blanked.sum() == 2
-    look_at.hidden = [other]  # a click brings back what the number took
-    assert look.state["hidden"] == sorted([strongest, other])
-    assert np.flatnonzero(look._found.blanked).tolist() == [other]
+    look_at = look.attention
+    look.choose(brush=UPPER)
+    assert look_at.hidden == [0, 1, 2, 3]
+    look_at.hidden = [0, 1, 2, 3, 5]
+    assert look.state["hidden"] == [5] and look._found.blanked.sum() == 5
+    look_at.hidden = [1, 2, 3, 5]  # a click brings back what the paint took
+    assert look.state["hidden"] == [0, 5]
+    assert np.flatnonzero(look._found.blanked).tolist() == [1, 2, 3, 5]
     look_at.knocked_out = [[view.LOOKED, 0, 1]]
     assert look.state["knocked out"] == [[view.LOOKED, 0, 1]]
     maps = look._found.looks["maps"][view.LOOKED]
@@ -439,7 +436,7 @@ def test_labels_between_are_not_needed(propagator, sparse, labelled):
         ),
     ]
     explorers[0].choose(k=9.0)
-    explorers[1].choose(**{"blank out": 3})
+    explorers[1].choose(brush=UPPER)
     for explorer in explorers:
         assert "nan" not in explorer.verdict and "error" not in explorer.verdict
         assert "px" in explorer.verdict
@@ -451,7 +448,7 @@ def test_labels_between_are_not_needed(propagator, sparse, labelled):
                     assert all(np.isfinite(line.y).any() for line in panel.lines)
                 if isinstance(panel, Picture) and not labelled:
                     assert "truth" not in [people.role for people in panel.people]
-    key = titled(panels(explorers[0], "mask"), "key frame")
+    key = titled(panels(explorers[0], "mask"), "click a joint")
     assert [people.name for people in key.people] == [view.SINGLE, view.FINAL]
     line, *others = [
         panel.people[-1].xy for panel in list(panels(explorers[2], "stage").values())[:4]
@@ -510,7 +507,7 @@ def test_a_state_comes_back(name, request, propagator, sets, carried):
     explorer = request.getfixturevalue(name)
     changes = {
         "mask": {"k": 4.0, "person": 1, "key frame": 4, "tab": "synthesis"},
-        "look": {"blank out": 2, "joint": "nose", "knocked out": [[view.LOOKED, 0, 0]]},
+        "look": {"brush": UPPER, "joint": "nose", "knocked out": [[view.LOOKED, 0, 0]]},
         "player": {"gap T": "6", "error of": "nose", "frame": 2},
     }[name]
     explorer.choose(**changes)
@@ -542,8 +539,7 @@ def test_a_page_holds_what_the_kernel_says(name, request):
         else:
             assert name == "player"
         if name == "look":
-            attention = base64.b64decode(answer["attention"]["data"])
-            assert attention == explorer.attention.data
+            assert "data" not in answer["attention"], "too large for a page"
 
 
 # --- the trick in one screen
@@ -593,23 +589,28 @@ def test_the_steps_hold_the_tensors_of_the_pass(propagator, sets, filled):
     inside = view.look_inside(propagator, view.see(propagator, windows, [1]))
     for step, tap, pick in (
         (0, "frames", lambda x: x[0, :, 4]),
-        (1, "dam.residual", lambda x: x[0, :, 4]),
+        (1, "dam.residual", lambda x: x[0, :1, 4]),
         (2, "tks.out", lambda x: np.abs(x[0, 4])),
     ):
-        shown = [panel.heat.values for panel in steps[step].panels]
+        shown = [panel.heat.values for panel in steps[step].panels if panel.kind == "picture"]
         expected = pick(inside.taps[tap])
         if step == 2:
             assert np.allclose(shown[1], expected, atol=1e-6)
         else:
             assert np.allclose(shown[: len(expected)], expected, atol=1e-6)
-    even = view.look_inside(propagator, told.seen, (), edit={"dam.out": view.even}).xy_crop[0]
-    ours, same = (round(float(told.away(xy)), 1) for xy in (inside.xy_crop[0], even))
-    says = {True: "does nothing", False: "helps" if ours < same else "harms"}[ours == same]
-    assert f"So here the mask {says}" in steps[1].words
+    others = {
+        "as it is": inside,
+        "even mask": view.look_inside(propagator, told.seen, (), edit={"dam.out": view.even}),
+        "no labels told": view.look_inside(propagator, told.seen, (), told=(0, 0)),
+    }
+    off = {name: told.away(other.xy_crop[0]) for name, other in others.items()}
+    assert {bar.label: bar.value for bar in steps[1].panels[2].bars} == pytest.approx(off, abs=1e-3)
+    by = [abs(off[name] - off["as it is"]) for name in ("even mask", "no labels told")]
+    assert f"hangs on the {'labels' if by[1] > by[0] else 'mask'}." in steps[1].words
     mask = inside.taps["dam.out"][0]
-    assert np.allclose(steps[1].panels[2].heat.values, mask * mask.size, atol=1e-5)
+    assert np.allclose(steps[1].panels[1].heat.values, mask * mask.size, atol=1e-5)
     known = np.isfinite(told.truth[1]).all(1)
-    off = np.linalg.norm(inside.xy_crop[0] - told.truth[1], axis=1)
+    off = np.linalg.norm(inside.xy_crop[0] - told.truth[1], axis=1) / view.scales(windows)[1]
     bars = {bar.label: bar.value for bar in steps[4].panels[2].bars}
     assert np.isclose(bars["STDPose, all joints"], off[known].mean(), atol=1e-3)
     assert np.isclose(bars[f"STDPose, {told.joint}"], off[4], atol=1e-3, equal_nan=True)
@@ -665,8 +666,8 @@ def test_the_shipped_weights_win_and_lose_by_the_rule(shipped):
     assert f"STDPose {off[view.FINAL][best]:.1f} px" in helps.rule
     picture = off[view.FINAL][best]
     bar = {bar.label: bar.value for bar in helps.steps[-1].panels[2].bars}["STDPose, all joints"]
-    said = float(helps.rule.split(" px of the crop.")[0].split()[-1])
-    assert bar / picture == pytest.approx(said, abs=0.02), "one error, in px of both"
+    assert bar == pytest.approx(picture, rel=1e-3), "one error, one number"
+    assert "hangs on the labels" in helps.steps[1].words
 
 
 def test_the_exercise_can_be_done_with_the_shipped_weights(shipped):
@@ -681,10 +682,12 @@ def test_the_exercise_can_be_done_with_the_shipped_weights(shipped):
     y, x = np.unravel_index(blind.after.argmax(), blind.after.shape)
     columns, _ = view.token_grid(own.model)
     tokens = [int((y + dy) * columns + x + dx) for dy in (0, 1) for dx in (0, 1)]
+    score, scale = view.lost(looker, j, view.BLOCK**2), view.scales(windows)[best]
     found = looker.compute(looker.state | {"hidden": tokens})
-    assert view.lost(looker, j, view.BLOCK**2)(looker.state, found) >= reach
-
-
-def test_the_ends_of_an_interval_are_read_as_a_table_says_them():
-    assert view.ends("-0.1 [-0.9 to 0.8]") == (-0.9, 0.8)
-    assert view.ends("+1.1 [0.1 to 2.4]") == (0.1, 2.4)
+    assert score(looker.state, found) >= reach / scale
+    # in a page, too: one of the stored squares is this one, and no other count of tokens is needed
+    asked = [one for one in looker.asks() if one.get("brush")]
+    found = [looker.compute(looker.state | one) for one in asked]
+    assert {each.blanked.sum() for each in found} == {view.BLOCK**2}
+    done = [score(looker.state, each) >= reach / scale - 1e-3 for each in found]
+    assert any(done) and not all(done)

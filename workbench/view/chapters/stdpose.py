@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from ... import geometry, propagate
@@ -23,7 +24,7 @@ from ..attention import Axis
 from ..estimates import FLOW, LINE, SINGLE, Edits, Inside
 from ..explorer import Compared, Control, choice, collected, far, heads_of, number, opacity
 from ..panels import Bar, Bars, Click, Heat, Line, Lines, People, Picture, Tabs, marks_of
-from ..stage import Answers, Played, Scene, Stage, apart
+from ..stage import Answers, Played, Scene, Stage, apart, brush_controls, covered, patch
 from ..steps import Case, Step, Stepper
 
 FINAL = "STDPose"
@@ -137,10 +138,14 @@ def errors(windows: Windows, found: Detections) -> Float[np.ndarray, "n k"]:
     return np.where(truth.labelled, joint_distances(found.xy_frame, truth.xy_frame), np.nan)
 
 
-def ends(change: str) -> tuple[float, float]:
-    """The interval of a change, as a table says it: "-0.1 [-0.9 to 0.8]"."""
-    low, high = change.partition("[")[2].rstrip("]").split(" to ")
-    return float(low), float(high)
+def scales(windows: Windows) -> Float[np.ndarray, "n"]:
+    """How many px of the crop a px of the picture is, by window."""
+    return np.sqrt(np.abs(np.linalg.det(windows.affines()[..., :2])))
+
+
+def dimmed(crop: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Dark and grey, so that maps stand out on it."""
+    return np.repeat(crop.mean(-1, keepdims=True) / 2, 3, -1).astype(np.uint8)
 
 
 def distances(windows: Windows) -> Int[np.ndarray, "n"]:
@@ -153,6 +158,7 @@ def distances(windows: Windows) -> Int[np.ndarray, "n"]:
 
 PIPELINE = ("maps of three frames", "mask", "merged map", "token attention", "answer")
 RIVALS = (LINE, SINGLE)
+SHORT = {LINE: "line", SINGLE: "single"}  # where there is little room
 CHEAP = (LINE, FLOW)  # what fills a gap without any training
 
 
@@ -185,15 +191,13 @@ def trick(
     cases = []
     for row, name, sign in zip(extremes(windows, filled), ("it helps", "it does not"), (1, -1)):
         line, single, ours = (off[who][row] for who in (*RIVALS, FINAL))
-        scale = float(np.sqrt(np.abs(np.linalg.det(windows.affines()[row][..., :2]))))
         least = "furthest above" if ours > min(line, single) else "least below"
         where = "furthest below" if sign > 0 else least
         rule = (
             f"How this case was found: of {len(windows)} windows (one person in one unlabelled "
             f"frame) in {len(windows.pairs)} test clips (synthetic), the one whose mean error with "
             f"STDPose lies {where} that of the better rival: straight line {line:.1f}, single "
-            f"frame {single:.1f}, STDPose {ours:.1f} px of the picture. The steps measure in px of "
-            f"the crop; here a px of the picture is {scale:.2f} px of the crop."
+            f"frame {single:.1f}, STDPose {ours:.1f} px of the picture."
         )
         told = Told.of(propagator, windows, filled, row, followed(windows, filled, row, sign))
         cases.append(Case(name, rule, told.steps))
@@ -202,7 +206,9 @@ def trick(
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """One window on the way through STDPose, told in five steps; px of the crop."""
+    """One window on the way through STDPose, told in five steps; places are px of the crop, errors
+    px of the picture.
+    """
 
     propagator: Propagator
     window: Window
@@ -210,6 +216,7 @@ class Told:
     inside: Inside
     xy: Mapping[str, Float[np.ndarray, "k 2"]]  # by who says it
     j: int  # the joint that is followed
+    scale: float  # px of the crop a px of the picture
 
     @classmethod
     def of(
@@ -226,7 +233,8 @@ class Told:
             who: geometry.apply(affine, filled[who].xy_frame[[row]])[0] for who in (*RIVALS, FINAL)
         }
         inside = look_inside(propagator, seen)
-        return cls(propagator, windows.sample(row), seen, inside, xy, j)
+        scale = float(scales(windows)[row])
+        return cls(propagator, windows.sample(row), seen, inside, xy, j, scale)
 
     @property
     def steps(self) -> list[Step]:
@@ -244,12 +252,15 @@ class Told:
         return np.where(known, self.window.xy_crop, np.nan)
 
     def away(self, xy: Float[np.ndarray, "k 2"]) -> float:
-        """How far the followed joint is from its true place, px."""
-        return float(far(xy, self.truth[1])[self.j])
+        """How far the followed joint is from its true place."""
+        return float(self.off(xy)[self.j])
 
-    def without(self, edit: Edits) -> float:
-        """The same under an edit."""
-        return self.away(look_inside(self.propagator, self.seen, (), edit=edit).xy_crop[0])
+    def off(self, xy: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "k"]:
+        return far(xy, self.truth[1]) / self.scale
+
+    def without(self, **changes) -> float:
+        """The followed joint's error under changes, as of `look_inside`."""
+        return self.away(look_inside(self.propagator, self.seen, (), **changes).xy_crop[0])
 
     def dot(self, name: str, role: str, xy: Float[np.ndarray, "k 2"]) -> People:
         """One joint alone."""
@@ -257,11 +268,14 @@ class Told:
         return People(name, role, np.where(own, xy, np.nan))
 
     def over(
-        self, title: str, values: np.ndarray, low: Number, high: Number, t: int = 1
+        self, title: str, values: np.ndarray, t: int = 1, *, low: float = 0, high: float = 0
     ) -> Picture:
-        """A map over the crop of one of the three frames, with the true place of the joint."""
+        """A map over the crop of one of the three frames, by default to its highest value, with the
+        true place of the joint.
+        """
         to_crop = self.propagator.model.to_crop.double().cpu().numpy()
-        heat = Heat(values, to_crop, title, low, high, diverging=low < 0)
+        high = high or float(f"{values.max():.2g}") or 1.0
+        heat = Heat(values, to_crop, "", low, high, diverging=low < 0)
         place = self.dot("truth", "truth", self.truth[t])
         return Picture(title, [self.window.crops[t]], [place], heat=heat)
 
@@ -271,7 +285,7 @@ class Told:
         flags = self.window.visibility[1]
         hidden, labelled = (flags == 1).sum(), (flags > 0).sum()
         kinds = ("label", "estimated", "label")
-        panels = [self.over(f"frame {frames[t]}, {kinds[t]}", values[t], 0, 1, t) for t in range(3)]
+        panels = [self.over(f"frame {frames[t]}, {kinds[t]}", values[t], t) for t in range(3)]
         words = (
             f"Frames {frames[0]} and {frames[2]} are labelled, frame {frames[1]} is not; there "
             f"{hidden} of {labelled} joints are hidden. Each gives a map of the {self.joint}: at "
@@ -286,23 +300,26 @@ class Told:
         residual = self.inside.taps["dam.residual"][0, :, self.j]
         mask = self.inside.taps["dam.out"][0]
         times = mask * mask.size
-        ours, same = self.away(self.inside.xy_crop[0]), self.without({"dam.out": even})
-        gain = float(f"{same:.1f}") - float(f"{ours:.1f}")
-        verdict = f"the mask {'helps' if gain > 0 else 'harms'} this joint by {abs(gain):.1f} px"
-        verdict = verdict if abs(gain) > 0.05 else "the mask does nothing for this joint"
+        off = {"as it is": self.away(self.inside.xy_crop[0])}
+        off |= {"even mask": self.without(edit={"dam.out": even})}
+        off |= {"no labels told": self.without(told=(0, 0))}
+        mask_by, labels_by = (abs(value - off["as it is"]) for value in [*off.values()][1:])
+        carries = "the labels" if labels_by > mask_by else "the mask"
         own = self.propagator.model.config.dam_reads == "own"
         role = "detector" if own else "truth"
         words = (
-            f"Differences between the three frames' maps{' as estimated' * own} show what moves: "
-            "where the joint has come (+) and what it has left (-). Of all joints' differences one "
-            f"mask over the picture is made, from {times.min():.2f} to {times.max():.2f} times an "
-            f"even one. In this case the {self.joint} is "
-            f"{ours:.1f} px off, with an even mask {same:.1f} px. So here {verdict}."
+            "Differences of the frames' maps show what moves: where the joint has come, and what "
+            "it has left. Of all joints' differences one mask over the picture is made, from "
+            f"{times.min():.2f} to {times.max():.2f} times an even one. Does it matter? The bars "
+            f"are the error of the {self.joint}: changed by {mask_by:.1f} px with an even mask, by "
+            f"{labels_by:.1f} px if no label is told: here more hangs on {carries}."
         )
+        moves = float(np.abs(residual[0]).max()) or 1.0
+        top = float(f"{max(2.0, times.max()):.2g}")
         panels = [
-            self.over("middle minus left", residual[0], -1, 1),
-            self.over("middle minus right", residual[1], -1, 1),
-            self.over("mask, times even", times, 0, float(max(2.0, times.max()))),
+            self.over("middle minus left", residual[0], low=-moves, high=moves),
+            self.over(f"mask, 0 to {top:g} × even", times, high=top),
+            Bars("error, px", "px", [Bar(name, value, "ours") for name, value in off.items()]),
         ]
         equation = (
             r"{\color{ours} M_t} = \mathrm{softmax}\Big(\mathrm{Conv}\big(\mathrm{Sig}_m("
@@ -314,7 +331,7 @@ class Told:
         names = {"joint by joint": "tks.time", "merged map": "tks.out", "times mask": "stda.masked"}
         maps = {title: np.abs(self.inside.taps[tap][0, self.j]) for title, tap in names.items()}
         panels = [
-            self.over(f"{title}, size", values, 0, float(f"{values.max():.1e}") or 1.0)
+            self.over(f"{title}, up to {values.max():.2g}", values)
             for title, values in maps.items()
         ]
         words = (
@@ -335,21 +352,20 @@ class Told:
         taken = self.inside.taps[CROSS.format(model.config.blocks - 1)][0, :, token].mean(0)
         most = min(4, len(taken))
         share = taken[strongest(taken[None], most)[0]].sum()
-        shape, span = token_grid(model)[::-1], style.LOG2_RANGE
         patches = np.array([[PATCH, 0, (PATCH - 1) / 2], [0, PATCH, (PATCH - 1) / 2]])
-        times = span * style.attention_place(style.times_uniform(taken)).reshape(shape)
-        heat = Heat(times, patches, "log2 of times even", -span, span, diverging=True)
+        shares = 100 * taken.reshape(token_grid(model)[::-1])
+        heat = Heat(shares, patches, "", 0, float(f"{shares.max():.2g}"))
         asks = self.dot(f"{self.joint}, STDPose", "ours", self.inside.xy_crop[0])
+        title = f"where it looks, up to {shares.max():.2g} % a patch"
         panels = [
-            Picture("where it looks", [self.window.crops[1]], [asks], heat=heat),
-            self.over("answer's map", self.inside.heatmaps[0, self.j], 0, 1),
+            Picture(title, [dimmed(self.window.crops[1])], [asks], heat=heat),
+            self.over("answer's map", self.inside.heatmaps[0, self.j]),
         ]
         words = (
             f"A piece of the merged maps (the {self.joint} lies in it) asks all patches of the "
-            "merged pictures, so the picture can say where the maps are wrong. Colours go from "
-            f"1/{2**span:g} of an even share to {2**span:g} times as much. In this case {most} of "
-            f"{len(taken)} patches get {share:.0%} of the attention. Which patches matter is "
-            "asked further down."
+            f"merged pictures, so the picture can say where the maps are wrong. Here {most} of "
+            f"{len(taken)} patches get {share:.0%} of the attention; the brightest get most. Which "
+            "patches matter is asked further down."
         )
         equation = (
             r"\mathrm{softmax}\Big(\frac{{\color{ours} Q}\, {\color{detector} K}^T}{\sqrt{D}}\Big)"
@@ -362,17 +378,17 @@ class Told:
         bars, known = [], np.isfinite(self.truth[1]).all(1)
         for kind, use in {self.joint: np.arange(len(known)) == self.j, "all joints": known}.items():
             for who, role in roles.items():
-                value = far(self.xy[who], self.truth[1])[use].mean()
-                bars.append(Bar(f"{who}, {kind}", float(value), role))
+                value = float(self.off(self.xy[who])[use].mean())
+                bars.append(Bar(f"{SHORT.get(who, who)}, {kind}", value, role))
         marks = marks_of(self.window.visibility[1])
         real = People("truth, ✕ hidden", "truth", self.truth[1], marks, small=True)
-        dots = [self.dot(who, role, self.xy[who]) for who, role in roles.items()]
+        dots = [self.dot(SHORT.get(who, who), role, self.xy[who]) for who, role in roles.items()]
         dots.append(self.dot("truth", "truth", self.truth[1]))
         crop = [self.window.crops[1]]
         panels = [
-            Picture(f"where they put the {self.joint}", crop, dots, wide=1.8),
-            Picture("STDPose, whole pose", crop, [real, People(FINAL, "ours", self.xy[FINAL])]),
-            Bars("distance from the truth, px of the crop", "px", bars, wide=1.5),
+            Picture(f"the {self.joint}", crop, dots, wide=1.5),
+            Picture("whole pose", crop, [real, People(FINAL, "ours", self.xy[FINAL])], wide=1.2),
+            Bars("px from the truth", "px", bars, wide=1.5),
         ]
         line, single, ours = (self.away(self.xy[who]) for who in (*RIVALS, FINAL))
         better = ours < min(line, single)
@@ -433,7 +449,7 @@ def lost(explorer: LookExplorer, joint: int, most: int) -> Callable[[Mapping, Lo
 
 @dataclass(frozen=True, eq=False)
 class Gap:
-    """A person in a frame between two labels; px of the crop."""
+    """A person in a frame between two labels; places are px of the crop."""
 
     place: tuple[str, int]  # T, number of the window
     frames: list[int]
@@ -441,6 +457,8 @@ class Gap:
     seen: Mapping[str, Seen]  # by the model's name
     truth: Float[np.ndarray, "3 k 2"]  # NaN where nothing is labelled
     marks: Int[np.ndarray, "3 k"]
+    scale: float  # px of the crop a px of the picture
+    dim: UInt8[np.ndarray, "h w 3"]  # the key frame's crop
     passes: dict[tuple, Inside] = field(default_factory=dict)
 
 
@@ -482,7 +500,7 @@ class Between(Compared):
         begin = self.begin
         last = max(int(windows.items[:, 2].max()) for windows in self.sets.values())
         return [
-            number("person", begin["person"], len(self.people) - 1),
+            number("person", begin["person"], len(self.people) - 1, more=True),
             number("key frame", begin["key frame"], last),
             self.joints(**of_joint),
             choice("gap T", self.sets, begin["gap T"], more=True),
@@ -507,6 +525,8 @@ class Between(Compared):
                 {name: see(model, windows, [row]) for name, model in self.models.items()},
                 np.where((flags > 0)[..., None], window.xy_crop, np.nan),
                 marks_of(flags, known=estimates.occlusion_known(windows, row)),
+                float(scales(windows)[row]),
+                dimmed(window.crops[1]),
             )
         return self.gap
 
@@ -530,13 +550,13 @@ class Between(Compared):
         ]
         if np.isfinite(gap.truth[1]).any():
             people.insert(0, People("truth", "truth", gap.truth[1], gap.marks[1]))
-        title = f"key frame {gap.frames[1]}; {words}"
+        title = f"frame {gap.frames[1]}: {words}"
         click = Click("joint", needs=needs)
         return Picture(title, [gap.crops[1]], people, click=click, **options)
 
     def away(self, gap: Gap, inside: Inside) -> Float[np.ndarray, "k"]:
-        """Errors in the key frame, px of the crop; NaN without a label."""
-        return far(inside.xy_crop[0], gap.truth[1])
+        """Errors in the key frame, px of the picture; NaN without a label."""
+        return far(inside.xy_crop[0], gap.truth[1]) / gap.scale
 
     def by_joint(self, gap: Gap, inside: Inside, before: Inside, what: str, needs: str) -> Bars:
         """How each joint's error changes; without any truth, how far the joint moves. The axis
@@ -545,11 +565,11 @@ class Between(Compared):
         values = self.away(gap, inside) - self.away(gap, before)
         title, low = f"error against {what}, px (< 0: better)", -1.0
         if not np.isfinite(values).any():
-            values = far(inside.xy_crop[0], before.xy_crop[0])
+            values = far(inside.xy_crop[0], before.xy_crop[0]) / gap.scale
             title, low = f"px away from {what}", 0.0
         top = max(1.0, float(np.nanmax(np.abs(values))))
         look = {"range": (low * top, top), "click": Click("joint", needs=needs), "wide": 1.7}
-        return self.bars(title, "px of the crop", values, **look)
+        return self.bars(title, "px", values, **look)
 
     def change(self, state: Mapping, gap: Gap, inside: Inside, others: Mapping) -> str:
         """Mean error, and by how much it differs from others'; without any truth, how far the
@@ -559,12 +579,12 @@ class Between(Compared):
         words = f"frame {key}: " if asked == key else f"frame {key}, the nearest to {asked}: "
         error = self.away(gap, inside)
         known = np.isfinite(error).any()
-        parts = [f"mean error {np.nanmean(error):.2f} px of the crop"] if known else []
+        parts = [f"mean error {np.nanmean(error):.2f} px"] if known else []
         for name, other in others.items():
             if known:
                 parts.append(f"{np.nanmean(error - self.away(gap, other)):+.2f} against {name}")
             else:
-                moved = far(inside.xy_crop[0], other.xy_crop[0]).mean()
+                moved = far(inside.xy_crop[0], other.xy_crop[0]).mean() / gap.scale
                 parts.append(f"{moved:.2f} px away from {name}")
         by = np.abs(inside.heatmaps - next(iter(others.values())).heatmaps).max()
         return f"{words}{', '.join(parts)}; heatmaps differ by {by:.2g} at most."
@@ -675,7 +695,8 @@ class MaskExplorer(Between):
             self.map(gap, "key − right", residual[1], -1, 1),
             self.by_joint(gap, found.inside, found.even, "an even mask", "drawing"),
         ]
-        answer = self.map(gap, "answer", found.inside.heatmaps[0, j], 0, 1)
+        top = float(f"{found.shipped.heatmaps[0, j].max():.1g}")
+        answer = self.map(gap, "answer", found.inside.heatmaps[0, j], 0, top)
         return {
             "mask": [[sides[0], key, sides[1], self.curve(state, residual)], below],
             "synthesis": [[*above, answer], steps],
@@ -712,7 +733,7 @@ class MaskExplorer(Between):
         ]
         x_title = f"residual of {state['joint']}"
         ranges = {"x_range": (-1.2, 1.2), "y_range": (0, 1)}
-        return Lines("sigmoid (Eq. 3)", x_title, "", lines, wide=1.7, **ranges)
+        return Lines("Eq. 3", x_title, "", lines, wide=1.7, **ranges)
 
     def say(self, state: Mapping, found: Masked) -> str:
         times = found.inside.taps["dam.out"] * found.inside.taps["dam.out"].size
@@ -728,7 +749,6 @@ class MaskExplorer(Between):
 
 
 LOOKED = "heatmap token → image token"
-ORDERS = ("most looked at", "least looked at", "at random")
 
 
 @dataclass(frozen=True, eq=False)
@@ -745,13 +765,12 @@ class Looked:
 
 
 class LookExplorer(Between):
-    """Where the tokens of heatmaps look in the picture: blank out image tokens by their number or
-    by a click, knock out heads, and see the answer.
-
-    Tokens are ordered by what the joint's token looks at in the last block, mean of heads.
+    """Where the tokens of heatmaps look in the picture: paint over the picture, and the image
+    tokens under the paint are blanked out; a click on the maps turns one over; knock out heads.
     """
 
     has_attention = True
+    stores_attention = False
 
     def __init__(self, propagator: Propagator, sets: Mapping[int, Windows], **options):
         self.grid = token_grid(propagator.model)
@@ -764,13 +783,11 @@ class LookExplorer(Between):
             self.attention.restore({"head": [LOOKED, len(self.taps) - 1, 0], "focus": self.token})
 
     def declare(self) -> list[Control]:
-        person, key, *others = self.places(more=True)
+        size, _, brush = brush_controls(BLOCK * PATCH, self.config.padded[1])
         return [
-            person,
-            key,
-            number("blank out", 0, len(self.axis.labels)),
-            choice("which", ORDERS, more=True),
-            *others,
+            *self.places(),
+            replace(size, needs="nothing"),  # of the next stroke
+            brush,
             opacity(0.6),
             collected("hidden", range(len(self.axis.labels))),
             collected("knocked out", heads_of({LOOKED: self.taps}, self.config.heads)),
@@ -782,9 +799,8 @@ class LookExplorer(Between):
         model = self.models[self.names[0]].model
         token = int(token_at(model, before.xy_crop[0])[self.kin.index(state["joint"])])
         asked = before.taps[self.taps[-1]][0, :, token].mean(0)
-        at_random = np.random.default_rng(self.seed).random(len(asked))
-        order = dict(zip(ORDERS, (asked, -asked, at_random)))[state["which"]]
-        chosen = strongest(order[None], state["blank out"])
+        middles = slice(PATCH // 2, None, PATCH), slice(PATCH // 2, None, PATCH)
+        chosen = covered(state["brush"], self.config.padded, 1)[:, *middles].reshape(1, -1)
         chosen[0, state["hidden"]] ^= True
         edit = blanked(chosen) | without_heads(state["knocked out"], {LOOKED: self.taps})
         own, other = (
@@ -820,18 +836,17 @@ class LookExplorer(Between):
     def draw(self, state: Mapping, found: Looked) -> Tabs:
         gap, shape = found.gap, self.grid[::-1]
         patches = np.array([[PATCH, 0, (PATCH - 1) / 2], [0, PATCH, (PATCH - 1) / 2]])
-        out = Heat(found.blanked.reshape(shape).astype(float), patches, "blanked out")
-        span = style.LOG2_RANGE
-        times = span * style.attention_place(style.times_uniform(found.asked)).reshape(shape)
-        looked = Heat(times, patches, "log2 of times uniform", -span, span, diverging=True)
-        words = "what is veiled is blanked out"
-        title = f"{state['joint']} looks at, log2 × uniform"
+        out = Heat(found.blanked.reshape(shape).astype(float), patches, "")
+        shares = 100 * found.asked.reshape(shape)
+        looked = Heat(shares, patches, "", 0, float(f"{shares.max():.2g}"))
+        title = f"press to blank out; looked at up to {shares.max():.2g} %"
         bars = self.by_joint(gap, found.inside, found.before, "all it sees", "model")
+        words = "click a joint"
         return {
             "answer": [
                 [
                     self.key_picture(gap, found.inside, words, "model", heat=out, wide=1.2),
-                    Picture(title, [gap.crops[1]], heat=looked, wide=1.2),
+                    Picture(title, [gap.dim], heat=looked, at=0, brush=True, wide=1.2),
                     bars,
                 ]
             ]
@@ -848,8 +863,11 @@ class LookExplorer(Between):
         )
 
     def asks(self) -> Iterable[Mapping]:
-        tokens = len(self.axis.labels)
-        yield from ({"blank out": n // 8} for n in (0, tokens, 2 * tokens, 4 * tokens, 8 * tokens))
+        (w, h), size = self.grid, BLOCK * PATCH
+        for y, x in np.ndindex(h - 1, w - 1):
+            yield {"brush": [patch(PATCH * (x + 1), PATCH * (y + 1), size, (0, 0))]}
+        yield from ({"hidden": [token]} for token in range(w * h))
+        yield from self.each("joint")
         for head in np.ndindex(len(self.taps), self.config.heads):
             yield {"knocked out": [[LOOKED, *head]]}
         yield from super().asks()
@@ -945,5 +963,7 @@ class PropagationPlayer(Stage):
         return f"Nobody knows the truth of {of} here; from the {first}, {', '.join(far)}."
 
     def asks(self) -> Iterable[Mapping]:
-        """This clip at every gap, and joint by joint at this one."""
-        return self.each(*[name for name in ("gap T", "error of") if name in self.declared])
+        """This clip at every gap, joint by joint."""
+        names = [name for name in ("gap T", "error of") if name in self.declared]
+        options = product(*(self.declared[name].options for name in names))
+        return (dict(zip(names, each)) for each in options)
