@@ -256,7 +256,7 @@ def test_the_mask_is_shown_on_scales_that_stay(mask, inside):
 
 
 def test_k_and_theta_bend_curve_mask_and_answer(mask, propagator):
-    mask.choose(k=10.0, theta=0.1, **{"backward weight": 0.0})
+    mask.choose(k=10.0, theta=0.1)
     shipped, now, dots = panels(mask, "mask")["Eq. 3"].lines
     np.testing.assert_allclose(now.y, 1 / (1 + np.exp(-10 * (np.abs(now.x) - 0.1))), atol=1e-6)
     np.testing.assert_allclose(
@@ -264,13 +264,13 @@ def test_k_and_theta_bend_curve_mask_and_answer(mask, propagator):
     )
     residual = mask._found.inside.taps["dam.residual"][0, :, mask.kin.index("left_wrist")]
     np.testing.assert_allclose(np.abs(dots.x), np.abs(residual).max((1, 2)), rtol=1e-6)
-    other = propagator.switched(k=10.0, theta=0.1, backward_weight=0.0)
+    other = propagator.switched(k=10.0, theta=0.1)
     expected = view.look_inside(other, mask.gap.seen["trained"], ["dam.out"])
     np.testing.assert_array_equal(mask._found.inside.heatmaps, expected.heatmaps)
     assert (mask._found.shipped.heatmaps != expected.heatmaps).any()
     again = view.look_inside(propagator, mask.gap.seen["trained"], ())
     np.testing.assert_array_equal(again.heatmaps, mask._found.shipped.heatmaps)  # left as it was
-    mask.choose(k=0.0, theta=0.5, **{"backward weight": TINY.backward_weight})
+    mask.choose(k=0.0, theta=0.5)
     np.testing.assert_allclose(mask._found.inside.heatmaps, mask._found.even.heatmaps, atol=1e-5)
     assert "from 1.00 to 1.00 times even" in mask.verdict
 

@@ -600,8 +600,6 @@ STEPS = {  # of the synthesis, and what the mask leaves of it
     "synthesis": "tks.out",
     "times the mask": "stda.masked",
 }
-KNOBS = {"k": "k", "theta": "theta", "forward weight": "forward_weight"}
-KNOBS |= {"backward weight": "backward_weight"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -635,8 +633,6 @@ class MaskExplorer(Between):
             joint,
             gap,
             told,
-            number("forward weight", config.forward_weight, 4.0, step=0.1, more=True),
-            number("backward weight", config.backward_weight, 4.0, step=0.1, more=True),
             choice("weights", self.names, more=True),
             opacity(0.85),
         ]
@@ -661,7 +657,7 @@ class MaskExplorer(Between):
         name = state["weights"]
         model = self.models[name].model
         own = model.dam
-        changes = {field: float(state[knob]) for knob, field in KNOBS.items()}
+        changes = {knob: float(state[knob]) for knob in ("k", "theta")}
         other = DynamicAwareMask(replace(model.config, **changes))
         other.load_state_dict(own.state_dict())
         # in the layout that predictors give their models
