@@ -196,7 +196,10 @@ def test_held_paint_goes_from_joint_to_joint_and_clear_takes_it_away(run, explor
         page.mouse.up()
         (patch,) = json.loads(copied(page, "copy state"))["brush"]
         assert patch == explorer.patch("left_ankle")
+        before = verdict(page)
         page.locator("select[name='paint in']").select_option(ALL)
+        page.wait_for_timeout(100)
+        assert "left ankle" in verdict(page) and verdict(page) != before, "at once"
         page.mouse.click(*places["nose"])
         page.wait_for_timeout(100)
         (patch,) = json.loads(copied(page, "copy state"))["brush"]

@@ -323,7 +323,7 @@ class Labels(Stage):
     def changed(self, found: Played) -> list[str]:
         """Joints of the frame whose flags the paint changes."""
         places = np.argwhere(found.visibility[self.t] != self.now.visibility[self.t]).tolist()
-        return [f"{self.kin.joints[j].replace('_', ' ')} of person {p}" for p, j in places]
+        return [self.kin.joints[j].replace("_", " ") for _, j in places]
 
     def under(self, found: Played) -> int:
         """How many labelled joints of the frame lie under the paint."""
