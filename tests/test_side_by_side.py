@@ -214,6 +214,7 @@ def test_pictures_show_the_answers_of_one_person(people, found):
     chosen = {name: found[name] for name in side_by_side.FIVE}
     panels = side_by_side.panels(people, chosen, person)
     assert [panel.title for panel in panels] == [*side_by_side.FIVE]
+    assert len({panel.people[1].role for panel in panels}) == len(panels), "a colour each"
     for panel, xy in zip(panels, chosen.values()):
         _, answer = panel.people
         seen = people.flags[person] > 0
@@ -238,6 +239,9 @@ def test_the_stage_plays_every_method_s_answer(people, models, found):
     moved = played.answers["OTPose"][MIDDLE, 0] - found["OTPose"][person]
     assert np.allclose(moved, away[0], atol=1e-3)
     assert "paint" not in stage.verdict and "OTPose" in stage.verdict
+    pictures, (curve,) = stage.draw(stage.state, played)["stage"]
+    assert all(picture.click.control == "error of" for picture in pictures)
+    assert [line.name for line in curve.lines if line.dash] == ["PORT"]
     # the exercise: nothing at once, done at one joint
     best = side_by_side.most_gained(stage, "OTPose")
     measure = side_by_side.gain_of(stage, "OTPose")
@@ -307,6 +311,51 @@ def test_who_harms_visible_joints_is_no_choice():
     row = side_by_side.choices(lines)[1]
     assert row["take"] == STAY
     assert row["helps hidden joints, but harms visible ones"] == "HANet"
+
+
+def test_what_you_have_decides_whom_the_explorer_takes():
+    lines = made_rows(OTPose=(3, 9), HANet=(5, 9))
+    side_by_side.line_of(lines, "HANet", VISIBLE)["paired"] = _pair(-3, -1)
+    explorer = side_by_side.Choice(lines)
+    assert "take OTPose" in explorer.verdict and "+6.0 [+3.0, +9.0] points" in explorer.verdict
+    assert f"learned from {METHODS['OTPose'].learned}" in explorer.verdict
+    assert "harms visible ones: HANet" in explorer.verdict
+
+    def bars():
+        shown = explorer.draw(explorer.state, None)["choice"][0]
+        return [{bar.label.removeprefix("take "): bar for bar in panel.bars} for panel in shown]
+
+    hidden, visible = bars()
+    assert [hidden[name].mark for name in ("OTPose", "HANet", "PORT")] == ["✓", "✓", "·"]
+    assert visible["HANet"].mark == "✕" and hidden["OTPose"].value == 6
+    explorer.choose(**{"you have": "one picture"})
+    assert "stay with what you have" in explorer.verdict and "OTPose" not in explorer.verdict
+    assert np.isnan(bars()[0]["OTPose"].value) and np.isfinite(bars()[0]["PORT"].value)
+    asked = [each["you have"] for each in explorer.questions()]
+    assert set(asked) == set(SITUATIONS), "a page holds every situation"
+
+
+def test_the_overview_says_what_each_learned_from_and_what_its_rows_say():
+    lines = made_rows(OTPose=(3, 9), STDPose=(2, 3))
+    side_by_side.line_of(lines, "STDPose", HIDDEN)["paired"] = _pair(-1, 2)
+    lines.append({"method": "OTPose", "subset": COST, "metrics": {"times": 4.5}})
+    rows = {row["method"]: row for row in side_by_side.overview(lines)}
+    assert rows["OTPose"][HIDDEN] == HELPS and rows["OTPose"][VISIBLE] == OPEN
+    assert rows["STDPose"][HIDDEN] == f"{OPEN} against the {SINGLE}"
+    assert rows["OTPose"]["takes, × single frame"] == 4.5
+    assert all(row["learned from"] for row in rows.values()) and SINGLE not in rows
+
+
+def test_the_chart_fills_what_is_shown_on_one_scale():
+    lines = made_rows(OTPose=(3, 9), HANet=(-9, -3), PORT=(0, 0))
+    figure = side_by_side.chart(lines, (VISIBLE, HIDDEN), "made")
+    axes = figure.axes[1]
+    names = [name for name in METHODS if name not in (SINGLE, "PORT")]  # which changes nothing
+    dots = dict(zip(names, (each[0] for each in axes.containers), strict=True))
+    assert (dots["OTPose"].get_marker(), dots["HANet"].get_marker()) == ("o", "X")
+    hollow = [name for name in names if dots[name].get_markerfacecolor() != dots[name].get_color()]
+    assert set(names) - set(hollow) == {"OTPose", "HANet"}
+    assert len({each.get_xlim() for each in figure.axes}) == 1
 
 
 def test_a_gain_over_its_own_start_alone_is_no_choice():

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -42,11 +43,16 @@ from .records import Clip, Detections, Pose, Prediction
 from .skeletons import Skeleton, own_skeleton, skeleton
 from .threads import hardware_in_words, threads_in_words
 from .train import choose_device
+from .view import style
+from .view.explorer import Control, Explorer, choice
 from .view.panels import HIDDEN as HIDDEN_MARK
-from .view.panels import NOTHING, Picture
+from .view.panels import NOTHING, Bar, Bars, Click, Lines, Picture, Tabs
 from .view.panels import VISIBLE as VISIBLE_MARK
 from .view.panels import People as Shown
 from .view.stage import Played, Scene, Stage, over_time
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # the clips of "passing_people" with more frames, all of them labelled  # ours
 WORLD = replace(
@@ -67,7 +73,8 @@ class Method:
     """A row: what it needs, and what it starts from.
 
     weights, joints: of `predict.load`. base: the row that it goes on from, which is what it has to
-    beat. needs: of `HAVE`. reads, cannot: for readers.
+    beat. needs: of `HAVE`. reads, cannot, learned (from what): for readers. role: its colour, which
+    means nothing else beside the others.
     """
 
     weights: str
@@ -75,6 +82,8 @@ class Method:
     needs: frozenset[str]
     reads: str
     cannot: str
+    learned: str
+    role: str | int
     joints: str | None = None
 
 
@@ -89,6 +98,8 @@ METHODS = {
         frozenset({PICTURE}),
         "one picture",
         "look at another frame",
+        "single pictures, rendered",
+        "detector",
     ),
     "PORT": Method(
         "port",
@@ -96,6 +107,8 @@ METHODS = {
         frozenset({JOINTS}),
         "joints of one frame and their confidences",
         "see pixels or other frames",
+        "drawn skeletons",
+        "rival",
         "coco17",
     ),
     ALWAYS: Method(
@@ -104,6 +117,8 @@ METHODS = {
         frozenset({JOINTS}),
         "the same; replaces the less confident half of all joints (PORT Eq. 13, 14)",
         "see pixels or other frames",
+        "drawn skeletons",
+        "rival",
         "coco17",
     ),
     "HANet": Method(
@@ -112,6 +127,8 @@ METHODS = {
         frozenset({JOINTS, TRACK}),
         f"joints of {WORLD.n_frames} frames",
         "see pixels, or say which joint is doubtful",
+        "motion at 30 frames a second (here 12)",
+        "newly_hidden",
     ),
     "VisSimCC": Method(
         "vissimcc",
@@ -119,6 +136,8 @@ METHODS = {
         frozenset({PICTURE}),
         "one picture",
         "look at another frame",
+        "single pictures, rendered",
+        "visible",
     ),
     "OTPose": Method(
         "otpose",
@@ -126,6 +145,8 @@ METHODS = {
         frozenset({FRAMES}),
         f"pictures of {2 * NEAR + 1} frames in a row",
         "follow somebody who leaves the box",
+        "clips of this very kind",
+        "ours",
     ),
     "STDPose": Method(
         "stdpose",
@@ -133,6 +154,8 @@ METHODS = {
         frozenset({FRAMES}),
         f"3 pictures, {APART} frames apart",
         "do without frames on both sides",
+        "clips of fast people",
+        3,
     ),
     TOLD: Method(
         "stdpose",
@@ -140,6 +163,8 @@ METHODS = {
         frozenset({FRAMES, LABELS}),
         f"3 pictures, and people's labels in the outer two, {APART} frames away",
         "be compared with the others: nobody else is told labels",
+        "clips of fast people",
+        3,
     ),
 }
 FIVE = tuple(name for name in METHODS if name not in (ALWAYS, TOLD))  # and the single frame
@@ -332,8 +357,6 @@ def _carried(model: Propagator, windows: Windows, **how) -> Detections:
 
 # --- pictures -------------------------------------------------------------------------------------
 
-ROLES = ("detector", "rival", "ours", 1, 3, 5)  # of the methods, in their order
-
 
 def shared_skeleton() -> Skeleton:
     """The shared joints with the bones between them."""
@@ -368,7 +391,7 @@ def panels(
     box, out = _around(people, person), []
     for name, xy in found.items():
         answer = np.where((flags > 0)[:, None], xy[person], np.nan)
-        shown = [truth, Shown("answer", "ours", answer)]
+        shown = [truth, Shown(name, METHODS[name].role, answer)]
         out.append(Picture(name, [frame], shown, box=box))
     return out
 
@@ -423,9 +446,26 @@ def stage(people: People, models: Mapping[str, Predictor], person: int, **option
         own, corner = shared_columns(said.skeleton), np.array([x, y], np.float32)
         return {k: over_time(found[k], n)[:, :, own] - corner for k in FIVE}
 
-    roles = dict(zip(FIVE, ROLES))
+    roles = {name: METHODS[name].role for name in FIVE}
     options = {"frame": MIDDLE, "apart": True, "paints": False, "roles": roles} | options
-    return Stage(shared_skeleton(), [scene], ask, **options)
+    return Together(shared_skeleton(), [scene], ask, **options)
+
+
+class Together(Stage):
+    """The stage on which a click on a joint chooses whose error is drawn. PORT, which may lie on
+    the single frame, is dashed.
+    """
+
+    def draw(self, state: Mapping, found: Played) -> Tabs:
+        pictures, *others = super().draw(state, found)["stage"]
+        click = Click("error of", needs="drawing")
+        return {"stage": [[replace(picture, click=click) for picture in pictures], *others]}
+
+    def curve(self, state: Mapping, found: Played) -> Lines:
+        lines = super().curve(state, found)
+        dashed = {"PORT": (6, 5)}
+        drawn = [replace(line, dash=dashed.get(line.name, line.dash)) for line in lines.lines]
+        return replace(lines, lines=drawn)
 
 
 def gain_of(played: Stage, method: str) -> Callable[[Mapping, Played], float]:
@@ -521,10 +561,10 @@ def _in_words(change: Mapping) -> str:
 
 def change_row(line: Mapping) -> dict | None:
     """Its change of PCK against the single frame, as `paper.changes` draws it; of `METHODS`
-    alone.
+    alone, and of those that change anything.
     """
     change = _change(line, SINGLE) if line["method"] in METHODS else None
-    if change is None:
+    if change is None or not any(change["interval"]):
         return None
     low, high = change["interval"]
     words = {"method": line["method"], "subset": line["subset"]}
@@ -547,6 +587,8 @@ def table_of(lines: Iterable[Mapping], chosen: Sequence[str]) -> list[dict]:
         ):
             change = _change(line, rival) if rival else None
             row[title] = change and _in_words(change)
+            if change and title.endswith("start") and rival != SINGLE:
+                row[title] += f", {rival}"
         found.append(row)
     return found
 
@@ -563,6 +605,28 @@ def summary(lines: Iterable[Mapping]) -> list[dict]:
             row |= {f"{word}: {key}": own.get(key) for key in own if key.startswith("PCK")}
         found.append(row)
     return found
+
+
+def chart(lines: Iterable[Mapping], chosen: Sequence[str], title: str) -> Figure:
+    """Changes of PCK against the single frame in some subsets, on one scale and in the methods'
+    colours: filled where a method helps, a cross where it harms, hollow where nothing is shown.
+    """
+    from .view import paper  # matplotlib takes its time, and few need it
+
+    drawn = [row for line in lines if line["subset"] in chosen and (row := change_row(line))]
+    drawn.sort(key=lambda row: chosen.index(row["subset"]))
+    figure = paper.changes(drawn, x_title="points of PCK (- is worse)", title=title)
+    ends = min(row["low"] for row in drawn) - 1, max(row["high"] for row in drawn) + 1
+    for axes, subset in zip(figure.axes, dict.fromkeys(row["subset"] for row in drawn)):
+        own = [row for row in drawn if row["subset"] == subset]
+        for row, (dot, _, bars) in zip(own, axes.containers, strict=True):
+            ink = style.colour(METHODS[row["method"]].role)
+            shown = row["low"] > 0 or row["high"] < 0
+            dot.set(color=ink, marker="X" if row["high"] < 0 else "o", markersize=6)
+            dot.set_markerfacecolor(ink if shown else style.colour("paper"))
+            bars[0].set_color(ink)
+        axes.set_xlim(*ends)
+    return figure
 
 
 # --- what it costs --------------------------------------------------------------------------------
@@ -625,7 +689,8 @@ COST = "one person in one frame"
 
 # --- when to take which ---------------------------------------------------------------------------
 
-HELPS, HARMS, OPEN = "helps", "harms", "not shown"
+HELPS, HARMS, OPEN = "helps", "harms", "no difference shown"
+MARKS = {HELPS: "✓", HARMS: "✕"}
 
 
 def verdict(line: Mapping, rival: str) -> str:
@@ -653,6 +718,20 @@ def line_of(lines: Iterable[Mapping], method: str, subset: str) -> Mapping:
             return line
     known = {f"{line['method']}, {line['subset']}" for line in lines}
     raise unknown("row", f"{method}, {subset}", known)
+
+
+def ruled(lines: Iterable[Mapping], name: str, subset: str) -> str:
+    """What a method's row says against what it goes on from and the common single frame: it helps
+    where it does against both, and harms where it does against one.
+    """
+    line = line_of(lines, name, subset)
+    says = {rival: verdict(line, rival) for rival in dict.fromkeys((METHODS[name].base, SINGLE))}
+    if HARMS in says.values():
+        return HARMS
+    unsure = [rival for rival, said in says.items() if said == OPEN]
+    if len(unsure) == len(says):
+        return OPEN
+    return f"{OPEN} against the {unsure[0]}" if unsure else HELPS
 
 
 def judged(lines: Sequence[Mapping]) -> list[dict]:
@@ -691,11 +770,9 @@ def choices(lines: Sequence[Mapping]) -> list[dict]:
     for name, method in METHODS.items():
         if not method.base:
             continue
-        hidden, visible = (line_of(lines, name, subset) for subset in (HIDDEN, VISIBLE))
-        rivals = dict.fromkeys((method.base, SINGLE))
-        if all(verdict(hidden, rival) == HELPS for rival in rivals):
-            gains[name] = _change(hidden, SINGLE)
-        if any(verdict(visible, rival) == HARMS for rival in rivals):
+        if ruled(lines, name, HIDDEN) == HELPS:
+            gains[name] = _change(line_of(lines, name, HIDDEN), SINGLE)
+        if ruled(lines, name, VISIBLE) == HARMS:
             harmful.add(name)
     found = []
     for have, what in SITUATIONS.items():
@@ -711,6 +788,81 @@ def choices(lines: Sequence[Mapping]) -> list[dict]:
         )
         found.append(row)
     return found
+
+
+def overview(lines: Sequence[Mapping]) -> list[dict]:
+    """A row a method: what it reads, what it has learned from, what its rows say of hidden and
+    visible joints (`ruled`), and how long it takes beside the single frame.
+    """
+    found = []
+    for name, method in METHODS.items():
+        if name in (SINGLE, ALWAYS):
+            continue
+        row = {"method": name, "reads": method.reads, "learned from": method.learned}
+        for subset in (HIDDEN, VISIBLE):
+            row[subset] = ruled(lines, name, subset)
+        costs_ = [line for line in lines if (line["method"], line["subset"]) == (name, COST)]
+        row["takes, × single frame"] = costs_[0]["metrics"]["times"] if costs_ else None
+        found.append(row)
+    return found
+
+
+class Choice(Explorer):
+    """Say what you have, and see whom the rules of `choices` take, and what his rows say.
+
+    lines: as of `measured`.
+    """
+
+    def __init__(self, lines: Sequence[Mapping], **options):
+        self.lines = lines
+        self.rows = {row["you have"]: row for row in choices(lines)}
+        super().__init__(shared_skeleton(), **{"name": "choice", **options})
+
+    def declare(self) -> list[Control]:
+        return [choice("you have", SITUATIONS, "a video", needs="drawing")]
+
+    def compute(self, state: Mapping) -> None:
+        """The rows are there."""
+
+    def draw(self, state: Mapping, found: None) -> Tabs:
+        have = SITUATIONS[state["you have"]]
+        taken = self.rows[state["you have"]]["take"]
+        panels, longest = [], 0.0
+        for subset in (HIDDEN, VISIBLE):
+            bars = []
+            for name, method in METHODS.items():
+                if name in (SINGLE, ALWAYS):
+                    continue
+                line = line_of(self.lines, name, subset)
+                change, says = _change(line, SINGLE), ruled(self.lines, name, subset)
+                words = f"take {name}" if name == taken else name
+                fits = method.needs <= have
+                value = change["difference"] if fits and change else float("nan")
+                longest = max(longest, abs(np.nan_to_num(value)))
+                bars.append(Bar(words, value, method.role, MARKS.get(says, "·") if fits else ""))
+            panels.append(Bars(subset, "points of PCK", bars, signed=True))
+        ends = -1.2 * longest - 1, 1.2 * longest + 1
+        return {"choice": [[replace(panel, range=ends) for panel in panels]]}
+
+    def say(self, state: Mapping, found: None) -> str:
+        row = self.rows[state["you have"]]
+        taken = row["take"]
+        said = (
+            f"With {state['you have']}: stay with what you have. Nothing that you can use is shown "
+            "to help hidden joints without harming visible ones."
+        )
+        if taken in METHODS:
+            said = (
+                f"With {state['you have']}: take {taken}. At hidden joints it changes PCK by "
+                f"{row['hidden joints, PCK']} points against the single frame. It has learned from "
+                f"{METHODS[taken].learned}."
+            )
+        for part in ("helps, too", "helps hidden joints, but harms visible ones"):
+            said += f" {part[:1].upper()}{part[1:]}: {row[part]}." if row[part] else ""
+        return said
+
+    def asks(self) -> Iterable[Mapping]:
+        return self.each("you have")
 
 
 def in_a_line(lines: Sequence[Mapping]) -> str:
