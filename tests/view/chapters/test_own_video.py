@@ -161,7 +161,7 @@ def test_delta_is_one_and_the_exercise_with_it_can_be_done(clip):
     explorer.set_goal(own_video.thrifty(explorer))
     goals = {}
     for change in explorer.asks():
-        if "delta" in change:
+        if "delta" in change and not change["hidden"]:
             state = explorer.state | change
             goals[change["delta"]] = explorer.judge(state, explorer.compute(state))
     reached = [delta for delta, words in goals.items() if words.endswith("Reached.")]
