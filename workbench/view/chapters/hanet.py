@@ -402,8 +402,8 @@ class Told:
             f"How can an offset be known? Frame {read[asks]} asks all frames. It listens most to "
             f"frame {read[most]}, where the input's joints are off by {off[most]:.1f} px on "
             f"average, and least to frame {read[least]} ({off[least]:.1f} px): beside each bar "
-            f"stands how far off that frame is. ✕: the {self.joint} is hidden there, which need "
-            "not mean that it is wrong. (Last level, mean of its heads; colours say how many times "
+            f"stands how far off that frame is. ✕: the {self.joint} is hidden there, but not "
+            "always wrong. (Last level, mean of its heads; colours say how many times "
             "an even share, by powers of 2.)"
         )
         times = np.log2(style.times_uniform(given))
@@ -435,8 +435,7 @@ class Told:
         one, everything = (step(*pair) for pair in pairs.values())
         words = (
             "The dots are joined by lines, and a decoder that compares them with velocities and "
-            "accelerations corrects every frame. In training, dots and final answer teach each "
-            "other: the better one is the goal of the worse. In this case the error of the "
+            "accelerations corrects every frame. In this case the error of the "
             f"{self.joint} in frames {burst.first} to {burst.last} goes {one}, of all joints in "
             f"the window {everything}."
         )

@@ -65,26 +65,17 @@ PIPELINE = ("hidden joints", "masked tokens", "attention", "reconstruction", "an
 LEAST = 6  # joints below delta, at least, of the hands among which the cases are found
 
 
-def repaired(
-    refiner: PortRefiner, detected: Detections, truth: Pose
-) -> tuple[Float[np.ndarray, "n"], Bool[np.ndarray, "n k"]]:
-    """What share of their error, px summed, the replaced joints of each pose lose, and which joints
-    these are; 1 where there are none.
+def find(refiner: PortRefiner, detected: Detections, truth: Pose) -> Extremes:
+    """Of poses with at least `LEAST` joints below delta: those whose replaced joints lose the
+    largest share of their error, px summed, the least (or gain most), and one in the middle.
     """
     refined = refiner.refine(detected)
     before, after = (
         np.where(refined.replaced, joint_distances(each.xy_frame, truth.xy_frame), 0).sum(1)
         for each in (detected, refined)
     )
-    return 1 - after / np.where(before > 0, before, 1), refined.replaced
-
-
-def find(refiner: PortRefiner, detected: Detections, truth: Pose) -> Extremes:
-    """Of poses with at least `LEAST` joints below delta: those whose replaced joints lose the
-    largest share of their error, the least (or gain most), and one in the middle.
-    """
-    share, replaced = repaired(refiner, detected, truth)
-    return extremes(share, replaced.sum(1) >= LEAST)
+    share = 1 - after / np.where(before > 0, before, 1)
+    return extremes(share, refined.replaced.sum(1) >= LEAST)
 
 
 def trick(
@@ -187,11 +178,8 @@ class Told:
         start = at + away * 0.35 * np.ptp(self.detected, 0).max() / np.hypot(*away)
         points = [Arrows("ours", np.array([[*start, *at, 2.5]]))]
         box = around(self.detected, start, pad=0.06)
-        return self.picture(title, self.said(), arrows=points, box=box, notes=self.tips)
-
-    @property
-    def tips(self) -> list[dict]:
-        return named(self.detected, self.refiner.skeleton)
+        notes = named(self.detected, self.refiner.skeleton)
+        return self.picture(title, self.said(), arrows=points, box=box, notes=notes)
 
     def hidden(self, box: str) -> Step:
         roles = np.where(self.mask, "hidden", "detector").tolist()
@@ -206,10 +194,10 @@ class Told:
             f"{believed:.1f} px on average."
         )
         alone = People("truth", "truth", self.truth)
-        ends = named(self.truth, self.refiner.skeleton)
+        ends = [named(xy, self.refiner.skeleton) for xy in (self.truth, self.detected)]
         panels = [
-            self.picture("the hand as it is", alone, notes=ends),
-            self.picture("what the detector said", self.said(), notes=self.tips),
+            self.picture("the hand as it is", alone, notes=ends[0]),
+            self.picture("what the detector said", self.said(), notes=ends[1]),
             Bars(f"confidence; delta {self.delta:.2f}", "", bars, range=(0.0, 1.0)),
         ]
         equation = r"{\color{hidden} m_n} = [\, {\color{detector} c_n} < \delta \,]"

@@ -5,7 +5,7 @@ switches joints and paints occluders.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -28,7 +28,7 @@ from ..attention import Axis
 from ..estimates import Edits, occlusion_known
 from ..explorer import Compared, Control, choice, collected, far, heads_of, number, step
 from ..panels import (
-    HIDDEN,
+    OUTSIDE,
     VISIBLE,
     Arrows,
     Bar,
@@ -40,6 +40,7 @@ from ..panels import (
     People,
     Picture,
     Tabs,
+    around,
     marks_of,
 )
 from ..stage import covered, painted, patch_grid
@@ -136,17 +137,6 @@ def exchanged(
     """Features, those of all joints that are not kept taken from the person `step` rows before."""
     kept = torch.as_tensor(kept, device=maps.device)[..., None, None]
     return torch.where(kept, maps, maps.roll(step, 0))
-
-
-# --- figures --------------------------------------------------------------------------------------
-
-
-def tiles(maps: Float[np.ndarray, "k y x"], cols: int = 5) -> Float[np.ndarray, "a b"]:
-    """Maps as one picture, row by row, with lines of NaN between them."""
-    k, h, w = maps.shape
-    tiles = np.full((-(-k // cols) * cols, h + 1, w + 1), np.nan)
-    tiles[:k, :h, :w] = maps
-    return tiles.reshape(-1, cols, h + 1, w + 1).swapaxes(1, 2).reshape(-1, cols * (w + 1))
 
 
 MASK = "reasoning.mask"
@@ -278,64 +268,69 @@ class Told:
     def picture(self, title: str, *people: People, **look) -> Picture:
         return Picture(title, [self.window.crops[0]], list(people), **look)
 
-    def heat(self, values: np.ndarray, affine: np.ndarray, title: str) -> Heat:
-        """On one scale for all features of the person."""
-        top = float(np.abs(self.features).max())
-        return Heat(values, affine, title, -top, top, diverging=True)
-
-    def tiles(self, maps: Float[np.ndarray, "k y x"], title: str) -> Picture:
-        grid = tiles(maps, 6)
-        box = (-0.5, -0.5, grid.shape[1] - 0.5, grid.shape[0] - 0.5)
-        return Picture(title, heat=self.heat(grid, np.eye(2, 3), title), box=box)
+    def map_of(self, j: int, title: str, times: float | int = 1) -> Picture:
+        """A joint's map over the crop, on one scale for all features of the person."""
+        model, top = self.aware.model, float(np.abs(self.features).max())
+        to_crop = geometry.invert(geometry.crop_to_heatmap(model.config.size, model.grid))
+        heat = Heat(times * self.features[j], to_crop, "feature", -top, top, diverging=True)
+        return self.picture(title, heat=heat)
 
     def maps(self, box: str) -> Step:
-        model = self.aware.model
-        to_crop = geometry.invert(geometry.crop_to_heatmap(model.config.size, model.grid))
-        own = self.heat(self.features[self.j], to_crop, "feature")
         front = (
-            f", {self.behind} of them in the box of somebody who stands nearer to the camera: the "
-            "person asked for is the one whose pose is drawn"
+            "We want the person behind, whose pose is drawn. Somebody stands nearer, and in that "
+            f"box lie {self.behind} of the {self.hidden.sum()} hidden joints. "
         )
         words = (
-            f"{self.hidden.sum()} of {self.labelled.sum()} labelled joints are hidden"
-            f"{front if self.behind else ''}. The "
-            "backbone makes a map for each all the same: what covers the "
+            f"{front if self.behind else ''}{self.hidden.sum()} of {self.labelled.sum()} labelled "
+            "joints are hidden. The backbone makes a map for each all the same: what covers the "
             f"{self.joint} speaks in its map. A map's numbers have no unit."
         )
-        panels = [
-            self.picture("the crop", self.real("truth, ✕ hidden", small=False)),
-            self.picture(f"map of the {self.joint}", heat=own),
-            self.tiles(self.features, f"all {len(self.features)} maps x"),
-        ]
+        crop = self.window.crops[0]
+        dim = (0.35 * crop + 0.65 * crop.mean()).astype(np.uint8)
+        whole = self.picture("the person asked for", self.real("truth, ✕ hidden", small=False))
+        panels = [replace(whole, frames=[dim]), self.map_of(self.j, f"map of the {self.joint}")]
         equation = r"{\color{ours} x_i} \quad \text{one map a joint}"
         return Step("Every joint gets a map, seen or not", words, box, panels, equation)
 
     def visnet(self, box: str) -> Step:
         roles = np.where(self.passes, "visible", "hidden").tolist()
         said = self.ours.probability[0].tolist()
-        bars = [Bar(*bar) for bar in zip(self.aware.skeleton.joints, said, roles)]
+        bars = [Bar(*bar) for bar in zip(self.aware.skeleton.joints, said, roles, self.squares)]
         right = int((self.passes == (self.window.visibility[0] == 2)).sum())
         words = (
             "A small network looks at each map alone and gives the probability that the joint is "
-            "visible. From 0.5 on it counts as seen. Here it is right about "
+            "visible. From 0.5 on it counts as seen, else (■) as not. Here it is right about "
             f"{right} of {len(bars)}."
         )
-        believed = np.where(self.passes, VISIBLE, HIDDEN)
+        believed = np.where(self.passes, VISIBLE, OUTSIDE)
         panels = [
-            self.picture("what VisNet believes", self.real("truth, ✕ not seen", believed, False)),
+            self.picture("what VisNet believes", self.real("truth, ■ not seen", believed, False)),
             Bars("probability of being visible", "", bars, range=(0.0, 1.0)),
         ]
         equation = r"{\color{visible} \hat{y}_i} = \mathrm{sigmoid}(\mathcal{V}(x_i))"
         return Step("VisNet says which joints are seen", words, box, panels, equation)
 
+    @property
+    def squares(self) -> list[str]:
+        """A mark at every masked joint."""
+        return np.where(self.passes, "", "■").tolist()
+
     def mask(self, box: str) -> Step:
         words = (
-            f"The maps of {(~self.passes).sum()} joints are multiplied by 0.01, among them "
+            f"The maps of {(~self.passes).sum()} joints (■) are multiplied by 0.01, among them "
             f"{(self.hidden & ~self.passes).sum()} of the {self.hidden.sum()} hidden ones. What "
-            "covers a joint then hardly speaks for it. The other maps pass as they are."
+            "covers a joint then hardly speaks for it. Other maps pass as they are."
         )
-        after = self.features * self.ours.mask[0][:, None, None]
-        panels = [self.tiles(self.features, "before"), self.tiles(after, "after the mask")]
+        mask, names = self.ours.mask[0], self.aware.skeleton.joints
+        j = self.j if mask[self.j] < 1 else int(mask.argmin())
+        size = mask * np.sqrt((self.features**2).mean((1, 2)))
+        roles = np.where(self.passes, "visible", "hidden").tolist()
+        bars = [Bar(*bar) for bar in zip(names, size.tolist(), roles, self.squares)]
+        panels = [
+            self.map_of(j, f"{names[j]}, before"),
+            self.map_of(j, f"{names[j]}, after", float(mask[j])),
+            Bars("size of each map, after", "", bars),
+        ]
         equation = (
             r"\tilde{x}_i = {\color{hidden} M_i}\, x_i \qquad {\color{hidden} M_i} = 0.01 "
             r"\text{ where } {\color{visible} \hat{y}_i} < 0.5 \text{, else } 1"
@@ -358,8 +353,8 @@ class Told:
         )
         times = np.log2(style.times_uniform(given))
         who = Heat(times, np.eye(2, 3), "log2 of times uniform", low, high, diverging=True)
-        masked = np.where(self.passes, VISIBLE, HIDDEN)
-        pose = People("aware, ✕ masked", "ours", xy, masked, small=True)
+        masked = np.where(self.passes, VISIBLE, OUTSIDE)
+        pose = People("aware, ■ masked", "ours", xy, masked, small=True)
         end = len(row) - 0.5
         mark = [Arrows("ours", np.array([[-2.2, self.j, -0.7, self.j, 2.0]]), self.joint)]
         matrix = Picture("a row asks, a column answers", heat=who, box=(-2.5, -0.5, end, end))
@@ -405,9 +400,12 @@ class Told:
 # --- an exercise in the explorer ------------------------------------------------------------------
 
 
+OWN = 0.5
+
+
 @dataclass(frozen=True)
 class Rescue:
-    """The single switch of a mask that helps one joint of a person most. joint: who is helped;
+    """The single switch of a mask that helps another joint of a person most. joint: who is helped;
     switched: whose mask is turned over; before, after: its distance from the truth, px.
     """
 
@@ -420,7 +418,8 @@ class Rescue:
 def rescue(
     aware: PoseEstimator, maps: Float[Tensor, "1 k y x"], truth: Float[np.ndarray, "k 2"]
 ) -> Rescue:
-    """Every joint's mask turned over, one at a time, and the best of it. maps: of one person, of
+    """Every joint's mask turned over, one at a time, and the best of it; where there is one, a
+    switch that helps by `OWN` px more than that of the joint's own mask. maps: of one person, of
     `feature_maps`; truth: px of the crop, NaN where there is no label.
     """
     said = look_inside(aware, maps)
@@ -430,19 +429,20 @@ def rescue(
     tried = look_inside(aware, maps.expand(count, -1, -1, -1), edit={MASK: lambda _: mask})
     before = far(said.xy_crop[0], truth)
     after = joint_distances(tried.xy_crop, np.repeat(truth[None], count, 0))
-    switch, j = np.unravel_index(np.nanargmax(before - after), after.shape)
+    alone = after + OWN < after.diagonal()
+    switch, j = np.unravel_index(np.nanargmax(before - after + 1e3 * alone), after.shape)
     names = aware.skeleton.joints
     return Rescue(names[j], names[switch], float(before[j]), float(after[switch, j]))
 
 
-def distance_of(joint: str, kin: Skeleton) -> Callable[[Mapping, Answered], float]:
-    """The score of an exercise in the explorer: how far a joint is from its true place, px; NaN
-    where nobody knows that.
+def distance_of(joint: str, kin: Skeleton, person: int) -> Callable[[Mapping, Answered], float]:
+    """The score of an exercise in the explorer: how far a joint of a person is from its true
+    place, px; NaN for others, and where nobody knows that.
     """
     j = kin.index(joint)
 
     def measure(state: Mapping, found: Answered) -> float:
-        if found.truth is None:
+        if found.truth is None or state["person"] != person:
             return float("nan")
         return float(far(found.ours.xy_crop[0], found.truth)[j])
 
@@ -454,7 +454,6 @@ def distance_of(joint: str, kin: Skeleton) -> Callable[[Mapping, Answered], floa
 MAPS = "joints ask joints"
 AS_SAID, ALL, NONE, LABELS = "as VisNet says", "all visible", "all hidden", "true labels"
 SWITCHES, PAINTS = PRESSES = ("switches", "paints")
-AUTO, ON, OFF = range(3)  # of a joint's switch
 
 
 @dataclass(frozen=True, eq=False)
@@ -475,12 +474,12 @@ class Answered:
 
 
 class VisSimCCExplorer(Compared):
-    """One person: switch joints between what VisNet says, visible and hidden, or paint over the
-    crop, and see the poses, one joint's distributions, and who looks at whom.
+    """One person: turn the masks of joints over, or paint over the crop, and see the poses, one
+    joint's distributions, and who looks at whom.
 
-    aware: a transformer with VisNet; naive: one without, which it is compared with. options: of
-    `Compared`; a rival takes aware's mask. One pass, without the mirror image. `BadParameter` for
-    models that cannot be compared.
+    aware: a transformer with VisNet; naive: one without, which it is compared with. stored: further
+    people that a page answers for. options: of `Compared`; a rival takes aware's mask. One pass,
+    without the mirror image. `BadParameter` for models that cannot be compared.
     """
 
     has_attention = True
@@ -492,8 +491,10 @@ class VisSimCCExplorer(Compared):
         windows: Windows,
         *,
         names: tuple[str, str] = (AWARE, "random"),
+        stored: Sequence[int] = (),
         **options,
     ):
+        self.others = stored
         self.config = aware.model.config
         self.windows = windows
         # each holds its last answers
@@ -502,8 +503,6 @@ class VisSimCCExplorer(Compared):
         self.maps_of = lru_cache(6)(self.features)  # three models, with paint and without
         layers = range(self.config.layers)
         self.layers = {MAPS: [f"reasoning.blocks.{layer}.attention.map" for layer in layers]}
-        # of the axis of distributions: a third above the Gaussian that was taught
-        self.top = 1.35 / (self.config.sigma * float(np.sqrt(2 * np.pi)))
         options |= {"name": "vissimcc", "names": names, "beside": {NAIVE: naive}}
         super().__init__(aware, len(windows), **options)
 
@@ -523,7 +522,6 @@ class VisSimCCExplorer(Compared):
     def declare(self) -> list[Control]:
         w, h = self.config.size
         presets = (AS_SAID, ALL, NONE, *[LABELS] * self.labelled)
-        auto = [AUTO] * len(self.kin)
         look = {"needs": "nothing", "more": True, "label": "brush"}
         return [
             number("person", self.first, len(self.windows) - 1),
@@ -533,7 +531,7 @@ class VisSimCCExplorer(Compared):
             choice("a press", PRESSES, needs="drawing", more=True),
             number("size", max(w, h) // 6, max(w, h), 4, **look),
             Control("brush", "button", [], options=([],), more=True, label="clear paint"),
-            Control("switches", "button", auto, options=(auto,), more=True, label="undo switches"),
+            Control("switches", "button", [], options=([],), more=True, label="undo switches"),
             collected("knocked out", heads_of(self.layers, self.config.heads)),
         ]
 
@@ -556,11 +554,9 @@ class VisSimCCExplorer(Compared):
         return feature_maps(self.models[name], images)
 
     def compute(self, state: Mapping) -> Answered:
-        switches = np.array(state["switches"])
-        if switches.shape != (len(self.kin),) or not np.isin(switches, (AUTO, ON, OFF)).all():
-            raise BadParameter(
-                f"switches are {state['switches']}", remedy="give 0, 1 or 2 to each of the joints"
-            )
+        switches, joints = state["switches"], range(len(self.kin))
+        if not all(type(j) is int and j in joints for j in switches):
+            raise BadParameter(f"switches are {switches}", remedy="give numbers of joints")
         name, other = self.names[0], state["against"]
         ours, rival = self.models[name], self.models[other]
         asked = state["person"], json.dumps(state["brush"])
@@ -571,7 +567,7 @@ class VisSimCCExplorer(Compared):
         truth, flags, marks, right = self.labels(state["person"], under, seen)
         presets = {AS_SAID: seen, LABELS: flags == 2}
         base = presets.get(state["mask"], np.full_like(seen, state["mask"] == ALL))
-        passes = np.where(switches == AUTO, base, switches == ON)
+        passes = base ^ np.isin(joints, switches)
         mask = torch.from_numpy(np.where(passes, 1, self.config.hidden)[None]).to(maps)
         heads = without_heads(state["knocked out"], self.layers)
         masked = heads | {MASK: lambda _: mask}
@@ -617,11 +613,10 @@ class VisSimCCExplorer(Compared):
         }
 
     def from_attention(self, looks: Mapping, found: Answered) -> dict:
-        """Whoever was hidden or shown in the maps is switched so, or back to the mask's own."""
-        passes = ~np.isin(np.arange(len(self.kin)), looks["hidden"])
-        switches = np.where(passes == found.base, AUTO, np.where(passes, ON, OFF))
-        kept = np.where(passes == found.passes, self.state["switches"], switches)
-        return {"switches": kept.tolist(), "knocked out": looks["knocked_out"]}
+        """Whoever was hidden or shown in the maps is turned over, or back to the mask's own."""
+        hidden = np.isin(np.arange(len(self.kin)), looks["hidden"])
+        switches = np.flatnonzero(hidden == found.base).tolist()
+        return {"switches": switches, "knocked out": looks["knocked_out"]}
 
     # --- drawn ------------------------------------------------------------------------------------
 
@@ -631,20 +626,22 @@ class VisSimCCExplorer(Compared):
 
     def picture(self, state: Mapping, found: Answered) -> Picture:
         """The crop with everybody's pose."""
-        masked = np.where(found.passes, VISIBLE, HIDDEN)
+        masked = np.where(found.passes, VISIBLE, OUTSIDE)
+        known = found.plain.xy_crop[0] if found.truth is None else found.truth
         people = [
             People(state["against"], "rival", found.rival.xy_crop[0]),
-            People(f"{self.names[0]}, ✕ masked", "ours", found.ours.xy_crop[0], masked),
+            People(f"{self.names[0]}, ■ masked", "ours", found.ours.xy_crop[0], masked),
         ]
         if found.truth is not None:
             truth = People("truth, ✕ hidden", "truth", found.truth, found.marks, small=True)
             people.insert(0, truth)
         paints = state["a press"] == PAINTS
         return Picture(
-            "press to paint, or to move paint" if paints else "click a joint to switch it",
+            "press to paint, or to move paint" if paints else "click a joint to turn its mask over",
             [found.crop if paints else found.pixels],  # the browser lays its paint over the crop
             people,
-            click=None if paints else Click("switches", "cycle"),
+            box=None if paints else around(known, found.plain.xy_crop[0]),
+            click=None if paints else Click("switches", "toggle"),
             brush=paints,
             wide=1.9,
         )
@@ -652,10 +649,12 @@ class VisSimCCExplorer(Compared):
     def sure(self, state: Mapping, found: Answered) -> Bars:
         """VisNet's word on every joint, and whom the mask lets through."""
         roles = np.where(found.passes, "visible", "hidden").tolist()
-        marks = [("", "✓", "✕")[switch] for switch in state["switches"]]
-        look = {"range": (0.0, 1.0), "click": Click("switches", "cycle"), "wide": 1.1}
+        you = np.isin(range(len(self.kin)), state["switches"])
+        marks = np.where(found.passes, np.where(you, "you ✓", ""), np.where(you, "you ■", "■"))
+        look = {"range": (0.0, 1.0), "click": Click("switches", "toggle"), "wide": 1.3}
         p = found.said.probability[0]
-        return self.bars("VisNet: is it visible?", "", p, roles, marks, **look)
+        title = "VisNet: is it visible? ■ masked"
+        return self.bars(title, "", p, roles, marks.tolist(), **look)
 
     def distribution(self, axis: str, state: Mapping, found: Answered) -> Lines:
         """SimCC's answer for the chosen joint along an axis; dashed: before what was changed."""
@@ -664,9 +663,10 @@ class VisSimCCExplorer(Compared):
         look = {"": (found.plain, "ours", (4, 3))} if changed else {}
         look[state["against"]] = found.rival, "rival", ()
         look[self.names[0]] = found.ours, "ours", ()
-        lines = []
+        both = found.plain, found.rival
+        lines, top = [], 1.2 * float(max(part[0, j].max() for i in both for part in (i.x, i.y)))
         if found.truth is not None and np.isfinite(found.truth[j, at]):
-            lines.append(Line("truth", found.truth[[j, j], at], np.array([0, self.top]), "truth"))
+            lines.append(Line("truth", found.truth[[j, j], at], np.array([0, top]), "truth"))
         for name, (inside, role, dash) in look.items():
             heights = getattr(inside, axis)[0, j]
             places = np.arange(len(heights)) / self.config.split
@@ -674,7 +674,7 @@ class VisSimCCExplorer(Compared):
         title = ("in which column?", "in which row?")[at]
         words = f"{axis}, px of the crop"
         height = "probability; dashed: before" if changed else "probability"
-        ranges = {"x_range": (0.0, float(self.config.size[at])), "y_range": (0.0, self.top)}
+        ranges = {"x_range": (0.0, float(self.config.size[at])), "y_range": (0.0, top)}
         return Lines(title, words, height, lines, **ranges)
 
     def say(self, state: Mapping, found: Answered) -> str:
@@ -701,16 +701,20 @@ class VisSimCCExplorer(Compared):
 
     def changed(self, state: Mapping) -> bool:
         """Whether anything is masked, switched, painted or knocked out by the reader."""
-        lists = any(state["switches"]) or state["brush"] or state["knocked out"]
+        lists = state["switches"] or state["brush"] or state["knocked out"]
         return bool(lists) or state["mask"] != AS_SAID
 
     def asks(self) -> Iterable[Mapping]:
-        """Joints, masks, switches, patches."""
+        """Joints, masks, every joint's mask turned over for some people, patches."""
         yield from self.each("joint", "mask", "a press")
-        for j, switch in np.ndindex(len(self.kin), 2):
-            switches = list(self.state["switches"])
-            switches[j] = (ON, OFF)[switch]
-            yield {"switches": switches}
+        flips = [[], *([j] for j in range(len(self.kin)))]
+        people = self.first, *self.others
+        yield from ({"person": i, "switches": flip} for i in people for flip in flips)
         step = self.config.size[0] / 4
         for patch in patch_grid(self.config.size, self.state["size"], (step, step), (0, 0)):
             yield {"a press": PAINTS} | patch
+
+    def recompute_at(self, state: Mapping) -> dict:
+        """Maps of a switch for the first person alone: more would be too large for a page."""
+        self.stores_attention = state["person"] == self.first or not state["switches"]
+        return super().recompute_at(state)
