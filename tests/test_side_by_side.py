@@ -331,6 +331,10 @@ def test_what_you_have_decides_whom_the_explorer_takes():
     explorer.choose(**{"you have": "one picture"})
     assert "stay with what you have" in explorer.verdict and "OTPose" not in explorer.verdict
     assert np.isnan(bars()[0]["OTPose"].value) and np.isfinite(bars()[0]["PORT"].value)
+    side_by_side.line_of(lines, TOLD, HIDDEN)["paired"] = _pair(2, 4)
+    explorer = side_by_side.Choice(lines, state={"you have": list(SITUATIONS)[-1]})
+    told = f"{TOLD}, at hidden joints: {OPEN} against the straight line."
+    assert told in explorer.verdict and bars()[0][TOLD].mark == "·"
     asked = [each["you have"] for each in explorer.questions()]
     assert set(asked) == set(SITUATIONS), "a page holds every situation"
 

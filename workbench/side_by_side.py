@@ -840,7 +840,8 @@ class Choice(Explorer):
                 value = change["difference"] if fits and change else float("nan")
                 longest = max(longest, abs(np.nan_to_num(value)))
                 bars.append(Bar(words, value, method.role, MARKS.get(says, "·") if fits else ""))
-            panels.append(Bars(subset, "points of PCK", bars, signed=True))
+            title = f"{subset}: change of PCK, points"
+            panels.append(Bars(title, "points of PCK", bars, signed=True))
         ends = -1.2 * longest - 1, 1.2 * longest + 1
         return {"choice": [[replace(panel, range=ends) for panel in panels]]}
 
@@ -859,6 +860,10 @@ class Choice(Explorer):
             )
         for part in ("helps, too", "helps hidden joints, but harms visible ones"):
             said += f" {part[:1].upper()}{part[1:]}: {row[part]}." if row[part] else ""
+        for name, method in METHODS.items():
+            says = ruled(self.lines, name, HIDDEN) if method.base else OPEN
+            if says.startswith(f"{OPEN} ") and method.needs <= SITUATIONS[state["you have"]]:
+                said += f" {name}, at hidden joints: {says}."
         return said
 
     def asks(self) -> Iterable[Mapping]:

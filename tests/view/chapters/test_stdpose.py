@@ -449,7 +449,7 @@ def test_labels_between_are_not_needed(propagator, sparse, labelled):
                 if isinstance(panel, Picture) and not labelled:
                     assert "truth" not in [people.role for people in panel.people]
     key = titled(panels(explorers[0], "mask"), "click a joint")
-    assert [people.name for people in key.people] == [view.SINGLE, view.FINAL]
+    assert [people.name for people in key.people] == [view.SHORT[view.SINGLE], view.FINAL]
     line, *others = [
         panel.people[-1].xy for panel in list(panels(explorers[2], "stage").values())[:4]
     ]

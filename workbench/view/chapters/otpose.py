@@ -380,7 +380,7 @@ class Told:
         panels = [
             *self.taps("flow.total"),
             self.over("mixed, and where it is read", self.inside.taps["refine.moved"][0, self.j]),
-            Picture(f"the {self.joint}", crop, dots, wide=1.2),
+            Picture(f"the {self.joint}", crop, dots, wide=1.7),
             Bars("px from the truth", "px", bars, wide=1.4),
         ]
         panels[1] = replace(panels[1], arrows=[arrows])

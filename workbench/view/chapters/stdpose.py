@@ -545,7 +545,7 @@ class Between(Compared):
         maps = torch.from_numpy(inside.taps["estimated"][:, 1])
         single = estimates.peaks(self.models[self.names[0]], maps)[0]
         people = [
-            People(SINGLE, "detector", single),
+            People(SHORT[SINGLE], "detector", single),
             People(FINAL, "ours", inside.xy_crop[0]),
         ]
         if np.isfinite(gap.truth[1]).any():
@@ -675,7 +675,7 @@ class MaskExplorer(Between):
         mask = taps["dam.out"][0]
         told = TOLD[state["told"]]
         sides = [self.side(gap, side, told[side // 2]) for side in (0, 2)]
-        key = self.key_picture(gap, found.inside, "click a joint", "drawing")
+        key = self.key_picture(gap, found.inside, "click a joint", "drawing", wide=1.4)
         kinds = [("estimated", "label")[known] for known in (told[0], 0, told[1])]
         above = [
             self.map(gap, f"{FRAMES[i]}: {kinds[i]}", taps["frames"][0, i, j], 0, 1, i)
