@@ -719,9 +719,9 @@ class MaskExplorer(Between):
         largest = flat[[0, 1], np.abs(flat).argmax(1)]
         now = float(state["k"]), float(state["theta"])
         drawn = [
-            ("as shipped", x, (self.config.k, self.config.theta), "soft", "line", (4, 3)),
+            ("shipped", x, (self.config.k, self.config.theta), "soft", "line", (4, 3)),
             ("now", x, now, "ours", "line", ()),
-            ("largest residuals", largest, now, "ink", "dots", ()),
+            ("residuals", largest, now, "ink", "dots", ()),
         ]
         lines = [
             Line(name, at, modified_sigmoid(torch.from_numpy(at), *knobs).numpy(), *look)
