@@ -442,8 +442,8 @@ def thrifty(explorer: PortExplorer) -> Callable[[Mapping, Refined], str]:
         return float(far(found.refined, found.truth).mean())
 
     pose = explorer.state["pose"]
-    states = [explorer.state | change for change in explorer.asks() if "delta" in change]
-    founds = [explorer.compute(state) for state in states]
+    dials = [change for change in explorer.asks() if change.keys() == {"delta", "hidden"}]
+    founds = [explorer.compute(explorer.state | d) for d in dials if not d["hidden"]]
     half = float(far(founds[0].detected, founds[0].truth).mean()) / 2
     least = min((int(f.mask.sum()) for f in founds if error(f) <= half), default=0)
 
