@@ -424,10 +424,15 @@ class OnePerson(Stage):
                 yield {"brush": [patch(x, y, self.state["size"], ends)]}
 
 
-def within_reach(stage: OnePerson) -> float:
-    """The best score of `pulled` among the answers that a page without a kernel has."""
-    states = [stage.state | change for change in stage.asks()]
-    return max(stage.pulled(state, stage.compute(state)) for state in states)
+def within_reach(stage: OnePerson) -> list[tuple[str, float, float]]:
+    """What a page without a kernel can answer, the best score of `pulled` first: the joint that
+    goes farthest, how far, px, and the score. One entry says nothing is covered.
+    """
+    tries = []
+    for change in stage.asks():
+        found = stage.compute(stage.state | change)
+        tries.append((*stage.farthest(found), stage.pulled(stage.state, found)))
+    return sorted(tries, key=lambda one: -one[-1])
 
 
 # --- an exercise with delta -----------------------------------------------------------------------
