@@ -425,6 +425,8 @@ def test_a_goal_follows_the_explorer_and_stands_in_its_page():
     assert "at least 5.00 %. Not yet." in explorer.goal
     exercises.goal(explorer, "Up.", lambda s, found: np.nan, reach=5.0)
     assert "Nothing to measure here" in explorer.goal
+    exercises.goal(explorer, "Up.", lambda s, found: np.nan, reach=5.0, counts="only a")
+    assert "Up. Not counted: only a. The goal:" in explorer.goal
 
 
 def test_every_mistake_has_words_and_all_words_a_mistake(monkeypatch):

@@ -470,12 +470,14 @@ def goal(
     reach: float,
     unit: str = "px",
     higher: bool = False,
+    counts: str = "",
 ) -> Explorer:
     """An exercise that is done in an explorer, whose line says how far the reader is with every
     answer; returns the explorer.
 
     task: what to do. measure: state and what was computed -> the score in `unit`. reach: the
-    score that is enough: at most, or with `higher` at least.
+    score that is enough: at most, or with `higher` at least. counts: what is counted, in words,
+    for states whose score is NaN.
     """
 
     def judge(state: Mapping, found: Any) -> str:
@@ -483,7 +485,8 @@ def goal(
         done = score >= reach if higher else score <= reach
         limit = f"at {'least' if higher else 'most'} {reach:.2f} {unit}"
         if not np.isfinite(score):
-            return f"Exercise: {task} Nothing to measure here. The goal: {limit}."
+            why = f"Not counted: {counts}." if counts else "Nothing to measure here."
+            return f"Exercise: {task} {why} The goal: {limit}."
         return f"Exercise: {task} Now {score:.2f} {unit}, the goal: {limit}. " + (
             "Reached." if done else "Not yet."
         )

@@ -388,7 +388,6 @@ class Explorer {
     const change = {
       set: () => this.skeleton.joints[joint],
       toggle: value => toggled(value, joint),
-      cycle: value => value.map((v, j) => (j === joint ? (v + 1) % 3 : v)),
     }[how];
     const next = change(this.state[control]);
     return this.has(control, next) ? next : change(this.first[control]);
@@ -465,17 +464,23 @@ class Explorer {
 
   // --- a page's stored answers
 
-  // The answer whose controls are those of the state; of patches in the same frames the nearest,
-  // whose place is then shown.
+  // The answer whose controls are those of the state; of patches in the same frames, and of spans
+  // that are dragged, the nearest, which is then shown.
   answerTo(state, changed) {
     const last = state.brush?.at(-1);
-    const far = ([patch]) => (!patch || !last ? 0 : Math.hypot(
-      ...patch.points[0].map((v, i) => v - last.points[0][i]), patch.size - last.size));
+    const apart = (a, b) => Math.hypot(...a.map((v, i) => v - b[i]));
+    const far = ({ brush: [patch] = [], [changed]: span }) => {
+      if (spans) return apart(span, state[changed]);
+      return patch && last
+        ? apart([...patch.points[0], patch.size], [...last.points[0], last.size]) : 0;
+    };
+    const spans = this.panels.some(panel => panel.span === changed) && state[changed].length;
     const same = ([name, value]) => equal(value, state[name])
-      || (name === "brush" && value.length && last && equal(value[0].frames, last.frames));
+      || (name === "brush" && value.length && last && equal(value[0].frames, last.frames))
+      || (name === changed && spans && value.length);
     const able = this.get("stored").filter(answer =>
       changed in answer.state && Object.entries(answer.state).every(same));
-    const distance = able.map(answer => far(answer.state.brush || []));
+    const distance = able.map(answer => far(answer.state));
     return able[distance.indexOf(Math.min(...distance))];
   }
 
@@ -496,6 +501,7 @@ class Explorer {
     const kept = Object.fromEntries(["tab", ...own].map(name => [name, state[name]]));
     const { attention = {}, ...shown } = answer;
     this.take(this.model, { ...shown, state: { ...this.first, ...kept, ...answer.state } });
+    if (this.drag?.index > 0) this.drag.index = this.state.brush.length - 1;
     return this.take(this.child, attention);
   }
 

@@ -354,7 +354,8 @@ function drawBars(pen, panel, width, height, view) {
     pen.rect(a, y - 0.36 * step, Math.max(b - a, 1), 0.72 * step, { fill });
     const [x, align] = value < 0 ? [a - 4, "right"] : [b + 4, "left"];
     const sign = (panel.signed || low < 0) && value > 0 ? "+" : "";
-    pen.text(x, y, sign + number(value), { size: SMALL, fill: tone.soft, align });
+    const short = high - low > 1 && Math.abs(value) < 0.1 ? value.toFixed(2) : number(value);
+    pen.text(x, y, sign + short, { size: SMALL, fill: tone.soft, align });
   });
   pen.line([[to(0), top], [to(0), top + step * panel.bars.length]], tone.line, 1);
 }

@@ -90,7 +90,7 @@ class Click:
     """What a click on a panel changes.
 
     how: "set": the control becomes the joint's name; "toggle": its number goes into the list or
-    out; "cycle": the joint's number in a list counts 0, 1, 2. needs: as of a `Control`.
+    out. needs: as of a `Control`.
     """
 
     control: str
