@@ -422,3 +422,10 @@ def test_a_slide_shows_what_the_panel_shows():
         for theme in ("dark", "light")
     )
     assert dark[2, 2].mean() < 60 < 220 < light[2, 2].mean()
+
+
+def test_notes_stand_at_their_places():
+    note = {"at": [6, 4], "words": "thumb", "aside": 8}
+    figure = drawn(Picture("", FRAMES, notes=[note]))
+    (words,) = [one for one in figure.axes[0].texts if one.get_text() == "thumb"]
+    assert tuple(words.xy) == (6, 4)

@@ -46,7 +46,8 @@ function drawPicture(pen, panel, width, height, view) {
     if (heat) drawHeat(pen, heat, area, frame, view, picture);
     for (const one of people) drawPeople(pen, panel, one, to, frame, view);
     for (const arrows of panel.arrows) drawArrows(pen, arrows, to, view);
-    for (const note of panel.notes || []) drawNote(pen, note, to, wide, tone);
+    const taken = [];
+    for (const note of panel.notes || []) drawNote(pen, note, to, wide, tone, taken);
     if (rim.includes(frame)) pen.rect(2, 2, wide - 4, high - 4, { stroke: tone.truth, thick: 4 });
   });
   const y = top + high + KEY / 2 + 1;
@@ -97,8 +98,9 @@ function drawNames(pen, names, x, y, width, { tone }) {
 
 const keyWidth = names => names.reduce((sum, [words]) => sum + widthOf(words, SMALL) + 26, 0);
 
-// Words beside a place or on it, a ring about it, a cross through it.
-function drawNote(pen, { at, words, aside = 0, ring, cross }, to, width, tone) {
+// Words beside a place or on it, below those that stand there already; a ring about it, a cross
+// through it.
+function drawNote(pen, { at, words, aside = 0, ring, cross }, to, width, tone, taken) {
   const [x, y] = to(...at);
   if (ring) pen.dot(x, y, ring, { stroke: tone.ink, thick: 2 });
   if (cross) pen.cross(x, y, cross, tone.hidden);
@@ -106,7 +108,12 @@ function drawNote(pen, { at, words, aside = 0, ring, cross }, to, width, tone) {
   const left = aside && x + 16 + wide > width ? x - aside - wide : aside ? x + aside : x - wide / 2;
   const look = { size: 12, bold: true, fill: tone.ink, halo: tone.paper };
   const inside = Math.max(2, Math.min(left, width - wide - 2));
-  if (words) pen.text(inside, y - 0.9 * aside, words, look);
+  if (!words) return;
+  let row = y - 0.9 * aside;
+  const meets = ([l, r, w]) => Math.abs(r - row) < 12 && l < inside + wide && inside < l + w;
+  while (aside && taken.some(meets)) row += 13;
+  taken.push([inside, row, wide]);
+  pen.text(inside, row, words, look);
 }
 
 // A stroke counts in its frames; one point is a square patch.

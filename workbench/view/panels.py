@@ -104,7 +104,8 @@ class Picture:
     is shown; by default the picture. at: the frame that it always shows; None: the scrubber's.
     brush: the explorer's occluder is drawn here, and painted by the pointer. rim: frames that
     stand out (given labels). wide: share of the row. outline: x0, y0, x1, y1 px of a box that
-    `paper` draws.
+    `paper` draws. notes: words at places: {"at": x, y in px of the box, "words", "aside": px of
+    the screen from there}.
     """
 
     title: str
@@ -118,6 +119,7 @@ class Picture:
     brush: bool = False
     rim: Sequence[int] = ()
     outline: Sequence[float | int] | None = None
+    notes: Sequence[Mapping] = ()
     wide: float | int = 1
     kind: str = "picture"
 

@@ -41,15 +41,6 @@ from ..steps import Case, Extremes, Step, Stepper, extremes
 MAPS = "encoder.*.attention.map"
 
 
-@dataclass(frozen=True, eq=False)
-class Noted(Picture):
-    """A picture without frames, and words at some places of it. notes: "at" in px of the box,
-    "words", and how many px of the screen they stand "aside".
-    """
-
-    notes: Sequence[Mapping] = ()
-
-
 def named(xy: Float[np.ndarray, "k 2"], kin: Skeleton, joints: Sequence[int] = ()) -> list[dict]:
     """Notes with the names of these joints; of none, of all ends, such as fingertips."""
     ends = np.flatnonzero((kin.adjacency > 0).sum(1) == 1)
@@ -161,7 +152,7 @@ class Told:
 
     def picture(self, title: str, *people: People, **look) -> Picture:
         look = {"box": around(self.truth, self.detected, self.refined, pad=0.06)} | look
-        return Noted(title, people=list(people), **look)
+        return Picture(title, people=list(people), **look)
 
     @property
     def real(self) -> People:

@@ -172,6 +172,10 @@ def _picture(axes: Axes, panel: Picture, shown: _Shown) -> None:
         _people(axes, people, frame, shown)
     for arrows in panel.arrows:
         _arrows(axes, arrows, shown)
+    around = [withStroke(linewidth=2, foreground=shown.colour("paper"))]
+    for note in panel.notes:
+        look = {"textcoords": "offset points", "weight": "bold", "path_effects": around}
+        axes.annotate(note["words"], note["at"], (3, 3), fontsize=TINY, zorder=6, **look)
     show_box(axes, panel.bounds)
     if panel.outline is not None:
         x0, y0, x1, y1 = panel.outline
