@@ -153,7 +153,7 @@ def answer_all(page):
     texts = words.all_inner_texts()
     assert texts[0] == f"✓ Right. You: {EVIL}. The second."
     assert texts[1].startswith("≈ Near. You: ") and " Right: right_ankle. The last one." in texts[1]
-    assert texts[3] == "✕ Not right. You: 90 px. Measured: 12.5 px. 12.5 px."
+    assert texts[3] == "✕ Not right. You: 90 px. Measured: 12.5 px."
     assert texts[2].startswith("✓ Right. You: ") and texts[2].endswith("It rises.")
     assert scores.nth(3).inner_text().startswith("4 of 4 predicted in this chapter: ")
     cards.nth(3).locator("input").evaluate("e => e.disabled || (() => { throw e })()")

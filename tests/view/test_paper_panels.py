@@ -429,3 +429,12 @@ def test_notes_stand_at_their_places():
     figure = drawn(Picture("", FRAMES, notes=[note]))
     (words,) = [one for one in figure.axes[0].texts if one.get_text() == "thumb"]
     assert tuple(words.xy) == (6, 4)
+
+
+def test_words_may_stand_at_the_ends_of_a_scale():
+    heat = Heat(
+        np.zeros((2, 2)), np.eye(2, 3), "x", -4.0, 4.0, diverging=True, ends=("1/16x", "16x")
+    )
+    figure = drawn(Picture("", FRAMES, heat=heat))
+    words = {text.get_text() for text in figure.findobj(Text)}
+    assert {"1/16x", "16x"} <= words and "-4" not in words

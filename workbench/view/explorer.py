@@ -490,7 +490,7 @@ class Explorer(Live):
             words = "" if self.attention.data == before else ", before this change"
             out["attention"] = {"names": [f"{name}{words}" for name in self.attention.names]}
         elif self.attention is not None:
-            names = ("data", "other_data", "body", "hidden", "knocked_out")
+            names = ("names", "data", "other_data", "body", "hidden", "knocked_out")
             kept = self.attention.kept()
             flat = kept["values"] | kept["bytes"]
             out["attention"] = {name: flat[name] for name in names}

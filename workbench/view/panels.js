@@ -145,12 +145,14 @@ function drawHeat(pen, heat, area, frame, view, picture) {
   pen.picture(canvas, ...area(box), false);
 }
 
-const barWidth = ({ low, high }) => 74 + widthOf(number(low) + number(high), SMALL);
+const endsOf = ({ ends, low, high }) => (ends.length ? ends : [low, high].map(number));
+
+const barWidth = heat => 74 + widthOf(endsOf(heat).join(""), SMALL);
 
 // What the ends of a scale stand for, up to the right end.
 function drawBar(pen, end, y, heat, view) {
   const look = { size: SMALL, fill: view.tone.soft, align: "right" };
-  const [low, high] = [heat.low, heat.high].map(number);
+  const [low, high] = endsOf(heat);
   const right = Math.max(end, barWidth(heat));
   const x = right - 58 - widthOf(high, SMALL);
   pen.ramp(x, y - 4, 54, 8, heatStops(heat, view));

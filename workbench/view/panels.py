@@ -58,7 +58,8 @@ class People:
 class Heat:
     """A map over a picture. values: [y x] or [t y x]; affine: (column, row) of the map -> px of the
     panel's box, [2 3]; low, high: what the ends of the scale stand for, which the bar says.
-    diverging: on the scale about the middle of both, else from nothing to much.
+    diverging: on the scale about the middle of both, else from nothing to much. ends: words at the
+    ends of the scale, by default low and high.
     """
 
     values: Num[np.ndarray, "*t y x"]
@@ -67,6 +68,7 @@ class Heat:
     low: float | int = 0
     high: float | int = 1
     diverging: bool = False
+    ends: Sequence[str] = ()
 
     def at(self, frame: int) -> Num[np.ndarray, "y x"]:
         """The map of a frame."""

@@ -186,8 +186,11 @@ class Prediction extends Explorer {
 
   // What would have been right, in words; a curve is drawn.
   get right() {
-    const { kind, options, measured, unit } = this.asks;
-    if (options.length) return `Right: ${measured.join(", ")}. `;
+    const { kind, options, measured, unit, because } = this.asks;
+    if (options.length) {
+      return because.startsWith(measured[0]) ? "Right: " : `Right: ${measured.join(", ")}. `;
+    }
+    if (/^[+-]?\d/.test(because)) return "Measured: ";
     return kind === "number" ? `${`Measured: ${number(measured[0])} ${unit}`.trim()}. ` : "";
   }
 

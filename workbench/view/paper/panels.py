@@ -205,7 +205,8 @@ def _heat(axes: Axes, heat: Heat, frame: int, shown: _Shown) -> None:
         zorder=1,
         gid="turned" if heat.diverging else None,
     )
-    _scale(axes, image, [heat.low, heat.high], [f"{heat.low:.3g}", f"{heat.high:.3g}"])
+    words = list(heat.ends) or [f"{heat.low:.3g}", f"{heat.high:.3g}"]
+    _scale(axes, image, [heat.low, heat.high], words)
 
 
 def _scale(axes: Axes, drawn: ScalarMappable, ends: list[float | int], words: list[str]) -> None:
