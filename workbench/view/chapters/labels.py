@@ -22,7 +22,7 @@ from ...metrics.distances import PCK_THRESHOLD
 from ...occlusion import cover
 from ...records import Pose
 from ...skeletons import Skeleton, skeleton
-from ..panels import Arrows, Bar, Bars, People, Picture, marks_of
+from ..panels import Arrows, Bar, Bars, People, Picture, Tabs, marks_of
 from ..stage import Played, Stage, patch
 from ..steps import Case, Step, Stepper
 
@@ -312,8 +312,9 @@ _KINDS = {"PCK-All": "soft", "PCK-Visible": "visible", "PCK-Occluded": "hidden"}
 
 
 class Labels(Stage):
-    """Labels under a brush. What is said and judged is of the frame that it begins with. A page
-    answers for a patch over every labelled joint of that frame that no other patch covers.
+    """Labels under a brush. What is said is of all frames, so that it holds wherever the slider
+    stands; what is judged is of the frame that it begins with, which has a rim. A page answers for
+    a patch over every labelled joint of that frame that no other patch covers.
     """
 
     @property
@@ -331,11 +332,22 @@ class Labels(Stage):
         under = cover(seen, self.now.truth[self.t], found.mask[self.t]) == 1
         return int((under & (found.visibility[self.t] > 0)).sum())
 
+    def draw(self, state: Mapping, found: Played) -> Tabs:
+        (((picture,),),) = super().draw(state, found).values()
+        return {"stage": [[replace(picture, rim=(self.t,))]]}
+
     def say(self, state: Mapping, found: Played) -> str:
-        names, many = self.changed(found), int((found.visibility != self.now.visibility).sum())
+        changed = found.visibility != self.now.visibility
+        frames = np.flatnonzero(changed.any((1, 2)))
+        if not len(frames):
+            return f"The paint changes no flag in any of the {len(changed)} frames."
+        count = changed.sum((0, 1))
+        most = [j for j in np.argsort(-count, kind="stable").tolist() if count[j]][:3]
+        names = [f"{self.kin.joints[j].replace('_', ' ')} {count[j]}" for j in most]
         return (
-            f"In frame {self.t} the paint newly hides: {', '.join(names) or 'no joint'}. "
-            f"In all {len(found.frames)} frames: {many} joints."
+            f"All {len(changed)} frames together: the paint newly hides {changed.sum()} joints, in "
+            f"frames {frames[0]} to {frames[-1]}. How often, for the most frequent: "
+            f"{', '.join(names)}."
         )
 
     def judged(self, state: Mapping, found: Played) -> str:
@@ -346,8 +358,8 @@ class Labels(Stage):
             "reached" if done else "not yet" for done in (wrist, self.under(found) and not names)
         )
         return (
-            f"Exercise, frame {self.t}. Hide one wrist and nothing else: {first}. Cover a labelled "
-            f"joint so that no flag changes: {second}."
+            f"Exercise, in frame {self.t} (thick rim). Hide one wrist and nothing else: {first}. "
+            f"Cover a labelled joint so that no flag changes: {second}."
         )
 
     def asks(self) -> Iterable[Mapping]:
