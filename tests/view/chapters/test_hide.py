@@ -150,8 +150,8 @@ def test_unpainted_frames_are_looked_at_once(explorer, case, monkeypatch):
 def test_it_begins_with_the_wrist_under_paint_and_says_who_breaks(explorer, case):
     assert explorer.state["brush"] == [explorer.patch(case.joint)]
     assert explorer.state["paint in"] == ONE
-    first, second = explorer.verdict.splitlines()
-    assert first.startswith(f"In frame {case.key} paint hides the {case.joint.replace('_', ' ')};")
+    first, second, *_ = explorer.verdict.splitlines()
+    assert first.startswith(f"In frame {case.key} paint covers the {case.joint.replace('_', ' ')};")
     for row in explorer._found.rows:
         outcome = explorer.outcome(row)
         assert row.name in second.partition(outcome)[2].partition(" · ")[0]
@@ -179,6 +179,31 @@ def test_paint_in_all_frames_follows_the_joint_and_no_frame_shows_it(explorer, c
     assert stage.brush and (stage.frames[0] == case.frames[case.key]).all(), (
         "painted by the browser"
     )
+
+
+def test_a_joint_that_is_hidden_anyway_has_the_diamond_of_the_paint_too(explorer, case):
+    left = JOINTS.index("left_knee")
+    assert case.visibility[case.key, left] == 1, "hidden without paint"
+    state = {"brush": [explorer.patch("right_knee")], "paint in": ONE}
+    found = explorer.compute(state)
+    assert found.hidden[left] and "left knee" in explorer.say(state, found)
+    (stage, *_), _ = explorer.draw(state, found)["hide"]
+    assert stage.people[0].marks[left] == NEWLY_HIDDEN
+    assert "at least one of them." in explorer.say(state, found)
+
+
+def test_it_says_why_the_loss_of_the_other_side_costs_most(explorer, case):
+    found = explorer.compute(explorer.state)
+    (row,) = [row for row in found.rows if row.name == "VisSimCC"]
+    pair = [JOINTS.index("right_wrist"), JOINTS.index("left_wrist")]
+    assert row.source == "left_wrist"
+    whole, lost = (np.linalg.norm(xy[pair[0]] - xy[pair[1]]) for xy in (row.xy, row.lost))
+    assert (
+        f"{whole:.0f} px from the right wrist, and only {lost:.0f} px"
+        in (explorer.verdict.splitlines()[2])
+    )
+    assert not explorer.mixed_up(replace(row, source="nose"), found)
+    assert not explorer.mixed_up(replace(row, lost=row.xy), found), "not nearer each other"
 
 
 def test_paint_beside_every_joint_stays_where_it_is(explorer):

@@ -23,7 +23,7 @@ from ...occlusion import cover
 from ...predict import Predictor
 from ...predict.contest import Answer, Contest
 from ..explorer import Control, Explorer, choice
-from ..panels import Arrows, Bar, Bars, People, Picture, Tabs, around, marks_of
+from ..panels import NEWLY_HIDDEN, Arrows, Bar, Bars, People, Picture, Tabs, around, marks_of
 from ..stage import NAMES, brush_controls, covered, painted, patch, without_covered
 
 ONE, ALL = SPANS = ("one frame", "all frames")  # what is painted; in all, paint follows a joint
@@ -32,7 +32,7 @@ RECOVERS, BREAKS, OFF = "holds", "breaks", "is off even without paint"
 OUTCOMES = {RECOVERS: "✓", BREAKS: "✕", OFF: "–"}
 LOST = 0.1  # and so far off it has lost the joints without any
 NOTES = (
-    "Diamond: a joint under your paint. Cross: a joint that something else hides. Thin line: from "
+    "Diamond: a joint under your paint. Cross: another joint that cannot be seen. Thin line: from "
     "a method's answer to the truth. In all frames the paint follows the joint.\n"
     "✕: the covered joints are over {2:.1f} px (5 % of the person's height) further from the truth "
     "than without paint; the title says from how much to how much. The bars: one joint, frame, "
@@ -50,7 +50,7 @@ NOTES = (
 class Row:
     """One method under the paint. now, before: mean error of the scored joints with and without
     it, px; NaN where it does not know them. source, worth: what helped most, and by how many px;
-    "" where nothing is covered or helps.
+    "" where nothing is covered or helps. lost: the answer without that source.
     """
 
     name: str
@@ -59,12 +59,14 @@ class Row:
     before: float
     source: str = ""
     worth: float = 0.0
+    lost: Float[np.ndarray, "k 2"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
     visibility: Int[np.ndarray, "t k"]  # under the paint
-    hidden: Bool[np.ndarray, "k"]  # joints under it in the asked frame
+    under: Bool[np.ndarray, "t k"]  # labelled joints under it, also those hidden without it
+    hidden: Bool[np.ndarray, "k"]  # of these, what is asked for in the asked frame
     rows: Sequence[Row]
 
 
@@ -133,11 +135,12 @@ class HideExplorer(Explorer):
         case, key = self.case, self.case.key
         mask = np.stack([self.mask(brush, span, t) for t in range(len(case.frames))])
         flags = cover(case.visibility, case.xy, mask)
-        under = cover(np.full(len(JOINTS), 2), case.xy[key], mask[key]) == 1
-        hidden = under & (case.visibility[key] > 0) & np.isin(np.arange(len(JOINTS)), SHARED)
+        under = cover(np.full_like(flags, 2), case.xy, mask) == 1
+        under = under & (case.visibility > 0) & np.isin(np.arange(len(JOINTS)), SHARED)
+        hidden = under[key]
         answers = self.answers(mask) if mask.any() else self.plain
         rows = [self.row(name, answer, hidden) for name, answer in answers.items()]
-        return Found(flags, hidden, rows)
+        return Found(flags, under, hidden, rows)
 
     def answers(self, mask: Bool[np.ndarray, "t h w"]) -> dict[str, Answer]:
         """name -> answer; mask: what is painted over."""
@@ -160,7 +163,8 @@ class HideExplorer(Explorer):
         cost = {s: px for s, px in cost.items() if px > 0 and s not in covered}
         cost = cost if covered else {}
         source = max(cost, key=cost.get, default="")
-        return Row(name, answer.xy, now, before, source, cost.get(source, 0.0))
+        lost = answer.without.get(source)
+        return Row(name, answer.xy, now, before, source, cost.get(source, 0.0), lost)
 
     def errors(self, joint: str, span: str = ONE) -> dict[str, float]:
         """name -> error of a joint under its patch, px; NaN for who has no answer."""
@@ -192,7 +196,7 @@ class HideExplorer(Explorer):
                 key,
                 people=[People(row.name, "ours", row.xy)],
                 arrows=self.off(row, found.hidden),
-                box=self.close(found),
+                box=self.square(found),
                 brush=True,
             )
             for row in found.rows
@@ -203,6 +207,7 @@ class HideExplorer(Explorer):
         """Frame t with the truth."""
         case, seen = self.case, np.isin(np.arange(len(JOINTS)), SHARED)
         marks = marks_of(found.visibility, case.visibility)[t] * seen
+        marks = np.where(found.under[t], NEWLY_HIDDEN, marks)
         truth = People("truth", "truth", case.xy[t], marks)
         look = {"box": self.room(), "at": t} | look
         return Picture(title, frames or [case.frames[t]], [truth, *people], **look)
@@ -222,7 +227,7 @@ class HideExplorer(Explorer):
         width, height = case.size_wh
         return max(x0, -0.5), max(y0, -0.5), min(x1, width - 0.5), min(y1, height - 0.5)
 
-    def close(self, found: Found) -> tuple[float, float, float, float]:
+    def square(self, found: Found) -> tuple[float, float, float, float]:
         """A square about the covered joints and where everybody has them; else the person."""
         truth = self.case.xy[self.case.key]
         if not found.hidden.any():
@@ -247,7 +252,9 @@ class HideExplorer(Explorer):
 
     def rescue(self, found: Found) -> Bars:
         """What the best source of each is worth."""
-        said = {row.name: row.source.replace("_", " ") or "nothing helps" for row in found.rows}
+        said = {
+            row.name: row.source.replace("_", " ") or "no single loss hurts" for row in found.rows
+        }
         bars = [Bar(f"{row.name}: {said[row.name]}", row.worth, "ours") for row in found.rows]
         some = bars if found.hidden.any() else []
         title = "error rises by … px if we remove:"
@@ -257,17 +264,32 @@ class HideExplorer(Explorer):
         key, n = self.case.key, len(self.case.frames)
         if not found.hidden.any():
             return f"Nothing of the person is under paint in frame {key}.\nPress on a joint."
-        joints = " and ".join(
-            self.kin.joints[j].replace("_", " ") for j in found.hidden.nonzero()[0]
-        )
+        *most, last = (self.kin.joints[j].replace("_", " ") for j in found.hidden.nonzero()[0])
+        joints = " and ".join(filter(None, (", ".join(most), last)))
         shown = int((found.visibility[:, found.hidden] == 2).any(1).sum())
-        it, one = ("it", "it") if found.hidden.sum() == 1 else ("them", "one of them")
+        it, one = ("it", "it") if found.hidden.sum() == 1 else ("them", "at least one of them")
         rest = f"{shown} of the {n} frames show {one}" if shown else f"no frame shows {it}"
         who = {what: [r.name for r in found.rows if self.outcome(r) == what] for what in OUTCOMES}
         said = [
             f"{OUTCOMES[what]} {what}: {', '.join(names)}" for what, names in who.items() if names
         ]
-        return f"In frame {key} paint hides the {joints}; {rest}.\n{' · '.join(said)}"
+        told = "".join(f"\n{words}" for row in found.rows if (words := self.mixed_up(row, found)))
+        return f"In frame {key} paint covers the {joints}; {rest}.\n{' · '.join(said)}{told}"
+
+    def mixed_up(self, row: Row, found: Found) -> str:
+        """Why the loss of the joint on the other side may cost most; "" where it does not."""
+        joints = np.flatnonzero(found.hidden)
+        pair = [joints[0], self.kin.flip_index[joints[0]]]
+        if len(joints) > 1 or row.source != self.kin.joints[pair[1]]:
+            return ""
+        whole, lost = (np.linalg.norm(np.subtract(*xy[pair])) for xy in (row.xy, row.lost))
+        if lost >= whole / 2:
+            return ""
+        one, other = (self.kin.joints[j].replace("_", " ") for j in pair)
+        return (
+            f"Why the {other}: {row.name} puts it {whole:.0f} px from the {one}, and only "
+            f"{lost:.0f} px without listening to it, so the two are mixed up."
+        )
 
     def asks(self) -> Iterable[Mapping]:
         for span in SPANS:
