@@ -35,7 +35,8 @@ from ..steps import Case, Step, Stepper, extremes
 from .port import PortExplorer, Refined
 
 Frames = Sequence[UInt8[np.ndarray, "h w 3"]] | UInt8[np.ndarray, "t h w 3"]
-PIPELINE = ("your file", "doubt", "method", "back to your file")
+PIPELINE = ("file", "doubt", "method", "back to the file")
+OURS, YOURS = "the example file", "your file"  # with truth, without
 LEAST = 4  # joints that are placed anew, of the people among whom the cases are found
 
 
@@ -111,7 +112,7 @@ def trick(
 def _rule(told: Told, name: str, many: int, data: str) -> str:
     at = f"frame {told.t}"
     if many < 3:
-        return f"The person with most joints placed anew, in {at} ({data})."
+        return f"The person with most joints {told.word}, in {at} ({data})."
     rule = (
         f"How this person was found: {many} times somebody in a frame ({data}) has at least "
         f"{LEAST} joints that {told.who} places anew. Of these, in {at} "
@@ -186,7 +187,17 @@ class Told:
             real = [People("truth", "truth", xy, small=True)]
         return Picture(title, [np.asarray(self.frames[self.t])], [*real, *people], **look)
 
-    def before(self, name: str = "your file, ✕ placed anew", marked: bool = True) -> People:
+    @property
+    def word(self) -> str:
+        """What a ✕ says."""
+        return marked_as(self.who)
+
+    @property
+    def file_name(self) -> str:
+        return YOURS if self.truth is None else OURS
+
+    def before(self, name: str = "", marked: bool = True) -> People:
+        name = name or f"{self.file_name}, ✕ {self.word}"
         known = self.found.confidence[0] > 0
         xy = np.where(known[:, None], self.found.xy_frame[0], np.nan)
         marks = np.where(self.refined.replaced[0] & marked, HIDDEN, VISIBLE)
@@ -204,11 +215,12 @@ class Told:
     def file(self, box: str) -> Step:
         missing = int((self.found.confidence[0] <= 0).sum())
         words = (
-            f"Your file says where this person's {self.moves.size} joints are in frame {self.t}; "
+            f"{self.file_name.capitalize()} says where this person's {self.moves.size} joints are "
+            f"in frame {self.t}; "
             f"{missing or 'none'} of them {'is' if missing < 2 else 'are'} missing. Which of these "
             "places are wrong it does not say."
         )
-        pose = self.before("your file", marked=False)
+        pose = self.before(self.file_name, marked=False)
         whole = self.picture("the whole frame", pose, judged=False, box=None, wide=1.4)
         close = self.picture("this person", pose, judged=False)
         return Step("An estimator's pose", words, box, [whole, close])
@@ -220,16 +232,14 @@ class Told:
         )
         how = f"those whose confidence c {rule}, and missing ones"
         if self.who != NAMES["port"]:
-            how = "all that it knows, whatever your estimator's confidence"
-        words = f"{self.who} places {n} of {k} joints anew: {how}. A ✕ marks them."
-        confidence = self.bars(
-            "your estimator's confidence", "", self.found.confidence[0], "hidden"
-        )
+            how = "all that it knows, whatever the estimator's confidence"
+        words = f"{self.who} places {n} of {k} joints anew: {how}. A ✕ marks them: {self.word}."
+        confidence = self.bars("the estimator's confidence", "", self.found.confidence[0], "hidden")
         limit = rf" = {self.delta:.2f}" if self.delta else ""
         equation = r"{\color{hidden} m_n} = [\, {\color{detector} c_n} < \delta" + limit + r" \,]"
-        panels = [self.picture("✕ not believed", self.before()), confidence]
+        panels = [self.picture(f"✕ {self.word}", self.before()), confidence]
         told = equation if self.who == NAMES["port"] else ""
-        return Step("Which joints are not believed", words, box, panels, told)
+        return Step(f"Which joints are {self.word}", words, box, panels, told)
 
     def method(self, box: str) -> Step:
         moved = self.moved
@@ -240,10 +250,15 @@ class Told:
             f"{far_.mean():.1f} px on average" if far_.size else "not at all: none stood anywhere"
         )
         words = f"{self.who} gives these joints new places. They move {size}. All others stay."
+        if self.who == NAMES["port"]:
+            words += (
+                " PORT still reads a doubted place: our weights add a mark to that joint (the "
+                "paper's method replaces it by the mark), and the answer is a step from that place."
+            )
         arrows = [Arrows("ours", ends, f"moved by {self.who}")]
         moves = np.where(moved, self.moves, 0)
         panels = [
-            self.picture("from your file to the new place", self.before(), arrows=arrows),
+            self.picture("from the old place to the new one", self.before(), arrows=arrows),
             self.bars("how far each joint moves, px", "px", moves, "ours"),
         ]
         return Step("They get new places", words, box, panels)
@@ -254,20 +269,20 @@ class Told:
             self.picture("after", self.after()),
         ]
         words = "Nobody knows the truth here: look whether the new places are likely."
-        title = "The new places go into your file"
+        title = "The new places go into the file"
         if self.truth is not None and self.judged.any():
-            kinds = {"placed anew": self.judged, "all joints": self.truth.labelled[0]}
+            kinds = {self.word: self.judged, "all joints": self.truth.labelled[0]}
             pairs = {name: [off[use].mean() for off in self.off] for name, use in kinds.items()}
             panels.append(Bars("distance from the truth, px", "px", self.pairs(pairs)))
             one, every = (step(*pair) for pair in pairs.values())
             words = (
-                f"In this case the mean error of the joints placed anew goes {one}, of all "
-                f"joints {every}."
+                f"In this case the mean error of the joints {self.word} goes {one}, of all joints "
+                f"{every}."
             )
-            better = pairs["placed anew"][1] < pairs["placed anew"][0]
+            better = pairs[self.word][1] < pairs[self.word][0]
             title = "Nearer to the truth" if better else "Further away from it"
             words += self.reason
-        return Step(title, f"{words} In your file only these coordinates change.", box, panels)
+        return Step(title, f"{words} In the file only these coordinates change.", box, panels)
 
     @property
     def reason(self) -> str:
@@ -279,7 +294,7 @@ class Told:
         doubted, others = (self.off[0][use].mean() for use in (self.judged, believed))
         return (
             f" The doubted places were off by {doubted / tall:.0%} of the person's height. PORT "
-            "sees no picture: it fits them to the believed joints, which are off by "
+            "sees no picture: it fits them to the others, which are off by "
             f"{others / tall:.0%}."
         )
 
@@ -287,22 +302,29 @@ class Told:
         return [
             Bar(f"{who}, {name}", float(px), role)
             for name, pair in pairs.items()
-            for px, who, role in zip(pair, ("your file", self.who), ("detector", "ours"))
+            for px, who, role in zip(pair, (self.file_name, self.who), ("detector", "ours"))
         ]
 
 
 # --- before and after -----------------------------------------------------------------------------
 
 
-def before_after(frames: Frames, refined: Prediction, t: int, who: str) -> list[Picture]:
-    """Everybody in frame t, as the file and as the method have them; crosses: placed anew."""
+def marked_as(who: str) -> str:
+    """What a ✕ at a joint says: PORT replaces what it doubts, others all that they know."""
+    return "doubted" if who == NAMES["port"] else "placed anew"
+
+
+def before_after(
+    frames: Frames, refined: Prediction, t: int, who: str, file_name: str = YOURS
+) -> list[Picture]:
+    """Everybody in frame t, as the file and as the method have them; crosses: as `marked_as`."""
     rows = np.flatnonzero(refined.detections.frames == t)
     now = refined.select(rows)
     marks = np.where(now.replaced, HIDDEN, VISIBLE)
     known = now.detections.confidence > 0
     there = {"before": known, "after": known | now.replaced}
     poses = {"before": now.detections.xy_frame, "after": now.xy_frame}
-    names = {"before": ("your file", "detector"), "after": (who, "ours")}
+    names = {"before": (file_name, "detector"), "after": (who, "ours")}
     kin = skeleton(refined.skeleton)
     height, width = np.shape(frames[t])[:2]
     ends = np.array([-0.5, -0.5, width - 0.5, height - 0.5])
@@ -314,7 +336,7 @@ def before_after(frames: Frames, refined: Prediction, t: int, who: str) -> list[
             [np.asarray(frames[t])],
             [
                 People(
-                    f"{names[when][0]}, ✕ placed anew",
+                    f"{names[when][0]}, ✕ {marked_as(who)}",
                     names[when][1],
                     np.where(there[when][..., None], xy, np.nan),
                     marks,
@@ -439,8 +461,8 @@ def within_reach(stage: OnePerson) -> list[tuple[str, float, float]]:
 
 
 def thrifty(explorer: PortExplorer) -> Callable[[Mapping, Refined], str]:
-    """The judge of an exercise: half of the file's error at most, with as few joints placed anew
-    as one of the deltas of a page needs; of the pose that is shown now, whose truth is known.
+    """The judge of an exercise: half of the file's error at most, with as few doubted joints as one
+    of the deltas of a page needs; of the pose that is shown now, whose truth is known.
     """
 
     def error(found: Refined) -> float:
@@ -457,9 +479,17 @@ def thrifty(explorer: PortExplorer) -> Callable[[Mapping, Refined], str]:
             return f"Exercise: it is done with pose {pose}."
         count, px = int(found.mask.sum()), error(found)
         done = px <= half and count <= least
-        return (
-            f"Exercise: a mean error of at most {half:.1f} px, with few joints placed anew. Now "
+        told = (
+            f"Exercise: a mean error of at most {half:.1f} px, with few doubted joints. Now "
             f"{px:.1f} px with {count}, the goal: {least}. {'Reached.' if done else 'Not yet.'}"
+        )
+        if not found.mask.all():
+            return told
+        small = int((far(found.refined, found.detected) < 1).sum())
+        return (
+            f"{told} All joints are doubted, but not forgotten: PORT still reads their old places, "
+            f"and moves {small} of them by less than 1 px. What is gone is the difference: no "
+            "joint says which of them are reliable."
         )
 
     return judge

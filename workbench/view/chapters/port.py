@@ -424,6 +424,11 @@ class PortExplorer(Compared):
             looks | self.placed(index) | {"hidden": np.flatnonzero(mask[0]).tolist()},
         )
 
+    @property
+    def word(self) -> str:
+        """What a ✕ at a joint says: chapter 08, with people on pictures, has a word of its own."""
+        return "hidden" if self.shown is None else "doubted"
+
     def below(self, state: Mapping) -> tuple[Detections, Bool[np.ndarray, "1 k"]]:
         """The pose of a state, and its joints below delta."""
         row = self.detections.select([state["pose"]])
@@ -460,7 +465,7 @@ class PortExplorer(Compared):
         frames = () if self.shown is None else (self.shown[state["pose"]],)
         everybody = [each.xy for each in people]
         hand = Picture(
-            "click a joint to hide it",
+            "click a joint to " + ("hide it" if self.shown is None else "doubt it, or not"),
             frames,
             people,
             arrows=[Arrows("ours", moved(found))],
@@ -468,7 +473,7 @@ class PortExplorer(Compared):
             click=Click("hidden", "toggle"),
             wide=1.3,
         )
-        title = f"confidence; delta {state['delta']:.2f}; ✕ hidden"
+        title = f"confidence; delta {state['delta']:.2f}; ✕ {self.word}"
         return {"pose": [[hand, self.sure(title, found), self.errors(found)]]}
 
     def sure(self, title: str, found: Refined) -> Bars:
@@ -498,7 +503,7 @@ class PortExplorer(Compared):
             )
         if self.shown is not None:
             before, after = (far(xy, found.truth).mean() for xy in (found.detected, found.refined))
-            return f"Joints placed anew: {hidden}. Mean error of all joints {step(before, after)}."
+            return f"Doubted joints: {hidden}. Mean error of all joints {step(before, after)}."
         before, after, plain = (
             float(p_epe(xy[None], found.truth[None], align="pred_to_truth")[0])
             for xy in (found.detected, found.refined, found.plain)
