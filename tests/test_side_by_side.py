@@ -21,9 +21,11 @@ from workbench.side_by_side import (
     HARMS,
     HELPS,
     HIDDEN,
+    LINE,
     METHODS,
     MIDDLE,
     OPEN,
+    RULES,
     SHOWN,
     SINGLE,
     SITUATIONS,
@@ -154,7 +156,7 @@ def test_labels_of_other_frames_are_told_to_one_row_and_its_rival_alone(people, 
         pairs.append((replace(clip, tracks=tracks), frames))
     other = side_by_side.answers(People.of(pairs), models)
     changed = {name for name, xy in found.items() if not np.array_equal(xy, other[name])}
-    assert changed == {TOLD, "straight line"}
+    assert changed == {TOLD, LINE}
 
 
 # --- rows
@@ -241,7 +243,17 @@ def test_the_stage_plays_every_method_s_answer(people, models, found):
     assert "paint" not in stage.verdict and "OTPose" in stage.verdict
     pictures, (curve,) = stage.draw(stage.state, played)["stage"]
     assert all(picture.click.control == "error of" for picture in pictures)
-    assert [line.name for line in curve.lines if line.dash] == ["PORT"]
+    assert [picture.title for picture in pictures] == [SINGLE, "OTPose"]
+    # who lies on the single frame in all frames has no curve, but a name in the title
+    px = stage.distances(played.answers, "all joints")
+    same = [who for who in side_by_side.FIVE[1:] if np.array_equal(px[who], px[SINGLE], True)]
+    assert [line.name for line in curve.lines] == [f for f in side_by_side.FIVE if f not in same]
+    assert all(who in curve.title for who in same) and ("as the" in curve.title) == bool(same)
+    lying = replace(played, answers={**played.answers, "HANet": played.answers[SINGLE]})
+    lines = stage.draw({**stage.state, "beside it": "HANet"}, lying)["stage"]
+    assert [picture.title for picture in lines[0]] == [SINGLE, "HANet"]
+    assert "HANet" not in [line.name for line in lines[1][0].lines]
+    assert {"beside it": "HANet"} in stage.asks()
     # the exercise: nothing at once, done at one joint
     best = side_by_side.most_gained(stage, "OTPose")
     measure = side_by_side.gain_of(stage, "OTPose")
@@ -268,7 +280,7 @@ def made_rows(**hidden):
     for name, method in METHODS.items():
         for subset in (VISIBLE, HIDDEN, *SHOWN):
             ends = hidden.get(name, (-1, 1)) if subset == HIDDEN else (-1, 1)
-            line = {"method": name, "subset": subset}
+            line = {"method": name, "subset": subset, "metrics": {"PCK": 50 + sum(ends) / 2}}
             if method.base:
                 line |= {"paired": _pair(*ends), "against": {method.base: _pair(*ends)}}
             lines.append(line)
@@ -293,15 +305,23 @@ def test_the_choice_follows_the_rows():
     # who needs labels is no choice without them
     assert taken(made_rows(**{TOLD: (1, 2)})) == [STAY] * 4 + [TOLD]
     others = side_by_side.choices(lines)[3]
-    assert others["helps, too"] == "PORT" and others["hidden joints, PCK"] == "+6.0 [+3.0, +9.0]"
+    gain = others["hidden joints against the single frame, PCK"]
+    assert others["helps, too"] == "PORT" and gain == "+6.0 [+3.0, +9.0]"
 
 
-def test_the_choice_in_a_line_names_all_situations():
-    assert side_by_side.in_a_line(made_rows()) == f"In any case: {STAY}."
-    said = side_by_side.in_a_line(made_rows(OTPose=(3, 9)))
-    labelled = "a video, people labelled in frames near by"
-    assert said == f"With a video, or with {labelled}: OTPose. Otherwise: {STAY}."
-    assert side_by_side.in_a_line(made_rows(PORT=(1, 2))).endswith(": PORT."), "nobody is left"
+def test_the_straight_line_is_a_choice_of_its_own():
+    assert taken(made_rows(**{LINE: (3, 4), TOLD: (1, 2)})) == [STAY] * 4 + [LINE]
+    # who is not shown to be better than what he goes on from, has that beside him
+    lines = made_rows(**{LINE: (1, 9), TOLD: (2, 9)})
+    assert side_by_side.choices(lines)[-1]["or, no difference shown"] == "", "better than the line"
+    side_by_side.line_of(lines, TOLD, HIDDEN)["against"] = {LINE: _pair(-1, 1)}
+    assert side_by_side.choices(lines)[-1]["or, no difference shown"] == LINE
+    # but not where the line harms visible joints, unless hidden ones alone count
+    side_by_side.line_of(lines, LINE, VISIBLE)["paired"] = _pair(-9, -5)
+    row = side_by_side.choices(lines)[-1]
+    assert (row["take"], row["or, no difference shown"]) == (TOLD, "")
+    row = side_by_side.choices(lines, visible=False)[-1]
+    assert (row["take"], row["or, no difference shown"]) == (TOLD, LINE)
 
 
 def test_who_harms_visible_joints_is_no_choice():
@@ -313,30 +333,42 @@ def test_who_harms_visible_joints_is_no_choice():
     assert row["helps hidden joints, but harms visible ones"] == "HANet"
 
 
-def test_what_you_have_decides_whom_the_explorer_takes():
+def test_what_you_have_and_ask_decide_whom_the_explorer_takes():
     lines = made_rows(OTPose=(3, 9), HANet=(5, 9))
     side_by_side.line_of(lines, "HANet", VISIBLE)["paired"] = _pair(-3, -1)
+    for name in METHODS:  # of which readers see both ends
+        side_by_side.line_of(lines, name, HIDDEN)["metrics"]["PCK"] = 45 if name == SINGLE else 51
     explorer = side_by_side.Choice(lines)
-    assert "take OTPose" in explorer.verdict and "+6.0 [+3.0, +9.0] points" in explorer.verdict
+    assert "take OTPose. " in explorer.verdict
+    assert "45.0 → 51.0 (+6.0 [+3.0, +9.0] points), helps" in explorer.verdict
     assert f"learned from {METHODS['OTPose'].learned}" in explorer.verdict
     assert "harms visible ones: HANet" in explorer.verdict
 
     def bars():
         shown = explorer.draw(explorer.state, None)["choice"][0]
-        return [{bar.label.removeprefix("take "): bar for bar in panel.bars} for panel in shown]
+        return [
+            {bar.label.removeprefix("take ").partition(" [")[0]: bar for bar in panel.bars}
+            for panel in shown
+        ]
 
     hidden, visible = bars()
     assert [hidden[name].mark for name in ("OTPose", "HANet", "PORT")] == ["✓", "✓", "·"]
+    assert hidden["OTPose"].label == "take OTPose [+3.0, +9.0]"
     assert visible["HANet"].mark == "✕" and hidden["OTPose"].value == 6
+    explorer.choose(**{"it must": list(RULES)[1]})
+    assert "take HANet" in explorer.verdict, "hidden joints alone count"
     explorer.choose(**{"you have": "one picture"})
     assert "stay with what you have" in explorer.verdict and "OTPose" not in explorer.verdict
     assert np.isnan(bars()[0]["OTPose"].value) and np.isfinite(bars()[0]["PORT"].value)
-    side_by_side.line_of(lines, TOLD, HIDDEN)["paired"] = _pair(2, 4)
+    assert bars()[0]["OTPose"].label == "OTPose" and not bars()[0]["OTPose"].mark
+    lines = made_rows(**{LINE: (3, 9), TOLD: (4, 8)})
+    side_by_side.line_of(lines, TOLD, HIDDEN)["against"] = {LINE: _pair(-2, 4)}
     explorer = side_by_side.Choice(lines, state={"you have": list(SITUATIONS)[-1]})
-    told = f"{TOLD}, at hidden joints: {OPEN} against the straight line."
-    assert told in explorer.verdict and bars()[0][TOLD].mark == "·"
-    asked = [each["you have"] for each in explorer.questions()]
-    assert set(asked) == set(SITUATIONS), "a page holds every situation"
+    assert f"take {TOLD}, or the {LINE}: between these two" in explorer.verdict
+    told = f"Hidden joints, PCK against the {LINE}: +1.0 [-2.0, +4.0] points, {OPEN}"
+    assert told in explorer.verdict
+    asked = {(each["you have"], each["it must"]) for each in explorer.questions()}
+    assert len(asked) == len(SITUATIONS) * len(RULES), "a page holds every answer"
 
 
 def test_the_overview_says_what_each_learned_from_and_what_its_rows_say():
@@ -344,8 +376,10 @@ def test_the_overview_says_what_each_learned_from_and_what_its_rows_say():
     side_by_side.line_of(lines, "STDPose", HIDDEN)["paired"] = _pair(-1, 2)
     lines.append({"method": "OTPose", "subset": COST, "metrics": {"times": 4.5}})
     rows = {row["method"]: row for row in side_by_side.overview(lines)}
-    assert rows["OTPose"][HIDDEN] == HELPS and rows["OTPose"][VISIBLE] == OPEN
-    assert rows["STDPose"][HIDDEN] == f"{OPEN} against the {SINGLE}"
+    head = f"{{}}, PCK against the {SINGLE}".format
+    assert rows["OTPose"][head(HIDDEN)] == f"{HELPS} 50.0 → 56.0"
+    assert rows["OTPose"][head(VISIBLE)] == f"{OPEN} 50.0 → 50.0"
+    assert rows["STDPose"][head(HIDDEN)].startswith(OPEN)
     assert rows["OTPose"]["takes, × single frame"] == 4.5
     assert all(row["learned from"] for row in rows.values()) and SINGLE not in rows
 
@@ -371,7 +405,8 @@ def test_a_gain_over_its_own_start_alone_is_no_choice():
 
 def test_verdicts_are_of_whole_intervals():
     lines = made_rows(PORT=(0.1, 4), HANet=(-4, -0.1), VisSimCC=(-0.1, 9))
-    said = {row["method"]: row[HIDDEN] for row in side_by_side.judged(lines)}
+    start = f"{HIDDEN}, against that"
+    said = {row["method"]: row[start] for row in side_by_side.judged(lines)}
     assert [said[name] for name in ("PORT", "HANet", "VisSimCC")] == [HELPS, HARMS, OPEN]
     with pytest.raises(UnknownName):
         side_by_side.line_of(lines, "PORT", "no such joints")

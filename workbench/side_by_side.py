@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,8 +73,8 @@ SINGLE = "single frame"
 class Method:
     """A row: what it needs, and what it starts from.
 
-    weights, joints: of `predict.load`. base: the row that it goes on from, which is what it has to
-    beat. needs: of `HAVE`. reads, cannot, learned (from what): for readers. role: its colour, which
+    weights, joints: of `predict.load`, "" where there is no network. base: the row that it goes on
+    from. needs: of `HAVE`. reads, cannot, learned (from what): for readers. role: its colour, which
     means nothing else beside the others.
     """
 
@@ -89,7 +90,7 @@ class Method:
 
 JOINTS, TRACK, PICTURE, FRAMES, LABELS = "joints", "track", "picture", "frames", "labels"
 HAVE = (JOINTS, TRACK, PICTURE, FRAMES, LABELS)
-TOLD = "STDPose, labels told"
+LINE, TOLD = "straight line", "STDPose, labels told"
 ALWAYS = "PORT, never abstaining"
 METHODS = {
     SINGLE: Method(
@@ -137,7 +138,7 @@ METHODS = {
         "one picture",
         "look at another frame",
         "single pictures, rendered",
-        "visible",
+        "hidden",
     ),
     "OTPose": Method(
         "otpose",
@@ -157,19 +158,28 @@ METHODS = {
         "clips of fast people",
         3,
     ),
+    LINE: Method(
+        "",
+        SINGLE,
+        frozenset({LABELS}),
+        f"people's labels in two frames, {APART} frames away; no network",
+        "see pixels",
+        "nothing",
+        "outside",
+    ),
     TOLD: Method(
         "stdpose",
-        "straight line",
+        LINE,
         frozenset({FRAMES, LABELS}),
         f"3 pictures, and people's labels in the outer two, {APART} frames away",
-        "be compared with the others: nobody else is told labels",
+        "do without labels on both sides",
         "clips of fast people",
         3,
     ),
 }
-FIVE = tuple(name for name in METHODS if name not in (ALWAYS, TOLD))  # and the single frame
+FIVE = tuple(name for name in METHODS if name not in (ALWAYS, LINE, TOLD))  # and the single frame
 # what methods go on from, where that is not the common single frame
-OWN = ("OTPose's single frame", "STDPose's single frame", "straight line")
+OWN = ("OTPose's single frame", "STDPose's single frame")
 
 
 def shared_joints() -> tuple[str, ...]:
@@ -340,7 +350,7 @@ def answers(
     own = "STDPose's single frame"
     found[own] = _shared(_carried(models[own], windows, **told))
     found[TOLD] = _shared(_carried(models["STDPose"], windows, given=True, progress=progress))
-    found["straight line"] = _shared(linear(windows, progress=progress))
+    found[LINE] = _shared(linear(windows, progress=progress))
     return found
 
 
@@ -452,20 +462,35 @@ def stage(people: People, models: Mapping[str, Predictor], person: int, **option
 
 
 class Together(Stage):
-    """The stage on which a click on a joint chooses whose error is drawn. PORT, which may lie on
-    the single frame, is dashed.
+    """The stage with the single frame and one method beside it, large enough for a click on a
+    joint, which chooses whose error is drawn. Of everybody there are curves, but for who lies on
+    the single frame's in all frames.
     """
+
+    def declare(self) -> list[Control]:
+        beside = choice("beside it", FIVE[1:], "OTPose", needs="drawing")
+        return [*super().declare(), beside]
 
     def draw(self, state: Mapping, found: Played) -> Tabs:
         pictures, *others = super().draw(state, found)["stage"]
         click = Click("error of", needs="drawing")
-        return {"stage": [[replace(picture, click=click) for picture in pictures], *others]}
+        two = SINGLE, state["beside it"]
+        shown = [replace(each, click=click) for each in pictures if each.title in two]
+        return {"stage": [shown, *others]}
 
     def curve(self, state: Mapping, found: Played) -> Lines:
         lines = super().curve(state, found)
-        dashed = {"PORT": (6, 5)}
-        drawn = [replace(line, dash=dashed.get(line.name, line.dash)) for line in lines.lines]
-        return replace(lines, lines=drawn)
+        first = lines.lines[0]
+        same = [
+            line.name for line in lines.lines[1:] if np.array_equal(line.y, first.y, equal_nan=True)
+        ]
+        drawn = [line for line in lines.lines if line.name not in same]
+        words = f"; as the {SINGLE}: {', '.join(same)}" if same else ""
+        return replace(lines, lines=drawn, title=lines.title + words)
+
+    def asks(self) -> Iterable[Mapping]:
+        """Everybody beside the single frame, and OTPose joint by joint."""
+        return [*self.each("beside it"), *super().asks()]
 
 
 def gain_of(played: Stage, method: str) -> Callable[[Mapping, Played], float]:
@@ -615,7 +640,9 @@ def chart(lines: Iterable[Mapping], chosen: Sequence[str], title: str) -> Figure
 
     drawn = [row for line in lines if line["subset"] in chosen and (row := change_row(line))]
     drawn.sort(key=lambda row: chosen.index(row["subset"]))
-    figure = paper.changes(drawn, x_title="points of PCK (- is worse)", title=title)
+    figure = paper.changes(
+        drawn, x_title=f"points of PCK against the {SINGLE} (- is worse)", title=title
+    )
     ends = min(row["low"] for row in drawn) - 1, max(row["high"] for row in drawn) + 1
     for axes, subset in zip(figure.axes, dict.fromkeys(row["subset"] for row in drawn)):
         own = [row for row in drawn if row["subset"] == subset]
@@ -721,31 +748,24 @@ def line_of(lines: Iterable[Mapping], method: str, subset: str) -> Mapping:
 
 
 def ruled(lines: Iterable[Mapping], name: str, subset: str) -> str:
-    """What a method's row says against what it goes on from and the common single frame: it helps
-    where it does against both, and harms where it does against one.
-    """
-    line = line_of(lines, name, subset)
-    says = {rival: verdict(line, rival) for rival in dict.fromkeys((METHODS[name].base, SINGLE))}
-    if HARMS in says.values():
-        return HARMS
-    unsure = [rival for rival, said in says.items() if said == OPEN]
-    if len(unsure) == len(says):
-        return OPEN
-    return f"{OPEN} against the {unsure[0]}" if unsure else HELPS
+    """What a method's row says against the common single frame."""
+    return verdict(line_of(lines, name, subset), SINGLE)
 
 
 def judged(lines: Sequence[Mapping]) -> list[dict]:
-    """Of each method what its rows say about visible and hidden joints, against what it goes on
-    from and against the common single frame.
+    """Of each method what its rows say about visible and hidden joints, against the common single
+    frame and against what it goes on from.
     """
     found = []
     for name, method in METHODS.items():
         if not method.base:
             continue
-        row = {"method": name, "goes on from": method.base}
+        row = {"method": name}
+        for subset in (VISIBLE, HIDDEN):
+            row[f"{subset}, against the {SINGLE}"] = ruled(lines, name, subset)
+        row["goes on from"] = method.base
         for subset in (VISIBLE, HIDDEN, *SHOWN):
-            row[subset] = verdict(line_of(lines, name, subset), method.base)
-        row[f"{HIDDEN}, against the {SINGLE}"] = verdict(line_of(lines, name, HIDDEN), SINGLE)
+            row[f"{subset}, against that"] = verdict(line_of(lines, name, subset), method.base)
         found.append(row)
     return found
 
@@ -758,13 +778,15 @@ SITUATIONS = {  # what a reader has
     "a video, people labelled in frames near by": set(HAVE),
 }
 STAY = "stay with what you have: no gain is shown"
+# what is asked of a method -> whether harm at visible joints forbids it
+RULES = {"help hidden joints, harm no visible ones": True, "help hidden joints": False}
 
 
-def choices(lines: Sequence[Mapping]) -> list[dict]:
-    """When to take which, by rules. A method can be taken where a reader has what it needs. It
-    helps hidden joints where it does against what it goes on from and against the single frame. It
-    is a choice where it also harms visible joints against neither; of several the one whose gain
-    on hidden joints against the single frame has the highest lower end is taken.
+def choices(lines: Sequence[Mapping], *, visible: bool = True) -> list[dict]:
+    """When to take which, by rules. A method can be taken where a reader has what it needs and it
+    helps hidden joints against the single frame; visible: and does not harm visible ones. Of
+    several the one whose gain has the highest lower end is taken; beside it stands what it goes on
+    from, where that can be taken, too, and no difference between the two is shown.
     """
     gains, harmful = {}, set()
     for name, method in METHODS.items():
@@ -777,22 +799,33 @@ def choices(lines: Sequence[Mapping]) -> list[dict]:
     found = []
     for have, what in SITUATIONS.items():
         fit = [name for name in gains if METHODS[name].needs <= what]
-        good = [name for name in fit if name not in harmful]
+        good = [name for name in fit if not visible or name not in harmful]
         best = max(good, key=lambda name: gains[name]["interval"][0], default=None)
-        row = {"you have": have, "take": best or STAY, "hidden joints, PCK": ""}
+        row = {"you have": have, "take": best or STAY, "or, no difference shown": ""}
+        row[f"hidden joints against the {SINGLE}, PCK"] = ""
         if best:
-            row["hidden joints, PCK"] = _in_words(gains[best])
+            row[f"hidden joints against the {SINGLE}, PCK"] = _in_words(gains[best])
+            base = METHODS[best].base
+            if base in good and verdict(line_of(lines, best, HIDDEN), base) == OPEN:
+                row["or, no difference shown"] = base
         row["helps, too"] = ", ".join(name for name in good if name != best)
-        row["helps hidden joints, but harms visible ones"] = ", ".join(
-            name for name in fit if name in harmful
-        )
+        if visible:
+            row["helps hidden joints, but harms visible ones"] = ", ".join(
+                name for name in fit if name in harmful
+            )
         found.append(row)
     return found
 
 
+def _rise(lines: Sequence[Mapping], name: str, subset: str) -> str:
+    """As "45.1 → 54.4", PCK of the single frame and of a method; "" where nobody knows."""
+    ends = [line_of(lines, who, subset).get("metrics", {}).get("PCK") for who in (SINGLE, name)]
+    return "" if None in ends else " → ".join(f"{end:.1f}" for end in ends)
+
+
 def overview(lines: Sequence[Mapping]) -> list[dict]:
     """A row a method: what it reads, what it has learned from, what its rows say of hidden and
-    visible joints (`ruled`), and how long it takes beside the single frame.
+    visible joints against the single frame, and how long it takes beside that.
     """
     found = []
     for name, method in METHODS.items():
@@ -800,86 +833,100 @@ def overview(lines: Sequence[Mapping]) -> list[dict]:
             continue
         row = {"method": name, "reads": method.reads, "learned from": method.learned}
         for subset in (HIDDEN, VISIBLE):
-            row[subset] = ruled(lines, name, subset)
+            said = f"{ruled(lines, name, subset)} {_rise(lines, name, subset)}"
+            row[f"{subset}, PCK against the {SINGLE}"] = said.strip()
         costs_ = [line for line in lines if (line["method"], line["subset"]) == (name, COST)]
-        row["takes, × single frame"] = costs_[0]["metrics"]["times"] if costs_ else None
+        row[f"takes, × {SINGLE}"] = costs_[0]["metrics"]["times"] if costs_ else None
         found.append(row)
     return found
 
 
 class Choice(Explorer):
-    """Say what you have, and see whom the rules of `choices` take, and what his rows say.
+    """Say what you have and what you ask of a method, and see whom the rules of `choices` take,
+    and what his rows say.
 
     lines: as of `measured`.
     """
 
     def __init__(self, lines: Sequence[Mapping], **options):
         self.lines = lines
-        self.rows = {row["you have"]: row for row in choices(lines)}
+        self.rows = {
+            (row["you have"], rule): row
+            for rule, visible in RULES.items()
+            for row in choices(lines, visible=visible)
+        }
         super().__init__(shared_skeleton(), **{"name": "choice", **options})
 
     def declare(self) -> list[Control]:
-        return [choice("you have", SITUATIONS, "a video", needs="drawing")]
+        return [
+            choice("you have", SITUATIONS, "a video", needs="drawing"),
+            choice("it must", RULES, needs="drawing"),
+        ]
+
+    def row(self, state: Mapping) -> dict:
+        return self.rows[state["you have"], state["it must"]]
 
     def compute(self, state: Mapping) -> None:
         """The rows are there."""
 
     def draw(self, state: Mapping, found: None) -> Tabs:
-        have = SITUATIONS[state["you have"]]
-        taken = self.rows[state["you have"]]["take"]
         panels, longest = [], 0.0
         for subset in (HIDDEN, VISIBLE):
-            bars = []
-            for name, method in METHODS.items():
-                if name in (SINGLE, ALWAYS):
-                    continue
-                line = line_of(self.lines, name, subset)
-                change, says = _change(line, SINGLE), ruled(self.lines, name, subset)
-                words = f"take {name}" if name == taken else name
-                fits = method.needs <= have
-                value = change["difference"] if fits and change else float("nan")
-                longest = max(longest, abs(np.nan_to_num(value)))
-                bars.append(Bar(words, value, method.role, MARKS.get(says, "·") if fits else ""))
-            title = f"{subset}: change of PCK, points"
+            bars = [
+                self.bar(state, name, subset) for name in METHODS if name not in (SINGLE, ALWAYS)
+            ]
+            longest = max([longest, *(abs(np.nan_to_num(bar.value)) for bar in bars)])
+            title = f"{subset}: PCK against the {SINGLE}, points"
             panels.append(Bars(title, "points of PCK", bars, signed=True))
         ends = -1.2 * longest - 1, 1.2 * longest + 1
         return {"choice": [[replace(panel, range=ends) for panel in panels]]}
 
+    def bar(self, state: Mapping, name: str, subset: str) -> Bar:
+        """A method's change and its interval; nothing for one that cannot be used."""
+        method, line = METHODS[name], line_of(self.lines, name, subset)
+        words = f"take {name}" if name == self.row(state)["take"] else name
+        change = _change(line, SINGLE)
+        if change is None or not method.needs <= SITUATIONS[state["you have"]]:
+            return Bar(words, float("nan"), method.role)
+        low, high = change["interval"]
+        words += f" [{low:+.1f}, {high:+.1f}]"
+        mark = MARKS.get(ruled(self.lines, name, subset), "·")
+        return Bar(words, change["difference"], method.role, mark)
+
     def say(self, state: Mapping, found: None) -> str:
-        row = self.rows[state["you have"]]
-        taken = row["take"]
+        row, having = self.row(state), f"With {state['you have']}"
+        taken, other = row["take"], row["or, no difference shown"]
+        asked = " without harming visible ones" if RULES[state["it must"]] else ""
         said = (
-            f"With {state['you have']}: stay with what you have. Nothing that you can use is shown "
-            "to help hidden joints without harming visible ones."
+            f"{having}: stay with what you have. Nothing that you can use is shown to help hidden "
+            f"joints{asked}."
         )
         if taken in METHODS:
+            beside = f", or the {other}: between these two no difference is shown" if other else ""
             said = (
-                f"With {state['you have']}: take {taken}. At hidden joints it changes PCK by "
-                f"{row['hidden joints, PCK']} points against the single frame. It has learned from "
-                f"{METHODS[taken].learned}."
+                f"{having}: take {taken}{beside}. {self.gain(taken, HIDDEN, SINGLE)}. It has "
+                f"learned from {METHODS[taken].learned}."
             )
+            base = METHODS[taken].base
+            if base in METHODS and base != SINGLE:
+                parts = [self.gain(taken, subset, base) for subset in (HIDDEN, VISIBLE)]
+                said += f" {'; '.join(parts)}."
         for part in ("helps, too", "helps hidden joints, but harms visible ones"):
-            said += f" {part[:1].upper()}{part[1:]}: {row[part]}." if row[part] else ""
-        for name, method in METHODS.items():
-            says = ruled(self.lines, name, HIDDEN) if method.base else OPEN
-            if says.startswith(f"{OPEN} ") and method.needs <= SITUATIONS[state["you have"]]:
-                said += f" {name}, at hidden joints: {says}."
+            said += f" {part[:1].upper()}{part[1:]}: {row[part]}." if row.get(part) else ""
         return said
 
+    def gain(self, name: str, subset: str, rival: str) -> str:
+        """What a row says against a rival, as a sentence without its end."""
+        line = line_of(self.lines, name, subset)
+        rise = _rise(self.lines, name, subset) if rival == SINGLE else ""
+        by = _in_words(_change(line, rival)) + " points"
+        by = f"{rise} ({by})" if rise else by
+        words = f"{subset[:1].upper()}{subset[1:]}, PCK against the {rival}"
+        return f"{words}: {by}, {verdict(line, rival)}"
+
     def asks(self) -> Iterable[Mapping]:
-        return self.each("you have")
-
-
-def in_a_line(lines: Sequence[Mapping]) -> str:
-    """`choices` as sentences: what to take, and with what; last, where to stay."""
-    having = {}
-    for row in choices(lines):
-        having.setdefault(row["take"], []).append(row["you have"])
-    stay = having.pop(STAY, [])
-    said = [f"With {', or with '.join(have)}: {method}." for method, have in having.items()]
-    if stay:
-        said.append(f"{'Otherwise' if said else 'In any case'}: {STAY}.")
-    return " ".join(said)
+        names = "you have", "it must"
+        return (dict(zip(names, each)) for each in product(SITUATIONS, RULES))
 
 
 # --- all of it ------------------------------------------------------------------------------------
