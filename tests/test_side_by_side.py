@@ -241,7 +241,7 @@ def test_the_stage_plays_every_method_s_answer(people, models, found):
     moved = played.answers["OTPose"][MIDDLE, 0] - found["OTPose"][person]
     assert np.allclose(moved, away[0], atol=1e-3)
     assert "paint" not in stage.verdict and "OTPose" in stage.verdict
-    pictures, (curve,) = stage.draw(stage.state, played)["stage"]
+    ((*pictures, curve),) = stage.draw(stage.state, played)["stage"]
     assert all(picture.click.control == "error of" for picture in pictures)
     assert [picture.title for picture in pictures] == [SINGLE, "OTPose"]
     # who lies on the single frame in all frames has no curve, but a name in the title
@@ -250,9 +250,9 @@ def test_the_stage_plays_every_method_s_answer(people, models, found):
     assert [line.name for line in curve.lines] == [f for f in side_by_side.FIVE if f not in same]
     assert all(who in curve.title for who in same) and ("as the" in curve.title) == bool(same)
     lying = replace(played, answers={**played.answers, "HANet": played.answers[SINGLE]})
-    lines = stage.draw({**stage.state, "beside it": "HANet"}, lying)["stage"]
-    assert [picture.title for picture in lines[0]] == [SINGLE, "HANet"]
-    assert "HANet" not in [line.name for line in lines[1][0].lines]
+    ((*pictures, curve),) = stage.draw({**stage.state, "beside it": "HANet"}, lying)["stage"]
+    assert [picture.title for picture in pictures] == [SINGLE, "HANet"]
+    assert "HANet" not in [line.name for line in curve.lines]
     assert {"beside it": "HANet"} in stage.asks()
     # the exercise: nothing at once, done at one joint
     best = side_by_side.most_gained(stage, "OTPose")
@@ -345,10 +345,10 @@ def test_what_you_have_and_ask_decide_whom_the_explorer_takes():
     assert "harms visible ones: HANet" in explorer.verdict
 
     def bars():
-        shown = explorer.draw(explorer.state, None)["choice"][0]
+        shown = explorer.draw(explorer.state, None)["choice"]
         return [
             {bar.label.removeprefix("take ").partition(" [")[0]: bar for bar in panel.bars}
-            for panel in shown
+            for (panel,) in shown
         ]
 
     hidden, visible = bars()

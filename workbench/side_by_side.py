@@ -109,7 +109,7 @@ METHODS = {
         "joints of one frame and their confidences",
         "see pixels or other frames",
         "drawn skeletons",
-        "rival",
+        "hidden",
         "coco17",
     ),
     ALWAYS: Method(
@@ -119,7 +119,7 @@ METHODS = {
         "the same; replaces the less confident half of all joints (PORT Eq. 13, 14)",
         "see pixels or other frames",
         "drawn skeletons",
-        "rival",
+        "hidden",
         "coco17",
     ),
     "HANet": Method(
@@ -138,7 +138,7 @@ METHODS = {
         "one picture",
         "look at another frame",
         "single pictures, rendered",
-        "hidden",
+        "rival",
     ),
     "OTPose": Method(
         "otpose",
@@ -472,11 +472,11 @@ class Together(Stage):
         return [*super().declare(), beside]
 
     def draw(self, state: Mapping, found: Played) -> Tabs:
-        pictures, *others = super().draw(state, found)["stage"]
+        pictures, (curve,) = super().draw(state, found)["stage"]
         click = Click("error of", needs="drawing")
         two = SINGLE, state["beside it"]
         shown = [replace(each, click=click) for each in pictures if each.title in two]
-        return {"stage": [shown, *others]}
+        return {"stage": [[*shown, replace(curve, wide=1.4)]]}
 
     def curve(self, state: Mapping, found: Played) -> Lines:
         lines = super().curve(state, found)
@@ -879,7 +879,7 @@ class Choice(Explorer):
             title = f"{subset}: PCK against the {SINGLE}, points"
             panels.append(Bars(title, "points of PCK", bars, signed=True))
         ends = -1.2 * longest - 1, 1.2 * longest + 1
-        return {"choice": [[replace(panel, range=ends) for panel in panels]]}
+        return {"choice": [[replace(panel, range=ends)] for panel in panels]}
 
     def bar(self, state: Mapping, name: str, subset: str) -> Bar:
         """A method's change and its interval; nothing for one that cannot be used."""
@@ -910,7 +910,7 @@ class Choice(Explorer):
             base = METHODS[taken].base
             if base in METHODS and base != SINGLE:
                 parts = [self.gain(taken, subset, base) for subset in (HIDDEN, VISIBLE)]
-                said += f" {'; '.join(parts)}."
+                said += f" {'. '.join(parts)}."
         for part in ("helps, too", "helps hidden joints, but harms visible ones"):
             said += f" {part[:1].upper()}{part[1:]}: {row[part]}." if row.get(part) else ""
         return said
