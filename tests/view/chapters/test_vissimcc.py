@@ -429,7 +429,7 @@ def test_the_steps_hold_the_tensors_of_the_pass(estimators, windows):
     aware, naive = estimators
     crops, flags = crops_of(windows), windows.batch(range(3))["visibility"][:, 0].numpy()
     maps = {e.name: vissimcc.feature_maps(e, crops) for e in estimators}
-    oks = {vissimcc.PLAIN: np.full(3, 50.0), vissimcc.AWARE: np.array([49.0, 70.0, 60.0])}
+    oks = {vissimcc.NAIVE: np.full(3, 50.0), vissimcc.AWARE: np.array([49.0, 70.0, 60.0])}
     shown = vissimcc.trick(aware, naive, windows, maps, oks, 7)
     helps, harms = shown.told.values()
     assert "of 3 test people" in helps.rule and "50.0 → 70.0 % (+20.0)" in helps.rule
@@ -453,9 +453,10 @@ def test_the_steps_hold_the_tensors_of_the_pass(estimators, windows):
     assert np.allclose([bar.value for bar in sizes.bars], own * inside.mask[0])
     assert [bar.mark == "■" for bar in sizes.bars] == (inside.mask[0] < 1).tolist()
     truth = windows.sample(1).xy_crop[0]
-    answers = (naive, vissimcc.look_inside(naive, maps["naive"][[1]])), (aware, inside)
+    open_ = vissimcc.look_inside(aware, maps["aware"][[1]], edit={vissimcc.MASK: torch.ones_like})
+    answers = vissimcc.look_inside(naive, maps["naive"][[1]]), open_, inside
     known = flags[1] > 0
-    for (_, answer), bar in zip(answers, helps.steps[4].panels[2].bars):
+    for answer, bar in zip(answers, helps.steps[4].panels[2].bars):
         off = np.linalg.norm(answer.xy_crop[0] - truth, axis=1)
         assert np.isclose(bar.value, off[known].mean())
 
@@ -506,29 +507,32 @@ def far_of(found) -> np.ndarray:
 
 
 def test_with_shipped_weights_the_first_case_wins_and_the_second_loses_by_the_rule():
-    aware, _, plain = (load(name) for name in recipe.SHIPPED.values())
+    aware, naive, _ = (load(name) for name in recipe.SHIPPED.values())
     test = recipe.people("test", aware.model.config, 100)
     truth, batch = test.poses(), test.batch(range(len(test)))
     crops, affine = batch["images"][:, 0], batch["affine"].numpy()
-    maps = {e.name: vissimcc.feature_maps(e, crops) for e in (aware, plain)}
-    inside = {e.name: vissimcc.look_inside(e, maps[e.name]) for e in (aware, plain)}
+    maps = {e.name: vissimcc.feature_maps(e, crops) for e in (aware, naive)}
+    inside = {e.name: vissimcc.look_inside(e, maps[e.name]) for e in (aware, naive)}
     oks = {
         name: 100 * person_oks(vissimcc.placed(inside[e.name], affine, truth), truth)
-        for name, e in ((vissimcc.PLAIN, plain), (vissimcc.AWARE, aware))
+        for name, e in ((vissimcc.NAIVE, naive), (vissimcc.AWARE, aware))
     }
-    gain, hidden = oks[vissimcc.AWARE] - oks[vissimcc.PLAIN], (truth.visibility == 1).sum(1)
-    helps, harms = vissimcc.trick(aware, plain, test, maps, oks).told.values()
+    gain, hidden = oks[vissimcc.AWARE] - oks[vissimcc.NAIVE], (truth.visibility == 1).sum(1)
+    helps, harms = vissimcc.trick(aware, naive, test, maps, oks).told.values()
     many = hidden >= vissimcc.MOST_HIDDEN
     assert f"{gain[many].max():+.1f}" in helps.rule and f"{gain[many].min():+.1f}" in harms.rule
     assert gain[many].max() > 5 and gain[many].min() < -5  # percent; seen, not only measured
     means = [[bar.value for bar in case.steps[4].panels[2].bars] for case in (helps, harms)]
-    (plain_px, aware_px, *_), (plain_lost, aware_lost, *_) = means
-    assert aware_px < plain_px and aware_lost > plain_lost
+    (naive_px, off_px, aware_px, *_), (naive_lost, _, aware_lost, *_) = means
+    assert aware_px + 2 < naive_px and aware_lost > naive_lost
+    assert aware_px < off_px, "the mask itself helps, too, not the training with it alone"
     assert helps.steps[4].title == "Nearer to the truth"
     assert harms.steps[4].title == "Further away"
-    best = int(np.where(many, gain, -np.inf).argmax())
-    window = test.sample(best)
-    real = np.where(window.visibility[0][:, None] > 0, window.xy_crop[0], np.nan)
-    found = vissimcc.rescue(aware, maps[aware.name][[best]], real)
-    assert found.after + 2 < found.before  # the exercise in the explorer can be done
-    assert found.switched != found.joint, "and takes a search"
+    found = []
+    for person in np.flatnonzero(many)[np.argsort(-gain[many])][:5].tolist():
+        window = test.sample(person)
+        real = np.where(window.visibility[0][:, None] > 0, window.xy_crop[0], np.nan)
+        found.append(vissimcc.rescue(aware, maps[aware.name][[person]], real))
+    best = max(found, key=lambda each: each.before - each.after)
+    assert best.after + 10 < best.before  # the exercise in the explorer can be done, and is seen
+    assert best.switched != best.joint, "and takes a search"

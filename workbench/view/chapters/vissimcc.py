@@ -145,6 +145,7 @@ MASK = "reasoning.mask"
 # --- the trick in one screen ----------------------------------------------------------------------
 
 PLAIN = "plain"  # the same estimator without the module
+OFF = "mask off"  # the method's own weights, every map let through
 PIPELINE = ("a map a joint", "VisNet", "mask", "transformer", "answer")
 MOST_HIDDEN = 8  # joints of 17 at least, of the people among whom the stepper's are found
 
@@ -182,31 +183,28 @@ def behind(windows: Windows, person: int) -> int:
 
 def trick(
     aware: PoseEstimator,
-    plain: PoseEstimator,
+    naive: PoseEstimator,
     windows: Windows,
     maps: Mapping[str, Float[Tensor, "n k y x"]],
     oks: Mapping[str, Float[np.ndarray, "n"]],
     least: int = MOST_HIDDEN,
     **options,
 ) -> Stepper:
-    """The method step by step, on the person whom it helps most and on the one whom it harms most:
-    `extremes` of the gain in OKS against the plain estimator. maps: of all people, by name of an
-    estimator; oks: percent, of PLAIN and AWARE, in the pass that is shown.
+    """The method step by step, on the person whom the mask helps most and on the one whom it harms
+    most: `extremes` of the gain in OKS against the naive transformer. maps: of all people, by name
+    of an estimator; oks: percent, of NAIVE and AWARE, in the pass that is shown.
     """
     flags = windows.batch(range(len(windows)))["visibility"][:, 0].numpy()
-    gain = oks[AWARE] - oks[PLAIN]
-    best, worst, many = extremes(gain, flags, least)
+    best, worst, many = extremes(oks[AWARE] - oks[NAIVE], flags, least)
     cases = []
     for name, person, word in (("it helps", best, "helps"), ("it does not", worst, "harms")):
-        change = step(oks[PLAIN][person], oks[AWARE][person], unit="%")
+        change = step(oks[NAIVE][person], oks[AWARE][person], unit="%")
         rule = (
             f"How this person was found: of {many} test people (synthetic) with at least "
-            f"{least} hidden joints, the one whom the method {word} most by OKS: plain to "
+            f"{least} hidden joints, the one whom the mask {word} most by OKS: naive to "
             f"aware {change}."
         )
-        seen = [look_inside(e, maps[e.name][[person]]) for e in (aware, plain)]
-        features = maps[aware.name][person].float().cpu().numpy()
-        told = Told(aware, windows.sample(person), *seen, features, behind(windows, person))
+        told = Told.of(aware, naive, windows, maps, person)
         cases.append(Case(name, rule, told.steps))
     return Stepper(aware.skeleton, PIPELINE, cases, **{"name": "vissimcc_steps", **options})
 
@@ -217,10 +215,32 @@ class Told:
 
     aware: PoseEstimator
     window: Window
+    naive: Inside
+    open: Inside  # aware's, with its mask switched off
     ours: Inside
-    plain: Inside
     features: Float[np.ndarray, "k y x"]
     behind: int = 0  # hidden joints before which somebody stands, as `behind` counts them
+
+    @classmethod
+    def of(
+        cls,
+        aware: PoseEstimator,
+        naive: PoseEstimator,
+        windows: Windows,
+        maps: Mapping[str, Float[Tensor, "n k y x"]],
+        person: int,
+    ) -> Told:
+        """One of the people whose maps these are."""
+        own = maps[aware.name][[person]]
+        return cls(
+            aware,
+            windows.sample(person),
+            look_inside(naive, maps[naive.name][[person]]),
+            look_inside(aware, own, edit={MASK: torch.ones_like}),
+            look_inside(aware, own),
+            own[0].float().cpu().numpy(),
+            behind(windows, person),
+        )
 
     @property
     def steps(self) -> list[Step]:
@@ -230,9 +250,9 @@ class Told:
     @cached_property
     def off(self) -> dict[str, np.ndarray]:
         """Who is how far from the truth at each joint."""
-        both = {PLAIN: self.plain, AWARE: self.ours}
+        three = {NAIVE: self.naive, OFF: self.open, AWARE: self.ours}
         return {
-            name: far(inside.xy_crop[0], self.window.xy_crop[0]) for name, inside in both.items()
+            name: far(inside.xy_crop[0], self.window.xy_crop[0]) for name, inside in three.items()
         }
 
     @property
@@ -249,8 +269,8 @@ class Told:
 
     @property
     def j(self) -> int:
-        """The joint that is followed: the hidden one whose answer the module changes most."""
-        return int(np.where(self.hidden, np.abs(self.off[AWARE] - self.off[PLAIN]), -1).argmax())
+        """The joint that is followed: the hidden one whose error changes most from naive."""
+        return int(np.where(self.hidden, np.abs(self.off[AWARE] - self.off[NAIVE]), -1).argmax())
 
     @property
     def joint(self) -> str:
@@ -269,11 +289,12 @@ class Told:
         return Picture(title, [self.window.crops[0]], list(people), **look)
 
     def map_of(self, j: int, title: str, times: float | int = 1) -> Picture:
-        """A joint's map over the crop, on one scale for all features of the person."""
+        """A joint's map, on one scale for all features of the person."""
         model, top = self.aware.model, float(np.abs(self.features).max())
-        to_crop = geometry.invert(geometry.crop_to_heatmap(model.config.size, model.grid))
+        (w, h), grid = model.config.size, model.grid
+        to_crop = geometry.invert(geometry.crop_to_heatmap((w, h), grid))
         heat = Heat(times * self.features[j], to_crop, "feature", -top, top, diverging=True)
-        return self.picture(title, heat=heat)
+        return Picture(title, heat=heat, box=(0.0, 0.0, w - 1.0, h - 1.0))
 
     def maps(self, box: str) -> Step:
         front = (
@@ -282,8 +303,8 @@ class Told:
         )
         words = (
             f"{front if self.behind else ''}{self.hidden.sum()} of {self.labelled.sum()} labelled "
-            "joints are hidden. The backbone makes a map for each all the same: what covers the "
-            f"{self.joint} speaks in its map. A map's numbers have no unit."
+            "joints are hidden. The backbone makes a map for each all the same, from whatever "
+            "pixels stand there. A map's numbers have no unit."
         )
         crop = self.window.crops[0]
         dim = (0.35 * crop + 0.65 * crop.mean()).astype(np.uint8)
@@ -366,27 +387,27 @@ class Told:
         return Step("Joints ask joints", words, box, panels, equation)
 
     def answer(self, box: str) -> Step:
-        bars, changes = [], []
         followed = np.arange(len(self.hidden)) == self.j
         kinds = {"all joints": self.labelled, "hidden": self.hidden, self.joint: followed}
-        for name, use in kinds.items():
-            pair = [float(self.off[who][use].mean()) for who in (PLAIN, AWARE)]
-            changes.append(pair)
-            bars += [Bar(f"{PLAIN}, {name}", pair[0], "rival")]
-            bars += [Bar(f"{AWARE}, {name}", pair[1], "ours")]
-        better = changes[0][1] < changes[0][0]
+        px = {
+            kind: {name: float(off[use].mean()) for name, off in self.off.items()}
+            for kind, use in kinds.items()
+        }
+        roles = {NAIVE: "rival", OFF: "soft", AWARE: "ours"}
+        bars = [Bar(f"{n}, {kind}", px[kind][n], roles[n]) for kind in kinds for n in roles]
+        every, one = (step(px[kind][NAIVE], px[kind][AWARE]) for kind in ("all joints", self.joint))
+        better = px["all joints"][AWARE] < px["all joints"][NAIVE]
         words = (
-            f"From the plain network to this one the mean error goes {step(*changes[0])} in this "
-            f"case, at the {self.joint} {step(*changes[2])}."
+            "The naive transformer learned without a mask. From it to this one the mean error goes "
+            f"{every} in this case, at the {self.joint} {one}. With its mask switched "
+            f"off, the same network is {px['all joints'][OFF]:.1f} px off."
         )
-        poses = {PLAIN: (self.plain, "rival"), AWARE: (self.ours, "ours")}
+        poses = {"without a mask": (self.naive, NAIVE), "with the mask": (self.ours, AWARE)}
         panels = [
             self.picture(
-                "with the module" if name == AWARE else "plain network",
-                self.real("truth, ✕ hidden"),
-                People(name, role, inside.xy_crop[0]),
+                title, self.real("truth, ✕ hidden"), People(name, roles[name], inside.xy_crop[0])
             )
-            for name, (inside, role) in poses.items()
+            for title, (inside, name) in poses.items()
         ]
         panels.append(Bars("distance from the truth, px", "px", bars))
         equation = (
