@@ -408,7 +408,8 @@ class Told:
         )
         times = np.log2(style.times_uniform(given))
         low, high = -style.LOG2_RANGE, style.LOG2_RANGE
-        who = Heat(times, np.eye(2, 3), "log2 of times uniform", low, high, diverging=True)
+        scale = {"diverging": True, "ends": (f"1/{2**high:g}x", f"{2**high:g}x")}
+        who = Heat(times, np.eye(2, 3), "log2 of times uniform", low, high, **scale)
         end = len(read) - 0.5
         panels = [
             Picture("a row asks a column, in time", heat=who, box=(-0.5, -0.5, end, end)),

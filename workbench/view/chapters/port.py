@@ -247,7 +247,8 @@ class Told:
             f"even share to {2**high:g} times as much."
         )
         times = np.log2(style.times_uniform(given))
-        who = Heat(times, np.eye(2, 3), "log2 of times uniform", low, high, diverging=True)
+        scale = {"diverging": True, "ends": (f"1/{2**high:g}x", f"{2**high:g}x")}
+        who = Heat(times, np.eye(2, 3), "log2 of times uniform", low, high, **scale)
         bones = Heat(graph, np.eye(2, 3), "weight", 0.0, float(graph.max()))
         square = (-3.0, -0.5, len(kin) - 0.5, len(kin) - 0.5)
         mark = [Arrows("ours", np.array([[-2.7, self.j, -0.7, self.j, 2.0]]), self.joint)]

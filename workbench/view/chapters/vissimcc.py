@@ -373,7 +373,8 @@ class Told:
             "times as much."
         )
         times = np.log2(style.times_uniform(given))
-        who = Heat(times, np.eye(2, 3), "log2 of times uniform", low, high, diverging=True)
+        scale = {"diverging": True, "ends": (f"1/{2**high:g}x", f"{2**high:g}x")}
+        who = Heat(times, np.eye(2, 3), "log2 of times uniform", low, high, **scale)
         masked = np.where(self.passes, VISIBLE, OUTSIDE)
         pose = People("aware, ■ masked", "ours", xy, masked, small=True)
         end = len(row) - 0.5
