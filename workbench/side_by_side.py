@@ -641,7 +641,7 @@ def chart(lines: Iterable[Mapping], chosen: Sequence[str], title: str) -> Figure
     drawn = [row for line in lines if line["subset"] in chosen and (row := change_row(line))]
     drawn.sort(key=lambda row: chosen.index(row["subset"]))
     figure = paper.changes(
-        drawn, x_title=f"points of PCK against the {SINGLE} (- is worse)", title=title
+        drawn, x_title="points of PCK (- is worse)", title=title
     )
     ends = min(row["low"] for row in drawn) - 1, max(row["high"] for row in drawn) + 1
     for axes, subset in zip(figure.axes, dict.fromkeys(row["subset"] for row in drawn)):
