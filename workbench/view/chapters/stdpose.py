@@ -397,7 +397,8 @@ class Told:
             f"{single:.1f} by the single frame and {ours:.1f} by STDPose."
         )
         equation = r"{\color{ours} \bar{H}_t} = \mathrm{Head}(\hat{H}_t^N)"
-        title = "Nearer than both rivals" if better else "A rival is nearer"
+        rival = LINE if line < single else SINGLE
+        title = "Nearer than both rivals" if better else f"The {rival} is nearer"
         return Step(title, words, box, panels, equation)
 
 
@@ -587,7 +588,12 @@ class Between(Compared):
                 moved = far(inside.xy_crop[0], other.xy_crop[0]).mean() / gap.scale
                 parts.append(f"{moved:.2f} px away from {name}")
         by = np.abs(inside.heatmaps - next(iter(others.values())).heatmaps).max()
-        return f"{words}{', '.join(parts)}; heatmaps differ by {by:.2g} at most."
+        # `codecs.decode_heatmaps`: a quarter of a cell to either side of its middle
+        step = self.to_crop[0, 0] / 2 / gap.scale
+        return (
+            f"{words}{', '.join(parts)}; heatmaps differ by {by:.2g} at most. A joint moves in "
+            f"steps of {step:.1f} px along each axis: a change of 0 may be a smaller one."
+        )
 
     def asks(self) -> Iterable[Mapping]:
         left, _, right = self.gap.frames
@@ -835,7 +841,7 @@ class LookExplorer(Between):
         out = Heat(found.blanked.reshape(shape).astype(float), patches, "")
         shares = 100 * found.asked.reshape(shape)
         looked = Heat(shares, patches, "", 0, float(f"{shares.max():.2g}"))
-        title = f"press to blank out; looked at up to {shares.max():.2g} %"
+        title = f"press to blank; looked at: up to {shares.max():.2g} %"
         bars = self.by_joint(gap, found.inside, found.before, "all it sees", "model")
         words = "click a joint"
         return {
