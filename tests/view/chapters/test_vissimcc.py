@@ -261,6 +261,18 @@ def test_the_sentence_by_hand(explorer, windows):
             assert change + at in explorer.verdict
 
 
+def test_the_maps_open_on_the_chosen_joint_unless_a_state_says_more(estimators, windows):
+    shown = vissimcc.VisSimCCExplorer(*estimators, windows, joint="left_hip")
+    j = shown.kin.index("left_hip")
+    alone = shown.compute(shown.state).ours.attention[0, 0, :, j, j]
+    assert shown.attention.state["focus"] == j
+    assert shown.attention.state["head"] == [vissimcc.MAPS, 0, int(alone.argmin())]
+    state = {"attention": {"focus": 3}}
+    assert (
+        vissimcc.VisSimCCExplorer(*estimators, windows, state=state).attention.choice["focus"] == 3
+    )
+
+
 def test_the_maps_switch_joints(explorer):
     assert seen(explorer)[[0, 3]].all() and not seen(explorer)[1]
     explorer.attention.hidden = sorted({*explorer.attention.hidden, 0} - {1})
@@ -310,13 +322,16 @@ def test_the_joint_s_distributions(explorer):
             assert len(line.x) == round(side * TINY.split) and line.y.sum() == pytest.approx(1)
             highest = line.x[line.y.argmax()]
             assert highest == pytest.approx(people(explorer)[role].xy[j, axis], abs=1e-4)
+            (dot,) = (each for each in panel.lines if each.look == "dots" and each.role == role)
+            assert (dot.x, dot.y, dot.name) == (highest, line.y.max(), "")
         truth = people(explorer)["truth"].xy[j, axis]
         if np.isfinite(truth):
             np.testing.assert_array_equal(lines["truth"].x, [truth, truth])
     high = panel.y_range
     explorer.choose(mask="all hidden")
     panel = panels(explorer)[3]
-    assert panel.y_range == high and [line.name for line in panel.lines].count("") == 1
+    before = [line for line in panel.lines if line.dash]
+    assert panel.y_range == high and len(before) == 1 and "dashed" in panel.title
 
 
 def test_a_rival_shares_the_mask_and_stands_beside(estimators, windows):
@@ -415,14 +430,6 @@ def test_a_page_says_what_the_kernel_says(estimators, windows):
 
 
 # --- the trick in one screen
-
-
-def test_extremes_are_the_largest_and_smallest_gain_of_those_with_many_hidden_joints():
-    flags = np.array([[1, 1, 2], [2, 2, 2], [1, 1, 0], [1, 1, 1], [1, 2, 2]])
-    gain = np.array([0.5, 9.0, -1.0, 3.0, -9.0])
-    assert vissimcc.extremes(gain, flags, 2) == (3, 2, 3)
-    with pytest.raises(BadParameter, match="1 people"):
-        vissimcc.extremes(gain, flags, 3)
 
 
 def test_the_steps_hold_the_tensors_of_the_pass(estimators, windows):

@@ -27,6 +27,7 @@ from .. import style
 from ..attention import Axis
 from ..estimates import Edits, occlusion_known
 from ..explorer import Compared, Control, choice, collected, far, heads_of, number, step
+from ..live import read_state
 from ..panels import (
     OUTSIDE,
     VISIBLE,
@@ -44,7 +45,7 @@ from ..panels import (
     marks_of,
 )
 from ..stage import covered, painted, patch_grid
-from ..steps import Case, Step, Stepper
+from ..steps import Case, Step, Stepper, extremes
 
 NAIVE, AWARE = "naive", "aware"
 
@@ -150,19 +151,6 @@ PIPELINE = ("a map a joint", "VisNet", "mask", "transformer", "answer")
 MOST_HIDDEN = 8  # joints of 17 at least, of the people among whom the stepper's are found
 
 
-def extremes(
-    gain: Float[np.ndarray, "n"], visibility: Int[np.ndarray, "n k"], least: int = MOST_HIDDEN
-) -> tuple[int, int, int]:
-    """Of people with at least so many hidden joints: who gains most, who least, how many they are.
-    `BadParameter` for fewer than two.
-    """
-    many = np.flatnonzero((visibility == 1).sum(1) >= least)
-    if len(many) < 2:
-        raise BadParameter(f"{len(many)} people with {least} hidden joints", remedy="show more")
-    order = many[np.argsort(gain[many], kind="stable")]
-    return int(order[-1]), int(order[0]), len(many)
-
-
 def behind(windows: Windows, person: int) -> int:
     """How many hidden joints of a person lie in the box of somebody who stands nearer to the
     camera; 0 where nobody knows how far people are.
@@ -195,17 +183,18 @@ def trick(
     of an estimator; oks: percent, of NAIVE and AWARE, in the pass that is shown.
     """
     flags = windows.batch(range(len(windows)))["visibility"][:, 0].numpy()
-    best, worst, many = extremes(oks[AWARE] - oks[NAIVE], flags, least)
-    cases = []
-    for name, person, word in (("it helps", best, "helps"), ("it does not", worst, "harms")):
+    found, cases = extremes(oks[AWARE] - oks[NAIVE], (flags == 1).sum(1) >= least), []
+    for name, person, word in (
+        ("it helps", found.best, "helps"),
+        ("it does not", found.worst, "harms"),
+    ):
         change = step(oks[NAIVE][person], oks[AWARE][person], unit="%")
         rule = (
-            f"How this person was found: of {many} test people (synthetic) with at least "
+            f"How this person was found: of {found.count} test people (synthetic) with at least "
             f"{least} hidden joints, the one whom the mask {word} most by OKS: naive to "
             f"aware {change}."
         )
-        told = Told.of(aware, naive, windows, maps, person)
-        cases.append(Case(name, rule, told.steps))
+        cases.append(Case(name, rule, Told.of(aware, naive, windows, maps, person).steps))
     return Stepper(aware.skeleton, PIPELINE, cases, **{"name": "vissimcc_steps", **options})
 
 
@@ -527,6 +516,11 @@ class VisSimCCExplorer(Compared):
         self.layers = {MAPS: [f"reasoning.blocks.{layer}.attention.map" for layer in layers]}
         options |= {"name": "vissimcc", "names": names, "beside": {NAIVE: naive}}
         super().__init__(aware, len(windows), **options)
+        if "attention" not in read_state(options.get("state") or {}):
+            j = self.kin.index(self.state["joint"])
+            alone = self._found.ours.attention[0, 0, :, j, j]
+            head = [MAPS, 0, int(alone.argmin())]  # where the joint asks itself least
+            self.attention.restore({"focus": j, "head": head})
 
     def check(self) -> None:
         models = [each.model for each in self.models.values()]
@@ -665,7 +659,7 @@ class VisSimCCExplorer(Compared):
             box=None if paints else around(known, found.plain.xy_crop[0]),
             click=None if paints else Click("switches", "toggle"),
             brush=paints,
-            wide=1.9,
+            wide=1.6,
         )
 
     def sure(self, state: Mapping, found: Answered) -> Bars:
@@ -673,7 +667,7 @@ class VisSimCCExplorer(Compared):
         roles = np.where(found.passes, "visible", "hidden").tolist()
         you = np.isin(range(len(self.kin)), state["switches"])
         marks = np.where(found.passes, np.where(you, "you ✓", ""), np.where(you, "you ■", "■"))
-        look = {"range": (0.0, 1.0), "click": Click("switches", "toggle"), "wide": 1.3}
+        look = {"range": (0.0, 1.0), "click": Click("switches", "toggle"), "wide": 1.2}
         p = found.said.probability[0]
         title = "VisNet: is it visible? ■ masked"
         return self.bars(title, "", p, roles, marks.tolist(), **look)
@@ -693,11 +687,13 @@ class VisSimCCExplorer(Compared):
             heights = getattr(inside, axis)[0, j]
             places = np.arange(len(heights)) / self.config.split
             lines.append(Line(name, places, heights, role, dash=dash))
-        title = ("in which column?", "in which row?")[at]
-        words = f"{axis}, px of the crop"
-        height = "probability; dashed: before" if changed else "probability"
+            if name:  # the answer is where the curve is highest
+                answer = heights.argmax(keepdims=True)
+                lines.append(Line("", places[answer], heights[answer], role, look="dots"))
+        title = f"probability by {('column', 'row')[at]}; dot: the answer"
+        title += "; dashed: before" if changed else ""
         ranges = {"x_range": (0.0, float(self.config.size[at])), "y_range": (0.0, top)}
-        return Lines(title, words, height, lines, **ranges)
+        return Lines(title, f"{axis}, px of the crop", "", lines, wide=1.5, **ranges)
 
     def say(self, state: Mapping, found: Answered) -> str:
         joint, j, other = state["joint"], self.kin.index(state["joint"]), state["against"]
