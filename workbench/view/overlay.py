@@ -7,20 +7,13 @@ import html
 import os
 from pathlib import Path
 
-import numpy as np
-from IPython.display import HTML, Image, display
+from IPython.display import HTML, display
 
-from ..film import Frame, fitted
+from ..film import Frame
 from .panels import jpeg
 
 SHOWN_PX = 960  # longest side in a notebook
 EMBED_MB = 16  # a longer video is shown by one picture and a link; ours
-
-
-def show_pictures(*pictures: np.ndarray) -> None:
-    """RGB pictures side by side, as one JPEG that every copy of a notebook shows."""
-    height, width = pictures[0].shape[:2]
-    display(Image(jpeg(np.hstack([fitted(p, width, height) for p in pictures]), SHOWN_PX)))
 
 
 def show_video(

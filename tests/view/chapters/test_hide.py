@@ -198,10 +198,8 @@ def test_it_says_why_the_loss_of_the_other_side_costs_most(explorer, case):
     pair = [JOINTS.index("right_wrist"), JOINTS.index("left_wrist")]
     assert row.source == "left_wrist"
     whole, lost = (np.linalg.norm(xy[pair[0]] - xy[pair[1]]) for xy in (row.xy, row.lost))
-    assert (
-        f"{whole:.0f} px from the right wrist, and only {lost:.0f} px"
-        in (explorer.verdict.splitlines()[2])
-    )
+    said = f"right wrist and left wrist {whole:.0f} px apart; without left wrist, {lost:.0f} px"
+    assert said in explorer.verdict.splitlines()[2]
     assert not explorer.mixed_up(replace(row, source="nose"), found)
     assert not explorer.mixed_up(replace(row, lost=row.xy), found), "not nearer each other"
 

@@ -94,12 +94,12 @@ def test_the_steps_show_who_was_replaced_and_how_far_it_moved(clip):
     np.testing.assert_allclose(ends[:, 2:4], refined.xy_frame[best][replaced])
     assert file.panels[0].box is None and file.panels[1].box == told.box
     assert [panel.title for panel in back.panels[:2]] == ["before", "after"]
-    assert doubt.title == "Which joints are doubted" and "add a mark" in method.words
+    assert doubt.title == "Which joints are doubted" and "mark added" in method.words
     assert file.words.startswith("The example file says")
     mine = own_video.Told(frames, refined.select([best]), "HANet", None)
     assert mine.file("file").words.startswith("Your file says")
     assert mine.doubt("doubt").title == "Which joints are placed anew"
-    assert "add a mark" not in mine.method("method").words
+    assert "mark added" not in mine.method("method").words
 
 
 def test_before_and_after_leave_missing_joints_out(clip):
@@ -177,7 +177,7 @@ def test_delta_is_one_and_the_exercise_with_it_can_be_done(clip):
     every = explorer.compute(explorer.state | {"delta": 1.0, "hidden": []})
     assert every.mask.all()
     small = (np.linalg.norm(every.refined - every.detected, axis=1) < 1).sum()
-    assert f"moves {small} of them by less than 1 px" in goals[1.0]
+    assert f"{small} move by less than 1 px" in goals[1.0]
     assert "old places" not in goals[0.4]
 
 

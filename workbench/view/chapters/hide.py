@@ -33,10 +33,10 @@ OUTCOMES = {RECOVERS: "✓", BREAKS: "✕", OFF: "–"}
 LOST = 0.1  # and so far off it has lost the joints without any
 NOTES = (
     "Diamond: a joint under your paint. Cross: another joint that cannot be seen. Thin line: from "
-    "a method's answer to the truth. In all frames the paint follows the joint.\n"
+    "a method's answer to the truth.\n"
     "✕: the covered joints are over {2:.1f} px (5 % of the person's height) further from the truth "
-    "than without paint; the title says from how much to how much. The bars: one joint, frame, "
-    "label or picture is taken away from a method; shown is the one whose loss costs most.\n"
+    "than without paint. The bars: one joint, frame, label or picture is taken away from a method; "
+    "shown is the one whose loss costs most.\n"
     "Made people (synthetic), so the truth is known. PORT and HANet read joints: what a "
     "single-frame estimator found without paint, less the joints under it. The others read the "
     "painted pictures; STDPose also the labels of frames {0} and {1}."
@@ -223,9 +223,8 @@ class HideExplorer(Explorer):
     def room(self) -> tuple[float, float, float, float]:
         """What is shown to paint on: the person near the asked frame, px."""
         case, near = self.case, slice(self.case.key - SIDES, self.case.key + SIDES + 1)
-        x0, y0, x1, y1 = around(case.xy[near][:, SHARED], pad=0.1)
-        width, height = case.size_wh
-        return max(x0, -0.5), max(y0, -0.5), min(x1, width - 0.5), min(y1, height - 0.5)
+        box = around(case.xy[near][:, SHARED], pad=0.1)
+        return tuple(np.clip(box, -0.5, np.tile(case.size_wh, 2) - 0.5).tolist())
 
     def square(self, found: Found) -> tuple[float, float, float, float]:
         """A square about the covered joints and where everybody has them; else the person."""
@@ -252,10 +251,8 @@ class HideExplorer(Explorer):
 
     def rescue(self, found: Found) -> Bars:
         """What the best source of each is worth."""
-        said = {
-            row.name: row.source.replace("_", " ") or "no single loss hurts" for row in found.rows
-        }
-        bars = [Bar(f"{row.name}: {said[row.name]}", row.worth, "ours") for row in found.rows]
+        said = [f"{row.name}: {row.source or 'no single loss hurts'}" for row in found.rows]
+        bars = [Bar(s.replace("_", " "), row.worth, "ours") for s, row in zip(said, found.rows)]
         some = bars if found.hidden.any() else []
         title = "error rises by … px if we remove:"
         return Bars(title, "px", some, signed=True, wide=1.9)
@@ -266,30 +263,26 @@ class HideExplorer(Explorer):
             return f"Nothing of the person is under paint in frame {key}.\nPress on a joint."
         *most, last = (self.kin.joints[j].replace("_", " ") for j in found.hidden.nonzero()[0])
         joints = " and ".join(filter(None, (", ".join(most), last)))
-        shown = int((found.visibility[:, found.hidden] == 2).any(1).sum())
+        shown = (found.visibility[:, found.hidden] == 2).any(1).sum()
         it, one = ("it", "it") if found.hidden.sum() == 1 else ("them", "at least one of them")
         rest = f"{shown} of the {n} frames show {one}" if shown else f"no frame shows {it}"
         who = {what: [r.name for r in found.rows if self.outcome(r) == what] for what in OUTCOMES}
         said = [
             f"{OUTCOMES[what]} {what}: {', '.join(names)}" for what, names in who.items() if names
         ]
-        told = "".join(f"\n{words}" for row in found.rows if (words := self.mixed_up(row, found)))
+        told = "".join(self.mixed_up(row, found) for row in found.rows)
         return f"In frame {key} paint covers the {joints}; {rest}.\n{' · '.join(said)}{told}"
 
     def mixed_up(self, row: Row, found: Found) -> str:
-        """Why the loss of the joint on the other side may cost most; "" where it does not."""
-        joints = np.flatnonzero(found.hidden)
-        pair = [joints[0], self.kin.flip_index[joints[0]]]
-        if len(joints) > 1 or row.source != self.kin.joints[pair[1]]:
+        """Where the joint on the other side helps most: what its loss does to both."""
+        first, *others = np.flatnonzero(found.hidden)
+        pair = [first, self.kin.flip_index[first]]
+        one, other = (self.kin.joints[j] for j in pair)
+        if others or row.source != other:
             return ""
         whole, lost = (np.linalg.norm(np.subtract(*xy[pair])) for xy in (row.xy, row.lost))
-        if lost >= whole / 2:
-            return ""
-        one, other = (self.kin.joints[j].replace("_", " ") for j in pair)
-        return (
-            f"Why the {other}: {row.name} puts it {whole:.0f} px from the {one}, and only "
-            f"{lost:.0f} px without listening to it, so the two are mixed up."
-        )
+        said = f"{row.name} puts {one} and {other} {whole:.0f} px apart; without {other}, {lost:.0f} px"
+        return f"\n{said.replace('_', ' ')}: one is taken for the other." * bool(lost < whole / 2)
 
     def asks(self) -> Iterable[Mapping]:
         for span in SPANS:

@@ -22,7 +22,7 @@ from ...metrics.distances import PCK_THRESHOLD
 from ...occlusion import cover
 from ...records import Pose
 from ...skeletons import Skeleton, skeleton
-from ..panels import Arrows, Bar, Bars, People, Picture, Tabs, marks_of
+from ..panels import Arrows, Bar, Bars, People, Picture, Tabs, around, marks_of
 from ..stage import Played, Stage, patch
 from ..steps import Case, Step, Stepper
 
@@ -161,12 +161,8 @@ class Told:
     @cached_property
     def box(self) -> tuple[float, float, float, float]:
         """The person's box with some room, within the frame."""
-        x0, y0, x1, y1 = self.track.boxes_xyxy[self.of.t].astype(float)
-        free = 0.15 * max(x1 - x0, y1 - y0)
-        height, width = self.frame.shape[:2]
-        low = np.maximum((x0 - free, y0 - free), -0.5)
-        high = np.minimum((x1 + free, y1 + free), (width - 0.5, height - 0.5))
-        return (*low.tolist(), *high.tolist())
+        box = around(self.track.boxes_xyxy[self.of.t].reshape(2, 2))
+        return tuple(np.clip(box, -0.5, np.tile(self.frame.shape[1::-1], 2) - 0.5).tolist())
 
     @property
     def pointer(self) -> Arrows:
@@ -337,18 +333,10 @@ class Labels(Stage):
         return {"stage": [[replace(picture, rim=(self.t,))]]}
 
     def say(self, state: Mapping, found: Played) -> str:
-        changed = found.visibility != self.now.visibility
-        frames = np.flatnonzero(changed.any((1, 2)))
-        if not len(frames):
-            return f"The paint changes no flag in any of the {len(changed)} frames."
-        count = changed.sum((0, 1))
-        most = [j for j in np.argsort(-count, kind="stable").tolist() if count[j]][:3]
-        names = [f"{self.kin.joints[j].replace('_', ' ')} {count[j]}" for j in most]
-        return (
-            f"All {len(changed)} frames together: the paint newly hides {changed.sum()} joints, in "
-            f"frames {frames[0]} to {frames[-1]}. How often, for the most frequent: "
-            f"{', '.join(names)}."
-        )
+        count = (found.visibility != self.now.visibility).sum((0, 1))
+        most = [j for j in np.argsort(-count, kind="stable")[:3] if count[j]]
+        names = ", ".join(f"{self.kin.joints[j]} ({count[j]})" for j in most).replace("_", " ")
+        return super().say(state, found) + f". Most often: {names}." * bool(most)
 
     def judged(self, state: Mapping, found: Played) -> str:
         """The line of the exercise."""

@@ -122,9 +122,8 @@ def _rule(told: Told, name: str, many: int, data: str) -> str:
         most = "most" if name == "moved most" else "least"
         return f"{rule}the joints move {most}: {moved:.1f} px on average. Nobody knows the truth."
     before, after = (each[told.judged].mean() for each in told.off)
-    word = "falls" if name == "it helps" else "grows most, or falls least"
-    by = " by the largest share" if name == "it helps" else ""
-    return f"{rule}their mean error {word}{by}: {step(before, after)}."
+    words = "falls by the largest share" if name == "it helps" else "grows most, or falls least"
+    return f"{rule}their mean error {words}: {step(before, after)}."
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,9 +174,7 @@ class Told:
         points = [self.found.boxes_xyxy[0].reshape(2, 2), self.refined.xy_frame[0]]
         if self.truth is not None:
             points.append(self.truth.xy_frame[0][self.truth.labelled[0]])
-        low, high = (f(np.concatenate(points), axis=0) for f in (np.min, np.max))
-        free = 0.08 * float((high - low).max())
-        return (*(low - free).tolist(), *(high + free).tolist())
+        return around(*points, pad=0.08)
 
     def picture(self, title: str, *people: People, judged: bool = True, **look) -> Picture:
         look = {"box": self.box, **look}
@@ -231,14 +228,13 @@ class Told:
             f"is below delta = {self.delta:.2f}" if self.delta else "the weights' own rule doubts"
         )
         how = f"those whose confidence c {rule}, and missing ones"
+        limit = rf" = {self.delta:.2f}" if self.delta else ""
+        told = r"{\color{hidden} m_n} = [\, {\color{detector} c_n} < \delta" + limit + r" \,]"
         if self.who != NAMES["port"]:
-            how = "all that it knows, whatever the estimator's confidence"
+            how, told = "all that it knows, whatever the estimator's confidence", ""
         words = f"{self.who} places {n} of {k} joints anew: {how}. A ✕ marks them: {self.word}."
         confidence = self.bars("the estimator's confidence", "", self.found.confidence[0], "hidden")
-        limit = rf" = {self.delta:.2f}" if self.delta else ""
-        equation = r"{\color{hidden} m_n} = [\, {\color{detector} c_n} < \delta" + limit + r" \,]"
         panels = [self.picture(f"✕ {self.word}", self.before()), confidence]
-        told = equation if self.who == NAMES["port"] else ""
         return Step(f"Which joints are {self.word}", words, box, panels, told)
 
     def method(self, box: str) -> Step:
@@ -252,8 +248,8 @@ class Told:
         words = f"{self.who} gives these joints new places. They move {size}. All others stay."
         if self.who == NAMES["port"]:
             words += (
-                " PORT still reads a doubted place: our weights add a mark to that joint (the "
-                "paper's method replaces it by the mark), and the answer is a step from that place."
+                " Our weights still read a doubted place, with a mark added (in the paper the mark "
+                "replaces it): the answer is a step from there."
             )
         arrows = [Arrows("ours", ends, f"moved by {self.who}")]
         moves = np.where(moved, self.moves, 0)
@@ -322,23 +318,22 @@ def before_after(
     now = refined.select(rows)
     marks = np.where(now.replaced, HIDDEN, VISIBLE)
     known = now.detections.confidence > 0
-    there = {"before": known, "after": known | now.replaced}
-    poses = {"before": now.detections.xy_frame, "after": now.xy_frame}
-    names = {"before": (file_name, "detector"), "after": (who, "ours")}
+    shown = (
+        ("before", file_name, "detector", now.detections.xy_frame, known),
+        ("after", who, "ours", now.xy_frame, known | now.replaced),
+    )
     kin = skeleton(refined.skeleton)
-    height, width = np.shape(frames[t])[:2]
-    ends = np.array([-0.5, -0.5, width - 0.5, height - 0.5])
-    x0, y0, x1, y1 = around(now.detections.boxes_xyxy.reshape(-1, 2), now.xy_frame, pad=0.1)
-    box = (*np.maximum((x0, y0), ends[:2]).tolist(), *np.minimum((x1, y1), ends[2:]).tolist())
+    box = around(now.detections.boxes_xyxy.reshape(-1, 2), now.xy_frame, pad=0.1)
+    box = tuple(np.clip(box, -0.5, np.tile(np.shape(frames[t])[1::-1], 2) - 0.5).tolist())
     return [
         Picture(
-            f"{when}: {names[when][0]}",
+            f"{when}: {name}",
             [np.asarray(frames[t])],
             [
                 People(
-                    f"{names[when][0]}, ✕ {marked_as(who)}",
-                    names[when][1],
-                    np.where(there[when][..., None], xy, np.nan),
+                    f"{name}, ✕ {marked_as(who)}",
+                    role,
+                    np.where(there[..., None], xy, np.nan),
                     marks,
                     small=True,
                     skeleton=kin,
@@ -346,7 +341,7 @@ def before_after(
             ],
             box=box,
         )
-        for when, xy in poses.items()
+        for when, name, role, xy, there in shown
     ]
 
 
@@ -421,14 +416,8 @@ class OnePerson(Stage):
 
     def say(self, state: Mapping, found: Played) -> str:
         under, who = self.under(found)[self.t], self.who(found)
-        far_ = far(found.answers[who][self.t, 0], found.plain["detector"][self.t, 0])
-        moved = far_[far_ > 0.01]
         if not under.any():
-            mean = f", by {moved.mean():.1f} px on average" if moved.size else ""
-            return (
-                f"Frame {self.t}: none of this person's joints is under paint. {who} moves "
-                f"{moved.size} of {len(under)} joints{mean}."
-            )
+            return f"Frame {self.t}: none of this person's joints is under paint."
         joint, px = self.farthest(found)
         names = ", ".join(self.kin.joints[j].replace("_", " ") for j in np.flatnonzero(under))
         return (
@@ -469,8 +458,8 @@ def thrifty(explorer: PortExplorer) -> Callable[[Mapping, Refined], str]:
         return float(far(found.refined, found.truth).mean())
 
     pose = explorer.state["pose"]
-    dials = [change for change in explorer.asks() if change.keys() == {"delta", "hidden"}]
-    founds = [explorer.compute(explorer.state | d) for d in dials if not d["hidden"]]
+    dials = [dial for dial in explorer.asks() if "pose" not in dial and not dial["hidden"]]
+    founds = [explorer.compute(explorer.state | dial) for dial in dials]
     half = float(far(founds[0].detected, founds[0].truth).mean()) / 2
     least = min((int(f.mask.sum()) for f in founds if error(f) <= half), default=0)
 
@@ -487,9 +476,8 @@ def thrifty(explorer: PortExplorer) -> Callable[[Mapping, Refined], str]:
             return told
         small = int((far(found.refined, found.detected) < 1).sum())
         return (
-            f"{told} All joints are doubted, but not forgotten: PORT still reads their old places, "
-            f"and moves {small} of them by less than 1 px. What is gone is the difference: no "
-            "joint says which of them are reliable."
+            f"{told} All are doubted, but PORT still reads their old places: {small} move by less "
+            "than 1 px. Now none counts as reliable."
         )
 
     return judge

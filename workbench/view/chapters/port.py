@@ -466,7 +466,7 @@ class PortExplorer(Compared):
         frames = () if self.shown is None else (self.shown[state["pose"]],)
         everybody = [each.xy for each in people]
         hand = Picture(
-            "click a joint to " + ("hide it" if self.shown is None else "doubt it, or not"),
+            f"click a joint: {self.word} or not",
             frames,
             people,
             arrows=[Arrows("ours", moved(found))],
