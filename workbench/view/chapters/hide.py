@@ -281,8 +281,12 @@ class HideExplorer(Explorer):
         if others or row.source != other:
             return ""
         whole, lost = (np.linalg.norm(np.subtract(*xy[pair])) for xy in (row.xy, row.lost))
-        said = f"{row.name} puts {one} and {other} {whole:.0f} px apart; without {other}, {lost:.0f} px"
-        return f"\n{said.replace('_', ' ')}: one is taken for the other." * bool(lost < whole / 2)
+        said = (
+            f"{row.name} puts {one} and {other} {whole:.0f} px apart; without {other}, {lost:.0f}"
+        )
+        return f"\n{said.replace('_', ' ')} px: one is taken for the other." * bool(
+            lost < whole / 2
+        )
 
     def asks(self) -> Iterable[Mapping]:
         for span in SPANS:
