@@ -361,7 +361,7 @@ def test_what_is_looked_at_is_taken_away(look):
     shown = panels(look, "answer")
     veiled = titled(shown, "click a joint").heat
     np.testing.assert_array_equal(np.ravel(veiled.values), look._found.blanked)
-    looked = titled(shown, "press to blank out").heat
+    looked = titled(shown, "press to blank").heat
     np.testing.assert_allclose(np.ravel(looked.values), 100 * asked, atol=1e-4)
     assert looked.low == 0 and looked.high == pytest.approx(100 * asked.max(), rel=0.06)
     change = np.abs(look._found.inside.heatmaps - before.heatmaps).max()
