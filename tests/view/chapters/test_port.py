@@ -248,6 +248,9 @@ def test_the_zero_of_the_changes_stays_where_it_is(explorer):
         ranges.append(errors.range)
         assert f"{explorer.state['delta']:.2f}" in sure.title, "the bars say their delta"
     assert all(low == -high for low, high in ranges)
+    other = PortExplorer(explorer.refiner, explorer.detections, explorer.truth, index=2)
+    _, (_, _, errors) = drawn(other)
+    assert errors.range[1] == max(abs(bar.value) for bar in errors.bars) > 1, "it fits the pose"
     assert max(abs(bar.value) for bar in errors.bars) <= ranges[-1][1]
 
 

@@ -205,7 +205,7 @@ class Told:
             "those of its neighbours on the bones. Rows stand in the order of the hand, from "
             f"{kin[0]} to {kin[-1]}; numbers have no unit. To the rows of hidden joints (marked at "
             "the left) one learned row E is added: this place is not certain. (The paper puts E in "
-            "the row's place. We add it, because replacing also throws the detector's place away.) "
+            "the row's place, which throws the detector's place away, too; we add it.) "
             "MSGC is the mixing along the bones."
         )
         words = words.replace("64", str(z.shape[1]))
@@ -475,7 +475,7 @@ class PortExplorer(Compared):
             wide=1.3,
         )
         title = f"confidence; delta {state['delta']:.2f}; ✕ {self.word}"
-        return {"pose": [[hand, self.sure(title, found), self.errors(found)]]}
+        return {"pose": [[hand, self.sure(title, found), self.errors(state, found)]]}
 
     def sure(self, title: str, found: Refined) -> Bars:
         """Confidence of every joint; a cross: hidden from PORT."""
@@ -484,15 +484,17 @@ class PortExplorer(Compared):
         look = {"range": (0.0, 1.0), "click": Click("hidden", "toggle")}
         return self.bars(title, "", found.confidence, roles, marks, **look)
 
-    def errors(self, found: Refined) -> Bars:
+    def errors(self, state: Mapping, found: Refined) -> Bars:
         """What PORT changes at every joint, px: of the error; without a truth, of the place."""
         if found.truth is None:
             return self.bars("moved by PORT, px", "px", far(found.refined, found.detected))
         before = far(found.detected, found.truth)
         change = far(found.refined, found.truth) - before
-        top = float(max(before.max(), np.abs(change).max()))  # so that 0 stays where it is
+        row, below = self.below({**state, "delta": self.declared["delta"].value})
+        first = far(self.refiner.refine(row, mask=below).xy_frame[0], found.truth) - before
+        top = float(np.nanmax(np.abs([1, *change, *first])))  # both sides: 0 stays where it is
         title = "change of error, px (below 0 is better)"
-        return self.bars(title, "px", change, range=(-top, top))
+        return self.bars(title, "px", change, range=(-top, top), wide=1.3)
 
     def say(self, state: Mapping, found: Refined) -> str:
         hidden = int(found.mask.sum())
@@ -505,14 +507,15 @@ class PortExplorer(Compared):
         if self.shown is not None:
             before, after = (far(xy, found.truth).mean() for xy in (found.detected, found.refined))
             return f"Doubted joints: {hidden}. Mean error of all joints {step(before, after)}."
+        poses = found.detected, found.refined, found.plain
         before, after, plain = (
-            float(p_epe(xy[None], found.truth[None], align="pred_to_truth")[0])
-            for xy in (found.detected, found.refined, found.plain)
+            float(p_epe(xy[None], found.truth[None], align="pred_to_truth")[0]) for xy in poses
         )
+        _, mean, own = (far(xy, found.truth).mean() for xy in poses)
+        yours = f"; your change: mean error {mean - own:+z.2f} px (P-EPE {after - plain:+z.2f})"
         return (
-            f"{hidden} joints hidden: mean error of the hand "
-            f"{far(found.refined, found.truth).mean():.2f} px; P-EPE, detector to PORT, "
-            f"{step(before, after, 2)}{f'; {after - plain:+z.2f} px by you' * (after != plain)}."
+            f"{hidden} joints hidden: mean error of the hand {mean:.2f} px; P-EPE, detector to "
+            f"PORT, {step(before, after, 2)}{yours * (after != plain)}."
         )
 
     def asks(self) -> Iterable[Mapping]:

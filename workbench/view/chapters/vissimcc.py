@@ -667,7 +667,7 @@ class VisSimCCExplorer(Compared):
         roles = np.where(found.passes, "visible", "hidden").tolist()
         you = np.isin(range(len(self.kin)), state["switches"])
         marks = np.where(found.passes, np.where(you, "you ✓", ""), np.where(you, "you ■", "■"))
-        look = {"range": (0.0, 1.0), "click": Click("switches", "toggle"), "wide": 1.2}
+        look = {"range": (0.0, 1.0), "click": Click("switches", "toggle"), "wide": 1.35}
         p = found.said.probability[0]
         title = "VisNet: is it visible? ■ masked"
         return self.bars(title, "", p, roles, marks.tolist(), **look)
