@@ -180,7 +180,7 @@ def test_the_steps_show_the_tensors_of_the_pass(shipped):
         np.testing.assert_allclose(line(panel, "input").y, moved[at])
     summed = inside.offsets.sum(0)[at]
     np.testing.assert_allclose(line(offsets.panels[0], "sum").y, summed)
-    np.testing.assert_allclose(line(offsets.panels[1], "refined P'").y, inside.refined[at])
+    np.testing.assert_allclose(line(refinement.panels[0], "refined P'").y, inside.refined[at])
     maps = inside.maps[hanet.ENCODER][-1].mean(0)
     np.testing.assert_allclose(attention.panels[0].heat.values, np.log2(len(maps) * maps))
     asks = int(attention.panels[1].title.split()[2]) // 3
@@ -188,23 +188,30 @@ def test_the_steps_show_the_tensors_of_the_pass(shipped):
     np.testing.assert_allclose([bar.value for bar in attention.panels[1].bars], 100 * maps[asks])
     np.testing.assert_allclose(line(refinement.panels[0], "final").y, inside.final[at])
     values = [bar.value for bar in refinement.panels[2].bars]
-    np.testing.assert_allclose(values[:2], [burst.before, burst.after])
+    np.testing.assert_allclose(values, [burst.before, burst.after])
 
 
 def test_the_exercise_can_be_done_in_the_explorer(explorer):
     explorer.choose(span=[1, 3])
     found, _ = drawn(explorer)
-    there = joint_distances(found.inside.final, found.truth)[1:4, WRIST].mean()
-    assert hanet.error_where_hidden(explorer.state, found) == pytest.approx(there)
+    answers = found.plain, found.inside.final
+    old, new = (joint_distances(xy, found.truth)[1:4, WRIST].mean() for xy in answers)
+    score = hanet.harm(explorer)
+    assert score(explorer.state, found) == pytest.approx(new - old) != 0
     (first, last), worst = hanet.worst_span(explorer, every=1)
     assert last - first + 1 == hanet.MOST
-    exercises.goal(explorer, "Hide it.", hanet.error_where_hidden, reach=worst, higher=True)
+    exercises.goal(explorer, "Hide it.", score, reach=worst, higher=True)
     for start in range(explorer.last_frame - hanet.MOST + 2):
         explorer.choose(span=[start, start + hanet.MOST - 1])
         assert ("Reached" in explorer.goal) == (start == first)
-    for more in ({"span": [0, hanet.MOST]}, {"hide": hanet.ALL, "span": [0, 3]}):
+    refused = {"span": [0, hanet.MOST]}, {"hide": hanet.ALL}, {"joint": "neck"}, {"sequence": 1}
+    refused += {"blind": True}, {"refined by": "random"}, {"knocked out": [[hanet.ENCODER, 1, 2]]}
+    before = explorer.state | {"span": [0, 3]}
+    for more in refused:
+        explorer.choose(**before)
+        assert "the goal" in explorer.goal and "Nothing to measure" not in explorer.goal
         explorer.choose(**more)
-        assert "Nothing to measure" in explorer.goal
+        assert "Nothing to measure" in explorer.goal, more
 
 
 # --- the explorer
@@ -244,6 +251,13 @@ def test_hidden_joints_can_stand_still_and_come_with_neighbours(explorer):
     assert [JOINTS.joints[j] for j in joints] == ["right_elbow", "right_wrist"]
     held = explorer.sequences[0].detected[[3, 3, 3]]
     np.testing.assert_array_equal(found.detected[4:7, joints], held[:, joints])
+
+
+def test_hiding_never_makes_the_input_better(explorer):
+    explorer.choose(hide=hanet.ALL, span=[0, 12])
+    found, _ = drawn(explorer)
+    given, detected = (joint_distances(x, found.truth) for x in (found.given, found.detected))
+    assert (detected >= given).all() and (detected > given).any() and (detected == given).any()
 
 
 def test_the_frame_computes_nothing(explorer):
@@ -318,7 +332,7 @@ def test_the_sentence_says_what_hiding_costs_there(explorer):
         joint_distances(x, found.truth)[4:8, WRIST].mean() for x in (found.given, found.guess)
     )
     assert f"the input there {given:.1f} → {guess:.1f} px" in explorer.verdict
-    assert explorer.verdict.startswith("a/0, frames 0 to 12: ") and said in explorer.verdict
+    assert explorer.verdict.startswith("sequence 0, frames 0 to 12: ") and said in explorer.verdict
 
 
 def test_a_head_that_is_out_looks_everywhere_alike_in_both_models(explorer):
