@@ -39,7 +39,6 @@ SOME = {
     "all five": (0, 1, 2, 3, 4),
 }
 MAPS = ("flow", "mask", "psi", "phi", "out")  # taps that are a map of every joint
-SHORT = {SINGLE: "t alone", MEAN: "mean of 5"}  # where there is little room
 
 
 # --- what the network does ------------------------------------------------------------------------
@@ -72,23 +71,16 @@ def look_inside(
 
 
 def degraded(
-    rough: Float[Tensor, "n 5 k h w"],
-    strength: int | float,
-    *,
-    joint: int | None = None,
-    frames: Sequence[int] = range(5),
+    rough: Float[Tensor, "n 5 k h w"], strength: int | float, *, frames: Sequence[int] = range(5)
 ) -> Float[Tensor, "n 5 k h w"]:
-    """Heatmaps as of a worse estimator: of one joint, or of all, blurred (sigma 2 px) and dimmed
-    (to a tenth) by 0 ... 1.
-    """
+    """Heatmaps as of a worse estimator: blurred (sigma 2 px) and dimmed (to a tenth) by 0 ... 1."""
     if not strength:
         return rough
-    weak = gaussian_blur(rough.flatten(0, 1), [13, 13], [2 * strength] * 2).view_as(rough) * (
-        1 - 0.9 * strength
-    )
-    chosen = torch.zeros(rough.shape[1:3], dtype=torch.bool, device=rough.device)
-    chosen[list(frames), slice(None) if joint is None else joint] = True
-    return torch.where(chosen[..., None, None], weak, rough)
+    at = list(frames)
+    weak = gaussian_blur(rough[:, at].flatten(0, 1), [13, 13], [2 * strength] * 2)
+    out = rough.clone()
+    out[:, at] = (1 - 0.9 * strength) * weak.unflatten(0, (-1, len(at)))
+    return out
 
 
 def exchanges(taps: Mapping[str, np.ndarray], feature: str, step: int = 1) -> Edits:
@@ -282,10 +274,12 @@ class Told:
         own = (np.arange(len(xy)) == self.j)[:, None]
         return People(name, role, np.where(own, xy, np.nan))
 
-    def over(self, title: str, values: Float[np.ndarray, "y x"], t: int = KEY) -> Picture:
-        """A map over the crop of a frame, from 0 to its highest value."""
+    def over(
+        self, title: str, values: Float[np.ndarray, "y x"], t: int = KEY, top: float = 0.0
+    ) -> Picture:
+        """A map over the crop of a frame, from 0 to top, or to its highest value."""
         to_crop = self.estimator.model.to_crop.cpu().numpy()
-        heat = Heat(values, to_crop, "", 0.0, float(f"{values.max():.2g}") or 1.0)
+        heat = Heat(values, to_crop, "", 0.0, float(f"{top or values.max():.2g}") or 1.0)
         place = self.dot("truth", "truth", self.around[t, 0])
         return Picture(title, [self.window.crops[t]], [place], heat=heat)
 
@@ -295,17 +289,20 @@ class Told:
 
     def maps(self, box: str) -> Step:
         values, whom = self.rough[:, self.j], [self.whom(t) for t in range(len(FRAMES))]
-        panels = [self.over(f"{FRAMES[t]}: {who}", values[t], t) for t, who in enumerate(whom)]
         sure = values.max((1, 2))
+        top, each = float(sure.max()), enumerate(whom)
+        panels = [self.over(f"{FRAMES[t]}: {who}", values[t], t, top) for t, who in each]
         has = [FRAMES[t] for t, who in enumerate(whom) if who == self.joint]
         others = " and ".join(name for name in has if name != FRAMES[KEY])
         first = "hits" if FRAMES[KEY] in has else "misses"
+        near = hills(self.estimator, values, self.truth[self.j])
         words = (
             f"The {self.joint} is hidden in the frame t. An estimator of single pictures draws a "
-            "map of it in each frame; above each picture stands the true joint that the map's "
+            "map of it in each frame (one scale); above each stands the true joint that the map's "
             f"highest place is nearest to. Frame t {first} the {self.joint} "
             f"({self.away(self.xy[SINGLE]):.1f} px off; its hill is {sure[KEY]:.2f} high). Right "
-            f"in the others: {others or 'none'} (hills up to {np.delete(sure, KEY).max():.2f}). "
+            f"in the others: {others or 'none'}. But where maps are added up, weaker hills count, "
+            f"too: at the true place in t they are {near} high. "
             "Dots are the truth, which the network never sees."
         )
         equation = r"H_{t-2} \quad H_{t-1} \quad {\color{detector} H_t} \quad H_{t+1} \quad H_{t+2}"
@@ -316,8 +313,8 @@ class Told:
         words = (
             "The five maps are added up: the past with t (prev), the future with t (sub), and all "
             "five (total). In prev and sub, frames farther away count less. The highest place of "
-            f"the total is {self.peak('flow.total'):.1f} px off: that is the plain mean of five "
-            "frames, a rival that costs nothing."
+            f"the total is {self.peak('flow.total'):.1f} px off. The total is five times the plain "
+            'mean: this is the rival "mean of five frames", which costs nothing.'
         )
         equation = (
             r"F_{prev} = {\color{detector} H_t} + \tfrac{1}{2} H_{t-1} + \tfrac{1}{3} H_{t-2} "
@@ -337,14 +334,9 @@ class Told:
         panels = self.taps("mask.prev", "mask.sub", "mask.total")
         return Step("Flows are multiplied to masks", words, box, panels, equation)
 
-    def heard(self) -> Float[np.ndarray, "k"]:
-        """Shares of the attention that the joint's features give to each joint's: mean of branches
-        and heads, last layer.
-        """
-        return heard(attention_maps(self.estimator, self.inside), self.j)
-
     def transformers(self, box: str) -> Step:
-        shares, names = self.heard(), self.estimator.skeleton.joints
+        shares = heard(attention_maps(self.estimator, self.inside), self.j)
+        names = self.estimator.skeleton.joints
         bars = [Bar(*bar) for bar in zip(names, (100 * shares).tolist(), ["ours"] * len(names))]
         rough = torch.from_numpy(self.rough)[None].to(self.estimator.device)
         alike = look_inside(self.estimator, rough, (), edit={"branch.*.map": uniform()})
@@ -365,35 +357,43 @@ class Told:
 
     def answer(self, box: str) -> Step:
         roles = {SINGLE: "detector", MEAN: "rival", FINAL: "ours"}
-        known, bars = np.isfinite(self.truth).all(1), []
-        for kind, use in {self.joint: np.arange(len(known)) == self.j, "all joints": known}.items():
-            for who, role in roles.items():
-                value = float(far(self.xy[who], self.truth)[use].mean())
-                bars.append(Bar(f"{SHORT.get(who, who)}, {kind}", value, role))
-        dots = [self.dot(SHORT.get(who, who), role, self.xy[who]) for who, role in roles.items()]
+        single, mean, ours = off = [self.away(self.xy[who]) for who in roles]
+        bars = [Bar(who, value, role) for (who, role), value in zip(roles.items(), off)]
+        dots = [self.dot(who, role, self.xy[who]) for who, role in roles.items()]
         dots.append(self.dot("truth", "truth", self.truth))
+        means = {who: np.nanmean(far(self.xy[who], self.truth)) for who in roles}
+        told = ", ".join(f"{who} {value:.1f} px" for who, value in means.items())
         to_crop = self.estimator.model.to_crop.cpu().numpy()
         dilations = self.estimator.model.config.dilations
         ends = readings(self.inside, self.j, dilations, to_crop)[len(dilations) // 2]
         arrows = Arrows("ours", ends * (1, 1, 1, 1, 2.4) + (0, 0, 0, 0, 0.8), "read elsewhere")
         crop = [self.window.crops[KEY]]
         panels = [
-            *self.taps("flow.total"),
             self.over("mixed, and where it is read", self.inside.taps["refine.moved"][0, self.j]),
+            self.over("the answer P", self.inside.heatmaps[0, self.j]),
             Picture(f"the {self.joint}", crop, dots, wide=1.7),
-            Bars("px from the truth", "px", bars, wide=1.4),
+            Bars(f"{self.joint}, px from the truth", "px", bars, wide=1.4),
         ]
-        panels[1] = replace(panels[1], arrows=[arrows])
-        single, mean, ours = (self.away(self.xy[who]) for who in roles)
+        panels[0] = replace(panels[0], arrows=[arrows])
         words = (
             "Convolutions mix the total flows of all joints; the transformers' answer says where "
             "these maps are read (arrows): by a convolution whose nine arms are moved and weighed. "
-            f"The {self.joint} is {single:.1f} px off by the single frame, {mean:.1f} by the mean "
-            f"of five frames, {ours:.1f} by OTPose."
+            "It reads all joints' mixed maps, not this one alone, so P can peak elsewhere. "
+            f"Mean error of all joints: {told}."
         )
         equation = r"P = {\color{ours} \mathrm{Refine}}(F_{total};\, \phi_{prev}, \phi_{sub})"
         title = "Nearer than both rivals" if ours < min(single, mean) else "A rival is nearer"
         return Step(title, words, box, panels, equation)
+
+
+def hills(
+    estimator: ClipEstimator, values: Float[np.ndarray, "5 y x"], xy: Float[np.ndarray, "2"]
+) -> str:
+    """How high the maps of a joint in the five frames are at a place, px of the crop, in words."""
+    to_heatmap = estimator.model.to_heatmap.cpu().numpy()
+    at = np.rint(to_heatmap[:, :2] @ xy + to_heatmap[:, 2]).astype(int)
+    x, y = at.clip(0, np.subtract(values.shape[:0:-1], 1))
+    return ", ".join(f"{value:.2f} ({t})" for t, value in zip(FRAMES, values[:, y, x]))
 
 
 def heard(
@@ -461,7 +461,8 @@ class OTPoseExplorer(Compared):
         options |= {"name": "otpose", "last_frame": len(FRAMES) - 1}
         super().__init__(estimator, len(windows), **options)
         if "attention" not in (options.get("state") or ""):
-            self.attention.restore({"fold": "joint"})
+            focus = self.kin.index(self.state["joint"])
+            self.attention.restore({"fold": "joint", "focus": focus})
 
     def check(self) -> None:
         if self.config.window is not None or self.config.split_joints:
