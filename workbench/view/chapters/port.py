@@ -205,7 +205,7 @@ class Told:
             "those of its neighbours on the bones. Rows stand in the order of the hand, from "
             f"{kin[0]} to {kin[-1]}; numbers have no unit. To the rows of hidden joints (marked at "
             "the left) one learned row E is added: this place is not certain. (The paper puts E in "
-            "the row's place, which throws the detector's place away, too; we add it.) "
+            "the row's place, which throws the detector's place away; we add it.) "
             "MSGC is the mixing along the bones."
         )
         words = words.replace("64", str(z.shape[1]))

@@ -389,7 +389,7 @@ class Told:
         better = px["all joints"][AWARE] < px["all joints"][NAIVE]
         words = (
             "The naive transformer learned without a mask. From it to this one the mean error goes "
-            f"{every} in this case, at the {self.joint} {one}. With its mask switched "
+            f"{every} in this case, at the {self.joint} {one}. With its mask "
             f"off, the same network is {px['all joints'][OFF]:.1f} px off."
         )
         poses = {"without a mask": (self.naive, NAIVE), "with the mask": (self.ours, AWARE)}
