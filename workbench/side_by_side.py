@@ -640,9 +640,7 @@ def chart(lines: Iterable[Mapping], chosen: Sequence[str], title: str) -> Figure
 
     drawn = [row for line in lines if line["subset"] in chosen and (row := change_row(line))]
     drawn.sort(key=lambda row: chosen.index(row["subset"]))
-    figure = paper.changes(
-        drawn, x_title="points of PCK (- is worse)", title=title
-    )
+    figure = paper.changes(drawn, x_title="points of PCK (- is worse)", title=title)
     ends = min(row["low"] for row in drawn) - 1, max(row["high"] for row in drawn) + 1
     for axes, subset in zip(figure.axes, dict.fromkeys(row["subset"] for row in drawn)):
         own = [row for row in drawn if row["subset"] == subset]

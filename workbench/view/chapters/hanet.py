@@ -421,13 +421,14 @@ class Told:
         everything = step(*(float(joint_distances(xy, self.truth).mean()) for xy in ends))
         bars = [Bar("input", burst.before, "detector"), Bar("HANet", burst.after, "ours")]
         words = (
-            "The sums (dots) are joined by lines, and a decoder that compares them with velocities and "
-            "accelerations corrects every frame. In this case the error of the "
+            "The sums (dots) are joined by lines, and a decoder that compares them with velocities "
+            "and accelerations corrects every frame. In this case the error of the "
             f"{self.joint} in frames {burst.first} to {burst.last} goes "
             f"{step(burst.before, burst.after)}, of all joints in the window {everything}."
         )
         name = "xy"[self.axis]
-        dots = Line("refined P'", inside.read.astype(float), self.one(inside.refined), "ink", "dots")
+        at = inside.read.astype(float)
+        dots = Line("refined P'", at, self.one(inside.refined), "ink", "dots")
         lines = [*self.voices(self.one, ("final", "ours")), dots]
         panels = [
             self.lines(f"{self.joint}, {name}", f"{name}, px", lines, wide=1.6),
