@@ -346,10 +346,13 @@ def test_slides_stand_before_the_picture_and_are_checked(run):
         [],
         {"first": 0, "slides": [{"words": "a", "light": "bm8=", "dark": "bm8="}]},
         {"first": 0, "slides": [good["slides"][0] | {"light": '"><img src=x onerror=alert(1)>'}]},
+        {"first": 0, "slides": [{"words": "a", "light": "", "dark": ""}]},
         good | {"first": "a"},
     ):
         copy.cells[2].outputs[0].data[SLIDES] = bad
         assert _hero(copy).startswith('<img alt="" src="data:image/webp'), bad
+    copy.cells[2].outputs[0].data[SLIDES] = good | {"first": 99}
+    assert _hero(copy).count(" hidden>") == 1, "some slide is shown, whatever number is asked for"
 
 
 def test_a_paragraph_all_in_italics_is_a_byline(tmp_path):

@@ -548,8 +548,7 @@ class Explorer {
 
   take(model, values) {
     for (const [name, value] of Object.entries(values)) {
-      const words = typeof value === "string"; // of bytes
-      if (words && ["data", "other_data", "pictures"].includes(name)) model.setBytes(name, value);
+      if (["data", "other_data", "pictures"].includes(name)) model.setBytes(name, value);
       else model.set(name, value);
     }
   }

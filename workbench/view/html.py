@@ -264,7 +264,7 @@ def _slides(found: object) -> str:
             {"words": str(one["words"]), "light": _webp(one["light"]), "dark": _webp(one["dark"])}
             for one in found["slides"]
         ]
-        return str(PARTS.slides(shown, int(found["first"]))) if shown else ""
+        return str(PARTS.slides(shown, int(found["first"]) % len(shown))) if shown else ""
     except (KeyError, TypeError, ValueError):  # it is a notebook's word
         return ""
 
@@ -272,7 +272,7 @@ def _slides(found: object) -> str:
 def _webp(drawn: str) -> str:
     """A picture as an address. `ValueError` where it is none."""
     raw = base64.b64decode(drawn, validate=True)
-    if cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_COLOR) is None:
+    if not raw or cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_COLOR) is None:
         raise ValueError("no picture")
     return f"data:image/webp;base64,{base64.b64encode(raw).decode()}"
 

@@ -110,7 +110,7 @@ class Stepper(Explorer):
 
     def twin(self) -> dict[str, str]:
         """The chosen case as words and one picture; of the others the rule. Its last step alone is
-        what the gallery shows.
+        the picture that runs are compared by.
         """
         from . import paper  # matplotlib takes its time, and few need it
 
