@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,8 +59,9 @@ def questions():
 
 @contextmanager
 def page_of(tmp_path, *widgets, scheme="light"):
-    """The widgets below each other in a page from disk."""
-    inside = "".join(widget.fragment() for widget in widgets)
+    """Widgets and HTML below each other in a page from disk."""
+    parts = [each if isinstance(each, str) else each.fragment() for each in widgets]
+    inside = "".join(parts)
     rule = f'<meta http-equiv="Content-Security-Policy" content="{policy(inside)}">'
     css = f"<style>{style.css_variables()} body {{ background: var(--wb-paper); }}</style>"
     html = (
@@ -86,9 +88,13 @@ def walk(page, scheme="light"):
     assert at.inner_text() == "3 of 3"
     page.keyboard.press("ArrowLeft")
     root.get_by_role("tab", name="it does not").click()
-    assert title.inner_text() == "2 · it does not 1"
-    assert root.locator(".rule").inner_text() == "rule of it does not"
-    root.get_by_role("button", name="next").click()
+    assert title.inner_text() == "1 · it does not 0"
+    rule = root.locator(".rule")
+    assert not rule.is_visible() and rule.text_content() == "rule of it does not"
+    next_at = root.get_by_role("button", name="next").bounding_box()
+    for _ in range(2):
+        root.get_by_role("button", name="next").click()
+    assert root.get_by_role("button", name="next").bounding_box() == next_at  # below the pointer
     page.wait_for_timeout(150)
     assert at.inner_text() == "3 of 4" and before.startswith("data:image/png")
     press_on(page, root)
@@ -114,7 +120,7 @@ def press_on(page, root):
     assert at.inner_text() == "4 of 4"
     pressed(["Left", "Left"], "2 of 4")
     root.get_by_role("tab", name="it helps").click()
-    assert root.locator(".verdict").inner_text() == "2 · it helps 1"
+    assert root.locator(".verdict").inner_text() == "1 · it helps 0"  # each from its beginning
     pressed(["Right", "Right"], "3 of 3")
     pressed(["Left", "Left", "Left"], "1 of 3")
 
@@ -133,7 +139,7 @@ def answer_all(page):
     assert cards.count() == 4 and "".join(words.all_inner_texts()).strip() == ""
     commit = [cards.nth(i).get_by_role("button", name="commit") for i in range(4)]
     assert all(one.is_disabled() for one in commit)
-    cards.nth(0).locator("input").nth(1).check()
+    cards.nth(0).locator("label").nth(1).click()
     cards.nth(1).locator("canvas").first.focus()
     for key in ("ArrowUp", "ArrowUp", "Enter"):  # the last joint but one
         page.keyboard.press(key)
@@ -146,7 +152,7 @@ def answer_all(page):
     page.mouse.up()
     cards.nth(3).locator("input").fill("90")
     assert "".join(words.all_inner_texts()).strip() == ""
-    assert scores.first.inner_text().startswith("0 of 4 predicted")
+    assert not scores.first.is_visible()
     for one in commit:
         one.click()
     page.wait_for_timeout(200)
@@ -190,6 +196,55 @@ def test_a_page_can_show_the_answer_without_one(tmp_path):
         card.get_by_role("button", name="show without an answer").click()
         assert card.locator(".words").inner_text() == "12.5 px."
         assert card.locator("output").inner_text().startswith("0 of 4 predicted")
+
+
+def test_a_place_is_pressed_and_stands_beside_the_rivals(tmp_path):
+    chapter = Predictions("place")
+    picture = Picture("crop", [np.full((180, 180, 3), 90, np.uint8)])
+    others = {"straight line": np.array([90.0, 150.0])}
+    look = {"tolerance": 15.0, "because": "There.", "kin": KIN}
+    one = chapter.place("Where?", picture, np.array([90.0, 90.0]), others, **look)
+    with page_of(tmp_path, one) as page:
+        card = page.locator(".prediction")
+        commit, canvas = card.get_by_role("button", name="commit"), card.locator("canvas").first
+        assert commit.is_disabled()
+        before = picture_of(page, ".prediction canvas >> nth=0")
+        box = canvas.bounding_box()
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        for key in ("ArrowLeft", "ArrowLeft", "ArrowUp"):
+            page.keyboard.press(key)
+        page.wait_for_timeout(150)
+        assert picture_of(page, ".prediction canvas >> nth=0") != before  # the reader's mark
+        commit.click()
+        page.wait_for_timeout(150)
+        assert re.match(
+            r"✓ Right. You: [\d.]+ px away. There.", card.locator(".words").inner_text()
+        )
+        assert card.locator("canvas").count() == 2  # with the errors of all
+        shot(page, "place")
+
+
+def test_what_tells_the_answer_waits_below_its_question(tmp_path):
+    chapter = Predictions("answers")
+    first, second = (
+        chapter.number(q, 1.0, tolerance=1, because="1.", by="Eq. 2") for q in ("One?", "Two?")
+    )
+    told = [f'<div class="answer" id="{i}">It is 1.</div>' for i in ("a", "b", "c")]
+    inside = [first.fragment(), *told[:2], "<p>In sight.</p>", second.fragment(), told[2]]
+    with page_of(tmp_path, *inside) as page:
+
+        def seen():
+            return [page.locator(f"#{i}").is_visible() for i in ("a", "b", "c")]
+
+        page.wait_for_timeout(200)
+        assert seen() == [False] * 3 and page.locator("text=In sight.").is_visible()
+        page.locator(".prediction").nth(0).locator("input").fill("2")
+        page.locator(".prediction").nth(0).get_by_role("button", name="commit").click()
+        assert seen() == [True, True, False]
+        words = page.locator(".prediction").nth(0).locator(".words").inner_text()
+        assert words == "✓ Right. You: 2. 1."
+        page.locator(".prediction").nth(1).get_by_text("show without an answer").click()
+        assert seen() == [True] * 3
 
 
 def test_both_in_jupyterlab(tmp_path):

@@ -416,13 +416,17 @@ def test_a_goal_follows_the_explorer_and_stands_in_its_page():
     assert explorer.goal == ""
     shown = exercises.goal(explorer, "Count down.", lambda s, found: found, reach=4.0)
     assert shown is explorer
-    assert explorer.goal == "Exercise: Count down. Now 6.00 px, the goal: at most 4.00 px. Not yet."
+    assert explorer.goal == "Exercise: Count down. Now 6.00 px, the goal: at most 4 px. Not yet."
     explorer.choose(n=2)
     assert "Now 4.00 px" in explorer.goal and explorer.goal.endswith("Reached.")
     kept = {answer["state"]["n"]: answer["goal"] for answer in explorer.kept()["values"]["stored"]}
     assert kept[1].endswith("Reached.") and kept[3].endswith("Not yet.")
     exercises.goal(explorer, "Up.", lambda s, found: found, reach=5.0, higher=True, unit="%")
-    assert "at least 5.00 %. Not yet." in explorer.goal
+    assert "at least 5 %. Not yet." in explorer.goal
+    exercises.goal(
+        explorer, "Up.", lambda s, found: found, reach=2.75, higher=True, why="So it is."
+    )
+    assert explorer.goal.endswith("at least 2.75 px. Reached. So it is.")
     exercises.goal(explorer, "Up.", lambda s, found: np.nan, reach=5.0)
     assert "Nothing to measure here" in explorer.goal
     exercises.goal(explorer, "Up.", lambda s, found: np.nan, reach=5.0, counts="only a")

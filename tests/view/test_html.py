@@ -165,6 +165,14 @@ def test_cells_tagged_fold_are_folded_under_their_heading_and_left_out_of_the_co
     assert third.startswith("<summary>check it yourself</summary>")
 
 
+def test_cells_tagged_answer_wait_for_the_prediction_above(tmp_path):
+    told = new_markdown_cell("It is 3.", metadata={"tags": ["answer"]})
+    page = _page(tmp_path, new_markdown_cell("Before."), told, new_markdown_cell("After."))
+    before, _, rest = page.partition('<div class="answer">')
+    answer, _, after = rest.partition("</div>\n</div>")
+    assert "Before." in before and "It is 3." in answer + after and "After." in after
+
+
 def test_folds_of_one_cell_close_and_headings_of_hostile_files_open_nothing(tmp_path):
     path = tmp_path / "a.ipynb"
     cells = [new_markdown_cell("## <b>x</details>", metadata=FOLD), new_markdown_cell("after")]

@@ -203,6 +203,11 @@ def test_bars_are_as_long_as_their_values():
     assert hexes([axes.patches[0].get_facecolor()]) == {style.colour("ours")}
     assert axes.get_xlim() == (-0.0042, 4)
     assert {"+4", "-0.0042", "up", "gone", "✕ down"} <= words(figure)
+    wide = drawn(Bars("change", "px", [Bar("up", 4.0, "ours", ends=(-1.0, 6.0))])).axes[0]
+    assert wide.get_xlim() == (-1, 6) and wide.collections[0].get_segments()[0][:, 0].tolist() == [
+        -1,
+        6,
+    ]
     weights = {label.get_text(): label.get_weight() for label in axes.get_yticklabels()}
     assert weights == {"up": "bold", "gone": "normal", "✕ down": "normal"}
 
@@ -416,7 +421,7 @@ def test_a_slide_shows_what_the_panel_shows():
     assert found["first"] == 1 and [one["words"] for one in found["slides"]] == ["at 2", "bars"]
     raw = base64.b64decode(found["slides"][0]["light"])
     pixels = np.asarray(Image.open(io.BytesIO(raw)).convert("RGB"))
-    assert pixels.shape == (300, 480, 3) and abs(pixels[20:-20, 20:-20].astype(int) - 80).max() < 4
+    assert pixels.shape == (400, 640, 3) and abs(pixels[20:-20, 20:-20].astype(int) - 80).max() < 4
     dark, light = (
         np.asarray(Image.open(io.BytesIO(base64.b64decode(found["slides"][1][theme]))))
         for theme in ("dark", "light")

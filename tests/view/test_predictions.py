@@ -73,6 +73,27 @@ def test_numbers_have_a_tolerance(chapter, given, grade):
     assert one.asks_for["says"] == "right: within 2 px; near: 4"
 
 
+@pytest.mark.parametrize(
+    ("place", "grade"), [((33, 44), "right"), ((36, 48), "near"), ((30, 51), "off")]
+)
+def test_a_place_is_judged_by_its_distance_from_the_truth(chapter, place, grade):
+    others = {"straight line": np.array([30.0, 46.0]), "STDPose": np.array([33.0, 44.0])}
+    look = {"tolerance": 5.0, "because": "There.", "kin": KIN}
+    one = chapter.place("Where?", PICTURE, np.array([30.0, 40.0]), others, **look)
+    assert commit(one, *place) == grade
+    picture, bars = one.panels["answered"][0]
+    assert [(note["words"], note["at"]) for note in picture.notes][1] == ("straight line", [30, 46])
+    assert [(bar.label, bar.value) for bar in bars.bars] == [("straight line", 6), ("STDPose", 5)]
+    assert one.panels["asked"][0][0].notes == () and one.figure() is not None
+    with pytest.raises(BadParameter, match="place of 'a'"):
+        chapter.place("Where?", PICTURE, np.zeros(2), {"a": np.array([np.nan, 0])}, **look)
+
+
+def test_what_was_computed_is_not_called_measured(chapter):
+    one = chapter.number("How much?", 3.0, tolerance=1, because="", by="Eq. 2")
+    assert one.asks_for["by"] == "Eq. 2" and one.panels["answered"][0][0].title == "Eq. 2"
+
+
 def test_a_curve_is_judged_by_its_mean_distance(chapter):
     one = dragged(chapter)
     grades = [commit(one, *y) for y in ((1, 2, 7.5), (1, 2, 9), (2, 2, 9))]

@@ -25,7 +25,7 @@ function drawLabels(pen, axis, { maps, tone }, { chosen, size, at, ...look }) {
     const crossed = maps.crosses(axis, i);
     const fill = crossed ? tone.hidden : i === chosen ? tone.ink : tone.soft;
     const words = (crossed ? "✕ " : "") + cut(label, 110, 10.5);
-    pen.text(...at(i), words, { size: 10.5, ...look, fill, bold: crossed || i === chosen });
+    pen.text(...at(i), words, { size: 11.5, ...look, fill, bold: crossed || i === chosen });
   });
 }
 
@@ -64,10 +64,10 @@ function drawLegend(pen, x, y, width, { maps, tone, scale, stops }) {
   const ticks = scale[maps.kind === "difference" ? "difference_ticks" : "ticks"];
   ticks.forEach((words, i) => {
     const align = ["left", "center", "center", "center", "right"][i];
-    pen.text(x + (i * width) / 4, y + 19, words, { size: 10, align, fill: tone.soft });
+    pen.text(x + (i * width) / 4, y + 19, words, { size: 11, align, fill: tone.soft });
   });
   const words = maps.kind === "times" ? "times uniform" : `${maps.shows}, times uniform`;
-  pen.text(x, y + 33, words, { size: 10, fill: tone.soft });
+  pen.text(x, y + 34, words, { size: 11, fill: tone.soft });
 }
 
 function underMap({ x, y, across, down }, px, py, { maps }) {

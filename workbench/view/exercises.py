@@ -471,24 +471,26 @@ def goal(
     unit: str = "px",
     higher: bool = False,
     counts: str = "",
+    why: str = "",
 ) -> Explorer:
     """An exercise that is done in an explorer, whose line says how far the reader is with every
     answer; returns the explorer.
 
     task: what to do. measure: state and what was computed -> the score in `unit`. reach: the
     score that is enough: at most, or with `higher` at least. counts: what is counted, in words,
-    for states whose score is NaN.
+    for states whose score is NaN. why: what it teaches, said when it is reached.
     """
 
     def judge(state: Mapping, found: Any) -> str:
         score = float(measure(state, found))
         done = score >= reach if higher else score <= reach
-        limit = f"at {'least' if higher else 'most'} {reach:.2f} {unit}"
+        short = f"{reach:.2f}".rstrip("0").rstrip(".")
+        limit = f"at {'least' if higher else 'most'} {short} {unit}"
         if not np.isfinite(score):
-            why = f"Not counted: {counts}." if counts else "Nothing to measure here."
-            return f"Exercise: {task} {why} The goal: {limit}."
+            left = f"Not counted: {counts}." if counts else "Nothing to measure here."
+            return f"Exercise: {task} {left} The goal: {limit}."
         return f"Exercise: {task} Now {score:.2f} {unit}, the goal: {limit}. " + (
-            "Reached." if done else "Not yet."
+            f"Reached. {why}".strip() if done else "Not yet."
         )
 
     explorer.set_goal(judge)

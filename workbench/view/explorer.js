@@ -533,7 +533,9 @@ class Explorer {
       const range = input.type === "range" && !few;
       input.title = few ? "in JupyterLab" : range ? `in this page: ${values.map(number)}` : "";
     }
-    this.dimmed.hidden = asking.every(({ name }) => !this.inputs[name].disabled);
+    const inSight = asking.map(({ name }) => this.inputs[name])
+      .filter(input => !input.closest("details"));
+    this.dimmed.hidden = inSight.every(input => !input.disabled);
   }
 
   // Of a slider's stored values the nearest; a key goes to the next one.

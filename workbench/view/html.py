@@ -158,7 +158,7 @@ def _heading(cell: nbformat.NotebookNode) -> re.Match | None:
 def _fold(cells: list[nbformat.NotebookNode]) -> list[tuple[str, str]]:
     """What stands before and after every cell: a fold begins with the first of cells that are
     tagged `fold`, and with each heading among them of no lower level than its own. It is called by
-    its heading, which leaves the cell.
+    its heading, which leaves the cell. What is tagged `answer` waits for the prediction above it.
     """
     around = [["", ""] for _ in cells]
     level = 0  # of the open fold's heading; 0: none is open
@@ -166,6 +166,8 @@ def _fold(cells: list[nbformat.NotebookNode]) -> list[tuple[str, str]]:
         tags = cell.metadata.get("tags", [])
         if "fold" not in tags and not (level and INJECTED_TAG in tags):
             level = 0
+            if "answer" in tags:
+                around[i] = ['<div class="answer">', "</div>"]
             continue
         heading = _heading(cell)
         if not level or (heading and len(heading[1]) <= level):

@@ -1,10 +1,10 @@
 // The panels of an explorer: pictures with people and heat, lines over an axis, bars. Each is drawn
 // by a pen, and knows what lies under the pointer. `view` gives colours, bitmaps and state.
 
-const TITLE = 20; // px above a panel, for its title
-const LINE = 14; // px of one more line there
-const KEY = 16; // px below a picture, for who is who
-const [SMALL, LARGE] = [10, 11.5]; // px of letters
+const TITLE = 22; // px above a panel, for its title
+const LINE = 16; // px of one more line there
+const KEY = 18; // px below a picture, for who is who
+const [SMALL, LARGE] = [11.5, 13]; // px of letters
 const [HIDDEN, NEWLY_HIDDEN, OUTSIDE] = [2, 3, 4]; // marks of a joint; 0: not drawn, 1: visible
 const MARKS = ["none", "visible", "hidden", "newly_hidden", "outside"];
 const PATCH = "rgb(118, 122, 128)"; // of the occluder: a grey that is nobody's shirt; as in Python
@@ -47,7 +47,7 @@ function drawPicture(pen, panel, width, height, view) {
     for (const one of people) drawPeople(pen, panel, one, to, frame, view);
     for (const arrows of panel.arrows) drawArrows(pen, arrows, to, view);
     const taken = [];
-    for (const note of panel.notes || []) drawNote(pen, note, to, wide, tone, taken);
+    for (const note of panel.notes || []) drawNote(pen, note, to, wide, view, taken);
     if (rim.includes(frame)) pen.rect(2, 2, wide - 4, high - 4, { stroke: tone.truth, thick: 4 });
   });
   const y = top + high + KEY / 2 + 1;
@@ -100,9 +100,10 @@ const keyWidth = names => names.reduce((sum, [words]) => sum + widthOf(words, SM
 
 // Words beside a place or on it, below those that stand there already; a ring about it, a cross
 // through it.
-function drawNote(pen, { at, words, aside = 0, ring, cross }, to, width, tone, taken) {
+function drawNote(pen, { at, words, aside = 0, ring, cross, role }, to, width, view, taken) {
+  const { tone } = view;
   const [x, y] = to(...at);
-  if (ring) pen.dot(x, y, ring, { stroke: tone.ink, thick: 2 });
+  if (ring) pen.dot(x, y, ring, { stroke: role ? colourOf(role, view) : tone.ink, thick: 2.5 });
   if (cross) pen.cross(x, y, cross, tone.hidden);
   const wide = widthOf(words, 12, true);
   const left = aside && x + 16 + wide > width ? x - aside - wide : aside ? x + aside : x - wide / 2;
@@ -279,7 +280,7 @@ function ticksOf([low, high], count) {
 }
 
 function drawLines(pen, panel, width, height, view) {
-  const [left, top, w, h] = [46, panel.head, width - 54, height - panel.head - 30];
+  const [left, top, w, h] = [50, panel.head, width - 58, height - panel.head - 34];
   const { x_range: xr, y_range: yr } = panel;
   const toX = x => ((x - xr[0]) / (xr[1] - xr[0])) * w;
   const toY = y => h - ((y - yr[0]) / (yr[1] - yr[0])) * h;
@@ -290,7 +291,7 @@ function drawLines(pen, panel, width, height, view) {
   const levels = ticksOf(yr, h / 34);
   const aside = { ...small, align: "right" };
   for (const t of levels) pen.text(left - 5, top + toY(t), number(t), aside);
-  for (const t of ticksOf(xr, w / 70)) pen.text(left + toX(t), top + h + 9, number(t), small);
+  for (const t of ticksOf(xr, w / 70)) pen.text(left + toX(t), top + h + 10, number(t), small);
   pen.text(left + w / 2, height - 8, panel.x, small);
   const colours = panel.lines.map((one, i) => colourOf(one.role ?? i, view));
   const names = namesOf(panel, colours);
@@ -343,28 +344,33 @@ function underLines(panel, x, y) {
 function drawBars(pen, panel, width, height, view) {
   const { tone } = view;
   const top = panel.head;
-  const widths = panel.bars.map(bar => widthOf(`${bar.mark || "✕"} ${bar.label}`, 11, true));
+  const step = (panel.step = Math.min((height - top - 4) / panel.bars.length, 26));
+  const size = Math.min(12.5, Math.max(9, 0.8 * step));
+  const widths = panel.bars.map(bar => widthOf(`${bar.mark || "✕"} ${bar.label}`, size, true));
   const longest = Math.max(...widths);
   const names = Math.min(longest + 8, width / 2);
-  const values = panel.bars.map(bar => bar.value).filter(Number.isFinite);
+  const values = panel.bars.flatMap(bar => [bar.value, ...(bar.ends || [])])
+    .filter(Number.isFinite);
   const [low, high] = panel.range || [Math.min(0, ...values), Math.max(0, ...values, 1e-9)];
-  const numbers = 46;
+  const numbers = 52;
   const left = names + (low < 0 ? numbers : 0);
   const to = value => left + ((value - low) / (high - low)) * (width - left - numbers);
-  const step = (panel.step = Math.min((height - top - 4) / panel.bars.length, 26));
-  panel.bars.forEach(({ label, value, role, mark }, i) => {
+  panel.bars.forEach(({ label, value, role, mark, ends }, i) => {
     const y = top + (i + 0.5) * step;
     const bold = panel.click ? view.isChosen(i, panel) : view.state.joint === label;
-    const words = cut(mark ? `${mark} ${label}` : label, names - 8, 11, bold);
-    pen.text(names - 6, y, words, { align: "right", fill: tone.ink, bold });
+    const words = cut(mark ? `${mark} ${label}` : label, names - 8, size, bold);
+    pen.text(names - 6, y, words, { align: "right", fill: tone.ink, bold, size });
     if (!Number.isFinite(value)) return;
     const [a, b] = [to(0), to(value)].sort((one, other) => one - other);
     const fill = colourOf(role, view);
     pen.rect(a, y - 0.36 * step, Math.max(b - a, 1), 0.72 * step, { fill });
-    const [x, align] = value < 0 ? [a - 4, "right"] : [b + 4, "left"];
+    const [first, last] = ends ? ends.map(to) : [a, b];
+    if (ends) pen.line([[first, y], [last, y]], tone.ink, 2);
+    const aside = value < 0 ? [Math.min(a, first) - 4, "right"] : [Math.max(b, last) + 4, "left"];
     const sign = (panel.signed || low < 0) && value > 0 ? "+" : "";
     const short = high - low > 1 && Math.abs(value) < 0.1 ? value.toFixed(2) : number(value);
-    pen.text(x, y, sign + short, { size: SMALL, fill: tone.soft, align });
+    const look = { size: Math.min(size, SMALL), fill: tone.soft, align: aside[1] };
+    pen.text(aside[0], y, sign + short, look);
   });
   pen.line([[to(0), top], [to(0), top + step * panel.bars.length]], tone.line, 1);
 }

@@ -175,10 +175,13 @@ class Lines:
 
 @dataclass(frozen=True)
 class Bar:
+    """ends: of an interval about the value, in its unit."""
+
     label: str
     value: float | int | np.number
     role: str | int
     mark: str = ""
+    ends: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

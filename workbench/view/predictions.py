@@ -20,6 +20,7 @@ from ..skeletons import Skeleton, skeleton
 from .explorer import Control, Explorer
 from .panels import Bar, Bars, Click, Line, Lines, Panel, Picture, Tabs
 from .steps import picture_tag
+from .style import ROLE_OF
 
 ASKED, ANSWERED = "asked", "answered"
 GRADES = ("right", "near", "off")
@@ -75,7 +76,8 @@ class Prediction(Explorer):
         if asks["options"]:
             return asks["grades"][int(numbers[0])]
         right, near = asks["tolerance"]
-        apart = np.abs(numbers - asks["measured"]).mean()
+        far = np.abs(numbers - asks["measured"])
+        apart = np.hypot(*far) if asks["kind"] == "place" else far.mean()
         return GRADES[0 if apart <= right else 1 if apart <= near else 2]
 
     def row(self) -> dict:
@@ -135,10 +137,11 @@ class Predictions:
         unit: str = "",
         panels: Sequence[Panel] = (),
         after: Sequence[Panel] = (),
+        by: str = "measured",
     ) -> Prediction:
         """One of several. options: words, or the measured value of each, which are shown as bars
-        with the answer. answer: what is right; several where nothing shows which is. Errors:
-        `UnknownName` for an answer that is none of them.
+        with the answer. answer: what is right; several where nothing shows which is. by: what
+        says so. Errors: `UnknownName` for an answer that is none of them.
         """
         words = [str(option) for option in options]
         right = [answer] if isinstance(answer, str) else list(answer)
@@ -150,9 +153,9 @@ class Predictions:
         if values:
             roles = (MEASURED if word in right else "soft" for word in words)
             bars = [Bar(*bar) for bar in zip(words, values, roles)]
-            shown.append(Bars(_measured(unit), unit, bars))
+            shown.append(Bars(_titled(by, unit), unit, bars))
         grades = ["right" if word in right else "off" for word in words]
-        asks = {"options": words, "grades": grades, "measured": right, "unit": unit}
+        asks = {"options": words, "grades": grades, "measured": right, "unit": unit, "by": by}
         says = "one is right" if len(right) == 1 else f"{len(right)} are right"
         return self._made("choice", question, because, says, asks, panels, shown)
 
@@ -179,11 +182,46 @@ class Predictions:
         asked = replace(picture, click=Click("given", needs="nothing"))
         roles = [MEASURED if j == order[0] else "soft" for j in range(len(kin))]
         bars = [Bar(*bar) for bar in zip(kin.joints, values.tolist(), roles)]
-        after = [asked, Bars(_measured(unit), unit, bars)]
+        after = [asked, Bars(_titled("measured", unit), unit, bars)]
         asks = {"options": list(kin.joints), "grades": grades.tolist(), "unit": unit}
         asks["measured"] = [kin.joints[order[0]]]
         says = f"right: this joint; near: one of the first {NEAR_JOINTS}"
         return self._made("joint", question, because, says, asks, [asked], after, kin)
+
+    def place(
+        self,
+        question: str,
+        picture: Picture,
+        truth: Float[np.ndarray, "2"],
+        others: Mapping[str, Float[np.ndarray, "2"]],
+        *,
+        tolerance: float | int,
+        because: str,
+        unit: str = "px",
+        kin: Skeleton | None = None,
+    ) -> Prediction:
+        """A place in a picture, px of its box. truth: the right one; others: where each rival puts
+        it, by name; they stand beside the reader's with the answer, and the errors of all as bars.
+        tolerance: how far off is right; twice of it is near.
+        """
+        places = {name: np.asarray(xy, float) for name, xy in {"truth": truth, **others}.items()}
+        for name, xy in places.items():
+            if xy.shape != (2,) or not np.isfinite(xy).all():
+                raise BadParameter(f"the place of {name!r} is {xy}", remedy="give x and y, px")
+        roles = {name: ROLE_OF.get(name, i) for i, name in enumerate(places)} | {"truth": "truth"}
+        notes = [
+            {"at": xy.tolist(), "words": name, "aside": 12, "ring": 7, "role": roles[name]}
+            for name, xy in places.items()
+        ]
+        right = places.pop("truth")
+        errors = {name: float(np.hypot(*(xy - right))) for name, xy in places.items()}
+        bars = [Bar(name, error, roles[name]) for name, error in errors.items()]
+        asked = replace(picture, click=Click("given", needs="nothing"))
+        after = [replace(picture, notes=[*picture.notes, *notes]), Bars("error, px", unit, bars)]
+        asks = {"options": [], "measured": right.tolist(), "unit": unit}
+        asks["tolerance"] = [tolerance, 2 * tolerance]
+        says = f"right: within {tolerance:g} {unit}; near: {2 * tolerance:g}"
+        return self._made("place", question, because, says, asks, [asked], after, kin)
 
     def drag(
         self,
@@ -225,15 +263,18 @@ class Predictions:
         unit: str = "",
         panels: Sequence[Panel] = (),
         after: Sequence[Panel] = (),
+        by: str = "measured",
     ) -> Prediction:
-        """A number. tolerance: how far off is right; twice of it is near."""
+        """A number. tolerance: how far off is right; twice of it is near. by: what says so, such
+        as an equation.
+        """
         answer = float(answer)
         if not np.isfinite(answer):
             raise BadParameter(f"the answer is {answer}", remedy="measure it first")
-        asks = {"options": [], "measured": [answer], "unit": unit}
+        asks = {"options": [], "measured": [answer], "unit": unit, "by": by}
         asks["tolerance"] = [tolerance, 2 * tolerance]
         says = f"right: within {tolerance:g} {unit}; near: {2 * tolerance:g}"
-        bars = Bars(_measured(unit), unit, [Bar("measured", answer, MEASURED)])
+        bars = Bars(_titled(by, unit), unit, [Bar(by, answer, MEASURED)])
         shown = [*(after or panels), bars]
         return self._made("number", question, because, says, asks, panels, shown)
 
@@ -248,7 +289,7 @@ class Predictions:
         answered: Sequence[Panel],
         kin: Skeleton | None = None,
     ) -> Prediction:
-        words = {"chapter": self.chapter, "kind": kind, "question": question}
+        words = {"chapter": self.chapter, "kind": kind, "question": question, "by": "measured"}
         words |= {"because": because, "says": says}
         rows = ([list(row)] if row else [] for row in (asked, answered))
         made = Prediction({**words, **asks}, *rows, kin or skeleton("coco17"))
@@ -268,8 +309,8 @@ class Predictions:
         return json.dumps(out, ensure_ascii=False, indent=1)
 
 
-def _measured(unit: str) -> str:
-    return f"measured, {unit}" if unit else "measured"
+def _titled(words: str, unit: str) -> str:
+    return f"{words}, {unit}" if unit else words
 
 
 def _ends(x: Float[np.ndarray, "n"]) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from ..errors import BadParameter, unknown
 
-FONT = "system-ui, sans-serif"
+FONT = 'Inter, "Segoe UI", system-ui, sans-serif'
 
 # Who says where a joint is (truth, detector, ours, rival), and what is known about it. Chosen by
 # search for the largest least distance in OKLab, seen with and without red or green cones; the

@@ -28,11 +28,12 @@ class Steps extends Explorer {
     this.rule = line("rule");
     this.said = line("said");
     this.back = button("◂ back", () => go(-1), "left arrow");
-    this.next = button("next ▸", () => go(1), "right arrow");
+    this.next = button("next ▸", () => go(1), "right arrow", "first");
     this.at = make("output", {});
-    const bar = make("div", { className: "bar" }, this.back, this.at, this.next, this.said);
-    this.root.append(this.choices, this.boxes, this.title, this.words, this.equation, this.place,
-      bar, this.rule);
+    const way = make("div", { className: "bar way" }, this.back, this.at, this.next);
+    const top = make("div", { className: "bar" }, this.choices, way);
+    this.root.append(top, this.boxes, this.title, this.words, this.equation, this.place,
+      this.said, this.rule);
   }
 
   get shown() {
@@ -47,7 +48,7 @@ class Steps extends Explorer {
 
   choose(name) {
     this.set("case", name, LOCAL);
-    this.go(this.state.step);
+    this.go(1);
   }
 
   // Arrows of a panel are the stepper's.
@@ -65,13 +66,18 @@ class Steps extends Explorer {
     this.choices.replaceChildren(...cases.map(({ name }) =>
       Object.assign(button(name, () => this.choose(name)), { ariaSelected: name === this.state.case,
         role: "tab" })));
-    this.boxes.replaceChildren(...this.get("pipeline").map(name =>
-      make("li", { textContent: name, ariaCurrent: name === step.lit ? "step" : null })));
+    this.boxes.replaceChildren(...this.get("pipeline").map(name => {
+      const place = steps.findIndex(({ lit }) => lit === name);
+      const box = button(name, () => this.go(place + 1));
+      box.disabled = place < 0;
+      return make("li", { ariaCurrent: name === step.lit ? "step" : null }, box);
+    }));
     this.title.textContent = `${at} · ${step.title}`;
     this.words.textContent = step.words;
     const parsed = new DOMParser().parseFromString(step.equation, "text/html"); // runs nothing
     this.equation.replaceChildren(...parsed.querySelectorAll("body > math, body > code"));
     this.rule.textContent = rule;
+    this.rule.classList.toggle("later", at < steps.length); // it tells the end
     this.at.textContent = `${at} of ${steps.length}`;
     this.back.disabled = at === 1;
     this.next.disabled = at === steps.length;
@@ -96,16 +102,16 @@ class Prediction extends Explorer {
     this.question = line("verdict");
     this.says = line("rule");
     this.inputs = make("div", { className: "bar" });
-    this.open = button("commit", () => this.commit());
+    this.open = button("commit", () => this.commit(), "", "first");
     this.peek = button("show without an answer", () => this.uncover());
     this.answer = line("words");
     this.answer.role = "status";
     this.score = make("output", {});
     this.said = line("said");
     const file = button("answers as JSON", () => this.file(), "of all questions of this chapter");
-    this.root.append(this.question, this.inputs, this.place, this.said,
-      make("div", { className: "bar" }, this.open, this.peek, this.says), this.answer,
-      make("div", { className: "bar" }, this.score, file));
+    this.tally = make("div", { className: "bar tally" }, this.score, file);
+    this.asking = make("div", { className: "bar" }, this.inputs, this.open, this.peek, this.says);
+    this.root.append(this.question, this.place, this.said, this.asking, this.answer, this.tally);
     const count = () => this.count();
     document.addEventListener(COUNTED, count);
     this.undo.push(() => document.removeEventListener(COUNTED, count));
@@ -155,8 +161,9 @@ class Prediction extends Explorer {
     const { committed } = this.state;
     const open = committed || this.uncovered;
     const tab = open ? "answered" : "asked";
-    this.question.textContent = `Predict: ${question}`;
-    this.says.textContent = says;
+    this.question.textContent = question;
+    const told = this.answers.length ? " What stands below follows then." : "";
+    this.says.textContent = `${kind === "choice" ? "" : says}${told}`;
     for (const input of this.inputs.querySelectorAll("input")) {
       input.disabled = open;
       if (kind === "choice") input.checked = Number(input.value) === this.given[0];
@@ -164,6 +171,7 @@ class Prediction extends Explorer {
     }
     this.open.disabled = !this.given.length || open;
     this.open.hidden = open;
+    this.tally.hidden = !open;
     this.peek.hidden = open || this.get("live");
     this.root.dataset.grade = this.grade;
     const yours = this.given.length ? `You: ${this.inWords()}. ` : "";
@@ -186,23 +194,26 @@ class Prediction extends Explorer {
 
   // What would have been right, in words; a curve is drawn.
   get right() {
-    const { kind, options, measured, unit, because } = this.asks;
+    const { kind, options, measured, unit, because, by } = this.asks;
     if (options.length) {
       return because.startsWith(measured[0]) ? "Right: " : `Right: ${measured.join(", ")}. `;
     }
-    if (/^[+-]?\d/.test(because)) return "Measured: ";
-    return kind === "number" ? `${`Measured: ${number(measured[0])} ${unit}`.trim()}. ` : "";
+    const says = `${by[0].toUpperCase()}${by.slice(1)}: `;
+    if (/^[+-]?\d/.test(because)) return says;
+    return kind === "number" ? `${`${says}${number(measured[0])} ${unit}`.trim()}. ` : "";
   }
 
-  // Of numbers the mean distance from those that were measured.
+  // Of a place the distance from the true one, of numbers the mean one from the measured.
   get apart() {
-    const { measured } = this.asks;
-    return mean(measured.map((value, i) => Math.abs(this.given[i] - value)));
+    const { kind, measured } = this.asks;
+    const far = measured.map((value, i) => Math.abs(this.given[i] - value));
+    return kind === "place" ? Math.hypot(...far) : mean(far);
   }
 
   inWords() {
     const { kind, options, unit } = this.asks;
     if (options.length) return options[this.given[0]];
+    if (kind === "place") return `${number(this.apart)} ${unit} away`;
     if (kind === "curve") return `${number(this.apart)} ${unit} away on average`.replace("  ", " ");
     return `${number(this.given[0])} ${unit}`.trim();
   }
@@ -222,6 +233,10 @@ class Prediction extends Explorer {
     this.place.hidden = !this.panels.length;
     for (const panel of this.panels) {
       if (kind === "joint" && panel.kind === "picture" && open) this.point(panel);
+      if (kind === "place" && panel.kind === "picture" && this.given.length) {
+        const own = { at: this.given, words: "you", aside: 12, ring: 7 };
+        panel.notes = [...(panel.notes || []).filter(({ words }) => words !== "you"), own];
+      }
       if (kind === "curve") {
         const heights = this.given.length ? this.given : x.map(() => start);
         const own = { name: "you", role: "ink", look: "both", dash: [5, 4] };
@@ -229,8 +244,9 @@ class Prediction extends Explorer {
         panel.lines.push({ ...own, x: { values: x }, y: { values: heights } });
       } else if (panel.kind === "bars" && open && this.given.length) {
         panel.bars = panel.bars.filter(({ label }) => label !== "you");
-        const own = { label: "you", value: first, role: "ink", mark: "" };
-        if (kind === "number") panel.bars.push(own);
+        const value = kind === "place" ? this.apart : first;
+        const own = { label: "you", value, role: "ink", mark: "" };
+        if (kind === "number" || kind === "place") panel.bars.push(own);
         else if (panel.unit === unit && panel.bars[first]) panel.bars[first].mark = "you ▸";
       }
     }
@@ -252,8 +268,13 @@ class Prediction extends Explorer {
     return joint === this.cursor || joint === this.given[0];
   }
 
-  clicked(_, { joint }) {
-    if (joint !== undefined) this.give([joint]);
+  clicked(_, { joint, place }) {
+    if (this.asks.kind === "place") this.give(place.map(Math.round));
+    else if (joint !== undefined) this.give([joint]);
+  }
+
+  clickable(panel, joint) {
+    return (this.asks.kind === "place" && panel.click) || super.clickable(panel, joint);
   }
 
   // The point of the curve that is nearest along x gets the pointer's height.
@@ -279,15 +300,20 @@ class Prediction extends Explorer {
     this.tell(`at ${number(x[point])}: ${number(kept)} ${this.asks.unit}`);
   }
 
-  // Of a curve left and right choose a point, up and down move it.
+  // Of a curve left and right choose a point, up and down move it; a place goes all ways.
   key(panel, event) {
-    if (this.asks.kind !== "curve" || panel.kind !== "lines") return super.key(panel, event);
-    const { x, start } = this.asks;
+    const { kind, x, start } = this.asks;
+    const moves = { curve: "lines", place: "picture" }[kind] === panel.kind;
     const [along, up] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1],
       ArrowDown: [0, -1] }[event.key] || [0, 0];
-    if (!along && !up) return undefined;
+    if (!moves || (!along && !up)) return super.key(panel, event);
     event.preventDefault();
     event.stopPropagation();
+    if (kind === "place") {
+      const [x0, y0, x1, y1] = panel.box;
+      const [px, py] = this.given.length ? this.given : [(x0 + x1) / 2, (y0 + y1) / 2];
+      return this.give([px + 2 * along, py - 2 * up]);
+    }
     const point = Math.min(Math.max((this.lifted ?? 0) + along, 0), x.length - 1);
     const [low, high] = panel.y_range;
     return this.lift(panel, point, (this.given[point] ?? start) + (up * (high - low)) / 40);
@@ -295,7 +321,17 @@ class Prediction extends Explorer {
 
   // --- of all questions of the chapter
 
+  // What gives the answer away in a page: its cells up to the next question.
+  get answers() {
+    const all = [...document.querySelectorAll(".prediction, .answer")];
+    const below = this.root.isConnected ? all.slice(all.indexOf(this.root) + 1) : [];
+    const end = below.findIndex(one => one.matches(".prediction"));
+    return end < 0 ? below : below.slice(0, end);
+  }
+
   count() {
+    const open = this.state.committed || this.uncovered;
+    for (const one of this.answers) one.hidden = !open;
     const { committed, right, near, questions } = scored(this.asks.chapter);
     this.score.textContent =
       `${committed} of ${questions} predicted in this chapter: ${right} right, ${near} near`;

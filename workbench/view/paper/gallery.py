@@ -19,7 +19,7 @@ from .panels import draw_alone
 from .sheets import settings
 
 INCHES = (3.2, 2.0)
-DPI = 150
+DPI = 200
 
 
 def slides(

@@ -176,6 +176,8 @@ def _picture(axes: Axes, panel: Picture, shown: _Shown) -> None:
     for note in panel.notes:
         look = {"textcoords": "offset points", "weight": "bold", "path_effects": around}
         axes.annotate(note["words"], note["at"], (3, 3), fontsize=TINY, zorder=6, **look)
+        if "role" in note:
+            axes.plot(*note["at"], "o", ms=5, mfc="none", mec=shown.colour(note["role"]))
     show_box(axes, panel.bounds)
     if panel.outline is not None:
         x0, y0, x1, y1 = panel.outline
@@ -286,13 +288,16 @@ def _lines(axes: Axes, panel: Lines, shown: _Shown) -> None:
 def _bars(axes: Axes, panel: Bars, shown: _Shown) -> None:
     bars, places = panel.bars, range(len(panel.bars))
     values = np.array([bar.value for bar in bars], float)
-    low, high = panel.range or (np.nanmin([0, *values]), np.nanmax([1e-9, *values]))
+    ends = np.array([bar.ends or (np.nan, np.nan) for bar in bars], float).reshape(-1, 2)
+    needed = np.concatenate([values, ends.ravel()])
+    low, high = panel.range or (np.nanmin([0, *needed]), np.nanmax([1e-9, *needed]))
     names = [f"{bar.mark} {bar.label}".strip() for bar in bars]
     framed(axes).spines[:].set_visible(False)
     axes.set(xlim=(low, high), ylim=(max(len(bars), FEWEST) - 0.5, -0.5))
     axes.set_yticks(places, names, fontsize=TINY)
     axes.tick_params("y", length=0, pad=22 if low < 0 else 2)  # pt; room for a number
     drawn = axes.barh(places, values, 0.72, color=[shown.colour(bar.role) for bar in bars])
+    axes.hlines(places, *ends.T, color=shown.colour("ink"), linewidth=1)
     form = "{:+.3g}" if low < 0 or panel.signed else "{:.3g}"
     axes.bar_label(drawn, fmt=form, padding=2, fontsize=TINY)
     for label, bar in zip(axes.get_yticklabels(), bars):
