@@ -181,6 +181,21 @@ def test_paint_over_a_joint_changes_the_panels_at_once(run, explorer, scheme):
         assert statistics.median(took) < 50
 
 
+def test_the_pointer_shows_where_the_paint_would_go(run):
+    with opened(run, "00_start_here") as page:
+        page.wait_for_selector(PANELS)
+        page.wait_for_timeout(400)
+        first = page.locator(PANELS).first
+        drawn, box = "canvas => canvas.toDataURL()", first.bounding_box()
+        before, state = first.evaluate(drawn), copied(page, "copy state")
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 0.8 * box["height"])
+        page.wait_for_timeout(150)
+        assert first.evaluate(drawn) != before and copied(page, "copy state") == state
+        page.mouse.move(5, 5)
+        page.wait_for_timeout(150)
+        assert first.evaluate(drawn) == before
+
+
 def test_held_paint_goes_from_joint_to_joint_and_clear_takes_it_away(run, explorer):
     with opened(run, "00_start_here") as page:
         page.wait_for_selector(PANELS)

@@ -255,6 +255,10 @@ class Explorer {
     canvas.onpointerup = canvas.onpointercancel = () => { this.drag = null; };
     canvas.onkeydown = event => this.key(panel(), event);
     canvas.onblur = () => { this.cursor = undefined; };
+    canvas.onpointerleave = () => {
+      canvas.panel.ghost = undefined;
+      this.soon();
+    };
     return canvas;
   }
 
@@ -370,6 +374,7 @@ class Explorer {
     if (found.words !== undefined) this.tell(found.words);
     const hits = panel.brush || this.clickable(panel, found.joint);
     event.target.style.cursor = hits ? "crosshair" : "";
+    if (panel.brush && !this.get("live")) this.showGhost(panel, found.place);
     return panel.over?.(found);
   }
 
@@ -408,15 +413,29 @@ class Explorer {
   paint(panel, place, event) {
     const { brush } = this.state;
     const now = frameOf(panel, this);
-    const last = this.model.get("last_frame");
-    const spans = { "this frame": [now, now], "this frame on": [now, last] };
     const on = ({ points, size, frames }) => now >= frames[0] && now <= frames[1]
       && points.some(p => Math.max(...p.map((v, i) => Math.abs(v - place[i]))) < size / 2);
     const index = event.shiftKey ? -1 : brush.findLastIndex(on);
     this.drag = { index: index < 0 ? brush.length : index, place, adds: index < 0 };
     if (index >= 0) return;
+    this.set("brush", [...brush, this.patchAt(panel, place)], "model");
+  }
+
+  patchAt(panel, place) {
+    const now = frameOf(panel, this);
+    const last = this.model.get("last_frame");
+    const spans = { "this frame": [now, now], "this frame on": [now, last] };
     const frames = spans[this.state["paint in"]] || [0, last];
-    this.set("brush", [...brush, { points: [place], size: this.state.size, frames }], "model");
+    return { points: [place], size: this.state.size, frames };
+  }
+
+  // In a page: where a press would put the patch, the nearest place that it has an answer to.
+  showGhost(panel, place) {
+    const answer = this.stored({ ...this.state, brush: [this.patchAt(panel, place)] }, "brush");
+    const [ghost] = answer?.state.brush || [];
+    if (equal(panel.ghost, ghost)) return;
+    panel.ghost = ghost;
+    this.soon();
   }
 
   dragged(panel, { along, place: to }) {

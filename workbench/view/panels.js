@@ -43,6 +43,7 @@ function drawPicture(pen, panel, width, height, view) {
     pen.rect(0, 0, wide, high, { fill: tone.tint });
     if (picture) pen.picture(picture, ...area(whole), true);
     if (brush) drawStrokes(pen, area, frame, view);
+    if (panel.ghost) drawGhost(pen, panel.ghost, area, tone);
     if (heat) drawHeat(pen, heat, area, frame, view, picture);
     for (const one of people) drawPeople(pen, panel, one, to, frame, view);
     for (const arrows of panel.arrows) drawArrows(pen, arrows, to, view);
@@ -126,6 +127,13 @@ function drawStrokes(pen, area, frame, view) {
       pen.rect(...area([x - half, y - half, x + half, y + half]), { fill: PATCH });
     }
   }
+}
+
+function drawGhost(pen, { points: [[x, y]], size }, area, tone) {
+  const half = size / 2;
+  const edge = area([x - half, y - half, x + half, y + half]);
+  pen.rect(...edge, { stroke: tone.paper, thick: 3 });
+  pen.rect(...edge, { stroke: tone.ink, thick: 1.5, dash: [4, 3] });
 }
 
 const heatStops = (heat, { stops, scale }) => (heat.diverging ? stops : scale.sequential);
