@@ -216,6 +216,7 @@ class Explorer {
     if (!this.get("live")) this.offer();
     this.verdict.textContent = this.get("verdict");
     this.goal.textContent = this.get("goal") || "";
+    this.goal.classList.toggle("reached", this.goal.textContent.includes(" Reached."));
     const busy = [this.model, this.child].some(model =>
       model && model.get("answers") !== false && model.get("answered") < model.get("asked"));
     this.root.ariaBusy = busy;
