@@ -764,7 +764,7 @@ def test_in_jupyterlab_other_models_answer_in_time(tmp_path):
     with opened(tmp_path, "others", OTHERS, height=1500) as (page, _):
         page.wait_for_selector(PANELS)
         for name, control, values in (
-            ("HANet", "hide", ["all joints", "nothing", "this joint"]),
+            ("HANet", "lie", ["all joints shake for 8 frames", "nothing"]),
             ("VisSimCC", "mask", ["all hidden", "all visible", "as VisNet says"]),
         ):
             view = f".workbench-view:has([name={control}])"

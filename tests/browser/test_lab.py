@@ -147,18 +147,18 @@ def test_delta_and_a_click_move_the_port_chapter(tmp_path):
 @pytest.mark.skipif(
     "03_hanet" not in notebook_paths(), reason="the HANet chapter does not exist yet"
 )
-def test_frame_and_drag_move_the_hanet_chapter(tmp_path):
-    """The scrubber moves curves and pose without a kernel; dragging over a plot hides the joint
-    there, and the answer follows.
-    """
+def test_a_lie_and_its_place_move_the_hanet_chapter(tmp_path):
     with opened(tmp_path, "03_hanet") as (page, notebook):
-        hanet = Shown(page, notebook, with_input(page, "frame"))
+        hanet = Shown(page, notebook, with_input(page, "at frame"))
         said, drawn = hanet.said(), [hanet.picture(0), hanet.picture(1)]
-        hanet.push("frame", "Home")
+        hanet.push("at frame", "Home")
+        hanet.answer(said, "answer to the place")
         notebook.wait(lambda: hanet.picture(1) != drawn[1], 20, "pose of another frame")
-        assert hanet.picture(0) != drawn[0] and hanet.said() == said
-        notebook.drag(hanet.spot(0, 0.3, 0.5), hanet.spot(0, 0.7, 0.5))
-        hanet.answer(said, "answer to the drag")
+        assert hanet.picture(0) != drawn[0] and "frames 0 to 7" in hanet.said()
+        said = hanet.said()
+        hanet.root.locator("select[name='lie']").select_option(index=5)
+        hanet.answer(said, "answer to the lie")
+        assert "all joints" in hanet.said() and "→" in hanet.said()
 
 
 BRUSH = """from workbench.made.worlds import sample_clip

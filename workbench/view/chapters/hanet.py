@@ -1,5 +1,5 @@
-"""HANet over time: what a window becomes inside the model, the method step by step, and hiding
-joints by a drag over it.
+"""HANet over time: what a window becomes inside the model, the method step by step, and a
+detector that lies about it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ...errors import BadParameter
-from ...made.motion import JOINTS, Sequence2D, detect
+from ...made.motion import JOINTS, WORLD, Sequence2D
 from ...metrics import joint_distances
 from ...models.hanet import HANet, HANetConfig, acceleration, neighbours, velocity
 from ...predict import SequenceRefiner
 from ...taps import without_heads
-from .. import style
 from ..attention import Axis
 from ..estimates import Edits
 from ..explorer import (
@@ -36,12 +35,9 @@ from ..explorer import (
 )
 from ..panels import (
     HIDDEN,
-    NEWLY_HIDDEN,
     VISIBLE,
     Bar,
     Bars,
-    Click,
-    Heat,
     Line,
     Lines,
     People,
@@ -150,15 +146,18 @@ def motion(
 
 # --- the trick in one screen ----------------------------------------------------------------------
 
-PIPELINE = ("noisy track", "velocity, acceleration", "offsets by scale", "attention", "refinement")
+PIPELINE = ("noisy track", "velocity, acceleration", "offsets by level", "attention", "refinement")
 ENDS = ("left_wrist", "right_wrist", "left_ankle", "right_ankle")
 LEAST = 5  # frames of the bursts among which the cases are found
 MOVES = 10.0  # px, at least, that the joint moves in them: who stands still is easily found
+CALM = 10.0  # px, at most, of mean error in the frames around a burst
+NEAR = 15.0  # px, at most, of any error of a track that lies are told about
 
 
 class Burst(NamedTuple):
     """A joint that is hidden for some frames of the first window of a sequence. path: how far it
-    really moves there; before, after: its mean error there by the detector and by HANet; px.
+    really moves there; before, after: its mean error there by the detector and by HANet;
+    elsewhere: the detector's in the other frames; px. seen: it never leaves the picture.
     """
 
     sequence: int
@@ -168,6 +167,8 @@ class Burst(NamedTuple):
     path: float
     before: float
     after: float
+    elsewhere: float
+    seen: bool
 
     @property
     def frames(self) -> slice:
@@ -190,17 +191,25 @@ def bursts_of(refiner: SequenceRefiner, sequences: Sequence[Sequence2D]) -> list
                 if last - first + 1 >= LEAST and first > 0 and last < len(truth) - 1:
                     here = slice(first, last + 1)
                     told = ways[first:last, j].sum(), before[here, j].mean(), after[here, j].mean()
-                    found.append(Burst(i, j, first, last, *map(float, told)))
+                    rest = np.delete(before[:, j], np.r_[here]).mean()
+                    told = map(float, (*told, rest))
+                    found.append(Burst(i, j, first, last, *told, in_picture(truth[:, j])))
     return found
 
 
-def find(bursts: Sequence[Burst], kin: Skeleton = JOINTS) -> Extremes:
-    """Of the bursts that hide a wrist or an ankle which moves by `MOVES`: where the error falls
-    most, least (or grows most), and one in the middle.
+def in_picture(xy: Float[np.ndarray, "t 2"]) -> bool:
+    """Whether a joint never leaves the picture."""
+    return bool(((xy >= 0) & (xy < WORLD.frame_wh)).all())
+
+
+def find(bursts: Sequence[Burst], kin: Skeleton = JOINTS) -> tuple[Extremes, Extremes]:
+    """Of the bursts that hide a wrist or an ankle which moves by `MOVES`: whose error falls most
+    and least (or grows most), among those in the picture on a calm track, and among all.
     """
     gain = np.array([each.before - each.after for each in bursts])
-    use = [kin.joints[each.joint] in ENDS and each.path >= MOVES for each in bursts]
-    return extremes(gain, np.array(use, bool))
+    use = np.array([kin.joints[b.joint] in ENDS and b.path >= MOVES for b in bursts], bool)
+    calm = np.array([b.seen and b.elsewhere <= CALM for b in bursts], bool)
+    return extremes(gain, use & calm), extremes(gain, use)
 
 
 def trick(
@@ -211,22 +220,23 @@ def trick(
     data: str = "synthetic",
     **options,
 ) -> Stepper:
-    """The method step by step, on the burst that it bridges best and on the one where it harms
-    most, as `find` finds them. data: named in the rule.
+    """The method step by step, on the burst that it bridges best on a calm track and on the one
+    where it harms most, as `find` finds them. data: named in the rule.
     """
-    found, cases = find(bursts, refiner.skeleton), []
-    for name, which in (("it helps", found.best), ("it does not", found.worst)):
+    (calm, every), cases = find(bursts, refiner.skeleton), []
+    for name, which in (("it helps", calm.best), ("it does not", every.worst)):
         burst = bursts[which]
-        least = "grows most" if burst.after > burst.before else "falls least"
-        word = "falls most" if which == found.best else least
         told = Told(refiner, sequences[burst.sequence], burst)
         rule = (
             f"How this was found: in the first windows of {len(sequences)} sequences ({data}), "
-            f"{found.count} bursts of at least {LEAST} frames hide a wrist or an ankle that moves "
-            f"by at least {MOVES:.0f} px. Here (the {told.joint} of sequence {burst.sequence}, "
-            f"frames {burst.first} to {burst.last}) its mean error {word}: "
-            f"{step(burst.before, burst.after)}."
+            f"{every.count} bursts of at least {LEAST} frames hide a wrist or an ankle that moves "
+            f"by at least {MOVES:.0f} px; {calm.count} of these stay in the picture on a calm "
+            f"track (elsewhere off by at most {CALM:.0f} px on average). "
         )
+        least = "grows most" if burst.after > burst.before else "falls least"
+        word, of = ("falls most", "the calm ones") if which == calm.best else (least, "all")
+        rule += f"Of {of} this is where the error {word}: {step(burst.before, burst.after)} "
+        rule += f"(sequence {burst.sequence}, frames {burst.first} to {burst.last})."
         cases.append(Case(name, rule, told.steps))
     return Stepper(refiner.skeleton, PIPELINE, cases, **{"name": "hanet_steps", **options})
 
@@ -304,22 +314,17 @@ class Told:
         lucky = bool(burst.before < elsewhere.mean())
         words = (
             f"The detector looks at every frame by itself. In frames {burst.first} to {burst.last} "
-            f"something hides the {self.joint} (shaded: all frames in which it is hidden). "
-            f"It guesses{' well' * lucky}, off by {burst.before:.1f} px on average; in the other "
-            f"frames by {elsewhere.mean():.1f}, at worst {elsewhere.max():.0f}: it errs without an "
-            "occluder, too. HANet gets this track and nothing else: no picture, no word about "
-            "hidden joints. It begins with the flow, the mean of three poses in a row."
+            f"something hides the {self.joint} (shaded: all frames in which it is hidden): a "
+            f"burst. It guesses{' well' * lucky}, off by {burst.before:.1f} px on average; "
+            f"elsewhere it is off by {elsewhere.mean():.1f} px, at worst by {elsewhere.max():.0f}. "
+            "HANet gets this track and nothing else: no picture, no word about hidden joints."
         )
         panels = [
             self.lines(f"{self.joint}, {name}", f"{name}, px", self.voices(self.one), wide=2.0),
-            self.pose("the whole body"),
+            self.pose("the body"),
         ]
-        equation = (
-            r"\bar{P}_t = \frac{1}{3} \big({\color{detector} P_t} + {\color{detector} P_{t+d}} "
-            r"+ {\color{detector} P_{t-d}}\big)"
-        )
         title = "A good guess on a track that jumps" if lucky else "A track that jumps"
-        return Step(title, words, box, panels, equation)
+        return Step(title, words, box, panels)
 
     @cached_property
     def off(self) -> Float[np.ndarray, "t"]:
@@ -344,10 +349,10 @@ class Told:
             )
         words = (
             "Velocity is the change of place from one frame to the next, acceleration the change "
-            "of velocity. Bodies are heavy, so real joints do neither abruptly: here the true "
-            f"acceleration is at most {real.max():.0f} px/frame², that of the input {inner:.0f} in "
-            f"the burst and {self.outside(jerks).max():.0f} in the other frames. Jumps tell HANet "
-            f"which tracks not to believe.{told}"
+            "of velocity. Bodies are heavy: the true acceleration is at most "
+            f"{real.max():.0f} px/frame², that of the input {inner:.0f} in the burst and "
+            f"{self.outside(jerks).max():.0f} elsewhere. Jumps tell HANet what not to "
+            f"believe.{told}"
         )
         panels = [
             self.lines("velocity", "px/frame", self.voices(v)),
@@ -364,15 +369,13 @@ class Told:
         names = offset_names(len(inside.offsets), self.refiner.model.config)
         lines = offset_lines(inside, names, self.burst.joint, self.axis, self.truth - self.detected)
         inner = (inside.read >= self.burst.first) & (inside.read <= self.burst.last)
-        sizes = np.abs(inside.offsets[:, inner, self.burst.joint, self.axis]).mean(1)
-        said = ", ".join(f"{name} {size:.1f}" for name, size in zip(names, sizes))
         moved = np.abs(inside.offsets.sum(0)[inner, self.burst.joint, self.axis]).mean()
         needed = np.abs(self.one(self.truth - self.detected)[inside.read[inner]]).mean()
         words = (
-            f"The encoder reads one frame in {inside.read[1]}. Each of its levels is twice as wide "
-            "as the one before, and proposes how far the joint should be moved. Mean size in "
-            f"frames {self.burst.first} to {self.burst.last}, px: {said}. Their sum moves the "
-            f"joint by {moved:.1f} px there; needed were {needed:.1f}."
+            f"The encoder reads one frame in {inside.read[1]}. Each of its levels describes it "
+            "by twice as many numbers as the one before, and proposes how far the joint should be "
+            f"moved. In frames {self.burst.first} to {self.burst.last} their sum moves it by "
+            f"{moved:.1f} px on average; needed were {needed:.1f}."
         )
         panels = [self.lines("offset by level", "px", lines)]
         equation = (
@@ -382,32 +385,26 @@ class Told:
         return Step("Every level proposes an offset", words, box, panels, equation)
 
     def attention(self, box: str) -> Step:
-        read, maps = self.inside.read, self.inside.maps[ENCODER]
-        given = maps[-1].mean(0)
-        inner = self.sequence.hidden[read, self.burst.joint]
-        asks = int(np.abs(read - (self.burst.first + self.burst.last) / 2).argmin())
-        off = joint_distances(self.detected, self.truth).mean(1)[read]
-        most, least = int(given[asks].argmax()), int(given[asks].argmin())
-        bars = [
-            Bar(f"{t}: {far:.0f} px off", 100 * w, *(("hidden", "✕") if lost else ("visible", "")))
-            for t, far, w, lost in zip(read, off, given[asks].tolist(), inner)
-        ]
+        read, gets = self.inside.read, heard(self.inside)
+        off = joint_distances(self.detected, self.truth).mean(1)
+        wrong = np.argsort(off[read])[-(len(read) // 3) :]
+        most, least = read[gets.argmax()], read[gets.argmin()]
         words = (
-            f"How can an offset be known? Frame {read[asks]} asks all frames. It listens most to "
-            f"frame {read[most]}, where the input's joints are off by {off[most]:.1f} px on "
-            f"average, and least to frame {read[least]} ({off[least]:.1f} px): beside each bar "
-            f"stands how far off that frame is. ✕: the {self.joint} is hidden there, but not "
-            "always wrong. (Last level, mean of its heads; colours say how many times "
-            "an even share, by powers of 2.)"
+            "How can an offset be known? Frames ask frames: what is read there is mixed by "
+            f"attention, a share of each frame. Most of it goes to frame {most}, where the "
+            f"input's joints are off by {off[most]:.1f} px on average, least to frame {least} "
+            f"({off[least]:.1f} px). The {len(wrong)} of {len(read)} read frames that are most "
+            f"wrong get {gets[wrong].sum():.0f} % of it; all alike would give them "
+            f"{100 * len(wrong) / len(read):.0f} %. Nobody tells HANet which ones are wrong."
         )
-        times = np.log2(style.times_uniform(given))
-        low, high = -style.LOG2_RANGE, style.LOG2_RANGE
-        scale = {"diverging": True, "ends": (f"1/{2**high:g}x", f"{2**high:g}x")}
-        who = Heat(times, np.eye(2, 3), "log2 of times uniform", low, high, **scale)
-        end = len(read) - 0.5
+        times = np.arange(len(off), dtype=float)
         panels = [
-            Picture("a row asks a column, in time", heat=who, box=(-0.5, -0.5, end, end)),
-            Bars(f"whom frame {read[asks]} asks, % of attention", "%", bars, wide=1.3),
+            self.lines(
+                "attention that each frame gets", "%", [Line("", read, gets, "ours", "both")]
+            ),
+            self.lines(
+                "how wrong the input is, all joints", "px", [Line("", times, off, "detector")]
+            ),
         ]
         equation = (
             r"{\color{ours} \mathrm{softmax}\Big(\frac{QK^T}{\sqrt{D}}\Big)} V \qquad "
@@ -421,8 +418,8 @@ class Told:
         everything = step(*(float(joint_distances(xy, self.truth).mean()) for xy in ends))
         bars = [Bar("input", burst.before, "detector"), Bar("HANet", burst.after, "ours")]
         words = (
-            "The sums (dots) are joined by lines, and a decoder that compares them with velocities "
-            "and accelerations corrects every frame. In this case the error of the "
+            "Straight lines join the refined read frames (dots), and a decoder that compares them "
+            "with velocities and accelerations corrects every frame. In this case the error of the "
             f"{self.joint} in frames {burst.first} to {burst.last} goes "
             f"{step(burst.before, burst.after)}, of all joints in the window {everything}."
         )
@@ -431,60 +428,76 @@ class Told:
         dots = Line("refined P'", at, self.one(inside.refined), "ink", "dots")
         lines = [*self.voices(self.one, ("final", "ours")), dots]
         panels = [
-            self.lines(f"{self.joint}, {name}", f"{name}, px", lines, wide=1.6),
-            self.pose("the whole body", ("final", inside.final, "ours")),
+            self.lines(f"{self.joint}, {name}", f"{name}, px", lines, wide=2.0),
             Bars("px from the truth in the burst", "px", bars),
         ]
-        better = burst.after < burst.before
         equation = (
             r"{\color{ours} P_s} = \mathrm{line}({\color{ink} P'}) + \mathrm{Decoder}\big(V, "
             r"(S_v; S_a; X)\, W_M\big)\, W_D"
         )
-        title = "Nearer to the truth" if better else "Further away from it"
+        title = f"HANet: {burst.before:.1f} → {burst.after:.1f} px"
         return Step(title, words, box, panels, equation)
 
 
 # --- an exercise in the explorer ------------------------------------------------------------------
 
-MOST = 8  # frames that may be hidden in it
+LIE = 40.0  # px by which a lie moves the detector's answer
+LASTS = 8  # frames
+NOTHING = "nothing"
+# what the reader makes of the detector: one joint or all; a sign a frame, along the shown axis
+LIES = {
+    NOTHING: (False, np.zeros(1)),
+    "this joint jumps for 1 frame": (False, np.ones(1)),
+    "this joint shakes for 8 frames": (False, np.tile([1.0, -1.0], LASTS // 2)),
+    "this joint stands aside for 8 frames": (False, np.ones(LASTS)),
+    "all joints shake for 8 frames": (True, np.tile([1.0, -1.0], LASTS // 2)),
+    "all joints stand aside for 8 frames": (True, np.ones(LASTS)),
+}
 
 
-def harm(explorer: HANetExplorer) -> Callable[[Mapping, Refined], float]:
-    """The score of an exercise in the explorer: by how much HANet's mean error rises in the frames
-    in which the reader hides the joint that is chosen now, px; NaN for more than `MOST` frames,
-    where anything else is changed, and where nobody knows the truth.
+def calmest(refiner: SequenceRefiner, sequences: Sequence[Sequence2D]) -> tuple[int, str, str]:
+    """Sequence, joint and axis that the explorer begins with: of all wrists and ankles that in the
+    first window nothing hides, that stay in the picture, and whose detector is never off by more
+    than `NEAR`, the one that moves furthest, and the axis along which it does.
     """
-    needed = {name for name, c in explorer.declared.items() if c.needs == "model"} - {"span"}
-    usual = {name: explorer.state[name] for name in needed}.items()
+    found = {}
+    for i, one in enumerate(sequences):
+        rows = slice(0, refiner.window)
+        truth, detected, hidden = one.xy_frame[rows], one.detected[rows], one.hidden[rows]
+        off = joint_distances(detected, truth)
+        for name in ENDS:
+            j = refiner.skeleton.index(name)
+            if not hidden[:, j].any() and off[:, j].max() <= NEAR and in_picture(truth[:, j]):
+                ways = np.abs(np.diff(truth[:, j], axis=0)).sum(0)
+                found[i, name, "xy"[ways.argmax()]] = float(ways.max())
+    return max(found, key=found.get)
 
-    def measure(state: Mapping, found: Refined) -> float:
-        lost = found.hidden
-        if found.truth is None or not 0 < lost.sum() <= MOST or not usual <= state.items():
-            return float("nan")
-        answers = found.plain, found.inside.final
-        plain, after = (joint_distances(xy, found.truth)[lost].mean() for xy in answers)
-        return float(after - plain)
 
-    return measure
-
-
-def worst_span(explorer: HANetExplorer, every: int = 3) -> tuple[tuple[int, int], float]:
-    """Of the spans of `MOST` frames that begin at each `every`-th frame of the window, the one
-    in which hiding the chosen joint does most `harm`, and how much, px.
+def harm(state: Mapping, found: Refined) -> float:
+    """The score of an exercise in the explorer: by how much HANet's mean error of what the lie
+    moves rises in its frames, px; NaN without a lie or a truth.
     """
-    found, measure = {}, harm(explorer)
-    for first in range(0, explorer.last_frame - MOST + 2, every):
-        span = (first, first + MOST - 1)
-        state = {**explorer.state, "span": list(span)}
-        found[span] = measure(state, explorer.compute(state))
-    worst = max(found, key=found.get)
-    return worst, found[worst]
+    if found.truth is None or not found.moved.any():
+        return float("nan")
+    answers = found.plain.final, found.inside.final
+    plain, after = (joint_distances(xy, found.truth)[found.moved].mean() for xy in answers)
+    return float(after - plain)
+
+
+def worst_lie(explorer: HANetExplorer, every: int = 7) -> tuple[dict, float]:
+    """Of all lies that begin at each `every`-th frame of the window: the one that does most `harm`,
+    as a change of the state, and how much, px.
+    """
+    found = []
+    for start in range(0, explorer.last_frame - LASTS + 2, every):
+        for lie in list(LIES)[1:]:
+            change = {"lie": lie, "at frame": start}
+            state = explorer.state | change
+            found.append((change, harm(state, explorer.compute(state))))
+    return max(found, key=lambda each: each[1])
 
 
 # --- the explorer ---------------------------------------------------------------------------------
-
-NOTHING, ONE, LIMB, ALL = "nothing", "this joint", "it and its neighbours", "all joints"
-LOST, HELD = "a guess", "no move"
 
 
 @dataclass(frozen=True, eq=False)
@@ -505,25 +518,32 @@ class Refined:
 
     start: int
     given: Float[np.ndarray, "t k 2"]  # what the detector said
-    guess: Float[np.ndarray, "t k 2"]  # what it says where it sees nothing
     detected: Float[np.ndarray, "t k 2"]  # what HANet reads
-    hidden: Bool[np.ndarray, "t k"]  # by the reader
+    here: slice  # the frames that are looked at
+    moved: Bool[np.ndarray, "t k"]  # by the lie
     bursts: Bool[np.ndarray, "t k"]  # hidden before
     truth: Float[np.ndarray, "t k 2"] | None
     inside: Inside
-    plain: Float[np.ndarray, "t k 2"]  # the answer by the same model, nothing changed
+    plain: Inside  # by the same model, nothing changed
     looks: dict  # of the attention view
 
     @property
     def voices(self) -> list[tuple[str, str, np.ndarray]]:
         """Name, role and poses of who says where the joints are."""
-        said = [("input", "detector", self.detected), ("final", "ours", self.inside.final)]
+        said = [("input", "detector", self.detected), ("HANet", "ours", self.inside.final)]
         return said if self.truth is None else [("truth", "truth", self.truth), *said]
 
     @property
     def reference(self) -> Float[np.ndarray, "t k 2"]:
         """What distances are from."""
         return self.given if self.truth is None else self.truth
+
+
+def heard(inside: Inside) -> Float[np.ndarray, "n"]:
+    """How much of the attention in the encoder's last level each read frame gets, over all frames
+    that ask and all heads, percent.
+    """
+    return 100 * inside.maps[ENCODER][-1].mean((0, 1))
 
 
 def offset_lines(
@@ -547,8 +567,8 @@ def offset_lines(
 
 
 class HANetExplorer(Compared):
-    """One window of a sequence over time: move through it, hide a joint by a drag over its line,
-    and see what HANet makes of it, and which frame looks at which.
+    """One window of a sequence over time: make the detector lie, move the lie through the window,
+    and see what HANet makes of it, and which frames it stops listening to.
 
     refiner: what refines. sequences: made ones, or `Motion2D` of somebody's own. options: of
     `Compared`. Errors: `BadParameter` for no sequence, and for poses that are not all numbers.
@@ -574,40 +594,27 @@ class HANetExplorer(Compared):
         options |= {"name": "hanet", "joint": joint, "last_frame": self.ends[0]}
         super().__init__(refiner, len(sequences), **options)
         if "attention" not in (options.get("state") or ""):
-            self.attention.restore({"focus": self.state["frame"] // refiner.model.config.interval})
+            at = self.state["at frame"] // refiner.model.config.interval
+            self.attention.restore({"focus": at})
 
     def declare(self) -> list[Control]:
         last, starts = self.ends
-        interval, heads = self.refiner.model.config.interval, self.refiner.model.config.heads
-        says = (LOST, HELD) if self.kin is JOINTS else (HELD,)
+        heads = self.refiner.model.config.heads
+        end = max(last - LASTS + 1, 0)
         controls = [
-            scrubber(last // 2 // interval * interval, last),
-            self.joints(),
-            choice("hide", (NOTHING, ONE, LIMB, ALL), ONE),
+            choice("lie", LIES, NOTHING, label="let the detector lie"),
+            scrubber(end // 2, end, name="at frame", needs="model"),
+            self.joints(more=True),
             number("sequence", self.first, len(self.sequences) - 1, more=True),
             number("from frame", 0, starts, more=True),
-            choice("axis", "xy", needs="drawing", more=True),
-            choice("detector says", says, more=True),
+            choice("axis", "xy", more=True),
             choice("refined by", self.models, more=True),
             switch("blind", label="blind to itself (erratum)", more=True),
-            collected("span", (), [last // 3, last // 2]),
             collected("knocked out", heads_of(taps_of(self.refiner.model), heads)),
         ]
         return [each for each in controls if each.kind != "number" or each.high]
 
     # --- what takes a model -----------------------------------------------------------------------
-
-    def hidden(self, state: Mapping, frames: int) -> Bool[np.ndarray, "t k"]:
-        """What the reader hides."""
-        joint = self.kin.index(state["joint"])
-        here = np.arange(len(self.kin)) == joint
-        limb = here | (self.kin.adjacency[joint] > 0)
-        joints = {NOTHING: here & False, ONE: here, LIMB: limb, ALL: here | True}[state["hide"]]
-        if len(state["span"]) not in (0, 2) or any(type(t) is not int for t in state["span"]):
-            raise BadParameter(f"span is {state['span']}", remedy="give its first and last frame")
-        first, last = state["span"] or (0, -1)
-        times = np.arange(frames)
-        return ((times >= first) & (times <= last))[:, None] & joints
 
     def window(self, state: Mapping) -> tuple[int, list[np.ndarray | None]]:
         """Number of the first frame, and detections, truth and bursts of the window. The sliders
@@ -620,156 +627,132 @@ class HANetExplorer(Compared):
         parts = (of.detected, of.xy_frame if self.labelled else None, of.hidden)
         self.last_frame = min(len(of.detected), self.refiner.window) - 1
         wide = dict(self.declared)
-        ends = {"frame": self.last_frame, "from frame": last}
+        ends = {"at frame": max(self.last_frame - LASTS + 1, 0), "from frame": last}
         self.redeclare(**{n: replace(wide[n], high=end) for n, end in ends.items() if n in wide})
         self.declared = wide
         return start, [None if part is None else np.asarray(part)[rows] for part in parts]
 
-    def guess(
-        self, state: Mapping, given: np.ndarray, truth: np.ndarray | None
-    ) -> Float[np.ndarray, "t k 2"]:
-        """What the detector says of joints that it cannot see. A guess is never luckier than what
-        it said before: of the two, the one that is further from the truth counts.
-        """
-        if state["detector says"] == HELD:
-            before = int(min((state["span"] or [0])[0], len(given))) - 1
-            return np.broadcast_to(given[max(before, 0)], given.shape)
-        xy = (given if truth is None else truth)[None]
-        guess = detect(xy, np.ones(xy.shape[:3], bool), np.random.default_rng(self.seed))[0]
-        luckier = joint_distances(guess, xy[0]) < joint_distances(given, xy[0])
-        return np.where(luckier[..., None], given, guess)
-
     def compute(self, state: Mapping) -> Refined:
         start, (given, truth, bursts) = self.window(state)
-        hidden = self.hidden(state, len(given))
-        guess = self.guess(state, given, truth)
-        detected = np.where(hidden[..., None], guess, given)
+        whole, signs = LIES[state["lie"]]
+        first = min(state["at frame"], len(given) - 1)
+        signs = signs[: len(given) - first]
+        lies = np.zeros_like(given)
+        joints = ... if whole else self.kin.index(state["joint"])
+        lie = lies[first : first + len(signs), joints, "xy".index(state["axis"])]
+        lie += LIE * (signs[:, None] if whole else signs)
         edit = without_heads(state["knocked out"], taps_of(self.refiner.model))
         inside, blind = {}, []
         for name, model in self.models.items():
             model = model.switched(blind=True) if state["blind"] else model
-            inside[name] = look_inside(model, detected, edit=edit)
+            inside[name] = look_inside(model, given + lies, edit=edit)
             blind.append(model.model.config.blind)
         chosen = {"names": tuple(inside), "knocked_out": state["knocked out"], "hidden": []}
         return Refined(
             start,
             given,
-            guess,
-            detected,
-            hidden,
-            np.zeros_like(hidden) if bursts is None else bursts,
+            given + lies,
+            slice(first, first + (LASTS if not signs.any() else len(signs))),
+            (lies != 0).any(-1),
+            np.zeros(given.shape[:2], bool) if bursts is None else bursts,
             truth,
             inside[state["refined by"]],
-            self.models[state["refined by"]].refine(given),
+            look_inside(self.models[state["refined by"]], given),
             looks(*inside.values(), blind=all(blind), **chosen),
         )
 
     # --- what is shown ----------------------------------------------------------------------------
 
     def draw(self, state: Mapping, found: Refined) -> Tabs:
-        place, *rest = self.curves(state, found)
-        return {"over time": [[place, self.pose(found)], rest]}
+        track, attention = self.curves(state, found)
+        return {
+            "over time": [[track, self.pose(state, found)], [attention, self.errors(state, found)]]
+        }
 
-    def pose(self, found: Refined) -> Picture:
-        marks = np.where(found.hidden, NEWLY_HIDDEN, np.where(found.bursts, HIDDEN, VISIBLE))
-        said = {"detector": marks[:, None]}
-        people = [
-            People(name, role, xy[:, None], said.get(role), small=True)
-            for name, role, xy in found.voices
-        ]
-        box = around(found.reference, pad=0.06)
-        return Picture("click a joint to choose it", people=people, box=box, click=Click("joint"))
+    def pose(self, state: Mapping, found: Refined) -> Picture:
+        """The body in a frame that lies, where one does, in a box that has room for the lie."""
+        lies = len(LIES[state["lie"]][1]) // 4 * 2  # in even frames they all have the same sign
+        at = min(found.here.start + lies, len(found.given) - 1)
+        people = [People(name, role, xy[at], small=True) for name, role, xy in found.voices]
+        low, high = found.reference[at].min(0), found.reference[at].max(0)
+        middle, size = (low + high) / 2, float((high - low).max()) / 2 + 0.6 * LIE
+        middle["xy".index(state["axis"])] += 0.5 * LIE
+        box = (*(middle - size).tolist(), *(middle + size).tolist())
+        return Picture(f"the body in frame {at}", people=people, box=box)
 
     def curves(self, state: Mapping, found: Refined) -> Iterator[Lines]:
-        """Place, velocity, offsets and errors of the joint over the window. Their scales are those
-        of what the detector says, so they stay when something is hidden.
+        """The joint's place, and the attention that every read frame gets. Scales stay when the
+        detector lies.
         """
         joint, axis = self.kin.index(state["joint"]), "xy".index(state["axis"])
-        inside, hides, last = found.inside, state["hide"] != NOTHING, len(found.given) - 1
+        last, lied = len(found.given) - 1, bool(found.moved.any())
+        ends = found.here.start, min(found.here.stop - 1, last)
+        shaded = [(*map(float, ends), "newly_hidden" if lied else "soft")]
+        panel = partial(Lines, x="frame", shaded=shaded, x_range=(-0.5, last + 0.5), wide=2.0)
         times = np.arange(last + 1.0)
-        panel = partial(
-            Lines,
-            x="frame of the window",
-            shaded=[(float(a), float(b), "hidden") for a, b in spans(found.bursts[:, joint])],
-            cursor="frame",
-            span="span" if hides else "",
-            x_range=(-0.5, last + 0.5),
-        )
-
-        def one(xy: np.ndarray) -> np.ndarray:
-            return xy[:, joint, axis]
-
-        def speed(xy: np.ndarray) -> np.ndarray:
-            return one(motion(xy)[0])
-
-        def away(xy: np.ndarray) -> np.ndarray:
-            return joint_distances(xy, found.reference)[:, joint]
-
-        def voices(values: Callable[[np.ndarray], np.ndarray]) -> list[Line]:
-            return [Line(name, times, values(xy), role) for name, role, xy in found.voices]
-
-        known = one(np.concatenate((found.given, found.guess, found.reference)))
-        refined = Line("refined", times[inside.read], one(inside.refined), "ink", "dots")
-        title = state["joint"] + ": drag to hide it (yellow)" * hides
-        title += "; other shade: bursts" * bool(found.bursts[:, joint].any())
-        ends = (float(known.min()) - 3, float(known.max()) + 3)
+        lines = [Line(n, times, xy[:, joint, axis], role) for n, role, xy in found.voices]
+        known = np.concatenate((found.given, found.reference))[:, joint, axis]
+        room = (float(known.min()) - LIE - 5, float(known.max()) + LIE + 5)
+        name = state["joint"].replace("_", " ")
         unit = f"{state['axis']}, px"
-        yield panel(title, y=unit, lines=[*voices(one), refined], y_range=ends, wide=2.0)
-        top = max(float(np.abs(speed(found.given)).max()), 1.0)
-        yield panel("velocity", y="px/frame", lines=voices(speed), y_range=(-top, top))
-        top = 1.5 * max(*away(found.given), *away(found.plain), 5.0)
-        names = offset_names(len(inside.offsets), self.refiner.model.config)
-        needed = None if found.truth is None else found.truth - found.detected
-        added = offset_lines(inside, names, joint, axis, needed)
-        yield panel("offset by level", y="px", lines=added, y_range=(-top, top))
-        title = "distance from the detector" if found.truth is None else "error"
-        errors = [line for line in voices(away) if line.role != "truth"]
-        if not np.array_equal(inside.final, found.plain):
-            title += "; dashed: unchanged"
-            errors.append(Line("", times, away(found.plain), "ours", dash=(4, 3)))
-        yield panel(title, y="px", lines=errors, y_range=(0.0, top))
+        yield panel(
+            f"{name}: the shaded frames lie" if lied else name, y=unit, lines=lines, y_range=room
+        )
+        before, now = heard(found.plain), heard(found.inside)
+        read = times[found.inside.read]
+        lines = [Line("now", read, now, "ours", "both")]
+        if not np.array_equal(before, now):
+            lines.insert(0, Line("without the lie", read, before, "soft", dash=(4, 3)))
+        top = 2 * float(before.max())
+        yield panel("attention that each frame gets", y="%", lines=lines, y_range=(0.0, top))
+
+    def off(self, state: Mapping, found: Refined) -> dict[str, tuple[float, float]]:
+        """Mean distance of input and HANet from the truth before and after the lie, of what it
+        moves in its frames; px.
+        """
+        here = np.zeros_like(found.moved)
+        here[found.here, self.kin.index(state["joint"])] = True
+        cells = found.moved if found.moved.any() else here
+        pairs = {"input": (found.given, found.detected)}
+        pairs["HANet"] = (found.plain.final, found.inside.final)
+
+        def away(xy: np.ndarray) -> float:
+            return float(joint_distances(xy, found.reference)[cells].mean())
+
+        return {name: (away(a), away(b)) for name, (a, b) in pairs.items()}
+
+    def errors(self, state: Mapping, found: Refined) -> Bars:
+        roles = {"input": "detector", "HANet": "ours"}
+        bars = [Bar(n, b, roles[n]) for n, (_, b) in self.off(state, found).items()]
+        whom = "truth" if found.truth is not None else "detector"
+        return Bars(f"px from the {whom}, shaded frames", "px", bars, range=(0.0, 1.5 * LIE))
 
     def say(self, state: Mapping, found: Refined) -> str:
         index = state.get("sequence", 0)
         of = self.sequences[index]
         name = of.name if isinstance(of, Motion2D) else f"sequence {index}"
-        lost, final = found.hidden, found.inside.final
-        end = found.start + len(lost) - 1
-        text = f"{name}, frames {found.start} to {end}: {state['refined by']} HANet"
-        before, after, plain = (
-            joint_distances(xy, found.reference) for xy in (found.detected, final, found.plain)
+        here = slice(found.here.start, min(found.here.stop, len(found.given)))
+        whose = "all joints" if LIES[state["lie"]][0] else state["joint"].replace("_", " ")
+        ends = (
+            f"s {here.start} to {here.stop - 1}" if here.stop > here.start + 1 else f" {here.start}"
         )
-        moved = joint_distances(final, found.plain)
-        if found.truth is None:
-            text += f" moves joints by {joint_distances(final, found.detected).mean():.1f} px"
-        else:
-            text += f", error {step(before.mean(), after.mean())}"
-        if not moved.any():
-            return f"{text}."
-        what, where, cells = "what you changed", "", ...
-        if lost.any():
-            who = ALL if state["hide"] == ALL else state["joint"]
-            times = np.flatnonzero(lost.any(1))
-            switched = bool(state["knocked out"]) or state["blind"]
-            what = f"{who}{' and neighbours' * (state['hide'] == LIMB)} hidden in frames "
-            what += f"{times[0]} to {times[-1]}{' and your switches' * switched}"
-            where, cells = " there", lost
-        if found.truth is None:
-            return f"{text}; {what}: its answer moves by {moved[cells].mean():.2f} px{where}."
-        change = step(plain[cells].mean(), after[cells].mean(), 2, f"px{where}")
-        if where:
-            given = joint_distances(found.given, found.reference)
-            change += f"; the input there {step(given[cells].mean(), before[cells].mean())}"
-        return f"{text}; {what}: {change}."
+        text = f"{name}, {whose}, frame{ends}"
+        (was, given), (before, after) = self.off(state, found).values()
+        whom = "truth" if found.truth is not None else "detector"
+        if not found.moved.any() and np.array_equal(found.inside.final, found.plain.final):
+            return f"{text}: {state['refined by']} HANet is {after:.1f} px from the {whom}."
+        read = np.isin(found.inside.read, np.r_[here])
+        shares = (float(heard(each)[read].sum()) for each in (found.plain, found.inside))
+        listens = f"; attention to these frames {step(*shares, 0, '%')}" * bool(read.any())
+        text += f": {state['refined by']} HANet {step(before, after)} from the {whom}"
+        return f"{text}, the input {step(was, given)}{listens}."
 
     def asks(self) -> Iterable[Mapping]:
-        """The other axis, all that can be hidden, every joint, a gap of `MOST` frames anywhere."""
-        yield from self.each("axis", "hide", "joint")
-        ends = ([i, i + MOST - 1] for i in range(self.last_frame - MOST + 2))
-        yield from ({"hide": ONE, "span": end} for end in ends)
+        """Every lie at every place."""
+        places = range(self.declared["at frame"].high + 1)
+        yield from ({"lie": lie, "at frame": at} for lie in LIES for at in places)
 
     def recompute_at(self, state: Mapping) -> dict:
-        """Maps of the first gap alone: more would be too large for a page."""
-        own = (state[name] == self.state[name] for name in ("span", "joint", "axis"))
-        self.stores_attention = all(own)
+        """Maps of the first state alone: more would be too large for a page."""
+        self.stores_attention = all(state[n] == self.state[n] for n in ("lie", "at frame"))
         return super().recompute_at(state)
