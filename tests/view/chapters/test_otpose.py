@@ -202,7 +202,7 @@ def test_the_sentence_and_the_bars_by_hand(explorer, windows, rough, estimator):
     use = window.visibility[2] > 0
     before, after = (each[use].mean() for each in errors)
     assert f"joints {before:.1f} → {after:.1f} px ({after - before:+.1f})" in explorer.verdict
-    assert explorer.verdict.endswith("what you changed: +0.0 px.")
+    assert "you changed" not in explorer.verdict
     *_, bars = panels(explorer, "answer")
     values = np.array([bar.value for bar in bars.bars])
     np.testing.assert_allclose(values[use], (errors[1] - errors[0])[use], atol=1e-3)
@@ -211,6 +211,21 @@ def test_the_sentence_and_the_bars_by_hand(explorer, windows, rough, estimator):
     hidden = "hidden " * int(window.visibility[2, j] == 1)
     said = f"{hidden}left_wrist {errors[0][j]:.1f} →" if use[j] else "left_wrist has no label"
     assert said in explorer.verdict
+    nearer = ["ours" if b <= a else "detector" for a, b in zip(*errors)]
+    assert [bar.role for bar, of in zip(bars.bars, use) if of] == list(np.array(nearer)[use])
+
+
+def test_what_the_reader_changed_is_said_of_the_joint_that_is_followed(explorer, windows):
+    joint = "head_top" if "head_top" in explorer.kin.joints else explorer.kin.joints[0]
+    explorer.choose(joint=joint)
+    j, truth = explorer.kin.index(joint), windows.sample(0).xy_crop[2]
+    before = explorer.compute(explorer.state).xy[otpose.FINAL]
+    explorer.choose(degrade=1.0)
+    after = explorer.compute(explorer.state).xy[otpose.FINAL]
+    was, now = (np.linalg.norm(xy - truth, axis=-1)[j] for xy in (before, after))
+    use = windows.sample(0).visibility[2] > 0
+    said = f"{joint} {was:.1f} → {now:.1f} px ({now - was:+z.1f}), " if use[j] else ""
+    assert explorer.verdict.startswith(f"What you changed: {said}all joints ")
 
 
 def test_two_controls_stand_in_sight(explorer):
@@ -223,7 +238,7 @@ def test_every_choice_of_every_control_is_answered(explorer):
         values = control.options if control.kind == "choice" else (control.low, control.high)
         for value in values if control.kind in ("choice", "number") else ():
             explorer.choose(**{name: value})
-            assert explorer.verdict.endswith(" px."), (name, value)
+            assert "all labelled joints" in explorer.verdict, (name, value)
             assert "nan" not in explorer.verdict
         explorer.choose(**{name: control.value})
 
@@ -378,14 +393,13 @@ def test_a_state_is_shown_again(explorer, estimator, windows):
 
 def test_a_page_holds_what_the_kernel_says(explorer, monkeypatch):
     asked = list(explorer.questions())
-    start = {"map": "mask.total", "joint": "left_wrist", "brush": [], "distance": 1, "degrade": 0}
+    start = {"joint": "left_wrist", "brush": [], "map": "mask.total"}
     changed = [[name for name in start if one[name] != start[name]] for one in asked]
     assert max(map(len, changed)) == 1, "no answer holds what the reader did not choose"
     patches = [one["brush"][0] for one in asked if one["brush"]]
     assert {tuple(one["frames"]) for one in patches} == {(t, t) for t in range(5)}
     spots = otpose.spots(explorer, 0, explorer.kin.index("left_wrist"))
     assert list(spots) == [0, 1, 3, 4] and all(spot in patches for spot in spots.values())
-    assert {one["map"] for one in asked} == set(explorer.maps)
     assert {one["joint"] for one in asked} == set(explorer.declared["joint"].options)
     few = [{"map": "psi"}, {"joint": "nose"}, {"brush": patches[4:5]}, {}]
     few = [start | change for change in few]
@@ -449,41 +463,93 @@ def test_the_cases_have_the_largest_and_smallest_gain_against_the_better_rival()
     assert otpose.extremes(told, truth, use) == ((0, 2), (0, 1))
 
 
-def test_the_steps_hold_the_tensors_of_the_pass(estimator, windows, rough, answers):
+@pytest.fixture(scope="module")
+def told(estimator, windows, rough, answers):
     shown = np.full((len(windows), K), 3)
     around = [np.stack([xy] * 2, 1) for xy in np.random.default_rng(2).uniform(0, 60, (2, 5, K, 2))]
-    stepper = otpose.trick(estimator, windows, rough, answers, shown, around)
+    return otpose.followed(estimator, windows, rough, answers, shown, around)
+
+
+def test_the_steps_hold_the_tensors_of_the_pass(estimator, windows, rough, answers, told):
+    stepper = otpose.trick(*told)
     truth, flags = otpose.true_places(windows)
     places = otpose.extremes(answers, truth, flags == 1)
-    for (person, j), case in zip(places, stepper.told.values()):
-        assert f"of {(flags == 1).sum()} joints" in case.rule
+    for one, (person, j), case in zip(told, places, stepper.told.values()):
+        assert one.j == j and f"of {(flags == 1).sum()} joints" in case.rule
         assert [step.lit for step in case.steps] == list(otpose.PIPELINE)
         inside = otpose.look_inside(estimator, rough[[person]])
-        maps, flows, masks, heard, answer = (step.panels for step in case.steps)
-        assert np.allclose([panel.heat.values for panel in maps], rough[person, :, j])
+        maps, flows, heard, answer = (step.panels for step in case.steps)
+        assert np.allclose([panel.heat.values for panel in maps[:5]], rough[person, :, j])
         spots = peaks(estimator, rough[person])[:, j]
-        near = [np.linalg.norm(around[person][t, 0] - spots[t], axis=-1).argmin() for t in range(5)]
-        assert len({(panel.heat.low, panel.heat.high) for panel in maps}) == 1, "one scale"
-        assert np.allclose(answer[1].heat.values, inside.heatmaps[0, j])
-        for t, panel in enumerate(maps):
+        near = [np.linalg.norm(one.around[t, 0] - spots[t], axis=-1).argmin() for t in range(5)]
+        assert len({(panel.heat.low, panel.heat.high) for panel in maps[:5]}) == 1, "one scale"
+        assert np.allclose(answer[0].heat.values, inside.heatmaps[0, j])
+        for t, panel in enumerate(maps[:5]):
             name = estimator.skeleton.joints[near[t]].replace("_", " ")
-            assert panel.title == f"{otpose.FRAMES[t]}: {name}"
-        for kind, flow, mask in zip(("prev", "sub", "total"), flows, masks):
-            assert np.allclose(flow.heat.values, inside.taps[f"flow.{kind}"][0, j], atol=1e-6)
-            assert np.allclose(mask.heat.values, inside.taps[f"mask.{kind}"][0, j], atol=1e-6)
-        assert np.isclose(sum(bar.value for bar in heard[-1].bars), 100, atol=1e-3)
+            assert panel.title == f"{'✓' if near[t] == j else '✕'} {otpose.FRAMES[t]}: {name}"
+        for name, panel in zip(("flow.prev", "flow.total", "mask.total"), flows):
+            assert np.allclose(panel.heat.values, inside.taps[name][0, j], atol=1e-6)
+            spot = peaks(estimator, torch.from_numpy(inside.taps[name]))[0, j]
+            off = np.linalg.norm(spot - truth[person, j])
+            assert panel.title == f"{name.replace('.', ' ')}: {off:.1f} px off"
+        assert np.isclose(sum(bar.value for bar in heard[0].bars), 100, atol=1e-3)
         off = [np.linalg.norm(xy[person, j] - truth[person, j]) for xy in answers.values()]
         assert np.allclose([bar.value for bar in answer[-1].bars], off, atol=1e-3)
+        assert case.steps[-1].title == f"OTPose: {min(off[:2]):.1f} → {off[2]:.1f} px"
 
 
-def test_hills_are_read_at_a_place(estimator):
-    maps = np.zeros((5, H, W))
-    to_crop = estimator.model.to_crop.cpu().numpy()
-    maps[1, 3, 4], maps[3, 3, 4], maps[4, 4, 3] = 0.5, 0.25, 1.0  # two at x = 4, y = 3
-    xy = to_crop[:, :2] @ (4, 3) + to_crop[:, 2]
-    told = otpose.hills(estimator, maps, xy)
-    assert told == "0.00 (t-2), 0.50 (t-1), 0.00 (t), 0.25 (t+1), 0.00 (t+2)"
-    assert "0.00 (t)" in otpose.hills(estimator, maps, xy - 1000), "outside of the map"
+def test_heights_are_read_at_the_true_place(estimator, told):
+    one = told[0]
+    maps = np.zeros_like(one.rough)
+    to_heatmap = estimator.model.to_heatmap.cpu().numpy()
+    x, y = np.rint(to_heatmap[:, :2] @ one.truth[one.j] + to_heatmap[:, 2]).astype(int)
+    x, y = np.clip((x, y), 0, (W - 1, H - 1))
+    maps[(1, 3), one.j, y, x] = 0.5, 0.25
+    maps[4, one.j, y - 1, x] = 1.0
+    assert replace(one, rough=maps).heights.tolist() == [0, 0.5, 0, 0.25, 0]
+
+
+def test_a_box_holds_the_joint_and_stays_in_the_crop(told):
+    (w, h), truth = TINY.size, told[0].truth[told[0].j]
+    other = truth + np.array([3, -2], np.float32)
+    x0, y0, x1, y1 = told[0].near(other)
+    assert (x1 - x0, y1 - y0) == pytest.approx((w / 3, w / 3))
+    assert -0.5 <= x0 < x1 <= w - 0.5 and -0.5 <= y0 < y1 <= h - 0.5
+    for x, y in np.clip((truth, other), 0, (w - 1, h - 1)):
+        assert x0 <= x <= x1 and y0 <= y <= y1
+    x0, y0, x1, y1 = told[0].near(truth - w, truth + w)
+    assert (x1 - x0, y1 - y0) == pytest.approx((w, w))
+
+
+# --- the adding machine
+
+
+@pytest.mark.parametrize("on", [(1, 1, 1, 1, 1), (0, 0, 1, 0, 0), (1, 0, 0, 1, 0), (0,) * 5])
+def test_what_is_switched_on_is_added_up(estimator, told, on):
+    machine, one = otpose.AddingMachine(told[0]), told[0]
+    machine.choose(**dict(zip(otpose.FRAMES, map(bool, on))))
+    found = machine.compute(machine.state)
+    maps = torch.from_numpy(one.rough * np.array(on, np.float32)[:, None, None, None])
+    np.testing.assert_allclose(found.total, maps.sum(0)[one.j], atol=1e-6)
+    (row, (total, bars)) = machine.draw(machine.state, found)[""]
+    assert [panel.heat is not None for panel in row] == list(map(bool, on))
+    assert np.allclose(total.heat.values, found.total)
+    if not any(on):
+        assert np.isnan([bar.value for bar in bars.bars[:2]]).all()
+        assert machine.verdict == "No frame is on: there is nothing to add up."
+        return
+    ours = otpose.look_inside(estimator, maps[None], ()).xy_crop[0]
+    off = [one.away(peaks(estimator, maps.sum(0)[None])[0]), one.away(ours)]
+    off.append(one.away(one.xy[SINGLE]))
+    assert np.allclose([bar.value for bar in bars.bars], off, atol=1e-3)
+    assert f"highest {off[0]:.1f} px from" in machine.verdict
+    assert machine.verdict.endswith(f"{off[1]:.1f} px.")
+
+
+def test_a_page_answers_every_choice_of_frames(told):
+    machine = otpose.AddingMachine(told[0])
+    asked = [tuple(one[frame] for frame in otpose.FRAMES) for one in machine.questions()]
+    assert len(asked) == len(set(asked)) == 2**5
 
 
 def test_attention_is_folded_by_joint():
@@ -558,14 +624,22 @@ def test_the_shipped_weights_win_and_lose_by_the_rule(shipped):
     assert use[best] and use[worst]
     assert off[otpose.FINAL][best] < 0.5 * rival[best]
     assert off[otpose.FINAL][worst] > 2 * rival[worst]
-    helps, harms = otpose.trick(own, people, seen, told, shown, around).told.values()
-    assert helps.steps[-1].title == "Nearer than both rivals"
-    assert harms.steps[-1].title == "A rival is nearer"
+    helped, harmed = otpose.followed(own, people, seen, told, shown, around)
+    helps, harms = otpose.trick(helped, harmed).told.values()
     assert f"OTPose {off[otpose.FINAL][best]:.1f} px" in helps.rule
     # in the one another frame shows the joint itself, in the other nobody but t does
     assert helps.steps[0].title.startswith("Frame t misses it; it is found in t")
     assert harms.steps[0].title == "Frame t hits it; it is found in no other frame"
     assert any("neighbour" in panel.title for panel in harms.steps[0].panels)
+    # what the adding machine is to show: one frame less mends the first sum; t alone the second
+    assert helped.away(helped.highest(helped.rough.sum(0))) > 15
+    assert (
+        min(helped.away(helped.highest(np.delete(helped.rough, t, 0).sum(0))) for t in range(5)) < 8
+    )
+    subsets = np.array(list(np.ndindex(*[2] * 5)), np.float32)[1:]
+    sums = np.einsum("st,tkyx->skyx", subsets, harmed.rough)
+    found = [harmed.away(harmed.highest(maps)) < 5 for maps in sums]
+    assert subsets[found].tolist() == [[0, 0, 1, 0, 0]]
 
 
 def test_the_exercise_can_be_done_with_the_shipped_weights(shipped):

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 import torch
@@ -25,8 +26,20 @@ from ...taps import tap_table, uniform, without_heads
 from .. import steps
 from ..attention import Axis
 from ..estimates import MEAN, SINGLE, Edits, Inside, looked, occlusion_known, peaks
-from ..explorer import Compared, Control, choice, collected, far, heads_of, number, opacity, step
-from ..panels import Arrows, Bar, Bars, Click, Heat, People, Picture, Tabs, marks_of
+from ..explorer import (
+    Compared,
+    Control,
+    Explorer,
+    choice,
+    collected,
+    far,
+    heads_of,
+    number,
+    opacity,
+    step,
+    switch,
+)
+from ..panels import Arrows, Bar, Bars, Click, Heat, People, Picture, Tabs, around, marks_of
 from ..stage import brush_controls, covered, painted, patch, patch_grid
 from ..steps import Case, Step, Stepper
 
@@ -153,7 +166,7 @@ def readings(
 
 # --- the trick in one screen ----------------------------------------------------------------------
 
-PIPELINE = ("five heatmaps", "flows", "masks", "transformers", "refinement and answer")
+PIPELINE = ("five heatmaps", "sums and masks", "transformers", "reading and answer")
 Answers = Mapping[str, Float[np.ndarray, "n k 2"]]  # by who says it, px of the crop
 Place = tuple[int, int]  # person, joint
 
@@ -187,49 +200,58 @@ def extremes(
     return tuple(divmod(end, truth.shape[1]) for end in ends)
 
 
-def trick(
+def followed(
     estimator: ClipEstimator,
     windows: Windows,
     rough: Float[Tensor, "n 5 k h w"],
     answers: Answers,
     shown: Int[np.ndarray, "n k"],
     around: Sequence[Float[np.ndarray, "5 _ k 2"]],
-    **options,
-) -> Stepper:
-    """The method step by step, on the joint of `extremes` that it helps and on the one that it
-    harms, among those that are hidden in the key frame. answers: of `answered`; shown: in how many
+) -> tuple[Told, Told]:
+    """The joint of `extremes` that OTPose helps and the one that it harms, among those that are
+    hidden in the key frame and seen in two others. answers: of `answered`; shown: in how many
     other frames each joint is seen; around: true places of everybody in each window's frames, px of
     the crop, its own person first.
     """
     truth, flags = true_places(windows)
     use = (flags == 1) & (shown >= 2)
-    cases = []
-    for place, name in zip(extremes(answers, truth, use), ("it helps", "it does not")):
-        told = Told(
+    among = f"{use.sum()} joints in {len(windows.pairs)} test clips (synthetic)"
+    return tuple(
+        Told(
             estimator,
-            windows.sample(place[0]),
-            look_inside(estimator, rough[[place[0]]]),
-            rough[place[0]].float().cpu().numpy(),
-            {who: xy[place[0]] for who, xy in answers.items()},
-            place[1],
-            around[place[0]],
+            windows.sample(person),
+            look_inside(estimator, rough[[person]]),
+            rough[person].float().cpu().numpy(),
+            {who: xy[person] for who, xy in answers.items()},
+            j,
+            around[person],
+            among,
         )
+        for person, j in extremes(answers, truth, use)
+    )
+
+
+def trick(helped: Told, harmed: Told, **options) -> Stepper:
+    """The method step by step, on both joints of `followed`."""
+    cases = []
+    for told, name in ((helped, "it helps"), (harmed, "it does not")):
         single, mean, ours = (told.away(told.xy[who]) for who in (SINGLE, MEAN, FINAL))
         least = "furthest above" if ours > min(single, mean) else "least below"
-        where = "furthest below" if name == "it helps" else least
+        where = "furthest below" if told is helped else least
         rule = (
-            f"How this case was found: of {use.sum()} joints in {len(windows.pairs)} test clips "
-            "(synthetic) that are hidden in the frame t and visible in two or more other frames, "
-            f"the one whose error with OTPose lies {where} that of the better rival: "
-            f"single frame {single:.1f}, mean of five frames {mean:.1f}, OTPose {ours:.1f} px."
+            f"How this case was found: of {told.among} that are hidden in the frame t and visible "
+            f"in two or more other frames, the one whose error with OTPose lies {where} that of "
+            f"the better rival: single frame {single:.1f}, mean of five frames {mean:.1f}, OTPose "
+            f"{ours:.1f} px."
         )
         cases.append(Case(name, rule, told.steps))
-    return Stepper(estimator.skeleton, PIPELINE, cases, **{"name": "otpose_steps", **options})
+    skeleton = helped.estimator.skeleton
+    return Stepper(skeleton, PIPELINE, cases, **{"name": "otpose_steps", **options})
 
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """One joint of one person on the way through OTPose, told in five steps; px of the crop."""
+    """One joint of one person on the way through OTPose, told in four steps; px of the crop."""
 
     estimator: ClipEstimator
     window: Window
@@ -238,10 +260,11 @@ class Told:
     xy: Mapping[str, Float[np.ndarray, "k 2"]]  # by who says it
     j: int
     around: Float[np.ndarray, "5 _ k 2"]  # where everybody is, the person first
+    among: str  # whom it was chosen from, in words
 
     @property
     def steps(self) -> list[Step]:
-        told = (self.maps, self.flows, self.masks, self.transformers, self.answer)
+        told = (self.maps, self.flows, self.transformers, self.answer)
         return [tell(box) for tell, box in zip(told, PIPELINE)]
 
     @property
@@ -257,17 +280,33 @@ class Told:
         """How far the joint is from its true place."""
         return float(far(xy, self.truth)[self.j])
 
-    def peak(self, tap: str) -> float:
-        """How far the highest place of a tap's map is from the joint's true place."""
-        return self.away(peaks(self.estimator, torch.from_numpy(self.inside.taps[tap]))[0])
+    def highest(self, maps: Float[np.ndarray, "k y x"]) -> Float[np.ndarray, "k 2"]:
+        """Where maps are highest."""
+        return peaks(self.estimator, torch.from_numpy(maps)[None])[0]
 
-    def whom(self, t: int) -> str:
-        """The joint that lies nearest to the highest place of the joint's map in a frame."""
-        spot = peaks(self.estimator, torch.from_numpy(self.rough[[t]]))[0, self.j]
+    def whom(self, t: int, spot: Float[np.ndarray, "2"]) -> str:
+        """The joint whose true place in a frame is nearest."""
         off = np.linalg.norm(self.around[t] - spot, axis=-1)
         who, k = np.unravel_index(np.nanargmin(off), off.shape)
-        name = self.estimator.skeleton.joints[k].replace("_", " ")
-        return f"{'neighbour: ' * bool(who)}{name}"
+        return bool(who) * "neighbour's " + self.estimator.skeleton.joints[k].replace("_", " ")
+
+    @property
+    def heights(self) -> Float[np.ndarray, "5"]:
+        """Of the joint's five maps at its true place in the key frame."""
+        to_heatmap = self.estimator.model.to_heatmap.cpu().numpy()
+        values = self.rough[:, self.j]
+        at = np.rint(to_heatmap[:, :2] @ self.truth[self.j] + to_heatmap[:, 2]).astype(int)
+        x, y = at.clip(0, np.subtract(values.shape[:0:-1], 1))
+        return values[:, y, x]
+
+    def near(self, *points: Float[np.ndarray, "*_ 2"]) -> tuple[float, float, float, float]:
+        """A square about points and the joint's true place, a third of the crop wide at least."""
+        w, h = self.estimator.model.config.size
+        x0, y0, x1, y1 = around(self.truth[self.j], *points, pad=0.1)
+        side = min(max(x1 - x0, y1 - y0, w / 3), w)
+        corner = np.subtract((x0 + x1, y0 + y1), side) / 2
+        corner = corner.clip(-0.5, np.array((w, h)) - 0.5 - side)
+        return (*corner.tolist(), *(corner + side).tolist())
 
     def dot(self, name: str, role: str, xy: Float[np.ndarray, "k 2"]) -> People:
         """One joint alone."""
@@ -275,64 +314,58 @@ class Told:
         return People(name, role, np.where(own, xy, np.nan))
 
     def over(
-        self, title: str, values: Float[np.ndarray, "y x"], t: int = KEY, top: float = 0.0
+        self, title: str, values: Float[np.ndarray, "y x"], t: int = KEY, top: float = 0.0, **look
     ) -> Picture:
         """A map over the crop of a frame, from 0 to top, or to its highest value."""
         to_crop = self.estimator.model.to_crop.cpu().numpy()
         heat = Heat(values, to_crop, "", 0.0, float(f"{top or values.max():.2g}") or 1.0)
-        place = self.dot("truth", "truth", self.around[t, 0])
-        return Picture(title, [self.window.crops[t]], [place], heat=heat)
-
-    def taps(self, *names: str) -> list[Picture]:
-        maps = {name.replace(".", " "): self.inside.taps[name][0, self.j] for name in names}
-        return [self.over(f"{name}, up to {x.max():.2g}", x) for name, x in maps.items()]
+        dots = [self.dot("truth", "truth", self.around[t, 0]), *look.pop("dots", ())]
+        return Picture(title, [self.window.crops[t]], dots, heat=heat, **look)
 
     def maps(self, box: str) -> Step:
-        values, whom = self.rough[:, self.j], [self.whom(t) for t in range(len(FRAMES))]
-        sure = values.max((1, 2))
-        top, each = float(sure.max()), enumerate(whom)
-        panels = [self.over(f"{FRAMES[t]}: {who}", values[t], t, top) for t, who in each]
-        has = [FRAMES[t] for t, who in enumerate(whom) if who == self.joint]
+        values = self.rough[:, self.j]
+        top, panels, has = float(values.max()), [], []
+        for t, frame in enumerate(FRAMES):
+            who = self.whom(t, self.highest(self.rough[t])[self.j])
+            has += [frame] * (who == self.joint)
+            mark = "✓" if who == self.joint else "✕"
+            panels.append(self.over(f"{mark} {frame}: {who}", values[t], t, top))
+        bars = [Bar(*bar, "detector") for bar in zip(FRAMES, self.heights.round(2).tolist())]
+        panels.append(Bars("height at t's true place", "", bars, wide=1.2))
         others = " and ".join(name for name in has if name != FRAMES[KEY])
         first = "hits" if FRAMES[KEY] in has else "misses"
-        near = hills(self.estimator, values, self.truth[self.j])
         words = (
-            f"The {self.joint} is hidden in the frame t. An estimator of single pictures draws a "
-            "map of it in each frame (one scale); above each stands the true joint that the map's "
-            f"highest place is nearest to. Frame t {first} the {self.joint} "
-            f"({self.away(self.xy[SINGLE]):.1f} px off; its hill is {sure[KEY]:.2f} high). Right "
-            f"in the others: {others or 'none'}. But where maps are added up, weaker hills count, "
-            f"too: at the true place in t they are {near} high. "
-            "Dots are the truth, which the network never sees."
+            f"The {self.joint} is hidden in frame t. The single frame draws a map of it in each "
+            "frame, all on one scale. Above each stands the true joint that is nearest to the "
+            f"map's highest place: ✓ the {self.joint}, ✕ another one. The bars say how high each "
+            "map is at the true place in t: where maps are added up, weak hills count, too. Dots "
+            "are the truth, which the network never sees."
         )
         equation = r"H_{t-2} \quad H_{t-1} \quad {\color{detector} H_t} \quad H_{t+1} \quad H_{t+2}"
         title = f"Frame t {first} it; it is found in {others or 'no other frame'}"
         return Step(title, words, box, panels, equation)
 
     def flows(self, box: str) -> Step:
+        panels, off = [], {}
+        for name in ("flow.prev", "flow.total", "mask.total"):
+            maps = self.inside.taps[name][0]
+            spot = self.highest(maps)
+            off[name] = self.away(spot)
+            dots = [self.dot("highest place", "rival", spot)]
+            title = f"{name.replace('.', ' ')}: {off[name]:.1f} px off"
+            panels.append(self.over(title, maps[self.j], dots=dots))
         words = (
-            "The five maps are added up: the past with t (prev), the future with t (sub), and all "
-            "five (total). In prev and sub, frames farther away count less. The highest place of "
-            f"the total is {self.peak('flow.total'):.1f} px off. The total is five times the plain "
-            'mean: this is the rival "mean of five frames", which costs nothing.'
+            "The five maps are added up: all five to the total flow, t and the two before it to "
+            "prev, t and the two after it to sub; in these two, frames farther away count less. "
+            'The highest place of the total is the answer of the rival "mean of five frames", '
+            "which costs nothing. A mask is a flow times, place by place, the sum of all joints' "
+            "total flows: high where joints overlap. Nothing is learned so far."
         )
         equation = (
             r"F_{prev} = {\color{detector} H_t} + \tfrac{1}{2} H_{t-1} + \tfrac{1}{3} H_{t-2} "
-            r"\qquad F_{total} = \sum_i H_i"
+            r"\qquad F_{total} = \sum_i H_i \qquad M_k = F_k \otimes \sum_{j} F_{total}^{\,j}"
         )
-        panels = self.taps("flow.prev", "flow.sub", "flow.total")
         return Step("Maps are added up", words, box, panels, equation)
-
-    def masks(self, box: str) -> Step:
-        words = (
-            "Each flow is multiplied, place by place, by the sum of all joints' total flows: high "
-            "where joints overlap, and so, says the paper, where occlusion happens. Nothing is "
-            f"learned here. The highest place of the total mask is {self.peak('mask.total'):.1f} "
-            "px off."
-        )
-        equation = r"{\color{hidden} M_k} = F_k \otimes \sum_{j} F_{total}^{\,j}"
-        panels = self.taps("mask.prev", "mask.sub", "mask.total")
-        return Step("Flows are multiplied to masks", words, box, panels, equation)
 
     def transformers(self, box: str) -> Step:
         shares = heard(attention_maps(self.estimator, self.inside), self.j)
@@ -340,20 +373,33 @@ class Told:
         bars = [Bar(*bar) for bar in zip(names, (100 * shares).tolist(), ["ours"] * len(names))]
         rough = torch.from_numpy(self.rough)[None].to(self.estimator.device)
         alike = look_inside(self.estimator, rough, (), edit={"branch.*.map": uniform()})
-        words = (
-            "Two transformers read the past and the future. A token is one map of one joint, so "
-            f"joints ask joints: the {self.joint} gives most of its attention to the "
-            f"{names[int(shares.argmax())].replace('_', ' ')} ({shares.max():.0%}). Their answers "
-            "phi need not look like the joint: they say where the sum is to be read. In this case "
-            f"the {self.joint} is {self.away(self.xy[FINAL]):.1f} px off; if all looked at all "
-            f"alike, {self.away(alike.xy_crop[0]):.1f} px."
-        )
+        model = self.estimator.model
+        dilations = model.config.dilations
+        reads = readings(self.inside, self.j, dilations, model.to_crop.cpu().numpy())
+        fan = reads[len(dilations) // 2]
+        where = {"box": self.near(fan[:, 2:4], self.xy[FINAL][self.j]), "wide": 1.4}
+        dots = [self.dot(FINAL, "ours", self.xy[FINAL])]
         panels = [
-            *self.taps(*(f"phi.{b}" for b in self.estimator.model.config.branches)),
-            Bars("its attention, %", "%", bars, wide=1.2),
+            Bars(f"whom the {self.joint} listens to, %", "%", bars, wide=1.2),
+            self.over(
+                f"enlarged at the {self.joint}: where the sum is read",
+                self.inside.taps["flow.total"][0, self.j],
+                **where,
+                dots=dots,
+                arrows=[drawn(fan)],
+            ),
         ]
+        words = (
+            "Two transformers read past and future. A token is one map of one joint, so joints ask "
+            f"joints: the {self.joint} listens most to the "
+            f"{names[int(shares.argmax())].replace('_', ' ')} ({shares.max():.0%}). What comes out "
+            "is no picture of the joint but a direction: each arrow moves one of nine places "
+            "where the sums are read, and the thicker it is, the more that place counts. In this "
+            f"case the {self.joint} ends {self.away(self.xy[FINAL]):.1f} px off; if all joints "
+            f"listened to all alike, {self.away(alike.xy_crop[0]):.1f} px."
+        )
         equation = r"{\color{ours} \mathrm{softmax}\Big(\frac{QK^T}{\sqrt{D}}\Big)} V"
-        return Step("Joints ask joints, in past and future", words, box, panels, equation)
+        return Step("Joints ask joints where to read", words, box, panels, equation)
 
     def answer(self, box: str) -> Step:
         roles = {SINGLE: "detector", MEAN: "rival", FINAL: "ours"}
@@ -363,37 +409,27 @@ class Told:
         dots.append(self.dot("truth", "truth", self.truth))
         means = {who: np.nanmean(far(self.xy[who], self.truth)) for who in roles}
         told = ", ".join(f"{who} {value:.1f} px" for who, value in means.items())
-        to_crop = self.estimator.model.to_crop.cpu().numpy()
-        dilations = self.estimator.model.config.dilations
-        ends = readings(self.inside, self.j, dilations, to_crop)[len(dilations) // 2]
-        arrows = Arrows("ours", ends * (1, 1, 1, 1, 2.4) + (0, 0, 0, 0, 0.8), "read elsewhere")
+        box_ = self.near(*(self.xy[who][self.j] for who in roles))
         crop = [self.window.crops[KEY]]
         panels = [
-            self.over("mixed, and where it is read", self.inside.taps["refine.moved"][0, self.j]),
-            self.over("the answer P", self.inside.heatmaps[0, self.j]),
-            Picture(f"the {self.joint}", crop, dots, wide=1.7),
-            Bars(f"{self.joint}, px from the truth", "px", bars, wide=1.4),
+            self.over("the answer P, a map", self.inside.heatmaps[0, self.j]),
+            Picture(f"the {self.joint}, enlarged", crop, dots, box=box_, wide=1.5),
+            Bars(f"{self.joint}, px from the truth", "px", bars, wide=1.2),
         ]
-        panels[0] = replace(panels[0], arrows=[arrows])
         words = (
-            "Convolutions mix the total flows of all joints; the transformers' answer says where "
-            "these maps are read (arrows): by a convolution whose nine arms are moved and weighed. "
-            "It reads all joints' mixed maps, not this one alone, so P can peak elsewhere. "
-            f"Mean error of all joints: {told}."
+            "Convolutions mix the total flows of all joints, and read the mixture at the moved "
+            f"places. That makes the map P; its highest place is OTPose's answer. Here the "
+            f"{self.joint} is {single:.1f} px off by the single frame, {mean:.1f} by the plain "
+            f"mean, {ours:.1f} by OTPose. Mean error of all this person's joints: {told}."
         )
         equation = r"P = {\color{ours} \mathrm{Refine}}(F_{total};\, \phi_{prev}, \phi_{sub})"
-        title = "Nearer than both rivals" if ours < min(single, mean) else "A rival is nearer"
+        title = f"{FINAL}: {min(single, mean):.1f} → {ours:.1f} px"
         return Step(title, words, box, panels, equation)
 
 
-def hills(
-    estimator: ClipEstimator, values: Float[np.ndarray, "5 y x"], xy: Float[np.ndarray, "2"]
-) -> str:
-    """How high the maps of a joint in the five frames are at a place, px of the crop, in words."""
-    to_heatmap = estimator.model.to_heatmap.cpu().numpy()
-    at = np.rint(to_heatmap[:, :2] @ xy + to_heatmap[:, 2]).astype(int)
-    x, y = at.clip(0, np.subtract(values.shape[:0:-1], 1))
-    return ", ".join(f"{value:.2f} ({t})" for t, value in zip(FRAMES, values[:, y, x]))
+def drawn(reads: Float[np.ndarray, "9 5"]) -> Arrows:
+    """Of `readings`: the thicker, the more a place counts."""
+    return Arrows("ours", reads * (1, 1, 1, 1, 2.4) + (0, 0, 0, 0, 0.8), "read instead")
 
 
 def heard(
@@ -406,6 +442,75 @@ def heard(
     k = len(mean) // N_FEATURES
     folded = mean.reshape(k, N_FEATURES, k, N_FEATURES)
     return folded[joint].sum(-1).mean(0)
+
+
+# --- the adding machine ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Added:
+    """Some frames of five; px of the crop."""
+
+    total: Float[np.ndarray, "y x"]
+    xy: Mapping[str, Float[np.ndarray, "k 2"]]  # by who says it
+
+
+class AddingMachine(Explorer):
+    """Frames switched on and off: where the sum of a joint's heatmaps is highest, and where OTPose
+    sees the joint with these maps alone. Pictures are enlarged about the joint.
+    """
+
+    def __init__(self, told: Told, **options):
+        self.told = told
+        self.crops = list(told.window.crops)
+        spots = [told.highest(maps)[told.j] for maps in told.rough]
+        self.box = told.near(*spots, *(xy[told.j] for xy in told.xy.values()))
+        super().__init__(told.estimator.skeleton, **{"name": "adding", **options})
+
+    def declare(self) -> list[Control]:
+        return [switch(frame, True) for frame in FRAMES]
+
+    def compute(self, state: Mapping) -> Added:
+        on = np.array([state[frame] for frame in FRAMES], np.float32)
+        maps = self.told.rough * on[:, None, None, None]
+        total = maps.sum(0)
+        given = torch.from_numpy(maps)[None].to(self.told.estimator.device)
+        ours = look_inside(self.told.estimator, given, ()).xy_crop[0]
+        found = {"their sum": self.told.highest(total), FINAL: ours}
+        known = {who: xy if on.any() else np.full_like(xy, np.nan) for who, xy in found.items()}
+        return Added(total[self.told.j], known)
+
+    def draw(self, state: Mapping, found: Added) -> Tabs:
+        told, row = self.told, []
+        top = float(told.rough[:, told.j].max())
+        for t, frame in enumerate(FRAMES):
+            title = (
+                f"{frame}, {told.heights[t]:.2f} at the joint" if state[frame] else f"{frame}: off"
+            )
+            one = told.over(title, told.rough[t, told.j], t, top, box=self.box)
+            heat = one.heat if state[frame] else None
+            row.append(replace(one, frames=[self.crops[t]], heat=heat))
+        look = dict(zip(found.xy, ("rival", "ours")))
+        dots = [told.dot(who, look[who], xy) for who, xy in found.xy.items()]
+        total = told.over("their sum, on t", found.total, dots=dots, box=self.box, wide=1.4)
+        off = {**found.xy, "single frame t": told.xy[SINGLE]}
+        bars = [Bar(who, told.away(xy), look.get(who, "detector")) for who, xy in off.items()]
+        errors = Bars(f"{told.joint}, px off", "px", bars, range=(0, 60), wide=1.6)
+        return {"": [row, [replace(total, frames=[self.crops[KEY]]), errors]]}
+
+    def say(self, state: Mapping, found: Added) -> str:
+        on = [frame for frame in FRAMES if state[frame]]
+        if not on:
+            return "No frame is on: there is nothing to add up."
+        told, (spot, ours) = self.told, found.xy.values()
+        return (
+            f"{' + '.join(on)}: the sum is highest {told.away(spot):.1f} px from the {told.joint} "
+            f"(nearest joint there: {told.whom(KEY, spot[told.j])}). OTPose, given the same maps: "
+            f"{told.away(ours):.1f} px."
+        )
+
+    def asks(self) -> Iterable[Mapping]:
+        return (dict(zip(FRAMES, on)) for on in product((True, False), repeat=len(FRAMES)))
 
 
 # --- explorer -------------------------------------------------------------------------------------
@@ -513,8 +618,7 @@ class OTPoseExplorer(Compared):
         return rough, cover(person.flags, person.truth, mask[KEY])
 
     def unchanged(self, index: int, by: str) -> Inside:
-        names = [*self.maps, "refine.moved"]
-        return look_inside(self.models[by], self.person(index).rough[None], names)
+        return look_inside(self.models[by], self.person(index).rough[None], self.maps)
 
     def compute(self, state: Mapping) -> Passed:
         asked = {name: state[name] for name, of in self.declared.items() if of.needs == "model"}
@@ -561,7 +665,8 @@ class OTPoseExplorer(Compared):
         frames, flags = found.person.frames, found.person.flags
         people = self.people(state, found)
         who = people[0 if flags[j] else -1]  # on the chosen joint's maps
-        dots = [replace(who, xy=np.where((np.arange(len(who.xy)) == j)[:, None], who.xy, np.nan))]
+        own = np.where((np.arange(len(who.xy)) == j)[:, None], who.xy, np.nan)
+        dots = [replace(who, xy=own, marks=None)]
 
         def over(name: str, title: str = "", arrows: Sequence[Arrows] = ()) -> Picture:
             maps = (inside.taps[name][0, j] for inside in (found.inside, found.plain))
@@ -579,11 +684,12 @@ class OTPoseExplorer(Compared):
         psi = [over(name) for name in self.maps if name == "psi"]
         offsets = []
         reads = readings(found.inside, j, self.config.dilations, self.to_crop)
+        seen = found.xy[FINAL][j]
+        size = self.config.size[0] / 6
         for dilation, ends in zip(self.config.dilations, reads):
-            arrows = Arrows("ours", ends * (1, 1, 1, 1, 2.4) + (0, 0, 0, 0, 0.8))
-            offsets.append(
-                over("refine.moved", f"dilation {dilation} (thick: weighs more)", [arrows])
-            )
+            one = over("flow.total", f"{dilation} cells apart", [drawn(ends)])
+            shown = around(seen - size, seen + size, ends[:, 2:4], pad=0.0)
+            offsets.append(replace(one, box=shown))
         return {
             "answer": [row, [key, over(state["map"]), self.changes(found)]],
             "flows and masks": [[*flows, *psi], [*masks, over("out")]],
@@ -608,14 +714,15 @@ class OTPoseExplorer(Compared):
         title, low = f"moved, {SINGLE} → {FINAL}, px", 0
         values = far(answer, single)
         if use.any():
-            title = f"change of error, {SINGLE} → {FINAL}, px (below 0 is better); ✕: hidden"
+            title = f"error, {FINAL} less {SINGLE}, px (below 0: {FINAL} is nearer); ✕: hidden"
             low = -1
             gain = far(answer, found.person.truth) - far(single, found.person.truth)
             values = np.where(use, gain, np.nan)
         end = max(self.config.size[0] / 4, np.nanmax(abs(values)))
         marks = np.where(found.flags == 1, "✕", "").tolist()
+        roles = np.where(use & (values > 0), "detector", "ours").tolist()  # whoever is nearer
         look = {"range": (low * end, end), "click": Click("joint"), "wide": 3.0}
-        return self.bars(title, "px", values, marks=marks, **look)
+        return self.bars(title, "px", values, roles, marks, **look)
 
     def say(self, state: Mapping, found: Passed) -> str:
         joint = state["joint"]
@@ -630,22 +737,22 @@ class OTPoseExplorer(Compared):
             )
         told = (single, answer, found.plain.xy_crop[0])
         before, after, plain = (far(xy, found.person.truth) for xy in told)
-        said = f"{joint} has no label"
+        said, yours = f"{joint} has no label", ""
         if use[j]:
             said = f"{'hidden ' * int(found.flags[j] == 1)}{joint} {step(before[j], after[j])}"
+            yours = f"{joint} {step(plain[j], after[j])}, "
+        mine = f"What you changed: {yours}all joints {(after - plain)[use].mean():+z.1f} px. "
         return (
+            f"{mine * bool((answer != found.plain.xy_crop[0]).any())}"
             f"Error, {SINGLE} → {FINAL}: {said}; all labelled joints "
-            f"{step(before[use].mean(), after[use].mean())}; what you changed: "
-            f"{(after - plain)[use].mean():+z.1f} px."
+            f"{step(before[use].mean(), after[use].mean())}."
         )
 
     def asks(self) -> Iterable[Mapping]:
-        """The other maps and joints, two ways to change the input, and patches in every frame: on a
-        grid of two by three, and where the single frame sees the joint that is shown first.
+        """The other joints, and patches in every frame: on a grid of two by three, and where the
+        single frame sees the joint that is shown first.
         """
-        yield from self.each("map", "joint")
-        yield from ({"distance": value} for value in (0, 2))
-        yield from ({"degrade": value} for value in (0.5, 1))
+        yield from self.each("joint")
         w, h = self.config.size
         for t in range(len(FRAMES)):
             yield from patch_grid((w, h), self.state["size"], (w / 2, h / 3), (t, t))
