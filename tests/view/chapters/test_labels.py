@@ -57,7 +57,9 @@ def test_the_first_joint_lies_outside_of_its_person_and_the_second_within(made, 
 
 
 def test_the_metric_knows_hidden_joints_with_exact_flags_alone(found):
-    bars = labels.Told(found[0], np.random.default_rng(0)).metric("metric").panels[1].bars
+    clear = next(one for one in found if one.depth <= 0)
+    step = labels.Told(clear, np.random.default_rng(0)).metric("metric")
+    bars = step.panels[1].bars
     names = [bar.label for bar in bars]
     assert names == [
         "exact flags: PCK-All",
@@ -67,37 +69,81 @@ def test_the_metric_knows_hidden_joints_with_exact_flags_alone(found):
     ]
     assert bars[0].value == pytest.approx(bars[3].value), "the same joints, counted together"
     assert bars[1].value != bars[2].value
+    assert f"{bars[1].value:.0f}% of visible, {bars[2].value:.0f}% of hidden" in step.title
 
 
-def test_the_exercise_judges_its_frame_alone_and_a_page_can_do_both_parts(made):
+def test_the_row_of_hidden_joints_holds_two_kinds(made, found):
+    deep = max(found, key=lambda one: one.depth)
+    step = labels.Told(deep, np.random.default_rng(0)).metric("metric")
+    own = sum(owner_at(one) == made[0].clip.tracks[one.person].track_id for one in found)
+    assert [bar.value for bar in step.panels[1].bars] == [own, len(found) - own]
+    assert 0 < own < len(found) and f"{own} of {len(found)}" in step.title
+    assert "no other person and no thing is in front" in step.words
+
+
+def words_of(panel, row):
+    return [note["words"] for note in panel.notes if note["at"][1] == 6 * row + 4]
+
+
+def test_a_table_of_data_sets_says_who_tells_hidden_joints_apart(found):
+    panel = labels.Told(found[0], np.random.default_rng(0)).data_sets("data sets").panels[1]
+    assert words_of(panel, 1) == ["COCO", "1", "2", "✓"]
+    assert words_of(panel, 3) == ["PoseTrack18", "1", "1", "–"]
+    assert words_of(panel, 5) == ["JHMDB", "no flag", "no flag", "–"]
+
+
+@pytest.fixture(scope="module")
+def brush(made):
     scene = Scene.of(made[0].clip, made[0].frames)
-    stage = labels.Labels(
-        skeleton(made[0].clip.tracks[0].skeleton), [scene], frame=10, size_px=16, name="brush"
-    )
-    parts = set()
-    for change in stage.asks():
-        state = stage.state | change
-        found = stage.compute(state)
-        names, under = stage.changed(found), stage.under(found)
-        words = stage.judged(state, found)
-        one = len(names) == 1 and "wrist" in names[0]
-        assert ("nothing else: reached" in words) == one
-        assert ("flag changes: reached" in words) == (under > 0 and not names)
-        said = stage.say(state, found)
-        changed = found.visibility != scene.visibility
-        assert f"hidden by the paint: {changed.sum()} joints" in said, "of all frames"
-        top = changed.sum((0, 1))
-        name = stage.kin.joints[top.argmax()].replace("_", " ")
-        assert (f"Most often: {name} ({top.max()})" in said) == changed.any()
-        assert "frame 10 " not in said, "the slider may stand elsewhere"
-        parts |= {part for part, done in (("wrist", one), ("same", under and not names)) if done}
-    assert parts == {"wrist", "same"}
-    (((picture,),),) = stage.draw(stage.state, stage.compute(stage.state)).values()
-    assert picture.rim == (10,) and picture.brush
-    x, y = scene.truth[10, 0, 9].round()
-    other = stage.state | {"brush": [patch(x, y, 16, (11, 12))]}
-    found = stage.compute(other)
-    assert stage.changed(found) == [] and stage.under(found) == 0, "another frame"
+    explorer = labels.Labels(skeleton(made[0].clip.tracks[0].skeleton), scene, 10)
+    explorer.set_goal(explorer.judged)
+    return explorer
+
+
+def test_the_table_under_the_brush_has_a_row_a_covered_joint(made, brush):
+    flags = np.stack([track.visibility[10] for track in made[0].clip.tracks])
+    xy = np.stack([track.xy_frame[10] for track in made[0].clip.tracks])
+    said = {1: ["1 → 1", "1 → 1", "1 → 1", "no flag"], 2: ["2 → 1", "2 → 1", "1 → 1", "no flag"]}
+    for flag, expected in said.items():
+        at = xy[flags == flag][0].round()
+        state = brush.state | {"brush": [patch(*at, 16, (0, 0))]}
+        found = brush.compute(state)
+        (((picture, table),),) = brush.draw(state, found).values()
+        inside = (np.abs(np.rint(xy) - at) < 8).all(-1) & (flags > 0)
+        rows = [words_of(table, i) for i in range(1, 1 + inside.sum())]
+        assert [row[0] for row in rows] == [
+            brush.kin.joints[j].replace("_", " ") for _, j in np.argwhere(inside)
+        ]
+        assert expected in [row[1:] for row in rows]
+        assert picture.brush and words_of(table, len(rows) + 1) == []
+        newly = int((inside & (flags == 2)).sum())
+        words = f"{len(rows)} labelled under the paint; {newly} newly hidden"
+        assert words in brush.say(state, found)
+
+
+def test_a_page_answers_near_every_place_and_both_goals_can_be_reached(brush):
+    asks = [ask["brush"] for ask in brush.asks()]
+    assert asks[0] == []
+    places = np.array([one["points"][0] for (one,) in asks[1:]])
+    x0, y0, x1, y1 = brush.box
+    everywhere = np.random.default_rng(0).uniform((x0, y0), (x1, y1), (99, 2))
+    nearest = np.abs(everywhere[:, None] - places).max(-1).min(1)
+    assert nearest.max() <= labels.COARSE
+    joints = brush.truth[brush.before > 0]
+    nearest = np.abs(joints[:, None] - places).max(-1).min(1)
+    assert nearest.max() <= labels.FINE
+    wrist = other = 0
+    for strokes in asks:
+        state = brush.state | {"brush": strokes}
+        found = brush.compute(state)
+        first, second = brush.judged(state, found).split("\n")
+        changed = np.argwhere(found.flags != brush.before)
+        names = [brush.kin.joints[j] for _, j in changed]
+        assert first.startswith("✓") == (len(names) == 1 and "wrist" in names[0])
+        assert second.startswith("✓") == (not names and bool(found.under.any()))
+        wrist, other = wrist + first.startswith("✓"), other + second.startswith("✓")
+    assert wrist and other
+    assert "size" not in [control["name"] for control in brush.controls], "of one size"
 
 
 def test_an_arrow_with_a_head_ends_at_the_joint_and_the_person_is_outlined(made, found):

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from ...data.tracks import poses_of
 from ...film import COLOURS
@@ -20,14 +20,16 @@ from ...made.render import BACKGROUND, OCCLUDER
 from ...metrics import box_sizes, joint_distances, pck_by_visibility
 from ...metrics.distances import PCK_THRESHOLD
 from ...occlusion import cover
-from ...records import Pose
+from ...records import Detections, Pose
 from ...skeletons import Skeleton, skeleton
+from ..explorer import Control, Explorer
 from ..panels import Arrows, Bar, Bars, People, Picture, Tabs, around, marks_of
-from ..stage import Played, Stage, patch
+from ..stage import Scene, brush_controls, covered, patch
 from ..steps import Case, Step, Stepper
 
 PIPELINE = ("picture", "pixel", "flag", "data sets", "metric")
 SEEN = 6  # visible joints, at least, of the people among whose joints the cases are found
+FINE, COARSE = 5, 10  # px between a page's patches, near joints and elsewhere
 NOBODY, THINGS = (205, 209, 214), (60, 66, 74)  # RGB in a map of owners
 
 
@@ -45,6 +47,11 @@ class Flags:
     def written(self, flag: int) -> int | None:
         """For a joint of this true flag, 1 or 2; None where files have no flags."""
         return self.hidden if flag == 1 else self.visible
+
+    def changes(self, before: int, after: int) -> str:
+        """What the file says of a joint's flag before and after, in words."""
+        said = (self.written(flag) if flag else 0 for flag in (before, after))
+        return "no flag" if self.visible is None else "{} → {}".format(*said)
 
     def becomes(self, flag: int) -> int:
         """The flag of the records."""
@@ -65,6 +72,24 @@ def owners(owner: Int[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
     palette = np.array([NOBODY, THINGS, *COLOURS], np.uint8)
     person = 2 + owner % len(COLOURS)
     return palette[np.select([owner == BACKGROUND, owner == OCCLUDER], [0, 1], person)]
+
+
+def outlined(
+    frame: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The frame with a white line about what the mask holds."""
+    lines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(np.array(frame), lines, -1, (255, 255, 255), 1)
+
+
+def table(title: str, rows: Sequence[Sequence[str]], columns: Sequence[int], **look) -> Picture:
+    """Words by row; columns: their middles, 0 to 100."""
+    notes = [
+        {"at": [x, 6 * i + 4], "words": word}
+        for i, row in enumerate(rows)
+        for x, word in zip(columns, row)
+    ]
+    return Picture(title, notes=notes, box=(0.0, 0.0, 100.0, 6.0 * len(rows) + 2), **look)
 
 
 # --- one joint, step by step ----------------------------------------------------------------------
@@ -179,9 +204,7 @@ class Told:
     @cached_property
     def outlined(self) -> UInt8[np.ndarray, "h w 3"]:
         """The frame with a line about what is seen of the person."""
-        body = (self.of.made.owner[self.of.t] == self.track.track_id).astype(np.uint8)
-        lines, _ = cv2.findContours(body, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        return cv2.drawContours(np.array(self.frame), lines, -1, (255, 255, 255), 1)
+        return outlined(self.frame, self.of.made.owner[self.of.t] == self.track.track_id)
 
     @property
     def inside(self) -> bool:
@@ -243,31 +266,32 @@ class Told:
         )
         mine = np.where(flags > 0, marks_of(flags), 0)
         pose = People("labels", "truth", self.track.xy_frame[self.of.t], mine, flags=True)
-        counts = [Bar(f"flag {v}", int((flags == v).sum()), role) for v, role in _FLAGS.items()]
-        panels = [self.shown("all joints of this person", pose), Bars("joints", "", counts)]
+        counts = [
+            Bar(f"flag {v}", int((flags == v).sum()), role)
+            for v, role in _FLAGS.items()
+            if (flags == v).any()
+        ]
+        bars = Bars("joints", "", counts, wide=0.6)
+        panels = [self.shown("all joints of this person", pose), bars]
         equation = r"({\color{truth} x}, {\color{truth} y}, {\color{hidden} v})"
         return Step("Three numbers: x, y, v", words, box, panels, equation)
 
     def data_sets(self, box: str) -> Step:
-        bars = []
+        rows = [("data set", "hidden", "visible", "tells them apart")]
         for one in DATA_SETS:
-            hidden, seen = (one.written(v) for v in (1, 2))
-            said = "no flag" if seen is None else f"hidden {hidden}, visible {seen}"
-            look = ("hidden", "✓") if one.known else ("soft", "–")
-            bars.append(Bar(f"{one.name}: {said}", 1 + one.known, *look))
+            flags = ("no flag" if v is None else str(v) for v in (one.hidden, one.visible))
+            rows.append((one.name, *flags, "✓" if one.known else "–"))
         told = sum(one.known for one in DATA_SETS)
         words = (
-            f"{told} of these {len(bars)} data sets can say that a labelled joint is hidden (✓): "
-            "their files tell two kinds of labelled joints apart. The others write the same for "
-            "both (–), and afterwards nobody can tell."
+            f"{told} of these {len(DATA_SETS)} data sets can say that a labelled joint is hidden "
+            "(✓). The others write the same for both, and afterwards nobody can tell."
         )
         if self.inside:
             words += " None has a flag for a joint that is hidden by its own body alone."
-        records = Bars(
-            "kinds of labelled joints that a file tells apart", "", bars, range=(0.0, 2.0), wide=1.6
+        written = table("what a file holds for a labelled joint", rows, (16, 40, 58, 82), wide=1.4)
+        return Step(
+            "What data sets would write", words, box, [self.shown("the same joint"), written]
         )
-        panels = [self.shown("the same joint"), records]
-        return Step("What data sets would write", words, box, panels)
 
     def metric(self, box: str) -> Step:
         truth, frame = poses_of(self.of.made.clip)
@@ -275,24 +299,43 @@ class Told:
         row = self.row(truth, frame)
         off = float(joint_distances(said.xy_frame, truth.xy_frame)[row, self.of.joint])
         limit = PCK_THRESHOLD * float(box_sizes(truth.boxes_xyxy)[row])
+        words = (
+            f"A simulated detector misses this joint by {off:.1f} px. PCK counts a hit within "
+            f"{PCK_THRESHOLD:.0%} of the longer side of the box, here {limit:.1f} px: a "
+            f"{'hit' if off <= limit else 'miss'}, among the hidden joints. "
+        )
+        tell = self.mixed if self.inside else self.split
+        title, more, bars = tell(said, truth)
+        pose = People("simulated detector", "detector", said.xy_frame[row], small=True)
+        return Step(title, words + more, box, [self.shown("what a detector says", pose), bars])
+
+    def split(self, said: Detections, truth: Pose) -> tuple[str, str, Bars]:
+        """Hits by exact flags, and by those that say nothing."""
         exact = pck_by_visibility(said.xy_frame, truth)
         blind = replace(truth, visibility=2 * (truth.visibility > 0), occlusion_known=False)
         bars = [Bar(f"exact flags: {k}", 100 * v, _KINDS[k]) for k, v in exact.items()]
         scores = pck_by_visibility(said.xy_frame, blind)
         bars += [Bar(f"PoseTrack18's: {k}", 100 * v, _KINDS[k]) for k, v in scores.items()]
-        words = (
-            f"A simulated detector misses this joint by {off:.1f} px. PCK counts a hit within "
-            f"{PCK_THRESHOLD:.0%} of the longer side of the box, here {limit:.1f} px: a "
-            f"{'hit' if off <= limit else 'miss'}. With exact flags it counts among the hidden "
-            f"joints{', beside those behind another person' * self.inside}. With PoseTrack18's "
-            "flags there is no such row to count it in."
-        )
-        pose = People("simulated detector", "detector", said.xy_frame[row], small=True)
-        panels = [
-            self.shown("what a detector says", pose),
-            Bars(f"PCK over the clip ({len(truth)} poses), %", "%", bars, range=(0.0, 100.0)),
+        seen, hidden = (exact[f"PCK-{kind}"] for kind in ("Visible", "Occluded"))
+        title = f"Exact flags: hits at {seen:.0%} of visible, {hidden:.0%} of hidden joints"
+        words = "With PoseTrack18's flags there is no such row to count it in."
+        name = f"PCK over the clip ({len(truth)} poses), %"
+        return title, words, Bars(name, "%", bars, range=(0.0, 100.0))
+
+    def mixed(self, said: Detections, truth: Pose) -> tuple[str, str, Bars]:
+        """What hides the joints of one row."""
+        depths = np.array([one.depth for one in hidden_joints([self.of.made])])
+        own = int((depths > 0).sum())
+        bars = [
+            Bar("their own body", own, "hidden"),
+            Bar("anything else", len(depths) - own, "hidden"),
         ]
-        return Step("What a metric makes of it", words, box, panels)
+        title = f"One row, two kinds: {own} of {len(depths)} are hidden by their own body"
+        words = (
+            f"But no other person and no thing is in front of the {self.joint}. The row holds it "
+            "beside joints behind somebody else, and no flag tells these two kinds apart."
+        )
+        return title, words, Bars("hidden joints of the clip, and what hides them", "", bars)
 
     def row(self, truth: Pose, frame: Int[np.ndarray, "n"]) -> int:
         """Of this person in this frame among all poses of the clip."""
@@ -300,6 +343,7 @@ class Told:
         return int(np.flatnonzero(here)[0])
 
 
+WRITE = ("COCO", "PoseTrack18", "JHMDB")  # what is shown of them under the brush
 _FLAGS = {2: "visible", 1: "hidden", 0: "soft"}
 _KINDS = {"PCK-All": "soft", "PCK-Visible": "visible", "PCK-Occluded": "hidden"}
 
@@ -307,53 +351,94 @@ _KINDS = {"PCK-All": "soft", "PCK-Visible": "visible", "PCK-Occluded": "hidden"}
 # --- an exercise under the brush ------------------------------------------------------------------
 
 
-class Labels(Stage):
-    """Labels under a brush. What is said is of all frames, so that it holds wherever the slider
-    stands; what is judged is of the frame that it begins with, which has a rim. A page answers for
-    a patch over every labelled joint of that frame that no other patch covers.
+@dataclass(frozen=True, eq=False)
+class Painted:
+    flags: Int[np.ndarray, "p k"]
+    under: Bool[np.ndarray, "p k"]  # labelled joints under the paint
+
+
+class Labels(Explorer):
+    """Labels of frame `t` under a brush, and what data sets would write. A page answers for patches
+    of one size all over the frame.
     """
 
-    @property
-    def t(self) -> int:
-        return self.begin[0]
-
-    def changed(self, found: Played) -> list[str]:
-        """Joints of the frame whose flags the paint changes."""
-        places = np.argwhere(found.visibility[self.t] != self.now.visibility[self.t]).tolist()
-        return [self.kin.joints[j].replace("_", " ") for _, j in places]
-
-    def under(self, found: Played) -> int:
-        """How many labelled joints of the frame lie under the paint."""
-        seen = np.full(found.visibility.shape[1:], 2)
-        under = cover(seen, self.now.truth[self.t], found.mask[self.t]) == 1
-        return int((under & (found.visibility[self.t] > 0)).sum())
-
-    def draw(self, state: Mapping, found: Played) -> Tabs:
-        (((picture,),),) = super().draw(state, found).values()
-        return {"stage": [[replace(picture, rim=(self.t,))]]}
-
-    def say(self, state: Mapping, found: Played) -> str:
-        count = (found.visibility != self.now.visibility).sum((0, 1))
-        most = [j for j in np.argsort(-count, kind="stable")[:3] if count[j]]
-        names = ", ".join(f"{self.kin.joints[j]} ({count[j]})" for j in most).replace("_", " ")
-        return super().say(state, found) + f". Most often: {names}." * bool(most)
-
-    def judged(self, state: Mapping, found: Played) -> str:
-        """The line of the exercise."""
-        names = self.changed(found)
-        wrist = len(names) == 1 and "wrist" in names[0]
-        first, second = (
-            "reached" if done else "not yet" for done in (wrist, self.under(found) and not names)
+    def __init__(self, skeleton: Skeleton, scene: Scene, t: int, size_px: int = 16, **options):
+        self.scene, self.size_px = scene, size_px
+        self.frame, self.truth, self.before = (
+            of[t] for of in (scene.frames, scene.truth, scene.visibility)
         )
-        return (
-            f"Exercise, in frame {self.t} (thick rim). Hide one wrist and nothing else: {first}. "
-            f"Cover a labelled joint so that no flag changes: {second}."
+        ends = np.tile(scene.size_wh, 2) - 0.5
+        self.box = tuple(np.clip(around(self.truth, pad=0.05), -0.5, ends).round().tolist())
+        super().__init__(skeleton, **{"name": "labels", **options})
+
+    def declare(self) -> list[Control]:
+        size, _, clear = brush_controls(self.size_px, max(self.scene.size_wh))
+        return [replace(size, needs="nothing"), replace(clear, more=False)]
+
+    def _declarations(self) -> list[dict]:
+        return [one for one in super()._declarations() if one["name"] != "size"]  # of one size
+
+    def compute(self, state: Mapping) -> Painted:
+        (mask,) = covered(state["brush"], self.scene.size_wh, 1)
+        under = cover(np.full_like(self.before, 2), self.truth, mask) == 1
+        flags = cover(self.before, self.truth, mask)
+        return Painted(flags, under & (self.before > 0))
+
+    def rows(self, found: Painted) -> list[tuple[str, int, int]]:
+        """Name, flag before and after of each labelled joint under the paint."""
+        return [
+            (self.kin.joints[j].replace("_", " "), int(self.before[p, j]), int(found.flags[p, j]))
+            for p, j in np.argwhere(found.under)
+        ]
+
+    def draw(self, state: Mapping, found: Painted) -> Tabs:
+        marks = marks_of(found.flags, self.before)
+        people = [People("labels", "truth", self.truth, marks, flags=True)]
+        look = {"box": self.box, "brush": True, "wide": 1.35}
+        picture = Picture("press or drag: a grey patch hides joints", [self.frame], people, **look)
+        sets = [one for one in DATA_SETS if one.name in WRITE]
+        lines = [("joint", "truth", *WRITE)]
+        lines += [
+            (name, f"{v} → {now}", *(one.changes(v, now) for one in sets))
+            for name, v, now in self.rows(found)
+        ]
+        written = table("flags of joints under the paint", lines, (14, 34, 51, 71, 91))
+        written = replace(written, box=(0.0, 0.0, 100.0, 80.0))
+        return {"stage": [[picture, written]]}
+
+    def say(self, state: Mapping, found: Painted) -> str:
+        rows = self.rows(found)
+        if not rows:
+            return "No labelled joint lies under the paint: no flag changes."
+        newly = [name for name, before, after in rows if after != before]
+        names = f" ({', '.join(newly)})" if newly else ""
+        return f"{len(rows)} labelled under the paint; {len(newly)} newly hidden{names}."
+
+    def judged(self, state: Mapping, found: Painted) -> str:
+        """The lines of the exercise."""
+        rows = self.rows(found)
+        newly = [name for name, before, after in rows if after != before]
+        able = " and ".join(one.name for one in DATA_SETS if one.name in WRITE and one.known)
+        goals = (
+            (
+                "Hide one wrist and nothing else",
+                len(newly) == 1 and "wrist" in newly[0],
+                f"of these three only {able} says so",
+            ),
+            (
+                "Cover a joint so that no flag changes",
+                rows and not newly,
+                "hidden twice is still hidden, 1 stays 1",
+            ),
         )
+        return "\n".join(f"✓ {goal}: {why}." if done else f"○ {goal}." for goal, done, why in goals)
 
     def asks(self) -> Iterable[Mapping]:
         yield {"brush": []}
-        clip, ends, taken = self.clips[0], (0, self.last_frame), np.full((1, 2), -99.0)
-        for at in clip.truth[self.t][clip.visibility[self.t] > 0].round():
-            if np.abs(taken - at).max(1).min() > self.state["size"] / 2:
-                taken = np.append(taken, at[None], 0)
-                yield {"brush": [patch(*at, self.state["size"], ends)]}
+        x0, y0, x1, y1 = self.box
+        at = np.stack(np.meshgrid(np.arange(x0, x1, FINE), np.arange(y0, y1, FINE)), -1)
+        at = at.reshape(-1, 2)
+        joints = self.truth[self.before > 0]
+        away = np.abs(at[:, None] - joints).max(-1).min(1)
+        keep = (away < self.size_px / 2 + FINE) | ((at - at[0]) % COARSE == 0).all(1)
+        yield from ({"brush": [patch(*xy, self.size_px, (0, 0))]} for xy in at[keep].tolist())
