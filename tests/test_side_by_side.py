@@ -15,27 +15,28 @@ from typer.testing import CliRunner
 from workbench import cli, side_by_side
 from workbench.errors import UnknownName
 from workbench.made.worlds import WORLDS, sample_clip
+from workbench.measured import rows_file
 from workbench.side_by_side import (
     APART,
     COST,
     HARMS,
     HELPS,
     HIDDEN,
+    LEVELS,
     LINE,
     METHODS,
     MIDDLE,
     OPEN,
-    RULES,
     SHOWN,
     SINGLE,
     SITUATIONS,
     STAY,
     TOLD,
+    VIEWS,
     VISIBLE,
     WORLD,
     People,
 )
-from workbench.view.exercises import goal
 
 
 @pytest.fixture(scope="module")
@@ -202,10 +203,10 @@ def test_tables_and_charts_say_what_rows_say(people, found):
     brief = {r["method"]: r for r in side_by_side.summary(lines)}
     assert [*brief] == [*METHODS] and brief["OTPose"]["hidden: PCK"] == row["PCK"]
     assert brief["OTPose"]["hidden: PCK, against its start"] == row["PCK, against its start"]
-    drawn = side_by_side.change_row(line)
-    assert drawn["change"] == line["paired"]["PCK"]["difference"]
-    assert drawn["low"] <= drawn["change"] <= drawn["high"]
-    assert side_by_side.change_row(side_by_side.line_of(lines, SINGLE, HIDDEN)) is None
+    change = side_by_side.change_of(line)
+    assert change == line["paired"]["PCK"]
+    assert change["interval"][0] <= change["difference"] <= change["interval"][1]
+    assert side_by_side.change_of(side_by_side.line_of(lines, SINGLE, HIDDEN)) is None
 
 
 # --- pictures
@@ -223,10 +224,33 @@ def test_pictures_show_the_answers_of_one_person(people, found):
         assert (
             np.array_equal(answer.xy[seen], xy[person][seen]) and np.isnan(answer.xy[~seen]).all()
         )
-    assert len(side_by_side.strip(people, person)) == 2 * APART + 1
+    assert len(around := side_by_side.strip(people, person)) == 2 * APART
+    assert f"frame {MIDDLE}" not in [panel.title for panel in around], "that one is asked about"
     px = side_by_side.errors(people, chosen, person)
     truth, answer = (each.xy for each in panels[0].people)
     assert px[SINGLE] == pytest.approx(np.nanmean(np.linalg.norm(answer - truth, axis=-1)))
+
+
+def test_a_hidden_joint_is_asked_about_and_nothing_shows_where_it_is(people, found):
+    person = side_by_side.most_hidden(people)
+    joint, truth, places, hit = side_by_side.asked_joint(people, found, person)
+    j = side_by_side.shared_joints().index(joint)
+    assert people.flags[person, j] == 1 and people.shown[person, j] > 0
+    (asked,) = side_by_side.strip(people, person, ask=True)
+    ((drawn,), marks) = asked.people[0].xy[None], asked.people[0].marks
+    assert np.array_equal(drawn[j], truth)
+    assert ((marks > 0) == (people.flags[person] == 2)).all(), "visible joints alone are drawn"
+    x0, y0, x1, y1 = asked.bounds
+    assert x0 < truth[0] < x1 and y0 < truth[1] < y1, "it can be pressed"
+    # the single frame misses none of those that could be asked about by more
+    own = side_by_side.shared_columns(people.truth.skeleton)
+    away = np.linalg.norm(found[SINGLE][person] - people.truth.xy_frame[person, own], axis=-1)
+    could = (people.flags[person] == 1) & (people.shown[person] > 0)
+    assert away[j] == away[could].max() and SINGLE in places
+    same = [n for n in found if np.array_equal(found[n][person, j], found[SINGLE][person, j])]
+    assert places.keys() == found.keys() - {*same} | {SINGLE}
+    width, height = np.ptp(people.truth.boxes_xyxy[person].reshape(2, 2), 0)
+    assert hit == pytest.approx(0.05 * max(width, height))
 
 
 def test_the_stage_plays_every_method_s_answer(people, models, found):
@@ -248,21 +272,17 @@ def test_the_stage_plays_every_method_s_answer(people, models, found):
     px = stage.distances(played.answers, "all joints")
     same = [who for who in side_by_side.FIVE[1:] if np.array_equal(px[who], px[SINGLE], True)]
     assert [line.name for line in curve.lines] == [f for f in side_by_side.FIVE if f not in same]
-    assert all(who in curve.title for who in same) and ("as the" in curve.title) == bool(same)
+    assert all(who in curve.title for who in same) and ("on the line" in curve.title) == bool(same)
     lying = replace(played, answers={**played.answers, "HANet": played.answers[SINGLE]})
     ((*pictures, curve),) = stage.draw({**stage.state, "beside it": "HANet"}, lying)["stage"]
     assert [picture.title for picture in pictures] == [SINGLE, "HANet"]
     assert "HANet" not in [line.name for line in curve.lines]
-    assert {"beside it": "HANet"} in stage.asks()
-    # the exercise: nothing at once, done at one joint
-    best = side_by_side.most_gained(stage, "OTPose")
-    measure = side_by_side.gain_of(stage, "OTPose")
-    scores = {j: measure({"error of": j}, played) for j in stage.kin.joints}
-    assert max(scores.values()) == best > measure({"error of": "all joints"}, played)
-    goal(stage, "Choose.", measure, reach=best - 0.01, higher=True)
-    assert "Not yet" in stage.goal
-    stage.choose(**{"error of": max(scores, key=scores.get)})
-    assert "Reached" in stage.goal
+    chosen = {"beside it": "HANet", "error of": "left_knee"}
+    assert chosen in [*stage.asks()]
+    ((_, panel, _),) = stage.draw({**stage.state, **chosen}, played)["stage"]
+    marked, j = panel.people[-1], stage.kin.index("left_knee")
+    assert marked.name == "left knee" and np.isnan(np.delete(marked.xy, j, 2)).all()
+    assert np.array_equal(marked.xy[:, :, j], played.answers["HANet"][:, :, j], equal_nan=True)
 
 
 # --- when to take which
@@ -278,7 +298,7 @@ def made_rows(**hidden):
     """
     lines = []
     for name, method in METHODS.items():
-        for subset in (VISIBLE, HIDDEN, *SHOWN):
+        for subset in (VISIBLE, HIDDEN, *LEVELS, *SHOWN):
             ends = hidden.get(name, (-1, 1)) if subset == HIDDEN else (-1, 1)
             line = {"method": name, "subset": subset, "metrics": {"PCK": 50 + sum(ends) / 2}}
             if method.base:
@@ -316,11 +336,11 @@ def test_the_straight_line_is_a_choice_of_its_own():
     assert side_by_side.choices(lines)[-1]["or, no difference shown"] == "", "better than the line"
     side_by_side.line_of(lines, TOLD, HIDDEN)["against"] = {LINE: _pair(-1, 1)}
     assert side_by_side.choices(lines)[-1]["or, no difference shown"] == LINE
-    # but not where the line harms visible joints, unless hidden ones alone count
+    # but not where the line harms visible joints by more than is accepted
     side_by_side.line_of(lines, LINE, VISIBLE)["paired"] = _pair(-9, -5)
     row = side_by_side.choices(lines)[-1]
     assert (row["take"], row["or, no difference shown"]) == (TOLD, "")
-    row = side_by_side.choices(lines, visible=False)[-1]
+    row = side_by_side.choices(lines, harm=5)[-1]  # its interval ends at -5: not shown to be more
     assert (row["take"], row["or, no difference shown"]) == (TOLD, LINE)
 
 
@@ -331,6 +351,8 @@ def test_who_harms_visible_joints_is_no_choice():
     row = side_by_side.choices(lines)[1]
     assert row["take"] == STAY
     assert row["helps hidden joints, but harms visible ones"] == "HANet"
+    assert side_by_side.choices(lines, harm=0.9)[1]["take"] == STAY
+    assert side_by_side.choices(lines, harm=1)[1]["take"] == "HANet"
 
 
 def test_what_you_have_and_ask_decide_whom_the_explorer_takes():
@@ -339,61 +361,69 @@ def test_what_you_have_and_ask_decide_whom_the_explorer_takes():
     for name in METHODS:  # of which readers see both ends
         side_by_side.line_of(lines, name, HIDDEN)["metrics"]["PCK"] = 45 if name == SINGLE else 51
     explorer = side_by_side.Choice(lines)
-    assert "take OTPose. " in explorer.verdict
-    assert "45.0 → 51.0 (+6.0 [+3.0, +9.0] points), helps" in explorer.verdict
-    assert f"learned from {METHODS['OTPose'].learned}" in explorer.verdict
-    assert "harms visible ones: HANet" in explorer.verdict
+    assert "take OTPose. Hidden joints, PCK: 45.0 → 51.0 (+6.0 [+3.0, +9.0])" in explorer.verdict
+    assert "Too dear at visible joints: HANet" in explorer.verdict
 
     def bars():
         shown = explorer.draw(explorer.state, None)["choice"]
-        return [
-            {bar.label.removeprefix("take ").partition(" [")[0]: bar for bar in panel.bars}
-            for (panel,) in shown
-        ]
+        assert len({panel.range for (panel,) in shown}) == 1, "one scale"
+        named = [{bar.label.removeprefix("take "): bar for bar in panel.bars} for (panel,) in shown]
+        return [{name.partition(" (")[0]: bar for name, bar in each.items()} for each in named]
 
     hidden, visible = bars()
     assert [hidden[name].mark for name in ("OTPose", "HANet", "PORT")] == ["✓", "✓", "·"]
-    assert hidden["OTPose"].label == "take OTPose [+3.0, +9.0]"
+    assert hidden["OTPose"].label == "take OTPose" and hidden["OTPose"].ends == (3, 9)
     assert visible["HANet"].mark == "✕" and hidden["OTPose"].value == 6
-    explorer.choose(**{"it must": list(RULES)[1]})
-    assert "take HANet" in explorer.verdict, "hidden joints alone count"
+    score = side_by_side.price(explorer, "HANet")
+    assert np.isnan(score(explorer.state, None)), "the rule does not take it"
+    explorer.choose(harm=1)
+    assert "take HANet" in explorer.verdict and score(explorer.state, None) == 1
     explorer.choose(**{"you have": "one picture"})
     assert "stay with what you have" in explorer.verdict and "OTPose" not in explorer.verdict
     assert np.isnan(bars()[0]["OTPose"].value) and np.isfinite(bars()[0]["PORT"].value)
     assert bars()[0]["OTPose"].label == "OTPose" and not bars()[0]["OTPose"].mark
+    explorer.choose(show=list(VIEWS)[-1])
+    assert [
+        p.title.partition(":")[0] for (p,) in explorer.draw(explorer.state, None)["choice"]
+    ] == [*SHOWN]
     lines = made_rows(**{LINE: (3, 9), TOLD: (4, 8)})
     side_by_side.line_of(lines, TOLD, HIDDEN)["against"] = {LINE: _pair(-2, 4)}
     explorer = side_by_side.Choice(lines, state={"you have": list(SITUATIONS)[-1]})
-    assert f"take {TOLD}, or the {LINE}: between these two" in explorer.verdict
-    told = f"Hidden joints, PCK against the {LINE}: +1.0 [-2.0, +4.0] points, {OPEN}"
-    assert told in explorer.verdict
-    asked = {(each["you have"], each["it must"]) for each in explorer.questions()}
-    assert len(asked) == len(SITUATIONS) * len(RULES), "a page holds every answer"
+    assert f"take {TOLD}, or the {LINE}. " in explorer.verdict
+    assert f"Against the {LINE}: +1.0 [-2.0, +4.0], {OPEN}." in explorer.verdict
+    names = "you have", "harm", "show"
+    asked = {tuple(each[name] for name in names) for each in explorer.questions()}
+    harms = side_by_side.MOST_HARM + 1
+    assert len(asked) == len(SITUATIONS) * harms * len(VIEWS), "a page holds every answer"
+
+
+def test_who_answers_as_the_single_frame_has_no_bar():
+    explorer = side_by_side.Choice(made_rows(PORT=(0, 0)))
+    ((panel,), _) = explorer.draw(explorer.state, None)["choice"]
+    (port,) = (bar for bar in panel.bars if bar.label.startswith("PORT"))
+    assert np.isnan(port.value) and port.label == "PORT (moves none)"
+
+
+def test_the_exercise_is_done_by_the_least_harm_that_takes_hanet_in_the_shipped_rows():
+    shipped = json.loads(rows_file("side_by_side").read_text(encoding="utf-8"))
+    bench = side_by_side.Choice(shipped["rows"])
+    score = side_by_side.price(bench, "HANet")
+    scores = [score({**bench.state, **change}, None) for change in bench.asks()]
+    visible = side_by_side.line_of(shipped["rows"], "HANet", VISIBLE)
+    least = int(np.ceil(-side_by_side.change_of(visible)["interval"][1]))
+    assert np.nanmin(scores) == least == 14 and np.isnan(score(bench.state, None))
 
 
 def test_the_overview_says_what_each_learned_from_and_what_its_rows_say():
     lines = made_rows(OTPose=(3, 9), STDPose=(2, 3))
     side_by_side.line_of(lines, "STDPose", HIDDEN)["paired"] = _pair(-1, 2)
-    lines.append({"method": "OTPose", "subset": COST, "metrics": {"times": 4.5}})
     rows = {row["method"]: row for row in side_by_side.overview(lines)}
-    head = f"{{}}, PCK against the {SINGLE}".format
-    assert rows["OTPose"][head(HIDDEN)] == f"{HELPS} 50.0 → 56.0"
-    assert rows["OTPose"][head(VISIBLE)] == f"{OPEN} 50.0 → 50.0"
-    assert rows["STDPose"][head(HIDDEN)].startswith(OPEN)
-    assert rows["OTPose"]["takes, × single frame"] == 4.5
+    assert rows["OTPose"][f"{HIDDEN}, points"] == "✓ +6.0"
+    assert rows["OTPose"][f"{VISIBLE}, points"] == "· +0.0"
+    assert rows["STDPose"][f"{HIDDEN}, points"] == "· +0.5"
+    assert (rows["OTPose"]["this picture"], rows["OTPose"]["labels"]) == ("✓", "")
+    assert (rows["HANet"]["joints of other frames"], rows["HANet"]["this picture"]) == ("✓", "")
     assert all(row["learned from"] for row in rows.values()) and SINGLE not in rows
-
-
-def test_the_chart_fills_what_is_shown_on_one_scale():
-    lines = made_rows(OTPose=(3, 9), HANet=(-9, -3), PORT=(0, 0))
-    figure = side_by_side.chart(lines, (VISIBLE, HIDDEN), "made")
-    axes = figure.axes[1]
-    names = [name for name in METHODS if name not in (SINGLE, "PORT")]  # which changes nothing
-    dots = dict(zip(names, (each[0] for each in axes.containers), strict=True))
-    assert (dots["OTPose"].get_marker(), dots["HANet"].get_marker()) == ("o", "X")
-    hollow = [name for name in names if dots[name].get_markerfacecolor() != dots[name].get_color()]
-    assert set(names) - set(hollow) == {"OTPose", "HANet"}
-    assert len({each.get_xlim() for each in figure.axes}) == 1
 
 
 def test_a_gain_over_its_own_start_alone_is_no_choice():

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -44,16 +43,13 @@ from .records import Clip, Detections, Pose, Prediction
 from .skeletons import Skeleton, own_skeleton, skeleton
 from .threads import hardware_in_words, threads_in_words
 from .train import choose_device
-from .view import style
 from .view.explorer import Control, Explorer, choice
+from .view.explorer import number as dial
 from .view.panels import HIDDEN as HIDDEN_MARK
 from .view.panels import NOTHING, Bar, Bars, Click, Lines, Picture, Tabs
 from .view.panels import VISIBLE as VISIBLE_MARK
 from .view.panels import People as Shown
 from .view.stage import Played, Scene, Stage, over_time
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # the clips of "passing_people" with more frames, all of them labelled  # ours
 WORLD = replace(
@@ -156,7 +152,7 @@ METHODS = {
         f"3 pictures, {APART} frames apart",
         "do without frames on both sides",
         "clips of fast people",
-        3,
+        "visible",
     ),
     LINE: Method(
         "",
@@ -388,6 +384,15 @@ def _around(people: People, person: int) -> tuple[float, ...]:
     return tuple(enlarge(people.truth.boxes_xyxy[person], PADDING, 1.0).tolist())
 
 
+def _close(people: People, person: int) -> tuple[float, ...]:
+    """The middle of somebody's box, wider than high, px."""
+    x, y, right, bottom = people.truth.boxes_xyxy[person]
+    high = 0.8 * (bottom - y)
+    middle = np.array([(x + right) / 2, (y + bottom) / 2])
+    half = np.array([0.85 * high, high / 2])
+    return (*(middle - half).tolist(), *(middle + half).tolist())
+
+
 def panels(
     people: People, found: Mapping[str, Float[np.ndarray, "n k 2"]], person: int
 ) -> list[Picture]:
@@ -415,18 +420,43 @@ def errors(
     return {name: float(px[use].mean()) for name, px in away.items()}
 
 
-def strip(people: People, person: int) -> list[Picture]:
-    """The clip around the middle frame, with the person's true joints: crosses are hidden."""
+def strip(people: People, person: int, *, ask: bool = False) -> list[Picture]:
+    """The frames around the middle one, with the person's true joints: crosses are hidden. ask: the
+    middle frame alone, with its visible joints.
+    """
     pair, number = people.people_of[person]
     track = people.pairs[pair][0].tracks[number]
     columns, out = shared_columns(track.skeleton), []
-    box = _around(people, person)
-    for t in range(MIDDLE - APART, MIDDLE + APART + 1):
-        marks = np.array([NOTHING, HIDDEN_MARK, VISIBLE_MARK])[track.visibility[t, columns]]
+    box = _close(people, person) if ask else _around(people, person)
+    others = [MIDDLE + step for step in range(-APART, APART + 1) if step]
+    for t in [MIDDLE] if ask else others:
+        marks = np.array([NOTHING, NOTHING if ask else HIDDEN_MARK, VISIBLE_MARK])
+        marks = marks[track.visibility[t, columns]]
         truth = Shown("truth", "truth", track.xy_frame[t, columns], marks)
         frame = people.windows.frame(pair, t)
         out.append(Picture(f"frame {t}", [frame], [truth], box=box))
     return out
+
+
+def asked_joint(
+    people: People, found: Mapping[str, Float[np.ndarray, "n k 2"]], person: int
+) -> tuple[str, np.ndarray, dict[str, np.ndarray], float]:
+    """Of somebody's hidden joints that a near frame shows the one that the single frame misses by
+    most: its name, where it is and where each method puts it, px, who answers as the single frame
+    left out; and how far off is a hit, px.
+    """
+    truth = _shared(people.truth)[person]
+    use = (people.flags[person] == 1) & (people.shown[person] > 0)
+    away = np.linalg.norm(found[SINGLE][person] - truth, axis=-1)
+    j = int(np.where(use, away, -1).argmax())
+    places = {name: xy[person, j] for name, xy in found.items()}
+    others = {
+        name: xy
+        for name, xy in places.items()
+        if name == SINGLE or not np.array_equal(xy, places[SINGLE])
+    }
+    reach = HIT * float(metrics.box_sizes(people.truth.boxes_xyxy[[person]])[0])
+    return shared_joints()[j], truth[j], others, reach
 
 
 def stage(people: People, models: Mapping[str, Predictor], person: int, **options) -> Stage:
@@ -463,8 +493,8 @@ def stage(people: People, models: Mapping[str, Predictor], person: int, **option
 
 class Together(Stage):
     """The stage with the single frame and one method beside it, large enough for a click on a
-    joint, which chooses whose error is drawn. Of everybody there are curves, but for who lies on
-    the single frame's in all frames.
+    joint, which chooses whose error is drawn and is marked. Of everybody there are curves, but for
+    who lies on the single frame's in all frames.
     """
 
     def declare(self) -> list[Control]:
@@ -476,7 +506,20 @@ class Together(Stage):
         click = Click("error of", needs="drawing")
         two = SINGLE, state["beside it"]
         shown = [replace(each, click=click) for each in pictures if each.title in two]
+        if state["error of"] in self.kin.joints:
+            chosen = np.arange(len(self.kin)) == self.kin.index(state["error of"])
+            shown = [
+                replace(each, people=[*each.people, self.marked(state, chosen, each, found)])
+                for each in shown
+            ]
         return {"stage": [[*shown, replace(curve, wide=1.4)]]}
+
+    def marked(
+        self, state: Mapping, chosen: Bool[np.ndarray, "k"], panel: Picture, found: Played
+    ) -> Shown:
+        """The chosen joint alone, where a panel's method puts it."""
+        xy = np.where(chosen[:, None], found.answers[panel.title], np.nan)
+        return Shown(state["error of"].replace("_", " "), "ink", xy)
 
     def curve(self, state: Mapping, found: Played) -> Lines:
         lines = super().curve(state, found)
@@ -485,31 +528,13 @@ class Together(Stage):
             line.name for line in lines.lines[1:] if np.array_equal(line.y, first.y, equal_nan=True)
         ]
         drawn = [line for line in lines.lines if line.name not in same]
-        words = f"; as the {SINGLE}: {', '.join(same)}" if same else ""
+        words = f" ({', '.join(same)}: on the line of the {SINGLE})" if same else ""
         return replace(lines, lines=drawn, title=lines.title + words)
 
     def asks(self) -> Iterable[Mapping]:
-        """Everybody beside the single frame, and OTPose joint by joint."""
-        return [*self.each("beside it"), *super().asks()]
-
-
-def gain_of(played: Stage, method: str) -> Callable[[Mapping, Played], float]:
-    """The score of an exercise on the stage: by how many px a method is closer than the single
-    frame in the middle frame, at the joint that "error of" names; NaN without a label.
-    """
-
-    def measure(state: Mapping, found: Played) -> float:
-        away = played.distances(found.answers, state["error of"])
-        gain = (away[SINGLE] - away[method])[MIDDLE]
-        return float(gain[np.isfinite(gain)].mean()) if np.isfinite(gain).any() else float("nan")
-
-    return measure
-
-
-def most_gained(played: Stage, method: str) -> float:
-    """The highest such score that a joint has."""
-    found, measure = played.compute(played.state), gain_of(played, method)
-    return float(np.nanmax([measure({"error of": joint}, found) for joint in played.kin.joints]))
+        """Everybody beside the single frame, joint by joint."""
+        for beside, joint in product(FIVE[1:], self.declared["error of"].options):
+            yield {"beside it": beside, "error of": joint}
 
 
 # --- rows -----------------------------------------------------------------------------------------
@@ -584,18 +609,6 @@ def _in_words(change: Mapping) -> str:
     return f"{change['difference']:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
-def change_row(line: Mapping) -> dict | None:
-    """Its change of PCK against the single frame, as `paper.changes` draws it; of `METHODS`
-    alone, and of those that change anything.
-    """
-    change = _change(line, SINGLE) if line["method"] in METHODS else None
-    if change is None or not any(change["interval"]):
-        return None
-    low, high = change["interval"]
-    words = {"method": line["method"], "subset": line["subset"]}
-    return {**words, "change": change["difference"], "low": low, "high": high}
-
-
 def table_of(lines: Iterable[Mapping], chosen: Sequence[str]) -> list[dict]:
     """Rows for readers, subset by subset: PCK, error, and the differences of PCK with their
     intervals; where a method starts from the single frame both are the same.
@@ -610,7 +623,7 @@ def table_of(lines: Iterable[Mapping], chosen: Sequence[str]) -> list[dict]:
             ("PCK, against single frame", SINGLE),
             ("PCK, against its start", next(iter(line.get("against", {})), None)),
         ):
-            change = _change(line, rival) if rival else None
+            change = change_of(line, rival) if rival else None
             row[title] = change and _in_words(change)
             if change and title.endswith("start") and rival != SINGLE:
                 row[title] += f", {rival}"
@@ -630,28 +643,6 @@ def summary(lines: Iterable[Mapping]) -> list[dict]:
             row |= {f"{word}: {key}": own.get(key) for key in own if key.startswith("PCK")}
         found.append(row)
     return found
-
-
-def chart(lines: Iterable[Mapping], chosen: Sequence[str], title: str) -> Figure:
-    """Changes of PCK against the single frame in some subsets, on one scale and in the methods'
-    colours: filled where a method helps, a cross where it harms, hollow where nothing is shown.
-    """
-    from .view import paper  # matplotlib takes its time, and few need it
-
-    drawn = [row for line in lines if line["subset"] in chosen and (row := change_row(line))]
-    drawn.sort(key=lambda row: chosen.index(row["subset"]))
-    figure = paper.changes(drawn, x_title="points of PCK (- is worse)", title=title)
-    ends = min(row["low"] for row in drawn) - 1, max(row["high"] for row in drawn) + 1
-    for axes, subset in zip(figure.axes, dict.fromkeys(row["subset"] for row in drawn)):
-        own = [row for row in drawn if row["subset"] == subset]
-        for row, (dot, _, bars) in zip(own, axes.containers, strict=True):
-            ink = style.colour(METHODS[row["method"]].role)
-            shown = row["low"] > 0 or row["high"] < 0
-            dot.set(color=ink, marker="X" if row["high"] < 0 else "o", markersize=6)
-            dot.set_markerfacecolor(ink if shown else style.colour("paper"))
-            bars[0].set_color(ink)
-        axes.set_xlim(*ends)
-    return figure
 
 
 # --- what it costs --------------------------------------------------------------------------------
@@ -722,15 +713,15 @@ def verdict(line: Mapping, rival: str) -> str:
     """What the paired interval of PCK says: it helps where the lower end is above 0, harms where
     the upper end is below 0, and nothing is shown otherwise.
     """
-    change = _change(line, rival)
+    change = change_of(line, rival)
     if change is None:
         return OPEN
     low, high = change["interval"]
     return HELPS if low > 0 else HARMS if high < 0 else OPEN
 
 
-def _change(line: Mapping, rival: str) -> Mapping | None:
-    """The paired difference of PCK, where there are two clips to draw from."""
+def change_of(line: Mapping, rival: str = SINGLE) -> Mapping | None:
+    """{difference, interval}: the paired one of PCK, where there are two clips to draw from."""
     pairs = line.get("paired", {}) if rival == SINGLE else line.get("against", {}).get(rival, {})
     return pairs.get("PCK")
 
@@ -769,35 +760,35 @@ def judged(lines: Sequence[Mapping]) -> list[dict]:
 
 
 SITUATIONS = {  # what a reader has
-    "joints of single pictures, no pixels": {JOINTS},
-    "joints of a video, no pixels": {JOINTS, TRACK},
+    "joints of one picture alone": {JOINTS},
+    "joints of a video alone": {JOINTS, TRACK},
     "one picture": {JOINTS, PICTURE},
     "a video": {JOINTS, TRACK, PICTURE, FRAMES},
-    "a video, people labelled in frames near by": set(HAVE),
+    "a video with labels near by": set(HAVE),
 }
 STAY = "stay with what you have: no gain is shown"
-# what is asked of a method -> whether harm at visible joints forbids it
-RULES = {"help hidden joints, harm no visible ones": True, "help hidden joints": False}
 
 
-def choices(lines: Sequence[Mapping], *, visible: bool = True) -> list[dict]:
-    """When to take which, by rules. A method can be taken where a reader has what it needs and it
-    helps hidden joints against the single frame; visible: and does not harm visible ones. Of
-    several the one whose gain has the highest lower end is taken; beside it stands what it goes on
-    from, where that can be taken, too, and no difference between the two is shown.
+def choices(lines: Sequence[Mapping], *, harm: float | int = 0) -> list[dict]:
+    """When to take which, by rules. A method can be taken where a reader has what it needs, it
+    helps hidden joints against the single frame, and is not shown to cost visible ones more than
+    `harm` points of PCK: its interval does not lie below -harm as a whole. Of several the one
+    whose gain has the highest lower end is taken; beside it stands what it goes on from, where
+    that can be taken, too, and no difference between the two is shown.
     """
     gains, harmful = {}, set()
     for name, method in METHODS.items():
         if not method.base:
             continue
         if ruled(lines, name, HIDDEN) == HELPS:
-            gains[name] = _change(line_of(lines, name, HIDDEN), SINGLE)
-        if ruled(lines, name, VISIBLE) == HARMS:
+            gains[name] = change_of(line_of(lines, name, HIDDEN))
+        cost = change_of(line_of(lines, name, VISIBLE))
+        if cost is not None and cost["interval"][1] < -harm:
             harmful.add(name)
     found = []
     for have, what in SITUATIONS.items():
         fit = [name for name in gains if METHODS[name].needs <= what]
-        good = [name for name in fit if not visible or name not in harmful]
+        good = [name for name in fit if name not in harmful]
         best = max(good, key=lambda name: gains[name]["interval"][0], default=None)
         row = {"you have": have, "take": best or STAY, "or, no difference shown": ""}
         row[f"hidden joints against the {SINGLE}, PCK"] = ""
@@ -807,10 +798,8 @@ def choices(lines: Sequence[Mapping], *, visible: bool = True) -> list[dict]:
             if base in good and verdict(line_of(lines, best, HIDDEN), base) == OPEN:
                 row["or, no difference shown"] = base
         row["helps, too"] = ", ".join(name for name in good if name != best)
-        if visible:
-            row["helps hidden joints, but harms visible ones"] = ", ".join(
-                name for name in fit if name in harmful
-            )
+        harms = ", ".join(name for name in fit if name in harmful)
+        row["helps hidden joints, but harms visible ones"] = harms
         found.append(row)
     return found
 
@@ -821,27 +810,45 @@ def _rise(lines: Sequence[Mapping], name: str, subset: str) -> str:
     return "" if None in ends else " → ".join(f"{end:.1f}" for end in ends)
 
 
+READ = {  # heads of the table of all methods
+    JOINTS: "joints",
+    TRACK: "joints of other frames",
+    PICTURE: "this picture",
+    FRAMES: "other pictures",
+    LABELS: "labels",
+}
+
+
 def overview(lines: Sequence[Mapping]) -> list[dict]:
-    """A row a method: what it reads, what it has learned from, what its rows say of hidden and
-    visible joints against the single frame, and how long it takes beside that.
+    """A row a method: what it reads, what it has learned from, and what its rows say of hidden and
+    visible joints against the single frame, points of PCK.
     """
     found = []
     for name, method in METHODS.items():
         if name in (SINGLE, ALWAYS):
             continue
-        row = {"method": name, "reads": method.reads, "learned from": method.learned}
+        reads = method.needs | ({PICTURE} if FRAMES in method.needs else set())
+        row = {"method": name, **{head: "✓" * (what in reads) for what, head in READ.items()}}
+        row["learned from"] = method.learned
         for subset in (HIDDEN, VISIBLE):
-            said = f"{ruled(lines, name, subset)} {_rise(lines, name, subset)}"
-            row[f"{subset}, PCK against the {SINGLE}"] = said.strip()
-        costs_ = [line for line in lines if (line["method"], line["subset"]) == (name, COST)]
-        row[f"takes, × {SINGLE}"] = costs_[0]["metrics"]["times"] if costs_ else None
+            line = line_of(lines, name, subset)
+            mark = MARKS.get(verdict(line, SINGLE), "·")
+            row[f"{subset}, points"] = f"{mark} {change_of(line)['difference']:+z.1f}"
         found.append(row)
     return found
 
 
+VIEWS = {  # what is drawn of the rows
+    "hidden | visible joints": (HIDDEN, VISIBLE),
+    "by how much is hidden": (*LEVELS,),
+    "by near frames": (*SHOWN,),
+}
+MOST_HARM = 20  # points of PCK that can be accepted
+
+
 class Choice(Explorer):
-    """Say what you have and what you ask of a method, and see whom the rules of `choices` take,
-    and what his rows say.
+    """Say what you have and how much harm to visible joints you accept, and see whom the rule of
+    `choices` takes, and the rows that it follows from, on one scale.
 
     lines: as of `measured`.
     """
@@ -849,82 +856,83 @@ class Choice(Explorer):
     def __init__(self, lines: Sequence[Mapping], **options):
         self.lines = lines
         self.rows = {
-            (row["you have"], rule): row
-            for rule, visible in RULES.items()
-            for row in choices(lines, visible=visible)
+            (row["you have"], harm): row
+            for harm in range(MOST_HARM + 1)
+            for row in choices(lines, harm=harm)
         }
+        self.names = [name for name in METHODS if name not in (SINGLE, ALWAYS)]
+        self.ends = {view: self.ends_of(subsets_) for view, subsets_ in VIEWS.items()}
         super().__init__(shared_skeleton(), **{"name": "choice", **options})
 
     def declare(self) -> list[Control]:
+        words = "harm I accept, points"
         return [
             choice("you have", SITUATIONS, "a video", needs="drawing"),
-            choice("it must", RULES, needs="drawing"),
+            dial("harm", 0, MOST_HARM, needs="drawing", label=words),
+            choice("show", VIEWS, needs="drawing"),
         ]
 
+    def ends_of(self, drawn: Iterable[str]) -> tuple[float, float]:
+        """Ends of an axis for all intervals of some subsets."""
+        changes = [change_of(line_of(self.lines, *one)) for one in product(self.names, drawn)]
+        ends = [0.0, *(end for change in changes if change for end in change["interval"])]
+        return min(ends) - 1, max(ends) + 1
+
     def row(self, state: Mapping) -> dict:
-        return self.rows[state["you have"], state["it must"]]
+        return self.rows[state["you have"], state["harm"]]
 
     def compute(self, state: Mapping) -> None:
         """The rows are there."""
 
     def draw(self, state: Mapping, found: None) -> Tabs:
-        panels, longest = [], 0.0
-        for subset in (HIDDEN, VISIBLE):
-            bars = [
-                self.bar(state, name, subset) for name in METHODS if name not in (SINGLE, ALWAYS)
-            ]
-            longest = max([longest, *(abs(np.nan_to_num(bar.value)) for bar in bars)])
-            title = f"{subset}: PCK against the {SINGLE}, points"
-            panels.append(Bars(title, "points of PCK", bars, signed=True))
-        ends = -1.2 * longest - 1, 1.2 * longest + 1
-        return {"choice": [[replace(panel, range=ends)] for panel in panels]}
+        panels = []
+        for subset in VIEWS[state["show"]]:
+            bars = [self.bar(state, name, subset) for name in self.names]
+            title, ends = f"{subset}: ← worse | better →", self.ends[state["show"]]
+            panels.append(Bars(title, "points of PCK", bars, range=ends, signed=True))
+        return {"choice": [[panel] for panel in panels]}  # one zero, one below the other
 
     def bar(self, state: Mapping, name: str, subset: str) -> Bar:
-        """A method's change and its interval; nothing for one that cannot be used."""
+        """A method's change and its interval; nothing for one that cannot be used or that answers
+        as the single frame.
+        """
         method, line = METHODS[name], line_of(self.lines, name, subset)
         words = f"take {name}" if name == self.row(state)["take"] else name
-        change = _change(line, SINGLE)
+        change = change_of(line)
         if change is None or not method.needs <= SITUATIONS[state["you have"]]:
             return Bar(words, float("nan"), method.role)
-        low, high = change["interval"]
-        words += f" [{low:+.1f}, {high:+.1f}]"
-        mark = MARKS.get(ruled(self.lines, name, subset), "·")
-        return Bar(words, change["difference"], method.role, mark)
+        if not any(change["interval"]):
+            return Bar(f"{words} (moves none)", float("nan"), method.role)
+        mark = MARKS.get(verdict(line, SINGLE), "·")
+        return Bar(words, change["difference"], method.role, mark, tuple(change["interval"]))
 
     def say(self, state: Mapping, found: None) -> str:
-        row, having = self.row(state), f"With {state['you have']}"
+        row = self.row(state)
         taken, other = row["take"], row["or, no difference shown"]
-        asked = " without harming visible ones" if RULES[state["it must"]] else ""
-        said = (
-            f"{having}: stay with what you have. Nothing that you can use is shown to help hidden "
-            f"joints{asked}."
-        )
+        said = "stay with what you have. Nothing that you can use may be taken by the rule."
         if taken in METHODS:
-            beside = f", or the {other}: between these two no difference is shown" if other else ""
-            said = (
-                f"{having}: take {taken}{beside}. {self.gain(taken, HIDDEN, SINGLE)}. It has "
-                f"learned from {METHODS[taken].learned}."
-            )
-            base = METHODS[taken].base
+            line, base = line_of(self.lines, taken, HIDDEN), METHODS[taken].base
+            beside = f", or the {other}" if other else ""
+            rise = f"{_rise(self.lines, taken, HIDDEN)} ({_in_words(change_of(line))})"
+            said = f"take {taken}{beside}. Hidden joints, PCK: {rise}."
             if base in METHODS and base != SINGLE:
-                parts = [self.gain(taken, subset, base) for subset in (HIDDEN, VISIBLE)]
-                said += f" {'. '.join(parts)}."
-        for part in ("helps, too", "helps hidden joints, but harms visible ones"):
-            said += f" {part[:1].upper()}{part[1:]}: {row[part]}." if row.get(part) else ""
-        return said
-
-    def gain(self, name: str, subset: str, rival: str) -> str:
-        """What a row says against a rival, as a sentence without its end."""
-        line = line_of(self.lines, name, subset)
-        rise = _rise(self.lines, name, subset) if rival == SINGLE else ""
-        by = _in_words(_change(line, rival)) + " points"
-        by = f"{rise} ({by})" if rise else by
-        words = f"{subset[:1].upper()}{subset[1:]}, PCK against the {rival}"
-        return f"{words}: {by}, {verdict(line, rival)}"
+                against = f"{_in_words(change_of(line, base))}, {verdict(line, base)}"
+                said += f" Against the {base}: {against}."
+        out = row["helps hidden joints, but harms visible ones"]
+        if out:
+            said += f" Too dear at visible joints: {out}."
+        return f"With {state['you have']}: {said}"
 
     def asks(self) -> Iterable[Mapping]:
-        names = "you have", "it must"
-        return (dict(zip(names, each)) for each in product(SITUATIONS, RULES))
+        for have, harm, view in product(SITUATIONS, range(MOST_HARM + 1), VIEWS):
+            yield {"you have": have, "harm": harm, "show": view}
+
+
+def price(bench: Choice, name: str) -> Callable[[Mapping, object], float]:
+    """The score of an exercise with a `Choice`: the harm that is accepted where the rule takes this
+    method; NaN where it does not.
+    """
+    return lambda state, _: state["harm"] if bench.row(state)["take"] == name else float("nan")
 
 
 # --- all of it ------------------------------------------------------------------------------------
