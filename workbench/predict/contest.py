@@ -1,5 +1,4 @@
-"""Five methods asked for one frame of the same person, and again with a source of theirs taken
-away: a joint, a frame, a label.
+"""Five methods asked for one frame of the same person, and again with what may help taken away.
 
 PORT and HANet get joints, those that a single-frame estimator finds in the case's own frames;
 VisSimCC, OTPose and STDPose the frames, all in the box of the asked one.
@@ -22,18 +21,24 @@ from .poses import refine_people
 from .sequences import stretches
 
 SINGLE = "vissimcc-baseline"  # who finds joints for PORT and HANet
-NEAR = 4  # frames before and after, each of which is taken from HANet
+SOURCES = {  # what may help, and is taken away
+    "port": "other joints",
+    "hanet": "other frames",
+    "vissimcc": "other joints",
+    "otpose": "other frames",
+    "stdpose": "both labels",
+}
 Frames = Sequence[UInt8[np.ndarray, "h w 3"]]
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """xy: px of the picture, in `JOINTS`; NaN for what a method does not know. without: a source ->
-    the same where that is taken away.
+    """xy: px of the picture, in `JOINTS`; NaN for what a method does not know. bare: the same where
+    its source (`SOURCES`) is taken away.
     """
 
     xy: Float[np.ndarray, "k 2"]
-    without: Mapping[str, Float[np.ndarray, "k 2"]]
+    bare: Float[np.ndarray, "k 2"]
 
 
 class Contest:
@@ -80,43 +85,29 @@ class Contest:
         }
 
     def by_joints(self, _port: Predictor, people: Detections) -> Answer:
-        """PORT replaces what is missing in the frame. Sources: the other joints."""
-        row = people.select([self.case.key])
-        known = np.flatnonzero(row.confidence[0] > 0)
-        rows = row.select([0] * (1 + len(known)))
+        """PORT replaces what is missing in the frame."""
+        rows = people.select([self.case.key] * 2)
         confidence = rows.confidence.copy()
-        confidence[np.arange(len(known)) + 1, known] = 0
+        confidence[1] = 0
         found = refine_people(self.port, replace(rows, confidence=confidence), missing_alone=True)
         there = (found.confidence > 0) | found.replaced
         there = there & np.isin(np.arange(len(JOINTS)), SHARED)
-        xy = np.where(there[..., None], found.xy_frame, np.nan)
-        return Answer(xy[0], dict(zip((JOINTS.joints[j] for j in known), xy[1:])))
+        return Answer(*np.where(there[..., None], found.xy_frame, np.nan))
 
     def by_motion(self, hanet: Predictor, people: Detections) -> Answer:
-        """HANet reads the joints of all frames. Sources: frames; a line stands in their place."""
-        key, nobody = self.case.key, np.full((len(JOINTS), 2), np.nan)
-        found = [
-            (at.searchsorted(key - self.people.frames[rows[0]]), xy)
-            for rows, at, xy in stretches(hanet, people)
-            if self.people.frames[rows[0]] <= key <= self.people.frames[rows[-1]]
-        ]
-        if not found:
-            return Answer(nobody, {})
-        ((place, xy),) = found
-        frames = [s for s in range(place - NEAR, place + NEAR + 1) if 0 < s < len(xy) - 1]
-        each = np.repeat(xy[None], 1 + len(frames), 0)
-        for row, s in zip(each[1:], frames):
-            row[s] = (xy[s - 1] + xy[s + 1]) / 2
-        inputs = [hanet.inputs(one) for one in each]
-        batch = {name: torch.cat([one[name] for one in inputs]) for name in inputs[0]}
-        with hanet.inference():
-            flat = (
-                hanet.model(batch["xy"], batch.get("valid"))["xy"][:, place].float().cpu().numpy()
-            )
-        centre, size = (part[:, 0] for part in hanet.frame(each))
-        xy = _in_joints(flat.reshape(len(each), -1, 2) * size + centre, hanet)
-        numbers = [f"frame {s + key - place}" for s in frames]
-        return Answer(xy[0], dict(zip(numbers, xy[1:])))
+        """HANet reads the joints of all frames."""
+        only = np.arange(len(people)) == self.case.key
+        alone = replace(people, confidence=np.where(only[:, None], people.confidence, 0))
+        return Answer(self.moving(hanet, people), self.moving(hanet, alone))
+
+    def moving(self, hanet: Predictor, people: Detections) -> Float[np.ndarray, "k 2"]:
+        """The asked frame of a track; NaN where HANet cannot answer."""
+        key = self.case.key
+        for rows, at, xy in stretches(hanet, people):
+            first = self.people.frames[rows[0]]
+            if len(xy) > 1 and first <= key <= self.people.frames[rows[-1]]:
+                return _in_joints(hanet.refine(xy)[None, at.searchsorted(key - first)], hanet)[0]
+        return np.full((len(JOINTS), 2), np.nan)
 
     def seen(self, name: str, frames: Frames, numbers: Iterable[int], see: Callable):
         """What `see` makes of the crops of these frames, all in the box of the asked one, side by
@@ -139,40 +130,31 @@ class Contest:
             parts.append(part)
         return torch.stack(parts, 1), to_frame
 
-    def answer(self, predictor: Predictor, sources: Sequence[str], to_frame, **inputs) -> Answer:
-        """Of a batch whose first row is whole, and whose others lack a source each."""
+    def answer(self, predictor: Predictor, to_frame, **inputs) -> Answer:
+        """Of a batch whose first row is whole, and whose second lacks the source."""
         edits = inputs.pop("edit", None)
         found, _ = predictor.look(**inputs, names=[*(edits or ())], edit=edits)
         xy_crop = predictor.model.decode(found)[0].float().cpu().numpy()
-        xy = _in_joints(geometry.apply(to_frame, xy_crop.astype(float)), predictor)
-        return Answer(xy[0], dict(zip(sources, xy[1:])))
+        return Answer(*_in_joints(geometry.apply(to_frame, xy_crop.astype(float)), predictor))
 
     def by_picture(self, aware: Predictor, frames: Frames) -> Answer:
-        """VisSimCC reads the frame. Sources: joints, which its mask then hides from the others."""
+        """VisSimCC reads the frame. Without the other joints its mask turns all of them down."""
         maps, to_frame = self.seen("vissimcc", frames, [self.case.key], aware.model.maps)
-        k = len(aware.skeleton)
-        keep = torch.ones(1 + k, k).fill_diagonal_(1)
-        keep[torch.arange(k) + 1, torch.arange(k)] = aware.model.config.hidden
+        keep = torch.ones(2, len(aware.skeleton))
+        keep[1] = aware.model.config.hidden
         edit = {"reasoning.mask": lambda own: torch.minimum(own, keep.to(own))}
-        batch = maps[:, 0].expand(1 + k, -1, -1, -1)
-        return self.answer(aware, aware.skeleton.joints, to_frame, maps=batch, edit=edit)
+        return self.answer(aware, to_frame, maps=maps[:, 0].expand(2, -1, -1, -1), edit=edit)
 
     def by_frames(self, clip: Predictor, frames: Frames) -> Answer:
-        """OTPose reads five frames. Sources: the four others; the asked one stands in for them."""
+        """OTPose reads five frames. Without the others the asked one stands in for them."""
         key, reach = self.case.key, clip.reach
         numbers = range(key - reach, key + reach + 1)
         rough, to_frame = self.seen("otpose", frames, numbers, clip.model.maps)
-        others = [i for i in range(len(numbers)) if i != reach]
-        batch = rough.repeat(1 + len(others), 1, 1, 1, 1)
-        for row, i in zip(batch[1:], others):
-            row[i] = row[reach]
-        names = [f"frame {numbers[i]}" for i in others]
-        return self.answer(clip, names, to_frame, heatmaps=batch)
+        batch = torch.cat([rough, rough[:, [reach] * len(numbers)]])
+        return self.answer(clip, to_frame, heatmaps=batch)
 
     def by_labels(self, between: Predictor, frames: Frames) -> Answer:
-        """STDPose reads three frames and the labels of two. Sources: these labels, and the pictures
-        they lie on; the asked frame's stands in for one.
-        """
+        """STDPose reads three frames and the labels of two."""
         key, case = self.case.key, self.case
         numbers = [key - SIDES, key, key + SIDES]
         crops, to_frame = self.seen("stdpose", frames, numbers, self.features)
@@ -183,19 +165,14 @@ class Contest:
             if name in JOINTS.joints:
                 labels[:, j] = xy_crop[:, JOINTS.index(name)]
                 weights[:, j] = case.visibility[numbers[::2], JOINTS.index(name)] > 0
-        told = torch.from_numpy(weights).repeat(5, 1, 1)
-        told[1, 0] = told[2, 1] = 0
-        features = crops.repeat(5, 1, 1, 1, 1)
-        features[3, 0] = features[4, 2] = features[0, 1]
-        names = [f"{what} {numbers[i]}" for what in ("label", "picture") for i in (0, 2)]
+        told = torch.from_numpy(weights)
         return self.answer(
             between,
-            names,
             to_frame,
-            features=features,
-            auxiliary_xy_crop=torch.from_numpy(labels).repeat(5, 1, 1, 1),
-            auxiliary_weights=told,
-            distance=torch.full((5, 2), float(SIDES)),
+            features=crops.repeat(2, 1, 1, 1, 1),
+            auxiliary_xy_crop=torch.from_numpy(labels).repeat(2, 1, 1, 1),
+            auxiliary_weights=torch.stack([told, torch.zeros_like(told)]),
+            distance=torch.full((2, 2), float(SIDES)),
         )
 
     def features(self, crop: torch.Tensor) -> torch.Tensor:

@@ -4,8 +4,7 @@ PORT and HANet get joints, those that a single-frame estimator finds in the unpa
 joint under paint is missing. VisSimCC, OTPose and STDPose get the painted pictures; STDPose also
 labels of two other frames, as in propagation. All are asked for one frame and in the same box.
 
-Where the rescue comes from is measured: a source (a joint, a frame, a label) is taken away, and the
-covered joints are then so much further from the truth.
+Where the rescue comes from is measured: what a method leans on (`contest.SOURCES`) is taken away.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -21,9 +21,20 @@ from jaxtyping import Bool, Float, Int, UInt8
 from ...made.moving_wrist import JOINTS, SHARED, SIDES, Case
 from ...occlusion import cover
 from ...predict import Predictor
-from ...predict.contest import Answer, Contest
-from ..explorer import Control, Explorer, choice
-from ..panels import NEWLY_HIDDEN, Arrows, Bar, Bars, People, Picture, Tabs, around, marks_of
+from ...predict.contest import SOURCES, Answer, Contest
+from ..explorer import Control, Explorer, choice, switch
+from ..panels import (
+    NEWLY_HIDDEN,
+    NOTHING,
+    VISIBLE,
+    Arrows,
+    Bar,
+    Bars,
+    People,
+    Picture,
+    Tabs,
+    around,
+)
 from ..stage import NAMES, brush_controls, covered, painted, patch, without_covered
 
 ONE, ALL = SPANS = ("one frame", "all frames")  # what is painted; in all, paint follows a joint
@@ -31,12 +42,13 @@ FAR = 0.05  # of the person's height: a method breaks that is so much further of
 RECOVERS, BREAKS, OFF = "holds", "breaks", "is off even without paint"
 OUTCOMES = {RECOVERS: "✓", BREAKS: "✕", OFF: "–"}
 LOST = 0.1  # and so far off it has lost the joints without any
+BARE = "take away what may help"
+AXIS = 0.25  # of the person's height: the end of the bars' axis
 NOTES = (
-    "Diamond: a joint under your paint. Cross: another joint that cannot be seen. Thin line: from "
-    "a method's answer to the truth.\n"
-    "✕: the covered joints are over {2:.1f} px (5 % of the person's height) further from the truth "
-    "than without paint. The bars: one joint, frame, label or picture is taken away from a method; "
-    "shown is the one whose loss costs most.\n"
+    "Diamond: a joint under your paint. Yellow line: from a method's answer to the truth.\n"
+    "✓ holds: the error of the covered joints rises by at most {2:.1f} px, 5 % of the person's "
+    "height. ✕ breaks: by more. On each bar a line goes from the error without paint up to that "
+    "limit.\n"
     "Made people (synthetic), so the truth is known. PORT and HANet read joints: what a "
     "single-frame estimator found without paint, less the joints under it. The others read the "
     "painted pictures; STDPose also the labels of frames {0} and {1}."
@@ -49,17 +61,17 @@ NOTES = (
 @dataclass(frozen=True, eq=False)
 class Row:
     """One method under the paint. now, before: mean error of the scored joints with and without
-    it, px; NaN where it does not know them. source, worth: what helped most, and by how many px;
-    "" where nothing is covered or helps. lost: the answer without that source.
+    it, px; NaN where it does not know them. source: what may help it; bare, lost: the answer and
+    the error under the paint without that.
     """
 
     name: str
     xy: Float[np.ndarray, "k 2"]
     now: float
     before: float
-    source: str = ""
-    worth: float = 0.0
-    lost: Float[np.ndarray, "k 2"] | None = None
+    source: str
+    bare: Float[np.ndarray, "k 2"]
+    lost: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,9 +83,9 @@ class Found:
 
 
 class HideExplorer(Explorer):
-    """Paint over a wrist: five small panels show who breaks and who recovers, and the bars from
-    which joint, frame or label the rescue came. A page answers for a patch over every joint, in the
-    asked frame and in all frames. predictors: as of `Contest`.
+    """Paint over a wrist: five small panels show who breaks and who holds, and who still does
+    without what it leans on. A page answers for a patch over every joint, in the asked frame and in
+    all frames. predictors: as of `Contest`.
     """
 
     def __init__(self, case: Case, predictors: Mapping[str, Predictor], **options):
@@ -102,6 +114,7 @@ class HideExplorer(Explorer):
         size, _, clear = brush_controls(round(case.height / 5), max(case.size_wh))
         return [
             choice("paint in", SPANS),
+            switch(BARE, needs="drawing"),
             replace(size, more=True, needs="nothing"),
             replace(clear, value=[self.patch(case.joint)], more=False),
         ]
@@ -139,7 +152,7 @@ class HideExplorer(Explorer):
         under = under & (case.visibility > 0) & np.isin(np.arange(len(JOINTS)), SHARED)
         hidden = under[key]
         answers = self.answers(mask) if mask.any() else self.plain
-        rows = [self.row(name, answer, hidden) for name, answer in answers.items()]
+        rows = [self.row(*each, hidden) for each in zip(answers.items(), SOURCES.values())]
         return Found(flags, under, hidden, rows)
 
     def answers(self, mask: Bool[np.ndarray, "t h w"]) -> dict[str, Answer]:
@@ -155,27 +168,49 @@ class HideExplorer(Explorer):
         away = np.linalg.norm(xy - case.xy[case.key], axis=1)[use]
         return float(np.nanmean(away)) if np.isfinite(away).any() else float("nan")
 
-    def row(self, name: str, answer: Answer, hidden: Bool[np.ndarray, "k"]) -> Row:
-        """What the paint did to a method, and what helped it most."""
-        now, before = (self.error(xy, hidden) for xy in (answer.xy, self.plain[name].xy))
-        covered = {JOINTS.joints[j] for j in np.flatnonzero(hidden)}
-        cost = {s: self.error(xy, hidden) - now for s, xy in answer.without.items()}
-        cost = {s: px for s, px in cost.items() if px > 0 and s not in covered}
-        cost = cost if covered else {}
-        source = max(cost, key=cost.get, default="")
-        lost = answer.without.get(source)
-        return Row(name, answer.xy, now, before, source, cost.get(source, 0.0), lost)
+    def row(self, given: tuple[str, Answer], source: str, hidden: Bool[np.ndarray, "k"]) -> Row:
+        """What the paint did to a method, and does without its source."""
+        name, answer = given
+        places = answer.xy, self.plain[name].xy, answer.bare
+        now, before, lost = (self.error(xy, hidden) for xy in places)
+        return Row(name, answer.xy, now, before, source, answer.bare, lost)
 
-    def errors(self, joint: str, span: str = ONE) -> dict[str, float]:
-        """name -> error of a joint under its patch, px; NaN for who has no answer."""
-        rows = self.under(json.dumps([self.patch(joint)]), span).rows
-        return {row.name: row.now for row in rows}
+    def rows(self, joint: str, span: str = ONE) -> Sequence[Row]:
+        """Everybody with a joint under its patch."""
+        return self.under(json.dumps([self.patch(joint)]), span).rows
 
-    def outcome(self, row: Row) -> str:
-        """Of `OUTCOMES`."""
+    def outcome(self, row: Row, bare: bool = False) -> str:
+        """Of `OUTCOMES`; bare: without its source."""
         if row.before > LOST * self.case.height:
             return OFF
-        return RECOVERS if row.now - row.before <= self.limit else BREAKS
+        px = row.lost if bare else row.now
+        return RECOVERS if px - row.before <= self.limit else BREAKS
+
+    def holding(self, found: Found) -> list[str]:
+        """Who holds."""
+        return [row.name for row in found.rows if self.outcome(row) == RECOVERS]
+
+    def fewest(self) -> None:
+        """Sets an exercise: the paint that fewest survive of all that a page answers."""
+        states = [ask for ask in self.asks() if ask["brush"] and not ask[BARE]]
+        least = min(len(self.holding(self.compute(state))) for state in states)
+
+        def judge(state: Mapping, found: Found) -> str:
+            names = self.holding(found)
+            count = len(names)
+            done = bool(found.hidden.any()) and count <= least
+            left = (
+                f"only {r.name} holds, {r.now:.1f} px; without {r.source} {r.lost:.1f} px"
+                for r in found.rows
+                if r.name in names
+            )
+            end = f"Reached: {'; '.join(left)}." if done else "Not yet."
+            return (
+                f"Exercise: find the paint that fewest survive. Now {count} of {len(found.rows)} "
+                f"hold, the goal: {least}. {end}"
+            )
+
+        self.set_goal(judge)
 
     def draw(self, state: Mapping, found: Found) -> Tabs:
         before, key, after = self.near
@@ -187,15 +222,15 @@ class HideExplorer(Explorer):
             self.shown(found, f"frame {key}: paint here", key, brush=True, wide=1.3),
             self.shown(found, f"frame {before}", before, [first], wide=0.9),
             self.shown(found, f"frame {after}", after, [last], wide=0.9),
-            self.rescue(found),
+            self.errors(found, state[BARE]),
         ]
         answers = [
             self.shown(
                 found,
-                self.title(row, bool(found.hidden.any())),
+                self.title(row, found, state[BARE]),
                 key,
-                people=[People(row.name, "ours", row.xy)],
-                arrows=self.off(row, found.hidden),
+                people=[People(row.name, "ours", self.place(row, state[BARE]))],
+                arrows=self.off(self.place(row, state[BARE]), found.hidden),
                 box=self.square(found),
                 brush=True,
             )
@@ -206,7 +241,7 @@ class HideExplorer(Explorer):
     def shown(self, found: Found, title: str, t: int, frames=(), people=(), **look) -> Picture:
         """Frame t with the truth."""
         case, seen = self.case, np.isin(np.arange(len(JOINTS)), SHARED)
-        marks = marks_of(found.visibility, case.visibility)[t] * seen
+        marks = np.where(case.visibility[t] > 0, VISIBLE, NOTHING) * seen
         marks = np.where(found.under[t], NEWLY_HIDDEN, marks)
         truth = People("truth", "truth", case.xy[t], marks)
         look = {"box": self.room(), "at": t} | look
@@ -236,26 +271,46 @@ class HideExplorer(Explorer):
         x, y, half = (x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, y1 - y0, self.case.height / 3) / 2
         return x - half, y - half, x + half, y + half
 
-    def title(self, row: Row, some: bool) -> str:
-        if not np.isfinite(row.now):
-            return f"✕ {row.name}: no answer"
-        if not some:
-            return f"{row.name} {row.now:.1f} px"
-        return f"{OUTCOMES[self.outcome(row)]} {row.name} {row.before:.1f} → {row.now:.1f} px"
+    @staticmethod
+    def place(row: Row, bare: bool) -> Float[np.ndarray, "k 2"]:
+        return row.bare if bare else row.xy
 
-    def off(self, row: Row, hidden: Bool[np.ndarray, "k"]) -> list[Arrows]:
+    def told(self, row: Row, bare: bool = False) -> str:
+        """Outcome and error in a table's cell."""
+        px = row.lost if bare else row.now
+        if not np.isfinite(px):
+            return "✕ no answer"
+        return f"{OUTCOMES[self.outcome(row, bare)]} {px:.1f} px"
+
+    def title(self, row: Row, found: Found, bare: bool) -> str:
+        mark, px = self.told(row, bare).split(" ", 1)
+        if px == "no answer":
+            return f"{mark} {row.name}: {px}"
+        if not found.hidden.any():
+            return f"{row.name} {px}"
+        return f"{mark} {row.name} {row.before:.1f} → {px.removesuffix(' px')}"
+
+    def off(self, xy: Float[np.ndarray, "k 2"], hidden: Bool[np.ndarray, "k"]) -> list[Arrows]:
         """From where a method has the covered joints to the truth."""
-        ends = np.column_stack((row.xy, self.case.xy[self.case.key], np.full(len(row.xy), 1.2)))
-        ends = ends[hidden & np.isfinite(row.xy).all(1)]
+        ends = np.column_stack((xy, self.case.xy[self.case.key], np.full(len(xy), 1.2)))
+        ends = ends[hidden & np.isfinite(xy).all(1)]
         return [Arrows("newly_hidden", ends)] if len(ends) else []
 
-    def rescue(self, found: Found) -> Bars:
-        """What the best source of each is worth."""
-        said = [f"{row.name}: {row.source or 'no single loss hurts'}" for row in found.rows]
-        bars = [Bar(s.replace("_", " "), row.worth, "ours") for s, row in zip(said, found.rows)]
+    def errors(self, found: Found, bare: bool) -> Bars:
+        """Of the covered joints by method, on one axis under all paint."""
+        bars = [
+            Bar(
+                row.name,
+                row.lost if bare else row.now,
+                "ours",
+                OUTCOMES[self.outcome(row, bare)],
+                (row.before, row.before + self.limit),
+            )
+            for row in found.rows
+        ]
         some = bars if found.hidden.any() else []
-        title = "error rises by … px if we remove:"
-        return Bars(title, "px", some, signed=True, wide=1.9)
+        ends = 0, AXIS * self.case.height
+        return Bars("error of the covered joints, px", "px", some, range=ends, wide=1.9)
 
     def say(self, state: Mapping, found: Found) -> str:
         key, n = self.case.key, len(self.case.frames)
@@ -266,29 +321,21 @@ class HideExplorer(Explorer):
         shown = (found.visibility[:, found.hidden] == 2).any(1).sum()
         it, one = ("it", "it") if found.hidden.sum() == 1 else ("them", "at least one of them")
         rest = f"{shown} of the {n} frames show {one}" if shown else f"no frame shows {it}"
-        who = {what: [r.name for r in found.rows if self.outcome(r) == what] for what in OUTCOMES}
+        if state[BARE]:
+            gone = {
+                r.source: [o.name for o in found.rows if o.source == r.source] for r in found.rows
+            }
+            rest = "gone: " + ", ".join(f"{s} ({', '.join(names)})" for s, names in gone.items())
+        who = {
+            what: [r.name for r in found.rows if self.outcome(r, state[BARE]) == what]
+            for what in OUTCOMES
+        }
         said = [
             f"{OUTCOMES[what]} {what}: {', '.join(names)}" for what, names in who.items() if names
         ]
-        told = "".join(self.mixed_up(row, found) for row in found.rows)
-        return f"In frame {key} paint covers the {joints}; {rest}.\n{' · '.join(said)}{told}"
-
-    def mixed_up(self, row: Row, found: Found) -> str:
-        """Where the joint on the other side helps most: what its loss does to both."""
-        first, *others = np.flatnonzero(found.hidden)
-        pair = [first, self.kin.flip_index[first]]
-        one, other = (self.kin.joints[j] for j in pair)
-        if others or row.source != other:
-            return ""
-        whole, lost = (np.linalg.norm(np.subtract(*xy[pair])) for xy in (row.xy, row.lost))
-        said = (
-            f"{row.name} puts {one} and {other} {whole:.0f} px apart; without {other}, {lost:.0f}"
-        )
-        return f"\n{said.replace('_', ' ')} px: one is taken for the other." * bool(
-            lost < whole / 2
-        )
+        return f"In frame {key} paint covers the {joints}; {rest}.\n{' · '.join(said)}"
 
     def asks(self) -> Iterable[Mapping]:
-        for span in SPANS:
-            patches = ([self.patch(JOINTS.joints[j])] for j in SHARED)
-            yield from ({"paint in": span, "brush": brush} for brush in ([], *patches))
+        brushes = [[], *([self.patch(JOINTS.joints[j])] for j in SHARED)]
+        for span, bare, brush in product(SPANS, (False, True), brushes):
+            yield {"paint in": span, BARE: bare, "brush": brush}
