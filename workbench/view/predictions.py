@@ -219,6 +219,7 @@ class Predictions:
         asked = replace(picture, click=Click("given", needs="nothing"))
         after = [replace(picture, notes=[*picture.notes, *notes]), Bars("error, px", unit, bars)]
         asks = {"options": [], "measured": right.tolist(), "unit": unit}
+        asks["rivals"] = list(errors.values())
         asks["tolerance"] = [tolerance, 2 * tolerance]
         says = f"right: within {tolerance:g} {unit}; near: {2 * tolerance:g}"
         return self._made("place", question, because, says, asks, [asked], after, kin)

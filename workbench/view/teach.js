@@ -162,8 +162,8 @@ class Prediction extends Explorer {
     const open = committed || this.uncovered;
     const tab = open ? "answered" : "asked";
     this.question.textContent = question;
-    const told = this.answers.length ? " What stands below follows then." : "";
-    this.says.textContent = `${kind === "choice" ? "" : says}${told}`;
+    const told = this.answers.length ? "What stands below follows then." : "";
+    this.says.textContent = [kind === "choice" ? "" : `${says}.`, told].join(" ").trim();
     for (const input of this.inputs.querySelectorAll("input")) {
       input.disabled = open;
       if (kind === "choice") input.checked = Number(input.value) === this.given[0];
@@ -171,6 +171,7 @@ class Prediction extends Explorer {
     }
     this.open.disabled = !this.given.length || open;
     this.open.hidden = open;
+    this.says.hidden = open;
     this.tally.hidden = !open;
     this.peek.hidden = open || this.get("live");
     this.root.dataset.grade = this.grade;
@@ -211,9 +212,12 @@ class Prediction extends Explorer {
   }
 
   inWords() {
-    const { kind, options, unit } = this.asks;
+    const { kind, options, unit, rivals } = this.asks;
     if (options.length) return options[this.given[0]];
-    if (kind === "place") return `${number(this.apart)} ${unit} away`;
+    if (kind === "place") {
+      const behind = rivals.filter(error => error > this.apart).length;
+      return `${number(this.apart)} ${unit} away, nearer than ${behind} of ${rivals.length}`;
+    }
     if (kind === "curve") return `${number(this.apart)} ${unit} away on average`.replace("  ", " ");
     return `${number(this.given[0])} ${unit}`.trim();
   }
