@@ -10,7 +10,7 @@ import pytest
 
 from workbench import load
 from workbench.errors import BadParameter
-from workbench.metrics import joint_distances
+from workbench.metrics import joint_distances, p_epe
 from workbench.recipes import port as recipe
 from workbench.view import exercises
 from workbench.view.chapters import port
@@ -55,7 +55,11 @@ def test_port_wins_in_the_first_case_and_loses_in_the_second_by_the_rule(hands):
     assert left[found.worst] == max(left.values()) > 1.1, "it loses"
     rank = sorted(left.values()).index(left[found.middle])
     assert abs(rank - len(left) / 2) <= 1
-    best, worst = (each["rule"] for each in port.trick(refiner, detected, truth).cases)
+    cases = port.trick(refiner, detected, truth).cases
+    for case, i in zip(cases, (found.best, found.worst)):
+        pair = (each[i][below[i]].mean() for each in (before, after))
+        assert case["steps"][-1]["title"] == "PORT: {:.1f} → {:.1f} px".format(*pair)
+    best, worst = (each["rule"] for each in cases)
     assert f"number {found.best} " in best and f"{100 * (left[found.best] - 1):+.0f}%" in best
     assert f"number {found.worst} " in worst and "grows" in worst
 
@@ -67,37 +71,51 @@ def test_the_steps_show_the_tensors_of_the_pass(hands):
     hidden, tokens, attention, reconstruction, answer = told.steps
     mask = refiner.mask(row)[0]
     alone, said, sure = hidden.panels
-    assert [[each.role for each in p.people] for p in (alone, said)] == [["truth"], ["detector"]]
+    assert [each.role for each in said.people] == ["detector"]
+    drawn = np.stack([each.xy for each in alone.people])
+    assert len(drawn) == 5 and len({each.role for each in alone.people}) == 5, "a tone a finger"
+    np.testing.assert_array_equal(np.nanmean(drawn, 0), told.truth)
+    assert np.isfinite(drawn).all(-1).sum(0).tolist() == [5] + 20 * [1], "the wrist is in all"
     roles = [bar.role for bar in sure.bars]
     assert roles == ["hidden" if m else "detector" for m in mask]
     names = ["embedding.out", "encoder.3.attention.map"]
     _, taps = refiner.look(row, mask[None], names=names)
     shown = [panel.heat.values for panel in tokens.panels]
-    np.testing.assert_allclose(shown[1], taps["embedding.out"][0], atol=1e-6)
+    whose = [note["words"] for note in tokens.panels[1].notes]
+    rows = [refiner.skeleton.joints.index(words.removesuffix(" ✕")) for words in whose]
+    assert rows[0] == told.j and [" ✕" in words for words in whose] == mask[rows].tolist()
+    assert mask[rows].tolist() == [True, True, False] and len(set(rows)) == 3
+    z = taps["embedding.out"][0].numpy()
     learned = refiner.model.embedding.mask_embedding.detach().numpy()
-    np.testing.assert_array_equal(shown[0], mask[:, None] * learned)
-    rows = tokens.panels[0].arrows[0].ends[:, 1] / tokens.panels[0].heat.affine[1, 1]
-    assert np.floor(rows).tolist() == np.flatnonzero(mask).tolist()
+    for before, after, row in zip(*(v[~np.isnan(v).all(1)][::7] for v in shown), rows):
+        np.testing.assert_allclose(after, z[row], atol=1e-6)
+        np.testing.assert_allclose(after - before, mask[row] * learned, atol=1e-6)
     maps = taps["encoder.3.attention.map"][0].mean(0).numpy()
-    np.testing.assert_allclose(attention.panels[1].heat.values, np.log2(21 * maps), atol=1e-5)
+    bars = attention.panels[1].bars
+    np.testing.assert_allclose([bar.value for bar in bars], 100 * maps[told.j], rtol=1e-5)
     asked = attention.panels[0].arrows[0].ends
     strongest = np.sort(np.delete(maps[told.j], told.j))[::-1][:5]
     np.testing.assert_allclose(asked[:, 4], 25 * strongest, rtol=1e-5)
-    for panel in attention.panels[1:]:
-        assert panel.arrows[0].ends[0, [1, 3]].tolist() == [told.j] * 2, "the row that is followed"
-    assert f"from wrist to {refiner.skeleton.joints[-1]}" in attention.words
-    bones = attention.panels[2].heat.values
-    assert (bones[4] > 0).nonzero()[0].tolist() == [2, 3, 4], "the thumb's tip, two bones far"
+    near = [bar.label for bar in bars if not bar.mark]
+    assert near == [n for n, w in zip(refiner.skeleton.joints, bones(refiner, told.j)) if w > 0]
+    far = sum(bar.value for bar in bars if bar.mark)
+    assert f"{far:.0f}% of what it listens to" in attention.words
     moves = np.linalg.norm(told.recon - told.detected, axis=-1)
     np.testing.assert_allclose([bar.value for bar in reconstruction.panels[1].bars], moves)
     before, after = (
         joint_distances(xy[None], truth.xy_frame[[15]])[0] for xy in (told.detected, told.refined)
     )
     drawn = [bar.value for bar in answer.panels[2].bars]
-    ends = (mask, np.arange(21) == told.j, mask | True)
+    ends = (mask, mask | True)
     pairs = [each[use].mean() for use in ends for each in (before, after)]
     np.testing.assert_allclose(drawn, pairs, rtol=1e-6)
     assert told.mask[told.j]
+
+
+def bones(refiner, joint):
+    """How many ways of at most two bones lead from a joint to each."""
+    graph = (refiner.skeleton.adjacency > 0) | np.eye(len(refiner.skeleton), dtype=bool)
+    return np.linalg.matrix_power(graph.astype(int), 2)[joint]
 
 
 def test_the_exercise_can_be_done_by_the_switch_and_by_no_other_pose(hands):
@@ -112,6 +130,10 @@ def test_the_exercise_can_be_done_by_the_switch_and_by_no_other_pose(hands):
     assert f"Now {best.after:.2f} px" in explorer.goal and "Reached" in explorer.goal
     kept = [answer["goal"] for answer in explorer.kept()["values"]["stored"]]
     assert sum("Reached" in goal for goal in kept) >= 1, "a page can do it, too"
+    sign = "hidden" if drawn(explorer)[0].mask[joint] else "shown"
+    assert f"{best.joint} {sign} by your click: mean error {best.after - best.before:+.2f} px" in (
+        explorer.verdict
+    )
     explorer.choose(delta=0.8)
     assert "Nothing to measure" in explorer.goal, "delta does not do the exercise"
     explorer.choose(pose=404, delta=0.38)
@@ -228,6 +250,7 @@ def test_a_page_answers_as_the_kernel_does(world):
         assert known >= {0, 0.1, 0.5, 1}, "delta is live for both"
     both = next(i for i, s in enumerate(asked) if (s["hidden"], s["delta"]) == ([3], 0.5))
     other = next(i for i, s in enumerate(asked) if s["pose"] == 5)
+    assert "data" not in stored[other]["attention"], "maps of its own pose alone"
     for answer in (stored[0], stored[13], stored[100], stored[both], stored[other]):
         explorer.choose(**answer["state"])
         assert base64.b64decode(answer["data"]) == explorer.data
@@ -261,3 +284,44 @@ def test_a_question_s_line_ends_at_the_joint_and_tips_have_names(hands):
     notes = {note["words"]: note["at"] for note in picture.notes}
     assert len(notes) == 5
     assert notes["forefinger"] == detected.xy_frame[15, 8].tolist()
+
+
+# --- a metric that can be cheated
+
+
+def test_shrinking_alone_beats_port_by_the_scaled_measure_and_not_by_the_rigid_one(hands):
+    refiner, detected, truth = hands
+    refined = refiner.refine(detected)
+    shrink = port.Shrinking(refiner.skeleton, detected, truth, refined, 141)
+    exercises.goal(
+        shrink, "Cheat.", lambda _, xy: shrink.means(xy)["scaled"], reach=shrink.port["scaled"]
+    )
+    xy = recipe.shrunk(detected, 0.75)
+    ways = {"scaled": "truth_to_pred", "rigid": "rigid"}
+    assert "Not yet" in shrink.goal
+    shrink.choose(**{"smaller by": 25})
+    assert "Reached" in shrink.goal
+    *pictures, panel = shrink.draw(shrink.state, shrink.compute(shrink.state))["hand"][0]
+    bars = panel.bars
+    for i, (name, way) in enumerate(ways.items()):
+        ours = p_epe(refined.xy_frame, truth.xy_frame, align=way).mean()
+        cheat = p_epe(xy, truth.xy_frame, align=way).mean()
+        assert [bar.value for bar in bars[2 * i : 2 * i + 2]] == pytest.approx([cheat, ours])
+        assert (cheat < ours) == (name == "scaled"), "the rigid measure sees through it"
+        real, said = (people.xy for people in pictures[i].people)
+        np.testing.assert_allclose(said, xy[141])
+        off = np.linalg.norm(real - said, axis=-1).mean()
+        assert off == pytest.approx(p_epe(xy[[141]], truth.xy_frame[[141]], align=way)[0])
+        assert f"{cheat:.2f} px" in shrink.verdict
+
+
+def test_a_page_knows_every_size(hands):
+    refiner, detected, truth = hands
+    rows = np.arange(9)
+    some, real = detected.select(rows), truth.select(rows)
+    shrink = port.Shrinking(refiner.skeleton, some, real, refiner.refine(some), 2)
+    stored = shrink.kept()["values"]["stored"]
+    assert [each["state"]["smaller by"] for each in stored] == list(range(41))
+    shrink.choose(**{"smaller by": 17})
+    assert base64.b64decode(stored[17]["data"]) == shrink.data
+    assert stored[17]["verdict"] == shrink.verdict

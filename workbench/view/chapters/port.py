@@ -14,15 +14,24 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ...metrics import joint_distances, p_epe
+from ...metrics import joint_distances, p_epe, procrustes
 from ...models.port import adjacency_powers
 from ...predict import PortRefiner
-from ...records import Detections, Pose
+from ...records import Detections, Pose, Prediction
 from ...skeletons import Skeleton
 from ...taps import record, without_heads
-from .. import style
 from ..attention import attention_arguments, on_picture
-from ..explorer import Compared, Control, choice, collected, far, heads_of, number, step
+from ..explorer import (
+    Compared,
+    Control,
+    Explorer,
+    choice,
+    collected,
+    far,
+    heads_of,
+    number,
+    step,
+)
 from ..panels import (
     HIDDEN,
     VISIBLE,
@@ -48,6 +57,17 @@ def named(xy: Float[np.ndarray, "k 2"], kin: Skeleton, joints: Sequence[int] = (
     if not joints:
         names = {j: name.removesuffix("4").removesuffix("_finger") for j, name in names.items()}
     return [{"at": xy[j].tolist(), "words": name, "aside": 8} for j, name in names.items()]
+
+
+def fingers(xy: Float[np.ndarray, "k 2"], kin: Skeleton) -> list[People]:
+    """A hand whose fingers have a tone each, from the wrist to the tip."""
+    names = dict.fromkeys(name[:-1] for name in kin.joints if name != kin.joints[kin.root])
+    own = [[j == kin.root or n[:-1] == name for j, n in enumerate(kin.joints)] for name in names]
+    tones = (5, "soft", 3, 2, 4)  # no two alike beside each other
+    return [
+        People("", tone, np.where(np.array(rows)[:, None], xy, np.nan), small=True)
+        for tone, rows in zip(tones, own)
+    ]
 
 
 # --- the trick in one screen ----------------------------------------------------------------------
@@ -184,10 +204,10 @@ class Told:
             f"{self.delta:.2f}: they count as hidden. The others, which it believes, are off by "
             f"{believed:.1f} px on average."
         )
-        alone = People("truth", "truth", self.truth)
+        alone = fingers(self.truth, self.refiner.skeleton)
         ends = [named(xy, self.refiner.skeleton) for xy in (self.truth, self.detected)]
         panels = [
-            self.picture("the hand as it is", alone, notes=ends[0]),
+            self.picture("the hand as it is", *alone, notes=ends[0]),
             self.picture("what the detector said", self.said(), notes=ends[1]),
             Bars(f"confidence; delta {self.delta:.2f}", "", bars, range=(0.0, 1.0)),
         ]
@@ -195,23 +215,22 @@ class Told:
         return Step("Which joints are not believed", words, box, panels, equation)
 
     def tokens(self, box: str) -> Step:
-        z = self.taps["embedding.out"][0].cpu().numpy()
+        after = self.taps["embedding.out"][0].cpu().numpy()
         learned = self.refiner.model.embedding.mask_embedding.detach().cpu().numpy()
-        given = np.where(self.mask[:, None], learned, 0)
-        top = float(np.abs(z).max())
-        kin = self.refiner.skeleton.joints
+        before = after - np.where(self.mask[:, None], learned, 0)
+        sure = self.row.confidence[0]
+        unsure = np.where(self.mask & (np.arange(len(sure)) != self.j), sure, np.inf)
+        rows = [self.j, int(unsure.argmin()), int(sure.argmax())]  # two are hidden, one is seen
+        top = float(np.abs(after[rows]).max())
         words = (
-            "Every joint becomes a token: a row of 64 numbers, mixed from its own coordinates and "
-            "those of its neighbours on the bones. Rows stand in the order of the hand, from "
-            f"{kin[0]} to {kin[-1]}; numbers have no unit. To the rows of hidden joints (marked at "
-            "the left) one learned row E is added: this place is not certain. (The paper puts E in "
-            "the row's place, which throws the detector's place away; we add it.) "
-            "MSGC is the mixing along the bones."
+            f"Every joint becomes a token: a row of {after.shape[1]} numbers without a unit, mixed "
+            "from its own coordinates and those of its neighbours on the bones (MSGC). Here are "
+            "three of them. To the rows of hidden joints (✕) one learned row E is added: it says "
+            "that this place is not certain."
         )
-        words = words.replace("64", str(z.shape[1]))
         panels = [
-            self.grid(given, "E, on the rows of hidden joints", top),
-            self.grid(z, "the tokens Z: a row a joint", top),
+            self.grid(before, rows, "before: joints and bones", top),
+            self.grid(after, rows, "after: E is added to ✕", top),
         ]
         equation = (
             r"Z = \mathrm{MSGC}(A, {\color{detector} J}) + {\color{hidden} m} "
@@ -219,45 +238,44 @@ class Told:
         )
         return Step("Hidden joints are marked, not dropped", words, box, panels, equation)
 
-    def grid(self, values: np.ndarray, title: str, top: float) -> Picture:
-        """A row a joint, a column a channel; marks stand at the rows of hidden joints."""
-        tall = 2.0  # a row over a column
-        rows = tall * np.flatnonzero(self.mask) + (tall - 1) / 2
-        ends = np.array([[-6.0, row, -1.5, row, 2.0] for row in rows]).reshape(-1, 5)
-        affine = np.array([[1, 0, 0], [0, tall, (tall - 1) / 2]])
-        heat = Heat(values, affine, "value", -top, top, diverging=True)
-        box = (-7.0, -0.5, values.shape[1] - 0.5, tall * len(values) - 0.5)
-        return Picture(title, heat=heat, box=box, arrows=[Arrows("hidden", ends, "hidden joint")])
+    def grid(
+        self, values: Float[np.ndarray, "k c"], rows: Sequence[int], title: str, top: float
+    ) -> Picture:
+        """Rows of some joints, a column a channel, with the joints' names above them."""
+        tall, gap, wide = 7, 5, values.shape[1]
+        shown = np.full((len(rows) * (tall + gap), wide), np.nan)
+        notes = []
+        for i, row in enumerate(rows):
+            start = i * (tall + gap) + gap
+            shown[start : start + tall] = values[row]
+            words = self.refiner.skeleton.joints[row] + " ✕" * bool(self.mask[row])
+            notes.append({"at": [wide / 2, start - 2.5], "words": words})
+        heat = Heat(shown, np.eye(2, 3), "value", -top, top, diverging=True)
+        box = (-0.5, -0.5, wide - 0.5, len(shown) - 0.5)
+        return Picture(title, heat=heat, box=box, notes=notes)
 
     def attention(self, box: str) -> Step:
         kin = self.refiner.skeleton
         given = self.taps[self.last][0].mean(0).cpu().numpy()
-        graph = adjacency_powers(torch.tensor(kin.adjacency), (2,))[0].numpy()
-        row, near = given[self.j], graph[self.j] > 0
+        row = given[self.j]
+        near = adjacency_powers(torch.tensor(kin.adjacency), (2,))[0].numpy()[self.j] > 0
         others = [k for k in np.argsort(-row).tolist() if k != self.j][:5]
         xy, asked = self.detected, [self.j, *others]
         ends = np.array([[*xy[self.j], *xy[k], 25 * row[k]] for k in others])
-        low, high = -style.LOG2_RANGE, style.LOG2_RANGE
         words = (
-            f"Joints ask joints. The bone graph lets {self.joint} hear {near.sum()} joints, those "
-            f"at most two bones away. Attention reaches the whole hand: {row[~near].sum():.0%} of "
-            f"what {self.joint} listens to lies further away. Arrows: the five that it asks most. "
-            f"In both matrices joints stand from {kin.joints[0]} to {kin.joints[-1]}, and a mark "
-            f"shows the row of {self.joint}. Colours of the attention go from 1/{2**high:g} of an "
-            f"even share to {2**high:g} times as much."
+            f"Along the bones {self.joint} could hear {near.sum()} joints, those at most two bones "
+            f"away. Attention reaches the whole hand: {row[~near].sum():.0%} of what it listens to "
+            "lies further away. Arrows: the five that it asks most."
         )
-        times = np.log2(style.times_uniform(given))
-        scale = {"diverging": True, "ends": (f"1/{2**high:g}x", f"{2**high:g}x")}
-        who = Heat(times, np.eye(2, 3), "log2 of times uniform", low, high, **scale)
-        bones = Heat(graph, np.eye(2, 3), "weight", 0.0, float(graph.max()))
-        square = (-3.0, -0.5, len(kin) - 0.5, len(kin) - 0.5)
-        mark = [Arrows("ours", np.array([[-2.7, self.j, -0.7, self.j, 2.0]]), self.joint)]
         look = {"arrows": [Arrows("ours", ends, "attention")], "notes": named(xy, kin, asked)}
-        look |= {"box": around(xy[asked], pad=0.3), "wide": 1.4}
+        look |= {"box": around(xy[asked], pad=0.3), "wide": 1.3}
+        bars = [
+            Bar(name, 100 * share, "soft" if close else "ours", "" if close else "far")
+            for name, share, close in zip(kin.joints, row.tolist(), near)
+        ]
         panels = [
             self.picture(f"whom {self.joint} asks", People("detector", "line", xy), **look),
-            Picture("row asks, column answers", heat=who, box=square, arrows=mark),
-            Picture("bone graph: two bones far", heat=bones, box=square, arrows=mark),
+            Bars("its attention, %; far: over two bones away", "%", bars),
         ]
         equation = (
             r"Q, K, V = \frac{1}{|\mathcal{K}|} \sum_k \tilde{A}^k Z W_k \qquad "
@@ -293,23 +311,17 @@ class Told:
         return Step("Every joint gets an offset", words, box, panels, equation)
 
     def answer(self, box: str) -> Step:
-        before, after = self.off
-        which = {"replaced joints": self.mask, self.joint: np.arange(len(before)) == self.j}
-        which["the whole hand"] = np.ones_like(self.mask)
-        pairs = {name: (before[use].mean(), after[use].mean()) for name, use in which.items()}
+        pairs = [[off[use].mean() for off in self.off] for use in (self.mask, ..., self.j)]
         bars = [
-            Bar(f"{who}, {name}", float(value), role)
-            for name, pair in pairs.items()
+            Bar(f"{who}, {which}", float(value), role)
+            for which, pair in zip(("hidden", "all"), pairs)
             for value, (who, role) in zip(pair, (("detector", "detector"), ("PORT", "ours")))
         ]
-        one, joint, hand = (step(*pair) for pair in pairs.values())
+        hidden, hand, one = (step(*pair) for pair in pairs)
         words = (
-            f"Hidden joints take their new place, all others stay. In this case the mean error of "
-            f"the replaced joints goes {one}, that of {self.joint} {joint}, of the whole hand "
-            f"{hand}."
+            "Hidden joints take their new place, all others stay. In this case their mean error "
+            f"goes {hidden}, that of {self.joint} {one}, of the whole hand {hand}."
         )
-        better = pairs["replaced joints"][1] < pairs["replaced joints"][0]
-        title = "Nearer to the truth" if better else "Further away from it"
         panels = [
             self.picture("detector", self.real, self.said()),
             self.picture("with PORT", self.real, People("PORT", "ours", self.refined)),
@@ -319,6 +331,7 @@ class Told:
             r"\hat{J} = (1 - {\color{hidden} m}) \odot {\color{detector} J} + "
             r"{\color{hidden} m} \odot {\color{ours} J^{recon}}"
         )
+        title = f"PORT: {pairs[0][0]:.1f} → {pairs[0][1]:.1f} px"
         return Step(title, words, box, panels, equation)
 
 
@@ -512,7 +525,11 @@ class PortExplorer(Compared):
             float(p_epe(xy[None], found.truth[None], align="pred_to_truth")[0]) for xy in poses
         )
         _, mean, own = (far(xy, found.truth).mean() for xy in poses)
-        yours = f"; your change: mean error {mean - own:+z.2f} px (P-EPE {after - plain:+z.2f})"
+        names = [
+            self.kin.joints[j] + (" hidden", " shown")[not found.mask[j]] for j in state["hidden"]
+        ]
+        what = f"{' and '.join(names)} by your click" if names else "your switches"
+        yours = f"; {what}: mean error {mean - own:+z.2f} px (P-EPE {after - plain:+z.2f})"
         return (
             f"{hidden} joints hidden: mean error of the hand {mean:.2f} px; P-EPE, detector to "
             f"PORT, {step(before, after, 2)}{yours * (after != plain)}."
@@ -529,7 +546,8 @@ class PortExplorer(Compared):
     def recompute_at(self, state: Mapping) -> dict:
         """Maps of delta alone, or of clicks alone: more would be too many for a page."""
         own = self.declared["delta"].value
-        self.stores_attention = not state["hidden"] or state["delta"] == own
+        alone = not state["hidden"] or state["delta"] == own
+        self.stores_attention = alone and state["pose"] == self.first
         return super().recompute_at(state)
 
 
@@ -537,3 +555,58 @@ def moved(found: Refined) -> Float[np.ndarray, "n 5"]:
     """Arrows from hidden joints to where PORT puts them."""
     ends = np.concatenate((found.detected, found.refined), 1)[found.mask]
     return np.column_stack((ends, np.full(len(ends), 1.6)))
+
+
+# --- a metric that can be cheated -----------------------------------------------------------------
+
+
+class Shrinking(Explorer):
+    """What a smaller answer alone is worth: every pose made smaller about its root, its P-EPE with
+    scale and rigid, beside what PORT reaches (refined). index: of the pose that is drawn.
+    """
+
+    def __init__(
+        self, kin: Skeleton, detections: Detections, truth: Pose, refined: Prediction, index: int
+    ):
+        self.xy, self.truth, self.index = detections.xy_frame, truth.xy_frame, index
+        self.port = self.means(refined.xy_frame)
+        super().__init__(kin, name="port_shrink")
+
+    def declare(self) -> list[Control]:
+        return [number("smaller by", 0, 40, label="make every hand smaller by, %")]
+
+    def means(self, xy: Float[np.ndarray, "n k 2"]) -> dict[str, float]:
+        """Both measures, px, mean of all poses."""
+        ways = {"scaled": "truth_to_pred", "rigid": "rigid"}.items()
+        return {name: float(p_epe(xy, self.truth, align=way).mean()) for name, way in ways}
+
+    def compute(self, state: Mapping) -> Float[np.ndarray, "n k 2"]:
+        root = self.xy[:, [self.kin.root]]
+        return root + (1 - state["smaller by"] / 100) * (self.xy - root)
+
+    def draw(self, state: Mapping, found: np.ndarray) -> Tabs:
+        xy, real = (each[[self.index]] for each in (found, self.truth))
+        box, panels = around(self.xy[self.index], self.truth[self.index], pad=0.2), []
+        for name, words in (("scaled", "moved, turned, scaled"), ("rigid", "moved and turned")):
+            truth = procrustes(real, xy, rigid=name == "rigid")[0]
+            people = [People("truth", "truth", truth), People("detector", "detector", xy[0])]
+            panels.append(Picture(f"{name}: the truth is {words}", people=people, box=box))
+        now = self.means(found)
+        bars = [
+            Bar(f"{who}, {name}", values[name], role)
+            for name in now
+            for who, values, role in (("smaller", now, "detector"), ("PORT", self.port, "ours"))
+        ]
+        top = 1.5 * max(self.means(self.xy).values())
+        return {"hand": [[*panels, Bars("P-EPE of all hands, px", "px", bars, range=(0.0, top))]]}
+
+    def say(self, state: Mapping, found: np.ndarray) -> str:
+        first, now = self.means(self.xy), self.means(found)
+        told = [
+            f"{name} {step(first[name], now[name], 2)}, PORT {self.port[name]:.2f}" for name in now
+        ]
+        return f"All {len(found)} hands {state['smaller by']} % smaller: P-EPE {'; '.join(told)}."
+
+    def asks(self) -> Iterable[Mapping]:
+        control = self.declared["smaller by"]
+        return ({"smaller by": n} for n in range(control.high + 1))
