@@ -60,14 +60,7 @@ def test_the_metric_knows_hidden_joints_with_exact_flags_alone(found):
     clear = next(one for one in found if one.depth <= 0)
     step = labels.Told(clear, np.random.default_rng(0)).metric("metric")
     bars = step.panels[1].bars
-    names = [bar.label for bar in bars]
-    assert names == [
-        "exact flags: PCK-All",
-        "exact flags: PCK-Visible",
-        "exact flags: PCK-Occluded",
-        "PoseTrack18's: PCK-All",
-    ]
-    assert bars[0].value == pytest.approx(bars[3].value), "the same joints, counted together"
+    assert [bar.label for bar in bars] == ["PCK-All", "PCK-Visible", "PCK-Occluded"]
     assert bars[1].value != bars[2].value
     assert f"{bars[1].value:.0f}% of visible, {bars[2].value:.0f}% of hidden" in step.title
 
@@ -117,21 +110,17 @@ def test_the_table_under_the_brush_has_a_row_a_covered_joint(made, brush):
         assert expected in [row[1:] for row in rows]
         assert picture.brush and words_of(table, len(rows) + 1) == []
         newly = int((inside & (flags == 2)).sum())
-        words = f"{len(rows)} labelled under the paint; {newly} newly hidden"
+        words = f"{len(rows)} labelled joints under the paint, {newly} newly hidden"
         assert words in brush.say(state, found)
 
 
 def test_a_page_answers_near_every_place_and_both_goals_can_be_reached(brush):
     asks = [ask["brush"] for ask in brush.asks()]
-    assert asks[0] == []
-    places = np.array([one["points"][0] for (one,) in asks[1:]])
-    x0, y0, x1, y1 = brush.box
-    everywhere = np.random.default_rng(0).uniform((x0, y0), (x1, y1), (99, 2))
+    assert [] in asks
+    places = np.array([one["points"][0] for (one,) in filter(None, asks)])
+    everywhere = np.random.default_rng(0).uniform((0, 0), brush.scene.size_wh, (99, 2))
     nearest = np.abs(everywhere[:, None] - places).max(-1).min(1)
-    assert nearest.max() <= labels.COARSE
-    joints = brush.truth[brush.before > 0]
-    nearest = np.abs(joints[:, None] - places).max(-1).min(1)
-    assert nearest.max() <= labels.FINE
+    assert nearest.max() <= brush.size_px / 4
     wrist = other = 0
     for strokes in asks:
         state = brush.state | {"brush": strokes}
@@ -150,7 +139,7 @@ def test_an_arrow_with_a_head_ends_at_the_joint_and_the_person_is_outlined(made,
     for joint in (min(found, key=lambda one: one.depth), max(found, key=lambda one: one.depth)):
         told = labels.Told(joint, np.random.default_rng(0))
         ends = told.pointer.ends
-        assert ends.shape == (3, 5) and np.allclose(ends[:, 2:4], told.xy)
+        assert ends.shape == (1, 5) and np.allclose(ends[:, 2:4], told.xy)
         mine = joint.made.owner[joint.t] == told.track.track_id
         changed = (told.outlined != told.frame).any(-1)
         assert changed.any() and not (changed & ~mine).any(), "on the rim of the person"
@@ -161,9 +150,10 @@ def test_the_second_case_says_why_its_flag_misleads(made):
         [step["words"] for step in case["steps"]]
         for case in labels.trick(made, np.random.default_rng(0)).cases
     )
-    assert "misleads" in misleads[2] and "misleads" not in tells[2]
-    assert "inside it" in misleads[1] and "own body" in misleads[3]
-    assert all(one != other for one, other in zip(tells[1:4], misleads[1:4]))
+    assert "another part of the same body" in misleads[2] and "body" not in tells[2]
+    assert "no other person and no thing is in front" in misleads[4]
+    assert "inside it" in misleads[1]
+    assert all(one != other for one, other in zip(tells[1:3], misleads[1:3]))
 
 
 @pytest.mark.parametrize(
@@ -186,5 +176,5 @@ def test_flags_of_data_sets_are_what_their_readers_make_of_them(
         for record in records:
             others = record.visibility[:, 1:]
             labelled = others[others > 0]
-            assert set(labelled.tolist()) == {one.becomes(flag)}
+            assert set(labelled.tolist()) == {flag if one.known else 2}
             assert record.occlusion_known == one.known

@@ -20,16 +20,15 @@ from ...made.render import BACKGROUND, OCCLUDER
 from ...metrics import box_sizes, joint_distances, pck_by_visibility
 from ...metrics.distances import PCK_THRESHOLD
 from ...occlusion import cover
-from ...records import Detections, Pose
+from ...records import Pose
 from ...skeletons import Skeleton, skeleton
 from ..explorer import Control, Explorer
 from ..panels import Arrows, Bar, Bars, People, Picture, Tabs, around, marks_of
-from ..stage import Scene, brush_controls, covered, patch
+from ..stage import Scene, brush_controls, covered, patch_grid
 from ..steps import Case, Step, Stepper
 
 PIPELINE = ("picture", "pixel", "flag", "data sets", "metric")
 SEEN = 6  # visible joints, at least, of the people among whose joints the cases are found
-FINE, COARSE = 5, 10  # px between a page's patches, near joints and elsewhere
 NOBODY, THINGS = (205, 209, 214), (60, 66, 74)  # RGB in a map of owners
 
 
@@ -52,10 +51,6 @@ class Flags:
         """What the file says of a joint's flag before and after, in words."""
         said = (self.written(flag) if flag else 0 for flag in (before, after))
         return "no flag" if self.visible is None else "{} → {}".format(*said)
-
-    def becomes(self, flag: int) -> int:
-        """The flag of the records."""
-        return flag if self.known else 2
 
 
 DATA_SETS = (
@@ -139,8 +134,7 @@ def trick(made: Sequence[Rendered], rng: np.random.Generator, **options) -> Step
     rules = {
         "the flag tells": f"the one farthest from all pixels of its person: {-far.depth:.0f} px.",
         "the flag misleads": (
-            f"the one deepest among pixels of its own person: {deep.depth:.0f} px to the edge. It "
-            'has flag 1, "hidden", but no other person and no thing is in front of it.'
+            f"the one deepest among pixels of its own person: {deep.depth:.0f} px to the edge."
         ),
     }
     cases = [
@@ -195,11 +189,8 @@ class Told:
         tip = self.xy.astype(float)
         x0, _, x1, _ = self.box
         side = -1.0 if tip[0] - x0 > x1 - tip[0] else 1.0
-        back = 0.3 * (x1 - x0) * np.array([side, -0.5])
-        turn = np.array([[0.82, -0.57], [0.57, 0.82]])  # the head's wings, 35 degrees apart from it
-        starts = tip + np.stack((back, 0.3 * turn @ back, 0.3 * turn.T @ back))
-        ends = np.column_stack((starts, np.tile(tip, (3, 1)), np.full(3, 2.5)))
-        return Arrows("ours", ends, self.joint)
+        back = tip + 0.3 * (x1 - x0) * np.array([side, -0.5])
+        return Arrows("ours", np.array([[*back, *tip, 2.5]]), self.joint)
 
     @cached_property
     def outlined(self) -> UInt8[np.ndarray, "h w 3"]:
@@ -259,20 +250,13 @@ class Told:
             "nearest surface is a limb that meets there, and hidden (1) behind anything else. "
         )
         words += (
-            "Here it is another part of the same body. So the flag is right, and misleads: nobody "
-            "else stands in front, and the joint lies within the outline."
+            "Here it is another part of the same body."
             if self.inside
             else "A hidden joint keeps its place."
         )
         mine = np.where(flags > 0, marks_of(flags), 0)
         pose = People("labels", "truth", self.track.xy_frame[self.of.t], mine, flags=True)
-        counts = [
-            Bar(f"flag {v}", int((flags == v).sum()), role)
-            for v, role in _FLAGS.items()
-            if (flags == v).any()
-        ]
-        bars = Bars("joints", "", counts, wide=0.6)
-        panels = [self.shown("all joints of this person", pose), bars]
+        panels = [self.shown("this joint"), self.shown("all joints of this person", pose)]
         equation = r"({\color{truth} x}, {\color{truth} y}, {\color{hidden} v})"
         return Step("Three numbers: x, y, v", words, box, panels, equation)
 
@@ -286,56 +270,52 @@ class Told:
             f"{told} of these {len(DATA_SETS)} data sets can say that a labelled joint is hidden "
             "(✓). The others write the same for both, and afterwards nobody can tell."
         )
-        if self.inside:
-            words += " None has a flag for a joint that is hidden by its own body alone."
         written = table("what a file holds for a labelled joint", rows, (16, 40, 58, 82), wide=1.4)
         return Step(
             "What data sets would write", words, box, [self.shown("the same joint"), written]
         )
 
     def metric(self, box: str) -> Step:
+        if self.inside:
+            return self.mixed(box)
         truth, frame = poses_of(self.of.made.clip)
         said = DetectorNoise().apply(truth, self.rng)
         row = self.row(truth, frame)
         off = float(joint_distances(said.xy_frame, truth.xy_frame)[row, self.of.joint])
         limit = PCK_THRESHOLD * float(box_sizes(truth.boxes_xyxy)[row])
+        scores = pck_by_visibility(said.xy_frame, truth)
+        bars = [Bar(kind, 100 * v, _KINDS[kind]) for kind, v in scores.items()]
+        seen, hidden = (scores[f"PCK-{kind}"] for kind in ("Visible", "Occluded"))
         words = (
             f"A simulated detector misses this joint by {off:.1f} px. PCK counts a hit within "
             f"{PCK_THRESHOLD:.0%} of the longer side of the box, here {limit:.1f} px: a "
-            f"{'hit' if off <= limit else 'miss'}, among the hidden joints. "
+            f"{'hit' if off <= limit else 'miss'}, among the hidden joints. With PoseTrack18's "
+            "flags PCK-All would stand alone."
         )
-        tell = self.mixed if self.inside else self.split
-        title, more, bars = tell(said, truth)
         pose = People("simulated detector", "detector", said.xy_frame[row], small=True)
-        return Step(title, words + more, box, [self.shown("what a detector says", pose), bars])
+        panels = [
+            self.shown("what a detector says", pose),
+            Bars(f"PCK over the clip ({len(truth)} poses), %", "%", bars, range=(0.0, 100.0)),
+        ]
+        title = f"Hits at {seen:.0%} of visible, {hidden:.0%} of hidden joints"
+        return Step(title, words, box, panels)
 
-    def split(self, said: Detections, truth: Pose) -> tuple[str, str, Bars]:
-        """Hits by exact flags, and by those that say nothing."""
-        exact = pck_by_visibility(said.xy_frame, truth)
-        blind = replace(truth, visibility=2 * (truth.visibility > 0), occlusion_known=False)
-        bars = [Bar(f"exact flags: {k}", 100 * v, _KINDS[k]) for k, v in exact.items()]
-        scores = pck_by_visibility(said.xy_frame, blind)
-        bars += [Bar(f"PoseTrack18's: {k}", 100 * v, _KINDS[k]) for k, v in scores.items()]
-        seen, hidden = (exact[f"PCK-{kind}"] for kind in ("Visible", "Occluded"))
-        title = f"Exact flags: hits at {seen:.0%} of visible, {hidden:.0%} of hidden joints"
-        words = "With PoseTrack18's flags there is no such row to count it in."
-        name = f"PCK over the clip ({len(truth)} poses), %"
-        return title, words, Bars(name, "%", bars, range=(0.0, 100.0))
-
-    def mixed(self, said: Detections, truth: Pose) -> tuple[str, str, Bars]:
-        """What hides the joints of one row."""
+    def mixed(self, box: str) -> Step:
+        """What hides the joints that a metric takes together."""
         depths = np.array([one.depth for one in hidden_joints([self.of.made])])
         own = int((depths > 0).sum())
-        bars = [
-            Bar("their own body", own, "hidden"),
-            Bar("anything else", len(depths) - own, "hidden"),
+        counts = {"their own body": own, "anything else": len(depths) - own}
+        bars = [Bar(name, count, "hidden") for name, count in counts.items()]
+        words = (
+            f"The {self.joint} has flag 1, but no other person and no thing is in front of it. A "
+            "metric counts it beside joints behind somebody else: no flag tells these apart."
+        )
+        panels = [
+            self.shown("hidden"),
+            Bars("hidden joints of the clip, and what hides them", "", bars),
         ]
         title = f"One row, two kinds: {own} of {len(depths)} are hidden by their own body"
-        words = (
-            f"But no other person and no thing is in front of the {self.joint}. The row holds it "
-            "beside joints behind somebody else, and no flag tells these two kinds apart."
-        )
-        return title, words, Bars("hidden joints of the clip, and what hides them", "", bars)
+        return Step(title, words, box, panels)
 
     def row(self, truth: Pose, frame: Int[np.ndarray, "n"]) -> int:
         """Of this person in this frame among all poses of the clip."""
@@ -343,12 +323,14 @@ class Told:
         return int(np.flatnonzero(here)[0])
 
 
-WRITE = ("COCO", "PoseTrack18", "JHMDB")  # what is shown of them under the brush
-_FLAGS = {2: "visible", 1: "hidden", 0: "soft"}
 _KINDS = {"PCK-All": "soft", "PCK-Visible": "visible", "PCK-Occluded": "hidden"}
 
 
 # --- an exercise under the brush ------------------------------------------------------------------
+
+
+SETS = DATA_SETS[::2]  # whose flags are shown under the brush
+WRIST, SAME = "Hide one wrist and nothing else", "Cover a joint so that no flag changes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -367,8 +349,6 @@ class Labels(Explorer):
         self.frame, self.truth, self.before = (
             of[t] for of in (scene.frames, scene.truth, scene.visibility)
         )
-        ends = np.tile(scene.size_wh, 2) - 0.5
-        self.box = tuple(np.clip(around(self.truth, pad=0.05), -0.5, ends).round().tolist())
         super().__init__(skeleton, **{"name": "labels", **options})
 
     def declare(self) -> list[Control]:
@@ -394,51 +374,35 @@ class Labels(Explorer):
     def draw(self, state: Mapping, found: Painted) -> Tabs:
         marks = marks_of(found.flags, self.before)
         people = [People("labels", "truth", self.truth, marks, flags=True)]
-        look = {"box": self.box, "brush": True, "wide": 1.35}
+        look = {"brush": True, "wide": 1.35}
         picture = Picture("press or drag: a grey patch hides joints", [self.frame], people, **look)
-        sets = [one for one in DATA_SETS if one.name in WRITE]
-        lines = [("joint", "truth", *WRITE)]
+        lines = [("joint", "truth", *(one.name for one in SETS))]
         lines += [
-            (name, f"{v} → {now}", *(one.changes(v, now) for one in sets))
+            (name, f"{v} → {now}", *(one.changes(v, now) for one in SETS))
             for name, v, now in self.rows(found)
         ]
         written = table("flags of joints under the paint", lines, (14, 34, 51, 71, 91))
         written = replace(written, box=(0.0, 0.0, 100.0, 80.0))
         return {"stage": [[picture, written]]}
 
+    def newly(self, found: Painted) -> list[str]:
+        return [name for name, before, after in self.rows(found) if after != before]
+
     def say(self, state: Mapping, found: Painted) -> str:
-        rows = self.rows(found)
-        if not rows:
-            return "No labelled joint lies under the paint: no flag changes."
-        newly = [name for name, before, after in rows if after != before]
+        under, newly = len(self.rows(found)), self.newly(found)
         names = f" ({', '.join(newly)})" if newly else ""
-        return f"{len(rows)} labelled under the paint; {len(newly)} newly hidden{names}."
+        return f"{under} labelled joints under the paint, {len(newly)} newly hidden{names}."
 
     def judged(self, state: Mapping, found: Painted) -> str:
         """The lines of the exercise."""
-        rows = self.rows(found)
-        newly = [name for name, before, after in rows if after != before]
-        able = " and ".join(one.name for one in DATA_SETS if one.name in WRITE and one.known)
-        goals = (
-            (
-                "Hide one wrist and nothing else",
-                len(newly) == 1 and "wrist" in newly[0],
-                f"of these three only {able} says so",
-            ),
-            (
-                "Cover a joint so that no flag changes",
-                rows and not newly,
-                "hidden twice is still hidden, 1 stays 1",
-            ),
-        )
-        return "\n".join(f"✓ {goal}: {why}." if done else f"○ {goal}." for goal, done, why in goals)
+        newly = self.newly(found)
+        wrist = len(newly) == 1 and "wrist" in newly[0]
+        same = found.under.any() and not newly
+        able = " and ".join(one.name for one in SETS if one.known)
+        first = f"✓ {WRIST}: of these three only {able} says so." if wrist else f"○ {WRIST}."
+        second = f"✓ {SAME}: hidden twice is still hidden, 1 stays 1." if same else f"○ {SAME}."
+        return f"{first}\n{second}"
 
     def asks(self) -> Iterable[Mapping]:
-        yield {"brush": []}
-        x0, y0, x1, y1 = self.box
-        at = np.stack(np.meshgrid(np.arange(x0, x1, FINE), np.arange(y0, y1, FINE)), -1)
-        at = at.reshape(-1, 2)
-        joints = self.truth[self.before > 0]
-        away = np.abs(at[:, None] - joints).max(-1).min(1)
-        keep = (away < self.size_px / 2 + FINE) | ((at - at[0]) % COARSE == 0).all(1)
-        yield from ({"brush": [patch(*xy, self.size_px, (0, 0))]} for xy in at[keep].tolist())
+        step = self.size_px / 2
+        yield from patch_grid(self.scene.size_wh, self.size_px, (step, step), (0, 0))

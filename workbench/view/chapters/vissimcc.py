@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import combinations, product
 
 import numpy as np
 import torch
@@ -23,10 +24,20 @@ from ...predict import PoseEstimator
 from ...records import Detections, Pose
 from ...skeletons import Skeleton
 from ...taps import without_heads
-from .. import style
 from ..attention import Axis
 from ..estimates import Edits, occlusion_known
-from ..explorer import Compared, Control, choice, collected, far, heads_of, number, step
+from ..explorer import (
+    Compared,
+    Control,
+    Explorer,
+    choice,
+    collected,
+    far,
+    heads_of,
+    number,
+    step,
+    switch,
+)
 from ..live import read_state
 from ..panels import (
     OUTSIDE,
@@ -36,8 +47,6 @@ from ..panels import (
     Bars,
     Click,
     Heat,
-    Line,
-    Lines,
     People,
     Picture,
     Tabs,
@@ -46,6 +55,7 @@ from ..panels import (
 )
 from ..stage import covered, painted, patch_grid
 from ..steps import Case, Step, Stepper, extremes
+from .labels import table
 
 NAIVE, AWARE = "naive", "aware"
 
@@ -140,6 +150,11 @@ def exchanged(
     return torch.where(kept, maps, maps.roll(step, 0))
 
 
+def percent(probability: Float[np.ndarray, "k"]) -> Float[np.ndarray, "k"]:
+    """Cut off after a digit, so that none below a half reads as one."""
+    return np.floor(1000 * probability) / 10
+
+
 MASK = "reasoning.mask"
 
 
@@ -147,26 +162,9 @@ MASK = "reasoning.mask"
 
 PLAIN = "plain"  # the same estimator without the module
 OFF = "mask off"  # the method's own weights, every map let through
+FORCED = "mask on"  # the naive transformer under the method's mask
 PIPELINE = ("a map a joint", "VisNet", "mask", "transformer", "answer")
 MOST_HIDDEN = 8  # joints of 17 at least, of the people among whom the stepper's are found
-
-
-def behind(windows: Windows, person: int) -> int:
-    """How many hidden joints of a person lie in the box of somebody who stands nearer to the
-    camera; 0 where nobody knows how far people are.
-    """
-    pair, own, frame = windows.items[person].tolist()
-    tracks = windows.pairs[pair][0].tracks
-    if any(track.xyz_camera_mm is None for track in tracks):
-        return 0
-    depths = [float(np.nanmedian(track.xyz_camera_mm[frame, :, 2])) for track in tracks]
-    xy = tracks[own].xy_frame[frame][tracks[own].visibility[frame] == 1]
-    within = np.zeros(len(xy), bool)
-    for track, depth in zip(tracks, depths):
-        if depth < depths[own]:
-            low, high = track.boxes_xyxy[frame].reshape(2, 2)
-            within |= ((xy >= low) & (xy <= high)).all(1)
-    return int(within.sum())
 
 
 def trick(
@@ -185,14 +183,14 @@ def trick(
     flags = windows.batch(range(len(windows)))["visibility"][:, 0].numpy()
     found, cases = extremes(oks[AWARE] - oks[NAIVE], (flags == 1).sum(1) >= least), []
     for name, person, word in (
-        ("it helps", found.best, "helps"),
-        ("it does not", found.worst, "harms"),
+        ("it helps", found.best, "gains"),
+        ("it does not", found.worst, "loses"),
     ):
         change = step(oks[NAIVE][person], oks[AWARE][person], unit="%")
         rule = (
             f"How this person was found: of {found.count} test people (synthetic) with at least "
-            f"{least} hidden joints, the one whom the mask {word} most by OKS: naive to "
-            f"aware {change}."
+            f"{least} hidden joints, the one who {word} most from the naive network to the aware "
+            f"one by OKS, the likeness of two poses: {change}."
         )
         cases.append(Case(name, rule, Told.of(aware, naive, windows, maps, person).steps))
     return Stepper(aware.skeleton, PIPELINE, cases, **{"name": "vissimcc_steps", **options})
@@ -206,9 +204,9 @@ class Told:
     window: Window
     naive: Inside
     open: Inside  # aware's, with its mask switched off
+    forced: Inside  # naive's, under aware's mask
     ours: Inside
     features: Float[np.ndarray, "k y x"]
-    behind: int = 0  # hidden joints before which somebody stands, as `behind` counts them
 
     @classmethod
     def of(
@@ -220,15 +218,17 @@ class Told:
         person: int,
     ) -> Told:
         """One of the people whose maps these are."""
-        own = maps[aware.name][[person]]
+        own, theirs = (maps[each.name][[person]] for each in (aware, naive))
+        ours = look_inside(aware, own)
+        mask = torch.from_numpy(ours.mask).to(theirs)
         return cls(
             aware,
             windows.sample(person),
-            look_inside(naive, maps[naive.name][[person]]),
+            look_inside(naive, theirs),
             look_inside(aware, own, edit={MASK: torch.ones_like}),
-            look_inside(aware, own),
+            look_inside(naive, theirs, edit={MASK: lambda _: mask}),
+            ours,
             own[0].float().cpu().numpy(),
-            behind(windows, person),
         )
 
     @property
@@ -236,13 +236,33 @@ class Told:
         told = (self.maps, self.visnet, self.mask, self.transformer, self.answer)
         return [tell(box) for tell, box in zip(told, PIPELINE)]
 
+    @property
+    def four(self) -> dict[str, Inside]:
+        """The answers by whether the network learned with a mask, and whether one is in use."""
+        return {NAIVE: self.naive, FORCED: self.forced, OFF: self.open, AWARE: self.ours}
+
     @cached_property
     def off(self) -> dict[str, np.ndarray]:
         """Who is how far from the truth at each joint."""
-        three = {NAIVE: self.naive, OFF: self.open, AWARE: self.ours}
         return {
-            name: far(inside.xy_crop[0], self.window.xy_crop[0]) for name, inside in three.items()
+            name: far(inside.xy_crop[0], self.window.xy_crop[0])
+            for name, inside in self.four.items()
         }
+
+    @property
+    def px(self) -> dict[str, dict[str, float]]:
+        """Mean errors by kind of joints and by who answers."""
+        followed = np.arange(len(self.hidden)) == self.j
+        kinds = {"all joints": self.labelled, "hidden": self.hidden, self.joint: followed}
+        return {
+            kind: {name: float(off[use].mean()) for name, off in self.off.items()}
+            for kind, use in kinds.items()
+        }
+
+    def gains(self) -> tuple[float, float, float]:
+        """Px that the mean error falls by learning with the mask, by using it without, by both."""
+        px = self.px["all joints"]
+        return tuple(px[NAIVE] - px[name] for name in (OFF, FORCED, AWARE))
 
     @property
     def hidden(self) -> Bool[np.ndarray, "k"]:
@@ -286,14 +306,10 @@ class Told:
         return Picture(title, heat=heat, box=(0.0, 0.0, w - 1.0, h - 1.0))
 
     def maps(self, box: str) -> Step:
-        front = (
-            "We want the person behind, whose pose is drawn. Somebody stands nearer, and in that "
-            f"box lie {self.behind} of the {self.hidden.sum()} hidden joints. "
-        )
         words = (
-            f"{front if self.behind else ''}{self.hidden.sum()} of {self.labelled.sum()} labelled "
-            "joints are hidden. The backbone makes a map for each all the same, from whatever "
-            "pixels stand there. A map's numbers have no unit."
+            f"We want the person whose pose is drawn: {self.hidden.sum()} of "
+            f"{self.labelled.sum()} labelled joints are hidden. The backbone makes a map for each "
+            "all the same, from whatever pixels stand there. A map's numbers have no unit."
         )
         crop = self.window.crops[0]
         dim = (0.35 * crop + 0.65 * crop.mean()).astype(np.uint8)
@@ -304,18 +320,18 @@ class Told:
 
     def visnet(self, box: str) -> Step:
         roles = np.where(self.passes, "visible", "hidden").tolist()
-        said = self.ours.probability[0].tolist()
+        said = percent(self.ours.probability[0]).tolist()
         bars = [Bar(*bar) for bar in zip(self.aware.skeleton.joints, said, roles, self.squares)]
         right = int((self.passes == (self.window.visibility[0] == 2)).sum())
         words = (
             "A small network looks at each map alone and gives the probability that the joint is "
-            "visible. From 0.5 on it counts as seen, else (■) as not. Here it is right about "
+            "visible. From 50 % on it counts as seen, else (■) as not. Here it is right about "
             f"{right} of {len(bars)}."
         )
         believed = np.where(self.passes, VISIBLE, OUTSIDE)
         panels = [
             self.picture("what VisNet believes", self.real("truth, ■ not seen", believed, False)),
-            Bars("probability of being visible", "", bars, range=(0.0, 1.0)),
+            Bars("probability of being visible, %", "%", bars, range=(0.0, 100.0)),
         ]
         equation = r"{\color{visible} \hat{y}_i} = \mathrm{sigmoid}(\mathcal{V}(x_i))"
         return Step("VisNet says which joints are seen", words, box, panels, equation)
@@ -327,19 +343,21 @@ class Told:
 
     def mask(self, box: str) -> Step:
         words = (
-            f"The maps of {(~self.passes).sum()} joints (■) are multiplied by 0.01, among them "
-            f"{(self.hidden & ~self.passes).sum()} of the {self.hidden.sum()} hidden ones. What "
-            "covers a joint then hardly speaks for it. Other maps pass as they are."
+            f"The maps of {(~self.passes).sum()} joints (■) are multiplied by 0.01: what covers a "
+            "joint then hardly speaks for it. Other maps pass as they are. The table says whose."
         )
         mask, names = self.ours.mask[0], self.aware.skeleton.joints
         j = self.j if mask[self.j] < 1 else int(mask.argmin())
-        size = mask * np.sqrt((self.features**2).mean((1, 2)))
-        roles = np.where(self.passes, "visible", "hidden").tolist()
-        bars = [Bar(*bar) for bar in zip(names, size.tolist(), roles, self.squares)]
+        flags = self.window.visibility[0]
+        rows = [("joints", "masked ■", "let through")]
+        for flag, kind in ((2, "visible"), (1, "hidden"), (0, "outside")):
+            of = flags == flag
+            if of.any():
+                rows.append((kind, *(str((of & use).sum()) for use in (~self.passes, self.passes))))
         panels = [
             self.map_of(j, f"{names[j]}, before"),
             self.map_of(j, f"{names[j]}, after", float(mask[j])),
-            Bars("size of each map, after", "", bars),
+            table("whose maps are masked", rows, (16, 48, 82)),
         ]
         equation = (
             r"\tilde{x}_i = {\color{hidden} M_i}\, x_i \qquad {\color{hidden} M_i} = 0.01 "
@@ -348,64 +366,103 @@ class Told:
         return Step("Maps of unseen joints are turned down", words, box, panels, equation)
 
     def transformer(self, box: str) -> Step:
-        given = self.ours.attention[0, 0].mean(0)
-        row, xy = given[self.j], self.ours.xy_crop[0]
-        kin, low, high = self.aware.skeleton.joints, -style.LOG2_RANGE, style.LOG2_RANGE
+        row, xy = self.ours.attention[0, 0].mean(0)[self.j], self.ours.xy_crop[0]
         others = [k for k in np.argsort(-row).tolist() if k != self.j][:4]
         ends = np.array([[*xy[self.j], *xy[k], 14 * row[k]] for k in others])
         words = (
-            f"A transformer over the joints fills in what is missing. Lines: the four whom the "
-            f"{self.joint} listens to most; they get {row[others].sum():.0%} of its attention. "
-            "(First block, mean of its heads.) In the matrix joints stand from "
-            f"{kin[0].replace('_', ' ')} to {kin[-1].replace('_', ' ')}, and a mark shows the row "
-            f"of the {self.joint}. Colours go from 1/{2**high:g} of an even share to {2**high:g} "
-            "times as much."
+            f"A transformer over the joints fills in what is missing: the {self.joint} asks all "
+            "joints, masked ones (■), too. Lines: the four to whom it listens most, with "
+            f"{row[others].sum():.0%} of its attention (first block, mean of its heads)."
         )
-        times = np.log2(style.times_uniform(given))
-        scale = {"diverging": True, "ends": (f"1/{2**high:g}x", f"{2**high:g}x")}
-        who = Heat(times, np.eye(2, 3), "log2 of times uniform", low, high, **scale)
         masked = np.where(self.passes, VISIBLE, OUTSIDE)
         pose = People("aware, ■ masked", "ours", xy, masked, small=True)
-        end = len(row) - 0.5
-        mark = [Arrows("ours", np.array([[-2.2, self.j, -0.7, self.j, 2.0]]), self.joint)]
-        matrix = Picture("a row asks, a column answers", heat=who, box=(-2.5, -0.5, end, end))
+        given = (100 * row).tolist()
+        roles = np.where(np.isin(range(len(row)), others), "ours", "soft").tolist()
+        bars = [Bar(*bar) for bar in zip(self.aware.skeleton.joints, given, roles, self.squares)]
         panels = [
             self.picture("who is listened to", pose, arrows=[Arrows("ink", ends, "attention")]),
-            replace(matrix, arrows=mark),
+            Bars(f"attention of the {self.joint}, %", "%", bars),
         ]
         equation = r"{\color{ours} \mathrm{softmax}\Big(\frac{QK^T}{\sqrt{d_h}}\Big)} V"
         return Step("Joints ask joints", words, box, panels, equation)
 
     def answer(self, box: str) -> Step:
-        followed = np.arange(len(self.hidden)) == self.j
-        kinds = {"all joints": self.labelled, "hidden": self.hidden, self.joint: followed}
-        px = {
-            kind: {name: float(off[use].mean()) for name, off in self.off.items()}
-            for kind, use in kinds.items()
-        }
-        roles = {NAIVE: "rival", OFF: "soft", AWARE: "ours"}
-        bars = [Bar(f"{n}, {kind}", px[kind][n], roles[n]) for kind in kinds for n in roles]
-        every, one = (step(px[kind][NAIVE], px[kind][AWARE]) for kind in ("all joints", self.joint))
-        better = px["all joints"][AWARE] < px["all joints"][NAIVE]
+        px, roles = self.px, {NAIVE: "rival", AWARE: "ours"}
+        bars = [
+            Bar(f"{name}, {kind}", px[kind][name], roles[name]) for kind in px for name in roles
+        ]
+        one = step(px[self.joint][NAIVE], px[self.joint][AWARE])
         words = (
-            "The naive transformer learned without a mask. From it to this one the mean error goes "
-            f"{every} in this case, at the {self.joint} {one}. With its mask "
-            f"off, the same network is {px['all joints'][OFF]:.1f} px off."
+            "Naive: the same network, which learned without a mask. Aware: the method. In this "
+            f"case the {self.joint} goes {one}. How much of this is the mask in use, and how much "
+            "the training with it? Two switches below tell."
         )
-        poses = {"without a mask": (self.naive, NAIVE), "with the mask": (self.ours, AWARE)}
         panels = [
             self.picture(
-                title, self.real("truth, ✕ hidden"), People(name, roles[name], inside.xy_crop[0])
+                f"{name} network",
+                self.real("truth, ✕ hidden"),
+                People(name, roles[name], self.four[name].xy_crop[0]),
             )
-            for title, (inside, name) in poses.items()
+            for name in roles
         ]
         panels.append(Bars("distance from the truth, px", "px", bars))
-        equation = (
-            r"(\text{column}_i, \text{row}_i) = {\color{ours} f_i(\tilde{x}_1, \dots, \tilde{x}_k)}"
+        before, after = (px["all joints"][name] for name in roles)
+        title = f"VisSimCC: {before:.1f} → {after:.1f} px from the truth"
+        return Step(title, words, box, panels)
+
+
+# --- two switches ---------------------------------------------------------------------------------
+
+TRAINED, USED = "trained with the mask", "mask in use"
+WHICH = dict(zip(product((False, True), repeat=2), (NAIVE, FORCED, OFF, AWARE)))
+
+
+class Switches(Explorer):
+    """A network that learned with the mask or without, and the mask in use or not: four answers
+    for a person. told: by the names of the people.
+    """
+
+    def __init__(self, told: Mapping[str, Told], **options):
+        self.told = told
+        kin = next(iter(told.values())).aware.skeleton
+        super().__init__(kin, **{"name": "vissimcc_switches", **options})
+
+    def declare(self) -> list[Control]:
+        return [switch(TRAINED), switch(USED), choice("person", self.told)]
+
+    def compute(self, state: Mapping) -> Told:
+        return self.told[state["person"]]
+
+    def draw(self, state: Mapping, found: Told) -> Tabs:
+        who = WHICH[state[TRAINED], state[USED]]
+        xy, real = found.four[who].xy_crop[0], found.window.xy_crop[0]
+        everywhere = (real[found.labelled], *(each.xy_crop[0] for each in found.four.values()))
+        role = "ours" if state[TRAINED] else "rival"
+        ends = np.array([[*xy[found.j], *real[found.j], 2.0]])
+        picture = found.picture(
+            f"how far the {found.joint} is from its true place",
+            found.real("truth, ✕ hidden"),
+            People("answer", role, xy),
+            arrows=[Arrows("ink", ends, "error")],
+            box=around(*everywhere, pad=0.05),
         )
-        return Step(
-            "Nearer to the truth" if better else "Further away", words, box, panels, equation
-        )
+        top = max(max(px.values()) for px in found.px.values())
+        bars = [Bar(kind, px[who], role) for kind, px in found.px.items()]
+        return {"switches": [[picture, Bars("error, px", "px", bars, range=(0.0, top))]]}
+
+    def say(self, state: Mapping, found: Told) -> str:
+        who = WHICH[state[TRAINED], state[USED]]
+        px, (learned, _, both) = found.px["all joints"], found.gains()
+        said = f"Mean error {px[who]:.1f} px, {px[who] - px[NAIVE]:+.1f} against both switches off."
+        if who == AWARE:
+            said += (
+                f" Training with the mask: {-learned:+.1f}; using it, too: {learned - both:+.1f}."
+            )
+        return said
+
+    def asks(self) -> Iterable[Mapping]:
+        for person, (trained, used) in product(self.told, WHICH):
+            yield {"person": person, TRAINED: trained, USED: used}
 
 
 # --- an exercise in the explorer ------------------------------------------------------------------
@@ -517,7 +574,7 @@ class VisSimCCExplorer(Compared):
         options |= {"name": "vissimcc", "names": names, "beside": {NAIVE: naive}}
         super().__init__(aware, len(windows), **options)
         if "attention" not in read_state(options.get("state") or {}):
-            j = self.kin.index(self.state["joint"])
+            j = self.followed
             alone = self._found.ours.attention[0, 0, :, j, j]
             head = [MAPS, 0, int(alone.argmin())]  # where the joint asks itself least
             self.attention.restore({"focus": j, "head": head})
@@ -535,13 +592,18 @@ class VisSimCCExplorer(Compared):
                 f"joints, crop, blocks and heads are {kinds}", remedy="give models that are alike"
             )
 
+    @property
+    def followed(self) -> int:
+        """The joint whose distance from the truth is drawn."""
+        names = self.kin.joints
+        return names.index(self.first_joint) if self.first_joint in names else 0
+
     def declare(self) -> list[Control]:
         w, h = self.config.size
         presets = (AS_SAID, ALL, NONE, *[LABELS] * self.labelled)
         look = {"needs": "nothing", "more": True, "label": "brush"}
         return [
             number("person", self.first, len(self.windows) - 1),
-            self.joints(needs="drawing"),
             choice("mask", presets),
             choice("against", list(self.models)[1:], more=True),
             choice("a press", PRESSES, needs="drawing", more=True),
@@ -637,29 +699,27 @@ class VisSimCCExplorer(Compared):
     # --- drawn ------------------------------------------------------------------------------------
 
     def draw(self, state: Mapping, found: Answered) -> Tabs:
-        axes = [self.distribution(axis, state, found) for axis in "xy"]
-        return {"person": [[self.picture(state, found), self.sure(state, found), *axes]]}
+        return {"person": [[self.picture(state, found), self.sure(state, found)]]}
 
     def picture(self, state: Mapping, found: Answered) -> Picture:
         """The crop with everybody's pose."""
         masked = np.where(found.passes, VISIBLE, OUTSIDE)
         known = found.plain.xy_crop[0] if found.truth is None else found.truth
-        people = [
-            People(state["against"], "rival", found.rival.xy_crop[0]),
-            People(f"{self.names[0]}, ■ masked", "ours", found.ours.xy_crop[0], masked),
-        ]
+        people = [People(f"{self.names[0]}, ■ masked", "ours", found.ours.xy_crop[0], masked)]
         if found.truth is not None:
             truth = People("truth, ✕ hidden", "truth", found.truth, found.marks, small=True)
             people.insert(0, truth)
-        paints = state["a press"] == PAINTS
+        paints, ends = state["a press"] == PAINTS, np.hstack((found.ours.xy_crop[0], known))
+        arrows = Arrows("ink", np.append(ends[[self.followed]], [[2.0]], 1))
         return Picture(
             "press to paint, or to move paint" if paints else "click a joint to turn its mask over",
             [found.crop if paints else found.pixels],  # the browser lays its paint over the crop
             people,
+            arrows=[arrows] * (np.isfinite(arrows.ends).all() and found.truth is not None),
             box=None if paints else around(known, found.plain.xy_crop[0]),
             click=None if paints else Click("switches", "toggle"),
             brush=paints,
-            wide=1.6,
+            wide=1.2,
         )
 
     def sure(self, state: Mapping, found: Answered) -> Bars:
@@ -667,50 +727,26 @@ class VisSimCCExplorer(Compared):
         roles = np.where(found.passes, "visible", "hidden").tolist()
         you = np.isin(range(len(self.kin)), state["switches"])
         marks = np.where(found.passes, np.where(you, "you ✓", ""), np.where(you, "you ■", "■"))
-        look = {"range": (0.0, 1.0), "click": Click("switches", "toggle"), "wide": 1.35}
-        p = found.said.probability[0]
-        title = "VisNet: is it visible? ■ masked"
-        return self.bars(title, "", p, roles, marks.tolist(), **look)
-
-    def distribution(self, axis: str, state: Mapping, found: Answered) -> Lines:
-        """SimCC's answer for the chosen joint along an axis; dashed: before what was changed."""
-        j, at = self.kin.index(state["joint"]), "xy".index(axis)
-        changed = self.changed(state)
-        look = {"": (found.plain, "ours", (4, 3))} if changed else {}
-        look[state["against"]] = found.rival, "rival", ()
-        look[self.names[0]] = found.ours, "ours", ()
-        both = found.plain, found.rival
-        lines, top = [], 1.2 * float(max(part[0, j].max() for i in both for part in (i.x, i.y)))
-        if found.truth is not None and np.isfinite(found.truth[j, at]):
-            lines.append(Line("truth", found.truth[[j, j], at], np.array([0, top]), "truth"))
-        for name, (inside, role, dash) in look.items():
-            heights = getattr(inside, axis)[0, j]
-            places = np.arange(len(heights)) / self.config.split
-            lines.append(Line(name, places, heights, role, dash=dash))
-            if name:  # the answer is where the curve is highest
-                answer = heights.argmax(keepdims=True)
-                lines.append(Line("", places[answer], heights[answer], role, look="dots"))
-        title = f"probability by {('column', 'row')[at]}; dot: the answer"
-        title += "; dashed: before" if changed else ""
-        ranges = {"x_range": (0.0, float(self.config.size[at])), "y_range": (0.0, top)}
-        return Lines(title, f"{axis}, px of the crop", "", lines, wide=1.5, **ranges)
+        look = {"range": (0.0, 100.0), "click": Click("switches", "toggle")}
+        p = percent(found.said.probability[0])
+        title = "VisNet: visible? %; below 50 masked (■)"
+        return self.bars(title, "%", p, roles, marks.tolist(), **look)
 
     def say(self, state: Mapping, found: Answered) -> str:
-        joint, j, other = state["joint"], self.kin.index(state["joint"]), state["against"]
         answers = [each.xy_crop[0] for each in (found.ours, found.plain, found.rival)]
         known = found.truth is not None
         ours, plain, rival = (far(xy, found.truth if known else answers[1]) for xy in answers)
         form = "+z.2f" if known else "z.2f"
         change = f"{np.nanmean(ours) - np.nanmean(plain):{form}} px"
-        if np.isfinite(ours[j]):
-            change += f", at {joint} {ours[j] - plain[j]:{form}} px"
         if known:
             error, theirs = np.nanmean(ours), np.nanmean(rival)
-            answer = f"error {error:.2f} px, {other} {theirs:.2f} ({error - theirs:+z.2f})"
+            answer = (
+                f"error {error:.2f} px, {state['against']} {theirs:.2f} ({error - theirs:+z.2f})"
+            )
             change = f"changed the error by {change}"
         else:
-            answer = f"{far(answers[0], answers[2]).mean():.2f} px apart from {other}"
-            surer = found.ours.confidence[0, j] - found.plain.confidence[0, j]
+            answer = f"{far(answers[0], answers[2]).mean():.2f} px apart from {state['against']}"
+            surer = (found.ours.confidence - found.plain.confidence).mean()
             change = f"moved the answer by {change} (confidence {surer:+z.2f})"
         done = change if self.changed(state) else "changed nothing yet"
         right = "" if found.right is None else f" (VisNet is right about {found.right})"
@@ -723,16 +759,21 @@ class VisSimCCExplorer(Compared):
         return bool(lists) or state["mask"] != AS_SAID
 
     def asks(self) -> Iterable[Mapping]:
-        """Joints, masks, every joint's mask turned over for some people, patches."""
-        yield from self.each("joint", "mask", "a press")
-        flips = [[], *([j] for j in range(len(self.kin)))]
+        """Masks, every joint's mask turned over for some people, for the first one those of
+        two joints, patches.
+        """
+        yield from self.each("mask", "a press")
+        joints = range(len(self.kin))
+        flips = [[], *([j] for j in joints)]
         people = self.first, *self.others
         yield from ({"person": i, "switches": flip} for i in people for flip in flips)
+        yield from ({"switches": list(pair)} for pair in combinations(joints, 2))
         step = self.config.size[0] / 4
         for patch in patch_grid(self.config.size, self.state["size"], (step, step), (0, 0)):
             yield {"a press": PAINTS} | patch
 
     def recompute_at(self, state: Mapping) -> dict:
-        """Maps of a switch for the first person alone: more would be too large for a page."""
-        self.stores_attention = state["person"] == self.first or not state["switches"]
+        """Maps of one switch for the first person alone: more would be too large for a page."""
+        turned = len(state["switches"])
+        self.stores_attention = turned < 2 and (state["person"] == self.first or not turned)
         return super().recompute_at(state)
