@@ -15,9 +15,10 @@ from workbench.exploration import explore
 from workbench.made.noise import DetectorNoise
 from workbench.made.worlds import WORLDS, sample_clip
 from workbench.metrics import joint_distances
+from workbench.predict import doubted
+from workbench.skeletons import skeleton
 from workbench.view.chapters import own_video
-from workbench.view.chapters.port import PortExplorer
-from workbench.view.panels import NEWLY_HIDDEN, NOTHING, VISIBLE
+from workbench.view.panels import HIDDEN, NEWLY_HIDDEN, NOTHING, VISIBLE
 from workbench.view.stage import patch
 
 
@@ -33,25 +34,34 @@ def clip():
     people = noise.apply(truth, np.random.default_rng(0))
     people = replace(people, frames=frame, tracks=np.arange(len(truth)) % 3)
     refiner = load("port", skeleton="coco17")
-    return rendered.frames, own_video.answer(refiner, rendered.frames, people, 0.4), truth
+    return rendered.frames, doubted.answer(refiner, rendered.frames, people, 0.4), truth
 
 
-def test_port_wins_in_the_first_case_and_loses_in_the_second_by_the_rule(clip):
+def test_port_wins_in_the_first_case_and_loses_a_joint_in_the_second_by_the_rule(clip):
     frames, refined, truth = clip
+    found = refined.detections
     use = refined.replaced & truth.labelled
-    before = joint_distances(refined.detections.xy_frame, truth.xy_frame)
+    before = joint_distances(found.xy_frame, truth.xy_frame)
     after = joint_distances(refined.xy_frame, truth.xy_frame)
-    enough = np.flatnonzero(refined.replaced.sum(1) >= own_video.LEAST)
-    left = {i: after[i][use[i]].sum() / before[i][use[i]].sum() for i in enough.tolist()}
-    (best, worst), many = own_video.chosen(refined, truth)
-    assert many == len(left)
-    assert left[best] == min(left.values()) < 0.5, "it wins clearly"
-    assert left[worst] == max(left.values()) > 1.0, "it loses"
-    helps, harms = own_video.trick(frames, refined, "PORT", truth).cases
-    assert helps["steps"][-1]["title"] == "Nearer to the truth"
-    assert harms["steps"][-1]["title"] == "Further away from it"
+    tall = np.ptp(found.boxes_xyxy[:, 1::2], axis=1)
+    enough = np.flatnonzero(refined.replaced.sum(1) >= doubted.LEAST).tolist()
+    (best, worst), many = doubted.chosen(refined, truth)
+    assert many == len(enough)
+    halved = [i for i in enough if after[i][use[i]].sum() <= before[i][use[i]].sum() / 2]
+    left = {i: after[i][truth.labelled[i]].max() / tall[i] for i in halved}
+    assert best in left and left[best] == min(left.values())
+    assert after[best][use[best]].mean() < before[best][use[best]].mean() / 2, "it wins clearly"
+    rise = {i: ((after - before)[i][use[i]] / tall[i]).max() for i in enough}
+    assert rise[worst] == max(rise.values()) > 0.1, "a joint is lost"
+    helps, lost = own_video.trick(frames, refined, "PORT", truth).cases
     shown = f"{before[best][use[best]].mean():.1f} → {after[best][use[best]].mean():.1f} px"
+    assert helps["steps"][-1]["title"] == f"PORT: {shown}"
     assert shown in helps["rule"] and f"found: {many} times" in helps["rule"]
+    j = int(np.where(use[worst], (after - before)[worst], -np.inf).argmax())
+    name = skeleton("coco17").joints[j].replace("_", " ")
+    ends = f"{before[worst, j]:.1f} → {after[worst, j]:.1f} px"
+    assert lost["steps"][-1]["title"] == f"PORT: the {name} goes {ends}"
+    assert f"in frame {found.frames[worst]} one joint is carried farthest" in lost["rule"]
 
 
 def test_without_truth_they_are_those_that_move_most_and_least(clip):
@@ -59,7 +69,7 @@ def test_without_truth_they_are_those_that_move_most_and_least(clip):
     moves = joint_distances(refined.xy_frame, refined.detections.xy_frame)
     enough = np.flatnonzero(refined.replaced.sum(1) >= own_video.LEAST).tolist()
     mean = {i: moves[i][refined.replaced[i]].mean() for i in enough}
-    (most, least), _ = own_video.chosen(refined)
+    (most, least), _ = doubted.chosen(refined)
     assert mean[most] == pytest.approx(max(mean.values()))
     assert mean[least] == pytest.approx(min(mean.values()))
     stepper = own_video.trick(frames, refined, "PORT", data="street.mp4")
@@ -82,7 +92,7 @@ def test_one_person_is_one_case_and_nobody_moved_is_said(clip):
 
 def test_the_steps_show_who_was_replaced_and_how_far_it_moved(clip):
     frames, refined, truth = clip
-    (best, _), _ = own_video.chosen(refined, truth)
+    (best, _), _ = doubted.chosen(refined, truth)
     told = own_video.Told(frames, refined.select([best]), "PORT", truth.select([best]))
     file, doubt, method, back = told.steps
     replaced = refined.replaced[best]
@@ -95,25 +105,22 @@ def test_the_steps_show_who_was_replaced_and_how_far_it_moved(clip):
     assert file.panels[0].box is None and file.panels[1].box == told.box
     assert [panel.title for panel in back.panels[:2]] == ["before", "after"]
     assert doubt.title == "Which joints are doubted" and "mark added" in method.words
-    assert file.words.startswith("The example file says")
+    assert file.words.startswith("The estimator says")
     mine = own_video.Told(frames, refined.select([best]), "HANet", None)
     assert mine.file("file").words.startswith("Your file says")
     assert mine.doubt("doubt").title == "Which joints are placed anew"
     assert "mark added" not in mine.method("method").words
 
 
-def test_before_and_after_leave_missing_joints_out(clip):
-    frames, refined, _ = clip
-    t = 11
-    rows = np.flatnonzero(refined.detections.frames == t)
-    confidence = refined.detections.confidence.copy()
-    confidence[rows[0], 3] = 0
-    lost = replace(refined, detections=replace(refined.detections, confidence=confidence))
-    lost = replace(lost, replaced=np.where(confidence == 0, False, refined.replaced))
-    before, after = own_video.before_after(frames, lost, t, "PORT")
-    for panel in (before, after):
-        assert np.isnan(panel.people[0].xy[0, 3]).all()
-        assert np.isfinite(panel.people[0].xy).sum() == 2 * (len(rows) * 17 - 1)
+def test_missing_joints_are_not_drawn(clip):
+    _, refined, _ = clip
+    one = refined.select([0])
+    confidence = one.detections.confidence.copy()
+    confidence[0, 3] = 0
+    lost = replace(one, detections=replace(one.detections, confidence=confidence))
+    told = own_video.Told(clip[0], lost, "PORT", None)
+    assert np.isnan(told.before().xy[3]).all()
+    assert np.isfinite(told.before().xy).sum() == 2 * 16
 
 
 def test_one_person_is_shown_close_and_the_exercise_counts_its_frame_alone():
@@ -149,36 +156,67 @@ def test_one_person_is_shown_close_and_the_exercise_counts_its_frame_alone():
     assert stage.pulled(corner, stage.compute(corner)) == 0, "no joint lies there"
 
 
-def test_delta_is_one_and_the_exercise_with_it_can_be_done(clip):
+@pytest.fixture(scope="module")
+def bench(clip):
     frames, refined, truth = clip
-    (best, _), _ = own_video.chosen(refined, truth)
-    found = refined.detections
-    explorer = PortExplorer(
-        load("port", skeleton="coco17").fitted(found),
-        found,
-        truth,
-        pictures=[frames[t] for t in found.frames],
-        index=best,
-        state={"delta": 0.4},
-    )
-    assert explorer._found.mask.sum() == refined.replaced[best].sum(), "as in the steps"
-    told = own_video.trick(frames, refined, "PORT", truth, delta=0.4).cases[0]["steps"][1]
-    assert "delta = 0.40" in told["words"]
-    explorer.set_goal(own_video.thrifty(explorer))
-    goals = {}
-    for change in explorer.asks():
-        if "delta" in change and not change["hidden"]:
-            state = explorer.state | change
-            goals[change["delta"]] = explorer.judge(state, explorer.compute(state))
-    reached = [delta for delta, words in goals.items() if words.endswith("Reached.")]
-    assert 0 < len(reached) < 11 and not goals[0.0].endswith("Reached."), "not by doing nothing"
-    assert "Not yet." in goals[1.0], "nor by doubting all joints"
-    assert "still reads their old places" in goals[1.0]
-    every = explorer.compute(explorer.state | {"delta": 1.0, "hidden": []})
-    assert every.mask.all()
-    small = (np.linalg.norm(every.refined - every.detected, axis=1) < 1).sum()
-    assert f"{small} move by less than 1 px" in goals[1.0]
-    assert "old places" not in goals[0.4]
+    names = ("it helps", "a good joint lost")
+    people = dict(zip(names, doubted.chosen(refined, truth)[0]))
+    port = load("port", skeleton="coco17")
+    return own_video.Doubt(port, frames, refined.detections, truth, people=people)
+
+
+def test_the_bench_shows_what_delta_doubts_and_does_to_the_error(clip, bench):
+    _, refined, truth = clip
+    row = bench.rows["it helps"]
+    bench.choose(person="it helps", delta=0.4)
+    found = bench._found
+    np.testing.assert_array_equal(found.refined.replaced[0], refined.replaced[row])
+    np.testing.assert_allclose(found.refined.xy_frame[0], refined.xy_frame[row])
+    ((before, after, lines),) = bench.draw(bench.state, found)["doubt"]
+    assert (before.people[-1].marks == np.where(refined.replaced[row], HIDDEN, VISIBLE)).all()
+    np.testing.assert_allclose(after.people[-1].xy, refined.xy_frame[row])
+    curves = {line.name: line.y for line in lines.lines}
+    at = doubted.DELTAS.index(0.4)
+    away = {
+        n: each.xy_frame[row]
+        for n, each in (("PORT", refined), ("the estimator", refined.detections))
+    }
+    for name, xy in away.items():
+        px = np.linalg.norm(xy - truth.xy_frame[row], axis=1)[truth.labelled[row]].mean()
+        assert curves[name][at] == pytest.approx(px, rel=1e-4)
+    assert np.ptp(curves["the estimator"]) == 0 and lines.cursor == "delta"
+    assert f"{curves['the estimator'][at]:.1f} → {curves['PORT'][at]:.1f} px" in bench.verdict
+    bench.choose(delta=0.0)
+    assert "0 of 17 joints" in bench.verdict
+    assert len(list(bench.asks())) == 3 * 21
+    kept = bench.kept()["values"]["stored"]
+    assert all("pictures" not in answer for answer in kept), "a page has them once"
+
+
+def test_the_exercise_is_to_doubt_neither_too_little_nor_too_much(bench):
+    px = bench.curves["PORT"]
+    row = bench.rows[own_video.TOO_MUCH]
+    tall = np.ptp(bench.answers[0.0].detections.boxes_xyxy[:, 1::2], axis=1)
+    assert row == int(((px[-1] - px.min(0)) / tall).argmax())
+    scores = {}
+    for state in bench.asks():
+        score = bench.left(state, bench.compute(state))
+        assert np.isnan(score) == (state["person"] != own_video.TOO_MUCH)
+        scores[state["delta"]] = score
+    np.testing.assert_allclose(list(scores.values()), px[:, row])
+    reached = [d for d, score in scores.items() if score <= np.ceil(px[:, row].min())]
+    assert 0 < min(reached) and max(reached) < 1 and len(reached) < 5
+
+
+def test_without_truth_the_bench_says_how_far_joints_move(clip):
+    frames, refined, _ = clip
+    port = load("port", skeleton="coco17")
+    bench = own_video.Doubt(port, frames, refined.detections, people={"moved most": 3})
+    assert list(bench.rows) == ["moved most"]
+    bench.choose(delta=1.0)
+    assert "17 of 17 joints" in bench.verdict and "px on average" in bench.verdict
+    ((_, _, lines),) = bench.draw(bench.state, bench._found)["doubt"]
+    assert [line.name for line in lines.lines] == ["PORT"] and lines.lines[0].y[0] == 0
 
 
 def test_the_first_step_shows_what_the_file_says_alone(clip):
@@ -187,7 +225,9 @@ def test_the_first_step_shows_what_the_file_says_alone(clip):
         for panel in case.steps[0].panels:
             (only,) = panel.people
             assert only.role == "detector" and set(np.unique(only.marks)) <= {NOTHING, VISIBLE}
-        assert "PORT sees no picture" in case.steps[-1].words
+        every = bool(case.steps[1].words.startswith("PORT places 17 of 17"))
+        assert ("none is left to go by" in case.steps[-1].words) == every
+        assert ("PORT sees no picture" in case.steps[-1].words) != every
 
 
 def test_of_boxes_alone_the_answer_is_what_was_found(clip):
@@ -195,8 +235,8 @@ def test_of_boxes_alone_the_answer_is_what_was_found(clip):
     one = refined.detections.select([0])
     nothing = replace(one, xy_frame=0 * one.xy_frame, confidence=0 * one.confidence)
     estimator = load("vissimcc-baseline")
-    answer = own_video.answer(estimator, frames[:1], nothing, None)
+    answer = doubted.answer(estimator, frames[:1], nothing, None)
     assert not answer.replaced.any()
     np.testing.assert_array_equal(answer.detections.xy_frame, answer.xy_frame)
     assert (answer.detections.confidence > 0).any() and answer.xy_frame.any()
-    assert own_video.answer(estimator, frames[:1], one, None).replaced.all()
+    assert doubted.answer(estimator, frames[:1], one, None).replaced.all()

@@ -4,20 +4,21 @@ All of it works without truth; where there is one, it decides which cases are sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from ...metrics import joint_distances
 from ...occlusion import cover
 from ...predict import Predictor
-from ...predict.own_video import refined_people
+from ...predict.doubted import DELTAS, ESTIMATOR, LEAST, by_delta, chosen, hurt_by_all, moves
 from ...records import Detections, Pose, Prediction
 from ...skeletons import skeleton
-from ..explorer import far, step
+from ..explorer import Control, Explorer, choice, far, number, step
 from ..panels import (
     HIDDEN,
     NEWLY_HIDDEN,
@@ -25,64 +26,22 @@ from ..panels import (
     Arrows,
     Bar,
     Bars,
+    Line,
+    Lines,
     People,
     Picture,
     Tabs,
     around,
 )
 from ..stage import NAMES, Played, Stage, patch
-from ..steps import Case, Step, Stepper, extremes
-from .port import PortExplorer, Refined
+from ..steps import Case, Step, Stepper
 
 Frames = Sequence[UInt8[np.ndarray, "h w 3"]] | UInt8[np.ndarray, "t h w 3"]
 PIPELINE = ("file", "doubt", "method", "back to the file")
-OURS, YOURS = "the example file", "your file"  # with truth, without
-LEAST = 4  # joints that are placed anew, of the people among whom the cases are found
-
-
-def answer(
-    predictor: Predictor, frames: Frames, people: Detections, delta: float | None
-) -> Prediction:
-    """What a method says about a video's people. Where boxes alone were given there is no before:
-    its joints are then its detections, and none counts as replaced.
-    """
-    said = refined_people(predictor, frames, people, delta)
-    if (people.confidence > 0).any():
-        return said
-    found = replace(people, xy_frame=said.xy_frame, confidence=said.confidence)
-    return replace(said, replaced=np.zeros_like(said.replaced), detections=found)
+OURS, YOURS = ESTIMATOR, "your file"  # with truth, without
 
 
 # --- one person, step by step ---------------------------------------------------------------------
-
-
-def gains(refined: Prediction, truth: Pose | None) -> Float[np.ndarray, "n"]:
-    """Of every person in a frame: the share of their error, px summed, that the replaced joints
-    lose; without truth, how far these joints move, mean px.
-    """
-    found = refined.detections
-    known = refined.replaced & (found.confidence > 0)
-    if truth is None:
-        moves = np.where(known, joint_distances(refined.xy_frame, found.xy_frame), 0)
-        return moves.sum(1) / known.sum(1).clip(1)
-    known &= truth.labelled
-    before, after = (
-        np.where(known, joint_distances(each.xy_frame, truth.xy_frame), 0).sum(1)
-        for each in (found, refined)
-    )
-    return 1 - after / np.where(before > 0, before, 1)
-
-
-def chosen(refined: Prediction, truth: Pose | None = None) -> tuple[list[int], int]:
-    """Rows of the cases, and among how many people with at least `LEAST` replaced joints they were
-    found: the largest and the least gain; of fewer than three, whoever has most such joints.
-    """
-    count = (refined.replaced & (refined.detections.confidence > 0)).sum(1)
-    use = count >= LEAST
-    if use.sum() < 3:
-        return [int(count.argmax())], int(use.sum())
-    found = extremes(gains(refined, truth), use)
-    return [found.best, found.worst], found.count
 
 
 def trick(
@@ -95,16 +54,17 @@ def trick(
     delta: float | None = None,
     **options,
 ) -> Stepper:
-    """Two people on their way through the method `who`: with truth the one whom it helps most and
-    the one whom it harms most, without it those that it moves most and least. data: named in the
-    rule; delta: PORT's, None: the weights' own rule.
+    """Two people on their way through the method `who`, see `chosen`. data: named in the rule;
+    delta: PORT's, None: the weights' own rule.
     """
     rows, many = chosen(refined, truth)
     joints = skeleton(refined.skeleton)
-    names = ("it helps", "it does not") if truth is not None else ("moved most", "moved least")
+    names = ("it helps", "a good joint lost")
+    names = names if truth is not None else ("moved most", "moved least")
     cases = []
     for name, row in zip(names, rows):
         told = Told(frames, refined.select([row]), who, truth and truth.select([row]), delta)
+        told = replace(told, joint=told.spoilt if name == names[1] and truth is not None else None)
         cases.append(Case(name, _rule(told, name, many, data), told.steps))
     return Stepper(joints, PIPELINE, cases, **{"name": "own_video_steps", **options})
 
@@ -121,20 +81,32 @@ def _rule(told: Told, name: str, many: int, data: str) -> str:
         moved = told.moves[told.moved].mean()
         most = "most" if name == "moved most" else "least"
         return f"{rule}the joints move {most}: {moved:.1f} px on average. Nobody knows the truth."
+    if told.joint is not None:
+        return f"{rule}one joint is carried farthest from its place, measured by the height."
     before, after = (each[told.judged].mean() for each in told.off)
-    words = "falls by the largest share" if name == "it helps" else "grows most, or falls least"
-    return f"{rule}their mean error {words}: {step(before, after)}."
+    words = "and the worst joint is nearest to the truth, measured by the height"
+    half = "their mean error at least halves" if after <= before / 2 else "it falls most"
+    return f"{rule}{half}, {words}: {step(before, after)}."
 
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """One person in one frame, told in four steps; px of the frame. truth: their row, or None."""
+    """One person in one frame, told in four steps; px of the frame. truth: their row, or None;
+    joint: the one that the last step is about, None: all.
+    """
 
-    frames: Frames
+    frames: Frames | Mapping[int, UInt8[np.ndarray, "h w 3"]]
     refined: Prediction
     who: str
     truth: Pose | None
     delta: float | None = None
+    joint: int | None = None
+
+    @property
+    def spoilt(self) -> int:
+        """The joint that is carried farthest from its place."""
+        before, after = self.off
+        return int(np.where(self.judged, after - before, -np.inf).argmax())
 
     @property
     def steps(self) -> list[Step]:
@@ -174,7 +146,9 @@ class Told:
         points = [self.found.boxes_xyxy[0].reshape(2, 2), self.refined.xy_frame[0]]
         if self.truth is not None:
             points.append(self.truth.xy_frame[0][self.truth.labelled[0]])
-        return around(*points, pad=0.08)
+        x0, y0, x1, y1 = around(*points, pad=0.08)
+        free = max(0.0, 0.8 * (y1 - y0) - (x1 - x0)) / 2  # no narrow strip
+        return x0 - free, y0, x1 + free, y1
 
     def picture(self, title: str, *people: People, judged: bool = True, **look) -> Picture:
         look = {"box": self.box, **look}
@@ -269,23 +243,37 @@ class Told:
         if self.truth is not None and self.judged.any():
             kinds = {self.word: self.judged, "all joints": self.truth.labelled[0]}
             pairs = {name: [off[use].mean() for off in self.off] for name, use in kinds.items()}
-            panels.append(Bars("distance from the truth, px", "px", self.pairs(pairs)))
             one, every = (step(*pair) for pair in pairs.values())
             words = (
                 f"In this case the mean error of the joints {self.word} goes {one}, of all joints "
                 f"{every}."
             )
-            better = pairs[self.word][1] < pairs[self.word][0]
-            title = "Nearer to the truth" if better else "Further away from it"
+            title = "{}: {:.1f} → {:.1f} px".format(self.who, *pairs[self.word])
             words += self.reason
+            if self.joint is not None:
+                name, ends = self.names[self.joint], [off[self.joint] for off in self.off]
+                pairs = {name: ends} | pairs
+                title = "{}: the {} goes {:.1f} → {:.1f} px".format(self.who, name, *ends)
+                at = {"words": name, "aside": 12, "ring": 8}
+                panels[:2] = [
+                    replace(panel, notes=[{**at, "at": each.xy_frame[0, self.joint].tolist()}])
+                    for panel, each in zip(panels, (self.found, self.refined))
+                ]
+            panels.append(Bars("distance from the truth, px", "px", self.pairs(pairs)))
         return Step(title, f"{words} In the file only these coordinates change.", box, panels)
+
+    @property
+    def names(self) -> list[str]:
+        return [name.replace("_", " ") for name in skeleton(self.refined.skeleton).joints]
 
     @property
     def reason(self) -> str:
         """What the method had to go by: how good the doubted places were, and the believed."""
         believed = self.truth.labelled[0] & ~self.refined.replaced[0]
-        if self.who != NAMES["port"] or not believed.any():
+        if self.who != NAMES["port"]:
             return ""
+        if not believed.any():
+            return " All joints are doubted: none is left to go by."
         tall = float(np.ptp(self.found.boxes_xyxy[0, 1::2]))
         doubted, others = (self.off[0][use].mean() for use in (self.judged, believed))
         return (
@@ -302,47 +290,105 @@ class Told:
         ]
 
 
-# --- before and after -----------------------------------------------------------------------------
+# --- delta ----------------------------------------------------------------------------------------
+
+
+class Doubted(NamedTuple):
+    """refined, truth: one person's row; curves: name -> their mean error by delta, px, or without
+    truth how far their joints move.
+    """
+
+    refined: Prediction
+    truth: Pose | None
+    curves: Mapping[str, Float[np.ndarray, "d"]]
+
+
+class Doubt(Explorer):
+    """Move PORT's delta, and see one person's joints doubted and placed anew, and the error over
+    all deltas. people: name -> their row; with truth, whom doubting all costs most joins them.
+    A page holds every answer.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        frames: Frames,
+        found: Detections,
+        truth: Pose | None = None,
+        *,
+        people: Mapping[str, int],
+        **options,
+    ):
+        self.truth = truth
+        self.answers, self.curves = by_delta(predictor, frames, found, truth)
+        self.rows = dict(people)
+        if truth is not None:
+            self.rows[TOO_MUCH] = hurt_by_all(self.curves["PORT"], found)
+        times = [int(found.frames[row]) for row in self.rows.values()]
+        self.frames = {t: np.asarray(frames[t]) for t in times}
+        super().__init__(skeleton(found.skeleton), **{"name": "doubt", **options})
+
+    def declare(self) -> list[Control]:
+        return [choice("person", self.rows), number("delta", 0.0, 1.0, step=DELTAS[1])]
+
+    @staticmethod
+    def at(state: Mapping) -> int:
+        """Which of `DELTAS` it is."""
+        return round(state["delta"] / DELTAS[1])
+
+    def compute(self, state: Mapping) -> Doubted:
+        row = self.rows[state["person"]]
+        refined = self.answers[DELTAS[self.at(state)]].select([row])
+        curves = {name: px[:, row] for name, px in self.curves.items()}
+        return Doubted(refined, self.truth and self.truth.select([row]), curves)
+
+    def draw(self, state: Mapping, found: Doubted) -> Tabs:
+        for frame in self.frames.values():  # the same with every answer: a page has them once
+            self._number(frame)
+        told = Told(self.frames, found.refined, NAMES["port"], found.truth)
+        last = self.answers[DELTAS[-1]].select([self.rows[state["person"]]])
+        box = replace(told, refined=last).box  # one under all deltas
+        title = "mean error of this pose, px" if found.truth else "how far joints move, px"
+        roles = {OURS: "detector", "control": "rival"}
+        lines = [
+            Line(name, np.array(DELTAS), px, roles.get(name, "ours"))
+            for name, px in found.curves.items()
+        ]
+        names = f"before: {told.file_name}", f"after: {told.who}"
+        pictures = [
+            told.picture(name, pose, box=box)
+            for name, pose in zip(names, (told.before("✕ doubted"), told.after()))
+        ]
+        return {
+            "doubt": [[*pictures, Lines(title, "delta", "px", lines, cursor="delta", wide=1.2)]]
+        }
+
+    def say(self, state: Mapping, found: Doubted) -> str:
+        count = int(found.refined.replaced.sum())
+        words = f"delta = {state['delta']:.2f}: {count} of {len(self.kin)} joints are doubted."
+        if found.truth is None:
+            return f"{words} They move {moves(found.refined)[0]:.1f} px on average."
+        file, control, ours = (px[self.at(state)] for px in found.curves.values())
+        return f"{words} Mean error of this pose: {step(file, ours)}; control {control:.1f} px."
+
+    def asks(self) -> Iterable[Mapping]:
+        for person, delta in product(self.rows, DELTAS):
+            yield {"person": person, "delta": delta}
+
+    def left(self, state: Mapping, found: Doubted) -> float:
+        """The score of an exercise: the mean error of the pose that doubting all hurts; NaN for
+        another.
+        """
+        own = state["person"] == TOO_MUCH
+        return float(found.curves["PORT"][self.at(state)]) if own else float("nan")
+
+
+TOO_MUCH = "doubting all costs most"
 
 
 def marked_as(who: str) -> str:
     """What a ✕ at a joint says: PORT replaces what it doubts, others all that they know."""
     return "doubted" if who == NAMES["port"] else "placed anew"
-
-
-def before_after(
-    frames: Frames, refined: Prediction, t: int, who: str, file_name: str = YOURS
-) -> list[Picture]:
-    """Everybody in frame t, as the file and as the method have them; crosses: as `marked_as`."""
-    rows = np.flatnonzero(refined.detections.frames == t)
-    now = refined.select(rows)
-    marks = np.where(now.replaced, HIDDEN, VISIBLE)
-    known = now.detections.confidence > 0
-    shown = (
-        ("before", file_name, "detector", now.detections.xy_frame, known),
-        ("after", who, "ours", now.xy_frame, known | now.replaced),
-    )
-    kin = skeleton(refined.skeleton)
-    box = around(now.detections.boxes_xyxy.reshape(-1, 2), now.xy_frame, pad=0.1)
-    box = tuple(np.clip(box, -0.5, np.tile(np.shape(frames[t])[1::-1], 2) - 0.5).tolist())
-    return [
-        Picture(
-            f"{when}: {name}",
-            [np.asarray(frames[t])],
-            [
-                People(
-                    f"{name}, ✕ {marked_as(who)}",
-                    role,
-                    np.where(there[..., None], xy, np.nan),
-                    marks,
-                    small=True,
-                    skeleton=kin,
-                )
-            ],
-            box=box,
-        )
-        for when, name, role, xy, there in shown
-    ]
 
 
 # --- paint over one person ------------------------------------------------------------------------
@@ -405,7 +451,7 @@ class OnePerson(Stage):
         look = {"box": around(*found.plain.values(), pad=0.1), "brush": True, "rim": (self.t,)}
         rows = [
             Picture(
-                f"{name}; diamond: covered by you",
+                f"{'estimator' if name == 'detector' else name}; diamond: covered by you",
                 self.now.frames,
                 [People(name, self.roles_of.get(name, 1), xy, marks)],
                 **look,
@@ -444,40 +490,3 @@ def within_reach(stage: OnePerson) -> list[tuple[str, float, float]]:
         found = stage.compute(stage.state | change)
         tries.append((*stage.farthest(found), stage.pulled(stage.state, found)))
     return sorted(tries, key=lambda one: -one[-1])
-
-
-# --- an exercise with delta -----------------------------------------------------------------------
-
-
-def thrifty(explorer: PortExplorer) -> Callable[[Mapping, Refined], str]:
-    """The judge of an exercise: half of the file's error at most, with as few doubted joints as one
-    of the deltas of a page needs; of the pose that is shown now, whose truth is known.
-    """
-
-    def error(found: Refined) -> float:
-        return float(far(found.refined, found.truth).mean())
-
-    pose = explorer.state["pose"]
-    dials = [dial for dial in explorer.asks() if "pose" not in dial and not dial["hidden"]]
-    founds = [explorer.compute(explorer.state | dial) for dial in dials]
-    half = float(far(founds[0].detected, founds[0].truth).mean()) / 2
-    least = min((int(f.mask.sum()) for f in founds if error(f) <= half), default=0)
-
-    def judge(state: Mapping, found: Refined) -> str:
-        if state["pose"] != pose:
-            return f"Exercise: it is done with pose {pose}."
-        count, px = int(found.mask.sum()), error(found)
-        done = px <= half and count <= least
-        told = (
-            f"Exercise: a mean error of at most {half:.1f} px, with few doubted joints. Now "
-            f"{px:.1f} px with {count}, the goal: {least}. {'Reached.' if done else 'Not yet.'}"
-        )
-        if not found.mask.all():
-            return told
-        small = int((far(found.refined, found.detected) < 1).sum())
-        return (
-            f"{told} All are doubted, but PORT still reads their old places: {small} move by less "
-            "than 1 px. Now none counts as reliable."
-        )
-
-    return judge

@@ -1,0 +1,117 @@
+"""Whom a refiner's doubt helps and harms: cases by rule, and errors by PORT's delta. Where there is
+no truth: how far joints move.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from ..metrics import joint_distances
+from ..records import Detections, Pose, Prediction
+from .base import Predictor
+from .own_video import refined_people
+from .poses import place_missing
+
+Frames = Sequence[UInt8[np.ndarray, "h w 3"]] | UInt8[np.ndarray, "t h w 3"]
+LEAST = 4  # joints that are placed anew, of the people among whom the cases are found
+DELTAS = np.linspace(0, 1, 21).round(2).tolist()
+ESTIMATOR, CONTROL, PORT = "the estimator", "control", "PORT"
+
+
+def answer(
+    predictor: Predictor, frames: Frames, people: Detections, delta: float | None
+) -> Prediction:
+    """What a method says about a video's people. Where boxes alone were given there is no before:
+    its joints are then its detections, and none counts as replaced.
+    """
+    said = refined_people(predictor, frames, people, delta)
+    if (people.confidence > 0).any():
+        return said
+    found = replace(people, xy_frame=said.xy_frame, confidence=said.confidence)
+    return replace(said, replaced=np.zeros_like(said.replaced), detections=found)
+
+
+class Errors(NamedTuple):
+    """Of every person in a frame and joint, px: of the file, of the method; which count; and the
+    people's heights, px.
+    """
+
+    before: Float[np.ndarray, "n k"]
+    after: Float[np.ndarray, "n k"]
+    use: Bool[np.ndarray, "n k"]
+    tall: Float[np.ndarray, "n"]
+
+
+def errors(refined: Prediction, truth: Pose) -> Errors:
+    """Of the joints that are placed anew, stood somewhere before and have a label."""
+    found = refined.detections
+    pair = (joint_distances(each.xy_frame, truth.xy_frame) for each in (found, refined))
+    use = refined.replaced & (found.confidence > 0) & truth.labelled
+    return Errors(*pair, use, np.ptp(found.boxes_xyxy[:, 1::2], axis=1))
+
+
+def moves(refined: Prediction) -> Float[np.ndarray, "n"]:
+    """How far the joints of every person that are placed anew move, mean px."""
+    known = refined.replaced & (refined.detections.confidence > 0)
+    far_ = joint_distances(refined.xy_frame, refined.detections.xy_frame)
+    return np.where(known, far_, 0).sum(1) / known.sum(1).clip(1)
+
+
+def chosen(refined: Prediction, truth: Pose | None = None) -> tuple[list[int], int]:
+    """Rows of the cases, and among how many people with at least `LEAST` replaced joints they were
+    found. With truth: of those whose replaced joints lose half of their error, whose worst joint
+    is then nearest to its place; and who has the joint that is carried farthest from its place,
+    both as shares of their height. Without: who is moved most, and least. Of fewer than three
+    people: who has most such joints.
+    """
+    count = (refined.replaced & (refined.detections.confidence > 0)).sum(1)
+    use = count >= LEAST
+    if use.sum() < 3:
+        return [int(count.argmax())], int(use.sum())
+    if truth is None:
+        among = np.flatnonzero(use)
+        order = among[np.argsort(moves(refined)[among], kind="stable")].tolist()
+        return [order[-1], order[0]], len(order)
+    px = errors(refined, truth)
+    before, after = (np.where(px.use, each, 0).sum(1) for each in px[:2])
+    halved = use & (after <= before / 2)
+    left = np.where(truth.labelled, px.after, 0).max(1) / px.tall
+    best = np.where(halved, left, np.inf).argmin() if halved.any() else (before - after).argmax()
+    rise = np.where(px.use & use[:, None], px.after - px.before, -np.inf).max(1) / px.tall
+    return [int(best), int(rise.argmax())], int(use.sum())
+
+
+Curves = Mapping[str, Float[np.ndarray, "d n"]]
+
+
+def by_delta(
+    port: Predictor, frames: Frames, found: Detections, truth: Pose | None = None
+) -> tuple[dict[float, Prediction], Curves]:
+    """What PORT says at each of `DELTAS`, and by name the mean error of everybody's labelled
+    joints, px; without truth how far joints move. The control moves a doubted joint to the mean of
+    its neighbours on the bones.
+    """
+    # a delta of 0 would be the weights' own rule
+    answers = {delta: answer(port, frames, found, delta or 1e-9) for delta in DELTAS}
+    if truth is None:
+        return answers, {PORT: np.stack([moves(each) for each in answers.values()])}
+    labelled, curves = truth.labelled, {ESTIMATOR: [], CONTROL: [], PORT: []}
+    for refined in answers.values():
+        missing = replace(found, confidence=np.where(refined.replaced, 0, found.confidence))
+        for people, px in zip((found, place_missing(missing), refined), curves.values()):
+            away = np.where(labelled, joint_distances(people.xy_frame, truth.xy_frame), 0)
+            px.append(away.sum(1) / labelled.sum(1).clip(1))
+    return answers, {name: np.stack(px) for name, px in curves.items()}
+
+
+def hurt_by_all(px: Float[np.ndarray, "d n"], found: Detections) -> int:
+    """Who loses most, as a share of their height, where all joints are doubted and not those of
+    the best of `DELTAS`.
+    """
+    tall = np.ptp(found.boxes_xyxy[:, 1::2], axis=1)
+    return int(((px[-1] - px.min(0)) / tall).argmax())
