@@ -146,9 +146,9 @@ def answer_all(page):
     canvas = cards.nth(2).locator("canvas").first
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
-    page.mouse.move(box["x"] + 80, box["y"] + 180)
+    page.mouse.move(box["x"] + 80, box["y"] + 0.7 * box["height"])
     page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] - 25, box["y"] + 45, steps=30)
+    page.mouse.move(box["x"] + box["width"] - 25, box["y"] + 0.17 * box["height"], steps=30)
     page.mouse.up()
     cards.nth(3).locator("input").fill("90")
     assert "".join(words.all_inner_texts()).strip() == ""
