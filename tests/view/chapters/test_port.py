@@ -87,9 +87,9 @@ def test_the_steps_show_the_tensors_of_the_pass(hands):
     assert mask[rows].tolist() == [True, True, False] and len(set(rows)) == 3
     z = taps["embedding.out"][0].numpy()
     learned = refiner.model.embedding.mask_embedding.detach().numpy()
-    for before, after, row in zip(*(v[~np.isnan(v).all(1)][::7] for v in shown), rows):
-        np.testing.assert_allclose(after, z[row], atol=1e-6)
-        np.testing.assert_allclose(after - before, mask[row] * learned, atol=1e-6)
+    for mixed, added, row in zip(*(v[~np.isnan(v).all(1)][::7] for v in shown), rows):
+        np.testing.assert_allclose(mixed + added, z[row], atol=1e-6)
+        np.testing.assert_allclose(added, mask[row] * learned, atol=1e-6)
     maps = taps["encoder.3.attention.map"][0].mean(0).numpy()
     bars = attention.panels[1].bars
     np.testing.assert_allclose([bar.value for bar in bars], 100 * maps[told.j], rtol=1e-5)

@@ -215,22 +215,21 @@ class Told:
         return Step("Which joints are not believed", words, box, panels, equation)
 
     def tokens(self, box: str) -> Step:
-        after = self.taps["embedding.out"][0].cpu().numpy()
+        z = self.taps["embedding.out"][0].cpu().numpy()
         learned = self.refiner.model.embedding.mask_embedding.detach().cpu().numpy()
-        before = after - np.where(self.mask[:, None], learned, 0)
+        added = np.where(self.mask[:, None], learned, 0)
         sure = self.row.confidence[0]
         unsure = np.where(self.mask & (np.arange(len(sure)) != self.j), sure, np.inf)
         rows = [self.j, int(unsure.argmin()), int(sure.argmax())]  # two are hidden, one is seen
-        top = float(np.abs(after[rows]).max())
         words = (
-            f"Every joint becomes a token: a row of {after.shape[1]} numbers without a unit, mixed "
+            f"Every joint becomes a token: a row of {z.shape[1]} numbers without a unit, mixed "
             "from its own coordinates and those of its neighbours on the bones (MSGC). Here are "
             "three of them. To the rows of hidden joints (✕) one learned row E is added: it says "
             "that this place is not certain."
         )
         panels = [
-            self.grid(before, rows, "before: joints and bones", top),
-            self.grid(after, rows, "after: E is added to ✕", top),
+            self.grid(z - added, rows, "mixed along the bones"),
+            self.grid(added, rows, "what is added: E, where ✕ (own scale)"),
         ]
         equation = (
             r"Z = \mathrm{MSGC}(A, {\color{detector} J}) + {\color{hidden} m} "
@@ -238,10 +237,9 @@ class Told:
         )
         return Step("Hidden joints are marked, not dropped", words, box, panels, equation)
 
-    def grid(
-        self, values: Float[np.ndarray, "k c"], rows: Sequence[int], title: str, top: float
-    ) -> Picture:
+    def grid(self, values: Float[np.ndarray, "k c"], rows: Sequence[int], title: str) -> Picture:
         """Rows of some joints, a column a channel, with the joints' names above them."""
+        top = float(np.abs(values[rows]).max())
         tall, gap, wide = 7, 5, values.shape[1]
         shown = np.full((len(rows) * (tall + gap), wide), np.nan)
         notes = []
