@@ -296,17 +296,17 @@ class Told:
         names = (("truth", "truth"), ("input", "detector"), *more)
         return [Line(name, times, values(of[name]), role) for name, role in names]
 
-    def pose(self, title: str, *more: tuple[str, Float[np.ndarray, "t k 2"], str]) -> Picture:
-        """Everybody in the middle of the burst; a cross: the joint is hidden there."""
+    @property
+    def pose(self) -> Picture:
+        """Truth and input in the middle of the burst; a cross: the joint is hidden there."""
         at = (self.burst.first + self.burst.last) // 2
         marks = np.where(self.sequence.hidden[at], HIDDEN, VISIBLE)
         people = [
             People("truth", "truth", self.truth[at], small=True),
-            People("input, ✕ hidden", "detector", self.detected[at], marks, small=bool(more)),
+            People("input, ✕ hidden", "detector", self.detected[at], marks),
         ]
-        people += [People(name, role, xy[at], small=True) for name, xy, role in more]
         box = around(self.truth[at], self.detected[at], pad=0.08)
-        return Picture(f"{title}, frame {at}", people=people, box=box)
+        return Picture(f"the body, frame {at}", people=people, box=box)
 
     def track(self, box: str) -> Step:
         name = "xy"[self.axis]
@@ -321,7 +321,7 @@ class Told:
         )
         panels = [
             self.lines(f"{self.joint}, {name}", f"{name}, px", self.voices(self.one), wide=2.0),
-            self.pose("the body"),
+            self.pose,
         ]
         title = "A good guess on a track that jumps" if lucky else "A track that jumps"
         return Step(title, words, box, panels)
@@ -521,7 +521,6 @@ class Refined:
     detected: Float[np.ndarray, "t k 2"]  # what HANet reads
     here: slice  # the frames that are looked at
     moved: Bool[np.ndarray, "t k"]  # by the lie
-    bursts: Bool[np.ndarray, "t k"]  # hidden before
     truth: Float[np.ndarray, "t k 2"] | None
     inside: Inside
     plain: Inside  # by the same model, nothing changed
@@ -616,24 +615,24 @@ class HANetExplorer(Compared):
 
     # --- what takes a model -----------------------------------------------------------------------
 
-    def window(self, state: Mapping) -> tuple[int, list[np.ndarray | None]]:
-        """Number of the first frame, and detections, truth and bursts of the window. The sliders
-        then end with this sequence; a state may say more, as it may come with another one.
+    def window(self, state: Mapping) -> tuple[int, np.ndarray, np.ndarray | None]:
+        """Number of the first frame, and detections and truth of the window. The sliders then end
+        with this sequence; a state may say more, as it may come with another one.
         """
         of = self.sequences[state.get("sequence", 0)]
         last = max(len(of.detected) - self.refiner.window, 0)
         start = int(min(state.get("from frame", 0), last))
         rows = slice(start, start + self.refiner.window)
-        parts = (of.detected, of.xy_frame if self.labelled else None, of.hidden)
         self.last_frame = min(len(of.detected), self.refiner.window) - 1
         wide = dict(self.declared)
         ends = {"at frame": max(self.last_frame - LASTS + 1, 0), "from frame": last}
         self.redeclare(**{n: replace(wide[n], high=end) for n, end in ends.items() if n in wide})
         self.declared = wide
-        return start, [None if part is None else np.asarray(part)[rows] for part in parts]
+        known = self.labelled and of.xy_frame is not None
+        return start, np.asarray(of.detected[rows]), of.xy_frame[rows] if known else None
 
     def compute(self, state: Mapping) -> Refined:
-        start, (given, truth, bursts) = self.window(state)
+        start, given, truth = self.window(state)
         whole, signs = LIES[state["lie"]]
         first = min(state["at frame"], len(given) - 1)
         signs = signs[: len(given) - first]
@@ -654,7 +653,6 @@ class HANetExplorer(Compared):
             given + lies,
             slice(first, first + (LASTS if not signs.any() else len(signs))),
             (lies != 0).any(-1),
-            np.zeros(given.shape[:2], bool) if bursts is None else bursts,
             truth,
             inside[state["refined by"]],
             look_inside(self.models[state["refined by"]], given),
