@@ -559,15 +559,6 @@ def test_attention_is_folded_by_joint():
     assert np.allclose(otpose.heard({"branch prev": maps}, 1), (0.75, 0.25))
 
 
-def test_a_square_is_painted_over_the_joint_in_the_frames_that_are_named(windows):
-    crops = otpose.under_square(windows, 0, 3, (1, 2))
-    plain = windows.sample(0)
-    x, y = plain.xy_crop[2, 3].astype(int).clip(0, np.array(TINY.size) - 1)
-    changed = (crops != np.stack(plain.crops)).any(-1)
-    assert changed.any((1, 2)).tolist() == [False, True, True, False, False]
-    assert changed[1, y, x] and changed[2, y, x]
-
-
 # --- the exercise in the explorer
 
 

@@ -46,11 +46,7 @@ from ..steps import Case, Step, Stepper
 FINAL = "OTPose"
 FRAMES = ("t-2", "t-1", "t", "t+1", "t+2")
 KEY = 2  # of the five frames
-SOME = {
-    "the key frame": (2,),
-    "all but it": (0, 1, 3, 4),
-    "all five": (0, 1, 2, 3, 4),
-}
+SOME = {"the key frame": (KEY,), "all five": range(5)}
 MAPS = ("flow", "mask", "psi", "phi", "out")  # taps that are a map of every joint
 
 
@@ -105,18 +101,6 @@ def exchanges(taps: Mapping[str, np.ndarray], feature: str, step: int = 1) -> Ed
         mask = feature.replace("flow", "mask")
         edits[mask] = lambda x: torch.as_tensor(taps[mask], device=x.device)
     return edits
-
-
-def under_square(
-    windows: Windows, row: int, joint: int, frames: Sequence[int]
-) -> UInt8[np.ndarray, "5 h w 3"]:
-    """A person's crops with a square, a quarter of the crop wide, painted over the joint's place in
-    the key frame, in some frames.
-    """
-    window, size = windows.sample(row), windows.config.size
-    x, y = window.xy_crop[KEY, joint].tolist()
-    brush = [patch(x, y, size[0] // 4, (t, t)) for t in frames]
-    return np.stack(painted(list(window.crops), covered(brush, size, len(FRAMES))))
 
 
 # --- attention and refinement ---------------------------------------------------------------------

@@ -23,7 +23,19 @@ from .. import estimates, steps, style
 from ..attention import Axis
 from ..estimates import FLOW, LINE, SINGLE, Edits, Inside
 from ..explorer import Compared, Control, choice, collected, far, heads_of, number, opacity
-from ..panels import Bar, Bars, Click, Heat, Line, Lines, People, Picture, Tabs, marks_of
+from ..panels import (
+    Bar,
+    Bars,
+    Click,
+    Heat,
+    Line,
+    Lines,
+    People,
+    Picture,
+    Tabs,
+    around,
+    marks_of,
+)
 from ..stage import Answers, Played, Scene, Stage, apart, brush_controls, covered, patch
 from ..steps import Case, Step, Stepper
 
@@ -148,65 +160,79 @@ def dimmed(crop: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
     return np.repeat(crop.mean(-1, keepdims=True) / 2, 3, -1).astype(np.uint8)
 
 
-def distances(windows: Windows) -> Int[np.ndarray, "n"]:
-    """Frames from each key frame to the nearer label."""
-    frames = np.array([windows.frames_of(i) for i in range(len(windows))]).reshape(-1, 3)
-    return np.abs(frames[:, ::2] - frames[:, 1:2]).min(1)
-
-
 # --- the trick in one screen ----------------------------------------------------------------------
 
-PIPELINE = ("maps of three frames", "mask", "merged map", "token attention", "answer")
-RIVALS = (LINE, SINGLE)
-SHORT = {LINE: "line", SINGLE: "single"}  # where there is little room
+PIPELINE = ("maps of three frames", "mask and merging", "token attention", "answer")
+RIVALS = (LINE, FLOW, SINGLE)
+SHORT = {LINE: "line", FLOW: "flow", SINGLE: "single"}  # where there is little room
 CHEAP = (LINE, FLOW)  # what fills a gap without any training
+Place = tuple[int, int]  # window, joint
 
 
-def extremes(windows: Windows, filled: Mapping[str, Detections]) -> tuple[int, int]:
-    """The window that STDPose helps most and the one that it harms most, by the mean error of the
-    labelled joints against the better one of line and single frame. filled: of `carry_all`.
+def extremes(windows: Windows, filled: Mapping[str, Detections]) -> tuple[Place, Place]:
+    """The joint that STDPose helps most and the one that it harms most against the best rival,
+    among those that both labels and the key frame know. filled: of `carry_all`.
     """
-    off = {who: np.nanmean(errors(windows, filled[who]), 1) for who in (*RIVALS, FINAL)}
-    gain = np.minimum(*(off[who] for who in RIVALS)) - off[FINAL]
-    return steps.extremes(gain, np.isfinite(gain))[:2]
+    off = {who: errors(windows, filled[who]) for who in (*RIVALS, FINAL)}
+    gain = np.min([off[who] for who in RIVALS], 0) - off[FINAL]
+    use = np.isfinite(gain) & (filled[LINE].confidence == 1)
+    ends = steps.extremes(gain.ravel(), use.ravel())[:2]
+    return tuple(divmod(end, gain.shape[1]) for end in ends)
 
 
-def followed(windows: Windows, filled: Mapping[str, Detections], row: int, sign: int = 1) -> int:
-    """The joint of a window that gains most (sign 1) or loses most (-1) against the better rival,
-    among those that both labels and the key frame know.
+def gap_picture(
+    windows: Windows, filled: Mapping[str, Detections], place: Place
+) -> tuple[Picture, Float[np.ndarray, "2"], dict[str, Float[np.ndarray, "2"]]]:
+    """Three frames beside each other, cut about a joint and all answers: two with their labels, and
+    between them the key frame without any; there the joint's true place, and where everybody puts
+    it, px.
     """
-    off = {who: errors(windows, filled[who])[row] for who in (*RIVALS, FINAL)}
-    gain = np.minimum(*(off[who] for who in RIVALS)) - off[FINAL]
-    told = filled[LINE].confidence[row] == 1
-    return int(np.nanargmax(np.where(told, sign * gain, np.nan)))
+    row, j = place
+    pair, n, _ = windows.items[row].tolist()
+    track = windows.pairs[pair][0].tracks[n]
+    times = windows.frames_of(row).tolist()
+    frames = [windows.frame(pair, t) for t in times]
+    everybody = {who: filled[who].xy_frame[row, j] for who in (*RIVALS, FINAL)}
+    size = frames[0].shape[1::-1]
+    box = np.array(around(track.xy_frame[times, j], *everybody.values(), pad=0.6)).reshape(2, 2)
+    (x0, y0), (x1, y1) = box.round().astype(int).clip(0, size)
+    cuts = [np.pad(f[y0:y1, x0:x1], ((0, 0), (0, 2), (0, 0)), constant_values=255) for f in frames]
+    at = np.array([(i * (x1 - x0 + 2) - x0, -y0) for i in range(3)], np.float32)
+    poses = track.xy_frame[times]
+    known = (track.visibility[times] > 0) & ((poses > (x0, y0)) & (poses < (x1, y1))).all(-1)
+    labels = np.where(known[..., None], poses + at[:, None], np.nan)[::2]
+    notes = [{"at": xy.tolist(), "words": "", "ring": 9} for xy in labels[:, j]]
+    title = f"frame {times[0]} with its label · frame {times[1]} · frame {times[2]} with its label"
+    people = [People("labels", "truth", labels)]
+    picture = Picture(title, [np.hstack(cuts)], people, notes=notes, wide=3)
+    return picture, poses[1, j] + at[1], {who: xy + at[1] for who, xy in everybody.items()}
 
 
 def trick(
     propagator: Propagator, windows: Windows, filled: Mapping[str, Detections], **options
 ) -> Stepper:
-    """The method step by step, on the window of `extremes` that it helps and on the one that it
+    """The method step by step, on the joint of `extremes` that it helps and on the one that it
     harms. filled: of `carry_all`.
     """
-    off = {who: np.nanmean(errors(windows, filled[who]), 1) for who in (*RIVALS, FINAL)}
+    off = {who: errors(windows, filled[who]) for who in (*RIVALS, FINAL)}
     cases = []
-    for row, name, sign in zip(extremes(windows, filled), ("it helps", "it does not"), (1, -1)):
-        line, single, ours = (off[who][row] for who in (*RIVALS, FINAL))
-        least = "furthest above" if ours > min(line, single) else "least below"
-        where = "furthest below" if sign > 0 else least
+    for (row, j), name in zip(extremes(windows, filled), ("it helps", "it does not")):
+        *rivals, ours = (off[who][row, j] for who in (*RIVALS, FINAL))
+        where = "above" if ours > min(rivals) else "below"
+        told = ", ".join(f"{who} {off[who][row, j]:.1f}" for who in off)
         rule = (
-            f"How this case was found: of {len(windows)} windows (one person in one unlabelled "
-            f"frame) in {len(windows.pairs)} test clips (synthetic), the one whose mean error with "
-            f"STDPose lies {where} that of the better rival: straight line {line:.1f}, single "
-            f"frame {single:.1f}, STDPose {ours:.1f} px of the picture."
+            f"How this case was found: of all joints that both labels know, in {len(windows)} "
+            f"windows (one person in one unlabelled frame) of {len(windows.pairs)} test clips "
+            f"(synthetic), the one whose error with STDPose lies furthest {where} that of the best "
+            f"rival: {told} px of the picture."
         )
-        told = Told.of(propagator, windows, filled, row, followed(windows, filled, row, sign))
-        cases.append(Case(name, rule, told.steps))
+        cases.append(Case(name, rule, Told.of(propagator, windows, filled, row, j).steps))
     return Stepper(propagator.skeleton, PIPELINE, cases, **{"name": "stdpose_steps", **options})
 
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """One window on the way through STDPose, told in five steps; places are px of the crop, errors
+    """One window on the way through STDPose, told in four steps; places are px of the crop, errors
     px of the picture.
     """
 
@@ -216,7 +242,7 @@ class Told:
     inside: Inside
     xy: Mapping[str, Float[np.ndarray, "k 2"]]  # by who says it
     j: int  # the joint that is followed
-    scale: float  # px of the crop a px of the picture
+    scale: Float[np.ndarray, "2"]  # px of the crop a px of the picture
 
     @classmethod
     def of(
@@ -233,12 +259,12 @@ class Told:
             who: geometry.apply(affine, filled[who].xy_frame[[row]])[0] for who in (*RIVALS, FINAL)
         }
         inside = look_inside(propagator, seen)
-        scale = float(scales(windows)[row])
+        scale = np.diag(affine[0][:, :2])  # across and down: boxes are cut to whole px
         return cls(propagator, windows.sample(row), seen, inside, xy, j, scale)
 
     @property
     def steps(self) -> list[Step]:
-        told = (self.maps, self.mask, self.merged, self.attention, self.answer)
+        told = (self.maps, self.mask, self.attention, self.answer)
         return [tell(box) for tell, box in zip(told, PIPELINE)]
 
     @property
@@ -256,7 +282,7 @@ class Told:
         return float(self.off(xy)[self.j])
 
     def off(self, xy: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "k"]:
-        return far(xy, self.truth[1]) / self.scale
+        return far(xy / self.scale, self.truth[1] / self.scale)
 
     def without(self, **changes) -> float:
         """The followed joint's error under changes, as of `look_inside`."""
@@ -290,8 +316,9 @@ class Told:
             f"Frames {frames[0]} and {frames[2]} are labelled, frame {frames[1]} is not; there "
             f"{hidden} of {labelled} joints are hidden. Each gives a map of the {self.joint}: at "
             "the sides a hill on the label, in the middle what an estimator of single pictures "
-            f"believes, which is {self.away(self.xy[SINGLE]):.1f} px off. A straight line from "
-            f"label to label is {self.away(self.xy[LINE]):.1f} px off."
+            f"believes (the single frame): {self.away(self.xy[SINGLE]):.1f} px off. A straight "
+            f"line from label to label is {self.away(self.xy[LINE]):.1f} px off; optical flow, "
+            f"which follows the pixels from both labels, {self.away(self.xy[FLOW]):.1f} px."
         )
         equation = r"{\color{truth} H_l} \qquad {\color{detector} H_t} \qquad {\color{truth} H_r}"
         return Step("Two labels, and a frame without one", words, box, panels, equation)
@@ -304,15 +331,18 @@ class Told:
         off |= {"even mask": self.without(edit={"dam.out": even})}
         off |= {"no labels told": self.without(told=(0, 0))}
         mask_by, labels_by = (abs(value - off["as it is"]) for value in [*off.values()][1:])
-        carries = "the labels" if labels_by > mask_by else "the mask"
+        carries = "more hangs on the labels" if labels_by > mask_by else "more hangs on the mask"
+        if max(mask_by, labels_by) < LEAST:
+            carries = "nothing hangs on either: the picture decides"
         own = self.propagator.model.config.dam_reads == "own"
         role = "detector" if own else "truth"
         words = (
-            "Differences of the frames' maps show what moves: where the joint has come, and what "
-            "it has left. Of all joints' differences one mask over the picture is made, from "
-            f"{times.min():.2f} to {times.max():.2f} times an even one. Does it matter? The bars "
-            f"are the error of the {self.joint}: changed by {mask_by:.1f} px with an even mask, by "
-            f"{labels_by:.1f} px if no label is told: here more hangs on {carries}."
+            "Convolutions merge the three maps, and the three pictures' features. A mask is laid "
+            "on the merged maps: differences of the frames' maps show what moves, and of all "
+            f"joints' differences one mask is made, here from {times.min():.2f} to "
+            f"{times.max():.2f} times an even one. Does it matter? The bars are the error of the "
+            f"{self.joint}: changed by {mask_by:.1f} px with an even mask, by "
+            f"{labels_by:.1f} px if no label is told. In this case {carries}."
         )
         moves = float(np.abs(residual[0]).max()) or 1.0
         top = float(f"{max(2.0, times.max()):.2g}")
@@ -323,28 +353,10 @@ class Told:
         ]
         equation = (
             r"{\color{ours} M_t} = \mathrm{softmax}\Big(\mathrm{Conv}\big(\mathrm{Sig}_m("
-            r"{\color{detector} H_t} - {\color{" + role + r"} H_{l,r}})\big)\Big)"
-        )
-        return Step("A mask is laid on what moves", words, box, panels, equation)
-
-    def merged(self, box: str) -> Step:
-        names = {"joint by joint": "tks.time", "merged map": "tks.out", "times mask": "stda.masked"}
-        maps = {title: np.abs(self.inside.taps[tap][0, self.j]) for title, tap in names.items()}
-        panels = [
-            self.over(f"{title}, up to {values.max():.2g}", values)
-            for title, values in maps.items()
-        ]
-        words = (
-            "Convolutions merge the three maps: first each joint's own three, then those of all "
-            "joints. The merged maps need not look like hills, no loss asks them to. The features "
-            "of the three pictures are merged, too: patches of all three look at each other."
-        )
-        equation = (
-            r"\tilde{H}_t = \mathrm{Conv}(\hat{H}_t \oplus {\color{truth} H_l} \oplus "
-            r"{\color{detector} H_t} \oplus {\color{truth} H_r}) \qquad "
+            r"{\color{detector} H_t} - {\color{" + role + r"} H_{l,r}})\big)\Big) \qquad "
             r"\tilde{H}_t \odot {\color{ours} M_t}"
         )
-        return Step("Maps are merged", words, box, panels, equation)
+        return Step("Maps are merged, and a mask is laid on them", words, box, panels, equation)
 
     def attention(self, box: str) -> Step:
         model = self.propagator.model
@@ -355,17 +367,18 @@ class Told:
         patches = np.array([[PATCH, 0, (PATCH - 1) / 2], [0, PATCH, (PATCH - 1) / 2]])
         shares = 100 * taken.reshape(token_grid(model)[::-1])
         heat = Heat(shares, patches, "", 0, float(f"{shares.max():.2g}"))
-        asks = self.dot(f"{self.joint}, STDPose", "ours", self.inside.xy_crop[0])
+        asks = self.dot("STDPose", "ours", self.inside.xy_crop[0])
+        truth = self.dot("truth", "truth", self.truth[1])
         title = f"where it looks, up to {shares.max():.2g} % a patch"
         panels = [
-            Picture(title, [dimmed(self.window.crops[1])], [asks], heat=heat),
+            Picture(title, [dimmed(self.window.crops[1])], [truth, asks], heat=heat),
             self.over("answer's map", self.inside.heatmaps[0, self.j]),
         ]
         words = (
             f"A piece of the merged maps (the {self.joint} lies in it) asks all patches of the "
             f"merged pictures, so the picture can say where the maps are wrong. Here {most} of "
-            f"{len(taken)} patches get {share:.0%} of the attention; the brightest get most. Which "
-            "patches matter is asked further down."
+            f"{len(taken)} patches get {share:.0%} of the attention; the brightest get most. But "
+            "looking is not using: which patches the answer hangs on is tried further down."
         )
         equation = (
             r"\mathrm{softmax}\Big(\frac{{\color{ours} Q}\, {\color{detector} K}^T}{\sqrt{D}}\Big)"
@@ -374,7 +387,7 @@ class Told:
         return Step("Maps ask the picture", words, box, panels, equation)
 
     def answer(self, box: str) -> Step:
-        roles = {LINE: "outside", SINGLE: "detector", FINAL: "ours"}
+        roles = {who: style.ROLE_OF[who] for who in (*RIVALS, FINAL)}
         bars, known = [], np.isfinite(self.truth[1]).all(1)
         for kind, use in {self.joint: np.arange(len(known)) == self.j, "all joints": known}.items():
             for who, role in roles.items():
@@ -385,26 +398,23 @@ class Told:
         dots = [self.dot(SHORT.get(who, who), role, self.xy[who]) for who, role in roles.items()]
         dots.append(self.dot("truth", "truth", self.truth[1]))
         crop = [self.window.crops[1]]
+        near = around(*(people.xy for people in dots), pad=0.35)
         panels = [
-            Picture(f"the {self.joint}", crop, dots, wide=1.5),
+            Picture(f"the {self.joint}, enlarged", crop, dots, box=near, wide=1.5),
             Picture("whole pose", crop, [real, People(FINAL, "ours", self.xy[FINAL])], wide=1.2),
             Bars("px from the truth", "px", bars, wide=1.5),
         ]
-        line, single, ours = (self.away(self.xy[who]) for who in (*RIVALS, FINAL))
-        better = ours < min(line, single)
-        words = (
-            f"In this case the {self.joint} is {line:.1f} px off by the straight line, "
-            f"{single:.1f} by the single frame and {ours:.1f} by STDPose."
-        )
+        *rivals, ours = off = [self.away(self.xy[who]) for who in roles]
+        told = ", ".join(f"{value:.1f} by {who}" for who, value in zip(roles, off))
+        words = f"In this case the {self.joint} is, in px from the truth, {told}."
         equation = r"{\color{ours} \bar{H}_t} = \mathrm{Head}(\hat{H}_t^N)"
-        rival = LINE if line < single else SINGLE
-        title = "Nearer than both rivals" if better else f"The {rival} is nearer"
-        return Step(title, words, box, panels, equation)
+        return Step(f"{FINAL}: {min(rivals):.1f} → {ours:.1f} px", words, box, panels, equation)
 
 
 # --- an exercise in the explorer ------------------------------------------------------------------
 
 BLOCK = 2  # tokens a side
+LEAST = 0.1  # px of the picture: below it nothing is said to have changed
 
 
 @dataclass(frozen=True, eq=False)
@@ -569,8 +579,10 @@ class Between(Compared):
             values = far(inside.xy_crop[0], before.xy_crop[0]) / gap.scale
             title, low = f"px away from {what}", 0.0
         top = max(1.0, float(np.nanmax(np.abs(values))))
-        look = {"range": (low * top, top), "click": Click("joint", needs=needs), "wide": 1.7}
-        return self.bars(title, "px", values, **look)
+        look = {"range": (low * top, top), "wide": 1.7}
+        if not np.nanmax(np.abs(values)) >= LEAST:
+            return Bars(title, "px", [Bar("every joint", 0.0, "ours")], **look)
+        return self.bars(title, "px", values, click=Click("joint", needs=needs), **look)
 
     def change(self, state: Mapping, gap: Gap, inside: Inside, others: Mapping) -> str:
         """Mean error, and by how much it differs from others'; without any truth, how far the
@@ -587,25 +599,17 @@ class Between(Compared):
             else:
                 moved = far(inside.xy_crop[0], other.xy_crop[0]).mean() / gap.scale
                 parts.append(f"{moved:.2f} px away from {name}")
-        by = np.abs(inside.heatmaps - next(iter(others.values())).heatmaps).max()
+        other = next(iter(others.values()))
+        by = np.abs(inside.heatmaps - other.heatmaps).max()
         # `codecs.decode_heatmaps`: a quarter of a cell to either side of its middle
         step = self.to_crop[0, 0] / 2 / gap.scale
-        return (
-            f"{words}{', '.join(parts)}; heatmaps differ by {by:.2g} at most. A joint moves in "
-            f"steps of {step:.1f} px along each axis: a change of 0 may be a smaller one."
-        )
+        small = f" Its heatmap differs by up to {by:.2g}; joints move in steps of {step:.1f} px."
+        still = by > 0 and (inside.xy_crop == other.xy_crop).all()
+        return f"{words}{', '.join(parts)}.{small * bool(still)}"
 
     def asks(self) -> Iterable[Mapping]:
         left, _, right = self.gap.frames
         return ({"key frame": frame} for frame in range(left + 1, right))
-
-
-STEPS = {  # of the synthesis, and what the mask leaves of it
-    "merged in time": "tks.time",
-    "merged in space": "tks.space",
-    "synthesis": "tks.out",
-    "times the mask": "stda.masked",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -619,14 +623,9 @@ class Masked:
 
 
 class MaskExplorer(Between):
-    """The dynamic-aware mask: move k and theta, and see curve, residuals, mask and answer; beside
-    it the steps of the keypoints' synthesis that the mask is laid on.
-
-    Maps of the synthesis are no heatmaps: their scales end at the largest size in the first gap.
-    """
+    """The dynamic-aware mask: move k and theta, and see curve, residuals, mask and answer."""
 
     def __init__(self, propagator: Propagator, sets: Mapping[int, Windows], **options):
-        self.tops: dict[str, float] = {}
         super().__init__(propagator, sets, name="mask", **options)
 
     def declare(self) -> list[Control]:
@@ -644,11 +643,6 @@ class MaskExplorer(Between):
         ]
 
     def compute(self, state: Mapping) -> Masked:
-        if not self.tops:
-            taps = self.plain(self.find(self.begin), self.names[0], "both labels").taps
-            tops = {title: np.abs(taps[tap]).max() for title, tap in STEPS.items()}
-            tops["times the mask"] = tops["synthesis"]  # to be compared
-            self.tops = {title: float(f"{top:.1e}") for title, top in tops.items()}
         gap = self.find(state)
         name, told = state["weights"], state["told"]
         return Masked(
@@ -668,7 +662,7 @@ class MaskExplorer(Between):
         other.load_state_dict(own.state_dict())
         # in the layout that predictors give their models
         model.dam = other.to(self.models[name].device, memory_format=torch.channels_last)
-        taps = ["dam.residual", "dam.out", "frames", "estimated", *STEPS.values()]
+        taps = ["dam.residual", "dam.out", "estimated"]
         try:
             return look_inside(self.models[name], gap.seen[name], taps, told=TOLD[state["told"]])
         finally:
@@ -682,34 +676,18 @@ class MaskExplorer(Between):
         told = TOLD[state["told"]]
         sides = [self.side(gap, side, told[side // 2]) for side in (0, 2)]
         key = self.key_picture(gap, found.inside, "click a joint", "drawing", wide=1.4)
-        kinds = [("estimated", "label")[known] for known in (told[0], 0, told[1])]
-        above = [
-            self.map(gap, f"{FRAMES[i]}: {kinds[i]}", taps["frames"][0, i, j], 0, 1, i)
-            for i in range(3)
-        ]
-        steps = [
-            self.map(gap, title, taps[STEPS[title]][0, j], -top, top)
-            for title, top in self.tops.items()
-        ]
         below = [
             self.map(gap, "key − left", residual[0], -1, 1),
             self.map(gap, "mask, × even", mask * mask.size, 0, 4),
             self.map(gap, "key − right", residual[1], -1, 1),
             self.by_joint(gap, found.inside, found.even, "an even mask", "drawing"),
         ]
-        top = float(f"{found.shipped.heatmaps[0, j].max():.1g}")
-        answer = self.map(gap, "answer", found.inside.heatmaps[0, j], 0, top)
-        return {
-            "mask": [[sides[0], key, sides[1], self.curve(state, residual)], below],
-            "synthesis": [[*above, answer], steps],
-        }
+        return {"mask": [[sides[0], key, sides[1], self.curve(state, residual)], below]}
 
-    def map(
-        self, gap: Gap, title: str, values: np.ndarray, low: Number, high: Number, frame: int = 1
-    ) -> Picture:
+    def map(self, gap: Gap, title: str, values: np.ndarray, low: Number, high: Number) -> Picture:
         """A map over a crop, on a scale that stays as it is."""
         heat = Heat(values, self.to_crop, title, low, high, diverging=low < 0)
-        return Picture(title, [gap.crops[frame]], heat=heat)
+        return Picture(title, [gap.crops[1]], heat=heat)
 
     def side(self, gap: Gap, side: int, told: int) -> Picture:
         """The left or right frame with its label; a rim where it is told."""
@@ -741,7 +719,9 @@ class MaskExplorer(Between):
         times = found.inside.taps["dam.out"] * found.inside.taps["dam.out"].size
         others = {"the mask as shipped": found.shipped, "an even mask": found.even}
         change = self.change(state, found.gap, found.inside, others)
-        return f"A mask from {times.min():.2f} to {times.max():.2f} times even, {change}"
+        moved = far(found.inside.xy_crop[0], found.even.xy_crop[0]).max() / found.gap.scale
+        nothing = "This mask changes nothing here: no joint moves. " * bool(moved < LEAST)
+        return f"{nothing}From {times.min():.2f} to {times.max():.2f} times even, {change}"
 
     def asks(self) -> Iterable[Mapping]:
         yield from ({"k": k} for k in (0.0, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0))
