@@ -495,6 +495,18 @@ def test_every_choice_answers(name, request):
         explorer.choose(**{control.name: control.value})
 
 
+def test_the_player_cuts_its_pictures_about_the_people(player):
+    shown = [panel for panel in panels(player, "stage").values() if panel.kind == "picture"]
+    now = player.now
+    low, high = (end(now.truth[now.visibility > 0], axis=0) for end in (np.min, np.max))
+    assert len(shown) == 4
+    for panel in shown:
+        x0, y0, x1, y1 = panel.bounds
+        assert x0 <= low[0] <= high[0] <= x1 and y0 <= low[1] <= high[1] <= y1
+        assert x1 - x0 < high[0] - low[0] + 0.2 * (high - low).max()
+        assert all(who.small for who in panel.people)
+
+
 @pytest.mark.parametrize("name", ["mask", "look", "player"])
 def test_a_state_comes_back(name, request, propagator, sets, carried):
     explorer = request.getfixturevalue(name)

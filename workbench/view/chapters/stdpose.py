@@ -827,8 +827,8 @@ class LookExplorer(Between):
         return {
             "answer": [
                 [
-                    self.key_picture(gap, found.inside, words, "model", heat=out, wide=1.2),
-                    Picture(title, [gap.dim], heat=looked, at=0, brush=True, wide=1.2),
+                    self.key_picture(gap, found.inside, words, "model", heat=out, wide=1.7),
+                    Picture(title, [gap.dim], heat=looked, at=0, brush=True, wide=1.7),
                     bars,
                 ]
             ]
@@ -920,6 +920,16 @@ class PropagationPlayer(Stage):
     def number_of_clip(self, state: Mapping) -> int:
         clips, gaps = self.places
         return clips.index(state["clip"]) * len(gaps) + gaps.index(state["gap T"])
+
+    def draw(self, state: Mapping, found: Played) -> Tabs:
+        """Pictures cut about all people, whom small joints do not hide."""
+        pictures, *others = super().draw(state, found)["stage"]
+        now, box = self.now, None
+        if now.truth is not None:
+            box = around(now.truth[now.visibility > 0], pad=0.05)
+        small = [[replace(who, small=True) for who in each.people] for each in pictures]
+        cut = [replace(each, box=box, people=who) for each, who in zip(pictures, small)]
+        return {"stage": [cut, *others]}
 
     def curve(self, state: Mapping, found: Played) -> Lines:
         """Errors by frame, from 0; bands where labels are given."""
