@@ -218,13 +218,16 @@ class Told:
         frames = [self.frame if frame is None else frame]
         return Picture(title, frames, list(people), arrows=arrows, box=self.box)
 
+    def whole(self, title: str) -> Picture:
+        return Picture(title, [self.outlined], arrows=[self.pointer], wide=1.4)
+
     def picture(self, box: str) -> Step:
         words = (
             f"Where is the {self.joint} of the outlined person? The arrow points at its true "
             "place. Can you see it? A label has to answer both questions: where, and whether it is "
             "seen."
         )
-        whole = Picture("the whole frame", [self.outlined], arrows=[self.pointer], wide=1.4)
+        whole = self.whole("the whole frame")
         close = self.shown("this person", frame=self.outlined)
         return Step("A picture", words, box, [whole, close])
 
@@ -272,7 +275,7 @@ class Told:
         )
         written = table("what a file holds for a labelled joint", rows, (16, 40, 58, 82), wide=1.4)
         return Step(
-            "What data sets would write", words, box, [self.shown("the same joint"), written]
+            "What data sets would write", words, box, [self.whole("the same joint"), written]
         )
 
     def metric(self, box: str) -> Step:
@@ -311,7 +314,7 @@ class Told:
             "metric counts it beside joints behind somebody else: no flag tells these apart."
         )
         panels = [
-            self.shown("hidden"),
+            self.whole(f"the {self.joint} of the outlined person"),
             Bars("hidden joints of the clip, and what hides them", "", bars),
         ]
         title = f"One row, two kinds: {own} of {len(depths)} are hidden by their own body"
