@@ -26,6 +26,7 @@ from workbench.side_by_side import (
     LINE,
     METHODS,
     MIDDLE,
+    NEAR,
     OPEN,
     SHOWN,
     SINGLE,
@@ -224,7 +225,7 @@ def test_pictures_show_the_answers_of_one_person(people, found):
         assert (
             np.array_equal(answer.xy[seen], xy[person][seen]) and np.isnan(answer.xy[~seen]).all()
         )
-    assert len(around := side_by_side.strip(people, person)) == 2 * APART
+    assert len(around := side_by_side.strip(people, person)) == 2 * NEAR
     assert f"frame {MIDDLE}" not in [panel.title for panel in around], "that one is asked about"
     px = side_by_side.errors(people, chosen, person)
     truth, answer = (each.xy for each in panels[0].people)
@@ -242,6 +243,7 @@ def test_a_hidden_joint_is_asked_about_and_nothing_shows_where_it_is(people, fou
     assert ((marks > 0) == (people.flags[person] == 2)).all(), "visible joints alone are drawn"
     x0, y0, x1, y1 = asked.bounds
     assert x0 < truth[0] < x1 and y0 < truth[1] < y1, "it can be pressed"
+    assert {panel.bounds for panel in side_by_side.strip(people, person)} == {asked.bounds}
     # the single frame misses none of those that could be asked about by more
     own = side_by_side.shared_columns(people.truth.skeleton)
     away = np.linalg.norm(found[SINGLE][person] - people.truth.xy_frame[person, own], axis=-1)

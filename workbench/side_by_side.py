@@ -387,7 +387,7 @@ def _around(people: People, person: int) -> tuple[float, ...]:
 def _close(people: People, person: int) -> tuple[float, ...]:
     """The middle of somebody's box, wider than high, px."""
     x, y, right, bottom = people.truth.boxes_xyxy[person]
-    high = 0.8 * (bottom - y)
+    high = 0.9 * (bottom - y)
     middle = np.array([(x + right) / 2, (y + bottom) / 2])
     half = np.array([0.85 * high, high / 2])
     return (*(middle - half).tolist(), *(middle + half).tolist())
@@ -421,14 +421,14 @@ def errors(
 
 
 def strip(people: People, person: int, *, ask: bool = False) -> list[Picture]:
-    """The frames around the middle one, with the person's true joints: crosses are hidden. ask: the
+    """The near frames, close, with the person's true joints: crosses are hidden. ask: the
     middle frame alone, with its visible joints.
     """
     pair, number = people.people_of[person]
     track = people.pairs[pair][0].tracks[number]
     columns, out = shared_columns(track.skeleton), []
-    box = _close(people, person) if ask else _around(people, person)
-    others = [MIDDLE + step for step in range(-APART, APART + 1) if step]
+    box = _close(people, person)  # one for all: places can be compared
+    others = [MIDDLE + step for step in range(-NEAR, NEAR + 1) if step]
     for t in [MIDDLE] if ask else others:
         marks = np.array([NOTHING, NOTHING if ask else HIDDEN_MARK, VISIBLE_MARK])
         marks = marks[track.visibility[t, columns]]
