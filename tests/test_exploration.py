@@ -328,8 +328,8 @@ def test_the_code_of_chapter_08_shows_the_same(mine, given):
     keypoints = found if given == "program" else str(mine / "results.json")
     names |= {"given": {"video": str(mine / "clip.mp4"), "keypoints": keypoints}}
     row = int(np.flatnonzero(found.frames == 30)[0])
-    names |= {"here": SimpleNamespace(device="cpu"), "np": np, "found": found, "row": row}
-    names |= {"source": "clip.mp4"}
+    names |= {"here": SimpleNamespace(device="cpu"), "np": np, "found": found}
+    names |= {"source": "clip.mp4", "cases": {"it helps": row}}
     shown = executed("08_your_own_video", names, "slider")["shown"]
     refined = refine_people(workbench.load("port", skeleton=found.skeleton), found, delta=0.6)
     first = names["first"]
