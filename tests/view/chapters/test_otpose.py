@@ -205,7 +205,7 @@ def test_the_sentence_and_the_bars_by_hand(explorer, windows, rough, estimator):
     assert "you changed" not in explorer.verdict
     *_, bars = panels(explorer, "answer")
     values = np.array([bar.value for bar in bars.bars])
-    np.testing.assert_allclose(values[use], (errors[1] - errors[0])[use], atol=1e-3)
+    np.testing.assert_allclose(values[use], (errors[0] - errors[1])[use], atol=1e-3)
     assert np.isnan(values[~use]).all()
     assert [bar.mark == "✕" for bar in bars.bars] == (window.visibility[2] == 1).tolist()
     hidden = "hidden " * int(window.visibility[2, j] == 1)

@@ -401,7 +401,10 @@ def test_the_player_shows_labels_and_gaps(player, carried, clip):
     first = view.errors(windows, poses[view.LINE])[windows.items[:, 2] == 1]
     assert curve.lines[0].y[1] == pytest.approx(np.nanmean(first))
     assert np.isnan(curve.lines[0].y[3]) and [s[0] for s in curve.shaded] == [0, 3, 6]
-    assert "+" in player.verdict and "against the straight line" in player.verdict
+    means = {who: np.nanmean(view.errors(windows, found)) for who, found in poses.items()}
+    for who in view.RIVALS:
+        way = "nearer" if means[view.FINAL] < means[who] else "further off"
+        assert f"px {way} than the {who}" in player.verdict
 
 
 def test_the_player_keeps_its_pictures_at_another_gap(player, carried):
@@ -413,7 +416,7 @@ def test_the_player_keeps_its_pictures_at_another_gap(player, carried):
     mean = np.nanmean(view.errors(carried[6][0], carried[6][1][view.FINAL])[:5])
     of = view.errors(carried[6][0], carried[6][1][view.FINAL])
     by = [np.nanmean(of[carried[6][0].items[:, 2] == t]) for t in range(1, 6)]
-    assert f"mean error of STDPose {np.mean(by):.1f} px" in player.verdict and mean > 0
+    assert f"STDPose is {np.mean(by):.1f} px off:" in player.verdict and mean > 0
 
 
 @pytest.mark.parametrize("labelled", [True, False])

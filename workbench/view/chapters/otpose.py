@@ -691,20 +691,20 @@ class OTPoseExplorer(Compared):
         return people
 
     def changes(self, found: Passed) -> Bars:
-        """Of all joints: what OTPose makes of the single frame's error; without truth, of its
-        place.
+        """Of all joints: how much nearer OTPose is than the single frame; without truth, how far
+        from it.
         """
         use, (single, answer) = found.person.flags > 0, found.xy.values()
         title, low = f"moved, {SINGLE} → {FINAL}, px", 0
         values = far(answer, single)
         if use.any():
-            title = f"error, {FINAL} less {SINGLE}, px (below 0: {FINAL} is nearer); ✕: hidden"
+            title = f"how much nearer {FINAL} is than the {SINGLE}, px; ✕: hidden"
             low = -1
-            gain = far(answer, found.person.truth) - far(single, found.person.truth)
+            gain = far(single, found.person.truth) - far(answer, found.person.truth)
             values = np.where(use, gain, np.nan)
         end = max(self.config.size[0] / 4, np.nanmax(abs(values)))
         marks = np.where(found.flags == 1, "✕", "").tolist()
-        roles = np.where(use & (values > 0), "detector", "ours").tolist()  # whoever is nearer
+        roles = np.where(values < 0, "detector", "ours").tolist()  # whoever is nearer
         look = {"range": (low * end, end), "click": Click("joint"), "wide": 3.0}
         return self.bars(title, "px", values, roles, marks, **look)
 

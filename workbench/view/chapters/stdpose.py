@@ -165,6 +165,7 @@ def dimmed(crop: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
 PIPELINE = ("maps of three frames", "mask and merging", "token attention", "answer")
 RIVALS = (LINE, FLOW, SINGLE)
 SHORT = {LINE: "line", FLOW: "flow", SINGLE: "single"}  # where there is little room
+WAYS = ("further off", "nearer")
 CHEAP = (LINE, FLOW)  # what fills a gap without any training
 Place = tuple[int, int]  # window, joint
 
@@ -946,9 +947,10 @@ class PropagationPlayer(Stage):
         means = self.means(state, found)
         if means:
             *others, (ours, mean) = means.items()
-            against = [f"{mean - theirs:+.1f} against the {who}" for who, theirs in others]
-            words = f"Labels {state['gap T']} frames apart, {of}: mean error of {ours} "
-            return f"{words}{', '.join([f'{mean:.1f} px', *against])}."
+            ways = [(who, abs(theirs - mean), theirs > mean) for who, theirs in others]
+            told = [f"{by:.1f} px {WAYS[nearer]} than the {who}" for who, by, nearer in ways]
+            words = f"Labels {state['gap T']} frames apart, {of}: {ours} is {mean:.1f} px off: "
+            return f"{words}{', '.join(told)}."
         joints = slice(None) if of == "all joints" else [self.kin.index(of)]
         (first, line), *others = ((who, xy[..., joints, :]) for who, xy in found.answers.items())
         far = [f"{who} is {apart(xy, line):.1f} px away" for who, xy in others]
