@@ -446,15 +446,25 @@ class Switches(Explorer):
             arrows=[Arrows("ink", ends, "error")],
             box=around(*everywhere, pad=0.05),
         )
-        top = max(max(px.values()) for px in found.px.values())
-        bars = [Bar(kind, px[who], role) for kind, px in found.px.items()]
-        return {"switches": [[picture, Bars("error, px", "px", bars, range=(0.0, top))]]}
+        bars = [
+            Bar(
+                f"trained {('without', 'with')[trained]}, mask {('off', 'on')[used]}",
+                found.px["all joints"][name],
+                role if name == who else "soft",
+                "▸" * (name == who),
+            )
+            for (trained, used), name in WHICH.items()
+        ]
+        return {"switches": [[picture, Bars("mean error of all joints, px", "px", bars)]]}
 
     def say(self, state: Mapping, found: Told) -> str:
         who = WHICH[state[TRAINED], state[USED]]
-        px, (learned, _, both) = found.px["all joints"], found.gains()
-        said = f"Mean error {px[who]:.1f} px, {px[who] - px[NAIVE]:+.1f} against both switches off."
+        px, one = found.px["all joints"], found.px[found.joint]
+        said = f"Mean error {px[who]:.1f} px; the {found.joint} is {one[who]:.1f} px astray."
+        if who != NAIVE:
+            said += f" Against both switches off: {px[who] - px[NAIVE]:+.1f} px."
         if who == AWARE:
+            learned, _, both = found.gains()
             said += (
                 f" Training with the mask: {-learned:+.1f}; using it, too: {learned - both:+.1f}."
             )
