@@ -23,8 +23,8 @@ from workbench import load
 from workbench.recipes import port as recipe
 from workbench.skeletons import Skeleton, skeleton
 from workbench.view.chapters.port import PortExplorer
-from workbench.view.explorer import Control, Explorer, choice, collected, number
-from workbench.view.panels import Click, Line, Lines, People, Picture
+from workbench.view.explorer import Explorer, choice, collected, number
+from workbench.view.panels import Click, People, Picture
 from workbench.view.stage import Scene, Stage
 
 pytestmark = [
@@ -314,42 +314,19 @@ def test_a_page_offers_what_it_has_an_answer_to(tmp_path):
         assert verdict(page) == "4 b 0", "every answer starts from the first state"
 
 
-class Spans(Explorer):
-    """Of a span of frames the page knows three places."""
-
-    def declare(self):
-        return [Control("span", "list", [0, 2])]
-
-    def compute(self, state):
-        return state["span"]
-
-    def draw(self, state, found):
-        line = Line("one", np.arange(10.0), np.arange(10.0), "ours")
-        look = {"span": "span", "x_range": (0.0, 9.0), "y_range": (0.0, 9.0)}
-        return {"t": [[Lines("drag", "frame", "px", [line], **look)]]}
-
-    def say(self, state, found):
-        return f"{found}"
-
-    def asks(self):
-        yield from ({"span": span} for span in ([3, 5], [6, 8]))
-
-
-def test_a_dragged_span_takes_the_nearest_stored_one(tmp_path):
-    with open_explorer(tmp_path, Spans(skeleton("coco17"), name="spans").page()) as page:
-        box = page.locator(PANELS).bounding_box()
-
-        def drag(first, last):
-            across = [box["x"] + 46 + part * (box["width"] - 54) for part in (first, last)]
-            page.mouse.move(across[0], box["y"] + 150)
-            page.mouse.down()
-            page.mouse.move(across[1], box["y"] + 150, steps=6)
-            page.mouse.up()
+def test_of_several_goals_what_was_reached_stays(tmp_path):
+    explorer = Dials(skeleton("coco17"), name="dials")
+    explorer.set_goal(
+        lambda state, found: "\n".join(f"{'✓' if state['dial'] == n else '○'} {n}." for n in (9, 0))
+    )
+    with open_explorer(tmp_path, explorer.page()) as page:
+        goal, dial = page.locator(".goal"), page.locator("input[name=dial]")
+        assert goal.inner_text() == "○ 9.\n○ 0."
+        dial.focus()
+        for key, words in (("Right", "✓ 9.\n○ 0."), ("Left", "✓ 9.\n○ 0."), ("Left", "✓ 9.\n✓ 0.")):
+            page.keyboard.press(f"Arrow{key}")
             page.wait_for_timeout(60)
-            return verdict(page)
-
-        assert drag(0.7, 0.95) == "[6, 8]" and drag(0.3, 0.6) == "[3, 5]"
-        assert drag(0.05, 0.3) == "[0, 2]" and KERNEL not in said(page)
+            assert goal.inner_text() == words
 
 
 def test_a_refusal_stands_where_one_pressed_and_goes(tmp_path):

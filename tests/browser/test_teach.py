@@ -218,7 +218,8 @@ def test_a_place_is_pressed_and_stands_beside_the_rivals(tmp_path):
         commit.click()
         page.wait_for_timeout(150)
         assert re.match(
-            r"✓ Right. You: [\d.]+ px away, nearer than 1 of 1. There.", card.locator(".words").inner_text()
+            r"✓ Right. You: [\d.]+ px away, nearer than 1 of 1. There.",
+            card.locator(".words").inner_text(),
         )
         assert card.locator("canvas").count() == 2  # with the errors of all
         shot(page, "place")

@@ -172,10 +172,8 @@ def test_arrows_lead_from_place_to_place():
 def test_a_line_s_data_are_the_panel_s():
     x, y = np.arange(5.0), np.array([3.0, np.nan, 7.0, np.nan, 5.0])
     lines = [Line("a", x, x**2, "ours", dash=(4, 3)), Line("", x, y), Line("c", x, y, 3, "dots")]
-    panel = Lines(
-        "error", "frame", "px", lines, [(1.0, 2.0, "hidden")], cursor="frame", span="chosen"
-    )
-    figure = drawn(panel, frame=3, chosen=[0, 1])
+    panel = Lines("error", "frame", "px", lines, [(1.0, 2.0, "hidden")], cursor="frame")
+    figure = drawn(panel, frame=3)
     axes = figure.axes[0]
     for line, one in zip(axes.lines, lines):
         np.testing.assert_array_equal(line.get_xydata(), np.stack((one.x, one.y), 1))
@@ -185,7 +183,7 @@ def test_a_line_s_data_are_the_panel_s():
     assert axes.lines[1].get_markevery().tolist() == [True, False, True, False, True]
     assert set(axes.lines[3].get_xdata()) == {3}, "the cursor"
     shaded = [(p.get_x(), p.get_x() + p.get_width()) for p in axes.patches]
-    assert shaded == [(0.5, 2.5), (-0.5, 1.5)]
+    assert shaded == [(0.5, 2.5)]
     assert (axes.get_xlim(), axes.get_ylim()) == ((0, 4), pytest.approx((-0.96, 16.96)))
     assert {"error", "frame", "px", "a", "c"} <= words(figure)
     given = drawn(Lines("", "", "", lines, x_range=(-1.0, 9.0), y_range=(0.0, 2.0))).axes[0]

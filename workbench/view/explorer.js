@@ -215,7 +215,9 @@ class Explorer {
     }
     if (!this.get("live")) this.offer();
     this.verdict.textContent = this.get("verdict");
-    this.goal.textContent = this.get("goal") || "";
+    const goals = (this.get("goal") || "").split("\n"); // of several, what was reached stays
+    this.goals = goals.map((line, i) => (this.goals?.[i]?.startsWith("✓") ? this.goals[i] : line));
+    this.goal.textContent = this.goals.join("\n");
     this.goal.classList.toggle("reached", this.goal.textContent.includes(" Reached."));
     const busy = [this.model, this.child].some(model =>
       model && model.get("answers") !== false && model.get("answered") < model.get("asked"));
@@ -382,9 +384,8 @@ class Explorer {
   pressed(panel, event) {
     const found = this.under(panel, event);
     panel.press?.(found);
-    if (panel.brush || panel.span) event.target.setPointerCapture(event.pointerId);
+    if (panel.brush) event.target.setPointerCapture(event.pointerId);
     if (panel.brush) this.paint(panel, found.place, event);
-    else if (panel.span) this.drag = { from: found.along };
     else if (panel.click) this.clicked(panel.click, found);
   }
 
@@ -439,12 +440,8 @@ class Explorer {
     this.soon();
   }
 
-  dragged(panel, { along, place: to }) {
-    const { from, index, place, adds } = this.drag;
-    if (from !== undefined) {
-      const ends = [from, along].map(end => Math.max(end, 0)).sort((a, b) => a - b);
-      return this.set(panel.span, ends, "model");
-    }
+  dragged(panel, { place: to }) {
+    const { index, place, adds } = this.drag;
     const shifted = points => points.map(p => p.map((v, i) => v + to[i] - place[i]));
     const led = this.model.get("live") ? shifted : () => [to]; // stored patches stand at places
     const moved = ({ points, ...rest }) => ({
@@ -484,20 +481,15 @@ class Explorer {
 
   // --- a page's stored answers
 
-  // The answer whose controls are those of the state; of patches in the same frames, and of spans
-  // that are dragged, the nearest, which is then shown.
+  // The answer whose controls are those of the state; of patches in the same frames the nearest,
+  // which is then shown.
   answerTo(state, changed) {
     const last = state.brush?.at(-1);
     const apart = (a, b) => Math.hypot(...a.map((v, i) => v - b[i]));
-    const far = ({ brush: [patch] = [], [changed]: span }) => {
-      if (spans) return apart(span, state[changed]);
-      return patch && last
-        ? apart([...patch.points[0], patch.size], [...last.points[0], last.size]) : 0;
-    };
-    const spans = this.panels.some(panel => panel.span === changed) && state[changed].length;
+    const far = ({ brush: [patch] = [] }) => (patch && last
+      ? apart([...patch.points[0], patch.size], [...last.points[0], last.size]) : 0);
     const same = ([name, value]) => equal(value, state[name])
-      || (name === "brush" && value.length && last && equal(value[0].frames, last.frames))
-      || (name === changed && spans && value.length);
+      || (name === "brush" && value.length && last && equal(value[0].frames, last.frames));
     const able = this.get("stored").filter(answer =>
       changed in answer.state && Object.entries(answer.state).every(same));
     const distance = able.map(answer => far(answer.state));

@@ -308,11 +308,9 @@ function drawLines(pen, panel, width, height, view) {
   const first = beside ? 10 : 10 + LINE * titleLines(panel, width);
   keys.forEach((line, i) => drawNames(pen, line, width, first + i * LINE, width, view));
   pen.text(8, top + h / 2, panel.y, { ...small, turn: -90 });
-  const span = view.state[panel.span] || [];
-  const shaded = span.length ? [...panel.shaded, [...span, "newly_hidden"]] : panel.shaded;
   pen.frame(left, top, w, h, () => {
     for (const t of levels) pen.line([[0, toY(t)], [w, toY(t)]], view.tone.line, 1);
-    for (const [first, last, role] of shaded) {
+    for (const [first, last, role] of panel.shaded) {
       const [a, b] = [toX(first - 0.5), toX(last + 0.5)];
       pen.rect(a, 0, b - a, h, { fill: colourOf(role, view), alpha: 0.2 });
     }
@@ -346,7 +344,7 @@ function underLines(panel, x, y) {
       if (far < best.far) best = { far, words };
     });
   }
-  return { words: best.words, along: Math.round(panel.from(x)), x: panel.from(x), y: panel.up(y) };
+  return { words: best.words, x: panel.from(x), y: panel.up(y) };
 }
 
 function drawBars(pen, panel, width, height, view) {

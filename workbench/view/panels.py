@@ -157,7 +157,7 @@ class Line:
 @dataclass(frozen=True, eq=False)
 class Lines:
     """x, y: titles of the axes, with units. shaded: (first, last, role). cursor: the control whose
-    value a line marks; span: the control that dragging sets to (first, last).
+    value a line marks.
     """
 
     title: str
@@ -166,7 +166,6 @@ class Lines:
     lines: Sequence[Line]
     shaded: Sequence[tuple[float | int | np.integer, float | int | np.integer, str]] = ()
     cursor: str = ""
-    span: str = ""
     x_range: tuple[float | int, float | int] | None = None
     y_range: tuple[float | int, float | int] | None = None
     wide: float | int = 1

@@ -87,7 +87,7 @@ def panels_figure(
     """Panels of an explorer's tabs, row by row, as the browser draws them, below one legend.
 
     state: an explorer's: "frame" of the scrubber, patches of the occluder ("brush"), and further
-    controls, which cursors, spans and the chosen joint show.
+    controls, which cursors and the chosen joint show.
     Errors: `BadParameter` where there are no panels, or more than a page holds.
     """
     rows = [row for rows in tabs.values() for row in rows if row]
@@ -276,10 +276,7 @@ def _lines(axes: Axes, panel: Lines, shown: _Shown) -> None:
         look |= {"dots": {"linestyle": ""}, "line": {"markevery": alone}}.get(line.look, {})
         axes.plot(line.x, line.y, marker=".", label=line.name, **look)
     axes.set(xlim=panel.x_range or axes.get_xlim(), ylim=panel.y_range or axes.get_ylim())
-    spans = list(panel.shaded)
-    if span := shown.state.get(panel.span):
-        spans.append((*span, "newly_hidden"))
-    for first, last, role in spans:
+    for first, last, role in panel.shaded:
         axes.axvspan(first - 0.5, last + 0.5, color=shown.colour(role), alpha=0.2, linewidth=0)
     if panel.cursor in shown.state:
         axes.axvline(shown.state[panel.cursor], color=shown.colour("ink"), dashes=(3, 2), lw=0.5)
