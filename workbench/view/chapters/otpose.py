@@ -46,7 +46,6 @@ from ..steps import Case, Step, Stepper
 FINAL = "OTPose"
 FRAMES = ("t-2", "t-1", "t", "t+1", "t+2")
 KEY = 2  # of the five frames
-SOME = {"the key frame": (KEY,), "all five": range(5)}
 MAPS = ("flow", "mask", "psi", "phi", "out")  # taps that are a map of every joint
 
 
@@ -320,10 +319,9 @@ class Told:
         first = "hits" if FRAMES[KEY] in has else "misses"
         words = (
             f"The {self.joint} is hidden in frame t. The single frame draws a map of it in each "
-            "frame, all on one scale. Above each stands the true joint that is nearest to the "
-            f"map's highest place: ✓ the {self.joint}, ✕ another one. The bars say how high each "
-            "map is at the true place in t: where maps are added up, weak hills count, too. Dots "
-            "are the truth, which the network never sees."
+            "frame, all on one scale; above each stands the true joint that is nearest to its "
+            f"highest place (✓ the {self.joint}). The bars say how high each map is at the true "
+            "place in t: where maps are added up, weak hills count, too."
         )
         equation = r"H_{t-2} \quad H_{t-1} \quad {\color{detector} H_t} \quad H_{t+1} \quad H_{t+2}"
         title = f"Frame t {first} it; it is found in {others or 'no other frame'}"
@@ -339,10 +337,9 @@ class Told:
             title = f"{name.replace('.', ' ')}: {off[name]:.1f} px off"
             panels.append(self.over(title, maps[self.j], dots=dots))
         words = (
-            "The five maps are added up: all five to the total flow, t and the two before it to "
-            "prev, t and the two after it to sub; in these two, frames farther away count less. "
-            'The highest place of the total is the answer of the rival "mean of five frames", '
-            "which costs nothing. A mask is a flow times, place by place, the sum of all joints' "
+            "All five maps are added up to the total flow; t and the two before it to prev, in "
+            "which far frames count less. The highest place of the total is the answer of a rival "
+            'that costs nothing, "mean of five frames". A mask is a flow times all joints\' summed '
             "total flows: high where joints overlap. Nothing is learned so far."
         )
         equation = (
@@ -374,20 +371,19 @@ class Told:
             ),
         ]
         words = (
-            "Two transformers read past and future. A token is one map of one joint, so joints ask "
-            f"joints: the {self.joint} listens most to the "
-            f"{names[int(shares.argmax())].replace('_', ' ')} ({shares.max():.0%}). What comes out "
-            "is no picture of the joint but a direction: each arrow moves one of nine places "
-            "where the sums are read, and the thicker it is, the more that place counts. In this "
-            f"case the {self.joint} ends {self.away(self.xy[FINAL]):.1f} px off; if all joints "
-            f"listened to all alike, {self.away(alike.xy_crop[0]):.1f} px."
+            "A token is one map of one joint, so joints ask joints, in past and future: the "
+            f"{self.joint} listens most to the {names[int(shares.argmax())].replace('_', ' ')} "
+            f"({shares.max():.0%}). What comes out is no picture of the joint: it moves the nine "
+            "places where the sums are read (arrows; a thick one counts more). In this case the "
+            f"{self.joint} ends {self.away(self.xy[FINAL]):.1f} px off; if all listened to all "
+            f"alike, {self.away(alike.xy_crop[0]):.1f} px."
         )
         equation = r"{\color{ours} \mathrm{softmax}\Big(\frac{QK^T}{\sqrt{D}}\Big)} V"
         return Step("Joints ask joints where to read", words, box, panels, equation)
 
     def answer(self, box: str) -> Step:
         roles = {SINGLE: "detector", MEAN: "rival", FINAL: "ours"}
-        single, mean, ours = off = [self.away(self.xy[who]) for who in roles]
+        *rivals, ours = off = [self.away(self.xy[who]) for who in roles]
         bars = [Bar(who, value, role) for (who, role), value in zip(roles.items(), off)]
         dots = [self.dot(who, role, self.xy[who]) for who, role in roles.items()]
         dots.append(self.dot("truth", "truth", self.truth))
@@ -402,12 +398,11 @@ class Told:
         ]
         words = (
             "Convolutions mix the total flows of all joints, and read the mixture at the moved "
-            f"places. That makes the map P; its highest place is OTPose's answer. Here the "
-            f"{self.joint} is {single:.1f} px off by the single frame, {mean:.1f} by the plain "
-            f"mean, {ours:.1f} by OTPose. Mean error of all this person's joints: {told}."
+            "places. That makes the map P; its highest place is OTPose's answer. Mean error of all "
+            f"this person's joints: {told}."
         )
         equation = r"P = {\color{ours} \mathrm{Refine}}(F_{total};\, \phi_{prev}, \phi_{sub})"
-        title = f"{FINAL}: {min(single, mean):.1f} → {ours:.1f} px"
+        title = f"{FINAL}: {min(rivals):.1f} → {ours:.1f} px"
         return Step(title, words, box, panels, equation)
 
 
@@ -752,18 +747,6 @@ def spots(explorer: OTPoseExplorer, index: int, joint: int) -> dict[int, dict]:
     xy = peaks(explorer.estimator, explorer.person(index).rough)[:, joint].tolist()
     size = explorer.config.size[0] // 4
     return {t: patch(*xy[t], size, (t, t)) for t in range(len(FRAMES)) if t != KEY}
-
-
-def rescuers(explorer: OTPoseExplorer, index: int, joint: int) -> dict[str, float]:
-    """How far OTPose puts a joint, px of the crop, by the one frame that is painted over as `spots`
-    says; the first: nothing is painted.
-    """
-    squares = spots(explorer, index, joint)
-    brushes = [[], *([square] for square in squares.values())]
-    rough = torch.stack([explorer.under_paint(index, json.dumps(b))[0] for b in brushes])
-    found = look_inside(explorer.estimator, rough, ()).xy_crop[:, joint]
-    off = np.linalg.norm(found - explorer.person(index).truth[joint], axis=-1)
-    return dict(zip(("nothing", *(FRAMES[t] for t in squares)), off.tolist()))
 
 
 def lost(explorer: OTPoseExplorer, index: int, joint: int) -> Callable[[Mapping, Passed], float]:

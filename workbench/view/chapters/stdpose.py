@@ -338,11 +338,10 @@ class Told:
         own = self.propagator.model.config.dam_reads == "own"
         role = "detector" if own else "truth"
         words = (
-            "Convolutions merge the three maps, and the three pictures' features. A mask is laid "
-            "on the merged maps: differences of the frames' maps show what moves, and of all "
-            f"joints' differences one mask is made, here from {times.min():.2f} to "
-            f"{times.max():.2f} times an even one. Does it matter? The bars are the error of the "
-            f"{self.joint}: changed by {mask_by:.1f} px with an even mask, by "
+            "Convolutions merge the three maps. A mask is laid on the result: of all joints' "
+            "differences between the frames' maps one mask is made, here from "
+            f"{times.min():.2f} to {times.max():.2f} times an even one. Does it matter? The error "
+            f"of the {self.joint} changes by {mask_by:.1f} px with an even mask, by "
             f"{labels_by:.1f} px if no label is told. In this case {carries}."
         )
         moves = float(np.abs(residual[0]).max()) or 1.0
@@ -377,9 +376,9 @@ class Told:
         ]
         words = (
             f"A piece of the merged maps (the {self.joint} lies in it) asks all patches of the "
-            f"merged pictures, so the picture can say where the maps are wrong. Here {most} of "
-            f"{len(taken)} patches get {share:.0%} of the attention; the brightest get most. But "
-            "looking is not using: which patches the answer hangs on is tried further down."
+            "pictures, so the picture can say where the maps are wrong. Here "
+            f"{most} of {len(taken)} patches get {share:.0%} of the attention. But looking is not "
+            "using: which patches the answer hangs on is tried further down."
         )
         equation = (
             r"\mathrm{softmax}\Big(\frac{{\color{ours} Q}\, {\color{detector} K}^T}{\sqrt{D}}\Big)"
