@@ -152,6 +152,7 @@ def test_one_person_is_shown_close_and_the_exercise_counts_its_frame_alone():
     first, second = stage.draw(state, found)["stage"][0]
     for panel in (first, second):
         assert panel.people[0].marks[3, 0, at] == NEWLY_HIDDEN and panel.rim == (3,)
+    assert [panel.people[0].name for panel in (first, second)] == ["estimator", "PORT"]
     corner = stage.state | {"brush": [patch(-5, -5, 4, (0, 5))]}
     assert stage.pulled(corner, stage.compute(corner)) == 0, "no joint lies there"
 

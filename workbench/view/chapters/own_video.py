@@ -451,12 +451,12 @@ class OnePerson(Stage):
         look = {"box": around(*found.plain.values(), pad=0.1), "brush": True, "rim": (self.t,)}
         rows = [
             Picture(
-                f"{'estimator' if name == 'detector' else name}; diamond: covered by you",
+                f"{word}; diamond: covered by you",
                 self.now.frames,
-                [People(name, self.roles_of.get(name, 1), xy, marks)],
+                [People(word, self.roles_of.get(name, 1), xy, marks)],
                 **look,
             )
-            for name, xy in shown.items()
+            for (name, xy), word in zip(shown.items(), ("estimator", *list(shown)[1:]))
         ]
         return {"stage": [rows]}
 
