@@ -703,7 +703,7 @@ def test_the_exercise_can_be_done_with_the_shipped_weights(shipped):
     truth = windows.sample(best).xy_crop[1]
     blind = view.blind_spots(own, view.see(own, windows, [best]), truth, j)
     assert blind.after.max() > blind.before + 5
-    reach = blind.before + 0.8 * (blind.after.max() - blind.before)
+    reach = blind.before + 0.7 * (blind.after.max() - blind.before)
     looker = view.LookExplorer(own, {7: windows}, index=best, joint=windows.skeleton.joints[j])
     y, x = np.unravel_index(blind.after.argmax(), blind.after.shape)
     columns, _ = view.token_grid(own.model)
