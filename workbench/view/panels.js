@@ -371,7 +371,10 @@ function drawBars(pen, panel, width, height, view) {
     const fill = colourOf(role, view);
     pen.rect(a, y - 0.36 * step, Math.max(b - a, 1), 0.72 * step, { fill });
     const [first, last] = ends ? ends.map(to) : [a, b];
-    if (ends) pen.line([[first, y], [last, y]], tone.ink, 2);
+    if (ends) {
+      pen.line([[first - 1, y], [last + 1, y]], tone.paper, 5);
+      pen.line([[first, y], [last, y]], tone.ink, 2);
+    }
     const aside = value < 0 ? [Math.min(a, first) - 4, "right"] : [Math.max(b, last) + 4, "left"];
     const sign = (panel.signed || low < 0) && value > 0 ? "+" : "";
     const short = high - low > 1 && Math.abs(value) < 0.1 ? value.toFixed(2) : number(value);
