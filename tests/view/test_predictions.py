@@ -82,7 +82,12 @@ def test_a_place_is_judged_by_its_distance_from_the_truth(chapter, place, grade)
     one = chapter.place("Where?", PICTURE, np.array([30.0, 40.0]), others, **look)
     assert commit(one, *place) == grade
     picture, bars = one.panels["answered"][0]
-    assert [(note["words"], note["at"]) for note in picture.notes][1] == ("straight line", [30, 46])
+    assert [note["at"] for note in picture.notes] == [[30, 40], [30, 46], [33, 44]]
+    assert [note["words"] for note in picture.notes] == ["truth", "", ""]
+    named = chapter.place(
+        "Where?", PICTURE, np.zeros(2), others, roles={"STDPose": "rival"}, **look
+    )
+    assert [bar.role for bar in named.panels["answered"][0][1].bars] == ["soft", "rival"]
     assert [(bar.label, bar.value) for bar in bars.bars] == [("straight line", 6), ("STDPose", 5)]
     assert one.panels["asked"][0][0].notes == () and one.figure() is not None
     with pytest.raises(BadParameter, match="place of 'a'"):

@@ -4,8 +4,12 @@ const heads = links.map(link => document.getElementById(decodeURIComponent(link.
 const mark = () => {
   const end = innerHeight + scrollY >= document.documentElement.scrollHeight - 2;
   const line = end ? innerHeight : innerHeight / 3;
-  const now = heads.findLastIndex(head => head?.getBoundingClientRect().top < line);
-  links.forEach((link, i) => { link.ariaCurrent = i === now ? "location" : null; });
+  const now = heads.findLastIndex(head =>
+    head?.offsetParent && head.getBoundingClientRect().top < line);
+  links.forEach((link, i) => {
+    link.ariaCurrent = i === now ? "location" : null;
+    link.hidden = !heads[i]?.offsetParent; // it waits for an answer
+  });
 };
 addEventListener("scroll", mark, { passive: true });
 new ResizeObserver(mark).observe(document.body);

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html import escape
+from types import MappingProxyType
 
 import numpy as np
 import traitlets
@@ -199,20 +200,23 @@ class Predictions:
         because: str,
         unit: str = "px",
         kin: Skeleton | None = None,
+        roles: Mapping[str, str | int] = MappingProxyType({}),
     ) -> Prediction:
         """A place in a picture, px of its box. truth: the right one; others: where each rival puts
         it, by name; they stand beside the reader's with the answer, and the errors of all as bars.
-        tolerance: how far off is right; twice of it is near.
+        tolerance: how far off is right; twice of it is near. roles: colours of rivals, by name.
         """
         places = {name: np.asarray(xy, float) for name, xy in {"truth": truth, **others}.items()}
         for name, xy in places.items():
             if xy.shape != (2,) or not np.isfinite(xy).all():
                 raise BadParameter(f"the place of {name!r} is {xy}", remedy="give x and y, px")
-        roles = {name: ROLE_OF.get(name, i) for i, name in enumerate(places)} | {"truth": "truth"}
+        known = {name: ROLE_OF.get(name, i) for i, name in enumerate(places)}
+        roles = {**known, **roles, "truth": "truth"}
         notes = [
-            {"at": xy.tolist(), "words": name, "aside": 12, "ring": 7, "role": roles[name]}
+            {"at": xy.tolist(), "words": "", "aside": 0, "ring": 7, "role": roles[name]}
             for name, xy in places.items()
         ]
+        notes[0] |= {"words": "truth", "aside": 12}
         right = places.pop("truth")
         errors = {name: float(np.hypot(*(xy - right))) for name, xy in places.items()}
         bars = [Bar(name, error, roles[name]) for name, error in errors.items()]
