@@ -377,7 +377,7 @@ class Told:
         words = (
             f"A piece of the merged maps (the {self.joint} lies in it) asks all patches of the "
             "pictures, so the picture can say where the maps are wrong. Here "
-            f"{most} of {len(taken)} patches get {share:.0%} of the attention. But looking is not "
+            f"{most} of {len(taken)} patches get {share:.0%} of the attention. Looking need not be "
             "using: which patches the answer hangs on is tried further down."
         )
         equation = (
