@@ -474,7 +474,8 @@ class AddingMachine(Explorer):
         total = told.over("their sum, on t", found.total, dots=dots, box=self.box, wide=1.4)
         off = {**found.xy, "single frame t": told.xy[SINGLE]}
         bars = [Bar(who, told.away(xy), look.get(who, "detector")) for who, xy in off.items()]
-        errors = Bars(f"{told.joint}, px off", "px", bars, range=(0, 60), wide=1.6)
+        ends = 0, told.estimator.model.config.size[0]  # one scale for every choice
+        errors = Bars(f"{told.joint}, px off", "px", bars, range=ends, wide=1.6)
         return {"": [row, [replace(total, frames=[self.crops[KEY]]), errors]]}
 
     def say(self, state: Mapping, found: Added) -> str:
