@@ -381,10 +381,13 @@ def test_the_trick_is_the_notebook_s_word_or_behind_the_colon_or_bold(run):
     bold = new_notebook(cells=[new_markdown_cell("# 9 · N\n\n**Bold words.** More.")])
     assert _trick(bold, "9 · N") == ("9 · N", "Bold words")
     assert _trick(bold, "9 · N: behind") == ("9 · N", "behind")
-    bold.metadata["workbench"] = {"trick": "said <so>"}
+    bold.metadata["workbench"] = "no names"
+    assert _trick(bold, "9 · N: behind") == ("9 · N", "behind")
+    bold.metadata["workbench"] = {"trick": "said <so>", "reads": "a <b>"}
     assert _trick(bold, "9 · N: behind") == ("9 · N", "said <so>")
     nbformat.write(bold, run.folder / "notebooks" / "02_b.ipynb")
-    assert "<p>said &lt;so&gt;</p>" in index_page(run)
+    page = index_page(run)
+    assert "<p>said &lt;so&gt;</p>" in page and "reads a &lt;b&gt;" in page
 
 
 def test_publish_writes_the_pages_that_ended_and_leaves_no_parts(run):

@@ -238,11 +238,14 @@ def notebook_page(
 
 @dataclass(frozen=True)
 class Card:
-    """A chapter in the gallery. hero: as HTML; "" where its copy holds no picture."""
+    """A chapter in the gallery. hero: as HTML; "" where its copy holds no picture. reads: what its
+    method is given, of the metadata ("workbench": {"reads"}).
+    """
 
     title: str
     trick: str
     hero: str
+    reads: str
 
 
 def _hero(notebook: nbformat.NotebookNode) -> str:
@@ -299,9 +302,8 @@ def _trick(notebook: nbformat.NotebookNode, title: str) -> tuple[str, str]:
     what stands behind the colon of its title, or its first bold words.
     """
     name, _, behind = title.partition(": ")
-    said = notebook.metadata.get("workbench", {}).get("trick", "")
-    if isinstance(said, str) and said.strip():
-        return name, said.strip().rstrip(".")
+    if said := _said(notebook, "trick"):
+        return name, said.rstrip(".")
     if behind:
         return name, behind
     bold = re.search(
@@ -310,11 +312,19 @@ def _trick(notebook: nbformat.NotebookNode, title: str) -> tuple[str, str]:
     return name, bold[1].rstrip(".") if bold else ""
 
 
+def _said(notebook: nbformat.NotebookNode, name: str) -> str:
+    """A line of its metadata; "" where there is none."""
+    own = notebook.metadata.get("workbench")
+    said = own.get(name) if isinstance(own, Mapping) else ""
+    return said.strip() if isinstance(said, str) else ""
+
+
 @lru_cache(maxsize=64)
 def _card(path: Path, _changed: int) -> Card:
     """Of an executed copy; read once as long as it is the same."""
     notebook = nbformat.read(path, 4)
-    return Card(*_trick(notebook, _title(notebook, path.stem)), _hero(notebook))
+    title, trick = _trick(notebook, _title(notebook, path.stem))
+    return Card(title, trick, _hero(notebook), _said(notebook, "reads"))
 
 
 def _cards(run: Run) -> Iterator[tuple[str, Card]]:

@@ -14,18 +14,27 @@ const mark = () => {
 addEventListener("scroll", mark, { passive: true });
 new ResizeObserver(mark).observe(document.body);
 
-// In the gallery: the pointer goes through the slides of a card from left to right, the arrow keys
-// one by one, and the one that was shown first comes back.
+// In the gallery: the pointer goes through the slides of a card from left to right, or through the
+// lines that tell them, the arrow keys one by one, and the one that was shown first comes back.
 for (const slides of document.querySelectorAll(".slides")) {
   const pictures = [...slides.querySelectorAll("picture")];
   const marks = [...slides.querySelectorAll(".marks i")];
   const card = slides.closest(".card");
   const first = pictures.findIndex(picture => !picture.hidden);
+  const list = document.createElement("ol");
+  const lines = pictures.map((picture, i) => {
+    const line = document.createElement("li");
+    line.textContent = picture.querySelector("img").alt;
+    line.onpointerenter = () => show(i);
+    return line;
+  });
+  list.append(...lines);
+  card.querySelector(".told p").after(list);
   let at = first;
   const show = i => {
     at = Math.min(Math.max(i, 0), pictures.length - 1);
     pictures.forEach((picture, k) => { picture.hidden = k !== at; });
-    marks.forEach((mark, k) => mark.classList.toggle("now", k === at));
+    [marks, lines].forEach(all => all.forEach((one, k) => one.classList.toggle("now", k === at)));
     slides.querySelector(".words").textContent = pictures[at].querySelector("img").alt;
   };
   slides.onpointermove = event => {
@@ -39,4 +48,5 @@ for (const slides of document.querySelectorAll(".slides")) {
     event.preventDefault();
     show(at + by);
   };
+  show(first);
 }
