@@ -181,6 +181,20 @@ def test_paint_over_a_joint_changes_the_panels_at_once(run, explorer, scheme):
         assert statistics.median(took) < 50
 
 
+def test_the_keys_paint_over_a_joint(run, explorer):
+    with opened(run, "00_start_here") as page:
+        page.wait_for_selector(PANELS)
+        page.wait_for_timeout(400)
+        for _ in range(2):
+            page.locator(PANELS).first.focus()
+            page.keyboard.press("ArrowDown")
+            joint = page.locator(".said").first.inner_text()
+            page.keyboard.press("Enter")
+            page.wait_for_timeout(150)
+            (patch,) = json.loads(copied(page, "copy state"))["brush"]
+            assert patch == explorer.patch(joint)
+
+
 def test_the_pointer_shows_where_the_paint_would_go(run):
     with opened(run, "00_start_here") as page:
         page.wait_for_selector(PANELS)

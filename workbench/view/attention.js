@@ -37,10 +37,11 @@ function drawMap(pen, panel, width, height, view) {
   const turn = spaceOf(key) > 26 ? -60 : 0;
   const below = turn ? spaceOf(key) * 0.87 + 12 : 18;
   let across = (width - x - 10) / columns;
-  const down = Math.min((height - 92 - below) / rows, 2 * across);
-  across = Math.min(across, 2 * down);
-  const [y, w, h] = [26, across * columns, down * rows];
   const title = `${maps.nameOf(maps.index)} · ${maps.shows}`;
+  const y = 26 + LINE * (titleLines({ title }, width) - 1);
+  const down = Math.min((height - 66 - y - below) / rows, 2 * across);
+  across = Math.min(across, 2 * down);
+  const [w, h] = [across * columns, down * rows];
   Object.assign(panel, { x, y, across, down, title });
   pen.picture(maps.enlarged, x, y, w, h, false);
   pen.rect(x, y, w, h, { stroke: tone.line });

@@ -423,6 +423,14 @@ class Explorer {
     this.set("brush", [...brush, this.patchAt(panel, place)], "model");
   }
 
+  // Paint on a joint that the keys have chosen.
+  cover(panel, joint) {
+    const [all] = panel.people.length ? peopleAt(panel.people[0], frameOf(panel, this)) : [];
+    const place = all?.[joint]?.slice(0, 2);
+    if (place?.every(Number.isFinite)) this.paint(panel, place, { shiftKey: true });
+    this.drag = null;
+  }
+
   patchAt(panel, place) {
     const now = frameOf(panel, this);
     const last = this.model.get("last_frame");
@@ -471,7 +479,8 @@ class Explorer {
       ArrowRight: () => toFrame(1),
       ArrowUp: () => toJoint(-1),
       ArrowDown: () => toJoint(1),
-      Enter: () => panel.click && this.clicked(panel.click, { joint: this.cursor }),
+      Enter: () => (panel.click ? this.clicked(panel.click, { joint: this.cursor })
+        : panel.brush && this.cover(panel, this.cursor)),
     };
     if (!(event.key in keys) || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();

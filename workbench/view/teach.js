@@ -162,7 +162,7 @@ class Prediction extends Explorer {
     const open = committed || this.uncovered;
     const tab = open ? "answered" : "asked";
     this.question.textContent = question;
-    const told = this.answers.length ? "What stands below follows then." : "";
+    const told = this.answers.length ? "More appears below then." : "";
     this.says.textContent = [kind === "choice" ? "" : `${says}.`, told].join(" ").trim();
     for (const input of this.inputs.querySelectorAll("input")) {
       input.disabled = open;
