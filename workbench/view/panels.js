@@ -299,7 +299,10 @@ function drawLines(pen, panel, width, height, view) {
   const levels = ticksOf(yr, h / 34);
   const aside = { ...small, align: "right" };
   for (const t of levels) pen.text(left - 5, top + toY(t), number(t), aside);
-  for (const t of ticksOf(xr, w / 70)) pen.text(left + toX(t), top + h + 10, number(t), small);
+  const whole = panel.lines.every(({ x }) => x.values.every(Number.isInteger));
+  for (const t of ticksOf(xr, w / 70)) {
+    if (!whole || Number.isInteger(t)) pen.text(left + toX(t), top + h + 10, number(t), small);
+  }
   pen.text(left + w / 2, height - 8, panel.x, small);
   const colours = panel.lines.map((one, i) => colourOf(one.role ?? i, view));
   const names = namesOf(panel, colours);

@@ -171,7 +171,7 @@ class Prediction extends Explorer {
     }
     this.open.disabled = !this.given.length || open;
     this.open.hidden = open;
-    this.says.hidden = open;
+    this.says.hidden = this.said.hidden = open;
     this.tally.hidden = !open;
     this.peek.hidden = open || this.get("live");
     this.root.dataset.grade = this.grade;
