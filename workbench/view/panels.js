@@ -4,6 +4,7 @@
 const TITLE = 22; // px above a panel, for its title
 const LINE = 16; // px of one more line there
 const KEY = 18; // px below a picture, for who is who
+const FINE = 16; // columns of a map from which on it lies smoothly on a picture
 const [SMALL, LARGE] = [11.5, 13]; // px of letters
 const [HIDDEN, NEWLY_HIDDEN, OUTSIDE] = [2, 3, 4]; // marks of a joint; 0: not drawn, 1: visible
 const MARKS = ["none", "visible", "hidden", "newly_hidden", "outside"];
@@ -151,7 +152,7 @@ function drawHeat(pen, heat, area, frame, view, picture) {
   const canvas = bitmap(arrayAt(values, frame), columns, rows, value =>
     (Number.isNaN(value) ? [0, 0, 0, 0] : (heat.colour || colour)(value)));
   const box = [c - a / 2, f - e / 2, c + a * (columns - 0.5), f + e * (rows - 0.5)];
-  pen.picture(canvas, ...area(box), false);
+  pen.picture(canvas, ...area(box), Boolean(picture) && !diverging && columns >= FINE);
 }
 
 const endsOf = ({ ends, low, high }) => (ends.length ? ends : [low, high].map(number));

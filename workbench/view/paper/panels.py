@@ -54,6 +54,7 @@ from .sheets import (
 
 WHO = ("truth", "detector", "rival", "ours")  # who says where joints are, the last one on top
 FEWEST = 8  # bars that a panel has room for
+FINE = 16  # columns of a map from which on it lies smoothly on a picture; as in panels.js
 # Marks of joints: the role of their colour, and matplotlib's marker.
 MARKS = MappingProxyType(
     {
@@ -195,11 +196,12 @@ def _heat(axes: Axes, heat: Heat, frame: int, shown: _Shown) -> None:
     alpha = shown.state.get("opacity", 0.85) * np.nan_to_num(amount) ** 0.6
     (a, _, c), (_, e, f) = np.asarray(heat.affine, float)
     rows, columns = values.shape
+    smooth = axes.images and not heat.diverging and columns >= FINE
     image = axes.imshow(
         values,
         colours_of(shown.theme, None if heat.diverging else style.sequential()),
         aspect="auto",
-        interpolation="nearest",
+        interpolation="bilinear" if smooth else "nearest",
         alpha=alpha if axes.images else np.isfinite(values) * 1.0,
         vmin=heat.low,
         vmax=heat.high,
