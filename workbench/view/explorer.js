@@ -300,6 +300,7 @@ class Explorer {
       heads[row] = Math.max(heads[row] || 0, headOf(this.panels[i], width));
       feet[row] = Math.max(feet[row] || 0, footOf(this.panels[i], width, this));
     });
+    this.fit(sizes, heads, feet);
     this.canvases.forEach((canvas, i) => {
       const [row, width, height] = sizes[i];
       const head = this.panels[i].kind === "side" ? 0 : heads[row];
@@ -308,6 +309,23 @@ class Explorer {
       drawPanel(pen, this.panels[i], width, height, this);
       canvas.ariaLabel = this.panels[i].title;
     });
+  }
+
+  // No row is higher than what it shows can fill; what is left goes to the others.
+  fit(sizes, heads, feet) {
+    const [line] = this.place.children;
+    for (const one of [this.place, ...this.place.children]) one.style.maxHeight = "";
+    if (!line?.matches(".row") || getComputedStyle(line).display !== "grid") return;
+    const needs = {};
+    sizes.forEach(([row, width], i) => {
+      const need = heightOf(this.panels[i], width) + heads[row] + feet[row];
+      needs[row] = Math.max(needs[row] || 0, need);
+    });
+    const all = Object.values(needs);
+    const total = all.reduce((sum, need) => sum + need, 8 * (all.length - 1));
+    const most = need => (Number.isFinite(need) ? `${Math.ceil(need)}px` : "");
+    [...this.place.children].forEach((one, i) => { one.style.maxHeight = most(all[i]); });
+    this.place.style.maxHeight = most(total);
   }
 
   tell(words) {

@@ -411,6 +411,12 @@ const titleLines = (panel, width) => (panel.title && titleWidth(panel) > width ?
 const namesOf = ({ lines }, colours = []) =>
   lines.map(({ name }, i) => [name, colours[i]]).filter(([name]) => name);
 
+// Px that a panel can fill at most, less its head and foot.
+function heightOf({ kind, box, bars }, width) {
+  if (kind === "bars") return 26 * bars.length + 6;
+  return kind === "picture" ? (width * (box[3] - box[1])) / (box[2] - box[0]) : Infinity;
+}
+
 // Px above a panel: its title in one line or two, and of lines the names that find no room beside.
 function headOf(panel, width) {
   const head = panel.title ? TITLE + LINE * (titleLines(panel, width) - 1) : 0;
