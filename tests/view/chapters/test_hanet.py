@@ -173,8 +173,27 @@ def test_hanet_wins_in_the_first_case_and_loses_in_the_second_by_the_rule(shippe
         burst = bursts[which]
         said = f"sequence {burst.sequence}, frames {burst.first} to {burst.last}"
         assert said in case["rule"], case["name"]
-        assert case["steps"][-1]["title"] == f"HANet: {burst.before:.1f} → {burst.after:.1f} px"
-    assert "falls most" in cases[0]["rule"] and "grows most" in cases[1]["rule"]
+        last = case["steps"][-1]
+        assert last["title"].startswith(f"HANet: {burst.before:.1f} → {burst.after:.1f} px")
+        assert ("Why?" in last["words"]) == (which == every.worst)
+    assert "Of the calm ones this is where the error falls most" in cases[0]["rule"]
+    assert f"Of all {every.count}, calm or not, this is where the error grows" in cases[1]["rule"]
+
+
+def test_the_harm_is_explained_by_inputs_that_are_true_in_parts(shipped):
+    refiner, test, bursts = shipped
+    burst = bursts[hanet.find(bursts)[1].worst]
+    told = hanet.Told(refiner, test[burst.sequence], burst)
+    errors = []
+    for joints in ([burst.joint], [k for k in range(15) if k != burst.joint], list(range(15))):
+        xy = told.detected.copy()
+        xy[:, joints] = told.truth[:, joints]
+        off = joint_distances(refiner.refine(xy), told.truth)[burst.frames, burst.joint]
+        errors.append(off.mean())
+    own, rest, every = errors
+    assert f"alone the error is {own:.1f} px" in told.why and rest < own
+    assert f"for all other joints {rest:.1f}, for everything {every:.1f}" in told.why
+    assert "the input of the other joints misleads it more" in told.why
 
 
 def test_the_steps_show_the_tensors_of_the_pass(shipped):
@@ -192,6 +211,7 @@ def test_the_steps_show_the_tensors_of_the_pass(shipped):
     np.testing.assert_allclose(line(offsets.panels[0], "sum").y, summed)
     np.testing.assert_allclose(line(refinement.panels[0], "refined P'").y, inside.refined[at])
     maps = inside.maps[hanet.ENCODER][-1]
+    assert line(attention.panels[1], "read").x.tolist() == inside.read.tolist()
     gets, wrong = (panel.lines[0].y for panel in attention.panels)
     np.testing.assert_allclose(gets, 100 * maps.mean((0, 1)))
     assert gets.sum() == pytest.approx(100)
@@ -241,11 +261,15 @@ def test_the_exercise_can_be_done_in_the_explorer(explorer):
     old, new = (joint_distances(xy, found.truth)[1:9, WRIST].mean() for xy in answers)
     assert hanet.harm(explorer.state, found) == pytest.approx(new - old) != 0
     change, worst = hanet.worst_lie(explorer, every=1)
-    exercises.goal(explorer, "Fool it.", hanet.harm, reach=worst, higher=True, counts="a lie")
+
+    def alone(state, found):
+        return np.nan if hanet.LIES[state["lie"]][0] else hanet.harm(state, found)
+
+    exercises.goal(explorer, "Fool it.", alone, reach=worst, higher=True, counts="a lie")
     assert list(explorer.asks())[-1]["at frame"] == explorer.last_frame - hanet.LASTS + 1
     for asked in explorer.asks():
         explorer.choose(**asked)
-        if asked["lie"] == hanet.NOTHING:
+        if asked["lie"] == hanet.NOTHING or hanet.LIES[asked["lie"]][0]:
             assert "Not counted: a lie" in explorer.goal
         else:
             assert ("Reached" in explorer.goal) == (asked == change), asked
