@@ -439,25 +439,25 @@ class Told:
         title = f"HANet: {burst.before:.1f} → {burst.after:.1f} px"
         if burst.after > burst.before:
             title += f" here; all joints in all frames: {pair[0]:.1f} → {pair[1]:.1f}"
-            words += self.why
+            own, rest, _ = self.true_in_parts.values()
+            blame = self.joint if own < rest else "other joints"
+            words += (
+                " Why? The lower bars are HANet's where the input is true in part, in all frames: "
+                f"the {blame} misled it most. The last bar is what smoothing costs a true track."
+            )
+            bars += [Bar(name, px, "soft") for name, px in self.true_in_parts.items()]
         return Step(title, words, box, panels, equation)
 
-    @property
-    def why(self) -> str:
-        """What does the harm: HANet's error in the burst for an input that is true in parts."""
-        one = np.arange(self.truth.shape[1])[:, None] == self.burst.joint
-        errors = []
-        for true in (one, ~one, True):
+    @cached_property
+    def true_in_parts(self) -> dict[str, float]:
+        """HANet's error in the burst where the input of some joints is the truth; px."""
+        one, errors = np.arange(self.truth.shape[1])[:, None] == self.burst.joint, {}
+        names = (f"{self.joint} true", "other joints true", "all joints true")
+        for name, true in zip(names, (one, ~one, True)):
             final = self.refiner.refine(np.where(true, self.truth, self.detected))
-            errors.append(joint_distances(final, self.truth)[self.burst.frames, self.burst.joint])
-        own, rest, every = (float(off.mean()) for off in errors)
-        blame = self.joint if own < rest else "other joints"
-        return (
-            f" Why? Put the truth into the input, in all frames: for the {self.joint} alone the "
-            f"error is {own:.1f} px, for all other joints {rest:.1f}, for everything {every:.1f}. "
-            f"So the input of the {blame} misleads it more; the last number is what smoothing "
-            "costs a true track."
-        )
+            off = joint_distances(final, self.truth)[self.burst.frames, self.burst.joint]
+            errors[name] = float(off.mean())
+        return errors
 
 
 # --- an exercise in the explorer ------------------------------------------------------------------
