@@ -355,6 +355,20 @@ def uniform(heads: int | Sequence[int] | None = None) -> Callable[[Tensor], Tens
     return edit
 
 
+def swapped(step: int = 1, at: Sequence[int] = ()) -> Callable[[Tensor], Tensor]:
+    """An edit of [b ...]: everybody's is that of the one `step` rows before; at: only at these
+    places of the second axis, none: everywhere.
+    """
+
+    def edit(x: Tensor) -> Tensor:
+        out = x.roll(step, 0)
+        kept = [i for i in range(x.shape[1]) if at and i not in at]
+        out[:, kept] = x[:, kept]
+        return out
+
+    return edit
+
+
 def without_heads(
     knocked_out: Iterable[Sequence], taps: Mapping[str, Sequence[str]]
 ) -> dict[str, Callable[[Tensor], Tensor]]:

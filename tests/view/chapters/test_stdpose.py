@@ -223,7 +223,7 @@ def player(carried):
 def test_what_is_in_sight(mask, look, player):
     assert in_sight(mask) == ["key frame", "k", "theta", "joint"]
     assert in_sight(look) == ["key frame", "joint", "size"]
-    assert in_sight(player) == ["frame", "clip", "gap T", "error of"]
+    assert in_sight(player) == ["frame", "gap T", "error of"]
 
 
 def test_the_mask_is_shown_on_scales_that_stay(mask, inside):
@@ -621,16 +621,13 @@ def test_the_steps_hold_the_tensors_of_the_pass(propagator, sets, filled):
         shown = [panel.heat.values for panel in steps[step].panels if panel.kind == "picture"]
         expected = pick(inside.taps[tap])
         assert np.allclose(shown[: len(expected)], expected, atol=1e-6)
-    others = {
-        "as it is": inside,
-        "even mask": view.look_inside(propagator, told.seen, (), edit={"dam.out": view.even}),
-        "no labels told": view.look_inside(propagator, told.seen, (), told=(0, 0)),
-    }
-    off = {name: told.away(other.xy_crop[0]) for name, other in others.items()}
-    assert {bar.label: bar.value for bar in steps[1].panels[2].bars} == pytest.approx(off, abs=1e-3)
-    by = [abs(off[name] - off["as it is"]) for name in ("even mask", "no labels told")]
-    more = f"more hangs on the {'labels' if by[1] > by[0] else 'mask'}."
-    assert (more if max(by) >= view.LEAST else "nothing hangs on either") in steps[1].words
+    blank = view.blanked(np.ones((1, W * H // 16), bool))
+    blind, looks, asked = steps[2].panels
+    without = view.look_inside(propagator, told.seen, (), edit=blank)
+    for panel, found in ((blind, without), (asked, inside)):
+        np.testing.assert_allclose(panel.heat.values, found.heatmaps[0, 4], atol=1e-5)
+        assert f"{told.away(found.xy_crop[0]):.1f} px off" in panel.title
+    assert looks.title.startswith("where it looks")
     mask = inside.taps["dam.out"][0]
     assert np.allclose(steps[1].panels[1].heat.values, mask * mask.size, atol=1e-5)
     known = np.isfinite(told.truth[1]).all(1)
@@ -638,6 +635,39 @@ def test_the_steps_hold_the_tensors_of_the_pass(propagator, sets, filled):
     bars = {bar.label: bar.value for bar in steps[3].panels[2].bars}
     assert np.isclose(bars["STDPose, all joints"], off[known].mean(), atol=1e-3)
     assert np.isclose(bars[f"STDPose, {told.joint}"], off[4], atol=1e-3, equal_nan=True)
+
+
+def test_the_switchboard_swaps_what_its_switches_say(propagator, sets, filled):
+    windows = sets[3]
+    cases = [view.Told.of(propagator, windows, filled, row, 4) for row in (1, 6)]
+    board = view.Switchboard(cases, dict.fromkeys(view.PARTS, 2.0))
+    assert all(moved == 0 for moved, _ in board.off(board._found))
+    assert board.verdict.startswith("All is their own")
+    for part, (tap, frames) in view.PARTS.items():
+        edit = view.exchanged([part])
+        taps = view.look_inside(propagator, cases[0].seen, [tap], edit=edit).taps[tap]
+        plain = view.look_inside(propagator, cases[0].seen, [tap]).taps[tap]
+        swapped = plain[::-1].copy()
+        if frames:
+            kept = [i for i in range(3) if i not in frames]
+            swapped[:, kept] = plain[:, kept]
+        np.testing.assert_allclose(taps, swapped, atol=1e-5)
+    board.choose(**{"left label": True, "mask": True})
+    edit = view.exchanged(["left label", "mask"])
+    own, now = (
+        view.look_inside(propagator, cases[1].seen, (), edit=each).xy_crop[0, 4] / cases[1].scale
+        for each in (None, edit)
+    )
+    moved, off = board.off(board._found)[1]
+    assert moved == pytest.approx(np.linalg.norm(now - own), abs=1e-3)
+    assert off == pytest.approx(
+        np.linalg.norm(now - cases[1].truth[1, 4] / cases[1].scale), abs=1e-3
+    )
+    assert "else's left label + mask" in board.verdict
+    errors, means = [panel for panel in panels(board, "").values() if panel.kind == "bars"]
+    assert errors.bars[3].value == off and errors.range[1] >= max(b.value for b in errors.bars)
+    assert [bar.role for bar in means.bars] == ["ours", "soft", "soft", "ours"]
+    assert len(board.kept()["values"]["stored"]) == 16
 
 
 def test_a_blind_spot_is_a_square_of_tokens_without_which_the_joint_is_elsewhere(
@@ -689,12 +719,16 @@ def test_the_shipped_weights_win_and_lose_by_the_rule(shipped):
     assert (flags[best], flags[worst]) == (2, 1), "in sight, and hidden"
     helps, harms = view.trick(own, windows, told).told.values()
     assert f"STDPose {off[view.FINAL][worst]:.1f} px" in harms.rule
-    assert helps.steps[-1].title == f"STDPose: {rival[best]:.1f} → {off[view.FINAL][best]:.1f} px"
+    assert helps.steps[-1].title == (
+        f"best rival {rival[best]:.1f} px, STDPose {off[view.FINAL][best]:.1f} px"
+    )
     assert f"STDPose {off[view.FINAL][best]:.1f} px" in helps.rule
     joint = windows.skeleton.joints[best[1]].replace("_", " ")
     bar = {bar.label: bar.value for bar in helps.steps[-1].panels[2].bars}[f"STDPose, {joint}"]
     assert bar == pytest.approx(off[view.FINAL][best], rel=1e-3), "one error, one number"
-    assert "more hangs on the labels" in helps.steps[1].words
+    row, n = best[0], len(windows)
+    clips = windows.items[[row, (row + n // 2) % n], 0]
+    assert clips[0] != clips[1], "somebody else is in another clip"
 
 
 def test_the_exercise_can_be_done_with_the_shipped_weights(shipped):

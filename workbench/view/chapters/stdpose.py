@@ -18,11 +18,22 @@ from ...metrics import joint_distances
 from ...models.stdpose import PATCH, DynamicAwareMask, STDPose, modified_sigmoid
 from ...predict import Propagator, between_inputs
 from ...records import Detections
-from ...taps import tap_table, without_heads
+from ...taps import swapped, tap_table, without_heads
 from .. import estimates, steps, style
 from ..attention import Axis
 from ..estimates import FLOW, LINE, SINGLE, Edits, Inside
-from ..explorer import Compared, Control, choice, collected, far, heads_of, number, opacity
+from ..explorer import (
+    Compared,
+    Control,
+    Explorer,
+    choice,
+    collected,
+    far,
+    heads_of,
+    number,
+    opacity,
+    switch,
+)
 from ..panels import (
     Bar,
     Bars,
@@ -107,6 +118,23 @@ def blanked(chosen: Bool[np.ndarray, "n token"]) -> Edits:
         return torch.where(at, fused.mean((2, 3), keepdim=True), fused)
 
     return {"tff.out": edit}
+
+
+# what can be somebody else's -> its tap, and which of its three frames; none: all of it
+PARTS = {
+    "left label": ("frames", [0]),
+    "right label": ("frames", [2]),
+    "pictures": ("tff.out", []),
+    "mask": ("dam.out", []),
+}
+
+
+def exchanged(parts: Iterable[str], step: int = 1) -> Edits:
+    """An edit: these of `PARTS` are those of the person so many rows before."""
+    frames: dict[str, list[int]] = {}
+    for tap, at in map(PARTS.get, parts):
+        frames[tap] = frames.get(tap, []) + at
+    return {tap: swapped(step, at) for tap, at in frames.items()}
 
 
 def strongest(weights: Float[np.ndarray, "n token"], count: int) -> Bool[np.ndarray, "n token"]:
@@ -239,7 +267,7 @@ class Told:
 
     propagator: Propagator
     window: Window
-    seen: Seen
+    seen: Seen  # and of somebody else: of the window half of all windows further on
     inside: Inside
     xy: Mapping[str, Float[np.ndarray, "k 2"]]  # by who says it
     j: int  # the joint that is followed
@@ -254,7 +282,7 @@ class Told:
         row: int,
         j: int,
     ) -> Told:
-        seen = see(propagator, windows, [row])
+        seen = see(propagator, windows, [row, (row + len(windows) // 2) % len(windows)])
         affine = windows.affines()[[row]]
         xy = {
             who: geometry.apply(affine, filled[who].xy_frame[[row]])[0] for who in (*RIVALS, FINAL)
@@ -284,10 +312,6 @@ class Told:
 
     def off(self, xy: Float[np.ndarray, "k 2"]) -> Float[np.ndarray, "k"]:
         return far(xy / self.scale, self.truth[1] / self.scale)
-
-    def without(self, **changes) -> float:
-        """The followed joint's error under changes, as of `look_inside`."""
-        return self.away(look_inside(self.propagator, self.seen, (), **changes).xy_crop[0])
 
     def dot(self, name: str, role: str, xy: Float[np.ndarray, "k 2"]) -> People:
         """One joint alone."""
@@ -328,28 +352,18 @@ class Told:
         residual = self.inside.taps["dam.residual"][0, :, self.j]
         mask = self.inside.taps["dam.out"][0]
         times = mask * mask.size
-        off = {"as it is": self.away(self.inside.xy_crop[0])}
-        off |= {"even mask": self.without(edit={"dam.out": even})}
-        off |= {"no labels told": self.without(told=(0, 0))}
-        mask_by, labels_by = (abs(value - off["as it is"]) for value in [*off.values()][1:])
-        carries = "more hangs on the labels" if labels_by > mask_by else "more hangs on the mask"
-        if max(mask_by, labels_by) < LEAST:
-            carries = "nothing hangs on either: the picture decides"
         own = self.propagator.model.config.dam_reads == "own"
         role = "detector" if own else "truth"
         words = (
             "Convolutions merge the three maps. A mask is laid on the result: of all joints' "
             "differences between the frames' maps one mask is made, here from "
-            f"{times.min():.2f} to {times.max():.2f} times an even one. Does it matter? The error "
-            f"of the {self.joint} changes by {mask_by:.1f} px with an even mask, by "
-            f"{labels_by:.1f} px if no label is told. In this case {carries}."
+            f"{times.min():.2f} to {times.max():.2f} times an even one."
         )
         moves = float(np.abs(residual[0]).max()) or 1.0
         top = float(f"{max(2.0, times.max()):.2g}")
         panels = [
             self.over("middle minus left", residual[0], low=-moves, high=moves),
             self.over(f"mask, 0 to {top:g} × even", times, high=top),
-            Bars("error, px", "px", [Bar(name, value, "ours") for name, value in off.items()]),
         ]
         equation = (
             r"{\color{ours} M_t} = \mathrm{softmax}\Big(\mathrm{Conv}\big(\mathrm{Sig}_m("
@@ -359,26 +373,27 @@ class Told:
         return Step("Maps are merged, and a mask is laid on them", words, box, panels, equation)
 
     def attention(self, box: str) -> Step:
-        model = self.propagator.model
-        token = int(token_at(model, self.inside.xy_crop[0])[self.j])
-        taken = self.inside.taps[CROSS.format(model.config.blocks - 1)][0, :, token].mean(0)
-        most = min(4, len(taken))
-        share = taken[strongest(taken[None], most)[0]].sum()
+        model, ours = self.propagator.model, self.inside
+        token = int(token_at(model, ours.xy_crop[0])[self.j])
+        taken = ours.taps[CROSS.format(model.config.blocks - 1)][0, :, token].mean(0)
         patches = np.array([[PATCH, 0, (PATCH - 1) / 2], [0, PATCH, (PATCH - 1) / 2]])
         shares = 100 * taken.reshape(token_grid(model)[::-1])
         heat = Heat(shares, patches, "", 0, float(f"{shares.max():.2g}"))
-        asks = self.dot("STDPose", "ours", self.inside.xy_crop[0])
-        truth = self.dot("truth", "truth", self.truth[1])
+        blank = blanked(np.ones((1, len(taken)), bool))
+        blind = look_inside(self.propagator, self.seen, (), edit=blank)
+        off = [self.away(each.xy_crop[0]) for each in (blind, ours)]
         title = f"where it looks, up to {shares.max():.2g} % a patch"
+        truth = self.dot("truth", "truth", self.truth[1])
         panels = [
-            Picture(title, [dimmed(self.window.crops[1])], [truth, asks], heat=heat),
-            self.over("answer's map", self.inside.heatmaps[0, self.j]),
+            self.over(f"maps ask a blank: {off[0]:.1f} px off", blind.heatmaps[0, self.j]),
+            Picture(title, [dimmed(self.window.crops[1])], [truth], heat=heat),
+            self.over(f"maps ask pictures: {off[1]:.1f} px off", ours.heatmaps[0, self.j]),
         ]
         words = (
             f"A piece of the merged maps (the {self.joint} lies in it) asks all patches of the "
-            "pictures, so the picture can say where the maps are wrong. Here "
-            f"{most} of {len(taken)} patches get {share:.0%} of the attention. Looking need not be "
-            "using: which patches the answer hangs on is tried further down."
+            "pictures; bright ones get most of its attention. At the left the answer's map if "
+            "every patch says the same, so that asking tells nothing; at the right the real one. "
+            f"In this case asking takes the {self.joint} from {off[0]:.1f} to {off[1]:.1f} px off."
         )
         equation = (
             r"\mathrm{softmax}\Big(\frac{{\color{ours} Q}\, {\color{detector} K}^T}{\sqrt{D}}\Big)"
@@ -408,7 +423,69 @@ class Told:
         told = ", ".join(f"{value:.1f} by {who}" for who, value in zip(roles, off))
         words = f"In this case the {self.joint} is, in px from the truth, {told}."
         equation = r"{\color{ours} \bar{H}_t} = \mathrm{Head}(\hat{H}_t^N)"
-        return Step(f"{FINAL}: {min(rivals):.1f} → {ours:.1f} px", words, box, panels, equation)
+        title = f"best rival {min(rivals):.1f} px, {FINAL} {ours:.1f} px"
+        return Step(title, words, box, panels, equation)
+
+
+# --- the switchboard ------------------------------------------------------------------------------
+
+
+class Switchboard(Explorer):
+    """Labels, pictures and mask, each a person's own or somebody else's: what the joint of each
+    case does. mean: how far a part alone moves joints on average, px of the picture.
+    """
+
+    def __init__(self, cases: Sequence[Told], mean: Mapping[str, float], **options):
+        self.cases, self.mean = cases, mean
+        self.crops = [told.window.crops[1] for told in cases]
+        # the largest error of all choices, so that one scale holds for all
+        self.top = max(off for state in self.asks() for _, off in self.off(self.compute(state)))
+        super().__init__(cases[0].propagator.skeleton, **{"name": "switchboard", **options})
+
+    def declare(self) -> list[Control]:
+        return [switch(part, label=f"somebody else's {part}") for part in PARTS]
+
+    def compute(self, state: Mapping) -> list[Inside]:
+        edit = exchanged(part for part in PARTS if state[part])
+        return [look_inside(told.propagator, told.seen, (), edit=edit) for told in self.cases]
+
+    def off(self, found: Sequence[Inside]) -> list[tuple[float, float]]:
+        """Of each case's joint: how far it has moved, and its error, px of the picture."""
+        out = []
+        for told, inside in zip(self.cases, found):
+            way = (inside.xy_crop[0] - told.inside.xy_crop[0])[told.j] / told.scale
+            out.append((float(np.linalg.norm(way)), told.away(inside.xy_crop[0])))
+        return out
+
+    def draw(self, state: Mapping, found: Sequence[Inside]) -> Tabs:
+        row, bars = [], []
+        for told, crop, inside, (_, off) in zip(self.cases, self.crops, found, self.off(found)):
+            one = told.over(f"{told.joint}: {off:.1f} px off", inside.heatmaps[0, told.j])
+            before = told.dot("all its own", "soft", told.inside.xy_crop[0])
+            now = told.dot("now", "ours", inside.xy_crop[0])
+            row.append(replace(one, frames=[crop], people=[*one.people, before, now]))
+            own = told.away(told.inside.xy_crop[0])
+            bars += [Bar(f"{told.joint}: own", own, "soft")]
+            bars += [Bar(f"{told.joint}: now", off, "ours")]
+        means = [
+            Bar(part, px, "ours" if state[part] else "soft", "▸" * state[part])
+            for part, px in self.mean.items()
+        ]
+        row.append(Bars("px from the truth", "px", bars, range=(0, self.top), wide=1.4))
+        row.append(Bars("one swap, on average: px moved", "px", means, wide=1.2))
+        return {"": [row]}
+
+    def say(self, state: Mapping, found: Sequence[Inside]) -> str:
+        on = [part for part in PARTS if state[part]]
+        told = "; ".join(
+            f"the {told.joint} moves {moved:.1f} px and is {off:.1f} px off"
+            for told, (moved, off) in zip(self.cases, self.off(found))
+        )
+        whose = f"Somebody else's {' + '.join(on)}" if on else "All is their own"
+        return f"{whose}: {told}."
+
+    def asks(self) -> Iterable[Mapping]:
+        return (dict(zip(PARTS, on)) for on in product((False, True), repeat=len(PARTS)))
 
 
 # --- an exercise in the explorer ------------------------------------------------------------------
@@ -915,7 +992,7 @@ class PropagationPlayer(Stage):
         frame, *others = (control for control in super().declare() if control.name != "clip")
         clips, gaps = self.places
         clip, gap = self.begin_at
-        return [frame, choice("clip", clips, clip), choice("gap T", gaps, gap), *others]
+        return [frame, choice("clip", clips, clip, more=True), choice("gap T", gaps, gap), *others]
 
     def number_of_clip(self, state: Mapping) -> int:
         clips, gaps = self.places
