@@ -212,8 +212,8 @@ def extremes(windows: Windows, filled: Mapping[str, Detections]) -> tuple[Place,
 def gap_picture(
     windows: Windows, filled: Mapping[str, Detections], place: Place
 ) -> tuple[Picture, Float[np.ndarray, "2"], dict[str, Float[np.ndarray, "2"]]]:
-    """Three frames beside each other, cut about a joint and all answers: two with their labels, and
-    between them the key frame without any; there the joint's true place, and where everybody puts
+    """Three frames cut about a joint and all answers: at the left two with their labels, half as
+    large, then the key frame without any; there the joint's true place, and where everybody puts
     it, px.
     """
     row, j = place
@@ -224,17 +224,22 @@ def gap_picture(
     everybody = {who: filled[who].xy_frame[row, j] for who in (*RIVALS, FINAL)}
     size = frames[0].shape[1::-1]
     box = np.array(around(track.xy_frame[times, j], *everybody.values(), pad=0.6)).reshape(2, 2)
-    (x0, y0), (x1, y1) = box.round().astype(int).clip(0, size)
-    cuts = [np.pad(f[y0:y1, x0:x1], ((0, 0), (0, 2), (0, 0)), constant_values=255) for f in frames]
-    at = np.array([(i * (x1 - x0 + 2) - x0, -y0) for i in range(3)], np.float32)
-    poses = track.xy_frame[times]
-    known = (track.visibility[times] > 0) & ((poses > (x0, y0)) & (poses < (x1, y1))).all(-1)
-    labels = np.where(known[..., None], poses + at[:, None], np.nan)[::2]
+    start, end = box.round().astype(int).clip(0, size)
+    (x0, y0), (w, h) = start, (end - start) // 2  # of the smaller ones
+    before, key, after = (f[y0 : y0 + 2 * h, x0 : x0 + 2 * w] for f in frames)
+    halves = [f.reshape(h, 2, w, 2, 3).mean((1, 3)) for f in (before, after)]
+    halves[0][-1] = 255
+    sides = np.pad(np.vstack(halves), ((0, 0), (0, 2), (0, 0)), constant_values=255)
+    at = np.array([(0, 0), (w + 2, 0), (0, h)], np.float32)
+    poses = track.xy_frame[times] - start
+    known = (track.visibility[times] > 0) & ((poses > 0) & (poses < (2 * w, 2 * h))).all(-1)
+    labels = np.where(known[..., None], poses / 2 + at[:, None], np.nan)[::2]
     notes = [{"at": xy.tolist(), "words": "", "ring": 9} for xy in labels[:, j]]
-    title = f"frame {times[0]} with its label · frame {times[1]} · frame {times[2]} with its label"
-    people = [People("labels", "truth", labels)]
-    picture = Picture(title, [np.hstack(cuts)], people, notes=notes, wide=3)
-    return picture, poses[1, j] + at[1], {who: xy + at[1] for who, xy in everybody.items()}
+    title = f"frames {times[0]} and {times[2]} with labels, and frame {times[1]}, enlarged"
+    people = [People("labels", "truth", labels, small=True)]
+    whole = np.hstack((sides.astype(np.uint8), key))
+    picture = Picture(title, [whole], people, notes=notes, wide=3)
+    return picture, poses[1, j] + at[1], {n: xy - start + at[1] for n, xy in everybody.items()}
 
 
 def trick(
@@ -319,7 +324,7 @@ class Told:
         return People(name, role, np.where(own, xy, np.nan))
 
     def over(
-        self, title: str, values: np.ndarray, t: int = 1, *, low: float = 0, high: float = 0
+        self, title: str, values: np.ndarray, t: int = 1, low: float = 0, high: float = 0, **look
     ) -> Picture:
         """A map over the crop of one of the three frames, by default to its highest value, with the
         true place of the joint.
@@ -328,7 +333,7 @@ class Told:
         high = high or float(f"{values.max():.2g}") or 1.0
         heat = Heat(values, to_crop, "", low, high, diverging=low < 0)
         place = self.dot("truth", "truth", self.truth[t])
-        return Picture(title, [self.window.crops[t]], [place], heat=heat)
+        return Picture(title, [self.window.crops[t]], [place], heat=heat, **look)
 
     def maps(self, box: str) -> Step:
         frames = self.window.frames.tolist()
@@ -460,19 +465,14 @@ class Switchboard(Explorer):
     def draw(self, state: Mapping, found: Sequence[Inside]) -> Tabs:
         row, bars = [], []
         for told, crop, inside, (_, off) in zip(self.cases, self.crops, found, self.off(found)):
-            one = told.over(f"{told.joint}: {off:.1f} px off", inside.heatmaps[0, told.j])
+            one = told.over(f"{told.joint}: {off:.1f} px off", inside.heatmaps[0, told.j], wide=1.1)
             before = told.dot("all its own", "soft", told.inside.xy_crop[0])
             now = told.dot("now", "ours", inside.xy_crop[0])
             row.append(replace(one, frames=[crop], people=[*one.people, before, now]))
             own = told.away(told.inside.xy_crop[0])
             bars += [Bar(f"{told.joint}: own", own, "soft")]
             bars += [Bar(f"{told.joint}: now", off, "ours")]
-        means = [
-            Bar(part, px, "ours" if state[part] else "soft", "▸" * state[part])
-            for part, px in self.mean.items()
-        ]
-        row.append(Bars("px from the truth", "px", bars, range=(0, self.top), wide=1.4))
-        row.append(Bars("one swap, on average: px moved", "px", means, wide=1.2))
+        row.append(Bars("px from the truth", "px", bars, range=(0, self.top)))
         return {"": [row]}
 
     def say(self, state: Mapping, found: Sequence[Inside]) -> str:
@@ -481,8 +481,10 @@ class Switchboard(Explorer):
             f"the {told.joint} moves {moved:.1f} px and is {off:.1f} px off"
             for told, (moved, off) in zip(self.cases, self.off(found))
         )
-        whose = f"Somebody else's {' + '.join(on)}" if on else "All is their own"
-        return f"{whose}: {told}."
+        if not on:
+            return f"All is their own: {told}."
+        mean = f" On average it moves a joint by {self.mean[on[0]]:.1f} px." * (len(on) == 1)
+        return f"Somebody else's {' + '.join(on)}: {told}.{mean}"
 
     def asks(self) -> Iterable[Mapping]:
         return (dict(zip(PARTS, on)) for on in product((False, True), repeat=len(PARTS)))
@@ -895,7 +897,6 @@ class LookExplorer(Between):
     def draw(self, state: Mapping, found: Looked) -> Tabs:
         gap, shape = found.gap, self.grid[::-1]
         patches = np.array([[PATCH, 0, (PATCH - 1) / 2], [0, PATCH, (PATCH - 1) / 2]])
-        out = Heat(found.blanked.reshape(shape).astype(float), patches, "")
         shares = 100 * found.asked.reshape(shape)
         looked = Heat(shares, patches, "", 0, float(f"{shares.max():.2g}"))
         title = f"press to blank; looked at: up to {shares.max():.2g} %"
@@ -904,7 +905,7 @@ class LookExplorer(Between):
         return {
             "answer": [
                 [
-                    self.key_picture(gap, found.inside, words, "model", heat=out, wide=1.7),
+                    self.key_picture(gap, found.inside, words, "model", wide=1.7),
                     Picture(title, [gap.dim], heat=looked, at=0, brush=True, wide=1.7),
                     bars,
                 ]
