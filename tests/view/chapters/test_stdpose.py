@@ -17,6 +17,7 @@ from workbench.errors import BadParameter
 from workbench.models import build
 from workbench.models.stdpose import TABLE_4, modified_sigmoid
 from workbench.predict import Propagator
+from workbench.predict.between import strongest
 from workbench.recipes import stdpose as recipe
 from workbench.records import Clip, Detections, Track, Video
 from workbench.view import style
@@ -142,9 +143,9 @@ def test_edits_by_hand(propagator, seen, inside):
         view.even(torch.tensor([[[1.0, 3.0], [0.0, 0.0]]])), [[[1, 1], [1, 1]]]
     )
     weights = np.array([[0.1, 0.5, 0.4], [0.9, 0.0, 0.1]])
-    assert view.strongest(weights, 2).tolist() == [[False, True, True], [True, False, True]]
-    assert view.strongest(-weights, 1).tolist() == [[True, False, False], [False, True, False]]
-    assert not view.strongest(weights, 0).any() and view.strongest(weights, 3).all()
+    assert strongest(weights, 2).tolist() == [[False, True, True], [True, False, True]]
+    assert strongest(-weights, 1).tolist() == [[True, False, False], [False, True, False]]
+    assert not strongest(weights, 0).any() and strongest(weights, 3).all()
     chosen = np.zeros((8, W * H // 16), bool)
     chosen[:, 4] = True  # third row, first column of 2 x 3 tokens
     edit = view.blanked(chosen)

@@ -15,10 +15,11 @@ from ... import geometry, propagate
 from ...data.windows import Window, Windows
 from ...errors import BadParameter
 from ...metrics import joint_distances
-from ...models.stdpose import PATCH, DynamicAwareMask, STDPose, modified_sigmoid
+from ...models.stdpose import PATCH, DynamicAwareMask, modified_sigmoid
 from ...predict import Propagator, between_inputs
+from ...predict.between import PARTS, blanked, even, exchanged, token_at, token_grid
 from ...records import Detections
-from ...taps import swapped, tap_table, without_heads
+from ...taps import tap_table, without_heads
 from .. import estimates, steps, style
 from ..attention import Axis
 from ..estimates import FLOW, LINE, SINGLE, Edits, Inside
@@ -101,60 +102,6 @@ def look_inside(
         names = [name for name in tap_table(model) if not name.startswith("backbone.")]
     known = known * torch.tensor(told, dtype=known.dtype, device=known.device)[:, None]
     return estimates.looked(propagator, names, edit, **{**seen, "auxiliary_weights": known})
-
-
-def even(x: Tensor) -> Tensor:
-    """An edit: the same everywhere, with the same sum."""
-    return x.mean((-2, -1), keepdim=True).expand_as(x)
-
-
-def blanked(chosen: Bool[np.ndarray, "n token"]) -> Edits:
-    """An edit: the image tokens of these places say no more than the mean of the picture's
-    tokens.
-    """
-
-    def edit(fused: Tensor) -> Tensor:
-        at = torch.as_tensor(chosen, device=fused.device).view(-1, 1, *fused.shape[2:])
-        return torch.where(at, fused.mean((2, 3), keepdim=True), fused)
-
-    return {"tff.out": edit}
-
-
-# what can be somebody else's -> its tap, and which of its three frames; none: all of it
-PARTS = {
-    "left label": ("frames", [0]),
-    "right label": ("frames", [2]),
-    "pictures": ("tff.out", []),
-    "mask": ("dam.out", []),
-}
-
-
-def exchanged(parts: Iterable[str], step: int = 1) -> Edits:
-    """An edit: these of `PARTS` are those of the person so many rows before."""
-    frames: dict[str, list[int]] = {}
-    for tap, at in map(PARTS.get, parts):
-        frames[tap] = frames.get(tap, []) + at
-    return {tap: swapped(step, at) for tap, at in frames.items()}
-
-
-def strongest(weights: Float[np.ndarray, "n token"], count: int) -> Bool[np.ndarray, "n token"]:
-    """So many highest places of each row; negate the weights for the lowest."""
-    return weights.argsort(1).argsort(1) >= weights.shape[1] - count
-
-
-def token_grid(model: STDPose) -> tuple[int, int]:
-    """Columns and rows of tokens, of heatmaps and picture alike."""
-    width, height = model.config.padded
-    return width // PATCH, height // PATCH
-
-
-def token_at(model: STDPose, xy_crop: Float[np.ndarray, "*n k 2"]) -> Int[np.ndarray, "*n k"]:
-    """Number of the heatmap token in which a place lies, or of the nearest one."""
-    columns, rows = token_grid(model)
-    to_heatmap = geometry.invert(model.to_crop.double().cpu().numpy())
-    xy = geometry.apply(to_heatmap, np.asarray(xy_crop, float)) + 0.5
-    x, y = np.moveaxis((xy // 2 ** len(model.config.deconv)).astype(int), -1, 0)
-    return y.clip(0, rows - 1) * columns + x.clip(0, columns - 1)
 
 
 # --- what is carried ------------------------------------------------------------------------------

@@ -1,0 +1,71 @@
+"""Interventions in STDPose: its mask made even, image tokens blanked out, parts exchanged for
+somebody else's; and where its tokens lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, as_tensor, where
+
+from .. import geometry
+from ..models.stdpose import PATCH, STDPose
+from ..taps import swapped
+
+Edits = dict[str, Callable[[Tensor], Tensor]]  # of `taps.record`
+
+
+def even(x: Tensor) -> Tensor:
+    """An edit: the same everywhere, with the same sum."""
+    return x.mean((-2, -1), keepdim=True).expand_as(x)
+
+
+def blanked(chosen: Bool[np.ndarray, "n token"]) -> Edits:
+    """An edit: the image tokens of these places say no more than the mean of the picture's
+    tokens.
+    """
+
+    def edit(fused: Tensor) -> Tensor:
+        at = as_tensor(chosen, device=fused.device).view(-1, 1, *fused.shape[2:])
+        return where(at, fused.mean((2, 3), keepdim=True), fused)
+
+    return {"tff.out": edit}
+
+
+# what can be somebody else's -> its tap, and which of its three frames; none: all of it
+PARTS = {
+    "left label": ("frames", [0]),
+    "right label": ("frames", [2]),
+    "pictures": ("tff.out", []),
+    "mask": ("dam.out", []),
+}
+
+
+def exchanged(parts: Iterable[str], step: int = 1) -> Edits:
+    """An edit: these of `PARTS` are those of the person so many rows before."""
+    frames: dict[str, list[int]] = {}
+    for tap, at in map(PARTS.get, parts):
+        frames[tap] = frames.get(tap, []) + at
+    return {tap: swapped(step, at) for tap, at in frames.items()}
+
+
+def strongest(weights: Float[np.ndarray, "n token"], count: int) -> Bool[np.ndarray, "n token"]:
+    """So many highest places of each row; negate the weights for the lowest."""
+    return weights.argsort(1).argsort(1) >= weights.shape[1] - count
+
+
+def token_grid(model: STDPose) -> tuple[int, int]:
+    """Columns and rows of tokens, of heatmaps and picture alike."""
+    width, height = model.config.padded
+    return width // PATCH, height // PATCH
+
+
+def token_at(model: STDPose, xy_crop: Float[np.ndarray, "*n k 2"]) -> Int[np.ndarray, "*n k"]:
+    """Number of the heatmap token in which a place lies, or of the nearest one."""
+    columns, rows = token_grid(model)
+    to_heatmap = geometry.invert(model.to_crop.double().cpu().numpy())
+    xy = geometry.apply(to_heatmap, np.asarray(xy_crop, float)) + 0.5
+    x, y = np.moveaxis((xy // 2 ** len(model.config.deconv)).astype(int), -1, 0)
+    return y.clip(0, rows - 1) * columns + x.clip(0, columns - 1)
