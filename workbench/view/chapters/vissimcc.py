@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import combinations, product
 
@@ -19,6 +19,7 @@ from ... import geometry
 from ...data.windows import Window, Windows, normalised
 from ...errors import BadParameter
 from ...metrics import joint_distances
+from ...models.vissimcc import SOURCES
 from ...occlusion import cover
 from ...predict import PoseEstimator
 from ...records import Detections, Pose
@@ -153,6 +154,11 @@ def exchanged(
 def percent(probability: Float[np.ndarray, "k"]) -> Float[np.ndarray, "k"]:
     """Cut off after a digit, so that none below a half reads as one."""
     return np.floor(1000 * probability) / 10
+
+
+def rimmed(ends: Sequence | np.ndarray) -> list[Arrows]:
+    """Arrows that are seen on every picture; ends: of `Arrows`."""
+    return [Arrows("paper", np.add(ends, [0, 0, 0, 0, 3])), Arrows("ours", np.array(ends))]
 
 
 MASK = "reasoning.mask"
@@ -311,10 +317,10 @@ class Told:
             f"{self.labelled.sum()} labelled joints are hidden. The backbone makes a map for each "
             "all the same, from whatever pixels stand there. A map's numbers have no unit."
         )
-        crop = self.window.crops[0]
-        dim = (0.35 * crop + 0.65 * crop.mean()).astype(np.uint8)
-        whole = self.picture("the person asked for", self.real("truth, ✕ hidden", small=False))
-        panels = [replace(whole, frames=[dim]), self.map_of(self.j, f"map of the {self.joint}")]
+        panels = [
+            self.picture("the person asked for", self.real("truth, ✕ hidden", small=False)),
+            self.map_of(self.j, f"map of the {self.joint}"),
+        ]
         equation = r"{\color{ours} x_i} \quad \text{one map a joint}"
         return Step("Every joint gets a map, seen or not", words, box, panels, equation)
 
@@ -368,11 +374,12 @@ class Told:
     def transformer(self, box: str) -> Step:
         row, xy = self.ours.attention[0, 0].mean(0)[self.j], self.ours.xy_crop[0]
         others = [k for k in np.argsort(-row).tolist() if k != self.j][:4]
-        ends = np.array([[*xy[self.j], *xy[k], 14 * row[k]] for k in others])
+        ends = [[*xy[self.j], *xy[k], 14 * row[k]] for k in others]
         words = (
-            f"A transformer over the joints fills in what is missing: the {self.joint} asks all "
-            "joints, masked ones (■), too. Lines: the four to whom it listens most, with "
-            f"{row[others].sum():.0%} of its attention (first block, mean of its heads)."
+            f"The {self.joint} asks all joints, masked ones (■), too. Of its attention (first "
+            f"block, mean of its heads) {row[self.j]:.0%} stays with itself. Lines: the four "
+            f"others to whom it listens most, with {row[others].sum():.0%}; "
+            f"{(~self.passes[others]).sum()} of these four are masked."
         )
         masked = np.where(self.passes, VISIBLE, OUTSIDE)
         pose = People("aware, ■ masked", "ours", xy, masked, small=True)
@@ -380,7 +387,7 @@ class Told:
         roles = np.where(np.isin(range(len(row)), others), "ours", "soft").tolist()
         bars = [Bar(*bar) for bar in zip(self.aware.skeleton.joints, given, roles, self.squares)]
         panels = [
-            self.picture("who is listened to", pose, arrows=[Arrows("ink", ends, "attention")]),
+            self.picture("who is listened to", pose, arrows=rimmed(ends)),
             Bars(f"attention of the {self.joint}, %", "%", bars),
         ]
         equation = r"{\color{ours} \mathrm{softmax}\Big(\frac{QK^T}{\sqrt{d_h}}\Big)} V"
@@ -438,12 +445,12 @@ class Switches(Explorer):
         xy, real = found.four[who].xy_crop[0], found.window.xy_crop[0]
         everywhere = (real[found.labelled], *(each.xy_crop[0] for each in found.four.values()))
         role = "ours" if state[TRAINED] else "rival"
-        ends = np.array([[*xy[found.j], *real[found.j], 2.0]])
+        ends = [[*xy[found.j], *real[found.j], 3.0]]
         picture = found.picture(
             f"how far the {found.joint} is from its true place",
             found.real("truth, ✕ hidden"),
             People("answer", role, xy),
-            arrows=[Arrows("ink", ends, "error")],
+            arrows=rimmed(ends),
             box=around(*everywhere, pad=0.05),
         )
         bars = [
@@ -483,34 +490,46 @@ OWN = 0.5
 
 @dataclass(frozen=True)
 class Rescue:
-    """The single switch of a mask that helps another joint of a person most. joint: who is helped;
-    switched: whose mask is turned over; before, after: its distance from the truth, px.
+    """What a hidden joint's map that was let through did to another joint of a person. joint: who
+    is helped by masking; switched: whose mask is turned over; before, after: its distance from the
+    truth, px; labels: with the true labels as mask.
     """
 
     joint: str
     switched: str
     before: float
     after: float
+    labels: float
+
+    @property
+    def gain(self) -> float:
+        """Px that both ways bring it nearer at least."""
+        return self.before - max(self.after, self.labels)
 
 
 def rescue(
-    aware: PoseEstimator, maps: Float[Tensor, "1 k y x"], truth: Float[np.ndarray, "k 2"]
+    aware: PoseEstimator,
+    maps: Float[Tensor, "1 k y x"],
+    truth: Float[np.ndarray, "k 2"],
+    flags: Int[np.ndarray, "k"],
 ) -> Rescue:
-    """Every joint's mask turned over, one at a time, and the best of it; where there is one, a
-    switch that helps by `OWN` px more than that of the joint's own mask. maps: of one person, of
-    `feature_maps`; truth: px of the crop, NaN where there is no label.
+    """The best mask of a single hidden joint that VisNet let through, by the gain of another one;
+    where there is any, one that helps by `OWN` px more than the joint's own mask. maps: of one
+    person, of `feature_maps`; truth: px of the crop, NaN where there is no label.
     """
-    said = look_inside(aware, maps)
     count = len(truth)
+    said, told = (look_inside(aware, maps, visibility=flags[None], source=s) for s in SOURCES[:2])
     turned = np.where(np.eye(count, dtype=bool), said.mask != 1, said.mask == 1)
     mask = torch.from_numpy(np.where(turned, 1, aware.model.config.hidden)).to(maps)
     tried = look_inside(aware, maps.expand(count, -1, -1, -1), edit={MASK: lambda _: mask})
-    before = far(said.xy_crop[0], truth)
+    before, labels = (far(each.xy_crop[0], truth) for each in (said, told))
     after = joint_distances(tried.xy_crop, np.repeat(truth[None], count, 0))
-    alone = after + OWN < after.diagonal()
-    switch, j = np.unravel_index(np.nanargmax(before - after + 1e3 * alone), after.shape)
+    let = ((flags == 1) & (said.mask[0] == 1))[:, None]
+    likely = let * 2.0 + (after + OWN < after.diagonal())
+    gains = before - np.maximum(after, labels)
+    switch, j = np.unravel_index(np.nanargmax(gains + 1e3 * likely), after.shape)
     names = aware.skeleton.joints
-    return Rescue(names[j], names[switch], float(before[j]), float(after[switch, j]))
+    return Rescue(names[j], names[switch], *map(float, (before[j], after[switch, j], labels[j])))
 
 
 def distance_of(joint: str, kin: Skeleton, person: int) -> Callable[[Mapping, Answered], float]:
@@ -720,12 +739,12 @@ class VisSimCCExplorer(Compared):
             truth = People("truth, ✕ hidden", "truth", found.truth, found.marks, small=True)
             people.insert(0, truth)
         paints, ends = state["a press"] == PAINTS, np.hstack((found.ours.xy_crop[0], known))
-        arrows = Arrows("ink", np.append(ends[[self.followed]], [[2.0]], 1))
+        line = [[*ends[self.followed], 3.0]]
         return Picture(
             "press to paint, or to move paint" if paints else "click a joint to turn its mask over",
             [found.crop if paints else found.pixels],  # the browser lays its paint over the crop
             people,
-            arrows=[arrows] * (np.isfinite(arrows.ends).all() and found.truth is not None),
+            arrows=rimmed(line) if np.isfinite(line).all() and found.truth is not None else (),
             box=None if paints else around(known, found.plain.xy_crop[0]),
             click=None if paints else Click("switches", "toggle"),
             brush=paints,
@@ -739,7 +758,7 @@ class VisSimCCExplorer(Compared):
         marks = np.where(found.passes, np.where(you, "you ✓", ""), np.where(you, "you ■", "■"))
         look = {"range": (0.0, 100.0), "click": Click("switches", "toggle")}
         p = percent(found.said.probability[0])
-        title = "VisNet: visible? %; below 50 masked (■)"
+        title = f"VisNet: visible? %; masked (■): {state['mask']}"
         return self.bars(title, "%", p, roles, marks.tolist(), **look)
 
     def say(self, state: Mapping, found: Answered) -> str:
