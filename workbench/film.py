@@ -36,7 +36,7 @@ COLOURS = (
 LIGHT, DARK = (255, 255, 255), (20, 20, 20)
 LONG_SIDE = 1920  # px; larger pictures are written at this size
 USUAL_FPS = 25.0  # of a video made from pictures, unstated; ours
-LEGEND = "thick: refined   ring: replaced   thin white: as detected"
+LEGEND = "one colour a person   thick: refined   ring: replaced   thin white: as detected"
 _SUBPIXEL = 4  # bits
 Spot = tuple[int, int]  # x, y, in parts of a pixel
 

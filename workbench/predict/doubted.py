@@ -19,6 +19,7 @@ from .poses import place_missing
 
 Frames = Sequence[UInt8[np.ndarray, "h w 3"]] | UInt8[np.ndarray, "t h w 3"]
 LEAST = 4  # joints that are placed anew, of the people among whom the cases are found
+SEVERAL, NEARER = 3, 0.05  # joints that come nearer by this share of the height, where it helps
 DELTAS = np.linspace(0, 1, 21).round(2).tolist()
 ESTIMATOR, CONTROL, PORT = "the estimator", "control", "PORT"
 
@@ -46,6 +47,11 @@ class Errors(NamedTuple):
     use: Bool[np.ndarray, "n k"]
     tall: Float[np.ndarray, "n"]
 
+    @property
+    def nearer(self) -> Bool[np.ndarray, "n k"]:
+        """Joints that come nearer to their places by `NEARER` of the height."""
+        return self.use & (self.before - self.after >= NEARER * self.tall[:, None])
+
 
 def errors(refined: Prediction, truth: Pose) -> Errors:
     """Of the joints that are placed anew, stood somewhere before and have a label."""
@@ -64,10 +70,10 @@ def moves(refined: Prediction) -> Float[np.ndarray, "n"]:
 
 def chosen(refined: Prediction, truth: Pose | None = None) -> tuple[list[int], int]:
     """Rows of the cases, and among how many people with at least `LEAST` replaced joints they were
-    found. With truth: of those whose replaced joints lose half of their error, whose worst joint
-    is then nearest to its place; and who has the joint that is carried farthest from its place,
-    both as shares of their height. Without: who is moved most, and least. Of fewer than three
-    people: who has most such joints.
+    found. With truth: of those with `SEVERAL` joints `NEARER` to their places, if there are any,
+    whose error falls by the largest factor; and who has the joint that is carried farthest from
+    its place, as a share of their height. Without: who is moved most, and least. Of fewer than
+    three people: who has most such joints.
     """
     count = (refined.replaced & (refined.detections.confidence > 0)).sum(1)
     use = count >= LEAST
@@ -79,9 +85,9 @@ def chosen(refined: Prediction, truth: Pose | None = None) -> tuple[list[int], i
         return [order[-1], order[0]], len(order)
     px = errors(refined, truth)
     before, after = (np.where(px.use, each, 0).sum(1) for each in px[:2])
-    halved = use & (after <= before / 2)
-    left = np.where(truth.labelled, px.after, 0).max(1) / px.tall
-    best = np.where(halved, left, np.inf).argmin() if halved.any() else (before - after).argmax()
+    several = use & (px.nearer.sum(1) >= SEVERAL)
+    left = after / np.maximum(before, 1e-9)
+    best = np.where(several if several.any() else use, left, np.inf).argmin()
     rise = np.where(px.use & use[:, None], px.after - px.before, -np.inf).max(1) / px.tall
     return [int(best), int(rise.argmax())], int(use.sum())
 
@@ -115,3 +121,15 @@ def hurt_by_all(px: Float[np.ndarray, "d n"], found: Detections) -> int:
     """
     tall = np.ptp(found.boxes_xyxy[:, 1::2], axis=1)
     return int(((px[-1] - px.min(0)) / tall).argmax())
+
+
+def all_doubted(px: Float[np.ndarray, "d n"]) -> str:
+    """What it does to everybody, and to the person of `hurt_by_all`, in words."""
+    mean, worse = px.mean(1), px[-1] - px[0]
+    return (
+        "This is the person whom doubting all costs most beside the best delta, measured by the "
+        f"height. Of all {len(worse)} poses the mean is {mean[0]:.1f} px where none is doubted, "
+        f"{mean.min():.1f} at delta = {DELTAS[mean.argmin()]:g}, {mean[-1]:.1f} where all are. "
+        f"Doubting all is worse than doubting none in {(worse > 0).sum()} of them, by at most "
+        f"{max(worse.max(), 0):.1f} px: these weights still read a doubted place."
+    )

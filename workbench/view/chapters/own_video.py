@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from ...occlusion import cover
-from ...predict import Predictor
-from ...predict.doubted import DELTAS, ESTIMATOR, LEAST, by_delta, chosen, hurt_by_all, moves
+from ...predict import Predictor, doubted
+from ...predict.doubted import DELTAS, ESTIMATOR, LEAST, SEVERAL, by_delta, chosen, moves
 from ...records import Detections, Pose, Prediction
 from ...skeletons import skeleton
 from ..explorer import Control, Explorer, choice, far, number, step
@@ -84,9 +84,13 @@ def _rule(told: Told, name: str, many: int, data: str) -> str:
     if told.joint is not None:
         return f"{rule}one joint is carried farthest from its place, measured by the height."
     before, after = (each[told.judged].mean() for each in told.off)
-    words = "and the worst joint is nearest to the truth, measured by the height"
-    half = "their mean error at least halves" if after <= before / 2 else "it falls most"
-    return f"{rule}{half}, {words}: {step(before, after)}."
+    nearer = doubted.errors(told.refined, told.truth).nearer.sum()
+    if nearer >= SEVERAL:
+        rule = (
+            f"{rule}at least {SEVERAL} joints come nearer to the truth by a twentieth of the "
+            f"height (here {nearer}), and among such people "
+        )
+    return f"{rule}the mean error falls by the largest factor: {step(before, after)}."
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,12 +252,14 @@ class Told:
                 f"In this case the mean error of the joints {self.word} goes {one}, of all joints "
                 f"{every}."
             )
-            title = "{}: {:.1f} → {:.1f} px".format(self.who, *pairs[self.word])
+            which = f"{self.word} joints" if " " not in self.word else f"joints {self.word}"
+            title = "{}: error of the {} {:.1f} → {:.1f} px"
+            title = title.format(self.who, which, *pairs[self.word])
             words += self.reason
             if self.joint is not None:
                 name, ends = self.names[self.joint], [off[self.joint] for off in self.off]
                 pairs = {name: ends} | pairs
-                title = "{}: the {} goes {:.1f} → {:.1f} px".format(self.who, name, *ends)
+                title = "{}: error of the {} {:.1f} → {:.1f} px".format(self.who, name, *ends)
                 at = {"words": name, "aside": 12, "ring": 8}
                 panels[:2] = [
                     replace(panel, notes=[{**at, "at": each.xy_frame[0, self.joint].tolist()}])
@@ -273,7 +279,7 @@ class Told:
         if self.who != NAMES["port"]:
             return ""
         if not believed.any():
-            return " All joints are doubted: none is left to go by."
+            return " All joints are doubted: PORT has their own doubted places alone to go by."
         tall = float(np.ptp(self.found.boxes_xyxy[0, 1::2]))
         doubted, others = (self.off[0][use].mean() for use in (self.judged, believed))
         return (
@@ -305,7 +311,8 @@ class Doubted(NamedTuple):
 
 class Doubt(Explorer):
     """Move PORT's delta, and see one person's joints doubted and placed anew, and the error over
-    all deltas. people: name -> their row; with truth, whom doubting all costs most joins them.
+    all deltas. people: name -> their row; with truth, whom doubting all costs most beside the
+    best delta joins them.
     A page holds every answer.
     """
 
@@ -323,7 +330,8 @@ class Doubt(Explorer):
         self.answers, self.curves = by_delta(predictor, frames, found, truth)
         self.rows = dict(people)
         if truth is not None:
-            self.rows[TOO_MUCH] = hurt_by_all(self.curves["PORT"], found)
+            most = doubted.hurt_by_all(self.curves["PORT"], found)
+            self.rows = {BETWEEN: most} | self.rows
         times = [int(found.frames[row]) for row in self.rows.values()]
         self.frames = {t: np.asarray(frames[t]) for t in times}
         super().__init__(skeleton(found.skeleton), **{"name": "doubt", **options})
@@ -359,9 +367,9 @@ class Doubt(Explorer):
             told.picture(name, pose, box=box)
             for name, pose in zip(names, (told.before("✕ doubted"), told.after()))
         ]
-        return {
-            "doubt": [[*pictures, Lines(title, "delta", "px", lines, cursor="delta", wide=1.2)]]
-        }
+        confidence = told.bars("confidence", "", found.refined.detections.confidence[0], "hidden")
+        curve = Lines(title, "delta", "px", lines, cursor="delta", wide=1.2)
+        return {"doubt": [[confidence, *pictures, curve]]}
 
     def say(self, state: Mapping, found: Doubted) -> str:
         count = int(found.refined.replaced.sum())
@@ -376,14 +384,14 @@ class Doubt(Explorer):
             yield {"person": person, "delta": delta}
 
     def left(self, state: Mapping, found: Doubted) -> float:
-        """The score of an exercise: the mean error of the pose that doubting all hurts; NaN for
-        another.
+        """The score of an exercise: the mean error of the pose whose best delta lies in between;
+        NaN for another.
         """
-        own = state["person"] == TOO_MUCH
+        own = state["person"] == BETWEEN
         return float(found.curves["PORT"][self.at(state)]) if own else float("nan")
 
 
-TOO_MUCH = "doubting all costs most"
+BETWEEN = "best in between"
 
 
 def marked_as(who: str) -> str:
@@ -395,28 +403,33 @@ def marked_as(who: str) -> str:
 
 
 class OnePerson(Stage):
-    """One person on a stage, close. What counts is the frame that it begins with: where the first
-    method puts a joint under the paint, and where it puts it without. A page answers for a patch
-    over every joint of that frame. person: their number among those that `ask` finds.
+    """One person on a stage, close. What counts is the frame that it begins with: how far off the
+    first method puts a joint under the paint. A page answers for a patch over every joint of that
+    frame. person: their number among those that `ask` finds; truth: their joints in that frame, NaN
+    without a label; None: the distance is that from where the method has them without paint.
     """
+
+    truth: Float[np.ndarray, "k 2"] | None = None
 
     def __init__(self, skeleton, clips, ask, *, person: int = 0, **options):
         def alone(*given) -> Mapping[str, np.ndarray]:
             return {name: xy[:, [person]] for name, xy in ask(*given).items()}
 
-        here = [
-            clip
-            if clip.truth is None
-            else replace(
-                clip, truth=clip.truth[:, [person]], visibility=clip.visibility[:, [person]]
-            )
-            for clip in clips
-        ]
+        here = [replace(clip, truth=None, visibility=None) for clip in clips]
         super().__init__(skeleton, here, alone, **options)
+
+    def declare(self) -> list[Control]:
+        return [replace(each, more=each.kind != "frame") for each in super().declare()]
 
     @property
     def t(self) -> int:
         return self.begin[0]
+
+    def judge_by(self, truth: Float[np.ndarray, "k 2"]) -> None:
+        """Sets the truth."""
+        self.truth = truth
+        for name, value in self.recompute_at(self._seen).items():
+            setattr(self, name, value)
 
     def under(self, found: Played) -> Bool[np.ndarray, "t k"]:
         """Joints under the paint, where the detector has them without it, else the method."""
@@ -424,18 +437,11 @@ class OnePerson(Stage):
         xy = np.nan_to_num(np.where(np.isfinite(said), said, ours), nan=-9.0)  # in no picture
         return cover(np.full(xy.shape[:-1], 2), xy, found.mask) == 1
 
-    def pulled(self, state: Mapping, found: Played) -> float:
-        """The largest distance of a covered joint from where it is put without paint, in % of the
-        person's height; 0 where none is covered. For an exercise.
-        """
-        return 100 * self.farthest(found)[1] / self.height(found)
-
-    def farthest(self, found: Played) -> tuple[str, float]:
-        """That joint, and how far, px."""
+    def away(self, answers: Mapping, found: Played) -> Float[np.ndarray, "k"]:
+        """How far off the method has each joint in that frame, px."""
         name = self.who(found)
-        away = np.linalg.norm(found.answers[name] - found.plain[name], axis=-1)[self.t, 0]
-        away = np.where(self.under(found)[self.t], np.nan_to_num(away), 0)
-        return self.kin.joints[away.argmax()].replace("_", " "), float(away.max())
+        right = found.plain[name][self.t, 0] if self.truth is None else self.truth
+        return far(answers[name][self.t, 0], right)
 
     def height(self, found: Played) -> float:
         y = found.plain[self.who(found)][self.t, 0, :, 1]
@@ -449,11 +455,16 @@ class OnePerson(Stage):
         marks = np.where(self.under(found), NEWLY_HIDDEN, VISIBLE)[:, None]
         shown = found.answers | {"detector": found.plain["detector"]}
         look = {"box": around(*found.plain.values(), pad=0.1), "brush": True, "rim": (self.t,)}
+        real = []
+        if self.truth is not None:
+            xy = np.full((len(found.frames), 1, *self.truth.shape), np.nan)
+            xy[self.t] = self.truth
+            real = [People("truth", "truth", xy, small=True)]
         rows = [
             Picture(
                 f"{word}; diamond: covered by you",
                 self.now.frames,
-                [People(word, self.roles_of.get(name, 1), xy, marks)],
+                [*real, People(word, self.roles_of.get(name, 1), xy, marks)],
                 **look,
             )
             for (name, xy), word in zip(shown.items(), ("estimator", *list(shown)[1:]))
@@ -464,29 +475,37 @@ class OnePerson(Stage):
         under, who = self.under(found)[self.t], self.who(found)
         if not under.any():
             return f"Frame {self.t}: none of this person's joints is under paint."
-        joint, px = self.farthest(found)
-        names = ", ".join(self.kin.joints[j].replace("_", " ") for j in np.flatnonzero(under))
+        now, before = (self.away(answers, found) for answers in (found.answers, found.plain))
+        worst = int(np.where(under, np.nan_to_num(now), -1).argmax())
+        names = self.named
+        place = "where it puts it without paint" if self.truth is None else "the truth"
+        rest = "" if self.truth is None else f"; without paint {before[worst]:.1f} px"
         return (
-            f"Frame {self.t}: you cover {names}. {who} puts the {joint} {px:.1f} px "
-            f"({px / self.height(found):.0%} of the person's height) from where it puts it "
-            "without paint."
+            f"Frame {self.t}: you cover {', '.join(names[j] for j in np.flatnonzero(under))}. "
+            f"{who} puts the {names[worst]} {now[worst]:.1f} px "
+            f"({now[worst] / self.height(found):.0%} of the person's height) from {place}{rest}."
         )
 
-    def asks(self) -> Iterable[Mapping]:
-        yield {"brush": []}
-        ends = 0, self.last_frame
+    @property
+    def named(self) -> list[str]:
+        return [name.replace("_", " ") for name in self.kin.joints]
+
+    def patches(self) -> dict[int, dict]:
+        """Joint -> a patch over it in all frames; none where nobody knows it."""
         said, ours = [xy[self.t, 0] for xy in self.plain[0].values()][:2]
-        for x, y in np.where(np.isfinite(said), said, ours).round():
-            if np.isfinite(x):
-                yield {"brush": [patch(x, y, self.state["size"], ends)]}
+        places = enumerate(np.where(np.isfinite(said), said, ours).round())
+        size, ends = self.state["size"], (0, self.last_frame)
+        return {j: patch(*xy, size, ends) for j, xy in places if np.isfinite(xy).all()}
 
+    def asks(self) -> Iterable[Mapping]:
+        yield from ({"brush": brush} for brush in ([], *([one] for one in self.patches().values())))
 
-def within_reach(stage: OnePerson) -> list[tuple[str, float, float]]:
-    """What a page without a kernel can answer, the best score of `pulled` first: the joint that
-    goes farthest, how far, px, and the score. One entry says nothing is covered.
-    """
-    tries = []
-    for change in stage.asks():
-        found = stage.compute(stage.state | change)
-        tries.append((*stage.farthest(found), stage.pulled(stage.state, found)))
-    return sorted(tries, key=lambda one: -one[-1])
+    def one_by_one(self) -> Float[np.ndarray, "k"]:
+        """By how much the method's distance at each joint rises under the patch over it, px; NaN
+        where nobody knows.
+        """
+        px = np.full(len(self.kin), np.nan)
+        for j, one in self.patches().items():
+            found = self.compute(self.state | {"brush": [one]})
+            px[j] = (self.away(found.answers, found) - self.away(found.plain, found))[j]
+        return px
