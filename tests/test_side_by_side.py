@@ -379,7 +379,9 @@ def test_what_you_have_and_ask_decide_whom_the_explorer_takes():
     score = side_by_side.price(explorer, "HANet")
     assert np.isnan(score(explorer.state, None)), "the rule does not take it"
     explorer.choose(harm=1)
-    assert "take HANet" in explorer.verdict and score(explorer.state, None) == 1
+    assert "take HANet" in explorer.verdict and score(explorer.state, None) == 0
+    explorer.choose(harm=4)
+    assert score(explorer.state, None) == 3, "more than it takes"
     explorer.choose(**{"you have": "one picture"})
     assert "stay with what you have" in explorer.verdict and "OTPose" not in explorer.verdict
     assert np.isnan(bars()[0]["OTPose"].value) and np.isfinite(bars()[0]["PORT"].value)
@@ -413,16 +415,29 @@ def test_the_exercise_is_done_by_the_least_harm_that_takes_hanet_in_the_shipped_
     scores = [score({**bench.state, **change}, None) for change in bench.asks()]
     visible = side_by_side.line_of(shipped["rows"], "HANet", VISIBLE)
     least = int(np.ceil(-side_by_side.change_of(visible)["interval"][1]))
-    assert np.nanmin(scores) == least == 14 and np.isnan(score(bench.state, None))
+    assert np.nanmin(scores) == 0 and np.isnan(score(bench.state, None))
+    harms = [harm for (_, harm), row in bench.rows.items() if row["take"] == "HANet"]
+    assert min(harms) == least == 14
+
+
+def test_the_question_shows_the_intervals_and_withholds_the_names():
+    bench = side_by_side.Choice(made_rows(PORT=(0, 0), OTPose=(3, 9)))
+    letters, asked, named = side_by_side.veiled(bench)
+    assert set(letters.values()) == {"PORT", "HANet", "VisSimCC", "OTPose", "STDPose"}
+    for blind, told in zip(asked, named):
+        for (letter, name), bar, real in zip(letters.items(), blind.bars, told.bars):
+            assert bar.label.split()[0] == letter and name in real.label and bar.role == "soft"
+            assert bar.ends == real.ends and name not in bar.label
 
 
 def test_the_overview_says_what_each_learned_from_and_what_its_rows_say():
-    lines = made_rows(OTPose=(3, 9), STDPose=(2, 3))
+    lines = made_rows(OTPose=(3, 9), STDPose=(2, 3), PORT=(0, 0))
     side_by_side.line_of(lines, "STDPose", HIDDEN)["paired"] = _pair(-1, 2)
     rows = {row["method"]: row for row in side_by_side.overview(lines)}
     assert rows["OTPose"][f"{HIDDEN}, points"] == "✓ +6.0"
     assert rows["OTPose"][f"{VISIBLE}, points"] == "· +0.0"
     assert rows["STDPose"][f"{HIDDEN}, points"] == "· +0.5"
+    assert rows["PORT"][f"{HIDDEN}, points"] == "moves none"
     assert (rows["OTPose"]["this picture"], rows["OTPose"]["labels"]) == ("✓", "")
     assert (rows["HANet"]["joints of other frames"], rows["HANet"]["this picture"]) == ("✓", "")
     assert all(row["learned from"] for row in rows.values()) and SINGLE not in rows

@@ -385,11 +385,11 @@ def _around(people: People, person: int) -> tuple[float, ...]:
 
 
 def _close(people: People, person: int) -> tuple[float, ...]:
-    """The middle of somebody's box, wider than high, px."""
+    """Somebody's box with room around, wider than high, px."""
     x, y, right, bottom = people.truth.boxes_xyxy[person]
-    high = 0.9 * (bottom - y)
+    high = 1.15 * (bottom - y)
     middle = np.array([(x + right) / 2, (y + bottom) / 2])
-    half = np.array([0.85 * high, high / 2])
+    half = np.array([0.75 * high, high / 2])
     return (*(middle - half).tolist(), *(middle + half).tolist())
 
 
@@ -834,6 +834,8 @@ def overview(lines: Sequence[Mapping]) -> list[dict]:
             line = line_of(lines, name, subset)
             mark = MARKS.get(verdict(line, SINGLE), "·")
             row[f"{subset}, points"] = f"{mark} {change_of(line)['difference']:+z.1f}"
+            if not any(change_of(line)["interval"]):
+                row[f"{subset}, points"] = "moves none"
         found.append(row)
     return found
 
@@ -929,10 +931,35 @@ class Choice(Explorer):
 
 
 def price(bench: Choice, name: str) -> Callable[[Mapping, object], float]:
-    """The score of an exercise with a `Choice`: the harm that is accepted where the rule takes this
-    method; NaN where it does not.
+    """The score of an exercise with a `Choice`: how much more harm is accepted than the least with
+    which the rule takes this method; NaN where it does not.
     """
-    return lambda state, _: state["harm"] if bench.row(state)["take"] == name else float("nan")
+    taken = [harm for (_, harm), row in bench.rows.items() if row["take"] == name]
+
+    def score(state: Mapping, _found: object) -> float:
+        fits = bench.row(state)["take"] == name
+        return float(state["harm"] - min(taken)) if fits else float("nan")
+
+    return score
+
+
+def veiled(bench: Choice) -> tuple[dict[str, str], list[Bars], list[Bars]]:
+    """A question about a `Choice` as it begins: letter -> method; the bars of these methods by
+    letter, all in one colour, and by name.
+    """
+    fit = [name for name in bench.names if METHODS[name].needs <= SITUATIONS["a video"]]
+    names = dict(zip("ABCDEFGH", sorted(fit)))
+    asked, named = [], []
+    for subset in (HIDDEN, VISIBLE):
+        bars = [bench.bar(bench.state, name, subset) for name in names.values()]
+        blind = [
+            replace(bar, label=letter + " (moves none)" * ("none" in bar.label), role="soft")
+            for letter, bar in zip(names, bars)
+        ]
+        look = {"range": bench.ends[bench.state["show"]], "signed": True}
+        for panels_, each in ((asked, blind), (named, bars)):
+            panels_.append(Bars(f"{subset}: ← worse | better →", "points of PCK", each, **look))
+    return names, asked, named
 
 
 # --- all of it ------------------------------------------------------------------------------------
