@@ -229,6 +229,37 @@ def test_the_exercise_is_reached_by_the_paint_that_fewest_survive(explorer):
     said = explorer.judge(best, explorer.compute(best))
     assert "Reached: only" in said and f"the goal: {min(counts)}." in said
     assert "Not yet" in explorer.judge(best, explorer.compute(best | {"brush": []}))
+    assert "Not counted" in explorer.judge(best | {BARE: True}, explorer.compute(best))
+
+
+def test_joints_at_which_a_method_holds_are_counted(explorer):
+    counts = {}
+    for j in SHARED:
+        for row in explorer.rows(JOINTS.joints[j], ALL):
+            counts[row.name] = counts.get(row.name, 0) + (explorer.outcome(row) == RECOVERS)
+    assert explorer.held(ALL) == counts and len(explorer.tried) == len(SHARED)
+    once = explorer.held(ONE)
+    alone = {name: once[name] - counts[name] for name in ("PORT", "VisSimCC")}
+    assert set(alone.values()) == {0}, "who reads one frame alone cannot notice others"
+    assert explorer.held(ONE, bare=True)["HANet"] == 0
+
+
+def test_what_makes_no_difference_and_what_nothing_shows_is_said(explorer, case):
+    brush = [explorer.patch(case.joint)]
+    found = explorer.compute({"brush": brush, "paint in": ONE})
+    for span, bare, said in (
+        (ONE, True, "40 of the 41 frames show it. Gone: "),
+        (ONE, True, "No difference to STDPose: the pictures suffice here."),
+        (ALL, True, "no frame shows it. Gone: "),
+        (ALL, True, "No difference to STDPose:"),  # OTPose breaks with help and without
+    ):
+        found = explorer.compute({"brush": brush, "paint in": span})
+        assert said in explorer.say({BARE: bare}, found)
+    found = explorer.compute({"brush": [explorer.patch("right_elbow")], "paint in": ALL})
+    said = explorer.say({BARE: False}, found)
+    hanet = {row.name: row.now - row.before for row in found.rows}["HANet"]
+    assert f"no frame shows it. HANet's error rises by {hanet:.1f} px and OTPose's" in said
+    assert f"a rise of {explorer.limit:.1f} px still counts as holding." in said
 
 
 def test_paint_beside_every_joint_stays_where_it_is(explorer):

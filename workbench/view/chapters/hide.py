@@ -43,12 +43,14 @@ RECOVERS, BREAKS, OFF = "holds", "breaks", "is off even without paint"
 OUTCOMES = {RECOVERS: "✓", BREAKS: "✕", OFF: "–"}
 LOST = 0.1  # and so far off it has lost the joints without any
 BARE = "take away what may help"
+NOTHING_LEFT = "nothing left to read"
+SAME = 0.1  # px
 AXIS = 0.25  # of the person's height: the end of the bars' axis
 NOTES = (
     "Diamond: a joint under your paint. Yellow line: from a method's answer to the truth.\n"
     "✓ holds: the error of the covered joints rises by at most {2:.1f} px, 5 % of the person's "
-    "height. ✕ breaks: by more. On each bar a line goes from the error without paint up to that "
-    "limit.\n"
+    "height. ✕ breaks: by more. The line on a bar begins at the error without paint and ends at "
+    "that limit: a bar that passes its end breaks.\n"
     "Made people (synthetic), so the truth is known. PORT and HANet read joints: what a "
     "single-frame estimator found without paint, less the joints under it. The others read the "
     "painted pictures; STDPose also the labels of frames {0} and {1}."
@@ -171,9 +173,13 @@ class HideExplorer(Explorer):
     def row(self, given: tuple[str, Answer], source: str, hidden: Bool[np.ndarray, "k"]) -> Row:
         """What the paint did to a method, and does without its source."""
         name, answer = given
-        places = answer.xy, self.plain[name].xy, answer.bare
-        now, before, lost = (self.error(xy, hidden) for xy in places)
-        return Row(name, answer.xy, now, before, source, answer.bare, lost)
+        shared = np.isin(np.arange(len(JOINTS)), SHARED)[:, None]  # those that all five know
+        places = (
+            np.where(shared, xy, np.nan) for xy in (answer.xy, self.plain[name].xy, answer.bare)
+        )
+        xy, plain, bare = places
+        now, before, lost = (self.error(each, hidden) for each in (xy, plain, bare))
+        return Row(name, xy, now, before, source, bare, lost)
 
     def rows(self, joint: str, span: str = ONE) -> Sequence[Row]:
         """Everybody with a joint under its patch."""
@@ -186,16 +192,31 @@ class HideExplorer(Explorer):
         px = row.lost if bare else row.now
         return RECOVERS if px - row.before <= self.limit else BREAKS
 
-    def holding(self, found: Found) -> list[str]:
-        """Who holds."""
-        return [row.name for row in found.rows if self.outcome(row) == RECOVERS]
+    def holding(self, found: Found, bare: bool = False) -> list[str]:
+        """Who holds; bare: without their sources."""
+        return [row.name for row in found.rows if self.outcome(row, bare) == RECOVERS]
+
+    @property
+    def tried(self) -> list[dict]:
+        """The patch over each joint, one after another."""
+        return [self.patch(JOINTS.joints[j]) for j in SHARED]
+
+    def held(self, span: str, bare: bool = False) -> dict[str, int]:
+        """Method -> at how many joints it holds, each under its patch."""
+        found = [self.under(json.dumps([one]), span) for one in self.tried]
+        names = [name for each in found for name in self.holding(each, bare)]
+        return {row.name: names.count(row.name) for row in found[0].rows}
 
     def fewest(self) -> None:
         """Sets an exercise: the paint that fewest survive of all that a page answers."""
         states = [ask for ask in self.asks() if ask["brush"] and not ask[BARE]]
         least = min(len(self.holding(self.compute(state))) for state in states)
 
+        task = "Exercise: find the paint that fewest survive."
+
         def judge(state: Mapping, found: Found) -> str:
+            if state.get(BARE):
+                return f"{task} Not counted while help is taken away."
             names = self.holding(found)
             count = len(names)
             done = bool(found.hidden.any()) and count <= least
@@ -205,10 +226,7 @@ class HideExplorer(Explorer):
                 if r.name in names
             )
             end = f"Reached: {'; '.join(left)}." if done else "Not yet."
-            return (
-                f"Exercise: find the paint that fewest survive. Now {count} of {len(found.rows)} "
-                f"hold, the goal: {least}. {end}"
-            )
+            return f"{task} Now {count} of {len(found.rows)} hold, the goal: {least}. {end}"
 
         self.set_goal(judge)
 
@@ -268,7 +286,7 @@ class HideExplorer(Explorer):
             return around(truth[SHARED], pad=0.12)
         places = np.concatenate([xy[found.hidden] for xy in (truth, *(r.xy for r in found.rows))])
         x0, y0, x1, y1 = around(places, pad=0.1)
-        x, y, half = (x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, y1 - y0, self.case.height / 3) / 2
+        x, y, half = (x0 + x1) / 2, (y0 + y1) / 2, max(x1 - x0, y1 - y0, self.case.height / 2) / 2
         return x - half, y - half, x + half, y + half
 
     @staticmethod
@@ -279,12 +297,12 @@ class HideExplorer(Explorer):
         """Outcome and error in a table's cell."""
         px = row.lost if bare else row.now
         if not np.isfinite(px):
-            return "✕ no answer"
+            return f"✕ {NOTHING_LEFT}"
         return f"{OUTCOMES[self.outcome(row, bare)]} {px:.1f} px"
 
     def title(self, row: Row, found: Found, bare: bool) -> str:
         mark, px = self.told(row, bare).split(" ", 1)
-        if px == "no answer":
+        if px == NOTHING_LEFT:
             return f"{mark} {row.name}: {px}"
         if not found.hidden.any():
             return f"{row.name} {px}"
@@ -300,7 +318,7 @@ class HideExplorer(Explorer):
         """Of the covered joints by method, on one axis under all paint."""
         bars = [
             Bar(
-                row.name,
+                row.name + " (nothing left)" * (bare and not np.isfinite(row.lost)),
                 row.lost if bare else row.now,
                 "ours",
                 OUTCOMES[self.outcome(row, bare)],
@@ -321,11 +339,7 @@ class HideExplorer(Explorer):
         shown = (found.visibility[:, found.hidden] == 2).any(1).sum()
         it, one = ("it", "it") if found.hidden.sum() == 1 else ("them", "at least one of them")
         rest = f"{shown} of the {n} frames show {one}" if shown else f"no frame shows {it}"
-        if state[BARE]:
-            gone = {
-                r.source: [o.name for o in found.rows if o.source == r.source] for r in found.rows
-            }
-            rest = "gone: " + ", ".join(f"{s} ({', '.join(names)})" for s, names in gone.items())
+        rest += self.without(found) if state[BARE] else self.allowed(found, not shown)
         who = {
             what: [r.name for r in found.rows if self.outcome(r, state[BARE]) == what]
             for what in OUTCOMES
@@ -335,7 +349,26 @@ class HideExplorer(Explorer):
         ]
         return f"In frame {key} paint covers the {joints}; {rest}.\n{' · '.join(said)}"
 
+    def without(self, found: Found) -> str:
+        """What is gone, and who holds as before."""
+        gone = {r.source: [o.name for o in found.rows if o.source == r.source] for r in found.rows}
+        said = ", ".join(f"{source} ({', '.join(names)})" for source, names in gone.items())
+        held = self.holding(found, bare=True)
+        same = [r.name for r in found.rows if r.name in held and abs(r.lost - r.now) < SAME]
+        rest = f". No difference to {' and '.join(same)}: the pictures suffice here" if same else ""
+        return f". Gone: {said}{rest}"
+
+    def allowed(self, found: Found, unseen: bool) -> str:
+        """Who holds though it reads other frames, and none shows the joints."""
+        rises = [
+            f"{r.name}'s error rises by {max(r.now - r.before, 0):.1f} px"
+            for r in found.rows
+            if unseen and r.source == "other frames" and self.outcome(r) == RECOVERS
+        ]
+        end = f": a rise of {self.limit:.1f} px still counts as holding"
+        return f". {' and '.join(rises)}{end}" if rises else ""
+
     def asks(self) -> Iterable[Mapping]:
-        brushes = [[], *([self.patch(JOINTS.joints[j])] for j in SHARED)]
+        brushes = [[], *([one] for one in self.tried)]
         for span, bare, brush in product(SPANS, (False, True), brushes):
             yield {"paint in": span, BARE: bare, "brush": brush}
