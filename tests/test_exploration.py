@@ -358,7 +358,7 @@ def test_code_says_numbers_words_and_paths_alone():
 
 def test_port_on_made_hands():
     explorer = checked(explore("port"))
-    assert "P-EPE" in explorer.verdict and explorer.code.count("{state}") == 1
+    assert "mean error" in explorer.verdict and explorer.code.count("{state}") == 1
 
 
 def test_made_people_are_a_chapter_s_and_stand_in_the_code():

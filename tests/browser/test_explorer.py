@@ -183,7 +183,7 @@ def test_a_click_on_a_joint_shows_the_stored_answer_at_once(tmp_path, port, port
             page.wait_for_timeout(100)
             assert verdict(page) == seen[0][0]
         words, panels, maps = zip(*seen)
-        assert len(set(words)) == 4 and all("P-EPE" in each for each in words)
+        assert len(set(words)) == 4 and all("mean error" in each for each in words)
         assert all(len({each[i] for each in panels}) == 4 for i in range(3))
         assert all(len({each[i] for each in maps}) == 4 for i in range(4, 16)), "later layers"
         took = page.evaluate("window.took")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ...metrics import joint_distances, p_epe, procrustes
@@ -39,7 +39,8 @@ from ..panels import (
     Bar,
     Bars,
     Click,
-    Heat,
+    Line,
+    Lines,
     People,
     Picture,
     Tabs,
@@ -59,13 +60,15 @@ def named(xy: Float[np.ndarray, "k 2"], kin: Skeleton, joints: Sequence[int] = (
     return [{"at": xy[j].tolist(), "words": name, "aside": 8} for j, name in names.items()]
 
 
-def fingers(xy: Float[np.ndarray, "k 2"], kin: Skeleton) -> list[People]:
-    """A hand whose fingers have a tone each, from the wrist to the tip."""
+def fingers(
+    xy: Float[np.ndarray, "k 2"], kin: Skeleton, marks: Int[np.ndarray, "k"] | None = None
+) -> list[People]:
+    """A hand whose fingers have a tone each, from the wrist to the tip; marks: of its joints."""
     names = dict.fromkeys(name[:-1] for name in kin.joints if name != kin.joints[kin.root])
     own = [[j == kin.root or n[:-1] == name for j, n in enumerate(kin.joints)] for name in names]
     tones = (5, "soft", 3, 2, 4)  # no two alike beside each other
     return [
-        People("", tone, np.where(np.array(rows)[:, None], xy, np.nan), small=True)
+        People("", tone, np.where(np.array(rows)[:, None], xy, np.nan), marks, small=marks is None)
         for tone, rows in zip(tones, own)
     ]
 
@@ -178,9 +181,13 @@ class Told:
     def real(self) -> People:
         return People("truth", "truth", self.truth, small=True)
 
+    @property
+    def marks(self) -> Int[np.ndarray, "k"]:
+        return np.where(self.mask, HIDDEN, VISIBLE)
+
     def said(self, small: bool = False) -> People:
-        marks = np.where(self.mask, HIDDEN, VISIBLE)
-        return People("detector, ✕ below delta", "detector", self.detected, marks, small=small)
+        words = "detector, ✕ below delta"
+        return People(words, "detector", self.detected, self.marks, small=small)
 
     def seen(self, title: str, joint: int) -> Picture:
         """What the detector said, without the truth: for a question. A line ends at the joint."""
@@ -189,8 +196,10 @@ class Told:
         start = at + away * 0.35 * np.ptp(self.detected, 0).max() / np.hypot(*away)
         points = [Arrows("ours", np.array([[*start, *at, 2.5]]))]
         box = around(self.detected, start, pad=0.06)
-        notes = named(self.detected, self.refiner.skeleton)
-        return self.picture(title, self.said(), arrows=points, box=box, notes=notes)
+        kin, xy = self.refiner.skeleton, self.detected
+        look = {"arrows": points, "box": box, "notes": named(xy, kin)}
+        first = People("✕ below delta", "line", xy, self.marks)  # joints of it can be clicked
+        return self.picture(title, first, *fingers(xy, kin, self.marks), **look)
 
     def hidden(self, box: str) -> Step:
         roles = np.where(self.mask, "hidden", "detector").tolist()
@@ -205,52 +214,46 @@ class Told:
             f"{believed:.1f} px on average."
         )
         alone = fingers(self.truth, self.refiner.skeleton)
+        said = fingers(self.detected, self.refiner.skeleton, self.marks)
         ends = [named(xy, self.refiner.skeleton) for xy in (self.truth, self.detected)]
         panels = [
             self.picture("the hand as it is", *alone, notes=ends[0]),
-            self.picture("what the detector said", self.said(), notes=ends[1]),
+            self.picture("what the detector said; ✕ below delta", *said, notes=ends[1]),
             Bars(f"confidence; delta {self.delta:.2f}", "", bars, range=(0.0, 1.0)),
         ]
         equation = r"{\color{hidden} m_n} = [\, {\color{detector} c_n} < \delta \,]"
         return Step("Which joints are not believed", words, box, panels, equation)
 
     def tokens(self, box: str) -> Step:
-        z = self.taps["embedding.out"][0].cpu().numpy()
+        kin, j, xy = self.refiner.skeleton, self.j, self.detected
         learned = self.refiner.model.embedding.mask_embedding.detach().cpu().numpy()
-        added = np.where(self.mask[:, None], learned, 0)
-        sure = self.row.confidence[0]
-        unsure = np.where(self.mask & (np.arange(len(sure)) != self.j), sure, np.inf)
-        rows = [self.j, int(unsure.argmin()), int(sure.argmax())]  # two are hidden, one is seen
+        z = self.taps["embedding.out"][0, j].cpu().numpy()
+        ways = adjacency_powers(torch.tensor(kin.adjacency), (1, 2)).mean(0).numpy()[j]
+        near = [k for k in np.flatnonzero(ways).tolist() if k != j]
+        ends = np.array([[*xy[k], *xy[j], 10 * ways[k]] for k in near])
+        look = {"arrows": [Arrows("ours", ends, "mixed in")], "notes": named(xy, kin, [j])}
+        numbers = np.arange(1.0, len(z) + 1)
+        lines = [
+            Line("mixed along the bones", numbers, z - learned, "detector"),
+            Line("+ E: its token", numbers, z, "hidden"),
+        ]
         words = (
-            f"Every joint becomes a token: a row of {z.shape[1]} numbers without a unit, mixed "
-            "from its own coordinates and those of its neighbours on the bones (MSGC). Here are "
-            "three of them. To the rows of hidden joints (✕) one learned row E is added: it says "
-            "that this place is not certain."
+            f"Every joint becomes a token: a row of {len(z)} numbers without a unit, mixed from "
+            "its own coordinates and those of its neighbours, at most two bones away (MSGC). "
+            f"{self.joint} is hidden (✕): to its row one learned row E is added, the same for "
+            "every hidden joint. It says that this place is not certain."
         )
         panels = [
-            self.grid(z - added, rows, "mixed along the bones"),
-            self.grid(added, rows, "what is added: E, where ✕ (own scale)"),
+            self.picture(f"what is mixed into {self.joint}", self.said(small=True), **look),
+            Lines(
+                f"the token of {self.joint}", f"one of its {len(z)} numbers", "", lines, wide=1.5
+            ),
         ]
         equation = (
             r"Z = \mathrm{MSGC}(A, {\color{detector} J}) + {\color{hidden} m} "
             r"\odot {\color{hidden} E^{mask}}"
         )
         return Step("Hidden joints are marked, not dropped", words, box, panels, equation)
-
-    def grid(self, values: Float[np.ndarray, "k c"], rows: Sequence[int], title: str) -> Picture:
-        """Rows of some joints, a column a channel, with the joints' names above them."""
-        top = float(np.abs(values[rows]).max())
-        tall, gap, wide = 7, 5, values.shape[1]
-        shown = np.full((len(rows) * (tall + gap), wide), np.nan)
-        notes = []
-        for i, row in enumerate(rows):
-            start = i * (tall + gap) + gap
-            shown[start : start + tall] = values[row]
-            words = self.refiner.skeleton.joints[row] + " ✕" * bool(self.mask[row])
-            notes.append({"at": [wide / 2, start - 2.5], "words": words})
-        heat = Heat(shown, np.eye(2, 3), "value", -top, top, diverging=True)
-        box = (-0.5, -0.5, wide - 0.5, len(shown) - 0.5)
-        return Picture(title, heat=heat, box=box, notes=notes)
 
     def attention(self, box: str) -> Step:
         kin = self.refiner.skeleton
@@ -284,8 +287,6 @@ class Told:
     def reconstruction(self, box: str) -> Step:
         kin, moves = self.refiner.skeleton, far(self.recon, self.detected)
         ends = np.column_stack((self.detected, self.recon, np.full(len(moves), 1.6)))
-        roles = np.where(self.mask, "ours", "soft").tolist()
-        bars = [Bar(*bar) for bar in zip(kin.joints, moves.tolist(), roles)]
         arrows = [
             Arrows("ours", ends[self.mask], "offset of a hidden joint"),
             Arrows("soft", ends[~self.mask], "offset that is not used"),
@@ -298,9 +299,10 @@ class Told:
             f"{kin.joints[unused.argmax()]}. (SE, squeeze and excitation: a gate for "
             "every column of the tokens.)"
         )
+        bars = [Bar(kin.joints[j], moves[j], "ours") for j in np.flatnonzero(self.mask)]
         panels = [
             self.picture("the offsets", self.real, self.said(small=True), arrows=arrows, wide=1.3),
-            Bars("length of the offset, px", "px", bars),
+            Bars("how far hidden joints are moved, px", "px", bars),
         ]
         equation = (
             r"J^{recon} = {\color{detector} J} + "
@@ -519,18 +521,15 @@ class PortExplorer(Compared):
             before, after = (far(xy, found.truth).mean() for xy in (found.detected, found.refined))
             return f"Doubted joints: {hidden}. Mean error of all joints {step(before, after)}."
         poses = found.detected, found.refined, found.plain
-        before, after, plain = (
-            float(p_epe(xy[None], found.truth[None], align="pred_to_truth")[0]) for xy in poses
-        )
-        _, mean, own = (far(xy, found.truth).mean() for xy in poses)
+        given, mean, own = (far(xy, found.truth).mean() for xy in poses)
         names = [
             self.kin.joints[j] + (" hidden", " shown")[not found.mask[j]] for j in state["hidden"]
         ]
         what = f"{' and '.join(names)} by your click" if names else "your switches"
-        yours = f"; {what}: mean error {mean - own:+z.2f} px (P-EPE {after - plain:+z.2f})"
+        yours = f"; {what}: {mean - own:+z.2f} px"
         return (
-            f"{hidden} joints hidden: mean error of the hand {mean:.2f} px; P-EPE, detector to "
-            f"PORT, {step(before, after, 2)}{yours * (after != plain)}."
+            f"{hidden} joints hidden: mean error of the hand {mean:.2f} px, the detector's "
+            f"{given:.2f}{yours * bool(mean != own)}."
         )
 
     def asks(self) -> Iterable[Mapping]:
