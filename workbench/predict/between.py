@@ -1,20 +1,41 @@
-"""Interventions in STDPose: its mask made even, image tokens blanked out, parts exchanged for
-somebody else's; and where its tokens lie.
+"""What STDPose is given between labels, interventions in it (its mask made even, image tokens
+blanked out, parts exchanged for somebody else's), where its tokens lie, and errors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, as_tensor, where
+from torch import Tensor
 
 from .. import geometry
+from ..data.windows import Windows
+from ..metrics import joint_distances
 from ..models.stdpose import PATCH, STDPose
+from ..records import Detections
 from ..taps import swapped
+from .estimate import Propagator, between_inputs
 
+# what the network is given of n people, features in the place of pictures
+Seen = Mapping[str, Tensor]
 Edits = dict[str, Callable[[Tensor], Tensor]]  # of `taps.record`
+
+
+def see(propagator: Propagator, windows: Windows, rows: Sequence[int] | None = None) -> Seen:
+    """The network's arguments for windows (all by default), pictures read by the backbone: what
+    is slow, once.
+    """
+    rows = np.arange(len(windows)) if rows is None else np.asarray(rows)
+    parts = []
+    with torch.inference_mode():
+        for part in np.array_split(rows, max(-(-len(rows) // 32), 1)):
+            given = between_inputs(windows.batch(part))
+            inputs = {name: value.to(propagator.device) for name, value in given.items()}
+            parts.append(inputs | {"features": propagator.model.features_of(inputs.pop("images"))})
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def even(x: Tensor) -> Tensor:
@@ -28,8 +49,8 @@ def blanked(chosen: Bool[np.ndarray, "n token"]) -> Edits:
     """
 
     def edit(fused: Tensor) -> Tensor:
-        at = as_tensor(chosen, device=fused.device).view(-1, 1, *fused.shape[2:])
-        return where(at, fused.mean((2, 3), keepdim=True), fused)
+        at = torch.as_tensor(chosen, device=fused.device).view(-1, 1, *fused.shape[2:])
+        return torch.where(at, fused.mean((2, 3), keepdim=True), fused)
 
     return {"tff.out": edit}
 
@@ -69,3 +90,14 @@ def token_at(model: STDPose, xy_crop: Float[np.ndarray, "*n k 2"]) -> Int[np.nda
     xy = geometry.apply(to_heatmap, np.asarray(xy_crop, float)) + 0.5
     x, y = np.moveaxis((xy // 2 ** len(model.config.deconv)).astype(int), -1, 0)
     return y.clip(0, rows - 1) * columns + x.clip(0, columns - 1)
+
+
+def errors(windows: Windows, found: Detections) -> Float[np.ndarray, "n k"]:
+    """Distances from the truth, px of the picture; NaN where the truth has no label."""
+    truth = windows.poses()
+    return np.where(truth.labelled, joint_distances(found.xy_frame, truth.xy_frame), np.nan)
+
+
+def scales(windows: Windows) -> Float[np.ndarray, "n"]:
+    """How many px of the crop a px of the picture is, by window."""
+    return np.sqrt(np.abs(np.linalg.det(windows.affines()[..., :2])))

@@ -485,6 +485,13 @@ def test_the_steps_hold_the_tensors_of_the_pass(estimator, windows, rough, answe
         assert len({(panel.heat.low, panel.heat.high) for panel in maps[:5]}) == 1, "one scale"
         assert np.allclose(answer[0].heat.values, inside.heatmaps[0, j])
         for t, panel in enumerate(maps[:5]):
+            grey = panel.people[0]
+            assert (grey.role == "soft") == (t != otpose.KEY), "its place in t"
+            if t != otpose.KEY:
+                np.testing.assert_array_equal(grey.xy[j], truth[person, j])
+            moved = np.linalg.norm(one.around[t, 0, j] - truth[person, j])
+            told_of = f"That of {otpose.FRAMES[t]} lies {moved:.1f} px from it."
+            assert (told_of in case.steps[0].words) == (near[t] == j and t != otpose.KEY)
             name = estimator.skeleton.joints[near[t]].replace("_", " ")
             assert panel.title == f"{'✓' if near[t] == j else '✕'} {otpose.FRAMES[t]}: {name}"
         for name, panel in zip(("flow.prev", "flow.total", "mask.total"), flows):

@@ -291,18 +291,22 @@ class Told:
         corner = corner.clip(-0.5, np.array((w, h)) - 0.5 - side)
         return (*corner.tolist(), *(corner + side).tolist())
 
-    def dot(self, name: str, role: str, xy: Float[np.ndarray, "k 2"]) -> People:
+    def dot(self, name: str, role: str, xy: Float[np.ndarray, "*p k 2"]) -> People:
         """One joint alone."""
-        own = (np.arange(len(xy)) == self.j)[:, None]
+        own = (np.arange(xy.shape[-2]) == self.j)[:, None]
         return People(name, role, np.where(own, xy, np.nan))
 
     def over(
         self, title: str, values: Float[np.ndarray, "y x"], t: int = KEY, top: float = 0.0, **look
     ) -> Picture:
-        """A map over the crop of a frame, from 0 to top, or to its highest value."""
+        """A map over the crop of a frame, from 0 to top, or to its highest value, and where the
+        joint is in this frame and in the key frame.
+        """
         to_crop = self.estimator.model.to_crop.cpu().numpy()
         heat = Heat(values, to_crop, "", 0.0, float(f"{top or values.max():.2g}") or 1.0)
         dots = [self.dot("truth", "truth", self.around[t, 0]), *look.pop("dots", ())]
+        if t != KEY:
+            dots.insert(0, self.dot("its place in t", "soft", self.truth))
         return Picture(title, [self.window.crops[t]], dots, heat=heat, **look)
 
     def maps(self, box: str) -> Step:
@@ -315,13 +319,15 @@ class Told:
             panels.append(self.over(f"{mark} {frame}: {who}", values[t], t, top))
         bars = [Bar(*bar, "detector") for bar in zip(FRAMES, self.heights.round(2).tolist())]
         panels.append(Bars("height at t's true place", "", bars, wide=1.2))
-        others = " and ".join(name for name in has if name != FRAMES[KEY])
-        first = "hits" if FRAMES[KEY] in has else "misses"
+        off = np.linalg.norm(self.around[:, 0, self.j] - self.truth[self.j], axis=-1)
+        found = {name: off[FRAMES.index(name)] for name in has if name != FRAMES[KEY]}
+        others, first = " and ".join(found), "hits" if FRAMES[KEY] in has else "misses"
+        moved = "".join(f" That of {name} lies {px:.1f} px from it." for name, px in found.items())
         words = (
             f"The {self.joint} is hidden in frame t. The single frame draws a map of it in each "
-            "frame, all on one scale; above each stands the true joint that is nearest to its "
-            f"highest place (✓ the {self.joint}). The bars say how high each map is at the true "
-            "place in t: where maps are added up, weak hills count, too."
+            f"frame, all on one scale. ✓: it is highest near that frame's {self.joint}, ✕: near "
+            f"another joint. What counts is the place in t (grey dot).{moved} The bars say how "
+            "high each map is there: in a sum weak hills count, too."
         )
         equation = r"H_{t-2} \quad H_{t-1} \quad {\color{detector} H_t} \quad H_{t+1} \quad H_{t+2}"
         title = f"Frame t {first} it; it is found in {others or 'no other frame'}"
@@ -436,12 +442,12 @@ class Added:
 
 class AddingMachine(Explorer):
     """Frames switched on and off: where the sum of a joint's heatmaps is highest, and where OTPose
-    sees the joint with these maps alone. Pictures are enlarged about the joint.
+    sees the joint with these maps alone. Pictures are enlarged about the joint, and brighter.
     """
 
     def __init__(self, told: Told, **options):
         self.told = told
-        self.crops = list(told.window.crops)
+        self.crops = [(255 * (c / 255) ** 0.6).astype(np.uint8) for c in told.window.crops]
         spots = [told.highest(maps)[told.j] for maps in told.rough]
         self.box = told.near(*spots, *(xy[told.j] for xy in told.xy.values()))
         super().__init__(told.estimator.skeleton, **{"name": "adding", **options})
@@ -466,7 +472,8 @@ class AddingMachine(Explorer):
             title = (
                 f"{frame}, {told.heights[t]:.2f} at the joint" if state[frame] else f"{frame}: off"
             )
-            one = told.over(title, told.rough[t, told.j], t, top, box=self.box)
+            others = [told.dot("of others", "ink", told.around[t, 1:])]
+            one = told.over(title, told.rough[t, told.j], t, top, box=self.box, dots=others)
             heat = one.heat if state[frame] else None
             row.append(replace(one, frames=[self.crops[t]], heat=heat))
         look = dict(zip(found.xy, ("rival", "ours")))
@@ -668,7 +675,7 @@ class OTPoseExplorer(Compared):
         size = self.config.size[0] / 6
         for dilation, ends in zip(self.config.dilations, reads):
             one = over("flow.total", f"{dilation} cells apart", [drawn(ends)])
-            shown = around(seen - size, seen + size, ends[:, 2:4], pad=0.0)
+            shown = around(seen - size, seen + size, reads[..., 2:4], pad=0.05)
             offsets.append(replace(one, box=shown))
         return {
             "answer": [row, [key, over(state["map"]), self.changes(found)]],

@@ -9,15 +9,24 @@ from itertools import product
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
-from torch import Tensor
 
 from ... import geometry, propagate
 from ...data.windows import Window, Windows
 from ...errors import BadParameter
-from ...metrics import joint_distances
 from ...models.stdpose import PATCH, DynamicAwareMask, modified_sigmoid
-from ...predict import Propagator, between_inputs
-from ...predict.between import PARTS, blanked, even, exchanged, token_at, token_grid
+from ...predict import Propagator
+from ...predict.between import (
+    PARTS,
+    Seen,
+    blanked,
+    errors,
+    even,
+    exchanged,
+    scales,
+    see,
+    token_at,
+    token_grid,
+)
 from ...records import Detections
 from ...taps import tap_table, without_heads
 from .. import estimates, steps, style
@@ -62,27 +71,11 @@ TOLD = {
 }
 CROSS = "stda.blocks.{}.cross_attention.attention.map"
 Number = float | int
-# what the network is given of n people, features in the place of pictures
-Seen = Mapping[str, Tensor]
 # T -> windows, and by name what fills them
 Carried = Mapping[int, tuple[Windows, Mapping[str, Detections]]]
 
 
 # --- what the network does ------------------------------------------------------------------------
-
-
-def see(propagator: Propagator, windows: Windows, rows: Sequence[int] | None = None) -> Seen:
-    """The network's arguments for windows (all by default), pictures read by the backbone: what
-    is slow, once.
-    """
-    rows = np.arange(len(windows)) if rows is None else np.asarray(rows)
-    parts = []
-    with torch.inference_mode():
-        for part in np.array_split(rows, max(-(-len(rows) // 32), 1)):
-            given = between_inputs(windows.batch(part))
-            inputs = {name: value.to(propagator.device) for name, value in given.items()}
-            parts.append(inputs | {"features": propagator.model.features_of(inputs.pop("images"))})
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def look_inside(
@@ -117,17 +110,6 @@ def carry_all(
         SINGLE: single.carry(windows, given=False),
         FINAL: propagator.carry(windows),
     }
-
-
-def errors(windows: Windows, found: Detections) -> Float[np.ndarray, "n k"]:
-    """Distances from the truth, px of the picture; NaN where the truth has no label."""
-    truth = windows.poses()
-    return np.where(truth.labelled, joint_distances(found.xy_frame, truth.xy_frame), np.nan)
-
-
-def scales(windows: Windows) -> Float[np.ndarray, "n"]:
-    """How many px of the crop a px of the picture is, by window."""
-    return np.sqrt(np.abs(np.linalg.det(windows.affines()[..., :2])))
 
 
 def dimmed(crop: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
