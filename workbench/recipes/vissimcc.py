@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -455,3 +455,15 @@ RECIPE = Recipe(
     compared=("oks",),
     options=frozenset({"boxes", "precision", "weights", "size"}),
 )
+
+
+def attention_share(
+    attention: Float[np.ndarray, "n l h q k"],
+    on: Bool[np.ndarray, "n k"],
+    of: Bool[np.ndarray, "n q"],
+) -> Float[np.ndarray, "n"]:
+    """Share of the attention of the joints `of` that the joints `on` receive, 0 to 1: mean over
+    blocks, heads and those who ask. NaN for a person without joints that ask.
+    """
+    given = (attention * on[:, None, None, None]).sum(-1).mean((1, 2))
+    return np.where(of.any(1), (given * of).sum(1) / of.sum(1).clip(1), np.nan)

@@ -8,9 +8,8 @@ import pytest
 from tests.data import seeds
 from workbench.data import readers
 from workbench.made.worlds import sample_clip
-from workbench.skeletons import skeleton
 from workbench.view.chapters import labels
-from workbench.view.stage import Scene, patch
+from workbench.view.stage import patch
 
 
 @pytest.fixture(scope="module")
@@ -87,51 +86,66 @@ def test_a_table_of_data_sets_says_who_tells_hidden_joints_apart(found):
 
 @pytest.fixture(scope="module")
 def brush(made):
-    scene = Scene.of(made[0].clip, made[0].frames)
-    explorer = labels.Labels(skeleton(made[0].clip.tracks[0].skeleton), scene, 10)
+    explorer = labels.Labels(made[0].clip, made[0].frames, 10)
     explorer.set_goal(explorer.judged)
     return explorer
 
 
-def test_the_table_under_the_brush_has_a_row_a_covered_joint(made, brush):
-    flags = np.stack([track.visibility[10] for track in made[0].clip.tracks])
-    xy = np.stack([track.xy_frame[10] for track in made[0].clip.tracks])
-    said = {1: ["1 → 1", "1 → 1", "1 → 1", "no flag"], 2: ["2 → 1", "2 → 1", "1 → 1", "no flag"]}
-    for flag, expected in said.items():
-        at = xy[flags == flag][0].round()
-        state = brush.state | {"brush": [patch(*at, 16, (0, 0))]}
-        found = brush.compute(state)
-        (((picture, table),),) = brush.draw(state, found).values()
-        inside = (np.abs(np.rint(xy) - at) < 8).all(-1) & (flags > 0)
-        rows = [words_of(table, i) for i in range(1, 1 + inside.sum())]
-        assert [row[0] for row in rows] == [
-            brush.kin.joints[j].replace("_", " ") for _, j in np.argwhere(inside)
+def test_the_scores_follow_the_flags_and_collapse_where_a_set_cannot_tell(made, brush):
+    tracks = made[0].clip.tracks
+    flags, xy = (np.stack([getattr(t, n)[10] for t in tracks]) for n in ("visibility", "xy_frame"))
+    side = np.stack([np.ptp(t.boxes_xyxy[10].reshape(2, 2), axis=0).max() for t in tracks])
+    good = np.linalg.norm(brush.said - xy, axis=-1) <= 0.05 * side[:, None]
+    before = brush.compute(brush.state | {"brush": []})
+    for at in xy[flags == 2][:6].round():
+        found = brush.compute(brush.state | {"brush": [patch(*at, 16, (0, 0))]})
+        off = np.rint(xy) - at
+        inside = ((off >= -8) & (off < 8)).all(-1) & (flags > 0)
+        np.testing.assert_array_equal(found.under, inside)
+        now = np.where(inside, 1, flags)
+        np.testing.assert_array_equal(found.flags, now)
+        right = [good[now[:, j] == 2, j].mean() for j in range(17) if (now[:, j] == 2).any()]
+        assert found.scores["PCK-Visible"] == pytest.approx(100 * np.mean(right))
+        assert found.scores["PCK-All"] == before.scores["PCK-All"]
+        (((picture, bars),),) = brush.draw(brush.state, found).values()
+        assert [bar.label for bar in bars.bars] == [
+            "COCO, visible",
+            "COCO, occluded",
+            "PoseTrack18, all",
+            "JHMDB, all",
         ]
-        assert expected in [row[1:] for row in rows]
-        assert picture.brush and words_of(table, len(rows) + 1) == []
+        assert bars.bars[0].value == found.scores["PCK-Visible"] and picture.brush
         newly = int((inside & (flags == 2)).sum())
-        words = f"{len(rows)} labelled joints under the paint, {newly} newly hidden"
-        assert words in brush.say(state, found)
+        plural = "s" if inside.sum() != 1 else ""
+        words = f"{inside.sum()} labelled joint{plural} under the paint, {newly} newly hidden"
+        change = found.scores["PCK-Visible"] - before.scores["PCK-Visible"]
+        said = brush.say(brush.state, found)
+        assert words in said and f"PCK-Visible by {change:+z.1f}." in said
+    misses = (~good & (flags > 0)).sum()
+    assert len(brush.misses.ends) == misses
 
 
-def test_a_page_answers_near_every_place_and_both_goals_can_be_reached(brush):
+def test_a_page_answers_near_every_place_and_all_goals_can_be_reached(brush):
     asks = [ask["brush"] for ask in brush.asks()]
     assert [] in asks
     places = np.array([one["points"][0] for (one,) in filter(None, asks)])
     everywhere = np.random.default_rng(0).uniform((0, 0), brush.scene.size_wh, (99, 2))
     nearest = np.abs(everywhere[:, None] - places).max(-1).min(1)
     assert nearest.max() <= brush.size_px / 4
-    wrist = other = 0
+    wrist = other = shifted = 0
     for strokes in asks:
         state = brush.state | {"brush": strokes}
         found = brush.compute(state)
-        first, second = brush.judged(state, found).split("\n")
+        first, second, third = brush.judged(state, found).split("\n")
         changed = np.argwhere(found.flags != brush.before)
         names = [brush.kin.joints[j] for _, j in changed]
         assert first.startswith("✓") == (len(names) == 1 and "wrist" in names[0])
         assert second.startswith("✓") == (not names and bool(found.under.any()))
         wrist, other = wrist + first.startswith("✓"), other + second.startswith("✓")
-    assert wrist and other
+        shift = found.scores["PCK-Visible"] - brush.unpainted["PCK-Visible"]
+        assert third.startswith("✓") == (abs(shift) >= labels.POINTS)
+        shifted += third.startswith("✓")
+    assert wrist and other and shifted
     assert "size" not in [control["name"] for control in brush.controls], "of one size"
 
 
@@ -168,8 +182,9 @@ def test_flags_of_data_sets_are_what_their_readers_make_of_them(
     for flag in (1, 2):
         tree = seeds.posetrack() if not seed else seeds.coco(skeleton_name)
         for person in tree["annotations"]:
-            person["keypoints"][2::3] = [one.written(flag)] * (len(person["keypoints"]) // 3)
-            person["keypoints"][2] = one.written(2)  # of one joint
+            written = one.hidden if flag == 1 else one.visible
+            person["keypoints"][2::3] = [written] * (len(person["keypoints"]) // 3)
+            person["keypoints"][2] = one.visible  # of one joint
         path = seeds.put(tmp_path, f"{flag}.json", seeds.as_json(tree))
         reading = readers.read(path)
         records = [t for c in reading.clips for t in c.tracks] or [reading.poses]

@@ -18,9 +18,9 @@ from ...made.film import Rendered
 from ...made.noise import DetectorNoise
 from ...made.render import BACKGROUND, OCCLUDER
 from ...metrics import box_sizes, joint_distances, pck_by_visibility
-from ...metrics.distances import PCK_THRESHOLD
+from ...metrics.distances import PCK_THRESHOLD, hits
 from ...occlusion import cover
-from ...records import Pose
+from ...records import Clip, Pose
 from ...skeletons import Skeleton, skeleton
 from ..explorer import Control, Explorer
 from ..panels import Arrows, Bar, Bars, People, Picture, Tabs, around, marks_of
@@ -42,15 +42,6 @@ class Flags:
     hidden: int | None
     visible: int | None
     known: bool
-
-    def written(self, flag: int) -> int | None:
-        """For a joint of this true flag, 1 or 2; None where files have no flags."""
-        return self.hidden if flag == 1 else self.visible
-
-    def changes(self, before: int, after: int) -> str:
-        """What the file says of a joint's flag before and after, in words."""
-        said = (self.written(flag) if flag else 0 for flag in (before, after))
-        return "no flag" if self.visible is None else "{} → {}".format(*said)
 
 
 DATA_SETS = (
@@ -198,6 +189,10 @@ class Told:
         return outlined(self.frame, self.of.made.owner[self.of.t] == self.track.track_id)
 
     @property
+    def marks(self) -> Int[np.ndarray, "k"]:
+        return marks_of(self.track.visibility[self.of.t])
+
+    @property
     def inside(self) -> bool:
         """Whether the joint's pixel belongs to their own body."""
         return self.of.depth > 0
@@ -213,10 +208,9 @@ class Told:
             return "a thing"
         return "their own body" if owner == self.track.track_id else "another person"
 
-    def shown(self, title: str, *people: People, frame=None, pointed: bool = True) -> Picture:
-        arrows = [self.pointer] if pointed else []
+    def shown(self, title: str, *people: People, frame=None) -> Picture:
         frames = [self.frame if frame is None else frame]
-        return Picture(title, frames, list(people), arrows=arrows, box=self.box)
+        return Picture(title, frames, list(people), arrows=[self.pointer], box=self.box)
 
     def whole(self, title: str) -> Picture:
         return Picture(title, [self.outlined], arrows=[self.pointer], wide=1.4)
@@ -257,8 +251,8 @@ class Told:
             if self.inside
             else "A hidden joint keeps its place."
         )
-        mine = np.where(flags > 0, marks_of(flags), 0)
-        pose = People("labels", "truth", self.track.xy_frame[self.of.t], mine, flags=True)
+        xy = self.track.xy_frame[self.of.t]
+        pose = People("labels, ✕ hidden", "truth", xy, self.marks)
         panels = [self.shown("this joint"), self.shown("all joints of this person", pose)]
         equation = r"({\color{truth} x}, {\color{truth} y}, {\color{hidden} v})"
         return Step("Three numbers: x, y, v", words, box, panels, equation)
@@ -292,12 +286,13 @@ class Told:
         words = (
             f"A simulated detector misses this joint by {off:.1f} px. PCK counts a hit within "
             f"{PCK_THRESHOLD:.0%} of the longer side of the box, here {limit:.1f} px: a "
-            f"{'hit' if off <= limit else 'miss'}, among the hidden joints. With PoseTrack18's "
-            "flags PCK-All would stand alone."
+            f"{'hit' if off <= limit else 'miss'}, among the hidden joints. PoseTrack18's flags "
+            "cannot part hidden from visible: of the three bars PCK-All alone would be left."
         )
         pose = People("simulated detector", "detector", said.xy_frame[row], small=True)
+        true = People("truth, ✕ hidden", "truth", truth.xy_frame[row], self.marks, small=True)
         panels = [
-            self.shown("what a detector says", pose),
+            self.shown("what a detector says", true, pose),
             Bars(f"PCK over the clip ({len(truth)} poses), %", "%", bars, range=(0.0, 100.0)),
         ]
         title = f"Hits at {seen:.0%} of visible, {hidden:.0%} of hidden joints"
@@ -332,27 +327,36 @@ _KINDS = {"PCK-All": "soft", "PCK-Visible": "visible", "PCK-Occluded": "hidden"}
 # --- an exercise under the brush ------------------------------------------------------------------
 
 
-SETS = DATA_SETS[::2]  # whose flags are shown under the brush
+SETS = DATA_SETS[::2]  # whose flags are scored under the brush
 WRIST, SAME = "Hide one wrist and nothing else", "Cover a joint so that no flag changes"
+POINTS = 1.5  # of PCK-Visible, that the flags alone are to move
+MOVE = f"Move PCK-Visible by {POINTS} points without moving one joint"
 
 
 @dataclass(frozen=True, eq=False)
 class Painted:
     flags: Int[np.ndarray, "p k"]
     under: Bool[np.ndarray, "p k"]  # labelled joints under the paint
+    scores: Mapping[str, float]  # percent, by these flags
 
 
 class Labels(Explorer):
-    """Labels of frame `t` under a brush, and what data sets would write. A page answers for patches
-    of one size all over the frame.
+    """Labels of frame `t` under a brush, and how they score the answers of a simulated detector,
+    which stay as they are. A page answers for patches of one size all over the frame.
     """
 
-    def __init__(self, skeleton: Skeleton, scene: Scene, t: int, size_px: int = 16, **options):
-        self.scene, self.size_px = scene, size_px
+    def __init__(
+        self, clip: Clip, frames: UInt8[np.ndarray, "t h w 3"], t: int, size_px: int = 16, **options
+    ):
+        self.scene, self.size_px = Scene.of(clip, frames), size_px
         self.frame, self.truth, self.before = (
-            of[t] for of in (scene.frames, scene.truth, scene.visibility)
+            of[t] for of in (self.scene.frames, self.scene.truth, self.scene.visibility)
         )
-        super().__init__(skeleton, **{"name": "labels", **options})
+        poses, at = poses_of(clip)
+        self.poses = poses.select(at == t)
+        self.said = DetectorNoise(scale=0.02).apply(self.poses, np.random.default_rng(0)).xy_frame
+        self.unpainted = self.scores(self.before)
+        super().__init__(skeleton(poses.skeleton), **{"name": "labels", **options})
 
     def declare(self) -> list[Control]:
         size, _, clear = brush_controls(self.size_px, max(self.scene.size_wh))
@@ -361,50 +365,68 @@ class Labels(Explorer):
     def _declarations(self) -> list[dict]:
         return [one for one in super()._declarations() if one["name"] != "size"]  # of one size
 
+    def scores(self, flags: Int[np.ndarray, "p k"]) -> dict[str, float]:
+        """PCK of all, visible and hidden joints, percent."""
+        truth = replace(self.poses, visibility=flags[self.before.any(1)])
+        return {kind: 100 * v for kind, v in pck_by_visibility(self.said, truth).items()}
+
     def compute(self, state: Mapping) -> Painted:
         (mask,) = covered(state["brush"], self.scene.size_wh, 1)
         under = cover(np.full_like(self.before, 2), self.truth, mask) == 1
         flags = cover(self.before, self.truth, mask)
-        return Painted(flags, under & (self.before > 0))
+        return Painted(flags, under & (self.before > 0), self.scores(flags))
 
-    def rows(self, found: Painted) -> list[tuple[str, int, int]]:
-        """Name, flag before and after of each labelled joint under the paint."""
-        return [
-            (self.kin.joints[j].replace("_", " "), int(self.before[p, j]), int(found.flags[p, j]))
-            for p, j in np.argwhere(found.under)
-        ]
+    @property
+    def misses(self) -> Arrows:
+        """From the true place of each labelled joint that the detector misses to its answer."""
+        true, sizes = self.poses.xy_frame, box_sizes(self.poses.boxes_xyxy)
+        miss = ~hits(self.said, true, sizes, PCK_THRESHOLD) & (self.poses.visibility > 0)
+        ends = np.concatenate((true, self.said, np.full((*miss.shape, 1), 1.5)), 2)[miss]
+        return Arrows("detector", ends)
 
     def draw(self, state: Mapping, found: Painted) -> Tabs:
         marks = marks_of(found.flags, self.before)
-        people = [People("labels", "truth", self.truth, marks, flags=True)]
-        look = {"brush": True, "wide": 1.35}
-        picture = Picture("press or drag: a grey patch hides joints", [self.frame], people, **look)
-        lines = [("joint", "truth", *(one.name for one in SETS))]
-        lines += [
-            (name, f"{v} → {now}", *(one.changes(v, now) for one in SETS))
-            for name, v, now in self.rows(found)
+        people = [People("truth: ✕ hidden, ◇ by your patch", "truth", self.truth, marks)]
+        people.append(People("arrow: the detector misses", "detector", self.truth * np.nan))
+        look = {"brush": True, "wide": 1.35, "arrows": [self.misses]}
+        picture = Picture("press: a grey patch hides joints", [self.frame], people, **look)
+        bars = [
+            Bar(f"{one.name}, {kind[4:].lower()}", found.scores.get(kind, np.nan), role)
+            for one in SETS
+            for kind, role in _KINDS.items()
+            if one.known != (kind == "PCK-All")
         ]
-        written = table("flags of joints under the paint", lines, (14, 34, 51, 71, 91))
-        written = replace(written, box=(0.0, 0.0, 100.0, 80.0))
-        return {"stage": [[picture, written]]}
+        title = "PCK by the flags that a set knows, %"
+        return {"stage": [[picture, Bars(title, "%", bars, range=(0.0, 100.0))]]}
 
     def newly(self, found: Painted) -> list[str]:
-        return [name for name, before, after in self.rows(found) if after != before]
+        """Names of joints that the patch hides."""
+        changed = np.argwhere(found.flags != self.before)
+        return [self.kin.joints[j].replace("_", " ") for _, j in changed]
+
+    def moved(self, found: Painted) -> float:
+        """Points by which the flags alone move PCK-Visible; NaN where no visible joint is left."""
+        return found.scores.get("PCK-Visible", np.nan) - self.unpainted["PCK-Visible"]
 
     def say(self, state: Mapping, found: Painted) -> str:
-        under, newly = len(self.rows(found)), self.newly(found)
+        under, newly = int(found.under.sum()), self.newly(found)
         names = f" ({', '.join(newly)})" if newly else ""
-        return f"{under} labelled joints under the paint, {len(newly)} newly hidden{names}."
+        said = f"{under} labelled joint{'s' * (under != 1)} under the paint, {len(newly)} newly "
+        return f"{said}hidden{names}. The new flags move PCK-Visible by {self.moved(found):+z.1f}."
 
     def judged(self, state: Mapping, found: Painted) -> str:
         """The lines of the exercise."""
-        newly = self.newly(found)
-        wrist = len(newly) == 1 and "wrist" in newly[0]
-        same = found.under.any() and not newly
-        able = " and ".join(one.name for one in SETS if one.known)
-        first = f"✓ {WRIST}: of these three only {able} says so." if wrist else f"○ {WRIST}."
-        second = f"✓ {SAME}: hidden twice is still hidden, 1 stays 1." if same else f"○ {SAME}."
-        return f"{first}\n{second}"
+        newly, shift = self.newly(found), abs(self.moved(found))
+        goals = {
+            f"{WRIST}: sets with one bar never learn of it": len(newly) == 1
+            and "wrist" in newly[0],
+            f"{SAME}: 1 stays 1": found.under.any() and not newly,
+            f"{MOVE}: a score by flags is no better than its flags": shift >= POINTS,
+        }
+        said = (
+            f"✓ {goal}." if done else f"○ {goal.split(':')[0]}." for goal, done in goals.items()
+        )
+        return "\n".join(said)
 
     def asks(self) -> Iterable[Mapping]:
         step = self.size_px / 2

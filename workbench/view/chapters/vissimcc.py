@@ -56,7 +56,6 @@ from ..panels import (
 )
 from ..stage import covered, painted, patch_grid
 from ..steps import Case, Step, Stepper, extremes
-from .labels import table
 
 NAIVE, AWARE = "naive", "aware"
 
@@ -129,26 +128,6 @@ def placed(inside: Inside, affine: Float[np.ndarray, "n 2 3"], truth: Pose) -> D
     to_frame = geometry.invert(np.asarray(affine, np.float64))
     xy = geometry.apply(to_frame, inside.xy_crop.astype(np.float64))
     return Detections(truth.skeleton, xy, inside.confidence, truth.boxes_xyxy, images=truth.images)
-
-
-def attention_share(
-    attention: Float[np.ndarray, "n l h q k"],
-    on: Bool[np.ndarray, "n k"],
-    of: Bool[np.ndarray, "n q"],
-) -> Float[np.ndarray, "n"]:
-    """Share of the attention of the joints `of` that the joints `on` receive, 0 to 1: mean over
-    blocks, heads and those who ask. NaN for a person without joints that ask.
-    """
-    given = (attention * on[:, None, None, None]).sum(-1).mean((1, 2))
-    return np.where(of.any(1), (given * of).sum(1) / of.sum(1).clip(1), np.nan)
-
-
-def exchanged(
-    maps: Float[Tensor, "n k y x"], kept: Bool[np.ndarray, "n k"], step: int
-) -> Float[Tensor, "n k y x"]:
-    """Features, those of all joints that are not kept taken from the person `step` rows before."""
-    kept = torch.as_tensor(kept, device=maps.device)[..., None, None]
-    return torch.where(kept, maps, maps.roll(step, 0))
 
 
 def percent(probability: Float[np.ndarray, "k"]) -> Float[np.ndarray, "k"]:
@@ -348,22 +327,17 @@ class Told:
         return np.where(self.passes, "", "■").tolist()
 
     def mask(self, box: str) -> Step:
-        words = (
-            f"The maps of {(~self.passes).sum()} joints (■) are multiplied by 0.01: what covers a "
-            "joint then hardly speaks for it. Other maps pass as they are. The table says whose."
-        )
         mask, names = self.ours.mask[0], self.aware.skeleton.joints
         j = self.j if mask[self.j] < 1 else int(mask.argmin())
-        flags = self.window.visibility[0]
-        rows = [("joints", "masked ■", "let through")]
-        for flag, kind in ((2, "visible"), (1, "hidden"), (0, "outside")):
-            of = flags == flag
-            if of.any():
-                rows.append((kind, *(str((of & use).sum()) for use in (~self.passes, self.passes))))
+        off = ~self.passes & self.hidden
+        words = (
+            f"The maps of {(~self.passes).sum()} joints (■) are multiplied by 0.01, others pass as "
+            f"they are. Masked are {off.sum()} of the {self.hidden.sum()} hidden joints: what "
+            "covers these hardly speaks for them. VisNet lets the others through."
+        )
         panels = [
             self.map_of(j, f"{names[j]}, before"),
             self.map_of(j, f"{names[j]}, after", float(mask[j])),
-            table("whose maps are masked", rows, (16, 48, 82)),
         ]
         equation = (
             r"\tilde{x}_i = {\color{hidden} M_i}\, x_i \qquad {\color{hidden} M_i} = 0.01 "
@@ -470,11 +444,6 @@ class Switches(Explorer):
         said = f"Mean error {px[who]:.1f} px; the {found.joint} is {one[who]:.1f} px astray."
         if who != NAIVE:
             said += f" Against both switches off: {px[who] - px[NAIVE]:+.1f} px."
-        if who == AWARE:
-            learned, _, both = found.gains()
-            said += (
-                f" Training with the mask: {-learned:+.1f}; using it, too: {learned - both:+.1f}."
-            )
         return said
 
     def asks(self) -> Iterable[Mapping]:
@@ -500,11 +469,6 @@ class Rescue:
     before: float
     after: float
     labels: float
-
-    @property
-    def gain(self) -> float:
-        """Px that both ways bring it nearer at least."""
-        return self.before - max(self.after, self.labels)
 
 
 def rescue(
