@@ -6,7 +6,7 @@ VisSimCC, OTPose and STDPose the frames, all in the box of the asked one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,6 +28,7 @@ SOURCES = {  # what may help, and is taken away
     "otpose": "other frames",
     "stdpose": "both labels",
 }
+SAME = 0.1  # px, no difference
 Frames = Sequence[UInt8[np.ndarray, "h w 3"]]
 
 
@@ -188,3 +189,42 @@ def _in_joints(xy: Float[np.ndarray, "n m 2"], predictor: Predictor) -> Float[np
         if JOINTS.joints[j] in theirs:
             out[:, j] = xy[:, theirs.index(JOINTS.joints[j])]
     return out
+
+
+# --- what is said about it ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One method under the paint. now, before: mean error of the scored joints with and without
+    it, px; NaN where it does not know them. source: what may help it; bare, lost: the answer and
+    the error under the paint without that.
+    """
+
+    name: str
+    xy: Float[np.ndarray, "k 2"]
+    now: float
+    before: float
+    source: str
+    bare: Float[np.ndarray, "k 2"]
+    lost: float
+
+
+def told_gone(rows: Sequence[Row], held: Collection[str]) -> str:
+    """What is taken away, and to whom of those who hold without that makes no difference."""
+    gone = {r.source: [o.name for o in rows if o.source == r.source] for r in rows}
+    said = ", ".join(f"{source} ({', '.join(names)})" for source, names in gone.items())
+    same = [r.name for r in rows if r.name in held and abs(r.lost - r.now) < SAME]
+    rest = f". No difference to {' and '.join(same)}: the pictures suffice here" if same else ""
+    return f". Gone: {said}{rest}"
+
+
+def told_allowed(rows: Sequence[Row], held: Collection[str], limit: float) -> str:
+    """Of joints that no frame shows: who of those who read other frames holds, and by how much."""
+    rises = [
+        f"{r.name}'s error rises by {max(r.now - r.before, 0):.1f} px"
+        for r in rows
+        if r.name in held and r.source == "other frames"
+    ]
+    end = f": a rise of {limit:.1f} px still counts as holding"
+    return f". {' and '.join(rises)}{end}" if rises else ""

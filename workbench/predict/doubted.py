@@ -92,6 +92,50 @@ def chosen(refined: Prediction, truth: Pose | None = None) -> tuple[list[int], i
     return [int(best), int(rise.argmax())], int(use.sum())
 
 
+def rule(
+    refined: Prediction, truth: Pose | None, who: str, many: int, data: str, *, first: bool
+) -> str:
+    """How the first or the second case of `chosen` was found, in words, with its numbers. refined,
+    truth: its row; many: as `chosen` says; data: what they are from.
+    """
+    at = f"frame {refined.detections.frames[0]}"
+    if many < 3:
+        return f"The person with most joints placed anew, in {at} ({data})."
+    words = (
+        f"How this person was found: {many} times somebody in a frame ({data}) has at least "
+        f"{LEAST} joints that {who} places anew. Of these, in {at} "
+    )
+    if truth is None:
+        moved, most = moves(refined)[0], "most" if first else "least"
+        return f"{words}the joints move {most}: {moved:.1f} px on average. Nobody knows the truth."
+    if not first:
+        return f"{words}one joint is carried farthest from its place, measured by the height."
+    px = errors(refined, truth)
+    nearer = px.nearer.sum()
+    if nearer >= SEVERAL:
+        words += (
+            f"at least {SEVERAL} joints come nearer to the truth by a twentieth of the height "
+            f"(here {nearer}), and among such people "
+        )
+    before, after = (each[px.use].mean() for each in px[:2])
+    return f"{words}the mean error falls by the largest factor: {before:.1f} → {after:.1f} px."
+
+
+def went_by(refined: Prediction, truth: Pose) -> str:
+    """What PORT had to go by with one person, in words: how good the doubted places were, and the
+    believed.
+    """
+    believed = truth.labelled & ~refined.replaced
+    if not believed.any():
+        return " All joints are doubted: PORT has their own doubted places alone to go by."
+    px = errors(refined, truth)
+    off, others = (px.before[use].mean() / px.tall[0] for use in (px.use, believed))
+    return (
+        f" The doubted places were off by {off:.0%} of the person's height. PORT sees no picture: "
+        f"it fits them to the others, which are off by {others:.0%}."
+    )
+
+
 Curves = Mapping[str, Float[np.ndarray, "d n"]]
 
 

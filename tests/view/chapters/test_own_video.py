@@ -68,7 +68,7 @@ def test_port_wins_in_the_first_case_and_loses_a_joint_in_the_second_by_the_rule
 def test_without_truth_they_are_those_that_move_most_and_least(clip):
     frames, refined, _ = clip
     moves = joint_distances(refined.xy_frame, refined.detections.xy_frame)
-    enough = np.flatnonzero(refined.replaced.sum(1) >= own_video.LEAST).tolist()
+    enough = np.flatnonzero(refined.replaced.sum(1) >= doubted.LEAST).tolist()
     mean = {i: moves[i][refined.replaced[i]].mean() for i in enough}
     (most, least), _ = doubted.chosen(refined)
     assert mean[most] == pytest.approx(max(mean.values()))
@@ -141,7 +141,7 @@ def test_one_person_is_shown_close_and_the_exercise_counts_its_frame_alone():
     assert score[j] > 1
     state = stage.state | {"brush": [patch(*xy[j].round(), 9, (0, 9))]}
     found = stage.compute(state)
-    assert stage.named[j] in stage.say(state, found)
+    assert own_video.spoken(stage.kin)[j] in stage.say(state, found)
     truth = plain + np.array([30.0, 40.0])
     truth[0] = np.nan
     stage.judge_by(truth)

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from ...made.moving_wrist import JOINTS, SHARED, SIDES, Case
 from ...occlusion import cover
 from ...predict import Predictor
-from ...predict.contest import SOURCES, Answer, Contest
+from ...predict.contest import SOURCES, Answer, Contest, Row, told_allowed, told_gone
 from ..explorer import Control, Explorer, choice, switch
 from ..panels import (
     NEWLY_HIDDEN,
@@ -44,7 +44,6 @@ OUTCOMES = {RECOVERS: "✓", BREAKS: "✕", OFF: "–"}
 LOST = 0.1  # and so far off it has lost the joints without any
 BARE = "take away what may help"
 NOTHING_LEFT = "nothing left to read"
-SAME = 0.1  # px
 AXIS = 0.25  # of the person's height: the end of the bars' axis
 NOTES = (
     "Diamond: a joint under your paint. Yellow line: from a method's answer to the truth.\n"
@@ -58,22 +57,6 @@ NOTES = (
 
 
 # --- the explorer ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One method under the paint. now, before: mean error of the scored joints with and without
-    it, px; NaN where it does not know them. source: what may help it; bare, lost: the answer and
-    the error under the paint without that.
-    """
-
-    name: str
-    xy: Float[np.ndarray, "k 2"]
-    now: float
-    before: float
-    source: str
-    bare: Float[np.ndarray, "k 2"]
-    lost: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -339,7 +322,11 @@ class HideExplorer(Explorer):
         shown = (found.visibility[:, found.hidden] == 2).any(1).sum()
         it, one = ("it", "it") if found.hidden.sum() == 1 else ("them", "at least one of them")
         rest = f"{shown} of the {n} frames show {one}" if shown else f"no frame shows {it}"
-        rest += self.without(found) if state[BARE] else self.allowed(found, not shown)
+        held = self.holding(found, state[BARE])
+        if state[BARE]:
+            rest += told_gone(found.rows, held)
+        elif not shown:
+            rest += told_allowed(found.rows, held, self.limit)
         who = {
             what: [r.name for r in found.rows if self.outcome(r, state[BARE]) == what]
             for what in OUTCOMES
@@ -348,25 +335,6 @@ class HideExplorer(Explorer):
             f"{OUTCOMES[what]} {what}: {', '.join(names)}" for what, names in who.items() if names
         ]
         return f"In frame {key} paint covers the {joints}; {rest}.\n{' · '.join(said)}"
-
-    def without(self, found: Found) -> str:
-        """What is gone, and who holds as before."""
-        gone = {r.source: [o.name for o in found.rows if o.source == r.source] for r in found.rows}
-        said = ", ".join(f"{source} ({', '.join(names)})" for source, names in gone.items())
-        held = self.holding(found, bare=True)
-        same = [r.name for r in found.rows if r.name in held and abs(r.lost - r.now) < SAME]
-        rest = f". No difference to {' and '.join(same)}: the pictures suffice here" if same else ""
-        return f". Gone: {said}{rest}"
-
-    def allowed(self, found: Found, unseen: bool) -> str:
-        """Who holds though it reads other frames, and none shows the joints."""
-        rises = [
-            f"{r.name}'s error rises by {max(r.now - r.before, 0):.1f} px"
-            for r in found.rows
-            if unseen and r.source == "other frames" and self.outcome(r) == RECOVERS
-        ]
-        end = f": a rise of {self.limit:.1f} px still counts as holding"
-        return f". {' and '.join(rises)}{end}" if rises else ""
 
     def asks(self) -> Iterable[Mapping]:
         brushes = [[], *([one] for one in self.tried)]

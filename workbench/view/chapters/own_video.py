@@ -15,9 +15,9 @@ from jaxtyping import Bool, Float, UInt8
 
 from ...occlusion import cover
 from ...predict import Predictor, doubted
-from ...predict.doubted import DELTAS, ESTIMATOR, LEAST, SEVERAL, by_delta, chosen, moves
+from ...predict.doubted import DELTAS, ESTIMATOR, by_delta, chosen, moves
 from ...records import Detections, Pose, Prediction
-from ...skeletons import skeleton
+from ...skeletons import Skeleton, skeleton
 from ..explorer import Control, Explorer, choice, far, number, step
 from ..panels import (
     HIDDEN,
@@ -63,34 +63,12 @@ def trick(
     names = names if truth is not None else ("moved most", "moved least")
     cases = []
     for name, row in zip(names, rows):
-        told = Told(frames, refined.select([row]), who, truth and truth.select([row]), delta)
+        one = refined.select([row]), truth and truth.select([row])
+        told = Told(frames, one[0], who, one[1], delta)
         told = replace(told, joint=told.spoilt if name == names[1] and truth is not None else None)
-        cases.append(Case(name, _rule(told, name, many, data), told.steps))
+        rule = doubted.rule(*one, who, many, data, first=name == names[0])
+        cases.append(Case(name, rule, told.steps))
     return Stepper(joints, PIPELINE, cases, **{"name": "own_video_steps", **options})
-
-
-def _rule(told: Told, name: str, many: int, data: str) -> str:
-    at = f"frame {told.t}"
-    if many < 3:
-        return f"The person with most joints {told.word}, in {at} ({data})."
-    rule = (
-        f"How this person was found: {many} times somebody in a frame ({data}) has at least "
-        f"{LEAST} joints that {told.who} places anew. Of these, in {at} "
-    )
-    if told.truth is None:
-        moved = told.moves[told.moved].mean()
-        most = "most" if name == "moved most" else "least"
-        return f"{rule}the joints move {most}: {moved:.1f} px on average. Nobody knows the truth."
-    if told.joint is not None:
-        return f"{rule}one joint is carried farthest from its place, measured by the height."
-    before, after = (each[told.judged].mean() for each in told.off)
-    nearer = doubted.errors(told.refined, told.truth).nearer.sum()
-    if nearer >= SEVERAL:
-        rule = (
-            f"{rule}at least {SEVERAL} joints come nearer to the truth by a twentieth of the "
-            f"height (here {nearer}), and among such people "
-        )
-    return f"{rule}the mean error falls by the largest factor: {step(before, after)}."
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,9 +233,11 @@ class Told:
             which = f"{self.word} joints" if " " not in self.word else f"joints {self.word}"
             title = "{}: error of the {} {:.1f} → {:.1f} px"
             title = title.format(self.who, which, *pairs[self.word])
-            words += self.reason
+            if self.who == NAMES["port"]:
+                words += doubted.went_by(self.refined, self.truth)
             if self.joint is not None:
-                name, ends = self.names[self.joint], [off[self.joint] for off in self.off]
+                name = spoken(skeleton(self.refined.skeleton))[self.joint]
+                ends = [off[self.joint] for off in self.off]
                 pairs = {name: ends} | pairs
                 title = "{}: error of the {} {:.1f} → {:.1f} px".format(self.who, name, *ends)
                 at = {"words": name, "aside": 12, "ring": 8}
@@ -267,26 +247,6 @@ class Told:
                 ]
             panels.append(Bars("distance from the truth, px", "px", self.pairs(pairs)))
         return Step(title, f"{words} In the file only these coordinates change.", box, panels)
-
-    @property
-    def names(self) -> list[str]:
-        return [name.replace("_", " ") for name in skeleton(self.refined.skeleton).joints]
-
-    @property
-    def reason(self) -> str:
-        """What the method had to go by: how good the doubted places were, and the believed."""
-        believed = self.truth.labelled[0] & ~self.refined.replaced[0]
-        if self.who != NAMES["port"]:
-            return ""
-        if not believed.any():
-            return " All joints are doubted: PORT has their own doubted places alone to go by."
-        tall = float(np.ptp(self.found.boxes_xyxy[0, 1::2]))
-        doubted, others = (self.off[0][use].mean() for use in (self.judged, believed))
-        return (
-            f" The doubted places were off by {doubted / tall:.0%} of the person's height. PORT "
-            "sees no picture: it fits them to the others, which are off by "
-            f"{others / tall:.0%}."
-        )
 
     def pairs(self, pairs: Mapping[str, Sequence[float]]) -> list[Bar]:
         return [
@@ -394,6 +354,11 @@ class Doubt(Explorer):
 BETWEEN = "best in between"
 
 
+def spoken(kin: Skeleton) -> list[str]:
+    """Names of joints, for readers."""
+    return [name.replace("_", " ") for name in kin.joints]
+
+
 def marked_as(who: str) -> str:
     """What a ✕ at a joint says: PORT replaces what it doubts, others all that they know."""
     return "doubted" if who == NAMES["port"] else "placed anew"
@@ -477,7 +442,7 @@ class OnePerson(Stage):
             return f"Frame {self.t}: none of this person's joints is under paint."
         now, before = (self.away(answers, found) for answers in (found.answers, found.plain))
         worst = int(np.where(under, np.nan_to_num(now), -1).argmax())
-        names = self.named
+        names = spoken(self.kin)
         place = "where it puts it without paint" if self.truth is None else "the truth"
         rest = "" if self.truth is None else f"; without paint {before[worst]:.1f} px"
         return (
@@ -485,10 +450,6 @@ class OnePerson(Stage):
             f"{who} puts the {names[worst]} {now[worst]:.1f} px "
             f"({now[worst] / self.height(found):.0%} of the person's height) from {place}{rest}."
         )
-
-    @property
-    def named(self) -> list[str]:
-        return [name.replace("_", " ") for name in self.kin.joints]
 
     def patches(self) -> dict[int, dict]:
         """Joint -> a patch over it in all frames; none where nobody knows it."""
