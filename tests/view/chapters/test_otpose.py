@@ -490,7 +490,7 @@ def test_the_steps_hold_the_tensors_of_the_pass(estimator, windows, rough, answe
             if t != otpose.KEY:
                 np.testing.assert_array_equal(grey.xy[j], truth[person, j])
             moved = np.linalg.norm(one.around[t, 0, j] - truth[person, j])
-            told_of = f"That of {otpose.FRAMES[t]} lies {moved:.1f} px from it."
+            told_of = f"In {otpose.FRAMES[t]} the {one.joint} stands {moved:.1f} px from it."
             assert (told_of in case.steps[0].words) == (near[t] == j and t != otpose.KEY)
             name = estimator.skeleton.joints[near[t]].replace("_", " ")
             assert panel.title == f"{'✓' if near[t] == j else '✕'} {otpose.FRAMES[t]}: {name}"

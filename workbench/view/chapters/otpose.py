@@ -322,10 +322,13 @@ class Told:
         off = np.linalg.norm(self.around[:, 0, self.j] - self.truth[self.j], axis=-1)
         found = {name: off[FRAMES.index(name)] for name in has if name != FRAMES[KEY]}
         others, first = " and ".join(found), "hits" if FRAMES[KEY] in has else "misses"
-        moved = "".join(f" That of {name} lies {px:.1f} px from it." for name, px in found.items())
+        joint = self.joint
+        moved = "".join(
+            f" In {t} the {joint} stands {px:.1f} px from it." for t, px in found.items()
+        )
         words = (
-            f"The {self.joint} is hidden in frame t. The single frame draws a map of it in each "
-            f"frame, all on one scale. ✓: it is highest near that frame's {self.joint}, ✕: near "
+            f"The {joint} is hidden in frame t. The single frame draws a map of it in each "
+            f"frame, all on one scale. ✓: it is highest near that frame's {joint}, ✕: near "
             f"another joint. What counts is the place in t (grey dot).{moved} The bars say how "
             "high each map is there: in a sum weak hills count, too."
         )

@@ -326,8 +326,7 @@ class Told:
         words = (
             f"A piece of the merged maps (the {self.joint} lies in it) asks all patches of the "
             "pictures; bright ones get most of its attention. At the left the answer's map if "
-            "every patch says the same, so that asking tells nothing; at the right the real one. "
-            f"In this case asking takes the {self.joint} from {off[0]:.1f} to {off[1]:.1f} px off."
+            "every patch says the same, so that asking tells nothing; at the right the real one."
         )
         equation = (
             r"\mathrm{softmax}\Big(\frac{{\color{ours} Q}\, {\color{detector} K}^T}{\sqrt{D}}\Big)"
@@ -337,11 +336,8 @@ class Told:
 
     def answer(self, box: str) -> Step:
         roles = {who: style.ROLE_OF[who] for who in (*RIVALS, FINAL)}
-        bars, known = [], np.isfinite(self.truth[1]).all(1)
-        for kind, use in {self.joint: np.arange(len(known)) == self.j, "all joints": known}.items():
-            for who, role in roles.items():
-                value = float(self.off(self.xy[who])[use].mean())
-                bars.append(Bar(f"{SHORT.get(who, who)}, {kind}", value, role))
+        *rivals, ours = off = [self.away(self.xy[who]) for who in roles]
+        bars = [Bar(who, px, role) for (who, role), px in zip(roles.items(), off)]
         marks = marks_of(self.window.visibility[1])
         real = People("truth, ✕ hidden", "truth", self.truth[1], marks, small=True)
         dots = [self.dot(SHORT.get(who, who), role, self.xy[who]) for who, role in roles.items()]
@@ -351,11 +347,10 @@ class Told:
         panels = [
             Picture(f"the {self.joint}, enlarged", crop, dots, box=near, wide=1.5),
             Picture("whole pose", crop, [real, People(FINAL, "ours", self.xy[FINAL])], wide=1.2),
-            Bars("px from the truth", "px", bars, wide=1.5),
+            Bars(f"{self.joint}, px from the truth", "px", bars, wide=1.5),
         ]
-        *rivals, ours = off = [self.away(self.xy[who]) for who in roles]
-        told = ", ".join(f"{value:.1f} by {who}" for who, value in zip(roles, off))
-        words = f"In this case the {self.joint} is, in px from the truth, {told}."
+        told = ", ".join(f"{who} {np.nanmean(self.off(self.xy[who])):.1f} px" for who in roles)
+        words = f"Mean error of all this person's joints: {told}."
         equation = r"{\color{ours} \bar{H}_t} = \mathrm{Head}(\hat{H}_t^N)"
         title = f"best rival {min(rivals):.1f} px, {FINAL} {ours:.1f} px"
         return Step(title, words, box, panels, equation)
