@@ -17,10 +17,10 @@ from ...film import COLOURS
 from ...made.film import Rendered
 from ...made.noise import DetectorNoise
 from ...made.render import BACKGROUND, OCCLUDER
-from ...metrics import box_sizes, joint_distances, pck_by_visibility
+from ...metrics import box_sizes, pck_by_visibility
 from ...metrics.distances import PCK_THRESHOLD, hits
 from ...occlusion import cover
-from ...records import Clip, Pose
+from ...records import Clip
 from ...skeletons import Skeleton, skeleton
 from ..explorer import Control, Explorer
 from ..panels import Arrows, Bar, Bars, People, Picture, Tabs, around, marks_of
@@ -66,16 +66,6 @@ def outlined(
     """The frame with a white line about what the mask holds."""
     lines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(np.array(frame), lines, -1, (255, 255, 255), 1)
-
-
-def table(title: str, rows: Sequence[Sequence[str]], columns: Sequence[int], **look) -> Picture:
-    """Words by row; columns: their middles, 0 to 100."""
-    notes = [
-        {"at": [x, 6 * i + 4], "words": word}
-        for i, row in enumerate(rows)
-        for x, word in zip(columns, row)
-    ]
-    return Picture(title, notes=notes, box=(0.0, 0.0, 100.0, 6.0 * len(rows) + 2), **look)
 
 
 # --- one joint, step by step ----------------------------------------------------------------------
@@ -267,7 +257,13 @@ class Told:
             f"{told} of these {len(DATA_SETS)} data sets can say that a labelled joint is hidden "
             "(✓). The others write the same for both, and afterwards nobody can tell."
         )
-        written = table("what a file holds for a labelled joint", rows, (16, 40, 58, 82), wide=1.4)
+        notes = [
+            {"at": [x, 6 * i + 4], "words": word}
+            for i, row in enumerate(rows)
+            for x, word in zip((16, 40, 58, 82), row)
+        ]
+        box_ = (0.0, 0.0, 100.0, 6.0 * len(rows) + 2)
+        written = Picture("what files hold for a labelled joint", notes=notes, box=box_, wide=1.4)
         return Step(
             "What data sets would write", words, box, [self.whole("the same joint"), written]
         )
@@ -277,8 +273,10 @@ class Told:
             return self.mixed(box)
         truth, frame = poses_of(self.of.made.clip)
         said = DetectorNoise().apply(truth, self.rng)
-        row = self.row(truth, frame)
-        off = float(joint_distances(said.xy_frame, truth.xy_frame)[row, self.of.joint])
+        same = (frame == self.of.t) & (truth.xy_frame[:, self.of.joint] == self.xy).all(1)
+        row = int(np.flatnonzero(same)[0])
+        answer = said.xy_frame[row, self.of.joint]
+        off = float(np.hypot(*(answer - self.xy)))
         limit = PCK_THRESHOLD * float(box_sizes(truth.boxes_xyxy)[row])
         scores = pck_by_visibility(said.xy_frame, truth)
         bars = [Bar(kind, 100 * v, _KINDS[kind]) for kind, v in scores.items()]
@@ -289,10 +287,10 @@ class Told:
             f"{'hit' if off <= limit else 'miss'}, among the hidden joints. PoseTrack18's flags "
             "cannot part hidden from visible: of the three bars PCK-All alone would be left."
         )
-        pose = People("simulated detector", "detector", said.xy_frame[row], small=True)
-        true = People("truth, ✕ hidden", "truth", truth.xy_frame[row], self.marks, small=True)
+        true = People("truth, ✕ hidden", "truth", truth.xy_frame[row], self.marks)
+        miss = Arrows("detector", np.array([[*self.xy, *answer, 3.0]]))
         panels = [
-            self.shown("what a detector says", true, pose),
+            replace(self.shown("from the truth to the detector", true), arrows=[miss]),
             Bars(f"PCK over the clip ({len(truth)} poses), %", "%", bars, range=(0.0, 100.0)),
         ]
         title = f"Hits at {seen:.0%} of visible, {hidden:.0%} of hidden joints"
@@ -314,11 +312,6 @@ class Told:
         ]
         title = f"One row, two kinds: {own} of {len(depths)} are hidden by their own body"
         return Step(title, words, box, panels)
-
-    def row(self, truth: Pose, frame: Int[np.ndarray, "n"]) -> int:
-        """Of this person in this frame among all poses of the clip."""
-        here = (frame == self.of.t) & (truth.xy_frame[:, self.of.joint] == self.xy).all(1)
-        return int(np.flatnonzero(here)[0])
 
 
 _KINDS = {"PCK-All": "soft", "PCK-Visible": "visible", "PCK-Occluded": "hidden"}
@@ -381,15 +374,16 @@ class Labels(Explorer):
         """From the true place of each labelled joint that the detector misses to its answer."""
         true, sizes = self.poses.xy_frame, box_sizes(self.poses.boxes_xyxy)
         miss = ~hits(self.said, true, sizes, PCK_THRESHOLD) & (self.poses.visibility > 0)
-        ends = np.concatenate((true, self.said, np.full((*miss.shape, 1), 1.5)), 2)[miss]
+        ends = np.concatenate((true, self.said, np.full((*miss.shape, 1), 2.5)), 2)[miss]
         return Arrows("detector", ends)
 
     def draw(self, state: Mapping, found: Painted) -> Tabs:
         marks = marks_of(found.flags, self.before)
         people = [People("truth: ✕ hidden, ◇ by your patch", "truth", self.truth, marks)]
-        people.append(People("arrow: the detector misses", "detector", self.truth * np.nan))
         look = {"brush": True, "wide": 1.35, "arrows": [self.misses]}
-        picture = Picture("press: a grey patch hides joints", [self.frame], people, **look)
+        picture = Picture(
+            "press: a patch hides joints; arrows: misses", [self.frame], people, **look
+        )
         bars = [
             Bar(f"{one.name}, {kind[4:].lower()}", found.scores.get(kind, np.nan), role)
             for one in SETS
