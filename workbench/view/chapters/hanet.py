@@ -316,7 +316,7 @@ class Told:
         words = (
             f"The detector looks at every frame by itself. In frames {burst.first} to {burst.last} "
             f"something hides the {self.joint} (shaded: all frames in which it is hidden): a "
-            f"burst. It guesses{' well' * lucky}, off by {burst.before:.1f} px on average; "
+            f"burst. It guesses there{', and well' * lucky}: off by {burst.before:.1f} px on average; "
             f"elsewhere it is off by {elsewhere.mean():.1f} px, at worst by {elsewhere.max():.0f}. "
             "HANet gets this track and nothing else: no picture, no word about hidden joints."
         )
@@ -340,20 +340,11 @@ class Told:
         v, a = (lambda xy, i=i: self.one(motion(xy)[i]) for i in (0, 1))
         jerks, real = np.abs(a(self.detected)), np.abs(a(self.truth))
         inner = jerks[self.burst.frames].max()
-        still = spans(jerks[self.burst.frames] <= real.max())
-        first, last = np.add(max(still, key=np.ptp, default=(0, -1)), self.burst.first)
-        off, told = self.off[first : last + 1], ""
-        if len(off) > 2 and off.min() > MOVES:
-            told = (
-                f" In frames {first} to {last} the input moves as calmly as a real joint, "
-                f"{off.mean():.0f} px from the truth: the edges give that away, not the middle."
-            )
         words = (
             "Velocity is the change of place from one frame to the next, acceleration the change "
             "of velocity. Bodies are heavy: the true acceleration is at most "
             f"{real.max():.0f} px/frame², that of the input {inner:.0f} in the burst and "
-            f"{self.outside(jerks).max():.0f} elsewhere. Jumps tell HANet what not to "
-            f"believe.{told}"
+            f"{self.outside(jerks).max():.0f} elsewhere. Jumps tell HANet what not to believe."
         )
         panels = [
             self.lines("velocity", "px/frame", self.voices(v)),
