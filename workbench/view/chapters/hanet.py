@@ -316,8 +316,8 @@ class Told:
         words = (
             f"The detector looks at every frame by itself. In frames {burst.first} to {burst.last} "
             f"something hides the {self.joint} (shaded: all frames in which it is hidden): a "
-            f"burst. It guesses there{', and well' * lucky}: off by {burst.before:.1f} px on average; "
-            f"elsewhere it is off by {elsewhere.mean():.1f} px, at worst by {elsewhere.max():.0f}. "
+            f"burst. It guesses there{', and well' * lucky}: off by {burst.before:.1f} px on "
+            f"average; elsewhere it is off by {elsewhere.mean():.1f} px, at worst by {elsewhere.max():.0f}. "
             "HANet gets this track and nothing else: no picture, no word about hidden joints."
         )
         panels = [
