@@ -317,7 +317,7 @@ class Told:
             f"The detector looks at every frame by itself. In frames {burst.first} to {burst.last} "
             f"something hides the {self.joint} (shaded: all frames in which it is hidden): a "
             f"burst. It guesses there{', and well' * lucky}: off by {burst.before:.1f} px on "
-            f"average; elsewhere it is off by {elsewhere.mean():.1f} px, at worst by {elsewhere.max():.0f}. "
+            f"average; elsewhere by {elsewhere.mean():.1f} px, at worst {elsewhere.max():.0f}. "
             "HANet gets this track and nothing else: no picture, no word about hidden joints."
         )
         panels = [
