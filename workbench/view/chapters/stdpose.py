@@ -326,7 +326,7 @@ class Told:
         words = (
             f"A piece of the merged maps (the {self.joint} lies in it) asks all patches of the "
             "pictures; bright ones get most of its attention. At the left the answer's map if "
-            "every patch says the same, so that asking tells nothing; at the right the real one."
+            "every patch says the same, at the right the real one."
         )
         equation = (
             r"\mathrm{softmax}\Big(\frac{{\color{ours} Q}\, {\color{detector} K}^T}{\sqrt{D}}\Big)"
@@ -390,7 +390,7 @@ class Switchboard(Explorer):
         row, bars = [], []
         for told, crop, inside, (_, off) in zip(self.cases, self.crops, found, self.off(found)):
             one = told.over(f"{told.joint}: {off:.1f} px off", inside.heatmaps[0, told.j], wide=1.1)
-            before = told.dot("all its own", "soft", told.inside.xy_crop[0])
+            before = told.dot("own", "soft", told.inside.xy_crop[0])
             now = told.dot("now", "ours", inside.xy_crop[0])
             row.append(replace(one, frames=[crop], people=[*one.people, before, now]))
             own = told.away(told.inside.xy_crop[0])
