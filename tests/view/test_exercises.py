@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -427,6 +429,9 @@ def test_a_goal_follows_the_explorer_and_stands_in_its_page():
         explorer, "Up.", lambda s, found: found, reach=2.75, higher=True, why="So it is."
     )
     assert explorer.goal.endswith("at least 2.75 px. Reached. So it is.")
+    told = {"higher": True, "why": lambda state, found: f"It is {found}."}
+    exercises.goal(explorer, "Up.", lambda s, found: found, reach=2.75, **told)
+    assert re.search(r"Reached. It is 4(.0)?\.$", explorer.goal)
     exercises.goal(explorer, "Up.", lambda s, found: np.nan, reach=5.0)
     assert "Nothing to measure here" in explorer.goal
     exercises.goal(explorer, "Up.", lambda s, found: np.nan, reach=5.0, counts="only a")

@@ -471,14 +471,15 @@ def goal(
     unit: str = "px",
     higher: bool = False,
     counts: str = "",
-    why: str = "",
+    why: str | Callable[[Mapping, Any], str] = "",
 ) -> Explorer:
     """An exercise that is done in an explorer, whose line says how far the reader is with every
     answer; returns the explorer.
 
     task: what to do. measure: state and what was computed -> the score in `unit`. reach: the
     score that is enough: at most, or with `higher` at least. counts: what is counted, in words,
-    for states whose score is NaN. why: what it teaches, said when it is reached.
+    for states whose score is NaN. why: what it teaches, said when it is reached; may be
+    made of the state and what was computed.
     """
 
     def judge(state: Mapping, found: Any) -> str:
@@ -489,9 +490,11 @@ def goal(
         if not np.isfinite(score):
             left = f"Not counted: {counts}." if counts else "Nothing to measure here."
             return f"Exercise: {task} {left} The goal: {limit}."
-        return f"Exercise: {task} Now {score:.2f} {unit}, the goal: {limit}. " + (
-            f"Reached. {why}".strip() if done else "Not yet."
-        )
+        said = f"Exercise: {task} Now {score:.2f} {unit}, the goal: {limit}."
+        if not done:
+            return f"{said} Not yet."
+        taught = why(state, found) if callable(why) else why
+        return f"{said} Reached. {taught}".strip()
 
     explorer.set_goal(judge)
     return explorer
