@@ -58,10 +58,12 @@ function drawPicture(pen, panel, width, height, view) {
 }
 
 // By line who is who in a picture: [words, colour, mark].
-function keysBelow({ people, heat }, width, view) {
+function keysBelow({ people, heat, notes = [] }, width, view) {
   const names = people.flatMap(one => (one.flags
     ? one.says.map((words, i) => [words, view.tone[MARKS[i + 1]], i + 1])
     : [[one.name, colourOf(one.role, view)]]));
+  const ringed = notes.filter(({ name }) => name);
+  names.push(...ringed.map(({ name, role }) => [name, colourOf(role, view)]));
   return keyLines(names, width, heat?.label ? barWidth(heat) : 0);
 }
 

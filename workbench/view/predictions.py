@@ -213,10 +213,10 @@ class Predictions:
         known = {name: ROLE_OF.get(name, i) for i, name in enumerate(places)}
         roles = {**known, **roles, "truth": "truth"}
         notes = [
-            {"at": xy.tolist(), "words": "", "aside": 0, "ring": 7, "role": roles[name]}
+            {"at": xy.tolist(), "words": "", "ring": 7, "name": name, "role": roles[name]}
             for name, xy in places.items()
         ]
-        notes[0] |= {"words": "truth", "aside": 12}
+        notes[0] |= {"words": "truth", "aside": 12, "name": ""}
         right = places.pop("truth")
         errors = {name: float(np.hypot(*(xy - right))) for name, xy in places.items()}
         bars = [Bar(name, error, roles[name]) for name, error in errors.items()]
@@ -279,8 +279,9 @@ class Predictions:
         asks = {"options": [], "measured": [answer], "unit": unit, "by": by}
         asks["tolerance"] = [tolerance, 2 * tolerance]
         says = f"right: within {tolerance:g} {unit}; near: {2 * tolerance:g}"
-        bars = Bars(_titled(by, unit), unit, [Bar(by, answer, MEASURED)])
-        shown = [*(after or panels), bars]
+        shown = [*(after or panels)]
+        if not any(isinstance(one, Bars) and one.unit == unit for one in after):
+            shown.append(Bars(_titled(by, unit), unit, [Bar(by, answer, MEASURED)]))
         return self._made("number", question, because, says, asks, panels, shown)
 
     def _made(

@@ -250,7 +250,7 @@ class Prediction extends Explorer {
         panel.bars = panel.bars.filter(({ label }) => label !== "you");
         const value = kind === "place" ? this.apart : first;
         const own = { label: "you", value, role: "ink", mark: "" };
-        if (kind === "number" || kind === "place") panel.bars.push(own);
+        if (kind === "place" || (kind === "number" && panel.unit === unit)) panel.bars.push(own);
         else if (panel.unit === unit && panel.bars[first]) panel.bars[first].mark = "you ▸";
       }
     }

@@ -100,7 +100,7 @@ class HideExplorer(Explorer):
         return [
             choice("paint in", SPANS),
             switch(BARE, needs="drawing"),
-            replace(size, more=True, needs="nothing"),
+            replace(size, more=True, needs="drawing"),
             replace(clear, value=[self.patch(case.joint)], more=False),
         ]
 
