@@ -302,6 +302,7 @@ def together(
     roles = dict(zip(lines, ("detector", "ours", "rival", 1, 3)))
     options = {"roles": roles, "apart": True, "grid": 5} | options
     kind = OnePerson if "person" in options else Stage
+    options |= {"first": first} if kind is OnePerson else {}
     return _made(kind, options, skeleton_of(people.skeleton), [scene], ask)
 
 

@@ -20,6 +20,7 @@ from .poses import place_missing
 Frames = Sequence[UInt8[np.ndarray, "h w 3"]] | UInt8[np.ndarray, "t h w 3"]
 LEAST = 4  # joints that are placed anew, of the people among whom the cases are found
 SEVERAL, NEARER = 3, 0.05  # joints that come nearer by this share of the height, where it helps
+BROKEN = 0.1  # of the height: a joint is broken that is farther off
 DELTAS = np.linspace(0, 1, 21).round(2).tolist()
 ESTIMATOR, CONTROL, PORT = "the estimator", "control", "PORT"
 
@@ -167,13 +168,27 @@ def hurt_by_all(px: Float[np.ndarray, "d n"], found: Detections) -> int:
     return int(((px[-1] - px.min(0)) / tall).argmax())
 
 
-def all_doubted(px: Float[np.ndarray, "d n"]) -> str:
-    """What it does to everybody, and to the person of `hurt_by_all`, in words."""
+def all_doubted(px: Float[np.ndarray, "d n"], refined: Prediction, truth: Pose) -> str:
+    """What it does to everybody, and to broken and good joints, in words. refined: PORT's answer
+    where all are doubted.
+    """
     mean, worse = px.mean(1), px[-1] - px[0]
+    each = errors(refined, truth)
+    broken = each.before > BROKEN * each.tall[:, None]
+    parts = [each.use & kind for kind in (broken, ~broken)]
+    bad, good = (
+        f"{use.sum()}: {each.before[use].mean():.1f} → {each.after[use].mean():.1f} px"
+        if use.any()
+        else "none"
+        for use in parts
+    )
+    costs = "little" if mean[0] > mean[-1] else "much"
     return (
         "This is the person whom doubting all costs most beside the best delta, measured by the "
         f"height. Of all {len(worse)} poses the mean is {mean[0]:.1f} px where none is doubted, "
-        f"{mean.min():.1f} at delta = {DELTAS[mean.argmin()]:g}, {mean[-1]:.1f} where all are. "
-        f"Doubting all is worse than doubting none in {(worse > 0).sum()} of them, by at most "
-        f"{max(worse.max(), 0):.1f} px: these weights still read a doubted place."
+        f"{mean.min():.1f} at delta = {DELTAS[mean.argmin()]:g}, {mean[-1]:.1f} where all are: "
+        f"too {costs} doubt costs more. Doubting all is worse than doubting none in "
+        f"{(worse > 0).sum()} of them, by at most {max(worse.max(), 0):.1f} px. The same joints "
+        f"before and after, where all are doubted: broken ones (off by more than {BROKEN:.0%} of "
+        f"the height), {bad}; good ones, {good}. These weights still read a doubted place."
     )

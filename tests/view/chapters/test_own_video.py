@@ -142,6 +142,9 @@ def test_one_person_is_shown_close_and_the_exercise_counts_its_frame_alone():
     state = stage.state | {"brush": [patch(*xy[j].round(), 9, (0, 9))]}
     found = stage.compute(state)
     assert own_video.spoken(stage.kin)[j] in stage.say(state, found)
+    later = own_video.OnePerson(stage.kin, stage.clips, stage.ask, first=2, frame=3)
+    assert later.say(later.state, later._found).startswith("Frame 5:"), "as the video counts"
+    assert later.declared["frame"].label == "frames after 2"
     truth = plain + np.array([30.0, 40.0])
     truth[0] = np.nan
     stage.judge_by(truth)
@@ -214,7 +217,17 @@ def test_the_exercise_is_to_doubt_neither_too_little_nor_too_much(bench):
         if np.isfinite(score):
             scores[state["delta"]] = score
     np.testing.assert_allclose(list(scores.values()), px[:, row])
-    said = doubted.all_doubted(px)
+    everybody = bench.answers[1.0]
+    said = doubted.all_doubted(px, everybody, bench.truth)
+    use = everybody.replaced & bench.truth.labelled
+    before, after = (
+        joint_distances(each.xy_frame, bench.truth.xy_frame)
+        for each in (everybody.detections, everybody)
+    )
+    broken = use & (before > 0.1 * tall[:, None])
+    for part in (broken, use & ~broken):
+        assert f"{part.sum()}: {before[part].mean():.1f} → {after[part].mean():.1f} px" in said
+    assert "too little doubt costs more" in said and px[0].mean() > px[-1].mean()
     worse = px[-1] - px[0]
     assert f"in {(worse > 0).sum()} of them, by at most {worse.max():.1f} px" in said
     reached = [d for d, score in scores.items() if score <= np.ceil(px[::2, row].min())]

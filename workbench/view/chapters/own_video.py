@@ -370,13 +370,16 @@ def marked_as(who: str) -> str:
 class OnePerson(Stage):
     """One person on a stage, close. What counts is the frame that it begins with: how far off the
     first method puts a joint under the paint. A page answers for a patch over every joint of that
-    frame. person: their number among those that `ask` finds; truth: their joints in that frame, NaN
-    without a label; None: the distance is that from where the method has them without paint.
+    frame. person: their number among those that `ask` finds; first: the first frame's number in the
+    video; truth: their joints in that frame, NaN without a label; None: the distance is that from
+    where the method has them without paint.
     """
 
     truth: Float[np.ndarray, "k 2"] | None = None
 
-    def __init__(self, skeleton, clips, ask, *, person: int = 0, **options):
+    def __init__(self, skeleton, clips, ask, *, person: int = 0, first: int = 0, **options):
+        self.first = first
+
         def alone(*given) -> Mapping[str, np.ndarray]:
             return {name: xy[:, [person]] for name, xy in ask(*given).items()}
 
@@ -384,7 +387,9 @@ class OnePerson(Stage):
         super().__init__(skeleton, here, alone, **options)
 
     def declare(self) -> list[Control]:
-        return [replace(each, more=each.kind != "frame") for each in super().declare()]
+        label = f"frames after {self.first}" if self.first else ""
+        frame, *others = super().declare()
+        return [replace(frame, label=label), *(replace(each, more=True) for each in others)]
 
     @property
     def t(self) -> int:
@@ -437,16 +442,16 @@ class OnePerson(Stage):
         return {"stage": [rows]}
 
     def say(self, state: Mapping, found: Played) -> str:
-        under, who = self.under(found)[self.t], self.who(found)
+        under, who, at = self.under(found)[self.t], self.who(found), self.first + self.t
         if not under.any():
-            return f"Frame {self.t}: none of this person's joints is under paint."
+            return f"Frame {at}: none of this person's joints is under paint."
         now, before = (self.away(answers, found) for answers in (found.answers, found.plain))
         worst = int(np.where(under, np.nan_to_num(now), -1).argmax())
         names = spoken(self.kin)
         place = "where it puts it without paint" if self.truth is None else "the truth"
         rest = "" if self.truth is None else f"; without paint {before[worst]:.1f} px"
         return (
-            f"Frame {self.t}: you cover {', '.join(names[j] for j in np.flatnonzero(under))}. "
+            f"Frame {at}: you cover {', '.join(names[j] for j in np.flatnonzero(under))}. "
             f"{who} puts the {names[worst]} {now[worst]:.1f} px "
             f"({now[worst] / self.height(found):.0%} of the person's height) from {place}{rest}."
         )
