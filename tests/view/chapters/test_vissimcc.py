@@ -440,7 +440,7 @@ def test_the_steps_hold_the_tensors_of_the_pass(estimators, windows):
     known = flags[1] > 0
     means = [np.linalg.norm(each.xy_crop[0] - truth, axis=1)[known].mean() for each in answers]
     assert np.allclose([bar.value for bar in helps.steps[4].panels[2].bars[:2]], means)
-    assert f"{means[0]:.1f} → {means[1]:.1f} px" in helps.steps[4].title
+    assert f"naive {means[0]:.1f} → VisSimCC (aware) {means[1]:.1f} px" in helps.steps[4].title
 
 
 def test_two_switches_give_four_answers(estimators, windows):
@@ -502,6 +502,18 @@ def test_a_rescue_is_the_best_single_switch_of_another_joint(estimators, windows
     away = vissimcc.distance_of(found.joint, aware.skeleton, 0)
     assert np.isclose(away(explorer.state, now), found.before)
     assert np.isnan(away({**explorer.state, "person": 1}, now))
+    told = vissimcc.lesson(found, aware.skeleton, window.visibility[0])
+    kinds = "outside the picture", "hidden", "visible"
+    for j, flag in enumerate(window.visibility[0].tolist()):
+        state = {**explorer.state, "switches": [j]}
+        answer = explorer.compute(state)
+        said, name = told(state, answer), names[j].replace("_", " ")
+        assert said.startswith(f"The {name} is {kinds[flag]}")
+        assert ("had let it through" in said) == (flag == 1 and now.passes[j])
+        assert ("pushed" in said) == now.passes[j]
+        assert f"→ {far_of(answer)[joint]:.1f} px" in said
+    state = {**explorer.state, "mask": vissimcc.LABELS}
+    assert told(state, explorer.compute(state)).startswith("Which joint did it?")
 
 
 def far_of(found) -> np.ndarray:
@@ -534,7 +546,8 @@ def test_with_shipped_weights_the_first_case_wins_and_the_second_loses_by_the_ru
     assert best[vissimcc.AWARE] < best[vissimcc.OFF], "the mask in use helps, too"
     assert best[vissimcc.FORCED] > best[vissimcc.NAIVE] + 2, "a mask that was never learned harms"
     for case, of in ((helps, best), (harms, worst)):
-        assert f"{of[vissimcc.NAIVE]:.1f} → {of[vissimcc.AWARE]:.1f} px" in case.steps[4].title
+        title = f"naive {of[vissimcc.NAIVE]:.1f} → VisSimCC (aware) {of[vissimcc.AWARE]:.1f} px"
+        assert title in case.steps[4].title
     found = []
     for person in np.flatnonzero(many).tolist():
         flags, xy = test.sample(person).visibility[0], test.sample(person).xy_crop[0]

@@ -353,7 +353,8 @@ class Told:
             f"The {self.joint} asks all joints, masked ones (■), too. Of its attention (first "
             f"block, mean of its heads) {row[self.j]:.0%} stays with itself. Lines: the four "
             f"others to whom it listens most, with {row[others].sum():.0%}; "
-            f"{(~self.passes[others]).sum()} of these four are masked."
+            f"{(~self.passes[others]).sum()} of these four are masked. The mask turns down what a "
+            "joint says, not whether it is asked."
         )
         masked = np.where(self.passes, VISIBLE, OUTSIDE)
         pose = People("aware, ■ masked", "ours", xy, masked, small=True)
@@ -388,7 +389,7 @@ class Told:
         ]
         panels.append(Bars("distance from the truth, px", "px", bars))
         before, after = (px["all joints"][name] for name in roles)
-        title = f"VisSimCC: {before:.1f} → {after:.1f} px from the truth"
+        title = f"{NAIVE} {before:.1f} → VisSimCC ({AWARE}) {after:.1f} px from the truth"
         return Step(title, words, box, panels)
 
 
@@ -508,6 +509,35 @@ def distance_of(joint: str, kin: Skeleton, person: int) -> Callable[[Mapping, An
         return float(far(found.ours.xy_crop[0], found.truth)[j])
 
     return measure
+
+
+def lesson(
+    best: Rescue, kin: Skeleton, flags: Int[np.ndarray, "k"]
+) -> Callable[[Mapping, Answered], str]:
+    """What a reached goal of `distance_of` teaches, by whose masks the reader turned over. flags:
+    the true ones of the person.
+    """
+    names, j = [name.replace("_", " ") for name in kin.joints], kin.index(best.joint)
+    kinds = "outside the picture", "hidden", "visible"
+
+    def told(state: Mapping, found: Answered) -> str:
+        turned = state["switches"]
+        if not turned or state["mask"] != AS_SAID or state["brush"] or state["knocked out"]:
+            return f"Which joint did it? Go back to “{AS_SAID}”, and turn single masks."
+        let = (flags == 1) & found.base
+        who = (
+            f"the {names[i]} is {kinds[flags[i]]}"
+            + ", and VisNet had let it through" * bool(let[i])
+            for i in turned
+        )
+        masked, many = not found.passes[turned].any(), len(turned) > 1
+        pushed = "pushed" if masked else "change" if many else "changes"
+        now = far(found.ours.xy_crop[0], found.truth)[j]
+        said = f"{'; '.join(who)}: {'their maps' if many else 'its map'} {pushed} the {names[j]}"
+        said += f"{', too' * (j not in turned)} ({best.before:.1f} → {now:.1f} px; "
+        return f"{said[0].upper()}{said[1:]}{best.labels:.1f} px with the true labels as mask)."
+
+    return told
 
 
 # --- the explorer ---------------------------------------------------------------------------------
