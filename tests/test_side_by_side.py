@@ -241,6 +241,10 @@ def test_a_hidden_joint_is_asked_about_and_nothing_shows_where_it_is(people, fou
     ((drawn,), marks) = asked.people[0].xy[None], asked.people[0].marks
     assert np.array_equal(drawn[j], truth)
     assert ((marks > 0) == (people.flags[person] == 2)).all(), "visible joints alone are drawn"
+    names = np.array(side_by_side.shared_joints())[marks > 0]
+    few = len(names) <= side_by_side.FEW
+    said = [f"{name.replace('_', ' ')}, visible" for name in names] if few else []
+    assert [note["words"] for note in asked.notes] == said, "or they look like the answer"
     x0, y0, x1, y1 = asked.bounds
     assert x0 < truth[0] < x1 and y0 < truth[1] < y1, "it can be pressed"
     assert {panel.bounds for panel in side_by_side.strip(people, person)} == {asked.bounds}
@@ -427,6 +431,7 @@ def test_the_question_shows_the_intervals_and_withholds_the_names():
     for blind, told in zip(asked, named):
         for (letter, name), bar, real in zip(letters.items(), blind.bars, told.bars):
             assert bar.label.split()[0] == letter and name in real.label and bar.role == "soft"
+            assert not bar.mark, "which verdict it gets is asked"
             assert bar.ends == real.ends and name not in bar.label
 
 

@@ -420,9 +420,12 @@ def errors(
     return {name: float(px[use].mean()) for name, px in away.items()}
 
 
+FEW = 3  # joints whose names find room in a picture
+
+
 def strip(people: People, person: int, *, ask: bool = False) -> list[Picture]:
     """The near frames, close, with the person's true joints: crosses are hidden. ask: the
-    middle frame alone, with its visible joints.
+    middle frame alone, with its visible joints, which have their names where they are few.
     """
     pair, number = people.people_of[person]
     track = people.pairs[pair][0].tracks[number]
@@ -434,7 +437,17 @@ def strip(people: People, person: int, *, ask: bool = False) -> list[Picture]:
         marks = marks[track.visibility[t, columns]]
         truth = Shown("truth", "truth", track.xy_frame[t, columns], marks)
         frame = people.windows.frame(pair, t)
-        out.append(Picture(f"frame {t}", [frame], [truth], box=box))
+        seen = np.flatnonzero(marks == VISIBLE_MARK) if ask else []
+        notes = [
+            {
+                "at": truth.xy[j].tolist(),
+                "words": f"{shared_joints()[j].replace('_', ' ')}, visible",
+                "aside": 12,
+                "ring": 0,
+            }
+            for j in (seen if len(seen) <= FEW else ())
+        ]
+        out.append(Picture(f"frame {t}", [frame], [truth], box=box, notes=notes))
     return out
 
 
@@ -867,7 +880,7 @@ class Choice(Explorer):
         super().__init__(shared_skeleton(), **{"name": "choice", **options})
 
     def declare(self) -> list[Control]:
-        words = "harm I accept, points"
+        words = "harm I accept, points, counted at the interval's end nearest 0"
         return [
             choice("you have", SITUATIONS, "a video", needs="drawing"),
             dial("harm", 0, MOST_HARM, needs="drawing", label=words),
@@ -945,7 +958,7 @@ def price(bench: Choice, name: str) -> Callable[[Mapping, object], float]:
 
 def veiled(bench: Choice) -> tuple[dict[str, str], list[Bars], list[Bars]]:
     """A question about a `Choice` as it begins: letter -> method; the bars of these methods by
-    letter, all in one colour, and by name.
+    letter, all in one colour and without verdicts, and by name.
     """
     fit = [name for name in bench.names if METHODS[name].needs <= SITUATIONS["a video"]]
     names = dict(zip("ABCDEFGH", sorted(fit)))
@@ -953,7 +966,9 @@ def veiled(bench: Choice) -> tuple[dict[str, str], list[Bars], list[Bars]]:
     for subset in (HIDDEN, VISIBLE):
         bars = [bench.bar(bench.state, name, subset) for name in names.values()]
         blind = [
-            replace(bar, label=letter + " (moves none)" * ("none" in bar.label), role="soft")
+            replace(
+                bar, label=letter + " (moves none)" * ("none" in bar.label), role="soft", mark=""
+            )
             for letter, bar in zip(names, bars)
         ]
         look = {"range": bench.ends[bench.state["show"]], "signed": True}
