@@ -60,7 +60,7 @@ def test_the_metric_knows_hidden_joints_with_exact_flags_alone(found):
     step = labels.Told(clear, np.random.default_rng(0)).metric("metric")
     bars = step.panels[1].bars
     assert [bar.label for bar in bars] == ["PCK-All", "PCK-Visible", "PCK-Occluded"]
-    assert bars[1].value != bars[2].value
+    assert bars[1].value != bars[2].value and "PCK@0.05, all frames" in step.panels[1].title
     assert f"{bars[1].value:.0f}% of visible, {bars[2].value:.0f}% of hidden" in step.title
 
 
@@ -109,11 +109,12 @@ def test_the_scores_follow_the_flags_and_collapse_where_a_set_cannot_tell(made, 
         assert found.scores["PCK-All"] == before.scores["PCK-All"]
         (((picture, bars),),) = brush.draw(brush.state, found).values()
         assert [bar.label for bar in bars.bars] == [
-            "COCO, visible",
-            "COCO, occluded",
-            "PoseTrack18, all",
-            "JHMDB, all",
+            "PCK-Visible (COCO flags)",
+            "PCK-Occluded (COCO flags)",
+            "PCK-All (PoseTrack18)",
+            "PCK-All (JHMDB)",
         ]
+        assert "PCK@0.05, this frame" in bars.title
         assert bars.bars[0].value == found.scores["PCK-Visible"] and picture.brush
         newly = int((inside & (flags == 2)).sum())
         plural = "s" if inside.sum() != 1 else ""

@@ -28,6 +28,7 @@ from ..stage import Scene, brush_controls, covered, patch_grid
 from ..steps import Case, Step, Stepper
 
 PIPELINE = ("picture", "pixel", "flag", "data sets", "metric")
+DETECTOR = DetectorNoise(scale=0.02)  # simulated, of the steps and under the brush
 SEEN = 6  # visible joints, at least, of the people among whose joints the cases are found
 NOBODY, THINGS = (205, 209, 214), (60, 66, 74)  # RGB in a map of owners
 
@@ -272,7 +273,7 @@ class Told:
         if self.inside:
             return self.mixed(box)
         truth, frame = poses_of(self.of.made.clip)
-        said = DetectorNoise().apply(truth, self.rng)
+        said = DETECTOR.apply(truth, self.rng)
         same = (frame == self.of.t) & (truth.xy_frame[:, self.of.joint] == self.xy).all(1)
         row = int(np.flatnonzero(same)[0])
         answer = said.xy_frame[row, self.of.joint]
@@ -285,13 +286,19 @@ class Told:
             f"A simulated detector misses this joint by {off:.1f} px. PCK counts a hit within "
             f"{PCK_THRESHOLD:.0%} of the longer side of the box, here {limit:.1f} px: a "
             f"{'hit' if off <= limit else 'miss'}, among the hidden joints. PoseTrack18's flags "
-            "cannot part hidden from visible: of the three bars PCK-All alone would be left."
+            "cannot part hidden from visible: of the three bars PCK-All alone would be left. The "
+            "brush below scores one frame, with the same detector and limit."
         )
         true = People("truth, ✕ hidden", "truth", truth.xy_frame[row], self.marks)
         miss = Arrows("detector", np.array([[*self.xy, *answer, 3.0]]))
         panels = [
             replace(self.shown("from the truth to the detector", true), arrows=[miss]),
-            Bars(f"PCK over the clip ({len(truth)} poses), %", "%", bars, range=(0.0, 100.0)),
+            Bars(
+                f"PCK@{PCK_THRESHOLD:g}, all frames ({len(truth)} poses), %",
+                "%",
+                bars,
+                range=(0.0, 100.0),
+            ),
         ]
         title = f"Hits at {seen:.0%} of visible, {hidden:.0%} of hidden joints"
         return Step(title, words, box, panels)
@@ -347,7 +354,7 @@ class Labels(Explorer):
         )
         poses, at = poses_of(clip)
         self.poses = poses.select(at == t)
-        self.said = DetectorNoise(scale=0.02).apply(self.poses, np.random.default_rng(0)).xy_frame
+        self.said = DETECTOR.apply(self.poses, np.random.default_rng(0)).xy_frame
         self.unpainted = self.scores(self.before)
         super().__init__(skeleton(poses.skeleton), **{"name": "labels", **options})
 
@@ -385,12 +392,12 @@ class Labels(Explorer):
             "press: a patch hides joints; arrows: misses", [self.frame], people, **look
         )
         bars = [
-            Bar(f"{one.name}, {kind[4:].lower()}", found.scores.get(kind, np.nan), role)
+            Bar(f"{kind} ({one.name}{' flags' * one.known})", found.scores.get(kind, np.nan), role)
             for one in SETS
             for kind, role in _KINDS.items()
             if one.known != (kind == "PCK-All")
         ]
-        title = "PCK by the flags that a set knows, %"
+        title = f"PCK@{PCK_THRESHOLD:g}, this frame ({len(self.poses)} poses), %"
         return {"stage": [[picture, Bars(title, "%", bars, range=(0.0, 100.0))]]}
 
     def newly(self, found: Painted) -> list[str]:
