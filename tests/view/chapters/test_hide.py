@@ -221,6 +221,7 @@ def test_without_what_may_help_the_same_is_shown_for_each(explorer, case):
 
 def test_the_exercise_is_reached_by_the_paint_that_fewest_survive(explorer):
     explorer.fewest()
+    assert f"over one of {len(SHARED)} joints, in one frame or all frames." in explorer.goal
     assert "Not yet" in explorer.goal
     states = [ask for ask in explorer.asks() if ask["brush"] and not ask[BARE]]
     counts = [len(explorer.holding(explorer.compute(state))) for state in states]
@@ -310,6 +311,15 @@ def test_panels_show_everybody_in_the_asked_frame(explorer, case):
         for x, y in (ours.xy[at], case.xy[case.key, at]):
             assert x0 < x < x1 and y0 < y < y1
     assert {first.at, last.at} == {case.key - SIDES, case.key + SIDES}
+
+
+def test_slides_say_what_their_numbers_are(explorer):
+    ((shown,),) = [explorer.slides().values()]
+    said = [slide["words"] for slide in shown["slides"][1:]]
+    for words, row in zip(said, explorer._found.rows):
+        mark = hide.OUTCOMES[explorer.outcome(row)]
+        assert words == f"{mark} {row.name}: off by {row.now:.1f} px"
+    assert len(said) == len(NAMES)
 
 
 def test_paint_beside_the_person_hides_nothing(explorer):

@@ -49,7 +49,7 @@ NOTES = (
     "Diamond: a joint under your paint. Yellow line: from a method's answer to the truth.\n"
     "✓ holds: the error of the covered joints rises by at most {2:.1f} px, 5 % of the person's "
     "height. ✕ breaks: by more. The line on a bar begins at the error without paint and ends at "
-    "that limit: a bar that passes its end breaks.\n"
+    "that limit: a bar that passes its end breaks. Paint can also help, by chance.\n"
     "Made people (synthetic), so the truth is known. PORT and HANet read joints: what a "
     "single-frame estimator found without paint, less the joints under it. The others read the "
     "painted pictures; STDPose also the labels of frames {0} and {1}."
@@ -195,7 +195,8 @@ class HideExplorer(Explorer):
         states = [ask for ask in self.asks() if ask["brush"] and not ask[BARE]]
         least = min(len(self.holding(self.compute(state))) for state in states)
 
-        task = "Exercise: find the paint that fewest survive."
+        over = f"one of {len(self.tried)} joints, in one frame or all frames"
+        task = f"Exercise: find the paint that fewest survive, over {over}."
 
         def judge(state: Mapping, found: Found) -> str:
             if state.get(BARE):
@@ -253,7 +254,8 @@ class HideExplorer(Explorer):
         from .. import paper  # matplotlib takes its time, and few need it
 
         (((stage, *_), answers),) = self.draw(self._seen, self._found).values()
-        panels = {panel.title: panel for panel in (stage, *answers)}
+        words = [self.slide(row, self._found) for row in self._found.rows]
+        panels = dict(zip((stage.title, *words), (stage, *answers)))
         return paper.slides(panels, self.kin, state=self.state)
 
     def room(self) -> tuple[float, float, float, float]:
@@ -291,6 +293,11 @@ class HideExplorer(Explorer):
             return f"{row.name} {px}"
         return f"{mark} {row.name} {row.before:.1f} → {px.removesuffix(' px')}"
 
+    def slide(self, row: Row, found: Found) -> str:
+        """A title for who sees no other panel."""
+        mark, words = self.title(row, found, False).split(" ", 1)
+        return f"{mark} {row.name}: off by {row.now:.1f} px" if "→" in words else f"{mark} {words}"
+
     def off(self, xy: Float[np.ndarray, "k 2"], hidden: Bool[np.ndarray, "k"]) -> list[Arrows]:
         """From where a method has the covered joints to the truth."""
         ends = np.column_stack((xy, self.case.xy[self.case.key], np.full(len(xy), 1.2)))
@@ -311,7 +318,8 @@ class HideExplorer(Explorer):
         ]
         some = bars if found.hidden.any() else []
         ends = 0, AXIS * self.case.height
-        return Bars("error of the covered joints, px", "px", some, range=ends, wide=1.9)
+        title = f"error, px; ✓ paint adds ≤ {self.limit:.1f}"
+        return Bars(title, "px", some, range=ends, wide=1.9)
 
     def say(self, state: Mapping, found: Found) -> str:
         key, n = self.case.key, len(self.case.frames)
