@@ -311,29 +311,26 @@ class Told:
 
     def maps(self, box: str) -> Step:
         values = self.rough[:, self.j]
-        top, panels, has = float(values.max()), [], []
+        top, panels, there = float(values.max()), [], self.heights.round(2).tolist()
+        whose = [self.whom(t, self.highest(maps)[self.j]) for t, maps in enumerate(self.rough)]
         for t, frame in enumerate(FRAMES):
-            who = self.whom(t, self.highest(self.rough[t])[self.j])
-            has += [frame] * (who == self.joint)
-            mark = "✓" if who == self.joint else "✕"
-            panels.append(self.over(f"{mark} {frame}: {who}", values[t], t, top))
-        bars = [Bar(*bar, "detector") for bar in zip(FRAMES, self.heights.round(2).tolist())]
-        panels.append(Bars("height at t's true place", "", bars, wide=1.2))
-        off = np.linalg.norm(self.around[:, 0, self.j] - self.truth[self.j], axis=-1)
-        found = {name: off[FRAMES.index(name)] for name in has if name != FRAMES[KEY]}
-        others, first = " and ".join(found), "hits" if FRAMES[KEY] in has else "misses"
+            panels.append(
+                self.over(f"{frame}: {there[t]:.2f} here; top: {whose[t]}", values[t], t, top)
+            )
         joint = self.joint
-        moved = "".join(
-            f" In {t} the {joint} stands {px:.1f} px from it." for t, px in found.items()
-        )
         words = (
             f"The {joint} is hidden in frame t. The single frame draws a map of it in each "
-            f"frame, all on one scale. ✓: it is highest near that frame's {joint}, ✕: near "
-            f"another joint. What counts is the place in t (grey dot).{moved} The bars say how "
-            "high each map is there: in a sum weak hills count, too."
+            "frame, all on one scale. In a sum one place counts, and weak hills there, too: where "
+            "the joint is in t (grey dot; in t the truth). The titles say how high each map is "
+            "here, and which joint of its own frame is nearest to its top."
         )
         equation = r"H_{t-2} \quad H_{t-1} \quad {\color{detector} H_t} \quad H_{t+1} \quad H_{t+2}"
-        title = f"Frame t {first} it; it is found in {others or 'no other frame'}"
+        high = sorted(sorted((0, 1, 3, 4), key=lambda t: -there[t])[:2])
+        high = " and ".join(FRAMES[t] for t in high)
+        title = f"Frame t misses it; of the others, {high} are highest at its place"
+        if whose[KEY] == joint:
+            wrong = sum(who != joint for who in whose)
+            title = f"Frame t hits it; {wrong} of 4 others are highest at another joint"
         return Step(title, words, box, panels, equation)
 
     def flows(self, box: str) -> Step:
@@ -379,13 +376,16 @@ class Told:
                 arrows=[drawn(fan)],
             ),
         ]
+        single, mean, ours = (self.away(self.xy[who]) for who in (SINGLE, MEAN, FINAL))
+        same = self.away(alike.xy_crop[0])
+        more = "the sum" if abs(mean - single) > abs(same - ours) else "attention"
         words = (
             "A token is one map of one joint, so joints ask joints, in past and future: the "
             f"{self.joint} listens most to the {names[int(shares.argmax())].replace('_', ' ')} "
             f"({shares.max():.0%}). What comes out is no picture of the joint: it moves the nine "
-            "places where the sums are read (arrows; a thick one counts more). In this case the "
-            f"{self.joint} ends {self.away(self.xy[FINAL]):.1f} px off; if all listened to all "
-            f"alike, {self.away(alike.xy_crop[0]):.1f} px."
+            "places where the sums are read (arrows; a thick one counts more). In this case "
+            f"attention all alike gives {same:.1f} instead of {ours:.1f} px, adding up frames "
+            f"{mean:.1f} instead of {single:.1f}: {more} matters more."
         )
         equation = r"{\color{ours} \mathrm{softmax}\Big(\frac{QK^T}{\sqrt{D}}\Big)} V"
         return Step("Joints ask joints where to read", words, box, panels, equation)
@@ -411,7 +411,8 @@ class Told:
             f"this person's joints: {told}."
         )
         equation = r"P = {\color{ours} \mathrm{Refine}}(F_{total};\, \phi_{prev}, \phi_{sub})"
-        title = f"{FINAL}: {min(rivals):.1f} → {ours:.1f} px"
+        rival = min(rivals)
+        title = f"{[*roles][off.index(rival)]} {rival:.1f} px, {FINAL} {ours:.1f} px"
         return Step(title, words, box, panels, equation)
 
 
@@ -479,10 +480,13 @@ class AddingMachine(Explorer):
             one = told.over(title, told.rough[t, told.j], t, top, box=self.box, dots=others)
             heat = one.heat if state[frame] else None
             row.append(replace(one, frames=[self.crops[t]], heat=heat))
-        look = dict(zip(found.xy, ("rival", "ours")))
-        dots = [told.dot(who, look[who], xy) for who, xy in found.xy.items()]
+        fair = all(state[frame] for frame in FRAMES)
+        look = {"their sum": "rival"}
+        look |= {FINAL: "ours"} if fair else {f"{FINAL} (not fair here)": "soft"}
+        seen = dict(zip(look, found.xy.values()))
+        dots = [told.dot(who, look[who], xy) for who, xy in seen.items()]
         total = told.over("their sum, on t", found.total, dots=dots, box=self.box, wide=1.4)
-        off = {**found.xy, "single frame t": told.xy[SINGLE]}
+        off = {**seen, "single frame t": told.xy[SINGLE]}
         bars = [Bar(who, told.away(xy), look.get(who, "detector")) for who, xy in off.items()]
         ends = 0, told.estimator.model.config.size[0]  # one scale for every choice
         errors = Bars(f"{told.joint}, px off", "px", bars, range=ends, wide=1.6)
