@@ -668,6 +668,16 @@ def test_the_switchboard_swaps_what_its_switches_say(propagator, sets, filled):
     assert "else's left label + mask" in board.verdict
     errors = titled(panels(board, ""), "px from the truth")
     assert errors.bars[3].value == off and errors.range[1] >= max(b.value for b in errors.bars)
+    told, own = cases[1], cases[1].inside
+    for turn, words in ((-1, ", to the other side of the truth"), (1, ""), (3, "")):
+        xy = told.truth[1] + turn * (own.xy_crop[0] - told.truth[1])
+        assert board.side(told, replace(own, xy_crop=np.stack([xy] * len(own.xy_crop)))) == words
+    turn = np.array([[np.cos(1.4), np.sin(1.4)], [-np.sin(1.4), np.cos(1.4)]])  # by 80 degrees
+    xy = told.truth[1] + (own.xy_crop[0] - told.truth[1]) / told.scale @ turn * told.scale
+    assert (
+        board.side(told, replace(own, xy_crop=np.stack([xy] * len(own.xy_crop))))
+        == ", as far off as before"
+    )
     board.choose(**{"left label": False})
     assert board.verdict.endswith("On average it moves a joint by 2.0 px.")
     assert len(board.kept()["values"]["stored"]) == 16
@@ -753,3 +763,12 @@ def test_the_exercise_can_be_done_with_the_shipped_weights(shipped):
     assert {each.blanked.sum() for each in found} == {view.BLOCK**2}
     done = [score(looker.state, each) >= reach / scale - 1e-3 for each in found]
     assert any(done) and not all(done)
+    told = view.worth(looker, j, blind)
+    worst = max(found, key=lambda each: score(looker.state, each))
+    share, cost = worst.asked[worst.blanked].sum(), (blind.after.max() - blind.before) / scale
+    same = np.isclose(blind.after, blind.after.max(), atol=0.01).sum()
+    said = f"Yours took {share:.0%} of the attention and cost {cost:+.1f} px; rank 1"
+    tied = f" (shared by {same})" if same > 1 else ""
+    assert told(looker.state, worst) == f"{said}{tied} of {blind.after.size} by cost."
+    least = min(found, key=lambda each: score(looker.state, each))
+    assert "rank 1" not in told(looker.state, least)

@@ -359,6 +359,9 @@ class Told:
 # --- the switchboard ------------------------------------------------------------------------------
 
 
+SAME = 0.5  # px of the picture: two errors that differ by no more are told as one
+
+
 class Switchboard(Explorer):
     """Labels, pictures and mask, each a person's own or somebody else's: what the joint of each
     case does. mean: how far a part alone moves joints on average, px of the picture.
@@ -399,11 +402,20 @@ class Switchboard(Explorer):
         row.append(Bars("px from the truth", "px", bars, range=(0, self.top)))
         return {"": [row]}
 
+    def side(self, told: Told, now: Inside) -> str:
+        """Where a joint went that moved and is as far off as before."""
+        own, to = (
+            (each.xy_crop[0] - told.truth[1])[told.j] / told.scale for each in (told.inside, now)
+        )
+        if not abs(np.hypot(*own) - np.hypot(*to)) <= SAME or np.hypot(*(to - own)) <= 2 * SAME:
+            return ""
+        return ", to the other side of the truth" if own @ to < 0 else ", as far off as before"
+
     def say(self, state: Mapping, found: Sequence[Inside]) -> str:
         on = [part for part in PARTS if state[part]]
         told = "; ".join(
-            f"the {told.joint} moves {moved:.1f} px and is {off:.1f} px off"
-            for told, (moved, off) in zip(self.cases, self.off(found))
+            f"the {told.joint} moves {moved:.1f} px and is {off:.1f} px off{self.side(told, now)}"
+            for told, now, (moved, off) in zip(self.cases, found, self.off(found))
         )
         if not on:
             return f"All is their own: {told}."
@@ -456,6 +468,25 @@ def lost(explorer: LookExplorer, joint: int, most: int) -> Callable[[Mapping, Lo
         return float(explorer.away(found.gap, found.inside)[joint])
 
     return measure
+
+
+def worth(explorer: LookExplorer, joint: int, blind: Blind) -> Callable[[Mapping, Looked], str]:
+    """What a reached goal of `lost` teaches: what the reader's square took and cost, and its rank
+    among all squares. blind: of the window that the explorer shows now.
+    """
+    place = explorer._found.gap.place
+
+    def told(state: Mapping, found: Looked) -> str:
+        gap, share = found.gap, found.asked[found.blanked].sum()
+        own, now = (explorer.away(gap, each)[joint] for each in (found.before, found.inside))
+        said = f"Yours took {share:.0%} of the attention and cost {now - own:+.1f} px"
+        if gap.place != place or state["knocked out"]:
+            return f"{said}."
+        more, less = ((blind.after / gap.scale > now + by).sum() for by in (0.01, -0.01))
+        tied = f" (shared by {less - more})" * bool(less - more > 1)
+        return f"{said}; rank {1 + more}{tied} of {blind.after.size} by cost."
+
+    return told
 
 
 # --- explorers ------------------------------------------------------------------------------------
