@@ -407,9 +407,9 @@ class Switchboard(Explorer):
         own, to = (
             (each.xy_crop[0] - told.truth[1])[told.j] / told.scale for each in (told.inside, now)
         )
-        if not abs(np.hypot(*own) - np.hypot(*to)) <= SAME or np.hypot(*(to - own)) <= 2 * SAME:
+        if abs(np.hypot(*own) - np.hypot(*to)) > SAME or np.hypot(*(to - own)) <= 2 * SAME:
             return ""
-        return ", to the other side of the truth" if own @ to < 0 else ", as far off as before"
+        return ", to the other side of the truth" * int(own @ to < 0) or ", as far off as before"
 
     def say(self, state: Mapping, found: Sequence[Inside]) -> str:
         on = [part for part in PARTS if state[part]]

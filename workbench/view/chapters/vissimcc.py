@@ -523,19 +523,17 @@ def lesson(
     def told(state: Mapping, found: Answered) -> str:
         turned = state["switches"]
         if not turned or state["mask"] != AS_SAID or state["brush"] or state["knocked out"]:
-            return f"Which joint did it? Go back to “{AS_SAID}”, and turn single masks."
+            return "Which joint did it? Turn single masks."
         let = (flags == 1) & found.base
-        who = (
-            f"the {names[i]} is {kinds[flags[i]]}"
-            + ", and VisNet had let it through" * bool(let[i])
+        who = "; ".join(
+            f"The {names[i]} is {kinds[flags[i]]}{', and VisNet had let it through' * int(let[i])}"
             for i in turned
         )
-        masked, many = not found.passes[turned].any(), len(turned) > 1
-        pushed = "pushed" if masked else "change" if many else "changes"
+        what = "moved" if found.passes[turned].any() else "pushed"
+        owner = "its map" if len(turned) < 2 else "their maps"
         now = far(found.ours.xy_crop[0], found.truth)[j]
-        said = f"{'; '.join(who)}: {'their maps' if many else 'its map'} {pushed} the {names[j]}"
-        said += f"{', too' * (j not in turned)} ({best.before:.1f} → {now:.1f} px; "
-        return f"{said[0].upper()}{said[1:]}{best.labels:.1f} px with the true labels as mask)."
+        px = f"{best.before:.1f} → {now:.1f} px; {best.labels:.1f} px with the true labels as mask"
+        return f"{who}: {owner} {what} the {names[j]}{', too' * (j not in turned)} ({px})."
 
     return told
 
