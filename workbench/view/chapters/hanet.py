@@ -4,9 +4,10 @@ detector that lies about it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -378,25 +379,24 @@ class Told:
 
     def attention(self, box: str) -> Step:
         read, gets = self.inside.read, heard(self.inside)
-        off = joint_distances(self.detected, self.truth).mean(1)
-        third, most = len(read) // 3, read[gets.argmax()]
-        sure = np.argsort(off[read])
+        jerk = np.linalg.norm(motion(self.detected)[1], axis=-1).mean(1)
+        third = len(read) // 3
+        calm = np.argsort(jerk[read])
         words = (
-            "How can an offset be known? Frames ask frames: what is read there is mixed by "
-            f"attention, a share of each read frame (dots). The {third} of {len(read)} read frames "
-            f"that are most wrong get {gets[sure[-third:]].sum():.0f} % of it, the {third} least "
-            f"wrong {gets[sure[:third]].sum():.0f} %; all alike would give them "
-            f"{100 * third / len(read):.0f} %. Nobody tells HANet which ones are wrong: frame "
-            f"{most}, which gets most, is off by {off[most]:.1f} px."
+            "Frames ask frames: what is read there is mixed by attention, a share of each read "
+            f"frame (dots). HANet sees no error, only motion: the {third} of {len(read)} read "
+            f"frames with most acceleration get {gets[calm[-third:]].sum():.0f} %, the {third} "
+            f"with least {gets[calm[:third]].sum():.0f} %; all alike: "
+            f"{100 * third / len(read):.0f} %."
         )
-        times = np.arange(len(off), dtype=float)
-        wrongs = [Line("all frames", times, off, "detector")]
-        wrongs.append(Line("read", read, off[read], "ink", "dots"))
+        times = np.arange(len(jerk), dtype=float)
+        jerks = [Line("all frames", times, jerk, "detector")]
+        jerks.append(Line("read", read, jerk[read], "ink", "dots"))
         panels = [
             self.lines(
                 "attention that each frame gets", "%", [Line("", read, gets, "ours", "both")]
             ),
-            self.lines("how wrong the input is, mean of all joints", "px", wrongs),
+            self.lines("acceleration of the input, mean of all joints", "px/frame²", jerks),
         ]
         equation = (
             r"{\color{ours} \mathrm{softmax}\Big(\frac{QK^T}{\sqrt{D}}\Big)} V \qquad "
@@ -421,7 +421,7 @@ class Told:
         lines = [*self.voices(self.one, ("final", "ours")), dots]
         panels = [
             self.lines(f"{self.joint}, {name}", f"{name}, px", lines, wide=2.0),
-            Bars("px from the truth in the burst", "px", bars),
+            Bars("px from the truth, mean of the burst", "px", bars),
         ]
         equation = (
             r"{\color{ours} P_s} = \mathrm{line}({\color{ink} P'}) + \mathrm{Decoder}\big(V, "
@@ -433,8 +433,8 @@ class Told:
             own, rest, _ = self.true_in_parts.values()
             blame = self.joint if own < rest else "other joints"
             words += (
-                " Why? The lower bars are HANet's where the input is true in part, in all frames: "
-                f"the {blame} misled it most. The last bar is what smoothing costs a true track."
+                f" Grey bars: HANet's error if we hand it the true track of the {self.joint}, of "
+                f"all other joints, of all joints. The {blame} misled it most."
             )
             bars += [Bar(name, px, "soft") for name, px in self.true_in_parts.items()]
         return Step(title, words, box, panels, equation)
@@ -494,19 +494,6 @@ def harm(state: Mapping, found: Refined) -> float:
     answers = found.plain.final, found.inside.final
     plain, after = (joint_distances(xy, found.truth)[found.moved].mean() for xy in answers)
     return float(after - plain)
-
-
-def worst_lie(explorer: HANetExplorer, every: int = 3) -> tuple[dict, float]:
-    """Of all lies about one joint that begin at each `every`-th frame of the window: the one that
-    does most `harm`, as a change of the state, and how much, px.
-    """
-    found = []
-    for start in range(0, explorer.last_frame - LASTS + 2, every):
-        for lie in [lie for lie, (whole, signs) in LIES.items() if signs.any() and not whole]:
-            change = {"lie": lie, "at frame": start}
-            state = explorer.state | change
-            found.append((change, harm(state, explorer.compute(state))))
-    return max(found, key=lambda each: each[1])
 
 
 # --- the explorer ---------------------------------------------------------------------------------
@@ -604,6 +591,8 @@ class HANetExplorer(Compared):
         self.refiner = refiner
         self.sequences = sequences
         longest = max(len(one.detected) for one in sequences)
+        self.plain = lru_cache(1)(self.unchanged)
+        self.costs = lru_cache(len(LIES))(self.everywhere)
         self.ends = min(longest, refiner.window) - 1, max(longest - refiner.window, 0)
         options |= {"name": "hanet", "joint": joint, "last_frame": self.ends[0]}
         super().__init__(refiner, len(sequences), **options)
@@ -646,6 +635,16 @@ class HANetExplorer(Compared):
         known = self.labelled and of.xy_frame is not None
         return start, np.asarray(of.detected[rows]), of.xy_frame[rows] if known else None
 
+    def unchanged(self, by: str, index: int, start: int) -> Inside:
+        xy = self.sequences[index].detected[start : start + self.refiner.window]
+        return look_inside(self.models[by], np.asarray(xy))
+
+    def everywhere(self, asked: str) -> Float[np.ndarray, "n"]:
+        """The `harm` of a lie at every first frame. asked: a state, as JSON."""
+        state = json.loads(asked)
+        places = range(len(self.window(state)[1]) - LASTS + 1)
+        return np.array([harm({}, self.compute(state | {"at frame": at})) for at in places])
+
     def compute(self, state: Mapping) -> Refined:
         start, given, truth = self.window(state)
         whole, signs = LIES[state["lie"]]
@@ -670,7 +669,7 @@ class HANetExplorer(Compared):
             (lies != 0).any(-1),
             truth,
             inside[state["refined by"]],
-            look_inside(self.models[state["refined by"]], given),
+            self.plain(state["refined by"], state.get("sequence", 0), start),
             looks(*inside.values(), blind=all(blind), **chosen),
         )
 
@@ -678,9 +677,16 @@ class HANetExplorer(Compared):
 
     def draw(self, state: Mapping, found: Refined) -> Tabs:
         track, attention = self.curves(state, found)
-        return {
-            "over time": [[track, self.pose(state, found)], [attention, self.errors(state, found)]]
-        }
+        rows = [[track, self.pose(state, found)], [attention, self.errors(state, found)]]
+        if found.truth is not None and found.moved.any():
+            costs = self.costs(json.dumps({**state, "at frame": 0}))
+            at = np.arange(len(costs))
+            lines = [Line("this lie", at, costs, "ours")]
+            now = at == found.here.start
+            lines.append(Line("as now", at[now], costs[now], "ink", "dots"))
+            title = "what it costs HANet to begin elsewhere, mean of the shaded frames"
+            rows.append([Lines(title, "first shaded frame", "px more", lines)])
+        return {"over time": rows}
 
     def pose(self, state: Mapping, found: Refined) -> Picture:
         """The body in a frame that lies, where one does, in a box that has room for the lie."""
@@ -738,7 +744,9 @@ class HANetExplorer(Compared):
         roles = {"input": "detector", "HANet": "ours"}
         bars = [Bar(n, b, roles[n]) for n, (_, b) in self.off(state, found).items()]
         whom = "truth" if found.truth is not None else "detector"
-        return Bars(f"px from the {whom}, shaded frames", "px", bars, range=(0.0, 1.5 * LIE))
+        return Bars(
+            f"px from the {whom}, mean of the shaded frames", "px", bars, range=(0.0, 1.5 * LIE)
+        )
 
     def say(self, state: Mapping, found: Refined) -> str:
         index = state.get("sequence", 0)
