@@ -276,7 +276,9 @@ class Told:
         ]
         panels = [
             self.picture(f"whom {self.joint} asks", People("detector", "line", xy), **look),
-            Bars("its attention, %; far: over two bones away", "%", bars),
+            Bars(
+                f"its attention, %; all alike: {100 / len(bars):.1f}; far: over 2 bones", "%", bars
+            ),
         ]
         equation = (
             r"Q, K, V = \frac{1}{|\mathcal{K}|} \sum_k \tilde{A}^k Z W_k \qquad "
@@ -296,8 +298,7 @@ class Told:
             "From its token each joint gets two numbers: how far it should move in x and in y. "
             f"Hidden joints are moved by {moves[self.mask].mean():.1f} px on average. PORT has a "
             f"wish for the others, too, which is not used: at most {unused.max():.1f} px, for "
-            f"{kin.joints[unused.argmax()]}. (SE, squeeze and excitation: a gate for "
-            "every column of the tokens.)"
+            f"{kin.joints[unused.argmax()]}. (SE: a gate for every column.)"
         )
         bars = [Bar(kin.joints[j], moves[j], "ours") for j in np.flatnonzero(self.mask)]
         panels = [
