@@ -337,7 +337,7 @@ def test_the_code_of_chapter_08_shows_the_same(mine, given):
     refined = refined.select(np.flatnonzero(found.tracks == found.tracks[row]))
     expected = over_time(refined, len(frames))[first : first + 12]
     np.testing.assert_allclose(shown.plain[0]["PORT"], expected, equal_nan=True)
-    assert shown.verdict.startswith(f"Frame {30 - first}: none of this person's joints")
+    assert shown.verdict.startswith("Frame 30: none of this person's joints")
     if given == "program":
         assert shown.code == "", "no code says what a program has found"
     else:
