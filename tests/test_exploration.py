@@ -441,6 +441,13 @@ def test_what_is_not_clear_is_refused(options, words):
         explore(**options)
 
 
+def test_the_made_clip_may_begin_at_a_later_frame():
+    whole, later = (explore(["port"], first=first, count=4).clips[0] for first in (0, 2))
+    np.testing.assert_array_equal(later.truth[:2], whole.truth[2:])
+    np.testing.assert_array_equal(later.frames[0], whole.frames[2])
+    assert later.visibility.shape[:1] == (4,) and later.known == whole.known
+
+
 @pytest.mark.parametrize(
     "text",
     ["1,2,3", "a,b,c,d", "1,2,0,4", "", [(1, 2, 3)], "1,2,3,nan", "inf,0,9,9", "0.1,0.2,0.3,0.4"],

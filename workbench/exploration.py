@@ -297,7 +297,11 @@ def together(
         return answers
 
     name = "made clip" if mine is None else mine.source.name
-    scene = Scene(shown, name=name) if truth is None else Scene.of(truth, shown, name=name)
+    scene = Scene(shown, name=name)
+    if truth is not None:
+        whole, here = Scene.of(truth, frames, name=name), slice(first, last)
+        flags = whole.visibility[here]
+        scene = replace(whole, frames=shown, truth=whole.truth[here], visibility=flags)
     lines = ("detector", *(NAMES[method] for method in methods))
     roles = dict(zip(lines, ("detector", "ours", "rival", 1, 3)))
     options = {"roles": roles, "apart": True, "grid": 5} | options
