@@ -22,7 +22,7 @@ from ...errors import BadParameter
 from ...models.otpose import FLOWS, N_FEATURES
 from ...occlusion import cover
 from ...predict import ClipEstimator
-from ...taps import tap_table, uniform, without_heads
+from ...taps import swapped, tap_table, uniform, without_heads
 from .. import steps
 from ..attention import Axis
 from ..estimates import MEAN, SINGLE, Edits, Inside, looked, occlusion_known, peaks
@@ -95,7 +95,7 @@ def exchanges(taps: Mapping[str, np.ndarray], feature: str, step: int = 1) -> Ed
     """An edit that takes one of the eight features of all joints from the person `step` rows
     before. Eq. 2 would make masks of the other's flows: they are kept as `taps` have them.
     """
-    edits = {feature: lambda x: x.roll(step, 0)}
+    edits = {feature: swapped(step)}
     if feature.startswith("flow."):
         mask = feature.replace("flow", "mask")
         edits[mask] = lambda x: torch.as_tensor(taps[mask], device=x.device)
