@@ -182,12 +182,12 @@ def all_doubted(px: Float[np.ndarray, "d n"], refined: Prediction, truth: Pose) 
         else "none"
         for use in parts
     )
-    costs = "little" if mean[0] > mean[-1] else "much"
+    worst = "little" if mean[0] > mean[-1] else "much"
     return (
         "This is the person whom doubting all costs most beside the best delta, measured by the "
         f"height. Of all {len(worse)} poses the mean is {mean[0]:.1f} px where none is doubted, "
         f"{mean.min():.1f} at delta = {DELTAS[mean.argmin()]:g}, {mean[-1]:.1f} where all are: "
-        f"too {costs} doubt costs more. Doubting all is worse than doubting none in "
+        f"in this one clip too {worst} doubt costs more. Doubting all is worse than none in "
         f"{(worse > 0).sum()} of them, by at most {max(worse.max(), 0):.1f} px. The same joints "
         f"before and after, where all are doubted: broken ones (off by more than {BROKEN:.0%} of "
         f"the height), {bad}; good ones, {good}. These weights still read a doubted place."
