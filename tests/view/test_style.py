@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -215,3 +216,9 @@ def test_colours_of_an_svg_follow_the_theme():
         name, colour = role.replace("_", "-"), style.colour(role).lower()
         assert word.removeprefix("var") == f"(--wb-{name}, {colour})"
     assert style.followed("#123456 #FFFFFF") == "#123456 #FFFFFF"
+
+
+def test_canvases_have_the_pages_typeface():
+    """A canvas knows no variables: its words name the typeface once more."""
+    assert style.FONT in Path(style.__file__).with_name("pens.js").read_text(encoding="utf-8")
+    assert f"--wb-font: {style.FONT};" in style.css_variables()

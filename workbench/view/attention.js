@@ -14,7 +14,7 @@ const ARC_PX = 18; // width of an arc that carries all of the weight
 // --- drawings
 
 const spaceOf = ({ labels }) =>
-  Math.min(Math.max(...labels.map(label => widthOf(`✕ ${label}`, 10.5))), 124);
+  Math.min(Math.max(...labels.map(label => widthOf(`✕ ${label}`, SMALL))), 124);
 
 // Names of the tokens along one side; at(i): where that of a token ends or has its middle.
 function drawLabels(pen, axis, { maps, tone }, { chosen, size, at, ...look }) {
@@ -24,8 +24,8 @@ function drawLabels(pen, axis, { maps, tone }, { chosen, size, at, ...look }) {
     if (i !== chosen && (i % every || near)) return;
     const crossed = maps.crosses(axis, i);
     const fill = crossed ? tone.hidden : i === chosen ? tone.ink : tone.soft;
-    const words = (crossed ? "✕ " : "") + cut(label, 110, 10.5);
-    pen.text(...at(i), words, { size: 11.5, ...look, fill, bold: crossed || i === chosen });
+    const words = (crossed ? "✕ " : "") + cut(label, 110, SMALL);
+    pen.text(...at(i), words, { size: SMALL, ...look, fill, bold: crossed || i === chosen });
   });
 }
 

@@ -445,8 +445,8 @@ class Explorer {
   cover(panel, joint) {
     const [all] = panel.people.length ? peopleAt(panel.people[0], frameOf(panel, this)) : [];
     const place = all?.[joint]?.slice(0, 2);
-    if (place?.every(Number.isFinite)) this.paint(panel, place, { shiftKey: true });
-    this.drag = null;
+    if (!place?.every(Number.isFinite)) return;
+    this.set("brush", [...this.state.brush, this.patchAt(panel, place)], "model");
   }
 
   patchAt(panel, place) {

@@ -68,7 +68,7 @@ function bitmap(values, columns, rows, colour) {
 // --- pens: the same drawing on a canvas and as SVG
 
 const ruler = document.createElement("canvas").getContext("2d");
-const font = (size, bold) => 
+const font = (size, bold) =>
   `${bold ? "600 " : ""}${size}px Inter, "Segoe UI", system-ui, sans-serif`;
 
 function widthOf(words, size, bold = false) {

@@ -299,6 +299,7 @@ def _declarations(theme: str, *, jupyter: bool = False) -> str:
     values = _of(theme, PAPER) | _of(theme, ROLES)
     turned = f"invert({TURNED}) hue-rotate(180deg)" if theme == "dark" else "none"
     lines = [f"color-scheme: {theme};", f"--wb-theme: {theme};", f"--wb-turned: {turned};"]
+    lines.append(f"--wb-font: {FONT};")
     for name, value in values.items():
         if jupyter and name in JUPYTER:
             value = f"var({JUPYTER[name]}, {value})"
